@@ -1,0 +1,1 @@
+export { CacheError, type ErrorCode } from "@frontcache/proto";

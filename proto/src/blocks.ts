@@ -1,0 +1,72 @@
+import { CacheError } from "./errors.js";
+
+const MiB = 1 << 20;
+
+/** How objects are cut: into blocks (ownership, one file each) and those into segments (presence, checksums, fetching). */
+export interface Geometry {
+  /** Bytes of a block; a multiple of `segmentBytes`. */
+  readonly blockBytes: number;
+  /** Bytes of a segment. */
+  readonly segmentBytes: number;
+}
+
+export const DEFAULT_GEOMETRY: Geometry = { blockBytes: 16 * MiB, segmentBytes: MiB };
+
+/** The part of one block that a range touches. */
+export interface BlockRange {
+  /** Where the block begins in the object: a multiple of the block size. */
+  readonly blockOffset: number;
+  /** First byte wanted, counted from the block's beginning. */
+  readonly start: number;
+  /** One past the last byte wanted, counted from the block's beginning. */
+  readonly end: number;
+}
+
+/** Where the block of an object's byte begins. */
+export function blockOffsetOf(offset: number, geometry: Geometry): number {
+  return offset - (offset % geometry.blockBytes);
+}
+
+/** The bytes of the block at `blockOffset`: the block size, or less for the object's last block. */
+export function blockLength(blockOffset: number, objectSize: number, geometry: Geometry): number {
+  return Math.max(0, Math.min(geometry.blockBytes, objectSize - blockOffset));
+}
+
+/** The blocks that `[offset, offset + length)` touches, in order; lazily, for a range may be huge. */
+export function* blockRanges(offset: number, length: number, geometry: Geometry): Generator<BlockRange> {
+  const end = offset + length;
+  for (let at = offset; at < end; ) {
+    const blockOffset = blockOffsetOf(at, geometry);
+    const blockEnd = Math.min(end, blockOffset + geometry.blockBytes);
+    yield { blockOffset, start: at - blockOffset, end: blockEnd - blockOffset };
+    at = blockEnd;
+  }
+}
+
+/** Index of the segment that holds a byte of a block. */
+export function segmentOf(position: number, geometry: Geometry): number {
+  return Math.floor(position / geometry.segmentBytes);
+}
+
+/** How many segments `bytes` from a block's beginning reach into. */
+export function segmentCount(bytes: number, geometry: Geometry): number {
+  return Math.ceil(bytes / geometry.segmentBytes);
+}
+
+/**
+ * Checks a wanted range's form (not whether the object reaches that far). `length` 0 means: to the object's end.
+ * Throws INVALID_ARGUMENT for numbers that are negative, fractional or beyond 2^53 - 1.
+ */
+export function checkRange(url: string, offset: number, length: number): void {
+  if (!Number.isSafeInteger(offset) || offset < 0) {
+    throw new CacheError("INVALID_ARGUMENT", `${url}: offset ${offset} is not a whole number from 0 to 2^53 - 1`);
+  }
+  if (!Number.isSafeInteger(length) || length < 0 || !Number.isSafeInteger(offset + length)) {
+    throw new CacheError("INVALID_ARGUMENT", `${url}: length ${length} at offset ${offset} does not end between 0 and 2^53 - 1`);
+  }
+}
+
+/** The error of a range that begins at or past the object's end. */
+export function outOfRange(url: string, offset: number, objectSize: number): CacheError {
+  return new CacheError("OUT_OF_RANGE", `${url}: offset ${offset} is not inside the object, which has ${objectSize} bytes`);
+}

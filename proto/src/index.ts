@@ -1,0 +1,22 @@
+export * from "./blocks.js";
+export * from "./channel-options.js";
+export * from "./errors.js";
+export {
+  EvictRequest,
+  EvictResponse,
+  LookupOwnerRequest,
+  LookupOwnerResponse,
+  Member,
+  MemberList,
+  ReadRangeRequest,
+  ReadRangeResponse,
+  StatRequest,
+  StatResponse,
+  WarmProgress,
+  WarmRequest,
+  WatchMembersRequest,
+} from "./gen/cache.js";
+export * from "./object-info.js";
+export * from "./object-url.js";
+export * from "./read-range-codec.js";
+export { CacheServiceClient, cacheService } from "./service.js";

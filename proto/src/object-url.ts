@@ -1,0 +1,46 @@
+import { CacheError } from "./errors.js";
+
+export type Scheme = "s3" | "gs";
+
+/** An object's parsed URL. `key` is verbatim: no escapes, no normalisation. */
+export interface ObjectRef {
+  /** The URL that it was parsed from: `s3://bucket/key`. It is the object's name everywhere. */
+  readonly url: string;
+  readonly scheme: Scheme;
+  readonly bucket: string;
+  readonly key: string;
+}
+
+/** S3 and GCS both end keys at 1,024 bytes of UTF-8. */
+const MAX_KEY_BYTES = 1024;
+
+/** What both stores allow in a bucket's name, old S3 buckets with capitals and underscores and GCS's 222 characters included. */
+const BUCKET = /^[A-Za-z0-9][A-Za-z0-9._-]{1,220}[A-Za-z0-9]$/;
+
+/** Parses `s3://bucket/key` or `gs://bucket/key`; anything after the bucket's slash is the key. Throws INVALID_ARGUMENT. */
+export function parseObjectUrl(url: string): ObjectRef {
+  const { scheme, rest } = splitScheme(url);
+  const slash = rest.indexOf("/");
+  const bucket = slash < 0 ? rest : rest.slice(0, slash);
+  const key = slash < 0 ? "" : rest.slice(slash + 1);
+  if (!BUCKET.test(bucket)) {
+    throw new CacheError("INVALID_ARGUMENT", `${quote(url)} has no valid bucket: write ${scheme}://bucket/key`);
+  }
+  if (key === "") throw new CacheError("INVALID_ARGUMENT", `${quote(url)} names no object: write ${scheme}://bucket/key`);
+  if (!key.isWellFormed()) throw new CacheError("INVALID_ARGUMENT", `the key of ${quote(url)} is not valid Unicode`);
+  if (Buffer.byteLength(key) > MAX_KEY_BYTES) {
+    throw new CacheError("INVALID_ARGUMENT", `the key of ${quote(url)} is longer than ${MAX_KEY_BYTES} bytes`);
+  }
+  return { url, scheme, bucket, key };
+}
+
+function splitScheme(url: string): { scheme: Scheme; rest: string } {
+  if (url.startsWith("s3://")) return { scheme: "s3", rest: url.slice(5) };
+  if (url.startsWith("gs://")) return { scheme: "gs", rest: url.slice(5) };
+  throw new CacheError("INVALID_ARGUMENT", `${quote(url)} is not an object's URL: write s3://bucket/key or gs://bucket/key`);
+}
+
+/** A URL for an error message: on one line and of bounded length. */
+function quote(url: string): string {
+  return JSON.stringify(url.length > 200 ? `${url.slice(0, 200)}...` : url);
+}

@@ -1,0 +1,21 @@
+import type { ObjectInfo } from "@frontcache/proto";
+import type { Slice } from "../runtime/slice.js";
+
+/** Where the bytes of a read came from, for metrics: held before, a fill that was running already, a fill of its own. */
+export type ReadResult = "hit" | "joined" | "filled";
+
+/** Bytes of one version of an object on their way to one reader, in order. */
+export interface ObjectRead {
+  readonly info: ObjectInfo;
+  /** Where they begin in the object. */
+  readonly offset: number;
+  /** How many there are: what was asked for, or less where the object ends. */
+  readonly length: number;
+  /**
+   * The next bytes, at once where they are in memory; undefined at the end. One call at a time. Rejects with a CacheError
+   * where the rest can't be had.
+   */
+  next(): Slice | undefined | Promise<Slice | undefined>;
+  /** Leaves: frees what the read holds, whether it is at its end or not. Slices given out stay true until their release. */
+  close(): void;
+}

@@ -1,0 +1,1 @@
+export type { Origin, OriginAnswer, OriginRange } from "./origin/origin.js";

@@ -1,0 +1,38 @@
+/** Time as a port, so that a simulated run owns it. */
+export interface Clock {
+  /** Wall time, milliseconds since 1970. May jump. */
+  nowMs(): number;
+  /** Milliseconds from an arbitrary beginning; never goes back. */
+  monotonicMs(): number;
+  /** Calls back once after `delayMs`; the returned function cancels. The wait does not keep the process alive. */
+  after(delayMs: number, callback: () => void): () => void;
+}
+
+export const systemClock: Clock = {
+  nowMs: () => Date.now(),
+  monotonicMs: () => performance.now(),
+  after(delayMs, callback) {
+    const timer = setTimeout(callback, delayMs);
+    timer.unref();
+    return () => clearTimeout(timer);
+  },
+};
+
+/** Waits `delayMs`; rejects with the signal's reason when it is aborted first. */
+export function sleep(clock: Clock, delayMs: number, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    if (signal?.aborted) return reject(signal.reason);
+    const cancel = clock.after(delayMs, () => {
+      signal?.removeEventListener("abort", onAbort);
+      resolve();
+    });
+    const onAbort = (): void => {
+      cancel();
+      reject(signal?.reason);
+    };
+    signal?.addEventListener("abort", onAbort, { once: true });
+  });
+}
+
+/** Chance as a port: a number in [0, 1). */
+export type Random = () => number;

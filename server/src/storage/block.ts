@@ -1,0 +1,47 @@
+import type { ObjectInfo } from "@frontcache/proto";
+import type { Slice } from "../runtime/slice.js";
+
+/** A block's identity: an aligned slice of one version of one object. */
+export interface BlockId {
+  readonly url: string;
+  readonly version: string;
+  /** Where the block begins in the object, bytes. */
+  readonly offset: number;
+}
+
+/** The identity as one string, for maps. URL and version hold no line break: URLs are checked, versions come from headers. */
+export function blockKey(id: BlockId): string {
+  return `${id.offset}\n${id.version}\n${id.url}`;
+}
+
+/** A fetched segment, whole (the block's last one may be shorter), on its way to a block file. */
+export interface FilledSegment {
+  /** Index in the block. */
+  readonly index: number;
+  readonly bytes: Uint8Array;
+  /** zlib's CRC-32 of `bytes`. */
+  readonly crc: number;
+}
+
+/** A held block that can't be evicted until `release`. */
+export interface BlockLease {
+  readonly id: BlockId;
+  readonly info: ObjectInfo;
+  /** Whether the segment is held now. Segments may come (a fill) and go (damage found) while the lease lives. */
+  holds(segment: number): boolean;
+  /**
+   * Bytes of the block from `start`, at least one and at most up to `end`. At once where they are mapped and in memory;
+   * otherwise by the thread pool. Undefined where they are not held after all: evicted, cut short, damaged, unreadable.
+   * That is a miss, never an error.
+   */
+  read(start: number, end: number): Slice | Promise<Slice | undefined> | undefined;
+  /** Exactly once. Slices given out keep the bytes alive on their own. */
+  release(): void;
+}
+
+/** Room on a volume, set aside for bytes that are about to be fetched. */
+export interface Reservation {
+  readonly bytes: number;
+  /** Gives back what was not written. Harmless when repeated. */
+  release(): void;
+}

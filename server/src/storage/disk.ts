@@ -1,0 +1,41 @@
+/** What a directory's file system has. */
+export interface DiskSpace {
+  readonly totalBytes: number;
+  /** Bytes that this process may still write. */
+  readonly freeBytes: number;
+}
+
+export interface DiskStat {
+  readonly sizeBytes: number;
+  /** Bytes that the file takes on the disk; less than `sizeBytes` where it is sparse. */
+  readonly allocatedBytes: number;
+  readonly modifiedMs: number;
+}
+
+/** An open file. Every method rejects with the system's error (`code` ENOSPC, EIO, ...). */
+export interface DiskFile {
+  /** The descriptor for mapping and residency checks; absent where there is none (in memory). */
+  readonly fd?: number;
+  /** Reads into the whole of `target` from `position`; resolves to the bytes read, fewer only at the file's end. */
+  read(target: Uint8Array, position: number): Promise<number>;
+  /** Writes all of `source` at `position`. */
+  write(source: Uint8Array, position: number): Promise<void>;
+  stat(): Promise<DiskStat>;
+  /** Sets the length (a hole where it grows) . */
+  truncate(sizeBytes: number): Promise<void>;
+  setModified(modifiedMs: number): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** A file system as a port. Every method rejects with the system's error. */
+export interface Disk {
+  /** `create` fails where the path exists; `update` reads and writes an existing file. */
+  open(path: string, mode: "read" | "update" | "create"): Promise<DiskFile>;
+  rename(from: string, to: string): Promise<void>;
+  remove(path: string): Promise<void>;
+  /** Names in a directory, sorted. */
+  list(directory: string): Promise<string[]>;
+  /** With its parents; harmless where it exists. */
+  makeDirectory(path: string): Promise<void>;
+  space(directory: string): Promise<DiskSpace>;
+}

@@ -1,0 +1,82 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { join, relative, sep } from "node:path";
+import { describe, expect, it } from "vitest";
+
+const root = join(import.meta.dirname, "..");
+
+/** Layers of server/src, low to high. A file imports its own folder or a lower layer, never a sibling of its own layer. */
+const layers = [
+  ["runtime", "config"],
+  ["origin", "storage", "membership"],
+  ["cache"],
+  ["routing"],
+  ["api"],
+  ["server.ts"],
+  ["cli"],
+];
+
+/** Which packages a package may import. */
+const packages: Record<string, string[]> = { proto: [], client: ["proto"], server: ["proto", "client"] };
+
+const layerOf = new Map(layers.flatMap((names, level) => names.map((name) => [name, level] as const)));
+
+interface Import {
+  readonly file: string;
+  readonly target: string;
+}
+
+function sources(folder: string): string[] {
+  return readdirSync(join(root, folder), { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile() && /\.ts$/.test(entry.name) && !entry.name.endsWith(".test.ts"))
+    .map((entry) => join(entry.parentPath, entry.name));
+}
+
+function importsOf(file: string): Import[] {
+  const text = readFileSync(file, "utf8");
+  return [...text.matchAll(/(?:from|import)\s*\(?\s*"([^"]+)"/g)].map((match) => ({ file, target: match[1]! }));
+}
+
+function place(path: string): string {
+  const parts = relative(join(root, "server", "src"), path).split(sep);
+  return parts.length === 1 ? parts[0]!.replace(/\.js$/, ".ts") : parts[0]!;
+}
+
+/** What is wrong with an import inside server/src; undefined where nothing is. */
+function wrongLayer({ file, target }: Import): string | undefined {
+  if (!target.startsWith(".")) return undefined;
+  const from = place(file);
+  const to = place(join(file, "..", target));
+  if (from === to || from === "index.ts") return undefined;
+  const [fromLevel, toLevel] = [layerOf.get(from), layerOf.get(to)];
+  if (fromLevel === undefined || toLevel === undefined) return `${from} or ${to} is in no layer`;
+  return toLevel < fromLevel ? undefined : `${from} must not import ${to}`;
+}
+
+function wrongPackage(of: string, { target }: Import): string | undefined {
+  const name = /^@frontcache\/(\w+)/.exec(target)?.[1];
+  return name === undefined || packages[of]?.includes(name) ? undefined : `${of} must not import ${name}`;
+}
+
+describe("the layers", () => {
+  it("import only downwards inside the server", () => {
+    const files = sources("server/src");
+    expect(files.length).toBeGreaterThan(5);
+    const wrong = files.flatMap(importsOf).map((found) => ({ ...found, wrong: wrongLayer(found) }));
+    expect(wrong.filter((found) => found.wrong !== undefined)).toEqual([]);
+  });
+
+  it.each(Object.keys(packages))("keep the package %s to those below it", (name) => {
+    const wrong = sources(`${name}/src`)
+      .flatMap(importsOf)
+      .map((found) => ({ ...found, wrong: wrongPackage(name, found) }));
+    expect(wrong.filter((found) => found.wrong !== undefined)).toEqual([]);
+  });
+
+  it("would fail on a wrong import", () => {
+    const file = join(root, "server/src/storage/volume.ts");
+    expect(wrongLayer({ file, target: "../cache/fill.js" })).toBeDefined();
+    expect(wrongLayer({ file, target: "../origin/origin.js" })).toBeDefined();
+    expect(wrongLayer({ file, target: "../runtime/clock.js" })).toBeUndefined();
+    expect(wrongPackage("client", { file, target: "@frontcache/server" })).toBeDefined();
+  });
+});
