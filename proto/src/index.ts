@@ -16,7 +16,9 @@ export {
   WarmRequest,
   WatchMembersRequest,
 } from "./gen/cache.js";
+export * from "./members.js";
 export * from "./object-info.js";
 export * from "./object-url.js";
 export * from "./read-range-codec.js";
-export { CacheServiceClient, cacheService } from "./service.js";
+export * from "./ring.js";
+export { CacheServiceClient, cacheService, protoPath } from "./service.js";

@@ -11,30 +11,39 @@ const OBJECT_SIZE_TAG = 3 << 3;
  * writer's chunk list, into the joined array, into a Buffer). Same bytes on the wire; a test compares the two.
  */
 export function encodeReadRangeResponse(message: ReadRangeResponse): Buffer {
-  const { data, version, objectSize } = message;
+  const out = Buffer.allocUnsafe(readRangeResponseBytes(message));
+  writeReadRangeResponse(message, out, 0);
+  return out;
+}
+
+/** The bytes that a message takes on the wire. */
+export function readRangeResponseBytes({ data, version, objectSize }: ReadRangeResponse): number {
   const versionBytes = version === "" ? 0 : Buffer.byteLength(version);
-  const size =
+  return (
     (data.length === 0 ? 0 : 1 + varintLength(data.length) + data.length) +
     (versionBytes === 0 ? 0 : 1 + varintLength(versionBytes) + versionBytes) +
-    (objectSize === 0 ? 0 : 1 + varintLength(objectSize));
-  const out = Buffer.allocUnsafe(size);
-  let at = 0;
+    (objectSize === 0 ? 0 : 1 + varintLength(objectSize))
+  );
+}
+
+/** Writes a message into `out` from `start`, where `readRangeResponseBytes` have room. */
+export function writeReadRangeResponse({ data, version, objectSize }: ReadRangeResponse, out: Buffer, start: number): void {
+  let at = start;
   if (data.length !== 0) {
     out[at++] = DATA_TAG;
     at = writeVarint(out, at, data.length);
     out.set(data, at);
     at += data.length;
   }
-  if (versionBytes !== 0) {
+  if (version !== "") {
     out[at++] = VERSION_TAG;
-    at = writeVarint(out, at, versionBytes);
+    at = writeVarint(out, at, Buffer.byteLength(version));
     at += out.write(version, at);
   }
   if (objectSize !== 0) {
     out[at++] = OBJECT_SIZE_TAG;
     writeVarint(out, at, objectSize);
   }
-  return out;
 }
 
 /**

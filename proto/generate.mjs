@@ -4,7 +4,7 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-const proto = join(import.meta.dirname, "..", "proto");
+const proto = import.meta.dirname;
 const committed = join(proto, "src", "gen");
 const check = process.argv.includes("--check");
 const out = check ? mkdtempSync(join(tmpdir(), "frontcache-gen-")) : committed;

@@ -1,0 +1,37 @@
+import { status } from "@grpc/grpc-js";
+import { describe, expect, it } from "vitest";
+import { abortError, CacheError, errorCodeOfGrpc, errorTable } from "./errors.js";
+
+describe("the error table", () => {
+  it("maps every code to a gRPC status of its own and back", () => {
+    for (const [code, kind] of Object.entries(errorTable)) expect(errorCodeOfGrpc(kind.grpc)).toBe(code);
+    expect(new Set(Object.values(errorTable).map((kind) => kind.grpc)).size).toBe(Object.keys(errorTable).length);
+  });
+
+  it("counts statuses that no member sends as defects", () => {
+    expect(errorCodeOfGrpc(status.DATA_LOSS)).toBe("INTERNAL");
+  });
+});
+
+describe("a CacheError", () => {
+  it("stays itself", () => {
+    const error = new CacheError("NOT_FOUND", "s3://b/k: no such object");
+    expect(CacheError.from(error)).toBe(error);
+    expect([error.grpcStatus, error.httpStatus, error.retryable]).toEqual([status.NOT_FOUND, 404, false]);
+  });
+
+  it("is made of anything, and tells nobody what was inside", () => {
+    for (const thrown of [new Error("secret"), "secret", undefined, { code: 14 }]) {
+      const error = CacheError.from(thrown);
+      expect(error.code).toBe("INTERNAL");
+      expect(error.message).not.toContain("secret");
+      expect(error.cause).toBe(thrown);
+    }
+  });
+
+  it("tells an abort from a deadline", () => {
+    expect(abortError(AbortSignal.abort()).code).toBe("CANCELLED");
+    const reason = new DOMException("late", "TimeoutError");
+    expect(abortError(AbortSignal.abort(reason)).code).toBe("DEADLINE_EXCEEDED");
+  });
+});

@@ -1,0 +1,117 @@
+import { createHash } from "node:crypto";
+import { CacheError } from "./errors.js";
+import type { Member, MemberList } from "./gen/cache.js";
+import { MAX_RING_MEMBERS, RING_PARAMETERS, Ring } from "./ring.js";
+
+/** One member as others know it. */
+export interface MemberInfo {
+  /** Its place on the ring; it outlives restarts and address changes. */
+  readonly name: string;
+  /** `host:port` of its gRPC listener. */
+  readonly grpcAddress: string;
+  /** `host:port` of its gateway; absent: it has none. */
+  readonly httpAddress?: string;
+}
+
+/** A member as the wire names it; an empty HTTP address means none. */
+export function memberFromMessage({ name, grpcAddr, httpAddr }: Member): MemberInfo {
+  return httpAddr === "" ? { name, grpcAddress: grpcAddr } : { name, grpcAddress: grpcAddr, httpAddress: httpAddr };
+}
+
+/**
+ * Who is a member at one moment, with the ring over them. Immutable: a change makes another one. Two with an equal `hash`
+ * rank every block alike and reach the same addresses.
+ */
+export class Membership {
+  /** By name, in code unit order. */
+  readonly members: readonly MemberInfo[];
+  readonly blockBytes: number;
+  /** 16 hex digits over names, addresses, block size and ring parameters. */
+  readonly hash: string;
+  readonly #byName: ReadonlyMap<string, MemberInfo>;
+  readonly #ring: Ring;
+
+  private constructor(members: readonly MemberInfo[], blockBytes: number, previous: Membership | undefined) {
+    this.members = Object.freeze(members.toSorted((a, b) => (a.name < b.name ? -1 : 1)));
+    this.blockBytes = blockBytes;
+    this.hash = hashOf(this.members, blockBytes);
+    this.#byName = new Map(this.members.map((member) => [member.name, member]));
+    this.#ring = previous?.sameNames(this.members) ? previous.#ring : new Ring([...this.#byName.keys()]);
+  }
+
+  /**
+   * The membership of some members in any order, possibly none. `previous` lends its ring when the names are the same, so
+   * that a changed address costs nothing. Throws INVALID_ARGUMENT for names that are empty or taken twice, addresses that
+   * are not `host:port`, a block size that is no positive whole number, or more members than a ring holds.
+   */
+  static of(members: readonly MemberInfo[], blockBytes: number, previous?: Membership): Membership {
+    check(members, blockBytes);
+    return new Membership(members, blockBytes, previous);
+  }
+
+  /** What a member sent. Throws as `of` does. Its hash differs from the message's when the sender's ring is another kind. */
+  static fromMessage(message: MemberList, previous?: Membership): Membership {
+    return Membership.of(message.members.map(memberFromMessage), message.blockBytes, previous);
+  }
+
+  /** For the wire; `name` is the member that sends it. */
+  toMessage(name: string): MemberList {
+    const members = this.members.map((member) => ({
+      name: member.name,
+      grpcAddr: member.grpcAddress,
+      httpAddr: member.httpAddress ?? "",
+    }));
+    return { members, hash: this.hash, blockBytes: this.blockBytes, name };
+  }
+
+  member(name: string): MemberInfo | undefined {
+    return this.#byName.get(name);
+  }
+
+  /** The block's owner (rank 0) or the member that takes over at a higher rank; undefined past the last. */
+  owner(url: string, blockOffset: number, rank = 0): MemberInfo | undefined {
+    const name = this.#ring.nameAt(url, blockOffset, rank);
+    return name === undefined ? undefined : this.#byName.get(name);
+  }
+
+  /** All members in the order in which they answer for a block; lazily, since the first is nearly always enough. */
+  *owners(url: string, blockOffset: number): Generator<MemberInfo> {
+    for (let rank = 0; ; rank++) {
+      const member = this.owner(url, blockOffset, rank);
+      if (member === undefined) return;
+      yield member;
+    }
+  }
+
+  private sameNames(members: readonly MemberInfo[]): boolean {
+    return members.length === this.members.length && members.every((member, at) => member.name === this.members[at]!.name);
+  }
+}
+
+const ADDRESS = /^(?:\[[0-9A-Fa-f:.%\w]+\]|[^\s:/[\]]+):\d{1,5}$/;
+const CONTROL_OR_SPACE = /[\s\p{Cc}]/u;
+
+function check(members: readonly MemberInfo[], blockBytes: number): void {
+  const refuse = (what: string): never => {
+    throw new CacheError("INVALID_ARGUMENT", `member list: ${what}`);
+  };
+  if (!Number.isSafeInteger(blockBytes) || blockBytes <= 0) refuse(`block size ${blockBytes} is not a positive whole number`);
+  if (members.length > MAX_RING_MEMBERS) refuse(`${members.length} members are more than the ${MAX_RING_MEMBERS} of a ring`);
+  const names = new Set<string>();
+  for (const { name, grpcAddress, httpAddress } of members) {
+    if (name === "" || CONTROL_OR_SPACE.test(name)) refuse(`${JSON.stringify(name)} is not a name: use letters, digits, - and .`);
+    if (names.has(name)) refuse(`the name ${name} is taken twice: give each member a name of its own`);
+    names.add(name);
+    for (const address of httpAddress === undefined ? [grpcAddress] : [grpcAddress, httpAddress]) {
+      if (!ADDRESS.test(address)) refuse(`${JSON.stringify(address)} of ${name} is not an address: write host:port`);
+    }
+  }
+}
+
+function hashOf(members: readonly MemberInfo[], blockBytes: number): string {
+  const listed = members.map(({ name, grpcAddress, httpAddress }) => [name, grpcAddress, httpAddress ?? ""]);
+  return createHash("sha256")
+    .update(JSON.stringify([RING_PARAMETERS, blockBytes, listed]))
+    .digest("hex")
+    .slice(0, 16);
+}

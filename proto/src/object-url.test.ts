@@ -1,0 +1,66 @@
+import { describe, expect, it } from "vitest";
+import { CacheError } from "./errors.js";
+import { parseObjectUrl } from "./object-url.js";
+
+function refusal(url: string): string {
+  try {
+    parseObjectUrl(url);
+  } catch (error) {
+    expect(error).toBeInstanceOf(CacheError);
+    expect((error as CacheError).code).toBe("INVALID_ARGUMENT");
+    return (error as CacheError).message;
+  }
+  throw new Error(`${url} was accepted`);
+}
+
+describe("an object's URL", () => {
+  it("is parsed into scheme, bucket and key", () => {
+    expect(parseObjectUrl("s3://data/a/b.parquet")).toEqual({
+      url: "s3://data/a/b.parquet",
+      scheme: "s3",
+      bucket: "data",
+      key: "a/b.parquet",
+    });
+    expect(parseObjectUrl("gs://my_bucket.example.com/x").scheme).toBe("gs");
+  });
+
+  it.each(["a b", "100%", "%2F", "a+b", "a//b", "/a", "../a/..", ".", "日本/語", "e\u0301", "a?b#c", "a\\b", "tab\there"])(
+    "keeps the key %j verbatim",
+    (key) => {
+      expect(parseObjectUrl(`s3://bucket/${key}`).key).toBe(key);
+    },
+  );
+
+  it("takes keys of 1,024 bytes and no longer ones", () => {
+    expect(parseObjectUrl(`s3://bucket/${"k".repeat(1024)}`).key).toHaveLength(1024);
+    expect(refusal(`s3://bucket/${"é".repeat(513)}`)).toContain("longer than 1024 bytes");
+  });
+
+  it.each(["", "bucket/key", "http://bucket/key", "s3:/bucket/key", "S3://bucket/key", "file:///etc/passwd"])(
+    "refuses %j: no object's URL",
+    (url) => {
+      expect(refusal(url)).toContain("is not an object's URL");
+    },
+  );
+
+  it.each(["s3://", "s3:///key", "s3://a/key", "s3://b@d/key", "s3://bucket:80/key", "s3://.bucket/key", "s3://buck et/key"])(
+    "refuses %j: no bucket",
+    (url) => {
+      expect(refusal(url)).toContain("no valid bucket");
+    },
+  );
+
+  it.each(["s3://bucket", "s3://bucket/"])("refuses %j: no key", (url) => {
+    expect(refusal(url)).toContain("names no object");
+  });
+
+  it("refuses keys with half a surrogate pair", () => {
+    expect(refusal("s3://bucket/\ud800")).toContain("not valid Unicode");
+  });
+
+  it("answers in one line of bounded length", () => {
+    const message = refusal(`nonsense\n${"x".repeat(10_000)}`);
+    expect(message).not.toContain("\n");
+    expect(message.length).toBeLessThan(400);
+  });
+});

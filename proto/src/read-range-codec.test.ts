@@ -1,0 +1,56 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { ReadRangeResponse } from "./gen/cache.js";
+import { decodeReadRangeResponse, encodeReadRangeResponse } from "./read-range-codec.js";
+
+const responses = fc.record({
+  data: fc.uint8Array({ maxLength: 300 }).map((bytes) => Buffer.from(bytes)),
+  version: fc.string({ unit: "grapheme", maxLength: 40 }),
+  objectSize: fc.maxSafeNat(),
+});
+
+describe("the codec of ReadRangeResponse", () => {
+  it("writes what the generated code writes, to the byte", () => {
+    fc.assert(
+      fc.property(responses, (message) => {
+        expect(encodeReadRangeResponse(message)).toEqual(Buffer.from(ReadRangeResponse.encode(message).finish()));
+      }),
+    );
+  });
+
+  it("reads what the generated code writes", () => {
+    fc.assert(
+      fc.property(responses, (message) => {
+        expect(decodeReadRangeResponse(Buffer.from(ReadRangeResponse.encode(message).finish()))).toEqual(message);
+      }),
+    );
+  });
+
+  it("encodes a length that takes four bytes", () => {
+    const message = { data: Buffer.alloc(3 << 20, 7), version: "", objectSize: 0 };
+    const decoded = decodeReadRangeResponse(encodeReadRangeResponse(message));
+    expect(decoded.data.equals(message.data)).toBe(true);
+  });
+
+  it("gives the data as a view, not as a copy", () => {
+    const encoded = encodeReadRangeResponse({ data: Buffer.from("abc"), version: "v", objectSize: 9 });
+    expect(decodeReadRangeResponse(encoded).data.buffer).toBe(encoded.buffer);
+  });
+
+  it("skips fields that it does not know", () => {
+    const known = encodeReadRangeResponse({ data: Buffer.from("abc"), version: "v", objectSize: 9 });
+    const unknown = Buffer.from([(9 << 3) | 2, 2, 1, 2]);
+    expect(decodeReadRangeResponse(Buffer.concat([unknown, known]))).toEqual({
+      data: Buffer.from("abc"),
+      version: "v",
+      objectSize: 9,
+    });
+  });
+
+  it("fails on cut messages instead of inventing bytes", () => {
+    const encoded = encodeReadRangeResponse({ data: Buffer.alloc(200), version: "version", objectSize: 2 ** 40 });
+    for (let length = 1; length < 200; length++) {
+      expect(() => decodeReadRangeResponse(encoded.subarray(0, length))).toThrow();
+    }
+  });
+});
