@@ -1,8 +1,11 @@
 import type { ObjectInfo } from "@frontcache/proto";
 import type { Slice } from "../runtime/slice.js";
 
-/** Where the bytes of a read came from, for metrics: held before, a fill that was running already, a fill of its own. */
-export type ReadResult = "hit" | "joined" | "filled";
+/**
+ * Where the bytes of a read came from, for metrics: held before, a fill that was running already, a fill of its own, held of
+ * a version that could not be confirmed because the origin was out of reach, or another member.
+ */
+export type ReadResult = "hit" | "joined" | "filled" | "stale" | "forwarded";
 
 /** Bytes of one version of an object on their way to one reader, in order. */
 export interface ObjectRead {
@@ -11,6 +14,7 @@ export interface ObjectRead {
   readonly offset: number;
   /** How many there are: what was asked for, or less where the object ends. */
   readonly length: number;
+  readonly result: ReadResult;
   /**
    * The next bytes, at once where they are in memory; undefined at the end. One call at a time. Rejects with a CacheError
    * where the rest can't be had.

@@ -1,0 +1,146 @@
+import { abortError } from "@frontcache/proto";
+
+/** What readers wait for comes before what nobody waits for. */
+export type Priority = "demand" | "background";
+
+export interface FillMemoryOptions {
+  /** Bytes that all running fills may hold together; at least one segment. */
+  readonly budgetBytes: number;
+  readonly segmentBytes: number;
+}
+
+/** A place in the queue for memory. */
+export interface Claim {
+  /** The buffers, one a segment; rejects with a CacheError where the signal is aborted before they are given. */
+  readonly buffers: Promise<Buffer[]>;
+  /** Background becomes demand: to the end of that queue. Harmless when already given. */
+  promote(): void;
+}
+
+interface Waiter {
+  readonly count: number;
+  readonly give: (buffers: Buffer[]) => void;
+}
+
+/**
+ * The memory that fills land in: a pool of segment-sized buffers under one byte budget. Claims are served in order, demand
+ * before background; a claim is served whole, so two half-served ones can never wait for each other.
+ */
+export class FillMemory {
+  readonly #segmentBytes: number;
+  readonly #capacity: number;
+  readonly #free: Buffer[] = [];
+  #allocated = 0;
+  readonly #queues: Record<Priority, Set<Waiter>> = { demand: new Set(), background: new Set() };
+  readonly #onPressure = new Set<() => void>();
+
+  constructor({ budgetBytes, segmentBytes }: FillMemoryOptions) {
+    this.#segmentBytes = segmentBytes;
+    this.#capacity = Math.max(1, Math.floor(budgetBytes / segmentBytes));
+  }
+
+  /** The most segments that one claim may ask for. */
+  get maxSegments(): number {
+    return this.#capacity;
+  }
+
+  get usedBytes(): number {
+    return (this.#allocated - this.#free.length) * this.#segmentBytes;
+  }
+
+  /** Claims that wait. */
+  get waiting(): number {
+    return this.#queues.demand.size + this.#queues.background.size;
+  }
+
+  /** Claims `count` buffers (at most `maxSegments`). */
+  claim(count: number, priority: Priority, signal: AbortSignal): Claim {
+    if (signal.aborted) return { buffers: Promise.reject(abortError(signal)), promote() {} };
+    if (this.#queues.demand.size === 0 && (priority === "demand" || this.#queues.background.size === 0) && this.#fits(count)) {
+      return { buffers: Promise.resolve(this.#take(count)), promote() {} };
+    }
+    return this.#enqueue(count, priority, signal);
+  }
+
+  /** Returns a buffer that nobody looks at any more. */
+  give(buffer: Buffer): void {
+    this.#free.push(buffer);
+    this.#serve();
+  }
+
+  /** Calls back when demand has to wait, so that bytes kept only for convenience can be dropped. Returns the way to stop. */
+  onPressure(drop: () => void): () => void {
+    this.#onPressure.add(drop);
+    return () => this.#onPressure.delete(drop);
+  }
+
+  #enqueue(count: number, priority: Priority, signal: AbortSignal): Claim {
+    let queue = this.#queues[priority];
+    const { promise, resolve, reject } = withResolvers<Buffer[]>();
+    const onAbort = (): void => {
+      queue.delete(waiter);
+      reject(abortError(signal));
+      this.#serve();
+    };
+    const waiter: Waiter = {
+      count,
+      give: (buffers) => {
+        signal.removeEventListener("abort", onAbort);
+        resolve(buffers);
+      },
+    };
+    queue.add(waiter);
+    signal.addEventListener("abort", onAbort, { once: true });
+    if (priority === "demand") this.#relieve();
+    const promote = (): void => {
+      if (queue === this.#queues.demand || !queue.delete(waiter)) return;
+      queue = this.#queues.demand;
+      queue.add(waiter);
+      this.#serve();
+      this.#relieve();
+    };
+    return { buffers: promise, promote };
+  }
+
+  #relieve(): void {
+    for (const drop of [...this.#onPressure]) {
+      if (this.#queues.demand.size === 0) return;
+      drop();
+    }
+  }
+
+  #serve(): void {
+    for (const queue of [this.#queues.demand, this.#queues.background]) {
+      for (const waiter of queue) {
+        if (!this.#fits(waiter.count)) return;
+        queue.delete(waiter);
+        waiter.give(this.#take(waiter.count));
+      }
+    }
+  }
+
+  #fits(count: number): boolean {
+    return this.#free.length + this.#capacity - this.#allocated >= count;
+  }
+
+  #take(count: number): Buffer[] {
+    return Array.from({ length: count }, () => this.#free.pop() ?? this.#allocate());
+  }
+
+  /** Not from Node's small-buffer pool: these live for ever and must not pin neighbours. */
+  #allocate(): Buffer {
+    this.#allocated++;
+    return Buffer.allocUnsafeSlow(this.#segmentBytes);
+  }
+}
+
+/** Promise.withResolvers, which Node 20 lacks. */
+function withResolvers<T>(): { promise: Promise<T>; resolve: (value: T) => void; reject: (reason: unknown) => void } {
+  let resolve!: (value: T) => void;
+  let reject!: (reason: unknown) => void;
+  const promise = new Promise<T>((onResolve, onReject) => {
+    resolve = onResolve;
+    reject = onReject;
+  });
+  return { promise, resolve, reject };
+}

@@ -1,0 +1,347 @@
+import { blockLength, CacheError, type Geometry, type ObjectInfo, type ObjectRef, segmentCount } from "@frontcache/proto";
+import type { Origin, OriginAnswer } from "../origin/origin.js";
+import type { Reservation } from "../storage/block.js";
+import type { BlockStore } from "../storage/block-store.js";
+import type { FillMemory, Priority } from "./fill-memory.js";
+import { Part, type PartHost } from "./part.js";
+import { PartQueue } from "./part-queue.js";
+import { planParts } from "./plan-parts.js";
+import type { SegmentBuffer } from "./segment-buffer.js";
+import { SegmentInterest } from "./segment-interest.js";
+import { SegmentWaiters } from "./segment-waiters.js";
+
+/** What all fills of a member share. */
+export interface FillContext {
+  readonly geometry: Geometry;
+  readonly origin: Origin;
+  readonly store: Pick<BlockStore, "reserve" | "write">;
+  readonly memory: FillMemory;
+  /** Bytes that a part should have at least. */
+  readonly partBytes: number;
+  /** Parts of one block that may be fetched at a time. */
+  readonly parallelism: number;
+  /** Aborted when the member closes. */
+  readonly signal: AbortSignal;
+}
+
+export interface FillTarget {
+  readonly ref: ObjectRef;
+  /** Where the block begins in the object. */
+  readonly blockOffset: number;
+  /** Absent: the first answer decides. */
+  readonly version: string | undefined;
+}
+
+export interface FillEvents {
+  /** The first answer has come: version and size are known. */
+  described(info: ObjectInfo): void;
+  /** Nothing runs, waits or is kept in memory any more. Told once; the fill is not used again. */
+  idle(): void;
+}
+
+/**
+ * The filling of one block: which segments are on their way, which are in memory, who comes for them. All of it is of one
+ * version: the one it was made for, or the one of the first answer.
+ *
+ * A segment's way: planned in a part -> memory claimed -> asked for -> bytes arrive (readable) -> complete -> written to its
+ * block file -> memory given back; readers go on from the file. Where it can't be written it stays in memory until those
+ * who entered for it have passed it, or until other demand needs the memory.
+ */
+export class Fill implements PartHost {
+  readonly memory: FillMemory;
+  /** Resolves with the first answer; rejects where no part got one. */
+  readonly description: Promise<ObjectInfo>;
+  #describe!: (info: ObjectInfo) => void;
+  #failDescription!: (error: CacheError) => void;
+  #info: ObjectInfo | undefined;
+  readonly #queue = new PartQueue();
+  readonly #running = new Set<Part>();
+  /** Running parts that have neither an answer nor a failure, in the order they were asked for, while no answer has come. */
+  readonly #undecided = new Set<Part>();
+  /** The failure of the part that was asked for first, while no answer has come. */
+  #firstFailure: CacheError | undefined;
+  /** The part that brings a segment, from its planning until it has landed. */
+  readonly #partOf = new Map<number, Part>();
+  readonly #buffers = new Map<number, SegmentBuffer>();
+  /** Complete segments that could not be written. */
+  readonly #unkept = new Set<number>();
+  readonly #interest = new SegmentInterest();
+  readonly #waiters = new SegmentWaiters();
+  /** Why a segment did not come, while those who had entered for it still come. */
+  readonly #failures = new Map<number, CacheError>();
+  #writes = 0;
+  #idle = false;
+  readonly #stopPressure: () => void;
+
+  constructor(
+    private readonly context: FillContext,
+    readonly target: FillTarget,
+    private readonly events: FillEvents,
+  ) {
+    this.memory = context.memory;
+    this.description = new Promise((resolve, reject) => {
+      this.#describe = resolve;
+      this.#failDescription = reject;
+    });
+    this.description.catch(() => {});
+    this.#stopPressure = context.memory.onPressure(() => this.#dropUnkept());
+  }
+
+  /** Known once the first answer has come. */
+  get info(): ObjectInfo | undefined {
+    return this.#info;
+  }
+
+  /** Whether the segment is in memory or on its way. */
+  has(segment: number): boolean {
+    return this.#buffers.has(segment) || this.#partOf.has(segment);
+  }
+
+  /** Whether any segment is in memory or on its way. */
+  get busy(): boolean {
+    return this.#buffers.size > 0 || this.#partOf.size > 0;
+  }
+
+  /** Plans what of `segments` (ascending) is neither here nor on its way. Returns whether that was anything. */
+  want(segments: readonly number[], priority: Priority): boolean {
+    const missing = segments.filter((segment) => !this.has(segment));
+    for (const segment of missing) this.#failures.delete(segment);
+    for (const part of this.#plan(missing, priority)) {
+      this.#queue.add(part);
+      for (const segment of part.indices) this.#partOf.set(segment, part);
+    }
+    if (priority === "demand") this.#promote(segments);
+    this.#startParts();
+    return missing.length > 0;
+  }
+
+  /** A reader will come for these segments. Each must be left again. */
+  enter(segments: readonly number[]): void {
+    for (const segment of segments) this.#interest.enter(segment);
+  }
+
+  /** A reader that entered is at the segment now: from here to its `leave` the segment is not dropped under it. */
+  arrive(segment: number): void {
+    this.#interest.arrive(segment);
+  }
+
+  /** A reader that entered (and perhaps arrived) has passed the segment, or won't come. */
+  leave(segment: number, arrived: boolean): void {
+    if (!this.#interest.leave(segment, arrived)) return;
+    this.#failures.delete(segment);
+    if (this.#unkept.delete(segment)) this.#release(segment);
+    this.#abandon(segment);
+    this.#checkIdle();
+  }
+
+  /** The segment's memory, while it is filled and until it is on disk. */
+  buffer(segment: number): SegmentBuffer | undefined {
+    return this.#buffers.get(segment);
+  }
+
+  /** Why the segment did not come, for those who had entered for it. */
+  failure(segment: number): CacheError | undefined {
+    return this.#failures.get(segment);
+  }
+
+  /** Resolves when the segment has more bytes or another place; rejects where its part fails or the signal is aborted. */
+  progress(segment: number, signal: AbortSignal): Promise<void> {
+    return this.#waiters.wait(segment, signal);
+  }
+
+  // What its parts need of it.
+
+  fetch(first: number, count: number, signal: AbortSignal): Promise<OriginAnswer> {
+    const { ref, blockOffset, version } = this.target;
+    const { segmentBytes, blockBytes } = this.context.geometry;
+    const start = first * segmentBytes;
+    const end = Math.min(start + count * segmentBytes, this.#info === undefined ? blockBytes : this.#blockLength);
+    const range = { offset: blockOffset + start, length: end - start };
+    const pinned = this.#info?.version ?? version;
+    return this.context.origin.fetch(ref, pinned === undefined ? range : { ...range, version: pinned }, signal);
+  }
+
+  accept(info: ObjectInfo): void {
+    const pinned = this.#info?.version ?? this.target.version ?? info.version;
+    if (info.version !== pinned || (this.#info !== undefined && info.objectSize !== this.#info.objectSize)) {
+      throw new CacheError("FAILED_PRECONDITION", `${this.target.ref.url}: changed while it was read, read it again`);
+    }
+    if (this.#info !== undefined) return;
+    this.#info = info;
+    this.events.described(info);
+    this.#describe(info);
+  }
+
+  reserve(bytes: number): Promise<Reservation | undefined> {
+    return this.context.store.reserve(this.#id(), bytes);
+  }
+
+  segmentLength(segment: number): number {
+    const { segmentBytes } = this.context.geometry;
+    return Math.min(segmentBytes, this.#blockLength - segment * segmentBytes);
+  }
+
+  progressed(segment: number, buffer: SegmentBuffer): void {
+    this.#buffers.set(segment, buffer);
+    this.#waiters.wake(segment);
+  }
+
+  // The parts' life.
+
+  #id(): { url: string; version: string; offset: number } {
+    return { url: this.target.ref.url, version: this.#info!.version, offset: this.target.blockOffset };
+  }
+
+  /** Bytes of the block, once the object's size is known. */
+  get #blockLength(): number {
+    return blockLength(this.target.blockOffset, this.#info!.objectSize, this.context.geometry);
+  }
+
+  #plan(missing: readonly number[], priority: Priority): Part[] {
+    const { partBytes, geometry, memory } = this.context;
+    const targetSegments = Math.max(1, Math.floor(partBytes / geometry.segmentBytes));
+    const maxSegments = Math.min(memory.maxSegments, 2 * targetSegments);
+    return planParts(missing, { targetSegments, maxSegments }).map((plan) => new Part(plan, priority));
+  }
+
+  #promote(segments: readonly number[]): void {
+    for (const segment of segments) {
+      const part = this.#partOf.get(segment);
+      if (part !== undefined) this.#queue.promote(part);
+    }
+  }
+
+  #startParts(): void {
+    while (this.#running.size < this.context.parallelism) {
+      const part = this.#queue.take();
+      if (part === undefined) return;
+      const beyond = this.#info !== undefined && part.first >= segmentCount(this.#blockLength, this.context.geometry);
+      if (beyond) this.#unplan(part);
+      else void this.#runPart(part);
+    }
+  }
+
+  async #runPart(part: Part): Promise<void> {
+    this.#running.add(part);
+    if (this.#info === undefined) this.#undecided.add(part);
+    let failure: CacheError | undefined;
+    try {
+      await part.run(this, this.context.signal);
+    } catch (error) {
+      failure = CacheError.from(error);
+      if (this.#info === undefined) failure = await this.#undescribed(part, failure);
+    }
+    this.#running.delete(part);
+    this.#land(part, part.abandoned ? undefined : failure);
+    this.#startParts();
+    this.#checkIdle();
+  }
+
+  /**
+   * A part failed before any answer came. While others still run, one of them may describe the block, and then this one may
+   * simply lie behind the object's end. The last one to fail fails the description, with what the first one met.
+   */
+  #undescribed(part: Part, failure: CacheError): Promise<CacheError> {
+    const isFirst = this.#undecided.values().next().value === part;
+    if (isFirst || this.#firstFailure === undefined) this.#firstFailure = failure;
+    this.#undecided.delete(part);
+    if (this.#undecided.size === 0) {
+      for (const queued of this.#queue.takeAll()) this.#land(queued, this.#firstFailure);
+      this.#failDescription(this.#firstFailure);
+    }
+    return this.description.then(
+      () => failure,
+      (first: CacheError) => first,
+    );
+  }
+
+  /** The part is over: what came whole is written, what did not is failed. */
+  #land(part: Part, failure: CacheError | undefined): void {
+    const complete: number[] = [];
+    for (const segment of part.indices) {
+      this.#partOf.delete(segment);
+      if (part.segments.get(segment)?.complete === true) complete.push(segment);
+      else this.#fail(segment, failure);
+    }
+    void this.#keep(part, complete);
+  }
+
+  #fail(segment: number, failure: CacheError | undefined): void {
+    this.#release(segment);
+    const beyond = this.#info !== undefined && this.segmentLength(segment) <= 0;
+    if (failure === undefined || beyond) {
+      this.#waiters.wake(segment);
+      return;
+    }
+    if (this.#interest.has(segment)) this.#failures.set(segment, failure);
+    this.#waiters.fail(segment, failure);
+  }
+
+  /** Writes complete segments; those who can't be kept stay in memory for the readers who entered for them. */
+  async #keep(part: Part, segments: readonly number[]): Promise<void> {
+    if (part.reservation === undefined) return;
+    this.#writes++;
+    const kept = await this.#write(segments, await part.reservation);
+    this.#writes--;
+    for (const segment of segments) {
+      if (kept || !this.#interest.has(segment)) this.#release(segment);
+      else this.#unkept.add(segment);
+      this.#waiters.wake(segment);
+    }
+    if (this.memory.waiting > 0) this.#dropUnkept();
+    this.#checkIdle();
+  }
+
+  async #write(segments: readonly number[], reservation: Reservation | undefined): Promise<boolean> {
+    if (reservation === undefined) return false;
+    try {
+      if (segments.length === 0) return false;
+      const filled = segments.map((index) => {
+        const buffer = this.#buffers.get(index)!;
+        return { index, bytes: buffer.bytes, crc: buffer.crc };
+      });
+      return await this.context.store.write(this.#id(), this.#info!, filled, reservation);
+    } finally {
+      reservation.release();
+    }
+  }
+
+  #release(segment: number): void {
+    const buffer = this.#buffers.get(segment);
+    if (buffer === undefined) return;
+    this.#buffers.delete(segment);
+    buffer.release();
+  }
+
+  /** Other demand needs the memory: readers who have not arrived at these segments will ask again. */
+  #dropUnkept(): void {
+    for (const segment of this.#unkept) {
+      if (this.#interest.isAt(segment)) continue;
+      this.#unkept.delete(segment);
+      this.#release(segment);
+    }
+    this.#checkIdle();
+  }
+
+  /** A demand part that nobody wants any more and that has not been asked for is dropped. */
+  #abandon(segment: number): void {
+    const part = this.#partOf.get(segment);
+    if (part === undefined || part.priority !== "demand" || part.indices.some((other) => this.#interest.has(other))) return;
+    if (this.#queue.remove(part)) this.#unplan(part);
+    else part.abandon();
+  }
+
+  #unplan(part: Part): void {
+    for (const segment of part.indices) {
+      this.#partOf.delete(segment);
+      this.#waiters.wake(segment);
+    }
+  }
+
+  #checkIdle(): void {
+    if (this.#idle || this.#running.size > 0 || this.#writes > 0 || this.#buffers.size > 0 || this.#queue.size > 0) return;
+    this.#idle = true;
+    this.#stopPressure();
+    this.events.idle();
+  }
+}

@@ -1,0 +1,94 @@
+import type { ObjectInfo, ObjectRef } from "@frontcache/proto";
+import { blockKey } from "../storage/block.js";
+import { Fill, type FillContext } from "./fill.js";
+
+/** All running fills of a member: one a block and version, and one discovery an object. */
+export class Fills {
+  readonly #byBlock = new Map<string, Fill>();
+  /** Fills that ask for whatever version is current, until their first answer, by object. */
+  readonly #discoveries = new Map<string, Fill>();
+  readonly #settled = new Set<() => void>();
+
+  constructor(
+    private readonly context: FillContext,
+    /** Hears of every first answer. */
+    private readonly onDescribed: (url: string, info: ObjectInfo) => void,
+  ) {}
+
+  get running(): number {
+    return this.#byBlock.size + this.#discoveries.size;
+  }
+
+  /** The running fill of a block of one version. */
+  find(url: string, version: string, blockOffset: number): Fill | undefined {
+    return this.#byBlock.get(blockKey({ url, version, offset: blockOffset }));
+  }
+
+  /** Whether any version of the block is being filled. */
+  fillsAnyVersion(url: string, blockOffset: number): boolean {
+    for (const { target } of this.#byBlock.values())
+      if (target.ref.url === url && target.blockOffset === blockOffset) return true;
+    return false;
+  }
+
+  /** The running fill of a block of one version, or a new one that has nothing to do yet. */
+  open(ref: ObjectRef, version: string, blockOffset: number): Fill {
+    const key = blockKey({ url: ref.url, version, offset: blockOffset });
+    const running = this.#byBlock.get(key);
+    if (running !== undefined) return running;
+    const fill: Fill = new Fill(
+      this.context,
+      { ref, blockOffset, version },
+      {
+        described: (info) => this.onDescribed(ref.url, info),
+        idle: () => {
+          this.#byBlock.delete(key);
+          this.#settle();
+        },
+      },
+    );
+    this.#byBlock.set(key, fill);
+    return fill;
+  }
+
+  /** The running discovery of an object's current version. */
+  discovery(url: string): Fill | undefined {
+    return this.#discoveries.get(url);
+  }
+
+  /** A new fill without a version; from its first answer on it is the fill of that version's block. */
+  discover(ref: ObjectRef, blockOffset: number): Fill {
+    let key: string | undefined;
+    const fill: Fill = new Fill(
+      this.context,
+      { ref, blockOffset, version: undefined },
+      {
+        described: (info) => {
+          key = blockKey({ url: ref.url, version: info.version, offset: blockOffset });
+          this.#discoveries.delete(ref.url);
+          this.#byBlock.set(key, fill);
+          this.onDescribed(ref.url, info);
+        },
+        idle: () => {
+          if (key === undefined) this.#discoveries.delete(ref.url);
+          else if (this.#byBlock.get(key) === fill) this.#byBlock.delete(key);
+          this.#settle();
+        },
+      },
+    );
+    this.#discoveries.set(ref.url, fill);
+    return fill;
+  }
+
+  /** Resolves when no fill runs. */
+  settled(): Promise<void> {
+    if (this.running === 0) return Promise.resolve();
+    return new Promise((resolve) => this.#settled.add(resolve));
+  }
+
+  #settle(): void {
+    if (this.running > 0) return;
+    for (const resolve of this.#settled) resolve();
+    this.#settled.clear();
+  }
+}

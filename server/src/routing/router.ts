@@ -1,0 +1,178 @@
+import {
+  blockOffsetOf,
+  CacheError,
+  checkRange,
+  type Geometry,
+  type MemberInfo,
+  type Membership,
+  type ObjectInfo,
+  type ObjectRef,
+} from "@frontcache/proto";
+import type { BlockRequest, LocalCache } from "../cache/local-cache.js";
+import type { ObjectRead } from "../cache/object-read.js";
+import type { EvictReport, EvictSelector } from "../storage/block-store.js";
+import { emptyRead } from "./empty-read.js";
+import { ForwardedRead } from "./forwarded-read.js";
+import { OutOfReach } from "./member-link.js";
+import type { MemberLinks } from "./member-links.js";
+import { MultiBlockRead } from "./multi-block-read.js";
+import { type Route, routeBlock } from "./route-block.js";
+import { UnbrokenRead } from "./unbroken-read.js";
+
+/** A read of a range, as it comes from a listener. */
+export interface ReadRequest {
+  readonly ref: ObjectRef;
+  /** Absent: the current version. */
+  readonly version?: string | undefined;
+  readonly offset: number;
+  /** 0: to the object's end. */
+  readonly length: number;
+  /** Sent by a member: never send it on. */
+  readonly forwarded: boolean;
+  /** Answer only with what is held: NOT_FOUND otherwise. */
+  readonly cachedOnly: boolean;
+  readonly signal: AbortSignal;
+}
+
+export interface RouterOptions {
+  readonly local: LocalCache;
+  readonly geometry: Geometry;
+  readonly self: MemberInfo;
+  /** The newest member list. */
+  membership(): Membership;
+  readonly links: MemberLinks;
+}
+
+/** How long a member may take to evict what it is asked to. */
+const EVICT_TIMEOUT_MS = 30_000;
+
+/** Answers reads of any range, block by block, each from the member that routeBlock chooses. */
+export class Router {
+  constructor(private readonly options: RouterOptions) {}
+
+  /** Opens a read of any range. Throws or rejects with a CacheError. */
+  read(request: ReadRequest): ObjectRead | Promise<ObjectRead> {
+    const { ref, offset, length } = request;
+    checkRange(ref.url, offset, length);
+    const { geometry } = this.options;
+    const blockOffset = blockOffsetOf(offset, geometry);
+    const inOneBlock = length > 0 && offset + length <= blockOffset + geometry.blockBytes;
+    return inOneBlock ? this.#readBlock(request, blockOffset, request.version) : this.#readBlocks(request, blockOffset);
+  }
+
+  /** `heldBytes` counts what this member's volumes hold of the version. */
+  async stat(ref: ObjectRef, version: string | undefined, signal: AbortSignal): Promise<{ info: ObjectInfo; heldBytes: number }> {
+    const info = await this.options.local.stat(ref, version, signal);
+    return { info, heldBytes: this.options.local.heldBytes(ref.url, info.version) };
+  }
+
+  /** Evicts here and, unless a member asked for it, at all other members. Rejects where one of them can't be reached. */
+  async evict(selector: EvictSelector & { readonly forwarded: boolean }, _signal: AbortSignal): Promise<EvictReport> {
+    const { forwarded, ...here } = selector;
+    const { self, links, local } = this.options;
+    const others = forwarded ? [] : this.options.membership().members.filter(({ name }) => name !== self.name);
+    const message = {
+      key: selector.url ?? selector.prefix ?? "",
+      prefix: selector.url === undefined,
+      version: selector.version ?? "",
+      forwarded: true,
+    };
+    const reports = await Promise.all([
+      local.evict(here),
+      ...others.map((member) => links.to(member).evict(message, EVICT_TIMEOUT_MS)),
+    ]);
+    return reports.reduce((sum, { blocks, bytes }) => ({ blocks: sum.blocks + blocks, bytes: sum.bytes + bytes }), {
+      blocks: 0,
+      bytes: 0,
+    });
+  }
+
+  /** host:port of the gRPC listener of the member that owns the block of a byte. */
+  ownerOf(ref: ObjectRef, offset: number): string {
+    const owner = this.options.membership().owner(ref.url, blockOffsetOf(offset, this.options.geometry));
+    return (owner ?? this.options.self).grpcAddress;
+  }
+
+  async #readBlocks(request: ReadRequest, blockOffset: number): Promise<ObjectRead> {
+    const { offset, length } = request;
+    const first = await this.#firstBlock(request, blockOffset);
+    const { objectSize } = first.info;
+    const end = length === 0 ? objectSize : Math.min(offset + length, objectSize);
+    const { blockBytes } = this.options.geometry;
+    const blocks = Math.ceil((end - blockOffset) / blockBytes);
+    if (blocks <= 1) return first;
+    return new MultiBlockRead({
+      first,
+      length: end - offset,
+      blocks,
+      open: (index, version) => this.#readBlock(request, blockOffset + index * blockBytes, version, end),
+    });
+  }
+
+  /** The whole of an empty object has no first block, and yet there is nothing wrong with it. */
+  async #firstBlock(request: ReadRequest, blockOffset: number): Promise<ObjectRead> {
+    const { ref, offset, length, version, signal } = request;
+    try {
+      return await this.#readBlock(request, blockOffset, version);
+    } catch (error) {
+      if (offset > 0 || length > 0 || !(error instanceof CacheError) || error.code !== "OUT_OF_RANGE") throw error;
+      const info = await this.options.local.stat(ref, version, signal);
+      if (info.objectSize > 0) throw error;
+      return emptyRead(info);
+    }
+  }
+
+  /** The part of the request that lies in one block; `objectEnd` is where it ends once that is known. */
+  #readBlock(
+    { ref, offset, length, cachedOnly, signal, forwarded }: ReadRequest,
+    blockOffset: number,
+    version: string | undefined,
+    objectEnd?: number,
+  ): ObjectRead | Promise<ObjectRead> {
+    const { blockBytes } = this.options.geometry;
+    const rangeEnd = objectEnd ?? (length === 0 ? Number.POSITIVE_INFINITY : offset + length);
+    const block: BlockRequest = {
+      ref,
+      version,
+      blockOffset,
+      start: Math.max(0, offset - blockOffset),
+      end: Math.min(blockBytes, rangeEnd - blockOffset),
+      openEnded: length === 0 && objectEnd === undefined,
+      cachedOnly,
+      signal,
+    };
+    return routeBlock(block, forwarded || cachedOnly, this.#route());
+  }
+
+  #route(): Route {
+    const { local, self, links } = this.options;
+    return {
+      self: self.name,
+      membership: this.options.membership(),
+      local: (block) => local.open(block),
+      isAside: (member) => links.isAside(member),
+      forward: (member, block) => this.#forward(member, block),
+    };
+  }
+
+  /** A forwarded read that survives the loss of its member. */
+  async #forward(member: MemberInfo, block: BlockRequest): Promise<ObjectRead> {
+    const first = await this.#openAt(member, block);
+    return new UnbrokenRead(first, block, (rest) => {
+      this.options.links.lost(member);
+      return routeBlock(rest, false, this.#route());
+    });
+  }
+
+  async #openAt(member: MemberInfo, block: BlockRequest): Promise<ObjectRead> {
+    const { links } = this.options;
+    try {
+      const link = links.to(member);
+      if (!link.connected) await link.connect();
+      return await ForwardedRead.open(link, block);
+    } catch (error) {
+      if (error instanceof OutOfReach) links.lost(member);
+      throw error;
+    }
+  }
+}
