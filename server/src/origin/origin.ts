@@ -16,7 +16,7 @@ export interface OriginAnswer {
   readonly length: number;
   /** The bytes in order. Iterate it to its end, or destroy the answer. It throws a CacheError where it is cut short. */
   readonly body: AsyncIterable<Uint8Array>;
-  /** Drops what is unread and frees the connection. Harmless when repeated, or after the end. */
+  /** Drops what is unread and frees the connection; a read that waits ends at once. Harmless when repeated, or after the end. */
   destroy(): void;
 }
 

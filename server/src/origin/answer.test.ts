@@ -1,0 +1,91 @@
+import { Readable } from "node:stream";
+import { type ErrorCode, parseObjectUrl } from "@frontcache/proto";
+import { describe, expect, it } from "vitest";
+import { checkedAnswer, type RangeHead } from "./answer.js";
+import type { OriginRange } from "./origin.js";
+
+const ref = parseObjectUrl("s3://bucket/key");
+const range: OriginRange = { offset: 100, length: 50 };
+const good: RangeHead = {
+  status: 206,
+  contentRange: "bytes 100-149/1000",
+  contentLength: 50,
+  version: "v1",
+  contentType: undefined,
+  lastModifiedMs: undefined,
+};
+
+function answer(head: Partial<RangeHead>, wanted: OriginRange = range, body: number[] = [50]) {
+  const stream = Readable.from(body.map((bytes) => Buffer.alloc(bytes)));
+  const { signal } = new AbortController();
+  return { stream, open: () => checkedAnswer(ref, wanted, { ...good, ...head }, stream, signal) };
+}
+
+async function received(body: AsyncIterable<Uint8Array>): Promise<{ bytes: number; code: string | undefined }> {
+  let bytes = 0;
+  try {
+    for await (const chunk of body) bytes += chunk.length;
+    return { bytes, code: undefined };
+  } catch (error) {
+    return { bytes, code: (error as { code: string }).code };
+  }
+}
+
+describe("an origin's answer", () => {
+  it("is believed where head and body agree with the range", async () => {
+    const { info, length, body } = answer({}).open();
+    expect({ info, length }).toEqual({ info: { version: "v1", objectSize: 1000 }, length: 50 });
+    expect(await received(body)).toEqual({ bytes: 50, code: undefined });
+  });
+
+  it("is believed without a Content-Length, as its Content-Range says", async () => {
+    expect(await received(answer({ contentLength: undefined }).open().body)).toEqual({ bytes: 50, code: undefined });
+  });
+
+  it.each<[string, Partial<RangeHead>, ErrorCode]>([
+    ["begins elsewhere", { contentRange: "bytes 101-149/1000", contentLength: 49 }, "UNAVAILABLE"],
+    ["begins one earlier", { contentRange: "bytes 99-148/1000" }, "UNAVAILABLE"],
+    ["ends before the range and the object do", { contentRange: "bytes 100-148/1000", contentLength: 49 }, "UNAVAILABLE"],
+    ["goes beyond the range", { contentRange: "bytes 100-150/1000", contentLength: 51 }, "UNAVAILABLE"],
+    ["names no size", { contentRange: "bytes 100-149/*" }, "UNAVAILABLE"],
+    ["names a size inside the range", { contentRange: "bytes 100-149/149" }, "UNAVAILABLE"],
+    ["has no Content-Range", { contentRange: undefined }, "UNAVAILABLE"],
+    ["holds fewer bytes than it names", { contentLength: 49 }, "UNAVAILABLE"],
+    ["holds more bytes than it names", { contentLength: 51 }, "UNAVAILABLE"],
+    ["is the whole object", { status: 200, contentRange: undefined, contentLength: 1000 }, "UNAVAILABLE"],
+    ["is another success", { status: 204 }, "UNAVAILABLE"],
+    ["has no version", { version: undefined }, "UNAVAILABLE"],
+    ["has an empty version", { version: "" }, "UNAVAILABLE"],
+  ])("that %s is refused, and its stream ended", (_, head, code) => {
+    const { open, stream } = answer(head);
+    expect(open).toThrow(expect.objectContaining({ code }));
+    expect(stream.destroyed).toBe(true);
+  });
+
+  it("of another version than asked for is refused", () => {
+    expect(answer({}, { ...range, version: "v2" }).open).toThrow(expect.objectContaining({ code: "FAILED_PRECONDITION" }));
+  });
+
+  it("that is the whole object is believed where the range begins with it and reaches to its end", () => {
+    const whole = { status: 200, contentRange: undefined, contentLength: 50 };
+    expect(answer(whole, { offset: 0, length: 50 }).open().info.objectSize).toBe(50);
+    expect(answer(whole, { offset: 0, length: 51 }).open().length).toBe(50);
+    expect(answer(whole, { offset: 0, length: 49 }).open).toThrow();
+    expect(answer(whole, { offset: 1, length: 49 }).open).toThrow();
+  });
+
+  it("that is the whole, empty object is OUT_OF_RANGE", () => {
+    const empty = { status: 200, contentRange: undefined, contentLength: 0 };
+    expect(answer(empty, { offset: 0, length: 50 }).open).toThrow(expect.objectContaining({ code: "OUT_OF_RANGE" }));
+  });
+
+  it("whose body is short gives true bytes, then UNAVAILABLE", async () => {
+    expect(await received(answer({}, range, [20, 29]).open().body)).toEqual({ bytes: 49, code: "UNAVAILABLE" });
+  });
+
+  it("whose body is long never gives a byte beyond its range", async () => {
+    const { bytes, code } = await received(answer({}, range, [20, 31]).open().body);
+    expect(bytes).toBeLessThanOrEqual(50);
+    expect(code).toBe("UNAVAILABLE");
+  });
+});

@@ -1,0 +1,64 @@
+import { abortError, CacheError, type ErrorCode, type ObjectRef, outOfRange } from "@frontcache/proto";
+import { otherVersion } from "./answer.js";
+import type { OriginRange } from "./origin.js";
+
+/** An answer of GCS that is not a success. */
+export interface GcsRefusal {
+  readonly status: number;
+  readonly contentRange: string | undefined;
+  /** The beginning of its body: JSON with reasons, or a line of text. */
+  readonly body: string;
+}
+
+const throttled = ["RESOURCE_EXHAUSTED", "the origin throttles"] as const;
+const denied = ["PERMISSION_DENIED", "the origin denies access: allow this member's service account to read it"] as const;
+const missing = ["NOT_FOUND", "no such object or bucket"] as const;
+
+/** What a refusal means to a reader, by its status; all others are UNAVAILABLE. */
+const byStatus: Readonly<Record<number, readonly [ErrorCode, string]>> = {
+  400: ["INVALID_ARGUMENT", "the origin rejects the request"],
+  401: denied,
+  403: denied,
+  404: missing,
+  410: missing,
+  429: throttled,
+};
+
+/** Reasons that mean throttling although their status is 403. */
+const THROTTLE_REASON = /"reason":\s*"(?:userRateLimitExceeded|rateLimitExceeded|quotaExceeded)"/;
+
+/** A refusal as a CacheError of one line. */
+export function gcsRefusal(refusal: GcsRefusal, ref: ObjectRef, range: OriginRange | undefined): CacheError {
+  const { status, contentRange, body } = refusal;
+  const cause = new Error(`status ${status}: ${body}`);
+  if (status === 412 && range?.version !== undefined) return otherVersion(ref, range.version, cause);
+  if (status === 416 && range !== undefined) {
+    const size = /^bytes \*\/(\d+)$/.exec(contentRange ?? "")?.[1];
+    if (size !== undefined) return outOfRange(ref.url, range.offset, Number(size));
+    return new CacheError("OUT_OF_RANGE", `${ref.url}: offset ${range.offset} is not inside the object`, { cause });
+  }
+  const known = status === 403 && THROTTLE_REASON.test(body) ? throttled : byStatus[status];
+  if (known !== undefined) return new CacheError(known[0], `${ref.url}: ${known[1]}`, { cause });
+  return new CacheError("UNAVAILABLE", `${ref.url}: the origin fails (status ${status})`, { cause });
+}
+
+/** Total: what a call of GCS threw as a CacheError of one line. */
+export function gcsError(error: unknown, ref: ObjectRef, signal: AbortSignal): CacheError {
+  if (signal.aborted) return abortError(signal);
+  if (error instanceof CacheError) return error;
+  const code = (error as { code?: unknown } | undefined)?.code;
+  const what = typeof code === "string" ? ` (${code})` : "";
+  return new CacheError("UNAVAILABLE", `${ref.url}: the origin can't be reached${what}`, { cause: error });
+}
+
+/** Total: why there is no token. A refusal, or nothing to ask with, will not pass by itself; a network's failure may. */
+export function gcsAuthError(error: unknown, ref: ObjectRef): CacheError {
+  if (error instanceof CacheError) return error;
+  const { code, response } = (error ?? {}) as { code?: unknown; response?: { status?: number } };
+  const status = response?.status;
+  if ((status !== undefined && status < 500 && status !== 429) || (status === undefined && code === undefined)) {
+    const message = `${ref.url}: this member has no Google credentials that work: give it some, or make the bucket anonymous`;
+    return new CacheError("PERMISSION_DENIED", message, { cause: error });
+  }
+  return new CacheError("UNAVAILABLE", `${ref.url}: Google's token service can't be reached`, { cause: error });
+}

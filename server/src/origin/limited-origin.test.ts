@@ -1,0 +1,179 @@
+import { parseObjectUrl } from "@frontcache/proto";
+import { describe, expect, it } from "vitest";
+import { ManualClock } from "../runtime/manual-clock.js";
+import { LimitedOrigin } from "./limited-origin.js";
+import { MemoryObjects } from "./memory-objects.js";
+import { MemoryOrigin } from "./memory-origin.js";
+import { type LimitOptions, LimitReached, OriginLimits } from "./origin-limits.js";
+import { RetryingOrigin } from "./retrying-origin.js";
+
+const MiB = 1 << 20;
+const ref = parseObjectUrl("s3://bucket/ramp");
+const live = new AbortController().signal;
+const unlimited: LimitOptions = {
+  requestsPerSecond: undefined,
+  bytesPerSecond: undefined,
+  concurrency: undefined,
+  maxWaitMs: 10_000,
+  maxWaiting: 10_000,
+};
+
+function setup(options: Partial<LimitOptions>) {
+  const objects = new MemoryObjects();
+  objects.putRamp(ref.url, 100 * MiB, 0);
+  const clock = new ManualClock();
+  const memory = new MemoryOrigin(objects, clock, 64 << 10);
+  const limits = new OriginLimits({ ...unlimited, ...options }, clock);
+  return { clock, memory, limits, origin: new LimitedOrigin(memory, limits) };
+}
+
+const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+/** Moves time on by steps, letting everything run in between; after each step tells the time in milliseconds. */
+async function pass(clock: ManualClock, ms: number, stepMs: number, each: (atMs: number) => void = () => {}): Promise<void> {
+  for (let at = stepMs; at <= ms; at += stepMs) {
+    clock.advance(stepMs);
+    await settle();
+    each(at);
+  }
+}
+
+describe("requests a second", () => {
+  it("never exceed rate and burst in any second, and all are answered in the order they came", async () => {
+    const { clock, memory, limits, origin } = setup({ requestsPerSecond: 50, maxWaitMs: 60_000 });
+    const answered: number[] = [];
+    const reads = Array.from({ length: 500 }, async (_, at) => {
+      (await origin.fetch(ref, { offset: at, length: 1 }, live)).destroy();
+      answered.push(at);
+    });
+    await settle();
+    const seen: number[] = [memory.calls.length];
+    await pass(clock, 9_500, 50, () => seen.push(memory.calls.length));
+    await Promise.all(reads);
+    for (let end = 20; end < seen.length; end++) expect(seen[end]! - seen[end - 20]!).toBeLessThanOrEqual(50 + 50);
+    expect(seen[0]).toBe(50);
+    // 500 - 50 at once, 50 a second: 9 seconds.
+    expect(seen[9 * 20]).toBe(500);
+    expect(seen[9 * 20 - 2]!).toBeLessThan(500);
+    expect(answered).toEqual(Array.from({ length: 500 }, (_, at) => at));
+    expect(limits.waiting).toBe(0);
+    expect(clock.waits).toBe(0);
+  });
+
+  it("hold stat back, too, and repeated requests", async () => {
+    const { clock, memory, origin } = setup({ requestsPerSecond: 2 });
+    const options = {
+      attempts: 5,
+      baseDelayMs: 0,
+      maxDelayMs: 0,
+      headTimeoutMs: 60_000,
+      idleTimeoutMs: 60_000,
+      onRetry: () => {},
+    };
+    const retrying = new RetryingOrigin(origin, options, clock, () => 0);
+    memory.faults.place({ error: "UNAVAILABLE", times: 3 });
+    const stat = retrying.stat(ref, live);
+    await pass(clock, 100, 10);
+    expect(memory.calls.length).toBe(2);
+    await pass(clock, 1000, 50);
+    await stat;
+    expect(memory.calls.length).toBe(4);
+    expect(clock.waits).toBe(0);
+  });
+});
+
+describe("bytes a second", () => {
+  it("are held on average, whatever the sizes", async () => {
+    const { clock, memory, origin } = setup({ bytesPerSecond: 8 * MiB, maxWaitMs: 60_000 });
+    const read = async (): Promise<void> => {
+      for await (const _ of (await origin.fetch(ref, { offset: 0, length: 4 * MiB }, live)).body);
+    };
+    const reads = Promise.all(Array.from({ length: 25 }, read));
+    await settle();
+    let most = 0;
+    await pass(clock, 12_000, 100, (atMs) => {
+      most = Math.max(most, memory.bytesServed - (atMs / 1000) * 8 * MiB);
+    });
+    await reads;
+    expect(most).toBeLessThanOrEqual((8 + 4) * MiB);
+    expect(memory.bytesServed).toBe(100 * MiB);
+  });
+
+  it("count what the answer has, not what was asked for", async () => {
+    const { memory, origin } = setup({ bytesPerSecond: MiB });
+    for (let round = 0; round < 10; round++) {
+      (await origin.fetch(ref, { offset: 100 * MiB - 1, length: 64 * MiB }, live)).destroy();
+      memory.faults.place({ error: "NOT_FOUND", times: 1 });
+      await expect(origin.fetch(ref, { offset: 0, length: 64 * MiB }, live)).rejects.toMatchObject({ code: "NOT_FOUND" });
+    }
+  });
+});
+
+describe("concurrency", () => {
+  it("counts an answer until it is read to its end, destroyed, or failed", async () => {
+    const { memory, limits, origin } = setup({ concurrency: 2 });
+    const fetch = () => origin.fetch(ref, { offset: 0, length: 100 }, live);
+    const [first, second] = [await fetch(), await fetch()];
+    const third = fetch();
+    await settle();
+    expect(memory.calls.length).toBe(2);
+    for await (const _ of first.body);
+    const fourth = fetch();
+    await third;
+    await settle();
+    expect(memory.calls.length).toBe(3);
+    memory.faults.place({ error: "UNAVAILABLE", times: 1 });
+    second.destroy();
+    second.destroy();
+    await expect(fourth).rejects.toMatchObject({ code: "UNAVAILABLE" });
+    expect((await fetch()).length).toBe(100);
+    expect(limits.waiting).toBe(0);
+  });
+});
+
+describe("a wait", () => {
+  it("ends with RESOURCE_EXHAUSTED after its bound, which is not repeated", async () => {
+    const { clock, memory, origin } = setup({ concurrency: 1, maxWaitMs: 500 });
+    const options = {
+      attempts: 5,
+      baseDelayMs: 0,
+      maxDelayMs: 0,
+      headTimeoutMs: 60_000,
+      idleTimeoutMs: 60_000,
+      onRetry: () => {},
+    };
+    const retrying = new RetryingOrigin(origin, options, clock, () => 0);
+    const holder = await retrying.fetch(ref, { offset: 0, length: 100 }, live);
+    const outcome = expect(retrying.fetch(ref, { offset: 0, length: 100 }, live)).rejects.toBeInstanceOf(LimitReached);
+    await pass(clock, 500, 100);
+    await outcome;
+    expect(memory.calls.length).toBe(1);
+    holder.destroy();
+    expect(clock.waits).toBe(0);
+  });
+
+  it("is refused at once where too many wait already", async () => {
+    const { clock, limits, origin } = setup({ concurrency: 1, maxWaiting: 2 });
+    const holder = await origin.stat(ref, live).then(() => origin.fetch(ref, { offset: 0, length: 1 }, live));
+    const waiting = [origin.stat(ref, live), origin.stat(ref, live)];
+    await expect(origin.stat(ref, live)).rejects.toMatchObject({ code: "RESOURCE_EXHAUSTED" });
+    expect(limits.waiting).toBe(2);
+    holder.destroy();
+    await Promise.all(waiting);
+    expect(clock.waits).toBe(0);
+  });
+
+  it("ends at once by an abort, and lets the others pass", async () => {
+    const { clock, limits, origin } = setup({ concurrency: 1 });
+    const holder = await origin.fetch(ref, { offset: 0, length: 1 }, live);
+    const abort = new AbortController();
+    const left = expect(origin.stat(ref, abort.signal)).rejects.toMatchObject({ code: "CANCELLED" });
+    const next = origin.stat(ref, live);
+    abort.abort();
+    await left;
+    holder.destroy();
+    expect(await next).toMatchObject({ objectSize: 100 * MiB });
+    expect(limits.waiting).toBe(0);
+    expect(clock.waits).toBe(0);
+  });
+});

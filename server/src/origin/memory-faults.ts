@@ -1,0 +1,125 @@
+import type { ErrorCode } from "@frontcache/proto";
+import { untilAborted } from "../runtime/until-aborted.js";
+
+/** A call of a MemoryOrigin, as rules and the log see it. */
+export interface MemoryCall {
+  readonly kind: "fetch" | "stat";
+  readonly url: string;
+  /** 0 for stat. */
+  readonly offset: number;
+  /** As asked for, which may reach past the object's end; 0 for stat. */
+  readonly length: number;
+  readonly version: string | undefined;
+}
+
+/** What goes wrong with a call. Times are the Clock's. */
+export interface MemoryFault {
+  /** Before the answer. */
+  readonly latencyMs?: number;
+  /** The call fails with this code. */
+  readonly error?: ErrorCode;
+  /** After so many bytes a longer body fails with UNAVAILABLE, or never moves again. */
+  readonly body?: { readonly afterBytes: number; readonly how: "break" | "stall" };
+  /** Pause before each chunk of the body. */
+  readonly chunkDelayMs?: number;
+}
+
+/** A fault with the calls that it strikes. */
+export interface MemoryFaultRule extends MemoryFault {
+  /** Default: every call. */
+  readonly when?: (call: MemoryCall) => boolean;
+  /** How many matching calls. Default: all. */
+  readonly times?: number;
+}
+
+/** Answers held back by a test until it lets them go. */
+export interface Hold {
+  /** Calls that are held now. */
+  readonly held: number;
+  /** Resolves once so many calls are held. */
+  reached(calls: number): Promise<void>;
+  /** Lets the held ones go and holds no more. */
+  release(): void;
+}
+
+/** Where calls of a MemoryOrigin meet what a test has placed in their way. */
+export class MemoryFaults {
+  #rules: { rule: MemoryFaultRule; left: number }[] = [];
+  #holds: { when: (call: MemoryCall) => boolean; gate: Gate }[] = [];
+
+  /** Places a fault; the returned function takes it away. */
+  place(rule: MemoryFaultRule): () => void {
+    const placed = { rule, left: rule.times ?? Number.POSITIVE_INFINITY };
+    this.#rules.push(placed);
+    return () => {
+      this.#rules = this.#rules.filter((other) => other !== placed);
+    };
+  }
+
+  /** Holds the answers to matching calls, by default to all, before their head. */
+  hold(when: (call: MemoryCall) => boolean = () => true): Hold {
+    const gate = new Gate(() => {
+      this.#holds = this.#holds.filter((hold) => hold.gate !== gate);
+    });
+    this.#holds.push({ when, gate });
+    return gate;
+  }
+
+  /** Takes all faults away and lets all held answers go. */
+  clear(): void {
+    this.#rules = [];
+    for (const { gate } of this.#holds) gate.release();
+  }
+
+  /** The faults that strike this call, in one; counts them as used. */
+  strike(call: MemoryCall): MemoryFault {
+    let fault: MemoryFault = {};
+    for (const placed of this.#rules) {
+      if (placed.left === 0 || placed.rule.when?.(call) === false) continue;
+      placed.left--;
+      fault = { ...fault, ...placed.rule };
+    }
+    return fault;
+  }
+
+  /** Waits while the call is held; rejects when it is aborted first. */
+  async pass(call: MemoryCall, signal: AbortSignal): Promise<void> {
+    for (const { when, gate } of this.#holds) if (when(call)) await gate.pass(signal);
+  }
+}
+
+class Gate implements Hold {
+  held = 0;
+  readonly #onRelease: () => void;
+  #open!: () => void;
+  readonly #opened = new Promise<void>((resolve) => {
+    this.#open = resolve;
+  });
+  readonly #watchers: { calls: number; resolve: () => void }[] = [];
+
+  constructor(onRelease: () => void) {
+    this.#onRelease = onRelease;
+  }
+
+  async pass(signal: AbortSignal): Promise<void> {
+    this.held++;
+    for (const watcher of this.#watchers) if (this.held >= watcher.calls) watcher.resolve();
+    try {
+      await untilAborted(this.#opened, signal);
+    } finally {
+      this.held--;
+    }
+  }
+
+  reached(calls: number): Promise<void> {
+    return new Promise((resolve) => {
+      if (this.held >= calls) resolve();
+      else this.#watchers.push({ calls, resolve });
+    });
+  }
+
+  release(): void {
+    this.#onRelease();
+    this.#open();
+  }
+}

@@ -1,0 +1,141 @@
+import { abortError, CacheError, type ObjectInfo, type ObjectRef, outOfRange } from "@frontcache/proto";
+import { type Clock, sleep } from "../runtime/clock.js";
+import { untilAborted } from "../runtime/until-aborted.js";
+import { otherVersion } from "./answer.js";
+import { LinkedAbort } from "./attempt.js";
+import { type MemoryCall, type MemoryFault, MemoryFaults } from "./memory-faults.js";
+import type { MemoryObject, MemoryObjects } from "./memory-objects.js";
+import type { Origin, OriginAnswer, OriginRange } from "./origin.js";
+
+/** A fetch that has not ended, with what of it is still to come. */
+interface RunningFetch {
+  readonly url: string;
+  readonly version: string;
+  start: number;
+  readonly end: number;
+}
+
+/** The one fake of Origin: objects in memory, faults and holds placed by tests, time by the Clock, everything counted. */
+export class MemoryOrigin implements Origin {
+  readonly faults = new MemoryFaults();
+  /** Every call in order. */
+  readonly calls: MemoryCall[] = [];
+  /** Fetches that asked for bytes of a version while an earlier fetch was still bringing some of them. */
+  readonly doubled: MemoryCall[] = [];
+  /** Bytes handed out by bodies. */
+  bytesServed = 0;
+  readonly #objects: MemoryObjects;
+  readonly #clock: Clock;
+  readonly #chunkBytes: number;
+  readonly #running = new Set<RunningFetch>();
+  #waiting = 0;
+
+  /** Bodies come in chunks of `chunkBytes`, 64 KiB for a socket's. */
+  constructor(objects: MemoryObjects, clock: Clock, chunkBytes: number) {
+    this.#objects = objects;
+    this.#clock = clock;
+    this.#chunkBytes = chunkBytes;
+  }
+
+  /** Calls without an answer and answers that were neither read to their end nor destroyed: 0 at rest. */
+  get open(): number {
+    return this.#waiting + this.#running.size;
+  }
+
+  /** How many calls of a kind there were. */
+  count(kind: MemoryCall["kind"]): number {
+    return this.calls.filter((call) => call.kind === kind).length;
+  }
+
+  async fetch(ref: ObjectRef, range: OriginRange, signal: AbortSignal): Promise<OriginAnswer> {
+    const { offset, length, version } = range;
+    const call: MemoryCall = { kind: "fetch", url: ref.url, offset, length, version };
+    const { fault, object } = await this.#answer(ref, call, signal);
+    if (version !== undefined && version !== object.info.version) throw otherVersion(ref, version);
+    if (offset >= object.info.objectSize) throw outOfRange(ref.url, offset, object.info.objectSize);
+    return this.#open(ref, call, object, fault, signal);
+  }
+
+  async stat(ref: ObjectRef, signal: AbortSignal): Promise<ObjectInfo> {
+    const call: MemoryCall = { kind: "stat", url: ref.url, offset: 0, length: 0, version: undefined };
+    return (await this.#answer(ref, call, signal)).object.info;
+  }
+
+  close(): void {}
+
+  async #answer(ref: ObjectRef, call: MemoryCall, signal: AbortSignal): Promise<{ fault: MemoryFault; object: MemoryObject }> {
+    if (signal.aborted) throw abortError(signal);
+    this.calls.push(call);
+    this.#waiting++;
+    try {
+      const fault = this.faults.strike(call);
+      await this.faults.pass(call, signal);
+      if (fault.latencyMs !== undefined) await this.#sleep(fault.latencyMs, signal);
+      if (fault.error !== undefined) throw new CacheError(fault.error, `${ref.url}: placed fault`);
+      const object = this.#objects.get(ref.url);
+      if (object === undefined) throw new CacheError("NOT_FOUND", `${ref.url}: no such object`);
+      return { fault, object };
+    } finally {
+      this.#waiting--;
+    }
+  }
+
+  #open(ref: ObjectRef, call: MemoryCall, object: MemoryObject, fault: MemoryFault, signal: AbortSignal): OriginAnswer {
+    const { info } = object;
+    const length = Math.min(call.length, info.objectSize - call.offset);
+    const running = { url: ref.url, version: info.version, start: call.offset, end: call.offset + length };
+    if (this.#overlaps(running)) this.doubled.push(call);
+    this.#running.add(running);
+    const life = new LinkedAbort(signal);
+    const leave = (): void => {
+      this.#running.delete(running);
+      life.unlink();
+    };
+    const destroy = (): void => {
+      leave();
+      life.abort(new CacheError("CANCELLED", `${ref.url}: the origin's answer was dropped`));
+    };
+    return { info, length, body: this.#body(ref, object, running, fault, life.signal, leave), destroy };
+  }
+
+  async *#body(
+    ref: ObjectRef,
+    object: MemoryObject,
+    running: RunningFetch,
+    fault: MemoryFault,
+    signal: AbortSignal,
+    leave: () => void,
+  ): AsyncGenerator<Uint8Array> {
+    const { start, end } = running;
+    const stop = Math.min(end, start + (fault.body?.afterBytes ?? Number.POSITIVE_INFINITY));
+    try {
+      for (const chunk of object.chunks(start, stop - start, this.#chunkBytes)) {
+        if (fault.chunkDelayMs !== undefined) await this.#sleep(fault.chunkDelayMs, signal);
+        if (signal.aborted) throw abortError(signal);
+        running.start += chunk.length;
+        this.bytesServed += chunk.length;
+        yield chunk;
+      }
+      if (stop === end) return;
+      if (fault.body?.how === "stall") await untilAborted(new Promise<never>(() => {}), signal);
+      if (fault.body?.how === "break")
+        throw new CacheError("UNAVAILABLE", `${ref.url}: placed break after ${stop - start} bytes`);
+    } finally {
+      leave();
+    }
+  }
+
+  #overlaps(fetch: RunningFetch): boolean {
+    for (const other of this.#running) {
+      if (other.url !== fetch.url || other.version !== fetch.version) continue;
+      if (other.start < fetch.end && fetch.start < other.end) return true;
+    }
+    return false;
+  }
+
+  async #sleep(delayMs: number, signal: AbortSignal): Promise<void> {
+    await sleep(this.#clock, delayMs, signal).catch(() => {
+      throw abortError(signal);
+    });
+  }
+}

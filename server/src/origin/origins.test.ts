@@ -1,0 +1,33 @@
+import { parseObjectUrl } from "@frontcache/proto";
+import { describe, expect, it } from "vitest";
+import { ManualClock } from "../runtime/manual-clock.js";
+import { MemoryObjects } from "./memory-objects.js";
+import { MemoryOrigin } from "./memory-origin.js";
+import { Origins } from "./origins.js";
+
+const live = new AbortController().signal;
+
+function origin(urls: readonly string[]): MemoryOrigin {
+  const objects = new MemoryObjects();
+  for (const url of urls) objects.put(url, url);
+  return new MemoryOrigin(objects, new ManualClock(), 1000);
+}
+
+describe("origins", () => {
+  it("are picked by scheme and bucket, the first that fits", async () => {
+    const one = origin(["s3://one/x"]);
+    const logs = origin(["s3://logs-2024/x"]);
+    const rest = origin(["s3://two/x"]);
+    const origins = new Origins([
+      { scheme: "s3", bucket: "one", origin: one },
+      { scheme: "s3", bucket: "logs-*", origin: logs },
+      { scheme: "s3", bucket: "*", origin: rest },
+    ]);
+    for (const url of ["s3://one/x", "s3://logs-2024/x", "s3://two/x"]) {
+      expect(await origins.stat(parseObjectUrl(url), live)).toMatchObject({ objectSize: url.length });
+      (await origins.fetch(parseObjectUrl(url), { offset: 0, length: 1 }, live)).destroy();
+    }
+    expect([one.calls.length, logs.calls.length, rest.calls.length]).toEqual([2, 2, 2]);
+    await expect(origins.stat(parseObjectUrl("gs://one/x"), live)).rejects.toMatchObject({ code: "PERMISSION_DENIED" });
+  });
+});

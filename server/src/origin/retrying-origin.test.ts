@@ -1,0 +1,218 @@
+import { type ErrorCode, parseObjectUrl } from "@frontcache/proto";
+import { describe, expect, it } from "vitest";
+import { ManualClock } from "../runtime/manual-clock.js";
+import { MemoryObjects } from "./memory-objects.js";
+import { MemoryOrigin } from "./memory-origin.js";
+import type { OriginAnswer } from "./origin.js";
+import { rampBytes } from "./ramp.js";
+import type { Retry } from "./retry-budget.js";
+import { RetryingOrigin } from "./retrying-origin.js";
+
+const KiB = 1 << 10;
+const SIZE = 1024 * KiB;
+const ref = parseObjectUrl("s3://bucket/ramp");
+const whole = { offset: 0, length: SIZE };
+const live = new AbortController().signal;
+
+function setup() {
+  const objects = new MemoryObjects();
+  const version = objects.putRamp(ref.url, SIZE, 5);
+  const clock = new ManualClock();
+  const memory = new MemoryOrigin(objects, clock, 64 * KiB);
+  const retries: Retry[] = [];
+  const options = {
+    attempts: 4,
+    baseDelayMs: 100,
+    maxDelayMs: 300,
+    headTimeoutMs: 2000,
+    idleTimeoutMs: 1000,
+    onRetry: (retry: Retry) => retries.push(retry),
+  };
+  const origin = new RetryingOrigin(memory, options, clock, () => 0.5);
+  return { objects, version, clock, memory, origin, retries };
+}
+
+/** Lets everything run that waits for nothing but its turn. */
+const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+/** The work's outcome while time moves on whenever the work waits for nothing but time. */
+async function withTime<T>(clock: ManualClock, work: Promise<T>): Promise<T> {
+  let done = false;
+  const outcome = work.finally(() => {
+    done = true;
+  });
+  outcome.catch(() => {});
+  while (!done) {
+    await settle();
+    if (!done && clock.nextInMs !== undefined) clock.advance(clock.nextInMs);
+  }
+  return outcome;
+}
+
+async function bytesOf(answer: OriginAnswer): Promise<Buffer> {
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of answer.body) chunks.push(chunk);
+  return Buffer.concat(chunks);
+}
+
+describe("requests that fail", () => {
+  it.each<ErrorCode>(["UNAVAILABLE", "RESOURCE_EXHAUSTED"])(
+    "with %s are repeated with growing, bounded, random waits",
+    async (error) => {
+      const { clock, memory, origin, retries } = setup();
+      memory.faults.place({ error, times: 3 });
+      const answer = await withTime(clock, origin.fetch(ref, whole, live));
+      expect((await bytesOf(answer)).equals(rampBytes(0, SIZE, 5))).toBe(true);
+      expect(retries.map(({ delayMs }) => delayMs)).toEqual([50, 100, 150]);
+      expect(clock.waits).toBe(0);
+      memory.faults.place({ error, times: 3 });
+      expect(await withTime(clock, origin.stat(ref, live))).toMatchObject({ objectSize: SIZE });
+      expect(clock.waits).toBe(0);
+    },
+  );
+
+  it.each<[ErrorCode, ErrorCode]>([
+    ["UNAVAILABLE", "UNAVAILABLE"],
+    ["DEADLINE_EXCEEDED", "UNAVAILABLE"],
+    ["RESOURCE_EXHAUSTED", "RESOURCE_EXHAUSTED"],
+  ])("with %s for ever end as %s after the bounded number", async (error, code) => {
+    const { clock, memory, origin } = setup();
+    memory.faults.place({ error });
+    await expect(withTime(clock, origin.fetch(ref, whole, live))).rejects.toMatchObject({ code });
+    await expect(withTime(clock, origin.stat(ref, live))).rejects.toMatchObject({ code });
+    expect(memory.calls.length).toBe(8);
+    expect(clock.waits).toBe(0);
+  });
+
+  it.each<ErrorCode>(["NOT_FOUND", "PERMISSION_DENIED", "FAILED_PRECONDITION", "OUT_OF_RANGE", "INTERNAL"])(
+    "with %s are final at once",
+    async (error) => {
+      const { clock, memory, origin } = setup();
+      memory.faults.place({ error });
+      await expect(origin.fetch(ref, whole, live)).rejects.toMatchObject({ code: error });
+      await expect(origin.stat(ref, live)).rejects.toMatchObject({ code: error });
+      expect(memory.calls.length).toBe(2);
+      expect(clock.waits).toBe(0);
+    },
+  );
+
+  it("to answer in time are given up and repeated", async () => {
+    const { clock, memory, origin, retries } = setup();
+    memory.faults.place({ latencyMs: 60_000, times: 1 });
+    await bytesOf(await withTime(clock, origin.fetch(ref, whole, live)));
+    expect(retries).toMatchObject([{ error: { code: "UNAVAILABLE", message: expect.stringContaining("2000 ms") } }]);
+    expect(memory.open).toBe(0);
+    expect(clock.waits).toBe(0);
+  });
+});
+
+describe("a body", () => {
+  it.each(["break", "stall"] as const)("that ends by a %s goes on from its last byte under the same version", async (how) => {
+    const { clock, memory, origin, version } = setup();
+    memory.faults.place({ body: { afterBytes: 100 * KiB + 3, how }, times: 2 });
+    const bytes = await withTime(clock, origin.fetch(ref, { offset: 10, length: 500 * KiB }, live).then(bytesOf));
+    expect(bytes.equals(rampBytes(10, 500 * KiB, 5))).toBe(true);
+    expect(memory.calls).toMatchObject([
+      { offset: 10, length: 500 * KiB, version: undefined },
+      { offset: 100 * KiB + 13, length: 400 * KiB - 3, version },
+      { offset: 200 * KiB + 16, length: 300 * KiB - 6, version },
+    ]);
+    expect(memory.bytesServed).toBe(500 * KiB);
+    expect(memory.open).toBe(0);
+    expect(clock.waits).toBe(0);
+  });
+
+  it("that breaks off time and again without getting on fails with UNAVAILABLE", async () => {
+    const { clock, memory, origin } = setup();
+    memory.faults.place({ body: { afterBytes: KiB, how: "break" } });
+    await expect(withTime(clock, origin.fetch(ref, whole, live).then(bytesOf))).rejects.toMatchObject({ code: "UNAVAILABLE" });
+    expect(memory.calls.length).toBe(4);
+    expect(memory.open).toBe(0);
+  });
+
+  it("that breaks off ever again but gets on comes to its end", async () => {
+    const { clock, memory, objects, origin } = setup();
+    const size = 20 * 256 * KiB;
+    objects.putRamp(ref.url, size, 5);
+    memory.faults.place({ body: { afterBytes: 256 * KiB, how: "break" } });
+    const bytes = await withTime(clock, origin.fetch(ref, { offset: 0, length: size }, live).then(bytesOf));
+    expect(bytes.equals(rampBytes(0, size, 5))).toBe(true);
+    expect(memory.calls.length).toBe(20);
+  });
+
+  it("whose object changed meanwhile fails with FAILED_PRECONDITION", async () => {
+    const { clock, memory, objects, origin } = setup();
+    memory.faults.place({ body: { afterBytes: 100 * KiB, how: "break" }, times: 1 });
+    const answer = await origin.fetch(ref, whole, live);
+    objects.putRamp(ref.url, SIZE, 6);
+    await expect(withTime(clock, bytesOf(answer))).rejects.toMatchObject({ code: "FAILED_PRECONDITION" });
+    expect(clock.waits).toBe(0);
+  });
+
+  it("that its reader is slow to take is not cut", async () => {
+    const { clock, memory, origin } = setup();
+    const answer = await origin.fetch(ref, whole, live);
+    for await (const chunk of answer.body) {
+      expect(chunk.length).toBe(64 * KiB);
+      clock.advance(5000);
+    }
+    expect(memory.calls.length).toBe(1);
+    expect(clock.waits).toBe(0);
+  });
+
+  it("that comes slowly but steadily is not cut", async () => {
+    const { clock, memory, origin } = setup();
+    memory.faults.place({ chunkDelayMs: 900 });
+    await withTime(clock, origin.fetch(ref, whole, live).then(bytesOf));
+    expect(memory.calls.length).toBe(1);
+    expect(clock.waits).toBe(0);
+  });
+});
+
+describe("leaving", () => {
+  it("by an abort is CANCELLED at once in the wait between attempts", async () => {
+    const { clock, memory, origin } = setup();
+    memory.faults.place({ error: "UNAVAILABLE" });
+    const abort = new AbortController();
+    const outcome = expect(origin.fetch(ref, whole, abort.signal)).rejects.toMatchObject({ code: "CANCELLED" });
+    await settle();
+    abort.abort();
+    await outcome;
+    expect(memory.calls.length).toBe(1);
+    expect(clock.waits).toBe(0);
+  });
+
+  it.each([0, 100 * KiB])("by an abort is CANCELLED at once in a body that stalls at %i", async (afterBytes) => {
+    const { clock, memory, origin } = setup();
+    memory.faults.place({ body: { afterBytes, how: "stall" } });
+    const abort = new AbortController();
+    const outcome = expect(origin.fetch(ref, whole, abort.signal).then(bytesOf)).rejects.toMatchObject({ code: "CANCELLED" });
+    await settle();
+    abort.abort();
+    await outcome;
+    expect(memory.open).toBe(0);
+    expect(clock.waits).toBe(0);
+  });
+
+  it("by destroy ends a body that stalls, one that waits to go on, and one never read", async () => {
+    for (const how of ["stall", "break"] as const) {
+      const { clock, memory, origin } = setup();
+      memory.faults.place({ body: { afterBytes: 100 * KiB, how } });
+      const answer = await origin.fetch(ref, whole, live);
+      const outcome = expect(bytesOf(answer)).rejects.toMatchObject({ code: "CANCELLED" });
+      await settle();
+      answer.destroy();
+      await outcome;
+      (await origin.fetch(ref, whole, live)).destroy();
+      expect(memory.open).toBe(0);
+      expect(clock.waits).toBe(0);
+    }
+  });
+
+  it("by breaking out of the loop frees everything", async () => {
+    const { clock, memory, origin } = setup();
+    for await (const chunk of (await origin.fetch(ref, whole, live)).body) if (chunk.length > 0) break;
+    expect(memory.open).toBe(0);
+    expect(clock.waits).toBe(0);
+  });
+});

@@ -1,0 +1,72 @@
+import { abortError, CacheError, type ErrorCode, type ObjectRef, outOfRange } from "@frontcache/proto";
+import { otherVersion } from "./answer.js";
+import type { OriginRange } from "./origin.js";
+
+/** What an error of S3 means to a reader, by its code; whatever is not here is judged by its HTTP status. */
+const byName: Readonly<Record<string, readonly [ErrorCode, string]>> = {
+  NoSuchKey: ["NOT_FOUND", "no such object"],
+  NoSuchVersion: ["NOT_FOUND", "no such object version"],
+  NoSuchBucket: ["NOT_FOUND", "no such bucket"],
+  AccessDenied: ["PERMISSION_DENIED", "the origin denies access: allow this member's credentials to read it"],
+  InvalidAccessKeyId: ["PERMISSION_DENIED", "the origin does not know this member's access key"],
+  SignatureDoesNotMatch: ["PERMISSION_DENIED", "the origin rejects this member's secret key"],
+  InvalidObjectState: ["PERMISSION_DENIED", "the object is archived: restore it first"],
+  CredentialsProviderError: [
+    "PERMISSION_DENIED",
+    "this member has no AWS credentials: give it some, or make the bucket anonymous",
+  ],
+  SlowDown: ["RESOURCE_EXHAUSTED", "the origin throttles"],
+  Throttling: ["RESOURCE_EXHAUSTED", "the origin throttles"],
+  ThrottlingException: ["RESOURCE_EXHAUSTED", "the origin throttles"],
+  RequestLimitExceeded: ["RESOURCE_EXHAUSTED", "the origin throttles"],
+  TooManyRequests: ["RESOURCE_EXHAUSTED", "the origin throttles"],
+  ExpiredToken: ["UNAVAILABLE", "this member's credentials have expired"],
+  RequestTimeTooSkewed: ["UNAVAILABLE", "this member's clock is not the origin's"],
+  RequestTimeout: ["UNAVAILABLE", "the origin gave up waiting"],
+  PermanentRedirect: ["UNAVAILABLE", "the bucket is in another region or at another endpoint: configure it for this bucket"],
+  AuthorizationHeaderMalformed: ["UNAVAILABLE", "the bucket is in another region: configure it for this bucket"],
+};
+
+const byStatus: Readonly<Record<number, readonly [ErrorCode, string]>> = {
+  301: byName.PermanentRedirect!,
+  307: byName.PermanentRedirect!,
+  400: ["INVALID_ARGUMENT", "the origin rejects the request"],
+  401: byName.AccessDenied!,
+  403: byName.AccessDenied!,
+  404: byName.NoSuchKey!,
+  // What S3 says to a GET of a version that marks the deletion of its object.
+  405: byName.NoSuchKey!,
+  429: byName.SlowDown!,
+};
+
+/** The parts of the SDK's errors that are read here. All of them may be missing. */
+interface SdkError {
+  readonly name?: string;
+  readonly code?: string;
+  readonly $metadata?: { readonly httpStatusCode?: number };
+  readonly $response?: { readonly headers?: Readonly<Record<string, string>> };
+}
+
+/** Total: what an S3 call threw as a CacheError of one line. The SDK's own text, which may hold signed URLs, stays in the cause. */
+export function s3Error(error: unknown, ref: ObjectRef, range: OriginRange | undefined, signal: AbortSignal): CacheError {
+  if (signal.aborted) return abortError(signal);
+  if (error instanceof CacheError) return error;
+  const { name = "", code, $metadata, $response } = (error ?? {}) as SdkError;
+  const status = $metadata?.httpStatusCode;
+  if (range?.version !== undefined && (name === "PreconditionFailed" || status === 412)) {
+    return otherVersion(ref, range.version, error);
+  }
+  if (range !== undefined && (name === "InvalidRange" || status === 416)) {
+    return pastTheEnd(ref, range, $response?.headers?.["content-range"], error);
+  }
+  const known = byName[name] ?? (status === undefined ? undefined : byStatus[status]);
+  if (known !== undefined) return new CacheError(known[0], `${ref.url}: ${known[1]}`, { cause: error });
+  const what = status === undefined ? `can't be reached (${code ?? name})` : `fails (status ${status})`;
+  return new CacheError("UNAVAILABLE", `${ref.url}: the origin ${what}`, { cause: error });
+}
+
+function pastTheEnd(ref: ObjectRef, range: OriginRange, contentRange: string | undefined, cause: unknown): CacheError {
+  const size = /^bytes \*\/(\d+)$/.exec(contentRange ?? "")?.[1];
+  if (size !== undefined) return outOfRange(ref.url, range.offset, Number(size));
+  return new CacheError("OUT_OF_RANGE", `${ref.url}: offset ${range.offset} is not inside the object`, { cause });
+}

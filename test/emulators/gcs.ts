@@ -1,0 +1,145 @@
+import type { Faults } from "./faults.js";
+import { type Dialect, type Exchange, Listener } from "./listener.js";
+import { bytesContent, type Content, ObjectTable, rampContent, type StoredObject } from "./objects.js";
+import { sendObject } from "./send-object.js";
+import type { Traffic } from "./traffic.js";
+
+/** What GCS calls its errors, by status. */
+const reasons: Record<number, string> = {
+  400: "invalid",
+  401: "authError",
+  403: "forbidden",
+  404: "notFound",
+  405: "methodNotAllowed",
+  412: "conditionNotMet",
+  416: "requestedRangeNotSatisfiable",
+  429: "rateLimitExceeded",
+  503: "backendError",
+};
+
+/** GCS's JSON API on a local port, without credentials: metadata, media, conditions, ranges, lists, and placed faults. */
+export class GcsEmulator implements AsyncDisposable, Dialect {
+  readonly objects = new ObjectTable();
+  readonly #listener = new Listener(this);
+  /** Generations are microseconds since 1970 in GCS; here they only have to grow. */
+  #generation = 1_700_000_000_000_000;
+
+  static async start(): Promise<GcsEmulator> {
+    const emulator = new GcsEmulator();
+    await emulator.#listener.listen();
+    return emulator;
+  }
+
+  /** For `apiEndpoint` or STORAGE_EMULATOR_HOST: `http://127.0.0.1:port`. */
+  get endpoint(): string {
+    return this.#listener.url;
+  }
+
+  get faults(): Faults {
+    return this.#listener.faults;
+  }
+
+  get traffic(): Traffic {
+    return this.#listener.traffic;
+  }
+
+  get openSockets(): number {
+    return this.#listener.openSockets;
+  }
+
+  /** Puts an object without HTTP, making its bucket; returns its version (the generation). */
+  put(bucket: string, key: string, body: Uint8Array | string | Content, options: { contentType?: string } = {}): string {
+    const bytes = typeof body === "string" ? Buffer.from(body) : body;
+    const content = bytes instanceof Uint8Array ? bytesContent(bytes) : bytes;
+    const version = String(++this.#generation);
+    const contentType = options.contentType ?? "application/octet-stream";
+    this.objects.put(bucket, {
+      key,
+      size: content.size,
+      chunks: content.chunks,
+      version,
+      contentType,
+      lastModifiedMs: Date.now(),
+    });
+    return version;
+  }
+
+  /** Puts an object of any size whose byte i is (i + seed) % 251; takes no memory. */
+  putRamp(bucket: string, key: string, size: number, seed = 0): string {
+    return this.put(bucket, key, rampContent(size, seed));
+  }
+
+  delete(bucket: string, key: string): void {
+    this.objects.delete(bucket, key);
+  }
+
+  close(): Promise<void> {
+    return this.#listener.close();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  read(path: string): { bucket: string; key: string } {
+    const match = /^(?:\/download)?\/storage\/v1\/b\/([^/]+)\/o(?:\/(.*))?$/s.exec(path);
+    if (match === null) throw new URIError(`not a path of the JSON API: ${path}`);
+    return { bucket: decodeURIComponent(match[1]!), key: decodeURIComponent(match[2] ?? "") };
+  }
+
+  async answer(exchange: Exchange): Promise<void> {
+    const { bucket, key, method, query } = exchange.seen;
+    if (method !== "GET") return exchange.fail(405, "methodNotAllowed");
+    if (!this.objects.hasBucket(bucket)) return exchange.fail(404, "notFound");
+    if (key === "") return this.#sendJson(exchange, 200, this.#list(bucket, query));
+    const object = this.objects.get(bucket, key);
+    if (object === undefined) return exchange.fail(404, "notFound");
+    if (query.get("alt") === "media") return this.#answerMedia(exchange, object);
+    const { generation, ...rest } = metadata(bucket, object);
+    this.#sendJson(exchange, 200, exchange.fault.version === "missing" ? rest : { generation, ...rest });
+  }
+
+  sendError(exchange: Exchange, status: number, code: string, headers: Record<string, string>): void {
+    const reason = code === "" ? reasons[status] : code;
+    const errors = [{ domain: "global", reason }];
+    this.#sendJson(exchange, status, { error: { code: status, message: reason, errors } }, headers);
+  }
+
+  async #answerMedia(exchange: Exchange, object: StoredObject): Promise<void> {
+    const { seen, fault } = exchange;
+    if (fault.version === "foreign") return sendObject(exchange, object, { "X-Goog-Generation": "7" });
+    const condition = seen.query.get("ifGenerationMatch");
+    if (condition !== null && condition !== object.version) return exchange.fail(412, "conditionNotMet");
+    await sendObject(exchange, object, fault.version === "missing" ? {} : { "X-Goog-Generation": object.version });
+  }
+
+  #list(bucket: string, query: URLSearchParams): unknown {
+    const prefix = query.get("prefix") ?? "";
+    const limit = Math.min(1000, Number(query.get("maxResults") ?? 1000));
+    const after = Buffer.from(query.get("pageToken") ?? "", "base64url");
+    const found = this.objects
+      .list(bucket)
+      .filter(({ key }) => key.startsWith(prefix) && Buffer.compare(Buffer.from(key), after) > 0);
+    const items = found.slice(0, limit).map((object) => metadata(bucket, object));
+    const nextPageToken = found.length > limit ? Buffer.from(found[limit - 1]!.key).toString("base64url") : undefined;
+    return { kind: "storage#objects", items, nextPageToken };
+  }
+
+  #sendJson({ response }: Exchange, status: number, value: unknown, headers: Record<string, string> = {}): void {
+    const json = JSON.stringify(value);
+    response.writeHead(status, { ...headers, "Content-Type": "application/json", "Content-Length": Buffer.byteLength(json) });
+    response.end(json);
+  }
+}
+
+function metadata(bucket: string, object: StoredObject) {
+  return {
+    kind: "storage#object",
+    bucket,
+    name: object.key,
+    generation: object.version,
+    size: String(object.size),
+    contentType: object.contentType,
+    updated: new Date(object.lastModifiedMs).toISOString(),
+  };
+}

@@ -1,0 +1,211 @@
+import { once } from "node:events";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { AddressInfo, Socket } from "node:net";
+import { type Clock, sleep, systemClock } from "../../server/src/runtime/clock.js";
+import { KubePods, type PodObject } from "./kube-pods.js";
+import { type KubeCounts, KubeWatch } from "./kube-watch.js";
+import { matches } from "./label-selector.js";
+
+export type { PodObject, PodWish } from "./kube-pods.js";
+
+/** How the API behaves until told otherwise. */
+interface Behaviour {
+  /** Waits so long before each answer. */
+  latencyMs: number;
+  /** Answers everything with this status instead. */
+  refuse: number | undefined;
+  /** Accepts connections and never answers. */
+  hang: boolean;
+  /** How a watch from a forgotten moment is told so. */
+  goneAs: "status" | "event";
+  /** The only bearer token that is taken; undefined: any, or none. */
+  token: string | undefined;
+}
+
+/**
+ * The part of the Kubernetes API that members use, on a free local port: list and watch of the pods of one namespace, with
+ * label selectors, resource versions, pages, bookmarks and 410. Its faults are placed by the test, never by chance.
+ */
+export class KubeEmulator {
+  readonly pods: KubePods;
+  readonly counts: KubeCounts = { lists: 0, watches: 0 };
+  readonly behaviour: Behaviour = { latencyMs: 0, refuse: undefined, hang: false, goneAs: "status", token: undefined };
+  readonly #watches = new Set<KubeWatch>();
+  readonly #sockets = new Set<Socket>();
+  readonly #clock: Clock;
+  #server: Server | undefined;
+  #port = 0;
+  #silent = false;
+
+  private constructor(namespace: string, clock: Clock) {
+    this.pods = new KubePods(namespace, clock);
+    this.#clock = clock;
+  }
+
+  /** The clock says when watches end and what time pods name. */
+  static async start(namespace = "default", clock: Clock = systemClock): Promise<KubeEmulator> {
+    const emulator = new KubeEmulator(namespace, clock);
+    await emulator.up();
+    return emulator;
+  }
+
+  get url(): string {
+    return `http://127.0.0.1:${this.#port}`;
+  }
+
+  /** Connections open now. */
+  get openSockets(): number {
+    return this.#sockets.size;
+  }
+
+  /** Watches open now. */
+  get openWatches(): number {
+    return this.#watches.size;
+  }
+
+  /** A kubeconfig file's text (JSON is YAML). `user` is the user's entry, none by default. */
+  kubeconfig(user: Record<string, unknown> = {}): string {
+    return JSON.stringify({
+      apiVersion: "v1",
+      kind: "Config",
+      clusters: [{ name: "emulator", cluster: { server: this.url, "insecure-skip-tls-verify": true } }],
+      users: [{ name: "user", user }],
+      contexts: [{ name: "it", context: { cluster: "emulator", user: "user", namespace: this.pods.namespace } }],
+      "current-context": "it",
+    });
+  }
+
+  /** Listens, at the port of before if there was one. */
+  async up(): Promise<void> {
+    this.#server = createServer((request, response) => void this.#serve(request, response));
+    this.#server.on("connection", (socket) => {
+      this.#sockets.add(socket);
+      socket.on("close", () => this.#sockets.delete(socket));
+      socket.on("error", () => {}); // members may leave as they like
+    });
+    this.#server.listen(this.#port, "127.0.0.1");
+    await once(this.#server, "listening");
+    this.#port = (this.#server.address() as AddressInfo).port;
+  }
+
+  /** The API goes away: connections are reset and new ones refused. */
+  async down(): Promise<void> {
+    const closed = once(this.#server!, "close");
+    this.#server!.close();
+    for (const socket of this.#sockets) socket.resetAndDestroy();
+    await closed;
+  }
+
+  close(): Promise<void> {
+    return this.down();
+  }
+
+  /** Resets the connections of all watches. */
+  dropWatches(): void {
+    for (const watch of [...this.#watches]) watch.drop();
+  }
+
+  /** Ends all watches in good order, as at their time limit. */
+  endWatches(): void {
+    for (const watch of [...this.#watches]) watch.end();
+  }
+
+  /** From now on no watch says or ends anything, those that begin later included. Lists work. */
+  silenceWatches(): void {
+    this.#silent = true;
+    for (const watch of this.#watches) watch.silence();
+  }
+
+  /** New watches work again; those that went silent stay so, as their connections do. */
+  unsilenceWatches(): void {
+    this.#silent = false;
+  }
+
+  /** Sends a bookmark to those watches that asked for them. */
+  bookmark(): void {
+    for (const watch of this.#watches) watch.bookmark(this.pods.resourceVersion);
+  }
+
+  /** Tells open watches of a pod as it was at some time before: an event that comes late. */
+  tellAgain(type: "ADDED" | "MODIFIED" | "DELETED", pod: PodObject): void {
+    for (const watch of this.#watches) watch.say(type, pod);
+  }
+
+  /** Ends all watches by an ERROR event. */
+  failWatches(code: number, message: string): void {
+    for (const watch of [...this.#watches]) watch.error(code, message);
+  }
+
+  async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { behaviour } = this;
+    if (behaviour.hang) return;
+    if (behaviour.latencyMs > 0) await sleep(this.#clock, behaviour.latencyMs);
+    if (response.destroyed) return;
+    const url = new URL(request.url!, this.url);
+    const refusal = this.#refusal(request, url.pathname);
+    if (refusal !== undefined) refuse(response, ...refusal);
+    else if (url.searchParams.get("watch") === "true") this.#watch(url.searchParams, response);
+    else this.#list(url.searchParams, response);
+  }
+
+  #refusal(request: IncomingMessage, path: string): [code: number, message: string] | undefined {
+    const { refuse: code, token } = this.behaviour;
+    if (code !== undefined) return [code, "the test refuses everything"];
+    if (token !== undefined && request.headers.authorization !== `Bearer ${token}`) return [401, "Unauthorized"];
+    const isPods = path === `/api/v1/namespaces/${this.pods.namespace}/pods` && request.method === "GET";
+    return isPods ? undefined : [403, `${request.method} ${path} is not what a member does`];
+  }
+
+  /** A continue token is `<resource version>:<pods sent>`; here the pods are those of now, as long as nothing was forgotten. */
+  #list(query: URLSearchParams, response: ServerResponse): void {
+    this.counts.lists++;
+    const token = query.get("continue") ?? `${this.pods.resourceVersion}:0`;
+    const [version, sent] = token.split(":").map(Number) as [number, number];
+    if (this.pods.since(version) === undefined) {
+      refuse(response, 410, "The provided continue parameter is too old");
+      return;
+    }
+    const all = this.pods.all().filter((pod) => matches(query.get("labelSelector") ?? "", pod.metadata.labels));
+    const limit = Number(query.get("limit") ?? 0) || all.length;
+    const items = all.slice(sent, sent + limit);
+    const rest = sent + limit < all.length ? { continue: `${version}:${sent + limit}` } : {};
+    send(response, 200, { kind: "PodList", apiVersion: "v1", metadata: { resourceVersion: String(version), ...rest }, items });
+  }
+
+  #watch(query: URLSearchParams, response: ServerResponse): void {
+    this.counts.watches++;
+    const selector = query.get("labelSelector") ?? "";
+    const missed = this.pods.since(Number(query.get("resourceVersion")));
+    if (missed === undefined && this.behaviour.goneAs === "status") {
+      refuse(response, 410, "too old resource version");
+      return;
+    }
+    const watch = new KubeWatch(response, {
+      selects: (pod: PodObject) => matches(selector, pod.metadata.labels),
+      bookmarks: query.get("allowWatchBookmarks") === "true",
+      timeoutSeconds: Number(query.get("timeoutSeconds")),
+      clock: this.#clock,
+    });
+    if (missed === undefined) {
+      watch.error(410, "too old resource version");
+      return;
+    }
+    if (this.#silent) watch.silence();
+    this.#watches.add(watch);
+    for (const change of missed) watch.tell(change);
+    const unsubscribe = this.pods.subscribe((change) => watch.tell(change));
+    response.on("close", () => {
+      unsubscribe();
+      this.#watches.delete(watch);
+    });
+  }
+}
+
+function refuse(response: ServerResponse, code: number, message: string): void {
+  send(response, code, { kind: "Status", apiVersion: "v1", status: "Failure", message, code });
+}
+
+function send(response: ServerResponse, status: number, body: unknown): void {
+  response.writeHead(status, { "content-type": "application/json" });
+  response.end(JSON.stringify(body));
+}

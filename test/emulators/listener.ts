@@ -1,0 +1,112 @@
+import { once } from "node:events";
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import type { AddressInfo, Socket } from "node:net";
+import { type Fault, Faults, type SeenRequest } from "./faults.js";
+import { pause } from "./pause.js";
+import { Traffic } from "./traffic.js";
+
+/** One request with what it takes to answer it. */
+export interface Exchange {
+  readonly seen: SeenRequest;
+  readonly fault: Fault;
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly traffic: Traffic;
+  /** Answers with an error in the store's own form. */
+  fail(status: number, code: string, headers?: Record<string, string>): void;
+}
+
+/** How a store reads and answers its own dialect of HTTP. */
+export interface Dialect {
+  /** Names what the request is about, by its raw path: a URL object would normalise `..` away. Throws URIError. */
+  read(path: string, query: URLSearchParams): { bucket: string; key: string };
+  answer(exchange: Exchange): Promise<void> | void;
+  sendError(exchange: Exchange, status: number, code: string, headers: Record<string, string>): void;
+}
+
+/** An HTTP listener on a free local port that counts, waits and fails as its tests want. */
+export class Listener {
+  readonly faults = new Faults();
+  readonly traffic = new Traffic();
+  readonly #dialect: Dialect;
+  readonly #server = createServer((request, response) => void this.#serve(request, response));
+  readonly #sockets = new Set<Socket>();
+  #url = "";
+
+  constructor(dialect: Dialect) {
+    this.#dialect = dialect;
+    this.#server.on("connection", (socket) => {
+      this.#sockets.add(socket);
+      socket.on("close", () => this.#sockets.delete(socket));
+      socket.on("error", () => {}); // clients may leave as they like
+    });
+    // Idle connections stay until the client or `close` ends them, so that what a client leaks can be seen.
+    this.#server.keepAliveTimeout = 0;
+    this.#server.requestTimeout = 0;
+  }
+
+  async listen(): Promise<void> {
+    this.#server.listen(0, "127.0.0.1");
+    await once(this.#server, "listening");
+    this.#url = `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
+  }
+
+  /** `http://127.0.0.1:port`, also when it is closed. */
+  get url(): string {
+    return this.#url;
+  }
+
+  /** Connections open now, idle ones included. */
+  get openSockets(): number {
+    return this.#sockets.size;
+  }
+
+  /** Ends every connection, answered or not. */
+  async close(): Promise<void> {
+    const closed = once(this.#server, "close");
+    this.#server.close();
+    for (const socket of this.#sockets) socket.destroy();
+    await closed;
+  }
+
+  async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    this.traffic.begin(request.method!);
+    response.on("close", () => this.traffic.end());
+    const exchange = this.#exchange(request, response);
+    if (exchange === undefined) return;
+    const { fault } = exchange;
+    const latencyMs = typeof fault.latencyMs === "function" ? fault.latencyMs() : fault.latencyMs;
+    if (latencyMs !== undefined) await pause(latencyMs, response);
+    if (response.destroyed) return;
+    if (fault.reset) request.socket.resetAndDestroy();
+    else if (fault.error) exchange.fail(fault.error.status, fault.error.code, fault.error.headers);
+    else await this.#dialect.answer(exchange);
+  }
+
+  #exchange(request: IncomingMessage, response: ServerResponse): Exchange | undefined {
+    const { traffic } = this;
+    const { pathname, query } = splitTarget(request.url!);
+    const fail: Exchange["fail"] = (status, code, headers = {}) => {
+      const { bucket, key, method } = exchange.seen;
+      if (method === "GET" && key !== "") traffic.gets.push({ bucket, key, start: 0, end: 0, status, atMs: performance.now() });
+      this.#dialect.sendError(exchange, status, code, headers);
+    };
+    const seen = { method: request.method!, bucket: "", key: "", query, headers: request.headers };
+    let exchange: Exchange = { seen, fault: {}, request, response, traffic, fail };
+    try {
+      const named = { ...seen, ...this.#dialect.read(pathname, query) };
+      exchange = { ...exchange, seen: named, fault: this.faults.strike(named) };
+      return exchange;
+    } catch (error) {
+      if (!(error instanceof URIError)) throw error;
+      fail(400, "InvalidURI");
+      return undefined;
+    }
+  }
+}
+
+function splitTarget(target: string): { pathname: string; query: URLSearchParams } {
+  const mark = target.indexOf("?");
+  if (mark < 0) return { pathname: target, query: new URLSearchParams() };
+  return { pathname: target.slice(0, mark), query: new URLSearchParams(target.slice(mark + 1)) };
+}

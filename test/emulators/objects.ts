@@ -1,0 +1,63 @@
+import { rampChunks } from "../../server/src/origin/ramp.js";
+
+/** Bytes made on the fly, so that an object may be larger than memory. */
+export interface Content {
+  readonly size: number;
+  /** The bytes of `[start, end)` in order, in chunks of at most `chunkBytes`. */
+  chunks(start: number, end: number, chunkBytes: number): Iterable<Uint8Array>;
+}
+
+/** One version of an object. */
+export interface StoredObject extends Content {
+  readonly key: string;
+  /** As the store's headers name it: an ETag with its quotes, or a generation. */
+  readonly version: string;
+  readonly contentType: string;
+  readonly lastModifiedMs: number;
+}
+
+export function rampContent(size: number, seed: number): Content {
+  return { size, chunks: (start, end, chunkBytes) => rampChunks(start, end - start, seed, chunkBytes) };
+}
+
+export function bytesContent(bytes: Uint8Array): Content {
+  return {
+    size: bytes.length,
+    *chunks(start, end, chunkBytes) {
+      for (let at = start; at < end; at += chunkBytes) yield bytes.subarray(at, Math.min(end, at + chunkBytes));
+    },
+  };
+}
+
+/** Buckets and their objects. Names are verbatim. */
+export class ObjectTable {
+  readonly #buckets = new Map<string, Map<string, StoredObject>>();
+
+  createBucket(bucket: string): void {
+    if (!this.#buckets.has(bucket)) this.#buckets.set(bucket, new Map());
+  }
+
+  hasBucket(bucket: string): boolean {
+    return this.#buckets.has(bucket);
+  }
+
+  get(bucket: string, key: string): StoredObject | undefined {
+    return this.#buckets.get(bucket)?.get(key);
+  }
+
+  /** Makes the bucket where it is missing. */
+  put(bucket: string, object: StoredObject): void {
+    this.createBucket(bucket);
+    this.#buckets.get(bucket)!.set(object.key, object);
+  }
+
+  delete(bucket: string, key: string): void {
+    this.#buckets.get(bucket)?.delete(key);
+  }
+
+  /** The bucket's objects in the order of their names' UTF-8 bytes, as the stores list them. */
+  list(bucket: string): StoredObject[] {
+    const objects = [...(this.#buckets.get(bucket)?.values() ?? [])];
+    return objects.sort((a, b) => Buffer.compare(Buffer.from(a.key), Buffer.from(b.key)));
+  }
+}

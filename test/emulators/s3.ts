@@ -1,0 +1,150 @@
+import { createHash } from "node:crypto";
+import type { Faults } from "./faults.js";
+import { type Dialect, type Exchange, Listener } from "./listener.js";
+import { bytesContent, type Content, ObjectTable, rampContent } from "./objects.js";
+import { errorXml, listXml } from "./s3-xml.js";
+import { sendObject } from "./send-object.js";
+import type { Traffic } from "./traffic.js";
+
+export { rampBytes } from "../../server/src/origin/ramp.js";
+
+/** Bodies by PUT are held in memory; larger objects are put by `putRamp`. */
+const MAX_PUT_BYTES = 256 << 20;
+
+/** S3 by HTTP on a local port, path style, without signatures: objects, conditions, ranges, lists, and placed faults. */
+export class S3Emulator implements AsyncDisposable, Dialect {
+  readonly objects = new ObjectTable();
+  readonly #listener = new Listener(this);
+  #puts = 0;
+
+  static async start(): Promise<S3Emulator> {
+    const emulator = new S3Emulator();
+    await emulator.#listener.listen();
+    return emulator;
+  }
+
+  /** The endpoint for clients: `http://127.0.0.1:port`. */
+  get endpoint(): string {
+    return this.#listener.url;
+  }
+
+  get faults(): Faults {
+    return this.#listener.faults;
+  }
+
+  get traffic(): Traffic {
+    return this.#listener.traffic;
+  }
+
+  get openSockets(): number {
+    return this.#listener.openSockets;
+  }
+
+  /** Puts an object without HTTP, making its bucket; returns its version (the ETag without quotes). */
+  put(bucket: string, key: string, body: Uint8Array | string | Content, options: { contentType?: string } = {}): string {
+    if (typeof body !== "string" && !(body instanceof Uint8Array)) {
+      return this.#store(bucket, key, body, `${body.size} bytes, put ${++this.#puts}`, options.contentType);
+    }
+    const bytes = typeof body === "string" ? Buffer.from(body) : body;
+    return this.#store(bucket, key, bytesContent(bytes), bytes, options.contentType);
+  }
+
+  /** Puts an object of any size whose byte i is (i + seed) % 251; takes no memory. */
+  putRamp(bucket: string, key: string, size: number, seed = 0): string {
+    return this.put(bucket, key, rampContent(size, seed));
+  }
+
+  delete(bucket: string, key: string): void {
+    this.objects.delete(bucket, key);
+  }
+
+  close(): Promise<void> {
+    return this.#listener.close();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  read(path: string): { bucket: string; key: string } {
+    const [bucket, key] = [path.slice(1).replace(/\/.*$/s, ""), path.replace(/^\/[^/]*\/?/, "")];
+    return { bucket: decodeURIComponent(bucket), key: decodeURIComponent(key) };
+  }
+
+  async answer(exchange: Exchange): Promise<void> {
+    const { bucket, key, method, query } = exchange.seen;
+    if (method === "PUT") return this.#answerPut(exchange);
+    if (!this.objects.hasBucket(bucket)) return exchange.fail(404, "NoSuchBucket");
+    if (key === "") {
+      if (method === "HEAD") return void exchange.response.writeHead(200).end();
+      if (method !== "GET" || query.get("list-type") !== "2") return exchange.fail(405, "MethodNotAllowed");
+      exchange.response.setHeader("Content-Type", "application/xml");
+      return void exchange.response.end(listXml(bucket, this.objects.list(bucket), query));
+    }
+    if (method === "DELETE") {
+      this.objects.delete(bucket, key);
+      return void exchange.response.writeHead(204).end();
+    }
+    if (method !== "GET" && method !== "HEAD") return exchange.fail(405, "MethodNotAllowed");
+    await this.#answerObject(exchange);
+  }
+
+  sendError({ seen, response }: Exchange, status: number, code: string, headers: Record<string, string>): void {
+    const xml = seen.method === "HEAD" ? "" : errorXml(code, `/${seen.bucket}/${seen.key}`);
+    response.writeHead(status, { ...headers, "Content-Type": "application/xml", "Content-Length": Buffer.byteLength(xml) });
+    response.end(xml);
+  }
+
+  async #answerObject(exchange: Exchange): Promise<void> {
+    const { seen, fault } = exchange;
+    const object = this.objects.get(seen.bucket, seen.key);
+    if (object === undefined) return exchange.fail(404, "NoSuchKey");
+    if (fault.version === "foreign") return sendObject(exchange, object, { ETag: '"foreign"' });
+    if (seen.headers["if-match"] !== undefined && !matches(seen.headers["if-match"], object.version)) {
+      return exchange.fail(412, "PreconditionFailed");
+    }
+    if (matches(seen.headers["if-none-match"] ?? "", object.version)) {
+      return void exchange.response.writeHead(304, { ETag: object.version }).end();
+    }
+    await sendObject(exchange, object, fault.version === "missing" ? {} : { ETag: object.version });
+  }
+
+  async #answerPut(exchange: Exchange): Promise<void> {
+    const { seen, request, response } = exchange;
+    if (seen.key === "") {
+      this.objects.createBucket(seen.bucket);
+      return void response.writeHead(200).end();
+    }
+    // The SDK sends streams in chunks with a checksum behind them; to store those frames as the object would be wrong.
+    if (seen.headers["x-amz-decoded-content-length"] !== undefined) return exchange.fail(501, "NotImplemented");
+    const chunks: Buffer[] = [];
+    let bytes = 0;
+    for await (const chunk of request as AsyncIterable<Buffer>) {
+      bytes += chunk.length;
+      if (bytes > MAX_PUT_BYTES) return exchange.fail(400, "EntityTooLarge", { Connection: "close" });
+      chunks.push(chunk);
+    }
+    const contentType = seen.headers["content-type"];
+    const etag = this.put(seen.bucket, seen.key, Buffer.concat(chunks), contentType === undefined ? {} : { contentType });
+    response.writeHead(200, { ETag: `"${etag}"`, "Content-Length": 0 }).end();
+  }
+
+  #store(bucket: string, key: string, content: Content, identity: Uint8Array | string, contentType?: string): string {
+    const etag = createHash("md5").update(identity).digest("hex");
+    const { size } = content;
+    this.objects.put(bucket, {
+      key,
+      size,
+      chunks: content.chunks,
+      version: `"${etag}"`,
+      contentType: contentType ?? "binary/octet-stream",
+      lastModifiedMs: Date.now(),
+    });
+    return etag;
+  }
+}
+
+/** Whether a condition's list of ETags (or `*`) names this one. */
+function matches(header: string, etag: string): boolean {
+  return header.split(",").some((candidate) => candidate.trim() === "*" || candidate.trim() === etag);
+}

@@ -1,0 +1,60 @@
+import type { ServerResponse } from "node:http";
+import type { Fault } from "./faults.js";
+import type { Content } from "./objects.js";
+import { drained, pause } from "./pause.js";
+import type { Traffic } from "./traffic.js";
+
+const CHUNK_BYTES = 256 << 10;
+
+/** A paced body moves in steps of about this time, so that it arrives evenly. */
+const STEP_MS = 4;
+
+/** Sends `[start, end)` of the content behind a written head, as the fault wants it, and ends the answer. */
+export async function sendBody(
+  response: ServerResponse,
+  content: Content,
+  start: number,
+  end: number,
+  fault: Fault,
+  traffic: Traffic,
+): Promise<void> {
+  response.flushHeaders();
+  const stop = fault.body === undefined ? end : Math.min(end, start + fault.body.afterBytes);
+  await sendPaced(response, content, start, stop, fault.bytesPerSecond, traffic);
+  if (response.destroyed) return;
+  if (fault.body !== undefined && stop < end) return breakOff(response, fault.body.how);
+  response.end(fault.range === "long" ? Buffer.alloc(1) : undefined);
+}
+
+async function sendPaced(
+  response: ServerResponse,
+  content: Content,
+  start: number,
+  stop: number,
+  bytesPerSecond: number | undefined,
+  traffic: Traffic,
+): Promise<void> {
+  const stepBytes = bytesPerSecond === undefined ? CHUNK_BYTES : Math.ceil((bytesPerSecond * STEP_MS) / 1000);
+  const beganMs = performance.now();
+  let sent = 0;
+  for (const chunk of content.chunks(start, stop, Math.min(CHUNK_BYTES, stepBytes))) {
+    const flows = response.write(chunk);
+    sent += chunk.length;
+    traffic.bytesSent += chunk.length;
+    if (!flows) await drained(response);
+    if (bytesPerSecond !== undefined) {
+      const waitMs = beganMs + (sent / bytesPerSecond) * 1000 - performance.now();
+      if (waitMs > 0) await pause(waitMs, response);
+    }
+    if (response.destroyed) return;
+  }
+}
+
+function breakOff(response: ServerResponse, how: "reset" | "close" | "stall"): void {
+  const socket = response.socket;
+  if (how === "stall" || socket === null) return;
+  if (how === "close") socket.end();
+  // A reset overtakes what is unsent, so it waits until the kernel has taken that.
+  else if (socket.writableLength === 0) socket.resetAndDestroy();
+  else socket.once("drain", () => socket.resetAndDestroy());
+}

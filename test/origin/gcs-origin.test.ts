@@ -1,0 +1,27 @@
+import { GcsOrigin } from "../../server/src/origin/gcs-origin.js";
+import { GcsEmulator } from "../emulators/gcs.js";
+import { originContract } from "./contract.js";
+
+originContract(
+  "the GCS origin",
+  [
+    { status: 401, code: "authError", fetch: "PERMISSION_DENIED" },
+    { status: 403, code: "forbidden", fetch: "PERMISSION_DENIED" },
+    { status: 403, code: "userRateLimitExceeded", fetch: "RESOURCE_EXHAUSTED" },
+    { status: 429, code: "rateLimitExceeded", fetch: "RESOURCE_EXHAUSTED" },
+    { status: 500, code: "internalError", fetch: "UNAVAILABLE" },
+    { status: 503, code: "backendError", fetch: "UNAVAILABLE" },
+  ],
+  async () => {
+    const store = await GcsEmulator.start();
+    const maxConnections = 6;
+    const origin = new GcsOrigin({
+      endpoint: store.endpoint,
+      credentials: "default",
+      userProject: undefined,
+      maxConnections,
+      idleTimeoutMs: 150,
+    });
+    return { scheme: "gs", store, origin, maxConnections };
+  },
+);

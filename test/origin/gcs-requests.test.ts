@@ -1,0 +1,126 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { parseObjectUrl } from "@frontcache/proto";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import type { GcsOptions } from "../../server/src/origin/gcs-client.js";
+import { GcsOrigin } from "../../server/src/origin/gcs-origin.js";
+import type { SeenRequest } from "../emulators/faults.js";
+import { GcsEmulator } from "../emulators/gcs.js";
+import { bytesOf } from "./contract.js";
+
+const live = new AbortController().signal;
+const ref = parseObjectUrl("gs://bucket/key");
+
+describe("what the GCS origin sends", () => {
+  let store: GcsEmulator;
+  let seen: SeenRequest[];
+  let directory: string;
+  let tokens: Server;
+  /** How the token service answers; undefined: never. */
+  let tokenStatus: number | undefined;
+  let issued: number;
+  let keyFile: string;
+  const opened: GcsOrigin[] = [];
+
+  function open(options: Partial<GcsOptions> = {}): GcsOrigin {
+    const settings = { credentials: "default", userProject: undefined, maxConnections: 4, idleTimeoutMs: 5_000 } as const;
+    const origin = new GcsOrigin({ endpoint: store.endpoint, ...settings, ...options });
+    opened.push(origin);
+    return origin;
+  }
+
+  beforeEach(async () => {
+    delete process.env.STORAGE_EMULATOR_HOST;
+    store = await GcsEmulator.start();
+    store.put("bucket", "key", "content");
+    seen = [];
+    store.faults.place({ when: (request) => seen.push(request) === 0 });
+    [tokenStatus, issued] = [200, 0];
+    tokens = createServer((request, response) => {
+      request.resume();
+      if (tokenStatus === undefined) return;
+      const token = { access_token: `token${++issued}`, issued_token_type: "x", token_type: "Bearer", expires_in: 3600 };
+      response.writeHead(tokenStatus, { "Content-Type": "application/json" });
+      response.end(JSON.stringify(tokenStatus === 200 ? token : { error: "invalid_grant" }));
+    });
+    await new Promise<void>((resolve) => tokens.listen(0, "127.0.0.1", resolve));
+    directory = mkdtempSync(join(tmpdir(), "frontcache-gcs-"));
+    writeFileSync(join(directory, "subject"), "subject token");
+    keyFile = join(directory, "credentials.json");
+    // Workload identity federation: the one kind of credentials whose token service may be local.
+    const credentials = {
+      type: "external_account",
+      audience: "//iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/pool/providers/provider",
+      subject_token_type: "urn:ietf:params:oauth:token-type:jwt",
+      token_url: `http://127.0.0.1:${(tokens.address() as AddressInfo).port}/token`,
+      credential_source: { file: join(directory, "subject") },
+    };
+    writeFileSync(keyFile, JSON.stringify(credentials));
+  });
+
+  afterEach(async () => {
+    for (const origin of opened.splice(0)) origin.close();
+    await store.close();
+    tokens.close();
+    tokens.closeAllConnections();
+    rmSync(directory, { recursive: true });
+  });
+
+  it("goes to STORAGE_EMULATOR_HOST, with or without a scheme, and carries no token", async () => {
+    for (const host of [store.endpoint, store.endpoint.replace("http://", "")]) {
+      process.env.STORAGE_EMULATOR_HOST = host;
+      expect(await open({ endpoint: undefined }).stat(ref, live)).toMatchObject({ objectSize: 7 });
+    }
+    for (const { headers } of seen) expect(headers.authorization).toBeUndefined();
+  });
+
+  it("accepts gzip for ranges, so that the bytes are those that are stored, and names the generation as a condition", async () => {
+    const answer = await open().fetch(ref, { offset: 0, length: 3 }, live);
+    await bytesOf(answer);
+    await bytesOf(await open().fetch(ref, { offset: 3, length: 3, version: answer.info.version }, live));
+    expect(seen.map(({ headers }) => headers["accept-encoding"])).toEqual(["gzip", "gzip"]);
+    expect(seen.map(({ query }) => query.get("ifGenerationMatch"))).toEqual([null, answer.info.version]);
+  });
+
+  it("carries one token as long as it is valid, and the project that pays", async () => {
+    const origin = open({ credentials: { keyFile }, userProject: "payer" });
+    await origin.stat(ref, live);
+    await bytesOf(await origin.fetch(ref, { offset: 0, length: 3 }, live));
+    for (const { headers } of seen) {
+      expect(headers.authorization).toBe("Bearer token1");
+      expect(headers["x-goog-user-project"]).toBe("payer");
+    }
+    expect(issued).toBe(1);
+  });
+
+  it("is nothing where a token is refused: PERMISSION_DENIED", async () => {
+    tokenStatus = 400;
+    await expect(open({ credentials: { keyFile } }).stat(ref, live)).rejects.toMatchObject({ code: "PERMISSION_DENIED" });
+    const none = open({ credentials: { keyFile: join(directory, "none.json") } });
+    await expect(none.stat(ref, live)).rejects.toMatchObject({ name: "CacheError" });
+    expect(seen).toEqual([]);
+  });
+
+  it("is nothing where the token service is down: UNAVAILABLE", async () => {
+    tokens.close();
+    tokens.closeAllConnections();
+    await expect(open({ credentials: { keyFile } }).stat(ref, live)).rejects.toMatchObject({ code: "UNAVAILABLE" });
+    expect(seen).toEqual([]);
+  });
+
+  it("is nothing where a reader leaves while the token is awaited: CANCELLED", async () => {
+    tokenStatus = undefined;
+    const abort = new AbortController();
+    const asked = new Promise((resolve) => tokens.once("request", resolve));
+    const outcome = expect(open({ credentials: { keyFile } }).stat(ref, abort.signal)).rejects.toMatchObject({
+      code: "CANCELLED",
+    });
+    await asked;
+    abort.abort();
+    await outcome;
+    expect(seen).toEqual([]);
+  });
+});

@@ -1,0 +1,82 @@
+import { parseObjectUrl } from "@frontcache/proto";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import type { Retry } from "../../server/src/origin/retry-budget.js";
+import { RetryingOrigin } from "../../server/src/origin/retrying-origin.js";
+import { S3Origin } from "../../server/src/origin/s3-origin.js";
+import { systemClock } from "../../server/src/runtime/clock.js";
+import { rampBytes, S3Emulator } from "../emulators/s3.js";
+import { bytesOf } from "./contract.js";
+
+const MiB = 1 << 20;
+const live = new AbortController().signal;
+const ref = parseObjectUrl("s3://bucket/ramp");
+
+describe("a read of S3 through faults", () => {
+  let store: S3Emulator;
+  let origin: RetryingOrigin;
+  let retries: Retry[];
+
+  beforeEach(async () => {
+    store = await S3Emulator.start();
+    store.putRamp("bucket", "ramp", 64 * MiB, 11);
+    retries = [];
+    const s3 = new S3Origin({
+      endpoint: store.endpoint,
+      region: undefined,
+      forcePathStyle: true,
+      credentials: { accessKeyId: "key", secretAccessKey: "secret" },
+      requesterPays: false,
+      maxConnections: 8,
+      connectTimeoutMs: 5_000,
+      idleTimeoutMs: 10_000,
+    });
+    const options = {
+      attempts: 5,
+      baseDelayMs: 1,
+      maxDelayMs: 5,
+      headTimeoutMs: 5_000,
+      idleTimeoutMs: 100,
+      onRetry: (retry: Retry) => void retries.push(retry),
+    };
+    origin = new RetryingOrigin(s3, options, systemClock, Math.random);
+  });
+
+  afterEach(async () => {
+    await vi.waitFor(() => expect(store.traffic.open).toBe(0), { interval: 5 });
+    origin.close();
+    await vi.waitFor(() => expect(store.openSockets).toBe(0), { interval: 5 });
+    await store.close();
+  });
+
+  it("of every kind in one body is whole and true, and asks for each byte's rest only", async () => {
+    store.faults.place({ error: { status: 503, code: "SlowDown" }, times: 1 });
+    store.faults.place({ reset: true, times: 2 });
+    store.faults.place({ body: { afterBytes: 3 * MiB + 5, how: "reset" }, times: 4 });
+    store.faults.place({ body: { afterBytes: 2 * MiB + 1, how: "stall" }, times: 6 });
+    store.faults.place({ body: { afterBytes: MiB + 9, how: "close" }, times: 8 });
+    const bytes = await bytesOf(await origin.fetch(ref, { offset: 13, length: 32 * MiB }, live));
+    expect(bytes.equals(rampBytes(13, 32 * MiB, 11))).toBe(true);
+    expect(retries.length).toBe(8);
+    const answered = store.traffic.gets.filter(({ status }) => status === 206);
+    for (const [at, get] of answered.entries()) {
+      expect(get.end).toBe(13 + 32 * MiB);
+      if (at > 0) expect(get.start).toBeGreaterThan(answered[at - 1]!.start);
+    }
+  });
+
+  it("that is overwritten in between is FAILED_PRECONDITION, never bytes of both", async () => {
+    store.faults.place({ body: { afterBytes: MiB, how: "reset" }, times: 1 });
+    const answer = await origin.fetch(ref, { offset: 0, length: 8 * MiB }, live);
+    store.putRamp("bucket", "ramp", 64 * MiB, 12);
+    await expect(bytesOf(answer)).rejects.toMatchObject({ code: "FAILED_PRECONDITION" });
+  });
+
+  it("that stays down ends as RESOURCE_EXHAUSTED or UNAVAILABLE after the bounded number of requests", async () => {
+    store.faults.place({ error: { status: 503, code: "SlowDown" } });
+    await expect(origin.fetch(ref, { offset: 0, length: 1 }, live)).rejects.toMatchObject({ code: "RESOURCE_EXHAUSTED" });
+    store.faults.clear();
+    store.faults.place({ error: { status: 500, code: "InternalError" } });
+    await expect(origin.stat(ref, live)).rejects.toMatchObject({ code: "UNAVAILABLE" });
+    expect(store.traffic.requests).toEqual({ GET: 5, HEAD: 5 });
+  });
+});

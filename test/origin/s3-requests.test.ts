@@ -1,0 +1,121 @@
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { parseObjectUrl } from "@frontcache/proto";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import type { S3Options } from "../../server/src/origin/s3-client.js";
+import { S3Origin } from "../../server/src/origin/s3-origin.js";
+import type { SeenRequest } from "../emulators/faults.js";
+import { S3Emulator } from "../emulators/s3.js";
+import { bytesOf } from "./contract.js";
+
+const live = new AbortController().signal;
+const ref = parseObjectUrl("s3://bucket/key");
+const variables = ["AWS_ENDPOINT_URL_S3", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_CONTAINER_CREDENTIALS_FULL_URI"] as const;
+
+describe("what the S3 origin sends", () => {
+  let store: S3Emulator;
+  let seen: SeenRequest[];
+  const opened: S3Origin[] = [];
+
+  function open(options: Partial<S3Options> = {}): S3Origin {
+    const origin = new S3Origin({
+      endpoint: store.endpoint,
+      region: undefined,
+      forcePathStyle: true,
+      credentials: { accessKeyId: "key", secretAccessKey: "secret" },
+      requesterPays: false,
+      maxConnections: 4,
+      connectTimeoutMs: 5_000,
+      idleTimeoutMs: 5_000,
+      ...options,
+    });
+    opened.push(origin);
+    return origin;
+  }
+
+  beforeEach(async () => {
+    for (const name of variables) delete process.env[name];
+    store = await S3Emulator.start();
+    store.put("bucket", "key", "content");
+    seen = [];
+    store.faults.place({ when: (request) => seen.push(request) === 0 });
+  });
+
+  afterEach(async () => {
+    for (const origin of opened.splice(0)) origin.close();
+    await store.close();
+  });
+
+  it("is signed for us-east-1 where nothing names a region, asks for no checksum, and says who pays only if told to", async () => {
+    await open().stat(ref, live);
+    const answer = await open({ requesterPays: true }).fetch(ref, { offset: 0, length: 3 }, live);
+    expect((await bytesOf(answer)).toString()).toBe("con");
+    expect(seen.map(({ headers }) => headers["x-amz-request-payer"])).toEqual([undefined, "requester"]);
+    for (const { headers } of seen) {
+      expect(headers.authorization).toContain("Credential=key/");
+      expect(headers.authorization).toContain("/us-east-1/s3/");
+      expect(headers["x-amz-checksum-mode"]).toBeUndefined();
+    }
+  });
+
+  it("goes to AWS_ENDPOINT_URL_S3 and is signed for AWS_REGION", async () => {
+    process.env.AWS_ENDPOINT_URL_S3 = store.endpoint;
+    process.env.AWS_REGION = "eu-west-3";
+    await open({ endpoint: undefined }).stat(ref, live);
+    expect(seen[0]!.headers.authorization).toContain("/eu-west-3/s3/");
+  });
+
+  it("is not signed for anonymous buckets", async () => {
+    expect(await open({ credentials: "anonymous" }).stat(ref, live)).toMatchObject({ objectSize: 7 });
+    expect(seen[0]!.headers.authorization).toBeUndefined();
+  });
+
+  it("names the version that the URL names, for the rest of the key", async () => {
+    const versioned = parseObjectUrl("s3://bucket/key?versionId=3sL4kqtJlcpXroDTDmJ.rmSpXd3dIbrHY");
+    await open().stat(versioned, live);
+    await bytesOf(await open().fetch(versioned, { offset: 0, length: 3 }, live));
+    for (const { key, query } of seen) {
+      expect(key).toBe("key");
+      expect(query.get("versionId")).toBe("3sL4kqtJlcpXroDTDmJ.rmSpXd3dIbrHY");
+    }
+  });
+
+  it("follows a bucket to its region", async () => {
+    const error = { status: 301, code: "PermanentRedirect", headers: { "x-amz-bucket-region": "ap-south-1" } };
+    store.faults.place({ error, when: ({ headers }) => !headers.authorization?.includes("/ap-south-1/") });
+    const origin = open();
+    expect((await bytesOf(await origin.fetch(ref, { offset: 0, length: 7 }, live))).toString()).toBe("content");
+    expect(await origin.stat(ref, live)).toMatchObject({ objectSize: 7 });
+  });
+
+  it("is signed with fresh credentials once the ones at hand run out", async () => {
+    let issued = 0;
+    const issuer = createServer((_, response) => {
+      const Expiration = new Date(Date.now() + 60_000).toISOString(); // so soon that the next call renews them
+      response.end(JSON.stringify({ AccessKeyId: `key${++issued}`, SecretAccessKey: "secret", Token: "token", Expiration }));
+    });
+    await new Promise<void>((resolve) => issuer.listen(0, "127.0.0.1", resolve));
+    process.env.AWS_CONTAINER_CREDENTIALS_FULL_URI = `http://127.0.0.1:${(issuer.address() as AddressInfo).port}/`;
+    try {
+      const origin = open({ credentials: "default" });
+      await origin.stat(ref, live);
+      await origin.stat(ref, live);
+      const keys = seen.map(({ headers }) => /Credential=(\w+)\//.exec(headers.authorization!)![1]);
+      expect(keys[0]).toBe("key1");
+      expect(issued).toBeGreaterThan(1);
+    } finally {
+      issuer.close();
+      issuer.closeAllConnections();
+    }
+  });
+
+  it("is UNAVAILABLE in one line where nobody listens", async () => {
+    const { endpoint } = store;
+    await store.close();
+    const origin = open({ endpoint });
+    const expected = { code: "UNAVAILABLE", message: "s3://bucket/key: the origin can't be reached (ECONNREFUSED)" };
+    await expect(origin.stat(ref, live)).rejects.toMatchObject(expected);
+    await expect(origin.fetch(ref, { offset: 0, length: 1 }, live)).rejects.toMatchObject(expected);
+    store = await S3Emulator.start();
+  });
+});
