@@ -1,5 +1,6 @@
 /** What a directory's file system has. */
 export interface DiskSpace {
+  /** Bytes that are used or that this process may still write. */
   readonly totalBytes: number;
   /** Bytes that this process may still write. */
   readonly freeBytes: number;
@@ -20,11 +21,19 @@ export interface DiskFile {
   read(target: Uint8Array, position: number): Promise<number>;
   /** Writes all of `source` at `position`. */
   write(source: Uint8Array, position: number): Promise<void>;
+  /** Gives the space of a range back to the disk: it reads as zeros then. False where the disk can't: nothing has changed. */
+  deallocate(position: number, lengthBytes: number): Promise<boolean>;
   stat(): Promise<DiskStat>;
-  /** Sets the length (a hole where it grows) . */
+  /** Sets the length (a hole where it grows). */
   truncate(sizeBytes: number): Promise<void>;
   setModified(modifiedMs: number): Promise<void>;
   close(): Promise<void>;
+}
+
+/** A directory held by this process alone. */
+export interface DirectoryClaim {
+  /** Gives it up. Harmless when repeated. */
+  release(): Promise<void>;
 }
 
 /** A file system as a port. Every method rejects with the system's error. */
@@ -38,4 +47,9 @@ export interface Disk {
   /** With its parents; harmless where it exists. */
   makeDirectory(path: string): Promise<void>;
   space(directory: string): Promise<DiskSpace>;
+  /**
+   * Makes the directory and keeps every other process out of it until `release`, or until this process ends however it
+   * does. Rejects with a CacheError that names the directory: held by another process, of another owner, not writable.
+   */
+  claim(directory: string): Promise<DirectoryClaim>;
 }

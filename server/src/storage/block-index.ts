@@ -1,0 +1,101 @@
+import type { ObjectInfo } from "@frontcache/proto";
+import type { HeldBlock } from "./held-block.js";
+import type { EvictSelector } from "./storage-report.js";
+
+/** The newest version of an object that blocks are held of. */
+export interface NewestVersion {
+  readonly version: string;
+  readonly info: ObjectInfo;
+  /** When its latest block was made, milliseconds since 1970. */
+  readonly createdAtMs: number;
+}
+
+interface HeldVersion {
+  readonly info: ObjectInfo;
+  readonly blocks: Set<HeldBlock>;
+  createdAtMs: number;
+}
+
+/** The held blocks, by identity, by object and, on each volume, by recency. */
+export class BlockIndex {
+  readonly #blocks = new Map<string, HeldBlock>();
+  readonly #objects = new Map<string, Map<string, HeldVersion>>();
+
+  get size(): number {
+    return this.#blocks.size;
+  }
+
+  get(key: string): HeldBlock | undefined {
+    return this.#blocks.get(key);
+  }
+
+  blocks(): IterableIterator<HeldBlock> {
+    return this.#blocks.values();
+  }
+
+  /** Enters a block as the most recently used one. */
+  add(block: HeldBlock): void {
+    this.#blocks.set(block.key, block);
+    block.volume.recency.add(block);
+    const { url, version } = block.id;
+    const versions = this.#objects.get(url) ?? new Map<string, HeldVersion>();
+    this.#objects.set(url, versions);
+    const held = versions.get(version) ?? { info: block.info, blocks: new Set(), createdAtMs: 0 };
+    versions.set(version, held);
+    held.blocks.add(block);
+    held.createdAtMs = Math.max(held.createdAtMs, block.createdAtMs);
+  }
+
+  remove(block: HeldBlock): void {
+    if (this.#blocks.get(block.key) !== block) return;
+    this.#blocks.delete(block.key);
+    block.volume.recency.delete(block);
+    block.volume.touched.delete(block);
+    const { url, version } = block.id;
+    const versions = this.#objects.get(url);
+    const held = versions?.get(version);
+    held?.blocks.delete(block);
+    if (held?.blocks.size === 0) versions?.delete(version);
+    if (versions?.size === 0) this.#objects.delete(url);
+  }
+
+  touch(block: HeldBlock, nowMs: number): void {
+    const { recency, touched } = block.volume;
+    recency.delete(block);
+    recency.add(block);
+    touched.add(block);
+    block.lastUsedMs = nowMs;
+  }
+
+  /** Of the versions that blocks are held of, the one whose latest block was made last. */
+  newest(url: string): NewestVersion | undefined {
+    let newest: HeldVersion | undefined;
+    for (const held of this.#objects.get(url)?.values() ?? []) {
+      if (newest === undefined || held.createdAtMs > newest.createdAtMs) newest = held;
+    }
+    return newest && { version: newest.info.version, info: newest.info, createdAtMs: newest.createdAtMs };
+  }
+
+  /** Bytes of one version of an object in held segments. */
+  heldBytes(url: string, version: string): number {
+    let bytes = 0;
+    for (const block of this.#objects.get(url)?.get(version)?.blocks ?? []) bytes += block.segments.heldBytes;
+    return bytes;
+  }
+
+  /** The blocks of a URL, or of every URL that begins with the prefix; of one version or of all. */
+  *select({ url, prefix, version }: EvictSelector): Generator<HeldBlock> {
+    const urls = url !== undefined ? [url] : prefix !== undefined ? this.#urlsFrom(prefix) : [];
+    for (const name of urls) {
+      for (const [heldVersion, held] of this.#objects.get(name) ?? []) {
+        if (version === undefined || version === heldVersion) yield* held.blocks;
+      }
+    }
+  }
+
+  *#urlsFrom(prefix: string): Generator<string> {
+    for (const url of this.#objects.keys()) {
+      if (url.startsWith(prefix)) yield url;
+    }
+  }
+}

@@ -1,0 +1,145 @@
+import { crc32 } from "node:zlib";
+import { type Geometry, segmentOf } from "@frontcache/proto";
+import type { Slice } from "../runtime/slice.js";
+import type { Damages } from "./damages.js";
+import type { HeldBlock } from "./held-block.js";
+import { mappedRead } from "./mapped-read.js";
+import type { OpenFile } from "./open-file.js";
+import type { OpenFiles } from "./open-files.js";
+import { READ_BYTES, type ReadBuffers } from "./read-buffers.js";
+import { systemCode, systemError } from "./system-error.js";
+
+/** Plain reads end at multiples of this, so that the next one begins on a page. */
+const READ_ALIGNMENT = 256 << 10;
+
+/** Our own code for a file that ends before its data does. */
+const CUT_SHORT = "ECUTSHORT";
+
+/** The file is not what it was: its own trouble, not the disk's. */
+const OF_THE_FILE = new Set([CUT_SHORT, "ENOENT"]);
+/** The process's trouble or the whole disk's: the file may be well. */
+const NOT_OF_THE_FILE = new Set(["EMFILE", "ENFILE", "ETIMEDOUT"]);
+
+export interface BlockReaderOptions {
+  readonly geometry: Geometry;
+  readonly files: OpenFiles;
+  readonly buffers: ReadBuffers;
+  readonly damages: Damages;
+}
+
+/**
+ * Reads of held blocks. From the mapping where the bytes are in memory, else from the file on the thread pool. What is not
+ * as the footer says is given up; the read that finds it is a miss.
+ */
+export class BlockReader {
+  constructor(private readonly options: BlockReaderOptions) {}
+
+  /** As `BlockLease.read`. */
+  read(block: HeldBlock, start: number, end: number): Slice | Promise<Slice | undefined> | undefined {
+    const heldEnd = Math.min(end, block.segments.heldEnd(start));
+    if (heldEnd <= start) return undefined;
+    const mapped = block.open && mappedRead(block.open, block.segments, start, heldEnd);
+    return mapped ?? this.#readFile(block, start, heldEnd);
+  }
+
+  async #readFile(block: HeldBlock, start: number, end: number): Promise<Slice | undefined> {
+    let open: OpenFile;
+    try {
+      open = await this.options.files.use(block);
+    } catch (error) {
+      this.#unreadable(block, error);
+      return undefined;
+    }
+    try {
+      const segment = segmentOf(start, this.options.geometry);
+      if (!block.segments.isChecked(segment) && !(await this.#checkOnce(block, open, segment))) return undefined;
+      const checkedEnd = Math.min(end, block.segments.checkedEnd(start));
+      if (checkedEnd <= start) return undefined;
+      return mappedRead(open, block.segments, start, checkedEnd) ?? (await this.#plainRead(block, open, start, checkedEnd));
+    } catch (error) {
+      this.#unreadable(block, error, segmentOf(start, this.options.geometry));
+      return undefined;
+    } finally {
+      open.unpin();
+    }
+  }
+
+  async #plainRead(block: HeldBlock, open: OpenFile, start: number, end: number): Promise<Slice> {
+    const aligned = Math.floor((start + READ_BYTES) / READ_ALIGNMENT) * READ_ALIGNMENT;
+    const slice = this.options.buffers.take(Math.min(end, aligned) - start);
+    await this.#fill(block, open, slice, start);
+    return slice;
+  }
+
+  /**
+   * Fills the slice from the file. Where that fails it rejects and lets the slice go: at once, or for a read that outlives
+   * its time limit when it ends, because until then the disk may still write into that memory.
+   */
+  async #fill(block: HeldBlock, open: OpenFile, slice: Slice, position: number): Promise<void> {
+    const { bytes } = slice;
+    const state = { isReading: false, isGivenUp: false };
+    const read = async (): Promise<number> => {
+      const arrived = this.#arriving(open, position, position + bytes.length);
+      state.isReading = true;
+      open.pin();
+      try {
+        return await open.file.read(bytes, position);
+      } finally {
+        arrived?.();
+        open.unpin();
+        state.isReading = false;
+        if (state.isGivenUp) slice.release();
+      }
+    };
+    try {
+      const count = await block.volume.gate.run(read);
+      if (count < bytes.length) throw systemError(CUT_SHORT, `${block.path} ends at ${position + count}`);
+    } catch (error) {
+      if (state.isReading) state.isGivenUp = true;
+      else slice.release();
+      throw error;
+    }
+  }
+
+  /** Notes that cold pages are on their way, so that nobody waits for them in the mapping. */
+  #arriving(open: OpenFile, start: number, end: number): (() => void) | undefined {
+    const isCold = open.mapping !== undefined && !open.mapping.isResident(start, end);
+    return isCold ? open.arrive(start, end) : undefined;
+  }
+
+  /** Checks a segment against its CRC, once for all who ask meanwhile. False: it was bad and is dropped. */
+  #checkOnce(block: HeldBlock, open: OpenFile, segment: number): Promise<boolean> {
+    block.checks ??= new Map();
+    const running = block.checks.get(segment);
+    if (running !== undefined) return running;
+    const check = this.#check(block, open, segment).finally(() => block.checks?.delete(segment));
+    block.checks.set(segment, check);
+    return check;
+  }
+
+  async #check(block: HeldBlock, open: OpenFile, segment: number): Promise<boolean> {
+    const { segments } = block;
+    const start = segment * segments.geometry.segmentBytes;
+    const end = start + segments.lengthOf(segment);
+    let crc = 0;
+    for (let at = start; at < end; ) {
+      const slice = this.options.buffers.take(end - at);
+      await this.#fill(block, open, slice, at);
+      crc = crc32(slice.bytes, crc);
+      at += slice.bytes.length;
+      slice.release();
+    }
+    if (crc === segments.crc(segment)) segments.check(segment);
+    else this.options.damages.badSegment(block, segment, new Error(`CRC-32 of segment ${segment} differs`));
+    return segments.isChecked(segment);
+  }
+
+  /** A file that can't be opened (no segment given), or a segment that can't be read. */
+  #unreadable(block: HeldBlock, error: unknown, segment?: number): void {
+    const code = systemCode(error);
+    if (!OF_THE_FILE.has(code)) block.volume.failed(error);
+    if (NOT_OF_THE_FILE.has(code)) return;
+    if (segment === undefined || OF_THE_FILE.has(code)) this.options.damages.badBlock(block, error);
+    else this.options.damages.badSegment(block, segment, error);
+  }
+}

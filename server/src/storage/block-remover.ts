@@ -1,0 +1,104 @@
+import type { BlockIndex } from "./block-index.js";
+import type { Disk } from "./disk.js";
+import type { HeldBlock } from "./held-block.js";
+import type { OpenFiles } from "./open-files.js";
+import { systemCode } from "./system-error.js";
+import type { Volume } from "./volume.js";
+
+export interface BlockRemoverOptions {
+  readonly disk: Disk;
+  readonly index: BlockIndex;
+  readonly files: OpenFiles;
+}
+
+/** A block on its way out. Neither promise rejects. */
+export interface Removal {
+  /** Its file's name is gone, or noted for another try. */
+  readonly unlinked: Promise<void>;
+  /** Its last lease and slice are gone too, it is unmapped and closed: the space is back. */
+  readonly freed: Promise<void>;
+}
+
+/** Takes blocks and stray files away, and tries again later where the disk refuses. */
+export class BlockRemover {
+  readonly #removals = new Map<HeldBlock, Removal>();
+  readonly #unlinking = new Map<string, Promise<boolean>>();
+  /** Files that could not be removed, with what they still take. */
+  readonly #stuck = new Map<string, { volume: Volume; bytes: number }>();
+
+  constructor(private readonly options: BlockRemoverOptions) {}
+
+  /** Files that wait for another try. */
+  get stuckFiles(): number {
+    return this.#stuck.size;
+  }
+
+  /** Takes a block out of the index at once, and its file away. Harmless when repeated. */
+  retire(block: HeldBlock): Removal {
+    const running = this.#removals.get(block);
+    if (running !== undefined) return running;
+    if (block.retired) return { unlinked: Promise.resolve(), freed: Promise.resolve() };
+    block.retired = true;
+    this.options.index.remove(block);
+    const unlinked = this.removeFile(block.volume, block.path);
+    const removal = { unlinked: unlinked.then(() => undefined), freed: this.#free(block, unlinked) };
+    this.#removals.set(block, removal);
+    return removal;
+  }
+
+  async #free(block: HeldBlock, unlinked: Promise<boolean>): Promise<void> {
+    await block.released();
+    await this.options.files.close(block);
+    const { chargedBytes, volume, path } = block;
+    if (await unlinked) volume.usedBytes -= chargedBytes;
+    else {
+      // The name may have been freed by a later try, while somebody still read the block.
+      const stuck = this.#stuck.get(path);
+      if (stuck === undefined) volume.usedBytes -= chargedBytes;
+      else stuck.bytes += chargedBytes;
+    }
+    this.#removals.delete(block);
+  }
+
+  /** Removes a file; resolves to whether it is gone. Where it is not, another try follows. */
+  removeFile(volume: Volume, path: string): Promise<boolean> {
+    const unlinking = this.#unlink(volume, path).finally(() => this.#unlinking.delete(path));
+    this.#unlinking.set(path, unlinking);
+    return unlinking;
+  }
+
+  async #unlink(volume: Volume, path: string): Promise<boolean> {
+    try {
+      await volume.gate.run(() => this.options.disk.remove(path));
+    } catch (error) {
+      if (systemCode(error) !== "ENOENT") {
+        volume.failed(error);
+        if (!this.#stuck.has(path)) this.#stuck.set(path, { volume, bytes: 0 });
+        return false;
+      }
+    }
+    volume.usedBytes -= this.#stuck.get(path)?.bytes ?? 0;
+    this.#stuck.delete(path);
+    return true;
+  }
+
+  /** Whether the path is free for a new file: waits for a removal under way, tries a stuck one again. */
+  async isFree(path: string): Promise<boolean> {
+    await this.#unlinking.get(path);
+    const stuck = this.#stuck.get(path);
+    return stuck === undefined || this.removeFile(stuck.volume, path);
+  }
+
+  /** Tries the volume's stuck files again. */
+  async retryStuck(volume: Volume): Promise<void> {
+    for (const [path, stuck] of [...this.#stuck]) {
+      if (stuck.volume === volume && !(await this.removeFile(volume, path))) return;
+    }
+  }
+
+  /** Resolves when every removal under way has come to its end, leases included. */
+  async settled(): Promise<void> {
+    await Promise.all([...this.#removals.values()].map((removal) => removal.freed));
+    await Promise.all(this.#unlinking.values());
+  }
+}

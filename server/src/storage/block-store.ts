@@ -1,0 +1,208 @@
+import type { Geometry, ObjectInfo } from "@frontcache/proto";
+import type { Clock } from "../runtime/clock.js";
+import type { Log } from "../runtime/log.js";
+import { type BlockId, type BlockLease, blockKey, type FilledSegment, type Reservation } from "./block.js";
+import { BlockIndex, type NewestVersion } from "./block-index.js";
+import { BlockReader } from "./block-reader.js";
+import { BlockRemover } from "./block-remover.js";
+import { BlockWriter } from "./block-writer.js";
+import { Damages } from "./damages.js";
+import type { DirectoryClaim, Disk } from "./disk.js";
+import { StoreLease } from "./lease.js";
+import type { Mapper } from "./mapping.js";
+import { OpenFiles } from "./open-files.js";
+import { Placement } from "./placement.js";
+import { Purger } from "./purger.js";
+import { ReadBuffers } from "./read-buffers.js";
+import { RecencyKeeper } from "./recency-keeper.js";
+import { recover } from "./recovery.js";
+import { VolumeReservation } from "./reservation.js";
+import type { EvictReport, EvictSelector, StorageStatus } from "./storage-report.js";
+import type { StorageTuning } from "./storage-tuning.js";
+import { Volume } from "./volume.js";
+
+export type { NewestVersion } from "./block-index.js";
+export type { EvictReport, EvictSelector, PurgeReport, StorageStatus, VolumeState, VolumeStatus } from "./storage-report.js";
+export { type StorageTuning, storageTuning } from "./storage-tuning.js";
+
+/** A cache directory: `path` alone is limited by its file system, with `limitBytes` by a budget. */
+export interface VolumeSetting {
+  readonly path: string;
+  readonly limitBytes?: number;
+}
+
+export interface BlockStoreOptions {
+  readonly volumes: readonly VolumeSetting[];
+  readonly geometry: Geometry;
+  readonly disk: Disk;
+  readonly mapper: Mapper;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Used share of a volume, 0 to 1, from which the purger evicts. */
+  readonly highWatermark: number;
+  /** Used share of a volume, 0 to 1, at which it stops. */
+  readonly lowWatermark: number;
+  /** Most block files held open and mapped at a time. */
+  readonly maxMappings: number;
+  readonly purgeIntervalMs: number;
+  readonly tuning: StorageTuning;
+}
+
+/** How long closing may take to write the blocks' recency into their files' times. */
+const LAST_REFRESH_MS = 2_000;
+
+/** The blocks on the volumes: held, read, written, evicted. No method rejects because of a disk. */
+export class BlockStore {
+  readonly #options: BlockStoreOptions;
+  readonly #claims: readonly DirectoryClaim[];
+  readonly #volumes: readonly Volume[];
+  readonly #index = new BlockIndex();
+  readonly #files: OpenFiles;
+  readonly #buffers: ReadBuffers;
+  readonly #remover: BlockRemover;
+  readonly #writer: BlockWriter;
+  readonly #damages: Damages;
+  readonly #reader: BlockReader;
+  readonly #recency: RecencyKeeper;
+  readonly #purger: Purger;
+  readonly #placement: Placement;
+  #closed = false;
+
+  private constructor(options: BlockStoreOptions, claims: readonly DirectoryClaim[]) {
+    const { disk, mapper, clock, log, geometry, tuning } = options;
+    this.#options = options;
+    this.#claims = claims;
+    this.#volumes = options.volumes.map(({ path, limitBytes }) => new Volume({ path, limitBytes, disk, clock, log, tuning }));
+    const index = this.#index;
+    const files = new OpenFiles({ disk, mapper, blockBytes: geometry.blockBytes, capacity: options.maxMappings });
+    const remover = new BlockRemover({ disk, index, files });
+    const writer = new BlockWriter({ geometry, disk, clock, index, files, remover });
+    this.#damages = new Damages({
+      log,
+      forget: (block, segment) => void writer.forget(block, segment),
+      retire: (block) => void remover.retire(block),
+    });
+    this.#buffers = new ReadBuffers(tuning.readMemoryBytes);
+    this.#reader = new BlockReader({ geometry, files, buffers: this.#buffers, damages: this.#damages });
+    this.#recency = new RecencyKeeper({ disk, clock });
+    const { purgeIntervalMs: intervalMs, highWatermark, lowWatermark } = options;
+    const volumes = this.#volumes;
+    this.#purger = new Purger({ volumes, remover, recency: this.#recency, clock, log, intervalMs, highWatermark, lowWatermark });
+    this.#placement = new Placement({ volumes, index, purger: this.#purger, clock, geometry, waitMs: tuning.purgeWaitMs });
+    this.#files = files;
+    this.#remover = remover;
+    this.#writer = writer;
+  }
+
+  /**
+   * Claims the volumes, tidies them up and finds their blocks. Rejects with a CacheError where a directory can't be had: it
+   * belongs to another process or owner, or can't be written.
+   */
+  static async open(options: BlockStoreOptions): Promise<BlockStore> {
+    const claims: DirectoryClaim[] = [];
+    try {
+      for (const { path } of options.volumes) claims.push(await options.disk.claim(path));
+      const store = new BlockStore(options, claims);
+      await store.#recover();
+      return store;
+    } catch (error) {
+      await Promise.all(claims.map((claim) => claim.release()));
+      throw error;
+    }
+  }
+
+  async #recover(): Promise<void> {
+    const { geometry, disk, clock, tuning, log } = this.#options;
+    const began = clock.monotonicMs();
+    const [index, remover, damages] = [this.#index, this.#remover, this.#damages];
+    const blocks = await recover(this.#volumes, { geometry, disk, index, remover, damages, clock, tuning });
+    await Promise.all(this.#volumes.map((volume) => volume.refreshSpace()));
+    log.info({ event: "volumes-recovered", blocks, damages: damages.count, durationMs: Math.round(clock.monotonicMs() - began) });
+    this.#purger.start();
+  }
+
+  /** Leases a held block and makes it the most recently used; undefined where no such block is held. */
+  lease(id: BlockId): BlockLease | undefined {
+    const block = this.#closed ? undefined : this.#index.get(blockKey(id));
+    if (block === undefined) return undefined;
+    this.#index.touch(block, this.#options.clock.nowMs());
+    this.#files.touch(block);
+    return new StoreLease(block, this.#reader);
+  }
+
+  /**
+   * Sets room aside for `bytes` of a block's segments, on the volume that holds the block or the one with the most room.
+   * Where it does not fit, the purger runs and is waited for, shortly. Undefined: nothing can be kept now. Never rejects.
+   */
+  async reserve(id: BlockId, bytes: number): Promise<Reservation | undefined> {
+    return this.#closed ? undefined : this.#placement.reserve(blockKey(id), bytes);
+  }
+
+  /**
+   * Puts segments into the block's file; those held already are skipped. Calls for one block take effect in their order.
+   * True: all are held now. False: they were not kept, and nothing else has changed. Never rejects.
+   */
+  async write(id: BlockId, info: ObjectInfo, segments: readonly FilledSegment[], reservation: Reservation): Promise<boolean> {
+    if (this.#closed || !(reservation instanceof VolumeReservation)) return false;
+    try {
+      return await this.#writer.write(id, info, segments, reservation);
+    } catch (error) {
+      this.#options.log.error({ event: "write-failed", url: id.url, offset: id.offset, err: error });
+      return false;
+    }
+  }
+
+  /** Removes blocks now; those that are read at this moment give their space back when their readers are done. */
+  async evict(selector: EvictSelector): Promise<EvictReport> {
+    const blocks = [...this.#index.select(selector)];
+    const bytes = blocks.reduce((sum, block) => sum + block.chargedBytes, 0);
+    await Promise.all(blocks.map((block) => this.#remover.retire(block).unlinked));
+    return { blocks: blocks.length, bytes };
+  }
+
+  /** Of the versions of an object that blocks are held of, the one whose latest block was made last. */
+  newest(url: string): NewestVersion | undefined {
+    return this.#index.newest(url);
+  }
+
+  /** Bytes held of one version of an object. */
+  heldBytes(url: string, version: string): number {
+    return this.#index.heldBytes(url, version);
+  }
+
+  /** What the volumes hold and how they are, now. */
+  status(): StorageStatus {
+    let leases = this.#buffers.lent;
+    for (const block of this.#index.blocks()) leases += block.leases + (block.open?.users ?? 0);
+    return {
+      volumes: this.#volumes.map((volume) => ({
+        path: volume.path,
+        usedBytes: volume.usedBytes,
+        reservedBytes: volume.reservedBytes,
+        limitBytes: volume.limitBytes,
+        blocks: volume.recency.size,
+        state: volume.state,
+      })),
+      mappings: this.#files.mappings,
+      openFiles: this.#files.openFiles,
+      leases,
+      damages: this.#damages.count,
+      purged: this.#purger.evicted,
+    };
+  }
+
+  /**
+   * Ends what runs, writes recency, unmaps, closes, gives the directories up. Files that leases or slices still use are
+   * closed with the last of them.
+   */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    await this.#purger.close();
+    await this.#writer.idle();
+    const untilMs = this.#options.clock.monotonicMs() + LAST_REFRESH_MS;
+    await Promise.all(this.#volumes.map((volume) => this.#recency.refresh(volume, untilMs)));
+    await this.#files.closeUnused();
+    await Promise.all(this.#claims.map((claim) => claim.release()));
+  }
+}

@@ -1,0 +1,52 @@
+import type { Log } from "../runtime/log.js";
+import type { HeldBlock } from "./held-block.js";
+
+export interface DamagesOptions {
+  readonly log: Log;
+  /** Takes a segment that is no longer in the block's table out of its file. */
+  readonly forget: (block: HeldBlock, segment: number) => void;
+  /** Removes the block and its file. */
+  readonly retire: (block: HeldBlock) => void;
+}
+
+/** What was found damaged: given up at once, counted, logged once each. */
+export class Damages {
+  #count = 0;
+
+  constructor(private readonly options: DamagesOptions) {}
+
+  /** Damaged segments, blocks and files since the start. */
+  get count(): number {
+    return this.#count;
+  }
+
+  /** The segment's bytes are wrong or can't be read: the next reader fetches it anew. */
+  badSegment(block: HeldBlock, segment: number, error: unknown): void {
+    if (block.retired || !block.segments.holds(segment)) return;
+    block.drop(segment);
+    this.#note({ event: "segment-damaged", ...place(block), segment, err: error });
+    if (block.segments.isEmpty()) this.options.retire(block);
+    else this.options.forget(block, segment);
+  }
+
+  /** The file is gone, cut short or can't be opened. */
+  badBlock(block: HeldBlock, error: unknown): void {
+    if (block.retired) return;
+    this.#note({ event: "block-damaged", ...place(block), err: error });
+    this.options.retire(block);
+  }
+
+  /** A file that is no block of ours, found at the start. */
+  badFile(path: string, reason: string): void {
+    this.#note({ event: "file-damaged", path, reason });
+  }
+
+  #note(entry: Record<string, unknown>): void {
+    this.#count++;
+    this.options.log.warn(entry);
+  }
+}
+
+function place(block: HeldBlock): Record<string, unknown> {
+  return { path: block.path, url: block.id.url, offset: block.id.offset };
+}

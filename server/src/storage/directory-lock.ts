@@ -1,0 +1,117 @@
+import { constants } from "node:fs";
+import { chmod, type FileHandle, mkdir, open, readFile, rm, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { CacheError } from "@frontcache/proto";
+import type { DirectoryClaim } from "./disk.js";
+import { type Libc, loadLibc } from "./libc.js";
+import { systemCode } from "./system-error.js";
+
+const LOCK_EXCLUSIVE_NOW = 2 | 4;
+const GROUP_AND_OTHERS_WRITE = 0o022;
+
+/**
+ * Takes a directory for this process: makes it where it is missing, checks that it is ours to write and nobody else's to
+ * meddle with, and locks it. The lock is flock(2)'s, which the kernel drops with the process, or without it a file with the
+ * process's id. Rejects with a CacheError.
+ */
+export async function claimDirectory(directory: string): Promise<DirectoryClaim> {
+  try {
+    await mkdir(directory, { recursive: true, mode: 0o700 });
+    await checkOwner(directory);
+    const libc = await loadLibc();
+    return libc === undefined ? await lockByProcessId(directory) : await lockBySystem(directory, libc);
+  } catch (error) {
+    if (error instanceof CacheError) throw error;
+    const message = `${directory} can't be used as a cache directory (${systemCode(error) || "unexpected failure"}): it must be writable`;
+    throw new CacheError("PERMISSION_DENIED", message, { cause: error });
+  }
+}
+
+/** What lies below must be this user's alone: whoever can write there decides what readers get. */
+async function checkOwner(directory: string): Promise<void> {
+  const blocks = join(directory, "v1");
+  await mkdir(blocks, { recursive: true, mode: 0o700 });
+  const { uid, mode } = await stat(blocks);
+  const own = process.getuid?.();
+  if (own !== undefined && uid !== own) {
+    throw new CacheError(
+      "PERMISSION_DENIED",
+      `${blocks} belongs to user ${uid}, not to ${own}: remove it or choose another cache directory`,
+    );
+  }
+  if ((mode & GROUP_AND_OTHERS_WRITE) !== 0) await chmod(blocks, 0o700);
+}
+
+async function lockBySystem(directory: string, libc: Libc): Promise<DirectoryClaim> {
+  const handle = await open(join(directory, "lock"), constants.O_RDWR | constants.O_CREAT, 0o600);
+  if (libc.flock(handle.fd, LOCK_EXCLUSIVE_NOW) !== 0) {
+    const holder = (await handle.readFile("utf8")).trim();
+    await handle.close();
+    throw inUse(directory, holder);
+  }
+  await handle.truncate();
+  await handle.write(`${process.pid}\n`, 0);
+  return releaseOnce(() => handle.close());
+}
+
+async function lockByProcessId(directory: string): Promise<DirectoryClaim> {
+  const path = join(directory, "lock");
+  const own = `${process.pid} ${(await startedAt(process.pid)) ?? ""}`.trim();
+  const handle = await createLock(path);
+  if (handle === undefined) {
+    const holder = (await readFile(path, "utf8")).trim();
+    if (await isAlive(holder)) throw inUse(directory, holder);
+    await rm(path, { force: true });
+    return lockByProcessId(directory);
+  }
+  await handle.write(own, 0);
+  await handle.close();
+  return releaseOnce(() => rm(path, { force: true }));
+}
+
+/** Undefined where there is a lock already. */
+async function createLock(path: string): Promise<FileHandle | undefined> {
+  try {
+    return await open(path, "wx", 0o600);
+  } catch (error) {
+    if (systemCode(error) === "EEXIST") return undefined;
+    throw error;
+  }
+}
+
+/** Whether the process that wrote `<id> <start>` still runs: an id alone may have gone to another one. */
+async function isAlive(holder: string): Promise<boolean> {
+  const [id, start] = holder.split(" ");
+  if (!/^[1-9]\d*$/.test(id ?? "")) return false;
+  try {
+    process.kill(Number(id), 0);
+  } catch (error) {
+    return systemCode(error) === "EPERM";
+  }
+  return start === undefined || (await startedAt(Number(id))) === start;
+}
+
+/** When a process started, in the kernel's ticks: the 22nd field of its stat file. Undefined on other systems. */
+async function startedAt(processId: number): Promise<string | undefined> {
+  try {
+    const text = await readFile(`/proc/${processId}/stat`, "utf8");
+    return text.slice(text.lastIndexOf(")") + 2).split(" ")[19];
+  } catch {
+    return undefined;
+  }
+}
+
+function inUse(directory: string, holder: string): CacheError {
+  const message = `${directory} is in use by another process (${holder || "unknown"}): stop it or choose another cache directory`;
+  return new CacheError("FAILED_PRECONDITION", message);
+}
+
+function releaseOnce(release: () => Promise<void>): DirectoryClaim {
+  let released: Promise<void> | undefined;
+  return {
+    release: () => {
+      released ??= release();
+      return released;
+    },
+  };
+}

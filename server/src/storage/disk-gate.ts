@@ -1,0 +1,86 @@
+import type { Clock } from "../runtime/clock.js";
+import type { StorageTuning } from "./storage-tuning.js";
+import { systemError } from "./system-error.js";
+
+interface Waiter {
+  go(): void;
+  fail(error: Error): void;
+}
+
+/**
+ * The way to one disk: a bounded number of operations at a time, each with a time limit. An operation that outlives its
+ * limit can't be stopped, its thread is lost until the disk answers; so while there is one, no other is let in.
+ */
+export class DiskGate {
+  #running = 0;
+  #overdue = 0;
+  readonly #waiting: Waiter[] = [];
+
+  constructor(
+    private readonly clock: Clock,
+    private readonly tuning: Pick<StorageTuning, "ioParallelism" | "diskTimeoutMs">,
+    private readonly onHang: (error: Error) => void,
+  ) {}
+
+  /** Whether an operation has outlived its limit and the disk has not answered since. */
+  get isHanging(): boolean {
+    return this.#overdue > 0;
+  }
+
+  /** Operations that have not ended, overdue ones included. */
+  get running(): number {
+    return this.#running;
+  }
+
+  /**
+   * Runs an operation. Rejects with its error, or with ETIMEDOUT: then `abandon` gets what it still comes to, late.
+   */
+  async run<T>(operation: () => Promise<T>, abandon?: (late: T) => void): Promise<T> {
+    if (this.isHanging) throw hanging();
+    if (this.#running >= this.tuning.ioParallelism) {
+      await new Promise<void>((go, fail) => this.#waiting.push({ go, fail }));
+    } else this.#running++;
+    return new Promise<T>((resolve, reject) => {
+      let late = false;
+      const cancel = this.clock.after(this.tuning.diskTimeoutMs, () => {
+        late = true;
+        this.#hang();
+        reject(hanging());
+      });
+      const end = (): void => {
+        cancel();
+        if (late) this.#overdue--;
+        this.#leave();
+      };
+      operation().then(
+        (value) => {
+          end();
+          if (late) abandon?.(value);
+          else resolve(value);
+        },
+        (error: unknown) => {
+          end();
+          reject(error);
+        },
+      );
+    });
+  }
+
+  /** A place becomes free: the first in the line takes it over. */
+  #leave(): void {
+    const next = this.#waiting.shift();
+    if (next === undefined) this.#running--;
+    else next.go();
+  }
+
+  #hang(): void {
+    const error = hanging();
+    this.onHang(error);
+    this.#overdue++;
+    for (const waiter of this.#waiting.splice(0)) waiter.fail(error);
+  }
+}
+
+function hanging(): Error {
+  return systemError("ETIMEDOUT", "the disk does not answer");
+}

@@ -1,0 +1,103 @@
+import { blockLength, type Geometry, type ObjectInfo } from "@frontcache/proto";
+import { type BlockId, blockKey } from "./block.js";
+import { FOOTER_BYTES } from "./footer.js";
+import type { OpenFile } from "./open-file.js";
+import { SegmentTable } from "./segment-table.js";
+import type { Volume } from "./volume.js";
+
+/** File systems give space in pages of this size, on every system that we know of. */
+const PAGE_BYTES = 4096;
+
+/** What `bytes` of a segment take on a volume: whole pages, except in geometries of smaller segments than a page. */
+export function segmentCharge(bytes: number, geometry: Geometry): number {
+  const unit = Math.min(PAGE_BYTES, geometry.segmentBytes);
+  return Math.ceil(bytes / unit) * unit;
+}
+
+/** The most that `bytes` of one block's segments take on a volume, the footer of a new block included. */
+export function mostCharged(bytes: number, geometry: Geometry): number {
+  return segmentCharge(bytes, geometry) + FOOTER_BYTES;
+}
+
+export interface HeldBlockFields {
+  readonly id: BlockId;
+  readonly info: ObjectInfo;
+  readonly createdAtMs: number;
+  readonly volume: Volume;
+  readonly path: string;
+  readonly geometry: Geometry;
+}
+
+/** A block file's place in memory: one object for each, from its rename until its file is gone. */
+export class HeldBlock {
+  readonly key: string;
+  readonly id: BlockId;
+  readonly info: ObjectInfo;
+  readonly createdAtMs: number;
+  readonly volume: Volume;
+  readonly path: string;
+  readonly segments: SegmentTable;
+  /** Wall time of the last lease or write. */
+  lastUsedMs: number;
+  /** Leases and writes under way. */
+  leases = 0;
+  /** Its file where it is open: for the fast road of a read. Set by OpenFiles alone. */
+  open: OpenFile | undefined;
+  /** Checks of segments that are under way. Set by the reader alone. */
+  checks: Map<number, Promise<boolean>> | undefined;
+  /** Out of the index for good; what still reads it may finish. */
+  retired = false;
+  #whenReleased: (() => void) | undefined;
+
+  constructor(fields: HeldBlockFields) {
+    this.id = fields.id;
+    this.info = fields.info;
+    this.createdAtMs = fields.createdAtMs;
+    this.volume = fields.volume;
+    this.path = fields.path;
+    this.key = blockKey(fields.id);
+    this.lastUsedMs = fields.createdAtMs;
+    this.segments = new SegmentTable(blockLength(fields.id.offset, fields.info.objectSize, fields.geometry), fields.geometry);
+  }
+
+  acquire(): void {
+    this.leases++;
+  }
+
+  release(): void {
+    this.leases--;
+    if (this.leases === 0) this.#whenReleased?.();
+  }
+
+  /** Resolves when the last lease is gone. Once, of a retired block: no new lease comes then. */
+  released(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#whenReleased = resolve;
+      if (this.leases === 0) resolve();
+    });
+  }
+
+  /** Whether somebody reads or writes it now. */
+  get isBusy(): boolean {
+    return this.leases > 0 || (this.open?.users ?? 0) > 0;
+  }
+
+  /** Bytes that its file takes on the volume. */
+  get chargedBytes(): number {
+    let bytes = FOOTER_BYTES;
+    for (let segment = 0; segment < this.segments.count; segment++) {
+      if (this.segments.holds(segment)) bytes += this.segmentCharge(segment);
+    }
+    return bytes;
+  }
+
+  /** Gives a segment up, with its place in the volume's books. */
+  drop(segment: number): void {
+    this.segments.drop(segment);
+    this.volume.usedBytes -= this.segmentCharge(segment);
+  }
+
+  segmentCharge(segment: number): number {
+    return segmentCharge(this.segments.lengthOf(segment), this.segments.geometry);
+  }
+}

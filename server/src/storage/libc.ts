@@ -1,0 +1,61 @@
+import type { KoffiFunc } from "koffi";
+
+/** An address; koffi takes and gives them as BigInt. */
+export type Address = bigint;
+
+/** The functions of the system's C library that Node has no way to. They return -1 (mmap: all ones) where they fail. */
+export interface Libc {
+  mmap(address: Address, lengthBytes: number, protection: number, flags: number, fd: number, offset: number): Address;
+  readonly madvise: KoffiFunc<(address: Address, lengthBytes: number, advice: number) => number>;
+  mincore(address: Address, lengthBytes: number, residency: Uint8Array): number;
+  lseek(fd: number, offset: number, whence: number): number | bigint;
+  getpagesize(): number;
+  posixFadvise(fd: number, offset: number, lengthBytes: number, advice: number): number;
+  cachestat(systemCall: number, fd: number, range: BigUint64Array, stat: BigUint64Array, flags: number): number | bigint;
+  readonly fallocate: KoffiFunc<(fd: number, mode: number, offset: number, lengthBytes: number) => number>;
+  flock(fd: number, operation: number): number;
+  /** The error number of the last call. */
+  errno(): number;
+  /** The memory at an address as an ArrayBuffer: true for as long as it is mapped. */
+  view(address: Address, lengthBytes: number): ArrayBuffer;
+}
+
+/** Where glibc and musl keep it. */
+const NAMES = ["libc.so.6", `libc.musl-${process.arch === "arm64" ? "aarch64" : "x86_64"}.so.1`];
+
+let loaded: Promise<Libc | undefined> | undefined;
+
+/** The C library; undefined on systems other than Linux and where koffi is not installed or does not load. */
+export function loadLibc(): Promise<Libc | undefined> {
+  loaded ??= process.platform === "linux" ? load().catch(() => undefined) : Promise.resolve(undefined);
+  return loaded;
+}
+
+async function load(): Promise<Libc> {
+  const { default: koffi } = await import("koffi");
+  const library = open(koffi);
+  return {
+    mmap: library.func("void *mmap(void *addr, size_t length, int prot, int flags, int fd, int64_t offset)"),
+    madvise: library.func("int madvise(void *addr, size_t length, int advice)"),
+    mincore: library.func("int mincore(void *addr, size_t length, void *vec)"),
+    lseek: library.func("int64_t lseek(int fd, int64_t offset, int whence)"),
+    getpagesize: library.func("int getpagesize()"),
+    posixFadvise: library.func("int posix_fadvise(int fd, int64_t offset, int64_t len, int advice)"),
+    cachestat: library.func("int64_t syscall(int64_t n, int64_t fd, void *range, void *stat, int64_t flags)"),
+    fallocate: library.func("int fallocate(int fd, int mode, int64_t offset, int64_t len)"),
+    flock: library.func("int flock(int fd, int operation)"),
+    errno: () => koffi.errno(),
+    view: (address, lengthBytes) => koffi.view(address, lengthBytes),
+  };
+}
+
+function open(koffi: typeof import("koffi").default): import("koffi").LibraryHandle {
+  for (const name of NAMES) {
+    try {
+      return koffi.load(name);
+    } catch {
+      // The other C library's name.
+    }
+  }
+  throw new Error(`no C library by the names ${NAMES.join(", ")}`);
+}

@@ -1,0 +1,56 @@
+import type { Slice } from "../runtime/slice.js";
+import type { OpenFile } from "./open-file.js";
+import type { SegmentTable } from "./segment-table.js";
+
+/** A block is hot from its second read through the mapping on. */
+const HOT_READS = 2;
+
+/**
+ * A slice of the mapping from `start`, as long as it can be up to `end`; undefined where the first bytes are not mapped,
+ * not checked against their CRC yet, or not in memory. Synchronous and without a copy.
+ */
+export function mappedRead(open: OpenFile, segments: SegmentTable, start: number, end: number): Slice | undefined {
+  const { mapping } = open;
+  if (mapping === undefined) return undefined;
+  const readEnd = residentEnd(open, segments, start, Math.min(end, segments.checkedEnd(start)));
+  if (readEnd === start) return undefined;
+  if (++open.mappedReads >= HOT_READS && !open.populated) populate(open, segments);
+  open.pin();
+  let released = false;
+  return {
+    bytes: mapping.bytes.subarray(start, readEnd),
+    release: () => {
+      if (released) return;
+      released = true;
+      open.unpin();
+    },
+  };
+}
+
+/** The whole range where it is resident, else its first segment's part, else `start`: two looks of a microsecond at most. */
+function residentEnd(open: OpenFile, segments: SegmentTable, start: number, end: number): number {
+  if (end <= start) return start;
+  if (isTouchable(open, start, end)) return end;
+  const { segmentBytes } = segments.geometry;
+  const segmentEnd = Math.min(end, start - (start % segmentBytes) + segmentBytes);
+  return segmentEnd < end && isTouchable(open, start, segmentEnd) ? segmentEnd : start;
+}
+
+/** Pages count as resident as soon as the kernel reads them, so a cold read under way is asked for on its own. */
+function isTouchable(open: OpenFile, start: number, end: number): boolean {
+  return !open.isArriving(start, end) && open.mapping!.isResident(start, end);
+}
+
+/** Fills the page table for the checked and resident runs, off the main thread, so that no later touch faults. */
+function populate(open: OpenFile, segments: SegmentTable): void {
+  open.populated = true;
+  const { segmentBytes } = segments.geometry;
+  for (let start = 0; start < segments.blockBytes; ) {
+    const end = segments.checkedEnd(start);
+    if (end > start && isTouchable(open, start, end)) {
+      open.pin();
+      void open.mapping!.populate(start, end).then(() => open.unpin());
+    }
+    start = (Math.floor(end / segmentBytes) + 1) * segmentBytes;
+  }
+}

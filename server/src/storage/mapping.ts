@@ -1,0 +1,126 @@
+import type { DiskFile } from "./disk.js";
+import { type Address, type Libc, loadLibc } from "./libc.js";
+import { type Residency, systemResidency } from "./residency.js";
+
+/** A block file's bytes in memory. */
+export interface Mapping {
+  /** Touch them only where `isResident` has just said yes: elsewhere the process waits for the disk, or dies. */
+  readonly bytes: Buffer;
+  /** Whether `[start, end)` lies inside the file and can be touched without waiting for the disk. At once, about 1 us. */
+  isResident(start: number, end: number): boolean;
+  /** Enters pages into the page table, off the main thread. Never rejects. */
+  populate(start: number, end: number): Promise<void>;
+  /** Ends it. Nothing may touch `bytes` afterwards. */
+  unmap(): void;
+}
+
+/** Maps files, or does not. */
+export interface Mapper {
+  /** Maps the first `blockBytes` of a file; undefined where that isn't to be had. Never throws. */
+  map(file: DiskFile, blockBytes: number): Mapping | undefined;
+}
+
+/** Maps nothing: every read is a plain one. */
+export const noMapping: Mapper = { map: () => undefined };
+
+export interface MapperOptions {
+  readonly blockBytes: number;
+  /** Most mappings at a time. */
+  readonly maxMappings: number;
+}
+
+/** A mapper of this system's, by mmap(2); `noMapping` where koffi or Linux is missing. */
+export async function openMapper(options: MapperOptions): Promise<Mapper> {
+  const libc = await loadLibc();
+  return libc === undefined ? noMapping : new SystemMapper(libc, systemResidency(libc), options);
+}
+
+const PROT_NONE = 0;
+const PROT_READ = 1;
+const MAP_SHARED = 1;
+const MAP_PRIVATE = 2;
+const MAP_FIXED = 16;
+const MAP_ANONYMOUS = 32;
+const MAP_NORESERVE = 0x4000;
+const POSIX_FADV_RANDOM = 1;
+const MADV_POPULATE_READ = 22;
+const MAP_FAILED = 2n ** 64n - 1n;
+
+/** Slots of a slab: with 16 MiB blocks, 1 GiB of addresses. */
+const SLAB_SLOTS = 64;
+
+interface Slot {
+  readonly address: Address;
+  readonly bytes: Buffer;
+}
+
+/**
+ * Maps into slots of address space that are reserved once, each with the one ArrayBuffer that it will ever have. An
+ * ArrayBuffer for every mapping would do too, but V8 counts each as that much new garbage to come, and collects the whole
+ * heap every few mappings.
+ */
+export class SystemMapper implements Mapper {
+  readonly #slotBytes: number;
+  readonly #free: Slot[] = [];
+  #slots = 0;
+
+  constructor(
+    private readonly libc: Libc,
+    private readonly residency: Residency,
+    private readonly options: MapperOptions,
+  ) {
+    const pageBytes = libc.getpagesize();
+    this.#slotBytes = Math.ceil(options.blockBytes / pageBytes) * pageBytes;
+  }
+
+  map(file: DiskFile, blockBytes: number): Mapping | undefined {
+    const { fd } = file;
+    if (fd === undefined || blockBytes > this.#slotBytes) return undefined;
+    if (this.#free.length === 0) this.#addSlab();
+    const slot = this.#free.pop();
+    if (slot === undefined) return undefined;
+    if (this.libc.mmap(slot.address, blockBytes, PROT_READ, MAP_SHARED | MAP_FIXED, fd, 0) !== slot.address) {
+      this.#clear(slot);
+      return undefined;
+    }
+    // No read-ahead: pages that the kernel fetches on its own account would look resident before they are.
+    this.libc.posixFadvise(fd, 0, 0, POSIX_FADV_RANDOM);
+    return this.#mapping(slot, fd);
+  }
+
+  #mapping(slot: Slot, fd: number): Mapping {
+    const { libc, residency } = this;
+    return {
+      bytes: slot.bytes,
+      isResident: (start, end) => residency.isResident(fd, slot.address, start, end),
+      populate: (start, end) =>
+        new Promise((resolve) => {
+          const pageBytes = libc.getpagesize();
+          const first = Math.floor(start / pageBytes) * pageBytes;
+          libc.madvise.async(slot.address + BigInt(first), end - first, MADV_POPULATE_READ, () => resolve());
+        }),
+      unmap: () => this.#clear(slot),
+    };
+  }
+
+  /** Back to addresses without memory. Where even that fails the slot is not used again. */
+  #clear(slot: Slot): void {
+    const flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;
+    const address = this.libc.mmap(slot.address, this.#slotBytes, PROT_NONE, flags, -1, 0);
+    if (address === slot.address) this.#free.push(slot);
+  }
+
+  #addSlab(): void {
+    const slots = Math.min(SLAB_SLOTS, this.options.maxMappings - this.#slots);
+    if (slots <= 0) return;
+    const lengthBytes = slots * this.#slotBytes;
+    const address = this.libc.mmap(0n, lengthBytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (address === MAP_FAILED) return;
+    const slab = this.libc.view(address, lengthBytes);
+    this.#slots += slots;
+    for (let slot = 0; slot < slots; slot++) {
+      const at = slot * this.#slotBytes;
+      this.#free.push({ address: address + BigInt(at), bytes: Buffer.from(slab, at, this.#slotBytes) });
+    }
+  }
+}

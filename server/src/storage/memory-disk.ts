@@ -1,0 +1,230 @@
+import { CacheError } from "@frontcache/proto";
+import type { DirectoryClaim, Disk, DiskFile, DiskSpace, DiskStat } from "./disk.js";
+import { MemoryFile } from "./memory-file.js";
+import { systemError } from "./system-error.js";
+
+/** What a disk is asked to do: the methods of Disk and DiskFile. */
+export type DiskOperation = keyof Disk | Exclude<keyof DiskFile, "fd">;
+
+/**
+ * Where tests put faults: called before every operation. It may throw a system error, wait (a disk that hangs), or return
+ * a number for a write or read of only that many bytes: a write then fails with EIO, a read comes back short.
+ */
+export type FaultPlacement = (operation: DiskOperation, path: string) => undefined | number | Promise<undefined | number>;
+
+export interface MemoryDiskOptions {
+  readonly totalBytes: number;
+  /** Wall time for files' times, milliseconds. */
+  readonly nowMs: () => number;
+  readonly before?: FaultPlacement;
+}
+
+/** The one fake of Disk: a file system in memory with sparse files, a size, and faults where a test puts them. */
+export class MemoryDisk implements Disk {
+  readonly #files = new Map<string, MemoryFile>();
+  readonly #directories = new Set<string>(["/"]);
+  readonly #claimed = new Set<string>();
+  readonly #open = new Set<OpenMemoryFile>();
+  readonly #options: MemoryDiskOptions;
+  #crashed = false;
+  /** Bytes that others have put on the disk. */
+  foreignBytes = 0;
+  /** The placement of faults; replace it at any time. */
+  before: FaultPlacement | undefined;
+
+  constructor(options: MemoryDiskOptions) {
+    this.#options = options;
+    this.before = options.before;
+  }
+
+  /** The process dies: nothing that it has under way ever ends or does anything, and what is on the disk now stays on it. */
+  crash(): MemoryDisk {
+    this.#crashed = true;
+    const next = new MemoryDisk({ totalBytes: this.#options.totalBytes, nowMs: this.#options.nowMs });
+    next.foreignBytes = this.foreignBytes;
+    for (const [path, file] of this.#files) next.#files.set(path, file.copy());
+    for (const directory of this.#directories) next.#directories.add(directory);
+    return next;
+  }
+
+  /** Bytes that files take, those included that are open without a name. */
+  get usedBytes(): number {
+    const files = new Set([...this.#files.values(), ...[...this.#open].map((open) => open.content)]);
+    return [...files].reduce((sum, file) => sum + file.allocatedBytes, 0);
+  }
+
+  get openFiles(): number {
+    return this.#open.size;
+  }
+
+  /** Paths of all files, sorted. */
+  paths(): string[] {
+    return [...this.#files.keys()].sort();
+  }
+
+  /** A file's content, to look at and to damage behind the store's back. Throws ENOENT. */
+  file(path: string): MemoryFile {
+    const file = this.#files.get(path);
+    if (file === undefined) throw systemError("ENOENT", path);
+    return file;
+  }
+
+  /** Puts a file there, with its directories. */
+  putFile(path: string, bytes: Uint8Array): void {
+    const file = new MemoryFile(this.#options.nowMs());
+    file.write(bytes, 0, Infinity, this.#options.nowMs());
+    this.#addDirectories(parent(path));
+    this.#files.set(path, file);
+  }
+
+  /** Takes a directory away with all below it, as somebody else would. */
+  removeDirectory(path: string): void {
+    const isBelow = (name: string): boolean => name === path || name.startsWith(`${path}/`);
+    for (const name of [...this.#files.keys()].filter(isBelow)) this.#files.delete(name);
+    for (const name of [...this.#directories].filter(isBelow)) this.#directories.delete(name);
+  }
+
+  async open(path: string, mode: "read" | "update" | "create"): Promise<DiskFile> {
+    await this.enter("open", path);
+    if (mode === "create") {
+      this.#needDirectory(parent(path));
+      if (this.#files.has(path)) throw systemError("EEXIST", path);
+      this.#files.set(path, new MemoryFile(this.#options.nowMs()));
+    }
+    const open = new OpenMemoryFile(this, path, this.file(path));
+    this.#open.add(open);
+    return open;
+  }
+
+  async rename(from: string, to: string): Promise<void> {
+    await this.enter("rename", to);
+    this.#needDirectory(parent(to));
+    const file = this.file(from);
+    this.#files.delete(from);
+    this.#files.set(to, file);
+  }
+
+  async remove(path: string): Promise<void> {
+    await this.enter("remove", path);
+    if (this.#directories.has(path)) throw systemError("EISDIR", path);
+    this.file(path);
+    this.#files.delete(path);
+  }
+
+  async list(directory: string): Promise<string[]> {
+    await this.enter("list", directory);
+    if (this.#files.has(directory)) throw systemError("ENOTDIR", directory);
+    this.#needDirectory(directory);
+    const entries = [...this.#files.keys(), ...this.#directories].filter((path) => path !== "/" && parent(path) === directory);
+    return entries.map((path) => path.slice(path.lastIndexOf("/") + 1)).sort();
+  }
+
+  async makeDirectory(path: string): Promise<void> {
+    await this.enter("makeDirectory", path);
+    this.#addDirectories(path);
+  }
+
+  async space(directory: string): Promise<DiskSpace> {
+    await this.enter("space", directory);
+    this.#needDirectory(directory);
+    return { totalBytes: this.#options.totalBytes, freeBytes: this.freeBytes };
+  }
+
+  async claim(directory: string): Promise<DirectoryClaim> {
+    await this.enter("claim", directory);
+    if (this.#claimed.has(directory)) throw new CacheError("FAILED_PRECONDITION", `${directory} is in use by another process`);
+    this.#addDirectories(directory);
+    this.#claimed.add(directory);
+    return {
+      release: async () => {
+        this.#claimed.delete(directory);
+      },
+    };
+  }
+
+  /** Every operation begins here: on the next turn at the earliest, after the fault that is placed on it. */
+  async enter(operation: DiskOperation, path: string): Promise<number | undefined> {
+    const limit = await this.before?.(operation, path);
+    if (this.#crashed) await new Promise(() => undefined);
+    return limit;
+  }
+
+  get freeBytes(): number {
+    return Math.max(0, this.#options.totalBytes - this.foreignBytes - this.usedBytes);
+  }
+
+  get nowMs(): number {
+    return this.#options.nowMs();
+  }
+
+  closed(file: OpenMemoryFile): void {
+    this.#open.delete(file);
+  }
+
+  #needDirectory(path: string): void {
+    if (!this.#directories.has(path)) throw systemError("ENOENT", path);
+  }
+
+  #addDirectories(path: string): void {
+    for (let at = path; !this.#directories.has(at); at = parent(at)) this.#directories.add(at);
+  }
+}
+
+/** A descriptor: keeps the content while its name may go. */
+class OpenMemoryFile implements DiskFile {
+  #closed = false;
+
+  constructor(
+    private readonly disk: MemoryDisk,
+    private readonly path: string,
+    readonly content: MemoryFile,
+  ) {}
+
+  async read(target: Uint8Array, position: number): Promise<number> {
+    const limit = await this.#enter("read");
+    return this.content.read(limit === undefined ? target : target.subarray(0, limit), position);
+  }
+
+  async write(source: Uint8Array, position: number): Promise<void> {
+    const limit = await this.#enter("write");
+    this.content.write(limit === undefined ? source : source.subarray(0, limit), position, this.disk.freeBytes, this.disk.nowMs);
+    if (limit !== undefined) throw systemError("EIO", this.path);
+  }
+
+  async deallocate(position: number, lengthBytes: number): Promise<boolean> {
+    await this.#enter("deallocate");
+    this.content.deallocate(position, lengthBytes);
+    return true;
+  }
+
+  async stat(): Promise<DiskStat> {
+    await this.#enter("stat");
+    const { sizeBytes, allocatedBytes, modifiedMs } = this.content;
+    return { sizeBytes, allocatedBytes, modifiedMs };
+  }
+
+  async truncate(sizeBytes: number): Promise<void> {
+    await this.#enter("truncate");
+    this.content.truncate(sizeBytes);
+  }
+
+  async setModified(modifiedMs: number): Promise<void> {
+    await this.#enter("setModified");
+    this.content.modifiedMs = modifiedMs;
+  }
+
+  async close(): Promise<void> {
+    await this.#enter("close");
+    this.#closed = true;
+    this.disk.closed(this);
+  }
+
+  #enter(operation: DiskOperation): Promise<number | undefined> {
+    if (this.#closed) throw systemError("EBADF", this.path);
+    return this.disk.enter(operation, this.path);
+  }
+}
+
+function parent(path: string): string {
+  return path.slice(0, Math.max(1, path.lastIndexOf("/")));
+}

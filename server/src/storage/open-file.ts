@@ -1,0 +1,56 @@
+import type { DiskFile } from "./disk.js";
+import type { Mapping } from "./mapping.js";
+
+interface ByteRange {
+  readonly start: number;
+  readonly end: number;
+}
+
+/** A block's open file with its mapping. It is closed when it has been retired and its last user is gone. */
+export class OpenFile {
+  /** Reads, writes and slices that are under way. */
+  users = 0;
+  /** Reads through the mapping so far; the second one makes the block hot. */
+  mappedReads = 0;
+  /** Whether the page table has been filled ahead for what is held now. */
+  populated = false;
+  /** Ranges that are on their way from the disk to the page cache: touching them would wait for the disk. */
+  readonly #arriving = new Set<ByteRange>();
+  #retired: (() => void) | undefined;
+
+  constructor(
+    readonly file: DiskFile,
+    readonly mapping: Mapping | undefined,
+  ) {}
+
+  pin(): void {
+    this.users++;
+  }
+
+  unpin(): void {
+    this.users--;
+    if (this.users === 0) this.#retired?.();
+  }
+
+  /** Resolves when nobody uses it any more. No new user may come then. */
+  idle(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#retired = resolve;
+      if (this.users === 0) resolve();
+    });
+  }
+
+  /** Notes a read of cold pages; the returned function ends it. */
+  arrive(start: number, end: number): () => void {
+    const range = { start, end };
+    this.#arriving.add(range);
+    return () => this.#arriving.delete(range);
+  }
+
+  isArriving(start: number, end: number): boolean {
+    for (const range of this.#arriving) {
+      if (range.start < end && start < range.end) return true;
+    }
+    return false;
+  }
+}

@@ -1,0 +1,118 @@
+import type { Disk, DiskFile } from "./disk.js";
+import type { HeldBlock } from "./held-block.js";
+import type { Mapper } from "./mapping.js";
+import { OpenFile } from "./open-file.js";
+import { systemCode } from "./system-error.js";
+
+export interface OpenFilesOptions {
+  readonly disk: Disk;
+  readonly mapper: Mapper;
+  /** Bytes of a file to map. */
+  readonly blockBytes: number;
+  /** Most files open at a time. Those in use at this moment are not closed, so that it may be passed for as long. */
+  readonly capacity: number;
+}
+
+/** The block files that are open, the least recently used first. */
+export class OpenFiles {
+  readonly #order = new Set<HeldBlock>();
+  readonly #opening = new Map<HeldBlock, Promise<OpenFile>>();
+  #mappings = 0;
+  #open = 0;
+
+  constructor(private readonly options: OpenFilesOptions) {}
+
+  /** Mappings that have not ended. */
+  get mappings(): number {
+    return this.#mappings;
+  }
+
+  /** Descriptors that have not been closed. */
+  get openFiles(): number {
+    return this.#open;
+  }
+
+  touch(block: HeldBlock): void {
+    if (block.open === undefined) return;
+    this.#order.delete(block);
+    this.#order.add(block);
+  }
+
+  /** The block's open file, pinned: `unpin` it after use. Rejects with the system's error. */
+  async use(block: HeldBlock): Promise<OpenFile> {
+    // A file opened for several may be closed again before the last of them gets here.
+    while (block.open === undefined) await this.#openOnce(block);
+    block.open.pin();
+    return block.open;
+  }
+
+  /** Takes over a file that the block's writer has open. */
+  adopt(block: HeldBlock, file: DiskFile): OpenFile {
+    this.#open++;
+    const mapping = this.options.mapper.map(file, this.options.blockBytes);
+    if (mapping !== undefined) this.#mappings++;
+    block.open = new OpenFile(file, mapping);
+    this.#order.add(block);
+    void this.#closeBeyond(this.options.capacity, block);
+    return block.open;
+  }
+
+  /** Closes the block's file when its last user is gone; resolves then. Nobody may ask to use it afterwards. */
+  async close(block: HeldBlock): Promise<void> {
+    await this.#opening.get(block)?.catch(() => undefined);
+    const { open } = block;
+    if (open === undefined) return;
+    block.open = undefined;
+    this.#order.delete(block);
+    await open.idle();
+    if (open.mapping !== undefined) {
+      open.mapping.unmap();
+      this.#mappings--;
+    }
+    // A close that fails has still given the descriptor back.
+    await open.file.close().catch(() => undefined);
+    this.#open--;
+  }
+
+  /** Closes every file; resolves when those are closed that nobody uses. */
+  async closeUnused(): Promise<void> {
+    const closing = [...this.#order].map((block) => ({ isUsed: (block.open?.users ?? 0) > 0, closed: this.close(block) }));
+    await Promise.all(closing.filter(({ isUsed }) => !isUsed).map(({ closed }) => closed));
+  }
+
+  #openOnce(block: HeldBlock): Promise<OpenFile> {
+    const running = this.#opening.get(block);
+    if (running !== undefined) return running;
+    const opening = this.#openFile(block).finally(() => this.#opening.delete(block));
+    this.#opening.set(block, opening);
+    return opening;
+  }
+
+  async #openFile(block: HeldBlock): Promise<OpenFile> {
+    const open = (): Promise<DiskFile> =>
+      block.volume.gate.run(
+        () => this.options.disk.open(block.path, "read"),
+        (late) => void late.close().catch(() => undefined),
+      );
+    try {
+      return this.adopt(block, await open());
+    } catch (error) {
+      if (systemCode(error) !== "EMFILE" && systemCode(error) !== "ENFILE") throw error;
+      await this.#closeBeyond(this.#order.size >> 1, block);
+      return this.adopt(block, await open());
+    }
+  }
+
+  /** Closes idle files, the least recently used first, until `capacity` are left; never the one in hand. */
+  async #closeBeyond(capacity: number, inHand: HeldBlock): Promise<void> {
+    const closing: Promise<void>[] = [];
+    let excess = this.#order.size - capacity;
+    for (const block of this.#order) {
+      if (excess <= 0) break;
+      if (block === inHand || block.retired || block.open!.users > 0) continue;
+      closing.push(this.close(block));
+      excess--;
+    }
+    await Promise.all(closing);
+  }
+}

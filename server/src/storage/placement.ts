@@ -1,0 +1,65 @@
+import type { Geometry } from "@frontcache/proto";
+import { type Clock, sleep } from "../runtime/clock.js";
+import type { BlockIndex } from "./block-index.js";
+import { mostCharged } from "./held-block.js";
+import type { Purger } from "./purger.js";
+import { VolumeReservation } from "./reservation.js";
+import type { Volume } from "./volume.js";
+
+export interface PlacementOptions {
+  readonly volumes: readonly Volume[];
+  readonly index: BlockIndex;
+  readonly purger: Purger;
+  readonly clock: Clock;
+  readonly geometry: Geometry;
+  /** How long a reservation waits for the purger. */
+  readonly waitMs: number;
+}
+
+/** Finds room for blocks: on the volume that has the block, else on the one with the most room. */
+export class Placement {
+  constructor(private readonly options: PlacementOptions) {}
+
+  /** As `BlockStore.reserve`, for a block's key. */
+  async reserve(key: string, bytes: number): Promise<VolumeReservation | undefined> {
+    const charged = mostCharged(bytes, this.options.geometry);
+    return this.#reserveNow(key, bytes, charged) ?? this.#reserveSoon(key, bytes, charged);
+  }
+
+  #reserveNow(key: string, bytes: number, charged: number): VolumeReservation | undefined {
+    const volume = this.#volumeFor(key);
+    return volume?.reserve(charged) ? new VolumeReservation(volume, bytes, charged) : undefined;
+  }
+
+  /** Purges, shortly; others may take what comes free, so more than once. */
+  async #reserveSoon(key: string, bytes: number, charged: number): Promise<VolumeReservation | undefined> {
+    const { clock, purger, waitMs } = this.options;
+    const timeOut = new AbortController();
+    const overdue = sleep(clock, waitMs, timeOut.signal).then(
+      () => "overdue" as const,
+      () => undefined,
+    );
+    try {
+      for (;;) {
+        const volume = this.#volumeFor(key);
+        if (volume === undefined || charged > volume.limitBytes) return undefined;
+        const purged = await Promise.race([purger.purge(volume, charged), overdue]);
+        const reservation = this.#reserveNow(key, bytes, charged);
+        // Nothing came free, or not in time: all that is left is being read.
+        if (reservation !== undefined || purged === "overdue" || purged?.blocks === 0) return reservation;
+      }
+    } finally {
+      timeOut.abort();
+    }
+  }
+
+  #volumeFor(key: string): Volume | undefined {
+    const held = this.options.index.get(key)?.volume;
+    if (held !== undefined) return held.state === "failing" ? undefined : held;
+    let most: Volume | undefined;
+    for (const volume of this.options.volumes) {
+      if (volume.state !== "failing" && (most === undefined || volume.freeBytes > most.freeBytes)) most = volume;
+    }
+    return most;
+  }
+}

@@ -1,0 +1,114 @@
+import type { Clock } from "../runtime/clock.js";
+import type { Log } from "../runtime/log.js";
+import type { BlockRemover } from "./block-remover.js";
+import type { RecencyKeeper } from "./recency-keeper.js";
+import type { PurgeReport } from "./storage-report.js";
+import type { Volume } from "./volume.js";
+
+export interface PurgerOptions {
+  readonly volumes: readonly Volume[];
+  readonly remover: BlockRemover;
+  readonly recency: RecencyKeeper;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly intervalMs: number;
+  /** Used share, 0 to 1, from which it evicts. */
+  readonly highWatermark: number;
+  /** Used share, 0 to 1, at which it stops. */
+  readonly lowWatermark: number;
+}
+
+/** Removals under way at a time on one volume. */
+const REMOVALS = 4;
+
+/** Keeps the volumes below their watermarks, and the files' times near the blocks'. */
+export class Purger {
+  readonly #running = new Map<Volume, Promise<PurgeReport>>();
+  #cancelTick: (() => void) | undefined;
+  #tick: Promise<void> | undefined;
+  #closed = false;
+  #blocks = 0;
+  #bytes = 0;
+
+  constructor(private readonly options: PurgerOptions) {}
+
+  /** What it has evicted since the start. */
+  get evicted(): { readonly blocks: number; readonly bytes: number } {
+    return { blocks: this.#blocks, bytes: this.#bytes };
+  }
+
+  start(): void {
+    if (this.#closed) return;
+    this.#cancelTick = this.options.clock.after(this.options.intervalMs, () => {
+      this.#tick = this.tick().then(() => this.start());
+    });
+  }
+
+  /** No more ticks; resolves when what runs is over. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#cancelTick?.();
+    await this.#tick;
+    await Promise.all(this.#running.values());
+  }
+
+  /** What it does each interval: look at the file systems, tidy up, evict where a volume is over its high watermark, refresh times. */
+  async tick(): Promise<void> {
+    await Promise.all(this.options.volumes.map((volume) => this.#tend(volume)));
+  }
+
+  async #tend(volume: Volume): Promise<void> {
+    await volume.refreshSpace();
+    await this.options.remover.retryStuck(volume);
+    if (volume.excessBytes(this.options.highWatermark) > 0) await this.purge(volume, 0);
+    await this.options.recency.refresh(volume);
+  }
+
+  /**
+   * Evicts from a volume until its low watermark, and until `wantedBytes` fit. Joins a purge that runs. Never rejects.
+   */
+  purge(volume: Volume, wantedBytes: number): Promise<PurgeReport> {
+    const running = this.#running.get(volume);
+    if (running !== undefined) return running;
+    const purge = this.#purge(volume, wantedBytes).finally(() => this.#running.delete(volume));
+    this.#running.set(volume, purge);
+    return purge;
+  }
+
+  async #purge(volume: Volume, wantedBytes: number): Promise<PurgeReport> {
+    const { clock, log, lowWatermark } = this.options;
+    const began = clock.monotonicMs();
+    await volume.refreshSpace();
+    const excess = Math.max(volume.excessBytes(lowWatermark), wantedBytes - volume.freeBytes);
+    const { blocks, bytes } = await this.#evict(volume, excess);
+    if (blocks > 0) {
+      await volume.refreshSpace();
+      volume.roomFreed();
+      this.#blocks += blocks;
+      this.#bytes += bytes;
+    }
+    const durationMs = clock.monotonicMs() - began;
+    const report = { volume: volume.path, blocks, bytes, durationMs, usedBytes: volume.usedBytes, limitBytes: volume.limitBytes };
+    log.info({ event: "purged", ...report });
+    return report;
+  }
+
+  /** The least recently used blocks that nobody reads, a few at a time, until `excessBytes` are back. */
+  async #evict(volume: Volume, excessBytes: number): Promise<{ blocks: number; bytes: number }> {
+    const victims = volume.recency.values();
+    let blocks = 0;
+    let bytes = 0;
+    const evictSome = async (): Promise<void> => {
+      while (bytes < excessBytes && !this.#closed) {
+        const { value: block, done } = victims.next();
+        if (done) return;
+        if (block.isBusy) continue;
+        blocks++;
+        bytes += block.chargedBytes;
+        await this.options.remover.retire(block).freed;
+      }
+    };
+    await Promise.all(Array.from({ length: REMOVALS }, evictSome));
+    return { blocks, bytes };
+  }
+}

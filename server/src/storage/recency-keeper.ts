@@ -1,0 +1,52 @@
+import type { Clock } from "../runtime/clock.js";
+import type { Disk } from "./disk.js";
+import type { HeldBlock } from "./held-block.js";
+import type { Volume } from "./volume.js";
+
+/** Writes blocks' recency into their files' times, so that it survives a restart. */
+export class RecencyKeeper {
+  constructor(private readonly options: { readonly disk: Disk; readonly clock: Clock }) {}
+
+  /**
+   * Refreshes the files of the blocks touched since the last time, one after another behind everything else. Stops at
+   * `untilMs` (monotonic) and at the first error: recency is worth no trouble. What is left comes with the next refresh.
+   */
+  async refresh(volume: Volume, untilMs = Infinity): Promise<void> {
+    const touched = volume.touched;
+    volume.touched = new Set();
+    for (const block of touched) {
+      if (this.options.clock.monotonicMs() > untilMs || !(await this.#refreshOne(block))) break;
+      touched.delete(block);
+    }
+    for (const block of touched) {
+      if (!block.retired) volume.touched.add(block);
+    }
+  }
+
+  async #refreshOne(block: HeldBlock): Promise<boolean> {
+    if (block.retired) return true;
+    const { gate } = block.volume;
+    const { open, lastUsedMs } = block;
+    open?.pin();
+    try {
+      if (open !== undefined) await gate.run(() => open.file.setModified(lastUsedMs));
+      else await this.#refreshClosed(block);
+      return true;
+    } catch {
+      return false;
+    } finally {
+      open?.unpin();
+    }
+  }
+
+  #refreshClosed(block: HeldBlock): Promise<void> {
+    return block.volume.gate.run(async () => {
+      const file = await this.options.disk.open(block.path, "read");
+      try {
+        await file.setModified(block.lastUsedMs);
+      } finally {
+        await file.close();
+      }
+    });
+  }
+}

@@ -1,0 +1,27 @@
+/** Bounds of the storage that no user sets. */
+export interface StorageTuning {
+  /** Operations under way on one volume at a time; the thread pool should have more threads than all volumes' together. */
+  readonly ioParallelism: number;
+  /** After this long an operation counts as failed and its disk as hanging. */
+  readonly diskTimeoutMs: number;
+  /** How long a full or failing volume is left alone. */
+  readonly retryAfterMs: number;
+  /** How long a fill waits for the purger when it does not fit. */
+  readonly purgeWaitMs: number;
+  /** Pooled memory for reads that are not served from a mapping. */
+  readonly readMemoryBytes: number;
+  /** Room that a volume with a budget leaves on a disk that others fill. */
+  readonly diskReserveBytes: number;
+  /** Footers read at a time at the start. */
+  readonly recoveryParallelism: number;
+}
+
+export const storageTuning: StorageTuning = {
+  ioParallelism: 8,
+  diskTimeoutMs: 5_000,
+  retryAfterMs: 10_000,
+  purgeWaitMs: 1_000,
+  readMemoryBytes: 32 << 20,
+  diskReserveBytes: 64 << 20,
+  recoveryParallelism: 32,
+};
