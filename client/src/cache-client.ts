@@ -1,0 +1,188 @@
+import { Readable } from "node:stream";
+import { CacheError, checkRange, type MemberInfo, parseObjectUrl } from "@frontcache/proto";
+import { credentials } from "@grpc/grpc-js";
+import { type Clock, systemClock } from "./clock.js";
+import { type FailoverOptions, withFailover } from "./failover.js";
+import { GrpcTransport } from "./grpc-transport.js";
+import { type MemberSource, WatchedMembers } from "./members.js";
+import { type CallOptions, type ClientOptions, type ConnectOptions, completeOptions, deadlineOf } from "./options.js";
+import { RangeStream } from "./range-stream.js";
+import { Reach } from "./reach.js";
+import type { ReadWith } from "./read-part.js";
+import { readRange } from "./read-range.js";
+import { RunningCall } from "./running-call.js";
+import type { Evicted, EvictSelector, MemberAddress, ObjectStat, Transport } from "./transport.js";
+
+/** What a client works on; replaced in tests. */
+export interface ClientPorts {
+  readonly clock: Clock;
+  readonly transport: Transport;
+}
+
+/** The waits between tries of one block: six tries take one to two seconds in all, time enough for a member to come back. */
+const RETRY_BACKOFF = { firstMs: 100, longestMs: 1_000 };
+/** How long a member out of reach is left aside. */
+const ASIDE = { firstMs: 500, longestMs: 15_000 };
+/** The waits before a broken watch of the members is begun again. */
+const WATCH_BACKOFF = { firstMs: 100, longestMs: 5_000 };
+
+/** Reads objects through the cache. Made by `connect`; close it when done, it holds connections. */
+export class CacheClient implements AsyncDisposable {
+  readonly #options: ClientOptions;
+  readonly #ports: ClientPorts;
+  readonly #members: MemberSource;
+  readonly #reach: Reach;
+  readonly #failover: FailoverOptions;
+  readonly #running = new Map<RunningCall, Promise<unknown>>();
+  #closed: Promise<void> | undefined;
+
+  private constructor(options: ClientOptions, ports: ClientPorts, members: MemberSource, reach: Reach) {
+    this.#options = options;
+    this.#ports = ports;
+    this.#members = members;
+    this.#reach = reach;
+    this.#failover = { clock: ports.clock, reach, attempts: options.attempts, backoff: RETRY_BACKOFF };
+  }
+
+  /**
+   * Connects to any member, or to the Service in front of them, and learns the others from it. Rejects with UNAVAILABLE when
+   * nobody answers there, INVALID_ARGUMENT for options that can't be used.
+   */
+  static async connect(options: ConnectOptions): Promise<CacheClient> {
+    const complete = completeOptions(options);
+    const { connectTimeoutMs } = complete;
+    const transport = new GrpcTransport({ clock: systemClock, credentials: credentials.createInsecure(), connectTimeoutMs });
+    return CacheClient.over(complete, { clock: systemClock, transport });
+  }
+
+  /** A client on other ports; it closes the transport with itself. */
+  static async over(options: ClientOptions, ports: ClientPorts): Promise<CacheClient> {
+    const { clock, transport } = ports;
+    const { endpoint, connectTimeoutMs, deadlineMs } = options;
+    const probe = async (address: MemberAddress, signal: AbortSignal): Promise<void> => {
+      const call = new RunningCall({ clock, subject: "a probe", deadlineMs: connectTimeoutMs, signal });
+      await transport.probe(address, call).finally(() => call.end());
+    };
+    const reach = new Reach({ clock, asideFor: ASIDE, probe });
+    const call = new RunningCall({ clock, subject: `connecting to ${endpoint}`, deadlineMs });
+    try {
+      const members = await WatchedMembers.start({ endpoint, clock, transport, reach, backoff: WATCH_BACKOFF }, call);
+      return new CacheClient(options, ports, members, reach);
+    } catch (error) {
+      await transport.close();
+      throw error;
+    } finally {
+      call.end();
+    }
+  }
+
+  /**
+   * The bytes of `[offset, offset + length)`: exactly `length`, or fewer where the object ends; 0 of them without asking
+   * anybody. All are of one version: the given one (S3: the ETag without quotes; GCS: the generation) or else the current one.
+   * Rejects with OUT_OF_RANGE when the object ends before `offset`, FAILED_PRECONDITION when it is not of that version.
+   */
+  async readRange(url: string, offset: number, length: number, version = "", options: CallOptions = {}): Promise<Buffer> {
+    parseObjectUrl(url);
+    checkRange(url, offset, length);
+    if (length === 0) return Buffer.alloc(0);
+    const { parallelBlocks } = this.#options;
+    return this.#run(url, options, (call) =>
+      readRange({ url, offset, length, version }, { ...this.#readWith, parallelBlocks }, call),
+    );
+  }
+
+  /**
+   * The same bytes as a Readable, which is an async iterable too; without a length, up to the object's end (of an empty
+   * object: none). Destroying it, or leaving the loop over it, stops the reads. The deadline is of each block's read, since a
+   * stream lasts as long as its reader likes. Throws INVALID_ARGUMENT at once; other errors destroy the stream.
+   */
+  stream(url: string, offset = 0, length?: number, version = "", options: CallOptions = {}): Readable {
+    parseObjectUrl(url);
+    checkRange(url, offset, length ?? 0);
+    if (length === 0) return Readable.from([]);
+    const { streamBlocks } = this.#options;
+    const deadlineMs = deadlineOf(options, this.#options);
+    const call = this.#begin(url, options);
+    const stream = new RangeStream({ url, offset, length, version }, { ...this.#readWith, streamBlocks, deadlineMs }, call);
+    const closed = new Promise<void>((resolve) => {
+      stream.once("close", () => {
+        this.#running.delete(call);
+        resolve();
+      });
+    });
+    this.#running.set(call, closed);
+    return stream;
+  }
+
+  /** What the block's owner knows of an object, without its bytes. */
+  async stat(url: string, version = "", options: CallOptions = {}): Promise<ObjectStat> {
+    parseObjectUrl(url);
+    return this.#run(url, options, (call) =>
+      this.#anywhere(url, call, (address) => this.#ports.transport.stat(address, url, version, call)),
+    );
+  }
+
+  /** Drops the blocks of one object, or of all whose URLs begin with a prefix, from all members; `version` absent: of all versions. */
+  async evict(selector: EvictSelector, options: CallOptions = {}): Promise<Evicted> {
+    const subject = "prefix" in selector ? checkPrefix(selector.prefix) : parseObjectUrl(selector.url).url;
+    return this.#run(subject, options, (call) =>
+      this.#anywhere(subject, call, (address) => this.#ports.transport.evict(address, selector, call)),
+    );
+  }
+
+  /** The members as the client knows them, by name; none when the endpoint does not tell. */
+  members(): readonly MemberInfo[] {
+    return this.#members.members;
+  }
+
+  /** Ends everything that runs, with CANCELLED, and all connections; resolves when nothing is left. */
+  close(): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  get #readWith(): ReadWith {
+    return { transport: this.#ports.transport, owners: this.#members, failover: this.#failover };
+  }
+
+  /** Asks the members that answer for an object's beginning, in turn. */
+  #anywhere<Result>(url: string, call: RunningCall, at: (address: MemberAddress) => Promise<Result>): Promise<Result> {
+    return withFailover({ addresses: this.#members.addressesOf(url, 0), at }, call, this.#failover);
+  }
+
+  #begin(subject: string, { signal }: CallOptions, deadlineMs?: number): RunningCall {
+    if (this.#closed !== undefined) throw new CacheError("CANCELLED", `${subject}: the client is closed`);
+    const ends = { ...(signal === undefined ? {} : { signal }), ...(deadlineMs === undefined ? {} : { deadlineMs }) };
+    return new RunningCall({ clock: this.#ports.clock, subject, ...ends });
+  }
+
+  #run<Result>(subject: string, options: CallOptions, work: (call: RunningCall) => Promise<Result>): Promise<Result> {
+    const call = this.#begin(subject, options, deadlineOf(options, this.#options));
+    const done = work(call).finally(() => {
+      call.end();
+      this.#running.delete(call);
+    });
+    this.#running.set(call, done);
+    return done;
+  }
+
+  async #close(): Promise<void> {
+    const running = [...this.#running];
+    for (const [call] of running) call.abort(new CacheError("CANCELLED", "the client was closed"));
+    await Promise.allSettled(running.map(([, done]) => done));
+    await Promise.all([this.#members.close(), this.#reach.close()]);
+    await this.#ports.transport.close();
+  }
+}
+
+function checkPrefix(prefix: string): string {
+  if (/^(?:s3|gs):\/\//.test(prefix)) return prefix;
+  throw new CacheError(
+    "INVALID_ARGUMENT",
+    `${JSON.stringify(prefix)} begins no object's URL: write s3://bucket/prefix or gs://bucket/prefix`,
+  );
+}

@@ -1,0 +1,88 @@
+import { CacheError } from "@frontcache/proto";
+import { describe, expect, it } from "vitest";
+import { withFailover } from "./failover.js";
+import { ManualClock } from "./fakes/manual-clock.js";
+import { Reach } from "./reach.js";
+import { RunningCall } from "./running-call.js";
+import { type MemberAddress, OutOfReach } from "./transport.js";
+
+const addresses = [{ grpcAddress: "a:1" }, { grpcAddress: "b:1" }];
+const passing = () => new CacheError("UNAVAILABLE", "the origin is down");
+
+function setUp(attempts = 6) {
+  const clock = new ManualClock();
+  const reach = new Reach({ clock, asideFor: { firstMs: 1_000, longestMs: 1_000 }, probe: async () => undefined });
+  for (const address of addresses) reach.answered(address);
+  const call = new RunningCall({ clock, subject: "file", deadlineMs: 10_000 });
+  const asked: string[] = [];
+  const go = (at: (address: MemberAddress, count: number) => unknown) => {
+    const work = async (address: MemberAddress): Promise<unknown> => {
+      asked.push(address.grpcAddress);
+      return at(address, asked.length);
+    };
+    return withFailover({ addresses, at: work }, call, { clock, reach, attempts, backoff: { firstMs: 100, longestMs: 1_000 } });
+  };
+  return { clock, reach, call, asked, go };
+}
+
+function throws(error: unknown): never {
+  throw error;
+}
+
+describe("failover", () => {
+  it("goes to the next member at once when one is out of reach, and leaves that one aside", async () => {
+    const { asked, clock, reach, go } = setUp();
+    const result = go(({ grpcAddress }) => (grpcAddress === "a:1" ? throws(new OutOfReach("gone")) : "done"));
+    expect(await result).toBe("done");
+    expect(asked).toEqual(["a:1", "b:1"]);
+    expect(clock.monotonicMs()).toBe(0);
+    expect(reach.order(addresses)).toEqual([addresses[1], addresses[0]]);
+  });
+
+  it("waits before it tries again what may pass", async () => {
+    const { asked, clock, go } = setUp();
+    const result = go((_, count) => (count < 4 ? throws(passing()) : "done"));
+    expect(await clock.run(result)).toBe("done");
+    expect(asked).toEqual(["a:1", "b:1", "a:1", "b:1"]);
+    // Three quarters of 100, 200 and 400 ms: half of each wait is fixed, chance gives half of the rest.
+    expect(clock.monotonicMs()).toBe(525);
+  });
+
+  it("ends after a bounded number of tries, with the last error", async () => {
+    const { asked, clock, go } = setUp(3);
+    await expect(clock.run(go(() => throws(passing())))).rejects.toMatchObject({ code: "UNAVAILABLE" });
+    expect(asked.length).toBe(3);
+  });
+
+  it("tries a wrong answer once more, not twice", async () => {
+    const { asked, clock, go } = setUp();
+    await expect(clock.run(go(() => throws(new CacheError("INTERNAL", "wrong"))))).rejects.toMatchObject({ code: "INTERNAL" });
+    expect(asked).toEqual(["a:1", "b:1"]);
+  });
+
+  it.each(["NOT_FOUND", "FAILED_PRECONDITION", "OUT_OF_RANGE", "PERMISSION_DENIED", "INVALID_ARGUMENT"] as const)(
+    "does not try %s again",
+    async (code) => {
+      const { asked, go } = setUp();
+      await expect(go(() => throws(new CacheError(code, "no")))).rejects.toMatchObject({ code });
+      expect(asked.length).toBe(1);
+    },
+  );
+
+  it("ends with the deadline, leaving no timer", async () => {
+    const { clock, call, go } = setUp(1_000);
+    await expect(clock.run(go(() => throws(passing())))).rejects.toMatchObject({ code: "DEADLINE_EXCEEDED" });
+    expect(clock.monotonicMs()).toBe(10_000);
+    call.end();
+    expect(clock.pending).toBe(0);
+  });
+
+  it("ends at once when the call is aborted while it waits", async () => {
+    const { clock, call, go } = setUp();
+    const result = go(() => throws(passing()));
+    await new Promise((resolve) => setImmediate(resolve));
+    call.abort(new CacheError("CANCELLED", "enough"));
+    await expect(result).rejects.toMatchObject({ code: "CANCELLED", message: "enough" });
+    expect(clock.pending).toBe(0);
+  });
+});

@@ -1,0 +1,28 @@
+import { Reach } from "../reach.js";
+import type { ReadWith } from "../read-part.js";
+import { RunningCall } from "../running-call.js";
+import type { MemberAddress } from "../transport.js";
+import { FakeTransport } from "./fake-transport.js";
+import { ManualClock } from "./manual-clock.js";
+
+/** All that a read works with, in memory: two members, blocks of 8 bytes. */
+export class ReadSetting {
+  readonly url = "s3://bucket/file";
+  readonly clock = new ManualClock();
+  readonly transport: FakeTransport;
+  readonly call: RunningCall;
+  readonly with: ReadWith;
+
+  constructor(object: { readonly version: string; readonly size: number }) {
+    this.transport = new FakeTransport(object);
+    this.call = new RunningCall({ clock: this.clock, subject: this.url, deadlineMs: 60_000 });
+    const members: MemberAddress[] = [{ grpcAddress: "a:1" }, { grpcAddress: "b:1" }];
+    const reach = new Reach({ clock: this.clock, asideFor: { firstMs: 1_000, longestMs: 1_000 }, probe: async () => undefined });
+    for (const member of members) reach.answered(member);
+    this.with = {
+      transport: this.transport,
+      owners: { geometry: { blockBytes: 8, segmentBytes: 4 }, addressesOf: () => members },
+      failover: { clock: this.clock, reach, attempts: 6, backoff: { firstMs: 100, longestMs: 1_000 } },
+    };
+  }
+}

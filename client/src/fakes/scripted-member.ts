@@ -1,0 +1,72 @@
+import {
+  cacheService,
+  type EvictRequest,
+  type EvictResponse,
+  type MemberList,
+  type ReadRangeRequest,
+  type ReadRangeResponse,
+  type StatRequest,
+  type StatResponse,
+  type WatchMembersRequest,
+} from "@frontcache/proto";
+import {
+  type handleUnaryCall,
+  Server,
+  ServerCredentials,
+  type ServerWritableStream,
+  type UntypedServiceImplementation,
+} from "@grpc/grpc-js";
+import { ramp } from "./ramp.js";
+
+/** A read as the member sees it. */
+export type ReadCall = ServerWritableStream<ReadRangeRequest, ReadRangeResponse>;
+
+/** What a member does; what is left out, it does not know (UNIMPLEMENTED). */
+export interface MemberScript {
+  readRange?(call: ReadCall): void;
+  stat?: handleUnaryCall<StatRequest, StatResponse>;
+  evict?: handleUnaryCall<EvictRequest, EvictResponse>;
+  watchMembers?(call: ServerWritableStream<WatchMembersRequest, MemberList>): void;
+}
+
+/** A real gRPC server on a free port that does what the test says. */
+export class ScriptedMember {
+  readonly address: string;
+  readonly #server: Server;
+
+  private constructor(server: Server, port: number) {
+    this.#server = server;
+    this.address = `127.0.0.1:${port}`;
+  }
+
+  /** `address`: listens there again, instead of on a free port. */
+  static async start(script: MemberScript, address = "127.0.0.1:0"): Promise<ScriptedMember> {
+    const server = new Server({ "grpc.enable_channelz": 0 });
+    server.addService(cacheService, script as UntypedServiceImplementation);
+    const port = await new Promise<number>((resolve, reject) => {
+      server.bindAsync(address, ServerCredentials.createInsecure(), (error, bound) =>
+        error === null ? resolve(bound) : reject(error),
+      );
+    });
+    return new ScriptedMember(server, port);
+  }
+
+  /** Ends it the hard way: connections break. */
+  async kill(): Promise<void> {
+    const stopped = new Promise((resolve) => this.#server.tryShutdown(resolve));
+    this.#server.forceShutdown();
+    await stopped;
+  }
+}
+
+/** Sends a range of a ramp object of `size` bytes as a good member does, in messages of `messageBytes`. */
+export function sendRamp(call: ReadCall, size: number, version = "v1", messageBytes = 1_000): void {
+  const { offset, length } = call.request;
+  const end = Math.min(size, offset + length);
+  for (let at = offset; at < end; at += messageBytes) {
+    const first = at === offset;
+    const data = ramp(at, Math.min(messageBytes, end - at));
+    call.write({ data, version: first ? version : "", objectSize: first ? size : 0 });
+  }
+  call.end();
+}

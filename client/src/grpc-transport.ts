@@ -1,0 +1,91 @@
+import { CacheError, type EvictResponse, type MemberList, type StatResponse } from "@frontcache/proto";
+import { Metadata, status } from "@grpc/grpc-js";
+import { AnswerWriter } from "./answer-writer.js";
+import { callOptions, type GrpcCall, receiveAll, receiveOne } from "./grpc-calls.js";
+import { GrpcChannels, type GrpcChannelsOptions } from "./grpc-channels.js";
+import type {
+  CallLimits,
+  Evicted,
+  EvictSelector,
+  MemberAddress,
+  ObjectStat,
+  ReadRequest,
+  ReadTarget,
+  Transport,
+  WatchEnd,
+} from "./transport.js";
+
+/** No call sends any headers of its own. */
+const noMetadata = new Metadata();
+
+/** Talks gRPC with members. The bytes of a read are copied once, from the message received into the target. */
+export class GrpcTransport implements Transport {
+  readonly #channels: GrpcChannels;
+
+  constructor(options: GrpcChannelsOptions) {
+    this.#channels = new GrpcChannels(options);
+  }
+
+  async read(address: MemberAddress, request: ReadRequest, target: ReadTarget, limits: CallLimits): Promise<void> {
+    const { url, offset, length, version } = request;
+    const call = await this.#call(address, url, limits);
+    const message = { key: url, offset, length, version, forwarded: false, cachedOnly: false };
+    const writer = new AnswerWriter(target, `${url} at offset ${offset}`);
+    const stream = call.client.readRange(message, noMetadata, callOptions(limits));
+    await receiveAll(stream, (response) => writer.write(response), call);
+    writer.end();
+  }
+
+  async stat(address: MemberAddress, url: string, version: string, limits: CallLimits): Promise<ObjectStat> {
+    const call = await this.#call(address, url, limits);
+    const { contentType, lastModifiedMs, objectSize, heldBytes, ...answer } = await receiveOne<StatResponse>(
+      (callback) => call.client.stat({ key: url, version }, noMetadata, callOptions(limits), callback),
+      call,
+    );
+    const known = { ...(contentType === "" ? {} : { contentType }), ...(lastModifiedMs === 0 ? {} : { lastModifiedMs }) };
+    return { version: answer.version, objectSize, heldBytes, ...known };
+  }
+
+  async evict(address: MemberAddress, selector: EvictSelector, limits: CallLimits): Promise<Evicted> {
+    const prefix = "prefix" in selector;
+    const key = prefix ? selector.prefix : selector.url;
+    const call = await this.#call(address, key, limits);
+    const request = { key, version: selector.version ?? "", prefix, forwarded: false };
+    const { blocks, bytes } = await receiveOne<EvictResponse>(
+      (callback) => call.client.evict(request, noMetadata, callOptions(limits), callback),
+      call,
+    );
+    return { blocks, bytes };
+  }
+
+  async watchMembers(address: MemberAddress, onMembers: (list: MemberList) => void, limits: CallLimits): Promise<WatchEnd> {
+    const call = await this.#call(address, "the member list", limits);
+    try {
+      await receiveAll(call.client.watchMembers({}, noMetadata, callOptions(limits)), onMembers, call);
+      return "ended";
+    } catch (error) {
+      if (error instanceof CacheError && isUnimplemented(error.cause)) return "unsupported";
+      throw error;
+    }
+  }
+
+  async probe(address: MemberAddress, limits: CallLimits): Promise<void> {
+    await this.#call(address, "a probe", limits);
+  }
+
+  keepOnly(addresses: readonly MemberAddress[]): void {
+    this.#channels.keepOnly(addresses);
+  }
+
+  async close(): Promise<void> {
+    this.#channels.keepOnly([]);
+  }
+
+  async #call(address: MemberAddress, subject: string, limits: CallLimits): Promise<GrpcCall> {
+    return { client: await this.#channels.connected(address, subject, limits), address, subject, limits };
+  }
+}
+
+function isUnimplemented(cause: unknown): boolean {
+  return cause instanceof Error && "code" in cause && cause.code === status.UNIMPLEMENTED;
+}

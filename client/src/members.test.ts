@@ -1,0 +1,168 @@
+import { CacheError, type MemberInfo, Membership } from "@frontcache/proto";
+import { describe, expect, it } from "vitest";
+import { FakeTransport } from "./fakes/fake-transport.js";
+import { ManualClock } from "./fakes/manual-clock.js";
+import { WatchedMembers } from "./members.js";
+import { Reach } from "./reach.js";
+import { RunningCall } from "./running-call.js";
+import { OutOfReach, type WatchEnd } from "./transport.js";
+
+const url = "s3://bucket/file";
+const endpoint = "service:8080";
+const MiB = 1 << 20;
+
+function membership(names: readonly string[], blockBytes = 16 * MiB): Membership {
+  const members: MemberInfo[] = names.map((name) => ({ name, grpcAddress: `${name}:8080` }));
+  return Membership.of(members, blockBytes);
+}
+
+function setUp() {
+  const clock = new ManualClock();
+  const transport = new FakeTransport({ version: "v1", size: 0 });
+  const asked: string[] = [];
+  /** The watch that runs. */
+  const watch: { send: (list: Membership, hash?: string) => void; end: (how: WatchEnd | CacheError) => void } = {
+    send: () => undefined,
+    end: () => undefined,
+  };
+  transport.onWatch = (address, onMembers, { signal }) => {
+    asked.push(address);
+    return new Promise((resolve, reject) => {
+      signal.addEventListener("abort", () => reject(signal.reason));
+      watch.send = (list, hash = list.hash) => onMembers({ ...list.toMessage("a"), hash });
+      watch.end = (how) => (typeof how === "string" ? resolve(how) : reject(how));
+    });
+  };
+  const reach = new Reach({ clock, asideFor: { firstMs: 1_000, longestMs: 1_000 }, probe: async () => undefined });
+  const call = new RunningCall({ clock, subject: "connecting", deadlineMs: 5_000 });
+  const begun = WatchedMembers.start({ endpoint, clock, transport, reach, backoff: { firstMs: 100, longestMs: 1_000 } }, call);
+  return { clock, transport, asked, watch, begun, call };
+}
+
+const addresses = (members: WatchedMembers, blockOffset = 0) =>
+  members.addressesOf(url, blockOffset).map(({ grpcAddress }) => grpcAddress);
+const settled = () => new Promise((resolve) => setImmediate(resolve));
+
+describe("the watched members", () => {
+  it("name a block's owner first, then the next on the ring, then the endpoint", async () => {
+    const { watch, begun } = setUp();
+    const list = membership(["a", "b", "c", "d"]);
+    watch.send(list);
+    const members = await begun;
+    for (let block = 0; block < 20; block++) {
+      const blockOffset = block * list.blockBytes;
+      const owners = [0, 1].map((rank) => list.owner(url, blockOffset, rank)!.grpcAddress);
+      expect(addresses(members, blockOffset)).toEqual([...owners, endpoint]);
+    }
+    expect(members.members).toEqual(list.members);
+    await members.close();
+  });
+
+  it("follow changes, the block size included, and let go of members that left", async () => {
+    const { watch, begun, transport } = setUp();
+    watch.send(membership(["a", "b"]));
+    const members = await begun;
+    watch.send(membership(["c"], 4 * MiB));
+    expect(addresses(members)).toEqual(["c:8080", endpoint]);
+    expect(members.geometry.blockBytes).toBe(4 * MiB);
+    expect(transport.kept).toEqual(["c:8080", endpoint]);
+    await members.close();
+  });
+
+  it("are the endpoint alone when it does not know WatchMembers", async () => {
+    const { watch, begun, asked, clock } = setUp();
+    watch.end("unsupported");
+    const members = await begun;
+    expect(addresses(members)).toEqual([endpoint]);
+    expect(members.members).toEqual([]);
+    expect(members.geometry.blockBytes).toBe(16 * MiB);
+    expect(asked.length).toBe(1);
+    expect(clock.pending).toBe(1);
+    await members.close();
+  });
+
+  it("are the endpoint alone for reading when its ring is of another kind", async () => {
+    const { watch, begun } = setUp();
+    watch.send(membership(["a", "b"]), "another");
+    const members = await begun;
+    expect(addresses(members)).toEqual([endpoint]);
+    expect(members.members.length).toBe(2);
+    await members.close();
+  });
+
+  it("keep the last list while the watch is broken, and watch again at members and endpoint in turn", async () => {
+    const { watch, begun, asked, clock } = setUp();
+    watch.send(membership(["a"]));
+    const members = await begun;
+    for (const expected of ["a:8080", endpoint, "a:8080", endpoint]) {
+      watch.end(new OutOfReach("gone"));
+      await settled();
+      expect(addresses(members)).toEqual(["a:8080", endpoint]);
+      clock.advance(1_000);
+      await settled();
+      expect(asked.at(-1)).toBe(expected);
+    }
+    watch.send(membership(["b"]));
+    expect(addresses(members)).toEqual(["b:8080", endpoint]);
+    await members.close();
+  });
+
+  it("wait longer from one failed watch to the next", async () => {
+    const { watch, begun, asked, clock } = setUp();
+    watch.send(membership(["a"]));
+    const members = await begun;
+    const waits: number[] = [];
+    for (let failure = 0; failure < 6; failure++) {
+      watch.end("ended");
+      await settled();
+      const beganMs = clock.monotonicMs();
+      const before = asked.length;
+      while (asked.length === before) {
+        clock.advance(25);
+        await settled();
+      }
+      waits.push(clock.monotonicMs() - beganMs);
+    }
+    expect(waits).toEqual([75, 150, 300, 600, 750, 750]);
+    await members.close();
+  });
+
+  it("keep the last list when a message is no list", async () => {
+    const { watch, begun } = setUp();
+    watch.send(membership(["a"]));
+    const members = await begun;
+    watch.send({
+      ...membership(["b"]),
+      hash: "",
+      toMessage: () => ({ members: [], hash: "", blockBytes: 0, name: "" }),
+    } as never);
+    expect(addresses(members)).toEqual(["a:8080", endpoint]);
+    await members.close();
+  });
+
+  it("can't be had when nobody answers at the endpoint", async () => {
+    const { watch, begun, clock, call } = setUp();
+    watch.end(new OutOfReach("no connection"));
+    await expect(begun).rejects.toMatchObject({ code: "UNAVAILABLE" });
+    call.end();
+    expect(clock.pending).toBe(0);
+  });
+
+  it("can't be had when no list comes in time, and the watch ends with that", async () => {
+    const { begun, clock, call } = setUp();
+    await expect(clock.run(begun)).rejects.toMatchObject({ code: "DEADLINE_EXCEEDED" });
+    call.end();
+    expect(clock.pending).toBe(0);
+  });
+
+  it("leave nothing running when closed", async () => {
+    const { watch, begun, clock, call } = setUp();
+    watch.send(membership(["a"]));
+    const members = await begun;
+    watch.end(new CacheError("UNAVAILABLE", "broken"));
+    await settled();
+    await members.close();
+    call.end();
+    expect(clock.pending).toBe(0);
+  });
+});

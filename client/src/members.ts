@@ -1,0 +1,136 @@
+import { CacheError, DEFAULT_GEOMETRY, type Geometry, type MemberInfo, type MemberList, Membership } from "@frontcache/proto";
+import { type Backoff, backoffMs, type Clock, sleep } from "./clock.js";
+import type { Reach } from "./reach.js";
+import type { BlockOwners } from "./read-part.js";
+import { RunningCall } from "./running-call.js";
+import { type MemberAddress, OutOfReach, type Transport } from "./transport.js";
+
+/** Who the members are, and which of them to ask for a block. */
+export interface MemberSource extends BlockOwners {
+  /** The members as last heard, by name; none while nobody has told. */
+  readonly members: readonly MemberInfo[];
+  /** Ends whatever keeps the list up to date. */
+  close(): Promise<void>;
+}
+
+/** What the watch works with. */
+export interface WatchOptions {
+  /** The address that the client was given. */
+  readonly endpoint: string;
+  readonly clock: Clock;
+  readonly transport: Transport;
+  readonly reach: Reach;
+  /** The waits before a broken watch is begun again. */
+  readonly backoff: Backoff;
+}
+
+/** Members of the ring to ask for a block before the endpoint: its owner, and the one that takes over. */
+const OWNERS_TO_ASK = 2;
+
+/**
+ * The ring as members tell it by WatchMembers. A broken watch is begun again, at the endpoint and at members in turn; until
+ * then the last list holds. The endpoint alone is asked when it does not know WatchMembers, or makes its ring in another way
+ * than this client: it forwards.
+ */
+export class WatchedMembers implements MemberSource {
+  readonly #options: WatchOptions;
+  readonly #endpoint: MemberAddress;
+  readonly #watch: RunningCall;
+  #following: Promise<void> = Promise.resolve();
+  #membership: Membership | undefined;
+  #ranksAlike = false;
+
+  private constructor(options: WatchOptions) {
+    this.#options = options;
+    this.#endpoint = { grpcAddress: options.endpoint };
+    this.#watch = new RunningCall({ clock: options.clock, subject: "the member list" });
+  }
+
+  /** Resolves with the first list, or without one when the endpoint has none. Rejects when the endpoint does not answer in time. */
+  static async start(options: WatchOptions, call: RunningCall): Promise<WatchedMembers> {
+    const members = new WatchedMembers(options);
+    try {
+      await new Promise<void>((resolve, reject) => {
+        call.signal.addEventListener("abort", () => reject(call.signal.reason), { once: true });
+        members.#following = members.#follow(resolve, reject);
+      });
+      return members;
+    } catch (error) {
+      await members.close();
+      throw error;
+    }
+  }
+
+  get geometry(): Geometry {
+    const blockBytes = this.#membership?.blockBytes;
+    return blockBytes === undefined ? DEFAULT_GEOMETRY : { ...DEFAULT_GEOMETRY, blockBytes };
+  }
+
+  get members(): readonly MemberInfo[] {
+    return this.#membership?.members ?? [];
+  }
+
+  addressesOf(url: string, blockOffset: number): readonly MemberAddress[] {
+    const addresses: MemberAddress[] = [];
+    for (let rank = 0; this.#ranksAlike && rank < OWNERS_TO_ASK; rank++) {
+      const owner = this.#membership?.owner(url, blockOffset, rank);
+      if (owner !== undefined) addresses.push(owner);
+    }
+    const known = addresses.some(({ grpcAddress }) => grpcAddress === this.#endpoint.grpcAddress);
+    return known ? addresses : [...addresses, this.#endpoint];
+  }
+
+  async close(): Promise<void> {
+    this.#watch.abort(new CacheError("CANCELLED", "the client was closed"));
+    await this.#following;
+  }
+
+  /** Watches for ever. `begun` is called with the first list, or when there is none; `failed` when even the first watch fails. */
+  async #follow(begun: () => void, failed: (error: unknown) => void): Promise<void> {
+    const { clock, transport, reach, backoff } = this.#options;
+    const { signal } = this.#watch;
+    let heard = false;
+    for (let failures = 0; !signal.aborted; ) {
+      const address = this.#whomToAsk(failures);
+      try {
+        const onMembers = (list: MemberList): void => {
+          heard = true;
+          failures = 0;
+          reach.answered(address);
+          this.#apply(list);
+          begun();
+        };
+        const end = await transport.watchMembers(address, onMembers, this.#watch);
+        reach.answered(address);
+        if (end === "unsupported" && !heard) return begun();
+      } catch (error) {
+        if (error instanceof OutOfReach) reach.lost(address);
+        if (!heard) return failed(error);
+      }
+      failures++;
+      await sleep(clock, backoffMs(clock, backoff, failures), signal).catch(() => undefined);
+    }
+  }
+
+  /** The endpoint and members by chance in turn: either the endpoint's member or the Service may be what is gone. */
+  #whomToAsk(failures: number): MemberAddress {
+    const { members } = this;
+    if (failures % 2 === 0 || members.length === 0) return this.#endpoint;
+    return members[Math.floor(this.#options.clock.random() * members.length)]!;
+  }
+
+  #apply(list: MemberList): void {
+    let next: Membership;
+    try {
+      next = Membership.fromMessage(list, this.#membership);
+    } catch {
+      // A list that is none, from a member gone wrong or far ahead: the last one holds.
+      return;
+    }
+    this.#membership = next;
+    this.#ranksAlike = next.hash === list.hash;
+    const addresses = [...next.members, this.#endpoint];
+    this.#options.reach.keepOnly(addresses);
+    this.#options.transport.keepOnly(addresses);
+  }
+}

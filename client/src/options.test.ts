@@ -1,0 +1,33 @@
+import { describe, expect, it } from "vitest";
+import { clientDefaults, completeOptions, deadlineOf } from "./options.js";
+
+describe("a client's options", () => {
+  it("are complete with nothing but an endpoint", () => {
+    expect(completeOptions({ endpoint: "cache:8080" })).toEqual({ ...clientDefaults, endpoint: "cache:8080" });
+    expect(completeOptions({ endpoint: "[::1]:8080", attempts: 2 }).attempts).toBe(2);
+  });
+
+  it.each([
+    { endpoint: "" },
+    { endpoint: "cache" },
+    { endpoint: "http://cache:8080" },
+    { endpoint: "a:1", deadlineMs: 0 },
+    { endpoint: "a:1", deadlineMs: Number.POSITIVE_INFINITY },
+    { endpoint: "a:1", connectTimeoutMs: -1 },
+    { endpoint: "a:1", parallelBlocks: 1.5 },
+    { endpoint: "a:1", streamBlocks: Number.NaN },
+    { endpoint: "a:1", attempts: 0 },
+    { endpoint: "a:1", transport: "pigeon" as "grpc" },
+  ])("refuse %j in one line", (options) => {
+    expect(() => completeOptions(options)).toThrow(
+      expect.objectContaining({ code: "INVALID_ARGUMENT", message: expect.stringMatching(/^[^\n]+$/) }),
+    );
+  });
+
+  it("let a call have its own deadline", () => {
+    const options = completeOptions({ endpoint: "a:1" });
+    expect(deadlineOf({}, options)).toBe(30_000);
+    expect(deadlineOf({ deadlineMs: 5 }, options)).toBe(5);
+    expect(() => deadlineOf({ deadlineMs: -5 }, options)).toThrow("deadlineMs -5 is not a whole number");
+  });
+});

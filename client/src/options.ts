@@ -1,0 +1,74 @@
+import { CacheError } from "@frontcache/proto";
+
+/** How a client is made. Only `endpoint` is needed. */
+export interface ConnectOptions {
+  /** `host:port` of any member's gRPC listener, or of the Service in front of them. */
+  readonly endpoint: string;
+  /** How bytes are read. Default `auto`: the fastest way that the member offers. */
+  readonly transport?: "auto" | "grpc";
+  /** How long a call may take before it fails with DEADLINE_EXCEEDED, milliseconds; for `stream`, each block's read. Default 30,000. */
+  readonly deadlineMs?: number;
+  /** Blocks that one `readRange` reads at a time. Default 8. */
+  readonly parallelBlocks?: number;
+  /** Blocks that one `stream` reads at a time, the one that is handed out included: what it holds in memory. Default 4. */
+  readonly streamBlocks?: number;
+  /** How long a connection may take to stand before the next member is asked, milliseconds. Default 1,000. */
+  readonly connectTimeoutMs?: number;
+  /** Tries of one block in all, over all members. Default 6. */
+  readonly attempts?: number;
+}
+
+/** What ends one call. */
+export interface CallOptions {
+  /** Aborting it ends the call, and all that was started for it, with CANCELLED (DEADLINE_EXCEEDED for a time-out's signal). */
+  readonly signal?: AbortSignal;
+  /** Instead of the client's `deadlineMs`. */
+  readonly deadlineMs?: number;
+}
+
+/** The one place of the client's defaults. */
+export const clientDefaults = {
+  transport: "auto",
+  deadlineMs: 30_000,
+  parallelBlocks: 8,
+  streamBlocks: 4,
+  connectTimeoutMs: 1_000,
+  attempts: 6,
+} as const;
+
+export type ClientOptions = Required<ConnectOptions>;
+
+/** Timers take no more. */
+const LONGEST_MS = 2 ** 31 - 1;
+
+const ENDPOINT = /^(?:\[[0-9A-Fa-f:.%\w]+\]|[^\s:/[\]]+):\d{1,5}$/;
+
+/** The complete options; throws INVALID_ARGUMENT for a value that can't be used. */
+export function completeOptions(given: ConnectOptions): ClientOptions {
+  const defined = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
+  const options: ClientOptions = { ...clientDefaults, ...defined, endpoint: given.endpoint };
+  if (!ENDPOINT.test(options.endpoint)) {
+    throw new CacheError("INVALID_ARGUMENT", `endpoint ${JSON.stringify(options.endpoint)} is not an address: write host:port`);
+  }
+  if (options.transport !== "auto" && options.transport !== "grpc") {
+    throw new CacheError("INVALID_ARGUMENT", `transport ${JSON.stringify(options.transport)} is unknown: use auto or grpc`);
+  }
+  checkWhole("deadlineMs", options.deadlineMs, LONGEST_MS);
+  checkWhole("connectTimeoutMs", options.connectTimeoutMs, LONGEST_MS);
+  checkWhole("parallelBlocks", options.parallelBlocks, 1_024);
+  checkWhole("streamBlocks", options.streamBlocks, 1_024);
+  checkWhole("attempts", options.attempts, 1_000);
+  return options;
+}
+
+/** A call's deadline, the client's unless it has its own; throws INVALID_ARGUMENT for one that is no time. */
+export function deadlineOf(call: CallOptions | undefined, client: ClientOptions): number {
+  const deadlineMs = call?.deadlineMs ?? client.deadlineMs;
+  checkWhole("deadlineMs", deadlineMs, LONGEST_MS);
+  return deadlineMs;
+}
+
+function checkWhole(name: string, value: number, most: number): void {
+  if (Number.isInteger(value) && value >= 1 && value <= most) return;
+  throw new CacheError("INVALID_ARGUMENT", `${name} ${value} is not a whole number from 1 to ${most}`);
+}

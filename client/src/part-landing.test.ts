@@ -1,0 +1,75 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { ramp } from "./fakes/ramp.js";
+import { PartLanding } from "./part-landing.js";
+import { PinnedObject } from "./pinned-object.js";
+
+const url = "s3://bucket/file";
+const head = { version: "v1", objectSize: 100 };
+
+function landingOf(offset: number, length: number): PartLanding {
+  return new PartLanding(
+    { blockOffset: 0, offset, length },
+    { pinned: new PinnedObject(url, ""), place: (bytes) => Buffer.alloc(bytes) },
+  );
+}
+
+/** Answers the landing's next request with `bytes` of what it asks for. */
+function answer(landing: PartLanding, bytes: number): void {
+  const request = landing.nextRequest();
+  const buffer = landing.open(head);
+  const landed = Math.min(bytes, buffer.length);
+  ramp(request.offset, landed).copy(buffer);
+  landing.landed(landed);
+}
+
+describe("a part's landing", () => {
+  it("is complete and right however often answers break off", () => {
+    fc.assert(
+      fc.property(fc.nat(99), fc.integer({ min: 1, max: 120 }), fc.array(fc.nat(30)), (offset, length, breaks) => {
+        const landing = landingOf(offset, length);
+        const expected = ramp(offset, Math.min(length, 100 - offset));
+        for (const bytes of breaks) if (!landing.complete) answer(landing, bytes);
+        if (!landing.complete) answer(landing, Number.POSITIVE_INFINITY);
+        expect(landing.complete).toBe(true);
+        expect(landing.take()?.equals(expected)).toBe(true);
+      }),
+    );
+  });
+
+  it("asks for the rest, of the version that has been seen", () => {
+    const landing = landingOf(10, 20);
+    expect(landing.nextRequest()).toEqual({ url, offset: 10, length: 20, version: "" });
+    answer(landing, 5);
+    expect(landing.nextRequest()).toEqual({ url, offset: 15, length: 15, version: "v1" });
+  });
+
+  it("gives each byte to a waiting reader once", () => {
+    const landing = landingOf(0, 10);
+    expect(landing.take()).toBeUndefined();
+    answer(landing, 4);
+    expect(landing.take()?.equals(ramp(0, 4))).toBe(true);
+    expect(landing.take()).toBeUndefined();
+    answer(landing, 6);
+    expect(landing.take()?.equals(ramp(4, 6))).toBe(true);
+  });
+
+  it("forgets the bytes of a wrong answer and keeps those of the one before", () => {
+    const landing = landingOf(0, 10);
+    answer(landing, 4);
+    answer(landing, 3);
+    expect(landing.takeBack()).toBe(true);
+    expect(landing.landedBytes).toBe(4);
+    landing.nextRequest();
+    expect(() => landing.open({ ...head, version: "v2" })).toThrow();
+    expect(landing.takeBack()).toBe(true);
+    expect(landing.landedBytes).toBe(4);
+  });
+
+  it("says so when a wrong answer's bytes are out already", () => {
+    const landing = landingOf(0, 10);
+    answer(landing, 4);
+    landing.take();
+    expect(landing.takeBack()).toBe(false);
+  });
+});

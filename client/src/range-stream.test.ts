@@ -1,0 +1,117 @@
+import { once } from "node:events";
+import { CacheError } from "@frontcache/proto";
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { ramp } from "./fakes/ramp.js";
+import { ReadSetting } from "./fakes/read-setting.js";
+import { RangeStream, type StreamedRange } from "./range-stream.js";
+
+function setUp(size: number, range: Partial<StreamedRange> = {}) {
+  const setting = new ReadSetting({ version: "v1", size });
+  const whole = { url: setting.url, offset: 0, length: undefined, version: "" };
+  const stream = new RangeStream({ ...whole, ...range }, { ...setting.with, streamBlocks: 3, deadlineMs: 1_000 }, setting.call);
+  const collect = async (): Promise<Buffer> => Buffer.concat(await stream.toArray());
+  return { ...setting, stream, bytes: () => setting.clock.run(collect()) };
+}
+
+describe("a stream of a range", () => {
+  it("yields exactly the object's bytes in order, for any range, through answers that break off", async () => {
+    const range = {
+      offset: fc.nat(60),
+      length: fc.option(fc.integer({ min: 1, max: 80 }), { nil: undefined }),
+      version: fc.constantFrom("", "v1"),
+    };
+    const breaks = fc.array(fc.option(fc.nat(8)), { maxLength: 4 });
+    await fc.assert(
+      fc.asyncProperty(fc.record(range), fc.integer({ min: 61, max: 90 }), breaks, async (wanted, size, breaksAt) => {
+        const { bytes, transport, clock } = setUp(size, wanted);
+        transport.onRead = (_, count) => {
+          const afterBytes = breaksAt[count - 1];
+          const error = new CacheError("UNAVAILABLE", "the origin is down");
+          return afterBytes === undefined || afterBytes === null ? undefined : { afterBytes, error };
+        };
+        const expected = ramp(wanted.offset, Math.min(wanted.length ?? size, size - wanted.offset));
+        expect((await bytes()).equals(expected)).toBe(true);
+        expect(transport.running).toBe(0);
+        expect(clock.pending).toBe(0);
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  it("yields nothing, and no error, of the whole of an empty object", async () => {
+    expect((await setUp(0).bytes()).length).toBe(0);
+    await expect(setUp(0, { length: 1 }).bytes()).rejects.toMatchObject({ code: "OUT_OF_RANGE" });
+    await expect(setUp(8, { offset: 8 }).bytes()).rejects.toMatchObject({ code: "OUT_OF_RANGE" });
+  });
+
+  it("asks for nothing before it is read, and for a bounded number of blocks ahead", async () => {
+    const { stream, transport, clock } = setUp(800);
+    expect(transport.reads.length).toBe(0);
+    await clock.run(once(stream, "readable"));
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(stream.readableLength).toBe(4);
+    expect(transport.reads.map(({ offset }) => offset)).toEqual([0, 8, 16]);
+    stream.destroy();
+    await once(stream, "close");
+  });
+
+  it("stops the reads when its reader leaves the loop", async () => {
+    const { stream, transport, call, clock } = setUp(80);
+    transport.onRead = ({ offset }) => (offset === 0 ? undefined : { gate: new Promise(() => undefined) });
+    for await (const piece of stream) {
+      expect(piece).toEqual(ramp(0, 4));
+      break;
+    }
+    if (!stream.closed) await once(stream, "close");
+    expect(transport.running).toBe(0);
+    expect(call.signal.aborted).toBe(true);
+    expect(clock.pending).toBe(0);
+  });
+
+  it("stops the reads when it is destroyed while it waits, and closes only then", async () => {
+    const { stream, transport } = setUp(80);
+    transport.onRead = () => ({ gate: new Promise(() => undefined) });
+    stream.resume();
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(transport.running).toBe(1);
+    stream.destroy();
+    await once(stream, "close");
+    expect(transport.running).toBe(0);
+  });
+
+  it("fails with CANCELLED when its call is aborted, begun or not", async () => {
+    const { stream, call } = setUp(80);
+    const failed = once(stream, "error");
+    call.abort(new CacheError("CANCELLED", "enough"));
+    expect(await failed).toMatchObject([{ code: "CANCELLED", message: "enough" }]);
+  });
+
+  it("fails with a later block's error only behind the bytes before it", async () => {
+    const { stream, transport, clock } = setUp(80);
+    transport.onRead = ({ offset }) =>
+      offset === 16 ? { error: new CacheError("FAILED_PRECONDITION", "overwritten") } : undefined;
+    const pieces: Buffer[] = [];
+    const reading = (async () => {
+      for await (const piece of stream) pieces.push(piece);
+    })();
+    await expect(clock.run(reading)).rejects.toMatchObject({ code: "FAILED_PRECONDITION" });
+    expect(Buffer.concat(pieces).equals(ramp(0, 16))).toBe(true);
+    expect(transport.running).toBe(0);
+  });
+
+  it("fails, and does not read on, when an answer turns out wrong after some of its bytes are out", async () => {
+    const { bytes, transport } = setUp(8);
+    transport.onRead = () => ({ afterBytes: 6 });
+    await expect(bytes()).rejects.toMatchObject({ code: "INTERNAL" });
+    expect(transport.reads.length).toBe(1);
+  });
+
+  it("gives each block its own deadline", async () => {
+    const { bytes, transport, clock } = setUp(24);
+    transport.onRead = ({ offset }) => (offset === 16 ? { gate: new Promise(() => undefined) } : undefined);
+    await expect(bytes()).rejects.toMatchObject({ code: "DEADLINE_EXCEEDED" });
+    expect(clock.monotonicMs()).toBe(1_000);
+    expect(transport.running).toBe(0);
+  });
+});

@@ -1,0 +1,136 @@
+import { Readable } from "node:stream";
+import { abortError, CacheError } from "@frontcache/proto";
+import { PartLanding } from "./part-landing.js";
+import { PinnedObject } from "./pinned-object.js";
+import { type Part, planParts } from "./plan.js";
+import { type ReadWith, readPart } from "./read-part.js";
+import type { RunningCall } from "./running-call.js";
+
+/** A range to stream. */
+export interface StreamedRange {
+  readonly url: string;
+  readonly offset: number;
+  /** Bytes, at least 1; undefined: to the object's end. */
+  readonly length: number | undefined;
+  /** Empty: the current version. */
+  readonly version: string;
+}
+
+/** How a range is streamed. */
+export interface StreamWith extends ReadWith {
+  /** Blocks at a time, the one that is handed out included. */
+  readonly streamBlocks: number;
+  /** Of each block's read, milliseconds. */
+  readonly deadlineMs: number;
+}
+
+/**
+ * A range's bytes in order, of one version, with the next blocks on their way while one is handed out. Destroying it, or
+ * leaving a `for await` over it, stops the reads.
+ */
+export class RangeStream extends Readable {
+  readonly #pieces: AsyncGenerator<Buffer, void>;
+  readonly #call: RunningCall;
+  #pulled: Promise<void> = Promise.resolve();
+
+  /** `call` becomes the stream's own: it ends with it. */
+  constructor(range: StreamedRange, using: StreamWith, call: RunningCall) {
+    // What is read ahead waits in its blocks' buffers, not in the stream's.
+    super({ highWaterMark: 1 });
+    this.#call = call;
+    this.#pieces = pieces(range, using, call);
+    const onAbort = (): void => void this.destroy(abortError(call.signal));
+    call.signal.addEventListener("abort", onAbort, { once: true });
+    if (call.signal.aborted) onAbort();
+  }
+
+  override _read(): void {
+    this.#pulled = this.#pieces.next().then(
+      ({ done, value }) => void (this.destroyed || this.push(done ? null : value)),
+      (error: unknown) => void this.destroy(CacheError.from(error)),
+    );
+  }
+
+  override _destroy(error: Error | null, callback: (error: Error | null) => void): void {
+    this.#call.abort(new CacheError("CANCELLED", "the stream was closed"));
+    void this.#pulled
+      .then(() => this.#pieces.return())
+      .catch(() => undefined)
+      .then(() => callback(error));
+  }
+}
+
+async function* pieces(range: StreamedRange, using: StreamWith, call: RunningCall): AsyncGenerator<Buffer, void> {
+  const { url, offset, version } = range;
+  const pinned = new PinnedObject(url, version);
+  const parts = planParts(offset, range.length ?? Math.max(1, Number.MAX_SAFE_INTEGER - offset), using.owners.geometry);
+  const running = call.child();
+  const reading: StreamedPart[] = [];
+  const readOn = (): void => {
+    // Until the first answer, neither the object's end nor, maybe, its version is known.
+    while (reading.length < (pinned.objectSize === undefined ? 1 : using.streamBlocks)) {
+      const next = parts.next();
+      if (next.done || next.value.offset >= (pinned.objectSize ?? Number.POSITIVE_INFINITY)) return;
+      reading.push(new StreamedPart(next.value, pinned, using, running));
+    }
+  };
+  try {
+    for (readOn(); reading.length > 0; readOn()) {
+      for await (const piece of reading[0]!.pieces()) {
+        readOn();
+        yield piece;
+      }
+      reading.shift();
+    }
+  } catch (error) {
+    if (!isWholeOfEmptyObject(range, error)) throw error;
+  } finally {
+    running.abort(new CacheError("CANCELLED", `${url}: the stream was closed`));
+    await Promise.all(reading.map((part) => part.finished));
+  }
+}
+
+function isWholeOfEmptyObject({ offset, length }: StreamedRange, error: unknown): boolean {
+  return offset === 0 && length === undefined && error instanceof CacheError && error.code === "OUT_OF_RANGE";
+}
+
+/** One block's part of a stream: read at once into a buffer of its own, handed out in pieces as they land. */
+class StreamedPart {
+  /** Resolves when the read is over, well or not. */
+  readonly finished: Promise<void>;
+  readonly #landing: PartLanding;
+  #outcome: { readonly error?: unknown } | undefined;
+  #wake: () => void = () => undefined;
+
+  constructor(part: Part, pinned: PinnedObject, using: StreamWith, call: RunningCall) {
+    this.#landing = new PartLanding(part, { pinned, place: (bytes) => Buffer.allocUnsafe(bytes), onLanded: () => this.#wake() });
+    const own = call.child(using.deadlineMs);
+    this.finished = readPart(this.#landing, using, own).then(
+      () => this.#finish(own, {}),
+      (error: unknown) => this.#finish(own, { error }),
+    );
+  }
+
+  /** Ends with the part, or throws what its read failed with, behind the bytes that arrived before. */
+  async *pieces(): AsyncGenerator<Buffer, void> {
+    for (;;) {
+      const piece = this.#landing.take();
+      if (piece !== undefined) {
+        yield piece;
+      } else if (this.#outcome === undefined) {
+        await new Promise<void>((resolve) => {
+          this.#wake = resolve;
+        });
+      } else {
+        if ("error" in this.#outcome) throw this.#outcome.error;
+        return;
+      }
+    }
+  }
+
+  #finish(own: RunningCall, outcome: { readonly error?: unknown }): void {
+    own.end();
+    this.#outcome = outcome;
+    this.#wake();
+  }
+}

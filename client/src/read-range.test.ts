@@ -1,0 +1,171 @@
+import { CacheError } from "@frontcache/proto";
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { ramp } from "./fakes/ramp.js";
+import { ReadSetting } from "./fakes/read-setting.js";
+import { readRange, type WantedRange } from "./read-range.js";
+
+const passing = new CacheError("UNAVAILABLE", "the origin is down");
+const wrong = new CacheError("INTERNAL", "wrong");
+
+function setUp(size: number) {
+  const setting = new ReadSetting({ version: "v1", size });
+  const read = (range: Partial<WantedRange>, parallelBlocks = 3) =>
+    setting.clock.run(
+      readRange(
+        { url: setting.url, offset: 0, length: size, version: "", ...range },
+        { ...setting.with, parallelBlocks },
+        setting.call,
+      ),
+    );
+  return { ...setting, setting, read };
+}
+
+describe("reading a range", () => {
+  it("returns exactly the object's bytes, for any range, with or without a version, through answers that break off", async () => {
+    const range = { offset: fc.nat(60), length: fc.integer({ min: 1, max: 80 }), version: fc.constantFrom("", "v1") };
+    const breaks = fc.array(fc.option(fc.nat(8)), { maxLength: 4 });
+    await fc.assert(
+      fc.asyncProperty(fc.record(range), fc.integer({ min: 61, max: 90 }), breaks, async (wanted, size, breaksAt) => {
+        const { read, transport, call, clock } = setUp(size);
+        transport.onRead = (_, count) => {
+          const afterBytes = breaksAt[count - 1];
+          return afterBytes === undefined || afterBytes === null ? undefined : { afterBytes, error: passing };
+        };
+        const bytes = await read(wanted);
+        expect(bytes.equals(ramp(wanted.offset, Math.min(wanted.length, size - wanted.offset)))).toBe(true);
+        expect(transport.running).toBe(0);
+        call.end();
+        expect(clock.pending).toBe(0);
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  it("asks for all blocks of a version at once, but no more at a time than it may", async () => {
+    const { read, transport } = setUp(80);
+    await read({ version: "v1" }, 4);
+    expect(transport.reads.length).toBe(10);
+    expect(transport.mostRunning).toBe(4);
+  });
+
+  it("waits for the first block to settle the version, and asks for the others by it", async () => {
+    const { read, transport } = setUp(80);
+    await read({});
+    expect(transport.reads.map(({ version }) => version)).toEqual(["", ...Array<string>(9).fill("v1")]);
+  });
+
+  it("asks for nothing behind the object's end once it is known, however long the range", async () => {
+    const { read, transport } = setUp(20);
+    const length = Number.MAX_SAFE_INTEGER - 4;
+    expect((await read({ offset: 4, length, version: "v1" })).equals(ramp(4, 16))).toBe(true);
+    expect(transport.reads.map(({ offset }) => offset)).toEqual([4, 8, 16]);
+  });
+
+  it("is shorter where the object ends, though blocks behind the end were asked for", async () => {
+    const { read } = setUp(20);
+    expect((await read({ length: 60, version: "v1" }, 8)).equals(ramp(0, 20))).toBe(true);
+  });
+
+  it.each(["", "v1"])("says OUT_OF_RANGE when the object ends before the range (version %j)", async (version) => {
+    for (const offset of [20, 21, 32]) {
+      await expect(setUp(20).read({ offset, version })).rejects.toMatchObject({ code: "OUT_OF_RANGE" });
+    }
+    await expect(setUp(0).read({ length: 5, version })).rejects.toMatchObject({ code: "OUT_OF_RANGE" });
+  });
+
+  it("starts again, once, when the object is overwritten meanwhile", async () => {
+    const { read, transport } = setUp(40);
+    transport.onRead = (_, count) => {
+      if (count === 3) transport.object = { version: "v2", size: 32 };
+      return undefined;
+    };
+    expect((await read({})).equals(ramp(0, 32))).toBe(true);
+  });
+
+  it("gives up when the object is overwritten again", async () => {
+    const { read, transport } = setUp(40);
+    let overwritten = 1;
+    transport.onRead = ({ version }) => {
+      if (version !== "") transport.object = { version: `v${++overwritten}`, size: 40 };
+      return undefined;
+    };
+    await expect(read({})).rejects.toMatchObject({ code: "FAILED_PRECONDITION" });
+    expect(transport.reads.filter(({ version }) => version === "").length).toBe(2);
+  });
+
+  it("does not start again when the caller named the version", async () => {
+    const { read, transport } = setUp(40);
+    await expect(read({ version: "v0" })).rejects.toMatchObject({ code: "FAILED_PRECONDITION" });
+    expect(transport.reads.filter(({ offset }) => offset === 0).length).toBe(1);
+  });
+
+  it("refuses an answer of another version, asks once more elsewhere, and returns no byte of it", async () => {
+    const { read, transport } = setUp(8);
+    transport.onRead = (_, count) => (count === 1 ? { version: "v9" } : undefined);
+    expect((await read({ version: "v1" })).equals(ramp(0, 8))).toBe(true);
+    expect(transport.reads.map(({ address }) => address)).toEqual(["a:1", "b:1"]);
+
+    const stubborn = setUp(8);
+    stubborn.transport.onRead = () => ({ version: "v9" });
+    await expect(stubborn.read({ version: "v1" })).rejects.toMatchObject({ code: "INTERNAL" });
+    expect(stubborn.transport.reads.length).toBe(2);
+  });
+
+  it("reads a short answer's part anew", async () => {
+    const { read, transport } = setUp(8);
+    transport.onRead = (_, count) => (count === 1 ? { afterBytes: 5 } : undefined);
+    expect((await read({})).equals(ramp(0, 8))).toBe(true);
+    expect(transport.reads.map(({ offset, version }) => [offset, version])).toEqual([
+      [0, ""],
+      [0, "v1"],
+    ]);
+  });
+
+  it("resumes behind the last byte when an answer breaks off", async () => {
+    const { read, transport } = setUp(8);
+    transport.onRead = (_, count) => (count === 1 ? { afterBytes: 5, error: passing } : undefined);
+    expect((await read({})).equals(ramp(0, 8))).toBe(true);
+    expect(transport.reads.map(({ offset, length, version }) => [offset, length, version])).toEqual([
+      [0, 8, ""],
+      [5, 3, "v1"],
+    ]);
+  });
+
+  it("takes an answer that failed behind its last byte", async () => {
+    const { read, transport } = setUp(8);
+    transport.onRead = () => ({ afterBytes: 8, error: passing });
+    expect((await read({})).equals(ramp(0, 8))).toBe(true);
+    expect(transport.reads.length).toBe(1);
+  });
+
+  it("stops the other blocks when one fails, before it rejects", async () => {
+    const { read, transport } = setUp(80);
+    const never = new Promise<void>(() => undefined);
+    transport.onRead = ({ offset }) => (offset === 16 ? { error: new CacheError("NOT_FOUND", "gone") } : { gate: never });
+    await expect(read({ version: "v1" })).rejects.toMatchObject({ code: "NOT_FOUND" });
+    expect(transport.running).toBe(0);
+    expect(transport.reads.length).toBe(3);
+  });
+
+  it("ends with the deadline when no answer comes", async () => {
+    const { read, transport } = setUp(80);
+    transport.onRead = () => ({ gate: new Promise(() => undefined) });
+    await expect(read({})).rejects.toMatchObject({ code: "DEADLINE_EXCEEDED" });
+    expect(transport.running).toBe(0);
+  });
+
+  it("says what to do when the bytes fit into no Buffer", async () => {
+    const { read } = setUp(2 ** 50);
+    await expect(read({ length: 2 ** 50 })).rejects.toMatchObject({
+      code: "INVALID_ARGUMENT",
+      message: expect.stringContaining("read them by stream"),
+    });
+  });
+
+  it("fails with the wrong answer's error when it comes twice", async () => {
+    const { read, transport } = setUp(8);
+    transport.onRead = () => ({ error: wrong });
+    await expect(read({})).rejects.toBe(wrong);
+  });
+});

@@ -1,0 +1,131 @@
+import { CacheError } from "@frontcache/proto";
+import { PartLanding } from "./part-landing.js";
+import { PinnedObject } from "./pinned-object.js";
+import { type Part, planParts } from "./plan.js";
+import { type ReadWith, readPart } from "./read-part.js";
+import type { RunningCall } from "./running-call.js";
+
+/** A range to read into one buffer. */
+export interface WantedRange {
+  readonly url: string;
+  readonly offset: number;
+  /** Bytes, at least 1. */
+  readonly length: number;
+  /** Empty: the current version. */
+  readonly version: string;
+}
+
+/** How a range is read. */
+export interface RangeWith extends ReadWith {
+  /** Blocks at a time. */
+  readonly parallelBlocks: number;
+}
+
+/**
+ * Ranges up to this many bytes of a known version are asked for all at once. Of a longer one, the first block's answer comes
+ * first and tells where the object ends: nothing is asked for behind that.
+ */
+const ALL_AT_ONCE_BYTES = 64 << 20;
+
+/**
+ * The range's bytes, of one version: exactly `length` of them, or less where the object ends. Without a version, the first
+ * block's answer settles it. When the object is overwritten meanwhile, the whole read starts again, once.
+ */
+export async function readRange(range: WantedRange, using: RangeWith, call: RunningCall): Promise<Buffer> {
+  try {
+    return await readOnce(range, using, call);
+  } catch (error) {
+    const overwritten = range.version === "" && error instanceof CacheError && error.code === "FAILED_PRECONDITION";
+    if (!overwritten || call.signal.aborted) throw error;
+    return await readOnce(range, using, call);
+  }
+}
+
+async function readOnce(range: WantedRange, using: RangeWith, call: RunningCall): Promise<Buffer> {
+  const parts = planParts(range.offset, range.length, using.owners.geometry);
+  const landing = new RangeLanding(range);
+  const running = call.child();
+  const read = async (): Promise<void> => {
+    for (const part of parts) {
+      if (landing.endsBefore(part)) return;
+      await landing.read(part, using, running);
+    }
+  };
+  const readers = [read()];
+  try {
+    const first = readers[0]!;
+    if (range.version === "" || range.length > ALL_AT_ONCE_BYTES) await Promise.race([landing.begun, first]);
+    while (readers.length < using.parallelBlocks) readers.push(read());
+    await Promise.all(readers);
+    return landing.bytes();
+  } catch (error) {
+    running.abort(CacheError.from(error));
+    // The others still write into a buffer that nobody will see: they are waited for, so that nothing outlives the call.
+    await Promise.allSettled(readers);
+    throw error;
+  } finally {
+    running.end();
+  }
+}
+
+/** Where a range's parts land: side by side in one buffer, made as soon as the first answer tells the object's size. */
+class RangeLanding {
+  /** Resolves with the first answer's head. */
+  readonly begun: Promise<void>;
+  readonly #range: WantedRange;
+  readonly #pinned: PinnedObject;
+  #begin!: () => void;
+  #whole: Buffer | undefined;
+  #landedBytes = 0;
+
+  constructor(range: WantedRange) {
+    this.#range = range;
+    this.#pinned = new PinnedObject(range.url, range.version);
+    this.begun = new Promise((resolve) => {
+      this.#begin = resolve;
+    });
+  }
+
+  /** Whether the object is known to end before a part. */
+  endsBefore({ offset }: Part): boolean {
+    return this.#pinned.objectSize !== undefined && offset >= this.#pinned.objectSize;
+  }
+
+  async read(part: Part, using: ReadWith, call: RunningCall): Promise<void> {
+    const landing = new PartLanding(part, { pinned: this.#pinned, place: (bytes) => this.#place(part, bytes) });
+    try {
+      await readPart(landing, using, call);
+    } catch (error) {
+      // Asked before the object's end was known. The bytes that there should be are counted below.
+      const behindEnd = error instanceof CacheError && error.code === "OUT_OF_RANGE" && part.offset > this.#range.offset;
+      if (!behindEnd) throw error;
+    }
+    this.#landedBytes += landing.landedBytes;
+  }
+
+  /** The whole, once every part has been read. */
+  bytes(): Buffer {
+    const { url, offset } = this.#range;
+    if (this.#whole === undefined || this.#landedBytes !== this.#whole.length) {
+      const wanted = this.#whole?.length ?? this.#range.length;
+      throw new CacheError("INTERNAL", `${url} at offset ${offset}: ${this.#landedBytes} bytes arrived instead of ${wanted}`);
+    }
+    return this.#whole;
+  }
+
+  #place(part: Part, bytes: number): Buffer {
+    this.#whole ??= allocate(this.#range, this.#pinned.objectSize!);
+    this.#begin();
+    const start = part.offset - this.#range.offset;
+    return this.#whole.subarray(start, start + bytes);
+  }
+}
+
+function allocate({ url, offset, length }: WantedRange, objectSize: number): Buffer {
+  const bytes = Math.min(length, objectSize - offset);
+  try {
+    return Buffer.allocUnsafe(bytes);
+  } catch (cause) {
+    throw new CacheError("INVALID_ARGUMENT", `${url}: ${bytes} bytes do not fit into one Buffer: read them by stream`, { cause });
+  }
+}

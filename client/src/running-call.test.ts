@@ -1,0 +1,55 @@
+import { getEventListeners } from "node:events";
+import { CacheError } from "@frontcache/proto";
+import { describe, expect, it } from "vitest";
+import { ManualClock } from "./fakes/manual-clock.js";
+import { RunningCall } from "./running-call.js";
+
+const subject = "s3://bucket/file";
+
+describe("a running call", () => {
+  it("ends with its deadline", () => {
+    const clock = new ManualClock();
+    const call = new RunningCall({ clock, subject, deadlineMs: 100 });
+    clock.advance(60);
+    expect(call.remainingMs()).toBe(40);
+    clock.advance(40);
+    expect(call.signal.reason).toMatchObject({ code: "DEADLINE_EXCEEDED", message: `${subject}: not done within 100 ms` });
+    expect(call.remainingMs()).toBe(0);
+  });
+
+  it("ends as CANCELLED with whatever reason the caller's signal has, and as DEADLINE_EXCEEDED with a time-out", () => {
+    const clock = new ManualClock();
+    for (const reason of [undefined, new Error("own"), "text"]) {
+      const caller = new AbortController();
+      const call = new RunningCall({ clock, subject, signal: caller.signal });
+      caller.abort(reason);
+      expect(call.signal.reason).toMatchObject({ code: "CANCELLED" });
+    }
+    const timedOut = AbortSignal.abort(new DOMException("late", "TimeoutError"));
+    expect(new RunningCall({ clock, subject, signal: timedOut }).signal.reason).toMatchObject({ code: "DEADLINE_EXCEEDED" });
+  });
+
+  it("leaves no timer and no listener behind, however it ends", () => {
+    const clock = new ManualClock();
+    const caller = new AbortController();
+    const done = new RunningCall({ clock, subject, deadlineMs: 100, signal: caller.signal });
+    done.end();
+    const aborted = new RunningCall({ clock, subject, deadlineMs: 100, signal: caller.signal });
+    aborted.abort(new CacheError("CANCELLED", "enough"));
+    expect(clock.pending).toBe(0);
+    expect(getEventListeners(caller.signal, "abort")).toEqual([]);
+  });
+
+  it("ends its children, which never outlast its deadline", () => {
+    const clock = new ManualClock();
+    const call = new RunningCall({ clock, subject, deadlineMs: 100 });
+    const [plain, shorter, longer] = [call.child(), call.child(40), call.child(400)];
+    expect([plain, shorter, longer].map((child) => child.remainingMs())).toEqual([100, 40, 100]);
+    clock.advance(40);
+    expect(shorter.signal.aborted).toBe(true);
+    expect(call.signal.aborted).toBe(false);
+    clock.advance(60);
+    expect(plain.signal.reason).toBe(call.signal.reason);
+    expect(longer.signal.aborted).toBe(true);
+  });
+});

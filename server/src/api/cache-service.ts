@@ -1,0 +1,85 @@
+import {
+  CacheError,
+  cacheService,
+  checkRange,
+  type EvictRequest,
+  type EvictResponse,
+  type LookupOwnerRequest,
+  type LookupOwnerResponse,
+  parseObjectUrl,
+  type ReadRangeRequest,
+  type ReadRangeResponse,
+  type StatRequest,
+  type StatResponse,
+} from "@frontcache/proto";
+import type { ServerWritableStream } from "@grpc/grpc-js";
+import type { Clock } from "../runtime/clock.js";
+import type { Log } from "../runtime/log.js";
+import { ReadRangeCall } from "./read-range-call.js";
+import { serializeInPlace } from "./read-range-message.js";
+import type { Reader } from "./reader.js";
+import type { RunningCalls } from "./running-calls.js";
+import { unaryCall } from "./unary-call.js";
+
+/** The methods that a member serves; grpc-js answers UNIMPLEMENTED for the others. */
+export const servedMethods = {
+  lookupOwner: cacheService.lookupOwner,
+  readRange: { ...cacheService.readRange, responseSerialize: serializeInPlace },
+  stat: cacheService.stat,
+  evict: cacheService.evict,
+};
+
+export interface CacheServiceOptions {
+  /** Throws UNAVAILABLE while the member starts. */
+  readonly reader: () => Reader;
+  readonly calls: RunningCalls;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/** The handlers of `servedMethods`. */
+export function cacheServiceHandlers(options: CacheServiceOptions) {
+  const { reader } = options;
+  return {
+    lookupOwner: unaryCall<LookupOwnerRequest, LookupOwnerResponse>(
+      "LookupOwner",
+      ({ key, offset }) => {
+        const ref = parseObjectUrl(key);
+        checkRange(key, offset, 0);
+        return { addr: reader().ownerOf(ref, offset) };
+      },
+      options,
+    ),
+    readRange: (call: ServerWritableStream<ReadRangeRequest, ReadRangeResponse>): void => {
+      call.once("cancelled", options.calls.begin());
+      new ReadRangeCall(call, options).run();
+    },
+    stat: unaryCall<StatRequest, StatResponse>(
+      "Stat",
+      async ({ key, version }, signal) => {
+        const { info, heldBytes } = await reader().stat(parseObjectUrl(key), version === "" ? undefined : version, signal);
+        const { objectSize, contentType = "", lastModifiedMs = 0 } = info;
+        return { version: info.version, objectSize, contentType, lastModifiedMs, heldBytes };
+      },
+      options,
+    ),
+    evict: unaryCall<EvictRequest, EvictResponse>(
+      "Evict",
+      (request, signal) => reader().evict(selectorOf(request), signal),
+      options,
+    ),
+  };
+}
+
+/** A prefix names at least its scheme, so that a forgotten key never empties the cache. */
+function selectorOf({ key, version, prefix, forwarded }: EvictRequest): Parameters<Reader["evict"]>[0] {
+  const of = version === "" ? {} : { version };
+  if (!prefix) return { url: parseObjectUrl(key).url, ...of, forwarded };
+  if (!/^(s3|gs):\/\//.test(key)) {
+    throw new CacheError(
+      "INVALID_ARGUMENT",
+      `${JSON.stringify(key.slice(0, 200))} is no prefix of URLs: begin it with s3:// or gs://`,
+    );
+  }
+  return { prefix: key, ...of, forwarded };
+}

@@ -1,0 +1,120 @@
+import { once } from "node:events";
+import { type AddressInfo, createServer, type Socket } from "node:net";
+import { CacheError, listenerOptions, protoPath } from "@frontcache/proto";
+import { Server, ServerCredentials } from "@grpc/grpc-js";
+import { loadSync } from "@grpc/proto-loader";
+import { ReflectionService } from "@grpc/reflection";
+import { HealthImplementation, protoPath as healthProtoPath, type ServingStatus } from "grpc-health-check";
+import type { HostPort } from "../config/addresses.js";
+import type { Clock } from "../runtime/clock.js";
+import type { Log } from "../runtime/log.js";
+import { cacheServiceHandlers, servedMethods } from "./cache-service.js";
+import type { Reader } from "./reader.js";
+import { RunningCalls } from "./running-calls.js";
+
+/** The names that health is asked by: the process as a whole, and its one service. */
+const HEALTH_NAMES = ["", "cache.CacheService"];
+
+/** After the last call ended, its trailers still have to leave; what is open after that are watches of health. */
+const FLUSH_MS = 100;
+
+export interface GrpcListenerOptions {
+  readonly listen: HostPort;
+  /** The time that running calls get to finish when the listener is closed, milliseconds. */
+  readonly drainMs: number;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/**
+ * A member's gRPC port. It is taken first, before anything is touched that another process with the same settings may be
+ * using, and answers UNAVAILABLE until it is given a reader.
+ *
+ * The sockets are accepted here and handed to grpc-js: its own way of cutting connections off after a graceful shutdown
+ * does nothing where channelz is off, and a reader that hangs would hold the process.
+ */
+export class GrpcListener {
+  readonly #grpc = new Server(listenerOptions);
+  readonly #connections = this.#grpc.createConnectionInjector(ServerCredentials.createInsecure());
+  readonly #health = new HealthImplementation();
+  readonly #calls = new RunningCalls();
+  readonly #sockets = new Set<Socket>();
+  readonly #acceptor = createServer({ noDelay: true }, (socket) => this.#accept(socket));
+  #reader: Reader | undefined;
+  #address: HostPort;
+  #closed: Promise<void> | undefined;
+
+  private constructor(private readonly options: GrpcListenerOptions) {
+    this.#address = options.listen;
+    this.#setHealth("NOT_SERVING");
+    const service = { reader: () => this.#servingReader(), calls: this.#calls, clock: options.clock, log: options.log };
+    this.#grpc.addService(servedMethods, cacheServiceHandlers(service));
+    this.#health.addToServer(this.#grpc);
+    new ReflectionService(loadSync([protoPath, healthProtoPath])).addToServer(this.#grpc);
+  }
+
+  /** Rejects with the system's error where the address can't be listened on. */
+  static async open(options: GrpcListenerOptions): Promise<GrpcListener> {
+    const listener = new GrpcListener(options);
+    const { host } = options.listen;
+    await once(listener.#acceptor.listen(options.listen), "listening");
+    listener.#address = { host, port: (listener.#acceptor.address() as AddressInfo).port };
+    return listener;
+  }
+
+  /** What it listens on, with the port that was picked where 0 was asked for. */
+  get address(): HostPort {
+    return this.#address;
+  }
+
+  /** Calls that run. */
+  get runningCalls(): number {
+    return this.#calls.count;
+  }
+
+  /** Answers calls from now on, and says so to health checks. */
+  serve(reader: Reader): void {
+    this.#reader = reader;
+    this.#setHealth("SERVING");
+  }
+
+  /**
+   * Not serving for health checks, no new connections or calls; running calls get `drainMs`, what is left then is cut off.
+   * Resolves when no connection is left. Harmless when repeated.
+   */
+  close(): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  async #close(): Promise<void> {
+    this.#setHealth("NOT_SERVING");
+    const closed = new Promise<void>((resolve) => this.#acceptor.close(() => resolve()));
+    // Despite its name this is the graceful way: GOAWAY to every client, and each connection ends with its last call.
+    this.#connections.destroy();
+    const { clock, drainMs } = this.options;
+    const cancels = [clock.after(drainMs, () => this.#cutOff())];
+    void this.#calls.idle().then(() => cancels.push(clock.after(FLUSH_MS, () => this.#cutOff())));
+    await closed;
+    for (const cancel of cancels) cancel();
+  }
+
+  #accept(socket: Socket): void {
+    this.#sockets.add(socket);
+    socket.once("close", () => this.#sockets.delete(socket));
+    this.#connections.injectConnection(socket);
+  }
+
+  #cutOff(): void {
+    for (const socket of this.#sockets) socket.destroy();
+  }
+
+  #servingReader(): Reader {
+    if (this.#reader === undefined) throw new CacheError("UNAVAILABLE", "this member is starting: ask another one, or try again");
+    return this.#reader;
+  }
+
+  #setHealth(status: ServingStatus): void {
+    for (const name of HEALTH_NAMES) this.#health.setStatus(name, status);
+  }
+}

@@ -1,0 +1,99 @@
+import { CacheError, type ObjectRef, outOfRange } from "@frontcache/proto";
+import type { ObjectRead } from "../cache/object-read.js";
+import type { ReadRequest } from "../routing/router.js";
+import type { Slice } from "../runtime/slice.js";
+import type { EvictReport } from "../storage/storage-report.js";
+import type { Reader } from "./reader.js";
+
+/**
+ * The one fake of Reader: objects in memory. It counts what is borrowed from it, and spoils every slice's bytes at its
+ * release, as reused memory would.
+ */
+export class MemoryReader implements Reader {
+  readonly objects = new Map<string, Buffer>();
+  /** Bytes of a slice. */
+  sliceBytes = 1 << 20;
+  /** What `next` does before it answers with the slice at this offset, if anything. */
+  beforeSlice: ((offset: number, signal: AbortSignal) => Promise<void> | void) | undefined;
+  /** What every method does first, if anything. */
+  beforeAnswer: ((signal: AbortSignal | undefined) => Promise<void> | void) | undefined;
+  readonly requests: ReadRequest[] = [];
+  readonly evictions: Parameters<Reader["evict"]>[0][] = [];
+  openReads = 0;
+  openSlices = 0;
+  slicesGiven = 0;
+
+  read(request: ReadRequest): ObjectRead | Promise<ObjectRead> {
+    this.requests.push(request);
+    const first = this.beforeAnswer?.(request.signal);
+    return first === undefined ? this.#open(request) : first.then(() => this.#open(request));
+  }
+
+  async stat(ref: ObjectRef, version: string | undefined, signal: AbortSignal) {
+    await this.beforeAnswer?.(signal);
+    const { length } = this.#find(ref);
+    return { info: { version: version ?? "v1", objectSize: length, contentType: "text/plain" }, heldBytes: length };
+  }
+
+  async evict(selector: Parameters<Reader["evict"]>[0], signal: AbortSignal): Promise<EvictReport> {
+    await this.beforeAnswer?.(signal);
+    this.evictions.push(selector);
+    return { blocks: 2, bytes: 3 };
+  }
+
+  ownerOf(ref: ObjectRef): string {
+    void this.beforeAnswer?.(undefined);
+    return `${ref.bucket}:8080`;
+  }
+
+  #find(ref: ObjectRef): Buffer {
+    const bytes = this.objects.get(ref.url);
+    if (bytes === undefined) throw new CacheError("NOT_FOUND", `${ref.url}: no such object`);
+    return bytes;
+  }
+
+  #open({ ref, offset, length, version, signal }: ReadRequest): ObjectRead {
+    const bytes = this.#find(ref);
+    if (offset >= bytes.length && offset + length > 0) throw outOfRange(ref.url, offset, bytes.length);
+    const end = length === 0 ? bytes.length : Math.min(bytes.length, offset + length);
+    let at = offset;
+    let open = true;
+    this.openReads++;
+    const take = (): Slice | undefined => {
+      if (at === end) return undefined;
+      const slice = this.#lend(bytes.subarray(at, Math.min(end, at + this.sliceBytes)));
+      at += slice.bytes.length;
+      return slice;
+    };
+    return {
+      info: { version: version ?? "v1", objectSize: bytes.length },
+      offset,
+      length: end - offset,
+      result: "hit",
+      next: () => {
+        const before = at === end ? undefined : this.beforeSlice?.(at, signal);
+        return before === undefined ? take() : before.then(take);
+      },
+      close: () => {
+        if (open) this.openReads--;
+        open = false;
+      },
+    };
+  }
+
+  #lend(source: Buffer): Slice {
+    const bytes = Buffer.from(source);
+    let lent = true;
+    this.openSlices++;
+    this.slicesGiven++;
+    return {
+      bytes,
+      release: () => {
+        if (!lent) throw new Error("a slice was released twice");
+        lent = false;
+        this.openSlices--;
+        bytes.fill(0xee);
+      },
+    };
+  }
+}

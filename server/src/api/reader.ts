@@ -1,0 +1,19 @@
+import type { ObjectInfo, ObjectRef } from "@frontcache/proto";
+import type { ObjectRead } from "../cache/object-read.js";
+import type { ReadRequest } from "../routing/router.js";
+import type { EvictReport, EvictSelector } from "../storage/storage-report.js";
+
+/**
+ * What a listener asks of the cache behind it. Every method throws or rejects with a CacheError. An aborted signal ends what
+ * waits, a running `next` of the read included.
+ */
+export interface Reader {
+  /** Opens a read of any range whose form is right. */
+  read(request: ReadRequest): ObjectRead | Promise<ObjectRead>;
+  /** `heldBytes`: bytes of that version on this member's volumes. */
+  stat(ref: ObjectRef, version: string | undefined, signal: AbortSignal): Promise<{ info: ObjectInfo; heldBytes: number }>;
+  /** `forwarded`: a member sent it, evict here only. */
+  evict(selector: EvictSelector & { readonly forwarded: boolean }, signal: AbortSignal): Promise<EvictReport>;
+  /** `host:port` of the gRPC listener of the member that owns the block at `offset`. */
+  ownerOf(ref: ObjectRef, offset: number): string;
+}

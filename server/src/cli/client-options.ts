@@ -1,0 +1,76 @@
+import { CacheClient } from "@frontcache/client";
+import { CacheError, parseObjectUrl } from "@frontcache/proto";
+import type { Command } from "commander";
+import { remoteAddress } from "../config/addresses.js";
+import { UsageError } from "./exit-code.js";
+
+const DEFAULT_ENDPOINT = "localhost:8080";
+
+/** The options of every command that asks a member. */
+export interface ClientFlags {
+  readonly endpoint?: string;
+}
+
+/** Adds the options of `ClientFlags`. */
+export function addClientOptions(command: Command): Command {
+  return command.option(
+    "--endpoint <host:port>",
+    `any member, or the Service in front of them (environment FRONTCACHE_ENDPOINT; default ${DEFAULT_ENDPOINT})`,
+  );
+}
+
+/**
+ * Connects, works, and closes, whatever comes. An interrupt ends the work through the signal that it is given. Throws a
+ * UsageError for an endpoint that is no address.
+ */
+export async function withClient(
+  flags: ClientFlags,
+  work: (client: CacheClient, signal: AbortSignal) => Promise<void>,
+): Promise<void> {
+  const [from, endpoint] = endpointOf(flags);
+  asUsage(from, () => remoteAddress.parse(endpoint));
+  const interrupted = new AbortController();
+  const interrupt = (): void => interrupted.abort(new CacheError("CANCELLED", "interrupted"));
+  process.once("SIGINT", interrupt).once("SIGTERM", interrupt);
+  try {
+    const client = await connect(endpoint);
+    try {
+      await work(client, interrupted.signal);
+    } finally {
+      await client.close();
+    }
+  } finally {
+    process.off("SIGINT", interrupt).off("SIGTERM", interrupt);
+  }
+}
+
+async function connect(endpoint: string): Promise<CacheClient> {
+  try {
+    return await CacheClient.connect({ endpoint });
+  } catch (error) {
+    const { code } = CacheError.from(error);
+    if (code !== "UNAVAILABLE" && code !== "DEADLINE_EXCEEDED") throw error;
+    const line = `no member answers at ${endpoint}: start one by frontcache serve, or name another by --endpoint`;
+    throw new CacheError(code, line, { cause: error });
+  }
+}
+
+function endpointOf({ endpoint }: ClientFlags): [from: string, endpoint: string] {
+  if (endpoint !== undefined) return ["--endpoint", endpoint];
+  return ["FRONTCACHE_ENDPOINT", process.env.FRONTCACHE_ENDPOINT || DEFAULT_ENDPOINT];
+}
+
+/** An object's URL that is checked before anybody is asked. Throws a UsageError. */
+export function checkUrl(url: string): string {
+  return asUsage(undefined, () => parseObjectUrl(url).url);
+}
+
+/** What a parser refuses is the user's mistake. */
+export function asUsage<T>(from: string | undefined, parse: () => T): T {
+  try {
+    return parse();
+  } catch (error) {
+    const { message } = error as Error;
+    throw new UsageError(from === undefined ? message : `${from}: ${message}`);
+  }
+}

@@ -1,0 +1,21 @@
+import type { Command } from "commander";
+
+/** The option of every command whose output is data. */
+export interface JsonFlags {
+  readonly json?: boolean;
+}
+
+/** Adds the option of `JsonFlags`. */
+export function addJsonOption(command: Command): Command {
+  return command.option("--json", "print one JSON object instead of lines");
+}
+
+/** Prints what is known as `name: value` lines, or as one line of JSON. Undefined fields are left out. */
+export function printFields(fields: Readonly<Record<string, string | number | undefined>>, { json }: JsonFlags): void {
+  const known = Object.entries(fields).filter(([, value]) => value !== undefined);
+  const width = Math.max(...known.map(([name]) => name.length));
+  const text = json
+    ? JSON.stringify(Object.fromEntries(known))
+    : known.map(([name, value]) => `${`${name}:`.padEnd(width + 1)} ${value}`).join("\n");
+  process.stdout.write(`${text}\n`);
+}

@@ -1,0 +1,29 @@
+import type { Command } from "commander";
+import { addClientOptions, type ClientFlags, checkUrl, withClient } from "./client-options.js";
+import { addJsonOption, type JsonFlags, printFields } from "./print.js";
+
+interface StatFlags extends ClientFlags, JsonFlags {
+  readonly objectVersion?: string;
+}
+
+/** `frontcache stat`: what is known of an object. */
+export function addStat(program: Command): void {
+  const command = program
+    .command("stat")
+    .summary("show what is known of an object")
+    .description("Shows an object's version, size and type, and how much of it the answering member holds.")
+    .argument("<url>", "s3://bucket/key or gs://bucket/key")
+    .option("--object-version <version>", "only this version (S3: the ETag; GCS: the generation)");
+  addJsonOption(addClientOptions(command)).action(stat);
+}
+
+async function stat(url: string, flags: StatFlags): Promise<void> {
+  checkUrl(url);
+  await withClient(flags, async (client, signal) => {
+    const { version, objectSize, contentType, lastModifiedMs, heldBytes } = await client.stat(url, flags.objectVersion, {
+      signal,
+    });
+    const lastModified = lastModifiedMs === undefined ? undefined : new Date(lastModifiedMs).toISOString();
+    printFields({ url, version, objectSize, contentType, lastModified, heldBytes }, flags);
+  });
+}

@@ -1,0 +1,63 @@
+import type { MemberInfo } from "@frontcache/proto";
+import { type Parser, wrong } from "./parser.js";
+
+/** A network address; `host` is without the brackets of IPv6. */
+export interface HostPort {
+  readonly host: string;
+  readonly port: number;
+}
+
+function parseHostPort(text: string, minPort: number): HostPort {
+  const [, bracketed, plain, digits] = /^(?:\[([0-9a-fA-F:.]+(?:%[\w.-]+)?)\]|([^\s:/[\]]+)):(\d{1,5})$/.exec(text) ?? [];
+  const host = bracketed ?? plain;
+  const port = Number(digits);
+  if (host === undefined || !(port >= minPort && port <= 65_535)) {
+    throw wrong(text, "an address", `host:port with a port from ${minPort} to 65535, IPv6 as [::1]:8080`);
+  }
+  return { host, port };
+}
+
+/** An address to listen on; port 0 picks a free one. */
+export const listenAddress: Parser<HostPort> = { unit: "host:port", parse: (text) => parseHostPort(text, 0) };
+
+/** An address to connect to. */
+export const remoteAddress: Parser<HostPort> = { unit: "host:port", parse: (text) => parseHostPort(text, 1) };
+
+/** The text of an address, IPv6 in brackets. */
+export function formatHostPort({ host, port }: HostPort): string {
+  return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
+}
+
+/** A host without a port; IPv6 with or without brackets. */
+export const hostName: Parser<string> = {
+  unit: "host",
+  parse(text) {
+    const [, bracketed, plain] = /^(?:\[([0-9a-fA-F:.]+(?:%[\w.-]+)?)\]|([^\s/[\],]+))$/.exec(text) ?? [];
+    const host = bracketed ?? plain;
+    const isPort = host !== undefined && /^[^:]*:\d+$/.test(host);
+    if (host === undefined || isPort) throw wrong(text, "a host", "a name or an address, without a port");
+    return host;
+  },
+};
+
+/** A static member list by commas, each `name=host:grpcPort` or `name=host:grpcPort/httpPort`; empty text: no members. */
+export const members: Parser<readonly MemberInfo[]> = {
+  unit: "name=host:port[/port],...",
+  parse(text) {
+    const list = text === "" ? [] : text.split(",").map((part) => parseMember(part.trim()));
+    const twice = list.find((each, at) => list.findIndex((other) => other.name === each.name) !== at);
+    if (twice !== undefined) throw new Error(`the member ${twice.name} is named twice: write each name once`);
+    return list;
+  },
+};
+
+function parseMember(text: string): MemberInfo {
+  const [, name, grpc, http] = /^([^\s=]+)=([^\s=]+?:\d+)(?:\/(\d+))?$/.exec(text) ?? [];
+  if (name === undefined || grpc === undefined) throw wrong(text, "a member", "name=host:grpcPort/httpPort");
+  const { host, port } = remoteAddress.parse(grpc);
+  const grpcAddress = formatHostPort({ host, port });
+  if (http === undefined) return { name, grpcAddress };
+  const httpAddress = formatHostPort({ host, port: Number(http) });
+  remoteAddress.parse(httpAddress);
+  return { name, grpcAddress, httpAddress };
+}

@@ -1,0 +1,99 @@
+import { hostname } from "node:os";
+import { hostName, listenAddress, members } from "./addresses.js";
+import { cacheDirs } from "./cache-dirs.js";
+import { bool, choice, line, type Parser } from "./parser.js";
+import { duration, percent, size, whole } from "./quantities.js";
+
+const MiB = 1 << 20;
+
+/** What the process was started with. */
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+/** One setting: everything that is known of it stands here and nowhere else. */
+export interface Declaration<T> {
+  /** The flag without its dashes. The environment variable is made from it. */
+  readonly flag: string;
+  readonly parser: Parser<T>;
+  /** The text that holds where neither flag nor environment give one; undefined: the setting has no value then. */
+  readonly fallback: (environment: Environment) => string | undefined;
+  /** The default as the documentation says it. */
+  readonly defaultText: string;
+  /** What it does, as one clause without a full stop. */
+  readonly text: string;
+}
+
+function setting<T>(flag: string, parser: Parser<T>, value: string, text: string): Declaration<T> {
+  return { flag, parser, fallback: () => value, defaultText: value, text };
+}
+
+function optional<T>(flag: string, parser: Parser<T>, defaultText: string, text: string): Declaration<T | undefined> {
+  return { flag, parser, fallback: () => undefined, defaultText, text };
+}
+
+/** Every setting of `serve`, by its name in the Settings object. */
+export const declarations = {
+  listen: setting("listen", listenAddress, "0.0.0.0:8080", "address of the gRPC listener; port 0 picks a free one"),
+  cacheDirs: setting("cache-dirs", cacheDirs, "/tmp/frontcache", "cache directories, each with an optional budget of bytes"),
+  name: {
+    flag: "name",
+    parser: line("name"),
+    fallback: (environment) => environment.POD_NAME || hostname(),
+    defaultText: "$POD_NAME, else the host's name",
+    text: "this member's name on the ring",
+  } satisfies Declaration<string>,
+  advertise: {
+    flag: "advertise",
+    parser: hostName,
+    fallback: (environment) => environment.POD_IP || undefined,
+    defaultText: "$POD_IP, else the listen host",
+    text: "the host that others reach this member by",
+  } as Declaration<string | undefined>,
+  discovery: setting(
+    "discovery",
+    choice("auto", "kubernetes", "static", "none"),
+    "auto",
+    "how members find each other; auto: static with --members, kubernetes inside a pod or with --kubeconfig, else none",
+  ),
+  members: setting("members", members, "", "the static member list"),
+  label: setting("label", line("label selector"), "app=frontcache", "label selector of the pods that are members"),
+  namespace: optional("namespace", line("namespace"), "the pod's own", "Kubernetes namespace of the members"),
+  kubeconfig: optional("kubeconfig", line("path"), "in-cluster", "kubeconfig file to reach the Kubernetes API by"),
+  identity: setting("identity", choice("pod", "node"), "pod", "what a member is named by on the ring; node is for DaemonSets"),
+  unreadyGraceMs: setting("unready-grace", duration(0), "10s", "how long a pod that turned not ready stays a member"),
+  blockBytes: setting("block-size", size(MiB), "16MiB", "unit of ownership and of block files; the same for all members"),
+  fill: setting(
+    "fill",
+    choice("auto", "whole", "wanted"),
+    "auto",
+    "which segments a miss fetches: the wanted ones, and the rest of the block when it proves worth it, always or never",
+  ),
+  partBytes: setting("part-size", size(MiB), "4MiB", "bytes that one origin request fetches at most"),
+  fillMemoryBytes: setting("fill-memory", size(2 * MiB), "256MiB", "memory of all running fills together"),
+  fillParallelism: setting("fill-parallelism", whole(1, 64), "4", "origin requests of one fill at a time"),
+  purgeIntervalMs: setting("purge-interval", duration(100), "10s", "how often the purger looks at the volumes"),
+  highWatermark: setting("high-watermark", percent, "95", "used share of a volume over which the purger evicts"),
+  lowWatermark: setting("low-watermark", percent, "90", "used share of a volume down to which the purger evicts"),
+  revalidateAfterMs: setting(
+    "revalidate-after",
+    duration(0, { never: true }),
+    "60s",
+    "how long an object's current version is trusted; 0 always asks the origin, never trusts the first answer",
+  ),
+  negativeTtlMs: setting("negative-ttl", duration(0), "1s", "how long a missing object is remembered; 0 forgets at once"),
+  staleIfError: setting("stale-if-error", bool, "true", "serve what is held when the origin can't be asked for the version"),
+  s3ForcePathStyle: setting(
+    "s3-force-path-style",
+    bool,
+    "false",
+    "put the bucket into the path of S3 requests, not into the host",
+  ),
+  logLevel: setting("log-level", choice("debug", "info", "warn", "error", "silent"), "info", "least level of log lines"),
+} as const;
+
+/** The names of the settings, in the order of their declaration. */
+export const settingNames = Object.keys(declarations) as (keyof typeof declarations)[];
+
+/** A declaration's environment variable: `FRONTCACHE_` and the flag in capitals with `_`. */
+export function variableOf(declaration: { readonly flag: string }): string {
+  return `FRONTCACHE_${declaration.flag.toUpperCase().replaceAll("-", "_")}`;
+}

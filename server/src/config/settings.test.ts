@@ -1,0 +1,166 @@
+import { hostname } from "node:os";
+import { describe, expect, it } from "vitest";
+import { declarations, settingNames, variableOf } from "./declarations.js";
+import { type GivenFlags, readSettings, SettingsError, unknownVariables } from "./settings.js";
+import { settingsTable } from "./settings-table.js";
+
+const MiB = 1 << 20;
+
+function problemsOf(flags: GivenFlags, environment: Record<string, string> = {}): readonly string[] {
+  try {
+    readSettings(flags, environment);
+  } catch (error) {
+    if (error instanceof SettingsError) return error.problems;
+    throw error;
+  }
+  return [];
+}
+
+describe("settings", () => {
+  it("have the documented defaults", () => {
+    expect(readSettings({}, {})).toEqual({
+      listen: { host: "0.0.0.0", port: 8080 },
+      cacheDirs: [{ path: "/tmp/frontcache" }],
+      name: hostname(),
+      advertise: undefined,
+      discovery: "auto",
+      members: [],
+      label: "app=frontcache",
+      namespace: undefined,
+      kubeconfig: undefined,
+      identity: "pod",
+      unreadyGraceMs: 10_000,
+      blockBytes: 16 * MiB,
+      fill: "auto",
+      partBytes: 4 * MiB,
+      fillMemoryBytes: 256 * MiB,
+      fillParallelism: 4,
+      purgeIntervalMs: 10_000,
+      highWatermark: 0.95,
+      lowWatermark: 0.9,
+      revalidateAfterMs: 60_000,
+      negativeTtlMs: 1_000,
+      staleIfError: true,
+      s3ForcePathStyle: false,
+      logLevel: "info",
+    });
+  });
+
+  it("are frozen", () => {
+    expect(Object.isFrozen(readSettings({}, {}))).toBe(true);
+  });
+
+  it("come from a flag before the environment, and from the environment before the default", () => {
+    const environment = { FRONTCACHE_FILL: "whole", FRONTCACHE_NEGATIVE_TTL: "5s" };
+    const settings = readSettings({ fill: "wanted" }, environment);
+    expect([settings.fill, settings.negativeTtlMs, settings.revalidateAfterMs]).toEqual(["wanted", 5_000, 60_000]);
+  });
+
+  it("take an empty variable for one that is not set, and an empty flag for what it is", () => {
+    expect(readSettings({}, { FRONTCACHE_FILL: "", FRONTCACHE_MEMBERS: "", POD_NAME: "", POD_IP: "" }).fill).toBe("auto");
+    expect(problemsOf({ fill: "" })).toEqual(['--fill: "" is not known here: write auto, whole, wanted']);
+    expect(readSettings({ members: "" }, { FRONTCACHE_MEMBERS: "a=h:1" }).members).toEqual([]);
+  });
+
+  it("accept 0 where it has a meaning", () => {
+    const flags = { negativeTtlMs: "0", revalidateAfterMs: "0", unreadyGraceMs: "0", lowWatermark: "0" };
+    expect(readSettings(flags, {})).toMatchObject({ negativeTtlMs: 0, revalidateAfterMs: 0, unreadyGraceMs: 0, lowWatermark: 0 });
+  });
+
+  it.each(["blockBytes", "partBytes", "fillMemoryBytes", "fillParallelism", "purgeIntervalMs"] as const)(
+    "refuse 0 for %s",
+    (name) => {
+      expect(problemsOf({ [name]: "0" })).toHaveLength(1);
+    },
+  );
+
+  it("take a pod's name and address from its environment", () => {
+    expect(readSettings({}, { POD_NAME: "cache-0", POD_IP: "10.0.0.7" })).toMatchObject({
+      name: "cache-0",
+      advertise: "10.0.0.7",
+    });
+    expect(readSettings({ name: "a", advertise: "b" }, { POD_NAME: "cache-0", POD_IP: "10.0.0.7" })).toMatchObject({
+      name: "a",
+      advertise: "b",
+    });
+  });
+
+  it("report all wrong ones at once, each with where it was set, on one line", () => {
+    const problems = problemsOf({ listen: "8080", fill: "some" }, { FRONTCACHE_PURGE_INTERVAL: "ten" });
+    expect(problems.map((problem) => problem.split(":")[0])).toEqual(["--listen", "--fill", "FRONTCACHE_PURGE_INTERVAL"]);
+    expect(new SettingsError(problems).message).not.toContain("\n");
+  });
+
+  it.each<[string, GivenFlags, string]>([
+    [
+      "low watermark not below high",
+      { lowWatermark: "95" },
+      "--low-watermark 95 is not below --high-watermark 95: write a smaller one",
+    ],
+    ["block size of a fraction", { blockBytes: "17.5MiB" }, "--block-size 17920KiB: write a multiple of 1MiB up to 1GiB"],
+    ["block size beyond 1 GiB", { blockBytes: "2GiB" }, "--block-size 2GiB: write a multiple of 1MiB up to 1GiB"],
+    [
+      "part size of a fraction",
+      { partBytes: "1.5MiB" },
+      "--part-size 1536KiB: write a multiple of 1MiB up to --block-size 16MiB",
+    ],
+    ["part larger than a block", { blockBytes: "2MiB" }, "--part-size 4MiB: write a multiple of 1MiB up to --block-size 2MiB"],
+    ["memory for one part", { fillMemoryBytes: "7MiB" }, "--fill-memory 7MiB holds less than two parts: write at least 8MiB"],
+    ["a volume for no block", { cacheDirs: "/a:15MiB" }, "--cache-dirs /a:15MiB holds no block of 16MiB: give it more"],
+    ["static without members", { discovery: "static" }, "--discovery static needs --members: name them, or write none"],
+    [
+      "members with none",
+      { discovery: "none", members: "a=h:1" },
+      "--members is not used by --discovery none: leave one of them out",
+    ],
+    ["members without me", { members: "a=h:1", name: "b" }, "--members does not name this member, b: add it, or set --name"],
+  ])("are checked together: %s", (_, flags, problem) => {
+    expect(problemsOf(flags)).toEqual([problem]);
+  });
+});
+
+describe("cache directories", () => {
+  const read = (cacheDirs: string) => readSettings({ cacheDirs }, {}).cacheDirs;
+
+  it("have a budget or their file system's", () => {
+    expect(read("/a,/b:200GiB")).toEqual([{ path: "/a" }, { path: "/b", limitBytes: 200 * 2 ** 30 }]);
+    expect(read("cache")[0]!.path).toMatch(/^\/.*\/cache$/);
+  });
+
+  it.each(["", "/a,", ":1GiB", "/a:", "/a:0", "/a:many", "/a:b:1GiB", "/a,/a/"])("refuse %j", (cacheDirs) => {
+    expect(problemsOf({ cacheDirs })).toHaveLength(1);
+  });
+});
+
+describe("the environment", () => {
+  it("warns of names that look like settings and are none", () => {
+    const environment = {
+      FRONTCACHE_FILL: "auto",
+      FRONTCACHE_FIL: "auto",
+      FRONTCACHE_ENDPOINT: "localhost:8080",
+      PATH: "/bin",
+      FRONTCACHE_SERVICE_HOST: "10.0.0.1",
+      FRONTCACHE_SERVICE_PORT_GRPC: "8080",
+      FRONTCACHE_PORT: "tcp://10.0.0.1:8080",
+      FRONTCACHE_PORT_8080_TCP_ADDR: "10.0.0.1",
+      FRONTCACHE_HEADLESS_SERVICE_HOST: "10.0.0.2",
+    };
+    expect(unknownVariables(environment)).toEqual(["FRONTCACHE_FIL"]);
+  });
+});
+
+describe("the declarations", () => {
+  it("have each flag and variable once, and a default that parses", () => {
+    expect(new Set(settingNames.map((name) => variableOf(declarations[name]))).size).toBe(settingNames.length);
+    expect(variableOf(declarations.s3ForcePathStyle)).toBe("FRONTCACHE_S3_FORCE_PATH_STYLE");
+  });
+
+  it("make one table row each", () => {
+    const rows = settingsTable().trimEnd().split("\n");
+    expect(rows).toHaveLength(settingNames.length + 2);
+    expect(rows).toContain(
+      "| `--fill-parallelism` | `FRONTCACHE_FILL_PARALLELISM` | number | 4 | origin requests of one fill at a time |",
+    );
+    for (const line of rows) expect(line.replaceAll("\\|", "").split("|")).toHaveLength(7);
+  });
+});
