@@ -1,0 +1,252 @@
+import type { MemberInfo } from "@frontcache/proto";
+import { beforeEach, describe, expect, it } from "vitest";
+import { ManualClock } from "../runtime/manual-clock.js";
+import type { Pod } from "./pod.js";
+import { PodMembers } from "./pod-members.js";
+
+const CREATED = Date.UTC(2024, 4, 1);
+const GRACE_MS = 10_000;
+const GATHER_MS = 100;
+
+let clock: ManualClock;
+let lists: (readonly MemberInfo[])[];
+
+beforeEach(() => {
+  clock = new ManualClock(CREATED + 3_600_000);
+  lists = [];
+});
+
+function podMembers(identity: "pod" | "node" = "pod"): PodMembers {
+  return new PodMembers({
+    identity,
+    grpcPort: 8080,
+    httpPort: 8081,
+    unreadyGraceMs: GRACE_MS,
+    gatherMs: GATHER_MS,
+    clock,
+    onMembers: (members) => lists.push(members),
+  });
+}
+
+/** A pod that is a member, of node `node-<ordinal>`, unless told otherwise. */
+function pod(ordinal: number, changes: Partial<Pod> = {}): Pod {
+  const ready = changes.ready ?? true;
+  return {
+    name: `frontcache-${ordinal}`,
+    uid: `uid-${ordinal}`,
+    createdMs: CREATED,
+    nodeName: `node-${ordinal}`,
+    address: `10.0.0.${ordinal}`,
+    leaving: false,
+    ...changes,
+    ready,
+  };
+}
+
+function without(of: Pod, name: "address" | "nodeName"): Pod {
+  const { [name]: _, ...rest } = of;
+  return rest;
+}
+
+const names = (): string[] => (lists.at(-1) ?? []).map((member) => member.name).toSorted();
+
+/** Lets gathered changes become a list, and names who is on it. */
+function settled(): string[] {
+  clock.advance(GATHER_MS);
+  return names();
+}
+
+describe("pods as members", () => {
+  it("gives the first list at once, even an empty one", () => {
+    podMembers().replace([]);
+    expect(lists).toEqual([[]]);
+  });
+
+  it("names a member by its pod and reaches it by the pod's address and the own ports", () => {
+    const members = podMembers();
+    members.replace([pod(1), pod(2, { address: "fd00::2" })]);
+    expect(lists).toEqual([
+      [
+        { name: "frontcache-1", grpcAddress: "10.0.0.1:8080", httpAddress: "10.0.0.1:8081" },
+        { name: "frontcache-2", grpcAddress: "[fd00::2]:8080", httpAddress: "[fd00::2]:8081" },
+      ],
+    ]);
+  });
+
+  it("never counts a pod that is not ready, has no address or is leaving", () => {
+    podMembers().replace([pod(0), pod(1, { ready: false }), without(pod(2), "address"), pod(3, { leaving: true })]);
+    expect(names()).toEqual(["frontcache-0"]);
+  });
+
+  it("gathers what changes within 100 ms into one list", () => {
+    const members = podMembers();
+    members.replace([pod(0)]);
+    members.set(pod(1));
+    clock.advance(GATHER_MS / 2);
+    members.set(pod(2));
+    members.remove(pod(0));
+    expect(lists.length).toBe(1);
+    clock.advance(GATHER_MS / 2);
+    expect(lists.length).toBe(2);
+    expect(names()).toEqual(["frontcache-1", "frontcache-2"]);
+  });
+
+  it("takes a leaving pod off the list at once, long before it is gone", () => {
+    const members = podMembers();
+    members.replace([pod(0), pod(1)]);
+    members.set(pod(1, { leaving: true }));
+    expect(settled()).toEqual(["frontcache-0"]);
+  });
+
+  it("takes a pod that lost its address off the list at once", () => {
+    const members = podMembers();
+    members.replace([pod(0), pod(1)]);
+    members.set(without(pod(1, { ready: false }), "address"));
+    expect(settled()).toEqual(["frontcache-0"]);
+  });
+
+  it("follows a whole list: who is not on it has left", () => {
+    const members = podMembers();
+    members.replace([pod(0), pod(1)]);
+    members.replace([pod(1), pod(2)]);
+    expect(settled()).toEqual(["frontcache-1", "frontcache-2"]);
+  });
+});
+
+describe("a member that turns not ready", () => {
+  it("stays for the grace and then leaves", () => {
+    const members = podMembers();
+    members.replace([pod(0), pod(1)]);
+    members.set(pod(1, { ready: false }));
+    clock.advance(GRACE_MS - 1);
+    expect(names()).toEqual(["frontcache-0", "frontcache-1"]);
+    clock.advance(1 + GATHER_MS);
+    expect(names()).toEqual(["frontcache-0"]);
+  });
+
+  it("stays for good when it is ready again within the grace", () => {
+    const members = podMembers();
+    members.replace([pod(0), pod(1)]);
+    members.set(pod(1, { ready: false }));
+    clock.advance(GRACE_MS - 1);
+    members.set(pod(1));
+    clock.advance(10 * GRACE_MS);
+    expect(names()).toEqual(["frontcache-0", "frontcache-1"]);
+    expect(clock.waits).toBe(0);
+  });
+
+  it("gets no second grace by being told of twice, by an event or by a list", () => {
+    const members = podMembers();
+    members.replace([pod(0), pod(1)]);
+    members.set(pod(1, { ready: false }));
+    clock.advance(GRACE_MS - 1);
+    members.set(pod(1, { ready: false }));
+    members.replace([pod(0), pod(1, { ready: false, readyTurnedMs: clock.nowMs() })]);
+    clock.advance(1 + GATHER_MS);
+    expect(names()).toEqual(["frontcache-0"]);
+  });
+
+  it("has only the rest of its grace when a list tells of it late, and the whole one when the clocks disagree", () => {
+    const members = podMembers();
+    members.replace([pod(0), pod(1), pod(2), pod(3)]);
+    members.replace([
+      pod(0),
+      pod(1, { ready: false, readyTurnedMs: clock.nowMs() - 60_000 }),
+      pod(2, { ready: false, readyTurnedMs: clock.nowMs() - GRACE_MS + 1000 }),
+      pod(3, { ready: false, readyTurnedMs: clock.nowMs() + 60_000 }),
+    ]);
+    expect(settled()).toEqual(["frontcache-0", "frontcache-2", "frontcache-3"]);
+    clock.advance(1000);
+    expect(names()).toEqual(["frontcache-0", "frontcache-3"]);
+    clock.advance(GRACE_MS);
+    expect(names()).toEqual(["frontcache-0"]);
+  });
+
+  it("leaves at once when it leaves during the grace", () => {
+    const members = podMembers();
+    members.replace([pod(0), pod(1)]);
+    members.set(pod(1, { ready: false }));
+    members.set(pod(1, { ready: false, leaving: true }));
+    expect(settled()).toEqual(["frontcache-0"]);
+  });
+
+  it("does not come back by an event that says it is still not ready", () => {
+    const members = podMembers();
+    members.replace([pod(0), pod(1)]);
+    members.set(pod(1, { ready: false }));
+    clock.advance(GRACE_MS + GATHER_MS);
+    members.set(pod(1, { ready: false }));
+    expect(settled()).toEqual(["frontcache-0"]);
+  });
+});
+
+describe("a pod that comes back under its name", () => {
+  const successor = (changes: Partial<Pod> = {}): Pod => pod(1, { uid: "uid-1b", createdMs: CREATED + 5000, ...changes });
+
+  it("is a member when it is ready, by its new address", () => {
+    const members = podMembers();
+    members.replace([pod(0), pod(1)]);
+    members.set(pod(1, { leaving: true }));
+    members.remove(pod(1));
+    members.set(without(successor({ ready: false }), "address"));
+    expect(settled()).toEqual(["frontcache-0"]);
+    members.set(successor({ address: "10.0.9.9" }));
+    expect(settled()).toEqual(["frontcache-0", "frontcache-1"]);
+    expect(lists.at(-1)?.find((member) => member.name === "frontcache-1")?.grpcAddress).toBe("10.0.9.9:8080");
+  });
+
+  it("gets no grace for the readiness of the pod before it", () => {
+    const members = podMembers();
+    members.replace([pod(0), pod(1)]);
+    members.set(successor({ ready: false }));
+    expect(settled()).toEqual(["frontcache-0"]);
+  });
+
+  it.each([
+    ["a change", (members: PodMembers) => members.set(pod(1, { address: "10.0.0.99" }))],
+    ["a deletion's beginning", (members: PodMembers) => members.set(pod(1, { leaving: true }))],
+    ["an end", (members: PodMembers) => members.remove(pod(1))],
+  ])("does not mind %s of the older pod that is told of late", (_what, tell) => {
+    for (const createdMs of [CREATED, CREATED + 5000]) {
+      const members = podMembers();
+      members.replace([pod(0), pod(1)]);
+      members.set(successor({ address: "10.0.9.9", createdMs }));
+      tell(members);
+      expect(settled()).toEqual(["frontcache-0", "frontcache-1"]);
+      expect(lists.at(-1)?.find((member) => member.name === "frontcache-1")?.grpcAddress).toBe("10.0.9.9:8080");
+    }
+  });
+});
+
+describe("members named by their node", () => {
+  it("are as many as nodes, and keep their name when their pod is another", () => {
+    const members = podMembers("node");
+    members.replace([pod(0), without(pod(1), "nodeName")]);
+    expect(names()).toEqual(["node-0"]);
+    members.set(pod(7, { nodeName: "node-0", createdMs: CREATED + 1000 }));
+    members.remove(pod(0));
+    expect(settled()).toEqual(["node-0"]);
+    expect(lists.at(-1)?.[0]?.grpcAddress).toBe("10.0.0.7:8080");
+  });
+
+  it("are the ready pod, then the newer one, when two run on a node for a moment", () => {
+    const members = podMembers("node");
+    members.replace([pod(0), pod(7, { nodeName: "node-0", createdMs: CREATED + 1000 })]);
+    expect(lists.at(-1)).toEqual([{ name: "node-0", grpcAddress: "10.0.0.7:8080", httpAddress: "10.0.0.7:8081" }]);
+    members.set(pod(7, { nodeName: "node-0", createdMs: CREATED + 1000, ready: false }));
+    clock.advance(GATHER_MS);
+    expect(lists.at(-1)?.[0]?.grpcAddress).toBe("10.0.0.0:8080");
+  });
+});
+
+describe("closing", () => {
+  it("leaves no wait behind and tells nothing more", () => {
+    const members = podMembers();
+    members.replace([pod(0), pod(1)]);
+    members.set(pod(1, { ready: false }));
+    members.close();
+    expect(clock.waits).toBe(0);
+    clock.advance(10 * GRACE_MS);
+    expect(lists.length).toBe(1);
+  });
+});

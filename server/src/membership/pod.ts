@@ -1,0 +1,48 @@
+/** What membership knows of a pod. */
+export interface Pod {
+  readonly name: string;
+  /** Another one means another pod, whatever its name. */
+  readonly uid: string;
+  /** When it was created, milliseconds since 1970, whole seconds; 0 when unknown. */
+  readonly createdMs: number;
+  /** The node that it runs on; absent until it is scheduled. */
+  readonly nodeName?: string;
+  /** Its IP, IPv6 without brackets; absent until it has one. */
+  readonly address?: string;
+  readonly ready: boolean;
+  /** When `ready` last turned, by the cluster's clocks; absent: unknown. */
+  readonly readyTurnedMs?: number;
+  /** Being deleted, or ended (phase Succeeded or Failed): it will not come back under this UID. */
+  readonly leaving: boolean;
+}
+
+/** The parts of the API's pod object that are read. It comes over a wire, so that any of them may be missing. */
+interface PodObject {
+  readonly metadata?: { name?: string; uid?: string; creationTimestamp?: string; deletionTimestamp?: string };
+  readonly spec?: { nodeName?: string };
+  readonly status?: { phase?: string; podIP?: string; conditions?: PodCondition[] };
+}
+
+interface PodCondition {
+  readonly type?: string;
+  readonly status?: string;
+  readonly lastTransitionTime?: string;
+}
+
+/** Reads a pod object of the API (`v1`, kind Pod); undefined when it has no name or no UID. */
+export function readPod(object: unknown): Pod | undefined {
+  const { metadata, spec, status } = (object ?? {}) as PodObject;
+  if (!metadata?.name || !metadata.uid) return undefined;
+  const ready = status?.conditions?.find((condition) => condition.type === "Ready");
+  const turnedMs = Date.parse(ready?.lastTransitionTime ?? "");
+  return {
+    name: metadata.name,
+    uid: metadata.uid,
+    createdMs: Date.parse(metadata.creationTimestamp ?? "") || 0,
+    ready: ready?.status === "True",
+    leaving: metadata.deletionTimestamp !== undefined || status?.phase === "Succeeded" || status?.phase === "Failed",
+    ...(spec?.nodeName ? { nodeName: spec.nodeName } : {}),
+    ...(status?.podIP ? { address: status.podIP } : {}),
+    ...(Number.isNaN(turnedMs) ? {} : { readyTurnedMs: turnedMs }),
+  };
+}

@@ -1,0 +1,35 @@
+// The S3 emulator as a process of its own, driven over IPC, so that it shares no event loop with what is measured.
+import type { FaultRule } from "../emulators/faults.js";
+import { S3Emulator } from "../emulators/s3.js";
+
+export type OriginCommand =
+  | { readonly kind: "ramp"; readonly key: string; readonly size: number; readonly seed: number }
+  | { readonly kind: "pace"; readonly latencyMs: number; readonly bytesPerSecond: number | undefined }
+  | { readonly kind: "traffic" };
+
+export interface OriginReply {
+  readonly id: number;
+  readonly version?: string;
+  readonly gets?: number;
+  readonly bytesSent?: number;
+}
+
+const emulator = await S3Emulator.start();
+
+function obey(command: OriginCommand): Omit<OriginReply, "id"> {
+  if (command.kind === "ramp") return { version: emulator.putRamp("bench", command.key, command.size, command.seed) };
+  if (command.kind === "traffic") {
+    const reply = { gets: emulator.traffic.gets.length, bytesSent: emulator.traffic.bytesSent };
+    emulator.traffic.reset();
+    return reply;
+  }
+  emulator.faults.clear();
+  const { latencyMs, bytesPerSecond } = command;
+  const rule: FaultRule = bytesPerSecond === undefined ? { latencyMs } : { latencyMs, bytesPerSecond };
+  if (latencyMs > 0 || bytesPerSecond !== undefined) emulator.faults.place(rule);
+  return {};
+}
+
+process.on("message", ({ id, command }: { id: number; command: OriginCommand }) => process.send!({ id, ...obey(command) }));
+process.once("disconnect", () => process.exit(0));
+process.send!({ id: 0, version: emulator.endpoint });

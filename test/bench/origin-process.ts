@@ -1,0 +1,60 @@
+import { type ChildProcess, fork } from "node:child_process";
+import { once } from "node:events";
+import { join } from "node:path";
+import type { OriginCommand, OriginReply } from "./origin-main.js";
+
+const MAIN = join(import.meta.dirname, "origin-main.ts");
+
+/** The S3 emulator in another process. Objects live in the bucket `bench`. */
+export class OriginProcess implements AsyncDisposable {
+  #nextId = 1;
+
+  private constructor(
+    private readonly child: ChildProcess,
+    readonly endpoint: string,
+  ) {
+    child.setMaxListeners(0);
+  }
+
+  static async start(): Promise<OriginProcess> {
+    const child = fork(MAIN, { execArgv: ["--import", "tsx"] });
+    const [hello] = (await once(child, "message")) as [OriginReply];
+    return new OriginProcess(child, hello.version!);
+  }
+
+  /** Puts an object whose byte i is (i + seed) % 251; returns its URL and version. */
+  async putRamp(key: string, size: number, seed: number): Promise<{ url: string; version: string }> {
+    const { version } = await this.#ask({ kind: "ramp", key, size, seed });
+    return { url: `s3://bench/${key}`, version: version! };
+  }
+
+  /** From now on each answer begins after `latencyMs` and runs at `bytesPerSecond` (undefined: unpaced). */
+  async pace(latencyMs: number, bytesPerSecond: number | undefined): Promise<void> {
+    await this.#ask({ kind: "pace", latencyMs, bytesPerSecond });
+  }
+
+  /** GETs and bytes since the last call. */
+  async traffic(): Promise<{ gets: number; bytesSent: number }> {
+    const { gets, bytesSent } = await this.#ask({ kind: "traffic" });
+    return { gets: gets!, bytesSent: bytesSent! };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const exited = once(this.child, "exit");
+    this.child.disconnect();
+    await exited;
+  }
+
+  #ask(command: OriginCommand): Promise<OriginReply> {
+    const id = this.#nextId++;
+    return new Promise((resolve) => {
+      const onMessage = (reply: OriginReply): void => {
+        if (reply.id !== id) return;
+        this.child.off("message", onMessage);
+        resolve(reply);
+      };
+      this.child.on("message", onMessage);
+      this.child.send({ id, command });
+    });
+  }
+}

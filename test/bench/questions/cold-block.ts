@@ -1,0 +1,65 @@
+import { get } from "node:http";
+import { CacheClient } from "@frontcache/client";
+import { MemberProcess, temporaryDirectory } from "../../e2e/member-process.js";
+import { type Benchmark, type Figure, median, timeMs } from "../measure.js";
+import { OriginProcess } from "../origin-process.js";
+
+const KiB = 1 << 10;
+const MiB = 1 << 20;
+const ROUNDS = 9;
+
+/** One plain GET of a whole object, its bytes thrown away. */
+function plainGet(endpoint: string, key: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    get(`${endpoint}/bench/${key}`, { agent: false }, (response) => {
+      response.resume();
+      response.once("end", resolve).once("error", reject);
+    }).once("error", reject);
+  });
+}
+
+/** Times reads of fresh objects, so that each one is cold. */
+async function coldReads(origin: OriginProcess, name: string, read: (url: string) => Promise<unknown>): Promise<number> {
+  const times: number[] = [];
+  for (let round = -1; round < ROUNDS; round++) {
+    const { url } = await origin.putRamp(`${name}-${round}`, 16 * MiB, round + 1);
+    const ms = await timeMs(() => read(url));
+    if (round >= 0) times.push(ms);
+  }
+  return median(times);
+}
+
+export const benchmark: Benchmark = {
+  question: "How long does a cold read wait for an origin of 100 MB/s a connection?",
+  async run() {
+    await using origin = await OriginProcess.start();
+    await using directory = await temporaryDirectory();
+    await using member = await MemberProcess.start({ endpoint: origin.endpoint, cacheDirectory: directory.path });
+    await using client = await CacheClient.connect({ endpoint: member.grpc });
+    const figures: Figure[] = [];
+    for (const latencyMs of [100, 30]) {
+      await origin.pace(latencyMs, 100e6);
+      const firstBytes = await coldReads(origin, `first-${latencyMs}`, async (url) => {
+        for await (const _ of client.stream(url, 16 * MiB - 64 * KiB, 64 * KiB)) break;
+      });
+      const whole = await coldReads(origin, `whole-${latencyMs}`, (url) => client.readRange(url, 0, 16 * MiB));
+      await origin.putRamp("plain", 16 * MiB, 1);
+      const plain: number[] = [];
+      for (let round = 0; round < ROUNDS; round++) plain.push(await timeMs(() => plainGet(origin.endpoint, "plain")));
+      const [answer, rest] = [latencyMs, (4 * MiB) / 100e3];
+      figures.push(
+        { name: `${latencyMs} ms: first bytes of a block's last 64 KiB`, value: firstBytes, unit: "ms" },
+        { name: `${latencyMs} ms: ... in origin round trips`, value: firstBytes / latencyMs, unit: "x", atMost: 1.3 },
+        { name: `${latencyMs} ms: one plain GET of 16 MiB`, value: median(plain), unit: "ms" },
+        { name: `${latencyMs} ms: a whole cold block`, value: whole, unit: "ms" },
+        { name: `${latencyMs} ms: ... of that plain GET`, value: whole / median(plain), unit: "x", atMost: 0.4 },
+        {
+          name: `${latencyMs} ms: ... the least that 4 GETs can take of it`,
+          value: (answer + rest) / (answer + 4 * rest),
+          unit: "x",
+        },
+      );
+    }
+    return figures;
+  },
+};

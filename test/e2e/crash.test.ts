@@ -1,0 +1,46 @@
+import { readdir } from "node:fs/promises";
+import { join } from "node:path";
+import { CacheClient } from "@frontcache/client";
+import { describe, expect, it } from "vitest";
+import { rampBytes, S3Emulator } from "../emulators/s3.js";
+import { MemberProcess, temporaryDirectory } from "./member-process.js";
+
+const MiB = 1 << 20;
+
+describe("kill -9 in the middle of fills", () => {
+  it("loses no complete block, leaves nothing in tmp/ and never returns a wrong byte", async () => {
+    await using origin = await S3Emulator.start();
+    await using directory = await temporaryDirectory();
+    const complete = origin.putRamp("bucket", "complete", 48 * MiB, 1);
+    const cut = origin.putRamp("bucket", "cut", 160 * MiB, 2);
+    const serve = (): Promise<MemberProcess> =>
+      MemberProcess.start({ endpoint: origin.endpoint, cacheDirectory: directory.path });
+
+    {
+      await using member = await serve();
+      await using client = await CacheClient.connect({ endpoint: member.grpc });
+      await client.readRange("s3://bucket/complete", 0, 48 * MiB, complete);
+      await expect.poll(async () => (await client.stat("s3://bucket/complete", complete)).heldBytes).toBe(48 * MiB);
+      // Paced so that the fills of ten blocks are all somewhere on their way when the member is killed.
+      origin.faults.place({ bytesPerSecond: 20 * MiB });
+      const sentBefore = origin.traffic.bytesSent;
+      const lost = client.readRange("s3://bucket/cut", 0, 160 * MiB, cut).catch((error) => error.code);
+      await expect.poll(() => origin.traffic.bytesSent - sentBefore).toBeGreaterThan(30 * MiB);
+      await member.kill();
+      expect(await lost).toBe("UNAVAILABLE");
+    }
+
+    origin.faults.clear();
+    await using member = await serve();
+    await using client = await CacheClient.connect({ endpoint: member.grpc });
+    expect(await readdir(join(directory.path, "tmp"))).toEqual([]);
+    origin.traffic.reset();
+    const bytes = await client.readRange("s3://bucket/complete", 0, 48 * MiB, complete);
+    expect(bytes.equals(rampBytes(0, 48 * MiB, 1))).toBe(true);
+    expect(origin.traffic.requests).toEqual({});
+    const again = await client.readRange("s3://bucket/cut", 0, 160 * MiB, cut);
+    expect(again.equals(rampBytes(0, 160 * MiB, 2))).toBe(true);
+    expect(origin.traffic.bytesSent).toBeLessThanOrEqual(160 * MiB);
+    expect(await member.stop()).toBe(0);
+  });
+});

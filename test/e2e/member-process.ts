@@ -1,0 +1,129 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { readFileSync } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+
+const BIN = join(import.meta.dirname, "..", "..", "server", "bin", "frontcache.js");
+
+/** Members still running when the test process ends would be orphans. */
+const running = new Set<ChildProcess>();
+process.once("exit", () => {
+  for (const child of running) child.kill("SIGKILL");
+});
+
+/** A directory that is removed with the test. */
+export async function temporaryDirectory(): Promise<AsyncDisposable & { readonly path: string }> {
+  const path = await mkdtemp(join(tmpdir(), "frontcache-test-"));
+  return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) };
+}
+
+export interface MemberOptions {
+  /** The S3 endpoint. */
+  readonly endpoint: string;
+  readonly cacheDirectory: string;
+  /** Further flags of `serve`. */
+  readonly flags?: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+/** The environment of a member whose origin is an emulator. */
+export function memberEnvironment(endpoint: string, extra: Readonly<Record<string, string>> = {}): NodeJS.ProcessEnv {
+  return {
+    ...process.env,
+    AWS_ENDPOINT_URL_S3: endpoint,
+    AWS_REGION: "us-east-1",
+    AWS_ACCESS_KEY_ID: "test",
+    AWS_SECRET_ACCESS_KEY: "test",
+    ...extra,
+  };
+}
+
+/** A member as its own process, started as a user starts it. */
+export class MemberProcess implements AsyncDisposable {
+  /** host:port of the gRPC listener. */
+  grpc = "";
+  /** Every log line. */
+  readonly log: Record<string, unknown>[] = [];
+  /** What it wrote to standard error. */
+  stderr = "";
+  readonly #exited: Promise<number | null>;
+
+  private constructor(private readonly child: ChildProcess) {
+    running.add(child);
+    this.#exited = once(child, "exit").then(([code]) => {
+      running.delete(child);
+      return code as number | null;
+    });
+    child.stderr?.on("data", (text: Buffer) => {
+      this.stderr += text.toString();
+    });
+  }
+
+  /** Starts a member and waits until it listens. Rejects with what it printed where it ends before. */
+  static async start({ endpoint, cacheDirectory, flags = [], env = {} }: MemberOptions): Promise<MemberProcess> {
+    const defaults = flags.includes("--discovery") ? [] : ["--discovery", "none"];
+    const address = flags.includes("--listen") ? [] : ["--listen", "127.0.0.1:0"];
+    const args = [
+      BIN,
+      "serve",
+      ...address,
+      ...defaults,
+      "--cache-dirs",
+      cacheDirectory,
+      "--s3-force-path-style",
+      "true",
+      ...flags,
+    ];
+    const child = spawn(process.execPath, args, { env: memberEnvironment(endpoint, env), stdio: ["ignore", "pipe", "pipe"] });
+    const member = new MemberProcess(child);
+    await member.#listening();
+    return member;
+  }
+
+  get pid(): number {
+    return this.child.pid!;
+  }
+
+  /** Resident bytes now. */
+  get residentBytes(): number {
+    const status = readFileSync(`/proc/${this.pid}/status`, "utf8");
+    return Number(/VmRSS:\s+(\d+) kB/.exec(status)![1]) * 1024;
+  }
+
+  /** Ends it in good order; resolves to its exit code. */
+  stop(): Promise<number | null> {
+    this.child.kill("SIGTERM");
+    return this.#exited;
+  }
+
+  /** Ends it as a crash does. */
+  async kill(): Promise<void> {
+    this.child.kill("SIGKILL");
+    await this.#exited;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (running.has(this.child)) await this.kill();
+  }
+
+  async #listening(): Promise<void> {
+    const lines = createInterface({ input: this.child.stdout! });
+    const listening = new Promise<void>((resolve) => {
+      lines.on("line", (line) => {
+        const entry = line.startsWith("{") ? JSON.parse(line) : { event: "text", line };
+        this.log.push(entry);
+        if (entry.event !== "listening") return;
+        this.grpc = entry.grpc;
+        resolve();
+      });
+    });
+    const ended = this.#exited.then((code) => {
+      throw new Error(`the member ended with ${code} before it listened: ${this.stderr}${JSON.stringify(this.log)}`);
+    });
+    await Promise.race([listening, ended]);
+    ended.catch(() => {});
+  }
+}

@@ -1,0 +1,9 @@
+// `npm test`: works on a fresh clone. Arguments go to vitest: `npm test -- server/src/cache`.
+import { spawnSync } from "node:child_process";
+import { join } from "node:path";
+import { prepare } from "./prepare.mjs";
+
+prepare();
+const vitest = join(import.meta.dirname, "..", "node_modules", "vitest", "vitest.mjs");
+const { status } = spawnSync(process.execPath, [vitest, "run", ...process.argv.slice(2)], { stdio: "inherit" });
+process.exitCode = status ?? 1;
