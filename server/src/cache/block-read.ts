@@ -104,13 +104,20 @@ export class BlockRead implements ObjectRead {
   async #wait(segment: number): Promise<void> {
     if (this.#fill?.has(segment) === true && this.#entered.has(segment)) {
       this.#arrive(segment);
-      await this.#fill.progress(segment, this.#stopSignal());
+      // Its bytes may have come while the disk was asked in vain.
+      if (!this.#isInMemory(segment)) await this.#fill.progress(segment, this.#stopSignal());
       return;
     }
     const failure = this.#entered.has(segment) ? this.#fill?.failure(segment) : undefined;
     if (failure !== undefined) throw failure;
     if (this.#renewLease(segment)) return;
     this.#ask(segment);
+  }
+
+  /** Whether the fill has bytes of the segment from the position on. */
+  #isInMemory(segment: number): boolean {
+    const filled = this.#fill?.buffer(segment)?.filled ?? 0;
+    return segment * this.options.geometry.segmentBytes + filled > this.#position;
   }
 
   /** Takes a lease on the block as it is now, where it holds the segment and the lease that this read had does not. */

@@ -28,7 +28,13 @@ function claimInto(
     },
     (error) => order.push(`${name}: ${error.code}`),
   );
-  return { ...claim, held, give: () => held.splice(0).forEach((buffer) => memory.give(buffer)) };
+  return {
+    ...claim,
+    held,
+    give: () => {
+      for (const buffer of held.splice(0)) memory.give(buffer);
+    },
+  };
 }
 
 describe("fill memory", () => {

@@ -172,10 +172,10 @@ export class LocalCache {
     if (fresh !== undefined) return this.#readFilling(request, fresh.version);
     const discovery = this.#fills.discovery(ref.url);
     if (discovery !== undefined) {
-      const info = await untilAborted(discovery.description, signal);
-      return this.#readFilling(request, info.version);
+      const info = await untilAborted(discovery.description.catch(unlessOutOfRange), signal);
+      return info === undefined ? this.#openCurrent(request) : this.#readFilling(request, info.version);
     }
-    const held = last !== undefined && this.#holdsAll(request, last.version);
+    const held = last !== undefined && this.#holdsAll(request, last);
     if (!held && !this.#fills.fillsAnyVersion(ref.url, blockOffset)) return this.#discover(request, last?.version);
     const stale = held && this.#versions.wasUnaskable(ref.url) ? this.#hit(request, last.version, "stale") : undefined;
     if (stale !== undefined && this.options.staleIfError) return stale;
@@ -217,7 +217,11 @@ export class LocalCache {
     const touchedBefore = lease !== undefined || fill.busy;
     fill.enter(missing);
     const planned = fill.want(missing, "demand");
-    return this.#described(request, { fill, segments: missing, planned, touchedBefore }, known ?? fill.description);
+    // What is believed to be current may have been replaced: the origin confirms it before a byte goes out, so that the read
+    // can still start again.
+    const confirmed = request.version !== undefined || fill.info !== undefined;
+    const description = confirmed ? (known ?? fill.description) : fill.description;
+    return this.#described(request, { fill, segments: missing, planned, touchedBefore }, description);
   }
 
   /** Once version and size are known: shortens the read to the object's end, wants what caution had left out. */
@@ -306,7 +310,9 @@ export class LocalCache {
     return this.options.store.lease({ url: ref.url, version, offset: blockOffset });
   }
 
-  #holdsAll(request: BlockRequest, version: string): boolean {
+  /** Whether all that is wanted is held of a version, which may be an old one that does not even reach that far. */
+  #holdsAll(request: BlockRequest, { version, objectSize }: ObjectInfo): boolean {
+    if (request.blockOffset + request.start >= objectSize) return false;
     const hit = this.#hit(request, version, "hit");
     hit?.close();
     return hit !== undefined;
@@ -355,6 +361,11 @@ export class LocalCache {
     if (last === undefined) throw error;
     return last;
   }
+}
+
+/** Another reader's range lay behind the object's end; this one's may not. */
+function unlessOutOfRange(error: CacheError): undefined {
+  if (error.code !== "OUT_OF_RANGE") throw error;
 }
 
 function notHeld({ ref, blockOffset, start }: BlockRequest): CacheError {
