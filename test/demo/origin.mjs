@@ -7,6 +7,9 @@ const require = createRequire(new URL("../../server/package.json", import.meta.u
 const { PutObjectCommand, S3Client } = require("@aws-sdk/client-s3");
 const S3rver = createRequire(import.meta.url)("s3rver");
 
+// The SDK of this lockfile runs on Node 20; that later ones will not is no news for who watches the demo.
+process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED = "true";
+
 /** The key pair that the S3 server knows. */
 export const CREDENTIALS = { accessKeyId: "S3RVER", secretAccessKey: "S3RVER" };
 

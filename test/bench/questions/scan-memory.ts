@@ -1,0 +1,40 @@
+import { CacheClient } from "@frontcache/client";
+import { MemberProcess, temporaryDirectory } from "../../e2e/member-process.js";
+import { type Benchmark, timeMs } from "../measure.js";
+import { OriginProcess } from "../origin-process.js";
+
+const MiB = 1 << 20;
+const GiB = 1 << 30;
+const READERS = 64;
+const SCAN_BYTES = 4 * GiB;
+const FILL_MEMORY = 256 * MiB;
+
+export const benchmark: Benchmark = {
+  question: "How much memory does a member take while 64 readers scan 4 GiB through it?",
+  async run() {
+    await using origin = await OriginProcess.start();
+    await using directory = await temporaryDirectory();
+    await using member = await MemberProcess.start({ endpoint: origin.endpoint, cacheDirectory: `${directory.path}:3GiB` });
+    await using client = await CacheClient.connect({ endpoint: member.grpc });
+    const { url, version } = await origin.putRamp("scan", SCAN_BYTES, 1);
+    const idle = member.residentBytes;
+    let peak = 0;
+    const watch = setInterval(() => {
+      peak = Math.max(peak, member.residentBytes);
+    }, 20);
+    let next = 0;
+    const reader = async (): Promise<void> => {
+      for (let at = next++ * MiB; at < SCAN_BYTES; at = next++ * MiB) await client.readRange(url, at, MiB, version);
+    };
+    const ms = await timeMs(() => Promise.all(Array.from({ length: READERS }, reader)));
+    clearInterval(watch);
+    const { gets, bytesSent } = await origin.traffic();
+    return [
+      { name: "bytes a second", value: SCAN_BYTES / ms / 1e6, unit: "GB/s" },
+      { name: "resident memory before", value: idle / MiB, unit: "MiB" },
+      { name: "resident memory, largest", value: peak / MiB, unit: "MiB", atMost: 250 + FILL_MEMORY / MiB },
+      { name: "origin bytes / bytes read", value: bytesSent / SCAN_BYTES, unit: "x", atMost: 1 },
+      { name: "GETs", value: gets, unit: "", atMost: SCAN_BYTES / (4 * MiB) + SCAN_BYTES / (16 * MiB) },
+    ];
+  },
+};
