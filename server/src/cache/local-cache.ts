@@ -163,7 +163,7 @@ export class LocalCache {
 
   /**
    * A read of whatever is current. In this order: a version seen recently; the answer that another read is waiting for; a
-   * question without bytes, where the bytes are here or on their way; else the first fetch of the bytes tells the version.
+   * question without bytes, where some of the block is here or on its way; else the first fetch of bytes tells the version.
    */
   async #openCurrent(request: BlockRequest): Promise<ObjectRead> {
     const { ref, blockOffset, signal } = request;
@@ -175,8 +175,10 @@ export class LocalCache {
       const info = await untilAborted(discovery.description.catch(unlessOutOfRange), signal);
       return info === undefined ? this.#openCurrent(request) : this.#readFilling(request, info.version);
     }
+    const lease = last === undefined ? undefined : this.#lease(request, last.version);
+    lease?.release();
+    if (lease === undefined && !this.#fills.fillsAnyVersion(ref.url, blockOffset)) return this.#discover(request);
     const held = last !== undefined && this.#holdsAll(request, last);
-    if (!held && !this.#fills.fillsAnyVersion(ref.url, blockOffset)) return this.#discover(request, last?.version);
     const stale = held && this.#versions.wasUnaskable(ref.url) ? this.#hit(request, last.version, "stale") : undefined;
     if (stale !== undefined && this.options.staleIfError) return stale;
     stale?.close();
@@ -191,16 +193,12 @@ export class LocalCache {
   }
 
   /** Fetches the wanted bytes unconditionally; the answer's head tells the version. */
-  async #discover(request: BlockRequest, lastVersion: string | undefined): Promise<ObjectRead> {
-    const { ref, blockOffset } = request;
-    const lease = lastVersion === undefined ? undefined : this.#lease(request, lastVersion);
-    const missing = this.#missing(request, this.#cautiousEnd(request), lease);
-    lease?.release();
-    const fill = this.#fills.discover(ref, blockOffset);
-    const entry: Entry = { fill, segments: missing, planned: true, touchedBefore: lease !== undefined };
-    fill.enter(missing);
-    fill.want(missing, "demand");
-    return this.#described(request, entry, fill.description);
+  #discover(request: BlockRequest): Promise<ObjectRead> {
+    const fill = this.#fills.discover(request.ref, request.blockOffset);
+    const segments = this.#missing(request, this.#cautiousEnd(request), undefined);
+    fill.enter(segments);
+    fill.want(segments, "demand");
+    return this.#described(request, { fill, segments, planned: true, touchedBefore: false }, fill.description);
   }
 
   /** The block of one version: from what is held and a fill of the rest. */

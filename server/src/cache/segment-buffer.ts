@@ -40,7 +40,7 @@ export class SegmentBuffer {
   /** Borrows bytes that have arrived. */
   slice(start: number, end: number): Slice {
     this.#holders++;
-    return { bytes: this.buffer.subarray(start, end), release: () => this.release() };
+    return { bytes: this.buffer.subarray(start, end), scarce: true, release: () => this.release() };
   }
 
   /** One holder less; the fill itself is the first holder. */

@@ -59,7 +59,9 @@ export class BlockIndex {
     if (versions?.size === 0) this.#objects.delete(url);
   }
 
+  /** Makes a block the most recently used one; nothing for one that is on its way out. */
   touch(block: HeldBlock, nowMs: number): void {
+    if (block.retired) return;
     const { recency, touched } = block.volume;
     recency.delete(block);
     recency.add(block);

@@ -64,11 +64,15 @@ export class BlockReader {
     }
   }
 
-  async #plainRead(block: HeldBlock, open: OpenFile, start: number, end: number): Promise<Slice> {
+  async #plainRead(block: HeldBlock, open: OpenFile, start: number, end: number): Promise<Slice | undefined> {
     const aligned = Math.floor((start + READ_BYTES) / READ_ALIGNMENT) * READ_ALIGNMENT;
     const slice = this.options.buffers.take(Math.min(end, aligned) - start);
+    const { drops } = block.segments;
     await this.#fill(block, open, slice, start);
-    return slice;
+    if (block.segments.drops === drops) return slice;
+    // A segment was dropped, and perhaps written again, while the disk read: these bytes may be neither the old nor the new.
+    slice.release();
+    return undefined;
   }
 
   /**

@@ -96,9 +96,14 @@ export class BlockRemover {
     }
   }
 
+  /** Resolves when no file is being removed; leases may still keep the space of some. */
+  async unlinked(): Promise<void> {
+    await Promise.all(this.#unlinking.values());
+  }
+
   /** Resolves when every removal under way has come to its end, leases included. */
   async settled(): Promise<void> {
     await Promise.all([...this.#removals.values()].map((removal) => removal.freed));
-    await Promise.all(this.#unlinking.values());
+    await this.unlinked();
   }
 }

@@ -9,6 +9,7 @@ import { BlockWriter } from "./block-writer.js";
 import { Damages } from "./damages.js";
 import type { DirectoryClaim, Disk } from "./disk.js";
 import { StoreLease } from "./lease.js";
+import { Loans } from "./loans.js";
 import type { Mapper } from "./mapping.js";
 import { OpenFiles } from "./open-files.js";
 import { Placement } from "./placement.js";
@@ -17,6 +18,7 @@ import { ReadBuffers } from "./read-buffers.js";
 import { RecencyKeeper } from "./recency-keeper.js";
 import { recover } from "./recovery.js";
 import { VolumeReservation } from "./reservation.js";
+import { sideBySide } from "./side-by-side.js";
 import type { EvictReport, EvictSelector, StorageStatus } from "./storage-report.js";
 import type { StorageTuning } from "./storage-tuning.js";
 import { Volume } from "./volume.js";
@@ -50,6 +52,8 @@ export interface BlockStoreOptions {
 
 /** How long closing may take to write the blocks' recency into their files' times. */
 const LAST_REFRESH_MS = 2_000;
+/** Blocks that an eviction removes at a time. */
+const REMOVALS = 16;
 
 /** The blocks on the volumes: held, read, written, evicted. No method rejects because of a disk. */
 export class BlockStore {
@@ -58,7 +62,6 @@ export class BlockStore {
   readonly #volumes: readonly Volume[];
   readonly #index = new BlockIndex();
   readonly #files: OpenFiles;
-  readonly #buffers: ReadBuffers;
   readonly #remover: BlockRemover;
   readonly #writer: BlockWriter;
   readonly #damages: Damages;
@@ -66,6 +69,7 @@ export class BlockStore {
   readonly #recency: RecencyKeeper;
   readonly #purger: Purger;
   readonly #placement: Placement;
+  readonly #loans = new Loans();
   #closed = false;
 
   private constructor(options: BlockStoreOptions, claims: readonly DirectoryClaim[]) {
@@ -74,7 +78,13 @@ export class BlockStore {
     this.#claims = claims;
     this.#volumes = options.volumes.map(({ path, limitBytes }) => new Volume({ path, limitBytes, disk, clock, log, tuning }));
     const index = this.#index;
-    const files = new OpenFiles({ disk, mapper, blockBytes: geometry.blockBytes, capacity: options.maxMappings });
+    const files = new OpenFiles({
+      disk,
+      mapper,
+      blockBytes: geometry.blockBytes,
+      capacity: options.maxMappings,
+      loans: this.#loans,
+    });
     const remover = new BlockRemover({ disk, index, files });
     const writer = new BlockWriter({ geometry, disk, clock, index, files, remover });
     this.#damages = new Damages({
@@ -82,8 +92,8 @@ export class BlockStore {
       forget: (block, segment) => void writer.forget(block, segment),
       retire: (block) => void remover.retire(block),
     });
-    this.#buffers = new ReadBuffers(tuning.readMemoryBytes);
-    this.#reader = new BlockReader({ geometry, files, buffers: this.#buffers, damages: this.#damages });
+    const buffers = new ReadBuffers(tuning.readMemoryBytes, this.#loans);
+    this.#reader = new BlockReader({ geometry, files, buffers, damages: this.#damages });
     this.#recency = new RecencyKeeper({ disk, clock });
     const { purgeIntervalMs: intervalMs, highWatermark, lowWatermark } = options;
     const volumes = this.#volumes;
@@ -127,7 +137,7 @@ export class BlockStore {
     if (block === undefined) return undefined;
     this.#index.touch(block, this.#options.clock.nowMs());
     this.#files.touch(block);
-    return new StoreLease(block, this.#reader);
+    return new StoreLease(block, this.#reader, this.#loans);
   }
 
   /**
@@ -154,9 +164,14 @@ export class BlockStore {
 
   /** Removes blocks now; those that are read at this moment give their space back when their readers are done. */
   async evict(selector: EvictSelector): Promise<EvictReport> {
-    const blocks = [...this.#index.select(selector)];
-    const bytes = blocks.reduce((sum, block) => sum + block.chargedBytes, 0);
-    await Promise.all(blocks.map((block) => this.#remover.retire(block).unlinked));
+    let bytes = 0;
+    const blocks = [...this.#index.select(selector)].filter((block) => !block.retired);
+    await sideBySide(blocks, REMOVALS, async (block) => {
+      const { isBusy } = block;
+      bytes += block.chargedBytes;
+      const removal = this.#remover.retire(block);
+      await (isBusy ? removal.unlinked : removal.freed);
+    });
     return { blocks: blocks.length, bytes };
   }
 
@@ -172,8 +187,6 @@ export class BlockStore {
 
   /** What the volumes hold and how they are, now. */
   status(): StorageStatus {
-    let leases = this.#buffers.lent;
-    for (const block of this.#index.blocks()) leases += block.leases + (block.open?.users ?? 0);
     return {
       volumes: this.#volumes.map((volume) => ({
         path: volume.path,
@@ -185,10 +198,16 @@ export class BlockStore {
       })),
       mappings: this.#files.mappings,
       openFiles: this.#files.openFiles,
-      leases,
+      leases: this.#loans.open,
       damages: this.#damages.count,
       purged: this.#purger.evicted,
     };
+  }
+
+  /** Resolves when no write and no removal is under way; those of leased blocks are, until their last lease ends. */
+  async settled(): Promise<void> {
+    await this.#writer.idle();
+    await this.#remover.settled();
   }
 
   /**
@@ -200,6 +219,7 @@ export class BlockStore {
     this.#closed = true;
     await this.#purger.close();
     await this.#writer.idle();
+    await this.#remover.unlinked();
     const untilMs = this.#options.clock.monotonicMs() + LAST_REFRESH_MS;
     await Promise.all(this.#volumes.map((volume) => this.#recency.refresh(volume, untilMs)));
     await this.#files.closeUnused();

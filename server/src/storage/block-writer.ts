@@ -46,9 +46,10 @@ export class BlockWriter {
   async forget(block: HeldBlock, segment: number): Promise<void> {
     await this.#inOrder(block.key, async () => {
       if (block.retired || block.segments.holds(segment)) return;
-      // What can't be taken out of the file goes with the whole file.
       await this.#edit(block, async (file) => {
         await this.#writeFooter(block, file, this.#footer(block)!);
+        // Slices of it that are still on their way to readers keep the bytes where they are; the next fill writes over them.
+        if (isLent(block)) return;
         if (!(await this.#deallocate(block, file, segment))) this.options.remover.retire(block);
       }).catch(() => this.options.remover.retire(block));
     });
@@ -154,6 +155,8 @@ export class BlockWriter {
 
   /** Gives back the space of bytes that no footer will speak of. False: they may still be there. */
   async #takeBack(block: HeldBlock, file: DiskFile, added: readonly FilledSegment[]): Promise<boolean> {
+    // A slice of a segment that was dropped and came again may still be on its way to a reader.
+    if (isLent(block)) return false;
     try {
       for (const segment of added) {
         if (!(await this.#deallocate(block, file, segment.index))) return false;
@@ -208,4 +211,9 @@ export class BlockWriter {
     await volume.gate.run(() => this.options.disk.makeDirectory(path));
     this.#directories.add(path);
   }
+}
+
+/** Whether slices or reads of the block's file are under way. */
+function isLent(block: HeldBlock): boolean {
+  return (block.open?.users ?? 0) > 0;
 }

@@ -36,9 +36,10 @@ export class Damages {
     this.options.retire(block);
   }
 
-  /** A file that is no block of ours, found at the start. */
-  badFile(path: string, reason: string): void {
-    this.#note({ event: "file-damaged", path, reason });
+  /** Files that are no blocks of ours, found at the start: one line for all that have the same fault. */
+  badFiles(volumePath: string, reason: string, paths: readonly string[]): void {
+    this.#count += paths.length - 1;
+    this.#note({ event: "files-damaged", volume: volumePath, reason, files: paths.length, first: paths[0] });
   }
 
   #note(entry: Record<string, unknown>): void {

@@ -3,7 +3,7 @@ import { chmod, type FileHandle, mkdir, open, readFile, rm, stat } from "node:fs
 import { join } from "node:path";
 import { CacheError } from "@frontcache/proto";
 import type { DirectoryClaim } from "./disk.js";
-import { type Libc, loadLibc } from "./libc.js";
+import type { Libc } from "./libc.js";
 import { systemCode } from "./system-error.js";
 
 const LOCK_EXCLUSIVE_NOW = 2 | 4;
@@ -14,11 +14,10 @@ const GROUP_AND_OTHERS_WRITE = 0o022;
  * meddle with, and locks it. The lock is flock(2)'s, which the kernel drops with the process, or without it a file with the
  * process's id. Rejects with a CacheError.
  */
-export async function claimDirectory(directory: string): Promise<DirectoryClaim> {
+export async function claimDirectory(directory: string, libc: Libc | undefined): Promise<DirectoryClaim> {
   try {
     await mkdir(directory, { recursive: true, mode: 0o700 });
     await checkOwner(directory);
-    const libc = await loadLibc();
     return libc === undefined ? await lockByProcessId(directory) : await lockBySystem(directory, libc);
   } catch (error) {
     if (error instanceof CacheError) throw error;

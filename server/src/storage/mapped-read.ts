@@ -16,15 +16,7 @@ export function mappedRead(open: OpenFile, segments: SegmentTable, start: number
   if (readEnd === start) return undefined;
   if (++open.mappedReads >= HOT_READS && !open.populated) populate(open, segments);
   open.pin();
-  let released = false;
-  return {
-    bytes: mapping.bytes.subarray(start, readEnd),
-    release: () => {
-      if (released) return;
-      released = true;
-      open.unpin();
-    },
-  };
+  return open.loans.slice(mapping.bytes.subarray(start, readEnd), () => open.unpin());
 }
 
 /** The whole range where it is resident, else its first segment's part, else `start`: two looks of a microsecond at most. */

@@ -8,7 +8,7 @@ export interface Mapping {
   readonly bytes: Buffer;
   /** Whether `[start, end)` lies inside the file and can be touched without waiting for the disk. At once, about 1 us. */
   isResident(start: number, end: number): boolean;
-  /** Enters pages into the page table, off the main thread. Never rejects. */
+  /** Enters pages into the page table, off the main thread; skipped when that is busy. Never rejects. */
   populate(start: number, end: number): Promise<void>;
   /** Ends it. Nothing may touch `bytes` afterwards. */
   unmap(): void;
@@ -25,7 +25,7 @@ export const noMapping: Mapper = { map: () => undefined };
 
 export interface MapperOptions {
   readonly blockBytes: number;
-  /** Most mappings at a time. */
+  /** Most mappings wanted at a time. */
   readonly maxMappings: number;
 }
 
@@ -46,8 +46,13 @@ const POSIX_FADV_RANDOM = 1;
 const MADV_POPULATE_READ = 22;
 const MAP_FAILED = 2n ** 64n - 1n;
 
+/** Koffi throws where too many calls wait for its threads (256), and the page table's lock lets few of them gain anything. */
+const MAX_POPULATING = 4;
+
 /** Slots of a slab: with 16 MiB blocks, 1 GiB of addresses. */
 const SLAB_SLOTS = 64;
+/** Slots beyond the most that are wanted, for mappings that make room but have not ended yet. */
+const SPARE_SLOTS = 64;
 
 interface Slot {
   readonly address: Address;
@@ -63,6 +68,7 @@ export class SystemMapper implements Mapper {
   readonly #slotBytes: number;
   readonly #free: Slot[] = [];
   #slots = 0;
+  #populating = 0;
 
   constructor(
     private readonly libc: Libc,
@@ -89,18 +95,26 @@ export class SystemMapper implements Mapper {
   }
 
   #mapping(slot: Slot, fd: number): Mapping {
-    const { libc, residency } = this;
+    const { residency } = this;
     return {
       bytes: slot.bytes,
       isResident: (start, end) => residency.isResident(fd, slot.address, start, end),
-      populate: (start, end) =>
-        new Promise((resolve) => {
-          const pageBytes = libc.getpagesize();
-          const first = Math.floor(start / pageBytes) * pageBytes;
-          libc.madvise.async(slot.address + BigInt(first), end - first, MADV_POPULATE_READ, () => resolve());
-        }),
+      populate: (start, end) => this.#populate(slot, start, end),
       unmap: () => this.#clear(slot),
     };
+  }
+
+  #populate(slot: Slot, start: number, end: number): Promise<void> {
+    if (this.#populating === MAX_POPULATING) return Promise.resolve();
+    const pageBytes = this.libc.getpagesize();
+    const first = Math.floor(start / pageBytes) * pageBytes;
+    this.#populating++;
+    return new Promise((resolve) => {
+      this.libc.madvise.async(slot.address + BigInt(first), end - first, MADV_POPULATE_READ, () => {
+        this.#populating--;
+        resolve();
+      });
+    });
   }
 
   /** Back to addresses without memory. Where even that fails the slot is not used again. */
@@ -111,7 +125,7 @@ export class SystemMapper implements Mapper {
   }
 
   #addSlab(): void {
-    const slots = Math.min(SLAB_SLOTS, this.options.maxMappings - this.#slots);
+    const slots = Math.min(SLAB_SLOTS, this.options.maxMappings + SPARE_SLOTS - this.#slots);
     if (slots <= 0) return;
     const lengthBytes = slots * this.#slotBytes;
     const address = this.libc.mmap(0n, lengthBytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);

@@ -1,6 +1,6 @@
 import { CacheError } from "@frontcache/proto";
 import type { DirectoryClaim, Disk, DiskFile, DiskSpace, DiskStat } from "./disk.js";
-import { MemoryFile } from "./memory-file.js";
+import { MemoryFile, PAGE_BYTES } from "./memory-file.js";
 import { systemError } from "./system-error.js";
 
 /** What a disk is asked to do: the methods of Disk and DiskFile. */
@@ -27,6 +27,10 @@ export class MemoryDisk implements Disk {
   readonly #open = new Set<OpenMemoryFile>();
   readonly #options: MemoryDiskOptions;
   #crashed = false;
+  #usedPages = 0;
+  readonly #account = (pages: number): void => {
+    this.#usedPages += pages;
+  };
   /** Bytes that others have put on the disk. */
   foreignBytes = 0;
   /** The placement of faults; replace it at any time. */
@@ -42,15 +46,14 @@ export class MemoryDisk implements Disk {
     this.#crashed = true;
     const next = new MemoryDisk({ totalBytes: this.#options.totalBytes, nowMs: this.#options.nowMs });
     next.foreignBytes = this.foreignBytes;
-    for (const [path, file] of this.#files) next.#files.set(path, file.copy());
+    for (const [path, file] of this.#files) next.#name(path, file.copy(next.#account));
     for (const directory of this.#directories) next.#directories.add(directory);
     return next;
   }
 
   /** Bytes that files take, those included that are open without a name. */
   get usedBytes(): number {
-    const files = new Set([...this.#files.values(), ...[...this.#open].map((open) => open.content)]);
-    return [...files].reduce((sum, file) => sum + file.allocatedBytes, 0);
+    return this.#usedPages * PAGE_BYTES;
   }
 
   get openFiles(): number {
@@ -71,16 +74,16 @@ export class MemoryDisk implements Disk {
 
   /** Puts a file there, with its directories. */
   putFile(path: string, bytes: Uint8Array): void {
-    const file = new MemoryFile(this.#options.nowMs());
+    const file = this.#newFile();
     file.write(bytes, 0, Infinity, this.#options.nowMs());
     this.#addDirectories(parent(path));
-    this.#files.set(path, file);
+    this.#name(path, file);
   }
 
   /** Takes a directory away with all below it, as somebody else would. */
   removeDirectory(path: string): void {
     const isBelow = (name: string): boolean => name === path || name.startsWith(`${path}/`);
-    for (const name of [...this.#files.keys()].filter(isBelow)) this.#files.delete(name);
+    for (const name of [...this.#files.keys()].filter(isBelow)) this.#unname(name);
     for (const name of [...this.#directories].filter(isBelow)) this.#directories.delete(name);
   }
 
@@ -89,9 +92,10 @@ export class MemoryDisk implements Disk {
     if (mode === "create") {
       this.#needDirectory(parent(path));
       if (this.#files.has(path)) throw systemError("EEXIST", path);
-      this.#files.set(path, new MemoryFile(this.#options.nowMs()));
+      this.#name(path, this.#newFile());
     }
     const open = new OpenMemoryFile(this, path, this.file(path));
+    open.content.hold();
     this.#open.add(open);
     return open;
   }
@@ -99,16 +103,14 @@ export class MemoryDisk implements Disk {
   async rename(from: string, to: string): Promise<void> {
     await this.enter("rename", to);
     this.#needDirectory(parent(to));
-    const file = this.file(from);
-    this.#files.delete(from);
-    this.#files.set(to, file);
+    this.#name(to, this.file(from));
+    this.#unname(from);
   }
 
   async remove(path: string): Promise<void> {
     await this.enter("remove", path);
     if (this.#directories.has(path)) throw systemError("EISDIR", path);
-    this.file(path);
-    this.#files.delete(path);
+    this.#unname(path);
   }
 
   async list(directory: string): Promise<string[]> {
@@ -159,6 +161,23 @@ export class MemoryDisk implements Disk {
 
   closed(file: OpenMemoryFile): void {
     this.#open.delete(file);
+    file.content.drop();
+  }
+
+  #newFile(): MemoryFile {
+    return new MemoryFile(this.#options.nowMs(), this.#account);
+  }
+
+  /** Gives a file a name, which another file may lose by that. */
+  #name(path: string, file: MemoryFile): void {
+    file.hold();
+    this.#files.get(path)?.drop();
+    this.#files.set(path, file);
+  }
+
+  #unname(path: string): void {
+    this.file(path).drop();
+    this.#files.delete(path);
   }
 
   #needDirectory(path: string): void {
@@ -213,10 +232,14 @@ class OpenMemoryFile implements DiskFile {
     this.content.modifiedMs = modifiedMs;
   }
 
+  /** As the system's: the descriptor is gone even where it fails. */
   async close(): Promise<void> {
-    await this.#enter("close");
-    this.#closed = true;
-    this.disk.closed(this);
+    try {
+      await this.#enter("close");
+    } finally {
+      if (!this.#closed) this.disk.closed(this);
+      this.#closed = true;
+    }
   }
 
   #enter(operation: DiskOperation): Promise<number | undefined> {

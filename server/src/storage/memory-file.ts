@@ -1,22 +1,38 @@
 import { systemError } from "./system-error.js";
 
-const PAGE_BYTES = 4096;
+export const PAGE_BYTES = 4096;
 
 /** A sparse file's content in pages, as file systems keep it. */
 export class MemoryFile {
   readonly #pages = new Map<number, Uint8Array>();
   sizeBytes = 0;
+  /** Names and descriptors: with the last of them its pages go back. */
+  #users = 0;
 
-  constructor(public modifiedMs: number) {}
+  /** `account` is told of every page that comes (1) or goes (-1, or more at once). */
+  constructor(
+    public modifiedMs: number,
+    private readonly account: (pages: number) => void,
+  ) {}
+
+  hold(): void {
+    this.#users++;
+  }
+
+  drop(): void {
+    this.#users--;
+    if (this.#users === 0) this.account(-this.#pages.size);
+  }
 
   get allocatedBytes(): number {
     return this.#pages.size * PAGE_BYTES;
   }
 
-  copy(): MemoryFile {
-    const copy = new MemoryFile(this.modifiedMs);
+  copy(account: (pages: number) => void): MemoryFile {
+    const copy = new MemoryFile(this.modifiedMs, account);
     copy.sizeBytes = this.sizeBytes;
     for (const [page, bytes] of this.#pages) copy.#pages.set(page, bytes.slice());
+    account(copy.#pages.size);
     return copy;
   }
 
@@ -42,6 +58,7 @@ export class MemoryFile {
         leftBytes -= PAGE_BYTES;
         bytes = new Uint8Array(PAGE_BYTES);
         this.#pages.set(page, bytes);
+        this.account(1);
       }
       bytes.set(source.subarray(at, at + count), from);
       this.sizeBytes = Math.max(this.sizeBytes, position + at + count);
@@ -51,8 +68,9 @@ export class MemoryFile {
   /** Makes a hole: whole pages go, the rest of others becomes zero. */
   deallocate(position: number, lengthBytes: number): void {
     eachPage(position, lengthBytes, (page, from, _at, count) => {
-      if (count === PAGE_BYTES) this.#pages.delete(page);
-      else this.#pages.get(page)?.fill(0, from, from + count);
+      if (count === PAGE_BYTES) {
+        if (this.#pages.delete(page)) this.account(-1);
+      } else this.#pages.get(page)?.fill(0, from, from + count);
     });
   }
 

@@ -58,7 +58,7 @@ class NodeDisk implements Disk {
   }
 
   claim(directory: string): Promise<DirectoryClaim> {
-    return claimDirectory(directory);
+    return claimDirectory(directory, this.libc);
   }
 }
 

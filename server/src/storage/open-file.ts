@@ -1,4 +1,5 @@
 import type { DiskFile } from "./disk.js";
+import type { Loans } from "./loans.js";
 import type { Mapping } from "./mapping.js";
 
 interface ByteRange {
@@ -18,9 +19,12 @@ export class OpenFile {
   readonly #arriving = new Set<ByteRange>();
   #retired: (() => void) | undefined;
 
+  /** `onIdle` is told whenever the last user leaves. */
   constructor(
     readonly file: DiskFile,
     readonly mapping: Mapping | undefined,
+    readonly loans: Loans,
+    private readonly onIdle: () => void,
   ) {}
 
   pin(): void {
@@ -29,7 +33,9 @@ export class OpenFile {
 
   unpin(): void {
     this.users--;
-    if (this.users === 0) this.#retired?.();
+    if (this.users > 0) return;
+    if (this.#retired === undefined) this.onIdle();
+    else this.#retired();
   }
 
   /** Resolves when nobody uses it any more. No new user may come then. */

@@ -1,8 +1,9 @@
 import type { Disk, DiskFile } from "./disk.js";
 import type { HeldBlock } from "./held-block.js";
+import type { Loans } from "./loans.js";
 import type { Mapper } from "./mapping.js";
 import { OpenFile } from "./open-file.js";
-import { systemCode } from "./system-error.js";
+import { systemCode, systemError } from "./system-error.js";
 
 export interface OpenFilesOptions {
   readonly disk: Disk;
@@ -11,12 +12,14 @@ export interface OpenFilesOptions {
   readonly blockBytes: number;
   /** Most files open at a time. Those in use at this moment are not closed, so that it may be passed for as long. */
   readonly capacity: number;
+  readonly loans: Loans;
 }
 
 /** The block files that are open, the least recently used first. */
 export class OpenFiles {
   readonly #order = new Set<HeldBlock>();
   readonly #opening = new Map<HeldBlock, Promise<OpenFile>>();
+  readonly #closing = new Map<HeldBlock, Promise<void>>();
   #mappings = 0;
   #open = 0;
 
@@ -38,7 +41,7 @@ export class OpenFiles {
     this.#order.add(block);
   }
 
-  /** The block's open file, pinned: `unpin` it after use. Rejects with the system's error. */
+  /** The block's open file, pinned: `unpin` it after use. Rejects with the system's error, ENOENT for a retired block. */
   async use(block: HeldBlock): Promise<OpenFile> {
     // A file opened for several may be closed again before the last of them gets here.
     while (block.open === undefined) await this.#openOnce(block);
@@ -51,19 +54,27 @@ export class OpenFiles {
     this.#open++;
     const mapping = this.options.mapper.map(file, this.options.blockBytes);
     if (mapping !== undefined) this.#mappings++;
-    block.open = new OpenFile(file, mapping);
+    block.open = new OpenFile(file, mapping, this.options.loans, () => this.#closeExcess());
     this.#order.add(block);
     void this.#closeBeyond(this.options.capacity, block);
     return block.open;
   }
 
-  /** Closes the block's file when its last user is gone; resolves then. Nobody may ask to use it afterwards. */
+  /** Closes the block's file when its last user is gone; resolves then. */
   async close(block: HeldBlock): Promise<void> {
     await this.#opening.get(block)?.catch(() => undefined);
     const { open } = block;
-    if (open === undefined) return;
+    if (open === undefined) return this.#closing.get(block);
     block.open = undefined;
     this.#order.delete(block);
+    const closing = this.#close(open).finally(() => {
+      if (this.#closing.get(block) === closing) this.#closing.delete(block);
+    });
+    this.#closing.set(block, closing);
+    await closing;
+  }
+
+  async #close(open: OpenFile): Promise<void> {
     await open.idle();
     if (open.mapping !== undefined) {
       open.mapping.unmap();
@@ -89,22 +100,30 @@ export class OpenFiles {
   }
 
   async #openFile(block: HeldBlock): Promise<OpenFile> {
-    const open = (): Promise<DiskFile> =>
-      block.volume.gate.run(
-        () => this.options.disk.open(block.path, "read"),
-        (late) => void late.close().catch(() => undefined),
-      );
     try {
-      return this.adopt(block, await open());
+      return this.adopt(block, await this.#openPath(block));
     } catch (error) {
       if (systemCode(error) !== "EMFILE" && systemCode(error) !== "ENFILE") throw error;
       await this.#closeBeyond(this.#order.size >> 1, block);
-      return this.adopt(block, await open());
+      return this.adopt(block, await this.#openPath(block));
     }
   }
 
+  async #openPath(block: HeldBlock): Promise<DiskFile> {
+    const close = (file: DiskFile): void => void file.close().catch(() => undefined);
+    const file = await block.volume.gate.run(() => this.options.disk.open(block.path, "read"), close);
+    if (!block.retired) return file;
+    // By now another file may have the name, which holds other segments.
+    close(file);
+    throw systemError("ENOENT", block.path);
+  }
+
+  #closeExcess(): void {
+    if (this.#order.size > this.options.capacity) void this.#closeBeyond(this.options.capacity);
+  }
+
   /** Closes idle files, the least recently used first, until `capacity` are left; never the one in hand. */
-  async #closeBeyond(capacity: number, inHand: HeldBlock): Promise<void> {
+  async #closeBeyond(capacity: number, inHand?: HeldBlock): Promise<void> {
     const closing: Promise<void>[] = [];
     let excess = this.#order.size - capacity;
     for (const block of this.#order) {

@@ -40,13 +40,14 @@ export class Placement {
       () => undefined,
     );
     try {
-      for (;;) {
+      for (let fruitless = 0; ; ) {
         const volume = this.#volumeFor(key);
         if (volume === undefined || charged > volume.limitBytes) return undefined;
         const purged = await Promise.race([purger.purge(volume, charged), overdue]);
         const reservation = this.#reserveNow(key, bytes, charged);
-        // Nothing came free, or not in time: all that is left is being read.
-        if (reservation !== undefined || purged === "overdue" || purged?.blocks === 0) return reservation;
+        if (reservation !== undefined || purged === "overdue") return reservation;
+        // A purge that ran already may have had less to free. Twice nothing: all that is left is being read.
+        if (purged?.blocks === 0 && ++fruitless === 2) return undefined;
       }
     } finally {
       timeOut.abort();

@@ -1,7 +1,9 @@
 import type { Clock } from "../runtime/clock.js";
 import type { Log } from "../runtime/log.js";
 import type { BlockRemover } from "./block-remover.js";
+import type { HeldBlock } from "./held-block.js";
 import type { RecencyKeeper } from "./recency-keeper.js";
+import { sideBySide } from "./side-by-side.js";
 import type { PurgeReport } from "./storage-report.js";
 import type { Volume } from "./volume.js";
 
@@ -89,26 +91,27 @@ export class Purger {
     }
     const durationMs = clock.monotonicMs() - began;
     const report = { volume: volume.path, blocks, bytes, durationMs, usedBytes: volume.usedBytes, limitBytes: volume.limitBytes };
-    log.info({ event: "purged", ...report });
+    log[blocks > 0 ? "info" : "debug"]({ event: "purged", ...report });
     return report;
   }
 
   /** The least recently used blocks that nobody reads, a few at a time, until `excessBytes` are back. */
   async #evict(volume: Volume, excessBytes: number): Promise<{ blocks: number; bytes: number }> {
-    const victims = volume.recency.values();
     let blocks = 0;
     let bytes = 0;
-    const evictSome = async (): Promise<void> => {
-      while (bytes < excessBytes && !this.#closed) {
-        const { value: block, done } = victims.next();
-        if (done) return;
-        if (block.isBusy) continue;
-        blocks++;
-        bytes += block.chargedBytes;
-        await this.options.remover.retire(block).freed;
-      }
-    };
-    await Promise.all(Array.from({ length: REMOVALS }, evictSome));
+    const isEnough = (): boolean => bytes >= excessBytes || this.#closed;
+    await sideBySide(victims(volume, isEnough), REMOVALS, async (block) => {
+      blocks++;
+      bytes += block.chargedBytes;
+      await this.options.remover.retire(block).freed;
+    });
     return { blocks, bytes };
+  }
+}
+
+function* victims(volume: Volume, isEnough: () => boolean): Generator<HeldBlock> {
+  for (const block of volume.recency) {
+    if (isEnough()) return;
+    if (!block.isBusy) yield block;
   }
 }

@@ -1,4 +1,5 @@
 import type { Slice } from "../runtime/slice.js";
+import type { Loans } from "./loans.js";
 
 /** Bytes of a pooled buffer, and the most that one read brings. */
 export const READ_BYTES = 1 << 20;
@@ -12,39 +13,28 @@ const SMALL_BYTES = 64 << 10;
  */
 export class ReadBuffers {
   readonly #free: Buffer[] = [];
-  #lent = 0;
+  #allocated = 0;
 
-  constructor(private readonly memoryBytes: number) {}
-
-  /** Pooled buffers that readers hold. */
-  get lent(): number {
-    return this.#lent;
-  }
+  constructor(
+    private readonly memoryBytes: number,
+    private readonly loans: Loans,
+  ) {}
 
   /** Memory for up to `wantedBytes`: at least 64 KiB, at most 1 MiB of it. */
   take(wantedBytes: number): Slice {
-    if (wantedBytes <= SMALL_BYTES) return own(wantedBytes);
+    if (wantedBytes <= SMALL_BYTES) return this.#own(wantedBytes);
     const buffer = this.#free.pop() ?? this.#allocate();
-    if (buffer === undefined) return own(SMALL_BYTES);
-    this.#lent++;
-    let released = false;
-    return {
-      bytes: buffer.subarray(0, Math.min(wantedBytes, READ_BYTES)),
-      release: () => {
-        if (released) return;
-        released = true;
-        this.#lent--;
-        this.#free.push(buffer);
-      },
-    };
+    if (buffer === undefined) return this.#own(SMALL_BYTES);
+    return this.loans.slice(buffer.subarray(0, Math.min(wantedBytes, READ_BYTES)), () => this.#free.push(buffer));
   }
 
   #allocate(): Buffer | undefined {
-    const allocated = (this.#lent + this.#free.length) * READ_BYTES;
-    return allocated + READ_BYTES <= this.memoryBytes ? Buffer.allocUnsafeSlow(READ_BYTES) : undefined;
+    if ((this.#allocated + 1) * READ_BYTES > this.memoryBytes) return undefined;
+    this.#allocated++;
+    return Buffer.allocUnsafeSlow(READ_BYTES);
   }
-}
 
-function own(bytes: number): Slice {
-  return { bytes: Buffer.allocUnsafeSlow(bytes), release: () => undefined };
+  #own(bytes: number): Slice {
+    return this.loans.slice(Buffer.allocUnsafeSlow(bytes), () => undefined);
+  }
 }

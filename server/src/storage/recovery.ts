@@ -1,6 +1,7 @@
 import { join } from "node:path";
-import { CacheError, type Geometry } from "@frontcache/proto";
+import { CacheError, type Geometry, type ObjectInfo } from "@frontcache/proto";
 import type { Clock } from "../runtime/clock.js";
+import type { BlockId } from "./block.js";
 import type { BlockIndex } from "./block-index.js";
 import { blockDigest, blocksDirectory, isBlockFileName, temporaryDirectory } from "./block-path.js";
 import type { BlockRemover } from "./block-remover.js";
@@ -9,6 +10,7 @@ import type { Disk, DiskFile } from "./disk.js";
 import { DiskGate } from "./disk-gate.js";
 import { type BlockFooter, decodeFooter, FOOTER_BYTES } from "./footer.js";
 import { HeldBlock } from "./held-block.js";
+import { sideBySide } from "./side-by-side.js";
 import type { StorageTuning } from "./storage-tuning.js";
 import { systemCode } from "./system-error.js";
 import type { Volume } from "./volume.js";
@@ -23,8 +25,19 @@ export interface RecoveryOptions {
   readonly tuning: StorageTuning;
 }
 
-/** A file takes more than its footer speaks of, beyond what file systems take for themselves: a write was cut off. */
-const LEFT_OVER_BYTES = 64 << 10;
+/** What all blocks of a version have alike. */
+interface VersionNames {
+  readonly url: string;
+  readonly info: ObjectInfo;
+}
+
+interface Recovering extends RecoveryOptions {
+  /** By URL and version. */
+  readonly known: Map<string, Map<string, VersionNames>>;
+}
+
+/** File systems may take up to this much of a file's space for themselves. More than a footer speaks of: a write was cut off. */
+const FILE_SYSTEM_BYTES = 64 << 10;
 
 /** Errors of this process, not of a file. */
 const NO_DESCRIPTORS = new Set(["EMFILE", "ENFILE"]);
@@ -35,7 +48,8 @@ const NO_DESCRIPTORS = new Set(["EMFILE", "ENFILE"]);
  * whose disk fails meanwhile is left out. Rejects with a CacheError where the process has too few descriptors for it.
  */
 export async function recover(volumes: readonly Volume[], options: RecoveryOptions): Promise<number> {
-  const found = (await Promise.all(volumes.map((volume) => recoverVolume(volume, options)))).flat();
+  const recovering = { ...options, known: new Map<string, Map<string, VersionNames>>() };
+  const found = (await Promise.all(volumes.map((volume) => recoverVolume(volume, recovering)))).flat();
   found.sort((a, b) => a.lastUsedMs - b.lastUsedMs);
   for (const block of found) {
     const twin = options.index.get(block.key);
@@ -50,7 +64,7 @@ export async function recover(volumes: readonly Volume[], options: RecoveryOptio
   return options.index.size;
 }
 
-async function recoverVolume(volume: Volume, options: RecoveryOptions): Promise<HeldBlock[]> {
+async function recoverVolume(volume: Volume, options: Recovering): Promise<HeldBlock[]> {
   const { disk, remover, clock, tuning } = options;
   const temporaries = temporaryDirectory(volume.path);
   const limits = { ioParallelism: tuning.recoveryParallelism, diskTimeoutMs: tuning.diskTimeoutMs };
@@ -59,8 +73,7 @@ async function recoverVolume(volume: Volume, options: RecoveryOptions): Promise<
     await gate.run(() => disk.makeDirectory(temporaries));
     await gate.run(() => disk.makeDirectory(blocksDirectory(volume.path)));
     for (const name of await gate.run(() => disk.list(temporaries))) await remover.removeFile(volume, join(temporaries, name));
-    const files = await listFiles(volume, disk, gate);
-    return await readBlocks(volume, files, gate, options);
+    return await readBlocks(volume, gate, options);
   } catch (error) {
     if (NO_DESCRIPTORS.has(systemCode(error))) {
       const message = `${volume.path}: too few file descriptors to read its blocks, raise the limit (ulimit -n)`;
@@ -71,55 +84,46 @@ async function recoverVolume(volume: Volume, options: RecoveryOptions): Promise<
   }
 }
 
-interface FoundFile {
-  readonly path: string;
-  readonly isNamedWell: boolean;
-}
-
-async function listFiles(volume: Volume, disk: Disk, gate: DiskGate): Promise<FoundFile[]> {
+async function readBlocks(volume: Volume, gate: DiskGate, options: Recovering): Promise<HeldBlock[]> {
+  const { disk, damages, remover, tuning } = options;
   const top = blocksDirectory(volume.path);
-  const files: FoundFile[] = [];
-  for (const directory of await gate.run(() => disk.list(top))) {
-    const path = join(top, directory);
-    try {
-      for (const name of await gate.run(() => disk.list(path))) {
-        files.push({ path: join(path, name), isNamedWell: isBlockFileName(directory, name) });
-      }
-    } catch (error) {
-      if (systemCode(error) !== "ENOTDIR") throw error;
-      files.push({ path, isNamedWell: false });
-    }
-  }
-  return files;
-}
-
-async function readBlocks(
-  volume: Volume,
-  files: readonly FoundFile[],
-  gate: DiskGate,
-  options: RecoveryOptions,
-): Promise<HeldBlock[]> {
   const blocks: HeldBlock[] = [];
-  const remaining = files.values();
-  const readSome = async (): Promise<void> => {
-    const buffer = Buffer.allocUnsafeSlow(FOOTER_BYTES);
-    for (const { path, isNamedWell } of remaining) {
-      const read = (): Promise<HeldBlock | string> => readBlock(volume, path, buffer, options);
-      const block = isNamedWell ? await gate.run(read) : "not a block file's name";
-      if (typeof block !== "string") {
-        blocks.push(block);
-        continue;
-      }
-      options.damages.badFile(path, block);
-      await options.remover.removeFile(volume, path);
-    }
+  const buffers = Array.from({ length: tuning.recoveryParallelism }, () => Buffer.allocUnsafeSlow(FOOTER_BYTES));
+  const bad = new Map<string, string[]>();
+  const giveUp = async (path: string, reason: string): Promise<void> => {
+    const paths = bad.get(reason) ?? [];
+    bad.set(reason, paths);
+    paths.push(path);
+    await remover.removeFile(volume, path);
   };
-  await Promise.all(Array.from({ length: options.tuning.recoveryParallelism }, readSome));
+  for (const directory of await gate.run(() => disk.list(top))) {
+    const names = await gate.run(() => listDirectory(disk, join(top, directory)));
+    if (names === undefined) await giveUp(join(top, directory), "not a directory");
+    await sideBySide(names ?? [], buffers.length, async (name) => {
+      const path = join(top, directory, name);
+      if (!isBlockFileName(directory, name)) return giveUp(path, "not a block file's name");
+      const block = await gate.run(() => readBlock(volume, path, buffers, options));
+      if (typeof block === "string") await giveUp(path, block);
+      else blocks.push(block);
+    });
+  }
+  for (const [reason, paths] of bad) damages.badFiles(volume.path, reason, paths);
   return blocks;
 }
 
+/** Undefined where it is no directory. */
+async function listDirectory(disk: Disk, path: string): Promise<string[] | undefined> {
+  try {
+    return await disk.list(path);
+  } catch (error) {
+    if (systemCode(error) === "ENOTDIR") return undefined;
+    throw error;
+  }
+}
+
 /** The block of a file, or what is wrong with the file. */
-async function readBlock(volume: Volume, path: string, buffer: Buffer, options: RecoveryOptions): Promise<HeldBlock | string> {
+async function readBlock(volume: Volume, path: string, buffers: Buffer[], options: Recovering): Promise<HeldBlock | string> {
+  const buffer = buffers.pop()!;
   let file: DiskFile | undefined;
   try {
     file = await options.disk.open(path, "read");
@@ -128,27 +132,37 @@ async function readBlock(volume: Volume, path: string, buffer: Buffer, options: 
     if (footer === undefined) return "no footer of this format and block size";
     if (!path.endsWith(`${blockDigest(footer.id, options.geometry.blockBytes)}.blk`)) return "the footer of another block";
     const { allocatedBytes, modifiedMs } = await file.stat();
-    const block = heldBlock(volume, path, footer, options.geometry);
+    const block = heldBlock(volume, path, footer, options);
     block.lastUsedMs = modifiedMs;
-    if (allocatedBytes > block.chargedBytes + LEFT_OVER_BYTES && !(await takeBack(block, options))) {
-      return "left-overs of a write that was cut off";
-    }
-    return block;
+    const leftOverBytes = allocatedBytes - block.chargedBytes;
+    const isLeftOver = leftOverBytes >= Math.min(FILE_SYSTEM_BYTES, options.geometry.segmentBytes);
+    return !isLeftOver || (await takeBack(block, options)) ? block : "left-overs of a write that was cut off";
   } catch (error) {
     if (NO_DESCRIPTORS.has(systemCode(error))) throw error;
     return `unreadable: ${systemCode(error)}`;
   } finally {
+    buffers.push(buffer);
     await file?.close().catch(() => undefined);
   }
 }
 
-function heldBlock(volume: Volume, path: string, footer: BlockFooter, geometry: Geometry): HeldBlock {
+function heldBlock(volume: Volume, path: string, footer: BlockFooter, { geometry, known }: Recovering): HeldBlock {
   const { id, info, createdAtMs, crcs } = footer;
-  const block = new HeldBlock({ id, info, createdAtMs, volume, path, geometry });
+  const block = new HeldBlock({ ...shared(id, info, known), createdAtMs, volume, path, geometry });
   crcs.forEach((crc, segment) => {
     if (crc !== undefined) block.segments.add(segment, crc, false);
   });
   return block;
+}
+
+/** One copy of URL, version and info for all blocks of a version: half of what 65,536 blocks would take otherwise. */
+function shared(id: BlockId, info: ObjectInfo, known: Map<string, Map<string, VersionNames>>): { id: BlockId; info: ObjectInfo } {
+  const versions = known.get(id.url) ?? new Map<string, VersionNames>();
+  known.set(id.url, versions);
+  const names = versions.get(id.version) ?? { url: id.url, info };
+  versions.set(id.version, names);
+  const isSame = names.info.objectSize === info.objectSize;
+  return { id: { url: names.url, version: names.info.version, offset: id.offset }, info: isSame ? names.info : info };
 }
 
 /** Frees the space of segments that the footer does not speak of. */

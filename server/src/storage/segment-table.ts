@@ -1,14 +1,16 @@
 import { type Geometry, segmentCount } from "@frontcache/proto";
 
-const ABSENT = 0;
-/** Held by the footer's word, not read since the start. */
-const UNCHECKED = 1;
-const CHECKED = 2;
+/** Bits of a word that V8 keeps as a small integer. */
+const WORD_BITS = 30;
 
-/** Which segments of a block are held, with their CRCs, and which of them are known to be true. */
+/**
+ * Which segments of a block are held, with their CRCs, and which of them are known to be true: those that this process
+ * wrote or has read whole once. Plain arrays of small integers: with 65,536 blocks, typed arrays would take twice as much.
+ */
 export class SegmentTable {
-  readonly #states: Uint8Array;
-  readonly #crcs: Uint32Array;
+  /** CRC-32 as a signed number; undefined where the segment is absent. */
+  readonly #crcs: (number | undefined)[];
+  readonly #checked: number[];
 
   /** All absent, for a block of `blockBytes` bytes (the object's last one may be short). */
   constructor(
@@ -16,54 +18,61 @@ export class SegmentTable {
     readonly geometry: Geometry,
   ) {
     const count = segmentCount(blockBytes, geometry);
-    this.#states = new Uint8Array(count);
-    this.#crcs = new Uint32Array(count);
+    this.#crcs = new Array<number | undefined>(count).fill(undefined);
+    this.#checked = new Array<number>(Math.ceil(count / WORD_BITS)).fill(0);
   }
 
   get count(): number {
-    return this.#states.length;
+    return this.#crcs.length;
   }
 
   holds(segment: number): boolean {
-    return segment < this.#states.length && this.#states[segment] !== ABSENT;
+    return this.#crcs[segment] !== undefined;
   }
 
   isChecked(segment: number): boolean {
-    return this.#states[segment] === CHECKED;
+    return (this.#checked[Math.floor(segment / WORD_BITS)]! & (1 << (segment % WORD_BITS))) !== 0;
   }
 
+  /** A held segment's CRC-32, from 0. */
   crc(segment: number): number {
-    return this.#crcs[segment]!;
+    return this.#crcs[segment]! >>> 0;
   }
 
   /** One CRC a segment, undefined where absent: the footer's form. */
   crcs(): (number | undefined)[] {
-    return Array.from(this.#states, (state, segment) => (state === ABSENT ? undefined : this.#crcs[segment]));
+    return this.#crcs.map((crc) => (crc === undefined ? undefined : crc >>> 0));
   }
 
-  add(segment: number, crc: number, checked: boolean): void {
-    this.#states[segment] = checked ? CHECKED : UNCHECKED;
-    this.#crcs[segment] = crc;
+  add(segment: number, crc: number, isChecked: boolean): void {
+    this.#crcs[segment] = crc | 0;
+    if (isChecked) this.check(segment);
   }
 
   check(segment: number): void {
-    if (this.holds(segment)) this.#states[segment] = CHECKED;
+    if (this.holds(segment)) this.#checked[Math.floor(segment / WORD_BITS)]! |= 1 << (segment % WORD_BITS);
   }
+
+  /** How often a segment was dropped: who read meanwhile can't tell whose bytes it got. */
+  drops = 0;
 
   drop(segment: number): void {
-    this.#states[segment] = ABSENT;
+    this.drops++;
+    this.#crcs[segment] = undefined;
+    this.#checked[Math.floor(segment / WORD_BITS)]! &= ~(1 << (segment % WORD_BITS));
   }
 
+  /** Bytes of the held segments. */
   get heldBytes(): number {
     let bytes = 0;
-    this.#states.forEach((state, segment) => {
-      if (state !== ABSENT) bytes += this.lengthOf(segment);
-    });
+    for (let segment = 0; segment < this.count; segment++) {
+      if (this.holds(segment)) bytes += this.lengthOf(segment);
+    }
     return bytes;
   }
 
   isEmpty(): boolean {
-    return this.#states.every((state) => state === ABSENT);
+    return this.#crcs.every((crc) => crc === undefined);
   }
 
   /** Bytes of a segment: the block's last one may be short. */
@@ -74,18 +83,19 @@ export class SegmentTable {
 
   /** One past the last byte held without a gap from `start`; `start` itself where that byte is not held. */
   heldEnd(start: number): number {
-    return this.#runEnd(start, UNCHECKED);
+    let segment = Math.floor(start / this.geometry.segmentBytes);
+    while (this.holds(segment)) segment++;
+    return this.#end(start, segment);
   }
 
   /** As `heldEnd`, of segments that are known to be true. */
   checkedEnd(start: number): number {
-    return this.#runEnd(start, CHECKED);
+    let segment = Math.floor(start / this.geometry.segmentBytes);
+    while (this.isChecked(segment)) segment++;
+    return this.#end(start, segment);
   }
 
-  #runEnd(start: number, least: number): number {
-    const { segmentBytes } = this.geometry;
-    let segment = Math.floor(start / segmentBytes);
-    while (segment < this.#states.length && this.#states[segment]! >= least) segment++;
-    return Math.max(start, Math.min(segment * segmentBytes, this.blockBytes));
+  #end(start: number, segment: number): number {
+    return Math.max(start, Math.min(segment * this.geometry.segmentBytes, this.blockBytes));
   }
 }

@@ -10,7 +10,7 @@ export interface StorageTuning {
   readonly purgeWaitMs: number;
   /** Pooled memory for reads that are not served from a mapping. */
   readonly readMemoryBytes: number;
-  /** Room that a volume with a budget leaves on a disk that others fill. */
+  /** Room that a volume with a budget leaves on a disk that others fill, unless the disk is small. */
   readonly diskReserveBytes: number;
   /** Footers read at a time at the start. */
   readonly recoveryParallelism: number;

@@ -78,7 +78,8 @@ export class Volume {
     const beyondFileSystem = (1 - share) * this.#space.totalBytes - this.#fileSystemFreeBytes;
     if (limitBytes === undefined) return Math.min(this.usedBytes, beyondFileSystem);
     // A budget on a disk that others fill gives way only as far as its own next blocks need room.
-    const beyondDisk = this.#options.tuning.diskReserveBytes - this.#fileSystemFreeBytes;
+    const reserveBytes = Math.min(this.#options.tuning.diskReserveBytes, (1 - share) * this.#space.totalBytes);
+    const beyondDisk = reserveBytes - this.#fileSystemFreeBytes;
     return Math.min(this.usedBytes, Math.max(this.usedBytes - share * limitBytes, beyondDisk));
   }
 

@@ -1,0 +1,81 @@
+import { describe, expect, it } from "vitest";
+import { silentLog } from "../runtime/log.js";
+import { ManualClock } from "../runtime/manual-clock.js";
+import { BlockIndex } from "./block-index.js";
+import { HeldBlock } from "./held-block.js";
+import { MemoryDisk } from "./memory-disk.js";
+import { storageTuning } from "./storage-tuning.js";
+import { testGeometry, testId, testInfo } from "./store-fixture.js";
+import { Volume } from "./volume.js";
+
+const clock = new ManualClock();
+
+function volume(): Volume {
+  const disk = new MemoryDisk({ totalBytes: 1, nowMs: () => 0 });
+  return new Volume({ path: "/cache", limitBytes: undefined, disk, clock, log: silentLog, tuning: storageTuning });
+}
+
+function block(on: Volume, url: string, version = "v1", createdAtMs = 0): HeldBlock {
+  const id = testId(url, 0, version);
+  return new HeldBlock({ id, info: testInfo(65_536, version), createdAtMs, volume: on, path: "", geometry: testGeometry });
+}
+
+describe("the index", () => {
+  it("finds blocks by identity, keeps the volume's order of use, and notes what was touched", () => {
+    const [index, on] = [new BlockIndex(), volume()];
+    const blocks = ["a", "b", "c"].map((url) => block(on, url));
+    for (const each of blocks) index.add(each);
+    index.touch(blocks[0]!, 77);
+    expect(index.get(blocks[1]!.key)).toBe(blocks[1]);
+    expect([...on.recency]).toEqual([blocks[1], blocks[2], blocks[0]]);
+    expect([[...on.touched], blocks[0]!.lastUsedMs]).toEqual([[blocks[0]], 77]);
+    index.remove(blocks[0]!);
+    expect([index.size, on.recency.size, on.touched.size, index.get(blocks[0]!.key)]).toEqual([2, 2, 0, undefined]);
+  });
+
+  it("does not lose a block to the removal of its predecessor", () => {
+    const [index, on] = [new BlockIndex(), volume()];
+    const [first, second] = [block(on, "a"), block(on, "a")];
+    index.add(first);
+    index.remove(first);
+    index.add(second);
+    index.remove(first);
+    expect(index.get(second.key)).toBe(second);
+    expect(index.newest("a")?.version).toBe("v1");
+  });
+
+  it("knows the newest version until its last block is gone", () => {
+    const [index, on] = [new BlockIndex(), volume()];
+    const [older, newer] = [block(on, "a", "v1", 1), block(on, "a", "v2", 2)];
+    index.add(newer);
+    index.add(older);
+    expect(index.newest("a")).toMatchObject({ version: "v2", createdAtMs: 2 });
+    index.remove(newer);
+    expect(index.newest("a")).toMatchObject({ version: "v1", createdAtMs: 1 });
+    index.remove(older);
+    expect(index.newest("a")).toBeUndefined();
+    expect([...index.select({ prefix: "" })]).toEqual([]);
+  });
+
+  it("chooses the oldest among 65,536 blocks without holding up the event loop for more than 10 ms", () => {
+    const [index, on] = [new BlockIndex(), volume()];
+    const blocks = Array.from({ length: 65_536 }, (_, name) => block(on, `s3://bucket/${name}`));
+    for (const each of blocks) index.add(each);
+    for (const each of blocks) index.touch(each, 1);
+    // All but the last are being read: the longest search that there is.
+    for (const each of blocks.slice(0, -1)) each.acquire();
+    const times = Array.from({ length: 5 }, () => {
+      const began = performance.now();
+      let victim: HeldBlock | undefined;
+      for (const each of on.recency) {
+        if (!each.isBusy) {
+          victim = each;
+          break;
+        }
+      }
+      expect(victim).toBe(blocks.at(-1));
+      return performance.now() - began;
+    });
+    expect(Math.min(...times)).toBeLessThan(10);
+  });
+});

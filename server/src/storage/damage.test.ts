@@ -1,0 +1,190 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import type { BlockStore } from "./block-store.js";
+import { FOOTER_BYTES } from "./footer.js";
+import { storageFaults } from "./storage-invariants.js";
+import {
+  areTestBytes,
+  keep,
+  openStore,
+  readBlock,
+  testBytes,
+  testGeometry,
+  testId,
+  testInfo,
+  testSegments,
+} from "./store-fixture.js";
+import { systemError } from "./system-error.js";
+
+const { blockBytes: BLOCK, segmentBytes: SEGMENT } = testGeometry;
+const id = testId("s3://bucket/key");
+const info = testInfo();
+
+/** Writes one block and starts anew, so that nothing of it counts as checked. */
+async function restarted(): Promise<Awaited<ReturnType<typeof openStore>> & { path: string }> {
+  const first = await openStore();
+  await keep(first.store, id, info, testSegments(id, info));
+  await first.store.close();
+  const disk = first.disk.crash();
+  const again = await openStore({ disk, clock: first.clock });
+  return { ...again, path: disk.paths().find((path) => path.endsWith(".blk"))! };
+}
+
+/** Reads as the cache does: what is a miss is fetched and written again. Resolves to the bytes and how much was fetched. */
+async function readThrough(store: BlockStore): Promise<{ bytes: Buffer; fetched: number }> {
+  const bytes = testBytes(0, 0);
+  const parts = [bytes];
+  let fetched = 0;
+  for (let at = 0; at < BLOCK; ) {
+    const part = await readBlock(store, id, at, at + SEGMENT);
+    if (part === undefined) {
+      fetched++;
+      await keep(store, id, info, testSegments(id, info, [at / SEGMENT]));
+    }
+    parts.push(part ?? testBytes(at, SEGMENT));
+    at += SEGMENT;
+  }
+  return { bytes: Buffer.concat(parts), fetched };
+}
+
+describe("a damaged block file", () => {
+  it("with a flipped bit in its data is a miss of that segment alone, and whole after the next write", async () => {
+    const { store, disk, path } = await restarted();
+    disk.file(path).flipBit(2 * SEGMENT + 77, 3);
+    expect(await readBlock(store, id, 2 * SEGMENT, 3 * SEGMENT)).toBeUndefined();
+    expect(areTestBytes(await readBlock(store, id, 0, 2 * SEGMENT), 0, 2 * SEGMENT)).toBe(true);
+    expect(store.status().damages).toBe(1);
+    await store.settled();
+    expect(await storageFaults(store, disk, testGeometry)).toEqual([]);
+    expect((await readThrough(store)).fetched).toBe(1);
+    expect(disk.usedBytes).toBe(store.status().volumes[0]!.usedBytes);
+    expect(areTestBytes(await readBlock(store, id, 0, BLOCK), 0, BLOCK)).toBe(true);
+    expect(await storageFaults(store, disk, testGeometry)).toEqual([]);
+    await store.close();
+  });
+
+  it("has each segment checked once, however many readers ask for it", async () => {
+    const { store, disk } = await restarted();
+    let bytesRead = 0;
+    disk.before = (operation) => {
+      if (operation === "read") bytesRead++;
+      return undefined;
+    };
+    const reads = await Promise.all(Array.from({ length: 20 }, () => readBlock(store, id, 100, 200)));
+    expect(reads.every((bytes) => areTestBytes(bytes, 100, 100))).toBe(true);
+    expect(bytesRead).toBe(1 + 20);
+    await store.close();
+  });
+
+  it("cut short while it is held is a miss, is counted once, and is whole after the next read", async () => {
+    const { store, disk, path } = await restarted();
+    expect(areTestBytes(await readBlock(store, id, 0, BLOCK), 0, BLOCK)).toBe(true);
+    disk.file(path).truncate(5 * SEGMENT + 10);
+    expect(await readBlock(store, id, 5 * SEGMENT, BLOCK)).toBeUndefined();
+    expect(store.lease(id)).toBeUndefined();
+    expect(store.status().damages).toBe(1);
+    expect((await readThrough(store)).fetched).toBe(8);
+    await store.settled();
+    expect(await storageFaults(store, disk, testGeometry)).toEqual([]);
+    await store.close();
+  });
+
+  it("whose name is gone is a miss once it has to be opened", async () => {
+    const { store, disk, path } = await restarted();
+    disk.removeDirectory(path);
+    expect(await readBlock(store, id, 0, BLOCK)).toBeUndefined();
+    await store.settled();
+    expect(store.status()).toMatchObject({ damages: 1, volumes: [{ blocks: 0, usedBytes: 0, state: "ok" }] });
+    await store.close();
+  });
+
+  it.each(["EIO", "EACCES"])("that can't be opened (%s) is a miss and is given up", async (code) => {
+    const { store, disk, clock } = await restarted();
+    disk.before = (operation, path) => {
+      if (operation === "open") throw systemError(code, path);
+      return undefined;
+    };
+    expect(await readBlock(store, id, 0, BLOCK)).toBeUndefined();
+    disk.before = undefined;
+    clock.advance(10_000);
+    await store.settled();
+    expect((await readThrough(store)).fetched).toBe(8);
+    expect(store.status().damages).toBe(1);
+    expect(await storageFaults(store, disk, testGeometry)).toEqual([]);
+    await store.close();
+  });
+
+  it("that can't be opened for lack of descriptors is a miss and stays", async () => {
+    const { store, disk } = await restarted();
+    disk.before = (operation, path) => {
+      if (operation === "open") throw systemError("EMFILE", path);
+      return undefined;
+    };
+    expect(await readBlock(store, id, 0, BLOCK)).toBeUndefined();
+    disk.before = undefined;
+    expect(areTestBytes(await readBlock(store, id, 0, BLOCK), 0, BLOCK)).toBe(true);
+    expect(store.status()).toMatchObject({ damages: 0, volumes: [{ state: "ok" }] });
+    await store.close();
+  });
+
+  it("with a bad sector loses that segment, whether it was checked before or not", async () => {
+    const { store, disk, clock } = await restarted();
+    expect(areTestBytes(await readBlock(store, id, 0, SEGMENT), 0, SEGMENT)).toBe(true);
+    disk.before = (operation, path) => {
+      if (operation === "read") throw systemError("EIO", path);
+      return undefined;
+    };
+    expect(await readBlock(store, id, 0, SEGMENT)).toBeUndefined();
+    expect(await readBlock(store, id, SEGMENT, 2 * SEGMENT)).toBeUndefined();
+    disk.before = undefined;
+    expect(store.status().damages).toBe(2);
+    clock.advance(10_000);
+    await store.settled();
+    expect((await readThrough(store)).fetched).toBe(2);
+    expect(await storageFaults(store, disk, testGeometry)).toEqual([]);
+    await store.close();
+  });
+
+  it("that has lost its last segment is removed", async () => {
+    const { store, disk, path } = await restarted();
+    for (let segment = 0; segment < 8; segment++) disk.file(path).flipBit(segment * SEGMENT, 0);
+    for (let segment = 0; segment < 8; segment++) expect(await readBlock(store, id, segment * SEGMENT, BLOCK)).toBeUndefined();
+    await store.settled();
+    expect(disk.paths()).toEqual([]);
+    expect(store.status()).toMatchObject({ damages: 8, volumes: [{ blocks: 0, usedBytes: 0 }] });
+    await store.close();
+  });
+
+  it("never gives a wrong byte, is counted, and is whole after the next read, whatever happened to it between two starts", async () => {
+    const damage = fc.oneof(
+      fc.record({ kind: fc.constant("flip" as const), at: fc.nat(BLOCK + FOOTER_BYTES - 1), bit: fc.nat(7) }),
+      fc.record({ kind: fc.constant("cut" as const), at: fc.nat(BLOCK + FOOTER_BYTES - 1), bit: fc.constant(0) }),
+    );
+    await fc.assert(
+      fc.asyncProperty(fc.array(damage, { minLength: 1, maxLength: 3 }), async (damages) => {
+        const first = await openStore();
+        await keep(first.store, id, info, testSegments(id, info));
+        await first.store.close();
+        const disk = first.disk.crash();
+        const path = disk.paths().find((name) => name.endsWith(".blk"))!;
+        const before = Buffer.alloc(BLOCK + FOOTER_BYTES);
+        disk.file(path).read(before, 0);
+        for (const { kind, at, bit } of damages) {
+          if (kind === "flip") disk.file(path).flipBit(at, bit);
+          else disk.file(path).truncate(at);
+        }
+        const after = Buffer.alloc(BLOCK + FOOTER_BYTES);
+        const isWhole = disk.file(path).read(after, 0) === after.length && after.equals(before);
+        const { store } = await openStore({ disk, clock: first.clock });
+        expect(areTestBytes((await readThrough(store)).bytes, 0, BLOCK)).toBe(true);
+        expect(store.status().damages > 0).toBe(!isWhole);
+        await store.settled();
+        expect(areTestBytes(await readBlock(store, id, 0, BLOCK), 0, BLOCK)).toBe(true);
+        expect(await storageFaults(store, disk, testGeometry)).toEqual([]);
+        expect(disk.usedBytes).toBe(store.status().volumes[0]!.usedBytes);
+        await store.close();
+      }),
+      { numRuns: 100 },
+    );
+  });
+});

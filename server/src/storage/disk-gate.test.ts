@@ -1,0 +1,69 @@
+import { describe, expect, it } from "vitest";
+import { ManualClock } from "../runtime/manual-clock.js";
+import { DiskGate } from "./disk-gate.js";
+
+interface Operation {
+  readonly run: () => Promise<string>;
+  readonly end: (result: string) => void;
+  readonly fail: (error: Error) => void;
+}
+
+function operation(): Operation {
+  let end: (result: string) => void = () => undefined;
+  let fail: (error: Error) => void = () => undefined;
+  const result = new Promise<string>((resolve, reject) => {
+    end = resolve;
+    fail = reject;
+  });
+  return { run: () => result, end, fail };
+}
+
+function gate(clock = new ManualClock()): { gate: DiskGate; clock: ManualClock; hangs: string[] } {
+  const hangs: string[] = [];
+  const limits = { ioParallelism: 2, diskTimeoutMs: 100 };
+  return { gate: new DiskGate(clock, limits, (error) => hangs.push(error.message)), clock, hangs };
+}
+
+describe("a disk's gate", () => {
+  it("lets a bounded number in, the others in their order", async () => {
+    const { gate: disk } = gate();
+    const [a, b, c] = [operation(), operation(), operation()];
+    const order: string[] = [];
+    const runs = [a, b, c].map((each, index) =>
+      disk.run(() => {
+        order.push(`begin ${index}`);
+        return each.run();
+      }),
+    );
+    await Promise.resolve();
+    expect(order).toEqual(["begin 0", "begin 1"]);
+    b.end("b");
+    expect(await runs[1]).toBe("b");
+    expect(order).toEqual(["begin 0", "begin 1", "begin 2"]);
+    a.fail(new Error("broken"));
+    await expect(runs[0]).rejects.toThrow("broken");
+    c.end("c");
+    expect(await runs[2]).toBe("c");
+    expect(disk.running).toBe(0);
+  });
+
+  it("fails an operation that outlives its limit, those that wait behind it, and new ones, until the disk answers", async () => {
+    const { gate: disk, clock, hangs } = gate();
+    const [a, b] = [operation(), operation()];
+    const late: string[] = [];
+    const runs = [disk.run(a.run, (value) => late.push(value)), disk.run(b.run), disk.run(async () => "c")];
+    const ends = Promise.allSettled(runs);
+    clock.advance(100);
+    expect((await ends).map((end) => end.status)).toEqual(["rejected", "rejected", "rejected"]);
+    expect(hangs.length).toBeGreaterThan(0);
+    expect(disk.isHanging).toBe(true);
+    await expect(disk.run(async () => "d")).rejects.toMatchObject({ code: "ETIMEDOUT" });
+    a.end("a");
+    b.fail(new Error("broken"));
+    await new Promise(setImmediate);
+    expect(late).toEqual(["a"]);
+    expect([disk.isHanging, disk.running]).toEqual([false, 0]);
+    expect(await disk.run(async () => "e")).toBe("e");
+    expect(clock.waits).toBe(0);
+  });
+});

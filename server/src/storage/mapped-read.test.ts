@@ -1,0 +1,83 @@
+import { describe, expect, it } from "vitest";
+import type { DiskFile } from "./disk.js";
+import { Loans } from "./loans.js";
+import { mappedRead } from "./mapped-read.js";
+import type { Mapping } from "./mapping.js";
+import { OpenFile } from "./open-file.js";
+import { SegmentTable } from "./segment-table.js";
+import { areTestBytes, testBytes, testGeometry } from "./store-fixture.js";
+
+const { blockBytes: BLOCK, segmentBytes: SEGMENT } = testGeometry;
+
+interface Stage {
+  readonly open: OpenFile;
+  readonly segments: SegmentTable;
+  readonly loans: Loans;
+  /** Ranges that were asked to be entered into the page table. */
+  readonly populated: [number, number][];
+  readonly finishPopulating: () => void;
+}
+
+/** A mapping whose first `residentBytes` are in memory, of a block whose segments below `checked` are checked, all held. */
+function stage(residentBytes: number, checked = 8): Stage {
+  const populated: [number, number][] = [];
+  const waiting: (() => void)[] = [];
+  const mapping: Mapping = {
+    bytes: testBytes(0, BLOCK),
+    isResident: (_start, end) => end <= residentBytes,
+    populate: (start, end) => {
+      populated.push([start, end]);
+      return new Promise((resolve) => waiting.push(resolve));
+    },
+    unmap: () => undefined,
+  };
+  const loans = new Loans();
+  const segments = new SegmentTable(BLOCK, testGeometry);
+  for (let segment = 0; segment < 8; segment++) segments.add(segment, 0, segment < checked);
+  const open = new OpenFile({} as DiskFile, mapping, loans, () => undefined);
+  const finishPopulating = (): void => {
+    for (const finish of waiting.splice(0)) finish();
+  };
+  return { open, segments, loans, populated, finishPopulating };
+}
+
+function lengthRead({ open, segments }: Stage, start: number, end: number): number | undefined {
+  const slice = mappedRead(open, segments, start, end);
+  expect(slice === undefined || areTestBytes(slice.bytes, start, slice.bytes.length)).toBe(true);
+  slice?.release();
+  return slice?.bytes.length;
+}
+
+describe("a read of a mapping", () => {
+  it("goes as far as it is wanted, checked and in memory; by one segment where the whole is not in memory", () => {
+    expect(lengthRead(stage(BLOCK), 10, BLOCK)).toBe(BLOCK - 10);
+    expect(lengthRead(stage(BLOCK), 10, 20)).toBe(10);
+    expect(lengthRead(stage(BLOCK, 3), 10, BLOCK)).toBe(3 * SEGMENT - 10);
+    expect(lengthRead(stage(BLOCK, 3), 3 * SEGMENT, BLOCK)).toBeUndefined();
+    expect(lengthRead(stage(5 * SEGMENT), SEGMENT + 10, BLOCK)).toBe(SEGMENT - 10);
+    expect(lengthRead(stage(10), 0, BLOCK)).toBeUndefined();
+  });
+
+  it("touches nothing that is on its way from the disk, though it counts as in memory already", () => {
+    const staged = stage(BLOCK);
+    const arrived = staged.open.arrive(2 * SEGMENT, 3 * SEGMENT);
+    expect(lengthRead(staged, 2 * SEGMENT + 5, BLOCK)).toBeUndefined();
+    expect(lengthRead(staged, SEGMENT, BLOCK)).toBe(SEGMENT);
+    expect(lengthRead(staged, 3 * SEGMENT, BLOCK)).toBe(5 * SEGMENT);
+    arrived();
+    expect(lengthRead(staged, 2 * SEGMENT, BLOCK)).toBe(6 * SEGMENT);
+  });
+
+  it("fills the page table once from the second read on, for what is checked and in memory, and keeps the file open for it", async () => {
+    const staged = stage(BLOCK, 6);
+    lengthRead(staged, 0, 10);
+    expect(staged.populated).toEqual([]);
+    lengthRead(staged, 0, 10);
+    lengthRead(staged, 0, 10);
+    expect(staged.populated).toEqual([[0, 6 * SEGMENT]]);
+    expect([staged.open.users, staged.loans.open]).toEqual([1, 0]);
+    staged.finishPopulating();
+    await new Promise(setImmediate);
+    expect(staged.open.users).toBe(0);
+  });
+});

@@ -1,0 +1,153 @@
+import { mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { silentLog } from "../runtime/log.js";
+import { ManualClock } from "../runtime/manual-clock.js";
+import { BlockStore, storageTuning } from "./block-store.js";
+import { loadLibc } from "./libc.js";
+import { noMapping, openMapper } from "./mapping.js";
+import { openNodeDisk } from "./node-disk.js";
+import { storageFaults } from "./storage-invariants.js";
+import { areTestBytes, keep, readBlock, testGeometry, testId, testInfo, testSegments } from "./store-fixture.js";
+
+const { blockBytes: BLOCK, segmentBytes: SEGMENT } = testGeometry;
+const libc = await loadLibc();
+const info = testInfo();
+const ids = [0, 1, 2, 3].map((name) => testId(`s3://bucket/${name}`));
+const disk = await openNodeDisk();
+
+describe.each([
+  ["mapped", libc !== undefined],
+  ["plain", true],
+] as const)("a store on real files, %s", (road, isRunnable) => {
+  const isMapped = road === "mapped";
+  let directory: string;
+  let store: BlockStore;
+
+  async function open(maxMappings = 2): Promise<void> {
+    store = await BlockStore.open({
+      volumes: [{ path: directory }],
+      geometry: testGeometry,
+      disk,
+      mapper: isMapped ? await openMapper({ blockBytes: BLOCK, maxMappings: maxMappings + 8 }) : noMapping,
+      clock: new ManualClock(Date.now()),
+      log: silentLog,
+      highWatermark: 0.95,
+      lowWatermark: 0.9,
+      maxMappings,
+      purgeIntervalMs: 10_000,
+      tuning: storageTuning,
+    });
+  }
+
+  function blockFile(): string {
+    const blocks = join(directory, "v1");
+    return join(blocks, readdirSync(blocks, { recursive: true, encoding: "utf8" }).find((name) => name.endsWith(".blk"))!);
+  }
+
+  beforeEach(async () => {
+    directory = mkdtempSync(join(tmpdir(), "store-"));
+    await open();
+  });
+
+  afterEach(async () => {
+    await store.close();
+    expect(store.status()).toMatchObject({ mappings: 0, openFiles: 0, leases: 0 });
+    expect(readFileSync("/proc/self/maps", "utf8")).not.toContain(directory);
+    rmSync(directory, { recursive: true });
+  });
+
+  it.runIf(isRunnable)("gives back what was written, before and after a start", async () => {
+    for (const id of ids) await keep(store, id, info, testSegments(id, info));
+    for (const id of ids) expect(areTestBytes(await readBlock(store, id, 0, BLOCK), 0, BLOCK)).toBe(true);
+    await store.close();
+    await open();
+    for (const id of [...ids, ...ids]) expect(areTestBytes(await readBlock(store, id, 100, BLOCK), 100, BLOCK - 100)).toBe(true);
+    await expect.poll(() => store.status()).toMatchObject({ damages: 0, openFiles: 2, mappings: isMapped ? 2 : 0 });
+    expect(await storageFaults(store, disk, testGeometry)).toEqual([]);
+  });
+
+  it.runIf(isRunnable && isMapped)("answers what is in memory at once, whole and without a copy", async () => {
+    const id = ids[0]!;
+    await keep(store, id, info, testSegments(id, info, [0, 1, 2, 4]));
+    const lease = store.lease(id)!;
+    for (let read = 0; read < 3; read++) {
+      const slice = lease.read(10, BLOCK);
+      if (slice === undefined || slice instanceof Promise) throw new Error("not at once");
+      expect(areTestBytes(slice.bytes, 10, 3 * SEGMENT - 10)).toBe(true);
+      slice.release();
+    }
+    await keep(store, id, info, testSegments(id, info));
+    const slice = lease.read(0, BLOCK);
+    if (slice === undefined || slice instanceof Promise) throw new Error("not at once");
+    expect(areTestBytes(slice.bytes, 0, BLOCK)).toBe(true);
+    slice.release();
+    lease.release();
+  });
+
+  it.runIf(isRunnable)("finds a file cut short under it to be a miss, and lives", async () => {
+    const id = ids[0]!;
+    await keep(store, id, info, testSegments(id, info));
+    expect(areTestBytes(await readBlock(store, id, 0, BLOCK), 0, BLOCK)).toBe(true);
+    truncateSync(blockFile(), 3 * SEGMENT + 100);
+    const lease = store.lease(id)!;
+    expect(await lease.read(3 * SEGMENT, 3 * SEGMENT + 101)).toBeUndefined();
+    expect(await lease.read(5 * SEGMENT, BLOCK)).toBeUndefined();
+    lease.release();
+    await store.settled();
+    expect(store.lease(id)).toBeUndefined();
+    expect(store.status()).toMatchObject({ damages: 1, openFiles: 0, mappings: 0 });
+    await keep(store, id, info, testSegments(id, info));
+    expect(areTestBytes(await readBlock(store, id, 0, BLOCK), 0, BLOCK)).toBe(true);
+    expect(await storageFaults(store, disk, testGeometry)).toEqual([]);
+  });
+
+  it.runIf(isRunnable)("keeps an evicted block for its reader, and gives its space back after the last slice", async () => {
+    const id = ids[0]!;
+    await keep(store, id, info, testSegments(id, info));
+    const lease = store.lease(id)!;
+    const slice = await lease.read(0, BLOCK);
+    const second = await lease.read(0, BLOCK);
+    await store.evict({ url: id.url });
+    lease.release();
+    await new Promise(setImmediate);
+    second?.release();
+    await new Promise(setImmediate);
+    expect(areTestBytes(slice?.bytes, 0, slice!.bytes.length)).toBe(true);
+    if (isMapped) expect(store.status()).toMatchObject({ mappings: 1, openFiles: 1, volumes: [{ usedBytes: BLOCK + 4096 }] });
+    slice?.release();
+    await store.settled();
+    expect(store.status()).toMatchObject({ mappings: 0, openFiles: 0, volumes: [{ usedBytes: 0 }] });
+  });
+
+  it.runIf(isRunnable)("closes the least recently used files beyond its bound, never one that is being read", async () => {
+    for (const id of ids) await keep(store, id, info, testSegments(id, info));
+    const leases = ids.map((id) => store.lease(id)!);
+    const slices = await Promise.all(leases.map((lease) => lease.read(0, BLOCK)));
+    for (const [index, slice] of slices.entries()) {
+      expect(areTestBytes(slice?.bytes, 0, slice!.bytes.length)).toBe(true);
+      slice?.release();
+      leases[index]!.release();
+    }
+    for (const id of [...ids, ...ids]) expect(areTestBytes(await readBlock(store, id, 0, BLOCK), 0, BLOCK)).toBe(true);
+    await expect.poll(() => store.status().openFiles).toBeLessThanOrEqual(2);
+  });
+
+  it.runIf(isRunnable)("reads rightly while blocks come and go", async () => {
+    const rounds = Array.from({ length: 60 }, (_, round) => round);
+    await Promise.all(
+      ids.map(async (id, index) => {
+        for (const round of rounds) {
+          if (round % 7 === index) await store.evict({ url: id.url });
+          if (store.lease(id)?.release() === undefined) await keep(store, id, info, testSegments(id, info));
+          const start = (round * 997) % BLOCK;
+          const bytes = await readBlock(store, id, start, BLOCK);
+          expect(bytes === undefined || areTestBytes(bytes, start, BLOCK - start)).toBe(true);
+        }
+      }),
+    );
+    await store.settled();
+    expect(await storageFaults(store, disk, testGeometry)).toEqual([]);
+  });
+});

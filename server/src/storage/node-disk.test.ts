@@ -1,0 +1,137 @@
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import type { Disk } from "./disk.js";
+import { MemoryDisk } from "./memory-disk.js";
+import { descriptorLimit, openNodeDisk } from "./node-disk.js";
+import { testBytes } from "./store-fixture.js";
+
+const KiB = 1 << 10;
+
+const disks: [string, () => Promise<Disk>][] = [
+  ["this system's disk", openNodeDisk],
+  ["the disk in memory", async () => new MemoryDisk({ totalBytes: KiB * KiB, nowMs: () => 1_700_000_000_000 })],
+];
+
+describe.each(disks)("%s", (_name, openDisk) => {
+  let disk: Disk;
+  let directory: string;
+
+  beforeEach(async () => {
+    disk = await openDisk();
+    directory = mkdtempSync(join(tmpdir(), "disk-"));
+    await disk.makeDirectory(directory);
+  });
+
+  afterEach(() => rmSync(directory, { recursive: true, force: true }));
+
+  it("reads what was written, in the middle, at the end and behind it", async () => {
+    const file = await disk.open(join(directory, "a"), "create");
+    await file.write(testBytes(0, 10_000), 0);
+    const target = Buffer.alloc(100);
+    expect([await file.read(target, 5000), target.equals(testBytes(5000, 100))]).toEqual([100, true]);
+    expect([await file.read(target, 9950), target.subarray(0, 50).equals(testBytes(9950, 50))]).toEqual([50, true]);
+    expect(await file.read(target, 20_000)).toBe(0);
+    await file.close();
+  });
+
+  it("keeps files sparse, frees ranges and cuts", async () => {
+    const file = await disk.open(join(directory, "a"), "create");
+    await file.write(testBytes(0, 4096), 1 << 20);
+    expect(await file.stat()).toMatchObject({ sizeBytes: (1 << 20) + 4096, allocatedBytes: 4096 });
+    await file.write(testBytes(0, 16 * KiB), 0);
+    expect((await file.stat()).allocatedBytes).toBe(20 * KiB);
+    expect(await file.deallocate(4096, 8 * KiB)).toBe(true);
+    expect((await file.stat()).allocatedBytes).toBe(12 * KiB);
+    const target = Buffer.alloc(16 * KiB);
+    await file.read(target, 0);
+    expect(target.equals(Buffer.concat([testBytes(0, 4096), Buffer.alloc(8 * KiB), testBytes(12 * KiB, 4096)]))).toBe(true);
+    await file.truncate(5000);
+    expect(await file.stat()).toMatchObject({ sizeBytes: 5000, allocatedBytes: 4096 });
+    await file.close();
+  });
+
+  it("opens only what is there, creates only what is not, and keeps an open file whose name is gone", async () => {
+    const path = join(directory, "a");
+    await expect(disk.open(path, "read")).rejects.toMatchObject({ code: "ENOENT" });
+    await expect(disk.open(path, "update")).rejects.toMatchObject({ code: "ENOENT" });
+    const file = await disk.open(path, "create");
+    await expect(disk.open(path, "create")).rejects.toMatchObject({ code: "EEXIST" });
+    await file.write(testBytes(0, 10), 0);
+    await disk.remove(path);
+    await expect(disk.remove(path)).rejects.toMatchObject({ code: "ENOENT" });
+    expect(await file.read(Buffer.alloc(10), 0)).toBe(10);
+    await file.close();
+    await expect(disk.open(join(directory, "none", "a"), "create")).rejects.toMatchObject({ code: "ENOENT" });
+  });
+
+  it("renames over what is there and lists names in order", async () => {
+    for (const name of ["b", "a", "c"]) {
+      const file = await disk.open(join(directory, name), "create");
+      await file.write(Buffer.from(name), 0);
+      await file.close();
+    }
+    await disk.makeDirectory(join(directory, "d", "e"));
+    await disk.makeDirectory(join(directory, "d", "e"));
+    await disk.rename(join(directory, "a"), join(directory, "c"));
+    expect(await disk.list(directory)).toEqual(["b", "c", "d"]);
+    await expect(disk.list(join(directory, "none"))).rejects.toMatchObject({ code: "ENOENT" });
+    await expect(disk.list(join(directory, "b"))).rejects.toMatchObject({ code: "ENOTDIR" });
+    const target = Buffer.alloc(1);
+    const file = await disk.open(join(directory, "c"), "read");
+    await file.read(target, 0);
+    await file.close();
+    expect(target.toString()).toBe("a");
+  });
+
+  it("keeps a file's time, to the millisecond, also through a descriptor that only reads", async () => {
+    await (await disk.open(join(directory, "a"), "create")).close();
+    const file = await disk.open(join(directory, "a"), "read");
+    await file.setModified(1_600_000_000_123);
+    expect((await file.stat()).modifiedMs).toBe(1_600_000_000_123);
+    await file.close();
+  });
+
+  it("says how much room there is", async () => {
+    const { totalBytes, freeBytes } = await disk.space(directory);
+    expect(totalBytes).toBeGreaterThan(0);
+    expect(freeBytes).toBeLessThanOrEqual(totalBytes);
+  });
+
+  it("lets one hold a directory at a time, and the next one after it", async () => {
+    const path = join(directory, "cache");
+    const claim = await disk.claim(path);
+    await expect(disk.claim(path)).rejects.toThrow(/cache is in use by another process/);
+    await claim.release();
+    await claim.release();
+    await (await disk.claim(path)).release();
+  });
+});
+
+describe("this system's disk", () => {
+  it("refuses a directory that it can't make, in one line that names it", async () => {
+    const directory = mkdtempSync(join(tmpdir(), "disk-"));
+    writeFileSync(join(directory, "file"), "");
+    const disk = await openNodeDisk();
+    await expect(disk.claim(join(directory, "file", "cache"))).rejects.toThrow(
+      `${directory}/file/cache can't be used as a cache directory`,
+    );
+    rmSync(directory, { recursive: true });
+  });
+
+  it("closes block directories that others could write to", async () => {
+    const directory = mkdtempSync(join(tmpdir(), "disk-"));
+    mkdirSync(join(directory, "v1"));
+    chmodSync(join(directory, "v1"), 0o777);
+    const claim = await (await openNodeDisk()).claim(directory);
+    expect(statSync(join(directory, "v1")).mode & 0o777).toBe(0o700);
+    expect(readFileSync(join(directory, "lock"), "utf8")).toBe(`${process.pid}\n`);
+    await claim.release();
+    rmSync(directory, { recursive: true });
+  });
+
+  it.runIf(process.platform === "linux")("knows how many files may be open", () => {
+    expect(descriptorLimit()).toBeGreaterThan(0);
+  });
+});

@@ -1,0 +1,172 @@
+import { describe, expect, it } from "vitest";
+import { FOOTER_BYTES } from "./footer.js";
+import { storageFaults } from "./storage-invariants.js";
+import { keep, openStore, testDiskBytes, testGeometry, testId, testInfo, testSegments } from "./store-fixture.js";
+import { systemError } from "./system-error.js";
+
+const { blockBytes: BLOCK } = testGeometry;
+const FILE = BLOCK + FOOTER_BYTES;
+const info = testInfo();
+const id = (name: number) => testId(`s3://bucket/${name}`);
+const turn = (): Promise<void> => new Promise(setImmediate);
+
+async function fill(store: Parameters<typeof keep>[0], from: number, to: number): Promise<boolean[]> {
+  const kept: boolean[] = [];
+  for (let name = from; name < to; name++) kept.push(await keep(store, id(name), info, testSegments(id(name), info)));
+  return kept;
+}
+
+function heldNames(store: Parameters<typeof keep>[0], count: number): number[] {
+  return Array.from({ length: count }, (_, name) => name).filter((name) => store.newest(id(name).url) !== undefined);
+}
+
+describe("the purger", () => {
+  it("evicts the least recently used blocks from the high to the low watermark at its tick", async () => {
+    const { store, disk, clock } = await openStore({ volumes: [{ path: "/cache", limitBytes: 20 * FILE }] });
+    await fill(store, 0, 20);
+    for (const name of [0, 1, 2]) store.lease(id(name))!.release();
+    expect(store.status().volumes[0]!.usedBytes).toBe(20 * FILE);
+    clock.advance(9_999);
+    await turn();
+    expect(store.status().volumes[0]!.blocks).toBe(20);
+    clock.advance(1);
+    await turn();
+    expect(store.status()).toMatchObject({
+      purged: { blocks: 2, bytes: 2 * FILE },
+      volumes: [{ blocks: 18, usedBytes: 18 * FILE }],
+    });
+    expect(heldNames(store, 5)).toEqual([0, 1, 2]);
+    expect(await storageFaults(store, disk, testGeometry)).toEqual([]);
+    await store.close();
+  });
+
+  it("does nothing below the high watermark", async () => {
+    const { store, clock } = await openStore({ volumes: [{ path: "/cache", limitBytes: 20 * FILE }] });
+    await fill(store, 0, 19);
+    clock.advance(30_000);
+    await turn();
+    expect(store.status().purged.blocks).toBe(0);
+    await store.close();
+  });
+
+  it("makes room at once for what does not fit, by budget or by file system, and no volume is ever over its limit", async () => {
+    for (const volume of [{ path: "/cache", limitBytes: 10 * FILE }, { path: "/cache" }]) {
+      const { store, disk } = await openStore({ volumes: [volume] });
+      const kept: boolean[] = [];
+      for (let name = 0; name < 40; name++) {
+        kept.push(...(await fill(store, name, name + 1)));
+        expect(store.status().volumes[0]!.usedBytes).toBeLessThanOrEqual(store.status().volumes[0]!.limitBytes);
+      }
+      expect(kept.every(Boolean)).toBe(true);
+      expect(store.newest(id(39).url)).toBeDefined();
+      expect(store.newest(id(0).url)).toBeUndefined();
+      expect(await storageFaults(store, disk, testGeometry)).toEqual([]);
+      await store.close();
+    }
+  });
+
+  it("makes room for many that wait at a time", async () => {
+    const { store, disk } = await openStore({ volumes: [{ path: "/cache", limitBytes: 10 * FILE }] });
+    await fill(store, 0, 10);
+    const kept = await Promise.all([20, 21, 22, 23, 24].map((name) => keep(store, id(name), info, testSegments(id(name), info))));
+    expect(kept).toEqual([true, true, true, true, true]);
+    expect(await storageFaults(store, disk, testGeometry)).toEqual([]);
+    await store.close();
+  });
+
+  it("spares leased blocks, and says no where nothing else is left", async () => {
+    const { store } = await openStore({ volumes: [{ path: "/cache", limitBytes: 3 * FILE }] });
+    await fill(store, 0, 3);
+    const leases = [0, 1, 2].map((name) => store.lease(id(name))!);
+    expect(await store.reserve(id(9), BLOCK)).toBeUndefined();
+    leases[1]!.release();
+    const reservation = await store.reserve(id(9), BLOCK);
+    expect(reservation?.bytes).toBe(BLOCK);
+    expect(heldNames(store, 3)).toEqual([0, 2]);
+    reservation?.release();
+    leases[0]!.release();
+    leases[2]!.release();
+    await store.close();
+  });
+
+  it("says no at once to what can never fit", async () => {
+    const { store } = await openStore({ volumes: [{ path: "/cache", limitBytes: FILE - 1 }] });
+    expect(await store.reserve(id(0), BLOCK)).toBeUndefined();
+    await store.close();
+  });
+
+  it("is waited for no longer than a second", async () => {
+    const { store, disk, clock } = await openStore({ volumes: [{ path: "/cache", limitBytes: 2 * FILE }] });
+    await fill(store, 0, 2);
+    let resume = (): void => undefined;
+    const paused = new Promise<undefined>((resolve) => {
+      resume = () => resolve(undefined);
+    });
+    disk.before = (operation) => (operation === "remove" ? paused : undefined);
+    const reservation = store.reserve(id(9), BLOCK);
+    await turn();
+    clock.advance(1_000);
+    expect(await reservation).toBeUndefined();
+    resume();
+    await store.settled();
+    expect((await store.reserve(id(9), BLOCK))?.bytes).toBe(BLOCK);
+    await store.close();
+  });
+
+  it("gives way to another program that fills the disk, and comes back when there is room again", async () => {
+    const { store, disk, clock } = await openStore();
+    await fill(store, 0, 8);
+    for (let tick = 0; store.status().volumes[0]!.blocks > 0; tick++) {
+      expect(tick).toBeLessThan(10);
+      disk.foreignBytes = testDiskBytes - disk.usedBytes;
+      expect(disk.freeBytes).toBe(0);
+      clock.advance(10_000);
+      await turn();
+      await turn();
+      expect(disk.freeBytes).toBeGreaterThanOrEqual(Math.min(8 * FILE, 0.1 * testDiskBytes));
+    }
+    disk.foreignBytes = testDiskBytes;
+    expect(await fill(store, 20, 21)).toEqual([false]);
+    disk.foreignBytes = 0;
+    clock.advance(10_000);
+    await turn();
+    expect(await fill(store, 20, 22)).toEqual([true, true]);
+    await store.close();
+  });
+
+  it("keeps trying to remove a file that the disk refuses to let go, and counts its space until then", async () => {
+    const { store, disk, clock } = await openStore();
+    await fill(store, 0, 1);
+    disk.before = (operation, path) => {
+      if (operation === "remove") throw systemError("EROFS", path);
+      return undefined;
+    };
+    await store.evict({ url: id(0).url });
+    await store.settled();
+    expect(store.lease(id(0))).toBeUndefined();
+    expect(store.status().volumes[0]!.usedBytes).toBe(FILE);
+    clock.advance(10_000);
+    await turn();
+    expect(disk.paths()).toHaveLength(1);
+    disk.before = undefined;
+    clock.advance(10_000);
+    await turn();
+    expect(disk.paths()).toHaveLength(0);
+    expect(store.status().volumes[0]!.usedBytes).toBe(0);
+    await store.close();
+  });
+
+  it("puts a new block on the volume with the most room, and more of it where it is", async () => {
+    const volumes = [
+      { path: "/a", limitBytes: 3 * FILE },
+      { path: "/b", limitBytes: 4 * FILE },
+    ];
+    const { store } = await openStore({ volumes });
+    await keep(store, id(0), info, testSegments(id(0), info, [0]));
+    await fill(store, 1, 5);
+    await keep(store, id(0), info, testSegments(id(0), info));
+    const { volumes: status } = store.status();
+    expect(status.map((volume) => volume.blocks)).toEqual([2, 3]);
+    await store.close();
+  });
+});

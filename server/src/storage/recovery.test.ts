@@ -1,0 +1,186 @@
+import { describe, expect, it } from "vitest";
+import { FOOTER_BYTES } from "./footer.js";
+import { storageFaults } from "./storage-invariants.js";
+import {
+  areTestBytes,
+  keep,
+  openStore,
+  readBlock,
+  testBytes,
+  testGeometry,
+  testId,
+  testInfo,
+  testSegments,
+} from "./store-fixture.js";
+import { systemError } from "./system-error.js";
+
+const { blockBytes: BLOCK, segmentBytes: SEGMENT } = testGeometry;
+const info = testInfo();
+const ids = [1, 2, 3, 4, 5].map((name) => testId(`s3://bucket/${name}`));
+
+describe("after a start", () => {
+  it("every block is held with its segments and what the origin said of it", async () => {
+    const first = await openStore();
+    for (const id of ids) await keep(first.store, id, info, testSegments(id, info, [0, 7]));
+    await first.store.close();
+    const { store, disk, clock } = await openStore(first);
+    for (const id of ids) {
+      const lease = store.lease(id)!;
+      expect(lease.info).toEqual(info);
+      expect([lease.holds(0), lease.holds(1), lease.holds(7)]).toEqual([true, false, true]);
+      lease.release();
+      expect(areTestBytes(await readBlock(store, id, 7 * SEGMENT, BLOCK), 7 * SEGMENT, SEGMENT)).toBe(true);
+    }
+    expect(store.newest(ids[0]!.url)).toEqual({ version: "v1", info, createdAtMs: clock.nowMs() });
+    expect(await storageFaults(store, disk, testGeometry)).toEqual([]);
+    expect(disk.usedBytes).toBe(store.status().volumes[0]!.usedBytes);
+    await store.close();
+  });
+
+  it("the order of use is that of one tick before at the latest", async () => {
+    const first = await openStore();
+    for (const id of ids) {
+      first.clock.advance(1);
+      await keep(first.store, id, info, testSegments(id, info, [0]));
+    }
+    for (const index of [3, 0, 4]) {
+      first.clock.advance(1);
+      first.store.lease(ids[index]!)?.release();
+    }
+    first.clock.advance(10_000);
+    await new Promise(setImmediate);
+    // Killed: no last refresh.
+    const disk = first.disk.crash();
+    const { store } = await openStore({ disk, clock: first.clock, volumes: [{ path: "/cache", limitBytes: 70_000 }] });
+    // Room for one more block of 8 KiB is made by the least recently used.
+    const next = testId("s3://bucket/next");
+    await keep(store, next, info, testSegments(next, info, [0]));
+    const held = ids.map((id) => store.newest(id.url) !== undefined);
+    expect(held).toEqual([true, false, true, true, true]);
+    await store.close();
+  });
+
+  it("strays, foreign files and blocks of other sizes or formats are gone", async () => {
+    const first = await openStore();
+    await keep(first.store, ids[0]!, info, testSegments(ids[0]!, info));
+    await first.store.close();
+    const disk = first.disk.crash();
+    const good = disk.paths().find((path) => path.endsWith(".blk"))!;
+    const bytes = Buffer.alloc(BLOCK + FOOTER_BYTES);
+    disk.file(good).read(bytes, 0);
+    const name = "0123456789abcdef0123456789abcdef";
+    disk.putFile(`/cache/tmp/${name}.1`, bytes);
+    disk.putFile("/cache/tmp/anything", bytes);
+    disk.putFile(`/cache/v1/01/${name}.blk`, bytes);
+    disk.putFile("/cache/v1/02/notes.txt", testBytes(0, 10));
+    disk.putFile("/cache/v1/stray", testBytes(0, 10));
+    disk.putFile(`/cache/v1/03/${name.replace("01", "03")}.blk`, bytes.subarray(0, BLOCK));
+    disk.putFile(`/cache/v1/04/${name.replace("01", "05")}.blk`, bytes);
+    disk.putFile("/cache/mine", testBytes(0, 10));
+    const { store } = await openStore({ disk, clock: first.clock });
+    expect(disk.paths()).toEqual(["/cache/mine", good]);
+    expect(store.status().damages).toBe(5);
+    expect(await storageFaults(store, disk, testGeometry)).toEqual([]);
+    await store.close();
+    const other = await openStore({ disk, clock: first.clock, geometry: { ...testGeometry, blockBytes: 2 * BLOCK } });
+    expect(disk.paths()).toEqual(["/cache/mine"]);
+    await other.store.close();
+  });
+
+  it("space of segments that were being written when the process died is back", async () => {
+    const first = await openStore();
+    await keep(first.store, ids[0]!, info, testSegments(ids[0]!, info, [0]));
+    first.disk.before = (operation, path) => {
+      const file = operation === "write" && first.disk.file(path);
+      return file && file.allocatedBytes > 6 * SEGMENT + FOOTER_BYTES ? new Promise(() => undefined) : undefined;
+    };
+    void keep(first.store, ids[0]!, info, testSegments(ids[0]!, info, [1, 2, 3, 4, 5, 6, 7]));
+    await new Promise(setImmediate);
+    const disk = first.disk.crash();
+    const leftOver = disk.usedBytes;
+    const { store } = await openStore({ disk, clock: first.clock });
+    expect(leftOver).toBeGreaterThan(disk.usedBytes);
+    expect(disk.usedBytes).toBe(store.status().volumes[0]!.usedBytes);
+    expect(areTestBytes(await readBlock(store, ids[0]!, 0, SEGMENT), 0, SEGMENT)).toBe(true);
+    await store.close();
+  });
+
+  it("a block that two volumes hold is held once, by the one with more of it", async () => {
+    const volumes = [{ path: "/a" }, { path: "/b" }];
+    const a = await openStore({ volumes: [volumes[0]!] });
+    await keep(a.store, ids[0]!, info, testSegments(ids[0]!, info, [0]));
+    await a.store.close();
+    const b = await openStore({ disk: a.disk, clock: a.clock, volumes: [volumes[1]!] });
+    await keep(b.store, ids[0]!, info, testSegments(ids[0]!, info, [0, 1]));
+    await b.store.close();
+    const { store, disk } = await openStore({ disk: a.disk, clock: a.clock, volumes });
+    expect(store.status().volumes.map((volume) => volume.blocks)).toEqual([0, 1]);
+    expect(await storageFaults(store, disk, testGeometry)).toEqual([]);
+    await store.close();
+  });
+
+  it.each(["EIO", "EACCES"])("a volume whose disk answers %s to a listing is left out, and the other serves", async (code) => {
+    const volumes = [{ path: "/a" }, { path: "/b" }];
+    const first = await openStore({ volumes });
+    await first.store.close();
+    first.disk.before = (operation, path) => {
+      if (operation === "list" && path.startsWith("/a")) throw systemError(code, path);
+      return undefined;
+    };
+    const { store, clock } = await openStore({ ...first, volumes });
+    clock.advance(10_000);
+    await new Promise(setImmediate);
+    clock.advance(3_000);
+    expect(store.status().volumes.map((volume) => volume.state)).toEqual(["failing", "ok"]);
+    expect(await keep(store, ids[0]!, info, testSegments(ids[0]!, info))).toBe(true);
+    await store.close();
+  });
+
+  it("a volume whose disk hangs is left out, too", async () => {
+    const volumes = [{ path: "/a" }, { path: "/b" }];
+    const first = await openStore({ volumes });
+    await first.store.close();
+    first.disk.before = (_operation, path) => (path.startsWith("/a/v1") ? new Promise(() => undefined) : undefined);
+    const opening = openStore({ ...first, volumes });
+    await new Promise(setImmediate);
+    first.clock.advance(5_000);
+    const { store } = await opening;
+    expect(store.status().volumes.map((volume) => volume.state)).toEqual(["failing", "ok"]);
+    await store.close();
+  });
+
+  it("a file that can't be read is given up", async () => {
+    const first = await openStore();
+    for (const id of ids) await keep(first.store, id, info, testSegments(id, info));
+    await first.store.close();
+    const bad = first.disk.paths().find((path) => path.endsWith(".blk"))!;
+    first.disk.before = (operation, path) => {
+      if (operation === "read" && path === bad) throw systemError("EIO", path);
+      return undefined;
+    };
+    const { store, disk } = await openStore(first);
+    expect(store.status()).toMatchObject({ damages: 1, volumes: [{ blocks: 4 }] });
+    expect(disk.paths()).not.toContain(bad);
+    await store.close();
+  });
+
+  it("too few descriptors are said, not taken for damage", async () => {
+    const first = await openStore();
+    await keep(first.store, ids[0]!, info, testSegments(ids[0]!, info));
+    await first.store.close();
+    first.disk.before = (operation, path) => {
+      if (operation === "open") throw systemError("EMFILE", path);
+      return undefined;
+    };
+    await expect(openStore(first)).rejects.toThrow("/cache: too few file descriptors");
+    expect(first.disk.paths()).toHaveLength(1);
+  });
+
+  it("a directory that is in use already is refused, and the ones claimed before it are let go", async () => {
+    const first = await openStore({ volumes: [{ path: "/b" }] });
+    await expect(openStore({ ...first, volumes: [{ path: "/a" }, { path: "/b" }] })).rejects.toThrow("/b is in use");
+    const other = await openStore({ ...first, volumes: [{ path: "/a" }] });
+    await other.store.close();
+    await first.store.close();
+  });
+});
