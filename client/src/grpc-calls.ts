@@ -1,11 +1,5 @@
-import { abortError, CacheError, type CacheServiceClient, errorCodeOfGrpc } from "@frontcache/proto";
-import {
-  type CallOptions,
-  type ClientReadableStream,
-  type ClientUnaryCall,
-  connectivityState,
-  type ServiceError,
-} from "@grpc/grpc-js";
+import { abortError, CacheError, type CacheServiceClient, errorCodeOfGrpc, isOutOfReach } from "@frontcache/proto";
+import type { CallOptions, ClientReadableStream, ClientUnaryCall, ServiceError } from "@grpc/grpc-js";
 import { type CallLimits, type MemberAddress, OutOfReach } from "./transport.js";
 
 /** One gRPC call to one member. */
@@ -83,16 +77,15 @@ export function receiveOne<Answer>(
 }
 
 /**
- * A failed call's CacheError. The member's own words are kept; they name the object. A connection that does not stand any
- * more, or a cancellation that isn't ours (how a dying process may end its streams), means that the member is out of reach.
+ * A failed call's CacheError. The member's own words are kept; they name the object. A cancellation that isn't the caller's
+ * is ours, when a member is gone: it is out of reach, as one whose connection broke and one that is starting or leaving.
  */
-function failureOf(error: ServiceError, { client, address, subject, limits }: GrpcCall): CacheError {
+function failureOf(error: ServiceError, { address, subject, limits }: GrpcCall): CacheError {
   if (limits.signal.aborted) return abortError(limits.signal);
-  const code = errorCodeOfGrpc(error.code);
-  const standing = client.getChannel().getConnectivityState(false) === connectivityState.READY;
-  if (code === "CANCELLED" || (code === "UNAVAILABLE" && !standing)) {
-    return new OutOfReach(`${subject}: the connection to member ${address.grpcAddress} broke`, { cause: error });
+  if (isOutOfReach(error)) {
+    return new OutOfReach(`${subject}: member ${address.grpcAddress} is out of reach: ${error.details}`, { cause: error });
   }
+  const code = errorCodeOfGrpc(error.code);
   const message = error.details.includes(subject) ? error.details : `${subject}: ${error.details}`;
   return new CacheError(code, message, { cause: error });
 }

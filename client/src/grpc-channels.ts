@@ -1,6 +1,7 @@
-import { CacheServiceClient, readingChannelOptions } from "@frontcache/proto";
+import { CacheError, CacheServiceClient, readingChannelOptions } from "@frontcache/proto";
 import { type ChannelCredentials, connectivityState } from "@grpc/grpc-js";
 import type { Clock } from "./clock.js";
+import { tcpReach } from "./tcp-reach.js";
 import { type CallLimits, type MemberAddress, OutOfReach } from "./transport.js";
 
 /** How members are reached. */
@@ -19,17 +20,18 @@ const channelOptions = {
   ...readingChannelOptions,
   // Not shared with others in the process: closing a channel closes its connection.
   "grpc.use_local_subchannel_pool": 1,
-  // A member that comes back is found soon; who waits meanwhile reads from another one.
-  "grpc.initial_reconnect_backoff_ms": 100,
-  "grpc.max_reconnect_backoff_ms": 1_000,
-  // Members publish no settings in DNS.
+  // Members publish no settings in DNS, and are reached straight.
   "grpc.service_config_disable_resolution": 1,
+  "grpc.enable_http_proxy": 0,
 };
 
-/** One channel for each member, made when first needed. */
+/** One channel for each member, made when first needed, and only where somebody listens. */
 export class GrpcChannels {
   readonly #options: GrpcChannelsOptions;
   readonly #clients = new Map<string, CacheServiceClient>();
+  readonly #open = new AbortController();
+  /** Who is being looked for, so that reads that start together do it once. */
+  readonly #looking = new Map<string, Promise<void>>();
 
   constructor(options: GrpcChannelsOptions) {
     this.#options = options;
@@ -37,23 +39,52 @@ export class GrpcChannels {
 
   /** The member's client, its connection standing. Rejects with OutOfReach when it doesn't in time. `subject` begins its message. */
   async connected(address: MemberAddress, subject: string, limits: CallLimits): Promise<CacheServiceClient> {
-    const client = this.#clientOf(address);
-    if (client.getChannel().getConnectivityState(true) !== connectivityState.READY)
-      await this.#ready(client, limits, address, subject);
-    return client;
-  }
-
-  /** Closes all channels but these. */
-  keepOnly(addresses: readonly MemberAddress[]): void {
-    const kept = new Set(addresses.map(({ grpcAddress }) => grpcAddress));
-    for (const [grpcAddress, client] of this.#clients) {
-      if (kept.has(grpcAddress)) continue;
-      this.#clients.delete(grpcAddress);
-      client.close();
+    const { grpcAddress } = address;
+    const standing = this.#clients.get(grpcAddress);
+    if (standing?.getChannel().getConnectivityState(true) === connectivityState.READY) return standing;
+    try {
+      await unlessAborted(this.lookFor(address), limits.signal);
+      const client = this.#clientOf(grpcAddress);
+      await this.#ready(client, limits.signal);
+      return client;
+    } catch (cause) {
+      if (limits.signal.aborted) throw limits.signal.reason;
+      // It would go on connecting by itself, for ever.
+      this.#drop(grpcAddress);
+      throw new OutOfReach(`${subject}: no connection to member ${grpcAddress}`, { cause });
     }
   }
 
-  #clientOf({ grpcAddress }: MemberAddress): CacheServiceClient {
+  /** Resolves when somebody listens at the member's address; rejects when nobody does in time. */
+  lookFor({ grpcAddress }: MemberAddress): Promise<void> {
+    let looking = this.#looking.get(grpcAddress);
+    if (looking === undefined) {
+      const { clock, connectTimeoutMs: timeoutMs } = this.#options;
+      looking = tcpReach(grpcAddress, { clock, timeoutMs, signal: this.#open.signal }).finally(() =>
+        this.#looking.delete(grpcAddress),
+      );
+      this.#looking.set(grpcAddress, looking);
+    }
+    return looking;
+  }
+
+  /** Closes all channels but these; calls that run on them come to their end. */
+  keepOnly(addresses: readonly MemberAddress[]): void {
+    const kept = new Set(addresses.map(({ grpcAddress }) => grpcAddress));
+    for (const grpcAddress of this.#clients.keys()) if (!kept.has(grpcAddress)) this.#drop(grpcAddress);
+  }
+
+  close(): void {
+    this.#open.abort(new CacheError("CANCELLED", "the client was closed"));
+    this.keepOnly([]);
+  }
+
+  #drop(grpcAddress: string): void {
+    this.#clients.get(grpcAddress)?.close();
+    this.#clients.delete(grpcAddress);
+  }
+
+  #clientOf(grpcAddress: string): CacheServiceClient {
     let client = this.#clients.get(grpcAddress);
     if (client === undefined) {
       client = new CacheServiceClient(grpcAddress, this.#options.credentials, channelOptions);
@@ -62,30 +93,37 @@ export class GrpcChannels {
     return client;
   }
 
-  #ready(client: CacheServiceClient, limits: CallLimits, { grpcAddress }: MemberAddress, subject: string): Promise<void> {
+  /** Resolves when the channel's connection stands; rejects when it fails, or doesn't stand in time. */
+  #ready(client: CacheServiceClient, signal: AbortSignal): Promise<void> {
     const { clock, connectTimeoutMs } = this.#options;
     const channel = client.getChannel();
-    return new Promise((resolve, reject) => {
-      let settled = false;
-      const settle = (then: () => void): void => {
-        settled = true;
-        cancelTimer();
-        limits.signal.removeEventListener("abort", onAbort);
-        then();
-      };
-      const lost = (): void => settle(() => reject(new OutOfReach(`${subject}: no connection to member ${grpcAddress}`)));
-      const onAbort = (): void => settle(() => reject(limits.signal.reason));
+    let settled = false;
+    let cancelTimer: () => void = () => undefined;
+    const ready = new Promise<void>((resolve, reject) => {
+      cancelTimer = clock.after(connectTimeoutMs, () => reject(new Error(`not connected within ${connectTimeoutMs} ms`)));
       const look = (): void => {
         if (settled) return;
         const state = channel.getConnectivityState(true);
-        if (state === connectivityState.READY) settle(resolve);
-        else if (state === connectivityState.TRANSIENT_FAILURE || state === connectivityState.SHUTDOWN) lost();
+        if (state === connectivityState.READY) resolve();
+        else if (state === connectivityState.TRANSIENT_FAILURE || state === connectivityState.SHUTDOWN)
+          reject(new Error("refused"));
         else channel.watchConnectivityState(state, Number.POSITIVE_INFINITY, look);
       };
-      const cancelTimer = clock.after(connectTimeoutMs, lost);
-      limits.signal.addEventListener("abort", onAbort, { once: true });
-      if (limits.signal.aborted) onAbort();
       look();
     });
+    return unlessAborted(ready, signal).finally(() => {
+      settled = true;
+      cancelTimer();
+    });
   }
+}
+
+/** Settles as `work` does, or rejects as soon as the signal is aborted. */
+function unlessAborted(work: Promise<void>, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const onAbort = (): void => reject(signal.reason);
+    signal.addEventListener("abort", onAbort, { once: true });
+    if (signal.aborted) onAbort();
+    work.then(resolve, reject).finally(() => signal.removeEventListener("abort", onAbort));
+  });
 }

@@ -1,8 +1,10 @@
-import { CacheError, type EvictResponse, type MemberList, type StatResponse } from "@frontcache/proto";
+import { CacheError, type EvictResponse, type MemberList, type ReadRangeResponse, type StatResponse } from "@frontcache/proto";
 import { Metadata, status } from "@grpc/grpc-js";
 import { AnswerWriter } from "./answer-writer.js";
+import type { Clock } from "./clock.js";
 import { callOptions, type GrpcCall, receiveAll, receiveOne } from "./grpc-calls.js";
 import { GrpcChannels, type GrpcChannelsOptions } from "./grpc-channels.js";
+import { StallGuard } from "./stall-guard.js";
 import type {
   CallLimits,
   Evicted,
@@ -15,14 +17,19 @@ import type {
   WatchEnd,
 } from "./transport.js";
 
+/** How long a read may bring nothing before it is made sure that its member is still there. */
+const STALLED_AFTER_MS = 1_500;
+
 /** No call sends any headers of its own. */
 const noMetadata = new Metadata();
 
 /** Talks gRPC with members. The bytes of a read are copied once, from the message received into the target. */
 export class GrpcTransport implements Transport {
+  readonly #clock: Clock;
   readonly #channels: GrpcChannels;
 
   constructor(options: GrpcChannelsOptions) {
+    this.#clock = options.clock;
     this.#channels = new GrpcChannels(options);
   }
 
@@ -32,7 +39,17 @@ export class GrpcTransport implements Transport {
     const message = { key: url, offset, length, version, forwarded: false, cachedOnly: false };
     const writer = new AnswerWriter(target, `${url} at offset ${offset}`);
     const stream = call.client.readRange(message, noMetadata, callOptions(limits));
-    await receiveAll(stream, (response) => writer.write(response), call);
+    const guard = new StallGuard({
+      clock: this.#clock,
+      afterMs: STALLED_AFTER_MS,
+      lookFor: () => this.#channels.lookFor(address),
+      onGone: () => stream.cancel(),
+    });
+    const onResponse = (response: ReadRangeResponse): void => {
+      guard.progress();
+      writer.write(response);
+    };
+    await receiveAll(stream, onResponse, call).finally(() => guard.end());
     writer.end();
   }
 
@@ -70,7 +87,7 @@ export class GrpcTransport implements Transport {
   }
 
   async probe(address: MemberAddress, limits: CallLimits): Promise<void> {
-    await this.#call(address, "a probe", limits);
+    await this.#channels.connected(address, "a probe", limits);
   }
 
   keepOnly(addresses: readonly MemberAddress[]): void {
@@ -78,7 +95,7 @@ export class GrpcTransport implements Transport {
   }
 
   async close(): Promise<void> {
-    this.#channels.keepOnly([]);
+    this.#channels.close();
   }
 
   async #call(address: MemberAddress, subject: string, limits: CallLimits): Promise<GrpcCall> {

@@ -44,17 +44,26 @@ const addresses = (members: WatchedMembers, blockOffset = 0) =>
 const settled = () => new Promise((resolve) => setImmediate(resolve));
 
 describe("the watched members", () => {
-  it("name a block's owner first, then the next on the ring, then the endpoint", async () => {
+  it("name a block's owner first, then the next on the ring, then the endpoint, then two more", async () => {
     const { watch, begun } = setUp();
-    const list = membership(["a", "b", "c", "d"]);
+    const list = membership(["a", "b", "c", "d", "e"]);
     watch.send(list);
     const members = await begun;
     for (let block = 0; block < 20; block++) {
       const blockOffset = block * list.blockBytes;
-      const owners = [0, 1].map((rank) => list.owner(url, blockOffset, rank)!.grpcAddress);
-      expect(addresses(members, blockOffset)).toEqual([...owners, endpoint]);
+      const owners = [0, 1, 2, 3].map((rank) => list.owner(url, blockOffset, rank)!.grpcAddress);
+      expect(addresses(members, blockOffset)).toEqual([...owners.slice(0, 2), endpoint, ...owners.slice(2)]);
     }
     expect(members.members).toEqual(list.members);
+    await members.close();
+  });
+
+  it("name the endpoint once when it is a member itself, in that member's place", async () => {
+    const { watch, begun } = setUp();
+    watch.send(Membership.of([{ name: "a", grpcAddress: endpoint }, ...membership(["b"]).members], 16 * MiB));
+    const members = await begun;
+    const orders = new Set(Array.from({ length: 20 }, (_, block) => addresses(members, block * 16 * MiB).join(" ")));
+    expect(orders).toEqual(new Set([`${endpoint} b:8080`, `b:8080 ${endpoint}`]));
     await members.close();
   });
 

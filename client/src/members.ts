@@ -24,8 +24,10 @@ export interface WatchOptions {
   readonly backoff: Backoff;
 }
 
-/** Members of the ring to ask for a block before the endpoint: its owner, and the one that takes over. */
-const OWNERS_TO_ASK = 2;
+/** Members of the ring to ask for a block: its owner, and those that take over in turn. */
+const OWNERS_TO_ASK = 4;
+/** Where the endpoint comes among them: when the owner and the next one are gone, it may know better who is there. */
+const ENDPOINT_RANK = 2;
 
 /**
  * The ring as members tell it by WatchMembers. A broken watch is begun again, at the endpoint and at members in turn; until
@@ -57,7 +59,9 @@ export class WatchedMembers implements MemberSource {
       return members;
     } catch (error) {
       await members.close();
-      throw error;
+      if (!(error instanceof OutOfReach)) throw error;
+      const message = `nobody answers at ${options.endpoint}: check that a member's gRPC listener is there`;
+      throw new CacheError("UNAVAILABLE", message, { cause: error });
     }
   }
 
@@ -71,13 +75,16 @@ export class WatchedMembers implements MemberSource {
   }
 
   addressesOf(url: string, blockOffset: number): readonly MemberAddress[] {
+    const membership = this.#ranksAlike ? this.#membership : undefined;
+    if (membership === undefined) return [this.#endpoint];
     const addresses: MemberAddress[] = [];
-    for (let rank = 0; this.#ranksAlike && rank < OWNERS_TO_ASK; rank++) {
-      const owner = this.#membership?.owner(url, blockOffset, rank);
+    for (let rank = 0; rank < OWNERS_TO_ASK; rank++) {
+      const owner = membership.owner(url, blockOffset, rank);
       if (owner !== undefined) addresses.push(owner);
     }
-    const known = addresses.some(({ grpcAddress }) => grpcAddress === this.#endpoint.grpcAddress);
-    return known ? addresses : [...addresses, this.#endpoint];
+    const listed = addresses.some(({ grpcAddress }) => grpcAddress === this.#endpoint.grpcAddress);
+    if (!listed) addresses.splice(ENDPOINT_RANK, 0, this.#endpoint);
+    return addresses;
   }
 
   async close(): Promise<void> {

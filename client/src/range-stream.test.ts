@@ -59,11 +59,12 @@ describe("a stream of a range", () => {
   it("stops the reads when its reader leaves the loop", async () => {
     const { stream, transport, call, clock } = setUp(80);
     transport.onRead = ({ offset }) => (offset === 0 ? undefined : { gate: new Promise(() => undefined) });
+    const closed = new Promise((resolve) => stream.once("close", resolve));
     for await (const piece of stream) {
       expect(piece).toEqual(ramp(0, 4));
       break;
     }
-    if (!stream.closed) await once(stream, "close");
+    await closed;
     expect(transport.running).toBe(0);
     expect(call.signal.aborted).toBe(true);
     expect(clock.pending).toBe(0);

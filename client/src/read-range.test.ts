@@ -140,12 +140,17 @@ describe("reading a range", () => {
   });
 
   it("stops the other blocks when one fails, before it rejects", async () => {
-    const { read, transport } = setUp(80);
+    const { setting, transport, clock } = setUp(80);
     const never = new Promise<void>(() => undefined);
     transport.onRead = ({ offset }) => (offset === 16 ? { error: new CacheError("NOT_FOUND", "gone") } : { gate: never });
-    await expect(read({ version: "v1" })).rejects.toMatchObject({ code: "NOT_FOUND" });
-    expect(transport.running).toBe(0);
+    const range = { url: setting.url, offset: 0, length: 80, version: "v1" };
+    const failed = readRange(range, { ...setting.with, parallelBlocks: 3 }, setting.call).catch((error: unknown) => {
+      expect(error).toMatchObject({ code: "NOT_FOUND" });
+      return { stillRunning: transport.running };
+    });
+    expect(await clock.run(failed)).toEqual({ stillRunning: 0 });
     expect(transport.reads.length).toBe(3);
+    expect(clock.monotonicMs()).toBe(0);
   });
 
   it("ends with the deadline when no answer comes", async () => {

@@ -1,3 +1,4 @@
+import { setMaxListeners } from "node:events";
 import { CacheError } from "@frontcache/proto";
 import type { Clock } from "./clock.js";
 import type { CallLimits } from "./transport.js";
@@ -27,6 +28,8 @@ export class RunningCall implements CallLimits {
   constructor(scope: CallScope, outerDeadlineAtMs = Number.POSITIVE_INFINITY) {
     this.#scope = scope;
     const { clock, subject, deadlineMs, signal } = scope;
+    // Many things wait on one signal, each only for its time: more than ten listeners are no leak.
+    setMaxListeners(0, this.signal, ...(signal === undefined ? [] : [signal]));
     const ownDeadlineAtMs = deadlineMs === undefined ? Number.POSITIVE_INFINITY : clock.monotonicMs() + deadlineMs;
     this.#deadlineAtMs = Math.min(ownDeadlineAtMs, outerDeadlineAtMs);
     if (signal?.aborted) {

@@ -110,17 +110,12 @@ export class FakeTransport implements Transport {
   }
 }
 
+/** Settles as `work` does; when aborted, a moment later, for stopping takes sockets a moment too. */
 function orAborted(work: Promise<void>, signal: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
-    const onAbort = (): void => reject(abortError(signal));
+    const onAbort = (): void => void setImmediate(() => reject(abortError(signal)));
     if (signal.aborted) return onAbort();
     signal.addEventListener("abort", onAbort, { once: true });
-    work.then(
-      () => {
-        signal.removeEventListener("abort", onAbort);
-        resolve();
-      },
-      (error: unknown) => reject(error),
-    );
+    work.then(resolve, reject).finally(() => signal.removeEventListener("abort", onAbort));
   });
 }

@@ -44,7 +44,8 @@ export class ManualClock implements Clock {
     });
     watched.catch(() => undefined);
     for (;;) {
-      await new Promise((resolve) => setImmediate(resolve));
+      // Whatever goes on without waiting for time is done within a few turns of the event loop.
+      for (let turn = 0; turn < 5 && !settled; turn++) await new Promise((resolve) => setImmediate(resolve));
       if (settled) return watched;
       const next = this.#next();
       if (next !== undefined) this.#fire(next);

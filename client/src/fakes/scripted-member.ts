@@ -41,7 +41,8 @@ export class ScriptedMember {
 
   /** `address`: listens there again, instead of on a free port. */
   static async start(script: MemberScript, address = "127.0.0.1:0"): Promise<ScriptedMember> {
-    const server = new Server({ "grpc.enable_channelz": 0 });
+    // Without channelz, grpc-js 1.14 knows no sessions that forceShutdown could end.
+    const server = new Server();
     server.addService(cacheService, script as UntypedServiceImplementation);
     const port = await new Promise<number>((resolve, reject) => {
       server.bindAsync(address, ServerCredentials.createInsecure(), (error, bound) =>
@@ -53,9 +54,14 @@ export class ScriptedMember {
 
   /** Ends it the hard way: connections break. */
   async kill(): Promise<void> {
-    const stopped = new Promise((resolve) => this.#server.tryShutdown(resolve));
+    const stopped = this.stop();
     this.#server.forceShutdown();
     await stopped;
+  }
+
+  /** Listens no more, and resolves when its clients have closed their connections. */
+  async stop(): Promise<void> {
+    await new Promise((resolve) => this.#server.tryShutdown(resolve));
   }
 }
 

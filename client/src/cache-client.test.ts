@@ -1,0 +1,200 @@
+import { once } from "node:events";
+import { CacheError, type MemberInfo, Membership } from "@frontcache/proto";
+import { afterEach, describe, expect, it } from "vitest";
+import { CacheClient } from "./cache-client.js";
+import { ramp } from "./fakes/ramp.js";
+import { type MemberScript, type ReadCall, ScriptedMember, sendRamp } from "./fakes/scripted-member.js";
+import type { ConnectOptions } from "./options.js";
+
+const url = "s3://bucket/file";
+const size = 10_000;
+const cleanups: (() => Promise<void>)[] = [];
+
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+});
+
+async function startMember(
+  script: MemberScript = { readRange: (call) => sendRamp(call, size) },
+  address?: string,
+): Promise<ScriptedMember> {
+  const member = await ScriptedMember.start(script, address);
+  cleanups.push(() => member.kill());
+  return member;
+}
+
+async function connect(member: ScriptedMember, options: Partial<ConnectOptions> = {}): Promise<CacheClient> {
+  const client = await CacheClient.connect({ endpoint: member.address, ...options });
+  cleanups.push(() => client.close());
+  return client;
+}
+
+/** Members that hold a ramp object, tell each other's addresses, and count the reads they get. */
+async function startCluster(names: readonly string[], blockBytes: number) {
+  const reads = new Map<string, ReadCall[]>(names.map((name) => [name, []]));
+  const members = new Map<string, ScriptedMember>();
+  let list: Membership | undefined;
+  for (const name of names) {
+    const script: MemberScript = {
+      readRange(call) {
+        reads.get(name)!.push(call);
+        sendRamp(call, size);
+      },
+      watchMembers: (call) => void call.write(list!.toMessage(name)),
+    };
+    members.set(name, await startMember(script));
+  }
+  const infos: MemberInfo[] = [...members].map(([name, { address }]) => ({ name, grpcAddress: address }));
+  list = Membership.of(infos, blockBytes);
+  return { members, reads, list };
+}
+
+describe("a client", () => {
+  it("reads ranges, with and without a version", async () => {
+    const client = await connect(await startMember());
+    expect((await client.readRange(url, 17, 4_000)).equals(ramp(17, 4_000))).toBe(true);
+    expect((await client.readRange(url, size - 5, 400, "v1")).equals(ramp(size - 5, 5))).toBe(true);
+    await expect(client.readRange("not a url", 0, 1)).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+    await expect(client.readRange(url, -1, 1)).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+  });
+
+  it("reads nothing without asking anybody", async () => {
+    const client = await connect(await startMember({}));
+    expect((await client.readRange(url, 5, 0)).length).toBe(0);
+    expect(await client.stream(url, 5, 0).toArray()).toEqual([]);
+  });
+
+  it("streams, and stops the member's work when the reader leaves", async () => {
+    let cancelled: Promise<unknown> | undefined;
+    const member = await startMember({
+      readRange(call) {
+        if (call.request.key === url) return sendRamp(call, size);
+        cancelled = once(call, "cancelled");
+        call.write({ data: ramp(0, 10), version: "v1", objectSize: size });
+      },
+    });
+    const client = await connect(member);
+    expect(Buffer.concat(await client.stream(url).toArray()).equals(ramp(0, size))).toBe(true);
+    for await (const piece of client.stream("s3://bucket/endless")) {
+      expect(piece).toEqual(ramp(0, 10));
+      break;
+    }
+    await cancelled;
+  });
+
+  it("asks for stat and evict, and refuses prefixes that name no store", async () => {
+    const member = await startMember({
+      stat: (call, callback) =>
+        callback(null, {
+          version: "v1",
+          objectSize: call.request.key.length,
+          contentType: "text/plain",
+          lastModifiedMs: 5,
+          heldBytes: 1,
+        }),
+      evict: (_call, callback) => callback(null, { blocks: 3, bytes: 4 }),
+    });
+    const client = await connect(member);
+    expect(await client.stat(url)).toEqual({
+      version: "v1",
+      objectSize: url.length,
+      contentType: "text/plain",
+      lastModifiedMs: 5,
+      heldBytes: 1,
+    });
+    expect(await client.evict({ prefix: "s3://bucket/" })).toEqual({ blocks: 3, bytes: 4 });
+    await expect(client.evict({ prefix: "" })).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+    await expect(client.evict({ url: "s3://bucket" })).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+  });
+
+  it("can't connect where nobody listens, and says so in one line", async () => {
+    const member = await startMember();
+    await member.kill();
+    await expect(CacheClient.connect({ endpoint: member.address })).rejects.toMatchObject({
+      code: "UNAVAILABLE",
+      message: expect.stringContaining(member.address),
+    });
+  });
+
+  it("reads each block from its owner once it has reached it", async () => {
+    const { members, reads, list } = await startCluster(["a", "b", "c"], 1_000);
+    const client = await connect(members.get("a")!);
+    expect(client.members()).toEqual(list.members);
+    // The first reads may go through the endpoint, while the others are being reached.
+    for (;;) {
+      for (const calls of reads.values()) calls.splice(0);
+      expect((await client.readRange(url, 0, size, "v1")).equals(ramp(0, size))).toBe(true);
+      const toOwners = [...reads].every(([name, calls]) =>
+        calls.every(({ request }) => list.owner(url, request.offset)?.name === name),
+      );
+      if (toOwners) break;
+    }
+    expect([...reads.values()].flat().length).toBe(10);
+  });
+
+  it("reads on when members die, and pays for each of them once", async () => {
+    const { members, reads } = await startCluster(["a", "b", "c"], 1_000);
+    const client = await connect(members.get("a")!);
+    while (reads.get("b")!.length === 0 || reads.get("c")!.length === 0) await client.readRange(url, 0, size, "v1");
+    await members.get("b")!.kill();
+    for (let round = 0; round < 5; round++) {
+      expect((await client.readRange(url, 0, size)).equals(ramp(0, size))).toBe(true);
+    }
+    await members.get("a")!.kill();
+    expect((await client.readRange(url, 0, size)).equals(ramp(0, size))).toBe(true);
+  });
+
+  it("reads through the endpoint where no other address can be reached, without waiting for them", async () => {
+    const asked: ReadCall[] = [];
+    // An address of a network that is for documentation only: nothing answers, not even with a refusal.
+    const infos: MemberInfo[] = [1, 2, 3].map((n) => ({ name: `m${n}`, grpcAddress: `192.0.2.${n}:8080` }));
+    const member = await startMember({
+      readRange(call) {
+        asked.push(call);
+        sendRamp(call, size);
+      },
+      watchMembers: (call) => void call.write(Membership.of(infos, 1_000).toMessage("m1")),
+    });
+    const client = await connect(member, { connectTimeoutMs: 60_000, deadlineMs: 5_000 });
+    expect((await client.readRange(url, 0, size)).equals(ramp(0, size))).toBe(true);
+    expect(asked.length).toBe(10);
+  });
+
+  it("rides out a member's restart when it is the only one", async () => {
+    const script: MemberScript = { readRange: (call) => sendRamp(call, size) };
+    const member = await startMember(script);
+    const client = await connect(member, { attempts: 50 });
+    await client.readRange(url, 0, size);
+    await member.kill();
+    const reading = client.readRange(url, 0, size);
+    await startMember(script, member.address);
+    expect((await reading).equals(ramp(0, size))).toBe(true);
+  });
+
+  it("ends everything with CANCELLED when closed, its connections too", async () => {
+    const member = await ScriptedMember.start({ readRange: () => undefined });
+    const client = await connect(member);
+    const read = client.readRange(url, 0, size);
+    const stream = client.stream(url);
+    const failed = Promise.all([expect(read).rejects.toMatchObject({ code: "CANCELLED" }), once(stream, "error")]);
+    await client.close();
+    const [, [error]] = await failed;
+    expect(error).toBeInstanceOf(CacheError);
+    await expect(client.readRange(url, 0, 1)).rejects.toMatchObject({
+      code: "CANCELLED",
+      message: `${url}: the client is closed`,
+    });
+    expect(() => client.stream(url)).toThrow("the client is closed");
+    // Ends only when no connection is left, which the member does not close by itself.
+    await member.stop();
+  });
+
+  it("closes itself at the end of its scope", async () => {
+    const member = await ScriptedMember.start({});
+    {
+      await using client = await CacheClient.connect({ endpoint: member.address });
+      expect(client.members()).toEqual([]);
+    }
+    await member.stop();
+  });
+});
