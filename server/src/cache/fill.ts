@@ -1,5 +1,6 @@
 import { blockLength, CacheError, type Geometry, type ObjectInfo, type ObjectRef, segmentCount } from "@frontcache/proto";
 import type { Origin, OriginAnswer } from "../origin/origin.js";
+import type { Clock } from "../runtime/clock.js";
 import type { Reservation } from "../storage/block.js";
 import type { BlockStore } from "../storage/block-store.js";
 import type { FillMemory, Priority } from "./fill-memory.js";
@@ -20,6 +21,7 @@ export interface FillContext {
   readonly partBytes: number;
   /** Parts of one block that may be fetched at a time. */
   readonly parallelism: number;
+  readonly clock: Clock;
   /** Aborted when the member closes. */
   readonly signal: AbortSignal;
 }
@@ -35,6 +37,8 @@ export interface FillTarget {
 export interface FillEvents {
   /** The first answer has come: version and size are known. */
   described(info: ObjectInfo): void;
+  /** The origin has said that this version is current. */
+  seen(info: ObjectInfo): void;
   /** Nothing runs, waits or is kept in memory any more. Told once; the fill is not used again. */
   idle(): void;
 }
@@ -54,6 +58,8 @@ export class Fill implements PartHost {
   #describe!: (info: ObjectInfo) => void;
   #failDescription!: (error: CacheError) => void;
   #info: ObjectInfo | undefined;
+  /** When the origin last said that this version is current, milliseconds since 1970; 0: it was not asked. */
+  #seenAtMs = 0;
   readonly #queue = new PartQueue();
   readonly #running = new Set<Part>();
   /** Running parts that have neither an answer nor a failure, in the order they were asked for, while no answer has come. */
@@ -161,10 +167,14 @@ export class Fill implements PartHost {
     return this.context.origin.fetch(ref, pinned === undefined ? range : { ...range, version: pinned }, signal);
   }
 
-  accept(info: ObjectInfo): void {
+  accept({ info, isHearsay }: OriginAnswer): void {
     const pinned = this.#info?.version ?? this.target.version ?? info.version;
     if (info.version !== pinned || (this.#info !== undefined && info.objectSize !== this.#info.objectSize)) {
       throw new CacheError("FAILED_PRECONDITION", `${this.target.ref.url}: changed while it was read, read it again`);
+    }
+    if (isHearsay !== true) {
+      this.#seenAtMs = this.context.clock.nowMs();
+      this.events.seen(info);
     }
     if (this.#info !== undefined) return;
     this.#info = info;
@@ -300,7 +310,11 @@ export class Fill implements PartHost {
         const buffer = this.#buffers.get(index)!;
         return { index, bytes: buffer.bytes, crc: buffer.crc };
       });
-      return await this.context.store.write(this.#id(), this.#info!, filled, reservation);
+      return await this.context.store.write(
+        { id: this.#id(), info: this.#info!, createdAtMs: this.#seenAtMs },
+        filled,
+        reservation,
+      );
     } finally {
       reservation.release();
     }

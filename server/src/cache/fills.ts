@@ -11,8 +11,8 @@ export class Fills {
 
   constructor(
     private readonly context: FillContext,
-    /** Hears of every first answer. */
-    private readonly onDescribed: (url: string, info: ObjectInfo) => void,
+    /** Hears of every answer by which the origin says what is current. */
+    private readonly onSeen: (url: string, info: ObjectInfo) => void,
   ) {}
 
   get running(): number {
@@ -40,7 +40,8 @@ export class Fills {
       this.context,
       { ref, blockOffset, version },
       {
-        described: (info) => this.onDescribed(ref.url, info),
+        described: () => {},
+        seen: (info) => this.onSeen(ref.url, info),
         idle: () => {
           this.#byBlock.delete(key);
           this.#settle();
@@ -67,8 +68,8 @@ export class Fills {
           key = blockKey({ url: ref.url, version: info.version, offset: blockOffset });
           this.#discoveries.delete(ref.url);
           this.#byBlock.set(key, fill);
-          this.onDescribed(ref.url, info);
         },
+        seen: (info) => this.onSeen(ref.url, info),
         idle: () => {
           if (key === undefined) this.#discoveries.delete(ref.url);
           else if (this.#byBlock.get(key) === fill) this.#byBlock.delete(key);

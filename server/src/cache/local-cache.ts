@@ -79,12 +79,12 @@ export class LocalCache {
   readonly #closing = new AbortController();
 
   constructor(private readonly options: LocalCacheOptions) {
-    const { geometry, origin, store, partBytes, fillParallelism } = options;
+    const { geometry, origin, store, clock, partBytes, fillParallelism } = options;
     // One listener for each part and question under way; the fill memory bounds them.
     setMaxListeners(0, this.#closing.signal);
     this.#versions = new CurrentVersions(options, this.#closing.signal);
     this.#memory = new FillMemory({ budgetBytes: options.fillMemoryBytes, segmentBytes: geometry.segmentBytes });
-    const context = { geometry, origin, store, partBytes, parallelism: fillParallelism };
+    const context = { geometry, origin, store, clock, partBytes, parallelism: fillParallelism };
     this.#fills = new Fills({ ...context, memory: this.#memory, signal: this.#closing.signal }, (url, info) =>
       this.#versions.see(url, info),
     );
@@ -215,11 +215,7 @@ export class LocalCache {
     const touchedBefore = lease !== undefined || fill.busy;
     fill.enter(missing);
     const planned = fill.want(missing, "demand");
-    // What is believed to be current may have been replaced: the origin confirms it before a byte goes out, so that the read
-    // can still start again.
-    const confirmed = request.version !== undefined || fill.info !== undefined;
-    const description = confirmed ? (known ?? fill.description) : fill.description;
-    return this.#described(request, { fill, segments: missing, planned, touchedBefore }, description);
+    return this.#described(request, { fill, segments: missing, planned, touchedBefore }, known ?? fill.description);
   }
 
   /** Once version and size are known: shortens the read to the object's end, wants what caution had left out. */
@@ -227,6 +223,7 @@ export class LocalCache {
     const { fill, segments } = entry;
     try {
       const info = description instanceof Promise ? await untilAborted(description, request.signal) : description;
+      if (request.version === undefined) await this.#confirmed(entry, request.signal);
       const end = this.#clampedEnd(request, info);
       const lease = this.#lease(request, info.version);
       const more = this.#missing(request, end, lease).filter((segment) => !segments.includes(segment));
@@ -238,11 +235,21 @@ export class LocalCache {
       return this.#blockRead(request, info, end, lease, { fill, segments }, result);
     } catch (error) {
       for (const segment of segments) fill.leave(segment, false);
-      if (CacheError.from(error).code === "FAILED_PRECONDITION" && fill.target.version !== undefined) {
-        this.#versions.forget(request.ref.url, fill.target.version);
+      const version = fill.info?.version ?? fill.target.version;
+      if (CacheError.from(error).code === "FAILED_PRECONDITION" && version !== undefined) {
+        this.#versions.forget(request.ref.url, version);
       }
       throw error;
     }
+  }
+
+  /**
+   * What is believed to be current may have been replaced: the origin's answer to the first missing bytes confirms it before
+   * any byte goes out, so that the read can still start again.
+   */
+  async #confirmed({ fill, segments }: Entry, signal: AbortSignal): Promise<void> {
+    const first = segments[0]!;
+    if (fill.has(first) && fill.buffer(first) === undefined) await fill.progress(first, signal);
   }
 
   /**

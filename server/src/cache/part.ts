@@ -1,4 +1,4 @@
-import { CacheError, type ObjectInfo } from "@frontcache/proto";
+import { CacheError } from "@frontcache/proto";
 import type { OriginAnswer } from "../origin/origin.js";
 import type { Reservation } from "../storage/block.js";
 import type { Claim, FillMemory, Priority } from "./fill-memory.js";
@@ -10,8 +10,8 @@ export interface PartHost {
   readonly memory: FillMemory;
   /** The origin's answer to a run of segments, as far as the block is known to reach. */
   fetch(first: number, count: number, signal: AbortSignal): Promise<OriginAnswer>;
-  /** The answer's head has come: checks it against the fill's version, or gives the fill its version. */
-  accept(info: ObjectInfo): void;
+  /** An answer's head has come: checks it against the fill's version, or gives the fill its version. */
+  accept(answer: OriginAnswer): void;
   /** Bytes that a segment has, once the object's size is known. */
   segmentLength(segment: number): number;
   /** Sets room on a volume aside for bytes that are about to come; undefined: they can't be kept. */
@@ -68,7 +68,7 @@ export class Part {
     try {
       const answer = await host.fetch(this.first, this.count, signal);
       try {
-        host.accept(answer.info);
+        host.accept(answer);
         this.#lay(host, buffers);
         await this.#land(host, answer);
       } finally {

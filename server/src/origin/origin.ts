@@ -12,6 +12,8 @@ export interface OriginRange {
 /** An origin's checked answer to a range: it is of one version and of exactly `length` bytes. */
 export interface OriginAnswer {
   readonly info: ObjectInfo;
+  /** Another member said so and not the origin: its version may be an old one. */
+  readonly isHearsay?: true;
   /** Bytes that the body holds: the range's length, or less when the object ends in it. */
   readonly length: number;
   /** The bytes in order. Iterate it to its end, or destroy the answer. It throws a CacheError where it is cut short. */

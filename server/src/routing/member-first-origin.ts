@@ -1,24 +1,22 @@
 import { blockOffsetOf, CacheError, type Geometry, type MemberInfo, type ObjectInfo, type ObjectRef } from "@frontcache/proto";
 import type { Origin, OriginAnswer, OriginRange } from "../origin/origin.js";
 import type { Clock } from "../runtime/clock.js";
+import type { Slice } from "../runtime/slice.js";
 import { ForwardedRead } from "./forwarded-read.js";
-import type { MemberLink } from "./member-link.js";
+import { type MemberLink, OutOfReach } from "./member-link.js";
+import type { MemberLinks } from "./member-links.js";
+import type { MemberView } from "./member-view.js";
 
 export interface MemberFirstOptions {
   readonly origin: Origin;
   readonly geometry: Geometry;
   readonly clock: Clock;
-  /** Members that may hold a block, the likeliest first: its last owner, the next on the ring. Never this one. */
-  candidates(url: string, blockOffset: number): readonly MemberInfo[];
-  linkTo(member: MemberInfo): MemberLink;
-  isAside(member: MemberInfo): boolean;
+  readonly view: MemberView;
+  readonly links: MemberLinks;
 }
 
-/**
- * How long a connected member may take over its first bytes: it either holds them or says so at once, so whoever takes longer
- * is busy, and the origin is the better choice. What a fill can lose to a slow member.
- */
-const ANSWER_WITHIN_MS = 10;
+/** How long a member may take over an object's type and time once it has begun to send the bytes. */
+const DESCRIBE_MS = 100;
 /** How long a member's bytes may stand still before the origin takes over. */
 const IDLE_MS = 500;
 /** Members asked for one part. */
@@ -32,14 +30,12 @@ export class MemberFirstOrigin implements Origin {
   constructor(private readonly options: MemberFirstOptions) {}
 
   async fetch(ref: ObjectRef, range: OriginRange, signal: AbortSignal): Promise<OriginAnswer> {
-    const { candidates, isAside, geometry, origin } = this.options;
-    const asked = candidates(ref.url, blockOffsetOf(range.offset, geometry)).filter((member) => !isAside(member));
-    for (const member of asked.slice(0, MAX_ASKED)) {
-      const answer = await this.#ask(member, ref, range, signal).catch(() => undefined);
+    for (const member of this.#candidates(ref, range)) {
+      const answer = await this.#ask(member, ref, range, signal);
       if (answer !== undefined) return answer;
-      signal.throwIfAborted();
+      if (signal.aborted) throw CacheError.from(signal.reason);
     }
-    return origin.fetch(ref, range, signal);
+    return this.options.origin.fetch(ref, range, signal);
   }
 
   stat(ref: ObjectRef, signal: AbortSignal): Promise<ObjectInfo> {
@@ -50,41 +46,62 @@ export class MemberFirstOrigin implements Origin {
     this.options.origin.close();
   }
 
-  /** The member's answer, or undefined where it has none in time. */
+  #candidates({ url }: ObjectRef, { offset }: OriginRange): MemberInfo[] {
+    const { view, links, geometry } = this.options;
+    const mayHold = view.mayHold(url, blockOffsetOf(offset, geometry));
+    return mayHold.filter((member) => !links.isAside(member) && !links.to(member).patience.exhausted).slice(0, MAX_ASKED);
+  }
+
+  /** The member's answer, or undefined where it has none, or none in time. Never rejects. */
   async #ask(member: MemberInfo, ref: ObjectRef, range: OriginRange, signal: AbortSignal): Promise<OriginAnswer | undefined> {
-    const link = this.options.linkTo(member);
-    if (!link.connected) await link.connect();
-    const late = new AbortController();
-    const cancel = this.options.clock.after(ANSWER_WITHIN_MS, () => late.abort(new CacheError("CANCELLED", "too slow")));
-    const leave = new AbortController();
-    const ends = AbortSignal.any([signal, late.signal, leave.signal]);
+    const link = this.options.links.to(member);
+    const end = new AbortController();
+    const onAbort = (): void => end.abort(signal.reason);
+    signal.addEventListener("abort", onAbort, { once: true });
+    const leave = (): void => {
+      signal.removeEventListener("abort", onAbort);
+      end.abort(new CacheError("CANCELLED", "the member is not needed any more"));
+    };
     try {
-      const read = await this.#open(link, ref, range, ends);
-      cancel();
+      const read = await this.#openInTime(link, ref, range, end);
       const info = await this.#describe(link, ref, range, read, signal);
-      if (info === undefined) {
-        read.close();
-        return undefined;
+      if (info !== undefined) {
+        // Asked without a version, the origin itself has just said what is current.
+        const hearsay = range.version === undefined ? {} : { isHearsay: true as const };
+        return { info, ...hearsay, length: read.length, body: this.#body(link, ref, range, info, read, signal), destroy: leave };
       }
-      return { info, length: read.length, body: this.#body(ref, range, info, read, signal), destroy: () => leave.abort() };
+    } catch (error) {
+      if (error instanceof OutOfReach) this.options.links.lost(link.member);
+    }
+    leave();
+    return undefined;
+  }
+
+  /** The member's bytes once the first have come; rejects with its error, or when the patience with it is over. */
+  async #openInTime(link: MemberLink, ref: ObjectRef, range: OriginRange, end: AbortController): Promise<ForwardedRead> {
+    if (!link.connected) await link.connect();
+    const { clock, geometry } = this.options;
+    const { patience } = link;
+    const beganMs = clock.monotonicMs();
+    const cancel = patience.wait(() => {
+      patience.late();
+      end.abort(new CacheError("CANCELLED", "the member is too slow"));
+    });
+    const { offset, length, version } = range;
+    const blockOffset = blockOffsetOf(offset, geometry);
+    const start = offset - blockOffset;
+    const request = { ref, version, blockOffset, start, end: start + length, openEnded: false, cachedOnly: true };
+    try {
+      const read = await ForwardedRead.open(link, { ...request, signal: end.signal });
+      patience.answered(clock.monotonicMs() - beganMs);
+      return read;
+    } catch (error) {
+      // "Not held" is an answer, too.
+      if (!end.signal.aborted && !(error instanceof OutOfReach)) patience.answered(clock.monotonicMs() - beganMs);
+      throw error;
     } finally {
       cancel();
     }
-  }
-
-  #open(link: MemberLink, ref: ObjectRef, { offset, length, version }: OriginRange, signal: AbortSignal): Promise<ForwardedRead> {
-    const blockOffset = blockOffsetOf(offset, this.options.geometry);
-    const start = offset - blockOffset;
-    return ForwardedRead.open(link, {
-      ref,
-      version,
-      blockOffset,
-      start,
-      end: start + length,
-      openEnded: false,
-      cachedOnly: true,
-      signal,
-    });
   }
 
   /**
@@ -100,12 +117,13 @@ export class MemberFirstOrigin implements Origin {
   ): Promise<ObjectInfo | undefined> {
     const { version } = read.info;
     const info =
-      range.version === undefined ? await this.options.origin.stat(ref, signal) : await link.stat(ref.url, version, IDLE_MS);
+      range.version === undefined ? await this.options.origin.stat(ref, signal) : await link.stat(ref.url, version, DESCRIBE_MS);
     return info.version === version && info.objectSize === read.info.objectSize ? info : undefined;
   }
 
   /** The member's bytes; where they break off or stand still, the rest comes from the origin. */
   async *#body(
+    link: MemberLink,
     ref: ObjectRef,
     range: OriginRange,
     info: ObjectInfo,
@@ -115,7 +133,7 @@ export class MemberFirstOrigin implements Origin {
     let received = 0;
     try {
       for (;;) {
-        const slice = await this.#nextInTime(read);
+        const slice = await this.#nextInTime(link, read);
         if (slice === undefined) break;
         received += slice.bytes.length;
         yield slice.bytes;
@@ -135,14 +153,17 @@ export class MemberFirstOrigin implements Origin {
   }
 
   /** The next slice; undefined at the end and where the member is lost or too slow. */
-  #nextInTime(read: ForwardedRead): Promise<{ bytes: Buffer; release(): void } | undefined> {
+  #nextInTime(link: MemberLink, read: ForwardedRead): Promise<Slice | undefined> {
     return new Promise((resolve) => {
       const cancel = this.options.clock.after(IDLE_MS, () => resolve(undefined));
-      const settle = (slice: { bytes: Buffer; release(): void } | undefined): void => {
+      const settle = (slice: Slice | undefined): void => {
         cancel();
         resolve(slice);
       };
-      Promise.resolve(read.next()).then(settle, () => settle(undefined));
+      Promise.resolve(read.next()).then(settle, (error) => {
+        if (error instanceof OutOfReach) this.options.links.lost(link.member);
+        settle(undefined);
+      });
     });
   }
 }

@@ -1,7 +1,7 @@
-import type { Geometry, ObjectInfo } from "@frontcache/proto";
+import type { Geometry } from "@frontcache/proto";
 import type { Clock } from "../runtime/clock.js";
 import type { Log } from "../runtime/log.js";
-import { type BlockId, type BlockLease, blockKey, type FilledSegment, type Reservation } from "./block.js";
+import { type BlockDescription, type BlockId, type BlockLease, blockKey, type FilledSegment, type Reservation } from "./block.js";
 import { BlockIndex, type NewestVersion } from "./block-index.js";
 import { BlockReader } from "./block-reader.js";
 import { BlockRemover } from "./block-remover.js";
@@ -152,12 +152,12 @@ export class BlockStore {
    * Puts segments into the block's file; those held already are skipped. Calls for one block take effect in their order.
    * True: all are held now. False: they were not kept, and nothing else has changed. Never rejects.
    */
-  async write(id: BlockId, info: ObjectInfo, segments: readonly FilledSegment[], reservation: Reservation): Promise<boolean> {
+  async write(block: BlockDescription, segments: readonly FilledSegment[], reservation: Reservation): Promise<boolean> {
     if (this.#closed || !(reservation instanceof VolumeReservation)) return false;
     try {
-      return await this.#writer.write(id, info, segments, reservation);
+      return await this.#writer.write(block, segments, reservation);
     } catch (error) {
-      this.#options.log.error({ event: "write-failed", url: id.url, offset: id.offset, err: error });
+      this.#options.log.error({ event: "write-failed", url: block.id.url, offset: block.id.offset, err: error });
       return false;
     }
   }

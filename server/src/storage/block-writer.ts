@@ -1,7 +1,7 @@
 import { join } from "node:path";
-import { blockLength, type Geometry, type ObjectInfo, segmentCount } from "@frontcache/proto";
+import { blockLength, type Geometry, segmentCount } from "@frontcache/proto";
 import type { Clock } from "../runtime/clock.js";
-import { type BlockId, blockKey, type FilledSegment } from "./block.js";
+import { type BlockDescription, blockKey, type FilledSegment } from "./block.js";
 import type { BlockIndex } from "./block-index.js";
 import { blockDigest, blockDirectory, blockPath, temporaryDirectory } from "./block-path.js";
 import type { BlockRemover } from "./block-remover.js";
@@ -31,12 +31,13 @@ export class BlockWriter {
   constructor(private readonly options: BlockWriterOptions) {}
 
   /** As `BlockStore.write`. */
-  write(id: BlockId, info: ObjectInfo, segments: readonly FilledSegment[], reservation: VolumeReservation): Promise<boolean> {
+  write(described: BlockDescription, segments: readonly FilledSegment[], reservation: VolumeReservation): Promise<boolean> {
+    const { id, info } = described;
     const expected = segmentCount(blockLength(id.offset, info.objectSize, this.options.geometry), this.options.geometry);
     if (segments.some((segment) => segment.index >= expected)) return Promise.resolve(false);
     return this.#inOrder(blockKey(id), async () => {
       const block = this.options.index.get(blockKey(id));
-      if (block === undefined) return this.#create(id, info, segments, reservation);
+      if (block === undefined) return this.#create(described, segments, reservation);
       if (block.info.objectSize !== info.objectSize) return false;
       return this.#append(block, segments, reservation);
     });
@@ -73,16 +74,16 @@ export class BlockWriter {
 
   /** A new block: everything into a temporary file, then its name, then the index. Before the rename nobody knows of it. */
   async #create(
-    id: BlockId,
-    info: ObjectInfo,
+    described: BlockDescription,
     segments: readonly FilledSegment[],
     reservation: VolumeReservation,
   ): Promise<boolean> {
-    const { geometry, clock, index, files, remover, disk } = this.options;
+    const { id } = described;
+    const { geometry, index, files, remover, disk } = this.options;
     const { volume } = reservation;
     const digest = blockDigest(id, geometry.blockBytes);
     const path = blockPath(volume.path, digest);
-    const block = new HeldBlock({ id, info, createdAtMs: clock.nowMs(), volume, path, geometry });
+    const block = new HeldBlock({ ...described, volume, path, geometry });
     for (const segment of segments) block.segments.add(segment.index, segment.crc, true);
     const bytes = block.chargedBytes;
     const footer = this.#footer(block);

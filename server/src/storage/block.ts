@@ -23,6 +23,14 @@ export interface FilledSegment {
   readonly crc: number;
 }
 
+/** What a block file says of itself beside its segments. */
+export interface BlockDescription {
+  readonly id: BlockId;
+  readonly info: ObjectInfo;
+  /** When the origin last said that this version is current, milliseconds since 1970; 0: not known. */
+  readonly createdAtMs: number;
+}
+
 /** A held block that can't be evicted until `release`. */
 export interface BlockLease {
   readonly id: BlockId;

@@ -90,12 +90,13 @@ export async function keep(
   id: BlockId,
   info: ObjectInfo,
   segments: readonly FilledSegment[],
+  createdAtMs = 0,
 ): Promise<boolean> {
   const bytes = segments.reduce((sum, segment) => sum + segment.bytes.length, 0);
   const reservation = await store.reserve(id, bytes);
   if (reservation === undefined) return false;
   try {
-    return await store.write(id, info, segments, reservation);
+    return await store.write({ id, info, createdAtMs }, segments, reservation);
   } finally {
     reservation.release();
   }

@@ -1,0 +1,237 @@
+import { parseObjectUrl } from "@frontcache/proto";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { MemoryObjects } from "../origin/memory-objects.js";
+import { MemoryOrigin } from "../origin/memory-origin.js";
+import type { Origin, OriginAnswer } from "../origin/origin.js";
+import { rampBytes } from "../origin/ramp.js";
+import { openStore, type StoreFixture, testGeometry } from "../storage/store-fixture.js";
+import { systemError } from "../storage/system-error.js";
+import { type BlockRequest, type FillMode, LocalCache } from "./local-cache.js";
+import type { ObjectRead } from "./object-read.js";
+
+const { blockBytes: BLOCK, segmentBytes: SEGMENT } = testGeometry;
+const url = "s3://bucket/key";
+const never = new AbortController().signal;
+
+async function rest(read: ObjectRead): Promise<Buffer> {
+  const pieces: Buffer[] = [];
+  for (let slice = await read.next(); slice !== undefined; slice = await read.next()) {
+    pieces.push(Buffer.from(slice.bytes));
+    slice.release();
+  }
+  read.close();
+  return Buffer.concat(pieces);
+}
+
+describe("a member's cache", () => {
+  let stored: StoreFixture;
+  let objects: MemoryObjects;
+  let origin: MemoryOrigin;
+  let cache: LocalCache;
+  let version: string;
+
+  function open(mode: FillMode = "auto", over: Origin = origin): LocalCache {
+    return new LocalCache({
+      geometry: testGeometry,
+      origin: over,
+      store: stored.store,
+      clock: stored.clock,
+      fill: mode,
+      partBytes: 2 * SEGMENT,
+      fillMemoryBytes: BLOCK,
+      fillParallelism: 4,
+      staleIfError: true,
+      revalidateAfterMs: 1_000,
+      negativeTtlMs: 100,
+    });
+  }
+
+  function request(start: number, end: number, wanted: Partial<BlockRequest> = {}): BlockRequest {
+    const ref = parseObjectUrl(url);
+    return { ref, version, blockOffset: 0, start, end, openEnded: false, cachedOnly: false, signal: never, ...wanted };
+  }
+
+  const read = async (start: number, end: number, wanted: Partial<BlockRequest> = {}): Promise<Buffer> =>
+    rest(await cache.open(request(start, end, wanted)));
+  const asked = (): [number, number][] => origin.calls.map(({ offset, length }) => [offset / SEGMENT, length / SEGMENT]);
+
+  beforeEach(async () => {
+    stored = await openStore();
+    objects = new MemoryObjects();
+    origin = new MemoryOrigin(objects, stored.clock, 1000);
+    version = objects.putRamp(url, BLOCK, 7);
+    cache = open();
+  });
+
+  afterEach(async () => {
+    await cache.settled();
+    expect(cache.status()).toEqual({ fills: 0, fillMemoryBytes: 0, waitingParts: 0 });
+    expect([origin.open, origin.doubled, stored.store.status().leases]).toEqual([0, [], 0]);
+    await cache.close();
+    await stored.store.close();
+  });
+
+  it("answers what is held at once, without a promise", async () => {
+    await read(0, BLOCK);
+    await cache.settled();
+    const opened = cache.open(request(5, 10));
+    expect(opened).not.toBeInstanceOf(Promise);
+    expect(await rest(opened as ObjectRead)).toEqual(rampBytes(5, 5, 7));
+  });
+
+  it("asks for the wanted segments alone, and for the rest behind them once a second read misses elsewhere", async () => {
+    await read(SEGMENT, SEGMENT + 1);
+    await cache.settled();
+    expect(asked()).toEqual([[1, 1]]);
+    await read(5 * SEGMENT, 5 * SEGMENT + 1);
+    await cache.settled();
+    expect(asked().slice(1)).toEqual([
+      [5, 1],
+      [0, 1],
+      [2, 3],
+      [6, 2],
+    ]);
+  });
+
+  it("gives bytes while the rest is still on its way", async () => {
+    const hold = origin.faults.hold(({ offset }) => offset > 0);
+    const opened = await cache.open(request(0, BLOCK));
+    const slice = await opened.next();
+    expect(slice?.bytes.length).toBeGreaterThan(0);
+    slice?.release();
+    hold.release();
+    await rest(opened);
+  });
+
+  it("fetches once for all who want the same, and lets a fill finish that everybody has left", async () => {
+    const hold = origin.faults.hold();
+    const leaving = Array.from({ length: 3 }, () => new AbortController());
+    const reads = leaving.map(({ signal }) => read(0, SEGMENT, { signal }).catch((error) => error.code));
+    await hold.reached(1);
+    for (const reader of leaving) reader.abort();
+    expect(await Promise.all(reads)).toEqual(["CANCELLED", "CANCELLED", "CANCELLED"]);
+    hold.release();
+    await cache.settled();
+    expect(await read(0, SEGMENT)).toEqual(rampBytes(0, SEGMENT, 7));
+    expect(origin.count("fetch")).toBe(1);
+  });
+
+  it("never asks for what everybody has left before its turn came", async () => {
+    const hold = origin.faults.hold();
+    const leaving = new AbortController();
+    const both = [
+      read(0, BLOCK),
+      read(0, BLOCK, { blockOffset: BLOCK, version: undefined, signal: leaving.signal }).catch(() => {}),
+    ];
+    await hold.reached(4);
+    leaving.abort();
+    hold.release();
+    await Promise.all(both);
+    expect(asked().every(([first]) => first < BLOCK / SEGMENT)).toBe(true);
+  });
+
+  it("fails all readers of a fill with its error, and tries again for the next one", async () => {
+    origin.faults.place({ when: ({ kind }) => kind === "fetch", error: "UNAVAILABLE", times: 1 });
+    const reads = [read(0, 10), read(5, 20), read(0, 10)];
+    const outcomes = await Promise.allSettled(reads);
+    expect(outcomes.map((outcome) => outcome.status === "rejected" && outcome.reason.code)).toEqual(Array(3).fill("UNAVAILABLE"));
+    expect(await read(0, 10)).toEqual(rampBytes(0, 10, 7));
+  });
+
+  it("remembers for a moment that there is no such object", async () => {
+    objects.delete(url);
+    await expect(read(0, 1, { version: undefined })).rejects.toMatchObject({ code: "NOT_FOUND" });
+    await expect(async () => read(0, 1, { version: undefined })).rejects.toMatchObject({ code: "NOT_FOUND" });
+    expect(origin.calls).toHaveLength(1);
+    stored.clock.advance(101);
+    objects.putRamp(url, 10, 3);
+    expect(await read(0, 1, { version: undefined })).toEqual(rampBytes(0, 1, 3));
+  });
+
+  it("lets a range behind the object's end fail alone", async () => {
+    const hold = origin.faults.hold();
+    const behind = read(10, 20, { version: undefined, blockOffset: BLOCK }).catch((error) => error.code);
+    await hold.reached(1);
+    const inside = read(0, 10, { version: undefined });
+    hold.release();
+    expect(await behind).toBe("OUT_OF_RANGE");
+    expect(await inside).toEqual(rampBytes(0, 10, 7));
+  });
+
+  it("believes the current version for --revalidate-after, then asks without fetching what is held", async () => {
+    await read(0, 10, { version: undefined });
+    stored.clock.advance(999);
+    await read(0, 10, { version: undefined });
+    expect(origin.calls).toHaveLength(1);
+    stored.clock.advance(1);
+    await read(0, 10, { version: undefined });
+    expect(origin.calls.map(({ kind }) => kind)).toEqual(["fetch", "stat"]);
+  });
+
+  it("answers with the new version after --revalidate-after, and still with the old one to who asks for it", async () => {
+    await read(0, BLOCK);
+    objects.putRamp(url, BLOCK, 99);
+    stored.clock.advance(1_000);
+    expect(await read(0, BLOCK, { version: undefined })).toEqual(rampBytes(0, BLOCK, 99));
+    expect(await read(0, BLOCK)).toEqual(rampBytes(0, BLOCK, 7));
+  });
+
+  it("serves what is held, as stale, while the origin can't be asked, and does not ask for each read", async () => {
+    await read(0, BLOCK, { version: undefined });
+    await cache.settled();
+    stored.clock.advance(1_000);
+    origin.faults.place({ error: "UNAVAILABLE" });
+    for (let i = 0; i < 3; i++) {
+      const opened = await cache.open(request(0, 10, { version: undefined }));
+      expect(opened.result).toBe("stale");
+      await rest(opened);
+    }
+    expect(origin.count("stat")).toBe(1);
+  });
+
+  it("starts again by itself when the object changed before the first byte", async () => {
+    await read(0, 10, { version: undefined });
+    objects.putRamp(url, BLOCK, 50);
+    expect(await read(4 * SEGMENT, BLOCK, { version: undefined })).toEqual(rampBytes(4 * SEGMENT, BLOCK - 4 * SEGMENT, 50));
+  });
+
+  it("says FAILED_PRECONDITION to who asks for a version that is gone, and keeps what it holds", async () => {
+    await read(0, 10);
+    objects.putRamp(url, BLOCK, 50);
+    await expect(read(4 * SEGMENT, BLOCK)).rejects.toMatchObject({ code: "FAILED_PRECONDITION" });
+    expect(await read(0, SEGMENT)).toEqual(rampBytes(0, SEGMENT, 7));
+  });
+
+  it("does not take another member's word for what is current", async () => {
+    const hearsay: Origin = {
+      fetch: async (...call): Promise<OriginAnswer> => ({ ...(await origin.fetch(...call)), isHearsay: true }),
+      stat: (...call) => origin.stat(...call),
+      close() {},
+    };
+    const other = open("auto", hearsay);
+    await rest(await other.open(request(0, BLOCK)));
+    await other.settled();
+    objects.putRamp(url, BLOCK, 99);
+    expect(await rest(await other.open(request(0, 10, { version: undefined })))).toEqual(rampBytes(0, 10, 99));
+    await other.settled();
+    await other.close();
+  });
+
+  it("serves reads from memory where nothing can be kept, in order and against it", async () => {
+    stored.disk.before = () => {
+      throw systemError("EROFS", "the disk");
+    };
+    expect(await read(0, BLOCK)).toEqual(rampBytes(0, BLOCK, 7));
+    const readers = [read(4 * SEGMENT, BLOCK), read(0, BLOCK), read(SEGMENT, 3 * SEGMENT)];
+    const [late, whole, middle] = await Promise.all(readers);
+    expect(late).toEqual(rampBytes(4 * SEGMENT, 4 * SEGMENT, 7));
+    expect(whole).toEqual(rampBytes(0, BLOCK, 7));
+    expect(middle).toEqual(rampBytes(SEGMENT, 2 * SEGMENT, 7));
+    stored.disk.before = undefined;
+  });
+
+  it("says NOT_FOUND for what is not held when only that is wanted, and asks nobody", async () => {
+    await expect(read(0, 10, { cachedOnly: true })).rejects.toMatchObject({ code: "NOT_FOUND" });
+    expect(origin.calls).toEqual([]);
+  });
+});
