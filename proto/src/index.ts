@@ -1,3 +1,4 @@
+export * from "./answered.js";
 export * from "./blocks.js";
 export * from "./channel-options.js";
 export * from "./errors.js";

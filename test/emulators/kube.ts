@@ -12,6 +12,8 @@ export type { PodObject, PodWish } from "./kube-pods.js";
 interface Behaviour {
   /** Waits so long before each answer. */
   latencyMs: number;
+  /** Waits so long in the middle of each list. */
+  listPauseMs: number;
   /** Answers everything with this status instead. */
   refuse: number | undefined;
   /** Accepts connections and never answers. */
@@ -29,7 +31,14 @@ interface Behaviour {
 export class KubeEmulator {
   readonly pods: KubePods;
   readonly counts: KubeCounts = { lists: 0, watches: 0 };
-  readonly behaviour: Behaviour = { latencyMs: 0, refuse: undefined, hang: false, goneAs: "status", token: undefined };
+  readonly behaviour: Behaviour = {
+    latencyMs: 0,
+    listPauseMs: 0,
+    refuse: undefined,
+    hang: false,
+    goneAs: "status",
+    token: undefined,
+  };
   readonly #watches = new Set<KubeWatch>();
   readonly #sockets = new Set<Socket>();
   readonly #clock: Clock;
@@ -145,7 +154,7 @@ export class KubeEmulator {
     const refusal = this.#refusal(request, url.pathname);
     if (refusal !== undefined) refuse(response, ...refusal);
     else if (url.searchParams.get("watch") === "true") this.#watch(url.searchParams, response);
-    else this.#list(url.searchParams, response);
+    else await this.#list(url.searchParams, response);
   }
 
   #refusal(request: IncomingMessage, path: string): [code: number, message: string] | undefined {
@@ -157,7 +166,7 @@ export class KubeEmulator {
   }
 
   /** A continue token is `<resource version>:<pods sent>`; here the pods are those of now, as long as nothing was forgotten. */
-  #list(query: URLSearchParams, response: ServerResponse): void {
+  async #list(query: URLSearchParams, response: ServerResponse): Promise<void> {
     this.counts.lists++;
     const token = query.get("continue") ?? `${this.pods.resourceVersion}:0`;
     const [version, sent] = token.split(":").map(Number) as [number, number];
@@ -169,7 +178,12 @@ export class KubeEmulator {
     const limit = Number(query.get("limit") ?? 0) || all.length;
     const items = all.slice(sent, sent + limit);
     const rest = sent + limit < all.length ? { continue: `${version}:${sent + limit}` } : {};
-    send(response, 200, { kind: "PodList", apiVersion: "v1", metadata: { resourceVersion: String(version), ...rest }, items });
+    const list = { kind: "PodList", apiVersion: "v1", metadata: { resourceVersion: String(version), ...rest }, items };
+    if (this.behaviour.listPauseMs > 0) {
+      response.write(" ");
+      await sleep(this.#clock, this.behaviour.listPauseMs);
+    }
+    if (!response.destroyed) response.end(JSON.stringify(list));
   }
 
   #watch(query: URLSearchParams, response: ServerResponse): void {

@@ -37,13 +37,13 @@ export function listXml(bucket: string, objects: readonly StoredObject[], query:
       `<Contents><Key>${name(object.key)}</Key><LastModified>${new Date(object.lastModifiedMs).toISOString()}</LastModified>` +
       `<ETag>${escapeXml(object.version)}</ETag><Size>${object.size}</Size><StorageClass>STANDARD</StorageClass></Contents>`,
   );
-  const common = prefixes.map((prefix) => `<CommonPrefixes><Prefix>${name(prefix)}</Prefix></CommonPrefixes>`);
+  const folded = prefixes.map((prefix) => `<CommonPrefixes><Prefix>${name(prefix)}</Prefix></CommonPrefixes>`);
   return (
     `${HEADER}<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Name>${escapeXml(bucket)}</Name>` +
     `<Prefix>${name(query.get("prefix") ?? "")}</Prefix><KeyCount>${page.length + prefixes.length}</KeyCount>` +
     `<IsTruncated>${nextToken !== undefined}</IsTruncated>${url ? "<EncodingType>url</EncodingType>" : ""}` +
     `${nextToken === undefined ? "" : `<NextContinuationToken>${nextToken}</NextContinuationToken>`}` +
-    `${contents.join("")}${common.join("")}</ListBucketResult>`
+    `${contents.join("")}${folded.join("")}</ListBucketResult>`
   );
 }
 

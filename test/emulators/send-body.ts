@@ -38,14 +38,15 @@ async function sendPaced(
   const beganMs = performance.now();
   let sent = 0;
   for (const chunk of content.chunks(start, stop, Math.min(CHUNK_BYTES, stepBytes))) {
-    const flows = response.write(chunk);
     sent += chunk.length;
-    traffic.bytesSent += chunk.length;
-    if (!flows) await drained(response);
     if (bytesPerSecond !== undefined) {
-      const waitMs = beganMs + (sent / bytesPerSecond) * 1000 - performance.now();
+      // A chunk leaves when its last byte is due; timers cut fractions of milliseconds off.
+      const waitMs = Math.ceil(beganMs + (sent / bytesPerSecond) * 1000 - performance.now());
       if (waitMs > 0) await pause(waitMs, response);
+      if (response.destroyed) return;
     }
+    traffic.bytesSent += chunk.length;
+    if (!response.write(chunk)) await drained(response);
     if (response.destroyed) return;
   }
 }

@@ -15,13 +15,8 @@ originContract(
   async () => {
     const store = await GcsEmulator.start();
     const maxConnections = 6;
-    const origin = new GcsOrigin({
-      endpoint: store.endpoint,
-      credentials: "default",
-      userProject: undefined,
-      maxConnections,
-      idleTimeoutMs: 150,
-    });
-    return { scheme: "gs", store, origin, maxConnections };
+    const settings = { endpoint: store.endpoint, credentials: "default", userProject: undefined, maxConnections } as const;
+    const open = (idleTimeoutMs: number) => new GcsOrigin({ ...settings, idleTimeoutMs });
+    return { scheme: "gs", store, origin: open(60_000), impatient: open(150), maxConnections };
   },
 );

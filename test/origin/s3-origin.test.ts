@@ -16,15 +16,16 @@ const refusals = [
 originContract("the S3 origin", refusals, async () => {
   const store = await S3Emulator.start();
   const maxConnections = 6;
-  const origin = new S3Origin({
-    endpoint: store.endpoint,
-    region: undefined,
-    forcePathStyle: true,
-    credentials: { accessKeyId: "key", secretAccessKey: "secret" },
-    requesterPays: false,
-    maxConnections,
-    connectTimeoutMs: 5_000,
-    idleTimeoutMs: 150,
-  });
-  return { scheme: "s3", store, origin, maxConnections };
+  const open = (idleTimeoutMs: number) =>
+    new S3Origin({
+      endpoint: store.endpoint,
+      region: undefined,
+      forcePathStyle: true,
+      credentials: { accessKeyId: "key", secretAccessKey: "secret" },
+      requesterPays: false,
+      maxConnections,
+      connectTimeoutMs: 5_000,
+      idleTimeoutMs,
+    });
+  return { scheme: "s3", store, origin: open(60_000), impatient: open(150), maxConnections };
 });

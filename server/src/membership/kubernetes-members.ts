@@ -40,7 +40,8 @@ export interface KubernetesMembersOptions {
   readonly labelSelector: string;
   readonly identity: "pod" | "node";
   readonly grpcPort: number;
-  readonly httpPort: number;
+  /** Undefined: members have no gateway. */
+  readonly httpPort: number | undefined;
   readonly unreadyGraceMs: number;
   readonly blockBytes: number;
   readonly times: KubernetesTimes;
@@ -65,7 +66,7 @@ export function kubernetesMembers(options: KubernetesMembersOptions): MemberSour
       try {
         published.publish(Membership.of(members, blockBytes, published.current));
       } catch (error) {
-        log.error({ event: "members_refused", error: String(error) }, "the pods make no member list; the last one stays");
+        log.error({ event: "members-refused", error: String(error) }, "the pods make no member list; the last one stays");
       }
     },
   });
@@ -79,9 +80,9 @@ export function kubernetesMembers(options: KubernetesMembersOptions): MemberSour
     onFailure(error, inARow) {
       failures++;
       // The first one says what is wrong; in a long outage one in 16 (about a minute) says that it still is.
-      if (inARow % 16 === 1) log.warn({ event: "membership_stale", failures: inARow, reason: error.message }, ADVICE);
+      if (inARow % 16 === 1) log.warn({ event: "membership-stale", failures: inARow, reason: error.message }, ADVICE);
     },
-    onRecovery: () => log.info({ event: "membership_fresh" }, "the Kubernetes API answers again"),
+    onRecovery: () => log.info({ event: "membership-fresh" }, "the Kubernetes API answers again"),
   });
   return {
     current: () => published.current,

@@ -73,6 +73,12 @@ describe("pods as members", () => {
     ]);
   });
 
+  it("names no gateway where members have none", () => {
+    const options = { identity: "pod", grpcPort: 8080, httpPort: undefined, unreadyGraceMs: 0, gatherMs: 0, clock } as const;
+    new PodMembers({ ...options, onMembers: (members) => lists.push(members) }).replace([pod(1)]);
+    expect(lists).toEqual([[{ name: "frontcache-1", grpcAddress: "10.0.0.1:8080" }]]);
+  });
+
   it("never counts a pod that is not ready, has no address or is leaving", () => {
     podMembers().replace([pod(0), pod(1, { ready: false }), without(pod(2), "address"), pod(3, { leaving: true })]);
     expect(names()).toEqual(["frontcache-0"]);

@@ -8,7 +8,8 @@ export interface PodMembersOptions {
   readonly identity: "pod" | "node";
   /** The same on every pod: that of this member's own listener. */
   readonly grpcPort: number;
-  readonly httpPort: number;
+  /** Undefined: members have no gateway. */
+  readonly httpPort: number | undefined;
   /** How long a member whose pod turned not ready, without leaving, stays a member. */
   readonly unreadyGraceMs: number;
   /** Changes that follow within this time become one list. */
@@ -140,7 +141,8 @@ export class PodMembers {
   #member(name: string, { address }: Pod): MemberInfo {
     const host = address!.includes(":") ? `[${address}]` : address;
     const { grpcPort, httpPort } = this.#options;
-    return { name, grpcAddress: `${host}:${grpcPort}`, httpAddress: `${host}:${httpPort}` };
+    const grpcAddress = `${host}:${grpcPort}`;
+    return httpPort === undefined ? { name, grpcAddress } : { name, grpcAddress, httpAddress: `${host}:${httpPort}` };
   }
 }
 

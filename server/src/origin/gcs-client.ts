@@ -35,9 +35,13 @@ export async function openGcsClient(options: GcsOptions): Promise<GcsClient> {
     ...(endpoint !== undefined && { apiEndpoint: endpoint }),
     ...(typeof credentials === "object" && { keyFilename: credentials.keyFile }),
   });
-  const target = httpTarget(storage.apiEndpoint, options.maxConnections, options.idleTimeoutMs);
+  const emulated = endpoint === undefined && storage.customEndpoint;
+  // The library reads STORAGE_EMULATOR_HOST without a scheme as https; emulators speak http.
+  const address =
+    emulated && !/^https?:/.test(storage.baseUrl) ? storage.apiEndpoint.replace("https:", "http:") : storage.apiEndpoint;
+  const target = httpTarget(address, options.maxConnections, options.idleTimeoutMs);
   const billing = options.userProject === undefined ? {} : { "x-goog-user-project": options.userProject };
-  const anonymous = credentials === "anonymous" || (credentials === "default" && target.base.protocol === "http:");
+  const anonymous = credentials === "anonymous" || (credentials === "default" && (emulated || target.base.protocol === "http:"));
   return {
     target,
     authorization: async () => (anonymous ? billing : { ...(await storage.authClient.getRequestHeaders()), ...billing }),

@@ -1,3 +1,4 @@
+import { setMaxListeners } from "node:events";
 import { parseObjectUrl } from "@frontcache/proto";
 import { describe, expect, it } from "vitest";
 import { ManualClock } from "../runtime/manual-clock.js";
@@ -10,6 +11,7 @@ import { RetryingOrigin } from "./retrying-origin.js";
 const MiB = 1 << 20;
 const ref = parseObjectUrl("s3://bucket/ramp");
 const live = new AbortController().signal;
+setMaxListeners(0, live); // shared by hundreds of calls
 const unlimited: LimitOptions = {
   requestsPerSecond: undefined,
   bytesPerSecond: undefined,
@@ -160,6 +162,18 @@ describe("a wait", () => {
     expect(limits.waiting).toBe(2);
     holder.destroy();
     await Promise.all(waiting);
+    expect(clock.waits).toBe(0);
+  });
+
+  it("that is left lets those behind it pass at once where they need less", async () => {
+    const { clock, origin } = setup({ bytesPerSecond: MiB });
+    (await origin.fetch(ref, { offset: 0, length: 64 * MiB }, live)).destroy();
+    const abort = new AbortController();
+    const left = expect(origin.fetch(ref, { offset: 0, length: MiB }, abort.signal)).rejects.toMatchObject({ code: "CANCELLED" });
+    const behind = origin.stat(ref, live);
+    abort.abort();
+    await left;
+    expect(await behind).toMatchObject({ objectSize: 100 * MiB });
     expect(clock.waits).toBe(0);
   });
 

@@ -104,10 +104,8 @@ export class OriginLimits {
     for (const waiter of this.#queue) {
       if (this.#running >= (this.#options.concurrency ?? Number.POSITIVE_INFINITY)) return; // a release comes here again
       const nowMs = this.#clock.monotonicMs();
-      const delayMs = Math.max(
-        this.#requests?.msUntil(1, nowMs) ?? 0,
-        this.#bytes?.msUntil(Math.min(1, waiter.bytes), nowMs) ?? 0,
-      );
+      const bytesMs = waiter.bytes === 0 ? 0 : (this.#bytes?.msUntil(1, nowMs) ?? 0);
+      const delayMs = Math.max(this.#requests?.msUntil(1, nowMs) ?? 0, bytesMs);
       if (delayMs > 0) {
         this.#cancelTimer = this.#clock.after(Math.ceil(delayMs), () => this.#pump());
         return;

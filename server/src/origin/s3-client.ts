@@ -42,6 +42,8 @@ export interface S3Sdk {
 }
 
 export async function openS3Sdk(options: S3Options): Promise<S3Sdk> {
+  // On Node 20 the SDK prints on every start that it will need a later one; which one runs is our users' decision.
+  process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED = "true";
   const [{ S3Client, GetObjectCommand, HeadObjectCommand }, { NodeHttpHandler }] = await Promise.all([
     import("@aws-sdk/client-s3"),
     import("@smithy/node-http-handler"),

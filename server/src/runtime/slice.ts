@@ -4,5 +4,7 @@
  */
 export interface Slice {
   readonly bytes: Buffer;
+  /** The memory is one that others wait for: rather copy the bytes than keep them as long as a slow socket takes. */
+  readonly scarce?: boolean;
   release(): void;
 }

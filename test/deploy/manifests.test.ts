@@ -1,0 +1,208 @@
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { beforeAll, describe, expect, it } from "vitest";
+import { declarations, variableOf } from "../../server/src/config/declarations.js";
+import { readSettings, unknownVariables } from "../../server/src/config/settings.js";
+import { type Container, cannotRender, deployFolder, Rendered } from "./render.js";
+
+const folders = ["base", "overlays/demo", "overlays/daemonset", "overlays/aws", "overlays/gcp"];
+
+const defaults = readSettings({}, {});
+const podFields = { "metadata.name": "frontcache-0", "status.podIP": "10.0.0.1", "spec.nodeName": "node-a" };
+
+/** The label that members look for when nothing else is said. */
+const memberLabels = Object.fromEntries([defaults.label.split("=") as [string, string]]);
+
+/** Port 8081 is the gateway's by design, whether or not the setting is declared yet. */
+function portOf(name: string, fallback: number): number {
+  const listen = (defaults as unknown as Record<string, { port: number } | undefined>)[name];
+  return listen?.port ?? fallback;
+}
+const ports = { grpc: portOf("listen", 8080), http: portOf("httpListen", 8081) };
+
+describe.skipIf(cannotRender !== undefined)(`manifests${cannotRender === undefined ? "" : ` (skipped: ${cannotRender})`}`, () => {
+  describe.each(folders)("of deploy/%s", (folder) => {
+    let rendered: Rendered;
+
+    beforeAll(() => {
+      rendered = new Rendered(folder);
+    });
+
+    it("label the pods as members look for them, and select them by that", () => {
+      const { spec } = rendered.members;
+      expect(spec.template.metadata.labels).toEqual(memberLabels);
+      expect(spec.selector.matchLabels).toEqual(memberLabels);
+      for (const service of rendered.all("Service").filter((each) => each.metadata.name.startsWith("frontcache"))) {
+        expect(service.spec.selector).toEqual(memberLabels);
+      }
+      for (const budget of rendered.all("PodDisruptionBudget")) expect(budget.spec.selector.matchLabels).toEqual(memberLabels);
+      for (const { labelSelector } of spec.template.spec.topologySpreadConstraints ?? []) {
+        expect(labelSelector.matchLabels).toEqual(memberLabels);
+      }
+    });
+
+    it("give no other pod the members' label", () => {
+      for (const other of [...rendered.all("Deployment"), ...rendered.all("Job")]) {
+        expect(other.spec.template.metadata.labels).not.toMatchObject(memberLabels);
+      }
+    });
+
+    it("open the ports that members listen on, and reach them by name", () => {
+      const opened = Object.fromEntries((rendered.container.ports ?? []).map(({ name, containerPort }) => [name, containerPort]));
+      expect(opened).toEqual(ports);
+      for (const service of rendered.all("Service").filter((each) => each.metadata.name.startsWith("frontcache"))) {
+        const reached = Object.fromEntries(service.spec.ports.map(({ port, targetPort }) => [targetPort, port]));
+        expect(reached).toEqual(ports);
+      }
+      const [clients, monitoring] = rendered.one("NetworkPolicy").spec.ingress;
+      expect(clients?.ports.map(({ port }) => port)).toEqual(["grpc", "http"]);
+      expect(monitoring?.ports.map(({ port }) => port)).toEqual(["http"]);
+      expect(rendered.one("NetworkPolicy").spec.podSelector.matchLabels).toEqual(memberLabels);
+      expect(rendered.members.spec.template.metadata.annotations?.["prometheus.io/port"]).toBe(String(ports.http));
+    });
+
+    it("ask the gRPC port whether a member started, is ready and lives", () => {
+      const { startupProbe, readinessProbe, livenessProbe } = rendered.container;
+      for (const probe of [startupProbe, readinessProbe, livenessProbe]) expect(probe?.grpc?.port).toBe(ports.grpc);
+      // Recovering volumes may take minutes; a member that hangs is found sooner.
+      expect(startupProbe!.periodSeconds * startupProbe!.failureThreshold).toBeGreaterThanOrEqual(300);
+      expect(livenessProbe!.periodSeconds * livenessProbe!.failureThreshold).toBeLessThanOrEqual(60);
+    });
+
+    it("allow a member to get, list and watch pods of its namespace, and nothing else", () => {
+      expect(rendered.one("Role").rules).toEqual([{ apiGroups: [""], resources: ["pods"], verbs: ["get", "list", "watch"] }]);
+      expect(rendered.all("ClusterRole").concat(rendered.all("ClusterRoleBinding"))).toEqual([]);
+      const binding = rendered.one("RoleBinding");
+      expect(binding.roleRef).toMatchObject({ kind: "Role", name: rendered.one("Role").metadata.name });
+      const account = rendered.one("ServiceAccount").metadata;
+      expect(binding.subjects).toMatchObject([{ kind: "ServiceAccount", name: account.name }]);
+      expect(rendered.members.spec.template.spec).toMatchObject({
+        serviceAccountName: account.name,
+        automountServiceAccountToken: true,
+      });
+    });
+
+    it("set only what members know, to values that they take", () => {
+      const environment = rendered.environment(podFields);
+      expect(unknownVariables(environment)).toEqual([]);
+      const settings = readSettings({}, environment);
+      expect(settings).toMatchObject({ discovery: "kubernetes", advertise: podFields["status.podIP"], label: defaults.label });
+      expect(settings.name).toBe(settings.identity === "node" ? podFields["spec.nodeName"] : podFields["metadata.name"]);
+      expect(rendered.members.spec.template.spec.enableServiceLinks).toBe(false);
+    });
+
+    it("mount a volume where members keep their blocks, and one to write to beside it", () => {
+      const { volumeMounts } = rendered.container;
+      const { cacheDirs } = readSettings({}, rendered.environment(podFields));
+      const mounted = volumeMounts.map(({ mountPath }) => mountPath);
+      expect(mounted).toEqual(expect.arrayContaining([...cacheDirs.map(({ path }) => path), "/tmp"]));
+      const { template, volumeClaimTemplates = [] } = rendered.members.spec;
+      const volumes = [...(template.spec.volumes ?? []), ...volumeClaimTemplates.map(({ metadata }) => metadata)];
+      const names = volumes.map(({ name }) => name).toSorted();
+      expect(volumeMounts.map(({ name }) => name).toSorted()).toEqual(names);
+    });
+
+    it("run everything without privileges, with bounded memory", () => {
+      const templates = ["StatefulSet", "DaemonSet", "Deployment", "Job"].flatMap((kind) => rendered.all(kind));
+      for (const { spec } of templates) {
+        const { containers, securityContext } = spec.template.spec;
+        expect(securityContext).toMatchObject({
+          runAsNonRoot: true,
+          runAsUser: 1000,
+          seccompProfile: { type: "RuntimeDefault" },
+        });
+        for (const container of containers) expectUnprivileged(container);
+      }
+    });
+
+    it("name one image for all that runs frontcache", () => {
+      const { containers, initContainers = [] } = rendered.members.spec.template.spec;
+      const images = new Set([...containers, ...initContainers].map(({ image }) => image));
+      expect(images.size).toBe(1);
+      expect([...images][0]).toMatch(/(^|\/)frontcache:0\.1\.0$/);
+      expect(rendered.container.args).toEqual(["serve"]);
+    });
+  });
+
+  it("base: members have stable names, start together and keep their volumes", () => {
+    const rendered = new Rendered("base");
+    const { serviceName, podManagementPolicy, volumeClaimTemplates } = rendered.one("StatefulSet").spec;
+    expect(rendered.one("Service", serviceName).spec.clusterIP).toBe("None");
+    expect(rendered.one("Service", "frontcache").spec.clusterIP).toBeUndefined();
+    expect(podManagementPolicy).toBe("Parallel");
+    expect(volumeClaimTemplates?.length).toBe(1);
+    expect(rendered.manifests.filter((manifest) => manifest.metadata.namespace !== undefined)).toEqual([]);
+    expect(rendered.one("RoleBinding").subjects?.[0]?.namespace).toBeUndefined();
+  });
+
+  it("demo: everything is in its namespace, and the origin is the S3 server beside it", () => {
+    const rendered = new Rendered("overlays/demo");
+    const namespace = rendered.one("Namespace").metadata.name;
+    for (const manifest of rendered.manifests.filter(({ kind }) => kind !== "Namespace")) {
+      expect(manifest.metadata.namespace).toBe(namespace);
+    }
+    const origin = rendered.one("Service", "origin");
+    const environment = rendered.environment(podFields);
+    expect(environment.AWS_ENDPOINT_URL_S3).toBe(`http://origin:${origin.spec.ports[0]?.port}`);
+    const secrets = rendered.container.envFrom?.flatMap(({ secretRef }) => (secretRef === undefined ? [] : [secretRef.name]));
+    expect(secrets).toEqual([rendered.one("Secret").metadata.name]);
+  });
+
+  it("daemonset: members are named by their nodes, live on their disks and have readers on the same host", () => {
+    const rendered = new Rendered("overlays/daemonset");
+    const environment = rendered.environment(podFields);
+    expect(environment[variableOf(declarations.identity)]).toBe("node");
+    expect(readSettings({}, environment).cacheDirs[0]?.limitBytes).toBeGreaterThan(0);
+    expect(rendered.one("Service", "frontcache-local").spec.internalTrafficPolicy).toBe("Local");
+    expect(rendered.all("PodDisruptionBudget")).toEqual([]);
+    const base = new Rendered("base").container;
+    const name = { name: "FRONTCACHE_NAME", valueFrom: { fieldRef: { fieldPath: "spec.nodeName" } } };
+    const { envFrom, ...own } = rendered.container;
+    const { envFrom: _, ...theirs } = base;
+    expect(own).toEqual({ ...theirs, env: [...base.env!, name] });
+  });
+
+  it.each([
+    ["aws", "eks.amazonaws.com/role-arn"],
+    ["gcp", "iam.gke.io/gcp-service-account"],
+  ])("%s: the service account stands for one of the cloud", (overlay, annotation) => {
+    const account = new Rendered(`overlays/${overlay}`).one("ServiceAccount");
+    expect(account.metadata.annotations?.[annotation]).toBeDefined();
+  });
+});
+
+describe("the image", () => {
+  const dockerfile = readFileSync(join(deployFolder, "Dockerfile"), "utf8");
+  const root = join(deployFolder, "..");
+
+  it("starts the command that the server's package declares", () => {
+    const { bin } = JSON.parse(readFileSync(join(root, "server", "package.json"), "utf8")) as { bin: { frontcache: string } };
+    expect(dockerfile).toContain(`ENTRYPOINT ["node", "/app/server/${bin.frontcache}"]`);
+    expect(existsSync(join(root, "server", bin.frontcache))).toBe(true);
+  });
+
+  it("is built from the workspaces of the repository, each of which is sent to the build", () => {
+    const { workspaces } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { workspaces: string[] };
+    const ignored = readFileSync(join(root, ".dockerignore"), "utf8").split("\n");
+    for (const workspace of workspaces) {
+      expect(dockerfile).toContain(`COPY ${workspace}/package.json ${workspace}/`);
+      expect(dockerfile).toContain(`COPY ${workspace} ${workspace}\n`);
+      expect(ignored).toContain(`!${workspace}`);
+    }
+  });
+
+  it("exposes the ports of the members and does not run as root", () => {
+    expect(dockerfile).toContain(`EXPOSE ${ports.grpc} ${ports.http}\n`);
+    expect(dockerfile).toContain("USER 1000:1000\n");
+  });
+});
+
+function expectUnprivileged({ resources, securityContext }: Container): void {
+  expect(securityContext).toMatchObject({
+    allowPrivilegeEscalation: false,
+    readOnlyRootFilesystem: true,
+    capabilities: { drop: ["ALL"] },
+  });
+  expect(resources.requests).toMatchObject({ cpu: expect.any(String), memory: expect.any(String) });
+  expect(resources.limits).toMatchObject({ memory: expect.any(String) });
+}

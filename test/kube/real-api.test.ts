@@ -1,0 +1,105 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { CoreV1Api } from "@kubernetes/client-node";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { loadKubeConfig } from "../../server/src/membership/kube-config.js";
+import { kubernetesMembers, kubernetesTimes } from "../../server/src/membership/kubernetes-members.js";
+import type { MemberSource } from "../../server/src/membership/member-source.js";
+import { systemClock } from "../../server/src/runtime/clock.js";
+import { silentLog } from "../../server/src/runtime/log.js";
+import { RealCluster } from "./real-cluster.js";
+
+const kubeconfig = process.env.FRONTCACHE_TEST_KUBECONFIG;
+const suite = kubeconfig
+  ? "members by a real Kubernetes API"
+  : "members by a real Kubernetes API (skipped: FRONTCACHE_TEST_KUBECONFIG names no admin kubeconfig)";
+
+const GRACE_MS = 1000;
+const WATCH_MS = 1000;
+
+describe.skipIf(!kubeconfig)(suite, () => {
+  let directory: string;
+  let cluster: RealCluster;
+  let memberKubeconfig: string;
+  let source: MemberSource;
+
+  beforeAll(async () => {
+    directory = await mkdtemp(join(tmpdir(), "frontcache-kube-"));
+    memberKubeconfig = join(directory, "kubeconfig");
+    cluster = await RealCluster.open(kubeconfig!);
+    await cluster.writeMemberKubeconfig(memberKubeconfig);
+    source = kubernetesMembers({
+      loadConfig: () => loadKubeConfig(memberKubeconfig),
+      namespace: undefined,
+      labelSelector: "app=frontcache",
+      identity: "pod",
+      grpcPort: 8080,
+      httpPort: 8081,
+      unreadyGraceMs: GRACE_MS,
+      blockBytes: 1 << 24,
+      // Short, so that the test sees many of them end and begin.
+      times: { ...kubernetesTimes, watchMs: WATCH_MS },
+      clock: systemClock,
+      random: Math.random,
+      log: silentLog,
+    });
+  });
+
+  afterAll(async () => {
+    await source?.close();
+    await cluster?.release();
+    await rm(directory, { recursive: true });
+  });
+
+  const names = (): string[] | undefined => source.current()?.members.map((member) => member.name);
+
+  /** Asks again and again, since the API answers when it likes; 10 s are the promise. */
+  const untilMembers = (...wanted: string[]): Promise<void> =>
+    expect.poll(names, { timeout: 10_000, interval: 20 }).toEqual(wanted) as unknown as Promise<void>;
+
+  it("begin with an empty list, by a token whose Role lets it see pods and nothing else", async () => {
+    await untilMembers();
+    const member = (await loadKubeConfig(memberKubeconfig)).makeApiClient(CoreV1Api);
+    const { namespace } = cluster;
+    await expect(member.listNamespacedPod({ namespace })).resolves.toMatchObject({ items: [] });
+    await expect(member.listNamespacedPod({ namespace: "kube-system" })).rejects.toMatchObject({ code: 403 });
+    await expect(member.listNamespacedSecret({ namespace })).rejects.toMatchObject({ code: 403 });
+    await expect(member.deleteCollectionNamespacedPod({ namespace })).rejects.toMatchObject({ code: 403 });
+  });
+
+  it("come and go with their pods", async () => {
+    await cluster.createPod("frontcache-0", { ready: true, ip: "10.1.0.10" });
+    await cluster.createPod("frontcache-1", { ready: false, ip: "10.1.0.11" });
+    await cluster.createPod("frontcache-2", { ready: true });
+    await untilMembers("frontcache-0");
+    await cluster.setStatus("frontcache-1", { ready: true });
+    await cluster.setStatus("frontcache-2", { ready: true, ip: "10.1.0.12" });
+    await untilMembers("frontcache-0", "frontcache-1", "frontcache-2");
+    expect(source.current()?.member("frontcache-2")?.grpcAddress).toBe("10.1.0.12:8080");
+    await cluster.deletePod("frontcache-1");
+    await untilMembers("frontcache-0", "frontcache-2");
+    await cluster.endPod("frontcache-1");
+    await cluster.createPod("frontcache-1", { ready: true, ip: "10.1.9.9" });
+    await untilMembers("frontcache-0", "frontcache-1", "frontcache-2");
+    expect(source.current()?.member("frontcache-1")?.grpcAddress).toBe("10.1.9.9:8080");
+  });
+
+  it("leave when they stay not ready", async () => {
+    await cluster.setStatus("frontcache-2", { ready: false });
+    await untilMembers("frontcache-0", "frontcache-1");
+  });
+
+  it("are heard of by watch after watch, without a failure", async () => {
+    const { changes } = source.report();
+    for (let round = 0; round < 3; round++) {
+      const began = performance.now();
+      // Beyond the longest watch, so that each round is told of by another one.
+      await expect.poll(() => performance.now() - began, { timeout: 10_000, interval: 50 }).toBeGreaterThan(2 * WATCH_MS);
+      await cluster.setStatus("frontcache-2", { ready: round % 2 === 0 });
+      await untilMembers("frontcache-0", "frontcache-1", ...(round % 2 === 0 ? ["frontcache-2"] : []));
+    }
+    expect(source.report()).toMatchObject({ changes: changes + 3, failures: 0 });
+    expect(source.report().silentSeconds).toBeLessThan(4);
+  });
+});

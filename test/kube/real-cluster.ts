@@ -1,0 +1,114 @@
+import { randomBytes } from "node:crypto";
+import { readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { CoreV1Api, KubeConfig, KubernetesObjectApi, type V1Pod } from "@kubernetes/client-node";
+import { parseAllDocuments } from "yaml";
+
+const rbacManifest = join(import.meta.dirname, "..", "..", "deploy", "base", "rbac.yaml");
+
+/** Nobody schedules for it, so that a cluster with nodes leaves the pods and their status to the test. */
+const SCHEDULER = "frontcache-tests";
+/** Holds a deleted pod in the state of being deleted, as a container that is still stopping would. */
+const HOLD = "frontcache.tests/hold";
+
+export interface RealPodWish {
+  readonly ready: boolean;
+  readonly ip?: string;
+}
+
+/** A namespace of one's own in a real cluster, with what `deploy/base` gives a member: its service account and Role. */
+export class RealCluster {
+  readonly namespace = `frontcache-tests-${randomBytes(4).toString("hex")}`;
+  readonly #core: CoreV1Api;
+  readonly #objects: KubernetesObjectApi;
+
+  private constructor(private readonly config: KubeConfig) {
+    this.#core = config.makeApiClient(CoreV1Api);
+    this.#objects = KubernetesObjectApi.makeApiClient(config);
+  }
+
+  /** `kubeconfig` is the path of one that may do everything. */
+  static async open(kubeconfig: string): Promise<RealCluster> {
+    const config = new KubeConfig();
+    config.loadFromFile(kubeconfig);
+    const cluster = new RealCluster(config);
+    await cluster.#core.createNamespace({ body: { metadata: { name: cluster.namespace } } });
+    for (const document of parseAllDocuments(await readFile(rbacManifest, "utf8"))) {
+      const object = document.toJS() as { metadata: { namespace?: string } };
+      await cluster.#objects.create({ ...object, metadata: { ...object.metadata, namespace: cluster.namespace } });
+    }
+    return cluster;
+  }
+
+  /** Writes a kubeconfig that acts as a member: by a token of its service account. */
+  async writeMemberKubeconfig(path: string): Promise<void> {
+    const { status } = await this.#core.createNamespacedServiceAccountToken({
+      name: "frontcache",
+      namespace: this.namespace,
+      body: { spec: { audiences: [], expirationSeconds: 3600 } },
+    });
+    const { name, server, caData, skipTLSVerify } = this.config.getCurrentCluster()!;
+    const member = new KubeConfig();
+    member.loadFromOptions({
+      clusters: [{ name, server, caData, skipTLSVerify }],
+      users: [{ name: "member", token: status!.token }],
+      contexts: [{ name: "member", cluster: name, user: "member", namespace: this.namespace }],
+      currentContext: "member",
+    });
+    await writeFile(path, member.exportConfig());
+  }
+
+  async createPod(name: string, wish: RealPodWish): Promise<void> {
+    await this.#core.createNamespacedPod({
+      namespace: this.namespace,
+      body: {
+        metadata: { name, labels: { app: "frontcache" }, finalizers: [HOLD] },
+        spec: {
+          schedulerName: SCHEDULER,
+          serviceAccountName: "frontcache",
+          containers: [{ name: "frontcache", image: "frontcache" }],
+        },
+      },
+    });
+    await this.setStatus(name, wish);
+  }
+
+  /** What a kubelet would report. */
+  async setStatus(name: string, { ready, ip }: RealPodWish): Promise<void> {
+    await this.#change(name, "status", (pod) => ({
+      ...pod,
+      status: {
+        ...pod.status,
+        phase: "Running",
+        ...(ip === undefined ? {} : { podIP: ip, podIPs: [{ ip }] }),
+        conditions: [{ type: "Ready", status: ready ? "True" : "False", lastTransitionTime: new Date() }],
+      },
+    }));
+  }
+
+  /** Starts a pod's deletion; it is there, being deleted, until `endPod`. */
+  async deletePod(name: string): Promise<void> {
+    await this.#core.deleteNamespacedPod({ name, namespace: this.namespace });
+  }
+
+  async endPod(name: string): Promise<void> {
+    await this.#change(name, "metadata", (pod) => ({ ...pod, metadata: { ...pod.metadata, finalizers: [] } }));
+  }
+
+  /** Takes everything away; a cluster without controllers keeps the empty namespace as terminating. */
+  async release(): Promise<void> {
+    const { items } = await this.#core.listNamespacedPod({ namespace: this.namespace });
+    for (const { metadata } of items) {
+      if (metadata?.deletionTimestamp === undefined) await this.deletePod(metadata!.name!);
+      await this.endPod(metadata!.name!);
+    }
+    await this.#core.deleteNamespace({ name: this.namespace });
+  }
+
+  async #change(name: string, part: "status" | "metadata", change: (pod: V1Pod) => V1Pod): Promise<void> {
+    const { namespace } = this;
+    const body = change(await this.#core.readNamespacedPod({ name, namespace }));
+    if (part === "status") await this.#core.replaceNamespacedPodStatus({ name, namespace, body });
+    else await this.#core.replaceNamespacedPod({ name, namespace, body });
+  }
+}
