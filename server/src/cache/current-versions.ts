@@ -2,17 +2,19 @@ import { CacheError, type ObjectInfo, type ObjectRef } from "@frontcache/proto";
 import type { Origin } from "../origin/origin.js";
 import type { Clock } from "../runtime/clock.js";
 import { SingleFlight } from "../runtime/single-flight.js";
+import type { BlockStore, EvictSelector } from "../storage/block-store.js";
 
 export interface CurrentVersionSettings {
   /** How old a seen version may be to count as current; 0: never, Infinity: for ever. */
   readonly revalidateAfterMs: number;
-  /** How long "no such object" is believed. */
+  /** How long "no such object" is believed, and "the origin can't be asked". */
   readonly negativeTtlMs: number;
 }
 
 export interface CurrentVersionsOptions extends CurrentVersionSettings {
   readonly clock: Clock;
   readonly origin: Pick<Origin, "stat">;
+  readonly store: Pick<BlockStore, "newest">;
 }
 
 /** Objects remembered, about 300 bytes each; beyond it the one seen longest ago is forgotten. */
@@ -21,15 +23,15 @@ const CAPACITY = 100_000;
 interface Sighting {
   /** Undefined: there was no such object. */
   readonly info: ObjectInfo | undefined;
+  /** When the question was asked, milliseconds since 1970; -Infinity: known to be out of date. */
   readonly seenAtMs: number;
-  /** The origin could not be asked at this time, later than `seenAtMs`. */
+  /** When the origin could not be asked, later than `seenAtMs`. */
   unaskableAtMs?: number;
 }
 
 /** What the origin last said is the current version of each object, and when. */
 export class CurrentVersions {
   readonly #seen = new Map<string, Sighting>();
-
   readonly #questions = new SingleFlight<ObjectInfo>();
 
   constructor(
@@ -38,12 +40,31 @@ export class CurrentVersions {
     private readonly signal: AbortSignal,
   ) {}
 
+  /** The current version, seen recently enough. Throws NOT_FOUND where its absence was seen recently enough. */
+  fresh(url: string): ObjectInfo | undefined {
+    const sighting = this.#sighting(url);
+    if (sighting === undefined) return undefined;
+    const { clock, revalidateAfterMs, negativeTtlMs } = this.options;
+    const ageMs = clock.nowMs() - sighting.seenAtMs;
+    // A clock that was set back makes a sighting look younger than 0: ask again rather than believe it for long.
+    if (ageMs < 0) return undefined;
+    if (sighting.info !== undefined) return ageMs < revalidateAfterMs ? sighting.info : undefined;
+    if (ageMs < negativeTtlMs) throw new CacheError("NOT_FOUND", `${url}: no such object`);
+    return undefined;
+  }
+
+  /** The version seen last, however long ago. */
+  last(url: string): ObjectInfo | undefined {
+    return this.#sighting(url)?.info;
+  }
+
   /** Asks the origin for the current version, once for all who ask meanwhile, and remembers the answer. */
   ask(ref: ObjectRef): Promise<ObjectInfo> {
     return this.#questions.run(ref.url, async () => {
+      const askedAtMs = this.options.clock.nowMs();
       try {
         const info = await this.options.origin.stat(ref, this.signal);
-        this.see(ref.url, info);
+        this.see(ref.url, info, askedAtMs);
         return info;
       } catch (error) {
         const failure = CacheError.from(error);
@@ -54,49 +75,51 @@ export class CurrentVersions {
     });
   }
 
-  /** The current version, seen recently enough. Throws NOT_FOUND where its absence was seen recently enough. */
-  fresh(url: string): ObjectInfo | undefined {
-    const sighting = this.#seen.get(url);
-    if (sighting === undefined) return undefined;
-    const ageMs = this.options.clock.nowMs() - sighting.seenAtMs;
-    if (sighting.info === undefined) {
-      if (ageMs < this.options.negativeTtlMs) throw notFound(url);
-      return undefined;
-    }
-    // A clock that was set back makes a sighting look younger than 0: ask again rather than believe it for long.
-    return ageMs >= 0 && ageMs < this.options.revalidateAfterMs ? sighting.info : undefined;
-  }
-
-  /** The origin could not be asked: don't ask again for each read. */
-  #couldNotAsk(url: string): void {
-    const sighting = this.#seen.get(url);
-    if (sighting !== undefined) sighting.unaskableAtMs = this.options.clock.nowMs();
-  }
-
-  /** Whether the origin was out of reach for this object a moment (`negativeTtlMs`) ago. */
+  /** Whether the origin was out of reach for this object a moment ago. */
   wasUnaskable(url: string): boolean {
     const atMs = this.#seen.get(url)?.unaskableAtMs;
     return atMs !== undefined && this.options.clock.nowMs() - atMs < this.options.negativeTtlMs;
   }
 
-  /** The version seen last, however long ago. */
-  last(url: string): ObjectInfo | undefined {
-    return this.#seen.get(url)?.info;
+  /** The origin has said that this version is current, to who asked at `askedAtMs`. */
+  see(url: string, info: ObjectInfo, askedAtMs: number): void {
+    // Answers may overtake each other: the later question's one holds.
+    if ((this.#seen.get(url)?.seenAtMs ?? Number.NEGATIVE_INFINITY) <= askedAtMs)
+      this.#remember(url, { info, seenAtMs: askedAtMs });
   }
 
-  /** The origin said this now, or said it at `seenAtMs` (a block file's creation, after a restart). */
-  see(url: string, info: ObjectInfo, seenAtMs = this.options.clock.nowMs()): void {
-    this.#remember(url, { info, seenAtMs });
-  }
-
-  /** The origin said now that there is no such object. */
+  /** The origin has said now that there is no such object. */
   seeMissing(url: string): void {
     this.#remember(url, { info: undefined, seenAtMs: this.options.clock.nowMs() });
   }
 
   /** The origin no longer has this version. */
   forget(url: string, version: string): void {
-    if (this.#seen.get(url)?.info?.version === version) this.#seen.delete(url);
+    const info = this.last(url);
+    if (info?.version === version) this.#remember(url, { info, seenAtMs: Number.NEGATIVE_INFINITY });
+  }
+
+  /** Takes nothing for current any more that fits the selector. */
+  invalidate({ url, prefix }: EvictSelector): void {
+    const fits =
+      url === undefined ? [...this.#seen.keys()].filter((name) => prefix !== undefined && name.startsWith(prefix)) : [url];
+    for (const name of fits) this.#seen.delete(name);
+  }
+
+  /** What was seen; after a restart, what the newest held block says. */
+  #sighting(url: string): Sighting | undefined {
+    const seen = this.#seen.get(url);
+    if (seen !== undefined) return seen;
+    const newest = this.options.store.newest(url);
+    if (newest === undefined) return undefined;
+    const sighting = { info: newest.info, seenAtMs: newest.createdAtMs };
+    this.#remember(url, sighting);
+    return sighting;
+  }
+
+  #couldNotAsk(url: string): void {
+    const sighting = this.#sighting(url);
+    if (sighting !== undefined) sighting.unaskableAtMs = this.options.clock.nowMs();
   }
 
   #remember(url: string, sighting: Sighting): void {
@@ -104,8 +127,4 @@ export class CurrentVersions {
     this.#seen.set(url, sighting);
     if (this.#seen.size > CAPACITY) this.#seen.delete(this.#seen.keys().next().value!);
   }
-}
-
-function notFound(url: string): CacheError {
-  return new CacheError("NOT_FOUND", `${url}: no such object`);
 }

@@ -37,8 +37,8 @@ export interface FillTarget {
 export interface FillEvents {
   /** The first answer has come: version and size are known. */
   described(info: ObjectInfo): void;
-  /** The origin has said that this version is current. */
-  seen(info: ObjectInfo): void;
+  /** The origin has said that this version is current, asked at `askedAtMs`. */
+  seen(info: ObjectInfo, askedAtMs: number): void;
   /** Nothing runs, waits or is kept in memory any more. Told once; the fill is not used again. */
   idle(): void;
 }
@@ -62,10 +62,10 @@ export class Fill implements PartHost {
   #seenAtMs = 0;
   readonly #queue = new PartQueue();
   readonly #running = new Set<Part>();
-  /** Running parts that have neither an answer nor a failure, in the order they were asked for, while no answer has come. */
+  /** Running parts that have neither an answer nor a failure, while no answer has come. */
   readonly #undecided = new Set<Part>();
-  /** The failure of the part that was asked for first, while no answer has come. */
-  #firstFailure: CacheError | undefined;
+  /** While no answer has come: what the failed part nearest to the block's beginning met. */
+  #nearestFailure: { readonly part: Part; readonly failure: CacheError } | undefined;
   /** The part that brings a segment, from its planning until it has landed. */
   readonly #partOf = new Map<number, Part>();
   readonly #buffers = new Map<number, SegmentBuffer>();
@@ -76,6 +76,7 @@ export class Fill implements PartHost {
   /** Why a segment did not come, while those who had entered for it still come. */
   readonly #failures = new Map<number, CacheError>();
   #writes = 0;
+  #discarded = false;
   #idle = false;
   readonly #stopPressure: () => void;
 
@@ -140,6 +141,11 @@ export class Fill implements PartHost {
     this.#checkIdle();
   }
 
+  /** What it brings is not written any more: the block was evicted meanwhile. */
+  discard(): void {
+    this.#discarded = true;
+  }
+
   /** The segment's memory, while it is filled and until it is on disk. */
   buffer(segment: number): SegmentBuffer | undefined {
     return this.#buffers.get(segment);
@@ -167,19 +173,23 @@ export class Fill implements PartHost {
     return this.context.origin.fetch(ref, pinned === undefined ? range : { ...range, version: pinned }, signal);
   }
 
-  accept({ info, isHearsay }: OriginAnswer): void {
+  accept({ info, isHearsay }: OriginAnswer, askedAtMs: number): void {
     const pinned = this.#info?.version ?? this.target.version ?? info.version;
     if (info.version !== pinned || (this.#info !== undefined && info.objectSize !== this.#info.objectSize)) {
       throw new CacheError("FAILED_PRECONDITION", `${this.target.ref.url}: changed while it was read, read it again`);
     }
     if (isHearsay !== true) {
-      this.#seenAtMs = this.context.clock.nowMs();
-      this.events.seen(info);
+      this.#seenAtMs = Math.max(this.#seenAtMs, askedAtMs);
+      this.events.seen(info, askedAtMs);
     }
     if (this.#info !== undefined) return;
     this.#info = info;
     this.events.described(info);
     this.#describe(info);
+  }
+
+  nowMs(): number {
+    return this.context.clock.nowMs();
   }
 
   reserve(bytes: number): Promise<Reservation | undefined> {
@@ -239,7 +249,7 @@ export class Fill implements PartHost {
       await part.run(this, this.context.signal);
     } catch (error) {
       failure = CacheError.from(error);
-      if (this.#info === undefined) failure = await this.#undescribed(part, failure);
+      if (this.#info === undefined) this.#failUndescribed(part, failure);
     }
     this.#running.delete(part);
     this.#land(part, part.abandoned ? undefined : failure);
@@ -248,21 +258,17 @@ export class Fill implements PartHost {
   }
 
   /**
-   * A part failed before any answer came. While others still run, one of them may describe the block, and then this one may
-   * simply lie behind the object's end. The last one to fail fails the description, with what the first one met.
+   * A part failed before any answer came. Others may still describe the block: it may be that this one only lies behind the
+   * object's end. The last one to fail fails the description, with what the part nearest to the block's beginning met.
    */
-  #undescribed(part: Part, failure: CacheError): Promise<CacheError> {
-    const isFirst = this.#undecided.values().next().value === part;
-    if (isFirst || this.#firstFailure === undefined) this.#firstFailure = failure;
+  #failUndescribed(part: Part, failure: CacheError): void {
     this.#undecided.delete(part);
-    if (this.#undecided.size === 0) {
-      for (const queued of this.#queue.takeAll()) this.#land(queued, this.#firstFailure);
-      this.#failDescription(this.#firstFailure);
-    }
-    return this.description.then(
-      () => failure,
-      (first: CacheError) => first,
-    );
+    const nearest = this.#nearestFailure;
+    const counts = nearest === undefined || nearest.part.abandoned || (!part.abandoned && part.first < nearest.part.first);
+    if (counts) this.#nearestFailure = { part, failure };
+    if (this.#undecided.size > 0) return;
+    if (failure.code !== "OUT_OF_RANGE") for (const queued of this.#queue.takeAll()) this.#land(queued, failure);
+    if (this.#queue.size === 0) this.#failDescription(this.#nearestFailure!.failure);
   }
 
   /** The part is over: what came whole is written, what did not is failed. */
@@ -305,7 +311,7 @@ export class Fill implements PartHost {
   async #write(segments: readonly number[], reservation: Reservation | undefined): Promise<boolean> {
     if (reservation === undefined) return false;
     try {
-      if (segments.length === 0) return false;
+      if (segments.length === 0 || this.#discarded) return false;
       const filled = segments.map((index) => {
         const buffer = this.#buffers.get(index)!;
         return { index, bytes: buffer.bytes, crc: buffer.crc };

@@ -1,5 +1,6 @@
 import type { ObjectInfo, ObjectRef } from "@frontcache/proto";
 import { blockKey } from "../storage/block.js";
+import type { EvictSelector } from "../storage/block-store.js";
 import { Fill, type FillContext } from "./fill.js";
 
 /** All running fills of a member: one a block and version, and one discovery an object. */
@@ -12,7 +13,7 @@ export class Fills {
   constructor(
     private readonly context: FillContext,
     /** Hears of every answer by which the origin says what is current. */
-    private readonly onSeen: (url: string, info: ObjectInfo) => void,
+    private readonly onSeen: (url: string, info: ObjectInfo, askedAtMs: number) => void,
   ) {}
 
   get running(): number {
@@ -26,9 +27,7 @@ export class Fills {
 
   /** Whether any version of the block is being filled. */
   fillsAnyVersion(url: string, blockOffset: number): boolean {
-    for (const { target } of this.#byBlock.values())
-      if (target.ref.url === url && target.blockOffset === blockOffset) return true;
-    return false;
+    return [...this.#byBlock.values()].some(({ target }) => target.ref.url === url && target.blockOffset === blockOffset);
   }
 
   /** The running fill of a block of one version, or a new one that has nothing to do yet. */
@@ -41,7 +40,7 @@ export class Fills {
       { ref, blockOffset, version },
       {
         described: () => {},
-        seen: (info) => this.onSeen(ref.url, info),
+        seen: (info, askedAtMs) => this.onSeen(ref.url, info, askedAtMs),
         idle: () => {
           this.#byBlock.delete(key);
           this.#settle();
@@ -69,7 +68,7 @@ export class Fills {
           this.#discoveries.delete(ref.url);
           this.#byBlock.set(key, fill);
         },
-        seen: (info) => this.onSeen(ref.url, info),
+        seen: (info, askedAtMs) => this.onSeen(ref.url, info, askedAtMs),
         idle: () => {
           if (key === undefined) this.#discoveries.delete(ref.url);
           else if (this.#byBlock.get(key) === fill) this.#byBlock.delete(key);
@@ -79,6 +78,15 @@ export class Fills {
     );
     this.#discoveries.set(ref.url, fill);
     return fill;
+  }
+
+  /** Running fills that the selector fits serve their readers on, and keep nothing. */
+  discard({ url, prefix, version }: EvictSelector): void {
+    for (const fill of [...this.#byBlock.values(), ...this.#discoveries.values()]) {
+      const name = fill.target.ref.url;
+      const fits = url !== undefined ? name === url : prefix !== undefined && name.startsWith(prefix);
+      if (fits && (version === undefined || fill.info === undefined || fill.info.version === version)) fill.discard();
+    }
   }
 
   /** Resolves when no fill runs. */

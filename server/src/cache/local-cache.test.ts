@@ -6,7 +6,9 @@ import type { Origin, OriginAnswer } from "../origin/origin.js";
 import { rampBytes } from "../origin/ramp.js";
 import { openStore, type StoreFixture, testGeometry } from "../storage/store-fixture.js";
 import { systemError } from "../storage/system-error.js";
-import { type BlockRequest, type FillMode, LocalCache } from "./local-cache.js";
+import type { FillMode } from "./block-opener.js";
+import type { BlockRequest } from "./block-request.js";
+import { LocalCache } from "./local-cache.js";
 import type { ObjectRead } from "./object-read.js";
 
 const { blockBytes: BLOCK, segmentBytes: SEGMENT } = testGeometry;

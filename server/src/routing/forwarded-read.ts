@@ -1,11 +1,22 @@
 import { CacheError, type ObjectInfo, type ReadRangeResponse } from "@frontcache/proto";
-import type { ClientReadableStream } from "@grpc/grpc-js";
-import type { BlockRequest } from "../cache/local-cache.js";
+import type { ClientReadableStream, ServiceError } from "@grpc/grpc-js";
+import type { BlockRequest } from "../cache/block-request.js";
 import type { ObjectRead, ReadResult } from "../cache/object-read.js";
 import type { Slice } from "../runtime/slice.js";
 import type { MemberLink } from "./member-link.js";
 
+/**
+ * How long a read may wait for bytes before it is made sure that its member is still there: a machine that vanishes closes
+ * no connection. A member that is there may take its time, for its origin may be slow.
+ */
+const SILENT_MS = 1_000;
+
 const nothing = (): void => {};
+
+interface Waiting {
+  resolve(slice: Slice | undefined): void;
+  reject(error: CacheError): void;
+}
 
 /**
  * A read that another member answers: its gRPC messages as slices, without a copy. The stream is paused while a message
@@ -16,129 +27,152 @@ export class ForwardedRead implements ObjectRead {
   readonly result: ReadResult = "forwarded";
   info!: ObjectInfo;
   length = 0;
+  readonly #call: ClientReadableStream<ReadRangeResponse>;
   #remaining = 0;
   /** Messages that have come and were not taken. */
   readonly #messages: Buffer[] = [];
-  #waiting: { resolve: (slice: Slice | undefined) => void; reject: (error: CacheError) => void } | undefined;
+  /** Who waits for the first message, and then for the next one. */
+  #opening: { resolve: () => void; reject: (error: CacheError) => void } | undefined;
+  #waiting: Waiting | undefined;
+  /** Messages that have come. */
+  #heard = 0;
+  #cancelSilence = nothing;
   #failure: CacheError | undefined;
   #ended = false;
 
   private constructor(
     private readonly link: MemberLink,
-    private readonly call: ClientReadableStream<ReadRangeResponse>,
     private readonly request: BlockRequest,
   ) {
-    this.offset = request.blockOffset + request.start;
-  }
-
-  /** Resolves with the first message; rejects with OutOfReach, or the member's own error. */
-  static open(link: MemberLink, request: BlockRequest): Promise<ForwardedRead> {
-    const { ref, version, blockOffset, start, end, cachedOnly, signal } = request;
-    const call = link.readRange({
+    const { ref, version, blockOffset, start, end, cachedOnly } = request;
+    this.offset = blockOffset + start;
+    this.#call = link.readRange({
       key: ref.url,
-      offset: blockOffset + start,
+      offset: this.offset,
       length: end - start,
       version: version ?? "",
       forwarded: true,
       cachedOnly,
     });
-    return new ForwardedRead(link, call, request).#begin(signal);
+    this.#call.on("data", this.#onData);
+    this.#call.on("error", (error: ServiceError) => this.#end(this.link.error(error)));
+    this.#call.on("end", () => {
+      const short = this.#opening !== undefined || this.#remaining > 0;
+      this.#end(short ? this.#wrong("ended too soon") : undefined);
+    });
+  }
+
+  /** Resolves with the first message; rejects with OutOfReach, the member's own error, or the signal's reason. */
+  static async open(link: MemberLink, request: BlockRequest): Promise<ForwardedRead> {
+    if (request.signal.aborted) throw CacheError.from(request.signal.reason);
+    if (!link.connected) await link.connect();
+    const read = new ForwardedRead(link, request);
+    await read.#opened();
+    return read;
   }
 
   next(): Slice | undefined | Promise<Slice | undefined> {
     const message = this.#messages.shift();
-    if (message !== undefined) return this.#slice(message);
+    if (message !== undefined) return { bytes: message, release: nothing };
     if (this.#failure !== undefined) return Promise.reject(this.#failure);
     if (this.#ended) return undefined;
-    this.call.resume();
+    this.#call.resume();
+    this.#watchForSilence();
     return new Promise((resolve, reject) => {
       this.#waiting = { resolve, reject };
     });
   }
 
   close(): void {
-    if (!this.#ended) this.call.cancel();
+    if (!this.#ended) this.#call.cancel();
     this.#end(undefined);
     this.#messages.length = 0;
   }
 
-  #begin(signal: AbortSignal): Promise<ForwardedRead> {
+  #opened(): Promise<void> {
+    this.#watchForSilence();
     return new Promise((resolve, reject) => {
-      const onAbort = (): void => {
-        this.call.cancel();
-        this.#end(CacheError.from(signal.reason));
-        reject(CacheError.from(signal.reason));
-      };
-      if (signal.aborted) return onAbort();
-      signal.addEventListener("abort", onAbort, { once: true });
-      let begun = false;
-      this.call.on("data", (response: ReadRangeResponse) => {
-        try {
-          if (!begun) this.#describe(response);
-          this.#receive(response.data);
-        } catch (error) {
-          this.call.cancel();
-          this.#end(CacheError.from(error));
-          reject(error);
-        }
-        if (begun) return;
-        begun = true;
-        resolve(this);
-      });
-      this.call.on("error", (error: Error) => {
-        signal.removeEventListener("abort", onAbort);
-        const failure = this.link.error(error);
-        this.#end(failure);
-        reject(failure);
-      });
-      this.call.on("end", () => {
-        signal.removeEventListener("abort", onAbort);
-        const short = !begun || this.#remaining > 0;
-        if (!short) return this.#end(undefined);
-        const failure = this.#broken("ended too soon");
-        this.#end(failure);
-        reject(failure);
-      });
+      this.#opening = { resolve, reject };
+      const { signal } = this.request;
+      signal.addEventListener("abort", this.#onAbort, { once: true });
+      if (signal.aborted) this.#onAbort();
     });
   }
 
+  readonly #onAbort = (): void => this.#fail(CacheError.from(this.request.signal.reason));
+
+  readonly #onData = (response: ReadRangeResponse): void => {
+    if (this.#ended) return;
+    this.#heard++;
+    this.#cancelSilence();
+    try {
+      if (this.#opening !== undefined) this.#describe(response);
+      this.#receive(response.data);
+    } catch (error) {
+      this.#fail(CacheError.from(error));
+    }
+  };
+
   #describe({ version, objectSize }: ReadRangeResponse): void {
     const { version: wanted, start, end } = this.request;
-    if (version === "" || (wanted !== undefined && version !== wanted)) throw this.#broken(`is of version "${version}"`);
+    if (version === "" || (wanted !== undefined && version !== wanted)) throw this.#wrong(`is of version "${version}"`);
+    if (objectSize <= this.offset) throw this.#wrong(`names a size of ${objectSize}, before its own offset`);
     this.info = { version, objectSize };
     this.length = Math.min(end - start, objectSize - this.offset);
     this.#remaining = this.length;
+    this.#opening!.resolve();
+    this.#opening = undefined;
   }
 
   #receive(data: Buffer): void {
     if (data.length === 0) return;
     this.#remaining -= data.length;
-    if (this.#remaining < 0) throw this.#broken("is longer than its range");
+    if (this.#remaining < 0) throw this.#wrong("is longer than its range");
     const waiting = this.#waiting;
     if (waiting === undefined) {
       this.#messages.push(data);
-      this.call.pause();
+      this.#call.pause();
       return;
     }
     this.#waiting = undefined;
-    waiting.resolve(this.#slice(data));
+    waiting.resolve({ bytes: data, release: nothing });
   }
 
-  #slice(bytes: Buffer): Slice {
-    return { bytes, release: nothing };
+  /** Somebody waits from now on, until the next message. */
+  #watchForSilence(): void {
+    const heard = this.#heard;
+    const stillSilent = (): boolean => !this.#ended && this.#heard === heard;
+    this.#cancelSilence = this.link.clock.after(SILENT_MS, () => {
+      this.link.probe().then(
+        () => stillSilent() && this.#watchForSilence(),
+        (outOfReach) => stillSilent() && this.#fail(outOfReach),
+      );
+    });
+  }
+
+  #fail(failure: CacheError): void {
+    if (this.#ended) return;
+    this.#call.cancel();
+    this.#end(failure);
   }
 
   #end(failure: CacheError | undefined): void {
     if (this.#ended) return;
     this.#ended = true;
     this.#failure = failure;
-    const waiting = this.#waiting;
-    this.#waiting = undefined;
-    if (failure === undefined) waiting?.resolve(undefined);
-    else waiting?.reject(failure);
+    this.#cancelSilence();
+    this.request.signal.removeEventListener("abort", this.#onAbort);
+    const [opening, waiting] = [this.#opening, this.#waiting];
+    this.#opening = this.#waiting = undefined;
+    if (failure === undefined) {
+      waiting?.resolve(undefined);
+      return;
+    }
+    opening?.reject(failure);
+    waiting?.reject(failure);
   }
 
-  #broken(what: string): CacheError {
+  #wrong(what: string): CacheError {
     return new CacheError("INTERNAL", `${this.request.ref.url}: the answer of member ${this.link.member.name} ${what}`);
   }
 }

@@ -4,18 +4,23 @@ import {
   type EvictRequest,
   type EvictResponse,
   errorCodeOfGrpc,
+  isOutOfReach,
   type MemberInfo,
   type ObjectInfo,
   type ReadRangeRequest,
   type ReadRangeResponse,
   readingChannelOptions,
 } from "@frontcache/proto";
-import { type ClientReadableStream, connectivityState, credentials, Metadata, type ServiceError, status } from "@grpc/grpc-js";
+import { type ClientReadableStream, connectivityState, credentials, Metadata, type ServiceError } from "@grpc/grpc-js";
+import type { Clock } from "../runtime/clock.js";
+import { Patience } from "./patience.js";
 
 /** How long a member may take to accept a connection before it counts as out of reach. */
 const CONNECT_TIMEOUT_MS = 1_000;
+/** How long a member may take to answer a question that costs it nothing. */
+const PROBE_TIMEOUT_MS = 1_000;
 
-/** A member could not be reached at all, or its connection broke: another one may answer. */
+/** A member could not be reached at all, or its connection broke, or it is starting or leaving: another one may answer. */
 export class OutOfReach extends CacheError {
   constructor(member: MemberInfo, cause: unknown) {
     super("UNAVAILABLE", `member ${member.name} at ${member.grpcAddress} is out of reach`, { cause });
@@ -24,28 +29,41 @@ export class OutOfReach extends CacheError {
 
 /** The gRPC channel to one member at one address. */
 export class MemberLink {
-  readonly #client: CacheServiceClient;
+  /** How long fills wait for this member. */
+  readonly patience: Patience;
+  #client: CacheServiceClient;
+  #connecting: Promise<void> | undefined;
+  #probing: Promise<void> | undefined;
 
-  constructor(readonly member: MemberInfo) {
-    this.#client = new CacheServiceClient(member.grpcAddress, credentials.createInsecure(), {
-      ...readingChannelOptions,
-      // A pool of its own, so that closing it really closes the connection, and one member's trouble stays its own.
-      "grpc.use_local_subchannel_pool": 1,
-    });
+  constructor(
+    readonly member: MemberInfo,
+    readonly clock: Clock,
+  ) {
+    this.patience = new Patience(clock);
+    this.#client = this.#open();
   }
 
   get connected(): boolean {
     return this.#client.getChannel().getConnectivityState(false) === connectivityState.READY;
   }
 
-  /** Resolves when connected; rejects with OutOfReach when that takes too long. */
+  /** Resolves when connected; rejects with OutOfReach when refused, or when it takes too long. Harmless when repeated. */
   connect(): Promise<void> {
-    return new Promise((resolve, reject) => {
-      this.#client.waitForReady(Date.now() + CONNECT_TIMEOUT_MS, (error) => {
-        if (error === undefined) resolve();
-        else reject(new OutOfReach(this.member, error));
-      });
+    this.#connecting ??= this.#connect().finally(() => {
+      this.#connecting = undefined;
     });
+    return this.#connecting;
+  }
+
+  /**
+   * Resolves when the member answers a question that it needs nobody else for; rejects with OutOfReach. A connection alone
+   * proves nothing: it seems to stand for long after the member's machine is gone, or the process is stuck.
+   */
+  probe(): Promise<void> {
+    this.#probing ??= this.#probe().finally(() => {
+      this.#probing = undefined;
+    });
+    return this.#probing;
   }
 
   readRange(request: ReadRangeRequest): ClientReadableStream<ReadRangeResponse> {
@@ -55,7 +73,7 @@ export class MemberLink {
   /** What the member knows of an object; a version of "" asks for the current one. */
   stat(url: string, version: string, timeoutMs: number): Promise<ObjectInfo> {
     return new Promise((resolve, reject) => {
-      this.#client.stat({ key: url, version }, new Metadata(), { deadline: Date.now() + timeoutMs }, (error, response) => {
+      this.#client.stat({ key: url, version }, new Metadata(), deadlineIn(timeoutMs), (error, response) => {
         if (error !== null) return reject(this.error(error));
         const { objectSize, contentType, lastModifiedMs } = response;
         const info: ObjectInfo = { version: response.version, objectSize };
@@ -66,27 +84,86 @@ export class MemberLink {
 
   evict(request: EvictRequest, timeoutMs: number): Promise<EvictResponse> {
     return new Promise((resolve, reject) => {
-      this.#client.evict(request, new Metadata(), { deadline: Date.now() + timeoutMs }, (error, response) => {
+      this.#client.evict(request, new Metadata(), deadlineIn(timeoutMs), (error, response) => {
         if (error === null) resolve(response);
         else reject(this.error(error));
       });
     });
   }
 
-  /** What a failed call means: the connection's trouble, or the answering member's own error. */
-  error(error: Error): CacheError {
-    if (error instanceof CacheError) return error;
-    const { code, details, metadata } = error as ServiceError;
-    // UNAVAILABLE is also what a member answers whose origin is out of reach: that must not make the member look dead.
-    const answered = metadata?.get(ANSWERED).length > 0;
-    if (code === undefined || (code === status.UNAVAILABLE && !answered)) return new OutOfReach(this.member, error);
-    return new CacheError(errorCodeOfGrpc(code), details, { cause: error });
+  /** What a failed call means that nobody here cancelled: the member is out of reach, or its own error. */
+  error(error: ServiceError): CacheError {
+    if (isOutOfReach(error)) return new OutOfReach(this.member, error);
+    return new CacheError(errorCodeOfGrpc(error.code), error.details, { cause: error });
   }
 
+  /** Running calls come to their end; new ones fail. */
   close(): void {
     this.#client.close();
   }
+
+  async #connect(): Promise<void> {
+    // After a failed attempt a channel waits up to two minutes before the next; who calls here has waited already.
+    if (this.#client.getChannel().getConnectivityState(false) === connectivityState.TRANSIENT_FAILURE) this.#renew();
+    const beganMs = this.clock.monotonicMs();
+    try {
+      await ready(this.#client);
+    } catch (cause) {
+      throw new OutOfReach(this.member, cause);
+    }
+    this.patience.connected(this.clock.monotonicMs() - beganMs);
+  }
+
+  async #probe(): Promise<void> {
+    await this.connect();
+    try {
+      await new Promise<void>((resolve, reject) => {
+        this.#client.lookupOwner({ key: "s3://bucket/key", offset: 0 }, new Metadata(), deadlineIn(PROBE_TIMEOUT_MS), (error) =>
+          error === null ? resolve() : reject(error),
+        );
+      });
+    } catch (cause) {
+      // What seems to stand leads nowhere.
+      this.#renew();
+      throw new OutOfReach(this.member, cause);
+    }
+  }
+
+  #renew(): void {
+    if (this.#client.getChannel().getConnectivityState(false) === connectivityState.SHUTDOWN) return;
+    this.#client.close();
+    this.#client = this.#open();
+  }
+
+  #open(): CacheServiceClient {
+    return new CacheServiceClient(this.member.grpcAddress, credentials.createInsecure(), {
+      ...readingChannelOptions,
+      // A pool of its own, so that closing it really closes the connection, and one member's trouble stays its own.
+      "grpc.use_local_subchannel_pool": 1,
+      // Members publish no settings in DNS, and are reached straight.
+      "grpc.service_config_disable_resolution": 1,
+      "grpc.enable_http_proxy": 0,
+    });
+  }
 }
 
-/** Trailer of every error that a member itself answers with. */
-export const ANSWERED = "frontcache-answered";
+function deadlineIn(timeoutMs: number): { deadline: number } {
+  return { deadline: Date.now() + timeoutMs };
+}
+
+/** grpc-js's own waitForReady goes on where a connection was refused, until the time is over. */
+function ready(client: CacheServiceClient): Promise<void> {
+  const channel = client.getChannel();
+  const deadline = Date.now() + CONNECT_TIMEOUT_MS;
+  return new Promise((resolve, reject) => {
+    const look = (late?: Error): void => {
+      const state = channel.getConnectivityState(true);
+      if (state === connectivityState.READY) resolve();
+      else if (late !== undefined) reject(late);
+      else if (state === connectivityState.TRANSIENT_FAILURE || state === connectivityState.SHUTDOWN)
+        reject(new Error("refused"));
+      else channel.watchConnectivityState(state, deadline, look);
+    };
+    look();
+  });
+}

@@ -25,7 +25,7 @@ export class MemberLinks {
     if (known?.member.grpcAddress === member.grpcAddress) return known;
     known?.close();
     this.#aside.delete(member.name);
-    const link = new MemberLink(member);
+    const link = new MemberLink(member, this.clock);
     this.#links.set(member.name, link);
     return link;
   }
@@ -37,14 +37,15 @@ export class MemberLinks {
   isAside(member: MemberInfo): boolean {
     const aside = this.#aside.get(member.name);
     if (aside === undefined) return false;
+    const link = this.to(member);
     if (!aside.probing && this.clock.monotonicMs() >= aside.untilMs) {
       aside.probing = true;
-      this.to(member)
-        .connect()
-        .then(
-          () => this.#aside.delete(member.name),
-          () => this.#setAside(member, aside.failures + 1),
-        );
+      link.probe().then(
+        () => {
+          if (this.#isNewest(link.member)) this.#aside.delete(member.name);
+        },
+        () => this.#setAside(link.member, aside.failures + 1),
+      );
     }
     return this.#aside.has(member.name);
   }
@@ -68,9 +69,14 @@ export class MemberLinks {
     this.retain(() => false);
   }
 
-  #setAside({ name }: MemberInfo, failures: number): void {
-    if (!this.#links.has(name)) return;
+  #setAside(member: MemberInfo, failures: number): void {
+    if (!this.#isNewest(member)) return;
     const forMs = Math.min(MAX_ASIDE_MS, FIRST_ASIDE_MS * 2 ** (failures - 1));
-    this.#aside.set(name, { failures, untilMs: this.clock.monotonicMs() + forMs, probing: false });
+    this.#aside.set(member.name, { failures, untilMs: this.clock.monotonicMs() + forMs, probing: false });
+  }
+
+  /** Whether it has not left, and not moved since: what was learned of its old address does not concern the new one. */
+  #isNewest({ name, grpcAddress }: MemberInfo): boolean {
+    return this.#links.get(name)?.member.grpcAddress === grpcAddress;
   }
 }

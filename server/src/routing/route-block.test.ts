@@ -1,6 +1,6 @@
 import { CacheError, Membership, parseObjectUrl } from "@frontcache/proto";
 import { describe, expect, it } from "vitest";
-import type { BlockRequest } from "../cache/local-cache.js";
+import type { BlockRequest } from "../cache/block-request.js";
 import { emptyRead } from "./empty-read.js";
 import { OutOfReach } from "./member-link.js";
 import { type Route, routeBlock } from "./route-block.js";

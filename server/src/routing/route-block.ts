@@ -1,5 +1,5 @@
 import type { MemberInfo, Membership } from "@frontcache/proto";
-import type { BlockRequest } from "../cache/local-cache.js";
+import type { BlockRequest } from "../cache/block-request.js";
 import type { ObjectRead } from "../cache/object-read.js";
 import { OutOfReach } from "./member-link.js";
 

@@ -4,17 +4,19 @@ import {
   checkRange,
   type Geometry,
   type MemberInfo,
-  type Membership,
+  type MemberList,
   type ObjectInfo,
   type ObjectRef,
 } from "@frontcache/proto";
-import type { BlockRequest, LocalCache } from "../cache/local-cache.js";
+import type { BlockRequest } from "../cache/block-request.js";
+import type { LocalCache } from "../cache/local-cache.js";
 import type { ObjectRead } from "../cache/object-read.js";
 import type { EvictReport, EvictSelector } from "../storage/block-store.js";
 import { emptyRead } from "./empty-read.js";
 import { ForwardedRead } from "./forwarded-read.js";
 import { OutOfReach } from "./member-link.js";
 import type { MemberLinks } from "./member-links.js";
+import type { MemberView } from "./member-view.js";
 import { MultiBlockRead } from "./multi-block-read.js";
 import { type Route, routeBlock } from "./route-block.js";
 import { UnbrokenRead } from "./unbroken-read.js";
@@ -38,8 +40,7 @@ export interface RouterOptions {
   readonly local: LocalCache;
   readonly geometry: Geometry;
   readonly self: MemberInfo;
-  /** The newest member list. */
-  membership(): Membership;
+  readonly view: MemberView;
   readonly links: MemberLinks;
 }
 
@@ -70,7 +71,7 @@ export class Router {
   async evict(selector: EvictSelector & { readonly forwarded: boolean }, _signal: AbortSignal): Promise<EvictReport> {
     const { forwarded, ...here } = selector;
     const { self, links, local } = this.options;
-    const others = forwarded ? [] : this.options.membership().members.filter(({ name }) => name !== self.name);
+    const others = forwarded ? [] : this.options.view.current.members.filter(({ name }) => name !== self.name);
     const message = {
       key: selector.url ?? selector.prefix ?? "",
       prefix: selector.url === undefined,
@@ -89,8 +90,13 @@ export class Router {
 
   /** host:port of the gRPC listener of the member that owns the block of a byte. */
   ownerOf(ref: ObjectRef, offset: number): string {
-    const owner = this.options.membership().owner(ref.url, blockOffsetOf(offset, this.options.geometry));
+    const owner = this.options.view.current.owner(ref.url, blockOffsetOf(offset, this.options.geometry));
     return (owner ?? this.options.self).grpcAddress;
+  }
+
+  /** Calls back with the member list at once, and with each new one. The returned function ends it. */
+  watchMembers(listener: (list: MemberList) => void): () => void {
+    return this.options.view.subscribe((membership) => listener(membership.toMessage(this.options.self.name)));
   }
 
   async #readBlocks(request: ReadRequest, blockOffset: number): Promise<ObjectRead> {
@@ -148,7 +154,7 @@ export class Router {
     const { local, self, links } = this.options;
     return {
       self: self.name,
-      membership: this.options.membership(),
+      membership: this.options.view.current,
       local: (block) => local.open(block),
       isAside: (member) => links.isAside(member),
       forward: (member, block) => this.#forward(member, block),
@@ -167,9 +173,7 @@ export class Router {
   async #openAt(member: MemberInfo, block: BlockRequest): Promise<ObjectRead> {
     const { links } = this.options;
     try {
-      const link = links.to(member);
-      if (!link.connected) await link.connect();
-      return await ForwardedRead.open(link, block);
+      return await ForwardedRead.open(links.to(member), block);
     } catch (error) {
       if (error instanceof OutOfReach) links.lost(member);
       throw error;

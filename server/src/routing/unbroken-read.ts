@@ -1,5 +1,5 @@
 import type { ObjectInfo } from "@frontcache/proto";
-import type { BlockRequest } from "../cache/local-cache.js";
+import type { BlockRequest } from "../cache/block-request.js";
 import type { ObjectRead, ReadResult } from "../cache/object-read.js";
 import type { Slice } from "../runtime/slice.js";
 import { OutOfReach } from "./member-link.js";

@@ -1,0 +1,70 @@
+import type { MemberInfo, Membership } from "@frontcache/proto";
+import type { Clock } from "../runtime/clock.js";
+
+/** How long a list that was replaced still says who may hold a block: longer than a pod takes to leave and to come back. */
+const REMEMBER_MS = 60_000;
+/** Lists remembered; a rolling restart replaces many in a minute. */
+const MAX_REMEMBERED = 8;
+/** Members of the newest list that may have been a block's owner or taken over from it. */
+const RANKS = 2;
+
+/** The newest member list, and the ones before it for a while: whoever owned a block then is likely to hold it now. */
+export class MemberView {
+  #current: Membership;
+  readonly #listeners = new Set<(membership: Membership) => void>();
+  #earlier: { readonly membership: Membership; readonly replacedAtMs: number }[] = [];
+
+  constructor(
+    private readonly self: string,
+    private readonly clock: Clock,
+    first: Membership,
+  ) {
+    this.#current = first;
+  }
+
+  get current(): Membership {
+    return this.#current;
+  }
+
+  update(membership: Membership): void {
+    if (membership === this.#current) return;
+    this.#earlier.unshift({ membership: this.#current, replacedAtMs: this.clock.monotonicMs() });
+    this.#earlier.length = Math.min(this.#earlier.length, MAX_REMEMBERED);
+    this.#current = membership;
+    for (const listener of [...this.#listeners]) listener(membership);
+  }
+
+  /** Calls back with the newest list at once, and with each new one. The returned function ends it. */
+  subscribe(listener: (membership: Membership) => void): () => void {
+    const own = (membership: Membership): void => listener(membership);
+    this.#listeners.add(own);
+    own(this.#current);
+    return () => this.#listeners.delete(own);
+  }
+
+  /** Whether the member is on the newest list or on one that is still remembered. */
+  remembers(name: string): boolean {
+    return this.#lists().some((list) => list.member(name) !== undefined);
+  }
+
+  /**
+   * Other members that may hold a block, the likeliest first: its owners by the lists before, newest first, then the first on
+   * the ring as it is now. A member that left may still be leaving, and answers until it is gone.
+   */
+  mayHold(url: string, blockOffset: number): MemberInfo[] {
+    const found = new Map<string, MemberInfo>();
+    const add = (member: MemberInfo | undefined): void => {
+      if (member === undefined || member.name === this.self || found.has(member.name)) return;
+      found.set(member.name, this.#current.member(member.name) ?? member);
+    };
+    for (const list of this.#lists().slice(1)) add(list.owner(url, blockOffset));
+    for (let rank = 0; rank <= RANKS; rank++) add(this.#current.owner(url, blockOffset, rank));
+    return [...found.values()];
+  }
+
+  #lists(): Membership[] {
+    const oldestMs = this.clock.monotonicMs() - REMEMBER_MS;
+    this.#earlier = this.#earlier.filter(({ replacedAtMs }) => replacedAtMs > oldestMs);
+    return [this.#current, ...this.#earlier.map(({ membership }) => membership)];
+  }
+}
