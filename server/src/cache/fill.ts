@@ -1,47 +1,15 @@
-import { blockLength, CacheError, type Geometry, type ObjectInfo, type ObjectRef, segmentCount } from "@frontcache/proto";
-import type { Origin, OriginAnswer } from "../origin/origin.js";
-import type { Clock } from "../runtime/clock.js";
+import { blockLength, CacheError, type ObjectInfo, segmentCount } from "@frontcache/proto";
+import type { OriginAnswer } from "../origin/origin.js";
 import type { Reservation } from "../storage/block.js";
-import type { BlockStore } from "../storage/block-store.js";
+import type { FillContext, FillEvents, FillTarget } from "./fill-context.js";
+import { FillDescription } from "./fill-description.js";
 import type { FillMemory, Priority } from "./fill-memory.js";
+import { MemorySegments } from "./memory-segments.js";
 import { Part, type PartHost } from "./part.js";
 import { PartQueue } from "./part-queue.js";
 import { planParts } from "./plan-parts.js";
 import type { SegmentBuffer } from "./segment-buffer.js";
-import { SegmentInterest } from "./segment-interest.js";
 import { SegmentWaiters } from "./segment-waiters.js";
-
-/** What all fills of a member share. */
-export interface FillContext {
-  readonly geometry: Geometry;
-  readonly origin: Origin;
-  readonly store: Pick<BlockStore, "reserve" | "write">;
-  readonly memory: FillMemory;
-  /** Bytes that a part should have at least. */
-  readonly partBytes: number;
-  /** Parts of one block that may be fetched at a time. */
-  readonly parallelism: number;
-  readonly clock: Clock;
-  /** Aborted when the member closes. */
-  readonly signal: AbortSignal;
-}
-
-export interface FillTarget {
-  readonly ref: ObjectRef;
-  /** Where the block begins in the object. */
-  readonly blockOffset: number;
-  /** Absent: the first answer decides. */
-  readonly version: string | undefined;
-}
-
-export interface FillEvents {
-  /** The first answer has come: version and size are known. */
-  described(info: ObjectInfo): void;
-  /** The origin has said that this version is current, asked at `askedAtMs`. */
-  seen(info: ObjectInfo, askedAtMs: number): void;
-  /** Nothing runs, waits or is kept in memory any more. Told once; the fill is not used again. */
-  idle(): void;
-}
 
 /**
  * The filling of one block: which segments are on their way, which are in memory, who comes for them. All of it is of one
@@ -53,13 +21,7 @@ export interface FillEvents {
  */
 export class Fill implements PartHost {
   readonly memory: FillMemory;
-  /** Resolves with the first answer; rejects where no part got one. */
-  readonly description: Promise<ObjectInfo>;
-  #describe!: (info: ObjectInfo) => void;
-  #failDescription!: (error: CacheError) => void;
-  #info: ObjectInfo | undefined;
-  /** When the origin last said that this version is current, milliseconds since 1970; 0: it was not asked. */
-  #seenAtMs = 0;
+  readonly #description: FillDescription;
   readonly #queue = new PartQueue();
   readonly #running = new Set<Part>();
   /** Running parts that have neither an answer nor a failure, while no answer has come. */
@@ -68,10 +30,7 @@ export class Fill implements PartHost {
   #nearestFailure: { readonly part: Part; readonly failure: CacheError } | undefined;
   /** The part that brings a segment, from its planning until it has landed. */
   readonly #partOf = new Map<number, Part>();
-  readonly #buffers = new Map<number, SegmentBuffer>();
-  /** Complete segments that could not be written. */
-  readonly #unkept = new Set<number>();
-  readonly #interest = new SegmentInterest();
+  readonly #segments = new MemorySegments();
   readonly #waiters = new SegmentWaiters();
   /** Why a segment did not come, while those who had entered for it still come. */
   readonly #failures = new Map<number, CacheError>();
@@ -86,27 +45,28 @@ export class Fill implements PartHost {
     private readonly events: FillEvents,
   ) {
     this.memory = context.memory;
-    this.description = new Promise((resolve, reject) => {
-      this.#describe = resolve;
-      this.#failDescription = reject;
-    });
-    this.description.catch(() => {});
+    this.#description = new FillDescription(target, events);
     this.#stopPressure = context.memory.onPressure(() => this.#dropUnkept());
   }
 
   /** Known once the first answer has come. */
   get info(): ObjectInfo | undefined {
-    return this.#info;
+    return this.#description.info;
+  }
+
+  /** Resolves with the first answer; rejects where no part got one. */
+  get description(): Promise<ObjectInfo> {
+    return this.#description.promise;
   }
 
   /** Whether the segment is in memory or on its way. */
   has(segment: number): boolean {
-    return this.#buffers.has(segment) || this.#partOf.has(segment);
+    return this.#segments.get(segment) !== undefined || this.#partOf.has(segment);
   }
 
   /** Whether any segment is in memory or on its way. */
   get busy(): boolean {
-    return this.#buffers.size > 0 || this.#partOf.size > 0;
+    return this.#segments.size > 0 || this.#partOf.size > 0;
   }
 
   /** Plans what of `segments` (ascending) is neither here nor on its way. Returns whether that was anything. */
@@ -124,19 +84,18 @@ export class Fill implements PartHost {
 
   /** A reader will come for these segments. Each must be left again. */
   enter(segments: readonly number[]): void {
-    for (const segment of segments) this.#interest.enter(segment);
+    for (const segment of segments) this.#segments.enter(segment);
   }
 
   /** A reader that entered is at the segment now: from here to its `leave` the segment is not dropped under it. */
   arrive(segment: number): void {
-    this.#interest.arrive(segment);
+    this.#segments.arrive(segment);
   }
 
   /** A reader that entered (and perhaps arrived) has passed the segment, or won't come. */
   leave(segment: number, arrived: boolean): void {
-    if (!this.#interest.leave(segment, arrived)) return;
+    if (!this.#segments.leave(segment, arrived)) return;
     this.#failures.delete(segment);
-    if (this.#unkept.delete(segment)) this.#release(segment);
     this.#abandon(segment);
     this.#checkIdle();
   }
@@ -148,7 +107,7 @@ export class Fill implements PartHost {
 
   /** The segment's memory, while it is filled and until it is on disk. */
   buffer(segment: number): SegmentBuffer | undefined {
-    return this.#buffers.get(segment);
+    return this.#segments.get(segment);
   }
 
   /** Why the segment did not come, for those who had entered for it. */
@@ -164,28 +123,17 @@ export class Fill implements PartHost {
   // What its parts need of it.
 
   fetch(first: number, count: number, signal: AbortSignal): Promise<OriginAnswer> {
-    const { ref, blockOffset, version } = this.target;
+    const { ref, blockOffset } = this.target;
     const { segmentBytes, blockBytes } = this.context.geometry;
     const start = first * segmentBytes;
-    const end = Math.min(start + count * segmentBytes, this.#info === undefined ? blockBytes : this.#blockLength);
+    const end = Math.min(start + count * segmentBytes, this.info === undefined ? blockBytes : this.#blockLength);
     const range = { offset: blockOffset + start, length: end - start };
-    const pinned = this.#info?.version ?? version;
-    return this.context.origin.fetch(ref, pinned === undefined ? range : { ...range, version: pinned }, signal);
+    const { version } = this.#description;
+    return this.context.origin.fetch(ref, version === undefined ? range : { ...range, version }, signal);
   }
 
-  accept({ info, isHearsay }: OriginAnswer, askedAtMs: number): void {
-    const pinned = this.#info?.version ?? this.target.version ?? info.version;
-    if (info.version !== pinned || (this.#info !== undefined && info.objectSize !== this.#info.objectSize)) {
-      throw new CacheError("FAILED_PRECONDITION", `${this.target.ref.url}: changed while it was read, read it again`);
-    }
-    if (isHearsay !== true) {
-      this.#seenAtMs = Math.max(this.#seenAtMs, askedAtMs);
-      this.events.seen(info, askedAtMs);
-    }
-    if (this.#info !== undefined) return;
-    this.#info = info;
-    this.events.described(info);
-    this.#describe(info);
+  accept(answer: OriginAnswer, askedAtMs: number): void {
+    this.#description.accept(answer, askedAtMs);
   }
 
   nowMs(): number {
@@ -202,19 +150,19 @@ export class Fill implements PartHost {
   }
 
   progressed(segment: number, buffer: SegmentBuffer): void {
-    this.#buffers.set(segment, buffer);
+    this.#segments.set(segment, buffer);
     this.#waiters.wake(segment);
   }
 
   // The parts' life.
 
   #id(): { url: string; version: string; offset: number } {
-    return { url: this.target.ref.url, version: this.#info!.version, offset: this.target.blockOffset };
+    return { url: this.target.ref.url, version: this.info!.version, offset: this.target.blockOffset };
   }
 
   /** Bytes of the block, once the object's size is known. */
   get #blockLength(): number {
-    return blockLength(this.target.blockOffset, this.#info!.objectSize, this.context.geometry);
+    return blockLength(this.target.blockOffset, this.info!.objectSize, this.context.geometry);
   }
 
   #plan(missing: readonly number[], priority: Priority): Part[] {
@@ -235,7 +183,7 @@ export class Fill implements PartHost {
     while (this.#running.size < this.context.parallelism) {
       const part = this.#queue.take();
       if (part === undefined) return;
-      const beyond = this.#info !== undefined && part.first >= segmentCount(this.#blockLength, this.context.geometry);
+      const beyond = this.info !== undefined && part.first >= segmentCount(this.#blockLength, this.context.geometry);
       if (beyond) this.#unplan(part);
       else void this.#runPart(part);
     }
@@ -243,13 +191,13 @@ export class Fill implements PartHost {
 
   async #runPart(part: Part): Promise<void> {
     this.#running.add(part);
-    if (this.#info === undefined) this.#undecided.add(part);
+    if (this.info === undefined) this.#undecided.add(part);
     let failure: CacheError | undefined;
     try {
       await part.run(this, this.context.signal);
     } catch (error) {
       failure = CacheError.from(error);
-      if (this.#info === undefined) this.#failUndescribed(part, failure);
+      if (this.info === undefined) this.#failUndescribed(part, failure);
     }
     this.#running.delete(part);
     this.#land(part, part.abandoned ? undefined : failure);
@@ -268,7 +216,7 @@ export class Fill implements PartHost {
     if (counts) this.#nearestFailure = { part, failure };
     if (this.#undecided.size > 0) return;
     if (failure.code !== "OUT_OF_RANGE") for (const queued of this.#queue.takeAll()) this.#land(queued, failure);
-    if (this.#queue.size === 0) this.#failDescription(this.#nearestFailure!.failure);
+    if (this.#queue.size === 0) this.#description.fail(this.#nearestFailure!.failure);
   }
 
   /** The part is over: what came whole is written, what did not is failed. */
@@ -283,13 +231,13 @@ export class Fill implements PartHost {
   }
 
   #fail(segment: number, failure: CacheError | undefined): void {
-    this.#release(segment);
-    const beyond = this.#info !== undefined && this.segmentLength(segment) <= 0;
+    this.#segments.release(segment);
+    const beyond = this.info !== undefined && this.segmentLength(segment) <= 0;
     if (failure === undefined || beyond) {
       this.#waiters.wake(segment);
       return;
     }
-    if (this.#interest.has(segment)) this.#failures.set(segment, failure);
+    if (this.#segments.isWanted(segment)) this.#failures.set(segment, failure);
     this.#waiters.fail(segment, failure);
   }
 
@@ -300,8 +248,7 @@ export class Fill implements PartHost {
     const kept = await this.#write(segments, await part.reservation);
     this.#writes--;
     for (const segment of segments) {
-      if (kept || !this.#interest.has(segment)) this.#release(segment);
-      else this.#unkept.add(segment);
+      this.#segments.settle(segment, kept);
       this.#waiters.wake(segment);
     }
     if (this.memory.waiting > 0) this.#dropUnkept();
@@ -312,12 +259,9 @@ export class Fill implements PartHost {
     if (reservation === undefined) return false;
     try {
       if (segments.length === 0 || this.#discarded) return false;
-      const filled = segments.map((index) => {
-        const buffer = this.#buffers.get(index)!;
-        return { index, bytes: buffer.bytes, crc: buffer.crc };
-      });
+      const filled = this.#segments.filled(segments);
       return await this.context.store.write(
-        { id: this.#id(), info: this.#info!, createdAtMs: this.#seenAtMs },
+        { id: this.#id(), info: this.info!, createdAtMs: this.#description.seenAtMs },
         filled,
         reservation,
       );
@@ -326,27 +270,15 @@ export class Fill implements PartHost {
     }
   }
 
-  #release(segment: number): void {
-    const buffer = this.#buffers.get(segment);
-    if (buffer === undefined) return;
-    this.#buffers.delete(segment);
-    buffer.release();
-  }
-
-  /** Other demand needs the memory: readers who have not arrived at these segments will ask again. */
   #dropUnkept(): void {
-    for (const segment of this.#unkept) {
-      if (this.#interest.isAt(segment)) continue;
-      this.#unkept.delete(segment);
-      this.#release(segment);
-    }
+    this.#segments.dropUnkept();
     this.#checkIdle();
   }
 
   /** A demand part that nobody wants any more and that has not been asked for is dropped. */
   #abandon(segment: number): void {
     const part = this.#partOf.get(segment);
-    if (part === undefined || part.priority !== "demand" || part.indices.some((other) => this.#interest.has(other))) return;
+    if (part === undefined || part.priority !== "demand" || part.indices.some((other) => this.#segments.isWanted(other))) return;
     if (this.#queue.remove(part)) this.#unplan(part);
     else part.abandon();
   }
@@ -359,7 +291,7 @@ export class Fill implements PartHost {
   }
 
   #checkIdle(): void {
-    if (this.#idle || this.#running.size > 0 || this.#writes > 0 || this.#buffers.size > 0 || this.#queue.size > 0) return;
+    if (this.#idle || this.#running.size > 0 || this.#writes > 0 || this.#segments.size > 0 || this.#queue.size > 0) return;
     this.#idle = true;
     this.#stopPressure();
     this.events.idle();

@@ -1,7 +1,8 @@
 import type { ObjectInfo, ObjectRef } from "@frontcache/proto";
 import { blockKey } from "../storage/block.js";
 import type { EvictSelector } from "../storage/block-store.js";
-import { Fill, type FillContext } from "./fill.js";
+import { Fill } from "./fill.js";
+import type { FillContext } from "./fill-context.js";
 
 /** All running fills of a member: one a block and version, and one discovery an object. */
 export class Fills {
