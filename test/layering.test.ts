@@ -11,6 +11,7 @@ const layers = [
   ["cache"],
   ["routing"],
   ["api"],
+  ["parts.ts"],
   ["server.ts"],
   ["cli"],
 ];

@@ -1,14 +1,105 @@
+import { DEFAULT_GEOMETRY } from "@frontcache/proto";
+import { GrpcListener } from "./api/grpc-listener.js";
+import { LocalCache } from "./cache/local-cache.js";
+import { formatHostPort, type HostPort } from "./config/addresses.js";
 import type { Settings } from "./config/settings.js";
+import { firstMembership } from "./membership/member-source.js";
+import { discoveryOf, openMembers, openOrigin, openStore } from "./parts.js";
+import { MemberFirstOrigin } from "./routing/member-first-origin.js";
+import { MemberLinks } from "./routing/member-links.js";
+import { MemberView } from "./routing/member-view.js";
+import { Router } from "./routing/router.js";
+import { sleep, systemClock } from "./runtime/clock.js";
 import type { Log } from "./runtime/log.js";
+
+/** How long running calls may take to finish: with `--leave-after` still within the 30 s that Kubernetes gives a pod by default. */
+const DRAIN_MS = 20_000;
 
 /** A member that serves. */
 export interface RunningServer {
   /** `host:port` by which others reach its gRPC listener. */
   readonly grpcAddress: string;
-  /** Lets running calls finish, for a bounded time, and ends everything; resolves when nothing is left. Harmless when repeated. */
+  /**
+   * Leaves, in this order: it says that it is not ready; answers everything for `--leave-after` more, while others see it go
+   * and fetch from it what they take over; lets running calls finish, for a bounded time; ends everything. Resolves when
+   * nothing is left. Harmless when repeated.
+   */
   close(): Promise<void>;
 }
 
-export async function startServer(_settings: Settings, _log: Log): Promise<RunningServer> {
-  throw new Error("not wired");
+/**
+ * Builds one member from its settings and starts it; when this resolves it is ready. Nothing else constructs what others work
+ * with. Rejects where an address or a cache directory can't be had, or with the reason of `signal`; nothing is left then.
+ */
+export async function startServer(settings: Settings, log: Log, signal?: AbortSignal): Promise<RunningServer> {
+  const opened = new Opened();
+  try {
+    return await start(settings, log, opened, signal ?? new AbortController().signal);
+  } catch (error) {
+    await opened.close();
+    throw error;
+  }
+}
+
+async function start(settings: Settings, log: Log, opened: Opened, signal: AbortSignal): Promise<RunningServer> {
+  const clock = systemClock;
+  const geometry = { ...DEFAULT_GEOMETRY, blockBytes: settings.blockBytes };
+  const listener = await GrpcListener.open({ listen: settings.listen, drainMs: DRAIN_MS, clock, log });
+  opened.add(() => listener.close());
+  const self = { name: settings.name, grpcAddress: reachableAddress(settings, listener.address) };
+
+  const members = await openMembers(settings, self, listener.address.port, log);
+  opened.add(() => members.close());
+  const links = new MemberLinks(clock);
+  opened.add(() => links.close());
+  const store = await openStore(settings, geometry, log);
+  opened.add(() => store.close());
+  const view = new MemberView(self.name, clock, await firstMembership(members, signal));
+  members.subscribe((membership) => {
+    view.update(membership);
+    links.retain((name) => view.remembers(name));
+  });
+
+  const origin = new MemberFirstOrigin({ origin: openOrigin(settings, log), geometry, clock, view, links });
+  opened.add(() => origin.close());
+  const local = new LocalCache({ ...settings, geometry, origin, store, clock });
+  opened.add(() => local.close());
+
+  signal.throwIfAborted();
+  listener.serve(new Router({ local, geometry, self, view, links }));
+  log.info({ event: "listening", grpc: self.grpcAddress, name: self.name, members: view.current.members.length });
+  const leaveAfterMs = discoveryOf(settings) === "none" ? 0 : settings.leaveAfterMs;
+  const leave = async (): Promise<void> => {
+    listener.leave();
+    if (leaveAfterMs > 0) await sleep(clock, leaveAfterMs);
+    await opened.close();
+  };
+  let left: Promise<void> | undefined;
+  return {
+    grpcAddress: self.grpcAddress,
+    close() {
+      left ??= leave();
+      return left;
+    },
+  };
+}
+
+/** What must be closed: the listener first, then the rest in the reverse order of its opening. */
+class Opened {
+  readonly #closes: (() => void | Promise<void>)[] = [];
+
+  add(close: () => void | Promise<void>): void {
+    this.#closes.push(close);
+  }
+
+  async close(): Promise<void> {
+    await this.#closes.shift()?.();
+    for (let close = this.#closes.pop(); close !== undefined; close = this.#closes.pop()) await close();
+  }
+}
+
+/** An unspecified address can be listened on and not be reached; this host's loopback is what is left then. */
+function reachableAddress({ advertise, listen }: Settings, { port }: HostPort): string {
+  const loopback: Record<string, string> = { "0.0.0.0": "127.0.0.1", "::": "::1" };
+  return formatHostPort({ host: advertise ?? loopback[listen.host] ?? listen.host, port });
 }

@@ -87,6 +87,11 @@ export class MemberProcess implements AsyncDisposable {
     return this.child.pid!;
   }
 
+  /** Whether it has not ended yet. */
+  get runs(): boolean {
+    return running.has(this.child);
+  }
+
   /** Resident bytes now. */
   get residentBytes(): number {
     const status = readFileSync(`/proc/${this.pid}/status`, "utf8");
@@ -94,8 +99,8 @@ export class MemberProcess implements AsyncDisposable {
   }
 
   /** Ends it in good order; resolves to its exit code. */
-  stop(): Promise<number | null> {
-    this.child.kill("SIGTERM");
+  stop(signal: NodeJS.Signals = "SIGTERM"): Promise<number | null> {
+    this.child.kill(signal);
     return this.#exited;
   }
 

@@ -6,11 +6,13 @@ import {
   type EvictResponse,
   type LookupOwnerRequest,
   type LookupOwnerResponse,
+  type MemberList,
   parseObjectUrl,
   type ReadRangeRequest,
   type ReadRangeResponse,
   type StatRequest,
   type StatResponse,
+  type WatchMembersRequest,
 } from "@frontcache/proto";
 import type { ServerWritableStream } from "@grpc/grpc-js";
 import type { Clock } from "../runtime/clock.js";
@@ -20,6 +22,7 @@ import { serializeInPlace } from "./read-range-message.js";
 import type { Reader } from "./reader.js";
 import type { RunningCalls } from "./running-calls.js";
 import { unaryCall } from "./unary-call.js";
+import { WatchMembersCall } from "./watch-members-call.js";
 
 /** The methods that a member serves; grpc-js answers UNIMPLEMENTED for the others. */
 export const servedMethods = {
@@ -27,12 +30,15 @@ export const servedMethods = {
   readRange: { ...cacheService.readRange, responseSerialize: serializeInPlace },
   stat: cacheService.stat,
   evict: cacheService.evict,
+  watchMembers: cacheService.watchMembers,
 };
 
 export interface CacheServiceOptions {
   /** Throws UNAVAILABLE while the member starts. */
   readonly reader: () => Reader;
   readonly calls: RunningCalls;
+  /** Aborted when the listener closes. */
+  readonly closing: AbortSignal;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -68,6 +74,9 @@ export function cacheServiceHandlers(options: CacheServiceOptions) {
       (request, signal) => reader().evict(selectorOf(request), signal),
       options,
     ),
+    // Not counted among the running calls: it has no end of its own that a drain could wait for.
+    watchMembers: (call: ServerWritableStream<WatchMembersRequest, MemberList>): void =>
+      new WatchMembersCall(call, options).run(),
   };
 }
 

@@ -1,5 +1,5 @@
-import { CacheError, type ErrorCode } from "@frontcache/proto";
-import type { status } from "@grpc/grpc-js";
+import { answeredTrailers, CacheError, type ErrorCode } from "@frontcache/proto";
+import type { Metadata, status } from "@grpc/grpc-js";
 import type { Log } from "../runtime/log.js";
 
 /** What a call ends with that failed. */
@@ -7,6 +7,15 @@ export interface CallStatus {
   readonly code: status;
   /** The line for the caller. */
   readonly details: string;
+  /** Trailers; absent where another member may answer in place of this one. */
+  readonly metadata?: Metadata;
+}
+
+/** This member does not serve: it is starting. Another one may answer. */
+export class NotServing extends CacheError {
+  constructor() {
+    super("UNAVAILABLE", "this member is starting: ask another one, or try again");
+  }
 }
 
 /** Failures that somebody here should look at; the others are the caller's business, or not worth a line each. */
@@ -18,18 +27,29 @@ const LOGGED: ReadonlySet<ErrorCode> = new Set(["INTERNAL", "UNAVAILABLE", "RESO
  */
 export function callStatus(error: unknown, method: string, log: Log): CallStatus {
   const known = CacheError.from(error);
-  if (LOGGED.has(known.code)) {
-    const fields = { event: "call-failed", method, code: known.code, message: known.message, cause: describe(known.cause) };
-    if (known.code === "INTERNAL") log.error(fields);
+  if (LOGGED.has(known.code) && !(known instanceof NotServing)) {
+    const isDefect = known.code === "INTERNAL";
+    const fields = {
+      event: "call-failed",
+      method,
+      code: known.code,
+      message: known.message,
+      cause: describe(known.cause, isDefect),
+    };
+    if (isDefect) log.error(fields);
     else log.warn(fields);
   }
-  return { code: known.grpcStatus, details: known.message.toWellFormed() };
+  const status = { code: known.grpcStatus, details: known.message.toWellFormed() };
+  // A member has no reason of its own to cancel a read but its end.
+  const answered = !(known instanceof NotServing) && known.code !== "CANCELLED";
+  return answered ? { ...status, metadata: answeredTrailers() } : status;
 }
 
-/** A cause and the causes behind it, with the stack of the first, where the defect is. */
-function describe(cause: unknown): string | undefined {
+/** A cause and the causes behind it; for a defect with their stacks. */
+function describe(cause: unknown, withStack: boolean): string | undefined {
   if (cause === undefined) return undefined;
   if (!(cause instanceof Error)) return String(cause);
-  const behind = describe(cause.cause);
-  return `${cause.stack ?? cause.message}${behind === undefined ? "" : `\ncaused by: ${behind}`}`;
+  const behind = describe(cause.cause, withStack);
+  const line = withStack ? (cause.stack ?? cause.message) : cause.message;
+  return behind === undefined ? line : `${line}; caused by: ${behind}`;
 }

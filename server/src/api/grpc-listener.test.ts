@@ -127,8 +127,8 @@ describe("the methods", () => {
   });
 
   it("are UNIMPLEMENTED where they are not served", async () => {
-    const watch = client.watchMembers({});
-    const error = await new Promise<ServiceError>((resolve) => watch.on("error", resolve).resume());
+    const warm = client.warm({ keys: [URL] });
+    const error = await new Promise<ServiceError>((resolve) => warm.on("error", resolve).resume());
     expect(error.code).toBe(status.UNIMPLEMENTED);
   });
 });

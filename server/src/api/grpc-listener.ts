@@ -1,6 +1,6 @@
-import { once } from "node:events";
+import { once, setMaxListeners } from "node:events";
 import { type AddressInfo, createServer, type Socket } from "node:net";
-import { CacheError, listenerOptions, protoPath } from "@frontcache/proto";
+import { listenerOptions, protoPath } from "@frontcache/proto";
 import { Server, ServerCredentials } from "@grpc/grpc-js";
 import { loadSync } from "@grpc/proto-loader";
 import { ReflectionService } from "@grpc/reflection";
@@ -9,6 +9,7 @@ import type { HostPort } from "../config/addresses.js";
 import type { Clock } from "../runtime/clock.js";
 import type { Log } from "../runtime/log.js";
 import { cacheServiceHandlers, servedMethods } from "./cache-service.js";
+import { NotServing } from "./call-status.js";
 import type { Reader } from "./reader.js";
 import { RunningCalls } from "./running-calls.js";
 
@@ -38,6 +39,7 @@ export class GrpcListener {
   readonly #connections = this.#grpc.createConnectionInjector(ServerCredentials.createInsecure());
   readonly #health = new HealthImplementation();
   readonly #calls = new RunningCalls();
+  readonly #closing = new AbortController();
   readonly #sockets = new Set<Socket>();
   readonly #acceptor = createServer({ noDelay: true }, (socket) => this.#accept(socket));
   #reader: Reader | undefined;
@@ -47,7 +49,11 @@ export class GrpcListener {
   private constructor(private readonly options: GrpcListenerOptions) {
     this.#address = options.listen;
     this.#setHealth("NOT_SERVING");
-    const service = { reader: () => this.#servingReader(), calls: this.#calls, clock: options.clock, log: options.log };
+    // One listener for each watch of the members.
+    setMaxListeners(0, this.#closing.signal);
+    const { clock, log } = options;
+    const reader = (): Reader => this.#servingReader();
+    const service = { reader, calls: this.#calls, closing: this.#closing.signal, clock, log };
     this.#grpc.addService(servedMethods, cacheServiceHandlers(service));
     this.#health.addToServer(this.#grpc);
     new ReflectionService(loadSync([protoPath, healthProtoPath])).addToServer(this.#grpc);
@@ -59,6 +65,8 @@ export class GrpcListener {
     const { host } = options.listen;
     await once(listener.#acceptor.listen(options.listen), "listening");
     listener.#address = { host, port: (listener.#acceptor.address() as AddressInfo).port };
+    // A connection that could not be accepted concerns its client alone.
+    listener.#acceptor.on("error", (error) => options.log.warn({ event: "accept-failed", message: error.message }));
     return listener;
   }
 
@@ -78,6 +86,11 @@ export class GrpcListener {
     this.#setHealth("SERVING");
   }
 
+  /** Says to health checks that it is about to close, and goes on answering. */
+  leave(): void {
+    this.#setHealth("NOT_SERVING");
+  }
+
   /**
    * Not serving for health checks, no new connections or calls; running calls get `drainMs`, what is left then is cut off.
    * Resolves when no connection is left. Harmless when repeated.
@@ -90,6 +103,7 @@ export class GrpcListener {
   async #close(): Promise<void> {
     this.#setHealth("NOT_SERVING");
     const closed = new Promise<void>((resolve) => this.#acceptor.close(() => resolve()));
+    this.#closing.abort();
     // Despite its name this is the graceful way: GOAWAY to every client, and each connection ends with its last call.
     this.#connections.destroy();
     const { clock, drainMs } = this.options;
@@ -110,7 +124,7 @@ export class GrpcListener {
   }
 
   #servingReader(): Reader {
-    if (this.#reader === undefined) throw new CacheError("UNAVAILABLE", "this member is starting: ask another one, or try again");
+    if (this.#reader === undefined) throw new NotServing();
     return this.#reader;
   }
 

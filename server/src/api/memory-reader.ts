@@ -1,4 +1,4 @@
-import { CacheError, type ObjectRef, outOfRange } from "@frontcache/proto";
+import { CacheError, type MemberList, type ObjectRef, outOfRange } from "@frontcache/proto";
 import type { ObjectRead } from "../cache/object-read.js";
 import type { ReadRequest } from "../routing/router.js";
 import type { Slice } from "../runtime/slice.js";
@@ -18,6 +18,9 @@ export class MemoryReader implements Reader {
   /** What every method does first, if anything. */
   beforeAnswer: ((signal: AbortSignal | undefined) => Promise<void> | void) | undefined;
   readonly requests: ReadRequest[] = [];
+  readonly memberListeners = new Set<(list: MemberList) => void>();
+  /** What `watchMembers` begins with. */
+  memberList: MemberList = { members: [], hash: "", blockBytes: 1, name: "self" };
   readonly evictions: Parameters<Reader["evict"]>[0][] = [];
   openReads = 0;
   openSlices = 0;
@@ -44,6 +47,12 @@ export class MemoryReader implements Reader {
   ownerOf(ref: ObjectRef): string {
     void this.beforeAnswer?.(undefined);
     return `${ref.bucket}:8080`;
+  }
+
+  watchMembers(listener: (list: MemberList) => void): () => void {
+    this.memberListeners.add(listener);
+    listener(this.memberList);
+    return () => this.memberListeners.delete(listener);
   }
 
   #find(ref: ObjectRef): Buffer {

@@ -227,6 +227,20 @@ describe("a reader that leaves", () => {
     await untilNothingIsLeft();
   });
 
+  it("while its bytes are on their way has them given back when they come", async () => {
+    put(2 * MiB);
+    let arrive!: () => void;
+    reader.beforeSlice = (offset) => (offset > 0 ? new Promise((resolve) => (arrive = resolve)) : undefined);
+    const call = client.readRange(request()).on("error", () => {});
+    call.resume();
+    await vi.waitFor(() => expect(arrive).toBeDefined());
+    call.cancel();
+    await vi.waitFor(() => expect(listener.runningCalls).toBe(0));
+    arrive();
+    await vi.waitFor(() => expect(reader.slicesGiven).toBe(2));
+    await untilNothingIsLeft();
+  });
+
   it("at its deadline is told so, and the read stops", async () => {
     put(2 * MiB);
     reader.beforeAnswer = hang;

@@ -1,4 +1,4 @@
-import type { ObjectInfo, ObjectRef } from "@frontcache/proto";
+import type { MemberList, ObjectInfo, ObjectRef } from "@frontcache/proto";
 import type { ObjectRead } from "../cache/object-read.js";
 import type { ReadRequest } from "../routing/router.js";
 import type { EvictReport, EvictSelector } from "../storage/storage-report.js";
@@ -16,4 +16,6 @@ export interface Reader {
   evict(selector: EvictSelector & { readonly forwarded: boolean }, signal: AbortSignal): Promise<EvictReport>;
   /** `host:port` of the gRPC listener of the member that owns the block at `offset`. */
   ownerOf(ref: ObjectRef, offset: number): string;
+  /** Calls back with the member list at once, and with each new one. The returned function ends it. */
+  watchMembers(listener: (list: MemberList) => void): () => void;
 }

@@ -1,5 +1,5 @@
-import { createWriteStream } from "node:fs";
-import { rename, rm, stat } from "node:fs/promises";
+import { createWriteStream, statSync } from "node:fs";
+import { rename, rm } from "node:fs/promises";
 import type { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 
@@ -17,7 +17,8 @@ export async function toStandardOutput(source: Readable): Promise<void> {
  * What exists and is no plain file (a device, a pipe) is written to directly. Rejects with the system's error.
  */
 export async function toFile(source: Readable, path: string): Promise<void> {
-  const existing = await stat(path).catch(() => undefined);
+  // Synchronously, for an error of the stream has nobody to hear it before the pipeline stands.
+  const existing = statSync(path, { throwIfNoEntry: false });
   if (existing !== undefined && !existing.isFile()) return pipeline(source, createWriteStream(path));
   const part = `${path}.part`;
   try {

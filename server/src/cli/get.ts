@@ -1,4 +1,3 @@
-import type { Readable } from "node:stream";
 import type { CacheClient } from "@frontcache/client";
 import type { Command } from "commander";
 import { type ByteRange, parseByteRange } from "./byte-range.js";
@@ -27,9 +26,9 @@ export function addGet(program: Command): void {
 async function get(url: string, flags: GetFlags): Promise<void> {
   checkUrl(url);
   const range = parseByteRange(flags.range ?? "0-");
-  const version = flags.objectVersion ?? "";
   await withClient(flags, async (client, signal) => {
-    const source = await open(client, { url, range, version }, signal);
+    const { offset, length, version } = await resolveRange(client, { url, range, version: flags.objectVersion ?? "" }, signal);
+    const source = client.stream(url, offset, length, version, { signal });
     await (flags.output === undefined ? toStandardOutput(source) : toFile(source, flags.output));
   });
 }
@@ -37,13 +36,17 @@ async function get(url: string, flags: GetFlags): Promise<void> {
 interface Wanted {
   readonly url: string;
   readonly range: ByteRange;
+  /** Empty: the current version. */
   readonly version: string;
 }
 
-/** The last bytes of an object are found by its size, and are of the version that had this size. */
-async function open(client: CacheClient, { url, range, version }: Wanted, signal: AbortSignal): Promise<Readable> {
-  if ("offset" in range) return client.stream(url, range.offset, range.length, version, { signal });
+/** Where a range lies. The last bytes of an object are found by its size, and are of the version that had this size. */
+async function resolveRange(
+  client: CacheClient,
+  { url, range, version }: Wanted,
+  signal: AbortSignal,
+): Promise<{ offset: number; length?: number; version: string }> {
+  if ("offset" in range) return { ...range, version };
   const info = await client.stat(url, version, { signal });
-  const offset = Math.max(0, info.objectSize - range.lastBytes);
-  return client.stream(url, offset, undefined, info.version, { signal });
+  return { offset: Math.max(0, info.objectSize - range.lastBytes), version: info.version };
 }

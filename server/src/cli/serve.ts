@@ -38,39 +38,52 @@ async function serve(flags: GivenFlags): Promise<void> {
   const log = createLog(settings.logLevel);
   for (const variable of unknownVariables(process.env)) log.warn({ event: "unknown-setting", variable });
   dieOfDefects(log);
-  const stopped = stopSignal(log);
-  const server = await start(settings, log);
+  const stop = stopSignal(log);
+  const stopped = new Promise((resolve) => stop.addEventListener("abort", resolve, { once: true }));
+  const server = await start(settings, log, stop);
   await stopped;
-  await server.close();
+  await server?.close();
   log.info({ event: "stopped" });
 }
 
-async function start(settings: Settings, log: Log): Promise<RunningServer> {
+/** Undefined where a signal came first. */
+async function start(settings: Settings, log: Log, stop: AbortSignal): Promise<RunningServer | undefined> {
   // Imported here, for it brings the origins' SDKs, which other commands need not wait for.
   const { startServer } = await import("../server.js");
   try {
-    return await startServer(settings, log);
+    return await startServer(settings, log, stop);
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    const address = formatHostPort(settings.listen);
-    const other = "choose another address by --listen";
-    if (code === "EADDRINUSE") throw new Error(`${address} is in use by another process: ${other}`, { cause: error });
-    if (code === "EADDRNOTAVAIL" || code === "ENOTFOUND")
-      throw new Error(`${address} is no address of this host: ${other}`, { cause: error });
-    throw error;
+    if (stop.aborted) return undefined;
+    throw listenError(error, formatHostPort(settings.listen));
   }
 }
 
-/** Resolves at the first SIGTERM or SIGINT; the next one ends the process with exit code 1. */
-function stopSignal(log: Log): Promise<void> {
-  return new Promise((resolve) => {
-    const onSignal = (signal: NodeJS.Signals): void => {
-      log.info({ event: "stopping", signal });
-      for (const each of ["SIGTERM", "SIGINT"] as const) process.off(each, onSignal).on(each, () => process.exit(1));
-      resolve();
-    };
-    process.on("SIGTERM", onSignal).on("SIGINT", onSignal);
-  });
+/** What the system says of an address that can't be listened on, in words that tell what to do; other errors as they are. */
+function listenError(error: unknown, address: string): unknown {
+  const other = "choose another address by --listen";
+  switch ((error as NodeJS.ErrnoException).code) {
+    case "EADDRINUSE":
+      return new Error(`${address} is in use by another process: ${other}`, { cause: error });
+    case "EADDRNOTAVAIL":
+    case "ENOTFOUND":
+      return new Error(`${address} is no address of this host: ${other}`, { cause: error });
+    case "EACCES":
+      return new Error(`${address} may not be listened on by this user: ${other}`, { cause: error });
+    default:
+      return error;
+  }
+}
+
+/** Aborted at the first SIGTERM or SIGINT; the next one ends the process with exit code 1. */
+function stopSignal(log: Log): AbortSignal {
+  const stop = new AbortController();
+  const onSignal = (signal: NodeJS.Signals): void => {
+    if (stop.signal.aborted) process.exit(1);
+    log.info({ event: "stopping", signal });
+    stop.abort();
+  };
+  process.on("SIGTERM", onSignal).on("SIGINT", onSignal);
+  return stop.signal;
 }
 
 /** A process that went wrong in a way that nobody foresaw must not go on serving. */

@@ -60,6 +60,12 @@ export const declarations = {
   kubeconfig: optional("kubeconfig", line("path"), "in-cluster", "kubeconfig file to reach the Kubernetes API by"),
   identity: setting("identity", choice("pod", "node"), "pod", "what a member is named by on the ring; node is for DaemonSets"),
   unreadyGraceMs: setting("unready-grace", duration(0), "10s", "how long a pod that turned not ready stays a member"),
+  leaveAfterMs: setting(
+    "leave-after",
+    duration(0),
+    "5s",
+    "how long a member that was told to stop goes on answering, not ready, while others take over what it holds; alone: not at all",
+  ),
   blockBytes: setting("block-size", size(MiB), "16MiB", "unit of ownership and of block files; the same for all members"),
   fill: setting(
     "fill",

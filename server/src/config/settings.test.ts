@@ -30,6 +30,7 @@ describe("settings", () => {
       kubeconfig: undefined,
       identity: "pod",
       unreadyGraceMs: 10_000,
+      leaveAfterMs: 5_000,
       blockBytes: 16 * MiB,
       fill: "auto",
       partBytes: 4 * MiB,

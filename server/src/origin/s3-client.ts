@@ -1,6 +1,7 @@
 import { Agent as HttpAgent } from "node:http";
 import { Agent as HttpsAgent } from "node:https";
 import type { S3Client, S3ClientConfig } from "@aws-sdk/client-s3";
+import type { NodeHttpHandler } from "@smithy/node-http-handler";
 
 /** How to reach one S3 or a store that speaks like it. */
 export interface S3Options {
@@ -34,13 +35,18 @@ const FALLBACK_REGION = "us-east-1";
 
 const silent = { trace() {}, debug() {}, info() {}, warn() {}, error() {} };
 
-/** The SDK with a client of it. Imported at first use: reading it takes 0.15 s and 20 MB that a member without S3 saves. */
+/** The SDK, with what its clients share. */
 export interface S3Sdk {
-  readonly client: S3Client;
+  /** The configured region. */
+  readonly region: string;
+  readonly handler: NodeHttpHandler;
   readonly GetObjectCommand: typeof import("@aws-sdk/client-s3").GetObjectCommand;
   readonly HeadObjectCommand: typeof import("@aws-sdk/client-s3").HeadObjectCommand;
+  /** A client for a region, on the connections that all of them share. */
+  client(region: string): S3Client;
 }
 
+/** Imports the SDK, at first use: reading it takes 0.15 s and 20 MB that a member without S3 saves. */
 export async function openS3Sdk(options: S3Options): Promise<S3Sdk> {
   // On Node 20 the SDK prints on every start that it will need a later one; which one runs is our users' decision.
   process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED = "true";
@@ -49,28 +55,30 @@ export async function openS3Sdk(options: S3Options): Promise<S3Sdk> {
     import("@smithy/node-http-handler"),
   ]);
   const agentOptions = { keepAlive: true, maxSockets: options.maxConnections, scheduling: "lifo" } as const;
-  const config: S3ClientConfig = {
+  const handler = new NodeHttpHandler({
+    httpAgent: new HttpAgent(agentOptions),
+    httpsAgent: new HttpsAgent(agentOptions),
+    connectionTimeout: options.connectTimeoutMs,
+    // Of the SDK's time-outs only this one ends a body that stalls.
+    socketTimeout: options.idleTimeoutMs,
+    logger: silent,
+  });
+  const config: S3ClientConfig & { ignoreCache: boolean } = {
     forcePathStyle: options.forcePathStyle,
-    followRegionRedirects: true,
     // We retry ourselves: the SDK does not see a body that breaks off, and two retry loops multiply.
     maxAttempts: 1,
     // Ranges carry no checksum, so asking for one gains nothing and confuses stores that are not AWS.
     responseChecksumValidation: "WHEN_REQUIRED",
     requestChecksumCalculation: "WHEN_REQUIRED",
     logger: silent,
-    requestHandler: new NodeHttpHandler({
-      httpAgent: new HttpAgent(agentOptions),
-      httpsAgent: new HttpsAgent(agentOptions),
-      connectionTimeout: options.connectTimeoutMs,
-      // Of the SDK's time-outs only this one ends a body that stalls.
-      socketTimeout: options.idleTimeoutMs,
-      logger: silent,
-    }),
+    requestHandler: handler,
+    // Of credential files: they are read again when credentials are renewed, because they may have changed.
+    ignoreCache: true,
     ...(options.endpoint !== undefined && { endpoint: options.endpoint }),
     ...credentialsConfig(options.credentials),
   };
-  const region = options.region ?? (await defaultRegion(S3Client));
-  return { client: new S3Client({ ...config, region }), GetObjectCommand, HeadObjectCommand };
+  const region = options.region ?? (await defaultRegion(S3Client, config));
+  return { region, handler, GetObjectCommand, HeadObjectCommand, client: (of) => new S3Client({ ...config, region: of }) };
 }
 
 function credentialsConfig(credentials: S3Options["credentials"]): S3ClientConfig {
@@ -83,13 +91,11 @@ function credentialsConfig(credentials: S3Options["credentials"]): S3ClientConfi
   return { credentials };
 }
 
-async function defaultRegion(Client: typeof S3Client): Promise<string> {
-  const probe = new Client({});
+/** What the environment or the profile say. */
+async function defaultRegion(Client: typeof S3Client, config: S3ClientConfig): Promise<string> {
   try {
-    return await probe.config.region();
+    return await new Client(config).config.region();
   } catch {
     return FALLBACK_REGION;
-  } finally {
-    probe.destroy();
   }
 }

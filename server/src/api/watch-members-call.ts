@@ -1,0 +1,71 @@
+import type { MemberList, WatchMembersRequest } from "@frontcache/proto";
+import type { ServerWritableStream } from "@grpc/grpc-js";
+import type { Log } from "../runtime/log.js";
+import { callStatus } from "./call-status.js";
+import type { Reader } from "./reader.js";
+
+export interface WatchMembersCallOptions {
+  readonly reader: () => Reader;
+  /** Aborted when the listener closes. */
+  readonly closing: AbortSignal;
+  readonly log: Log;
+}
+
+/**
+ * One running WatchMembers: the member list now and each new one, until the caller leaves or the listener closes, which ends
+ * it in good order. One message is on its way at a time; what changes meanwhile is told by the newest list alone, so a caller
+ * that reads slowly costs no more than one list.
+ */
+export class WatchMembersCall {
+  #newest: MemberList | undefined;
+  #sending = false;
+  #ended = false;
+  #unsubscribe: () => void = () => {};
+
+  constructor(
+    private readonly call: ServerWritableStream<WatchMembersRequest, MemberList>,
+    private readonly options: WatchMembersCallOptions,
+  ) {}
+
+  /** Answers the call. Never throws. */
+  run(): void {
+    const { reader, closing, log } = this.options;
+    this.call.once("cancelled", this.#end);
+    try {
+      this.#unsubscribe = reader().watchMembers(this.#tell);
+    } catch (error) {
+      this.#end();
+      this.call.emit("error", callStatus(error, "WatchMembers", log));
+      return;
+    }
+    closing.addEventListener("abort", this.#finish, { once: true });
+    if (closing.aborted) this.#finish();
+  }
+
+  readonly #tell = (list: MemberList): void => {
+    this.#newest = list;
+    if (!this.#sending) this.#send();
+  };
+
+  /** Runs again when the message was taken. */
+  readonly #send = (): void => {
+    const list = this.#newest;
+    this.#newest = undefined;
+    this.#sending = false;
+    if (list === undefined || this.#ended) return;
+    this.#sending = true;
+    this.call.write(list, this.#send);
+  };
+
+  readonly #finish = (): void => {
+    if (this.#ended) return;
+    this.#end();
+    this.call.end();
+  };
+
+  readonly #end = (): void => {
+    this.#ended = true;
+    this.#unsubscribe();
+    this.options.closing.removeEventListener("abort", this.#finish);
+  };
+}

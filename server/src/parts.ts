@@ -1,0 +1,104 @@
+import type { Geometry, MemberInfo } from "@frontcache/proto";
+import type { Settings } from "./config/settings.js";
+import { alone } from "./membership/alone.js";
+import { inKubernetes, loadKubeConfig } from "./membership/kube-config.js";
+import { kubernetesMembers, kubernetesTimes } from "./membership/kubernetes-members.js";
+import type { MemberSource } from "./membership/member-source.js";
+import { staticMembers } from "./membership/static-members.js";
+import { GcsOrigin } from "./origin/gcs-origin.js";
+import type { Origin } from "./origin/origin.js";
+import { Origins } from "./origin/origins.js";
+import { RetryingOrigin } from "./origin/retrying-origin.js";
+import { S3Origin } from "./origin/s3-origin.js";
+import { systemClock } from "./runtime/clock.js";
+import type { Log } from "./runtime/log.js";
+import { BlockStore, storageTuning } from "./storage/block-store.js";
+import { openMapper } from "./storage/mapping.js";
+import { descriptorLimit, openNodeDisk } from "./storage/node-disk.js";
+
+/** Block files held open and mapped at most: half of what vm.max_map_count (65,530) allows, at two areas each. */
+const MAX_MAPPINGS = 16_384;
+
+/** Connections to one origin. A fill has `--fill-parallelism` of them; the fill memory bounds how many fills run. */
+const MAX_ORIGIN_CONNECTIONS = 256;
+
+/** Failures are repeated for 3 s on average, which outlasts a throttled moment and no reader's patience. */
+const RETRIES = { attempts: 6, baseDelayMs: 100, maxDelayMs: 5_000, headTimeoutMs: 10_000, idleTimeoutMs: 5_000 };
+
+/** The volumes of `--cache-dirs`, recovered. Rejects where one can't be used. */
+export async function openStore(settings: Settings, geometry: Geometry, log: Log): Promise<BlockStore> {
+  const { blockBytes } = geometry;
+  const maxMappings = Math.min(MAX_MAPPINGS, Math.floor((descriptorLimit() ?? 1_024) / 2));
+  return BlockStore.open({
+    volumes: settings.cacheDirs,
+    geometry,
+    disk: await openNodeDisk(),
+    mapper: await openMapper({ blockBytes, maxMappings }),
+    clock: systemClock,
+    log,
+    highWatermark: settings.highWatermark,
+    lowWatermark: settings.lowWatermark,
+    maxMappings,
+    purgeIntervalMs: settings.purgeIntervalMs,
+    tuning: storageTuning,
+  });
+}
+
+/** S3 and GCS, with retries. Nothing is connected before it is needed. */
+export function openOrigin(settings: Settings, log: Log): Origin {
+  const connections = { maxConnections: MAX_ORIGIN_CONNECTIONS, idleTimeoutMs: RETRIES.idleTimeoutMs };
+  const s3 = new S3Origin({
+    endpoint: undefined,
+    region: undefined,
+    forcePathStyle: settings.s3ForcePathStyle,
+    credentials: "default",
+    requesterPays: false,
+    connectTimeoutMs: RETRIES.headTimeoutMs,
+    ...connections,
+  });
+  const gcs = new GcsOrigin({ endpoint: undefined, credentials: "default", userProject: undefined, ...connections });
+  const retries = {
+    ...RETRIES,
+    onRetry: ({ url, failures, delayMs, error }: { url: string; failures: number; delayMs: number; error: Error }) =>
+      log.debug({ event: "origin-retry", url, failures, delayMs, message: error.message }),
+  };
+  return new Origins([
+    { scheme: "s3", bucket: "*", origin: new RetryingOrigin(s3, retries, systemClock, Math.random) },
+    { scheme: "gs", bucket: "*", origin: new RetryingOrigin(gcs, retries, systemClock, Math.random) },
+  ]);
+}
+
+/** Where members come from. Rejects where that can't be known, a kubeconfig that can't be read for example. */
+export async function openMembers(settings: Settings, self: MemberInfo, grpcPort: number, log: Log): Promise<MemberSource> {
+  const { blockBytes, members, kubeconfig, namespace, label, identity, unreadyGraceMs } = settings;
+  switch (discoveryOf(settings)) {
+    case "static":
+      return staticMembers(members, blockBytes);
+    case "kubernetes":
+      // What is wrong with it now stays wrong: it ends the start, while an API out of reach is waited for.
+      await loadKubeConfig(kubeconfig);
+      return kubernetesMembers({
+        loadConfig: () => loadKubeConfig(kubeconfig),
+        namespace,
+        labelSelector: label,
+        identity,
+        grpcPort,
+        httpPort: undefined,
+        unreadyGraceMs,
+        blockBytes,
+        times: kubernetesTimes,
+        clock: systemClock,
+        random: Math.random,
+        log,
+      });
+    case "none":
+      return alone(self, blockBytes);
+  }
+}
+
+/** What `--discovery auto` comes to. */
+export function discoveryOf({ discovery, members, kubeconfig }: Settings): Exclude<Settings["discovery"], "auto"> {
+  if (discovery !== "auto") return discovery;
+  if (members.length > 0) return "static";
+  return kubeconfig !== undefined || inKubernetes(process.env) ? "kubernetes" : "none";
+}

@@ -1,0 +1,179 @@
+import type { CacheClient } from "@frontcache/client";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { BLOCK_BYTES, Cluster, hostOf, namesOf, readAll, readFrom, type TestObject } from "./cluster.js";
+import { EmulatedPods } from "./cluster-pods.js";
+import { Readers } from "./cluster-readers.js";
+
+const KiB = 1 << 10;
+const OBJECTS = 4;
+const BLOCKS = 20;
+
+/** Reads of 16 KiB, so that their number and not their size is the load. */
+const load = { readers: 4, bytes: 16 * KiB };
+
+describe("a cluster that Kubernetes changes", () => {
+  let cluster: Cluster;
+  let objects: TestObject[];
+  let client: CacheClient;
+
+  beforeAll(async () => {
+    cluster = await Cluster.start({ names: namesOf(5), pods: ({ directory }) => EmulatedPods.start(directory) });
+    objects = cluster.put(OBJECTS, BLOCKS);
+    client = await cluster.client();
+    await readAll(client, objects);
+  });
+
+  afterAll(() => cluster?.[Symbol.asyncDispose]());
+
+  const byRing = (object: TestObject, { offset, length }: { offset: number; length: number }): Promise<Buffer> =>
+    client.readRange(object.url, offset, length, object.version);
+
+  /** Resolves when the client has the members' newest list. */
+  const followed = (): Promise<void> =>
+    expect
+      .poll(() => client.members().map(({ name }) => name), { timeout: 5_000 })
+      .toEqual(cluster.names) as unknown as Promise<void>;
+
+  /** The owners of many blocks, as a member tells them. */
+  const ownersOf = (blocks: number): Promise<string[]> =>
+    cluster.talk("cache-0", (member) =>
+      Promise.all(
+        Array.from(
+          { length: blocks },
+          (_, at) =>
+            new Promise<string>((resolve, reject) =>
+              member.lookupOwner(
+                { key: `s3://bucket/owned-${at % 100}`, offset: Math.floor(at / 100) * BLOCK_BYTES },
+                (error, owner) => (error === null ? resolve(owner.addr) : reject(error)),
+              ),
+            ),
+        ),
+      ),
+    );
+
+  it("moves 1/(n+1) of the blocks to a member that joins, and reads none of them from the origin", async () => {
+    const before = await ownersOf(2_000);
+    cluster.forget();
+    await cluster.join({ name: "cache-5", host: hostOf(5) });
+    await cluster.agreed();
+    await followed();
+    const after = await ownersOf(2_000);
+    const moved = after.filter((owner, at) => owner !== before[at]);
+    console.info(`joining moved ${((100 * moved.length) / after.length).toFixed(1)} % of the blocks (1/6 is 16.7 %)`);
+    expect(moved.every((owner) => owner === cluster.addressOf("cache-5"))).toBe(true);
+    expect(Math.abs(moved.length / after.length - 1 / 6)).toBeLessThan(0.03);
+    await readAll(client, objects);
+    expect(cluster.fetches).toEqual([]);
+    await expect.poll(() => cluster.heldBlocks("cache-5")).toBeGreaterThan(0);
+  });
+
+  it("loses no read to a member that leaves, and fetches again at most what it held", async () => {
+    const share = await cluster.heldBlocks("cache-1");
+    cluster.forget();
+    const readers = new Readers(byRing, objects, load);
+    await readers.more(100);
+    expect(await cluster.leave("cache-1")).toBe(0);
+    await cluster.agreed();
+    await readers.more(100);
+    const { failed, wrong, reads, slowestMs } = await readers.stop();
+    await readAll(client, objects);
+    console.info(
+      `leaving: ${reads} reads meanwhile, the slowest ${slowestMs} ms; ${cluster.fetches.length} GETs of ${share} blocks`,
+    );
+    expect({ failed, wrong }).toEqual({ failed: [], wrong: 0 });
+    expect(cluster.fetches.length).toBeLessThanOrEqual(share);
+  });
+
+  it("is restarted member by member under reads: none fails, none is wrong, nothing is fetched that was held", async () => {
+    cluster.forget();
+    const readers = new Readers(byRing, objects, load);
+    for (const name of cluster.names) {
+      const host = cluster.hostOf(name);
+      expect(await cluster.leave(name)).toBe(0);
+      await cluster.join({ name, host });
+      await cluster.agreed();
+    }
+    const { failed, wrong, reads, slowestMs } = await readers.stop();
+    console.info(`rolling restart: ${reads} reads, the slowest ${slowestMs} ms; ${cluster.fetches.length} GETs`);
+    expect({ failed, wrong, fetches: cluster.fetches }).toEqual({ failed: [], wrong: 0, fetches: [] });
+  });
+
+  it("loses no read to a member that is killed, makes none wait long, and is as fast as before within 5 s", async () => {
+    const reports = await cluster.talk("cache-0", async (member) => {
+      const readers = [
+        new Readers(byRing, objects, load),
+        // As a client that only reaches a Service does: this member forwards.
+        new Readers((object, range) => readFrom(member, object, range), objects, load),
+      ];
+      const more = (reads: number): Promise<unknown> => Promise.all(readers.map((each) => each.more(reads)));
+      await more(500);
+      const killedAtMs = performance.now();
+      await cluster.kill("cache-2");
+      await expect.poll(() => performance.now() - killedAtMs, { timeout: 10_000, interval: 50 }).toBeGreaterThan(5_000);
+      await more(200);
+      const usualMs = readers.map((each) => each.meanMs(0, killedAtMs));
+      const afterMs = readers.map((each) => each.meanMs(killedAtMs + 5_000, performance.now()));
+      await cluster.startAgain("cache-2");
+      await more(200);
+      const ended = await Promise.all(readers.map((each) => each.stop()));
+      return ended.map((report, at) => ({ ...report, usualMs: usualMs[at]!, afterMs: afterMs[at]! }));
+    });
+    for (const { reads, failed, wrong, slowestMs, usualMs, afterMs } of reports) {
+      const means = `${usualMs.toFixed(1)} ms on average before, ${afterMs.toFixed(1)} ms 5 s after`;
+      console.info(`kill -9: ${reads} reads, the slowest ${slowestMs} ms, ${means}`);
+      expect({ failed, wrong }).toEqual({ failed: [], wrong: 0 });
+      expect(slowestMs).toBeLessThan(3_000);
+      expect(afterMs).toBeLessThan(4 * usualMs);
+    }
+  });
+
+  it("lets a pod that comes back under its name with a new address keep its blocks", async () => {
+    const held = await cluster.heldBlocks("cache-3");
+    expect(await cluster.leave("cache-3")).toBe(0);
+    await cluster.join({ name: "cache-3", host: "127.0.1.3" });
+    await cluster.agreed();
+    await followed();
+    cluster.forget();
+    await readAll(client, objects);
+    expect(cluster.fetches).toEqual([]);
+    expect(await cluster.heldBlocks("cache-3")).toBeGreaterThanOrEqual(held);
+  });
+});
+
+describe("a cluster whose Kubernetes API goes away", () => {
+  it("reads on, never forgets a member, and has the right ring within 10 s of its return", async () => {
+    let pods!: EmulatedPods;
+    await using cluster = await Cluster.start({
+      names: namesOf(3),
+      pods: async ({ directory }) => {
+        pods = await EmulatedPods.start(directory);
+        return pods;
+      },
+    });
+    const objects = cluster.put(2, 20);
+    const client = await cluster.client();
+    await readAll(client, objects);
+    const readers = new Readers(
+      ({ url, version }, { offset, length }) => client.readRange(url, offset, length, version),
+      objects,
+      load,
+    );
+    await pods.api.down();
+    await readers.more(500);
+    // Meanwhile one crashes and another one joins: neither is told to anybody, nor ready before it knows the others.
+    await cluster.kill("cache-1");
+    const starting = [cluster.startAgain("cache-1"), cluster.join({ name: "cache-3", host: hostOf(3) })];
+    await readers.more(2_000);
+    for (const name of ["cache-0", "cache-2"]) await cluster.listedBy(name, namesOf(3));
+    const backAtMs = performance.now();
+    await pods.api.up();
+    await Promise.all(starting);
+    await cluster.agreed(namesOf(4), 10_000);
+    const rightAfterMs = Math.round(performance.now() - backAtMs);
+    await readers.more(500);
+    const { failed, wrong, slowestMs } = await readers.stop();
+    console.info(`API gone: the slowest read ${slowestMs} ms; the ring was right ${rightAfterMs} ms after its return`);
+    expect({ failed, wrong }).toEqual({ failed: [], wrong: 0 });
+    expect(rightAfterMs).toBeLessThan(10_000);
+  });
+});

@@ -1,0 +1,133 @@
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { KubeEmulator } from "../emulators/kube.js";
+import { RealCluster } from "../kube/real-cluster.js";
+
+/** Where a member is. */
+export interface Place {
+  readonly name: string;
+  readonly host: string;
+}
+
+/** How the members of a cluster learn of each other, and what a kubelet would report of them. */
+export interface Pods {
+  /** Whether the lists follow what happens; fixed ones need no time to agree. */
+  readonly follow: boolean;
+  /** The flags of `serve` by which a member finds the others. */
+  flagsOf(name: string): readonly string[];
+  /** The pod is there, and not ready. */
+  created(place: Place): Promise<void>;
+  ready(name: string): Promise<void>;
+  unready(name: string): Promise<void>;
+  /** Its deletion began. */
+  leaving(name: string): Promise<void>;
+  gone(name: string): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** Member lists that never change: of everybody, or what `listOf` says that a member believes. */
+export function staticPods(places: readonly Place[], port: number, listOf = (_name: string) => places): Pods {
+  const flag = (list: readonly Place[]): string => list.map(({ name, host }) => `${name}=${host}:${port}`).join(",");
+  const nothing = async (): Promise<void> => {};
+  return {
+    follow: false,
+    flagsOf: (name) => ["--discovery", "static", "--members", flag(listOf(name))],
+    created: nothing,
+    ready: nothing,
+    unready: nothing,
+    leaving: nothing,
+    gone: nothing,
+    close: nothing,
+  };
+}
+
+/** Pods of the Kubernetes emulator. */
+export class EmulatedPods implements Pods {
+  readonly follow = true;
+
+  private constructor(
+    readonly api: KubeEmulator,
+    private readonly kubeconfig: string,
+  ) {}
+
+  static async start(directory: string): Promise<EmulatedPods> {
+    const api = await KubeEmulator.start();
+    const kubeconfig = join(directory, "kubeconfig");
+    await writeFile(kubeconfig, api.kubeconfig());
+    return new EmulatedPods(api, kubeconfig);
+  }
+
+  flagsOf(): readonly string[] {
+    return ["--discovery", "kubernetes", "--kubeconfig", this.kubeconfig];
+  }
+
+  async created({ name, host }: Place): Promise<void> {
+    this.api.pods.set(name, { ready: false, ip: host });
+  }
+
+  async ready(name: string): Promise<void> {
+    this.api.pods.set(name, { ready: true });
+  }
+
+  async unready(name: string): Promise<void> {
+    this.api.pods.set(name, { ready: false });
+  }
+
+  async leaving(name: string): Promise<void> {
+    this.api.pods.startDeleting(name);
+  }
+
+  async gone(name: string): Promise<void> {
+    this.api.pods.remove(name);
+  }
+
+  async close(): Promise<void> {
+    await this.api.close();
+  }
+}
+
+/** Pods in a namespace of a real cluster, whose status the test reports in the place of kubelets. */
+export class RealPods implements Pods {
+  readonly follow = true;
+
+  private constructor(
+    readonly cluster: RealCluster,
+    private readonly kubeconfig: string,
+  ) {}
+
+  /** `admin` is the path of a kubeconfig that may do everything; the members get the token of their service account. */
+  static async open(admin: string, directory: string): Promise<RealPods> {
+    const cluster = await RealCluster.open(admin);
+    const kubeconfig = join(directory, "kubeconfig");
+    await cluster.writeMemberKubeconfig(kubeconfig);
+    return new RealPods(cluster, kubeconfig);
+  }
+
+  flagsOf(): readonly string[] {
+    return ["--discovery", "kubernetes", "--kubeconfig", this.kubeconfig];
+  }
+
+  created({ name, host }: Place): Promise<void> {
+    return this.cluster.createPod(name, { ready: false, ip: host });
+  }
+
+  ready(name: string): Promise<void> {
+    return this.cluster.setStatus(name, { ready: true });
+  }
+
+  unready(name: string): Promise<void> {
+    return this.cluster.setStatus(name, { ready: false });
+  }
+
+  leaving(name: string): Promise<void> {
+    return this.cluster.deletePod(name);
+  }
+
+  gone(name: string): Promise<void> {
+    return this.cluster.endPod(name);
+  }
+
+  close(): Promise<void> {
+    return this.cluster.release();
+  }
+}

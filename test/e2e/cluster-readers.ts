@@ -1,0 +1,71 @@
+import { BLOCK_BYTES, isRight, type TestObject } from "./cluster.js";
+
+/** What continuous readers saw. */
+export interface ReadReport {
+  readonly reads: number;
+  /** What failed reads failed with, one line each. */
+  readonly failed: readonly string[];
+  readonly wrong: number;
+  readonly slowestMs: number;
+}
+
+interface Timed {
+  readonly beganMs: number;
+  readonly tookMs: number;
+}
+
+/** Reads that go on, one after the other by each reader over all blocks in turn, until `stop`. Every byte is checked. */
+export class Readers {
+  readonly #timed: Timed[] = [];
+  readonly #failed: string[] = [];
+  #wrong = 0;
+  #stopped = false;
+  readonly #running: Promise<unknown>;
+  #waiting: { readonly reads: number; readonly resolve: () => void }[] = [];
+
+  constructor(
+    private readonly read: (object: TestObject, range: { offset: number; length: number }) => Promise<Buffer>,
+    private readonly objects: readonly TestObject[],
+    { readers, bytes }: { readonly readers: number; readonly bytes: number },
+  ) {
+    this.#running = Promise.all(Array.from({ length: readers }, (_, index) => this.#read(index, readers, bytes)));
+  }
+
+  /** Resolves when so many more reads are done; fails the test where that never comes by its time-out. */
+  more(reads: number): Promise<void> {
+    return new Promise((resolve) => this.#waiting.push({ reads: this.#timed.length + reads, resolve }));
+  }
+
+  /** Mean milliseconds of the reads that began in a time. */
+  meanMs(fromMs: number, toMs: number): number {
+    const within = this.#timed.filter(({ beganMs }) => beganMs >= fromMs && beganMs < toMs);
+    return within.reduce((sum, { tookMs }) => sum + tookMs, 0) / within.length;
+  }
+
+  async stop(): Promise<ReadReport> {
+    this.#stopped = true;
+    await this.#running;
+    const slowestMs = this.#timed.reduce((slowest, { tookMs }) => Math.max(slowest, tookMs), 0);
+    return { reads: this.#timed.length, failed: this.#failed, wrong: this.#wrong, slowestMs: Math.round(slowestMs) };
+  }
+
+  async #read(index: number, readers: number, length: number): Promise<void> {
+    const blocks = this.objects.flatMap((object) => Array.from({ length: object.blocks }, (_, block) => ({ object, block })));
+    for (let at = Math.floor((blocks.length / readers) * index); !this.#stopped; at++) {
+      const { object, block } = blocks[at % blocks.length]!;
+      const offset = block * BLOCK_BYTES + ((at * 4_099) % (BLOCK_BYTES - length));
+      const beganMs = performance.now();
+      try {
+        const bytes = await this.read(object, { offset, length });
+        if (!isRight(bytes, object, { offset, length })) this.#wrong++;
+      } catch (error) {
+        this.#failed.push(`${object.key} at ${offset}: ${error}`);
+      }
+      this.#timed.push({ beganMs, tookMs: performance.now() - beganMs });
+      this.#waiting = this.#waiting.filter(({ reads, resolve }) => {
+        if (this.#timed.length >= reads) resolve();
+        return this.#timed.length < reads;
+      });
+    }
+  }
+}

@@ -1,0 +1,40 @@
+import { describe, expect, it } from "vitest";
+import { Cluster, hostOf, namesOf, readAll } from "./cluster.js";
+import { RealPods } from "./cluster-pods.js";
+import { Readers } from "./cluster-readers.js";
+
+const kubeconfig = process.env.FRONTCACHE_TEST_KUBECONFIG;
+const suite = kubeconfig
+  ? "a cluster that a real Kubernetes API tells of its members"
+  : "a cluster that a real Kubernetes API tells of its members (skipped: FRONTCACHE_TEST_KUBECONFIG names no admin kubeconfig)";
+
+describe.skipIf(!kubeconfig)(suite, () => {
+  it("grows, restarts one by one and shrinks under reads: none fails, none is wrong, nothing is fetched twice", async () => {
+    await using cluster = await Cluster.start({
+      names: namesOf(3),
+      pods: ({ directory }) => RealPods.open(kubeconfig!, directory),
+    });
+    const objects = cluster.put(4, 20);
+    const client = await cluster.client();
+    await readAll(client, objects);
+    cluster.forget();
+    const readers = new Readers(({ url, version }, { offset, length }) => client.readRange(url, offset, length, version), objects, {
+      readers: 2,
+      bytes: 16 << 10,
+    });
+    await cluster.join({ name: "cache-3", host: hostOf(3) });
+    await cluster.agreed();
+    for (const name of cluster.names) {
+      const host = cluster.hostOf(name);
+      expect(await cluster.leave(name)).toBe(0);
+      // As a new pod it has a new address.
+      await cluster.join({ name, host: host.replace("127.0.0.", "127.0.1.") });
+      await cluster.agreed();
+    }
+    expect(await cluster.leave("cache-1")).toBe(0);
+    await cluster.agreed();
+    const { failed, wrong, reads, slowestMs } = await readers.stop();
+    console.info(`a real API: ${reads} reads, the slowest ${slowestMs} ms; ${cluster.fetches.length} GETs`);
+    expect({ failed, wrong, fetches: cluster.fetches }).toEqual({ failed: [], wrong: 0, fetches: [] });
+  });
+});

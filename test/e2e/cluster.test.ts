@@ -1,0 +1,91 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { BLOCK_BYTES, Cluster, hostOf, isRight, namesOf, readAll, readFrom, type TestObject } from "./cluster.js";
+import { staticPods } from "./cluster-pods.js";
+
+const KiB = 1 << 10;
+const MEMBERS = 5;
+const OBJECTS = 20;
+const BLOCKS = 20;
+
+describe("five members that share 400 blocks", () => {
+  let cluster: Cluster;
+  let objects: TestObject[];
+
+  beforeAll(async () => {
+    cluster = await Cluster.start({ names: namesOf(MEMBERS) });
+    objects = cluster.put(OBJECTS, BLOCKS);
+  });
+
+  afterAll(() => cluster?.[Symbol.asyncDispose]());
+
+  it("fill each block once, by exactly one of them, the largest share at most 1.25 times the mean", async () => {
+    await readAll(await cluster.client(), objects);
+    const blocks = new Set(cluster.fetches.map(({ block }) => block));
+    expect([cluster.fetches.length, blocks.size]).toEqual([OBJECTS * BLOCKS, OBJECTS * BLOCKS]);
+    const shares = cluster.names.map((name) => cluster.fetches.filter(({ member }) => member === name).length);
+    const largest = Math.max(...shares) / ((OBJECTS * BLOCKS) / MEMBERS);
+    console.info(`shares of ${OBJECTS * BLOCKS} blocks: ${shares.join(", ")}; the largest over the mean: ${largest.toFixed(2)}`);
+    expect(largest).toBeLessThanOrEqual(1.25);
+    await expect.poll(() => Promise.all(cluster.names.map((name) => cluster.heldBlocks(name)))).toEqual(shares);
+  });
+
+  it("answer, each of them, for every block: by one hop to its owner, without another fill", async () => {
+    cluster.forget();
+    const held = await Promise.all(cluster.names.map((name) => cluster.heldBlocks(name)));
+    for (const name of cluster.names) {
+      await cluster.talk(name, async (client) => {
+        const reads = objects.flatMap((object) => Array.from({ length: BLOCKS }, (_, block) => ({ object, block })));
+        await Promise.all(
+          reads.map(async ({ object, block }) => {
+            const range = { offset: block * BLOCK_BYTES + 7, length: KiB };
+            expect(isRight(await readFrom(client, object, range), object, range)).toBe(true);
+          }),
+        );
+      });
+    }
+    expect(cluster.fetches).toEqual([]);
+    expect(await Promise.all(cluster.names.map((name) => cluster.heldBlocks(name)))).toEqual(held);
+  });
+
+  it("never send a read on that a member sent: it is answered where it lands", async () => {
+    const [object] = objects;
+    const before = await Promise.all(cluster.names.map((name) => cluster.heldBlocks(name)));
+    for (const name of cluster.names) {
+      const range = { offset: 0, length: KiB, forwarded: true };
+      const bytes = await cluster.talk(name, (client) => readFrom(client, object!, range));
+      expect(isRight(bytes, object!, range)).toBe(true);
+    }
+    // Four had to get a copy of their own, and got it from the owner.
+    const total = (counts: number[]): number => counts.reduce((sum, count) => sum + count, 0);
+    const held = (): Promise<number[]> => Promise.all(cluster.names.map((name) => cluster.heldBlocks(name)));
+    await expect.poll(async () => total(await held()) - total(before)).toBe(MEMBERS - 1);
+    expect(cluster.fetches).toEqual([]);
+  });
+});
+
+describe("two members that disagree about the ring", () => {
+  it("answer every read with the right bytes, without a loop", async () => {
+    // Each knows the other one by another name, so for many blocks each takes the other one for the owner.
+    const believed: Record<string, string[]> = { a: ["a", "b"], d: ["c", "d"] };
+    await using cluster = await Cluster.start({
+      names: ["a", "d"],
+      pods: async ({ places, port }) =>
+        staticPods(places, port, (name) => believed[name]!.map((known, index) => ({ name: known, host: hostOf(index) }))),
+    });
+    const objects = cluster.put(4, 20);
+    for (const name of cluster.names) {
+      await cluster.talk(name, async (client) => {
+        for (const object of objects) {
+          const range = { offset: 0, length: 20 * BLOCK_BYTES };
+          expect(isRight(await readFrom(client, object, range), object, range)).toBe(true);
+        }
+      });
+    }
+    // At worst both fill it.
+    const fills = new Map<string, number>();
+    for (const { block } of cluster.fetches) fills.set(block, (fills.get(block) ?? 0) + 1);
+    console.info(`${fills.size} blocks, ${cluster.fetches.length} GETs`);
+    expect(fills.size).toBe(80);
+    expect(Math.max(...fills.values())).toBeLessThanOrEqual(2);
+  });
+});

@@ -1,0 +1,291 @@
+import { once } from "node:events";
+import { readdir } from "node:fs/promises";
+import { type AddressInfo, createServer } from "node:net";
+import { join } from "node:path";
+import { CacheClient } from "@frontcache/client";
+import { CacheServiceClient, type MemberList, Membership, type ReadRangeResponse } from "@frontcache/proto";
+import { credentials } from "@grpc/grpc-js";
+import { expect } from "vitest";
+import { rampBytes, S3Emulator } from "../emulators/s3.js";
+import { type Place, type Pods, staticPods } from "./cluster-pods.js";
+import { MemberProcess, temporaryDirectory } from "./member-process.js";
+
+export const MiB = 1 << 20;
+
+/** Blocks of the clusters under test: one segment, so that many of them are small enough to fill quickly. */
+export const BLOCK_BYTES = MiB;
+
+/** An object of the origin whose bytes are known. */
+export interface TestObject {
+  readonly url: string;
+  readonly key: string;
+  readonly version: string;
+  readonly blocks: number;
+  readonly seed: number;
+}
+
+/** A GET of the origin, and the member that sent it. */
+export interface Fetch {
+  readonly member: string;
+  /** `key:offset`. */
+  readonly block: string;
+}
+
+/** What a cluster finds out for itself. */
+export interface Surroundings {
+  /** A directory of its own, removed with it. */
+  readonly directory: string;
+  readonly places: readonly Place[];
+  /** The one port of all members. */
+  readonly port: number;
+}
+
+export interface ClusterOptions {
+  /** The names of the members that it begins with. */
+  readonly names: readonly string[];
+  /** Who tells the members of each other; absent: a static list. */
+  readonly pods?: (surroundings: Surroundings) => Promise<Pods>;
+  /** Further flags of every member. */
+  readonly flags?: readonly string[];
+}
+
+/** Members as processes, each on a loopback address of its own and all on one port, before one origin. */
+export class Cluster implements AsyncDisposable {
+  readonly #members = new Map<string, MemberProcess & { readonly host: string }>();
+  readonly #clients: CacheClient[] = [];
+  /** GETs of the origin since the start or the last `forget`. */
+  #fetches: Fetch[] = [];
+
+  private constructor(
+    readonly origin: S3Emulator,
+    readonly directory: Awaited<ReturnType<typeof temporaryDirectory>>,
+    readonly port: number,
+    readonly pods: Pods,
+    private readonly flags: readonly string[],
+  ) {
+    // Strikes nothing; a member signs its requests with its own name.
+    origin.faults.place({
+      when: ({ method, headers, key }) => {
+        const member = /Credential=([^/]+)\//.exec(headers.authorization ?? "")?.[1];
+        const start = Number(/^bytes=(\d+)-/.exec(headers.range ?? "")?.[1]);
+        if (method === "GET") this.#fetches.push({ member: member ?? "?", block: `${key}:${start - (start % BLOCK_BYTES)}` });
+        return false;
+      },
+    });
+  }
+
+  /** Starts the members and waits until all of them know of each other. */
+  static async start({ names, pods, flags = [] }: ClusterOptions): Promise<Cluster> {
+    const [origin, directory, port] = [await S3Emulator.start(), await temporaryDirectory(), await freePort()];
+    const places = names.map((name, index) => ({ name, host: hostOf(index) }));
+    const told = pods === undefined ? staticPods(places, port) : await pods({ directory: directory.path, places, port });
+    const cluster = new Cluster(origin, directory, port, told, flags);
+    await Promise.all(places.map((place) => cluster.join(place)));
+    if (told.follow) await cluster.agreed();
+    return cluster;
+  }
+
+  /** Names of the members that run, in order. */
+  get names(): string[] {
+    return [...this.#members.keys()].sort();
+  }
+
+  get fetches(): readonly Fetch[] {
+    return this.#fetches;
+  }
+
+  /** Forgets the origin's GETs so far. */
+  forget(): void {
+    this.#fetches = [];
+  }
+
+  member(name: string): MemberProcess {
+    return this.#members.get(name)!;
+  }
+
+  hostOf(name: string): string {
+    return this.#members.get(name)!.host;
+  }
+
+  addressOf(name: string): string {
+    return `${this.hostOf(name)}:${this.port}`;
+  }
+
+  /** Starts a member, on what its directory still holds, and reports it ready as soon as it serves. */
+  async join({ name, host }: Place): Promise<void> {
+    await this.pods.created({ name, host });
+    await this.#serve({ name, host });
+  }
+
+  /** The same pod's container starts again after a crash. */
+  async startAgain(name: string): Promise<void> {
+    await this.#serve({ name, host: this.hostOf(name) });
+  }
+
+  /** Ends a member as Kubernetes does: told that it is leaving, sent SIGTERM; resolves with its exit code when it is gone. */
+  async leave(name: string): Promise<number | null> {
+    const leaving = this.pods.leaving(name);
+    const code = await this.#members.get(name)!.stop("SIGTERM");
+    await leaving;
+    this.#members.delete(name);
+    await this.pods.gone(name);
+    return code;
+  }
+
+  /** Ends a member by SIGKILL; its pod stays and turns not ready. */
+  async kill(name: string): Promise<void> {
+    await this.#members.get(name)!.kill();
+    await this.pods.unready(name);
+  }
+
+  /** A client that was given one member's address, closed with the cluster. */
+  async client(name = this.names[0]!): Promise<CacheClient> {
+    const client = await CacheClient.connect({ endpoint: this.addressOf(name) });
+    this.#clients.push(client);
+    return client;
+  }
+
+  /** Resolves when every running member has the list of all running members, or of those named. */
+  async agreed(names = this.names, limitMs = 15_000): Promise<void> {
+    await Promise.all(this.names.map((name) => this.listedBy(name, names, limitMs)));
+  }
+
+  /** Resolves with a member's list when it is of these members; rejects with its last one when that takes too long. */
+  async listedBy(name: string, names: readonly string[], limitMs = 15_000): Promise<Membership> {
+    const wanted = [...names].sort().join();
+    return this.talk(name, async (client) => {
+      const watch = client.watchMembers({});
+      const limit = setTimeout(() => watch.cancel(), limitMs);
+      let heard = "nothing";
+      try {
+        for await (const message of watch as AsyncIterable<MemberList>) {
+          const list = Membership.fromMessage(message);
+          heard = list.members.map((member) => member.name).join();
+          if (heard === wanted) return list;
+        }
+        throw new Error("the watch ended");
+      } catch (cause) {
+        throw new Error(`${name} lists ${heard} instead of ${wanted} after ${limitMs} ms`, { cause });
+      } finally {
+        clearTimeout(limit);
+        watch.cancel();
+      }
+    });
+  }
+
+  /** Calls one member, whoever owns what it is asked for. */
+  async talk<Answer>(name: string, work: (client: CacheServiceClient) => Promise<Answer>): Promise<Answer> {
+    const client = new CacheServiceClient(this.addressOf(name), credentials.createInsecure(), {
+      "grpc.use_local_subchannel_pool": 1,
+    });
+    try {
+      return await work(client);
+    } finally {
+      client.close();
+    }
+  }
+
+  /** Puts objects of so many blocks; every seed is another one. */
+  put(objects: number, blocks: number): TestObject[] {
+    return Array.from({ length: objects }, (_, index) => {
+      const key = `object-${index}`;
+      const seed = index + 1;
+      return {
+        url: `s3://bucket/${key}`,
+        key,
+        version: this.origin.putRamp("bucket", key, blocks * BLOCK_BYTES, seed),
+        blocks,
+        seed,
+      };
+    });
+  }
+
+  /** Blocks that a member holds as files: every one of the objects' blocks has a file of its own. */
+  async heldBlocks(name: string): Promise<number> {
+    const files = await readdir(join(this.#cacheOf(name), "v1"), { recursive: true });
+    return files.filter((file) => file.endsWith(".blk")).length;
+  }
+
+  /** Ends everything; a member that ends with anything but 0, or logged a defect, fails the test. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.#clients.map((client) => client.close()));
+    const running = [...this.#members.values()].filter((member) => member.runs);
+    const codes = await Promise.all(running.map((member) => member.stop("SIGTERM")));
+    const defects = [...this.#members.values()].flatMap(({ log }) => log.filter(({ level }) => level === "error"));
+    await Promise.all([this.pods.close(), this.origin.close()]);
+    await this.directory[Symbol.asyncDispose]();
+    expect({ codes, defects }).toEqual({ codes: running.map(() => 0), defects: [] });
+  }
+
+  #cacheOf(name: string): string {
+    return join(this.directory.path, name);
+  }
+
+  async #serve({ name, host }: Place): Promise<void> {
+    const flags = ["--name", name, "--listen", `${host}:${this.port}`, "--advertise", host, ...this.pods.flagsOf(name)];
+    const sizes = ["--block-size", "1MiB", "--part-size", "1MiB", "--leave-after", "1500ms"];
+    const member = await MemberProcess.start({
+      endpoint: this.origin.endpoint,
+      cacheDirectory: this.#cacheOf(name),
+      flags: [...flags, ...sizes, ...this.flags],
+      env: { AWS_ACCESS_KEY_ID: name },
+    });
+    this.#members.set(name, Object.assign(member, { host }));
+    await this.pods.ready(name);
+  }
+}
+
+/** Loopback addresses from 127.0.0.2 on: 127.0.0.1 is what everybody else here uses. */
+export function hostOf(index: number): string {
+  return `127.0.0.${index + 2}`;
+}
+
+/** A port that is free on all addresses, from below those that the system gives to outgoing connections. */
+async function freePort(): Promise<number> {
+  for (let port = 20_000 + (process.pid % 10_000); ; port++) {
+    const server = createServer();
+    try {
+      await once(server.listen(port, "0.0.0.0"), "listening");
+      return (server.address() as AddressInfo).port;
+    } catch {
+      // Taken: the next one.
+    } finally {
+      await new Promise((resolve) => server.close(resolve));
+    }
+  }
+}
+
+/** `cache-0`, `cache-1` and so on, as a StatefulSet names its pods. */
+export function namesOf(members: number): string[] {
+  return Array.from({ length: members }, (_, index) => `cache-${index}`);
+}
+
+/** Whether these are the object's bytes in that range. */
+export function isRight(bytes: Buffer, { seed }: TestObject, { offset, length }: { offset: number; length: number }): boolean {
+  return bytes.equals(rampBytes(offset, length, seed));
+}
+
+/** The bytes that a member answers a read with; `forwarded` as if another member sent it. */
+export async function readFrom(
+  client: CacheServiceClient,
+  { url, version }: TestObject,
+  { offset, length, forwarded = false }: { offset: number; length: number; forwarded?: boolean },
+): Promise<Buffer> {
+  const messages: Buffer[] = [];
+  const call = client.readRange({ key: url, offset, length, version, forwarded, cachedOnly: false });
+  for await (const { data } of call as AsyncIterable<ReadRangeResponse>) messages.push(data);
+  return Buffer.concat(messages);
+}
+
+/** Reads whole objects by a client, two at a time, and checks every byte. */
+export async function readAll(client: CacheClient, objects: readonly TestObject[]): Promise<void> {
+  const left = [...objects];
+  const reader = async (): Promise<void> => {
+    for (let object = left.pop(); object !== undefined; object = left.pop()) {
+      const length = object.blocks * BLOCK_BYTES;
+      const bytes = await client.readRange(object.url, 0, length, object.version);
+      if (!isRight(bytes, object, { offset: 0, length })) throw new Error(`wrong bytes of ${object.url}`);
+    }
+  };
+  await Promise.all([reader(), reader()]);
+}

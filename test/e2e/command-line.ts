@@ -1,0 +1,29 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { join } from "node:path";
+
+/** What a command left behind. */
+export interface Finished {
+  readonly exitCode: number | null;
+  readonly stdout: Buffer;
+  readonly stderr: string;
+}
+
+const BIN = join(import.meta.dirname, "..", "..", "server", "bin", "frontcache.js");
+
+/** Runs the built `frontcache` to its end. Of the environment's own settings it sees none. */
+export async function frontcache(args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<Finished> {
+  const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith("FRONTCACHE_"));
+  const child = spawn(process.execPath, [BIN, ...args], {
+    env: { ...Object.fromEntries(inherited), ...env },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  const stdout: Buffer[] = [];
+  let stderr = "";
+  child.stdout.on("data", (chunk: Buffer) => stdout.push(chunk));
+  child.stderr.on("data", (chunk: Buffer) => {
+    stderr += chunk;
+  });
+  const [exitCode] = (await once(child, "close")) as [number | null];
+  return { exitCode, stdout: Buffer.concat(stdout), stderr };
+}

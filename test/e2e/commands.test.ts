@@ -1,0 +1,167 @@
+import { type ChildProcessByStdio, spawn } from "node:child_process";
+import { once } from "node:events";
+import { readdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { Readable } from "node:stream";
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
+import { rampBytes, S3Emulator } from "../emulators/s3.js";
+import { frontcache } from "./command-line.js";
+import { MemberProcess, temporaryDirectory } from "./member-process.js";
+
+const MiB = 1 << 20;
+const BIN = join(import.meta.dirname, "..", "..", "server", "bin", "frontcache.js");
+
+let origin: S3Emulator;
+let directory: Awaited<ReturnType<typeof temporaryDirectory>>;
+let member: MemberProcess;
+
+beforeAll(async () => {
+  origin = await S3Emulator.start();
+  directory = await temporaryDirectory();
+  member = await MemberProcess.start({ endpoint: origin.endpoint, cacheDirectory: join(directory.path, "cache") });
+});
+
+afterAll(async () => {
+  await member?.stop();
+  await origin?.close();
+  await directory?.[Symbol.asyncDispose]();
+});
+
+afterEach(() => origin.faults.clear());
+
+const ask = (...args: string[]) => frontcache(args, { FRONTCACHE_ENDPOINT: member.grpc });
+
+describe("frontcache get", () => {
+  const size = 20 * MiB + 3;
+  const url = "s3://bucket/a file+%20.bin";
+  beforeAll(() => origin.putRamp("bucket", "a file+%20.bin", size, 5));
+
+  it.each<[string, string[], number, number]>([
+    ["all of it", [], 0, size],
+    ["a range", ["--range", "1000-2999"], 1_000, 2_000],
+    ["from an offset", ["--range", "20971000-"], 20_971_000, size - 20_971_000],
+    ["the last bytes", ["--range", "-7"], size - 7, 7],
+    ["the last bytes of fewer", ["--range", "-99999999"], 0, size],
+    ["a range past the end", ["--range", "20971520-99999999"], 20 * MiB, 3],
+  ])("writes %s to standard output", async (_, flags, offset, length) => {
+    const { exitCode, stdout, stderr } = await ask("get", url, ...flags);
+    expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: "" });
+    expect(stdout.equals(rampBytes(offset, length, 5))).toBe(true);
+  });
+
+  it("writes a file, and nothing beside it", async () => {
+    const path = join(directory.path, "copy");
+    expect(await ask("get", url, "-o", path)).toMatchObject({ exitCode: 0, stdout: Buffer.alloc(0), stderr: "" });
+    expect((await readFile(path)).equals(rampBytes(0, size, 5))).toBe(true);
+    expect(await readdir(directory.path)).toEqual(["cache", "copy"]);
+  });
+
+  it.each([
+    ["no such object", ["s3://bucket/none"], /^frontcache: [^\n]*s3:\/\/bucket\/none[^\n]*\n$/],
+    ["an offset past the end", [url, "--range", "20971523-"], /^frontcache: [^\n]*offset 20971523[^\n]*\n$/],
+    ["another version", [url, "--object-version", "other"], /^frontcache: [^\n]*other[^\n]*\n$/],
+  ])("ends with one line and exit code 1 for %s", async (_, args, line) => {
+    const path = join(directory.path, "none");
+    const { exitCode, stderr } = await ask("get", ...args, "-o", path);
+    expect([exitCode, stderr]).toEqual([1, expect.stringMatching(line)]);
+    expect(await readdir(directory.path)).not.toContain("none");
+  });
+
+  it("is quiet when its reader has had enough", async () => {
+    const args = [BIN, "get", url, "--endpoint", member.grpc];
+    const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "pipe"] });
+    let stderr = "";
+    child.stderr.on("data", (text) => {
+      stderr += text;
+    });
+    await once(child.stdout, "readable");
+    child.stdout.destroy();
+    const [exitCode] = await once(child, "close");
+    expect([exitCode, stderr]).toEqual([0, ""]);
+  });
+});
+
+describe("frontcache stat and evict", () => {
+  it("say what is known, and drop it, in lines or as JSON", async () => {
+    const version = origin.putRamp("bucket", "some", 3 * MiB, 1);
+    expect((await ask("get", "s3://bucket/some")).exitCode).toBe(0);
+    const lines = (await ask("stat", "s3://bucket/some")).stdout.toString().split("\n");
+    expect(lines).toContain("url:          s3://bucket/some");
+    expect(lines).toContain(`version:      ${version}`);
+    expect(lines).toContain(`objectSize:   ${3 * MiB}`);
+    const evicted = await ask("evict", "s3://bucket/so", "--prefix", "--json");
+    expect(JSON.parse(evicted.stdout.toString())).toEqual({ blocks: 1, bytes: expect.any(Number) });
+    const after = JSON.parse((await ask("stat", "s3://bucket/some", "--json")).stdout.toString());
+    expect(after).toMatchObject({ url: "s3://bucket/some", version, objectSize: 3 * MiB, heldBytes: 0 });
+  });
+});
+
+describe("frontcache serve", () => {
+  it("ends with one line and exit code 1 where its port or its directory is taken", async () => {
+    const other = join(directory.path, "other");
+    const port = await frontcache(["serve", "--listen", member.grpc, "--cache-dirs", other]);
+    expect([port.exitCode, port.stderr]).toEqual([
+      1,
+      `frontcache: ${member.grpc} is in use by another process: choose another address by --listen\n`,
+    ]);
+    const taken = await frontcache(["serve", "--listen", "127.0.0.1:0", "--cache-dirs", join(directory.path, "cache")]);
+    expect([taken.exitCode, taken.stderr]).toEqual([1, expect.stringMatching(/^frontcache: [^\n]*cache is in use[^\n]*\n$/)]);
+  });
+
+  it("warns of variables that look like settings", async () => {
+    const started = await MemberProcess.start({
+      endpoint: origin.endpoint,
+      cacheDirectory: join(directory.path, "warned"),
+      env: { FRONTCACHE_BLOCK_SIZES: "1MiB", FRONTCACHE_SERVICE_HOST: "10.0.0.1" },
+    });
+    expect(started.log.filter(({ level }) => level === "warn")).toEqual([
+      expect.objectContaining({ event: "unknown-setting", variable: "FRONTCACHE_BLOCK_SIZES" }),
+    ]);
+    expect(await started.stop()).toBe(0);
+  });
+
+  /** A member that is in the middle of a read of 8 MiB, which lasts as the origin's faults have it. */
+  async function reading(key: string): Promise<{ started: MemberProcess; read: ChildProcessByStdio<null, Readable, Readable> }> {
+    const started = await MemberProcess.start({ endpoint: origin.endpoint, cacheDirectory: join(directory.path, key) });
+    origin.putRamp("bucket", key, 8 * MiB, 2);
+    const args = [BIN, "get", `s3://bucket/${key}`, "--endpoint", started.grpc];
+    const read = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "pipe"] });
+    await once(read.stdout, "readable");
+    return { started, read };
+  }
+
+  it.each(["SIGTERM", "SIGINT"] as const)("lets a running read finish at %s, and ends with exit code 0", async (signal) => {
+    origin.faults.place({ bytesPerSecond: 8 * MiB });
+    const { started, read } = await reading(signal);
+    const stopped = started.stop(signal);
+    let bytes = 0;
+    for await (const chunk of read.stdout) bytes += (chunk as Buffer).length;
+    expect([bytes, await stopped]).toEqual([8 * MiB, 0]);
+  });
+
+  it("ends at once with exit code 1 at a second signal", async () => {
+    origin.faults.place({ bytesPerSecond: 1 * MiB });
+    const { started, read } = await reading("impatient");
+    const stopped = started.stop();
+    await vi.waitFor(() => expect(started.log.at(-1)).toMatchObject({ event: "stopping" }));
+    started.stop();
+    expect(await stopped).toBe(1);
+    read.stdout.resume();
+    expect((await once(read, "close"))[0]).toBe(1);
+  });
+
+  it("dies of a defect, and logs it", async () => {
+    const trigger = 'process.on("SIGUSR2",()=>Promise.reject(new Error("a defect")))';
+    const started = await MemberProcess.start({
+      endpoint: origin.endpoint,
+      cacheDirectory: join(directory.path, "defect"),
+      env: { NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(trigger)}` },
+    });
+    expect(await started.stop("SIGUSR2")).toBe(1);
+    expect(started.log.at(-1)).toMatchObject({
+      level: "error",
+      event: "unhandled-rejection",
+      message: expect.stringContaining("a defect"),
+    });
+  });
+});
