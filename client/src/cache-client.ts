@@ -1,9 +1,8 @@
 import { Readable } from "node:stream";
 import { CacheError, checkRange, type MemberInfo, parseObjectUrl } from "@frontcache/proto";
-import { credentials } from "@grpc/grpc-js";
 import { type Clock, systemClock } from "./clock.js";
 import { type FailoverOptions, withFailover } from "./failover.js";
-import { GrpcTransport } from "./grpc-transport.js";
+import { makeTransport } from "./make-transport.js";
 import { type MemberSource, WatchedMembers } from "./members.js";
 import { type CallOptions, type ClientOptions, type ConnectOptions, completeOptions, deadlineOf } from "./options.js";
 import { RangeStream } from "./range-stream.js";
@@ -50,9 +49,7 @@ export class CacheClient implements AsyncDisposable {
    */
   static async connect(options: ConnectOptions): Promise<CacheClient> {
     const complete = completeOptions(options);
-    const { connectTimeoutMs } = complete;
-    const transport = new GrpcTransport({ clock: systemClock, credentials: credentials.createInsecure(), connectTimeoutMs });
-    return CacheClient.over(complete, { clock: systemClock, transport });
+    return CacheClient.over(complete, { clock: systemClock, transport: makeTransport(complete, systemClock) });
   }
 
   /** A client on other ports; it closes the transport with itself. */

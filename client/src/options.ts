@@ -4,8 +4,8 @@ import { CacheError } from "@frontcache/proto";
 export interface ConnectOptions {
   /** `host:port` of any member's gRPC listener, or of the Service in front of them. */
   readonly endpoint: string;
-  /** How bytes are read. Default `auto`: the fastest way that the member offers. */
-  readonly transport?: "auto" | "grpc";
+  /** How bytes are read. Default `auto`: by HTTP from members that have a gateway, by gRPC where that can't be done. */
+  readonly transport?: "auto" | "http" | "grpc";
   /** How long a call may take before it fails with DEADLINE_EXCEEDED, milliseconds; for `stream`, each block's read. Default 30,000. */
   readonly deadlineMs?: number;
   /** Blocks that one `readRange` reads at a time. Default 8. */
@@ -38,6 +38,8 @@ export const clientDefaults = {
 
 export type ClientOptions = Required<ConnectOptions>;
 
+const TRANSPORTS: ReadonlySet<string> = new Set<ClientOptions["transport"]>(["auto", "http", "grpc"]);
+
 /** Timers take no more. */
 const LONGEST_MS = 2 ** 31 - 1;
 
@@ -50,8 +52,8 @@ export function completeOptions(given: ConnectOptions): ClientOptions {
   if (!ENDPOINT.test(options.endpoint)) {
     throw new CacheError("INVALID_ARGUMENT", `endpoint ${JSON.stringify(options.endpoint)} is not an address: write host:port`);
   }
-  if (options.transport !== "auto" && options.transport !== "grpc") {
-    throw new CacheError("INVALID_ARGUMENT", `transport ${JSON.stringify(options.transport)} is unknown: use auto or grpc`);
+  if (!TRANSPORTS.has(options.transport)) {
+    throw new CacheError("INVALID_ARGUMENT", `transport ${JSON.stringify(options.transport)} is unknown: use auto, http or grpc`);
   }
   checkWhole("deadlineMs", options.deadlineMs, LONGEST_MS);
   checkWhole("connectTimeoutMs", options.connectTimeoutMs, LONGEST_MS);

@@ -1,6 +1,7 @@
 import { connect } from "node:net";
 import { CacheError } from "@frontcache/proto";
 import type { Clock } from "./clock.js";
+import { socketAddress } from "./socket-address.js";
 
 /**
  * Resolves when somebody listens at `host:port`; rejects when nobody does within `timeoutMs`, or at once when the signal is
@@ -10,9 +11,7 @@ import type { Clock } from "./clock.js";
 export function tcpReach(hostPort: string, { clock, timeoutMs, signal }: TcpReachOptions): Promise<void> {
   return new Promise((resolve, reject) => {
     if (signal.aborted) return reject(signal.reason);
-    const colon = hostPort.lastIndexOf(":");
-    const host = hostPort.slice(0, colon).replace(/^\[(.*)\]$/, "$1");
-    const socket = connect({ host, port: Number(hostPort.slice(colon + 1)) });
+    const socket = connect(socketAddress(hostPort));
     const settle = (then: () => void): void => {
       cancelTimer();
       signal.removeEventListener("abort", onAbort);

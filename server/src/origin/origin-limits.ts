@@ -97,15 +97,30 @@ export class OriginLimits {
     });
   }
 
+  /** Leave to send a request that brings no bytes of its own, where nobody waits and the limits give it now. */
+  admitNow(): Permit | undefined {
+    if (this.#queue.size > 0 || this.#isFull || this.#delayMs(0) > 0) return undefined;
+    return this.#permit(0);
+  }
+
+  get #isFull(): boolean {
+    return this.#running >= (this.#options.concurrency ?? Number.POSITIVE_INFINITY);
+  }
+
+  /** Milliseconds until the rates allow a request that brings up to `bytes`. */
+  #delayMs(bytes: number): number {
+    const nowMs = this.#clock.monotonicMs();
+    const bytesMs = bytes === 0 ? 0 : (this.#bytes?.msUntil(1, nowMs) ?? 0);
+    return Math.max(this.#requests?.msUntil(1, nowMs) ?? 0, bytesMs);
+  }
+
   /** Admits from the front of the queue while the limits allow, and sets the timer for the next one. */
   #pump(): void {
     this.#cancelTimer?.();
     this.#cancelTimer = undefined;
     for (const waiter of this.#queue) {
-      if (this.#running >= (this.#options.concurrency ?? Number.POSITIVE_INFINITY)) return; // a release comes here again
-      const nowMs = this.#clock.monotonicMs();
-      const bytesMs = waiter.bytes === 0 ? 0 : (this.#bytes?.msUntil(1, nowMs) ?? 0);
-      const delayMs = Math.max(this.#requests?.msUntil(1, nowMs) ?? 0, bytesMs);
+      if (this.#isFull) return; // a release comes here again
+      const delayMs = this.#delayMs(waiter.bytes);
       if (delayMs > 0) {
         this.#cancelTimer = this.#clock.after(Math.ceil(delayMs), () => this.#pump());
         return;

@@ -23,13 +23,14 @@ const byName: Readonly<Record<string, readonly [ErrorCode, string]>> = {
   ExpiredToken: ["UNAVAILABLE", "this member's credentials have expired"],
   RequestTimeTooSkewed: ["UNAVAILABLE", "this member's clock is not the origin's"],
   RequestTimeout: ["UNAVAILABLE", "the origin gave up waiting"],
+  TemporaryRedirect: ["UNAVAILABLE", "the bucket is on its way to another region"],
   PermanentRedirect: ["UNAVAILABLE", "the bucket is in another region or at another endpoint: configure it for this bucket"],
   AuthorizationHeaderMalformed: ["UNAVAILABLE", "the bucket is in another region: configure it for this bucket"],
 };
 
 const byStatus: Readonly<Record<number, readonly [ErrorCode, string]>> = {
   301: byName.PermanentRedirect!,
-  307: byName.PermanentRedirect!,
+  307: byName.TemporaryRedirect!,
   400: ["INVALID_ARGUMENT", "the origin rejects the request"],
   401: byName.AccessDenied!,
   403: byName.AccessDenied!,
@@ -43,8 +44,39 @@ const byStatus: Readonly<Record<number, readonly [ErrorCode, string]>> = {
 interface SdkError {
   readonly name?: string;
   readonly code?: string;
+  /** From the body of AuthorizationHeaderMalformed. */
+  readonly Region?: string;
   readonly $metadata?: { readonly httpStatusCode?: number };
   readonly $response?: { readonly headers?: Readonly<Record<string, string>> };
+}
+
+/** The region that an error says the bucket is in: redirects name it in a header, rejected signatures in their body. */
+export function regionOf(error: unknown): string | undefined {
+  const { Region, $metadata, $response } = (error ?? {}) as SdkError;
+  const status = $metadata?.httpStatusCode;
+  if (status !== 301 && status !== 307 && status !== 400) return undefined;
+  return $response?.headers?.["x-amz-bucket-region"] ?? Region;
+}
+
+/** Errors that other credentials cure. */
+const OF_CREDENTIALS = new Set([
+  "ExpiredToken",
+  "ExpiredTokenException",
+  "InvalidToken",
+  "TokenRefreshRequired",
+  "InvalidAccessKeyId",
+  "SignatureDoesNotMatch",
+]);
+
+/** Whether an error may come from credentials that are not valid any more. A HEAD's has no body to tell that by: only 400. */
+export function mayBeExpired(error: unknown): boolean {
+  const { name = "", $metadata } = (error ?? {}) as SdkError;
+  return OF_CREDENTIALS.has(name) || ($metadata?.httpStatusCode === 400 && byName[name] === undefined);
+}
+
+/** The error of a request whose credentials had expired, when there are new ones now: worth another try. */
+export function expiredCredentials(ref: ObjectRef, cause: unknown): CacheError {
+  return new CacheError("UNAVAILABLE", `${ref.url}: this member's credentials had expired, there are new ones now`, { cause });
 }
 
 /** Total: what an S3 call threw as a CacheError of one line. The SDK's own text, which may hold signed URLs, stays in the cause. */

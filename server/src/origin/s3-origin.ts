@@ -1,15 +1,21 @@
 import type { Readable } from "node:stream";
+import type { S3Client } from "@aws-sdk/client-s3";
 import { abortError, type ObjectInfo, type ObjectRef } from "@frontcache/proto";
+import { untilAborted } from "../runtime/until-aborted.js";
 import { checkedAnswer, checkedInfo } from "./answer.js";
 import { etagOfVersion, versionOfEtag } from "./etag.js";
 import type { Origin, OriginAnswer, OriginRange } from "./origin.js";
-import { openS3Sdk, type S3Options, type S3Sdk } from "./s3-client.js";
-import { s3Error } from "./s3-errors.js";
+import type { S3Options } from "./s3-client.js";
+import { S3Clients } from "./s3-clients.js";
+import { expiredCredentials, mayBeExpired, regionOf, s3Error } from "./s3-errors.js";
 
-/** Objects by the AWS SDK. One request a call, without retries; a version is an ETag without its quotes. */
+/**
+ * Objects by the AWS SDK; a version is an ETag without its quotes. One request a call, without retries, but for a bucket that
+ * turns out to be in another region: that one is asked there at once, and from then on.
+ */
 export class S3Origin implements Origin {
   readonly #options: S3Options;
-  #sdk: Promise<S3Sdk> | undefined;
+  #clients: Promise<S3Clients> | undefined;
 
   constructor(options: S3Options) {
     this.#options = options;
@@ -19,10 +25,9 @@ export class S3Origin implements Origin {
     if (signal.aborted) throw abortError(signal);
     const ifMatch = range.version === undefined ? undefined : etagOfVersion(ref, range.version);
     const Range = `bytes=${range.offset}-${range.offset + range.length - 1}`;
-    try {
-      const { client, GetObjectCommand } = await this.#open();
-      const command = new GetObjectCommand({ ...this.#target(ref), Range, ...(ifMatch !== undefined && { IfMatch: ifMatch }) });
-      const output = await client.send(command, { abortSignal: signal });
+    const input = { ...this.#target(ref), Range, ...(ifMatch !== undefined && { IfMatch: ifMatch }) };
+    return this.#send(ref, range, signal, async (client, { GetObjectCommand }) => {
+      const output = await client.send(new GetObjectCommand(input), { abortSignal: signal });
       const head = {
         status: output.$metadata.httpStatusCode ?? 0,
         contentRange: output.ContentRange,
@@ -33,37 +38,58 @@ export class S3Origin implements Origin {
       };
       // In Node the SDK's body is the response itself.
       return checkedAnswer(ref, range, head, output.Body as unknown as Readable, signal);
-    } catch (error) {
-      throw s3Error(error, ref, range, signal);
-    }
+    });
   }
 
   async stat(ref: ObjectRef, signal: AbortSignal): Promise<ObjectInfo> {
     if (signal.aborted) throw abortError(signal);
-    try {
-      const { client, HeadObjectCommand } = await this.#open();
+    return this.#send(ref, undefined, signal, async (client, { HeadObjectCommand }) => {
       const output = await client.send(new HeadObjectCommand(this.#target(ref)), { abortSignal: signal });
       return checkedInfo(ref, output.ContentLength, {
         version: versionOfEtag(output.ETag),
         contentType: output.ContentType,
         lastModifiedMs: output.LastModified?.getTime(),
       });
-    } catch (error) {
-      throw s3Error(error, ref, undefined, signal);
-    }
+    });
   }
 
   close(): void {
-    this.#sdk?.then(({ client }) => client.destroy()).catch(() => {}); // what never opened needs no closing
-    this.#sdk = undefined;
+    this.#clients?.then((clients) => clients.destroy()).catch(() => {}); // what never opened needs no closing
+    this.#clients = undefined;
   }
 
-  #open(): Promise<S3Sdk> {
-    this.#sdk ??= openS3Sdk(this.#options).catch((error: unknown) => {
-      this.#sdk = undefined; // the next call tries again
+  /** Sends a request to the bucket's region, and once more where the answer is that the bucket is in another one. */
+  async #send<Answer>(
+    ref: ObjectRef,
+    range: OriginRange | undefined,
+    signal: AbortSignal,
+    request: (client: S3Client, commands: S3Clients["commands"]) => Promise<Answer>,
+  ): Promise<Answer> {
+    try {
+      const clients = await this.#open();
+      const regional = clients.of(ref.bucket);
+      const used = await untilAborted(clients.identity(regional), signal);
+      try {
+        return await request(regional.client, clients.commands);
+      } catch (error) {
+        if (signal.aborted) throw error;
+        if (clients.moved(ref.bucket, regionOf(error), regional.region)) {
+          return await request(clients.of(ref.bucket).client, clients.commands);
+        }
+        if (!mayBeExpired(error) || !(await clients.renewed(regional, used, Date.now()))) throw error;
+        throw expiredCredentials(ref, error);
+      }
+    } catch (error) {
+      throw s3Error(error, ref, range, signal);
+    }
+  }
+
+  #open(): Promise<S3Clients> {
+    this.#clients ??= S3Clients.open(this.#options).catch((error: unknown) => {
+      this.#clients = undefined; // the next call tries again
       throw error;
     });
-    return this.#sdk;
+    return this.#clients;
   }
 
   #target(ref: ObjectRef): { Bucket: string; Key: string; VersionId?: string; RequestPayer?: "requester" } {

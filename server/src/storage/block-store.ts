@@ -127,7 +127,9 @@ export class BlockStore {
     const [index, remover, damages] = [this.#index, this.#remover, this.#damages];
     const blocks = await recover(this.#volumes, { geometry, disk, index, remover, damages, clock, tuning });
     await Promise.all(this.#volumes.map((volume) => volume.refreshSpace()));
-    log.info({ event: "volumes-recovered", blocks, damages: damages.count, durationMs: Math.round(clock.monotonicMs() - began) });
+    const volumes = this.#volumes.map(({ path, usedBytes, recency }) => ({ path, blocks: recency.size, usedBytes }));
+    const durationMs = Math.round(clock.monotonicMs() - began);
+    log.info({ event: "volumes-recovered", blocks, volumes, damages: damages.count, durationMs });
     this.#purger.start();
   }
 

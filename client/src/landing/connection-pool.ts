@@ -1,0 +1,126 @@
+import type { Clock } from "../clock.js";
+import type { SocketAddress } from "../socket-address.js";
+import { Connection, type Exchange } from "./connection.js";
+
+export interface ConnectionPoolOptions {
+  readonly address: SocketAddress;
+  readonly clock: Clock;
+  readonly connectTimeoutMs: number;
+  /** Connections at a time, at least 1. */
+  readonly mostConnections: number;
+  /** How long a connection is kept that nobody uses, milliseconds. */
+  readonly idleMs: number;
+}
+
+/** An exchange on its way through the pool. */
+export interface PooledExchange extends Exchange {
+  /** Told what it runs on, whenever that changes. */
+  onStart(connection: Connection): void;
+}
+
+interface Idle {
+  readonly connection: Connection;
+  readonly sinceMs: number;
+}
+
+/**
+ * The connections to one gateway: made when needed, used again and again, closed when idle for long. Exchanges that find none
+ * free wait in order.
+ */
+export class ConnectionPool {
+  readonly #options: ConnectionPoolOptions;
+  readonly #all = new Set<Connection>();
+  /** The last one to become idle comes last and is taken first, so that those beyond the need grow old. */
+  readonly #idle: Idle[] = [];
+  readonly #waiting = new Set<PooledExchange>();
+  #cancelTimer: (() => void) | undefined;
+
+  constructor(options: ConnectionPoolOptions) {
+    this.#options = options;
+  }
+
+  /** Connections, whatever they do. */
+  get size(): number {
+    return this.#all.size;
+  }
+
+  /** Runs the exchange on a connection that is free, or will be. */
+  run(exchange: PooledExchange): void {
+    const idle = this.#idle.pop();
+    if (idle !== undefined) this.#start(exchange, idle.connection);
+    else if (this.#all.size < this.#options.mostConnections) this.#start(exchange, this.#connect());
+    else this.#waiting.add(exchange);
+  }
+
+  /** Runs it once more, on a new connection, while it is told that its old one broke. */
+  runAfresh(exchange: PooledExchange): void {
+    this.#start(exchange, this.#connect());
+  }
+
+  /** Forgets an exchange that waits. */
+  forget(exchange: PooledExchange): void {
+    this.#waiting.delete(exchange);
+  }
+
+  /** Closes the connections that nobody uses now. */
+  closeIdle(): void {
+    for (const { connection } of [...this.#idle]) connection.close();
+    this.#cancelTimer?.();
+    this.#cancelTimer = undefined;
+  }
+
+  #connect(): Connection {
+    const { address, clock, connectTimeoutMs } = this.#options;
+    const connection = new Connection({ address, clock, connectTimeoutMs, onIdle: this.#onIdle, onGone: this.#onGone });
+    this.#all.add(connection);
+    return connection;
+  }
+
+  #start(exchange: PooledExchange, connection: Connection): void {
+    exchange.onStart(connection);
+    connection.run(exchange);
+  }
+
+  #nextWaiting(): PooledExchange | undefined {
+    for (const next of this.#waiting) {
+      this.#waiting.delete(next);
+      return next;
+    }
+    return undefined;
+  }
+
+  readonly #onIdle = (connection: Connection): void => {
+    const next = this.#nextWaiting();
+    if (next !== undefined) {
+      this.#start(next, connection);
+      return;
+    }
+    this.#idle.push({ connection, sinceMs: this.#options.clock.monotonicMs() });
+    this.#cancelTimer ??= this.#options.clock.after(this.#options.idleMs, this.#sweep);
+  };
+
+  readonly #onGone = (connection: Connection): void => {
+    this.#all.delete(connection);
+    const at = this.#idle.findIndex((idle) => idle.connection === connection);
+    if (at >= 0) this.#idle.splice(at, 1);
+    if (connection.stood) {
+      const next = this.#all.size < this.#options.mostConnections ? this.#nextWaiting() : undefined;
+      if (next !== undefined) this.#start(next, this.#connect());
+    } else if (this.#all.size === 0) this.#breakWaiting();
+  };
+
+  /** Nobody can connect: those that wait need not try one after the other. */
+  #breakWaiting(): void {
+    const waiting = [...this.#waiting];
+    this.#waiting.clear();
+    for (const exchange of waiting) exchange.onBroken(new Error("no connection stands"));
+  }
+
+  readonly #sweep = (): void => {
+    const { clock, idleMs } = this.#options;
+    const nowMs = clock.monotonicMs();
+    while (this.#idle.length > 0 && this.#idle[0]!.sinceMs + idleMs <= nowMs) this.#idle[0]!.connection.close();
+    const oldest = this.#idle[0];
+    this.#cancelTimer = oldest === undefined ? undefined : clock.after(oldest.sinceMs + idleMs - nowMs, this.#sweep);
+  };
+}

@@ -1,0 +1,90 @@
+import { CacheError } from "@frontcache/proto";
+import type { Clock } from "../clock.js";
+import { socketAddress } from "../socket-address.js";
+import { tcpReach } from "../tcp-reach.js";
+import { type CallLimits, type MemberAddress, OutOfReach, type ReadRequest, type ReadTarget } from "../transport.js";
+import { ConnectionPool } from "./connection-pool.js";
+import { canBeTag } from "./entity-tag.js";
+import { requestHead } from "./request-head.js";
+import { runRead } from "./running-read.js";
+
+/** How gateways are read from. */
+export interface LandingTransportOptions {
+  readonly clock: Clock;
+  /** How long a connection may take to stand before the gateway counts as out of reach, milliseconds. */
+  readonly connectTimeoutMs: number;
+  /** Connections to one gateway; reads beyond that wait in order. */
+  readonly mostConnections: number;
+  /** How long a connection is kept that nobody uses, milliseconds; shorter than gateways keep theirs (75 s). */
+  readonly idleMs: number;
+  /** How long a read may bring nothing before it is made sure that its gateway is still there, milliseconds. */
+  readonly stalledAfterMs: number;
+}
+
+/** Reads from members' gateways by HTTP/1.1. The kernel writes the bytes into the target: they are not copied. */
+export class LandingTransport {
+  readonly #options: LandingTransportOptions;
+  readonly #pools = new Map<string, ConnectionPool>();
+  readonly #looking = new Map<string, Promise<void>>();
+  readonly #open = new AbortController();
+
+  constructor(options: LandingTransportOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * As `Transport.read`. Rejects with OutOfReach where the gateway can't be reached, Unintelligible where what answers is none,
+   * INVALID_ARGUMENT for a version that HTTP can't name.
+   */
+  async read(address: MemberAddress, request: ReadRequest, target: ReadTarget, limits: CallLimits): Promise<void> {
+    const { httpAddress } = address;
+    if (httpAddress === undefined) throw new OutOfReach(`${request.url}: member ${address.grpcAddress} has no gateway`);
+    if (!canBeTag(request.version)) {
+      throw new CacheError("INVALID_ARGUMENT", `${request.url}: its version can't be named by HTTP: use transport auto or grpc`);
+    }
+    const { clock, stalledAfterMs } = this.#options;
+    const stalls = { clock, afterMs: stalledAfterMs, lookFor: () => this.lookFor(httpAddress) };
+    const to = { request, target, member: httpAddress };
+    await runRead(requestHead(request, httpAddress), to, { pool: this.#poolOf(httpAddress), limits, stalls });
+  }
+
+  /** Resolves when somebody listens at the address; rejects when nobody does in time. */
+  lookFor(httpAddress: string): Promise<void> {
+    let looking = this.#looking.get(httpAddress);
+    if (looking === undefined) {
+      const { clock, connectTimeoutMs: timeoutMs } = this.#options;
+      looking = tcpReach(httpAddress, { clock, timeoutMs, signal: this.#open.signal }).finally(() =>
+        this.#looking.delete(httpAddress),
+      );
+      this.#looking.set(httpAddress, looking);
+    }
+    return looking;
+  }
+
+  /** Lets go of connections to all other gateways; reads that run on them come to their end. */
+  keepOnly(addresses: readonly MemberAddress[]): void {
+    const kept = new Set(addresses.map(({ httpAddress }) => httpAddress));
+    for (const [httpAddress, pool] of this.#pools) {
+      if (kept.has(httpAddress)) continue;
+      pool.closeIdle();
+      if (pool.size === 0) this.#pools.delete(httpAddress);
+    }
+  }
+
+  /** Lets go of all connections; reads must have ended. */
+  close(): void {
+    this.#open.abort(new CacheError("CANCELLED", "the client was closed"));
+    this.keepOnly([]);
+  }
+
+  #poolOf(httpAddress: string): ConnectionPool {
+    let pool = this.#pools.get(httpAddress);
+    if (pool === undefined) {
+      const { clock, connectTimeoutMs, mostConnections, idleMs } = this.#options;
+      const address = socketAddress(httpAddress);
+      pool = new ConnectionPool({ address, clock, connectTimeoutMs, mostConnections, idleMs });
+      this.#pools.set(httpAddress, pool);
+    }
+    return pool;
+  }
+}

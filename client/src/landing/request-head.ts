@@ -1,0 +1,22 @@
+import { parseObjectUrl } from "@frontcache/proto";
+import type { ReadRequest } from "../transport.js";
+import { entityTagOf } from "./entity-tag.js";
+
+/** What stands for itself in a path; a key's slashes stay, since the gateway takes all of them for the key's own. */
+const PLAIN = /^[A-Za-z0-9._~/-]*$/;
+
+/**
+ * The head of the GET for a read, in ASCII. The key is escaped so that decoding it once gives it back verbatim; the version
+ * must be one that has an entity tag. `host` is where the request goes to. Throws INVALID_ARGUMENT for a URL that is none.
+ */
+export function requestHead({ url, offset, length, version }: ReadRequest, host: string): string {
+  const match = version === "" ? "" : `If-Match: ${entityTagOf(version)}\r\n`;
+  return `GET ${pathOf(url)} HTTP/1.1\r\nHost: ${host}\r\nRange: bytes=${offset}-${offset + length - 1}\r\n${match}\r\n`;
+}
+
+function pathOf(url: string): string {
+  const plain = (url.startsWith("s3://") || url.startsWith("gs://")) && PLAIN.test(url.slice(5));
+  if (plain) return `/${url.slice(0, 2)}/${url.slice(5)}`;
+  const { scheme, bucket, key } = parseObjectUrl(url);
+  return `/${scheme}/${bucket}/${key.split("/").map(encodeURIComponent).join("/")}`;
+}

@@ -1,0 +1,100 @@
+import { abortError } from "@frontcache/proto";
+import { StallGuard, type StallGuardOptions } from "../stall-guard.js";
+import { type CallLimits, OutOfReach } from "../transport.js";
+import { AnswerLanding, type AnswerTo } from "./answer-landing.js";
+import type { Connection } from "./connection.js";
+import type { ConnectionPool, PooledExchange } from "./connection-pool.js";
+
+/** What a read works with. */
+export interface ReadOn {
+  readonly pool: ConnectionPool;
+  readonly limits: CallLimits;
+  /** How a gateway is found gone that says nothing any more. */
+  readonly stalls: Omit<StallGuardOptions, "onGone">;
+}
+
+/** Runs one request until its answer has landed. Rejects with a CacheError; nothing of it happens afterwards. */
+export function runRead(request: string, to: AnswerTo, on: ReadOn): Promise<void> {
+  return new Promise((resolve, reject) => {
+    if (on.limits.signal.aborted) reject(abortError(on.limits.signal));
+    else new RunningRead(request, to, on, { resolve, reject });
+  });
+}
+
+interface Settle {
+  resolve(): void;
+  reject(error: unknown): void;
+}
+
+class RunningRead implements PooledExchange {
+  landing: AnswerLanding;
+  #connection: Connection | undefined;
+  #guard: StallGuard | undefined;
+
+  constructor(
+    readonly request: string,
+    private readonly to: AnswerTo,
+    private readonly on: ReadOn,
+    private readonly settle: Settle,
+  ) {
+    this.landing = new AnswerLanding(to);
+    on.limits.signal.addEventListener("abort", this.#onAbort, { once: true });
+    on.pool.run(this);
+  }
+
+  onStart(connection: Connection): void {
+    this.#connection = connection;
+    this.#guard = new StallGuard({ ...this.on.stalls, onGone: () => this.#onStalled(connection) });
+  }
+
+  onBytes(): void {
+    this.#guard?.progress();
+  }
+
+  onComplete(): void {
+    this.#end();
+    const { failure } = this.landing;
+    if (failure === undefined) this.settle.resolve();
+    else this.settle.reject(failure);
+  }
+
+  onRefused(error: unknown): void {
+    this.#end();
+    this.settle.reject(error);
+  }
+
+  onBroken(cause: Error | undefined): void {
+    const closedBefore = this.#connection?.used === true && !this.landing.begun;
+    if (closedBefore) {
+      this.#guard?.end();
+      this.on.pool.runAfresh(this);
+    } else {
+      this.#end();
+      this.settle.reject(this.#outOfReach(cause));
+    }
+  }
+
+  readonly #onAbort = (): void => {
+    this.#end();
+    if (this.#connection === undefined) this.on.pool.forget(this);
+    else this.#connection.close();
+    this.settle.reject(abortError(this.on.limits.signal));
+  };
+
+  #onStalled(connection: Connection): void {
+    this.#end();
+    connection.close();
+    this.settle.reject(this.#outOfReach(new Error("it fell silent and can't be found any more")));
+  }
+
+  #end(): void {
+    this.#guard?.end();
+    this.on.limits.signal.removeEventListener("abort", this.#onAbort);
+  }
+
+  #outOfReach(cause: Error | undefined): OutOfReach {
+    const { request, member } = this.to;
+    const why = cause?.message ?? "it closed the connection";
+    return new OutOfReach(`${request.url}: the gateway ${member} is out of reach: ${why}`, { cause });
+  }
+}
