@@ -33,10 +33,15 @@ export class OriginProcess implements AsyncDisposable {
     await this.#ask({ kind: "pace", latencyMs, bytesPerSecond });
   }
 
-  /** GETs and bytes since the last call. */
-  async traffic(): Promise<{ gets: number; bytesSent: number }> {
-    const { gets, bytesSent } = await this.#ask({ kind: "traffic" });
-    return { gets: gets!, bytesSent: bytesSent! };
+  /** From now on an answer begins after `latencyMs` at the median, give or take a quarter, and a share of them after `tailMs`. */
+  async tail(latencyMs: number, share: number, tailMs: number): Promise<void> {
+    await this.#ask({ kind: "tail", latencyMs, share, tailMs });
+  }
+
+  /** Answered GETs, all that were sent (given up ones included) and bytes since the last call. */
+  async traffic(): Promise<{ gets: number; requests: number; bytesSent: number }> {
+    const { gets, requests, bytesSent } = await this.#ask({ kind: "traffic" });
+    return { gets: gets!, requests: requests!, bytesSent: bytesSent! };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -82,6 +82,7 @@ export class BlockStore {
       disk,
       mapper,
       blockBytes: geometry.blockBytes,
+      residentBytes: tuning.mappedMemoryBytes,
       capacity: options.maxMappings,
       loans: this.#loans,
     });

@@ -29,12 +29,14 @@ function stage(residentBytes: number, checked = 8): Stage {
       populated.push([start, end]);
       return new Promise((resolve) => waiting.push(resolve));
     },
+    letGo: () => undefined,
     unmap: () => undefined,
   };
   const loans = new Loans();
   const segments = new SegmentTable(BLOCK, testGeometry);
   for (let segment = 0; segment < 8; segment++) segments.add(segment, 0, segment < checked);
-  const open = new OpenFile({} as DiskFile, mapping, loans, () => undefined);
+  const nobody = (): void => undefined;
+  const open = new OpenFile({} as DiskFile, mapping, loans, nobody, nobody);
   const finishPopulating = (): void => {
     for (const finish of waiting.splice(0)) finish();
   };

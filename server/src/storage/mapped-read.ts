@@ -5,6 +5,9 @@ import type { SegmentTable } from "./segment-table.js";
 /** A block is hot from its second read through the mapping on. */
 const HOT_READS = 2;
 
+/** What Linux maps around a page that is touched first. */
+const FAULT_BYTES = 64 << 10;
+
 /**
  * A slice of the mapping from `start`, as long as it can be up to `end`; undefined where the first bytes are not mapped,
  * not checked against their CRC yet, or not in memory. Synchronous and without a copy.
@@ -15,6 +18,7 @@ export function mappedRead(open: OpenFile, segments: SegmentTable, start: number
   const readEnd = residentEnd(open, segments, start, Math.min(end, segments.checkedEnd(start)));
   if (readEnd === start) return undefined;
   if (++open.mappedReads >= HOT_READS && !open.populated) populate(open, segments);
+  open.touch(Math.max(readEnd - start, FAULT_BYTES));
   open.pin();
   return open.loans.slice(mapping.bytes.subarray(start, readEnd), () => open.unpin());
 }
@@ -41,7 +45,10 @@ function populate(open: OpenFile, segments: SegmentTable): void {
     const end = segments.checkedEnd(start);
     if (end > start && isTouchable(open, start, end)) {
       open.pin();
-      void open.mapping!.populate(start, end).then(() => open.unpin());
+      void open.mapping!.populate(start, end).then(() => {
+        open.touch(end - start);
+        open.unpin();
+      });
     }
     start = (Math.floor(end / segmentBytes) + 1) * segmentBytes;
   }

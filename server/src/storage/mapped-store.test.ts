@@ -25,7 +25,7 @@ describe.each([
   let directory: string;
   let store: BlockStore;
 
-  async function open(maxMappings = 2): Promise<void> {
+  async function open(maxMappings = 2, tuning = storageTuning): Promise<void> {
     store = await BlockStore.open({
       volumes: [{ path: directory }],
       geometry: testGeometry,
@@ -37,7 +37,7 @@ describe.each([
       lowWatermark: 0.9,
       maxMappings,
       purgeIntervalMs: 10_000,
-      tuning: storageTuning,
+      tuning,
     });
   }
 
@@ -67,6 +67,24 @@ describe.each([
     await expect.poll(() => store.status()).toMatchObject({ damages: 0, openFiles: 2, mappings: isMapped ? 2 : 0 });
     expect(await storageFaults(store, disk, testGeometry)).toEqual([]);
   });
+
+  it.runIf(isRunnable && isMapped)(
+    "keeps no more of the mapped files in its memory than it may, and reads rightly on",
+    async () => {
+      const resident = (): number =>
+        [...readFileSync("/proc/self/smaps", "utf8").matchAll(/\.blk\n(?:.*\n)*?Rss:\s+(\d+) kB/g)].reduce(
+          (sum, [, kB]) => sum + Number(kB),
+          0,
+        );
+      await store.close();
+      await open(16, { ...storageTuning, mappedMemoryBytes: BLOCK });
+      for (const id of ids) await keep(store, id, info, testSegments(id, info));
+      for (let round = 0; round < 4; round++) {
+        for (const id of ids) expect(areTestBytes(await readBlock(store, id, 0, BLOCK), 0, BLOCK)).toBe(true);
+        await expect.poll(resident).toBeLessThanOrEqual((2 * BLOCK) / 1024);
+      }
+    },
+  );
 
   it.runIf(isRunnable && isMapped)("answers what is in memory at once, whole and without a copy", async () => {
     const id = ids[0]!;

@@ -10,6 +10,8 @@ export interface Mapping {
   isResident(start: number, end: number): boolean;
   /** Enters pages into the page table, off the main thread; skipped when that is busy. Never rejects. */
   populate(start: number, end: number): Promise<void>;
+  /** Takes its pages out of this process's memory; they stay in the page cache, and the next touch brings them back. */
+  letGo(): void;
   /** Ends it. Nothing may touch `bytes` afterwards. */
   unmap(): void;
 }
@@ -43,6 +45,7 @@ const MAP_FIXED = 16;
 const MAP_ANONYMOUS = 32;
 const MAP_NORESERVE = 0x4000;
 const POSIX_FADV_RANDOM = 1;
+const MADV_DONTNEED = 4;
 const MADV_POPULATE_READ = 22;
 const MAP_FAILED = 2n ** 64n - 1n;
 
@@ -100,6 +103,7 @@ export class SystemMapper implements Mapper {
       bytes: slot.bytes,
       isResident: (start, end) => residency.isResident(fd, slot.address, start, end),
       populate: (start, end) => this.#populate(slot, start, end),
+      letGo: () => void this.libc.madvise(slot.address, this.#slotBytes, MADV_DONTNEED),
       unmap: () => this.#clear(slot),
     };
   }

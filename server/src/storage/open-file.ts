@@ -13,19 +13,34 @@ export class OpenFile {
   users = 0;
   /** Reads through the mapping so far; the second one makes the block hot. */
   mappedReads = 0;
+  /** Bytes of the mapping touched since the last `letGo`, at most; what is touched twice counts twice. */
+  touchedBytes = 0;
   /** Whether the page table has been filled ahead for what is held now. */
   populated = false;
   /** Ranges that are on their way from the disk to the page cache: touching them would wait for the disk. */
   readonly #arriving = new Set<ByteRange>();
   #retired: (() => void) | undefined;
 
-  /** `onIdle` is told whenever the last user leaves. */
+  /** `onIdle` is told whenever the last user leaves, `onTouch` of bytes that a read or a populating touches. */
   constructor(
     readonly file: DiskFile,
     readonly mapping: Mapping | undefined,
     readonly loans: Loans,
     private readonly onIdle: () => void,
+    private readonly onTouch: (bytes: number) => void,
   ) {}
+
+  touch(bytes: number): void {
+    this.touchedBytes += bytes;
+    this.onTouch(bytes);
+  }
+
+  /** Takes the mapping's pages out of this process's memory. */
+  letGo(): void {
+    this.mapping?.letGo();
+    this.touchedBytes = 0;
+    this.populated = false;
+  }
 
   pin(): void {
     this.users++;

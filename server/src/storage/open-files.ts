@@ -12,6 +12,8 @@ export interface OpenFilesOptions {
   readonly blockBytes: number;
   /** Most files open at a time. Those in use at this moment are not closed, so that it may be passed for as long. */
   readonly capacity: number;
+  /** Bytes of mappings that may stay in this process's memory, about. */
+  readonly residentBytes: number;
   readonly loans: Loans;
 }
 
@@ -22,6 +24,7 @@ export class OpenFiles {
   readonly #closing = new Map<HeldBlock, Promise<void>>();
   #mappings = 0;
   #open = 0;
+  #touchedBytes = 0;
 
   constructor(private readonly options: OpenFilesOptions) {}
 
@@ -54,7 +57,9 @@ export class OpenFiles {
     this.#open++;
     const mapping = this.options.mapper.map(file, this.options.blockBytes);
     if (mapping !== undefined) this.#mappings++;
-    block.open = new OpenFile(file, mapping, this.options.loans, () => this.#closeExcess());
+    const { loans } = this.options;
+    const onTouch = (bytes: number): void => this.#touched(bytes);
+    block.open = new OpenFile(file, mapping, loans, () => this.#closeExcess(), onTouch);
     this.#order.add(block);
     void this.#closeBeyond(this.options.capacity, block);
     return block.open;
@@ -77,6 +82,7 @@ export class OpenFiles {
   async #close(open: OpenFile): Promise<void> {
     await open.idle();
     if (open.mapping !== undefined) {
+      this.#touchedBytes -= open.touchedBytes;
       open.mapping.unmap();
       this.#mappings--;
     }
@@ -116,6 +122,22 @@ export class OpenFiles {
     // By now another file may have the name, which holds other segments.
     close(file);
     throw systemError("ENOENT", block.path);
+  }
+
+  /**
+   * The pages of mappings are the page cache's, but they count as this process's memory while they are in its page table.
+   * Beyond the limit the least recently used blocks' leave it, until half of the limit is left.
+   */
+  #touched(bytes: number): void {
+    const { residentBytes } = this.options;
+    this.#touchedBytes += bytes;
+    if (this.#touchedBytes <= residentBytes) return;
+    for (const { open } of this.#order) {
+      if (open === undefined || open.touchedBytes === 0) continue;
+      this.#touchedBytes -= open.touchedBytes;
+      open.letGo();
+      if (this.#touchedBytes <= residentBytes / 2) return;
+    }
   }
 
   #closeExcess(): void {

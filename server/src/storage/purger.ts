@@ -54,7 +54,7 @@ export class Purger {
     await Promise.all(this.#running.values());
   }
 
-  /** What it does each interval: look at the file systems, tidy up, evict where a volume is over its high watermark, refresh times. */
+  /** What it does each interval: looks at the file systems, tidies up, evicts where a volume is over its high watermark, refreshes times. */
   async tick(): Promise<void> {
     await Promise.all(this.options.volumes.map((volume) => this.#tend(volume)));
   }
@@ -63,7 +63,11 @@ export class Purger {
     await volume.refreshSpace();
     await this.options.remover.retryStuck(volume);
     if (volume.excessBytes(this.options.highWatermark) > 0) await this.purge(volume, 0);
+    else volume.roomFreed();
     await this.options.recency.refresh(volume);
+    const { path, state, usedBytes, reservedBytes, limitBytes, recency } = volume;
+    const report = { volume: path, state, blocks: recency.size, usedBytes, reservedBytes, limitBytes };
+    this.options.log.debug({ event: "volume", ...report });
   }
 
   /**

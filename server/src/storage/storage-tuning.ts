@@ -10,6 +10,8 @@ export interface StorageTuning {
   readonly purgeWaitMs: number;
   /** Pooled memory for reads that are not served from a mapping. */
   readonly readMemoryBytes: number;
+  /** Bytes of mapped block files that may stay in the process's memory. */
+  readonly mappedMemoryBytes: number;
   /** Room that a volume with a budget leaves on a disk that others fill, unless the disk is small. */
   readonly diskReserveBytes: number;
   /** Footers read at a time at the start. */
@@ -22,6 +24,7 @@ export const storageTuning: StorageTuning = {
   retryAfterMs: 10_000,
   purgeWaitMs: 1_000,
   readMemoryBytes: 32 << 20,
+  mappedMemoryBytes: 64 << 20,
   diskReserveBytes: 64 << 20,
   recoveryParallelism: 32,
 };

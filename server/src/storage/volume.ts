@@ -120,7 +120,7 @@ export class Volume {
     this.#options.log.error({ event: "volume-left-out", volume: this.path, err: error });
   }
 
-  /** Room has come back: a full volume is tried again at once. */
+  /** There is room: a full volume is tried again at once. */
   roomFreed(): void {
     this.#fullUntilMs = -Infinity;
   }

@@ -17,10 +17,12 @@ export const benchmark: Benchmark = {
     await using member = await MemberProcess.start({ endpoint: origin.endpoint, cacheDirectory: `${directory.path}:3GiB` });
     await using client = await CacheClient.connect({ endpoint: member.grpc });
     const { url, version } = await origin.putRamp("scan", SCAN_BYTES, 1);
-    const idle = member.residentBytes;
-    let peak = 0;
+    const idle = member.residentBytes.all;
+    let [peak, anonymousPeak] = [0, 0];
     const watch = setInterval(() => {
-      peak = Math.max(peak, member.residentBytes);
+      const { all, anonymous } = member.residentBytes;
+      peak = Math.max(peak, all);
+      anonymousPeak = Math.max(anonymousPeak, anonymous);
     }, 20);
     let next = 0;
     const reader = async (): Promise<void> => {
@@ -33,8 +35,9 @@ export const benchmark: Benchmark = {
       { name: "bytes a second", value: SCAN_BYTES / ms / 1e6, unit: "GB/s" },
       { name: "resident memory before", value: idle / MiB, unit: "MiB" },
       { name: "resident memory, largest", value: peak / MiB, unit: "MiB", atMost: 250 + FILL_MEMORY / MiB },
+      { name: "... without the pages of mapped block files", value: anonymousPeak / MiB, unit: "MiB" },
       { name: "origin bytes / bytes read", value: bytesSent / SCAN_BYTES, unit: "x", atMost: 1 },
-      { name: "GETs", value: gets, unit: "", atMost: SCAN_BYTES / (4 * MiB) + SCAN_BYTES / (16 * MiB) },
+      { name: "GETs", value: gets, unit: "" },
     ];
   },
 };

@@ -1,0 +1,106 @@
+import { seededRandom } from "../../sim/seeded-random.js";
+
+/** One use of a block. Reads are followed by more uses of the same block within seconds: the rest of its segments. */
+export interface Use {
+  readonly atMs: number;
+  readonly block: number;
+  /** Whether a reader comes to the block; false: it goes on in it. */
+  readonly isRead: boolean;
+  /** Whether it is the job that the other readers should not suffer from. */
+  readonly isScan: boolean;
+}
+
+export interface Trace {
+  readonly name: string;
+  readonly uses: readonly Use[];
+}
+
+/** Of the cache, in blocks: 2,000 of 16 MiB are 31 GiB. */
+export const CACHE_BLOCKS = 2_000;
+/** What is read by chance: ten times the cache. */
+const BLOCKS = 10 * CACHE_BLOCKS;
+const READS = 200_000;
+/** 200,000 reads at 50 a second are a bit more than an hour. */
+const READS_PER_SECOND = 50;
+/** How long a reader takes for a block at most, and how often it comes for a part of it. */
+const READER_MS = 10_000;
+const READER_USES = 8;
+
+/** Numbers from 0 to `count` - 1 by Zipf's law: number k is drawn as often as 1 / (k + 1)^exponent. */
+function zipf(count: number, exponent: number, random: () => number): () => number {
+  const sums = new Float64Array(count);
+  let sum = 0;
+  for (let rank = 0; rank < count; rank++) {
+    sum += (rank + 1) ** -exponent;
+    sums[rank] = sum;
+  }
+  return () => {
+    const wanted = random() * sum;
+    let [low, high] = [0, count - 1];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (sums[middle]! < wanted) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  };
+}
+
+/** One reader's way through a block, its uses spread over some seconds. */
+function* readBlock(block: number, atMs: number, isScan: boolean, random: () => number): Generator<Use> {
+  yield { atMs, block, isRead: true, isScan };
+  const uses = isScan ? READER_USES : Math.floor(random() * READER_USES);
+  const lengthMs = random() * READER_MS;
+  for (let use = 1; use <= uses; use++) yield { atMs: atMs + (lengthMs * use) / READER_USES, block, isRead: false, isScan };
+}
+
+/** Blocks that a job reads one after the other; as many a second as it is given. */
+interface Job {
+  readonly blocks: readonly number[];
+  readonly beginMs: number;
+  readonly blocksPerSecond: number;
+}
+
+function trace(name: string, seed: number, next: (read: number) => number, job?: Job): Trace {
+  const random = seededRandom(seed);
+  const uses: Use[] = [];
+  for (let read = 0; read < READS; read++) {
+    const atMs = ((read + random()) / READS_PER_SECOND) * 1_000;
+    uses.push(...readBlock(next(read), atMs, false, random));
+  }
+  job?.blocks.forEach((block, i) => {
+    uses.push(...readBlock(block, job.beginMs + (i / job.blocksPerSecond) * 1_000, true, random));
+  });
+  return { name, uses: uses.sort((a, b) => a.atMs - b.atMs) };
+}
+
+function range(from: number, count: number): number[] {
+  return Array.from({ length: count }, (_, i) => from + i);
+}
+
+/** Every block has its own place in the order of liking, which moves on by a tenth of the cache every 10,000 reads. */
+function shifting(next: () => number): (read: number) => number {
+  return (read) => (next() + Math.floor(read / 10_000) * (CACHE_BLOCKS / 10)) % BLOCKS;
+}
+
+/** What members see: steady liking, a job that reads ten times the cache once, one that reads more than fits again and again, change. */
+export function* traces(): Generator<Trace> {
+  const beginMs = 1_000_000;
+  for (const exponent of [0.8, 1.0]) {
+    const of = (seed: number): (() => number) => zipf(BLOCKS, exponent, seededRandom(seed));
+    const name = `Zipf ${exponent.toFixed(1)}`;
+    yield trace(name, 1, of(1));
+    yield trace(`${name}, a scan of 10 x the cache`, 2, of(2), {
+      blocks: range(BLOCKS, 10 * CACHE_BLOCKS),
+      beginMs,
+      blocksPerSecond: 50,
+    });
+    const loop = range(BLOCKS, 1.5 * CACHE_BLOCKS);
+    yield trace(`${name}, 10 loops over 1.5 x the cache`, 3, of(3), {
+      blocks: Array.from({ length: 10 }, () => loop).flat(),
+      beginMs,
+      blocksPerSecond: 20,
+    });
+    yield trace(`${name}, shifting`, 4, shifting(of(4)));
+  }
+}
