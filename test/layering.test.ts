@@ -11,6 +11,7 @@ const layers = [
   ["cache"],
   ["routing"],
   ["api"],
+  ["open-origins.ts"],
   ["parts.ts"],
   ["server.ts"],
   ["cli"],

@@ -1,4 +1,4 @@
-import { abortError, CacheError } from "@frontcache/proto";
+import { CacheError } from "@frontcache/proto";
 import { type Backoff, backoffMs, type Clock, sleep } from "./clock.js";
 import type { Reach } from "./reach.js";
 import { type CallLimits, type MemberAddress, OutOfReach } from "./transport.js";
@@ -36,14 +36,14 @@ export async function withFailover<Result>(
   let wasWrong = false;
   let waits = 0;
   for (let made = 1; ; made++) {
-    if (limits.signal.aborted) throw abortError(limits.signal);
+    if (limits.ended !== undefined) throw limits.ended;
     const address = addresses[(made - 1) % addresses.length]!;
     try {
       const result = await attempt.at(address);
       reach.answered(address);
       return result;
     } catch (thrown) {
-      if (limits.signal.aborted) throw abortError(limits.signal);
+      if (limits.ended !== undefined) throw limits.ended;
       const error = CacheError.from(thrown);
       const outOfReach = error instanceof OutOfReach;
       if (outOfReach) reach.lost(address);

@@ -84,7 +84,7 @@ export class HttpFirstTransport extends HttpTransport {
       await this.http.read(address, request, resumable, limits);
       this.gateways.worked(httpAddress);
     } catch (error) {
-      if (limits.signal.aborted || !this.#mayGoOn(error, httpAddress, resumable.opened)) throw error;
+      if (limits.ended !== undefined || !this.#mayGoOn(error, httpAddress, resumable.opened)) throw error;
       await this.grpc.read(address, resumable.rest(), resumable, limits);
     }
   }

@@ -36,7 +36,7 @@ export async function readRange(range: WantedRange, using: RangeWith, call: Runn
     return await readOnce(range, using, call);
   } catch (error) {
     const overwritten = range.version === "" && error instanceof CacheError && error.code === "FAILED_PRECONDITION";
-    if (!overwritten || call.signal.aborted) throw error;
+    if (!overwritten || call.ended !== undefined) throw error;
     return await readOnce(range, using, call);
   }
 }
@@ -44,6 +44,15 @@ export async function readRange(range: WantedRange, using: RangeWith, call: Runn
 async function readOnce(range: WantedRange, using: RangeWith, call: RunningCall): Promise<Buffer> {
   const parts = planParts(range.offset, range.length, using.owners.geometry);
   const landing = new RangeLanding(range);
+  const { value: first } = parts.next();
+  if (first?.length === range.length) await landing.read(first, using, call);
+  else await readInParallel(range, landing, using, call);
+  return landing.bytes();
+}
+
+/** Reads a range's parts, several at a time, until the object or the range ends. When one fails, the others are stopped. */
+async function readInParallel(range: WantedRange, landing: RangeLanding, using: RangeWith, call: RunningCall): Promise<void> {
+  const parts = planParts(range.offset, range.length, using.owners.geometry);
   const running = call.child();
   const read = async (): Promise<void> => {
     for (const part of parts) {
@@ -53,11 +62,9 @@ async function readOnce(range: WantedRange, using: RangeWith, call: RunningCall)
   };
   const readers = [read()];
   try {
-    const first = readers[0]!;
-    if (range.version === "" || range.length > ALL_AT_ONCE_BYTES) await Promise.race([landing.begun, first]);
+    if (range.version === "" || range.length > ALL_AT_ONCE_BYTES) await Promise.race([landing.begun, readers[0]]);
     while (readers.length < using.parallelBlocks) readers.push(read());
     await Promise.all(readers);
-    return landing.bytes();
   } catch (error) {
     running.abort(CacheError.from(error));
     // The others still write into a buffer that nobody will see: they are waited for, so that nothing outlives the call.

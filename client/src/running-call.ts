@@ -10,42 +10,56 @@ export interface CallScope {
   readonly subject: string;
   /** Milliseconds from now; absent: no deadline of its own. */
   readonly deadlineMs?: number;
-  /** The caller's signal. */
+  /** The caller's signal; a part of another call has none of its own. */
   readonly signal?: AbortSignal;
 }
 
 /**
- * One call of the client while it runs: everything done for it hangs on its one signal, which aborts with a CacheError when
- * the caller's signal does (CANCELLED), the deadline is over (DEADLINE_EXCEEDED) or `abort` is called. `end` must be called:
- * it takes the timer and the listener away.
+ * One call of the client while it runs: everything done for it ends with it, when the caller's signal is aborted (CANCELLED),
+ * the deadline is over (DEADLINE_EXCEEDED), the call that it is a part of ends, or `abort` is called. `end` must be called: it
+ * takes the timer and the listener away.
  */
 export class RunningCall implements CallLimits {
-  readonly #controller = new AbortController();
   readonly #scope: CallScope;
   readonly #deadlineAtMs: number;
+  readonly #listeners = new Set<() => void>();
+  #controller: AbortController | undefined;
+  #ended: CacheError | undefined;
   #cancelTimer: (() => void) | undefined;
+  #leaveOuter: (() => void) | undefined;
 
-  constructor(scope: CallScope, outerDeadlineAtMs = Number.POSITIVE_INFINITY) {
+  constructor(scope: CallScope, outer?: RunningCall) {
     this.#scope = scope;
     const { clock, subject, deadlineMs, signal } = scope;
-    // Many things wait on one signal, each only for its time: more than ten listeners are no leak.
-    setMaxListeners(0, this.signal, ...(signal === undefined ? [] : [signal]));
+    const outerDeadlineAtMs = outer === undefined ? Number.POSITIVE_INFINITY : outer.#deadlineAtMs;
     const ownDeadlineAtMs = deadlineMs === undefined ? Number.POSITIVE_INFINITY : clock.monotonicMs() + deadlineMs;
     this.#deadlineAtMs = Math.min(ownDeadlineAtMs, outerDeadlineAtMs);
-    if (signal?.aborted) {
-      this.#onOuterAbort();
-      return;
-    }
-    signal?.addEventListener("abort", this.#onOuterAbort, { once: true });
-    if (deadlineMs !== undefined && ownDeadlineAtMs < outerDeadlineAtMs) {
+    if (outer !== undefined) this.#follow(outer);
+    if (signal !== undefined) this.#obey(signal);
+    if (this.#ended === undefined && deadlineMs !== undefined && ownDeadlineAtMs < outerDeadlineAtMs) {
       this.#cancelTimer = clock.after(deadlineMs, () => {
         this.abort(new CacheError("DEADLINE_EXCEEDED", `${subject}: not done within ${deadlineMs} ms`));
       });
     }
   }
 
+  get ended(): CacheError | undefined {
+    return this.#ended;
+  }
+
   get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      // Many things wait on one signal, each only for its time: more than ten listeners are no leak.
+      setMaxListeners(0, this.#controller.signal);
+      if (this.#ended !== undefined) this.#controller.abort(this.#ended);
+    }
     return this.#controller.signal;
+  }
+
+  onEnd(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => void this.#listeners.delete(listener);
   }
 
   remainingMs(): number {
@@ -55,26 +69,43 @@ export class RunningCall implements CallLimits {
   /** A call for a part of this one: it ends when this one does, by a deadline of its own if that is sooner, or alone. */
   child(deadlineMs?: number): RunningCall {
     const { clock, subject } = this.#scope;
-    const own = deadlineMs === undefined ? {} : { deadlineMs };
-    return new RunningCall({ clock, subject, signal: this.signal, ...own }, this.#deadlineAtMs);
+    return new RunningCall({ clock, subject, ...(deadlineMs === undefined ? {} : { deadlineMs }) }, this);
   }
 
   /** Ends the call with an error; does nothing when it has been aborted before. */
   abort(reason: CacheError): void {
     this.end();
-    this.#controller.abort(reason);
+    if (this.#ended !== undefined) return;
+    this.#ended = reason;
+    const listeners = [...this.#listeners];
+    this.#listeners.clear();
+    for (const listener of listeners) listener();
+    this.#controller?.abort(reason);
   }
 
-  /** Frees the timer and the listener. The signal stays as it is. */
+  /** Frees the timer and the listener; whoever waits for an early end still does. */
   end(): void {
     this.#cancelTimer?.();
     this.#cancelTimer = undefined;
-    this.#scope.signal?.removeEventListener("abort", this.#onOuterAbort);
+    this.#leaveOuter?.();
+    this.#leaveOuter = undefined;
   }
 
-  readonly #onOuterAbort = (): void => {
-    this.abort(cancellation(this.#scope.subject, this.#scope.signal?.reason));
-  };
+  #follow(outer: RunningCall): void {
+    if (outer.#ended !== undefined) this.abort(outer.#ended);
+    else this.#leaveOuter = outer.onEnd(() => this.abort(outer.#ended!));
+  }
+
+  #obey(signal: AbortSignal): void {
+    const onAbort = (): void => this.abort(cancellation(this.#scope.subject, signal.reason));
+    if (signal.aborted) {
+      onAbort();
+      return;
+    }
+    setMaxListeners(0, signal);
+    signal.addEventListener("abort", onAbort, { once: true });
+    this.#leaveOuter = () => signal.removeEventListener("abort", onAbort);
+  }
 }
 
 /** A reason as a CacheError: whatever the caller aborts with means that the caller went away, except a time-out. */

@@ -10,9 +10,13 @@ export interface MemberAddress {
 
 /** What ends a call before it is done. */
 export interface CallLimits {
-  /** Aborted with a CacheError as its reason. The transport stops what it does, then rejects with that reason. */
+  /** Why the call has ended early; undefined while it has not. The transport stops what it does, then rejects with it. */
+  readonly ended: CacheError | undefined;
+  /** Calls `listener` once when the call ends early; the returned function takes it away. Not for a call that has `ended`. */
+  onEnd(listener: () => void): () => void;
+  /** Aborted with `ended` as its reason. Made when first asked for: it costs more than all else of a small read's bookkeeping. */
   readonly signal: AbortSignal;
-  /** Milliseconds until `signal` is aborted by the deadline, for members to know; Infinity: there is none. */
+  /** Milliseconds until the deadline ends the call, for members to know; Infinity: there is none. */
   remainingMs(): number;
 }
 

@@ -18,6 +18,7 @@ export {
   WatchMembersRequest,
 } from "./gen/cache.js";
 export * from "./members.js";
+export * from "./object-headers.js";
 export * from "./object-info.js";
 export * from "./object-url.js";
 export * from "./read-range-codec.js";

@@ -5,11 +5,8 @@ import { inKubernetes, loadKubeConfig } from "./membership/kube-config.js";
 import { kubernetesMembers, kubernetesTimes } from "./membership/kubernetes-members.js";
 import type { MemberSource } from "./membership/member-source.js";
 import { staticMembers } from "./membership/static-members.js";
-import { GcsOrigin } from "./origin/gcs-origin.js";
+import { openOrigins } from "./open-origins.js";
 import type { Origin } from "./origin/origin.js";
-import { Origins } from "./origin/origins.js";
-import { RetryingOrigin } from "./origin/retrying-origin.js";
-import { S3Origin } from "./origin/s3-origin.js";
 import { systemClock } from "./runtime/clock.js";
 import type { Log } from "./runtime/log.js";
 import { BlockStore, storageTuning } from "./storage/block-store.js";
@@ -18,12 +15,6 @@ import { descriptorLimit, openNodeDisk } from "./storage/node-disk.js";
 
 /** Block files held open and mapped at most: half of what vm.max_map_count (65,530) allows, at two areas each. */
 const MAX_MAPPINGS = 16_384;
-
-/** Connections to one origin. A fill has `--fill-parallelism` of them; the fill memory bounds how many fills run. */
-const MAX_ORIGIN_CONNECTIONS = 256;
-
-/** Failures are repeated for 3 s on average, which outlasts a throttled moment and no reader's patience. */
-const RETRIES = { attempts: 6, baseDelayMs: 100, maxDelayMs: 5_000, headTimeoutMs: 10_000, idleTimeoutMs: 5_000 };
 
 /** The volumes of `--cache-dirs`, recovered. Rejects where one can't be used. */
 export async function openStore(settings: Settings, geometry: Geometry, log: Log): Promise<BlockStore> {
@@ -44,28 +35,13 @@ export async function openStore(settings: Settings, geometry: Geometry, log: Log
   });
 }
 
-/** S3 and GCS, with retries. Nothing is connected before it is needed. */
+/** The origins, with what happens there in the log. Nothing is connected before it is needed. */
 export function openOrigin(settings: Settings, log: Log): Origin {
-  const connections = { maxConnections: MAX_ORIGIN_CONNECTIONS, idleTimeoutMs: RETRIES.idleTimeoutMs };
-  const s3 = new S3Origin({
-    endpoint: undefined,
-    region: undefined,
-    forcePathStyle: settings.s3ForcePathStyle,
-    credentials: "default",
-    requesterPays: false,
-    connectTimeoutMs: RETRIES.headTimeoutMs,
-    ...connections,
-  });
-  const gcs = new GcsOrigin({ endpoint: undefined, credentials: "default", userProject: undefined, ...connections });
-  const retries = {
-    ...RETRIES,
-    onRetry: ({ url, failures, delayMs, error }: { url: string; failures: number; delayMs: number; error: Error }) =>
+  return openOrigins(settings, process.env, {
+    onRetry: ({ url, failures, delayMs, error }) =>
       log.debug({ event: "origin-retry", url, failures, delayMs, message: error.message }),
-  };
-  return new Origins([
-    { scheme: "s3", bucket: "*", origin: new RetryingOrigin(s3, retries, systemClock, Math.random) },
-    { scheme: "gs", bucket: "*", origin: new RetryingOrigin(gcs, retries, systemClock, Math.random) },
-  ]);
+    onHedge: ({ url, afterMs, won }) => log.debug({ event: "origin-hedge", url, afterMs, won }),
+  });
 }
 
 /** Where members come from. Rejects where that can't be known, a kubeconfig that can't be read for example. */

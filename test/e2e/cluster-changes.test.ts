@@ -70,7 +70,7 @@ describe("a cluster that Kubernetes changes", () => {
   it("loses no read to a member that leaves, and fetches again at most what it held", async () => {
     const share = await cluster.heldBlocks("cache-1");
     cluster.forget();
-    const readers = new Readers(byRing, objects, load);
+    await using readers = new Readers(byRing, objects, load);
     await readers.more(100);
     expect(await cluster.leave("cache-1")).toBe(0);
     await cluster.agreed();
@@ -86,7 +86,7 @@ describe("a cluster that Kubernetes changes", () => {
 
   it("is restarted member by member under reads: none fails, none is wrong, nothing is fetched that was held", async () => {
     cluster.forget();
-    const readers = new Readers(byRing, objects, load);
+    await using readers = new Readers(byRing, objects, load);
     for (const name of cluster.names) {
       const host = cluster.hostOf(name);
       expect(await cluster.leave(name)).toBe(0);
@@ -100,11 +100,10 @@ describe("a cluster that Kubernetes changes", () => {
 
   it("loses no read to a member that is killed, makes none wait long, and is as fast as before within 5 s", async () => {
     const reports = await cluster.talk("cache-0", async (member) => {
-      const readers = [
-        new Readers(byRing, objects, load),
-        // As a client that only reaches a Service does: this member forwards.
-        new Readers((object, range) => readFrom(member, object, range), objects, load),
-      ];
+      await using straight = new Readers(byRing, objects, load);
+      // As a client that only reaches a Service does: this member forwards.
+      await using forwarded = new Readers((object, range) => readFrom(member, object, range), objects, load);
+      const readers = [straight, forwarded];
       const more = (reads: number): Promise<unknown> => Promise.all(readers.map((each) => each.more(reads)));
       await more(500);
       const killedAtMs = performance.now();
@@ -153,7 +152,7 @@ describe("a cluster whose Kubernetes API goes away", () => {
     const objects = cluster.put(2, 20);
     const client = await cluster.client();
     await readAll(client, objects);
-    const readers = new Readers(
+    await using readers = new Readers(
       ({ url, version }, { offset, length }) => client.readRange(url, offset, length, version),
       objects,
       load,

@@ -14,14 +14,17 @@ interface Timed {
   readonly tookMs: number;
 }
 
+/** After so many failures nothing more is learned; and reads that fail at once, of a closed client, would never let go. */
+const MOST_FAILURES = 20;
+
 /** Reads that go on, one after the other by each reader over all blocks in turn, until `stop`. Every byte is checked. */
-export class Readers {
+export class Readers implements AsyncDisposable {
   readonly #timed: Timed[] = [];
   readonly #failed: string[] = [];
   #wrong = 0;
   #stopped = false;
   readonly #running: Promise<unknown>;
-  #waiting: { readonly reads: number; readonly resolve: () => void }[] = [];
+  #waiting: { readonly reads: number; readonly resolve: () => void; readonly reject: (error: Error) => void }[] = [];
 
   constructor(
     private readonly read: (object: TestObject, range: { offset: number; length: number }) => Promise<Buffer>,
@@ -31,9 +34,12 @@ export class Readers {
     this.#running = Promise.all(Array.from({ length: readers }, (_, index) => this.#read(index, readers, bytes)));
   }
 
-  /** Resolves when so many more reads are done; fails the test where that never comes by its time-out. */
+  /** Resolves when so many more reads are done; rejects when too many have failed. */
   more(reads: number): Promise<void> {
-    return new Promise((resolve) => this.#waiting.push({ reads: this.#timed.length + reads, resolve }));
+    return new Promise((resolve, reject) => {
+      if (this.#stopped) reject(this.#tooMany());
+      else this.#waiting.push({ reads: this.#timed.length + reads, resolve, reject });
+    });
   }
 
   /** Mean milliseconds of the reads that began in a time. */
@@ -49,6 +55,10 @@ export class Readers {
     return { reads: this.#timed.length, failed: this.#failed, wrong: this.#wrong, slowestMs: Math.round(slowestMs) };
   }
 
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+  }
+
   async #read(index: number, readers: number, length: number): Promise<void> {
     const blocks = this.objects.flatMap((object) => Array.from({ length: object.blocks }, (_, block) => ({ object, block })));
     for (let at = Math.floor((blocks.length / readers) * index); !this.#stopped; at++) {
@@ -60,6 +70,7 @@ export class Readers {
         if (!isRight(bytes, object, { offset, length })) this.#wrong++;
       } catch (error) {
         this.#failed.push(`${object.key} at ${offset}: ${error}`);
+        if (this.#failed.length >= MOST_FAILURES) this.#giveUp();
       }
       this.#timed.push({ beganMs, tookMs: performance.now() - beganMs });
       this.#waiting = this.#waiting.filter(({ reads, resolve }) => {
@@ -67,5 +78,14 @@ export class Readers {
         return this.#timed.length < reads;
       });
     }
+  }
+
+  #giveUp(): void {
+    this.#stopped = true;
+    for (const { reject } of this.#waiting.splice(0)) reject(this.#tooMany());
+  }
+
+  #tooMany(): Error {
+    return new Error(`${this.#failed.length} reads failed: ${this.#failed.join("; ")}`);
   }
 }

@@ -18,10 +18,14 @@ describe.skipIf(!kubeconfig)(suite, () => {
     const client = await cluster.client();
     await readAll(client, objects);
     cluster.forget();
-    const readers = new Readers(({ url, version }, { offset, length }) => client.readRange(url, offset, length, version), objects, {
-      readers: 2,
-      bytes: 16 << 10,
-    });
+    await using readers = new Readers(
+      ({ url, version }, { offset, length }) => client.readRange(url, offset, length, version),
+      objects,
+      {
+        readers: 2,
+        bytes: 16 << 10,
+      },
+    );
     await cluster.join({ name: "cache-3", host: hostOf(3) });
     await cluster.agreed();
     for (const name of cluster.names) {

@@ -223,7 +223,7 @@ export class Cluster implements AsyncDisposable {
 
   async #serve({ name, host }: Place): Promise<void> {
     const flags = ["--name", name, "--listen", `${host}:${this.port}`, "--advertise", host, ...this.pods.flagsOf(name)];
-    const sizes = ["--block-size", "1MiB", "--part-size", "1MiB", "--leave-after", "1500ms"];
+    const sizes = ["--block-size", "1MiB", "--part-size", "1MiB", "--leave-after", "1500ms", "--hedge", "false"];
     const member = await MemberProcess.start({
       endpoint: this.origin.endpoint,
       cacheDirectory: this.#cacheOf(name),

@@ -14,8 +14,8 @@ const definition = fromJSON({
       nested: {
         CacheService: {
           methods: {
-            LookupOwner: { comment: null, requestType: "LookupOwnerRequest", responseType: "LookupOwnerResponse" },
-            ReadRange: { comment: null, requestType: "ReadRangeRequest", responseType: "ReadRangeResponse", responseStream: true },
+            LookupOwner: { comment: "", requestType: "LookupOwnerRequest", responseType: "LookupOwnerResponse" },
+            ReadRange: { comment: "", requestType: "ReadRangeRequest", responseType: "ReadRangeResponse", responseStream: true },
           },
         },
         LookupOwnerRequest: { fields: { key: { type: "string", id: 1 }, offset: { type: "uint64", id: 2 } } },

@@ -24,6 +24,8 @@ export interface Fault {
   readonly body?: { readonly afterBytes: number; readonly how: "reset" | "close" | "stall" };
   /** The range is ignored (200, whole object), named wrongly, or the body is one byte shorter or longer than named. */
   readonly range?: "ignored" | "wrong" | "short" | "long";
+  /** Further headers of a good answer. */
+  readonly headers?: Record<string, string>;
   /** The answer names no version; or conditions are ignored and a version is named that isn't the object's. */
   readonly version?: "missing" | "foreign";
 }

@@ -18,8 +18,11 @@ export interface Exchange {
 
 /** How a store reads and answers its own dialect of HTTP. */
 export interface Dialect {
-  /** Names what the request is about, by its raw path: a URL object would normalise `..` away. Throws URIError. */
-  read(path: string, query: URLSearchParams): { bucket: string; key: string };
+  /**
+   * Names what the request is about, by its raw path (a URL object would normalise `..` away) and its Host header. Throws
+   * URIError.
+   */
+  read(path: string, host: string): { bucket: string; key: string };
   answer(exchange: Exchange): Promise<void> | void;
   sendError(exchange: Exchange, status: number, code: string, headers: Record<string, string>): void;
 }
@@ -94,7 +97,7 @@ export class Listener {
     const seen = { method: request.method!, bucket: "", key: "", query, headers: request.headers };
     let exchange: Exchange = { seen, fault: {}, request, response, traffic, fail };
     try {
-      const named = { ...seen, ...this.#dialect.read(pathname, query) };
+      const named = { ...seen, ...this.#dialect.read(pathname, request.headers.host ?? "") };
       exchange = { ...exchange, seen: named, fault: this.faults.strike(named) };
       return exchange;
     } catch (error) {

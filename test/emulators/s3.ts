@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import type { Faults } from "./faults.js";
 import { type Dialect, type Exchange, Listener } from "./listener.js";
-import { bytesContent, type Content, ObjectTable, rampContent } from "./objects.js";
+import { bytesContent, type Content, ObjectTable, rampContent, type StoredObject } from "./objects.js";
 import { errorXml, listXml } from "./s3-xml.js";
 import { sendObject } from "./send-object.js";
 import type { Traffic } from "./traffic.js";
@@ -11,11 +11,19 @@ export { rampBytes } from "../../server/src/origin/ramp.js";
 /** Bodies by PUT are held in memory; larger objects are put by `putRamp`. */
 const MAX_PUT_BYTES = 256 << 20;
 
-/** S3 by HTTP on a local port, path style, without signatures: objects, conditions, ranges, lists, and placed faults. */
+/** What S3 calls a version; nothing else may be taken for one. */
+const VERSION_ID = /^[A-Za-z0-9._-]+$/;
+
+/**
+ * S3 by HTTP on a local port, without signatures: objects, old versions, conditions, ranges, lists, and placed faults. A bucket
+ * is the first part of the path, or of a host like `bucket.localhost`.
+ */
 export class S3Emulator implements AsyncDisposable, Dialect {
   readonly objects = new ObjectTable();
   readonly #listener = new Listener(this);
   #puts = 0;
+  /** Versions put by `putVersion`, by bucket, key and version ID. */
+  readonly #versions = new Map<string, StoredObject>();
 
   static async start(): Promise<S3Emulator> {
     const emulator = new S3Emulator();
@@ -54,6 +62,14 @@ export class S3Emulator implements AsyncDisposable, Dialect {
     return this.put(bucket, key, rampContent(size, seed));
   }
 
+  /** Puts an object into a bucket that keeps old versions; returns the ID that `?versionId=` asks for, and the ETag. */
+  putVersion(bucket: string, key: string, body: string): { versionId: string; version: string } {
+    const version = this.put(bucket, key, body);
+    const versionId = `3sL4kqtJlcpXro.${this.#versions.size}`;
+    this.#versions.set(`${bucket}/${key}?${versionId}`, this.objects.get(bucket, key)!);
+    return { versionId, version };
+  }
+
   delete(bucket: string, key: string): void {
     this.objects.delete(bucket, key);
   }
@@ -66,7 +82,9 @@ export class S3Emulator implements AsyncDisposable, Dialect {
     return this.close();
   }
 
-  read(path: string): { bucket: string; key: string } {
+  read(path: string, host: string): { bucket: string; key: string } {
+    const virtual = /^(.+)\.localhost(?::\d+)?$/.exec(host)?.[1];
+    if (virtual !== undefined) return { bucket: virtual, key: decodeURIComponent(path.slice(1)) };
     const [bucket, key] = [path.slice(1).replace(/\/.*$/s, ""), path.replace(/^\/[^/]*\/?/, "")];
     return { bucket: decodeURIComponent(bucket), key: decodeURIComponent(key) };
   }
@@ -97,8 +115,13 @@ export class S3Emulator implements AsyncDisposable, Dialect {
 
   async #answerObject(exchange: Exchange): Promise<void> {
     const { seen, fault } = exchange;
-    const object = this.objects.get(seen.bucket, seen.key);
-    if (object === undefined) return exchange.fail(404, "NoSuchKey");
+    const versionId = seen.query.get("versionId");
+    if (versionId !== null && !VERSION_ID.test(versionId)) return exchange.fail(400, "InvalidArgument");
+    const object =
+      versionId === null
+        ? this.objects.get(seen.bucket, seen.key)
+        : this.#versions.get(`${seen.bucket}/${seen.key}?${versionId}`);
+    if (object === undefined) return exchange.fail(404, versionId === null ? "NoSuchKey" : "NoSuchVersion");
     if (fault.version === "foreign") return sendObject(exchange, object, { ETag: '"foreign"' });
     if (seen.headers["if-match"] !== undefined && !matches(seen.headers["if-match"], object.version)) {
       return exchange.fail(412, "PreconditionFailed");

@@ -40,6 +40,7 @@ export async function sendObject(exchange: Exchange, object: StoredObject, heade
     "Content-Length": sentEnd - start + (fault.range === "long" ? 1 : 0),
     ...(partial && { "Content-Range": `bytes ${named}-${end - 1}/${object.size}` }),
     ...headers,
+    ...fault.headers,
   });
   if (seen.method === "HEAD") return void response.end();
   const { bucket, key } = seen;

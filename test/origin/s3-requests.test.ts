@@ -65,29 +65,6 @@ describe("what the S3 origin sends", () => {
     expect(seen[0]!.headers.authorization).toContain("/eu-west-3/s3/");
   });
 
-  it("is not signed for anonymous buckets", async () => {
-    expect(await open({ credentials: "anonymous" }).stat(ref, live)).toMatchObject({ objectSize: 7 });
-    expect(seen[0]!.headers.authorization).toBeUndefined();
-  });
-
-  it("names the version that the URL names, for the rest of the key", async () => {
-    const versioned = parseObjectUrl("s3://bucket/key?versionId=3sL4kqtJlcpXroDTDmJ.rmSpXd3dIbrHY");
-    await open().stat(versioned, live);
-    await bytesOf(await open().fetch(versioned, { offset: 0, length: 3 }, live));
-    for (const { key, query } of seen) {
-      expect(key).toBe("key");
-      expect(query.get("versionId")).toBe("3sL4kqtJlcpXroDTDmJ.rmSpXd3dIbrHY");
-    }
-  });
-
-  it("follows a bucket to its region", async () => {
-    const error = { status: 301, code: "PermanentRedirect", headers: { "x-amz-bucket-region": "ap-south-1" } };
-    store.faults.place({ error, when: ({ headers }) => !headers.authorization?.includes("/ap-south-1/") });
-    const origin = open();
-    expect((await bytesOf(await origin.fetch(ref, { offset: 0, length: 7 }, live))).toString()).toBe("content");
-    expect(await origin.stat(ref, live)).toMatchObject({ objectSize: 7 });
-  });
-
   it("is signed with fresh credentials once the ones at hand run out", async () => {
     let issued = 0;
     const issuer = createServer((_, response) => {

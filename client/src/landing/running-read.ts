@@ -1,4 +1,3 @@
-import { abortError } from "@frontcache/proto";
 import { StallGuard, type StallGuardOptions } from "../stall-guard.js";
 import { type CallLimits, OutOfReach } from "../transport.js";
 import { AnswerLanding, type AnswerTo } from "./answer-landing.js";
@@ -16,7 +15,7 @@ export interface ReadOn {
 /** Runs one request until its answer has landed. Rejects with a CacheError; nothing of it happens afterwards. */
 export function runRead(request: string, to: AnswerTo, on: ReadOn): Promise<void> {
   return new Promise((resolve, reject) => {
-    if (on.limits.signal.aborted) reject(abortError(on.limits.signal));
+    if (on.limits.ended !== undefined) reject(on.limits.ended);
     else new RunningRead(request, to, on, { resolve, reject });
   });
 }
@@ -30,6 +29,7 @@ class RunningRead implements PooledExchange {
   landing: AnswerLanding;
   #connection: Connection | undefined;
   #guard: StallGuard | undefined;
+  readonly #forgetLimits: () => void;
 
   constructor(
     readonly request: string,
@@ -38,7 +38,7 @@ class RunningRead implements PooledExchange {
     private readonly settle: Settle,
   ) {
     this.landing = new AnswerLanding(to);
-    on.limits.signal.addEventListener("abort", this.#onAbort, { once: true });
+    this.#forgetLimits = on.limits.onEnd(() => this.#onEnded());
     on.pool.run(this);
   }
 
@@ -74,12 +74,13 @@ class RunningRead implements PooledExchange {
     }
   }
 
-  readonly #onAbort = (): void => {
+  /** The call ended early. */
+  #onEnded(): void {
     this.#end();
     if (this.#connection === undefined) this.on.pool.forget(this);
     else this.#connection.close();
-    this.settle.reject(abortError(this.on.limits.signal));
-  };
+    this.settle.reject(this.on.limits.ended);
+  }
 
   #onStalled(connection: Connection): void {
     this.#end();
@@ -89,7 +90,7 @@ class RunningRead implements PooledExchange {
 
   #end(): void {
     this.#guard?.end();
-    this.on.limits.signal.removeEventListener("abort", this.#onAbort);
+    this.#forgetLimits();
   }
 
   #outOfReach(cause: Error | undefined): OutOfReach {

@@ -2,6 +2,7 @@ import {
   CacheError,
   checkRange,
   MESSAGE_BYTES,
+  objectHeaders,
   parseObjectUrl,
   type ReadRangeRequest,
   type ReadRangeResponse,
@@ -76,6 +77,8 @@ export class ReadRangeCall {
       return;
     }
     this.#read = read;
+    const { forwarded, cachedOnly } = this.call.request;
+    if (forwarded || cachedOnly) this.call.sendMetadata(objectHeaders(read.info));
     this.#send();
   }
 

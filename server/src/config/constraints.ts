@@ -1,3 +1,4 @@
+import type { Environment } from "./declarations.js";
 import { formatSize } from "./quantities.js";
 import type { Settings } from "./settings.js";
 
@@ -7,8 +8,18 @@ const MiB = 1 << 20;
 const MAX_BLOCK_BYTES = 1024 * MiB;
 
 /** What is wrong between settings that are each right by themselves: one clause for each. */
-export function constraintProblems(settings: Settings): string[] {
-  return [...fillProblems(settings), ...volumeProblems(settings), ...memberProblems(settings)];
+export function constraintProblems(settings: Settings, environment: Environment): string[] {
+  const problems = [...fillProblems(settings), ...volumeProblems(settings), ...memberProblems(settings)];
+  return [...problems, ...originProblems(settings, environment)];
+}
+
+function originProblems({ origins = [] }: Settings, environment: Environment): string[] {
+  return origins.flatMap(({ credentials, buckets: [first] }) => {
+    if (typeof credentials === "string" || !("keys" in credentials)) return [];
+    const missing = Object.values(credentials.keys).filter((name) => name !== undefined && !environment[name]);
+    const bucket = `${first!.scheme}://${first!.bucket}`;
+    return missing.map((name) => `--origins: the keys of ${bucket} should be in ${name}, which is not set: set it`);
+  });
 }
 
 function fillProblems({ blockBytes, partBytes, fillMemoryBytes }: Settings): string[] {

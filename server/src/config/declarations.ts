@@ -1,6 +1,7 @@
 import { hostname } from "node:os";
 import { hostName, listenAddress, members } from "./addresses.js";
 import { cacheDirs } from "./cache-dirs.js";
+import { originsFile } from "./origins-file.js";
 import { bool, choice, line, type Parser } from "./parser.js";
 import { duration, percent, size, whole } from "./quantities.js";
 
@@ -92,6 +93,37 @@ export const declarations = {
     bool,
     "false",
     "put the bucket into the path of S3 requests, not into the host",
+  ),
+  origins: optional(
+    "origins",
+    originsFile,
+    "AWS and Google",
+    "a file (YAML) that says of each bucket where it is and how to reach it",
+  ),
+  originRequests: optional(
+    "origin-requests",
+    whole(1, 1_000_000),
+    "unlimited",
+    "requests a second that each origin gets from this member",
+  ),
+  originBytes: optional("origin-bytes", size(1), "unlimited", "bytes a second that this member takes from each origin"),
+  originConcurrency: optional(
+    "origin-concurrency",
+    whole(1, 100_000),
+    "unlimited",
+    "answers of each origin on their way at a time",
+  ),
+  originMaxWaitMs: setting(
+    "origin-max-wait",
+    duration(0),
+    "5s",
+    "how long a request waits for these limits before the read fails with RESOURCE_EXHAUSTED",
+  ),
+  hedge: setting(
+    "hedge",
+    bool,
+    "true",
+    "ask an origin twice where it takes longer than for 95 % of the recent requests; at most 5 % more requests",
   ),
   logLevel: setting("log-level", choice("debug", "info", "warn", "error", "silent"), "info", "least level of log lines"),
 } as const;

@@ -1,4 +1,6 @@
-import { hostname } from "node:os";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { hostname, tmpdir } from "node:os";
+import { dirname, join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { declarations, settingNames, variableOf } from "./declarations.js";
 import { type GivenFlags, readSettings, SettingsError, unknownVariables } from "./settings.js";
@@ -43,6 +45,8 @@ describe("settings", () => {
       negativeTtlMs: 1_000,
       staleIfError: true,
       s3ForcePathStyle: false,
+      originMaxWaitMs: 5_000,
+      hedge: true,
       logLevel: "info",
     });
   });
@@ -117,6 +121,33 @@ describe("settings", () => {
     ["members without me", { members: "a=h:1", name: "b" }, "--members does not name this member, b: add it, or set --name"],
   ])("are checked together: %s", (_, flags, problem) => {
     expect(problemsOf(flags)).toEqual([problem]);
+  });
+});
+
+describe("a file of origins", () => {
+  const write = (content: string): string => {
+    const path = join(mkdtempSync(join(tmpdir(), "frontcache-settings-")), "origins.yaml");
+    writeFileSync(path, content);
+    return path;
+  };
+
+  it("is read with the settings, and each thing wrong with it is told with where it was set", () => {
+    const path = write("origins: [{buckets: s3://a*, hedge: 1}, {buckets: gs://b*, port: 80}]");
+    expect(problemsOf({}, { FRONTCACHE_ORIGINS: path })).toEqual([
+      `FRONTCACHE_ORIGINS: ${path}: origins[0].hedge: "1" is not a yes or no: write true or false`,
+      expect.stringContaining(`FRONTCACHE_ORIGINS: ${path}: origins[1].port: not known here`),
+    ]);
+    rmSync(dirname(path), { recursive: true });
+  });
+
+  it("has its keys in the environment, or the member does not start", () => {
+    const keys = "{accessKeyId: LAKE_ID, secretAccessKey: LAKE_SECRET}";
+    const origins = write(`origins: [{buckets: s3://lake, credentials: {keys: ${keys}}}]`);
+    expect(problemsOf({ origins }, { LAKE_ID: "id" })).toEqual([
+      "--origins: the keys of s3://lake should be in LAKE_SECRET, which is not set: set it",
+    ]);
+    expect(problemsOf({ origins }, { LAKE_ID: "id", LAKE_SECRET: "secret" })).toEqual([]);
+    rmSync(dirname(origins), { recursive: true });
   });
 });
 

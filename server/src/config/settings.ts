@@ -1,5 +1,6 @@
 import { constraintProblems } from "./constraints.js";
 import { type Declaration, declarations, type Environment, settingNames, variableOf } from "./declarations.js";
+import { Problems } from "./mapping-reader.js";
 
 /**
  * What a member runs by, validated as a whole and frozen. Units are in the names; shares are from 0 to 1;
@@ -35,10 +36,11 @@ export function readSettings(flags: GivenFlags, environment: Environment): Setti
     try {
       values[name] = given.text === undefined ? undefined : declaration.parser.parse(given.text);
     } catch (error) {
-      problems.push(`${given.from}: ${(error as Error).message}`);
+      const clauses = error instanceof Problems ? error.clauses : [(error as Error).message];
+      problems.push(...clauses.map((clause) => `${given.from}: ${clause}`));
     }
   }
-  if (problems.length === 0) problems.push(...constraintProblems(values as Settings));
+  if (problems.length === 0) problems.push(...constraintProblems(values as Settings, environment));
   if (problems.length > 0) throw new SettingsError(problems);
   return Object.freeze(values) as Settings;
 }

@@ -1,5 +1,5 @@
-import { CacheError, type ObjectInfo, type ReadRangeResponse } from "@frontcache/proto";
-import type { ClientReadableStream, ServiceError } from "@grpc/grpc-js";
+import { CacheError, fromObjectHeaders, type ObjectInfo, type ReadRangeResponse } from "@frontcache/proto";
+import type { ClientReadableStream, Metadata, ServiceError } from "@grpc/grpc-js";
 import type { BlockRequest } from "../cache/block-request.js";
 import type { ObjectRead, ReadResult } from "../cache/object-read.js";
 import type { Slice } from "../runtime/slice.js";
@@ -28,6 +28,7 @@ export class ForwardedRead implements ObjectRead {
   info!: ObjectInfo;
   length = 0;
   readonly #call: ClientReadableStream<ReadRangeResponse>;
+  #headers: Pick<ObjectInfo, "contentType" | "lastModifiedMs"> = {};
   #remaining = 0;
   /** Messages that have come and were not taken. */
   readonly #messages: Buffer[] = [];
@@ -53,6 +54,9 @@ export class ForwardedRead implements ObjectRead {
       version: version ?? "",
       forwarded: true,
       cachedOnly,
+    });
+    this.#call.on("metadata", (headers: Metadata) => {
+      this.#headers = fromObjectHeaders(headers);
     });
     this.#call.on("data", this.#onData);
     this.#call.on("error", (error: ServiceError) => this.#end(this.link.error(error)));
@@ -117,7 +121,7 @@ export class ForwardedRead implements ObjectRead {
     const { version: wanted, start, end } = this.request;
     if (version === "" || (wanted !== undefined && version !== wanted)) throw this.#wrong(`is of version "${version}"`);
     if (objectSize <= this.offset) throw this.#wrong(`names a size of ${objectSize}, before its own offset`);
-    this.info = { version, objectSize };
+    this.info = { version, objectSize, ...this.#headers };
     this.length = Math.min(end - start, objectSize - this.offset);
     this.#remaining = this.length;
     this.#opening!.resolve();

@@ -6,7 +6,6 @@ import {
   errorCodeOfGrpc,
   isOutOfReach,
   type MemberInfo,
-  type ObjectInfo,
   type ReadRangeRequest,
   type ReadRangeResponse,
   readingChannelOptions,
@@ -68,18 +67,6 @@ export class MemberLink {
 
   readRange(request: ReadRangeRequest): ClientReadableStream<ReadRangeResponse> {
     return this.#client.readRange(request);
-  }
-
-  /** What the member knows of an object; a version of "" asks for the current one. */
-  stat(url: string, version: string, timeoutMs: number): Promise<ObjectInfo> {
-    return new Promise((resolve, reject) => {
-      this.#client.stat({ key: url, version }, new Metadata(), deadlineIn(timeoutMs), (error, response) => {
-        if (error !== null) return reject(this.error(error));
-        const { objectSize, contentType, lastModifiedMs } = response;
-        const info: ObjectInfo = { version: response.version, objectSize };
-        resolve({ ...info, ...(contentType === "" ? {} : { contentType }), ...(lastModifiedMs === 0 ? {} : { lastModifiedMs }) });
-      });
-    });
   }
 
   evict(request: EvictRequest, timeoutMs: number): Promise<EvictResponse> {

@@ -2,8 +2,8 @@ import type { Clock } from "../runtime/clock.js";
 
 /** The least that a member gets for its first bytes: ten times what one that isn't busy takes. */
 const LEAST_MS = 10;
-/** The most: what a busy member may cost a fill, still less than many an origin's first byte. */
-const MOST_MS = 100;
+/** The most that one gets whose answers usually take long: where everybody is busy, the origin's answer would wait, too. */
+const MOST_MS = 200;
 /** How much longer than usual an answer may take. */
 const FACTOR = 4;
 /** Answers that shape what is usual. */
@@ -17,7 +17,7 @@ const TICKS = 5;
 /**
  * How long fills wait for one member's first bytes before they turn to the origin. It holds the bytes or says at once that it
  * does not, so whoever takes longer is busy: it gets 10 ms, or four times what it usually takes (at first: what its connection
- * took), up to 100 ms. An answer that was not awaited can't be measured, so each late one in a row doubles the next wait, and
+ * took), up to 200 ms. An answer that was not awaited can't be measured, so each late one in a row doubles the next wait, and
  * after three of them the member is left alone for a second. One that is stuck costs 10 + 20 + 40 ms and then nothing.
  */
 export class Patience {

@@ -16,7 +16,7 @@ interface HeldVersion {
   createdAtMs: number;
 }
 
-/** The held blocks, by identity, by object and, on each volume, by recency. */
+/** The held blocks, by identity, by object and, on each volume, in the order of their eviction. */
 export class BlockIndex {
   readonly #blocks = new Map<string, HeldBlock>();
   readonly #objects = new Map<string, Map<string, HeldVersion>>();
@@ -33,10 +33,10 @@ export class BlockIndex {
     return this.#blocks.values();
   }
 
-  /** Enters a block as the most recently used one. */
+  /** Enters a block; those found at the start in the order of their last use. */
   add(block: HeldBlock): void {
     this.#blocks.set(block.key, block);
-    block.volume.recency.add(block);
+    block.volume.order.add(block);
     const { url, version } = block.id;
     const versions = this.#objects.get(url) ?? new Map<string, HeldVersion>();
     this.#objects.set(url, versions);
@@ -49,7 +49,7 @@ export class BlockIndex {
   remove(block: HeldBlock): void {
     if (this.#blocks.get(block.key) !== block) return;
     this.#blocks.delete(block.key);
-    block.volume.recency.delete(block);
+    block.volume.order.remove(block);
     block.volume.touched.delete(block);
     const { url, version } = block.id;
     const versions = this.#objects.get(url);
@@ -59,14 +59,12 @@ export class BlockIndex {
     if (versions?.size === 0) this.#objects.delete(url);
   }
 
-  /** Makes a block the most recently used one; nothing for one that is on its way out. */
+  /** Notes a use of a block; nothing for one that is on its way out. */
   touch(block: HeldBlock, nowMs: number): void {
     if (block.retired) return;
-    const { recency, touched } = block.volume;
-    recency.delete(block);
-    recency.add(block);
-    touched.add(block);
     block.lastUsedMs = nowMs;
+    block.volume.order.touch(block);
+    block.volume.touched.add(block);
   }
 
   /** Of the versions that blocks are held of, the one whose latest block was made last. */

@@ -33,3 +33,9 @@ export function blockPath(volumePath: string, digest: string): string {
 export function isBlockFileName(directory: string, name: string): boolean {
   return BLOCK_FILE.test(name) && name.startsWith(directory) && directory.length === 2;
 }
+
+/** The first 48 bits of the digest that a block file is named for. */
+export function digestNumber(path: string): number {
+  const nameAt = path.length - "0123456789abcdef0123456789abcdef.blk".length;
+  return Number.parseInt(path.slice(nameAt, nameAt + 12), 16);
+}

@@ -8,6 +8,8 @@ import { BlockRemover } from "./block-remover.js";
 import { BlockWriter } from "./block-writer.js";
 import { Damages } from "./damages.js";
 import type { DirectoryClaim, Disk } from "./disk.js";
+import { type Eviction, evictionPolicy } from "./eviction-policy.js";
+import type { HeldBlock } from "./held-block.js";
 import { StoreLease } from "./lease.js";
 import { Loans } from "./loans.js";
 import type { Mapper } from "./mapping.js";
@@ -44,6 +46,7 @@ export interface BlockStoreOptions {
   readonly highWatermark: number;
   /** Used share of a volume, 0 to 1, at which it stops. */
   readonly lowWatermark: number;
+  readonly eviction: Eviction;
   /** Most block files held open and mapped at a time. */
   readonly maxMappings: number;
   readonly purgeIntervalMs: number;
@@ -76,7 +79,10 @@ export class BlockStore {
     const { disk, mapper, clock, log, geometry, tuning } = options;
     this.#options = options;
     this.#claims = claims;
-    this.#volumes = options.volumes.map(({ path, limitBytes }) => new Volume({ path, limitBytes, disk, clock, log, tuning }));
+    this.#volumes = options.volumes.map(({ path, limitBytes }) => {
+      const order = evictionPolicy<HeldBlock>(options.eviction);
+      return new Volume({ path, limitBytes, disk, clock, log, tuning, order });
+    });
     const index = this.#index;
     const files = new OpenFiles({
       disk,
@@ -128,13 +134,13 @@ export class BlockStore {
     const [index, remover, damages] = [this.#index, this.#remover, this.#damages];
     const blocks = await recover(this.#volumes, { geometry, disk, index, remover, damages, clock, tuning });
     await Promise.all(this.#volumes.map((volume) => volume.refreshSpace()));
-    const volumes = this.#volumes.map(({ path, usedBytes, recency }) => ({ path, blocks: recency.size, usedBytes }));
+    const volumes = this.#volumes.map(({ path, usedBytes, order }) => ({ path, blocks: order.size, usedBytes }));
     const durationMs = Math.round(clock.monotonicMs() - began);
     log.info({ event: "volumes-recovered", blocks, volumes, damages: damages.count, durationMs });
     this.#purger.start();
   }
 
-  /** Leases a held block and makes it the most recently used; undefined where no such block is held. */
+  /** Leases a held block, which counts as a use of it; undefined where no such block is held. */
   lease(id: BlockId): BlockLease | undefined {
     const block = this.#closed ? undefined : this.#index.get(blockKey(id));
     if (block === undefined) return undefined;
@@ -196,7 +202,7 @@ export class BlockStore {
         usedBytes: volume.usedBytes,
         reservedBytes: volume.reservedBytes,
         limitBytes: volume.limitBytes,
-        blocks: volume.recency.size,
+        blocks: volume.order.size,
         state: volume.state,
       })),
       mappings: this.#files.mappings,

@@ -79,11 +79,12 @@ export class BlockWriter {
     reservation: VolumeReservation,
   ): Promise<boolean> {
     const { id } = described;
-    const { geometry, index, files, remover, disk } = this.options;
+    const { geometry, clock, index, files, remover, disk } = this.options;
     const { volume } = reservation;
     const digest = blockDigest(id, geometry.blockBytes);
     const path = blockPath(volume.path, digest);
-    const block = new HeldBlock({ ...described, volume, path, geometry });
+    const nowMs = clock.nowMs();
+    const block = new HeldBlock({ ...described, firstUsedMs: nowMs, lastUsedMs: nowMs, volume, path, geometry });
     for (const segment of segments) block.segments.add(segment.index, segment.crc, true);
     const bytes = block.chargedBytes;
     const footer = this.#footer(block);

@@ -11,6 +11,8 @@ export interface DiskStat {
   /** Bytes that the file takes on the disk; less than `sizeBytes` where it is sparse. */
   readonly allocatedBytes: number;
   readonly modifiedMs: number;
+  /** When it was made; 0 where the file system does not say. */
+  readonly createdMs: number;
 }
 
 /** An open file. Every method rejects with the system's error (`code` ENOSPC, EIO, ...). */

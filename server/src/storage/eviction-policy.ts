@@ -1,22 +1,32 @@
-/** When a block was used: all that a policy goes by. Wall time, milliseconds since 1970. */
-export interface Used {
+import { LruPolicy } from "./lru-policy.js";
+import { SlruPolicy } from "./slru-policy.js";
+
+/** All that a policy knows of a block. Wall times, milliseconds since 1970. */
+export interface Evictable {
   /** When it came. */
   readonly firstUsedMs: number;
   /** When it was last read or written. */
   readonly lastUsedMs: number;
+  /** A number that stands for the block's identity: the same when the same block comes again. */
+  readonly fingerprint: number;
 }
 
 /** The order in which the blocks of a volume are given up. */
-export interface EvictionPolicy<Block extends Used> {
+export interface EvictionPolicy<Block extends Evictable> {
   readonly size: number;
   /** A new block, or one found at the start: those are entered in the order of their last use. */
   add(block: Block): void;
-  /** A block that it has was used; `lastUsedMs` says when. */
+  /** The block was used; its `lastUsedMs` says when. */
   touch(block: Block): void;
-  /** Harmless for a block that it does not have. */
+  /** The block is gone. Harmless for one that it does not have. */
   remove(block: Block): void;
-  /**
-   * All blocks, the first to give up first. What comes, goes or is used while somebody iterates is in its new place then.
-   */
+  /** All blocks, the first to give up first. Blocks may come, go and be used while somebody iterates. */
   victims(): Iterable<Block>;
+}
+
+export type Eviction = "lru" | "slru";
+
+/** A policy by its name. */
+export function evictionPolicy<Block extends Evictable>(eviction: Eviction): EvictionPolicy<Block> {
+  return eviction === "lru" ? new LruPolicy() : new SlruPolicy({ oneUseMs: 30_000, protectedShare: 0.8 });
 }

@@ -1,5 +1,7 @@
 import { blockLength, type Geometry, type ObjectInfo } from "@frontcache/proto";
 import { type BlockId, blockKey } from "./block.js";
+import { digestNumber } from "./block-path.js";
+import type { Evictable } from "./eviction-policy.js";
 import { FOOTER_BYTES } from "./footer.js";
 import type { OpenFile } from "./open-file.js";
 import { SegmentTable } from "./segment-table.js";
@@ -23,13 +25,16 @@ export interface HeldBlockFields {
   readonly id: BlockId;
   readonly info: ObjectInfo;
   readonly createdAtMs: number;
+  /** When its file was made and last used; wall time. */
+  readonly firstUsedMs: number;
+  readonly lastUsedMs: number;
   readonly volume: Volume;
   readonly path: string;
   readonly geometry: Geometry;
 }
 
 /** A block file's place in memory: one object for each, from its rename until its file is gone. */
-export class HeldBlock {
+export class HeldBlock implements Evictable {
   readonly key: string;
   readonly id: BlockId;
   readonly info: ObjectInfo;
@@ -37,6 +42,7 @@ export class HeldBlock {
   readonly volume: Volume;
   readonly path: string;
   readonly segments: SegmentTable;
+  readonly firstUsedMs: number;
   /** Wall time of the last lease or write. */
   lastUsedMs: number;
   /** Leases and writes under way. */
@@ -56,8 +62,13 @@ export class HeldBlock {
     this.volume = fields.volume;
     this.path = fields.path;
     this.key = blockKey(fields.id);
-    this.lastUsedMs = fields.createdAtMs;
+    this.firstUsedMs = fields.firstUsedMs;
+    this.lastUsedMs = fields.lastUsedMs;
     this.segments = new SegmentTable(blockLength(fields.id.offset, fields.info.objectSize, fields.geometry), fields.geometry);
+  }
+
+  get fingerprint(): number {
+    return digestNumber(this.path);
   }
 
   acquire(): void {

@@ -1,7 +1,7 @@
-import type { EvictionPolicy, Used } from "./eviction-policy.js";
+import type { Evictable, EvictionPolicy } from "./eviction-policy.js";
 
 /** Gives up the least recently used block. One read of more than fits takes everything else with it. */
-export class LruPolicy<Block extends Used> implements EvictionPolicy<Block> {
+export class LruPolicy<Block extends Evictable> implements EvictionPolicy<Block> {
   /** The least recently used first. */
   readonly #order = new Set<Block>();
 

@@ -218,8 +218,8 @@ class OpenMemoryFile implements DiskFile {
 
   async stat(): Promise<DiskStat> {
     await this.#enter("stat");
-    const { sizeBytes, allocatedBytes, modifiedMs } = this.content;
-    return { sizeBytes, allocatedBytes, modifiedMs };
+    const { sizeBytes, allocatedBytes, modifiedMs, createdMs } = this.content;
+    return { sizeBytes, allocatedBytes, modifiedMs, createdMs };
   }
 
   async truncate(sizeBytes: number): Promise<void> {

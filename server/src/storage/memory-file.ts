@@ -6,14 +6,17 @@ export const PAGE_BYTES = 4096;
 export class MemoryFile {
   readonly #pages = new Map<number, Uint8Array>();
   sizeBytes = 0;
+  modifiedMs: number;
   /** Names and descriptors: with the last of them its pages go back. */
   #users = 0;
 
   /** `account` is told of every page that comes (1) or goes (-1, or more at once). */
   constructor(
-    public modifiedMs: number,
+    readonly createdMs: number,
     private readonly account: (pages: number) => void,
-  ) {}
+  ) {
+    this.modifiedMs = createdMs;
+  }
 
   hold(): void {
     this.#users++;
@@ -29,7 +32,8 @@ export class MemoryFile {
   }
 
   copy(account: (pages: number) => void): MemoryFile {
-    const copy = new MemoryFile(this.modifiedMs, account);
+    const copy = new MemoryFile(this.createdMs, account);
+    copy.modifiedMs = this.modifiedMs;
     copy.sizeBytes = this.sizeBytes;
     for (const [page, bytes] of this.#pages) copy.#pages.set(page, bytes.slice());
     account(copy.#pages.size);

@@ -92,8 +92,8 @@ class NodeFile implements DiskFile {
   }
 
   async stat(): Promise<DiskStat> {
-    const { size, blocks, mtimeMs } = await called<fs.Stats>((done) => fs.fstat(this.fd, done));
-    return { sizeBytes: size, allocatedBytes: blocks * STAT_BLOCK_BYTES, modifiedMs: Math.round(mtimeMs) };
+    const { size, blocks, mtimeMs, birthtimeMs } = await called<fs.Stats>((done) => fs.fstat(this.fd, done));
+    return { sizeBytes: size, allocatedBytes: blocks * STAT_BLOCK_BYTES, modifiedMs: Math.round(mtimeMs), createdMs: Math.round(birthtimeMs) };
   }
 
   truncate(sizeBytes: number): Promise<void> {

@@ -65,8 +65,8 @@ export class Purger {
     if (volume.excessBytes(this.options.highWatermark) > 0) await this.purge(volume, 0);
     else volume.roomFreed();
     await this.options.recency.refresh(volume);
-    const { path, state, usedBytes, reservedBytes, limitBytes, recency } = volume;
-    const report = { volume: path, state, blocks: recency.size, usedBytes, reservedBytes, limitBytes };
+    const { path, state, usedBytes, reservedBytes, limitBytes, order } = volume;
+    const report = { volume: path, state, blocks: order.size, usedBytes, reservedBytes, limitBytes };
     this.options.log.debug({ event: "volume", ...report });
   }
 
@@ -99,7 +99,7 @@ export class Purger {
     return report;
   }
 
-  /** The least recently used blocks that nobody reads, a few at a time, until `excessBytes` are back. */
+  /** Blocks that nobody reads, in the order of their eviction, a few at a time, until `excessBytes` are back. */
   async #evict(volume: Volume, excessBytes: number): Promise<{ blocks: number; bytes: number }> {
     let blocks = 0;
     let bytes = 0;
@@ -114,7 +114,7 @@ export class Purger {
 }
 
 function* victims(volume: Volume, isEnough: () => boolean): Generator<HeldBlock> {
-  for (const block of volume.recency) {
+  for (const block of volume.order.victims()) {
     if (isEnough()) return;
     if (!block.isBusy) yield block;
   }

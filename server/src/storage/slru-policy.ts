@@ -1,21 +1,31 @@
-import type { EvictionPolicy, Used } from "./eviction-policy.js";
+import type { Evictable, EvictionPolicy } from "./eviction-policy.js";
 
 export interface SlruOptions {
-  /** How long after a block came its uses still count as the first one. */
+  /** How long the uses of a block after it came still count as one: longer than a reader takes to get through it. */
   readonly oneUseMs: number;
   /** Share of the blocks, 0 to 1, that is protected at most. */
   readonly protectedShare: number;
 }
 
+/** Since when a block is known that has proved worth keeping. */
+const PROVED = -Infinity;
+
 /**
- * Segmented LRU: a block that was used again, later than its first reader takes to get through it, is protected. It gives up
- * the least recently used of the others first, so that what is read only once, however much it is, leaves the protected
- * ones alone. When too many are protected, the least recently used of them becomes one of the others, as their latest.
+ * Segmented LRU with a memory. A block that is used again later than one use lasts is protected; the least recently used of
+ * the others goes first. So what is read only once, however much it is, leaves the protected blocks alone. When too many
+ * are protected, the least recently used of them becomes one of the others.
+ *
+ * It remembers as many blocks as it has, by number, of those that it gave up last: one of them that comes again has been
+ * used again. Without that a block that is asked for too rarely to outlive the newcomers could never become protected,
+ * and when the blocks in demand change the old ones would stay.
  */
-export class SlruPolicy<Block extends Used> implements EvictionPolicy<Block> {
-  /** Both: the least recently used first. */
-  readonly #probation = new Set<Block>();
+export class SlruPolicy<Block extends Evictable> implements EvictionPolicy<Block> {
+  /** Blocks that are not protected, with the time since when they are known; the least recently used first. */
+  readonly #probation = new Map<Block, number>();
+  /** The least recently used first. */
   readonly #protected = new Set<Block>();
+  /** Fingerprints of blocks given up, with the time since when they were known; the first that went first. */
+  readonly #remembered = new Map<number, number>();
 
   constructor(private readonly options: SlruOptions) {}
 
@@ -23,34 +33,52 @@ export class SlruPolicy<Block extends Used> implements EvictionPolicy<Block> {
     return this.#probation.size + this.#protected.size;
   }
 
-  /** A block found at the start was protected if it was used late enough: its file tells both times. */
+  /** Of a block found at the start, the file tells both times, and by them whether it was protected. */
   add(block: Block): void {
-    this.#enter(block);
+    const knownSinceMs = this.#remembered.get(block.fingerprint) ?? block.firstUsedMs;
+    this.#remembered.delete(block.fingerprint);
+    this.#enter(block, knownSinceMs);
   }
 
   touch(block: Block): void {
-    if (this.#probation.delete(block) || this.#protected.delete(block)) this.#enter(block);
+    const knownSinceMs = this.#take(block);
+    if (knownSinceMs !== undefined) this.#enter(block, knownSinceMs);
   }
 
   remove(block: Block): void {
-    if (!this.#probation.delete(block)) this.#protected.delete(block);
+    const knownSinceMs = this.#take(block);
+    if (knownSinceMs === undefined) return;
+    this.#remembered.set(block.fingerprint, knownSinceMs);
+    for (const fingerprint of this.#remembered.keys()) {
+      if (this.#remembered.size <= this.size) return;
+      this.#remembered.delete(fingerprint);
+    }
   }
 
   *victims(): Generator<Block> {
-    yield* this.#probation;
+    yield* this.#probation.keys();
     yield* this.#protected;
   }
 
-  #enter(block: Block): void {
-    const { oneUseMs, protectedShare } = this.options;
-    if (block.lastUsedMs - block.firstUsedMs < oneUseMs) {
-      this.#probation.add(block);
+  /** Takes a block out; undefined where it is not there. */
+  #take(block: Block): number | undefined {
+    if (this.#protected.delete(block)) return PROVED;
+    const knownSinceMs = this.#probation.get(block);
+    this.#probation.delete(block);
+    return knownSinceMs;
+  }
+
+  #enter(block: Block, knownSinceMs: number): void {
+    if (block.lastUsedMs - knownSinceMs < this.options.oneUseMs) {
+      this.#probation.set(block, knownSinceMs);
       return;
     }
     this.#protected.add(block);
-    if (this.#protected.size <= protectedShare * this.size) return;
-    const [oldest] = this.#protected;
-    this.#protected.delete(oldest!);
-    this.#probation.add(oldest!);
+    if (this.#protected.size <= this.options.protectedShare * this.size) return;
+    for (const oldest of this.#protected) {
+      this.#protected.delete(oldest);
+      this.#probation.set(oldest, PROVED);
+      return;
+    }
   }
 }

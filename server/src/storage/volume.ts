@@ -2,6 +2,7 @@ import type { Clock } from "../runtime/clock.js";
 import type { Log } from "../runtime/log.js";
 import type { Disk, DiskSpace } from "./disk.js";
 import { DiskGate } from "./disk-gate.js";
+import type { EvictionPolicy } from "./eviction-policy.js";
 import type { HeldBlock } from "./held-block.js";
 import type { VolumeState } from "./storage-report.js";
 import type { StorageTuning } from "./storage-tuning.js";
@@ -15,6 +16,8 @@ export interface VolumeOptions {
   readonly clock: Clock;
   readonly log: Log;
   readonly tuning: StorageTuning;
+  /** Of this volume alone. */
+  readonly order: EvictionPolicy<HeldBlock>;
 }
 
 /** Errors that say "no room", not "broken". */
@@ -22,15 +25,15 @@ const NO_ROOM = new Set(["ENOSPC", "EDQUOT"]);
 /** Errors of this process, not of the disk. */
 const NO_DESCRIPTORS = new Set(["EMFILE", "ENFILE"]);
 
-/** One cache directory: its space, its health, and its blocks by recency. */
+/** One cache directory: its space, its health, and its blocks in the order of their eviction. */
 export class Volume {
   readonly path: string;
   readonly gate: DiskGate;
   /** Bytes of all block files, those included that are being removed. */
   usedBytes = 0;
   reservedBytes = 0;
-  /** Blocks, the least recently used first. */
-  readonly recency = new Set<HeldBlock>();
+  /** The blocks that it holds. */
+  readonly order: EvictionPolicy<HeldBlock>;
   /** Blocks used since their files' times were last refreshed. */
   touched = new Set<HeldBlock>();
   readonly #options: VolumeOptions;
@@ -42,6 +45,7 @@ export class Volume {
   constructor(options: VolumeOptions) {
     this.#options = options;
     this.path = options.path;
+    this.order = options.order;
     this.gate = new DiskGate(options.clock, options.tuning, (error) => this.failed(error));
   }
 

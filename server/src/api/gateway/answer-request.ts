@@ -1,0 +1,78 @@
+import type { Exchange, ObjectReader } from "./exchange.js";
+import { answerProbe, isProbe } from "./health.js";
+import { ObjectAnswer } from "./object-answer.js";
+import { type Refusal, refusalOf, refuse } from "./refusal.js";
+import { parseTarget, type RequestTarget } from "./request-target.js";
+
+/** Keys have 1,024 bytes, thrice as many escaped; presigned URLs bring about 2 KiB along. */
+const MAX_TARGET_BYTES = 8 << 10;
+
+const MALFORMED = { status: 400, code: "BadRequest" };
+const NOT_IMPLEMENTED = { status: 501, code: "NotImplemented" };
+
+/** What stands behind the listener when a request comes. */
+export interface Behind {
+  /** Undefined while the member starts. */
+  readonly reader: ObjectReader | undefined;
+  /** Empty: ready. */
+  readonly notReadyReasons: readonly string[];
+}
+
+/** Answers one request, whatever it is. Never throws. */
+export function answerRequest(exchange: Exchange, behind: () => Behind): void {
+  const refusal = answerOrRefuse(exchange, behind);
+  if (refusal !== undefined) refuse(exchange.response, refusal, exchange.request.url ?? "");
+}
+
+function answerOrRefuse(exchange: Exchange, behind: () => Behind): Refusal | undefined {
+  const { url = "", method, headers, httpVersion } = exchange.request;
+  if (headers.host === undefined && httpVersion === "1.1") return { ...MALFORMED, message: "HTTP/1.1 wants a Host header" };
+  if (headers.expect !== undefined && !/^100-continue$/i.test(headers.expect)) {
+    return { status: 417, code: "ExpectationFailed", message: "only 100-continue can be expected" };
+  }
+  if (url.length > MAX_TARGET_BYTES) {
+    return { status: 414, code: "URITooLong", message: `the path is longer than ${MAX_TARGET_BYTES} bytes` };
+  }
+  let target: RequestTarget;
+  try {
+    target = parseTarget(url);
+  } catch (error) {
+    return { ...refusalOf(error), code: "InvalidURI" };
+  }
+  const isRead = method === "GET" || method === "HEAD";
+  if (target.kind === "path") {
+    if (!isRead || !isProbe(target.path)) return nothingHere();
+    answerProbe(exchange.response, target.path, behind().notReadyReasons);
+    return undefined;
+  }
+  const refusal = isRead ? notServed(target) : readOnly();
+  if (refusal !== undefined || target.kind !== "object") return refusal;
+  const { reader } = behind();
+  if (reader === undefined) return starting();
+  new ObjectAnswer(exchange, reader, target.ref).run();
+  return undefined;
+}
+
+/** What S3 has, and a cache of objects has not. */
+function notServed(target: RequestTarget): Refusal | undefined {
+  if (target.kind === "bucket") {
+    return { ...NOT_IMPLEMENTED, message: "buckets are not served, only objects: ask the object store itself" };
+  }
+  if (target.kind !== "object" || target.subresource === undefined) return undefined;
+  return { ...NOT_IMPLEMENTED, message: `${target.subresource} is not served, only objects: ask the object store itself` };
+}
+
+function readOnly(): Refusal {
+  const message = "this is a cache for reading: write to the object store itself";
+  return { status: 405, code: "MethodNotAllowed", message, headers: ["Allow", "GET, HEAD"] };
+}
+
+function nothingHere(): Refusal {
+  const message = "nothing is here: objects are at /s3/<bucket>/<key> and /gs/<bucket>/<key>";
+  return { status: 404, code: "NoSuchResource", message };
+}
+
+function starting(): Refusal {
+  const message = "this member is starting: ask another one, or try again";
+  return { status: 503, code: "ServiceUnavailable", message };
+}

@@ -1,0 +1,31 @@
+import { CacheError, type ObjectInfo, type ObjectRef } from "@frontcache/proto";
+import type { Exchange, ObjectReader } from "./exchange.js";
+
+/** Longer than the origin takes to tell, and no reader waits longer for a header that it can do without. */
+const PATIENCE_MS = 1_000;
+
+/**
+ * Type and date of the object whose bytes another member answers, which sends neither. They can be had for the newest version
+ * only; undefined where they can't, or not soon: the bytes matter more.
+ */
+export async function describeObject(
+  reader: Pick<ObjectReader, "stat">,
+  ref: ObjectRef,
+  version: string,
+  { signal, clock }: Pick<Exchange, "signal" | "clock">,
+): Promise<ObjectInfo | undefined> {
+  const limit = new AbortController();
+  const cancel = clock.after(PATIENCE_MS, () =>
+    limit.abort(new CacheError("DEADLINE_EXCEEDED", `${ref.url}: no description yet`)),
+  );
+  const leave = (): void => limit.abort(signal.reason);
+  signal.addEventListener("abort", leave, { once: true });
+  try {
+    return (await reader.stat(ref, version, limit.signal)).info;
+  } catch {
+    return undefined;
+  } finally {
+    signal.removeEventListener("abort", leave);
+    cancel();
+  }
+}

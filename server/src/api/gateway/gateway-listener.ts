@@ -1,0 +1,148 @@
+import { once } from "node:events";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { AddressInfo, Socket } from "node:net";
+import type { HostPort } from "../../config/addresses.js";
+import type { Clock } from "../../runtime/clock.js";
+import type { Log } from "../../runtime/log.js";
+import { answerRequest, type Behind } from "./answer-request.js";
+import { refuseBytes } from "./bad-request.js";
+import { Connection } from "./connection.js";
+import type { ObjectReader } from "./exchange.js";
+
+/** What a client may take of the listener. Times are milliseconds, sizes bytes. */
+const limits = {
+  headBytes: 16 << 10,
+  headTimeoutMs: 10_000,
+  /** With the body, which is read and thrown away. */
+  requestTimeoutMs: 30_000,
+  /** Longer than load balancers keep idle connections (60 s), so that it is not us who close one that is about to be used. */
+  keepAliveMs: 75_000,
+  /** For a connection on which nothing moves while it is answered. A fill may try for more than a minute. */
+  stalledMs: 120_000,
+  connections: 10_000,
+};
+
+export interface GatewayListenerOptions {
+  readonly listen: HostPort;
+  /** The time that running answers get to finish when the listener is closed, milliseconds. */
+  readonly drainMs: number;
+  /** What stands against being ready, one line each, besides the listener's own starting and leaving. */
+  notReadyReasons(): readonly string[];
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/**
+ * A member's HTTP port: objects as S3 serves them, and Kubernetes's probes. It is taken first and answers 503 until it is
+ * given a reader.
+ */
+export class GatewayListener {
+  readonly #server: Server;
+  readonly #connections = new Map<Socket, Connection>();
+  #reader: ObjectReader | undefined;
+  #address: HostPort;
+  #leaving = false;
+  #closed: Promise<void> | undefined;
+
+  private constructor(private readonly options: GatewayListenerOptions) {
+    this.#address = options.listen;
+    this.#server = createServer({
+      maxHeaderSize: limits.headBytes,
+      headersTimeout: limits.headTimeoutMs,
+      requestTimeout: limits.requestTimeoutMs,
+      keepAliveTimeout: limits.keepAliveMs,
+      connectionsCheckingInterval: limits.headTimeoutMs / 2,
+      noDelay: true,
+      // Checked with the rest of the request: Node's own answers are not of the form that all others have.
+      requireHostHeader: false,
+    });
+    this.#server.timeout = limits.stalledMs;
+    this.#server.maxConnections = limits.connections;
+    this.#server.on("connection", (socket) => this.#accept(socket));
+    this.#server.on("request", this.#take);
+    // Nothing is done with bodies: who asks before sending one is answered at once.
+    this.#server.on("checkContinue", this.#take);
+    this.#server.on("checkExpectation", this.#take);
+    this.#server.on("clientError", (error: NodeJS.ErrnoException, socket: Socket) =>
+      refuseBytes(error, socket, this.#connections.get(socket)?.running ?? false),
+    );
+  }
+
+  /** Rejects with the system's error where the address can't be listened on. */
+  static async open(options: GatewayListenerOptions): Promise<GatewayListener> {
+    const listener = new GatewayListener(options);
+    const { host } = options.listen;
+    await once(listener.#server.listen(options.listen), "listening");
+    listener.#address = { host, port: (listener.#server.address() as AddressInfo).port };
+    // A connection that could not be accepted concerns its client alone.
+    listener.#server.on("error", (error) => options.log.warn({ event: "accept-failed", message: error.message }));
+    return listener;
+  }
+
+  /** What it listens on, with the port that was picked where 0 was asked for. */
+  get address(): HostPort {
+    return this.#address;
+  }
+
+  /** Connections open now, idle ones included. */
+  get openConnections(): number {
+    return this.#connections.size;
+  }
+
+  /** Requests being answered now. */
+  get runningAnswers(): number {
+    let running = 0;
+    for (const connection of this.#connections.values()) if (connection.running) running++;
+    return running;
+  }
+
+  /** Answers for objects from now on. */
+  serve(reader: ObjectReader): void {
+    this.#reader = reader;
+  }
+
+  /** Not ready from now on, so that nobody sends new clients here; everything is still answered. */
+  leave(): void {
+    this.#leaving = true;
+  }
+
+  /**
+   * No new connections; idle ones end, each running answer is its connection's last. What has not finished after `drainMs` is
+   * cut off. Resolves when no connection is left. Harmless when repeated.
+   */
+  close(): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  async #close(): Promise<void> {
+    this.leave();
+    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
+    for (const connection of this.#connections.values()) connection.endWhenIdle();
+    const cancel = this.options.clock.after(this.options.drainMs, () => {
+      for (const connection of this.#connections.values()) connection.cutOff();
+    });
+    await closed;
+    cancel();
+  }
+
+  #accept(socket: Socket): void {
+    this.#connections.set(socket, new Connection(socket));
+    socket.once("close", () => this.#connections.delete(socket));
+  }
+
+  readonly #take = (request: IncomingMessage, response: ServerResponse): void => {
+    const connection = this.#connections.get(request.socket);
+    if (connection === undefined) return;
+    const { signal, whenClosed } = connection;
+    const { clock, log } = this.options;
+    connection.answer(response, () => answerRequest({ request, response, signal, whenClosed, clock, log }, this.#behind));
+  };
+
+  readonly #behind = (): Behind => ({ reader: this.#reader, notReadyReasons: this.#reasons() });
+
+  #reasons(): readonly string[] {
+    const own = this.#leaving ? ["this member is leaving"] : this.#reader === undefined ? ["this member is starting"] : [];
+    return [...own, ...this.options.notReadyReasons()];
+  }
+}

@@ -1,0 +1,22 @@
+import type { ServerResponse } from "node:http";
+
+/** Whether the path is one of Kubernetes's probes. */
+export function isProbe(path: string): boolean {
+  return path === "/livez" || path === "/readyz";
+}
+
+/** Answers a probe: alive as long as this runs; ready (200) where there is no reason against it, else 503, a reason a line. */
+export function answerProbe(response: ServerResponse, path: string, notReadyReasons: readonly string[]): void {
+  const reasons = path === "/livez" ? [] : notReadyReasons;
+  const lines = reasons.length === 0 ? ["ok"] : reasons;
+  const body = Buffer.from(lines.map((line) => `${line}\n`).join(""));
+  response.writeHead(reasons.length === 0 ? 200 : 503, [
+    "Content-Type",
+    "text/plain; charset=utf-8",
+    "Content-Length",
+    String(body.length),
+    "Cache-Control",
+    "no-store",
+  ]);
+  response.end(body);
+}

@@ -1,0 +1,196 @@
+import { CacheError, type ObjectInfo, type ObjectRef } from "@frontcache/proto";
+import type { ObjectRead } from "../../cache/object-read.js";
+import { callStatus } from "../call-status.js";
+import { BodySending } from "./body-sending.js";
+import { type Conditions, insistedVersion, judge, needsObject, parseConditions, rangeCounts } from "./conditions.js";
+import { describeObject } from "./describe-object.js";
+import type { Exchange, ObjectReader } from "./exchange.js";
+import { bodyHeaders, knownHeaders, makeHeaders, objectHeaders, validatorHeaders } from "./object-headers.js";
+import { parseRange, type Span, spanOf, type WantedRange } from "./range-header.js";
+import { type Refusal, refusalOf, refuse } from "./refusal.js";
+
+/** How often a read starts again whose object changed between the look at it and the read of its bytes. */
+const MAX_STARTS = 3;
+
+/** What an If-Match or If-Unmodified-Since that does not hold is answered with. */
+const FAILED: Refusal = { status: 412, code: "PreconditionFailed", message: "a condition of the request does not hold" };
+
+/**
+ * The answer to one GET or HEAD of an object. Bytes from a known offset are read at once; version and size are the first
+ * block's. Where a condition or a suffix needs the object itself, it is looked at first (which is remembered for a while),
+ * and the bytes are read of the very version that was seen.
+ */
+export class ObjectAnswer {
+  readonly #conditions: Conditions;
+  readonly #range: WantedRange | undefined;
+  /** The version that the reader insists on. */
+  readonly #insisted: string | undefined;
+  #read: ObjectRead | undefined;
+  #sending: BodySending | undefined;
+  #over = false;
+
+  constructor(
+    private readonly exchange: Exchange,
+    private readonly reader: ObjectReader,
+    private readonly ref: ObjectRef,
+  ) {
+    const { headers } = exchange.request;
+    this.#conditions = parseConditions(headers);
+    this.#range = parseRange(headers.range);
+    this.#insisted = insistedVersion(this.#conditions);
+    exchange.whenClosed(this.#leave);
+  }
+
+  /** Answers. Never throws. */
+  run(): void {
+    try {
+      const direct = this.exchange.request.method === "GET" && !needsObject(this.#conditions);
+      const wanted = direct ? directRange(this.#range) : undefined;
+      if (wanted === undefined) void this.#look().catch(this.#fail);
+      else this.#readAtOnce(wanted);
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  #readAtOnce({ offset, length }: DirectRange): void {
+    const read = this.#open(this.#insisted, offset, length);
+    if (read instanceof Promise) read.then((opened) => this.#begin(opened, this.#range !== undefined)).catch(this.#fail);
+    else this.#begin(read, this.#range !== undefined);
+  }
+
+  /** Looks at the object, then answers without its bytes or reads them. */
+  async #look(): Promise<void> {
+    for (let starts = 1; ; starts++) {
+      const { info } = await this.reader.stat(this.ref, this.#insisted, this.exchange.signal);
+      const span = this.#over ? undefined : this.#answerByHead(info);
+      if (span === undefined) return;
+      try {
+        const read = await this.#open(info.version, span.start, span.end - span.start);
+        return this.#begin(read, this.#wantedOf(info) !== undefined, info);
+      } catch (error) {
+        const changed = CacheError.from(error).code === "FAILED_PRECONDITION" && this.#insisted === undefined;
+        if (!changed || this.#over || starts === MAX_STARTS) throw error;
+      }
+    }
+  }
+
+  /** Answers what takes no bytes. Otherwise returns where the wanted ones lie. */
+  #answerByHead(info: ObjectInfo): Span | undefined {
+    const { request, response } = this.exchange;
+    const verdict = judge(this.#conditions, info);
+    if (verdict !== "answer") {
+      if (verdict === "failed") this.#refuse(FAILED);
+      else response.writeHead(304, validatorHeaders(info)).end();
+      return undefined;
+    }
+    const range = this.#wantedOf(info);
+    const span = range === undefined ? { start: 0, end: info.objectSize } : spanOf(range, info.objectSize);
+    if (span !== undefined && request.method === "GET" && span.end > span.start) return span;
+    if (span === undefined) this.#refuse(unsatisfiable(this.ref, info.objectSize));
+    else {
+      this.#writeHead(info, knownHeaders(info) ?? makeHeaders(info, info), span, range !== undefined);
+      response.end();
+    }
+    return undefined;
+  }
+
+  /** The range that counts, the object being this one. */
+  #wantedOf(info: ObjectInfo): WantedRange | undefined {
+    return rangeCounts(this.#conditions, info) ? this.#range : undefined;
+  }
+
+  #open(version: string | undefined, offset: number, length: number): ObjectRead | Promise<ObjectRead> {
+    const { signal } = this.exchange;
+    return this.reader.read({ ref: this.ref, version, offset, length, forwarded: false, cachedOnly: false, signal });
+  }
+
+  /** `seen`: the object as it was looked at before. */
+  #begin(read: ObjectRead, partial: boolean, seen?: ObjectInfo): void {
+    if (this.#over) {
+      read.close();
+      return;
+    }
+    this.#read = read;
+    // Of an object without bytes no range can be had, not even an open one from its beginning.
+    if (partial && read.length === 0) throw new CacheError("OUT_OF_RANGE", `${this.ref.url}: the object is empty`);
+    const headers = knownHeaders(read.info) ?? (seen === undefined ? undefined : makeHeaders(read.info, seen));
+    if (headers !== undefined) this.#send(read, headers, partial);
+    else void this.#describe(read).then((described) => this.#send(read, described, partial));
+  }
+
+  async #describe({ info }: ObjectRead): Promise<readonly string[]> {
+    const description = await describeObject(this.reader, this.ref, info.version, this.exchange);
+    return description === undefined ? objectHeaders(info) : makeHeaders(info, description);
+  }
+
+  #send(read: ObjectRead, headers: readonly string[], partial: boolean): void {
+    if (this.#over) return;
+    const { response, clock } = this.exchange;
+    const span = { start: read.offset, end: read.offset + read.length };
+    const writeHead = (): void => this.#writeHead(read.info, headers, span, partial);
+    if (read.length === 0) {
+      writeHead();
+      response.end();
+      return;
+    }
+    this.#sending = new BodySending({ response, read, clock, writeHead, onFailure: this.#fail });
+    this.#sending.send();
+  }
+
+  #writeHead({ objectSize }: ObjectInfo, headers: readonly string[], span: Span, partial: boolean): void {
+    this.exchange.response.writeHead(partial ? 206 : 200, bodyHeaders(headers, span, objectSize, partial));
+  }
+
+  readonly #fail = (error: unknown): void => {
+    if (this.#over) return;
+    const { request, response, log } = this.exchange;
+    if (CacheError.from(error).code === "OUT_OF_RANGE" && this.#range !== undefined && !response.headersSent) {
+      void this.#refuseRange(error);
+      return;
+    }
+    const { details } = callStatus(error, `${request.method} object`, log);
+    // A head is out that promises more: only the end of the connection can tell that it is not kept.
+    if (response.headersSent) response.destroy();
+    else this.#refuse({ ...refusalOf(error), message: details });
+  };
+
+  /** S3 tells the size with it, which the error does not. */
+  async #refuseRange(error: unknown): Promise<void> {
+    const refusal = await this.reader.stat(this.ref, this.#insisted, this.exchange.signal).then(
+      ({ info }) => unsatisfiable(this.ref, info.objectSize),
+      (unknown) => refusalOf(CacheError.from(unknown).code === "FAILED_PRECONDITION" ? unknown : error),
+    );
+    if (!this.#over) this.#refuse(refusal);
+  }
+
+  #refuse(refusal: Refusal): void {
+    refuse(this.exchange.response, refusal, `/${this.ref.bucket}/${this.ref.key}`);
+  }
+
+  /** The response is closed, the answer sent or not. */
+  readonly #leave = (): void => {
+    this.#over = true;
+    this.#sending?.end();
+    this.#read?.close();
+  };
+}
+
+/** A range as the reader's port takes it; `length` 0: to the object's end. */
+interface DirectRange {
+  readonly offset: number;
+  readonly length: number;
+}
+
+/** Undefined where the range can't be told without the object: a suffix, or an offset that is no exact number. */
+function directRange(range: WantedRange | undefined): DirectRange | undefined {
+  if (range === undefined) return { offset: 0, length: 0 };
+  if (range.form === "suffix" || !Number.isSafeInteger(range.first)) return undefined;
+  const end = range.last + 1;
+  return { offset: range.first, length: Number.isSafeInteger(end) ? end - range.first : 0 };
+}
+
+function unsatisfiable({ url }: ObjectRef, objectSize: number): Refusal {
+  const message = `${url}: the range holds none of the object's ${objectSize} bytes`;
+  return { status: 416, code: "InvalidRange", message, headers: ["Content-Range", `bytes */${objectSize}`] };
+}

@@ -1,0 +1,46 @@
+import type { ObjectInfo } from "@frontcache/proto";
+import { etagOf } from "./entity-tag.js";
+import type { Span } from "./range-header.js";
+
+/** What S3 calls an object whose type nobody told. */
+const UNKNOWN_TYPE = "binary/octet-stream";
+
+/** What a header may hold: visible Latin-1, spaces and tabs. Types come from JSON, too, where anything can stand. */
+const HEADER_VALUE = /^[\t\x20-\x7e\x80-\xff]+$/;
+
+/** The headers that all answers of an object share. Held blocks bring the same info for every read of them. */
+const made = new WeakMap<ObjectInfo, readonly string[]>();
+
+/** The headers of an object, names and values in turn; undefined where type or date are missing and were not looked for. */
+export function knownHeaders(info: ObjectInfo): readonly string[] | undefined {
+  const known = made.get(info);
+  if (known !== undefined || info.contentType === undefined || info.lastModifiedMs === undefined) return known;
+  return makeHeaders(info, info);
+}
+
+/** Makes the headers of `info` and keeps them as known; `description`: all that can be had of the same version. */
+export function makeHeaders(info: ObjectInfo, description: ObjectInfo): readonly string[] {
+  const headers = objectHeaders({ ...description, version: info.version });
+  made.set(info, headers);
+  return headers;
+}
+
+/** The headers of an object by what `info` says and no more. */
+export function objectHeaders(info: ObjectInfo): readonly string[] {
+  const { contentType = UNKNOWN_TYPE } = info;
+  const type = HEADER_VALUE.test(contentType) ? contentType : UNKNOWN_TYPE;
+  return [...validatorHeaders(info), "Accept-Ranges", "bytes", "Content-Type", type];
+}
+
+/** What tells one state of an object from another; all that an answer without the object (304) says of it. */
+export function validatorHeaders({ version, lastModifiedMs }: ObjectInfo): string[] {
+  const date = lastModifiedMs === undefined ? [] : ["Last-Modified", new Date(lastModifiedMs).toUTCString()];
+  return ["ETag", etagOf(version), ...date];
+}
+
+/** The head of an answer with these bytes of the object; `partial`: as a part of it (206). */
+export function bodyHeaders(object: readonly string[], { start, end }: Span, objectSize: number, partial: boolean): string[] {
+  const headers = [...object, "Content-Length", String(end - start)];
+  if (partial) headers.push("Content-Range", `bytes ${start}-${end - 1}/${objectSize}`);
+  return headers;
+}

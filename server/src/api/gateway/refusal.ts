@@ -1,0 +1,79 @@
+import { randomBytes } from "node:crypto";
+import type { ServerResponse } from "node:http";
+import { CacheError, type ErrorCode, errorTable } from "@frontcache/proto";
+
+/** An answer in place of what was asked for, in S3's terms. */
+export interface Refusal {
+  readonly status: number;
+  /** One of S3's error codes, by which its clients decide what to do. */
+  readonly code: string;
+  /** One line for the reader. */
+  readonly message: string;
+  /** Further headers, names and values in turn. */
+  readonly headers?: readonly string[];
+}
+
+/** S3's code for each of ours; the status is the error table's, but for what S3's clients know by another one. */
+const s3Codes: Readonly<Record<ErrorCode, { readonly code: string; readonly status?: number }>> = {
+  INVALID_ARGUMENT: { code: "InvalidArgument" },
+  UNAUTHENTICATED: { code: "AccessDenied" },
+  PERMISSION_DENIED: { code: "AccessDenied" },
+  NOT_FOUND: { code: "NoSuchKey" },
+  FAILED_PRECONDITION: { code: "PreconditionFailed" },
+  OUT_OF_RANGE: { code: "InvalidRange" },
+  RESOURCE_EXHAUSTED: { code: "SlowDown", status: 503 },
+  // Not the reader: the read, by a member that is closing. Another one answers.
+  CANCELLED: { code: "ServiceUnavailable", status: 503 },
+  INTERNAL: { code: "InternalError" },
+  UNAVAILABLE: { code: "ServiceUnavailable" },
+  DEADLINE_EXCEEDED: { code: "RequestTimeout" },
+};
+
+/** Total: whatever was thrown as a refusal. */
+export function refusalOf(error: unknown): Refusal {
+  const { code, message } = CacheError.from(error);
+  const s3 = s3Codes[code];
+  return { status: s3.status ?? errorTable[code].http, code: s3.code, message };
+}
+
+/** Request ids begin with the same eight digits as long as the process runs, and count on from there. */
+const idPrefix = randomBytes(4).toString("hex").toUpperCase();
+let ids = 0;
+
+/** An id for a refused request, 16 hexadecimal digits. */
+export function nextRequestId(): string {
+  ids = (ids + 1) >>> 0;
+  return idPrefix + ids.toString(16).toUpperCase().padStart(8, "0");
+}
+
+/** S3's error document. `resource` is what the request was about, as `/bucket/key` or a path. */
+export function refusalXml({ code, message }: Refusal, resource: string, requestId: string): string {
+  return (
+    `<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>${code}</Code><Message>${escapeXml(message)}</Message>` +
+    `<Resource>${escapeXml(resource)}</Resource><RequestId>${requestId}</RequestId></Error>`
+  );
+}
+
+/** Answers with a refusal; a HEAD gets the same head without the body. The answer must not have begun. */
+export function refuse(response: ServerResponse, refusal: Refusal, resource: string): void {
+  const requestId = nextRequestId();
+  const body = Buffer.from(refusalXml(refusal, resource, requestId));
+  response.writeHead(refusal.status, [
+    "Content-Type",
+    "application/xml",
+    "Content-Length",
+    String(body.length),
+    "x-amz-request-id",
+    requestId,
+    ...(refusal.headers ?? []),
+  ]);
+  response.end(body);
+}
+
+/** Text for XML 1.0: what has no form there, most control characters and half characters, becomes U+FFFD. */
+function escapeXml(text: string): string {
+  return text
+    .toWellFormed()
+    .replace(/[^\t\n\r\x20-\ud7ff\ue000-\ufffd\u{10000}-\u{10ffff}]/gu, "\ufffd")
+    .replace(/[&<>"'\r]/g, (character) => `&#${character.charCodeAt(0)};`);
+}

@@ -1,0 +1,70 @@
+import { isUtf8 } from "node:buffer";
+import { CacheError, type ObjectRef, parseObjectUrl } from "@frontcache/proto";
+
+/** What a request's target names. */
+export type RequestTarget =
+  | { readonly kind: "object"; readonly ref: ObjectRef; readonly subresource: string | undefined }
+  /** A bucket, or the list of all. */
+  | { readonly kind: "bucket" }
+  /** None of the above: a path without its query. */
+  | { readonly kind: "path"; readonly path: string };
+
+/** What S3 answers to a GET of an object with this in the query is not the object. `response-*` would change its headers. */
+const SUBRESOURCE =
+  /^(acl|attributes|legal-hold|object-lock|partNumber|restore|retention|select|tagging|torrent|uploadId|uploads|response-.*)$/;
+
+/** The form of an S3 version's id; `null` is one, too. */
+const VERSION_ID = /^[A-Za-z0-9._-]{1,1024}$/;
+
+/**
+ * Reads `/s3/<bucket>/<key>` or `/gs/<bucket>/<key>`. The key is decoded once and never normalised: `..`, `//` and `+` are
+ * names like others. Of the query only `versionId` counts, which becomes a part of the object's name as its URL has it.
+ * Throws INVALID_ARGUMENT.
+ */
+export function parseTarget(target: string): RequestTarget {
+  const origin = target.startsWith("/") ? "" : (/^https?:\/\/[^/?]*/i.exec(target)?.[0] ?? "");
+  const mark = target.indexOf("?", origin.length);
+  const path = target.slice(origin.length, mark < 0 ? target.length : mark);
+  const scheme = path.startsWith("/s3/") ? "s3" : path.startsWith("/gs/") ? "gs" : undefined;
+  if (scheme === undefined) return path === "/s3" || path === "/gs" ? { kind: "bucket" } : { kind: "path", path };
+  const slash = path.indexOf("/", 4);
+  if (slash < 0 || slash === path.length - 1) return { kind: "bucket" };
+  const named = `${scheme}://${path.slice(4, slash)}/${decodeOnce(path.slice(slash + 1))}`;
+  if (mark < 0) return { kind: "object", ref: parseObjectUrl(named), subresource: undefined };
+  const { subresource, versionId } = readQuery(target.slice(mark + 1));
+  const url = scheme === "s3" && versionId !== undefined ? `${named}?versionId=${versionId}` : named;
+  return { kind: "object", ref: parseObjectUrl(url), subresource };
+}
+
+function readQuery(query: string): { subresource?: string; versionId?: string } {
+  const found: { subresource?: string; versionId?: string } = {};
+  for (const part of query.split("&")) {
+    const equals = part.indexOf("=");
+    const name = equals < 0 ? part : part.slice(0, equals);
+    if (SUBRESOURCE.test(name)) found.subresource ??= name;
+    if (name !== "versionId") continue;
+    const value = decodeOnce(part.slice(name.length + 1));
+    if (!VERSION_ID.test(value))
+      throw new CacheError("INVALID_ARGUMENT", "the versionId is none: leave it out, or give one of S3's");
+    found.versionId = value;
+  }
+  return found;
+}
+
+/** Percent-decoding, of UTF-8 alone. Node gives a target's bytes as Latin-1. */
+function decodeOnce(text: string): string {
+  if (!/[%\x80-\xff]/.test(text)) return text;
+  const bytes = Buffer.from(
+    text.replace(/%(..?)?/g, (written, digits: string | undefined) => {
+      if (!/^[0-9A-Fa-f]{2}$/.test(digits ?? "")) throw malformed(`${written} is no escape`);
+      return String.fromCharCode(Number.parseInt(digits!, 16));
+    }),
+    "latin1",
+  );
+  if (!isUtf8(bytes)) throw malformed("it is not UTF-8");
+  return bytes.toString("utf8");
+}
+
+function malformed(why: string): CacheError {
+  return new CacheError("INVALID_ARGUMENT", `the path can't be decoded, ${why}: percent-encode the key's UTF-8 bytes`);
+}

@@ -1,0 +1,85 @@
+import { readFileSync } from "node:fs";
+import { resolve } from "node:path";
+import { parseDocument } from "yaml";
+import { MappingReader, Problems } from "./mapping-reader.js";
+import { type BucketPattern, covers, type OriginRule, readOriginRule } from "./origin-rule.js";
+import type { Parser } from "./parser.js";
+
+/**
+ * A file that says where buckets are and how to reach them. The first origin that names an object's bucket answers for it; a
+ * bucket that none names is refused. Only `buckets` must be there.
+ *
+ *     origins:
+ *       - buckets: s3://lake-*              # one pattern, or a list of them: a name, a beginning with * behind it, or *
+ *         endpoint: http://minio:9000       # default: AWS, or what AWS_ENDPOINT_URL_S3 says; Google, or STORAGE_EMULATOR_HOST
+ *         region: eu-central-1              # s3; default: AWS_REGION, the profile's, else us-east-1
+ *         pathStyle: true                   # s3; default: --s3-force-path-style
+ *         credentials:                      # default | anonymous | one of the following
+ *           keys:                           # s3: the names of environment variables, never the keys themselves
+ *             accessKeyId: LAKE_KEY_ID
+ *             secretAccessKey: LAKE_SECRET
+ *             sessionToken: LAKE_TOKEN      # where there is one
+ *           # profile: lake                 # s3: of the AWS files
+ *           # keyFile: /etc/gcs/key.json    # gs
+ *         requesterPays: true               # s3; default: false
+ *         # userProject: my-project         # gs: the project that pays
+ *         limits:                           # each by default as --origin-requests, --origin-bytes, ... say
+ *           requestsPerSecond: 500
+ *           bytesPerSecond: 200MiB
+ *           concurrency: 64
+ *           maxWait: 5s
+ *         hedge: false                      # default: --hedge
+ *       - buckets: [gs://models, gs://media-*]
+ */
+export const originsFile: Parser<readonly OriginRule[]> = {
+  unit: "path",
+  parse(text) {
+    const path = resolve(text);
+    let content: string;
+    try {
+      content = readFileSync(path, "utf8");
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      throw new Error(`${path} can't be read (${code}): name a file of origins`);
+    }
+    return parseOrigins(content, path);
+  },
+};
+
+/** The rules in a file's text, in order. `name` stands before each clause. Throws Problems. */
+export function parseOrigins(content: string, name: string): readonly OriginRule[] {
+  const noted: string[] = [];
+  const rules = readDocument(content, noted);
+  if (noted.length === 0) noteUnreachable(rules, noted);
+  if (noted.length > 0) throw new Problems(noted.map((clause) => `${name}: ${clause}`));
+  return rules;
+}
+
+function readDocument(content: string, noted: string[]): OriginRule[] {
+  const document = parseDocument(content, { prettyErrors: true });
+  for (const { message } of document.errors) noted.push(message.split("\n")[0]!.replace(/:$/, ""));
+  if (noted.length > 0) return [];
+  const file = new MappingReader(document.toJS() ?? {}, "", noted);
+  const list = file.take("origins");
+  file.end();
+  if (!Array.isArray(list) || list.length === 0) {
+    noted.push("origins: not a list, write at least one origin as in - buckets: s3://*");
+    return [];
+  }
+  return list.flatMap((entry, at) => readOriginRule(file.at(`origins[${at}]`, entry)) ?? []);
+}
+
+/** A pattern behind one that takes all of its buckets was meant to do something. */
+function noteUnreachable(rules: readonly OriginRule[], noted: string[]): void {
+  const before: BucketPattern[] = [];
+  for (const [at, { buckets }] of rules.entries()) {
+    for (const pattern of buckets) {
+      const taker = before.find((other) => covers(other, pattern));
+      if (taker !== undefined) {
+        const [own, other] = [pattern, taker].map(({ scheme, bucket }) => `${scheme}://${bucket}`);
+        noted.push(`origins[${at}].buckets: ${own} is never reached behind ${other}, write it before`);
+      }
+      before.push(pattern);
+    }
+  }
+}

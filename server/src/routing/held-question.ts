@@ -1,0 +1,71 @@
+import { blockOffsetOf, CacheError, type Geometry, type MemberInfo, type ObjectRef } from "@frontcache/proto";
+import type { OriginRange } from "../origin/origin.js";
+import type { Clock } from "../runtime/clock.js";
+import { ForwardedRead } from "./forwarded-read.js";
+import { OutOfReach } from "./member-link.js";
+import type { MemberLinks } from "./member-links.js";
+
+export interface HeldQuestionOptions {
+  readonly links: MemberLinks;
+  readonly member: MemberInfo;
+  readonly clock: Clock;
+  readonly geometry: Geometry;
+  readonly ref: ObjectRef;
+  readonly range: OriginRange;
+  readonly signal: AbortSignal;
+}
+
+/** Whether one member holds a range, asked with `cached_only` and within the patience with that member. */
+export class HeldQuestion {
+  /** The bytes, once the first have come; undefined where it has none, or none in time, or is out of reach. Never rejects. */
+  readonly read: Promise<ForwardedRead | undefined>;
+  readonly #end = new AbortController();
+
+  constructor(private readonly options: HeldQuestionOptions) {
+    options.signal.addEventListener("abort", this.#onAbort, { once: true });
+    if (options.signal.aborted) this.#onAbort();
+    this.read = this.#ask().catch((error) => {
+      if (error instanceof OutOfReach) options.links.lost(options.member);
+      this.leave();
+      return undefined;
+    });
+  }
+
+  get member(): MemberInfo {
+    return this.options.member;
+  }
+
+  /** The answer is not needed any more. Must be called for every question in the end; harmless when repeated. */
+  leave(): void {
+    this.options.signal.removeEventListener("abort", this.#onAbort);
+    this.#end.abort(new CacheError("CANCELLED", "the member's answer is not needed any more"));
+  }
+
+  readonly #onAbort = (): void => this.#end.abort(this.options.signal.reason);
+
+  async #ask(): Promise<ForwardedRead> {
+    const { links, member, clock, geometry, ref, range } = this.options;
+    const link = links.to(member);
+    if (!link.connected) await link.connect();
+    const { patience } = link;
+    const beganMs = clock.monotonicMs();
+    const cancel = patience.wait(() => {
+      patience.late();
+      this.leave();
+    });
+    const blockOffset = blockOffsetOf(range.offset, geometry);
+    const start = range.offset - blockOffset;
+    const request = { ref, version: range.version, blockOffset, start, end: start + range.length, openEnded: false };
+    try {
+      const read = await ForwardedRead.open(link, { ...request, cachedOnly: true, signal: this.#end.signal });
+      patience.answered(clock.monotonicMs() - beganMs);
+      return read;
+    } catch (error) {
+      // "Not held" is an answer, too.
+      if (!this.#end.signal.aborted && !(error instanceof OutOfReach)) patience.answered(clock.monotonicMs() - beganMs);
+      throw error;
+    } finally {
+      cancel();
+    }
+  }
+}

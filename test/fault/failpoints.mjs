@@ -1,0 +1,82 @@
+// Loaded into a member (`node --import`): kills it with SIGKILL at one step of its work on its cache directory, so that the
+// member itself knows nothing of failpoints. FAILPOINT holds JSON, the type `Failpoint` of killed-member.ts.
+import fs from "node:fs";
+import { sep } from "node:path";
+
+const { directory, step, nth, how, armed } = JSON.parse(process.env.FAILPOINT);
+const FOOTER_BYTES = 4096;
+
+let isArmed = armed === "at start";
+process.on("SIGUSR2", () => {
+  isArmed = true;
+});
+
+const originals = { ...fs };
+/** Descriptors of files below the directory. */
+const ours = new Set();
+let steps = 0;
+
+/** Whether the process dies at this step now. */
+function strikes(name) {
+  return isArmed && name === step && ++steps === nth;
+}
+
+function isOurs(path) {
+  return typeof path === "string" && path.startsWith(directory + sep);
+}
+
+function die() {
+  process.kill(process.pid, "SIGKILL");
+}
+
+/** Dies before the call, in the middle of it (where `half` says how) or when it is done and nobody knows yet. */
+function strike(name, call, half) {
+  if (!strikes(name)) return;
+  if (how === "after") call();
+  if (how === "half") half?.();
+  die();
+}
+
+fs.open = (...call) => {
+  const [path, flags, mode, done] = call;
+  if (!isOurs(path)) return originals.open(...call);
+  const name = { "wx+": "create", "r+": "update" }[flags] ?? "open";
+  strike(name, () => originals.openSync(path, flags, mode));
+  return originals.open(path, flags, mode, (error, fd) => {
+    if (!error) ours.add(fd);
+    done(error, fd);
+  });
+};
+
+fs.close = (fd, done) => {
+  if (ours.delete(fd)) strike("close", () => originals.closeSync(fd));
+  return originals.close(fd, done);
+};
+
+fs.write = (fd, bytes, offset, length, position, done) => {
+  if (ours.has(fd)) {
+    const write = (count) => originals.writeSync(fd, bytes, offset, count, position);
+    const name = length === FOOTER_BYTES ? "write footer" : "write segment";
+    strike(
+      name,
+      () => write(length),
+      () => write(length >> 1),
+    );
+  }
+  return originals.write(fd, bytes, offset, length, position, done);
+};
+
+fs.futimes = (fd, accessed, modified, done) => {
+  if (ours.has(fd)) strike("refresh time", () => originals.futimesSync(fd, accessed, modified));
+  return originals.futimes(fd, accessed, modified, done);
+};
+
+fs.rename = (from, to, done) => {
+  if (isOurs(from)) strike("rename", () => originals.renameSync(from, to));
+  return originals.rename(from, to, done);
+};
+
+fs.unlink = (path, done) => {
+  if (isOurs(path)) strike("remove", () => originals.unlinkSync(path));
+  return originals.unlink(path, done);
+};

@@ -1,0 +1,100 @@
+import { CacheClient } from "@frontcache/client";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { MemberProcess } from "../e2e/member-process.js";
+import { rampBytes, S3Emulator } from "../emulators/s3.js";
+import { mayMount, SmallDisk } from "./small-disk.js";
+import { volumeFiles } from "./volume-files.js";
+import { ticks, volumeReports } from "./volume-report.js";
+
+const MiB = 1 << 20;
+const DISK_BYTES = 64 * MiB;
+const OBJECT_BYTES = 10 * DISK_BYTES;
+const READERS = 8;
+/** The largest file that a purge may take more than it needs: a block with its footer. */
+const FILE_BYTES = MiB + 4096;
+const FLAGS = [
+  "--block-size",
+  "1MiB",
+  "--part-size",
+  "1MiB",
+  "--purge-interval",
+  "1s",
+  "--fill-memory",
+  "32MiB",
+  "--log-level",
+  "debug",
+];
+
+describe.skipIf(!mayMount())("a member on a disk of 64 MiB (where a tmpfs may be mounted)", () => {
+  let disk: SmallDisk;
+  let origin: S3Emulator;
+  let member: MemberProcess;
+  let client: CacheClient;
+  let version: string;
+
+  beforeEach(async () => {
+    disk = new SmallDisk(DISK_BYTES);
+    origin = await S3Emulator.start();
+    version = origin.putRamp("bucket", "large", OBJECT_BYTES, 5);
+    member = await MemberProcess.start({ endpoint: origin.endpoint, cacheDirectory: disk.path, flags: FLAGS });
+    client = await CacheClient.connect({ endpoint: member.grpc });
+  });
+
+  afterEach(async () => {
+    await client?.close();
+    const exitCode = await member?.stop();
+    await origin?.close();
+    disk?.[Symbol.dispose]();
+    expect(exitCode).toBe(0);
+  });
+
+  /** Reads MiB by MiB from `start` to `end`, eight at a time; any failed or wrong read rejects. */
+  async function readThrough(start: number, end: number): Promise<void> {
+    let next = start;
+    const reader = async (): Promise<void> => {
+      for (let at = next; at < end; at = next) {
+        next += MiB;
+        const bytes = await client.readRange("s3://bucket/large", at, MiB, version);
+        if (!bytes.equals(rampBytes(at, bytes.length, 5))) throw new Error(`wrong bytes at ${at}`);
+      }
+    };
+    await Promise.all(Array.from({ length: READERS }, reader));
+  }
+
+  it("fails no read of ten times its size, never writes beyond the disk, and rests between the watermarks", async () => {
+    await readThrough(0, OBJECT_BYTES);
+    const { usedBytes, reservedBytes, limitBytes } = await ticks(member, 2);
+    expect(member.log.filter((entry) => entry.event === "volume-failed")).toEqual([]);
+    for (const report of volumeReports(member)) expect(report.usedBytes).toBeLessThanOrEqual(report.limitBytes);
+    expect(limitBytes).toBe(DISK_BYTES);
+    expect(disk.usedBytes).toBeLessThanOrEqual(0.95 * DISK_BYTES);
+    expect(disk.usedBytes).toBeGreaterThan(0.9 * DISK_BYTES - FILE_BYTES);
+    expect(reservedBytes).toBe(0);
+    expect(volumeFiles(disk.path)).toMatchObject({ allocatedBytes: usedBytes, strays: [] });
+  });
+
+  it("fails no read while another program fills the disk, and keeps blocks again when it has gone", async () => {
+    await readThrough(0, DISK_BYTES);
+    let at = DISK_BYTES;
+    // Whatever the purger gives up for its own next blocks, the other program takes too.
+    for (let blocks = 1; blocks > 0; at += 8 * MiB) {
+      disk.fillUp();
+      await readThrough(at, at + 8 * MiB);
+      ({ blocks } = await ticks(member, 1));
+    }
+    disk.fillUp();
+    expect(disk.usedBytes).toBe(DISK_BYTES);
+    await readThrough(at, at + 8 * MiB);
+    disk.clearUp();
+    const keepsAgain = async (): Promise<boolean> => {
+      await readThrough(0, DISK_BYTES / 2);
+      return (await ticks(member, 1)).usedBytes > DISK_BYTES / 2;
+    };
+    for (let tries = 1; !(await keepsAgain()); tries++) expect(tries).toBeLessThan(5);
+    origin.traffic.reset();
+    await readThrough(0, DISK_BYTES / 2);
+    expect(origin.traffic.gets).toEqual([]);
+    const { usedBytes } = await ticks(member, 1);
+    expect(volumeFiles(disk.path)).toMatchObject({ allocatedBytes: usedBytes, strays: [] });
+  });
+});

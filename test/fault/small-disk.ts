@@ -1,0 +1,54 @@
+import { execFileSync } from "node:child_process";
+import { appendFileSync, mkdtempSync, rmSync, statfsSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+/** A real file system of its own size, in memory, gone with the test. Linux and root only: see `mayMount`. */
+export class SmallDisk implements Disposable {
+  readonly path = mkdtempSync(join(tmpdir(), "frontcache-disk-"));
+  readonly #foreign = join(this.path, "foreign");
+
+  constructor(readonly sizeBytes: number) {
+    execFileSync("mount", ["-t", "tmpfs", "-o", `size=${sizeBytes},mode=0700`, "tmpfs", this.path], { stdio: "pipe" });
+  }
+
+  /** Used bytes, as `df` counts them. */
+  get usedBytes(): number {
+    const { blocks, bfree, bsize } = statfsSync(this.path);
+    return (blocks - bfree) * bsize;
+  }
+
+  /** Another program takes all that is free now. */
+  fillUp(): void {
+    const chunk = Buffer.alloc(1 << 20);
+    for (let chunkBytes = chunk.length; chunkBytes >= 4096; ) {
+      try {
+        appendFileSync(this.#foreign, chunk.subarray(0, chunkBytes));
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== "ENOSPC") throw error;
+        chunkBytes >>= 1;
+      }
+    }
+  }
+
+  /** The other program gives its space back. */
+  clearUp(): void {
+    rmSync(this.#foreign, { force: true });
+  }
+
+  [Symbol.dispose](): void {
+    execFileSync("umount", ["-l", this.path], { stdio: "pipe" });
+    rmSync(this.path, { recursive: true, force: true });
+  }
+}
+
+/** Whether this process may mount file systems. */
+export function mayMount(): boolean {
+  if (process.platform !== "linux" || process.getuid?.() !== 0) return false;
+  try {
+    using _ = new SmallDisk(1 << 20);
+    return true;
+  } catch {
+    return false;
+  }
+}

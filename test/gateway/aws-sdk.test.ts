@@ -1,0 +1,93 @@
+import {
+  GetObjectCommand,
+  type GetObjectCommandInput,
+  HeadObjectCommand,
+  ListObjectsV2Command,
+  NoSuchKey,
+  PutObjectCommand,
+  S3Client,
+} from "@aws-sdk/client-s3";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { rampBytes, S3Emulator } from "../emulators/s3.js";
+import { GatewayStack } from "./gateway-stack.js";
+
+const OBJECT = rampBytes(0, 600_000, 7);
+
+let store: S3Emulator;
+let gateway: GatewayStack;
+let client: S3Client;
+let version: string;
+
+beforeAll(async () => {
+  store = await S3Emulator.start();
+  version = store.put("bucket", "object", OBJECT, { contentType: "text/plain" });
+  gateway = await GatewayStack.open(store.endpoint);
+  client = new S3Client({
+    endpoint: gateway.endpoint,
+    forcePathStyle: true,
+    region: "us-east-1",
+    credentials: { accessKeyId: "anything", secretAccessKey: "goes" },
+  });
+});
+
+afterAll(async () => {
+  client.destroy();
+  await gateway[Symbol.asyncDispose]();
+  await store.close();
+});
+
+/** An object's bytes with what the SDK tells of them. */
+async function get(input: Partial<GetObjectCommandInput> = {}) {
+  const output = await client.send(new GetObjectCommand({ Bucket: "bucket", Key: "object", ...input }));
+  return { output, bytes: Buffer.from(await output.Body!.transformToByteArray()) };
+}
+
+/** The status, and the name by which the SDK knows the error. */
+async function failureOf(answer: Promise<unknown>): Promise<[number | undefined, string]> {
+  const error = await answer.then(
+    () => new Error("it was answered"),
+    (reason: Error & { $metadata?: { httpStatusCode?: number } }) => reason,
+  );
+  return [(error as { $metadata?: { httpStatusCode?: number } }).$metadata?.httpStatusCode, error.name];
+}
+
+describe("the AWS SDK, with the gateway for its endpoint", () => {
+  it("gets an object and what is known of it", async () => {
+    const { output, bytes } = await get();
+    expect(bytes.equals(OBJECT)).toBe(true);
+    expect(output).toMatchObject({ ETag: `"${version}"`, ContentLength: OBJECT.length, ContentType: "text/plain" });
+    const lastModifiedMs = store.objects.get("bucket", "object")!.lastModifiedMs;
+    expect(output.LastModified).toEqual(new Date(Math.floor(lastModifiedMs / 1000) * 1000));
+    const head = await client.send(new HeadObjectCommand({ Bucket: "bucket", Key: "object" }));
+    expect(head).toMatchObject({ ETag: output.ETag, ContentLength: OBJECT.length, LastModified: output.LastModified });
+  });
+
+  it.each([
+    ["bytes=0-9", 0, 10],
+    ["bytes=200000-500000", 200_000, 500_001],
+    ["bytes=599999-", 599_999, 600_000],
+    ["bytes=-5", 599_995, 600_000],
+  ])("gets %s", async (Range, start, end) => {
+    const { output, bytes } = await get({ Range, IfMatch: `"${version}"` });
+    expect(bytes.equals(OBJECT.subarray(start, end))).toBe(true);
+    expect(output.ContentRange).toBe(`bytes ${start}-${end - 1}/600000`);
+  });
+
+  it("knows the gateway's errors as S3's", async () => {
+    await expect(get({ Key: "missing" })).rejects.toBeInstanceOf(NoSuchKey);
+    expect(await failureOf(client.send(new HeadObjectCommand({ Bucket: "bucket", Key: "missing" })))).toEqual([404, "NotFound"]);
+    expect(await failureOf(get({ Range: "bytes=600000-" }))).toEqual([416, "InvalidRange"]);
+    expect(await failureOf(get({ IfMatch: '"x"' }))).toEqual([412, "PreconditionFailed"]);
+    expect((await failureOf(get({ IfNoneMatch: `"${version}"` })))[0]).toBe(304);
+    expect((await failureOf(get({ IfModifiedSince: new Date(Date.now() + 60_000) })))[0]).toBe(304);
+    const put = new PutObjectCommand({ Bucket: "bucket", Key: "object", Body: Buffer.alloc(3 << 20) });
+    expect(await failureOf(client.send(put))).toEqual([405, "MethodNotAllowed"]);
+    expect(await failureOf(client.send(new ListObjectsV2Command({ Bucket: "bucket" })))).toEqual([501, "NotImplemented"]);
+    expect(await failureOf(get({ PartNumber: 1 }))).toEqual([501, "NotImplemented"]);
+  });
+
+  it.each(["a b/ü+%&=?#🐘", "a//b", "trailing/", "it's (odd)*!~"])("gets the object of the key %s", async (Key) => {
+    store.put("bucket", Key, Key);
+    expect((await get({ Key })).bytes.toString()).toBe(Key);
+  });
+});

@@ -1,0 +1,157 @@
+import { setMaxListeners } from "node:events";
+import { CacheError, type ErrorCode, parseObjectUrl } from "@frontcache/proto";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { parseOrigins } from "../../server/src/config/origins-file.js";
+import { readSettings } from "../../server/src/config/settings.js";
+import { openOrigins } from "../../server/src/open-origins.js";
+import { LimitedOrigin } from "../../server/src/origin/limited-origin.js";
+import { MemoryObjects } from "../../server/src/origin/memory-objects.js";
+import { MemoryOrigin } from "../../server/src/origin/memory-origin.js";
+import { OriginLimits } from "../../server/src/origin/origin-limits.js";
+import { RetryingOrigin } from "../../server/src/origin/retrying-origin.js";
+import { ManualClock } from "../../server/src/runtime/manual-clock.js";
+import { S3Emulator } from "../emulators/s3.js";
+import { simulatedCache } from "../versions/simulated-cache.js";
+import { bytesOf } from "./contract.js";
+
+const REQUESTS_PER_SECOND = 50;
+/** What a pause saves up: a second's worth. */
+const BURST = 50;
+const READS = 2_000;
+const urlOf = (at: number): string => `s3://bucket/object-${at}`;
+
+/** The most requests in any second that begins with one of them. */
+function mostInASecond(atMs: readonly number[]): number {
+  const sorted = atMs.toSorted((a, b) => a - b);
+  let [most, first] = [0, 0];
+  for (const [last, ms] of sorted.entries()) {
+    while (ms - sorted[first]! >= 1000) first++;
+    most = Math.max(most, last - first + 1);
+  }
+  return most;
+}
+
+/** When the origin was asked, and how the reads ended, in simulated time. */
+interface Outcome {
+  readonly askedAtMs: readonly number[];
+  readonly served: number;
+  readonly refused: readonly { readonly code: ErrorCode; readonly afterMs: number }[];
+}
+
+/** So many cold reads at the same time of a member whose origin is limited. */
+async function readAllCold(maxWaitMs: number): Promise<Outcome> {
+  const clock = new ManualClock();
+  const objects = new MemoryObjects();
+  for (let at = 0; at < READS; at++) objects.putRamp(urlOf(at), 512, at);
+  const memory = new MemoryOrigin(objects, clock, 512);
+  const askedAtMs: number[] = [];
+  memory.faults.place({ latencyMs: 20, when: () => askedAtMs.push(clock.nowMs()) > 0 });
+  const options = { requestsPerSecond: REQUESTS_PER_SECOND, bytesPerSecond: undefined, concurrency: undefined };
+  const limits = new OriginLimits({ ...options, maxWaitMs, maxWaiting: 10_000 }, clock);
+  const retries = { attempts: 6, baseDelayMs: 100, maxDelayMs: 5_000, headTimeoutMs: 60_000, idleTimeoutMs: 5_000 };
+  const limited = new LimitedOrigin(memory, limits);
+  const origin = new RetryingOrigin(limited, { ...retries, onRetry: () => {} }, clock, () => 0.5);
+  const { cache, close } = await simulatedCache(origin, clock, { fill: "wanted" });
+
+  const beganMs = clock.nowMs();
+  const refused: { code: ErrorCode; afterMs: number }[] = [];
+  let [served, running] = [0, READS];
+  const read = async (at: number): Promise<void> => {
+    const signal = new AbortController().signal;
+    const range = { blockOffset: 0, start: 0, end: 512, openEnded: false, cachedOnly: false };
+    try {
+      const opened = await cache.open({ ref: parseObjectUrl(urlOf(at)), version: undefined, ...range, signal });
+      for (let slice = await opened.next(); slice !== undefined; slice = await opened.next()) slice.release();
+      opened.close();
+      served++;
+    } catch (error) {
+      refused.push({ code: CacheError.from(error).code, afterMs: clock.nowMs() - beganMs });
+    } finally {
+      running--;
+    }
+  };
+  for (let at = 0; at < READS; at++) void read(at);
+  while (running > 0) {
+    await new Promise((resolve) => setImmediate(resolve));
+    clock.advance(clock.nextInMs ?? 0);
+  }
+  expect(limits.waiting).toBe(0);
+  await close();
+  return { askedAtMs, served, refused };
+}
+
+describe("2,000 cold reads at once of an origin that may be asked 50 times a second", () => {
+  it("never ask it more often than that and a burst in any second, and are all answered where they may wait", async () => {
+    const { askedAtMs, served, refused } = await readAllCold(60_000);
+    expect([askedAtMs.length, served, refused.length]).toEqual([READS, READS, 0]);
+    const most = mostInASecond(askedAtMs);
+    console.info(
+      `${READS} reads: at most ${most} requests in any second, ${(askedAtMs.at(-1)! - askedAtMs[0]!) / 1000} s in all`,
+    );
+    expect(most).toBeLessThanOrEqual(REQUESTS_PER_SECOND + BURST);
+    // The burst at once, 50 a second from then on.
+    expect(askedAtMs.at(-1)! - askedAtMs[0]!).toBeCloseTo(((READS - BURST) / REQUESTS_PER_SECOND) * 1000, -2);
+  });
+
+  it("end with RESOURCE_EXHAUSTED where they would have to wait longer than is allowed, and cost no request then", async () => {
+    const { askedAtMs, served, refused } = await readAllCold(5_000);
+    const [shortest, longest] = [
+      Math.min(...refused.map((read) => read.afterMs)),
+      Math.max(...refused.map((read) => read.afterMs)),
+    ];
+    console.info(`${served} served, ${refused.length} refused after ${shortest} to ${longest} ms`);
+    expect(served + refused.length).toBe(READS);
+    expect(served).toBe(askedAtMs.length);
+    expect(served).toBeGreaterThanOrEqual(BURST + 5 * REQUESTS_PER_SECOND - 1);
+    expect(served).toBeLessThanOrEqual(BURST + 5 * REQUESTS_PER_SECOND + 1);
+    expect(new Set(refused.map(({ code }) => code))).toEqual(new Set(["RESOURCE_EXHAUSTED"]));
+    expect([shortest, longest]).toEqual([5_000, 5_000]);
+    expect(mostInASecond(askedAtMs)).toBeLessThanOrEqual(REQUESTS_PER_SECOND + BURST);
+  });
+});
+
+describe("limits of a real origin", () => {
+  let store: S3Emulator;
+
+  beforeEach(async () => {
+    store = await S3Emulator.start();
+  });
+
+  afterEach(() => store.close());
+
+  const open = (limits: string) => {
+    const rule = `{ buckets: s3://*, endpoint: "${store.endpoint}", pathStyle: true, credentials: anonymous, limits: ${limits} }`;
+    const settings = { ...readSettings({}, {}), origins: parseOrigins(`origins: [${rule}]`, "origins.yaml") };
+    return openOrigins(settings, {}, { onRetry: () => {}, onHedge: () => {} });
+  };
+  const live = new AbortController().signal;
+  setMaxListeners(0, live); // shared by all reads
+
+  it("hold in real time, too: 130 reads at 50 requests a second", async () => {
+    store.putRamp("bucket", "ramp", 130);
+    const origin = open("{ requestsPerSecond: 50 }");
+    const read = async (offset: number): Promise<Buffer> =>
+      bytesOf(await origin.fetch(parseObjectUrl("s3://bucket/ramp"), { offset, length: 1 }, live));
+    await read(0); // takes as long as loading the SDK does
+    store.traffic.reset();
+    await Promise.all(Array.from({ length: 130 }, (_, offset) => read(offset)));
+    const atMs = store.traffic.gets.map((get) => get.atMs);
+    // What is sent at once arrives over 200 ms at most, in which ten more may be sent.
+    expect(mostInASecond(atMs)).toBeLessThanOrEqual(REQUESTS_PER_SECOND + BURST + 10);
+    expect(Math.max(...atMs) - Math.min(...atMs)).toBeGreaterThan(1_400);
+    origin.close();
+  });
+
+  it("bound the answers on their way, and end a wait that lasts too long", async () => {
+    store.putRamp("bucket", "ramp", 8 << 20);
+    const origin = open("{ concurrency: 3, maxWait: 200ms }");
+    const fetch = () => origin.fetch(parseObjectUrl("s3://bucket/ramp"), { offset: 0, length: 8 << 20 }, live);
+    const held = [await fetch(), await fetch(), await fetch()];
+    await expect(fetch()).rejects.toMatchObject({ code: "RESOURCE_EXHAUSTED" });
+    held[1]!.destroy();
+    expect((await bytesOf(await fetch())).length).toBe(8 << 20);
+    expect(store.traffic.peakOpen).toBe(3);
+    for (const answer of held) answer.destroy();
+    origin.close();
+  });
+});

@@ -1,0 +1,98 @@
+import { setMaxListeners } from "node:events";
+import { parseObjectUrl } from "@frontcache/proto";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { parseOrigins } from "../../server/src/config/origins-file.js";
+import { readSettings } from "../../server/src/config/settings.js";
+import { openOrigins } from "../../server/src/open-origins.js";
+import type { Origin } from "../../server/src/origin/origin.js";
+import type { SeenRequest } from "../emulators/faults.js";
+import { GcsEmulator } from "../emulators/gcs.js";
+import { S3Emulator } from "../emulators/s3.js";
+import { bytesOf } from "./contract.js";
+
+const live = new AbortController().signal;
+setMaxListeners(0, live); // shared by all calls
+
+function open(content: string, environment: Record<string, string> = {}): Origin {
+  const settings = { ...readSettings({}, {}), origins: parseOrigins(content, "origins.yaml") };
+  return openOrigins(settings, environment, { onRetry: () => {}, onHedge: () => {} });
+}
+
+const textOf = async (origin: Origin, url: string): Promise<string> =>
+  (await bytesOf(await origin.fetch(parseObjectUrl(url), { offset: 0, length: 100 }, live))).toString();
+
+describe("one member before two S3 stores and GCS", () => {
+  let aws: S3Emulator;
+  let minio: S3Emulator;
+  let google: GcsEmulator;
+  let origin: Origin;
+  const seen: SeenRequest[] = [];
+
+  beforeAll(async () => {
+    [aws, minio, google] = [await S3Emulator.start(), await S3Emulator.start(), await GcsEmulator.start()];
+    for (const { faults } of [aws, minio, google]) faults.place({ when: (request) => seen.push(request) === 0 });
+    aws.put("datasets", "key", "at AWS");
+    minio.put("lake-raw", "key", "at MinIO");
+    minio.put("scratch", "key", "at MinIO, too");
+    google.put("models", "key", "at Google");
+    origin = open(
+      `
+origins:
+  - buckets: [s3://lake-*, s3://scratch]
+    endpoint: ${minio.endpoint}
+    region: home
+    pathStyle: true
+    credentials: { keys: { accessKeyId: LAKE_ID, secretAccessKey: LAKE_SECRET } }
+    limits: { requestsPerSecond: 1000, concurrency: 50 }
+  - buckets: s3://*
+    endpoint: ${aws.endpoint}
+    region: eu-west-1
+    pathStyle: true
+    credentials: anonymous
+    requesterPays: true
+  - buckets: gs://models
+    endpoint: ${google.endpoint}
+    credentials: anonymous
+    userProject: payer
+`,
+      { LAKE_ID: "lake-id", LAKE_SECRET: "lake-secret" },
+    );
+  });
+
+  afterAll(async () => {
+    origin.close();
+    await Promise.all([aws.close(), minio.close(), google.close()]);
+  });
+
+  it("asks each object's own store, as that one wants to be asked", async () => {
+    const urls = ["s3://datasets/key", "s3://lake-raw/key", "s3://scratch/key", "gs://models/key"];
+    expect(await Promise.all(urls.map((url) => textOf(origin, url)))).toEqual([
+      "at AWS",
+      "at MinIO",
+      "at MinIO, too",
+      "at Google",
+    ]);
+    const of = (bucket: string) => seen.find((request) => request.bucket === bucket)!.headers;
+    expect(of("lake-raw").authorization).toMatch(/Credential=lake-id\/\d+\/home\/s3\//);
+    expect(of("lake-raw")["x-amz-request-payer"]).toBeUndefined();
+    expect([of("datasets").authorization, of("datasets")["x-amz-request-payer"]]).toEqual([undefined, "requester"]);
+    expect(of("models")["x-goog-user-project"]).toBe("payer");
+  });
+
+  it("refuses buckets that the file does not name, without asking anybody", async () => {
+    seen.length = 0;
+    await expect(textOf(origin, "gs://media/key")).rejects.toMatchObject({ code: "PERMISSION_DENIED" });
+    expect(seen).toEqual([]);
+  });
+
+  it("goes on with the others while one does not answer", async () => {
+    minio.faults.place({ latencyMs: 60_000 });
+    const abort = new AbortController();
+    const stalled = origin.fetch(parseObjectUrl("s3://lake-raw/key"), { offset: 0, length: 1 }, abort.signal);
+    const cancelled = expect(stalled).rejects.toMatchObject({ code: "CANCELLED" });
+    expect(await textOf(origin, "s3://datasets/key")).toBe("at AWS");
+    expect(await textOf(origin, "gs://models/key")).toBe("at Google");
+    abort.abort();
+    await cancelled;
+  });
+});

@@ -1,0 +1,282 @@
+import dns from "node:dns";
+import { setMaxListeners } from "node:events";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { parseObjectUrl } from "@frontcache/proto";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import type { Retry } from "../../server/src/origin/retry-budget.js";
+import { RetryingOrigin } from "../../server/src/origin/retrying-origin.js";
+import type { S3Options } from "../../server/src/origin/s3-client.js";
+import { S3Origin } from "../../server/src/origin/s3-origin.js";
+import { systemClock } from "../../server/src/runtime/clock.js";
+import type { SeenRequest } from "../emulators/faults.js";
+import { S3Emulator } from "../emulators/s3.js";
+import { bytesOf } from "./contract.js";
+
+const live = new AbortController().signal;
+setMaxListeners(0, live); // shared by all calls of a test
+const ref = parseObjectUrl("s3://bucket/key");
+const files = ["AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE", "AWS_PROFILE"] as const;
+
+let store: S3Emulator;
+let seen: SeenRequest[];
+let directory: string;
+const opened: S3Origin[] = [];
+
+beforeEach(async () => {
+  store = await S3Emulator.start();
+  store.put("bucket", "key", "content");
+  seen = [];
+  store.faults.place({ when: (request) => seen.push(request) === 0 });
+  directory = mkdtempSync(join(tmpdir(), "frontcache-s3-"));
+});
+
+afterEach(async () => {
+  for (const origin of opened.splice(0)) origin.close();
+  vi.restoreAllMocks();
+  for (const name of files) delete process.env[name];
+  rmSync(directory, { recursive: true });
+  await vi.waitFor(() => expect(store.openSockets).toBe(0), { interval: 5 });
+  await store.close();
+});
+
+function open(options: Partial<S3Options> = {}): S3Origin {
+  const origin = new S3Origin({
+    endpoint: store.endpoint,
+    region: undefined,
+    forcePathStyle: true,
+    credentials: { accessKeyId: "key", secretAccessKey: "secret" },
+    requesterPays: false,
+    maxConnections: 4,
+    connectTimeoutMs: 5_000,
+    idleTimeoutMs: 5_000,
+    ...options,
+  });
+  opened.push(origin);
+  return origin;
+}
+
+function retrying(origin: S3Origin, onRetry: (retry: Retry) => void = () => {}): RetryingOrigin {
+  const times = { attempts: 4, baseDelayMs: 1, maxDelayMs: 2, headTimeoutMs: 5_000, idleTimeoutMs: 5_000 };
+  return new RetryingOrigin(origin, { ...times, onRetry }, systemClock, Math.random);
+}
+
+const textOf = async (origin: Pick<S3Origin, "fetch">, of = ref): Promise<string> =>
+  (await bytesOf(await origin.fetch(of, { offset: 0, length: 100 }, live))).toString();
+
+const signedFor = ({ headers }: SeenRequest): string | undefined =>
+  /Credential=[^/]+\/\d+\/([^/]+)\//.exec(headers.authorization ?? "")?.[1];
+
+const signedBy = ({ headers }: SeenRequest): string | undefined => /Credential=([^/]+)\//.exec(headers.authorization ?? "")?.[1];
+
+describe("virtual hosts", () => {
+  /** Names under localhost are known to some systems only. */
+  const resolveLocalhost = (): string[] => {
+    const asked: string[] = [];
+    const lookup = dns.lookup;
+    vi.spyOn(dns, "lookup").mockImplementation(((name: string, ...rest: [never, never]) => {
+      asked.push(name);
+      return lookup(name.endsWith(".localhost") ? "127.0.0.1" : name, ...rest);
+    }) as typeof dns.lookup);
+    return asked;
+  };
+
+  it("name the bucket where path style isn't asked for, whatever the key", async () => {
+    const asked = resolveLocalhost();
+    const origin = open({ endpoint: store.endpoint.replace("127.0.0.1", "localhost"), forcePathStyle: false });
+    for (const key of ["key", "a//b", "a/../b", "with space", "100%", "über/日本", "what?x=1", "bucket/key", "/leading"]) {
+      store.put("bucket", key, `content of ${key}`);
+      expect(await textOf(origin, parseObjectUrl(`s3://bucket/${key}`))).toBe(`content of ${key}`);
+      expect(await origin.stat(parseObjectUrl(`s3://bucket/${key}`), live)).toMatchObject({ contentType: expect.anything() });
+    }
+    for (const { headers, bucket } of seen) expect([headers.host?.split(":")[0], bucket]).toEqual(["bucket.localhost", "bucket"]);
+    expect(asked).toContain("bucket.localhost");
+  });
+
+  it("are not used for buckets whose names can't be hosts", async () => {
+    resolveLocalhost();
+    const origin = open({ endpoint: store.endpoint.replace("127.0.0.1", "localhost"), forcePathStyle: false });
+    store.put("Old_Bucket", "key", "old");
+    expect(await textOf(origin, parseObjectUrl("s3://Old_Bucket/key"))).toBe("old");
+    expect(seen[0]!.headers.host).toMatch(/^localhost:/);
+  });
+});
+
+describe("a bucket in another region", () => {
+  const home = (region: string, status: number, code: string) => {
+    store.faults.place({
+      when: (request) => request.bucket === "bucket" && signedFor(request) !== region,
+      error: { status, code, headers: { "x-amz-bucket-region": region } },
+    });
+  };
+
+  it.each([
+    [301, "PermanentRedirect"],
+    [307, "TemporaryRedirect"],
+    [400, "AuthorizationHeaderMalformed"],
+  ])("is found by a redirect of status %i (%s), once; from then on it is asked there", async (status, code) => {
+    home("ap-south-1", status, code);
+    store.put("other", "key", "elsewhere");
+    const origin = open({ region: "eu-west-1" });
+    expect(await textOf(origin)).toBe("content");
+    expect(await origin.stat(ref, live)).toMatchObject({ objectSize: 7 });
+    expect(await textOf(origin, parseObjectUrl("s3://other/key"))).toBe("elsewhere");
+    expect(seen.map(signedFor)).toEqual(["eu-west-1", "ap-south-1", "ap-south-1", "eu-west-1"]);
+  });
+
+  it("is found by a HEAD, too, whose answer has no body", async () => {
+    home("ap-south-1", 301, "PermanentRedirect");
+    expect(await open().stat(ref, live)).toMatchObject({ objectSize: 7 });
+  });
+
+  it("is asked for there by many at once, while other buckets stay where they are", async () => {
+    home("ap-south-1", 301, "PermanentRedirect");
+    store.put("other", "key", "elsewhere");
+    const origin = open({ region: "eu-west-1" });
+    const other = parseObjectUrl("s3://other/key");
+    const texts = await Promise.all(Array.from({ length: 20 }, (_, at) => textOf(origin, at % 2 === 0 ? ref : other)));
+    expect(new Set(texts)).toEqual(new Set(["content", "elsewhere"]));
+    for (const request of seen) if (request.bucket === "other") expect(signedFor(request)).toBe("eu-west-1");
+  });
+
+  it("that is never where redirects lead to is UNAVAILABLE, after one more request", async () => {
+    let round = 0;
+    store.faults.place({
+      error: { status: 301, code: "PermanentRedirect", headers: { "x-amz-bucket-region": "ap-south-1" } },
+      when: () => round++ % 2 === 0,
+    });
+    store.faults.place({
+      error: { status: 301, code: "PermanentRedirect", headers: { "x-amz-bucket-region": "eu-north-1" } },
+      when: () => round % 2 === 0,
+    });
+    const origin = open();
+    await expect(textOf(origin)).rejects.toMatchObject({ code: "UNAVAILABLE" });
+    expect(seen.length).toBe(2);
+  });
+
+  it("is not sought at what is no region", async () => {
+    for (const region of ["evil.example.com/", "a b", "x".repeat(100), ""]) {
+      store.faults.clear();
+      store.faults.place({ error: { status: 301, code: "PermanentRedirect", headers: { "x-amz-bucket-region": region } } });
+      store.traffic.reset();
+      await expect(textOf(open())).rejects.toMatchObject({ code: "UNAVAILABLE" });
+      expect(store.traffic.requests).toEqual({ GET: 1 });
+    }
+  });
+});
+
+describe("buckets that are not ours", () => {
+  it("are read unsigned where they are public, which a signature would spoil", async () => {
+    store.faults.place({
+      error: { status: 403, code: "InvalidAccessKeyId" },
+      when: ({ headers }) => headers.authorization !== undefined,
+    });
+    expect(await textOf(open({ credentials: "anonymous" }))).toBe("content");
+    await expect(textOf(open())).rejects.toMatchObject({ code: "PERMISSION_DENIED" });
+  });
+
+  it("are read by those who agree to pay for it where the requester pays, of stat and fetch alike", async () => {
+    store.faults.place({
+      error: { status: 403, code: "AccessDenied" },
+      when: ({ headers }) => headers["x-amz-request-payer"] !== "requester",
+    });
+    await expect(textOf(open())).rejects.toMatchObject({ code: "PERMISSION_DENIED" });
+    const paying = open({ requesterPays: true });
+    expect(await textOf(paying)).toBe("content");
+    expect(await paying.stat(ref, live)).toMatchObject({ objectSize: 7 });
+  });
+});
+
+describe("an old version of an object", () => {
+  it("is the one that the URL names, with its own ETag, and others stay what they are", async () => {
+    const first = store.putVersion("bucket", "key", "first");
+    const second = store.putVersion("bucket", "key", "second");
+    const origin = open();
+    const at = (versionId: string) => parseObjectUrl(`s3://bucket/key?versionId=${versionId}`);
+    expect([await textOf(origin, at(first.versionId)), await textOf(origin, at(second.versionId))]).toEqual(["first", "second"]);
+    expect(await textOf(origin)).toBe("second");
+    expect(await origin.stat(at(first.versionId), live)).toMatchObject({ version: first.version, objectSize: 5 });
+    const range = { offset: 0, length: 5, version: second.version };
+    await expect(origin.fetch(at(first.versionId), range, live)).rejects.toMatchObject({ code: "FAILED_PRECONDITION" });
+    await expect(textOf(origin, at("never"))).rejects.toMatchObject({ code: "NOT_FOUND" });
+  });
+});
+
+describe("checksums", () => {
+  it("of the whole object, which come with a range of it, are not taken for the range's", async () => {
+    store.faults.place({
+      headers: { "x-amz-checksum-crc32": "AAAAAA==", "x-amz-checksum-sha256": "AAAA-3", "x-amz-checksum-type": "FULL_OBJECT" },
+    });
+    const answer = await open().fetch(ref, { offset: 1, length: 3 }, live);
+    expect((await bytesOf(answer)).toString()).toBe("ont");
+  });
+});
+
+describe("throttling", () => {
+  it("by SlowDown is waited out by retries", async () => {
+    store.faults.place({ error: { status: 503, code: "SlowDown" }, times: 3 });
+    const retries: Retry[] = [];
+    expect(await textOf(retrying(open(), (retry) => retries.push(retry)))).toBe("content");
+    expect(retries.map(({ error }) => error.code)).toEqual(["RESOURCE_EXHAUSTED", "RESOURCE_EXHAUSTED", "RESOURCE_EXHAUSTED"]);
+  });
+});
+
+describe("credentials of a profile", () => {
+  const write = (key: string): void => {
+    const path = join(directory, "credentials");
+    writeFileSync(path, `[lake]\naws_access_key_id = ${key}\naws_secret_access_key = secret\naws_session_token = ${key}\n`);
+    process.env.AWS_SHARED_CREDENTIALS_FILE = path;
+    process.env.AWS_CONFIG_FILE = join(directory, "none");
+  };
+  const expire = (key: string, status = 400, code = "ExpiredToken") =>
+    store.faults.place({ error: { status, code }, when: (request) => signedBy(request) === key });
+
+  it("sign the requests", async () => {
+    write("first");
+    expect(await textOf(open({ credentials: { profile: "lake" } }))).toBe("content");
+    expect(seen.map(signedBy)).toEqual(["first"]);
+  });
+
+  it("are read again when they have expired, and no read fails", async () => {
+    write("first");
+    const origin = retrying(open({ credentials: { profile: "lake" } }));
+    await textOf(origin);
+    expire("first");
+    write("second");
+    expect(await textOf(origin)).toBe("content");
+    expect(await origin.stat(ref, live)).toMatchObject({ objectSize: 7 });
+    expect(seen.map(signedBy)).toEqual(["first", "first", "second", "second"]);
+  });
+
+  it("are read again when their key was deleted, and when only a HEAD says so", async () => {
+    write("first");
+    const origin = retrying(open({ credentials: { profile: "lake" } }));
+    await textOf(origin);
+    expire("first", 403, "InvalidAccessKeyId");
+    write("second");
+    expect(await textOf(origin)).toBe("content");
+    const head = retrying(open({ credentials: { profile: "lake" } }));
+    expire("second");
+    await head.stat(ref, live).catch(() => {});
+    write("third");
+    await vi.waitFor(async () => expect(await head.stat(ref, live)).toMatchObject({ objectSize: 7 }), {
+      interval: 50,
+      timeout: 5_000,
+    });
+  });
+
+  it("that stay expired are UNAVAILABLE, and their source is not asked for each read", async () => {
+    write("first");
+    expire("first");
+    const origin = open({ credentials: { profile: "lake" } });
+    for (let i = 0; i < 5; i++) await expect(textOf(origin)).rejects.toMatchObject({ code: "UNAVAILABLE" });
+    expect(seen.length).toBe(5);
+  });
+
+  it("that don't exist are PERMISSION_DENIED without a request", async () => {
+    write("first");
+    await expect(textOf(open({ credentials: { profile: "none" } }))).rejects.toMatchObject({ code: "PERMISSION_DENIED" });
+    expect(seen).toEqual([]);
+  });
+});
