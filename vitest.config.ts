@@ -15,6 +15,8 @@ export default defineConfig({
   test: {
     include: ["{proto,client,server}/src/**/*.test.ts", "test/**/*.test.ts"],
     pool: "forks",
+    // Members that tests start by the command line must not meet on the default port.
+    env: { FRONTCACHE_HTTP_LISTEN: "127.0.0.1:0" },
     testTimeout: 30_000,
     hookTimeout: 60_000,
   },

@@ -4,11 +4,18 @@ import { type Clock, systemClock } from "./clock.js";
 import { type FailoverOptions, withFailover } from "./failover.js";
 import { makeTransport } from "./make-transport.js";
 import { type MemberSource, WatchedMembers } from "./members.js";
-import { type CallOptions, type ClientOptions, type ConnectOptions, completeOptions, deadlineOf } from "./options.js";
+import {
+  type CallOptions,
+  type ClientOptions,
+  type ConnectOptions,
+  completeOptions,
+  deadlineOf,
+  memoryOf,
+  type ReadOptions,
+} from "./options.js";
 import { RangeStream } from "./range-stream.js";
 import { Reach } from "./reach.js";
-import type { ReadWith } from "./read-part.js";
-import { readRange } from "./read-range.js";
+import { type RangeWith, readRange } from "./read-range.js";
 import { RunningCall } from "./running-call.js";
 import type { Evicted, EvictSelector, MemberAddress, ObjectStat, Transport } from "./transport.js";
 
@@ -32,6 +39,7 @@ export class CacheClient implements AsyncDisposable {
   readonly #members: MemberSource;
   readonly #reach: Reach;
   readonly #failover: FailoverOptions;
+  readonly #rangeWith: RangeWith;
   readonly #running = new Map<RunningCall, Promise<unknown>>();
   #closed: Promise<void> | undefined;
 
@@ -41,6 +49,8 @@ export class CacheClient implements AsyncDisposable {
     this.#members = members;
     this.#reach = reach;
     this.#failover = { clock: ports.clock, reach, attempts: options.attempts, backoff: RETRY_BACKOFF };
+    const { parallelBlocks } = options;
+    this.#rangeWith = { transport: ports.transport, owners: members, failover: this.#failover, parallelBlocks };
   }
 
   /**
@@ -78,14 +88,12 @@ export class CacheClient implements AsyncDisposable {
    * anybody. All are of one version: the given one (S3: the ETag without quotes; GCS: the generation) or else the current one.
    * Rejects with OUT_OF_RANGE when the object ends before `offset`, FAILED_PRECONDITION when it is not of that version.
    */
-  async readRange(url: string, offset: number, length: number, version = "", options: CallOptions = {}): Promise<Buffer> {
+  async readRange(url: string, offset: number, length: number, version = "", options: ReadOptions = {}): Promise<Buffer> {
     parseObjectUrl(url);
     checkRange(url, offset, length);
+    const memory = memoryOf(url, length, options);
     if (length === 0) return Buffer.alloc(0);
-    const { parallelBlocks } = this.#options;
-    return this.#run(url, options, (call) =>
-      readRange({ url, offset, length, version }, { ...this.#readWith, parallelBlocks }, call),
-    );
+    return this.#run(url, options, (call) => readRange({ url, offset, length, version, memory }, this.#rangeWith, call));
   }
 
   /**
@@ -100,7 +108,7 @@ export class CacheClient implements AsyncDisposable {
     const { streamBlocks } = this.#options;
     const deadlineMs = deadlineOf(options, this.#options);
     const call = this.#begin(url, options);
-    const stream = new RangeStream({ url, offset, length, version }, { ...this.#readWith, streamBlocks, deadlineMs }, call);
+    const stream = new RangeStream({ url, offset, length, version }, { ...this.#rangeWith, streamBlocks, deadlineMs }, call);
     const closed = new Promise<void>((resolve) => {
       stream.once("close", () => {
         this.#running.delete(call);
@@ -140,10 +148,6 @@ export class CacheClient implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
-  }
-
-  get #readWith(): ReadWith {
-    return { transport: this.#ports.transport, owners: this.#members, failover: this.#failover };
   }
 
   /** Asks the members that answer for an object's beginning, in turn. */

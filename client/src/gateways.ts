@@ -62,7 +62,7 @@ export class Gateways {
       .lookFor(httpAddress)
       .then(
         () => this.#aside.has(httpAddress) && this.#aside.set(httpAddress, { failures, untilMs: undefined }),
-        () => this.failed(httpAddress),
+        () => this.#aside.has(httpAddress) && this.failed(httpAddress),
       )
       .finally(() => this.#looking.delete(httpAddress));
   }

@@ -1,4 +1,4 @@
 export { CacheError, type ErrorCode, type MemberInfo } from "@frontcache/proto";
 export { CacheClient } from "./cache-client.js";
-export type { CallOptions, ConnectOptions } from "./options.js";
+export type { CallOptions, ConnectOptions, ReadOptions } from "./options.js";
 export type { Evicted, EvictSelector, ObjectStat } from "./transport.js";

@@ -26,6 +26,16 @@ export interface CallOptions {
   readonly deadlineMs?: number;
 }
 
+/** What one `readRange` does in its own way. */
+export interface ReadOptions extends CallOptions {
+  /**
+   * Memory for the bytes, at least `length` of it, instead of a new buffer: the result is its beginning. New memory costs as
+   * much as the bytes' way through the socket; who reads large ranges one after the other saves it. It belongs to the read
+   * until that has settled; after a failure, anything may stand in it.
+   */
+  readonly into?: Uint8Array;
+}
+
 /** The one place of the client's defaults. */
 export const clientDefaults = {
   transport: "auto",
@@ -68,6 +78,16 @@ export function deadlineOf(call: CallOptions | undefined, client: ClientOptions)
   const deadlineMs = call?.deadlineMs ?? client.deadlineMs;
   checkWhole("deadlineMs", deadlineMs, LONGEST_MS);
   return deadlineMs;
+}
+
+/** The memory that a read's options give for its bytes, exactly `length` of it; throws INVALID_ARGUMENT where it is too small. */
+export function memoryOf(url: string, length: number, { into }: ReadOptions): Buffer | undefined {
+  if (into === undefined) return undefined;
+  if (into instanceof Uint8Array && into.length >= length) return Buffer.from(into.buffer, into.byteOffset, length);
+  throw new CacheError(
+    "INVALID_ARGUMENT",
+    `${url}: \`into\` has no room for ${length} bytes: give a Buffer of at least that length`,
+  );
 }
 
 function checkWhole(name: string, value: number, most: number): void {

@@ -13,6 +13,8 @@ export interface WantedRange {
   readonly length: number;
   /** Empty: the current version. */
   readonly version: string;
+  /** Where the bytes go, exactly `length` long; undefined: into a new buffer. */
+  readonly memory?: Buffer | undefined;
 }
 
 /** How a range is read. */
@@ -128,8 +130,9 @@ class RangeLanding {
   }
 }
 
-function allocate({ url, offset, length }: WantedRange, objectSize: number): Buffer {
+function allocate({ url, offset, length, memory }: WantedRange, objectSize: number): Buffer {
   const bytes = Math.min(length, objectSize - offset);
+  if (memory !== undefined) return memory.subarray(0, bytes);
   try {
     return Buffer.allocUnsafe(bytes);
   } catch (cause) {

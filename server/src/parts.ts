@@ -29,6 +29,7 @@ export async function openStore(settings: Settings, geometry: Geometry, log: Log
     log,
     highWatermark: settings.highWatermark,
     lowWatermark: settings.lowWatermark,
+    eviction: settings.eviction,
     maxMappings,
     purgeIntervalMs: settings.purgeIntervalMs,
     tuning: storageTuning,
@@ -44,8 +45,14 @@ export function openOrigin(settings: Settings, log: Log): Origin {
   });
 }
 
+/** The ports of this member's listeners; in Kubernetes all members have the same. */
+export interface Ports {
+  readonly grpc: number;
+  readonly http: number;
+}
+
 /** Where members come from. Rejects where that can't be known, a kubeconfig that can't be read for example. */
-export async function openMembers(settings: Settings, self: MemberInfo, grpcPort: number, log: Log): Promise<MemberSource> {
+export async function openMembers(settings: Settings, self: MemberInfo, ports: Ports, log: Log): Promise<MemberSource> {
   const { blockBytes, members, kubeconfig, namespace, label, identity, unreadyGraceMs } = settings;
   switch (discoveryOf(settings)) {
     case "static":
@@ -58,8 +65,8 @@ export async function openMembers(settings: Settings, self: MemberInfo, grpcPort
         namespace,
         labelSelector: label,
         identity,
-        grpcPort,
-        httpPort: undefined,
+        grpcPort: ports.grpc,
+        httpPort: ports.http,
         unreadyGraceMs,
         blockBytes,
         times: kubernetesTimes,

@@ -1,4 +1,5 @@
 import { DEFAULT_GEOMETRY } from "@frontcache/proto";
+import { GatewayListener } from "./api/gateway/gateway-listener.js";
 import { GrpcListener } from "./api/grpc-listener.js";
 import { LocalCache } from "./cache/local-cache.js";
 import { formatHostPort, type HostPort } from "./config/addresses.js";
@@ -19,6 +20,8 @@ const DRAIN_MS = 20_000;
 export interface RunningServer {
   /** `host:port` by which others reach its gRPC listener. */
   readonly grpcAddress: string;
+  /** `host:port` by which others reach its gateway. */
+  readonly httpAddress: string;
   /**
    * Leaves, in this order: it says that it is not ready; answers everything for `--leave-after` more, while others see it go
    * and fetch from it what they take over; lets running calls finish, for a bounded time; ends everything. Resolves when
@@ -45,10 +48,23 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
   const clock = systemClock;
   const geometry = { ...DEFAULT_GEOMETRY, blockBytes: settings.blockBytes };
   const listener = await GrpcListener.open({ listen: settings.listen, drainMs: DRAIN_MS, clock, log });
-  opened.add(() => listener.close());
-  const self = { name: settings.name, grpcAddress: reachableAddress(settings, listener.address) };
+  opened.addListener(() => listener.close());
+  const gateway = await GatewayListener.open({
+    listen: settings.httpListen,
+    drainMs: DRAIN_MS,
+    notReadyReasons: () => [],
+    clock,
+    log,
+  });
+  opened.addListener(() => gateway.close());
+  const self = {
+    name: settings.name,
+    grpcAddress: reachableAddress(settings, listener.address),
+    httpAddress: reachableAddress(settings, gateway.address),
+  };
 
-  const members = await openMembers(settings, self, listener.address.port, log);
+  const ports = { grpc: listener.address.port, http: gateway.address.port };
+  const members = await openMembers(settings, self, ports, log);
   opened.add(() => members.close());
   const links = new MemberLinks(clock);
   opened.add(() => links.close());
@@ -66,17 +82,22 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
   opened.add(() => local.close());
 
   signal.throwIfAborted();
-  listener.serve(new Router({ local, geometry, self, view, links }));
-  log.info({ event: "listening", grpc: self.grpcAddress, name: self.name, members: view.current.members.length });
+  const router = new Router({ local, geometry, self, view, links });
+  listener.serve(router);
+  gateway.serve(router);
+  const { name, grpcAddress, httpAddress } = self;
+  log.info({ event: "listening", grpc: grpcAddress, http: httpAddress, name, members: view.current.members.length });
   const leaveAfterMs = discoveryOf(settings) === "none" ? 0 : settings.leaveAfterMs;
   const leave = async (): Promise<void> => {
     listener.leave();
+    gateway.leave();
     if (leaveAfterMs > 0) await sleep(clock, leaveAfterMs);
     await opened.close();
   };
   let left: Promise<void> | undefined;
   return {
-    grpcAddress: self.grpcAddress,
+    grpcAddress,
+    httpAddress,
     close() {
       left ??= leave();
       return left;
@@ -84,22 +105,27 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
   };
 }
 
-/** What must be closed: the listener first, then the rest in the reverse order of its opening. */
+/** What must be closed: the listeners together, then the rest in the reverse order of its opening. */
 class Opened {
+  readonly #listeners: (() => Promise<void>)[] = [];
   readonly #closes: (() => void | Promise<void>)[] = [];
+
+  addListener(close: () => Promise<void>): void {
+    this.#listeners.push(close);
+  }
 
   add(close: () => void | Promise<void>): void {
     this.#closes.push(close);
   }
 
   async close(): Promise<void> {
-    await this.#closes.shift()?.();
+    await Promise.all(this.#listeners.splice(0).map((close) => close()));
     for (let close = this.#closes.pop(); close !== undefined; close = this.#closes.pop()) await close();
   }
 }
 
 /** An unspecified address can be listened on and not be reached; this host's loopback is what is left then. */
-function reachableAddress({ advertise, listen }: Settings, { port }: HostPort): string {
+function reachableAddress({ advertise }: Settings, { host, port }: HostPort): string {
   const loopback: Record<string, string> = { "0.0.0.0": "127.0.0.1", "::": "::1" };
-  return formatHostPort({ host: advertise ?? loopback[listen.host] ?? listen.host, port });
+  return formatHostPort({ host: advertise ?? loopback[host] ?? host, port });
 }

@@ -124,10 +124,11 @@ function printTable(head, rows) {
 async function keepRunning(origin, member) {
   const url = `s3://${BUCKET}/${OBJECTS[1].key}`;
   console.log(`
-The member listens on ${member.grpc}, the S3 server on ${origin.endpoint}. In another terminal:
+The member listens on ${member.grpc} (gRPC) and ${member.http} (HTTP), the S3 server on ${origin.endpoint}. In another terminal:
 
   npx frontcache --endpoint ${member.grpc} stat ${url}
   npx frontcache --endpoint ${member.grpc} get ${url} --range 0-99 | xxd
+  curl -r 0-99 http://${member.http}/s3/${url.slice(5)} | xxd
 
 Ctrl-C stops both.`);
   await new Promise((resolve) => {

@@ -9,7 +9,20 @@ const BIN = join(import.meta.dirname, "..", "..", "server", "bin", "frontcache.j
 export async function startMember({ cache, endpoint }) {
   const child = spawn(
     process.execPath,
-    [BIN, "serve", "--listen", "127.0.0.1:0", "--cache-dirs", cache, "--discovery", "none", "--s3-force-path-style", "true"],
+    [
+      BIN,
+      "serve",
+      "--listen",
+      "127.0.0.1:0",
+      "--http-listen",
+      "127.0.0.1:0",
+      "--cache-dirs",
+      cache,
+      "--discovery",
+      "none",
+      "--s3-force-path-style",
+      "true",
+    ],
     {
       env: {
         ...process.env,
@@ -27,6 +40,7 @@ export async function startMember({ cache, endpoint }) {
   child.stdout.resume();
   return {
     grpc: listening.grpc,
+    http: listening.http,
     async stop() {
       child.kill("SIGTERM");
       await exited;

@@ -13,12 +13,7 @@ const podFields = { "metadata.name": "frontcache-0", "status.podIP": "10.0.0.1",
 /** The label that members look for when nothing else is said. */
 const memberLabels = Object.fromEntries([defaults.label.split("=") as [string, string]]);
 
-/** Port 8081 is the gateway's by design, whether or not the setting is declared yet. */
-function portOf(name: string, fallback: number): number {
-  const listen = (defaults as unknown as Record<string, { port: number } | undefined>)[name];
-  return listen?.port ?? fallback;
-}
-const ports = { grpc: portOf("listen", 8080), http: portOf("httpListen", 8081) };
+const ports = { grpc: defaults.listen.port, http: defaults.httpListen.port };
 
 describe.skipIf(cannotRender !== undefined)(`manifests${cannotRender === undefined ? "" : ` (skipped: ${cannotRender})`}`, () => {
   describe.each(folders)("of deploy/%s", (folder) => {
@@ -54,11 +49,9 @@ describe.skipIf(cannotRender !== undefined)(`manifests${cannotRender === undefin
         const reached = Object.fromEntries(service.spec.ports.map(({ port, targetPort }) => [targetPort, port]));
         expect(reached).toEqual(ports);
       }
-      const [clients, monitoring] = rendered.one("NetworkPolicy").spec.ingress;
+      const [clients] = rendered.one("NetworkPolicy").spec.ingress;
       expect(clients?.ports.map(({ port }) => port)).toEqual(["grpc", "http"]);
-      expect(monitoring?.ports.map(({ port }) => port)).toEqual(["http"]);
       expect(rendered.one("NetworkPolicy").spec.podSelector.matchLabels).toEqual(memberLabels);
-      expect(rendered.members.spec.template.metadata.annotations?.["prometheus.io/port"]).toBe(String(ports.http));
     });
 
     it("ask the gRPC port whether a member started, is ready and lives", () => {

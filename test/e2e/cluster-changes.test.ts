@@ -11,7 +11,7 @@ const BLOCKS = 20;
 /** Reads of 16 KiB, so that their number and not their size is the load. */
 const load = { readers: 4, bytes: 16 * KiB };
 
-describe("a cluster that Kubernetes changes", () => {
+describe("a cluster that Kubernetes changes", { timeout: 90_000 }, () => {
   let cluster: Cluster;
   let objects: TestObject[];
   let client: CacheClient;
@@ -139,7 +139,7 @@ describe("a cluster that Kubernetes changes", () => {
   });
 });
 
-describe("a cluster whose Kubernetes API goes away", () => {
+describe("a cluster whose Kubernetes API goes away", { timeout: 90_000 }, () => {
   it("reads on, never forgets a member, and has the right ring within 10 s of its return", async () => {
     let pods!: EmulatedPods;
     await using cluster = await Cluster.start({

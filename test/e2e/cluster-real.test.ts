@@ -8,13 +8,13 @@ const suite = kubeconfig
   ? "a cluster that a real Kubernetes API tells of its members"
   : "a cluster that a real Kubernetes API tells of its members (skipped: FRONTCACHE_TEST_KUBECONFIG names no admin kubeconfig)";
 
-describe.skipIf(!kubeconfig)(suite, () => {
+describe.skipIf(!kubeconfig)(suite, { timeout: 90_000 }, () => {
   it("grows, restarts one by one and shrinks under reads: none fails, none is wrong, nothing is fetched twice", async () => {
     await using cluster = await Cluster.start({
       names: namesOf(3),
       pods: ({ directory }) => RealPods.open(kubeconfig!, directory),
     });
-    const objects = cluster.put(4, 20);
+    const objects = cluster.put(2, 20);
     const client = await cluster.client();
     await readAll(client, objects);
     cluster.forget();
@@ -22,7 +22,7 @@ describe.skipIf(!kubeconfig)(suite, () => {
       ({ url, version }, { offset, length }) => client.readRange(url, offset, length, version),
       objects,
       {
-        readers: 2,
+        readers: 4,
         bytes: 16 << 10,
       },
     );

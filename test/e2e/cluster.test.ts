@@ -7,7 +7,7 @@ const MEMBERS = 5;
 const OBJECTS = 20;
 const BLOCKS = 20;
 
-describe("five members that share 400 blocks", () => {
+describe("five members that share 400 blocks", { timeout: 90_000 }, () => {
   let cluster: Cluster;
   let objects: TestObject[];
 
@@ -63,7 +63,7 @@ describe("five members that share 400 blocks", () => {
   });
 });
 
-describe("two members that disagree about the ring", () => {
+describe("two members that disagree about the ring", { timeout: 90_000 }, () => {
   it("answer every read with the right bytes, without a loop", async () => {
     // Each knows the other one by another name, so for many blocks each takes the other one for the owner.
     const believed: Record<string, string[]> = { a: ["a", "b"], d: ["c", "d"] };
@@ -72,7 +72,7 @@ describe("two members that disagree about the ring", () => {
       pods: async ({ places, port }) =>
         staticPods(places, port, (name) => believed[name]!.map((known, index) => ({ name: known, host: hostOf(index) }))),
     });
-    const objects = cluster.put(4, 20);
+    const objects = cluster.put(2, 20);
     for (const name of cluster.names) {
       await cluster.talk(name, async (client) => {
         for (const object of objects) {
@@ -85,7 +85,7 @@ describe("two members that disagree about the ring", () => {
     const fills = new Map<string, number>();
     for (const { block } of cluster.fetches) fills.set(block, (fills.get(block) ?? 0) + 1);
     console.info(`${fills.size} blocks, ${cluster.fetches.length} GETs`);
-    expect(fills.size).toBe(80);
+    expect(fills.size).toBe(40);
     expect(Math.max(...fills.values())).toBeLessThanOrEqual(2);
   });
 });

@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import { readdir } from "node:fs/promises";
-import { type AddressInfo, createServer } from "node:net";
+import { createServer } from "node:net";
 import { join } from "node:path";
 import { CacheClient } from "@frontcache/client";
 import { CacheServiceClient, type MemberList, Membership, type ReadRangeResponse } from "@frontcache/proto";
@@ -36,7 +36,7 @@ export interface Surroundings {
   /** A directory of its own, removed with it. */
   readonly directory: string;
   readonly places: readonly Place[];
-  /** The one port of all members. */
+  /** The one gRPC port of all members; their gateways have the next one. */
   readonly port: number;
 }
 
@@ -76,7 +76,7 @@ export class Cluster implements AsyncDisposable {
 
   /** Starts the members and waits until all of them know of each other. */
   static async start({ names, pods, flags = [] }: ClusterOptions): Promise<Cluster> {
-    const [origin, directory, port] = [await S3Emulator.start(), await temporaryDirectory(), await freePort()];
+    const [origin, directory, port] = [await S3Emulator.start(), await temporaryDirectory(), await freePorts()];
     const places = names.map((name, index) => ({ name, host: hostOf(index) }));
     const told = pods === undefined ? staticPods(places, port) : await pods({ directory: directory.path, places, port });
     const cluster = new Cluster(origin, directory, port, told, flags);
@@ -222,7 +222,8 @@ export class Cluster implements AsyncDisposable {
   }
 
   async #serve({ name, host }: Place): Promise<void> {
-    const flags = ["--name", name, "--listen", `${host}:${this.port}`, "--advertise", host, ...this.pods.flagsOf(name)];
+    const listen = ["--listen", `${host}:${this.port}`, "--http-listen", `${host}:${this.port + 1}`];
+    const flags = ["--name", name, ...listen, "--advertise", host, ...this.pods.flagsOf(name)];
     const sizes = ["--block-size", "1MiB", "--part-size", "1MiB", "--leave-after", "1500ms", "--hedge", "false"];
     const member = await MemberProcess.start({
       endpoint: this.origin.endpoint,
@@ -240,18 +241,20 @@ export function hostOf(index: number): string {
   return `127.0.0.${index + 2}`;
 }
 
-/** A port that is free on all addresses, from below those that the system gives to outgoing connections. */
-async function freePort(): Promise<number> {
-  for (let port = 20_000 + (process.pid % 10_000); ; port++) {
-    const server = createServer();
-    try {
-      await once(server.listen(port, "0.0.0.0"), "listening");
-      return (server.address() as AddressInfo).port;
-    } catch {
-      // Taken: the next one.
-    } finally {
-      await new Promise((resolve) => server.close(resolve));
-    }
+/** The first of two ports that are free on all addresses, from below those that the system gives to outgoing connections. */
+async function freePorts(): Promise<number> {
+  for (let port = 20_000 + (process.pid % 10_000); ; port += 2) if ((await isFree(port)) && (await isFree(port + 1))) return port;
+}
+
+async function isFree(port: number): Promise<boolean> {
+  const server = createServer();
+  try {
+    await once(server.listen(port, "0.0.0.0"), "listening");
+    return true;
+  } catch {
+    return false;
+  } finally {
+    await new Promise((resolve) => server.close(resolve));
   }
 }
 

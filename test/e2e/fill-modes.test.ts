@@ -22,7 +22,9 @@ async function withMember(mode: string, work: (client: CacheClient, origin: S3Em
 }
 
 describe("what is fetched for a read", () => {
-  it("is at most 260 times the bytes of 2,000 random 4 KiB reads over 10 GiB with --fill wanted", async () => {
+  it("is at most 260 times the bytes of 2,000 random 4 KiB reads over 10 GiB with --fill wanted", {
+    timeout: 120_000,
+  }, async () => {
     await withMember("wanted", async (client, origin) => {
       const version = origin.putRamp("bucket", "large", 10 * GiB, 3);
       const random = seededRandom(7);

@@ -47,6 +47,8 @@ export function memberEnvironment(endpoint: string, extra: Readonly<Record<strin
 export class MemberProcess implements AsyncDisposable {
   /** host:port of the gRPC listener. */
   grpc = "";
+  /** host:port of the gateway. */
+  http = "";
   /** Every log line. */
   readonly log: Record<string, unknown>[] = [];
   /** What it wrote to standard error. */
@@ -67,7 +69,8 @@ export class MemberProcess implements AsyncDisposable {
   /** Starts a member and waits until it listens. Rejects with what it printed where it ends before. */
   static async start({ endpoint, cacheDirectory, flags = [], env = {} }: MemberOptions): Promise<MemberProcess> {
     const defaults = flags.includes("--discovery") ? [] : ["--discovery", "none"];
-    const address = flags.includes("--listen") ? [] : ["--listen", "127.0.0.1:0"];
+    const free = (flag: string): string[] => (flags.includes(flag) ? [] : [flag, "127.0.0.1:0"]);
+    const address = [...free("--listen"), ...free("--http-listen")];
     const args = [
       BIN,
       "serve",
@@ -125,6 +128,7 @@ export class MemberProcess implements AsyncDisposable {
         this.log.push(entry);
         if (entry.event !== "listening") return;
         this.grpc = entry.grpc;
+        this.http = entry.http;
         resolve();
       });
     });

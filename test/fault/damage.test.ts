@@ -52,6 +52,7 @@ describe("1,000 damages to block files between starts", () => {
       log: silentLog,
       highWatermark: 0.95,
       lowWatermark: 0.9,
+      eviction: "slru",
       maxMappings: 16,
       purgeIntervalMs: 60_000,
       tuning: storageTuning,

@@ -168,7 +168,8 @@ describe("odd keys", () => {
     "k".repeat(1024),
   ])("%s names the same object at both", async (path) => {
     const key = decodeURIComponent(path);
-    store.put("odd-keys", key, `the object of ${key}`);
+    // Two paths may name one key: its object must not become a younger one, which the gateway would not see for a while.
+    if (store.objects.get("odd-keys", key) === undefined) store.put("odd-keys", key, `the object of ${key}`);
     await compare("GET", `/odd-keys/${path}`);
     await compare("GET", `/odd-keys/${path}`, "Range: bytes=-5");
     await compare("HEAD", `/odd-keys/${path}`);

@@ -92,6 +92,7 @@ async function openStore(path: string): Promise<BlockStore> {
     log: silentLog,
     highWatermark: 95,
     lowWatermark: 90,
+    eviction: "lru",
     maxMappings: 64,
     purgeIntervalMs: 10_000,
     tuning: storageTuning,

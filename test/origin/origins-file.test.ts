@@ -1,4 +1,6 @@
 import { setMaxListeners } from "node:events";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { parseObjectUrl } from "@frontcache/proto";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { parseOrigins } from "../../server/src/config/origins-file.js";
@@ -94,5 +96,16 @@ origins:
     expect(await textOf(origin, "gs://models/key")).toBe("at Google");
     abort.abort();
     await cancelled;
+  });
+});
+
+describe("the documentation's file of origins", () => {
+  it("is one that a member takes", () => {
+    const text = readFileSync(join(import.meta.dirname, "..", "..", "server", "README.md"), "utf8");
+    const [, example] = /```yaml\n(.*?)```/s.exec(text)!;
+    const buckets = parseOrigins(example!, "README.md").map((rule) =>
+      rule.buckets.map(({ scheme, bucket }) => `${scheme}://${bucket}`),
+    );
+    expect(buckets.flat()).toEqual(["s3://lake-*", "s3://scratch", "s3://partner-data", "s3://*", "gs://models", "gs://*"]);
   });
 });

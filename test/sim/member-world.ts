@@ -67,6 +67,7 @@ export class MemberWorld {
       log: silentLog,
       highWatermark: 0.95,
       lowWatermark: 0.8,
+      eviction: this.#pick(["lru", "slru"] as const),
       maxMappings: 4,
       purgeIntervalMs: 1_000,
       tuning: { ...storageTuning, diskReserveBytes: 0, readMemoryBytes: 16 * 1024 },

@@ -117,7 +117,7 @@ export class AnswerLanding {
 
   #fail({ status, keepAlive }: AnswerHeading): void {
     const { request, member } = this.#to;
-    this.#failure = errorOf({ status, keepAlive, body: this.#body! }, request.url, member);
+    this.#failure = errorOf({ status, keepAlive, body: this.#body! }, request.url, request.offset, member);
     if (this.#failure instanceof Unintelligible) throw this.#failure;
   }
 

@@ -24,7 +24,7 @@ export interface ErrorAnswer {
  * The error that a gateway answered with, in its own words; `subject` goes in front where they don't name it. Unintelligible
  * where the body is no error document: then it is not a gateway that speaks.
  */
-export function errorOf({ status, body, keepAlive }: ErrorAnswer, subject: string, member: string): CacheError {
+export function errorOf({ status, body, keepAlive }: ErrorAnswer, subject: string, offset: number, member: string): CacheError {
   const document = body.toString("utf8");
   const s3Code = elementOf(document, "Code");
   const message = elementOf(document, "Message");
@@ -32,6 +32,7 @@ export function errorOf({ status, body, keepAlive }: ErrorAnswer, subject: strin
     return new Unintelligible(`${subject}: ${member} answered ${status}, not as a gateway does`);
   }
   const words = message.includes(subject) ? message : `${subject}: ${message}`;
+  if (status === 416) return new CacheError("OUT_OF_RANGE", `${words} (offset ${offset})`);
   if (status === 503 && s3Code === "SlowDown") return new CacheError("RESOURCE_EXHAUSTED", words);
   if (status === 503 && !keepAlive) return new OutOfReach(`${subject}: member ${member} is starting or leaving: ${message}`);
   return new CacheError(codeOfStatus.get(status) ?? "INTERNAL", words);

@@ -7,7 +7,7 @@ const PLAIN = /^[A-Za-z0-9._~/-]*$/;
 
 /**
  * The head of the GET for a read, in ASCII. The key is escaped so that decoding it once gives it back verbatim; the version
- * must be one that has an entity tag. `host` is where the request goes to. Throws INVALID_ARGUMENT for a URL that is none.
+ * must be one that has an entity tag, the URL an object's. `host` is where the request goes to.
  */
 export function requestHead({ url, offset, length, version }: ReadRequest, host: string): string {
   const match = version === "" ? "" : `If-Match: ${entityTagOf(version)}\r\n`;

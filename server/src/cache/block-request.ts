@@ -13,7 +13,7 @@ export interface BlockRequest {
   readonly end: number;
   /** The reader does not know whether the object reaches to `end`: ask for one part before the size is known. */
   readonly openEnded: boolean;
-  /** Answer only with what is held: NOT_FOUND otherwise. */
+  /** Answer only with what is held, without a version that of the one seen last, however long ago: NOT_FOUND otherwise. */
   readonly cachedOnly: boolean;
   readonly signal: AbortSignal;
 }

@@ -232,6 +232,15 @@ describe("a member's cache", () => {
     stored.disk.before = undefined;
   });
 
+  it("answers with the version seen last when only what is held is wanted, however long ago that was, and asks nobody", async () => {
+    await read(0, BLOCK, { version: undefined });
+    await cache.settled();
+    origin.calls.length = 0;
+    stored.clock.advance(2_000);
+    expect(await read(0, BLOCK, { version: undefined, cachedOnly: true })).toEqual(rampBytes(0, BLOCK, 7));
+    expect(origin.calls).toEqual([]);
+  });
+
   it("says NOT_FOUND for what is not held when only that is wanted, and asks nobody", async () => {
     await expect(read(0, 10, { cachedOnly: true })).rejects.toMatchObject({ code: "NOT_FOUND" });
     expect(origin.calls).toEqual([]);

@@ -52,7 +52,8 @@ export class LocalCache {
 
   /** Opens a read of one block: at once where all of it is held, else as soon as version and size are known. */
   open(request: BlockRequest): ObjectRead | Promise<ObjectRead> {
-    const version = request.version ?? this.#versions.fresh(request.ref.url)?.version;
+    const { ref, cachedOnly } = request;
+    const version = request.version ?? (cachedOnly ? this.#versions.last(ref.url) : this.#versions.fresh(ref.url))?.version;
     const hit = version === undefined ? undefined : this.#blocks.hit(request, version, "hit");
     return hit ?? this.#openSlowly(request);
   }

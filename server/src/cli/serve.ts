@@ -54,14 +54,17 @@ async function start(settings: Settings, log: Log, stop: AbortSignal): Promise<R
     return await startServer(settings, log, stop);
   } catch (error) {
     if (stop.aborted) return undefined;
-    throw listenError(error, formatHostPort(settings.listen));
+    throw listenError(error, settings);
   }
 }
 
 /** What the system says of an address that can't be listened on, in words that tell what to do; other errors as they are. */
-function listenError(error: unknown, address: string): unknown {
-  const other = "choose another address by --listen";
-  switch ((error as NodeJS.ErrnoException).code) {
+function listenError(error: unknown, { listen, httpListen }: Settings): unknown {
+  const { code, port } = error as NodeJS.ErrnoException & { port?: number };
+  const isHttp = port === httpListen.port && port !== listen.port;
+  const address = formatHostPort(isHttp ? httpListen : listen);
+  const other = `choose another address by ${isHttp ? "--http-listen" : "--listen"}`;
+  switch (code) {
     case "EADDRINUSE":
       return new Error(`${address} is in use by another process: ${other}`, { cause: error });
     case "EADDRNOTAVAIL":

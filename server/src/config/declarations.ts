@@ -34,6 +34,7 @@ function optional<T>(flag: string, parser: Parser<T>, defaultText: string, text:
 /** Every setting of `serve`, by its name in the Settings object. */
 export const declarations = {
   listen: setting("listen", listenAddress, "0.0.0.0:8080", "address of the gRPC listener; port 0 picks a free one"),
+  httpListen: setting("http-listen", listenAddress, "0.0.0.0:8081", "address of the HTTP gateway; port 0 picks a free one"),
   cacheDirs: setting("cache-dirs", cacheDirs, "/tmp/frontcache", "cache directories, each with an optional budget of bytes"),
   name: {
     flag: "name",
@@ -80,6 +81,12 @@ export const declarations = {
   purgeIntervalMs: setting("purge-interval", duration(100), "10s", "how often the purger looks at the volumes"),
   highWatermark: setting("high-watermark", percent, "95", "used share of a volume over which the purger evicts"),
   lowWatermark: setting("low-watermark", percent, "90", "used share of a volume down to which the purger evicts"),
+  eviction: setting(
+    "eviction",
+    choice("lru", "slru"),
+    "slru",
+    "what is evicted first: what was not used for longest, or with slru what was used only once, so that one large scan costs others nothing",
+  ),
   revalidateAfterMs: setting(
     "revalidate-after",
     duration(0, { never: true }),

@@ -22,6 +22,7 @@ describe("settings", () => {
   it("have the documented defaults", () => {
     expect(readSettings({}, {})).toEqual({
       listen: { host: "0.0.0.0", port: 8080 },
+      httpListen: { host: "0.0.0.0", port: 8081 },
       cacheDirs: [{ path: "/tmp/frontcache" }],
       name: hostname(),
       advertise: undefined,
@@ -41,6 +42,7 @@ describe("settings", () => {
       purgeIntervalMs: 10_000,
       highWatermark: 0.95,
       lowWatermark: 0.9,
+      eviction: "slru",
       revalidateAfterMs: 60_000,
       negativeTtlMs: 1_000,
       staleIfError: true,

@@ -20,7 +20,8 @@ interface Waiting {
 
 /**
  * A read that another member answers: its gRPC messages as slices, without a copy. The stream is paused while a message
- * waits to be taken, so a slow reader holds one message here and HTTP/2's window between the members.
+ * waits to be taken. What a slow reader can hold here is one message, the 16 that grpc-js reads ahead, and HTTP/2's window:
+ * 12 MiB in all.
  */
 export class ForwardedRead implements ObjectRead {
   readonly offset: number;

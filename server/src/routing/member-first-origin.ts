@@ -85,10 +85,12 @@ export class MemberFirstOrigin implements Origin {
     signal: AbortSignal,
   ): Promise<OriginAnswer | undefined> {
     const read = (await held.read)!;
-    const known = read.info;
-    const info = range.version === undefined ? await this.options.origin.stat(ref, signal).catch(() => undefined) : known;
-    if (info?.version === known.version && info.objectSize === known.objectSize) {
-      return { info, length: read.length, body: this.#body(held, read, ref, range, signal), destroy: () => held.leave() };
+    const { info: told, length } = read;
+    const asked = range.version === undefined;
+    const info = asked ? await this.options.origin.stat(ref, signal).catch(() => undefined) : told;
+    if (info?.version === told.version && info.objectSize === told.objectSize) {
+      const body = this.#body(held, read, ref, range, signal);
+      return { info, ...(asked ? {} : { isHearsay: true }), length, body, destroy: () => held.leave() };
     }
     held.leave();
     return undefined;

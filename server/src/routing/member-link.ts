@@ -19,6 +19,12 @@ const CONNECT_TIMEOUT_MS = 1_000;
 /** How long a member may take to answer a question that costs it nothing. */
 const PROBE_TIMEOUT_MS = 1_000;
 
+/**
+ * HTTP/2's window of a read between members: what a slow reader of a forwarded read can make this member hold. It lets
+ * 800 MiB/s through at a round trip of 4 ms, more than grpc-js brings.
+ */
+const WINDOW_BYTES = 4 << 20;
+
 /** A member could not be reached at all, or its connection broke, or it is starting or leaving: another one may answer. */
 export class OutOfReach extends CacheError {
   constructor(member: MemberInfo, cause: unknown) {
@@ -125,6 +131,7 @@ export class MemberLink {
   #open(): CacheServiceClient {
     return new CacheServiceClient(this.member.grpcAddress, credentials.createInsecure(), {
       ...readingChannelOptions,
+      "grpc-node.flow_control_window": WINDOW_BYTES,
       // A pool of its own, so that closing it really closes the connection, and one member's trouble stays its own.
       "grpc.use_local_subchannel_pool": 1,
       // Members publish no settings in DNS, and are reached straight.

@@ -71,7 +71,9 @@ export class MultiBlockRead implements ObjectRead {
       this.#upcoming = undefined;
       return;
     }
-    this.#upcoming = Promise.resolve(this.options.open(index, this.info.version));
+    // What it throws is told when the block's turn comes: until then there are bytes to hand out.
+    const open = async (): Promise<ObjectRead> => this.options.open(index, this.info.version);
+    this.#upcoming = open();
     this.#upcoming.catch(() => {});
   }
 }

@@ -53,6 +53,7 @@ export class UnbrokenRead implements ObjectRead {
 
   async #goOn(error: unknown): Promise<Slice | undefined> {
     if (!(error instanceof OutOfReach) || this.#closed || ++this.#losses > MAX_LOSSES) throw error;
+    this.#current.close();
     const { start } = this.request;
     const rest = {
       ...this.request,

@@ -2,6 +2,8 @@ import { describe, expect, it } from "vitest";
 import { silentLog } from "../runtime/log.js";
 import { ManualClock } from "../runtime/manual-clock.js";
 import { BlockIndex } from "./block-index.js";
+import { blockDigest, blockPath } from "./block-path.js";
+import { evictionPolicy } from "./eviction-policy.js";
 import { HeldBlock } from "./held-block.js";
 import { MemoryDisk } from "./memory-disk.js";
 import { storageTuning } from "./storage-tuning.js";
@@ -12,12 +14,15 @@ const clock = new ManualClock();
 
 function volume(): Volume {
   const disk = new MemoryDisk({ totalBytes: 1, nowMs: () => 0 });
-  return new Volume({ path: "/cache", limitBytes: undefined, disk, clock, log: silentLog, tuning: storageTuning });
+  const order = evictionPolicy<HeldBlock>("lru");
+  return new Volume({ path: "/cache", limitBytes: undefined, disk, clock, log: silentLog, tuning: storageTuning, order });
 }
 
 function block(on: Volume, url: string, version = "v1", createdAtMs = 0): HeldBlock {
   const id = testId(url, 0, version);
-  return new HeldBlock({ id, info: testInfo(65_536, version), createdAtMs, volume: on, path: "", geometry: testGeometry });
+  const info = testInfo(65_536, version);
+  const path = blockPath("/cache", blockDigest(id, 65_536));
+  return new HeldBlock({ id, info, createdAtMs, firstUsedMs: 0, lastUsedMs: 0, volume: on, path, geometry: testGeometry });
 }
 
 describe("the index", () => {
@@ -27,10 +32,10 @@ describe("the index", () => {
     for (const each of blocks) index.add(each);
     index.touch(blocks[0]!, 77);
     expect(index.get(blocks[1]!.key)).toBe(blocks[1]);
-    expect([...on.recency]).toEqual([blocks[1], blocks[2], blocks[0]]);
+    expect([...on.order.victims()]).toEqual([blocks[1], blocks[2], blocks[0]]);
     expect([[...on.touched], blocks[0]!.lastUsedMs]).toEqual([[blocks[0]], 77]);
     index.remove(blocks[0]!);
-    expect([index.size, on.recency.size, on.touched.size, index.get(blocks[0]!.key)]).toEqual([2, 2, 0, undefined]);
+    expect([index.size, on.order.size, on.touched.size, index.get(blocks[0]!.key)]).toEqual([2, 2, 0, undefined]);
   });
 
   it("does not lose a block to the removal of its predecessor", () => {
@@ -67,7 +72,7 @@ describe("the index", () => {
     const times = Array.from({ length: 5 }, () => {
       const began = performance.now();
       let victim: HeldBlock | undefined;
-      for (const each of on.recency) {
+      for (const each of on.order.victims()) {
         if (!each.isBusy) {
           victim = each;
           break;

@@ -35,6 +35,7 @@ describe.each([
       log: silentLog,
       highWatermark: 0.95,
       lowWatermark: 0.9,
+      eviction: "lru",
       maxMappings,
       purgeIntervalMs: 10_000,
       tuning,

@@ -93,7 +93,12 @@ class NodeFile implements DiskFile {
 
   async stat(): Promise<DiskStat> {
     const { size, blocks, mtimeMs, birthtimeMs } = await called<fs.Stats>((done) => fs.fstat(this.fd, done));
-    return { sizeBytes: size, allocatedBytes: blocks * STAT_BLOCK_BYTES, modifiedMs: Math.round(mtimeMs), createdMs: Math.round(birthtimeMs) };
+    return {
+      sizeBytes: size,
+      allocatedBytes: blocks * STAT_BLOCK_BYTES,
+      modifiedMs: Math.round(mtimeMs),
+      createdMs: Math.round(birthtimeMs),
+    };
   }
 
   truncate(sizeBytes: number): Promise<void> {

@@ -60,6 +60,31 @@ describe("after a start", () => {
     await store.close();
   });
 
+  it("blocks that were used again, later than one reader takes, are still protected from what was read once", async () => {
+    const first = await openStore({ eviction: "slru" });
+    const [used, ...others] = ids;
+    await keep(first.store, used!, info, testSegments(used!, info, [0]));
+    const tick = async (): Promise<void> => {
+      first.clock.advance(10_000);
+      await new Promise(setImmediate);
+    };
+    for (let ticks = 0; ticks < 3; ticks++) await tick();
+    first.store.lease(used!)?.release();
+    for (const id of others) {
+      first.clock.advance(1);
+      await keep(first.store, id, info, testSegments(id, info, [0]));
+    }
+    await tick();
+    const disk = first.disk.crash();
+    const volumes = [{ path: "/cache", limitBytes: 70_000 }];
+    const { store } = await openStore({ disk, clock: first.clock, volumes, eviction: "slru" });
+    const next = testId("s3://bucket/next");
+    await keep(store, next, info, testSegments(next, info, [0]));
+    const held = ids.map((id) => store.newest(id.url) !== undefined);
+    expect(held).toEqual([true, false, true, true, true]);
+    await store.close();
+  });
+
   it("strays, foreign files and blocks of other sizes or formats are gone", async () => {
     const first = await openStore();
     await keep(first.store, ids[0]!, info, testSegments(ids[0]!, info));

@@ -6,7 +6,7 @@ import type { BlockIndex } from "./block-index.js";
 import { blockDigest, blocksDirectory, isBlockFileName, temporaryDirectory } from "./block-path.js";
 import type { BlockRemover } from "./block-remover.js";
 import type { Damages } from "./damages.js";
-import type { Disk, DiskFile } from "./disk.js";
+import type { Disk, DiskFile, DiskStat } from "./disk.js";
 import { DiskGate } from "./disk-gate.js";
 import { type BlockFooter, decodeFooter, FOOTER_BYTES } from "./footer.js";
 import { HeldBlock } from "./held-block.js";
@@ -131,10 +131,9 @@ async function readBlock(volume: Volume, path: string, buffers: Buffer[], option
     const footer = decodeFooter(buffer, options.geometry);
     if (footer === undefined) return "no footer of this format and block size";
     if (!path.endsWith(`${blockDigest(footer.id, options.geometry.blockBytes)}.blk`)) return "the footer of another block";
-    const { allocatedBytes, modifiedMs } = await file.stat();
-    const block = heldBlock(volume, path, footer, options);
-    block.lastUsedMs = modifiedMs;
-    const leftOverBytes = allocatedBytes - block.chargedBytes;
+    const stat = await file.stat();
+    const block = heldBlock(volume, path, footer, stat, options);
+    const leftOverBytes = stat.allocatedBytes - block.chargedBytes;
     const isLeftOver = leftOverBytes >= Math.min(FILE_SYSTEM_BYTES, options.geometry.segmentBytes);
     return !isLeftOver || (await takeBack(block, options)) ? block : "left-overs of a write that was cut off";
   } catch (error) {
@@ -146,9 +145,12 @@ async function readBlock(volume: Volume, path: string, buffers: Buffer[], option
   }
 }
 
-function heldBlock(volume: Volume, path: string, footer: BlockFooter, { geometry, known }: Recovering): HeldBlock {
+function heldBlock(volume: Volume, path: string, footer: BlockFooter, stat: DiskStat, options: Recovering): HeldBlock {
   const { id, info, createdAtMs, crcs } = footer;
-  const block = new HeldBlock({ ...shared(id, info, known), createdAtMs, volume, path, geometry });
+  const { geometry, known } = options;
+  const { modifiedMs: lastUsedMs, createdMs } = stat;
+  const firstUsedMs = createdMs > 0 ? createdMs : lastUsedMs;
+  const block = new HeldBlock({ ...shared(id, info, known), createdAtMs, firstUsedMs, lastUsedMs, volume, path, geometry });
   crcs.forEach((crc, segment) => {
     if (crc !== undefined) block.segments.add(segment, crc, false);
   });

@@ -13,7 +13,7 @@ const PROVED = -Infinity;
 /**
  * Segmented LRU with a memory. A block that is used again later than one use lasts is protected; the least recently used of
  * the others goes first. So what is read only once, however much it is, leaves the protected blocks alone. When too many
- * are protected, the least recently used of them becomes one of the others.
+ * are protected, the least recently used of them become others.
  *
  * It remembers as many blocks as it has, by number, of those that it gave up last: one of them that comes again has been
  * used again. Without that a block that is asked for too rarely to outlive the newcomers could never become protected,
@@ -56,6 +56,7 @@ export class SlruPolicy<Block extends Evictable> implements EvictionPolicy<Block
   }
 
   *victims(): Generator<Block> {
+    this.#demote();
     yield* this.#probation.keys();
     yield* this.#protected;
   }
@@ -69,16 +70,17 @@ export class SlruPolicy<Block extends Evictable> implements EvictionPolicy<Block
   }
 
   #enter(block: Block, knownSinceMs: number): void {
-    if (block.lastUsedMs - knownSinceMs < this.options.oneUseMs) {
-      this.#probation.set(block, knownSinceMs);
-      return;
-    }
-    this.#protected.add(block);
-    if (this.#protected.size <= this.options.protectedShare * this.size) return;
-    for (const oldest of this.#protected) {
-      this.#protected.delete(oldest);
-      this.#probation.set(oldest, PROVED);
-      return;
+    if (block.lastUsedMs - knownSinceMs < this.options.oneUseMs) this.#probation.set(block, knownSinceMs);
+    else this.#protected.add(block);
+  }
+
+  /** Only when blocks have to go: at the start the first ones to enter would be too many of the few that there are. */
+  #demote(): void {
+    const most = this.options.protectedShare * this.size;
+    for (const block of this.#protected) {
+      if (this.#protected.size <= most) return;
+      this.#protected.delete(block);
+      this.#probation.set(block, PROVED);
     }
   }
 }

@@ -74,6 +74,7 @@ export async function openStore(
     log: silentLog,
     highWatermark: 0.95,
     lowWatermark: 0.9,
+    eviction: "lru",
     maxMappings: 16,
     purgeIntervalMs: 10_000,
     tuning: { ...storageTuning, diskReserveBytes: 0 },

@@ -4,10 +4,8 @@ import { seededRandom } from "../../sim/seeded-random.js";
 export interface Use {
   readonly atMs: number;
   readonly block: number;
-  /** Whether a reader comes to the block; false: it goes on in it. */
-  readonly isRead: boolean;
-  /** Whether it is the job that the other readers should not suffer from. */
-  readonly isScan: boolean;
+  /** Whether it is a hit or a miss that the trace asks for: a reader comes to the block, while the trace's job runs. */
+  readonly counts: boolean;
 }
 
 export interface Trace {
@@ -47,29 +45,35 @@ function zipf(count: number, exponent: number, random: () => number): () => numb
 }
 
 /** One reader's way through a block, its uses spread over some seconds. */
-function* readBlock(block: number, atMs: number, isScan: boolean, random: () => number): Generator<Use> {
-  yield { atMs, block, isRead: true, isScan };
-  const uses = isScan ? READER_USES : Math.floor(random() * READER_USES);
+function* readBlock(block: number, atMs: number, counts: boolean, random: () => number): Generator<Use> {
+  yield { atMs, block, counts };
+  const uses = Math.floor(random() * READER_USES);
   const lengthMs = random() * READER_MS;
-  for (let use = 1; use <= uses; use++) yield { atMs: atMs + (lengthMs * use) / READER_USES, block, isRead: false, isScan };
+  for (let use = 1; use <= uses; use++) yield { atMs: atMs + (lengthMs * use) / READER_USES, block, counts: false };
 }
 
-/** Blocks that a job reads one after the other; as many a second as it is given. */
+/** What somebody else reads meanwhile, one block after the other. */
 interface Job {
   readonly blocks: readonly number[];
-  readonly beginMs: number;
   readonly blocksPerSecond: number;
+  /** Whether its own reads count: those of a single scan can't be hits. */
+  readonly counts: boolean;
 }
 
+/** When jobs begin: the cache has been full for long. */
+const JOB_MS = 1_000_000;
+
+/** Reads of the blocks that `next` says, all the time, and a job. What counts is what comes while the job runs. */
 function trace(name: string, seed: number, next: (read: number) => number, job?: Job): Trace {
   const random = seededRandom(seed);
+  const endMs = job === undefined ? Infinity : JOB_MS + (job.blocks.length / job.blocksPerSecond) * 1_000;
   const uses: Use[] = [];
   for (let read = 0; read < READS; read++) {
     const atMs = ((read + random()) / READS_PER_SECOND) * 1_000;
-    uses.push(...readBlock(next(read), atMs, false, random));
+    uses.push(...readBlock(next(read), atMs, atMs >= (job === undefined ? 0 : JOB_MS) && atMs < endMs, random));
   }
   job?.blocks.forEach((block, i) => {
-    uses.push(...readBlock(block, job.beginMs + (i / job.blocksPerSecond) * 1_000, true, random));
+    uses.push(...readBlock(block, JOB_MS + (i / job.blocksPerSecond) * 1_000, job.counts, random));
   });
   return { name, uses: uses.sort((a, b) => a.atMs - b.atMs) };
 }
@@ -83,24 +87,17 @@ function shifting(next: () => number): (read: number) => number {
   return (read) => (next() + Math.floor(read / 10_000) * (CACHE_BLOCKS / 10)) % BLOCKS;
 }
 
-/** What members see: steady liking, a job that reads ten times the cache once, one that reads more than fits again and again, change. */
+/** What members see: steady liking, alone, beside a scan, beside a loop; and liking that changes. */
 export function* traces(): Generator<Trace> {
-  const beginMs = 1_000_000;
+  const scan = { blocks: range(BLOCKS, 10 * CACHE_BLOCKS), blocksPerSecond: 50, counts: false };
+  const round = range(BLOCKS, 1.5 * CACHE_BLOCKS);
+  const loop = { blocks: Array.from({ length: 10 }, () => round).flat(), blocksPerSecond: 20, counts: true };
   for (const exponent of [0.8, 1.0]) {
-    const of = (seed: number): (() => number) => zipf(BLOCKS, exponent, seededRandom(seed));
+    const likings = (seed: number): (() => number) => zipf(BLOCKS, exponent, seededRandom(seed));
     const name = `Zipf ${exponent.toFixed(1)}`;
-    yield trace(name, 1, of(1));
-    yield trace(`${name}, a scan of 10 x the cache`, 2, of(2), {
-      blocks: range(BLOCKS, 10 * CACHE_BLOCKS),
-      beginMs,
-      blocksPerSecond: 50,
-    });
-    const loop = range(BLOCKS, 1.5 * CACHE_BLOCKS);
-    yield trace(`${name}, 10 loops over 1.5 x the cache`, 3, of(3), {
-      blocks: Array.from({ length: 10 }, () => loop).flat(),
-      beginMs,
-      blocksPerSecond: 20,
-    });
-    yield trace(`${name}, shifting`, 4, shifting(of(4)));
+    yield trace(name, 1, likings(1));
+    yield trace(`${name}, a scan of 10 x the cache`, 2, likings(2), scan);
+    yield trace(`${name}, a loop over 1.5 x the cache`, 3, likings(3), loop);
+    yield trace(`${name}, shifting`, 4, shifting(likings(4)));
   }
 }

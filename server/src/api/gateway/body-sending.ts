@@ -1,8 +1,8 @@
-import type { ServerResponse } from "node:http";
 import { CacheError } from "@frontcache/proto";
 import type { ObjectRead } from "../../cache/object-read.js";
 import type { Clock } from "../../runtime/clock.js";
 import type { Slice } from "../../runtime/slice.js";
+import type { Reply } from "./reply.js";
 
 /** A reader that takes longer than this over one piece is stalled. */
 const STALLED_MS = 100;
@@ -11,7 +11,7 @@ const STALLED_MS = 100;
 const PIECE_BYTES = 128 << 10;
 
 export interface BodySendingOptions {
-  readonly response: ServerResponse;
+  readonly response: Reply;
   readonly read: ObjectRead;
   readonly clock: Clock;
   /** Writes the head, right before the first bytes: until then a failure can be answered properly. */
@@ -33,6 +33,8 @@ export class BodySending {
   /** Bytes of the slice in hand that are copied, where it is a scarce one. */
   #copied = 0;
   #piece: Buffer | undefined;
+  /** The slice in hand is in the socket's. */
+  #inFlight = false;
   #unsent: number;
   #begun = false;
   #over = false;
@@ -43,16 +45,16 @@ export class BodySending {
   }
 
   /** Gets and sends the next slice; goes on by itself. Never throws. */
-  readonly send = (): void => {
+  send(): void {
     if (this.#over) return;
     try {
       const next = this.options.read.next();
-      if (next instanceof Promise) next.then(this.#take).catch(this.#fail);
+      if (next instanceof Promise) next.then((slice) => this.#take(slice)).catch((error: unknown) => this.#fail(error));
       else this.#take(next);
     } catch (error) {
       this.#fail(error);
     }
-  };
+  }
 
   /** The response is closed, sent or not: gives back everything. A socket that is closed looks at no slice any more. */
   end(): void {
@@ -62,7 +64,7 @@ export class BodySending {
     this.options.read.close();
   }
 
-  readonly #take = (slice: Slice | undefined): void => {
+  #take(slice: Slice | undefined): void {
     if (this.#over) {
       slice?.release();
       return;
@@ -75,23 +77,14 @@ export class BodySending {
       this.options.writeHead();
     }
     this.#sendSlice(slice);
-  };
+  }
 
   #sendSlice(slice: Slice): void {
     if (slice.scarce === true) this.#sendPiece(slice);
-    else this.#write(slice.bytes, this.#sliceSent);
-  }
-
-  readonly #sliceSent = (): void => {
-    this.#release();
-    this.send();
-  };
-
-  /** The last bytes go with the end, in one packet with the head where they are few. */
-  #write(bytes: Buffer, then: () => void): void {
-    this.#unsent -= bytes.length;
-    if (this.#unsent > 0) this.options.response.write(bytes, then);
-    else this.options.response.end(bytes);
+    else {
+      this.#inFlight = true;
+      this.#write(slice.bytes);
+    }
   }
 
   /** Copies the next bytes of a scarce slice out and sends them. The one buffer is free again when the socket took them. */
@@ -101,34 +94,44 @@ export class BodySending {
     const count = slice.bytes.copy(this.#piece, 0, this.#copied, length);
     this.#copied += count;
     if (this.#copied === length) this.#release();
-    else this.#cancelStallTimer = this.options.clock.after(STALLED_MS, this.#copyRest);
-    this.#write(this.#piece.subarray(0, count), this.#pieceSent);
+    else this.#cancelStallTimer = this.options.clock.after(STALLED_MS, () => this.#copyRest(slice));
+    this.#write(this.#piece.subarray(0, count));
   }
 
-  readonly #pieceSent = (): void => {
+  /** The last bytes go with the end, in one packet with the head where they are few. */
+  #write(bytes: Buffer): void {
+    this.#unsent -= bytes.length;
+    if (this.#unsent > 0) this.options.response.write(bytes, () => this.#written());
+    else this.options.response.end(bytes);
+  }
+
+  /** The socket took the slice, or a copied piece of it. */
+  #written(): void {
     this.#cancelStallTimer?.();
     this.#cancelStallTimer = undefined;
+    if (this.#inFlight) this.#release();
     if (this.#slice === undefined) this.send();
     else this.#sendSlice(this.#slice);
-  };
+  }
 
-  readonly #copyRest = (): void => {
-    const bytes = Buffer.from(this.#slice!.bytes.subarray(this.#copied));
+  #copyRest({ bytes }: Slice): void {
+    const rest = Buffer.from(bytes.subarray(this.#copied));
     this.#release();
-    this.#slice = { bytes, release() {} };
-  };
+    this.#slice = { bytes: rest, release() {} };
+  }
 
   #release(): void {
     this.#cancelStallTimer?.();
     this.#cancelStallTimer = undefined;
     this.#copied = 0;
+    this.#inFlight = false;
     this.#slice?.release();
     this.#slice = undefined;
   }
 
-  readonly #fail = (error: unknown): void => {
+  #fail(error: unknown): void {
     if (this.#over) return;
     this.end();
     this.options.onFailure(error);
-  };
+  }
 }

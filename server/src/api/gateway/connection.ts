@@ -1,6 +1,6 @@
-import type { ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import { CacheError } from "@frontcache/proto";
+import type { Reply } from "./reply.js";
 
 /** Requests that a client may send ahead of their answers; one that sends more is cut off. */
 const MAX_WAITING = 100;
@@ -39,19 +39,13 @@ export class Connection {
   }
 
   /** Runs `answer`, which ends or destroys the response, when those before it are closed. */
-  answer(response: ServerResponse, answer: () => void): void {
+  answer(response: Reply, answer: () => void): void {
     if (this.#waiting.length === MAX_WAITING) {
       this.cutOff();
       return;
     }
-    const begin = (): void => {
-      this.#running = true;
-      response.once("close", this.#ended);
-      if (this.#last || ++this.#requests === MAX_REQUESTS) response.setHeader("Connection", "close");
-      answer();
-    };
-    if (this.#running) this.#waiting.push(begin);
-    else begin();
+    if (this.#running) this.#waiting.push(() => this.#begin(response, answer));
+    else this.#begin(response, answer);
   }
 
   /**
@@ -70,6 +64,14 @@ export class Connection {
 
   cutOff(): void {
     this.socket.destroy();
+  }
+
+  #begin(response: Reply, answer: () => void): void {
+    this.#running = true;
+    response.on("close", this.#ended);
+    if (++this.#requests === MAX_REQUESTS) this.#last = true;
+    if (this.#last) response.setHeader("Connection", "close");
+    answer();
   }
 
   readonly #ended = (): void => {

@@ -1,15 +1,15 @@
-import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Clock } from "../../runtime/clock.js";
 import type { Log } from "../../runtime/log.js";
 import type { Reader } from "../reader.js";
+import type { Reply, Request } from "./reply.js";
 
 /** What the gateway asks of the cache behind it. */
 export type ObjectReader = Pick<Reader, "read" | "stat">;
 
 /** One request with what it takes to answer it. */
 export interface Exchange {
-  readonly request: IncomingMessage;
-  readonly response: ServerResponse;
+  readonly request: Request;
+  readonly response: Reply;
   /** Aborted when the client is gone. It belongs to the connection: listeners must be taken off it again. */
   readonly signal: AbortSignal;
   /** Calls back once, when the answer is sent or can't be sent any more. One listener. */

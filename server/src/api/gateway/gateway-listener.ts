@@ -8,6 +8,8 @@ import { answerRequest, type Behind } from "./answer-request.js";
 import { refuseBytes } from "./bad-request.js";
 import { Connection } from "./connection.js";
 import type { ObjectReader } from "./exchange.js";
+import { PlainLane } from "./plain-lane.js";
+import type { Reply, Request } from "./reply.js";
 
 /** What a client may take of the listener. Times are milliseconds, sizes bytes. */
 const limits = {
@@ -58,7 +60,10 @@ export class GatewayListener {
     });
     this.#server.timeout = limits.stalledMs;
     this.#server.maxConnections = limits.connections;
-    this.#server.on("connection", (socket) => this.#accept(socket));
+    // Every connection begins in the plain lane, and goes on to Node's own listener from there.
+    const [serveHttp] = this.#server.listeners("connection");
+    this.#server.removeAllListeners("connection");
+    this.#server.on("connection", (socket) => this.#accept(socket, () => serveHttp!.call(this.#server, socket)));
     this.#server.on("request", this.#take);
     // Nothing is done with bodies: who asks before sending one is answered at once.
     this.#server.on("checkContinue", this.#take);
@@ -126,18 +131,30 @@ export class GatewayListener {
     cancel();
   }
 
-  #accept(socket: Socket): void {
-    this.#connections.set(socket, new Connection(socket));
+  #accept(socket: Socket, handOver: () => void): void {
+    const connection = new Connection(socket);
+    this.#connections.set(socket, connection);
     socket.once("close", () => this.#connections.delete(socket));
+    new PlainLane({
+      socket,
+      connection,
+      clock: this.options.clock,
+      firstBytesTimeoutMs: limits.headTimeoutMs,
+      idleTimeoutMs: limits.stalledMs,
+      answer: (request, reply) => this.#answer(request, reply, connection),
+      handOver,
+    });
   }
 
   readonly #take = (request: IncomingMessage, response: ServerResponse): void => {
     const connection = this.#connections.get(request.socket);
-    if (connection === undefined) return;
-    const { signal, whenClosed } = connection;
-    const { clock, log } = this.options;
-    connection.answer(response, () => answerRequest({ request, response, signal, whenClosed, clock, log }, this.#behind));
+    connection?.answer(response, () => this.#answer(request, response, connection));
   };
+
+  #answer(request: Request, response: Reply, { signal, whenClosed }: Connection): void {
+    const { clock, log } = this.options;
+    answerRequest({ request, response, signal, whenClosed, clock, log }, this.#behind);
+  }
 
   readonly #behind = (): Behind => ({ reader: this.#reader, notReadyReasons: this.#reasons() });
 

@@ -1,4 +1,4 @@
-import type { ServerResponse } from "node:http";
+import type { Reply } from "./reply.js";
 
 /** Whether the path is one of Kubernetes's probes. */
 export function isProbe(path: string): boolean {
@@ -6,7 +6,7 @@ export function isProbe(path: string): boolean {
 }
 
 /** Answers a probe: alive as long as this runs; ready (200) where there is no reason against it, else 503, a reason a line. */
-export function answerProbe(response: ServerResponse, path: string, notReadyReasons: readonly string[]): void {
+export function answerProbe(response: Reply, path: string, notReadyReasons: readonly string[]): void {
   const reasons = path === "/livez" ? [] : notReadyReasons;
   const lines = reasons.length === 0 ? ["ok"] : reasons;
   const body = Buffer.from(lines.map((line) => `${line}\n`).join(""));

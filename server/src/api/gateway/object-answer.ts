@@ -81,7 +81,10 @@ export class ObjectAnswer {
     const verdict = judge(this.#conditions, info);
     if (verdict !== "answer") {
       if (verdict === "failed") this.#refuse(FAILED);
-      else response.writeHead(304, validatorHeaders(info)).end();
+      else {
+        response.writeHead(304, validatorHeaders(info));
+        response.end();
+      }
       return undefined;
     }
     const range = this.#wantedOf(info);

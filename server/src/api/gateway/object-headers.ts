@@ -1,4 +1,4 @@
-import type { ObjectInfo } from "@frontcache/proto";
+import { CacheError, type ObjectInfo } from "@frontcache/proto";
 import { etagOf } from "./entity-tag.js";
 import type { Span } from "./range-header.js";
 
@@ -32,8 +32,9 @@ export function objectHeaders(info: ObjectInfo): readonly string[] {
   return [...validatorHeaders(info), "Accept-Ranges", "bytes", "Content-Type", type];
 }
 
-/** What tells one state of an object from another; all that an answer without the object (304) says of it. */
+/** What tells one state of an object from another; all that an answer without the object (304) says of it. May throw INTERNAL. */
 export function validatorHeaders({ version, lastModifiedMs }: ObjectInfo): string[] {
+  if (!HEADER_VALUE.test(version)) throw new CacheError("INTERNAL", `no header can hold the version ${JSON.stringify(version)}`);
   const date = lastModifiedMs === undefined ? [] : ["Last-Modified", new Date(lastModifiedMs).toUTCString()];
   return ["ETag", etagOf(version), ...date];
 }

@@ -15,10 +15,10 @@ export class RawClient implements AsyncDisposable {
   #received = 0;
   #ended = false;
   #wake: () => void = () => {};
-  readonly #closed: Promise<unknown>;
+  readonly #closed: Promise<void>;
 
   private constructor(readonly socket: Socket) {
-    this.#closed = once(socket, "close");
+    this.#closed = new Promise((resolve) => socket.once("close", () => resolve()));
     socket.on("error", () => {}); // cut off is one way to be answered
     socket.on("data", (chunk: Buffer) => {
       this.#chunks.push(chunk);

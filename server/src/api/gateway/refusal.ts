@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
-import type { ServerResponse } from "node:http";
 import { CacheError, type ErrorCode, errorTable } from "@frontcache/proto";
+import type { Reply } from "./reply.js";
 
 /** An answer in place of what was asked for, in S3's terms. */
 export interface Refusal {
@@ -55,7 +55,7 @@ export function refusalXml({ code, message }: Refusal, resource: string, request
 }
 
 /** Answers with a refusal; a HEAD gets the same head without the body. The answer must not have begun. */
-export function refuse(response: ServerResponse, refusal: Refusal, resource: string): void {
+export function refuse(response: Reply, refusal: Refusal, resource: string): void {
   const requestId = nextRequestId();
   const body = Buffer.from(refusalXml(refusal, resource, requestId));
   response.writeHead(refusal.status, [

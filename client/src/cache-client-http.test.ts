@@ -1,0 +1,115 @@
+import { Membership } from "@frontcache/proto";
+import { afterEach, describe, expect, it } from "vitest";
+import { CacheClient } from "./cache-client.js";
+import { ramp } from "./fakes/ramp.js";
+import { type Asked, answerRamp, errorAnswer, rampAnswer, ScriptedGateway } from "./fakes/scripted-gateway.js";
+import { type ReadCall, ScriptedMember, sendRamp } from "./fakes/scripted-member.js";
+import type { ConnectOptions } from "./options.js";
+
+const url = "s3://bucket/file";
+const size = 10_000;
+const cleanups: (() => Promise<void>)[] = [];
+
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+});
+
+/** A member with a gateway and a client of it; blocks are of 1,000 bytes. */
+async function setUp(options: Partial<ConnectOptions>, onAsked: (asked: Asked) => void = (asked) => answerRamp(asked, size)) {
+  const gateway = await ScriptedGateway.start(onAsked);
+  const byGrpc: ReadCall[] = [];
+  let list: Membership | undefined;
+  const member = await ScriptedMember.start({
+    readRange(call) {
+      byGrpc.push(call);
+      sendRamp(call, size);
+    },
+    watchMembers: (call) => void call.write(list!.toMessage("a")),
+  });
+  list = Membership.of([{ name: "a", grpcAddress: member.address, httpAddress: gateway.address }], 1_000);
+  const client = await CacheClient.connect({ endpoint: member.address, ...options });
+  cleanups.push(
+    () => gateway.kill(),
+    () => member.kill(),
+    () => client.close(),
+  );
+  return { gateway, client, byGrpc };
+}
+
+describe("a client of members with gateways", () => {
+  it.each(["auto", "http"] as const)("reads and streams by HTTP alone (transport %s)", async (transport) => {
+    const { client, byGrpc, gateway } = await setUp({ transport });
+    expect((await client.readRange(url, 17, 4_000)).equals(ramp(17, 4_000))).toBe(true);
+    expect((await client.readRange(url, size - 5, 400, "v1")).equals(ramp(size - 5, 5))).toBe(true);
+    expect(Buffer.concat(await client.stream(url).toArray()).equals(ramp(0, size))).toBe(true);
+    expect([byGrpc.length, gateway.asked.length > 10]).toEqual([0, true]);
+  });
+
+  it("leaves the gateway alone with transport grpc", async () => {
+    const { client, gateway } = await setUp({ transport: "grpc" });
+    expect((await client.readRange(url, 0, size)).equals(ramp(0, size))).toBe(true);
+    expect(gateway.connections).toBe(0);
+  });
+
+  it("lands the bytes in memory that the caller gives, also those of several blocks", async () => {
+    const { client } = await setUp({});
+    const into = Buffer.alloc(5_000, 0xee);
+    const bytes = await client.readRange(url, 500, 4_000, "v1", { into });
+    expect([bytes.buffer, bytes.byteOffset, bytes.length]).toEqual([into.buffer, into.byteOffset, 4_000]);
+    expect(bytes.equals(ramp(500, 4_000))).toBe(true);
+    expect(into.subarray(4_000)).toEqual(Buffer.alloc(1_000, 0xee));
+    expect((await client.readRange(url, size - 5, 400, "v1", { into })).equals(ramp(size - 5, 5))).toBe(true);
+    const tooSmall = client.readRange(url, 0, 5_001, "v1", { into });
+    await expect(tooSmall).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+  });
+
+  it("reads by gRPC when the gateway is gone, or something else listens there", async () => {
+    const { client, byGrpc, gateway } = await setUp({});
+    await client.readRange(url, 0, 1);
+    await gateway.kill();
+    expect((await client.readRange(url, 0, size)).equals(ramp(0, size))).toBe(true);
+    expect(byGrpc.length).toBe(10);
+    const other = await setUp({}, ({ socket }) => socket.write("SSH-2.0-OpenSSH_9.6\r\n"));
+    expect((await other.client.readRange(url, 0, size)).equals(ramp(0, size))).toBe(true);
+    expect(other.byGrpc.length).toBe(10);
+  });
+
+  it("goes on by gRPC behind the last byte of an answer that breaks off", async () => {
+    const { client, byGrpc } = await setUp({}, ({ socket, count }) => {
+      if (count === 1) socket.end(rampAnswer({ first: 0, end: 1_000, objectSize: size }).subarray(0, 700));
+    });
+    const bytes = await client.readRange(url, 0, 1_000, "v1");
+    expect(bytes.equals(ramp(0, 1_000))).toBe(true);
+    const { offset, length, version } = byGrpc[0]!.request;
+    expect([offset + length, version]).toEqual([1_000, "v1"]);
+    expect(offset).toBeGreaterThan(0);
+  });
+
+  it("tries a wrong answer once more, and then fails, as it does by gRPC", async () => {
+    const { client, gateway, byGrpc } = await setUp({}, ({ socket }) =>
+      socket.write(rampAnswer({ first: 1, end: 1_001, objectSize: size })),
+    );
+    await expect(client.readRange(url, 0, 1_000)).rejects.toMatchObject({ code: "INTERNAL" });
+    expect([gateway.asked.length, byGrpc.length]).toEqual([2, 0]);
+  });
+
+  it("passes on what the member says", async () => {
+    const { client, byGrpc } = await setUp({}, ({ socket }) =>
+      socket.write(errorAnswer("404 Not Found", "NoSuchKey", `${url}: no such object`)),
+    );
+    await expect(client.readRange(url, 0, 1)).rejects.toMatchObject({ code: "NOT_FOUND", message: `${url}: no such object` });
+    expect(byGrpc.length).toBe(0);
+  });
+
+  it("holds no connection to a gateway after it is closed, whatever ran", async () => {
+    const { client, gateway } = await setUp({}, (asked) => {
+      if (asked.count === 1) answerRamp(asked, size);
+    });
+    await client.readRange(url, 0, 1);
+    const running = expect(client.readRange(url, 0, size, "v1")).rejects.toMatchObject({ code: "CANCELLED" });
+    while (gateway.asked.length < 5) await new Promise((resolve) => setImmediate(resolve));
+    await client.close();
+    await running;
+    while (gateway.sockets.size > 0) await new Promise((resolve) => setImmediate(resolve));
+  });
+});

@@ -1,0 +1,120 @@
+import { once } from "node:events";
+import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
+import { ramp } from "./ramp.js";
+
+/** One request as the gateway sees it. */
+export interface Asked {
+  /** The head's lines, without their ends. */
+  readonly lines: readonly string[];
+  /** 1 for the gateway's first request. */
+  readonly count: number;
+  /** The connection; the first one is 1. */
+  readonly connection: number;
+  readonly socket: Socket;
+}
+
+/** A real TCP server on a free port that answers each head as the test says, byte for byte. */
+export class ScriptedGateway {
+  readonly address: string;
+  /** Connections that are open. */
+  readonly sockets = new Set<Socket>();
+  connections = 0;
+  readonly asked: Asked[] = [];
+  readonly #server: Server;
+
+  private constructor(server: Server, onAsked: (asked: Asked) => void) {
+    this.#server = server;
+    this.address = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+    server.on("connection", (socket) => this.#accept(socket, onAsked));
+  }
+
+  /** `port`: listens there again, instead of on a free one. */
+  static async start(onAsked: (asked: Asked) => void, port = 0): Promise<ScriptedGateway> {
+    const server = createServer({ noDelay: true, allowHalfOpen: true });
+    await once(server.listen(port, "127.0.0.1"), "listening");
+    return new ScriptedGateway(server, onAsked);
+  }
+
+  /** Listens no more. Connections stay. */
+  vanish(): void {
+    this.#server.close();
+  }
+
+  /** Listens no more, and breaks all connections. */
+  async kill(): Promise<void> {
+    // Closed already: it says so, which does no harm.
+    const closed = new Promise((resolve) => this.#server.close(resolve));
+    for (const socket of this.sockets) socket.resetAndDestroy();
+    await closed;
+  }
+
+  #accept(socket: Socket, onAsked: (asked: Asked) => void): void {
+    const connection = ++this.connections;
+    this.sockets.add(socket);
+    let text = "";
+    socket.on("error", () => undefined);
+    socket.once("close", () => this.sockets.delete(socket));
+    socket.once("end", () => socket.end());
+    socket.on("data", (bytes) => {
+      text += bytes.toString("latin1");
+      for (let end = text.indexOf("\r\n\r\n"); end >= 0; end = text.indexOf("\r\n\r\n")) {
+        const asked = { lines: text.slice(0, end).split("\r\n"), count: this.asked.length + 1, connection, socket };
+        text = text.slice(end + 4);
+        this.asked.push(asked);
+        onAsked(asked);
+      }
+    });
+  }
+}
+
+/** What a good gateway says of a part of a ramp object; `with`: headers in place of its own, undefined for none. */
+export interface RampAnswer {
+  readonly first: number;
+  /** One past the last byte. */
+  readonly end: number;
+  readonly objectSize: number;
+  readonly version?: string;
+  readonly status?: string;
+  readonly with?: Readonly<Record<string, string | undefined>>;
+}
+
+/** The head of an answer as a gateway sends it. */
+export function rampHead({
+  first,
+  end,
+  objectSize,
+  version = "v1",
+  status = "206 Partial Content",
+  ...answer
+}: RampAnswer): string {
+  const headers = {
+    ETag: `"${version}"`,
+    "Accept-Ranges": "bytes",
+    "Content-Type": "binary/octet-stream",
+    "Content-Length": String(end - first),
+    "Content-Range": `bytes ${first}-${end - 1}/${objectSize}`,
+    Connection: "keep-alive",
+    ...answer.with,
+  };
+  const lines = Object.entries(headers).flatMap(([name, value]) => (value === undefined ? [] : [`${name}: ${value}`]));
+  return `HTTP/1.1 ${status}\r\n${lines.join("\r\n")}\r\n\r\n`;
+}
+
+/** The whole answer. */
+export function rampAnswer(answer: RampAnswer): Buffer {
+  return Buffer.concat([Buffer.from(rampHead(answer), "latin1"), ramp(answer.first, answer.end - answer.first)]);
+}
+
+/** Answers a read of a ramp object of `size` bytes as a good gateway does. */
+export function answerRamp({ lines, socket }: Asked, size: number): void {
+  const match = /^Range: bytes=(\d+)-(\d+)$/.exec(lines.find((line) => line.startsWith("Range: ")) ?? "");
+  const [first, last] = [Number(match?.[1]), Number(match?.[2])];
+  if (first < size) socket.write(rampAnswer({ first, end: Math.min(size, last + 1), objectSize: size }));
+  else socket.write(errorAnswer("416 Range Not Satisfiable", "InvalidRange", `the object has ${size} bytes`));
+}
+
+/** An error as a gateway answers it. */
+export function errorAnswer(status: string, code: string, message: string, headers = ""): string {
+  const body = `<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>${code}</Code><Message>${message}</Message><Resource>/b/k</Resource><RequestId>1</RequestId></Error>`;
+  return `HTTP/1.1 ${status}\r\nContent-Type: application/xml\r\nContent-Length: ${Buffer.byteLength(body)}\r\n${headers}\r\n${body}`;
+}

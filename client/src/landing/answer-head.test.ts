@@ -1,0 +1,136 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { parseHead } from "./answer-head.js";
+import { Unintelligible } from "./unintelligible.js";
+
+const good = [
+  "HTTP/1.1 206 Partial Content",
+  'ETag: "v1"',
+  "Accept-Ranges: bytes",
+  "Content-Length: 10",
+  "Content-Range: bytes 0-9/100",
+  "Date: Tue, 01 Jan 2030 00:00:00 GMT",
+  "Connection: keep-alive",
+  "Keep-Alive: timeout=75",
+];
+
+const parse = (lines: readonly string[]) => parseHead(lines.join("\r\n"));
+const withLine = (line: string) => () => parse([...good, line]);
+
+describe("an answer's head", () => {
+  it("is read as gateways send it", () => {
+    expect(parse(good)).toEqual({
+      status: 206,
+      contentLength: 10,
+      contentRange: "bytes 0-9/100",
+      etag: '"v1"',
+      keepAlive: true,
+    });
+  });
+
+  it("may have names in any case, blanks around values and headers that don't matter", () => {
+    const lines = ["HTTP/1.1 404 ", "content-LENGTH:\t 5 \t", "x-anything:", "X-Other: caf\xe9 \x80", "CONNECTION: x, Close"];
+    expect(parse(lines)).toEqual({ status: 404, contentLength: 5, keepAlive: false });
+  });
+
+  it.each([
+    "",
+    "HTTP/1.0 206 Partial Content",
+    "HTTP/2 206",
+    "HTTP/1.1 206",
+    "HTTP/1.1  206 Partial Content",
+    "HTTP/1.1 2060 Partial Content",
+    "HTTP/1.1 100 Continue",
+    "HTTP/1.1 101 Switching Protocols",
+    "HTTP/1.1 600 Odd",
+    "HTTP/1.1 206 Partial\nContent",
+    " HTTP/1.1 206 Partial Content",
+    "http/1.1 206 Partial Content",
+    "ICY 200 OK",
+    "220 smtp.example ESMTP",
+  ])("is refused with the status line %j", (line) => {
+    expect(() => parse([line, ...good.slice(1)])).toThrow(Unintelligible);
+  });
+
+  it.each([
+    "Content-Length: 10",
+    "Content-Length: 11",
+    "content-length: 10",
+    'ETag: "v1"',
+    "Content-Range: bytes 0-9/100",
+    "Transfer-Encoding: chunked",
+    "Transfer-Encoding: identity",
+    "Content-Encoding: gzip",
+    " folded",
+    "\tfolded",
+    "no colon",
+    ": no name",
+    "Name : value",
+    "Na me: value",
+    "Na\u0000me: value",
+    "Name: val\u0000ue",
+    "Name: val\nContent-Length: 3",
+    "Name: val\rue",
+    "Name: \u007f",
+    "\u00e9: value",
+  ])("is refused with another line %j", (line) => {
+    expect(withLine(line)).toThrow(Unintelligible);
+  });
+
+  it.each(["", "-1", "+10", "0x10", "1e3", "10,10", "10 10", "10.0", "1".repeat(16), "\u0661"])(
+    "is refused with the Content-Length %j",
+    (length) => {
+      const lines = good.map((line) => (line.startsWith("Content-Length") ? `Content-Length: ${length}` : line));
+      expect(() => parse(lines)).toThrow(Unintelligible);
+    },
+  );
+
+  it("is refused without a Content-Length", () => {
+    expect(() => parse(good.filter((line) => !line.startsWith("Content-Length")))).toThrow("no Content-Length");
+  });
+
+  it("is understood or refused, whatever it is, and quickly", () => {
+    const bytes = fc.uint8Array({ maxLength: 400 }).map((codes) => Buffer.from(codes).toString("latin1"));
+    const line = fc.oneof(
+      fc.constantFrom(...good),
+      bytes,
+      fc.constantFrom("Transfer-Encoding: chunked", "Content-Length: 9", " x"),
+    );
+    fc.assert(
+      fc.property(
+        fc.oneof(
+          bytes,
+          fc.array(line, { maxLength: 12 }).map((lines) => lines.join("\r\n")),
+        ),
+        (text) => {
+          try {
+            const { status, contentLength } = parseHead(text);
+            expect(status).toBeGreaterThanOrEqual(200);
+            expect(Number.isSafeInteger(contentLength) && contentLength >= 0).toBe(true);
+          } catch (error) {
+            expect(error).toBeInstanceOf(Unintelligible);
+          }
+        },
+      ),
+      { numRuns: 3_000 },
+    );
+  });
+
+  it("takes a moment even where it is made to take long", () => {
+    const begin = performance.now();
+    for (const filling of [" ", "\t ", ",", "a", ": ", "\r\n ", "\r\n"]) {
+      try {
+        parseHead(`HTTP/1.1 206 ${filling.repeat(16_000)}\u0000`);
+        parseHead(`HTTP/1.1 206 OK\r\nConnection: ${filling.repeat(16_000)}\u0000`);
+      } catch (error) {
+        expect(error).toBeInstanceOf(Unintelligible);
+      }
+      try {
+        parseHead(`HTTP/1.1 206 OK\r\nContent-Length: 1\r\nConnection: ${filling.repeat(16_000)}x`);
+      } catch (error) {
+        expect(error).toBeInstanceOf(Unintelligible);
+      }
+    }
+    expect(performance.now() - begin).toBeLessThan(500);
+  });
+});

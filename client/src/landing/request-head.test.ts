@@ -1,0 +1,39 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { requestHead } from "./request-head.js";
+
+const read = { url: "s3://bucket/a/b.parquet", offset: 16, length: 4, version: "" };
+
+describe("a request's head", () => {
+  it("asks for the range, of the version where one is wanted", () => {
+    expect(requestHead(read, "m:8081")).toBe("GET /s3/bucket/a/b.parquet HTTP/1.1\r\nHost: m:8081\r\nRange: bytes=16-19\r\n\r\n");
+    expect(requestHead({ ...read, url: "gs://bucket/k", version: "7" }, "m:1")).toBe(
+      'GET /gs/bucket/k HTTP/1.1\r\nHost: m:1\r\nRange: bytes=16-19\r\nIf-Match: "7"\r\n\r\n',
+    );
+  });
+
+  it("escapes keys so that decoding them once gives them back, and nothing of them leaves the path", () => {
+    const key = fc.oneof(
+      fc.string({
+        minLength: 1,
+        maxLength: 60,
+        unit: fc.integer({ min: 1, max: 0x2fff }).map((code) => String.fromCodePoint(code)),
+      }),
+      fc.constantFrom("a b", "100%", "%2F", "a+b", "a//b", "/a", "../a/..", ".", "日本/語", "a?b#c", "a\r\nHost: x", "'()*!~"),
+    );
+    fc.assert(
+      fc.property(key, (name) => {
+        const lines = requestHead({ ...read, url: `s3://bucket/${name}` }, "m:1").split("\r\n");
+        const path = /^GET \/s3\/bucket\/([\x21-\x7e]+) HTTP\/1\.1$/.exec(lines[0]!)![1]!;
+        expect(decodeURIComponent(path)).toBe(name);
+        expect(path).not.toMatch(/[?#"<>\\^`{|}]/);
+        expect(lines.slice(1)).toEqual(["Host: m:1", "Range: bytes=16-19", "", ""]);
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  it.each(["http://bucket/key", "s3://bu\r\ncket/key", "s3://a b/k"])("is not made for %j", (url) => {
+    expect(() => requestHead({ ...read, url }, "m:1")).toThrow(expect.objectContaining({ code: "INVALID_ARGUMENT" }));
+  });
+});

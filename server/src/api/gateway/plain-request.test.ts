@@ -1,0 +1,45 @@
+import { describe, expect, it } from "vitest";
+import { parsePlainRequest } from "./plain-request.js";
+
+const PLAIN = "GET /s3/bucket/a%20key HTTP/1.1\r\nHost: member-0.cache:8081\r\nRange: bytes=10-19\r\n";
+
+const parse = (text: string) => parsePlainRequest(Buffer.from(text, "latin1"));
+
+describe("a plain request", () => {
+  it("is a GET of a range, of a version or of none", () => {
+    const headers = { host: "member-0.cache:8081", range: "bytes=10-19" };
+    expect(parse(`${PLAIN}\r\n`)).toEqual({ url: "/s3/bucket/a%20key", headers });
+    expect(parse(`${PLAIN}If-Match: "v1"\r\n\r\n`)).toEqual({
+      url: "/s3/bucket/a%20key",
+      headers: { ...headers, "if-match": '"v1"' },
+    });
+    expect(parse("GET /gs/b/k HTTP/1.1\r\nHost: [::1]:80\r\nRange: bytes=0-0\r\n\r\n")).toMatchObject({ url: "/gs/b/k" });
+  });
+
+  it.each([
+    ["another method", `HEAD${PLAIN.slice(3)}\r\n`],
+    ["another version", `${PLAIN.replace("1.1", "1.0")}\r\n`],
+    ["a query", `${PLAIN.replace("%20", "?")}\r\n`],
+    ["a fragment", `${PLAIN.replace("%20", "#")}\r\n`],
+    ["bytes that are not ASCII", `${PLAIN.replace("%20", "\xe9")}\r\n`],
+    ["a whole URL", `${PLAIN.replace("/s3", "http://member/s3")}\r\n`],
+    ["another path", `${PLAIN.replace("/s3/", "/status/")}\r\n`],
+    ["a suffix", `${PLAIN.replace("10-19", "-19")}\r\n`],
+    ["an open range", `${PLAIN.replace("10-19", "10-")}\r\n`],
+    ["two ranges", `${PLAIN.replace("10-19", "1-2,3-4")}\r\n`],
+    ["a number that is not exact", `${PLAIN.replace("19", "9".repeat(16))}\r\n`],
+    ["other headers", `${PLAIN}Accept: */*\r\n\r\n`],
+    ["another order", "GET /s3/b/k HTTP/1.1\r\nRange: bytes=0-1\r\nHost: m\r\n\r\n"],
+    ["small letters", `${PLAIN.replace("Range", "range")}\r\n`],
+    ["spaces at the end of a value", `${PLAIN.replace("10-19", "10-19 ")}\r\n`],
+    ["LF alone", `${PLAIN.replaceAll("\r\n", "\n")}\n`],
+    ["half a head", PLAIN],
+    ["nothing", ""],
+    ["something behind it", `${PLAIN}\r\n\r\n`],
+    ["two of them", `${PLAIN}\r\n${PLAIN}\r\n`],
+    ["a control character in a value", `${PLAIN}If-Match: "\x01"\r\n\r\n`],
+    ["a path of more than 4 KiB", `${PLAIN.replace("%20", "x".repeat(4096))}\r\n`],
+  ])("has not %s", (_, text) => {
+    expect(parse(text)).toBeUndefined();
+  });
+});

@@ -1,0 +1,201 @@
+import { CacheError, DEFAULT_GEOMETRY, Membership, parseObjectUrl } from "@frontcache/proto";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { MemoryObjects } from "../origin/memory-objects.js";
+import { MemoryOrigin } from "../origin/memory-origin.js";
+import type { OriginAnswer } from "../origin/origin.js";
+import { rampBytes } from "../origin/ramp.js";
+import { type Clock, systemClock } from "../runtime/clock.js";
+import { ManualClock } from "../runtime/manual-clock.js";
+import { AnsweringMember, type ReadCall, sendError, sendRamp } from "./answering-member.js";
+import { MemberFirstOrigin } from "./member-first-origin.js";
+import { MemberLinks } from "./member-links.js";
+import { MemberView } from "./member-view.js";
+
+const SIZE = 100_000;
+const url = "s3://bucket/key";
+const ref = parseObjectUrl(url);
+const self = { name: "self", grpcAddress: "127.0.0.1:1" };
+const never = new AbortController().signal;
+
+let clock: ManualClock;
+let members: AnsweringMember[];
+let links: MemberLinks;
+let real: MemoryOrigin;
+let version: string;
+let origin: MemberFirstOrigin;
+
+beforeEach(async () => {
+  clock = new ManualClock();
+  members = await Promise.all(["a", "b"].map((name) => AnsweringMember.start(name)));
+  const objects = new MemoryObjects();
+  version = objects.putRamp(url, SIZE, 0);
+  real = new MemoryOrigin(objects, clock, 10_000);
+  for (const member of members) member.onRead = notHeld;
+  ({ links, origin } = over(clock));
+});
+
+afterEach(async () => {
+  links.close();
+  for (const member of members) await member.kill();
+  expect(real.open).toBe(0);
+  expect(clock.waits).toBe(0);
+});
+
+/** An origin before the members, whose ring this member is on, too. */
+function over(time: Clock): { links: MemberLinks; origin: MemberFirstOrigin } {
+  const opened = new MemberLinks(time);
+  const view = new MemberView(
+    self.name,
+    time,
+    Membership.of([self, ...members.map(({ info }) => info)], DEFAULT_GEOMETRY.blockBytes),
+  );
+  return {
+    links: opened,
+    origin: new MemberFirstOrigin({ origin: real, geometry: DEFAULT_GEOMETRY, clock: time, view, links: opened }),
+  };
+}
+
+function notHeld(call: ReadCall): void {
+  sendError(call, new CacheError("NOT_FOUND", "not held here"));
+}
+
+const held = (call: ReadCall): void => sendRamp(call, { size: SIZE, version, contentType: "text/plain", messageBytes: 7_000 });
+
+const range = (wanted: { version?: string } = { version }) => ({ offset: 1_000, length: 50_000, ...wanted });
+
+async function bytesOf(answer: OriginAnswer): Promise<Buffer> {
+  const pieces: Buffer[] = [];
+  for await (const chunk of answer.body) pieces.push(Buffer.from(chunk));
+  answer.destroy();
+  return Buffer.concat(pieces);
+}
+
+const rightBytes = rampBytes(1_000, 50_000, 0);
+const asked = (): string[] => real.calls.map(({ kind, offset, length }) => (kind === "stat" ? kind : `${offset}+${length}`));
+
+describe("a fill of bytes that another member holds", () => {
+  it("takes them from it and asks the origin nothing", async () => {
+    members[1]!.onRead = held;
+    const answer = await origin.fetch(ref, range(), never);
+    expect(answer).toMatchObject({ info: { version, objectSize: SIZE, contentType: "text/plain" }, length: 50_000 });
+    expect(answer.isHearsay).toBe(true);
+    expect(await bytesOf(answer)).toEqual(rightBytes);
+    expect(asked()).toEqual([]);
+    const request = { key: url, offset: 1_000, length: 50_000, version, forwarded: true, cachedOnly: true };
+    expect(members.map(({ reads }) => reads)).toEqual([[request], [request]]);
+  });
+
+  it("has the origin say which version is current when none is asked for, and takes no other", async () => {
+    members[0]!.onRead = held;
+    const answer = await origin.fetch(ref, range({}), never);
+    expect(answer.isHearsay).toBeUndefined();
+    expect(await bytesOf(answer)).toEqual(rightBytes);
+    expect(asked()).toEqual(["stat"]);
+    members[0]!.onRead = (call) => sendRamp(call, { size: SIZE, version: "an older one" });
+    expect(await bytesOf(await origin.fetch(ref, range({}), never))).toEqual(rightBytes);
+    expect(asked()).toEqual(["stat", "stat", "1000+50000"]);
+    await vi.waitFor(() => expect(members[0]!.left).toBe(1));
+  });
+
+  it("takes those that come first and leaves the other member", async () => {
+    const waiting: ReadCall[] = [];
+    members[0]!.onRead = (call) => waiting.push(call);
+    members[1]!.onRead = (call) => waiting.push(call);
+    const fetching = origin.fetch(ref, range(), never);
+    await vi.waitFor(() => expect(waiting).toHaveLength(2));
+    held(waiting[1]!);
+    expect(await bytesOf(await fetching)).toEqual(rightBytes);
+    await vi.waitFor(() => expect(members[0]!.left + members[1]!.left).toBe(1));
+    expect(asked()).toEqual([]);
+  });
+
+  it.each(["breaks off", "stands still for half a second"])("takes the rest from the origin when the member %s", async (how) => {
+    members[0]!.onRead = (call) => sendRamp(call, { size: SIZE, version, onlyBytes: 14_000, messageBytes: 7_000 });
+    const answer = await origin.fetch(ref, range(), never);
+    const pieces: Buffer[] = [];
+    let received = 0;
+    for await (const chunk of answer.body) {
+      pieces.push(Buffer.from(chunk));
+      received += chunk.length;
+      if (received !== 14_000) continue;
+      if (how === "breaks off") await members[0]!.kill();
+      else void vi.waitFor(() => expect(clock.waits).toBeGreaterThan(0)).then(() => clock.advance(500));
+    }
+    expect(Buffer.concat(pieces)).toEqual(rightBytes);
+    expect(asked()).toEqual(["15000+36000"]);
+  });
+
+  it("leaves the member when the fill does", async () => {
+    members[0]!.onRead = (call) => sendRamp(call, { size: SIZE, version, onlyBytes: 14_000 });
+    const answer = await origin.fetch(ref, range(), never);
+    answer.destroy();
+    await vi.waitFor(() => expect(members[0]!.left).toBe(1));
+  });
+});
+
+describe("a fill of bytes that no other member holds", () => {
+  it("asks two members at the same time, then the origin", async () => {
+    expect(await bytesOf(await origin.fetch(ref, range(), never))).toEqual(rightBytes);
+    expect(members.map(({ reads }) => reads.length)).toEqual([1, 1]);
+    expect(asked()).toEqual(["1000+50000"]);
+  });
+
+  it("asks the origin at once when nobody listens, and leaves those members aside", async () => {
+    for (const member of members) await member.kill();
+    expect(await bytesOf(await origin.fetch(ref, range(), never))).toEqual(rightBytes);
+    expect(members.map(({ info }) => links.isAside(info))).toEqual([true, true]);
+  });
+
+  it("waits 10 ms for members that say nothing, then 20, then 40, then not at all", async () => {
+    for (const member of members) {
+      member.onRead = () => {};
+      await links.to(member.info).connect();
+    }
+    for (const [round, waitMs] of [10, 20, 40].entries()) {
+      const fetching = origin.fetch(ref, range(), never);
+      await vi.waitFor(() => expect(members.map(({ reads }) => reads.length)).toEqual([round + 1, round + 1]));
+      clock.advance(waitMs - 0.001);
+      expect(real.calls).toHaveLength(round);
+      clock.advance(0.001);
+      await bytesOf(await fetching);
+      await vi.waitFor(() => expect(members.map(({ left }) => left)).toEqual([round + 1, round + 1]));
+    }
+    await bytesOf(await origin.fetch(ref, range(), never));
+    expect(members.map(({ reads }) => reads.length)).toEqual([3, 3]);
+    expect(real.calls).toHaveLength(4);
+    // They are asked again after a second; being slow did not make them count as out of reach.
+    clock.advance(1_000);
+    expect(members.map(({ info }) => links.isAside(info))).toEqual([false, false]);
+    for (const member of members) member.onRead = held;
+    await bytesOf(await origin.fetch(ref, range(), never));
+    expect(real.calls).toHaveLength(4);
+  });
+
+  it("ends when it is aborted, and leaves the members", async () => {
+    for (const member of members) member.onRead = () => {};
+    const abort = new AbortController();
+    const fetching = origin.fetch(ref, range(), abort.signal);
+    await vi.waitFor(() => expect(members.map(({ reads }) => reads.length)).toEqual([1, 1]));
+    abort.abort(new CacheError("CANCELLED", "the member is closing"));
+    await expect(fetching).rejects.toMatchObject({ code: "CANCELLED", message: "the member is closing" });
+    await vi.waitFor(() => expect(members.map(({ left }) => left)).toEqual([1, 1]));
+    expect(asked()).toEqual([]);
+  });
+});
+
+describe("fills beside a member that is slow", () => {
+  it("lose a few milliseconds each, on average", async () => {
+    const timed = over(systemClock);
+    for (const member of members) {
+      member.onRead = (call) => void setTimeout(() => notHeld(call), 1_000);
+      await timed.links.to(member.info).connect();
+    }
+    const fills = 20;
+    const beganMs = performance.now();
+    for (let fill = 0; fill < fills; fill++) await bytesOf(await timed.origin.fetch(ref, range(), never));
+    const tookMs = (performance.now() - beganMs) / fills;
+    timed.links.close();
+    console.info(`beside two members that take 1 s to answer, a fill took ${tookMs.toFixed(1)} ms`);
+    expect(tookMs).toBeLessThan(50);
+  });
+});

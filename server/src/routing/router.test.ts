@@ -1,0 +1,197 @@
+import { CacheError, Membership, parseObjectUrl } from "@frontcache/proto";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { LocalCache } from "../cache/local-cache.js";
+import type { ObjectRead } from "../cache/object-read.js";
+import { MemoryObjects } from "../origin/memory-objects.js";
+import { MemoryOrigin } from "../origin/memory-origin.js";
+import { rampBytes } from "../origin/ramp.js";
+import { openStore, type StoreFixture, testGeometry } from "../storage/store-fixture.js";
+import { AnsweringMember, sendError, sendRamp } from "./answering-member.js";
+import { MemberLinks } from "./member-links.js";
+import { MemberView } from "./member-view.js";
+import { type ReadRequest, Router } from "./router.js";
+
+const { blockBytes: BLOCK, segmentBytes: SEGMENT } = testGeometry;
+const BLOCKS = 12;
+const SIZE = BLOCKS * BLOCK - 1_000;
+const url = "s3://bucket/key";
+const self = { name: "self", grpcAddress: "127.0.0.1:1" };
+
+let stored: StoreFixture;
+let objects: MemoryObjects;
+let origin: MemoryOrigin;
+let local: LocalCache;
+let other: AnsweringMember;
+let links: MemberLinks;
+let view: MemberView;
+let router: Router;
+/** Blocks that this member owns, and those of the other one. */
+let mine: number[];
+let theirs: number[];
+
+beforeEach(async () => {
+  stored = await openStore();
+  const { clock, store } = stored;
+  objects = new MemoryObjects();
+  objects.putRamp(url, SIZE, 0);
+  origin = new MemoryOrigin(objects, clock, 10_000);
+  const versions = { revalidateAfterMs: 60_000, negativeTtlMs: 1_000, staleIfError: true };
+  const fills = { fill: "wanted", partBytes: 2 * SEGMENT, fillMemoryBytes: BLOCK, fillParallelism: 4 } as const;
+  local = new LocalCache({ geometry: testGeometry, origin, store, clock, ...versions, ...fills });
+  other = await AnsweringMember.start("other");
+  other.onRead = (call) => sendRamp(call, { size: SIZE });
+  links = new MemberLinks(clock);
+  view = new MemberView(self.name, clock, Membership.of([self, other.info], BLOCK));
+  router = new Router({ local, geometry: testGeometry, self, view, links });
+  const blocks = Array.from({ length: BLOCKS }, (_, index) => index * BLOCK);
+  mine = blocks.filter((offset) => view.current.owner(url, offset)?.name === "self");
+  theirs = blocks.filter((offset) => !mine.includes(offset));
+  expect([mine.length > 1, theirs.length > 1]).toEqual([true, true]);
+});
+
+afterEach(async () => {
+  links.close();
+  await other.kill();
+  await local.settled();
+  expect([origin.open, stored.store.status().leases]).toEqual([0, 0]);
+  await local.close();
+  await stored.store.close();
+});
+
+function request(offset: number, length: number, wanted: Partial<ReadRequest> = {}): ReadRequest {
+  const { signal } = new AbortController();
+  return { ref: parseObjectUrl(url), offset, length, forwarded: false, cachedOnly: false, signal, ...wanted };
+}
+
+async function rest(read: ObjectRead): Promise<Buffer> {
+  const pieces: Buffer[] = [];
+  for (let slice = await read.next(); slice !== undefined; slice = await read.next()) {
+    pieces.push(Buffer.from(slice.bytes));
+    slice.release();
+  }
+  read.close();
+  return Buffer.concat(pieces);
+}
+
+const bytesOf = async (wanted: ReadRequest): Promise<Buffer> => rest(await router.read(wanted));
+
+describe("a read of one block", () => {
+  it("is answered here where this member owns it, at once when it is held", async () => {
+    expect(await bytesOf(request(mine[0]! + 5, 100))).toEqual(rampBytes(mine[0]! + 5, 100, 0));
+    await local.settled();
+    const read = router.read(request(mine[0]! + 5, 100));
+    expect(read).not.toBeInstanceOf(Promise);
+    await rest(read as ObjectRead);
+    expect(other.reads).toEqual([]);
+  });
+
+  it("is answered by its owner otherwise, and nothing is fetched here", async () => {
+    const read = await router.read(request(theirs[0]! + 5, 100));
+    expect(read.result).toBe("forwarded");
+    expect(await rest(read)).toEqual(rampBytes(theirs[0]! + 5, 100, 0));
+    expect(other.reads).toMatchObject([{ key: url, offset: theirs[0]! + 5, length: 100, forwarded: true, cachedOnly: false }]);
+    expect(origin.calls).toEqual([]);
+  });
+
+  it("is never sent on when a member sent it, or when only what is held here is wanted", async () => {
+    expect(await bytesOf(request(theirs[0]!, 100, { forwarded: true }))).toEqual(rampBytes(theirs[0]!, 100, 0));
+    await expect(bytesOf(request(theirs[1]!, 100, { cachedOnly: true }))).rejects.toMatchObject({ code: "NOT_FOUND" });
+    expect(other.reads).toEqual([]);
+  });
+
+  it("fails with the owner's own error, and asks nobody else", async () => {
+    other.onRead = (call) => sendError(call, new CacheError("UNAVAILABLE", "its origin is down"));
+    await expect(bytesOf(request(theirs[0]!, 100))).rejects.toThrow("its origin is down");
+    expect(origin.calls).toEqual([]);
+    expect(links.isAside(other.info)).toBe(false);
+  });
+
+  it("is answered here while its owner is out of reach, starting or leaving, and by the owner again afterwards", async () => {
+    const answer = other.onRead;
+    other.onRead = (call) => call.emit("error", { code: 14, details: "this member is starting" });
+    expect(await bytesOf(request(theirs[0]!, 100))).toEqual(rampBytes(theirs[0]!, 100, 0));
+    expect(links.isAside(other.info)).toBe(true);
+    other.onRead = answer;
+    await vi.waitFor(() => {
+      stored.clock.advance(250);
+      expect(links.isAside(other.info)).toBe(false);
+    });
+    expect((await router.read(request(theirs[1]!, 100))).result).toBe("forwarded");
+  });
+
+  it("goes on here, from its next byte, when its owner is lost in the middle", async () => {
+    other.onRead = (call) => sendRamp(call, { size: SIZE, onlyBytes: 3 * SEGMENT, messageBytes: SEGMENT });
+    const read = await router.read(request(theirs[0]!, BLOCK));
+    const pieces: Buffer[] = [];
+    while (pieces.length < 3) pieces.push((await read.next())!.bytes);
+    const going = rest(read);
+    await other.kill();
+    expect(Buffer.concat([...pieces, await going]).equals(rampBytes(theirs[0]!, BLOCK, 0))).toBe(true);
+    expect(origin.bytesServed).toBe(5 * SEGMENT);
+  });
+});
+
+describe("a read across blocks and owners", () => {
+  it("is put together in order", async () => {
+    expect((await bytesOf(request(7, 0))).equals(rampBytes(7, SIZE - 7, 0))).toBe(true);
+    expect(other.reads.map(({ offset }) => Math.max(offset, 0) - (offset % BLOCK))).toEqual(theirs);
+  });
+
+  it("is pinned to the version of its first block", async () => {
+    await bytesOf(request(0, 3 * BLOCK));
+    expect(other.reads.length).toBeGreaterThan(0);
+    const later = other.reads.filter(({ offset }) => offset > 0);
+    expect(later.every(({ version }) => version === "v1")).toBe(true);
+  });
+
+  it("ends at the object's end, and is out of range behind it", async () => {
+    expect(await bytesOf(request(SIZE - 10, 5 * BLOCK))).toEqual(rampBytes(SIZE - 10, 10, 0));
+    expect(() => router.read(request(-1, 1))).toThrow(expect.objectContaining({ code: "INVALID_ARGUMENT" }));
+    other.onRead = (call) => sendError(call, new CacheError("OUT_OF_RANGE", "behind the end"));
+    await expect(bytesOf(request(SIZE, 1))).rejects.toMatchObject({ code: "OUT_OF_RANGE" });
+  });
+
+  it("of an empty object has no bytes, and tells its version", async () => {
+    objects.put("s3://bucket/empty", "");
+    other.onRead = (call) => sendError(call, new CacheError("OUT_OF_RANGE", "behind the end"));
+    const read = await router.read(request(0, 0, { ref: parseObjectUrl("s3://bucket/empty") }));
+    expect(read).toMatchObject({ length: 0, info: { version: "v2", objectSize: 0 } });
+    expect(await read.next()).toBeUndefined();
+    await expect(bytesOf(request(0, 1, { ref: parseObjectUrl("s3://bucket/empty") }))).rejects.toMatchObject({
+      code: "OUT_OF_RANGE",
+    });
+  });
+});
+
+describe("the members as the router knows them", () => {
+  it("are told now and after each change", () => {
+    const told: string[][] = [];
+    const end = router.watchMembers(({ name, members }) => told.push([name, ...members.map((member) => member.name)]));
+    view.update(Membership.of([self], BLOCK));
+    end();
+    view.update(Membership.of([self, other.info], BLOCK));
+    expect(told).toEqual([
+      ["self", "other", "self"],
+      ["self", "self"],
+    ]);
+  });
+
+  it("say who owns the block of any byte", () => {
+    expect(router.ownerOf(parseObjectUrl(url), theirs[0]! + BLOCK - 1)).toBe(other.info.grpcAddress);
+    expect(router.ownerOf(parseObjectUrl(url), mine[0]! + BLOCK - 1)).toBe(self.grpcAddress);
+    view.update(Membership.of([], BLOCK));
+    expect(router.ownerOf(parseObjectUrl(url), 0)).toBe(self.grpcAddress);
+  });
+
+  it("all evict, unless one of them asked for it", async () => {
+    await bytesOf(request(mine[0]!, 100));
+    await local.settled();
+    const { signal } = new AbortController();
+    expect(await router.evict({ url, forwarded: false }, signal)).toMatchObject({ blocks: 2 });
+    expect(other.evictions).toEqual([{ key: url, version: "", prefix: false, forwarded: true }]);
+    expect(await router.evict({ prefix: "s3://", forwarded: true }, signal)).toEqual({ blocks: 0, bytes: 0 });
+    expect(other.evictions).toHaveLength(1);
+    await other.kill();
+    await expect(router.evict({ url, forwarded: false }, signal)).rejects.toMatchObject({ code: "UNAVAILABLE" });
+  });
+});

@@ -1,0 +1,119 @@
+import { describe, expect, it } from "vitest";
+import { type Evictable, type Eviction, evictionPolicy } from "./eviction-policy.js";
+
+interface Block extends Evictable {
+  readonly name: string;
+  lastUsedMs: number;
+}
+
+const SECOND = 1_000;
+
+function block(name: string, firstUsedMs = 0, lastUsedMs = firstUsedMs): Block {
+  return { name, firstUsedMs, lastUsedMs, fingerprint: Number(name) };
+}
+
+/** A policy with blocks, by names; times in seconds. */
+function order(eviction: Eviction) {
+  const policy = evictionPolicy<Block>(eviction);
+  const blocks = new Map<string, Block>();
+  return {
+    policy,
+    add(name: number, atSeconds = 0): void {
+      blocks.set(`${name}`, block(`${name}`, atSeconds * SECOND));
+      policy.add(blocks.get(`${name}`)!);
+    },
+    touch(name: number, atSeconds: number): void {
+      const touched = blocks.get(`${name}`)!;
+      touched.lastUsedMs = atSeconds * SECOND;
+      policy.touch(touched);
+    },
+    remove: (name: number) => policy.remove(blocks.get(`${name}`)!),
+    victims: () => [...policy.victims()].map(({ name }) => Number(name)),
+  };
+}
+
+function from(first: number, count: number): number[] {
+  return Array.from({ length: count }, (_, i) => first + i);
+}
+
+describe.each(["lru", "slru"] as const)("%s", (eviction) => {
+  it("gives up the least recently used of blocks that came a moment ago", () => {
+    const { policy, add, touch, victims } = order(eviction);
+    for (const name of [1, 2, 3]) add(name);
+    touch(1, 1);
+    expect(victims()).toEqual([2, 3, 1]);
+    expect(policy.size).toBe(3);
+  });
+
+  it("forgets what is removed, once and for all", () => {
+    const { policy, add, touch, remove, victims } = order(eviction);
+    for (const name of [1, 2]) add(name);
+    remove(1);
+    remove(1);
+    touch(1, 60);
+    expect([victims(), policy.size]).toEqual([[2], 1]);
+  });
+
+  it("lets blocks go while it names them", () => {
+    const { policy, add, remove } = order(eviction);
+    for (const name of from(1, 6)) add(name);
+    const seen: number[] = [];
+    for (const { name } of policy.victims()) {
+      seen.push(Number(name));
+      if (name === "2") remove(2);
+      if (name === "3") remove(4);
+    }
+    expect(seen).toEqual([1, 2, 3, 5, 6]);
+  });
+});
+
+describe("slru", () => {
+  it("spares blocks that were used again when a scan of any length passes", () => {
+    const { add, touch, remove, victims } = order("slru");
+    for (const name of from(0, 10)) add(name);
+    for (const name of from(0, 8)) touch(name, 31);
+    for (const name of from(100, 1_000)) {
+      add(name, 40);
+      remove(victims()[0]!);
+    }
+    expect(victims().slice(-8)).toEqual(from(0, 8));
+  });
+
+  it("does not take one reader's many uses for a second one", () => {
+    const { add, touch, victims } = order("slru");
+    for (const name of from(0, 4)) add(name);
+    touch(3, 60);
+    for (const second of from(0, 29)) touch(0, second);
+    expect(victims()).toEqual([1, 2, 0, 3]);
+  });
+
+  it("protects no more than four fifths, the latest ones", () => {
+    const { add, touch, victims } = order("slru");
+    for (const name of from(0, 10)) add(name);
+    for (const name of from(0, 10)) touch(name, 60 + name);
+    expect(victims()).toEqual(from(0, 10));
+    touch(0, 80);
+    add(10, 81);
+    expect(victims()).toEqual([1, 10, 2, 3, 4, 5, 6, 7, 8, 9, 0]);
+  });
+
+  it("protects at once a block that comes again soon after it was given up", () => {
+    const { add, remove, victims } = order("slru");
+    for (const name of from(0, 5)) add(name);
+    remove(0);
+    add(0, 40);
+    add(5, 40);
+    expect(victims()).toEqual([1, 2, 3, 4, 5, 0]);
+  });
+
+  it("remembers no more blocks than it has", () => {
+    const { add, remove, victims } = order("slru");
+    for (const name of from(0, 5)) add(name);
+    for (const name of [0, 1, 2]) remove(name);
+    // Two are left: so the first that went is forgotten.
+    add(0, 40);
+    add(1, 40);
+    add(5, 40);
+    expect(victims()).toEqual([3, 4, 0, 5, 1]);
+  });
+});

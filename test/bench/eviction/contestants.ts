@@ -1,0 +1,33 @@
+import { type Evictable, type EvictionPolicy, evictionPolicy } from "../../../server/src/storage/eviction-policy.js";
+import { LruPolicy } from "../../../server/src/storage/lru-policy.js";
+import { S3FifoPolicy } from "./s3-fifo-policy.js";
+import { SievePolicy } from "./sieve-policy.js";
+
+/** A block of the simulated cache. */
+export class SimulatedBlock implements Evictable {
+  lastUsedMs: number;
+
+  constructor(
+    readonly fingerprint: number,
+    readonly firstUsedMs: number,
+  ) {
+    this.lastUsedMs = firstUsedMs;
+  }
+}
+
+/** Gives up the oldest block, however often it was used: what any policy must beat. */
+class FifoPolicy extends LruPolicy<SimulatedBlock> {
+  override touch(): void {}
+}
+
+/** The uses of a block so long after it came count as one, as in the member's own policy, or a reader's way through it would count for many. */
+const ONE_USE_MS = 30_000;
+
+/** The member's policies and others, by name. */
+export const contestants: Readonly<Record<string, () => EvictionPolicy<SimulatedBlock>>> = {
+  fifo: () => new FifoPolicy(),
+  lru: () => evictionPolicy("lru"),
+  sieve: () => new SievePolicy(ONE_USE_MS),
+  "s3-fifo": () => new S3FifoPolicy({ oneUseMs: ONE_USE_MS, smallShare: 0.1 }),
+  slru: () => evictionPolicy("slru"),
+};

@@ -1,0 +1,38 @@
+import type { Evictable, EvictionPolicy } from "../../../server/src/storage/eviction-policy.js";
+
+/**
+ * SIEVE (Zhang et al., NSDI 2024): a hand goes from the oldest block to the newest, over and over; it gives up what was not
+ * used since it last came by.
+ */
+export class SievePolicy<Block extends Evictable> implements EvictionPolicy<Block> {
+  /** The oldest first, with whether it was used again. */
+  readonly #blocks = new Map<Block, boolean>();
+  #hand = this.#blocks.entries();
+
+  constructor(private readonly oneUseMs: number) {}
+
+  get size(): number {
+    return this.#blocks.size;
+  }
+
+  add(block: Block): void {
+    this.#blocks.set(block, false);
+  }
+
+  touch(block: Block): void {
+    if (block.lastUsedMs - block.firstUsedMs >= this.oneUseMs) this.#blocks.set(block, true);
+  }
+
+  remove(block: Block): void {
+    this.#blocks.delete(block);
+  }
+
+  *victims(): Generator<Block> {
+    while (this.#blocks.size > 0) {
+      const next = this.#hand.next();
+      if (next.done) this.#hand = this.#blocks.entries();
+      else if (next.value[1]) this.#blocks.set(next.value[0], false);
+      else yield next.value[0];
+    }
+  }
+}

@@ -1,0 +1,19 @@
+import { describe, expect, it } from "vitest";
+import { requestHead } from "../../client/src/landing/request-head.js";
+import { parsePlainRequest } from "../../server/src/api/gateway/plain-request.js";
+
+describe("what frontcache's clients send", () => {
+  it.each(["key", "a/b//c", "é ~!*'()?#%+&", "k".repeat(1024), "é".repeat(512)])(
+    "is a plain request, the key being %s",
+    (key) => {
+      for (const version of ["", "v1", "W/v1"]) {
+        for (const host of ["member-0.cache:8081", "10.0.0.1:8081", "[::1]:8081"]) {
+          const request = { url: `s3://bucket/${key}`, offset: 2 ** 40, length: 2 ** 24, version };
+          expect(parsePlainRequest(Buffer.from(requestHead(request as never, host), "latin1"))).toMatchObject({
+            headers: { host },
+          });
+        }
+      }
+    },
+  );
+});

@@ -1,0 +1,143 @@
+import { parseObjectUrl } from "@frontcache/proto";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import type { LocalCacheOptions } from "../../server/src/cache/local-cache.js";
+import type { ReadResult } from "../../server/src/cache/object-read.js";
+import { MemoryObjects } from "../../server/src/origin/memory-objects.js";
+import { MemoryOrigin } from "../../server/src/origin/memory-origin.js";
+import { ManualClock } from "../../server/src/runtime/manual-clock.js";
+import { type SimulatedCache, simulatedCache } from "./simulated-cache.js";
+
+const URL = "s3://bucket/object";
+
+let clock: ManualClock;
+let objects: MemoryObjects;
+let origin: MemoryOrigin;
+let member: SimulatedCache | undefined;
+
+beforeEach(() => {
+  clock = new ManualClock();
+  objects = new MemoryObjects();
+  origin = new MemoryOrigin(objects, clock, 512);
+});
+
+afterEach(async () => {
+  await member?.close();
+  member = undefined;
+});
+
+/** Starts the member, again on its disk where it ran before. */
+async function start(options: Partial<LocalCacheOptions> = {}): Promise<void> {
+  await member?.close();
+  member = await simulatedCache(origin, clock, options, member?.disk);
+}
+
+/** The first letters of the object and where they came from. */
+async function read(version?: string): Promise<{ text: string; version: string; result: ReadResult }> {
+  const range = { blockOffset: 0, start: 0, end: 3, openEnded: false, cachedOnly: false };
+  const opened = await member!.cache.open({ ref: parseObjectUrl(URL), version, ...range, signal: new AbortController().signal });
+  let text = "";
+  for (let slice = await opened.next(); slice !== undefined; slice = await opened.next()) {
+    text += slice.bytes.toString();
+    slice.release();
+  }
+  opened.close();
+  await member!.cache.settled(); // until what came is in its block file
+  return { text, version: opened.info.version, result: opened.result };
+}
+
+describe("an object that was overwritten", () => {
+  it("is answered by what was seen last until that is --revalidate-after old, and from then on by what is current", async () => {
+    await start({ revalidateAfterMs: 60_000 });
+    const old = objects.put(URL, "old");
+    expect(await read()).toEqual({ text: "old", version: old, result: "filled" });
+    const current = objects.put(URL, "new");
+    clock.advance(59_999);
+    expect(await read()).toEqual({ text: "old", version: old, result: "hit" });
+    clock.advance(1);
+    expect(await read()).toEqual({ text: "new", version: current, result: "filled" });
+    expect(await read(old)).toEqual({ text: "old", version: old, result: "hit" });
+  });
+
+  it("is asked for each time with 0, and never with never", async () => {
+    await start({ revalidateAfterMs: 0 });
+    for (const text of ["one", "two", "six"]) {
+      objects.put(URL, text);
+      expect((await read()).text).toBe(text);
+      clock.advance(1);
+    }
+    await start({ revalidateAfterMs: Number.POSITIVE_INFINITY });
+    await read();
+    objects.put(URL, "ten");
+    clock.advance(365 * 24 * 3_600_000);
+    expect(await read()).toMatchObject({ text: "six", result: "hit" });
+  });
+
+  it("is not what a read of its old version gets, held or not", async () => {
+    await start();
+    const old = objects.put(URL, "old");
+    const current = objects.put(URL, "new");
+    await expect(read(old)).rejects.toMatchObject({ code: "FAILED_PRECONDITION" });
+    expect(await read(current)).toMatchObject({ text: "new" });
+    await expect(read(old)).rejects.toMatchObject({ code: "FAILED_PRECONDITION" });
+    expect(await read()).toMatchObject({ text: "new", version: current });
+  });
+});
+
+describe("an origin that is down", () => {
+  const down = () => origin.faults.place({ error: "UNAVAILABLE" });
+
+  it("does not keep held bytes from readers: they are served, and count as stale", async () => {
+    await start();
+    const version = objects.put(URL, "old");
+    await read();
+    const up = down();
+    expect(await read()).toMatchObject({ result: "hit" });
+    clock.advance(60_000);
+    expect(await read()).toEqual({ text: "old", version, result: "stale" });
+    expect(await read(version)).toEqual({ text: "old", version, result: "hit" });
+    up();
+    objects.put(URL, "new");
+    clock.advance(1_000);
+    expect(await read()).toMatchObject({ text: "new" });
+  });
+
+  it("is not asked again by each read of a moment", async () => {
+    await start();
+    objects.put(URL, "old");
+    await read();
+    down();
+    clock.advance(60_000);
+    origin.calls.length = 0;
+    for (let i = 0; i < 10; i++) expect(await read()).toMatchObject({ text: "old", result: "stale" });
+    expect(origin.calls.length).toBe(1);
+  });
+
+  it("does so over a restart of the member, too", async () => {
+    await start();
+    const version = objects.put(URL, "old");
+    await read();
+    down();
+    clock.advance(3_600_000);
+    await start();
+    expect(await read()).toEqual({ text: "old", version, result: "stale" });
+  });
+
+  it("fails reads past --revalidate-after without --stale-if-error, but not those of a held version", async () => {
+    await start({ staleIfError: false });
+    const version = objects.put(URL, "old");
+    await read();
+    down();
+    clock.advance(60_000);
+    await expect(read()).rejects.toMatchObject({ code: "UNAVAILABLE" });
+    expect(await read(version)).toMatchObject({ text: "old", result: "hit" });
+  });
+
+  it("is another thing than an object that is gone: that is NOT_FOUND, whatever is held", async () => {
+    await start();
+    objects.put(URL, "old");
+    await read();
+    objects.delete(URL);
+    clock.advance(60_000);
+    await expect(read()).rejects.toMatchObject({ code: "NOT_FOUND" });
+  });
+});
