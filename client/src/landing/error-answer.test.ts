@@ -14,7 +14,10 @@ describe("an error by HTTP", () => {
   it("has the code that the error table gives its status, and the member's own words", () => {
     for (const [code, { http }] of Object.entries(errorTable)) {
       const s3Code = http === 404 ? "NoSuchKey" : "Whatever";
-      expect(errorBy(http, document(s3Code))).toMatchObject({ code, message: `${url}: so it is${http === 416 ? " (offset 7)" : ""}` });
+      expect(errorBy(http, document(s3Code))).toMatchObject({
+        code,
+        message: `${url}: so it is${http === 416 ? " (offset 7)" : ""}`,
+      });
     }
     expect(errorBy(405, document("MethodNotAllowed")).code).toBe("INTERNAL");
   });
