@@ -236,6 +236,12 @@ export class Cluster implements AsyncDisposable {
   }
 }
 
+/**
+ * GETs that a loaded machine may cost where none is needed: a member that is kept from answering in time is passed over for
+ * the origin. Without fills from members it would be all blocks that moved, many times as many.
+ */
+export const MAX_STRAYS = 4;
+
 /** Loopback addresses from 127.0.0.2 on: 127.0.0.1 is what everybody else here uses. */
 export function hostOf(index: number): string {
   return `127.0.0.${index + 2}`;
