@@ -238,9 +238,9 @@ export class Cluster implements AsyncDisposable {
 
 /**
  * GETs that a loaded machine may cost where none is needed: a member that is kept from answering in time is passed over for
- * the origin. Without fills from members it would be all blocks that moved, many times as many.
+ * the origin. A quiet machine costs none; without fills from members it would be every block that moved, 80 and more.
  */
-export const MAX_STRAYS = 4;
+export const MAX_STRAYS = 20;
 
 /** Loopback addresses from 127.0.0.2 on: 127.0.0.1 is what everybody else here uses. */
 export function hostOf(index: number): string {
