@@ -6,6 +6,7 @@ import { formatHostPort, type HostPort } from "./config/addresses.js";
 import type { Settings } from "./config/settings.js";
 import { firstMembership } from "./membership/member-source.js";
 import { discoveryOf, openMembers, openOrigin, openStore } from "./parts.js";
+import { openGrpcChannel } from "./routing/grpc-member-channel.js";
 import { MemberFirstOrigin } from "./routing/member-first-origin.js";
 import { MemberLinks } from "./routing/member-links.js";
 import { MemberView } from "./routing/member-view.js";
@@ -66,7 +67,7 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
   const ports = { grpc: listener.address.port, http: gateway.address.port };
   const members = await openMembers(settings, self, ports, log);
   opened.add(() => members.close());
-  const links = new MemberLinks(clock);
+  const links = new MemberLinks(clock, openGrpcChannel);
   opened.add(() => links.close());
   const store = await openStore(settings, geometry, log);
   opened.add(() => store.close());

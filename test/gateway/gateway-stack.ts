@@ -8,6 +8,7 @@ import { LocalCache } from "../../server/src/cache/local-cache.js";
 import { alone } from "../../server/src/membership/alone.js";
 import { firstMembership } from "../../server/src/membership/member-source.js";
 import { S3Origin } from "../../server/src/origin/s3-origin.js";
+import { openGrpcChannel } from "../../server/src/routing/grpc-member-channel.js";
 import { MemberLinks } from "../../server/src/routing/member-links.js";
 import { MemberView } from "../../server/src/routing/member-view.js";
 import { Router } from "../../server/src/routing/router.js";
@@ -55,7 +56,7 @@ export class GatewayStack implements AsyncDisposable {
     const members = alone(self, geometry.blockBytes);
     stack.#closes.push(() => members.close());
     const view = new MemberView(self.name, clock, await firstMembership(members, new AbortController().signal));
-    const links = new MemberLinks(clock);
+    const links = new MemberLinks(clock, openGrpcChannel);
     stack.listener = await GatewayListener.open({
       listen: { host: "127.0.0.1", port: 0 },
       drainMs: 5_000,

@@ -7,6 +7,7 @@ import { rampBytes } from "../origin/ramp.js";
 import { ManualClock } from "../runtime/manual-clock.js";
 import { AnsweringMember, sendError, sendRamp } from "./answering-member.js";
 import { ForwardedRead } from "./forwarded-read.js";
+import { openGrpcChannel } from "./grpc-member-channel.js";
 import { MemberLink, OutOfReach } from "./member-link.js";
 
 const KiB = 1 << 10;
@@ -19,7 +20,7 @@ let clock: ManualClock;
 beforeEach(async () => {
   member = await AnsweringMember.start("a");
   clock = new ManualClock();
-  link = new MemberLink(member.info, clock);
+  link = new MemberLink(member.info, clock, openGrpcChannel(member.info));
 });
 
 afterEach(async () => {

@@ -1,8 +1,9 @@
 import { CacheError, fromObjectHeaders, type ObjectInfo, type ReadRangeResponse } from "@frontcache/proto";
-import type { ClientReadableStream, Metadata, ServiceError } from "@grpc/grpc-js";
+import type { Metadata, ServiceError } from "@grpc/grpc-js";
 import type { BlockRequest } from "../cache/block-request.js";
 import type { ObjectRead, ReadResult } from "../cache/object-read.js";
 import type { Slice } from "../runtime/slice.js";
+import type { MemberReadCall } from "./member-channel.js";
 import type { MemberLink } from "./member-link.js";
 
 /**
@@ -28,7 +29,7 @@ export class ForwardedRead implements ObjectRead {
   readonly result: ReadResult = "forwarded";
   info!: ObjectInfo;
   length = 0;
-  readonly #call: ClientReadableStream<ReadRangeResponse>;
+  readonly #call: MemberReadCall;
   #headers: Pick<ObjectInfo, "contentType" | "lastModifiedMs"> = {};
   #remaining = 0;
   /** Messages that have come and were not taken. */

@@ -7,6 +7,7 @@ import { rampBytes } from "../origin/ramp.js";
 import { type Clock, systemClock } from "../runtime/clock.js";
 import { ManualClock } from "../runtime/manual-clock.js";
 import { AnsweringMember, type ReadCall, sendError, sendRamp } from "./answering-member.js";
+import { openGrpcChannel } from "./grpc-member-channel.js";
 import { MemberFirstOrigin } from "./member-first-origin.js";
 import { MemberLinks } from "./member-links.js";
 import { MemberView } from "./member-view.js";
@@ -43,7 +44,7 @@ afterEach(async () => {
 
 /** An origin before the members, whose ring this member is on, too. */
 function over(time: Clock): { links: MemberLinks; origin: MemberFirstOrigin } {
-  const opened = new MemberLinks(time);
+  const opened = new MemberLinks(time, openGrpcChannel);
   const view = new MemberView(
     self.name,
     time,

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { ManualClock } from "../runtime/manual-clock.js";
 import { AnsweringMember } from "./answering-member.js";
+import { openGrpcChannel } from "./grpc-member-channel.js";
 import { OutOfReach } from "./member-link.js";
 import { MemberLinks } from "./member-links.js";
 
@@ -10,7 +11,7 @@ let member: AnsweringMember;
 
 beforeEach(async () => {
   clock = new ManualClock();
-  links = new MemberLinks(clock);
+  links = new MemberLinks(clock, openGrpcChannel);
   member = await AnsweringMember.start("a");
 });
 

@@ -1,5 +1,6 @@
 import type { MemberInfo } from "@frontcache/proto";
 import type { Clock } from "../runtime/clock.js";
+import type { OpenChannel } from "./member-channel.js";
 import { MemberLink } from "./member-link.js";
 
 /** How long a member out of reach is left aside: 250 ms after the first failure, doubled after each further one, up to 10 s. */
@@ -17,7 +18,10 @@ export class MemberLinks {
   readonly #links = new Map<string, MemberLink>();
   readonly #aside = new Map<string, Aside>();
 
-  constructor(private readonly clock: Clock) {}
+  constructor(
+    private readonly clock: Clock,
+    private readonly openChannel: OpenChannel,
+  ) {}
 
   /** The channel to a member, at the address that it has now. */
   to(member: MemberInfo): MemberLink {
@@ -25,7 +29,7 @@ export class MemberLinks {
     if (known?.member.grpcAddress === member.grpcAddress) return known;
     known?.close();
     this.#aside.delete(member.name);
-    const link = new MemberLink(member, this.clock);
+    const link = new MemberLink(member, this.clock, this.openChannel(member));
     this.#links.set(member.name, link);
     return link;
   }

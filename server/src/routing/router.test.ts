@@ -7,6 +7,7 @@ import { MemoryOrigin } from "../origin/memory-origin.js";
 import { rampBytes } from "../origin/ramp.js";
 import { openStore, type StoreFixture, testGeometry } from "../storage/store-fixture.js";
 import { AnsweringMember, sendError, sendRamp } from "./answering-member.js";
+import { openGrpcChannel } from "./grpc-member-channel.js";
 import { MemberLinks } from "./member-links.js";
 import { MemberView } from "./member-view.js";
 import { type ReadRequest, Router } from "./router.js";
@@ -40,7 +41,7 @@ beforeEach(async () => {
   local = new LocalCache({ geometry: testGeometry, origin, store, clock, ...versions, ...fills });
   other = await AnsweringMember.start("other");
   other.onRead = (call) => sendRamp(call, { size: SIZE });
-  links = new MemberLinks(clock);
+  links = new MemberLinks(clock, openGrpcChannel);
   view = new MemberView(self.name, clock, Membership.of([self, other.info], BLOCK));
   router = new Router({ local, geometry: testGeometry, self, view, links });
   const blocks = Array.from({ length: BLOCKS }, (_, index) => index * BLOCK);

@@ -1,0 +1,118 @@
+import {
+  CacheServiceClient,
+  type EvictRequest,
+  type EvictResponse,
+  type MemberInfo,
+  type ReadRangeRequest,
+  readingChannelOptions,
+} from "@frontcache/proto";
+import { connectivityState, credentials, Metadata, type ServiceError } from "@grpc/grpc-js";
+import type { MemberChannel, MemberReadCall } from "./member-channel.js";
+
+/** How long a member may take to accept a connection before it counts as out of reach. */
+const CONNECT_TIMEOUT_MS = 1_000;
+/** How long a member may take to answer a question that costs it nothing. */
+const PROBE_TIMEOUT_MS = 1_000;
+
+/**
+ * HTTP/2's window of a read between members: what a slow reader of a forwarded read can make this member hold. It lets
+ * 800 MiB/s through at a round trip of 4 ms, more than grpc-js brings.
+ */
+const WINDOW_BYTES = 4 << 20;
+
+/** The gRPC channel to a member. */
+export function openGrpcChannel(member: MemberInfo): MemberChannel {
+  return new GrpcMemberChannel(member);
+}
+
+class GrpcMemberChannel implements MemberChannel {
+  #client: CacheServiceClient;
+
+  constructor(private readonly member: MemberInfo) {
+    this.#client = this.#open();
+  }
+
+  get connected(): boolean {
+    return this.#client.getChannel().getConnectivityState(false) === connectivityState.READY;
+  }
+
+  async connect(): Promise<void> {
+    // After a failed attempt a channel waits up to two minutes before the next; who calls here has waited already.
+    if (this.#client.getChannel().getConnectivityState(false) === connectivityState.TRANSIENT_FAILURE) this.#renew();
+    await ready(this.#client);
+  }
+
+  async probe(): Promise<void> {
+    try {
+      await this.#ask();
+    } catch (cause) {
+      // What seems to stand leads nowhere.
+      this.#renew();
+      throw cause;
+    }
+  }
+
+  readRange(request: ReadRangeRequest): MemberReadCall {
+    return this.#client.readRange(request);
+  }
+
+  evict(request: EvictRequest, timeoutMs: number): Promise<EvictResponse> {
+    return new Promise((resolve, reject) => {
+      this.#client.evict(request, new Metadata(), deadlineIn(timeoutMs), (error, response) => {
+        if (error === null) resolve(response);
+        else reject(error);
+      });
+    });
+  }
+
+  close(): void {
+    this.#client.close();
+  }
+
+  /** Who owns some block is a question that a member needs nobody else for. */
+  #ask(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const answered = (error: ServiceError | null): void => (error === null ? resolve() : reject(error));
+      this.#client.lookupOwner({ key: "s3://bucket/key", offset: 0 }, new Metadata(), deadlineIn(PROBE_TIMEOUT_MS), answered);
+    });
+  }
+
+  #renew(): void {
+    if (this.#client.getChannel().getConnectivityState(false) === connectivityState.SHUTDOWN) return;
+    this.#client.close();
+    this.#client = this.#open();
+  }
+
+  #open(): CacheServiceClient {
+    return new CacheServiceClient(this.member.grpcAddress, credentials.createInsecure(), {
+      ...readingChannelOptions,
+      "grpc-node.flow_control_window": WINDOW_BYTES,
+      // A pool of its own, so that closing it really closes the connection, and one member's trouble stays its own.
+      "grpc.use_local_subchannel_pool": 1,
+      // Members publish no settings in DNS, and are reached straight.
+      "grpc.service_config_disable_resolution": 1,
+      "grpc.enable_http_proxy": 0,
+    });
+  }
+}
+
+function deadlineIn(timeoutMs: number): { deadline: number } {
+  return { deadline: Date.now() + timeoutMs };
+}
+
+/** grpc-js's own waitForReady goes on where a connection was refused, until the time is over. */
+function ready(client: CacheServiceClient): Promise<void> {
+  const channel = client.getChannel();
+  const deadline = Date.now() + CONNECT_TIMEOUT_MS;
+  return new Promise((resolve, reject) => {
+    const look = (late?: Error): void => {
+      const state = channel.getConnectivityState(true);
+      if (state === connectivityState.READY) resolve();
+      else if (late !== undefined) reject(late);
+      else if (state === connectivityState.TRANSIENT_FAILURE || state === connectivityState.SHUTDOWN)
+        reject(new Error("refused"));
+      else channel.watchConnectivityState(state, deadline, look);
+    };
+    look();
+  });
+}
