@@ -1,4 +1,5 @@
 import { DEFAULT_GEOMETRY } from "@frontcache/proto";
+import { onlyAllowed } from "./api/allowed-reader.js";
 import { GatewayListener } from "./api/gateway/gateway-listener.js";
 import { GrpcListener } from "./api/grpc-listener.js";
 import { LocalCache } from "./cache/local-cache.js";
@@ -84,8 +85,9 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
 
   signal.throwIfAborted();
   const router = new Router({ local, geometry, self, view, links });
-  listener.serve(router);
-  gateway.serve(router);
+  const allowed = onlyAllowed(router, settings.allowBucket);
+  listener.serve(allowed);
+  gateway.serve(allowed);
   const { name, grpcAddress, httpAddress } = self;
   log.info({ event: "listening", grpc: grpcAddress, http: httpAddress, name, members: view.current.members.length });
   const leaveAfterMs = discoveryOf(settings) === "none" ? 0 : settings.leaveAfterMs;

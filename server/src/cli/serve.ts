@@ -23,13 +23,14 @@ export function addServe(program: Command): void {
 }
 
 function optionOf(declaration: Declaration<unknown>): Option {
-  const { flag, parser, text, defaultText } = declaration;
+  const { flag, parser, text, defaultText, repeatable } = declaration;
   const isBool = parser === bool;
   const value = isBool ? `[${parser.unit}]` : `<${parser.unit}>`;
   const option = new Option(
     `--${flag} ${value}`,
     `${text} (environment ${variableOf(declaration)}; default: ${defaultText || "none"})`,
   );
+  if (repeatable) option.argParser((one: string, before?: string) => (before === undefined ? one : `${before},${one}`));
   return isBool ? option.preset("true") : option;
 }
 

@@ -1,5 +1,6 @@
 import { hostname } from "node:os";
 import { hostName, listenAddress, members } from "./addresses.js";
+import { bucketPatterns } from "./bucket-pattern.js";
 import { cacheDirs } from "./cache-dirs.js";
 import { originsFile } from "./origins-file.js";
 import { bool, choice, line, type Parser } from "./parser.js";
@@ -21,6 +22,8 @@ export interface Declaration<T> {
   readonly defaultText: string;
   /** What it does, as one clause without a full stop. */
   readonly text: string;
+  /** The flag may be given several times; its texts are joined by commas. */
+  readonly repeatable?: true;
 }
 
 function setting<T>(flag: string, parser: Parser<T>, value: string, text: string): Declaration<T> {
@@ -107,6 +110,15 @@ export const declarations = {
     "AWS and Google",
     "a file (YAML) that says of each bucket where it is and how to reach it",
   ),
+  allowBucket: {
+    ...optional(
+      "allow-bucket",
+      bucketPatterns,
+      "all",
+      "the only buckets whose objects are served, by name or beginning; several by commas, or by several flags",
+    ),
+    repeatable: true as const,
+  },
   originRequests: optional(
     "origin-requests",
     whole(1, 1_000_000),

@@ -1,13 +1,7 @@
-import type { Scheme } from "@frontcache/proto";
+import { type BucketPattern, parseBucketPattern } from "./bucket-pattern.js";
 import type { MappingReader } from "./mapping-reader.js";
 import { bool, line, type Parser, wrong } from "./parser.js";
 import { duration, size, whole } from "./quantities.js";
-
-/** Buckets by name, by the beginning of their names (`logs-*`), or all (`*`). */
-export interface BucketPattern {
-  readonly scheme: Scheme;
-  readonly bucket: string;
-}
 
 /** What a member may ask of one origin. Undefined: what the settings say. */
 export interface RuleLimits {
@@ -50,12 +44,6 @@ export interface GcsRule extends AnyRule {
 /** One origin of the origins file. */
 export type OriginRule = S3Rule | GcsRule;
 
-/** Whether the first pattern takes every bucket of the second. */
-export function covers(first: BucketPattern, second: BucketPattern): boolean {
-  if (first.scheme !== second.scheme) return false;
-  return first.bucket.endsWith("*") ? second.bucket.startsWith(first.bucket.slice(0, -1)) : first.bucket === second.bucket;
-}
-
 /** Reads one origin; undefined where its buckets are wrong. All that is wrong is noted. */
 export function readOriginRule(rule: MappingReader): OriginRule | undefined {
   const buckets = readBuckets(rule);
@@ -88,10 +76,12 @@ function readBuckets(rule: MappingReader): BucketPattern[] {
   const texts: unknown[] = Array.isArray(value) ? value : value === undefined ? [] : [value];
   if (texts.length === 0) rule.note("buckets", "missing, write s3://name, s3://beginning* or gs://*");
   return texts.flatMap((text) => {
-    const match = /^(s3|gs):\/\/([A-Za-z0-9._-]*\*|[A-Za-z0-9][A-Za-z0-9._-]{1,220}[A-Za-z0-9])$/.exec(String(text));
-    if (match !== null) return { scheme: match[1] as Scheme, bucket: match[2]! };
-    rule.note("buckets", wrong(String(text), "a bucket", "s3://name, s3://beginning* or gs://*").message);
-    return [];
+    try {
+      return [parseBucketPattern(String(text))];
+    } catch (error) {
+      rule.note("buckets", (error as Error).message);
+      return [];
+    }
   });
 }
 

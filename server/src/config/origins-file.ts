@@ -1,8 +1,9 @@
 import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { parseDocument } from "yaml";
+import { type BucketPattern, covers } from "./bucket-pattern.js";
 import { MappingReader, Problems } from "./mapping-reader.js";
-import { type BucketPattern, covers, type OriginRule, readOriginRule } from "./origin-rule.js";
+import { type OriginRule, readOriginRule } from "./origin-rule.js";
 import type { Parser } from "./parser.js";
 
 /**

@@ -1,5 +1,6 @@
 import { CacheError, type ObjectInfo, type ObjectRef, type Scheme } from "@frontcache/proto";
 import type { Origin, OriginAnswer, OriginRange } from "./origin.js";
+import { checkName } from "./safe-name.js";
 
 /** Which buckets an origin answers for. */
 export interface OriginRoute {
@@ -9,7 +10,10 @@ export interface OriginRoute {
   readonly origin: Origin;
 }
 
-/** All origins as one: the first route that fits an object's scheme and bucket answers. */
+/**
+ * All origins as one: the first route that fits an object's scheme and bucket answers. What could be taken for something else
+ * than the object, at the store or on the way to it, is refused here.
+ */
 export class Origins implements Origin {
   readonly #routes: readonly OriginRoute[];
 
@@ -30,6 +34,7 @@ export class Origins implements Origin {
   }
 
   #originOf(ref: ObjectRef): Origin {
+    checkName(ref);
     const route = this.#routes.find(({ scheme, bucket }) => scheme === ref.scheme && fits(bucket, ref.bucket));
     if (route !== undefined) return route.origin;
     throw new CacheError("PERMISSION_DENIED", `${ref.url}: no origin is configured for ${ref.scheme}://${ref.bucket}`);

@@ -1,0 +1,54 @@
+import { parseObjectUrl } from "@frontcache/proto";
+import { describe, expect, it } from "vitest";
+import { bucketPatterns } from "../config/bucket-pattern.js";
+import { onlyAllowed } from "./allowed-reader.js";
+import { MemoryReader } from "./memory-reader.js";
+
+const { signal } = new AbortController();
+const denied = { code: "PERMISSION_DENIED" };
+
+function fixture(allowed: string) {
+  const memory = new MemoryReader();
+  for (const url of ["s3://lake/k", "s3://lake-2/k", "s3://logs-1/k"]) memory.objects.set(url, Buffer.from("bytes"));
+  const reader = onlyAllowed(memory, bucketPatterns.parse(allowed));
+  const read = (url: string) =>
+    reader.read({ ref: parseObjectUrl(url), offset: 0, length: 1, forwarded: false, cachedOnly: false, signal });
+  const evict = (selector: { url: string } | { prefix: string }) => reader.evict({ ...selector, forwarded: false }, signal);
+  return { memory, reader, read, evict };
+}
+
+describe("allowed buckets", () => {
+  it("are read, and others are not, held or not, forwarded or not", async () => {
+    const { memory, reader, read } = fixture("s3://lake,s3://logs-*");
+    (await read("s3://lake/k")).close();
+    (await read("s3://logs-1/k")).close();
+    memory.requests.length = 0;
+    for (const url of ["s3://lake-2/k", "gs://lake/k", "s3://log/k"]) expect(() => read(url)).toThrow(/is not served here/);
+    const forwarded = { ref: parseObjectUrl("s3://lake-2/k"), offset: 0, length: 1, forwarded: true, cachedOnly: true, signal };
+    expect(() => reader.read(forwarded)).toThrow(expect.objectContaining(denied));
+    expect(memory.requests).toEqual([]);
+  });
+
+  it("are looked at, and others are not", async () => {
+    const { reader } = fixture("s3://lake");
+    expect((await reader.stat(parseObjectUrl("s3://lake/k"), undefined, signal)).info.objectSize).toBe(5);
+    await expect(reader.stat(parseObjectUrl("s3://lake-2/k"), undefined, signal)).rejects.toMatchObject(denied);
+  });
+
+  it("are evicted from, and a prefix that takes others in is refused", async () => {
+    const { memory, evict } = fixture("s3://lake,s3://logs-*");
+    await evict({ url: "s3://lake/k" });
+    await evict({ prefix: "s3://lake/" });
+    await evict({ prefix: "s3://logs-" });
+    expect(memory.evictions).toHaveLength(3);
+    for (const prefix of ["s3://", "s3://lake", "s3://log", "gs://"])
+      await expect(evict({ prefix })).rejects.toMatchObject(denied);
+    await expect(evict({ url: "s3://lake-2/k" })).rejects.toMatchObject(denied);
+    expect(memory.evictions).toHaveLength(3);
+  });
+
+  it("are all where none are named", () => {
+    const memory = new MemoryReader();
+    expect(onlyAllowed(memory, undefined)).toBe(memory);
+  });
+});

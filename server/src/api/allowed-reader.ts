@@ -1,0 +1,65 @@
+import { CacheError, type MemberList, type ObjectRef, type Scheme } from "@frontcache/proto";
+import type { ObjectRead } from "../cache/object-read.js";
+import { type BucketPattern, covers } from "../config/bucket-pattern.js";
+import type { ReadRequest } from "../routing/router.js";
+import type { Reader } from "./reader.js";
+
+/** The reader itself where all buckets are allowed, else one that answers for the allowed ones alone. */
+export function onlyAllowed(reader: Reader, allowed: readonly BucketPattern[] | undefined): Reader {
+  return allowed === undefined ? reader : new AllowedReader(reader, allowed);
+}
+
+/**
+ * Refuses whatever is about a bucket that is not allowed, by PERMISSION_DENIED, before anything behind it hears of it: what a
+ * disk still holds of such a bucket is not served either. Both listeners ask it, and so do forwarded reads.
+ */
+class AllowedReader implements Reader {
+  constructor(
+    private readonly reader: Reader,
+    private readonly allowed: readonly BucketPattern[],
+  ) {}
+
+  read(request: ReadRequest): ObjectRead | Promise<ObjectRead> {
+    this.#check(request.ref);
+    return this.reader.read(request);
+  }
+
+  async stat(ref: ObjectRef, version: string | undefined, signal: AbortSignal): ReturnType<Reader["stat"]> {
+    this.#check(ref);
+    return this.reader.stat(ref, version, signal);
+  }
+
+  async evict(selector: Parameters<Reader["evict"]>[0], signal: AbortSignal): ReturnType<Reader["evict"]> {
+    const { url, prefix } = selector;
+    this.#checkPattern(url ?? prefix ?? "", patternOf(url, prefix));
+    return this.reader.evict(selector, signal);
+  }
+
+  /** Tells nothing of an object but where its block belongs; members ask each other for it to see whether they answer. */
+  ownerOf(ref: ObjectRef, offset: number): string {
+    return this.reader.ownerOf(ref, offset);
+  }
+
+  watchMembers(listener: (list: MemberList) => void): () => void {
+    return this.reader.watchMembers(listener);
+  }
+
+  #check({ url, scheme, bucket }: ObjectRef): void {
+    this.#checkPattern(url, { scheme, bucket });
+  }
+
+  #checkPattern(name: string, wanted: BucketPattern): void {
+    if (this.allowed.some((pattern) => covers(pattern, wanted))) return;
+    const bucket = `${wanted.scheme}://${wanted.bucket}`;
+    throw new CacheError(
+      "PERMISSION_DENIED",
+      `${name}: ${bucket} is not served here: ask for an allowed bucket (--allow-bucket)`,
+    );
+  }
+}
+
+/** The buckets that an eviction is about. A prefix without a key's slash means all buckets whose names begin like that. */
+function patternOf(url: string | undefined, prefix: string | undefined): BucketPattern {
+  const [, scheme, bucket, slash] = /^(s3|gs):\/\/([^/]*)(\/?)/.exec(url ?? prefix ?? "") ?? [];
+  return { scheme: scheme as Scheme, bucket: slash === "/" ? bucket! : `${bucket}*` };
+}

@@ -1,0 +1,110 @@
+import { S3Client } from "@aws-sdk/client-s3";
+import { parseObjectUrl } from "@frontcache/proto";
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import type { Origin } from "./origin.js";
+import { Origins } from "./origins.js";
+import { checkName } from "./safe-name.js";
+
+const refused = (url: string): boolean => {
+  try {
+    checkName(parseObjectUrl(url));
+    return false;
+  } catch (error) {
+    expect(error).toMatchObject({ code: "INVALID_ARGUMENT" });
+    return true;
+  }
+};
+
+describe("a name", () => {
+  it.each([
+    "s3://test-accessp-e0000075431d83bebde8xz5w8ijx1qzlbp3i3kuse10--op-s3/k",
+    "s3://mybucket--usw2-az1--x-s3/k",
+    "s3://mybucket--usw2-az1--XA-s3/k",
+    "s3://a--ol-s3/k",
+    "s3://a--table-s3/k",
+    "s3://abc.mrap/k",
+    "s3://xn--abc/k",
+    "s3://lake/..",
+    "s3://lake/.",
+    "s3://lake/./",
+    "s3://lake/../other/key",
+    "s3://lake/a/../../other/key",
+    "s3://lake/a//../../other/key",
+    "s3://lake/a/..",
+    "s3://lake/a/../",
+    "gs://lake/..",
+    "gs://lake/.",
+  ])("that could mean something else is refused: %s", (url) => {
+    expect(refused(url)).toBe(true);
+  });
+
+  it.each([
+    "s3://lake/a/../b",
+    "s3://lake/./a",
+    "s3://lake/a/b/..",
+    "s3://lake/...",
+    "s3://lake/..a/b",
+    "s3://lake//",
+    "s3://lake/%2e%2e/x",
+    "s3://lake/..%2fx",
+    "s3://a-s3alias/k",
+    "s3://my.lake.example/k",
+    "gs://lake/../a",
+    "gs://abc.mrap/k",
+  ])("that is merely unusual passes: %s", (url) => {
+    expect(refused(url)).toBe(false);
+  });
+
+  it("that passes is sent to the configured endpoint, whatever bucket and key say", async () => {
+    const sent: URL[] = [];
+    const requestHandler = {
+      metadata: {},
+      handle(request: { protocol: string; hostname: string; path: string }) {
+        sent.push(new URL(`${request.protocol}//${request.hostname}${request.path}`));
+        return Promise.reject(new Error("not sent"));
+      },
+    };
+    const { GetObjectCommand } = await import("@aws-sdk/client-s3");
+    const clients = [true, false].map(
+      (forcePathStyle) =>
+        new S3Client({
+          region: "us-east-1",
+          endpoint: "http://store.example",
+          forcePathStyle,
+          credentials: { accessKeyId: "id", secretAccessKey: "secret" },
+          requestHandler,
+          maxAttempts: 1,
+        }),
+    );
+    const ending = fc.constantFrom("", "--op-s3", "--x-s3", "-s3alias", ".com", ".mrap", "--az1--x-s3", "--ol-s3");
+    const bucket = fc.tuple(fc.stringMatching(/^[A-Za-z0-9][A-Za-z0-9._-]{2,60}$/), ending).map((parts) => parts.join(""));
+    const key = fc
+      .array(fc.constantFrom("..", ".", "", "a", "%2e%2e", "@evil.example", "?x", "#x", "\\"), { minLength: 1, maxLength: 6 })
+      .map((parts) => parts.join("/"))
+      .filter((text) => text !== "");
+    await fc.assert(
+      fc.asyncProperty(bucket, key, async (Bucket, Key) => {
+        if (!/[A-Za-z0-9]$/.test(Bucket) || refused(`s3://${Bucket}/${Key}`)) return;
+        for (const [at, client] of clients.entries()) {
+          await client.send(new GetObjectCommand({ Bucket, Key })).catch(() => {});
+          const { hostname, pathname } = sent.pop() ?? new URL("http://store.example/");
+          expect(hostname.endsWith("store.example")).toBe(true);
+          // URL resolves dots as the most obliging server would; empty parts may be merged on top.
+          if (at === 0) expect(pathname.replaceAll(/\/+/g, "/").startsWith(`/${Bucket}/`)).toBe(true);
+        }
+      }),
+      { numRuns: 150 },
+    );
+  });
+
+  it("is checked before any origin is asked", async () => {
+    const asked = () => Promise.reject(new Error("it was asked"));
+    const origin: Origin = { fetch: asked, stat: asked, close() {} };
+    const origins = new Origins([{ scheme: "s3", bucket: "*", origin }]);
+    const ref = parseObjectUrl("s3://lake/../other/key");
+    const { signal } = new AbortController();
+    await expect(origins.stat(ref, signal)).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+    await expect(origins.fetch(ref, { offset: 0, length: 1 }, signal)).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+  });
+});
