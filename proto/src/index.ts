@@ -1,4 +1,6 @@
 export * from "./answered.js";
+export * from "./block-file.js";
+export * from "./block-footer.js";
 export * from "./blocks.js";
 export * from "./channel-options.js";
 export * from "./errors.js";

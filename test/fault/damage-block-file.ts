@@ -1,6 +1,5 @@
 import { closeSync, copyFileSync, openSync, readSync, renameSync, truncateSync, writeFileSync, writeSync } from "node:fs";
-import type { Geometry } from "@frontcache/proto";
-import { FOOTER_BYTES } from "../../server/src/storage/footer.js";
+import { FOOTER_BYTES, type Geometry } from "@frontcache/proto";
 
 export interface DamagedFile {
   readonly path: string;

@@ -1,10 +1,10 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { blockDigest, blockPath } from "@frontcache/proto";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { systemClock } from "../../server/src/runtime/clock.js";
 import { silentLog } from "../../server/src/runtime/log.js";
-import { blockDigest, blockPath } from "../../server/src/storage/block-path.js";
 import { BlockStore, storageTuning } from "../../server/src/storage/block-store.js";
 import { noMapping, openMapper } from "../../server/src/storage/mapping.js";
 import { openNodeDisk } from "../../server/src/storage/node-disk.js";

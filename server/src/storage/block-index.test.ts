@@ -1,8 +1,8 @@
+import { blockDigest, blockPath } from "@frontcache/proto";
 import { describe, expect, it } from "vitest";
 import { silentLog } from "../runtime/log.js";
 import { ManualClock } from "../runtime/manual-clock.js";
 import { BlockIndex } from "./block-index.js";
-import { blockDigest, blockPath } from "./block-path.js";
 import { evictionPolicy } from "./eviction-policy.js";
 import { HeldBlock } from "./held-block.js";
 import { MemoryDisk } from "./memory-disk.js";

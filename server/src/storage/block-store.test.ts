@@ -1,5 +1,5 @@
+import { FOOTER_BYTES } from "@frontcache/proto";
 import { describe, expect, it } from "vitest";
-import { FOOTER_BYTES } from "./footer.js";
 import { storageFaults } from "./storage-invariants.js";
 import { areTestBytes, keep, openStore, readBlock, testGeometry, testId, testInfo, testSegments } from "./store-fixture.js";
 

@@ -1,12 +1,19 @@
 import { join } from "node:path";
-import { blockLength, type Geometry, segmentCount } from "@frontcache/proto";
+import {
+  blockDigest,
+  blockDirectory,
+  blockLength,
+  blockPath,
+  encodeFooter,
+  type Geometry,
+  segmentCount,
+} from "@frontcache/proto";
 import type { Clock } from "../runtime/clock.js";
 import { type BlockDescription, blockKey, type FilledSegment } from "./block.js";
 import type { BlockIndex } from "./block-index.js";
-import { blockDigest, blockDirectory, blockPath, temporaryDirectory } from "./block-path.js";
+import { temporaryDirectory } from "./block-path.js";
 import type { BlockRemover } from "./block-remover.js";
 import type { Disk, DiskFile } from "./disk.js";
-import { encodeFooter } from "./footer.js";
 import { HeldBlock } from "./held-block.js";
 import type { OpenFiles } from "./open-files.js";
 import type { VolumeReservation } from "./reservation.js";
@@ -49,7 +56,8 @@ export class BlockWriter {
       if (block.retired || block.segments.holds(segment)) return;
       await this.#edit(block, async (file) => {
         await this.#writeFooter(block, file, this.#footer(block)!);
-        // Slices of it that are still on their way to readers keep the bytes where they are; the next fill writes over them.
+        // From here on, who reads the file beside us takes no byte of the segment. Slices of it that are still on their way to
+        // readers keep the bytes where they are; the next fill writes over them.
         if (isLent(block)) return;
         if (!(await this.#deallocate(block, file, segment))) this.options.remover.retire(block);
       }).catch(() => this.options.remover.retire(block));
@@ -137,6 +145,10 @@ export class BlockWriter {
     const left = { uncertain: false };
     try {
       await this.#edit(block, async (file) => {
+        // A segment that was dropped and comes again is still held for those who read the file beside us: first they are told.
+        left.uncertain = block.footerDrops !== block.segments.drops;
+        if (left.uncertain) await this.#writeFooter(block, file, this.#footer(block)!);
+        left.uncertain = false;
         try {
           await this.#writeSegments(block, file, added);
         } catch (error) {
@@ -201,11 +213,13 @@ export class BlockWriter {
     const crcs = block.segments.crcs();
     for (const segment of added) crcs[segment.index] = segment.crc;
     const { id, info, createdAtMs } = block;
-    return encodeFooter({ id, info, createdAtMs, crcs }, this.options.geometry);
+    return encodeFooter({ id, info, createdAtMs, crcs, drops: block.segments.drops }, this.options.geometry);
   }
 
-  #writeFooter(block: HeldBlock, file: DiskFile, footer: Buffer): Promise<void> {
-    return block.volume.gate.run(() => file.write(footer, this.options.geometry.blockBytes));
+  async #writeFooter(block: HeldBlock, file: DiskFile, footer: Buffer): Promise<void> {
+    const { drops } = block.segments;
+    await block.volume.gate.run(() => file.write(footer, this.options.geometry.blockBytes));
+    block.footerDrops = drops;
   }
 
   async #directory(volume: Volume, path: string): Promise<void> {

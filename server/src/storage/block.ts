@@ -1,13 +1,7 @@
-import type { ObjectInfo } from "@frontcache/proto";
+import type { BlockId, ObjectInfo } from "@frontcache/proto";
 import type { Slice } from "../runtime/slice.js";
 
-/** A block's identity: an aligned slice of one version of one object. */
-export interface BlockId {
-  readonly url: string;
-  readonly version: string;
-  /** Where the block begins in the object, bytes. */
-  readonly offset: number;
-}
+export type { BlockId } from "@frontcache/proto";
 
 /** The identity as one string, for maps. URL and version hold no line break: URLs are checked, versions come from headers. */
 export function blockKey(id: BlockId): string {

@@ -1,7 +1,7 @@
+import { type BlockFooter, decodeFooter, FOOTER_BYTES } from "@frontcache/proto";
 import fc from "fast-check";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import type { BlockStore } from "./block-store.js";
-import { FOOTER_BYTES } from "./footer.js";
 import { storageFaults } from "./storage-invariants.js";
 import {
   areTestBytes,
@@ -61,6 +61,49 @@ describe("a damaged block file", () => {
     expect(areTestBytes(await readBlock(store, id, 0, BLOCK), 0, BLOCK)).toBe(true);
     expect(await storageFaults(store, disk, testGeometry)).toEqual([]);
     await store.close();
+  });
+
+  it("says in its footer that a segment was given up, before the segment's bytes are touched, and for ever", async () => {
+    const first = await openStore();
+    await keep(first.store, id, info, testSegments(id, info, [0, 1, 2]));
+    await first.store.close();
+    const disk = first.disk.crash();
+    const { store, clock } = await openStore({ disk, clock: first.clock });
+    const path = disk.paths().find((name) => name.endsWith(".blk"))!;
+    const read = (position: number, length: number): Buffer => {
+      const bytes = Buffer.alloc(length);
+      disk.file(path).read(bytes, position);
+      return bytes;
+    };
+    const footer = (): BlockFooter | undefined => decodeFooter(read(BLOCK, FOOTER_BYTES), testGeometry);
+    disk.file(path).flipBit(2 * SEGMENT + 77, 3);
+    const damaged = read(2 * SEGMENT, SEGMENT);
+    expect(areTestBytes(await readBlock(store, id, 0, 10), 0, 10)).toBe(true);
+
+    let goOn: () => void = () => undefined;
+    const found = new Promise<void>((resolve) => {
+      goOn = resolve;
+    });
+    const seen: boolean[] = [];
+    disk.before = (operation, of) => {
+      if (of === path) seen.push(footer()?.drops === 1 || read(2 * SEGMENT, SEGMENT).equals(damaged));
+      return operation === "open" ? found.then(() => undefined) : undefined;
+    };
+    // Both stand in line before the damage is found; the second one then brings what the file still says it holds.
+    const writes = [[3], [2]].map((segments) => keep(store, id, info, testSegments(id, info, segments)));
+    await vi.waitFor(() => expect(seen.length).toBeGreaterThan(0));
+    expect(await readBlock(store, id, 2 * SEGMENT, 3 * SEGMENT)).toBeUndefined();
+    goOn();
+    await Promise.all(writes);
+    await store.settled();
+    expect(new Set(seen)).toEqual(new Set([true]));
+    expect(footer()).toMatchObject({ drops: 1 });
+    disk.before = undefined;
+    await store.close();
+    const again = await openStore({ disk: disk.crash(), clock });
+    expect(areTestBytes(await readBlock(again.store, id, 0, 4 * SEGMENT), 0, 4 * SEGMENT)).toBe(true);
+    await keep(again.store, id, info, testSegments(id, info, [5]));
+    await again.store.close();
   });
 
   it("has each segment checked once, however many readers ask for it", async () => {

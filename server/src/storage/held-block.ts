@@ -1,8 +1,7 @@
-import { blockLength, type Geometry, type ObjectInfo } from "@frontcache/proto";
+import { blockLength, FOOTER_BYTES, type Geometry, type ObjectInfo } from "@frontcache/proto";
 import { type BlockId, blockKey } from "./block.js";
 import { digestNumber } from "./block-path.js";
 import type { Evictable } from "./eviction-policy.js";
-import { FOOTER_BYTES } from "./footer.js";
 import type { OpenFile } from "./open-file.js";
 import { SegmentTable } from "./segment-table.js";
 import type { Volume } from "./volume.js";
@@ -47,6 +46,8 @@ export class HeldBlock implements Evictable {
   lastUsedMs: number;
   /** Leases and writes under way. */
   leases = 0;
+  /** The drops of segments that its file's footer tells of. Set by the writer alone. */
+  footerDrops = 0;
   /** Its file where it is open: for the fast road of a read. Set by OpenFiles alone. */
   open: OpenFile | undefined;
   /** Checks of segments that are under way. Set by the reader alone. */

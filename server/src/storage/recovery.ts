@@ -1,14 +1,22 @@
 import { join } from "node:path";
-import { CacheError, type Geometry, type ObjectInfo } from "@frontcache/proto";
+import {
+  type BlockFooter,
+  blockDigest,
+  blocksDirectory,
+  CacheError,
+  decodeFooter,
+  FOOTER_BYTES,
+  type Geometry,
+  type ObjectInfo,
+} from "@frontcache/proto";
 import type { Clock } from "../runtime/clock.js";
 import type { BlockId } from "./block.js";
 import type { BlockIndex } from "./block-index.js";
-import { blockDigest, blocksDirectory, isBlockFileName, temporaryDirectory } from "./block-path.js";
+import { isBlockFileName, temporaryDirectory } from "./block-path.js";
 import type { BlockRemover } from "./block-remover.js";
 import type { Damages } from "./damages.js";
 import type { Disk, DiskFile, DiskStat } from "./disk.js";
 import { DiskGate } from "./disk-gate.js";
-import { type BlockFooter, decodeFooter, FOOTER_BYTES } from "./footer.js";
 import { HeldBlock } from "./held-block.js";
 import { sideBySide } from "./side-by-side.js";
 import type { StorageTuning } from "./storage-tuning.js";
@@ -146,11 +154,13 @@ async function readBlock(volume: Volume, path: string, buffers: Buffer[], option
 }
 
 function heldBlock(volume: Volume, path: string, footer: BlockFooter, stat: DiskStat, options: Recovering): HeldBlock {
-  const { id, info, createdAtMs, crcs } = footer;
+  const { id, info, createdAtMs, crcs, drops } = footer;
   const { geometry, known } = options;
   const { modifiedMs: lastUsedMs, createdMs } = stat;
   const firstUsedMs = createdMs > 0 ? createdMs : lastUsedMs;
   const block = new HeldBlock({ ...shared(id, info, known), createdAtMs, firstUsedMs, lastUsedMs, volume, path, geometry });
+  block.segments.drops = drops;
+  block.footerDrops = drops;
   crcs.forEach((crc, segment) => {
     if (crc !== undefined) block.segments.add(segment, crc, false);
   });

@@ -1,13 +1,15 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { type BlockFooter, decodeFooter, encodeFooter, FOOTER_BYTES } from "./footer.js";
-import { testGeometry } from "./store-fixture.js";
+import { type BlockFooter, decodeFooter, encodeFooter, FOOTER_BYTES, FOOTER_TAIL_BYTES } from "./block-footer.js";
+
+const testGeometry = { blockBytes: 65_536, segmentBytes: 8_192 };
 
 const footer: BlockFooter = {
   id: { url: "s3://bucket/a key/ü", version: "0123456789abcdef", offset: 3 * 65_536 },
   info: { version: "0123456789abcdef", objectSize: 2 ** 40 + 1, contentType: "text/plain", lastModifiedMs: 1_700_000_000_123 },
   createdAtMs: 1_700_000_001_456,
   crcs: [0xdeadbeef, undefined, 0, undefined, undefined, undefined, undefined, 1],
+  drops: 0,
 };
 
 /** The used part of `footer`'s bytes: other bytes need another format number. */
@@ -26,6 +28,14 @@ describe("a footer", () => {
     expect(used.toString("hex")).toBe(golden);
     expect(bytes.subarray(154, FOOTER_BYTES - 4).every((byte) => byte === 0)).toBe(true);
     expect(bytes.readUInt32LE(FOOTER_BYTES - 4).toString(16)).toBe("d6d001d9");
+  });
+
+  it("counts drops in its last bytes, which change with each change of it", () => {
+    const tail = (of: BlockFooter): string => encodeFooter(of, testGeometry)!.subarray(-FOOTER_TAIL_BYTES).toString("hex");
+    expect(tail({ ...footer, drops: 0x01020304 }).slice(0, 8)).toBe("04030201");
+    const others = [footer, { ...footer, drops: 1 }, { ...footer, crcs: footer.crcs.with(1, 5) }, { ...footer, createdAtMs: 0 }];
+    expect(new Set(others.map(tail)).size).toBe(others.length);
+    expect(decodeFooter(encodeFooter({ ...footer, drops: 7 }, testGeometry)!, testGeometry)!.drops).toBe(7);
   });
 
   it("comes back as it was", () => {

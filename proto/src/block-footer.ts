@@ -1,6 +1,7 @@
 import { crc32 } from "node:zlib";
-import { blockLength, type Geometry, type ObjectInfo, segmentCount } from "@frontcache/proto";
-import type { BlockId } from "./block.js";
+import type { BlockId } from "./block-file.js";
+import { blockLength, type Geometry, segmentCount } from "./blocks.js";
+import type { ObjectInfo } from "./object-info.js";
 
 /** Bytes of a footer, which stands at file position `blockBytes`. */
 export const FOOTER_BYTES = 4096;
@@ -12,6 +13,11 @@ export interface BlockFooter {
   readonly createdAtMs: number;
   /** One CRC-32 for each segment of the block, undefined where the segment is not held. */
   readonly crcs: readonly (number | undefined)[];
+  /**
+   * How often a held segment of this file was given up (damage), since the file was made. It is raised before the bytes are
+   * touched: who reads the file beside its member, and finds the number unchanged afterwards, has read held bytes.
+   */
+  readonly drops: number;
 }
 
 const MAGIC = Buffer.from("frcblock", "latin1");
@@ -21,7 +27,11 @@ const FORMAT = 1;
 
 const ABSENT = 0xffff;
 const NO_TIME = -1;
+const DROPS_AT = FOOTER_BYTES - 8;
 const CHECKSUM_AT = FOOTER_BYTES - 4;
+
+/** The footer's last bytes, its drops and checksum: they change with every change of the footer. */
+export const FOOTER_TAIL_BYTES = FOOTER_BYTES - DROPS_AT;
 
 /*
  * Little endian:
@@ -32,7 +42,7 @@ const CHECKSUM_AT = FOOTER_BYTES - 4;
  *   24  u64      offset in the object    72  one bit a segment, held or not, lowest bit first
  *   32  u64      bytes of this block         then one u32 a segment, its CRC-32, 0 where not held
  *   40  u64      bytes of the object         then URL, version, content type in UTF-8, then zeros
- *   48  f64      last modified, ms, -1: none
+ *   48  f64      last modified, ms, -1: none   4088  u32  drops
  *   56  f64      created at, ms       4092  u32  CRC-32 of the 4092 bytes before
  */
 const VARIABLE_AT = 72;
@@ -44,7 +54,7 @@ export function encodeFooter(footer: BlockFooter, geometry: Geometry): Buffer | 
   const contentType = info.contentType === undefined ? undefined : Buffer.from(info.contentType);
   const crcsAt = VARIABLE_AT + Math.ceil(crcs.length / 8);
   const textAt = crcsAt + 4 * crcs.length;
-  if (textAt + url.length + version.length + (contentType?.length ?? 0) > CHECKSUM_AT) return undefined;
+  if (textAt + url.length + version.length + (contentType?.length ?? 0) > DROPS_AT) return undefined;
 
   const bytes = Buffer.alloc(FOOTER_BYTES);
   MAGIC.copy(bytes);
@@ -66,6 +76,7 @@ export function encodeFooter(footer: BlockFooter, geometry: Geometry): Buffer | 
     bytes.writeUInt32LE(crc, crcsAt + 4 * segment);
   });
   bytes.set(Buffer.concat([url, version, contentType ?? Buffer.alloc(0)]), textAt);
+  bytes.writeUInt32LE(footer.drops, DROPS_AT);
   bytes.writeUInt32LE(checksum(bytes), CHECKSUM_AT);
   return bytes;
 }
@@ -98,6 +109,7 @@ export function decodeFooter(bytes: Buffer, geometry: Geometry): BlockFooter | u
     crcs: Array.from({ length: segments }, (_, segment) =>
       (bytes[VARIABLE_AT + (segment >> 3)]! >> (segment & 7)) & 1 ? bytes.readUInt32LE(crcsAt + 4 * segment) : undefined,
     ),
+    drops: bytes.readUInt32LE(DROPS_AT),
   };
 }
 
@@ -106,7 +118,7 @@ function texts(bytes: Buffer, at: number): { url: string; version: string; conte
   const contentTypeAt = versionAt + bytes.readUInt16LE(66);
   const contentTypeLength = bytes.readUInt16LE(68);
   const end = contentTypeAt + (contentTypeLength === ABSENT ? 0 : contentTypeLength);
-  if (end > CHECKSUM_AT) return undefined;
+  if (end > DROPS_AT) return undefined;
   const url = bytes.toString("utf8", at, versionAt);
   const version = bytes.toString("utf8", versionAt, contentTypeAt);
   return contentTypeLength === ABSENT

@@ -1,0 +1,30 @@
+import { createHash } from "node:crypto";
+import { join } from "node:path";
+
+/** A block's identity: an aligned slice of one version of one object. */
+export interface BlockId {
+  readonly url: string;
+  readonly version: string;
+  /** Where the block begins in the object, bytes. */
+  readonly offset: number;
+}
+
+/** First 32 hex digits of SHA-256 of URL, version, offset and block size: a block's name on any disk. */
+export function blockDigest(id: BlockId, blockBytes: number): string {
+  return createHash("sha256").update(`${id.url}\n${id.version}\n${id.offset}\n${blockBytes}`).digest("hex").slice(0, 32);
+}
+
+/** Where a volume keeps its block files: 256 directories below, named for the first two digits of the digest. */
+export function blocksDirectory(volumePath: string): string {
+  return join(volumePath, "v1");
+}
+
+/** The directory of a block's file. */
+export function blockDirectory(volumePath: string, digest: string): string {
+  return join(blocksDirectory(volumePath), digest.slice(0, 2));
+}
+
+/** A block's file on a volume. */
+export function blockPath(volumePath: string, digest: string): string {
+  return join(blockDirectory(volumePath, digest), `${digest}.blk`);
+}
