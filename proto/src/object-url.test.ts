@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { CacheError } from "./errors.js";
-import { parseObjectUrl } from "./object-url.js";
+import { parseObjectUrl, parsePrefixUrl } from "./object-url.js";
 
 function refusal(url: string): string {
   try {
@@ -52,6 +52,21 @@ describe("an object's URL", () => {
 
   it.each(["s3://bucket", "s3://bucket/"])("refuses %j: no key", (url) => {
     expect(refusal(url)).toContain("names no object");
+  });
+
+  it.each([
+    ["s3://bucket", ""],
+    ["s3://bucket/", ""],
+    ["gs://bucket/a/b c", "a/b c"],
+  ])("takes %j for a prefix, too", (url, prefix) => {
+    const scheme = url.slice(0, 2);
+    expect(parsePrefixUrl(url)).toEqual({ url, scheme, bucket: "bucket", prefix });
+  });
+
+  it("refuses prefixes that no key can begin with, and those of no bucket", () => {
+    for (const url of ["s3://", "bucket/a", "s3://bucket/\ud800", `s3://bucket/${"x".repeat(1025)}`]) {
+      expect(() => parsePrefixUrl(url)).toThrow(expect.objectContaining({ code: "INVALID_ARGUMENT" }));
+    }
   });
 
   it("refuses keys with half a surrogate pair", () => {

@@ -2,13 +2,24 @@ import { CacheError } from "./errors.js";
 
 export type Scheme = "s3" | "gs";
 
-/** An object's parsed URL. `key` is verbatim: no escapes, no normalisation. */
-export interface ObjectRef {
-  /** The URL that it was parsed from: `s3://bucket/key`. It is the object's name everywhere. */
+/** A bucket, or something in it. */
+export interface BucketRef {
+  /** What messages and logs call it. */
   readonly url: string;
   readonly scheme: Scheme;
   readonly bucket: string;
+}
+
+/** An object's parsed URL. `key` is verbatim: no escapes, no normalisation. */
+export interface ObjectRef extends BucketRef {
+  /** The URL that it was parsed from: `s3://bucket/key`. It is the object's name everywhere. */
+  readonly url: string;
   readonly key: string;
+}
+
+/** The objects of a bucket whose keys begin with `prefix`, verbatim; all of them where it is empty. */
+export interface PrefixRef extends BucketRef {
+  readonly prefix: string;
 }
 
 /** S3 and GCS both end keys at 1,024 bytes of UTF-8. */
@@ -19,6 +30,18 @@ const BUCKET = /^[A-Za-z0-9][A-Za-z0-9._-]{1,220}[A-Za-z0-9]$/;
 
 /** Parses `s3://bucket/key` or `gs://bucket/key`; anything after the bucket's slash is the key. Throws INVALID_ARGUMENT. */
 export function parseObjectUrl(url: string): ObjectRef {
+  const { scheme, bucket, key } = splitUrl(url);
+  if (key === "") throw new CacheError("INVALID_ARGUMENT", `${quote(url)} names no object: write ${scheme}://bucket/key`);
+  return { url, scheme, bucket, key };
+}
+
+/** Parses `s3://bucket`, `s3://bucket/` or `s3://bucket/prefix`, `gs://` likewise. Throws INVALID_ARGUMENT. */
+export function parsePrefixUrl(url: string): PrefixRef {
+  const { scheme, bucket, key } = splitUrl(url);
+  return { url, scheme, bucket, prefix: key };
+}
+
+function splitUrl(url: string): Omit<ObjectRef, "url"> {
   const { scheme, rest } = splitScheme(url);
   const slash = rest.indexOf("/");
   const bucket = slash < 0 ? rest : rest.slice(0, slash);
@@ -26,12 +49,11 @@ export function parseObjectUrl(url: string): ObjectRef {
   if (!BUCKET.test(bucket)) {
     throw new CacheError("INVALID_ARGUMENT", `${quote(url)} has no valid bucket: write ${scheme}://bucket/key`);
   }
-  if (key === "") throw new CacheError("INVALID_ARGUMENT", `${quote(url)} names no object: write ${scheme}://bucket/key`);
   if (!key.isWellFormed()) throw new CacheError("INVALID_ARGUMENT", `the key of ${quote(url)} is not valid Unicode`);
   if (Buffer.byteLength(key) > MAX_KEY_BYTES) {
     throw new CacheError("INVALID_ARGUMENT", `the key of ${quote(url)} is longer than ${MAX_KEY_BYTES} bytes`);
   }
-  return { url, scheme, bucket, key };
+  return { scheme, bucket, key };
 }
 
 function splitScheme(url: string): { scheme: Scheme; rest: string } {

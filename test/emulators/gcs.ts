@@ -1,4 +1,5 @@
 import type { Faults } from "./faults.js";
+import { listPage, nameOfToken } from "./list-page.js";
 import { type Dialect, type Exchange, Listener } from "./listener.js";
 import { bytesContent, type Content, ObjectTable, rampContent, type StoredObject } from "./objects.js";
 import { sendObject } from "./send-object.js";
@@ -114,15 +115,21 @@ export class GcsEmulator implements AsyncDisposable, Dialect {
   }
 
   #list(bucket: string, query: URLSearchParams): unknown {
-    const prefix = query.get("prefix") ?? "";
-    const limit = Math.min(1000, Number(query.get("maxResults") ?? 1000));
-    const after = Buffer.from(query.get("pageToken") ?? "", "base64url");
-    const found = this.objects
-      .list(bucket)
-      .filter(({ key }) => key.startsWith(prefix) && Buffer.compare(Buffer.from(key), after) > 0);
-    const items = found.slice(0, limit).map((object) => metadata(bucket, object));
-    const nextPageToken = found.length > limit ? Buffer.from(found[limit - 1]!.key).toString("base64url") : undefined;
-    return { kind: "storage#objects", items, nextPageToken };
+    const startOffset = Buffer.from(query.get("startOffset") ?? "");
+    const found = this.objects.list(bucket).filter(({ key }) => Buffer.compare(Buffer.from(key), startOffset) >= 0);
+    const { objects, prefixes, nextToken } = listPage(found, {
+      prefix: query.get("prefix") ?? "",
+      delimiter: query.get("delimiter") ?? "",
+      limit: Math.min(1000, Number(query.get("maxResults") ?? 1000)),
+      after: nameOfToken(query.get("pageToken") ?? ""),
+    });
+    return {
+      kind: "storage#objects",
+      // Where there are none, GCS leaves the lists out.
+      ...(objects.length > 0 && { items: objects.map((object) => metadata(bucket, object)) }),
+      ...(prefixes.length > 0 && { prefixes }),
+      nextPageToken: nextToken,
+    };
   }
 
   #sendJson({ response }: Exchange, status: number, value: unknown, headers: Record<string, string> = {}): void {
@@ -140,6 +147,7 @@ function metadata(bucket: string, object: StoredObject) {
     generation: object.version,
     size: String(object.size),
     contentType: object.contentType,
+    storageClass: "STANDARD",
     updated: new Date(object.lastModifiedMs).toISOString(),
   };
 }

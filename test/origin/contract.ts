@@ -1,7 +1,7 @@
 import { setMaxListeners } from "node:events";
-import { type ErrorCode, type ObjectRef, parseObjectUrl } from "@frontcache/proto";
+import { type ErrorCode, type ObjectRef, parseObjectUrl, parsePrefixUrl } from "@frontcache/proto";
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
-import type { Origin, OriginAnswer } from "../../server/src/origin/origin.js";
+import type { Listing, ListPage, Origin, OriginAnswer } from "../../server/src/origin/origin.js";
 import { rampBytes } from "../../server/src/origin/ramp.js";
 import type { Faults } from "../emulators/faults.js";
 import type { Traffic } from "../emulators/traffic.js";
@@ -218,6 +218,96 @@ export function originContract(name: string, refusals: readonly Refusal[], start
           await fails(stat ?? expected, () => subject.origin.stat(ref("ramp"), live));
         },
       );
+    });
+
+    describe("listings", () => {
+      const list = (prefix: string, page: Partial<ListPage> = {}, bucket = "listed", signal = live): Promise<Listing> =>
+        subject.origin.list(
+          parsePrefixUrl(`${subject.scheme}://${bucket}/${prefix}`),
+          { delimiter: "", maxKeys: 1000, ...page },
+          signal,
+        );
+      const keysOf = ({ objects }: Listing): string[] => objects.map(({ key }) => key);
+
+      it("name what is known of every object, as stat does", async () => {
+        const version = subject.store.put("listed", "a/typed", "hello");
+        subject.store.put("listed", "b", "");
+        const { lastModifiedMs } = await subject.origin.stat(ref("a/typed", "listed"), live);
+        const page = await list("a/");
+        expect(page).toEqual({ objects: [expect.objectContaining({ key: "a/typed", objectSize: 5, version })], prefixes: [] });
+        expect(Math.abs(page.objects[0]!.lastModifiedMs! - lastModifiedMs!)).toBeLessThan(1000);
+        expect(keysOf(await list(""))).toEqual(["a/typed", "b"]);
+      });
+
+      it("come by the page, each once and in order, from where they are asked to begin", async () => {
+        const keys = Array.from({ length: 23 }, (_, at) => `key-${String(at).padStart(2, "0")}`);
+        for (const key of keys) subject.store.put("paged", key, key);
+        const listed: string[] = [];
+        let token: string | undefined;
+        for (let pages = 1; ; pages++) {
+          const page = await list("key", { maxKeys: 5, ...(token !== undefined && { token }) }, "paged");
+          listed.push(...keysOf(page));
+          token = page.nextToken;
+          if (token === undefined) {
+            expect(pages).toBe(5);
+            break;
+          }
+        }
+        expect(listed).toEqual(keys);
+        expect(keysOf(await list("", { startAfter: "key-20" }, "paged"))).toEqual(["key-21", "key-22"]);
+        expect(keysOf(await list("", { startAfter: "key-205" }, "paged"))).toEqual(["key-21", "key-22"]);
+      });
+
+      it("fold what a delimiter joins", async () => {
+        for (const key of ["a/1", "a/b/2", "a/b/3", "a/c/4", "a/d", "a/", "x"]) subject.store.put("folded", key, key);
+        const folded = await list("a/", { delimiter: "/" }, "folded");
+        expect(keysOf(folded)).toEqual(["a/", "a/1", "a/d"]);
+        expect(folded.prefixes).toEqual(["a/b/", "a/c/"]);
+        const first = await list("a/", { delimiter: "/", maxKeys: 3 }, "folded");
+        const second = await list("a/", { delimiter: "/", token: first.nextToken! }, "folded");
+        expect([...first.prefixes, ...second.prefixes]).toEqual(["a/b/", "a/c/"]);
+        expect([...keysOf(first), ...keysOf(second)]).toEqual(["a/", "a/1", "a/d"]);
+      });
+
+      it("have odd keys as they are, and take them as prefixes", async () => {
+        for (const key of oddKeys) subject.store.put("odd", key, key);
+        const inOrder = [...oddKeys].sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
+        expect(keysOf(await list("", {}, "odd"))).toEqual(inOrder);
+        for (const key of oddKeys) expect(keysOf(await list(key, {}, "odd"))).toContain(key);
+        expect((await list("", { delimiter: "&" }, "odd")).prefixes).toEqual(["quote'\"<&", "what?x=1&"]);
+        expect(keysOf(await list("", { startAfter: "what?x=1&y=2" }, "odd"))).toEqual(["with space", "über/日本/🎈"]);
+      });
+
+      it("of nothing are empty", async () => {
+        expect(await list("nothing/under/this")).toEqual({ objects: [], prefixes: [] });
+      });
+
+      it("and looks at a missing bucket are NOT_FOUND", async () => {
+        await fails("NOT_FOUND", () => list("", {}, "no-bucket"));
+        await fails("NOT_FOUND", () => subject.origin.statBucket(parsePrefixUrl(`${subject.scheme}://no-bucket`), live));
+        await subject.origin.statBucket(parsePrefixUrl(`${subject.scheme}://bucket`), live);
+      });
+
+      it.each(refusals)("are refused by status $status ($code) as $fetch", async ({ status, code, fetch: expected, stat }) => {
+        subject.store.faults.place({ error: { status, code } });
+        await fails(expected, () => list(""));
+        const bucket = parsePrefixUrl(`${subject.scheme}://bucket`);
+        await fails(subject.scheme === "s3" ? (stat ?? expected) : expected, () => subject.origin.statBucket(bucket, live));
+      });
+
+      it("end at once by an abort, and by the idle time-out", async () => {
+        subject.store.faults.place({ latencyMs: 60_000 });
+        const abort = new AbortController();
+        const listing = list("", {}, "bucket", abort.signal);
+        const bucket = parsePrefixUrl(`${subject.scheme}://bucket`);
+        const look = subject.origin.statBucket(bucket, abort.signal);
+        await vi.waitFor(() => expect(subject.store.traffic.open).toBe(2), { interval: 2 });
+        abort.abort();
+        await fails("CANCELLED", () => listing);
+        await fails("CANCELLED", () => look);
+        await fails("CANCELLED", () => list("", {}, "bucket", AbortSignal.abort()));
+        await fails("UNAVAILABLE", () => subject.impatient.list(bucket, { delimiter: "", maxKeys: 1 }, live));
+      });
     });
 
     describe("answers that can't be trusted", () => {

@@ -208,6 +208,8 @@ describe("a member's cache", () => {
     const hearsay: Origin = {
       fetch: async (...call): Promise<OriginAnswer> => ({ ...(await origin.fetch(...call)), isHearsay: true }),
       stat: (...call) => origin.stat(...call),
+      list: (...call) => origin.list(...call),
+      statBucket: (...call) => origin.statBucket(...call),
       close() {},
     };
     const other = open("auto", hearsay);

@@ -1,5 +1,5 @@
 import type { Readable } from "node:stream";
-import { CacheError, type ObjectInfo, type ObjectRef, outOfRange } from "@frontcache/proto";
+import { type BucketRef, CacheError, type ObjectInfo, type ObjectRef, outOfRange } from "@frontcache/proto";
 import type { OriginAnswer, OriginRange } from "./origin.js";
 import { type BodyErrors, SocketBody } from "./socket-body.js";
 
@@ -57,7 +57,7 @@ export function checkedInfo(ref: ObjectRef, objectSize: number | undefined, head
 }
 
 /** The error of an object that has, or has by now, another version than the one asked for. */
-export function otherVersion(ref: ObjectRef, version: string, cause?: unknown): CacheError {
+export function otherVersion(ref: BucketRef, version: string, cause?: unknown): CacheError {
   const message = `${ref.url} is not of version ${JSON.stringify(version)} (any more): read it with its current version or with none`;
   return new CacheError("FAILED_PRECONDITION", message, { cause });
 }
@@ -102,6 +102,7 @@ function bodyErrors(ref: ObjectRef, offset: number, length: number): BodyErrors 
   };
 }
 
-function distrusted(ref: ObjectRef, what: string): CacheError {
+/** The error of an answer that can't be relied on; `what` goes on after "the origin's answer". */
+export function distrusted(ref: BucketRef, what: string): CacheError {
   return new CacheError("UNAVAILABLE", `${ref.url}: not used, because the origin's answer ${what}`);
 }

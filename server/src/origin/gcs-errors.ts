@@ -1,4 +1,4 @@
-import { abortError, CacheError, type ErrorCode, type ObjectRef, outOfRange } from "@frontcache/proto";
+import { abortError, type BucketRef, CacheError, type ErrorCode, outOfRange } from "@frontcache/proto";
 import { otherVersion } from "./answer.js";
 import type { OriginRange } from "./origin.js";
 
@@ -28,7 +28,7 @@ const byStatus: Readonly<Record<number, readonly [ErrorCode, string]>> = {
 const THROTTLE_REASON = /"reason":\s*"(?:userRateLimitExceeded|rateLimitExceeded|quotaExceeded)"/;
 
 /** A refusal as a CacheError of one line. */
-export function gcsRefusal(refusal: GcsRefusal, ref: ObjectRef, range: OriginRange | undefined): CacheError {
+export function gcsRefusal(refusal: GcsRefusal, ref: BucketRef, range: OriginRange | undefined): CacheError {
   const { status, contentRange, body } = refusal;
   const cause = new Error(`status ${status}: ${body}`);
   if (status === 412 && range?.version !== undefined) return otherVersion(ref, range.version, cause);
@@ -43,7 +43,7 @@ export function gcsRefusal(refusal: GcsRefusal, ref: ObjectRef, range: OriginRan
 }
 
 /** Total: what a call of GCS threw as a CacheError of one line. */
-export function gcsError(error: unknown, ref: ObjectRef, signal: AbortSignal): CacheError {
+export function gcsError(error: unknown, ref: BucketRef, signal: AbortSignal): CacheError {
   if (signal.aborted) return abortError(signal);
   if (error instanceof CacheError) return error;
   const code = (error as { code?: unknown } | undefined)?.code;
@@ -52,7 +52,7 @@ export function gcsError(error: unknown, ref: ObjectRef, signal: AbortSignal): C
 }
 
 /** Total: why there is no token. A refusal, or nothing to ask with, will not pass by itself; a network's failure may. */
-export function gcsAuthError(error: unknown, ref: ObjectRef): CacheError {
+export function gcsAuthError(error: unknown, ref: BucketRef): CacheError {
   if (error instanceof CacheError) return error;
   const { code, response } = (error ?? {}) as { code?: unknown; response?: { status?: number } };
   const status = response?.status;

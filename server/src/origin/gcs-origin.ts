@@ -1,17 +1,21 @@
 import type { IncomingMessage } from "node:http";
-import { abortError, type ObjectInfo, type ObjectRef } from "@frontcache/proto";
+import { abortError, type BucketRef, type ObjectInfo, type ObjectRef, type PrefixRef } from "@frontcache/proto";
 import { untilAborted } from "../runtime/until-aborted.js";
 import { checkedAnswer, checkedInfo, otherVersion } from "./answer.js";
 import { type GcsClient, type GcsOptions, openGcsClient } from "./gcs-client.js";
 import { gcsAuthError, gcsError, gcsRefusal } from "./gcs-errors.js";
+import { type GcsListing, gcsListing, gcsListQuery, modifiedMs } from "./gcs-listing.js";
 import { httpGet, smallBody } from "./http-get.js";
-import type { Origin, OriginAnswer, OriginRange } from "./origin.js";
+import type { Listing, ListPage, Origin, OriginAnswer, OriginRange } from "./origin.js";
 
 /** More of an error's body is not read. */
 const MAX_ERROR_BYTES = 8 << 10;
 
 /** More than any object's metadata with the fields asked for. */
 const MAX_METADATA_BYTES = 64 << 10;
+
+/** More than a thousand names of 1,024 bytes and their objects' metadata, escaped. */
+const MAX_LISTING_BYTES = 16 << 20;
 
 /** The fields of an object's metadata that are asked for. Numbers come as text. */
 interface GcsMetadata {
@@ -38,7 +42,7 @@ export class GcsOrigin implements Origin {
     // Without gzip being accepted, GCS decompresses objects that are stored compressed, and ignores the range.
     const headers = { range: `bytes=${offset}-${offset + length - 1}`, "accept-encoding": "gzip" };
     try {
-      const response = await this.#get(ref, `?alt=media${condition}`, headers, range, signal);
+      const response = await this.#get(ref, objectPath(ref, `alt=media${condition}`), headers, range, signal);
       return checkedAnswer(ref, range, rangeHead(response), response, signal);
     } catch (error) {
       throw gcsError(error, ref, signal);
@@ -47,14 +51,32 @@ export class GcsOrigin implements Origin {
 
   async stat(ref: ObjectRef, signal: AbortSignal): Promise<ObjectInfo> {
     try {
-      const response = await this.#get(ref, "?fields=generation,size,contentType,updated", {}, undefined, signal);
+      const response = await this.#get(ref, objectPath(ref, "fields=generation,size,contentType,updated"), {}, undefined, signal);
       const metadata = JSON.parse(await smallBody(response, MAX_METADATA_BYTES)) as GcsMetadata;
       return checkedInfo(ref, metadata.size === undefined ? undefined : Number(metadata.size), {
         version: metadata.generation,
         contentType: metadata.contentType,
-        // Whole seconds, as the Last-Modified header of a range says it.
-        lastModifiedMs: metadata.updated === undefined ? undefined : Math.floor(Date.parse(metadata.updated) / 1000) * 1000,
+        lastModifiedMs: modifiedMs(metadata.updated),
       });
+    } catch (error) {
+      throw gcsError(error, ref, signal);
+    }
+  }
+
+  async list(ref: PrefixRef, page: ListPage, signal: AbortSignal): Promise<Listing> {
+    try {
+      const response = await this.#get(ref, objectsPath(ref, gcsListQuery(ref, page)), {}, undefined, signal);
+      return gcsListing(ref, page, JSON.parse(await smallBody(response, MAX_LISTING_BYTES)) as GcsListing);
+    } catch (error) {
+      throw gcsError(error, ref, signal);
+    }
+  }
+
+  /** Asked by a listing: the role that reads objects may not read what is known of their bucket. */
+  async statBucket(ref: BucketRef, signal: AbortSignal): Promise<void> {
+    try {
+      const response = await this.#get(ref, objectsPath(ref, "maxResults=1&fields=kind"), {}, undefined, signal);
+      await smallBody(response, MAX_METADATA_BYTES);
     } catch (error) {
       throw gcsError(error, ref, signal);
     }
@@ -66,8 +88,8 @@ export class GcsOrigin implements Origin {
   }
 
   async #get(
-    ref: ObjectRef,
-    query: string,
+    ref: BucketRef,
+    path: string,
     headers: Record<string, string>,
     range: OriginRange | undefined,
     signal: AbortSignal,
@@ -77,7 +99,6 @@ export class GcsOrigin implements Origin {
     const token = await untilAborted(authorization(), signal).catch((error: unknown) => {
       throw gcsAuthError(error, ref);
     });
-    const path = `/storage/v1/b/${encodeURIComponent(ref.bucket)}/o/${encodeURIComponent(ref.key)}${query}`;
     const response = await httpGet(target, path, { ...headers, ...token }, signal);
     const status = response.statusCode ?? 0;
     if (status >= 200 && status < 300) return response;
@@ -92,6 +113,14 @@ export class GcsOrigin implements Origin {
     });
     return this.#client;
   }
+}
+
+function objectsPath({ bucket }: BucketRef, query: string): string {
+  return `/storage/v1/b/${encodeURIComponent(bucket)}/o?${query}`;
+}
+
+function objectPath({ bucket, key }: ObjectRef, query: string): string {
+  return `/storage/v1/b/${encodeURIComponent(bucket)}/o/${encodeURIComponent(key)}?${query}`;
 }
 
 function rangeHead({ statusCode = 0, headers }: IncomingMessage) {

@@ -1,9 +1,9 @@
-import type { ObjectInfo, ObjectRef } from "@frontcache/proto";
+import type { BucketRef, ObjectInfo, ObjectRef, PrefixRef } from "@frontcache/proto";
 import type { Clock } from "../runtime/clock.js";
 import { FirstByteTimes } from "./first-byte-times.js";
 import { HedgeBudget } from "./hedge-budget.js";
 import { HedgedRequest } from "./hedged-request.js";
-import type { Origin, OriginAnswer, OriginRange } from "./origin.js";
+import type { Listing, ListPage, Origin, OriginAnswer, OriginRange } from "./origin.js";
 import type { Permit } from "./origin-limits.js";
 
 /** An extra request, when it is decided which of the two answered first. */
@@ -30,7 +30,7 @@ export interface HedgeOptions {
 /**
  * Cuts an origin's tail: a request whose answer has not begun when 95 % of the recent ones had is sent a second time. The
  * first answer is used, the other request is cut. Stands inside of what limits requests, so that a wait for leave doesn't
- * count as the origin's.
+ * count as the origin's. Listings, which no read waits for, are sent once.
  */
 export class HedgedOrigin implements Origin {
   readonly #origin: Origin;
@@ -57,6 +57,14 @@ export class HedgedOrigin implements Origin {
 
   stat(ref: ObjectRef, signal: AbortSignal): Promise<ObjectInfo> {
     return this.#ask("stat", ref, signal, { ask: (own) => this.#origin.stat(ref, own), drop: () => {}, outlives: false });
+  }
+
+  list(ref: PrefixRef, page: ListPage, signal: AbortSignal): Promise<Listing> {
+    return this.#origin.list(ref, page, signal);
+  }
+
+  statBucket(ref: BucketRef, signal: AbortSignal): Promise<void> {
+    return this.#origin.statBucket(ref, signal);
   }
 
   close(): void {

@@ -1,5 +1,5 @@
 import { setMaxListeners } from "node:events";
-import { parseObjectUrl } from "@frontcache/proto";
+import { parseObjectUrl, parsePrefixUrl } from "@frontcache/proto";
 import { describe, expect, it } from "vitest";
 import { ManualClock } from "../runtime/manual-clock.js";
 import { LimitedOrigin } from "./limited-origin.js";
@@ -60,6 +60,19 @@ describe("requests a second", () => {
     expect(answered).toEqual(Array.from({ length: 500 }, (_, at) => at));
     expect(limits.waiting).toBe(0);
     expect(clock.waits).toBe(0);
+  });
+
+  it("hold listings and looks at buckets back, too", async () => {
+    const { clock, memory, limits, origin } = setup({ requestsPerSecond: 1 });
+    const bucket = parsePrefixUrl("s3://bucket");
+    const list = () => origin.list(bucket, { delimiter: "", maxKeys: 1 }, live);
+    const answers = Promise.all([list(), list(), origin.statBucket(bucket, live)]);
+    await settle();
+    expect(memory.calls.length).toBe(1);
+    await pass(clock, 2_000, 500);
+    await answers;
+    expect(memory.calls.map(({ kind }) => kind)).toEqual(["list", "list", "statBucket"]);
+    expect(limits.waiting).toBe(0);
   });
 
   it("hold stat back, too, and repeated requests", async () => {

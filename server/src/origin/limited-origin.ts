@@ -1,5 +1,5 @@
-import type { ObjectInfo, ObjectRef } from "@frontcache/proto";
-import type { Origin, OriginAnswer, OriginRange } from "./origin.js";
+import type { BucketRef, ObjectInfo, ObjectRef, PrefixRef } from "@frontcache/proto";
+import type { Listing, ListPage, Origin, OriginAnswer, OriginRange } from "./origin.js";
 import type { OriginLimits, Permit } from "./origin-limits.js";
 
 /** An origin behind this member's limits. Stands inside of what repeats requests, so that repeated ones count, too. */
@@ -25,17 +25,30 @@ export class LimitedOrigin implements Origin {
     }
   }
 
-  async stat(ref: ObjectRef, signal: AbortSignal): Promise<ObjectInfo> {
-    const permit = await this.#limits.admit(ref.url, 0, signal);
-    try {
-      return await this.#origin.stat(ref, signal);
-    } finally {
-      permit.release();
-    }
+  stat(ref: ObjectRef, signal: AbortSignal): Promise<ObjectInfo> {
+    return this.#admitted(ref, signal, () => this.#origin.stat(ref, signal));
+  }
+
+  list(ref: PrefixRef, page: ListPage, signal: AbortSignal): Promise<Listing> {
+    return this.#admitted(ref, signal, () => this.#origin.list(ref, page, signal));
+  }
+
+  statBucket(ref: BucketRef, signal: AbortSignal): Promise<void> {
+    return this.#admitted(ref, signal, () => this.#origin.statBucket(ref, signal));
   }
 
   close(): void {
     this.#origin.close();
+  }
+
+  /** Sends a request without bytes to count. */
+  async #admitted<Answer>({ url }: BucketRef, signal: AbortSignal, ask: () => Promise<Answer>): Promise<Answer> {
+    const permit = await this.#limits.admit(url, 0, signal);
+    try {
+      return await ask();
+    } finally {
+      permit.release();
+    }
   }
 }
 

@@ -3,11 +3,11 @@ import { untilAborted } from "../runtime/until-aborted.js";
 
 /** A call of a MemoryOrigin, as rules and the log see it. */
 export interface MemoryCall {
-  readonly kind: "fetch" | "stat";
+  readonly kind: "fetch" | "stat" | "list" | "statBucket";
   readonly url: string;
-  /** 0 for stat. */
+  /** 0 for all but fetch. */
   readonly offset: number;
-  /** As asked for, which may reach past the object's end; 0 for stat. */
+  /** As asked for, which may reach past the object's end; 0 for all but fetch. */
   readonly length: number;
   readonly version: string | undefined;
 }

@@ -36,6 +36,12 @@ export class MemoryObjects {
     return this.#objects.get(url);
   }
 
+  /** URLs that begin with `url`, in the order of their bytes. */
+  under(url: string): string[] {
+    const found = [...this.#objects.keys()].filter((name) => name.startsWith(url));
+    return found.sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
+  }
+
   #store(url: string, objectSize: number, contentType: string | undefined, chunks: MemoryObject["chunks"]): string {
     const version = `v${++this.#versions}`;
     // Times of change are as far apart as versions, from a fixed day on: a simulated run has no clock on the wall.

@@ -1,11 +1,20 @@
-import { abortError, CacheError, type ObjectInfo, type ObjectRef, outOfRange } from "@frontcache/proto";
+import {
+  abortError,
+  type BucketRef,
+  CacheError,
+  type ObjectInfo,
+  type ObjectRef,
+  outOfRange,
+  type PrefixRef,
+} from "@frontcache/proto";
 import { type Clock, sleep } from "../runtime/clock.js";
 import { untilAborted } from "../runtime/until-aborted.js";
 import { otherVersion } from "./answer.js";
 import { LinkedAbort } from "./attempt.js";
 import { type MemoryCall, type MemoryFault, MemoryFaults } from "./memory-faults.js";
+import { memoryListing } from "./memory-listing.js";
 import type { MemoryObject, MemoryObjects } from "./memory-objects.js";
-import type { Origin, OriginAnswer, OriginRange } from "./origin.js";
+import type { Listing, ListPage, Origin, OriginAnswer, OriginRange } from "./origin.js";
 
 /** A fetch that has not ended, with what of it is still to come. */
 interface RunningFetch {
@@ -50,20 +59,37 @@ export class MemoryOrigin implements Origin {
   async fetch(ref: ObjectRef, range: OriginRange, signal: AbortSignal): Promise<OriginAnswer> {
     const { offset, length, version } = range;
     const call: MemoryCall = { kind: "fetch", url: ref.url, offset, length, version };
-    const { fault, object } = await this.#answer(ref, call, signal);
+    const { fault, object } = await this.#object(ref, call, signal);
     if (version !== undefined && version !== object.info.version) throw otherVersion(ref, version);
     if (offset >= object.info.objectSize) throw outOfRange(ref.url, offset, object.info.objectSize);
     return this.#open(ref, call, object, fault, signal);
   }
 
   async stat(ref: ObjectRef, signal: AbortSignal): Promise<ObjectInfo> {
-    const call: MemoryCall = { kind: "stat", url: ref.url, offset: 0, length: 0, version: undefined };
-    return (await this.#answer(ref, call, signal)).object.info;
+    return (await this.#object(ref, callWithoutRange("stat", ref), signal)).object.info;
+  }
+
+  async list(ref: PrefixRef, page: ListPage, signal: AbortSignal): Promise<Listing> {
+    await this.#answer(callWithoutRange("list", ref), signal);
+    return memoryListing(this.#objects, ref, page);
+  }
+
+  /** Buckets are those that hold an object. */
+  async statBucket(ref: BucketRef, signal: AbortSignal): Promise<void> {
+    await this.#answer(callWithoutRange("statBucket", ref), signal);
+    memoryListing(this.#objects, { ...ref, prefix: "" }, { delimiter: "", maxKeys: 1 });
   }
 
   close(): void {}
 
-  async #answer(ref: ObjectRef, call: MemoryCall, signal: AbortSignal): Promise<{ fault: MemoryFault; object: MemoryObject }> {
+  async #object(ref: ObjectRef, call: MemoryCall, signal: AbortSignal): Promise<{ fault: MemoryFault; object: MemoryObject }> {
+    const fault = await this.#answer(call, signal);
+    const object = this.#objects.get(ref.url);
+    if (object === undefined) throw new CacheError("NOT_FOUND", `${ref.url}: no such object`);
+    return { fault, object };
+  }
+
+  async #answer(call: MemoryCall, signal: AbortSignal): Promise<MemoryFault> {
     if (signal.aborted) throw abortError(signal);
     this.calls.push(call);
     this.#waiting++;
@@ -71,10 +97,8 @@ export class MemoryOrigin implements Origin {
       const fault = this.faults.strike(call);
       await this.faults.pass(call, signal);
       if (fault.latencyMs !== undefined) await this.#sleep(fault.latencyMs, signal);
-      if (fault.error !== undefined) throw new CacheError(fault.error, `${ref.url}: placed fault`);
-      const object = this.#objects.get(ref.url);
-      if (object === undefined) throw new CacheError("NOT_FOUND", `${ref.url}: no such object`);
-      return { fault, object };
+      if (fault.error !== undefined) throw new CacheError(fault.error, `${call.url}: placed fault`);
+      return fault;
     } finally {
       this.#waiting--;
     }
@@ -138,4 +162,8 @@ export class MemoryOrigin implements Origin {
       throw abortError(signal);
     });
   }
+}
+
+function callWithoutRange(kind: MemoryCall["kind"], { url }: BucketRef): MemoryCall {
+  return { kind, url, offset: 0, length: 0, version: undefined };
 }

@@ -1,4 +1,4 @@
-import type { ObjectInfo, ObjectRef } from "@frontcache/proto";
+import type { BucketRef, ObjectInfo, ObjectRef, PrefixRef } from "@frontcache/proto";
 
 /** A range of an object to fetch. */
 export interface OriginRange {
@@ -22,6 +22,39 @@ export interface OriginAnswer {
   destroy(): void;
 }
 
+/** Which page of a listing to ask for. */
+export interface ListPage {
+  /** Keys that have it behind the prefix are folded into one common prefix up to it; empty: none are. */
+  readonly delimiter: string;
+  /** Objects and common prefixes at most, 1 to 1,000. There may be fewer although more follow. */
+  readonly maxKeys: number;
+  /** `nextToken` of the page before; absent: the first page. */
+  readonly token?: string;
+  /** Of the first page: only keys behind this one, in the order of their bytes. */
+  readonly startAfter?: string;
+}
+
+/** An object as a listing names it. */
+export interface ListedObject {
+  readonly key: string;
+  readonly objectSize: number;
+  /** As in ObjectInfo; a listing is no proof that it is still so. */
+  readonly version?: string;
+  /** Milliseconds since 1970. */
+  readonly lastModifiedMs?: number;
+  /** The store's own word. */
+  readonly storageClass?: string;
+}
+
+/** A page of a listing. Both lists are in the order of their names' bytes. */
+export interface Listing {
+  readonly objects: readonly ListedObject[];
+  /** Common prefixes, delimiters at their ends included. */
+  readonly prefixes: readonly string[];
+  /** For the next page; absent: this is the last one. */
+  readonly nextToken?: string;
+}
+
 /**
  * An object store as a port. Every method throws a CacheError: NOT_FOUND, PERMISSION_DENIED, FAILED_PRECONDITION (not of
  * the version asked for), OUT_OF_RANGE, RESOURCE_EXHAUSTED (throttled), UNAVAILABLE, CANCELLED.
@@ -30,6 +63,10 @@ export interface Origin {
   fetch(ref: ObjectRef, range: OriginRange, signal: AbortSignal): Promise<OriginAnswer>;
   /** What is known of the object now, without its bytes. */
   stat(ref: ObjectRef, signal: AbortSignal): Promise<ObjectInfo>;
+  /** One page of the objects under a prefix. NOT_FOUND: no such bucket. A page may be empty although more follow. */
+  list(ref: PrefixRef, page: ListPage, signal: AbortSignal): Promise<Listing>;
+  /** Resolves where the bucket is there and may be listed. */
+  statBucket(ref: BucketRef, signal: AbortSignal): Promise<void>;
   /** Ends idle connections. */
   close(): void;
 }

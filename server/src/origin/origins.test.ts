@@ -1,4 +1,4 @@
-import { parseObjectUrl } from "@frontcache/proto";
+import { parseObjectUrl, parsePrefixUrl } from "@frontcache/proto";
 import { describe, expect, it } from "vitest";
 import { ManualClock } from "../runtime/manual-clock.js";
 import { MemoryObjects } from "./memory-objects.js";
@@ -27,7 +27,12 @@ describe("origins", () => {
       expect(await origins.stat(parseObjectUrl(url), live)).toMatchObject({ objectSize: url.length });
       (await origins.fetch(parseObjectUrl(url), { offset: 0, length: 1 }, live)).destroy();
     }
-    expect([one.calls.length, logs.calls.length, rest.calls.length]).toEqual([2, 2, 2]);
+    for (const url of ["s3://one", "s3://logs-2024", "s3://two"]) {
+      const bucket = parsePrefixUrl(url);
+      await origins.statBucket(bucket, live);
+      expect((await origins.list(bucket, { delimiter: "", maxKeys: 10 }, live)).objects).toMatchObject([{ key: "x" }]);
+    }
+    expect([one.calls.length, logs.calls.length, rest.calls.length]).toEqual([4, 4, 4]);
     await expect(origins.stat(parseObjectUrl("gs://one/x"), live)).rejects.toMatchObject({ code: "PERMISSION_DENIED" });
   });
 });

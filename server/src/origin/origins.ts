@@ -1,5 +1,5 @@
-import { CacheError, type ObjectInfo, type ObjectRef, type Scheme } from "@frontcache/proto";
-import type { Origin, OriginAnswer, OriginRange } from "./origin.js";
+import { type BucketRef, CacheError, type ObjectInfo, type ObjectRef, type PrefixRef, type Scheme } from "@frontcache/proto";
+import type { Listing, ListPage, Origin, OriginAnswer, OriginRange } from "./origin.js";
 import { checkName } from "./safe-name.js";
 
 /** Which buckets an origin answers for. */
@@ -29,11 +29,19 @@ export class Origins implements Origin {
     return this.#originOf(ref).stat(ref, signal);
   }
 
+  async list(ref: PrefixRef, page: ListPage, signal: AbortSignal): Promise<Listing> {
+    return this.#originOf(ref).list(ref, page, signal);
+  }
+
+  async statBucket(ref: BucketRef, signal: AbortSignal): Promise<void> {
+    return this.#originOf(ref).statBucket(ref, signal);
+  }
+
   close(): void {
     for (const origin of new Set(this.#routes.map((route) => route.origin))) origin.close();
   }
 
-  #originOf(ref: ObjectRef): Origin {
+  #originOf(ref: BucketRef): Origin {
     checkName(ref);
     const route = this.#routes.find(({ scheme, bucket }) => scheme === ref.scheme && fits(bucket, ref.bucket));
     if (route !== undefined) return route.origin;

@@ -1,4 +1,4 @@
-import { type ErrorCode, parseObjectUrl } from "@frontcache/proto";
+import { type ErrorCode, parseObjectUrl, parsePrefixUrl } from "@frontcache/proto";
 import { describe, expect, it } from "vitest";
 import { ManualClock } from "../runtime/manual-clock.js";
 import { MemoryObjects } from "./memory-objects.js";
@@ -67,6 +67,12 @@ describe("requests that fail", () => {
       expect(clock.waits).toBe(0);
       memory.faults.place({ error, times: 3 });
       expect(await withTime(clock, origin.stat(ref, live))).toMatchObject({ objectSize: SIZE });
+      memory.faults.place({ error, times: 3 });
+      const bucket = parsePrefixUrl("s3://bucket");
+      const listing = await withTime(clock, origin.list(bucket, { delimiter: "", maxKeys: 10 }, live));
+      expect(listing.objects).toMatchObject([{ key: "ramp", objectSize: SIZE }]);
+      memory.faults.place({ error, times: 3 });
+      await withTime(clock, origin.statBucket(bucket, live));
       expect(clock.waits).toBe(0);
     },
   );

@@ -1,8 +1,8 @@
-import { CacheError, type ObjectInfo, type ObjectRef } from "@frontcache/proto";
+import { type BucketRef, CacheError, type ObjectInfo, type ObjectRef, type PrefixRef } from "@frontcache/proto";
 import type { Clock, Random } from "../runtime/clock.js";
 import { otherVersion } from "./answer.js";
 import { Attempt, LinkedAbort } from "./attempt.js";
-import type { Origin, OriginAnswer, OriginRange } from "./origin.js";
+import type { Listing, ListPage, Origin, OriginAnswer, OriginRange } from "./origin.js";
 import { RetryBudget, type RetryOptions } from "./retry-budget.js";
 
 /** An answer with the attempt that it belongs to. */
@@ -41,13 +41,30 @@ export class RetryingOrigin implements Origin {
     }
   }
 
-  async stat(ref: ObjectRef, signal: AbortSignal): Promise<ObjectInfo> {
+  stat(ref: ObjectRef, signal: AbortSignal): Promise<ObjectInfo> {
+    return this.#repeat(ref, signal, (own) => this.#origin.stat(ref, own));
+  }
+
+  list(ref: PrefixRef, page: ListPage, signal: AbortSignal): Promise<Listing> {
+    return this.#repeat(ref, signal, (own) => this.#origin.list(ref, page, own));
+  }
+
+  statBucket(ref: BucketRef, signal: AbortSignal): Promise<void> {
+    return this.#repeat(ref, signal, (own) => this.#origin.statBucket(ref, own));
+  }
+
+  close(): void {
+    this.#origin.close();
+  }
+
+  /** Asks until there is an answer, which is whole when it comes. */
+  async #repeat<Answer>(ref: BucketRef, signal: AbortSignal, ask: (signal: AbortSignal) => Promise<Answer>): Promise<Answer> {
     const budget = this.#budget(ref);
     for (;;) {
       const attempt = this.#attempt(ref, signal);
       attempt.wait(this.#options.headTimeoutMs);
       try {
-        return await this.#origin.stat(ref, attempt.signal);
+        return await ask(attempt.signal);
       } catch (error) {
         attempt.end();
         await budget.spend(error, signal);
@@ -55,10 +72,6 @@ export class RetryingOrigin implements Origin {
         attempt.end();
       }
     }
-  }
-
-  close(): void {
-    this.#origin.close();
   }
 
   /** Asks until there is an answer. */
@@ -128,11 +141,11 @@ export class RetryingOrigin implements Origin {
     };
   }
 
-  #attempt(ref: ObjectRef, signal: AbortSignal): Attempt {
+  #attempt(ref: BucketRef, signal: AbortSignal): Attempt {
     return new Attempt(signal, this.#clock, ref.url);
   }
 
-  #budget(ref: ObjectRef): RetryBudget {
+  #budget(ref: BucketRef): RetryBudget {
     return new RetryBudget(this.#options, this.#clock, this.#random, ref.url);
   }
 }

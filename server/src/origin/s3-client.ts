@@ -35,13 +35,18 @@ const FALLBACK_REGION = "us-east-1";
 
 const silent = { trace() {}, debug() {}, info() {}, warn() {}, error() {} };
 
+/** The SDK's commands that are sent. */
+export type S3Commands = Pick<
+  typeof import("@aws-sdk/client-s3"),
+  "GetObjectCommand" | "HeadObjectCommand" | "HeadBucketCommand" | "ListObjectsV2Command"
+>;
+
 /** The SDK, with what its clients share. */
 export interface S3Sdk {
   /** The configured region. */
   readonly region: string;
   readonly handler: NodeHttpHandler;
-  readonly GetObjectCommand: typeof import("@aws-sdk/client-s3").GetObjectCommand;
-  readonly HeadObjectCommand: typeof import("@aws-sdk/client-s3").HeadObjectCommand;
+  readonly commands: S3Commands;
   /** A client for a region, on the connections that all of them share. */
   client(region: string): S3Client;
 }
@@ -50,10 +55,9 @@ export interface S3Sdk {
 export async function openS3Sdk(options: S3Options): Promise<S3Sdk> {
   // On Node 20 the SDK prints on every start that it will need a later one; which one runs is our users' decision.
   process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED = "true";
-  const [{ S3Client, GetObjectCommand, HeadObjectCommand }, { NodeHttpHandler }] = await Promise.all([
-    import("@aws-sdk/client-s3"),
-    import("@smithy/node-http-handler"),
-  ]);
+  const [sdk, { NodeHttpHandler }] = await Promise.all([import("@aws-sdk/client-s3"), import("@smithy/node-http-handler")]);
+  const { S3Client, GetObjectCommand, HeadObjectCommand, HeadBucketCommand, ListObjectsV2Command } = sdk;
+  const commands = { GetObjectCommand, HeadObjectCommand, HeadBucketCommand, ListObjectsV2Command };
   const agentOptions = { keepAlive: true, maxSockets: options.maxConnections, scheduling: "lifo" } as const;
   const handler = new NodeHttpHandler({
     httpAgent: new HttpAgent(agentOptions),
@@ -78,7 +82,7 @@ export async function openS3Sdk(options: S3Options): Promise<S3Sdk> {
     ...credentialsConfig(options.credentials),
   };
   const region = options.region ?? (await defaultRegion(S3Client, config));
-  return { region, handler, GetObjectCommand, HeadObjectCommand, client: (of) => new S3Client({ ...config, region: of }) };
+  return { region, handler, commands, client: (of) => new S3Client({ ...config, region: of }) };
 }
 
 function credentialsConfig(credentials: S3Options["credentials"]): S3ClientConfig {

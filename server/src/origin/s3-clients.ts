@@ -1,5 +1,5 @@
 import type { S3Client } from "@aws-sdk/client-s3";
-import { openS3Sdk, type S3Options, type S3Sdk } from "./s3-client.js";
+import { openS3Sdk, type S3Commands, type S3Options, type S3Sdk } from "./s3-client.js";
 
 /** Buckets whose regions are remembered; beyond it the one learned first is forgotten, which costs one redirect. */
 const MAX_BUCKETS = 10_000;
@@ -44,8 +44,8 @@ export class S3Clients {
     return new S3Clients(await openS3Sdk(options));
   }
 
-  get commands(): Pick<S3Sdk, "GetObjectCommand" | "HeadObjectCommand"> {
-    return this.#sdk;
+  get commands(): S3Commands {
+    return this.#sdk.commands;
   }
 
   /** The client for the region that the bucket is known to be in, else for the configured one. */

@@ -1,4 +1,4 @@
-import { abortError, CacheError, type ErrorCode, type ObjectRef, outOfRange } from "@frontcache/proto";
+import { abortError, type BucketRef, CacheError, type ErrorCode, outOfRange } from "@frontcache/proto";
 import { otherVersion } from "./answer.js";
 import type { OriginRange } from "./origin.js";
 
@@ -40,6 +40,17 @@ const byStatus: Readonly<Record<number, readonly [ErrorCode, string]>> = {
   429: byName.SlowDown!,
 };
 
+/** The same for requests that are not about one object. */
+const byStatusOfBucket: typeof byStatus = {
+  ...byStatus,
+  404: byName.NoSuchBucket!,
+  405: ["INVALID_ARGUMENT", "the origin does not list its objects"],
+};
+
+function statusesOf(ref: BucketRef): typeof byStatus {
+  return "key" in ref ? byStatus : byStatusOfBucket;
+}
+
 /** The parts of the SDK's errors that are read here. All of them may be missing. */
 interface SdkError {
   readonly name?: string;
@@ -75,12 +86,12 @@ export function mayBeExpired(error: unknown): boolean {
 }
 
 /** The error of a request whose credentials had expired, when there are new ones now: worth another try. */
-export function expiredCredentials(ref: ObjectRef, cause: unknown): CacheError {
+export function expiredCredentials(ref: BucketRef, cause: unknown): CacheError {
   return new CacheError("UNAVAILABLE", `${ref.url}: this member's credentials had expired, there are new ones now`, { cause });
 }
 
 /** Total: what an S3 call threw as a CacheError of one line. The SDK's own text, which may hold signed URLs, stays in the cause. */
-export function s3Error(error: unknown, ref: ObjectRef, range: OriginRange | undefined, signal: AbortSignal): CacheError {
+export function s3Error(error: unknown, ref: BucketRef, range: OriginRange | undefined, signal: AbortSignal): CacheError {
   if (signal.aborted) return abortError(signal);
   if (error instanceof CacheError) return error;
   const { name = "", code, $metadata, $response } = (error ?? {}) as SdkError;
@@ -91,13 +102,13 @@ export function s3Error(error: unknown, ref: ObjectRef, range: OriginRange | und
   if (range !== undefined && (name === "InvalidRange" || status === 416)) {
     return pastTheEnd(ref, range, $response?.headers?.["content-range"], error);
   }
-  const known = byName[name] ?? (status === undefined ? undefined : byStatus[status]);
+  const known = byName[name] ?? (status === undefined ? undefined : statusesOf(ref)[status]);
   if (known !== undefined) return new CacheError(known[0], `${ref.url}: ${known[1]}`, { cause: error });
   const what = status === undefined ? `can't be reached (${code ?? name})` : `fails (status ${status})`;
   return new CacheError("UNAVAILABLE", `${ref.url}: the origin ${what}`, { cause: error });
 }
 
-function pastTheEnd(ref: ObjectRef, range: OriginRange, contentRange: string | undefined, cause: unknown): CacheError {
+function pastTheEnd(ref: BucketRef, range: OriginRange, contentRange: string | undefined, cause: unknown): CacheError {
   const size = /^bytes \*\/(\d+)$/.exec(contentRange ?? "")?.[1];
   if (size !== undefined) return outOfRange(ref.url, range.offset, Number(size));
   return new CacheError("OUT_OF_RANGE", `${ref.url}: offset ${range.offset} is not inside the object`, { cause });

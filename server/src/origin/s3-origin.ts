@@ -1,13 +1,14 @@
 import type { Readable } from "node:stream";
 import type { S3Client } from "@aws-sdk/client-s3";
-import { abortError, type ObjectInfo, type ObjectRef } from "@frontcache/proto";
+import { abortError, type BucketRef, type ObjectInfo, type ObjectRef, type PrefixRef } from "@frontcache/proto";
 import { untilAborted } from "../runtime/until-aborted.js";
 import { checkedAnswer, checkedInfo } from "./answer.js";
 import { etagOfVersion, versionOfEtag } from "./etag.js";
-import type { Origin, OriginAnswer, OriginRange } from "./origin.js";
+import type { Listing, ListPage, Origin, OriginAnswer, OriginRange } from "./origin.js";
 import type { S3Options } from "./s3-client.js";
 import { S3Clients } from "./s3-clients.js";
 import { expiredCredentials, mayBeExpired, regionOf, s3Error } from "./s3-errors.js";
+import { listInput, listingOf } from "./s3-listing.js";
 
 /**
  * Objects by the AWS SDK; a version is an ETag without its quotes. One request a call, without retries, but for a bucket that
@@ -53,6 +54,21 @@ export class S3Origin implements Origin {
     });
   }
 
+  async list(ref: PrefixRef, page: ListPage, signal: AbortSignal): Promise<Listing> {
+    if (signal.aborted) throw abortError(signal);
+    const input = { ...listInput(ref, page), ...this.#payer };
+    return this.#send(ref, undefined, signal, async (client, { ListObjectsV2Command }) =>
+      listingOf(ref, await client.send(new ListObjectsV2Command(input), { abortSignal: signal })),
+    );
+  }
+
+  async statBucket(ref: BucketRef, signal: AbortSignal): Promise<void> {
+    if (signal.aborted) throw abortError(signal);
+    await this.#send(ref, undefined, signal, async (client, { HeadBucketCommand }) => {
+      await client.send(new HeadBucketCommand({ Bucket: ref.bucket }), { abortSignal: signal });
+    });
+  }
+
   close(): void {
     this.#clients?.then((clients) => clients.destroy()).catch(() => {}); // what never opened needs no closing
     this.#clients = undefined;
@@ -60,7 +76,7 @@ export class S3Origin implements Origin {
 
   /** Sends a request to the bucket's region, and once more where the answer is that the bucket is in another one. */
   async #send<Answer>(
-    ref: ObjectRef,
+    ref: BucketRef,
     range: OriginRange | undefined,
     signal: AbortSignal,
     request: (client: S3Client, commands: S3Clients["commands"]) => Promise<Answer>,
@@ -92,13 +108,17 @@ export class S3Origin implements Origin {
     return this.#clients;
   }
 
+  get #payer(): { RequestPayer?: "requester" } {
+    return this.#options.requesterPays ? { RequestPayer: "requester" } : {};
+  }
+
   #target(ref: ObjectRef): { Bucket: string; Key: string; VersionId?: string; RequestPayer?: "requester" } {
     const versioned = /^(.+)\?versionId=([A-Za-z0-9._-]+)$/s.exec(ref.key);
     return {
       Bucket: ref.bucket,
       Key: versioned?.[1] ?? ref.key,
       ...(versioned !== null && { VersionId: versioned[2]! }),
-      ...(this.#options.requesterPays && { RequestPayer: "requester" as const }),
+      ...this.#payer,
     };
   }
 }

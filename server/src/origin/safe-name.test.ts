@@ -1,5 +1,5 @@
 import { S3Client } from "@aws-sdk/client-s3";
-import { parseObjectUrl } from "@frontcache/proto";
+import { parseObjectUrl, parsePrefixUrl } from "@frontcache/proto";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { Origin } from "./origin.js";
@@ -37,6 +37,11 @@ describe("a name", () => {
     "gs://lake/.",
   ])("that could mean something else is refused: %s", (url) => {
     expect(refused(url)).toBe(true);
+  });
+
+  it("is refused for a bucket, too, and a prefix is no path that could lead anywhere", () => {
+    expect(() => checkName(parsePrefixUrl("s3://abc.mrap"))).toThrow(expect.objectContaining({ code: "INVALID_ARGUMENT" }));
+    expect(() => checkName(parsePrefixUrl("s3://lake/../other"))).not.toThrow();
   });
 
   it.each([
@@ -100,7 +105,7 @@ describe("a name", () => {
 
   it("is checked before any origin is asked", async () => {
     const asked = () => Promise.reject(new Error("it was asked"));
-    const origin: Origin = { fetch: asked, stat: asked, close() {} };
+    const origin: Origin = { fetch: asked, stat: asked, list: asked, statBucket: asked, close() {} };
     const origins = new Origins([{ scheme: "s3", bucket: "*", origin }]);
     const ref = parseObjectUrl("s3://lake/../other/key");
     const { signal } = new AbortController();

@@ -1,4 +1,4 @@
-import { CacheError, type ObjectRef } from "@frontcache/proto";
+import { type BucketRef, CacheError, type ObjectRef } from "@frontcache/proto";
 
 /**
  * Endings that AWS reserves. The SDK takes such a name for something else than a bucket and sends the request elsewhere, with
@@ -9,12 +9,16 @@ const RESERVED_BUCKET = /(?:--[a-z]+-s3|\.mrap)$|^xn--/i;
 
 /**
  * Refuses, by INVALID_ARGUMENT, names that stores, or proxies before them, could take for something else than an object of
- * that bucket. S3 itself refuses keys that climb out of their bucket; servers that speak like it may resolve them instead.
+ * that bucket, or than that bucket. S3 itself refuses keys that climb out of their bucket; servers that speak like it may
+ * resolve them instead.
  */
-export function checkName({ url, scheme, bucket, key }: ObjectRef): void {
+export function checkName(ref: ObjectRef | BucketRef): void {
+  const { url, scheme, bucket } = ref;
   if (scheme === "s3" && RESERVED_BUCKET.test(bucket)) {
     throw new CacheError("INVALID_ARGUMENT", `${url}: ${bucket} is a name of another kind than buckets: name a bucket`);
   }
+  if (!("key" in ref)) return;
+  const { key } = ref;
   // GCS is sent the key as one part of the path, its slashes escaped.
   const leaves = scheme === "s3" ? climbs(key) : key === "." || key === "..";
   if (leaves) throw new CacheError("INVALID_ARGUMENT", `${url}: the key leads out of its bucket: leave out . and .. in it`);

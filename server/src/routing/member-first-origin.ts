@@ -1,5 +1,14 @@
-import { blockOffsetOf, CacheError, type Geometry, type MemberInfo, type ObjectInfo, type ObjectRef } from "@frontcache/proto";
-import type { Origin, OriginAnswer, OriginRange } from "../origin/origin.js";
+import {
+  type BucketRef,
+  blockOffsetOf,
+  CacheError,
+  type Geometry,
+  type MemberInfo,
+  type ObjectInfo,
+  type ObjectRef,
+  type PrefixRef,
+} from "@frontcache/proto";
+import type { Listing, ListPage, Origin, OriginAnswer, OriginRange } from "../origin/origin.js";
 import type { Clock } from "../runtime/clock.js";
 import type { Slice } from "../runtime/slice.js";
 import type { ForwardedRead } from "./forwarded-read.js";
@@ -40,6 +49,14 @@ export class MemberFirstOrigin implements Origin {
 
   stat(ref: ObjectRef, signal: AbortSignal): Promise<ObjectInfo> {
     return this.options.origin.stat(ref, signal);
+  }
+
+  list(ref: PrefixRef, page: ListPage, signal: AbortSignal): Promise<Listing> {
+    return this.options.origin.list(ref, page, signal);
+  }
+
+  statBucket(ref: BucketRef, signal: AbortSignal): Promise<void> {
+    return this.options.origin.statBucket(ref, signal);
   }
 
   close(): void {

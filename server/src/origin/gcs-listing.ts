@@ -1,0 +1,61 @@
+import type { BucketRef, PrefixRef } from "@frontcache/proto";
+import { distrusted } from "./answer.js";
+import type { ListedObject, Listing, ListPage } from "./origin.js";
+
+/** The parts of GCS's listing that are asked for. Numbers come as text; all of it may be missing. */
+export interface GcsListing {
+  readonly items?: readonly GcsItem[];
+  readonly prefixes?: readonly string[];
+  readonly nextPageToken?: string;
+}
+
+interface GcsItem {
+  readonly name?: string;
+  readonly generation?: string;
+  readonly size?: string;
+  readonly updated?: string;
+  readonly storageClass?: string;
+}
+
+const FIELDS = "items(name,generation,size,updated,storageClass),prefixes,nextPageToken";
+
+/** A page's request, without the question mark. */
+export function gcsListQuery({ prefix }: PrefixRef, { delimiter, maxKeys, token, startAfter }: ListPage): string {
+  return new URLSearchParams({
+    fields: FIELDS,
+    maxResults: String(maxKeys),
+    ...(prefix !== "" && { prefix }),
+    ...(delimiter !== "" && { delimiter }),
+    ...(token !== undefined && { pageToken: token }),
+    ...(startAfter !== undefined && { startOffset: startAfter }),
+  }).toString();
+}
+
+/** A page as GCS answered it. Throws UNAVAILABLE where names or sizes are missing. */
+export function gcsListing(ref: BucketRef, { startAfter }: ListPage, listing: GcsListing): Listing {
+  const { items = [], prefixes = [], nextPageToken } = listing;
+  return {
+    // GCS begins with the name given, S3 behind it.
+    objects: items.filter(({ name }) => startAfter === undefined || name !== startAfter).map((item) => listedObject(ref, item)),
+    prefixes,
+    ...(nextPageToken !== undefined && { nextToken: nextPageToken }),
+  };
+}
+
+/** A time of change in whole seconds, as the Last-Modified header of a range says it. */
+export function modifiedMs(updated: string | undefined): number | undefined {
+  return updated === undefined ? undefined : Math.floor(Date.parse(updated) / 1000) * 1000;
+}
+
+function listedObject(ref: BucketRef, { name, generation, size, updated, storageClass }: GcsItem): ListedObject {
+  const objectSize = Number(size);
+  if (name === undefined || !Number.isSafeInteger(objectSize)) throw distrusted(ref, "lists an object without its name or size");
+  const lastModifiedMs = modifiedMs(updated);
+  return {
+    key: name,
+    objectSize,
+    ...(generation !== undefined && { version: generation }),
+    ...(lastModifiedMs !== undefined && Number.isFinite(lastModifiedMs) && { lastModifiedMs }),
+    ...(storageClass !== undefined && { storageClass }),
+  };
+}

@@ -1,0 +1,30 @@
+import { parsePrefixUrl } from "@frontcache/proto";
+import { describe, expect, it } from "vitest";
+import { listingOf } from "./s3-listing.js";
+
+const ref = parsePrefixUrl("s3://bucket/a");
+const $metadata = {};
+
+describe("a page of S3's listing", () => {
+  it("has names as they are where the store does not say that it has escaped them", () => {
+    const Contents = [{ Key: "a+b%20c", Size: 0 }];
+    expect(listingOf(ref, { $metadata, Contents }).objects).toEqual([{ key: "a+b%20c", objectSize: 0 }]);
+    expect(listingOf(ref, { $metadata, Contents, EncodingType: "url" }).objects).toEqual([{ key: "a b c", objectSize: 0 }]);
+  });
+
+  it.each([
+    ["more to come and no way to it", { IsTruncated: true }],
+    ["an object without a size", { Contents: [{ Key: "a" }] }],
+    ["an object without a name", { Contents: [{ Size: 1 }] }],
+    ["a name that is escaped wrongly", { EncodingType: "url" as const, CommonPrefixes: [{ Prefix: "%F" }] }],
+  ])("is not believed with %s", (_, output) => {
+    expect(() => listingOf(ref, { $metadata, ...output })).toThrow(expect.objectContaining({ code: "UNAVAILABLE" }));
+  });
+
+  it("is the last one unless it is cut short, whatever else it names", () => {
+    expect(listingOf(ref, { $metadata, IsTruncated: false, NextContinuationToken: "more" })).toEqual({
+      objects: [],
+      prefixes: [],
+    });
+  });
+});
