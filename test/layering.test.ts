@@ -12,6 +12,7 @@ const layers = [
   ["routing"],
   ["api"],
   ["open-origins.ts"],
+  ["member-metrics.ts"],
   ["parts.ts"],
   ["server.ts"],
   ["cli"],

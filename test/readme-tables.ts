@@ -1,11 +1,17 @@
-// The README's tables, made from the code. `npm run docs` writes them; readme.test.ts compares them.
+// The tables of the documents, made from the code. `npm run docs` writes them; readme.test.ts compares them.
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { errorTable } from "@frontcache/proto";
 import { status } from "@grpc/grpc-js";
 import { settingsTable } from "../server/src/config/settings-table.js";
+import { metricsTable } from "../server/src/runtime/metrics/metrics-table.js";
 
-export const README = join(import.meta.dirname, "..", "README.md");
+const root = join(import.meta.dirname, "..");
+
+export const README = join(root, "README.md");
+
+/** The documents that hold tables. */
+export const documents = [README, join(root, "deploy", "metrics.md")];
 
 function errorsTable(): string {
   const rows = Object.values(errorTable).map(
@@ -14,17 +20,19 @@ function errorsTable(): string {
   return ["| condition | gRPC | HTTP | worth another try |", "|---|---|---|---|", ...rows].join("\n");
 }
 
-/** A README with its tables as they should be. */
-export function withTables(readme: string): string {
-  const tables = { settings: settingsTable().trim(), errors: errorsTable() };
+/** A document with its tables as they should be. */
+export function withTables(document: string): string {
+  const tables = { settings: settingsTable().trim(), errors: errorsTable(), metrics: metricsTable() };
   return Object.entries(tables).reduce(
     (text, [name, table]) =>
       text.replace(
         new RegExp(`(<!-- ${name}:[^\n]*-->\n).*?(<!-- /${name} -->)`, "s"),
         (_, begin, end) => `${begin}\n${table}\n\n${end}`,
       ),
-    readme,
+    document,
   );
 }
 
-if (process.argv[1] === import.meta.filename) writeFileSync(README, withTables(readFileSync(README, "utf8")));
+if (process.argv[1] === import.meta.filename) {
+  for (const path of documents) writeFileSync(path, withTables(readFileSync(path, "utf8")));
+}

@@ -5,8 +5,9 @@ import type { Settings } from "./config/settings.js";
 import { GcsOrigin } from "./origin/gcs-origin.js";
 import { type Hedge, HedgedOrigin } from "./origin/hedged-origin.js";
 import { LimitedOrigin } from "./origin/limited-origin.js";
+import { MeasuredOrigin, type OriginRequest } from "./origin/measured-origin.js";
 import type { Origin } from "./origin/origin.js";
-import { type LimitOptions, OriginLimits } from "./origin/origin-limits.js";
+import { type LimitOptions, type LimitReached, OriginLimits } from "./origin/origin-limits.js";
 import { Origins } from "./origin/origins.js";
 import type { Retry } from "./origin/retry-budget.js";
 import { RetryingOrigin } from "./origin/retrying-origin.js";
@@ -39,11 +40,15 @@ export type OriginSettings = Pick<
 export interface OriginEvents {
   readonly onRetry: (retry: Retry) => void;
   readonly onHedge: (hedge: Hedge) => void;
+  /** A request that reached a store is over. */
+  readonly onRequest: (request: OriginRequest) => void;
+  /** Our own limits turned a request away. */
+  readonly onLimitReached: (reached: LimitReached) => void;
 }
 
 /**
  * All origins as one. Each stands, from the outside in: retries, which repeat what may pass; limits, so that repeated requests
- * count; hedging, so that a wait for leave is not taken for the origin's; the store. Nothing is connected before it is needed.
+ * count; hedging, so that a wait for leave is not taken for the origin's; measuring; the store. Nothing is connected before it is needed.
  */
 export function openOrigins(settings: OriginSettings, environment: Environment, events: OriginEvents): Origin {
   const rules = settings.origins ?? EVERYWHERE;
@@ -58,8 +63,9 @@ export function openOrigins(settings: OriginSettings, environment: Environment, 
 function openOrigin(rule: OriginRule, settings: OriginSettings, environment: Environment, events: OriginEvents): Origin {
   const options = limitsOf(rule, settings);
   const isLimited = [options.requestsPerSecond, options.bytesPerSecond, options.concurrency].some((limit) => limit !== undefined);
-  const limits = isLimited ? new OriginLimits(options, systemClock) : undefined;
-  let origin = rule.scheme === "s3" ? openS3(rule, settings, environment) : openGcs(rule);
+  const limits = isLimited ? new OriginLimits(options, systemClock, events.onLimitReached) : undefined;
+  const store = rule.scheme === "s3" ? openS3(rule, settings, environment) : openGcs(rule);
+  let origin: Origin = new MeasuredOrigin(store, events.onRequest, systemClock);
   if (rule.hedge ?? settings.hedge) {
     const admitExtra = () => (limits === undefined ? { release() {} } : limits.admitNow());
     origin = new HedgedOrigin(origin, { ...HEDGING, admitExtra, onHedge: events.onHedge }, systemClock);

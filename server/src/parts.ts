@@ -9,6 +9,7 @@ import { openOrigins } from "./open-origins.js";
 import type { Origin } from "./origin/origin.js";
 import { systemClock } from "./runtime/clock.js";
 import type { Log } from "./runtime/log.js";
+import type { OriginMeter } from "./runtime/metrics/origin-meter.js";
 import { BlockStore, storageTuning } from "./storage/block-store.js";
 import { openMapper } from "./storage/mapping.js";
 import { descriptorLimit, openNodeDisk } from "./storage/node-disk.js";
@@ -36,12 +37,19 @@ export async function openStore(settings: Settings, geometry: Geometry, log: Log
   });
 }
 
-/** The origins, with what happens there in the log. Nothing is connected before it is needed. */
-export function openOrigin(settings: Settings, log: Log): Origin {
+/** The origins, with what happens there counted and in the log. Nothing is connected before it is needed. */
+export function openOrigin(settings: Settings, meter: OriginMeter, log: Log): Origin {
   return openOrigins(settings, process.env, {
-    onRetry: ({ url, failures, delayMs, error }) =>
-      log.debug({ event: "origin-retry", url, failures, delayMs, message: error.message }),
-    onHedge: ({ url, afterMs, won }) => log.debug({ event: "origin-hedge", url, afterMs, won }),
+    onRetry: ({ url, failures, delayMs, error }) => {
+      meter.retry();
+      log.debug({ event: "origin-retry", url, failures, delayMs, message: error.message });
+    },
+    onHedge: (hedge) => {
+      meter.hedge(hedge);
+      log.debug({ event: "origin-hedge", ...hedge });
+    },
+    onRequest: (request) => meter.request(request),
+    onLimitReached: ({ reason }) => meter.limit(reason),
   });
 }
 

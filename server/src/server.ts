@@ -1,10 +1,13 @@
 import { DEFAULT_GEOMETRY } from "@frontcache/proto";
 import { onlyAllowed } from "./api/allowed-reader.js";
 import { GatewayListener } from "./api/gateway/gateway-listener.js";
+import { textPage } from "./api/gateway/page.js";
 import { GrpcListener } from "./api/grpc-listener.js";
+import { MeasuredReader } from "./api/measured-reader.js";
 import { LocalCache } from "./cache/local-cache.js";
 import { formatHostPort, type HostPort } from "./config/addresses.js";
 import type { Settings } from "./config/settings.js";
+import { MemberMetrics } from "./member-metrics.js";
 import { firstMembership } from "./membership/member-source.js";
 import { discoveryOf, openMembers, openOrigin, openStore } from "./parts.js";
 import { openGrpcChannel } from "./routing/grpc-member-channel.js";
@@ -14,6 +17,7 @@ import { MemberView } from "./routing/member-view.js";
 import { Router } from "./routing/router.js";
 import { sleep, systemClock } from "./runtime/clock.js";
 import type { Log } from "./runtime/log.js";
+import { PROMETHEUS_TEXT } from "./runtime/metrics/prometheus.js";
 
 /** How long running calls may take to finish: with `--leave-after` still within the 30 s that Kubernetes gives a pod by default. */
 const DRAIN_MS = 20_000;
@@ -48,6 +52,8 @@ export async function startServer(settings: Settings, log: Log, signal?: AbortSi
 
 async function start(settings: Settings, log: Log, opened: Opened, signal: AbortSignal): Promise<RunningServer> {
   const clock = systemClock;
+  const metrics = new MemberMetrics(settings, clock);
+  opened.add(() => metrics.close());
   const geometry = { ...DEFAULT_GEOMETRY, blockBytes: settings.blockBytes };
   const listener = await GrpcListener.open({ listen: settings.listen, drainMs: DRAIN_MS, clock, log });
   opened.addListener(() => listener.close());
@@ -55,6 +61,7 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
     listen: settings.httpListen,
     drainMs: DRAIN_MS,
     notReadyReasons: () => [],
+    pages: new Map([["/metrics", textPage(PROMETHEUS_TEXT, () => metrics.text())]]),
     clock,
     log,
   });
@@ -78,16 +85,25 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
     links.retain((name) => view.remembers(name));
   });
 
-  const origin = new MemberFirstOrigin({ origin: openOrigin(settings, log), geometry, clock, view, links });
+  const origin = new MemberFirstOrigin({
+    origin: openOrigin(settings, metrics.origin, log),
+    geometry,
+    clock,
+    view,
+    links,
+    events: metrics.routing,
+  });
   opened.add(() => origin.close());
   const local = new LocalCache({ ...settings, geometry, origin, store, clock });
   opened.add(() => local.close());
 
+  await metrics.export(process.env, log);
   signal.throwIfAborted();
-  const router = new Router({ local, geometry, self, view, links });
-  const allowed = onlyAllowed(router, settings.allowBucket);
-  listener.serve(allowed);
-  gateway.serve(allowed);
+  metrics.watch({ store, local, view, listener, gateway });
+  const router = new Router({ local, geometry, self, view, links, events: metrics.routing });
+  const reader = new MeasuredReader(onlyAllowed(router, settings.allowBucket), metrics.reads);
+  listener.serve(reader);
+  gateway.serve(reader);
   const { name, grpcAddress, httpAddress } = self;
   log.info({ event: "listening", grpc: grpcAddress, http: httpAddress, name, members: view.current.members.length });
   const leaveAfterMs = discoveryOf(settings) === "none" ? 0 : settings.leaveAfterMs;

@@ -12,6 +12,7 @@ import { openGrpcChannel } from "../../server/src/routing/grpc-member-channel.js
 import { MemberLinks } from "../../server/src/routing/member-links.js";
 import { MemberView } from "../../server/src/routing/member-view.js";
 import { Router } from "../../server/src/routing/router.js";
+import { silentRouting } from "../../server/src/routing/routing-events.js";
 import { systemClock } from "../../server/src/runtime/clock.js";
 import { silentLog } from "../../server/src/runtime/log.js";
 import { BlockStore, storageTuning } from "../../server/src/storage/block-store.js";
@@ -61,11 +62,12 @@ export class GatewayStack implements AsyncDisposable {
       listen: { host: "127.0.0.1", port: 0 },
       drainMs: 5_000,
       notReadyReasons: () => [],
+      pages: new Map(),
       clock,
       log: silentLog,
     });
     stack.#closes.push(() => stack.listener.close());
-    stack.listener.serve(new Router({ local: stack.local, geometry, self, view, links }));
+    stack.listener.serve(new Router({ local: stack.local, geometry, self, view, links, events: silentRouting }));
     return stack;
   }
 

@@ -47,7 +47,7 @@ async function readAllCold(maxWaitMs: number): Promise<Outcome> {
   const askedAtMs: number[] = [];
   memory.faults.place({ latencyMs: 20, when: () => askedAtMs.push(clock.nowMs()) > 0 });
   const options = { requestsPerSecond: REQUESTS_PER_SECOND, bytesPerSecond: undefined, concurrency: undefined };
-  const limits = new OriginLimits({ ...options, maxWaitMs, maxWaiting: 10_000 }, clock);
+  const limits = new OriginLimits({ ...options, maxWaitMs, maxWaiting: 10_000 }, clock, () => {});
   const retries = { attempts: 6, baseDelayMs: 100, maxDelayMs: 5_000, headTimeoutMs: 60_000, idleTimeoutMs: 5_000 };
   const limited = new LimitedOrigin(memory, limits);
   const origin = new RetryingOrigin(limited, { ...retries, onRetry: () => {} }, clock, () => 0.5);
@@ -122,7 +122,16 @@ describe("limits of a real origin", () => {
   const open = (limits: string) => {
     const rule = `{ buckets: s3://*, endpoint: "${store.endpoint}", pathStyle: true, credentials: anonymous, limits: ${limits} }`;
     const settings = { ...readSettings({}, {}), origins: parseOrigins(`origins: [${rule}]`, "origins.yaml") };
-    return openOrigins(settings, {}, { onRetry: () => {}, onHedge: () => {} });
+    return openOrigins(
+      settings,
+      {},
+      {
+        onRetry: () => {},
+        onHedge: () => {},
+        onRequest: () => {},
+        onLimitReached: () => {},
+      },
+    );
   };
   const live = new AbortController().signal;
   setMaxListeners(0, live); // shared by all reads

@@ -17,7 +17,12 @@ setMaxListeners(0, live); // shared by all calls
 
 function open(content: string, environment: Record<string, string> = {}): Origin {
   const settings = { ...readSettings({}, {}), origins: parseOrigins(content, "origins.yaml") };
-  return openOrigins(settings, environment, { onRetry: () => {}, onHedge: () => {} });
+  return openOrigins(settings, environment, {
+    onRetry: () => {},
+    onHedge: () => {},
+    onRequest: () => {},
+    onLimitReached: () => {},
+  });
 }
 
 const textOf = async (origin: Origin, url: string): Promise<string> =>

@@ -75,6 +75,11 @@ export class GrpcListener {
     return this.#address;
   }
 
+  /** Connections open now, idle ones included. */
+  get openConnections(): number {
+    return this.#sockets.size;
+  }
+
   /** Calls that run. */
   get runningCalls(): number {
     return this.#calls.count;

@@ -1,11 +1,12 @@
 import { logVerbosity, setLogVerbosity } from "@grpc/grpc-js";
 import { Command, CommanderError } from "commander";
+import { packageVersion } from "../config/package-version.js";
 import { addEvict } from "./evict.js";
 import { describeFailure, ExitCode, UsageError } from "./exit-code.js";
 import { addGet } from "./get.js";
 import { addServe } from "./serve.js";
 import { addStat } from "./stat.js";
-import { addVersion, packageVersion } from "./version.js";
+import { addVersion } from "./version.js";
 
 /**
  * Runs the command that `args` (without the program's name) say, and leaves its exit code in the process. A failure is one line

@@ -1,12 +1,6 @@
-import { readFileSync } from "node:fs";
 import type { Command } from "commander";
+import { packageVersion } from "../config/package-version.js";
 import { addJsonOption, type JsonFlags, printFields } from "./print.js";
-
-/** This package's version. */
-export function packageVersion(): string {
-  const text = readFileSync(new URL("../../package.json", import.meta.url), "utf8");
-  return (JSON.parse(text) as { version: string }).version;
-}
 
 /** `frontcache version`: of this program and of what it runs on. */
 export function addVersion(program: Command): void {

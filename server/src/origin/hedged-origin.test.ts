@@ -187,7 +187,7 @@ describe("extra requests", () => {
     const world = setup({ admitExtra: () => limits?.admitNow() });
     await usual(world);
     const rates = { requestsPerSecond: 3, bytesPerSecond: undefined, concurrency: 3, maxWaitMs: 5_000, maxWaiting: 100 };
-    limits = new OriginLimits(rates, world.clock);
+    limits = new OriginLimits(rates, world.clock, () => {});
     const limited = new LimitedOrigin(world.origin, limits);
     const slow = () => limited.fetch(ref, { offset: 0, length: 1 }, new AbortController().signal);
     world.memory.faults.place({ latencyMs: 100 });

@@ -25,7 +25,7 @@ function setup(options: Partial<LimitOptions>) {
   objects.putRamp(ref.url, 100 * MiB, 0);
   const clock = new ManualClock();
   const memory = new MemoryOrigin(objects, clock, 64 << 10);
-  const limits = new OriginLimits({ ...unlimited, ...options }, clock);
+  const limits = new OriginLimits({ ...unlimited, ...options }, clock, () => {});
   return { clock, memory, limits, origin: new LimitedOrigin(memory, limits) };
 }
 

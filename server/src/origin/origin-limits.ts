@@ -18,7 +18,12 @@ export interface LimitOptions {
 
 /** Our own limits held a request back for too long. Repeating it at once would only lengthen the queue. */
 export class LimitReached extends CacheError {
-  constructor(url: string, why: string) {
+  constructor(
+    url: string,
+    /** It waited too long, or too many waited already. */
+    readonly reason: "wait" | "queue",
+    why: string,
+  ) {
     super(
       "RESOURCE_EXHAUSTED",
       `${url}: this member's limits on origin requests are reached (${why}): read it later, or raise them`,
@@ -49,7 +54,12 @@ export class OriginLimits {
   #running = 0;
   #cancelTimer: (() => void) | undefined;
 
-  constructor(options: LimitOptions, clock: Clock) {
+  constructor(
+    options: LimitOptions,
+    clock: Clock,
+    /** Told of each request that is turned away. */
+    private readonly onReached: (reached: LimitReached) => void,
+  ) {
     const { requestsPerSecond, bytesPerSecond } = options;
     this.#options = options;
     this.#clock = clock;
@@ -79,6 +89,10 @@ export class OriginLimits {
         this.#pump(); // the next one may need less
         reject(error);
       };
+      const turnAway = (reached: LimitReached): void => {
+        this.onReached(reached);
+        give(reached);
+      };
       const waiter: Waiter = {
         bytes,
         admit: (permit) => {
@@ -91,8 +105,8 @@ export class OriginLimits {
       this.#queue.add(waiter);
       this.#pump();
       if (!this.#queue.has(waiter)) return;
-      if (this.#queue.size > maxWaiting) return give(new LimitReached(url, `${maxWaiting} requests wait already`));
-      cancelWait = this.#clock.after(maxWaitMs, () => give(new LimitReached(url, `waited ${maxWaitMs} ms`)));
+      if (this.#queue.size > maxWaiting) return turnAway(new LimitReached(url, "queue", `${maxWaiting} requests wait already`));
+      cancelWait = this.#clock.after(maxWaitMs, () => turnAway(new LimitReached(url, "wait", `waited ${maxWaitMs} ms`)));
       signal.addEventListener("abort", onAbort, { once: true });
     });
   }

@@ -11,6 +11,7 @@ import { openGrpcChannel } from "./grpc-member-channel.js";
 import { MemberFirstOrigin } from "./member-first-origin.js";
 import { MemberLinks } from "./member-links.js";
 import { MemberView } from "./member-view.js";
+import { silentRouting } from "./routing-events.js";
 
 const SIZE = 100_000;
 const url = "s3://bucket/key";
@@ -52,7 +53,14 @@ function over(time: Clock): { links: MemberLinks; origin: MemberFirstOrigin } {
   );
   return {
     links: opened,
-    origin: new MemberFirstOrigin({ origin: real, geometry: DEFAULT_GEOMETRY, clock: time, view, links: opened }),
+    origin: new MemberFirstOrigin({
+      origin: real,
+      geometry: DEFAULT_GEOMETRY,
+      clock: time,
+      view,
+      links: opened,
+      events: silentRouting,
+    }),
   };
 }
 

@@ -16,6 +16,7 @@ import { HeldQuestion } from "./held-question.js";
 import { OutOfReach } from "./member-link.js";
 import type { MemberLinks } from "./member-links.js";
 import type { MemberView } from "./member-view.js";
+import type { RoutingEvents } from "./routing-events.js";
 
 export interface MemberFirstOptions {
   readonly origin: Origin;
@@ -23,6 +24,7 @@ export interface MemberFirstOptions {
   readonly clock: Clock;
   readonly view: MemberView;
   readonly links: MemberLinks;
+  readonly events: Pick<RoutingEvents, "onHandover">;
 }
 
 /** How long a member's bytes may stand still before the origin takes over. */
@@ -106,6 +108,7 @@ export class MemberFirstOrigin implements Origin {
     const asked = range.version === undefined;
     const info = asked ? await this.options.origin.stat(ref, signal).catch(() => undefined) : told;
     if (info?.version === told.version && info.objectSize === told.objectSize) {
+      this.options.events.onHandover();
       const body = this.#body(held, read, ref, range, signal);
       return { info, ...(asked ? {} : { isHearsay: true }), length, body, destroy: () => held.leave() };
     }

@@ -20,7 +20,7 @@ export class MultiBlockRead implements ObjectRead {
   readonly info: ObjectInfo;
   readonly offset: number;
   readonly length: number;
-  readonly result: ReadResult;
+  #result: ReadResult;
   #current: ObjectRead | undefined;
   #upcoming: Promise<ObjectRead> | undefined;
   #nextIndex = 1;
@@ -30,9 +30,14 @@ export class MultiBlockRead implements ObjectRead {
     this.info = options.first.info;
     this.offset = options.first.offset;
     this.length = options.length;
-    this.result = options.first.result;
+    this.#result = options.first.result;
     this.#current = options.first;
     this.#lookAhead();
+  }
+
+  /** That of the block whose bytes came last. */
+  get result(): ReadResult {
+    return this.#result;
   }
 
   next(): Slice | undefined | Promise<Slice | undefined> {
@@ -61,6 +66,7 @@ export class MultiBlockRead implements ObjectRead {
       throw new CacheError("INTERNAL", `offset ${read.offset} was answered with another version than asked for`);
     }
     this.#current = read;
+    this.#result = read.result;
     this.#lookAhead();
     return this.next();
   }

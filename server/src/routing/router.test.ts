@@ -11,6 +11,7 @@ import { openGrpcChannel } from "./grpc-member-channel.js";
 import { MemberLinks } from "./member-links.js";
 import { MemberView } from "./member-view.js";
 import { type ReadRequest, Router } from "./router.js";
+import { silentRouting } from "./routing-events.js";
 
 const { blockBytes: BLOCK, segmentBytes: SEGMENT } = testGeometry;
 const BLOCKS = 12;
@@ -43,7 +44,7 @@ beforeEach(async () => {
   other.onRead = (call) => sendRamp(call, { size: SIZE });
   links = new MemberLinks(clock, openGrpcChannel);
   view = new MemberView(self.name, clock, Membership.of([self, other.info], BLOCK));
-  router = new Router({ local, geometry: testGeometry, self, view, links });
+  router = new Router({ local, geometry: testGeometry, self, view, links, events: silentRouting });
   const blocks = Array.from({ length: BLOCKS }, (_, index) => index * BLOCK);
   mine = blocks.filter((offset) => view.current.owner(url, offset)?.name === "self");
   theirs = blocks.filter((offset) => !mine.includes(offset));

@@ -19,6 +19,7 @@ import type { MemberLinks } from "./member-links.js";
 import type { MemberView } from "./member-view.js";
 import { MultiBlockRead } from "./multi-block-read.js";
 import { type Route, routeBlock } from "./route-block.js";
+import type { RoutingEvents } from "./routing-events.js";
 import { UnbrokenRead } from "./unbroken-read.js";
 
 /** A read of a range, as it comes from a listener. */
@@ -42,6 +43,7 @@ export interface RouterOptions {
   readonly self: MemberInfo;
   readonly view: MemberView;
   readonly links: MemberLinks;
+  readonly events: RoutingEvents;
 }
 
 /** How long a member may take to evict what it is asked to. */
@@ -164,18 +166,23 @@ export class Router {
   /** A forwarded read that survives the loss of its member. */
   async #forward(member: MemberInfo, block: BlockRequest): Promise<ObjectRead> {
     const first = await this.#openAt(member, block);
+    this.options.events.onForward("answered");
     return new UnbrokenRead(first, block, (rest) => {
       this.options.links.lost(member);
+      this.options.events.onFailover("midway");
       return routeBlock(rest, false, this.#route());
     });
   }
 
   async #openAt(member: MemberInfo, block: BlockRequest): Promise<ObjectRead> {
-    const { links } = this.options;
+    const { links, events } = this.options;
     try {
       return await ForwardedRead.open(links.to(member), block);
     } catch (error) {
-      if (error instanceof OutOfReach) links.lost(member);
+      const isOutOfReach = error instanceof OutOfReach;
+      if (isOutOfReach) links.lost(member);
+      events.onForward(isOutOfReach ? "out_of_reach" : "failed");
+      if (isOutOfReach && !block.signal.aborted) events.onFailover("asked");
       throw error;
     }
   }

@@ -21,7 +21,7 @@ import { RecencyKeeper } from "./recency-keeper.js";
 import { recover } from "./recovery.js";
 import { VolumeReservation } from "./reservation.js";
 import { sideBySide } from "./side-by-side.js";
-import type { EvictReport, EvictSelector, StorageStatus } from "./storage-report.js";
+import type { EvictReport, EvictSelector, PurgeReport, StorageStatus } from "./storage-report.js";
 import type { StorageTuning } from "./storage-tuning.js";
 import { Volume } from "./volume.js";
 
@@ -211,6 +211,11 @@ export class BlockStore {
       damages: this.#damages.count,
       purged: this.#purger.evicted,
     };
+  }
+
+  /** Calls back after each run of the purger over a volume. The returned function ends it. */
+  onPurged(listener: (report: PurgeReport) => void): () => void {
+    return this.#purger.onPurged(listener);
   }
 
   /** Resolves when no write and no removal is under way; those of leased blocks are, until their last lease ends. */

@@ -4,7 +4,7 @@ import type { BlockRemover } from "./block-remover.js";
 import type { HeldBlock } from "./held-block.js";
 import type { RecencyKeeper } from "./recency-keeper.js";
 import { sideBySide } from "./side-by-side.js";
-import type { PurgeReport } from "./storage-report.js";
+import type { PurgeReport, Victim } from "./storage-report.js";
 import type { Volume } from "./volume.js";
 
 export interface PurgerOptions {
@@ -28,6 +28,7 @@ export class Purger {
   readonly #running = new Map<Volume, Promise<PurgeReport>>();
   #cancelTick: (() => void) | undefined;
   #tick: Promise<void> | undefined;
+  readonly #listeners = new Set<(report: PurgeReport) => void>();
   #closed = false;
   #blocks = 0;
   #bytes = 0;
@@ -37,6 +38,12 @@ export class Purger {
   /** What it has evicted since the start. */
   get evicted(): { readonly blocks: number; readonly bytes: number } {
     return { blocks: this.#blocks, bytes: this.#bytes };
+  }
+
+  /** Calls back after each run over a volume. The returned function ends it. */
+  onPurged(listener: (report: PurgeReport) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
   }
 
   start(): void {
@@ -86,7 +93,9 @@ export class Purger {
     const began = clock.monotonicMs();
     await volume.refreshSpace();
     const excess = Math.max(volume.excessBytes(lowWatermark), wantedBytes - volume.freeBytes);
-    const { blocks, bytes } = await this.#evict(volume, excess);
+    const victims: Victim[] = [];
+    const bytes = await this.#evict(volume, excess, victims);
+    const blocks = victims.length;
     if (blocks > 0) {
       await volume.refreshSpace();
       volume.roomFreed();
@@ -96,20 +105,22 @@ export class Purger {
     const durationMs = clock.monotonicMs() - began;
     const report = { volume: volume.path, blocks, bytes, durationMs, usedBytes: volume.usedBytes, limitBytes: volume.limitBytes };
     log[blocks > 0 ? "info" : "debug"]({ event: "purged", ...report });
-    return report;
+    const told = { ...report, victims };
+    for (const listener of this.#listeners) listener(told);
+    return told;
   }
 
-  /** Blocks that nobody reads, in the order of their eviction, a few at a time, until `excessBytes` are back. */
-  async #evict(volume: Volume, excessBytes: number): Promise<{ blocks: number; bytes: number }> {
-    let blocks = 0;
+  /** Blocks that nobody reads, in the order of their eviction, a few at a time, until `excessBytes` are back; resolves to what came back. */
+  async #evict(volume: Volume, excessBytes: number, evicted: Victim[]): Promise<number> {
+    const nowMs = this.options.clock.nowMs();
     let bytes = 0;
     const isEnough = (): boolean => bytes >= excessBytes || this.#closed;
     await sideBySide(victims(volume, isEnough), REMOVALS, async (block) => {
-      blocks++;
+      evicted.push({ ageMs: nowMs - block.firstUsedMs, idleMs: nowMs - block.lastUsedMs });
       bytes += block.chargedBytes;
       await this.options.remover.retire(block).freed;
     });
-    return { blocks, bytes };
+    return bytes;
   }
 }
 

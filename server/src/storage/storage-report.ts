@@ -39,8 +39,17 @@ export interface StorageStatus {
   readonly purged: EvictReport;
 }
 
+/** How old an evicted block was. */
+export interface Victim {
+  /** Since it came. */
+  readonly ageMs: number;
+  /** Since it was last used. */
+  readonly idleMs: number;
+}
+
 /** What one run of the purger did to a volume. */
 export interface PurgeReport extends EvictReport {
+  readonly victims: readonly Victim[];
   /** The volume's path. */
   readonly volume: string;
   readonly durationMs: number;

@@ -1,6 +1,7 @@
 import type { Exchange, ObjectReader } from "./exchange.js";
 import { answerProbe, isProbe } from "./health.js";
 import { ObjectAnswer } from "./object-answer.js";
+import type { Pages } from "./page.js";
 import { type Refusal, refusalOf, refuse } from "./refusal.js";
 import { parseTarget, type RequestTarget } from "./request-target.js";
 
@@ -16,6 +17,7 @@ export interface Behind {
   readonly reader: ObjectReader | undefined;
   /** Empty: ready. */
   readonly notReadyReasons: readonly string[];
+  readonly pages: Pages;
 }
 
 /** Answers one request, whatever it is. Never throws. */
@@ -41,8 +43,12 @@ function answerOrRefuse(exchange: Exchange, behind: () => Behind): Refusal | und
   }
   const isRead = method === "GET" || method === "HEAD";
   if (target.kind === "path") {
-    if (!isRead || !isProbe(target.path)) return nothingHere();
-    answerProbe(exchange.response, target.path, behind().notReadyReasons);
+    if (!isRead) return nothingHere();
+    const { pages, notReadyReasons } = behind();
+    const page = pages.get(target.path);
+    if (page !== undefined) page(exchange.request, exchange.response);
+    else if (isProbe(target.path)) answerProbe(exchange.response, target.path, notReadyReasons);
+    else return nothingHere();
     return undefined;
   }
   const refusal = isRead ? notServed(target) : readOnly();

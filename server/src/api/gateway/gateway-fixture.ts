@@ -6,6 +6,7 @@ import { ManualClock } from "../../runtime/manual-clock.js";
 import { MemoryReader } from "../memory-reader.js";
 import type { ObjectReader } from "./exchange.js";
 import { GatewayListener } from "./gateway-listener.js";
+import type { Page } from "./page.js";
 import { RawClient } from "./raw-client.js";
 
 /** When every object of the fixture was last modified. */
@@ -70,6 +71,7 @@ export class GatewayFixture implements AsyncDisposable {
   readonly reader = new GatewayReader();
   readonly logged: object[] = [];
   notReadyReasons: string[] = [];
+  readonly pages = new Map<string, Page>();
   #listener!: GatewayListener;
 
   /** Opens it; it serves at once unless `starting`. */
@@ -84,6 +86,7 @@ export class GatewayFixture implements AsyncDisposable {
       listen: { host: "127.0.0.1", port: 0 },
       drainMs: 10_000,
       notReadyReasons: () => fixture.notReadyReasons,
+      pages: fixture.pages,
       clock: fixture.clock,
       log: log as typeof silentLog,
     });

@@ -1,6 +1,7 @@
 import { once } from "node:events";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { GatewayFixture, NOTHING_LEFT } from "./gateway-fixture.js";
+import { textPage } from "./page.js";
 import type { RawClient } from "./raw-client.js";
 
 let gateway: GatewayFixture;
@@ -204,8 +205,23 @@ describe("closing the gateway", () => {
     const { listener } = gateway;
     const { GatewayListener } = await import("./gateway-listener.js");
     const { clock } = gateway;
-    const options = { drainMs: 1, notReadyReasons: () => [], clock, log: {} as never };
+    const options = { drainMs: 1, notReadyReasons: () => [], pages: new Map(), clock, log: {} as never };
     await expect(GatewayListener.open({ listen: listener.address, ...options })).rejects.toThrow("EADDRINUSE");
     expect((await client.get("/livez")).status).toBe(200);
+  });
+});
+
+describe("a page", () => {
+  it("is served by GET and HEAD at its path and nowhere else", async () => {
+    gateway.pages.set(
+      "/metrics",
+      textPage("text/plain", () => "figures\n"),
+    );
+    const got = await client.get("/metrics");
+    expect([got.status, got.headers["content-type"], got.body.toString()]).toEqual([200, "text/plain", "figures\n"]);
+    expect((await client.head("/metrics")).headers["content-length"]).toBe("8");
+    expect((await client.get("/metrics/more")).status).toBe(404);
+    client.request("POST", "/metrics", "Content-Length: 0");
+    expect((await client.answer()).status).toBe(404);
   });
 });

@@ -8,6 +8,7 @@ import { answerRequest, type Behind } from "./answer-request.js";
 import { refuseBytes } from "./bad-request.js";
 import { Connection } from "./connection.js";
 import type { ObjectReader } from "./exchange.js";
+import type { Pages } from "./page.js";
 import { PlainLane } from "./plain-lane.js";
 import type { Reply, Request } from "./reply.js";
 
@@ -30,6 +31,8 @@ export interface GatewayListenerOptions {
   readonly drainMs: number;
   /** What stands against being ready, one line each, besides the listener's own starting and leaving. */
   notReadyReasons(): readonly string[];
+  /** What is served beside objects and probes, from the start on. */
+  readonly pages: Pages;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -156,7 +159,11 @@ export class GatewayListener {
     answerRequest({ request, response, signal, whenClosed, clock, log }, this.#behind);
   }
 
-  readonly #behind = (): Behind => ({ reader: this.#reader, notReadyReasons: this.#reasons() });
+  readonly #behind = (): Behind => ({
+    reader: this.#reader,
+    notReadyReasons: this.#reasons(),
+    pages: this.options.pages,
+  });
 
   #reasons(): readonly string[] {
     const own = this.#leaving ? ["this member is leaving"] : this.#reader === undefined ? ["this member is starting"] : [];

@@ -1,0 +1,109 @@
+import { CacheError, parseObjectUrl } from "@frontcache/proto";
+import { beforeEach, describe, expect, it } from "vitest";
+import type { ObjectRead, ReadResult } from "../cache/object-read.js";
+import type { ReadRequest } from "../routing/router.js";
+import { ManualClock } from "../runtime/manual-clock.js";
+import { HottestObjects } from "../runtime/metrics/hottest-objects.js";
+import { Metrics } from "../runtime/metrics/metrics.js";
+import { ReadMeter } from "../runtime/metrics/read-meter.js";
+import { RecentErrors } from "../runtime/metrics/recent-errors.js";
+import { MeasuredReader } from "./measured-reader.js";
+import type { Reader } from "./reader.js";
+
+const ref = parseObjectUrl("s3://bucket/k");
+const info = { version: "v", objectSize: 100 };
+
+let clock: ManualClock;
+let metrics: Metrics;
+let errors: RecentErrors;
+let hottest: HottestObjects;
+
+beforeEach(() => {
+  clock = new ManualClock();
+  metrics = new Metrics([], 0);
+  errors = new RecentErrors(10);
+  hottest = new HottestObjects(10);
+});
+
+/** A read whose slices take so many milliseconds each, of so many bytes; "fail" throws. */
+function reading(result: ReadResult, steps: readonly (number | "fail")[]): ObjectRead {
+  const left = [...steps];
+  return {
+    info,
+    offset: 0,
+    length: 100,
+    result,
+    next() {
+      const step = left.shift();
+      clock.advance(10);
+      if (step === "fail") return Promise.reject(new CacheError("UNAVAILABLE", "s3://bucket/k: out of reach"));
+      return step === undefined ? undefined : { bytes: Buffer.alloc(step), release() {} };
+    },
+    close() {},
+  };
+}
+
+async function readAll(open: () => ObjectRead | Promise<ObjectRead>, cachedOnly = false): Promise<void> {
+  const reader = new MeasuredReader(
+    { stat() {}, evict() {}, ownerOf() {}, watchMembers() {}, read: open } as never as Reader,
+    new ReadMeter(metrics, hottest, errors, clock),
+  );
+  const request: ReadRequest = {
+    ref,
+    offset: 0,
+    length: 100,
+    forwarded: false,
+    cachedOnly,
+    signal: new AbortController().signal,
+  };
+  const read = await reader.read(request);
+  try {
+    while ((await read.next()) !== undefined);
+  } finally {
+    read.close();
+    read.close();
+  }
+}
+
+const counted = (result: ReadResult) => ({
+  reads: metrics.families.reads.at({ result }).value,
+  bytes: metrics.families.readIo.at({ result }).value,
+  seconds: metrics.families.readDuration.at({ result }).sum,
+  firstByteSeconds: metrics.families.readFirstByte.at({ result }).sum,
+});
+
+describe("a measured read", () => {
+  it("is counted once by its result, with its bytes and both of its times", async () => {
+    await readAll(() => reading("hit", [60, 40]));
+    expect(counted("hit")).toEqual({ reads: 1, bytes: 100, seconds: 0.03, firstByteSeconds: 0.01 });
+    expect(hottest.top(1)).toEqual([{ url: "s3://bucket/k", reads: 1, bytes: 100 }]);
+  });
+
+  it("saves the bytes that no origin was asked for, and not those of fills or of other members", async () => {
+    for (const result of ["hit", "joined", "stale", "filled", "forwarded"] as const) {
+      await readAll(() => Promise.resolve(reading(result, [100])));
+    }
+    expect(metrics.families.saved.at().value).toBe(300);
+  });
+
+  it("that fails is an error and no answer, whether at its opening or midway", async () => {
+    await expect(readAll(() => reading("filled", [50, "fail"]))).rejects.toThrow("out of reach");
+    await expect(readAll(() => Promise.reject(new CacheError("NOT_FOUND", "s3://bucket/k: no such object")))).rejects.toThrow(
+      "no such",
+    );
+    expect(counted("filled")).toMatchObject({ reads: 0, bytes: 50 });
+    expect(errors.list().map(({ code }) => code)).toEqual(["NOT_FOUND", "UNAVAILABLE"]);
+    expect(metrics.families.readErrors.at({ "error.type": "UNAVAILABLE" }).value).toBe(1);
+  });
+
+  it("that its reader left is counted, and no error to look at", async () => {
+    await expect(readAll(() => Promise.reject(new CacheError("CANCELLED", "the reader went away")))).rejects.toThrow();
+    expect(metrics.families.readErrors.at({ "error.type": "CANCELLED" }).value).toBe(1);
+    expect(errors.list()).toEqual([]);
+  });
+
+  it("is no read of a reader's where a member asks what is held", async () => {
+    await readAll(() => reading("hit", [100]), true);
+    expect(counted("hit").reads).toBe(0);
+  });
+});

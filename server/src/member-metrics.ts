@@ -1,0 +1,162 @@
+import type { Resource } from "@opentelemetry/resources";
+import type { GatewayListener } from "./api/gateway/gateway-listener.js";
+import type { GrpcListener } from "./api/grpc-listener.js";
+import type { LocalCache } from "./cache/local-cache.js";
+import type { Environment } from "./config/declarations.js";
+import { packageVersion } from "./config/package-version.js";
+import type { Settings } from "./config/settings.js";
+import type { MemberView } from "./routing/member-view.js";
+import type { Clock } from "./runtime/clock.js";
+import type { Log } from "./runtime/log.js";
+import { exportSettings } from "./runtime/metrics/export-settings.js";
+import { HottestObjects } from "./runtime/metrics/hottest-objects.js";
+import { memberResource } from "./runtime/metrics/member-resource.js";
+import { volumeStates } from "./runtime/metrics/metric-list.js";
+import { CountersProducer } from "./runtime/metrics/metric-producer.js";
+import { Metrics } from "./runtime/metrics/metrics.js";
+import { OriginMeter } from "./runtime/metrics/origin-meter.js";
+import { ProcessWatch } from "./runtime/metrics/process-watch.js";
+import { prometheusText } from "./runtime/metrics/prometheus.js";
+import { ReadMeter } from "./runtime/metrics/read-meter.js";
+import { RecentErrors } from "./runtime/metrics/recent-errors.js";
+import { RoutingMeter } from "./runtime/metrics/routing-meter.js";
+import { type MetricsSnapshot, snapshotOf } from "./runtime/metrics/snapshot.js";
+import type { BlockStore, PurgeReport } from "./storage/block-store.js";
+
+/** Event-loop figures are of so long; the hottest objects' figures are halved after as long six times. */
+const TURN_MS = 10_000;
+const TURNS_A_DECAY = 6;
+const HOTTEST = 100;
+const ERRORS = 50;
+
+/** What is looked at before a reading. */
+export interface Watched {
+  readonly store: Pick<BlockStore, "status" | "onPurged">;
+  readonly local: Pick<LocalCache, "status">;
+  readonly view: MemberView;
+  readonly listener: Pick<GrpcListener, "openConnections">;
+  readonly gateway: Pick<GatewayListener, "openConnections">;
+}
+
+/** A member's metrics with all that they are gathered by and read from. */
+export class MemberMetrics {
+  readonly metrics: Metrics;
+  /** For the listeners' reads. */
+  readonly reads: ReadMeter;
+  /** For what is asked of the stores. */
+  readonly origin: OriginMeter;
+  /** For what happens between members. */
+  readonly routing: RoutingMeter;
+  readonly #hottest = new HottestObjects(HOTTEST);
+  readonly #errors = new RecentErrors(ERRORS);
+  readonly #process: ProcessWatch;
+  readonly #resource: Resource;
+  readonly #stops: (() => void | Promise<void>)[] = [];
+  #turns = 0;
+  #cancelTurn: () => void = () => {};
+
+  /** Counts from now on. */
+  constructor(
+    settings: Settings,
+    private readonly clock: Clock,
+  ) {
+    this.metrics = new Metrics(
+      settings.cacheDirs.map(({ path }) => path),
+      clock.nowMs(),
+    );
+    this.reads = new ReadMeter(this.metrics, this.#hottest, this.#errors, clock);
+    this.origin = new OriginMeter(this.metrics);
+    this.routing = new RoutingMeter(this.metrics);
+    this.#resource = memberResource(settings.name, packageVersion());
+    this.#process = new ProcessWatch(this.metrics);
+    const { highWatermark, fillMemoryLimit } = this.metrics.families;
+    highWatermark.at().value = settings.highWatermark;
+    fillMemoryLimit.at().value = settings.fillMemoryBytes;
+    this.#turnLater();
+    this.#stops.push(
+      () => this.#process.close(),
+      () => this.#cancelTurn(),
+    );
+  }
+
+  /** Exports from now on, where the environment names a collector. */
+  async export(environment: Environment, log: Log): Promise<void> {
+    const settings = exportSettings(environment);
+    if (settings === undefined) return;
+    // Imported only where it is wanted, for it brings a protocol along.
+    const { OtlpExport } = await import("./runtime/metrics/otlp-export.js");
+    const producer = new CountersProducer(this.metrics, packageVersion(), this.clock);
+    const otlp = new OtlpExport(producer, this.#resource, settings, log);
+    this.#stops.push(() => otlp.close());
+  }
+
+  /** Looks at these before each reading, from now on. */
+  watch(watched: Watched): void {
+    this.metrics.beforeReading(() => this.#look(watched));
+    let isFirst = true;
+    const { ringChanges } = this.metrics.families;
+    this.#stops.push(watched.store.onPurged((report) => this.#countPurge(report)));
+    const unsubscribe = watched.view.subscribe(() => {
+      if (!isFirst) ringChanges.at().value++;
+      isFirst = false;
+    });
+    this.#stops.push(unsubscribe);
+  }
+
+  /** In Prometheus's text format. */
+  text(): string {
+    return prometheusText(this.metrics, this.#resource);
+  }
+
+  /** What the status page shows of this member's counters, now. */
+  snapshot(): MetricsSnapshot {
+    return snapshotOf(this.metrics, this.#hottest, this.#errors, this.clock.nowMs());
+  }
+
+  /** The last export, then nothing more. Never rejects. */
+  async close(): Promise<void> {
+    for (let stop = this.#stops.pop(); stop !== undefined; stop = this.#stops.pop()) await stop();
+  }
+
+  #look({ store, local, view, listener, gateway }: Watched): void {
+    const { families } = this.metrics;
+    const { volumes, mappings, openFiles, leases, damages, purged } = store.status();
+    for (const { path: volume, usedBytes, reservedBytes, limitBytes, blocks, state } of volumes) {
+      families.volumeUsage.at({ volume }).value = usedBytes;
+      families.volumeReserved.at({ volume }).value = reservedBytes;
+      families.volumeLimit.at({ volume }).value = limitBytes;
+      families.volumeBlocks.at({ volume }).value = blocks;
+      for (const each of volumeStates) families.volumeState.at({ volume, state: each }).value = each === state ? 1 : 0;
+    }
+    families.mappings.at().value = mappings;
+    families.openFiles.at().value = openFiles;
+    families.leases.at().value = leases;
+    families.damages.at().value = damages;
+    families.evictions.at().value = purged.blocks;
+    families.evicted.at().value = purged.bytes;
+    const { fills, waitingParts, fillMemoryBytes } = local.status();
+    families.fillsRunning.at().value = fills;
+    families.fillsWaiting.at().value = waitingParts;
+    families.fillMemory.at().value = fillMemoryBytes;
+    families.ringMembers.at().value = view.current.members.length;
+    families.connections.at({ listener: "grpc" }).value = listener.openConnections;
+    families.connections.at({ listener: "http" }).value = gateway.openConnections;
+  }
+
+  #countPurge({ durationMs, victims }: PurgeReport): void {
+    const { purgeDuration, evictionAge, evictionIdle } = this.metrics.families;
+    purgeDuration.at().record(durationMs / 1000);
+    for (const { ageMs, idleMs } of victims) {
+      evictionAge.at().record(ageMs / 1000);
+      evictionIdle.at().record(idleMs / 1000);
+    }
+  }
+
+  #turnLater(): void {
+    this.#cancelTurn = this.clock.after(TURN_MS, () => {
+      this.#process.turn();
+      if (++this.#turns % TURNS_A_DECAY === 0) this.#hottest.decay();
+      this.#turnLater();
+    });
+  }
+}

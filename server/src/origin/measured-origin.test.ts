@@ -1,0 +1,81 @@
+import { CacheError, parseObjectUrl } from "@frontcache/proto";
+import { describe, expect, it } from "vitest";
+import { ManualClock } from "../runtime/manual-clock.js";
+import { MeasuredOrigin, type OriginRequest } from "./measured-origin.js";
+import type { Origin } from "./origin.js";
+
+const ref = parseObjectUrl("s3://bucket/k");
+const signal = new AbortController().signal;
+
+/** An origin whose head takes 5 ms and whose chunks take 10 ms each; "fail" breaks the body off. */
+function measured(chunks: readonly (number | "fail")[]): { origin: Origin; told: OriginRequest[] } {
+  const clock = new ManualClock();
+  const told: OriginRequest[] = [];
+  const length = chunks.reduce<number>((sum, chunk) => sum + (chunk === "fail" ? 1 : chunk), 0);
+  const info = { version: "v", objectSize: length };
+  async function* body(): AsyncGenerator<Uint8Array> {
+    for (const chunk of chunks) {
+      clock.advance(10);
+      if (chunk === "fail") throw new CacheError("UNAVAILABLE", "reset");
+      yield Buffer.alloc(chunk);
+    }
+  }
+  const inner: Origin = {
+    async fetch() {
+      clock.advance(5);
+      if (chunks.length === 0) throw new CacheError("RESOURCE_EXHAUSTED", "slow down");
+      return { info, length, body: body(), destroy() {} };
+    },
+    list: () => Promise.reject(new CacheError("PERMISSION_DENIED", "no")),
+    async statBucket() {},
+    async stat() {
+      clock.advance(7);
+      return info;
+    },
+    close() {},
+  };
+  return { origin: new MeasuredOrigin(inner, (request) => told.push(request), clock), told };
+}
+
+describe("a measured request", () => {
+  it("is told of once, at its last byte, though its reader destroys it after that", async () => {
+    const { origin, told } = measured([3, 4]);
+    const answer = await origin.fetch(ref, { offset: 0, length: 7 }, signal);
+    for await (const _ of answer.body);
+    answer.destroy();
+    expect(told).toEqual([{ operation: "fetch", outcome: "ok", firstByteMs: 5, durationMs: 25, bytes: 7 }]);
+  });
+
+  it("that is dropped is cut, with the bytes that came", async () => {
+    const { origin, told } = measured([3, 4]);
+    const answer = await origin.fetch(ref, { offset: 0, length: 7 }, signal);
+    await answer.body[Symbol.asyncIterator]().next();
+    answer.destroy();
+    expect(told).toMatchObject([{ outcome: "CANCELLED", bytes: 3 }]);
+  });
+
+  it("that breaks off or is refused has the error's outcome", async () => {
+    const broken = measured([3, "fail"]);
+    const answer = await broken.origin.fetch(ref, { offset: 0, length: 4 }, signal);
+    await expect(async () => {
+      for await (const _ of answer.body);
+    }).rejects.toThrow("reset");
+    expect(broken.told).toMatchObject([{ outcome: "UNAVAILABLE", bytes: 3 }]);
+
+    const refused = measured([]);
+    await expect(refused.origin.fetch(ref, { offset: 0, length: 4 }, signal)).rejects.toThrow("slow down");
+    expect(refused.told).toMatchObject([{ outcome: "RESOURCE_EXHAUSTED", firstByteMs: undefined }]);
+  });
+
+  it("of no bytes is told of, too", async () => {
+    const { origin, told } = measured([1]);
+    await origin.stat(ref, signal);
+    await origin.statBucket(ref, signal);
+    await expect(origin.list({ ...ref, prefix: "" }, { delimiter: "", maxKeys: 1 }, signal)).rejects.toThrow("no");
+    expect(told).toMatchObject([
+      { operation: "stat", outcome: "ok", firstByteMs: 7, durationMs: 7, bytes: 0 },
+      { operation: "bucket", outcome: "ok" },
+      { operation: "list", outcome: "PERMISSION_DENIED" },
+    ]);
+  });
+});

@@ -1,0 +1,72 @@
+/** An object that is read much. Both figures are estimates, of the last minutes. */
+export interface HotObject {
+  readonly url: string;
+  readonly reads: number;
+  readonly bytes: number;
+}
+
+interface Entry {
+  reads: number;
+  bytes: number;
+}
+
+/** Reads an interval from which on only some are looked at. */
+const SAMPLE_FROM = 10_000;
+/** Then one in so many; a power of two. */
+const SAMPLE = 16;
+
+/**
+ * The objects read most, in bounded memory: the space-saving algorithm (Metwally et al., 2005). A new object takes the place
+ * of the least read one and inherits its count, so that no frequent object is missed. Figures are halved every interval, so
+ * that what was hot an hour ago makes room.
+ */
+export class HottestObjects {
+  readonly #entries = new Map<string, Entry>();
+  #reads = 0;
+  #weight = 1;
+
+  constructor(private readonly capacity: number) {}
+
+  /** An object was read. */
+  touch(url: string, bytes: number): void {
+    this.#reads++;
+    const weight = this.#weight;
+    if (weight > 1 && this.#reads % SAMPLE !== 0) return;
+    const entry = this.#entries.get(url) ?? this.#enter(url);
+    entry.reads += weight;
+    entry.bytes += weight * bytes;
+  }
+
+  /** An interval is over. */
+  decay(): void {
+    this.#weight = this.#reads >= SAMPLE_FROM ? SAMPLE : 1;
+    this.#reads = 0;
+    for (const [url, entry] of this.#entries) {
+      entry.reads /= 2;
+      entry.bytes /= 2;
+      if (entry.reads < 0.5) this.#entries.delete(url);
+    }
+  }
+
+  /** The `count` most read, the most read first. */
+  top(count: number): HotObject[] {
+    const all = [...this.#entries].map(([url, { reads, bytes }]) => ({
+      url,
+      reads: Math.round(reads),
+      bytes: Math.round(bytes),
+    }));
+    return all.sort((a, b) => b.reads - a.reads).slice(0, count);
+  }
+
+  #enter(url: string): Entry {
+    let entry: Entry = { reads: 0, bytes: 0 };
+    if (this.#entries.size >= this.capacity) {
+      const [least, leastEntry] = [...this.#entries].reduce((a, b) => (b[1].reads < a[1].reads ? b : a));
+      this.#entries.delete(least);
+      // Its bytes are not the new one's: reads keep the guarantee, bytes stay honest.
+      entry = { reads: leastEntry.reads, bytes: 0 };
+    }
+    this.#entries.set(url, entry);
+    return entry;
+  }
+}

@@ -1,0 +1,56 @@
+import type { ErrorCode } from "@frontcache/proto";
+import type { originOperations, originOutcomes } from "./metric-list.js";
+import type { Metrics } from "./metrics.js";
+
+type Outcome = (typeof originOutcomes)[number];
+
+const outcomeOf: Readonly<Record<ErrorCode, Outcome>> = {
+  NOT_FOUND: "not_found",
+  FAILED_PRECONDITION: "precondition",
+  INVALID_ARGUMENT: "refused",
+  UNAUTHENTICATED: "refused",
+  PERMISSION_DENIED: "refused",
+  OUT_OF_RANGE: "refused",
+  RESOURCE_EXHAUSTED: "throttled",
+  UNAVAILABLE: "unavailable",
+  DEADLINE_EXCEEDED: "unavailable",
+  INTERNAL: "invalid",
+  CANCELLED: "cut",
+};
+
+/** One request to a store, as it ended. */
+export interface MeteredRequest {
+  readonly operation: (typeof originOperations)[number];
+  readonly outcome: "ok" | ErrorCode;
+  /** Until the answer's head; absent where none came. */
+  readonly firstByteMs: number | undefined;
+  readonly durationMs: number;
+  readonly bytes: number;
+}
+
+/** Counts what is asked of object stores. */
+export class OriginMeter {
+  constructor(private readonly metrics: Metrics) {}
+
+  request({ operation, outcome: code, firstByteMs, durationMs, bytes }: MeteredRequest): void {
+    const { originRequests, originDuration, originFirstByte, originIo } = this.metrics.families;
+    const outcome = code === "ok" ? code : outcomeOf[code];
+    originRequests.at({ operation, outcome }).value++;
+    originDuration.at({ operation, outcome }).record(durationMs / 1000);
+    if (firstByteMs !== undefined) originFirstByte.at({ operation }).record(firstByteMs / 1000);
+    originIo.at().value += bytes;
+  }
+
+  retry(): void {
+    this.metrics.families.originRetries.at().value++;
+  }
+
+  hedge({ won }: { readonly won: boolean }): void {
+    this.metrics.families.originHedges.at({ result: won ? "won" : "lost" }).value++;
+  }
+
+  /** Our own limits turned a request away: `wait`, for it waited too long; `queue`, for too many waited. */
+  limit(reason: "wait" | "queue"): void {
+    this.metrics.families.limitsReached.at({ limit: `origin_${reason}` }).value++;
+  }
+}

@@ -1,0 +1,32 @@
+import type { ErrorCode } from "@frontcache/proto";
+
+/** A read that failed. */
+export interface RecentError {
+  /** Wall time, milliseconds since 1970. */
+  readonly atMs: number;
+  readonly code: ErrorCode;
+  readonly url: string;
+  /** One line, as the reader got it. */
+  readonly message: string;
+}
+
+/** Characters of a message that are kept: URLs have up to about 1,100. */
+const MAX_MESSAGE = 2_000;
+
+/** The last errors, so many and no more. */
+export class RecentErrors {
+  readonly #errors: RecentError[] = [];
+  #next = 0;
+
+  constructor(private readonly capacity: number) {}
+
+  add(error: RecentError): void {
+    this.#errors[this.#next] = { ...error, message: error.message.slice(0, MAX_MESSAGE) };
+    this.#next = (this.#next + 1) % this.capacity;
+  }
+
+  /** The newest first. */
+  list(): RecentError[] {
+    return [...this.#errors.slice(this.#next), ...this.#errors.slice(0, this.#next)].reverse();
+  }
+}

@@ -1,0 +1,18 @@
+import type { Metrics } from "./metrics.js";
+
+/** Counts what happens between members. */
+export class RoutingMeter {
+  constructor(private readonly metrics: Metrics) {}
+
+  onForward(outcome: "answered" | "out_of_reach" | "failed"): void {
+    this.metrics.families.forwards.at({ outcome }).value++;
+  }
+
+  onFailover(stage: "asked" | "midway"): void {
+    this.metrics.families.failovers.at({ stage }).value++;
+  }
+
+  onHandover(): void {
+    this.metrics.families.handovers.at().value++;
+  }
+}

@@ -1,0 +1,57 @@
+/** One number of one combination of label values. Whoever counts holds it and adds in place. */
+export class NumberSeries {
+  value = 0;
+
+  constructor(readonly labels: Readonly<Record<string, string>>) {}
+
+  add(amount: number): void {
+    this.value += amount;
+  }
+}
+
+/** The distribution of one combination of label values: counts by explicit buckets, as OpenTelemetry and Prometheus have them. */
+export class HistogramSeries {
+  /** One more than there are boundaries: the last one is for what lies above all of them. */
+  readonly counts: Float64Array;
+  count = 0;
+  sum = 0;
+  readonly #boundaries: Float64Array;
+
+  constructor(
+    readonly labels: Readonly<Record<string, string>>,
+    /** Inclusive upper bounds, ascending. */
+    boundaries: readonly number[],
+  ) {
+    this.#boundaries = Float64Array.from(boundaries);
+    this.counts = new Float64Array(boundaries.length + 1);
+  }
+
+  /** Most values are small and so found at once; nothing is allocated. */
+  record(value: number): void {
+    const boundaries = this.#boundaries;
+    let bucket = 0;
+    while (bucket < boundaries.length && value > boundaries[bucket]!) bucket++;
+    this.counts[bucket]!++;
+    this.count++;
+    this.sum += value;
+  }
+
+  /**
+   * The value that a share (0 to 1) of all recorded ones lies at or below, by even spread inside a bucket; undefined where
+   * nothing was recorded, the highest boundary where it lies above.
+   */
+  quantile(share: number): number | undefined {
+    if (this.count === 0) return undefined;
+    const rank = share * this.count;
+    let below = 0;
+    for (const [bucket, upper] of this.#boundaries.entries()) {
+      const count = this.counts[bucket]!;
+      if (count > 0 && below + count >= rank) {
+        const lower = bucket === 0 ? 0 : this.#boundaries[bucket - 1]!;
+        return lower + ((upper - lower) * (rank - below)) / count;
+      }
+      below += count;
+    }
+    return this.#boundaries.at(-1);
+  }
+}
