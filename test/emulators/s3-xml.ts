@@ -21,6 +21,17 @@ export function errorXml(code: string, resource: string): string {
   return `${HEADER}<Error><Code>${code}</Code><Message>${escapeXml(message)}</Message><Resource>${escapeXml(resource)}</Resource></Error>`;
 }
 
+/** The answer to GetBucketLocation in S3's first region. */
+export const LOCATION_XML = `${HEADER}<LocationConstraint xmlns="http://s3.amazonaws.com/doc/2006-03-01/"/>`;
+
+/** Whether ListObjectsV2 takes the query. */
+export function isListQuery(query: URLSearchParams): boolean {
+  const maxKeys = query.get("max-keys") || "1000";
+  return (
+    /^\d{1,9}$/.test(maxKeys) && ["", "url", null].includes(query.get("encoding-type")) && query.get("continuation-token") !== ""
+  );
+}
+
 /** ListObjectsV2's answer to a query of the bucket. */
 export function listXml(bucket: string, objects: readonly StoredObject[], query: URLSearchParams): string {
   const isUrl = query.get("encoding-type") === "url";
@@ -29,7 +40,7 @@ export function listXml(bucket: string, objects: readonly StoredObject[], query:
     const value = query.get(parameter);
     return value === null || value === "" ? "" : `<${element}>${encode(value)}</${element}>`;
   };
-  const limit = Math.min(1000, Number(query.get("max-keys") ?? 1000));
+  const limit = Math.min(1000, Number(query.get("max-keys") || 1000));
   const token = query.get("continuation-token");
   const {
     objects: page,
@@ -64,5 +75,5 @@ function escapeUrl(text: string): string {
 }
 
 function escapeXml(text: string): string {
-  return text.replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);
+  return text.replace(/[&<>"']|(?![\t\n])\p{Cc}/gu, (character) => `&#${character.charCodeAt(0)};`);
 }

@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import type { Faults } from "./faults.js";
 import { type Dialect, type Exchange, Listener } from "./listener.js";
 import { bytesContent, type Content, ObjectTable, rampContent, type StoredObject } from "./objects.js";
-import { errorXml, listXml } from "./s3-xml.js";
+import { errorXml, isListQuery, LOCATION_XML, listXml } from "./s3-xml.js";
 import { sendObject } from "./send-object.js";
 import type { Traffic } from "./traffic.js";
 
@@ -90,14 +90,14 @@ export class S3Emulator implements AsyncDisposable, Dialect {
   }
 
   async answer(exchange: Exchange): Promise<void> {
-    const { bucket, key, method, query } = exchange.seen;
+    const { bucket, key, method } = exchange.seen;
     if (method === "PUT") return this.#answerPut(exchange);
     if (!this.objects.hasBucket(bucket)) return exchange.fail(404, "NoSuchBucket");
     if (key === "") {
-      if (method === "HEAD") return void exchange.response.writeHead(200).end();
-      if (method !== "GET" || query.get("list-type") !== "2") return exchange.fail(405, "MethodNotAllowed");
-      exchange.response.setHeader("Content-Type", "application/xml");
-      return void exchange.response.end(listXml(bucket, this.objects.list(bucket), query));
+      if (method === "HEAD") {
+        return void exchange.response.writeHead(200, { "Content-Type": "application/xml", "Content-Length": 0 }).end();
+      }
+      return this.#answerBucket(exchange);
     }
     if (method === "DELETE") {
       this.objects.delete(bucket, key);
@@ -111,6 +111,17 @@ export class S3Emulator implements AsyncDisposable, Dialect {
     const xml = seen.method === "HEAD" ? "" : errorXml(code, `/${seen.bucket}/${seen.key}`);
     response.writeHead(status, { ...headers, "Content-Type": "application/xml", "Content-Length": Buffer.byteLength(xml) });
     response.end(xml);
+  }
+
+  #answerBucket(exchange: Exchange): void {
+    const { seen, response } = exchange;
+    const { bucket, method, query } = seen;
+    const isLocation = query.has("location");
+    if (method !== "GET") return void exchange.fail(405, "MethodNotAllowed");
+    if (!isLocation && query.get("list-type") !== "2") return void exchange.fail(501, "NotImplemented");
+    if (!isLocation && !isListQuery(query)) return void exchange.fail(400, "InvalidArgument");
+    const xml = isLocation ? LOCATION_XML : listXml(bucket, this.objects.list(bucket), query);
+    response.writeHead(200, { "Content-Type": "application/xml", "Content-Length": Buffer.byteLength(xml) }).end(xml);
   }
 
   async #answerObject(exchange: Exchange): Promise<void> {

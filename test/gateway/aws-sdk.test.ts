@@ -1,10 +1,16 @@
 import {
+  GetBucketAclCommand,
+  GetBucketLocationCommand,
   GetObjectCommand,
   type GetObjectCommandInput,
+  HeadBucketCommand,
   HeadObjectCommand,
+  ListBucketsCommand,
+  ListObjectsCommand,
   ListObjectsV2Command,
   NoSuchKey,
   PutObjectCommand,
+  paginateListObjectsV2,
   S3Client,
 } from "@aws-sdk/client-s3";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -82,8 +88,34 @@ describe("the AWS SDK, with the gateway for its endpoint", () => {
     expect((await failureOf(get({ IfModifiedSince: new Date(Date.now() + 60_000) })))[0]).toBe(304);
     const put = new PutObjectCommand({ Bucket: "bucket", Key: "object", Body: Buffer.alloc(3 << 20) });
     expect(await failureOf(client.send(put))).toEqual([405, "MethodNotAllowed"]);
-    expect(await failureOf(client.send(new ListObjectsV2Command({ Bucket: "bucket" })))).toEqual([501, "NotImplemented"]);
+    expect(await failureOf(client.send(new ListObjectsCommand({ Bucket: "bucket" })))).toEqual([501, "NotImplemented"]);
+    expect(await failureOf(client.send(new ListBucketsCommand({})))).toEqual([501, "NotImplemented"]);
+    expect(await failureOf(client.send(new GetBucketAclCommand({ Bucket: "bucket" })))).toEqual([501, "NotImplemented"]);
+    expect(await failureOf(client.send(new HeadBucketCommand({ Bucket: "missing" })))).toEqual([404, "NotFound"]);
+    expect(await failureOf(client.send(new ListObjectsV2Command({ Bucket: "missing" })))).toEqual([404, "NoSuchBucket"]);
     expect(await failureOf(get({ PartNumber: 1 }))).toEqual([501, "NotImplemented"]);
+  });
+
+  it("lists a bucket page by page, with what is known of each object", async () => {
+    const keys = Array.from({ length: 25 }, (_, at) => `dir ${at % 3}/ü&${String(at).padStart(2, "0")}`).sort();
+    for (const key of keys) store.put("pages", key, key);
+    const listed: (string | undefined)[] = [];
+    for await (const page of paginateListObjectsV2({ client, pageSize: 4 }, { Bucket: "pages" })) {
+      for (const object of page.Contents ?? []) {
+        const { version: etag, size } = store.objects.get("pages", object.Key!)!;
+        expect(object).toMatchObject({ ETag: etag, Size: size, LastModified: expect.any(Date) });
+        listed.push(object.Key);
+      }
+    }
+    expect(listed).toEqual(keys);
+    const folded = await client.send(new ListObjectsV2Command({ Bucket: "pages", Delimiter: "/", FetchOwner: true }));
+    expect(folded.CommonPrefixes).toEqual([{ Prefix: "dir 0/" }, { Prefix: "dir 1/" }, { Prefix: "dir 2/" }]);
+    expect(folded).toMatchObject({ KeyCount: 3, IsTruncated: false });
+  });
+
+  it("finds out whether a bucket is there, and where", async () => {
+    expect((await client.send(new HeadBucketCommand({ Bucket: "bucket" }))).$metadata.httpStatusCode).toBe(200);
+    expect((await client.send(new GetBucketLocationCommand({ Bucket: "bucket" }))).LocationConstraint).toBeUndefined();
   });
 
   it.each(["a b/ü+%&=?#🐘", "a//b", "trailing/", "it's (odd)*!~"])("gets the object of the key %s", async (Key) => {

@@ -181,6 +181,99 @@ describe("odd keys", () => {
   });
 });
 
+describe("listings", () => {
+  beforeAll(() => {
+    for (const key of ["a/1", "a/2", "a/b/3", "a/b/4", "a/c d/5", "a/", "x", "über/日本&<>", "a+b%20c", "tab\t", "\u0001"]) {
+      store.put("listed", key, key);
+    }
+    store.objects.createBucket("void");
+    for (let at = 0; at < 1_005; at++) store.put("full", `k${at}`, "");
+  });
+
+  const queries = [
+    "list-type=2",
+    "list-type=2&prefix=a/",
+    "list-type=2&prefix=a%2F&delimiter=%2F",
+    "list-type=2&prefix=a/&delimiter=/&encoding-type=url",
+    "list-type=2&delimiter=b/",
+    "list-type=2&prefix=%C3%BC",
+    "list-type=2&encoding-type=url",
+    "list-type=2&encoding-type=url&prefix=a%2Bb%2520",
+    "list-type=2&prefix=a/c+d",
+    "list-type=2&max-keys=3",
+    "list-type=2&max-keys=0",
+    "list-type=2&max-keys=",
+    "list-type=2&max-keys=5000",
+    "list-type=2&max-keys=-1",
+    "list-type=2&max-keys=1e2",
+    "list-type=2&max-keys=99999999999",
+    "list-type=2&start-after=a/2",
+    "list-type=2&start-after=a%2Bb&encoding-type=url",
+    "list-type=2&start-after=zzz",
+    "list-type=2&prefix=nothing",
+    "list-type=2&prefix=",
+    "list-type=2&encoding-type=xml",
+    "list-type=2&continuation-token=",
+    "list-type=2&fetch-owner=true",
+    "list-type=2&x-id=ListObjectsV2&X-Amz-Signature=0",
+    "prefix=a&list-type=2&prefix=b",
+    "list-type=2&prefix=a/&max-keys=1&delimiter=/&start-after=a/1",
+    "location",
+    "location=",
+    "",
+    "prefix=a",
+  ];
+
+  const few = ["list-type=2", "list-type=2&max-keys=0", "list-type=2&max-keys=5000&encoding-type=url", "location"];
+
+  it.each([
+    ["listed", queries],
+    ["void", queries],
+    ["full", few],
+    ["missing", few],
+  ])("of a bucket that is %s are the store's", async (bucket, asked) => {
+    for (const query of asked) {
+      await compare("GET", `/${bucket}?${query}`);
+      await compare("GET", `/${bucket}/?${query}`);
+    }
+    await compare("HEAD", `/${bucket}`);
+    await compare("HEAD", `/${bucket}/`);
+  });
+
+  it.each(["", "&delimiter=/&encoding-type=url", "&prefix=a/"])(
+    "by the page are the store's, to the last one (%s)",
+    async (query) => {
+      let token = "";
+      for (let pages = 1; ; pages++) {
+        const path = `/listed?list-type=2&max-keys=2${query}${token}`;
+        await compare("GET", path);
+        const next = /<NextContinuationToken>([^<]*)</.exec((await toGateway.get(`/s3${path}`)).body.toString())?.[1];
+        if (next === undefined) {
+          expect(pages).toBeGreaterThan(2);
+          break;
+        }
+        token = `&continuation-token=${encodeURIComponent(next)}`;
+      }
+    },
+  );
+
+  it("of the store are not kept: what is put or gone is seen at once", async () => {
+    store.put("fresh", "one", "1");
+    await compare("GET", "/fresh?list-type=2");
+    store.put("fresh", "two", "2");
+    store.delete("fresh", "one");
+    await compare("GET", "/fresh?list-type=2");
+    expect((await toGateway.get("/s3/fresh?list-type=2")).body.toString()).toContain("<KeyCount>1<");
+  });
+
+  it("that the store refuses are refused by the same code", async () => {
+    store.faults.place({ error: { status: 403, code: "AccessDenied" } });
+    await compare("GET", "/listed?list-type=2");
+    await compare("HEAD", "/listed");
+    store.faults.clear();
+  });
+});
+
 describe("a changed object", () => {
   it("stays readable in the version that If-Match names while it is held, and is not mixed up with the new one", async () => {
     const old = rampBytes(0, 100_000, 1);

@@ -1,4 +1,4 @@
-import { parseObjectUrl } from "@frontcache/proto";
+import { parseObjectUrl, parsePrefixUrl } from "@frontcache/proto";
 import { describe, expect, it } from "vitest";
 import { bucketPatterns } from "../config/bucket-pattern.js";
 import { onlyAllowed } from "./allowed-reader.js";
@@ -33,6 +33,16 @@ describe("allowed buckets", () => {
     const { reader } = fixture("s3://lake");
     expect((await reader.stat(parseObjectUrl("s3://lake/k"), undefined, signal)).info.objectSize).toBe(5);
     await expect(reader.stat(parseObjectUrl("s3://lake-2/k"), undefined, signal)).rejects.toMatchObject(denied);
+  });
+
+  it("are listed, and others are not, nor are they told to be there", async () => {
+    const { memory, reader } = fixture("s3://lake");
+    const page = { delimiter: "", maxKeys: 10 };
+    await reader.list(parsePrefixUrl("s3://lake/a"), page, signal);
+    await reader.statBucket(parsePrefixUrl("s3://lake"), signal);
+    await expect(reader.list(parsePrefixUrl("s3://lake-2/a"), page, signal)).rejects.toMatchObject(denied);
+    await expect(reader.statBucket(parsePrefixUrl("s3://lake-2"), signal)).rejects.toMatchObject(denied);
+    expect(memory.lists).toHaveLength(1);
   });
 
   it("are evicted from, and a prefix that takes others in is refused", async () => {

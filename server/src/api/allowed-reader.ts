@@ -1,6 +1,7 @@
-import { CacheError, type MemberList, type ObjectRef, type Scheme } from "@frontcache/proto";
+import { type BucketRef, CacheError, type MemberList, type ObjectRef, type PrefixRef, type Scheme } from "@frontcache/proto";
 import type { ObjectRead } from "../cache/object-read.js";
 import { type BucketPattern, covers } from "../config/bucket-pattern.js";
+import type { Listing, ListPage } from "../origin/origin.js";
 import type { ReadRequest } from "../routing/router.js";
 import type { Reader } from "./reader.js";
 
@@ -29,6 +30,16 @@ class AllowedReader implements Reader {
     return this.reader.stat(ref, version, signal);
   }
 
+  async list(ref: PrefixRef, page: ListPage, signal: AbortSignal): Promise<Listing> {
+    this.#check(ref);
+    return this.reader.list(ref, page, signal);
+  }
+
+  async statBucket(ref: BucketRef, signal: AbortSignal): Promise<void> {
+    this.#check(ref);
+    return this.reader.statBucket(ref, signal);
+  }
+
   async evict(selector: Parameters<Reader["evict"]>[0], signal: AbortSignal): ReturnType<Reader["evict"]> {
     const { url, prefix } = selector;
     this.#checkPattern(url ?? prefix ?? "", patternOf(url, prefix));
@@ -44,7 +55,7 @@ class AllowedReader implements Reader {
     return this.reader.watchMembers(listener);
   }
 
-  #check({ url, scheme, bucket }: ObjectRef): void {
+  #check({ url, scheme, bucket }: BucketRef): void {
     this.#checkPattern(url, { scheme, bucket });
   }
 

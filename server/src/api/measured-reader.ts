@@ -8,6 +8,8 @@ import type { Reader } from "./reader.js";
 /** A reader whose reads are counted. Members that ask what is held here (`cachedOnly`) are no readers: theirs are not. */
 export class MeasuredReader implements Reader {
   readonly stat: Reader["stat"];
+  readonly list: Reader["list"];
+  readonly statBucket: Reader["statBucket"];
   readonly evict: Reader["evict"];
   readonly ownerOf: Reader["ownerOf"];
   readonly watchMembers: Reader["watchMembers"];
@@ -17,6 +19,8 @@ export class MeasuredReader implements Reader {
     private readonly meter: ReadMeter,
   ) {
     this.stat = reader.stat.bind(reader);
+    this.list = reader.list.bind(reader);
+    this.statBucket = reader.statBucket.bind(reader);
     this.evict = reader.evict.bind(reader);
     this.ownerOf = reader.ownerOf.bind(reader);
     this.watchMembers = reader.watchMembers.bind(reader);

@@ -1,5 +1,6 @@
-import { CacheError, type MemberList, type ObjectRef, outOfRange } from "@frontcache/proto";
+import { type BucketRef, CacheError, type MemberList, type ObjectRef, outOfRange, type PrefixRef } from "@frontcache/proto";
 import type { ObjectRead } from "../cache/object-read.js";
+import type { Listing, ListPage } from "../origin/origin.js";
 import type { ReadRequest } from "../routing/router.js";
 import type { Slice } from "../runtime/slice.js";
 import type { EvictReport } from "../storage/storage-report.js";
@@ -21,6 +22,9 @@ export class MemoryReader implements Reader {
   readonly memberListeners = new Set<(list: MemberList) => void>();
   /** What `watchMembers` begins with. */
   memberList: MemberList = { members: [], hash: "", blockBytes: 1, name: "self" };
+  /** What every page of a listing is; buckets are those that hold an object. */
+  listing: Listing = { objects: [], prefixes: [] };
+  readonly lists: { readonly ref: PrefixRef; readonly page: ListPage }[] = [];
   readonly evictions: Parameters<Reader["evict"]>[0][] = [];
   openReads = 0;
   openSlices = 0;
@@ -36,6 +40,18 @@ export class MemoryReader implements Reader {
     await this.beforeAnswer?.(signal);
     const { length } = this.#find(ref);
     return { info: { version: version ?? "v1", objectSize: length, contentType: "text/plain" }, heldBytes: length };
+  }
+
+  async list(ref: PrefixRef, page: ListPage, signal: AbortSignal): Promise<Listing> {
+    await this.statBucket(ref, signal);
+    this.lists.push({ ref, page });
+    return this.listing;
+  }
+
+  async statBucket({ url, scheme, bucket }: BucketRef, signal: AbortSignal): Promise<void> {
+    await this.beforeAnswer?.(signal);
+    const holdsAny = [...this.objects.keys()].some((name) => name.startsWith(`${scheme}://${bucket}/`));
+    if (!holdsAny) throw new CacheError("NOT_FOUND", `${url}: no such bucket`);
   }
 
   async evict(selector: Parameters<Reader["evict"]>[0], signal: AbortSignal): Promise<EvictReport> {

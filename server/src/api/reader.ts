@@ -1,5 +1,6 @@
-import type { MemberList, ObjectInfo, ObjectRef } from "@frontcache/proto";
+import type { BucketRef, MemberList, ObjectInfo, ObjectRef, PrefixRef } from "@frontcache/proto";
 import type { ObjectRead } from "../cache/object-read.js";
+import type { Listing, ListPage } from "../origin/origin.js";
 import type { ReadRequest } from "../routing/router.js";
 import type { EvictReport, EvictSelector } from "../storage/storage-report.js";
 
@@ -12,6 +13,10 @@ export interface Reader {
   read(request: ReadRequest): ObjectRead | Promise<ObjectRead>;
   /** `heldBytes`: bytes of that version on this member's volumes. */
   stat(ref: ObjectRef, version: string | undefined, signal: AbortSignal): Promise<{ info: ObjectInfo; heldBytes: number }>;
+  /** One page of the objects under a prefix, as the origin lists it now. NOT_FOUND: no such bucket. */
+  list(ref: PrefixRef, page: ListPage, signal: AbortSignal): Promise<Listing>;
+  /** Resolves where the bucket is there and may be listed. */
+  statBucket(ref: BucketRef, signal: AbortSignal): Promise<void>;
   /** `forwarded`: a member sent it, evict here only. */
   evict(selector: EvictSelector & { readonly forwarded: boolean }, signal: AbortSignal): Promise<EvictReport>;
   /** `host:port` of the gRPC listener of the member that owns the block at `offset`. */

@@ -1,6 +1,6 @@
 import { setMaxListeners } from "node:events";
-import { CacheError, type Geometry, type ObjectInfo, type ObjectRef } from "@frontcache/proto";
-import type { Origin } from "../origin/origin.js";
+import { type BucketRef, CacheError, type Geometry, type ObjectInfo, type ObjectRef, type PrefixRef } from "@frontcache/proto";
+import type { Listing, ListPage, Origin } from "../origin/origin.js";
 import type { Clock } from "../runtime/clock.js";
 import { untilAborted } from "../runtime/until-aborted.js";
 import type { BlockStore, EvictReport, EvictSelector } from "../storage/block-store.js";
@@ -71,6 +71,16 @@ export class LocalCache {
       if (last === undefined) throw error;
       return last;
     }
+  }
+
+  /** Passed on to the origin: listings are not cached. */
+  list(ref: PrefixRef, page: ListPage, signal: AbortSignal): Promise<Listing> {
+    return this.options.origin.list(ref, page, signal);
+  }
+
+  /** Passed on to the origin, too. */
+  statBucket(ref: BucketRef, signal: AbortSignal): Promise<void> {
+    return this.options.origin.statBucket(ref, signal);
   }
 
   /** Drops blocks, keeps nothing of the fills under way, and forgets which versions are current. */

@@ -1,4 +1,5 @@
 import {
+  type BucketRef,
   blockOffsetOf,
   CacheError,
   checkRange,
@@ -7,10 +8,12 @@ import {
   type MemberList,
   type ObjectInfo,
   type ObjectRef,
+  type PrefixRef,
 } from "@frontcache/proto";
 import type { BlockRequest } from "../cache/block-request.js";
 import type { LocalCache } from "../cache/local-cache.js";
 import type { ObjectRead } from "../cache/object-read.js";
+import type { Listing, ListPage } from "../origin/origin.js";
 import type { EvictReport, EvictSelector } from "../storage/block-store.js";
 import { emptyRead } from "./empty-read.js";
 import { ForwardedRead } from "./forwarded-read.js";
@@ -67,6 +70,16 @@ export class Router {
   async stat(ref: ObjectRef, version: string | undefined, signal: AbortSignal): Promise<{ info: ObjectInfo; heldBytes: number }> {
     const info = await this.options.local.stat(ref, version, signal);
     return { info, heldBytes: this.options.local.heldBytes(ref.url, info.version) };
+  }
+
+  /** One page of a listing, by this member's origin: nobody owns listings. */
+  list(ref: PrefixRef, page: ListPage, signal: AbortSignal): Promise<Listing> {
+    return this.options.local.list(ref, page, signal);
+  }
+
+  /** Resolves where the bucket is there and may be listed. */
+  statBucket(ref: BucketRef, signal: AbortSignal): Promise<void> {
+    return this.options.local.statBucket(ref, signal);
   }
 
   /** Evicts here and, unless a member asked for it, at all other members. Rejects where one of them can't be reached. */

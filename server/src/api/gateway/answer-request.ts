@@ -1,15 +1,15 @@
+import { BucketAnswer } from "./bucket-answer.js";
 import type { Exchange, ObjectReader } from "./exchange.js";
 import { answerProbe, isProbe } from "./health.js";
 import { ObjectAnswer } from "./object-answer.js";
 import type { Pages } from "./page.js";
-import { type Refusal, refusalOf, refuse } from "./refusal.js";
+import { notImplemented, type Refusal, refusalOf, refuse } from "./refusal.js";
 import { parseTarget, type RequestTarget } from "./request-target.js";
 
 /** Keys have 1,024 bytes, thrice as many escaped; presigned URLs bring about 2 KiB along. */
 const MAX_TARGET_BYTES = 8 << 10;
 
 const MALFORMED = { status: 400, code: "BadRequest" };
-const NOT_IMPLEMENTED = { status: 501, code: "NotImplemented" };
 
 /** What stands behind the listener when a request comes. */
 export interface Behind {
@@ -52,20 +52,18 @@ function answerOrRefuse(exchange: Exchange, behind: () => Behind): Refusal | und
     return undefined;
   }
   const refusal = isRead ? notServed(target) : readOnly();
-  if (refusal !== undefined || target.kind !== "object") return refusal;
+  if (refusal !== undefined || target.kind === "buckets") return refusal;
   const { reader } = behind();
   if (reader === undefined) return starting();
-  new ObjectAnswer(exchange, reader, target.ref).run();
+  if (target.kind === "bucket") new BucketAnswer(exchange, reader, target.ref, target.query).run();
+  else new ObjectAnswer(exchange, reader, target.ref).run();
   return undefined;
 }
 
 /** What S3 has, and a cache of objects has not. */
 function notServed(target: RequestTarget): Refusal | undefined {
-  if (target.kind === "bucket") {
-    return { ...NOT_IMPLEMENTED, message: "buckets are not served, only objects: ask the object store itself" };
-  }
-  if (target.kind !== "object" || target.subresource === undefined) return undefined;
-  return { ...NOT_IMPLEMENTED, message: `${target.subresource} is not served, only objects: ask the object store itself` };
+  if (target.kind === "buckets") return notImplemented("the list of buckets");
+  return target.kind === "object" && target.subresource !== undefined ? notImplemented(target.subresource) : undefined;
 }
 
 function readOnly(): Refusal {

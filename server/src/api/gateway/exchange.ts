@@ -4,7 +4,7 @@ import type { Reader } from "../reader.js";
 import type { Reply, Request } from "./reply.js";
 
 /** What the gateway asks of the cache behind it. */
-export type ObjectReader = Pick<Reader, "read" | "stat">;
+export type ObjectReader = Pick<Reader, "read" | "stat" | "list" | "statBucket">;
 
 /** One request with what it takes to answer it. */
 export interface Exchange {

@@ -43,6 +43,14 @@ export class GatewayReader implements ObjectReader {
     return { info: this.#describe({ version: this.version, objectSize: info.objectSize }), heldBytes };
   }
 
+  list(...[ref, page, signal]: Parameters<ObjectReader["list"]>): ReturnType<ObjectReader["list"]> {
+    return this.memory.list(ref, page, signal);
+  }
+
+  statBucket(...[ref, signal]: Parameters<ObjectReader["statBucket"]>): Promise<void> {
+    return this.memory.statBucket(ref, signal);
+  }
+
   #check(version: string | undefined): void {
     if (version === undefined || version === this.version) return;
     throw new CacheError("FAILED_PRECONDITION", `the object is of version ${this.version}`);

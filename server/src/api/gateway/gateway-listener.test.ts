@@ -58,8 +58,7 @@ describe("the gateway", () => {
   it.each([
     "/s3",
     "/s3/",
-    "/s3/bucket",
-    "/s3/bucket/?list-type=2",
+    "/gs/?list-type=2",
     "/s3/bucket/object?tagging",
     "/s3/bucket/object?partNumber=1",
     "/gs/bucket/object?response-content-type=text%2Fplain",
@@ -68,20 +67,82 @@ describe("the gateway", () => {
     expect((await client.get(target)).body.toString()).toContain("<Code>NotImplemented</Code>");
   });
 
+  it.each(["", "?prefix=a", "?acl", "?versions&list-type=2", "?uploads", "/?policyStatus="])(
+    "says of a bucket's %j that S3 has it, and the cache has not",
+    async (query) => {
+      const { status, body } = await client.get(`/s3/bucket${query}`);
+      expect([status, /<Code>(\w+)</.exec(body.toString())?.[1]]).toEqual([501, "NotImplemented"]);
+    },
+  );
+
+  it.each(["s3", "gs"])("lists a bucket of %s in S3's form, as the store says", async (scheme) => {
+    const objects = [
+      { key: "a&b", objectSize: 5, version: "v1", lastModifiedMs: 1_700_000_000_123, storageClass: "COLD" },
+      { key: "\u0001 \ufffe", objectSize: 0 },
+    ];
+    gateway.reader.memory.listing = { objects, prefixes: ["c d/"], nextToken: "t=&" };
+    const { status, body } = await client.get(
+      `/${scheme}/bucket?list-type=2&prefix=a+%2B&delimiter=/&max-keys=7&continuation-token=u`,
+    );
+    expect(status).toBe(200);
+    expect(body.toString()).toBe(
+      '<?xml version="1.0" encoding="UTF-8"?>\n<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">' +
+        "<Name>bucket</Name><Prefix>a +</Prefix><ContinuationToken>u</ContinuationToken>" +
+        "<NextContinuationToken>t=&#38;</NextContinuationToken><KeyCount>3</KeyCount><MaxKeys>7</MaxKeys>" +
+        "<Delimiter>/</Delimiter><IsTruncated>true</IsTruncated>" +
+        "<Contents><Key>a&#38;b</Key><LastModified>2023-11-14T22:13:20.123Z</LastModified><ETag>&#34;v1&#34;</ETag>" +
+        "<Size>5</Size><StorageClass>COLD</StorageClass></Contents>" +
+        "<Contents><Key>&#1; &#65534;</Key><Size>0</Size><StorageClass>STANDARD</StorageClass></Contents>" +
+        "<CommonPrefixes><Prefix>c d/</Prefix></CommonPrefixes></ListBucketResult>",
+    );
+    expect(gateway.reader.memory.lists).toMatchObject([
+      { ref: { scheme, bucket: "bucket", prefix: "a +" }, page: { delimiter: "/", maxKeys: 7, token: "u" } },
+    ]);
+  });
+
+  it("looks at buckets, and refuses to write to them", async () => {
+    expect((await client.head("/s3/bucket")).status).toBe(200);
+    expect((await client.head("/gs/missing/")).status).toBe(404);
+    for (const method of ["PUT", "DELETE", "POST"]) {
+      client.request(method, "/s3/bucket?delete", "Content-Length: 0");
+      expect((await client.answer()).status).toBe(405);
+    }
+    const { status, body } = await client.get("/gs/missing?location");
+    expect([status, /<Code>(\w+)</.exec(body.toString())?.[1]]).toEqual([404, "NoSuchBucket"]);
+  });
+
+  it("stops listing when the client is gone", async () => {
+    let stopped = false;
+    gateway.reader.memory.beforeAnswer = (signal) =>
+      untilGone(signal).catch((reason) => {
+        stopped = true;
+        throw reason;
+      });
+    client.request("GET", "/s3/bucket?list-type=2");
+    await vi.waitFor(() => expect(gateway.left().running).toBe(1));
+    client.socket.destroy();
+    await vi.waitFor(() => expect(stopped).toBe(true));
+    expect(gateway.logged).toEqual([]);
+  });
+
   it.each(["/", "/index.html", "/S3/bucket/object", "*"])("has nothing at %s", async (target) => {
     const { status, body } = await client.get(target);
     expect(status).toBe(404);
     expect(body.toString()).toContain("objects are at /s3/");
   });
 
-  it.each(["/s3/bucket/%zz", "/s3/bucket/%FF", "/s3/b/key", `/s3/bucket/${"k".repeat(1025)}`])(
-    "calls %s malformed",
-    async (target) => {
-      const { status, body } = await client.get(target);
-      expect(status).toBe(400);
-      expect(body.toString()).toContain("<Code>InvalidURI</Code>");
-    },
-  );
+  it.each([
+    "/s3/bucket/%zz",
+    "/s3/bucket/%FF",
+    "/s3/b/key",
+    "/s3/b",
+    "/gs/buck%65t/?list-type=2",
+    `/s3/bucket/${"k".repeat(1025)}`,
+  ])("calls %s malformed", async (target) => {
+    const { status, body } = await client.get(target);
+    expect(status).toBe(400);
+    expect(body.toString()).toContain("<Code>InvalidURI</Code>");
+  });
 
   it("bounds the length of a path", async () => {
     expect((await client.get(`/s3/bucket/object?${"a".repeat(8_000)}`)).status).toBe(200);

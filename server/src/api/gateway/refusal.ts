@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { CacheError, type ErrorCode, errorTable } from "@frontcache/proto";
 import type { Reply } from "./reply.js";
+import { textXml, XML_HEADER } from "./xml.js";
 
 /** An answer in place of what was asked for, in S3's terms. */
 export interface Refusal {
@@ -36,6 +37,12 @@ export function refusalOf(error: unknown): Refusal {
   return { status: s3.status ?? errorTable[code].http, code: s3.code, message };
 }
 
+/** For what S3 has and the gateway has not; `what` begins the line for the reader. */
+export function notImplemented(what: string): Refusal {
+  const message = `${what} is not served, only objects and their listing: ask the object store itself`;
+  return { status: 501, code: "NotImplemented", message };
+}
+
 /** Request ids begin with the same eight digits as long as the process runs, and count on from there. */
 const idPrefix = randomBytes(4).toString("hex").toUpperCase();
 let ids = 0;
@@ -49,8 +56,8 @@ export function nextRequestId(): string {
 /** S3's error document. `resource` is what the request was about, as `/bucket/key` or a path. */
 export function refusalXml({ code, message }: Refusal, resource: string, requestId: string): string {
   return (
-    `<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>${code}</Code><Message>${escapeXml(message)}</Message>` +
-    `<Resource>${escapeXml(resource)}</Resource><RequestId>${requestId}</RequestId></Error>`
+    `${XML_HEADER}<Error><Code>${code}</Code><Message>${textXml(message)}</Message>` +
+    `<Resource>${textXml(resource)}</Resource><RequestId>${requestId}</RequestId></Error>`
   );
 }
 
@@ -68,12 +75,4 @@ export function refuse(response: Reply, refusal: Refusal, resource: string): voi
     ...(refusal.headers ?? []),
   ]);
   response.end(body);
-}
-
-/** Text for XML 1.0: what has no form there, most control characters and half characters, becomes U+FFFD. */
-function escapeXml(text: string): string {
-  return text
-    .toWellFormed()
-    .replace(/[^\t\n\r\x20-\ud7ff\ue000-\ufffd\u{10000}-\u{10ffff}]/gu, "\ufffd")
-    .replace(/[&<>"'\r]/g, (character) => `&#${character.charCodeAt(0)};`);
 }

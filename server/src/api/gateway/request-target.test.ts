@@ -47,12 +47,19 @@ describe("the target of a request", () => {
     expect(urlOf(`/s3/bucket/${"%C3%A9".repeat(512)}`)).toBe(`s3://bucket/${"é".repeat(512)}`);
   });
 
-  it.each(["/s3", "/s3/", "/gs/", "/s3/bucket", "/s3/bucket/", "/s3/bucket?list-type=2", "/s3/bucket/?location"])(
-    "%s is about a bucket",
-    (target) => {
-      expect(parseTarget(target).kind).toBe("bucket");
-    },
-  );
+  it.each([
+    ["/s3/bucket", "s3", ""],
+    ["/gs/bucket/", "gs", ""],
+    ["/s3/bucket?list-type=2&prefix=/a?b/", "s3", "list-type=2&prefix=/a?b/"],
+    ["/s3/bucket/?location", "s3", "location"],
+  ])("%s is about a bucket", (target, scheme, query) => {
+    const ref = { url: `${scheme}://bucket`, scheme, bucket: "bucket" };
+    expect(parseTarget(target)).toEqual({ kind: "bucket", ref, query });
+  });
+
+  it.each(["/s3", "/s3/", "/gs/", "/s3?x-id=ListBuckets"])("%s is about all buckets", (target) => {
+    expect(parseTarget(target)).toEqual({ kind: "buckets" });
+  });
 
   it.each([
     ["/", "/"],

@@ -1,11 +1,13 @@
 import { isUtf8 } from "node:buffer";
-import { CacheError, type ObjectRef, parseObjectUrl } from "@frontcache/proto";
+import { type BucketRef, CacheError, type ObjectRef, parseObjectUrl, parsePrefixUrl } from "@frontcache/proto";
 
 /** What a request's target names. */
 export type RequestTarget =
   | { readonly kind: "object"; readonly ref: ObjectRef; readonly subresource: string | undefined }
-  /** A bucket, or the list of all. */
-  | { readonly kind: "bucket" }
+  /** A bucket, with its query as it was sent. */
+  | { readonly kind: "bucket"; readonly ref: BucketRef; readonly query: string }
+  /** All buckets. */
+  | { readonly kind: "buckets" }
   /** None of the above: a path without its query. */
   | { readonly kind: "path"; readonly path: string };
 
@@ -26,9 +28,13 @@ export function parseTarget(target: string): RequestTarget {
   const mark = target.indexOf("?", origin.length);
   const path = target.slice(origin.length, mark < 0 ? target.length : mark);
   const scheme = path.startsWith("/s3/") ? "s3" : path.startsWith("/gs/") ? "gs" : undefined;
-  if (scheme === undefined) return path === "/s3" || path === "/gs" ? { kind: "bucket" } : { kind: "path", path };
+  if (scheme === undefined) return path === "/s3" || path === "/gs" ? { kind: "buckets" } : { kind: "path", path };
+  if (path.length === 4) return { kind: "buckets" };
   const slash = path.indexOf("/", 4);
-  if (slash < 0 || slash === path.length - 1) return { kind: "bucket" };
+  if (slash < 0 || slash === path.length - 1) {
+    const { url, bucket } = parsePrefixUrl(`${scheme}://${path.slice(4, slash < 0 ? path.length : slash)}`);
+    return { kind: "bucket", ref: { url, scheme, bucket }, query: mark < 0 ? "" : target.slice(mark + 1) };
+  }
   const named = `${scheme}://${path.slice(4, slash)}/${decodeOnce(path.slice(slash + 1))}`;
   if (mark < 0) return { kind: "object", ref: parseObjectUrl(named), subresource: undefined };
   const { subresource, versionId } = readQuery(target.slice(mark + 1));
@@ -51,20 +57,20 @@ function readQuery(query: string): { subresource?: string; versionId?: string } 
   return found;
 }
 
-/** Percent-decoding, of UTF-8 alone. Node gives a target's bytes as Latin-1. */
-function decodeOnce(text: string): string {
+/** Percent-decoding, of UTF-8 alone; throws INVALID_ARGUMENT. Node gives a target's bytes as Latin-1. */
+export function decodeOnce(text: string, where = "path"): string {
   if (!/[%\x80-\xff]/.test(text)) return text;
   const bytes = Buffer.from(
     text.replace(/%(..?)?/g, (written, digits: string | undefined) => {
-      if (!/^[0-9A-Fa-f]{2}$/.test(digits ?? "")) throw malformed(`${written} is no escape`);
+      if (!/^[0-9A-Fa-f]{2}$/.test(digits ?? "")) throw malformed(where, `${written} is no escape`);
       return String.fromCharCode(Number.parseInt(digits!, 16));
     }),
     "latin1",
   );
-  if (!isUtf8(bytes)) throw malformed("it is not UTF-8");
+  if (!isUtf8(bytes)) throw malformed(where, "it is not UTF-8");
   return bytes.toString("utf8");
 }
 
-function malformed(why: string): CacheError {
-  return new CacheError("INVALID_ARGUMENT", `the path can't be decoded, ${why}: percent-encode the key's UTF-8 bytes`);
+function malformed(where: string, why: string): CacheError {
+  return new CacheError("INVALID_ARGUMENT", `the ${where} can't be decoded, ${why}: percent-encode the key's UTF-8 bytes`);
 }
