@@ -47,6 +47,8 @@ export interface ClusterOptions {
   readonly pods?: (surroundings: Surroundings) => Promise<Pods>;
   /** Further flags of every member. */
   readonly flags?: readonly string[];
+  /** The budget of each member's volume, `64MiB` for example; absent: all of its file system. */
+  readonly volumeSize?: string;
 }
 
 /** Members as processes, each on a loopback address of its own and all on one port, before one origin. */
@@ -62,6 +64,7 @@ export class Cluster implements AsyncDisposable {
     readonly port: number,
     readonly pods: Pods,
     private readonly flags: readonly string[],
+    private readonly volumeSize: string | undefined,
   ) {
     // Strikes nothing; a member signs its requests with its own name.
     origin.faults.place({
@@ -75,11 +78,11 @@ export class Cluster implements AsyncDisposable {
   }
 
   /** Starts the members and waits until all of them know of each other. */
-  static async start({ names, pods, flags = [] }: ClusterOptions): Promise<Cluster> {
+  static async start({ names, pods, flags = [], volumeSize }: ClusterOptions): Promise<Cluster> {
     const [origin, directory, port] = [await S3Emulator.start(), await temporaryDirectory(), await freePorts()];
     const places = names.map((name, index) => ({ name, host: hostOf(index) }));
     const told = pods === undefined ? staticPods(places, port) : await pods({ directory: directory.path, places, port });
-    const cluster = new Cluster(origin, directory, port, told, flags);
+    const cluster = new Cluster(origin, directory, port, told, flags, volumeSize);
     await Promise.all(places.map((place) => cluster.join(place)));
     if (told.follow) await cluster.agreed();
     return cluster;
@@ -200,9 +203,14 @@ export class Cluster implements AsyncDisposable {
     });
   }
 
+  /** The cache directory of a member. */
+  cacheOf(name: string): string {
+    return join(this.directory.path, name);
+  }
+
   /** Blocks that a member holds as files: every one of the objects' blocks has a file of its own. */
   async heldBlocks(name: string): Promise<number> {
-    const files = await readdir(join(this.#cacheOf(name), "v1"), { recursive: true });
+    const files = await readdir(join(this.cacheOf(name), "v1"), { recursive: true });
     return files.filter((file) => file.endsWith(".blk")).length;
   }
 
@@ -217,17 +225,13 @@ export class Cluster implements AsyncDisposable {
     expect({ codes, defects }).toEqual({ codes: running.map(() => 0), defects: [] });
   }
 
-  #cacheOf(name: string): string {
-    return join(this.directory.path, name);
-  }
-
   async #serve({ name, host }: Place): Promise<void> {
     const listen = ["--listen", `${host}:${this.port}`, "--http-listen", `${host}:${this.port + 1}`];
     const flags = ["--name", name, ...listen, "--advertise", host, ...this.pods.flagsOf(name)];
     const sizes = ["--block-size", "1MiB", "--part-size", "1MiB", "--leave-after", "1500ms", "--hedge", "false"];
     const member = await MemberProcess.start({
       endpoint: this.origin.endpoint,
-      cacheDirectory: this.#cacheOf(name),
+      cacheDirectory: this.volumeSize === undefined ? this.cacheOf(name) : `${this.cacheOf(name)}:${this.volumeSize}`,
       flags: [...flags, ...sizes, ...this.flags],
       env: { AWS_ACCESS_KEY_ID: name },
     });

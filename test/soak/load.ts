@@ -1,0 +1,143 @@
+import type { CacheClient } from "@frontcache/client";
+import { CacheError } from "@frontcache/proto";
+import { BLOCK_BYTES, isRight, type TestObject } from "../e2e/cluster.js";
+import { rampBytes } from "../emulators/s3.js";
+import { seededRandom } from "../sim/seeded-random.js";
+import { isWhollyOf, LEAST_BYTES, type OverwrittenObject } from "../versions/overwritten-object.js";
+import type { Verdicts } from "./verdicts.js";
+
+/** What is read, through what. */
+export interface LoadTarget {
+  readonly clients: readonly CacheClient[];
+  readonly objects: readonly TestObject[];
+  readonly overwritten: OverwrittenObject;
+  /** The gateway of a member that is never taken away: `host:port`. */
+  readonly gateway: string;
+  readonly verdicts: Verdicts;
+}
+
+type Reader = (target: LoadTarget, client: CacheClient, random: () => number) => Promise<void>;
+
+/** How many readers of each kind run side by side. */
+const READERS: readonly (readonly [count: number, read: Reader])[] = [
+  [4, readLittle],
+  [2, readMuch],
+  [2, readStream],
+  [2, readGateway],
+  [2, readOverwritten],
+  [1, readAndLeave],
+];
+
+/** Readers of all kinds that go on until `stopped`; each read is judged. Resolves when the last one has ended. */
+export async function runLoad(target: LoadTarget, seed: number, stopped: AbortSignal): Promise<void> {
+  const readers = READERS.flatMap(([count, read]) => Array.from({ length: count }, () => read));
+  await Promise.all(
+    readers.map(async (read, index) => {
+      const random = seededRandom(seed * 1_000 + index);
+      const client = target.clients[index % target.clients.length]!;
+      while (!stopped.aborted) {
+        await read(target, client, random);
+        // A moment for everybody else in this process, the origin among them.
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+    }),
+  );
+}
+
+/** Few objects are read most of the time, as people do. */
+function pickObject(objects: readonly TestObject[], random: () => number): TestObject {
+  return objects[Math.floor(random() ** 3 * objects.length)]!;
+}
+
+function readLittle(target: LoadTarget, client: CacheClient, random: () => number): Promise<void> {
+  return readVersion("4 KiB", target, client, random, () => 4_096);
+}
+
+function readMuch(target: LoadTarget, client: CacheClient, random: () => number): Promise<void> {
+  return readVersion("several blocks", target, client, random, () => Math.floor((0.5 + random() * 3) * BLOCK_BYTES));
+}
+
+async function readVersion(
+  kind: string,
+  { objects, verdicts }: LoadTarget,
+  client: CacheClient,
+  random: () => number,
+  lengthOf: () => number,
+): Promise<void> {
+  const object = pickObject(objects, random);
+  const size = object.blocks * BLOCK_BYTES;
+  const wanted = lengthOf();
+  const offset = Math.floor(random() * (size - wanted));
+  try {
+    const bytes = await client.readRange(object.url, offset, wanted, object.version);
+    const right = isRight(bytes, object, { offset, length: wanted });
+    verdicts.answered(kind, bytes.length, right ? undefined : `${object.key} at ${offset}, ${wanted} bytes`);
+  } catch (error) {
+    verdicts.failedWith(kind, error);
+  }
+}
+
+async function readStream({ objects, verdicts }: LoadTarget, client: CacheClient, random: () => number): Promise<void> {
+  const object = pickObject(objects, random);
+  const size = object.blocks * BLOCK_BYTES;
+  const begin = Math.floor(random() * (size / 2));
+  const length = Math.min(8 * BLOCK_BYTES, size - begin);
+  let offset = begin;
+  let wrong: string | undefined;
+  try {
+    for await (const piece of client.stream(object.url, begin, length, object.version)) {
+      if (!isRight(Buffer.from(piece), object, { offset, length: piece.length })) wrong = `${object.key} at ${offset}`;
+      offset += piece.length;
+    }
+    if (offset !== begin + length) wrong = `${object.key} from ${begin}: ${offset - begin} of ${length} bytes`;
+    verdicts.answered("stream", offset - begin, wrong);
+  } catch (error) {
+    verdicts.failedWith("stream", error);
+  }
+}
+
+async function readGateway({ gateway, objects, verdicts }: LoadTarget, _: CacheClient, random: () => number): Promise<void> {
+  const object = pickObject(objects, random);
+  const offset = Math.floor(random() * (object.blocks - 2)) * BLOCK_BYTES + Math.floor(random() * BLOCK_BYTES);
+  const length = 1 + Math.floor(random() * BLOCK_BYTES);
+  const range = `bytes=${offset}-${offset + length - 1}`;
+  try {
+    const answer = await fetch(`http://${gateway}/s3/bucket/${object.key}`, { headers: { range } });
+    const bytes = Buffer.from(await answer.arrayBuffer());
+    if (answer.status !== 206) throw statusError(answer.status, `${object.key}: ${bytes.toString("utf8", 0, 300)}`);
+    verdicts.answered("gateway", bytes.length, isRight(bytes, object, { offset, length }) ? undefined : `${object.key} ${range}`);
+  } catch (error) {
+    verdicts.failedWith("gateway", error);
+  }
+}
+
+/** What the gateway's refusals mean in the error table. */
+function statusError(status: number, message: string): CacheError {
+  return new CacheError(status === 503 || status === 504 ? "UNAVAILABLE" : "INTERNAL", `${status} ${message}`);
+}
+
+async function readOverwritten({ overwritten, verdicts }: LoadTarget, client: CacheClient, random: () => number): Promise<void> {
+  const range = { offset: Math.floor(random() * (LEAST_BYTES - 1)), length: 1 + Math.floor(random() * 2 * BLOCK_BYTES) };
+  const asked = random() < 0.5 ? overwritten.current : undefined;
+  const kind = asked === undefined ? "overwritten, any version" : "overwritten, one version";
+  try {
+    const bytes = await client.readRange(overwritten.url, range.offset, range.length, asked?.version);
+    const put = asked ?? overwritten.beginningOf(bytes, range.offset);
+    const right = put !== undefined && isWhollyOf(put, bytes, range, false);
+    verdicts.answered(kind, bytes.length, right ? undefined : `${range.length} bytes at ${range.offset}`);
+  } catch (error) {
+    verdicts.failedWith(kind, error, ["FAILED_PRECONDITION"]);
+  }
+}
+
+async function readAndLeave({ objects, verdicts }: LoadTarget, client: CacheClient, random: () => number): Promise<void> {
+  const object = pickObject(objects, random);
+  const length = 2 * BLOCK_BYTES;
+  try {
+    const signal = AbortSignal.timeout(Math.floor(random() * 20));
+    const bytes = await client.readRange(object.url, 0, length, object.version, { signal });
+    verdicts.answered("left", bytes.length, bytes.equals(rampBytes(0, length, object.seed)) ? undefined : object.key);
+  } catch (error) {
+    verdicts.failedWith("left", error, ["CANCELLED", "DEADLINE_EXCEEDED"]);
+  }
+}

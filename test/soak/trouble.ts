@@ -1,0 +1,114 @@
+import { closeSync, ftruncateSync, openSync, readdirSync, readSync, rmSync, statSync, writeSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
+import type { CacheClient } from "@frontcache/client";
+import type { Cluster, TestObject } from "../e2e/cluster.js";
+import type { EmulatedPods } from "../e2e/cluster-pods.js";
+import type { FaultRule } from "../emulators/faults.js";
+import type { OverwrittenObject } from "../versions/overwritten-object.js";
+import type { Verdicts } from "./verdicts.js";
+
+/** What trouble is made for. */
+export interface TroubledCluster {
+  readonly cluster: Cluster;
+  readonly pods: EmulatedPods;
+  readonly client: CacheClient;
+  readonly objects: readonly TestObject[];
+  readonly overwritten: OverwrittenObject;
+  readonly verdicts: Verdicts;
+  /** Members that may be taken away, one at a time. */
+  readonly mortal: readonly string[];
+  readonly random: () => number;
+}
+
+/** One kind of trouble; resolves when it is over. */
+type Trouble = (troubled: TroubledCluster) => Promise<void>;
+
+/** All kinds, by the names that they are reported under. */
+export const TROUBLES: Readonly<Record<string, Trouble>> = {
+  "a member is killed": async ({ cluster, mortal, random }) => {
+    const name = pick(mortal, random);
+    await cluster.kill(name);
+    await pause(200 + random() * 2_000);
+    await cluster.startAgain(name);
+    await cluster.agreed();
+  },
+  "a member is killed, its files damaged": async ({ cluster, mortal, random }) => {
+    const name = pick(mortal, random);
+    await cluster.kill(name);
+    damageFiles(cluster.cacheOf(name), random);
+    await cluster.startAgain(name);
+    await cluster.agreed();
+  },
+  "a member is restarted": async ({ cluster, mortal, random }) => {
+    const name = pick(mortal, random);
+    const host = cluster.hostOf(name);
+    await cluster.leave(name);
+    await cluster.join({ name, host });
+    await cluster.agreed();
+  },
+  "a member stands still for a second": async ({ cluster, random }) => {
+    const { pid } = cluster.member(pick(cluster.names, random));
+    process.kill(pid, "SIGSTOP");
+    await pause(1_000);
+    process.kill(pid, "SIGCONT");
+  },
+  "the Kubernetes API is away": async ({ pods, random }) => {
+    await pods.api.down();
+    await pause(500 + random() * 3_000);
+    await pods.api.up();
+  },
+  "watches break": async ({ pods }) => pods.api.dropWatches(),
+  "the origin throttles": (troubled) => originTrouble(troubled, { error: { status: 503, code: "SlowDown" }, times: 8 }, 1_000),
+  "the origin fails": (troubled) => originTrouble(troubled, { error: { status: 500, code: "InternalError" }, times: 8 }, 1_000),
+  "the origin is slow": (troubled) => originTrouble(troubled, { latencyMs: 300 }, 3_000),
+  "the origin cuts bodies": (troubled) =>
+    originTrouble(troubled, { body: { afterBytes: 100_000, how: "reset" }, times: 8 }, 2_000),
+  "the origin's bodies stall": (troubled) =>
+    originTrouble(troubled, { body: { afterBytes: 100_000, how: "stall" }, times: 2 }, 2_000),
+  "the origin answers with short bodies": (troubled) => originTrouble(troubled, { range: "short", times: 4 }, 1_000),
+  "an object is overwritten": async ({ overwritten }) => overwritten.overwrite(),
+  "an object is evicted": async ({ client, objects, random }) => void (await client.evict({ url: pick(objects, random).url })),
+};
+
+function pick<T>(choices: readonly T[], random: () => number): T {
+  return choices[Math.floor(random() * choices.length)]!;
+}
+
+async function originTrouble({ cluster, verdicts }: TroubledCluster, fault: FaultRule, forMs: number): Promise<void> {
+  const well = verdicts.originInTrouble();
+  const remove = cluster.origin.faults.place(fault);
+  await pause(forMs);
+  remove();
+  well();
+}
+
+/** Flips a bit in a fifth of the block files of a member that does not run, cuts some short, removes some, adds a stray. */
+function damageFiles(directory: string, random: () => number): void {
+  const files = readdirSync(join(directory, "v1"), { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name));
+  for (const file of files) {
+    const dice = random();
+    if (dice < 0.2) flipBit(file, random);
+    else if (dice < 0.25) truncate(file, random);
+    else if (dice < 0.3) rmSync(file);
+  }
+  closeSync(openSync(join(directory, "tmp", "stray"), "w"));
+}
+
+function flipBit(file: string, random: () => number): void {
+  const fd = openSync(file, "r+");
+  const at = Math.floor(random() * statSync(file).size);
+  const byte = Buffer.alloc(1);
+  readSync(fd, byte, 0, 1, at);
+  byte[0]! ^= 1 << Math.floor(random() * 8);
+  writeSync(fd, byte, 0, 1, at);
+  closeSync(fd);
+}
+
+function truncate(file: string, random: () => number): void {
+  const fd = openSync(file, "r+");
+  ftruncateSync(fd, Math.floor(random() * statSync(file).size));
+  closeSync(fd);
+}
