@@ -1,4 +1,11 @@
-import { CacheError, type EvictResponse, type MemberList, type ReadRangeResponse, type StatResponse } from "@frontcache/proto";
+import {
+  CacheError,
+  type EvictResponse,
+  type MemberList,
+  type ReadRangeResponse,
+  type StatResponse,
+  type WarmProgress,
+} from "@frontcache/proto";
 import { Metadata, status } from "@grpc/grpc-js";
 import { AnswerWriter } from "./answer-writer.js";
 import type { Clock } from "./clock.js";
@@ -14,6 +21,7 @@ import type {
   ReadRequest,
   ReadTarget,
   Transport,
+  WarmOrder,
   WatchEnd,
 } from "./transport.js";
 
@@ -39,12 +47,7 @@ export class GrpcTransport implements Transport {
     const message = { key: url, offset, length, version, forwarded: false, cachedOnly: false };
     const writer = new AnswerWriter(target, `${url} at offset ${offset}`);
     const stream = call.client.readRange(message, noMetadata, callOptions(limits));
-    const guard = new StallGuard({
-      clock: this.#clock,
-      afterMs: STALLED_AFTER_MS,
-      lookFor: () => this.#channels.lookFor(address),
-      onGone: () => stream.cancel(),
-    });
+    const guard = this.#guard(address, () => stream.cancel());
     const onResponse = (response: ReadRangeResponse): void => {
       guard.progress();
       writer.write(response);
@@ -75,6 +78,24 @@ export class GrpcTransport implements Transport {
     return { blocks, bytes };
   }
 
+  async warm(
+    address: MemberAddress,
+    order: WarmOrder,
+    onProgress: (progress: WarmProgress) => void,
+    limits: CallLimits,
+  ): Promise<void> {
+    const { urls, version, concurrency, dryRun } = order;
+    const call = await this.#call(address, urls[0]!, limits);
+    const request = { keys: [...urls], version, concurrency, dryRun, block: undefined };
+    const stream = call.client.warm(request, noMetadata, callOptions(limits));
+    const guard = this.#guard(address, () => stream.cancel());
+    const onMessage = (progress: WarmProgress): void => {
+      guard.progress();
+      onProgress(progress);
+    };
+    await receiveAll(stream, onMessage, call).finally(() => guard.end());
+  }
+
   async watchMembers(address: MemberAddress, onMembers: (list: MemberList) => void, limits: CallLimits): Promise<WatchEnd> {
     const call = await this.#call(address, "the member list", limits);
     try {
@@ -96,6 +117,11 @@ export class GrpcTransport implements Transport {
 
   async close(): Promise<void> {
     this.#channels.close();
+  }
+
+  #guard(address: MemberAddress, onGone: () => void): StallGuard {
+    const lookFor = (): Promise<void> => this.#channels.lookFor(address);
+    return new StallGuard({ clock: this.#clock, afterMs: STALLED_AFTER_MS, lookFor, onGone });
   }
 
   async #call(address: MemberAddress, subject: string, limits: CallLimits): Promise<GrpcCall> {

@@ -1,4 +1,4 @@
-import { CacheError, type Membership } from "@frontcache/proto";
+import { CacheError, type Membership, type WarmProgress } from "@frontcache/proto";
 import type { Gateways } from "./gateways.js";
 import { canBeTag } from "./landing/entity-tag.js";
 import type { LandingTransport } from "./landing/landing-transport.js";
@@ -14,6 +14,7 @@ import {
   type ReadRequest,
   type ReadTarget,
   type Transport,
+  type WarmOrder,
   type WatchEnd,
 } from "./transport.js";
 
@@ -37,6 +38,15 @@ export class HttpTransport implements Transport {
 
   evict(address: MemberAddress, selector: EvictSelector, limits: CallLimits): Promise<Evicted> {
     return this.grpc.evict(address, selector, limits);
+  }
+
+  warm(
+    address: MemberAddress,
+    order: WarmOrder,
+    onProgress: (progress: WarmProgress) => void,
+    limits: CallLimits,
+  ): Promise<void> {
+    return this.grpc.warm(address, order, onProgress, limits);
   }
 
   watchMembers(

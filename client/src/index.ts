@@ -2,3 +2,5 @@ export { CacheError, type ErrorCode, type MemberInfo } from "@frontcache/proto";
 export { CacheClient } from "./cache-client.js";
 export type { CallOptions, ConnectOptions, ReadOptions } from "./options.js";
 export type { Evicted, EvictSelector, ObjectStat } from "./transport.js";
+export type { WarmFailure, WarmSummary } from "./warm-count.js";
+export type { WarmOptions } from "./warming.js";

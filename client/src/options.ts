@@ -90,7 +90,8 @@ export function memoryOf(url: string, length: number, { into }: ReadOptions): Bu
   );
 }
 
-function checkWhole(name: string, value: number, most: number): void {
+/** Throws INVALID_ARGUMENT for a number that is none of 1 to `most`. */
+export function checkWhole(name: string, value: number, most: number): void {
   if (Number.isInteger(value) && value >= 1 && value <= most) return;
   throw new CacheError("INVALID_ARGUMENT", `${name} ${value} is not a whole number from 1 to ${most}`);
 }

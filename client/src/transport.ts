@@ -1,4 +1,4 @@
-import { CacheError, type Membership, type ObjectInfo } from "@frontcache/proto";
+import { CacheError, type Membership, type ObjectInfo, type WarmProgress } from "@frontcache/proto";
 
 /** Where a member is reached. */
 export interface MemberAddress {
@@ -64,6 +64,16 @@ export interface Evicted {
   readonly bytes: number;
 }
 
+/** Objects for one member to have warmed. */
+export interface WarmOrder {
+  readonly urls: readonly string[];
+  /** Empty: the current ones. */
+  readonly version: string;
+  /** Blocks at a time, at all members together. */
+  readonly concurrency: number;
+  readonly dryRun: boolean;
+}
+
 /** How a watch came to its end: closed in good order, or never begun because the member does not know it. */
 export type WatchEnd = "ended" | "unsupported";
 
@@ -76,6 +86,8 @@ export interface Transport {
   read(address: MemberAddress, request: ReadRequest, target: ReadTarget, limits: CallLimits): Promise<void>;
   stat(address: MemberAddress, url: string, version: string, limits: CallLimits): Promise<ObjectStat>;
   evict(address: MemberAddress, selector: EvictSelector, limits: CallLimits): Promise<Evicted>;
+  /** Hands over how far the objects are, until all have ended. */
+  warm(address: MemberAddress, order: WarmOrder, onProgress: (progress: WarmProgress) => void, limits: CallLimits): Promise<void>;
   /** Hands over the member list now and whenever it changes, until the member or the limits end it. */
   watchMembers(
     address: MemberAddress,

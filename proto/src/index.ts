@@ -15,6 +15,7 @@ export {
   ReadRangeResponse,
   StatRequest,
   StatResponse,
+  WarmBlock,
   WarmProgress,
   WarmRequest,
   WatchMembersRequest,

@@ -1,4 +1,4 @@
-import { abortError, CacheError, type MemberList, outOfRange } from "@frontcache/proto";
+import { abortError, CacheError, type MemberList, outOfRange, type WarmProgress } from "@frontcache/proto";
 import type {
   CallLimits,
   Evicted,
@@ -8,6 +8,7 @@ import type {
   ReadRequest,
   ReadTarget,
   Transport,
+  WarmOrder,
   WatchEnd,
 } from "../transport.js";
 import { ramp } from "./ramp.js";
@@ -37,6 +38,9 @@ export class FakeTransport implements Transport {
   onRead: (read: AskedRead, count: number) => ReadScript | undefined = () => undefined;
   /** Decides how each watch goes; without it, members don't know WatchMembers. */
   onWatch: ((address: string, onMembers: (list: MemberList) => void, limits: CallLimits) => Promise<WatchEnd>) | undefined;
+  /** Decides how each warming goes. */
+  onWarm: (address: string, order: WarmOrder, onProgress: (progress: WarmProgress) => void, limits: CallLimits) => Promise<void> =
+    async () => undefined;
   onProbe: (address: string) => Promise<void> = async () => undefined;
   readonly reads: AskedRead[] = [];
   readonly probes: string[] = [];
@@ -66,6 +70,15 @@ export class FakeTransport implements Transport {
 
   async evict(_address: MemberAddress, _selector: EvictSelector, _limits: CallLimits): Promise<Evicted> {
     return { blocks: 0, bytes: 0 };
+  }
+
+  async warm(
+    { grpcAddress }: MemberAddress,
+    order: WarmOrder,
+    onProgress: (progress: WarmProgress) => void,
+    limits: CallLimits,
+  ): Promise<void> {
+    await this.onWarm(grpcAddress, order, onProgress, limits);
   }
 
   async watchMembers(

@@ -98,16 +98,43 @@ export interface MemberList {
 }
 
 export interface WarmRequest {
+  /** objects' URLs */
   keys: string[];
+  /** of every object; empty: the current ones */
+  version: string;
+  /** blocks at a time; 0: 16; at most 256 */
+  concurrency: number;
+  /** say what would be fetched, fetch nothing */
+  dryRun: boolean;
+  /** sent by a member: only this block of the one key, answered from here by one message */
+  block: WarmBlock | undefined;
 }
 
+export interface WarmBlock {
+  /** where it begins */
+  offset: number;
+  /** 0: not known */
+  objectSize: number;
+}
+
+/** An object moved on. The numbers are of this object, since the call's beginning. */
 export interface WarmProgress {
-  /** the object that moved on */
   key: string;
+  /** of the blocks that are done */
   doneBytes: number;
+  /** the object's size */
   totalBytes: number;
-  /** empty while all is well */
+  /** in the object's last message, where it could not be warmed whole: why */
   error: string;
+  /** of done_bytes: what was held before; the others were fetched */
+  heldBytes: number;
+  doneBlocks: number;
+  totalBlocks: number;
+  /** NOT_FOUND, UNAVAILABLE and so on */
+  errorCode: string;
+  version: string;
+  /** the object's last message */
+  ended: boolean;
 }
 
 export interface EvictRequest {
@@ -826,13 +853,25 @@ export const MemberList: MessageFns<MemberList> = {
 };
 
 function createBaseWarmRequest(): WarmRequest {
-  return { keys: [] };
+  return { keys: [], version: "", concurrency: 0, dryRun: false, block: undefined };
 }
 
 export const WarmRequest: MessageFns<WarmRequest> = {
   encode(message: WarmRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.keys) {
       writer.uint32(10).string(v!);
+    }
+    if (message.version !== "") {
+      writer.uint32(18).string(message.version);
+    }
+    if (message.concurrency !== 0) {
+      writer.uint32(24).uint32(message.concurrency);
+    }
+    if (message.dryRun !== false) {
+      writer.uint32(32).bool(message.dryRun);
+    }
+    if (message.block !== undefined) {
+      WarmBlock.encode(message.block, writer.uint32(42).fork()).join();
     }
     return writer;
   },
@@ -858,6 +897,38 @@ export const WarmRequest: MessageFns<WarmRequest> = {
             message.keys.push(reader.string());
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.version = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.concurrency = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.dryRun = reader.bool();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.block = WarmBlock.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -876,12 +947,96 @@ export const WarmRequest: MessageFns<WarmRequest> = {
   fromPartial(object: DeepPartial<WarmRequest>): WarmRequest {
     const message = createBaseWarmRequest();
     message.keys = object.keys?.map((e) => e) || [];
+    message.version = object.version ?? "";
+    message.concurrency = object.concurrency ?? 0;
+    message.dryRun = object.dryRun ?? false;
+    message.block = (object.block !== undefined && object.block !== null)
+      ? WarmBlock.fromPartial(object.block)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseWarmBlock(): WarmBlock {
+  return { offset: 0, objectSize: 0 };
+}
+
+export const WarmBlock: MessageFns<WarmBlock> = {
+  encode(message: WarmBlock, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.offset !== 0) {
+      writer.uint32(8).uint64(message.offset);
+    }
+    if (message.objectSize !== 0) {
+      writer.uint32(16).uint64(message.objectSize);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): WarmBlock {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWarmBlock();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.offset = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.objectSize = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<WarmBlock>): WarmBlock {
+    return WarmBlock.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<WarmBlock>): WarmBlock {
+    const message = createBaseWarmBlock();
+    message.offset = object.offset ?? 0;
+    message.objectSize = object.objectSize ?? 0;
     return message;
   },
 };
 
 function createBaseWarmProgress(): WarmProgress {
-  return { key: "", doneBytes: 0, totalBytes: 0, error: "" };
+  return {
+    key: "",
+    doneBytes: 0,
+    totalBytes: 0,
+    error: "",
+    heldBytes: 0,
+    doneBlocks: 0,
+    totalBlocks: 0,
+    errorCode: "",
+    version: "",
+    ended: false,
+  };
 }
 
 export const WarmProgress: MessageFns<WarmProgress> = {
@@ -897,6 +1052,24 @@ export const WarmProgress: MessageFns<WarmProgress> = {
     }
     if (message.error !== "") {
       writer.uint32(34).string(message.error);
+    }
+    if (message.heldBytes !== 0) {
+      writer.uint32(40).uint64(message.heldBytes);
+    }
+    if (message.doneBlocks !== 0) {
+      writer.uint32(48).uint64(message.doneBlocks);
+    }
+    if (message.totalBlocks !== 0) {
+      writer.uint32(56).uint64(message.totalBlocks);
+    }
+    if (message.errorCode !== "") {
+      writer.uint32(66).string(message.errorCode);
+    }
+    if (message.version !== "") {
+      writer.uint32(74).string(message.version);
+    }
+    if (message.ended !== false) {
+      writer.uint32(80).bool(message.ended);
     }
     return writer;
   },
@@ -946,6 +1119,54 @@ export const WarmProgress: MessageFns<WarmProgress> = {
             message.error = reader.string();
             continue;
           }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.heldBytes = longToNumber(reader.uint64());
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.doneBlocks = longToNumber(reader.uint64());
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.totalBlocks = longToNumber(reader.uint64());
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.errorCode = reader.string();
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.version = reader.string();
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.ended = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -967,6 +1188,12 @@ export const WarmProgress: MessageFns<WarmProgress> = {
     message.doneBytes = object.doneBytes ?? 0;
     message.totalBytes = object.totalBytes ?? 0;
     message.error = object.error ?? "";
+    message.heldBytes = object.heldBytes ?? 0;
+    message.doneBlocks = object.doneBlocks ?? 0;
+    message.totalBlocks = object.totalBlocks ?? 0;
+    message.errorCode = object.errorCode ?? "";
+    message.version = object.version ?? "";
+    message.ended = object.ended ?? false;
     return message;
   },
 };

@@ -1,8 +1,18 @@
-import { type BucketRef, CacheError, type MemberList, type ObjectRef, type PrefixRef, type Scheme } from "@frontcache/proto";
+import {
+  type BucketRef,
+  CacheError,
+  type MemberList,
+  type ObjectRef,
+  type PrefixRef,
+  type Scheme,
+  type WarmProgress,
+} from "@frontcache/proto";
+import type { WarmedBlock, WarmRequest } from "../cache/block-warmer.js";
 import type { ObjectRead } from "../cache/object-read.js";
 import { type BucketPattern, covers } from "../config/bucket-pattern.js";
 import type { Listing, ListPage } from "../origin/origin.js";
 import type { ReadRequest } from "../routing/router.js";
+import type { WarmingRequest } from "../routing/warming.js";
 import type { Reader } from "./reader.js";
 
 /** The reader itself where all buckets are allowed, else one that answers for the allowed ones alone. */
@@ -44,6 +54,16 @@ class AllowedReader implements Reader {
     const { url, prefix } = selector;
     this.#checkPattern(url ?? prefix ?? "", patternOf(url, prefix));
     return this.reader.evict(selector, signal);
+  }
+
+  async warm(request: WarmingRequest, tell: (progress: WarmProgress) => Promise<void>): Promise<void> {
+    for (const { ref } of request.objects) this.#check(ref);
+    return this.reader.warm(request, tell);
+  }
+
+  async warmBlock(request: WarmRequest): Promise<WarmedBlock> {
+    this.#check(request.ref);
+    return this.reader.warmBlock(request);
   }
 
   /** Tells nothing of an object but where its block belongs; members ask each other for it to see whether they answer. */

@@ -12,6 +12,8 @@ import {
   type ReadRangeResponse,
   type StatRequest,
   type StatResponse,
+  type WarmProgress,
+  type WarmRequest,
   type WatchMembersRequest,
 } from "@frontcache/proto";
 import type { ServerWritableStream } from "@grpc/grpc-js";
@@ -22,14 +24,16 @@ import { serializeInPlace } from "./read-range-message.js";
 import type { Reader } from "./reader.js";
 import type { RunningCalls } from "./running-calls.js";
 import { unaryCall } from "./unary-call.js";
+import { WarmCall } from "./warm-call.js";
 import { WatchMembersCall } from "./watch-members-call.js";
 
-/** The methods that a member serves; grpc-js answers UNIMPLEMENTED for the others. */
+/** The methods that a member serves. */
 export const servedMethods = {
   lookupOwner: cacheService.lookupOwner,
   readRange: { ...cacheService.readRange, responseSerialize: serializeInPlace },
   stat: cacheService.stat,
   evict: cacheService.evict,
+  warm: cacheService.warm,
   watchMembers: cacheService.watchMembers,
 };
 
@@ -74,6 +78,10 @@ export function cacheServiceHandlers(options: CacheServiceOptions) {
       (request, signal) => reader().evict(selectorOf(request), signal),
       options,
     ),
+    warm: (call: ServerWritableStream<WarmRequest, WarmProgress>): void => {
+      call.once("cancelled", options.calls.begin());
+      void new WarmCall(call, options).run();
+    },
     // Not counted among the running calls: it has no end of its own that a drain could wait for.
     watchMembers: (call: ServerWritableStream<WatchMembersRequest, MemberList>): void =>
       new WatchMembersCall(call, options).run(),

@@ -125,12 +125,6 @@ describe("the methods", () => {
     expect(await answer).toBe(status.CANCELLED);
     await aborted;
   });
-
-  it("are UNIMPLEMENTED where they are not served", async () => {
-    const warm = client.warm({ keys: [URL] });
-    const error = await new Promise<ServiceError>((resolve) => warm.on("error", resolve).resume());
-    expect(error.code).toBe(status.UNIMPLEMENTED);
-  });
 });
 
 describe("a client that knows FrontCache's contract alone", () => {

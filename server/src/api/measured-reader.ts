@@ -11,6 +11,8 @@ export class MeasuredReader implements Reader {
   readonly list: Reader["list"];
   readonly statBucket: Reader["statBucket"];
   readonly evict: Reader["evict"];
+  readonly warm: Reader["warm"];
+  readonly warmBlock: Reader["warmBlock"];
   readonly ownerOf: Reader["ownerOf"];
   readonly watchMembers: Reader["watchMembers"];
 
@@ -22,6 +24,8 @@ export class MeasuredReader implements Reader {
     this.list = reader.list.bind(reader);
     this.statBucket = reader.statBucket.bind(reader);
     this.evict = reader.evict.bind(reader);
+    this.warm = reader.warm.bind(reader);
+    this.warmBlock = reader.warmBlock.bind(reader);
     this.ownerOf = reader.ownerOf.bind(reader);
     this.watchMembers = reader.watchMembers.bind(reader);
   }

@@ -1,7 +1,17 @@
-import { type BucketRef, CacheError, type MemberList, type ObjectRef, outOfRange, type PrefixRef } from "@frontcache/proto";
+import {
+  type BucketRef,
+  CacheError,
+  type MemberList,
+  type ObjectRef,
+  outOfRange,
+  type PrefixRef,
+  WarmProgress,
+} from "@frontcache/proto";
+import type { WarmedBlock, WarmRequest } from "../cache/block-warmer.js";
 import type { ObjectRead } from "../cache/object-read.js";
 import type { Listing, ListPage } from "../origin/origin.js";
 import type { ReadRequest } from "../routing/router.js";
+import type { WarmingRequest } from "../routing/warming.js";
 import type { Slice } from "../runtime/slice.js";
 import type { EvictReport } from "../storage/storage-report.js";
 import type { Reader } from "./reader.js";
@@ -26,6 +36,8 @@ export class MemoryReader implements Reader {
   listing: Listing = { objects: [], prefixes: [] };
   readonly lists: { readonly ref: PrefixRef; readonly page: ListPage }[] = [];
   readonly evictions: Parameters<Reader["evict"]>[0][] = [];
+  readonly warmings: WarmingRequest[] = [];
+  readonly warmedBlocks: WarmRequest[] = [];
   openReads = 0;
   openSlices = 0;
   slicesGiven = 0;
@@ -58,6 +70,21 @@ export class MemoryReader implements Reader {
     await this.beforeAnswer?.(signal);
     this.evictions.push(selector);
     return { blocks: 2, bytes: 3 };
+  }
+
+  async warm(request: WarmingRequest, tell: (progress: WarmProgress) => Promise<void>): Promise<void> {
+    this.warmings.push(request);
+    for (const { ref } of request.objects) {
+      await this.beforeAnswer?.(request.signal);
+      await tell(WarmProgress.fromPartial({ key: ref.url, ended: true }));
+    }
+  }
+
+  async warmBlock(request: WarmRequest): Promise<WarmedBlock> {
+    this.warmedBlocks.push(request);
+    await this.beforeAnswer?.(request.signal);
+    const objectSize = this.#find(request.ref).length;
+    return { version: request.version ?? "v1", objectSize, heldBytes: 1, fetchedBytes: 2 };
   }
 
   ownerOf(ref: ObjectRef): string {

@@ -1,7 +1,9 @@
-import type { BucketRef, MemberList, ObjectInfo, ObjectRef, PrefixRef } from "@frontcache/proto";
+import type { BucketRef, MemberList, ObjectInfo, ObjectRef, PrefixRef, WarmProgress } from "@frontcache/proto";
+import type { WarmedBlock, WarmRequest } from "../cache/block-warmer.js";
 import type { ObjectRead } from "../cache/object-read.js";
 import type { Listing, ListPage } from "../origin/origin.js";
 import type { ReadRequest } from "../routing/router.js";
+import type { WarmingRequest } from "../routing/warming.js";
 import type { EvictReport, EvictSelector } from "../storage/storage-report.js";
 
 /**
@@ -19,6 +21,10 @@ export interface Reader {
   statBucket(ref: BucketRef, signal: AbortSignal): Promise<void>;
   /** `forwarded`: a member sent it, evict here only. */
   evict(selector: EvictSelector & { readonly forwarded: boolean }, signal: AbortSignal): Promise<EvictReport>;
+  /** Has objects warmed by their blocks' owners. Resolves when all have been told to have ended, well or not. */
+  warm(request: WarmingRequest, tell: (progress: WarmProgress) => Promise<void>): Promise<void>;
+  /** Warms one block here, because a member asks for it. */
+  warmBlock(request: WarmRequest): Promise<WarmedBlock>;
   /** `host:port` of the gRPC listener of the member that owns the block at `offset`. */
   ownerOf(ref: ObjectRef, offset: number): string;
   /** Calls back with the member list at once, and with each new one. The returned function ends it. */

@@ -64,6 +64,11 @@ export class Fill implements PartHost {
     return this.#segments.get(segment) !== undefined || this.#partOf.has(segment);
   }
 
+  /** Whether the segment is complete and could not be written. */
+  isUnkept(segment: number): boolean {
+    return this.#segments.isUnkept(segment);
+  }
+
   /** Whether any segment is in memory or on its way. */
   get busy(): boolean {
     return this.#segments.size > 0 || this.#partOf.size > 0;

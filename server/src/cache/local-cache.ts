@@ -6,6 +6,7 @@ import { untilAborted } from "../runtime/until-aborted.js";
 import type { BlockStore, EvictReport, EvictSelector } from "../storage/block-store.js";
 import { BlockOpener, type FillMode } from "./block-opener.js";
 import type { BlockRequest } from "./block-request.js";
+import { BlockWarmer, type WarmedBlock, type WarmRequest } from "./block-warmer.js";
 import { type CurrentVersionSettings, CurrentVersions } from "./current-versions.js";
 import { FillMemory } from "./fill-memory.js";
 import { Fills } from "./fills.js";
@@ -36,6 +37,7 @@ export class LocalCache {
   readonly #memory: FillMemory;
   readonly #fills: Fills;
   readonly #blocks: BlockOpener;
+  readonly #warmer: BlockWarmer;
   readonly #closing = new AbortController();
 
   constructor(private readonly options: LocalCacheOptions) {
@@ -48,6 +50,7 @@ export class LocalCache {
     const context = { geometry, origin, store, clock, partBytes, parallelism: fillParallelism, memory: this.#memory, signal };
     this.#fills = new Fills(context, (url, info, askedAtMs) => this.#versions.see(url, info, askedAtMs));
     this.#blocks = new BlockOpener({ geometry, store, fills: this.#fills, fill: options.fill, partBytes });
+    this.#warmer = new BlockWarmer({ geometry, store, fills: this.#fills });
   }
 
   /** Opens a read of one block: at once where all of it is held, else as soon as version and size are known. */
@@ -81,6 +84,23 @@ export class LocalCache {
   /** Passed on to the origin, too. */
   statBucket(ref: BucketRef, signal: AbortSignal): Promise<void> {
     return this.options.origin.statBucket(ref, signal);
+  }
+
+  /** Has all of a block on a volume. Where the object changed since its version was seen, it looks once more what is current. */
+  async warm(request: WarmRequest): Promise<WarmedBlock> {
+    const { ref, version, objectSize, signal } = request;
+    for (let starts = 1; ; starts++) {
+      const isKnown = version !== undefined && objectSize !== undefined;
+      const info = isKnown ? { version, objectSize } : await this.stat(ref, version, signal);
+      if (!request.dryRun) await this.#afterDiscovery(request);
+      try {
+        return await this.#warmer.warm(request, info);
+      } catch (error) {
+        if (CacheError.from(error).code !== "FAILED_PRECONDITION") throw error;
+        this.#versions.forget(ref.url, info.version);
+        if (version !== undefined || starts === MAX_STARTS) throw error;
+      }
+    }
   }
 
   /** Drops blocks, keeps nothing of the fills under way, and forgets which versions are current. */
@@ -126,14 +146,20 @@ export class LocalCache {
     }
   }
 
-  /** A miss of a known version. While a discovery runs for this very block, its answer may bring what is wanted. */
+  /** A miss of a known version. */
   async #openVersion(request: BlockRequest, version: string): Promise<ObjectRead> {
-    const discovery = this.#fills.discovery(request.ref.url);
-    if (discovery?.target.blockOffset === request.blockOffset) {
-      const described = discovery.description.catch(() => undefined);
-      await untilAborted(described, request.signal);
-    }
+    await this.#afterDiscovery(request);
     return this.#fill(request, version);
+  }
+
+  /** While a discovery runs for this very block, its answer may bring what is wanted. */
+  async #afterDiscovery({ ref, blockOffset, signal }: Pick<BlockRequest, "ref" | "blockOffset" | "signal">): Promise<void> {
+    const discovery = this.#fills.discovery(ref.url);
+    if (discovery?.target.blockOffset !== blockOffset) return;
+    await untilAborted(
+      discovery.description.catch(() => undefined),
+      signal,
+    );
   }
 
   /**

@@ -29,6 +29,11 @@ export class MemorySegments {
     return this.#interest.has(segment);
   }
 
+  /** Whether the segment is complete and could not be written: it is here for those who entered for it. */
+  isUnkept(segment: number): boolean {
+    return this.#unkept.has(segment);
+  }
+
   enter(segment: number): void {
     this.#interest.enter(segment);
   }

@@ -7,21 +7,30 @@ import {
   objectHeaders,
   type ReadRangeRequest,
   type ReadRangeResponse,
+  WarmProgress,
+  type WarmRequest,
 } from "@frontcache/proto";
 import { Server, ServerCredentials, type ServerUnaryCall, type ServerWritableStream, type sendUnaryData } from "@grpc/grpc-js";
 import { rampBytes } from "../origin/ramp.js";
 
 export type ReadCall = ServerWritableStream<ReadRangeRequest, ReadRangeResponse>;
+export type WarmCall = ServerWritableStream<WarmRequest, WarmProgress>;
 
 /** The one fake of another member: a real gRPC server on a free port that answers as the test says. */
 export class AnsweringMember implements AsyncDisposable {
-  /** Reads and evictions in the order in which they came. */
+  /** Reads, evictions and warmings in the order in which they came. */
   readonly reads: ReadRangeRequest[] = [];
   readonly evictions: EvictRequest[] = [];
+  readonly warmings: WarmRequest[] = [];
   /** Reads whose caller has left before their end. */
   left = 0;
   /** How it answers a read; at first with a ramp object of 100,000 bytes. */
   onRead: (call: ReadCall) => void = (call) => sendRamp(call, { size: 100_000 });
+  /** How it answers a warming; at first a block of 1,000 bytes of v1 was fetched. */
+  onWarm: (call: WarmCall) => void = (call) => {
+    call.write(WarmProgress.fromPartial({ version: "v1", doneBytes: 1_000, totalBytes: 100_000, ended: true }));
+    call.end();
+  };
   /** How it answers who owns a block, by which it is probed: undefined never. */
   onProbe: "answer" | "starting" | "never" = "answer";
   readonly #server = new Server();
@@ -45,7 +54,11 @@ export class AnsweringMember implements AsyncDisposable {
         this.evictions.push(call.request);
         callback(null, { blocks: 1, bytes: 10 });
       },
-      ...Object.fromEntries(["stat", "watchMembers", "warm"].map((method) => [method, () => {}])),
+      warm: (call: WarmCall) => {
+        this.warmings.push(call.request);
+        this.onWarm(call);
+      },
+      ...Object.fromEntries(["stat", "watchMembers"].map((method) => [method, () => {}])),
     });
   }
 
@@ -102,7 +115,7 @@ export function sendRamp(call: ReadCall, { size, version = "v1", contentType, me
   if (onlyBytes === undefined) call.end();
 }
 
-/** Answers a read with an error of the member's own. */
-export function sendError(call: ReadCall, error: CacheError): void {
+/** Answers a call with an error of the member's own. */
+export function sendError(call: ReadCall | WarmCall, error: CacheError): void {
   call.emit("error", { code: error.grpcStatus, details: error.message, metadata: answeredTrailers() });
 }

@@ -1,10 +1,13 @@
 import {
+  CacheError,
   CacheServiceClient,
   type EvictRequest,
   type EvictResponse,
   type MemberInfo,
   type ReadRangeRequest,
   readingChannelOptions,
+  type WarmProgress,
+  type WarmRequest,
 } from "@frontcache/proto";
 import { connectivityState, credentials, Metadata, type ServiceError } from "@grpc/grpc-js";
 import type { MemberChannel, MemberReadCall } from "./member-channel.js";
@@ -63,6 +66,18 @@ class GrpcMemberChannel implements MemberChannel {
         else reject(error);
       });
     });
+  }
+
+  warm(request: WarmRequest, signal: AbortSignal): Promise<WarmProgress> {
+    const call = this.#client.warm(request);
+    const cancel = (): void => call.cancel();
+    signal.addEventListener("abort", cancel, { once: true });
+    if (signal.aborted) cancel();
+    return new Promise<WarmProgress>((resolve, reject) => {
+      call.on("data", resolve);
+      call.on("error", reject);
+      call.on("end", () => reject(new CacheError("INTERNAL", `member ${this.member.name} has no answer to a warming`)));
+    }).finally(() => signal.removeEventListener("abort", cancel));
   }
 
   close(): void {

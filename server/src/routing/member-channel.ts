@@ -1,4 +1,12 @@
-import type { EvictRequest, EvictResponse, MemberInfo, ReadRangeRequest, ReadRangeResponse } from "@frontcache/proto";
+import type {
+  EvictRequest,
+  EvictResponse,
+  MemberInfo,
+  ReadRangeRequest,
+  ReadRangeResponse,
+  WarmProgress,
+  WarmRequest,
+} from "@frontcache/proto";
 import type { ClientReadableStream } from "@grpc/grpc-js";
 
 /** A running read at another member, as grpc-js tells of it: `metadata`, `data`, then `end` or `error` with a ServiceError. */
@@ -16,6 +24,8 @@ export interface MemberChannel {
   probe(): Promise<void>;
   readRange(request: ReadRangeRequest): MemberReadCall;
   evict(request: EvictRequest, timeoutMs: number): Promise<EvictResponse>;
+  /** Has the member warm one block; an aborted signal cancels it. */
+  warm(request: WarmRequest, signal: AbortSignal): Promise<WarmProgress>;
   /** Running calls come to their end; new ones fail. */
   close(): void;
 }

@@ -6,6 +6,8 @@ import {
   isOutOfReach,
   type MemberInfo,
   type ReadRangeRequest,
+  type WarmProgress,
+  type WarmRequest,
 } from "@frontcache/proto";
 import type { ServiceError } from "@grpc/grpc-js";
 import type { Clock } from "../runtime/clock.js";
@@ -68,6 +70,11 @@ export class MemberLink {
     } catch (error) {
       throw this.error(error as ServiceError);
     }
+  }
+
+  /** Rejects with gRPC's own error, for `error` to tell what it means. */
+  warm(request: WarmRequest, signal: AbortSignal): Promise<WarmProgress> {
+    return this.channel.warm(request, signal);
   }
 
   /** What a failed call means that nobody here cancelled: the member is out of reach, or its own error. */

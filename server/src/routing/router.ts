@@ -9,8 +9,10 @@ import {
   type ObjectInfo,
   type ObjectRef,
   type PrefixRef,
+  type WarmProgress,
 } from "@frontcache/proto";
 import type { BlockRequest } from "../cache/block-request.js";
+import type { WarmedBlock, WarmRequest } from "../cache/block-warmer.js";
 import type { LocalCache } from "../cache/local-cache.js";
 import type { ObjectRead } from "../cache/object-read.js";
 import type { Listing, ListPage } from "../origin/origin.js";
@@ -24,6 +26,7 @@ import { MultiBlockRead } from "./multi-block-read.js";
 import { type Route, routeBlock } from "./route-block.js";
 import type { RoutingEvents } from "./routing-events.js";
 import { UnbrokenRead } from "./unbroken-read.js";
+import { type WarmingRequest, warmObjects } from "./warming.js";
 
 /** A read of a range, as it comes from a listener. */
 export interface ReadRequest {
@@ -101,6 +104,24 @@ export class Router {
       blocks: 0,
       bytes: 0,
     });
+  }
+
+  /** Has objects warmed, each block by its owner; tells how far each is. Rejects where the whole can't go on. */
+  warm(request: WarmingRequest, tell: (progress: WarmProgress) => Promise<void>): Promise<void> {
+    return warmObjects(request, tell, this.options);
+  }
+
+  /** Warms one block here, whoever owns it. */
+  async warmBlock(request: WarmRequest): Promise<WarmedBlock> {
+    const { ref, blockOffset } = request;
+    checkRange(ref.url, blockOffset, 0);
+    if (blockOffset !== blockOffsetOf(blockOffset, this.options.geometry)) {
+      throw new CacheError(
+        "INVALID_ARGUMENT",
+        `${ref.url}: no block begins at ${blockOffset}: give all members one --block-size`,
+      );
+    }
+    return this.options.local.warm(request);
   }
 
   /** host:port of the gRPC listener of the member that owns the block of a byte. */

@@ -1,6 +1,7 @@
 import type { Geometry } from "@frontcache/proto";
 import type { Clock } from "../runtime/clock.js";
 import type { Log } from "../runtime/log.js";
+import { sideBySide } from "../runtime/side-by-side.js";
 import { type BlockDescription, type BlockId, type BlockLease, blockKey, type FilledSegment, type Reservation } from "./block.js";
 import { BlockIndex, type NewestVersion } from "./block-index.js";
 import { BlockReader } from "./block-reader.js";
@@ -20,7 +21,6 @@ import { ReadBuffers } from "./read-buffers.js";
 import { RecencyKeeper } from "./recency-keeper.js";
 import { recover } from "./recovery.js";
 import { VolumeReservation } from "./reservation.js";
-import { sideBySide } from "./side-by-side.js";
 import type { EvictReport, EvictSelector, PurgeReport, StorageStatus } from "./storage-report.js";
 import type { StorageTuning } from "./storage-tuning.js";
 import { Volume } from "./volume.js";

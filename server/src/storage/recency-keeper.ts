@@ -1,7 +1,7 @@
 import type { Clock } from "../runtime/clock.js";
+import { sideBySide } from "../runtime/side-by-side.js";
 import type { Disk } from "./disk.js";
 import type { HeldBlock } from "./held-block.js";
-import { sideBySide } from "./side-by-side.js";
 import type { Volume } from "./volume.js";
 
 /** Files refreshed at a time: fewer than the disk takes, readers come first. */

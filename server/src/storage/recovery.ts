@@ -10,6 +10,7 @@ import {
   type ObjectInfo,
 } from "@frontcache/proto";
 import type { Clock } from "../runtime/clock.js";
+import { sideBySide } from "../runtime/side-by-side.js";
 import type { BlockId } from "./block.js";
 import type { BlockIndex } from "./block-index.js";
 import { isBlockFileName, temporaryDirectory } from "./block-path.js";
@@ -18,7 +19,6 @@ import type { Damages } from "./damages.js";
 import type { Disk, DiskFile, DiskStat } from "./disk.js";
 import { DiskGate } from "./disk-gate.js";
 import { HeldBlock } from "./held-block.js";
-import { sideBySide } from "./side-by-side.js";
 import type { StorageTuning } from "./storage-tuning.js";
 import { systemCode } from "./system-error.js";
 import type { Volume } from "./volume.js";

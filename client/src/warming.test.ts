@@ -1,0 +1,104 @@
+import { CacheError, WarmProgress } from "@frontcache/proto";
+import { describe, expect, it } from "vitest";
+import { ReadSetting } from "./fakes/read-setting.js";
+import { OutOfReach, type WarmOrder } from "./transport.js";
+import type { WarmSummary } from "./warm-count.js";
+import { type WarmOptions, warmObjects } from "./warming.js";
+
+const urls = ["s3://bucket/a", "s3://bucket/b"];
+const told = (key: string, fields: Partial<WarmProgress>): WarmProgress => WarmProgress.fromPartial({ key, ...fields });
+
+function fixture() {
+  const setting = new ReadSetting({ version: "v1", size: 20 });
+  const orders: (WarmOrder & { address: string })[] = [];
+  const warm = (of: Iterable<string> = urls, options: WarmOptions = {}) =>
+    setting.clock.run(warmObjects(of, options, setting.with, setting.call));
+  return { transport: setting.transport, call: setting.call, orders, warm };
+}
+
+describe("warming", () => {
+  it("adds up what members tell of the objects, and tells it on", async () => {
+    const { transport, warm } = fixture();
+    transport.onWarm = async (_, order, onProgress) => {
+      expect(order).toEqual({ urls, version: "v1", concurrency: 4, dryRun: false });
+      onProgress(told(urls[0]!, { totalBytes: 20, totalBlocks: 3, doneBytes: 8, doneBlocks: 1 }));
+      onProgress(told(urls[1]!, { totalBytes: 5, totalBlocks: 1, doneBytes: 5, heldBytes: 5, doneBlocks: 1 }));
+      onProgress(told(urls[1]!, { totalBytes: 5, totalBlocks: 1, doneBytes: 5, heldBytes: 5, doneBlocks: 1, ended: true }));
+      const error = { error: "origin out of reach", errorCode: "UNAVAILABLE", ended: true };
+      onProgress(told(urls[0]!, { totalBytes: 20, totalBlocks: 3, doneBytes: 16, heldBytes: 8, doneBlocks: 2, ...error }));
+    };
+    const seen: WarmSummary[] = [];
+    const summary = await warm(urls, { version: "v1", concurrency: 4, onProgress: (progress) => seen.push(progress) });
+    const failure = { url: urls[0], error: new CacheError("UNAVAILABLE", "s3://bucket/a: origin out of reach") };
+    expect(summary).toEqual({
+      objects: 2,
+      blocks: 3,
+      heldBytes: 13,
+      fetchedBytes: 8,
+      totalBytes: 25,
+      failed: 1,
+      failures: [failure],
+    });
+    expect(seen.map(({ objects, blocks }) => [objects, blocks])).toEqual([
+      [0, 1],
+      [0, 2],
+      [1, 2],
+      [2, 3],
+    ]);
+    expect(seen.at(-1)).toBe(summary);
+  });
+
+  it("goes on at another member where one is lost, with what has not ended", async () => {
+    const { transport, orders, warm } = fixture();
+    transport.onWarm = async (address, order, onProgress) => {
+      orders.push({ ...order, address });
+      if (orders.length === 1) {
+        onProgress(told(urls[0]!, { totalBytes: 8, doneBytes: 8, doneBlocks: 1, ended: true }));
+        onProgress(told(urls[1]!, { totalBytes: 20, doneBytes: 8, doneBlocks: 1 }));
+        throw new OutOfReach("gone");
+      }
+      onProgress(told(urls[1]!, { totalBytes: 20, doneBytes: 20, heldBytes: 8, doneBlocks: 3, ended: true }));
+    };
+    expect(await warm()).toMatchObject({ objects: 2, blocks: 4, heldBytes: 8, fetchedBytes: 20, totalBytes: 28, failed: 0 });
+    expect(orders.map((order) => [order.address, order.urls])).toEqual([
+      ["a:1", urls],
+      ["b:1", [urls[1]]],
+    ]);
+  });
+
+  it("asks for many objects by calls of a thousand, and for an object that is named twice once in each", async () => {
+    const { transport, orders, warm } = fixture();
+    transport.onWarm = async (address, order, onProgress) => {
+      orders.push({ ...order, address });
+      for (const url of order.urls) onProgress(told(url, { totalBytes: 1, doneBytes: 1, doneBlocks: 1, ended: true }));
+    };
+    const many = Array.from({ length: 2_500 }, (_, at) => `s3://bucket/${at}`);
+    expect(await warm([...many, many.at(-1)!])).toMatchObject({ objects: 2_500, fetchedBytes: 2_500 });
+    expect(orders.map((order) => order.urls.length)).toEqual([1_000, 1_000, 500]);
+  });
+
+  it("keeps the first thousand failures, and counts the others", async () => {
+    const { transport, warm } = fixture();
+    transport.onWarm = async (_, order, onProgress) => {
+      for (const url of order.urls) onProgress(told(url, { error: "no such object", errorCode: "NOT_FOUND", ended: true }));
+    };
+    const summary = await warm(Array.from({ length: 1_500 }, (_, at) => `s3://bucket/${at}`));
+    expect([summary.failed, summary.failures.length, summary.failures[0]?.error.code]).toEqual([1_500, 1_000, "NOT_FOUND"]);
+  });
+
+  it("refuses what is no URL and a concurrency that is none", async () => {
+    const { warm } = fixture();
+    await expect(warm(["a"])).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+    await expect(warm(urls, { concurrency: 0 })).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+  });
+
+  it("ends with its call, and where a member does not say how an object went", async () => {
+    const { transport, call, warm } = fixture();
+    await expect(warm()).rejects.toMatchObject({ code: "INTERNAL" });
+    transport.onWarm = async () => {
+      call.abort(new CacheError("CANCELLED", "enough"));
+      throw new CacheError("CANCELLED", "cancelled");
+    };
+    await expect(warm()).rejects.toThrow("enough");
+  });
+});

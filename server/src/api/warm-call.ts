@@ -1,0 +1,92 @@
+import { setMaxListeners } from "node:events";
+import { CacheError, parseObjectUrl, WarmProgress, type WarmRequest } from "@frontcache/proto";
+import type { ServerWritableStream } from "@grpc/grpc-js";
+import type { Log } from "../runtime/log.js";
+import { callStatus } from "./call-status.js";
+import type { Reader } from "./reader.js";
+
+/** Blocks warmed at a time by a call that does not say, and by one that says most. */
+const CONCURRENCY = { default: 16, most: 256 };
+
+export interface WarmCallOptions {
+  readonly reader: () => Reader;
+  /** Aborted when the listener closes. */
+  readonly closing: AbortSignal;
+  readonly log: Log;
+}
+
+/**
+ * One running Warm, until all is warm, the caller leaves, or the listener closes: a warming may last for hours, and another
+ * member can go on with it. What is under way then is fetched to its end, and kept.
+ */
+export class WarmCall {
+  readonly #gone = new AbortController();
+
+  constructor(
+    private readonly call: ServerWritableStream<WarmRequest, WarmProgress>,
+    private readonly options: WarmCallOptions,
+  ) {
+    // One listener for each segment that is waited for.
+    setMaxListeners(0, this.#gone.signal);
+    call.once("cancelled", () => this.#gone.abort(new CacheError("CANCELLED", "the caller went away")));
+  }
+
+  /** Answers the call. Never rejects. */
+  async run(): Promise<void> {
+    const { closing, log } = this.options;
+    closing.addEventListener("abort", this.#leave, { once: true });
+    try {
+      if (closing.aborted) this.#leave();
+      await this.#warm(this.call.request);
+      this.call.end();
+    } catch (error) {
+      this.call.emit("error", callStatus(error, "Warm", log));
+    } finally {
+      closing.removeEventListener("abort", this.#leave);
+    }
+  }
+
+  async #warm(request: WarmRequest): Promise<void> {
+    const { signal } = this.#gone;
+    const reader = this.options.reader();
+    const version = request.version === "" ? undefined : request.version;
+    const objects = request.keys.map((key) => ({ ref: parseObjectUrl(key), version }));
+    const { block, dryRun } = request;
+    if (block === undefined) {
+      return reader.warm({ objects, concurrency: concurrencyOf(request), dryRun, signal }, (progress) => this.#tell(progress));
+    }
+    const [object] = objects;
+    if (object === undefined) throw new CacheError("INVALID_ARGUMENT", "a block to warm is of no object: name it in keys");
+    const objectSize = block.objectSize === 0 ? undefined : block.objectSize;
+    const warmed = await reader.warmBlock({ ...object, blockOffset: block.offset, objectSize, dryRun, signal });
+    const { heldBytes, fetchedBytes, objectSize: totalBytes } = warmed;
+    const doneBytes = heldBytes + fetchedBytes;
+    const told = { key: object.ref.url, version: warmed.version, doneBytes, heldBytes, totalBytes, ended: true };
+    await this.#tell(WarmProgress.fromPartial(told));
+  }
+
+  /** Resolves when the message is on its way, or nobody is there to take it. */
+  #tell(progress: WarmProgress): Promise<void> {
+    const { signal } = this.#gone;
+    return new Promise((resolve) => {
+      if (signal.aborted) return resolve();
+      const done = (): void => {
+        signal.removeEventListener("abort", done);
+        resolve();
+      };
+      signal.addEventListener("abort", done, { once: true });
+      this.call.write(progress, done);
+    });
+  }
+
+  /** Told by a CANCELLED of the member's own, which sends the caller to another one. */
+  readonly #leave = (): void => this.#gone.abort(new CacheError("CANCELLED", "this member is leaving"));
+}
+
+function concurrencyOf({ concurrency }: WarmRequest): number {
+  if (concurrency <= CONCURRENCY.most) return concurrency === 0 ? CONCURRENCY.default : concurrency;
+  throw new CacheError(
+    "INVALID_ARGUMENT",
+    `concurrency ${concurrency} is too much: at most ${CONCURRENCY.most} blocks at a time`,
+  );
+}

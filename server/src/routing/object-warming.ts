@@ -1,0 +1,105 @@
+import { CacheError, type ObjectRef, type WarmProgress } from "@frontcache/proto";
+import type { WarmedBlock } from "../cache/block-warmer.js";
+import { sideBySide } from "../runtime/side-by-side.js";
+
+/** An object to warm. */
+export interface WarmObject {
+  readonly ref: ObjectRef;
+  /** Absent: the current one. */
+  readonly version?: string | undefined;
+  /** Of that version, where a listing has told it. */
+  readonly objectSize?: number;
+}
+
+/** What warming objects needs. */
+export interface WarmWith {
+  readonly blockBytes: number;
+  /** Blocks of one object that wait at a time. */
+  readonly parallelism: number;
+  /** Warms one block when its turn has come. */
+  block(object: WarmObject, blockOffset: number): Promise<WarmedBlock>;
+  /** Tells how far an object is; awaited, so that who reads slowly slows the warming down. */
+  tell(progress: WarmProgress): Promise<void>;
+  readonly signal: AbortSignal;
+}
+
+/** The warming of one object. Its first block tells the version and the size of it; the others are of that version. */
+export class ObjectWarming {
+  #info: Pick<WarmedBlock, "version" | "objectSize"> | undefined;
+  #doneBlocks = 0;
+  #heldBytes = 0;
+  #fetchedBytes = 0;
+
+  constructor(
+    private readonly object: WarmObject,
+    private readonly using: WarmWith,
+  ) {}
+
+  /** Resolves when the object is warm, or has been told to have failed: its first failure ends it. Rejects for the signal alone. */
+  async run(): Promise<void> {
+    const failure = await this.#warm().then(
+      () => undefined,
+      (error) => CacheError.from(error),
+    );
+    this.using.signal.throwIfAborted();
+    await this.using.tell({
+      ...this.#progress(),
+      error: failure?.message ?? "",
+      errorCode: failure?.code ?? "",
+      ended: true,
+    });
+  }
+
+  async #warm(): Promise<void> {
+    const { version, objectSize } = this.object;
+    if (version !== undefined && objectSize !== undefined) this.#info = { version, objectSize };
+    else await this.#block(this.object, 0);
+    const pinned = { ...this.object, ...this.#info! };
+    let failure: unknown;
+    // What is under way when a block fails comes to its end, and counts.
+    const block = (offset: number): Promise<void> =>
+      this.#block(pinned, offset).catch((error: unknown) => {
+        failure ??= error;
+      });
+    await sideBySide(
+      this.#offsets(() => failure !== undefined),
+      this.using.parallelism,
+      block,
+    );
+    if (failure !== undefined) throw failure;
+  }
+
+  /** Where the blocks begin that are not warm yet, until one has failed. */
+  *#offsets(failed: () => boolean): Generator<number> {
+    const { blockBytes } = this.using;
+    const { objectSize } = this.#info!;
+    for (let offset = this.#doneBlocks * blockBytes; offset < objectSize && !failed(); offset += blockBytes) yield offset;
+  }
+
+  async #block(object: WarmObject, offset: number): Promise<void> {
+    const { signal } = this.using;
+    signal.throwIfAborted();
+    const { version, objectSize, heldBytes, fetchedBytes } = await this.using.block(object, offset);
+    this.#info ??= { version, objectSize };
+    if (objectSize > 0) this.#doneBlocks++;
+    this.#heldBytes += heldBytes;
+    this.#fetchedBytes += fetchedBytes;
+    await this.using.tell(this.#progress());
+  }
+
+  #progress(): WarmProgress {
+    const { version, objectSize } = this.#info ?? { version: "", objectSize: 0 };
+    return {
+      key: this.object.ref.url,
+      version,
+      doneBytes: this.#heldBytes + this.#fetchedBytes,
+      heldBytes: this.#heldBytes,
+      totalBytes: objectSize,
+      doneBlocks: this.#doneBlocks,
+      totalBlocks: Math.ceil(objectSize / this.using.blockBytes),
+      error: "",
+      errorCode: "",
+      ended: false,
+    };
+  }
+}

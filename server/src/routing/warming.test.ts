@@ -1,0 +1,142 @@
+import { CacheError, Membership, parseObjectUrl, type WarmProgress } from "@frontcache/proto";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import type { WarmedBlock, WarmRequest } from "../cache/block-warmer.js";
+import { ManualClock } from "../runtime/manual-clock.js";
+import { AnsweringMember, sendError } from "./answering-member.js";
+import { openGrpcChannel } from "./grpc-member-channel.js";
+import { MemberLinks } from "./member-links.js";
+import { MemberView } from "./member-view.js";
+import { type WarmingRequest, warmObjects } from "./warming.js";
+
+const BLOCK = 1_000;
+const BLOCKS = 12;
+const SIZE = BLOCKS * BLOCK - 1;
+const geometry = { blockBytes: BLOCK, segmentBytes: BLOCK };
+const self = { name: "self", grpcAddress: "127.0.0.1:1" };
+/** Its first block is this member's. */
+let url: string;
+/** Blocks of it that the other one owns. */
+let theirs: number[];
+let clock: ManualClock;
+let other: AnsweringMember;
+let links: MemberLinks;
+let view: MemberView;
+/** What this member was asked to warm, and how it answers. */
+let here: WarmRequest[];
+let answer: (request: WarmRequest) => Promise<WarmedBlock>;
+let told: WarmProgress[];
+
+beforeEach(async () => {
+  clock = new ManualClock();
+  other = await AnsweringMember.start("other");
+  links = new MemberLinks(clock, openGrpcChannel);
+  view = new MemberView(self.name, clock, Membership.of([self, other.info], BLOCK));
+  const keys = Array.from({ length: 100 }, (_, at) => `s3://bucket/key-${at}`);
+  url = keys.find((key) => view.current.owner(key, 0)?.name === "self")!;
+  theirs = Array.from({ length: BLOCKS }, (_, at) => at * BLOCK).filter((at) => view.current.owner(url, at)?.name === "other");
+  expect(theirs.length).toBeGreaterThan(0);
+  here = [];
+  told = [];
+  answer = async ({ blockOffset }) => {
+    return { version: "v1", objectSize: SIZE, heldBytes: 0, fetchedBytes: Math.min(BLOCK, SIZE - blockOffset) };
+  };
+});
+
+afterEach(async () => {
+  links.close();
+  await other.kill();
+  expect(clock.waits).toBe(0);
+});
+
+async function run(urls: string[], wanted: Partial<WarmingRequest> = {}): Promise<void> {
+  const local = {
+    warm(request: WarmRequest) {
+      here.push(request);
+      return answer(request);
+    },
+  };
+  const objects = urls.map((key) => ({ ref: parseObjectUrl(key) }));
+  const request = { objects, concurrency: 4, dryRun: false, signal: new AbortController().signal, ...wanted };
+  await warmObjects(request, async (progress) => void told.push(progress), { local, geometry, self, view, links });
+}
+
+describe("warming objects", () => {
+  it("has each block warmed once, by its owner, of the version that the first one tells", async () => {
+    await run([url]);
+    expect(other.warmings.map(({ block }) => block?.offset).sort((a, b) => a! - b!)).toEqual(theirs);
+    expect(other.warmings[0]).toMatchObject({ keys: [url], version: "v1", dryRun: false, block: { objectSize: SIZE } });
+    expect(here.length).toBe(BLOCKS - theirs.length);
+    expect(here[0]).toMatchObject({ version: undefined, blockOffset: 0 });
+    expect(here[1]).toMatchObject({ version: "v1", objectSize: SIZE });
+    expect(told.at(-1)).toMatchObject({
+      key: url,
+      doneBlocks: BLOCKS,
+      totalBlocks: BLOCKS,
+      totalBytes: SIZE,
+      error: "",
+      ended: true,
+    });
+    expect(told.filter(({ ended }) => ended).length).toBe(1);
+  });
+
+  it("never has more blocks at a time than it may", async () => {
+    let [running, most] = [0, 0];
+    const inner = answer;
+    answer = async (request) => {
+      most = Math.max(most, ++running);
+      await new Promise((resolve) => setImmediate(resolve));
+      running--;
+      return inner(request);
+    };
+    view.update(Membership.of([self], BLOCK));
+    await run([url, "s3://bucket/b", "s3://bucket/c", "s3://bucket/d", "s3://bucket/e"], { concurrency: 3 });
+    expect([here.length, most]).toEqual([5 * BLOCKS, 3]);
+  });
+
+  it("tells of an object that fails, and goes on with the others", async () => {
+    const inner = answer;
+    answer = async (request) => {
+      if (request.ref.url === url) throw new CacheError("NOT_FOUND", `${url}: no such object`);
+      return inner(request);
+    };
+    view.update(Membership.of([self], BLOCK));
+    await run([url, "s3://bucket/b"]);
+    const ended = told.filter((progress) => progress.ended);
+    expect(ended).toMatchObject([
+      { key: url, error: `${url}: no such object`, errorCode: "NOT_FOUND", doneBlocks: 0 },
+      { key: "s3://bucket/b", error: "", doneBlocks: BLOCKS },
+    ]);
+  });
+
+  it("stops an object at its first failure, with another member's words", async () => {
+    other.onWarm = (call) => sendError(call, new CacheError("UNAVAILABLE", "its volume is full"));
+    await run([url], { concurrency: 1 });
+    expect(other.warmings.length).toBe(1);
+    expect(told.at(-1)).toMatchObject({ error: "its volume is full", errorCode: "UNAVAILABLE", doneBlocks: theirs[0]! / BLOCK });
+  });
+
+  it("turns to the next member on the ring while an owner is out of reach", async () => {
+    await other.kill();
+    await run([url]);
+    expect(here.length).toBe(BLOCKS);
+    expect(told.at(-1)).toMatchObject({ doneBlocks: BLOCKS, error: "" });
+    other = await AnsweringMember.start("other");
+  });
+
+  it("finds out that a silent member is gone, and cancels what it was asked for when its caller leaves", async () => {
+    other.onWarm = () => {};
+    const leaving = new AbortController();
+    const running = run([url], { concurrency: 1, signal: leaving.signal });
+    await vi.waitFor(() => expect(other.warmings.length).toBe(1));
+    leaving.abort(new CacheError("CANCELLED", "the caller went away"));
+    await expect(running).rejects.toMatchObject({ code: "CANCELLED" });
+    other.onProbe = "starting";
+    const again = run([url], { concurrency: 1 });
+    await vi.waitFor(() => {
+      clock.advance(1_000);
+      expect(here.length).toBeGreaterThanOrEqual(BLOCKS);
+    });
+    await again;
+    expect(told.at(-1)).toMatchObject({ doneBlocks: BLOCKS, error: "" });
+  });
+});

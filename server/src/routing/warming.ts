@@ -1,0 +1,65 @@
+import type { Geometry, MemberInfo, WarmProgress } from "@frontcache/proto";
+import type { WarmedBlock, WarmRequest } from "../cache/block-warmer.js";
+import type { LocalCache } from "../cache/local-cache.js";
+import { sideBySide } from "../runtime/side-by-side.js";
+import { Slots } from "../runtime/slots.js";
+import { forwardWarm } from "./forwarded-warm.js";
+import { OutOfReach } from "./member-link.js";
+import type { MemberLinks } from "./member-links.js";
+import type { MemberView } from "./member-view.js";
+import { ObjectWarming, type WarmObject } from "./object-warming.js";
+import { warmBlock } from "./warm-block.js";
+
+/** Objects to warm. */
+export interface WarmingRequest {
+  readonly objects: readonly WarmObject[];
+  /** Blocks at a time, at all members together; of them at most so many objects at a time. */
+  readonly concurrency: number;
+  /** Only looks what is missing. */
+  readonly dryRun: boolean;
+  readonly signal: AbortSignal;
+}
+
+export interface WarmingOptions {
+  readonly local: Pick<LocalCache, "warm">;
+  readonly geometry: Geometry;
+  readonly self: MemberInfo;
+  readonly view: MemberView;
+  readonly links: MemberLinks;
+}
+
+/**
+ * Has the blocks of objects warmed, each by its owner, a bounded number of them at a time. Resolves when every object has
+ * been told to have ended, well or not; rejects with what `tell` or the listing of the objects throws, or the signal's reason.
+ */
+export async function warmObjects(
+  { objects, concurrency, dryRun, signal }: WarmingRequest,
+  tell: (progress: WarmProgress) => Promise<void>,
+  options: WarmingOptions,
+): Promise<void> {
+  const slots = new Slots(concurrency);
+  const block = ({ ref, version, objectSize }: WarmObject, blockOffset: number): Promise<WarmedBlock> =>
+    slots.run(async () => {
+      signal.throwIfAborted();
+      return routed({ ref, version, objectSize, blockOffset, dryRun, signal }, options);
+    });
+  const using = { blockBytes: options.geometry.blockBytes, parallelism: concurrency, block, tell, signal };
+  await sideBySide(objects, concurrency, (object) => new ObjectWarming(object, using).run());
+}
+
+function routed(request: WarmRequest, { local, self, view, links }: WarmingOptions): Promise<WarmedBlock> {
+  return warmBlock(request, {
+    self: self.name,
+    membership: view.current,
+    local: (block) => local.warm(block),
+    isAside: (member) => links.isAside(member),
+    async forward(member, block) {
+      try {
+        return await forwardWarm(links.to(member), block);
+      } catch (error) {
+        if (error instanceof OutOfReach) links.lost(member);
+        throw error;
+      }
+    },
+  });
+}
