@@ -9,7 +9,10 @@ export interface BlockId {
   readonly offset: number;
 }
 
-/** First 32 hex digits of SHA-256 of URL, version, offset and block size: a block's name on any disk. */
+/**
+ * First 32 hex digits of SHA-256 of URL, version, offset and block size: a block's name on any disk. Keys may hold line breaks,
+ * versions of held blocks can't: they come from headers. What is found by a version that a reader names is checked by its footer.
+ */
 export function blockDigest(id: BlockId, blockBytes: number): string {
   return createHash("sha256").update(`${id.url}\n${id.version}\n${id.offset}\n${blockBytes}`).digest("hex").slice(0, 32);
 }

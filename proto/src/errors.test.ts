@@ -20,6 +20,11 @@ describe("a CacheError", () => {
     expect([error.grpcStatus, error.httpStatus, error.retryable]).toEqual([status.NOT_FOUND, 404, false]);
   });
 
+  it("is one line, whatever the key that it names holds", () => {
+    const { message } = new CacheError("NOT_FOUND", "s3://b/a\r\nb\u0000\u007f\u2028é🐘: no such object");
+    expect(message).toBe("s3://b/a\\u000d\\u000ab\\u0000\\u007f\\u2028é🐘: no such object");
+  });
+
   it("is made of anything, and tells nobody what was inside", () => {
     for (const thrown of [new Error("secret"), "secret", undefined, { code: 14 }]) {
       const error = CacheError.from(thrown);

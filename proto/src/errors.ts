@@ -55,6 +55,13 @@ export function errorCodeOfGrpc(grpc: status): ErrorCode {
   return codeOfGrpc.get(grpc) ?? "INTERNAL";
 }
 
+/** Keys may hold line breaks and other control characters. In messages, which are lines of logs, they are written as escapes. */
+function oneLine(message: string): string {
+  return message.replace(/[\p{Cc}\u2028\u2029]/gu, (character) => {
+    return `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
+  });
+}
+
 /**
  * The only error that crosses a border of frontcache. Its message is one line for the reader: the object, the offset,
  * what to do. What lies behind it is the `cause`, which goes to the log and never over a wire.
@@ -67,7 +74,7 @@ export class CacheError extends Error {
     message: string,
     options?: { cause?: unknown },
   ) {
-    super(message, options);
+    super(oneLine(message), options);
   }
 
   get grpcStatus(): status {

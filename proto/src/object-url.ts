@@ -10,7 +10,7 @@ export interface BucketRef {
   readonly bucket: string;
 }
 
-/** An object's parsed URL. `key` is verbatim: no escapes, no normalisation. */
+/** An object's parsed URL. `key` is verbatim: no escapes, no normalisation; as in S3, control characters are characters, too. */
 export interface ObjectRef extends BucketRef {
   /** The URL that it was parsed from: `s3://bucket/key`. It is the object's name everywhere. */
   readonly url: string;

@@ -3,7 +3,7 @@ import { requestHead } from "../../client/src/landing/request-head.js";
 import { parsePlainRequest } from "../../server/src/api/gateway/plain-request.js";
 
 describe("what frontcache's clients send", () => {
-  it.each(["key", "a/b//c", "é ~!*'()?#%+&", "k".repeat(1024), "é".repeat(512)])(
+  it.each(["key", "a/b//c", "é ~!*'()?#%+&", "tab\t, line\r\nbreak, \0", "k".repeat(1024), "é".repeat(512)])(
     "is a plain request, the key being %s",
     (key) => {
       for (const version of ["", "v1", "W/v1"]) {

@@ -71,6 +71,7 @@ const oddKeys = [
   "semi;colon:at@=,$",
   "back\\slash",
   "tab\tand\u0001",
+  "line\nbreak\r\nand\u0085",
 ];
 
 /** The tests that every origin passes against its emulator. */

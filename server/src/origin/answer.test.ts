@@ -55,6 +55,7 @@ describe("an origin's answer", () => {
     ["is the whole object", { status: 200, contentRange: undefined, contentLength: 1000 }, "UNAVAILABLE"],
     ["is another success", { status: 204 }, "UNAVAILABLE"],
     ["has no version", { version: undefined }, "UNAVAILABLE"],
+    ["has a version that no header could name", { version: "v\n1" }, "UNAVAILABLE"],
     ["has an empty version", { version: "" }, "UNAVAILABLE"],
   ])("that %s is refused, and its stream ended", (_, head, code) => {
     const { open, stream } = answer(head);

@@ -47,6 +47,8 @@ export function checkedAnswer(
 export function checkedInfo(ref: ObjectRef, objectSize: number | undefined, head: InfoHead): ObjectInfo {
   const { version, contentType, lastModifiedMs } = head;
   if (version === undefined || version === "") throw distrusted(ref, "names no version of the object");
+  // No header could name it to a reader, and block files are named by it.
+  if (/\p{Cc}/u.test(version)) throw distrusted(ref, "names a version with control characters");
   if (objectSize === undefined || !Number.isSafeInteger(objectSize)) throw distrusted(ref, "does not say the object's size");
   return {
     version,

@@ -3,9 +3,12 @@ import type { Slice } from "../runtime/slice.js";
 
 export type { BlockId } from "@frontcache/proto";
 
-/** The identity as one string, for maps. URL and version hold no line break: URLs are checked, versions come from headers. */
-export function blockKey(id: BlockId): string {
-  return `${id.offset}\n${id.version}\n${id.url}`;
+/**
+ * The identity as one string, for maps: different for any two blocks, whatever their parts hold. Keys may have line breaks, and
+ * the version that a reader names any character at all; its length says where it ends.
+ */
+export function blockKey({ url, version, offset }: BlockId): string {
+  return `${offset} ${version.length} ${version} ${url}`;
 }
 
 /** A fetched segment, whole (the block's last one may be shorter), on its way to a block file. */
