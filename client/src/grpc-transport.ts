@@ -1,9 +1,11 @@
 import {
+  type BlockId,
   CacheError,
   type EvictResponse,
   type MemberList,
   type ReadRangeResponse,
   type StatResponse,
+  type TouchResponse,
   type WarmProgress,
 } from "@frontcache/proto";
 import { Metadata, status } from "@grpc/grpc-js";
@@ -94,6 +96,16 @@ export class GrpcTransport implements Transport {
       onProgress(progress);
     };
     await receiveAll(stream, onMessage, call).finally(() => guard.end());
+  }
+
+  async touch(address: MemberAddress, blocks: readonly BlockId[], limits: CallLimits): Promise<number> {
+    const call = await this.#call(address, "a touch of blocks", limits);
+    const request = { blocks: blocks.map(({ url: key, version, offset }) => ({ key, version, offset })) };
+    const { held } = await receiveOne<TouchResponse>(
+      (callback) => call.client.touch(request, noMetadata, callOptions(limits), callback),
+      call,
+    );
+    return held;
   }
 
   async watchMembers(address: MemberAddress, onMembers: (list: MemberList) => void, limits: CallLimits): Promise<WatchEnd> {

@@ -1,4 +1,4 @@
-import { CacheError, type Membership, type WarmProgress } from "@frontcache/proto";
+import { type BlockId, CacheError, type Membership, type WarmProgress } from "@frontcache/proto";
 import type { Gateways } from "./gateways.js";
 import { canBeTag } from "./landing/entity-tag.js";
 import type { LandingTransport } from "./landing/landing-transport.js";
@@ -47,6 +47,10 @@ export class HttpTransport implements Transport {
     limits: CallLimits,
   ): Promise<void> {
     return this.grpc.warm(address, order, onProgress, limits);
+  }
+
+  touch(address: MemberAddress, blocks: readonly BlockId[], limits: CallLimits): Promise<number> {
+    return this.grpc.touch(address, blocks, limits);
   }
 
   watchMembers(

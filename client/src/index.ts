@@ -1,5 +1,6 @@
 export { CacheError, type ErrorCode, type MemberInfo } from "@frontcache/proto";
 export { CacheClient } from "./cache-client.js";
+export type { LocalReport } from "./local/local-reads.js";
 export type { CallOptions, ConnectOptions, ReadOptions } from "./options.js";
 export type { Evicted, EvictSelector, ObjectStat } from "./transport.js";
 export type { WarmFailure, WarmSummary } from "./warm-count.js";

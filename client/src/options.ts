@@ -16,6 +16,11 @@ export interface ConnectOptions {
   readonly connectTimeoutMs?: number;
   /** Tries of one block in all, over all members. Default 6. */
   readonly attempts?: number;
+  /**
+   * Cache directories of members on this host, as this process sees them (a volume mounted read-only, for example). Blocks that
+   * are held there are read from their files, without a socket, by reads that name a version. Default none.
+   */
+  readonly localVolumes?: readonly string[];
 }
 
 /** What ends one call. */
@@ -44,6 +49,7 @@ export const clientDefaults = {
   streamBlocks: 4,
   connectTimeoutMs: 1_000,
   attempts: 6,
+  localVolumes: [] as readonly string[],
 } as const;
 
 export type ClientOptions = Required<ConnectOptions>;
@@ -70,6 +76,7 @@ export function completeOptions(given: ConnectOptions): ClientOptions {
   checkWhole("parallelBlocks", options.parallelBlocks, 1_024);
   checkWhole("streamBlocks", options.streamBlocks, 1_024);
   checkWhole("attempts", options.attempts, 1_000);
+  checkVolumes(options.localVolumes);
   return options;
 }
 
@@ -88,6 +95,11 @@ export function memoryOf(url: string, length: number, { into }: ReadOptions): Bu
     "INVALID_ARGUMENT",
     `${url}: \`into\` has no room for ${length} bytes: give a Buffer of at least that length`,
   );
+}
+
+function checkVolumes(volumes: unknown): void {
+  if (Array.isArray(volumes) && volumes.every((path) => typeof path === "string" && path !== "" && !path.includes("\0"))) return;
+  throw new CacheError("INVALID_ARGUMENT", `localVolumes ${JSON.stringify(volumes)} is no list of directories: write ["/cache"]`);
 }
 
 /** Throws INVALID_ARGUMENT for a number that is none of 1 to `most`. */

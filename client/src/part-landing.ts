@@ -44,6 +44,11 @@ export class PartLanding implements ReadTarget {
     return this.#place.pinned.url;
   }
 
+  /** Empty while it isn't known. */
+  get version(): string {
+    return this.#place.pinned.version;
+  }
+
   /** The request for what is still missing; the answer to it is the running one from here on. */
   nextRequest(): ReadRequest {
     this.#answerStart = this.#landedBytes;

@@ -1,5 +1,6 @@
 import { CacheError, type Geometry } from "@frontcache/proto";
 import { type FailoverOptions, withFailover } from "./failover.js";
+import type { LocalReads } from "./local/local-reads.js";
 import type { PartLanding } from "./part-landing.js";
 import type { CallLimits, MemberAddress, Transport } from "./transport.js";
 
@@ -16,14 +17,17 @@ export interface ReadWith {
   readonly transport: Transport;
   readonly owners: BlockOwners;
   readonly failover: FailoverOptions;
+  /** Block files on this host; undefined: none are looked at. */
+  readonly local: LocalReads | undefined;
 }
 
 /** Reads one part to its last byte from whoever has it; resumes behind the bytes that a broken answer left. */
 export async function readPart(
   landing: PartLanding,
-  { transport, owners, failover }: ReadWith,
+  { transport, owners, failover, local }: ReadWith,
   limits: CallLimits,
 ): Promise<void> {
+  if (local !== undefined && (await local.read(landing, owners.geometry, limits))) return;
   let repeatable = true;
   const at = async (address: MemberAddress): Promise<void> => {
     try {

@@ -1,4 +1,4 @@
-import { CacheError, type Membership, type ObjectInfo, type WarmProgress } from "@frontcache/proto";
+import { type BlockId, CacheError, type Membership, type ObjectInfo, type WarmProgress } from "@frontcache/proto";
 
 /** Where a member is reached. */
 export interface MemberAddress {
@@ -88,6 +88,8 @@ export interface Transport {
   evict(address: MemberAddress, selector: EvictSelector, limits: CallLimits): Promise<Evicted>;
   /** Hands over how far the objects are, until all have ended. */
   warm(address: MemberAddress, order: WarmOrder, onProgress: (progress: WarmProgress) => void, limits: CallLimits): Promise<void>;
+  /** Tells a member of blocks that were read from their files; resolves to how many of them it holds. */
+  touch(address: MemberAddress, blocks: readonly BlockId[], limits: CallLimits): Promise<number>;
   /** Hands over the member list now and whenever it changes, until the member or the limits end it. */
   watchMembers(
     address: MemberAddress,

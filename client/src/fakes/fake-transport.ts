@@ -1,4 +1,4 @@
-import { abortError, CacheError, type MemberList, outOfRange, type WarmProgress } from "@frontcache/proto";
+import { abortError, type BlockId, CacheError, type MemberList, outOfRange, type WarmProgress } from "@frontcache/proto";
 import type {
   CallLimits,
   Evicted,
@@ -43,6 +43,7 @@ export class FakeTransport implements Transport {
     async () => undefined;
   onProbe: (address: string) => Promise<void> = async () => undefined;
   readonly reads: AskedRead[] = [];
+  readonly touches: { readonly address: string; readonly blocks: readonly BlockId[] }[] = [];
   readonly probes: string[] = [];
   kept: string[] = [];
   closed = false;
@@ -79,6 +80,11 @@ export class FakeTransport implements Transport {
     limits: CallLimits,
   ): Promise<void> {
     await this.onWarm(grpcAddress, order, onProgress, limits);
+  }
+
+  async touch({ grpcAddress }: MemberAddress, blocks: readonly BlockId[]): Promise<number> {
+    this.touches.push({ address: grpcAddress, blocks });
+    return blocks.length;
   }
 
   async watchMembers(

@@ -21,6 +21,7 @@ export class ReadSetting {
     for (const member of members) reach.answered(member);
     this.with = {
       transport: this.transport,
+      local: undefined,
       owners: { geometry: { blockBytes: 8, segmentBytes: 4 }, addressesOf: () => members },
       failover: { clock: this.clock, reach, attempts: 6, backoff: { firstMs: 100, longestMs: 1_000 } },
     };

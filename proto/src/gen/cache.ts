@@ -153,6 +153,23 @@ export interface EvictResponse {
   bytes: number;
 }
 
+export interface TouchedBlock {
+  /** the object's URL */
+  key: string;
+  version: string;
+  /** where the block begins in the object */
+  offset: number;
+}
+
+export interface TouchRequest {
+  blocks: TouchedBlock[];
+}
+
+export interface TouchResponse {
+  /** how many of them this member holds */
+  held: number;
+}
+
 function createBaseLookupOwnerRequest(): LookupOwnerRequest {
   return { key: "", offset: 0 };
 }
@@ -1356,6 +1373,195 @@ export const EvictResponse: MessageFns<EvictResponse> = {
   },
 };
 
+function createBaseTouchedBlock(): TouchedBlock {
+  return { key: "", version: "", offset: 0 };
+}
+
+export const TouchedBlock: MessageFns<TouchedBlock> = {
+  encode(message: TouchedBlock, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.version !== "") {
+      writer.uint32(18).string(message.version);
+    }
+    if (message.offset !== 0) {
+      writer.uint32(24).uint64(message.offset);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TouchedBlock {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTouchedBlock();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.version = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.offset = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<TouchedBlock>): TouchedBlock {
+    return TouchedBlock.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<TouchedBlock>): TouchedBlock {
+    const message = createBaseTouchedBlock();
+    message.key = object.key ?? "";
+    message.version = object.version ?? "";
+    message.offset = object.offset ?? 0;
+    return message;
+  },
+};
+
+function createBaseTouchRequest(): TouchRequest {
+  return { blocks: [] };
+}
+
+export const TouchRequest: MessageFns<TouchRequest> = {
+  encode(message: TouchRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.blocks) {
+      TouchedBlock.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TouchRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTouchRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.blocks.push(TouchedBlock.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<TouchRequest>): TouchRequest {
+    return TouchRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<TouchRequest>): TouchRequest {
+    const message = createBaseTouchRequest();
+    message.blocks = object.blocks?.map((e) => TouchedBlock.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseTouchResponse(): TouchResponse {
+  return { held: 0 };
+}
+
+export const TouchResponse: MessageFns<TouchResponse> = {
+  encode(message: TouchResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.held !== 0) {
+      writer.uint32(8).uint64(message.held);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TouchResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTouchResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.held = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<TouchResponse>): TouchResponse {
+    return TouchResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<TouchResponse>): TouchResponse {
+    const message = createBaseTouchResponse();
+    message.held = object.held ?? 0;
+    return message;
+  },
+};
+
 export type CacheServiceService = typeof CacheServiceService;
 export const CacheServiceService = {
   /** Which member owns the block at an offset of an object. */
@@ -1418,6 +1624,16 @@ export const CacheServiceService = {
     responseSerialize: (value: EvictResponse): Buffer => Buffer.from(EvictResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): EvictResponse => EvictResponse.decode(value),
   },
+  /** Tells of blocks that a reader on the member's host read from their files, so that they stay recently used. */
+  touch: {
+    path: "/cache.CacheService/Touch" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: TouchRequest): Buffer => Buffer.from(TouchRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): TouchRequest => TouchRequest.decode(value),
+    responseSerialize: (value: TouchResponse): Buffer => Buffer.from(TouchResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): TouchResponse => TouchResponse.decode(value),
+  },
 } as const;
 
 export interface CacheServiceServer extends UntypedServiceImplementation {
@@ -1433,6 +1649,8 @@ export interface CacheServiceServer extends UntypedServiceImplementation {
   warm: handleServerStreamingCall<WarmRequest, WarmProgress>;
   /** Drops blocks from the volumes. */
   evict: handleUnaryCall<EvictRequest, EvictResponse>;
+  /** Tells of blocks that a reader on the member's host read from their files, so that they stay recently used. */
+  touch: handleUnaryCall<TouchRequest, TouchResponse>;
 }
 
 export interface CacheServiceClient extends Client {
@@ -1497,6 +1715,22 @@ export interface CacheServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: EvictResponse) => void,
+  ): ClientUnaryCall;
+  /** Tells of blocks that a reader on the member's host read from their files, so that they stay recently used. */
+  touch(
+    request: TouchRequest,
+    callback: (error: ServiceError | null, response: TouchResponse) => void,
+  ): ClientUnaryCall;
+  touch(
+    request: TouchRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: TouchResponse) => void,
+  ): ClientUnaryCall;
+  touch(
+    request: TouchRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: TouchResponse) => void,
   ): ClientUnaryCall;
 }
 

@@ -1,4 +1,5 @@
 import {
+  type BlockId,
   type BucketRef,
   CacheError,
   type MemberList,
@@ -64,6 +65,12 @@ class AllowedReader implements Reader {
   async warmBlock(request: WarmRequest): Promise<WarmedBlock> {
     this.#check(request.ref);
     return this.reader.warmBlock(request);
+  }
+
+  /** Blocks of other buckets count as not held. */
+  touch(blocks: readonly BlockId[]): number {
+    const isAllowed = ({ url }: BlockId): boolean => this.allowed.some((pattern) => covers(pattern, patternOf(url, undefined)));
+    return this.reader.touch(blocks.filter(isAllowed));
   }
 
   /** Tells nothing of an object but where its block belongs; members ask each other for it to see whether they answer. */

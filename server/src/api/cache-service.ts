@@ -12,6 +12,8 @@ import {
   type ReadRangeResponse,
   type StatRequest,
   type StatResponse,
+  type TouchRequest,
+  type TouchResponse,
   type WarmProgress,
   type WarmRequest,
   type WatchMembersRequest,
@@ -34,6 +36,7 @@ export const servedMethods = {
   stat: cacheService.stat,
   evict: cacheService.evict,
   warm: cacheService.warm,
+  touch: cacheService.touch,
   watchMembers: cacheService.watchMembers,
 };
 
@@ -82,6 +85,11 @@ export function cacheServiceHandlers(options: CacheServiceOptions) {
       call.once("cancelled", options.calls.begin());
       void new WarmCall(call, options).run();
     },
+    touch: unaryCall<TouchRequest, TouchResponse>(
+      "Touch",
+      ({ blocks }) => ({ held: reader().touch(blocks.map(({ key: url, version, offset }) => ({ url, version, offset }))) }),
+      options,
+    ),
     // Not counted among the running calls: it has no end of its own that a drain could wait for.
     watchMembers: (call: ServerWritableStream<WatchMembersRequest, MemberList>): void =>
       new WatchMembersCall(call, options).run(),

@@ -111,6 +111,12 @@ describe("the methods", () => {
     expect(reader.evictions).toEqual([]);
   });
 
+  it("note uses of blocks that readers on the host made themselves", async () => {
+    const blocks = [{ key: URL, version: "v1", offset: 16 << 20 }];
+    expect(await answerOf((done) => client.touch({ blocks }, done))).toEqual({ held: 1 });
+    expect(reader.touched).toEqual([{ url: URL, version: "v1", offset: 16 << 20 }]);
+  });
+
   it("stop when the caller leaves", async () => {
     const aborted = new Promise<void>((resolve) => {
       reader.beforeAnswer = (signal) =>

@@ -13,6 +13,7 @@ export class MeasuredReader implements Reader {
   readonly evict: Reader["evict"];
   readonly warm: Reader["warm"];
   readonly warmBlock: Reader["warmBlock"];
+  readonly touch: Reader["touch"];
   readonly ownerOf: Reader["ownerOf"];
   readonly watchMembers: Reader["watchMembers"];
 
@@ -26,6 +27,7 @@ export class MeasuredReader implements Reader {
     this.evict = reader.evict.bind(reader);
     this.warm = reader.warm.bind(reader);
     this.warmBlock = reader.warmBlock.bind(reader);
+    this.touch = reader.touch.bind(reader);
     this.ownerOf = reader.ownerOf.bind(reader);
     this.watchMembers = reader.watchMembers.bind(reader);
   }

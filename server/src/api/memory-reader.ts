@@ -1,4 +1,5 @@
 import {
+  type BlockId,
   type BucketRef,
   CacheError,
   type MemberList,
@@ -38,6 +39,7 @@ export class MemoryReader implements Reader {
   readonly evictions: Parameters<Reader["evict"]>[0][] = [];
   readonly warmings: WarmingRequest[] = [];
   readonly warmedBlocks: WarmRequest[] = [];
+  readonly touched: BlockId[] = [];
   openReads = 0;
   openSlices = 0;
   slicesGiven = 0;
@@ -85,6 +87,11 @@ export class MemoryReader implements Reader {
     await this.beforeAnswer?.(request.signal);
     const objectSize = this.#find(request.ref).length;
     return { version: request.version ?? "v1", objectSize, heldBytes: 1, fetchedBytes: 2 };
+  }
+
+  touch(blocks: readonly BlockId[]): number {
+    this.touched.push(...blocks);
+    return blocks.length;
   }
 
   ownerOf(ref: ObjectRef): string {

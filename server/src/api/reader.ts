@@ -1,4 +1,4 @@
-import type { BucketRef, MemberList, ObjectInfo, ObjectRef, PrefixRef, WarmProgress } from "@frontcache/proto";
+import type { BlockId, BucketRef, MemberList, ObjectInfo, ObjectRef, PrefixRef, WarmProgress } from "@frontcache/proto";
 import type { WarmedBlock, WarmRequest } from "../cache/block-warmer.js";
 import type { ObjectRead } from "../cache/object-read.js";
 import type { Listing, ListPage } from "../origin/origin.js";
@@ -25,6 +25,8 @@ export interface Reader {
   warm(request: WarmingRequest, tell: (progress: WarmProgress) => Promise<void>): Promise<void>;
   /** Warms one block here, because a member asks for it. */
   warmBlock(request: WarmRequest): Promise<WarmedBlock>;
+  /** Notes uses of blocks that others saw; returns how many of them this member holds. */
+  touch(blocks: readonly BlockId[]): number;
   /** `host:port` of the gRPC listener of the member that owns the block at `offset`. */
   ownerOf(ref: ObjectRef, offset: number): string;
   /** Calls back with the member list at once, and with each new one. The returned function ends it. */

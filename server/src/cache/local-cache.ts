@@ -1,5 +1,13 @@
 import { setMaxListeners } from "node:events";
-import { type BucketRef, CacheError, type Geometry, type ObjectInfo, type ObjectRef, type PrefixRef } from "@frontcache/proto";
+import {
+  type BlockId,
+  type BucketRef,
+  CacheError,
+  type Geometry,
+  type ObjectInfo,
+  type ObjectRef,
+  type PrefixRef,
+} from "@frontcache/proto";
 import type { Listing, ListPage, Origin } from "../origin/origin.js";
 import type { Clock } from "../runtime/clock.js";
 import { untilAborted } from "../runtime/until-aborted.js";
@@ -113,6 +121,11 @@ export class LocalCache {
   /** Bytes held here of one version of an object. */
   heldBytes(url: string, version: string): number {
     return this.options.store.heldBytes(url, version);
+  }
+
+  /** Notes uses of blocks that readers on this host made without the member; returns how many of the blocks are held. */
+  touch(blocks: readonly BlockId[]): number {
+    return blocks.reduce((held, block) => held + Number(this.options.store.touch(block)), 0);
   }
 
   /** Fills running and what they hold, for metrics and for checking that nothing is left at rest. */

@@ -1,4 +1,5 @@
 import {
+  type BlockId,
   type BucketRef,
   blockOffsetOf,
   CacheError,
@@ -122,6 +123,11 @@ export class Router {
       );
     }
     return this.options.local.warm(request);
+  }
+
+  /** Notes uses of blocks that readers on this member's host made themselves; returns how many of them are held here. */
+  touch(blocks: readonly BlockId[]): number {
+    return this.options.local.touch(blocks);
   }
 
   /** host:port of the gRPC listener of the member that owns the block of a byte. */

@@ -149,6 +149,13 @@ export class BlockStore {
     return new StoreLease(block, this.#reader, this.#loans);
   }
 
+  /** Notes a use of a block that somebody else saw; false where it isn't held. */
+  touch(id: BlockId): boolean {
+    const block = this.#closed ? undefined : this.#index.get(blockKey(id));
+    if (block !== undefined) this.#index.touch(block, this.#options.clock.nowMs());
+    return block !== undefined;
+  }
+
   /**
    * Sets room aside for `bytes` of a block's segments, on the volume that holds the block or the one with the most room.
    * Where it does not fit, the purger runs and is waited for, shortly. Undefined: nothing can be kept now. Never rejects.

@@ -85,13 +85,15 @@ describe("a damaged block file", () => {
       goOn = resolve;
     });
     const seen: boolean[] = [];
+    let writesSeen = 0;
     disk.before = (operation, of) => {
       if (of === path) seen.push(footer()?.drops === 1 || read(2 * SEGMENT, SEGMENT).equals(damaged));
-      return operation === "open" ? found.then(() => undefined) : undefined;
+      // The second write is the footer behind the first fill's segment.
+      return operation === "write" && ++writesSeen === 2 ? found.then(() => undefined) : undefined;
     };
     // Both stand in line before the damage is found; the second one then brings what the file still says it holds.
     const writes = [[3], [2]].map((segments) => keep(store, id, info, testSegments(id, info, segments)));
-    await vi.waitFor(() => expect(seen.length).toBeGreaterThan(0));
+    await vi.waitFor(() => expect(writesSeen).toBe(2));
     expect(await readBlock(store, id, 2 * SEGMENT, 3 * SEGMENT)).toBeUndefined();
     goOn();
     await Promise.all(writes);

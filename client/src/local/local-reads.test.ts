@@ -1,0 +1,220 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type BlockId, CacheError } from "@frontcache/proto";
+import fc from "fast-check";
+import { afterEach, describe, expect, it } from "vitest";
+import { BlockFileWriter } from "../fakes/block-file-writer.js";
+import { ManualClock } from "../fakes/manual-clock.js";
+import { ramp } from "../fakes/ramp.js";
+import { PartLanding } from "../part-landing.js";
+import { PinnedObject } from "../pinned-object.js";
+import { RunningCall } from "../running-call.js";
+import { LocalReads } from "./local-reads.js";
+
+const SEGMENT = 8 << 10;
+const geometry = { blockBytes: 8 * SEGMENT, segmentBytes: SEGMENT };
+const id: BlockId = { url: "s3://bucket/file", version: "v1", offset: geometry.blockBytes };
+/** The second block is the last one, and its last segment is short. */
+const objectSize = 2 * geometry.blockBytes - 100;
+const blockBytes = objectSize - id.offset;
+const ALL = [0, 1, 2, 3, 4, 5, 6, 7];
+
+const cleanups: (() => void | Promise<void>)[] = [];
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+});
+
+function setUp() {
+  const volume = mkdtempSync(join(tmpdir(), "frontcache-local-"));
+  const clock = new ManualClock();
+  const told: (readonly BlockId[])[] = [];
+  const local = new LocalReads({
+    clock,
+    volumes: [`${volume}/none`, volume],
+    tell: async (uses) => void told.push(uses),
+  });
+  cleanups.push(
+    () => rmSync(volume, { recursive: true }),
+    () => local.close(),
+  );
+  const held = (of: BlockId, ...segments: readonly number[]): BlockFileWriter => {
+    const writer = new BlockFileWriter(volume, of, objectSize, geometry);
+    writer.hold(...segments);
+    cleanups.push(() => writer.close());
+    return writer;
+  };
+  const call = new RunningCall({ clock, subject: id.url });
+  /** Reads a range of the block; the bytes that landed, undefined where not all did. Rejects at a byte that is wrong. */
+  const read = async (start: number, end: number, version = id.version): Promise<Buffer | undefined> => {
+    const into = Buffer.alloc(end - start, 0xee);
+    const landing = new PartLanding(
+      { blockOffset: id.offset, offset: id.offset + start, length: end - start },
+      { pinned: new PinnedObject(id.url, version), place: (bytes) => into.subarray(0, bytes) },
+    );
+    const isWhole = await local.read(landing, geometry, call);
+    const bytes = into.subarray(0, landing.landedBytes);
+    if (!bytes.equals(ramp(id.offset + start, bytes.length))) throw new Error(`wrong bytes from ${start}`);
+    return isWhole ? bytes : undefined;
+  };
+  return { volume, clock, local, told, held, read, call };
+}
+
+describe("reads of block files on this host", () => {
+  it("land the right bytes, whatever the range, first and again", async () => {
+    const { held, read, local } = setUp();
+    held(id, ...ALL);
+    const range = fc.tuple(fc.nat(blockBytes - 1), fc.integer({ min: 1, max: geometry.blockBytes }));
+    await fc.assert(
+      fc.asyncProperty(range, async ([start, length]) => {
+        const bytes = await read(start, start + length);
+        expect(bytes?.length).toBe(Math.min(length, blockBytes - start));
+      }),
+      { numRuns: 300 },
+    );
+    expect(local.report).toMatchObject({ reads: 300, openFiles: 1 });
+  });
+
+  it("are none without a version, without a file, of another version, and behind the object's end", async () => {
+    const { held, read, local } = setUp();
+    held(id, ...ALL);
+    expect(await read(0, 10, "")).toBeUndefined();
+    expect(await read(0, 10, "v2")).toBeUndefined();
+    expect(await read(blockBytes, blockBytes + 10)).toBeUndefined();
+    expect(local.report).toEqual({ reads: 0, bytes: 0, openFiles: 1 });
+  });
+
+  it.each<[string, (writer: BlockFileWriter) => void]>([
+    ["of another object", (writer) => writer.writeFooter({ url: "s3://bucket/other" })],
+    ["of another version", (writer) => writer.writeFooter({ version: "v2" })],
+    ["of another block", (writer) => writer.writeFooter({ offset: 0 })],
+    ["with a damaged footer", (writer) => writer.spoil(geometry.blockBytes + 9, Buffer.from("x"))],
+    ["cut short", (writer) => writer.cutShort(geometry.blockBytes)],
+  ])("are none where the file is one %s", async (_, damage) => {
+    const { held, read, local } = setUp();
+    damage(held(id, ...ALL));
+    expect(await read(0, 10)).toBeUndefined();
+    expect(local.report.openFiles).toBe(0);
+  });
+
+  it("take in what the member adds to a block, and nothing of what it does not hold", async () => {
+    const { held, read } = setUp();
+    const writer = held(id, 1, 2);
+    expect((await read(SEGMENT, 3 * SEGMENT))?.length).toBe(2 * SEGMENT);
+    writer.writeSegment(3);
+    expect(await read(3 * SEGMENT - 5, 3 * SEGMENT + 5)).toBeUndefined();
+    writer.writeFooter();
+    expect((await read(3 * SEGMENT - 5, 3 * SEGMENT + 5))?.length).toBe(10);
+    expect(await read(0, SEGMENT)).toBeUndefined();
+  });
+
+  it.each([
+    ["a whole segment of it", 2 * SEGMENT, 3 * SEGMENT],
+    ["a part of it", 2 * SEGMENT + 10, 2 * SEGMENT + 20],
+    ["all of the block", 0, blockBytes],
+  ])("check each segment against its CRC before they take %s", async (_, start, end) => {
+    const { held, read, clock } = setUp();
+    const writer = held(id, ...ALL);
+    writer.spoil(2 * SEGMENT + 77, Buffer.from("x"));
+    expect(await read(start, end)).toBeUndefined();
+    // The file is left alone for a moment, for its member to find out.
+    writer.hold(2);
+    expect(await read(0, 10)).toBeUndefined();
+    clock.advance(1_000);
+    expect((await read(start, end))?.length).toBe(end - start);
+  });
+
+  it("take no byte of a segment that was given up, however hot it was", async () => {
+    const { held, read, clock } = setUp();
+    const writer = held(id, ...ALL);
+    for (let again = 0; again < 2; again++) expect((await read(0, 100))?.length).toBe(100);
+    writer.drop(0);
+    writer.writeFooter();
+    writer.spoil(0, Buffer.alloc(SEGMENT));
+    expect(await read(0, 100)).toBeUndefined();
+    // Fetched again: the footer holds it as before, but what was known of the file before is void.
+    clock.advance(1_000);
+    writer.hold(0);
+    expect((await read(0, 100))?.length).toBe(100);
+  });
+
+  it("never give a wrong byte, whatever the member does to the file meanwhile", async () => {
+    const { held, read, clock } = setUp();
+    const writer = held(id, ...ALL);
+    const step = fc.oneof(
+      fc.record({
+        kind: fc.constant("read" as const),
+        start: fc.nat(blockBytes - 1),
+        length: fc.integer({ min: 1, max: 3 * SEGMENT }),
+      }),
+      fc.record({ kind: fc.constantFrom("give up" as const, "fetch" as const, "wait" as const), segment: fc.nat(7) }),
+    );
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 30 }), async (steps) => {
+        const reads: Promise<unknown>[] = [];
+        for (const next of steps) {
+          // Reads run on while the member works: it takes the order that members take.
+          if (next.kind === "read") reads.push(read(next.start, Math.min(blockBytes, next.start + next.length)));
+          else if (next.kind === "wait") {
+            clock.advance(1_000);
+            await new Promise((resolve) => setImmediate(resolve));
+          } else if (next.kind === "fetch") writer.hold(next.segment);
+          else {
+            writer.drop(next.segment);
+            writer.writeFooter();
+            writer.spoil(next.segment * SEGMENT, Buffer.alloc(Math.min(SEGMENT, blockBytes - next.segment * SEGMENT)));
+          }
+        }
+        await Promise.all(reads);
+      }),
+      { numRuns: 200 },
+    );
+  });
+
+  it("close a file within a moment after its block was evicted, read or not", async () => {
+    const { held, read, clock, local } = setUp();
+    const [used, unused] = [held(id, ...ALL), held({ ...id, version: "v2" }, ...ALL)];
+    expect([(await read(0, 10))?.length, (await read(0, 10, "v2"))?.length]).toEqual([10, 10]);
+    used.evict();
+    unused.evict();
+    clock.advance(1_001);
+    expect(await read(0, 10)).toBeUndefined();
+    clock.advance(1_000);
+    await expect.poll(() => local.report.openFiles).toBe(0);
+    expect(clock.pending).toBe(1);
+  });
+
+  it("keep a bounded number of files open, and none that nobody reads", async () => {
+    const { held, read, clock, local } = setUp();
+    for (let version = 0; version < 300; version++) {
+      held({ ...id, version: `v${version}` }, 0);
+      expect((await read(0, 10, `v${version}`))?.length).toBe(10);
+    }
+    await expect.poll(() => local.report.openFiles).toBe(256);
+    clock.advance(40_000);
+    await expect.poll(() => local.report.openFiles).toBe(0);
+  });
+
+  it("end with their call, not before the last byte is written into the caller's memory", async () => {
+    const { held, read, call, local } = setUp();
+    held(id, ...ALL);
+    const reading = read(0, blockBytes);
+    call.abort(new CacheError("CANCELLED", "enough"));
+    await expect(reading).rejects.toThrow("enough");
+    expect(await read(0, 10)).toBeUndefined();
+    await local.close();
+    expect(local.report.openFiles).toBe(0);
+  });
+
+  it("are told in batches, each block once, and the last ones at the end", async () => {
+    const { held, read, clock, told, local } = setUp();
+    held(id, ...ALL);
+    for (let times = 0; times < 5; times++) await read(0, 10);
+    expect(told).toEqual([]);
+    clock.advance(5_000);
+    await expect.poll(() => told).toEqual([[id]]);
+    await read(0, 10);
+    await local.close();
+    expect([told, clock.pending]).toEqual([[[id], [id]], 0]);
+  });
+});

@@ -1,0 +1,35 @@
+import type { BlockId } from "@frontcache/proto";
+import type { Clock } from "../clock.js";
+import type { BlockOwners } from "../read-part.js";
+import { RunningCall } from "../running-call.js";
+import type { MemberAddress, Transport } from "../transport.js";
+
+/** A member's message takes no more: 1,000 blocks of the longest names are 2 MiB. */
+const BLOCKS_A_CALL = 1_000;
+/** A member that does not answer in this time misses the news; it may evict the blocks sooner than it should. */
+const DEADLINE_MS = 1_000;
+
+/** Tells each block's owner of its use. Never rejects: recency is worth no trouble. */
+export function tellOwners(transport: Transport, owners: BlockOwners, clock: Clock): (uses: readonly BlockId[]) => Promise<void> {
+  return async (uses) => {
+    const byOwner = new Map<string, { readonly address: MemberAddress; readonly blocks: BlockId[] }>();
+    for (const id of uses) {
+      const address = owners.addressesOf(id.url, id.offset)[0]!;
+      const told = byOwner.get(address.grpcAddress) ?? { address, blocks: [] };
+      byOwner.set(address.grpcAddress, told);
+      told.blocks.push(id);
+    }
+    const call = new RunningCall({ clock, subject: "a touch of blocks", deadlineMs: DEADLINE_MS });
+    try {
+      await Promise.allSettled([...byOwner.values()].map(({ address, blocks }) => tell(address, blocks, transport, call)));
+    } finally {
+      call.end();
+    }
+  };
+}
+
+async function tell(address: MemberAddress, blocks: readonly BlockId[], transport: Transport, call: RunningCall): Promise<void> {
+  for (let at = 0; at < blocks.length; at += BLOCKS_A_CALL) {
+    await transport.touch(address, blocks.slice(at, at + BLOCKS_A_CALL), call);
+  }
+}

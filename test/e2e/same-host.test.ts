@@ -1,0 +1,140 @@
+import { readdirSync, statSync, utimesSync } from "node:fs";
+import { open } from "node:fs/promises";
+import { join } from "node:path";
+import { CacheClient } from "@frontcache/client";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { rampBytes, S3Emulator } from "../emulators/s3.js";
+import { MemberProcess, temporaryDirectory } from "./member-process.js";
+
+const MiB = 1 << 20;
+
+describe("a reader on the member's host that mounts its volume", () => {
+  let origin: S3Emulator;
+
+  beforeAll(async () => {
+    origin = await S3Emulator.start();
+  });
+  afterAll(() => origin.close());
+
+  /** A member that holds a ramp object of two blocks, in files and not in memory. */
+  async function holding(key: string) {
+    const directory = await temporaryDirectory();
+    const serve = (): Promise<MemberProcess> =>
+      MemberProcess.start({
+        endpoint: origin.endpoint,
+        cacheDirectory: directory.path,
+        flags: ["--fill", "whole", "--purge-interval", "1s"],
+      });
+    const size = 17 * MiB + 17;
+    const version = origin.putRamp("bucket", key, size, 5);
+    const url = `s3://bucket/${key}`;
+    const first = await serve();
+    {
+      await using client = await CacheClient.connect({ endpoint: first.grpc });
+      await client.readRange(url, 0, size, version);
+      await expect.poll(async () => (await client.stat(url, version)).heldBytes).toBe(size);
+    }
+    await first.stop();
+    const member = await serve();
+    const client = await CacheClient.connect({ endpoint: member.grpc, localVolumes: ["/nowhere", directory.path] });
+    origin.traffic.reset();
+    return {
+      member,
+      client,
+      url,
+      version,
+      size,
+      bytes: (offset: number, length: number) => rampBytes(offset, length, 5),
+      /** Paths of the block files. */
+      files: () =>
+        readdirSync(join(directory.path, "v1"), { recursive: true, encoding: "utf8" })
+          .filter((name) => name.endsWith(".blk"))
+          .map((name) => join(directory.path, "v1", name)),
+      async [Symbol.asyncDispose]() {
+        await client.close();
+        await member[Symbol.asyncDispose]();
+        await directory[Symbol.asyncDispose]();
+      },
+    };
+  }
+
+  it("reads and streams what is held from the files, while the member itself stands still", async () => {
+    await using held = await holding("still");
+    const { client, member, url, version, size, bytes } = held;
+    process.kill(member.pid, "SIGSTOP");
+    try {
+      const into = Buffer.alloc(size);
+      const whole = await client.readRange(url, 0, size, version, { into });
+      expect([whole.buffer === into.buffer, whole.equals(bytes(0, size))]).toEqual([true, true]);
+      // The first reads of a segment go by the thread pool, later small ones don't: all are alike.
+      for (const [offset, length] of [
+        [0, 1],
+        [4_095, 65_536],
+        [16 * MiB - 1_000, 2_000],
+        [size - 5, 100],
+      ] as const) {
+        const expected = bytes(offset, Math.min(length, size - offset));
+        expect((await client.readRange(url, offset, length, version)).equals(expected)).toBe(true);
+      }
+      expect(
+        Buffer.concat(await client.stream(url, 1_000, undefined, version).toArray()).equals(bytes(1_000, size - 1_000)),
+      ).toBe(true);
+    } finally {
+      process.kill(member.pid, "SIGCONT");
+    }
+    expect(client.localReads()).toMatchObject({ reads: 9, openFiles: 2 });
+    expect(origin.traffic.requests).toEqual({});
+    await client.close();
+    expect(client.localReads().openFiles).toBe(0);
+  });
+
+  it("asks the member for what is current, what is not held, and what lies behind the end", async () => {
+    await using held = await holding("current");
+    const { client, url, version, size, bytes } = held;
+    expect((await client.readRange(url, 5, 10)).equals(bytes(5, 10))).toBe(true);
+    expect(client.localReads().reads).toBe(0);
+    await expect(client.readRange(url, size, 10, version)).rejects.toMatchObject({ code: "OUT_OF_RANGE" });
+    const other = origin.putRamp("bucket", "elsewhere", 1_000, 6);
+    expect((await client.readRange("s3://bucket/elsewhere", 0, 1_000, other)).equals(rampBytes(0, 1_000, 6))).toBe(true);
+    expect(client.localReads().reads).toBe(0);
+  });
+
+  it("tells the owner of its reads, so that the blocks stay recently used", async () => {
+    await using held = await holding("recent");
+    const { client, url, version, files } = held;
+    const longAgo = new Date("2001-01-01");
+    for (const path of files()) utimesSync(path, longAgo, longAgo);
+    await client.readRange(url, 0, 10, version);
+    expect(client.localReads().reads).toBe(1);
+    await client.close();
+    // The purger's tick writes the recency of touched blocks into their files' times.
+    const touched = (): number => files().filter((path) => statSync(path).mtimeMs > longAgo.getTime()).length;
+    await expect.poll(touched, { timeout: 5_000 }).toBe(1);
+  });
+
+  it("gives an evicted block's space back, and reads what comes after it", async () => {
+    await using held = await holding("evicted");
+    const { client, url, version, size, bytes } = held;
+    await client.readRange(url, 0, size, version);
+    expect(client.localReads()).toMatchObject({ reads: 2, openFiles: 2 });
+    await client.evict({ url });
+    await expect.poll(() => client.localReads().openFiles, { timeout: 10_000 }).toBe(0);
+    expect((await client.readRange(url, 3, 70_000, version)).equals(bytes(3, 70_000))).toBe(true);
+    expect(client.localReads().reads).toBe(2);
+    expect(origin.traffic.requests).not.toEqual({});
+  });
+
+  it("never takes a wrong byte from a damaged file: it asks the member, which fetches it again", async () => {
+    await using held = await holding("damaged");
+    const { client, url, version, size, bytes, files } = held;
+    for (const path of files()) {
+      await using file = await open(path, "r+");
+      await file.write(Buffer.from("damaged"), 0, 7, 100_000);
+    }
+    expect((await client.readRange(url, 0, size, version)).equals(bytes(0, size))).toBe(true);
+    for (let at = 0; at < size; at += 3 * MiB + 5) {
+      const length = Math.min(50_000, size - at);
+      expect((await client.readRange(url, at, length, version)).equals(bytes(at, length))).toBe(true);
+    }
+  });
+});
