@@ -6,6 +6,7 @@ const WIDTH = 860;
 const AROUND = 96;
 const BAR_HEIGHT = 22;
 const BAR_GAP = 14;
+const LETTER_WIDTH = 6.8;
 
 /** Legible on white as on the dark grey of night modes: nothing is painted behind the chart. */
 const INK = "#768390";
@@ -20,13 +21,15 @@ function label(value: number): string {
 /** The chart as an SVG file's text, drawn without a browser. */
 export function drawChart(title: string, { unit, groups = [""], bars }: Chart): string {
   const height = AROUND + bars.length * (groups.length * BAR_HEIGHT + BAR_GAP) + (groups.length > 1 ? 24 : 0);
+  // Nobody can measure text here, and fonts differ: room for wide letters.
+  const left = Math.max(...bars.map(({ name }) => name.length)) * LETTER_WIDTH + 20;
   const chart = echarts.init(null, null, { renderer: "svg", ssr: true, width: WIDTH, height });
   chart.setOption({
     animation: false,
     textStyle: { color: INK, fontFamily: "system-ui, -apple-system, Segoe UI, Helvetica, Arial, sans-serif" },
     title: { text: title, left: 8, top: 8, textStyle: { color: INK, fontSize: 15, fontWeight: 600 } },
     ...(groups.length > 1 ? { legend: { top: 34, left: 8, textStyle: { color: INK } } } : {}),
-    grid: { left: 8, right: 72, top: groups.length > 1 ? 66 : 42, bottom: 36, outerBoundsMode: "same" },
+    grid: { left, right: 72, top: groups.length > 1 ? 66 : 42, bottom: 44, outerBoundsMode: "none" },
     xAxis: {
       type: "value",
       name: unit,
@@ -40,7 +43,7 @@ export function drawChart(title: string, { unit, groups = [""], bars }: Chart): 
       type: "category",
       inverse: true,
       data: bars.map(({ name }) => name),
-      axisLabel: { color: INK, fontSize: 12.5 },
+      axisLabel: { color: INK, fontSize: 12 },
       axisLine: { lineStyle: { color: LINES } },
       axisTick: { show: false },
     },

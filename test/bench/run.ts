@@ -21,6 +21,8 @@ async function chosen(wanted: readonly string[]): Promise<string[]> {
   return process.exit(2);
 }
 
+// The AWS SDK would like a newer Node than the oldest one that we run on.
+process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED = "true";
 const names = await chosen(process.argv.slice(2));
 const machine = describeMachine();
 for (const [name, value] of Object.entries(machine)) console.log(`${name.padEnd(20)} ${value}`);

@@ -5,7 +5,7 @@ import type { OriginProcess } from "../origin-process.js";
 import { MiB, onStage, type StageObject } from "../stage.js";
 
 const READERS = 64;
-const ROUNDS = 5;
+const ROUNDS = 3;
 const SIZE = 16 * MiB;
 
 type Read = (object: StageObject) => Promise<unknown>;
