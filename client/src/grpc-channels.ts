@@ -1,5 +1,6 @@
 import { CacheError, CacheServiceClient, readingChannelOptions } from "@frontcache/proto";
-import { type ChannelCredentials, connectivityState } from "@grpc/grpc-js";
+import { connectivityState } from "@grpc/grpc-js";
+import { type Access, channelCredentials } from "./access.js";
 import type { Clock } from "./clock.js";
 import { tcpReach } from "./tcp-reach.js";
 import { type CallLimits, type MemberAddress, OutOfReach } from "./transport.js";
@@ -7,7 +8,7 @@ import { type CallLimits, type MemberAddress, OutOfReach } from "./transport.js"
 /** How members are reached. */
 export interface GrpcChannelsOptions {
   readonly clock: Clock;
-  readonly credentials: ChannelCredentials;
+  readonly access: Access;
   /** How long a connection may take to stand before the member counts as out of reach, milliseconds. */
   readonly connectTimeoutMs: number;
 }
@@ -87,7 +88,9 @@ export class GrpcChannels {
   #clientOf(grpcAddress: string): CacheServiceClient {
     let client = this.#clients.get(grpcAddress);
     if (client === undefined) {
-      client = new CacheServiceClient(grpcAddress, this.#options.credentials, channelOptions);
+      const tls = this.#options.access.tls();
+      const name = tls?.serverName === undefined ? {} : { "grpc.ssl_target_name_override": tls.serverName };
+      client = new CacheServiceClient(grpcAddress, channelCredentials(tls), { ...channelOptions, ...name });
       this.#clients.set(grpcAddress, client);
     }
     return client;

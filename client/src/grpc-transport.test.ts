@@ -2,8 +2,9 @@ import { getEventListeners, once } from "node:events";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { answeredTrailers, CacheError } from "@frontcache/proto";
-import { credentials, status } from "@grpc/grpc-js";
+import { status } from "@grpc/grpc-js";
 import { afterEach, describe, expect, it } from "vitest";
+import { plainAccess } from "./access.js";
 import { type Clock, systemClock } from "./clock.js";
 import { ManualClock } from "./fakes/manual-clock.js";
 import { ramp } from "./fakes/ramp.js";
@@ -24,7 +25,7 @@ afterEach(async () => {
 
 async function setUp(script: MemberScript, clock: Clock = systemClock) {
   const member = await ScriptedMember.start(script);
-  const transport = new GrpcTransport({ clock, credentials: credentials.createInsecure(), connectTimeoutMs: 1_000 });
+  const transport = new GrpcTransport({ clock, access: plainAccess, connectTimeoutMs: 1_000 });
   cleanups.push(
     () => transport.close(),
     () => member.kill(),

@@ -8,7 +8,8 @@ import {
   type TouchResponse,
   type WarmProgress,
 } from "@frontcache/proto";
-import { Metadata, status } from "@grpc/grpc-js";
+import { type Metadata, status } from "@grpc/grpc-js";
+import { type Access, callMetadata } from "./access.js";
 import { AnswerWriter } from "./answer-writer.js";
 import type { Clock } from "./clock.js";
 import { callOptions, type GrpcCall, receiveAll, receiveOne } from "./grpc-calls.js";
@@ -30,16 +31,15 @@ import type {
 /** How long a read may bring nothing before it is made sure that its member is still there. */
 const STALLED_AFTER_MS = 1_500;
 
-/** No call sends any headers of its own. */
-const noMetadata = new Metadata();
-
 /** Talks gRPC with members. The bytes of a read are copied once, from the message received into the target. */
 export class GrpcTransport implements Transport {
   readonly #clock: Clock;
+  readonly #access: Access;
   readonly #channels: GrpcChannels;
 
   constructor(options: GrpcChannelsOptions) {
     this.#clock = options.clock;
+    this.#access = options.access;
     this.#channels = new GrpcChannels(options);
   }
 
@@ -48,7 +48,7 @@ export class GrpcTransport implements Transport {
     const call = await this.#call(address, url, limits);
     const message = { key: url, offset, length, version, forwarded: false, cachedOnly: false };
     const writer = new AnswerWriter(target, `${url} at offset ${offset}`);
-    const stream = call.client.readRange(message, noMetadata, callOptions(limits));
+    const stream = call.client.readRange(message, this.#shown(), callOptions(limits));
     const guard = this.#guard(address, () => stream.cancel());
     const onResponse = (response: ReadRangeResponse): void => {
       guard.progress();
@@ -61,7 +61,7 @@ export class GrpcTransport implements Transport {
   async stat(address: MemberAddress, url: string, version: string, limits: CallLimits): Promise<ObjectStat> {
     const call = await this.#call(address, url, limits);
     const { contentType, lastModifiedMs, objectSize, heldBytes, ...answer } = await receiveOne<StatResponse>(
-      (callback) => call.client.stat({ key: url, version }, noMetadata, callOptions(limits), callback),
+      (callback) => call.client.stat({ key: url, version }, this.#shown(), callOptions(limits), callback),
       call,
     );
     const known = { ...(contentType === "" ? {} : { contentType }), ...(lastModifiedMs === 0 ? {} : { lastModifiedMs }) };
@@ -74,7 +74,7 @@ export class GrpcTransport implements Transport {
     const call = await this.#call(address, key, limits);
     const request = { key, version: selector.version ?? "", prefix, forwarded: false };
     const { blocks, bytes } = await receiveOne<EvictResponse>(
-      (callback) => call.client.evict(request, noMetadata, callOptions(limits), callback),
+      (callback) => call.client.evict(request, this.#shown(), callOptions(limits), callback),
       call,
     );
     return { blocks, bytes };
@@ -89,7 +89,7 @@ export class GrpcTransport implements Transport {
     const { urls, version, concurrency, dryRun } = order;
     const call = await this.#call(address, urls[0]!, limits);
     const request = { keys: [...urls], version, concurrency, dryRun, block: undefined };
-    const stream = call.client.warm(request, noMetadata, callOptions(limits));
+    const stream = call.client.warm(request, this.#shown(), callOptions(limits));
     const guard = this.#guard(address, () => stream.cancel());
     const onMessage = (progress: WarmProgress): void => {
       guard.progress();
@@ -102,7 +102,7 @@ export class GrpcTransport implements Transport {
     const call = await this.#call(address, "a touch of blocks", limits);
     const request = { blocks: blocks.map(({ url: key, version, offset }) => ({ key, version, offset })) };
     const { held } = await receiveOne<TouchResponse>(
-      (callback) => call.client.touch(request, noMetadata, callOptions(limits), callback),
+      (callback) => call.client.touch(request, this.#shown(), callOptions(limits), callback),
       call,
     );
     return held;
@@ -111,7 +111,7 @@ export class GrpcTransport implements Transport {
   async watchMembers(address: MemberAddress, onMembers: (list: MemberList) => void, limits: CallLimits): Promise<WatchEnd> {
     const call = await this.#call(address, "the member list", limits);
     try {
-      await receiveAll(call.client.watchMembers({}, noMetadata, callOptions(limits)), onMembers, call);
+      await receiveAll(call.client.watchMembers({}, this.#shown(), callOptions(limits)), onMembers, call);
       return "ended";
     } catch (error) {
       if (error instanceof CacheError && isUnimplemented(error.cause)) return "unsupported";
@@ -134,6 +134,10 @@ export class GrpcTransport implements Transport {
   #guard(address: MemberAddress, onGone: () => void): StallGuard {
     const lookFor = (): Promise<void> => this.#channels.lookFor(address);
     return new StallGuard({ clock: this.#clock, afterMs: STALLED_AFTER_MS, lookFor, onGone });
+  }
+
+  #shown(): Metadata {
+    return callMetadata(this.#access);
   }
 
   async #call(address: MemberAddress, subject: string, limits: CallLimits): Promise<GrpcCall> {

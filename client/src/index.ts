@@ -1,4 +1,5 @@
 export { CacheError, type ErrorCode, type MemberInfo } from "@frontcache/proto";
+export type { TlsOptions } from "./access.js";
 export { CacheClient } from "./cache-client.js";
 export type { LocalReport } from "./local/local-reads.js";
 export type { CallOptions, ConnectOptions, ReadOptions } from "./options.js";

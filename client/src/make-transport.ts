@@ -1,4 +1,3 @@
-import { credentials } from "@grpc/grpc-js";
 import type { Clock } from "./clock.js";
 import { Gateways } from "./gateways.js";
 import { GrpcTransport } from "./grpc-transport.js";
@@ -21,11 +20,11 @@ const IDLE_MS = 45_000;
 const STALLED_AFTER_MS = 1_500;
 
 /** The transport that the options ask for. */
-export function makeTransport({ transport, connectTimeoutMs }: ClientOptions, clock: Clock): Transport {
-  const grpc = new GrpcTransport({ clock, credentials: credentials.createInsecure(), connectTimeoutMs });
+export function makeTransport({ transport, connectTimeoutMs, access }: ClientOptions, clock: Clock): Transport {
+  const grpc = new GrpcTransport({ clock, access, connectTimeoutMs });
   if (transport === "grpc") return grpc;
   const limits = { mostConnections: MOST_CONNECTIONS, idleMs: IDLE_MS, stalledAfterMs: STALLED_AFTER_MS };
-  const http = new LandingTransport({ clock, connectTimeoutMs, ...limits });
+  const http = new LandingTransport({ clock, connectTimeoutMs, access, ...limits });
   if (transport === "http") return new HttpTransport(grpc, http);
   const lookFor = (httpAddress: string): Promise<void> => http.lookFor(httpAddress);
   return new HttpFirstTransport(grpc, http, new Gateways({ clock, asideFor: GATEWAY_ASIDE, lookFor }));

@@ -3,7 +3,7 @@ import { clientDefaults, completeOptions, deadlineOf } from "./options.js";
 
 describe("a client's options", () => {
   it("are complete with nothing but an endpoint", () => {
-    expect(completeOptions({ endpoint: "cache:8080" })).toEqual({ ...clientDefaults, endpoint: "cache:8080" });
+    expect(completeOptions({ endpoint: "cache:8080" })).toMatchObject({ ...clientDefaults, endpoint: "cache:8080" });
     expect(completeOptions({ endpoint: "[::1]:8080", attempts: 2 }).attempts).toBe(2);
   });
 

@@ -1,4 +1,5 @@
 import { CacheError } from "@frontcache/proto";
+import { type Access, accessOf, type TlsOptions } from "./access.js";
 
 /** How a client is made. Only `endpoint` is needed. */
 export interface ConnectOptions {
@@ -21,6 +22,10 @@ export interface ConnectOptions {
    * are held there are read from their files, without a socket, by reads that name a version. Default none.
    */
   readonly localVolumes?: readonly string[];
+  /** Speak TLS with members, by both transports. A function is asked for each new connection. Default: plain text. */
+  readonly tls?: TlsOptions | (() => TlsOptions);
+  /** One of the members' tokens. A function is asked for each call, so that tokens can be exchanged. */
+  readonly token?: string | (() => string);
 }
 
 /** What ends one call. */
@@ -52,7 +57,7 @@ export const clientDefaults = {
   localVolumes: [] as readonly string[],
 } as const;
 
-export type ClientOptions = Required<ConnectOptions>;
+export type ClientOptions = Required<Omit<ConnectOptions, "tls" | "token">> & { readonly access: Access };
 
 const TRANSPORTS: ReadonlySet<string> = new Set<ClientOptions["transport"]>(["auto", "http", "grpc"]);
 
@@ -63,8 +68,9 @@ const ENDPOINT = /^(?:\[[0-9A-Fa-f:.%\w]+\]|[^\s:/[\]]+):\d{1,5}$/;
 
 /** The complete options; throws INVALID_ARGUMENT for a value that can't be used. */
 export function completeOptions(given: ConnectOptions): ClientOptions {
-  const defined = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
-  const options: ClientOptions = { ...clientDefaults, ...defined, endpoint: given.endpoint };
+  const { tls, token, ...others } = given;
+  const defined = Object.fromEntries(Object.entries(others).filter(([, value]) => value !== undefined));
+  const options: ClientOptions = { ...clientDefaults, ...defined, endpoint: given.endpoint, access: accessOf(tls, token) };
   if (!ENDPOINT.test(options.endpoint)) {
     throw new CacheError("INVALID_ARGUMENT", `endpoint ${JSON.stringify(options.endpoint)} is not an address: write host:port`);
   }

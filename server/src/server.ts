@@ -7,6 +7,7 @@ import { MeasuredReader } from "./api/measured-reader.js";
 import { LocalCache } from "./cache/local-cache.js";
 import { formatHostPort, type HostPort } from "./config/addresses.js";
 import type { Settings } from "./config/settings.js";
+import { Doors } from "./doors/doors.js";
 import { MemberMetrics } from "./member-metrics.js";
 import { firstMembership } from "./membership/member-source.js";
 import { discoveryOf, openMembers, openOrigin, openStore } from "./parts.js";
@@ -55,13 +56,16 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
   const metrics = new MemberMetrics(settings, clock);
   opened.add(() => metrics.close());
   const geometry = { ...DEFAULT_GEOMETRY, blockBytes: settings.blockBytes };
-  const listener = await GrpcListener.open({ listen: settings.listen, drainMs: DRAIN_MS, clock, log });
+  const door = await Doors.open(settings, clock, log);
+  opened.add(() => door.close());
+  const listener = await GrpcListener.open({ listen: settings.listen, drainMs: DRAIN_MS, door, clock, log });
   opened.addListener(() => listener.close());
   const gateway = await GatewayListener.open({
     listen: settings.httpListen,
     drainMs: DRAIN_MS,
     notReadyReasons: () => [],
     pages: new Map([["/metrics", textPage(PROMETHEUS_TEXT, () => metrics.text())]]),
+    door,
     clock,
     log,
   });
@@ -75,7 +79,7 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
   const ports = { grpc: listener.address.port, http: gateway.address.port };
   const members = await openMembers(settings, self, ports, log);
   opened.add(() => members.close());
-  const links = new MemberLinks(clock, openGrpcChannel);
+  const links = new MemberLinks(clock, (member) => openGrpcChannel(member, door));
   opened.add(() => links.close());
   const store = await openStore(settings, geometry, log);
   opened.add(() => store.close());

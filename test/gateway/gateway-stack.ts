@@ -5,6 +5,7 @@ import type { Geometry, MemberInfo } from "@frontcache/proto";
 import { GatewayListener } from "../../server/src/api/gateway/gateway-listener.js";
 import { RawClient } from "../../server/src/api/gateway/raw-client.js";
 import { LocalCache } from "../../server/src/cache/local-cache.js";
+import { openDoor } from "../../server/src/doors/doors.js";
 import { alone } from "../../server/src/membership/alone.js";
 import { firstMembership } from "../../server/src/membership/member-source.js";
 import { S3Origin } from "../../server/src/origin/s3-origin.js";
@@ -57,12 +58,13 @@ export class GatewayStack implements AsyncDisposable {
     const members = alone(self, geometry.blockBytes);
     stack.#closes.push(() => members.close());
     const view = new MemberView(self.name, clock, await firstMembership(members, new AbortController().signal));
-    const links = new MemberLinks(clock, openGrpcChannel);
+    const links = new MemberLinks(clock, (member) => openGrpcChannel(member, openDoor));
     stack.listener = await GatewayListener.open({
       listen: { host: "127.0.0.1", port: 0 },
       drainMs: 5_000,
       notReadyReasons: () => [],
       pages: new Map(),
+      door: openDoor,
       clock,
       log: silentLog,
     });

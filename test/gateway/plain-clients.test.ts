@@ -9,9 +9,11 @@ describe("what frontcache's clients send", () => {
       for (const version of ["", "v1", "W/v1"]) {
         for (const host of ["member-0.cache:8081", "10.0.0.1:8081", "[::1]:8081"]) {
           const request = { url: `s3://bucket/${key}`, offset: 2 ** 40, length: 2 ** 24, version };
-          expect(parsePlainRequest(Buffer.from(requestHead(request as never, host), "latin1"))).toMatchObject({
-            headers: { host },
-          });
+          for (const authorization of [undefined, "Bearer a-token.of_~+/-="]) {
+            const head = requestHead(request as never, host, authorization);
+            const parsed = parsePlainRequest(Buffer.from(head, "latin1"));
+            expect(parsed?.headers).toMatchObject({ host, ...(authorization !== undefined && { authorization }) });
+          }
         }
       }
     },

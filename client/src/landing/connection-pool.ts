@@ -1,3 +1,4 @@
+import type { Access } from "../access.js";
 import type { Clock } from "../clock.js";
 import type { SocketAddress } from "../socket-address.js";
 import { Connection, type Exchange } from "./connection.js";
@@ -6,6 +7,7 @@ export interface ConnectionPoolOptions {
   readonly address: SocketAddress;
   readonly clock: Clock;
   readonly connectTimeoutMs: number;
+  readonly access: Access;
   /** Connections at a time, at least 1. */
   readonly mostConnections: number;
   /** How long a connection is kept that nobody uses, milliseconds. */
@@ -70,8 +72,9 @@ export class ConnectionPool {
   }
 
   #connect(): Connection {
-    const { address, clock, connectTimeoutMs } = this.#options;
-    const connection = new Connection({ address, clock, connectTimeoutMs, onIdle: this.#onIdle, onGone: this.#onGone });
+    const { address, clock, connectTimeoutMs, access } = this.#options;
+    const ends = { onIdle: this.#onIdle, onGone: this.#onGone };
+    const connection = new Connection({ address, clock, connectTimeoutMs, tls: access.tls(), ...ends });
     this.#all.add(connection);
     return connection;
   }

@@ -1,4 +1,6 @@
-import { connect, type Socket } from "node:net";
+import { connect, isIP, type Socket } from "node:net";
+import { checkServerIdentity, connect as connectTls, type ConnectionOptions as TlsConnectionOptions } from "node:tls";
+import type { TlsOptions } from "../access.js";
 import type { Clock } from "../clock.js";
 import type { SocketAddress } from "../socket-address.js";
 import type { AnswerLanding } from "./answer-landing.js";
@@ -23,6 +25,8 @@ export interface ConnectionOptions {
   readonly clock: Clock;
   /** How long it may take to stand, milliseconds. */
   readonly connectTimeoutMs: number;
+  /** Undefined: plain text. */
+  readonly tls: TlsOptions | undefined;
   /** An answer is complete; the connection may be used again. */
   onIdle(connection: Connection): void;
   /** It is closed and must not be used any more. Called once. */
@@ -49,17 +53,13 @@ export class Connection {
   #gone = false;
 
   constructor(options: ConnectionOptions) {
-    const { address, clock, connectTimeoutMs } = options;
+    const { clock, connectTimeoutMs, tls } = options;
     this.#options = options;
-    this.#socket = connect({
-      ...address,
-      noDelay: true,
-      onread: { buffer: () => this.#exchange?.landing.room() ?? anywhere, callback: this.#onRead },
-    });
+    this.#socket = this.#open();
     this.#cancelTimer = clock.after(connectTimeoutMs, () =>
       this.#leave(new Error(`not connected within ${connectTimeoutMs} ms`)),
     );
-    this.#socket.once("connect", () => {
+    this.#socket.once(tls === undefined ? "connect" : "secureConnect", () => {
       this.#stood = true;
       this.#cancelTimer();
     });
@@ -88,6 +88,16 @@ export class Connection {
   close(): void {
     this.#exchange = undefined;
     this.#leave();
+  }
+
+  #open(): Socket {
+    const { address, tls } = this.#options;
+    const onread = { buffer: () => this.#exchange?.landing.room() ?? anywhere, callback: this.#onRead };
+    if (tls === undefined) return connect({ ...address, noDelay: true, onread });
+    const { ca, cert, key, serverName = address.host } = tls;
+    // A name in a certificate may be asked for by SNI, an address may not.
+    const options = { ...address, ...given({ ca, cert, key }), ...nameOf(serverName), onread };
+    return connectTls(options).setNoDelay();
   }
 
   readonly #onRead = (bytes: number, buffer: Uint8Array): boolean => {
@@ -131,4 +141,15 @@ export class Connection {
     exchange?.onBroken(cause);
     this.#options.onGone(this);
   }
+}
+
+/** What is checked in the gateway's certificate: a name, or where it is an address, that address. */
+function nameOf(serverName: string): Pick<TlsConnectionOptions, "servername" | "checkServerIdentity"> {
+  if (isIP(serverName) === 0) return { servername: serverName };
+  return { checkServerIdentity: (_host, certificate) => checkServerIdentity(serverName, certificate) };
+}
+
+/** The values that are there. */
+function given<Values extends object>(values: Values): { [Name in keyof Values]?: Exclude<Values[Name], undefined> } {
+  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as Values;
 }

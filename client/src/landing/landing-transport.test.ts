@@ -3,6 +3,7 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { CacheError } from "@frontcache/proto";
 import { afterEach, describe, expect, it } from "vitest";
+import { plainAccess } from "../access.js";
 import { type Clock, systemClock } from "../clock.js";
 import { ManualClock } from "../fakes/manual-clock.js";
 import { ramp } from "../fakes/ramp.js";
@@ -31,6 +32,7 @@ async function startGateway(script: (asked: Asked) => void = (asked) => answerRa
 
 function openTransport(httpAddress: string, clock: Clock = systemClock, mostConnections = 4) {
   const transport = new LandingTransport({
+    access: plainAccess,
     clock,
     connectTimeoutMs: 1_000,
     mostConnections,

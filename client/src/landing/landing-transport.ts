@@ -1,4 +1,5 @@
 import { CacheError } from "@frontcache/proto";
+import type { Access } from "../access.js";
 import type { Clock } from "../clock.js";
 import { socketAddress } from "../socket-address.js";
 import { tcpReach } from "../tcp-reach.js";
@@ -13,6 +14,7 @@ export interface LandingTransportOptions {
   readonly clock: Clock;
   /** How long a connection may take to stand before the gateway counts as out of reach, milliseconds. */
   readonly connectTimeoutMs: number;
+  readonly access: Access;
   /** Connections to one gateway; reads beyond that wait in order. */
   readonly mostConnections: number;
   /** How long a connection is kept that nobody uses, milliseconds; shorter than gateways keep theirs (75 s). */
@@ -42,10 +44,14 @@ export class LandingTransport {
     if (!canBeTag(request.version)) {
       throw new CacheError("INVALID_ARGUMENT", `${request.url}: its version can't be named by HTTP: use transport auto or grpc`);
     }
-    const { clock, stalledAfterMs } = this.#options;
+    const { clock, stalledAfterMs, access } = this.#options;
     const stalls = { clock, afterMs: stalledAfterMs, lookFor: () => this.lookFor(httpAddress) };
     const to = { request, target, member: httpAddress };
-    await runRead(requestHead(request, httpAddress), to, { pool: this.#poolOf(httpAddress), limits, stalls });
+    await runRead(requestHead(request, httpAddress, access.authorization()), to, {
+      pool: this.#poolOf(httpAddress),
+      limits,
+      stalls,
+    });
   }
 
   /** Resolves when somebody listens at the address; rejects when nobody does in time. */
@@ -80,9 +86,9 @@ export class LandingTransport {
   #poolOf(httpAddress: string): ConnectionPool {
     let pool = this.#pools.get(httpAddress);
     if (pool === undefined) {
-      const { clock, connectTimeoutMs, mostConnections, idleMs } = this.#options;
+      const { clock, connectTimeoutMs, access, mostConnections, idleMs } = this.#options;
       const address = socketAddress(httpAddress);
-      pool = new ConnectionPool({ address, clock, connectTimeoutMs, mostConnections, idleMs });
+      pool = new ConnectionPool({ address, clock, connectTimeoutMs, access, mostConnections, idleMs });
       this.#pools.set(httpAddress, pool);
     }
     return pool;

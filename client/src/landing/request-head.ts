@@ -7,11 +7,13 @@ const PLAIN = /^[A-Za-z0-9._~/-]*$/;
 
 /**
  * The head of the GET for a read, in ASCII. The key is escaped so that decoding it once gives it back verbatim; the version
- * must be one that has an entity tag, the URL an object's. `host` is where the request goes to.
+ * must be one that has an entity tag, the URL an object's. `host` is where the request goes to, `authorization` the value of
+ * that header.
  */
-export function requestHead({ url, offset, length, version }: ReadRequest, host: string): string {
+export function requestHead({ url, offset, length, version }: ReadRequest, host: string, authorization?: string): string {
   const match = version === "" ? "" : `If-Match: ${entityTagOf(version)}\r\n`;
-  return `GET ${pathOf(url)} HTTP/1.1\r\nHost: ${host}\r\nRange: bytes=${offset}-${offset + length - 1}\r\n${match}\r\n`;
+  const shown = authorization === undefined ? "" : `Authorization: ${authorization}\r\n`;
+  return `GET ${pathOf(url)} HTTP/1.1\r\nHost: ${host}\r\nRange: bytes=${offset}-${offset + length - 1}\r\n${match}${shown}\r\n`;
 }
 
 function pathOf(url: string): string {

@@ -9,6 +9,7 @@ import { loadSync } from "@grpc/proto-loader";
 import { protoPath as healthProtoPath } from "grpc-health-check";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { formatHostPort } from "../config/addresses.js";
+import { openDoor } from "../doors/doors.js";
 import { rampBytes } from "../origin/ramp.js";
 import { silentLog } from "../runtime/log.js";
 import { ManualClock } from "../runtime/manual-clock.js";
@@ -40,7 +41,7 @@ afterEach(async () => {
 });
 
 function open(port: number, host = "127.0.0.1"): Promise<GrpcListener> {
-  return GrpcListener.open({ listen: { host, port }, drainMs: 10_000, clock, log: silentLog });
+  return GrpcListener.open({ listen: { host, port }, drainMs: 10_000, door: openDoor, clock, log: silentLog });
 }
 
 function address(): string {

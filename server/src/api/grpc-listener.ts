@@ -1,13 +1,16 @@
 import { once, setMaxListeners } from "node:events";
-import { type AddressInfo, createServer, type Socket } from "node:net";
+import { type AddressInfo, createServer, type Server as NetServer, type Socket } from "node:net";
+import { createServer as createTlsServer } from "node:tls";
 import { listenerOptions, protoPath } from "@frontcache/proto";
 import { Server, ServerCredentials } from "@grpc/grpc-js";
 import { loadSync } from "@grpc/proto-loader";
 import { ReflectionService } from "@grpc/reflection";
 import { HealthImplementation, protoPath as healthProtoPath, type ServingStatus } from "grpc-health-check";
 import type { HostPort } from "../config/addresses.js";
+import type { Door, TlsDoor } from "../doors/doors.js";
 import type { Clock } from "../runtime/clock.js";
 import type { Log } from "../runtime/log.js";
+import { admittedOnly } from "./admission.js";
 import { cacheServiceHandlers, servedMethods } from "./cache-service.js";
 import { NotServing } from "./call-status.js";
 import type { Reader } from "./reader.js";
@@ -23,9 +26,13 @@ export interface GrpcListenerOptions {
   readonly listen: HostPort;
   /** The time that running calls get to finish when the listener is closed, milliseconds. */
   readonly drainMs: number;
+  readonly door: Door;
   readonly clock: Clock;
   readonly log: Log;
 }
+
+/** How long a client may take over TLS's handshake. */
+const HANDSHAKE_MS = 10_000;
 
 /**
  * A member's gRPC port. It is taken first, before anything is touched that another process with the same settings may be
@@ -41,22 +48,27 @@ export class GrpcListener {
   readonly #calls = new RunningCalls();
   readonly #closing = new AbortController();
   readonly #sockets = new Set<Socket>();
-  readonly #acceptor = createServer({ noDelay: true }, (socket) => this.#accept(socket));
+  readonly #acceptor: NetServer;
   #reader: Reader | undefined;
   #address: HostPort;
   #closed: Promise<void> | undefined;
 
   private constructor(private readonly options: GrpcListenerOptions) {
     this.#address = options.listen;
+    this.#acceptor = createAcceptor(options.door.tls, (socket) => this.#connections.injectConnection(socket));
+    this.#acceptor.on("connection", (socket: Socket) => this.#track(socket));
     this.#setHealth("NOT_SERVING");
     // One listener for each watch of the members.
     setMaxListeners(0, this.#closing.signal);
-    const { clock, log } = options;
+    const { clock, log, door } = options;
     const reader = (): Reader => this.#servingReader();
     const service = { reader, calls: this.#calls, closing: this.#closing.signal, clock, log };
-    this.#grpc.addService(servedMethods, cacheServiceHandlers(service));
+    this.#grpc.addService(servedMethods, admittedOnly(cacheServiceHandlers(service), door, log));
+    // Kubernetes asks it, and has no token.
     this.#health.addToServer(this.#grpc);
-    new ReflectionService(loadSync([protoPath, healthProtoPath])).addToServer(this.#grpc);
+    new ReflectionService(loadSync([protoPath, healthProtoPath])).addToServer({
+      addService: (methods, handlers) => this.#grpc.addService(methods, admittedOnly(handlers, door, log)),
+    });
   }
 
   /** Rejects with the system's error where the address can't be listened on. */
@@ -118,10 +130,9 @@ export class GrpcListener {
     for (const cancel of cancels) cancel();
   }
 
-  #accept(socket: Socket): void {
+  #track(socket: Socket): void {
     this.#sockets.add(socket);
     socket.once("close", () => this.#sockets.delete(socket));
-    this.#connections.injectConnection(socket);
   }
 
   #cutOff(): void {
@@ -136,4 +147,20 @@ export class GrpcListener {
   #setHealth(status: ServingStatus): void {
     for (const name of HEALTH_NAMES) this.#health.setStatus(name, status);
   }
+}
+
+/** Accepts connections, by TLS where the door says so, and hands over each one that stands. */
+function createAcceptor(tls: TlsDoor | undefined, accept: (socket: Socket) => void): NetServer {
+  if (tls === undefined) return createServer({ noDelay: true }, accept);
+  const { mutual } = tls;
+  // A certificate's bearer is known before the first call: who has none is not talked to at all.
+  const trust = { requestCert: mutual, rejectUnauthorized: mutual };
+  const options = { noDelay: true, ALPNProtocols: ["h2"], handshakeTimeout: HANDSHAKE_MS, ...trust };
+  const acceptor = createTlsServer({ ...options, ...tls.current }, (socket) => {
+    // What breaks here ends the connection, which is all that matters.
+    socket.on("error", () => {});
+    accept(socket);
+  });
+  tls.onChange((certificates) => acceptor.setSecureContext(certificates));
+  return acceptor;
 }

@@ -12,6 +12,7 @@ import {
 import { credentials, type ServiceError, status } from "@grpc/grpc-js";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { formatHostPort } from "../config/addresses.js";
+import { openDoor } from "../doors/doors.js";
 import { rampBytes } from "../origin/ramp.js";
 import type { Log } from "../runtime/log.js";
 import { ManualClock } from "../runtime/manual-clock.js";
@@ -33,7 +34,7 @@ beforeEach(async () => {
   logged = [];
   const take = (fields: unknown): void => void logged.push(fields as Record<string, unknown>);
   const log = { debug: take, info: take, warn: take, error: take } as unknown as Log;
-  listener = await GrpcListener.open({ listen: { host: "127.0.0.1", port: 0 }, drainMs: 1_000, clock, log });
+  listener = await GrpcListener.open({ listen: { host: "127.0.0.1", port: 0 }, drainMs: 1_000, door: openDoor, clock, log });
   listener.serve(reader);
   client = new CacheServiceClient(formatHostPort(listener.address), credentials.createInsecure());
 });

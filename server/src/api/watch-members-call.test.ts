@@ -3,6 +3,7 @@ import { CacheServiceClient, type MemberList } from "@frontcache/proto";
 import { type ClientReadableStream, credentials, type ServiceError, status } from "@grpc/grpc-js";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { formatHostPort } from "../config/addresses.js";
+import { openDoor } from "../doors/doors.js";
 import { silentLog } from "../runtime/log.js";
 import { ManualClock } from "../runtime/manual-clock.js";
 import { GrpcListener } from "./grpc-listener.js";
@@ -16,7 +17,13 @@ let client: CacheServiceClient;
 beforeEach(async () => {
   clock = new ManualClock();
   reader = new MemoryReader();
-  listener = await GrpcListener.open({ listen: { host: "127.0.0.1", port: 0 }, drainMs: 10_000, clock, log: silentLog });
+  listener = await GrpcListener.open({
+    listen: { host: "127.0.0.1", port: 0 },
+    drainMs: 10_000,
+    door: openDoor,
+    clock,
+    log: silentLog,
+  });
   client = new CacheServiceClient(formatHostPort(listener.address), credentials.createInsecure());
 });
 

@@ -1,22 +1,24 @@
-import { CacheClient } from "@frontcache/client";
+import { CacheClient, type ConnectOptions } from "@frontcache/client";
 import { CacheError, parseObjectUrl } from "@frontcache/proto";
 import type { Command } from "commander";
 import { remoteAddress } from "../config/addresses.js";
+import { type AccessFlags, accessOptions, addAccessOptions } from "./access-options.js";
 import { UsageError } from "./exit-code.js";
 
 const DEFAULT_ENDPOINT = "localhost:8080";
 
 /** The options of every command that asks a member. */
-export interface ClientFlags {
+export interface ClientFlags extends AccessFlags {
   readonly endpoint?: string;
 }
 
 /** Adds the options of `ClientFlags`. */
 export function addClientOptions(command: Command): Command {
-  return command.option(
+  command.option(
     "--endpoint <host:port>",
     `any member, or the Service in front of them (environment FRONTCACHE_ENDPOINT; default ${DEFAULT_ENDPOINT})`,
   );
+  return addAccessOptions(command);
 }
 
 /**
@@ -33,7 +35,7 @@ export async function withClient(
   const interrupt = (): void => interrupted.abort(new CacheError("CANCELLED", "interrupted"));
   process.once("SIGINT", interrupt).once("SIGTERM", interrupt);
   try {
-    const client = await connect(endpoint);
+    const client = await connect(endpoint, accessOptions(flags, process.env));
     try {
       await work(client, interrupted.signal);
     } finally {
@@ -44,9 +46,9 @@ export async function withClient(
   }
 }
 
-async function connect(endpoint: string): Promise<CacheClient> {
+async function connect(endpoint: string, access: Pick<ConnectOptions, "tls" | "token">): Promise<CacheClient> {
   try {
-    return await CacheClient.connect({ endpoint });
+    return await CacheClient.connect({ endpoint, ...access });
   } catch (error) {
     const { code } = CacheError.from(error);
     if (code !== "UNAVAILABLE" && code !== "DEADLINE_EXCEEDED") throw error;

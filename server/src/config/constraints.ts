@@ -10,7 +10,13 @@ const MAX_BLOCK_BYTES = 1024 * MiB;
 /** What is wrong between settings that are each right by themselves: one clause for each. */
 export function constraintProblems(settings: Settings, environment: Environment): string[] {
   const problems = [...fillProblems(settings), ...volumeProblems(settings), ...memberProblems(settings)];
-  return [...problems, ...originProblems(settings, environment)];
+  return [...problems, ...tlsProblems(settings), ...originProblems(settings, environment)];
+}
+
+function tlsProblems({ tlsCert, tlsKey, tlsCa, tlsServerName }: Settings): string[] {
+  if ((tlsCert === undefined) !== (tlsKey === undefined)) return ["--tls-cert and --tls-key belong together: set both or none"];
+  const given = [tlsCa && "--tls-ca", tlsServerName && "--tls-server-name"].filter((flag) => flag !== undefined);
+  return tlsCert === undefined ? given.map((flag) => `${flag} needs --tls-cert and --tls-key: set them too`) : [];
 }
 
 function originProblems({ origins = [] }: Settings, environment: Environment): string[] {

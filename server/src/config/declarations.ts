@@ -110,6 +110,26 @@ export const declarations = {
     "AWS and Google",
     "a file (YAML) that says of each bucket where it is and how to reach it",
   ),
+  tlsCert: optional(
+    "tls-cert",
+    line("path"),
+    "plain text",
+    "file of this member's certificate chain (PEM): both listeners speak TLS",
+  ),
+  tlsKey: optional("tls-key", line("path"), "plain text", "file of the key to --tls-cert (PEM)"),
+  tlsCa: optional(
+    "tls-ca",
+    line("path"),
+    "no client certificates",
+    "file of the authorities (PEM) whose certificates clients and members must show: mutual TLS; members check each other by it",
+  ),
+  tlsServerName: optional("tls-server-name", hostName, "the member's host", "the name that other members' certificates carry"),
+  authTokenFile: optional(
+    "auth-token-file",
+    line("path"),
+    "no token is asked for",
+    "file of the tokens, one a line, of which clients and members must show one; members show the first",
+  ),
   allowBucket: {
     ...optional(
       "allow-bucket",

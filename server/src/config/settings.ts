@@ -57,7 +57,7 @@ function sourceOf(
 }
 
 /** Variables of ours that are no setting of `serve`. */
-const OTHER_VARIABLES = new Set(["FRONTCACHE_ENDPOINT", "FRONTCACHE_TEST_KUBECONFIG"]);
+const OTHER_VARIABLES = new Set(["FRONTCACHE_ENDPOINT", "FRONTCACHE_TOKEN", "FRONTCACHE_TLS", "FRONTCACHE_TEST_KUBECONFIG"]);
 
 /** What Kubernetes puts into every pod's environment for a Service whose name begins with frontcache. */
 const SERVICE_LINK = /^FRONTCACHE_(?:\w+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT(?:_\d+_\w+)?)$/;

@@ -3,6 +3,7 @@ import { status } from "@grpc/grpc-js";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { BlockRequest } from "../cache/block-request.js";
 import type { ObjectRead } from "../cache/object-read.js";
+import { openDoor } from "../doors/doors.js";
 import { rampBytes } from "../origin/ramp.js";
 import { ManualClock } from "../runtime/manual-clock.js";
 import { AnsweringMember, sendError, sendRamp } from "./answering-member.js";
@@ -20,7 +21,7 @@ let clock: ManualClock;
 beforeEach(async () => {
   member = await AnsweringMember.start("a");
   clock = new ManualClock();
-  link = new MemberLink(member.info, clock, openGrpcChannel(member.info));
+  link = new MemberLink(member.info, clock, openGrpcChannel(member.info, openDoor));
 });
 
 afterEach(async () => {

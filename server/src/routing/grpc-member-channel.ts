@@ -9,7 +9,8 @@ import {
   type WarmProgress,
   type WarmRequest,
 } from "@frontcache/proto";
-import { connectivityState, credentials, Metadata, type ServiceError } from "@grpc/grpc-js";
+import { type ChannelCredentials, connectivityState, credentials, Metadata, type ServiceError } from "@grpc/grpc-js";
+import type { Door } from "../doors/doors.js";
 import type { MemberChannel, MemberReadCall } from "./member-channel.js";
 
 /** How long a member may take to accept a connection before it counts as out of reach. */
@@ -23,15 +24,18 @@ const PROBE_TIMEOUT_MS = 1_000;
  */
 const WINDOW_BYTES = 4 << 20;
 
-/** The gRPC channel to a member. */
-export function openGrpcChannel(member: MemberInfo): MemberChannel {
-  return new GrpcMemberChannel(member);
+/** The gRPC channel to a member, which is shown what the own door asks for. */
+export function openGrpcChannel(member: MemberInfo, door: Door): MemberChannel {
+  return new GrpcMemberChannel(member, door);
 }
 
 class GrpcMemberChannel implements MemberChannel {
   #client: CacheServiceClient;
 
-  constructor(private readonly member: MemberInfo) {
+  constructor(
+    private readonly member: MemberInfo,
+    private readonly door: Door,
+  ) {
     this.#client = this.#open();
   }
 
@@ -56,12 +60,12 @@ class GrpcMemberChannel implements MemberChannel {
   }
 
   readRange(request: ReadRangeRequest): MemberReadCall {
-    return this.#client.readRange(request);
+    return this.#client.readRange(request, this.#shown());
   }
 
   evict(request: EvictRequest, timeoutMs: number): Promise<EvictResponse> {
     return new Promise((resolve, reject) => {
-      this.#client.evict(request, new Metadata(), deadlineIn(timeoutMs), (error, response) => {
+      this.#client.evict(request, this.#shown(), deadlineIn(timeoutMs), (error, response) => {
         if (error === null) resolve(response);
         else reject(error);
       });
@@ -88,7 +92,7 @@ class GrpcMemberChannel implements MemberChannel {
   #ask(): Promise<void> {
     return new Promise((resolve, reject) => {
       const answered = (error: ServiceError | null): void => (error === null ? resolve() : reject(error));
-      this.#client.lookupOwner({ key: "s3://bucket/key", offset: 0 }, new Metadata(), deadlineIn(PROBE_TIMEOUT_MS), answered);
+      this.#client.lookupOwner({ key: "s3://bucket/key", offset: 0 }, this.#shown(), deadlineIn(PROBE_TIMEOUT_MS), answered);
     });
   }
 
@@ -98,9 +102,27 @@ class GrpcMemberChannel implements MemberChannel {
     this.#client = this.#open();
   }
 
+  /** What every call carries. */
+  #shown(): Metadata {
+    const { tokens } = this.door;
+    const metadata = new Metadata();
+    if (tokens !== undefined) metadata.set("authorization", `Bearer ${tokens.own}`);
+    return metadata;
+  }
+
+  /** By the certificates of this moment. */
+  #credentials(): ChannelCredentials {
+    const { tls } = this.door;
+    if (tls === undefined) return credentials.createInsecure();
+    const { cert, key, ca } = tls.current;
+    return credentials.createSsl(ca, key, cert);
+  }
+
   #open(): CacheServiceClient {
-    return new CacheServiceClient(this.member.grpcAddress, credentials.createInsecure(), {
+    const serverName = this.door.tls?.serverName;
+    return new CacheServiceClient(this.member.grpcAddress, this.#credentials(), {
       ...readingChannelOptions,
+      ...(serverName !== undefined && { "grpc.ssl_target_name_override": serverName }),
       "grpc-node.flow_control_window": WINDOW_BYTES,
       // A pool of its own, so that closing it really closes the connection, and one member's trouble stays its own.
       "grpc.use_local_subchannel_pool": 1,

@@ -1,5 +1,6 @@
 import { CacheError, DEFAULT_GEOMETRY, Membership, parseObjectUrl } from "@frontcache/proto";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { openDoor } from "../doors/doors.js";
 import { MemoryObjects } from "../origin/memory-objects.js";
 import { MemoryOrigin } from "../origin/memory-origin.js";
 import type { OriginAnswer } from "../origin/origin.js";
@@ -45,7 +46,7 @@ afterEach(async () => {
 
 /** An origin before the members, whose ring this member is on, too. */
 function over(time: Clock): { links: MemberLinks; origin: MemberFirstOrigin } {
-  const opened = new MemberLinks(time, openGrpcChannel);
+  const opened = new MemberLinks(time, (member) => openGrpcChannel(member, openDoor));
   const view = new MemberView(
     self.name,
     time,

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { openDoor } from "../doors/doors.js";
 import { ManualClock } from "../runtime/manual-clock.js";
 import { AnsweringMember } from "./answering-member.js";
 import { openGrpcChannel } from "./grpc-member-channel.js";
@@ -11,7 +12,7 @@ let member: AnsweringMember;
 
 beforeEach(async () => {
   clock = new ManualClock();
-  links = new MemberLinks(clock, openGrpcChannel);
+  links = new MemberLinks(clock, (member) => openGrpcChannel(member, openDoor));
   member = await AnsweringMember.start("a");
 });
 

@@ -2,6 +2,7 @@ import { CacheError, Membership, parseObjectUrl } from "@frontcache/proto";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { LocalCache } from "../cache/local-cache.js";
 import type { ObjectRead } from "../cache/object-read.js";
+import { openDoor } from "../doors/doors.js";
 import { MemoryObjects } from "../origin/memory-objects.js";
 import { MemoryOrigin } from "../origin/memory-origin.js";
 import { rampBytes } from "../origin/ramp.js";
@@ -42,7 +43,7 @@ beforeEach(async () => {
   local = new LocalCache({ geometry: testGeometry, origin, store, clock, ...versions, ...fills });
   other = await AnsweringMember.start("other");
   other.onRead = (call) => sendRamp(call, { size: SIZE });
-  links = new MemberLinks(clock, openGrpcChannel);
+  links = new MemberLinks(clock, (member) => openGrpcChannel(member, openDoor));
   view = new MemberView(self.name, clock, Membership.of([self, other.info], BLOCK));
   router = new Router({ local, geometry: testGeometry, self, view, links, events: silentRouting });
   const blocks = Array.from({ length: BLOCKS }, (_, index) => index * BLOCK);

@@ -1,6 +1,7 @@
 import { CacheError, Membership, parseObjectUrl, type WarmProgress } from "@frontcache/proto";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { WarmedBlock, WarmRequest } from "../cache/block-warmer.js";
+import { openDoor } from "../doors/doors.js";
 import { ManualClock } from "../runtime/manual-clock.js";
 import { AnsweringMember, sendError } from "./answering-member.js";
 import { openGrpcChannel } from "./grpc-member-channel.js";
@@ -29,7 +30,7 @@ let told: WarmProgress[];
 beforeEach(async () => {
   clock = new ManualClock();
   other = await AnsweringMember.start("other");
-  links = new MemberLinks(clock, openGrpcChannel);
+  links = new MemberLinks(clock, (member) => openGrpcChannel(member, openDoor));
   view = new MemberView(self.name, clock, Membership.of([self, other.info], BLOCK));
   const keys = Array.from({ length: 100 }, (_, at) => `s3://bucket/key-${at}`);
   url = keys.find((key) => view.current.owner(key, 0)?.name === "self")!;

@@ -2,6 +2,8 @@ import { EventEmitter } from "node:events";
 import type { ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import { describe, expect, it } from "vitest";
+import { openDoor } from "../../doors/doors.js";
+import { Visitor } from "../../doors/visitor.js";
 import { Connection } from "./connection.js";
 
 /** What a connection knows of its socket. */
@@ -27,7 +29,7 @@ class FakeResponse extends EventEmitter {
 
 function open() {
   const socket = new FakeSocket();
-  const connection = new Connection(socket as unknown as Socket);
+  const connection = new Connection(socket as unknown as Socket, new Visitor(openDoor, false));
   const events: string[] = [];
   const request = (name: string): FakeResponse => {
     const response = new FakeResponse();

@@ -1,5 +1,6 @@
 import type { Socket } from "node:net";
 import { CacheError } from "@frontcache/proto";
+import type { Visitor } from "../../doors/visitor.js";
 import type { Reply } from "./reply.js";
 
 /** Requests that a client may send ahead of their answers; one that sends more is cut off. */
@@ -20,7 +21,10 @@ export class Connection {
   #leave: (() => void) | undefined;
   #last = false;
 
-  constructor(private readonly socket: Socket) {
+  constructor(
+    private readonly socket: Socket,
+    readonly visitor: Visitor,
+  ) {
     socket.once("close", () => {
       this.#waiting.length = 0;
       this.#gone.abort(new CacheError("CANCELLED", "the client went away"));

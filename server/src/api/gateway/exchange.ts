@@ -10,6 +10,8 @@ export type ObjectReader = Pick<Reader, "read" | "stat" | "list" | "statBucket">
 export interface Exchange {
   readonly request: Request;
   readonly response: Reply;
+  /** Whether the client showed what the door asks for. If not, probes alone are answered. */
+  readonly admitted: boolean;
   /** Aborted when the client is gone. It belongs to the connection: listeners must be taken off it again. */
   readonly signal: AbortSignal;
   /** Calls back once, when the answer is sent or can't be sent any more. One listener. */

@@ -1,5 +1,6 @@
 import { CacheError, type ObjectInfo, type ObjectRef } from "@frontcache/proto";
 import type { ObjectRead } from "../../cache/object-read.js";
+import { openDoor } from "../../doors/doors.js";
 import type { ReadRequest } from "../../routing/router.js";
 import { silentLog } from "../../runtime/log.js";
 import { ManualClock } from "../../runtime/manual-clock.js";
@@ -95,6 +96,7 @@ export class GatewayFixture implements AsyncDisposable {
       drainMs: 10_000,
       notReadyReasons: () => fixture.notReadyReasons,
       pages: fixture.pages,
+      door: openDoor,
       clock: fixture.clock,
       log: log as typeof silentLog,
     });

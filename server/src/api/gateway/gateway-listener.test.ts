@@ -1,5 +1,6 @@
 import { once } from "node:events";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { openDoor } from "../../doors/doors.js";
 import { GatewayFixture, NOTHING_LEFT } from "./gateway-fixture.js";
 import { textPage } from "./page.js";
 import type { RawClient } from "./raw-client.js";
@@ -266,7 +267,7 @@ describe("closing the gateway", () => {
     const { listener } = gateway;
     const { GatewayListener } = await import("./gateway-listener.js");
     const { clock } = gateway;
-    const options = { drainMs: 1, notReadyReasons: () => [], pages: new Map(), clock, log: {} as never };
+    const options = { drainMs: 1, notReadyReasons: () => [], pages: new Map(), door: openDoor, clock, log: {} as never };
     await expect(GatewayListener.open({ listen: listener.address, ...options })).rejects.toThrow("EADDRINUSE");
     expect((await client.get("/livez")).status).toBe(200);
   });

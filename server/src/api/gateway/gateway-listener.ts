@@ -1,7 +1,11 @@
 import { once } from "node:events";
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { createServer, type IncomingMessage, type Server, type ServerOptions, type ServerResponse } from "node:http";
+import { createServer as createTlsServer } from "node:https";
 import type { AddressInfo, Socket } from "node:net";
+import { TLSSocket } from "node:tls";
 import type { HostPort } from "../../config/addresses.js";
+import type { Door, TlsDoor } from "../../doors/doors.js";
+import { Visitor } from "../../doors/visitor.js";
 import type { Clock } from "../../runtime/clock.js";
 import type { Log } from "../../runtime/log.js";
 import { answerRequest, type Behind } from "./answer-request.js";
@@ -33,6 +37,7 @@ export interface GatewayListenerOptions {
   notReadyReasons(): readonly string[];
   /** What is served beside objects and probes, from the start on. */
   readonly pages: Pages;
+  readonly door: Door;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -44,6 +49,8 @@ export interface GatewayListenerOptions {
 export class GatewayListener {
   readonly #server: Server;
   readonly #connections = new Map<Socket, Connection>();
+  /** All that is accepted, what still shakes hands included. */
+  readonly #sockets = new Set<Socket>();
   #reader: ObjectReader | undefined;
   #address: HostPort;
   #leaving = false;
@@ -51,7 +58,8 @@ export class GatewayListener {
 
   private constructor(private readonly options: GatewayListenerOptions) {
     this.#address = options.listen;
-    this.#server = createServer({
+    const { tls } = options.door;
+    this.#server = createListener(tls, {
       maxHeaderSize: limits.headBytes,
       headersTimeout: limits.headTimeoutMs,
       requestTimeout: limits.requestTimeoutMs,
@@ -64,9 +72,11 @@ export class GatewayListener {
     this.#server.timeout = limits.stalledMs;
     this.#server.maxConnections = limits.connections;
     // Every connection begins in the plain lane, and goes on to Node's own listener from there.
-    const [serveHttp] = this.#server.listeners("connection");
-    this.#server.removeAllListeners("connection");
-    this.#server.on("connection", (socket) => this.#accept(socket, () => serveHttp!.call(this.#server, socket)));
+    const accepted = tls === undefined ? "connection" : "secureConnection";
+    const [serveHttp] = this.#server.listeners(accepted);
+    this.#server.removeAllListeners(accepted);
+    this.#server.on(accepted, (socket: Socket) => this.#accept(socket, () => serveHttp!.call(this.#server, socket)));
+    this.#server.on("connection", (socket: Socket) => this.#track(socket));
     this.#server.on("request", this.#take);
     // Nothing is done with bodies: who asks before sending one is answered at once.
     this.#server.on("checkContinue", this.#take);
@@ -128,14 +138,20 @@ export class GatewayListener {
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
     for (const connection of this.#connections.values()) connection.endWhenIdle();
     const cancel = this.options.clock.after(this.options.drainMs, () => {
-      for (const connection of this.#connections.values()) connection.cutOff();
+      for (const socket of this.#sockets) socket.destroy();
     });
     await closed;
     cancel();
   }
 
+  #track(socket: Socket): void {
+    this.#sockets.add(socket);
+    socket.once("close", () => this.#sockets.delete(socket));
+  }
+
   #accept(socket: Socket, handOver: () => void): void {
-    const connection = new Connection(socket);
+    const certified = socket instanceof TLSSocket && socket.authorized;
+    const connection = new Connection(socket, new Visitor(this.options.door, certified));
     this.#connections.set(socket, connection);
     socket.once("close", () => this.#connections.delete(socket));
     new PlainLane({
@@ -154,9 +170,10 @@ export class GatewayListener {
     connection?.answer(response, () => this.#answer(request, response, connection));
   };
 
-  #answer(request: Request, response: Reply, { signal, whenClosed }: Connection): void {
+  #answer(request: Request, response: Reply, { signal, whenClosed, visitor }: Connection): void {
     const { clock, log } = this.options;
-    answerRequest({ request, response, signal, whenClosed, clock, log }, this.#behind);
+    const admitted = visitor.admits(request.headers.authorization);
+    answerRequest({ request, response, admitted, signal, whenClosed, clock, log }, this.#behind);
   }
 
   readonly #behind = (): Behind => ({
@@ -169,4 +186,16 @@ export class GatewayListener {
     const own = this.#leaving ? ["this member is leaving"] : this.#reader === undefined ? ["this member is starting"] : [];
     return [...own, ...this.options.notReadyReasons()];
   }
+}
+
+/**
+ * Node's HTTP server, behind TLS where the door says so. Who shows no trusted certificate is let in to be told so, and for
+ * probes: Kubernetes has none.
+ */
+function createListener(tls: TlsDoor | undefined, options: ServerOptions): Server {
+  if (tls === undefined) return createServer(options);
+  const trust = { requestCert: tls.mutual, rejectUnauthorized: false };
+  const server = createTlsServer({ ...options, ...tls.current, ...trust, handshakeTimeout: limits.headTimeoutMs });
+  tls.onChange((certificates) => server.setSecureContext(certificates));
+  return server;
 }

@@ -1,6 +1,8 @@
 import { EventEmitter } from "node:events";
 import type { Socket } from "node:net";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { openDoor } from "../../doors/doors.js";
+import { Visitor } from "../../doors/visitor.js";
 import { rampBytes } from "../../origin/ramp.js";
 import { ManualClock } from "../../runtime/manual-clock.js";
 import { Connection } from "./connection.js";
@@ -109,7 +111,7 @@ describe("the plain lane", () => {
       setTimeout: (ms: number) => socket.timeouts.push(ms),
       destroy: () => socket.destroyed++,
     }) as unknown as Socket;
-    const connection = new Connection(fake);
+    const connection = new Connection(fake, new Visitor(openDoor, false));
     const times = { firstBytesTimeoutMs: 10, idleTimeoutMs: 100 };
     new PlainLane({ socket: fake, connection, clock: new ManualClock(), ...times, answer() {}, handOver() {} });
     expect(socket.timeouts).toEqual([10]);

@@ -3,7 +3,12 @@ export interface PlainRequest {
   /** The path, as it was sent. */
   readonly url: string;
   /** All its headers, as Node would name them. */
-  readonly headers: { readonly host: string; readonly range: string; readonly "if-match"?: string };
+  readonly headers: {
+    readonly host: string;
+    readonly range: string;
+    readonly "if-match"?: string;
+    readonly authorization?: string;
+  };
 }
 
 /** A key of 1,024 bytes, escaped, with what stands around it. */
@@ -11,14 +16,19 @@ const MAX_BYTES = 4 << 10;
 
 /** Without a query and with few headers, always in this order; hosts as URLs have them. */
 const FORM =
-  /^GET (\/(?:s3|gs)\/[!"$->@-~]+) HTTP\/1\.1\r\nHost: ([A-Za-z0-9._:[\]-]{1,255})\r\nRange: (bytes=\d{1,15}-\d{1,15})\r\n(?:If-Match: ([!-~]+)\r\n)?\r\n$/;
+  /^GET (\/(?:s3|gs)\/[!"$->@-~]+) HTTP\/1\.1\r\nHost: ([A-Za-z0-9._:[\]-]{1,255})\r\nRange: (bytes=\d{1,15}-\d{1,15})\r\n(?:If-Match: ([!-~]+)\r\n)?(?:Authorization: (Bearer [!-~]+)\r\n)?\r\n$/;
 
 /** The request that these bytes are, all of them; undefined where they are anything else, however good it may be. */
 export function parsePlainRequest(bytes: Buffer): PlainRequest | undefined {
   if (bytes.length > MAX_BYTES) return undefined;
   const match = FORM.exec(bytes.toString("latin1"));
   if (match === null) return undefined;
-  const [, url, host, range, ifMatch] = match;
-  const headers = { host: host!, range: range! };
-  return { url: url!, headers: ifMatch === undefined ? headers : { ...headers, "if-match": ifMatch } };
+  const [, url, host, range, ifMatch, authorization] = match;
+  const headers: PlainRequest["headers"] = {
+    host: host!,
+    range: range!,
+    ...(ifMatch !== undefined && { "if-match": ifMatch }),
+    ...(authorization !== undefined && { authorization }),
+  };
+  return { url: url!, headers };
 }

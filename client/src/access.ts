@@ -1,0 +1,65 @@
+import { CacheError } from "@frontcache/proto";
+import { type ChannelCredentials, credentials, Metadata } from "@grpc/grpc-js";
+
+/** How TLS is spoken with members. Everything is in PEM. */
+export interface TlsOptions {
+  /** The authorities that members' certificates are checked by. Default: the system's. */
+  readonly ca?: string | Buffer;
+  /** The client's own certificate chain, with `key`, where members ask for one. */
+  readonly cert?: string | Buffer;
+  readonly key?: string | Buffer;
+  /** The name in members' certificates. Default: the host by which each is reached. */
+  readonly serverName?: string;
+}
+
+/** What a client shows to members. Both are asked for whenever they are needed, so that they may change meanwhile. */
+export interface Access {
+  /** For each new connection; undefined: plain text. */
+  tls(): TlsOptions | undefined;
+  /** For each call: the value of its Authorization header; undefined: none. */
+  authorization(): string | undefined;
+}
+
+/** Plain text, and no token. */
+export const plainAccess: Access = { tls: () => undefined, authorization: () => undefined };
+
+export type Given<Value> = Value | (() => Value) | undefined;
+
+/** What the options of `connect` come to. Throws INVALID_ARGUMENT for ones that can't be used. */
+export function accessOf(tls: Given<TlsOptions>, token: Given<string>): Access {
+  const tlsOf = typeof tls === "function" ? tls : () => tls;
+  const tokenOf = typeof token === "function" ? token : () => token;
+  const authorization = (): string | undefined => {
+    const shown = tokenOf();
+    return shown === undefined ? undefined : `Bearer ${checkToken(shown)}`;
+  };
+  if (typeof token !== "function") authorization();
+  if (typeof tls !== "function" && tls !== undefined && (tls.cert === undefined) !== (tls.key === undefined)) {
+    throw new CacheError("INVALID_ARGUMENT", "tls: cert and key belong together: give both or none");
+  }
+  return { tls: tlsOf, authorization };
+}
+
+/** Nothing else may get into a header; the token itself is never told. */
+function checkToken(token: string): string {
+  if (/^[A-Za-z0-9._~+/-]{1,1024}=*$/.test(token)) return token;
+  throw new CacheError("INVALID_ARGUMENT", "the token is none: give one of A-Z a-z 0-9 . _ ~ + / - on one line");
+}
+
+/** A channel's credentials for what members ask for now. */
+export function channelCredentials(tls: TlsOptions | undefined): ChannelCredentials {
+  if (tls === undefined) return credentials.createInsecure();
+  return credentials.createSsl(pem(tls.ca), pem(tls.key), pem(tls.cert));
+}
+
+/** What a call carries. */
+export function callMetadata({ authorization }: Access): Metadata {
+  const metadata = new Metadata();
+  const value = authorization();
+  if (value !== undefined) metadata.set("authorization", value);
+  return metadata;
+}
+
+function pem(text: string | Buffer | undefined): Buffer | null {
+  return text === undefined ? null : Buffer.from(text);
+}

@@ -1,0 +1,43 @@
+import { CacheError } from "@frontcache/proto";
+import type { ServerErrorResponse, ServerUnaryCall, sendUnaryData, UntypedServiceImplementation } from "@grpc/grpc-js";
+import type { Door } from "../doors/doors.js";
+import type { Log } from "../runtime/log.js";
+import { callStatus } from "./call-status.js";
+
+/** What a request without a known token is told, on either listener. */
+export const WRONG_TOKEN = "no known token: send Authorization: Bearer with one of the member's tokens (--auth-token-file)";
+
+/** What stands behind every call, of whatever kind. */
+type AnyCall = Pick<ServerUnaryCall<unknown, unknown>, "metadata"> & { emit(event: "error", error: unknown): unknown };
+
+type AnyHandler = (call: AnyCall, callback: sendUnaryData<unknown> | undefined) => void;
+
+/**
+ * The handlers of a service, each asked only by calls that show a known token; others end with UNAUTHENTICATED. grpc-js's own
+ * interceptors would stand in the way of every message.
+ */
+export function admittedOnly<Handlers extends UntypedServiceImplementation>(handlers: Handlers, door: Door, log: Log): Handlers {
+  const admitted = Object.entries(handlers).map(([name, handler]) => {
+    const answer: AnyHandler = (call, callback) => {
+      const { tokens } = door;
+      if (tokens === undefined || tokens.admits(authorizationOf(call))) (handler as AnyHandler)(call, callback);
+      else refuse(call, callback, name, log);
+    };
+    return [name, answer];
+  });
+  return Object.fromEntries(admitted);
+}
+
+function authorizationOf({ metadata }: AnyCall): string | undefined {
+  const [value] = metadata.get("authorization");
+  return typeof value === "string" ? value : undefined;
+}
+
+function refuse(call: AnyCall, callback: sendUnaryData<unknown> | undefined, method: string, log: Log): void {
+  const status: ServerErrorResponse = Object.assign(
+    new Error(WRONG_TOKEN),
+    callStatus(new CacheError("UNAUTHENTICATED", WRONG_TOKEN), method, log),
+  );
+  if (callback === undefined) call.emit("error", status);
+  else callback(status);
+}

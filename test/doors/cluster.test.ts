@@ -1,0 +1,91 @@
+import { writeFileSync } from "node:fs";
+import { mkdtemp } from "node:fs/promises";
+import { join } from "node:path";
+import { CacheClient } from "@frontcache/client";
+import { expect, it } from "vitest";
+import { BLOCK_BYTES, Cluster, namesOf, type Surroundings } from "../e2e/cluster.js";
+import { type Pods, staticPods } from "../e2e/cluster-pods.js";
+import { frontcache } from "../e2e/command-line.js";
+import { temporaryDirectory } from "../e2e/member-process.js";
+import { rampBytes } from "../emulators/s3.js";
+import { Authority, CertificateFiles } from "./authority.js";
+
+const [OLD, NEW] = ["old-secret-token-of-the-members", "new-secret-token-of-the-members"];
+
+it("members and clients by mutual TLS and tokens read, forward and exchange both; no secret is told", {
+  timeout: 60_000,
+}, async () => {
+  await using directory = await temporaryDirectory();
+  const authority = await Authority.create("cluster");
+  const files = new CertificateFiles(directory.path);
+  files.write(await authority.issue("frontcache"), authority.pem);
+  const tokens = join(directory.path, "tokens");
+  writeFileSync(tokens, `${OLD}\n`);
+  const doors = [...files.flags, "--tls-server-name", "frontcache", "--auth-token-file", tokens];
+  const flags = [...doors, "--log-level", "debug", "--allow-bucket", "s3://bucket", "--allow-bucket", "s3://lake-*"];
+  await using cluster = await Cluster.start({ names: namesOf(2), flags, pods: withGateways });
+  const [object] = cluster.put(1, 8);
+  const client = await authority.issue("client");
+  const tls = { ca: authority.pem, ...client, serverName: "frontcache" };
+  const endpoint = cluster.addressOf("cache-0");
+  const bytes = 8 * BLOCK_BYTES;
+  const expected = rampBytes(0, bytes, object!.seed);
+
+  for (const transport of ["http", "grpc"] as const) {
+    await using reader = await CacheClient.connect({ endpoint, tls, token: OLD, transport });
+    expect((await reader.readRange(object!.url, 0, bytes, object!.version)).equals(expected)).toBe(true);
+    expect(reader.members()).toHaveLength(2);
+  }
+  expect(cluster.fetches.length).toBe(8);
+
+  // By the command line: one member is asked, which forwards half of the blocks to the other one by its own certificate.
+  const ca = join(directory.path, "ca.crt");
+  const own = new CertificateFiles(await subdirectory(directory.path));
+  own.write(client, authority.pem);
+  const shown = ["--tls-ca", ca, "--tls-cert", own.cert, "--tls-key", own.key, "--tls-server-name", "frontcache"];
+  const get = (env: Record<string, string>, url = object!.url) => frontcache(["get", url, "--endpoint", endpoint, ...shown], env);
+  const got = await get({ FRONTCACHE_TOKEN: OLD });
+  expect([got.stderr, got.exitCode, got.stdout.equals(expected)]).toEqual(["", 0, true]);
+  const refused = await get({ FRONTCACHE_TOKEN: "a-token-that-nobody-knows" });
+  expect(refused.exitCode).toBe(1);
+  expect(refused.stderr).toMatch(/no known token/);
+  cluster.forget();
+  const denied = await get({ FRONTCACHE_TOKEN: OLD }, "s3://other/key");
+  expect(denied.stderr).toMatch(/s3:\/\/other is not served here/);
+  expect(cluster.fetches).toEqual([]);
+
+  // Members change over while a client goes on reading.
+  let token = OLD;
+  await using reader = await CacheClient.connect({ endpoint, tls, token: () => token });
+  const read = () => reader.readRange(object!.url, 3 * BLOCK_BYTES - 10, 20, object!.version);
+  writeFileSync(tokens, `${NEW}\n${OLD}\n`);
+  const known = (shownToken: string) => async (): Promise<boolean> => {
+    const answers = cluster.names.map((name) =>
+      CacheClient.connect({ endpoint: cluster.addressOf(name), tls, token: shownToken }),
+    );
+    const connected = await Promise.allSettled(answers);
+    for (const answer of connected) if (answer.status === "fulfilled") await answer.value.close();
+    expect((await read()).equals(rampBytes(3 * BLOCK_BYTES - 10, 20, object!.seed))).toBe(true);
+    return connected.every((answer) => answer.status === "fulfilled");
+  };
+  await expect.poll(known(NEW), { timeout: 10_000 }).toBe(true);
+  token = NEW;
+  writeFileSync(tokens, `${NEW}\n`);
+  await expect.poll(known(OLD), { timeout: 10_000 }).toBe(false);
+  await read();
+
+  const told = cluster.names.map((name) => JSON.stringify(cluster.member(name).log) + cluster.member(name).stderr).join();
+  const secrets = [OLD, NEW, "a-token-that-nobody-knows", "PRIVATE KEY", client.key.split("\n")[1]!, "AWS4-HMAC"];
+  for (const secret of secrets) expect(told + got.stderr + refused.stderr + denied.stderr).not.toContain(secret);
+  expect(told).toContain('"event":"listening"');
+});
+
+/** A static list that names the gateways, too. */
+async function withGateways({ places, port }: Surroundings): Promise<Pods> {
+  const members = places.map(({ name, host }) => `${name}=${host}:${port}/${port + 1}`).join(",");
+  return { ...staticPods(places, port), flagsOf: () => ["--discovery", "static", "--members", members] };
+}
+
+async function subdirectory(path: string): Promise<string> {
+  return mkdtemp(join(path, "client-"));
+}

@@ -1,0 +1,93 @@
+import { CacheServiceClient } from "@frontcache/proto";
+import { Client, type Metadata, type ServiceError } from "@grpc/grpc-js";
+import { accessOf, callMetadata, channelCredentials, type TlsOptions } from "../../client/src/access.js";
+import { GatewayReader } from "../../server/src/api/gateway/gateway-fixture.js";
+import { GatewayListener } from "../../server/src/api/gateway/gateway-listener.js";
+import { textPage } from "../../server/src/api/gateway/page.js";
+import { GrpcListener } from "../../server/src/api/grpc-listener.js";
+import { formatHostPort } from "../../server/src/config/addresses.js";
+import { type GivenFlags, readSettings } from "../../server/src/config/settings.js";
+import { Doors } from "../../server/src/doors/doors.js";
+import { systemClock } from "../../server/src/runtime/clock.js";
+import { silentLog } from "../../server/src/runtime/log.js";
+import type { ManualClock } from "../../server/src/runtime/manual-clock.js";
+
+export const URL = "s3://bucket/object";
+export const BYTES = "the object's bytes";
+
+/** What a caller shows. */
+export interface Shown {
+  readonly tls?: TlsOptions;
+  readonly token?: string | undefined;
+}
+
+/** Both listeners of a member behind the door that some flags make, before one object in memory. */
+export class ListenersUnderTest implements AsyncDisposable {
+  readonly reader = new GatewayReader();
+  readonly #clients: Client[] = [];
+
+  private constructor(
+    readonly doors: Doors,
+    readonly grpc: GrpcListener,
+    readonly gateway: GatewayListener,
+  ) {}
+
+  /** `clock`: when the door looks at its files. */
+  static async open(flags: GivenFlags, clock: ManualClock): Promise<ListenersUnderTest> {
+    const doors = await Doors.open(readSettings(flags, {}), clock, silentLog);
+    const listen = { host: "127.0.0.1", port: 0 };
+    const options = { listen, drainMs: 1_000, door: doors, clock: systemClock, log: silentLog };
+    const grpc = await GrpcListener.open(options);
+    const gateway = await GatewayListener.open({
+      ...options,
+      notReadyReasons: () => [],
+      pages: new Map([["/status", textPage("text/plain", () => "told")]]),
+    });
+    const listeners = new ListenersUnderTest(doors, grpc, gateway);
+    listeners.reader.memory.objects.set(URL, Buffer.from(BYTES));
+    grpc.serve(listeners.reader.memory);
+    gateway.serve(listeners.reader);
+    return listeners;
+  }
+
+  get grpcAddress(): string {
+    return formatHostPort(this.grpc.address);
+  }
+
+  get httpPort(): number {
+    return this.gateway.address.port;
+  }
+
+  /** A client of the contract with what its calls carry. */
+  caller({ tls, token }: Shown): { client: CacheServiceClient; metadata: Metadata } {
+    const client = new CacheServiceClient(this.grpcAddress, channelCredentials(tls), { "grpc.use_local_subchannel_pool": 1 });
+    this.#clients.push(client);
+    return { client, ...this.metadataOf({ token }) };
+  }
+
+  /** What a caller's calls carry. */
+  metadataOf({ token }: Pick<Shown, "token">): { metadata: Metadata } {
+    return { metadata: callMetadata(accessOf(undefined, token)) };
+  }
+
+  /** Ends a call of any service with an answer, or with an error; the request is a protobuf message's bytes. */
+  call({ tls, token }: Shown, path: string, request = Buffer.alloc(0)): Promise<Buffer> {
+    const client = new Client(this.grpcAddress, channelCredentials(tls), { "grpc.use_local_subchannel_pool": 1 });
+    this.#clients.push(client);
+    const metadata = callMetadata(accessOf(tls, token));
+    const asIs = (bytes: Buffer): Buffer => bytes;
+    return new Promise((resolve, reject) => {
+      const call = client.makeBidiStreamRequest(path, asIs, asIs, metadata, { deadline: Date.now() + 10_000 });
+      call.on("data", resolve);
+      call.on("error", (error: ServiceError) => reject(error));
+      call.write(request);
+      call.end();
+    });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const client of this.#clients) client.close();
+    await Promise.all([this.grpc.close(), this.gateway.close()]);
+    await this.doors.close();
+  }
+}
