@@ -73,7 +73,7 @@ class GrpcMemberChannel implements MemberChannel {
   }
 
   warm(request: WarmRequest, signal: AbortSignal): Promise<WarmProgress> {
-    const call = this.#client.warm(request);
+    const call = this.#client.warm(request, this.#shown());
     const cancel = (): void => call.cancel();
     signal.addEventListener("abort", cancel, { once: true });
     if (signal.aborted) cancel();
