@@ -1,5 +1,6 @@
 import { BinaryReader } from "@bufbuild/protobuf/wire";
 import type { ReadRangeResponse } from "./gen/cache.js";
+import { readTag } from "./read-tag.js";
 
 /** Protobuf tags of ReadRangeResponse: field number << 3 | wire type (2 = length-delimited, 0 = varint). */
 const DATA_TAG = (1 << 3) | 2;
@@ -69,7 +70,7 @@ function decodeFields(input: Buffer): ReadRangeResponse {
   const reader = new BinaryReader(input);
   const message: ReadRangeResponse = { data: Buffer.alloc(0), version: "", objectSize: 0 };
   while (reader.pos < reader.len) {
-    const tag = reader.uint32();
+    const tag = readTag(reader);
     if (tag === DATA_TAG) {
       const bytes = reader.bytes();
       message.data = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);

@@ -1,5 +1,6 @@
 import { BinaryReader } from "@bufbuild/protobuf/wire";
 import { LookupOwnerRequest, ReadRangeRequest } from "./gen/cache.js";
+import { readTag } from "./read-tag.js";
 
 /**
  * Reads a LookupOwnerRequest. Unlike the generated code it takes numbers beyond 2^53 - 1, which `checkRange` refuses with
@@ -44,7 +45,7 @@ const CACHED_ONLY = 6 << 3;
 function readFields(input: Buffer, read: (tag: number, reader: BinaryReader) => boolean): void {
   const reader = new BinaryReader(input);
   while (reader.pos < reader.len) {
-    const tag = reader.uint32();
+    const tag = readTag(reader);
     if (!read(tag, reader)) reader.skip(tag & 7);
   }
 }

@@ -70,7 +70,13 @@ export class MappingReader {
   end(): void {
     const known = [...this.#known].join(", ");
     for (const field of this.#fields.keys()) {
-      if (!this.#known.has(field)) this.note(field, `not known here, write ${known}`);
+      // A file may name a field anything: a line break in it must not break the one line that tells of it.
+      if (!this.#known.has(field))
+        this.note(/^[\w-]{1,64}$/.test(field) ? field : quote(field), `not known here, write ${known}`);
     }
   }
+}
+
+function quote(field: string): string {
+  return JSON.stringify(field.length > 64 ? `${field.slice(0, 64)}...` : field);
 }

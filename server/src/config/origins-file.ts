@@ -58,9 +58,11 @@ export function parseOrigins(content: string, name: string): readonly OriginRule
 
 function readDocument(content: string, noted: string[]): OriginRule[] {
   const document = parseDocument(content, { prettyErrors: true });
-  for (const { message } of document.errors) noted.push(message.split("\n")[0]!.replace(/:$/, ""));
+  for (const { message } of document.errors) {
+    noted.push(message.split("\n")[0]!.replaceAll("\r", "\\r").replace(/:$/, ""));
+  }
   if (noted.length > 0) return [];
-  const file = new MappingReader(document.toJS() ?? {}, "", noted);
+  const file = new MappingReader(contentOf(document, noted) ?? {}, "", noted);
   const list = file.take("origins");
   file.end();
   if (!Array.isArray(list) || list.length === 0) {
@@ -68,6 +70,16 @@ function readDocument(content: string, noted: string[]): OriginRule[] {
     return [];
   }
   return list.flatMap((entry, at) => readOriginRule(file.at(`origins[${at}]`, entry)) ?? []);
+}
+
+/** What the document says; an alias without its anchor comes to light only here. */
+function contentOf(document: ReturnType<typeof parseDocument>, noted: string[]): unknown {
+  try {
+    return document.toJS();
+  } catch (error) {
+    noted.push(`${JSON.stringify((error as Error).message)}, write it without aliases`);
+    return {};
+  }
 }
 
 /** A pattern behind one that takes all of its buckets was meant to do something. */

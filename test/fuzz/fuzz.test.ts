@@ -1,0 +1,28 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { corpusOf, inputsFor } from "./inputs.js";
+import { targets } from "./targets.js";
+
+/** More of them in long runs: `npm run fuzz`. One that failed again: FRONTCACHE_FUZZ_SEED. */
+const runs = Number(process.env.FRONTCACHE_FUZZ_RUNS ?? 2_000);
+const seconds = Number(process.env.FRONTCACHE_FUZZ_SECONDS ?? 0);
+const seed = Number(process.env.FRONTCACHE_FUZZ_SEED ?? Date.now() % 2 ** 31);
+
+describe("what strangers send", () => {
+  for (const target of targets) {
+    it(`${target.name}: is read or refused as promised, seed ${seed}`, { timeout: seconds * 1_000 + 60_000 }, async () => {
+      for (const input of corpusOf(target)) await target.check(input);
+      const limit =
+        seconds > 0 ? { interruptAfterTimeLimit: seconds * 1_000, numRuns: Number.MAX_SAFE_INTEGER } : { numRuns: runs };
+      const details = await fc.check(
+        fc.asyncProperty(inputsFor(target), async (input) => {
+          await target.check(input);
+        }),
+        { ...limit, seed, markInterruptAsFailure: false },
+      );
+      if (seconds > 0) console.info(`${target.name}: ${details.numRuns} inputs`);
+      // An input that fails here belongs into the corpus together with the fix.
+      expect(details.failed ? { input: details.counterexample, error: String(details.errorInstance) } : {}).toEqual({});
+    });
+  }
+});

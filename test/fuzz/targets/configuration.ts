@@ -1,0 +1,51 @@
+import { Problems } from "../../../server/src/config/mapping-reader.js";
+import { parseOrigins } from "../../../server/src/config/origins-file.js";
+import { type GivenFlags, readSettings, SettingsError } from "../../../server/src/config/settings.js";
+import { type FuzzTarget, isOneLine, promise, resultOf } from "../target.js";
+
+/** Settings of `serve`: lines of `name=value`. */
+export const settingsTarget: FuzzTarget = {
+  name: "settings",
+  tokens: ["\n", "=", ",", ":", "KiB", "GiB", "ms", "s", "0", "-1", "1e9", "NaN", "true", "never", "[::1]", "65536", "\u0000"],
+  check(input) {
+    const given = input.split("\n").map((line) => line.split(/=(.*)/s));
+    const flags = Object.fromEntries(given.filter(([name]) => name !== "origins" && name !== "__proto__")) as GivenFlags;
+    const isRefusal = (error: unknown): boolean => error instanceof SettingsError && isOneLine(error.message);
+    const settings = resultOf(() => readSettings(flags, {}), isRefusal)?.value;
+    if (settings === undefined) return;
+    promise(settings.blockBytes > 0 && settings.blockBytes % (1 << 20) === 0, "blocks are whole segments");
+    promise(settings.lowWatermark <= settings.highWatermark && settings.highWatermark <= 100, "watermarks are in order");
+    promise(settings.listen.port >= 0 && settings.listen.port <= 65_535, "ports are ports");
+  },
+};
+
+/** The file of origin settings: YAML. */
+export const originsFileTarget: FuzzTarget = {
+  name: "origins-file",
+  tokens: [
+    "\n",
+    "  ",
+    "- ",
+    ": ",
+    "{",
+    "}",
+    "[",
+    "]",
+    "*",
+    "&a",
+    "*a",
+    "!!js",
+    "buckets",
+    "s3://",
+    "gs://",
+    "endpoint",
+    "<<: ",
+    "'",
+  ],
+  check(input) {
+    const isRefusal = (error: unknown): boolean => error instanceof Problems && error.clauses.every(isOneLine);
+    const rules = resultOf(() => parseOrigins(input, "origins.yaml"), isRefusal)?.value;
+    if (rules === undefined) return;
+    promise(rules.length > 0 && rules.every(({ buckets }) => buckets.length > 0), "each rule is about some bucket");
+  },
+};

@@ -1,0 +1,114 @@
+import { crc32 } from "node:zlib";
+import { decodeFooter, encodeFooter, MemberList, Membership, ReadRangeRequest, ReadRangeResponse } from "@frontcache/proto";
+import { decodeReadRangeResponse, encodeReadRangeResponse } from "../../../proto/src/read-range-codec.js";
+import { decodeReadRangeRequest } from "../../../proto/src/request-codec.js";
+import { readPod } from "../../../server/src/membership/pod.js";
+import { type FuzzTarget, promise, resultOf } from "../target.js";
+
+/** Bytes of messages refuse by any error; what matters is that both readers do, and that nothing is made up. */
+const anyError = (): boolean => true;
+
+const BYTES = [
+  "\x00",
+  "\x08",
+  "\x0a",
+  "\x10",
+  "\x12",
+  "\x1a",
+  "\x22",
+  "\x7f",
+  "\x80",
+  "\xff",
+  "\xff\xff\xff\xff\xff\xff\xff\xff\x7f",
+];
+
+/** Requests to read: our reader beside the generated one. */
+export const readRangeRequestTarget: FuzzTarget = {
+  name: "read-range-request",
+  tokens: BYTES,
+  check(input) {
+    const bytes = Buffer.from(input, "latin1");
+    const ours = resultOf(() => decodeReadRangeRequest(bytes), anyError)?.value;
+    const generated = resultOf(() => ReadRangeRequest.decode(bytes), anyError)?.value;
+    // The generated one throws at numbers that are not exact, which ours hands on to be refused by name; and it takes some
+    // broken bytes for the message's end, which ours refuses.
+    if (ours === undefined || generated === undefined) return;
+    if (Number.isSafeInteger(ours.offset) && Number.isSafeInteger(ours.length)) {
+      promise(JSON.stringify(ours) === JSON.stringify(generated), "both read the same");
+    }
+  },
+};
+
+/** Answers, as they come from a member: our reader and writer beside the generated ones. */
+export const readRangeResponseTarget: FuzzTarget = {
+  name: "read-range-response",
+  tokens: BYTES,
+  check(input) {
+    const bytes = Buffer.from(input, "latin1");
+    const ours = resultOf(() => decodeReadRangeResponse(bytes), anyError)?.value;
+    const generated = resultOf(() => ReadRangeResponse.decode(bytes), anyError)?.value;
+    // The generated one takes some broken bytes for the message's end, which ours refuses.
+    promise(ours === undefined || generated !== undefined, "what the generated reader refuses is refused");
+    if (ours === undefined || generated === undefined) return;
+    const [one, other] = [ours, generated].map((message) => JSON.stringify({ ...message, data: Buffer.from(message.data) }));
+    promise(one === other, "both read the same");
+    const again = ReadRangeResponse.decode(encodeReadRangeResponse(ours));
+    promise(Buffer.from(again.data).equals(Buffer.from(ours.data)), "what is written is read as it was");
+  },
+};
+
+const GEOMETRY = { blockBytes: 65_536, segmentBytes: 8_192 };
+const FOOTER_BYTES = 4_096;
+
+/** Footers of block files; their checksum is made right again, so that what lies behind it is tried, too. */
+export const footerTarget: FuzzTarget = {
+  name: "footer",
+  tokens: ["\x00", "\xff", "\xff\xff\xff\xff", "\x00\x00\x00\x80", "frcblock", "\xc3"],
+  check(input) {
+    const bytes = Buffer.alloc(FOOTER_BYTES);
+    bytes.write(input, 0, FOOTER_BYTES - 4, "latin1");
+    promise(decodeFooter(bytes, GEOMETRY) === undefined || crc32(bytes.subarray(0, -4)) === 0, "a wrong checksum is seen");
+    bytes.writeUInt32LE(crc32(bytes.subarray(0, -4)), FOOTER_BYTES - 4);
+    const footer = decodeFooter(bytes, GEOMETRY);
+    if (footer === undefined) return;
+    const written = encodeFooter(footer, GEOMETRY);
+    promise(written !== undefined, "what was read can be written");
+    promise(JSON.stringify(decodeFooter(written, GEOMETRY)) === JSON.stringify(footer), "and is read as it was");
+  },
+};
+
+/** Member lists, as a member sends them. */
+export const memberListTarget: FuzzTarget = {
+  name: "member-list",
+  tokens: BYTES,
+  check(input) {
+    const message = resultOf(() => MemberList.decode(Buffer.from(input, "latin1")), anyError)?.value;
+    if (message === undefined) return;
+    const list = resultOf(
+      () => Membership.fromMessage(message),
+      (error) => error instanceof Error,
+    )?.value;
+    if (list === undefined) return;
+    const names = list.members.map(({ name }) => name);
+    promise(new Set(names).size === names.length && !names.includes(""), "names are distinct and not empty");
+    const owner = list.owner("s3://bucket/key", 0);
+    promise(names.length === 0 ? owner === undefined : names.includes(owner!.name), "the owner is one of them");
+    promise(Membership.fromMessage(list.toMessage("x")).hash === list.hash, "what is sent on is the same list");
+  },
+};
+
+/** Pods, as the Kubernetes API tells of them: JSON. */
+export const podTarget: FuzzTarget = {
+  name: "pod",
+  tokens: ['"', "{", "}", "[", "]", "null", "true", "0", '"metadata":', '"status":', '"conditions":', '"Ready"', ",", ":"],
+  check(input) {
+    const object = resultOf(() => JSON.parse(input) as unknown, anyError);
+    if (object === undefined) return;
+    const pod = readPod(object.value);
+    if (pod === undefined) return;
+    promise(typeof pod.name === "string" && pod.name !== "" && typeof pod.uid === "string", "a pod has a name and a UID");
+    promise(pod.address === undefined || typeof pod.address === "string", "an address is text");
+    promise(typeof pod.ready === "boolean" && typeof pod.leaving === "boolean", "it is ready or not, leaving or not");
+    promise(Number.isFinite(pod.createdMs), "it was created at some time");
+  },
+};
