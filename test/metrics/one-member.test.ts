@@ -1,0 +1,115 @@
+import { CacheClient } from "@frontcache/client";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { type MetricDeclaration, prometheusLabel, prometheusName } from "../../server/src/runtime/metrics/declaration.js";
+import { metricList } from "../../server/src/runtime/metrics/metric-list.js";
+import { MemberProcess, temporaryDirectory } from "../e2e/member-process.js";
+import { OtlpReceiver } from "../emulators/otlp.js";
+import { S3Emulator } from "../emulators/s3.js";
+import { scrape, sumOf } from "./scrape.js";
+
+const declared = Object.values(metricList as Record<string, MetricDeclaration>);
+
+/** Objects of the run that must not add series; the figure that is promised is FRONTCACHE_METRICS_OBJECTS=10000. */
+const OBJECTS = Number(process.env.FRONTCACHE_METRICS_OBJECTS ?? 1_000);
+
+describe("a member's metrics", { timeout: 60_000 + 20 * OBJECTS }, () => {
+  let origin: S3Emulator;
+  let directory: Awaited<ReturnType<typeof temporaryDirectory>>;
+
+  beforeAll(async () => {
+    [origin, directory] = [await S3Emulator.start(), await temporaryDirectory()];
+  });
+
+  afterAll(async () => {
+    await origin[Symbol.asyncDispose]();
+    await directory[Symbol.asyncDispose]();
+  });
+
+  const start = (env: Record<string, string> = {}, ...flags: string[]): Promise<MemberProcess> =>
+    MemberProcess.start({ endpoint: origin.endpoint, cacheDirectory: `${directory.path}:64MiB`, flags, env });
+
+  it("are all on /metrics, each with its type and its declared labels, and with true figures", async () => {
+    const version = origin.putRamp("bucket", "counted", 1_000);
+    await using member = await start();
+    await using client = await CacheClient.connect({ endpoint: member.grpc });
+    const read = () => client.readRange("s3://bucket/counted", 0, 100, version);
+    await read();
+    await expect.poll(async () => sumOf(await scrape(member.http), "frontcache_volume_blocks")).toBe(1);
+    await read();
+    await read();
+    await expect(client.readRange("s3://bucket/missing", 0, 100)).rejects.toThrow("no such object");
+    const scraped = await scrape(member.http);
+
+    const types = { counter: "counter", upDownCounter: "gauge", gauge: "gauge", histogram: "histogram" };
+    for (const metric of declared) {
+      const name = prometheusName(metric);
+      expect([name, scraped.types.get(name)]).toEqual([name, types[metric.kind]]);
+      const first = scraped.series.find((series) => series.name === (metric.kind === "histogram" ? `${name}_count` : name));
+      expect([name, Object.keys(first!.labels)]).toEqual([name, Object.keys(metric.labels).map(prometheusLabel)]);
+    }
+    const sum = (name: string, labels?: Record<string, string>): number => sumOf(scraped, `frontcache_${name}`, labels);
+    expect([sum("reads_total", { result: "hit" }), sum("reads_total", { result: "filled" }), sum("reads_total")]).toEqual([
+      2, 1, 3,
+    ]);
+    expect([sum("read_io_bytes_total"), sum("read_saved_bytes_total")]).toEqual([300, 200]);
+    expect([sum("read_duration_seconds_count"), sum("read_duration_seconds_bucket", { le: "+Inf" })]).toEqual([3, 3]);
+    expect(sum("read_errors_total", { error_type: "NOT_FOUND" })).toBe(1);
+    expect(sum("origin_requests_total", { operation: "fetch", outcome: "ok" })).toBe(1);
+    expect(sum("origin_io_bytes_total")).toBe(1_000);
+    expect(sumOf(scraped, "target_info", { service_name: "frontcache" })).toBe(1);
+  });
+
+  it("have as many series after reads of many objects as before", async () => {
+    await using member = await start();
+    for (let i = 0; i < OBJECTS; i++) origin.put("bucket", `many/${i}`, "x");
+    const before = await scrape(member.http);
+    await using client = await CacheClient.connect({ endpoint: member.grpc });
+    let next = 0;
+    const reader = async (): Promise<void> => {
+      while (next < OBJECTS) await client.readRange(`s3://bucket/many/${next++}`, 0, 1);
+    };
+    await Promise.all(Array.from({ length: 32 }, reader));
+    const after = await scrape(member.http);
+    expect(sumOf(after, "frontcache_reads_total")).toBe(OBJECTS);
+    expect(after.series.length).toBe(before.series.length);
+  });
+
+  it("are exported a last time at SIGTERM, with the reads of the last moment, and the exit code is 0", async () => {
+    const version = origin.putRamp("bucket", "last", 1_000);
+    await using receiver = await OtlpReceiver.start();
+    await using member = await start({
+      OTEL_EXPORTER_OTLP_ENDPOINT: receiver.endpoint,
+      OTEL_METRIC_EXPORT_INTERVAL: "3600000",
+      OTEL_SERVICE_NAME: "cache-under-test",
+      OTEL_RESOURCE_ATTRIBUTES: "deployment.environment.name=test",
+      FRONTCACHE_NAME: "member-a",
+    });
+    const client = await CacheClient.connect({ endpoint: member.grpc });
+    await client.readRange("s3://bucket/last", 0, 1_000, version);
+    await client.close();
+    expect(receiver.exports).toEqual([]);
+    expect(await member.stop("SIGTERM")).toBe(0);
+    expect(receiver.exports.map(({ resource }) => resource)).toEqual([
+      {
+        "service.name": "cache-under-test",
+        "service.instance.id": "member-a",
+        "service.version": "0.1.0",
+        "deployment.environment.name": "test",
+      },
+    ]);
+    const reads = receiver.exports[0]!.metrics.find(({ name }) => name === "frontcache.reads")!;
+    expect(reads.points.filter(({ value }) => value > 0)).toEqual([{ labels: { result: "filled" }, value: 1 }]);
+  });
+
+  it("that nobody takes hold no member up: it logs it once, serves, and ends in good order", async () => {
+    await using member = await start({
+      OTEL_EXPORTER_OTLP_ENDPOINT: "http://127.0.0.1:9",
+      OTEL_METRIC_EXPORT_INTERVAL: "200",
+      OTEL_EXPORTER_OTLP_TIMEOUT: "100",
+    });
+    const told = () => member.log.filter(({ event }) => event === "metrics-not-exported").length;
+    await expect.poll(told, { timeout: 10_000 }).toBe(1);
+    expect(await member.stop("SIGTERM")).toBe(0);
+    expect(told()).toBe(1);
+  });
+});
