@@ -35,7 +35,7 @@ export interface Watched {
   readonly local: Pick<LocalCache, "status">;
   readonly view: MemberView;
   readonly listener: Pick<GrpcListener, "openConnections">;
-  readonly gateway: Pick<GatewayListener, "openConnections">;
+  readonly gateway: Pick<GatewayListener, "openConnections" | "refusedConnections">;
 }
 
 /** A member's metrics with all that they are gathered by and read from. */
@@ -141,6 +141,7 @@ export class MemberMetrics {
     families.ringMembers.at().value = view.current.members.length;
     families.connections.at({ listener: "grpc" }).value = listener.openConnections;
     families.connections.at({ listener: "http" }).value = gateway.openConnections;
+    families.limitsReached.at({ limit: "connections" }).value = gateway.refusedConnections;
   }
 
   #countPurge({ durationMs, victims }: PurgeReport): void {

@@ -53,6 +53,7 @@ export class GatewayListener {
   readonly #sockets = new Set<Socket>();
   #reader: ObjectReader | undefined;
   #address: HostPort;
+  #refused = 0;
   #leaving = false;
   #closed: Promise<void> | undefined;
 
@@ -71,6 +72,7 @@ export class GatewayListener {
     });
     this.#server.timeout = limits.stalledMs;
     this.#server.maxConnections = limits.connections;
+    this.#server.on("drop", () => this.#refused++);
     // Every connection begins in the plain lane, and goes on to Node's own listener from there.
     const accepted = tls === undefined ? "connection" : "secureConnection";
     const [serveHttp] = this.#server.listeners(accepted);
@@ -105,6 +107,11 @@ export class GatewayListener {
   /** Connections open now, idle ones included. */
   get openConnections(): number {
     return this.#connections.size;
+  }
+
+  /** Connections turned away since the start, because there were too many. */
+  get refusedConnections(): number {
+    return this.#refused;
   }
 
   /** Requests being answered now. */

@@ -91,9 +91,14 @@ export const metricList = {
       result: ["won", "lost"],
     },
   ),
-  limitsReached: counter("frontcache.limits.reached", "{request}", "Requests turned away because a limit was reached.", {
-    limit: ["origin_wait", "origin_queue", "connections"],
-  }),
+  limitsReached: counter(
+    "frontcache.limits.reached",
+    "{request}",
+    "Requests and connections turned away because a limit was reached.",
+    {
+      limit: ["origin_wait", "origin_queue", "connections"],
+    },
+  ),
 
   fillsRunning: upDown("frontcache.fills", "{fill}", "Fills that run."),
   fillsWaiting: upDown("frontcache.fill.parts.waiting", "{part}", "Parts of fills that wait for memory."),

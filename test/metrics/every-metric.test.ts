@@ -1,0 +1,237 @@
+import { mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { CacheServiceClient, ReadRangeResponse } from "@frontcache/proto";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { MetricDeclaration } from "../../server/src/runtime/metrics/declaration.js";
+import { metricList, readResults } from "../../server/src/runtime/metrics/metric-list.js";
+import { BLOCK_BYTES, Cluster, hostOf, namesOf, readFrom, type TestObject } from "../e2e/cluster.js";
+import { EmulatedPods, type Place } from "../e2e/cluster-pods.js";
+import { OtlpReceiver } from "../emulators/otlp.js";
+import { scrape, sumOf } from "./scrape.js";
+
+const INTERVAL_MS = 500;
+
+const declared = Object.values(metricList as Record<string, MetricDeclaration>);
+
+/** Of a moment: nothing may be under way when the exporter looks. */
+const momentary = new Set<string>(
+  [
+    metricList.fillsRunning,
+    metricList.fillsWaiting,
+    metricList.fillMemory,
+    metricList.volumeReserved,
+    metricList.leases,
+    metricList.loopDelayP50,
+    metricList.loopDelayP99,
+    metricList.loopDelayMax,
+    metricList.loopUtilization,
+  ].map(({ name }) => name),
+);
+
+/** Label values that must have been seen, too. */
+const labelled = [
+  ...readResults.map((result) => `frontcache.reads ${result}`),
+  ...["asked", "midway"].map((stage) => `frontcache.failovers ${stage}`),
+  ...["answered", "out_of_reach"].map((outcome) => `frontcache.forwards ${outcome}`),
+  "frontcache.limits.reached origin_wait",
+  "frontcache.read.errors NOT_FOUND",
+  "frontcache.read.errors RESOURCE_EXHAUSTED",
+];
+
+describe("a run that exercises everything", { timeout: 120_000 }, () => {
+  let cluster: Cluster;
+  let receiver: OtlpReceiver;
+
+  beforeAll(async () => {
+    receiver = await OtlpReceiver.start();
+    process.env.OTEL_EXPORTER_OTLP_ENDPOINT = receiver.endpoint;
+    process.env.OTEL_METRIC_EXPORT_INTERVAL = String(INTERVAL_MS);
+    cluster = await Cluster.start({
+      names: namesOf(3),
+      volumeSize: "8MiB",
+      flags: ["--hedge", "true", "--origin-concurrency", "4", "--origin-max-wait", "400ms", "--revalidate-after", "0"],
+      pods: async ({ directory, places }) => {
+        await Promise.all(places.map((place) => leaveDamage(directory, place)));
+        return EmulatedPods.start(directory);
+      },
+    });
+  });
+
+  afterAll(async () => {
+    delete process.env.OTEL_EXPORTER_OTLP_ENDPOINT;
+    delete process.env.OTEL_METRIC_EXPORT_INTERVAL;
+    await cluster?.[Symbol.asyncDispose]();
+    await receiver?.[Symbol.asyncDispose]();
+  });
+
+  /** What no process has exported with a value other than 0: names, and names with a label's value. */
+  const unseen = (): string[] => {
+    const seen = new Set<string>();
+    for (const { name, points } of receiver.exports.flatMap(({ metrics }) => metrics)) {
+      for (const { labels, value } of points) {
+        if (value === 0) continue;
+        seen.add(name);
+        for (const each of Object.values(labels)) seen.add(`${name} ${each}`);
+      }
+    }
+    const names = declared.map(({ name }) => name).filter((name) => !momentary.has(name));
+    return [...names, ...labelled].filter((wanted) => !seen.has(wanted));
+  };
+
+  it("brings every declared metric to the collector within one export interval, as it was declared", async () => {
+    await exerciseAll(cluster);
+    // One interval, and what a loaded machine takes to export.
+    await expect.poll(unseen, { timeout: 4 * INTERVAL_MS, interval: INTERVAL_MS / 5 }).toEqual([]);
+    for (const { resource, metrics } of receiver.newest.values()) {
+      expect(resource["service.name"]).toBe("frontcache");
+      const received = metrics.map(({ name, unit, text, kind }) => ({ name, unit, text, kind }));
+      expect(received).toEqual(declared.map(({ name, unit, text, kind }) => ({ name, unit, text, kind })));
+      for (const { points, name } of metrics) {
+        const { labels } = declared.find((each) => each.name === name)!;
+        for (const point of points) expect(Object.keys(point.labels)).toEqual(Object.keys(labels));
+      }
+      expect(new Set(metrics.map(({ temporality }) => temporality))).toEqual(new Set(["CUMULATIVE", undefined]));
+    }
+  });
+
+  it("tells a collector and Prometheus the same", async () => {
+    const [name] = cluster.names;
+    const scraped = await scrape(cluster.member(name!).http);
+    await expect
+      .poll(() => {
+        const { points } = receiver.newest.get(name!)!.metrics.find((metric) => metric.name === "frontcache.read.io")!;
+        return points.reduce((sum, { value }) => sum + value, 0);
+      })
+      .toBe(sumOf(scraped, "frontcache_read_io_bytes_total"));
+  });
+});
+
+/** A file in a member's directory that is no block of ours. */
+async function leaveDamage(directory: string, { name }: Place): Promise<void> {
+  const folder = join(directory, name, "v1", "ab");
+  await mkdir(folder, { recursive: true });
+  await writeFile(join(folder, `ab${"0".repeat(30)}.blk`), "no block");
+}
+
+async function exerciseAll(cluster: Cluster): Promise<void> {
+  const objects = cluster.put(4, 10);
+  const owned = await ownedBlocks(cluster, objects);
+  const first = cluster.names[0]!;
+  await cluster.talk(first, async (member) => {
+    // Filled and forwarded, until the volumes overflow; a request in error is repeated.
+    cluster.origin.faults.place({ error: { status: 503, code: "SlowDown" }, times: 1 });
+    for (const { object, offset } of owned) await readFrom(member, object, { offset, length: BLOCK_BYTES });
+    const own = owned.findLast(({ owner }) => owner === first)!;
+    const range = { offset: own.offset, length: BLOCK_BYTES };
+    await readFrom(member, own.object, range);
+    await readFrom(member, { ...own.object, url: "s3://bucket/missing", version: "" }, range).catch(() => {});
+    await staleRead(cluster, member);
+    await joinedReads(cluster, member);
+    await hedgedRead(cluster, member);
+    await limitedReads(cluster, member);
+  });
+  await handover(cluster, owned.at(-1)!);
+  await cluster.join({ name: "cache-3", host: hostOf(3) });
+  await cluster.agreed();
+  await lostMidway(cluster, first);
+}
+
+interface Owned {
+  readonly object: TestObject;
+  readonly offset: number;
+  /** The owner's name. */
+  readonly owner: string;
+}
+
+async function ownedBlocks(cluster: Cluster, objects: readonly TestObject[]): Promise<Owned[]> {
+  const list = await cluster.listedBy(cluster.names[0]!, cluster.names);
+  return objects.flatMap((object) =>
+    Array.from({ length: object.blocks }, (_, block) => {
+      const offset = block * BLOCK_BYTES;
+      return { object, offset, owner: list.owner(object.url, offset)!.name };
+    }),
+  );
+}
+
+/** While the origin is out of reach, what is held is served without a version to confirm it. */
+async function staleRead(cluster: Cluster, member: CacheServiceClient): Promise<void> {
+  const version = cluster.origin.putRamp("bucket", "stale", BLOCK_BYTES);
+  const object = { url: "s3://bucket/stale", key: "stale", version: "", blocks: 1, seed: 0 };
+  const range = { offset: 0, length: BLOCK_BYTES, forwarded: true };
+  await readFrom(member, object, range);
+  const held = (): Promise<number> =>
+    new Promise((resolve, reject) =>
+      member.stat({ key: object.url, version }, (error, { heldBytes }) => (error === null ? resolve(heldBytes) : reject(error))),
+    );
+  await expect.poll(held).toBe(BLOCK_BYTES);
+  const lift = cluster.origin.faults.place({ error: { status: 503, code: "ServiceUnavailable" } });
+  await readFrom(member, object, range);
+  lift();
+}
+
+async function joinedReads(cluster: Cluster, member: CacheServiceClient): Promise<void> {
+  const version = cluster.origin.putRamp("bucket", "joined", BLOCK_BYTES);
+  const lift = cluster.origin.faults.place({ latencyMs: 100, when: ({ key }) => key === "joined" });
+  const object = { url: "s3://bucket/joined", key: "joined", version, blocks: 1, seed: 0 };
+  const read = () => readFrom(member, object, { offset: 0, length: BLOCK_BYTES, forwarded: true });
+  await Promise.all([read(), read()]);
+  lift();
+}
+
+async function hedgedRead(cluster: Cluster, member: CacheServiceClient): Promise<void> {
+  for (let i = 0; i < 25; i++) {
+    const version = cluster.origin.putRamp("bucket", `usual-${i}`, 1_000);
+    const object = { url: `s3://bucket/usual-${i}`, key: "", version, blocks: 1, seed: 0 };
+    await readFrom(member, object, { offset: 0, length: 1_000, forwarded: true });
+  }
+  const version = cluster.origin.putRamp("bucket", "late", 1_000);
+  cluster.origin.faults.place({ latencyMs: 3_000, times: 1, when: ({ key }) => key === "late" });
+  const object = { url: "s3://bucket/late", key: "late", version, blocks: 1, seed: 0 };
+  await readFrom(member, object, { offset: 0, length: 1_000, forwarded: true });
+}
+
+/** More reads at a time than the origin may be asked for. */
+async function limitedReads(cluster: Cluster, member: CacheServiceClient): Promise<void> {
+  const lift = cluster.origin.faults.place({ latencyMs: 1_000, when: ({ key }) => key.startsWith("limited") });
+  const reads = Array.from({ length: 12 }, (_, i) => {
+    const version = cluster.origin.putRamp("bucket", `limited-${i}`, 1_000);
+    const object = { url: `s3://bucket/limited-${i}`, key: "", version, blocks: 1, seed: 0 };
+    return readFrom(member, object, { offset: 0, length: 1_000, forwarded: true });
+  });
+  await Promise.allSettled(reads);
+  lift();
+}
+
+/** A member that does not own the block gets it from the one that does. */
+async function handover(cluster: Cluster, { object, offset, owner }: Owned): Promise<void> {
+  const other = cluster.names.find((name) => name !== owner)!;
+  const range = { offset, length: BLOCK_BYTES, forwarded: true };
+  await cluster.talk(owner, (member) => readFrom(member, object, range));
+  await cluster.talk(other, (member) => readFrom(member, object, range));
+}
+
+/** The owner dies while its first bytes are on their way through another member, and stays out of reach after that. */
+async function lostMidway(cluster: Cluster, first: string): Promise<void> {
+  const version = cluster.origin.putRamp("bucket", "slow", 40 * BLOCK_BYTES);
+  const slow: TestObject = { url: "s3://bucket/slow", key: "slow", version, blocks: 40, seed: 0 };
+  const [victim, ...more] = (await ownedBlocks(cluster, [slow])).filter(({ owner }) => owner === "cache-3");
+  const lift = cluster.origin.faults.place({ bytesPerSecond: 1 << 20, when: ({ key }) => key === "slow" });
+  await cluster.talk(first, async (member) => {
+    const call = member.readRange({
+      key: slow.url,
+      offset: victim!.offset,
+      length: BLOCK_BYTES,
+      version,
+      forwarded: false,
+      cachedOnly: false,
+    });
+    let bytes = 0;
+    for await (const { data } of call as AsyncIterable<ReadRangeResponse>) {
+      if (bytes === 0) await cluster.member("cache-3").kill();
+      bytes += data.length;
+    }
+    expect(bytes).toBe(BLOCK_BYTES);
+    lift();
+    for (const { offset } of more.slice(0, 3)) await readFrom(member, slow, { offset, length: BLOCK_BYTES });
+  });
+}
