@@ -210,11 +210,11 @@ async function handover(cluster: Cluster, { object, offset, owner }: Owned): Pro
   await cluster.talk(other, (member) => readFrom(member, object, range));
 }
 
-/** The owner dies while its first bytes are on their way through another member, and stays out of reach after that. */
+/** The owner dies while its first bytes are on their way through another member, and is out of reach for the next one. */
 async function lostMidway(cluster: Cluster, first: string): Promise<void> {
   const version = cluster.origin.putRamp("bucket", "slow", 40 * BLOCK_BYTES);
   const slow: TestObject = { url: "s3://bucket/slow", key: "slow", version, blocks: 40, seed: 0 };
-  const [victim, ...more] = (await ownedBlocks(cluster, [slow])).filter(({ owner }) => owner === "cache-3");
+  const [victim, further] = (await ownedBlocks(cluster, [slow])).filter(({ owner }) => owner === "cache-3");
   const lift = cluster.origin.faults.place({ bytesPerSecond: 1 << 20, when: ({ key }) => key === "slow" });
   await cluster.talk(first, async (member) => {
     const call = member.readRange({
@@ -231,7 +231,8 @@ async function lostMidway(cluster: Cluster, first: string): Promise<void> {
       bytes += data.length;
     }
     expect(bytes).toBe(BLOCK_BYTES);
-    lift();
-    for (const { offset } of more.slice(0, 3)) await readFrom(member, slow, { offset, length: BLOCK_BYTES });
   });
+  lift();
+  // Another member asks it in vain, once: then it is left aside for a moment.
+  await cluster.talk("cache-1", (member) => readFrom(member, slow, { offset: further!.offset, length: BLOCK_BYTES }));
 }
