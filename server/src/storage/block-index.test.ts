@@ -15,7 +15,17 @@ const clock = new ManualClock();
 function volume(): Volume {
   const disk = new MemoryDisk({ totalBytes: 1, nowMs: () => 0 });
   const order = evictionPolicy<HeldBlock>("lru");
-  return new Volume({ path: "/cache", limitBytes: undefined, disk, clock, log: silentLog, tuning: storageTuning, order });
+  return new Volume({
+    path: "/cache",
+    limitBytes: undefined,
+    disk,
+    clock,
+    log: silentLog,
+    tuning: storageTuning,
+    highWatermark: 0.95,
+    lowWatermark: 0.9,
+    order,
+  });
 }
 
 function block(on: Volume, url: string, version = "v1", createdAtMs = 0): HeldBlock {

@@ -81,7 +81,8 @@ export class BlockStore {
     this.#claims = claims;
     this.#volumes = options.volumes.map(({ path, limitBytes }) => {
       const order = evictionPolicy<HeldBlock>(options.eviction);
-      return new Volume({ path, limitBytes, disk, clock, log, tuning, order });
+      const { highWatermark, lowWatermark } = options;
+      return new Volume({ path, limitBytes, disk, clock, log, tuning, highWatermark, lowWatermark, order });
     });
     const index = this.#index;
     const files = new OpenFiles({
@@ -102,9 +103,8 @@ export class BlockStore {
     const buffers = new ReadBuffers(tuning.readMemoryBytes, this.#loans);
     this.#reader = new BlockReader({ geometry, files, buffers, damages: this.#damages });
     this.#recency = new RecencyKeeper({ disk, clock });
-    const { purgeIntervalMs: intervalMs, highWatermark, lowWatermark } = options;
     const volumes = this.#volumes;
-    this.#purger = new Purger({ volumes, remover, recency: this.#recency, clock, log, intervalMs, highWatermark, lowWatermark });
+    this.#purger = new Purger({ volumes, remover, recency: this.#recency, clock, log, intervalMs: options.purgeIntervalMs });
     this.#placement = new Placement({ volumes, index, purger: this.#purger, clock, geometry, waitMs: tuning.purgeWaitMs });
     this.#files = files;
     this.#remover = remover;

@@ -56,11 +56,16 @@ export class Placement {
 
   #volumeFor(key: string): Volume | undefined {
     const held = this.options.index.get(key)?.volume;
-    if (held !== undefined) return held.state === "failing" ? undefined : held;
+    if (held !== undefined) return isUsable(held) ? held : undefined;
     let most: Volume | undefined;
     for (const volume of this.options.volumes) {
-      if (volume.state !== "failing" && (most === undefined || volume.freeBytes > most.freeBytes)) most = volume;
+      if (isUsable(volume) && (most === undefined || volume.freeBytes > most.freeBytes)) most = volume;
     }
     return most;
   }
+}
+
+/** Whether room may be found there, now or by a purge. */
+function isUsable(volume: Volume): boolean {
+  return volume.state !== "failing" && !volume.isCrowdedOut;
 }

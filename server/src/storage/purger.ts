@@ -14,10 +14,6 @@ export interface PurgerOptions {
   readonly clock: Clock;
   readonly log: Log;
   readonly intervalMs: number;
-  /** Used share, 0 to 1, from which it evicts. */
-  readonly highWatermark: number;
-  /** Used share, 0 to 1, at which it stops. */
-  readonly lowWatermark: number;
 }
 
 /** Removals under way at a time on one volume. */
@@ -69,7 +65,7 @@ export class Purger {
   async #tend(volume: Volume): Promise<void> {
     await volume.refreshSpace();
     await this.options.remover.retryStuck(volume);
-    if (volume.excessBytes(this.options.highWatermark) > 0) await this.purge(volume, 0);
+    if (volume.overflowBytes > 0) await this.purge(volume, 0);
     else volume.roomFreed();
     await this.options.recency.refresh(volume);
     const { path, state, usedBytes, reservedBytes, limitBytes, order } = volume;
@@ -89,10 +85,10 @@ export class Purger {
   }
 
   async #purge(volume: Volume, wantedBytes: number): Promise<PurgeReport> {
-    const { clock, log, lowWatermark } = this.options;
+    const { clock, log } = this.options;
     const began = clock.monotonicMs();
     await volume.refreshSpace();
-    const excess = Math.max(volume.excessBytes(lowWatermark), wantedBytes - volume.freeBytes);
+    const excess = Math.max(volume.excessBytes, wantedBytes - volume.freeBytes);
     const victims: Victim[] = [];
     const bytes = await this.#evict(volume, excess, victims);
     const blocks = victims.length;

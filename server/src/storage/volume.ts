@@ -16,6 +16,10 @@ export interface VolumeOptions {
   readonly clock: Clock;
   readonly log: Log;
   readonly tuning: StorageTuning;
+  /** Used share, 0 to 1, over which blocks have to go. */
+  readonly highWatermark: number;
+  /** Used share, 0 to 1, down to which they go. */
+  readonly lowWatermark: number;
   /** Of this volume alone. */
   readonly order: EvictionPolicy<HeldBlock>;
 }
@@ -24,6 +28,9 @@ export interface VolumeOptions {
 const NO_ROOM = new Set(["ENOSPC", "EDQUOT"]);
 /** Errors of this process, not of the disk. */
 const NO_DESCRIPTORS = new Set(["EMFILE", "ENFILE"]);
+
+const CROWDED_OUT =
+  "others fill this disk over --high-watermark, so nothing is kept here: free space on it, or give the cache a budget (path:size)";
 
 /** One cache directory: its space, its health, and its blocks in the order of their eviction. */
 export class Volume {
@@ -39,6 +46,7 @@ export class Volume {
   readonly #options: VolumeOptions;
   #space: DiskSpace | undefined;
   #usedAtSpaceBytes = 0;
+  #wasCrowdedOut = false;
   #failingUntilMs = -Infinity;
   #fullUntilMs = -Infinity;
 
@@ -52,7 +60,7 @@ export class Volume {
   get state(): VolumeState {
     const now = this.#options.clock.monotonicMs();
     if (this.gate.isHanging || now < this.#failingUntilMs) return "failing";
-    return now < this.#fullUntilMs ? "full" : "ok";
+    return this.isCrowdedOut || now < this.#fullUntilMs ? "full" : "ok";
   }
 
   /** Whether new bytes may be put here now. */
@@ -75,16 +83,48 @@ export class Volume {
     return this.#space === undefined ? 0 : this.#space.freeBytes - (this.usedBytes - this.#usedAtSpaceBytes);
   }
 
-  /** Bytes to evict until the used share is `share`; 0 or less: none. */
-  excessBytes(share: number): number {
+  /**
+   * Whether others alone fill the disk over the high watermark. Nothing is kept then: whatever the purger took away would be
+   * too little, and what came meanwhile would go at its next tick.
+   */
+  get isCrowdedOut(): boolean {
+    return this.#limitOf(this.#options.highWatermark) <= 0;
+  }
+
+  /** Bytes over the high watermark; 0 or less: none. */
+  get overflowBytes(): number {
+    const { highWatermark } = this.#options;
+    return this.#excessBytes(this.#limitOf(highWatermark), highWatermark);
+  }
+
+  /**
+   * Bytes to evict when the purger runs: until the low watermark, but no more than half of what may be here at all, or a
+   * disk that others fill above the low watermark would be emptied again and again.
+   */
+  get excessBytes(): number {
+    const { highWatermark, lowWatermark } = this.#options;
+    return this.#excessBytes(Math.max(this.#limitOf(lowWatermark), this.#limitOf(highWatermark) / 2), lowWatermark);
+  }
+
+  /** What this volume may hold at a used share: of its budget, or of the disk without what others have there. */
+  #limitOf(share: number): number {
     const { limitBytes } = this.#options;
+    if (limitBytes !== undefined) return share * limitBytes;
+    if (this.#space === undefined) return Infinity;
+    const otherBytes = this.#space.totalBytes - this.#fileSystemFreeBytes - this.usedBytes;
+    return share * this.#space.totalBytes - otherBytes;
+  }
+
+  #excessBytes(mostBytes: number, share: number): number {
+    const { limitBytes, tuning } = this.#options;
     if (this.#space === undefined) return 0;
-    const beyondFileSystem = (1 - share) * this.#space.totalBytes - this.#fileSystemFreeBytes;
-    if (limitBytes === undefined) return Math.min(this.usedBytes, beyondFileSystem);
-    // A budget on a disk that others fill gives way only as far as its own next blocks need room.
-    const reserveBytes = Math.min(this.#options.tuning.diskReserveBytes, (1 - share) * this.#space.totalBytes);
-    const beyondDisk = reserveBytes - this.#fileSystemFreeBytes;
-    return Math.min(this.usedBytes, Math.max(this.usedBytes - share * limitBytes, beyondDisk));
+    let excess = this.usedBytes - mostBytes;
+    if (limitBytes !== undefined) {
+      // A budget on a disk that others fill gives way only as far as its own next blocks need room.
+      const reserveBytes = Math.min(tuning.diskReserveBytes, (1 - share) * this.#space.totalBytes);
+      excess = Math.max(excess, reserveBytes - this.#fileSystemFreeBytes);
+    }
+    return Math.min(this.usedBytes, excess);
   }
 
   /** Sets bytes aside; false where they don't fit. */
@@ -100,9 +140,20 @@ export class Volume {
       const space = await this.gate.run(() => this.#options.disk.space(this.path));
       this.#space = space;
       this.#usedAtSpaceBytes = this.usedBytes;
+      this.#noteCrowd();
     } catch (error) {
       this.failed(error);
     }
+  }
+
+  /** Logs once when others have taken the disk, and once when they have given it back. */
+  #noteCrowd(): void {
+    const { isCrowdedOut, path, limitBytes } = this;
+    if (isCrowdedOut === this.#wasCrowdedOut) return;
+    this.#wasCrowdedOut = isCrowdedOut;
+    const event = { event: isCrowdedOut ? "volume-crowded-out" : "volume-has-room", volume: path, limitBytes };
+    if (isCrowdedOut) this.#options.log.warn({ ...event, message: CROWDED_OUT });
+    else this.#options.log.info(event);
   }
 
   /** Takes note of an operation's error: the volume is left alone for a while. Logs once for each such while. */
