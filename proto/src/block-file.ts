@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import { join } from "node:path";
 
 /** A block's identity: an aligned slice of one version of one object. */
@@ -14,7 +14,7 @@ export interface BlockId {
  * versions of held blocks can't: they come from headers. What is found by a version that a reader names is checked by its footer.
  */
 export function blockDigest(id: BlockId, blockBytes: number): string {
-  return createHash("sha256").update(`${id.url}\n${id.version}\n${id.offset}\n${blockBytes}`).digest("hex").slice(0, 32);
+  return hash("sha256", `${id.url}\n${id.version}\n${id.offset}\n${blockBytes}`).slice(0, 32);
 }
 
 /** Where a volume keeps its block files: 256 directories below, named for the first two digits of the digest. */

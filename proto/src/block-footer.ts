@@ -83,7 +83,7 @@ export function encodeFooter(footer: BlockFooter, geometry: Geometry): Buffer | 
 
 /** Reads a footer back; undefined for anything that is not a whole footer of this format and geometry. */
 export function decodeFooter(bytes: Buffer, geometry: Geometry): BlockFooter | undefined {
-  if (bytes.length !== FOOTER_BYTES || !bytes.subarray(0, 8).equals(MAGIC)) return undefined;
+  if (bytes.length !== FOOTER_BYTES || bytes.compare(MAGIC, 0, MAGIC.length, 0, MAGIC.length) !== 0) return undefined;
   if (bytes.readUInt32LE(8) !== FORMAT || bytes.readUInt32LE(CHECKSUM_AT) !== checksum(bytes)) return undefined;
   if (bytes.readUInt32LE(12) !== geometry.segmentBytes || readU64(bytes, 16) !== geometry.blockBytes) return undefined;
 
@@ -106,11 +106,18 @@ export function decodeFooter(bytes: Buffer, geometry: Geometry): BlockFooter | u
       ...(lastModifiedMs === NO_TIME ? {} : { lastModifiedMs }),
     },
     createdAtMs: bytes.readDoubleLE(56),
-    crcs: Array.from({ length: segments }, (_, segment) =>
-      (bytes[VARIABLE_AT + (segment >> 3)]! >> (segment & 7)) & 1 ? bytes.readUInt32LE(crcsAt + 4 * segment) : undefined,
-    ),
+    crcs: checksums(bytes, segments, crcsAt),
     drops: bytes.readUInt32LE(DROPS_AT),
   };
+}
+
+function checksums(bytes: Buffer, segments: number, crcsAt: number): (number | undefined)[] {
+  const crcs = new Array<number | undefined>(segments);
+  for (let segment = 0; segment < segments; segment++) {
+    const isHeld = ((bytes[VARIABLE_AT + (segment >> 3)]! >> (segment & 7)) & 1) === 1;
+    crcs[segment] = isHeld ? bytes.readUInt32LE(crcsAt + 4 * segment) : undefined;
+  }
+  return crcs;
 }
 
 function texts(bytes: Buffer, at: number): { url: string; version: string; contentType?: string } | undefined {

@@ -40,7 +40,8 @@ function strike(name, call, half) {
 fs.open = (...call) => {
   const [path, flags, mode, done] = call;
   if (!isOurs(path)) return originals.open(...call);
-  const name = { "wx+": "create", "r+": "update" }[flags] ?? "open";
+  const { O_CREAT, O_RDWR } = fs.constants;
+  const name = flags & O_CREAT ? "create" : flags & O_RDWR ? "update" : "open";
   strike(name, () => originals.openSync(path, flags, mode));
   return originals.open(path, flags, mode, (error, fd) => {
     if (!error) ours.add(fd);

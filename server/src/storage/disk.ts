@@ -32,6 +32,21 @@ export interface DiskFile {
   close(): Promise<void>;
 }
 
+/** What a look at one file found. */
+export interface FileLook {
+  /** Fewer than asked for at the file's end. */
+  readonly bytes: Buffer;
+  readonly stat: DiskStat;
+}
+
+/** A quick way to see a little of many files. */
+export interface FileSurvey {
+  /** Of each file its `lengthBytes` bytes at `position` and its stat, or the system's error. Rejects when closed meanwhile. */
+  look(paths: readonly string[], position: number, lengthBytes: number): Promise<(FileLook | NodeJS.ErrnoException)[]>;
+  /** Ends it, with what is under way. */
+  close(): void;
+}
+
 /** A directory held by this process alone. */
 export interface DirectoryClaim {
   /** Gives it up. Harmless when repeated. */
@@ -48,6 +63,7 @@ export interface Disk {
   list(directory: string): Promise<string[]>;
   /** With its parents; harmless where it exists. */
   makeDirectory(path: string): Promise<void>;
+  survey(): FileSurvey;
   space(directory: string): Promise<DiskSpace>;
   /**
    * Makes the directory and keeps every other process out of it until `release`, or until this process ends however it

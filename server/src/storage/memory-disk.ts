@@ -1,10 +1,11 @@
 import { CacheError } from "@frontcache/proto";
-import type { DirectoryClaim, Disk, DiskFile, DiskSpace, DiskStat } from "./disk.js";
+import type { DirectoryClaim, Disk, DiskFile, DiskSpace, DiskStat, FileSurvey } from "./disk.js";
+import { surveyByFiles } from "./file-survey.js";
 import { MemoryFile, PAGE_BYTES } from "./memory-file.js";
 import { systemError } from "./system-error.js";
 
 /** What a disk is asked to do: the methods of Disk and DiskFile. */
-export type DiskOperation = keyof Disk | Exclude<keyof DiskFile, "fd">;
+export type DiskOperation = Exclude<keyof Disk, "survey"> | Exclude<keyof DiskFile, "fd">;
 
 /**
  * Where tests put faults: called before every operation. It may throw a system error, wait (a disk that hangs), or return
@@ -124,6 +125,10 @@ export class MemoryDisk implements Disk {
   async makeDirectory(path: string): Promise<void> {
     await this.enter("makeDirectory", path);
     this.#addDirectories(path);
+  }
+
+  survey(): FileSurvey {
+    return surveyByFiles(this);
   }
 
   async space(directory: string): Promise<DiskSpace> {

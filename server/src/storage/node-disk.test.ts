@@ -1,8 +1,9 @@
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import type { Disk } from "./disk.js";
+import type { Disk, FileLook } from "./disk.js";
 import { MemoryDisk } from "./memory-disk.js";
 import { descriptorLimit, openNodeDisk } from "./node-disk.js";
 import { testBytes } from "./store-fixture.js";
@@ -93,6 +94,25 @@ describe.each(disks)("%s", (_name, openDisk) => {
     await file.close();
   });
 
+  it("surveys many files at a time: of each a piece and its stat, or what is wrong with it", async () => {
+    const paths = ["a", "b", "short", "none"].map((name) => join(directory, name));
+    for (const [i, path] of paths.slice(0, 3).entries()) {
+      const file = await disk.open(path, "create");
+      await file.write(testBytes(i, i === 2 ? 5_000 : 9_000), 0);
+      await file.setModified(1_600_000_000_000 + i);
+      await file.close();
+    }
+    const survey = disk.survey();
+    const all = await Promise.all([survey.look(paths.slice(0, 2), 4096, 4096), survey.look(paths.slice(2), 4096, 4096)]);
+    const [a, b, short, none] = all.flat() as [FileLook, FileLook, FileLook, Error];
+    expect([a, b, short].map(({ stat }) => stat.modifiedMs - 1_600_000_000_000)).toEqual([0, 1, 2]);
+    expect(a.bytes.equals(testBytes(4096, 4096)) && b.bytes.equals(testBytes(4097, 4096))).toBe(true);
+    expect(short.bytes.equals(testBytes(4098, 904))).toBe(true);
+    expect([none instanceof Error, none]).toEqual([true, expect.objectContaining({ code: "ENOENT" })]);
+    expect((await survey.look(paths.slice(0, 1), 0, 10))[0]).toMatchObject({ stat: { sizeBytes: 9_000 } });
+    survey.close();
+  });
+
   it("says how much room there is", async () => {
     const { totalBytes, freeBytes } = await disk.space(directory);
     expect(totalBytes).toBeGreaterThan(0);
@@ -129,6 +149,32 @@ describe("this system's disk", () => {
     expect(readFileSync(join(directory, "lock"), "utf8")).toBe(`${process.pid}\n`);
     await claim.release();
     rmSync(directory, { recursive: true });
+  });
+
+  it.runIf(process.platform === "linux")("neither waits for a pipe nor follows a link in a file's place", async () => {
+    const directory = mkdtempSync(join(tmpdir(), "disk-"));
+    const [pipe, link, folder] = ["pipe", "link", "folder"].map((name) => join(directory, name));
+    execFileSync("mkfifo", [pipe!]);
+    symlinkSync("/etc/hostname", link!);
+    mkdirSync(folder!);
+    const disk = await openNodeDisk();
+    const survey = disk.survey();
+    const looks = (await survey.look([pipe!, link!, folder!], 0, 10)) as NodeJS.ErrnoException[];
+    expect(looks.map(({ code }) => code)).toEqual(["ESPIPE", "ELOOP", "EISDIR"]);
+    survey.close();
+    await expect(disk.open(link!, "read")).rejects.toMatchObject({ code: "ELOOP" });
+    const file = await disk.open(pipe!, "read");
+    await expect(file.read(Buffer.alloc(10), 0)).rejects.toMatchObject({ code: "ESPIPE" });
+    await file.close();
+    rmSync(directory, { recursive: true });
+  });
+
+  it("gives up a survey that is closed, even while it hangs", async () => {
+    const survey = (await openNodeDisk()).survey();
+    const look = survey.look([import.meta.filename], 0, 10);
+    survey.close();
+    await expect(look).rejects.toThrow("the survey is over");
+    await expect(survey.look([import.meta.filename], 0, 10)).rejects.toThrow("the survey is over");
   });
 
   it.runIf(process.platform === "linux")("knows how many files may be open", () => {

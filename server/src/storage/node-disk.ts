@@ -1,12 +1,20 @@
 import fs, { readFileSync } from "node:fs";
 import { claimDirectory } from "./directory-lock.js";
-import type { DirectoryClaim, Disk, DiskFile, DiskSpace, DiskStat } from "./disk.js";
+import type { DirectoryClaim, Disk, DiskFile, DiskSpace, DiskStat, FileSurvey } from "./disk.js";
+import { toDiskStat } from "./disk-stat.js";
+import { surveyByFiles, ThreadSurvey } from "./file-survey.js";
 import { type Libc, loadLibc } from "./libc.js";
 
-const flags = { read: "r", update: "r+", create: "wx+" } as const;
+const { O_RDONLY, O_RDWR, O_CREAT, O_EXCL } = fs.constants;
+/** Absent on some systems. What somebody put in a block file's place must not block a thread (a pipe) or lead elsewhere (a link). */
+const { O_NONBLOCK = 0, O_NOFOLLOW = 0 } = fs.constants as Partial<typeof fs.constants>;
 
-/** statfs and stat count space in these. */
-const STAT_BLOCK_BYTES = 512;
+const flags = {
+  read: O_RDONLY | O_NONBLOCK | O_NOFOLLOW,
+  update: O_RDWR | O_NONBLOCK | O_NOFOLLOW,
+  create: O_RDWR | O_CREAT | O_EXCL,
+};
+
 const FALLOC_FL_KEEP_SIZE = 1;
 const FALLOC_FL_PUNCH_HOLE = 2;
 
@@ -52,6 +60,10 @@ class NodeDisk implements Disk {
     await called<string | undefined>((done) => fs.mkdir(path, { recursive: true, mode: 0o700 }, done));
   }
 
+  survey(): FileSurvey {
+    return new ThreadSurvey(surveyByFiles(this));
+  }
+
   async space(directory: string): Promise<DiskSpace> {
     const { blocks, bfree, bavail, bsize } = await called<fs.StatsFs>((done) => fs.statfs(directory, done));
     return { totalBytes: (blocks - bfree + bavail) * bsize, freeBytes: bavail * bsize };
@@ -92,13 +104,7 @@ class NodeFile implements DiskFile {
   }
 
   async stat(): Promise<DiskStat> {
-    const { size, blocks, mtimeMs, birthtimeMs } = await called<fs.Stats>((done) => fs.fstat(this.fd, done));
-    return {
-      sizeBytes: size,
-      allocatedBytes: blocks * STAT_BLOCK_BYTES,
-      modifiedMs: Math.round(mtimeMs),
-      createdMs: Math.round(birthtimeMs),
-    };
+    return toDiskStat(await called<fs.Stats>((done) => fs.fstat(this.fd, done)));
   }
 
   truncate(sizeBytes: number): Promise<void> {

@@ -1,4 +1,4 @@
-import { join } from "node:path";
+import { join, sep } from "node:path";
 import {
   type BlockFooter,
   blockDigest,
@@ -16,7 +16,7 @@ import type { BlockIndex } from "./block-index.js";
 import { isBlockFileName, temporaryDirectory } from "./block-path.js";
 import type { BlockRemover } from "./block-remover.js";
 import type { Damages } from "./damages.js";
-import type { Disk, DiskFile, DiskStat } from "./disk.js";
+import type { Disk, DiskStat, FileLook } from "./disk.js";
 import { DiskGate } from "./disk-gate.js";
 import { HeldBlock } from "./held-block.js";
 import type { StorageTuning } from "./storage-tuning.js";
@@ -46,6 +46,9 @@ interface Recovering extends RecoveryOptions {
 
 /** File systems may take up to this much of a file's space for themselves. More than a footer speaks of: a write was cut off. */
 const FILE_SYSTEM_BYTES = 64 << 10;
+
+/** Few enough for a slow disk to answer in the time that one operation has. */
+const FILES_A_LOOK = 16;
 
 /** Errors of this process, not of a file. */
 const NO_DESCRIPTORS = new Set(["EMFILE", "ENFILE"]);
@@ -92,31 +95,65 @@ async function recoverVolume(volume: Volume, options: Recovering): Promise<HeldB
   }
 }
 
+/** The volume's blocks. What is none is removed and noted. */
 async function readBlocks(volume: Volume, gate: DiskGate, options: Recovering): Promise<HeldBlock[]> {
-  const { disk, damages, remover, tuning } = options;
-  const top = blocksDirectory(volume.path);
+  const { disk, geometry, tuning } = options;
+  const rejects = new Rejects(volume, options);
+  const paths = await listBlocks(volume, gate, disk, rejects);
   const blocks: HeldBlock[] = [];
-  const buffers = Array.from({ length: tuning.recoveryParallelism }, () => Buffer.allocUnsafeSlow(FOOTER_BYTES));
-  const bad = new Map<string, string[]>();
-  const giveUp = async (path: string, reason: string): Promise<void> => {
-    const paths = bad.get(reason) ?? [];
-    bad.set(reason, paths);
+  const survey = disk.survey();
+  try {
+    await sideBySide(batches(paths), tuning.recoveryParallelism, async (batch) => {
+      const looks = await gate.run(() => survey.look(batch, geometry.blockBytes, FOOTER_BYTES));
+      for (const [i, look] of looks.entries()) {
+        const block = await readBlock(volume, batch[i]!, look, gate, options);
+        if (typeof block === "string") await rejects.remove(batch[i]!, block);
+        else blocks.push(block);
+      }
+    });
+  } finally {
+    survey.close();
+  }
+  rejects.report();
+  return blocks;
+}
+
+/** Files that are no blocks of ours, by what is wrong with them. */
+class Rejects {
+  readonly #paths = new Map<string, string[]>();
+
+  constructor(
+    private readonly volume: Volume,
+    private readonly options: Pick<RecoveryOptions, "damages" | "remover">,
+  ) {}
+
+  async remove(path: string, reason: string): Promise<void> {
+    const paths = this.#paths.get(reason) ?? [];
+    this.#paths.set(reason, paths);
     paths.push(path);
-    await remover.removeFile(volume, path);
-  };
+    await this.options.remover.removeFile(this.volume, path);
+  }
+
+  report(): void {
+    for (const [reason, paths] of this.#paths) this.options.damages.badFiles(this.volume.path, reason, paths);
+  }
+}
+
+/** Paths of all that has a block file's name. */
+async function listBlocks(volume: Volume, gate: DiskGate, disk: Disk, rejects: Rejects): Promise<string[]> {
+  const top = blocksDirectory(volume.path);
+  const paths: string[] = [];
   for (const directory of await gate.run(() => disk.list(top))) {
     const names = await gate.run(() => listDirectory(disk, join(top, directory)));
-    if (names === undefined) await giveUp(join(top, directory), "not a directory");
-    await sideBySide(names ?? [], buffers.length, async (name) => {
-      const path = join(top, directory, name);
-      if (!isBlockFileName(directory, name)) return giveUp(path, "not a block file's name");
-      const block = await gate.run(() => readBlock(volume, path, buffers, options));
-      if (typeof block === "string") await giveUp(path, block);
-      else blocks.push(block);
-    });
+    if (names === undefined) await rejects.remove(join(top, directory), "not a directory");
+    for (const name of names ?? []) {
+      // One piece of memory; of `join` the pieces stay beside the string.
+      const path = [top, directory, name].join(sep);
+      if (isBlockFileName(directory, name)) paths.push(path);
+      else await rejects.remove(path, "not a block file's name");
+    }
   }
-  for (const [reason, paths] of bad) damages.badFiles(volume.path, reason, paths);
-  return blocks;
+  return paths;
 }
 
 /** Undefined where it is no directory. */
@@ -129,28 +166,32 @@ async function listDirectory(disk: Disk, path: string): Promise<string[] | undef
   }
 }
 
+function* batches(paths: readonly string[]): Generator<string[]> {
+  for (let at = 0; at < paths.length; at += FILES_A_LOOK) yield paths.slice(at, at + FILES_A_LOOK);
+}
+
 /** The block of a file, or what is wrong with the file. */
-async function readBlock(volume: Volume, path: string, buffers: Buffer[], options: Recovering): Promise<HeldBlock | string> {
-  const buffer = buffers.pop()!;
-  let file: DiskFile | undefined;
-  try {
-    file = await options.disk.open(path, "read");
-    if ((await file.read(buffer, options.geometry.blockBytes)) < FOOTER_BYTES) return "cut short";
-    const footer = decodeFooter(buffer, options.geometry);
-    if (footer === undefined) return "no footer of this format and block size";
-    if (!path.endsWith(`${blockDigest(footer.id, options.geometry.blockBytes)}.blk`)) return "the footer of another block";
-    const stat = await file.stat();
-    const block = heldBlock(volume, path, footer, stat, options);
-    const leftOverBytes = stat.allocatedBytes - block.chargedBytes;
-    const isLeftOver = leftOverBytes >= Math.min(FILE_SYSTEM_BYTES, options.geometry.segmentBytes);
-    return !isLeftOver || (await takeBack(block, options)) ? block : "left-overs of a write that was cut off";
-  } catch (error) {
-    if (NO_DESCRIPTORS.has(systemCode(error))) throw error;
-    return `unreadable: ${systemCode(error)}`;
-  } finally {
-    buffers.push(buffer);
-    await file?.close().catch(() => undefined);
+async function readBlock(
+  volume: Volume,
+  path: string,
+  look: FileLook | NodeJS.ErrnoException,
+  gate: DiskGate,
+  options: Recovering,
+): Promise<HeldBlock | string> {
+  const { geometry } = options;
+  if (look instanceof Error) {
+    if (NO_DESCRIPTORS.has(systemCode(look))) throw look;
+    return `unreadable: ${systemCode(look)}`;
   }
+  const { bytes, stat } = look;
+  if (bytes.length < FOOTER_BYTES) return "cut short";
+  const footer = decodeFooter(bytes, geometry);
+  if (footer === undefined) return "no footer of this format and block size";
+  if (!path.endsWith(`${blockDigest(footer.id, geometry.blockBytes)}.blk`)) return "the footer of another block";
+  const block = heldBlock(volume, path, footer, stat, options);
+  const leftOverBytes = stat.allocatedBytes - block.chargedBytes;
+  if (leftOverBytes < Math.min(FILE_SYSTEM_BYTES, geometry.segmentBytes)) return block;
+  return (await takeBack(block, gate, options)) ? block : "left-overs of a write that was cut off";
 }
 
 function heldBlock(volume: Volume, path: string, footer: BlockFooter, stat: DiskStat, options: Recovering): HeldBlock {
@@ -177,18 +218,26 @@ function shared(id: BlockId, info: ObjectInfo, known: Map<string, Map<string, Ve
   return { id: { url: names.url, version: names.info.version, offset: id.offset }, info: isSame ? names.info : info };
 }
 
-/** Frees the space of segments that the footer does not speak of. */
-async function takeBack(block: HeldBlock, { disk, geometry }: RecoveryOptions): Promise<boolean> {
-  const file = await disk.open(block.path, "update");
-  try {
-    for (let segment = 0; segment < block.segments.count; segment++) {
-      if (block.segments.holds(segment)) continue;
-      const freed = await file.deallocate(segment * geometry.segmentBytes, block.segments.lengthOf(segment));
-      if (!freed) return false;
+/** Frees the space of segments that the footer does not speak of. False where that can't be done. */
+async function takeBack(block: HeldBlock, gate: DiskGate, { disk, geometry }: RecoveryOptions): Promise<boolean> {
+  const take = async (): Promise<boolean> => {
+    const file = await disk.open(block.path, "update");
+    try {
+      for (let segment = 0; segment < block.segments.count; segment++) {
+        if (block.segments.holds(segment)) continue;
+        const freed = await file.deallocate(segment * geometry.segmentBytes, block.segments.lengthOf(segment));
+        if (!freed) return false;
+      }
+      await file.setModified(block.lastUsedMs);
+      return true;
+    } finally {
+      await file.close().catch(() => undefined);
     }
-    await file.setModified(block.lastUsedMs);
-    return true;
-  } finally {
-    await file.close().catch(() => undefined);
+  };
+  try {
+    return await gate.run(take);
+  } catch (error) {
+    if (NO_DESCRIPTORS.has(systemCode(error)) || gate.isHanging) throw error;
+    return false;
   }
 }

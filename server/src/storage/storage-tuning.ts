@@ -14,7 +14,7 @@ export interface StorageTuning {
   readonly mappedMemoryBytes: number;
   /** Room that a volume with a budget leaves on a disk that others fill, unless the disk is small. */
   readonly diskReserveBytes: number;
-  /** Footers read at a time at the start. */
+  /** Looks at 16 files each, at the start, under way on one volume at a time; each has a thread of its own. */
   readonly recoveryParallelism: number;
 }
 
@@ -26,5 +26,5 @@ export const storageTuning: StorageTuning = {
   readMemoryBytes: 32 << 20,
   mappedMemoryBytes: 64 << 20,
   diskReserveBytes: 64 << 20,
-  recoveryParallelism: 32,
+  recoveryParallelism: 4,
 };
