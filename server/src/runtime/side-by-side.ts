@@ -1,4 +1,7 @@
-/** Works on items, `parallelism` of them at a time, in their order. Rejects with the first error; no further item is begun then. */
+/**
+ * Works on items, `parallelism` of them at a time, in their order. Rejects with the first error; no further item is begun then.
+ * Of what is there at once an item is taken only when the work on the one before has begun, so that it may be the last one.
+ */
 export async function sideBySide<T>(
   items: Iterable<T> | AsyncIterable<T>,
   parallelism: number,
@@ -8,7 +11,12 @@ export async function sideBySide<T>(
   let failed = false;
   const workSome = async (): Promise<void> => {
     try {
-      for (let next = await remaining.next(); !next.done && !failed; next = await remaining.next()) await work(next.value);
+      while (!failed) {
+        const taken = remaining.next();
+        const next = taken instanceof Promise ? await taken : taken;
+        if (next.done || failed) return;
+        await work(next.value);
+      }
     } catch (error) {
       failed = true;
       throw error;
