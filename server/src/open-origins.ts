@@ -21,6 +21,9 @@ const MAX_CONNECTIONS = 256;
 /** Failures are repeated for 3 s on average, which outlasts a throttled moment and no reader's patience. */
 const RETRIES = { attempts: 6, baseDelayMs: 100, maxDelayMs: 5_000, headTimeoutMs: 10_000, idleTimeoutMs: 5_000 };
 
+/** Where held bytes can be served as stale, nobody waits for an origin that is down: one failure may be chance, two are not. */
+const HURRIED = { attempts: 2, headTimeoutMs: 1_000 };
+
 /** Requests that wait for an origin's limits: what waits longer than `--origin-max-wait` is given up, so this is for floods. */
 const MAX_WAITING = 10_000;
 
@@ -72,8 +75,14 @@ function openOrigin(rule: OriginRule, settings: OriginSettings, environment: Env
   }
   if (limits !== undefined) origin = new LimitedOrigin(origin, limits);
   // Waiting for the limits is no fault of the origin's.
-  const headTimeoutMs = RETRIES.headTimeoutMs + (isLimited ? options.maxWaitMs : 0);
-  return new RetryingOrigin(origin, { ...RETRIES, headTimeoutMs, onRetry: events.onRetry }, systemClock, Math.random);
+  const limitsMs = isLimited ? options.maxWaitMs : 0;
+  const retries = {
+    ...RETRIES,
+    headTimeoutMs: RETRIES.headTimeoutMs + limitsMs,
+    hurried: { ...HURRIED, headTimeoutMs: HURRIED.headTimeoutMs + limitsMs },
+    onRetry: events.onRetry,
+  };
+  return new RetryingOrigin(origin, retries, systemClock, Math.random);
 }
 
 function limitsOf({ limits }: OriginRule, settings: OriginSettings): LimitOptions {

@@ -48,7 +48,14 @@ async function readAllCold(maxWaitMs: number): Promise<Outcome> {
   memory.faults.place({ latencyMs: 20, when: () => askedAtMs.push(clock.nowMs()) > 0 });
   const options = { requestsPerSecond: REQUESTS_PER_SECOND, bytesPerSecond: undefined, concurrency: undefined };
   const limits = new OriginLimits({ ...options, maxWaitMs, maxWaiting: 10_000 }, clock, () => {});
-  const retries = { attempts: 6, baseDelayMs: 100, maxDelayMs: 5_000, headTimeoutMs: 60_000, idleTimeoutMs: 5_000 };
+  const retries = {
+    attempts: 6,
+    baseDelayMs: 100,
+    maxDelayMs: 5_000,
+    headTimeoutMs: 60_000,
+    idleTimeoutMs: 5_000,
+    hurried: { attempts: 2, headTimeoutMs: 60_000 },
+  };
   const limited = new LimitedOrigin(memory, limits);
   const origin = new RetryingOrigin(limited, { ...retries, onRetry: () => {} }, clock, () => 0.5);
   const { cache, close } = await simulatedCache(origin, clock, { fill: "wanted" });

@@ -35,6 +35,7 @@ describe("a read of S3 through faults", () => {
       baseDelayMs: 1,
       maxDelayMs: 5,
       headTimeoutMs: 5_000,
+      hurried: { attempts: 2, headTimeoutMs: 1_000 },
       idleTimeoutMs: 100,
       onRetry: (retry: Retry) => void retries.push(retry),
     };

@@ -58,7 +58,14 @@ function open(options: Partial<S3Options> = {}): S3Origin {
 }
 
 function retrying(origin: S3Origin, onRetry: (retry: Retry) => void = () => {}): RetryingOrigin {
-  const times = { attempts: 4, baseDelayMs: 1, maxDelayMs: 2, headTimeoutMs: 5_000, idleTimeoutMs: 5_000 };
+  const times = {
+    attempts: 4,
+    baseDelayMs: 1,
+    maxDelayMs: 2,
+    headTimeoutMs: 5_000,
+    idleTimeoutMs: 5_000,
+    hurried: { attempts: 2, headTimeoutMs: 1_000 },
+  };
   return new RetryingOrigin(origin, { ...times, onRetry }, systemClock, Math.random);
 }
 

@@ -73,7 +73,15 @@ export class MemberWorld {
       tuning: { ...storageTuning, diskReserveBytes: 0, readMemoryBytes: 16 * 1024 },
     });
     this.#store = await this.#during(opening);
-    const retries = { attempts: 3, baseDelayMs: 5, maxDelayMs: 20, headTimeoutMs: 300, idleTimeoutMs: 100, onRetry: () => {} };
+    const retries = {
+      attempts: 3,
+      baseDelayMs: 5,
+      maxDelayMs: 20,
+      headTimeoutMs: 300,
+      idleTimeoutMs: 100,
+      hurried: { attempts: 2, headTimeoutMs: 100 },
+      onRetry: () => {},
+    };
     this.#cache = new LocalCache({
       geometry,
       origin: new RetryingOrigin(this.origin, retries, clock, random),

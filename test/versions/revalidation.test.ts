@@ -4,6 +4,7 @@ import type { LocalCacheOptions } from "../../server/src/cache/local-cache.js";
 import type { ReadResult } from "../../server/src/cache/object-read.js";
 import { MemoryObjects } from "../../server/src/origin/memory-objects.js";
 import { MemoryOrigin } from "../../server/src/origin/memory-origin.js";
+import { RetryingOrigin } from "../../server/src/origin/retrying-origin.js";
 import { ManualClock } from "../../server/src/runtime/manual-clock.js";
 import { type SimulatedCache, simulatedCache } from "./simulated-cache.js";
 
@@ -43,6 +44,22 @@ async function read(version?: string): Promise<{ text: string; version: string; 
   opened.close();
   await member!.cache.settled(); // until what came is in its block file
   return { text, version: opened.info.version, result: opened.result };
+}
+
+/** What comes of the work and the simulated time that it took, which passes whenever the work waits for nothing else. */
+async function timed<T>(work: Promise<T>): Promise<{ outcome: T; tookMs: number }> {
+  let done = false;
+  const beganMs = clock.nowMs();
+  const outcome = work.finally(() => {
+    done = true;
+  });
+  outcome.catch(() => {});
+  while (!done) {
+    await new Promise((resolve) => setImmediate(resolve));
+    if (!done && clock.nextInMs !== undefined && origin.open === 0) clock.advance(clock.nextInMs);
+    else if (!done && origin.open > 0) clock.advance(100);
+  }
+  return { outcome: await outcome, tookMs: clock.nowMs() - beganMs };
 }
 
 describe("an object that was overwritten", () => {
@@ -110,6 +127,33 @@ describe("an origin that is down", () => {
     origin.calls.length = 0;
     for (let i = 0; i < 10; i++) expect(await read()).toMatchObject({ text: "old", result: "stale" });
     expect(origin.calls.length).toBe(1);
+  });
+
+  it("is waited for shortly where bytes are held, and with all patience where they are not", async () => {
+    const retries = { attempts: 6, baseDelayMs: 100, maxDelayMs: 5_000, headTimeoutMs: 10_000, idleTimeoutMs: 5_000 };
+    const hurried = { attempts: 2, headTimeoutMs: 1_000 };
+    const patient = new RetryingOrigin(origin, { ...retries, hurried, onRetry: () => {} }, clock, () => 1);
+    member = await simulatedCache(patient, clock);
+    const version = objects.put(URL, "old");
+    await read();
+    clock.advance(60_000);
+    for (const fault of [{ error: "UNAVAILABLE" }, { latencyMs: 3_600_000 }] as const) {
+      const up = origin.faults.place(fault);
+      const stale = await timed(read());
+      expect(stale.outcome).toMatchObject({ text: "old", version, result: "stale" });
+      expect(stale.tookMs).toBeLessThanOrEqual(2_100);
+      const looked = await timed(member.cache.stat(parseObjectUrl(URL), undefined, new AbortController().signal));
+      expect(looked.outcome).toMatchObject({ version });
+      expect(looked.tookMs).toBeLessThanOrEqual(2_100);
+      up();
+      clock.advance(60_000);
+    }
+    await member.cache.evict({ url: URL });
+    down();
+    origin.calls.length = 0;
+    await expect(timed(read())).rejects.toMatchObject({ code: "UNAVAILABLE" });
+    expect(origin.calls.length).toBe(6);
+    expect(clock.waits).toBe(1); // the purger's
   });
 
   it("does so over a restart of the member, too", async () => {

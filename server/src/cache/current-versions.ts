@@ -1,5 +1,5 @@
 import { CacheError, type ObjectInfo, type ObjectRef } from "@frontcache/proto";
-import type { Origin } from "../origin/origin.js";
+import type { Origin, Patience } from "../origin/origin.js";
 import type { Clock } from "../runtime/clock.js";
 import { SingleFlight } from "../runtime/single-flight.js";
 import type { BlockStore, EvictSelector } from "../storage/block-store.js";
@@ -58,12 +58,12 @@ export class CurrentVersions {
     return this.#sighting(url)?.info;
   }
 
-  /** Asks the origin for the current version, once for all who ask meanwhile, and remembers the answer. */
-  ask(ref: ObjectRef): Promise<ObjectInfo> {
-    return this.#questions.run(ref.url, async () => {
+  /** Asks the origin for the current version, once for all who ask meanwhile with as much patience, and remembers the answer. */
+  ask(ref: ObjectRef, patience: Patience = "full"): Promise<ObjectInfo> {
+    return this.#questions.run(`${patience} ${ref.url}`, async () => {
       const askedAtMs = this.options.clock.nowMs();
       try {
-        const info = await this.options.origin.stat(ref, this.signal);
+        const info = await this.options.origin.stat(ref, this.signal, patience);
         this.see(ref.url, info, askedAtMs);
         return info;
       } catch (error) {

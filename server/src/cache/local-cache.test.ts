@@ -207,7 +207,7 @@ describe("a member's cache", () => {
   it("does not take another member's word for what is current", async () => {
     const hearsay: Origin = {
       fetch: async (...call): Promise<OriginAnswer> => ({ ...(await origin.fetch(...call)), isHearsay: true }),
-      stat: (...call) => origin.stat(...call),
+      stat: (ref, signal) => origin.stat(ref, signal),
       list: (...call) => origin.list(...call),
       statBucket: (...call) => origin.statBucket(...call),
       close() {},

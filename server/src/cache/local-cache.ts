@@ -73,14 +73,14 @@ export class LocalCache {
   async stat(ref: ObjectRef, version: string | undefined, signal: AbortSignal): Promise<ObjectInfo> {
     const known = version === undefined ? this.#versions.fresh(ref.url) : this.#infoOf(ref.url, version);
     if (known !== undefined) return known;
+    const stale = version === undefined && this.options.staleIfError ? this.#versions.last(ref.url) : undefined;
     try {
-      const current = await untilAborted(this.#versions.ask(ref), signal);
+      const current = await untilAborted(this.#versions.ask(ref, stale && "little"), signal);
       if (version !== undefined && current.version !== version) throw otherVersion(ref.url, version);
       return current;
     } catch (error) {
-      const last = version === undefined && this.#mayServeStale(error) ? this.#versions.last(ref.url) : undefined;
-      if (last === undefined) throw error;
-      return last;
+      if (stale === undefined || !isPassing(error)) throw error;
+      return stale;
     }
   }
 
@@ -197,19 +197,20 @@ export class LocalCache {
   /** Asks which version is current before any byte is fetched; while the origin can't be asked, what is held is served as stale. */
   async #askFirst(request: BlockRequest, last: ObjectInfo | undefined): Promise<ObjectRead> {
     const { ref, signal } = request;
-    const stale = last !== undefined && this.#blocks.holdsAll(request, last) ? last : undefined;
+    const mayServe = this.options.staleIfError && last !== undefined && this.#blocks.holdsAll(request, last);
+    const stale = mayServe ? last : undefined;
     const serveStale = (): ObjectRead | undefined => stale && this.#blocks.hit(request, stale.version, "stale");
-    if (this.options.staleIfError && this.#versions.wasUnaskable(ref.url)) {
+    if (this.#versions.wasUnaskable(ref.url)) {
       const served = serveStale();
       if (served !== undefined) return served;
     }
     try {
-      const { version } = await untilAborted(this.#versions.ask(ref), signal);
+      const { version } = await untilAborted(this.#versions.ask(ref, stale && "little"), signal);
       return await this.#fill(request, version);
     } catch (error) {
-      const served = this.#mayServeStale(error) ? serveStale() : undefined;
-      if (served === undefined) throw error;
-      return served;
+      if (stale === undefined || !isPassing(error)) throw error;
+      // Evicted meanwhile: nothing to make do with is left.
+      return serveStale() ?? this.#askFirst(request, undefined);
     }
   }
 
@@ -226,10 +227,11 @@ export class LocalCache {
     const last = this.#versions.last(url);
     return last?.version === version ? last : undefined;
   }
+}
 
-  #mayServeStale(error: unknown): boolean {
-    return this.options.staleIfError && CacheError.from(error).retryable;
-  }
+/** Whether the origin could not be asked, as opposed to having answered with a refusal. */
+function isPassing(error: unknown): boolean {
+  return CacheError.from(error).retryable;
 }
 
 /** Another reader's range lay behind the object's end; this one's may not. */

@@ -82,6 +82,7 @@ describe("requests a second", () => {
       baseDelayMs: 0,
       maxDelayMs: 0,
       headTimeoutMs: 60_000,
+      hurried: { attempts: 1, headTimeoutMs: 60_000 },
       idleTimeoutMs: 60_000,
       onRetry: () => {},
     };
@@ -154,6 +155,7 @@ describe("a wait", () => {
       baseDelayMs: 0,
       maxDelayMs: 0,
       headTimeoutMs: 60_000,
+      hurried: { attempts: 1, headTimeoutMs: 60_000 },
       idleTimeoutMs: 60_000,
       onRetry: () => {},
     };

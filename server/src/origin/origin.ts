@@ -22,6 +22,9 @@ export interface OriginAnswer {
   destroy(): void;
 }
 
+/** How long an answer is worth waiting for: `little` where who asks has something to make do with. */
+export type Patience = "full" | "little";
+
 /** Which page of a listing to ask for. */
 export interface ListPage {
   /** Keys that have it behind the prefix are folded into one common prefix up to it; empty: none are. */
@@ -61,8 +64,8 @@ export interface Listing {
  */
 export interface Origin {
   fetch(ref: ObjectRef, range: OriginRange, signal: AbortSignal): Promise<OriginAnswer>;
-  /** What is known of the object now, without its bytes. */
-  stat(ref: ObjectRef, signal: AbortSignal): Promise<ObjectInfo>;
+  /** What is known of the object now, without its bytes. `patience` (default: full) is for what repeats requests. */
+  stat(ref: ObjectRef, signal: AbortSignal, patience?: Patience): Promise<ObjectInfo>;
   /** One page of the objects under a prefix. NOT_FOUND: no such bucket. A page may be empty although more follow. */
   list(ref: PrefixRef, page: ListPage, signal: AbortSignal): Promise<Listing>;
   /** Resolves where the bucket is there and may be listed. */

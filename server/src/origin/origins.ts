@@ -1,5 +1,5 @@
 import { type BucketRef, CacheError, type ObjectInfo, type ObjectRef, type PrefixRef, type Scheme } from "@frontcache/proto";
-import type { Listing, ListPage, Origin, OriginAnswer, OriginRange } from "./origin.js";
+import type { Listing, ListPage, Origin, OriginAnswer, OriginRange, Patience } from "./origin.js";
 import { checkName } from "./safe-name.js";
 
 /** Which buckets an origin answers for. */
@@ -25,8 +25,8 @@ export class Origins implements Origin {
     return this.#originOf(ref).fetch(ref, range, signal);
   }
 
-  async stat(ref: ObjectRef, signal: AbortSignal): Promise<ObjectInfo> {
-    return this.#originOf(ref).stat(ref, signal);
+  async stat(ref: ObjectRef, signal: AbortSignal, patience?: Patience): Promise<ObjectInfo> {
+    return this.#originOf(ref).stat(ref, signal, patience);
   }
 
   async list(ref: PrefixRef, page: ListPage, signal: AbortSignal): Promise<Listing> {

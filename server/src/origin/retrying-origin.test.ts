@@ -25,6 +25,7 @@ function setup() {
     baseDelayMs: 100,
     maxDelayMs: 300,
     headTimeoutMs: 2000,
+    hurried: { attempts: 2, headTimeoutMs: 500 },
     idleTimeoutMs: 1000,
     onRetry: (retry: Retry) => retries.push(retry),
   };
@@ -76,6 +77,21 @@ describe("requests that fail", () => {
       expect(clock.waits).toBe(0);
     },
   );
+
+  it("are repeated less often, and given up sooner, for who has little patience", async () => {
+    const { clock, memory, origin } = setup();
+    memory.faults.place({ error: "UNAVAILABLE" });
+    let beganMs = clock.nowMs();
+    await expect(withTime(clock, origin.stat(ref, live, "little"))).rejects.toThrow("(2 attempts)");
+    expect([memory.count("stat"), clock.nowMs() - beganMs]).toEqual([2, 50]);
+    memory.faults.clear();
+    memory.faults.hold();
+    beganMs = clock.nowMs();
+    await expect(withTime(clock, origin.stat(ref, live, "little"))).rejects.toMatchObject({ code: "UNAVAILABLE" });
+    expect(clock.nowMs() - beganMs).toBe(500 + 50 + 500);
+    expect(clock.waits).toBe(0);
+    memory.faults.clear();
+  });
 
   it.each<[ErrorCode, ErrorCode]>([
     ["UNAVAILABLE", "UNAVAILABLE"],

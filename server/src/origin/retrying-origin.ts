@@ -2,8 +2,14 @@ import { type BucketRef, CacheError, type ObjectInfo, type ObjectRef, type Prefi
 import type { Clock, Random } from "../runtime/clock.js";
 import { otherVersion } from "./answer.js";
 import { Attempt, LinkedAbort } from "./attempt.js";
-import type { Listing, ListPage, Origin, OriginAnswer, OriginRange } from "./origin.js";
+import type { Listing, ListPage, Origin, OriginAnswer, OriginRange, Patience } from "./origin.js";
 import { RetryBudget, type RetryOptions } from "./retry-budget.js";
+
+/** How requests are repeated. */
+export interface RetryingOptions extends RetryOptions {
+  /** In place of the others for who has little patience. */
+  readonly hurried: Pick<RetryOptions, "attempts" | "headTimeoutMs">;
+}
 
 /** An answer with the attempt that it belongs to. */
 interface Attempted {
@@ -17,11 +23,11 @@ interface Attempted {
  */
 export class RetryingOrigin implements Origin {
   readonly #origin: Origin;
-  readonly #options: RetryOptions;
+  readonly #options: RetryingOptions;
   readonly #clock: Clock;
   readonly #random: Random;
 
-  constructor(origin: Origin, options: RetryOptions, clock: Clock, random: Random) {
+  constructor(origin: Origin, options: RetryingOptions, clock: Clock, random: Random) {
     this.#origin = origin;
     this.#options = options;
     this.#clock = clock;
@@ -41,8 +47,9 @@ export class RetryingOrigin implements Origin {
     }
   }
 
-  stat(ref: ObjectRef, signal: AbortSignal): Promise<ObjectInfo> {
-    return this.#repeat(ref, signal, (own) => this.#origin.stat(ref, own));
+  stat(ref: ObjectRef, signal: AbortSignal, patience: Patience = "full"): Promise<ObjectInfo> {
+    const options = patience === "little" ? { ...this.#options, ...this.#options.hurried } : this.#options;
+    return this.#repeat(ref, signal, (own) => this.#origin.stat(ref, own), options);
   }
 
   list(ref: PrefixRef, page: ListPage, signal: AbortSignal): Promise<Listing> {
@@ -58,11 +65,16 @@ export class RetryingOrigin implements Origin {
   }
 
   /** Asks until there is an answer, which is whole when it comes. */
-  async #repeat<Answer>(ref: BucketRef, signal: AbortSignal, ask: (signal: AbortSignal) => Promise<Answer>): Promise<Answer> {
-    const budget = this.#budget(ref);
+  async #repeat<Answer>(
+    ref: BucketRef,
+    signal: AbortSignal,
+    ask: (signal: AbortSignal) => Promise<Answer>,
+    options: RetryOptions = this.#options,
+  ): Promise<Answer> {
+    const budget = new RetryBudget(options, this.#clock, this.#random, ref.url);
     for (;;) {
       const attempt = this.#attempt(ref, signal);
-      attempt.wait(this.#options.headTimeoutMs);
+      attempt.wait(options.headTimeoutMs);
       try {
         return await ask(attempt.signal);
       } catch (error) {

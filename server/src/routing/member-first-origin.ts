@@ -8,7 +8,7 @@ import {
   type ObjectRef,
   type PrefixRef,
 } from "@frontcache/proto";
-import type { Listing, ListPage, Origin, OriginAnswer, OriginRange } from "../origin/origin.js";
+import type { Listing, ListPage, Origin, OriginAnswer, OriginRange, Patience } from "../origin/origin.js";
 import type { Clock } from "../runtime/clock.js";
 import type { Slice } from "../runtime/slice.js";
 import type { ForwardedRead } from "./forwarded-read.js";
@@ -49,8 +49,8 @@ export class MemberFirstOrigin implements Origin {
     return answer ?? this.options.origin.fetch(ref, range, signal);
   }
 
-  stat(ref: ObjectRef, signal: AbortSignal): Promise<ObjectInfo> {
-    return this.options.origin.stat(ref, signal);
+  stat(ref: ObjectRef, signal: AbortSignal, patience?: Patience): Promise<ObjectInfo> {
+    return this.options.origin.stat(ref, signal, patience);
   }
 
   list(ref: PrefixRef, page: ListPage, signal: AbortSignal): Promise<Listing> {
