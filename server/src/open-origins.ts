@@ -21,8 +21,8 @@ const MAX_CONNECTIONS = 256;
 /** Failures are repeated for 3 s on average, which outlasts a throttled moment and no reader's patience. */
 const RETRIES = { attempts: 6, baseDelayMs: 100, maxDelayMs: 5_000, headTimeoutMs: 10_000, idleTimeoutMs: 5_000 };
 
-/** Where held bytes can be served as stale, nobody waits for an origin that is down: one failure may be chance, two are not. */
-const HURRIED = { attempts: 2, headTimeoutMs: 1_000 };
+/** Where held bytes can be served as stale, nobody waits for an origin that is down: one failure may be chance, two are not, and a slow one is not down. */
+const HURRIED = { attempts: 2, headTimeoutMs: 3_000 };
 
 /** Requests that wait for an origin's limits: what waits longer than `--origin-max-wait` is given up, so this is for floods. */
 const MAX_WAITING = 10_000;

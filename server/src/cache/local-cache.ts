@@ -100,7 +100,7 @@ export class LocalCache {
     for (let starts = 1; ; starts++) {
       const isKnown = version !== undefined && objectSize !== undefined;
       const info = isKnown ? { version, objectSize } : await this.stat(ref, version, signal);
-      if (!request.dryRun) await this.#afterDiscovery(request);
+      if (!request.dryRun) await this.#discovered(request);
       try {
         return await this.#warmer.warm(request, info);
       } catch (error) {
@@ -161,15 +161,16 @@ export class LocalCache {
 
   /** A miss of a known version. */
   async #openVersion(request: BlockRequest, version: string): Promise<ObjectRead> {
-    await this.#afterDiscovery(request);
+    const discovered = this.#discovered(request);
+    if (discovered !== undefined) await discovered;
     return this.#fill(request, version);
   }
 
-  /** While a discovery runs for this very block, its answer may bring what is wanted. */
-  async #afterDiscovery({ ref, blockOffset, signal }: Pick<BlockRequest, "ref" | "blockOffset" | "signal">): Promise<void> {
+  /** While a discovery runs for this very block, its answer may bring what is wanted; undefined where none runs. */
+  #discovered({ ref, blockOffset, signal }: Pick<BlockRequest, "ref" | "blockOffset" | "signal">): Promise<unknown> | undefined {
     const discovery = this.#fills.discovery(ref.url);
-    if (discovery?.target.blockOffset !== blockOffset) return;
-    await untilAborted(
+    if (discovery?.target.blockOffset !== blockOffset) return undefined;
+    return untilAborted(
       discovery.description.catch(() => undefined),
       signal,
     );
