@@ -21,7 +21,7 @@ import { type RangeWith, readRange } from "./read-range.js";
 import { RunningCall } from "./running-call.js";
 import type { Evicted, EvictSelector, MemberAddress, ObjectStat, Transport } from "./transport.js";
 import type { WarmSummary } from "./warm-count.js";
-import { type WarmOptions, warmObjects } from "./warming.js";
+import { type WarmOptions, type WarmTarget, warmObjects } from "./warming.js";
 
 /** What a client works on; replaced in tests. */
 export interface ClientPorts {
@@ -136,13 +136,13 @@ export class CacheClient implements AsyncDisposable {
   }
 
   /**
-   * Has whole objects fetched before anybody reads them, each block once and by its owner, behind all reads; what is held
+   * Has whole objects, named or all under a prefix, fetched before anybody reads them, each block once and by its owner, behind all reads; what is held
    * already is not fetched. Resolves when all have been tried, with what was done and which of them failed, why. It has no
    * deadline. Rejects with INVALID_ARGUMENT for what is no URL, UNAVAILABLE where no member can be reached.
    */
-  async warm(urls: Iterable<string> | AsyncIterable<string>, options: WarmOptions = {}): Promise<WarmSummary> {
+  async warm(targets: Iterable<WarmTarget> | AsyncIterable<WarmTarget>, options: WarmOptions = {}): Promise<WarmSummary> {
     const using = { transport: this.#ports.transport, owners: this.#members, failover: this.#failover };
-    return this.#track(this.#begin("warming", options), (call) => warmObjects(urls, options, using, call));
+    return this.#track(this.#begin("warming", options), (call) => warmObjects(targets, options, using, call));
   }
 
   /** Drops the blocks of one object, or of all whose URLs begin with a prefix, from all members; `version` absent: of all versions. */

@@ -86,9 +86,9 @@ export class GrpcTransport implements Transport {
     onProgress: (progress: WarmProgress) => void,
     limits: CallLimits,
   ): Promise<void> {
-    const { urls, version, concurrency, dryRun } = order;
-    const call = await this.#call(address, urls[0]!, limits);
-    const request = { keys: [...urls], version, concurrency, dryRun, block: undefined };
+    const { urls, prefixes, version, concurrency, dryRun } = order;
+    const call = await this.#call(address, urls[0] ?? prefixes[0]!, limits);
+    const request = { keys: [...urls], prefixes: [...prefixes], version, concurrency, dryRun, block: undefined };
     const stream = call.client.warm(request, this.#shown(), callOptions(limits));
     const guard = this.#guard(address, () => stream.cancel());
     const onMessage = (progress: WarmProgress): void => {

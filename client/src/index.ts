@@ -5,4 +5,4 @@ export type { LocalReport } from "./local/local-reads.js";
 export type { CallOptions, ConnectOptions, ReadOptions } from "./options.js";
 export type { Evicted, EvictSelector, ObjectStat } from "./transport.js";
 export type { WarmFailure, WarmSummary } from "./warm-count.js";
-export type { WarmOptions } from "./warming.js";
+export type { WarmOptions, WarmTarget } from "./warming.js";

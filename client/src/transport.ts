@@ -67,6 +67,8 @@ export interface Evicted {
 /** Objects for one member to have warmed. */
 export interface WarmOrder {
   readonly urls: readonly string[];
+  /** All objects whose URLs begin like one of these, too. */
+  readonly prefixes: readonly string[];
   /** Empty: the current ones. */
   readonly version: string;
   /** Blocks at a time, at all members together. */

@@ -42,16 +42,18 @@ type Counts = Pick<WarmProgress, "doneBytes" | "heldBytes" | "totalBytes" | "don
 
 const NOTHING: Counts = { doneBytes: 0, heldBytes: 0, totalBytes: 0, doneBlocks: 0 };
 
-/** Adds up what members tell of a batch of objects. What is told of an object replaces what was told of it before. */
+/** Adds up what members tell of a batch of objects, or of those under a prefix. What is told of an object replaces what was told of it before. */
 export class WarmCount {
+  readonly #before: WarmSummary;
   #summary: WarmSummary;
   /** What was last told of the objects that have not ended. */
   readonly #running = new Map<string, Counts>();
-  readonly #left: Set<string>;
+  readonly #left: Set<string> | undefined;
 
-  constructor(batch: readonly string[], before: WarmSummary) {
-    this.#summary = before;
-    this.#left = new Set(batch);
+  /** `batch` undefined: which objects they are, only the member knows. */
+  constructor(batch: readonly string[] | undefined, before: WarmSummary) {
+    this.#before = this.#summary = before;
+    this.#left = batch && new Set(batch);
   }
 
   get summary(): WarmSummary {
@@ -60,17 +62,17 @@ export class WarmCount {
 
   /** Objects of the batch that have not ended. */
   get left(): readonly string[] {
-    return [...this.#left];
+    return [...(this.#left ?? [])];
   }
 
   add(progress: WarmProgress): void {
     const { key, ended, error } = progress;
-    if (!this.#left.has(key)) return;
+    if (this.#left?.has(key) === false) return;
     this.#replace(this.#running.get(key) ?? NOTHING, progress);
     this.#running.set(key, progress);
     if (!ended) return;
     this.#running.delete(key);
-    this.#left.delete(key);
+    this.#left?.delete(key);
     const { objects, failed, failures } = this.#summary;
     this.#summary = { ...this.#summary, objects: objects + 1 };
     if (error === "") return;
@@ -78,9 +80,10 @@ export class WarmCount {
     this.#summary = { ...this.#summary, failed: failed + 1, failures: kept };
   }
 
-  /** Another member begins the objects that have not ended again; what was fetched for them is held now. */
+  /** Another member begins again what has not ended, under a prefix with all of it; what was fetched for that is held now. */
   restart(): void {
-    for (const counts of this.#running.values()) this.#replace(counts, NOTHING);
+    if (this.#left === undefined) this.#summary = this.#before;
+    else for (const counts of this.#running.values()) this.#replace(counts, NOTHING);
     this.#running.clear();
   }
 

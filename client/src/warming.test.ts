@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { ReadSetting } from "./fakes/read-setting.js";
 import { OutOfReach, type WarmOrder } from "./transport.js";
 import type { WarmSummary } from "./warm-count.js";
-import { type WarmOptions, warmObjects } from "./warming.js";
+import { type WarmOptions, type WarmTarget, warmObjects } from "./warming.js";
 
 const urls = ["s3://bucket/a", "s3://bucket/b"];
 const told = (key: string, fields: Partial<WarmProgress>): WarmProgress => WarmProgress.fromPartial({ key, ...fields });
@@ -11,7 +11,7 @@ const told = (key: string, fields: Partial<WarmProgress>): WarmProgress => WarmP
 function fixture() {
   const setting = new ReadSetting({ version: "v1", size: 20 });
   const orders: (WarmOrder & { address: string })[] = [];
-  const warm = (of: Iterable<string> = urls, options: WarmOptions = {}) =>
+  const warm = (of: Iterable<WarmTarget> = urls, options: WarmOptions = {}) =>
     setting.clock.run(warmObjects(of, options, setting.with, setting.call));
   return { transport: setting.transport, call: setting.call, orders, warm };
 }
@@ -20,7 +20,7 @@ describe("warming", () => {
   it("adds up what members tell of the objects, and tells it on", async () => {
     const { transport, warm } = fixture();
     transport.onWarm = async (_, order, onProgress) => {
-      expect(order).toEqual({ urls, version: "v1", concurrency: 4, dryRun: false });
+      expect(order).toEqual({ urls, prefixes: [], version: "v1", concurrency: 4, dryRun: false });
       onProgress(told(urls[0]!, { totalBytes: 20, totalBlocks: 3, doneBytes: 8, doneBlocks: 1 }));
       onProgress(told(urls[1]!, { totalBytes: 5, totalBlocks: 1, doneBytes: 5, heldBytes: 5, doneBlocks: 1 }));
       onProgress(told(urls[1]!, { totalBytes: 5, totalBlocks: 1, doneBytes: 5, heldBytes: 5, doneBlocks: 1, ended: true }));
@@ -63,6 +63,23 @@ describe("warming", () => {
     expect(orders.map((order) => [order.address, order.urls])).toEqual([
       ["a:1", urls],
       ["b:1", [urls[1]]],
+    ]);
+  });
+
+  it("has all objects under a prefix warmed, and where a member is lost, all of them again", async () => {
+    const { transport, orders, warm } = fixture();
+    transport.onWarm = async (address, order, onProgress) => {
+      orders.push({ ...order, address });
+      const held = orders.length === 1 ? 0 : 8;
+      onProgress(told(urls[0]!, { totalBytes: 8, doneBytes: 8, heldBytes: held, doneBlocks: 1, ended: true }));
+      if (orders.length === 1) throw new OutOfReach("gone");
+      onProgress(told(urls[1]!, { totalBytes: 5, doneBytes: 5, doneBlocks: 1, ended: true }));
+    };
+    const summary = await warm([{ prefix: "s3://bucket/" }]);
+    expect(summary).toMatchObject({ objects: 2, blocks: 2, heldBytes: 8, fetchedBytes: 5, totalBytes: 13 });
+    expect(orders).toMatchObject([
+      { urls: [], prefixes: ["s3://bucket/"] },
+      { urls: [], prefixes: ["s3://bucket/"] },
     ]);
   });
 

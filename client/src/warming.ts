@@ -1,4 +1,4 @@
-import { CacheError, parseObjectUrl, type WarmProgress } from "@frontcache/proto";
+import { CacheError, parseObjectUrl, parsePrefixUrl, type WarmProgress } from "@frontcache/proto";
 import { type FailoverOptions, withFailover } from "./failover.js";
 import { checkWhole } from "./options.js";
 import type { BlockOwners } from "./read-part.js";
@@ -32,16 +32,25 @@ const BATCH = 1_000;
 const DEFAULT_CONCURRENCY = 16;
 const MAX_CONCURRENCY = 256;
 
-/** Cuts URLs into batches for one call each. Throws INVALID_ARGUMENT for what is no URL. */
-async function* inBatches(urls: Iterable<string> | AsyncIterable<string>): AsyncGenerator<string[], void> {
-  let batch: string[] = [];
-  for await (const url of urls) {
-    batch.push(parseObjectUrl(url).url);
-    if (batch.length < BATCH) continue;
-    yield batch;
-    batch = [];
+/** An object's URL, or the beginning of the URLs of all objects to warm. */
+export type WarmTarget = string | { readonly prefix: string };
+
+type Batch = { readonly urls: readonly string[] } | { readonly prefix: string };
+
+/** Cuts URLs into batches for one call each; a prefix is one of its own. Throws INVALID_ARGUMENT for what is neither. */
+async function* inBatches(targets: Iterable<WarmTarget> | AsyncIterable<WarmTarget>): AsyncGenerator<Batch, void> {
+  let urls: string[] = [];
+  for await (const target of targets) {
+    if (typeof target !== "string") {
+      yield { prefix: parsePrefixUrl(target.prefix).url };
+      continue;
+    }
+    urls.push(parseObjectUrl(target).url);
+    if (urls.length < BATCH) continue;
+    yield { urls };
+    urls = [];
   }
-  if (batch.length > 0) yield batch;
+  if (urls.length > 0) yield { urls };
 }
 
 /**
@@ -49,7 +58,7 @@ async function* inBatches(urls: Iterable<string> | AsyncIterable<string>): Async
  * lost, another one goes on. Rejects where nobody can; what concerns one object alone is among the failures.
  */
 export async function warmObjects(
-  urls: Iterable<string> | AsyncIterable<string>,
+  targets: Iterable<WarmTarget> | AsyncIterable<WarmTarget>,
   options: WarmOptions,
   using: WarmWith,
   call: RunningCall,
@@ -57,18 +66,20 @@ export async function warmObjects(
   const { version = "", concurrency = DEFAULT_CONCURRENCY, dryRun = false, onProgress = () => {} } = options;
   checkWhole("concurrency", concurrency, MAX_CONCURRENCY);
   let summary = NOTHING_WARMED;
-  for await (const batch of inBatches(urls)) {
-    const count = new WarmCount(batch, summary);
+  for await (const batch of inBatches(targets)) {
+    const urls = "urls" in batch ? batch.urls : undefined;
+    const prefixes = "prefix" in batch ? [batch.prefix] : [];
+    const count = new WarmCount(urls, summary);
     const tell = (progress: WarmProgress): void => {
       count.add(progress);
       onProgress(count.summary);
     };
     const at = async (address: MemberAddress): Promise<void> => {
       count.restart();
-      const order = { urls: count.left, version, concurrency, dryRun };
-      if (order.urls.length > 0) await using.transport.warm(address, order, tell, call);
+      const order = { urls: count.left, prefixes, version, concurrency, dryRun };
+      if (order.urls.length + prefixes.length > 0) await using.transport.warm(address, order, tell, call);
     };
-    await withFailover({ addresses: using.owners.addressesOf(batch[0]!, 0), at }, call, using.failover);
+    await withFailover({ addresses: using.owners.addressesOf(urls?.[0] ?? prefixes[0]!, 0), at }, call, using.failover);
     const [forgotten] = count.left;
     if (forgotten !== undefined) throw new CacheError("INTERNAL", `${forgotten}: the member does not say how its warming went`);
     summary = count.summary;

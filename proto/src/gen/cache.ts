@@ -106,6 +106,8 @@ export interface WarmRequest {
   concurrency: number;
   /** say what would be fetched, fetch nothing */
   dryRun: boolean;
+  /** every object whose URL begins like one of them, as the origin lists them; only without version */
+  prefixes: string[];
   /** sent by a member: only this block of the one key, answered from here by one message */
   block: WarmBlock | undefined;
 }
@@ -870,7 +872,7 @@ export const MemberList: MessageFns<MemberList> = {
 };
 
 function createBaseWarmRequest(): WarmRequest {
-  return { keys: [], version: "", concurrency: 0, dryRun: false, block: undefined };
+  return { keys: [], version: "", concurrency: 0, dryRun: false, prefixes: [], block: undefined };
 }
 
 export const WarmRequest: MessageFns<WarmRequest> = {
@@ -886,6 +888,9 @@ export const WarmRequest: MessageFns<WarmRequest> = {
     }
     if (message.dryRun !== false) {
       writer.uint32(32).bool(message.dryRun);
+    }
+    for (const v of message.prefixes) {
+      writer.uint32(50).string(v!);
     }
     if (message.block !== undefined) {
       WarmBlock.encode(message.block, writer.uint32(42).fork()).join();
@@ -938,6 +943,14 @@ export const WarmRequest: MessageFns<WarmRequest> = {
             message.dryRun = reader.bool();
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.prefixes.push(reader.string());
+            continue;
+          }
           case 5: {
             if (tag !== 42) {
               break;
@@ -967,6 +980,7 @@ export const WarmRequest: MessageFns<WarmRequest> = {
     message.version = object.version ?? "";
     message.concurrency = object.concurrency ?? 0;
     message.dryRun = object.dryRun ?? false;
+    message.prefixes = object.prefixes?.map((e) => e) || [];
     message.block = (object.block !== undefined && object.block !== null)
       ? WarmBlock.fromPartial(object.block)
       : undefined;

@@ -59,6 +59,7 @@ class AllowedReader implements Reader {
 
   async warm(request: WarmingRequest, tell: (progress: WarmProgress) => Promise<void>): Promise<void> {
     for (const { ref } of request.objects) this.#check(ref);
+    for (const ref of request.prefixes) this.#check(ref);
     return this.reader.warm(request, tell);
   }
 

@@ -1,5 +1,5 @@
 import { setMaxListeners } from "node:events";
-import { CacheError, parseObjectUrl, WarmProgress, type WarmRequest } from "@frontcache/proto";
+import { CacheError, type PrefixRef, parseObjectUrl, parsePrefixUrl, WarmProgress, type WarmRequest } from "@frontcache/proto";
 import type { ServerWritableStream } from "@grpc/grpc-js";
 import type { Log } from "../runtime/log.js";
 import { callStatus } from "./call-status.js";
@@ -53,7 +53,9 @@ export class WarmCall {
     const objects = request.keys.map((key) => ({ ref: parseObjectUrl(key), version }));
     const { block, dryRun } = request;
     if (block === undefined) {
-      return reader.warm({ objects, concurrency: concurrencyOf(request), dryRun, signal }, (progress) => this.#tell(progress));
+      const prefixes = prefixesOf(request);
+      const warming = { objects, prefixes, concurrency: concurrencyOf(request), dryRun, signal };
+      return reader.warm(warming, (progress) => this.#tell(progress));
     }
     const [object] = objects;
     if (object === undefined) throw new CacheError("INVALID_ARGUMENT", "a block to warm is of no object: name it in keys");
@@ -89,4 +91,9 @@ function concurrencyOf({ concurrency }: WarmRequest): number {
     "INVALID_ARGUMENT",
     `concurrency ${concurrency} is too much: at most ${CONCURRENCY.most} blocks at a time`,
   );
+}
+
+function prefixesOf({ prefixes, version }: WarmRequest): PrefixRef[] {
+  if (prefixes.length === 0 || version === "") return prefixes.map(parsePrefixUrl);
+  throw new CacheError("INVALID_ARGUMENT", `${prefixes[0]}: objects under a prefix have no version in common: leave it out`);
 }

@@ -13,7 +13,7 @@ export async function forwardWarm(link: MemberLink, request: WarmRequest): Promi
   const gone = new AbortController();
   const stopWatching = watch(link, gone);
   try {
-    const message = { keys: [ref.url], version: version ?? "", concurrency: 0, dryRun };
+    const message = { keys: [ref.url], prefixes: [], version: version ?? "", concurrency: 0, dryRun };
     const block = { offset: blockOffset, objectSize: objectSize ?? 0 };
     const answer = await link.warm({ ...message, block }, AbortSignal.any([signal, gone.signal]));
     const { heldBytes, doneBytes, totalBytes } = answer;

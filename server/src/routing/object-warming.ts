@@ -37,10 +37,13 @@ export class ObjectWarming {
 
   /** Resolves when the object is warm, or has been told to have failed: its first failure ends it. Rejects for the signal alone. */
   async run(): Promise<void> {
-    const failure = await this.#warm().then(
-      () => undefined,
-      (error) => CacheError.from(error),
-    );
+    let failure = await this.#warm(this.object);
+    if (failure?.code === "FAILED_PRECONDITION" && this.object.objectSize !== undefined) {
+      // It was overwritten since it was listed.
+      this.#info = undefined;
+      this.#doneBlocks = this.#heldBytes = this.#fetchedBytes = 0;
+      failure = await this.#warm({ ref: this.object.ref });
+    }
     this.using.signal.throwIfAborted();
     await this.using.tell({
       ...this.#progress(),
@@ -50,23 +53,25 @@ export class ObjectWarming {
     });
   }
 
-  async #warm(): Promise<void> {
-    const { version, objectSize } = this.object;
-    if (version !== undefined && objectSize !== undefined) this.#info = { version, objectSize };
-    else await this.#block(this.object, 0);
-    const pinned = { ...this.object, ...this.#info! };
-    let failure: unknown;
+  /** Resolves with the failure, if there was one. */
+  async #warm(object: WarmObject): Promise<CacheError | undefined> {
+    const { ref, version, objectSize } = object;
+    let failure: CacheError | undefined;
     // What is under way when a block fails comes to its end, and counts.
-    const block = (offset: number): Promise<void> =>
-      this.#block(pinned, offset).catch((error: unknown) => {
-        failure ??= error;
+    const block = (of: WarmObject, offset: number): Promise<void> =>
+      this.#block(of, offset).catch((error: unknown) => {
+        failure ??= CacheError.from(error);
       });
+    if (version !== undefined && objectSize !== undefined) this.#info = { version, objectSize };
+    else await block(object, 0);
+    if (this.#info === undefined || failure !== undefined) return failure;
+    const pinned = { ref, ...this.#info };
     await sideBySide(
       this.#offsets(() => failure !== undefined),
       this.using.parallelism,
-      block,
+      (offset) => block(pinned, offset),
     );
-    if (failure !== undefined) throw failure;
+    return failure;
   }
 
   /** Where the blocks begin that are not warm yet, until one has failed. */

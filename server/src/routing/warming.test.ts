@@ -1,7 +1,8 @@
-import { CacheError, Membership, parseObjectUrl, type WarmProgress } from "@frontcache/proto";
+import { CacheError, Membership, type PrefixRef, parseObjectUrl, parsePrefixUrl, type WarmProgress } from "@frontcache/proto";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { WarmedBlock, WarmRequest } from "../cache/block-warmer.js";
 import { openDoor } from "../doors/doors.js";
+import type { Listing, ListPage } from "../origin/origin.js";
 import { ManualClock } from "../runtime/manual-clock.js";
 import { AnsweringMember, sendError } from "./answering-member.js";
 import { openGrpcChannel } from "./grpc-member-channel.js";
@@ -26,6 +27,8 @@ let view: MemberView;
 let here: WarmRequest[];
 let answer: (request: WarmRequest) => Promise<WarmedBlock>;
 let told: WarmProgress[];
+/** What the origin lists. */
+let pages: Listing[];
 
 beforeEach(async () => {
   clock = new ManualClock();
@@ -55,9 +58,10 @@ async function run(urls: string[], wanted: Partial<WarmingRequest> = {}): Promis
       here.push(request);
       return answer(request);
     },
+    list: async (_: PrefixRef, { token }: ListPage) => pages[Number(token ?? 0)]!,
   };
   const objects = urls.map((key) => ({ ref: parseObjectUrl(key) }));
-  const request = { objects, concurrency: 4, dryRun: false, signal: new AbortController().signal, ...wanted };
+  const request = { objects, prefixes: [], concurrency: 4, dryRun: false, signal: new AbortController().signal, ...wanted };
   await warmObjects(request, async (progress) => void told.push(progress), { local, geometry, self, view, links });
 }
 
@@ -107,6 +111,27 @@ describe("warming objects", () => {
       { key: url, error: `${url}: no such object`, errorCode: "NOT_FOUND", doneBlocks: 0 },
       { key: "s3://bucket/b", error: "", doneBlocks: BLOCKS },
     ]);
+  });
+
+  it("warms all that is listed under a prefix, page by page, of the listed versions unless they have changed", async () => {
+    const listed = (key: string, version = "v1") => ({ key, version, objectSize: SIZE });
+    pages = [
+      { objects: [listed("a"), listed("b", "old")], prefixes: [], nextToken: "1" },
+      { objects: [listed("c"), { ...listed("empty"), objectSize: 0 }], prefixes: [] },
+    ];
+    const inner = answer;
+    answer = async (request) => {
+      if (request.version === "old") throw new CacheError("FAILED_PRECONDITION", "overwritten");
+      return inner(request);
+    };
+    view.update(Membership.of([self], BLOCK));
+    await run([], { prefixes: [parsePrefixUrl("s3://bucket/")] });
+    const ended = new Map(told.filter((progress) => progress.ended).map((progress) => [progress.key, progress]));
+    for (const key of ["a", "b", "c"]) {
+      expect(ended.get(`s3://bucket/${key}`)).toMatchObject({ version: "v1", doneBlocks: BLOCKS, doneBytes: SIZE, error: "" });
+    }
+    expect(ended.get("s3://bucket/empty")).toMatchObject({ doneBlocks: 0, totalBlocks: 0, error: "" });
+    expect(here.filter(({ version }) => version === undefined).map(({ ref }) => ref.key)).toEqual(["b"]);
   });
 
   it("stops an object at its first failure, with another member's words", async () => {

@@ -1,4 +1,4 @@
-import type { Geometry, MemberInfo, WarmProgress } from "@frontcache/proto";
+import { type Geometry, type MemberInfo, type PrefixRef, parseObjectUrl, type WarmProgress } from "@frontcache/proto";
 import type { WarmedBlock, WarmRequest } from "../cache/block-warmer.js";
 import type { LocalCache } from "../cache/local-cache.js";
 import { sideBySide } from "../runtime/side-by-side.js";
@@ -10,9 +10,14 @@ import type { MemberView } from "./member-view.js";
 import { ObjectWarming, type WarmObject } from "./object-warming.js";
 import { warmBlock } from "./warm-block.js";
 
+/** Objects that one page of a listing has at most. */
+const PAGE_KEYS = 1_000;
+
 /** Objects to warm. */
 export interface WarmingRequest {
   readonly objects: readonly WarmObject[];
+  /** All objects under these, as the origin lists them, behind the others. */
+  readonly prefixes: readonly PrefixRef[];
   /** Blocks at a time, at all members together; of them at most so many objects at a time. */
   readonly concurrency: number;
   /** Only looks what is missing. */
@@ -21,7 +26,7 @@ export interface WarmingRequest {
 }
 
 export interface WarmingOptions {
-  readonly local: Pick<LocalCache, "warm">;
+  readonly local: Pick<LocalCache, "warm" | "list">;
   readonly geometry: Geometry;
   readonly self: MemberInfo;
   readonly view: MemberView;
@@ -33,10 +38,11 @@ export interface WarmingOptions {
  * been told to have ended, well or not; rejects with what `tell` or the listing of the objects throws, or the signal's reason.
  */
 export async function warmObjects(
-  { objects, concurrency, dryRun, signal }: WarmingRequest,
+  request: WarmingRequest,
   tell: (progress: WarmProgress) => Promise<void>,
   options: WarmingOptions,
 ): Promise<void> {
+  const { concurrency, dryRun, signal } = request;
   const slots = new Slots(concurrency);
   const block = ({ ref, version, objectSize }: WarmObject, blockOffset: number): Promise<WarmedBlock> =>
     slots.run(async () => {
@@ -44,7 +50,26 @@ export async function warmObjects(
       return routed({ ref, version, objectSize, blockOffset, dryRun, signal }, options);
     });
   const using = { blockBytes: options.geometry.blockBytes, parallelism: concurrency, block, tell, signal };
-  await sideBySide(objects, concurrency, (object) => new ObjectWarming(object, using).run());
+  await sideBySide(objectsOf(request, options.local), concurrency, (object) => new ObjectWarming(object, using).run());
+}
+
+/** The named objects, then the listed ones, a page at a time. */
+async function* objectsOf(
+  { objects, prefixes, signal }: WarmingRequest,
+  local: Pick<LocalCache, "list">,
+): AsyncGenerator<WarmObject> {
+  yield* objects;
+  for (const ref of prefixes) {
+    let token: string | undefined;
+    do {
+      const page = { delimiter: "", maxKeys: PAGE_KEYS, ...(token === undefined ? {} : { token }) };
+      const listing = await local.list(ref, page, signal);
+      for (const { key, version, objectSize } of listing.objects) {
+        yield { ref: parseObjectUrl(`${ref.scheme}://${ref.bucket}/${key}`), version, objectSize };
+      }
+      token = listing.nextToken;
+    } while (token !== undefined);
+  }
 }
 
 function routed(request: WarmRequest, { local, self, view, links }: WarmingOptions): Promise<WarmedBlock> {
