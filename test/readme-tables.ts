@@ -3,6 +3,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { errorTable } from "@frontcache/proto";
 import { status } from "@grpc/grpc-js";
+import { exitCodes } from "../server/src/cli/exit-code.js";
 import { settingsTable } from "../server/src/config/settings-table.js";
 import { metricsTable } from "../server/src/runtime/metrics/metrics-table.js";
 
@@ -20,9 +21,19 @@ function errorsTable(): string {
   return ["| condition | gRPC | HTTP | worth another try |", "|---|---|---|---|", ...rows].join("\n");
 }
 
+function exitCodesTable(): string {
+  const rows = Object.values(exitCodes).map(({ code, text }) => `| ${code} | ${text} |`);
+  return ["| exit code | |", "|---|---|", ...rows].join("\n");
+}
+
 /** A document with its tables as they should be. */
 export function withTables(document: string): string {
-  const tables = { settings: settingsTable().trim(), errors: errorsTable(), metrics: metricsTable() };
+  const tables = {
+    settings: settingsTable().trim(),
+    errors: errorsTable(),
+    "exit codes": exitCodesTable(),
+    metrics: metricsTable(),
+  };
   return Object.entries(tables).reduce(
     (text, [name, table]) =>
       text.replace(

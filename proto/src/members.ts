@@ -64,6 +64,11 @@ export class Membership {
     return { members, hash: this.hash, blockBytes: this.blockBytes, name };
   }
 
+  /** Each member's share of the ring, 0 to 1, by its name. */
+  ringShares(): ReadonlyMap<string, number> {
+    return this.#ring.shares();
+  }
+
   member(name: string): MemberInfo | undefined {
     return this.#byName.get(name);
   }

@@ -53,6 +53,15 @@ describe("the ring", () => {
     }
   });
 
+  it("tells the shares that blocks come to", () => {
+    const ring = new Ring(members(5));
+    const told = ring.shares();
+    const blocks = 20_000;
+    for (const [name, owned] of shares(ring, blocks)) expect(owned / blocks).toBeCloseTo(told.get(name)!, 1.8);
+    expect([...told.values()].reduce((sum, share) => sum + share)).toBeCloseTo(1, 12);
+    expect(new Ring([]).shares().size).toBe(0);
+  });
+
   it("does not care in which order the members are named", () => {
     const names = ["b", "a", "10", "9", "__proto__"];
     const [one, other] = [new Ring(names), new Ring(names.toReversed())];

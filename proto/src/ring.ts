@@ -56,6 +56,11 @@ export class Ring {
     return ranked[rank];
   }
 
+  /** Each member's share of the ring, 0 to 1: of all blocks, how many it owns in the long run. */
+  shares(): Map<string, number> {
+    return this.#ring.shares();
+  }
+
   #remembered(key: string): string[] | undefined {
     const ranked = this.#recent.get(key);
     if (ranked !== undefined) return ranked;
@@ -104,6 +109,18 @@ class KetamaRing extends HashRing {
     inside.ring = ring;
     inside.size = ring.length;
     return this;
+  }
+
+  /** A point owns what lies between the one before it and itself, the first one also what lies behind the last. */
+  shares(): Map<string, number> {
+    const { ring } = this as unknown as HashRingInside;
+    const shares = new Map<string, number>();
+    let before = (ring.at(-1)?.value ?? 0) - 2 ** 32;
+    for (const { value, server } of ring) {
+      shares.set(server, (shares.get(server) ?? 0) + (value - before) / 2 ** 32);
+      before = value;
+    }
+    return shares;
   }
 }
 

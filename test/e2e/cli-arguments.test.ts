@@ -1,5 +1,7 @@
+import { execFile } from "node:child_process";
+import { promisify } from "node:util";
 import { describe, expect, it } from "vitest";
-import { frontcache } from "./command-line.js";
+import { BIN, frontcache } from "./command-line.js";
 
 describe("a command line", () => {
   it.concurrent.each<[string, string[], RegExp]>([
@@ -38,6 +40,14 @@ describe("a command line", () => {
       ["get", "s3://bucket/key", "--endpoint", "8080"],
       /^frontcache: --endpoint: "8080" is not an address: [^\n]*\n$/,
     ],
+    ["with a bucket that is none", ["warm", "s3://*"], /^frontcache: "s3:\/\/" has no valid bucket: [^\n]*\n$/],
+    [
+      "with too much at a time",
+      ["warm", "s3://bucket/", "--concurrency", "300"],
+      /^frontcache: --concurrency: "300" is not [^\n]*\n$/,
+    ],
+    ["with an interval that is none", ["status", "--watch", "soon"], /^frontcache: --watch: "soon" is not a duration: [^\n]*\n$/],
+    ["with a shell that is unknown", ["completion", "cmd"], /^frontcache: command-argument value 'cmd' is invalid [^\n]*\n$/],
     ["with a prefix of nothing", ["evict", "--prefix", ""], /^frontcache: "" begins no object's URL: [^\n]*\n$/],
   ])("%s ends with one line and exit code 2", async (_, args, line) => {
     const { exitCode, stdout, stderr } = await frontcache(args);
@@ -69,6 +79,46 @@ describe("a command line", () => {
   );
 
   it.concurrent("that asks for help learns the exit codes", async () => {
-    expect((await frontcache(["--help"])).stdout.toString()).toContain("Exit codes: 0 done, 1 failed, 2 wrong use.");
+    expect((await frontcache(["--help"])).stdout.toString()).toContain(
+      "Exit codes: 0 done, 1 failed, 2 wrong use, 3 no such object, 130 interrupted.",
+    );
+  });
+
+  it.concurrent("that asks for JSON is told of its failure by JSON, too", async () => {
+    const { exitCode, stderr } = await frontcache(["stat", "bucket/key", "--json"]);
+    expect([exitCode, JSON.parse(stderr)]).toEqual([
+      2,
+      { error: { code: "USAGE", message: expect.stringContaining("bucket/key") } },
+    ]);
+  });
+});
+
+describe("the completion script of bash", () => {
+  /** What bash offers for a line whose last word is being typed; `frontcache` is what is built here. */
+  async function offered(...words: string[]): Promise<string[]> {
+    const { stdout: script } = await frontcache(["completion", "bash"]);
+    const typed = words.map((word) => `'${word}'`).join(" ");
+    const command = `frontcache() { '${process.execPath}' '${BIN}' "$@"; }
+      COMP_WORDS=(frontcache ${typed}) COMP_CWORD=${words.length}; _frontcache; printf '%s\\n' "\${COMPREPLY[@]}"`;
+    const { stdout } = await promisify(execFile)("bash", ["--norc", "-euc", `${script}\n${command}`]);
+    return stdout.split("\n").filter((line) => line !== "");
+  }
+
+  it.concurrent.each<[string[], string[]]>([
+    [["sta"], ["stat", "status"]],
+    [["get", "s3", ":", "//bucket/key", "--ra"], ["--range"]],
+    [["serve", "--discovery", "k"], ["kubernetes"]],
+    [
+      ["serve", "--eviction", "=", ""],
+      ["lru", "slru"],
+    ],
+    [
+      ["completion", ""],
+      ["bash", "zsh", "fish"],
+    ],
+    [["get", "-o", ""], []],
+    [["get", "$(echo --range >&2)"], []],
+  ])("offers for %j what fits", async (words, expected) => {
+    expect(await offered(...words)).toEqual(expected);
   });
 });

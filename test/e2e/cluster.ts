@@ -71,7 +71,9 @@ export class Cluster implements AsyncDisposable {
       when: ({ method, headers, key }) => {
         const member = /Credential=([^/]+)\//.exec(headers.authorization ?? "")?.[1];
         const start = Number(/^bytes=(\d+)-/.exec(headers.range ?? "")?.[1]);
-        if (method === "GET") this.#fetches.push({ member: member ?? "?", block: `${key}:${start - (start % BLOCK_BYTES)}` });
+        // Without a key it is a listing.
+        if (method === "GET" && key !== "")
+          this.#fetches.push({ member: member ?? "?", block: `${key}:${start - (start % BLOCK_BYTES)}` });
         return false;
       },
     });

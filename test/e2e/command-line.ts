@@ -9,15 +9,21 @@ export interface Finished {
   readonly stderr: string;
 }
 
-const BIN = join(import.meta.dirname, "..", "..", "server", "bin", "frontcache.js");
+/** The built program. */
+export const BIN = join(import.meta.dirname, "..", "..", "server", "bin", "frontcache.js");
 
-/** Runs the built `frontcache` to its end. Of the environment's own settings it sees none. */
-export async function frontcache(args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<Finished> {
+/** Runs the built `frontcache` to its end. Of the environment's own settings it sees none; `input` is its standard input. */
+export async function frontcache(
+  args: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+  input?: string,
+): Promise<Finished> {
   const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith("FRONTCACHE_"));
   const child = spawn(process.execPath, [BIN, ...args], {
     env: { ...Object.fromEntries(inherited), ...env },
-    stdio: ["ignore", "pipe", "pipe"],
+    stdio: ["pipe", "pipe", "pipe"],
   });
+  child.stdin.on("error", () => {}).end(input);
   const stdout: Buffer[] = [];
   let stderr = "";
   child.stdout.on("data", (chunk: Buffer) => stdout.push(chunk));

@@ -57,13 +57,13 @@ describe("frontcache get", () => {
   });
 
   it.each([
-    ["no such object", ["s3://bucket/none"], /^frontcache: [^\n]*s3:\/\/bucket\/none[^\n]*\n$/],
-    ["an offset past the end", [url, "--range", "20971523-"], /^frontcache: [^\n]*offset 20971523[^\n]*\n$/],
-    ["another version", [url, "--object-version", "other"], /^frontcache: [^\n]*other[^\n]*\n$/],
-  ])("ends with one line and exit code 1 for %s", async (_, args, line) => {
+    ["no such object", ["s3://bucket/none"], 3, /^frontcache: [^\n]*s3:\/\/bucket\/none[^\n]*\n$/],
+    ["an offset past the end", [url, "--range", "20971523-"], 1, /^frontcache: [^\n]*offset 20971523[^\n]*\n$/],
+    ["another version", [url, "--object-version", "other"], 1, /^frontcache: [^\n]*other[^\n]*\n$/],
+  ])("ends with one line and its exit code for %s", async (_, args, code, line) => {
     const path = join(directory.path, "none");
     const { exitCode, stderr } = await ask("get", ...args, "-o", path);
-    expect([exitCode, stderr]).toEqual([1, expect.stringMatching(line)]);
+    expect([exitCode, stderr]).toEqual([code, expect.stringMatching(line)]);
     expect(await readdir(directory.path)).not.toContain("none");
   });
 

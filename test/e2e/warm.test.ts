@@ -1,5 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { BLOCK_BYTES, Cluster, MAX_STRAYS, namesOf } from "./cluster.js";
+import { staticPods } from "./cluster-pods.js";
+import { frontcache } from "./command-line.js";
 
 const OBJECTS = 200;
 const SMALL = 20_000;
@@ -13,7 +15,10 @@ const BYTES = urls.reduce((sum, _, at) => sum + sizeOf(at), 0);
 let cluster: Cluster;
 
 beforeAll(async () => {
-  cluster = await Cluster.start({ names: namesOf(3) });
+  cluster = await Cluster.start({
+    names: namesOf(3),
+    pods: async ({ places, port }) => staticPods(places, port, undefined, true),
+  });
   for (const [at, url] of urls.entries()) cluster.origin.putRamp("bucket", url.slice("s3://bucket/".length), sizeOf(at), at);
 }, 30_000);
 
@@ -66,5 +71,66 @@ describe("client.warm", () => {
     expect(looked).toMatchObject({ objects: 3, fetchedBytes: LARGE + SMALL, failed: 1 });
     expect(looked.failures).toMatchObject([{ url: "s3://bucket/none", error: { code: "NOT_FOUND" } }]);
     expect(cluster.fetches).toEqual([]);
+  });
+});
+
+describe("frontcache warm", () => {
+  const run = (args: string[], input?: string) =>
+    frontcache(["warm", ...args], { FRONTCACHE_ENDPOINT: cluster.addressOf(cluster.names[1]!) }, input);
+
+  it("fetches all under a prefix, each block once, and nothing when it runs again", async () => {
+    const { exitCode, stdout, stderr } = await run(["s3://bucket/prefix/*"]);
+    expect([exitCode, stderr]).toEqual([0, ""]);
+    expect(stdout.toString()).toMatch(/^200 objects, 220 blocks: 23\.6 MiB fetched, 0 B held before, [\d.]+ m?s\n$/);
+    const { blocks, strays } = await fetched();
+    expect([blocks, strays <= MAX_STRAYS]).toEqual([BLOCKS, true]);
+    cluster.forget();
+    const again = JSON.parse((await run(["s3://bucket/prefix/", "--json"])).stdout.toString());
+    expect(again).toMatchObject({ objects: OBJECTS, blocks: BLOCKS, heldBytes: BYTES, fetchedBytes: 0, failed: 0 });
+    expect(cluster.fetches).toEqual([]);
+  }, 30_000);
+
+  it("takes a manifest from standard input, and only looks when it is to", async () => {
+    const manifest = `# what is read first\n${urls[0]}\n\n  s3://bucket/prefix/object-01*\n`;
+    const looked = await run(["-", "--dry-run"], manifest);
+    expect(looked.stdout.toString()).toMatch(/^11 objects, 13 blocks: [\d.]+ MiB to fetch, 0 B held before/);
+    expect(cluster.fetches).toEqual([]);
+    expect((await run(["-"], manifest)).exitCode).toBe(0);
+    expect(new Set(cluster.fetches.map(({ block }) => block)).size).toBe(13);
+    const wrong = await run(["-"], `${urls[1]}\nnonsense\n`);
+    expect([wrong.exitCode, wrong.stderr]).toEqual([
+      2,
+      expect.stringMatching(/^frontcache: line 2 of the manifest: "nonsense" /),
+    ]);
+  });
+
+  it("warms what it can, and says of the rest what to do", async () => {
+    const { exitCode, stdout, stderr } = await run([urls[1]!, "s3://bucket/prefix"]);
+    expect(exitCode).toBe(3);
+    expect(stdout.toString()).toMatch(/^2 objects, 1 block: 19\.5 KiB fetched/);
+    expect(stderr).toMatch(
+      /s3:\/\/bucket\/prefix: no such object[^\n]*\nfrontcache: 1 of 2 objects [^\n]*write s3:\/\/bucket\/prefix\*\n$/,
+    );
+    expect(await run(["s3://bucket/none/"])).toMatchObject({
+      exitCode: 3,
+      stderr: expect.stringContaining("no object is named so"),
+    });
+  });
+});
+
+describe("frontcache status", () => {
+  it("shows every member, its share of the ring and what it holds, in a table or as JSON", async () => {
+    const env = { FRONTCACHE_ENDPOINT: cluster.addressOf(cluster.names[0]!) };
+    await (await cluster.client()).warm(urls.slice(0, 40));
+    const { exitCode, stdout } = await frontcache(["status"], env);
+    const lines = stdout.toString().trimEnd().split("\n");
+    expect([exitCode, lines.length]).toEqual([0, 5]);
+    expect(lines[0]).toMatch(/^MEMBER +ADDRESS +STATE +RING +BLOCKS +USED +OF +HITS +FILLS +UP$/);
+    expect(lines[1]).toMatch(/^cache-0 +127\.0\.0\.2:\d+ +ready +3\d\.\d % +\d+ /);
+    expect(lines[4]).toMatch(/^3 of 3 ready, [\d.]+ MiB of /);
+    const { members } = JSON.parse((await frontcache(["status", "--json"], env)).stdout.toString());
+    const sum = (of: string): number => members.reduce((total: number, member: Record<string, number>) => total + member[of]!, 0);
+    expect([sum("blocks"), Math.round(sum("ringShare") * 1e9)]).toEqual([44, 1e9]);
+    expect(members).toMatchObject(cluster.names.map((name) => ({ name, state: "ready", fills: 0 })));
   });
 });

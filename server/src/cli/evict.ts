@@ -16,7 +16,8 @@ export function addEvict(program: Command): void {
     .description("Drops the blocks of an object, or of all objects whose URLs begin alike, from all members.")
     .argument("<url>", "s3://bucket/key or gs://bucket/key; with --prefix the beginning of one")
     .option("--prefix", "every object whose URL begins with <url>")
-    .option("--object-version <version>", "only the blocks of this version");
+    .option("--object-version <version>", "only the blocks of this version")
+    .addHelpText("after", "\nExample:\n  frontcache evict s3://datasets/events/ --prefix");
   addJsonOption(addClientOptions(command)).action(evict);
 }
 

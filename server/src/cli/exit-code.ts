@@ -1,21 +1,40 @@
+import { CacheError } from "@frontcache/proto";
 import { SettingsError } from "../config/settings.js";
 
-/** How every command ends; `--help` says so. */
-export const ExitCode = { ok: 0, failure: 1, usage: 2 } as const;
+/** How every command ends, with the words by which `--help` and the README say so. */
+export const exitCodes = {
+  ok: { code: 0, text: "done" },
+  failure: { code: 1, text: "failed" },
+  usage: { code: 2, text: "wrong use" },
+  notFound: { code: 3, text: "no such object" },
+  interrupted: { code: 130, text: "interrupted" },
+} as const;
 
-export type ExitCode = (typeof ExitCode)[keyof typeof ExitCode];
+export type ExitCode = (typeof exitCodes)[keyof typeof exitCodes]["code"];
+
+/** All of them in one line. */
+export const exitCodeText = Object.values(exitCodes)
+  .map(({ code, text }) => `${code} ${text}`)
+  .join(", ");
 
 /** A command line that can't be right. Its message is one line that says what to write. */
 export class UsageError extends Error {
   override readonly name = "UsageError";
 }
 
-/** The one line on standard error that a failed command ends with, and its exit code. */
-export function describeFailure(error: unknown): { line: string; exitCode: ExitCode } {
+/** The one line on standard error that a failed command ends with, and its exit code. With `json` the line is an object. */
+export function describeFailure(error: unknown, json = false): { line: string; exitCode: ExitCode } {
   const usage = error instanceof UsageError || error instanceof SettingsError;
-  const message = error instanceof Error ? error.message : String(error);
-  return {
-    line: `frontcache: ${message}${usage ? "; see --help" : ""}`.replaceAll(/\s*\n\s*/g, " "),
-    exitCode: usage ? ExitCode.usage : ExitCode.failure,
-  };
+  const text = error instanceof Error ? error.message : String(error);
+  const message = `${text}${usage ? "; see --help" : ""}`.replaceAll(/\s*\n\s*/g, " ");
+  const exitCode = usage ? exitCodes.usage.code : exitCodeOf(error);
+  if (!json) return { line: `frontcache: ${message}`, exitCode };
+  const code = usage ? "USAGE" : error instanceof CacheError ? error.code : "FAILED";
+  return { line: JSON.stringify({ error: { code, message } }), exitCode };
+}
+
+function exitCodeOf(error: unknown): ExitCode {
+  const code = error instanceof CacheError ? error.code : undefined;
+  if (code === "NOT_FOUND") return exitCodes.notFound.code;
+  return code === "CANCELLED" ? exitCodes.interrupted.code : exitCodes.failure.code;
 }

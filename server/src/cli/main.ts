@@ -1,12 +1,15 @@
 import { logVerbosity, setLogVerbosity } from "@grpc/grpc-js";
 import { Command, CommanderError } from "commander";
 import { packageVersion } from "../config/package-version.js";
+import { addCompletion } from "./completion.js";
 import { addEvict } from "./evict.js";
-import { describeFailure, ExitCode, UsageError } from "./exit-code.js";
+import { describeFailure, type ExitCode, exitCodes, exitCodeText, UsageError } from "./exit-code.js";
 import { addGet } from "./get.js";
 import { addServe } from "./serve.js";
 import { addStat } from "./stat.js";
+import { addStatus } from "./status.js";
 import { addVersion } from "./version.js";
+import { addWarm } from "./warm.js";
 
 /**
  * Runs the command that `args` (without the program's name) say, and leaves its exit code in the process. A failure is one line
@@ -21,20 +24,31 @@ export async function main(args: readonly string[]): Promise<void> {
 async function run(args: readonly string[]): Promise<ExitCode> {
   try {
     await commands().parseAsync(args, { from: "user" });
-    return ExitCode.ok;
+    return exitCodes.ok.code;
   } catch (error) {
-    if (error instanceof CommanderError && error.exitCode === 0) return ExitCode.ok;
-    const { line, exitCode } = describeFailure(error instanceof CommanderError ? usageOf(error) : error);
+    if (error instanceof CommanderError && error.exitCode === 0) return exitCodes.ok.code;
+    const { line, exitCode } = describeFailure(error instanceof CommanderError ? usageOf(error) : error, args.includes("--json"));
     process.stderr.write(`${line}\n`);
     return exitCode;
   }
 }
 
-function commands(): Command {
+/** All commands; nothing is done before one is parsed. */
+export function commands(): Command {
   const program = new Command("frontcache")
     .description("A distributed, pull-through cache for objects in S3 and GCS.")
     .version(packageVersion(), "--version", "show the version")
-    .addHelpText("after", "\nExit codes: 0 done, 1 failed, 2 wrong use.")
+    .addHelpText(
+      "after",
+      `
+Examples:
+  frontcache serve --cache-dirs /mnt/nvme0:800GiB
+  frontcache get s3://bucket/file --range 0-99 | xxd
+  frontcache warm 's3://bucket/prefix/*'
+  frontcache status --watch
+
+Exit codes: ${exitCodeText}.`,
+    )
     .helpCommand("help [command]", "show help for a command")
     .helpOption("-h, --help", "show help")
     .exitOverride()
@@ -43,8 +57,11 @@ function commands(): Command {
   addServe(program);
   addGet(program);
   addStat(program);
+  addWarm(program);
   addEvict(program);
+  addStatus(program);
   addVersion(program);
+  addCompletion(program);
   return program;
 }
 

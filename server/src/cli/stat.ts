@@ -13,7 +13,8 @@ export function addStat(program: Command): void {
     .summary("show what is known of an object")
     .description("Shows an object's version, size and type, and how much of it the answering member holds.")
     .argument("<url>", "s3://bucket/key or gs://bucket/key")
-    .option("--object-version <version>", "only this version (S3: the ETag; GCS: the generation)");
+    .option("--object-version <version>", "only this version (S3: the ETag; GCS: the generation)")
+    .addHelpText("after", "\nExample:\n  frontcache stat s3://datasets/events/2026-11-01.parquet --json | jq .objectSize");
   addJsonOption(addClientOptions(command)).action(stat);
 }
 

@@ -1,0 +1,83 @@
+import { DEFAULT_GEOMETRY, type MemberInfo, Membership } from "@frontcache/proto";
+import { formatBytes, formatDuration, formatShare } from "./amounts.js";
+import { hitRatio, type MemberMetrics, parseMemberMetrics } from "./member-metrics.js";
+import { formatTable } from "./table.js";
+
+/** How long a member may take to say how it is. */
+const ANSWER_TIMEOUT_MS = 2_000;
+
+/** One member as it is now. */
+export interface MemberStatus extends MemberInfo {
+  /** `ready`, `not ready: ` and why, `out of reach`, or `unknown` where it has no gateway to ask. */
+  readonly state: string;
+  /** Of all blocks, how many it owns, 0 to 1. */
+  readonly ringShare: number;
+  /** Absent: it does not say. */
+  readonly metrics?: MemberMetrics;
+}
+
+/** Asks every member's gateway how it is; who does not answer is said to be out of reach. */
+export async function clusterStatus(members: readonly MemberInfo[], signal: AbortSignal): Promise<MemberStatus[]> {
+  const shares = Membership.of(members, DEFAULT_GEOMETRY.blockBytes).ringShares();
+  const status = async (member: MemberInfo): Promise<MemberStatus> => {
+    const [state, metrics] = await Promise.all([stateOf(member, signal), metricsOf(member, signal)]);
+    return { ...member, state, ringShare: shares.get(member.name)!, ...(metrics === undefined ? {} : { metrics }) };
+  };
+  const found = await Promise.all(members.map(status));
+  signal.throwIfAborted();
+  return found;
+}
+
+async function stateOf({ httpAddress }: MemberInfo, signal: AbortSignal): Promise<string> {
+  if (httpAddress === undefined) return "unknown";
+  const answer = await ask(`http://${httpAddress}/readyz`, signal);
+  if (answer === undefined) return "out of reach";
+  return answer.ok ? "ready" : `not ready: ${answer.text.trim().replaceAll("\n", ", ")}`;
+}
+
+async function metricsOf({ httpAddress }: MemberInfo, signal: AbortSignal): Promise<MemberMetrics | undefined> {
+  const answer = httpAddress === undefined ? undefined : await ask(`http://${httpAddress}/metrics`, signal);
+  return answer?.ok ? parseMemberMetrics(answer.text) : undefined;
+}
+
+async function ask(url: string, signal: AbortSignal): Promise<{ ok: boolean; text: string } | undefined> {
+  try {
+    const answer = await fetch(url, { signal: AbortSignal.any([signal, AbortSignal.timeout(ANSWER_TIMEOUT_MS)]) });
+    return { ok: answer.ok, text: await answer.text() };
+  } catch {
+    return undefined;
+  }
+}
+
+const HEADINGS = ["member", "address", "state", "ring", "blocks", "used", "of", "hits", "fills", "up"];
+
+/** A table of the members, and a line of what they are together. */
+export function formatStatus(members: readonly MemberStatus[]): string {
+  const rows = members.map(({ name, grpcAddress, state, ringShare, metrics }) => {
+    const ratio = metrics && hitRatio(metrics);
+    const known = metrics && [
+      String(metrics.blocks),
+      formatBytes(metrics.usedBytes),
+      formatBytes(metrics.limitBytes),
+      ratio === undefined ? "-" : formatShare(ratio),
+      String(metrics.fills),
+      formatDuration(metrics.uptimeSeconds * 1000),
+    ];
+    return [name, grpcAddress, state, formatShare(ringShare), ...(known ?? ["-", "-", "-", "-", "-", "-"])];
+  });
+  const ready = members.filter(({ state }) => state === "ready").length;
+  return `${formatTable(HEADINGS, rows)}\n${ready} of ${members.length} ready, ${heldText(members)}`;
+}
+
+function heldText(members: readonly MemberStatus[]): string {
+  const told = members.flatMap(({ metrics }) => metrics ?? []);
+  const sum = (of: (metrics: MemberMetrics) => number): number => told.reduce((total, metrics) => total + of(metrics), 0);
+  return `${formatBytes(sum(({ usedBytes }) => usedBytes))} of ${formatBytes(sum(({ limitBytes }) => limitBytes))} used`;
+}
+
+/** The same for programs. */
+export function statusForPrograms(members: readonly MemberStatus[]) {
+  return {
+    members: members.map(({ metrics, ...member }) => ({ ...member, ...metrics, hitRatio: metrics && hitRatio(metrics) })),
+  };
+}

@@ -1,0 +1,46 @@
+import { PassThrough } from "node:stream";
+import { describe, expect, it } from "vitest";
+import { openProgressBar } from "./progress-bar.js";
+
+const MiB = 1 << 20;
+
+function terminal(isTTY: boolean) {
+  const stream = Object.assign(new PassThrough(), { isTTY, columns: 120, rows: 24 });
+  const text = (): string => String(stream.read() ?? "");
+  return { stream, text };
+}
+
+describe("a progress bar", () => {
+  it("shows on a terminal how far it is, how fast, and how long the rest will take", () => {
+    let nowMs = 0;
+    const { stream, text } = terminal(true);
+    const bar = openProgressBar(stream, () => nowMs);
+    bar.update(0, 0);
+    nowMs = 2_000;
+    bar.update(20 * MiB, 80 * MiB, "3 objects");
+    bar.end();
+    const shown = text();
+    expect(shown).toContain("25 %  20.0 MiB of 80.0 MiB  10.0 MiB/s, 6.0 s left  3 objects");
+    expect(shown).toContain("█");
+  });
+
+  it("is taken away at its end, and the cursor is there again", () => {
+    const { stream, text } = terminal(true);
+    const bar = openProgressBar(stream);
+    bar.update(1, 2);
+    text();
+    bar.end();
+    bar.end();
+    const shown = text();
+    expect(shown).toContain("\x1b[?25h");
+    expect(shown).toContain("\x1b[2K");
+  });
+
+  it("is not shown where there is no terminal", () => {
+    const { stream, text } = terminal(false);
+    const bar = openProgressBar(stream);
+    bar.update(1, 2, "note");
+    bar.end();
+    expect(text()).toBe("");
+  });
+});
