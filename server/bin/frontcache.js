@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 // CommonJS, and this line first: an ES module is read by the thread pool, which then has its size before the module runs.
-process.env.UV_THREADPOOL_SIZE ??= "16";
+process.env.UV_THREADPOOL_SIZE ??= "24";
 
 import("../dist/cli/main.js").then(
   ({ main }) => main(process.argv.slice(2)),

@@ -10,9 +10,9 @@ import type { Origin } from "./origin/origin.js";
 import { systemClock } from "./runtime/clock.js";
 import type { Log } from "./runtime/log.js";
 import type { OriginMeter } from "./runtime/metrics/origin-meter.js";
-import { BlockStore, storageTuning } from "./storage/block-store.js";
+import { BlockStore, ioParallelism, storageTuning } from "./storage/block-store.js";
 import { openMapper } from "./storage/mapping.js";
-import { descriptorLimit, openNodeDisk } from "./storage/node-disk.js";
+import { descriptorLimit, openNodeDisk, poolThreads } from "./storage/node-disk.js";
 
 /** Block files held open and mapped at most: half of what vm.max_map_count (65,530) allows, at two areas each. */
 const MAX_MAPPINGS = 16_384;
@@ -33,7 +33,7 @@ export async function openStore(settings: Settings, geometry: Geometry, log: Log
     eviction: settings.eviction,
     maxMappings,
     purgeIntervalMs: settings.purgeIntervalMs,
-    tuning: storageTuning,
+    tuning: { ...storageTuning, ioParallelism: ioParallelism(settings.cacheDirs.length, poolThreads()) },
   });
 }
 

@@ -27,7 +27,7 @@ import { Volume } from "./volume.js";
 
 export type { NewestVersion } from "./block-index.js";
 export type { EvictReport, EvictSelector, PurgeReport, StorageStatus, VolumeState, VolumeStatus } from "./storage-report.js";
-export { type StorageTuning, storageTuning } from "./storage-tuning.js";
+export { ioParallelism, type StorageTuning, storageTuning } from "./storage-tuning.js";
 
 /** A cache directory: `path` alone is limited by its file system, with `limitBytes` by a budget. */
 export interface VolumeSetting {

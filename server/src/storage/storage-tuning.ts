@@ -1,6 +1,6 @@
 /** Bounds of the storage that no user sets. */
 export interface StorageTuning {
-  /** Operations under way on one volume at a time; the thread pool should have more threads than all volumes' together. */
+  /** Operations under way on one volume at a time: see `ioParallelism`. */
   readonly ioParallelism: number;
   /** After this long an operation counts as failed and its disk as hanging. */
   readonly diskTimeoutMs: number;
@@ -16,6 +16,14 @@ export interface StorageTuning {
   readonly diskReserveBytes: number;
   /** Looks at 16 files each, at the start, under way on one volume at a time; each has a thread of its own. */
   readonly recoveryParallelism: number;
+}
+
+/**
+ * Operations that each of some volumes may have under way: eight, or as many as leave a quarter of the thread pool to
+ * everything else when all volumes hang. A thread that waits for a disk can't be taken back.
+ */
+export function ioParallelism(volumes: number, poolThreads: number): number {
+  return Math.max(1, Math.min(8, Math.floor((poolThreads * 3) / 4 / volumes)));
 }
 
 export const storageTuning: StorageTuning = {

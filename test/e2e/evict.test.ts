@@ -1,0 +1,69 @@
+import type { EvictResponse } from "@frontcache/proto";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { BLOCK_BYTES, Cluster, namesOf } from "./cluster.js";
+import { frontcache } from "./command-line.js";
+
+const BLOCKS = 12;
+
+describe("evict, asked of any of three members", { timeout: 60_000 }, () => {
+  let cluster: Cluster;
+
+  beforeAll(async () => {
+    cluster = await Cluster.start({ names: namesOf(3) });
+  });
+  afterAll(() => cluster?.[Symbol.asyncDispose]());
+
+  /** Puts an object, or a new version of it, that the members hold among them, each a part; resolves to the version. */
+  async function held(key: string): Promise<string> {
+    const version = cluster.origin.putRamp("bucket", key, BLOCKS * BLOCK_BYTES, 1);
+    const client = await cluster.client();
+    const before = await counts();
+    await client.readRange(`s3://bucket/${key}`, 0, BLOCKS * BLOCK_BYTES, version);
+    await expect.poll(async () => total(await counts()) - total(before)).toBe(BLOCKS);
+    expect((await counts()).every((count, member) => count > before[member]!)).toBe(true);
+    return version;
+  }
+
+  const counts = (): Promise<number[]> => Promise.all(cluster.names.map((name) => cluster.heldBlocks(name)));
+  const total = (numbers: readonly number[]): number => numbers.reduce((sum, number) => sum + number, 0);
+
+  async function byCommand(...args: string[]): Promise<{ blocks: number }> {
+    const { stdout, stderr, exitCode } = await frontcache(["evict", ...args, "--json"], {
+      FRONTCACHE_ENDPOINT: cluster.addressOf(cluster.names[1]!),
+    });
+    expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: "" });
+    return JSON.parse(stdout.toString());
+  }
+
+  function byCall(key: string, prefix: boolean, version: string): Promise<EvictResponse> {
+    return cluster.talk(
+      cluster.names[2]!,
+      (client) =>
+        new Promise((resolve, reject) => {
+          client.evict({ key, prefix, version, forwarded: false }, (error, response) =>
+            error ? reject(error) : resolve(response),
+          );
+        }),
+    );
+  }
+
+  it.each(["the command line", "gRPC"])(
+    "drops one version, one URL or all that begin alike from all members, by %s",
+    async (way) => {
+      const evict = (url: string, version = "", prefix = false): Promise<{ blocks: number }> =>
+        way === "gRPC"
+          ? byCall(url, prefix, version)
+          : byCommand(url, ...(prefix ? ["--prefix"] : []), ...(version === "" ? [] : ["--object-version", version]));
+      const [old, current] = [await held("a/one"), await held("a/one")];
+      await held("a/two");
+      await held("b");
+      expect(old).not.toBe(current);
+      expect(await evict("s3://bucket/a/one", old)).toMatchObject({ blocks: BLOCKS });
+      expect(await evict("s3://bucket/a/one", old)).toMatchObject({ blocks: 0 });
+      expect(total(await counts())).toBe(3 * BLOCKS);
+      expect(await evict("s3://bucket/a/", "", true)).toMatchObject({ blocks: 2 * BLOCKS });
+      expect(await evict("s3://bucket/b")).toMatchObject({ blocks: BLOCKS });
+      expect(await counts()).toEqual([0, 0, 0]);
+    },
+  );
+});

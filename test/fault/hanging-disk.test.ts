@@ -1,0 +1,107 @@
+import { execFileSync } from "node:child_process";
+import fs, { closeSync, existsSync, mkdtempSync, openSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { blockDigest, blockPath } from "@frontcache/proto";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { systemClock } from "../../server/src/runtime/clock.js";
+import { silentLog } from "../../server/src/runtime/log.js";
+import { BlockStore, ioParallelism, storageTuning } from "../../server/src/storage/block-store.js";
+import type { Disk } from "../../server/src/storage/disk.js";
+import { noMapping } from "../../server/src/storage/mapping.js";
+import { openNodeDisk, poolThreads } from "../../server/src/storage/node-disk.js";
+import {
+  areTestBytes,
+  keep,
+  readBlock,
+  testGeometry,
+  testId,
+  testInfo,
+  testSegments,
+} from "../../server/src/storage/store-fixture.js";
+
+const { blockBytes: BLOCK } = testGeometry;
+const BLOCKS = 24;
+const ids = Array.from({ length: BLOCKS }, (_, name) => testId(`s3://bucket/${name}`));
+const info = testInfo();
+
+/** A disk on which opening a file below `directory` takes a thread until `answer`: a pipe that nobody writes to, yet. */
+class HangingDisk {
+  readonly #pipe: string;
+
+  constructor(private readonly directory: string) {
+    this.#pipe = join(directory, "pipe");
+    execFileSync("mkfifo", [this.#pipe]);
+  }
+
+  around(disk: Disk): Disk {
+    const open: Disk["open"] = async (path, mode) => {
+      if (path.startsWith(this.directory)) await this.#hang();
+      return disk.open(path, mode);
+    };
+    return Object.assign(Object.create(disk) as Disk, { open });
+  }
+
+  answer(): void {
+    closeSync(openSync(this.#pipe, "r+"));
+  }
+
+  #hang(): Promise<void> {
+    return new Promise((resolve) => fs.open(this.#pipe, "r", (_error, fd) => fs.close(fd, () => resolve())));
+  }
+}
+
+describe.skipIf(process.platform !== "linux")("a disk that hangs, with every thread that it can take", () => {
+  let directories: string[];
+
+  beforeEach(() => {
+    directories = ["a", "b"].map((name) => mkdtempSync(join(tmpdir(), `frontcache-hanging-${name}-`)));
+  });
+  afterEach(() => {
+    for (const directory of directories) rmSync(directory, { recursive: true });
+  });
+
+  function open(disk: Disk): Promise<BlockStore> {
+    return BlockStore.open({
+      volumes: directories.map((path) => ({ path, limitBytes: 2 * BLOCKS * BLOCK })),
+      geometry: testGeometry,
+      disk,
+      mapper: noMapping,
+      clock: systemClock,
+      log: silentLog,
+      highWatermark: 0.95,
+      lowWatermark: 0.9,
+      eviction: "slru",
+      maxMappings: BLOCKS,
+      purgeIntervalMs: 60_000,
+      tuning: { ...storageTuning, ioParallelism: ioParallelism(directories.length, poolThreads()) },
+    });
+  }
+
+  it("takes no other volume's threads: that one's blocks are read meanwhile", async () => {
+    const disk = await openNodeDisk();
+    const first = await open(disk);
+    for (const id of ids) await keep(first, id, info, testSegments(id, info));
+    await first.close();
+    const [hangingBlocks, others] = directories.map((path) =>
+      ids.filter((id) => existsSync(blockPath(path, blockDigest(id, BLOCK)))),
+    ) as [typeof ids, typeof ids];
+    expect(hangingBlocks.length).toBeGreaterThan(poolThreads());
+
+    const hanging = new HangingDisk(directories[0]!);
+    const store = await open(hanging.around(disk));
+    let answered = 0;
+    const waiting = hangingBlocks.map(async (id) => {
+      const bytes = await readBlock(store, id, 0, BLOCK);
+      answered++;
+      return areTestBytes(bytes, 0, BLOCK);
+    });
+    for (const id of others) expect(areTestBytes(await readBlock(store, id, 0, BLOCK), 0, BLOCK)).toBe(true);
+    expect(answered).toBe(0);
+
+    const keepAnswering = setInterval(() => hanging.answer(), 1);
+    expect(await Promise.all(waiting)).not.toContain(false);
+    clearInterval(keepAnswering);
+    await store.close();
+  });
+});
