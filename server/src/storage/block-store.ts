@@ -92,6 +92,7 @@ export class BlockStore {
       residentBytes: tuning.mappedMemoryBytes,
       capacity: options.maxMappings,
       loans: this.#loans,
+      clock,
     });
     const remover = new BlockRemover({ disk, index, files });
     const writer = new BlockWriter({ geometry, disk, clock, index, files, remover });

@@ -1,9 +1,11 @@
 import { describe, expect, it } from "vitest";
+import { systemClock } from "../runtime/clock.js";
 import type { DiskFile } from "./disk.js";
 import { Loans } from "./loans.js";
 import { mappedRead } from "./mapped-read.js";
 import type { Mapping } from "./mapping.js";
 import { OpenFile } from "./open-file.js";
+import { RecentResidency } from "./recent-residency.js";
 import { SegmentTable } from "./segment-table.js";
 import { areTestBytes, testBytes, testGeometry } from "./store-fixture.js";
 
@@ -25,6 +27,7 @@ function stage(residentBytes: number, checked = 8): Stage {
   const mapping: Mapping = {
     bytes: testBytes(0, BLOCK),
     isResident: (_start, end) => end <= residentBytes,
+    reaches: () => true,
     populate: (start, end) => {
       populated.push([start, end]);
       return new Promise((resolve) => waiting.push(resolve));
@@ -36,7 +39,7 @@ function stage(residentBytes: number, checked = 8): Stage {
   const segments = new SegmentTable(BLOCK, testGeometry);
   for (let segment = 0; segment < 8; segment++) segments.add(segment, 0, segment < checked);
   const nobody = (): void => undefined;
-  const open = new OpenFile({} as DiskFile, mapping, loans, nobody, nobody);
+  const open = new OpenFile({} as DiskFile, mapping, new RecentResidency(mapping, systemClock, BLOCK), loans, nobody, nobody);
   const finishPopulating = (): void => {
     for (const finish of waiting.splice(0)) finish();
   };

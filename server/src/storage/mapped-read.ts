@@ -23,7 +23,7 @@ export function mappedRead(open: OpenFile, segments: SegmentTable, start: number
   return open.loans.slice(mapping.bytes.subarray(start, readEnd), () => open.unpin());
 }
 
-/** The whole range where it is resident, else its first segment's part, else `start`: two looks of a microsecond at most. */
+/** The whole range where it is resident, else its first segment's part, else `start`: three looks of a microsecond at most. */
 function residentEnd(open: OpenFile, segments: SegmentTable, start: number, end: number): number {
   if (end <= start) return start;
   if (isTouchable(open, start, end)) return end;
@@ -34,7 +34,7 @@ function residentEnd(open: OpenFile, segments: SegmentTable, start: number, end:
 
 /** Pages count as resident as soon as the kernel reads them, so a cold read under way is asked for on its own. */
 function isTouchable(open: OpenFile, start: number, end: number): boolean {
-  return !open.isArriving(start, end) && open.mapping!.isResident(start, end);
+  return !open.isArriving(start, end) && open.residency!.isResident(start, end);
 }
 
 /** Fills the page table for the checked and resident runs, off the main thread, so that no later touch faults. */

@@ -1,6 +1,6 @@
 import type { DiskFile } from "./disk.js";
 import { type Address, type Libc, loadLibc } from "./libc.js";
-import { type Residency, systemResidency } from "./residency.js";
+import { type Residency, reachesTo, systemResidency } from "./residency.js";
 
 /** A block file's bytes in memory. */
 export interface Mapping {
@@ -8,6 +8,8 @@ export interface Mapping {
   readonly bytes: Buffer;
   /** Whether `[start, end)` lies inside the file and can be touched without waiting for the disk. At once, about 1 us. */
   isResident(start: number, end: number): boolean;
+  /** Whether the file still has bytes up to `end`. */
+  reaches(end: number): boolean;
   /** Enters pages into the page table, off the main thread; skipped when that is busy. Never rejects. */
   populate(start: number, end: number): Promise<void>;
   /** Takes its pages out of this process's memory; they stay in the page cache, and the next touch brings them back. */
@@ -102,6 +104,7 @@ export class SystemMapper implements Mapper {
     return {
       bytes: slot.bytes,
       isResident: (start, end) => residency.isResident(fd, slot.address, start, end),
+      reaches: (end) => reachesTo(this.libc, fd, end),
       populate: (start, end) => this.#populate(slot, start, end),
       letGo: () => void this.libc.madvise(slot.address, this.#slotBytes, MADV_DONTNEED),
       unmap: () => this.#clear(slot),

@@ -1,6 +1,7 @@
 import type { DiskFile } from "./disk.js";
 import type { Loans } from "./loans.js";
 import type { Mapping } from "./mapping.js";
+import type { RecentResidency } from "./recent-residency.js";
 
 interface ByteRange {
   readonly start: number;
@@ -25,6 +26,8 @@ export class OpenFile {
   constructor(
     readonly file: DiskFile,
     readonly mapping: Mapping | undefined,
+    /** Of the mapping, where there is one. */
+    readonly residency: RecentResidency | undefined,
     readonly loans: Loans,
     private readonly onIdle: () => void,
     private readonly onTouch: (bytes: number) => void,

@@ -1,8 +1,10 @@
+import type { Clock } from "../runtime/clock.js";
 import type { Disk, DiskFile } from "./disk.js";
 import type { HeldBlock } from "./held-block.js";
 import type { Loans } from "./loans.js";
 import type { Mapper } from "./mapping.js";
 import { OpenFile } from "./open-file.js";
+import { RecentResidency } from "./recent-residency.js";
 import { systemCode, systemError } from "./system-error.js";
 
 export interface OpenFilesOptions {
@@ -15,6 +17,7 @@ export interface OpenFilesOptions {
   /** Bytes of mappings that may stay in this process's memory, about. */
   readonly residentBytes: number;
   readonly loans: Loans;
+  readonly clock: Pick<Clock, "monotonicMs">;
 }
 
 /** The block files that are open, the least recently used first. */
@@ -57,9 +60,10 @@ export class OpenFiles {
     this.#open++;
     const mapping = this.options.mapper.map(file, this.options.blockBytes);
     if (mapping !== undefined) this.#mappings++;
-    const { loans } = this.options;
+    const { loans, clock, blockBytes } = this.options;
+    const residency = mapping && new RecentResidency(mapping, clock, blockBytes);
     const onTouch = (bytes: number): void => this.#touched(bytes);
-    block.open = new OpenFile(file, mapping, loans, () => this.#closeExcess(), onTouch);
+    block.open = new OpenFile(file, mapping, residency, loans, () => this.#closeExcess(), onTouch);
     this.#order.add(block);
     void this.#closeBeyond(this.options.capacity, block);
     return block.open;

@@ -65,6 +65,6 @@ export class MincoreResidency implements Residency {
 }
 
 /** The last page of a file that was cut short stays in memory, with zeros behind the cut: the length must be looked at too. */
-function reachesTo(libc: Libc, fd: number, end: number): boolean {
+export function reachesTo(libc: Libc, fd: number, end: number): boolean {
   return Number(libc.lseek(fd, 0, SEEK_END)) >= end;
 }

@@ -1,0 +1,42 @@
+import type { Clock } from "../runtime/clock.js";
+import type { Mapping } from "./mapping.js";
+
+/** Looks are remembered for regions of this size. */
+const REGION_BYTES = 1 << 20;
+
+/**
+ * How long what was seen counts. The kernel may drop a page meanwhile: then one touch waits for the disk, once in this time
+ * at most for each region.
+ */
+const REMEMBERED_MS = 100;
+
+/**
+ * Whether bytes of a mapping can be touched without waiting for the disk, as `Mapping.isResident` says, with a short memory
+ * for small reads, of which a look at the page cache would be a tenth. That the file still reaches so far is asked each time:
+ * what was cut off is never touched.
+ */
+export class RecentResidency {
+  /** By region, until when it counts as resident; negated: as not wholly resident. */
+  readonly #untilMs: Float64Array;
+
+  constructor(
+    private readonly mapping: Mapping,
+    private readonly clock: Pick<Clock, "monotonicMs">,
+    private readonly blockBytes: number,
+  ) {
+    this.#untilMs = new Float64Array(Math.ceil(blockBytes / REGION_BYTES));
+  }
+
+  isResident(start: number, end: number): boolean {
+    const region = Math.floor(start / REGION_BYTES);
+    if (end > (region + 1) * REGION_BYTES) return this.mapping.isResident(start, end);
+    const untilMs = this.#untilMs[region]!;
+    const nowMs = this.clock.monotonicMs();
+    if (nowMs < untilMs) return this.mapping.reaches(end);
+    if (nowMs < -untilMs) return this.mapping.isResident(start, end);
+    const regionEnd = Math.min((region + 1) * REGION_BYTES, this.blockBytes);
+    const isWhole = this.mapping.isResident(region * REGION_BYTES, regionEnd);
+    this.#untilMs[region] = isWhole ? nowMs + REMEMBERED_MS : -(nowMs + REMEMBERED_MS);
+    return isWhole || this.mapping.isResident(start, end);
+  }
+}
