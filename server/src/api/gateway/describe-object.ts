@@ -5,8 +5,8 @@ import type { Exchange, ObjectReader } from "./exchange.js";
 const PATIENCE_MS = 1_000;
 
 /**
- * Type and date of the object whose bytes another member answers, which sends neither. They can be had for the newest version
- * only; undefined where they can't, or not soon: the bytes matter more.
+ * Type and date of the object whose bytes came without them: other members send what they know, the origin may have named
+ * neither. They can be had for the newest version only; undefined where they can't, or not soon: the bytes matter more.
  */
 export async function describeObject(
   reader: Pick<ObjectReader, "stat">,
