@@ -87,6 +87,14 @@ describe("the query of a request", () => {
     },
   );
 
+  it("is not to be taken for a part of the key, nor the other way round", () => {
+    expect(() => parseTarget("/s3/bucket/key%3FversionId=abc")).toThrow(/ends like \?versionId=/);
+    expect(() => parseTarget("/s3/bucket/key%3FversionId%3Dabc?x-id=GetObject")).toThrow(/ends like \?versionId=/);
+    expect(urlOf("/s3/bucket/key%3FversionId=abc?versionId=def")).toBe("s3://bucket/key?versionId=abc?versionId=def");
+    expect(urlOf("/s3/bucket/key%3FversionId=a%20b")).toBe("s3://bucket/key?versionId=a b");
+    expect(urlOf("/gs/bucket/key%3FversionId=abc")).toBe("gs://bucket/key?versionId=abc");
+  });
+
   it("names a version of S3's as the object's URL does", () => {
     expect(urlOf("/s3/bucket/key?x-id=GetObject&versionId=3HL4kqtJ.l_v-40")).toBe("s3://bucket/key?versionId=3HL4kqtJ.l_v-40");
     expect(urlOf("/s3/bucket/key?versionId=null")).toBe("s3://bucket/key?versionId=null");

@@ -18,6 +18,9 @@ const SUBRESOURCE =
 /** The form of an S3 version's id; `null` is one, too. */
 const VERSION_ID = /^[A-Za-z0-9._-]{1,1024}$/;
 
+/** A key that ends so can't be told from a version of another object, whose URL has this form. */
+const LIKE_A_VERSION = /\?versionId=[A-Za-z0-9._-]+$/;
+
 /**
  * Reads `/s3/<bucket>/<key>` or `/gs/<bucket>/<key>`. The key is decoded once and never normalised: `..`, `//` and `+` are
  * names like others. Of the query only `versionId` counts, which becomes a part of the object's name as its URL has it.
@@ -36,14 +39,22 @@ export function parseTarget(target: string): RequestTarget {
     return { kind: "bucket", ref: { url, scheme, bucket }, query: mark < 0 ? "" : target.slice(mark + 1) };
   }
   const named = `${scheme}://${path.slice(4, slash)}/${decodeOnce(path.slice(slash + 1))}`;
-  if (mark < 0) return { kind: "object", ref: parseObjectUrl(named), subresource: undefined };
-  const { subresource, versionId } = readQuery(target.slice(mark + 1));
-  const url = scheme === "s3" && versionId !== undefined ? `${named}?versionId=${versionId}` : named;
-  return { kind: "object", ref: parseObjectUrl(url), subresource };
+  const { subresource, versionId }: ObjectQuery = mark < 0 ? {} : readQuery(target.slice(mark + 1));
+  if (scheme === "s3" && versionId !== undefined) {
+    return { kind: "object", ref: parseObjectUrl(`${named}?versionId=${versionId}`), subresource };
+  }
+  if (scheme === "s3" && LIKE_A_VERSION.test(named)) throw likeAVersion();
+  return { kind: "object", ref: parseObjectUrl(named), subresource };
 }
 
-function readQuery(query: string): { subresource?: string; versionId?: string } {
-  const found: { subresource?: string; versionId?: string } = {};
+/** What an object's query says that counts. */
+interface ObjectQuery {
+  subresource?: string;
+  versionId?: string;
+}
+
+function readQuery(query: string): ObjectQuery {
+  const found: ObjectQuery = {};
   for (const part of query.split("&")) {
     const equals = part.indexOf("=");
     const name = equals < 0 ? part : part.slice(0, equals);
@@ -69,6 +80,13 @@ export function decodeOnce(text: string, where = "path"): string {
   );
   if (!isUtf8(bytes)) throw malformed(where, "it is not UTF-8");
   return bytes.toString("utf8");
+}
+
+function likeAVersion(): CacheError {
+  return new CacheError(
+    "INVALID_ARGUMENT",
+    "a key that ends like ?versionId=... can't be read here: ask the object store itself",
+  );
 }
 
 function malformed(where: string, why: string): CacheError {
