@@ -36,6 +36,11 @@ describe("a command line", () => {
       /^frontcache: --range: "5-4" is not a range: [^\n]*\n$/,
     ],
     [
+      "with a size that is none",
+      ["bench", "s3://bucket/key", "--size", "some"],
+      /^frontcache: --size: "some" is not a size: [^\n]*\n$/,
+    ],
+    [
       "with an endpoint that is none",
       ["get", "s3://bucket/key", "--endpoint", "8080"],
       /^frontcache: --endpoint: "8080" is not an address: [^\n]*\n$/,

@@ -96,6 +96,28 @@ describe("frontcache stat and evict", () => {
   });
 });
 
+describe("frontcache bench", () => {
+  beforeAll(() => {
+    origin.putRamp("bucket", "measured", 3 * MiB + 5, 1);
+    origin.putRamp("bucket", "empty", 0, 1);
+  });
+
+  it("shows what reads came to, in lines or as JSON", async () => {
+    const args = ["bench", "s3://bucket/measured", "--size", "64KiB", "--concurrency", "4", "--duration", "200ms"];
+    const { exitCode, stdout, stderr } = await ask(...args, "--json");
+    expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: "" });
+    const report = JSON.parse(stdout.toString());
+    expect(report).toMatchObject({ objects: 1, members: 1, size: "64KiB", concurrency: 4, errors: 0 });
+    expect(report.reads).toBeGreaterThanOrEqual(4);
+    expect((await ask(...args)).stdout.toString()).toMatch(/^gigabytesPerSecond: [\d.e-]+\nreadsPerSecond: {5}[\d.]+\np50Ms: /m);
+  });
+
+  it("ends with one line and exit code 1 where an object is empty", async () => {
+    const { exitCode, stderr } = await ask("bench", "s3://bucket/empty", "--duration", "100ms");
+    expect([exitCode, stderr]).toEqual([1, expect.stringMatching(/^frontcache: s3:\/\/bucket\/empty is empty[^\n]*\n$/)]);
+  });
+});
+
 describe("frontcache serve", () => {
   it("ends with one line and exit code 1 where its port or its directory is taken", async () => {
     const other = join(directory.path, "other");

@@ -1,6 +1,7 @@
 import { logVerbosity, setLogVerbosity } from "@grpc/grpc-js";
 import { Command, CommanderError } from "commander";
 import { packageVersion } from "../config/package-version.js";
+import { addBench } from "./bench.js";
 import { addCompletion } from "./completion.js";
 import { addEvict } from "./evict.js";
 import { describeFailure, type ExitCode, exitCodes, exitCodeText, UsageError } from "./exit-code.js";
@@ -60,6 +61,7 @@ Exit codes: ${exitCodeText}.`,
   addWarm(program);
   addEvict(program);
   addStatus(program);
+  addBench(program);
   addVersion(program);
   addCompletion(program);
   return program;
