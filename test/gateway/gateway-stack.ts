@@ -28,6 +28,7 @@ export class GatewayStack implements AsyncDisposable {
   readonly #closes: (() => void | Promise<void>)[] = [];
   local!: LocalCache;
   store!: BlockStore;
+  router!: Router;
   listener!: GatewayListener;
 
   static async open(endpoint: string): Promise<GatewayStack> {
@@ -69,7 +70,8 @@ export class GatewayStack implements AsyncDisposable {
       log: silentLog,
     });
     stack.#closes.push(() => stack.listener.close());
-    stack.listener.serve(new Router({ local: stack.local, geometry, self, view, links, events: silentRouting }));
+    stack.router = new Router({ local: stack.local, geometry, self, view, links, events: silentRouting });
+    stack.listener.serve(stack.router);
     return stack;
   }
 

@@ -75,8 +75,13 @@ const counted = (result: ReadResult) => ({
 describe("a measured read", () => {
   it("is counted once by its result, with its bytes and both of its times", async () => {
     await readAll(() => reading("hit", [60, 40]));
-    expect(counted("hit")).toEqual({ reads: 1, bytes: 100, seconds: 0.03, firstByteSeconds: 0.01 });
+    expect(counted("hit")).toEqual({ reads: 1, bytes: 100, seconds: 0.03, firstByteSeconds: 0 });
     expect(hottest.top(1)).toEqual([{ url: "s3://bucket/k", reads: 1, bytes: 100 }]);
+  });
+
+  it("that had to wait tells how long its first bytes took", async () => {
+    await readAll(() => Promise.resolve(reading("filled", [100])));
+    expect(counted("filled")).toMatchObject({ reads: 1, firstByteSeconds: 0.01 });
   });
 
   it("saves the bytes that no origin was asked for, and not those of fills or of other members", async () => {

@@ -39,9 +39,9 @@ export class MeasuredReader implements Reader {
     const begunMs = meter.nowMs();
     try {
       const opened = this.reader.read(request);
-      if (!(opened instanceof Promise)) return new MeasuredRead(opened, meter, url, begunMs);
+      if (!(opened instanceof Promise)) return new MeasuredRead(opened, meter, url, begunMs, true);
       return opened.then(
-        (read) => new MeasuredRead(read, meter, url, begunMs),
+        (read) => new MeasuredRead(read, meter, url, begunMs, false),
         (error: unknown) => countFailure(meter, url, error),
       );
     } catch (error) {
@@ -63,6 +63,8 @@ class MeasuredRead implements ObjectRead {
     private readonly meter: ReadMeter,
     private readonly url: string,
     private readonly begunMs: number,
+    /** Whether nothing has been waited for. */
+    private atOnce: boolean,
   ) {
     this.info = read.info;
     this.offset = read.offset;
@@ -77,6 +79,7 @@ class MeasuredRead implements ObjectRead {
     try {
       const found = this.read.next();
       if (!(found instanceof Promise)) return this.#count(found);
+      this.atOnce = false;
       return found.then(
         (slice) => this.#count(slice),
         (error: unknown) => this.#fail(error),
@@ -97,7 +100,10 @@ class MeasuredRead implements ObjectRead {
   #count(slice: Slice | undefined): Slice | undefined {
     if (slice === undefined) return undefined;
     const { result } = this.read;
-    if (this.#sent === 0) this.meter.firstBytes(result, this.begunMs);
+    if (this.#sent === 0) {
+      if (this.atOnce) this.meter.firstBytesAtOnce(result);
+      else this.meter.firstBytes(result, this.begunMs);
+    }
     this.#sent += slice.bytes.length;
     this.meter.sent(result, slice.bytes.length);
     return slice;

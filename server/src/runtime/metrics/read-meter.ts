@@ -21,7 +21,7 @@ interface ResultSeries {
 }
 
 /**
- * Counts reads. All that it adds to was looked up before: a hot read costs the clock three times and a dozen additions
+ * Counts reads. All that it adds to was looked up before: a hot read costs the clock twice and a dozen additions
  * (`npm run bench -- metrics-cost`).
  */
 export class ReadMeter {
@@ -49,6 +49,11 @@ export class ReadMeter {
   /** Milliseconds on the clock that the other methods count from. */
   nowMs(): number {
     return this.clock.monotonicMs();
+  }
+
+  /** The first bytes of a read were at hand at once, without a wait: less than the lowest boundary, whatever the clock says. */
+  firstBytesAtOnce(result: Result): void {
+    this.#results[result].firstByte.record(0);
   }
 
   /** The first bytes of a read that arrived at `begunMs` are at hand. */
