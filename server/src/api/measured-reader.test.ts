@@ -43,11 +43,12 @@ function reading(result: ReadResult, steps: readonly (number | "fail")[]): Objec
   };
 }
 
+/** What else a reader is asked for, and not here. */
+const names = ["stat", "list", "statBucket", "evict", "warm", "warmBlock", "touch", "ownerOf", "watchMembers"];
+const others = Object.fromEntries(names.map((name) => [name, () => {}]));
+
 async function readAll(open: () => ObjectRead | Promise<ObjectRead>, cachedOnly = false): Promise<void> {
-  const reader = new MeasuredReader(
-    { stat() {}, evict() {}, ownerOf() {}, watchMembers() {}, read: open } as never as Reader,
-    new ReadMeter(metrics, hottest, errors, clock),
-  );
+  const reader = new MeasuredReader({ ...others, read: open } as never as Reader, new ReadMeter(metrics, hottest, errors, clock));
   const request: ReadRequest = {
     ref,
     offset: 0,
