@@ -1,3 +1,5 @@
+import { cpuMs } from "./machine.js";
+
 /** The middle of some figures. */
 export function median(figures: readonly number[]): number {
   const sorted = figures.toSorted((a, b) => a - b);
@@ -15,56 +17,83 @@ export async function timeMs(work: () => Promise<unknown>): Promise<number> {
 /** Something that is measured against others in the same run. */
 export interface Contestant {
   readonly name: string;
-  /** One round; resolves to the bytes that it read. */
-  run(): Promise<number>;
+  /** Reads once; resolves to the bytes that it brought. */
+  read(): Promise<number>;
+  /** The process that answers it, whose CPU time is counted. */
+  readonly serverPid?: number | undefined;
+}
+
+/** How contestants take turns. */
+export interface Turns {
+  /** Rounds that count; one more goes before them, to warm up. */
+  readonly rounds: number;
+  /** How long each contestant reads in a round, milliseconds; 0: one read of each reader. */
+  readonly roundMs: number;
+  /** Reads at a time. */
+  readonly readers: number;
+}
+
+/** What one contestant did. Rates are medians of the rounds, CPU seconds are of all rounds together. */
+export interface Standing {
+  readonly name: string;
+  readonly gigabytesPerSecond: number;
+  readonly readsPerSecond: number;
+  /** Milliseconds of one round. */
+  readonly roundMs: number;
+  /** CPU seconds a gigabyte: of this process, and of the one that answers. */
+  readonly clientCpu: number;
+  readonly serverCpu: number | undefined;
+}
+
+interface Round {
+  readonly ms: number;
+  readonly bytes: number;
+  readonly reads: number;
+  readonly clientMs: number;
+  readonly serverMs: number;
 }
 
 /**
- * Bytes per second of each contestant: the median of `rounds`, after one round to warm up. They take turns, so that a machine
- * that becomes faster or slower meanwhile does so for all of them.
+ * Measures contestants in turn, round by round, so that a machine that becomes faster or slower meanwhile does so for all of
+ * them. Every other round goes backwards: who comes after whom should not matter.
  */
-export async function takeTurns(contestants: readonly Contestant[], rounds: number): Promise<Map<string, number>> {
-  const rates = new Map(contestants.map(({ name }) => [name, [] as number[]]));
-  for (let round = -1; round < rounds; round++) {
-    for (const { name, run } of contestants) {
-      let bytes = 0;
-      const ms = await timeMs(async () => {
-        bytes = await run();
-      });
-      if (round >= 0) rates.get(name)!.push((bytes / ms) * 1000);
+export async function takeTurns(contestants: readonly Contestant[], turns: Turns): Promise<Map<string, Standing>> {
+  const rounds = new Map<Contestant, Round[]>(contestants.map((contestant) => [contestant, []]));
+  for (let round = -1; round < turns.rounds; round++) {
+    for (const contestant of round % 2 === 0 ? contestants : contestants.toReversed()) {
+      const done = await playRound(contestant, turns);
+      if (round >= 0) rounds.get(contestant)!.push(done);
     }
   }
-  return new Map([...rates].map(([name, figures]) => [name, median(figures)]));
+  return new Map([...rounds].map(([contestant, done]) => [contestant.name, standingOf(contestant, done)]));
 }
 
-/** One line of a result: what was asked, what came out. `value` is compared with `atLeast` or `atMost` where one is given. */
-export interface Figure {
-  readonly name: string;
-  readonly value: number;
-  readonly unit: string;
-  readonly atLeast?: number;
-  readonly atMost?: number;
+async function playRound({ read, serverPid }: Contestant, { roundMs, readers }: Turns): Promise<Round> {
+  const [client, server] = [cpuMs(process.pid), serverPid === undefined ? 0 : cpuMs(serverPid)];
+  let [bytes, reads] = [0, 0];
+  const ms = await timeMs(async () => {
+    const untilMs = performance.now() + roundMs;
+    const reader = async (): Promise<void> => {
+      do {
+        bytes += await read();
+        reads++;
+      } while (performance.now() < untilMs);
+    };
+    await Promise.all(Array.from({ length: readers }, reader));
+  });
+  const serverMs = serverPid === undefined ? 0 : cpuMs(serverPid) - server;
+  return { ms, bytes, reads, clientMs: cpuMs(process.pid) - client, serverMs };
 }
 
-/** One question with a way to answer it by measuring. */
-export interface Benchmark {
-  readonly question: string;
-  run(): Promise<Figure[]>;
-}
-
-function format(value: number): string {
-  return value >= 100 ? value.toFixed(0) : value.toPrecision(3);
-}
-
-/** Whether the figure is what was asked for; true where nothing was asked. */
-export function holds({ value, atLeast, atMost }: Figure): boolean {
-  return (atLeast === undefined || value >= atLeast) && (atMost === undefined || value <= atMost);
-}
-
-/** A figure as a line of text. */
-export function line(figure: Figure): string {
-  const { name, value, unit, atLeast, atMost } = figure;
-  const asked =
-    atLeast !== undefined ? `  (at least ${format(atLeast)})` : atMost !== undefined ? `  (at most ${format(atMost)})` : "";
-  return `  ${name.padEnd(58)} ${format(value).padStart(8)} ${unit.padEnd(6)}${asked}${holds(figure) ? "" : "  MISSED"}`;
+function standingOf({ name, serverPid }: Contestant, rounds: readonly Round[]): Standing {
+  const sum = (of: (round: Round) => number): number => rounds.reduce((total, round) => total + of(round), 0);
+  const perGigabyte = (ms: number): number => ms / 1e3 / (sum(({ bytes }) => bytes) / 1e9);
+  return {
+    name,
+    gigabytesPerSecond: median(rounds.map(({ bytes, ms }) => bytes / ms / 1e6)),
+    readsPerSecond: median(rounds.map(({ reads, ms }) => (reads / ms) * 1e3)),
+    roundMs: median(rounds.map(({ ms }) => ms)),
+    clientCpu: perGigabyte(sum(({ clientMs }) => clientMs)),
+    serverCpu: serverPid === undefined ? undefined : perGigabyte(sum(({ serverMs }) => serverMs)),
+  };
 }

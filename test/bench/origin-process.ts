@@ -2,6 +2,7 @@ import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
 import type { OriginCommand, OriginReply } from "./origin-main.js";
+import type { StageObject } from "./stage.js";
 
 const MAIN = join(import.meta.dirname, "origin-main.ts");
 
@@ -26,6 +27,16 @@ export class OriginProcess implements AsyncDisposable {
   async putRamp(key: string, size: number, seed: number): Promise<{ url: string; version: string }> {
     const { version } = await this.#ask({ kind: "ramp", key, size, seed });
     return { url: `s3://bench/${key}`, version: version! };
+  }
+
+  /** Puts an object of some bytes. */
+  async putObject(key: string, size: number): Promise<StageObject> {
+    return { key, size, ...(await this.putRamp(key, size, 1)) };
+  }
+
+  /** Its process. */
+  get pid(): number {
+    return this.child.pid!;
   }
 
   /** From now on each answer begins after `latencyMs` and runs at `bytesPerSecond` (undefined: unpaced). */

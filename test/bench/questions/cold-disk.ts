@@ -3,8 +3,9 @@ import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { CacheClient } from "@frontcache/client";
 import { MemberProcess, temporaryDirectory } from "../../e2e/member-process.js";
+import { type Benchmark, barsOf } from "../answer.js";
 import { loopDelay, withLoopDelay } from "../loop-delay.js";
-import { type Benchmark, timeMs } from "../measure.js";
+import { timeMs } from "../measure.js";
 import { OriginProcess } from "../origin-process.js";
 
 const MiB = 1 << 20;
@@ -46,7 +47,7 @@ export const benchmark: Benchmark = {
     const cold = await loopDelay(member);
     const hotMs = await timeMs(() => readAll(client));
     const hot = await loopDelay(member);
-    return [
+    const figures = [
       { name: "cold: bytes a second", value: GiB / coldMs / 1e6, unit: "GB/s" },
       { name: "cold: event loop delay, p99", value: cold.p99, unit: "ms", atMost: 20 },
       { name: "cold: event loop delay, largest", value: cold.max, unit: "ms" },
@@ -54,5 +55,6 @@ export const benchmark: Benchmark = {
       { name: "hot: event loop delay, p99", value: hot.p99, unit: "ms" },
       { name: "origin requests meanwhile", value: (await origin.traffic()).gets, unit: "", atMost: 0 },
     ];
+    return { figures, chart: barsOf(figures, "GB/s") };
   },
 };

@@ -8,7 +8,8 @@ import { MemberProcess } from "../../e2e/member-process.js";
 import { mayMount, SmallDisk } from "../../fault/small-disk.js";
 import { volumeFiles } from "../../fault/volume-files.js";
 import { ticks } from "../../fault/volume-report.js";
-import { type Benchmark, type Figure, timeMs } from "../measure.js";
+import { type Benchmark, barsOf, type Figure } from "../answer.js";
+import { timeMs } from "../measure.js";
 import { OriginProcess } from "../origin-process.js";
 
 const MiB = 1 << 20;
@@ -194,10 +195,11 @@ export const benchmark: Benchmark = {
   async run() {
     if (!mayMount()) throw new Error("a tmpfs must be mounted for this: run it as root");
     await using origin = await OriginProcess.start();
-    return [
+    const figures = [
       ...(await readTenTimesItsSize(origin, false)),
       ...(await readTenTimesItsSize(origin, true)),
       ...(await readBesideAnother(origin)),
     ];
+    return { figures, chart: barsOf(figures, "%") };
   },
 };

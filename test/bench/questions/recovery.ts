@@ -2,8 +2,9 @@ import { mkdir, open } from "node:fs/promises";
 import { dirname } from "node:path";
 import { blockDigest, blockPath, DEFAULT_GEOMETRY, encodeFooter, segmentCount } from "@frontcache/proto";
 import { MemberProcess, temporaryDirectory } from "../../e2e/member-process.js";
+import { type Benchmark, barsOf } from "../answer.js";
 import { loopDelay, withLoopDelay } from "../loop-delay.js";
-import { type Benchmark, median, timeMs } from "../measure.js";
+import { median, timeMs } from "../measure.js";
 
 const BLOCKS = 65_536;
 const BLOCKS_AN_OBJECT = 64;
@@ -80,7 +81,7 @@ export const benchmark: Benchmark = {
     const of = (all: Start[], field: keyof Start): number => median(all.map((each) => each[field]));
     const { blocks, longestMs } = await purge(full.path);
     const moreBytes = of(starts, "residentBytes") - of(without, "residentBytes");
-    return [
+    const figures = [
       { name: "blocks held", value: of(starts, "blocks"), unit: "", atLeast: BLOCKS },
       { name: "process started to ready, no blocks", value: of(without, "readyMs") / 1000, unit: "s" },
       { name: "process started to ready", value: of(starts, "readyMs") / 1000, unit: "s", atMost: 5 },
@@ -88,5 +89,6 @@ export const benchmark: Benchmark = {
       { name: "blocks purged at once", value: blocks, unit: "", atLeast: BLOCKS / 4 },
       { name: "... longest delay of the event loop meanwhile", value: longestMs, unit: "ms", atMost: 10 },
     ];
+    return { figures, chart: barsOf(figures, "s") };
   },
 };

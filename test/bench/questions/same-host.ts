@@ -1,6 +1,7 @@
 import { CacheClient } from "@frontcache/client";
 import { MemberProcess, temporaryDirectory } from "../../e2e/member-process.js";
-import { type Benchmark, type Figure, takeTurns } from "../measure.js";
+import { type Benchmark, barsOf, type Figure } from "../answer.js";
+import { takeTurns } from "../measure.js";
 import { OriginProcess } from "../origin-process.js";
 
 const KiB = 1 << 10;
@@ -33,11 +34,11 @@ export const benchmark: Benchmark = {
         return reads * length;
       };
       const contestants = [
-        { name: "socket", run: readBy(bySocket) },
-        { name: "file", run: readBy(byFile) },
+        { name: "socket", read: readBy(bySocket) },
+        { name: "file", read: readBy(byFile) },
       ];
-      const rates = await takeTurns(contestants, ROUNDS);
-      const rate = (who: string): number => rates.get(who)! / 1e9;
+      const rates = await takeTurns(contestants, { rounds: ROUNDS, roundMs: 0, readers: 1 });
+      const rate = (who: string): number => rates.get(who)!.gigabytesPerSecond;
       figures.push(
         { name: `${name} through the socket`, value: rate("socket"), unit: "GB/s" },
         { name: `${name} from the file`, value: rate("file"), unit: "GB/s" },
@@ -47,6 +48,6 @@ export const benchmark: Benchmark = {
     const { reads } = byFile.localReads();
     const made = QUESTIONS.reduce((sum, question) => sum + question.reads * (ROUNDS + 1), 0);
     figures.push({ name: "reads of that client that took no socket", value: reads / made, unit: "share", atLeast: 1 });
-    return figures;
+    return { figures, chart: barsOf(figures, "GB/s") };
   },
 };

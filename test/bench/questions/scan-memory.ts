@@ -1,6 +1,7 @@
 import { CacheClient } from "@frontcache/client";
 import { MemberProcess, temporaryDirectory } from "../../e2e/member-process.js";
-import { type Benchmark, timeMs } from "../measure.js";
+import { type Benchmark, barsOf } from "../answer.js";
+import { timeMs } from "../measure.js";
 import { OriginProcess } from "../origin-process.js";
 
 const MiB = 1 << 20;
@@ -31,7 +32,7 @@ export const benchmark: Benchmark = {
     const ms = await timeMs(() => Promise.all(Array.from({ length: READERS }, reader)));
     clearInterval(watch);
     const { gets, bytesSent } = await origin.traffic();
-    return [
+    const figures = [
       { name: "bytes a second", value: SCAN_BYTES / ms / 1e6, unit: "GB/s" },
       { name: "resident memory before", value: idle / MiB, unit: "MiB" },
       { name: "resident memory, largest", value: peak / MiB, unit: "MiB", atMost: 250 + FILL_MEMORY / MiB },
@@ -39,5 +40,6 @@ export const benchmark: Benchmark = {
       { name: "origin bytes / bytes read", value: bytesSent / SCAN_BYTES, unit: "x", atMost: 1 },
       { name: "GETs", value: gets, unit: "" },
     ];
+    return { figures, chart: barsOf(figures, "MiB") };
   },
 };

@@ -1,22 +1,13 @@
-import { get } from "node:http";
 import { CacheClient } from "@frontcache/client";
 import { MemberProcess, temporaryDirectory } from "../../e2e/member-process.js";
-import { type Benchmark, type Figure, median, timeMs } from "../measure.js";
+import { type Benchmark, barsOf, type Figure } from "../answer.js";
+import { median, timeMs } from "../measure.js";
 import { OriginProcess } from "../origin-process.js";
+import { plainGet } from "../peers/plain-get.js";
 
 const KiB = 1 << 10;
 const MiB = 1 << 20;
 const ROUNDS = 9;
-
-/** One plain GET of a whole object, its bytes thrown away. */
-function plainGet(endpoint: string, key: string): Promise<void> {
-  return new Promise((resolve, reject) => {
-    get(`${endpoint}/bench/${key}`, { agent: false }, (response) => {
-      response.resume();
-      response.once("end", resolve).once("error", reject);
-    }).once("error", reject);
-  });
-}
 
 /** Times reads of fresh objects, so that each one is cold. */
 async function coldReads(origin: OriginProcess, name: string, read: (url: string) => Promise<unknown>): Promise<number> {
@@ -60,6 +51,6 @@ export const benchmark: Benchmark = {
         },
       );
     }
-    return figures;
+    return { figures, chart: barsOf(figures, "ms") };
   },
 };

@@ -9,7 +9,7 @@ import {
 } from "@grpc/grpc-js";
 import { loadSync } from "@grpc/proto-loader";
 
-const PROTO = fileURLToPath(new URL("../../proto/cache.proto", import.meta.url));
+const PROTO = fileURLToPath(new URL("../../../proto/cache.proto", import.meta.url));
 const BLOCK = Buffer.alloc(16 << 20, 7);
 const MESSAGE_BYTES = 64 << 10;
 

@@ -1,0 +1,48 @@
+// What a member is measured against: slices of a block in memory, by bare TCP and by bare node:http, in a process of its own.
+import { createServer as createHttpServer } from "node:http";
+import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
+import { BLOCK_BYTES, REQUEST_BYTES } from "./slice-server.js";
+
+const block = Buffer.alloc(BLOCK_BYTES, 7);
+
+/** A request is two numbers, the bytes of an answer and how often they are sent; the answer is the bytes and no more. */
+function serveSlices(socket: Socket): void {
+  socket.setNoDelay(true);
+  socket.on("error", () => {});
+  socket.on("data", (request: Buffer) => {
+    if (request.length !== REQUEST_BYTES) throw new Error("a request that came in pieces");
+    const slice = block.subarray(0, request.readUInt32LE(0));
+    let left = request.readUInt32LE(4);
+    const send = (): void => {
+      if (left-- > 0) socket.write(slice, send);
+    };
+    send();
+  });
+}
+
+async function listen(server: Server): Promise<number> {
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  return (server.address() as AddressInfo).port;
+}
+
+const tcp = createServer(serveSlices);
+const http = createHttpServer((request, response) => {
+  const [, first = "0", last = "0"] = /^bytes=(\d+)-(\d+)$/.exec(request.headers.range ?? "") ?? [];
+  const slice = block.subarray(Number(first), Number(last) + 1);
+  response.writeHead(206, [
+    "ETag",
+    '"version"',
+    "Accept-Ranges",
+    "bytes",
+    "Content-Type",
+    "binary/octet-stream",
+    "Content-Length",
+    String(slice.length),
+    "Content-Range",
+    `bytes ${first}-${last}/${BLOCK_BYTES}`,
+  ]);
+  response.end(slice);
+});
+http.keepAliveTimeout = 0;
+process.once("disconnect", () => process.exit(0));
+process.send!({ tcp: await listen(tcp), http: await listen(http) });

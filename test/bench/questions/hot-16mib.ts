@@ -1,0 +1,36 @@
+import { type Benchmark, type Figure, ratio, standingsChart, standingsTable } from "../answer.js";
+import { hotReads, names } from "../hot-reads.js";
+import type { Standing } from "../measure.js";
+import { MiB, onStage } from "../stage.js";
+
+/** What the client can do is asked of reads into the caller's memory: new memory costs more than the bytes' way through the socket. */
+function asked(of: Map<string, Standing>): Figure[] {
+  const [into, grpc] = [of.get(names.into)!, of.get(names.grpcDefault)!];
+  const against = { "fetch().arrayBuffer()": "fetch", undici: "undici", "the AWS SDK from its S3 server": "AWS SDK from S3" };
+  const atLeast: Record<string, number> = { fetch: 5, undici: 3, "AWS SDK from S3": 3 };
+  return [
+    ...ratio(of, { name: "readRange / raw Node TCP", of: names.into, to: names.tcp, atLeast: 0.75 }),
+    ...Object.entries(against).flatMap(([text, to]) =>
+      ratio(of, { name: `readRange / ${text}`, of: names.into, to, atLeast: atLeast[to]! }),
+    ),
+    ...ratio(of, { name: "readRange / nginx, same client", of: names.into, to: names.nginxInto, atLeast: 1.3 }),
+    ...Object.entries(against).flatMap(([text, to]) =>
+      ratio(of, { name: `into new memory each time / ${text}`, of: names.ours, to }),
+    ),
+    ...ratio(of, { name: "by gRPC / grpc-js by default options", of: names.grpc, to: names.grpcDefault, atLeast: 2 }),
+    { name: "client CPU / that of grpc-js by default options", value: into.clientCpu / grpc.clientCpu, unit: "x", atMost: 0.25 },
+  ];
+}
+
+export const benchmark: Benchmark = {
+  question: "How fast is a held block of 16 MiB, read one at a time?",
+  run: () =>
+    onStage(async (stage) => {
+      const standings = await hotReads(stage, { length: 16 * MiB, readers: 1, rounds: 7, roundMs: 400 });
+      return {
+        tables: [standingsTable("16 MiB, one at a time", standings, "GB/s")],
+        figures: asked(standings),
+        chart: standingsChart(new Map([["", standings]]), "GB/s"),
+      };
+    }),
+};

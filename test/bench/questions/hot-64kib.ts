@@ -1,0 +1,13 @@
+import { type Benchmark, ratio } from "../answer.js";
+import { names } from "../hot-reads.js";
+import { smallReads } from "../small-reads.js";
+import { KiB } from "../stage.js";
+
+export const benchmark: Benchmark = {
+  question: "How fast are held ranges of 64 KiB?",
+  run: () =>
+    smallReads(64 * KiB, "64 KiB", (one, sixteen) => [
+      ...ratio(one, { name: "one at a time: readRange / undici", of: names.ours, to: "undici" }),
+      ...ratio(sixteen, { name: "sixteen at a time: readRange / undici", of: names.ours, to: "undici" }),
+    ]),
+};

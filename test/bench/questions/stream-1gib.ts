@@ -1,0 +1,84 @@
+import { type Benchmark, OURS, ratio, standingsChart, standingsTable } from "../answer.js";
+import { anonymousBytes } from "../machine.js";
+import { type Contestant, takeTurns } from "../measure.js";
+import { RawTcp } from "../peers/raw-tcp.js";
+import { SliceServer } from "../peers/slice-server.js";
+import { GiB, MiB, onStage } from "../stage.js";
+
+const ROUNDS = 5;
+
+/** The most memory that a process has for itself while something runs. */
+class HighWater implements Disposable {
+  #peak = 0;
+  readonly #timer = setInterval(() => this.look(), 10);
+
+  constructor(private readonly pid: number) {
+    this.look();
+  }
+
+  look(): void {
+    this.#peak = Math.max(this.#peak, anonymousBytes(this.pid));
+  }
+
+  /** Bytes, since the last call. */
+  take(): number {
+    this.look();
+    const peak = this.#peak;
+    this.#peak = 0;
+    return peak;
+  }
+
+  [Symbol.dispose](): void {
+    clearInterval(this.#timer);
+  }
+}
+
+export const benchmark: Benchmark = {
+  question: "How fast is a held GiB as a stream, and how much memory does it take?",
+  run: () =>
+    onStage(async ({ member, client, hot }) => {
+      const { url, version } = await hot(GiB);
+      using slices = await SliceServer.start();
+      using tcp = await RawTcp.connect(slices, 16 * MiB, 64);
+      using clientMemory = new HighWater(process.pid);
+      using memberMemory = new HighWater(member.pid);
+      const peaks: { client: number; member: number }[] = [];
+      const name = `${OURS} stream`;
+      const stream: Contestant = {
+        name,
+        serverPid: member.pid,
+        read: async () => {
+          clientMemory.take();
+          memberMemory.take();
+          let bytes = 0;
+          for await (const chunk of client.stream(url, 0, GiB, version)) bytes += (chunk as Buffer).length;
+          peaks.push({ client: clientMemory.take(), member: memberMemory.take() });
+          return bytes;
+        },
+      };
+      const standings = await takeTurns([stream, tcp], { rounds: ROUNDS, roundMs: 0, readers: 1 });
+      // The first stream brings the process to its size, the second shows what it takes; no later one may take more.
+      const [settled, last] = [peaks[1]!, peaks.at(-1)!];
+      return {
+        tables: [standingsTable("1 GiB", standings, "GB/s")],
+        figures: [
+          ...ratio(standings, { name: "stream / raw Node TCP", of: name, to: "raw Node TCP", atLeast: 0.6 }),
+          { name: "client's own memory, largest", value: last.client / MiB, unit: "MiB" },
+          {
+            name: "client's memory: the last stream's / the second's",
+            value: last.client / settled.client,
+            unit: "x",
+            atMost: 1.2,
+          },
+          { name: "member's own memory, largest", value: last.member / MiB, unit: "MiB" },
+          {
+            name: "member's memory: the last stream's / the second's",
+            value: last.member / settled.member,
+            unit: "x",
+            atMost: 1.2,
+          },
+        ],
+        chart: standingsChart(new Map([["", standings]]), "GB/s"),
+      };
+    }),
+};
