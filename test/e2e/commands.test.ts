@@ -67,6 +67,23 @@ describe("frontcache get", () => {
     expect(await readdir(directory.path)).not.toContain("none");
   });
 
+  it("goes on with a file where an earlier try broke off, unless the object was overwritten", async () => {
+    const path = join(directory.path, "resumed");
+    origin.putRamp("bucket", "resumed", size, 6);
+    // Its second block never comes.
+    origin.faults.place({
+      when: ({ key, headers }) => key === "resumed" && /bytes=1[6-9]/.test(headers.range ?? ""),
+      error: { status: 403, code: "AccessDenied" },
+    });
+    const broken = await ask("get", "s3://bucket/resumed", "-o", path);
+    expect([broken.exitCode, broken.stderr]).toEqual([1, expect.stringContaining("resumed.part: the same command goes on")]);
+    origin.faults.clear();
+    const again = await ask("get", "s3://bucket/resumed", "-o", path, "--json");
+    expect(JSON.parse(again.stdout.toString())).toMatchObject({ bytes: size, resumedBytes: 16 * MiB, file: path });
+    expect((await readFile(path)).equals(rampBytes(0, size, 6))).toBe(true);
+    expect((await readdir(directory.path)).filter((name) => name.includes("resumed"))).toEqual(["resumed"]);
+  }, 60_000);
+
   it("is quiet when its reader has had enough", async () => {
     const args = [BIN, "get", url, "--endpoint", member.grpc];
     const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "pipe"] });

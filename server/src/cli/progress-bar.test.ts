@@ -14,7 +14,7 @@ describe("a progress bar", () => {
   it("shows on a terminal how far it is, how fast, and how long the rest will take", () => {
     let nowMs = 0;
     const { stream, text } = terminal(true);
-    const bar = openProgressBar(stream, () => nowMs);
+    const bar = openProgressBar(stream, true, () => nowMs);
     bar.update(0, 0);
     nowMs = 2_000;
     bar.update(20 * MiB, 80 * MiB, "3 objects");

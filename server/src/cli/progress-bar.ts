@@ -15,9 +15,10 @@ const RATE_WINDOW_MS = 5_000;
 /** A bar on a terminal; elsewhere nothing is shown, so that logs and pipes hold no bars. */
 export function openProgressBar(
   stream: NodeJS.WritableStream & { readonly isTTY?: boolean },
+  shown = true,
   nowMs: () => number = performance.now.bind(performance),
 ): ProgressBar {
-  if (stream.isTTY !== true) return { update() {}, end() {} };
+  if (!shown || stream.isTTY !== true) return { update() {}, end() {} };
   const bar = new SingleBar({
     stream,
     format: " {bar} {percentage} %  {done} of {all}  {rate}  {note}",
