@@ -71,6 +71,8 @@ export class BlockRemover {
     try {
       await volume.gate.run(() => this.options.disk.remove(path));
     } catch (error) {
+      // A directory is none of ours: it stays, and the disk is none the worse for it.
+      if (systemCode(error) === "EISDIR") return false;
       if (systemCode(error) !== "ENOENT") {
         volume.failed(error);
         if (!this.#stuck.has(path)) this.#stuck.set(path, { volume, bytes: 0 });

@@ -112,6 +112,22 @@ describe("after a start", () => {
     await other.store.close();
   });
 
+  it("somebody's directories stay, are noted, and the volume serves", async () => {
+    const first = await openStore();
+    await keep(first.store, ids[0]!, info, testSegments(ids[0]!, info));
+    await first.store.close();
+    const name = "0123456789abcdef0123456789abcdef.blk";
+    const theirs = ["/cache/tmp/theirs/file", "/cache/v1/05/theirs/file", `/cache/v1/01/${name}/file`];
+    for (const path of theirs) first.disk.putFile(path, testBytes(0, 10));
+    const { store, disk, clock } = await openStore(first);
+    clock.advance(10_000);
+    await new Promise(setImmediate);
+    expect(store.status()).toMatchObject({ damages: 2, volumes: [{ state: "ok", blocks: 1 }] });
+    expect(disk.paths()).toEqual(expect.arrayContaining(theirs));
+    expect(await keep(store, ids[1]!, info, testSegments(ids[1]!, info))).toBe(true);
+    await store.close();
+  });
+
   it("space of segments that were being written when the process died is back", async () => {
     const first = await openStore();
     await keep(first.store, ids[0]!, info, testSegments(ids[0]!, info, [0]));
