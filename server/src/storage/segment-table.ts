@@ -10,7 +10,8 @@ const WORD_BITS = 30;
 export class SegmentTable {
   /** CRC-32 as a signed number; undefined where the segment is absent. */
   readonly #crcs: (number | undefined)[];
-  readonly #checked: number[];
+  /** One bit a segment, 30 a number. Made with the first bit: after a start most blocks have none for long. */
+  #checked: number[] | undefined;
 
   /** All absent, for a block of `blockBytes` bytes (the object's last one may be short). */
   constructor(
@@ -19,7 +20,6 @@ export class SegmentTable {
   ) {
     const count = segmentCount(blockBytes, geometry);
     this.#crcs = new Array<number | undefined>(count).fill(undefined);
-    this.#checked = new Array<number>(Math.ceil(count / WORD_BITS)).fill(0);
   }
 
   get count(): number {
@@ -31,7 +31,8 @@ export class SegmentTable {
   }
 
   isChecked(segment: number): boolean {
-    return (this.#checked[Math.floor(segment / WORD_BITS)]! & (1 << (segment % WORD_BITS))) !== 0;
+    const word = this.#checked?.[Math.floor(segment / WORD_BITS)] ?? 0;
+    return (word & (1 << (segment % WORD_BITS))) !== 0;
   }
 
   /** A held segment's CRC-32, from 0. */
@@ -50,7 +51,9 @@ export class SegmentTable {
   }
 
   check(segment: number): void {
-    if (this.holds(segment)) this.#checked[Math.floor(segment / WORD_BITS)]! |= 1 << (segment % WORD_BITS);
+    if (!this.holds(segment)) return;
+    this.#checked ??= new Array<number>(Math.ceil(this.count / WORD_BITS)).fill(0);
+    this.#checked[Math.floor(segment / WORD_BITS)]! |= 1 << (segment % WORD_BITS);
   }
 
   /** How often a segment was dropped: who read meanwhile can't tell whose bytes it got. */
@@ -59,7 +62,7 @@ export class SegmentTable {
   drop(segment: number): void {
     this.drops++;
     this.#crcs[segment] = undefined;
-    this.#checked[Math.floor(segment / WORD_BITS)]! &= ~(1 << (segment % WORD_BITS));
+    if (this.#checked !== undefined) this.#checked[Math.floor(segment / WORD_BITS)]! &= ~(1 << (segment % WORD_BITS));
   }
 
   /** Bytes of the held segments. */
