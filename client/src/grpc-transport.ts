@@ -133,7 +133,7 @@ export class GrpcTransport implements Transport {
 
   #guard(address: MemberAddress, onGone: () => void): StallGuard {
     const lookFor = (): Promise<void> => this.#channels.lookFor(address);
-    return new StallGuard({ clock: this.#clock, afterMs: STALLED_AFTER_MS, lookFor, onGone });
+    return new StallGuard({ clock: this.#clock, afterMs: STALLED_AFTER_MS, lookFor }, onGone);
   }
 
   #shown(): Metadata {

@@ -8,17 +8,13 @@ function setUp() {
   const clock = new ManualClock();
   const seen = { looks: 0, gone: 0 };
   let answer: (there: boolean) => void = () => undefined;
-  const guard = new StallGuard({
-    clock,
-    afterMs: 100,
-    lookFor: () => {
-      seen.looks++;
-      return new Promise((resolve, reject) => {
-        answer = (there) => (there ? resolve() : reject(new Error("gone")));
-      });
-    },
-    onGone: () => seen.gone++,
-  });
+  const lookFor = (): Promise<void> => {
+    seen.looks++;
+    return new Promise((resolve, reject) => {
+      answer = (there) => (there ? resolve() : reject(new Error("gone")));
+    });
+  };
+  const guard = new StallGuard({ clock, afterMs: 100, lookFor }, () => seen.gone++);
   return { clock, seen, guard, answer: (there: boolean) => answer(there) };
 }
 

@@ -1,14 +1,12 @@
 import type { Clock } from "./clock.js";
 
-/** What is watched, and what happens when it stands still. */
+/** How what stands still is found gone. */
 export interface StallGuardOptions {
   readonly clock: Clock;
   /** How long nothing may arrive before the member is looked for, milliseconds. */
   readonly afterMs: number;
   /** Rejects when the member is gone. */
   readonly lookFor: () => Promise<void>;
-  /** Called at most once. */
-  readonly onGone: () => void;
 }
 
 /**
@@ -21,7 +19,11 @@ export class StallGuard {
   #ended = false;
   #cancelTimer: () => void = () => undefined;
 
-  constructor(options: StallGuardOptions) {
+  /** `onGone` is called at most once. */
+  constructor(
+    options: StallGuardOptions,
+    private readonly onGone: () => void,
+  ) {
     this.#options = options;
     this.#arm();
   }
@@ -51,6 +53,6 @@ export class StallGuard {
     );
     if (this.#ended) return;
     if (there || this.#progressed) this.#arm();
-    else this.#options.onGone();
+    else this.onGone();
   }
 }

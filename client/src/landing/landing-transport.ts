@@ -7,7 +7,7 @@ import { type CallLimits, type MemberAddress, OutOfReach, type ReadRequest, type
 import { ConnectionPool } from "./connection-pool.js";
 import { canBeTag } from "./entity-tag.js";
 import { requestHead } from "./request-head.js";
-import { runRead } from "./running-read.js";
+import { type Gateway, runRead } from "./running-read.js";
 
 /** How gateways are read from. */
 export interface LandingTransportOptions {
@@ -26,7 +26,7 @@ export interface LandingTransportOptions {
 /** Reads from members' gateways by HTTP/1.1. The kernel writes the bytes into the target: they are not copied. */
 export class LandingTransport {
   readonly #options: LandingTransportOptions;
-  readonly #pools = new Map<string, ConnectionPool>();
+  readonly #gateways = new Map<string, Gateway>();
   readonly #looking = new Map<string, Promise<void>>();
   readonly #open = new AbortController();
 
@@ -44,14 +44,8 @@ export class LandingTransport {
     if (!canBeTag(request.version)) {
       throw new CacheError("INVALID_ARGUMENT", `${request.url}: its version can't be named by HTTP: use transport auto or grpc`);
     }
-    const { clock, stalledAfterMs, access } = this.#options;
-    const stalls = { clock, afterMs: stalledAfterMs, lookFor: () => this.lookFor(httpAddress) };
-    const to = { request, target, member: httpAddress };
-    await runRead(requestHead(request, httpAddress, access.authorization()), to, {
-      pool: this.#poolOf(httpAddress),
-      limits,
-      stalls,
-    });
+    const head = requestHead(request, httpAddress, this.#options.access.authorization());
+    await runRead(head, { request, target, member: httpAddress }, { gateway: this.#gatewayAt(httpAddress), limits });
   }
 
   /** Resolves when somebody listens at the address; rejects when nobody does in time. */
@@ -70,10 +64,10 @@ export class LandingTransport {
   /** Lets go of connections to all other gateways; reads that run on them come to their end. */
   keepOnly(addresses: readonly MemberAddress[]): void {
     const kept = new Set(addresses.map(({ httpAddress }) => httpAddress));
-    for (const [httpAddress, pool] of this.#pools) {
+    for (const [httpAddress, { pool }] of this.#gateways) {
       if (kept.has(httpAddress)) continue;
       pool.closeIdle();
-      if (pool.size === 0) this.#pools.delete(httpAddress);
+      if (pool.size === 0) this.#gateways.delete(httpAddress);
     }
   }
 
@@ -83,14 +77,17 @@ export class LandingTransport {
     this.keepOnly([]);
   }
 
-  #poolOf(httpAddress: string): ConnectionPool {
-    let pool = this.#pools.get(httpAddress);
-    if (pool === undefined) {
-      const { clock, connectTimeoutMs, access, mostConnections, idleMs } = this.#options;
+  #gatewayAt(httpAddress: string): Gateway {
+    let gateway = this.#gateways.get(httpAddress);
+    if (gateway === undefined) {
+      const { clock, connectTimeoutMs, access, mostConnections, idleMs, stalledAfterMs: afterMs } = this.#options;
       const address = socketAddress(httpAddress);
-      pool = new ConnectionPool({ address, clock, connectTimeoutMs, access, mostConnections, idleMs });
-      this.#pools.set(httpAddress, pool);
+      gateway = {
+        pool: new ConnectionPool({ address, clock, connectTimeoutMs, access, mostConnections, idleMs }),
+        stalls: { clock, afterMs, lookFor: () => this.lookFor(httpAddress) },
+      };
+      this.#gateways.set(httpAddress, gateway);
     }
-    return pool;
+    return gateway;
   }
 }

@@ -4,12 +4,17 @@ import { AnswerLanding, type AnswerTo } from "./answer-landing.js";
 import type { Connection } from "./connection.js";
 import type { ConnectionPool, PooledExchange } from "./connection-pool.js";
 
+/** What is read from; one object for all reads, since a small read notices every other one that is made for it. */
+export interface Gateway {
+  readonly pool: ConnectionPool;
+  /** How a gateway is found gone that says nothing any more. */
+  readonly stalls: StallGuardOptions;
+}
+
 /** What a read works with. */
 export interface ReadOn {
-  readonly pool: ConnectionPool;
+  readonly gateway: Gateway;
   readonly limits: CallLimits;
-  /** How a gateway is found gone that says nothing any more. */
-  readonly stalls: Omit<StallGuardOptions, "onGone">;
 }
 
 /** Runs one request until its answer has landed. Rejects with a CacheError; nothing of it happens afterwards. */
@@ -39,12 +44,12 @@ class RunningRead implements PooledExchange {
   ) {
     this.landing = new AnswerLanding(to);
     this.#forgetLimits = on.limits.onEnd(() => this.#onEnded());
-    on.pool.run(this);
+    on.gateway.pool.run(this);
   }
 
   onStart(connection: Connection): void {
     this.#connection = connection;
-    this.#guard = new StallGuard({ ...this.on.stalls, onGone: () => this.#onStalled(connection) });
+    this.#guard = new StallGuard(this.on.gateway.stalls, () => this.#onStalled(connection));
   }
 
   onBytes(): void {
@@ -67,7 +72,7 @@ class RunningRead implements PooledExchange {
     const closedBefore = this.#connection?.used === true && !this.landing.begun;
     if (closedBefore) {
       this.#guard?.end();
-      this.on.pool.runAfresh(this);
+      this.on.gateway.pool.runAfresh(this);
     } else {
       this.#end();
       this.settle.reject(this.#outOfReach(cause));
@@ -77,7 +82,7 @@ class RunningRead implements PooledExchange {
   /** The call ended early. */
   #onEnded(): void {
     this.#end();
-    if (this.#connection === undefined) this.on.pool.forget(this);
+    if (this.#connection === undefined) this.on.gateway.pool.forget(this);
     else this.#connection.close();
     this.settle.reject(this.on.limits.ended);
   }
