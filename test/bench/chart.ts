@@ -11,8 +11,8 @@ const LETTER_WIDTH = 6.8;
 /** Legible on white as on the dark grey of night modes: nothing is painted behind the chart. */
 const INK = "#768390";
 const LINES = "#76839055";
-const OURS = ["#2f81f7", "#8957e5"];
-const OTHERS = ["#8d96a0", "#a99d90"];
+const OURS = ["#2f81f7", "#8957e5", "#1b9aaa"];
+const OTHERS = ["#8d96a0", "#a99d90", "#9fa58f"];
 
 function label(value: number): string {
   return value >= 100 ? Math.round(value).toLocaleString("en") : value.toPrecision(3);

@@ -8,7 +8,7 @@ import { describeMachine } from "./machine.js";
 import { answerText, keep, summaryText } from "./report.js";
 
 /** The questions whose answers are promised. */
-const TABLE = ["hot-16mib", "hot-4kib", "hot-connections", "stream-1gib", "cold-1gib"];
+const TABLE = ["hot-16mib", "hot-4kib", "hot-connections", "same-host", "stream-1gib", "cold-1gib"];
 
 const questions = join(import.meta.dirname, "questions");
 

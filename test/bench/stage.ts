@@ -19,6 +19,8 @@ export interface Stage {
   readonly origin: OriginProcess;
   readonly member: MemberProcess;
   readonly client: CacheClient;
+  /** The member's one volume. */
+  readonly cacheDirectory: string;
   /** An object that the member holds to its last byte, read twice. */
   hot(size: number): Promise<StageObject>;
 }
@@ -42,5 +44,5 @@ export async function onStage<Result>(play: (stage: Stage) => Promise<Result>, o
     }
     return object;
   };
-  return await play({ origin, member, client, hot });
+  return await play({ origin, member, client, cacheDirectory: directory.path, hot });
 }
