@@ -4,6 +4,7 @@ import { GatewayListener } from "./api/gateway/gateway-listener.js";
 import { textPage } from "./api/gateway/page.js";
 import { GrpcListener } from "./api/grpc-listener.js";
 import { MeasuredReader } from "./api/measured-reader.js";
+import { StatusPages } from "./api/status/status-pages.js";
 import { LocalCache } from "./cache/local-cache.js";
 import { formatHostPort, type HostPort } from "./config/addresses.js";
 import type { Settings } from "./config/settings.js";
@@ -58,13 +59,15 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
   const geometry = { ...DEFAULT_GEOMETRY, blockBytes: settings.blockBytes };
   const door = await Doors.open(settings, clock, log);
   opened.add(() => door.close());
+  const status = new StatusPages({ name: settings.name, counted: () => metrics.snapshot(), door, clock });
+  opened.addListener(async () => status.close());
   const listener = await GrpcListener.open({ listen: settings.listen, drainMs: DRAIN_MS, door, clock, log });
   opened.addListener(() => listener.close());
   const gateway = await GatewayListener.open({
     listen: settings.httpListen,
     drainMs: DRAIN_MS,
     notReadyReasons: () => [],
-    pages: new Map([["/metrics", textPage(PROMETHEUS_TEXT, () => metrics.text())]]),
+    pages: new Map([...status.pages, ["/metrics", textPage(PROMETHEUS_TEXT, () => metrics.text())]]),
     door,
     clock,
     log,
@@ -104,6 +107,7 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
   await metrics.export(process.env, log);
   signal.throwIfAborted();
   metrics.watch({ store, local, view, listener, gateway });
+  status.watch({ store, view });
   const router = new Router({ local, geometry, self, view, links, events: metrics.routing });
   const reader = new MeasuredReader(onlyAllowed(router, settings.allowBucket), metrics.reads);
   listener.serve(reader);

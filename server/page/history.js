@@ -1,0 +1,59 @@
+// What changes between reports: rates, and the line of the last minutes.
+
+/** Five minutes at a report every two seconds. */
+const KEPT = 150;
+
+/** The reports of all members that answered. */
+export function answered(report) {
+  return report.members.flatMap((member) => (member.report === undefined ? [] : [member.report]));
+}
+
+/** Sums one figure over all members that answered. */
+export function sum(report, of) {
+  return answered(report).reduce((total, member) => total + of(member), 0);
+}
+
+/** Bytes a second of one member between two of its reports; 0 where it was restarted or is new. */
+export function ratesOf(now, before) {
+  const seconds = before === undefined ? 0 : (now.atMs - before.atMs) / 1000;
+  if (seconds <= 0 || now.startedAtMs !== before.startedAtMs) return { served: 0, origin: 0, reads: 0 };
+  const reads = (member) => Object.values(member.reads).reduce((total, { count }) => total + count, 0);
+  return {
+    served: (now.servedBytes - before.servedBytes) / seconds,
+    origin: (now.origin.bytes - before.origin.bytes) / seconds,
+    reads: (reads(now) - reads(before)) / seconds,
+  };
+}
+
+/** Rates of every member and of all together, and how the latter went. */
+export class History {
+  points = [];
+  rates = new Map();
+  #last = new Map();
+
+  /** Takes the next report. */
+  add(report) {
+    const total = { served: 0, origin: 0, reads: 0 };
+    const rates = new Map();
+    for (const member of answered(report)) {
+      const one = ratesOf(member, this.#last.get(member.name));
+      rates.set(member.name, one);
+      for (const key of Object.keys(total)) total[key] += one[key];
+      this.#last.set(member.name, member);
+    }
+    this.rates = rates;
+    this.points = [...this.points, total].slice(-KEPT);
+  }
+
+  get total() {
+    return this.points.at(-1) ?? { served: 0, origin: 0, reads: 0 };
+  }
+}
+
+/** The path of a line through some values, in a box of 300 by 100 units, the newest at its right end. */
+export function line(values, most) {
+  const step = 300 / (KEPT - 1);
+  const first = 300 - (values.length - 1) * step;
+  const y = (value) => 98 - (most === 0 ? 0 : (value / most) * 94);
+  return values.map((value, at) => `${at === 0 ? "M" : "L"}${(first + at * step).toFixed(1)} ${y(value).toFixed(1)}`).join("");
+}

@@ -1,0 +1,67 @@
+import { type MemberInfo, Membership } from "@frontcache/proto";
+import { describe, expect, it } from "vitest";
+import { ManualClock } from "../../runtime/manual-clock.js";
+import { ClusterReporter } from "./cluster-reporter.js";
+import type { MemberReport } from "./member-report.js";
+
+const reportOf = (name: string): MemberReport => ({ name }) as MemberReport;
+const membersOf = (count: number): MemberInfo[] =>
+  Array.from({ length: count }, (_, at) => ({
+    name: `m${at}`,
+    grpcAddress: `10.0.0.${at}:8080`,
+    httpAddress: `10.0.0.${at}:8081`,
+  }));
+
+function reporter(members: readonly MemberInfo[], ask: (member: MemberInfo) => Promise<MemberReport>) {
+  const clock = new ManualClock();
+  const list = Membership.of(members, 1 << 20);
+  return { clock, list, made: new ClusterReporter({ list: () => list, own: () => reportOf("m0"), ask, clock }) };
+}
+
+describe("a report of the cluster", () => {
+  it("has what each member says, and of the silent ones why", async () => {
+    const { made, list } = reporter(membersOf(3), async ({ name }) => {
+      if (name === "m2") throw new Error("out of reach");
+      return reportOf(name);
+    });
+    const { members, ...head } = await made.report();
+    expect(head).toMatchObject({ member: "m0", listHash: list.hash });
+    expect(members.map(({ name, report, problem }) => [name, report?.name, problem])).toEqual([
+      ["m0", "m0", undefined],
+      ["m1", "m1", undefined],
+      ["m2", undefined, "out of reach"],
+    ]);
+  });
+
+  it("asks nobody twice for those who ask at the same time, or right after", async () => {
+    const asked: string[] = [];
+    const { made, clock } = reporter(membersOf(2), async ({ name }) => {
+      asked.push(name);
+      return reportOf(name);
+    });
+    await Promise.all([made.report(), made.report()]);
+    await made.report();
+    expect(asked).toEqual(["m1"]);
+    await clock.advance(500);
+    await made.report();
+    expect(asked).toEqual(["m1", "m1"]);
+  });
+
+  it("asks sixteen at a time and no more", async () => {
+    let [running, most] = [0, 0];
+    const { made } = reporter(membersOf(60), async ({ name }) => {
+      most = Math.max(most, ++running);
+      await new Promise((resolve) => setImmediate(resolve));
+      running--;
+      return reportOf(name);
+    });
+    expect((await made.report()).members).toHaveLength(60);
+    expect(most).toBe(16);
+  });
+
+  it("is of nobody while the member starts", async () => {
+    const clock = new ManualClock();
+    const made = new ClusterReporter({ list: () => undefined, own: () => reportOf("m0"), ask: async () => reportOf("x"), clock });
+    expect(await made.report()).toMatchObject({ member: "m0", members: [], listHash: "" });
+  });
+});

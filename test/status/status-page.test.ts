@@ -1,0 +1,165 @@
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import type { Browser, Page } from "playwright-core";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { ClusterReport } from "../../server/src/api/status/member-report.js";
+import { Cluster, namesOf, readAll, type TestObject } from "../e2e/cluster.js";
+import { EmulatedPods } from "../e2e/cluster-pods.js";
+import { temporaryDirectory } from "../e2e/member-process.js";
+import { noBrowser, openBrowser } from "./browser.js";
+
+/** Kept for looking at where this names a directory. */
+const screenshots = process.env.FRONTCACHE_SCREENSHOTS;
+
+let cluster: Cluster;
+let objects: TestObject[];
+
+/** By the Kubernetes emulator, which tells of gateways, too. */
+const emulated = ({ directory }: { directory: string }): Promise<EmulatedPods> => EmulatedPods.start(directory);
+
+beforeAll(async () => {
+  cluster = await Cluster.start({ names: namesOf(3), volumeSize: "256MiB", pods: emulated });
+  objects = cluster.put(3, 8);
+  const client = await cluster.client();
+  for (let round = 0; round < 3; round++) await readAll(client, objects);
+  await client.readRange("s3://bucket/missing", 0, 10).catch(() => {});
+});
+
+afterAll(() => cluster[Symbol.asyncDispose]());
+
+const httpOf = (name: string): string => cluster.member(name).http;
+const statusOf = async (name: string): Promise<ClusterReport> =>
+  (await (await fetch(`http://${httpOf(name)}/status`)).json()) as ClusterReport;
+
+describe("what a member tells of the cluster", () => {
+  it("has every member with its share of the ring, what it read and where it keeps it", async () => {
+    const { member, members, listHash } = await statusOf("cache-1");
+    expect(member).toBe("cache-1");
+    expect(members.map(({ name }) => name)).toEqual(namesOf(3));
+    expect(members.reduce((sum, { ringShare }) => sum + ringShare, 0)).toBeCloseTo(1);
+    const reports = members.map(({ report }) => report!);
+    expect(reports.reduce((sum, { volumes }) => sum + volumes[0]!.blocks, 0)).toBe(24);
+    expect(reports.reduce((sum, { reads }) => sum + reads.filled.count, 0)).toBe(24);
+    expect(reports.every(({ volumes }) => volumes[0]!.limitBytes === 256 << 20)).toBe(true);
+    expect(reports.flatMap(({ recentErrors }) => recentErrors)[0]).toMatchObject({
+      code: "NOT_FOUND",
+      url: "s3://bucket/missing",
+    });
+    expect((await statusOf("cache-2")).listHash).toBe(listHash);
+  });
+
+  it("says of a member out of reach why it says nothing", async () => {
+    await using alone = await Cluster.start({ names: namesOf(2), pods: emulated });
+    await alone.kill("cache-1");
+    const report = (await (await fetch(`http://${alone.member("cache-0").http}/status`)).json()) as ClusterReport;
+    expect(report.members.map(({ name, report: own, problem }) => [name, own !== undefined, problem])).toEqual([
+      ["cache-0", true, undefined],
+      ["cache-1", false, expect.stringContaining("out of reach")],
+    ]);
+  });
+
+  it("comes again and again to who watches, and keeps no member from leaving", async () => {
+    await using other = await Cluster.start({ names: namesOf(1) });
+    const watch = await fetch(`http://${other.member("cache-0").http}/status/events`);
+    const events = watch.body!.pipeThrough(new TextDecoderStream()).getReader();
+    for (let heard = 0; heard < 2; heard++) {
+      const { value } = await events.read();
+      expect(JSON.parse(value!.replace(/^data: /, "")).member).toBe("cache-0");
+    }
+    const begin = performance.now();
+    expect(await other.leave("cache-0")).toBe(0);
+    // Not after the 20 s that running answers are waited for.
+    expect(performance.now() - begin).toBeLessThan(15_000);
+    while (!(await events.read()).done);
+  });
+
+  it("is one page of less than 100 KB that may load nothing else", async () => {
+    const answer = await fetch(`http://${httpOf("cache-0")}/`);
+    const html = await answer.text();
+    expect(answer.headers.get("content-type")).toBe("text/html; charset=utf-8");
+    expect(answer.headers.get("content-security-policy")).toContain("default-src 'none'");
+    expect(Buffer.byteLength(html)).toBeLessThan(100_000);
+    expect(html).not.toMatch(/(?:src|href)="https?:/);
+  });
+});
+
+describe.skipIf(noBrowser !== undefined)(`the status page${noBrowser === undefined ? "" : ` (skipped: ${noBrowser})`}`, () => {
+  let browser: Browser;
+  beforeAll(async () => {
+    browser = await openBrowser();
+  });
+  afterAll(() => browser.close());
+
+  const open = async (options: Parameters<Browser["newPage"]>[0]): Promise<{ page: Page; complaints: string[] }> => {
+    const page = await browser.newPage(options);
+    const complaints: string[] = [];
+    page.on("console", (message) => {
+      if (["error", "warning"].includes(message.type())) complaints.push(message.text());
+    });
+    page.on("pageerror", (error) => complaints.push(error.message));
+    await page.goto(`http://${httpOf("cache-0")}/`);
+    await page.waitForSelector("#member-cache-2");
+    return { page, complaints };
+  };
+
+  it("shows what /status tells, and nothing complains", async () => {
+    const { page, complaints } = await open({});
+    const { members } = await statusOf("cache-0");
+    for (const { name, grpcAddress, ringShare, report } of members) {
+      const row = (await page.textContent(`#member-${name}`))!;
+      expect(row).toContain(grpcAddress);
+      expect(row).toContain(`${(100 * ringShare).toFixed(1)} %`);
+      expect(row).toContain(`${(100 * report!.hitRatio!).toFixed(1)} %`);
+      expect(row).toContain("of 256 MiB");
+    }
+    const saved = members.reduce((sum, { report }) => sum + report!.savedBytes, 0);
+    const served = members.reduce((sum, { report }) => sum + report!.servedBytes, 0);
+    expect(await page.textContent("#tile-saved")).toContain(`${((100 * saved) / served).toFixed(1)} %`);
+    expect(await page.textContent("main")).toContain("s3://bucket/object-0");
+    expect(await page.textContent("main")).toContain("NOT_FOUND");
+    expect(complaints).toEqual([]);
+    await page.close();
+  });
+
+  it("changes while it is looked at", async () => {
+    const { page } = await open({});
+    const before = await page.textContent("#tile-hits");
+    await readAll(await cluster.client(), objects);
+    await expect.poll(() => page.textContent("#tile-hits"), { timeout: 15_000 }).not.toBe(before);
+    await page.waitForSelector(".live");
+    await page.close();
+  });
+
+  it("can be read with the keyboard and by a screen reader, and fits a phone", async () => {
+    const { page } = await open({ viewport: { width: 390, height: 844 } });
+    expect(await page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")).toBe(true);
+    expect(await page.getByRole("img", { name: /served/ }).count()).toBe(1);
+    expect(await page.getByRole("heading", { name: "Members" }).count()).toBe(1);
+    await page.keyboard.press("Tab");
+    expect(await page.evaluate("document.activeElement.tagName")).not.toBe("BODY");
+    await page.close();
+  });
+
+  it.each(["light", "dark"] as const)("can be photographed, %s", async (colorScheme) => {
+    await using directory = await temporaryDirectory();
+    const to = screenshots ?? directory.path;
+    await mkdir(to, { recursive: true });
+    const reading = new AbortController();
+    const client = await cluster.client();
+    const reader = (async () => {
+      while (!reading.signal.aborted) await readAll(client, objects);
+    })();
+    for (const [name, viewport] of [
+      ["wide", { width: 1280, height: 900 }],
+      ["phone", { width: 390, height: 844 }],
+    ] as const) {
+      const { page } = await open({ colorScheme, viewport });
+      await page.waitForTimeout(screenshots === undefined ? 0 : 6_000);
+      const image = await page.screenshot({ path: join(to, `${name}-${colorScheme}.png`), fullPage: true });
+      expect(image.length).toBeGreaterThan(10_000);
+      await page.close();
+    }
+    reading.abort();
+    await reader;
+  });
+});
