@@ -1,10 +1,8 @@
 import { DEFAULT_GEOMETRY, type MemberInfo, Membership } from "@frontcache/proto";
 import { formatBytes, formatDuration, formatShare } from "./amounts.js";
 import { hitRatio, type MemberMetrics, parseMemberMetrics } from "./member-metrics.js";
+import { askMember, type QuestionAccess } from "./member-question.js";
 import { formatTable } from "./table.js";
-
-/** How long a member may take to say how it is. */
-const ANSWER_TIMEOUT_MS = 2_000;
 
 /** One member as it is now. */
 export interface MemberStatus extends MemberInfo {
@@ -17,10 +15,14 @@ export interface MemberStatus extends MemberInfo {
 }
 
 /** Asks every member's gateway how it is; who does not answer is said to be out of reach. */
-export async function clusterStatus(members: readonly MemberInfo[], signal: AbortSignal): Promise<MemberStatus[]> {
+export async function clusterStatus(
+  members: readonly MemberInfo[],
+  access: QuestionAccess,
+  signal: AbortSignal,
+): Promise<MemberStatus[]> {
   const shares = Membership.of(members, DEFAULT_GEOMETRY.blockBytes).ringShares();
   const status = async (member: MemberInfo): Promise<MemberStatus> => {
-    const [state, metrics] = await Promise.all([stateOf(member, signal), metricsOf(member, signal)]);
+    const [state, metrics] = await Promise.all([stateOf(member, access, signal), metricsOf(member, access, signal)]);
     return { ...member, state, ringShare: shares.get(member.name)!, ...(metrics === undefined ? {} : { metrics }) };
   };
   const found = await Promise.all(members.map(status));
@@ -28,25 +30,20 @@ export async function clusterStatus(members: readonly MemberInfo[], signal: Abor
   return found;
 }
 
-async function stateOf({ httpAddress }: MemberInfo, signal: AbortSignal): Promise<string> {
+async function stateOf({ httpAddress }: MemberInfo, access: QuestionAccess, signal: AbortSignal): Promise<string> {
   if (httpAddress === undefined) return "unknown";
-  const answer = await ask(`http://${httpAddress}/readyz`, signal);
+  const answer = await askMember(httpAddress, "/readyz", access, signal);
   if (answer === undefined) return "out of reach";
   return answer.ok ? "ready" : `not ready: ${answer.text.trim().replaceAll("\n", ", ")}`;
 }
 
-async function metricsOf({ httpAddress }: MemberInfo, signal: AbortSignal): Promise<MemberMetrics | undefined> {
-  const answer = httpAddress === undefined ? undefined : await ask(`http://${httpAddress}/metrics`, signal);
+async function metricsOf(
+  { httpAddress }: MemberInfo,
+  access: QuestionAccess,
+  signal: AbortSignal,
+): Promise<MemberMetrics | undefined> {
+  const answer = httpAddress === undefined ? undefined : await askMember(httpAddress, "/metrics", access, signal);
   return answer?.ok ? parseMemberMetrics(answer.text) : undefined;
-}
-
-async function ask(url: string, signal: AbortSignal): Promise<{ ok: boolean; text: string } | undefined> {
-  try {
-    const answer = await fetch(url, { signal: AbortSignal.any([signal, AbortSignal.timeout(ANSWER_TIMEOUT_MS)]) });
-    return { ok: answer.ok, text: await answer.text() };
-  } catch {
-    return undefined;
-  }
 }
 
 const HEADINGS = ["member", "address", "state", "ring", "blocks", "used", "of", "hits", "fills", "up"];

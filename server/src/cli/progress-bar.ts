@@ -31,7 +31,7 @@ export function openProgressBar(
     gracefulExit: false,
   });
   const rate = new Rate(nowMs);
-  bar.start(1, 0, { done: "", all: "", rate: "", note: "" });
+  bar.start(1, 0, { done: formatBytes(0), all: "?", rate: "", note: "" });
   return {
     update(done, total, note = "") {
       bar.setTotal(Math.max(1, total));

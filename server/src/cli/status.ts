@@ -3,6 +3,7 @@ import type { CacheClient } from "@frontcache/client";
 import { CacheError } from "@frontcache/proto";
 import type { Command } from "commander";
 import { duration } from "../config/quantities.js";
+import { accessOptions } from "./access-options.js";
 import { addClientOptions, asUsage, type ClientFlags, withClient } from "./client-options.js";
 import { clusterStatus, formatStatus, statusForPrograms } from "./cluster-status.js";
 import { addJsonOption, type JsonFlags } from "./print.js";
@@ -45,12 +46,13 @@ async function status(flags: StatusFlags): Promise<void> {
   });
 }
 
-async function show(client: CacheClient, signal: AbortSignal, { json, watch }: StatusFlags): Promise<void> {
+async function show(client: CacheClient, signal: AbortSignal, flags: StatusFlags): Promise<void> {
+  const { json, watch } = flags;
   const members = client.members();
   if (members.length === 0) {
     throw new CacheError("UNAVAILABLE", "the endpoint does not tell its members: name a member of this version by --endpoint");
   }
-  const found = await clusterStatus(members, signal);
+  const found = await clusterStatus(members, accessOptions(flags, process.env), signal);
   const text = json ? JSON.stringify(statusForPrograms(found)) : formatStatus(found);
   process.stdout.write(`${watch !== undefined && !json && process.stdout.isTTY ? CLEAR : ""}${text}\n`);
 }

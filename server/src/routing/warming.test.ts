@@ -126,6 +126,10 @@ describe("warming objects", () => {
     };
     view.update(Membership.of([self], BLOCK));
     await run([], { prefixes: [parsePrefixUrl("s3://bucket/")] });
+    expect(told.slice(0, 2)).toMatchObject([
+      { key: "s3://bucket/a", totalBytes: SIZE, totalBlocks: BLOCKS, doneBytes: 0 },
+      { key: "s3://bucket/b", totalBytes: SIZE, doneBytes: 0 },
+    ]);
     const ended = new Map(told.filter((progress) => progress.ended).map((progress) => [progress.key, progress]));
     for (const key of ["a", "b", "c"]) {
       expect(ended.get(`s3://bucket/${key}`)).toMatchObject({ version: "v1", doneBlocks: BLOCKS, doneBytes: SIZE, error: "" });

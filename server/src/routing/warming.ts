@@ -1,4 +1,4 @@
-import { type Geometry, type MemberInfo, type PrefixRef, parseObjectUrl, type WarmProgress } from "@frontcache/proto";
+import { type Geometry, type MemberInfo, type PrefixRef, parseObjectUrl, WarmProgress } from "@frontcache/proto";
 import type { WarmedBlock, WarmRequest } from "../cache/block-warmer.js";
 import type { LocalCache } from "../cache/local-cache.js";
 import { sideBySide } from "../runtime/side-by-side.js";
@@ -50,13 +50,14 @@ export async function warmObjects(
       return routed({ ref, version, objectSize, blockOffset, dryRun, signal }, options);
     });
   const using = { blockBytes: options.geometry.blockBytes, parallelism: concurrency, block, tell, signal };
-  await sideBySide(objectsOf(request, options.local), concurrency, (object) => new ObjectWarming(object, using).run());
+  await sideBySide(objectsOf(request, tell, options), concurrency, (object) => new ObjectWarming(object, using).run());
 }
 
-/** The named objects, then the listed ones, a page at a time. */
+/** The named objects, then the listed ones, a page at a time; of a page it is told at once how much there is to do. */
 async function* objectsOf(
   { objects, prefixes, signal }: WarmingRequest,
-  local: Pick<LocalCache, "list">,
+  tell: (progress: WarmProgress) => Promise<void>,
+  { local, geometry }: WarmingOptions,
 ): AsyncGenerator<WarmObject> {
   yield* objects;
   for (const ref of prefixes) {
@@ -64,9 +65,14 @@ async function* objectsOf(
     do {
       const page = { delimiter: "", maxKeys: PAGE_KEYS, ...(token === undefined ? {} : { token }) };
       const listing = await local.list(ref, page, signal);
-      for (const { key, version, objectSize } of listing.objects) {
-        yield { ref: parseObjectUrl(`${ref.scheme}://${ref.bucket}/${key}`), version, objectSize };
+      const listed = listing.objects.map(({ key, version, objectSize }) => {
+        return { ref: parseObjectUrl(`${ref.scheme}://${ref.bucket}/${key}`), version, objectSize };
+      });
+      for (const { ref, objectSize } of listed) {
+        const totalBlocks = Math.ceil(objectSize / geometry.blockBytes);
+        await tell(WarmProgress.fromPartial({ key: ref.url, totalBytes: objectSize, totalBlocks }));
       }
+      yield* listed;
       token = listing.nextToken;
     } while (token !== undefined);
   }
