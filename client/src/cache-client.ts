@@ -6,6 +6,7 @@ import { LocalReads, type LocalReport } from "./local/local-reads.js";
 import { tellOwners } from "./local/tell-owners.js";
 import { makeTransport } from "./make-transport.js";
 import { type MemberSource, WatchedMembers } from "./members.js";
+import { type ClientMetrics, registeredMetrics } from "./metrics.js";
 import {
   type CallOptions,
   type ClientOptions,
@@ -27,6 +28,8 @@ import { type WarmOptions, type WarmTarget, warmObjects } from "./warming.js";
 export interface ClientPorts {
   readonly clock: Clock;
   readonly transport: Transport;
+  /** What reads are counted by; absent: nobody asks. */
+  readonly metrics?: ClientMetrics | undefined;
 }
 
 /** The waits between tries of one block: six tries take one to two seconds in all, time enough for a member to come back. */
@@ -53,12 +56,14 @@ export class CacheClient implements AsyncDisposable {
     this.#ports = ports;
     this.#members = members;
     this.#reach = reach;
-    this.#failover = { clock: ports.clock, reach, attempts: options.attempts, backoff: RETRY_BACKOFF };
+    const { metrics } = ports;
+    const onRepeat = metrics && ((wasOutOfReach: boolean): void => metrics.failover(wasOutOfReach));
+    this.#failover = { clock: ports.clock, reach, attempts: options.attempts, backoff: RETRY_BACKOFF, onRepeat };
     const { parallelBlocks, localVolumes: volumes } = options;
     const { transport, clock } = ports;
     const tell = tellOwners(transport, members, clock);
     this.#local = volumes.length === 0 ? undefined : new LocalReads({ clock, volumes, tell });
-    this.#rangeWith = { transport, owners: members, failover: this.#failover, local: this.#local, parallelBlocks };
+    this.#rangeWith = { transport, owners: members, failover: this.#failover, local: this.#local, metrics, parallelBlocks };
   }
 
   /**
@@ -67,7 +72,8 @@ export class CacheClient implements AsyncDisposable {
    */
   static async connect(options: ConnectOptions): Promise<CacheClient> {
     const complete = completeOptions(options);
-    return CacheClient.over(complete, { clock: systemClock, transport: makeTransport(complete, systemClock) });
+    const metrics = registeredMetrics();
+    return CacheClient.over(complete, { clock: systemClock, transport: makeTransport(complete, systemClock, metrics), metrics });
   }
 
   /** A client on other ports; it closes the transport with itself. */
@@ -101,7 +107,9 @@ export class CacheClient implements AsyncDisposable {
     checkRange(url, offset, length);
     const memory = memoryOf(url, length, options);
     if (length === 0) return Buffer.alloc(0);
-    return this.#run(url, options, (call) => readRange({ url, offset, length, version, memory }, this.#rangeWith, call));
+    const range = { url, offset, length, version, memory };
+    const reading = this.#run(url, options, (call) => readRange(range, this.#rangeWith, call));
+    return this.#ports.metrics === undefined ? reading : this.#timed(reading, this.#ports.metrics);
   }
 
   /**
@@ -118,7 +126,9 @@ export class CacheClient implements AsyncDisposable {
     const call = this.#begin(url, options);
     const stream = new RangeStream({ url, offset, length, version }, { ...this.#rangeWith, streamBlocks, deadlineMs }, call);
     const closed = new Promise<void>((resolve) => {
+      const begunMs = this.#ports.clock.monotonicMs();
       stream.once("close", () => {
+        this.#ports.metrics?.read("stream", this.#ports.clock.monotonicMs() - begunMs, stream.errored ?? undefined);
         this.#running.delete(call);
         resolve();
       });
@@ -171,6 +181,19 @@ export class CacheClient implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
+  }
+
+  async #timed(reading: Promise<Buffer>, metrics: ClientMetrics): Promise<Buffer> {
+    const { clock } = this.#ports;
+    const begunMs = clock.monotonicMs();
+    try {
+      const bytes = await reading;
+      metrics.read("range", clock.monotonicMs() - begunMs);
+      return bytes;
+    } catch (error) {
+      metrics.read("range", clock.monotonicMs() - begunMs, error);
+      throw error;
+    }
   }
 
   /** Asks the members that answer for an object's beginning, in turn. */

@@ -11,6 +11,8 @@ export interface FailoverOptions {
   readonly attempts: number;
   /** The waits between tries that do not go straight to another member. */
   readonly backoff: Backoff;
+  /** Told before each try but the first; absent: nobody asks. */
+  readonly onRepeat?: ((wasOutOfReach: boolean) => void) | undefined;
 }
 
 /** One thing to do at the first member that can. */
@@ -30,7 +32,7 @@ export interface Attempt<Result> {
 export async function withFailover<Result>(
   attempt: Attempt<Result>,
   limits: CallLimits,
-  { clock, reach, attempts, backoff }: FailoverOptions,
+  { clock, reach, attempts, backoff, onRepeat }: FailoverOptions,
 ): Promise<Result> {
   const addresses = reach.order(attempt.addresses);
   let wasWrong = false;
@@ -51,6 +53,7 @@ export async function withFailover<Result>(
       const wrong = error.code === "INTERNAL";
       const mayPass = error.retryable || (wrong && !wasWrong);
       if (!mayPass || attempt.mayRepeat?.() === false || made >= attempts) throw error;
+      onRepeat?.(outOfReach);
       wasWrong ||= wrong;
       const elsewhere = made % addresses.length !== 0;
       if (!(outOfReach && elsewhere)) await sleep(clock, backoffMs(clock, backoff, ++waits), limits.signal);

@@ -1,8 +1,8 @@
 import type { Clock } from "./clock.js";
 import { Gateways } from "./gateways.js";
-import { GrpcTransport } from "./grpc-transport.js";
 import { HttpFirstTransport, HttpTransport } from "./http-transports.js";
-import { LandingTransport } from "./landing/landing-transport.js";
+import { grpcTransport, landingTransport } from "./measured-transports.js";
+import type { ClientMetrics } from "./metrics.js";
 import type { ClientOptions } from "./options.js";
 import type { Transport } from "./transport.js";
 
@@ -19,12 +19,16 @@ const IDLE_MS = 45_000;
 /** How long a read may bring nothing before its gateway is looked for. */
 const STALLED_AFTER_MS = 1_500;
 
-/** The transport that the options ask for. */
-export function makeTransport({ transport, connectTimeoutMs, access }: ClientOptions, clock: Clock): Transport {
-  const grpc = new GrpcTransport({ clock, access, connectTimeoutMs });
+/** The transport that the options ask for; `metrics`: what its reads are counted by. */
+export function makeTransport(
+  { transport, connectTimeoutMs, access }: ClientOptions,
+  clock: Clock,
+  metrics: ClientMetrics | undefined,
+): Transport {
+  const grpc = grpcTransport({ clock, access, connectTimeoutMs }, metrics);
   if (transport === "grpc") return grpc;
   const limits = { mostConnections: MOST_CONNECTIONS, idleMs: IDLE_MS, stalledAfterMs: STALLED_AFTER_MS };
-  const http = new LandingTransport({ clock, connectTimeoutMs, access, ...limits });
+  const http = landingTransport({ clock, connectTimeoutMs, access, ...limits }, metrics);
   if (transport === "http") return new HttpTransport(grpc, http);
   const lookFor = (httpAddress: string): Promise<void> => http.lookFor(httpAddress);
   return new HttpFirstTransport(grpc, http, new Gateways({ clock, asideFor: GATEWAY_ASIDE, lookFor }));

@@ -1,6 +1,7 @@
 import { CacheError, type Geometry } from "@frontcache/proto";
 import { type FailoverOptions, withFailover } from "./failover.js";
 import type { LocalReads } from "./local/local-reads.js";
+import type { ClientMetrics } from "./metrics.js";
 import type { PartLanding } from "./part-landing.js";
 import type { CallLimits, MemberAddress, Transport } from "./transport.js";
 
@@ -19,15 +20,20 @@ export interface ReadWith {
   readonly failover: FailoverOptions;
   /** Block files on this host; undefined: none are looked at. */
   readonly local: LocalReads | undefined;
+  /** What reads are counted by; undefined: nobody asks. */
+  readonly metrics: ClientMetrics | undefined;
 }
 
 /** Reads one part to its last byte from whoever has it; resumes behind the bytes that a broken answer left. */
 export async function readPart(
   landing: PartLanding,
-  { transport, owners, failover, local }: ReadWith,
+  { transport, owners, failover, local, metrics }: ReadWith,
   limits: CallLimits,
 ): Promise<void> {
-  if (local !== undefined && (await local.read(landing, owners.geometry, limits))) return;
+  if (local !== undefined && (await local.read(landing, owners.geometry, limits))) {
+    metrics?.part("file", landing.landedBytes);
+    return;
+  }
   let repeatable = true;
   const at = async (address: MemberAddress): Promise<void> => {
     try {

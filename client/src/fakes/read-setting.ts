@@ -22,6 +22,7 @@ export class ReadSetting {
     this.with = {
       transport: this.transport,
       local: undefined,
+      metrics: undefined,
       owners: { geometry: { blockBytes: 8, segmentBytes: 4 }, addressesOf: () => members },
       failover: { clock: this.clock, reach, attempts: 6, backoff: { firstMs: 100, longestMs: 1_000 } },
     };

@@ -71,7 +71,7 @@ export class Nginx implements AsyncDisposable {
   /** frontcache's own client, whose bytes come from here instead of a member's gateway. */
   async client(member: MemberProcess): Promise<CacheClient> {
     const options = completeOptions({ endpoint: member.grpc, transport: "http" });
-    const transport: Transport = makeTransport(options, systemClock);
+    const transport: Transport = makeTransport(options, systemClock, undefined);
     const read = transport.read.bind(transport);
     transport.read = (address, ...rest) => read({ ...address, httpAddress: this.address }, ...rest);
     transport.keepOnly = () => {};
