@@ -18,7 +18,7 @@ export interface LocalVolume {
   slowUntilMs: number;
 }
 
-/** Receives a footer's last bytes: each use reads them anew, on the main thread. */
+/** Receives a footer's last bytes where they are read on the main thread, and used before anything else happens. */
 const tail = Buffer.allocUnsafeSlow(FOOTER_TAIL_BYTES);
 
 /**
@@ -124,7 +124,9 @@ export class LocalFile {
   /** Reads hot bytes at once. False: they are not to be had, whatever stands in the target now. */
   readNow(target: Buffer, start: number, nowMs: number): boolean {
     try {
-      if (fs.readSync(this.fd, target, 0, target.length, start) !== target.length || !this.#isUntouched()) return false;
+      if (fs.readSync(this.fd, target, 0, target.length, start) !== target.length) return false;
+      if (fs.readSync(this.fd, tail, 0, FOOTER_TAIL_BYTES, this.#tailAt) !== FOOTER_TAIL_BYTES) return false;
+      if (!this.#tellsOfNoDrop(tail)) return false;
     } catch {
       return false;
     }
@@ -143,7 +145,9 @@ export class LocalFile {
     if (!isKnown && !isWhole && !(await this.#checkOnce(segment, nowMs))) return false;
     if (!(await filled(this.fd, target, start))) return false;
     if (!isKnown && isWhole && crc32(target) !== this.#footer.crcs[segment]) return false;
-    if (!this.#isUntouched()) return false;
+    // Not on the main thread either: the footer's page may have left the memory with all others.
+    const lastBytes = Buffer.allocUnsafe(FOOTER_TAIL_BYTES);
+    if (!(await filled(this.fd, lastBytes, this.#tailAt)) || !this.#tellsOfNoDrop(lastBytes)) return false;
     this.#noteRead(start, start + target.length, nowMs);
     return true;
   }
@@ -186,14 +190,14 @@ export class LocalFile {
     void closed(this.fd).then(this.#close);
   }
 
-  /** Whether no segment that the known footer speaks of was given up before now. */
-  #isUntouched(): boolean {
-    try {
-      const read = fs.readSync(this.fd, tail, 0, FOOTER_TAIL_BYTES, this.geometry.blockBytes + FOOTER_BYTES - FOOTER_TAIL_BYTES);
-      return read === FOOTER_TAIL_BYTES && tail.readUInt32LE(0) === this.#footer.drops;
-    } catch {
-      return false;
-    }
+  /** Where the footer's last bytes stand. */
+  get #tailAt(): number {
+    return this.geometry.blockBytes + FOOTER_BYTES - FOOTER_TAIL_BYTES;
+  }
+
+  /** Whether, by the footer's last bytes, no segment that the known footer speaks of was given up. */
+  #tellsOfNoDrop(lastBytes: Buffer): boolean {
+    return lastBytes.readUInt32LE(0) === this.#footer.drops;
   }
 
   #lengthOf(segment: number): number {
