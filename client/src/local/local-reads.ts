@@ -27,9 +27,13 @@ export interface LocalReadsOptions {
 const AT_ONCE_BYTES = 128 << 10;
 /** Pages read within this time are taken to be in memory still. */
 const HOT_MS = 10_000;
-/** A read on the main thread that took longer had to wait for the disk: for a while, none is made on that volume. */
+/**
+ * A read on the main thread that took so long may have waited for the disk, or only for its turn on the processor: it did the
+ * former where this process has read from a disk meanwhile, or where it took very long. For a while, none is made there then.
+ */
 const LONG_MS = 2;
-const SLOW_FOR_MS = 10_000;
+const VERY_LONG_MS = 50;
+const SLOW_FOR_MS = 5_000;
 /** What the thread pool reads at a time of a long read, and how many of these side by side. */
 const PIECE_BYTES = 4 << 20;
 const PIECES = 4;
@@ -45,6 +49,8 @@ export class LocalReads {
   readonly #options: LocalReadsOptions;
   readonly #files: LocalFiles;
   readonly #uses: LocalUses;
+  /** Of this process, when that was last looked at. */
+  #diskReads = process.resourceUsage().fsRead;
   #reads = 0;
   #bytes = 0;
 
@@ -115,7 +121,7 @@ export class LocalReads {
     const isRead = file.readNow(target, start, beganMs);
     const { clock } = this.#options;
     const nowMs = clock.monotonicMs();
-    if (nowMs - beganMs > LONG_MS) file.volume.slowUntilMs = nowMs + SLOW_FOR_MS;
+    if (nowMs - beganMs > LONG_MS && this.#hasWaited(nowMs - beganMs)) file.volume.slowUntilMs = nowMs + SLOW_FOR_MS;
     if (!isRead) {
       this.#files.drop(file);
       return false;
@@ -123,6 +129,12 @@ export class LocalReads {
     landing.landed(end - start);
     this.#note(file, end - start);
     return true;
+  }
+
+  #hasWaited(tookMs: number): boolean {
+    const before = this.#diskReads;
+    this.#diskReads = process.resourceUsage().fsRead;
+    return this.#diskReads > before || tookMs > VERY_LONG_MS;
   }
 
   /** Several pieces at a time on the thread pool; they land in order. */
