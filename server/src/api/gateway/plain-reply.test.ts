@@ -1,0 +1,42 @@
+import type { Socket } from "node:net";
+import { describe, expect, it } from "vitest";
+import { PlainReply } from "./plain-reply.js";
+
+/** A socket that keeps what it is given, as long as the kernel does not take it. */
+class HeldSocket {
+  readonly writable = true;
+  readonly writes: Buffer[] = [];
+  writableLength = 0;
+
+  constructor(private readonly takesAtOnce: boolean) {}
+
+  write(bytes: Buffer): void {
+    this.writes.push(this.takesAtOnce ? Buffer.from(bytes) : bytes);
+    if (!this.takesAtOnce) this.writableLength += bytes.length;
+  }
+}
+
+function answer(socket: HeldSocket, body: string): void {
+  const reply = new PlainReply(socket as unknown as Socket, 0, () => {});
+  reply.writeHead(206, ["Content-Length", String(body.length)]);
+  reply.end(Buffer.from(body));
+}
+
+describe("a small answer", () => {
+  it("is one piece: head and bytes", () => {
+    const socket = new HeldSocket(true);
+    answer(socket, "some bytes");
+    expect(socket.writes.map((bytes) => bytes.toString())).toEqual([
+      "HTTP/1.1 206 Partial Content\r\nContent-Length: 10\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n\r\nsome bytes",
+    ]);
+  });
+
+  it("stays as it is while its socket waits for the kernel, whatever is answered meanwhile", () => {
+    const slow = new HeldSocket(false);
+    answer(slow, "of the slow one");
+    answer(new HeldSocket(true), "of another one");
+    answer(slow, "its second answer");
+    answer(new HeldSocket(true), "of a third one");
+    expect(slow.writes.map((bytes) => bytes.toString().slice(-17))).toEqual(["\r\nof the slow one", "its second answer"]);
+  });
+});
