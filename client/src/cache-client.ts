@@ -15,6 +15,7 @@ import {
   deadlineOf,
   memoryOf,
   type ReadOptions,
+  type StreamOptions,
 } from "./options.js";
 import { RangeStream } from "./range-stream.js";
 import { Reach } from "./reach.js";
@@ -117,14 +118,15 @@ export class CacheClient implements AsyncDisposable {
    * object: none). Destroying it, or leaving the loop over it, stops the reads. The deadline is of each block's read, since a
    * stream lasts as long as its reader likes. Throws INVALID_ARGUMENT at once; other errors destroy the stream.
    */
-  stream(url: string, offset = 0, length?: number, version = "", options: CallOptions = {}): Readable {
+  stream(url: string, offset = 0, length?: number, version = "", options: StreamOptions = {}): Readable {
     parseObjectUrl(url);
     checkRange(url, offset, length ?? 0);
     if (length === 0) return Readable.from([]);
     const { streamBlocks } = this.#options;
     const deadlineMs = deadlineOf(options, this.#options);
     const call = this.#begin(url, options);
-    const stream = new RangeStream({ url, offset, length, version }, { ...this.#rangeWith, streamBlocks, deadlineMs }, call);
+    const using = { ...this.#rangeWith, streamBlocks, deadlineMs, reuse: options.reuse === true };
+    const stream = new RangeStream({ url, offset, length, version }, using, call);
     const closed = new Promise<void>((resolve) => {
       const begunMs = this.#ports.clock.monotonicMs();
       stream.once("close", () => {

@@ -11,7 +11,7 @@ export interface ConnectOptions {
   readonly deadlineMs?: number;
   /** Blocks that one `readRange` reads at a time. Default 8. */
   readonly parallelBlocks?: number;
-  /** Blocks that one `stream` reads at a time, the one that is handed out included: what it holds in memory. Default 4. */
+  /** Blocks that one `stream` reads at a time, the one that is handed out included: what it holds in memory. Default 6. */
   readonly streamBlocks?: number;
   /** How long a connection may take to stand before the next member is asked, milliseconds. Default 1,000. */
   readonly connectTimeoutMs?: number;
@@ -46,12 +46,22 @@ export interface ReadOptions extends CallOptions {
   readonly into?: Uint8Array;
 }
 
+/** What one `stream` does in its own way. */
+export interface StreamOptions extends CallOptions {
+  /**
+   * Use memory again: each piece is yours only until you ask for the next one, as `for await` does. New memory costs more than
+   * the bytes' way through the socket. Default false: pieces are yours for good.
+   */
+  readonly reuse?: boolean;
+}
+
 /** The one place of the client's defaults. */
 export const clientDefaults = {
   transport: "auto",
   deadlineMs: 30_000,
   parallelBlocks: 8,
-  streamBlocks: 4,
+  // 30 ms away from an origin of 100 MB/s a connection, four parts a block: 6 x 16 MiB every 72 ms are 1.4 GB/s.
+  streamBlocks: 6,
   connectTimeoutMs: 1_000,
   attempts: 6,
   localVolumes: [] as readonly string[],

@@ -6,10 +6,11 @@ import { ramp } from "./fakes/ramp.js";
 import { ReadSetting } from "./fakes/read-setting.js";
 import { RangeStream, type StreamedRange } from "./range-stream.js";
 
-function setUp(size: number, range: Partial<StreamedRange> = {}) {
+function setUp(size: number, range: Partial<StreamedRange> = {}, reuse = false) {
   const setting = new ReadSetting({ version: "v1", size });
   const whole = { url: setting.url, offset: 0, length: undefined, version: "" };
-  const stream = new RangeStream({ ...whole, ...range }, { ...setting.with, streamBlocks: 3, deadlineMs: 1_000 }, setting.call);
+  const using = { ...setting.with, streamBlocks: 3, deadlineMs: 1_000, reuse };
+  const stream = new RangeStream({ ...whole, ...range }, using, setting.call);
   const collect = async (): Promise<Buffer> => Buffer.concat(await stream.toArray());
   return { ...setting, stream, bytes: () => setting.clock.run(collect()) };
 }
@@ -37,6 +38,28 @@ describe("a stream of a range", () => {
       }),
       { numRuns: 60 },
     );
+  });
+
+  it("uses memory again where it may, and never that of a piece which its reader still has", async () => {
+    const { stream } = setUp(803, {}, true);
+    const places = new Set<string>();
+    const ids = new Map<ArrayBufferLike, number>();
+    const looked = async (): Promise<number> => {
+      let at = 0;
+      for await (const piece of stream) {
+        // What lands next has time to land in the wrong place.
+        for (let turn = 0; turn < 3; turn++) await new Promise((resolve) => setImmediate(resolve));
+        expect(piece.equals(ramp(at, piece.length))).toBe(true);
+        const id = ids.get(piece.buffer) ?? ids.size;
+        ids.set(piece.buffer, id);
+        places.add(`${id}:${piece.byteOffset}`);
+        at += piece.length;
+      }
+      return at;
+    };
+    expect(await looked()).toBe(803);
+    // Two pieces a block; three blocks under way, one that is looked at, one that has just been.
+    expect(places.size).toBeLessThanOrEqual(2 * 5);
   });
 
   it("yields nothing, and no error, of the whole of an empty object", async () => {

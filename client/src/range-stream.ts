@@ -5,6 +5,7 @@ import { PinnedObject } from "./pinned-object.js";
 import { type Part, planParts } from "./plan.js";
 import { type ReadWith, readPart } from "./read-part.js";
 import type { RunningCall } from "./running-call.js";
+import { StreamMemory } from "./stream-memory.js";
 
 /** A range to stream. */
 export interface StreamedRange {
@@ -22,6 +23,8 @@ export interface StreamWith extends ReadWith {
   readonly streamBlocks: number;
   /** Of each block's read, milliseconds. */
   readonly deadlineMs: number;
+  /** A piece belongs to the reader only until it asks for the next one. */
+  readonly reuse: boolean;
 }
 
 /**
@@ -65,13 +68,14 @@ async function* pieces(range: StreamedRange, using: StreamWith, call: RunningCal
   const pinned = new PinnedObject(url, version);
   const parts = planParts(offset, range.length ?? Math.max(1, Number.MAX_SAFE_INTEGER - offset), using.owners.geometry);
   const running = call.child();
+  const memory = new StreamMemory(using.reuse);
   const reading: StreamedPart[] = [];
   const readOn = (): void => {
     // Until the first answer, neither the object's end nor, maybe, its version is known.
     while (reading.length < (pinned.objectSize === undefined ? 1 : using.streamBlocks)) {
       const next = parts.next();
       if (next.done || next.value.offset >= (pinned.objectSize ?? Number.POSITIVE_INFINITY)) return;
-      reading.push(new StreamedPart(next.value, pinned, using, running));
+      reading.push(new StreamedPart(next.value, { pinned, memory, using }, running));
     }
   };
   try {
@@ -80,7 +84,7 @@ async function* pieces(range: StreamedRange, using: StreamWith, call: RunningCal
         readOn();
         yield piece;
       }
-      reading.shift();
+      memory.pass(reading.shift()!.memory);
     }
   } catch (error) {
     if (!isWholeOfEmptyObject(range, error)) throw error;
@@ -94,21 +98,38 @@ function isWholeOfEmptyObject({ offset, length }: StreamedRange, error: unknown)
   return offset === 0 && length === undefined && error instanceof CacheError && error.code === "OUT_OF_RANGE";
 }
 
+/** What the parts of a stream share. */
+interface StreamState {
+  readonly pinned: PinnedObject;
+  readonly memory: StreamMemory;
+  readonly using: StreamWith;
+}
+
 /** One block's part of a stream: read at once into a buffer of its own, handed out in pieces as they land. */
 class StreamedPart {
   /** Resolves when the read is over, well or not. */
   readonly finished: Promise<void>;
   readonly #landing: PartLanding;
+  #memory: Buffer | undefined;
   #outcome: { readonly error?: unknown } | undefined;
   #wake: () => void = () => undefined;
 
-  constructor(part: Part, pinned: PinnedObject, using: StreamWith, call: RunningCall) {
-    this.#landing = new PartLanding(part, { pinned, place: (bytes) => Buffer.allocUnsafe(bytes), onLanded: () => this.#wake() });
+  constructor(part: Part, { pinned, memory, using }: StreamState, call: RunningCall) {
+    const place = (bytes: number): Buffer => {
+      this.#memory = memory.take(bytes);
+      return this.#memory;
+    };
+    this.#landing = new PartLanding(part, { pinned, place, onLanded: () => this.#wake() });
     const own = call.child(using.deadlineMs);
     this.finished = readPart(this.#landing, using, own).then(
       () => this.#finish(own, {}),
       (error: unknown) => this.#finish(own, { error }),
     );
+  }
+
+  /** Where its bytes are; undefined before its answer began. */
+  get memory(): Buffer | undefined {
+    return this.#memory;
   }
 
   /** Ends with the part, or throws what its read failed with, behind the bytes that arrived before. */

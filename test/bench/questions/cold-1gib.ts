@@ -4,7 +4,7 @@ import { median, timeMs } from "../measure.js";
 import { plainGet } from "../peers/plain-get.js";
 import { GiB, onStage, type Stage } from "../stage.js";
 
-const ROUNDS = 5;
+const ROUNDS = 3;
 const LATENCY_MS = 30;
 const BYTES_PER_SECOND = 100e6;
 
@@ -39,7 +39,7 @@ export const benchmark: Benchmark = {
       const { origin, client } = stage;
       await origin.pace(LATENCY_MS, BYTES_PER_SECOND);
       const streamed = await coldReads(stage, "stream", async (url, version) => {
-        for await (const _ of client.stream(url, 0, GiB, version));
+        for await (const _ of client.stream(url, 0, GiB, version, { reuse: true }));
       });
       const into = Buffer.alloc(GiB);
       const whole = await coldReads(stage, "whole", (url, version) => client.readRange(url, 0, GiB, version, { into }));
