@@ -3,6 +3,7 @@ import { onlyAllowed } from "./api/allowed-reader.js";
 import { GatewayListener } from "./api/gateway/gateway-listener.js";
 import { textPage } from "./api/gateway/page.js";
 import { GrpcListener } from "./api/grpc-listener.js";
+import { Clients } from "./api/limits/clients.js";
 import { MeasuredReader } from "./api/measured-reader.js";
 import { StatusPages } from "./api/status/status-pages.js";
 import { LocalCache } from "./cache/local-cache.js";
@@ -61,7 +62,9 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
   opened.add(() => door.close());
   const status = new StatusPages({ name: settings.name, counted: () => metrics.snapshot(), door, clock });
   opened.addListener(async () => status.close());
-  const listener = await GrpcListener.open({ listen: settings.listen, drainMs: DRAIN_MS, door, clock, log });
+  const clients = new Clients(settings, clock);
+  opened.add(() => clients.close());
+  const listener = await GrpcListener.open({ listen: settings.listen, drainMs: DRAIN_MS, door, clients, clock, log });
   opened.addListener(() => listener.close());
   const gateway = await GatewayListener.open({
     listen: settings.httpListen,
@@ -69,6 +72,7 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
     notReadyReasons: () => [],
     pages: new Map([...status.pages, ["/metrics", textPage(PROMETHEUS_TEXT, () => metrics.text())]]),
     door,
+    clients,
     clock,
     log,
   });

@@ -5,6 +5,7 @@ import { GatewayReader } from "../../server/src/api/gateway/gateway-fixture.js";
 import { GatewayListener } from "../../server/src/api/gateway/gateway-listener.js";
 import { textPage } from "../../server/src/api/gateway/page.js";
 import { GrpcListener } from "../../server/src/api/grpc-listener.js";
+import { Clients } from "../../server/src/api/limits/clients.js";
 import { formatHostPort } from "../../server/src/config/addresses.js";
 import { type GivenFlags, readSettings } from "../../server/src/config/settings.js";
 import { Doors } from "../../server/src/doors/doors.js";
@@ -28,22 +29,32 @@ export class ListenersUnderTest implements AsyncDisposable {
 
   private constructor(
     readonly doors: Doors,
+    readonly clients: Clients,
     readonly grpc: GrpcListener,
     readonly gateway: GatewayListener,
   ) {}
 
   /** `clock`: when the door looks at its files. */
   static async open(flags: GivenFlags, clock: ManualClock): Promise<ListenersUnderTest> {
-    const doors = await Doors.open(readSettings(flags, {}), clock, silentLog);
+    const settings = readSettings(flags, {});
+    const doors = await Doors.open(settings, clock, silentLog);
+    const clients = new Clients(settings, clock);
     const listen = { host: "127.0.0.1", port: 0 };
-    const options = { listen, drainMs: 1_000, door: doors, clock: systemClock, log: silentLog };
+    const options = {
+      listen,
+      drainMs: 1_000,
+      door: doors,
+      clients,
+      clock: systemClock,
+      log: silentLog,
+    };
     const grpc = await GrpcListener.open(options);
     const gateway = await GatewayListener.open({
       ...options,
       notReadyReasons: () => [],
       pages: new Map([["/status", textPage("text/plain", () => "told")]]),
     });
-    const listeners = new ListenersUnderTest(doors, grpc, gateway);
+    const listeners = new ListenersUnderTest(doors, clients, grpc, gateway);
     listeners.reader.memory.objects.set(URL, Buffer.from(BYTES));
     grpc.serve(listeners.reader.memory);
     gateway.serve(listeners.reader);
@@ -88,6 +99,7 @@ export class ListenersUnderTest implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     for (const client of this.#clients) client.close();
     await Promise.all([this.grpc.close(), this.gateway.close()]);
+    this.clients.close();
     await this.doors.close();
   }
 }

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import type { Geometry, MemberInfo } from "@frontcache/proto";
 import { GatewayListener } from "../../server/src/api/gateway/gateway-listener.js";
 import { RawClient } from "../../server/src/api/gateway/raw-client.js";
+import { Clients, noLimits } from "../../server/src/api/limits/clients.js";
 import { LocalCache } from "../../server/src/cache/local-cache.js";
 import { openDoor } from "../../server/src/doors/doors.js";
 import { alone } from "../../server/src/membership/alone.js";
@@ -66,6 +67,7 @@ export class GatewayStack implements AsyncDisposable {
       notReadyReasons: () => [],
       pages: new Map(),
       door: openDoor,
+      clients: new Clients(noLimits, systemClock),
       clock,
       log: silentLog,
     });

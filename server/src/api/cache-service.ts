@@ -21,6 +21,7 @@ import {
 import type { ServerWritableStream } from "@grpc/grpc-js";
 import type { Clock } from "../runtime/clock.js";
 import type { Log } from "../runtime/log.js";
+import type { Clients } from "./limits/clients.js";
 import { ReadRangeCall } from "./read-range-call.js";
 import { serializeInPlace } from "./read-range-message.js";
 import type { Reader } from "./reader.js";
@@ -46,6 +47,9 @@ export interface CacheServiceOptions {
   readonly calls: RunningCalls;
   /** Aborted when the listener closes. */
   readonly closing: AbortSignal;
+  readonly clients: Clients;
+  /** Cuts off the connection from an `address:port`. */
+  readonly cutOff: (peer: string) => void;
   readonly clock: Clock;
   readonly log: Log;
 }

@@ -18,6 +18,13 @@ export class NotServing extends CacheError {
   }
 }
 
+/** This member has too much to do. Another one has perhaps less, and so has this one soon. */
+export class Busy extends CacheError {
+  constructor(why: string) {
+    super("RESOURCE_EXHAUSTED", `this member is busy, ${why}: try again later, or another member`);
+  }
+}
+
 /** Failures that somebody here should look at; the others are the caller's business, or not worth a line each. */
 const LOGGED: ReadonlySet<ErrorCode> = new Set(["INTERNAL", "UNAVAILABLE", "RESOURCE_EXHAUSTED"]);
 
@@ -27,7 +34,7 @@ const LOGGED: ReadonlySet<ErrorCode> = new Set(["INTERNAL", "UNAVAILABLE", "RESO
  */
 export function callStatus(error: unknown, method: string, log: Log): CallStatus {
   const known = CacheError.from(error);
-  if (LOGGED.has(known.code) && !(known instanceof NotServing)) {
+  if (LOGGED.has(known.code) && !(known instanceof NotServing || known instanceof Busy)) {
     const isDefect = known.code === "INTERNAL";
     const fields = {
       event: "call-failed",

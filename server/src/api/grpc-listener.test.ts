@@ -11,9 +11,11 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { formatHostPort } from "../config/addresses.js";
 import { openDoor } from "../doors/doors.js";
 import { rampBytes } from "../origin/ramp.js";
+import { systemClock } from "../runtime/clock.js";
 import { silentLog } from "../runtime/log.js";
 import { ManualClock } from "../runtime/manual-clock.js";
 import { GrpcListener } from "./grpc-listener.js";
+import { Clients, noLimits } from "./limits/clients.js";
 import { MemoryReader } from "./memory-reader.js";
 
 const URL = "s3://bucket/object";
@@ -41,7 +43,14 @@ afterEach(async () => {
 });
 
 function open(port: number, host = "127.0.0.1"): Promise<GrpcListener> {
-  return GrpcListener.open({ listen: { host, port }, drainMs: 10_000, door: openDoor, clock, log: silentLog });
+  return GrpcListener.open({
+    listen: { host, port },
+    drainMs: 10_000,
+    door: openDoor,
+    clients: new Clients(noLimits, systemClock),
+    clock,
+    log: silentLog,
+  });
 }
 
 function address(): string {

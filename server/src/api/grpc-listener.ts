@@ -13,6 +13,7 @@ import type { Log } from "../runtime/log.js";
 import { admittedOnly } from "./admission.js";
 import { cacheServiceHandlers, servedMethods } from "./cache-service.js";
 import { NotServing } from "./call-status.js";
+import type { Clients } from "./limits/clients.js";
 import type { Reader } from "./reader.js";
 import { RunningCalls } from "./running-calls.js";
 
@@ -27,9 +28,17 @@ export interface GrpcListenerOptions {
   /** The time that running calls get to finish when the listener is closed, milliseconds. */
   readonly drainMs: number;
   readonly door: Door;
+  readonly clients: Clients;
   readonly clock: Clock;
   readonly log: Log;
 }
+
+/** Clients of ours hold one stream for the member list, and few reads at a time. */
+const connectionLimits = {
+  "grpc.max_concurrent_streams": 1_000,
+  // A connection without a stream: whoever needs it again connects again.
+  "grpc.max_connection_idle_ms": 300_000,
+};
 
 /** How long a client may take over TLS's handshake. */
 const HANDSHAKE_MS = 10_000;
@@ -42,12 +51,13 @@ const HANDSHAKE_MS = 10_000;
  * does nothing where channelz is off, and a reader that hangs would hold the process.
  */
 export class GrpcListener {
-  readonly #grpc = new Server(listenerOptions);
+  readonly #grpc = new Server({ ...listenerOptions, ...connectionLimits });
   readonly #connections = this.#grpc.createConnectionInjector(ServerCredentials.createInsecure());
   readonly #health = new HealthImplementation();
   readonly #calls = new RunningCalls();
   readonly #closing = new AbortController();
-  readonly #sockets = new Set<Socket>();
+  /** By `address:port` of the client. */
+  readonly #sockets = new Map<string, Socket>();
   readonly #acceptor: NetServer;
   #reader: Reader | undefined;
   #address: HostPort;
@@ -60,9 +70,10 @@ export class GrpcListener {
     this.#setHealth("NOT_SERVING");
     // One listener for each watch of the members.
     setMaxListeners(0, this.#closing.signal);
-    const { clock, log, door } = options;
+    const { clock, log, door, clients } = options;
+    const cutOff = (peer: string): void => void this.#sockets.get(peer)?.destroy();
     const reader = (): Reader => this.#servingReader();
-    const service = { reader, calls: this.#calls, closing: this.#closing.signal, clock, log };
+    const service = { reader, calls: this.#calls, closing: this.#closing.signal, clients, cutOff, clock, log };
     this.#grpc.addService(servedMethods, admittedOnly(cacheServiceHandlers(service), door, log));
     // Kubernetes asks it, and has no token.
     this.#health.addToServer(this.#grpc);
@@ -131,12 +142,22 @@ export class GrpcListener {
   }
 
   #track(socket: Socket): void {
-    this.#sockets.add(socket);
-    socket.once("close", () => this.#sockets.delete(socket));
+    const { clients } = this.options;
+    const client = clients.connected(socket.remoteAddress);
+    if (client === undefined) {
+      socket.destroy();
+      return;
+    }
+    const peer = `${socket.remoteAddress}:${socket.remotePort}`;
+    this.#sockets.set(peer, socket);
+    socket.once("close", () => {
+      this.#sockets.delete(peer);
+      clients.disconnected(client);
+    });
   }
 
   #cutOff(): void {
-    for (const socket of this.#sockets) socket.destroy();
+    for (const socket of this.#sockets.values()) socket.destroy();
   }
 
   #servingReader(): Reader {

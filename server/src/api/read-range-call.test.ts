@@ -14,9 +14,11 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { formatHostPort } from "../config/addresses.js";
 import { openDoor } from "../doors/doors.js";
 import { rampBytes } from "../origin/ramp.js";
+import { systemClock } from "../runtime/clock.js";
 import type { Log } from "../runtime/log.js";
 import { ManualClock } from "../runtime/manual-clock.js";
 import { GrpcListener } from "./grpc-listener.js";
+import { Clients, noLimits } from "./limits/clients.js";
 import { MemoryReader } from "./memory-reader.js";
 
 const URL = "s3://bucket/object";
@@ -34,7 +36,14 @@ beforeEach(async () => {
   logged = [];
   const take = (fields: unknown): void => void logged.push(fields as Record<string, unknown>);
   const log = { debug: take, info: take, warn: take, error: take } as unknown as Log;
-  listener = await GrpcListener.open({ listen: { host: "127.0.0.1", port: 0 }, drainMs: 1_000, door: openDoor, clock, log });
+  listener = await GrpcListener.open({
+    listen: { host: "127.0.0.1", port: 0 },
+    drainMs: 1_000,
+    door: openDoor,
+    clients: new Clients(noLimits, systemClock),
+    clock,
+    log,
+  });
   listener.serve(reader);
   client = new CacheServiceClient(formatHostPort(listener.address), credentials.createInsecure());
 });

@@ -13,6 +13,7 @@ import type { Clock } from "../runtime/clock.js";
 import type { Log } from "../runtime/log.js";
 import type { Slice } from "../runtime/slice.js";
 import { callStatus } from "./call-status.js";
+import type { Client, Clients } from "./limits/clients.js";
 import type { Reader } from "./reader.js";
 
 /** A reader that takes longer than this over one slice, slower than 10 MiB/s, is given a copy of it. */
@@ -21,8 +22,14 @@ const STALLED_MS = 100;
 /** Slices up to this size are copied when their reader stalls. Larger ones are mapped: they cost address space, no memory. */
 const MAX_COPY_BYTES = 1 << 20;
 
+/** What is not larger needs no turn. */
+const SMALL_BYTES = 64 << 10;
+
 export interface ReadRangeCallOptions {
   readonly reader: () => Reader;
+  readonly clients: Clients;
+  /** Cuts off the connection from an `address:port`. */
+  readonly cutOff: (peer: string) => void;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -41,17 +48,26 @@ export class ReadRangeCall {
   #isFirst = true;
   #ended = false;
   #cancelStallTimer: (() => void) | undefined;
+  /** Gives back the room of the message that waits for its reader. */
+  #taken: (() => void) | undefined;
+  readonly #peer: string;
+  readonly #client: Client;
 
   constructor(
     private readonly call: ServerWritableStream<ReadRangeRequest, ReadRangeResponse>,
     private readonly options: ReadRangeCallOptions,
   ) {
+    this.#peer = call.getPeer();
+    this.#client = options.clients.of(this.#peer.slice(0, this.#peer.lastIndexOf(":")));
     call.once("cancelled", () => this.#leave());
   }
 
   /** Answers the call. Never throws. */
   run(): void {
     try {
+      const busy = this.#client.beginRead();
+      if (busy !== undefined) throw busy;
+      this.call.once("cancelled", () => this.#client.endRead());
       const { key, offset, length, version, forwarded, cachedOnly } = this.call.request;
       const ref = parseObjectUrl(key);
       checkRange(key, offset, length);
@@ -84,6 +100,7 @@ export class ReadRangeCall {
 
   /** Sends the next message of the slice in hand, or gets the next slice. Runs again when the message is taken. */
   readonly #send = (): void => {
+    this.#taken?.();
     if (this.#ended) return;
     if (this.#slice !== undefined) {
       this.#sendPart(this.#slice);
@@ -109,11 +126,19 @@ export class ReadRangeCall {
     }
   };
 
-  /** By the end of `write` the bytes are copied. */
   #sendPart(slice: Slice): void {
+    const bytes = Math.min(slice.bytes.length - this.#sent, MESSAGE_BYTES);
+    if (bytes <= SMALL_BYTES) this.#writePart(slice);
+    // Meanwhile the slice in hand may have become a copy.
+    else this.#client.takeTurn(bytes, () => this.#slice !== undefined && this.#writePart(this.#slice));
+  }
+
+  /** By the end of `write` the bytes are copied. A reader that leaves them waiting longest is cut off when memory runs out. */
+  #writePart(slice: Slice): void {
     const end = Math.min(slice.bytes.length, this.#sent + MESSAGE_BYTES);
     const data = slice.bytes.subarray(this.#sent, end);
     this.#sent = end;
+    this.#taken = this.options.clients.waiting.hold(data.length, () => this.options.cutOff(this.#peer));
     this.call.write(this.#message(data), this.#send);
     if (end === slice.bytes.length) this.#release();
   }
@@ -168,6 +193,7 @@ export class ReadRangeCall {
 
   #end(): void {
     this.#ended = true;
+    this.#taken?.();
     this.#release();
     this.#read?.close();
   }

@@ -3,9 +3,11 @@ import { credentials, type ServiceError, status } from "@grpc/grpc-js";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { formatHostPort } from "../config/addresses.js";
 import { openDoor } from "../doors/doors.js";
+import { systemClock } from "../runtime/clock.js";
 import { silentLog } from "../runtime/log.js";
 import { ManualClock } from "../runtime/manual-clock.js";
 import { GrpcListener } from "./grpc-listener.js";
+import { Clients, noLimits } from "./limits/clients.js";
 import { MemoryReader } from "./memory-reader.js";
 
 const URL = "s3://bucket/key";
@@ -21,6 +23,7 @@ beforeEach(async () => {
     listen: { host: "127.0.0.1", port: 0 },
     drainMs: 10_000,
     door: openDoor,
+    clients: new Clients(noLimits, systemClock),
     clock,
     log: silentLog,
   });

@@ -130,6 +130,37 @@ export const declarations = {
     "no token is asked for",
     "file of the tokens, one a line, of which clients and members must show one; members show the first",
   ),
+  maxConnections: setting(
+    "max-connections",
+    whole(1, 1_000_000),
+    "10000",
+    "connections to both listeners; further ones are closed",
+  ),
+  maxClientConnections: setting(
+    "max-client-connections",
+    whole(1, 1_000_000),
+    "4000",
+    "connections from one address; further ones are closed",
+  ),
+  maxReads: setting(
+    "max-reads",
+    whole(1, 1_000_000),
+    "8000",
+    "reads that run at a time; further ones get RESOURCE_EXHAUSTED or 503 SlowDown",
+  ),
+  maxClientReads: setting("max-client-reads", whole(1, 1_000_000), "2000", "reads from one address that run at a time"),
+  slowReaderBytes: setting(
+    "slow-reader-memory",
+    size(MiB),
+    "256MiB",
+    "memory in which bytes wait for readers; when it is full, the slowest reader is cut off",
+  ),
+  overloadMs: setting(
+    "overload-after",
+    duration(10, { never: true }),
+    "1s",
+    "how late the member may be with everything before it refuses new reads",
+  ),
   allowBucket: {
     ...optional(
       "allow-bucket",

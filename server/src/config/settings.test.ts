@@ -49,6 +49,12 @@ describe("settings", () => {
       s3ForcePathStyle: false,
       originMaxWaitMs: 5_000,
       hedge: true,
+      maxConnections: 10_000,
+      maxClientConnections: 4_000,
+      maxReads: 8_000,
+      maxClientReads: 2_000,
+      slowReaderBytes: 256 * MiB,
+      overloadMs: 1_000,
       logLevel: "info",
     });
   });

@@ -2,18 +2,34 @@ import { CacheError } from "@frontcache/proto";
 import type { ObjectRead } from "../../cache/object-read.js";
 import type { Clock } from "../../runtime/clock.js";
 import type { Slice } from "../../runtime/slice.js";
+import type { Client, Clients } from "../limits/clients.js";
 import type { Reply } from "./reply.js";
 
 /** A reader that takes longer than this over one piece is stalled. */
 const STALLED_MS = 100;
 
-/** Scarce memory is copied in pieces of this size. */
+/** What is not larger needs no turn. */
+const SMALL_BYTES = 64 << 10;
+
+/**
+ * Mapped memory is handed to the kernel in parts: 16 MiB at once would keep everything else waiting. As long as nobody else
+ * reads, each part is twice as large as the one before, up to what takes half a millisecond: parts cost time, too.
+ */
+const PART_BYTES = 512 << 10;
+const MAX_PART_BYTES = 2 << 20;
+
+/** Scarce memory is copied, and anything encrypted, in pieces of this size. */
 const PIECE_BYTES = 128 << 10;
 
 export interface BodySendingOptions {
   readonly response: Reply;
   readonly read: ObjectRead;
   readonly clock: Clock;
+  /** Whose turn it has to be for a large part. */
+  readonly client: Client;
+  /** Whether what is handed to the socket is copied at once, for TLS. */
+  readonly encrypted: boolean;
+  readonly waiting: Clients["waiting"];
   /** Writes the head, right before the first bytes: until then a failure can be answered properly. */
   writeHead(): void;
   /** The bytes can't be had, or not all of them. Called once at most; nothing is sent after it. */
@@ -21,8 +37,9 @@ export interface BodySendingOptions {
 }
 
 /**
- * Sends the bytes of a read, slice by slice, each after the socket took the last. Slices are written as they are: the kernel
- * copies them while it sends, and they are released in the write's callback, the last one when the response is closed.
+ * Sends the bytes of a read, slice by slice, each after the socket took the last; large ones in parts, each of which waits for
+ * its client's turn. They are written as they are: the kernel copies them while it sends, and a slice is released in its last
+ * write's callback, the last one when the response is closed.
  *
  * A slice in the socket's hands can't be taken back, however long the reader stalls. That costs nothing for mapped bytes. Of
  * memory that others wait for (`scarce`) only copies are written, and the slice goes back as soon as its last byte is copied;
@@ -30,7 +47,7 @@ export interface BodySendingOptions {
  */
 export class BodySending {
   #slice: Slice | undefined;
-  /** Bytes of the slice in hand that are copied, where it is a scarce one. */
+  /** Bytes of the slice in hand that are handed over: copied, where it is a scarce one. */
   #copied = 0;
   #piece: Buffer | undefined;
   /** The slice in hand is in the socket's. */
@@ -39,6 +56,11 @@ export class BodySending {
   #begun = false;
   #over = false;
   #cancelStallTimer: (() => void) | undefined;
+  /** The last part, and how many reads had begun before it. */
+  #part = PART_BYTES / 2;
+  #begunBefore = 0;
+  /** Gives back the room of the bytes that wait in memory. */
+  #taken: (() => void) | undefined;
 
   constructor(private readonly options: BodySendingOptions) {
     this.#unsent = options.read.length;
@@ -60,6 +82,7 @@ export class BodySending {
   end(): void {
     if (this.#over) return;
     this.#over = true;
+    this.#taken?.();
     this.#release();
     this.options.read.close();
   }
@@ -83,8 +106,41 @@ export class BodySending {
     if (slice.scarce === true) this.#sendPiece(slice);
     else {
       this.#inFlight = true;
-      this.#write(slice.bytes);
+      if (slice.bytes.length <= SMALL_BYTES) this.#sendPart(slice, slice.bytes.length);
+      else this.#awaitTurn(slice);
     }
+  }
+
+  #awaitTurn(slice: Slice): void {
+    const { client } = this.options;
+    const bytes = Math.min(this.#nextPart(), slice.bytes.length - this.#copied);
+    client.takeTurn(bytes, () => {
+      if (!this.#over) this.#sendPart(slice, bytes);
+    });
+  }
+
+  #nextPart(): number {
+    const { client, encrypted } = this.options;
+    if (encrypted) return PIECE_BYTES;
+    const { reads, begunReads } = client.clients;
+    const alone = reads <= 1 && begunReads === this.#begunBefore;
+    this.#begunBefore = begunReads;
+    this.#part = alone ? Math.min(2 * this.#part, MAX_PART_BYTES) : PART_BYTES;
+    return this.#part;
+  }
+
+  #sendPart({ bytes }: Slice, count: number): void {
+    const { encrypted } = this.options;
+    const part = bytes.subarray(this.#copied, this.#copied + count);
+    this.#copied += count;
+    // TLS encrypts all of it into memory at once.
+    if (encrypted) this.#hold(count);
+    this.#write(part);
+  }
+
+  #hold(bytes: number): void {
+    const { waiting, response } = this.options;
+    this.#taken = waiting.hold(bytes, () => response.destroy());
   }
 
   /** Copies the next bytes of a scarce slice out and sends them. The one buffer is free again when the socket took them. */
@@ -95,6 +151,7 @@ export class BodySending {
     this.#copied += count;
     if (this.#copied === length) this.#release();
     else this.#cancelStallTimer = this.options.clock.after(STALLED_MS, () => this.#copyRest(slice));
+    this.#hold(count);
     this.#write(this.#piece.subarray(0, count));
   }
 
@@ -107,9 +164,10 @@ export class BodySending {
 
   /** The socket took the slice, or a copied piece of it. */
   #written(): void {
+    this.#taken?.();
     this.#cancelStallTimer?.();
     this.#cancelStallTimer = undefined;
-    if (this.#inFlight) this.#release();
+    if (this.#inFlight && this.#copied === this.#slice?.bytes.length) this.#release();
     if (this.#slice === undefined) this.send();
     else this.#sendSlice(this.#slice);
   }

@@ -4,6 +4,8 @@ import type { Socket } from "node:net";
 import { describe, expect, it } from "vitest";
 import { openDoor } from "../../doors/doors.js";
 import { Visitor } from "../../doors/visitor.js";
+import { systemClock } from "../../runtime/clock.js";
+import { Clients, noLimits } from "../limits/clients.js";
 import { Connection } from "./connection.js";
 
 /** What a connection knows of its socket. */
@@ -29,7 +31,11 @@ class FakeResponse extends EventEmitter {
 
 function open() {
   const socket = new FakeSocket();
-  const connection = new Connection(socket as unknown as Socket, new Visitor(openDoor, false));
+  const connection = new Connection(
+    socket as unknown as Socket,
+    new Visitor(openDoor, false),
+    new Clients(noLimits, systemClock).of(),
+  );
   const events: string[] = [];
   const request = (name: string): FakeResponse => {
     const response = new FakeResponse();

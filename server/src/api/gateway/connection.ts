@@ -1,6 +1,7 @@
 import type { Socket } from "node:net";
 import { CacheError } from "@frontcache/proto";
 import type { Visitor } from "../../doors/visitor.js";
+import type { Client } from "../limits/clients.js";
 import type { Reply } from "./reply.js";
 
 /** Requests that a client may send ahead of their answers; one that sends more is cut off. */
@@ -24,6 +25,7 @@ export class Connection {
   constructor(
     private readonly socket: Socket,
     readonly visitor: Visitor,
+    readonly client: Client,
   ) {
     socket.once("close", () => {
       this.#waiting.length = 0;

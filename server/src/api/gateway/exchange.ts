@@ -1,5 +1,6 @@
 import type { Clock } from "../../runtime/clock.js";
 import type { Log } from "../../runtime/log.js";
+import type { Client, Clients } from "../limits/clients.js";
 import type { Reader } from "../reader.js";
 import type { Reply, Request } from "./reply.js";
 
@@ -12,6 +13,12 @@ export interface Exchange {
   readonly response: Reply;
   /** Whether the client showed what the door asks for. If not, probes alone are answered. */
   readonly admitted: boolean;
+  /** Who asks. */
+  readonly client: Client;
+  /** Whether the connection is by TLS. */
+  readonly encrypted: boolean;
+  /** The memory in which bytes wait for readers. */
+  readonly waiting: Clients["waiting"];
   /** Aborted when the client is gone. It belongs to the connection: listeners must be taken off it again. */
   readonly signal: AbortSignal;
   /** Calls back once, when the answer is sent or can't be sent any more. One listener. */

@@ -2,8 +2,10 @@ import { CacheError, type ObjectInfo, type ObjectRef } from "@frontcache/proto";
 import type { ObjectRead } from "../../cache/object-read.js";
 import { openDoor } from "../../doors/doors.js";
 import type { ReadRequest } from "../../routing/router.js";
+import { systemClock } from "../../runtime/clock.js";
 import { silentLog } from "../../runtime/log.js";
 import { ManualClock } from "../../runtime/manual-clock.js";
+import { Clients, noLimits } from "../limits/clients.js";
 import { MemoryReader } from "../memory-reader.js";
 import type { ObjectReader } from "./exchange.js";
 import { GatewayListener } from "./gateway-listener.js";
@@ -97,6 +99,7 @@ export class GatewayFixture implements AsyncDisposable {
       notReadyReasons: () => fixture.notReadyReasons,
       pages: fixture.pages,
       door: openDoor,
+      clients: new Clients(noLimits, systemClock),
       clock: fixture.clock,
       log: log as typeof silentLog,
     });

@@ -1,6 +1,8 @@
 import { once } from "node:events";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { openDoor } from "../../doors/doors.js";
+import { systemClock } from "../../runtime/clock.js";
+import { Clients, noLimits } from "../limits/clients.js";
 import { GatewayFixture, NOTHING_LEFT } from "./gateway-fixture.js";
 import { textPage } from "./page.js";
 import type { RawClient } from "./raw-client.js";
@@ -267,7 +269,15 @@ describe("closing the gateway", () => {
     const { listener } = gateway;
     const { GatewayListener } = await import("./gateway-listener.js");
     const { clock } = gateway;
-    const options = { drainMs: 1, notReadyReasons: () => [], pages: new Map(), door: openDoor, clock, log: {} as never };
+    const options = {
+      drainMs: 1,
+      notReadyReasons: () => [],
+      pages: new Map(),
+      door: openDoor,
+      clients: new Clients(noLimits, systemClock),
+      clock,
+      log: {} as never,
+    };
     await expect(GatewayListener.open({ listen: listener.address, ...options })).rejects.toThrow("EADDRINUSE");
     expect((await client.get("/livez")).status).toBe(200);
   });

@@ -8,6 +8,7 @@ import type { Door, TlsDoor } from "../../doors/doors.js";
 import { Visitor } from "../../doors/visitor.js";
 import type { Clock } from "../../runtime/clock.js";
 import type { Log } from "../../runtime/log.js";
+import type { Clients } from "../limits/clients.js";
 import { answerRequest, type Behind } from "./answer-request.js";
 import { refuseBytes } from "./bad-request.js";
 import { Connection } from "./connection.js";
@@ -26,7 +27,6 @@ const limits = {
   keepAliveMs: 75_000,
   /** For a connection on which nothing moves while it is answered. A fill may try for more than a minute. */
   stalledMs: 120_000,
-  connections: 10_000,
 };
 
 export interface GatewayListenerOptions {
@@ -38,6 +38,7 @@ export interface GatewayListenerOptions {
   /** What is served beside objects and probes, from the start on. */
   readonly pages: Pages;
   readonly door: Door;
+  readonly clients: Clients;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -71,14 +72,12 @@ export class GatewayListener {
       requireHostHeader: false,
     });
     this.#server.timeout = limits.stalledMs;
-    this.#server.maxConnections = limits.connections;
-    this.#server.on("drop", () => this.#refused++);
     // Every connection begins in the plain lane, and goes on to Node's own listener from there.
     const accepted = tls === undefined ? "connection" : "secureConnection";
     const [serveHttp] = this.#server.listeners(accepted);
     this.#server.removeAllListeners(accepted);
-    this.#server.on(accepted, (socket: Socket) => this.#accept(socket, () => serveHttp!.call(this.#server, socket)));
     this.#server.on("connection", (socket: Socket) => this.#track(socket));
+    this.#server.on(accepted, (socket: Socket) => this.#accept(socket, () => serveHttp!.call(this.#server, socket)));
     this.#server.on("request", this.#take);
     // Nothing is done with bodies: who asks before sending one is answered at once.
     this.#server.on("checkContinue", this.#take);
@@ -152,13 +151,25 @@ export class GatewayListener {
   }
 
   #track(socket: Socket): void {
+    const { clients } = this.options;
+    const client = clients.connected(socket.remoteAddress);
+    if (client === undefined) {
+      this.#refused++;
+      socket.destroy();
+      return;
+    }
     this.#sockets.add(socket);
-    socket.once("close", () => this.#sockets.delete(socket));
+    socket.once("close", () => {
+      this.#sockets.delete(socket);
+      clients.disconnected(client);
+    });
   }
 
   #accept(socket: Socket, handOver: () => void): void {
+    if (socket.destroyed) return;
+    const { door, clients } = this.options;
     const certified = socket instanceof TLSSocket && socket.authorized;
-    const connection = new Connection(socket, new Visitor(this.options.door, certified));
+    const connection = new Connection(socket, new Visitor(door, certified), clients.of(socket.remoteAddress));
     this.#connections.set(socket, connection);
     socket.once("close", () => this.#connections.delete(socket));
     new PlainLane({
@@ -177,10 +188,11 @@ export class GatewayListener {
     connection?.answer(response, () => this.#answer(request, response, connection));
   };
 
-  #answer(request: Request, response: Reply, { signal, whenClosed, visitor }: Connection): void {
-    const { clock, log } = this.options;
+  #answer(request: Request, response: Reply, { signal, whenClosed, visitor, client }: Connection): void {
+    const { clock, log, door, clients } = this.options;
     const admitted = visitor.admits(request.headers.authorization);
-    answerRequest({ request, response, admitted, signal, whenClosed, clock, log }, this.#behind);
+    const by = { client, encrypted: door.tls !== undefined, waiting: clients.waiting };
+    answerRequest({ request, response, admitted, ...by, signal, whenClosed, clock, log }, this.#behind);
   }
 
   readonly #behind = (): Behind => ({

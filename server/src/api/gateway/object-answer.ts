@@ -28,6 +28,8 @@ export class ObjectAnswer {
   #read: ObjectRead | undefined;
   #sending: BodySending | undefined;
   #over = false;
+  /** It is one of the reads that run. */
+  #counted = false;
 
   constructor(
     private readonly exchange: Exchange,
@@ -44,6 +46,9 @@ export class ObjectAnswer {
   /** Answers. Never throws. */
   run(): void {
     try {
+      const busy = this.exchange.client.beginRead();
+      if (busy !== undefined) throw busy;
+      this.#counted = true;
       const direct = this.exchange.request.method === "GET" && !needsObject(this.#conditions);
       const wanted = direct ? directRange(this.#range) : undefined;
       if (wanted === undefined) void this.#look().catch(this.#fail);
@@ -129,7 +134,7 @@ export class ObjectAnswer {
 
   #send(read: ObjectRead, headers: readonly string[], partial: boolean): void {
     if (this.#over) return;
-    const { response, clock } = this.exchange;
+    const { response, clock, client, encrypted, waiting } = this.exchange;
     const span = { start: read.offset, end: read.offset + read.length };
     const writeHead = (): void => this.#writeHead(read.info, headers, span, partial);
     if (read.length === 0) {
@@ -137,7 +142,7 @@ export class ObjectAnswer {
       response.end();
       return;
     }
-    this.#sending = new BodySending({ response, read, clock, writeHead, onFailure: this.#fail });
+    this.#sending = new BodySending({ response, read, clock, client, encrypted, waiting, writeHead, onFailure: this.#fail });
     this.#sending.send();
   }
 
@@ -174,6 +179,7 @@ export class ObjectAnswer {
   /** The response is closed, the answer sent or not. */
   readonly #leave = (): void => {
     this.#over = true;
+    if (this.#counted) this.exchange.client.endRead();
     this.#sending?.end();
     this.#read?.close();
   };

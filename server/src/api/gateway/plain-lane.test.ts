@@ -4,7 +4,9 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { openDoor } from "../../doors/doors.js";
 import { Visitor } from "../../doors/visitor.js";
 import { rampBytes } from "../../origin/ramp.js";
+import { systemClock } from "../../runtime/clock.js";
 import { ManualClock } from "../../runtime/manual-clock.js";
+import { Clients, noLimits } from "../limits/clients.js";
 import { Connection } from "./connection.js";
 import { GatewayFixture, NOTHING_LEFT } from "./gateway-fixture.js";
 import { PlainLane } from "./plain-lane.js";
@@ -111,7 +113,7 @@ describe("the plain lane", () => {
       setTimeout: (ms: number) => socket.timeouts.push(ms),
       destroy: () => socket.destroyed++,
     }) as unknown as Socket;
-    const connection = new Connection(fake, new Visitor(openDoor, false));
+    const connection = new Connection(fake, new Visitor(openDoor, false), new Clients(noLimits, systemClock).of());
     const times = { firstBytesTimeoutMs: 10, idleTimeoutMs: 100 };
     new PlainLane({ socket: fake, connection, clock: new ManualClock(), ...times, answer() {}, handOver() {} });
     expect(socket.timeouts).toEqual([10]);

@@ -1,0 +1,53 @@
+import { describe, expect, it } from "vitest";
+import { ManualClock } from "../../runtime/manual-clock.js";
+import { Clients, noLimits } from "./clients.js";
+
+const busy = expect.objectContaining({ code: "RESOURCE_EXHAUSTED", retryable: true });
+
+describe("clients", () => {
+  it("have connections up to a number each and in all, and are forgotten with their last one", () => {
+    const clients = new Clients({ ...noLimits, maxConnections: 3, maxClientConnections: 2 }, new ManualClock());
+    const [first, second] = [clients.connected("a"), clients.connected("a")];
+    expect(first).toBe(second);
+    expect(clients.connected("a")).toBeUndefined();
+    expect(clients.connected("b")).toBeDefined();
+    expect(clients.connected("c")).toBeUndefined();
+    clients.disconnected(first!);
+    clients.disconnected(first!);
+    expect(clients.connections).toBe(1);
+    expect(clients.of("a")).not.toBe(first);
+    expect(clients.connected("c")).toBeDefined();
+  });
+
+  it("have reads up to a number each and in all; further ones are told to come again", () => {
+    const clients = new Clients({ ...noLimits, maxReads: 3, maxClientReads: 2 }, new ManualClock());
+    const [a, b] = [clients.connected("a")!, clients.connected("b")!];
+    expect([a.beginRead(), a.beginRead()]).toEqual([undefined, undefined]);
+    expect(a.beginRead()).toEqual(busy);
+    expect(a.beginRead()!.message).toMatch(/a has 2 reads running .*: try again later, or another member/);
+    expect(b.beginRead()).toBeUndefined();
+    expect(b.beginRead()!.message).toContain("--max-reads");
+    a.endRead();
+    expect(b.beginRead()).toBeUndefined();
+  });
+
+  it("are told to come again while the member is late with everything", () => {
+    const clock = new ManualClock();
+    let lateMs = 0;
+    const late = Object.assign(Object.create(clock) as ManualClock, {
+      monotonicMs: () => clock.monotonicMs() + lateMs,
+      after: clock.after.bind(clock),
+    });
+    const clients = new Clients({ ...noLimits, overloadMs: 500 }, late);
+    const client = clients.connected("a")!;
+    clock.advance(100);
+    expect(client.beginRead()).toBeUndefined();
+    lateMs += 600;
+    clock.advance(100);
+    expect(client.beginRead()!.message).toContain("600 ms late");
+    clock.advance(100);
+    expect(client.beginRead()).toBeUndefined();
+    clients.close();
+    expect(clock.waits).toBe(0);
+  });
+});
