@@ -17,7 +17,8 @@ export async function startMember({ cache, endpoint }) {
       "--http-listen",
       "127.0.0.1:0",
       "--cache-dirs",
-      cache,
+      // A budget: on a disk that others have nearly filled nothing would be kept without one.
+      `${cache}:4GiB`,
       "--discovery",
       "none",
       "--s3-force-path-style",

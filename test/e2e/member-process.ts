@@ -23,7 +23,10 @@ export async function temporaryDirectory(): Promise<AsyncDisposable & { readonly
 export interface MemberOptions {
   /** The S3 endpoint. */
   readonly endpoint: string;
+  /** With a budget behind it (`path:size`), or of 16 GiB: on this machine's disk others may have taken nearly everything. */
   readonly cacheDirectory: string;
+  /** The cache directory is a file system of its own, and its only limit. */
+  readonly ownDisk?: boolean;
   /** Further flags of `serve`. */
   readonly flags?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
@@ -67,7 +70,7 @@ export class MemberProcess implements AsyncDisposable {
   }
 
   /** Starts a member and waits until it listens. Rejects with what it printed where it ends before. */
-  static async start({ endpoint, cacheDirectory, flags = [], env = {} }: MemberOptions): Promise<MemberProcess> {
+  static async start({ endpoint, cacheDirectory, ownDisk = false, flags = [], env = {} }: MemberOptions): Promise<MemberProcess> {
     const defaults = flags.includes("--discovery") ? [] : ["--discovery", "none"];
     const free = (flag: string): string[] => (flags.includes(flag) ? [] : [flag, "127.0.0.1:0"]);
     const address = [...free("--listen"), ...free("--http-listen")];
@@ -77,7 +80,7 @@ export class MemberProcess implements AsyncDisposable {
       ...address,
       ...defaults,
       "--cache-dirs",
-      cacheDirectory,
+      ownDisk || cacheDirectory.includes(":") ? cacheDirectory : `${cacheDirectory}:16GiB`,
       "--s3-force-path-style",
       "true",
       ...flags,

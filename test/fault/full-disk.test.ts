@@ -36,7 +36,7 @@ describe.skipIf(!mayMount())("a member on a disk of 64 MiB (where a tmpfs may be
     disk = new SmallDisk(DISK_BYTES);
     origin = await S3Emulator.start();
     version = origin.putRamp("bucket", "large", OBJECT_BYTES, 5);
-    member = await MemberProcess.start({ endpoint: origin.endpoint, cacheDirectory: disk.path, flags: FLAGS });
+    member = await MemberProcess.start({ endpoint: origin.endpoint, cacheDirectory: disk.path, ownDisk: true, flags: FLAGS });
     client = await CacheClient.connect({ endpoint: member.grpc });
   });
 

@@ -61,7 +61,7 @@ class Stage implements AsyncDisposable {
     const disk = new SmallDisk(isBudget ? 2 * GiB : GiB);
     const cacheDirectory = isBudget ? `${disk.path}:1GiB` : disk.path;
     const flags = ["--log-level", "debug"];
-    const member = await MemberProcess.start({ endpoint: origin.endpoint, cacheDirectory, flags });
+    const member = await MemberProcess.start({ endpoint: origin.endpoint, cacheDirectory, ownDisk: !isBudget, flags });
     const client = await CacheClient.connect({ endpoint: member.grpc });
     return new Stage(disk, member, client, object, () => disk.usedBytes);
   }
