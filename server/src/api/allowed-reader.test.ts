@@ -61,4 +61,20 @@ describe("allowed buckets", () => {
     const memory = new MemoryReader();
     expect(onlyAllowed(memory, undefined)).toBe(memory);
   });
+
+  it("are warmed, and others are not, by name, by prefix or by block", async () => {
+    const { memory, reader } = fixture("s3://lake");
+    const tell = async () => {};
+    const warm = (url: string, prefix: string) =>
+      reader.warm(
+        { objects: [{ ref: parseObjectUrl(url) }], prefixes: [parsePrefixUrl(prefix)], concurrency: 1, dryRun: false, signal },
+        tell,
+      );
+    await warm("s3://lake/k", "s3://lake/");
+    await expect(warm("s3://other/k", "s3://lake/")).rejects.toMatchObject(denied);
+    await expect(warm("s3://lake/k", "s3://other/")).rejects.toMatchObject(denied);
+    const block = { version: undefined, blockOffset: 0, objectSize: undefined, dryRun: false, signal };
+    await expect(reader.warmBlock({ ref: parseObjectUrl("s3://other/k"), ...block })).rejects.toMatchObject(denied);
+    expect([memory.warmings.length, memory.warmedBlocks.length]).toEqual([1, 0]);
+  });
 });

@@ -108,6 +108,28 @@ describe("a block that is warmed", () => {
     expect(fetchedBytes()).toBe(BLOCK);
   });
 
+  it("is fetched once with a read that finds out which version is current", async () => {
+    const hold = origin.faults.hold(({ kind }) => kind === "fetch");
+    const ref = parseObjectUrl(url);
+    const opened = cache.open({
+      ref,
+      version: undefined,
+      blockOffset: 0,
+      start: 0,
+      end: SEGMENT,
+      openEnded: false,
+      cachedOnly: false,
+      signal: never,
+    });
+    await hold.reached(1);
+    const warmed = warm();
+    await new Promise((resolve) => setImmediate(resolve));
+    hold.release();
+    (await opened).close();
+    await warmed;
+    expect(fetchedBytes()).toBe(BLOCK);
+  });
+
   it("is only looked at by a dry run", async () => {
     expect(await warm({ dryRun: true })).toMatchObject({ heldBytes: 0, fetchedBytes: BLOCK });
     expect([origin.count("fetch"), cache.heldBytes(url, version)]).toEqual([0, 0]);
