@@ -75,6 +75,26 @@ describe("an object that was overwritten", () => {
     expect(await read(old)).toEqual({ text: "old", version: old, result: "hit" });
   });
 
+  it("is not believed any longer because the wall clock is set back", async () => {
+    await start({ revalidateAfterMs: 60_000 });
+    objects.put(URL, "old");
+    await read();
+    objects.put(URL, "new");
+    clock.jumpWall(-50_000);
+    clock.advance(60_000);
+    expect(await read()).toMatchObject({ text: "new" });
+  });
+
+  it("is asked for after a restart at which its block seems to come from the future", async () => {
+    await start({ revalidateAfterMs: 60_000 });
+    objects.put(URL, "old");
+    await read();
+    objects.put(URL, "new");
+    clock.jumpWall(-20_000);
+    await start({ revalidateAfterMs: 60_000 });
+    expect(await read()).toMatchObject({ text: "new" });
+  });
+
   it("is asked for each time with 0, and never with never", async () => {
     await start({ revalidateAfterMs: 0 });
     for (const text of ["one", "two", "six"]) {

@@ -23,13 +23,16 @@ const CAPACITY = 100_000;
 interface Sighting {
   /** Undefined: there was no such object. */
   readonly info: ObjectInfo | undefined;
-  /** When the question was asked, milliseconds since 1970; -Infinity: known to be out of date. */
+  /** When the question was asked, monotonic milliseconds; -Infinity: known to be out of date. */
   readonly seenAtMs: number;
-  /** When the origin could not be asked, later than `seenAtMs`. */
+  /** When the origin could not be asked, monotonic milliseconds, later than `seenAtMs`. */
   unaskableAtMs?: number;
 }
 
-/** What the origin last said is the current version of each object, and when. */
+/**
+ * What the origin last said is the current version of each object, and when. Ages are counted by a clock that never jumps; only
+ * what an earlier process has seen is dated by the wall.
+ */
 export class CurrentVersions {
   readonly #seen = new Map<string, Sighting>();
   readonly #questions = new SingleFlight<ObjectInfo>();
@@ -45,9 +48,7 @@ export class CurrentVersions {
     const sighting = this.#sighting(url);
     if (sighting === undefined) return undefined;
     const { clock, revalidateAfterMs, negativeTtlMs } = this.options;
-    const ageMs = clock.nowMs() - sighting.seenAtMs;
-    // A clock that was set back makes a sighting look younger than 0: ask again rather than believe it for long.
-    if (ageMs < 0) return undefined;
+    const ageMs = clock.monotonicMs() - sighting.seenAtMs;
     if (sighting.info !== undefined) return ageMs < revalidateAfterMs ? sighting.info : undefined;
     if (ageMs < negativeTtlMs) throw new CacheError("NOT_FOUND", `${url}: no such object`);
     return undefined;
@@ -61,7 +62,7 @@ export class CurrentVersions {
   /** Asks the origin for the current version, once for all who ask meanwhile with as much patience, and remembers the answer. */
   ask(ref: ObjectRef, patience: Patience = "full"): Promise<ObjectInfo> {
     return this.#questions.run(`${patience} ${ref.url}`, async () => {
-      const askedAtMs = this.options.clock.nowMs();
+      const askedAtMs = this.options.clock.monotonicMs();
       try {
         const info = await this.options.origin.stat(ref, this.signal, patience);
         this.see(ref.url, info, askedAtMs);
@@ -78,10 +79,10 @@ export class CurrentVersions {
   /** Whether the origin was out of reach for this object a moment ago. */
   wasUnaskable(url: string): boolean {
     const atMs = this.#seen.get(url)?.unaskableAtMs;
-    return atMs !== undefined && this.options.clock.nowMs() - atMs < this.options.negativeTtlMs;
+    return atMs !== undefined && this.options.clock.monotonicMs() - atMs < this.options.negativeTtlMs;
   }
 
-  /** The origin has said that this version is current, to who asked at `askedAtMs`. */
+  /** The origin has said that this version is current, to who asked at `askedAtMs` (monotonic). */
   see(url: string, info: ObjectInfo, askedAtMs: number): void {
     // Answers may overtake each other: the later question's one holds.
     if ((this.#seen.get(url)?.seenAtMs ?? Number.NEGATIVE_INFINITY) <= askedAtMs)
@@ -90,7 +91,7 @@ export class CurrentVersions {
 
   /** The origin has said now that there is no such object. */
   seeMissing(url: string): void {
-    this.#remember(url, { info: undefined, seenAtMs: this.options.clock.nowMs() });
+    this.#remember(url, { info: undefined, seenAtMs: this.options.clock.monotonicMs() });
   }
 
   /** The origin no longer has this version. */
@@ -112,14 +113,18 @@ export class CurrentVersions {
     if (seen !== undefined) return seen;
     const newest = this.options.store.newest(url);
     if (newest === undefined) return undefined;
-    const sighting = { info: newest.info, seenAtMs: newest.createdAtMs };
+    const { clock } = this.options;
+    const ageMs = clock.nowMs() - newest.createdAtMs;
+    // A wall clock that was set back makes it look younger than 0: ask rather than believe it.
+    const seenAtMs = ageMs < 0 ? Number.NEGATIVE_INFINITY : clock.monotonicMs() - ageMs;
+    const sighting = { info: newest.info, seenAtMs };
     this.#remember(url, sighting);
     return sighting;
   }
 
   #couldNotAsk(url: string): void {
     const sighting = this.#sighting(url);
-    if (sighting !== undefined) sighting.unaskableAtMs = this.options.clock.nowMs();
+    if (sighting !== undefined) sighting.unaskableAtMs = this.options.clock.monotonicMs();
   }
 
   #remember(url: string, sighting: Sighting): void {

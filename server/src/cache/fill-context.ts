@@ -32,7 +32,7 @@ export interface FillTarget {
 export interface FillEvents {
   /** The first answer has come: version and size are known. */
   described(info: ObjectInfo): void;
-  /** The origin has said that this version is current, asked at `askedAtMs`. */
+  /** The origin has said that this version is current, asked at `askedAtMs` (monotonic). */
   seen(info: ObjectInfo, askedAtMs: number): void;
   /** Nothing runs, waits or is kept in memory any more. Told once; the fill is not used again. */
   idle(): void;

@@ -9,7 +9,7 @@ export class FillDescription {
   #resolve!: (info: ObjectInfo) => void;
   #reject!: (error: CacheError) => void;
   #info: ObjectInfo | undefined;
-  #seenAtMs = 0;
+  #seenAtMs = Number.NEGATIVE_INFINITY;
 
   constructor(
     private readonly target: FillTarget,
@@ -32,7 +32,7 @@ export class FillDescription {
     return this.#info?.version ?? this.target.version;
   }
 
-  /** When the origin was last asked and said that this version is current, milliseconds since 1970; 0: it was not. */
+  /** When the origin was last asked and said that this version is current, monotonic milliseconds; -Infinity: it was not. */
   get seenAtMs(): number {
     return this.#seenAtMs;
   }

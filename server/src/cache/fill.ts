@@ -141,8 +141,8 @@ export class Fill implements PartHost {
     this.#description.accept(answer, askedAtMs);
   }
 
-  nowMs(): number {
-    return this.context.clock.nowMs();
+  monotonicMs(): number {
+    return this.context.clock.monotonicMs();
   }
 
   reserve(bytes: number): Promise<Reservation | undefined> {
@@ -163,6 +163,12 @@ export class Fill implements PartHost {
 
   #id(): { url: string; version: string; offset: number } {
     return { url: this.target.ref.url, version: this.info!.version, offset: this.target.blockOffset };
+  }
+
+  /** When the version was last seen to be current by the clock that a later process has, too, milliseconds since 1970; 0: never. */
+  get #seenAtWallMs(): number {
+    const { clock } = this.context;
+    return Math.max(0, clock.nowMs() - (clock.monotonicMs() - this.#description.seenAtMs));
   }
 
   /** Bytes of the block, once the object's size is known. */
@@ -266,7 +272,7 @@ export class Fill implements PartHost {
       if (segments.length === 0 || this.#discarded) return false;
       const filled = this.#segments.filled(segments);
       return await this.context.store.write(
-        { id: this.#id(), info: this.info!, createdAtMs: this.#description.seenAtMs },
+        { id: this.#id(), info: this.info!, createdAtMs: this.#seenAtWallMs },
         filled,
         reservation,
       );

@@ -10,10 +10,9 @@ export interface PartHost {
   readonly memory: FillMemory;
   /** The origin's answer to a run of segments, as far as the block is known to reach. */
   fetch(first: number, count: number, signal: AbortSignal): Promise<OriginAnswer>;
-  /** The answer to a question asked at `askedAtMs` begins: checks it against the fill's version, or gives the fill its version. */
+  /** The answer to a question asked at `askedAtMs` (monotonic) begins: checks it against the fill's version, or gives the fill its version. */
   accept(answer: OriginAnswer, askedAtMs: number): void;
-  /** Wall time. */
-  nowMs(): number;
+  monotonicMs(): number;
   /** Bytes that a segment has, once the object's size is known. */
   segmentLength(segment: number): number;
   /** Sets room on a volume aside for bytes that are about to come; undefined: they can't be kept. */
@@ -68,7 +67,7 @@ export class Part {
     const buffers = await this.#claim.buffers;
     this.#asked = true;
     try {
-      const askedAtMs = host.nowMs();
+      const askedAtMs = host.monotonicMs();
       const answer = await host.fetch(this.first, this.count, signal);
       try {
         host.accept(answer, askedAtMs);

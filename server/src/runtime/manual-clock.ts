@@ -5,6 +5,7 @@ export class ManualClock implements Clock {
   #nowMs: number;
   #waits: { dueMs: number; order: number; callback: () => void }[] = [];
   #order = 0;
+  #wallOffsetMs = 0;
 
   /** Both clocks begin at `startMs`. */
   constructor(startMs = 1_000_000) {
@@ -12,7 +13,12 @@ export class ManualClock implements Clock {
   }
 
   nowMs(): number {
-    return this.#nowMs;
+    return this.#nowMs + this.#wallOffsetMs;
+  }
+
+  /** The wall clock is set, forward or back; nothing rings because of it. */
+  jumpWall(byMs: number): void {
+    this.#wallOffsetMs += byMs;
   }
 
   monotonicMs(): number {
