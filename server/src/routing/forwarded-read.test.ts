@@ -9,6 +9,7 @@ import { ManualClock } from "../runtime/manual-clock.js";
 import { AnsweringMember, sendError, sendRamp } from "./answering-member.js";
 import { ForwardedRead } from "./forwarded-read.js";
 import { openGrpcChannel } from "./grpc-member-channel.js";
+import type { MemberChannel } from "./member-channel.js";
 import { MemberLink, OutOfReach } from "./member-link.js";
 
 const KiB = 1 << 10;
@@ -129,6 +130,16 @@ describe("a read that another member answers", () => {
     late.abort(new CacheError("CANCELLED", "gone"));
     await expect(reading).rejects.toMatchObject({ code: "CANCELLED", message: "gone" });
     await vi.waitFor(() => expect(member.left).toBe(3));
+  });
+
+  it("ends at once when its reader leaves while a connection is waited for", async () => {
+    const never = () => new Promise<never>(() => {});
+    const readRange = () => expect.fail("it is not connected");
+    const channel: MemberChannel = { connected: false, connect: never, probe: never, evict: never, readRange, close() {} };
+    const reader = new AbortController();
+    const opening = ForwardedRead.open(new MemberLink(member.info, clock, channel), request({ signal: reader.signal }));
+    reader.abort(new CacheError("CANCELLED", "gone"));
+    await expect(opening).rejects.toMatchObject({ code: "CANCELLED", message: "gone" });
   });
 
   it("asks nobody for a reader that has left before", async () => {

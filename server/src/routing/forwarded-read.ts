@@ -3,6 +3,7 @@ import type { Metadata, ServiceError } from "@grpc/grpc-js";
 import type { BlockRequest } from "../cache/block-request.js";
 import type { ObjectRead, ReadResult } from "../cache/object-read.js";
 import type { Slice } from "../runtime/slice.js";
+import { untilAborted } from "../runtime/until-aborted.js";
 import type { MemberReadCall } from "./member-channel.js";
 import type { MemberLink } from "./member-link.js";
 
@@ -71,7 +72,7 @@ export class ForwardedRead implements ObjectRead {
   /** Resolves with the first message; rejects with OutOfReach, the member's own error, or the signal's reason. */
   static async open(link: MemberLink, request: BlockRequest): Promise<ForwardedRead> {
     if (request.signal.aborted) throw CacheError.from(request.signal.reason);
-    if (!link.connected) await link.connect();
+    if (!link.connected) await untilAborted(link.connect(), request.signal);
     const read = new ForwardedRead(link, request);
     await read.#opened();
     return read;

@@ -1,6 +1,7 @@
 import { blockOffsetOf, CacheError, type Geometry, type MemberInfo, type ObjectRef } from "@frontcache/proto";
 import type { OriginRange } from "../origin/origin.js";
 import type { Clock } from "../runtime/clock.js";
+import { untilAborted } from "../runtime/until-aborted.js";
 import { ForwardedRead } from "./forwarded-read.js";
 import { OutOfReach } from "./member-link.js";
 import type { MemberLinks } from "./member-links.js";
@@ -46,7 +47,7 @@ export class HeldQuestion {
   async #ask(): Promise<ForwardedRead> {
     const { links, member, clock, geometry, ref, range } = this.options;
     const link = links.to(member);
-    if (!link.connected) await link.connect();
+    if (!link.connected) await untilAborted(link.connect(), this.#end.signal);
     const { patience } = link;
     const beganMs = clock.monotonicMs();
     const cancel = patience.wait(() => {
