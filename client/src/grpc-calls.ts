@@ -2,13 +2,17 @@ import { abortError, CacheError, type CacheServiceClient, errorCodeOfGrpc, isOut
 import type { CallOptions, ClientReadableStream, ClientUnaryCall, ServiceError } from "@grpc/grpc-js";
 import { type CallLimits, type MemberAddress, OutOfReach } from "./transport.js";
 
-/** One gRPC call to one member. */
-export interface GrpcCall {
-  readonly client: CacheServiceClient;
+/** What is known of a call to one member. */
+export interface CallAbout {
   readonly address: MemberAddress;
   /** What it is about, at the beginning of its error messages; an object's URL, for example. */
   readonly subject: string;
   readonly limits: CallLimits;
+}
+
+/** One gRPC call to one member. */
+export interface GrpcCall extends CallAbout {
+  readonly client: CacheServiceClient;
 }
 
 /**
@@ -25,9 +29,9 @@ export function callOptions(limits: CallLimits): CallOptions {
 
 /** Hands over a stream's messages until it ends. What `onMessage` throws cancels the stream and is what this rejects with. */
 export function receiveAll<Message>(
-  stream: ClientReadableStream<Message>,
+  stream: Pick<ClientReadableStream<Message>, "on" | "cancel">,
   onMessage: (message: Message) => void,
-  call: GrpcCall,
+  call: CallAbout,
 ): Promise<void> {
   const { signal } = call.limits;
   return new Promise((resolve, reject) => {
@@ -80,7 +84,7 @@ export function receiveOne<Answer>(
  * A failed call's CacheError. The member's own words are kept; they name the object. A cancellation that isn't the caller's
  * is ours, when a member is gone: it is out of reach, as one whose connection broke and one that is starting or leaving.
  */
-function failureOf(error: ServiceError, { address, subject, limits }: GrpcCall): CacheError {
+function failureOf(error: ServiceError, { address, subject, limits }: CallAbout): CacheError {
   if (limits.signal.aborted) return abortError(limits.signal);
   if (isOutOfReach(error)) {
     return new OutOfReach(`${subject}: member ${address.grpcAddress} is out of reach: ${error.details}`, { cause: error });

@@ -26,7 +26,6 @@ interface RunningFetch {
 
 /** The one fake of Origin: objects in memory, faults and holds placed by tests, time by the Clock, everything counted. */
 export class MemoryOrigin implements Origin {
-  readonly faults = new MemoryFaults();
   /** Every call in order. */
   readonly calls: MemoryCall[] = [];
   /** Fetches that asked for bytes of a version while an earlier fetch was still bringing some of them. */
@@ -39,8 +38,13 @@ export class MemoryOrigin implements Origin {
   readonly #running = new Set<RunningFetch>();
   #waiting = 0;
 
-  /** Bodies come in chunks of `chunkBytes`, 64 KiB for a socket's. */
-  constructor(objects: MemoryObjects, clock: Clock, chunkBytes: number) {
+  /** Bodies come in chunks of `chunkBytes`, 64 KiB for a socket's. Origins that share their faults are one, in trouble for all. */
+  constructor(
+    objects: MemoryObjects,
+    clock: Clock,
+    chunkBytes: number,
+    readonly faults = new MemoryFaults(),
+  ) {
     this.#objects = objects;
     this.#clock = clock;
     this.#chunkBytes = chunkBytes;

@@ -1,0 +1,178 @@
+import { ClusterReaders } from "./cluster-readers.js";
+import { type Step, URLS, wantedOf } from "./cluster-steps.js";
+import { Chance } from "./seeded-random.js";
+import { type Place, SimulatedCluster } from "./simulated-cluster.js";
+import type { BrokenRules } from "./simulated-member.js";
+import { during, pass } from "./simulated-time.js";
+import { VersionHistory } from "./version-history.js";
+
+/** Steps that happen to one member. */
+type MemberStep = Extract<Step, { kind: "evict" | "disk" | "fillDisk" | "cut" | "crash" | "leave" | "deafen" | "jump" }>;
+
+/** What one run came to. */
+export interface RunReport {
+  readonly seed: number;
+  /** Steps taken; fewer than given where it broke. */
+  readonly steps: number;
+  /** What must not be, one line each; empty where all is well. */
+  readonly broken: readonly string[];
+  /** Reads answered with their bytes right, and with an error that is allowed. */
+  readonly served: number;
+  readonly refused: number;
+  /** When it ended, in its own time; equal runs end at an equal time. */
+  readonly endedMs: number;
+}
+
+/** How long everything may take to come to its end once all trouble is over. */
+const REST_MS = 30_000;
+
+/** A cluster with its users, step by step. */
+class ClusterRun {
+  readonly #chance: Chance;
+  readonly #cluster: SimulatedCluster;
+  readonly #history = new VersionHistory();
+  readonly #readers: ClusterReaders;
+  #puts = 0;
+
+  constructor(
+    private readonly seed: number,
+    rules: BrokenRules,
+  ) {
+    this.#chance = new Chance(seed);
+    this.#cluster = new SimulatedCluster(this.#chance, rules);
+    this.#readers = new ClusterReaders(this.#cluster, this.#history);
+  }
+
+  async run(steps: readonly Step[]): Promise<RunReport> {
+    const { time } = this.#cluster;
+    for (const url of URLS) this.#put(url, this.#chance.below(20_000));
+    await during(time, this.#cluster.start());
+    await during(time, this.#readers.connect());
+    let taken = 0;
+    for (const step of steps) {
+      this.#chance.reseed(step.seed);
+      await this.#take(step);
+      await pass(time, step.thenMs);
+      taken++;
+      if (this.#broken().length > 0) return this.#report(taken, this.#broken());
+    }
+    const atRest = await this.#rest();
+    if (atRest.length > 0) return this.#report(taken, atRest);
+    await during(
+      time,
+      this.#readers.close().then(() => this.#cluster.close()),
+    );
+    await pass(time, REST_MS);
+    const left = time.waits === 0 ? [] : [`${time.waits} timers are left when all have ended`];
+    return this.#report(taken, [...left, ...this.#broken()]);
+  }
+
+  async #take(step: Step): Promise<void> {
+    const cluster = this.#cluster;
+    switch (step.kind) {
+      case "read":
+      case "clientRead":
+        this.#read(step);
+        break;
+      case "put":
+        this.#put(step.url, step.size);
+        break;
+      case "delete":
+        cluster.objects.delete(step.url);
+        this.#history.delete(step.url, cluster.time.nowMs());
+        break;
+      case "abort":
+        this.#readers.abortOne();
+        break;
+      case "rest":
+        cluster.broken.push(...(await this.#rest()));
+        break;
+      case "slowOrigin":
+        cluster.originFault({ latencyMs: step.latencyMs, chunkDelayMs: step.chunkDelayMs }, false, step.forMs);
+        break;
+      case "origin":
+        this.#troubleOrigin(step);
+        break;
+      case "weather":
+        cluster.weather(step, step.forMs);
+        break;
+      default: {
+        const place = cluster.servingAt(step.member);
+        if (place !== undefined) this.#befall(place, step);
+      }
+    }
+  }
+
+  /** Something happens to one member. */
+  #befall(place: Place, step: MemberStep): void {
+    const cluster = this.#cluster;
+    switch (step.kind) {
+      case "evict":
+        // A member that can't be reached is said to the user, who evicts again.
+        void place.process?.evict(step.url).catch(() => {});
+        break;
+      case "disk":
+        place.disk.trouble = { fails: step.fails, waits: step.waits };
+        break;
+      case "fillDisk":
+        place.disk.files.foreignBytes = step.bytes;
+        break;
+      case "cut":
+        cluster.cut(place, step.other === undefined ? undefined : cluster.servingAt(step.other), step.forMs);
+        break;
+      case "crash":
+        cluster.crash(place, { ...step, ...(step.at !== undefined && { failpoint: step.at }) });
+        break;
+      case "leave":
+        cluster.leave(place, step.backAfterMs);
+        break;
+      case "deafen":
+        cluster.deafen(place, step.forMs);
+        break;
+      case "jump":
+        cluster.jump(place, step.byMs);
+        break;
+    }
+  }
+
+  #read(step: Extract<Step, { kind: "read" | "clientRead" }>): void {
+    const wanted = wantedOf(step, this.#history.versions(step.url));
+    if (step.kind === "clientRead") this.#readers.byClient(step.client, wanted, step.streamed);
+    else for (let reader = 0; reader < step.readers; reader++) this.#readers.throughMember(step.member, wanted, step);
+  }
+
+  #troubleOrigin({ fails, afterBytes, forMs }: Extract<Step, { kind: "origin" }>): void {
+    const rule = fails === "refuses" ? ({ error: "UNAVAILABLE" } as const) : { body: { afterBytes, how: fails } };
+    this.#cluster.originFault(rule, true, forMs);
+  }
+
+  /** Another version of an object; every version of one object is another ramp, as long as there are not 251 of them. */
+  #put(url: string, size: number): void {
+    const seed = (this.#puts++ * 7) % 251;
+    const version = this.#cluster.objects.putRamp(url, size, seed);
+    this.#history.put(url, { version, size, seed }, this.#cluster.time.nowMs());
+  }
+
+  /** Takes all trouble away, lets everything come to its end, and looks at what is left. */
+  async #rest(): Promise<string[]> {
+    const cluster = this.#cluster;
+    cluster.calm();
+    await pass(cluster.time, REST_MS);
+    const faults = cluster.faults();
+    return [...(await during(cluster.time, faults)), ...this.#readers.faults()];
+  }
+
+  #broken(): string[] {
+    return [...this.#cluster.soFar(), ...this.#readers.model.broken];
+  }
+
+  #report(steps: number, broken: readonly string[]): RunReport {
+    const { served, refused } = this.#readers.model;
+    return { seed: this.seed, steps, broken, served, refused, endedMs: this.#cluster.time.nowMs() };
+  }
+}
+
+/** Runs the steps of a seed on a cluster made by that seed. The same seed and steps come to the same report. */
+export function runCluster(seed: number, steps: readonly Step[], rules: BrokenRules = {}): Promise<RunReport> {
+  return new ClusterRun(seed, rules).run(steps);
+}

@@ -1,0 +1,301 @@
+import { type Geometry, type MemberInfo, Membership } from "@frontcache/proto";
+import { type MemoryFaultRule, MemoryFaults } from "../../server/src/origin/memory-faults.js";
+import { MemoryObjects } from "../../server/src/origin/memory-objects.js";
+import { ManualClock } from "../../server/src/runtime/manual-clock.js";
+import type { Chance } from "./seeded-random.js";
+import { type BrokenRules, MemberProcess, type SimulatedSettings } from "./simulated-member.js";
+import { SimulatedNetwork, type Weather } from "./simulated-network.js";
+import { ProcessClock } from "./simulated-time.js";
+import { Trouble } from "./trouble.js";
+import { type Failpoint, TroubledDisk } from "./troubled-disk.js";
+
+/** Small enough that a few hundred steps fill, split and evict many blocks. */
+export const geometry: Geometry = { blockBytes: 4096, segmentBytes: 512 };
+export const REVALIDATE_AFTER_MS = 2_000;
+export const NEGATIVE_TTL_MS = 200;
+
+/** How long a fault of the origin may be felt after its end: the attempts and time-outs of one request. */
+const ORIGIN_FELT_MS = 1_500;
+/** How long the loss of a member may be felt after its return. */
+const LOSS_FELT_MS = 2_000;
+/** How long others take to see a member come or go, at most. */
+const HEARD_WITHIN_MS = 600;
+/** How long a leaving member answers everything. */
+const LEAVE_AFTER_MS = 300;
+
+/** A member's place in the cluster: its name and its disk outlive its processes. */
+export interface Place {
+  readonly name: string;
+  readonly disk: TroubledDisk;
+  /** As others know it. */
+  self: MemberInfo;
+  process: MemberProcess | undefined;
+  /** Whether it answers users' reads. */
+  serves: boolean;
+  /** Whether a process of it is starting, or will be. */
+  returns: boolean;
+  wallOffsetMs: number;
+  /** How far its wall was set back, and until when that matters to what its files say. */
+  setBacks: { readonly byMs: number; readonly untilMs: number; restarted: boolean }[];
+  /** It hears of no new list until then. */
+  deafUntilMs: number;
+  lives: number;
+}
+
+/** 3 to 5 members in one process before one origin, with time, chance, disks, the network and the origin simulated. */
+export class SimulatedCluster {
+  readonly time = new ManualClock();
+  readonly network: SimulatedNetwork;
+  readonly objects = new MemoryObjects();
+  readonly originFaults = new MemoryFaults();
+  readonly originTrouble = new Trouble(ORIGIN_FELT_MS);
+  readonly losses = new Trouble(LOSS_FELT_MS);
+  readonly places: readonly Place[];
+  /** What went wrong that is no read's business. */
+  readonly broken: string[] = [];
+  /** Ways to take trouble away before its time. */
+  readonly #ends = new Set<() => void>();
+  /** Called when a process has died: what it was asked is never answered. */
+  onDeath: (process: MemberProcess) => void = () => {};
+
+  constructor(
+    readonly chance: Chance,
+    private readonly rules: BrokenRules,
+  ) {
+    this.network = new SimulatedNetwork(this.time, chance);
+    const names = Array.from({ length: 3 + chance.below(3) }, (_, index) => `cache-${index}`);
+    this.places = names.map((name) => ({
+      name,
+      disk: new TroubledDisk(160 * 1024, chance, () => this.time.nowMs()),
+      self: { name, grpcAddress: `${name}.0:8080` },
+      process: undefined,
+      serves: false,
+      returns: false,
+      wallOffsetMs: 0,
+      setBacks: [],
+      deafUntilMs: 0,
+      lives: 0,
+    }));
+  }
+
+  /** Members that answer users now. */
+  get serving(): Place[] {
+    return this.places.filter(({ serves }) => serves);
+  }
+
+  /** The one at an index, or the next one that answers users. */
+  servingAt(index: number): Place | undefined {
+    const { serving } = this;
+    return serving[index % Math.max(1, serving.length)];
+  }
+
+  /** What wall clocks that were set back may add to the age of what restarted members believe. */
+  get wallErrorMs(): number {
+    const nowMs = this.time.nowMs();
+    const active = this.places
+      .flatMap(({ setBacks }) => setBacks)
+      .filter(({ restarted, untilMs }) => restarted && untilMs > nowMs);
+    return active.reduce((sum, { byMs }) => sum + byMs, 0);
+  }
+
+  async start(): Promise<void> {
+    for (const place of this.places) await this.#start(place);
+  }
+
+  /** It dies here, or at a point of its work on the disk, and comes back later on the disk as it is then. */
+  crash(place: Place, { silently, backAfterMs, flips, failpoint }: Crash): void {
+    const { process } = place;
+    if (process === undefined || this.serving.length <= 1) return;
+    const die = (): void => {
+      if (place.process !== process) return;
+      const endLoss = this.losses.begin(place.name, this.time.monotonicMs());
+      process.die(silently);
+      this.onDeath(process);
+      this.#gone(place);
+      for (let flip = 0; flip < flips; flip++) place.disk.flipBit();
+      if (backAfterMs > HEARD_WITHIN_MS) this.#tellAll();
+      this.#return(place, backAfterMs, endLoss);
+    };
+    if (failpoint === undefined) die();
+    else place.disk.failpoint = { ...failpoint, die };
+  }
+
+  /** It leaves in good order, and comes back later at another address. */
+  leave(place: Place, backAfterMs: number): void {
+    const { process } = place;
+    if (process === undefined || !place.serves || this.serving.length <= 1) return;
+    place.serves = false;
+    const endLoss = this.losses.begin(place.name, this.time.monotonicMs());
+    this.#tellAll();
+    this.time.after(LEAVE_AFTER_MS, () => {
+      if (place.process !== process) return;
+      void process.leave().then(() => {
+        if (place.process !== process) return;
+        this.#gone(place);
+        place.self = { name: place.name, grpcAddress: `${place.name}.${place.lives}:8080` };
+        this.#return(place, backAfterMs, endLoss);
+      });
+    });
+  }
+
+  /** Nothing gets through to a member, or between two of them. */
+  cut(place: Place, other: Place | undefined, forMs: number): void {
+    const endLoss = this.losses.begin(place.name, this.time.monotonicMs());
+    this.network.cut(place.name, other?.name);
+    this.#for(forMs, () => {
+      this.network.heal();
+      endLoss(this.time.monotonicMs());
+    });
+  }
+
+  weather(weather: Weather, forMs: number): void {
+    // Where connections break everywhere, anybody may lose more than one member.
+    const ends = (weather.breaks > 0 ? ["one", "other"] : []).map((whom) => this.losses.begin(whom, this.time.monotonicMs()));
+    this.network.weather = weather;
+    this.#for(forMs, () => {
+      this.network.heal();
+      for (const end of ends) end(this.time.monotonicMs());
+    });
+  }
+
+  originFault(rule: MemoryFaultRule, isTrouble: boolean, forMs: number): void {
+    const remove = this.originFaults.place(rule);
+    const end = isTrouble ? this.originTrouble.begin("origin", this.time.monotonicMs()) : undefined;
+    this.#for(forMs, () => {
+      remove();
+      end?.(this.time.monotonicMs());
+    });
+  }
+
+  /** A member hears of no new list for a while. */
+  deafen(place: Place, forMs: number): void {
+    place.deafUntilMs = this.time.monotonicMs() + forMs;
+  }
+
+  /** A member's wall clock jumps. */
+  jump(place: Place, byMs: number): void {
+    place.wallOffsetMs += byMs;
+    if (place.process !== undefined) place.process.options.clock.wallOffsetMs = place.wallOffsetMs;
+    if (byMs < 0) {
+      const untilMs = this.time.nowMs() - byMs + 2 * REVALIDATE_AFTER_MS;
+      place.setBacks.push({ byMs: -byMs, untilMs, restarted: false });
+    }
+  }
+
+  /** Takes all trouble away. */
+  calm(): void {
+    for (const end of [...this.#ends]) end();
+    this.originFaults.clear();
+    for (const place of this.places) {
+      place.disk.calm();
+      place.deafUntilMs = 0;
+    }
+    this.#tellAll();
+  }
+
+  /** Ends all members in good order. */
+  async close(): Promise<void> {
+    const running = this.places.flatMap(({ process }) => process ?? []);
+    for (const place of this.places) this.#gone(place);
+    await Promise.all(running.map((process) => process.leave()));
+  }
+
+  /** What is wrong at rest. */
+  async faults(): Promise<string[]> {
+    const faults = [...this.broken];
+    for (const { name, process, serves } of this.places) {
+      if (process === undefined || !serves) faults.push(`${name} did not come back`);
+      else faults.push(...(await process.faults()));
+    }
+    return [...faults, ...this.#ringFaults()];
+  }
+
+  /** What went wrong so far that may never happen. */
+  soFar(): string[] {
+    return [...this.broken, ...this.places.flatMap(({ process }) => process?.soFar() ?? [])];
+  }
+
+  async #start(place: Place): Promise<void> {
+    const clock = new ProcessClock(this.time, this.chance);
+    clock.wallOffsetMs = place.wallOffsetMs;
+    place.returns = true;
+    place.lives++;
+    for (const setBack of place.setBacks) setBack.restarted = true;
+    const { objects, network, originFaults: faults, rules: broken } = this;
+    const options = { self: place.self, geometry, disk: place.disk, clock, network, objects, faults, broken };
+    const settings = this.#settings();
+    try {
+      place.process = await MemberProcess.start({ ...options, settings }, this.#list(place));
+      place.serves = true;
+      this.#tellAll();
+    } catch (error) {
+      this.broken.push(`${place.name} does not start: ${String((error as Error).stack)}`);
+    }
+    place.returns = false;
+  }
+
+  #settings(): SimulatedSettings {
+    const { chance } = this;
+    return {
+      limitBytes: chance.pick([48, 96]) * 1024,
+      eviction: chance.pick(["lru", "slru"] as const),
+      fill: chance.pick(["auto", "whole", "wanted"] as const),
+      revalidateAfterMs: REVALIDATE_AFTER_MS,
+      negativeTtlMs: NEGATIVE_TTL_MS,
+    };
+  }
+
+  #gone(place: Place): void {
+    place.process = undefined;
+    place.serves = false;
+  }
+
+  #return(place: Place, afterMs: number, endLoss: (nowMs: number) => void): void {
+    place.returns = true;
+    place.disk.calm();
+    this.#for(afterMs, () => void this.#start(place).then(() => endLoss(this.time.monotonicMs())));
+  }
+
+  /** Does something after a while, or as soon as all trouble is taken away. */
+  #for(ms: number, end: () => void): void {
+    const cancel = this.time.after(ms, () => now());
+    const now = (): void => {
+      cancel();
+      if (this.#ends.delete(now)) end();
+    };
+    this.#ends.add(now);
+  }
+
+  /** The members as they are, and the one that reads the list among them. */
+  #list(reader: Place): ReturnType<Membership["toMessage"]> {
+    const listed = this.places.filter((place) => place.serves || place === reader).map(({ self }) => self);
+    return Membership.of(listed, geometry.blockBytes).toMessage(reader.name);
+  }
+
+  /** Everybody hears of the members as they are, each in its time. */
+  #tellAll(): void {
+    for (const place of this.places) {
+      const lateMs = Math.max(0, place.deafUntilMs - this.time.monotonicMs());
+      this.#for(lateMs + this.chance.below(HEARD_WITHIN_MS), () => place.process?.hear(this.#list(place)));
+    }
+  }
+
+  /** Members with equal lists must rank equally, and at rest all lists are equal. */
+  #ringFaults(): string[] {
+    const [first, ...others] = this.places.flatMap(({ process }) => process?.view.current ?? []);
+    const rank = (membership: Membership): string =>
+      [0, 1, 2, 3, 4].map((block) => [...membership.owners("s3://bucket/a", block * 4096)].map(({ name }) => name)).join();
+    const differ = others.some((other) => other.hash !== first!.hash || rank(other) !== rank(first!));
+    return differ ? ["at rest the members' lists or rankings differ"] : [];
+  }
+}
+
+/** How a member dies. */
+export interface Crash {
+  /** As a machine without power: its connections are not closed. */
+  readonly silently: boolean;
+  readonly backAfterMs: number;
+  /** Bits that are turned over on its disk meanwhile. */
+  readonly flips: number;
+  readonly failpoint?: Failpoint;
+}

@@ -1,0 +1,187 @@
+import { type Geometry, type MemberInfo, type MemberList, Membership } from "@frontcache/proto";
+import { cacheServiceHandlers } from "../../server/src/api/cache-service.js";
+import type { Reader } from "../../server/src/api/reader.js";
+import { RunningCalls } from "../../server/src/api/running-calls.js";
+import { LocalCache, type LocalCacheOptions } from "../../server/src/cache/local-cache.js";
+import type { ObjectRead } from "../../server/src/cache/object-read.js";
+import type { MemoryFaults } from "../../server/src/origin/memory-faults.js";
+import type { MemoryObjects } from "../../server/src/origin/memory-objects.js";
+import { MemoryOrigin } from "../../server/src/origin/memory-origin.js";
+import type { Origin } from "../../server/src/origin/origin.js";
+import { RetryingOrigin } from "../../server/src/origin/retrying-origin.js";
+import { MemberFirstOrigin } from "../../server/src/routing/member-first-origin.js";
+import { MemberLinks } from "../../server/src/routing/member-links.js";
+import { MemberView } from "../../server/src/routing/member-view.js";
+import { type ReadRequest, Router } from "../../server/src/routing/router.js";
+import { silentLog } from "../../server/src/runtime/log.js";
+import { BlockStore, type BlockStoreOptions, storageTuning } from "../../server/src/storage/block-store.js";
+import { noMapping } from "../../server/src/storage/mapping.js";
+import { storageFaults } from "../../server/src/storage/storage-invariants.js";
+import { HopWatch } from "./hop-watch.js";
+import { SimulatedChannel } from "./simulated-channel.js";
+import type { SimulatedNetwork } from "./simulated-network.js";
+import type { ProcessClock } from "./simulated-time.js";
+import type { TroubledDisk } from "./troubled-disk.js";
+
+/** What is chosen for a member's settings; the others are as small as the simulation's objects. */
+export type SimulatedSettings = Pick<BlockStoreOptions, "eviction"> &
+  Pick<LocalCacheOptions, "fill" | "revalidateAfterMs" | "negativeTtlMs"> & { readonly limitBytes: number };
+
+/** Rules that a run breaks on purpose, to show that the model finds it. */
+export interface BrokenRules {
+  origin?(origin: Origin): Origin;
+  reader?(reader: Router, geometry: Geometry): Pick<Router, "read">;
+}
+
+export interface MemberProcessOptions {
+  readonly self: MemberInfo;
+  readonly geometry: Geometry;
+  readonly disk: TroubledDisk;
+  readonly clock: ProcessClock;
+  readonly network: SimulatedNetwork;
+  readonly objects: MemoryObjects;
+  readonly faults: MemoryFaults;
+  readonly settings: SimulatedSettings;
+  readonly broken: BrokenRules;
+}
+
+/** As long as a real one's. */
+const DRAIN_MS = 20_000;
+const RETRIES = { attempts: 3, baseDelayMs: 5, maxDelayMs: 20, headTimeoutMs: 300, idleTimeoutMs: 100, onRetry: () => {} };
+
+/** One life of a simulated member: all that a real one is made of, on the simulation's ports. */
+export class MemberProcess {
+  readonly calls = new RunningCalls();
+  readonly view: MemberView;
+  readonly #closing = new AbortController();
+  readonly #links: MemberLinks;
+  readonly #origin: MemoryOrigin;
+  readonly #store: BlockStore;
+  readonly #cache: LocalCache;
+  readonly #reader: Reader;
+  readonly #hops = new HopWatch();
+
+  private constructor(
+    readonly options: MemberProcessOptions,
+    first: Membership,
+    store: BlockStore,
+  ) {
+    const { self, clock, geometry, network, settings, broken } = options;
+    const open = ({ grpcAddress }: MemberInfo) =>
+      new SimulatedChannel(network, self.name, clock, grpcAddress, (request) => this.#hops.sent(request));
+    this.#links = new MemberLinks(clock, open);
+    this.view = new MemberView(self.name, clock, first);
+    this.#origin = new MemoryOrigin(options.objects, clock, 200, options.faults);
+    const retrying = new RetryingOrigin(broken.origin?.(this.#origin) ?? this.#origin, RETRIES, clock, () => clock.random());
+    const origin = new MemberFirstOrigin({ origin: retrying, geometry, clock, view: this.view, links: this.#links });
+    this.#store = store;
+    this.#cache = new LocalCache({
+      ...settings,
+      geometry,
+      origin,
+      store,
+      clock,
+      partBytes: 2 * geometry.segmentBytes,
+      fillMemoryBytes: 12 * geometry.segmentBytes,
+      fillParallelism: 3,
+      staleIfError: true,
+    });
+    const router = new Router({ local: this.#cache, geometry, self, view: this.view, links: this.#links });
+    const reading = broken.reader?.(router, geometry) ?? router;
+    this.#reader = {
+      read: (request) => this.#hops.watch(request, () => reading.read(request)),
+      stat: (ref, version, signal) => router.stat(ref, version, signal),
+      evict: (selector, signal) => router.evict(selector, signal),
+      ownerOf: (ref, offset) => router.ownerOf(ref, offset),
+      watchMembers: (listener) => router.watchMembers(listener),
+    };
+  }
+
+  /** Opens it on its disk, as that is, and listens. */
+  static async start(options: MemberProcessOptions, members: MemberList): Promise<MemberProcess> {
+    const { self, clock, geometry, disk, network, settings } = options;
+    const store = await BlockStore.open({
+      volumes: [{ path: "/cache", limitBytes: settings.limitBytes }],
+      geometry,
+      disk: disk.serve(clock),
+      mapper: noMapping,
+      clock,
+      log: silentLog,
+      highWatermark: 0.95,
+      lowWatermark: 0.8,
+      eviction: settings.eviction,
+      maxMappings: 4,
+      purgeIntervalMs: 1_000,
+      tuning: { ...storageTuning, diskReserveBytes: 0, readMemoryBytes: 16 * 1024 },
+    });
+    const process = new MemberProcess(options, Membership.fromMessage(members), store);
+    const handlers = cacheServiceHandlers({
+      reader: () => process.#reader,
+      calls: process.calls,
+      closing: process.#closing.signal,
+      clock,
+      log: silentLog,
+    });
+    network.listen(self.name, self.grpcAddress, handlers);
+    return process;
+  }
+
+  /** A read by its gateway, which counts among its running calls. */
+  read(request: ReadRequest): ObjectRead | Promise<ObjectRead> {
+    return this.#reader.read(request);
+  }
+
+  /** Evicts as a user's call has it. */
+  evict(url: string): Promise<unknown> {
+    return this.#reader.evict({ url, forwarded: false }, new AbortController().signal);
+  }
+
+  /** It hears of a new member list. */
+  hear(members: MemberList): void {
+    this.view.update(Membership.fromMessage(members, this.view.current));
+    this.#links.retain((name) => this.view.remembers(name));
+  }
+
+  /** As `close` of a real one: no new calls, running ones end within their time, then everything is put down in order. */
+  async leave(): Promise<void> {
+    const { self, network, clock } = this.options;
+    network.leave(self.grpcAddress);
+    this.#closing.abort();
+    await Promise.race([this.calls.idle(), new Promise<void>((resolve) => clock.after(DRAIN_MS, resolve))]);
+    network.remove(self.name, self.grpcAddress, false);
+    await this.#cache.close();
+    await this.#store.close();
+    this.#links.close();
+    clock.die();
+  }
+
+  /** It is gone from one moment to the next; what is on its disk stays. */
+  die(silently: boolean): void {
+    const { self, network, clock, disk } = this.options;
+    clock.die();
+    disk.crash();
+    network.remove(self.name, self.grpcAddress, silently);
+    // Reads in memory end with it. Its fills' promises stay open for ever, as its disk's do.
+    void this.#cache.close();
+  }
+
+  /** What is wrong with it at rest; empty where nothing is. */
+  async faults(): Promise<string[]> {
+    const { geometry, disk, clock } = this.options;
+    const faults = [...(await storageFaults(this.#store, disk.files, geometry)), ...this.soFar()];
+    const { fills, fillMemoryBytes, waitingParts } = this.#cache.status();
+    if (fills + fillMemoryBytes + waitingParts > 0) faults.push(JSON.stringify(this.#cache.status()));
+    if (this.#origin.open > 0) faults.push(`${this.#origin.open} answers of the origin are open`);
+    if (this.calls.count > 0) faults.push(`${this.calls.count} calls run`);
+    if (this.#hops.open > 0) faults.push(`${this.#hops.open} reads are open`);
+    // The purger's is the only timer of a member that nobody asks anything.
+    if (clock.waits !== 1) faults.push(`${clock.waits} timers instead of the purger's one`);
+    return faults.map((fault) => `${this.options.self.name} at rest: ${fault}`);
+  }
+
+  /** What went wrong until now that may never happen, at rest or not. */
+  soFar(): string[] {
+    const { doubled } = this.#origin;
+    return [...(doubled.length === 0 ? [] : [`fetched twice at a time: ${JSON.stringify(doubled)}`]), ...this.#hops.broken];
+  }
+}

@@ -1,0 +1,258 @@
+import type { ReadRangeResponse } from "@frontcache/proto";
+import type { cacheServiceHandlers } from "../../server/src/api/cache-service.js";
+import type { ManualClock } from "../../server/src/runtime/manual-clock.js";
+import type { Chance } from "./seeded-random.js";
+import { type CallerEnd, SimulatedCall } from "./simulated-call.js";
+
+type Handlers = ReturnType<typeof cacheServiceHandlers>;
+type Method = keyof Handlers;
+
+/** How the network is at the moment, everywhere. */
+export interface Weather {
+  /** Every message takes up to so long, milliseconds. */
+  readonly delayMs: number;
+  /** Chance of every message to break its connection. */
+  readonly breaks: number;
+  /** Chance of every request to arrive twice. */
+  readonly duplicates: number;
+}
+
+export const fairWeather: Weather = { delayMs: 0, breaks: 0, duplicates: 0 };
+
+/** The address of the Service before all members: a connection to it goes to one that listens. */
+export const SERVICE = "frontcache:8080";
+
+/** How long a caller takes to notice that a member's machine is gone where nothing else tells: as gRPC's keepalive does. */
+const KEPT_ALIVE_MS = 25_000;
+/** How long a member takes to notice that a caller's machine is gone, milliseconds. */
+const NOTICED_GONE_MS = 5_000;
+/** How long the answer to a request that arrived twice is sent to nobody, milliseconds, at most. */
+const GHOST_MS = 50;
+
+/** Whoever listens at an address. */
+interface Host {
+  readonly name: string;
+  readonly handlers: Handlers;
+  /** `leaving` takes no new calls; of a `gone` one nothing ever comes again. */
+  state: "listening" | "leaving" | "gone";
+}
+
+/** The network between simulated processes: connections and the calls on them, with everything that can happen to them. */
+export class SimulatedNetwork {
+  weather: Weather = fairWeather;
+  readonly #hosts = new Map<string, Host>();
+  readonly #connections = new Set<Connection>();
+  /** Names of those who are cut off, and pairs of names between which nothing gets through. */
+  readonly #cuts = new Set<string>();
+  /** What waits for the network to heal. */
+  #held: (() => void)[] = [];
+
+  constructor(
+    readonly time: ManualClock,
+    readonly chance: Chance,
+  ) {}
+
+  /** Calls that are not over at both ends: those to watch members are while their clients live. */
+  get openCalls(): number {
+    return [...this.#connections].reduce((sum, { calls }) => sum + calls, 0);
+  }
+
+  /** A process listens at an address; one that listened there before is known to be gone from now on. */
+  listen(name: string, address: string, handlers: Handlers): void {
+    const before = this.#hosts.get(address);
+    this.#hosts.set(address, { name, handlers, state: "listening" });
+    if (before !== undefined) this.#breakAll(({ host }) => host === before);
+  }
+
+  /** Takes no new calls any more; running ones go on. */
+  leave(address: string): void {
+    const host = this.#hosts.get(address);
+    if (host !== undefined) host.state = "leaving";
+  }
+
+  /** A process is gone: its connections are closed, or nothing is ever heard of it again, as of a machine without power. */
+  remove(name: string, address: string, silently: boolean): void {
+    const host = this.#hosts.get(address);
+    if (host?.name === name) host.state = "gone";
+    for (const connection of [...this.#connections]) {
+      if (connection.from === name) connection.forsake(silently ? NOTICED_GONE_MS : 0);
+    }
+    if (host === undefined) return;
+    const breakAll = (): void => this.#breakAll((connection) => connection.host === host);
+    if (silently) {
+      this.time.after(KEPT_ALIVE_MS, breakAll);
+      return;
+    }
+    this.#hosts.delete(address);
+    breakAll();
+  }
+
+  /** From now on nothing gets through to a process, or between two of them; what is sent meanwhile arrives when it heals. */
+  cut(name: string, other?: string): void {
+    this.#cuts.add(other === undefined ? name : pair(name, other));
+  }
+
+  heal(): void {
+    this.#cuts.clear();
+    this.weather = fairWeather;
+    for (const go of this.#held.splice(0)) go();
+  }
+
+  passes(from: string, to: string): boolean {
+    return this.#cuts.size === 0 || !(this.#cuts.has(from) || this.#cuts.has(to) || this.#cuts.has(pair(from, to)));
+  }
+
+  whenHealed(go: () => void): void {
+    this.#held.push(go);
+  }
+
+  /** Resolves with a connection; rejects when it is refused, or does not stand in time. */
+  connect(from: string, address: string, timeoutMs: number): Promise<Connection> {
+    return new Promise((resolve, reject) => {
+      let late = false;
+      const cancelTimeout = this.time.after(timeoutMs, () => {
+        late = true;
+        reject(new Error("no connection in time"));
+      });
+      const arrive = (): void => {
+        const host = this.#hostAt(address);
+        if (late || host?.state === "gone") return;
+        if (host !== undefined && !this.passes(from, host.name)) {
+          this.whenHealed(arrive);
+          return;
+        }
+        cancelTimeout();
+        if (host?.state === "listening") resolve(this.#connection(from, host));
+        else reject(new Error("refused"));
+      };
+      this.later(arrive);
+    });
+  }
+
+  /** Does something after the time that a message takes. */
+  later(arrive: () => void): void {
+    const { delayMs } = this.weather;
+    if (delayMs === 0) queueMicrotask(arrive);
+    else this.time.after(1 + this.chance.below(delayMs), arrive);
+  }
+
+  #connection(from: string, host: Host): Connection {
+    const connection = new Connection(this, from, host, () => this.#connections.delete(connection));
+    this.#connections.add(connection);
+    return connection;
+  }
+
+  #hostAt(address: string): Host | undefined {
+    if (address !== SERVICE) return this.#hosts.get(address);
+    const listening = [...this.#hosts.values()].filter(({ state }) => state === "listening");
+    return listening.length === 0 ? undefined : this.chance.pick(listening);
+  }
+
+  #breakAll(which: (connection: Connection) => boolean): void {
+    for (const connection of [...this.#connections]) if (which(connection)) connection.break("the connection was reset");
+  }
+}
+
+/** A connection from one process to another, with the calls that run on it. */
+export class Connection {
+  open = true;
+  readonly #calls = new Set<SimulatedCall<never, never>>();
+
+  constructor(
+    private readonly network: SimulatedNetwork,
+    readonly from: string,
+    readonly host: Host,
+    private readonly closed: () => void,
+  ) {}
+
+  get calls(): number {
+    return this.#calls.size;
+  }
+
+  /** Begins a call; its answer comes at the returned end. */
+  call<Response>(method: Method, request: object): CallerEnd<Response> {
+    const { chance, time, weather } = this.network;
+    const call = this.#begin<Response>(method, request);
+    if (chance.happens(weather.duplicates)) {
+      const ghost = this.#begin<Response>(method, request).caller;
+      ghost.on("error", () => {});
+      time.after(chance.below(GHOST_MS), () => ghost.cancel());
+    }
+    return call.caller;
+  }
+
+  /** All calls fail, and no new one begins. */
+  break(why: string): void {
+    this.#close();
+    for (const call of this.#calls) call.break(why);
+    this.#calls.clear();
+  }
+
+  /** The caller's process is gone; the member notices after a while. */
+  forsake(noticedAfterMs: number): void {
+    this.#close();
+    for (const call of this.#calls) {
+      if (noticedAfterMs === 0) call.forsake();
+      else this.network.time.after(noticedAfterMs, () => call.forsake());
+    }
+    this.#calls.clear();
+  }
+
+  #close(): void {
+    this.open = false;
+    this.closed();
+  }
+
+  #begin<Response>(method: Method, request: object): SimulatedCall<object, Response> {
+    const path = { toMember: this.#lane(this.from, this.host.name), toCaller: this.#lane(this.host.name, this.from) };
+    const call = new SimulatedCall<object, Response>(request, path, copied);
+    if (!this.open || this.host.state === "leaving") {
+      call.break("the connection is closed");
+      return call;
+    }
+    const known = call as unknown as SimulatedCall<never, never>;
+    this.#calls.add(known);
+    call.onOver = () => this.#calls.delete(known);
+    path.toMember(() => this.#handle(method, call));
+    return call;
+  }
+
+  #handle<Response>(method: Method, { member }: SimulatedCall<object, Response>): void {
+    if (member.isOver) return;
+    const handler = this.host.handlers[method] as (call: object, answer: object) => void;
+    handler(member, member.answer);
+  }
+
+  /** Delivers in order. A message that meets a cut waits for it to heal, and the ones behind it with it. */
+  #lane(from: string, to: string): (deliver: () => void) => void {
+    const { network } = this;
+    const queue: (() => void)[] = [];
+    let busy = false;
+    const next = (): void => {
+      busy = queue.length > 0;
+      if (busy) network.later(arrive);
+    };
+    const arrive = (): void => {
+      if (this.host.state === "gone") return;
+      if (network.passes(from, to)) {
+        queue.shift()!();
+        next();
+      } else network.whenHealed(arrive);
+    };
+    return (deliver) => {
+      if (network.chance.happens(network.weather.breaks) && this.open) this.break("the connection broke");
+      queue.push(deliver);
+      if (!busy) next();
+    };
+  }
+}
+
+function pair(one: string, other: string): string {
+  return one < other ? `${one}|${other}` : `${other}|${one}`;
+}
+
+/** A message as it is after its way: bytes in memory of their own. */
+function copied<Message>(message: Message): Message {
+  const { data } = message as Partial<ReadRangeResponse>;
+  return data === undefined ? message : { ...message, data: Buffer.from(data) };
+}
