@@ -1,5 +1,6 @@
 import { CacheError, type Geometry, type ObjectInfo, type ObjectRef, segmentOf } from "@frontcache/proto";
 import type { Slice } from "../runtime/slice.js";
+import { untilAborted } from "../runtime/until-aborted.js";
 import type { BlockLease } from "../storage/block.js";
 import type { BlockStore } from "../storage/block-store.js";
 import type { Fill } from "./fill.js";
@@ -9,7 +10,7 @@ import type { ObjectRead, ReadResult } from "./object-read.js";
 export interface BlockReadOptions {
   readonly geometry: Geometry;
   readonly store: Pick<BlockStore, "lease">;
-  readonly fills: Pick<Fills, "open">;
+  readonly fills: Pick<Fills, "open" | "discovering">;
   readonly ref: ObjectRef;
   readonly info: ObjectInfo;
   /** Where the block begins in the object. */
@@ -111,7 +112,10 @@ export class BlockRead implements ObjectRead {
     const failure = this.#entered.has(segment) ? this.#fill?.failure(segment) : undefined;
     if (failure !== undefined) throw failure;
     if (this.#renewLease(segment)) return;
-    this.#ask(segment);
+    const { fills, ref, blockOffset } = this.options;
+    const discovering = fills.discovering(ref.url, blockOffset);
+    if (discovering === undefined) this.#ask(segment);
+    else await untilAborted(discovering, this.#stopSignal());
   }
 
   /** Whether the fill has bytes of the segment from the position on. */

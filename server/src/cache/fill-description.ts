@@ -9,6 +9,7 @@ export class FillDescription {
   #resolve!: (info: ObjectInfo) => void;
   #reject!: (error: CacheError) => void;
   #info: ObjectInfo | undefined;
+  #failed = false;
   #seenAtMs = Number.NEGATIVE_INFINITY;
 
   constructor(
@@ -20,6 +21,11 @@ export class FillDescription {
       this.#reject = reject;
     });
     this.promise.catch(() => {});
+  }
+
+  /** Whether `promise` is settled. */
+  get isSettled(): boolean {
+    return this.#info !== undefined || this.#failed;
   }
 
   /** Known once the first answer has come. */
@@ -54,6 +60,7 @@ export class FillDescription {
   }
 
   fail(error: CacheError): void {
+    this.#failed = true;
     this.#reject(error);
   }
 }

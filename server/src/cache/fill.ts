@@ -54,6 +54,11 @@ export class Fill implements PartHost {
     return this.#description.info;
   }
 
+  /** Whether the first answer has come, or no part got one. */
+  get isDescribed(): boolean {
+    return this.#description.isSettled;
+  }
+
   /** Resolves with the first answer; rejects where no part got one. */
   get description(): Promise<ObjectInfo> {
     return this.#description.promise;

@@ -4,6 +4,8 @@ import type { EvictSelector } from "../storage/block-store.js";
 import { Fill } from "./fill.js";
 import type { FillContext } from "./fill-context.js";
 
+const nothing = (): void => {};
+
 /** All running fills of a member: one a block and version, and one discovery an object. */
 export class Fills {
   readonly #byBlock = new Map<string, Fill>();
@@ -55,6 +57,16 @@ export class Fills {
   /** The running discovery of an object's current version. */
   discovery(url: string): Fill | undefined {
     return this.#discoveries.get(url);
+  }
+
+  /**
+   * While a discovery runs for a block, a fill of it for the version that will turn out to be current would fetch twice. Resolves
+   * when its version is known, or won't be; undefined where no discovery runs for that block.
+   */
+  discovering(url: string, blockOffset: number): Promise<void> | undefined {
+    const discovery = this.#discoveries.get(url);
+    if (discovery?.target.blockOffset !== blockOffset || discovery.isDescribed) return undefined;
+    return discovery.description.then(nothing, nothing);
   }
 
   /** A new fill without a version; from its first answer on it is the fill of that version's block. */

@@ -118,6 +118,15 @@ describe("a member's cache", () => {
     expect(origin.count("fetch")).toBe(1);
   });
 
+  it.each([
+    ["before", [{}, { version: undefined }]],
+    ["after", [{ version: undefined }, {}]],
+  ])("fetches once for a read of the version that begins %s one of whatever is current", async (_, wanted) => {
+    const reads = await Promise.all(wanted.map((of) => read(0, SEGMENT, of)));
+    expect(reads).toEqual([rampBytes(0, SEGMENT, 7), rampBytes(0, SEGMENT, 7)]);
+    expect(origin.count("fetch")).toBe(1);
+  });
+
   it("never asks for what everybody has left before its turn came", async () => {
     const hold = origin.faults.hold();
     const leaving = new AbortController();

@@ -100,7 +100,7 @@ export class LocalCache {
     for (let starts = 1; ; starts++) {
       const isKnown = version !== undefined && objectSize !== undefined;
       const info = isKnown ? { version, objectSize } : await this.stat(ref, version, signal);
-      if (!request.dryRun) await this.#discovered(request);
+      if (!request.dryRun) for (let d = this.#discovering(request); d !== undefined; d = this.#discovering(request)) await d;
       try {
         return await this.#warmer.warm(request, info);
       } catch (error) {
@@ -161,19 +161,17 @@ export class LocalCache {
 
   /** A miss of a known version. */
   async #openVersion(request: BlockRequest, version: string): Promise<ObjectRead> {
-    const discovered = this.#discovered(request);
-    if (discovered !== undefined) await discovered;
+    for (let d = this.#discovering(request); d !== undefined; d = this.#discovering(request)) await d;
     return this.#fill(request, version);
   }
 
-  /** While a discovery runs for this very block, its answer may bring what is wanted; undefined where none runs. */
-  #discovered({ ref, blockOffset, signal }: Pick<BlockRequest, "ref" | "blockOffset" | "signal">): Promise<unknown> | undefined {
-    const discovery = this.#fills.discovery(ref.url);
-    if (discovery?.target.blockOffset !== blockOffset) return undefined;
-    return untilAborted(
-      discovery.description.catch(() => undefined),
-      signal,
-    );
+  /**
+   * While a discovery runs for this very block, its answer may bring what is wanted: to be awaited. Undefined: none runs, so that
+   * a fill may be opened, before anything else can happen.
+   */
+  #discovering({ ref, blockOffset, signal }: Pick<BlockRequest, "ref" | "blockOffset" | "signal">): Promise<void> | undefined {
+    const discovering = this.#fills.discovering(ref.url, blockOffset);
+    return discovering && untilAborted(discovering, signal);
   }
 
   /**

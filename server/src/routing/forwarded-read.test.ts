@@ -135,7 +135,15 @@ describe("a read that another member answers", () => {
   it("ends at once when its reader leaves while a connection is waited for", async () => {
     const never = () => new Promise<never>(() => {});
     const readRange = () => expect.fail("it is not connected");
-    const channel: MemberChannel = { connected: false, connect: never, probe: never, evict: never, readRange, close() {} };
+    const channel: MemberChannel = {
+      connected: false,
+      connect: never,
+      probe: never,
+      evict: never,
+      warm: never,
+      readRange,
+      close() {},
+    };
     const reader = new AbortController();
     const opening = ForwardedRead.open(new MemberLink(member.info, clock, channel), request({ signal: reader.signal }));
     reader.abort(new CacheError("CANCELLED", "gone"));
