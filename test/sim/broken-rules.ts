@@ -1,22 +1,23 @@
 import { blockOffsetOf, type Geometry } from "@frontcache/proto";
+import type { Reader } from "../../server/src/api/reader.js";
 import type { ObjectRead } from "../../server/src/cache/object-read.js";
 import type { Origin } from "../../server/src/origin/origin.js";
-import type { ReadRequest, Router } from "../../server/src/routing/router.js";
+import type { ReadRequest } from "../../server/src/routing/router.js";
 import type { BrokenRules } from "./simulated-member.js";
 
 /** Rules that can be broken on purpose, one at a time, to see how soon the model finds it. */
 export const breakableRules: Readonly<Record<string, BrokenRules>> = {
   /** A read of several blocks takes every block as it is current just then. */
-  "version-pin": { reader: (router, geometry) => ({ read: (request) => readUnpinned(router, geometry, request) }) },
+  "version-pin": { read: (read, geometry) => (request) => readUnpinned(read, geometry, request) },
   /** The origin ignores the version that is asked for, and answers as if it had it. */
   "origin-condition": { origin: unconditional },
   /** A member sends reads on that a member sent it. */
-  "one-hop": { reader: (router) => ({ read: (request) => router.read({ ...request, forwarded: false }) }) },
+  "one-hop": { read: (read) => (request) => read({ ...request, forwarded: false }) },
 };
 
-async function readUnpinned(router: Router, geometry: Geometry, request: ReadRequest): Promise<ObjectRead> {
-  if (request.version !== undefined || request.forwarded) return router.read(request);
-  const whole = await router.read(request);
+async function readUnpinned(read: Reader["read"], geometry: Geometry, request: ReadRequest): Promise<ObjectRead> {
+  if (request.version !== undefined || request.forwarded) return read(request);
+  const whole = await read(request);
   const { offset, length } = whole;
   let at = offset;
   let block: ObjectRead = whole;
@@ -29,7 +30,7 @@ async function readUnpinned(router: Router, geometry: Geometry, request: ReadReq
       if (at > offset && at % geometry.blockBytes === 0 && at < offset + length) {
         block.close();
         const end = Math.min(offset + length, blockOffsetOf(at, geometry) + geometry.blockBytes);
-        block = await router.read({ ...request, offset: at, length: end - at });
+        block = await read({ ...request, offset: at, length: end - at });
       }
       const slice = await block.next();
       at += slice?.bytes.length ?? 0;
@@ -40,12 +41,10 @@ async function readUnpinned(router: Router, geometry: Geometry, request: ReadReq
 }
 
 function unconditional(origin: Origin): Origin {
-  return {
-    async fetch(ref, { offset, length, version }, signal) {
-      const answer = await origin.fetch(ref, { offset, length }, signal);
-      return version === undefined ? answer : { ...answer, info: { ...answer.info, version } };
-    },
-    stat: (ref, signal) => origin.stat(ref, signal),
-    close: () => origin.close(),
+  const fetch = origin.fetch.bind(origin);
+  origin.fetch = async (ref, { offset, length, version }, signal) => {
+    const answer = await fetch(ref, { offset, length }, signal);
+    return version === undefined ? answer : { ...answer, info: { ...answer.info, version } };
   };
+  return origin;
 }

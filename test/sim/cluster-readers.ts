@@ -33,6 +33,7 @@ const CLIENTS = 2;
 export class ClusterReaders {
   readonly model: ReadModel;
   readonly #running = new Set<Running>();
+  #warming = 0;
   #clients: { readonly client: CacheClient; readonly clock: ProcessClock }[] = [];
 
   constructor(
@@ -55,7 +56,7 @@ export class ClusterReaders {
   }
 
   get running(): number {
-    return this.#running.size;
+    return this.#running.size + this.#warming;
   }
 
   async connect(): Promise<void> {
@@ -89,6 +90,15 @@ export class ClusterReaders {
     const reading =
       streamed || wanted.length === 0 ? this.#stream(client, clock, wanted, running) : this.#range(client, wanted, running);
     void this.#finish(running, reading);
+  }
+
+  /** Has a client warm an object. That it could not be warmed is told and no failure. */
+  warm(index: number, url: string): void {
+    this.#warming++;
+    const ended = (): void => {
+      this.#warming--;
+    };
+    this.#clients[index % CLIENTS]!.client.warm([url]).then(ended, ended);
   }
 
   abortOne(): void {

@@ -81,6 +81,9 @@ class ClusterRun {
         cluster.objects.delete(step.url);
         this.#history.delete(step.url, cluster.time.nowMs());
         break;
+      case "warm":
+        this.#readers.warm(step.client, step.url);
+        break;
       case "abort":
         this.#readers.abortOne();
         break;

@@ -29,6 +29,7 @@ export type Action =
   | { readonly kind: "put"; readonly url: string; readonly size: number }
   | { readonly kind: "delete"; readonly url: string }
   | { readonly kind: "evict"; readonly url: string; readonly member: number }
+  | { readonly kind: "warm"; readonly url: string; readonly client: number }
   | { readonly kind: "abort" }
   | { readonly kind: "slowOrigin"; readonly latencyMs: number; readonly chunkDelayMs: number; readonly forMs: number }
   | {
@@ -68,6 +69,7 @@ const makers: readonly (readonly [number, Make])[] = [
   [6, (chance) => ({ kind: "put", url: chance.pick(URLS), size: sizeOf(chance) })],
   [0.7, (chance) => ({ kind: "delete", url: chance.pick(URLS) })],
   [1.5, (chance) => ({ kind: "evict", url: chance.pick(URLS), member: chance.below(5) })],
+  [1, (chance) => ({ kind: "warm", url: chance.pick(URLS), client: chance.below(2) })],
   [4, () => ({ kind: "abort" })],
   [5, (chance) => ({ kind: "slowOrigin", latencyMs: chance.below(50), chunkDelayMs: chance.below(5), forMs: chance.below(400) })],
   [

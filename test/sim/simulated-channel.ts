@@ -1,4 +1,11 @@
-import type { EvictRequest, EvictResponse, ReadRangeRequest, ReadRangeResponse } from "@frontcache/proto";
+import type {
+  EvictRequest,
+  EvictResponse,
+  ReadRangeRequest,
+  ReadRangeResponse,
+  WarmProgress,
+  WarmRequest,
+} from "@frontcache/proto";
 import { Metadata, type ServiceError, status } from "@grpc/grpc-js";
 import type { MemberChannel, MemberReadCall } from "../../server/src/routing/member-channel.js";
 import { CallerEnd } from "./simulated-call.js";
@@ -61,11 +68,21 @@ export class SimulatedChannel implements MemberChannel {
     return this.#ask<EvictResponse>("evict", request, timeoutMs);
   }
 
+  async warm(request: WarmRequest, signal: AbortSignal): Promise<WarmProgress> {
+    const call = this.#call<WarmProgress>("warm", request);
+    const cancel = (): void => call.cancel();
+    signal.addEventListener("abort", cancel, { once: true });
+    return new Promise<WarmProgress>((resolve, reject) => {
+      call.on("data", resolve);
+      call.on("error", reject);
+    }).finally(() => signal.removeEventListener("abort", cancel));
+  }
+
   close(): void {
     this.#closed = true;
   }
 
-  #call<Response>(method: "readRange" | "lookupOwner" | "evict", request: object): CallerEnd<Response> {
+  #call<Response>(method: "readRange" | "lookupOwner" | "evict" | "warm", request: object): CallerEnd<Response> {
     if (this.connected) return this.#connection!.call(method, request);
     const end = new CallerEnd<Response>(
       () => {},

@@ -13,6 +13,7 @@ import { MemberFirstOrigin } from "../../server/src/routing/member-first-origin.
 import { MemberLinks } from "../../server/src/routing/member-links.js";
 import { MemberView } from "../../server/src/routing/member-view.js";
 import { type ReadRequest, Router } from "../../server/src/routing/router.js";
+import { silentRouting } from "../../server/src/routing/routing-events.js";
 import { silentLog } from "../../server/src/runtime/log.js";
 import { BlockStore, type BlockStoreOptions, storageTuning } from "../../server/src/storage/block-store.js";
 import { noMapping } from "../../server/src/storage/mapping.js";
@@ -30,7 +31,7 @@ export type SimulatedSettings = Pick<BlockStoreOptions, "eviction"> &
 /** Rules that a run breaks on purpose, to show that the model finds it. */
 export interface BrokenRules {
   origin?(origin: Origin): Origin;
-  reader?(reader: Router, geometry: Geometry): Pick<Router, "read">;
+  read?(read: Reader["read"], geometry: Geometry): Reader["read"];
 }
 
 export interface MemberProcessOptions {
@@ -73,7 +74,14 @@ export class MemberProcess {
     this.view = new MemberView(self.name, clock, first);
     this.#origin = new MemoryOrigin(options.objects, clock, 200, options.faults);
     const retrying = new RetryingOrigin(broken.origin?.(this.#origin) ?? this.#origin, RETRIES, clock, () => clock.random());
-    const origin = new MemberFirstOrigin({ origin: retrying, geometry, clock, view: this.view, links: this.#links });
+    const origin = new MemberFirstOrigin({
+      origin: retrying,
+      geometry,
+      clock,
+      view: this.view,
+      links: this.#links,
+      events: silentRouting,
+    });
     this.#store = store;
     this.#cache = new LocalCache({
       ...settings,
@@ -86,15 +94,12 @@ export class MemberProcess {
       fillParallelism: 3,
       staleIfError: true,
     });
-    const router = new Router({ local: this.#cache, geometry, self, view: this.view, links: this.#links });
-    const reading = broken.reader?.(router, geometry) ?? router;
-    this.#reader = {
-      read: (request) => this.#hops.watch(request, () => reading.read(request)),
-      stat: (ref, version, signal) => router.stat(ref, version, signal),
-      evict: (selector, signal) => router.evict(selector, signal),
-      ownerOf: (ref, offset) => router.ownerOf(ref, offset),
-      watchMembers: (listener) => router.watchMembers(listener),
-    };
+    const local = this.#cache;
+    const router = new Router({ local, geometry, self, view: this.view, links: this.#links, events: silentRouting });
+    const routed = router.read.bind(router);
+    const read = broken.read?.(routed, geometry) ?? routed;
+    router.read = (request) => this.#hops.watch(request, () => read(request));
+    this.#reader = router;
   }
 
   /** Opens it on its disk, as that is, and listens. */

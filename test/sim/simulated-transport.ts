@@ -1,4 +1,12 @@
-import type { EvictResponse, MemberList, ReadRangeResponse, StatResponse } from "@frontcache/proto";
+import type {
+  BlockId,
+  EvictResponse,
+  MemberList,
+  ReadRangeResponse,
+  StatResponse,
+  TouchResponse,
+  WarmProgress,
+} from "@frontcache/proto";
 import { AnswerWriter } from "../../client/src/answer-writer.js";
 import type { Clock } from "../../client/src/clock.js";
 import { receiveAll } from "../../client/src/grpc-calls.js";
@@ -13,6 +21,7 @@ import {
   type ReadRequest,
   type ReadTarget,
   type Transport,
+  type WarmOrder,
   type WatchEnd,
 } from "../../client/src/transport.js";
 import type { Connection, SimulatedNetwork } from "./simulated-network.js";
@@ -37,12 +46,7 @@ export class SimulatedTransport implements Transport {
     const connection = await this.#connected(address, url, limits);
     const call = connection.call<ReadRangeResponse>("readRange", message);
     const writer = new AnswerWriter(target, `${url} at offset ${offset}`);
-    const guard = new StallGuard({
-      clock: this.clock,
-      afterMs: STALLED_AFTER_MS,
-      lookFor: () => this.#lookFor(address),
-      onGone: () => call.cancel(),
-    });
+    const guard = this.#guard(address, call);
     const onResponse = (response: ReadRangeResponse): void => {
       guard.progress();
       writer.write(response);
@@ -61,6 +65,29 @@ export class SimulatedTransport implements Transport {
     const key = prefix ? selector.prefix : selector.url;
     const request = { key, version: selector.version ?? "", prefix, forwarded: false };
     return this.#ask<EvictResponse>(address, "evict", request, key, limits);
+  }
+
+  async warm(
+    address: MemberAddress,
+    { urls, version, concurrency, dryRun }: WarmOrder,
+    onProgress: (progress: WarmProgress) => void,
+    limits: CallLimits,
+  ): Promise<void> {
+    const subject = urls[0]!;
+    const connection = await this.#connected(address, subject, limits);
+    const request = { keys: [...urls], version, concurrency, dryRun, block: undefined };
+    const call = connection.call<WarmProgress>("warm", request);
+    const guard = this.#guard(address, call);
+    const onMessage = (progress: WarmProgress): void => {
+      guard.progress();
+      onProgress(progress);
+    };
+    await receiveAll<WarmProgress>(call as never, onMessage, { address, subject, limits }).finally(() => guard.end());
+  }
+
+  async touch(address: MemberAddress, blocks: readonly BlockId[], limits: CallLimits): Promise<number> {
+    const request = { blocks: blocks.map(({ url: key, version, offset }) => ({ key, version, offset })) };
+    return (await this.#ask<TouchResponse>(address, "touch", request, "a touch of blocks", limits)).held;
   }
 
   async watchMembers(address: MemberAddress, onMembers: (list: MemberList) => void, limits: CallLimits): Promise<WatchEnd> {
@@ -85,7 +112,7 @@ export class SimulatedTransport implements Transport {
 
   async #ask<Response>(
     address: MemberAddress,
-    method: "stat" | "evict",
+    method: "stat" | "evict" | "touch",
     request: object,
     subject: string,
     limits: CallLimits,
@@ -110,6 +137,15 @@ export class SimulatedTransport implements Transport {
       if (limits.ended !== undefined) throw limits.ended;
       throw new OutOfReach(`${subject}: no connection to member ${grpcAddress}`, { cause });
     }
+  }
+
+  #guard(address: MemberAddress, call: { cancel(): void }): StallGuard {
+    return new StallGuard({
+      clock: this.clock,
+      afterMs: STALLED_AFTER_MS,
+      lookFor: () => this.#lookFor(address),
+      onGone: () => call.cancel(),
+    });
   }
 
   async #lookFor({ grpcAddress }: MemberAddress): Promise<void> {
