@@ -1,21 +1,22 @@
-import { blockOffsetOf, type Geometry } from "@frontcache/proto";
+import { blockOffsetOf } from "@frontcache/proto";
 import type { Reader } from "../../server/src/api/reader.js";
 import type { ObjectRead } from "../../server/src/cache/object-read.js";
 import type { Origin } from "../../server/src/origin/origin.js";
 import type { ReadRequest } from "../../server/src/routing/router.js";
 import type { BrokenRules } from "./simulated-member.js";
+import { geometry } from "./simulated-parts.js";
 
 /** Rules that can be broken on purpose, one at a time, to see how soon the model finds it. */
 export const breakableRules: Readonly<Record<string, BrokenRules>> = {
   /** A read of several blocks takes every block as it is current just then. */
-  "version-pin": { read: (read, geometry) => (request) => readUnpinned(read, geometry, request) },
+  "version-pin": { read: (read) => (request) => readUnpinned(read, request) },
   /** The origin ignores the version that is asked for, and answers as if it had it. */
   "origin-condition": { origin: unconditional },
   /** A member sends reads on that a member sent it. */
   "one-hop": { read: (read) => (request) => read({ ...request, forwarded: false }) },
 };
 
-async function readUnpinned(read: Reader["read"], geometry: Geometry, request: ReadRequest): Promise<ObjectRead> {
+async function readUnpinned(read: Reader["read"], request: ReadRequest): Promise<ObjectRead> {
   if (request.version !== undefined || request.forwarded) return read(request);
   const whole = await read(request);
   const { offset, length } = whole;

@@ -1,8 +1,9 @@
 import { ClusterReaders } from "./cluster-readers.js";
-import { type Step, URLS, wantedOf } from "./cluster-steps.js";
+import { type Step, wantedOf } from "./cluster-steps.js";
 import { Chance } from "./seeded-random.js";
 import { type Place, SimulatedCluster } from "./simulated-cluster.js";
 import type { BrokenRules } from "./simulated-member.js";
+import { URLS } from "./simulated-parts.js";
 import { during, pass } from "./simulated-time.js";
 import { VersionHistory } from "./version-history.js";
 

@@ -1,10 +1,8 @@
 import type { DiskOperation } from "../../server/src/storage/memory-disk.js";
 import { FURTHEST, type Wanted } from "./cluster-readers.js";
 import { Chance } from "./seeded-random.js";
-import { geometry } from "./simulated-cluster.js";
 import type { Weather } from "./simulated-network.js";
-
-export const URLS = ["s3://bucket/a", "s3://bucket/b", "s3://bucket/c"];
+import { geometry, URLS } from "./simulated-parts.js";
 
 /** A range to read; `back`: of the version so many before the current one, absent: of no named version. */
 interface Range {

@@ -1,26 +1,26 @@
-import { type Geometry, parseObjectUrl } from "@frontcache/proto";
-import { LocalCache } from "../../server/src/cache/local-cache.js";
+import { parseObjectUrl } from "@frontcache/proto";
+import type { LocalCache } from "../../server/src/cache/local-cache.js";
 import { MemoryObjects } from "../../server/src/origin/memory-objects.js";
 import { MemoryOrigin } from "../../server/src/origin/memory-origin.js";
-import { RetryingOrigin } from "../../server/src/origin/retrying-origin.js";
-import { silentLog } from "../../server/src/runtime/log.js";
 import { ManualClock } from "../../server/src/runtime/manual-clock.js";
-import { BlockStore, storageTuning } from "../../server/src/storage/block-store.js";
-import { noMapping } from "../../server/src/storage/mapping.js";
+import type { BlockStore } from "../../server/src/storage/block-store.js";
 import { storageFaults } from "../../server/src/storage/storage-invariants.js";
 import { type AskedRead, ReadModel } from "./read-model.js";
 import type { Chance } from "./seeded-random.js";
+import {
+  chooseSettings,
+  geometry,
+  NEGATIVE_TTL_MS,
+  openCache,
+  openStore,
+  REVALIDATE_AFTER_MS,
+  retrying,
+} from "./simulated-parts.js";
 import { during, ProcessClock, pass, turn } from "./simulated-time.js";
 import { readSlowly } from "./slow-reader.js";
 import { Trouble } from "./trouble.js";
 import { TroubledDisk } from "./troubled-disk.js";
 import { VersionHistory } from "./version-history.js";
-
-/** Small enough that a few hundred steps fill, split and evict many blocks. */
-export const geometry: Geometry = { blockBytes: 4096, segmentBytes: 512 };
-export const URLS = ["s3://bucket/a", "s3://bucket/b", "s3://bucket/c"];
-const REVALIDATE_AFTER_MS = 2_000;
-const NEGATIVE_TTL_MS = 200;
 
 /** The cache of one member with its ports simulated: time, chance, disk and origin all come from one seed. */
 export class MemberWorld {
@@ -54,43 +54,9 @@ export class MemberWorld {
   async start(): Promise<void> {
     const { time, chance, disk } = this;
     this.#clock = new ProcessClock(time, chance);
-    const opening = BlockStore.open({
-      volumes: [{ path: "/cache", limitBytes: 96 * 1024 }],
-      geometry,
-      disk: disk.serve(this.#clock),
-      mapper: noMapping,
-      clock: this.#clock,
-      log: silentLog,
-      highWatermark: 0.95,
-      lowWatermark: 0.8,
-      eviction: chance.pick(["lru", "slru"] as const),
-      maxMappings: 4,
-      purgeIntervalMs: 1_000,
-      tuning: { ...storageTuning, diskReserveBytes: 0, readMemoryBytes: 16 * 1024 },
-    });
-    this.#store = await during(time, opening);
-    const retries = {
-      attempts: 3,
-      baseDelayMs: 5,
-      maxDelayMs: 20,
-      headTimeoutMs: 300,
-      idleTimeoutMs: 100,
-      hurried: { attempts: 2, headTimeoutMs: 100 },
-      onRetry: () => {},
-    };
-    this.#cache = new LocalCache({
-      geometry,
-      origin: new RetryingOrigin(this.origin, retries, this.#clock, () => chance.next()),
-      store: this.#store,
-      clock: this.#clock,
-      fill: chance.pick(["auto", "whole", "wanted"] as const),
-      partBytes: 2 * geometry.segmentBytes,
-      fillMemoryBytes: 12 * geometry.segmentBytes,
-      fillParallelism: 3,
-      staleIfError: true,
-      revalidateAfterMs: REVALIDATE_AFTER_MS,
-      negativeTtlMs: NEGATIVE_TTL_MS,
-    });
+    const settings = chooseSettings(chance, [96 * 1024]);
+    this.#store = await during(time, openStore(disk, this.#clock, settings));
+    this.#cache = openCache(retrying(this.origin, this.#clock), this.#store, this.#clock, settings);
   }
 
   /** Puts another version of an object; sizes vary from nothing to several blocks. */

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { geometry, MemberWorld, URLS } from "./member-world.js";
+import { MemberWorld } from "./member-world.js";
 import { Chance } from "./seeded-random.js";
+import { geometry, URLS } from "./simulated-parts.js";
 
 /** More of them in long runs: FRONTCACHE_SIM_SEEDS=1000. One that failed again: FRONTCACHE_SIM_SEED=17. */
 const first = Number(process.env.FRONTCACHE_SIM_SEED ?? 1);

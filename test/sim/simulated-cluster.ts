@@ -1,18 +1,14 @@
-import { type Geometry, type MemberInfo, Membership } from "@frontcache/proto";
+import { type MemberInfo, Membership } from "@frontcache/proto";
 import { type MemoryFaultRule, MemoryFaults } from "../../server/src/origin/memory-faults.js";
 import { MemoryObjects } from "../../server/src/origin/memory-objects.js";
 import { ManualClock } from "../../server/src/runtime/manual-clock.js";
 import type { Chance } from "./seeded-random.js";
-import { type BrokenRules, MemberProcess, type SimulatedSettings } from "./simulated-member.js";
+import { type BrokenRules, MemberProcess } from "./simulated-member.js";
 import { SimulatedNetwork, type Weather } from "./simulated-network.js";
+import { chooseSettings, geometry, REVALIDATE_AFTER_MS } from "./simulated-parts.js";
 import { ProcessClock } from "./simulated-time.js";
 import { Trouble } from "./trouble.js";
 import { type Failpoint, TroubledDisk } from "./troubled-disk.js";
-
-/** Small enough that a few hundred steps fill, split and evict many blocks. */
-export const geometry: Geometry = { blockBytes: 4096, segmentBytes: 512 };
-export const REVALIDATE_AFTER_MS = 2_000;
-export const NEGATIVE_TTL_MS = 200;
 
 /** How long a fault of the origin may be felt after its end: the attempts and time-outs of one request. */
 const ORIGIN_FELT_MS = 1_500;
@@ -222,8 +218,8 @@ export class SimulatedCluster {
     place.lives++;
     for (const setBack of place.setBacks) setBack.restarted = true;
     const { objects, network, originFaults: faults, rules: broken } = this;
-    const options = { self: place.self, geometry, disk: place.disk, clock, network, objects, faults, broken };
-    const settings = this.#settings();
+    const options = { self: place.self, disk: place.disk, clock, network, objects, faults, broken };
+    const settings = chooseSettings(this.chance, [48 * 1024, 96 * 1024]);
     try {
       place.process = await MemberProcess.start({ ...options, settings }, this.#list(place));
       place.serves = true;
@@ -232,17 +228,6 @@ export class SimulatedCluster {
       this.broken.push(`${place.name} does not start: ${String((error as Error).stack)}`);
     }
     place.returns = false;
-  }
-
-  #settings(): SimulatedSettings {
-    const { chance } = this;
-    return {
-      limitBytes: chance.pick([48, 96]) * 1024,
-      eviction: chance.pick(["lru", "slru"] as const),
-      fill: chance.pick(["auto", "whole", "wanted"] as const),
-      revalidateAfterMs: REVALIDATE_AFTER_MS,
-      negativeTtlMs: NEGATIVE_TTL_MS,
-    };
   }
 
   #gone(place: Place): void {

@@ -1,54 +1,47 @@
-import { type Geometry, type MemberInfo, type MemberList, Membership } from "@frontcache/proto";
+import { type MemberInfo, type MemberList, Membership } from "@frontcache/proto";
 import { cacheServiceHandlers } from "../../server/src/api/cache-service.js";
 import type { Reader } from "../../server/src/api/reader.js";
 import { RunningCalls } from "../../server/src/api/running-calls.js";
-import { LocalCache, type LocalCacheOptions } from "../../server/src/cache/local-cache.js";
+import type { LocalCache } from "../../server/src/cache/local-cache.js";
 import type { ObjectRead } from "../../server/src/cache/object-read.js";
 import type { MemoryFaults } from "../../server/src/origin/memory-faults.js";
 import type { MemoryObjects } from "../../server/src/origin/memory-objects.js";
 import { MemoryOrigin } from "../../server/src/origin/memory-origin.js";
 import type { Origin } from "../../server/src/origin/origin.js";
-import { RetryingOrigin } from "../../server/src/origin/retrying-origin.js";
 import { MemberFirstOrigin } from "../../server/src/routing/member-first-origin.js";
 import { MemberLinks } from "../../server/src/routing/member-links.js";
 import { MemberView } from "../../server/src/routing/member-view.js";
 import { type ReadRequest, Router } from "../../server/src/routing/router.js";
 import { silentRouting } from "../../server/src/routing/routing-events.js";
 import { silentLog } from "../../server/src/runtime/log.js";
-import { BlockStore, type BlockStoreOptions, storageTuning } from "../../server/src/storage/block-store.js";
-import { noMapping } from "../../server/src/storage/mapping.js";
+import type { BlockStore } from "../../server/src/storage/block-store.js";
 import { storageFaults } from "../../server/src/storage/storage-invariants.js";
 import { HopWatch } from "./hop-watch.js";
 import { SimulatedChannel } from "./simulated-channel.js";
 import type { SimulatedNetwork } from "./simulated-network.js";
+import { geometry, type LifeSettings, openCache, openStore, retrying } from "./simulated-parts.js";
 import type { ProcessClock } from "./simulated-time.js";
 import type { TroubledDisk } from "./troubled-disk.js";
-
-/** What is chosen for a member's settings; the others are as small as the simulation's objects. */
-export type SimulatedSettings = Pick<BlockStoreOptions, "eviction"> &
-  Pick<LocalCacheOptions, "fill" | "revalidateAfterMs" | "negativeTtlMs"> & { readonly limitBytes: number };
 
 /** Rules that a run breaks on purpose, to show that the model finds it. */
 export interface BrokenRules {
   origin?(origin: Origin): Origin;
-  read?(read: Reader["read"], geometry: Geometry): Reader["read"];
+  read?(read: Reader["read"]): Reader["read"];
 }
 
 export interface MemberProcessOptions {
   readonly self: MemberInfo;
-  readonly geometry: Geometry;
   readonly disk: TroubledDisk;
   readonly clock: ProcessClock;
   readonly network: SimulatedNetwork;
   readonly objects: MemoryObjects;
   readonly faults: MemoryFaults;
-  readonly settings: SimulatedSettings;
+  readonly settings: LifeSettings;
   readonly broken: BrokenRules;
 }
 
 /** As long as a real one's. */
 const DRAIN_MS = 20_000;
-const RETRIES = { attempts: 3, baseDelayMs: 5, maxDelayMs: 20, headTimeoutMs: 300, idleTimeoutMs: 100, onRetry: () => {} };
 
 /** One life of a simulated member: all that a real one is made of, on the simulation's ports. */
 export class MemberProcess {
@@ -67,15 +60,15 @@ export class MemberProcess {
     first: Membership,
     store: BlockStore,
   ) {
-    const { self, clock, geometry, network, settings, broken } = options;
+    const { self, clock, network, settings, broken } = options;
     const open = ({ grpcAddress }: MemberInfo) =>
       new SimulatedChannel(network, self.name, clock, grpcAddress, (request) => this.#hops.sent(request));
     this.#links = new MemberLinks(clock, open);
     this.view = new MemberView(self.name, clock, first);
     this.#origin = new MemoryOrigin(options.objects, clock, 200, options.faults);
-    const retrying = new RetryingOrigin(broken.origin?.(this.#origin) ?? this.#origin, RETRIES, clock, () => clock.random());
+    const asked = retrying(broken.origin?.(this.#origin) ?? this.#origin, clock);
     const origin = new MemberFirstOrigin({
-      origin: retrying,
+      origin: asked,
       geometry,
       clock,
       view: this.view,
@@ -83,42 +76,19 @@ export class MemberProcess {
       events: silentRouting,
     });
     this.#store = store;
-    this.#cache = new LocalCache({
-      ...settings,
-      geometry,
-      origin,
-      store,
-      clock,
-      partBytes: 2 * geometry.segmentBytes,
-      fillMemoryBytes: 12 * geometry.segmentBytes,
-      fillParallelism: 3,
-      staleIfError: true,
-    });
+    this.#cache = openCache(origin, store, clock, settings);
     const local = this.#cache;
     const router = new Router({ local, geometry, self, view: this.view, links: this.#links, events: silentRouting });
     const routed = router.read.bind(router);
-    const read = broken.read?.(routed, geometry) ?? routed;
+    const read = broken.read?.(routed) ?? routed;
     router.read = (request) => this.#hops.watch(request, () => read(request));
     this.#reader = router;
   }
 
   /** Opens it on its disk, as that is, and listens. */
   static async start(options: MemberProcessOptions, members: MemberList): Promise<MemberProcess> {
-    const { self, clock, geometry, disk, network, settings } = options;
-    const store = await BlockStore.open({
-      volumes: [{ path: "/cache", limitBytes: settings.limitBytes }],
-      geometry,
-      disk: disk.serve(clock),
-      mapper: noMapping,
-      clock,
-      log: silentLog,
-      highWatermark: 0.95,
-      lowWatermark: 0.8,
-      eviction: settings.eviction,
-      maxMappings: 4,
-      purgeIntervalMs: 1_000,
-      tuning: { ...storageTuning, diskReserveBytes: 0, readMemoryBytes: 16 * 1024 },
-    });
+    const { self, clock, disk, network, settings } = options;
+    const store = await openStore(disk, clock, settings);
     const process = new MemberProcess(options, Membership.fromMessage(members), store);
     const handlers = cacheServiceHandlers({
       reader: () => process.#reader,
@@ -172,7 +142,7 @@ export class MemberProcess {
 
   /** What is wrong with it at rest; empty where nothing is. */
   async faults(): Promise<string[]> {
-    const { geometry, disk, clock } = this.options;
+    const { disk, clock } = this.options;
     const faults = [...(await storageFaults(this.#store, disk.files, geometry)), ...this.soFar()];
     const { fills, fillMemoryBytes, waitingParts } = this.#cache.status();
     if (fills + fillMemoryBytes + waitingParts > 0) faults.push(JSON.stringify(this.#cache.status()));

@@ -85,6 +85,18 @@ describe("an object that was overwritten", () => {
     expect(await read()).toMatchObject({ text: "new" });
   });
 
+  it("is as old as it was at a restart, although the wall clock is set back before its first read", async () => {
+    await start({ revalidateAfterMs: 60_000 });
+    objects.put(URL, "old");
+    await read();
+    objects.put(URL, "new");
+    clock.advance(59_000);
+    await start({ revalidateAfterMs: 60_000 });
+    clock.jumpWall(-30_000);
+    clock.advance(1_000);
+    expect(await read()).toMatchObject({ text: "new" });
+  });
+
   it("is asked for after a restart at which its block seems to come from the future", async () => {
     await start({ revalidateAfterMs: 60_000 });
     objects.put(URL, "old");

@@ -35,13 +35,17 @@ interface Sighting {
  */
 export class CurrentVersions {
   readonly #seen = new Map<string, Sighting>();
+  /** One moment by both clocks, so that jumps of the wall after it don't matter. */
+  readonly #started: { readonly wallMs: number; readonly monotonicMs: number };
   readonly #questions = new SingleFlight<ObjectInfo>();
 
   constructor(
     private readonly options: CurrentVersionsOptions,
     /** Aborted when the member closes. */
     private readonly signal: AbortSignal,
-  ) {}
+  ) {
+    this.#started = { wallMs: options.clock.nowMs(), monotonicMs: options.clock.monotonicMs() };
+  }
 
   /** The current version, seen recently enough. Throws NOT_FOUND where its absence was seen recently enough. */
   fresh(url: string): ObjectInfo | undefined {
@@ -113,10 +117,10 @@ export class CurrentVersions {
     if (seen !== undefined) return seen;
     const newest = this.options.store.newest(url);
     if (newest === undefined) return undefined;
-    const { clock } = this.options;
-    const ageMs = clock.nowMs() - newest.createdAtMs;
-    // A wall clock that was set back makes it look younger than 0: ask rather than believe it.
-    const seenAtMs = ageMs < 0 ? Number.NEGATIVE_INFINITY : clock.monotonicMs() - ageMs;
+    const { wallMs, monotonicMs } = this.#started;
+    const ageMs = wallMs - newest.createdAtMs;
+    // It seems younger than this process where the wall clock was set back: ask rather than believe it.
+    const seenAtMs = ageMs < 0 ? Number.NEGATIVE_INFINITY : monotonicMs - ageMs;
     const sighting = { info: newest.info, seenAtMs };
     this.#remember(url, sighting);
     return sighting;

@@ -1,0 +1,76 @@
+import type { Geometry } from "@frontcache/proto";
+import { LocalCache, type LocalCacheOptions } from "../../server/src/cache/local-cache.js";
+import type { Origin } from "../../server/src/origin/origin.js";
+import { RetryingOrigin } from "../../server/src/origin/retrying-origin.js";
+import { silentLog } from "../../server/src/runtime/log.js";
+import { BlockStore, type BlockStoreOptions, storageTuning } from "../../server/src/storage/block-store.js";
+import { noMapping } from "../../server/src/storage/mapping.js";
+import type { Chance } from "./seeded-random.js";
+import type { ProcessClock } from "./simulated-time.js";
+import type { TroubledDisk } from "./troubled-disk.js";
+
+/** Small enough that a few hundred steps fill, split and evict many blocks. */
+export const geometry: Geometry = { blockBytes: 4096, segmentBytes: 512 };
+export const REVALIDATE_AFTER_MS = 2_000;
+export const NEGATIVE_TTL_MS = 200;
+export const URLS = ["s3://bucket/a", "s3://bucket/b", "s3://bucket/c"];
+
+/** What is chosen for each life of a member. */
+export type LifeSettings = Pick<BlockStoreOptions, "eviction"> &
+  Pick<LocalCacheOptions, "fill"> & { readonly limitBytes: number };
+
+export function chooseSettings(chance: Chance, limitsBytes: readonly number[]): LifeSettings {
+  return {
+    limitBytes: chance.pick(limitsBytes),
+    eviction: chance.pick(["lru", "slru"] as const),
+    fill: chance.pick(["auto", "whole", "wanted"] as const),
+  };
+}
+
+/** The store of a process on its disk. */
+export function openStore(disk: TroubledDisk, clock: ProcessClock, { limitBytes, eviction }: LifeSettings): Promise<BlockStore> {
+  return BlockStore.open({
+    volumes: [{ path: "/cache", limitBytes }],
+    geometry,
+    disk: disk.serve(clock),
+    mapper: noMapping,
+    clock,
+    log: silentLog,
+    highWatermark: 0.95,
+    lowWatermark: 0.8,
+    eviction,
+    maxMappings: 4,
+    purgeIntervalMs: 1_000,
+    tuning: { ...storageTuning, diskReserveBytes: 0, readMemoryBytes: 16 * 1024 },
+  });
+}
+
+/** An origin that is asked again as a real one is, only sooner. */
+export function retrying(origin: Origin, clock: ProcessClock): Origin {
+  const retries = {
+    attempts: 3,
+    baseDelayMs: 5,
+    maxDelayMs: 20,
+    headTimeoutMs: 300,
+    idleTimeoutMs: 100,
+    hurried: { attempts: 2, headTimeoutMs: 100 },
+    onRetry: () => {},
+  };
+  return new RetryingOrigin(origin, retries, clock, () => clock.random());
+}
+
+export function openCache(origin: Origin, store: BlockStore, clock: ProcessClock, { fill }: LifeSettings): LocalCache {
+  return new LocalCache({
+    geometry,
+    origin,
+    store,
+    clock,
+    fill,
+    partBytes: 2 * geometry.segmentBytes,
+    fillMemoryBytes: 12 * geometry.segmentBytes,
+    fillParallelism: 3,
+    staleIfError: true,
+    revalidateAfterMs: REVALIDATE_AFTER_MS,
+    negativeTtlMs: NEGATIVE_TTL_MS,
+  });
+}
