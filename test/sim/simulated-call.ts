@@ -155,6 +155,11 @@ export class MemberEnd<Request, Response> extends EventEmitter {
     });
   }
 
+  /** All callers come from one address. */
+  getPeer(): string {
+    return "simulated:1";
+  }
+
   sendMetadata(metadata: Metadata): void {
     this.#send("metadata", metadata);
   }

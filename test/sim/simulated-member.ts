@@ -1,5 +1,6 @@
 import { type MemberInfo, type MemberList, Membership } from "@frontcache/proto";
 import { cacheServiceHandlers } from "../../server/src/api/cache-service.js";
+import { Clients, noLimits } from "../../server/src/api/limits/clients.js";
 import type { Reader } from "../../server/src/api/reader.js";
 import { RunningCalls } from "../../server/src/api/running-calls.js";
 import type { LocalCache } from "../../server/src/cache/local-cache.js";
@@ -93,6 +94,8 @@ export class MemberProcess {
     const handlers = cacheServiceHandlers({
       reader: () => process.#reader,
       calls: process.calls,
+      clients: new Clients(noLimits, clock),
+      cutOff: () => {},
       closing: process.#closing.signal,
       clock,
       log: silentLog,

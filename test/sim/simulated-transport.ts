@@ -140,12 +140,8 @@ export class SimulatedTransport implements Transport {
   }
 
   #guard(address: MemberAddress, call: { cancel(): void }): StallGuard {
-    return new StallGuard({
-      clock: this.clock,
-      afterMs: STALLED_AFTER_MS,
-      lookFor: () => this.#lookFor(address),
-      onGone: () => call.cancel(),
-    });
+    const lookFor = (): Promise<void> => this.#lookFor(address);
+    return new StallGuard({ clock: this.clock, afterMs: STALLED_AFTER_MS, lookFor }, () => call.cancel());
   }
 
   async #lookFor({ grpcAddress }: MemberAddress): Promise<void> {
