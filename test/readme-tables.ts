@@ -3,6 +3,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { errorTable } from "@frontcache/proto";
 import { status } from "@grpc/grpc-js";
+import { clientMetricList } from "../client/src/metrics.js";
 import { exitCodes } from "../server/src/cli/exit-code.js";
 import { settingsTable } from "../server/src/config/settings-table.js";
 import { metricsTable } from "../server/src/runtime/metrics/metrics-table.js";
@@ -12,7 +13,7 @@ const root = join(import.meta.dirname, "..");
 export const README = join(root, "README.md");
 
 /** The documents that hold tables. */
-export const documents = [README, join(root, "deploy", "metrics.md")];
+export const documents = [README, join(root, "deploy", "metrics.md"), join(root, "client", "README.md")];
 
 function errorsTable(): string {
   const rows = Object.values(errorTable).map(
@@ -26,6 +27,11 @@ function exitCodesTable(): string {
   return ["| exit code | |", "|---|---|", ...rows].join("\n");
 }
 
+function clientMetricsTable(): string {
+  const rows = Object.values(clientMetricList).map(({ name, unit, description }) => `| \`${name}\` | ${unit} | ${description} |`);
+  return ["| name | unit | what it is |", "|---|---|---|", ...rows].join("\n");
+}
+
 /** A document with its tables as they should be. */
 export function withTables(document: string): string {
   const tables = {
@@ -33,6 +39,7 @@ export function withTables(document: string): string {
     errors: errorsTable(),
     "exit codes": exitCodesTable(),
     metrics: metricsTable(),
+    "client-metrics": clientMetricsTable(),
   };
   return Object.entries(tables).reduce(
     (text, [name, table]) =>

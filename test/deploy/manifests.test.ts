@@ -5,7 +5,7 @@ import { declarations, variableOf } from "../../server/src/config/declarations.j
 import { readSettings, unknownVariables } from "../../server/src/config/settings.js";
 import { type Container, cannotRender, deployFolder, Rendered } from "./render.js";
 
-const folders = ["base", "overlays/demo", "overlays/daemonset", "overlays/aws", "overlays/gcp"];
+const folders = ["base", "overlays/demo", "overlays/daemonset", "overlays/aws", "overlays/gcp", "overlays/observability"];
 
 const defaults = readSettings({}, {});
 const podFields = { "metadata.name": "frontcache-0", "status.podIP": "10.0.0.1", "spec.nodeName": "node-a" };
@@ -63,11 +63,13 @@ describe.skipIf(cannotRender !== undefined)(`manifests${cannotRender === undefin
     });
 
     it("allow a member to get, list and watch pods of its namespace, and nothing else", () => {
-      expect(rendered.one("Role").rules).toEqual([{ apiGroups: [""], resources: ["pods"], verbs: ["get", "list", "watch"] }]);
+      expect(rendered.one("Role", "frontcache").rules).toEqual([
+        { apiGroups: [""], resources: ["pods"], verbs: ["get", "list", "watch"] },
+      ]);
       expect(rendered.all("ClusterRole").concat(rendered.all("ClusterRoleBinding"))).toEqual([]);
-      const binding = rendered.one("RoleBinding");
-      expect(binding.roleRef).toMatchObject({ kind: "Role", name: rendered.one("Role").metadata.name });
-      const account = rendered.one("ServiceAccount").metadata;
+      const binding = rendered.one("RoleBinding", "frontcache");
+      expect(binding.roleRef).toMatchObject({ kind: "Role", name: "frontcache" });
+      const account = rendered.one("ServiceAccount", "frontcache").metadata;
       expect(binding.subjects).toMatchObject([{ kind: "ServiceAccount", name: account.name }]);
       expect(rendered.members.spec.template.spec).toMatchObject({
         serviceAccountName: account.name,
