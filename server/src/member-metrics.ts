@@ -1,6 +1,7 @@
 import type { Resource } from "@opentelemetry/resources";
 import type { GatewayListener } from "./api/gateway/gateway-listener.js";
 import type { GrpcListener } from "./api/grpc-listener.js";
+import type { Clients } from "./api/limits/clients.js";
 import type { LocalCache } from "./cache/local-cache.js";
 import type { Environment } from "./config/declarations.js";
 import { packageVersion } from "./config/package-version.js";
@@ -35,7 +36,8 @@ export interface Watched {
   readonly local: Pick<LocalCache, "status">;
   readonly view: MemberView;
   readonly listener: Pick<GrpcListener, "openConnections">;
-  readonly gateway: Pick<GatewayListener, "openConnections" | "refusedConnections">;
+  readonly gateway: Pick<GatewayListener, "openConnections">;
+  readonly clients: Pick<Clients, "refusedConnections" | "refusedReads" | "waiting">;
 }
 
 /** A member's metrics with all that they are gathered by and read from. */
@@ -118,7 +120,7 @@ export class MemberMetrics {
     for (let stop = this.#stops.pop(); stop !== undefined; stop = this.#stops.pop()) await stop();
   }
 
-  #look({ store, local, view, listener, gateway }: Watched): void {
+  #look({ store, local, view, listener, gateway, clients }: Watched): void {
     const { families } = this.metrics;
     const { volumes, mappings, openFiles, leases, damages, purged } = store.status();
     for (const { path: volume, usedBytes, reservedBytes, limitBytes, blocks, state } of volumes) {
@@ -141,7 +143,9 @@ export class MemberMetrics {
     families.ringMembers.at().value = view.current.members.length;
     families.connections.at({ listener: "grpc" }).value = listener.openConnections;
     families.connections.at({ listener: "http" }).value = gateway.openConnections;
-    families.limitsReached.at({ limit: "connections" }).value = gateway.refusedConnections;
+    families.limitsReached.at({ limit: "connections" }).value = clients.refusedConnections;
+    families.limitsReached.at({ limit: "reads" }).value = clients.refusedReads;
+    families.limitsReached.at({ limit: "slow_readers" }).value = clients.waiting.cutReaders;
   }
 
   #countPurge({ durationMs, victims }: PurgeReport): void {

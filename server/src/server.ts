@@ -110,7 +110,7 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
 
   await metrics.export(process.env, log);
   signal.throwIfAborted();
-  metrics.watch({ store, local, view, listener, gateway });
+  metrics.watch({ store, local, view, listener, gateway, clients });
   status.watch({ store, view });
   const router = new Router({ local, geometry, self, view, links, events: metrics.routing });
   const reader = new MeasuredReader(onlyAllowed(router, settings.allowBucket), metrics.reads);

@@ -5,7 +5,15 @@ import { declarations, variableOf } from "../../server/src/config/declarations.j
 import { readSettings, unknownVariables } from "../../server/src/config/settings.js";
 import { type Container, cannotRender, deployFolder, Rendered } from "./render.js";
 
-const folders = ["base", "overlays/demo", "overlays/daemonset", "overlays/aws", "overlays/gcp", "overlays/observability"];
+const folders = [
+  "base",
+  "overlays/demo",
+  "overlays/daemonset",
+  "overlays/aws",
+  "overlays/gcp",
+  "overlays/observability",
+  "overlays/tls",
+];
 
 const defaults = readSettings({}, {});
 const podFields = { "metadata.name": "frontcache-0", "status.podIP": "10.0.0.1", "spec.nodeName": "node-a" };
@@ -54,9 +62,19 @@ describe.skipIf(cannotRender !== undefined)(`manifests${cannotRender === undefin
       expect(rendered.one("NetworkPolicy").spec.podSelector.matchLabels).toEqual(memberLabels);
     });
 
-    it("ask the gRPC port whether a member started, is ready and lives", () => {
+    it("ask a port that answers Kubernetes whether a member started, is ready and lives", () => {
       const { startupProbe, readinessProbe, livenessProbe } = rendered.container;
-      for (const probe of [startupProbe, readinessProbe, livenessProbe]) expect(probe?.grpc?.port).toBe(ports.grpc);
+      const byTls = readSettings({}, rendered.environment(podFields)).tlsCert !== undefined;
+      for (const probe of [startupProbe, readinessProbe, livenessProbe]) {
+        // Kubernetes asks gRPC in plain text only.
+        if (byTls)
+          expect(probe?.httpGet).toMatchObject({
+            port: "http",
+            scheme: "HTTPS",
+            path: expect.stringMatching(/^\/(livez|readyz)$/),
+          });
+        else expect(probe?.grpc?.port).toBe(ports.grpc);
+      }
       // Recovering volumes may take minutes; a member that hangs is found sooner.
       expect(startupProbe!.periodSeconds * startupProbe!.failureThreshold).toBeGreaterThanOrEqual(300);
       expect(livenessProbe!.periodSeconds * livenessProbe!.failureThreshold).toBeLessThanOrEqual(60);
@@ -155,6 +173,21 @@ describe.skipIf(cannotRender !== undefined)(`manifests${cannotRender === undefin
     const { envFrom, ...own } = rendered.container;
     const { envFrom: _, ...theirs } = base;
     expect(own).toEqual({ ...theirs, env: [...base.env!, name] });
+  });
+
+  it("tls: members have the certificate that cert-manager makes, on the name that they look for in each other's", () => {
+    const rendered = new Rendered("overlays/tls");
+    const settings = readSettings({}, rendered.environment(podFields));
+    const certificate = rendered.one("Certificate", "frontcache").spec;
+    expect(certificate.usages).toEqual(["server auth", "client auth"]);
+    expect(certificate.dnsNames).toContain(settings.tlsServerName);
+    const [mount] = rendered.container.volumeMounts.filter(({ name }) => name === "tls");
+    const volume = rendered.members.spec.template.spec.volumes?.find(({ name }) => name === "tls");
+    expect(volume?.secret).toMatchObject({ secretName: certificate.secretName, defaultMode: 0o440 });
+    const files = { tlsCert: "tls.crt", tlsKey: "tls.key", tlsCa: "ca.crt" };
+    const paths = Object.entries(files).map(([setting, file]) => [setting, `${mount!.mountPath}/${file}`]);
+    expect(settings).toMatchObject(Object.fromEntries(paths));
+    expect(rendered.one("Certificate", "frontcache-client").spec.usages).toEqual(["client auth"]);
   });
 
   it.each([

@@ -10,6 +10,7 @@ export const cannotRender: string | undefined =
 
 interface Probe {
   readonly grpc?: { readonly port: number };
+  readonly httpGet?: { readonly path: string; readonly port: string; readonly scheme: string };
   readonly periodSeconds: number;
   readonly failureThreshold: number;
 }
@@ -39,7 +40,7 @@ export interface PodTemplate {
     readonly securityContext: Record<string, unknown>;
     readonly initContainers?: readonly Container[];
     readonly containers: readonly Container[];
-    readonly volumes?: readonly { name: string }[];
+    readonly volumes?: readonly { name: string; secret?: { secretName: string; defaultMode: number } }[];
     readonly topologySpreadConstraints?: readonly {
       topologyKey: string;
       labelSelector: { matchLabels: Record<string, string> };
@@ -55,6 +56,9 @@ export interface Manifest {
     readonly template: PodTemplate;
     readonly selector: Record<string, string> & { readonly matchLabels?: Record<string, string> };
     readonly clusterIP?: string;
+    readonly secretName?: string;
+    readonly usages?: readonly string[];
+    readonly dnsNames?: readonly string[];
     readonly internalTrafficPolicy?: string;
     readonly ports: readonly { name: string; port: number; targetPort: string }[];
     readonly serviceName?: string;

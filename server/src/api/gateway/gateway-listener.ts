@@ -54,7 +54,6 @@ export class GatewayListener {
   readonly #sockets = new Set<Socket>();
   #reader: ObjectReader | undefined;
   #address: HostPort;
-  #refused = 0;
   #leaving = false;
   #closed: Promise<void> | undefined;
 
@@ -108,11 +107,6 @@ export class GatewayListener {
     return this.#connections.size;
   }
 
-  /** Connections turned away since the start, because there were too many. */
-  get refusedConnections(): number {
-    return this.#refused;
-  }
-
   /** Requests being answered now. */
   get runningAnswers(): number {
     let running = 0;
@@ -154,7 +148,6 @@ export class GatewayListener {
     const { clients } = this.options;
     const client = clients.connected(socket.remoteAddress);
     if (client === undefined) {
-      this.#refused++;
       socket.destroy();
       return;
     }

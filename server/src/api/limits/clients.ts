@@ -60,6 +60,9 @@ export class Clients {
   reads = 0;
   /** Reads that ever began. */
   begunReads = 0;
+  /** What was sent away since the start. */
+  refusedConnections = 0;
+  refusedReads = 0;
   readonly #clients = new Map<string, Client>();
   #connections = 0;
   #lateMs = 0;
@@ -82,7 +85,10 @@ export class Clients {
   connected(address: string | undefined): Client | undefined {
     const known = this.of(address);
     const { maxConnections, maxClientConnections } = this.limits;
-    if (this.#connections >= maxConnections || known.connections >= maxClientConnections) return undefined;
+    if (this.#connections >= maxConnections || known.connections >= maxClientConnections) {
+      this.refusedConnections++;
+      return undefined;
+    }
     this.#clients.set(known.address, known);
     known.connections++;
     this.#connections++;
@@ -103,6 +109,7 @@ export class Clients {
   refusalFor({ reads, address }: Client): Busy | undefined {
     const { maxReads, maxClientReads, overloadMs } = this.limits;
     if (reads < maxClientReads && this.reads < maxReads && this.#lateMs <= overloadMs) return undefined;
+    this.refusedReads++;
     const why =
       reads >= maxClientReads
         ? `${address} has ${reads} reads running (--max-client-reads)`

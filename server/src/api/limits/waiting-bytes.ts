@@ -12,6 +12,8 @@ export class WaitingBytes {
   /** In the order in which they came: those who read leave, the slow ones are left in front. */
   readonly #waiting = new Set<Waiting>();
   #bytes = 0;
+  /** Readers that were cut off since the start. */
+  cutReaders = 0;
 
   constructor(private readonly maxBytes: number) {}
 
@@ -28,6 +30,7 @@ export class WaitingBytes {
     for (const slowest of this.#waiting) {
       if (this.#bytes <= this.maxBytes || slowest === waiting) break;
       this.#leave(slowest);
+      this.cutReaders++;
       slowest.cut();
     }
     return () => this.#leave(waiting);

@@ -96,7 +96,7 @@ export const metricList = {
     "{request}",
     "Requests and connections turned away because a limit was reached.",
     {
-      limit: ["origin_wait", "origin_queue", "connections"],
+      limit: ["origin_wait", "origin_queue", "connections", "reads", "slow_readers"],
     },
   ),
 
