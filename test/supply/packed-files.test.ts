@@ -1,0 +1,96 @@
+import { execFileSync } from "node:child_process";
+import { existsSync, readFileSync } from "node:fs";
+import { join, posix } from "node:path";
+import { beforeAll, describe, expect, it } from "vitest";
+import { importsIn, manifestOf, packageFolders, root } from "./manifests.js";
+
+/** The paths that `npm pack` would put into the package of a folder. */
+function packed(folder: string): string[] {
+  const args = ["pack", "--dry-run", "--json", "--ignore-scripts", "--workspace", folder];
+  const [{ files }] = JSON.parse(execFileSync("npm", args, { cwd: root, encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }));
+  const paths = (files as readonly { readonly path: string }[]).map(({ path }) => path);
+  return paths.filter((path) => !isLeftOver(folder, path));
+}
+
+/** Whether the source of a built file is gone: publishing builds afresh (`prepack`), a work tree may hold such files for long. */
+function isLeftOver(folder: string, path: string): boolean {
+  const source = path.replace(/^dist\//, "src/").replace(/(?:\.js|\.d\.ts|\.js\.map)$/, ".ts");
+  return path.startsWith("dist/") && source !== path && !existsSync(join(root, folder, source));
+}
+
+/** Every path that a manifest promises, without its "./". */
+function promised(folder: string): string[] {
+  const { exports = {}, bin = {} } = manifestOf(folder);
+  const paths = [...Object.values(exports).flatMap((conditions) => Object.values(conditions)), ...Object.values(bin)];
+  return paths.map((path) => posix.normalize(path));
+}
+
+/** The relative imports of a file of a package, as paths in it. */
+function importsOf(folder: string, path: string): string[] {
+  const relative = importsIn(readFileSync(join(root, folder, path), "utf8")).filter((specifier) => specifier.startsWith("."));
+  return relative.map((specifier) => posix.join(posix.dirname(path), specifier));
+}
+
+/** The files of a package that its entries lead to: what they import, and what the types of that name. */
+function reachable(folder: string): Set<string> {
+  const found = new Set<string>();
+  const waiting = promised(folder).filter((path) => path.endsWith(".js"));
+  for (let path = waiting.pop(); path !== undefined; path = waiting.pop()) {
+    if (found.has(path)) continue;
+    found.add(path);
+    waiting.push(...importsOf(folder, path));
+    if (path.startsWith("dist/")) waiting.push(...importsOf(folder, path.replace(/\.js$/, ".d.ts")));
+  }
+  return found;
+}
+
+/** Whether a built module holds types alone, which nothing loads. */
+const holdsNoCode = (folder: string, path: string): boolean =>
+  /^export \{\};$/m.test(readFileSync(join(root, folder, path), "utf8"));
+
+describe.each(packageFolders)("the package %s", (folder) => {
+  let files: string[];
+
+  beforeAll(() => {
+    files = packed(folder);
+  });
+
+  it("holds every file that its manifest names, README and LICENSE included", () => {
+    expect(files).toEqual(expect.arrayContaining([...promised(folder), "package.json", "README.md", "LICENSE"]));
+    expect(readFileSync(join(root, folder, "LICENSE"), "utf8")).toBe(readFileSync(join(root, "LICENSE"), "utf8"));
+  });
+
+  it("holds the code that its entries lead to, and no other code: no tests, no fakes", () => {
+    const modules = files.filter((path) => path.startsWith("dist/") && path.endsWith(".js") && !holdsNoCode(folder, path));
+    const built = [...reachable(folder)].filter((path) => path.startsWith("dist/") && !holdsNoCode(folder, path));
+    expect(modules.sort()).toEqual(built.sort());
+    expect(built.length).toBeGreaterThan(10);
+  });
+
+  it("holds the types of every module, and what they are made of", () => {
+    const types = files.filter((path) => path.endsWith(".d.ts"));
+    expect(types).toEqual(
+      expect.arrayContaining(files.filter((path) => /^dist\/.*\.js$/.test(path)).map((path) => path.replace(/\.js$/, ".d.ts"))),
+    );
+    const wanted = types.flatMap((path) => importsOf(folder, path)).map((path) => path.replace(/\.js$/, ".d.ts"));
+    expect([...new Set(wanted)].filter((path) => !types.includes(path))).toEqual([]);
+  });
+
+  it("holds beside the build only what is read while it runs", () => {
+    const expected: Readonly<Record<string, RegExp>> = {
+      proto: /^cache\.proto$/,
+      client: /^$/,
+      server: /^(?:bin\/(?:frontcache\.js|package\.json)|threads\/[\w-]+\.cjs|page\/[\w-]+\.(?:js|css|html))$/,
+    };
+    const beside = files.filter(
+      (path) => !/^(?:package\.json|README\.md|LICENSE)$|^dist\/.*(?:\.js|\.d\.ts|\.js\.map)$/.test(path),
+    );
+    expect(beside.filter((path) => !expected[folder]!.test(path))).toEqual([]);
+    const read: Readonly<Record<string, readonly string[]>> = {
+      proto: ["cache.proto"],
+      client: [],
+      server: ["page/index.html", "page/main.js", "page/page.css", "threads/look-at-files.cjs", "bin/package.json"],
+    };
+    expect(beside).toEqual(expect.arrayContaining([...read[folder]!]));
+  });
+});
