@@ -75,7 +75,8 @@ async function playRound({ read, serverPid }: Contestant, { roundMs, readers }: 
     const untilMs = performance.now() + roundMs;
     const reader = async (): Promise<void> => {
       do {
-        bytes += await read();
+        const got = await read();
+        bytes += got;
         reads++;
       } while (performance.now() < untilMs);
     };

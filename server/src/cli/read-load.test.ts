@@ -14,6 +14,7 @@ function load(given: Partial<Load>): Load {
 describe("a load of reads", () => {
   it("asks for aligned ranges inside the objects, as many at a time as wanted", async () => {
     let [running, most] = [0, 0];
+    let bytes = 0;
     const report = await readLoad(
       load({
         async read({ url, objectSize }, offset, length) {
@@ -23,11 +24,13 @@ describe("a load of reads", () => {
           expect(offset + length).toBeLessThanOrEqual(objectSize);
           await new Promise((resolve) => setImmediate(resolve));
           running--;
+          bytes += length;
           return length;
         },
       }),
     );
     expect(most).toBe(4);
+    expect((report.gigabytesPerSecond * 1e9 * report.seconds) / bytes).toBeCloseTo(1, 2);
     expect(report).toMatchObject({ errors: 0, lastError: undefined });
     expect(report.reads).toBeGreaterThanOrEqual(4);
     expect(report.p50Ms).toBeLessThanOrEqual(report.p95Ms);

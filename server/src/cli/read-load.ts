@@ -54,7 +54,8 @@ export async function readLoad({ objects, sizeBytes, concurrency, durationMs, re
       const offset = Math.floor(Math.random() * Math.ceil(object.objectSize / sizeBytes)) * sizeBytes;
       const askedMs = performance.now();
       try {
-        bytes += await read(object, offset, Math.min(sizeBytes, object.objectSize - offset));
+        const got = await read(object, offset, Math.min(sizeBytes, object.objectSize - offset));
+        bytes += got;
         latencies.record(Math.min(LONGEST_US, Math.max(1, Math.round((performance.now() - askedMs) * 1e3))));
       } catch (error) {
         signal.throwIfAborted();

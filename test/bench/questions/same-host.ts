@@ -38,7 +38,7 @@ export const benchmark: Benchmark = {
         groups.set(title, standings);
       }
       const share = byFile.localReads().reads / reads;
-      figures.push({ name: "reads of that client that took no socket", value: share, unit: "share", atLeast: 1 });
+      figures.push({ name: "reads of that client that took no socket", value: share, unit: "share", atLeast: 0.999 });
       return { tables, figures, chart: standingsChart(groups, "GB/s") };
     }),
 };
