@@ -3,8 +3,6 @@ import { join } from "node:path";
 import { type Answer, type Figure, holds, type Table } from "./answer.js";
 import { drawChart } from "./chart.js";
 
-const RESULTS = join(import.meta.dirname, "results");
-
 function format(value: string | number | undefined): string {
   if (typeof value === "string") return value;
   if (value === undefined) return "";
@@ -52,18 +50,19 @@ export function summaryText(answers: ReadonlyMap<string, Answer>): string {
   return figuresText(all);
 }
 
-/** Keeps an answer as `results/<name>.json` and its chart as `results/<name>.svg`. */
+/** Keeps an answer as `<folder>/<name>.json` and its chart as `<folder>/<name>.svg`. */
 export async function keep(
+  folder: string,
   name: string,
   question: string,
   answer: Answer,
   machine: Readonly<Record<string, string | number>>,
 ): Promise<void> {
-  await mkdir(RESULTS, { recursive: true });
+  await mkdir(folder, { recursive: true });
   const measuredAt = new Date().toISOString();
   await writeFile(
-    join(RESULTS, `${name}.json`),
+    join(folder, `${name}.json`),
     `${JSON.stringify({ name, question, measuredAt, machine, ...answer }, null, 2)}\n`,
   );
-  await writeFile(join(RESULTS, `${name}.svg`), drawChart(question, answer.chart));
+  await writeFile(join(folder, `${name}.svg`), drawChart(question, answer.chart));
 }

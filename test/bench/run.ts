@@ -1,5 +1,6 @@
 // `npm run bench [-- name ...]`: runs the questions (or the named ones) one after the other, prints their figures and keeps
-// them with their charts in `results/`. `table` stands for all that have to show something.
+// them with their charts in `bench-results/`, which git ignores; with `--keep`, in `results/` beside this file, for figures of
+// a quiet machine. `table` stands for all that have to show something.
 
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
@@ -23,7 +24,9 @@ async function chosen(wanted: readonly string[]): Promise<string[]> {
 
 // The AWS SDK would like a newer Node than the oldest one that we run on.
 process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED = "true";
-const names = await chosen(process.argv.slice(2));
+const args = process.argv.slice(2);
+const names = await chosen(args.filter((arg) => arg !== "--keep"));
+const folder = args.includes("--keep") ? join(import.meta.dirname, "results") : join(process.cwd(), "bench-results");
 const machine = describeMachine();
 for (const [name, value] of Object.entries(machine)) console.log(`${name.padEnd(20)} ${value}`);
 console.log();
@@ -36,6 +39,6 @@ for (const name of names) {
   answers.set(name, answer);
   console.log(answerText(answer));
   console.log(`  (${((performance.now() - begin) / 1e3).toFixed(0)} s)\n`);
-  await keep(name, benchmark.question, answer, machine);
+  await keep(folder, name, benchmark.question, answer, machine);
 }
 if (names.length > 1) console.log(summaryText(answers));
