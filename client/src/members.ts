@@ -60,7 +60,7 @@ export class WatchedMembers implements MemberSource {
     } catch (error) {
       await members.close();
       if (!(error instanceof OutOfReach)) throw error;
-      const message = `nobody answers at ${options.endpoint}: check that a member's gRPC listener is there`;
+      const message = `nobody answers at ${options.endpoint}: check that a member's gRPC listener is there, and that TLS and certificates fit`;
       throw new CacheError("UNAVAILABLE", message, { cause: error });
     }
   }

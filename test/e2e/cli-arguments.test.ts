@@ -70,7 +70,8 @@ describe("a command line", () => {
 
   it.concurrent("without a member to answer ends with what to do, and exit code 1", async () => {
     const { exitCode, stderr } = await frontcache(["stat", "s3://bucket/key"], { FRONTCACHE_ENDPOINT: "127.0.0.1:1" });
-    const line = "frontcache: no member answers at 127.0.0.1:1: start one by frontcache serve, or name another by --endpoint\n";
+    const line =
+      "frontcache: no member answers at 127.0.0.1:1: start one by frontcache serve, name another by --endpoint, or see to --tls-*\n";
     expect([exitCode, stderr]).toEqual([1, line]);
   });
 

@@ -52,7 +52,7 @@ async function connect(endpoint: string, access: Pick<ConnectOptions, "tls" | "t
   } catch (error) {
     const { code } = CacheError.from(error);
     if (code !== "UNAVAILABLE" && code !== "DEADLINE_EXCEEDED") throw error;
-    const line = `no member answers at ${endpoint}: start one by frontcache serve, or name another by --endpoint`;
+    const line = `no member answers at ${endpoint}: start one by frontcache serve, name another by --endpoint, or see to --tls-*`;
     throw new CacheError(code, line, { cause: error });
   }
 }
