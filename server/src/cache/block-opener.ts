@@ -127,7 +127,7 @@ export class BlockOpener {
   }
 
   #read(
-    { ref, blockOffset, start, signal }: BlockRequest,
+    { ref, blockOffset, start, cachedOnly, signal }: BlockRequest,
     info: ObjectInfo,
     end: number,
     lease: BlockLease | undefined,
@@ -135,7 +135,21 @@ export class BlockOpener {
     result: ReadResult,
   ): BlockRead {
     const { geometry, store, fills } = this.options;
-    return new BlockRead({ geometry, store, fills, ref, info, blockOffset, start, end, lease, filling, result, signal });
+    return new BlockRead({
+      geometry,
+      store,
+      fills,
+      ref,
+      info,
+      blockOffset,
+      start,
+      end,
+      lease,
+      filling,
+      result,
+      cachedOnly,
+      signal,
+    });
   }
 
   #lease({ ref, blockOffset }: BlockRequest, version: string): BlockLease | undefined {
@@ -178,4 +192,7 @@ export class BlockOpener {
 async function confirmed({ fill, segments }: Entry, signal: AbortSignal): Promise<void> {
   const first = segments[0]!;
   if (fill.has(first) && fill.buffer(first) === undefined) await fill.progress(first, signal);
+  // It may have failed before, while another part's answer described the block.
+  const failure = fill.failure(first);
+  if (failure !== undefined) throw failure;
 }

@@ -3,6 +3,7 @@ import type { Slice } from "../runtime/slice.js";
 import { untilAborted } from "../runtime/until-aborted.js";
 import type { BlockLease } from "../storage/block.js";
 import type { BlockStore } from "../storage/block-store.js";
+import { notHeld } from "./block-request.js";
 import type { Fill } from "./fill.js";
 import type { Fills } from "./fills.js";
 import type { ObjectRead, ReadResult } from "./object-read.js";
@@ -24,6 +25,8 @@ export interface BlockReadOptions {
   /** The fill of the rest, and the segments entered there. The read leaves them. */
   readonly filling: { readonly fill: Fill; readonly segments: readonly number[] } | undefined;
   readonly result: ReadResult;
+  /** What goes while it is read is not filled again: the read fails with NOT_FOUND. */
+  readonly cachedOnly: boolean;
   readonly signal: AbortSignal;
 }
 
@@ -112,7 +115,8 @@ export class BlockRead implements ObjectRead {
     const failure = this.#entered.has(segment) ? this.#fill?.failure(segment) : undefined;
     if (failure !== undefined) throw failure;
     if (this.#renewLease(segment)) return;
-    const { fills, ref, blockOffset } = this.options;
+    const { fills, ref, blockOffset, cachedOnly } = this.options;
+    if (cachedOnly) throw notHeld(ref, blockOffset + this.#position);
     const discovering = fills.discovering(ref.url, blockOffset);
     if (discovering === undefined) this.#ask(segment);
     else await untilAborted(discovering, this.#stopSignal());

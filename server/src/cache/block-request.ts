@@ -1,4 +1,4 @@
-import type { ObjectRef } from "@frontcache/proto";
+import { CacheError, type ObjectRef } from "@frontcache/proto";
 
 /** A read of (a part of) one block. */
 export interface BlockRequest {
@@ -16,4 +16,9 @@ export interface BlockRequest {
   /** Answer only with what is held, without a version that of the one seen last, however long ago: NOT_FOUND otherwise. */
   readonly cachedOnly: boolean;
   readonly signal: AbortSignal;
+}
+
+/** The error of a read of held bytes alone where some are not. */
+export function notHeld(ref: ObjectRef, offset: number): CacheError {
+  return new CacheError("NOT_FOUND", `${ref.url}: the bytes at offset ${offset} are not held here`);
 }

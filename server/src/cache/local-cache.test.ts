@@ -252,6 +252,21 @@ describe("a member's cache", () => {
     expect(origin.calls).toEqual([]);
   });
 
+  it("says NOT_FOUND for what turns out to be damaged when only what is held is wanted, and asks nobody", async () => {
+    await read(0, BLOCK);
+    await cache.settled();
+    const { disk } = stored;
+    await stored.store.close();
+    stored = await openStore({ disk });
+    cache = open();
+    origin.calls.length = 0;
+    disk.file(disk.paths()[0]!).flipBit(3 * SEGMENT + 5, 3);
+    const held = await cache.open(request(2 * SEGMENT, 4 * SEGMENT, { cachedOnly: true }));
+    await expect(rest(held)).rejects.toMatchObject({ code: "NOT_FOUND" });
+    held.close();
+    expect(origin.calls).toEqual([]);
+  });
+
   it("says NOT_FOUND for what is not held when only that is wanted, and asks nobody", async () => {
     await expect(read(0, 10, { cachedOnly: true })).rejects.toMatchObject({ code: "NOT_FOUND" });
     expect(origin.calls).toEqual([]);

@@ -13,7 +13,7 @@ import type { Clock } from "../runtime/clock.js";
 import { untilAborted } from "../runtime/until-aborted.js";
 import type { BlockStore, EvictReport, EvictSelector } from "../storage/block-store.js";
 import { BlockOpener, type FillMode } from "./block-opener.js";
-import type { BlockRequest } from "./block-request.js";
+import { type BlockRequest, notHeld } from "./block-request.js";
 import { BlockWarmer, type WarmedBlock, type WarmRequest } from "./block-warmer.js";
 import { type CurrentVersionSettings, CurrentVersions } from "./current-versions.js";
 import { FillMemory } from "./fill-memory.js";
@@ -145,7 +145,7 @@ export class LocalCache {
   }
 
   async #openSlowly(request: BlockRequest): Promise<ObjectRead> {
-    if (request.cachedOnly) throw notHeld(request);
+    if (request.cachedOnly) throw notHeld(request.ref, request.blockOffset + request.start);
     const { ref, version, signal } = request;
     for (let starts = 1; ; starts++) {
       try {
@@ -236,10 +236,6 @@ function isPassing(error: unknown): boolean {
 /** Another reader's range lay behind the object's end; this one's may not. */
 function unlessOutOfRange(error: CacheError): undefined {
   if (error.code !== "OUT_OF_RANGE") throw error;
-}
-
-function notHeld({ ref, blockOffset, start }: BlockRequest): CacheError {
-  return new CacheError("NOT_FOUND", `${ref.url}: the bytes at offset ${blockOffset + start} are not held here`);
 }
 
 function otherVersion(url: string, version: string): CacheError {
