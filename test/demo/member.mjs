@@ -10,6 +10,8 @@ export async function startMember({ cache, endpoint }) {
   const child = spawn(
     process.execPath,
     [
+      "--require",
+      join(import.meta.dirname, "..", "end-with-parent.cjs"),
       BIN,
       "serve",
       "--listen",
@@ -32,7 +34,7 @@ export async function startMember({ cache, endpoint }) {
         AWS_ACCESS_KEY_ID: CREDENTIALS.accessKeyId,
         AWS_SECRET_ACCESS_KEY: CREDENTIALS.secretAccessKey,
       },
-      stdio: ["ignore", "pipe", "inherit"],
+      stdio: ["pipe", "pipe", "inherit"],
     },
   );
   const exited = new Promise((resolve) => child.once("exit", resolve));

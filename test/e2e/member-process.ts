@@ -8,11 +8,16 @@ import { createInterface } from "node:readline";
 
 const BIN = join(import.meta.dirname, "..", "..", "server", "bin", "frontcache.js");
 
-/** Members still running when the test process ends would be orphans. */
+/** Read by a member before its own code: it ends with this process, however that ends. */
+const END_WITH_PARENT = join(import.meta.dirname, "..", "end-with-parent.cjs");
+
+/** Members that run: they end before the test process does. */
 const running = new Set<ChildProcess>();
 process.once("exit", () => {
   for (const child of running) child.kill("SIGKILL");
 });
+// Where the runner was killed, its worker would go on to the end of the file.
+process.once("disconnect", () => process.exit(1));
 
 /** A directory that is removed with the test. */
 export async function temporaryDirectory(): Promise<AsyncDisposable & { readonly path: string }> {
@@ -75,6 +80,8 @@ export class MemberProcess implements AsyncDisposable {
     const free = (flag: string): string[] => (flags.includes(flag) ? [] : [flag, "127.0.0.1:0"]);
     const address = [...free("--listen"), ...free("--http-listen")];
     const args = [
+      "--require",
+      END_WITH_PARENT,
       BIN,
       "serve",
       ...address,
@@ -85,7 +92,7 @@ export class MemberProcess implements AsyncDisposable {
       "true",
       ...flags,
     ];
-    const child = spawn(process.execPath, args, { env: memberEnvironment(endpoint, env), stdio: ["ignore", "pipe", "pipe"] });
+    const child = spawn(process.execPath, args, { env: memberEnvironment(endpoint, env), stdio: ["pipe", "pipe", "pipe"] });
     const member = new MemberProcess(child);
     await member.#listening();
     return member;

@@ -127,7 +127,7 @@ describe("a member before a real S3 API", () => {
     "a+b",
     "a//b",
     "/leading",
-    "../up/..",
+    "..up/...",
     "x/../y",
     "./z",
     "日本/語",

@@ -1,0 +1,39 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { connect } from "node:net";
+import { join } from "node:path";
+import { expect, it } from "vitest";
+import { temporaryDirectory } from "./member-process.js";
+
+/** Connects; resolves to what became of it at once, and with `over` once the connection has ended. */
+async function knock(address: string): Promise<{ readonly answer: string; readonly over: Promise<void> }> {
+  const [host, port] = address.split(":");
+  const socket = connect(Number(port), host!);
+  const over = new Promise<void>((resolve) => socket.once("close", () => resolve()));
+  const answer = new Promise<string>((resolve) => {
+    socket.once("connect", () => resolve("open")).on("error", (error: NodeJS.ErrnoException) => resolve(String(error.code)));
+  });
+  socket.resume();
+  return { answer: await answer, over };
+}
+
+/** Resolves to how a connection is refused once nobody listens; the kernel may take a few more while a process ends. */
+async function refused(address: string): Promise<string> {
+  for (;;) {
+    const { answer, over } = await knock(address);
+    if (answer !== "open") return answer;
+    await over;
+  }
+}
+
+it("members end with the process that started them, also where that is killed", async () => {
+  await using directory = await temporaryDirectory();
+  const args = ["--import", "tsx", join(import.meta.dirname, "member-starter.ts"), directory.path];
+  const starter = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "inherit"] });
+  const address = String((await once(starter.stdout, "data"))[0]).trim();
+  const { answer, over } = await knock(address);
+  expect(answer).toBe("open");
+  starter.kill("SIGKILL");
+  await over;
+  expect(await refused(address)).toBe("ECONNREFUSED");
+});
