@@ -50,13 +50,23 @@ export class ConnectionPool {
   run(exchange: PooledExchange): void {
     const idle = this.#idle.pop();
     if (idle !== undefined) this.#start(exchange, idle.connection);
-    else if (this.#all.size < this.#options.mostConnections) this.#start(exchange, this.#connect());
+    else if (this.#all.size < this.#options.mostConnections) this.runAfresh(exchange);
     else this.#waiting.add(exchange);
   }
 
-  /** Runs it once more, on a new connection, while it is told that its old one broke. */
+  /** Runs it on a new connection: once more, while it is told that its old one broke. */
   runAfresh(exchange: PooledExchange): void {
-    this.#start(exchange, this.#connect());
+    let connection: Connection;
+    try {
+      connection = this.#connect();
+    } catch (error) {
+      // Certificates come from the caller: they may be none, or not to be had at this moment.
+      const cause = error instanceof Error ? error : new Error(String(error));
+      exchange.onBroken(cause);
+      if (this.#all.size === 0) this.#breakWaiting(cause);
+      return;
+    }
+    this.#start(exchange, connection);
   }
 
   /** Forgets an exchange that waits. */
@@ -106,17 +116,17 @@ export class ConnectionPool {
     this.#all.delete(connection);
     const at = this.#idle.findIndex((idle) => idle.connection === connection);
     if (at >= 0) this.#idle.splice(at, 1);
-    if (connection.stood) {
+    if (connection.stood || connection.givenUp) {
       const next = this.#all.size < this.#options.mostConnections ? this.#nextWaiting() : undefined;
-      if (next !== undefined) this.#start(next, this.#connect());
-    } else if (this.#all.size === 0) this.#breakWaiting();
+      if (next !== undefined) this.runAfresh(next);
+    } else if (this.#all.size === 0) this.#breakWaiting(new Error("no connection stands"));
   };
 
   /** Nobody can connect: those that wait need not try one after the other. */
-  #breakWaiting(): void {
+  #breakWaiting(cause: Error): void {
     const waiting = [...this.#waiting];
     this.#waiting.clear();
-    for (const exchange of waiting) exchange.onBroken(new Error("no connection stands"));
+    for (const exchange of waiting) exchange.onBroken(cause);
   }
 
   readonly #sweep = (): void => {

@@ -49,6 +49,7 @@ export class Connection {
   readonly #cancelTimer: () => void;
   #exchange: Exchange | undefined;
   #stood = false;
+  #givenUp = false;
   #used = false;
   #gone = false;
 
@@ -73,6 +74,11 @@ export class Connection {
     return this.#stood;
   }
 
+  /** Whether it was closed from here, by `close`, while nothing was wrong with it. */
+  get givenUp(): boolean {
+    return this.#givenUp;
+  }
+
   /** Whether it carried an answer before: then the gateway may have closed it without our having heard of it. */
   get used(): boolean {
     return this.#used;
@@ -87,6 +93,7 @@ export class Connection {
   /** Closes it at once. A running exchange hears nothing any more, and nothing is written into its room. */
   close(): void {
     this.#exchange = undefined;
+    this.#givenUp = true;
     this.#leave();
   }
 

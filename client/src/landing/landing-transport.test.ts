@@ -3,7 +3,7 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { CacheError } from "@frontcache/proto";
 import { afterEach, describe, expect, it } from "vitest";
-import { plainAccess } from "../access.js";
+import { type Access, plainAccess } from "../access.js";
 import { type Clock, systemClock } from "../clock.js";
 import { ManualClock } from "../fakes/manual-clock.js";
 import { ramp } from "../fakes/ramp.js";
@@ -30,9 +30,9 @@ async function startGateway(script: (asked: Asked) => void = (asked) => answerRa
   return gateway;
 }
 
-function openTransport(httpAddress: string, clock: Clock = systemClock, mostConnections = 4) {
+function openTransport(httpAddress: string, clock: Clock = systemClock, mostConnections = 4, access = plainAccess) {
   const transport = new LandingTransport({
-    access: plainAccess,
+    access,
     clock,
     connectTimeoutMs: 1_000,
     mostConnections,
@@ -344,5 +344,44 @@ describe("the landing transport's connections", () => {
     await running;
     transport.close();
     await until(() => gateway.sockets.size === 0);
+  });
+});
+
+/** Access whose certificates can be had for so many connections and then no more. */
+function accessFor(connections: number): Access {
+  let left = connections;
+  const tls = (): undefined => {
+    if (left-- === 0) throw new Error("no such file");
+  };
+  return { ...plainAccess, tls };
+}
+
+describe("certificates that can't be had", () => {
+  it("are an error of the reads that need a connection, and of those that wait for one", async () => {
+    const gateway = await startGateway();
+    const { read } = openTransport(gateway.address, systemClock, 1, accessFor(0));
+    for (const reading of [read(), read()]) await expect(reading).rejects.toThrow(/out of reach: no such file/);
+  });
+
+  it("are an error of a read whose connection turned out to be closed", async () => {
+    const gateway = await startGateway((asked) => (asked.count === 1 ? answerRamp(asked, size) : asked.socket.destroy()));
+    const { read } = openTransport(gateway.address, systemClock, 1, accessFor(1));
+    await read();
+    const [second, waiting] = [read(), read()];
+    await expect(second).rejects.toBeInstanceOf(OutOfReach);
+    await expect(waiting).rejects.toBeInstanceOf(OutOfReach);
+  });
+});
+
+describe("a reader that leaves before its connection stands", () => {
+  it("leaves its place to one that waits", async () => {
+    const gateway = await startGateway();
+    const { begin, land, read } = openTransport(gateway.address, systemClock, 1);
+    const call = begin();
+    const leaving = read(land().landing, call);
+    const waiting = read();
+    call.abort(new CacheError("CANCELLED", "enough"));
+    await expect(leaving).rejects.toMatchObject({ code: "CANCELLED" });
+    await waiting;
   });
 });

@@ -72,6 +72,7 @@ class RunningRead implements PooledExchange {
     const closedBefore = this.#connection?.used === true && !this.landing.begun;
     if (closedBefore) {
       this.#guard?.end();
+      this.#connection = undefined;
       this.on.gateway.pool.runAfresh(this);
     } else {
       this.#end();
