@@ -11,6 +11,7 @@ import {
 } from "@frontcache/proto";
 import { credentials, type ServiceError, status } from "@grpc/grpc-js";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import type { ObjectRead } from "../cache/object-read.js";
 import { formatHostPort } from "../config/addresses.js";
 import { openDoor } from "../doors/doors.js";
 import { rampBytes } from "../origin/ramp.js";
@@ -26,6 +27,7 @@ const MiB = 1 << 20;
 
 let clock: ManualClock;
 let reader: MemoryReader;
+let clients: Clients;
 let listener: GrpcListener;
 let client: CacheServiceClient;
 let logged: Record<string, unknown>[];
@@ -34,13 +36,14 @@ beforeEach(async () => {
   clock = new ManualClock();
   reader = new MemoryReader();
   logged = [];
+  clients = new Clients(noLimits, systemClock);
   const take = (fields: unknown): void => void logged.push(fields as Record<string, unknown>);
   const log = { debug: take, info: take, warn: take, error: take } as unknown as Log;
   listener = await GrpcListener.open({
     listen: { host: "127.0.0.1", port: 0 },
     drainMs: 1_000,
     door: openDoor,
-    clients: new Clients(noLimits, systemClock),
+    clients,
     clock,
     log,
   });
@@ -176,6 +179,7 @@ describe("a reader that reads slowly", () => {
     expect([reader.slicesGiven, reader.openSlices]).toEqual([1, 1]);
     clock.advance(100);
     expect([reader.slicesGiven, reader.openSlices, clock.waits]).toEqual([1, 0, 0]);
+    expect(clients.waiting.bytes).toBe(reader.sliceBytes);
 
     const frames: Buffer[] = [];
     for await (const chunk of stream) frames.push(chunk);
@@ -185,6 +189,7 @@ describe("a reader that reads slowly", () => {
     expect(object.subarray(0, MESSAGE_BYTES).equals(wire.subarray(9, 9 + MESSAGE_BYTES))).toBe(true);
     expect(object.subarray(-MESSAGE_BYTES).equals(wire.subarray(-MESSAGE_BYTES))).toBe(true);
     expect(reader.slicesGiven).toBe(4);
+    expect(clients.waiting.bytes).toBe(0);
   });
 
   it("does not cost a copy of a mapped block", async () => {
@@ -202,6 +207,21 @@ describe("a reader that reads slowly", () => {
     await vi.waitFor(() => expect(clock.waits).toBe(1));
     session.destroy();
     await untilNothingIsLeft();
+  });
+});
+
+describe("a read that brings less than it has promised", () => {
+  it("is no answer that seems whole", async () => {
+    put(1_000);
+    const whole = reader.read.bind(reader);
+    reader.read = (wanted) => {
+      const read = whole(wanted) as ObjectRead;
+      return { ...read, length: read.length + 1 };
+    };
+    const call = client.readRange(request());
+    const error = new Promise<ServiceError>((resolve) => call.once("error", resolve));
+    call.resume();
+    expect(await error).toMatchObject({ code: status.INTERNAL, details: "the read ended 1 bytes too soon" });
   });
 });
 

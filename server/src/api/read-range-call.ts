@@ -45,6 +45,8 @@ export class ReadRangeCall {
   /** What is left of the slice in hand; `#sent` of its bytes are behind us. */
   #slice: Slice | undefined;
   #sent = 0;
+  /** What is left of the read. */
+  #unsent = 0;
   #isFirst = true;
   #ended = false;
   #cancelStallTimer: (() => void) | undefined;
@@ -93,6 +95,7 @@ export class ReadRangeCall {
       return;
     }
     this.#read = read;
+    this.#unsent = read.length;
     const { forwarded, cachedOnly } = this.call.request;
     if (forwarded || cachedOnly) this.call.sendMetadata(objectHeaders(read.info));
     this.#send();
@@ -138,9 +141,14 @@ export class ReadRangeCall {
     const end = Math.min(slice.bytes.length, this.#sent + MESSAGE_BYTES);
     const data = slice.bytes.subarray(this.#sent, end);
     this.#sent = end;
-    this.#taken = this.options.clients.waiting.hold(data.length, () => this.options.cutOff(this.#peer));
+    this.#unsent -= data.length;
+    this.#taken = this.#hold(data.length);
     this.call.write(this.#message(data), this.#send);
     if (end === slice.bytes.length) this.#release();
+  }
+
+  #hold(bytes: number): () => void {
+    return this.options.clients.waiting.hold(bytes, () => this.options.cutOff(this.#peer));
   }
 
   #message(data: Buffer): ReadRangeResponse {
@@ -159,7 +167,7 @@ export class ReadRangeCall {
     this.#cancelStallTimer = this.options.clock.after(STALLED_MS, () => {
       const rest = Buffer.from(bytes.subarray(this.#sent));
       this.#release();
-      this.#slice = { bytes: rest, release() {} };
+      this.#slice = { bytes: rest, release: this.#hold(rest.length) };
       this.#sent = 0;
     });
   }
@@ -173,6 +181,10 @@ export class ReadRangeCall {
 
   /** An object without bytes is told of, too: its version and size come in a message of their own. */
   #finish(): void {
+    if (this.#unsent !== 0) {
+      this.#fail(new CacheError("INTERNAL", `the read ended ${this.#unsent} bytes too soon`));
+      return;
+    }
     if (this.#isFirst) this.call.write(this.#message(Buffer.alloc(0)));
     this.#end();
     this.call.end();

@@ -71,6 +71,11 @@ describe("watched files", () => {
     await files.look();
     await files.look();
     expect([files.current, refused.length]).toEqual(["1", 1]);
+    write("1", "1");
+    await files.look();
+    rmSync(path("a"));
+    await files.look();
+    expect([files.current, refused.length]).toEqual(["1", 2]);
     await files.close();
   });
 

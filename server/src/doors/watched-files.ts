@@ -19,6 +19,7 @@ export class WatchedFiles<Thing> {
   readonly #closing = new AbortController();
   #cancelTimer: () => void = () => {};
   #looking: Promise<void> = Promise.resolve();
+  /** What was last told of files that can't be read or used; empty: they could be read since. */
   #refused = "";
 
   private constructor(
@@ -65,6 +66,7 @@ export class WatchedFiles<Thing> {
   async look(): Promise<void> {
     try {
       const contents = await readAll(this.options.paths);
+      this.#refused = "";
       if (contents.every((content, at) => content.equals(this.seen[at]!))) return;
       this.seen = contents;
       this.thing = this.options.read(contents);

@@ -106,8 +106,10 @@ describe("memory that others wait for", () => {
     expect(memory().openSlices).toBe(1);
     gateway.clock.advance(100);
     expect(memory().openSlices).toBe(0);
+    expect(gateway.clients.waiting.bytes).toBeGreaterThan(OBJECT.length / 2);
     client.socket.resume();
     expect((await client.answer()).body.equals(OBJECT)).toBe(true);
+    await vi.waitFor(() => expect(gateway.clients.waiting.bytes).toBe(0));
   });
 });
 
@@ -116,7 +118,9 @@ describe("a client that leaves", () => {
     gateway.reader.scarce = scarce;
     await stall();
     client.socket.destroy();
+    gateway.clock.advance(100);
     await vi.waitFor(() => expect(gateway.left()).toEqual(NOTHING_LEFT));
+    expect(gateway.clients.waiting.bytes).toBe(0);
     expect(memory().requests[0]!.signal.aborted).toBe(true);
     expect(gateway.logged).toEqual([]);
   });

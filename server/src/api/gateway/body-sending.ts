@@ -175,7 +175,8 @@ export class BodySending {
   #copyRest({ bytes }: Slice): void {
     const rest = Buffer.from(bytes.subarray(this.#copied));
     this.#release();
-    this.#slice = { bytes: rest, release() {} };
+    const { waiting, response } = this.options;
+    this.#slice = { bytes: rest, release: waiting.hold(rest.length, () => response.destroy()) };
   }
 
   #release(): void {

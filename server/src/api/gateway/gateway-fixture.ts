@@ -81,6 +81,7 @@ export class GatewayFixture implements AsyncDisposable {
   readonly clock = new ManualClock();
   readonly reader = new GatewayReader();
   readonly logged: object[] = [];
+  readonly clients = new Clients(noLimits, systemClock);
   notReadyReasons: string[] = [];
   readonly pages = new Map<string, Page>();
   #listener!: GatewayListener;
@@ -99,7 +100,7 @@ export class GatewayFixture implements AsyncDisposable {
       notReadyReasons: () => fixture.notReadyReasons,
       pages: fixture.pages,
       door: openDoor,
-      clients: new Clients(noLimits, systemClock),
+      clients: fixture.clients,
       clock: fixture.clock,
       log: log as typeof silentLog,
     });

@@ -168,6 +168,15 @@ describe("type and date that a read doesn't tell", () => {
     expect(headers).not.toHaveProperty("last-modified");
   });
 
+  it("are no way around a version that no header can hold", async () => {
+    gateway.reader.version = "\u2603";
+    expect((await get("Range: bytes=0-9")).status).toBe(500);
+    gateway.reader.beforeStat = () => {
+      throw new CacheError("UNAVAILABLE", "the origin is out of reach");
+    };
+    expect((await get("Range: bytes=0-9")).status).toBe(500);
+  });
+
   it("are not waited for longer than a second", async () => {
     gateway.reader.beforeStat = (signal) =>
       new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason), { once: true }));

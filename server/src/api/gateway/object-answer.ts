@@ -124,7 +124,10 @@ export class ObjectAnswer {
     if (partial && read.length === 0) throw new CacheError("OUT_OF_RANGE", `${this.ref.url}: the object is empty`);
     const headers = knownHeaders(read.info) ?? (seen === undefined ? undefined : makeHeaders(read.info, seen));
     if (headers !== undefined) this.#send(read, headers, partial);
-    else void this.#describe(read).then((described) => this.#send(read, described, partial));
+    else
+      this.#describe(read)
+        .then((described) => this.#send(read, described, partial))
+        .catch(this.#fail);
   }
 
   async #describe({ info }: ObjectRead): Promise<readonly string[]> {

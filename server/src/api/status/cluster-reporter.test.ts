@@ -47,6 +47,26 @@ describe("a report of the cluster", () => {
     expect(asked).toEqual(["m1", "m1"]);
   });
 
+  it("is made once at a time, however long the members take", async () => {
+    let answer = (): void => {};
+    const asked: string[] = [];
+    const { made, clock } = reporter(membersOf(2), async ({ name }) => {
+      asked.push(name);
+      await new Promise<void>((resolve) => {
+        answer = resolve;
+      });
+      return reportOf(name);
+    });
+    const reports = [made.report()];
+    for (let turn = 0; turn < 3; turn++) {
+      await clock.advance(2_000);
+      reports.push(made.report());
+    }
+    answer();
+    await Promise.all(reports);
+    expect(asked).toEqual(["m1"]);
+  });
+
   it("asks sixteen at a time and no more", async () => {
     let [running, most] = [0, 0];
     const { made } = reporter(membersOf(60), async ({ name }) => {

@@ -23,15 +23,21 @@ const FRESH_MS = 500;
 
 /** Tells of the cluster as one member sees it, by asking the others. */
 export class ClusterReporter {
-  #last: { readonly atMs: number; readonly report: Promise<ClusterReport> } | undefined;
+  #last: Promise<ClusterReport> | undefined;
+  /** Until when the last report serves (monotonic); while it is made, however long that takes. */
+  #freshUntilMs = Number.POSITIVE_INFINITY;
 
   constructor(private readonly options: ClusterReporterOptions) {}
 
   /** The cluster now, or at most half a second ago. Who does not answer is listed with the reason. */
   report(): Promise<ClusterReport> {
-    const nowMs = this.options.clock.monotonicMs();
-    if (this.#last === undefined || nowMs - this.#last.atMs >= FRESH_MS) this.#last = { atMs: nowMs, report: this.#gather() };
-    return this.#last.report;
+    const { clock } = this.options;
+    if (this.#last !== undefined && clock.monotonicMs() < this.#freshUntilMs) return this.#last;
+    this.#freshUntilMs = Number.POSITIVE_INFINITY;
+    this.#last = this.#gather().finally(() => {
+      this.#freshUntilMs = clock.monotonicMs() + FRESH_MS;
+    });
+    return this.#last;
   }
 
   async #gather(): Promise<ClusterReport> {

@@ -1,4 +1,4 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { ManualClock } from "../../runtime/manual-clock.js";
 import type { Reply } from "../gateway/reply.js";
 import { StatusEvents } from "./status-events.js";
@@ -65,6 +65,21 @@ describe("events of the status", () => {
     slow.take();
     await turn();
     expect(slow.events).toHaveLength(2);
+  });
+
+  it("come again after a report that failed", async () => {
+    const clock = new ManualClock();
+    let reports = 0;
+    const report = async (): Promise<string> => {
+      if (++reports === 1) throw new Error("no report");
+      return String(reports);
+    };
+    const all = new StatusEvents({ report, clock });
+    const reply = new NotedReply();
+    all.watch(reply);
+    await clock.advance(2_000);
+    await vi.waitFor(() => expect(reply.events).toEqual(["data: 2\n\n"]));
+    all.close();
   });
 
   it("are for so many watchers and no more; one that leaves makes room", () => {

@@ -8,7 +8,7 @@ const MAX_WATCHERS = 64;
 const EVERY_MS = 2_000;
 
 export interface StatusEventsOptions {
-  /** What a watcher is told, as JSON. Rejects never. */
+  /** What a watcher is told, as JSON. Where it rejects, nothing is told this time. */
   readonly report: () => Promise<string>;
   readonly clock: Clock;
 }
@@ -68,7 +68,13 @@ export class StatusEvents {
   };
 
   async #tell(watchers: readonly Watcher[]): Promise<void> {
-    const event = Buffer.from(`data: ${await this.options.report()}\n\n`);
+    let report: string;
+    try {
+      report = await this.options.report();
+    } catch {
+      return;
+    }
+    const event = Buffer.from(`data: ${report}\n\n`);
     for (const watcher of watchers) {
       // A slow watcher misses reports; it never makes this member hold them.
       if (watcher.waits || !this.#watchers.has(watcher)) continue;

@@ -79,6 +79,10 @@ export class StatusPages {
 }
 
 async function answerJson(request: Request, reply: Reply, json: () => Promise<string>): Promise<void> {
-  const body = await json();
-  textPage(JSON_TYPE, () => body)(request, reply);
+  const body = await json().catch(() => undefined);
+  if (body !== undefined) textPage(JSON_TYPE, () => body)(request, reply);
+  else {
+    reply.writeHead(500, ["Content-Type", "text/plain", "Content-Length", "0"]);
+    reply.end();
+  }
 }
