@@ -351,7 +351,8 @@ describe("the landing transport's connections", () => {
 function accessFor(connections: number): Access {
   let left = connections;
   const tls = (): undefined => {
-    if (left-- === 0) throw new Error("no such file");
+    if (left === 0) throw new Error("no such file");
+    left--;
   };
   return { ...plainAccess, tls };
 }
