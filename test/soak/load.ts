@@ -1,3 +1,4 @@
+import { setTimeout as pause } from "node:timers/promises";
 import type { CacheClient } from "@frontcache/client";
 import { CacheError } from "@frontcache/proto";
 import { BLOCK_BYTES, isRight, type TestObject } from "../e2e/cluster.js";
@@ -102,18 +103,38 @@ async function readGateway({ gateway, objects, verdicts }: LoadTarget, _: CacheC
   const length = 1 + Math.floor(random() * BLOCK_BYTES);
   const range = `bytes=${offset}-${offset + length - 1}`;
   try {
-    const answer = await fetch(`http://${gateway}/s3/bucket/${object.key}`, { headers: { range } });
-    const bytes = Buffer.from(await answer.arrayBuffer());
-    if (answer.status !== 206) throw statusError(answer.status, `${object.key}: ${bytes.toString("utf8", 0, 300)}`);
+    const bytes = await fetchRange(`http://${gateway}/s3/bucket/${object.key}`, range);
     verdicts.answered("gateway", bytes.length, isRight(bytes, object, { offset, length }) ? undefined : `${object.key} ${range}`);
   } catch (error) {
     verdicts.failedWith("gateway", error);
   }
 }
 
-/** What the gateway's refusals mean in the error table. */
-function statusError(status: number, message: string): CacheError {
-  return new CacheError(status === 503 || status === 504 ? "UNAVAILABLE" : "INTERNAL", `${status} ${message}`);
+/** S3's tools try again where they are told to slow down; a member that was held up for a second says so. */
+const SLOW_DOWN_TRIES = 5;
+const SLOW_DOWN_MS = 300;
+
+async function fetchRange(url: string, range: string): Promise<Buffer> {
+  for (let tries = 1; ; tries++) {
+    const [status, bytes] = await fetchOnce(url, range);
+    if (status === 206) return bytes;
+    if (status !== 503 || tries === SLOW_DOWN_TRIES) {
+      const code = status === 503 || status === 504 ? "UNAVAILABLE" : "INTERNAL";
+      throw new CacheError(code, `${status} ${url}: ${bytes.toString("utf8", 0, 300)}`);
+    }
+    await pause(tries * SLOW_DOWN_MS);
+  }
+}
+
+async function fetchOnce(url: string, range: string): Promise<[status: number, bytes: Buffer]> {
+  try {
+    const answer = await fetch(url, { headers: { range } });
+    return [answer.status, Buffer.from(await answer.arrayBuffer())];
+  } catch (cause) {
+    // All that a gateway can do where an answer that has begun can't go on is to break it off.
+    const { message } = (cause as Error).cause as Error;
+    throw new CacheError("UNAVAILABLE", `${url}: broken off: ${message}`, { cause });
+  }
 }
 
 async function readOverwritten({ overwritten, verdicts }: LoadTarget, client: CacheClient, random: () => number): Promise<void> {
