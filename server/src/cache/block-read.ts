@@ -1,4 +1,5 @@
 import { CacheError, type Geometry, type ObjectInfo, type ObjectRef, segmentOf } from "@frontcache/proto";
+import { passOn } from "../runtime/pass-on.js";
 import type { Slice } from "../runtime/slice.js";
 import { untilAborted } from "../runtime/until-aborted.js";
 import type { BlockLease } from "../storage/block.js";
@@ -48,8 +49,8 @@ export class BlockRead implements ObjectRead {
   /** The entered segment that this read is at. */
   #arrived: number | undefined;
   #asks = 0;
-  #closing: AbortController | undefined;
-  #stop: AbortSignal | undefined;
+  #stopping: AbortController | undefined;
+  #stopPassingOn: () => void = () => {};
 
   constructor(private readonly options: BlockReadOptions) {
     this.info = options.info;
@@ -72,7 +73,8 @@ export class BlockRead implements ObjectRead {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.#closing?.abort(new CacheError("CANCELLED", "the read was closed"));
+    this.#stopPassingOn();
+    this.#stopping?.abort(new CacheError("CANCELLED", "the read was closed"));
     this.#lease?.release();
     this.#lease = undefined;
     for (const segment of this.#entered) this.#leave(segment);
@@ -187,8 +189,10 @@ export class BlockRead implements ObjectRead {
 
   /** Made only for reads that wait: hits should not pay for it. */
   #stopSignal(): AbortSignal {
-    this.#closing ??= new AbortController();
-    this.#stop ??= AbortSignal.any([this.options.signal, this.#closing.signal]);
-    return this.#stop;
+    if (this.#stopping === undefined) {
+      this.#stopping = new AbortController();
+      this.#stopPassingOn = passOn(this.options.signal, this.#stopping);
+    }
+    return this.#stopping.signal;
   }
 }

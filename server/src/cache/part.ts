@@ -1,5 +1,6 @@
 import { CacheError } from "@frontcache/proto";
 import type { OriginAnswer } from "../origin/origin.js";
+import { passOn } from "../runtime/pass-on.js";
 import type { Reservation } from "../storage/block.js";
 import type { Claim, FillMemory, Priority } from "./fill-memory.js";
 import type { PartPlan } from "./plan-parts.js";
@@ -63,8 +64,7 @@ export class Part {
 
   /** Brings the part; rejects with a CacheError, after which `segments` holds what came whole and what did not. */
   async run(host: PartHost, signal: AbortSignal): Promise<void> {
-    this.#claim = host.memory.claim(this.count, this.priority, AbortSignal.any([this.#waiting.signal, signal]));
-    const buffers = await this.#claim.buffers;
+    const buffers = await this.#memory(host, signal);
     this.#asked = true;
     try {
       const askedAtMs = host.monotonicMs();
@@ -78,6 +78,16 @@ export class Part {
       }
     } finally {
       for (const spare of buffers) host.memory.give(spare);
+    }
+  }
+
+  async #memory({ memory }: PartHost, signal: AbortSignal): Promise<Buffer[]> {
+    const stop = passOn(signal, this.#waiting);
+    try {
+      this.#claim = memory.claim(this.count, this.priority, this.#waiting.signal);
+      return await this.#claim.buffers;
+    } finally {
+      stop();
     }
   }
 

@@ -1,6 +1,7 @@
 import { abortError, CacheError } from "@frontcache/proto";
 import type { ServiceError } from "@grpc/grpc-js";
 import type { WarmedBlock, WarmRequest } from "../cache/block-warmer.js";
+import { passOn } from "../runtime/pass-on.js";
 import type { MemberLink } from "./member-link.js";
 
 /** How long an answer may take before it is made sure that the member is still there: its origin may be slow. */
@@ -11,11 +12,12 @@ export async function forwardWarm(link: MemberLink, request: WarmRequest): Promi
   const { ref, version, blockOffset, objectSize, dryRun, signal } = request;
   if (!link.connected) await link.connect();
   const gone = new AbortController();
+  const stopPassingOn = passOn(signal, gone);
   const stopWatching = watch(link, gone);
   try {
     const message = { keys: [ref.url], prefixes: [], version: version ?? "", concurrency: 0, dryRun };
     const block = { offset: blockOffset, objectSize: objectSize ?? 0 };
-    const answer = await link.warm({ ...message, block }, AbortSignal.any([signal, gone.signal]));
+    const answer = await link.warm({ ...message, block }, gone.signal);
     const { heldBytes, doneBytes, totalBytes } = answer;
     return { version: answer.version, objectSize: totalBytes, heldBytes, fetchedBytes: doneBytes - heldBytes };
   } catch (error) {
@@ -24,6 +26,7 @@ export async function forwardWarm(link: MemberLink, request: WarmRequest): Promi
     throw error instanceof CacheError ? error : link.error(error as ServiceError);
   } finally {
     stopWatching();
+    stopPassingOn();
   }
 }
 
