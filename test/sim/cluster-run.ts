@@ -162,8 +162,9 @@ class ClusterRun {
     const cluster = this.#cluster;
     cluster.calm();
     await pass(cluster.time, REST_MS);
-    const faults = cluster.faults();
-    return [...(await during(cluster.time, faults)), ...this.#readers.faults()];
+    cluster.forgetTroubles();
+    const faults = await during(cluster.time, cluster.faults());
+    return [...faults, ...this.#readers.faults()];
   }
 
   #broken(): string[] {

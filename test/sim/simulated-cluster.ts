@@ -189,6 +189,13 @@ export class SimulatedCluster {
     this.#tellAll();
   }
 
+  /** At rest no read feels what was before. */
+  forgetTroubles(): void {
+    const nowMs = this.time.monotonicMs();
+    for (const trouble of [this.originTrouble, this.losses]) trouble.forgetBefore(nowMs);
+    for (const place of this.places) place.setBacks = place.setBacks.filter(({ untilMs }) => untilMs > nowMs);
+  }
+
   /** Ends all members in good order. */
   async close(): Promise<void> {
     const running = this.places.flatMap(({ process }) => process ?? []);
