@@ -15,6 +15,6 @@ function npm(what, args) {
 
 export function prepare() {
   const installed = existsSync(join(root, "node_modules", ".package-lock.json"));
-  if (!installed) npm("Installing the dependencies", ["ci", "--no-audit", "--no-fund"]);
+  if (!installed) npm("Installing the dependencies", ["ci", "--ignore-scripts", "--no-audit", "--no-fund"]);
   npm("Building", ["run", "build"]);
 }

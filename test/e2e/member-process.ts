@@ -35,6 +35,8 @@ export interface MemberOptions {
   /** Further flags of `serve`. */
   readonly flags?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
+  /** The program; the work tree's where none is given. */
+  readonly program?: string;
 }
 
 /** The environment of a member whose origin is an emulator. */
@@ -75,14 +77,15 @@ export class MemberProcess implements AsyncDisposable {
   }
 
   /** Starts a member and waits until it listens. Rejects with what it printed where it ends before. */
-  static async start({ endpoint, cacheDirectory, ownDisk = false, flags = [], env = {} }: MemberOptions): Promise<MemberProcess> {
+  static async start(options: MemberOptions): Promise<MemberProcess> {
+    const { endpoint, cacheDirectory, ownDisk = false, flags = [], env = {}, program = BIN } = options;
     const defaults = flags.includes("--discovery") ? [] : ["--discovery", "none"];
     const free = (flag: string): string[] => (flags.includes(flag) ? [] : [flag, "127.0.0.1:0"]);
     const address = [...free("--listen"), ...free("--http-listen")];
     const args = [
       "--require",
       END_WITH_PARENT,
-      BIN,
+      program,
       "serve",
       ...address,
       ...defaults,

@@ -10,6 +10,7 @@ export const packageFolders = ["proto", "client", "server"] as const;
 /** What these tests read of a package.json. */
 export interface Manifest {
   readonly name: string;
+  readonly version: string;
   readonly exports?: Readonly<Record<string, Readonly<Record<string, string>>>>;
   readonly bin?: Readonly<Record<string, string>>;
   readonly scripts?: Readonly<Record<string, string>>;

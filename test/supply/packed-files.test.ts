@@ -4,12 +4,13 @@ import { join, posix } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import { importsIn, manifestOf, packageFolders, root } from "./manifests.js";
 
-/** The paths that `npm pack` would put into the package of a folder. */
-function packed(folder: string): string[] {
-  const args = ["pack", "--dry-run", "--json", "--ignore-scripts", "--workspace", folder];
-  const [{ files }] = JSON.parse(execFileSync("npm", args, { cwd: root, encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }));
-  const paths = (files as readonly { readonly path: string }[]).map(({ path }) => path);
-  return paths.filter((path) => !isLeftOver(folder, path));
+/** The paths that `npm pack` would put into the package of each folder, by the package's name. */
+function packed(): Map<string, string[]> {
+  const packages = packageFolders.flatMap((folder) => ["--workspace", folder]);
+  const args = ["pack", "--dry-run", "--json", "--ignore-scripts", ...packages];
+  const text = execFileSync("npm", args, { cwd: root, encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] });
+  const all: readonly { readonly name: string; readonly files: readonly { readonly path: string }[] }[] = JSON.parse(text);
+  return new Map(all.map(({ name, files }) => [name, files.map(({ path }) => path)]));
 }
 
 /** Whether the source of a built file is gone: publishing builds afresh (`prepack`), a work tree may hold such files for long. */
@@ -48,11 +49,17 @@ function reachable(folder: string): Set<string> {
 const holdsNoCode = (folder: string, path: string): boolean =>
   /^export \{\};$/m.test(readFileSync(join(root, folder, path), "utf8"));
 
+let everything: Map<string, string[]>;
+
+beforeAll(() => {
+  everything = packed();
+});
+
 describe.each(packageFolders)("the package %s", (folder) => {
   let files: string[];
 
   beforeAll(() => {
-    files = packed(folder);
+    files = everything.get(manifestOf(folder).name)!.filter((path) => !isLeftOver(folder, path));
   });
 
   it("holds every file that its manifest names, README and LICENSE included", () => {
