@@ -1,4 +1,4 @@
-import { CacheError, WarmProgress } from "@frontcache/proto";
+import { CacheError, MAX_REQUEST_BYTES, WarmProgress, WarmRequest } from "@frontcache/proto";
 import { describe, expect, it } from "vitest";
 import { ReadSetting } from "./fakes/read-setting.js";
 import { OutOfReach, type WarmOrder } from "./transport.js";
@@ -117,5 +117,19 @@ describe("warming", () => {
       throw new CacheError("CANCELLED", "cancelled");
     };
     await expect(warm()).rejects.toThrow("enough");
+  });
+
+  it("asks for no more at a time than a member receives, however long the names are", async () => {
+    const { transport, warm } = fixture();
+    const long = Array.from({ length: 1_000 }, (_, at) => `s3://bucket/${at}${"\u00e9".repeat(500)}`);
+    const bytes: number[] = [];
+    transport.onWarm = async (_, { urls: keys, prefixes, ...order }, onProgress) => {
+      const request = WarmRequest.fromPartial({ ...order, keys: [...keys], prefixes: [...prefixes] });
+      bytes.push(WarmRequest.encode(request).finish().length);
+      for (const key of keys) onProgress(told(key, { ended: true }));
+    };
+    expect((await warm(long)).objects).toBe(1_000);
+    expect(Math.max(...bytes)).toBeLessThan(MAX_REQUEST_BYTES);
+    expect(bytes.length).toBeLessThan(10);
   });
 });

@@ -1,4 +1,5 @@
 import { CacheError, parseObjectUrl, parsePrefixUrl, type WarmProgress } from "@frontcache/proto";
+import { Batch } from "./batch.js";
 import { type FailoverOptions, withFailover } from "./failover.js";
 import { checkWhole } from "./options.js";
 import type { BlockOwners } from "./read-part.js";
@@ -27,30 +28,27 @@ export interface WarmWith {
   readonly failover: FailoverOptions;
 }
 
-/** Objects that one call asks for: their URLs, of up to 1,024 bytes each, stay far below the 4 MiB that a member receives. */
-const BATCH = 1_000;
 const DEFAULT_CONCURRENCY = 16;
 const MAX_CONCURRENCY = 256;
 
 /** An object's URL, or the beginning of the URLs of all objects to warm. */
 export type WarmTarget = string | { readonly prefix: string };
 
-type Batch = { readonly urls: readonly string[] } | { readonly prefix: string };
+type Order = { readonly urls: readonly string[] } | { readonly prefix: string };
 
 /** Cuts URLs into batches for one call each; a prefix is one of its own. Throws INVALID_ARGUMENT for what is neither. */
-async function* inBatches(targets: Iterable<WarmTarget> | AsyncIterable<WarmTarget>): AsyncGenerator<Batch, void> {
-  let urls: string[] = [];
+async function* inBatches(targets: Iterable<WarmTarget> | AsyncIterable<WarmTarget>): AsyncGenerator<Order, void> {
+  const urls = new Batch<string>();
   for await (const target of targets) {
     if (typeof target !== "string") {
       yield { prefix: parsePrefixUrl(target.prefix).url };
       continue;
     }
-    urls.push(parseObjectUrl(target).url);
-    if (urls.length < BATCH) continue;
-    yield { urls };
-    urls = [];
+    const full = urls.add(parseObjectUrl(target).url, Buffer.byteLength(target));
+    if (full !== undefined) yield { urls: full };
   }
-  if (urls.length > 0) yield { urls };
+  const rest = urls.take();
+  if (rest.length > 0) yield { urls: rest };
 }
 
 /**

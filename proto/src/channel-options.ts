@@ -20,10 +20,12 @@ export const readingChannelOptions: ChannelOptions = {
   "grpc.enable_channelz": 0,
 };
 
+/** The longest request that a member receives: most are a URL and some numbers, others many URLs. */
+export const MAX_REQUEST_BYTES = 256 * KiB;
+
 /** For every member's listener. */
 export const listenerOptions: ChannelOptions = {
-  // Requests are a URL and some numbers; nothing large ever comes in.
-  "grpc.max_receive_message_length": 256 * KiB,
+  "grpc.max_receive_message_length": MAX_REQUEST_BYTES,
   "grpc.max_send_message_length": 4 * MiB,
   "grpc.enable_channelz": 0,
 };

@@ -1,11 +1,10 @@
 import type { BlockId } from "@frontcache/proto";
+import { Batch } from "../batch.js";
 import type { Clock } from "../clock.js";
 import type { BlockOwners } from "../read-part.js";
 import { RunningCall } from "../running-call.js";
 import type { MemberAddress, Transport } from "../transport.js";
 
-/** A member's message takes no more: 1,000 blocks of the longest names are 2 MiB. */
-const BLOCKS_A_CALL = 1_000;
 /** A member that does not answer in this time misses the news; it may evict the blocks sooner than it should. */
 const DEADLINE_MS = 1_000;
 
@@ -29,7 +28,10 @@ export function tellOwners(transport: Transport, owners: BlockOwners, clock: Clo
 }
 
 async function tell(address: MemberAddress, blocks: readonly BlockId[], transport: Transport, call: RunningCall): Promise<void> {
-  for (let at = 0; at < blocks.length; at += BLOCKS_A_CALL) {
-    await transport.touch(address, blocks.slice(at, at + BLOCKS_A_CALL), call);
+  const batch = new Batch<BlockId>();
+  for (const block of blocks) {
+    const full = batch.add(block, Buffer.byteLength(block.url) + Buffer.byteLength(block.version));
+    if (full !== undefined) await transport.touch(address, full, call);
   }
+  await transport.touch(address, batch.take(), call);
 }
