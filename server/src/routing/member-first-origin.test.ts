@@ -101,7 +101,7 @@ describe("a fill of bytes that another member holds", () => {
     expect(answer.isHearsay).toBeUndefined();
     expect(await bytesOf(answer)).toEqual(rightBytes);
     expect(asked()).toEqual(["stat"]);
-    members[0]!.onRead = (call) => sendRamp(call, { size: SIZE, version: "an older one" });
+    members[0]!.onRead = (call) => sendRamp(call, { size: SIZE, version: "an older one", onlyBytes: 1_000 });
     expect(await bytesOf(await origin.fetch(ref, range({}), never))).toEqual(rightBytes);
     expect(asked()).toEqual(["stat", "stat", "1000+50000"]);
     await vi.waitFor(() => expect(members[0]!.left).toBe(1));
