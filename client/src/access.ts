@@ -27,10 +27,9 @@ export type Given<Value> = Value | (() => Value) | undefined;
 
 /** What the options of `connect` come to. Throws INVALID_ARGUMENT for ones that can't be used. */
 export function accessOf(tls: Given<TlsOptions>, token: Given<string>): Access {
-  const tlsOf = typeof tls === "function" ? tls : () => tls;
-  const tokenOf = typeof token === "function" ? token : () => token;
+  const tlsOf = typeof tls === "function" ? () => given("tls", tls) : () => tls;
   const authorization = (): string | undefined => {
-    const shown = tokenOf();
+    const shown = typeof token === "function" ? given("token", token) : token;
     return shown === undefined ? undefined : `Bearer ${checkToken(shown)}`;
   };
   if (typeof token !== "function") authorization();
@@ -38,6 +37,16 @@ export function accessOf(tls: Given<TlsOptions>, token: Given<string>): Access {
     throw new CacheError("INVALID_ARGUMENT", "tls: cert and key belong together: give both or none");
   }
   return { tls: tlsOf, authorization };
+}
+
+/** What the caller's function gives now: where it can't, as while a file is exchanged, it may soon. */
+function given<Value>(option: "tls" | "token", get: () => Value): Value {
+  try {
+    return get();
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new CacheError("UNAVAILABLE", `the function for ${option} has failed: ${why}`, { cause });
+  }
 }
 
 /** Nothing else may get into a header; the token itself is never told. */

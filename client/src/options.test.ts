@@ -24,6 +24,20 @@ describe("a client's options", () => {
     );
   });
 
+  it("take a function that fails for one that may work soon, and say which it was", () => {
+    const gone = (): never => {
+      throw new Error("no such file");
+    };
+    const { access } = completeOptions({ endpoint: "a:1", tls: gone, token: gone });
+    for (const [ask, name] of [
+      [access.tls, "tls"],
+      [access.authorization, "token"],
+    ] as const) {
+      const message = `the function for ${name} has failed: no such file`;
+      expect(ask).toThrow(expect.objectContaining({ code: "UNAVAILABLE", message }));
+    }
+  });
+
   it("let a call have its own deadline", () => {
     const options = completeOptions({ endpoint: "a:1" });
     expect(deadlineOf({}, options)).toBe(30_000);

@@ -8,11 +8,15 @@ export interface Clock {
   after(delayMs: number, callback: () => void): () => void;
 }
 
+/** Node's timers take no more: a longer one would ring at once. */
+const LONGEST_MS = 2 ** 31 - 1;
+
+/** The real time. A wait of more than 24 days ends then: what is set to so long is meant to be never. */
 export const systemClock: Clock = {
   nowMs: () => Date.now(),
   monotonicMs: () => performance.now(),
   after(delayMs, callback) {
-    const timer = setTimeout(callback, delayMs);
+    const timer = setTimeout(callback, Math.min(delayMs, LONGEST_MS));
     timer.unref();
     return () => clearTimeout(timer);
   },

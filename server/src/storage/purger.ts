@@ -112,7 +112,9 @@ export class Purger {
     let bytes = 0;
     const isEnough = (): boolean => bytes >= excessBytes || this.#closed;
     await sideBySide(victims(volume, isEnough), REMOVALS, async (block) => {
-      evicted.push({ ageMs: nowMs - block.firstUsedMs, idleMs: nowMs - block.lastUsedMs });
+      // The wall clock may have been set back.
+      const sinceMs = (thenMs: number): number => Math.max(0, nowMs - thenMs);
+      evicted.push({ ageMs: sinceMs(block.firstUsedMs), idleMs: sinceMs(block.lastUsedMs) });
       bytes += block.chargedBytes;
       await this.options.remover.retire(block).freed;
     });
