@@ -66,6 +66,16 @@ describe.runIf(libc !== undefined).each([
     }
   }
 
+  it("is to be had of blocks of a gibibyte, the largest that settings allow", () => {
+    const large = new SystemMapper(libc!, new Residency(libc!), { blockBytes: 1 << 30, maxMappings: 2 });
+    const mappings = [0, 1].map(() => large.map(asFile(fd), 1 << 30)!);
+    for (const mapping of mappings) {
+      expect(mapping.bytes.length).toBe(1 << 30);
+      expect(mapping.bytes.subarray(0, BLOCK).equals(testBytes(0, BLOCK))).toBe(true);
+      mapping.unmap();
+    }
+  });
+
   it("shows the file's bytes, also those written later", () => {
     mapped((mapping) => {
       expect(mapping.isResident(0, BLOCK)).toBe(true);

@@ -54,8 +54,10 @@ const MAP_FAILED = 2n ** 64n - 1n;
 /** Koffi throws where too many calls wait for its threads (256), and the page table's lock lets few of them gain anything. */
 const MAX_POPULATING = 4;
 
-/** Slots of a slab: with 16 MiB blocks, 1 GiB of addresses. */
+/** Slots of a slab, where they fit: with 16 MiB blocks, 1 GiB of addresses. */
 const SLAB_SLOTS = 64;
+/** Addresses of a slab, but for one slot that is larger: V8 ends the process over an ArrayBuffer of 8 GiB. */
+const SLAB_BYTES = 1 << 30;
 /** Slots beyond the most that are wanted, for mappings that make room but have not ended yet. */
 const SPARE_SLOTS = 64;
 
@@ -132,7 +134,8 @@ export class SystemMapper implements Mapper {
   }
 
   #addSlab(): void {
-    const slots = Math.min(SLAB_SLOTS, this.options.maxMappings + SPARE_SLOTS - this.#slots);
+    const fitting = Math.max(1, Math.floor(SLAB_BYTES / this.#slotBytes));
+    const slots = Math.min(SLAB_SLOTS, fitting, this.options.maxMappings + SPARE_SLOTS - this.#slots);
     if (slots <= 0) return;
     const lengthBytes = slots * this.#slotBytes;
     const address = this.libc.mmap(0n, lengthBytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
