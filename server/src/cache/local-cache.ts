@@ -159,7 +159,7 @@ export class LocalCache {
     }
   }
 
-  /** A miss of a known version. */
+  /** A miss of a version that is known or believed to be current. */
   async #openVersion(request: BlockRequest, version: string): Promise<ObjectRead> {
     for (let d = this.#discovering(request); d !== undefined; d = this.#discovering(request)) await d;
     return this.#fill(request, version);
@@ -181,11 +181,11 @@ export class LocalCache {
   async #openCurrent(request: BlockRequest): Promise<ObjectRead> {
     const { ref, blockOffset, signal } = request;
     const fresh = this.#versions.fresh(ref.url);
-    if (fresh !== undefined) return this.#fill(request, fresh.version);
+    if (fresh !== undefined) return this.#openVersion(request, fresh.version);
     const discovery = this.#fills.discovery(ref.url);
     if (discovery !== undefined) {
       const info = await untilAborted(discovery.description.catch(unlessOutOfRange), signal);
-      return info === undefined ? this.#openCurrent(request) : this.#fill(request, info.version);
+      return info === undefined ? this.#openCurrent(request) : this.#openVersion(request, info.version);
     }
     const last = this.#versions.last(ref.url);
     const holdsAny = last !== undefined && this.#blocks.holdsAny(request, last.version);
@@ -205,7 +205,7 @@ export class LocalCache {
     }
     try {
       const { version } = await untilAborted(this.#versions.ask(ref, stale && "little"), signal);
-      return await this.#fill(request, version);
+      return await this.#openVersion(request, version);
     } catch (error) {
       if (stale === undefined || !isPassing(error)) throw error;
       // Evicted meanwhile: nothing to make do with is left.
