@@ -25,6 +25,9 @@ export interface PrefixRef extends BucketRef {
 /** S3 and GCS both end keys at 1,024 bytes of UTF-8. */
 const MAX_KEY_BYTES = 1024;
 
+/** S3's ETags and GCS's generations have a tenth of it. Versions get into headers, errors and block files. */
+export const MAX_VERSION_LENGTH = 1_024;
+
 /** What both stores allow in a bucket's name, old S3 buckets with capitals and underscores and GCS's 222 characters included. */
 const BUCKET = /^[A-Za-z0-9][A-Za-z0-9._-]{1,220}[A-Za-z0-9]$/;
 
@@ -39,6 +42,12 @@ export function parseObjectUrl(url: string): ObjectRef {
 export function parsePrefixUrl(url: string): PrefixRef {
   const { scheme, bucket, key } = splitUrl(url);
   return { url, scheme, bucket, prefix: key };
+}
+
+/** Throws FAILED_PRECONDITION for a version that no object has, because it is too long for one; undefined: the current one. */
+export function checkVersion(url: string, version: string | undefined): void {
+  if (version === undefined || version.length <= MAX_VERSION_LENGTH) return;
+  throw new CacheError("FAILED_PRECONDITION", `${url}: no version is longer than ${MAX_VERSION_LENGTH} characters`);
 }
 
 function splitUrl(url: string): Omit<ObjectRef, "url"> {

@@ -28,6 +28,9 @@ export class Busy extends CacheError {
 /** Failures that somebody here should look at; the others are the caller's business, or not worth a line each. */
 const LOGGED: ReadonlySet<ErrorCode> = new Set(["INTERNAL", "UNAVAILABLE", "RESOURCE_EXHAUSTED"]);
 
+/** Characters of a message that go over the wire: trailers that are too long are never sent, and the caller waits for ever. */
+const MAX_DETAILS = 4_000;
+
 /**
  * Turns whatever was thrown into a call's status. The cause goes to the log and not over the wire. `details` is made well
  * formed, because grpc-js throws on a lone surrogate when it escapes it.
@@ -46,7 +49,7 @@ export function callStatus(error: unknown, method: string, log: Log): CallStatus
     if (isDefect) log.error(fields);
     else log.warn(fields);
   }
-  const status = { code: known.grpcStatus, details: known.message.toWellFormed() };
+  const status = { code: known.grpcStatus, details: known.message.slice(0, MAX_DETAILS).toWellFormed() };
   // A member has no reason of its own to cancel a read but its end.
   const answered = !(known instanceof NotServing) && known.code !== "CANCELLED";
   return answered ? { ...status, metadata: answeredTrailers() } : status;

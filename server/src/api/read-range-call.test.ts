@@ -210,6 +210,19 @@ describe("a reader that reads slowly", () => {
   });
 });
 
+describe("an error with more words than trailers hold", () => {
+  it("arrives, without the last of them", async () => {
+    reader.beforeAnswer = async () => {
+      throw new CacheError("UNAVAILABLE", `${URL}: ${"\u2603".repeat(100_000)}`);
+    };
+    const call = client.readRange(request());
+    const error = new Promise<ServiceError>((resolve) => call.once("error", resolve));
+    call.resume();
+    const { code, details } = await error;
+    expect([code, details.length]).toEqual([status.UNAVAILABLE, 4_000]);
+  });
+});
+
 describe("a read that brings less than it has promised", () => {
   it("is no answer that seems whole", async () => {
     put(1_000);

@@ -78,7 +78,12 @@ export const declarations = {
     "auto",
     "which segments a miss fetches: the wanted ones, and the rest of the block when it proves worth it, always or never",
   ),
-  partBytes: setting("part-size", size(MiB), "4MiB", "bytes that one origin request fetches at most"),
+  partBytes: setting(
+    "part-size",
+    size(MiB),
+    "4MiB",
+    "bytes that one origin request fetches, where so much is missing in a row; never twice as many",
+  ),
   fillMemoryBytes: setting("fill-memory", size(2 * MiB), "256MiB", "memory of all running fills together"),
   fillParallelism: setting("fill-parallelism", whole(1, 64), "4", "origin requests of one fill at a time"),
   purgeIntervalMs: setting("purge-interval", duration(100), "10s", "how often the purger looks at the volumes"),

@@ -1,5 +1,5 @@
 import type { Readable } from "node:stream";
-import { type BucketRef, CacheError, type ObjectInfo, type ObjectRef, outOfRange } from "@frontcache/proto";
+import { type BucketRef, CacheError, MAX_VERSION_LENGTH, type ObjectInfo, type ObjectRef, outOfRange } from "@frontcache/proto";
 import type { OriginAnswer, OriginRange } from "./origin.js";
 import { type BodyErrors, SocketBody } from "./socket-body.js";
 
@@ -14,6 +14,9 @@ export interface RangeHead {
   readonly contentType: string | undefined;
   readonly lastModifiedMs: number | undefined;
 }
+
+/** Stores take any text for a type. A longer one is passed on as none: it would have to go through headers. */
+const MAX_TYPE_LENGTH = 1_024;
 
 /** What must be known of an object before it is believed to exist. */
 export type InfoHead = Pick<RangeHead, "version" | "contentType" | "lastModifiedMs">;
@@ -47,13 +50,14 @@ export function checkedAnswer(
 export function checkedInfo(ref: ObjectRef, objectSize: number | undefined, head: InfoHead): ObjectInfo {
   const { version, contentType, lastModifiedMs } = head;
   if (version === undefined || version === "") throw distrusted(ref, "names no version of the object");
+  if (version.length > MAX_VERSION_LENGTH) throw distrusted(ref, "names a version that is too long for one");
   // No header could name it to a reader, and block files are named by it.
   if (/\p{Cc}/u.test(version)) throw distrusted(ref, "names a version with control characters");
   if (objectSize === undefined || !Number.isSafeInteger(objectSize)) throw distrusted(ref, "does not say the object's size");
   return {
     version,
     objectSize,
-    ...(contentType !== undefined && { contentType }),
+    ...(contentType !== undefined && contentType.length <= MAX_TYPE_LENGTH && { contentType }),
     ...(lastModifiedMs !== undefined && Number.isFinite(lastModifiedMs) && { lastModifiedMs }),
   };
 }

@@ -102,6 +102,16 @@ describe("a read of one block", () => {
     expect(other.reads).toEqual([]);
   });
 
+  it("asks nobody for a version that is too long for one, nor repeats it", async () => {
+    const version = "v".repeat(1_025);
+    const failure = { code: "FAILED_PRECONDITION", message: `${url}: no version is longer than 1024 characters` };
+    for (const offset of [mine[0]!, theirs[0]!]) {
+      await expect(bytesOf(request(offset, 100, { version }))).rejects.toMatchObject(failure);
+    }
+    await expect(router.stat(parseObjectUrl(url), version, new AbortController().signal)).rejects.toMatchObject(failure);
+    expect([origin.calls, other.reads]).toEqual([[], []]);
+  });
+
   it("fails with the owner's own error, and asks nobody else", async () => {
     other.onRead = (call) => sendError(call, new CacheError("UNAVAILABLE", "its origin is down"));
     await expect(bytesOf(request(theirs[0]!, 100))).rejects.toThrow("its origin is down");

@@ -4,6 +4,7 @@ import {
   blockOffsetOf,
   CacheError,
   checkRange,
+  checkVersion,
   type Geometry,
   type MemberInfo,
   type MemberList,
@@ -64,6 +65,7 @@ export class Router {
   read(request: ReadRequest): ObjectRead | Promise<ObjectRead> {
     const { ref, offset, length } = request;
     checkRange(ref.url, offset, length);
+    checkVersion(ref.url, request.version);
     const { geometry } = this.options;
     const blockOffset = blockOffsetOf(offset, geometry);
     const inOneBlock = length > 0 && offset + length <= blockOffset + geometry.blockBytes;
@@ -72,6 +74,7 @@ export class Router {
 
   /** `heldBytes` counts what this member's volumes hold of the version. */
   async stat(ref: ObjectRef, version: string | undefined, signal: AbortSignal): Promise<{ info: ObjectInfo; heldBytes: number }> {
+    checkVersion(ref.url, version);
     const info = await this.options.local.stat(ref, version, signal);
     return { info, heldBytes: this.options.local.heldBytes(ref.url, info.version) };
   }
@@ -116,6 +119,7 @@ export class Router {
   async warmBlock(request: WarmRequest): Promise<WarmedBlock> {
     const { ref, blockOffset } = request;
     checkRange(ref.url, blockOffset, 0);
+    checkVersion(ref.url, request.version);
     if (blockOffset !== blockOffsetOf(blockOffset, this.options.geometry)) {
       throw new CacheError(
         "INVALID_ARGUMENT",
