@@ -19,6 +19,8 @@ export default defineConfig({
     env: { FRONTCACHE_HTTP_LISTEN: "127.0.0.1:0" },
     // Shared CI machines stall processes for seconds: what fails there must fail twice. Nothing is repeated elsewhere.
     retry: process.env.CI === undefined ? 0 : 1,
+    setupFiles: [fileURLToPath(new URL("./test/patience.ts", import.meta.url))],
+    expect: { poll: { timeout: 10_000 } },
     testTimeout: 30_000,
     hookTimeout: 60_000,
   },
