@@ -11,8 +11,8 @@ import { systemClock } from "./runtime/clock.js";
 import type { Log } from "./runtime/log.js";
 import type { OriginMeter } from "./runtime/metrics/origin-meter.js";
 import { BlockStore, ioParallelism, storageTuning } from "./storage/block-store.js";
-import { openMapper } from "./storage/mapping.js";
-import { descriptorLimit, openNodeDisk, poolThreads } from "./storage/node-disk.js";
+import { descriptorLimit, openNodeDisk, poolThreads } from "./storage/disk/node-disk.js";
+import { openMapper } from "./storage/mapping/mapping.js";
 
 /** Block files held open and mapped at most: half of what vm.max_map_count (65,530) allows, at two areas each. */
 const MAX_MAPPINGS = 16_384;

@@ -6,8 +6,8 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { systemClock } from "../../server/src/runtime/clock.js";
 import { silentLog } from "../../server/src/runtime/log.js";
 import { BlockStore, storageTuning } from "../../server/src/storage/block-store.js";
-import { noMapping, openMapper } from "../../server/src/storage/mapping.js";
-import { openNodeDisk } from "../../server/src/storage/node-disk.js";
+import { openNodeDisk } from "../../server/src/storage/disk/node-disk.js";
+import { noMapping, openMapper } from "../../server/src/storage/mapping/mapping.js";
 import { storageFaults } from "../../server/src/storage/storage-invariants.js";
 import {
   areTestBytes,

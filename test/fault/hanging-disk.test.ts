@@ -7,9 +7,9 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { systemClock } from "../../server/src/runtime/clock.js";
 import { silentLog } from "../../server/src/runtime/log.js";
 import { BlockStore, ioParallelism, storageTuning } from "../../server/src/storage/block-store.js";
-import type { Disk } from "../../server/src/storage/disk.js";
-import { noMapping } from "../../server/src/storage/mapping.js";
-import { openNodeDisk, poolThreads } from "../../server/src/storage/node-disk.js";
+import type { Disk } from "../../server/src/storage/disk/disk.js";
+import { openNodeDisk, poolThreads } from "../../server/src/storage/disk/node-disk.js";
+import { noMapping } from "../../server/src/storage/mapping/mapping.js";
 import {
   areTestBytes,
   keep,

@@ -18,8 +18,8 @@ import { silentRouting } from "../../server/src/routing/routing-events.js";
 import { systemClock } from "../../server/src/runtime/clock.js";
 import { silentLog } from "../../server/src/runtime/log.js";
 import { BlockStore, storageTuning } from "../../server/src/storage/block-store.js";
-import { openMapper } from "../../server/src/storage/mapping.js";
-import { openNodeDisk } from "../../server/src/storage/node-disk.js";
+import { openNodeDisk } from "../../server/src/storage/disk/node-disk.js";
+import { openMapper } from "../../server/src/storage/mapping/mapping.js";
 
 /** Small enough that objects of a megabyte have several blocks. */
 export const geometry: Geometry = { blockBytes: 256 << 10, segmentBytes: 64 << 10 };

@@ -1,5 +1,5 @@
 import { sleep } from "../../server/src/runtime/clock.js";
-import { type DiskOperation, MemoryDisk } from "../../server/src/storage/memory-disk.js";
+import { type DiskOperation, MemoryDisk } from "../../server/src/storage/disk/memory-disk.js";
 import { systemError } from "../../server/src/storage/system-error.js";
 import type { Chance } from "./seeded-random.js";
 import type { ProcessClock } from "./simulated-time.js";

@@ -4,8 +4,8 @@ import type { Origin } from "../../server/src/origin/origin.js";
 import { silentLog } from "../../server/src/runtime/log.js";
 import type { ManualClock } from "../../server/src/runtime/manual-clock.js";
 import { BlockStore, storageTuning } from "../../server/src/storage/block-store.js";
-import { noMapping } from "../../server/src/storage/mapping.js";
-import { MemoryDisk } from "../../server/src/storage/memory-disk.js";
+import { MemoryDisk } from "../../server/src/storage/disk/memory-disk.js";
+import { noMapping } from "../../server/src/storage/mapping/mapping.js";
 
 /** Blocks that are read by the thousand in a moment. */
 export const geometry: Geometry = { blockBytes: 4096, segmentBytes: 512 };

@@ -3,7 +3,7 @@ import { type Geometry, segmentOf } from "@frontcache/proto";
 import type { Slice } from "../runtime/slice.js";
 import type { Damages } from "./damages.js";
 import type { HeldBlock } from "./held-block.js";
-import { mappedRead } from "./mapped-read.js";
+import { mappedRead } from "./mapping/mapped-read.js";
 import type { OpenFile } from "./open-file.js";
 import type { OpenFiles } from "./open-files.js";
 import { READ_BYTES, type ReadBuffers } from "./read-buffers.js";

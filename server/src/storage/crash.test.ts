@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import type { MemoryDisk } from "./memory-disk.js";
+import type { MemoryDisk } from "./disk/memory-disk.js";
 import { storageFaults } from "./storage-invariants.js";
 import {
   areTestBytes,

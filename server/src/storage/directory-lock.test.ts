@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { claimDirectory } from "./directory-lock.js";
-import { loadLibc } from "./libc.js";
+import { loadLibc } from "./mapping/libc.js";
 
 const libc = await loadLibc();
 

@@ -2,8 +2,8 @@ import { constants } from "node:fs";
 import { chmod, type FileHandle, mkdir, open, readFile, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { CacheError } from "@frontcache/proto";
-import type { DirectoryClaim } from "./disk.js";
-import type { Libc } from "./libc.js";
+import type { DirectoryClaim } from "./disk/disk.js";
+import type { Libc } from "./mapping/libc.js";
 import { systemCode } from "./system-error.js";
 
 const LOCK_EXCLUSIVE_NOW = 2 | 4;

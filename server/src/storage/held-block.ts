@@ -1,7 +1,7 @@
 import { blockLength, FOOTER_BYTES, type Geometry, type ObjectInfo } from "@frontcache/proto";
 import { type BlockId, blockKey } from "./block.js";
 import { digestNumber } from "./block-path.js";
-import type { Evictable } from "./eviction-policy.js";
+import type { Evictable } from "./eviction/eviction-policy.js";
 import type { OpenFile } from "./open-file.js";
 import { SegmentTable } from "./segment-table.js";
 import type { Volume } from "./volume.js";

@@ -5,9 +5,9 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { silentLog } from "../runtime/log.js";
 import { ManualClock } from "../runtime/manual-clock.js";
 import { BlockStore, storageTuning } from "./block-store.js";
-import { loadLibc } from "./libc.js";
-import { noMapping, openMapper } from "./mapping.js";
-import { openNodeDisk } from "./node-disk.js";
+import { openNodeDisk } from "./disk/node-disk.js";
+import { loadLibc } from "./mapping/libc.js";
+import { noMapping, openMapper } from "./mapping/mapping.js";
 import { storageFaults } from "./storage-invariants.js";
 import { areTestBytes, keep, readBlock, testGeometry, testId, testInfo, testSegments } from "./store-fixture.js";
 

@@ -1,7 +1,7 @@
-import type { DiskFile } from "./disk.js";
+import type { DiskFile } from "./disk/disk.js";
 import type { Loans } from "./loans.js";
-import type { Mapping } from "./mapping.js";
-import type { RecentResidency } from "./recent-residency.js";
+import type { Mapping } from "./mapping/mapping.js";
+import type { RecentResidency } from "./mapping/recent-residency.js";
 
 interface ByteRange {
   readonly start: number;

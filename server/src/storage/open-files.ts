@@ -1,10 +1,10 @@
 import type { Clock } from "../runtime/clock.js";
-import type { Disk, DiskFile } from "./disk.js";
+import type { Disk, DiskFile } from "./disk/disk.js";
 import type { HeldBlock } from "./held-block.js";
 import type { Loans } from "./loans.js";
-import type { Mapper } from "./mapping.js";
+import type { Mapper } from "./mapping/mapping.js";
+import { RecentResidency } from "./mapping/recent-residency.js";
 import { OpenFile } from "./open-file.js";
-import { RecentResidency } from "./recent-residency.js";
 import { systemCode, systemError } from "./system-error.js";
 
 export interface OpenFilesOptions {

@@ -1,8 +1,8 @@
 import type { Geometry } from "@frontcache/proto";
 import { type Clock, sleep } from "../runtime/clock.js";
 import type { BlockIndex } from "./block-index.js";
+import type { Purger } from "./eviction/purger.js";
 import { mostCharged } from "./held-block.js";
-import type { Purger } from "./purger.js";
 import { VolumeReservation } from "./reservation.js";
 import type { Volume } from "./volume.js";
 

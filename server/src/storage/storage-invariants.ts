@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { blocksDirectory, decodeFooter, FOOTER_BYTES, type Geometry } from "@frontcache/proto";
 import { temporaryDirectory } from "./block-path.js";
 import type { BlockStore } from "./block-store.js";
-import type { Disk } from "./disk.js";
+import type { Disk } from "./disk/disk.js";
 import { segmentCharge } from "./held-block.js";
 
 /** What is wrong with the volumes at rest; empty where nothing is. For tests: it reads every footer. */

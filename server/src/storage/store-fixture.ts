@@ -4,8 +4,8 @@ import { silentLog } from "../runtime/log.js";
 import { ManualClock } from "../runtime/manual-clock.js";
 import type { BlockId, FilledSegment } from "./block.js";
 import { BlockStore, type BlockStoreOptions, storageTuning } from "./block-store.js";
-import { noMapping } from "./mapping.js";
-import { MemoryDisk } from "./memory-disk.js";
+import { MemoryDisk } from "./disk/memory-disk.js";
+import { noMapping } from "./mapping/mapping.js";
 
 const KiB = 1 << 10;
 

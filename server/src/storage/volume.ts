@@ -1,8 +1,8 @@
 import type { Clock } from "../runtime/clock.js";
 import type { Log } from "../runtime/log.js";
-import type { Disk, DiskSpace } from "./disk.js";
-import { DiskGate } from "./disk-gate.js";
-import type { EvictionPolicy } from "./eviction-policy.js";
+import type { Disk, DiskSpace } from "./disk/disk.js";
+import { DiskGate } from "./disk/disk-gate.js";
+import type { EvictionPolicy } from "./eviction/eviction-policy.js";
 import type { HeldBlock } from "./held-block.js";
 import type { VolumeState } from "./storage-report.js";
 import type { StorageTuning } from "./storage-tuning.js";

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { BlockStore } from "./block-store.js";
-import type { DiskOperation, MemoryDisk } from "./memory-disk.js";
+import type { DiskOperation, MemoryDisk } from "./disk/memory-disk.js";
 import { storageFaults } from "./storage-invariants.js";
 import {
   areTestBytes,

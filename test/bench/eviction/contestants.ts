@@ -1,5 +1,5 @@
-import { type Evictable, type EvictionPolicy, evictionPolicy } from "../../../server/src/storage/eviction-policy.js";
-import { LruPolicy } from "../../../server/src/storage/lru-policy.js";
+import { type Evictable, type EvictionPolicy, evictionPolicy } from "../../../server/src/storage/eviction/eviction-policy.js";
+import { LruPolicy } from "../../../server/src/storage/eviction/lru-policy.js";
 import { S3FifoPolicy } from "./s3-fifo-policy.js";
 import { SievePolicy } from "./sieve-policy.js";
 

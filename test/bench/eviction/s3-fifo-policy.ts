@@ -1,4 +1,4 @@
-import type { Evictable, EvictionPolicy } from "../../../server/src/storage/eviction-policy.js";
+import type { Evictable, EvictionPolicy } from "../../../server/src/storage/eviction/eviction-policy.js";
 
 export interface S3FifoOptions {
   readonly oneUseMs: number;

@@ -1,4 +1,4 @@
-import type { Evictable, EvictionPolicy } from "../../../server/src/storage/eviction-policy.js";
+import type { Evictable, EvictionPolicy } from "../../../server/src/storage/eviction/eviction-policy.js";
 
 /**
  * SIEVE (Zhang et al., NSDI 2024): a hand goes from the oldest block to the newest, over and over; it gives up what was not

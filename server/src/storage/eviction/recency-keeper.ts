@@ -1,8 +1,8 @@
-import type { Clock } from "../runtime/clock.js";
-import { sideBySide } from "../runtime/side-by-side.js";
-import type { Disk } from "./disk.js";
-import type { HeldBlock } from "./held-block.js";
-import type { Volume } from "./volume.js";
+import type { Clock } from "../../runtime/clock.js";
+import { sideBySide } from "../../runtime/side-by-side.js";
+import type { Disk } from "../disk/disk.js";
+import type { HeldBlock } from "../held-block.js";
+import type { Volume } from "../volume.js";
 
 /** Files refreshed at a time: fewer than the disk takes, readers come first. */
 const REFRESHES = 4;

@@ -1,9 +1,9 @@
-import type { BlockIndex } from "./block-index.js";
-import type { Disk } from "./disk.js";
-import type { HeldBlock } from "./held-block.js";
-import type { OpenFiles } from "./open-files.js";
-import { systemCode } from "./system-error.js";
-import type { Volume } from "./volume.js";
+import type { BlockIndex } from "../block-index.js";
+import type { Disk } from "../disk/disk.js";
+import type { HeldBlock } from "../held-block.js";
+import type { OpenFiles } from "../open-files.js";
+import { systemCode } from "../system-error.js";
+import type { Volume } from "../volume.js";
 
 export interface BlockRemoverOptions {
   readonly disk: Disk;

@@ -1,4 +1,4 @@
-import type { Clock } from "../runtime/clock.js";
+import type { Clock } from "../../runtime/clock.js";
 import type { Mapping } from "./mapping.js";
 
 /** Looks are remembered for regions of this size. */

@@ -13,11 +13,11 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import type { DiskFile } from "./disk.js";
+import type { DiskFile } from "../disk/disk.js";
+import { testBytes } from "../store-fixture.js";
 import { loadLibc } from "./libc.js";
 import { type Mapping, noMapping, openMapper, SystemMapper } from "./mapping.js";
 import { CachestatResidency, MincoreResidency } from "./residency.js";
-import { testBytes } from "./store-fixture.js";
 
 const libc = await loadLibc();
 const BLOCK = 1 << 20;

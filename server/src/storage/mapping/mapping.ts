@@ -1,4 +1,4 @@
-import type { DiskFile } from "./disk.js";
+import type { DiskFile } from "../disk/disk.js";
 import { type Address, type Libc, loadLibc } from "./libc.js";
 import { type Residency, reachesTo, systemResidency } from "./residency.js";
 

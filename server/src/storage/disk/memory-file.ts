@@ -1,4 +1,4 @@
-import { systemError } from "./system-error.js";
+import { systemError } from "../system-error.js";
 
 export const PAGE_BYTES = 4096;
 

@@ -1,8 +1,8 @@
 import { CacheError } from "@frontcache/proto";
+import { systemError } from "../system-error.js";
 import type { DirectoryClaim, Disk, DiskFile, DiskSpace, DiskStat, FileSurvey } from "./disk.js";
 import { surveyByFiles } from "./file-survey.js";
 import { MemoryFile, PAGE_BYTES } from "./memory-file.js";
-import { systemError } from "./system-error.js";
 
 /** What a disk is asked to do: the methods of Disk and DiskFile. */
 export type DiskOperation = Exclude<keyof Disk, "survey"> | Exclude<keyof DiskFile, "fd">;

@@ -1,11 +1,11 @@
-import type { Clock } from "../runtime/clock.js";
-import type { Log } from "../runtime/log.js";
-import { sideBySide } from "../runtime/side-by-side.js";
+import type { Clock } from "../../runtime/clock.js";
+import type { Log } from "../../runtime/log.js";
+import { sideBySide } from "../../runtime/side-by-side.js";
+import type { HeldBlock } from "../held-block.js";
+import type { PurgeReport, Victim } from "../storage-report.js";
+import type { Volume } from "../volume.js";
 import type { BlockRemover } from "./block-remover.js";
-import type { HeldBlock } from "./held-block.js";
 import type { RecencyKeeper } from "./recency-keeper.js";
-import type { PurgeReport, Victim } from "./storage-report.js";
-import type { Volume } from "./volume.js";
 
 export interface PurgerOptions {
   readonly volumes: readonly Volume[];

@@ -1,7 +1,7 @@
 import { Worker } from "node:worker_threads";
+import { systemError } from "../system-error.js";
 import type { Disk, DiskFile, FileLook, FileSurvey } from "./disk.js";
 import { type SystemStat, toDiskStat } from "./disk-stat.js";
-import { systemError } from "./system-error.js";
 
 type Look = FileLook | NodeJS.ErrnoException;
 
@@ -13,7 +13,7 @@ interface Answer {
 }
 
 /** The same place from the sources and from the build. */
-const THREAD = new URL("../../threads/look-at-files.cjs", import.meta.url);
+const THREAD = new URL("../../../threads/look-at-files.cjs", import.meta.url);
 /** It holds next to nothing. */
 const MEMORY = { maxYoungGenerationSizeMb: 2, maxOldGenerationSizeMb: 16 };
 

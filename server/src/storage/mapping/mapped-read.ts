@@ -1,6 +1,6 @@
-import type { Slice } from "../runtime/slice.js";
-import type { OpenFile } from "./open-file.js";
-import type { SegmentTable } from "./segment-table.js";
+import type { Slice } from "../../runtime/slice.js";
+import type { OpenFile } from "../open-file.js";
+import type { SegmentTable } from "../segment-table.js";
 
 /** A block is hot from its second read through the mapping on. */
 const HOT_READS = 2;
