@@ -21,6 +21,7 @@ import { Router } from "./routing/router.js";
 import { sleep, systemClock } from "./runtime/clock.js";
 import type { Log } from "./runtime/log.js";
 import { PROMETHEUS_TEXT } from "./runtime/metrics/prometheus.js";
+import { Opened } from "./runtime/opened.js";
 
 /** How long running calls may take to finish: with `--leave-after` still within the 30 s that Kubernetes gives a pod by default. */
 const DRAIN_MS = 20_000;
@@ -48,8 +49,7 @@ export async function startServer(settings: Settings, log: Log, signal?: AbortSi
   try {
     return await start(settings, log, opened, signal ?? new AbortController().signal);
   } catch (error) {
-    await opened.close();
-    throw error;
+    return await opened.closeAfter(error, closeFailed(log));
   }
 }
 
@@ -123,7 +123,7 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
     listener.leave();
     gateway.leave();
     if (leaveAfterMs > 0) await sleep(clock, leaveAfterMs);
-    await opened.close();
+    await opened.close(closeFailed(log));
   };
   let left: Promise<void> | undefined;
   return {
@@ -136,23 +136,8 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
   };
 }
 
-/** What must be closed: the listeners together, then the rest in the reverse order of its opening. */
-class Opened {
-  readonly #listeners: (() => Promise<void>)[] = [];
-  readonly #closes: (() => void | Promise<void>)[] = [];
-
-  addListener(close: () => Promise<void>): void {
-    this.#listeners.push(close);
-  }
-
-  add(close: () => void | Promise<void>): void {
-    this.#closes.push(close);
-  }
-
-  async close(): Promise<void> {
-    await Promise.all(this.#listeners.splice(0).map((close) => close()));
-    for (let close = this.#closes.pop(); close !== undefined; close = this.#closes.pop()) await close();
-  }
+function closeFailed(log: Log): (error: unknown) => void {
+  return (error) => log.error({ event: "close-failed", err: error });
 }
 
 /** An unspecified address can be listened on and not be reached; this host's loopback is what is left then. */

@@ -1,0 +1,35 @@
+/** What must be closed: the listeners together, then the rest in the reverse order of its opening. */
+export class Opened {
+  readonly #listeners: (() => Promise<void>)[] = [];
+  readonly #closes: (() => void | Promise<void>)[] = [];
+
+  addListener(close: () => Promise<void>): void {
+    this.#listeners.push(close);
+  }
+
+  add(close: () => void | Promise<void>): void {
+    this.#closes.push(close);
+  }
+
+  /** Closes everything, whatever fails meanwhile; rejects with the first error then. Each further one is told to `onFurther`. */
+  async close(onFurther: (error: unknown) => void): Promise<void> {
+    const errors: unknown[] = [];
+    const closed = async (close: () => void | Promise<void>): Promise<void> => {
+      try {
+        await close();
+      } catch (error) {
+        errors.push(error);
+      }
+    };
+    await Promise.all(this.#listeners.splice(0).map(closed));
+    for (let close = this.#closes.pop(); close !== undefined; close = this.#closes.pop()) await closed(close);
+    for (const error of errors.slice(1)) onFurther(error);
+    if (errors.length > 0) throw errors[0];
+  }
+
+  /** Closes everything after `failure`; each error of it is told to `onFurther`, for the failure is what must be known. */
+  async closeAfter(failure: unknown, onFurther: (error: unknown) => void): Promise<never> {
+    await this.close(onFurther).catch(onFurther);
+    throw failure;
+  }
+}
