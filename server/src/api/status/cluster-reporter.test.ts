@@ -59,7 +59,7 @@ describe("a report of the cluster", () => {
     });
     const reports = [made.report()];
     for (let turn = 0; turn < 3; turn++) {
-      await clock.advance(2_000);
+      await clock.advance(900);
       reports.push(made.report());
     }
     answer();
@@ -77,6 +77,26 @@ describe("a report of the cluster", () => {
     });
     expect((await made.report()).members).toHaveLength(60);
     expect(most).toBe(16);
+  });
+
+  it("is there after three seconds, however many are silent, and asks nobody after that", async () => {
+    const asked: string[] = [];
+    const silence: ((report: MemberReport) => void)[] = [];
+    const { made, clock } = reporter(membersOf(60), ({ name }) => {
+      asked.push(name);
+      if (name === "m1") return Promise.resolve(reportOf(name));
+      return new Promise((resolve) => silence.push(resolve));
+    });
+    const report = made.report();
+    await new Promise((resolve) => setImmediate(resolve));
+    clock.advance(3_000);
+    const problems = (await report).members.map(({ problem }) => problem);
+    expect(problems.slice(0, 2)).toEqual([undefined, undefined]);
+    expect(new Set(problems.slice(2))).toEqual(new Set(["no answer within the 3 s that the whole report may take"]));
+    for (const answer of silence) answer(reportOf("late"));
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(asked).toHaveLength(17);
+    expect(clock.waits).toBe(0);
   });
 
   it("is of nobody while the member starts", async () => {
