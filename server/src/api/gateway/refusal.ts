@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { CacheError, type ErrorCode, errorTable } from "@frontcache/proto";
 import type { Reply } from "./reply.js";
-import { textXml, XML_HEADER } from "./xml.js";
+import { boundedXml, XML_HEADER } from "./xml.js";
 
 /** An answer in place of what was asked for, in S3's terms. */
 export interface Refusal {
@@ -53,11 +53,14 @@ export function nextRequestId(): string {
   return idPrefix + ids.toString(16).toUpperCase().padStart(8, "0");
 }
 
-/** S3's error document. `resource` is what the request was about, as `/bucket/key` or a path. */
+/** Bytes of each text in an error document: the longest key and its bucket fit in, and both texts into the 8 KiB that clients read. */
+const MAX_TEXT_BYTES = 3_900;
+
+/** S3's error document, below 8 KiB. `resource` is what the request was about, as `/bucket/key` or a path. */
 export function refusalXml({ code, message }: Refusal, resource: string, requestId: string): string {
   return (
-    `${XML_HEADER}<Error><Code>${code}</Code><Message>${textXml(message)}</Message>` +
-    `<Resource>${textXml(resource)}</Resource><RequestId>${requestId}</RequestId></Error>`
+    `${XML_HEADER}<Error><Code>${code}</Code><Message>${boundedXml(message, MAX_TEXT_BYTES)}</Message>` +
+    `<Resource>${boundedXml(resource, MAX_TEXT_BYTES)}</Resource><RequestId>${requestId}</RequestId></Error>`
   );
 }
 
