@@ -44,8 +44,12 @@ export function parsePrefixUrl(url: string): PrefixRef {
   return { url, scheme, bucket, prefix: key };
 }
 
-/** Throws FAILED_PRECONDITION for a version that no object has, because it is too long for one; undefined: the current one. */
+/** The mark of a weak tag, in front of its name. Without a name it would get into headers as the empty tag. */
+const WEAK_MARK = "W/";
+
+/** Throws FAILED_PRECONDITION for a version that no object has: too long for one, or without a name; undefined: the current one. */
 export function checkVersion(url: string, version: string | undefined): void {
+  if (version === WEAK_MARK) throw new CacheError("FAILED_PRECONDITION", `${url}: no version is a weak tag without a name`);
   if (version === undefined || version.length <= MAX_VERSION_LENGTH) return;
   throw new CacheError("FAILED_PRECONDITION", `${url}: no version is longer than ${MAX_VERSION_LENGTH} characters`);
 }

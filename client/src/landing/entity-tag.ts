@@ -1,5 +1,5 @@
 /** What an entity tag may hold (RFC 9110, 8.8.3). */
-const VERSION = /^(?:W\/)?[\x21\x23-\x7e\x80-\xff]+$/;
+const VERSION = /^(?!W\/$)[\x21\x23-\x7e\x80-\xff]+$/;
 const TAG = /^(W\/)?"([\x21\x23-\x7e\x80-\xff]+)"$/;
 
 /** Whether a version can be asked for by HTTP: as those of S3 and GCS can, and the current one, which is empty. */

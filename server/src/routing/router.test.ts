@@ -112,6 +112,13 @@ describe("a read of one block", () => {
     expect([origin.calls, other.reads]).toEqual([[], []]);
   });
 
+  it("asks nobody for a weak tag without a name, which would ask for the empty tag", async () => {
+    const failure = { code: "FAILED_PRECONDITION", message: `${url}: no version is a weak tag without a name` };
+    await expect(bytesOf(request(mine[0]!, 100, { version: "W/" }))).rejects.toMatchObject(failure);
+    await expect(router.stat(parseObjectUrl(url), "W/", new AbortController().signal)).rejects.toMatchObject(failure);
+    expect([origin.calls, other.reads]).toEqual([[], []]);
+  });
+
   it("fails with the owner's own error, and asks nobody else", async () => {
     other.onRead = (call) => sendError(call, new CacheError("UNAVAILABLE", "its origin is down"));
     await expect(bytesOf(request(theirs[0]!, 100))).rejects.toThrow("its origin is down");
