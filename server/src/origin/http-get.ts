@@ -1,5 +1,6 @@
-import { Agent as HttpAgent, type IncomingMessage, type OutgoingHttpHeaders, request as requestHttp } from "node:http";
-import { Agent as HttpsAgent, request as requestHttps } from "node:https";
+import { type Agent as HttpAgent, type IncomingMessage, type OutgoingHttpHeaders, request as requestHttp } from "node:http";
+import { type Agent as HttpsAgent, request as requestHttps } from "node:https";
+import { originHttpAgent, originHttpsAgent } from "./origin-agents.js";
 
 /** One HTTP server, by connections of its own that are kept alive. */
 export interface HttpTarget {
@@ -12,8 +13,8 @@ export interface HttpTarget {
 /** `endpoint` is `http(s)://host[:port][/prefix]`. Connections at most `maxConnections`; further requests wait for one. */
 export function httpTarget(endpoint: string, maxConnections: number, idleTimeoutMs: number): HttpTarget {
   const base = new URL(endpoint);
-  const options = { keepAlive: true, maxSockets: maxConnections, scheduling: "lifo" } as const;
-  return { base, agent: base.protocol === "https:" ? new HttpsAgent(options) : new HttpAgent(options), idleTimeoutMs };
+  const agent = base.protocol === "https:" ? originHttpsAgent(maxConnections) : originHttpAgent(maxConnections);
+  return { base, agent, idleTimeoutMs };
 }
 
 /** A GET's response as soon as its head is there. `path` is sent verbatim. Aborts and time-outs end the body, too. */

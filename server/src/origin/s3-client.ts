@@ -1,7 +1,6 @@
-import { Agent as HttpAgent } from "node:http";
-import { Agent as HttpsAgent } from "node:https";
 import type { S3Client, S3ClientConfig } from "@aws-sdk/client-s3";
 import type { NodeHttpHandler } from "@smithy/node-http-handler";
+import { originHttpAgent, originHttpsAgent } from "./origin-agents.js";
 
 /** How to reach one S3 or a store that speaks like it. */
 export interface S3Options {
@@ -58,10 +57,9 @@ export async function openS3Sdk(options: S3Options): Promise<S3Sdk> {
   const [sdk, { NodeHttpHandler }] = await Promise.all([import("@aws-sdk/client-s3"), import("@smithy/node-http-handler")]);
   const { S3Client, GetObjectCommand, HeadObjectCommand, HeadBucketCommand, ListObjectsV2Command } = sdk;
   const commands = { GetObjectCommand, HeadObjectCommand, HeadBucketCommand, ListObjectsV2Command };
-  const agentOptions = { keepAlive: true, maxSockets: options.maxConnections, scheduling: "lifo" } as const;
   const handler = new NodeHttpHandler({
-    httpAgent: new HttpAgent(agentOptions),
-    httpsAgent: new HttpsAgent(agentOptions),
+    httpAgent: originHttpAgent(options.maxConnections),
+    httpsAgent: originHttpsAgent(options.maxConnections),
     connectionTimeout: options.connectTimeoutMs,
     // Of the SDK's time-outs only this one ends a body that stalls.
     socketTimeout: options.idleTimeoutMs,
