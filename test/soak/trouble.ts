@@ -66,7 +66,8 @@ export const TROUBLES: Readonly<Record<string, Trouble>> = {
     originTrouble(troubled, { body: { afterBytes: 100_000, how: "reset" }, times: 8 }, 2_000),
   "the origin's bodies stall": (troubled) =>
     originTrouble(troubled, { body: { afterBytes: 100_000, how: "stall" }, times: 2 }, 2_000),
-  "the origin answers with short bodies": (troubled) => originTrouble(troubled, { range: "short", times: 4 }, 1_000),
+  "the origin answers with short bodies": (troubled) =>
+    originTrouble(troubled, { range: "short", when: ({ method }) => method === "GET", times: 4 }, 1_000),
   "an object is overwritten": async ({ overwritten }) => overwritten.overwrite(),
   "an object is evicted": async ({ client, objects, random }) => void (await client.evict({ url: pick(objects, random).url })),
 };
