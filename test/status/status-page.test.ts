@@ -155,6 +155,8 @@ describe.skipIf(noBrowser !== undefined)(`the status page${noBrowser === undefin
     ] as const) {
       const { page } = await open({ colorScheme, viewport });
       await page.waitForTimeout(screenshots === undefined ? 0 : 6_000);
+      const paintMs = await page.evaluate('performance.getEntriesByName("first-contentful-paint")[0].startTime');
+      console.info(`${name}, ${colorScheme}: first paint after ${Math.round(Number(paintMs))} ms`);
       const image = await page.screenshot({ path: join(to, `${name}-${colorScheme}.png`), fullPage: true });
       expect(image.length).toBeGreaterThan(10_000);
       await page.close();
