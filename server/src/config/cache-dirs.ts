@@ -1,4 +1,4 @@
-import { resolve } from "node:path";
+import { join, resolve } from "node:path";
 import { type Parser, wrong } from "./parser.js";
 import { size } from "./quantities.js";
 
@@ -9,13 +9,17 @@ export interface CacheDir {
   readonly limitBytes?: number;
 }
 
-/** Directories by commas, each `path` or `path:size`. Their paths hold no colon and no comma. */
+/** Directories by commas, each `path` or `path:size`, none inside another: one's files would be the other's. Their paths hold no colon and no comma. */
 export const cacheDirs: Parser<readonly CacheDir[]> = {
   unit: "path[:size],...",
   parse(text) {
     const directories = text.split(",").map((part) => parseCacheDir(part.trim()));
     const twice = directories.find((each, at) => directories.findIndex((other) => other.path === each.path) !== at);
     if (twice !== undefined) throw new Error(`${twice.path} is named twice: write each directory once`);
+    for (const { path: inner } of directories) {
+      const outer = directories.find(({ path }) => path !== inner && inner.startsWith(join(path, "/")));
+      if (outer !== undefined) throw new Error(`${inner} is inside ${outer.path}: put them side by side`);
+    }
     return directories;
   },
 };

@@ -170,6 +170,15 @@ describe("cache directories", () => {
   it.each(["", "/a,", ":1GiB", "/a:", "/a:0", "/a:many", "/a:b:1GiB", "/a,/a/"])("refuse %j", (cacheDirs) => {
     expect(problemsOf({ cacheDirs })).toHaveLength(1);
   });
+
+  it.each([
+    ["/a,/a/v1", "/a/v1 is inside /a"],
+    ["/a/b/c:1GiB,/b,/a/b:1GiB", "/a/b/c is inside /a/b"],
+    ["/,/a", "/a is inside /"],
+  ])("refuse one inside another: %s", (cacheDirs, problem) => {
+    expect(problemsOf({ cacheDirs })).toEqual([`--cache-dirs: ${problem}: put them side by side`]);
+    expect(read("/a,/ab,/b/a")).toHaveLength(3);
+  });
 });
 
 describe("the environment", () => {
