@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import { exitCodeText } from "../server/src/cli/exit-code.js";
 import { documents, README, withTables } from "./readme-tables.js";
 
 const readme = readFileSync(README, "utf8");
@@ -9,6 +10,12 @@ describe("the documents", () => {
   it.each(documents)("%s: tables are as the code declares them (else: npm run docs)", (path) => {
     const document = readFileSync(path, "utf8");
     expect(document).toBe(withTables(document));
+  });
+});
+
+describe("the server's README", () => {
+  it("has the exit codes that commands end with", () => {
+    expect(readFileSync(join(README, "..", "server", "README.md"), "utf8")).toContain(`Exit codes: ${exitCodeText}.`);
   });
 });
 
