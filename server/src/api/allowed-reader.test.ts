@@ -57,6 +57,20 @@ describe("allowed buckets", () => {
     expect(memory.evictions).toHaveLength(3);
   });
 
+  it("are named to whoever evicts others, at bounded length", async () => {
+    const { evict } = fixture("s3://lake");
+    const short = { message: expect.stringMatching(/^s3:\/\/lake-2\/k: s3:\/\/lake-2 is not served here: ask for /) };
+    await expect(evict({ prefix: "s3://lake-2/k" })).rejects.toMatchObject(short);
+    for (const prefix of [`s3://${"b".repeat(100_000)}`, `s3://lake-2/${"k".repeat(100_000)}`]) {
+      const error: Error = await evict({ prefix }).then(
+        () => expect.unreachable(),
+        (thrown) => thrown,
+      );
+      expect(error.message).toMatch(/\.\.\..* is not served here: ask for /);
+      expect(error.message.length).toBeLessThan(2_800);
+    }
+  });
+
   it("are all where none are named", () => {
     const memory = new MemoryReader();
     expect(onlyAllowed(memory, undefined)).toBe(memory);

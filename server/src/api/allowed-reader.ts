@@ -89,12 +89,20 @@ class AllowedReader implements Reader {
 
   #checkPattern(name: string, wanted: BucketPattern): void {
     if (this.allowed.some((pattern) => covers(pattern, wanted))) return;
-    const bucket = `${wanted.scheme}://${wanted.bucket}`;
+    // An eviction's prefix is any text: what is said of it must fit into an answer.
+    const [subject, bucket] = [name, `${wanted.scheme}://${wanted.bucket}`].map(shortened);
     throw new CacheError(
       "PERMISSION_DENIED",
-      `${name}: ${bucket} is not served here: ask for an allowed bucket (--allow-bucket)`,
+      `${subject}: ${bucket} is not served here: ask for an allowed bucket (--allow-bucket)`,
     );
   }
+}
+
+/** Longer than the URL of any object whose bucket and key are ASCII. */
+const MAX_NAME = 1_300;
+
+function shortened(name: string): string {
+  return name.length > MAX_NAME ? `${name.slice(0, MAX_NAME)}...`.toWellFormed() : name;
 }
 
 /** The buckets that an eviction is about. A prefix without a key's slash means all buckets whose names begin like that. */
