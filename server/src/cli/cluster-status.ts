@@ -1,4 +1,5 @@
 import { DEFAULT_GEOMETRY, type MemberInfo, Membership } from "@frontcache/proto";
+import { sideBySide } from "../runtime/side-by-side.js";
 import { formatBytes, formatDuration, formatShare } from "./amounts.js";
 import { hitRatio, type MemberMetrics, parseMemberMetrics } from "./member-metrics.js";
 import { askMember, type QuestionAccess } from "./member-question.js";
@@ -14,6 +15,9 @@ export interface MemberStatus extends MemberInfo {
   readonly metrics?: MemberMetrics;
 }
 
+/** Members asked at a time, by two questions each. */
+const PARALLELISM = 16;
+
 /** Asks every member's gateway how it is; who does not answer is said to be out of reach. */
 export async function clusterStatus(
   members: readonly MemberInfo[],
@@ -21,11 +25,11 @@ export async function clusterStatus(
   signal: AbortSignal,
 ): Promise<MemberStatus[]> {
   const shares = Membership.of(members, DEFAULT_GEOMETRY.blockBytes).ringShares();
-  const status = async (member: MemberInfo): Promise<MemberStatus> => {
+  const found: MemberStatus[] = [];
+  await sideBySide(members.entries(), PARALLELISM, async ([at, member]) => {
     const [state, metrics] = await Promise.all([stateOf(member, access, signal), metricsOf(member, access, signal)]);
-    return { ...member, state, ringShare: shares.get(member.name)!, ...(metrics === undefined ? {} : { metrics }) };
-  };
-  const found = await Promise.all(members.map(status));
+    found[at] = { ...member, state, ringShare: shares.get(member.name)!, ...(metrics === undefined ? {} : { metrics }) };
+  });
   signal.throwIfAborted();
   return found;
 }
