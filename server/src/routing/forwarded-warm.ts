@@ -2,6 +2,7 @@ import { abortError, CacheError } from "@frontcache/proto";
 import type { ServiceError } from "@grpc/grpc-js";
 import type { WarmedBlock, WarmRequest } from "../cache/block-warmer.js";
 import { passOn } from "../runtime/pass-on.js";
+import { untilAborted } from "../runtime/until-aborted.js";
 import type { MemberLink } from "./member-link.js";
 
 /** How long an answer may take before it is made sure that the member is still there: its origin may be slow. */
@@ -10,7 +11,7 @@ const SILENT_MS = 1_000;
 /** Has another member warm a block. Rejects with OutOfReach, the member's own error, or the signal's reason. */
 export async function forwardWarm(link: MemberLink, request: WarmRequest): Promise<WarmedBlock> {
   const { ref, version, blockOffset, objectSize, dryRun, signal } = request;
-  if (!link.connected) await link.connect();
+  if (!link.connected) await untilAborted(link.connect(), signal);
   const gone = new AbortController();
   const stopPassingOn = passOn(signal, gone);
   const stopWatching = watch(link, gone);
