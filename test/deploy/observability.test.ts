@@ -10,7 +10,7 @@ import { cannotRender, deployFolder, Rendered } from "./render.js";
 const EVERYWHERE = ["job", "instance"];
 
 interface Known {
-  /** Values by label; undefined: any. */
+  /** Values by label; undefined: whatever it is. */
   readonly labels: ReadonlyMap<string, readonly string[] | undefined>;
 }
 

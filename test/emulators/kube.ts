@@ -20,7 +20,7 @@ interface Behaviour {
   hang: boolean;
   /** How a watch from a forgotten moment is told so. */
   goneAs: "status" | "event";
-  /** The only bearer token that is taken; undefined: any, or none. */
+  /** The only bearer token that is taken; undefined: whichever is sent, or none. */
   token: string | undefined;
 }
 

@@ -33,7 +33,7 @@ export class FillDescription {
     return this.#info;
   }
 
-  /** The version that all answers must have; absent: any. */
+  /** The version that all answers must have; absent: the first answer decides. */
   get version(): string | undefined {
     return this.#info?.version ?? this.target.version;
   }

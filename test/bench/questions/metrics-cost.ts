@@ -70,7 +70,7 @@ class Member {
   }
 }
 
-/** Nanoseconds that counting adds to one read that is at hand: the same loop over the same stub, counted and not. */
+/** Nanoseconds that counting adds to one read that is at hand: the same loop over the same read, counted and not. */
 function countingNs(): number {
   const slice = { bytes: Buffer.alloc(4_096), release() {} };
   const info = { version: "v", objectSize: 4_096 };
