@@ -99,6 +99,33 @@ describe("a report of the cluster", () => {
     expect(clock.waits).toBe(0);
   });
 
+  it("has all who answer, however many are silent before them, and those who answer again", async () => {
+    const answering = new Set(["m7", "m120", "m199"]);
+    const late: (() => void)[] = [];
+    const { made, clock } = reporter(membersOf(200), ({ name }) => {
+      if (answering.has(name)) return Promise.resolve(reportOf(name));
+      return new Promise((_, reject) => late.push(() => reject(new Error("out of reach"))));
+    });
+    /** The next report's members, silent ones being waited for a second each. */
+    const told = async (): Promise<string[]> => {
+      const report = made.report();
+      for (let second = 0; second < 3; second++) {
+        await new Promise((resolve) => setImmediate(resolve));
+        for (const giveUp of late.splice(0)) giveUp();
+        await new Promise((resolve) => setImmediate(resolve));
+        clock.advance(1_000);
+      }
+      const { members } = await report;
+      return members.flatMap(({ name, report }) => (report === undefined || name === "m0" ? [] : name));
+    };
+    for (let reports = 0; reports < 5; reports++) await told();
+    for (let reports = 0; reports < 5; reports++) expect(await told()).toEqual(["m120", "m199", "m7"]);
+    answering.add("m60");
+    const heard: string[] = [];
+    for (let reports = 0; reports < 5; reports++) heard.push(...(await told()));
+    expect(heard).toContain("m60");
+  });
+
   it("is of nobody while the member starts", async () => {
     const clock = new ManualClock();
     const made = new ClusterReporter({ list: () => undefined, own: () => reportOf("m0"), ask: async () => reportOf("x"), clock });

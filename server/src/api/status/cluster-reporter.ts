@@ -32,11 +32,16 @@ const LATE = `no answer within the ${REPORT_MS / 1_000} s that the whole report 
 
 type Told = Pick<ListedMember, "report" | "problem">;
 
-/** Tells of the cluster as one member sees it, by asking the others. */
+/**
+ * Tells of the cluster as one member sees it, by asking the others. Who was silent is asked last the next time, so that within
+ * a few reports all who answer are in each of them, however many are silent.
+ */
 export class ClusterReporter {
   #last: Promise<ClusterReport> | undefined;
   /** Until when the last report serves (monotonic); while it is made, however long that takes. */
   #freshUntilMs = Number.POSITIVE_INFINITY;
+  /** Names of listed members that did not answer when they were asked last; whose turn is longest ago comes first. */
+  readonly #silent = new Set<string>();
 
   constructor(private readonly options: ClusterReporterOptions) {}
 
@@ -59,13 +64,20 @@ export class ClusterReporter {
     const members = (membership?.members ?? []).map((member) => ({ ...member, ringShare: shares?.get(member.name) ?? 0 }));
     const told = new Map<string, Told>([[self.name, { report: self }]]);
     const others = members.filter(({ name }) => name !== self.name);
-    await this.#askAll(others, told);
+    await this.#askAll(this.#inOrder(others), told);
     return {
       atMs: clock.nowMs(),
       member: self.name,
       listHash: membership?.hash ?? "",
       members: members.map((member) => ({ ...member, ...(told.get(member.name) ?? { problem: LATE }) })),
     };
+  }
+
+  /** Those first of whom an answer can be expected. Forgets members that are listed no more. */
+  #inOrder(members: readonly MemberInfo[]): MemberInfo[] {
+    const byName = new Map(members.map((member) => [member.name, member]));
+    for (const name of this.#silent) if (!byName.has(name)) this.#silent.delete(name);
+    return [...members.filter(({ name }) => !this.#silent.has(name)), ...[...this.#silent].map((name) => byName.get(name)!)];
   }
 
   /** Resolves when all have answered, or when a report's time is over: what answers later is not waited for. */
@@ -85,8 +97,13 @@ export class ClusterReporter {
   }
 
   async #ask(member: MemberInfo): Promise<Told> {
+    // Silent until it has answered: the report may be over before, and the next one then begins with the others.
+    this.#silent.delete(member.name);
+    this.#silent.add(member.name);
     try {
-      return { report: await this.options.ask(member) };
+      const report = await this.options.ask(member);
+      this.#silent.delete(member.name);
+      return { report };
     } catch (error) {
       return { problem: (error as Error).message };
     }
