@@ -1,8 +1,12 @@
-import { CacheError, type ObjectInfo } from "@frontcache/proto";
+import { blockLength, CacheError, type Geometry, type ObjectInfo } from "@frontcache/proto";
 import type { OriginAnswer } from "../origin/origin.js";
+import type { BlockId } from "../storage/block.js";
 import type { FillEvents, FillTarget } from "./fill-context.js";
 
-/** Which version and size a fill is of: what it was made for, or what its first answer says; every later one must agree. */
+/**
+ * Which version and size a fill is of, and so which block: what it was made for, or what its first answer says; every later one
+ * must agree.
+ */
 export class FillDescription {
   /** Resolves with the first answer; rejects where no part got one. */
   readonly promise: Promise<ObjectInfo>;
@@ -13,6 +17,7 @@ export class FillDescription {
   #seenAtMs = Number.NEGATIVE_INFINITY;
 
   constructor(
+    private readonly geometry: Geometry,
     private readonly target: FillTarget,
     private readonly events: FillEvents,
   ) {
@@ -38,6 +43,28 @@ export class FillDescription {
     return this.#info?.version ?? this.target.version;
   }
 
+  /** The block's identity. The first answer must have come. */
+  get id(): BlockId {
+    return { url: this.target.ref.url, version: this.#info!.version, offset: this.target.blockOffset };
+  }
+
+  /** Bytes of the block; as many as a block can have, while the object's size is not known. */
+  get blockBytes(): number {
+    const { blockBytes } = this.geometry;
+    return this.#info === undefined ? blockBytes : blockLength(this.target.blockOffset, this.#info.objectSize, this.geometry);
+  }
+
+  /** Bytes of a segment, as far as the block is known to reach; none or less where it lies behind the object's end. */
+  segmentLength(segment: number): number {
+    const { segmentBytes } = this.geometry;
+    return Math.min(segmentBytes, this.blockBytes - segment * segmentBytes);
+  }
+
+  /** Whether the segment is known to lie behind the object's end. */
+  isBeyond(segment: number): boolean {
+    return this.#info !== undefined && this.segmentLength(segment) <= 0;
+  }
+
   /** When the origin was last asked and said that this version is current, monotonic milliseconds; -Infinity: it was not. */
   get seenAtMs(): number {
     return this.#seenAtMs;
@@ -59,6 +86,7 @@ export class FillDescription {
     this.#resolve(info);
   }
 
+  /** No part got an answer. */
   fail(error: CacheError): void {
     this.#failed = true;
     this.#reject(error);
