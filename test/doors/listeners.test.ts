@@ -52,8 +52,20 @@ interface HttpAnswer {
 }
 
 /** One request to the gateway; rejects where TLS refuses. */
-function get(port: number, path: string, { tls, token }: Shown, method = "GET"): Promise<HttpAnswer> {
+async function get(port: number, path: string, { tls, token }: Shown, method = "GET"): Promise<HttpAnswer> {
   const headers = token === undefined ? {} : { authorization: `Bearer ${token}` };
+  const { status: code, body } = await getRaw(port, path, headers, tls, method);
+  return { status: code, body };
+}
+
+/** The same with headers as they are sent and come. */
+function getRaw(
+  port: number,
+  path: string,
+  headers: Readonly<Record<string, string>>,
+  tls?: Shown["tls"],
+  method = "GET",
+): Promise<HttpAnswer & Pick<IncomingMessage, "headers">> {
   const address = { host: "127.0.0.1", port, path, method, headers, agent: false as const };
   return new Promise((resolve, reject) => {
     const onAnswer = (response: IncomingMessage): void => {
@@ -61,7 +73,7 @@ function get(port: number, path: string, { tls, token }: Shown, method = "GET"):
       response.on("data", (chunk) => {
         body += chunk;
       });
-      response.on("end", () => resolve({ status: response.statusCode ?? 0, body }));
+      response.on("end", () => resolve({ status: response.statusCode ?? 0, headers: response.headers, body }));
     };
     const request = tls === undefined ? requestHttp(address, onAnswer) : requestHttps({ ...address, ...tls }, onAnswer);
     request.on("error", reject).end();
@@ -105,6 +117,45 @@ describe("where a token is asked for", () => {
   it("everything answers to who shows it", async () => {
     await using listeners = await open({ authTokenFile: tokenFile });
     await expectServed(listeners, { token: TOKEN });
+  });
+});
+
+/** What a browser sends when its user has typed this. */
+const typed = (name: string, password: string) => ({
+  authorization: `Basic ${Buffer.from(`${name}:${password}`).toString("base64")}`,
+});
+
+describe("a browser", () => {
+  it("is asked for a password, and shown a member's pages for one of the tokens, whatever the name", async () => {
+    await using listeners = await open({ authTokenFile: tokenFile });
+    const at = (path: string) => `http://127.0.0.1:${listeners.httpPort}${path}`;
+    for (const headers of [{}, typed("me", "another-token-than-ours"), typed(TOKEN, "")]) {
+      const refused = await fetch(at("/status"), { headers });
+      expect([refused.status, refused.headers.get("www-authenticate")]).toEqual([401, 'Bearer, Basic realm="frontcache"']);
+      expect(await refused.text()).toContain("as the password");
+    }
+    for (const name of ["", "me"]) {
+      const shown = await fetch(at("/status?again"), { headers: typed(name, TOKEN) });
+      expect([shown.status, await shown.text()]).toEqual([200, "told"]);
+    }
+  });
+
+  it("gets no object by a password, for what else runs in it would too; S3's tools get S3's error and no such question", async () => {
+    await using listeners = await open({ authTokenFile: tokenFile });
+    for (const path of ["/s3/bucket/object", "/s3/bucket?list-type=2", "/gs/bucket/object", "/nothing", "http://x/status"]) {
+      const { status: code, headers, body } = await getRaw(listeners.httpPort, path, typed("me", TOKEN));
+      expect([path, code, headers["www-authenticate"]]).toEqual([path, 401, "Bearer"]);
+      expect(body).toMatch(/<Error><Code>AccessDenied<\/Code>/);
+    }
+    expect(listeners.reader.memory.requests).toEqual([]);
+  });
+
+  it("without a certificate that is asked for is not asked for a password that would not do", async () => {
+    await using listeners = await open({ ...mutual(), authTokenFile: tokenFile });
+    const bare = await getRaw(listeners.httpPort, "/status", typed("me", TOKEN), trusting());
+    expect([bare.status, bare.headers["www-authenticate"]]).toEqual([401, "Bearer"]);
+    const certified = await getRaw(listeners.httpPort, "/status", typed("me", TOKEN), trusting(client));
+    expect([certified.status, certified.body]).toEqual([200, "told"]);
   });
 });
 

@@ -1,4 +1,4 @@
-import { mkdir } from "node:fs/promises";
+import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -138,6 +138,23 @@ describe.skipIf(noBrowser !== undefined)(`the status page${noBrowser === undefin
     await page.keyboard.press("Tab");
     expect(await page.evaluate("document.activeElement.tagName")).not.toBe("BODY");
     await page.close();
+  });
+
+  it("is shown to who types a token as the password, its events included, and to nobody else", async () => {
+    await using directory = await temporaryDirectory();
+    const [tokens, token] = [join(directory.path, "tokens"), "a-token-that-nobody-guesses"];
+    await writeFile(tokens, token);
+    await using closed = await Cluster.start({ names: namesOf(1), flags: ["--auth-token-file", tokens] });
+    const url = `http://${closed.member("cache-0").http}/`;
+    for (const [password, status] of [
+      ["another-token-than-ours", 401],
+      [token, 200],
+    ] as const) {
+      const page = await browser.newPage({ httpCredentials: { username: "me", password } });
+      expect((await page.goto(url))!.status()).toBe(status);
+      if (status === 200) await page.waitForSelector(".live");
+      await page.close();
+    }
   });
 
   it.each(["light", "dark"] as const)("can be photographed, %s", async (colorScheme) => {

@@ -15,6 +15,12 @@ export class Visitor {
     private readonly certified: boolean,
   ) {}
 
+  /** Whether a known token is all that it takes to be let in. */
+  get tokenOpens(): boolean {
+    const { tls, tokens } = this.door;
+    return tokens !== undefined && (tls?.mutual !== true || this.certified);
+  }
+
   /** Whether a request with this Authorization header is answered. */
   admits(authorization: string | undefined): boolean {
     const { tls, tokens } = this.door;

@@ -1,7 +1,7 @@
-import { WRONG_TOKEN } from "../admission.js";
 import { BucketAnswer } from "./bucket-answer.js";
 import type { Exchange, ObjectReader } from "./exchange.js";
 import { answerProbe, isProbe } from "./health.js";
+import { refusalAtDoor } from "./not-admitted.js";
 import { ObjectAnswer } from "./object-answer.js";
 import type { Pages } from "./page.js";
 import { notImplemented, type Refusal, refusalOf, refuse } from "./refusal.js";
@@ -11,13 +11,6 @@ import { parseTarget, type RequestTarget } from "./request-target.js";
 const MAX_TARGET_BYTES = 8 << 10;
 
 const MALFORMED = { status: 400, code: "BadRequest" };
-
-const NOT_ADMITTED: Refusal = {
-  status: 401,
-  code: "AccessDenied",
-  message: `no trusted client certificate, or ${WRONG_TOKEN}`,
-  headers: ["WWW-Authenticate", "Bearer"],
-};
 
 /** What stands behind the listener when a request comes. */
 export interface Behind {
@@ -36,7 +29,10 @@ export function answerRequest(exchange: Exchange, behind: () => Behind): void {
 
 function answerOrRefuse(exchange: Exchange, behind: () => Behind): Refusal | undefined {
   const { url = "", method, headers, httpVersion } = exchange.request;
-  if (!exchange.admitted && !isProbe(url.split("?", 1)[0]!)) return NOT_ADMITTED;
+  if (!exchange.visitor.admits(headers.authorization)) {
+    const refusal = refusalAtDoor(exchange, behind().pages);
+    if (refusal !== undefined) return refusal;
+  }
   if (headers.host === undefined && httpVersion === "1.1") return { ...MALFORMED, message: "HTTP/1.1 wants a Host header" };
   if (headers.expect !== undefined && !/^100-continue$/i.test(headers.expect)) {
     return { status: 417, code: "ExpectationFailed", message: "only 100-continue can be expected" };

@@ -1,3 +1,4 @@
+import type { Visitor } from "../../doors/visitor.js";
 import type { Clock } from "../../runtime/clock.js";
 import type { Log } from "../../runtime/log.js";
 import type { Client, Clients } from "../limits/clients.js";
@@ -11,8 +12,8 @@ export type ObjectReader = Pick<Reader, "read" | "stat" | "list" | "statBucket">
 export interface Exchange {
   readonly request: Request;
   readonly response: Reply;
-  /** Whether the client showed what the door asks for. If not, probes alone are answered. */
-  readonly admitted: boolean;
+  /** Who stands at the door. Where it shows nothing that opens it, probes alone are answered. */
+  readonly visitor: Pick<Visitor, "admits" | "tokenOpens">;
   /** Who asks. */
   readonly client: Client;
   /** Whether the connection is by TLS. */

@@ -183,9 +183,8 @@ export class GatewayListener {
 
   #answer(request: Request, response: Reply, { signal, whenClosed, visitor, client }: Connection): void {
     const { clock, log, door, clients } = this.options;
-    const admitted = visitor.admits(request.headers.authorization);
     const by = { client, encrypted: door.tls !== undefined, waiting: clients.waiting };
-    answerRequest({ request, response, admitted, ...by, signal, whenClosed, clock, log }, this.#behind);
+    answerRequest({ request, response, visitor, ...by, signal, whenClosed, clock, log }, this.#behind);
   }
 
   readonly #behind = (): Behind => ({
