@@ -1,5 +1,5 @@
-import { once, setMaxListeners } from "node:events";
-import { type AddressInfo, createServer, type Server as NetServer, type Socket } from "node:net";
+import { setMaxListeners } from "node:events";
+import { createServer, type Server as NetServer, type Socket } from "node:net";
 import { createServer as createTlsServer } from "node:tls";
 import { listenerOptions, protoPath } from "@frontcache/proto";
 import { Server, ServerCredentials } from "@grpc/grpc-js";
@@ -14,6 +14,7 @@ import { admittedOnly } from "./admission.js";
 import { cacheServiceHandlers, servedMethods } from "./cache-service.js";
 import { NotServing } from "./call-status.js";
 import type { Clients } from "./limits/clients.js";
+import { ListeningPort } from "./listening-port.js";
 import type { Reader } from "./reader.js";
 import { RunningCalls } from "./running-calls.js";
 
@@ -56,22 +57,18 @@ export class GrpcListener {
   readonly #health = new HealthImplementation();
   readonly #calls = new RunningCalls();
   readonly #closing = new AbortController();
-  /** By `address:port` of the client. */
-  readonly #sockets = new Map<string, Socket>();
-  readonly #acceptor: NetServer;
+  readonly #port: ListeningPort;
   #reader: Reader | undefined;
-  #address: HostPort;
   #closed: Promise<void> | undefined;
 
   private constructor(private readonly options: GrpcListenerOptions) {
-    this.#address = options.listen;
-    this.#acceptor = createAcceptor(options.door.tls, (socket) => this.#connections.injectConnection(socket));
-    this.#acceptor.on("connection", (socket: Socket) => this.#track(socket));
+    const acceptor = createAcceptor(options.door.tls, (socket) => this.#connections.injectConnection(socket));
+    this.#port = new ListeningPort(acceptor, options);
     this.#setHealth("NOT_SERVING");
     // One listener for each watch of the members.
     setMaxListeners(0, this.#closing.signal);
     const { clock, log, door, clients } = options;
-    const cutOff = (peer: string): void => void this.#sockets.get(peer)?.destroy();
+    const cutOff = (peer: string): void => this.#port.cutOff(peer);
     const reader = (): Reader => this.#servingReader();
     const service = { reader, calls: this.#calls, closing: this.#closing.signal, clients, cutOff, clock, log };
     this.#grpc.addService(servedMethods, admittedOnly(cacheServiceHandlers(service), door, log));
@@ -85,22 +82,18 @@ export class GrpcListener {
   /** Rejects with the system's error where the address can't be listened on. */
   static async open(options: GrpcListenerOptions): Promise<GrpcListener> {
     const listener = new GrpcListener(options);
-    const { host } = options.listen;
-    await once(listener.#acceptor.listen(options.listen), "listening");
-    listener.#address = { host, port: (listener.#acceptor.address() as AddressInfo).port };
-    // A connection that could not be accepted concerns its client alone.
-    listener.#acceptor.on("error", (error) => options.log.warn({ event: "accept-failed", message: error.message }));
+    await listener.#port.open();
     return listener;
   }
 
   /** What it listens on, with the port that was picked where 0 was asked for. */
   get address(): HostPort {
-    return this.#address;
+    return this.#port.address;
   }
 
   /** Connections open now, idle ones included. */
   get openConnections(): number {
-    return this.#sockets.size;
+    return this.#port.openConnections;
   }
 
   /** Calls that run. */
@@ -130,34 +123,15 @@ export class GrpcListener {
 
   async #close(): Promise<void> {
     this.#setHealth("NOT_SERVING");
-    const closed = new Promise<void>((resolve) => this.#acceptor.close(() => resolve()));
+    const closed = this.#port.close();
     this.#closing.abort();
     // Despite its name this is the graceful way: GOAWAY to every client, and each connection ends with its last call.
     this.#connections.destroy();
     const { clock, drainMs } = this.options;
-    const cancels = [clock.after(drainMs, () => this.#cutOff())];
-    void this.#calls.idle().then(() => cancels.push(clock.after(FLUSH_MS, () => this.#cutOff())));
+    const cancels = [clock.after(drainMs, () => this.#port.cutOff())];
+    void this.#calls.idle().then(() => cancels.push(clock.after(FLUSH_MS, () => this.#port.cutOff())));
     await closed;
     for (const cancel of cancels) cancel();
-  }
-
-  #track(socket: Socket): void {
-    const { clients } = this.options;
-    const client = clients.connected(socket.remoteAddress);
-    if (client === undefined) {
-      socket.destroy();
-      return;
-    }
-    const peer = `${socket.remoteAddress}:${socket.remotePort}`;
-    this.#sockets.set(peer, socket);
-    socket.once("close", () => {
-      this.#sockets.delete(peer);
-      clients.disconnected(client);
-    });
-  }
-
-  #cutOff(): void {
-    for (const socket of this.#sockets.values()) socket.destroy();
   }
 
   #servingReader(): Reader {

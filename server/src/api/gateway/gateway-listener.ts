@@ -1,7 +1,6 @@
-import { once } from "node:events";
 import { createServer, type IncomingMessage, type Server, type ServerOptions, type ServerResponse } from "node:http";
 import { createServer as createTlsServer } from "node:https";
-import type { AddressInfo, Socket } from "node:net";
+import type { Socket } from "node:net";
 import { TLSSocket } from "node:tls";
 import type { HostPort } from "../../config/addresses.js";
 import type { Door, TlsDoor } from "../../doors/doors.js";
@@ -9,6 +8,7 @@ import { Visitor } from "../../doors/visitor.js";
 import type { Clock } from "../../runtime/clock.js";
 import type { Log } from "../../runtime/log.js";
 import type { Clients } from "../limits/clients.js";
+import { ListeningPort } from "../listening-port.js";
 import { answerRequest, type Behind } from "./answer-request.js";
 import { refuseBytes } from "./bad-request.js";
 import { Connection } from "./connection.js";
@@ -49,16 +49,14 @@ export interface GatewayListenerOptions {
  */
 export class GatewayListener {
   readonly #server: Server;
+  readonly #port: ListeningPort;
+  /** Those whose handshake, if any, is done. */
   readonly #connections = new Map<Socket, Connection>();
-  /** All that is accepted, what still shakes hands included. */
-  readonly #sockets = new Set<Socket>();
   #reader: ObjectReader | undefined;
-  #address: HostPort;
   #leaving = false;
   #closed: Promise<void> | undefined;
 
   private constructor(private readonly options: GatewayListenerOptions) {
-    this.#address = options.listen;
     const { tls } = options.door;
     this.#server = createListener(tls, {
       maxHeaderSize: limits.headBytes,
@@ -75,7 +73,7 @@ export class GatewayListener {
     const accepted = tls === undefined ? "connection" : "secureConnection";
     const [serveHttp] = this.#server.listeners(accepted);
     this.#server.removeAllListeners(accepted);
-    this.#server.on("connection", (socket: Socket) => this.#track(socket));
+    this.#port = new ListeningPort(this.#server, options);
     this.#server.on(accepted, (socket: Socket) => this.#accept(socket, () => serveHttp!.call(this.#server, socket)));
     this.#server.on("request", this.#take);
     // Nothing is done with bodies: who asks before sending one is answered at once.
@@ -89,17 +87,13 @@ export class GatewayListener {
   /** Rejects with the system's error where the address can't be listened on. */
   static async open(options: GatewayListenerOptions): Promise<GatewayListener> {
     const listener = new GatewayListener(options);
-    const { host } = options.listen;
-    await once(listener.#server.listen(options.listen), "listening");
-    listener.#address = { host, port: (listener.#server.address() as AddressInfo).port };
-    // A connection that could not be accepted concerns its client alone.
-    listener.#server.on("error", (error) => options.log.warn({ event: "accept-failed", message: error.message }));
+    await listener.#port.open();
     return listener;
   }
 
   /** What it listens on, with the port that was picked where 0 was asked for. */
   get address(): HostPort {
-    return this.#address;
+    return this.#port.address;
   }
 
   /** Connections open now, idle ones included. */
@@ -135,27 +129,11 @@ export class GatewayListener {
 
   async #close(): Promise<void> {
     this.leave();
-    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
+    const closed = this.#port.close();
     for (const connection of this.#connections.values()) connection.endWhenIdle();
-    const cancel = this.options.clock.after(this.options.drainMs, () => {
-      for (const socket of this.#sockets) socket.destroy();
-    });
+    const cancel = this.options.clock.after(this.options.drainMs, () => this.#port.cutOff());
     await closed;
     cancel();
-  }
-
-  #track(socket: Socket): void {
-    const { clients } = this.options;
-    const client = clients.connected(socket.remoteAddress);
-    if (client === undefined) {
-      socket.destroy();
-      return;
-    }
-    this.#sockets.add(socket);
-    socket.once("close", () => {
-      this.#sockets.delete(socket);
-      clients.disconnected(client);
-    });
   }
 
   #accept(socket: Socket, handOver: () => void): void {

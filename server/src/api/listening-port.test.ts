@@ -1,0 +1,68 @@
+import { once } from "node:events";
+import { connect, createServer, type Server, type Socket } from "node:net";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { silentLog } from "../runtime/log.js";
+import { ManualClock } from "../runtime/manual-clock.js";
+import { Clients, noLimits } from "./limits/clients.js";
+import { ListeningPort } from "./listening-port.js";
+
+describe("a listener's port", () => {
+  let clients: Clients;
+  let server: Server;
+  let port: ListeningPort;
+  let closed: Promise<unknown>[];
+
+  beforeEach(async () => {
+    clients = new Clients({ ...noLimits, maxConnections: 2 }, new ManualClock());
+    server = createServer();
+    port = new ListeningPort(server, { listen: { host: "127.0.0.1", port: 0 }, clients, log: silentLog });
+    closed = [];
+    await port.open();
+  });
+
+  afterEach(async () => {
+    port.cutOff();
+    await Promise.all([port.close(), ...closed]);
+    expect([port.openConnections, clients.connections]).toEqual([0, 0]);
+  });
+
+  /** A connection, as both of its ends have it. */
+  async function connection(): Promise<{ peer: string; closed: Promise<unknown> }> {
+    const accepted = once(server, "connection");
+    const socket = connect(port.address).on("error", () => {});
+    await once(socket, "connect");
+    const [there] = (await accepted) as [Socket];
+    const bothClosed = Promise.all([once(socket, "close"), there.closed || once(there, "close")]);
+    closed.push(bothClosed);
+    return { peer: `${socket.localAddress}:${socket.localPort}`, closed: bothClosed };
+  }
+
+  it("counts connections for their clients, and closes those that are too many", async () => {
+    await connection();
+    await connection();
+    const { closed } = await connection();
+    await closed;
+    expect([port.openConnections, clients.connections, clients.refusedConnections]).toEqual([2, 2, 1]);
+  });
+
+  it("cuts one peer off, and leaves the others", async () => {
+    const slow = await connection();
+    await connection();
+    port.cutOff(slow.peer);
+    await slow.closed;
+    expect(port.openConnections).toBe(1);
+  });
+
+  it("takes nobody in while it closes, and is closed when its last connection is", async () => {
+    await connection();
+    let isClosed = false;
+    const closing = port.close().then(() => {
+      isClosed = true;
+    });
+    const late = connect(port.address);
+    await expect(once(late, "connect")).rejects.toMatchObject({ code: "ECONNREFUSED" });
+    expect(isClosed).toBe(false);
+    port.cutOff();
+    await closing;
+  });
+});

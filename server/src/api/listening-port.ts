@@ -1,0 +1,72 @@
+import { once } from "node:events";
+import type { AddressInfo, Server, Socket } from "node:net";
+import type { HostPort } from "../config/addresses.js";
+import type { Log } from "../runtime/log.js";
+import type { Clients } from "./limits/clients.js";
+
+export interface ListeningPortOptions {
+  readonly listen: HostPort;
+  /** What each connection counts for; those that are too many are closed at once. */
+  readonly clients: Clients;
+  readonly log: Log;
+}
+
+/** The TCP port of a listener, from taking it to its last connection's end. */
+export class ListeningPort {
+  /** All that is accepted, what still shakes hands included. */
+  readonly #sockets = new Set<Socket>();
+  #address: HostPort;
+
+  constructor(
+    private readonly server: Server,
+    private readonly options: ListeningPortOptions,
+  ) {
+    this.#address = options.listen;
+    server.on("connection", (socket: Socket) => this.#track(socket));
+  }
+
+  /** Takes the port. Rejects with the system's error where the address can't be listened on. */
+  async open(): Promise<void> {
+    const { listen, log } = this.options;
+    await once(this.server.listen(listen), "listening");
+    this.#address = { host: listen.host, port: (this.server.address() as AddressInfo).port };
+    // A connection that could not be accepted concerns its client alone.
+    this.server.on("error", (error) => log.warn({ event: "accept-failed", message: error.message }));
+  }
+
+  /** What it listens on, with the port that was picked where 0 was asked for. */
+  get address(): HostPort {
+    return this.#address;
+  }
+
+  /** Connections open now, idle ones included. */
+  get openConnections(): number {
+    return this.#sockets.size;
+  }
+
+  /** No new connections. Resolves when none is left. */
+  close(): Promise<void> {
+    return new Promise((resolve) => this.server.close(() => resolve()));
+  }
+
+  /** Ends the connections of a client's `address:port`, or all of them, whatever they are at. */
+  cutOff(peer?: string): void {
+    for (const socket of this.#sockets) {
+      if (peer === undefined || peer === `${socket.remoteAddress}:${socket.remotePort}`) socket.destroy();
+    }
+  }
+
+  #track(socket: Socket): void {
+    const { clients } = this.options;
+    const client = clients.connected(socket.remoteAddress);
+    if (client === undefined) {
+      socket.destroy();
+      return;
+    }
+    this.#sockets.add(socket);
+    socket.once("close", () => {
+      this.#sockets.delete(socket);
+      clients.disconnected(client);
+    });
+  }
+}
