@@ -1,6 +1,6 @@
 import { GcsOrigin } from "../../server/src/origin/gcs-origin.js";
 import { GcsEmulator } from "../emulators/gcs.js";
-import { originContract } from "./contract.js";
+import { originContract } from "./contract/contract.js";
 
 originContract(
   "the GCS origin",

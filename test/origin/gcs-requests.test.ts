@@ -5,11 +5,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseObjectUrl } from "@frontcache/proto";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { bytesOf } from "../../server/src/origin/answer-fixture.js";
 import type { GcsOptions } from "../../server/src/origin/gcs-client.js";
 import { GcsOrigin } from "../../server/src/origin/gcs-origin.js";
 import type { SeenRequest } from "../emulators/faults.js";
 import { GcsEmulator } from "../emulators/gcs.js";
-import { bytesOf } from "./contract.js";
 
 const live = new AbortController().signal;
 const ref = parseObjectUrl("gs://bucket/key");

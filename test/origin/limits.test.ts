@@ -4,6 +4,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { parseOrigins } from "../../server/src/config/origins-file.js";
 import { readSettings } from "../../server/src/config/settings.js";
 import { openOrigins } from "../../server/src/open-origins.js";
+import { bytesOf } from "../../server/src/origin/answer-fixture.js";
 import { LimitedOrigin } from "../../server/src/origin/limited-origin.js";
 import { MemoryObjects } from "../../server/src/origin/memory-objects.js";
 import { MemoryOrigin } from "../../server/src/origin/memory-origin.js";
@@ -12,7 +13,6 @@ import { RetryingOrigin } from "../../server/src/origin/retrying-origin.js";
 import { ManualClock } from "../../server/src/runtime/manual-clock.js";
 import { S3Emulator } from "../emulators/s3.js";
 import { simulatedCache } from "../versions/simulated-cache.js";
-import { bytesOf } from "./contract.js";
 
 const REQUESTS_PER_SECOND = 50;
 /** What a pause saves up: a second's worth. */

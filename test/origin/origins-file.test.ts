@@ -6,11 +6,11 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { parseOrigins } from "../../server/src/config/origins-file.js";
 import { readSettings } from "../../server/src/config/settings.js";
 import { openOrigins } from "../../server/src/open-origins.js";
+import { bytesOf } from "../../server/src/origin/answer-fixture.js";
 import type { Origin } from "../../server/src/origin/origin.js";
 import type { SeenRequest } from "../emulators/faults.js";
 import { GcsEmulator } from "../emulators/gcs.js";
 import { S3Emulator } from "../emulators/s3.js";
-import { bytesOf } from "./contract.js";
 
 const live = new AbortController().signal;
 setMaxListeners(0, live); // shared by all calls

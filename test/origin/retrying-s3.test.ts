@@ -1,11 +1,11 @@
 import { parseObjectUrl } from "@frontcache/proto";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { bytesOf } from "../../server/src/origin/answer-fixture.js";
 import type { Retry } from "../../server/src/origin/retry-budget.js";
 import { RetryingOrigin } from "../../server/src/origin/retrying-origin.js";
 import { S3Origin } from "../../server/src/origin/s3-origin.js";
 import { systemClock } from "../../server/src/runtime/clock.js";
 import { rampBytes, S3Emulator } from "../emulators/s3.js";
-import { bytesOf } from "./contract.js";
 
 const MiB = 1 << 20;
 const live = new AbortController().signal;

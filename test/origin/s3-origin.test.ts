@@ -1,6 +1,6 @@
 import { S3Origin } from "../../server/src/origin/s3-origin.js";
 import { S3Emulator } from "../emulators/s3.js";
-import { originContract } from "./contract.js";
+import { originContract } from "./contract/contract.js";
 
 const refusals = [
   { status: 401, code: "Unauthorized", fetch: "PERMISSION_DENIED" },

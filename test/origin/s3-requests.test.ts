@@ -2,11 +2,11 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { parseObjectUrl } from "@frontcache/proto";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { bytesOf } from "../../server/src/origin/answer-fixture.js";
 import type { S3Options } from "../../server/src/origin/s3-client.js";
 import { S3Origin } from "../../server/src/origin/s3-origin.js";
 import type { SeenRequest } from "../emulators/faults.js";
 import { S3Emulator } from "../emulators/s3.js";
-import { bytesOf } from "./contract.js";
 
 const live = new AbortController().signal;
 const ref = parseObjectUrl("s3://bucket/key");

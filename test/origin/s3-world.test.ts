@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseObjectUrl } from "@frontcache/proto";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { bytesOf } from "../../server/src/origin/answer-fixture.js";
 import type { Retry } from "../../server/src/origin/retry-budget.js";
 import { RetryingOrigin } from "../../server/src/origin/retrying-origin.js";
 import type { S3Options } from "../../server/src/origin/s3-client.js";
@@ -12,7 +13,6 @@ import { S3Origin } from "../../server/src/origin/s3-origin.js";
 import { systemClock } from "../../server/src/runtime/clock.js";
 import type { SeenRequest } from "../emulators/faults.js";
 import { S3Emulator } from "../emulators/s3.js";
-import { bytesOf } from "./contract.js";
 
 const live = new AbortController().signal;
 setMaxListeners(0, live); // shared by all calls of a test

@@ -1,0 +1,23 @@
+/** Keys that are easily mangled on their way: by escaping twice or never, or by normalising a path. */
+export const oddKeys = [
+  "with space",
+  "100%",
+  "%2F%41",
+  "a+b",
+  "a//b",
+  "//",
+  "/leading",
+  "trailing/",
+  "a/../b",
+  "..",
+  "./x/.",
+  "über/日本/🎈",
+  "what?x=1&y=2",
+  "a#fragment",
+  "quote'\"<&>",
+  "brackets[1](2)*!~",
+  "semi;colon:at@=,$",
+  "back\\slash",
+  "tab\tand\u0001",
+  "line\nbreak\r\nand\u0085",
+];

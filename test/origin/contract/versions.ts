@@ -1,0 +1,38 @@
+import { describe, expect, it } from "vitest";
+import { bytesOf } from "../../../server/src/origin/answer-fixture.js";
+import { rampBytes } from "../../../server/src/origin/ramp.js";
+import { fails, live, MiB, type OriginUnderTest } from "./origin-under-test.js";
+
+/** Reads of one version, and of versions that are not there. */
+export function versionsContract(under: OriginUnderTest): void {
+  describe("versions", () => {
+    it("are a condition of the request where one is asked for", async () => {
+      const first = under.store.putRamp("bucket", "changing", MiB, 1);
+      expect((await under.fetch("changing", 0, 10, first).then(bytesOf)).equals(rampBytes(0, 10, 1))).toBe(true);
+      const second = under.store.putRamp("bucket", "changing", MiB, 2);
+      expect(second).not.toBe(first);
+      await fails("FAILED_PRECONDITION", () => under.fetch("changing", 0, 10, first));
+      const answer = await under.fetch("changing", 0, 10, second);
+      expect(answer.info.version).toBe(second);
+      expect((await bytesOf(answer)).equals(rampBytes(0, 10, 2))).toBe(true);
+    });
+
+    it("that no object can have are FAILED_PRECONDITION, never sent as they are", async () => {
+      for (const version of ['a"b', "a\r\nX-Evil: 1", "日本", "a b", "-1", "x&y=1"]) {
+        await fails("FAILED_PRECONDITION", () => under.fetch("ramp", 0, 10, version));
+      }
+    });
+
+    it("other than the one asked for are refused even where the store ignores the condition", async () => {
+      const version = under.store.putRamp("bucket", "changing", MiB, 2);
+      under.store.faults.place({ version: "foreign" });
+      await fails("FAILED_PRECONDITION", () => under.fetch("changing", 0, 10, version));
+    });
+
+    it("missing from an answer make it useless", async () => {
+      under.store.faults.place({ version: "missing" });
+      await fails("UNAVAILABLE", () => under.fetch("ramp", 0, 10));
+      await fails("UNAVAILABLE", () => under.origin.stat(under.ref("ramp"), live));
+    });
+  });
+}
