@@ -1,5 +1,6 @@
 import { parseObjectUrl } from "@frontcache/proto";
 import { describe, expect, it } from "vitest";
+import { bytesOf } from "../../server/src/origin/answer-fixture.js";
 import { HedgedOrigin } from "../../server/src/origin/hedged-origin.js";
 import { MemoryObjects } from "../../server/src/origin/memory-objects.js";
 import { MemoryOrigin } from "../../server/src/origin/memory-origin.js";
@@ -36,8 +37,7 @@ async function readCold(hedged: boolean, seed: number): Promise<Outcome> {
   const reader = async (): Promise<void> => {
     for (let i = 0; i < READS; i++) {
       const beganMs = clock.monotonicMs();
-      const { body } = await origin.fetch(ref, { offset: 0, length: MiB }, new AbortController().signal);
-      for await (const _ of body);
+      await bytesOf(await origin.fetch(ref, { offset: 0, length: MiB }, new AbortController().signal));
       times.push(clock.monotonicMs() - beganMs);
     }
   };

@@ -164,10 +164,10 @@ describe("limits of a real origin", () => {
     const fetch = () => origin.fetch(parseObjectUrl("s3://bucket/ramp"), { offset: 0, length: 8 << 20 }, live);
     const held = [await fetch(), await fetch(), await fetch()];
     await expect(fetch()).rejects.toMatchObject({ code: "RESOURCE_EXHAUSTED" });
-    held[1]!.destroy();
+    held[1]!.body.destroy();
     expect((await bytesOf(await fetch())).length).toBe(8 << 20);
     expect(store.traffic.peakOpen).toBe(3);
-    for (const answer of held) answer.destroy();
+    for (const answer of held) answer.body.destroy();
     origin.close();
   });
 });

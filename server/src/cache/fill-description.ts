@@ -71,7 +71,7 @@ export class FillDescription {
   }
 
   /** Throws FAILED_PRECONDITION for an answer of another version. */
-  accept({ info, isHearsay }: OriginAnswer, askedAtMs: number): void {
+  accept({ info, isHearsay }: Pick<OriginAnswer, "info" | "isHearsay">, askedAtMs: number): void {
     const isOther = info.version !== (this.version ?? info.version);
     if (isOther || (this.#info !== undefined && info.objectSize !== this.#info.objectSize)) {
       throw new CacheError("FAILED_PRECONDITION", `${this.target.ref.url}: changed while it was read, read it again`);

@@ -6,6 +6,9 @@ import type { Claim, FillMemory, Priority } from "./fill-memory.js";
 import type { PartPlan } from "./plan-parts.js";
 import { SegmentBuffer } from "./segment-buffer.js";
 
+/** Where a byte would land that comes after the last one that may. */
+const BEYOND = Buffer.alloc(1);
+
 /** What a part needs of the fill that it belongs to. */
 export interface PartHost {
   readonly memory: FillMemory;
@@ -74,7 +77,7 @@ export class Part {
         this.#lay(host, buffers);
         await this.#land(host, answer);
       } finally {
-        answer.destroy();
+        answer.body.destroy();
       }
     } finally {
       for (const spare of buffers) host.memory.give(spare);
@@ -106,16 +109,17 @@ export class Part {
     this.reservation = host.reserve(bytes);
   }
 
-  async #land(host: PartHost, answer: OriginAnswer): Promise<void> {
+  /** Has the bytes written where they stay. */
+  async #land(host: PartHost, { body }: OriginAnswer): Promise<void> {
     let segment = this.first;
-    for await (const chunk of answer.body) {
-      for (let at = 0; at < chunk.length; ) {
-        const buffer = this.segments.get(segment);
-        if (buffer === undefined) throw new CacheError("INTERNAL", "the origin's answer is longer than its range");
-        at += buffer.append(chunk, at);
-        host.progressed(segment, buffer);
-        if (buffer.complete) segment++;
-      }
+    for (;;) {
+      const buffer = this.segments.get(segment);
+      const bytes = await body.read(buffer?.room ?? BEYOND);
+      if (bytes === 0) break;
+      if (buffer === undefined) throw new CacheError("INTERNAL", "the origin's answer is longer than its range");
+      buffer.landed(bytes);
+      host.progressed(segment, buffer);
+      if (buffer.complete) segment++;
     }
     if (this.segments.has(segment)) throw new CacheError("INTERNAL", "the origin's answer is shorter than its range");
   }

@@ -2,8 +2,8 @@ import { crc32 } from "node:zlib";
 import type { Slice } from "../runtime/slice.js";
 
 /**
- * A segment that is being filled, or was just filled, in memory. Bytes are only ever appended, so readers may look at
- * `[0, filled)` while the rest arrives. The memory goes back when the fill and every slice have let go.
+ * A segment that is being filled, or was just filled, in memory. Bytes land behind those that are there, so readers may look
+ * at `[0, filled)` while the rest arrives. The memory goes back when the fill and every slice have let go.
  */
 export class SegmentBuffer {
   /** Bytes that have arrived. */
@@ -27,14 +27,16 @@ export class SegmentBuffer {
     return this.buffer.subarray(0, this.filled);
   }
 
-  /** Takes what fits of `chunk` from `at` and returns how much that was. */
-  append(chunk: Uint8Array, at: number): number {
-    const count = Math.min(this.length - this.filled, chunk.length - at);
-    const piece = count === chunk.length ? chunk : chunk.subarray(at, at + count);
-    this.buffer.set(piece, this.filled);
-    this.crc = crc32(piece, this.crc);
-    this.filled += count;
-    return count;
+  /** Where the next bytes belong, to be told by `landed`; empty once it is complete. */
+  get room(): Buffer {
+    return this.buffer.subarray(this.filled, this.length);
+  }
+
+  /** The first `bytes` of the room are filled. */
+  landed(bytes: number): void {
+    const end = this.filled + bytes;
+    this.crc = crc32(this.buffer.subarray(this.filled, end), this.crc);
+    this.filled = end;
   }
 
   /** Borrows bytes that have arrived. */

@@ -18,8 +18,7 @@ describe("keeping what a fill brings", () => {
     stored = await openStore();
     const target = { ref: parseObjectUrl(url), blockOffset: 0, version: info.version };
     const description = new FillDescription(testGeometry, target, { described() {}, seen() {}, idle() {} });
-    const answer = { info, length: bytes, body: (async function* () {})(), destroy() {} };
-    description.accept(answer, stored.clock.monotonicMs());
+    description.accept({ info }, stored.clock.monotonicMs());
     keeper = new SegmentKeeper({ store: stored.store, clock: stored.clock }, description);
   });
 

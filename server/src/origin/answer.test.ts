@@ -2,7 +2,8 @@ import { Readable } from "node:stream";
 import { type ErrorCode, parseObjectUrl } from "@frontcache/proto";
 import { describe, expect, it } from "vitest";
 import { checkedAnswer, type RangeHead } from "./answer.js";
-import type { OriginRange } from "./origin.js";
+import { bytesOf } from "./answer-fixture.js";
+import type { OriginAnswer, OriginRange } from "./origin.js";
 
 const ref = parseObjectUrl("s3://bucket/key");
 const range: OriginRange = { offset: 100, length: 50 };
@@ -21,10 +22,12 @@ function answer(head: Partial<RangeHead>, wanted: OriginRange = range, body: num
   return { stream, open: () => checkedAnswer(ref, wanted, { ...good, ...head }, stream, signal) };
 }
 
-async function received(body: AsyncIterable<Uint8Array>): Promise<{ bytes: number; code: string | undefined }> {
+async function received(answer: OriginAnswer): Promise<{ bytes: number; code: string | undefined }> {
   let bytes = 0;
   try {
-    for await (const chunk of body) bytes += chunk.length;
+    await bytesOf(answer, (piece) => {
+      bytes += piece.length;
+    });
     return { bytes, code: undefined };
   } catch (error) {
     return { bytes, code: (error as { code: string }).code };
@@ -33,13 +36,14 @@ async function received(body: AsyncIterable<Uint8Array>): Promise<{ bytes: numbe
 
 describe("an origin's answer", () => {
   it("is believed where head and body agree with the range", async () => {
-    const { info, length, body } = answer({}).open();
+    const opened = answer({}).open();
+    const { info, length } = opened;
     expect({ info, length }).toEqual({ info: { version: "v1", objectSize: 1000 }, length: 50 });
-    expect(await received(body)).toEqual({ bytes: 50, code: undefined });
+    expect(await received(opened)).toEqual({ bytes: 50, code: undefined });
   });
 
   it("is believed without a Content-Length, as its Content-Range says", async () => {
-    expect(await received(answer({ contentLength: undefined }).open().body)).toEqual({ bytes: 50, code: undefined });
+    expect(await received(answer({ contentLength: undefined }).open())).toEqual({ bytes: 50, code: undefined });
   });
 
   it.each<[string, Partial<RangeHead>, ErrorCode]>([
@@ -81,11 +85,11 @@ describe("an origin's answer", () => {
   });
 
   it("whose body is short gives true bytes, then UNAVAILABLE", async () => {
-    expect(await received(answer({}, range, [20, 29]).open().body)).toEqual({ bytes: 49, code: "UNAVAILABLE" });
+    expect(await received(answer({}, range, [20, 29]).open())).toEqual({ bytes: 49, code: "UNAVAILABLE" });
   });
 
   it("whose body is long never gives a byte beyond its range", async () => {
-    const { bytes, code } = await received(answer({}, range, [20, 31]).open().body);
+    const { bytes, code } = await received(answer({}, range, [20, 31]).open());
     expect(bytes).toBeLessThanOrEqual(50);
     expect(code).toBe("UNAVAILABLE");
   });

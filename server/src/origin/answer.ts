@@ -38,7 +38,7 @@ export function checkedAnswer(
     const info = checkedInfo(ref, objectSize, head);
     if (range.version !== undefined && info.version !== range.version) throw otherVersion(ref, range.version);
     const body = new SocketBody(stream, length, bodyErrors(ref, range.offset, length), signal);
-    return { info, length, body, destroy: () => body.destroy() };
+    return { info, length, body };
   } catch (error) {
     stream.on("error", () => {});
     stream.destroy();

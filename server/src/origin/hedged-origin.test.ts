@@ -1,6 +1,7 @@
 import { parseObjectUrl } from "@frontcache/proto";
 import { describe, expect, it } from "vitest";
 import { ManualClock } from "../runtime/manual-clock.js";
+import { bytesOf } from "./answer-fixture.js";
 import { type Hedge, HedgedOrigin, type HedgeOptions } from "./hedged-origin.js";
 import { LimitedOrigin } from "./limited-origin.js";
 import { MemoryObjects } from "./memory-objects.js";
@@ -39,7 +40,7 @@ async function usual({ clock, memory, origin }: World, answers = 40): Promise<vo
   const remove = memory.faults.place({ latencyMs: 20 });
   const all = Array.from({ length: answers }, () => origin.fetch(ref, { offset: 0, length: 1 }, new AbortController().signal));
   await pass(clock, 20);
-  for (const answer of await Promise.all(all)) answer.destroy();
+  for (const answer of await Promise.all(all)) answer.body.destroy();
   remove();
   memory.calls.length = 0;
 }
@@ -58,11 +59,9 @@ describe("a late request", () => {
     expect(world.memory.calls.length).toBe(1);
     await pass(world.clock, 1);
     expect(world.memory.calls).toEqual([world.memory.calls[0], world.memory.calls[0]]);
-    const { body, length } = await answer;
+    const winner = await answer;
     expect(world.memory.open).toBe(1);
-    let received = 0;
-    for await (const chunk of body) received += chunk.length;
-    expect(received).toBe(length);
+    expect(await bytesOf(winner)).toHaveLength(winner.length);
     expect(world.hedges).toEqual([{ url: ref.url, afterMs: 20, won: true }]);
     expect([world.memory.open, world.clock.waits]).toEqual([0, 0]);
   });
@@ -74,7 +73,7 @@ describe("a late request", () => {
     world.memory.faults.place({ latencyMs: 500, when: () => world.memory.calls.length === 2 });
     const answer = read(world);
     await pass(world.clock, 25);
-    (await answer).destroy();
+    (await answer).body.destroy();
     expect(world.hedges).toEqual([{ url: ref.url, afterMs: 20, won: false }]);
     expect([world.memory.open, world.clock.waits]).toEqual([0, 0]);
   });
@@ -85,7 +84,7 @@ describe("a late request", () => {
     world.memory.faults.place({ latencyMs: 1000, times: 1 });
     const answer = read(world);
     await pass(world.clock, 1000);
-    (await answer).destroy();
+    (await answer).body.destroy();
     expect(world.memory.calls.length).toBe(1);
   });
 
@@ -120,7 +119,7 @@ describe("a late request", () => {
     world.memory.faults.place({ latencyMs: 50, when: () => world.memory.calls.length === 2 });
     const answer = read(world);
     await pass(world.clock, 80);
-    (await answer).destroy();
+    (await answer).body.destroy();
     world.memory.faults.clear();
     world.memory.faults.place({ latencyMs: 30, error: "UNAVAILABLE" });
     const outcome = expect(read(world)).rejects.toMatchObject({ code: "UNAVAILABLE" });
@@ -162,7 +161,7 @@ describe("extra requests", () => {
       const answers = Array.from({ length: 10 }, () => read(world));
       sent += 10;
       await pass(world.clock, 20 + ((round * 97) % 300));
-      for (const answer of answers) void answer.then((each) => each.destroy());
+      for (const answer of answers) void answer.then((each) => each.body.destroy());
     }
     await pass(world.clock, 1000);
     expect(world.memory.calls.length - sent).toBe(world.hedges.length);
@@ -178,7 +177,7 @@ describe("extra requests", () => {
     world.memory.faults.place({ latencyMs: 1000, times: 1 });
     const answer = read(world);
     await pass(world.clock, 1000);
-    (await answer).destroy();
+    (await answer).body.destroy();
     expect(world.hedges).toEqual([]);
   });
 
@@ -196,7 +195,7 @@ describe("extra requests", () => {
     await pass(world.clock, 30);
     expect([world.memory.calls.length, limits.admitNow()]).toEqual([3, undefined]);
     await pass(world.clock, 100);
-    for (const answer of await Promise.all(answers)) answer.destroy();
+    for (const answer of await Promise.all(answers)) answer.body.destroy();
     expect(world.hedges.length).toBe(1);
     await pass(world.clock, 1_000);
     expect([limits.admitNow(), limits.admitNow(), limits.admitNow()].filter((permit) => permit !== undefined).length).toBe(3);

@@ -50,7 +50,7 @@ export class HedgedOrigin implements Origin {
   fetch(ref: ObjectRef, range: OriginRange, signal: AbortSignal): Promise<OriginAnswer> {
     return this.#ask("fetch", ref, signal, {
       ask: (own) => this.#origin.fetch(ref, range, own),
-      drop: (answer) => answer.destroy(),
+      drop: ({ body }) => body.destroy(),
       outlives: true,
     });
   }

@@ -1,5 +1,5 @@
 import type { BucketRef, ObjectInfo, ObjectRef, PrefixRef } from "@frontcache/proto";
-import type { Listing, ListPage, Origin, OriginAnswer, OriginRange } from "./origin.js";
+import type { Listing, ListPage, Origin, OriginAnswer, OriginBody, OriginRange } from "./origin.js";
 import type { OriginLimits, Permit } from "./origin-limits.js";
 
 /** An origin behind this member's limits. Stands inside of what repeats requests, so that repeated ones count, too. */
@@ -17,7 +17,7 @@ export class LimitedOrigin implements Origin {
     try {
       const answer = await this.#origin.fetch(ref, range, signal);
       permit.correct(answer.length);
-      return held(answer, permit);
+      return { ...answer, body: new AdmittedBody(answer.body, permit) };
     } catch (error) {
       permit.correct(0);
       permit.release();
@@ -52,22 +52,26 @@ export class LimitedOrigin implements Origin {
   }
 }
 
-/** The answer, holding its permit until its end. */
-function held(answer: OriginAnswer, permit: Permit): OriginAnswer {
-  async function* body(): AsyncGenerator<Uint8Array> {
+/** A body that holds its request's permit until its end. */
+class AdmittedBody implements OriginBody {
+  constructor(
+    private readonly body: OriginBody,
+    private readonly permit: Permit,
+  ) {}
+
+  async read(memory: Buffer): Promise<number> {
     try {
-      yield* answer.body;
-    } finally {
-      permit.release();
+      const bytes = await this.body.read(memory);
+      if (bytes === 0) this.permit.release();
+      return bytes;
+    } catch (error) {
+      this.permit.release();
+      throw error;
     }
   }
-  return {
-    info: answer.info,
-    length: answer.length,
-    body: body(),
-    destroy: () => {
-      answer.destroy();
-      permit.release();
-    },
-  };
+
+  destroy(): void {
+    this.body.destroy();
+    this.permit.release();
+  }
 }

@@ -1,6 +1,6 @@
 import { type BucketRef, CacheError, type ErrorCode, type ObjectInfo, type ObjectRef, type PrefixRef } from "@frontcache/proto";
 import type { Clock } from "../runtime/clock.js";
-import type { Listing, ListPage, Origin, OriginAnswer, OriginRange } from "./origin.js";
+import type { Listing, ListPage, Origin, OriginAnswer, OriginBody, OriginRange } from "./origin.js";
 
 /** What one request to a store came to, told when it is over. */
 export interface OriginRequest {
@@ -27,11 +27,7 @@ export class MeasuredOrigin implements Origin {
     try {
       const answer = await this.origin.fetch(ref, range, signal);
       running.answered();
-      const destroy = (): void => {
-        answer.destroy();
-        running.end("CANCELLED");
-      };
-      return { ...answer, body: bodyOf(answer, running), destroy };
+      return { ...answer, body: new MeasuredBody(answer, running) };
     } catch (error) {
       throw running.fail(error);
     }
@@ -68,18 +64,27 @@ export class MeasuredOrigin implements Origin {
 }
 
 /** The request is over with its last byte: whoever reads need not come back for the end, and destroys what is read already. */
-async function* bodyOf({ body, length }: OriginAnswer, running: Running): AsyncGenerator<Uint8Array> {
-  try {
-    for await (const chunk of body) {
-      running.bytes += chunk.length;
-      if (running.bytes === length) running.end("ok");
-      yield chunk;
+class MeasuredBody implements OriginBody {
+  constructor(
+    private readonly answer: OriginAnswer,
+    private readonly running: Running,
+  ) {}
+
+  async read(memory: Buffer): Promise<number> {
+    const { answer, running } = this;
+    try {
+      const bytes = await answer.body.read(memory);
+      running.bytes += bytes;
+      if (bytes === 0 || running.bytes === answer.length) running.end("ok");
+      return bytes;
+    } catch (error) {
+      throw running.fail(error);
     }
-    running.end("ok");
-  } catch (error) {
-    throw running.fail(error);
-  } finally {
-    running.end("CANCELLED");
+  }
+
+  destroy(): void {
+    this.answer.body.destroy();
+    this.running.end("CANCELLED");
   }
 }
 

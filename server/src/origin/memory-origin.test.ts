@@ -1,9 +1,9 @@
 import { parseObjectUrl } from "@frontcache/proto";
 import { describe, expect, it } from "vitest";
 import { ManualClock } from "../runtime/manual-clock.js";
+import { bytesOf, firstBytes } from "./answer-fixture.js";
 import { MemoryObjects } from "./memory-objects.js";
 import { MemoryOrigin } from "./memory-origin.js";
-import type { OriginAnswer } from "./origin.js";
 import { rampBytes } from "./ramp.js";
 
 const ref = parseObjectUrl("gs://bucket/key");
@@ -13,12 +13,6 @@ function setup() {
   const objects = new MemoryObjects();
   const clock = new ManualClock();
   return { objects, clock, origin: new MemoryOrigin(objects, clock, 1000) };
-}
-
-async function bytesOf(answer: OriginAnswer): Promise<Buffer> {
-  const chunks: Uint8Array[] = [];
-  for await (const chunk of answer.body) chunks.push(chunk);
-  return Buffer.concat(chunks);
 }
 
 describe("the origin in memory", () => {
@@ -53,13 +47,13 @@ describe("the origin in memory", () => {
     const first = await origin.fetch(ref, { offset: 0, length: 3000 }, live);
     const beside = await origin.fetch(ref, { offset: 3000, length: 1000 }, live);
     expect(origin.doubled).toEqual([]);
-    await first.body[Symbol.asyncIterator]().next();
-    (await origin.fetch(ref, { offset: 0, length: 1000 }, live)).destroy();
+    expect(await firstBytes(first, 5000)).toHaveLength(1000);
+    (await origin.fetch(ref, { offset: 0, length: 1000 }, live)).body.destroy();
     expect(origin.doubled).toEqual([]);
-    (await origin.fetch(ref, { offset: 999, length: 2 }, live)).destroy();
+    (await origin.fetch(ref, { offset: 999, length: 2 }, live)).body.destroy();
     expect(origin.doubled).toMatchObject([{ offset: 999 }]);
-    first.destroy();
-    beside.destroy();
+    first.body.destroy();
+    beside.body.destroy();
     expect(origin.open).toBe(0);
   });
 

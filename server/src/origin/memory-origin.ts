@@ -8,21 +8,13 @@ import {
   type PrefixRef,
 } from "@frontcache/proto";
 import { type Clock, sleep } from "../runtime/clock.js";
-import { untilAborted } from "../runtime/until-aborted.js";
 import { otherVersion } from "./answer.js";
 import { LinkedAbort } from "./attempt.js";
+import { MemoryBody, type RunningFetch } from "./memory-body.js";
 import { type MemoryCall, type MemoryFault, MemoryFaults } from "./memory-faults.js";
 import { memoryListing } from "./memory-listing.js";
 import type { MemoryObject, MemoryObjects } from "./memory-objects.js";
 import type { Listing, ListPage, Origin, OriginAnswer, OriginRange } from "./origin.js";
-
-/** A fetch that has not ended, with what of it is still to come. */
-interface RunningFetch {
-  readonly url: string;
-  readonly version: string;
-  start: number;
-  readonly end: number;
-}
 
 /** The one fake of Origin: objects in memory, faults and holds placed by tests, time by the Clock, everything counted. */
 export class MemoryOrigin implements Origin {
@@ -114,43 +106,19 @@ export class MemoryOrigin implements Origin {
     const running = { url: ref.url, version: info.version, start: call.offset, end: call.offset + length };
     if (this.#overlaps(running)) this.doubled.push(call);
     this.#running.add(running);
-    const life = new LinkedAbort(signal);
-    const leave = (): void => {
-      this.#running.delete(running);
-      life.unlink();
-    };
-    const destroy = (): void => {
-      leave();
-      life.abort(new CacheError("CANCELLED", `${ref.url}: the origin's answer was dropped`));
-    };
-    return { info, length, body: this.#body(ref, object, running, fault, life.signal, leave), destroy };
-  }
-
-  async *#body(
-    ref: ObjectRef,
-    object: MemoryObject,
-    running: RunningFetch,
-    fault: MemoryFault,
-    signal: AbortSignal,
-    leave: () => void,
-  ): AsyncGenerator<Uint8Array> {
-    const { start, end } = running;
-    const stop = Math.min(end, start + (fault.body?.afterBytes ?? Number.POSITIVE_INFINITY));
-    try {
-      for (const chunk of object.chunks(start, stop - start, this.#chunkBytes)) {
-        if (fault.chunkDelayMs !== undefined) await this.#sleep(fault.chunkDelayMs, signal);
-        if (signal.aborted) throw abortError(signal);
-        running.start += chunk.length;
-        this.bytesServed += chunk.length;
-        yield chunk;
-      }
-      if (stop === end) return;
-      if (fault.body?.how === "stall") await untilAborted(new Promise<never>(() => {}), signal);
-      if (fault.body?.how === "break")
-        throw new CacheError("UNAVAILABLE", `${ref.url}: placed break after ${stop - start} bytes`);
-    } finally {
-      leave();
-    }
+    const body = new MemoryBody({
+      object,
+      running,
+      fault,
+      chunkBytes: this.#chunkBytes,
+      life: new LinkedAbort(signal),
+      pause: (delayMs, own) => this.#sleep(delayMs, own),
+      onBytes: (bytes) => {
+        this.bytesServed += bytes;
+      },
+      onEnd: () => this.#running.delete(running),
+    });
+    return { info, length, body };
   }
 
   #overlaps(fetch: RunningFetch): boolean {

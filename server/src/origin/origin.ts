@@ -9,6 +9,18 @@ export interface OriginRange {
   readonly version?: string;
 }
 
+/** The bytes of an answer, which go into their reader's memory and nowhere before. Read it to its end, or destroy it. */
+export interface OriginBody {
+  /**
+   * Brings the next bytes to the beginning of `memory`, which must have room for one at least. Resolves with how many they
+   * are; 0: there are no more. Rejects with a CacheError where they are cut short. One read at a time: until it settles
+   * `memory` is the body's, afterwards the body doesn't touch it any more.
+   */
+  read(memory: Buffer): Promise<number>;
+  /** Drops what is unread and frees the connection; a read that waits ends at once. Harmless when repeated, or after the end. */
+  destroy(): void;
+}
+
 /** An origin's checked answer to a range: it is of one version and of exactly `length` bytes. */
 export interface OriginAnswer {
   readonly info: ObjectInfo;
@@ -16,10 +28,8 @@ export interface OriginAnswer {
   readonly isHearsay?: true;
   /** Bytes that the body holds: the range's length, or less when the object ends in it. */
   readonly length: number;
-  /** The bytes in order. Iterate it to its end, or destroy the answer. It throws a CacheError where it is cut short. */
-  readonly body: AsyncIterable<Uint8Array>;
-  /** Drops what is unread and frees the connection; a read that waits ends at once. Harmless when repeated, or after the end. */
-  destroy(): void;
+  /** The bytes in order. */
+  readonly body: OriginBody;
 }
 
 /** How long an answer is worth waiting for: `little` where who asks has something to make do with. */

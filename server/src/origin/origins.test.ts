@@ -25,7 +25,7 @@ describe("origins", () => {
     ]);
     for (const url of ["s3://one/x", "s3://logs-2024/x", "s3://two/x"]) {
       expect(await origins.stat(parseObjectUrl(url), live)).toMatchObject({ objectSize: url.length });
-      (await origins.fetch(parseObjectUrl(url), { offset: 0, length: 1 }, live)).destroy();
+      (await origins.fetch(parseObjectUrl(url), { offset: 0, length: 1 }, live)).body.destroy();
     }
     for (const url of ["s3://one", "s3://logs-2024", "s3://two"]) {
       const bucket = parsePrefixUrl(url);

@@ -10,12 +10,17 @@ export function rampByte(offset: number, seed: number): number {
   return (offset + seed) % RAMP_PERIOD;
 }
 
-/** A copy of `length` bytes of the ramp from `offset`, made by block copies. */
+/** A copy of `length` bytes of the ramp from `offset`. */
 export function rampBytes(offset: number, length: number, seed: number): Buffer {
   const out = Buffer.allocUnsafe(length);
-  let at = 0;
-  for (const chunk of rampChunks(offset, length, seed, PATTERN.length)) at += chunk.copy(out, at);
+  fillWithRamp(out, offset, seed);
   return out;
+}
+
+/** Fills `memory` with the ramp from `offset`, by block copies. */
+export function fillWithRamp(memory: Buffer, offset: number, seed: number): void {
+  let at = 0;
+  for (const chunk of rampChunks(offset, memory.length, seed, PATTERN.length)) at += chunk.copy(memory, at);
 }
 
 /** The same bytes as views of one shared pattern, at most `chunkBytes` each and never empty. Never write to them. */

@@ -1,20 +1,14 @@
-import { type BucketRef, CacheError, type ObjectInfo, type ObjectRef, type PrefixRef } from "@frontcache/proto";
+import type { BucketRef, ObjectInfo, ObjectRef, PrefixRef } from "@frontcache/proto";
 import type { Clock, Random } from "../runtime/clock.js";
-import { otherVersion } from "./answer.js";
 import { Attempt, LinkedAbort } from "./attempt.js";
 import type { Listing, ListPage, Origin, OriginAnswer, OriginRange, Patience } from "./origin.js";
+import { type Attempted, ResumingBody } from "./resuming-body.js";
 import { RetryBudget, type RetryOptions } from "./retry-budget.js";
 
 /** How requests are repeated. */
 export interface RetryingOptions extends RetryOptions {
   /** In place of the others for who has little patience. */
   readonly hurried: Pick<RetryOptions, "attempts" | "headTimeoutMs">;
-}
-
-/** An answer with the attempt that it belongs to. */
-interface Attempted {
-  readonly answer: OriginAnswer;
-  readonly attempt: Attempt;
 }
 
 /**
@@ -40,7 +34,9 @@ export class RetryingOrigin implements Origin {
     const life = new LinkedAbort(signal);
     try {
       const first = await this.#request(ref, range, budget, life.signal);
-      return this.#resuming(ref, range.offset, first, budget, life);
+      const { idleTimeoutMs } = this.#options;
+      const request = (rest: OriginRange) => this.#request(ref, rest, budget, life.signal);
+      return { ...first.answer, body: new ResumingBody({ ref, range, first, request, budget, life, idleTimeoutMs }) };
     } catch (error) {
       life.unlink();
       throw error;
@@ -100,57 +96,6 @@ export class RetryingOrigin implements Origin {
         await budget.spend(error, signal);
       }
     }
-  }
-
-  #resuming(ref: ObjectRef, offset: number, first: Attempted, budget: RetryBudget, life: LinkedAbort): OriginAnswer {
-    const { info, length } = first.answer;
-    const { idleTimeoutMs } = this.#options;
-    let current = first;
-    const leave = (): void => {
-      current.attempt.end();
-      current.answer.destroy();
-      life.unlink();
-    };
-    const resume = async (done: number): Promise<void> => {
-      const rest = { offset: offset + done, length: length - done, version: info.version };
-      current = await this.#request(ref, rest, budget, life.signal);
-      if (current.answer.info.version !== info.version || current.answer.length !== rest.length)
-        throw otherVersion(ref, info.version);
-    };
-    async function* body(): AsyncGenerator<Uint8Array> {
-      let done = 0;
-      try {
-        for (;;) {
-          try {
-            current.attempt.wait(idleTimeoutMs);
-            for await (const chunk of current.answer.body) {
-              current.attempt.rest();
-              done += chunk.length;
-              budget.progress(chunk.length);
-              yield chunk;
-              current.attempt.wait(idleTimeoutMs);
-            }
-            return;
-          } catch (error) {
-            current.attempt.end();
-            if (done === length) throw error; // all bytes came, and then something that should not have
-            await budget.spend(error, life.signal);
-          }
-          await resume(done);
-        }
-      } finally {
-        leave();
-      }
-    }
-    return {
-      info,
-      length,
-      body: body(),
-      destroy: () => {
-        leave();
-        life.abort(new CacheError("CANCELLED", `${ref.url}: the origin's answer was dropped`));
-      },
-    };
   }
 
   #attempt(ref: BucketRef, signal: AbortSignal): Attempt {

@@ -1,5 +1,6 @@
 import type { Readable } from "node:stream";
 import { abortError, CacheError } from "@frontcache/proto";
+import type { OriginBody } from "./origin.js";
 
 /** What waits for a reader before the socket is paused: a few of its 64 KiB reads. */
 const QUEUE_BYTES = 256 << 10;
@@ -12,21 +13,29 @@ export interface BodyErrors {
   surplus(): CacheError;
 }
 
+/** A read that waits for the socket. */
+interface WaitingRead {
+  readonly memory: Buffer;
+  resolve(bytes: number): void;
+  reject(error: CacheError): void;
+}
+
 /**
- * A response's body as chunks, exactly `length` bytes of them in all or an error. Chunks are the socket's own, not copied:
- * a stream's own iterator joins what is buffered. Nothing flows before the first `next`.
+ * A response's body, exactly `length` bytes of it in all or an error: each chunk is copied from where the parser left it to
+ * where the reader wants it, once. Nothing flows before the first read.
  */
-export class SocketBody implements AsyncIterableIterator<Uint8Array> {
+export class SocketBody implements OriginBody {
   readonly #stream: Readable;
   readonly #length: number;
   readonly #errors: BodyErrors;
   readonly #signal: AbortSignal;
-  readonly #queue: Uint8Array[] = [];
+  /** What came while nobody read, or was too much for who did. */
+  readonly #queue: Buffer[] = [];
   #queuedBytes = 0;
   #received = 0;
   #flowing = false;
   #outcome: "ended" | CacheError | undefined;
-  #waiting: PromiseWithResolvers<IteratorResult<Uint8Array>> | undefined;
+  #waiting: WaitingRead | undefined;
   readonly #onAbort = (): void => {
     this.#dropQueue();
     this.#fail(abortError(this.#signal));
@@ -44,37 +53,39 @@ export class SocketBody implements AsyncIterableIterator<Uint8Array> {
     else signal.addEventListener("abort", this.#onAbort, { once: true });
   }
 
-  [Symbol.asyncIterator](): this {
-    return this;
-  }
-
-  /** The next chunk, in order. What came before a failure (not an abort) is handed out before it. One call at a time. */
-  next(): Promise<IteratorResult<Uint8Array>> {
-    const chunk = this.#queue.shift();
-    if (chunk !== undefined) {
-      this.#queuedBytes -= chunk.length;
-      if (this.#queuedBytes === 0) this.#stream.resume();
-      return Promise.resolve({ value: chunk, done: false });
-    }
-    if (this.#outcome === "ended") return Promise.resolve({ value: undefined, done: true });
+  /** As the port says. What came before a failure (not an abort) is handed out before it. */
+  read(memory: Buffer): Promise<number> {
+    if (this.#queuedBytes > 0) return Promise.resolve(this.#takeQueued(memory));
+    if (this.#outcome === "ended") return Promise.resolve(0);
     if (this.#outcome !== undefined) return Promise.reject(this.#outcome);
-    this.#waiting = withResolvers();
     this.#flow();
-    return this.#waiting.promise;
+    return new Promise((resolve, reject) => {
+      this.#waiting = { memory, resolve, reject };
+    });
   }
 
-  async return(): Promise<IteratorResult<Uint8Array>> {
-    this.destroy();
-    return { value: undefined, done: true };
-  }
-
-  /** Drops what is unread; a `next` that waits ends with CANCELLED. The connection is kept where all bytes have come. */
+  /** A read that waits ends with CANCELLED. The connection is kept where all bytes have come. */
   destroy(): void {
     this.#dropQueue();
     if (this.#outcome !== undefined) return;
     // All bytes are here and only the parser's word for it is outstanding: the connection is worth keeping.
     if (this.#received === this.#length && this.#flowing) this.#stream.resume();
     else this.#fail(new CacheError("CANCELLED", "the origin's answer was dropped"));
+  }
+
+  #takeQueued(memory: Buffer): number {
+    let taken = 0;
+    while (taken < memory.length) {
+      const chunk = this.#queue[0];
+      if (chunk === undefined) break;
+      const bytes = chunk.copy(memory, taken);
+      taken += bytes;
+      if (bytes === chunk.length) this.#queue.shift();
+      else this.#queue[0] = chunk.subarray(bytes);
+    }
+    this.#queuedBytes -= taken;
+    if (this.#queuedBytes === 0) this.#stream.resume();
+    return taken;
   }
 
   #dropQueue(): void {
@@ -85,61 +96,46 @@ export class SocketBody implements AsyncIterableIterator<Uint8Array> {
   #flow(): void {
     if (this.#flowing) return;
     this.#flowing = true;
-    this.#stream.on("data", (chunk: Uint8Array) => this.#onData(chunk));
+    this.#stream.on("data", (chunk: Buffer) => this.#onData(chunk));
   }
 
-  #onData(chunk: Uint8Array): void {
+  #onData(chunk: Buffer): void {
     if (this.#outcome !== undefined) return;
     this.#received += chunk.length;
     if (this.#received > this.#length) {
       this.#fail(this.#errors.surplus());
       return;
     }
-    if (this.#waiting !== undefined) {
-      this.#waiting.resolve({ value: chunk, done: false });
-      this.#waiting = undefined;
-      return;
+    const waiting = this.#waiting;
+    this.#waiting = undefined;
+    const taken = waiting === undefined ? 0 : chunk.copy(waiting.memory);
+    if (taken < chunk.length) {
+      this.#queue.push(taken === 0 ? chunk : chunk.subarray(taken));
+      this.#queuedBytes += chunk.length - taken;
+      if (this.#queuedBytes >= QUEUE_BYTES) this.#stream.pause();
     }
-    this.#queue.push(chunk);
-    this.#queuedBytes += chunk.length;
-    if (this.#queuedBytes >= QUEUE_BYTES) this.#stream.pause();
+    waiting?.resolve(taken);
   }
 
   #onEnd(): void {
     if (this.#received < this.#length) this.#fail(this.#errors.broken(this.#received));
     if (this.#outcome !== undefined) return;
-    this.#settle("ended");
-    this.#waiting?.resolve({ value: undefined, done: true });
-    this.#waiting = undefined;
+    this.#settle("ended")?.resolve(0);
   }
 
   #fail(error: CacheError): void {
     if (this.#outcome !== undefined) return;
-    this.#settle(error);
+    const waiting = this.#settle(error);
     this.#stream.destroy();
-    this.#waiting?.reject(error);
-    this.#waiting = undefined;
+    waiting?.reject(error);
   }
 
-  #settle(outcome: "ended" | CacheError): void {
+  /** Returns the read that waits to be told. */
+  #settle(outcome: "ended" | CacheError): WaitingRead | undefined {
     this.#outcome = outcome;
     this.#signal.removeEventListener("abort", this.#onAbort);
+    const waiting = this.#waiting;
+    this.#waiting = undefined;
+    return waiting;
   }
-}
-
-/** Promise.withResolvers, which Node 20 does not have. */
-interface PromiseWithResolvers<T> {
-  readonly promise: Promise<T>;
-  readonly resolve: (value: T) => void;
-  readonly reject: (reason: unknown) => void;
-}
-
-function withResolvers<T>(): PromiseWithResolvers<T> {
-  let resolve!: (value: T) => void;
-  let reject!: (reason: unknown) => void;
-  const promise = new Promise<T>((onResolve, onReject) => {
-    resolve = onResolve;
-    reject = onReject;
-  });
-  return { promise, resolve, reject };
 }

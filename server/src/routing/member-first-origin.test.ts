@@ -1,9 +1,9 @@
 import { CacheError, DEFAULT_GEOMETRY, Membership, parseObjectUrl } from "@frontcache/proto";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { openDoor } from "../doors/doors.js";
+import { bytesOf } from "../origin/answer-fixture.js";
 import { MemoryObjects } from "../origin/memory-objects.js";
 import { MemoryOrigin } from "../origin/memory-origin.js";
-import type { OriginAnswer } from "../origin/origin.js";
 import { rampBytes } from "../origin/ramp.js";
 import { type Clock, systemClock } from "../runtime/clock.js";
 import { ManualClock } from "../runtime/manual-clock.js";
@@ -73,13 +73,6 @@ const held = (call: ReadCall): void => sendRamp(call, { size: SIZE, version, con
 
 const range = (wanted: { version?: string } = { version }) => ({ offset: 1_000, length: 50_000, ...wanted });
 
-async function bytesOf(answer: OriginAnswer): Promise<Buffer> {
-  const pieces: Buffer[] = [];
-  for await (const chunk of answer.body) pieces.push(Buffer.from(chunk));
-  answer.destroy();
-  return Buffer.concat(pieces);
-}
-
 const rightBytes = rampBytes(1_000, 50_000, 0);
 const asked = (): string[] => real.calls.map(({ kind, offset, length }) => (kind === "stat" ? kind : `${offset}+${length}`));
 
@@ -122,23 +115,32 @@ describe("a fill of bytes that another member holds", () => {
   it.each(["breaks off", "stands still for half a second"])("takes the rest from the origin when the member %s", async (how) => {
     members[0]!.onRead = (call) => sendRamp(call, { size: SIZE, version, onlyBytes: 14_000, messageBytes: 7_000 });
     const answer = await origin.fetch(ref, range(), never);
-    const pieces: Buffer[] = [];
     let received = 0;
-    for await (const chunk of answer.body) {
-      pieces.push(Buffer.from(chunk));
-      received += chunk.length;
-      if (received !== 14_000) continue;
+    const bytes = await bytesOf(answer, async (piece) => {
+      received += piece.length;
+      if (received !== 14_000) return;
       if (how === "breaks off") await members[0]!.kill();
       else void vi.waitFor(() => expect(clock.waits).toBeGreaterThan(0)).then(() => clock.advance(500));
-    }
-    expect(Buffer.concat(pieces)).toEqual(rightBytes);
+    });
+    expect(bytes).toEqual(rightBytes);
     expect(asked()).toEqual(["15000+36000"]);
+  });
+
+  it("ends at once when it is destroyed while it waits for the rest from the origin", async () => {
+    members[0]!.onRead = (call) => sendRamp(call, { size: SIZE, version, onlyBytes: 7_000 });
+    const hold = real.faults.hold();
+    const answer = await origin.fetch(ref, range(), never);
+    const reading = bytesOf(answer, () => members[0]!.kill());
+    await hold.reached(1);
+    answer.body.destroy();
+    await expect(reading).rejects.toMatchObject({ code: "CANCELLED" });
+    hold.release();
   });
 
   it("leaves the member when the fill does", async () => {
     members[0]!.onRead = (call) => sendRamp(call, { size: SIZE, version, onlyBytes: 14_000 });
     const answer = await origin.fetch(ref, range(), never);
-    answer.destroy();
+    answer.body.destroy();
     await vi.waitFor(() => expect(members[0]!.left).toBe(1));
   });
 });

@@ -10,10 +10,8 @@ import {
 } from "@frontcache/proto";
 import type { Listing, ListPage, Origin, OriginAnswer, OriginRange, Patience } from "../origin/origin.js";
 import type { Clock } from "../runtime/clock.js";
-import type { Slice } from "../runtime/slice.js";
-import type { ForwardedRead } from "./forwarded-read.js";
+import { HandoverBody } from "./handover-body.js";
 import { HeldQuestion } from "./held-question.js";
-import { OutOfReach } from "./member-link.js";
 import type { MemberLinks } from "./member-links.js";
 import type { MemberView } from "./member-view.js";
 import type { RoutingEvents } from "./routing-events.js";
@@ -27,8 +25,6 @@ export interface MemberFirstOptions {
   readonly events: Pick<RoutingEvents, "onHandover">;
 }
 
-/** How long a member's bytes may stand still before the origin takes over. */
-const IDLE_MS = 500;
 /** Members asked for one part, at the same time. */
 const MAX_ASKED = 2;
 
@@ -109,55 +105,11 @@ export class MemberFirstOrigin implements Origin {
     const info = asked ? await this.options.origin.stat(ref, signal).catch(() => undefined) : told;
     if (info?.version === told.version && info.objectSize === told.objectSize) {
       this.options.events.onHandover();
-      const body = this.#body(held, read, ref, range, signal);
-      return { info, ...(asked ? {} : { isHearsay: true }), length, body, destroy: () => held.leave() };
+      const { origin, clock, links } = this.options;
+      const body = new HandoverBody({ origin, clock, links, held, read, ref, offset: range.offset, signal });
+      return { info, ...(asked ? {} : { isHearsay: true }), length, body };
     }
     held.leave();
     return undefined;
-  }
-
-  /** The member's bytes; where they break off or stand still, the rest comes from the origin. */
-  async *#body(
-    held: HeldQuestion,
-    read: ForwardedRead,
-    ref: ObjectRef,
-    range: OriginRange,
-    signal: AbortSignal,
-  ): AsyncGenerator<Uint8Array> {
-    let received = 0;
-    try {
-      for (;;) {
-        const slice = await this.#nextInTime(held.member, read);
-        if (slice === undefined) break;
-        received += slice.bytes.length;
-        yield slice.bytes;
-        slice.release();
-      }
-    } finally {
-      held.leave();
-    }
-    if (received === read.length) return;
-    const rest = { offset: range.offset + received, length: read.length - received, version: read.info.version };
-    const answer = await this.options.origin.fetch(ref, rest, signal);
-    try {
-      yield* answer.body;
-    } finally {
-      answer.destroy();
-    }
-  }
-
-  /** The next slice; undefined at the end and where the member is lost or too slow. */
-  #nextInTime(member: MemberInfo, read: ForwardedRead): Promise<Slice | undefined> {
-    return new Promise((resolve) => {
-      const cancel = this.options.clock.after(IDLE_MS, () => resolve(undefined));
-      const settle = (slice: Slice | undefined): void => {
-        cancel();
-        resolve(slice);
-      };
-      Promise.resolve(read.next()).then(settle, (error) => {
-        if (error instanceof OutOfReach) this.options.links.lost(member);
-        settle(undefined);
-      });
-    });
   }
 }

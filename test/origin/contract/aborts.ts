@@ -42,7 +42,7 @@ export function abortsContract(under: OriginUnderTest): void {
       const answer = await under.fetch("ramp", 0, 1000, undefined, abort.signal);
       await bytesOf(answer);
       abort.abort();
-      answer.destroy();
+      answer.body.destroy();
       expect((await under.fetch("ramp", 0, 5).then(bytesOf)).length).toBe(5);
     });
   });

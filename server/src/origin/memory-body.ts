@@ -1,0 +1,88 @@
+import { abortError, CacheError } from "@frontcache/proto";
+import { untilAborted } from "../runtime/until-aborted.js";
+import type { LinkedAbort } from "./attempt.js";
+import type { MemoryFault } from "./memory-faults.js";
+import type { MemoryObject } from "./memory-objects.js";
+import type { OriginBody } from "./origin.js";
+
+/** A fetch that has not ended, with what of it is still to come. */
+export interface RunningFetch {
+  readonly url: string;
+  readonly version: string;
+  start: number;
+  readonly end: number;
+}
+
+export interface MemoryBodyOptions {
+  readonly object: MemoryObject;
+  /** Its `start` moves on with the bytes. */
+  readonly running: RunningFetch;
+  readonly fault: MemoryFault;
+  /** A read brings so many at most. */
+  readonly chunkBytes: number;
+  readonly life: LinkedAbort;
+  /** Waits by the origin's clock; rejects when aborted. */
+  readonly pause: (delayMs: number, signal: AbortSignal) => Promise<void>;
+  readonly onBytes: (bytes: number) => void;
+  /** Read to its end, failed or destroyed; told at least once. */
+  readonly onEnd: () => void;
+}
+
+/** The body of a MemoryOrigin's answer, with the fault that was placed in it. */
+export class MemoryBody implements OriginBody {
+  readonly #options: MemoryBodyOptions;
+  readonly #begin: number;
+  /** Where the bytes end: before the range does, where a fault has them break off or stall. */
+  readonly #stop: number;
+
+  constructor(options: MemoryBodyOptions) {
+    const { running, fault } = options;
+    this.#options = options;
+    this.#begin = running.start;
+    this.#stop = Math.min(running.end, running.start + (fault.body?.afterBytes ?? Number.POSITIVE_INFINITY));
+  }
+
+  async read(memory: Buffer): Promise<number> {
+    try {
+      const bytes = await this.#next(memory);
+      if (bytes === 0) this.#leave();
+      return bytes;
+    } catch (error) {
+      this.#leave();
+      throw error;
+    }
+  }
+
+  destroy(): void {
+    const { life, running } = this.#options;
+    this.#leave();
+    life.abort(new CacheError("CANCELLED", `${running.url}: the origin's answer was dropped`));
+  }
+
+  async #next(memory: Buffer): Promise<number> {
+    const { object, running, fault, chunkBytes, life, pause, onBytes } = this.#options;
+    const bytes = Math.min(chunkBytes, memory.length, this.#stop - running.start);
+    if (bytes === 0) {
+      await this.#end();
+      return 0;
+    }
+    if (fault.chunkDelayMs !== undefined) await pause(fault.chunkDelayMs, life.signal);
+    if (life.signal.aborted) throw abortError(life.signal);
+    object.copy(running.start, memory.subarray(0, bytes));
+    running.start += bytes;
+    onBytes(bytes);
+    return bytes;
+  }
+
+  async #end(): Promise<void> {
+    const { running, fault, life } = this.#options;
+    if (this.#stop === running.end) return;
+    if (fault.body?.how === "stall") await untilAborted(new Promise<never>(() => {}), life.signal);
+    throw new CacheError("UNAVAILABLE", `${running.url}: placed break after ${this.#stop - this.#begin} bytes`);
+  }
+
+  #leave(): void {
+    this.#options.onEnd();
+    this.#options.life.unlink();
+  }
+}
