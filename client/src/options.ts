@@ -19,7 +19,8 @@ export interface ConnectOptions {
   readonly attempts?: number;
   /**
    * Cache directories of members on this host, as this process sees them (a volume mounted read-only, for example). Blocks that
-   * are held there are read from their files, without a socket, by reads that name a version. Default none.
+   * are held there are read from their files, without a socket, by reads that name a version. On a disk that hangs, a read with
+   * `into` outlives its deadline, until the disk answers. Default none.
    */
   readonly localVolumes?: readonly string[];
   /** Speak TLS with members, by both transports. A function is asked for each new connection. Default: plain text. */

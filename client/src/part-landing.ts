@@ -8,6 +8,8 @@ export interface LandingPlace {
   readonly pinned: PinnedObject;
   /** The buffer of `bytes` bytes for the part, called once: less than the part's length where the object ends. */
   place(bytes: number): Buffer;
+  /** Whether nobody looks at the buffer once the read has failed, so that bytes may still come into it then. Absent: no. */
+  readonly mayBeLeft?: boolean;
   /** Called whenever more has landed. */
   onLanded?(): void;
 }
@@ -38,6 +40,11 @@ export class PartLanding implements ReadTarget {
   /** Whether nothing is left to ask for. */
   get complete(): boolean {
     return this.#buffer !== undefined && this.#landedBytes === this.#buffer.length;
+  }
+
+  /** Whether a read that fails need not wait until nothing writes into its buffer any more. */
+  get mayBeLeft(): boolean {
+    return this.#place.mayBeLeft === true;
   }
 
   get url(): string {

@@ -119,7 +119,7 @@ class StreamedPart {
       this.#memory = memory.take(bytes);
       return this.#memory;
     };
-    this.#landing = new PartLanding(part, { pinned, place, onLanded: () => this.#wake() });
+    this.#landing = new PartLanding(part, { pinned, place, mayBeLeft: true, onLanded: () => this.#wake() });
     const own = call.child(using.deadlineMs);
     this.finished = readPart(this.#landing, using, own).then(
       () => this.#finish(own, {}),

@@ -3,6 +3,8 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { ramp } from "./fakes/ramp.js";
 import { ReadSetting } from "./fakes/read-setting.js";
+import type { LocalReads } from "./local/local-reads.js";
+import type { PartLanding } from "./part-landing.js";
 import { readRange, type WantedRange } from "./read-range.js";
 
 const passing = new CacheError("UNAVAILABLE", "the origin is down");
@@ -40,6 +42,17 @@ describe("reading a range", () => {
       }),
       { numRuns: 60 },
     );
+  });
+
+  it("may leave what still writes into its own memory, and never into the caller's", async () => {
+    const { setting, url, call } = setUp(80);
+    const left: boolean[] = [];
+    const read = async ({ mayBeLeft }: PartLanding): Promise<boolean> => !left.push(mayBeLeft);
+    const using = { ...setting.with, local: { read } as unknown as LocalReads, parallelBlocks: 1 };
+    for (const memory of [undefined, Buffer.alloc(10)]) {
+      await readRange({ url, offset: 0, length: 10, version: "v1", memory }, using, call);
+    }
+    expect(left).toEqual([true, true, false, false]);
   });
 
   it("asks for all blocks of a version at once, but no more at a time than it may", async () => {

@@ -69,7 +69,7 @@ async function readInParallel(range: WantedRange, landing: RangeLanding, using: 
     await Promise.all(readers);
   } catch (error) {
     running.abort(CacheError.from(error));
-    // The others still write into a buffer that nobody will see: they are waited for, so that nothing outlives the call.
+    // The others still write into the buffer: they are waited for, so that nothing outlives the call but what can't be stopped.
     await Promise.allSettled(readers);
     throw error;
   } finally {
@@ -101,7 +101,8 @@ class RangeLanding {
   }
 
   async read(part: Part, using: ReadWith, call: RunningCall): Promise<void> {
-    const landing = new PartLanding(part, { pinned: this.#pinned, place: (bytes) => this.#place(part, bytes) });
+    const place = (bytes: number): Buffer => this.#place(part, bytes);
+    const landing = new PartLanding(part, { pinned: this.#pinned, place, mayBeLeft: this.#range.memory === undefined });
     try {
       await readPart(landing, using, call);
     } catch (error) {

@@ -16,6 +16,14 @@ export interface LocalVolume {
   readonly path: string;
   /** Until then (monotonic) its files are not read on the main thread, because a read there took long. */
   slowUntilMs: number;
+  /** Reads under way whose callers could not wait for them: while there are any, the disk is taken to hang and left alone. */
+  left: number;
+}
+
+/** Leaves a volume alone until work on it is done that nobody waits for any more, and that never rejects. */
+export function leaveAlone(volume: LocalVolume, work: Promise<unknown>): void {
+  volume.left++;
+  void work.finally(() => volume.left--);
 }
 
 /** Receives a footer's last bytes where they are read on the main thread, and used before anything else happens. */

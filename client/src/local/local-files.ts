@@ -1,6 +1,6 @@
 import { type BlockId, blockDigest, blockPath, type Geometry } from "@frontcache/proto";
 import type { Clock } from "../clock.js";
-import { LocalFile, type LocalVolume } from "./local-file.js";
+import { LocalFile, type LocalVolume, leaveAlone } from "./local-file.js";
 
 export interface LocalFilesOptions {
   readonly clock: Clock;
@@ -10,6 +10,8 @@ export interface LocalFilesOptions {
 
 /** Files kept open. Their evicted blocks keep their space until the next sweep finds them: 4 GiB at the very most. */
 const MOST_FILES = 256;
+/** Files that are looked for at a time: on a disk that hangs, all that is asked for stays here. */
+const MOST_OPENING = 1_000;
 /** Blocks remembered to have no file here, and for how long: looking takes a moment that each cold read would pay. */
 const MOST_MISSING = 10_000;
 const MISSING_MS = 1_000;
@@ -19,12 +21,18 @@ const SWEEP_MS = 2_000;
 /** How long a file is kept open that nobody reads. */
 const IDLE_MS = 30_000;
 
+/** A file that is looked for, volume by volume. */
+interface Opening {
+  readonly file: Promise<LocalFile | undefined>;
+  readonly at: { volume: LocalVolume | undefined };
+}
+
 /** The block files that this process reads itself: open, the least recently used first. */
 export class LocalFiles {
   readonly #clock: Clock;
   readonly #volumes: readonly LocalVolume[];
   readonly #open = new Map<string, LocalFile>();
-  readonly #opening = new Map<string, Promise<LocalFile | undefined>>();
+  readonly #opening = new Map<string, Opening>();
   readonly #missing = new Map<string, number>();
   readonly #closing = new Set<Promise<void>>();
   #cancelSweep: (() => void) | undefined;
@@ -32,7 +40,7 @@ export class LocalFiles {
 
   constructor({ clock, volumes }: LocalFilesOptions) {
     this.#clock = clock;
-    this.#volumes = volumes.map((path) => ({ path, slowUntilMs: 0 }));
+    this.#volumes = volumes.map((path) => ({ path, slowUntilMs: 0, left: 0 }));
   }
 
   /** Files that are open, those included that are being closed. */
@@ -53,6 +61,13 @@ export class LocalFiles {
     return file;
   }
 
+  /** Nobody waits any more for a file that `find` looks for: the volume where it is looked for is left alone until that is known. */
+  leave(opening: Promise<LocalFile | undefined>): void {
+    for (const { file, at } of this.#opening.values()) {
+      if (file === opening && at.volume !== undefined) leaveAlone(at.volume, opening);
+    }
+  }
+
   /** Closes a file that is not what it was; it is looked for again in a moment, as one that was missing. */
   drop(file: LocalFile): void {
     for (const [key, open] of this.#open) {
@@ -66,7 +81,7 @@ export class LocalFiles {
   async close(): Promise<void> {
     this.#closed = true;
     this.#cancelSweep?.();
-    await Promise.all(this.#opening.values());
+    await Promise.all([...this.#opening.values()].map(({ file }) => file));
     for (const [key, file] of this.#open) this.#retire(key, file);
     await Promise.all(this.#closing);
   }
@@ -80,18 +95,22 @@ export class LocalFiles {
     return false;
   }
 
-  #openOnce(key: string, id: BlockId, geometry: Geometry): Promise<LocalFile | undefined> {
+  #openOnce(key: string, id: BlockId, geometry: Geometry): Promise<LocalFile | undefined> | undefined {
     let opening = this.#opening.get(key);
     if (opening === undefined) {
-      opening = this.#openFirst(key, id, geometry).finally(() => this.#opening.delete(key));
+      if (this.#opening.size === MOST_OPENING) return undefined;
+      const at: Opening["at"] = { volume: undefined };
+      opening = { file: this.#openFirst(key, id, geometry, at).finally(() => this.#opening.delete(key)), at };
       this.#opening.set(key, opening);
     }
-    return opening;
+    return opening.file;
   }
 
-  async #openFirst(key: string, id: BlockId, geometry: Geometry): Promise<LocalFile | undefined> {
+  async #openFirst(key: string, id: BlockId, geometry: Geometry, at: Opening["at"]): Promise<LocalFile | undefined> {
     const digest = blockDigest(id, geometry.blockBytes);
     for (const volume of this.#volumes) {
+      if (volume.left > 0) continue;
+      at.volume = volume;
       const nowMs = this.#clock.monotonicMs();
       const file = await LocalFile.open(blockPath(volume.path, digest), id, volume, geometry, nowMs);
       if (file === undefined) continue;

@@ -1,9 +1,9 @@
-import { mkdtempSync, rmSync } from "node:fs";
+import fs, { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type BlockId, CacheError } from "@frontcache/proto";
 import fc from "fast-check";
-import { afterEach, describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import { BlockFileWriter } from "../fakes/block-file-writer.js";
 import { ManualClock } from "../fakes/manual-clock.js";
 import { ramp } from "../fakes/ramp.js";
@@ -45,19 +45,52 @@ function setUp() {
     return writer;
   };
   const call = new RunningCall({ clock, subject: id.url });
+  /** A call with a deadline. */
+  const limitTo = (deadlineMs: number): RunningCall => {
+    const limited = new RunningCall({ clock, subject: id.url, deadlineMs });
+    cleanups.push(() => limited.end());
+    return limited;
+  };
   /** Reads a range of the block; the bytes that landed, undefined where not all did. Rejects at a byte that is wrong. */
-  const read = async (start: number, end: number, version = id.version): Promise<Buffer | undefined> => {
+  const read = async (
+    start: number,
+    end: number,
+    version = id.version,
+    own = true,
+    limits = call,
+  ): Promise<Buffer | undefined> => {
     const into = Buffer.alloc(end - start, 0xee);
     const landing = new PartLanding(
       { blockOffset: id.offset, offset: id.offset + start, length: end - start },
-      { pinned: new PinnedObject(id.url, version), place: (bytes) => into.subarray(0, bytes) },
+      { pinned: new PinnedObject(id.url, version), place: (bytes) => into.subarray(0, bytes), mayBeLeft: own },
     );
-    const isWhole = await local.read(landing, geometry, call);
+    const isWhole = await local.read(landing, geometry, limits);
     const bytes = into.subarray(0, landing.landedBytes);
     if (!bytes.equals(ramp(id.offset + start, bytes.length))) throw new Error(`wrong bytes from ${start}`);
     return isWhole ? bytes : undefined;
   };
-  return { volume, clock, local, told, held, read, call };
+  return { volume, clock, local, told, held, read, call, limitTo };
+}
+
+/** Holds all calls to the one disk of one kind back, from now on until it is told to answer. */
+function hang(kind: "open" | "read") {
+  const held: (() => void)[] = [];
+  let begin!: () => void;
+  const hangs = new Promise<void>((resolve) => {
+    begin = resolve;
+  });
+  const call = fs[kind] as (...args: unknown[]) => void;
+  const spy = vi.spyOn(fs, kind).mockImplementation(((...args: unknown[]): void => {
+    if (String(args[0]).includes("/none/")) call(...args);
+    else held.push(() => call(...args));
+    if (held.length > 0) begin();
+  }) as never);
+  const answer = (): void => {
+    spy.mockRestore();
+    for (const later of held.splice(0)) later();
+  };
+  cleanups.push(answer);
+  return { hangs, answer };
 }
 
 describe("reads of block files on this host", () => {
@@ -195,7 +228,7 @@ describe("reads of block files on this host", () => {
     await expect.poll(() => local.report.openFiles).toBe(0);
   });
 
-  it("end with their call, not before the last byte is written into the caller's memory", async () => {
+  it("end with their call", async () => {
     const { held, read, call, local } = setUp();
     held(id, ...ALL);
     const reading = read(0, blockBytes);
@@ -204,6 +237,56 @@ describe("reads of block files on this host", () => {
     expect(await read(0, 10)).toBeUndefined();
     await local.close();
     expect(local.report.openFiles).toBe(0);
+  });
+
+  it.each<[string, "open" | "read", (writer: BlockFileWriter) => [start: number, end: number]]>([
+    ["while their file is opened", "open", () => [0, 10]],
+    ["while its footer is read", "read", () => [0, 10]],
+    [
+      "while its footer is read again",
+      "read",
+      (writer) => {
+        writer.writeSegment(3);
+        return [3 * SEGMENT, 4 * SEGMENT];
+      },
+    ],
+    ["while a segment is checked", "read", () => [SEGMENT, SEGMENT + 10]],
+    ["while all is read", "read", () => [0, 3 * SEGMENT]],
+  ])("end with their call on a disk that hangs %s, which is left alone until it answers", async (when, call, prepare) => {
+    const { clock, held, read, local, limitTo } = setUp();
+    const writer = held(id, 0, 1, 2);
+    const isFirst = call === "open" || when === "while its footer is read";
+    if (!isFirst) await read(2 * SEGMENT, 3 * SEGMENT);
+    const [start, end] = prepare(writer);
+    const disk = hang(call);
+    const limited = limitTo(100);
+    const reading = read(start, end, id.version, true, limited);
+    await disk.hangs;
+    clock.advance(100);
+    await expect(reading).rejects.toMatchObject({ code: "DEADLINE_EXCEEDED" });
+    expect(await read(0, 10, "v2")).toBeUndefined();
+    if (!isFirst) expect(await read(2 * SEGMENT, 2 * SEGMENT + 10)).toBeUndefined();
+    disk.answer();
+    await expect.poll(async () => (await read(2 * SEGMENT, 2 * SEGMENT + 10))?.length).toBe(10);
+    await local.close();
+    expect([local.report.openFiles, clock.pending]).toEqual([0, 0]);
+  });
+
+  it("into memory of the caller's end when the disk has answered, for it writes there until then", async () => {
+    const { clock, held, read, limitTo } = setUp();
+    held(id, ...ALL);
+    await read(0, SEGMENT);
+    const disk = hang("read");
+    let isOver = false;
+    const reading = read(0, blockBytes, id.version, false, limitTo(100)).finally(() => {
+      isOver = true;
+    });
+    await disk.hangs;
+    clock.advance(100);
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(isOver).toBe(false);
+    disk.answer();
+    await expect(reading).rejects.toMatchObject({ code: "DEADLINE_EXCEEDED" });
   });
 
   it("are told in batches, each block once, and the last ones at the end", async () => {

@@ -2,9 +2,10 @@ import type { BlockId, Geometry } from "@frontcache/proto";
 import type { Clock } from "../clock.js";
 import type { PartLanding } from "../part-landing.js";
 import type { CallLimits } from "../transport.js";
-import type { LocalFile } from "./local-file.js";
+import { type LocalFile, leaveAlone } from "./local-file.js";
 import { LocalFiles } from "./local-files.js";
 import { LocalUses } from "./local-uses.js";
+import { untilEnd } from "./until-end.js";
 
 /** What was read without a socket since the client was made. */
 export interface LocalReport {
@@ -82,7 +83,7 @@ export class LocalReads {
   }
 
   async #readOpened(opening: Promise<LocalFile | undefined>, landing: PartLanding, limits: CallLimits): Promise<boolean> {
-    const file = await opening;
+    const file = await untilEnd(opening, limits, () => this.#files.leave(opening));
     return file === undefined || file.isRetired ? false : this.#readFrom(file, landing, limits);
   }
 
@@ -91,7 +92,7 @@ export class LocalReads {
     const start = offset - file.id.offset;
     const end = Math.min(start + length, file.length);
     // Behind the object's end: the member says so in its own words.
-    if (end <= start) return false;
+    if (end <= start || file.volume.left > 0) return false;
     if (!file.holds(start, end)) return this.#readAfterRefresh(file, landing, limits, start, end);
     const nowMs = this.#options.clock.monotonicMs();
     const atOnce = end - start <= AT_ONCE_BYTES && nowMs >= file.volume.slowUntilMs && file.isHot(start, end, nowMs - HOT_MS);
@@ -106,12 +107,13 @@ export class LocalReads {
     end: number,
   ): Promise<boolean> {
     file.acquire();
+    const refreshing = file.refresh();
     try {
-      if (!(await file.refresh())) this.#files.drop(file);
+      if (!(await untilEnd(refreshing, limits, () => leaveAlone(file.volume, refreshing)))) this.#files.drop(file);
       else if (file.holds(start, end)) return await this.#readPieces(file, landing, limits, start, end);
       return false;
     } finally {
-      file.release();
+      void refreshing.then(() => file.release());
     }
   }
 
@@ -142,6 +144,10 @@ export class LocalReads {
     const target = this.#targetOf(file, landing);
     if (target === undefined) return false;
     const running: { readonly end: number; readonly isRead: Promise<boolean> }[] = [];
+    // The kernel writes into the result: where that is the caller's memory, the read is over no sooner than the kernel.
+    const over = <Result>(work: Promise<Result>): Promise<Result> =>
+      landing.mayBeLeft ? untilEnd(work, limits, () => leaveAlone(file.volume, rest())) : work;
+    const rest = (): Promise<unknown> => Promise.all(running.map(({ isRead }) => isRead));
     file.acquire();
     try {
       for (let [at, landed] = [start, 0]; landed < end - start; ) {
@@ -151,8 +157,9 @@ export class LocalReads {
           running.push({ end: pieceEnd, isRead: file.read(piece, at, this.#options.clock.monotonicMs()) });
           at = pieceEnd;
         }
-        const next = running.shift()!;
-        const isRead = await next.isRead;
+        const next = running[0]!;
+        const isRead = await over(next.isRead);
+        running.shift();
         if (limits.ended !== undefined) throw limits.ended;
         if (!isRead) {
           this.#files.drop(file);
@@ -164,9 +171,9 @@ export class LocalReads {
       this.#note(file, end - start);
       return true;
     } finally {
-      // They write into the caller's memory: nothing may outlive the read.
-      await Promise.all(running.map(({ isRead }) => isRead));
-      file.release();
+      // Nothing else may write there before they are done.
+      if (running.length === 0) file.release();
+      else await over(rest().finally(() => file.release()));
     }
   }
 
