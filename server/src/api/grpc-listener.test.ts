@@ -3,59 +3,21 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { CacheServiceClient } from "@frontcache/proto";
 import { type Client, credentials, loadPackageDefinition, type ServiceError, status } from "@grpc/grpc-js";
 import { loadSync } from "@grpc/proto-loader";
 import { protoPath as healthProtoPath } from "grpc-health-check";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { formatHostPort } from "../config/addresses.js";
-import { openDoor } from "../doors/doors.js";
 import { rampBytes } from "../origin/ramp.js";
-import { systemClock } from "../runtime/clock.js";
-import { silentLog } from "../runtime/log.js";
-import { ManualClock } from "../runtime/manual-clock.js";
-import { GrpcListener } from "./grpc-listener.js";
-import { Clients, noLimits } from "./limits/clients.js";
-import { MemoryReader } from "./memory-reader.js";
+import { DRAIN_MS, GrpcFixture, readRequest, URL } from "./grpc-fixture.js";
 
-const URL = "s3://bucket/object";
-
-let clock: ManualClock;
-let reader: MemoryReader;
-let listener: GrpcListener;
-let client: CacheServiceClient;
+let member: GrpcFixture;
 
 beforeEach(async () => {
-  clock = new ManualClock();
-  reader = new MemoryReader();
-  reader.objects.set(URL, rampBytes(0, 100_000, 3));
-  listener = await open(0);
-  client = new CacheServiceClient(address(), credentials.createInsecure());
+  member = await GrpcFixture.open({ starting: true });
+  member.reader.objects.set(URL, rampBytes(0, 100_000, 3));
 });
 
-afterEach(async () => {
-  client.close();
-  await vi.waitFor(() => expect(listener.runningCalls).toBe(0));
-  const closed = listener.close();
-  clock.advance(10_000);
-  await closed;
-  expect(clock.waits).toBe(0);
-});
-
-function open(port: number, host = "127.0.0.1"): Promise<GrpcListener> {
-  return GrpcListener.open({
-    listen: { host, port },
-    drainMs: 10_000,
-    door: openDoor,
-    clients: new Clients(noLimits, systemClock),
-    clock,
-    log: silentLog,
-  });
-}
-
-function address(): string {
-  return formatHostPort(listener.address);
-}
+afterEach(() => member[Symbol.asyncDispose]());
 
 /** A unary call's answer, or the error that it ended with. */
 function answerOf<Response>(
@@ -72,25 +34,25 @@ interface DynamicClient extends Client {
 function dynamicClient(protoFile: string, service: string): DynamicClient {
   const definition = loadPackageDefinition(loadSync(protoFile, { keepCase: true, longs: Number, enums: String, defaults: true }));
   const found = service.split(".").reduce<unknown>((at, name) => (at as Record<string, unknown>)[name], definition);
-  return new (found as new (address: string, creds: unknown) => DynamicClient)(address(), credentials.createInsecure());
+  return new (found as new (address: string, creds: unknown) => DynamicClient)(member.address, credentials.createInsecure());
 }
 
 describe("the methods", () => {
-  beforeEach(() => listener.serve(reader));
+  beforeEach(() => member.listener.serve(member.reader));
 
   it("answer who owns a block", async () => {
-    expect(await answerOf((done) => client.lookupOwner({ key: URL, offset: 5 }, done))).toEqual({ addr: "bucket:8080" });
+    expect(await answerOf((done) => member.client.lookupOwner({ key: URL, offset: 5 }, done))).toEqual({ addr: "bucket:8080" });
   });
 
   it("tell what is known of an object", async () => {
-    expect(await answerOf((done) => client.stat({ key: URL, version: "" }, done))).toEqual({
+    expect(await answerOf((done) => member.client.stat({ key: URL, version: "" }, done))).toEqual({
       version: "v1",
       objectSize: 100_000,
       contentType: "text/plain",
       lastModifiedMs: 0,
       heldBytes: 100_000,
     });
-    const missing = answerOf((done) => client.stat({ key: `${URL}2`, version: "" }, done));
+    const missing = answerOf((done) => member.client.stat({ key: `${URL}2`, version: "" }, done));
     await expect(missing).rejects.toMatchObject({ code: status.NOT_FOUND, details: `${URL}2: no such object` });
   });
 
@@ -108,8 +70,8 @@ describe("the methods", () => {
       { prefix: "s3://", forwarded: false },
     ],
   ])("evict what %j names", async (request, selector) => {
-    expect(await answerOf((done) => client.evict(request, done))).toEqual({ blocks: 2, bytes: 3 });
-    expect(reader.evictions).toEqual([selector]);
+    expect(await answerOf((done) => member.client.evict(request, done))).toEqual({ blocks: 2, bytes: 3 });
+    expect(member.reader.evictions).toEqual([selector]);
   });
 
   it.each([
@@ -117,26 +79,26 @@ describe("the methods", () => {
     { key: "bucket", version: "", prefix: true, forwarded: false },
     { key: "s3://", version: "", prefix: false, forwarded: false },
   ])("evict nothing for %j", async (request) => {
-    await expect(answerOf((done) => client.evict(request, done))).rejects.toMatchObject({ code: status.INVALID_ARGUMENT });
-    expect(reader.evictions).toEqual([]);
+    await expect(answerOf((done) => member.client.evict(request, done))).rejects.toMatchObject({ code: status.INVALID_ARGUMENT });
+    expect(member.reader.evictions).toEqual([]);
   });
 
   it("note uses of blocks that readers on the host made themselves", async () => {
     const blocks = [{ key: URL, version: "v1", offset: 16 << 20 }];
-    expect(await answerOf((done) => client.touch({ blocks }, done))).toEqual({ held: 1 });
-    expect(reader.touched).toEqual([{ url: URL, version: "v1", offset: 16 << 20 }]);
+    expect(await answerOf((done) => member.client.touch({ blocks }, done))).toEqual({ held: 1 });
+    expect(member.reader.touched).toEqual([{ url: URL, version: "v1", offset: 16 << 20 }]);
   });
 
   it("stop when the caller leaves", async () => {
     const aborted = new Promise<void>((resolve) => {
-      reader.beforeAnswer = (signal) =>
+      member.reader.beforeAnswer = (signal) =>
         new Promise((_, reject) => signal!.addEventListener("abort", () => reject(signal!.reason))).finally(
           resolve,
         ) as Promise<void>;
     });
     const answer = new Promise((resolve) => {
-      const call = client.stat({ key: URL, version: "" }, (error) => resolve(error?.code));
-      vi.waitFor(() => expect(listener.runningCalls).toBe(1)).then(() => call.cancel());
+      const call = member.client.stat({ key: URL, version: "" }, (error) => resolve(error?.code));
+      vi.waitFor(() => expect(member.listener.runningCalls).toBe(1)).then(() => call.cancel());
     });
     expect(await answer).toBe(status.CANCELLED);
     await aborted;
@@ -145,7 +107,7 @@ describe("the methods", () => {
 
 describe("a client that knows FrontCache's contract alone", () => {
   it("finds owners and reads ranges", async () => {
-    listener.serve(reader);
+    member.listener.serve(member.reader);
     const folder = mkdtempSync(join(tmpdir(), "frontcache-proto-"));
     const file = join(folder, "cache.proto");
     writeFileSync(
@@ -187,18 +149,18 @@ describe("health", () => {
 
     await vi.waitFor(() => expect(seen).toEqual(["NOT_SERVING"]));
     expect(await statusOf("")).toEqual({ status: "NOT_SERVING" });
-    const early = answerOf((done) => client.stat({ key: URL, version: "" }, done));
+    const early = answerOf((done) => member.client.stat({ key: URL, version: "" }, done));
     await expect(early).rejects.toMatchObject({ code: status.UNAVAILABLE, details: expect.stringMatching(/is starting/) });
 
-    listener.serve(reader);
+    member.listener.serve(member.reader);
     expect(await statusOf("")).toEqual({ status: "SERVING" });
     expect(await statusOf("cache.CacheService")).toEqual({ status: "SERVING" });
     await expect(statusOf("other")).rejects.toMatchObject({ code: status.NOT_FOUND });
     await vi.waitFor(() => expect(seen).toEqual(["NOT_SERVING", "SERVING"]));
 
-    const closed = listener.close();
+    const closed = member.listener.close();
     await vi.waitFor(() => expect(seen).toEqual(["NOT_SERVING", "SERVING", "NOT_SERVING"]));
-    clock.advance(100);
+    member.clock.advance(100);
     await closed;
     await vi.waitFor(() => expect(seen.at(-1)).toBe("cut off"));
     health.close();
@@ -231,27 +193,27 @@ describe("reflection", () => {
 
 describe("the listener", () => {
   it("says what it listens on", async () => {
-    expect(listener.address).toEqual({ host: "127.0.0.1", port: expect.any(Number) });
-    expect(listener.address.port).toBeGreaterThan(0);
+    expect(member.listener.address).toEqual({ host: "127.0.0.1", port: expect.any(Number) });
+    expect(member.listener.address.port).toBeGreaterThan(0);
   });
 
   it("refuses an address that is taken", async () => {
-    await expect(open(listener.address.port)).rejects.toThrow("EADDRINUSE");
+    await expect(GrpcFixture.open({ listen: member.listener.address })).rejects.toThrow("EADDRINUSE");
   });
 
   it("lets running reads end before it closes, and takes no new ones", async () => {
-    listener.serve(reader);
+    member.listener.serve(member.reader);
     let answer!: () => void;
-    reader.beforeAnswer = () => new Promise((resolve) => (answer = resolve));
+    member.reader.beforeAnswer = () => new Promise((resolve) => (answer = resolve));
     const read = (async () => {
       let bytes = 0;
-      for await (const { data } of client.readRange({ ...range, key: URL })) bytes += data.length;
+      for await (const { data } of member.client.readRange(readRequest())) bytes += data.length;
       return bytes;
     })();
-    await vi.waitFor(() => expect(listener.runningCalls).toBe(1));
-    const closed = listener.close();
-    expect(listener.close()).toBe(closed);
-    await expect(answerOf((done) => client.stat({ key: URL, version: "" }, done))).rejects.toMatchObject({
+    await vi.waitFor(() => expect(member.listener.runningCalls).toBe(1));
+    const closed = member.listener.close();
+    expect(member.listener.close()).toBe(closed);
+    await expect(answerOf((done) => member.client.stat({ key: URL, version: "" }, done))).rejects.toMatchObject({
       code: status.UNAVAILABLE,
     });
     answer();
@@ -260,28 +222,23 @@ describe("the listener", () => {
   });
 
   it("cuts off what runs longer than it may", async () => {
-    listener.serve(reader);
-    reader.beforeSlice = (_, signal) => new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
-    const call = client.readRange({ ...range, key: URL });
+    member.listener.serve(member.reader);
+    member.reader.beforeSlice = (_, signal) =>
+      new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
+    const call = member.client.readRange(readRequest());
     const error = new Promise<ServiceError>((resolve) => call.on("error", resolve).resume());
-    await vi.waitFor(() => expect(reader.openReads).toBe(1));
-    const closed = listener.close();
-    clock.advance(9_999);
-    expect(reader.openReads).toBe(1);
-    clock.advance(1);
+    await vi.waitFor(() => expect(member.reader.openReads).toBe(1));
+    const closed = member.listener.close();
+    member.clock.advance(DRAIN_MS - 1);
+    expect(member.reader.openReads).toBe(1);
+    member.clock.advance(1);
     await closed;
     expect([status.UNAVAILABLE, status.CANCELLED, status.INTERNAL]).toContain((await error).code);
-    await vi.waitFor(() => expect([reader.openReads, listener.runningCalls]).toEqual([0, 0]));
+    await vi.waitFor(() => expect([member.reader.openReads, member.listener.runningCalls]).toEqual([0, 0]));
   });
 
   it("speaks IPv6", async () => {
-    const six = await open(0, "::1");
-    six.serve(reader);
-    const other = new CacheServiceClient(formatHostPort(six.address), credentials.createInsecure());
-    expect(await answerOf((done) => other.lookupOwner({ key: URL, offset: 0 }, done))).toEqual({ addr: "bucket:8080" });
-    other.close();
-    await six.close();
+    await using six = await GrpcFixture.open({ listen: { host: "::1", port: 0 } });
+    expect(await answerOf((done) => six.client.lookupOwner({ key: URL, offset: 0 }, done))).toEqual({ addr: "bucket:8080" });
   });
 });
-
-const range = { offset: 0, length: 0, version: "", forwarded: false, cachedOnly: false };

@@ -1,43 +1,16 @@
 import { once } from "node:events";
-import { CacheServiceClient, type MemberList } from "@frontcache/proto";
-import { type ClientReadableStream, credentials, type ServiceError, status } from "@grpc/grpc-js";
+import type { MemberList } from "@frontcache/proto";
+import { type ClientReadableStream, type ServiceError, status } from "@grpc/grpc-js";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { formatHostPort } from "../config/addresses.js";
-import { openDoor } from "../doors/doors.js";
-import { systemClock } from "../runtime/clock.js";
-import { silentLog } from "../runtime/log.js";
-import { ManualClock } from "../runtime/manual-clock.js";
-import { GrpcListener } from "./grpc-listener.js";
-import { Clients, noLimits } from "./limits/clients.js";
-import { MemoryReader } from "./memory-reader.js";
+import { GrpcFixture } from "./grpc-fixture.js";
 
-let clock: ManualClock;
-let reader: MemoryReader;
-let listener: GrpcListener;
-let client: CacheServiceClient;
+let member: GrpcFixture;
 
 beforeEach(async () => {
-  clock = new ManualClock();
-  reader = new MemoryReader();
-  listener = await GrpcListener.open({
-    listen: { host: "127.0.0.1", port: 0 },
-    drainMs: 10_000,
-    door: openDoor,
-    clients: new Clients(noLimits, systemClock),
-    clock,
-    log: silentLog,
-  });
-  client = new CacheServiceClient(formatHostPort(listener.address), credentials.createInsecure());
+  member = await GrpcFixture.open({ starting: true });
 });
 
-afterEach(async () => {
-  client.close();
-  const closed = listener.close();
-  clock.advance(10_000);
-  await closed;
-  expect(clock.waits).toBe(0);
-  expect(reader.memberListeners.size).toBe(0);
-});
+afterEach(() => member[Symbol.asyncDispose]());
 
 /** A list of so many members, told apart by its hash. */
 function listOf(hash: string, members = 1): MemberList {
@@ -46,7 +19,7 @@ function listOf(hash: string, members = 1): MemberList {
 }
 
 function tell(list: MemberList): void {
-  for (const listening of reader.memberListeners) listening(list);
+  for (const listening of member.reader.memberListeners) listening(list);
 }
 
 function hashesOf(watch: ClientReadableStream<MemberList>): string[] {
@@ -57,42 +30,42 @@ function hashesOf(watch: ClientReadableStream<MemberList>): string[] {
 
 describe("a watch of the members", () => {
   it("tells the list now and each new one, until its caller leaves", async () => {
-    reader.memberList = listOf("first", 3);
-    listener.serve(reader);
-    const watch = client.watchMembers({}).on("error", () => {});
+    member.reader.memberList = listOf("first", 3);
+    member.listener.serve(member.reader);
+    const watch = member.client.watchMembers({}).on("error", () => {});
     const [first] = await once(watch, "data");
-    expect(first).toEqual(reader.memberList);
+    expect(first).toEqual(member.reader.memberList);
     const hashes = hashesOf(watch);
     tell(listOf("second"));
     await vi.waitFor(() => expect(hashes).toEqual(["second"]));
     tell(listOf("third"));
     await vi.waitFor(() => expect(hashes).toEqual(["second", "third"]));
     watch.cancel();
-    await vi.waitFor(() => expect(reader.memberListeners.size).toBe(0));
+    await vi.waitFor(() => expect(member.reader.memberListeners.size).toBe(0));
   });
 
   it("ends in good order when the listener closes, and holds up no drain", async () => {
-    listener.serve(reader);
-    const watch = client.watchMembers({});
+    member.listener.serve(member.reader);
+    const watch = member.client.watchMembers({});
     const hashes = hashesOf(watch);
     await vi.waitFor(() => expect(hashes).toHaveLength(1));
-    expect(listener.runningCalls).toBe(0);
+    expect(member.listener.runningCalls).toBe(0);
     const ended = once(watch, "end");
-    listener.leave();
+    member.listener.leave();
     tell(listOf("while leaving"));
     await vi.waitFor(() => expect(hashes.at(-1)).toBe("while leaving"));
-    void listener.close();
+    void member.listener.close();
     await ended;
-    expect(reader.memberListeners.size).toBe(0);
+    expect(member.reader.memberListeners.size).toBe(0);
   });
 
   it("holds one list for a caller that does not read, and gives it the newest when it does", async () => {
-    listener.serve(reader);
-    const watch = client
+    member.listener.serve(member.reader);
+    const watch = member.client
       .watchMembers({})
       .on("error", () => {})
       .pause();
-    await vi.waitFor(() => expect(reader.memberListeners.size).toBe(1));
+    await vi.waitFor(() => expect(member.reader.memberListeners.size).toBe(1));
     // Lists of half a megabyte: a few of them fill the window of a stream that nobody reads.
     const rounds = 60;
     for (let round = 1; round <= rounds; round++) {
@@ -107,7 +80,7 @@ describe("a watch of the members", () => {
   });
 
   it("is told that a member which is starting can't answer", async () => {
-    const watch = client.watchMembers({});
+    const watch = member.client.watchMembers({});
     const [error] = (await once(watch, "error")) as [ServiceError];
     expect(error.code).toBe(status.UNAVAILABLE);
   });

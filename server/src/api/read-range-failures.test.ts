@@ -1,0 +1,195 @@
+import { BinaryWriter } from "@bufbuild/protobuf/wire";
+import { CacheError, type ErrorCode, errorTable, type ReadRangeRequest } from "@frontcache/proto";
+import { type ServiceError, status } from "@grpc/grpc-js";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import type { ObjectRead } from "../cache/object-read.js";
+import { GrpcFixture, readRequest, URL } from "./grpc-fixture.js";
+
+const MiB = 1 << 20;
+
+let member: GrpcFixture;
+
+beforeEach(async () => {
+  member = await GrpcFixture.open();
+});
+
+afterEach(async () => {
+  await member.untilNothingIsLeft();
+  await member[Symbol.asyncDispose]();
+});
+
+async function failureOf(fields: Partial<ReadRangeRequest> = {}): Promise<ServiceError> {
+  return member.messagesOf(fields).then(
+    () => expect.fail("the read did not fail"),
+    (error) => error,
+  );
+}
+
+describe("a read that fails", () => {
+  const codes = Object.keys(errorTable) as ErrorCode[];
+
+  it.each(codes)("with %s says so by the error table, at once, later or in the middle", async (code) => {
+    member.put(2 * MiB);
+    const fail = (): never => {
+      throw new CacheError(code, `${URL}: what to do`, { cause: new Error("secret") });
+    };
+    const hooks = [
+      () => (member.reader.beforeAnswer = fail),
+      () => (member.reader.beforeAnswer = async () => fail()),
+      () => (member.reader.beforeSlice = (offset) => (offset > 0 ? fail() : undefined)),
+      () => (member.reader.beforeSlice = async (offset) => (offset > 0 ? fail() : undefined)),
+    ];
+    for (const hook of hooks) {
+      member.reader.beforeAnswer = member.reader.beforeSlice = undefined;
+      hook();
+      const error = await failureOf();
+      expect([error.code, error.details]).toEqual([errorTable[code].grpc, `${URL}: what to do`]);
+      await member.untilNothingIsLeft();
+    }
+  });
+
+  it("by a defect says nothing of it to the member.reader, and all to the log", async () => {
+    member.reader.beforeAnswer = () => {
+      throw new TypeError("secret", { cause: new Error("deeper") });
+    };
+    const error = await failureOf();
+    expect([error.code, error.details]).toEqual([status.INTERNAL, "unexpected failure, see the member's log"]);
+    expect(member.logged).toEqual([
+      expect.objectContaining({
+        event: "call-failed",
+        method: "ReadRange",
+        code: "INTERNAL",
+        cause: expect.stringMatching(/secret.*deeper/s),
+      }),
+    ]);
+  });
+
+  it("with a message that is no Unicode still says it", async () => {
+    member.reader.beforeAnswer = () => {
+      throw new CacheError("NOT_FOUND", "s3://b/\ud800: no such object");
+    };
+    expect((await failureOf()).details).toBe("s3://b/\ufffd: no such object");
+  });
+
+  it.each([
+    [{ key: "" }, /^"" is not an object's URL: write s3:\/\/bucket\/key/],
+    [{ key: "http://bucket/key" }, /is not an object's URL/],
+    [{ key: "s3://bucket" }, /names no object/],
+    [{ offset: Number.MAX_SAFE_INTEGER, length: 1 }, /does not end between 0 and 2\^53 - 1/],
+  ])("%j is the reader's mistake", async (fields, message) => {
+    const error = await failureOf(fields);
+    expect([error.code, error.details]).toEqual([status.INVALID_ARGUMENT, expect.stringMatching(message)]);
+  });
+
+  it.each([
+    [2, 2n ** 60n, /^s3:\/\/bucket\/object: offset 1152921504606847000 is not a whole number from 0 to 2\^53 - 1$/],
+    [2, 2n ** 64n - 1n, /offset -1 is not a whole number/],
+    [3, 2n ** 53n, /length 9007199254740992 at offset 0 does not end/],
+  ])("field %d of %d is the reader's mistake, too", async (field, value, message) => {
+    const wire = new BinaryWriter()
+      .uint32((1 << 3) | 2)
+      .string(URL)
+      .uint32(field << 3)
+      .uint64(value)
+      .finish();
+    const call = member.client.makeServerStreamRequest(
+      "/cache.CacheService/ReadRange",
+      () => Buffer.from(wire),
+      (bytes) => bytes,
+      {},
+    );
+    const error = await new Promise<ServiceError>((resolve) => call.on("error", resolve).resume());
+    expect([error.code, error.details]).toEqual([status.INVALID_ARGUMENT, expect.stringMatching(message)]);
+  });
+});
+
+describe("an error with more words than trailers hold", () => {
+  it("arrives, without the last of them", async () => {
+    member.reader.beforeAnswer = async () => {
+      throw new CacheError("UNAVAILABLE", `${URL}: ${"\u2603".repeat(100_000)}`);
+    };
+    const call = member.client.readRange(readRequest());
+    const error = new Promise<ServiceError>((resolve) => call.once("error", resolve));
+    call.resume();
+    const { code, details } = await error;
+    expect([code, details.length]).toEqual([status.UNAVAILABLE, 4_000]);
+  });
+});
+
+describe("a read that brings less than it has promised", () => {
+  it("is no answer that seems whole", async () => {
+    member.put(1_000);
+    const whole = member.reader.read.bind(member.reader);
+    member.reader.read = (wanted) => {
+      const read = whole(wanted) as ObjectRead;
+      return { ...read, length: read.length + 1 };
+    };
+    const call = member.client.readRange(readRequest());
+    const error = new Promise<ServiceError>((resolve) => call.once("error", resolve));
+    call.resume();
+    expect(await error).toMatchObject({ code: status.INTERNAL, details: "the read ended 1 bytes too soon" });
+  });
+});
+
+describe("a reader that leaves", () => {
+  /** A hook that never answers, until the signal says so. */
+  const hang = (signal: AbortSignal | undefined): Promise<void> =>
+    new Promise((_, reject) => signal!.addEventListener("abort", () => reject(signal!.reason), { once: true }));
+
+  it.each(["while the read is opened", "while it waits for bytes"])("%s stops the read", async (when) => {
+    member.put(2 * MiB);
+    if (when.endsWith("opened")) member.reader.beforeAnswer = hang;
+    else member.reader.beforeSlice = (offset, signal) => (offset > 0 ? hang(signal) : undefined);
+    const call = member.client.readRange(readRequest());
+    const error = new Promise<ServiceError>((resolve) => call.once("error", resolve));
+    call.resume();
+    await vi.waitFor(() => expect(member.reader.requests).toHaveLength(1));
+    call.cancel();
+    expect((await error).code).toBe(status.CANCELLED);
+    await member.untilNothingIsLeft();
+    expect(member.reader.requests[0]!.signal.aborted).toBe(true);
+    expect(member.logged).toEqual([]);
+  });
+
+  it("too early has its read closed when it is opened", async () => {
+    member.put(2 * MiB);
+    let answer!: () => void;
+    member.reader.beforeAnswer = () => new Promise((resolve) => (answer = resolve));
+    const call = member.client.readRange(readRequest()).on("error", () => {});
+    await vi.waitFor(() => expect(member.reader.requests).toHaveLength(1));
+    call.cancel();
+    await vi.waitFor(() => expect(member.listener.runningCalls).toBe(0));
+    answer();
+    await member.untilNothingIsLeft();
+  });
+
+  it("while its bytes are on their way has them given back when they come", async () => {
+    member.put(2 * MiB);
+    let arrive!: () => void;
+    member.reader.beforeSlice = (offset) => (offset > 0 ? new Promise((resolve) => (arrive = resolve)) : undefined);
+    const call = member.client.readRange(readRequest()).on("error", () => {});
+    call.resume();
+    await vi.waitFor(() => expect(arrive).toBeDefined());
+    call.cancel();
+    await vi.waitFor(() => expect(member.listener.runningCalls).toBe(0));
+    arrive();
+    await vi.waitFor(() => expect(member.reader.slicesGiven).toBe(2));
+    await member.untilNothingIsLeft();
+  });
+
+  it("at its deadline is told so, and the read stops", async () => {
+    member.put(2 * MiB);
+    member.reader.beforeAnswer = hang;
+    const call = member.client.readRange(readRequest(), { deadline: Date.now() + 50 });
+    const error = await new Promise<ServiceError>((resolve) => call.once("error", resolve));
+    expect(error.code).toBe(status.DEADLINE_EXCEEDED);
+    await member.untilNothingIsLeft();
+  });
+
+  it("after the end finds nothing aborted", async () => {
+    member.put(10);
+    await member.bytesOf();
+    await member.untilNothingIsLeft();
+    expect(member.reader.requests[0]!.signal.aborted).toBe(false);
+  });
+});
