@@ -1,0 +1,193 @@
+import { CacheError } from "@frontcache/proto";
+import { describe, expect, it } from "vitest";
+import { type Access, plainAccess } from "../access.js";
+import { openTransport, setUp, size, startGateway, until } from "../fakes/landing-setting.js";
+import { type Asked, answerRamp, rampAnswer } from "../fakes/scripted-gateway.js";
+import { OutOfReach } from "../transport.js";
+
+const whole = { first: 0, end: size, objectSize: size };
+
+describe("the landing transport's connections", () => {
+  it("are no more than allowed; reads beyond that wait in order", async () => {
+    const held: Asked[] = [];
+    const { read, land, gateway } = await setUp((asked) => void held.push(asked), 2);
+    const reads = [0, 1, 2, 3].map((offset) => read(land(offset, 1).landing));
+    await until(() => held.length === 2);
+    expect(gateway.connections).toBe(2);
+    answerRamp(held[0]!, size);
+    await until(() => held.length === 3);
+    expect(held[2]!.lines).toContain("Range: bytes=2-2");
+    for (const asked of held.slice(1)) answerRamp(asked, size);
+    await until(() => held.length === 4);
+    answerRamp(held[3]!, size);
+    await Promise.all(reads);
+    expect(gateway.connections).toBe(2);
+  });
+
+  it("are made again where one is lost and somebody waits", async () => {
+    const { read, gateway } = await setUp((asked) => {
+      if (asked.count === 1) asked.socket.resetAndDestroy();
+      else answerRamp(asked, size);
+    }, 1);
+    const [first, second] = await Promise.allSettled([read(), read()]);
+    expect(first).toMatchObject({ status: "rejected", reason: expect.any(OutOfReach) });
+    expect(second.status).toBe("fulfilled");
+    expect(gateway.connections).toBe(2);
+  });
+
+  it("are closed when idle for long", async () => {
+    const { read, gateway, clock } = await setUp();
+    await Promise.all([read(), read()]);
+    clock.advance(6_000);
+    await read();
+    clock.advance(4_000);
+    await until(() => gateway.sockets.size === 1);
+    clock.advance(6_000);
+    await until(() => gateway.sockets.size === 0);
+    expect(clock.pending).toBe(0);
+    await read();
+    expect(gateway.connections).toBe(3);
+  });
+
+  it("may be closed by the gateway while idle: the next read doesn't notice", async () => {
+    const { read, gateway } = await setUp();
+    await read();
+    for (const socket of gateway.sockets) socket.end();
+    await until(() => gateway.sockets.size === 0);
+    await read();
+    expect(gateway.connections).toBe(2);
+  });
+
+  it("may be closed just when a read was sent: it is sent once more, on a new one", async () => {
+    const ends = [(asked: Asked) => asked.socket.end(), (asked: Asked) => asked.socket.resetAndDestroy()];
+    for (const end of ends) {
+      const { read, gateway } = await setUp((asked) => {
+        if (asked.count === 2) end(asked);
+        else answerRamp(asked, size);
+      });
+      await read();
+      await read();
+      expect([gateway.connections, gateway.asked.length]).toEqual([2, 3]);
+    }
+  });
+
+  it("are not blamed on idleness twice: a new one that breaks is out of reach", async () => {
+    const { read, gateway } = await setUp((asked) => {
+      if (asked.count === 1) answerRamp(asked, size);
+      else asked.socket.resetAndDestroy();
+    });
+    await read();
+    await expect(read()).rejects.toBeInstanceOf(OutOfReach);
+    expect([gateway.connections, gateway.asked.length]).toEqual([2, 3]);
+  });
+
+  it("are closed when a read is aborted in the middle, and nothing lands afterwards", async () => {
+    const { read, land, begin, gateway, clock } = await setUp(({ socket }) =>
+      socket.write(rampAnswer(whole).subarray(0, 30_000)),
+    );
+    const call = begin();
+    const { landing, landed } = land();
+    const failed = expect(read(landing, call)).rejects.toMatchObject({ code: "CANCELLED", message: "enough" });
+    await landed;
+    call.abort(new CacheError("CANCELLED", "enough"));
+    const { landedBytes } = landing;
+    await failed;
+    await until(() => gateway.sockets.size === 0);
+    expect(landing.landedBytes).toBe(landedBytes);
+    expect(clock.pending).toBe(0);
+  });
+
+  it("are not made, and not taken, by reads that are aborted before or while they wait", async () => {
+    const held: Asked[] = [];
+    const { read, begin, land, gateway } = await setUp((asked) => void held.push(asked), 1);
+    const aborted = begin();
+    aborted.abort(new CacheError("CANCELLED", "before"));
+    await expect(read(undefined, aborted)).rejects.toMatchObject({ message: "before" });
+    expect(gateway.connections).toBe(0);
+    const first = read(land(0, 1).landing);
+    const waiting = begin();
+    const second = read(land(1, 1).landing, waiting);
+    const third = read(land(2, 1).landing);
+    waiting.abort(new CacheError("CANCELLED", "meanwhile"));
+    await expect(second).rejects.toMatchObject({ message: "meanwhile" });
+    await until(() => held.length === 1);
+    answerRamp(held[0]!, size);
+    await until(() => held.length === 2);
+    answerRamp(held[1]!, size);
+    await Promise.all([first, third]);
+    expect(held[1]!.lines).toContain("Range: bytes=2-2");
+  });
+
+  it("are given up where the gateway has vanished, but not where it is slow", async () => {
+    const { read, land, gateway, clock } = await setUp(({ socket }) => socket.write(rampAnswer(whole).subarray(0, 30_000)));
+    const { landing, landed } = land();
+    const failed = expect(read(landing)).rejects.toMatchObject({ message: expect.stringContaining("fell silent") });
+    await landed;
+    // The first look shows whether anything has come since; the second one is for the gateway, which is there.
+    clock.advance(1_500);
+    clock.advance(1_500);
+    await until(() => gateway.connections === 2);
+    gateway.vanish();
+    await until(() => clock.pending === 1);
+    clock.advance(1_500);
+    await failed;
+    expect(clock.pending).toBe(0);
+  });
+
+  it("are closed when their member has left the ring, after what runs on them", async () => {
+    const held: Asked[] = [];
+    const { read, transport, gateway } = await setUp((asked) => {
+      if (asked.count <= 2) answerRamp(asked, size);
+      else held.push(asked);
+    });
+    await Promise.all([read(), read()]);
+    const running = read();
+    await until(() => held.length === 1);
+    transport.keepOnly([{ grpcAddress: "other:80", httpAddress: "other:81" }, { grpcAddress: "none:80" }]);
+    await until(() => gateway.sockets.size === 1);
+    answerRamp(held[0]!, size);
+    await running;
+    transport.close();
+    await until(() => gateway.sockets.size === 0);
+  });
+});
+
+/** Access whose certificates can be had for so many connections and then no more. */
+function accessFor(connections: number): Access {
+  let left = connections;
+  const tls = (): undefined => {
+    if (left === 0) throw new Error("no such file");
+    left--;
+  };
+  return { ...plainAccess, tls };
+}
+
+describe("certificates that can't be had", () => {
+  it("are an error of the reads that need a connection, and of those that wait for one", async () => {
+    const gateway = await startGateway();
+    const { read } = openTransport(gateway.address, { mostConnections: 1, access: accessFor(0) });
+    for (const reading of [read(), read()]) await expect(reading).rejects.toThrow(/out of reach: no such file/);
+  });
+
+  it("are an error of a read whose connection turned out to be closed", async () => {
+    const gateway = await startGateway((asked) => (asked.count === 1 ? answerRamp(asked, size) : asked.socket.destroy()));
+    const { read } = openTransport(gateway.address, { mostConnections: 1, access: accessFor(1) });
+    await read();
+    const [second, waiting] = [read(), read()];
+    await expect(second).rejects.toBeInstanceOf(OutOfReach);
+    await expect(waiting).rejects.toBeInstanceOf(OutOfReach);
+  });
+});
+
+describe("a reader that leaves before its connection stands", () => {
+  it("leaves its place to one that waits", async () => {
+    const gateway = await startGateway();
+    const { begin, land, read } = openTransport(gateway.address, { mostConnections: 1 });
+    const call = begin();
+    const leaving = read(land().landing, call);
+    const waiting = read();
+    call.abort(new CacheError("CANCELLED", "enough"));
+    await expect(leaving).rejects.toMatchObject({ code: "CANCELLED" });
+    await waiting;
+  });
+});
