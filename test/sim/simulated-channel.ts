@@ -9,7 +9,8 @@ import type {
 import { Metadata, type ServiceError, status } from "@grpc/grpc-js";
 import type { MemberChannel, MemberReadCall } from "../../server/src/routing/member-channel.js";
 import { CallerEnd } from "./simulated-call.js";
-import type { Connection, SimulatedNetwork } from "./simulated-network.js";
+import type { Connection } from "./simulated-connection.js";
+import type { SimulatedNetwork } from "./simulated-network.js";
 
 /** As the real channel's. */
 const CONNECT_TIMEOUT_MS = 1_000;

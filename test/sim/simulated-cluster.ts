@@ -1,42 +1,22 @@
-import { type MemberInfo, Membership } from "@frontcache/proto";
 import { type MemoryFaultRule, MemoryFaults } from "../../server/src/origin/memory-faults.js";
 import { MemoryObjects } from "../../server/src/origin/memory-objects.js";
 import { ManualClock } from "../../server/src/runtime/manual-clock.js";
+import { HEARD_WITHIN_MS, MemberLists } from "./member-lists.js";
+import { newPlace, type Place } from "./place.js";
 import type { Chance } from "./seeded-random.js";
 import { type BrokenRules, MemberProcess } from "./simulated-member.js";
 import { SimulatedNetwork, type Weather } from "./simulated-network.js";
-import { chooseSettings, geometry, REVALIDATE_AFTER_MS } from "./simulated-parts.js";
+import { chooseSettings, REVALIDATE_AFTER_MS } from "./simulated-parts.js";
 import { ProcessClock } from "./simulated-time.js";
 import { Trouble } from "./trouble.js";
-import { type Failpoint, TroubledDisk } from "./troubled-disk.js";
+import type { Failpoint } from "./troubled-disk.js";
 
 /** How long a fault of the origin may be felt after its end: the attempts and time-outs of one request. */
 const ORIGIN_FELT_MS = 1_500;
 /** How long the loss of a member may be felt after its return. */
 const LOSS_FELT_MS = 2_000;
-/** How long others take to see a member come or go, at most. */
-const HEARD_WITHIN_MS = 600;
 /** How long a leaving member answers everything. */
 const LEAVE_AFTER_MS = 300;
-
-/** A member's place in the cluster: its name and its disk outlive its processes. */
-export interface Place {
-  readonly name: string;
-  readonly disk: TroubledDisk;
-  /** As others know it. */
-  self: MemberInfo;
-  process: MemberProcess | undefined;
-  /** Whether it answers users' reads. */
-  serves: boolean;
-  /** Whether a process of it is starting, or will be. */
-  returns: boolean;
-  wallOffsetMs: number;
-  /** How far its wall was set back, and until when that matters to what its files say. */
-  setBacks: { readonly byMs: number; readonly untilMs: number; restarted: boolean }[];
-  /** It hears of no new list until then. */
-  deafUntilMs: number;
-  lives: number;
-}
 
 /** 3 to 5 members in one process before one origin, with time, chance, disks, the network and the origin simulated. */
 export class SimulatedCluster {
@@ -49,6 +29,7 @@ export class SimulatedCluster {
   readonly places: readonly Place[];
   /** What went wrong that is no read's business. */
   readonly broken: string[] = [];
+  readonly #lists: MemberLists;
   /** Ways to take trouble away before its time. */
   readonly #ends = new Set<() => void>();
   /** Called when a process has died: what it was asked is never answered. */
@@ -60,18 +41,9 @@ export class SimulatedCluster {
   ) {
     this.network = new SimulatedNetwork(this.time, chance);
     const names = Array.from({ length: 3 + chance.below(3) }, (_, index) => `cache-${index}`);
-    this.places = names.map((name) => ({
-      name,
-      disk: new TroubledDisk(160 * 1024, chance, () => this.time.nowMs()),
-      self: { name, grpcAddress: `${name}.0:8080` },
-      process: undefined,
-      serves: false,
-      returns: false,
-      wallOffsetMs: 0,
-      setBacks: [],
-      deafUntilMs: 0,
-      lives: 0,
-    }));
+    this.places = names.map((name) => newPlace(name, chance, this.time));
+    const later = (ms: number, tell: () => void): void => this.#for(ms, tell);
+    this.#lists = new MemberLists({ places: this.places, time: this.time, chance, later });
   }
 
   /** Members that answer users now. */
@@ -109,7 +81,7 @@ export class SimulatedCluster {
       this.onDeath(process);
       this.#gone(place);
       for (let flip = 0; flip < flips; flip++) place.disk.flipBit();
-      if (backAfterMs > HEARD_WITHIN_MS) this.#tellAll();
+      if (backAfterMs > HEARD_WITHIN_MS) this.#lists.tellAll();
       this.#return(place, backAfterMs, endLoss);
     };
     if (failpoint === undefined) die();
@@ -122,7 +94,7 @@ export class SimulatedCluster {
     if (process === undefined || !place.serves || this.serving.length <= 1) return;
     place.serves = false;
     const endLoss = this.losses.begin(place.name, this.time.monotonicMs());
-    this.#tellAll();
+    this.#lists.tellAll();
     this.time.after(LEAVE_AFTER_MS, () => {
       if (place.process !== process) return;
       void process.leave().then(() => {
@@ -186,7 +158,7 @@ export class SimulatedCluster {
       place.disk.calm();
       place.deafUntilMs = 0;
     }
-    this.#tellAll();
+    this.#lists.tellAll();
   }
 
   /** At rest no read feels what was before. */
@@ -210,7 +182,7 @@ export class SimulatedCluster {
       if (process === undefined || !serves) faults.push(`${name} did not come back`);
       else faults.push(...(await process.faults()));
     }
-    return [...faults, ...this.#ringFaults()];
+    return [...faults, ...this.#lists.faults()];
   }
 
   /** What went wrong so far that may never happen. */
@@ -228,9 +200,9 @@ export class SimulatedCluster {
     const options = { self: place.self, disk: place.disk, clock, network, objects, faults, broken };
     const settings = chooseSettings(this.chance, [48 * 1024, 96 * 1024]);
     try {
-      place.process = await MemberProcess.start({ ...options, settings }, this.#list(place));
+      place.process = await MemberProcess.start({ ...options, settings }, this.#lists.of(place));
       place.serves = true;
-      this.#tellAll();
+      this.#lists.tellAll();
     } catch (error) {
       this.broken.push(`${place.name} does not start: ${String((error as Error).stack)}`);
     }
@@ -256,29 +228,6 @@ export class SimulatedCluster {
       if (this.#ends.delete(now)) end();
     };
     this.#ends.add(now);
-  }
-
-  /** The members as they are, and the one that reads the list among them. */
-  #list(reader: Place): ReturnType<Membership["toMessage"]> {
-    const listed = this.places.filter((place) => place.serves || place === reader).map(({ self }) => self);
-    return Membership.of(listed, geometry.blockBytes).toMessage(reader.name);
-  }
-
-  /** Everybody hears of the members as they are, each in its time. */
-  #tellAll(): void {
-    for (const place of this.places) {
-      const lateMs = Math.max(0, place.deafUntilMs - this.time.monotonicMs());
-      this.#for(lateMs + this.chance.below(HEARD_WITHIN_MS), () => place.process?.hear(this.#list(place)));
-    }
-  }
-
-  /** Members with equal lists must rank equally, and at rest all lists are equal. */
-  #ringFaults(): string[] {
-    const [first, ...others] = this.places.flatMap(({ process }) => process?.view.current ?? []);
-    const rank = (membership: Membership): string =>
-      [0, 1, 2, 3, 4].map((block) => [...membership.owners("s3://bucket/a", block * 4096)].map(({ name }) => name)).join();
-    const differ = others.some((other) => other.hash !== first!.hash || rank(other) !== rank(first!));
-    return differ ? ["at rest the members' lists or rankings differ"] : [];
   }
 }
 

@@ -1,11 +1,6 @@
-import type { ReadRangeResponse } from "@frontcache/proto";
-import type { cacheServiceHandlers } from "../../server/src/api/cache-service.js";
 import type { ManualClock } from "../../server/src/runtime/manual-clock.js";
 import type { Chance } from "./seeded-random.js";
-import { type CallerEnd, SimulatedCall } from "./simulated-call.js";
-
-type Handlers = ReturnType<typeof cacheServiceHandlers>;
-type Method = keyof Handlers;
+import { Connection, type Handlers, type Host } from "./simulated-connection.js";
 
 /** How the network is at the moment, everywhere. */
 export interface Weather {
@@ -26,17 +21,6 @@ export const SERVICE = "frontcache:8080";
 const KEPT_ALIVE_MS = 25_000;
 /** How long a member takes to notice that a caller's machine is gone, milliseconds. */
 const NOTICED_GONE_MS = 5_000;
-/** How long the answer to a request that arrived twice is sent to nobody, milliseconds, at most. */
-const GHOST_MS = 50;
-
-/** Whoever listens at an address. */
-interface Host {
-  readonly name: string;
-  readonly handlers: Handlers;
-  /** `leaving` takes no new calls; of a `gone` one nothing ever comes again. */
-  state: "listening" | "leaving" | "gone";
-}
-
 /** The network between simulated processes: connections and the calls on them, with everything that can happen to them. */
 export class SimulatedNetwork {
   weather: Weather = fairWeather;
@@ -153,106 +137,6 @@ export class SimulatedNetwork {
   }
 }
 
-/** A connection from one process to another, with the calls that run on it. */
-export class Connection {
-  open = true;
-  readonly #calls = new Set<SimulatedCall<never, never>>();
-
-  constructor(
-    private readonly network: SimulatedNetwork,
-    readonly from: string,
-    readonly host: Host,
-    private readonly closed: () => void,
-  ) {}
-
-  get calls(): number {
-    return this.#calls.size;
-  }
-
-  /** Begins a call; its answer comes at the returned end. */
-  call<Response>(method: Method, request: object): CallerEnd<Response> {
-    const { chance, time, weather } = this.network;
-    const call = this.#begin<Response>(method, request);
-    if (chance.happens(weather.duplicates)) {
-      const ghost = this.#begin<Response>(method, request).caller;
-      ghost.on("error", () => {});
-      time.after(chance.below(GHOST_MS), () => ghost.cancel());
-    }
-    return call.caller;
-  }
-
-  /** All calls fail, and no new one begins. */
-  break(why: string): void {
-    this.#close();
-    for (const call of this.#calls) call.break(why);
-    this.#calls.clear();
-  }
-
-  /** The caller's process is gone; the member notices after a while. */
-  forsake(noticedAfterMs: number): void {
-    this.#close();
-    for (const call of this.#calls) {
-      if (noticedAfterMs === 0) call.forsake();
-      else this.network.time.after(noticedAfterMs, () => call.forsake());
-    }
-    this.#calls.clear();
-  }
-
-  #close(): void {
-    this.open = false;
-    this.closed();
-  }
-
-  #begin<Response>(method: Method, request: object): SimulatedCall<object, Response> {
-    const path = { toMember: this.#lane(this.from, this.host.name), toCaller: this.#lane(this.host.name, this.from) };
-    const call = new SimulatedCall<object, Response>(request, path, copied);
-    if (!this.open || this.host.state === "leaving") {
-      call.break("the connection is closed");
-      return call;
-    }
-    const known = call as unknown as SimulatedCall<never, never>;
-    this.#calls.add(known);
-    call.onOver = () => this.#calls.delete(known);
-    path.toMember(() => this.#handle(method, call));
-    return call;
-  }
-
-  #handle<Response>(method: Method, { member }: SimulatedCall<object, Response>): void {
-    if (member.isOver) return;
-    const handler = this.host.handlers[method] as (call: object, answer: object) => void;
-    handler(member, member.answer);
-  }
-
-  /** Delivers in order. A message that meets a cut waits for it to heal, and the ones behind it with it. */
-  #lane(from: string, to: string): (deliver: () => void) => void {
-    const { network } = this;
-    const queue: (() => void)[] = [];
-    let busy = false;
-    const next = (): void => {
-      busy = queue.length > 0;
-      if (busy) network.later(arrive);
-    };
-    const arrive = (): void => {
-      if (this.host.state === "gone") return;
-      if (network.passes(from, to)) {
-        queue.shift()!();
-        next();
-      } else network.whenHealed(arrive);
-    };
-    return (deliver) => {
-      if (network.chance.happens(network.weather.breaks) && this.open) this.break("the connection broke");
-      queue.push(deliver);
-      if (!busy) next();
-    };
-  }
-}
-
 function pair(one: string, other: string): string {
   return one < other ? `${one}|${other}` : `${other}|${one}`;
-}
-
-/** A message as it is after its way: bytes in memory of their own. */
-function copied<Message>(message: Message): Message {
-  const { data } = message as Partial<ReadRangeResponse>;
-  return data === undefined ? message : { ...message, data: Buffer.from(data) };
 }

@@ -24,7 +24,8 @@ import {
   type WarmOrder,
   type WatchEnd,
 } from "../../client/src/transport.js";
-import type { Connection, SimulatedNetwork } from "./simulated-network.js";
+import type { Connection } from "./simulated-connection.js";
+import type { SimulatedNetwork } from "./simulated-network.js";
 
 /** As the real client's defaults. */
 const CONNECT_TIMEOUT_MS = 1_000;
