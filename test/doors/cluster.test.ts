@@ -3,10 +3,12 @@ import { mkdtemp } from "node:fs/promises";
 import { join } from "node:path";
 import { CacheClient } from "@frontcache/client";
 import { expect, it } from "vitest";
-import { BLOCK_BYTES, Cluster, namesOf, type Surroundings } from "../e2e/cluster.js";
+import { namesOf } from "../e2e/addresses.js";
+import { Cluster, type Surroundings } from "../e2e/cluster.js";
 import { type Pods, staticPods } from "../e2e/cluster-pods.js";
 import { frontcache } from "../e2e/command-line.js";
 import { temporaryDirectory } from "../e2e/member-process.js";
+import { BLOCK_BYTES } from "../e2e/test-objects.js";
 import { rampBytes } from "../emulators/s3.js";
 import { Authority, CertificateFiles } from "./authority.js";
 

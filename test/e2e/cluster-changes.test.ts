@@ -1,8 +1,11 @@
 import type { CacheClient } from "@frontcache/client";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { BLOCK_BYTES, Cluster, hostOf, MAX_STRAYS, namesOf, readAll, readFrom, type TestObject } from "./cluster.js";
+import { hostOf, namesOf } from "./addresses.js";
+import { Cluster } from "./cluster.js";
 import { EmulatedPods } from "./cluster-pods.js";
 import { Readers } from "./cluster-readers.js";
+import { MAX_STRAYS } from "./origin-fetches.js";
+import { BLOCK_BYTES, readAll, readFrom, type TestObject } from "./test-objects.js";
 
 const KiB = 1 << 10;
 const OBJECTS = 4;

@@ -1,4 +1,4 @@
-import { BLOCK_BYTES, isRight, type TestObject } from "./cluster.js";
+import { BLOCK_BYTES, isRight, type TestObject } from "./test-objects.js";
 
 /** What continuous readers saw. */
 export interface ReadReport {

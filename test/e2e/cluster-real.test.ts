@@ -1,7 +1,10 @@
 import { describe, expect, it } from "vitest";
-import { Cluster, hostOf, MAX_STRAYS, namesOf, readAll } from "./cluster.js";
+import { hostOf, namesOf } from "./addresses.js";
+import { Cluster } from "./cluster.js";
 import { RealPods } from "./cluster-pods.js";
 import { Readers } from "./cluster-readers.js";
+import { MAX_STRAYS } from "./origin-fetches.js";
+import { readAll } from "./test-objects.js";
 
 const kubeconfig = process.env.FRONTCACHE_TEST_KUBECONFIG;
 const suite = kubeconfig

@@ -1,6 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { BLOCK_BYTES, Cluster, hostOf, isRight, namesOf, readAll, readFrom, type TestObject } from "./cluster.js";
+import { hostOf, namesOf } from "./addresses.js";
+import { Cluster } from "./cluster.js";
 import { staticPods } from "./cluster-pods.js";
+import { BLOCK_BYTES, isRight, readAll, readFrom, type TestObject } from "./test-objects.js";
 
 const KiB = 1 << 10;
 const MEMBERS = 5;

@@ -1,35 +1,15 @@
-import { once } from "node:events";
 import { readdir } from "node:fs/promises";
-import { createServer } from "node:net";
 import { join } from "node:path";
 import { CacheClient } from "@frontcache/client";
-import { CacheServiceClient, type MemberList, Membership, type ReadRangeResponse } from "@frontcache/proto";
+import { CacheServiceClient, type MemberList, Membership } from "@frontcache/proto";
 import { credentials } from "@grpc/grpc-js";
 import { expect } from "vitest";
-import { rampBytes, S3Emulator } from "../emulators/s3.js";
+import { S3Emulator } from "../emulators/s3.js";
+import { freePorts, hostOf } from "./addresses.js";
 import { type Place, type Pods, staticPods } from "./cluster-pods.js";
 import { MemberProcess, temporaryDirectory } from "./member-process.js";
-
-export const MiB = 1 << 20;
-
-/** Blocks of the clusters under test: one segment, so that many of them are small enough to fill quickly. */
-export const BLOCK_BYTES = MiB;
-
-/** An object of the origin whose bytes are known. */
-export interface TestObject {
-  readonly url: string;
-  readonly key: string;
-  readonly version: string;
-  readonly blocks: number;
-  readonly seed: number;
-}
-
-/** A GET of the origin, and the member that sent it. */
-export interface Fetch {
-  readonly member: string;
-  /** `key:offset`. */
-  readonly block: string;
-}
+import { type Fetch, OriginFetches } from "./origin-fetches.js";
+import { BLOCK_BYTES, type TestObject } from "./test-objects.js";
 
 /** What a cluster finds out for itself. */
 export interface Surroundings {
@@ -55,8 +35,7 @@ export interface ClusterOptions {
 export class Cluster implements AsyncDisposable {
   readonly #members = new Map<string, MemberProcess & { readonly host: string }>();
   readonly #clients: CacheClient[] = [];
-  /** GETs of the origin since the start or the last `forget`. */
-  #fetches: Fetch[] = [];
+  readonly #fetches: OriginFetches;
 
   private constructor(
     readonly origin: S3Emulator,
@@ -66,17 +45,7 @@ export class Cluster implements AsyncDisposable {
     private readonly flags: readonly string[],
     private readonly volumeSize: string | undefined,
   ) {
-    // Strikes nothing; a member signs its requests with its own name.
-    origin.faults.place({
-      when: ({ method, headers, key }) => {
-        const member = /Credential=([^/]+)\//.exec(headers.authorization ?? "")?.[1];
-        const start = Number(/^bytes=(\d+)-/.exec(headers.range ?? "")?.[1]);
-        // Without a key it is a listing.
-        if (method === "GET" && key !== "")
-          this.#fetches.push({ member: member ?? "?", block: `${key}:${start - (start % BLOCK_BYTES)}` });
-        return false;
-      },
-    });
+    this.#fetches = new OriginFetches(origin, BLOCK_BYTES);
   }
 
   /** Starts the members and waits until all of them know of each other. */
@@ -95,13 +64,14 @@ export class Cluster implements AsyncDisposable {
     return [...this.#members.keys()].sort();
   }
 
+  /** GETs of the origin since the start or the last `forget`. */
   get fetches(): readonly Fetch[] {
-    return this.#fetches;
+    return this.#fetches.all;
   }
 
   /** Forgets the origin's GETs so far. */
   forget(): void {
-    this.#fetches = [];
+    this.#fetches.forget();
   }
 
   member(name: string): MemberProcess {
@@ -240,67 +210,4 @@ export class Cluster implements AsyncDisposable {
     this.#members.set(name, Object.assign(member, { host }));
     await this.pods.ready(name);
   }
-}
-
-/**
- * GETs that a loaded machine may cost where none is needed: a member that is kept from answering in time is passed over for
- * the origin. A quiet machine costs none; without fills from members it would be every block that moved, 80 and more.
- */
-export const MAX_STRAYS = 20;
-
-/** Loopback addresses from 127.0.0.2 on: 127.0.0.1 is what everybody else here uses. */
-export function hostOf(index: number): string {
-  return `127.0.0.${index + 2}`;
-}
-
-/** The first of two ports that are free on all addresses, from below those that the system gives to outgoing connections. */
-async function freePorts(): Promise<number> {
-  for (let port = 20_000 + (process.pid % 10_000); ; port += 2) if ((await isFree(port)) && (await isFree(port + 1))) return port;
-}
-
-async function isFree(port: number): Promise<boolean> {
-  const server = createServer();
-  try {
-    await once(server.listen(port, "0.0.0.0"), "listening");
-    return true;
-  } catch {
-    return false;
-  } finally {
-    await new Promise((resolve) => server.close(resolve));
-  }
-}
-
-/** `cache-0`, `cache-1` and so on, as a StatefulSet names its pods. */
-export function namesOf(members: number): string[] {
-  return Array.from({ length: members }, (_, index) => `cache-${index}`);
-}
-
-/** Whether these are the object's bytes in that range. */
-export function isRight(bytes: Buffer, { seed }: TestObject, { offset, length }: { offset: number; length: number }): boolean {
-  return bytes.equals(rampBytes(offset, length, seed));
-}
-
-/** The bytes that a member answers a read with; `forwarded` as if another member sent it. */
-export async function readFrom(
-  client: CacheServiceClient,
-  { url, version }: TestObject,
-  { offset, length, forwarded = false }: { offset: number; length: number; forwarded?: boolean },
-): Promise<Buffer> {
-  const messages: Buffer[] = [];
-  const call = client.readRange({ key: url, offset, length, version, forwarded, cachedOnly: false });
-  for await (const { data } of call as AsyncIterable<ReadRangeResponse>) messages.push(data);
-  return Buffer.concat(messages);
-}
-
-/** Reads whole objects by a client, two at a time, and checks every byte. */
-export async function readAll(client: CacheClient, objects: readonly TestObject[]): Promise<void> {
-  const left = [...objects];
-  const reader = async (): Promise<void> => {
-    for (let object = left.pop(); object !== undefined; object = left.pop()) {
-      const length = object.blocks * BLOCK_BYTES;
-      const bytes = await client.readRange(object.url, 0, length, object.version);
-      if (!isRight(bytes, object, { offset: 0, length })) throw new Error(`wrong bytes of ${object.url}`);
-    }
-  };
-  await Promise.all([reader(), reader()]);
 }

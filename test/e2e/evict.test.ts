@@ -1,7 +1,9 @@
 import type { EvictResponse } from "@frontcache/proto";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { BLOCK_BYTES, Cluster, namesOf } from "./cluster.js";
+import { namesOf } from "./addresses.js";
+import { Cluster } from "./cluster.js";
 import { frontcache } from "./command-line.js";
+import { BLOCK_BYTES } from "./test-objects.js";
 
 const BLOCKS = 12;
 

@@ -1,7 +1,10 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { BLOCK_BYTES, Cluster, MAX_STRAYS, namesOf } from "./cluster.js";
+import { namesOf } from "./addresses.js";
+import { Cluster } from "./cluster.js";
 import { staticPods } from "./cluster-pods.js";
 import { frontcache } from "./command-line.js";
+import { MAX_STRAYS } from "./origin-fetches.js";
+import { BLOCK_BYTES } from "./test-objects.js";
 
 const OBJECTS = 200;
 const SMALL = 20_000;

@@ -4,8 +4,10 @@ import type { CacheServiceClient, ReadRangeResponse } from "@frontcache/proto";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { MetricDeclaration } from "../../server/src/runtime/metrics/declaration.js";
 import { metricList, readResults } from "../../server/src/runtime/metrics/metric-list.js";
-import { BLOCK_BYTES, Cluster, hostOf, namesOf, readFrom, type TestObject } from "../e2e/cluster.js";
+import { hostOf, namesOf } from "../e2e/addresses.js";
+import { Cluster } from "../e2e/cluster.js";
 import { EmulatedPods, type Place } from "../e2e/cluster-pods.js";
+import { BLOCK_BYTES, readFrom, type TestObject } from "../e2e/test-objects.js";
 import { OtlpReceiver } from "../emulators/otlp.js";
 import { scrape, sumOf } from "./scrape.js";
 

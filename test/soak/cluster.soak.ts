@@ -1,7 +1,9 @@
 import { setTimeout as pause } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
-import { Cluster, MiB, namesOf } from "../e2e/cluster.js";
+import { namesOf } from "../e2e/addresses.js";
+import { Cluster } from "../e2e/cluster.js";
 import { EmulatedPods } from "../e2e/cluster-pods.js";
+import { MiB } from "../e2e/test-objects.js";
 import { volumeFiles } from "../fault/volume-files.js";
 import { seededRandom } from "../sim/seeded-random.js";
 import { OverwrittenObject } from "../versions/overwritten-object.js";

@@ -2,8 +2,9 @@ import { closeSync, ftruncateSync, openSync, readdirSync, readSync, rmSync, stat
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import type { CacheClient } from "@frontcache/client";
-import type { Cluster, TestObject } from "../e2e/cluster.js";
+import type { Cluster } from "../e2e/cluster.js";
 import type { EmulatedPods } from "../e2e/cluster-pods.js";
+import type { TestObject } from "../e2e/test-objects.js";
 import type { FaultRule } from "../emulators/faults.js";
 import type { OverwrittenObject } from "../versions/overwritten-object.js";
 import type { Verdicts } from "./verdicts.js";

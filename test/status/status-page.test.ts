@@ -3,9 +3,11 @@ import { join } from "node:path";
 import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { ClusterReport } from "../../server/src/api/status/member-report.js";
-import { Cluster, namesOf, readAll, type TestObject } from "../e2e/cluster.js";
+import { namesOf } from "../e2e/addresses.js";
+import { Cluster } from "../e2e/cluster.js";
 import { EmulatedPods } from "../e2e/cluster-pods.js";
 import { temporaryDirectory } from "../e2e/member-process.js";
+import { readAll, type TestObject } from "../e2e/test-objects.js";
 import { noBrowser, openBrowser } from "./browser.js";
 
 /** Kept for looking at where this names a directory. */

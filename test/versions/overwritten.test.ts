@@ -1,6 +1,7 @@
 import { CacheClient } from "@frontcache/client";
 import { describe, expect, it } from "vitest";
-import { Cluster, hostOf, namesOf } from "../e2e/cluster.js";
+import { hostOf, namesOf } from "../e2e/addresses.js";
+import { Cluster } from "../e2e/cluster.js";
 import { MemberProcess, temporaryDirectory } from "../e2e/member-process.js";
 import { S3Emulator } from "../emulators/s3.js";
 import { OverwrittenObject } from "./overwritten-object.js";

@@ -1,0 +1,29 @@
+import { once } from "node:events";
+import { createServer } from "node:net";
+
+/** `cache-0`, `cache-1` and so on, as a StatefulSet names its pods. */
+export function namesOf(members: number): string[] {
+  return Array.from({ length: members }, (_, index) => `cache-${index}`);
+}
+
+/** Loopback addresses from 127.0.0.2 on: 127.0.0.1 is what everybody else here uses. */
+export function hostOf(index: number): string {
+  return `127.0.0.${index + 2}`;
+}
+
+/** The first of two ports that are free on all addresses, from below those that the system gives to outgoing connections. */
+export async function freePorts(): Promise<number> {
+  for (let port = 20_000 + (process.pid % 10_000); ; port += 2) if ((await isFree(port)) && (await isFree(port + 1))) return port;
+}
+
+async function isFree(port: number): Promise<boolean> {
+  const server = createServer();
+  try {
+    await once(server.listen(port, "0.0.0.0"), "listening");
+    return true;
+  } catch {
+    return false;
+  } finally {
+    await new Promise((resolve) => server.close(resolve));
+  }
+}

@@ -1,0 +1,47 @@
+import type { CacheClient } from "@frontcache/client";
+import type { CacheServiceClient, ReadRangeResponse } from "@frontcache/proto";
+import { rampBytes } from "../emulators/s3.js";
+
+export const MiB = 1 << 20;
+
+/** Blocks of the clusters under test: one segment, so that many of them are small enough to fill quickly. */
+export const BLOCK_BYTES = MiB;
+
+/** An object of the origin whose bytes are known. */
+export interface TestObject {
+  readonly url: string;
+  readonly key: string;
+  readonly version: string;
+  readonly blocks: number;
+  readonly seed: number;
+}
+
+/** Whether these are the object's bytes in that range. */
+export function isRight(bytes: Buffer, { seed }: TestObject, { offset, length }: { offset: number; length: number }): boolean {
+  return bytes.equals(rampBytes(offset, length, seed));
+}
+
+/** The bytes that a member answers a read with; `forwarded` as if another member sent it. */
+export async function readFrom(
+  client: CacheServiceClient,
+  { url, version }: TestObject,
+  { offset, length, forwarded = false }: { offset: number; length: number; forwarded?: boolean },
+): Promise<Buffer> {
+  const messages: Buffer[] = [];
+  const call = client.readRange({ key: url, offset, length, version, forwarded, cachedOnly: false });
+  for await (const { data } of call as AsyncIterable<ReadRangeResponse>) messages.push(data);
+  return Buffer.concat(messages);
+}
+
+/** Reads whole objects by a client, two at a time, and checks every byte. */
+export async function readAll(client: CacheClient, objects: readonly TestObject[]): Promise<void> {
+  const left = [...objects];
+  const reader = async (): Promise<void> => {
+    for (let object = left.pop(); object !== undefined; object = left.pop()) {
+      const length = object.blocks * BLOCK_BYTES;
+      const bytes = await client.readRange(object.url, 0, length, object.version);
+      if (!isRight(bytes, object, { offset: 0, length })) throw new Error(`wrong bytes of ${object.url}`);
+    }
+  };
+  await Promise.all([reader(), reader()]);
+}
