@@ -1,4 +1,4 @@
-import { getEventListeners } from "node:events";
+import { getEventListeners, getMaxListeners } from "node:events";
 import { CacheError } from "@frontcache/proto";
 import { describe, expect, it } from "vitest";
 import { ManualClock } from "./fakes/manual-clock.js";
@@ -37,6 +37,35 @@ describe("a running call", () => {
     const aborted = new RunningCall({ clock, subject, deadlineMs: 100, signal: caller.signal });
     aborted.abort(new CacheError("CANCELLED", "enough"));
     expect(clock.pending).toBe(0);
+    expect(getEventListeners(caller.signal, "abort")).toEqual([]);
+  });
+
+  it("shares one listener with all others of the same signal, and changes nothing else at it", () => {
+    const clock = new ManualClock();
+    const { signal } = new AbortController();
+    const before = getMaxListeners(signal);
+    const calls = Array.from({ length: 100 }, () => new RunningCall({ clock, subject, signal }));
+    expect([getEventListeners(signal, "abort").length, getMaxListeners(signal)]).toEqual([1, before]);
+    for (const call of calls.slice(1)) call.end();
+    expect(getEventListeners(signal, "abort")).toHaveLength(1);
+    calls[0]!.end();
+    calls[0]!.end();
+    expect(getEventListeners(signal, "abort")).toEqual([]);
+  });
+
+  it("ends with all others of the same signal, but for those that were over, and those whose end comes of another's", () => {
+    const clock = new ManualClock();
+    const caller = new AbortController();
+    const calls = Array.from({ length: 4 }, () => new RunningCall({ clock, subject, signal: caller.signal }));
+    calls[0]!.end();
+    calls[1]!.onEnd(() => calls[2]!.abort(new CacheError("CANCELLED", "of the second")));
+    caller.abort();
+    expect(calls.map(({ ended }) => ended?.message)).toEqual([
+      undefined,
+      `${subject}: cancelled by the caller`,
+      "of the second",
+      `${subject}: cancelled by the caller`,
+    ]);
     expect(getEventListeners(caller.signal, "abort")).toEqual([]);
   });
 

@@ -1,6 +1,7 @@
 import { setMaxListeners } from "node:events";
 import { CacheError } from "@frontcache/proto";
 import type { Clock } from "./clock.js";
+import { whenAborted } from "./shared-listener.js";
 import type { CallLimits } from "./transport.js";
 
 /** What a call is, and what ends it early. */
@@ -98,13 +99,8 @@ export class RunningCall implements CallLimits {
 
   #obey(signal: AbortSignal): void {
     const onAbort = (): void => this.abort(cancellation(this.#scope.subject, signal.reason));
-    if (signal.aborted) {
-      onAbort();
-      return;
-    }
-    setMaxListeners(0, signal);
-    signal.addEventListener("abort", onAbort, { once: true });
-    this.#leaveOuter = () => signal.removeEventListener("abort", onAbort);
+    if (signal.aborted) onAbort();
+    else this.#leaveOuter = whenAborted(signal, onAbort);
   }
 }
 
