@@ -1,4 +1,4 @@
-import { once } from "node:events";
+import { getEventListeners, once } from "node:events";
 import { createServer, type RequestListener, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterEach, describe, expect, it, vi } from "vitest";
@@ -13,12 +13,12 @@ afterEach(async () => {
 });
 
 /** The status of members that all have one gateway, which answers as given. */
-async function statusOf(count: number, answer: RequestListener) {
+async function statusOf(count: number, answer: RequestListener, signal = new AbortController().signal) {
   gateway = createServer(answer).listen(0, "127.0.0.1");
   await once(gateway, "listening");
   const httpAddress = `127.0.0.1:${(gateway.address() as AddressInfo).port}`;
   const members = Array.from({ length: count }, (_, at) => ({ name: `m${at}`, grpcAddress: `10.0.0.1:${at + 1}`, httpAddress }));
-  return clusterStatus(members, {}, new AbortController().signal);
+  return clusterStatus(members, {}, signal);
 }
 
 describe("the status of a cluster", () => {
@@ -33,6 +33,20 @@ describe("the status of a cluster", () => {
     });
     expect(found.map(({ name, state }) => `${name} ${state}`)).toEqual(Array.from({ length: 50 }, (_, at) => `m${at} ready`));
     expect(most).toBeLessThanOrEqual(32);
+  });
+
+  it("leaves nothing at the signal of a watch that asks again and again", async () => {
+    const anySignal = vi.spyOn(AbortSignal, "any");
+    const { signal } = new AbortController();
+    await statusOf(3, (_, response) => response.end("ok"), signal);
+    expect(getEventListeners(signal, "abort")).toEqual([]);
+    expect(anySignal.mock.calls.flatMap(([signals]) => [...signals])).not.toContain(signal);
+    anySignal.mockRestore();
+  });
+
+  it("ends its questions when the watch is interrupted", async () => {
+    const watch = new AbortController();
+    await expect(statusOf(3, () => watch.abort(new Error("interrupted")), watch.signal)).rejects.toThrow("interrupted");
   });
 
   it("takes no more than a MiB of an answer, and hangs up on one that goes on", async () => {

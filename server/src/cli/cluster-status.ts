@@ -1,4 +1,5 @@
 import { DEFAULT_GEOMETRY, type MemberInfo, Membership } from "@frontcache/proto";
+import { passOn } from "../runtime/pass-on.js";
 import { sideBySide } from "../runtime/side-by-side.js";
 import { formatBytes, formatDuration, formatShare } from "./amounts.js";
 import { hitRatio, type MemberMetrics, parseMemberMetrics } from "./member-metrics.js";
@@ -26,10 +27,14 @@ export async function clusterStatus(
 ): Promise<MemberStatus[]> {
   const shares = Membership.of(members, DEFAULT_GEOMETRY.blockBytes).ringShares();
   const found: MemberStatus[] = [];
+  // The questions make signals of theirs, of which each would leave something at one that lives as long as a watch.
+  const asking = new AbortController();
+  const stopPassingOn = passOn(signal, asking);
   await sideBySide(members.entries(), PARALLELISM, async ([at, member]) => {
-    const [state, metrics] = await Promise.all([stateOf(member, access, signal), metricsOf(member, access, signal)]);
+    const asked = [stateOf(member, access, asking.signal), metricsOf(member, access, asking.signal)] as const;
+    const [state, metrics] = await Promise.all(asked);
     found[at] = { ...member, state, ringShare: shares.get(member.name)!, ...(metrics === undefined ? {} : { metrics }) };
-  });
+  }).finally(stopPassingOn);
   signal.throwIfAborted();
   return found;
 }

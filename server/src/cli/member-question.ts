@@ -12,7 +12,10 @@ const MAX_BYTES = 1 << 20;
 /** What a question shows to members: as the client's own connections do. */
 export type QuestionAccess = ReturnType<typeof accessOptions>;
 
-/** What a member's gateway answers to a GET of a path; undefined: it can't be reached in time, or says too much. */
+/**
+ * What a member's gateway answers to a GET of a path; undefined: it can't be reached in time, or says too much. `signal` should be
+ * of a few questions: each leaves some bytes at it.
+ */
 export async function askMember(
   httpAddress: string,
   path: string,
