@@ -1,4 +1,5 @@
-import { once } from "node:events";
+import { getEventListeners, once } from "node:events";
+import { type AddressInfo, createServer, type Socket } from "node:net";
 import { CacheError, type MemberInfo, Membership } from "@frontcache/proto";
 import { afterEach, describe, expect, it } from "vitest";
 import { CacheClient } from "./cache-client.js";
@@ -48,6 +49,36 @@ async function startCluster(names: readonly string[], blockBytes: number) {
   list = Membership.of(infos, blockBytes);
   return { members, reads, list };
 }
+
+describe("connecting", () => {
+  it("ends with its signal, aborted before or while nobody answers, and leaves nothing at it", async () => {
+    const silent = createServer().listen(0, "127.0.0.1");
+    await once(silent, "listening");
+    const caller = new AbortController();
+    const endpoint = `127.0.0.1:${(silent.address() as AddressInfo).port}`;
+    const connecting = CacheClient.connect({ endpoint, signal: caller.signal });
+    const [socket] = (await once(silent, "connection")) as [Socket];
+    const hungUp = once(socket.resume(), "close");
+    caller.abort();
+    await expect(connecting).rejects.toMatchObject({
+      code: "CANCELLED",
+      message: `connecting to ${endpoint}: cancelled by the caller`,
+    });
+    await hungUp;
+    await expect(CacheClient.connect({ endpoint, signal: caller.signal })).rejects.toMatchObject({ code: "CANCELLED" });
+    expect(getEventListeners(caller.signal, "abort")).toEqual([]);
+    silent.close();
+    await once(silent, "close");
+  });
+
+  it("that has succeeded has nothing to do with its signal any more", async () => {
+    const caller = new AbortController();
+    const client = await connect(await startMember(), { signal: caller.signal });
+    expect(getEventListeners(caller.signal, "abort")).toEqual([]);
+    caller.abort();
+    expect(await client.readRange(url, 0, 10)).toHaveLength(10);
+  });
+});
 
 describe("a client", () => {
   it("reads ranges, with and without a version", async () => {

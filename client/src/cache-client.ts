@@ -69,16 +69,17 @@ export class CacheClient implements AsyncDisposable {
 
   /**
    * Connects to any member, or to the Service in front of them, and learns the others from it. Rejects with UNAVAILABLE when
-   * nobody answers there, INVALID_ARGUMENT for options that can't be used.
+   * nobody answers there, INVALID_ARGUMENT for options that can't be used, CANCELLED when `signal` is aborted.
    */
   static async connect(options: ConnectOptions): Promise<CacheClient> {
     const complete = completeOptions(options);
     const metrics = registeredMetrics();
-    return CacheClient.over(complete, { clock: systemClock, transport: makeTransport(complete, systemClock, metrics), metrics });
+    const transport = makeTransport(complete, systemClock, metrics);
+    return CacheClient.over(complete, { clock: systemClock, transport, metrics }, options.signal);
   }
 
-  /** A client on other ports; it closes the transport with itself. */
-  static async over(options: ClientOptions, ports: ClientPorts): Promise<CacheClient> {
+  /** A client on other ports; it closes the transport with itself. `signal` ends the connecting. */
+  static async over(options: ClientOptions, ports: ClientPorts, signal?: AbortSignal): Promise<CacheClient> {
     const { clock, transport } = ports;
     const { endpoint, connectTimeoutMs, deadlineMs } = options;
     const probe = async (address: MemberAddress, signal: AbortSignal): Promise<void> => {
@@ -86,7 +87,7 @@ export class CacheClient implements AsyncDisposable {
       await transport.probe(address, call).finally(() => call.end());
     };
     const reach = new Reach({ clock, asideFor: ASIDE, probe });
-    const call = new RunningCall({ clock, subject: `connecting to ${endpoint}`, deadlineMs });
+    const call = new RunningCall({ clock, subject: `connecting to ${endpoint}`, deadlineMs, ...(signal && { signal }) });
     try {
       const members = await WatchedMembers.start({ endpoint, clock, transport, reach, backoff: WATCH_BACKOFF }, call);
       return new CacheClient(options, ports, members, reach);

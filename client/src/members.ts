@@ -50,6 +50,7 @@ export class WatchedMembers implements MemberSource {
 
   /** Resolves with the first list, or without one when the endpoint has none. Rejects when the endpoint does not answer in time. */
   static async start(options: WatchOptions, call: RunningCall): Promise<WatchedMembers> {
+    if (call.ended !== undefined) throw call.ended;
     const members = new WatchedMembers(options);
     try {
       await new Promise<void>((resolve, reject) => {

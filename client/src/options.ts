@@ -27,6 +27,8 @@ export interface ConnectOptions {
   readonly tls?: TlsOptions | (() => TlsOptions);
   /** One of the members' tokens. A function is asked for each call, so that tokens can be exchanged. */
   readonly token?: string | (() => string);
+  /** Aborting it ends the connecting, with CANCELLED (DEADLINE_EXCEEDED for a time-out's signal); a client that stands it does not close. */
+  readonly signal?: AbortSignal;
 }
 
 /** What ends one call. */
@@ -68,7 +70,7 @@ export const clientDefaults = {
   localVolumes: [] as readonly string[],
 } as const;
 
-export type ClientOptions = Required<Omit<ConnectOptions, "tls" | "token">> & { readonly access: Access };
+export type ClientOptions = Required<Omit<ConnectOptions, "tls" | "token" | "signal">> & { readonly access: Access };
 
 const TRANSPORTS: ReadonlySet<string> = new Set<ClientOptions["transport"]>(["auto", "http", "grpc"]);
 
@@ -79,7 +81,7 @@ const ENDPOINT = /^(?:\[[0-9A-Fa-f:.%\w]+\]|[^\s:/[\]]+):\d{1,5}$/;
 
 /** The complete options; throws INVALID_ARGUMENT for a value that can't be used. */
 export function completeOptions(given: ConnectOptions): ClientOptions {
-  const { tls, token, ...others } = given;
+  const { tls, token, signal: _, ...others } = given;
   const defined = Object.fromEntries(Object.entries(others).filter(([, value]) => value !== undefined));
   const options: ClientOptions = { ...clientDefaults, ...defined, endpoint: given.endpoint, access: accessOf(tls, token) };
   if (!ENDPOINT.test(options.endpoint)) {

@@ -1,4 +1,6 @@
 import { execFile } from "node:child_process";
+import { once } from "node:events";
+import { type AddressInfo, createServer } from "node:net";
 import { promisify } from "node:util";
 import { describe, expect, it } from "vitest";
 import { BIN, frontcache } from "./command-line.js";
@@ -74,6 +76,23 @@ describe("a command line", () => {
       "frontcache: no member answers at 127.0.0.1:1: start one by frontcache serve, name another by --endpoint, or see to --tls-*\n";
     expect([exitCode, stderr]).toEqual([1, line]);
   });
+
+  it.concurrent.each(["SIGINT", "SIGTERM"] as const)(
+    "ends at once by %s while it connects, with exit code 130",
+    async (signal) => {
+      const silent = createServer().listen(0, "127.0.0.1");
+      await once(silent, "listening");
+      const endpoint = `127.0.0.1:${(silent.address() as AddressInfo).port}`;
+      const { exitCode, stderr } = await frontcache(["stat", "s3://bucket/key", "--endpoint", endpoint], {}, "", (child) =>
+        silent.once("connection", (socket) => {
+          socket.resume().on("error", () => {});
+          child.kill(signal);
+        }),
+      );
+      silent.close();
+      expect([exitCode, stderr]).toEqual([130, "frontcache: interrupted\n"]);
+    },
+  );
 
   it.concurrent.each([["--help"], ["help", "serve"], ["get", "--help"], ["version"], ["--version"], ["version", "--json"]])(
     "that asks for words is answered on standard output: %s %s",

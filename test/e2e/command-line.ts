@@ -1,4 +1,4 @@
-import { spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
 
@@ -12,17 +12,19 @@ export interface Finished {
 /** The built program. */
 export const BIN = join(import.meta.dirname, "..", "..", "server", "bin", "frontcache.js");
 
-/** Runs the built `frontcache` to its end. Of the environment's own settings it sees none; `input` is its standard input. */
+/** Runs the built `frontcache` to its end. Of the environment's own settings it sees none; `input` is its standard input. `started` gets the process. */
 export async function frontcache(
   args: readonly string[],
   env: Readonly<Record<string, string>> = {},
   input?: string,
+  started: (child: ChildProcess) => void = () => {},
 ): Promise<Finished> {
   const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith("FRONTCACHE_"));
   const child = spawn(process.execPath, [BIN, ...args], {
     env: { ...Object.fromEntries(inherited), ...env },
     stdio: ["pipe", "pipe", "pipe"],
   });
+  started(child);
   child.stdin.on("error", () => {}).end(input);
   const stdout: Buffer[] = [];
   let stderr = "";

@@ -22,7 +22,7 @@ export function addClientOptions(command: Command): Command {
 }
 
 /**
- * Connects, works, and closes, whatever comes. An interrupt ends the work through the signal that it is given. Throws a
+ * Connects, works, and closes, whatever comes. An interrupt ends the connecting, and the work through the signal that it is given. Throws a
  * UsageError for an endpoint that is no address.
  */
 export async function withClient(
@@ -35,7 +35,7 @@ export async function withClient(
   const interrupt = (): void => interrupted.abort(new CacheError("CANCELLED", "interrupted"));
   process.once("SIGINT", interrupt).once("SIGTERM", interrupt);
   try {
-    const client = await connect(endpoint, accessOptions(flags, process.env));
+    const client = await connect(endpoint, accessOptions(flags, process.env), interrupted.signal);
     try {
       await work(client, interrupted.signal);
     } finally {
@@ -46,9 +46,13 @@ export async function withClient(
   }
 }
 
-async function connect(endpoint: string, access: Pick<ConnectOptions, "tls" | "token">): Promise<CacheClient> {
+async function connect(
+  endpoint: string,
+  access: Pick<ConnectOptions, "tls" | "token">,
+  signal: AbortSignal,
+): Promise<CacheClient> {
   try {
-    return await CacheClient.connect({ endpoint, ...access });
+    return await CacheClient.connect({ endpoint, ...access, signal });
   } catch (error) {
     const { code } = CacheError.from(error);
     if (code !== "UNAVAILABLE" && code !== "DEADLINE_EXCEEDED") throw error;
