@@ -1588,7 +1588,10 @@ export const CacheServiceService = {
     responseSerialize: (value: LookupOwnerResponse): Buffer => Buffer.from(LookupOwnerResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): LookupOwnerResponse => LookupOwnerResponse.decode(value),
   },
-  /** The bytes of a range, in order. Any range is accepted, across blocks and owners. */
+  /**
+   * The bytes of a range, in order. Any range is accepted, across blocks and owners. All bytes are of one version: where it is
+   * no more while they are read, the call ends with FAILED_PRECONDITION, be it after some bytes. Read again then, from the start.
+   */
   readRange: {
     path: "/cache.CacheService/ReadRange" as const,
     requestStream: false as const,
@@ -1653,7 +1656,10 @@ export const CacheServiceService = {
 export interface CacheServiceServer extends UntypedServiceImplementation {
   /** Which member owns the block at an offset of an object. */
   lookupOwner: handleUnaryCall<LookupOwnerRequest, LookupOwnerResponse>;
-  /** The bytes of a range, in order. Any range is accepted, across blocks and owners. */
+  /**
+   * The bytes of a range, in order. Any range is accepted, across blocks and owners. All bytes are of one version: where it is
+   * no more while they are read, the call ends with FAILED_PRECONDITION, be it after some bytes. Read again then, from the start.
+   */
   readRange: handleServerStreamingCall<ReadRangeRequest, ReadRangeResponse>;
   /** What is known of an object, without its bytes. */
   stat: handleUnaryCall<StatRequest, StatResponse>;
@@ -1684,7 +1690,10 @@ export interface CacheServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: LookupOwnerResponse) => void,
   ): ClientUnaryCall;
-  /** The bytes of a range, in order. Any range is accepted, across blocks and owners. */
+  /**
+   * The bytes of a range, in order. Any range is accepted, across blocks and owners. All bytes are of one version: where it is
+   * no more while they are read, the call ends with FAILED_PRECONDITION, be it after some bytes. Read again then, from the start.
+   */
   readRange(request: ReadRangeRequest, options?: Partial<CallOptions>): ClientReadableStream<ReadRangeResponse>;
   readRange(
     request: ReadRangeRequest,
