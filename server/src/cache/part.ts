@@ -6,9 +6,6 @@ import type { Claim, FillMemory, Priority } from "./fill-memory.js";
 import type { PartPlan } from "./plan-parts.js";
 import { SegmentBuffer } from "./segment-buffer.js";
 
-/** Where a byte would land that comes after the last one that may. */
-const BEYOND = Buffer.alloc(1);
-
 /** What a part needs of the fill that it belongs to. */
 export interface PartHost {
   readonly memory: FillMemory;
@@ -112,15 +109,18 @@ export class Part {
   /** Has the bytes written where they stay. */
   async #land(host: PartHost, { body }: OriginAnswer): Promise<void> {
     let segment = this.first;
-    for (;;) {
+    const current = (): SegmentBuffer => {
       const buffer = this.segments.get(segment);
-      const bytes = await body.read(buffer?.room ?? BEYOND);
-      if (bytes === 0) break;
       if (buffer === undefined) throw new CacheError("INTERNAL", "the origin's answer is longer than its range");
+      return buffer;
+    };
+    const landed = (bytes: number): void => {
+      const buffer = current();
       buffer.landed(bytes);
       host.progressed(segment, buffer);
       if (buffer.complete) segment++;
-    }
+    };
+    await body.land({ room: () => current().room, landed });
     if (this.segments.has(segment)) throw new CacheError("INTERNAL", "the origin's answer is shorter than its range");
   }
 }

@@ -1,4 +1,5 @@
 import type { BucketRef, ObjectInfo, ObjectRef, PrefixRef } from "@frontcache/proto";
+import type { Landing } from "./landing.js";
 import type { Listing, ListPage, Origin, OriginAnswer, OriginBody, OriginRange } from "./origin.js";
 import type { OriginLimits, Permit } from "./origin-limits.js";
 
@@ -59,14 +60,11 @@ class AdmittedBody implements OriginBody {
     private readonly permit: Permit,
   ) {}
 
-  async read(memory: Buffer): Promise<number> {
+  async land(landing: Landing): Promise<void> {
     try {
-      const bytes = await this.body.read(memory);
-      if (bytes === 0) this.permit.release();
-      return bytes;
-    } catch (error) {
+      await this.body.land(landing);
+    } finally {
       this.permit.release();
-      throw error;
     }
   }
 

@@ -1,5 +1,6 @@
 import { type BucketRef, CacheError, type ErrorCode, type ObjectInfo, type ObjectRef, type PrefixRef } from "@frontcache/proto";
 import type { Clock } from "../runtime/clock.js";
+import type { Landing } from "./landing.js";
 import type { Listing, ListPage, Origin, OriginAnswer, OriginBody, OriginRange } from "./origin.js";
 
 /** What one request to a store came to, told when it is over. */
@@ -63,20 +64,23 @@ export class MeasuredOrigin implements Origin {
   }
 }
 
-/** The request is over with its last byte: whoever reads need not come back for the end, and destroys what is read already. */
+/** The request is over with its last byte, whatever its connection still waits for. */
 class MeasuredBody implements OriginBody {
   constructor(
     private readonly answer: OriginAnswer,
     private readonly running: Running,
   ) {}
 
-  async read(memory: Buffer): Promise<number> {
+  async land(landing: Landing): Promise<void> {
     const { answer, running } = this;
-    try {
-      const bytes = await answer.body.read(memory);
+    const landed = (bytes: number): void => {
       running.bytes += bytes;
-      if (bytes === 0 || running.bytes === answer.length) running.end("ok");
-      return bytes;
+      if (running.bytes === answer.length) running.end("ok");
+      landing.landed(bytes);
+    };
+    try {
+      await answer.body.land({ room: () => landing.room(), landed });
+      running.end("ok");
     } catch (error) {
       throw running.fail(error);
     }

@@ -1,6 +1,7 @@
 import { abortError, CacheError } from "@frontcache/proto";
 import { untilAborted } from "../runtime/until-aborted.js";
 import type { LinkedAbort } from "./attempt.js";
+import type { Landing } from "./landing.js";
 import type { MemoryFault } from "./memory-faults.js";
 import type { MemoryObject } from "./memory-objects.js";
 import type { OriginBody } from "./origin.js";
@@ -18,13 +19,13 @@ export interface MemoryBodyOptions {
   /** Its `start` moves on with the bytes. */
   readonly running: RunningFetch;
   readonly fault: MemoryFault;
-  /** A read brings so many at most. */
+  /** So many at most come at a time. */
   readonly chunkBytes: number;
   readonly life: LinkedAbort;
   /** Waits by the origin's clock; rejects when aborted. */
   readonly pause: (delayMs: number, signal: AbortSignal) => Promise<void>;
   readonly onBytes: (bytes: number) => void;
-  /** Read to its end, failed or destroyed; told at least once. */
+  /** Landed to its end, failed or destroyed; told at least once. */
   readonly onEnd: () => void;
 }
 
@@ -42,14 +43,13 @@ export class MemoryBody implements OriginBody {
     this.#stop = Math.min(running.end, running.start + (fault.body?.afterBytes ?? Number.POSITIVE_INFINITY));
   }
 
-  async read(memory: Buffer): Promise<number> {
+  async land(landing: Landing): Promise<void> {
+    const { running } = this.#options;
     try {
-      const bytes = await this.#next(memory);
-      if (bytes === 0) this.#leave();
-      return bytes;
-    } catch (error) {
+      while (running.start < this.#stop) await this.#landChunk(landing);
+      await this.#end();
+    } finally {
       this.#leave();
-      throw error;
     }
   }
 
@@ -59,19 +59,18 @@ export class MemoryBody implements OriginBody {
     life.abort(new CacheError("CANCELLED", `${running.url}: the origin's answer was dropped`));
   }
 
-  async #next(memory: Buffer): Promise<number> {
+  async #landChunk(landing: Landing): Promise<void> {
     const { object, running, fault, chunkBytes, life, pause, onBytes } = this.#options;
-    const bytes = Math.min(chunkBytes, memory.length, this.#stop - running.start);
-    if (bytes === 0) {
-      await this.#end();
-      return 0;
-    }
     if (fault.chunkDelayMs !== undefined) await pause(fault.chunkDelayMs, life.signal);
-    if (life.signal.aborted) throw abortError(life.signal);
-    object.copy(running.start, memory.subarray(0, bytes));
-    running.start += bytes;
-    onBytes(bytes);
-    return bytes;
+    const end = Math.min(running.start + chunkBytes, this.#stop);
+    while (running.start < end) {
+      if (life.signal.aborted) throw abortError(life.signal);
+      const memory = landing.room().subarray(0, end - running.start);
+      object.copy(running.start, memory);
+      running.start += memory.length;
+      onBytes(memory.length);
+      landing.landed(memory.length);
+    }
   }
 
   async #end(): Promise<void> {

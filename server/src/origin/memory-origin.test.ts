@@ -1,7 +1,7 @@
 import { parseObjectUrl } from "@frontcache/proto";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { ManualClock } from "../runtime/manual-clock.js";
-import { bytesOf, firstBytes } from "./answer-fixture.js";
+import { bytesOf } from "./answer-fixture.js";
 import { MemoryObjects } from "./memory-objects.js";
 import { MemoryOrigin } from "./memory-origin.js";
 import { rampBytes } from "./ramp.js";
@@ -44,15 +44,18 @@ describe("the origin in memory", () => {
   it("notices bytes that are fetched twice at a time, and only those", async () => {
     const { objects, origin } = setup();
     objects.putRamp(ref.url, 5000, 0);
+    origin.faults.place({ body: { afterBytes: 1000, how: "stall" }, times: 1 });
     const first = await origin.fetch(ref, { offset: 0, length: 3000 }, live);
     const beside = await origin.fetch(ref, { offset: 3000, length: 1000 }, live);
     expect(origin.doubled).toEqual([]);
-    expect(await firstBytes(first, 5000)).toHaveLength(1000);
+    const cut = expect(bytesOf(first)).rejects.toMatchObject({ code: "CANCELLED" });
+    await vi.waitFor(() => expect(origin.bytesServed).toBe(1000), { interval: 1 });
     (await origin.fetch(ref, { offset: 0, length: 1000 }, live)).body.destroy();
     expect(origin.doubled).toEqual([]);
     (await origin.fetch(ref, { offset: 999, length: 2 }, live)).body.destroy();
     expect(origin.doubled).toMatchObject([{ offset: 999 }]);
     first.body.destroy();
+    await cut;
     beside.body.destroy();
     expect(origin.open).toBe(0);
   });

@@ -1,4 +1,5 @@
 import type { BucketRef, ObjectInfo, ObjectRef, PrefixRef } from "@frontcache/proto";
+import type { Landing } from "./landing.js";
 
 /** A range of an object to fetch. */
 export interface OriginRange {
@@ -9,15 +10,14 @@ export interface OriginRange {
   readonly version?: string;
 }
 
-/** The bytes of an answer, which go into their reader's memory and nowhere before. Read it to its end, or destroy it. */
+/** The bytes of an answer. Nothing of them moves before they are landed; an answer that is not landed must be destroyed. */
 export interface OriginBody {
   /**
-   * Brings the next bytes to the beginning of `memory`, which must have room for one at least. Resolves with how many they
-   * are; 0: there are no more. Rejects with a CacheError where they are cut short. One read at a time: until it settles
-   * `memory` is the body's, afterwards the body doesn't touch it any more.
+   * Brings all bytes, in order, to where the landing has room; once. Rejects with a CacheError where they are cut short, as by
+   * `destroy` or an abort. Until it settles the landing's room is the body's; afterwards the body leaves it alone.
    */
-  read(memory: Buffer): Promise<number>;
-  /** Drops what is unread and frees the connection; a read that waits ends at once. Harmless when repeated, or after the end. */
+  land(landing: Landing): Promise<void>;
+  /** Drops what is outstanding and frees the connection; a landing ends at once. Harmless when repeated, or after the end. */
   destroy(): void;
 }
 

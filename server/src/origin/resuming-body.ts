@@ -1,6 +1,7 @@
 import { CacheError, type ObjectRef } from "@frontcache/proto";
 import { otherVersion } from "./answer.js";
 import type { Attempt, LinkedAbort } from "./attempt.js";
+import type { Landing } from "./landing.js";
 import type { OriginAnswer, OriginBody, OriginRange } from "./origin.js";
 import type { RetryBudget } from "./retry-budget.js";
 
@@ -21,7 +22,7 @@ export interface ResumingBodyOptions {
   readonly budget: RetryBudget;
   /** Ends whatever runs or waits; the signal of all attempts. */
   readonly life: LinkedAbort;
-  /** A body that does not move for so long, while its reader waits, has failed. */
+  /** A body that does not move for so long has failed. */
   readonly idleTimeoutMs: number;
 }
 
@@ -36,17 +37,18 @@ export class ResumingBody implements OriginBody {
     this.#current = options.first;
   }
 
-  async read(memory: Buffer): Promise<number> {
+  async land(landing: Landing): Promise<void> {
+    const { budget, idleTimeoutMs } = this.#options;
+    const landed = (bytes: number): void => {
+      this.#done += bytes;
+      budget.progress(bytes);
+      this.#current.attempt.wait(idleTimeoutMs);
+      landing.landed(bytes);
+    };
     try {
-      for (;;) {
-        const bytes = await this.#readCurrent(memory);
-        if (bytes === 0) this.#leave();
-        if (bytes !== undefined) return bytes;
-        await this.#resume();
-      }
-    } catch (error) {
+      while (!(await this.#landCurrent({ room: () => landing.room(), landed }))) await this.#resume();
+    } finally {
       this.#leave();
-      throw error;
     }
   }
 
@@ -56,22 +58,19 @@ export class ResumingBody implements OriginBody {
     life.abort(new CacheError("CANCELLED", `${ref.url}: the origin's answer was dropped`));
   }
 
-  /** Undefined: the answer ended early, and the rest may be asked for. */
-  async #readCurrent(memory: Buffer): Promise<number | undefined> {
+  /** False: the answer ended early, and the rest may be asked for. */
+  async #landCurrent(landing: Landing): Promise<boolean> {
     const { budget, life, first, idleTimeoutMs } = this.#options;
     const { answer, attempt } = this.#current;
     try {
       attempt.wait(idleTimeoutMs);
-      const bytes = await answer.body.read(memory);
-      attempt.rest();
-      this.#done += bytes;
-      budget.progress(bytes);
-      return bytes;
+      await answer.body.land(landing);
+      return true;
     } catch (error) {
       attempt.end();
       if (this.#done === first.answer.length) throw error; // all bytes came, and then something that should not have
       await budget.spend(error, life.signal);
-      return undefined;
+      return false;
     }
   }
 

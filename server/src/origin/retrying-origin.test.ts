@@ -1,7 +1,7 @@
 import { type ErrorCode, parseObjectUrl, parsePrefixUrl } from "@frontcache/proto";
 import { describe, expect, it } from "vitest";
 import { ManualClock } from "../runtime/manual-clock.js";
-import { bytesOf, firstBytes } from "./answer-fixture.js";
+import { bytesOf } from "./answer-fixture.js";
 import { MemoryObjects } from "./memory-objects.js";
 import { MemoryOrigin } from "./memory-origin.js";
 import { rampBytes } from "./ramp.js";
@@ -165,17 +165,6 @@ describe("a body", () => {
     expect(clock.waits).toBe(0);
   });
 
-  it("that its reader is slow to take is not cut", async () => {
-    const { clock, memory, origin } = setup();
-    const answer = await origin.fetch(ref, whole, live);
-    await bytesOf(answer, (bytes) => {
-      expect(bytes.length).toBe(64 * KiB);
-      clock.advance(5000);
-    });
-    expect(memory.calls.length).toBe(1);
-    expect(clock.waits).toBe(0);
-  });
-
   it("that comes slowly but steadily is not cut", async () => {
     const { clock, memory, origin } = setup();
     memory.faults.place({ chunkDelayMs: 900 });
@@ -223,14 +212,5 @@ describe("leaving", () => {
       expect(memory.open).toBe(0);
       expect(clock.waits).toBe(0);
     }
-  });
-
-  it("by destroy between two reads frees everything", async () => {
-    const { clock, memory, origin } = setup();
-    const answer = await origin.fetch(ref, whole, live);
-    expect(await firstBytes(answer, SIZE)).toHaveLength(64 * KiB);
-    answer.body.destroy();
-    expect(memory.open).toBe(0);
-    expect(clock.waits).toBe(0);
   });
 });

@@ -9,103 +9,117 @@ const errors = {
   surplus: () => new CacheError("UNAVAILABLE", "surplus"),
 };
 
-/** A stream that is fed by hand, as a socket feeds a response; reads go into the beginning of `memory`. */
-function setup(length: number, memory = Buffer.alloc(64 * KiB)) {
+/** A stream that is fed by hand, as a socket feeds a response; what it brings goes to `memory`, so much at a time. */
+function setup(length: number, roomBytes = length) {
   const abort = new AbortController();
   const stream = new Readable({ read() {} });
   const body = new SocketBody(stream, length, errors, abort.signal);
-  return { abort, stream, body, memory, read: () => body.read(memory) };
+  const memory = Buffer.alloc(length);
+  const landed: number[] = [];
+  const landing = {
+    received: 0,
+    room: () => memory.subarray(landing.received, landing.received + roomBytes),
+    landed(bytes: number) {
+      landing.received += bytes;
+      landed.push(bytes);
+    },
+  };
+  return { abort, stream, body, memory, landed, landing, land: () => body.land(landing) };
 }
 
 const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 describe("a socket's body", () => {
-  it("lands in its reader's memory, in as many reads as that has room for", async () => {
-    const { stream, body } = setup(600);
-    const memory = Buffer.alloc(600, "-");
-    const first = body.read(memory.subarray(0, 250));
+  it("lands where there is room for it, whatever pieces it comes in", async () => {
+    const { stream, memory, landed, land } = setup(600, 250);
     for (const text of ["a", "b", "c", "d"]) stream.push(Buffer.alloc(150, text));
     stream.push(null);
-    expect(await first).toBe(150);
-    expect(memory[150]).toBe("-".charCodeAt(0));
-    expect(await body.read(memory.subarray(150, 250))).toBe(100);
-    await settle();
-    expect(await body.read(memory.subarray(250))).toBe(350);
+    await land();
     expect(memory.toString()).toBe("a".repeat(150) + "b".repeat(150) + "c".repeat(150) + "d".repeat(150));
-    expect(await body.read(memory)).toBe(0);
-    expect(await body.read(memory)).toBe(0);
+    expect(landed).toEqual([150, 150, 150, 150]);
+    const large = setup(600, 250);
+    large.stream.push(Buffer.alloc(600, "e"));
+    large.stream.push(null);
+    await large.land();
+    expect([large.memory.toString(), large.landed]).toEqual(["e".repeat(600), [250, 250, 100]]);
   });
 
-  it("stops the socket while its reader is behind, and lets it go on", async () => {
-    const { stream, body, read } = setup(1024 * KiB);
+  it("takes nothing from the socket before it is landed", async () => {
+    const { stream, body } = setup(1024 * KiB);
     stream.push(Buffer.alloc(64 * KiB));
-    await read();
-    for (let pushed = 0; pushed < 8; pushed++) {
-      stream.push(Buffer.alloc(64 * KiB));
-      await settle();
-    }
-    expect(stream.isPaused()).toBe(true);
-    expect(stream.readableLength).toBeGreaterThan(0);
-    for (let taken = 0; taken < 8; taken++) await read();
-    expect(stream.isPaused()).toBe(false);
+    await settle();
+    expect([stream.readableFlowing, stream.readableLength]).toEqual([null, 64 * KiB]);
     body.destroy();
   });
 
-  it("frees the socket at once when it is destroyed unread or half read, and ends the read that waits", async () => {
+  it("frees the socket at once when it is destroyed unread or half read, and ends the landing", async () => {
     const unread = setup(100);
     unread.body.destroy();
     expect(unread.stream.destroyed).toBe(true);
+    await expect(unread.land()).rejects.toMatchObject({ code: "CANCELLED" });
     const half = setup(100);
+    const landing = expect(half.land()).rejects.toMatchObject({ code: "CANCELLED" });
     half.stream.push(Buffer.alloc(50));
-    await half.read();
-    const waiting = expect(half.read()).rejects.toMatchObject({ code: "CANCELLED" });
+    await settle();
     half.body.destroy();
-    await waiting;
-    expect(half.stream.destroyed).toBe(true);
+    await landing;
+    expect([half.stream.destroyed, half.landed]).toEqual([true, [50]]);
   });
 
   it.each(["destroyed", "aborted"])("leaves its reader's memory alone once it is %s", async (how) => {
-    const { abort, stream, body, memory, read } = setup(200);
-    const waiting = expect(read()).rejects.toMatchObject({ code: "CANCELLED" });
+    const { abort, stream, body, memory, landing } = setup(200, 50);
+    const landed = (bytes: number): void => {
+      landing.landed(bytes);
+      if (how === "destroyed") body.destroy();
+      else abort.abort();
+    };
+    const outcome = expect(body.land({ ...landing, room: landing.room, landed })).rejects.toMatchObject({ code: "CANCELLED" });
     stream.push(Buffer.alloc(100, "late"));
-    if (how === "destroyed") body.destroy();
-    else abort.abort();
-    await waiting;
+    stream.push(Buffer.alloc(100, "late"));
+    await outcome;
     await settle();
-    expect(memory.every((byte) => byte === 0)).toBe(true);
+    expect(stream.destroyed).toBe(true);
+    expect(memory.subarray(50).every((byte) => byte === 0)).toBe(true);
   });
 
-  it("keeps a socket whose bytes have all come, though nobody asked for its end", async () => {
-    const { stream, body, read } = setup(100);
+  it("keeps a socket whose bytes have all come, though its end has not", async () => {
+    const { stream, body, land } = setup(100);
+    const landing = land();
     stream.push(Buffer.alloc(100));
-    await read();
+    await settle();
     body.destroy();
     expect(stream.destroyed).toBe(false);
     stream.push(null);
-    await settle();
+    await landing;
     expect(stream.readableEnded).toBe(true);
   });
 
-  it("gives nothing more out once it is aborted, and frees the socket", async () => {
-    const { abort, stream, read } = setup(300);
-    stream.push(Buffer.alloc(100));
-    await read();
-    stream.push(Buffer.alloc(100));
-    await settle();
-    abort.abort();
+  it("is cut with what its landing throws", async () => {
+    const { stream, body, landing } = setup(100);
+    const landed = (): void => {
+      throw new CacheError("INTERNAL", "no more room");
+    };
+    stream.push(Buffer.alloc(10));
+    await expect(body.land({ room: landing.room, landed })).rejects.toThrow("no more room");
     expect(stream.destroyed).toBe(true);
-    await expect(read()).rejects.toMatchObject({ code: "CANCELLED" });
   });
 
   it("gives out what came before it broke, then the error, every time it is asked", async () => {
-    const { stream, read } = setup(300);
-    stream.push(Buffer.alloc(100));
-    await read();
+    const { stream, landed, land } = setup(300);
+    const landing = expect(land()).rejects.toThrow("broken at 100");
     stream.push(Buffer.alloc(100));
     await settle();
     stream.destroy(new Error("ECONNRESET"));
-    await settle();
-    expect(await read()).toBe(100);
-    for (let asked = 0; asked < 2; asked++) await expect(read()).rejects.toThrow("broken at 200");
+    await landing;
+    expect(landed).toEqual([100]);
+    await expect(land()).rejects.toThrow("broken at 100");
+  });
+
+  it("that is longer than promised gives out no byte too many", async () => {
+    const { stream, landed, land } = setup(100);
+    stream.push(Buffer.alloc(60));
+    stream.push(Buffer.alloc(60));
+    await expect(land()).rejects.toThrow("surplus");
+    expect(landed).toEqual([60]);
   });
 });

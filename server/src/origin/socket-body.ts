@@ -1,9 +1,7 @@
 import type { Readable } from "node:stream";
 import { abortError, CacheError } from "@frontcache/proto";
+import { type Landing, landCopy } from "./landing.js";
 import type { OriginBody } from "./origin.js";
-
-/** What waits for a reader before the socket is paused: a few of its 64 KiB reads. */
-const QUEUE_BYTES = 256 << 10;
 
 /** How a body that is not what its head promised is told. */
 export interface BodyErrors {
@@ -13,33 +11,26 @@ export interface BodyErrors {
   surplus(): CacheError;
 }
 
-/** A read that waits for the socket. */
-interface WaitingRead {
-  readonly memory: Buffer;
-  resolve(bytes: number): void;
+/** A landing under way. */
+interface Running {
+  readonly landing: Landing;
+  resolve(): void;
   reject(error: CacheError): void;
 }
 
 /**
  * A response's body, exactly `length` bytes of it in all or an error: each chunk is copied from where the parser left it to
- * where the reader wants it, once. Nothing flows before the first read.
+ * where it belongs, once. Nothing flows before it is landed.
  */
 export class SocketBody implements OriginBody {
   readonly #stream: Readable;
   readonly #length: number;
   readonly #errors: BodyErrors;
   readonly #signal: AbortSignal;
-  /** What came while nobody read, or was too much for who did. */
-  readonly #queue: Buffer[] = [];
-  #queuedBytes = 0;
   #received = 0;
-  #flowing = false;
   #outcome: "ended" | CacheError | undefined;
-  #waiting: WaitingRead | undefined;
-  readonly #onAbort = (): void => {
-    this.#dropQueue();
-    this.#fail(abortError(this.#signal));
-  };
+  #running: Running | undefined;
+  readonly #onAbort = (): void => this.#fail(abortError(this.#signal));
 
   constructor(stream: Readable, length: number, errors: BodyErrors, signal: AbortSignal) {
     this.#stream = stream;
@@ -53,89 +44,52 @@ export class SocketBody implements OriginBody {
     else signal.addEventListener("abort", this.#onAbort, { once: true });
   }
 
-  /** As the port says. What came before a failure (not an abort) is handed out before it. */
-  read(memory: Buffer): Promise<number> {
-    if (this.#queuedBytes > 0) return Promise.resolve(this.#takeQueued(memory));
-    if (this.#outcome === "ended") return Promise.resolve(0);
+  land(landing: Landing): Promise<void> {
+    if (this.#outcome === "ended") return Promise.resolve();
     if (this.#outcome !== undefined) return Promise.reject(this.#outcome);
-    this.#flow();
+    this.#stream.on("data", (chunk: Buffer) => this.#onData(chunk, landing));
     return new Promise((resolve, reject) => {
-      this.#waiting = { memory, resolve, reject };
+      this.#running = { landing, resolve, reject };
     });
   }
 
-  /** A read that waits ends with CANCELLED. The connection is kept where all bytes have come. */
+  /** The connection is kept where all bytes have come and only the parser's word for it is outstanding. */
   destroy(): void {
-    this.#dropQueue();
+    if (this.#received < this.#length) this.#fail(new CacheError("CANCELLED", "the origin's answer was dropped"));
+  }
+
+  #onData(chunk: Buffer, landing: Landing): void {
     if (this.#outcome !== undefined) return;
-    // All bytes are here and only the parser's word for it is outstanding: the connection is worth keeping.
-    if (this.#received === this.#length && this.#flowing) this.#stream.resume();
-    else this.#fail(new CacheError("CANCELLED", "the origin's answer was dropped"));
-  }
-
-  #takeQueued(memory: Buffer): number {
-    let taken = 0;
-    while (taken < memory.length) {
-      const chunk = this.#queue[0];
-      if (chunk === undefined) break;
-      const bytes = chunk.copy(memory, taken);
-      taken += bytes;
-      if (bytes === chunk.length) this.#queue.shift();
-      else this.#queue[0] = chunk.subarray(bytes);
-    }
-    this.#queuedBytes -= taken;
-    if (this.#queuedBytes === 0) this.#stream.resume();
-    return taken;
-  }
-
-  #dropQueue(): void {
-    this.#queue.length = 0;
-    this.#queuedBytes = 0;
-  }
-
-  #flow(): void {
-    if (this.#flowing) return;
-    this.#flowing = true;
-    this.#stream.on("data", (chunk: Buffer) => this.#onData(chunk));
-  }
-
-  #onData(chunk: Buffer): void {
-    if (this.#outcome !== undefined) return;
-    this.#received += chunk.length;
-    if (this.#received > this.#length) {
+    if (this.#received + chunk.length > this.#length) {
       this.#fail(this.#errors.surplus());
       return;
     }
-    const waiting = this.#waiting;
-    this.#waiting = undefined;
-    const taken = waiting === undefined ? 0 : chunk.copy(waiting.memory);
-    if (taken < chunk.length) {
-      this.#queue.push(taken === 0 ? chunk : chunk.subarray(taken));
-      this.#queuedBytes += chunk.length - taken;
-      if (this.#queuedBytes >= QUEUE_BYTES) this.#stream.pause();
+    this.#received += chunk.length;
+    try {
+      landCopy(chunk, landing, () => this.#outcome !== undefined);
+    } catch (error) {
+      this.#fail(CacheError.from(error));
     }
-    waiting?.resolve(taken);
   }
 
   #onEnd(): void {
     if (this.#received < this.#length) this.#fail(this.#errors.broken(this.#received));
-    if (this.#outcome !== undefined) return;
-    this.#settle("ended")?.resolve(0);
+    else if (this.#outcome === undefined) this.#settle("ended")?.resolve();
   }
 
   #fail(error: CacheError): void {
     if (this.#outcome !== undefined) return;
-    const waiting = this.#settle(error);
+    const running = this.#settle(error);
     this.#stream.destroy();
-    waiting?.reject(error);
+    running?.reject(error);
   }
 
-  /** Returns the read that waits to be told. */
-  #settle(outcome: "ended" | CacheError): WaitingRead | undefined {
+  /** Returns the landing to be told. */
+  #settle(outcome: "ended" | CacheError): Running | undefined {
     this.#outcome = outcome;
     this.#signal.removeEventListener("abort", this.#onAbort);
-    const waiting = this.#waiting;
-    this.#waiting = undefined;
-    return waiting;
+    const running = this.#running;
+    this.#running = undefined;
+    return running;
   }
 }

@@ -1,5 +1,6 @@
 import { CacheError, type ObjectRef } from "@frontcache/proto";
 import { LinkedAbort } from "../origin/attempt.js";
+import { type Landing, landCopy } from "../origin/landing.js";
 import type { Origin, OriginAnswer, OriginBody } from "../origin/origin.js";
 import type { Clock } from "../runtime/clock.js";
 import type { Slice } from "../runtime/slice.js";
@@ -30,9 +31,6 @@ export class HandoverBody implements OriginBody {
   readonly #options: HandoverBodyOptions;
   /** For the reader's signal and for `destroy`. */
   readonly #life: LinkedAbort;
-  /** The member's slice that is being taken, and how much of it is. */
-  #slice: Slice | undefined;
-  #taken = 0;
   #received = 0;
   #rest: OriginAnswer | undefined;
 
@@ -41,14 +39,21 @@ export class HandoverBody implements OriginBody {
     this.#life = new LinkedAbort(options.signal);
   }
 
-  async read(memory: Buffer): Promise<number> {
+  async land(landing: Landing): Promise<void> {
+    const { held, read } = this.#options;
     try {
-      const bytes = await this.#next(memory);
-      if (bytes === 0) this.#leave();
-      return bytes;
-    } catch (error) {
+      for (;;) {
+        const slice = await this.#nextInTime();
+        this.#checkLife();
+        if (slice === undefined) break;
+        this.#take(slice, landing);
+      }
+      held.leave();
+      if (this.#received === read.length) return;
+      this.#rest = await this.#askForRest();
+      await this.#rest.body.land(landing);
+    } finally {
       this.#leave();
-      throw error;
     }
   }
 
@@ -57,24 +62,18 @@ export class HandoverBody implements OriginBody {
     this.#leave();
   }
 
-  async #next(memory: Buffer): Promise<number> {
-    if (this.#rest === undefined) {
-      this.#slice ??= await this.#nextInTime();
-      if (this.#life.signal.aborted) throw CacheError.from(this.#life.signal.reason);
-      if (this.#slice !== undefined) return this.#take(this.#slice, memory);
-      this.#options.held.leave();
-      if (this.#received === this.#options.read.length) return 0;
-      this.#rest = await this.#askForRest();
+  #take(slice: Slice, landing: Landing): void {
+    try {
+      landCopy(slice.bytes, landing, () => this.#life.signal.aborted);
+      this.#received += slice.bytes.length;
+    } finally {
+      slice.release();
     }
-    return this.#rest.body.read(memory);
+    this.#checkLife();
   }
 
-  #take(slice: Slice, memory: Buffer): number {
-    const bytes = slice.bytes.copy(memory, 0, this.#taken);
-    this.#taken += bytes;
-    this.#received += bytes;
-    if (this.#taken === slice.bytes.length) this.#dropSlice();
-    return bytes;
+  #checkLife(): void {
+    if (this.#life.signal.aborted) throw CacheError.from(this.#life.signal.reason);
   }
 
   #askForRest(): Promise<OriginAnswer> {
@@ -99,14 +98,7 @@ export class HandoverBody implements OriginBody {
     });
   }
 
-  #dropSlice(): void {
-    this.#slice?.release();
-    this.#slice = undefined;
-    this.#taken = 0;
-  }
-
   #leave(): void {
-    this.#dropSlice();
     this.#options.held.leave();
     this.#rest?.body.destroy();
     this.#life.unlink();
