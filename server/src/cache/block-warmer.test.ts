@@ -6,7 +6,8 @@ import { MemoryOrigin } from "../origin/memory-origin.js";
 import { openStore, type StoreFixture, testGeometry } from "../storage/store-fixture.js";
 import { systemError } from "../storage/system-error.js";
 import type { WarmRequest } from "./block-warmer.js";
-import { LocalCache } from "./local-cache.js";
+import { openCache, restOf } from "./cache-fixture.js";
+import type { LocalCache } from "./local-cache.js";
 
 const { blockBytes: BLOCK, segmentBytes: SEGMENT } = testGeometry;
 const TAIL = 2 * SEGMENT + 5;
@@ -25,19 +26,7 @@ beforeEach(async () => {
   objects = new MemoryObjects();
   origin = new MemoryOrigin(objects, stored.clock, 1000);
   version = objects.putRamp(url, BLOCK + TAIL, 7);
-  cache = new LocalCache({
-    geometry: testGeometry,
-    origin,
-    store: stored.store,
-    clock: stored.clock,
-    fill: "wanted",
-    partBytes: 2 * SEGMENT,
-    fillMemoryBytes: BLOCK,
-    fillParallelism: 4,
-    staleIfError: true,
-    revalidateAfterMs: 1_000,
-    negativeTtlMs: 100,
-  });
+  cache = openCache(stored, origin, { fill: "wanted" });
 });
 
 afterEach(async () => {
@@ -73,8 +62,7 @@ async function read(start: number, end: number): Promise<void> {
     cachedOnly: false,
     signal: never,
   });
-  for (let slice = await opened.next(); slice !== undefined; slice = await opened.next()) slice.release();
-  opened.close();
+  await restOf(opened);
 }
 
 describe("a block that is warmed", () => {

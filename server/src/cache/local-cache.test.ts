@@ -6,24 +6,14 @@ import type { Origin, OriginAnswer } from "../origin/origin.js";
 import { rampBytes } from "../origin/ramp.js";
 import { openStore, type StoreFixture, testGeometry } from "../storage/store-fixture.js";
 import { systemError } from "../storage/system-error.js";
-import type { FillMode } from "./block-opener.js";
 import type { BlockRequest } from "./block-request.js";
-import { LocalCache } from "./local-cache.js";
+import { openCache, restOf } from "./cache-fixture.js";
+import type { LocalCache } from "./local-cache.js";
 import type { ObjectRead } from "./object-read.js";
 
 const { blockBytes: BLOCK, segmentBytes: SEGMENT } = testGeometry;
 const url = "s3://bucket/key";
 const never = new AbortController().signal;
-
-async function rest(read: ObjectRead): Promise<Buffer> {
-  const pieces: Buffer[] = [];
-  for (let slice = await read.next(); slice !== undefined; slice = await read.next()) {
-    pieces.push(Buffer.from(slice.bytes));
-    slice.release();
-  }
-  read.close();
-  return Buffer.concat(pieces);
-}
 
 describe("a member's cache", () => {
   let stored: StoreFixture;
@@ -32,29 +22,13 @@ describe("a member's cache", () => {
   let cache: LocalCache;
   let version: string;
 
-  function open(mode: FillMode = "auto", over: Origin = origin): LocalCache {
-    return new LocalCache({
-      geometry: testGeometry,
-      origin: over,
-      store: stored.store,
-      clock: stored.clock,
-      fill: mode,
-      partBytes: 2 * SEGMENT,
-      fillMemoryBytes: BLOCK,
-      fillParallelism: 4,
-      staleIfError: true,
-      revalidateAfterMs: 1_000,
-      negativeTtlMs: 100,
-    });
-  }
-
   function request(start: number, end: number, wanted: Partial<BlockRequest> = {}): BlockRequest {
     const ref = parseObjectUrl(url);
     return { ref, version, blockOffset: 0, start, end, openEnded: false, cachedOnly: false, signal: never, ...wanted };
   }
 
   const read = async (start: number, end: number, wanted: Partial<BlockRequest> = {}): Promise<Buffer> =>
-    rest(await cache.open(request(start, end, wanted)));
+    restOf(await cache.open(request(start, end, wanted)));
   const asked = (): [number, number][] => origin.calls.map(({ offset, length }) => [offset / SEGMENT, length / SEGMENT]);
 
   beforeEach(async () => {
@@ -62,7 +36,7 @@ describe("a member's cache", () => {
     objects = new MemoryObjects();
     origin = new MemoryOrigin(objects, stored.clock, 1000);
     version = objects.putRamp(url, BLOCK, 7);
-    cache = open();
+    cache = openCache(stored, origin, { fill: "auto" });
   });
 
   afterEach(async () => {
@@ -78,7 +52,7 @@ describe("a member's cache", () => {
     await cache.settled();
     const opened = cache.open(request(5, 10));
     expect(opened).not.toBeInstanceOf(Promise);
-    expect(await rest(opened as ObjectRead)).toEqual(rampBytes(5, 5, 7));
+    expect(await restOf(opened as ObjectRead)).toEqual(rampBytes(5, 5, 7));
   });
 
   it("asks for the wanted segments alone, and for the rest behind them once a second read misses elsewhere", async () => {
@@ -102,7 +76,7 @@ describe("a member's cache", () => {
     expect(slice?.bytes.length).toBeGreaterThan(0);
     slice?.release();
     hold.release();
-    await rest(opened);
+    await restOf(opened);
   });
 
   it("fetches once for all who want the same, and lets a fill finish that everybody has left", async () => {
@@ -195,7 +169,7 @@ describe("a member's cache", () => {
     for (let i = 0; i < 3; i++) {
       const opened = await cache.open(request(0, 10, { version: undefined }));
       expect(opened.result).toBe("stale");
-      await rest(opened);
+      await restOf(opened);
     }
     expect(origin.count("stat")).toBe(1);
   });
@@ -221,11 +195,11 @@ describe("a member's cache", () => {
       statBucket: (...call) => origin.statBucket(...call),
       close() {},
     };
-    const other = open("auto", hearsay);
-    await rest(await other.open(request(0, BLOCK)));
+    const other = openCache(stored, hearsay, { fill: "auto" });
+    await restOf(await other.open(request(0, BLOCK)));
     await other.settled();
     objects.putRamp(url, BLOCK, 99);
-    expect(await rest(await other.open(request(0, 10, { version: undefined })))).toEqual(rampBytes(0, 10, 99));
+    expect(await restOf(await other.open(request(0, 10, { version: undefined })))).toEqual(rampBytes(0, 10, 99));
     await other.settled();
     await other.close();
   });
@@ -258,11 +232,11 @@ describe("a member's cache", () => {
     const { disk } = stored;
     await stored.store.close();
     stored = await openStore({ disk });
-    cache = open();
+    cache = openCache(stored, origin, { fill: "auto" });
     origin.calls.length = 0;
     disk.file(disk.paths()[0]!).flipBit(3 * SEGMENT + 5, 3);
     const held = await cache.open(request(2 * SEGMENT, 4 * SEGMENT, { cachedOnly: true }));
-    await expect(rest(held)).rejects.toMatchObject({ code: "NOT_FOUND" });
+    await expect(restOf(held)).rejects.toMatchObject({ code: "NOT_FOUND" });
     held.close();
     expect(origin.calls).toEqual([]);
   });

@@ -2,7 +2,7 @@ import { CacheError, parseObjectUrl } from "@frontcache/proto";
 import { status } from "@grpc/grpc-js";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { BlockRequest } from "../cache/block-request.js";
-import type { ObjectRead } from "../cache/object-read.js";
+import { restOf } from "../cache/cache-fixture.js";
 import { openDoor } from "../doors/doors.js";
 import { rampBytes } from "../origin/ramp.js";
 import { ManualClock } from "../runtime/manual-clock.js";
@@ -38,23 +38,13 @@ function request(wanted: Partial<BlockRequest> = {}): BlockRequest {
   return { ref, version: "v1", ...range, cachedOnly: false, signal, ...wanted };
 }
 
-async function rest(read: ObjectRead): Promise<Buffer> {
-  const pieces: Buffer[] = [];
-  for (let slice = await read.next(); slice !== undefined; slice = await read.next()) {
-    pieces.push(Buffer.from(slice.bytes));
-    slice.release();
-  }
-  read.close();
-  return Buffer.concat(pieces);
-}
-
 describe("a read that another member answers", () => {
   it("brings the bytes, and what is known of the object", async () => {
     member.onRead = (call) => sendRamp(call, { size: 200_000, contentType: "text/plain" });
     const read = await ForwardedRead.open(link, request());
     expect(read.info).toEqual({ version: "v1", objectSize: 200_000, contentType: "text/plain" });
     expect([read.offset, read.length, read.result]).toEqual([BLOCK + 100, 10_000, "forwarded"]);
-    expect(await rest(read)).toEqual(rampBytes(BLOCK + 100, 10_000, 0));
+    expect(await restOf(read)).toEqual(rampBytes(BLOCK + 100, 10_000, 0));
     const asked = { key: "s3://bucket/key", offset: BLOCK + 100, length: 10_000, version: "v1", cachedOnly: false };
     expect(member.reads).toEqual([{ ...asked, forwarded: true }]);
   });
@@ -63,7 +53,7 @@ describe("a read that another member answers", () => {
     member.onRead = (call) => sendRamp(call, { size: BLOCK + 5_000 });
     const read = await ForwardedRead.open(link, request());
     expect(read.length).toBe(4_900);
-    expect(await rest(read)).toEqual(rampBytes(BLOCK + 100, 4_900, 0));
+    expect(await restOf(read)).toEqual(rampBytes(BLOCK + 100, 4_900, 0));
     expect(await read.next()).toBeUndefined();
   });
 
@@ -82,7 +72,7 @@ describe("a read that another member answers", () => {
     await expect(ForwardedRead.open(link, request())).rejects.toBeInstanceOf(OutOfReach);
     member.onRead = (call) => sendRamp(call, { size: 200_000, onlyBytes: 2_000 });
     const read = await ForwardedRead.open(link, request());
-    const broken = expect(rest(read)).rejects.toBeInstanceOf(OutOfReach);
+    const broken = expect(restOf(read)).rejects.toBeInstanceOf(OutOfReach);
     await member.kill();
     await broken;
     await expect(ForwardedRead.open(link, request())).rejects.toBeInstanceOf(OutOfReach);
@@ -103,13 +93,13 @@ describe("a read that another member answers", () => {
       call.write({ data: Buffer.alloc(9_999), version: "v1", objectSize: 200_000 });
       call.write({ data: Buffer.alloc(2), version: "", objectSize: 0 });
     };
-    await expect(rest(await ForwardedRead.open(link, request()))).rejects.toThrow(/is longer than its range/);
+    await expect(restOf(await ForwardedRead.open(link, request()))).rejects.toThrow(/is longer than its range/);
     await vi.waitFor(() => expect(member.left).toBe(1));
     member.onRead = (call) => {
       call.write({ data: Buffer.alloc(9_999), version: "v1", objectSize: 200_000 });
       call.end();
     };
-    await expect(rest(await ForwardedRead.open(link, request()))).rejects.toThrow(/ended too soon/);
+    await expect(restOf(await ForwardedRead.open(link, request()))).rejects.toThrow(/ended too soon/);
   });
 
   it("is cancelled at the member when its reader leaves, before or after the first bytes", async () => {
@@ -126,7 +116,7 @@ describe("a read that another member answers", () => {
     await vi.waitFor(() => expect(member.left).toBe(2));
 
     const late = new AbortController();
-    const reading = rest(await ForwardedRead.open(link, request({ signal: late.signal })));
+    const reading = restOf(await ForwardedRead.open(link, request({ signal: late.signal })));
     late.abort(new CacheError("CANCELLED", "gone"));
     await expect(reading).rejects.toMatchObject({ code: "CANCELLED", message: "gone" });
     await vi.waitFor(() => expect(member.left).toBe(3));
@@ -193,7 +183,7 @@ describe("a read that another member answers", () => {
       await vi.waitFor(() => expect(clock.waits).toBe(1));
     }
     go();
-    const gone = expect(rest(await opening)).rejects.toBeInstanceOf(OutOfReach);
+    const gone = expect(restOf(await opening)).rejects.toBeInstanceOf(OutOfReach);
     member.onProbe = "starting";
     await vi.waitFor(() => {
       clock.advance(1_000);

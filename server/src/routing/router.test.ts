@@ -1,6 +1,7 @@
 import { CacheError, Membership, parseObjectUrl } from "@frontcache/proto";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { LocalCache } from "../cache/local-cache.js";
+import { openCache, restOf } from "../cache/cache-fixture.js";
+import type { LocalCache } from "../cache/local-cache.js";
 import type { ObjectRead } from "../cache/object-read.js";
 import { openDoor } from "../doors/doors.js";
 import { MemoryObjects } from "../origin/memory-objects.js";
@@ -34,13 +35,11 @@ let theirs: number[];
 
 beforeEach(async () => {
   stored = await openStore();
-  const { clock, store } = stored;
+  const { clock } = stored;
   objects = new MemoryObjects();
   objects.putRamp(url, SIZE, 0);
   origin = new MemoryOrigin(objects, clock, 10_000);
-  const versions = { revalidateAfterMs: 60_000, negativeTtlMs: 1_000, staleIfError: true };
-  const fills = { fill: "wanted", partBytes: 2 * SEGMENT, fillMemoryBytes: BLOCK, fillParallelism: 4 } as const;
-  local = new LocalCache({ geometry: testGeometry, origin, store, clock, ...versions, ...fills });
+  local = openCache(stored, origin, { fill: "wanted", revalidateAfterMs: 60_000 });
   other = await AnsweringMember.start("other");
   other.onRead = (call) => sendRamp(call, { size: SIZE });
   links = new MemberLinks(clock, (member) => openGrpcChannel(member, openDoor));
@@ -66,17 +65,7 @@ function request(offset: number, length: number, wanted: Partial<ReadRequest> = 
   return { ref: parseObjectUrl(url), offset, length, forwarded: false, cachedOnly: false, signal, ...wanted };
 }
 
-async function rest(read: ObjectRead): Promise<Buffer> {
-  const pieces: Buffer[] = [];
-  for (let slice = await read.next(); slice !== undefined; slice = await read.next()) {
-    pieces.push(Buffer.from(slice.bytes));
-    slice.release();
-  }
-  read.close();
-  return Buffer.concat(pieces);
-}
-
-const bytesOf = async (wanted: ReadRequest): Promise<Buffer> => rest(await router.read(wanted));
+const bytesOf = async (wanted: ReadRequest): Promise<Buffer> => restOf(await router.read(wanted));
 
 describe("a read of one block", () => {
   it("is answered here where this member owns it, at once when it is held", async () => {
@@ -84,14 +73,14 @@ describe("a read of one block", () => {
     await local.settled();
     const read = router.read(request(mine[0]! + 5, 100));
     expect(read).not.toBeInstanceOf(Promise);
-    await rest(read as ObjectRead);
+    await restOf(read as ObjectRead);
     expect(other.reads).toEqual([]);
   });
 
   it("is answered by its owner otherwise, and nothing is fetched here", async () => {
     const read = await router.read(request(theirs[0]! + 5, 100));
     expect(read.result).toBe("forwarded");
-    expect(await rest(read)).toEqual(rampBytes(theirs[0]! + 5, 100, 0));
+    expect(await restOf(read)).toEqual(rampBytes(theirs[0]! + 5, 100, 0));
     expect(other.reads).toMatchObject([{ key: url, offset: theirs[0]! + 5, length: 100, forwarded: true, cachedOnly: false }]);
     expect(origin.calls).toEqual([]);
   });
@@ -144,7 +133,7 @@ describe("a read of one block", () => {
     const read = await router.read(request(theirs[0]!, BLOCK));
     const pieces: Buffer[] = [];
     while (pieces.length < 3) pieces.push((await read.next())!.bytes);
-    const going = rest(read);
+    const going = restOf(read);
     await other.kill();
     expect(Buffer.concat([...pieces, await going]).equals(rampBytes(theirs[0]!, BLOCK, 0))).toBe(true);
     expect(origin.bytesServed).toBe(5 * SEGMENT);
