@@ -9,7 +9,6 @@ import { LocalCache } from "../../server/src/cache/local-cache.js";
 import { openDoor } from "../../server/src/doors/doors.js";
 import { alone } from "../../server/src/membership/alone.js";
 import { firstMembership } from "../../server/src/membership/member-source.js";
-import { S3Origin } from "../../server/src/origin/s3-origin.js";
 import { openGrpcChannel } from "../../server/src/routing/grpc-member-channel.js";
 import { MemberLinks } from "../../server/src/routing/member-links.js";
 import { MemberView } from "../../server/src/routing/member-view.js";
@@ -20,6 +19,7 @@ import { silentLog } from "../../server/src/runtime/log.js";
 import { BlockStore, storageTuning } from "../../server/src/storage/block-store.js";
 import { openNodeDisk } from "../../server/src/storage/disk/node-disk.js";
 import { openMapper } from "../../server/src/storage/mapping/mapping.js";
+import { openS3 } from "../origin/open-s3.js";
 
 /** Small enough that objects of a megabyte have several blocks. */
 export const geometry: Geometry = { blockBytes: 256 << 10, segmentBytes: 64 << 10 };
@@ -40,7 +40,7 @@ export class GatewayStack implements AsyncDisposable {
     const store = await openStore(path);
     stack.store = store;
     stack.#closes.push(() => store.close());
-    const origin = openOrigin(endpoint);
+    const origin = openS3(endpoint, { region: "us-east-1", maxConnections: 16, idleTimeoutMs: 10_000 });
     stack.#closes.push(() => origin.close());
     stack.local = new LocalCache({
       geometry,
@@ -105,18 +105,5 @@ async function openStore(path: string): Promise<BlockStore> {
     maxMappings: 64,
     purgeIntervalMs: 10_000,
     tuning: storageTuning,
-  });
-}
-
-function openOrigin(endpoint: string): S3Origin {
-  return new S3Origin({
-    endpoint,
-    region: "us-east-1",
-    forcePathStyle: true,
-    credentials: { accessKeyId: "key", secretAccessKey: "secret" },
-    requesterPays: false,
-    maxConnections: 16,
-    connectTimeoutMs: 5_000,
-    idleTimeoutMs: 10_000,
   });
 }

@@ -3,9 +3,9 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { bytesOf } from "../../server/src/origin/answer-fixture.js";
 import type { Retry } from "../../server/src/origin/retry-budget.js";
 import { RetryingOrigin } from "../../server/src/origin/retrying-origin.js";
-import { S3Origin } from "../../server/src/origin/s3-origin.js";
 import { systemClock } from "../../server/src/runtime/clock.js";
 import { rampBytes, S3Emulator } from "../emulators/s3.js";
+import { openS3 } from "./open-s3.js";
 
 const MiB = 1 << 20;
 const live = new AbortController().signal;
@@ -20,16 +20,7 @@ describe("a read of S3 through faults", () => {
     store = await S3Emulator.start();
     store.putRamp("bucket", "ramp", 64 * MiB, 11);
     retries = [];
-    const s3 = new S3Origin({
-      endpoint: store.endpoint,
-      region: undefined,
-      forcePathStyle: true,
-      credentials: { accessKeyId: "key", secretAccessKey: "secret" },
-      requesterPays: false,
-      maxConnections: 8,
-      connectTimeoutMs: 5_000,
-      idleTimeoutMs: 10_000,
-    });
+    const s3 = openS3(store.endpoint, { maxConnections: 8, idleTimeoutMs: 10_000 });
     const options = {
       attempts: 5,
       baseDelayMs: 1,

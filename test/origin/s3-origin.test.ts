@@ -1,6 +1,6 @@
-import { S3Origin } from "../../server/src/origin/s3-origin.js";
 import { S3Emulator } from "../emulators/s3.js";
 import { originContract } from "./contract/contract.js";
+import { openS3 } from "./open-s3.js";
 
 const refusals = [
   { status: 401, code: "Unauthorized", fetch: "PERMISSION_DENIED" },
@@ -16,16 +16,6 @@ const refusals = [
 originContract("the S3 origin", refusals, async () => {
   const store = await S3Emulator.start();
   const maxConnections = 6;
-  const open = (idleTimeoutMs: number) =>
-    new S3Origin({
-      endpoint: store.endpoint,
-      region: undefined,
-      forcePathStyle: true,
-      credentials: { accessKeyId: "key", secretAccessKey: "secret" },
-      requesterPays: false,
-      maxConnections,
-      connectTimeoutMs: 5_000,
-      idleTimeoutMs,
-    });
+  const open = (idleTimeoutMs: number) => openS3(store.endpoint, { maxConnections, idleTimeoutMs });
   return { scheme: "s3", store, origin: open(60_000), impatient: open(150), maxConnections };
 });

@@ -4,9 +4,10 @@ import { parseObjectUrl } from "@frontcache/proto";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { bytesOf } from "../../server/src/origin/answer-fixture.js";
 import type { S3Options } from "../../server/src/origin/s3-client.js";
-import { S3Origin } from "../../server/src/origin/s3-origin.js";
+import type { S3Origin } from "../../server/src/origin/s3-origin.js";
 import type { SeenRequest } from "../emulators/faults.js";
 import { S3Emulator } from "../emulators/s3.js";
+import { openS3 } from "./open-s3.js";
 
 const live = new AbortController().signal;
 const ref = parseObjectUrl("s3://bucket/key");
@@ -18,17 +19,7 @@ describe("what the S3 origin sends", () => {
   const opened: S3Origin[] = [];
 
   function open(options: Partial<S3Options> = {}): S3Origin {
-    const origin = new S3Origin({
-      endpoint: store.endpoint,
-      region: undefined,
-      forcePathStyle: true,
-      credentials: { accessKeyId: "key", secretAccessKey: "secret" },
-      requesterPays: false,
-      maxConnections: 4,
-      connectTimeoutMs: 5_000,
-      idleTimeoutMs: 5_000,
-      ...options,
-    });
+    const origin = openS3(store.endpoint, options);
     opened.push(origin);
     return origin;
   }

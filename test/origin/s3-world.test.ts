@@ -9,10 +9,11 @@ import { bytesOf } from "../../server/src/origin/answer-fixture.js";
 import type { Retry } from "../../server/src/origin/retry-budget.js";
 import { RetryingOrigin } from "../../server/src/origin/retrying-origin.js";
 import type { S3Options } from "../../server/src/origin/s3-client.js";
-import { S3Origin } from "../../server/src/origin/s3-origin.js";
+import type { S3Origin } from "../../server/src/origin/s3-origin.js";
 import { systemClock } from "../../server/src/runtime/clock.js";
 import type { SeenRequest } from "../emulators/faults.js";
 import { S3Emulator } from "../emulators/s3.js";
+import { openS3 } from "./open-s3.js";
 
 const live = new AbortController().signal;
 setMaxListeners(0, live); // shared by all calls of a test
@@ -42,17 +43,7 @@ afterEach(async () => {
 });
 
 function open(options: Partial<S3Options> = {}): S3Origin {
-  const origin = new S3Origin({
-    endpoint: store.endpoint,
-    region: undefined,
-    forcePathStyle: true,
-    credentials: { accessKeyId: "key", secretAccessKey: "secret" },
-    requesterPays: false,
-    maxConnections: 4,
-    connectTimeoutMs: 5_000,
-    idleTimeoutMs: 5_000,
-    ...options,
-  });
+  const origin = openS3(store.endpoint, options);
   opened.push(origin);
   return origin;
 }

@@ -1,0 +1,17 @@
+import type { S3Options } from "../../server/src/origin/s3-client.js";
+import { S3Origin } from "../../server/src/origin/s3-origin.js";
+
+/** The S3 origin before an emulator, with what a test wants otherwise. */
+export function openS3(endpoint: string, wanted: Partial<S3Options> = {}): S3Origin {
+  return new S3Origin({
+    endpoint,
+    region: undefined,
+    forcePathStyle: true,
+    credentials: { accessKeyId: "key", secretAccessKey: "secret" },
+    requesterPays: false,
+    maxConnections: 4,
+    connectTimeoutMs: 5_000,
+    idleTimeoutMs: 5_000,
+    ...wanted,
+  });
+}
