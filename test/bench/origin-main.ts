@@ -1,7 +1,7 @@
 // The S3 emulator as a process of its own, driven over IPC, so that it shares no event loop with what is measured.
 import type { FaultRule } from "../emulators/faults.js";
 import { S3Emulator } from "../emulators/s3.js";
-import { seededRandom } from "../sim/seeded-random.js";
+import { seededRandom } from "../seeded-random.js";
 
 export type OriginCommand =
   | { readonly kind: "ramp"; readonly key: string; readonly size: number; readonly seed: number }

@@ -1,7 +1,7 @@
 import { CacheClient } from "@frontcache/client";
 import { describe, expect, it } from "vitest";
 import { rampBytes, S3Emulator } from "../emulators/s3.js";
-import { seededRandom } from "../sim/seeded-random.js";
+import { seededRandom } from "../seeded-random.js";
 import { MemberProcess, temporaryDirectory } from "./member-process.js";
 
 const KiB = 1 << 10;

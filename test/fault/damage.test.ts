@@ -19,7 +19,7 @@ import {
   testInfo,
   testSegments,
 } from "../../server/src/storage/store-fixture.js";
-import { seededRandom } from "../sim/seeded-random.js";
+import { seededRandom } from "../seeded-random.js";
 import { damages } from "./damage-block-file.js";
 import { volumeFiles } from "./volume-files.js";
 

@@ -2,7 +2,7 @@ import { CacheClient } from "@frontcache/client";
 import { describe, expect, it } from "vitest";
 import { MemberProcess, temporaryDirectory } from "../e2e/member-process.js";
 import { rampBytes, S3Emulator } from "../emulators/s3.js";
-import { seededRandom } from "../sim/seeded-random.js";
+import { seededRandom } from "../seeded-random.js";
 import { arm, chooseFailpoint, type Failpoint, withFailpoint } from "./killed-member.js";
 import { volumeFiles } from "./volume-files.js";
 

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { GatewayFixture, NOTHING_LEFT } from "../../server/src/api/gateway/gateway-fixture.js";
-import { seededRandom } from "../sim/seeded-random.js";
+import { seededRandom } from "../seeded-random.js";
 import { HostileRequests } from "./hostile-requests.js";
 
 const SEED = Number(process.env.SEED ?? 1);

@@ -1,67 +1,36 @@
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Membership } from "@frontcache/proto";
-import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { loadKubeConfig } from "../../server/src/membership/kube-config.js";
-import {
-  type KubernetesMembersOptions,
-  kubernetesMembers,
-  kubernetesTimes,
-} from "../../server/src/membership/kubernetes-members.js";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { kubernetesTimes } from "../../server/src/membership/kubernetes-members.js";
 import { firstMembership, type MemberSource } from "../../server/src/membership/member-source.js";
 import { silentLog } from "../../server/src/runtime/log.js";
-import { KubeEmulator } from "../emulators/kube.js";
-import { FlowingTime } from "./flowing-time.js";
+import type { KubeEmulator } from "../emulators/kube.js";
+import { EmulatedKubernetes } from "./emulated-kubernetes.js";
+import type { FlowingTime } from "./flowing-time.js";
 
 const BLOCK = 16 * 1024 * 1024;
 
-let directory: string;
+let kubernetes: EmulatedKubernetes;
 let time: FlowingTime;
 let api: KubeEmulator;
 let source: MemberSource;
 let lists: Membership[];
 
-// Loading the package takes real time, in which no time of the tests should pass.
-beforeAll(async () => {
-  await import("@kubernetes/client-node");
-});
-
 beforeEach(async () => {
-  directory = await mkdtemp(join(tmpdir(), "frontcache-kube-"));
-  time = new FlowingTime();
-  api = await KubeEmulator.start("cache", time.clock);
+  kubernetes = await EmulatedKubernetes.open();
+  ({ time, api } = kubernetes);
   for (const ordinal of [0, 1, 2]) api.pods.set(`frontcache-${ordinal}`, { ip: `10.0.0.${ordinal}` });
   lists = [];
 });
 
 afterEach(async () => {
-  await source.close();
-  await time.until("the source has left its connections", () => api.openSockets === 0);
-  expect(time.clock.waits).toBe(0);
-  await api.close();
-  await rm(directory, { recursive: true });
+  await kubernetes.leave(source);
+  await kubernetes.close();
 });
 
-async function begin(options: Partial<KubernetesMembersOptions> & { user?: Record<string, unknown> } = {}): Promise<void> {
-  const { user, ...others } = options;
-  const kubeconfig = join(directory, "kubeconfig");
-  await writeFile(kubeconfig, api.kubeconfig(user));
-  source = kubernetesMembers({
-    loadConfig: () => loadKubeConfig(kubeconfig),
-    namespace: undefined,
-    labelSelector: "app=frontcache",
-    identity: "pod",
-    grpcPort: 8080,
-    httpPort: 8081,
-    unreadyGraceMs: 10_000,
-    blockBytes: BLOCK,
-    times: kubernetesTimes,
-    clock: time.clock,
-    random: () => 0.5,
-    log: silentLog,
-    ...others,
-  });
+async function begin(options: Parameters<EmulatedKubernetes["members"]>[0] = {}): Promise<void> {
+  source = await kubernetes.members(options);
   source.subscribe((membership) => lists.push(membership));
 }
 
@@ -323,7 +292,7 @@ describe("an API server that is away", () => {
 
 describe("credentials", () => {
   it("are read again when the API no longer takes them", async () => {
-    const tokenFile = join(directory, "token");
+    const tokenFile = join(kubernetes.directory, "token");
     await writeFile(tokenFile, "first");
     api.behaviour.token = "first";
     await beginWatching({ user: { "auth-provider": { name: "tokenFile", config: { tokenFile } } } });

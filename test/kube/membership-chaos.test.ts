@@ -1,46 +1,23 @@
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { loadKubeConfig } from "../../server/src/membership/kube-config.js";
-import { kubernetesMembers, kubernetesTimes } from "../../server/src/membership/kubernetes-members.js";
-import { silentLog } from "../../server/src/runtime/log.js";
-import { KubeEmulator, type PodObject } from "../emulators/kube.js";
-import { FlowingTime } from "./flowing-time.js";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { kubernetesTimes } from "../../server/src/membership/kubernetes-members.js";
+import type { KubeEmulator, PodObject } from "../emulators/kube.js";
+import { seededRandom } from "../seeded-random.js";
+import { EmulatedKubernetes } from "./emulated-kubernetes.js";
+import type { FlowingTime } from "./flowing-time.js";
 
 const STEPS = 150;
 const POD_NAMES = Array.from({ length: 8 }, (_, ordinal) => `frontcache-${ordinal}`);
 
-let directory: string;
+let kubernetes: EmulatedKubernetes;
 let time: FlowingTime;
 let api: KubeEmulator;
 
-// Loading the package takes real time, in which no time of the tests should pass.
-beforeAll(async () => {
-  await import("@kubernetes/client-node");
-});
-
 beforeEach(async () => {
-  directory = await mkdtemp(join(tmpdir(), "frontcache-kube-"));
-  time = new FlowingTime();
-  api = await KubeEmulator.start("cache", time.clock);
+  kubernetes = await EmulatedKubernetes.open();
+  ({ time, api } = kubernetes);
 });
 
-afterEach(async () => {
-  await api.close();
-  await rm(directory, { recursive: true });
-});
-
-/** Mulberry32: numbers in [0, 1) that a seed repeats. */
-function seeded(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
+afterEach(() => kubernetes.close());
 
 /** Who should be a member, read off the pods themselves. */
 function rightful(): Record<string, string> {
@@ -94,23 +71,8 @@ function calm(): void {
 
 describe("members by Kubernetes, whatever happens to pods and API", () => {
   it.each([1, 2, 3, 4, 5, 6])("are the rightful ones once it is calm (seed %d)", async (seed) => {
-    const random = seeded(seed);
-    const kubeconfig = join(directory, "kubeconfig");
-    await writeFile(kubeconfig, api.kubeconfig());
-    const source = kubernetesMembers({
-      loadConfig: () => loadKubeConfig(kubeconfig),
-      namespace: undefined,
-      labelSelector: "app=frontcache",
-      identity: "pod",
-      grpcPort: 8080,
-      httpPort: 8081,
-      unreadyGraceMs: 10_000,
-      blockBytes: 1 << 24,
-      times: kubernetesTimes,
-      clock: time.clock,
-      random,
-      log: silentLog,
-    });
+    const random = seededRandom(seed);
+    const source = await kubernetes.members({ random });
     for (let step = 0; step < STEPS; step++) {
       changePods(random);
       if (random() < 0.3) {
@@ -125,8 +87,6 @@ describe("members by Kubernetes, whatever happens to pods and API", () => {
     const members = source.current()!.members.map(({ name, grpcAddress }) => [name, grpcAddress]);
     expect(Object.fromEntries(members)).toEqual(rightful());
     expect(source.report().failures).toBeGreaterThan(0);
-    await source.close();
-    await time.until("the source has left its connections", () => api.openSockets === 0);
-    expect(time.clock.waits).toBe(0);
+    await kubernetes.leave(source);
   });
 });

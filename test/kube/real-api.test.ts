@@ -4,10 +4,10 @@ import { join } from "node:path";
 import { CoreV1Api } from "@kubernetes/client-node";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { loadKubeConfig } from "../../server/src/membership/kube-config.js";
-import { kubernetesMembers, kubernetesTimes } from "../../server/src/membership/kubernetes-members.js";
+import { kubernetesTimes } from "../../server/src/membership/kubernetes-members.js";
 import type { MemberSource } from "../../server/src/membership/member-source.js";
 import { systemClock } from "../../server/src/runtime/clock.js";
-import { silentLog } from "../../server/src/runtime/log.js";
+import { membersBy } from "./members-by.js";
 import { RealCluster } from "./real-cluster.js";
 
 const kubeconfig = process.env.FRONTCACHE_TEST_KUBECONFIG;
@@ -29,20 +29,12 @@ describe.skipIf(!kubeconfig)(suite, () => {
     memberKubeconfig = join(directory, "kubeconfig");
     cluster = await RealCluster.open(kubeconfig!);
     await cluster.writeMemberKubeconfig(memberKubeconfig);
-    source = kubernetesMembers({
-      loadConfig: () => loadKubeConfig(memberKubeconfig),
-      namespace: undefined,
-      labelSelector: "app=frontcache",
-      identity: "pod",
-      grpcPort: 8080,
-      httpPort: 8081,
+    source = membersBy(memberKubeconfig, {
       unreadyGraceMs: GRACE_MS,
-      blockBytes: 1 << 24,
       // Short, so that the test sees many of them end and begin.
       times: { ...kubernetesTimes, watchMs: WATCH_MS },
       clock: systemClock,
       random: Math.random,
-      log: silentLog,
     });
   });
 

@@ -5,7 +5,7 @@ import { HedgedOrigin } from "../../server/src/origin/hedged-origin.js";
 import { MemoryObjects } from "../../server/src/origin/memory-objects.js";
 import { MemoryOrigin } from "../../server/src/origin/memory-origin.js";
 import { ManualClock } from "../../server/src/runtime/manual-clock.js";
-import { seededRandom } from "../sim/seeded-random.js";
+import { seededRandom } from "../seeded-random.js";
 
 const MiB = 1 << 20;
 const READERS = 16;

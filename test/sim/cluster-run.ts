@@ -1,7 +1,7 @@
+import { Chance } from "../seeded-random.js";
 import { ClusterReaders } from "./cluster-readers.js";
 import { type Step, wantedOf } from "./cluster-steps.js";
 import type { Place } from "./place.js";
-import { Chance } from "./seeded-random.js";
 import { SimulatedCluster } from "./simulated-cluster.js";
 import type { BrokenRules } from "./simulated-member.js";
 import { URLS } from "./simulated-parts.js";

@@ -1,6 +1,6 @@
 import type { DiskOperation } from "../../server/src/storage/disk/memory-disk.js";
+import { Chance } from "../seeded-random.js";
 import { FURTHEST, type Wanted } from "./cluster-readers.js";
-import { Chance } from "./seeded-random.js";
 import type { Weather } from "./simulated-network.js";
 import { geometry, URLS } from "./simulated-parts.js";
 

@@ -1,7 +1,7 @@
 import { Membership } from "@frontcache/proto";
 import type { ManualClock } from "../../server/src/runtime/manual-clock.js";
+import type { Chance } from "../seeded-random.js";
 import type { Place } from "./place.js";
-import type { Chance } from "./seeded-random.js";
 import { geometry } from "./simulated-parts.js";
 
 /** How long others take to see a member come or go, at most. */

@@ -5,8 +5,8 @@ import { MemoryOrigin } from "../../server/src/origin/memory-origin.js";
 import { ManualClock } from "../../server/src/runtime/manual-clock.js";
 import type { BlockStore } from "../../server/src/storage/block-store.js";
 import { storageFaults } from "../../server/src/storage/storage-invariants.js";
+import type { Chance } from "../seeded-random.js";
 import { type AskedRead, ReadModel } from "./read-model.js";
-import type { Chance } from "./seeded-random.js";
 import {
   chooseSettings,
   geometry,

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
+import { Chance } from "../seeded-random.js";
 import { MemberWorld } from "./member-world.js";
-import { Chance } from "./seeded-random.js";
 import { geometry, URLS } from "./simulated-parts.js";
 
 /** More of them in long runs: FRONTCACHE_SIM_SEEDS=1000. One that failed again: FRONTCACHE_SIM_SEED=17. */

@@ -1,6 +1,6 @@
 import type { MemberInfo } from "@frontcache/proto";
 import type { ManualClock } from "../../server/src/runtime/manual-clock.js";
-import type { Chance } from "./seeded-random.js";
+import type { Chance } from "../seeded-random.js";
 import type { MemberProcess } from "./simulated-member.js";
 import { TroubledDisk } from "./troubled-disk.js";
 

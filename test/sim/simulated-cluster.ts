@@ -1,9 +1,9 @@
 import { type MemoryFaultRule, MemoryFaults } from "../../server/src/origin/memory-faults.js";
 import { MemoryObjects } from "../../server/src/origin/memory-objects.js";
 import { ManualClock } from "../../server/src/runtime/manual-clock.js";
+import type { Chance } from "../seeded-random.js";
 import { HEARD_WITHIN_MS, MemberLists } from "./member-lists.js";
 import { newPlace, type Place } from "./place.js";
-import type { Chance } from "./seeded-random.js";
 import { type BrokenRules, MemberProcess } from "./simulated-member.js";
 import { SimulatedNetwork, type Weather } from "./simulated-network.js";
 import { chooseSettings, REVALIDATE_AFTER_MS } from "./simulated-parts.js";

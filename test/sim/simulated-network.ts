@@ -1,5 +1,5 @@
 import type { ManualClock } from "../../server/src/runtime/manual-clock.js";
-import type { Chance } from "./seeded-random.js";
+import type { Chance } from "../seeded-random.js";
 import { Connection, type Handlers, type Host } from "./simulated-connection.js";
 
 /** How the network is at the moment, everywhere. */

@@ -5,7 +5,7 @@ import { RetryingOrigin } from "../../server/src/origin/retrying-origin.js";
 import { silentLog } from "../../server/src/runtime/log.js";
 import { BlockStore, type BlockStoreOptions, storageTuning } from "../../server/src/storage/block-store.js";
 import { noMapping } from "../../server/src/storage/mapping/mapping.js";
-import type { Chance } from "./seeded-random.js";
+import type { Chance } from "../seeded-random.js";
 import type { ProcessClock } from "./simulated-time.js";
 import type { TroubledDisk } from "./troubled-disk.js";
 

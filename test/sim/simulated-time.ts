@@ -1,5 +1,5 @@
 import type { ManualClock } from "../../server/src/runtime/manual-clock.js";
-import type { Chance } from "./seeded-random.js";
+import type { Chance } from "../seeded-random.js";
 
 /** Lets everything run that waits for nothing but its turn. */
 export function turn(): Promise<void> {

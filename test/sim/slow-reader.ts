@@ -1,7 +1,7 @@
 import type { ObjectRead } from "../../server/src/cache/object-read.js";
 import { type Clock, sleep } from "../../server/src/runtime/clock.js";
+import type { Chance } from "../seeded-random.js";
 import type { ReadOutcome } from "./read-model.js";
-import type { Chance } from "./seeded-random.js";
 
 /** How a reader takes its bytes. */
 export interface SlowReader {

@@ -1,7 +1,7 @@
 import { sleep } from "../../server/src/runtime/clock.js";
 import { type DiskOperation, MemoryDisk } from "../../server/src/storage/disk/memory-disk.js";
 import { systemError } from "../../server/src/storage/system-error.js";
-import type { Chance } from "./seeded-random.js";
+import type { Chance } from "../seeded-random.js";
 import type { ProcessClock } from "./simulated-time.js";
 
 /** Where a process dies: at the disk operation of that kind that comes as number `after`, counted from 0. */

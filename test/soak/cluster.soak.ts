@@ -5,7 +5,7 @@ import { Cluster } from "../e2e/cluster.js";
 import { EmulatedPods } from "../e2e/cluster-pods.js";
 import { MiB } from "../e2e/test-objects.js";
 import { volumeFiles } from "../fault/volume-files.js";
-import { seededRandom } from "../sim/seeded-random.js";
+import { seededRandom } from "../seeded-random.js";
 import { OverwrittenObject } from "../versions/overwritten-object.js";
 import { runLoad } from "./load.js";
 import { MemoryCurve, type Resources, resourcesOf } from "./resources.js";

@@ -3,7 +3,7 @@ import type { CacheClient } from "@frontcache/client";
 import { CacheError } from "@frontcache/proto";
 import { BLOCK_BYTES, isRight, type TestObject } from "../e2e/test-objects.js";
 import { rampBytes } from "../emulators/s3.js";
-import { seededRandom } from "../sim/seeded-random.js";
+import { seededRandom } from "../seeded-random.js";
 import { isWhollyOf, LEAST_BYTES, type OverwrittenObject } from "../versions/overwritten-object.js";
 import type { Verdicts } from "./verdicts.js";
 

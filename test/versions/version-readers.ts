@@ -1,6 +1,6 @@
 import type { CacheClient } from "@frontcache/client";
 import { CacheError } from "@frontcache/proto";
-import { seededRandom } from "../sim/seeded-random.js";
+import { seededRandom } from "../seeded-random.js";
 import { isWhollyOf, LEAST_BYTES, type OverwrittenObject, type Put } from "./overwritten-object.js";
 
 const MiB = 1 << 20;

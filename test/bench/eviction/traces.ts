@@ -1,4 +1,4 @@
-import { seededRandom } from "../../sim/seeded-random.js";
+import { seededRandom } from "../../seeded-random.js";
 
 /** One use of a block. Reads are followed by more uses of the same block within seconds: the rest of its segments. */
 export interface Use {

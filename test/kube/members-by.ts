@@ -1,0 +1,28 @@
+import { loadKubeConfig } from "../../server/src/membership/kube-config.js";
+import {
+  type KubernetesMembersOptions,
+  kubernetesMembers,
+  kubernetesTimes,
+} from "../../server/src/membership/kubernetes-members.js";
+import type { MemberSource } from "../../server/src/membership/member-source.js";
+import { silentLog } from "../../server/src/runtime/log.js";
+
+/** Members of the pods that `app=frontcache` names, in the kubeconfig's namespace, with the settings' defaults but for what is wanted. */
+export function membersBy(
+  kubeconfig: string,
+  wanted: Partial<KubernetesMembersOptions> & Pick<KubernetesMembersOptions, "clock" | "random">,
+): MemberSource {
+  return kubernetesMembers({
+    loadConfig: () => loadKubeConfig(kubeconfig),
+    namespace: undefined,
+    labelSelector: "app=frontcache",
+    identity: "pod",
+    grpcPort: 8080,
+    httpPort: 8081,
+    unreadyGraceMs: 10_000,
+    blockBytes: 1 << 24,
+    times: kubernetesTimes,
+    log: silentLog,
+    ...wanted,
+  });
+}
