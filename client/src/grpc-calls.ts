@@ -1,5 +1,6 @@
-import { abortError, CacheError, type CacheServiceClient, errorCodeOfGrpc, isOutOfReach } from "@frontcache/proto";
+import { abortError, CacheError, errorCodeOfGrpc, isOutOfReach } from "@frontcache/proto";
 import type { CallOptions, ClientReadableStream, ClientUnaryCall, ServiceError } from "@grpc/grpc-js";
+import type { MemberCalls } from "./grpc-channels.js";
 import { type CallLimits, type MemberAddress, OutOfReach } from "./transport.js";
 
 /** What is known of a call to one member. */
@@ -12,7 +13,7 @@ export interface CallAbout {
 
 /** One gRPC call to one member. */
 export interface GrpcCall extends CallAbout {
-  readonly client: CacheServiceClient;
+  readonly client: MemberCalls;
 }
 
 /**

@@ -1,8 +1,8 @@
-import { CacheError, CacheServiceClient, readingChannelOptions } from "@frontcache/proto";
+import { CacheServiceClient, readingChannelOptions } from "@frontcache/proto";
 import { connectivityState } from "@grpc/grpc-js";
 import { type Access, channelCredentials } from "./access.js";
 import type { Clock } from "./clock.js";
-import { tcpReach } from "./tcp-reach.js";
+import { Lookout } from "./lookout.js";
 import { type CallLimits, type MemberAddress, OutOfReach } from "./transport.js";
 
 /** How members are reached. */
@@ -26,19 +26,31 @@ const channelOptions = {
   "grpc.enable_http_proxy": 0,
 };
 
+/** The calls of one member. */
+export type MemberCalls = Pick<CacheServiceClient, "readRange" | "stat" | "evict" | "warm" | "touch" | "watchMembers">;
+
+/** Ways to members, as a transport needs them. */
+export interface Channels {
+  /** The member's calls, its connection standing. Rejects with OutOfReach when it doesn't in time. `subject` begins its message. */
+  connected(address: MemberAddress, subject: string, limits: CallLimits): Promise<MemberCalls>;
+  /** Resolves when somebody listens at the member's address; rejects when nobody does in time. */
+  lookFor(address: MemberAddress): Promise<void>;
+  /** Closes all channels but these; calls that run on them come to their end. */
+  keepOnly(addresses: readonly MemberAddress[]): void;
+  close(): void;
+}
+
 /** One channel for each member, made when first needed, and only where somebody listens. */
-export class GrpcChannels {
+export class GrpcChannels implements Channels {
   readonly #options: GrpcChannelsOptions;
   readonly #clients = new Map<string, CacheServiceClient>();
-  readonly #open = new AbortController();
-  /** Who is being looked for, so that reads that start together do it once. */
-  readonly #looking = new Map<string, Promise<void>>();
+  readonly #lookout: Lookout;
 
   constructor(options: GrpcChannelsOptions) {
     this.#options = options;
+    this.#lookout = new Lookout(options.clock, options.connectTimeoutMs);
   }
 
-  /** The member's client, its connection standing. Rejects with OutOfReach when it doesn't in time. `subject` begins its message. */
   async connected(address: MemberAddress, subject: string, limits: CallLimits): Promise<CacheServiceClient> {
     const { grpcAddress } = address;
     const standing = this.#clients.get(grpcAddress);
@@ -56,27 +68,17 @@ export class GrpcChannels {
     }
   }
 
-  /** Resolves when somebody listens at the member's address; rejects when nobody does in time. */
   lookFor({ grpcAddress }: MemberAddress): Promise<void> {
-    let looking = this.#looking.get(grpcAddress);
-    if (looking === undefined) {
-      const { clock, connectTimeoutMs: timeoutMs } = this.#options;
-      looking = tcpReach(grpcAddress, { clock, timeoutMs, signal: this.#open.signal }).finally(() =>
-        this.#looking.delete(grpcAddress),
-      );
-      this.#looking.set(grpcAddress, looking);
-    }
-    return looking;
+    return this.#lookout.lookFor(grpcAddress);
   }
 
-  /** Closes all channels but these; calls that run on them come to their end. */
   keepOnly(addresses: readonly MemberAddress[]): void {
     const kept = new Set(addresses.map(({ grpcAddress }) => grpcAddress));
     for (const grpcAddress of this.#clients.keys()) if (!kept.has(grpcAddress)) this.#drop(grpcAddress);
   }
 
   close(): void {
-    this.#open.abort(new CacheError("CANCELLED", "the client was closed"));
+    this.#lookout.close();
     this.keepOnly([]);
   }
 

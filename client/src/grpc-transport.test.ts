@@ -9,6 +9,7 @@ import { type Clock, systemClock } from "./clock.js";
 import { ManualClock } from "./fakes/manual-clock.js";
 import { ramp } from "./fakes/ramp.js";
 import { type MemberScript, type ReadCall, ScriptedMember, sendRamp } from "./fakes/scripted-member.js";
+import { GrpcChannels } from "./grpc-channels.js";
 import { GrpcTransport } from "./grpc-transport.js";
 import { PartLanding } from "./part-landing.js";
 import { PinnedObject } from "./pinned-object.js";
@@ -25,7 +26,8 @@ afterEach(async () => {
 
 async function setUp(script: MemberScript, clock: Clock = systemClock) {
   const member = await ScriptedMember.start(script);
-  const transport = new GrpcTransport({ clock, access: plainAccess, connectTimeoutMs: 1_000 });
+  const options = { clock, access: plainAccess, connectTimeoutMs: 1_000 };
+  const transport = new GrpcTransport(new GrpcChannels(options), options);
   cleanups.push(
     () => transport.close(),
     () => member.kill(),

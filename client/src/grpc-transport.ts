@@ -13,7 +13,7 @@ import { type Access, callMetadata } from "./access.js";
 import { AnswerWriter } from "./answer-writer.js";
 import type { Clock } from "./clock.js";
 import { callOptions, type GrpcCall, receiveAll, receiveOne } from "./grpc-calls.js";
-import { GrpcChannels, type GrpcChannelsOptions } from "./grpc-channels.js";
+import type { Channels } from "./grpc-channels.js";
 import { StallGuard } from "./stall-guard.js";
 import type {
   CallLimits,
@@ -31,16 +31,23 @@ import type {
 /** How long a read may bring nothing before it is made sure that its member is still there. */
 const STALLED_AFTER_MS = 1_500;
 
+export interface GrpcTransportOptions {
+  readonly clock: Clock;
+  /** What calls show of the client. */
+  readonly access: Access;
+}
+
 /** Talks gRPC with members. The bytes of a read are copied once, from the message received into the target. */
 export class GrpcTransport implements Transport {
+  readonly #channels: Channels;
   readonly #clock: Clock;
   readonly #access: Access;
-  readonly #channels: GrpcChannels;
 
-  constructor(options: GrpcChannelsOptions) {
-    this.#clock = options.clock;
-    this.#access = options.access;
-    this.#channels = new GrpcChannels(options);
+  /** Closes the channels with itself. */
+  constructor(channels: Channels, { clock, access }: GrpcTransportOptions) {
+    this.#channels = channels;
+    this.#clock = clock;
+    this.#access = access;
   }
 
   async read(address: MemberAddress, request: ReadRequest, target: ReadTarget, limits: CallLimits): Promise<void> {

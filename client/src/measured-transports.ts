@@ -1,3 +1,4 @@
+import { GrpcChannels, type GrpcChannelsOptions } from "./grpc-channels.js";
 import { GrpcTransport } from "./grpc-transport.js";
 import { LandingTransport } from "./landing/landing-transport.js";
 import type { By, ClientMetrics } from "./metrics.js";
@@ -6,16 +7,14 @@ import type { AnswerHead, CallLimits, MemberAddress, ReadRequest, ReadTarget } f
 type Read = (target: ReadTarget) => Promise<void>;
 
 /** Makes the transport that reads by gRPC, counted where there is something to count by. */
-export function grpcTransport(
-  options: ConstructorParameters<typeof GrpcTransport>[0],
-  metrics: ClientMetrics | undefined,
-): GrpcTransport {
-  if (metrics === undefined) return new GrpcTransport(options);
+export function grpcTransport(options: GrpcChannelsOptions, metrics: ClientMetrics | undefined): GrpcTransport {
+  const channels = new GrpcChannels(options);
+  if (metrics === undefined) return new GrpcTransport(channels, options);
   return new (class extends GrpcTransport {
     override read(address: MemberAddress, request: ReadRequest, target: ReadTarget, limits: CallLimits): Promise<void> {
       return counted("grpc", target, metrics, (counting) => super.read(address, request, counting, limits));
     }
-  })(options);
+  })(channels, options);
 }
 
 /** Makes the transport that reads from gateways, counted where there is something to count by. */

@@ -1,13 +1,15 @@
 import { parseObjectUrl } from "@frontcache/proto";
+import { plainAccess } from "../../client/src/access.js";
 import { CacheClient } from "../../client/src/cache-client.js";
+import { GrpcTransport } from "../../client/src/grpc-transport.js";
 import { completeOptions } from "../../client/src/options.js";
 import { type AskedRead, ReadModel, type ReadOutcome } from "./read-model.js";
+import { SimulatedChannels } from "./simulated-channels.js";
 import type { SimulatedCluster } from "./simulated-cluster.js";
 import type { MemberProcess } from "./simulated-member.js";
 import { SERVICE } from "./simulated-network.js";
 import { geometry, NEGATIVE_TTL_MS, REVALIDATE_AFTER_MS } from "./simulated-parts.js";
 import { ProcessClock } from "./simulated-time.js";
-import { SimulatedTransport } from "./simulated-transport.js";
 import { readSlowly } from "./slow-reader.js";
 import type { VersionHistory } from "./version-history.js";
 
@@ -64,7 +66,7 @@ export class ClusterReaders {
     const { network, time, chance } = this.cluster;
     for (let index = 0; index < CLIENTS; index++) {
       const clock = new ProcessClock(time, chance);
-      const transport = new SimulatedTransport(network, clock, `client-${index}`);
+      const transport = new GrpcTransport(new SimulatedChannels(network, `client-${index}`), { clock, access: plainAccess });
       const options = completeOptions({ endpoint: SERVICE, parallelBlocks: 3, streamBlocks: 2 });
       this.#clients.push({ client: await CacheClient.over(options, { clock, transport }), clock });
     }

@@ -1,8 +1,8 @@
 import { CacheError } from "@frontcache/proto";
 import type { Access } from "../access.js";
 import type { Clock } from "../clock.js";
+import { Lookout } from "../lookout.js";
 import { socketAddress } from "../socket-address.js";
-import { tcpReach } from "../tcp-reach.js";
 import { type CallLimits, type MemberAddress, OutOfReach, type ReadRequest, type ReadTarget } from "../transport.js";
 import { ConnectionPool } from "./connection-pool.js";
 import { canBeTag } from "./entity-tag.js";
@@ -27,11 +27,11 @@ export interface LandingTransportOptions {
 export class LandingTransport {
   readonly #options: LandingTransportOptions;
   readonly #gateways = new Map<string, Gateway>();
-  readonly #looking = new Map<string, Promise<void>>();
-  readonly #open = new AbortController();
+  readonly #lookout: Lookout;
 
   constructor(options: LandingTransportOptions) {
     this.#options = options;
+    this.#lookout = new Lookout(options.clock, options.connectTimeoutMs);
   }
 
   /**
@@ -50,15 +50,7 @@ export class LandingTransport {
 
   /** Resolves when somebody listens at the address; rejects when nobody does in time. */
   lookFor(httpAddress: string): Promise<void> {
-    let looking = this.#looking.get(httpAddress);
-    if (looking === undefined) {
-      const { clock, connectTimeoutMs: timeoutMs } = this.#options;
-      looking = tcpReach(httpAddress, { clock, timeoutMs, signal: this.#open.signal }).finally(() =>
-        this.#looking.delete(httpAddress),
-      );
-      this.#looking.set(httpAddress, looking);
-    }
-    return looking;
+    return this.#lookout.lookFor(httpAddress);
   }
 
   /** Lets go of connections to all other gateways; reads that run on them come to their end. */
@@ -73,7 +65,7 @@ export class LandingTransport {
 
   /** Lets go of all connections; reads must have ended. */
   close(): void {
-    this.#open.abort(new CacheError("CANCELLED", "the client was closed"));
+    this.#lookout.close();
     this.keepOnly([]);
   }
 
