@@ -1,9 +1,7 @@
-import type { Faults } from "./faults.js";
 import { listPage, nameOfToken } from "./list-page.js";
 import { type Dialect, type Exchange, Listener } from "./listener.js";
 import { bytesContent, type Content, ObjectTable, rampContent, type StoredObject } from "./objects.js";
 import { sendObject } from "./send-object.js";
-import type { Traffic } from "./traffic.js";
 
 /** What GCS calls its errors, by status. */
 const reasons: Record<number, string> = {
@@ -22,6 +20,8 @@ const reasons: Record<number, string> = {
 export class GcsEmulator implements AsyncDisposable, Dialect {
   readonly objects = new ObjectTable();
   readonly #listener = new Listener(this);
+  readonly faults = this.#listener.faults;
+  readonly traffic = this.#listener.traffic;
   /** Generations are microseconds since 1970 in GCS; here they only have to grow. */
   #generation = 1_700_000_000_000_000;
 
@@ -34,14 +34,6 @@ export class GcsEmulator implements AsyncDisposable, Dialect {
   /** For `apiEndpoint` or STORAGE_EMULATOR_HOST: `http://127.0.0.1:port`. */
   get endpoint(): string {
     return this.#listener.url;
-  }
-
-  get faults(): Faults {
-    return this.#listener.faults;
-  }
-
-  get traffic(): Traffic {
-    return this.#listener.traffic;
   }
 
   get openSockets(): number {

@@ -1,10 +1,8 @@
 import { createHash } from "node:crypto";
-import type { Faults } from "./faults.js";
 import { type Dialect, type Exchange, Listener } from "./listener.js";
 import { bytesContent, type Content, ObjectTable, rampContent, type StoredObject } from "./objects.js";
 import { errorXml, isListQuery, LOCATION_XML, listXml } from "./s3-xml.js";
 import { sendObject } from "./send-object.js";
-import type { Traffic } from "./traffic.js";
 
 export { rampBytes } from "../../server/src/origin/ramp.js";
 
@@ -21,6 +19,8 @@ const VERSION_ID = /^[A-Za-z0-9._-]+$/;
 export class S3Emulator implements AsyncDisposable, Dialect {
   readonly objects = new ObjectTable();
   readonly #listener = new Listener(this);
+  readonly faults = this.#listener.faults;
+  readonly traffic = this.#listener.traffic;
   #puts = 0;
   /** Versions put by `putVersion`, by bucket, key and version ID. */
   readonly #versions = new Map<string, StoredObject>();
@@ -34,14 +34,6 @@ export class S3Emulator implements AsyncDisposable, Dialect {
   /** The endpoint for clients: `http://127.0.0.1:port`. */
   get endpoint(): string {
     return this.#listener.url;
-  }
-
-  get faults(): Faults {
-    return this.#listener.faults;
-  }
-
-  get traffic(): Traffic {
-    return this.#listener.traffic;
   }
 
   get openSockets(): number {
