@@ -77,7 +77,7 @@ describe("the layers", () => {
 
   it("would fail on a wrong import", () => {
     const file = join(root, "server/src/storage/volume.ts");
-    expect(wrongLayer({ file, target: "../cache/fill.js" })).toBeDefined();
+    expect(wrongLayer({ file, target: "../cache/fill/fill.js" })).toBeDefined();
     expect(wrongLayer({ file, target: "../origin/origin.js" })).toBeDefined();
     expect(wrongLayer({ file, target: "../runtime/clock.js" })).toBeUndefined();
     expect(wrongPackage("client", { file, target: "@frontcache/server" })).toBeDefined();

@@ -4,8 +4,8 @@ import type { BlockLease } from "../storage/block.js";
 import type { BlockStore } from "../storage/block-store.js";
 import { BlockRead } from "./block-read.js";
 import type { BlockRequest } from "./block-request.js";
-import type { Fill } from "./fill.js";
-import type { Fills } from "./fills.js";
+import type { Fill } from "./fill/fill.js";
+import type { Fills } from "./fill/fills.js";
 import type { ObjectRead, ReadResult } from "./object-read.js";
 
 /** How much of a block is fetched when a reader wants a part of it. */

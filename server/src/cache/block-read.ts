@@ -5,8 +5,8 @@ import { untilAborted } from "../runtime/until-aborted.js";
 import type { BlockLease } from "../storage/block.js";
 import type { BlockStore } from "../storage/block-store.js";
 import { notHeld } from "./block-request.js";
-import type { Fill } from "./fill.js";
-import type { Fills } from "./fills.js";
+import type { Fill } from "./fill/fill.js";
+import type { Fills } from "./fill/fills.js";
 import type { ObjectRead, ReadResult } from "./object-read.js";
 
 export interface BlockReadOptions {

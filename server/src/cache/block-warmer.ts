@@ -8,8 +8,8 @@ import {
   segmentCount,
 } from "@frontcache/proto";
 import type { BlockStore } from "../storage/block-store.js";
-import type { Fill } from "./fill.js";
-import type { Fills } from "./fills.js";
+import type { Fill } from "./fill/fill.js";
+import type { Fills } from "./fill/fills.js";
 
 /** A block to have on a volume before anybody reads it. */
 export interface WarmRequest {

@@ -16,8 +16,8 @@ import { BlockOpener, type FillMode } from "./block-opener.js";
 import { type BlockRequest, notHeld } from "./block-request.js";
 import { BlockWarmer, type WarmedBlock, type WarmRequest } from "./block-warmer.js";
 import { type CurrentVersionSettings, CurrentVersions } from "./current-versions.js";
-import { FillMemory } from "./fill-memory.js";
-import { Fills } from "./fills.js";
+import { FillMemory } from "./fill/fill-memory.js";
+import { Fills } from "./fill/fills.js";
 import type { ObjectRead } from "./object-read.js";
 
 export interface LocalCacheOptions extends CurrentVersionSettings {

@@ -1,4 +1,4 @@
-import type { FilledSegment, Reservation } from "../storage/block.js";
+import type { FilledSegment, Reservation } from "../../storage/block.js";
 import type { FillContext } from "./fill-context.js";
 import type { FillDescription } from "./fill-description.js";
 

@@ -1,5 +1,5 @@
 import type { CacheError } from "@frontcache/proto";
-import type { FilledSegment } from "../storage/block.js";
+import type { FilledSegment } from "../../storage/block.js";
 import type { SegmentBuffer } from "./segment-buffer.js";
 import { SegmentInterest } from "./segment-interest.js";
 import { SegmentWaiters } from "./segment-waiters.js";

@@ -1,9 +1,9 @@
 import { parseObjectUrl } from "@frontcache/proto";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { MemoryObjects } from "../origin/memory-objects.js";
-import { MemoryOrigin } from "../origin/memory-origin.js";
-import { ManualClock } from "../runtime/manual-clock.js";
-import { testGeometry } from "../storage/store-fixture.js";
+import { MemoryObjects } from "../../origin/memory-objects.js";
+import { MemoryOrigin } from "../../origin/memory-origin.js";
+import { ManualClock } from "../../runtime/manual-clock.js";
+import { testGeometry } from "../../storage/store-fixture.js";
 import { FillDescription } from "./fill-description.js";
 import { FillMemory } from "./fill-memory.js";
 import { FillParts } from "./fill-parts.js";

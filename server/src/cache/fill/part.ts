@@ -1,7 +1,7 @@
 import { CacheError } from "@frontcache/proto";
-import type { OriginAnswer } from "../origin/origin.js";
-import { passOn } from "../runtime/pass-on.js";
-import type { Reservation } from "../storage/block.js";
+import type { OriginAnswer } from "../../origin/origin.js";
+import { passOn } from "../../runtime/pass-on.js";
+import type { Reservation } from "../../storage/block.js";
 import type { Claim, FillMemory, Priority } from "./fill-memory.js";
 import type { PartPlan } from "./plan-parts.js";
 import { SegmentBuffer } from "./segment-buffer.js";

@@ -1,7 +1,7 @@
 import type { Geometry, ObjectInfo, ObjectRef } from "@frontcache/proto";
-import type { Origin } from "../origin/origin.js";
-import type { Clock } from "../runtime/clock.js";
-import type { BlockStore } from "../storage/block-store.js";
+import type { Origin } from "../../origin/origin.js";
+import type { Clock } from "../../runtime/clock.js";
+import type { BlockStore } from "../../storage/block-store.js";
 import type { FillMemory } from "./fill-memory.js";
 
 /** What all fills of a member share. */

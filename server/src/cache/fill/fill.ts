@@ -1,6 +1,6 @@
 import type { CacheError, ObjectInfo } from "@frontcache/proto";
-import type { OriginAnswer } from "../origin/origin.js";
-import type { Reservation } from "../storage/block.js";
+import type { OriginAnswer } from "../../origin/origin.js";
+import type { Reservation } from "../../storage/block.js";
 import type { FillContext, FillEvents, FillTarget } from "./fill-context.js";
 import { FillDescription } from "./fill-description.js";
 import type { FillMemory, Priority } from "./fill-memory.js";

@@ -1,6 +1,6 @@
 import type { ObjectInfo, ObjectRef } from "@frontcache/proto";
-import { blockKey } from "../storage/block.js";
-import type { EvictSelector } from "../storage/block-store.js";
+import { blockKey } from "../../storage/block.js";
+import type { EvictSelector } from "../../storage/block-store.js";
 import { Fill } from "./fill.js";
 import type { FillContext } from "./fill-context.js";
 

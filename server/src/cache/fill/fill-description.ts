@@ -1,6 +1,6 @@
 import { blockLength, CacheError, type Geometry, type ObjectInfo } from "@frontcache/proto";
-import type { OriginAnswer } from "../origin/origin.js";
-import type { BlockId } from "../storage/block.js";
+import type { OriginAnswer } from "../../origin/origin.js";
+import type { BlockId } from "../../storage/block.js";
 import type { FillEvents, FillTarget } from "./fill-context.js";
 
 /**

@@ -1,5 +1,5 @@
 import { crc32 } from "node:zlib";
-import type { Slice } from "../runtime/slice.js";
+import type { Slice } from "../../runtime/slice.js";
 
 /**
  * A segment that is being filled, or was just filled, in memory. Bytes land behind those that are there, so readers may look
