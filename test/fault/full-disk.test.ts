@@ -18,7 +18,7 @@ const FLAGS = [
   "--part-size",
   "1MiB",
   "--purge-interval",
-  "1s",
+  "200ms",
   "--fill-memory",
   "32MiB",
   "--log-level",
