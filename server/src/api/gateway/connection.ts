@@ -10,6 +10,9 @@ const MAX_WAITING = 100;
 /** Then the client has to connect anew, perhaps to another member: services spread connections, not requests. */
 const MAX_REQUESTS = 1_000_000;
 
+/** One for all: an error of its own for each connection that ends would take longer than everything else about its end. */
+const CLIENT_GONE = new CacheError("CANCELLED", "the client went away");
+
 /**
  * One client's connection. Its requests are answered one after the other, so that a client which sends many ahead has one
  * read running, and they all share one signal: a client is gone when its connection is.
@@ -29,7 +32,7 @@ export class Connection {
   ) {
     socket.once("close", () => {
       this.#waiting.length = 0;
-      this.#gone.abort(new CacheError("CANCELLED", "the client went away"));
+      this.#gone.abort(CLIENT_GONE);
       this.#ended();
     });
   }
