@@ -54,17 +54,18 @@ fs.close = (fd, done) => {
   return originals.close(fd, done);
 };
 
-fs.write = (fd, bytes, offset, length, position, done) => {
+fs.writev = (fd, sources, position, done) => {
   if (ours.has(fd)) {
-    const write = (count) => originals.writeSync(fd, bytes, offset, count, position);
-    const name = length === FOOTER_BYTES ? "write footer" : "write segment";
+    const bytes = Buffer.concat(sources);
+    const write = (count) => originals.writeSync(fd, bytes, 0, count, position);
+    const name = bytes.length === FOOTER_BYTES ? "write footer" : "write segments";
     strike(
       name,
-      () => write(length),
-      () => write(length >> 1),
+      () => write(bytes.length),
+      () => write(bytes.length >> 1),
     );
   }
-  return originals.write(fd, bytes, offset, length, position, done);
+  return originals.writev(fd, sources, position, done);
 };
 
 fs.futimes = (fd, accessed, modified, done) => {

@@ -1,5 +1,6 @@
 import type { DiskFile } from "./disk/disk.js";
 import type { Loans } from "./loans.js";
+import { MappedRegions } from "./mapping/mapped-regions.js";
 import type { Mapping } from "./mapping/mapping.js";
 import type { RecentResidency } from "./mapping/recent-residency.js";
 
@@ -12,17 +13,13 @@ interface ByteRange {
 export class OpenFile {
   /** Reads, writes and slices that are under way. */
   users = 0;
-  /** Reads through the mapping so far; the second one makes the block hot. */
-  mappedReads = 0;
-  /** Bytes of the mapping touched since the last `letGo`, at most; what is touched twice counts twice. */
-  touchedBytes = 0;
-  /** Whether the page table has been filled ahead for what is held now. */
-  populated = false;
+  /** What of the mapping may be in this process's memory, where there is one. */
+  readonly regions: MappedRegions | undefined;
   /** Ranges that are on their way from the disk to the page cache: touching them would wait for the disk. */
   readonly #arriving = new Set<ByteRange>();
   #retired: (() => void) | undefined;
 
-  /** `onIdle` is told whenever the last user leaves, `onTouch` of bytes that a read or a populating touches. */
+  /** `onIdle` is told whenever the last user leaves, `onTouch` of bytes that come into the process's memory. */
   constructor(
     readonly file: DiskFile,
     readonly mapping: Mapping | undefined,
@@ -31,18 +28,23 @@ export class OpenFile {
     readonly loans: Loans,
     private readonly onIdle: () => void,
     private readonly onTouch: (bytes: number) => void,
-  ) {}
+  ) {
+    this.regions = mapping && new MappedRegions(mapping.bytes.length);
+  }
 
-  touch(bytes: number): void {
-    this.touchedBytes += bytes;
-    this.onTouch(bytes);
+  /** A read is about to touch `[start, end)` of the mapping; calls back for what is worth entering into the page table ahead. */
+  touch(start: number, end: number, onHot: (start: number, end: number) => void): void {
+    const regions = this.regions!;
+    if (regions.areEntered(start, end)) return;
+    const before = regions.touchedBytes;
+    regions.touch(start, end, onHot);
+    if (regions.touchedBytes > before) this.onTouch(regions.touchedBytes - before);
   }
 
   /** Takes the mapping's pages out of this process's memory. */
   letGo(): void {
     this.mapping?.letGo();
-    this.touchedBytes = 0;
-    this.populated = false;
+    this.regions?.clear();
   }
 
   pin(): void {

@@ -86,7 +86,7 @@ export class OpenFiles {
   async #close(open: OpenFile): Promise<void> {
     await open.idle();
     if (open.mapping !== undefined) {
-      this.#touchedBytes -= open.touchedBytes;
+      this.#touchedBytes -= open.regions!.touchedBytes;
       open.mapping.unmap();
       this.#mappings--;
     }
@@ -137,9 +137,10 @@ export class OpenFiles {
     this.#touchedBytes += bytes;
     if (this.#touchedBytes <= residentBytes) return;
     for (const { open } of this.#order) {
-      if (open === undefined || open.touchedBytes === 0) continue;
-      this.#touchedBytes -= open.touchedBytes;
-      open.letGo();
+      const touchedBytes = open?.regions?.touchedBytes ?? 0;
+      if (touchedBytes === 0) continue;
+      this.#touchedBytes -= touchedBytes;
+      open!.letGo();
       if (this.#touchedBytes <= residentBytes / 2) return;
     }
   }

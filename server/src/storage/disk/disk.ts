@@ -21,8 +21,8 @@ export interface DiskFile {
   readonly fd?: number;
   /** Reads into the whole of `target` from `position`; resolves to the bytes read, fewer only at the file's end. */
   read(target: Uint8Array, position: number): Promise<number>;
-  /** Writes all of `source` at `position`. */
-  write(source: Uint8Array, position: number): Promise<void>;
+  /** Writes all of `sources`, one behind the other, from `position` on. */
+  write(sources: readonly Uint8Array[], position: number): Promise<void>;
   /** Gives the space of a range back to the disk: it reads as zeros then. False where the disk can't: nothing has changed. */
   deallocate(position: number, lengthBytes: number): Promise<boolean>;
   stat(): Promise<DiskStat>;

@@ -209,9 +209,9 @@ class OpenMemoryFile implements DiskFile {
     return this.content.read(limit === undefined ? target : target.subarray(0, limit), position);
   }
 
-  async write(source: Uint8Array, position: number): Promise<void> {
+  async write(sources: readonly Uint8Array[], position: number): Promise<void> {
     const limit = await this.#enter("write");
-    this.content.write(limit === undefined ? source : source.subarray(0, limit), position, this.disk.freeBytes, this.disk.nowMs);
+    this.content.write(Buffer.concat(sources).subarray(0, limit), position, this.disk.freeBytes, this.disk.nowMs);
     if (limit !== undefined) throw systemError("EIO", this.path);
   }
 

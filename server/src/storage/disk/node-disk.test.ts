@@ -29,7 +29,7 @@ describe.each(disks)("%s", (_name, openDisk) => {
 
   it("reads what was written, in the middle, at the end and behind it", async () => {
     const file = await disk.open(join(directory, "a"), "create");
-    await file.write(testBytes(0, 10_000), 0);
+    await file.write([testBytes(0, 10_000)], 0);
     const target = Buffer.alloc(100);
     expect([await file.read(target, 5000), target.equals(testBytes(5000, 100))]).toEqual([100, true]);
     expect([await file.read(target, 9950), target.subarray(0, 50).equals(testBytes(9950, 50))]).toEqual([50, true]);
@@ -37,11 +37,20 @@ describe.each(disks)("%s", (_name, openDisk) => {
     await file.close();
   });
 
+  it("writes several pieces one behind the other, empty ones too", async () => {
+    const file = await disk.open(join(directory, "a"), "create");
+    await file.write([testBytes(0, 5000), testBytes(0, 0), testBytes(5000, 1), testBytes(5001, 7000)], 0);
+    await file.write([], 0);
+    const target = Buffer.alloc(12_001);
+    expect([await file.read(target, 0), target.equals(testBytes(0, 12_001))]).toEqual([12_001, true]);
+    await file.close();
+  });
+
   it("keeps files sparse, frees ranges and cuts", async () => {
     const file = await disk.open(join(directory, "a"), "create");
-    await file.write(testBytes(0, 4096), 1 << 20);
+    await file.write([testBytes(0, 4096)], 1 << 20);
     expect(await file.stat()).toMatchObject({ sizeBytes: (1 << 20) + 4096, allocatedBytes: 4096 });
-    await file.write(testBytes(0, 16 * KiB), 0);
+    await file.write([testBytes(0, 16 * KiB)], 0);
     expect((await file.stat()).allocatedBytes).toBe(20 * KiB);
     expect(await file.deallocate(4096, 8 * KiB)).toBe(true);
     expect((await file.stat()).allocatedBytes).toBe(12 * KiB);
@@ -59,7 +68,7 @@ describe.each(disks)("%s", (_name, openDisk) => {
     await expect(disk.open(path, "update")).rejects.toMatchObject({ code: "ENOENT" });
     const file = await disk.open(path, "create");
     await expect(disk.open(path, "create")).rejects.toMatchObject({ code: "EEXIST" });
-    await file.write(testBytes(0, 10), 0);
+    await file.write([testBytes(0, 10)], 0);
     await disk.remove(path);
     await expect(disk.remove(path)).rejects.toMatchObject({ code: "ENOENT" });
     expect(await file.read(Buffer.alloc(10), 0)).toBe(10);
@@ -70,7 +79,7 @@ describe.each(disks)("%s", (_name, openDisk) => {
   it("renames over what is there and lists names in order", async () => {
     for (const name of ["b", "a", "c"]) {
       const file = await disk.open(join(directory, name), "create");
-      await file.write(Buffer.from(name), 0);
+      await file.write([Buffer.from(name)], 0);
       await file.close();
     }
     await disk.makeDirectory(join(directory, "d", "e"));
@@ -98,7 +107,7 @@ describe.each(disks)("%s", (_name, openDisk) => {
     const paths = ["a", "b", "short", "none"].map((name) => join(directory, name));
     for (const [i, path] of paths.slice(0, 3).entries()) {
       const file = await disk.open(path, "create");
-      await file.write(testBytes(i, i === 2 ? 5_000 : 9_000), 0);
+      await file.write([testBytes(i, i === 2 ? 5_000 : 9_000)], 0);
       await file.setModified(1_600_000_000_000 + i);
       await file.close();
     }

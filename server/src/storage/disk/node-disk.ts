@@ -94,9 +94,12 @@ class NodeFile implements DiskFile {
     }
   }
 
-  async write(source: Uint8Array, position: number): Promise<void> {
-    for (let at = 0; at < source.length; ) {
-      at += await called<number>((done) => fs.write(this.fd, source, at, source.length - at, position + at, done));
+  async write(sources: readonly Uint8Array[], position: number): Promise<void> {
+    let [left, at] = [sources, position];
+    while (left.length > 0) {
+      const count = await called<number>((done) => fs.writev(this.fd, left, at, done));
+      at += count;
+      left = behind(left, count);
     }
   }
 
@@ -124,6 +127,17 @@ class NodeFile implements DiskFile {
   close(): Promise<void> {
     return called((done) => fs.close(this.fd, done));
   }
+}
+
+/** What of the sources is left when their first `count` bytes are written. */
+function behind(sources: readonly Uint8Array[], count: number): Uint8Array[] {
+  const left: Uint8Array[] = [];
+  let skipped = count;
+  for (const source of sources) {
+    if (source.length > skipped) left.push(source.subarray(skipped));
+    skipped = Math.max(0, skipped - source.length);
+  }
+  return left;
 }
 
 /** A callback function's result as a promise. */

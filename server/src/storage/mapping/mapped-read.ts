@@ -2,12 +2,6 @@ import type { Slice } from "../../runtime/slice.js";
 import type { OpenFile } from "../open-file.js";
 import type { SegmentTable } from "../segment-table.js";
 
-/** A block is hot from its second read through the mapping on. */
-const HOT_READS = 2;
-
-/** What Linux maps around a page that is touched first. */
-const FAULT_BYTES = 64 << 10;
-
 /**
  * A slice of the mapping from `start`, as long as it can be up to `end`; undefined where the first bytes are not mapped,
  * not checked against their CRC yet, or not in memory. Synchronous and without a copy.
@@ -17,8 +11,7 @@ export function mappedRead(open: OpenFile, segments: SegmentTable, start: number
   if (mapping === undefined) return undefined;
   const readEnd = residentEnd(open, segments, start, Math.min(end, segments.checkedEnd(start)));
   if (readEnd === start) return undefined;
-  if (++open.mappedReads >= HOT_READS && !open.populated) populate(open, segments);
-  open.touch(Math.max(readEnd - start, FAULT_BYTES));
+  open.touch(start, readEnd, (from, to) => populate(open, segments, from, to));
   open.pin();
   return open.loans.slice(mapping.bytes.subarray(start, readEnd), () => open.unpin());
 }
@@ -37,19 +30,20 @@ function isTouchable(open: OpenFile, start: number, end: number): boolean {
   return !open.isArriving(start, end) && open.residency!.isResident(start, end);
 }
 
-/** Fills the page table for the checked and resident runs, off the main thread, so that no later touch faults. */
-function populate(open: OpenFile, segments: SegmentTable): void {
-  open.populated = true;
+/** Fills the page table for the checked and resident runs of a region, off the main thread, so that no later touch faults. */
+function populate(open: OpenFile, segments: SegmentTable, start: number, end: number): void {
   const { segmentBytes } = segments.geometry;
-  for (let start = 0; start < segments.blockBytes; ) {
-    const end = segments.checkedEnd(start);
-    if (end > start && isTouchable(open, start, end)) {
+  for (let next = start; next < end; ) {
+    const at = next;
+    const runEnd = Math.min(end, segments.checkedEnd(at));
+    if (runEnd > at && isTouchable(open, at, runEnd)) {
       open.pin();
-      void open.mapping!.populate(start, end).then(() => {
-        open.touch(end - start);
+      void open.mapping!.populate(at, runEnd).then(() => {
+        // The pages may have been let go meanwhile, and are in memory again now.
+        open.touch(at, runEnd, () => {});
         open.unpin();
       });
     }
-    start = (Math.floor(end / segmentBytes) + 1) * segmentBytes;
+    next = (Math.floor(runEnd / segmentBytes) + 1) * segmentBytes;
   }
 }

@@ -58,6 +58,8 @@ const MAX_POPULATING = 4;
 const SLAB_SLOTS = 64;
 /** Addresses of a slab, but for one slot that is larger: V8 ends the process over an ArrayBuffer of 8 GiB. */
 const SLAB_BYTES = 1 << 30;
+/** Slots begin at multiples of it where they are as large: only so can huge pages of the page cache be mapped as such. */
+const HUGE_PAGE_BYTES = 2 << 20;
 /** Slots beyond the most that are wanted, for mappings that make room but have not ended yet. */
 const SPARE_SLOTS = 64;
 
@@ -82,8 +84,8 @@ export class SystemMapper implements Mapper {
     private readonly residency: Residency,
     private readonly options: MapperOptions,
   ) {
-    const pageBytes = libc.getpagesize();
-    this.#slotBytes = Math.ceil(options.blockBytes / pageBytes) * pageBytes;
+    const alignment = options.blockBytes < HUGE_PAGE_BYTES ? libc.getpagesize() : HUGE_PAGE_BYTES;
+    this.#slotBytes = Math.ceil(options.blockBytes / alignment) * alignment;
   }
 
   map(file: DiskFile, blockBytes: number): Mapping | undefined {
@@ -138,8 +140,10 @@ export class SystemMapper implements Mapper {
     const slots = Math.min(SLAB_SLOTS, fitting, this.options.maxMappings + SPARE_SLOTS - this.#slots);
     if (slots <= 0) return;
     const lengthBytes = slots * this.#slotBytes;
-    const address = this.libc.mmap(0n, lengthBytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (address === MAP_FAILED) return;
+    const flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+    const reserved = this.libc.mmap(0n, lengthBytes + HUGE_PAGE_BYTES, PROT_NONE, flags, -1, 0);
+    if (reserved === MAP_FAILED) return;
+    const address = ((reserved + BigInt(HUGE_PAGE_BYTES - 1)) / BigInt(HUGE_PAGE_BYTES)) * BigInt(HUGE_PAGE_BYTES);
     const slab = this.libc.view(address, lengthBytes);
     this.#slots += slots;
     for (let slot = 0; slot < slots; slot++) {
