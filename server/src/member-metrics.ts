@@ -1,6 +1,6 @@
 import type { Resource } from "@opentelemetry/resources";
 import type { GatewayListener } from "./api/gateway/gateway-listener.js";
-import type { GrpcListener } from "./api/grpc-listener.js";
+import type { GrpcListener } from "./api/grpc/grpc-listener.js";
 import type { Clients } from "./api/limits/clients.js";
 import type { LocalCache } from "./cache/local-cache.js";
 import type { Environment } from "./config/declarations.js";

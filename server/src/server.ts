@@ -2,7 +2,7 @@ import { DEFAULT_GEOMETRY } from "@frontcache/proto";
 import { onlyAllowed } from "./api/allowed-reader.js";
 import { GatewayListener } from "./api/gateway/gateway-listener.js";
 import { textPage } from "./api/gateway/page.js";
-import { GrpcListener } from "./api/grpc-listener.js";
+import { GrpcListener } from "./api/grpc/grpc-listener.js";
 import { Clients } from "./api/limits/clients.js";
 import { MeasuredReader } from "./api/measured-reader.js";
 import { StatusPages } from "./api/status/status-pages.js";

@@ -4,7 +4,7 @@ import { accessOf, callMetadata, channelCredentials, type TlsOptions } from "../
 import { GatewayReader } from "../../server/src/api/gateway/gateway-fixture.js";
 import { GatewayListener } from "../../server/src/api/gateway/gateway-listener.js";
 import { textPage } from "../../server/src/api/gateway/page.js";
-import { GrpcListener } from "../../server/src/api/grpc-listener.js";
+import { GrpcListener } from "../../server/src/api/grpc/grpc-listener.js";
 import { Clients } from "../../server/src/api/limits/clients.js";
 import { formatHostPort } from "../../server/src/config/addresses.js";
 import { type GivenFlags, readSettings } from "../../server/src/config/settings.js";

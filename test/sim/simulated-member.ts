@@ -1,8 +1,8 @@
 import { type MemberInfo, type MemberList, Membership } from "@frontcache/proto";
-import { cacheServiceHandlers } from "../../server/src/api/cache-service.js";
+import { cacheServiceHandlers } from "../../server/src/api/grpc/cache-service.js";
+import { RunningCalls } from "../../server/src/api/grpc/running-calls.js";
 import { Clients, noLimits } from "../../server/src/api/limits/clients.js";
 import type { Reader } from "../../server/src/api/reader.js";
-import { RunningCalls } from "../../server/src/api/running-calls.js";
 import type { LocalCache } from "../../server/src/cache/local-cache.js";
 import type { ObjectRead } from "../../server/src/cache/object-read.js";
 import type { MemoryFaults } from "../../server/src/origin/memory-faults.js";

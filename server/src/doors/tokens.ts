@@ -1,5 +1,8 @@
 import { createHash, timingSafeEqual } from "node:crypto";
 
+/** What a request without a known token is told, on either listener. */
+export const WRONG_TOKEN = "no known token: send Authorization: Bearer with one of the member's tokens (--auth-token-file)";
+
 /** As RFC 6750 writes bearer tokens. */
 const FORM = /^[A-Za-z0-9._~+/-]+=*$/;
 

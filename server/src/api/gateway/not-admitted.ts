@@ -1,5 +1,5 @@
 import { bearerOfBrowser } from "../../doors/browser-token.js";
-import { WRONG_TOKEN } from "../admission.js";
+import { WRONG_TOKEN } from "../../doors/tokens.js";
 import type { Exchange } from "./exchange.js";
 import { isProbe } from "./health.js";
 import type { Pages } from "./page.js";

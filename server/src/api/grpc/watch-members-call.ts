@@ -1,8 +1,8 @@
 import type { MemberList, WatchMembersRequest } from "@frontcache/proto";
 import type { ServerWritableStream } from "@grpc/grpc-js";
-import type { Log } from "../runtime/log.js";
-import { callStatus } from "./call-status.js";
-import type { Reader } from "./reader.js";
+import type { Log } from "../../runtime/log.js";
+import { callStatus } from "../call-status.js";
+import type { Reader } from "../reader.js";
 
 export interface WatchMembersCallOptions {
   readonly reader: () => Reader;

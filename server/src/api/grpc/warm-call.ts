@@ -1,9 +1,9 @@
 import { setMaxListeners } from "node:events";
 import { CacheError, type PrefixRef, parseObjectUrl, parsePrefixUrl, WarmProgress, type WarmRequest } from "@frontcache/proto";
 import type { ServerWritableStream } from "@grpc/grpc-js";
-import type { Log } from "../runtime/log.js";
-import { callStatus } from "./call-status.js";
-import type { Reader } from "./reader.js";
+import type { Log } from "../../runtime/log.js";
+import { callStatus } from "../call-status.js";
+import type { Reader } from "../reader.js";
 
 /** Blocks warmed at a time by a call that does not say, and by one that says most. */
 const CONCURRENCY = { default: 16, most: 256 };

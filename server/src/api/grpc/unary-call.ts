@@ -1,7 +1,7 @@
 import { CacheError } from "@frontcache/proto";
 import type { handleUnaryCall } from "@grpc/grpc-js";
-import type { Log } from "../runtime/log.js";
-import { callStatus } from "./call-status.js";
+import type { Log } from "../../runtime/log.js";
+import { callStatus } from "../call-status.js";
 import type { RunningCalls } from "./running-calls.js";
 
 /**

@@ -1,15 +1,15 @@
 import { CacheServiceClient, type ReadRangeRequest, type ReadRangeResponse } from "@frontcache/proto";
 import { credentials } from "@grpc/grpc-js";
 import { expect, vi } from "vitest";
-import { formatHostPort, type HostPort } from "../config/addresses.js";
-import { openDoor } from "../doors/doors.js";
-import { rampBytes } from "../origin/ramp.js";
-import { systemClock } from "../runtime/clock.js";
-import type { Log } from "../runtime/log.js";
-import { ManualClock } from "../runtime/manual-clock.js";
+import { formatHostPort, type HostPort } from "../../config/addresses.js";
+import { openDoor } from "../../doors/doors.js";
+import { rampBytes } from "../../origin/ramp.js";
+import { systemClock } from "../../runtime/clock.js";
+import type { Log } from "../../runtime/log.js";
+import { ManualClock } from "../../runtime/manual-clock.js";
+import { Clients, noLimits } from "../limits/clients.js";
+import { MemoryReader } from "../memory-reader.js";
 import { GrpcListener } from "./grpc-listener.js";
-import { Clients, noLimits } from "./limits/clients.js";
-import { MemoryReader } from "./memory-reader.js";
 
 /** The object that reads of the fixture are of, where they don't say otherwise. */
 export const URL = "s3://bucket/object";

@@ -8,13 +8,13 @@ import {
   type ReadRangeResponse,
 } from "@frontcache/proto";
 import type { ServerWritableStream } from "@grpc/grpc-js";
-import type { ObjectRead } from "../cache/object-read.js";
-import type { Clock } from "../runtime/clock.js";
-import type { Log } from "../runtime/log.js";
-import type { Slice } from "../runtime/slice.js";
-import { callStatus } from "./call-status.js";
-import type { Client, Clients } from "./limits/clients.js";
-import type { Reader } from "./reader.js";
+import type { ObjectRead } from "../../cache/object-read.js";
+import type { Clock } from "../../runtime/clock.js";
+import type { Log } from "../../runtime/log.js";
+import type { Slice } from "../../runtime/slice.js";
+import { callStatus } from "../call-status.js";
+import type { Client, Clients } from "../limits/clients.js";
+import type { Reader } from "../reader.js";
 
 /** A reader that takes longer than this over one slice, slower than 10 MiB/s, is given a copy of it. */
 const STALLED_MS = 100;

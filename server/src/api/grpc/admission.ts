@@ -1,11 +1,9 @@
 import { CacheError } from "@frontcache/proto";
 import type { ServerErrorResponse, ServerUnaryCall, sendUnaryData, UntypedServiceImplementation } from "@grpc/grpc-js";
-import type { Door } from "../doors/doors.js";
-import type { Log } from "../runtime/log.js";
-import { callStatus } from "./call-status.js";
-
-/** What a request without a known token is told, on either listener. */
-export const WRONG_TOKEN = "no known token: send Authorization: Bearer with one of the member's tokens (--auth-token-file)";
+import type { Door } from "../../doors/doors.js";
+import { WRONG_TOKEN } from "../../doors/tokens.js";
+import type { Log } from "../../runtime/log.js";
+import { callStatus } from "../call-status.js";
 
 /** What stands behind every call, of whatever kind. */
 type AnyCall = Pick<ServerUnaryCall<unknown, unknown>, "metadata"> & { emit(event: "error", error: unknown): unknown };

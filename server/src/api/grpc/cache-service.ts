@@ -19,12 +19,12 @@ import {
   type WatchMembersRequest,
 } from "@frontcache/proto";
 import type { ServerWritableStream } from "@grpc/grpc-js";
-import type { Clock } from "../runtime/clock.js";
-import type { Log } from "../runtime/log.js";
-import type { Clients } from "./limits/clients.js";
+import type { Clock } from "../../runtime/clock.js";
+import type { Log } from "../../runtime/log.js";
+import type { Clients } from "../limits/clients.js";
+import type { Reader } from "../reader.js";
 import { ReadRangeCall } from "./read-range-call.js";
 import { serializeInPlace } from "./read-range-message.js";
-import type { Reader } from "./reader.js";
 import type { RunningCalls } from "./running-calls.js";
 import { unaryCall } from "./unary-call.js";
 import { WarmCall } from "./warm-call.js";

@@ -6,16 +6,16 @@ import { Server, ServerCredentials } from "@grpc/grpc-js";
 import { loadSync } from "@grpc/proto-loader";
 import { ReflectionService } from "@grpc/reflection";
 import { HealthImplementation, protoPath as healthProtoPath, type ServingStatus } from "grpc-health-check";
-import type { HostPort } from "../config/addresses.js";
-import type { Door, TlsDoor } from "../doors/doors.js";
-import type { Clock } from "../runtime/clock.js";
-import type { Log } from "../runtime/log.js";
+import type { HostPort } from "../../config/addresses.js";
+import type { Door, TlsDoor } from "../../doors/doors.js";
+import type { Clock } from "../../runtime/clock.js";
+import type { Log } from "../../runtime/log.js";
+import { NotServing } from "../call-status.js";
+import type { Clients } from "../limits/clients.js";
+import { ListeningPort } from "../listening-port.js";
+import type { Reader } from "../reader.js";
 import { admittedOnly } from "./admission.js";
 import { cacheServiceHandlers, servedMethods } from "./cache-service.js";
-import { NotServing } from "./call-status.js";
-import type { Clients } from "./limits/clients.js";
-import { ListeningPort } from "./listening-port.js";
-import type { Reader } from "./reader.js";
 import { RunningCalls } from "./running-calls.js";
 
 /** The names that health is asked by: the process as a whole, and its one service. */

@@ -2,7 +2,7 @@ import { BinaryWriter } from "@bufbuild/protobuf/wire";
 import { CacheError, type ErrorCode, errorTable, type ReadRangeRequest } from "@frontcache/proto";
 import { type ServiceError, status } from "@grpc/grpc-js";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import type { ObjectRead } from "../cache/object-read.js";
+import type { ObjectRead } from "../../cache/object-read.js";
 import { GrpcFixture, readRequest, URL } from "./grpc-fixture.js";
 
 const MiB = 1 << 20;
