@@ -1,5 +1,5 @@
-import { GrpcChannels, type GrpcChannelsOptions } from "./grpc-channels.js";
-import { GrpcTransport } from "./grpc-transport.js";
+import { GrpcChannels, type GrpcChannelsOptions } from "./grpc/grpc-channels.js";
+import { GrpcTransport } from "./grpc/grpc-transport.js";
 import { LandingTransport } from "./landing/landing-transport.js";
 import type { By, ClientMetrics } from "./metrics.js";
 import type { AnswerHead, CallLimits, MemberAddress, ReadRequest, ReadTarget } from "./transport.js";

@@ -1,5 +1,5 @@
 import type { CacheServiceClient } from "@frontcache/proto";
-import type { Channels, MemberCalls } from "../../client/src/grpc-channels.js";
+import type { Channels, MemberCalls } from "../../client/src/grpc/grpc-channels.js";
 import { type CallLimits, type MemberAddress, OutOfReach } from "../../client/src/transport.js";
 import type { CallerEnd } from "./simulated-call.js";
 import type { Connection } from "./simulated-connection.js";

@@ -1,7 +1,7 @@
 import { abortError, CacheError, errorCodeOfGrpc, isOutOfReach } from "@frontcache/proto";
 import type { CallOptions, ClientReadableStream, ClientUnaryCall, ServiceError } from "@grpc/grpc-js";
+import { type CallLimits, type MemberAddress, OutOfReach } from "../transport.js";
 import type { MemberCalls } from "./grpc-channels.js";
-import { type CallLimits, type MemberAddress, OutOfReach } from "./transport.js";
 
 /** What is known of a call to one member. */
 export interface CallAbout {

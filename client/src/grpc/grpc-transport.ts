@@ -9,12 +9,9 @@ import {
   type WarmProgress,
 } from "@frontcache/proto";
 import { type Metadata, status } from "@grpc/grpc-js";
-import { type Access, callMetadata } from "./access.js";
-import { AnswerWriter } from "./answer-writer.js";
-import type { Clock } from "./clock.js";
-import { callOptions, type GrpcCall, receiveAll, receiveOne } from "./grpc-calls.js";
-import type { Channels } from "./grpc-channels.js";
-import { StallGuard } from "./stall-guard.js";
+import { type Access, callMetadata } from "../access.js";
+import type { Clock } from "../clock.js";
+import { StallGuard } from "../stall-guard.js";
 import type {
   CallLimits,
   Evicted,
@@ -26,7 +23,10 @@ import type {
   Transport,
   WarmOrder,
   WatchEnd,
-} from "./transport.js";
+} from "../transport.js";
+import { AnswerWriter } from "./answer-writer.js";
+import { callOptions, type GrpcCall, receiveAll, receiveOne } from "./grpc-calls.js";
+import type { Channels } from "./grpc-channels.js";
 
 /** How long a read may bring nothing before it is made sure that its member is still there. */
 const STALLED_AFTER_MS = 1_500;

@@ -1,9 +1,9 @@
 import { CacheServiceClient, readingChannelOptions } from "@frontcache/proto";
 import { connectivityState } from "@grpc/grpc-js";
-import { type Access, channelCredentials } from "./access.js";
-import type { Clock } from "./clock.js";
-import { Lookout } from "./lookout.js";
-import { type CallLimits, type MemberAddress, OutOfReach } from "./transport.js";
+import { type Access, channelCredentials } from "../access.js";
+import type { Clock } from "../clock.js";
+import { Lookout } from "../lookout.js";
+import { type CallLimits, type MemberAddress, OutOfReach } from "../transport.js";
 
 /** How members are reached. */
 export interface GrpcChannelsOptions {

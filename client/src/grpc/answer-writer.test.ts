@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { ramp } from "../fakes/ramp.js";
+import type { AnswerHead, ReadTarget } from "../transport.js";
 import { AnswerWriter } from "./answer-writer.js";
-import { ramp } from "./fakes/ramp.js";
-import type { AnswerHead, ReadTarget } from "./transport.js";
 
 class Target implements ReadTarget {
   readonly heads: AnswerHead[] = [];

@@ -1,5 +1,5 @@
 import { CacheError, type ReadRangeResponse } from "@frontcache/proto";
-import type { ReadTarget } from "./transport.js";
+import type { ReadTarget } from "../transport.js";
 
 /** Copies the messages of one answer to where they belong, and accepts exactly the bytes that belong there. */
 export class AnswerWriter {
