@@ -2,7 +2,7 @@ import { DEFAULT_GEOMETRY, type MemberInfo, Membership } from "@frontcache/proto
 import { passOn } from "../runtime/pass-on.js";
 import { sideBySide } from "../runtime/side-by-side.js";
 import { formatBytes, formatDuration, formatShare } from "./amounts.js";
-import { hitRatio, type MemberMetrics, parseMemberMetrics } from "./member-metrics.js";
+import { hitRatio, type MemberFigures, parseMemberFigures } from "./member-figures.js";
 import { askMember, type QuestionAccess } from "./member-question.js";
 import { formatTable } from "./table.js";
 
@@ -13,7 +13,7 @@ export interface MemberStatus extends MemberInfo {
   /** Of all blocks, how many it owns, 0 to 1. */
   readonly ringShare: number;
   /** Absent: it does not say. */
-  readonly metrics?: MemberMetrics;
+  readonly metrics?: MemberFigures;
 }
 
 /** Members asked at a time, by two questions each. */
@@ -50,9 +50,9 @@ async function metricsOf(
   { httpAddress }: MemberInfo,
   access: QuestionAccess,
   signal: AbortSignal,
-): Promise<MemberMetrics | undefined> {
+): Promise<MemberFigures | undefined> {
   const answer = httpAddress === undefined ? undefined : await askMember(httpAddress, "/metrics", access, signal);
-  return answer?.ok ? parseMemberMetrics(answer.text) : undefined;
+  return answer?.ok ? parseMemberFigures(answer.text) : undefined;
 }
 
 const HEADINGS = ["member", "address", "state", "ring", "blocks", "used", "of", "hits", "fills", "up"];
@@ -77,7 +77,7 @@ export function formatStatus(members: readonly MemberStatus[]): string {
 
 function heldText(members: readonly MemberStatus[]): string {
   const told = members.flatMap(({ metrics }) => metrics ?? []);
-  const sum = (of: (metrics: MemberMetrics) => number): number => told.reduce((total, metrics) => total + of(metrics), 0);
+  const sum = (of: (metrics: MemberFigures) => number): number => told.reduce((total, metrics) => total + of(metrics), 0);
   return `${formatBytes(sum(({ usedBytes }) => usedBytes))} of ${formatBytes(sum(({ limitBytes }) => limitBytes))} used`;
 }
 

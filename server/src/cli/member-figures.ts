@@ -2,7 +2,7 @@ import { type MetricDeclaration, prometheusName } from "../runtime/metrics/decla
 import { metricList } from "../runtime/metrics/metric-list.js";
 
 /** What a member's `/metrics` says of it, as far as `frontcache status` shows it. */
-export interface MemberMetrics {
+export interface MemberFigures {
   readonly usedBytes: number;
   readonly limitBytes: number;
   readonly blocks: number;
@@ -13,7 +13,7 @@ export interface MemberMetrics {
 }
 
 /** Reads Prometheus's text. What it does not name is 0. */
-export function parseMemberMetrics(text: string): MemberMetrics {
+export function parseMemberFigures(text: string): MemberFigures {
   const sum = (metric: MetricDeclaration, label = ""): number => {
     const name = prometheusName(metric);
     let total = 0;
@@ -36,7 +36,7 @@ export function parseMemberMetrics(text: string): MemberMetrics {
 }
 
 /** Of the reads that a member answered itself, the share that was held; undefined where there were none. */
-export function hitRatio({ reads: { hit, joined, filled, stale } }: MemberMetrics): number | undefined {
+export function hitRatio({ reads: { hit, joined, filled, stale } }: MemberFigures): number | undefined {
   const all = hit + joined + filled + stale;
   return all === 0 ? undefined : (hit + stale) / all;
 }

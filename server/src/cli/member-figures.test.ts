@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { hitRatio, parseMemberMetrics } from "./member-metrics.js";
+import { hitRatio, parseMemberFigures } from "./member-figures.js";
 
 const text = `# HELP frontcache_reads_total Reads answered, by where their bytes came from.
 # TYPE frontcache_reads_total counter
@@ -19,7 +19,7 @@ process_uptime_seconds 3.5
 describe("a member's metrics", () => {
   it("are added up over its volumes", () => {
     const reads = { hit: 90, joined: 4, filled: 5, stale: 1 };
-    expect(parseMemberMetrics(text)).toEqual({
+    expect(parseMemberFigures(text)).toEqual({
       usedBytes: 1_500_000_500,
       limitBytes: 2e9,
       blocks: 12,
@@ -30,7 +30,7 @@ describe("a member's metrics", () => {
   });
 
   it("tell which share of what it answered itself was held", () => {
-    expect(hitRatio(parseMemberMetrics(text))).toBe(0.91);
-    expect(hitRatio(parseMemberMetrics(""))).toBeUndefined();
+    expect(hitRatio(parseMemberFigures(text))).toBe(0.91);
+    expect(hitRatio(parseMemberFigures(""))).toBeUndefined();
   });
 });
