@@ -1,0 +1,53 @@
+import type { Membership } from "@frontcache/proto";
+import { expect } from "vitest";
+import type { MemberSource } from "../../server/src/membership/member-source.js";
+import { EmulatedKubernetes } from "./emulated-kubernetes.js";
+
+type Wanted = Parameters<EmulatedKubernetes["members"]>[0];
+
+/** Members by an emulated Kubernetes that has three pods, `frontcache-0` to `frontcache-2`. */
+export class WatchedMembers {
+  /** All lists so far. */
+  readonly lists: Membership[] = [];
+  #source: MemberSource | undefined;
+
+  private constructor(readonly kubernetes: EmulatedKubernetes) {}
+
+  static async open(): Promise<WatchedMembers> {
+    const kubernetes = await EmulatedKubernetes.open();
+    for (const ordinal of [0, 1, 2]) kubernetes.api.pods.set(`frontcache-${ordinal}`, { ip: `10.0.0.${ordinal}` });
+    return new WatchedMembers(kubernetes);
+  }
+
+  get source(): MemberSource {
+    return this.#source!;
+  }
+
+  get names(): string[] {
+    return (this.source.current()?.members ?? []).map((member) => member.name);
+  }
+
+  async begin(wanted: Wanted = {}): Promise<void> {
+    this.#source = await this.kubernetes.members(wanted);
+    this.#source.subscribe((membership) => this.lists.push(membership));
+  }
+
+  /** Begins, and waits for the first list and the first watch. */
+  async beginWatching(wanted: Wanted = {}): Promise<void> {
+    await this.begin(wanted);
+    const { api, time } = this.kubernetes;
+    await time.until("a watch is open", () => api.openWatches === 1);
+    expect(this.names).toEqual(["frontcache-0", "frontcache-1", "frontcache-2"]);
+  }
+
+  /** Waits until the members are these, by their ordinals, and returns how long it took. */
+  until(...ordinals: number[]): Promise<number> {
+    const wanted = ordinals.map((ordinal) => `frontcache-${ordinal}`).join();
+    return this.kubernetes.time.until(`the members are ${wanted}`, () => this.names.join() === wanted);
+  }
+
+  async close(): Promise<void> {
+    await this.kubernetes.leave(this.source);
+    await this.kubernetes.close();
+  }
+}
