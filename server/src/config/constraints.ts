@@ -1,6 +1,5 @@
-import type { Environment } from "./declarations.js";
+import type { Environment, Settings } from "./declarations.js";
 import { formatSize } from "./quantities.js";
-import type { Settings } from "./settings.js";
 
 const MiB = 1 << 20;
 

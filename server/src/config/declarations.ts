@@ -203,6 +203,14 @@ export const declarations = {
   logLevel: setting("log-level", choice("debug", "info", "warn", "error", "silent"), "info", "least level of log lines"),
 } as const;
 
+/**
+ * What a member runs by, validated as a whole and frozen. Units are in the names; shares are from 0 to 1;
+ * `revalidateAfterMs` is Infinity for `never`.
+ */
+export type Settings = {
+  readonly [Name in keyof typeof declarations]: (typeof declarations)[Name] extends Declaration<infer Value> ? Value : never;
+};
+
 /** The names of the settings, in the order of their declaration. */
 export const settingNames = Object.keys(declarations) as (keyof typeof declarations)[];
 

@@ -1,14 +1,8 @@
 import { constraintProblems } from "./constraints.js";
-import { type Declaration, declarations, type Environment, settingNames, variableOf } from "./declarations.js";
+import { type Declaration, declarations, type Environment, type Settings, settingNames, variableOf } from "./declarations.js";
 import { Problems } from "./mapping-reader.js";
 
-/**
- * What a member runs by, validated as a whole and frozen. Units are in the names; shares are from 0 to 1;
- * `revalidateAfterMs` is Infinity for `never`.
- */
-export type Settings = {
-  readonly [Name in keyof typeof declarations]: (typeof declarations)[Name] extends Declaration<infer Value> ? Value : never;
-};
+export type { Settings } from "./declarations.js";
 
 /** Texts of the flags that were given, by setting. */
 export type GivenFlags = { readonly [Name in keyof Settings]?: string };

@@ -4,7 +4,7 @@ import { silentLog } from "../runtime/log.js";
 import { ManualClock } from "../runtime/manual-clock.js";
 import { BlockIndex } from "./block-index.js";
 import { MemoryDisk } from "./disk/memory-disk.js";
-import { evictionPolicy } from "./eviction/eviction-policy.js";
+import { evictionPolicy } from "./eviction/policies.js";
 import { HeldBlock } from "./held-block.js";
 import { storageTuning } from "./storage-tuning.js";
 import { testGeometry, testId, testInfo } from "./store-fixture.js";

@@ -9,7 +9,7 @@ import { BlockWriter } from "./block-writer.js";
 import { Damages } from "./damages.js";
 import type { DirectoryClaim, Disk } from "./disk/disk.js";
 import { BlockRemover } from "./eviction/block-remover.js";
-import { type Eviction, evictionPolicy } from "./eviction/eviction-policy.js";
+import { type Eviction, evictionPolicy } from "./eviction/policies.js";
 import { Purger } from "./eviction/purger.js";
 import { RecencyKeeper } from "./eviction/recency-keeper.js";
 import type { HeldBlock } from "./held-block.js";

@@ -1,5 +1,6 @@
-import { type Evictable, type EvictionPolicy, evictionPolicy } from "../../../server/src/storage/eviction/eviction-policy.js";
+import type { Evictable, EvictionPolicy } from "../../../server/src/storage/eviction/eviction-policy.js";
 import { LruPolicy } from "../../../server/src/storage/eviction/lru-policy.js";
+import { evictionPolicy } from "../../../server/src/storage/eviction/policies.js";
 import { S3FifoPolicy } from "./s3-fifo-policy.js";
 import { SievePolicy } from "./sieve-policy.js";
 

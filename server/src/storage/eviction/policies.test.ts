@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { type Evictable, type Eviction, evictionPolicy } from "./eviction-policy.js";
+import type { Evictable } from "./eviction-policy.js";
+import { type Eviction, evictionPolicy } from "./policies.js";
 
 interface Block extends Evictable {
   readonly name: string;
