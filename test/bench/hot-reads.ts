@@ -26,10 +26,11 @@ export interface HotReads {
   readonly readers: number;
   readonly rounds: number;
   readonly roundMs: number;
+  readonly warmUpMs: number;
 }
 
 /** Everybody reads the same held bytes, in turn. */
-export async function hotReads(stage: Stage, { length, readers, rounds, roundMs }: HotReads): Promise<Map<string, Standing>> {
+export async function hotReads(stage: Stage, { length, readers, ...turns }: HotReads): Promise<Map<string, Standing>> {
   const { origin, member, client } = stage;
   const object = await stage.hot(16 * MiB);
   const { url, version } = object;
@@ -58,7 +59,7 @@ export async function hotReads(stage: Stage, { length, readers, rounds, roundMs 
     contestants.push(by(names.nginx, nginxClient, nginx.pid));
     if (isLarge) contestants.push(into(names.nginxInto, nginxClient, nginx.pid));
   }
-  return await takeTurns(contestants, { rounds, roundMs, readers });
+  return await takeTurns(contestants, { ...turns, readers });
 }
 
 interface OwnRead {

@@ -29,6 +29,8 @@ export interface Turns {
   readonly rounds: number;
   /** How long each contestant reads in a round, milliseconds; 0: one read of each reader. */
   readonly roundMs: number;
+  /** How long it reads in the round before: until its code is compiled as it stays. */
+  readonly warmUpMs: number;
   /** Reads at a time. */
   readonly readers: number;
 }
@@ -61,14 +63,15 @@ export async function takeTurns(contestants: readonly Contestant[], turns: Turns
   const rounds = new Map<Contestant, Round[]>(contestants.map((contestant) => [contestant, []]));
   for (let round = -1; round < turns.rounds; round++) {
     for (const contestant of round % 2 === 0 ? contestants : contestants.toReversed()) {
-      const done = await playRound(contestant, turns);
+      const { readers, roundMs, warmUpMs } = turns;
+      const done = await playRound(contestant, readers, round < 0 ? warmUpMs : roundMs);
       if (round >= 0) rounds.get(contestant)!.push(done);
     }
   }
   return new Map([...rounds].map(([contestant, done]) => [contestant.name, standingOf(contestant, done)]));
 }
 
-async function playRound({ read, serverPid }: Contestant, { roundMs, readers }: Turns): Promise<Round> {
+async function playRound({ read, serverPid }: Contestant, readers: number, roundMs: number): Promise<Round> {
   const [client, server] = [cpuMs(process.pid), serverPid === undefined ? 0 : cpuMs(serverPid)];
   let [bytes, reads] = [0, 0];
   const ms = await timeMs(async () => {

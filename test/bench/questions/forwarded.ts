@@ -47,7 +47,7 @@ async function measure(
     read: async () => (await client.readRange(object.url, 0, length, object.version)).length,
   };
   const contestants = [{ ...toOwner, name: NAMES.owner }, { ...toOther, name: NAMES.other }, byClient];
-  return await takeTurns(contestants, { rounds: 7, roundMs: 250, readers: 1 });
+  return await takeTurns(contestants, { rounds: 7, roundMs: 250, warmUpMs: 1_000, readers: 1 });
 }
 
 export const benchmark: Benchmark = {

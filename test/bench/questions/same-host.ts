@@ -32,7 +32,7 @@ export const benchmark: Benchmark = {
       const groups = new Map<string, Map<string, Standing>>();
       for (const { title, length } of SIZES) {
         const contestants = [by(NAMES.socket, client, length), by(NAMES.file, byFile, length)];
-        const standings = await takeTurns(contestants, { rounds: 9, roundMs: 200, readers: 1 });
+        const standings = await takeTurns(contestants, { rounds: 9, roundMs: 200, warmUpMs: 1_000, readers: 1 });
         tables.push(standingsTable(title, standings, "GB/s"));
         figures.push(...ratio(standings, { name: `${title}: file / socket`, of: NAMES.file, to: NAMES.socket, atLeast: 2 }));
         groups.set(title, standings);

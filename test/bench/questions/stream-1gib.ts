@@ -66,7 +66,7 @@ export const benchmark: Benchmark = {
           return bytes;
         },
       };
-      const standings = await takeTurns([stream, keeping, tcp], { rounds: ROUNDS, roundMs: 0, readers: 1 });
+      const standings = await takeTurns([stream, keeping, tcp], { rounds: ROUNDS, roundMs: 0, warmUpMs: 0, readers: 1 });
       // The first stream brings the process to its size, the second shows what it takes; no later one may take more.
       const [settled, last] = [peaks[1]!, peaks.at(-1)!];
       return {
