@@ -37,16 +37,24 @@ function show() {
   );
 }
 
-const events = new EventSource("/status/events");
-events.onmessage = ({ data }) => {
-  report = JSON.parse(data);
-  connected = true;
-  history.add(report);
-  // The page before the first report is no part of what is drawn.
-  if (place.querySelector(".waiting")) place.replaceChildren();
-  show();
-};
-events.onerror = () => {
-  connected = false;
-  show();
-};
+/** A browser tries again by itself while nobody answers, but gives up for good where it is refused: a member that starts, or other tokens. */
+const AGAIN_AFTER_MS = 5_000;
+
+function listen() {
+  const events = new EventSource("/status/events");
+  events.onmessage = ({ data }) => {
+    report = JSON.parse(data);
+    connected = true;
+    history.add(report);
+    // The page before the first report is no part of what is drawn.
+    if (place.querySelector(".waiting")) place.replaceChildren();
+    show();
+  };
+  events.onerror = () => {
+    connected = false;
+    show();
+    if (events.readyState === EventSource.CLOSED) setTimeout(listen, AGAIN_AFTER_MS);
+  };
+}
+
+listen();

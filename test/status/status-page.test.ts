@@ -132,6 +132,23 @@ describe.skipIf(noBrowser !== undefined)(`the status page${noBrowser === undefin
     await page.close();
   });
 
+  it("asks again where it was refused, as by a member that starts", async () => {
+    const page = await browser.newPage();
+    await page.clock.install();
+    let refused = 0;
+    await page.route("**/status/events", (route) => (refused++ === 0 ? route.fulfill({ status: 503 }) : route.continue()));
+    await page.goto(`http://${httpOf("cache-0")}/`);
+    await expect.poll(() => refused).toBe(1);
+    await expect
+      .poll(async () => {
+        await page.clock.fastForward(5_000);
+        return page.locator("#member-cache-2").count();
+      })
+      .toBe(1);
+    await page.waitForSelector(".live");
+    await page.close();
+  });
+
   it("can be read with the keyboard and by a screen reader, and fits a phone", async () => {
     const { page } = await open({ viewport: { width: 390, height: 844 } });
     expect(await page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")).toBe(true);
