@@ -75,6 +75,32 @@ describe("a block store", () => {
     await store.close();
   });
 
+  it("does the writes of a block together that wait behind another one, each told how it ended", async () => {
+    const { store, disk } = await openStore();
+    const [id, info] = [testId(url), testInfo()];
+    const otherSize = { ...info, objectSize: info.objectSize + 1 };
+    const opened: string[] = [];
+    disk.before = (operation, path) => {
+      if (operation === "open") opened.push(path);
+      return undefined;
+    };
+    const kept = await Promise.all([
+      ...[[0, 1], [4], [2, 3, 4], [1]].map((segments) => keep(store, id, info, testSegments(id, info, segments))),
+      keep(store, id, otherSize, testSegments(id, otherSize, [5])),
+      keep(store, id, info, testSegments(id, info, [7])),
+    ]);
+    expect(kept).toEqual([true, true, true, true, false, true]);
+    // One for the new file, one for all that came behind it.
+    expect(opened).toHaveLength(2);
+    const lease = store.lease(id)!;
+    const held = Array.from({ length: 8 }, (_, segment) => lease.holds(segment));
+    lease.release();
+    expect(held).toEqual([true, true, true, true, true, false, false, true]);
+    expect(areTestBytes(await readBlock(store, id, 0, 40 * KiB), 0, 40 * KiB)).toBe(true);
+    expect(await storageFaults(store, disk, testGeometry)).toEqual([]);
+    await store.close();
+  });
+
   it("keeps the short last block of an object and tiny objects", async () => {
     const { store, disk } = await openStore();
     const [last, info] = [testId(url, BLOCK), testInfo(BLOCK + 10_001)];

@@ -1,15 +1,8 @@
 import { join } from "node:path";
-import {
-  blockDigest,
-  blockDirectory,
-  blockLength,
-  blockPath,
-  encodeFooter,
-  type Geometry,
-  segmentCount,
-} from "@frontcache/proto";
+import { blockDigest, blockDirectory, blockLength, blockPath, type Geometry, segmentCount } from "@frontcache/proto";
 import type { Clock } from "../runtime/clock.js";
 import { type BlockDescription, blockKey, type FilledSegment } from "./block.js";
+import { BlockFileWriter } from "./block-file-writer.js";
 import type { BlockIndex } from "./block-index.js";
 import { temporaryDirectory } from "./block-path.js";
 import type { Disk, DiskFile } from "./disk/disk.js";
@@ -29,41 +22,62 @@ export interface BlockWriterOptions {
   readonly remover: BlockRemover;
 }
 
-/** Segments written at once, at most: each write has a time limit. */
-const MAX_RUN = 8;
+/** A call of `write`, until it is told how it ended. */
+interface PendingWrite {
+  readonly described: BlockDescription;
+  readonly segments: readonly FilledSegment[];
+  readonly reservation: VolumeReservation;
+  readonly settle: (kept: boolean) => void;
+  readonly fail: (error: unknown) => void;
+}
 
-/** Puts segments into block files. Works on one block at a time in the order of the calls, on different blocks side by side. */
+/** What a write adds to a block, with the room that it has taken for it. */
+interface Addition {
+  readonly write: PendingWrite;
+  readonly segments: readonly FilledSegment[];
+  readonly bytes: number;
+  /** Undefined: the room is the block's volume's own. */
+  readonly room: VolumeReservation | undefined;
+}
+
+/**
+ * Puts segments into block files. Works on one block at a time in the order of the calls, on different blocks side by side.
+ * Writes that wait behind another one of their block are done together: the parts of a block come nearly at the same time.
+ */
 export class BlockWriter {
   readonly #tails = new Map<string, Promise<unknown>>();
+  /** Writes of a block that have not begun, as long as nothing else of the block is to be done behind them. */
+  readonly #waiting = new Map<string, PendingWrite[]>();
   readonly #directories = new Set<string>();
+  readonly #file: BlockFileWriter;
   #temporaries = 0;
 
-  constructor(private readonly options: BlockWriterOptions) {}
+  constructor(private readonly options: BlockWriterOptions) {
+    this.#file = new BlockFileWriter(options.geometry, options.disk);
+  }
 
   /** As `BlockStore.write`. */
   write(described: BlockDescription, segments: readonly FilledSegment[], reservation: VolumeReservation): Promise<boolean> {
     const { id, info } = described;
     const expected = segmentCount(blockLength(id.offset, info.objectSize, this.options.geometry), this.options.geometry);
     if (segments.some((segment) => segment.index >= expected)) return Promise.resolve(false);
-    return this.#inOrder(blockKey(id), async () => {
-      const block = this.options.index.get(blockKey(id));
-      if (block === undefined) return this.#create(described, segments, reservation);
-      if (block.info.objectSize !== info.objectSize) return false;
-      return this.#append(block, segments, reservation);
-    });
+    return new Promise((settle, fail) => this.#enqueue(blockKey(id), { described, segments, reservation, settle, fail }));
   }
 
   /** Takes a segment that the table has lost already out of the file too. */
   async forget(block: HeldBlock, segment: number): Promise<void> {
+    this.#waiting.delete(block.key);
     await this.#inOrder(block.key, async () => {
       if (block.retired || block.segments.holds(segment)) return;
-      await this.#edit(block, async (file) => {
-        await this.#writeFooter(block, file, this.#footer(block)!);
-        // From here on, who reads the file beside us takes no byte of the segment. Slices of it that are still on their way to
-        // readers keep the bytes where they are; the next fill writes over them.
-        if (isLent(block)) return;
-        if (!(await this.#deallocate(block, file, segment))) this.options.remover.retire(block);
-      }).catch(() => this.options.remover.retire(block));
+      await this.#file
+        .edit(block, async (file) => {
+          await this.#file.writeFooter(block, file, this.#file.footer(block)!);
+          // From here on, who reads the file beside us takes no byte of the segment. Slices of it that are still on their way to
+          // readers keep the bytes where they are; the next fill writes over them.
+          if (isLent(block)) return;
+          if (!(await this.#file.deallocate(block, file, segment))) this.options.remover.retire(block);
+        })
+        .catch(() => this.options.remover.retire(block));
     });
   }
 
@@ -72,7 +86,7 @@ export class BlockWriter {
     while (this.#tails.size > 0) await Promise.all(this.#tails.values());
   }
 
-  #inOrder<T>(key: string, work: () => Promise<T>): Promise<T> {
+  #inOrder(key: string, work: () => Promise<void>): Promise<void> {
     const result = (this.#tails.get(key) ?? Promise.resolve()).then(work);
     const tail = result
       .catch(() => undefined)
@@ -81,6 +95,32 @@ export class BlockWriter {
       });
     this.#tails.set(key, tail);
     return result;
+  }
+
+  #enqueue(key: string, write: PendingWrite): void {
+    const waiting = this.#waiting.get(key);
+    if (waiting !== undefined) {
+      waiting.push(write);
+      return;
+    }
+    const together = [write];
+    this.#waiting.set(key, together);
+    this.#inOrder(key, async () => {
+      if (this.#waiting.get(key) === together) this.#waiting.delete(key);
+      await this.#writeTogether(key, together);
+    }).catch((error: unknown) => {
+      for (const { fail } of together) fail(error);
+    });
+  }
+
+  /** Until the block has a file, one after the other; then all that is left at once. */
+  async #writeTogether(key: string, writes: readonly PendingWrite[]): Promise<void> {
+    for (let next = 0; next < writes.length; next++) {
+      const block = this.options.index.get(key);
+      if (block !== undefined) return this.#append(block, writes.slice(next));
+      const { described, segments, reservation, settle } = writes[next]!;
+      settle(await this.#create(described, segments, reservation));
+    }
   }
 
   /** A new block: everything into a temporary file, then its name, then the index. Before the rename nobody knows of it. */
@@ -98,16 +138,16 @@ export class BlockWriter {
     const block = new HeldBlock({ ...described, firstUsedMs: nowMs, lastUsedMs: nowMs, volume, path, geometry });
     for (const segment of segments) block.segments.add(segment.index, segment.crc, true);
     const bytes = block.chargedBytes;
-    const footer = this.#footer(block);
+    const footer = this.#file.footer(block);
     if (segments.length === 0 || footer === undefined || !(await remover.isFree(path)) || !reservation.take(bytes)) return false;
     const temporary = join(temporaryDirectory(volume.path), `${digest}.${++this.#temporaries}`);
     let file: DiskFile | undefined;
     try {
       await this.#directory(volume, temporaryDirectory(volume.path));
       await this.#directory(volume, blockDirectory(volume.path, digest));
-      file = await this.#open(volume, temporary, "create");
-      await this.#writeSegments(block, file, segments);
-      await this.#writeFooter(block, file, footer);
+      file = await this.#file.open(volume, temporary, "create");
+      await this.#file.writeSegments(block, file, segments);
+      await this.#file.writeFooter(block, file, footer);
       await volume.gate.run(() => disk.rename(temporary, path));
     } catch (error) {
       reservation.putBack(bytes);
@@ -124,42 +164,61 @@ export class BlockWriter {
   }
 
   /** More segments of a block: bytes in place, then the footer, then the table. Before the footer nobody counts on them. */
-  async #append(block: HeldBlock, segments: readonly FilledSegment[], reservation: VolumeReservation): Promise<boolean> {
-    const added = segments.filter((segment) => !block.segments.holds(segment.index));
-    if (added.length === 0) return true;
-    const room = reservation.volume === block.volume ? reservation : undefined;
-    const bytes = added.reduce((sum, segment) => sum + block.segmentCharge(segment.index), 0);
-    if (!(room?.take(bytes) ?? block.volume.reserve(bytes))) return false;
+  async #append(block: HeldBlock, writes: readonly PendingWrite[]): Promise<void> {
+    const additions = this.#additions(block, writes);
+    if (additions.length === 0) return;
+    const added = additions.flatMap(({ segments }) => segments).sort((a, b) => a.index - b.index);
     block.acquire();
     const kept = await this.#appendHeld(block, added);
     if (kept) {
-      block.volume.reservedBytes -= bytes;
-      block.volume.usedBytes += bytes;
       for (const segment of added) block.segments.add(segment.index, segment.crc, true);
       block.open?.regions?.grow();
       this.options.index.touch(block, this.options.clock.nowMs());
-    } else if (room !== undefined) room.putBack(bytes);
-    else block.volume.reservedBytes -= bytes;
+    }
+    for (const { bytes, room } of additions) {
+      if (kept) block.volume.usedBytes += bytes;
+      if (kept || room === undefined) block.volume.reservedBytes -= bytes;
+      else room.putBack(bytes);
+    }
     block.release();
-    return kept;
+    for (const { write } of additions) write.settle(kept);
+  }
+
+  /** What the writes add, each segment once. Those that add nothing, or don't belong to the block or find no room, are settled. */
+  #additions(block: HeldBlock, writes: readonly PendingWrite[]): Addition[] {
+    const coming = new Set<number>();
+    const additions: Addition[] = [];
+    for (const write of writes) {
+      const { described, reservation, settle } = write;
+      const segments = write.segments.filter(({ index }) => !block.segments.holds(index) && !coming.has(index));
+      const bytes = segments.reduce((sum, { index }) => sum + block.segmentCharge(index), 0);
+      const room = reservation.volume === block.volume ? reservation : undefined;
+      if (block.info.objectSize !== described.info.objectSize) settle(false);
+      else if (segments.length === 0 && write.segments.every(({ index }) => block.segments.holds(index))) settle(true);
+      else if (room?.take(bytes) ?? block.volume.reserve(bytes)) {
+        for (const { index } of segments) coming.add(index);
+        additions.push({ write, segments, bytes, room });
+      } else settle(false);
+    }
+    return additions;
   }
 
   async #appendHeld(block: HeldBlock, added: readonly FilledSegment[]): Promise<boolean> {
     const left = { uncertain: false };
     try {
-      await this.#edit(block, async (file) => {
+      await this.#file.edit(block, async (file) => {
         // A segment that was dropped and comes again is still held for those who read the file beside us: first they are told.
         left.uncertain = block.footerDrops !== block.segments.drops;
-        if (left.uncertain) await this.#writeFooter(block, file, this.#footer(block)!);
+        if (left.uncertain) await this.#file.writeFooter(block, file, this.#file.footer(block)!);
         left.uncertain = false;
         try {
-          await this.#writeSegments(block, file, added);
+          await this.#file.writeSegments(block, file, added);
         } catch (error) {
           left.uncertain = !(await this.#takeBack(block, file, added));
           throw error;
         }
         left.uncertain = true;
-        await this.#writeFooter(block, file, this.#footer(block, added)!);
+        await this.#file.writeFooter(block, file, this.#file.footer(block, added)!);
       });
     } catch (error) {
       block.volume.failed(error);
@@ -176,7 +235,7 @@ export class BlockWriter {
     if (isLent(block)) return false;
     try {
       for (const segment of added) {
-        if (!(await this.#deallocate(block, file, segment.index))) return false;
+        if (!(await this.#file.deallocate(block, file, segment.index))) return false;
       }
       return true;
     } catch {
@@ -184,69 +243,11 @@ export class BlockWriter {
     }
   }
 
-  #deallocate(block: HeldBlock, file: DiskFile, segment: number): Promise<boolean> {
-    const position = segment * this.options.geometry.segmentBytes;
-    return block.volume.gate.run(() => file.deallocate(position, block.segments.lengthOf(segment)));
-  }
-
-  async #edit(block: HeldBlock, work: (file: DiskFile) => Promise<void>): Promise<void> {
-    const file = await this.#open(block.volume, block.path, "update");
-    try {
-      await work(file);
-    } finally {
-      await file.close().catch(() => undefined);
-    }
-  }
-
-  #open(volume: Volume, path: string, mode: "create" | "update"): Promise<DiskFile> {
-    return volume.gate.run(
-      () => this.options.disk.open(path, mode),
-      (late) => void late.close().catch(() => undefined),
-    );
-  }
-
-  /**
-   * Adjacent segments in one write: from 2 MiB on Linux keeps them in huge pages, which cost a fraction to write and to map
-   * (measured: populating a mapping of 16 MiB takes 0.03 ms instead of 0.6).
-   */
-  async #writeSegments(block: HeldBlock, file: DiskFile, segments: readonly FilledSegment[]): Promise<void> {
-    for (const run of adjacent(segments)) {
-      const sources = run.map(({ bytes }) => bytes);
-      await block.volume.gate.run(() => file.write(sources, run[0]!.index * this.options.geometry.segmentBytes));
-    }
-  }
-
-  /** Its length depends on the identity alone: once it has fitted, it always does. */
-  #footer(block: HeldBlock, added: readonly FilledSegment[] = []): Buffer | undefined {
-    const crcs = block.segments.crcs();
-    for (const segment of added) crcs[segment.index] = segment.crc;
-    const { id, info, createdAtMs } = block;
-    return encodeFooter({ id, info, createdAtMs, crcs, drops: block.segments.drops }, this.options.geometry);
-  }
-
-  async #writeFooter(block: HeldBlock, file: DiskFile, footer: Buffer): Promise<void> {
-    const { drops } = block.segments;
-    await block.volume.gate.run(() => file.write([footer], this.options.geometry.blockBytes));
-    block.footerDrops = drops;
-  }
-
   async #directory(volume: Volume, path: string): Promise<void> {
     if (this.#directories.has(path)) return;
     await volume.gate.run(() => this.options.disk.makeDirectory(path));
     this.#directories.add(path);
   }
-}
-
-/** Ascending segments as runs without gaps. */
-function adjacent(segments: readonly FilledSegment[]): FilledSegment[][] {
-  const runs: FilledSegment[][] = [];
-  for (const segment of segments) {
-    const run = runs.at(-1);
-    const follows = run !== undefined && run.length < MAX_RUN && run.at(-1)!.index + 1 === segment.index;
-    if (follows) run.push(segment);
-    else runs.push([segment]);
-  }
-  return runs;
 }
 
 /** Whether slices or reads of the block's file are under way. */

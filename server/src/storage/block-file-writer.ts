@@ -1,0 +1,76 @@
+import { encodeFooter, type Geometry } from "@frontcache/proto";
+import type { FilledSegment } from "./block.js";
+import type { Disk, DiskFile } from "./disk/disk.js";
+import type { HeldBlock } from "./held-block.js";
+import type { Volume } from "./volume.js";
+
+/** Segments written at once, at most: each write has a time limit. */
+const MAX_RUN = 8;
+
+/** What is written into a block's file, each operation by its volume's gate. All reject with the system's errors. */
+export class BlockFileWriter {
+  constructor(
+    private readonly geometry: Geometry,
+    private readonly disk: Disk,
+  ) {}
+
+  open(volume: Volume, path: string, mode: "create" | "update"): Promise<DiskFile> {
+    return volume.gate.run(
+      () => this.disk.open(path, mode),
+      (late) => void late.close().catch(() => undefined),
+    );
+  }
+
+  /** Opens a block's file for some work and closes it. */
+  async edit(block: HeldBlock, work: (file: DiskFile) => Promise<void>): Promise<void> {
+    const file = await this.open(block.volume, block.path, "update");
+    try {
+      await work(file);
+    } finally {
+      await file.close().catch(() => undefined);
+    }
+  }
+
+  /**
+   * Segments in ascending order, adjacent ones in one write: from 2 MiB on Linux keeps them in huge pages, which cost a fraction
+   * to write and to map (measured: populating a mapping of 16 MiB takes 0.03 ms instead of 0.6).
+   */
+  async writeSegments(block: HeldBlock, file: DiskFile, segments: readonly FilledSegment[]): Promise<void> {
+    for (const run of adjacent(segments)) {
+      const sources = run.map(({ bytes }) => bytes);
+      await block.volume.gate.run(() => file.write(sources, run[0]!.index * this.geometry.segmentBytes));
+    }
+  }
+
+  /** The footer that tells of what is held and, besides, `added`. Its length depends on the identity alone: once it has fitted, it always does. */
+  footer(block: HeldBlock, added: readonly FilledSegment[] = []): Buffer | undefined {
+    const crcs = block.segments.crcs();
+    for (const segment of added) crcs[segment.index] = segment.crc;
+    const { id, info, createdAtMs } = block;
+    return encodeFooter({ id, info, createdAtMs, crcs, drops: block.segments.drops }, this.geometry);
+  }
+
+  async writeFooter(block: HeldBlock, file: DiskFile, footer: Buffer): Promise<void> {
+    const { drops } = block.segments;
+    await block.volume.gate.run(() => file.write([footer], this.geometry.blockBytes));
+    block.footerDrops = drops;
+  }
+
+  /** Gives a segment's space back to the disk. False where the disk can't. */
+  deallocate(block: HeldBlock, file: DiskFile, segment: number): Promise<boolean> {
+    const position = segment * this.geometry.segmentBytes;
+    return block.volume.gate.run(() => file.deallocate(position, block.segments.lengthOf(segment)));
+  }
+}
+
+/** Ascending segments as runs without gaps. */
+function adjacent(segments: readonly FilledSegment[]): FilledSegment[][] {
+  const runs: FilledSegment[][] = [];
+  for (const segment of segments) {
+    const run = runs.at(-1);
+    const follows = run !== undefined && run.length < MAX_RUN && run.at(-1)!.index + 1 === segment.index;
+    if (follows) run.push(segment);
+    else runs.push([segment]);
+  }
+  return runs;
+}
