@@ -99,7 +99,7 @@ export class GcsOrigin implements Origin {
     const token = await untilAborted(authorization(), signal).catch((error: unknown) => {
       throw gcsAuthError(error, ref);
     });
-    const response = await httpGet(target, path, { ...headers, ...token }, signal);
+    const response = await httpGet({ ...target, path, headers: { ...headers, ...token }, connectTimeoutMs: undefined }, signal);
     const status = response.statusCode ?? 0;
     if (status >= 200 && status < 300) return response;
     const contentRange = response.headers["content-range"];

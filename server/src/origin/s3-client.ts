@@ -1,6 +1,6 @@
 import type { S3Client, S3ClientConfig } from "@aws-sdk/client-s3";
-import type { NodeHttpHandler } from "@smithy/node-http-handler";
 import { originHttpAgent, originHttpsAgent } from "./origin-agents.js";
+import { S3RangeRequests } from "./s3-range-requests.js";
 
 /** How to reach one S3 or a store that speaks like it. */
 export interface S3Options {
@@ -44,7 +44,7 @@ export type S3Commands = Pick<
 export interface S3Sdk {
   /** The configured region. */
   readonly region: string;
-  readonly handler: NodeHttpHandler;
+  readonly handler: S3RangeRequests;
   readonly commands: S3Commands;
   /** A client for a region, on the connections that all of them share. */
   client(region: string): S3Client;
@@ -57,14 +57,17 @@ export async function openS3Sdk(options: S3Options): Promise<S3Sdk> {
   const [sdk, { NodeHttpHandler }] = await Promise.all([import("@aws-sdk/client-s3"), import("@smithy/node-http-handler")]);
   const { S3Client, GetObjectCommand, HeadObjectCommand, HeadBucketCommand, ListObjectsV2Command } = sdk;
   const commands = { GetObjectCommand, HeadObjectCommand, HeadBucketCommand, ListObjectsV2Command };
-  const handler = new NodeHttpHandler({
-    httpAgent: originHttpAgent(options.maxConnections),
-    httpsAgent: originHttpsAgent(options.maxConnections),
-    connectionTimeout: options.connectTimeoutMs,
-    // Of the SDK's time-outs only this one ends a body that stalls.
-    socketTimeout: options.idleTimeoutMs,
+  const [httpAgent, httpsAgent] = [originHttpAgent(options.maxConnections), originHttpsAgent(options.maxConnections)];
+  const { connectTimeoutMs, idleTimeoutMs } = options;
+  const others = new NodeHttpHandler({
+    httpAgent,
+    httpsAgent,
+    connectionTimeout: connectTimeoutMs,
+    // Of the SDK's time-outs only this one ends an answer that stalls.
+    socketTimeout: idleTimeoutMs,
     logger: silent,
   });
+  const handler = new S3RangeRequests({ others, httpAgent, httpsAgent, connectTimeoutMs, idleTimeoutMs });
   const config: S3ClientConfig & { ignoreCache: boolean } = {
     forcePathStyle: options.forcePathStyle,
     // We retry ourselves: the SDK does not see a body that breaks off, and two retry loops multiply.

@@ -1,0 +1,195 @@
+import { once } from "node:events";
+import type { Agent } from "node:http";
+import { Agent as HttpsAgent } from "node:https";
+import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
+import { createServer as createTlsServer } from "node:tls";
+import { CacheError, parseObjectUrl } from "@frontcache/proto";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { checkedAnswer } from "../../server/src/origin/answer.js";
+import { bytesOf } from "../../server/src/origin/answer-fixture.js";
+import { httpGet } from "../../server/src/origin/http-get.js";
+import type { OriginAnswer } from "../../server/src/origin/origin.js";
+import { originHttpAgent, originHttpsAgent } from "../../server/src/origin/origin-agents.js";
+import { rampBytes } from "../../server/src/origin/ramp.js";
+import { bypassOf } from "../../server/src/origin/socket-reads.js";
+import { Authority } from "../doors/authority.js";
+
+const MiB = 1 << 20;
+const LENGTH = 3 * MiB;
+const MAX_CONNECTIONS = 2;
+const ref = parseObjectUrl("s3://bucket/key");
+const live = new AbortController().signal;
+const authority = await Authority.create("authority");
+const pair = await authority.issue("origin");
+
+/** A request that has come, to be answered by hand. */
+interface Asked {
+  readonly socket: Socket;
+  /** Of the ramp that is asked for. */
+  readonly seed: number;
+}
+
+const headOf = (length = LENGTH): string =>
+  `HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 0-${length - 1}/${length}\r\nContent-Length: ${length}\r\n\r\n`;
+
+const schemes = {
+  http: { listen: (on: (socket: Socket) => void) => createServer(on), agent: () => originHttpAgent(MAX_CONNECTIONS) },
+  https: { listen: (on: (socket: Socket) => void) => createTlsServer(pair, on), agent: () => originHttpsAgent(MAX_CONNECTIONS) },
+};
+
+describe.each(["http", "https"] as const)("a range by %s", (scheme) => {
+  let server: Server;
+  let agent: Agent | HttpsAgent;
+  let answer: (asked: Asked) => void;
+  const sockets = new Set<Socket>();
+  let connections = 0;
+
+  beforeEach(async () => {
+    connections = 0;
+    server = schemes[scheme].listen((socket) => {
+      connections++;
+      sockets.add(socket);
+      socket.on("error", () => {});
+      socket.on("close", () => sockets.delete(socket));
+      socket.on("data", (bytes) => {
+        const seed = Number(/^GET \/(\d+) /.exec(bytes.toString("latin1"))![1]);
+        answer({ socket, seed });
+      });
+    });
+    server.listen(0, "127.0.0.1");
+    await once(server, "listening");
+    agent = schemes[scheme].agent();
+    if (agent instanceof HttpsAgent) agent.options.ca = authority.pem;
+    answer = ({ socket, seed }) => socket.write(Buffer.concat([Buffer.from(headOf()), rampBytes(0, LENGTH, seed)]));
+  });
+
+  afterEach(async () => {
+    agent.destroy();
+    await vi.waitFor(() => expect(sockets.size).toBe(0), { interval: 2 });
+    server.close();
+    await once(server, "close");
+  });
+
+  async function fetch(seed: number, signal = live): Promise<{ answer: OriginAnswer; passes: boolean }> {
+    const base = new URL(`${scheme}://127.0.0.1:${(server.address() as AddressInfo).port}`);
+    const get = { base, agent, path: `/${seed}`, headers: { range: `bytes=0-${LENGTH - 1}` } };
+    const response = await httpGet({ ...get, connectTimeoutMs: 5_000, idleTimeoutMs: 5_000 }, signal);
+    const { "content-length": contentLength, "content-range": contentRange } = response.headers;
+    const head = { status: response.statusCode!, contentRange, contentLength: Number(contentLength), version: "v1" };
+    const unknown = { contentType: undefined, lastModifiedMs: undefined };
+    const passes = bypassOf(response) !== undefined;
+    const range = { offset: 0, length: LENGTH };
+    return { answer: checkedAnswer(ref, range, { ...head, ...unknown }, response, signal), passes };
+  }
+
+  const isRamp = (bytes: Buffer, seed: number): boolean => bytes.equals(rampBytes(0, LENGTH, seed));
+
+  it("lands whole, past the parser, one after the other on connections that are kept", async () => {
+    for (let round = 0; round < 3; round++) {
+      const seeds = [1, 2, 3, 4].map((seed) => seed + 10 * round);
+      const read = async (seed: number): Promise<void> => {
+        const { answer: fetched, passes } = await fetch(seed);
+        expect(passes).toBe(true);
+        expect(isRamp(await bytesOf(fetched), seed)).toBe(true);
+      };
+      await Promise.all(seeds.map(read));
+    }
+    expect(connections).toBe(MAX_CONNECTIONS);
+  });
+
+  it("lands whole however it is cut, also where its head comes in pieces and goes through the parser", async () => {
+    const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+    for (const [seed, cut] of [1, headOf().length - 2, headOf().length, headOf().length + 1, LENGTH].entries()) {
+      answer = async ({ socket }) => {
+        const wire = Buffer.concat([Buffer.from(headOf()), rampBytes(0, LENGTH, seed)]);
+        socket.write(wire.subarray(0, cut));
+        for (let turns = 0; turns < 20; turns++) await turn();
+        socket.write(wire.subarray(cut));
+      };
+      const { answer: fetched } = await fetch(seed);
+      expect(isRamp(await bytesOf(fetched), seed)).toBe(true);
+    }
+    expect(connections).toBe(1);
+  });
+
+  it("that nobody lands is held back, however much there is of it", async () => {
+    const { answer: fetched, passes } = await fetch(1);
+    expect(passes).toBe(true);
+    const [held] = sockets;
+    held!.write(Buffer.alloc(64 * MiB));
+    // Time enough to receive far more than the kernel's buffers hold.
+    for (let seed = 2; seed < 6; seed++) expect(isRamp(await bytesOf((await fetch(seed)).answer), seed)).toBe(true);
+    expect(held!.writableLength).toBeGreaterThan(32 * MiB);
+    fetched.body.destroy();
+  });
+
+  it.each(["destroyed", "aborted"])("leaves its reader's memory alone once it is %s, and its connection closed", async (how) => {
+    answer = ({ socket, seed }) => socket.write(Buffer.concat([Buffer.from(headOf()), rampBytes(0, MiB, seed)]));
+    const abort = new AbortController();
+    const { answer: fetched, passes } = await fetch(1, abort.signal);
+    const memory = Buffer.alloc(LENGTH, 255);
+    let landed = 0;
+    const landing = fetched.body.land({
+      room: () => memory.subarray(landed),
+      landed: (bytes) => {
+        landed += bytes;
+        if (landed === MiB) {
+          const [socket] = sockets;
+          socket!.write(rampBytes(0, MiB, 2));
+          if (how === "destroyed") fetched.body.destroy();
+          else abort.abort();
+        }
+      },
+    });
+    await expect(landing).rejects.toMatchObject({ code: "CANCELLED" });
+    await vi.waitFor(() => expect(sockets.size).toBe(0), { interval: 2 });
+    expect([passes, landed]).toEqual([true, MiB]);
+    expect(memory.subarray(MiB).every((byte) => byte === 255)).toBe(true);
+  });
+
+  it.each(["room", "landed"])("is cut with what its landing throws (%s)", async (where) => {
+    const { answer: fetched } = await fetch(1);
+    const memory = Buffer.alloc(LENGTH);
+    let landed = 0;
+    const full = new CacheError("INTERNAL", "no more room");
+    const landing = fetched.body.land({
+      room: () => {
+        if (where === "room" && landed > MiB) throw full;
+        return memory.subarray(landed);
+      },
+      landed: (bytes) => {
+        landed += bytes;
+        if (where === "landed" && landed > MiB) throw full;
+      },
+    });
+    await expect(landing).rejects.toBe(full);
+    await vi.waitFor(() => expect(sockets.size).toBe(0), { interval: 2 });
+  });
+
+  it.each(["ends", "is reset"])("whose connection %s in the body is UNAVAILABLE", async (how) => {
+    answer = ({ socket, seed }) => {
+      socket.write(Buffer.concat([Buffer.from(headOf()), rampBytes(0, MiB, seed)]), () => {
+        if (how === "ends") socket.end();
+        else socket.destroy();
+      });
+    };
+    const { answer: fetched } = await fetch(1);
+    await expect(bytesOf(fetched)).rejects.toMatchObject({ code: "UNAVAILABLE" });
+  });
+
+  it("with bytes behind it is whole or UNAVAILABLE, and so is what follows on its connection", async () => {
+    answer = ({ socket, seed }) => {
+      socket.write(Buffer.concat([Buffer.from(headOf()), rampBytes(0, LENGTH, seed), Buffer.from("HTTP/1.1 206 OK\r\n")]));
+    };
+    let whole = 0;
+    for (let seed = 0; seed < 8; seed++) {
+      const bytes = await fetch(seed)
+        .then(({ answer: fetched }) => bytesOf(fetched))
+        .catch((error: unknown) => error as Error);
+      if (bytes instanceof Error) continue;
+      expect(isRamp(bytes, seed)).toBe(true);
+      whole++;
+    }
+    expect(whole).toBeGreaterThan(0);
+  });
+});
