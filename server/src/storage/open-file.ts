@@ -4,6 +4,14 @@ import { MappedRegions } from "./mapping/mapped-regions.js";
 import type { Mapping } from "./mapping/mapping.js";
 import type { RecentResidency } from "./mapping/recent-residency.js";
 
+/** What all mappings together have in the process's memory. */
+export interface MappedMemory {
+  /** Whether more fits. */
+  readonly hasRoom: boolean;
+  /** Notes that so many came; negative: that they have left. */
+  grow(bytes: number): void;
+}
+
 interface ByteRange {
   readonly start: number;
   readonly end: number;
@@ -18,8 +26,10 @@ export class OpenFile {
   /** Ranges that are on their way from the disk to the page cache: touching them would wait for the disk. */
   readonly #arriving = new Set<ByteRange>();
   #retired: (() => void) | undefined;
+  /** Users may have touched what the last `letGo` had let go. */
+  #touchedBehind = false;
 
-  /** `onIdle` is told whenever the last user leaves, `onTouch` of bytes that come into the process's memory. */
+  /** `onIdle` is told whenever the last user leaves, `memory` of bytes that come into the process's memory. */
   constructor(
     readonly file: DiskFile,
     readonly mapping: Mapping | undefined,
@@ -27,9 +37,14 @@ export class OpenFile {
     readonly residency: RecentResidency | undefined,
     readonly loans: Loans,
     private readonly onIdle: () => void,
-    private readonly onTouch: (bytes: number) => void,
+    private readonly memory: MappedMemory,
   ) {
     this.regions = mapping && new MappedRegions(mapping.bytes.length);
+  }
+
+  /** Whether `[start, end)` of the mapping can be touched without others having to leave the process's memory for it. */
+  isCheap(start: number, end: number): boolean {
+    return this.memory.hasRoom || this.regions!.areEntered(start, end);
   }
 
   /** A read is about to touch `[start, end)` of the mapping; calls back for what is worth entering into the page table ahead. */
@@ -38,13 +53,14 @@ export class OpenFile {
     if (regions.areEntered(start, end)) return;
     const before = regions.touchedBytes;
     regions.touch(start, end, onHot);
-    if (regions.touchedBytes > before) this.onTouch(regions.touchedBytes - before);
+    if (regions.touchedBytes > before) this.memory.grow(regions.touchedBytes - before);
   }
 
-  /** Takes the mapping's pages out of this process's memory. */
+  /** Takes the mapping's pages out of this process's memory; those that its users touch after that, when the last one leaves. */
   letGo(): void {
     this.mapping?.letGo();
     this.regions?.clear();
+    this.#touchedBehind = this.users > 0;
   }
 
   pin(): void {
@@ -54,8 +70,15 @@ export class OpenFile {
   unpin(): void {
     this.users--;
     if (this.users > 0) return;
+    if (this.#touchedBehind) this.#letGoRest();
     if (this.#retired === undefined) this.onIdle();
     else this.#retired();
+  }
+
+  #letGoRest(): void {
+    const counted = this.regions?.touchedBytes ?? 0;
+    this.letGo();
+    this.memory.grow(-counted);
   }
 
   /** Resolves when nobody uses it any more. No new user may come then. */

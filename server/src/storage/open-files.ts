@@ -4,7 +4,7 @@ import type { HeldBlock } from "./held-block.js";
 import type { Loans } from "./loans.js";
 import type { Mapper } from "./mapping/mapping.js";
 import { RecentResidency } from "./mapping/recent-residency.js";
-import { OpenFile } from "./open-file.js";
+import { type MappedMemory, OpenFile } from "./open-file.js";
 import { systemCode, systemError } from "./system-error.js";
 
 export interface OpenFilesOptions {
@@ -28,8 +28,17 @@ export class OpenFiles {
   #mappings = 0;
   #open = 0;
   #touchedBytes = 0;
+  readonly #memory: MappedMemory;
 
-  constructor(private readonly options: OpenFilesOptions) {}
+  constructor(private readonly options: OpenFilesOptions) {
+    const hasRoom = (): boolean => this.#touchedBytes < options.residentBytes;
+    this.#memory = {
+      get hasRoom() {
+        return hasRoom();
+      },
+      grow: (bytes) => this.#touched(bytes),
+    };
+  }
 
   /** Mappings that have not ended. */
   get mappings(): number {
@@ -62,8 +71,7 @@ export class OpenFiles {
     if (mapping !== undefined) this.#mappings++;
     const { loans, clock, blockBytes } = this.options;
     const residency = mapping && new RecentResidency(mapping, clock, blockBytes);
-    const onTouch = (bytes: number): void => this.#touched(bytes);
-    block.open = new OpenFile(file, mapping, residency, loans, () => this.#closeExcess(), onTouch);
+    block.open = new OpenFile(file, mapping, residency, loans, () => this.#closeExcess(), this.#memory);
     this.#order.add(block);
     void this.#closeBeyond(this.options.capacity, block);
     return block.open;

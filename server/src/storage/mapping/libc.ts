@@ -14,6 +14,8 @@ export interface Libc {
   cachestat(systemCall: number, fd: number, range: BigUint64Array, stat: BigUint64Array, flags: number): number | bigint;
   readonly fallocate: KoffiFunc<(fd: number, mode: number, offset: number, lengthBytes: number) => number>;
   flock(fd: number, operation: number): number;
+  /** `vectors` is an address; undefined where the library does not have it (musl before 1.2.5). */
+  readonly preadv2: ((fd: number, vectors: Address, count: number, offset: number, flags: number) => number | bigint) | undefined;
   /** The error number of the last call. */
   errno(): number;
   /** The memory at an address as an ArrayBuffer: true for as long as it is mapped. */
@@ -44,6 +46,7 @@ async function load(): Promise<Libc> {
     cachestat: library.func("int64_t syscall(int64_t n, int64_t fd, void *range, void *stat, int64_t flags)"),
     fallocate: library.func("int fallocate(int fd, int mode, int64_t offset, int64_t len)"),
     flock: library.func("int flock(int fd, int operation)"),
+    preadv2: known(() => library.func("int64_t preadv2(int fd, void *vectors, int count, int64_t offset, int flags)")),
     errno: () => koffi.errno(),
     view: (address, lengthBytes) => koffi.view(address, lengthBytes),
   };
@@ -58,4 +61,13 @@ function open(koffi: typeof import("koffi").default): import("koffi").LibraryHan
     }
   }
   throw new Error(`no C library by the names ${NAMES.join(", ")}`);
+}
+
+/** Undefined where the library does not have the function. */
+function known<Function>(find: () => Function): Function | undefined {
+  try {
+    return find();
+  } catch {
+    return undefined;
+  }
 }

@@ -18,15 +18,26 @@ interface Stage {
   /** Ranges that were asked to be entered into the page table. */
   readonly populated: [number, number][];
   readonly finishPopulating: () => void;
+  /** Copies that are lent. */
+  readonly copies: () => number;
 }
 
-/** A mapping whose first `residentBytes` are in memory, of a block whose segments below `checked` are checked, all held. */
-function stage(residentBytes: number, checked = 8): Stage {
+/**
+ * A mapping whose first `residentBytes` are in memory, of a block whose segments below `checked` are checked, all held.
+ * `hasRoom`: whether more of mappings may come into the process's memory.
+ */
+function stage(residentBytes: number, checked = 8, hasRoom = true): Stage {
   const populated: [number, number][] = [];
   const waiting: (() => void)[] = [];
+  let copies = 0;
   const mapping: Mapping = {
     bytes: testBytes(0, BLOCK),
     isResident: (_start, end) => end <= residentBytes,
+    copy: (start, end) => {
+      if (end > residentBytes) return undefined;
+      copies++;
+      return { bytes: testBytes(start, end - start), giveBack: () => copies-- };
+    },
     reaches: () => true,
     populate: (start, end) => {
       populated.push([start, end]);
@@ -38,12 +49,13 @@ function stage(residentBytes: number, checked = 8): Stage {
   const loans = new Loans();
   const segments = new SegmentTable(BLOCK, testGeometry);
   for (let segment = 0; segment < 8; segment++) segments.add(segment, 0, segment < checked);
-  const nobody = (): void => undefined;
-  const open = new OpenFile({} as DiskFile, mapping, new RecentResidency(mapping, systemClock, BLOCK), loans, nobody, nobody);
+  const memory = { hasRoom, grow: () => undefined };
+  const residency = new RecentResidency(mapping, systemClock, BLOCK);
+  const open = new OpenFile({} as DiskFile, mapping, residency, loans, () => undefined, memory);
   const finishPopulating = (): void => {
     for (const finish of waiting.splice(0)) finish();
   };
-  return { open, segments, loans, populated, finishPopulating };
+  return { open, segments, loans, populated, finishPopulating, copies: () => copies };
 }
 
 function lengthRead({ open, segments }: Stage, start: number, end: number): number | undefined {
@@ -84,5 +96,26 @@ describe("a read of a mapping", () => {
     staged.finishPopulating();
     await new Promise(setImmediate);
     expect(staged.open.users).toBe(0);
+  });
+
+  it("is a copy where it is small and others would have to leave the memory for it, and given back once", () => {
+    const staged = stage(BLOCK, 6, false);
+    const slice = mappedRead(staged.open, staged.segments, 10, 20)!;
+    expect([areTestBytes(slice.bytes, 10, 10), staged.copies(), staged.open.users, staged.loans.open]).toEqual([true, 1, 0, 1]);
+    slice.release();
+    slice.release();
+    expect([staged.copies(), staged.loans.open, staged.open.regions!.touchedBytes]).toEqual([0, 0, 0]);
+    // Neither what is not known to be true, nor what is large, nor what is in the memory anyway.
+    expect(lengthRead(staged, 6 * SEGMENT, 6 * SEGMENT + 10)).toBeUndefined();
+    for (let read = 0; read < 2; read++) expect(lengthRead(staged, 0, BLOCK)).toBe(6 * SEGMENT);
+    const entered = mappedRead(staged.open, staged.segments, 10, 20)!;
+    expect(staged.copies()).toBe(0);
+    entered.release();
+  });
+
+  it("is read from the mapping where no copy is to be had", () => {
+    const staged = stage(15, 8, false);
+    expect(lengthRead(staged, 10, 20)).toBeUndefined();
+    expect(lengthRead(staged, 10, 15)).toBe(5);
   });
 });

@@ -1,18 +1,25 @@
 import type { Slice } from "../../runtime/slice.js";
 import type { OpenFile } from "../open-file.js";
 import type { SegmentTable } from "../segment-table.js";
+import { MAX_COPY_BYTES } from "./page-copies.js";
 
 /**
  * A slice of the mapping from `start`, as long as it can be up to `end`; undefined where the first bytes are not mapped,
- * not checked against their CRC yet, or not in memory. Synchronous and without a copy.
+ * not checked against their CRC yet, or not in memory. Synchronous and without a copy, except of small ranges that others
+ * would have to leave the process's memory for.
  */
 export function mappedRead(open: OpenFile, segments: SegmentTable, start: number, end: number): Slice | undefined {
   const { mapping } = open;
   if (mapping === undefined) return undefined;
+  if (end - start <= MAX_COPY_BYTES && !open.isCheap(start, end) && segments.checkedEnd(start) >= end) {
+    const copy = mapping.copy(start, end);
+    if (copy !== undefined) return open.loans.slice(copy.bytes, copy.giveBack);
+  }
   const readEnd = residentEnd(open, segments, start, Math.min(end, segments.checkedEnd(start)));
   if (readEnd === start) return undefined;
-  open.touch(start, readEnd, (from, to) => populate(open, segments, from, to));
+  // Pinned first: touching may let pages go, this block's too.
   open.pin();
+  open.touch(start, readEnd, (from, to) => populate(open, segments, from, to));
   return open.loans.slice(mapping.bytes.subarray(start, readEnd), () => open.unpin());
 }
 

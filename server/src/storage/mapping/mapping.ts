@@ -1,5 +1,6 @@
 import type { DiskFile } from "../disk/disk.js";
 import { type Address, type Libc, loadLibc } from "./libc.js";
+import { PageCopies, type PageCopy } from "./page-copies.js";
 import { type Residency, reachesTo, systemResidency } from "./residency.js";
 
 /** A block file's bytes in memory. */
@@ -8,6 +9,8 @@ export interface Mapping {
   readonly bytes: Buffer;
   /** Whether `[start, end)` lies inside the file and can be touched without waiting for the disk. At once, about 1 us. */
   isResident(start: number, end: number): boolean;
+  /** The bytes of a small range without touching the mapping, where they are in memory and there is a way: see PageCopies. */
+  copy(start: number, end: number): PageCopy | undefined;
   /** Whether the file still has bytes up to `end`. */
   reaches(end: number): boolean;
   /** Enters pages into the page table, off the main thread; skipped when that is busy. Never rejects. */
@@ -75,6 +78,7 @@ interface Slot {
  */
 export class SystemMapper implements Mapper {
   readonly #slotBytes: number;
+  readonly #copies: PageCopies | undefined;
   readonly #free: Slot[] = [];
   #slots = 0;
   #populating = 0;
@@ -84,6 +88,7 @@ export class SystemMapper implements Mapper {
     private readonly residency: Residency,
     private readonly options: MapperOptions,
   ) {
+    this.#copies = PageCopies.open(libc);
     const alignment = options.blockBytes < HUGE_PAGE_BYTES ? libc.getpagesize() : HUGE_PAGE_BYTES;
     this.#slotBytes = Math.ceil(options.blockBytes / alignment) * alignment;
   }
@@ -108,6 +113,7 @@ export class SystemMapper implements Mapper {
     return {
       bytes: slot.bytes,
       isResident: (start, end) => residency.isResident(fd, slot.address, start, end),
+      copy: (start, end) => this.#copies?.take(fd, start, end),
       reaches: (end) => reachesTo(this.libc, fd, end),
       populate: (start, end) => this.#populate(slot, start, end),
       letGo: () => void this.libc.madvise(slot.address, this.#slotBytes, MADV_DONTNEED),

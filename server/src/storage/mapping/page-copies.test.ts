@@ -1,0 +1,57 @@
+import { closeSync, fsyncSync, mkdtempSync, openSync, rmSync, statfsSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { areTestBytes, testBytes } from "../store-fixture.js";
+import { loadLibc } from "./libc.js";
+import { MAX_COPY_BYTES, PageCopies } from "./page-copies.js";
+
+const BYTES = 100_000;
+const POSIX_FADV_DONTNEED = 4;
+const libc = await loadLibc();
+const copies = libc && PageCopies.open(libc);
+/** A file system in memory (by its magic number) can't tell, and lets nothing go. */
+const isInMemory = statfsSync(tmpdir()).type === 0x0102_1994;
+
+describe.runIf(copies !== undefined && !isInMemory)("copies of pages", () => {
+  let directory: string;
+  let fd: number;
+
+  beforeEach(() => {
+    directory = mkdtempSync(join(tmpdir(), "pages-"));
+    const path = join(directory, "file");
+    writeFileSync(path, testBytes(0, BYTES));
+    fd = openSync(path, "r");
+  });
+
+  afterEach(() => {
+    closeSync(fd);
+    rmSync(directory, { recursive: true });
+  });
+
+  const take = (start: number, end: number) => copies!.take(fd, start, end);
+
+  it("are the file's bytes, each copy with memory of its own until it is given back", () => {
+    const two = [take(5, 15), take(50_000, 50_000 + MAX_COPY_BYTES)];
+    expect(areTestBytes(two[0]?.bytes, 5, 10)).toBe(true);
+    expect(areTestBytes(two[1]?.bytes, 50_000, MAX_COPY_BYTES)).toBe(true);
+    for (const copy of two) copy!.giveBack();
+  });
+
+  it("are not to be had behind the file's end, of no file, or of what is not in memory", () => {
+    expect(take(BYTES - 10, BYTES + 1)).toBeUndefined();
+    expect(copies!.take(9_999, 0, 10)).toBeUndefined();
+    fsyncSync(fd);
+    libc!.posixFadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+    expect(take(0, 10)).toBeUndefined();
+  });
+
+  it("are bounded, and come back", () => {
+    const all = [];
+    for (let next = take(0, 10); next !== undefined; next = take(0, 10)) all.push(next);
+    expect(all).toHaveLength(256);
+    all.pop()!.giveBack();
+    all.push(take(0, 10)!);
+    for (const copy of all) copy.giveBack();
+  });
+});
