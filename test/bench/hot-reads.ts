@@ -13,6 +13,7 @@ export const names = {
   ours: "frontcache readRange",
   into: "frontcache readRange, into own memory",
   grpc: "frontcache by gRPC",
+  grpcInto: "frontcache by gRPC, into own memory",
   tcp: "raw Node TCP",
   nginx: "nginx slice cache, same client",
   nginxInto: "nginx slice cache, same client, into own memory",
@@ -52,7 +53,7 @@ export async function hotReads(stage: Stage, { length, readers, ...turns }: HotR
     readInto(who, { name, object, length, serverPid });
   const contestants: Contestant[] = [by(names.ours, client), undici, nodeHttp, byFetch(gateway), awsSdk, by(names.grpc, byGrpc)];
   const isLarge = length > MiB;
-  if (isLarge) contestants.push(into(names.into, client), grpcClient, grpcBoth);
+  if (isLarge) contestants.push(into(names.into, client), into(names.grpcInto, byGrpc), grpcClient, grpcBoth);
   // It is one connection.
   if (readers === 1) contestants.push(tcp);
   if (nginx !== undefined && nginxClient !== undefined) {

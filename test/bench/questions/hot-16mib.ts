@@ -17,7 +17,12 @@ function asked(of: Map<string, Standing>): Figure[] {
     ...Object.entries(against).flatMap(([text, to]) =>
       ratio(of, { name: `into new memory each time / ${text}`, of: names.ours, to }),
     ),
-    ...ratio(of, { name: "by gRPC / grpc-js by default options", of: names.grpc, to: names.grpcDefault, atLeast: 2 }),
+    ...ratio(of, { name: "by gRPC / grpc-js by default options", of: names.grpcInto, to: names.grpcDefault, atLeast: 2 }),
+    ...ratio(of, {
+      name: "by gRPC into new memory each time / grpc-js by default options",
+      of: names.grpc,
+      to: names.grpcDefault,
+    }),
     { name: "client CPU / that of grpc-js by default options", value: into.clientCpu / grpc.clientCpu, unit: "x", atMost: 0.25 },
   ];
 }
