@@ -2,17 +2,17 @@ import type { Environment } from "./config/declarations.js";
 import type { GcsRule, OriginRule, S3Rule } from "./config/origin-rule.js";
 import { parseOrigins } from "./config/origins-file.js";
 import type { Settings } from "./config/settings.js";
-import { GcsOrigin } from "./origin/gcs-origin.js";
-import { type Hedge, HedgedOrigin } from "./origin/hedged-origin.js";
-import { LimitedOrigin } from "./origin/limited-origin.js";
+import { GcsOrigin } from "./origin/gcs/gcs-origin.js";
+import { type Hedge, HedgedOrigin } from "./origin/hedging/hedged-origin.js";
+import { LimitedOrigin } from "./origin/limits/limited-origin.js";
+import { type LimitOptions, type LimitReached, OriginLimits } from "./origin/limits/origin-limits.js";
 import { MeasuredOrigin, type OriginRequest } from "./origin/measured-origin.js";
 import type { Origin } from "./origin/origin.js";
-import { type LimitOptions, type LimitReached, OriginLimits } from "./origin/origin-limits.js";
 import { Origins } from "./origin/origins.js";
-import type { Retry } from "./origin/retry-budget.js";
-import { RetryingOrigin } from "./origin/retrying-origin.js";
-import type { S3Options } from "./origin/s3-client.js";
-import { S3Origin } from "./origin/s3-origin.js";
+import type { Retry } from "./origin/retrying/retry-budget.js";
+import { RetryingOrigin } from "./origin/retrying/retrying-origin.js";
+import type { S3Options } from "./origin/s3/s3-client.js";
+import { S3Origin } from "./origin/s3/s3-origin.js";
 import { systemClock } from "./runtime/clock.js";
 
 /** Connections to one origin. A fill has `--fill-parallelism` of them; the fill memory bounds how many fills run. */

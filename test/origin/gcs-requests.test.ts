@@ -6,8 +6,8 @@ import { join } from "node:path";
 import { parseObjectUrl } from "@frontcache/proto";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { bytesOf } from "../../server/src/origin/answer-fixture.js";
-import type { GcsOptions } from "../../server/src/origin/gcs-client.js";
-import { GcsOrigin } from "../../server/src/origin/gcs-origin.js";
+import type { GcsOptions } from "../../server/src/origin/gcs/gcs-client.js";
+import { GcsOrigin } from "../../server/src/origin/gcs/gcs-origin.js";
 import type { SeenRequest } from "../emulators/faults.js";
 import { GcsEmulator } from "../emulators/gcs.js";
 

@@ -1,9 +1,9 @@
 import { parseObjectUrl } from "@frontcache/proto";
 import { describe, expect, it } from "vitest";
 import { bytesOf } from "../../server/src/origin/answer-fixture.js";
-import { HedgedOrigin } from "../../server/src/origin/hedged-origin.js";
-import { MemoryObjects } from "../../server/src/origin/memory-objects.js";
-import { MemoryOrigin } from "../../server/src/origin/memory-origin.js";
+import { HedgedOrigin } from "../../server/src/origin/hedging/hedged-origin.js";
+import { MemoryObjects } from "../../server/src/origin/memory/memory-objects.js";
+import { MemoryOrigin } from "../../server/src/origin/memory/memory-origin.js";
 import { ManualClock } from "../../server/src/runtime/manual-clock.js";
 import { seededRandom } from "../seeded-random.js";
 

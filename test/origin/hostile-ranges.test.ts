@@ -9,9 +9,9 @@ import { ramp } from "../../client/src/fakes/ramp.js";
 import { checkedAnswer } from "../../server/src/origin/answer.js";
 import { bytesOf } from "../../server/src/origin/answer-fixture.js";
 import { versionOfEtag } from "../../server/src/origin/etag.js";
-import { httpGet } from "../../server/src/origin/http-get.js";
-import { originHttpAgent } from "../../server/src/origin/origin-agents.js";
-import { bypassOf } from "../../server/src/origin/socket-reads.js";
+import { httpGet } from "../../server/src/origin/http/http-get.js";
+import { originHttpAgent } from "../../server/src/origin/http/origin-agents.js";
+import { bypassOf } from "../../server/src/origin/http/socket-reads.js";
 import { asked, type HostileAnswer, hostileAnswer, isFramed } from "../gateway/hostile-answer.js";
 
 /** More of them in long runs: FRONTCACHE_HOSTILE_ANSWERS=10000. A run again: FRONTCACHE_HOSTILE_SEED=17. */

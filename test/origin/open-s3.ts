@@ -1,5 +1,5 @@
-import type { S3Options } from "../../server/src/origin/s3-client.js";
-import { S3Origin } from "../../server/src/origin/s3-origin.js";
+import type { S3Options } from "../../server/src/origin/s3/s3-client.js";
+import { S3Origin } from "../../server/src/origin/s3/s3-origin.js";
 
 /** The S3 origin before an emulator, with what a test wants otherwise. */
 export function openS3(endpoint: string, wanted: Partial<S3Options> = {}): S3Origin {

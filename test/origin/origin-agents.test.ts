@@ -4,8 +4,8 @@ import { createServer as createHttpsServer, get as getHttps } from "node:https";
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
 import { createServer as createTlsServer } from "node:tls";
 import { afterEach, describe, expect, it } from "vitest";
-import { originHttpAgent, originHttpsAgent } from "../../server/src/origin/origin-agents.js";
-import { rampBytes } from "../../server/src/origin/ramp.js";
+import { originHttpAgent, originHttpsAgent } from "../../server/src/origin/http/origin-agents.js";
+import { rampBytes } from "../../server/src/origin/memory/ramp.js";
 import { Authority } from "../doors/authority.js";
 
 const SIZE = 3 << 20;

@@ -7,11 +7,11 @@ import { CacheError, parseObjectUrl } from "@frontcache/proto";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { checkedAnswer } from "../../server/src/origin/answer.js";
 import { bytesOf } from "../../server/src/origin/answer-fixture.js";
-import { httpGet } from "../../server/src/origin/http-get.js";
+import { httpGet } from "../../server/src/origin/http/http-get.js";
+import { originHttpAgent, originHttpsAgent } from "../../server/src/origin/http/origin-agents.js";
+import { bypassOf } from "../../server/src/origin/http/socket-reads.js";
+import { rampBytes } from "../../server/src/origin/memory/ramp.js";
 import type { OriginAnswer } from "../../server/src/origin/origin.js";
-import { originHttpAgent, originHttpsAgent } from "../../server/src/origin/origin-agents.js";
-import { rampBytes } from "../../server/src/origin/ramp.js";
-import { bypassOf } from "../../server/src/origin/socket-reads.js";
 import { Authority } from "../doors/authority.js";
 
 const MiB = 1 << 20;

@@ -1,7 +1,7 @@
 import { parseObjectUrl } from "@frontcache/proto";
 import type { LocalCache } from "../../server/src/cache/local-cache.js";
-import { MemoryObjects } from "../../server/src/origin/memory-objects.js";
-import { MemoryOrigin } from "../../server/src/origin/memory-origin.js";
+import { MemoryObjects } from "../../server/src/origin/memory/memory-objects.js";
+import { MemoryOrigin } from "../../server/src/origin/memory/memory-origin.js";
 import { ManualClock } from "../../server/src/runtime/manual-clock.js";
 import type { BlockStore } from "../../server/src/storage/block-store.js";
 import { storageFaults } from "../../server/src/storage/storage-invariants.js";

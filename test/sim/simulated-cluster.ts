@@ -1,5 +1,5 @@
-import { type MemoryFaultRule, MemoryFaults } from "../../server/src/origin/memory-faults.js";
-import { MemoryObjects } from "../../server/src/origin/memory-objects.js";
+import { type MemoryFaultRule, MemoryFaults } from "../../server/src/origin/memory/memory-faults.js";
+import { MemoryObjects } from "../../server/src/origin/memory/memory-objects.js";
 import { ManualClock } from "../../server/src/runtime/manual-clock.js";
 import type { Chance } from "../seeded-random.js";
 import { HEARD_WITHIN_MS, MemberLists } from "./member-lists.js";

@@ -1,7 +1,7 @@
 import type { Geometry } from "@frontcache/proto";
 import { LocalCache, type LocalCacheOptions } from "../../server/src/cache/local-cache.js";
 import type { Origin } from "../../server/src/origin/origin.js";
-import { RetryingOrigin } from "../../server/src/origin/retrying-origin.js";
+import { RetryingOrigin } from "../../server/src/origin/retrying/retrying-origin.js";
 import { silentLog } from "../../server/src/runtime/log.js";
 import { BlockStore, type BlockStoreOptions, storageTuning } from "../../server/src/storage/block-store.js";
 import { noMapping } from "../../server/src/storage/mapping/mapping.js";

@@ -1,8 +1,8 @@
 import { setMaxListeners } from "node:events";
 import { parseObjectUrl } from "@frontcache/proto";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { MemoryObjects } from "../origin/memory-objects.js";
-import { MemoryOrigin } from "../origin/memory-origin.js";
+import { MemoryObjects } from "../origin/memory/memory-objects.js";
+import { MemoryOrigin } from "../origin/memory/memory-origin.js";
 import { openStore, type StoreFixture, testGeometry } from "../storage/store-fixture.js";
 import { systemError } from "../storage/system-error.js";
 import type { WarmRequest } from "./block-warmer.js";

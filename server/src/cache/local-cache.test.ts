@@ -1,9 +1,9 @@
 import { parseObjectUrl } from "@frontcache/proto";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { MemoryObjects } from "../origin/memory-objects.js";
-import { MemoryOrigin } from "../origin/memory-origin.js";
+import { MemoryObjects } from "../origin/memory/memory-objects.js";
+import { MemoryOrigin } from "../origin/memory/memory-origin.js";
+import { rampBytes } from "../origin/memory/ramp.js";
 import type { Origin, OriginAnswer } from "../origin/origin.js";
-import { rampBytes } from "../origin/ramp.js";
 import { openStore, type StoreFixture, testGeometry } from "../storage/store-fixture.js";
 import { systemError } from "../storage/system-error.js";
 import type { BlockRequest } from "./block-request.js";

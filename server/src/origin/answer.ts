@@ -1,7 +1,7 @@
 import type { Readable } from "node:stream";
 import { type BucketRef, CacheError, MAX_VERSION_LENGTH, type ObjectInfo, type ObjectRef, outOfRange } from "@frontcache/proto";
+import { type BodyErrors, SocketBody } from "./http/socket-body.js";
 import type { OriginAnswer, OriginRange } from "./origin.js";
-import { type BodyErrors, SocketBody } from "./socket-body.js";
 
 /** What a store's head says of a range, before anything of it is believed. */
 export interface RangeHead {

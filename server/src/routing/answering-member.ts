@@ -11,7 +11,7 @@ import {
   type WarmRequest,
 } from "@frontcache/proto";
 import { Server, ServerCredentials, type ServerUnaryCall, type ServerWritableStream, type sendUnaryData } from "@grpc/grpc-js";
-import { rampBytes } from "../origin/ramp.js";
+import { rampBytes } from "../origin/memory/ramp.js";
 
 export type ReadCall = ServerWritableStream<ReadRangeRequest, ReadRangeResponse>;
 export type WarmCall = ServerWritableStream<WarmRequest, WarmProgress>;

@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { BlockRequest } from "../cache/block-request.js";
 import { restOf } from "../cache/cache-fixture.js";
 import { openDoor } from "../doors/doors.js";
-import { rampBytes } from "../origin/ramp.js";
+import { rampBytes } from "../origin/memory/ramp.js";
 import { ManualClock } from "../runtime/manual-clock.js";
 import { AnsweringMember, sendError, sendRamp } from "./answering-member.js";
 import { ForwardedRead } from "./forwarded-read.js";

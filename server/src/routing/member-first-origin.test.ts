@@ -2,9 +2,9 @@ import { CacheError, DEFAULT_GEOMETRY, Membership, parseObjectUrl } from "@front
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { openDoor } from "../doors/doors.js";
 import { bytesOf } from "../origin/answer-fixture.js";
-import { MemoryObjects } from "../origin/memory-objects.js";
-import { MemoryOrigin } from "../origin/memory-origin.js";
-import { rampBytes } from "../origin/ramp.js";
+import { MemoryObjects } from "../origin/memory/memory-objects.js";
+import { MemoryOrigin } from "../origin/memory/memory-origin.js";
+import { rampBytes } from "../origin/memory/ramp.js";
 import { type Clock, systemClock } from "../runtime/clock.js";
 import { ManualClock } from "../runtime/manual-clock.js";
 import { AnsweringMember, type ReadCall, sendError, sendRamp } from "./answering-member.js";

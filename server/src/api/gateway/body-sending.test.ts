@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { rampBytes } from "../../origin/ramp.js";
+import { rampBytes } from "../../origin/memory/ramp.js";
 import { GatewayFixture, NOTHING_LEFT } from "./gateway-fixture.js";
 import type { RawClient } from "./raw-client.js";
 

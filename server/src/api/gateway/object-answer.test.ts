@@ -1,6 +1,6 @@
 import { CacheError, type ErrorCode } from "@frontcache/proto";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { rampBytes } from "../../origin/ramp.js";
+import { rampBytes } from "../../origin/memory/ramp.js";
 import { GatewayFixture, LAST_MODIFIED, NOTHING_LEFT } from "./gateway-fixture.js";
 import type { RawAnswer, RawClient } from "./raw-client.js";
 

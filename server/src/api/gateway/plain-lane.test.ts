@@ -3,7 +3,7 @@ import type { Socket } from "node:net";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { openDoor } from "../../doors/doors.js";
 import { Visitor } from "../../doors/visitor.js";
-import { rampBytes } from "../../origin/ramp.js";
+import { rampBytes } from "../../origin/memory/ramp.js";
 import { systemClock } from "../../runtime/clock.js";
 import { ManualClock } from "../../runtime/manual-clock.js";
 import { Clients, noLimits } from "../limits/clients.js";

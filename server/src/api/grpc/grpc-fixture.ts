@@ -3,7 +3,7 @@ import { credentials } from "@grpc/grpc-js";
 import { expect, vi } from "vitest";
 import { formatHostPort, type HostPort } from "../../config/addresses.js";
 import { openDoor } from "../../doors/doors.js";
-import { rampBytes } from "../../origin/ramp.js";
+import { rampBytes } from "../../origin/memory/ramp.js";
 import { systemClock } from "../../runtime/clock.js";
 import type { Log } from "../../runtime/log.js";
 import { ManualClock } from "../../runtime/manual-clock.js";

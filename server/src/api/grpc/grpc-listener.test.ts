@@ -7,7 +7,7 @@ import { type Client, credentials, loadPackageDefinition, type ServiceError, sta
 import { loadSync } from "@grpc/proto-loader";
 import { protoPath as healthProtoPath } from "grpc-health-check";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { rampBytes } from "../../origin/ramp.js";
+import { rampBytes } from "../../origin/memory/ramp.js";
 import { DRAIN_MS, GrpcFixture, readRequest, URL } from "./grpc-fixture.js";
 
 let member: GrpcFixture;

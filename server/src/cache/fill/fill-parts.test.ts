@@ -1,7 +1,7 @@
 import { parseObjectUrl } from "@frontcache/proto";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { MemoryObjects } from "../../origin/memory-objects.js";
-import { MemoryOrigin } from "../../origin/memory-origin.js";
+import { MemoryObjects } from "../../origin/memory/memory-objects.js";
+import { MemoryOrigin } from "../../origin/memory/memory-origin.js";
 import { ManualClock } from "../../runtime/manual-clock.js";
 import { testGeometry } from "../../storage/store-fixture.js";
 import { FillDescription } from "./fill-description.js";

@@ -1,6 +1,6 @@
 import type { BucketRef, ObjectInfo, ObjectRef, PrefixRef } from "@frontcache/proto";
-import type { Landing } from "./landing.js";
-import type { Listing, ListPage, Origin, OriginAnswer, OriginBody, OriginRange } from "./origin.js";
+import type { Landing } from "../landing.js";
+import type { Listing, ListPage, Origin, OriginAnswer, OriginBody, OriginRange } from "../origin.js";
 import type { OriginLimits, Permit } from "./origin-limits.js";
 
 /** An origin behind this member's limits. Stands inside of what repeats requests, so that repeated ones count, too. */

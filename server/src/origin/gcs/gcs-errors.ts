@@ -1,6 +1,6 @@
 import { abortError, type BucketRef, CacheError, type ErrorCode, outOfRange } from "@frontcache/proto";
-import { otherVersion } from "./answer.js";
-import type { OriginRange } from "./origin.js";
+import { otherVersion } from "../answer.js";
+import type { OriginRange } from "../origin.js";
 
 /** An answer of GCS that is not a success. */
 export interface GcsRefusal {

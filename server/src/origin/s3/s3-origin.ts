@@ -1,10 +1,10 @@
 import type { Readable } from "node:stream";
 import type { S3Client } from "@aws-sdk/client-s3";
 import { abortError, type BucketRef, type ObjectInfo, type ObjectRef, type PrefixRef } from "@frontcache/proto";
-import { untilAborted } from "../runtime/until-aborted.js";
-import { checkedAnswer, checkedInfo } from "./answer.js";
-import { etagOfVersion, versionOfEtag } from "./etag.js";
-import type { Listing, ListPage, Origin, OriginAnswer, OriginRange } from "./origin.js";
+import { untilAborted } from "../../runtime/until-aborted.js";
+import { checkedAnswer, checkedInfo } from "../answer.js";
+import { etagOfVersion, versionOfEtag } from "../etag.js";
+import type { Listing, ListPage, Origin, OriginAnswer, OriginRange } from "../origin.js";
 import type { S3Options } from "./s3-client.js";
 import { S3Clients } from "./s3-clients.js";
 import { expiredCredentials, mayBeExpired, regionOf, s3Error } from "./s3-errors.js";

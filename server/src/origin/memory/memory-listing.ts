@@ -1,6 +1,6 @@
 import { CacheError, type PrefixRef } from "@frontcache/proto";
+import type { ListedObject, Listing, ListPage } from "../origin.js";
 import type { MemoryObjects } from "./memory-objects.js";
-import type { ListedObject, Listing, ListPage } from "./origin.js";
 
 /** A page of what a simulated store holds; tokens are the last name of a page. Throws NOT_FOUND where the bucket holds nothing. */
 export function memoryListing(objects: MemoryObjects, ref: PrefixRef, page: ListPage): Listing {

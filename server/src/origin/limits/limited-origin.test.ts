@@ -1,13 +1,13 @@
 import { setMaxListeners } from "node:events";
 import { parseObjectUrl, parsePrefixUrl } from "@frontcache/proto";
 import { describe, expect, it } from "vitest";
-import { ManualClock } from "../runtime/manual-clock.js";
-import { bytesOf } from "./answer-fixture.js";
+import { ManualClock } from "../../runtime/manual-clock.js";
+import { bytesOf } from "../answer-fixture.js";
+import { MemoryObjects } from "../memory/memory-objects.js";
+import { MemoryOrigin } from "../memory/memory-origin.js";
+import { RetryingOrigin } from "../retrying/retrying-origin.js";
 import { LimitedOrigin } from "./limited-origin.js";
-import { MemoryObjects } from "./memory-objects.js";
-import { MemoryOrigin } from "./memory-origin.js";
 import { type LimitOptions, LimitReached, OriginLimits } from "./origin-limits.js";
-import { RetryingOrigin } from "./retrying-origin.js";
 
 const MiB = 1 << 20;
 const ref = parseObjectUrl("s3://bucket/ramp");

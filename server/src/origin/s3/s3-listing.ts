@@ -1,8 +1,8 @@
 import type { _Object, ListObjectsV2CommandInput, ListObjectsV2CommandOutput } from "@aws-sdk/client-s3";
 import type { BucketRef, PrefixRef } from "@frontcache/proto";
-import { distrusted } from "./answer.js";
-import { versionOfEtag } from "./etag.js";
-import type { ListedObject, Listing, ListPage } from "./origin.js";
+import { distrusted } from "../answer.js";
+import { versionOfEtag } from "../etag.js";
+import type { ListedObject, Listing, ListPage } from "../origin.js";
 
 /** A page's request. Names are asked for escaped, because XML has no way to write some characters that keys may have. */
 export function listInput({ bucket, prefix }: PrefixRef, page: ListPage): ListObjectsV2CommandInput {

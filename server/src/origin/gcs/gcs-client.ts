@@ -1,4 +1,4 @@
-import { type HttpTarget, httpTarget } from "./http-get.js";
+import { type HttpTarget, httpTarget } from "../http/http-get.js";
 
 /** How to reach GCS. */
 export interface GcsOptions {

@@ -1,7 +1,7 @@
 import type { Agent as HttpAgent, IncomingHttpHeaders } from "node:http";
 import type { Agent as HttpsAgent } from "node:https";
 import type { NodeHttpHandler } from "@smithy/node-http-handler";
-import { httpGet } from "./http-get.js";
+import { httpGet } from "../http/http-get.js";
 
 type Request = Parameters<NodeHttpHandler["handle"]>[0];
 type RequestOptions = Parameters<NodeHttpHandler["handle"]>[1];

@@ -1,6 +1,6 @@
 import { abortError, type BucketRef, CacheError, type ErrorCode, outOfRange } from "@frontcache/proto";
-import { otherVersion } from "./answer.js";
-import type { OriginRange } from "./origin.js";
+import { otherVersion } from "../answer.js";
+import type { OriginRange } from "../origin.js";
 
 /** What an error of S3 means to a reader, by its code; whatever is not here is judged by its HTTP status. */
 const byName: Readonly<Record<string, readonly [ErrorCode, string]>> = {

@@ -1,12 +1,12 @@
 import type { IncomingMessage } from "node:http";
 import { abortError, type BucketRef, type ObjectInfo, type ObjectRef, type PrefixRef } from "@frontcache/proto";
-import { untilAborted } from "../runtime/until-aborted.js";
-import { checkedAnswer, checkedInfo, otherVersion } from "./answer.js";
+import { untilAborted } from "../../runtime/until-aborted.js";
+import { checkedAnswer, checkedInfo, otherVersion } from "../answer.js";
+import { httpGet, smallBody } from "../http/http-get.js";
+import type { Listing, ListPage, Origin, OriginAnswer, OriginRange } from "../origin.js";
 import { type GcsClient, type GcsOptions, openGcsClient } from "./gcs-client.js";
 import { gcsAuthError, gcsError, gcsRefusal } from "./gcs-errors.js";
 import { type GcsListing, gcsListing, gcsListQuery, modifiedMs } from "./gcs-listing.js";
-import { httpGet, smallBody } from "./http-get.js";
-import type { Listing, ListPage, Origin, OriginAnswer, OriginRange } from "./origin.js";
 
 /** More of an error's body is not read. */
 const MAX_ERROR_BYTES = 8 << 10;

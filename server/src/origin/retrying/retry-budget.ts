@@ -1,6 +1,6 @@
 import { abortError, CacheError } from "@frontcache/proto";
-import { type Clock, type Random, sleep } from "../runtime/clock.js";
-import { LimitReached } from "./origin-limits.js";
+import { type Clock, type Random, sleep } from "../../runtime/clock.js";
+import { LimitReached } from "../limits/origin-limits.js";
 
 /** How often and how fast failed requests are repeated. */
 export interface RetryOptions {

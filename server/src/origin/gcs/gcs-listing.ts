@@ -1,6 +1,6 @@
 import type { BucketRef, PrefixRef } from "@frontcache/proto";
-import { distrusted } from "./answer.js";
-import type { ListedObject, Listing, ListPage } from "./origin.js";
+import { distrusted } from "../answer.js";
+import type { ListedObject, Listing, ListPage } from "../origin.js";
 
 /** The parts of GCS's listing that are asked for. Numbers come as text; all of it may be missing. */
 export interface GcsListing {

@@ -1,7 +1,7 @@
 import { parseObjectUrl } from "@frontcache/proto";
 import { describe, expect, it, vi } from "vitest";
-import { ManualClock } from "../runtime/manual-clock.js";
-import { bytesOf } from "./answer-fixture.js";
+import { ManualClock } from "../../runtime/manual-clock.js";
+import { bytesOf } from "../answer-fixture.js";
 import { MemoryObjects } from "./memory-objects.js";
 import { MemoryOrigin } from "./memory-origin.js";
 import { rampBytes } from "./ramp.js";

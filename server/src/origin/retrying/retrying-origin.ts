@@ -1,7 +1,7 @@
 import type { BucketRef, ObjectInfo, ObjectRef, PrefixRef } from "@frontcache/proto";
-import type { Clock, Random } from "../runtime/clock.js";
+import type { Clock, Random } from "../../runtime/clock.js";
+import type { Listing, ListPage, Origin, OriginAnswer, OriginRange, Patience } from "../origin.js";
 import { Attempt, LinkedAbort } from "./attempt.js";
-import type { Listing, ListPage, Origin, OriginAnswer, OriginRange, Patience } from "./origin.js";
 import { type Attempted, ResumingBody } from "./resuming-body.js";
 import { RetryBudget, type RetryOptions } from "./retry-budget.js";
 

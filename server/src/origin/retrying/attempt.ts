@@ -1,5 +1,5 @@
 import { CacheError } from "@frontcache/proto";
-import type { Clock } from "../runtime/clock.js";
+import type { Clock } from "../../runtime/clock.js";
 
 /** An abort of its own that the parent's abort sets off too, until it is unlinked. */
 export class LinkedAbort {

@@ -1,8 +1,8 @@
 import { CacheError, type ObjectRef } from "@frontcache/proto";
-import { otherVersion } from "./answer.js";
+import { otherVersion } from "../answer.js";
+import type { Landing } from "../landing.js";
+import type { OriginAnswer, OriginBody, OriginRange } from "../origin.js";
 import type { Attempt, LinkedAbort } from "./attempt.js";
-import type { Landing } from "./landing.js";
-import type { OriginAnswer, OriginBody, OriginRange } from "./origin.js";
 import type { RetryBudget } from "./retry-budget.js";
 
 /** An answer with the attempt that it belongs to. */

@@ -1,10 +1,10 @@
 import type { BucketRef, ObjectInfo, ObjectRef, PrefixRef } from "@frontcache/proto";
-import type { Clock } from "../runtime/clock.js";
+import type { Clock } from "../../runtime/clock.js";
+import type { Permit } from "../limits/origin-limits.js";
+import type { Listing, ListPage, Origin, OriginAnswer, OriginRange } from "../origin.js";
 import { FirstByteTimes } from "./first-byte-times.js";
 import { HedgeBudget } from "./hedge-budget.js";
 import { HedgedRequest } from "./hedged-request.js";
-import type { Listing, ListPage, Origin, OriginAnswer, OriginRange } from "./origin.js";
-import type { Permit } from "./origin-limits.js";
 
 /** An extra request, when it is decided which of the two answered first. */
 export interface Hedge {

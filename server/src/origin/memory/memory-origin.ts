@@ -7,14 +7,14 @@ import {
   outOfRange,
   type PrefixRef,
 } from "@frontcache/proto";
-import { type Clock, sleep } from "../runtime/clock.js";
-import { otherVersion } from "./answer.js";
-import { LinkedAbort } from "./attempt.js";
+import { type Clock, sleep } from "../../runtime/clock.js";
+import { otherVersion } from "../answer.js";
+import type { Listing, ListPage, Origin, OriginAnswer, OriginRange } from "../origin.js";
+import { LinkedAbort } from "../retrying/attempt.js";
 import { MemoryBody, type RunningFetch } from "./memory-body.js";
 import { type MemoryCall, type MemoryFault, MemoryFaults } from "./memory-faults.js";
 import { memoryListing } from "./memory-listing.js";
 import type { MemoryObject, MemoryObjects } from "./memory-objects.js";
-import type { Listing, ListPage, Origin, OriginAnswer, OriginRange } from "./origin.js";
 
 /** The one fake of Origin: objects in memory, faults and holds placed by tests, time by the Clock, everything counted. */
 export class MemoryOrigin implements Origin {

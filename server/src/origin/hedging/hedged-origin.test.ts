@@ -1,13 +1,13 @@
 import { parseObjectUrl } from "@frontcache/proto";
 import { describe, expect, it } from "vitest";
-import { ManualClock } from "../runtime/manual-clock.js";
-import { bytesOf } from "./answer-fixture.js";
+import { ManualClock } from "../../runtime/manual-clock.js";
+import { bytesOf } from "../answer-fixture.js";
+import { LimitedOrigin } from "../limits/limited-origin.js";
+import { OriginLimits } from "../limits/origin-limits.js";
+import { MemoryObjects } from "../memory/memory-objects.js";
+import { MemoryOrigin } from "../memory/memory-origin.js";
+import type { OriginAnswer } from "../origin.js";
 import { type Hedge, HedgedOrigin, type HedgeOptions } from "./hedged-origin.js";
-import { LimitedOrigin } from "./limited-origin.js";
-import { MemoryObjects } from "./memory-objects.js";
-import { MemoryOrigin } from "./memory-origin.js";
-import type { OriginAnswer } from "./origin.js";
-import { OriginLimits } from "./origin-limits.js";
 
 const KiB = 1 << 10;
 const ref = parseObjectUrl("s3://bucket/ramp");

@@ -1,6 +1,6 @@
 import { type Agent as HttpAgent, type IncomingMessage, type OutgoingHttpHeaders, request as requestHttp } from "node:http";
 import { type Agent as HttpsAgent, request as requestHttps } from "node:https";
-import { systemClock } from "../runtime/clock.js";
+import { systemClock } from "../../runtime/clock.js";
 import { originHttpAgent, originHttpsAgent } from "./origin-agents.js";
 import { noteBypass, SocketReads } from "./socket-reads.js";
 

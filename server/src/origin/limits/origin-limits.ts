@@ -1,5 +1,5 @@
 import { abortError, CacheError } from "@frontcache/proto";
-import type { Clock } from "../runtime/clock.js";
+import type { Clock } from "../../runtime/clock.js";
 import { TokenBucket } from "./token-bucket.js";
 
 /** What a member may ask of one origin. Undefined is unlimited. */

@@ -1,5 +1,5 @@
 import type { S3Client, S3ClientConfig } from "@aws-sdk/client-s3";
-import { originHttpAgent, originHttpsAgent } from "./origin-agents.js";
+import { originHttpAgent, originHttpsAgent } from "../http/origin-agents.js";
 import { S3RangeRequests } from "./s3-range-requests.js";
 
 /** How to reach one S3 or a store that speaks like it. */

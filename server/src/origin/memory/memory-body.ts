@@ -1,10 +1,10 @@
 import { abortError, CacheError } from "@frontcache/proto";
-import { untilAborted } from "../runtime/until-aborted.js";
-import type { LinkedAbort } from "./attempt.js";
-import type { Landing } from "./landing.js";
+import { untilAborted } from "../../runtime/until-aborted.js";
+import type { Landing } from "../landing.js";
+import type { OriginBody } from "../origin.js";
+import type { LinkedAbort } from "../retrying/attempt.js";
 import type { MemoryFault } from "./memory-faults.js";
 import type { MemoryObject } from "./memory-objects.js";
-import type { OriginBody } from "./origin.js";
 
 /** A fetch that has not ended, with what of it is still to come. */
 export interface RunningFetch {
