@@ -55,7 +55,6 @@ function breakOff(response: ServerResponse, how: "reset" | "close" | "stall"): v
   const socket = response.socket;
   if (how === "stall" || socket === null) return;
   if (how === "close") socket.end();
-  // A reset overtakes what is unsent, so it waits until the kernel has taken that.
-  else if (socket.writableLength === 0) socket.resetAndDestroy();
-  else socket.once("drain", () => socket.resetAndDestroy());
+  // A reset overtakes what is unsent, so it waits until the kernel has taken that: a `drain` need not come where nothing was refused.
+  else socket.write("", () => socket.resetAndDestroy());
 }

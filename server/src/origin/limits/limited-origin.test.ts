@@ -21,6 +21,17 @@ const unlimited: LimitOptions = {
   maxWaiting: 10_000,
 };
 
+/** Repeats without pauses, and as long as it takes. */
+const AT_ONCE = {
+  attempts: 5,
+  baseDelayMs: 0,
+  maxDelayMs: 0,
+  headTimeoutMs: 60_000,
+  hurried: { attempts: 1, headTimeoutMs: 60_000 },
+  idleTimeoutMs: 60_000,
+  onRetry: () => {},
+};
+
 function setup(options: Partial<LimitOptions>) {
   const objects = new MemoryObjects();
   objects.putRamp(ref.url, 100 * MiB, 0);
@@ -78,16 +89,7 @@ describe("requests a second", () => {
 
   it("hold stat back, too, and repeated requests", async () => {
     const { clock, memory, origin } = setup({ requestsPerSecond: 2 });
-    const options = {
-      attempts: 5,
-      baseDelayMs: 0,
-      maxDelayMs: 0,
-      headTimeoutMs: 60_000,
-      hurried: { attempts: 1, headTimeoutMs: 60_000 },
-      idleTimeoutMs: 60_000,
-      onRetry: () => {},
-    };
-    const retrying = new RetryingOrigin(origin, options, clock, () => 0);
+    const retrying = new RetryingOrigin(origin, AT_ONCE, clock, () => 0);
     memory.faults.place({ error: "UNAVAILABLE", times: 3 });
     const stat = retrying.stat(ref, live);
     await pass(clock, 100, 10);
@@ -149,16 +151,7 @@ describe("concurrency", () => {
 describe("a wait", () => {
   it("ends with RESOURCE_EXHAUSTED after its bound, which is not repeated", async () => {
     const { clock, memory, origin } = setup({ concurrency: 1, maxWaitMs: 500 });
-    const options = {
-      attempts: 5,
-      baseDelayMs: 0,
-      maxDelayMs: 0,
-      headTimeoutMs: 60_000,
-      hurried: { attempts: 1, headTimeoutMs: 60_000 },
-      idleTimeoutMs: 60_000,
-      onRetry: () => {},
-    };
-    const retrying = new RetryingOrigin(origin, options, clock, () => 0);
+    const retrying = new RetryingOrigin(origin, AT_ONCE, clock, () => 0);
     const holder = await retrying.fetch(ref, { offset: 0, length: 100 }, live);
     const outcome = expect(retrying.fetch(ref, { offset: 0, length: 100 }, live)).rejects.toBeInstanceOf(LimitReached);
     await pass(clock, 500, 100);
