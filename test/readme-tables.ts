@@ -5,8 +5,8 @@ import { errorTable } from "@frontcache/proto";
 import { status } from "@grpc/grpc-js";
 import { clientMetricList } from "../client/src/metrics.js";
 import { exitCodes } from "../server/src/cli/exit-code.js";
-import { settingsTable } from "../server/src/config/settings-table.js";
-import { metricsTable } from "../server/src/runtime/metrics/metrics-table.js";
+import { metricsTable } from "../server/src/testing/metrics-table.js";
+import { settingsTable } from "../server/src/testing/settings-table.js";
 
 const root = join(import.meta.dirname, "..");
 

@@ -1,10 +1,10 @@
 import { Membership } from "@frontcache/proto";
 import { afterEach, describe, expect, it } from "vitest";
 import { CacheClient } from "./cache-client.js";
-import { ramp } from "./fakes/ramp.js";
-import { type Asked, answerRamp, errorAnswer, rampAnswer, ScriptedGateway } from "./fakes/scripted-gateway.js";
-import { type ReadCall, ScriptedMember, sendRamp } from "./fakes/scripted-member.js";
 import type { ConnectOptions } from "./options.js";
+import { ramp } from "./testing/ramp.js";
+import { type Asked, answerRamp, errorAnswer, rampAnswer, ScriptedGateway } from "./testing/scripted-gateway.js";
+import { type ReadCall, ScriptedMember, sendRamp } from "./testing/scripted-member.js";
 
 const url = "s3://bucket/file";
 const size = 10_000;

@@ -1,9 +1,9 @@
 import { CacheError } from "@frontcache/proto";
 import { describe, expect, it } from "vitest";
 import { withFailover } from "./failover.js";
-import { ManualClock } from "./fakes/manual-clock.js";
 import { Reach } from "./reach.js";
 import { RunningCall } from "./running-call.js";
+import { ManualClock } from "./testing/manual-clock.js";
 import { type MemberAddress, OutOfReach } from "./transport.js";
 
 const addresses = [{ grpcAddress: "a:1" }, { grpcAddress: "b:1" }];

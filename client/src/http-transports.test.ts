@@ -1,14 +1,14 @@
 import { CacheError } from "@frontcache/proto";
 import { describe, expect, it } from "vitest";
-import { FakeTransport, type ReadScript } from "./fakes/fake-transport.js";
-import { ManualClock } from "./fakes/manual-clock.js";
-import { ramp } from "./fakes/ramp.js";
 import { Gateways } from "./gateways.js";
 import { HttpFirstTransport, HttpTransport } from "./http-transports.js";
 import { Unintelligible } from "./landing/unintelligible.js";
 import { PartLanding } from "./part-landing.js";
 import { PinnedObject } from "./pinned-object.js";
 import { RunningCall } from "./running-call.js";
+import { FakeTransport, type ReadScript } from "./testing/fake-transport.js";
+import { ManualClock } from "./testing/manual-clock.js";
+import { ramp } from "./testing/ramp.js";
 import { OutOfReach } from "./transport.js";
 
 const url = "s3://bucket/file";

@@ -1,10 +1,10 @@
 import { CacheError, type MemberInfo, Membership } from "@frontcache/proto";
 import { describe, expect, it } from "vitest";
-import { FakeTransport } from "./fakes/fake-transport.js";
-import { ManualClock } from "./fakes/manual-clock.js";
 import { WatchedMembers } from "./members.js";
 import { Reach } from "./reach.js";
 import { RunningCall } from "./running-call.js";
+import { FakeTransport } from "./testing/fake-transport.js";
+import { ManualClock } from "./testing/manual-clock.js";
 import { OutOfReach, type WatchEnd } from "./transport.js";
 
 const url = "s3://bucket/file";

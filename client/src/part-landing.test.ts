@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { ramp } from "./fakes/ramp.js";
 import { PartLanding } from "./part-landing.js";
 import { PinnedObject } from "./pinned-object.js";
+import { ramp } from "./testing/ramp.js";
 
 const url = "s3://bucket/file";
 const head = { version: "v1", objectSize: 100 };

@@ -2,9 +2,9 @@ import { once } from "node:events";
 import { CacheError } from "@frontcache/proto";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { ramp } from "./fakes/ramp.js";
-import { ReadSetting } from "./fakes/read-setting.js";
 import { RangeStream, type StreamedRange } from "./range-stream.js";
+import { ramp } from "./testing/ramp.js";
+import { ReadSetting } from "./testing/read-setting.js";
 
 function setUp(size: number, range: Partial<StreamedRange> = {}, reuse = false) {
   const setting = new ReadSetting({ version: "v1", size });

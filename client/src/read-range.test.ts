@@ -1,11 +1,11 @@
 import { CacheError } from "@frontcache/proto";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { ramp } from "./fakes/ramp.js";
-import { ReadSetting } from "./fakes/read-setting.js";
 import type { LocalReads } from "./local/local-reads.js";
 import type { PartLanding } from "./part-landing.js";
 import { readRange, type WantedRange } from "./read-range.js";
+import { ramp } from "./testing/ramp.js";
+import { ReadSetting } from "./testing/read-setting.js";
 
 const passing = new CacheError("UNAVAILABLE", "the origin is down");
 const wrong = new CacheError("INTERNAL", "wrong");

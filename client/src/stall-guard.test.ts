@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { ManualClock } from "./fakes/manual-clock.js";
 import { StallGuard } from "./stall-guard.js";
+import { ManualClock } from "./testing/manual-clock.js";
 
 const settled = () => new Promise((resolve) => setImmediate(resolve));
 

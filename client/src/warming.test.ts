@@ -1,6 +1,6 @@
 import { CacheError, MAX_REQUEST_BYTES, WarmProgress, WarmRequest } from "@frontcache/proto";
 import { describe, expect, it } from "vitest";
-import { ReadSetting } from "./fakes/read-setting.js";
+import { ReadSetting } from "./testing/read-setting.js";
 import { OutOfReach, type WarmOrder } from "./transport.js";
 import type { WarmSummary } from "./warm-count.js";
 import { type WarmOptions, type WarmTarget, warmObjects } from "./warming.js";

@@ -1,27 +1,27 @@
 import type { Resource } from "@opentelemetry/resources";
-import type { GatewayListener } from "./api/gateway/gateway-listener.js";
 import type { GrpcListener } from "./api/grpc/grpc-listener.js";
 import type { Clients } from "./api/limits/clients.js";
+import type { GatewayListener } from "./api/s3/gateway-listener.js";
 import type { LocalCache } from "./cache/local-cache.js";
 import type { Environment } from "./config/declarations.js";
 import { packageVersion } from "./config/package-version.js";
 import type { Settings } from "./config/settings.js";
+import { exportSettings } from "./metrics/export-settings.js";
+import { HottestObjects } from "./metrics/hottest-objects.js";
+import { memberResource } from "./metrics/member-resource.js";
+import { volumeStates } from "./metrics/metric-list.js";
+import { CountersProducer } from "./metrics/metric-producer.js";
+import { Metrics } from "./metrics/metrics.js";
+import { OriginMeter } from "./metrics/origin-meter.js";
+import { ProcessWatch } from "./metrics/process-watch.js";
+import { prometheusText } from "./metrics/prometheus.js";
+import { ReadMeter } from "./metrics/read-meter.js";
+import { RecentErrors } from "./metrics/recent-errors.js";
+import { RoutingMeter } from "./metrics/routing-meter.js";
+import { type MetricsSnapshot, snapshotOf } from "./metrics/snapshot.js";
 import type { MemberView } from "./routing/member-view.js";
 import type { Clock } from "./runtime/clock.js";
 import type { Log } from "./runtime/log.js";
-import { exportSettings } from "./runtime/metrics/export-settings.js";
-import { HottestObjects } from "./runtime/metrics/hottest-objects.js";
-import { memberResource } from "./runtime/metrics/member-resource.js";
-import { volumeStates } from "./runtime/metrics/metric-list.js";
-import { CountersProducer } from "./runtime/metrics/metric-producer.js";
-import { Metrics } from "./runtime/metrics/metrics.js";
-import { OriginMeter } from "./runtime/metrics/origin-meter.js";
-import { ProcessWatch } from "./runtime/metrics/process-watch.js";
-import { prometheusText } from "./runtime/metrics/prometheus.js";
-import { ReadMeter } from "./runtime/metrics/read-meter.js";
-import { RecentErrors } from "./runtime/metrics/recent-errors.js";
-import { RoutingMeter } from "./runtime/metrics/routing-meter.js";
-import { type MetricsSnapshot, snapshotOf } from "./runtime/metrics/snapshot.js";
 import type { BlockStore, PurgeReport } from "./storage/block-store.js";
 
 /** Event-loop figures are of so long; the hottest objects' figures are halved after as long six times. */
@@ -86,7 +86,7 @@ export class MemberMetrics {
     const settings = exportSettings(environment);
     if (settings === undefined) return;
     // Imported only where it is wanted, for it brings a protocol along.
-    const { OtlpExport } = await import("./runtime/metrics/otlp-export.js");
+    const { OtlpExport } = await import("./metrics/otlp-export.js");
     const producer = new CountersProducer(this.metrics, packageVersion(), this.clock);
     const otlp = new OtlpExport(producer, this.#resource, settings, log);
     this.#stops.push(() => otlp.close());

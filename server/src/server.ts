@@ -1,17 +1,17 @@
 import { DEFAULT_GEOMETRY } from "@frontcache/proto";
+import { StatusPages } from "./api/admin/status-pages.js";
 import { onlyAllowed } from "./api/allowed-reader.js";
-import { GatewayListener } from "./api/gateway/gateway-listener.js";
-import { textPage } from "./api/gateway/page.js";
 import { GrpcListener } from "./api/grpc/grpc-listener.js";
 import { Clients } from "./api/limits/clients.js";
 import { MeasuredReader } from "./api/measured-reader.js";
-import { StatusPages } from "./api/status/status-pages.js";
+import { GatewayListener } from "./api/s3/gateway-listener.js";
+import { textPage } from "./api/s3/page.js";
 import { LocalCache } from "./cache/local-cache.js";
 import { formatHostPort, type HostPort } from "./config/addresses.js";
 import type { Settings } from "./config/settings.js";
-import { Doors } from "./doors/doors.js";
 import { MemberMetrics } from "./member-metrics.js";
 import { firstMembership } from "./membership/member-source.js";
+import { PROMETHEUS_TEXT } from "./metrics/prometheus.js";
 import { discoveryOf, openMembers, openOrigin, openStore } from "./parts.js";
 import { openGrpcChannel } from "./routing/grpc-member-channel.js";
 import { MemberFirstOrigin } from "./routing/member-first-origin.js";
@@ -20,8 +20,8 @@ import { MemberView } from "./routing/member-view.js";
 import { Router } from "./routing/router.js";
 import { sleep, systemClock } from "./runtime/clock.js";
 import type { Log } from "./runtime/log.js";
-import { PROMETHEUS_TEXT } from "./runtime/metrics/prometheus.js";
 import { Opened } from "./runtime/opened.js";
+import { Doors } from "./security/doors.js";
 
 /** How long running calls may take to finish: with `--leave-after` still within the 30 s that Kubernetes gives a pod by default. */
 const DRAIN_MS = 20_000;

@@ -1,13 +1,13 @@
 // A member's gateway in a process of its own, for the question metrics-cost: `with` counts reads, logs and watches its
 // process, `without` does none of it. Tells its port and the CPU time that it has taken, by messages.
 import { MeasuredReader } from "../../server/src/api/measured-reader.js";
+import { HottestObjects } from "../../server/src/metrics/hottest-objects.js";
+import { Metrics } from "../../server/src/metrics/metrics.js";
+import { ProcessWatch } from "../../server/src/metrics/process-watch.js";
+import { ReadMeter } from "../../server/src/metrics/read-meter.js";
+import { RecentErrors } from "../../server/src/metrics/recent-errors.js";
 import { systemClock } from "../../server/src/runtime/clock.js";
-import { HottestObjects } from "../../server/src/runtime/metrics/hottest-objects.js";
-import { Metrics } from "../../server/src/runtime/metrics/metrics.js";
-import { ProcessWatch } from "../../server/src/runtime/metrics/process-watch.js";
-import { ReadMeter } from "../../server/src/runtime/metrics/read-meter.js";
-import { RecentErrors } from "../../server/src/runtime/metrics/recent-errors.js";
-import { GatewayStack } from "../gateway/gateway-stack.js";
+import { GatewayStack } from "../s3/gateway-stack.js";
 
 const [endpoint, mode] = process.argv.slice(2);
 const stack = await GatewayStack.open(endpoint!);

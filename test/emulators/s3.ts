@@ -4,7 +4,7 @@ import { bytesContent, type Content, ObjectTable, rampContent, type StoredObject
 import { errorXml, isListQuery, LOCATION_XML, listXml } from "./s3-xml.js";
 import { sendObject } from "./send-object.js";
 
-export { rampBytes } from "../../server/src/origin/memory/ramp.js";
+export { rampBytes } from "../../server/src/testing/origin/ramp.js";
 
 /** Bodies by PUT are held in memory; larger objects are put by `putRamp`. */
 const MAX_PUT_BYTES = 256 << 20;

@@ -8,7 +8,7 @@ import { silentLog } from "../../server/src/runtime/log.js";
 import { BlockStore, storageTuning } from "../../server/src/storage/block-store.js";
 import { openNodeDisk } from "../../server/src/storage/disk/node-disk.js";
 import { noMapping, openMapper } from "../../server/src/storage/mapping/mapping.js";
-import { storageFaults } from "../../server/src/storage/storage-invariants.js";
+import { storageFaults } from "../../server/src/testing/storage-invariants.js";
 import {
   areTestBytes,
   keep,
@@ -18,7 +18,7 @@ import {
   testId,
   testInfo,
   testSegments,
-} from "../../server/src/storage/store-fixture.js";
+} from "../../server/src/testing/store-fixture.js";
 import { seededRandom } from "../seeded-random.js";
 import { damages } from "./damage-block-file.js";
 import { volumeFiles } from "./volume-files.js";

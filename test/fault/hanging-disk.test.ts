@@ -18,7 +18,7 @@ import {
   testId,
   testInfo,
   testSegments,
-} from "../../server/src/storage/store-fixture.js";
+} from "../../server/src/testing/store-fixture.js";
 
 const { blockBytes: BLOCK } = testGeometry;
 const BLOCKS = 24;

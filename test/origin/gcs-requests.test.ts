@@ -5,9 +5,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseObjectUrl } from "@frontcache/proto";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { bytesOf } from "../../server/src/origin/answer-fixture.js";
 import type { GcsOptions } from "../../server/src/origin/gcs/gcs-client.js";
 import { GcsOrigin } from "../../server/src/origin/gcs/gcs-origin.js";
+import { bytesOf } from "../../server/src/testing/answer-fixture.js";
 import type { SeenRequest } from "../emulators/faults.js";
 import { GcsEmulator } from "../emulators/gcs.js";
 

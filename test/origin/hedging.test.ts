@@ -1,10 +1,10 @@
 import { parseObjectUrl } from "@frontcache/proto";
 import { describe, expect, it } from "vitest";
-import { bytesOf } from "../../server/src/origin/answer-fixture.js";
 import { HedgedOrigin } from "../../server/src/origin/hedging/hedged-origin.js";
-import { MemoryObjects } from "../../server/src/origin/memory/memory-objects.js";
-import { MemoryOrigin } from "../../server/src/origin/memory/memory-origin.js";
-import { ManualClock } from "../../server/src/runtime/manual-clock.js";
+import { bytesOf } from "../../server/src/testing/answer-fixture.js";
+import { ManualClock } from "../../server/src/testing/manual-clock.js";
+import { MemoryObjects } from "../../server/src/testing/origin/memory-objects.js";
+import { MemoryOrigin } from "../../server/src/testing/origin/memory-origin.js";
 import { seededRandom } from "../seeded-random.js";
 
 /** Of each read: how long one takes is the clock's to say, and making more bytes would only take longer. */

@@ -5,14 +5,14 @@ import { setImmediate as turn } from "node:timers/promises";
 import { CacheError, parseObjectUrl } from "@frontcache/proto";
 import fc from "fast-check";
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
-import { ramp } from "../../client/src/fakes/ramp.js";
+import { ramp } from "../../client/src/testing/ramp.js";
 import { checkedAnswer } from "../../server/src/origin/answer.js";
-import { bytesOf } from "../../server/src/origin/answer-fixture.js";
 import { versionOfEtag } from "../../server/src/origin/etag.js";
 import { httpGet } from "../../server/src/origin/http/http-get.js";
 import { originHttpAgent } from "../../server/src/origin/http/origin-agents.js";
 import { bypassOf } from "../../server/src/origin/http/socket-reads.js";
-import { asked, type HostileAnswer, hostileAnswer, isFramed } from "../gateway/hostile-answer.js";
+import { bytesOf } from "../../server/src/testing/answer-fixture.js";
+import { asked, type HostileAnswer, hostileAnswer, isFramed } from "../s3/hostile-answer.js";
 
 /** More of them in long runs: FRONTCACHE_HOSTILE_ANSWERS=10000. A run again: FRONTCACHE_HOSTILE_SEED=17. */
 const answers = Number(process.env.FRONTCACHE_HOSTILE_ANSWERS ?? 500);

@@ -4,13 +4,13 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { parseOrigins } from "../../server/src/config/origins-file.js";
 import { readSettings } from "../../server/src/config/settings.js";
 import { openOrigins } from "../../server/src/open-origins.js";
-import { bytesOf } from "../../server/src/origin/answer-fixture.js";
 import { LimitedOrigin } from "../../server/src/origin/limits/limited-origin.js";
 import { OriginLimits } from "../../server/src/origin/limits/origin-limits.js";
-import { MemoryObjects } from "../../server/src/origin/memory/memory-objects.js";
-import { MemoryOrigin } from "../../server/src/origin/memory/memory-origin.js";
 import { RetryingOrigin } from "../../server/src/origin/retrying/retrying-origin.js";
-import { ManualClock } from "../../server/src/runtime/manual-clock.js";
+import { bytesOf } from "../../server/src/testing/answer-fixture.js";
+import { ManualClock } from "../../server/src/testing/manual-clock.js";
+import { MemoryObjects } from "../../server/src/testing/origin/memory-objects.js";
+import { MemoryOrigin } from "../../server/src/testing/origin/memory-origin.js";
 import { S3Emulator } from "../emulators/s3.js";
 import { simulatedCache } from "../versions/simulated-cache.js";
 

@@ -5,8 +5,8 @@ import { type AddressInfo, createServer, type Server, type Socket } from "node:n
 import { createServer as createTlsServer } from "node:tls";
 import { afterEach, describe, expect, it } from "vitest";
 import { originHttpAgent, originHttpsAgent } from "../../server/src/origin/http/origin-agents.js";
-import { rampBytes } from "../../server/src/origin/memory/ramp.js";
-import { Authority } from "../doors/authority.js";
+import { rampBytes } from "../../server/src/testing/origin/ramp.js";
+import { Authority } from "../security/authority.js";
 
 const SIZE = 3 << 20;
 const MAX_CONNECTIONS = 2;

@@ -6,13 +6,13 @@ import { createServer as createTlsServer } from "node:tls";
 import { CacheError, parseObjectUrl } from "@frontcache/proto";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { checkedAnswer } from "../../server/src/origin/answer.js";
-import { bytesOf } from "../../server/src/origin/answer-fixture.js";
 import { httpGet } from "../../server/src/origin/http/http-get.js";
 import { originHttpAgent, originHttpsAgent } from "../../server/src/origin/http/origin-agents.js";
 import { bypassOf } from "../../server/src/origin/http/socket-reads.js";
-import { rampBytes } from "../../server/src/origin/memory/ramp.js";
 import type { OriginAnswer } from "../../server/src/origin/origin.js";
-import { Authority } from "../doors/authority.js";
+import { bytesOf } from "../../server/src/testing/answer-fixture.js";
+import { rampBytes } from "../../server/src/testing/origin/ramp.js";
+import { Authority } from "../security/authority.js";
 
 const MiB = 1 << 20;
 const LENGTH = 3 * MiB;

@@ -1,9 +1,9 @@
 import { parseObjectUrl } from "@frontcache/proto";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { bytesOf } from "../../server/src/origin/answer-fixture.js";
 import type { Retry } from "../../server/src/origin/retrying/retry-budget.js";
 import { RetryingOrigin } from "../../server/src/origin/retrying/retrying-origin.js";
 import { systemClock } from "../../server/src/runtime/clock.js";
+import { bytesOf } from "../../server/src/testing/answer-fixture.js";
 import { rampBytes, S3Emulator } from "../emulators/s3.js";
 import { openS3 } from "./open-s3.js";
 

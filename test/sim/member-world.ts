@@ -1,10 +1,10 @@
 import { parseObjectUrl } from "@frontcache/proto";
 import type { LocalCache } from "../../server/src/cache/local-cache.js";
-import { MemoryObjects } from "../../server/src/origin/memory/memory-objects.js";
-import { MemoryOrigin } from "../../server/src/origin/memory/memory-origin.js";
-import { ManualClock } from "../../server/src/runtime/manual-clock.js";
 import type { BlockStore } from "../../server/src/storage/block-store.js";
-import { storageFaults } from "../../server/src/storage/storage-invariants.js";
+import { ManualClock } from "../../server/src/testing/manual-clock.js";
+import { MemoryObjects } from "../../server/src/testing/origin/memory-objects.js";
+import { MemoryOrigin } from "../../server/src/testing/origin/memory-origin.js";
+import { storageFaults } from "../../server/src/testing/storage-invariants.js";
 import type { Chance } from "../seeded-random.js";
 import { type AskedRead, ReadModel } from "./read-model.js";
 import {

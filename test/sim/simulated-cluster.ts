@@ -1,6 +1,6 @@
-import { type MemoryFaultRule, MemoryFaults } from "../../server/src/origin/memory/memory-faults.js";
-import { MemoryObjects } from "../../server/src/origin/memory/memory-objects.js";
-import { ManualClock } from "../../server/src/runtime/manual-clock.js";
+import { ManualClock } from "../../server/src/testing/manual-clock.js";
+import { type MemoryFaultRule, MemoryFaults } from "../../server/src/testing/origin/memory-faults.js";
+import { MemoryObjects } from "../../server/src/testing/origin/memory-objects.js";
 import type { Chance } from "../seeded-random.js";
 import { HEARD_WITHIN_MS, MemberLists } from "./member-lists.js";
 import { newPlace, type Place } from "./place.js";

@@ -1,4 +1,4 @@
-import type { ManualClock } from "../../server/src/runtime/manual-clock.js";
+import type { ManualClock } from "../../server/src/testing/manual-clock.js";
 import type { Chance } from "../seeded-random.js";
 
 /** Lets everything run that waits for nothing but its turn. */

@@ -1,6 +1,6 @@
 import { sleep } from "../../server/src/runtime/clock.js";
-import { type DiskOperation, MemoryDisk } from "../../server/src/storage/disk/memory-disk.js";
 import { systemError } from "../../server/src/storage/system-error.js";
+import { type DiskOperation, MemoryDisk } from "../../server/src/testing/memory-disk.js";
 import type { Chance } from "../seeded-random.js";
 import type { ProcessClock } from "./simulated-time.js";
 

@@ -29,8 +29,7 @@ function importedIn(folder: string, isMeant: (path: string) => boolean): Set<str
 }
 
 /** What a package ships: no tests, nothing that is there for tests alone, no generators beside the sources. */
-const shipped = (path: string): boolean =>
-  /^(?:src|page|bin|threads)\//.test(path) && !/\.test\.ts$|-fixture\.ts$|\/fakes\//.test(path);
+const shipped = (path: string): boolean => /^(?:src|page|bin|threads)\//.test(path) && !/\.test\.ts$|\/testing\//.test(path);
 
 /** Whether one of a package's commands stands in a script of package.json, or the package in what generates code. */
 function runsAsTool(name: string): boolean {

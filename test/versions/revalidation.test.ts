@@ -2,10 +2,10 @@ import { parseObjectUrl } from "@frontcache/proto";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { LocalCacheOptions } from "../../server/src/cache/local-cache.js";
 import type { ReadResult } from "../../server/src/cache/object-read.js";
-import { MemoryObjects } from "../../server/src/origin/memory/memory-objects.js";
-import { MemoryOrigin } from "../../server/src/origin/memory/memory-origin.js";
 import { RetryingOrigin } from "../../server/src/origin/retrying/retrying-origin.js";
-import { ManualClock } from "../../server/src/runtime/manual-clock.js";
+import { ManualClock } from "../../server/src/testing/manual-clock.js";
+import { MemoryObjects } from "../../server/src/testing/origin/memory-objects.js";
+import { MemoryOrigin } from "../../server/src/testing/origin/memory-origin.js";
 import { type SimulatedCache, simulatedCache } from "./simulated-cache.js";
 
 const URL = "s3://bucket/object";

@@ -1,10 +1,10 @@
 import { CacheError } from "@frontcache/proto";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { ramp } from "../fakes/ramp.js";
-import { errorAnswer, type RampAnswer, rampAnswer, rampHead } from "../fakes/scripted-gateway.js";
 import { PartLanding } from "../part-landing.js";
 import { PinnedObject } from "../pinned-object.js";
+import { ramp } from "../testing/ramp.js";
+import { errorAnswer, type RampAnswer, rampAnswer, rampHead } from "../testing/scripted-gateway.js";
 import { AnswerLanding } from "./answer-landing.js";
 import { Unintelligible } from "./unintelligible.js";
 

@@ -1,8 +1,8 @@
 import { CacheError } from "@frontcache/proto";
 import { describe, expect, it } from "vitest";
 import { type Access, plainAccess } from "../access.js";
-import { openTransport, setUp, size, startGateway, until } from "../fakes/landing-setting.js";
-import { type Asked, answerRamp, rampAnswer } from "../fakes/scripted-gateway.js";
+import { openTransport, setUp, size, startGateway, until } from "../testing/landing-setting.js";
+import { type Asked, answerRamp, rampAnswer } from "../testing/scripted-gateway.js";
 import { OutOfReach } from "../transport.js";
 
 const whole = { first: 0, end: size, objectSize: size };

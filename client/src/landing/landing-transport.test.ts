@@ -2,9 +2,9 @@ import { once } from "node:events";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { describe, expect, it, onTestFinished } from "vitest";
-import { openTransport, setUp, size, until, url } from "../fakes/landing-setting.js";
-import { ramp } from "../fakes/ramp.js";
-import { type Asked, answerRamp, errorAnswer, rampAnswer, rampHead } from "../fakes/scripted-gateway.js";
+import { openTransport, setUp, size, until, url } from "../testing/landing-setting.js";
+import { ramp } from "../testing/ramp.js";
+import { type Asked, answerRamp, errorAnswer, rampAnswer, rampHead } from "../testing/scripted-gateway.js";
 import { OutOfReach } from "../transport.js";
 import { Unintelligible } from "./unintelligible.js";
 

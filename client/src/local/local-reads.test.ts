@@ -4,12 +4,12 @@ import { join } from "node:path";
 import { type BlockId, CacheError } from "@frontcache/proto";
 import fc from "fast-check";
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { BlockFileWriter } from "../fakes/block-file-writer.js";
-import { ManualClock } from "../fakes/manual-clock.js";
-import { ramp } from "../fakes/ramp.js";
 import { PartLanding } from "../part-landing.js";
 import { PinnedObject } from "../pinned-object.js";
 import { RunningCall } from "../running-call.js";
+import { BlockFileWriter } from "../testing/block-file-writer.js";
+import { ManualClock } from "../testing/manual-clock.js";
+import { ramp } from "../testing/ramp.js";
 import { LocalReads } from "./local-reads.js";
 
 const SEGMENT = 8 << 10;

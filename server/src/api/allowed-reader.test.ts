@@ -1,8 +1,8 @@
 import { parseObjectUrl, parsePrefixUrl } from "@frontcache/proto";
 import { describe, expect, it } from "vitest";
 import { bucketPatterns } from "../config/bucket-pattern.js";
+import { MemoryReader } from "../testing/memory-reader.js";
 import { onlyAllowed } from "./allowed-reader.js";
-import { MemoryReader } from "./memory-reader.js";
 
 const { signal } = new AbortController();
 const denied = { code: "PERMISSION_DENIED" };

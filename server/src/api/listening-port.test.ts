@@ -2,7 +2,7 @@ import { once } from "node:events";
 import { connect, createServer, type Server, type Socket } from "node:net";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { silentLog } from "../runtime/log.js";
-import { ManualClock } from "../runtime/manual-clock.js";
+import { ManualClock } from "../testing/manual-clock.js";
 import { Clients, noLimits } from "./limits/clients.js";
 import { ListeningPort } from "./listening-port.js";
 

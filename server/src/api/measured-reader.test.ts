@@ -1,12 +1,12 @@
 import { CacheError, parseObjectUrl } from "@frontcache/proto";
 import { beforeEach, describe, expect, it } from "vitest";
 import type { ObjectRead, ReadResult } from "../cache/object-read.js";
+import { HottestObjects } from "../metrics/hottest-objects.js";
+import { Metrics } from "../metrics/metrics.js";
+import { ReadMeter } from "../metrics/read-meter.js";
+import { RecentErrors } from "../metrics/recent-errors.js";
 import type { ReadRequest } from "../routing/router.js";
-import { ManualClock } from "../runtime/manual-clock.js";
-import { HottestObjects } from "../runtime/metrics/hottest-objects.js";
-import { Metrics } from "../runtime/metrics/metrics.js";
-import { ReadMeter } from "../runtime/metrics/read-meter.js";
-import { RecentErrors } from "../runtime/metrics/recent-errors.js";
+import { ManualClock } from "../testing/manual-clock.js";
 import { MeasuredReader } from "./measured-reader.js";
 import type { Reader } from "./reader.js";
 

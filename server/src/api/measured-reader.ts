@@ -1,7 +1,7 @@
 import { CacheError, type ObjectInfo } from "@frontcache/proto";
 import type { ObjectRead, ReadResult } from "../cache/object-read.js";
+import type { ReadMeter } from "../metrics/read-meter.js";
 import type { ReadRequest } from "../routing/router.js";
-import type { ReadMeter } from "../runtime/metrics/read-meter.js";
 import type { Slice } from "../runtime/slice.js";
 import type { Reader } from "./reader.js";
 

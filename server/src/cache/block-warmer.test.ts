@@ -1,12 +1,12 @@
 import { setMaxListeners } from "node:events";
 import { parseObjectUrl } from "@frontcache/proto";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { MemoryObjects } from "../origin/memory/memory-objects.js";
-import { MemoryOrigin } from "../origin/memory/memory-origin.js";
-import { openStore, type StoreFixture, testGeometry } from "../storage/store-fixture.js";
 import { systemError } from "../storage/system-error.js";
+import { openCache, restOf } from "../testing/cache-fixture.js";
+import { MemoryObjects } from "../testing/origin/memory-objects.js";
+import { MemoryOrigin } from "../testing/origin/memory-origin.js";
+import { openStore, type StoreFixture, testGeometry } from "../testing/store-fixture.js";
 import type { WarmRequest } from "./block-warmer.js";
-import { openCache, restOf } from "./cache-fixture.js";
 import type { LocalCache } from "./local-cache.js";
 
 const { blockBytes: BLOCK, segmentBytes: SEGMENT } = testGeometry;

@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import type { ConnectOptions } from "@frontcache/client";
 import type { Command } from "commander";
 import type { Environment } from "../config/declarations.js";
-import { Tokens } from "../doors/tokens.js";
+import { Tokens } from "../security/tokens.js";
 import { UsageError } from "./exit-code.js";
 
 /** What a command shows to members. Each has the name that `serve` has for it, so that one environment serves both. */

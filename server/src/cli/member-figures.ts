@@ -1,5 +1,5 @@
-import { type MetricDeclaration, prometheusName } from "../runtime/metrics/declaration.js";
-import { metricList } from "../runtime/metrics/metric-list.js";
+import { type MetricDeclaration, prometheusName } from "../metrics/declaration.js";
+import { metricList } from "../metrics/metric-list.js";
 
 /** What a member's `/metrics` says of it, as far as `frontcache status` shows it. */
 export interface MemberFigures {

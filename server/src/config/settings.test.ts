@@ -2,9 +2,9 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { hostname, tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { describe, expect, it } from "vitest";
+import { settingsTable } from "../testing/settings-table.js";
 import { declarations, settingNames, variableOf } from "./declarations.js";
 import { type GivenFlags, readSettings, SettingsError, unknownVariables } from "./settings.js";
-import { settingsTable } from "./settings-table.js";
 
 const MiB = 1 << 20;
 

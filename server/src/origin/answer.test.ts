@@ -1,8 +1,8 @@
 import { Readable } from "node:stream";
 import { type ErrorCode, parseObjectUrl } from "@frontcache/proto";
 import { describe, expect, it } from "vitest";
+import { bytesOf } from "../testing/answer-fixture.js";
 import { checkedAnswer, type RangeHead } from "./answer.js";
-import { bytesOf } from "./answer-fixture.js";
 import type { OriginAnswer, OriginRange } from "./origin.js";
 
 const ref = parseObjectUrl("s3://bucket/key");

@@ -1,7 +1,7 @@
 import { CacheError, parseObjectUrl } from "@frontcache/proto";
 import { describe, expect, it } from "vitest";
-import { ManualClock } from "../runtime/manual-clock.js";
-import { bytesOf } from "./answer-fixture.js";
+import { bytesOf } from "../testing/answer-fixture.js";
+import { ManualClock } from "../testing/manual-clock.js";
 import type { Landing } from "./landing.js";
 import { MeasuredOrigin, type OriginRequest } from "./measured-origin.js";
 import type { Origin } from "./origin.js";

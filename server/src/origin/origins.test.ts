@@ -1,8 +1,8 @@
 import { parseObjectUrl, parsePrefixUrl } from "@frontcache/proto";
 import { describe, expect, it } from "vitest";
-import { ManualClock } from "../runtime/manual-clock.js";
-import { MemoryObjects } from "./memory/memory-objects.js";
-import { MemoryOrigin } from "./memory/memory-origin.js";
+import { ManualClock } from "../testing/manual-clock.js";
+import { MemoryObjects } from "../testing/origin/memory-objects.js";
+import { MemoryOrigin } from "../testing/origin/memory-origin.js";
 import { Origins } from "./origins.js";
 
 const live = new AbortController().signal;

@@ -1,6 +1,6 @@
 import { CacheError, parseObjectUrl } from "@frontcache/proto";
 import { describe, expect, it } from "vitest";
-import { ManualClock } from "../runtime/manual-clock.js";
+import { ManualClock } from "../testing/manual-clock.js";
 import { forwardWarm } from "./forwarded-warm.js";
 import type { MemberChannel } from "./member-channel.js";
 import { MemberLink } from "./member-link.js";

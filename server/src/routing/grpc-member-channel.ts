@@ -10,7 +10,7 @@ import {
   type WarmRequest,
 } from "@frontcache/proto";
 import { type ChannelCredentials, connectivityState, credentials, Metadata, type ServiceError } from "@grpc/grpc-js";
-import type { Door } from "../doors/doors.js";
+import type { Door } from "../security/doors.js";
 import type { MemberChannel, MemberReadCall } from "./member-channel.js";
 
 /** How long a member may take to accept a connection before it counts as out of reach. */

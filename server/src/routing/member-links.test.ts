@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { openDoor } from "../doors/doors.js";
-import { ManualClock } from "../runtime/manual-clock.js";
-import { AnsweringMember } from "./answering-member.js";
+import { openDoor } from "../security/doors.js";
+import { AnsweringMember } from "../testing/answering-member.js";
+import { ManualClock } from "../testing/manual-clock.js";
 import { openGrpcChannel } from "./grpc-member-channel.js";
 import { OutOfReach } from "./member-link.js";
 import { MemberLinks } from "./member-links.js";

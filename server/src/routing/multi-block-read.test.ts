@@ -1,7 +1,7 @@
 import { CacheError } from "@frontcache/proto";
 import { beforeEach, describe, expect, it } from "vitest";
 import type { ObjectRead } from "../cache/object-read.js";
-import { rampBytes } from "../origin/memory/ramp.js";
+import { rampBytes } from "../testing/origin/ramp.js";
 import { MultiBlockRead } from "./multi-block-read.js";
 
 const BLOCK = 1_000;

@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import type { Clock } from "../runtime/clock.js";
-import { ManualClock } from "../runtime/manual-clock.js";
+import { ManualClock } from "../testing/manual-clock.js";
 import { Patience } from "./patience.js";
 
 describe("the patience with a member", () => {

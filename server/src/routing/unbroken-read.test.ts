@@ -2,7 +2,7 @@ import { CacheError, type ObjectInfo, parseObjectUrl } from "@frontcache/proto";
 import { beforeEach, describe, expect, it } from "vitest";
 import type { BlockRequest } from "../cache/block-request.js";
 import type { ObjectRead } from "../cache/object-read.js";
-import { rampBytes } from "../origin/memory/ramp.js";
+import { rampBytes } from "../testing/origin/ramp.js";
 import { OutOfReach } from "./member-link.js";
 import { UnbrokenRead } from "./unbroken-read.js";
 

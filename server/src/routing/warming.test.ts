@@ -1,10 +1,10 @@
 import { CacheError, Membership, type PrefixRef, parseObjectUrl, parsePrefixUrl, type WarmProgress } from "@frontcache/proto";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { WarmedBlock, WarmRequest } from "../cache/block-warmer.js";
-import { openDoor } from "../doors/doors.js";
 import type { Listing, ListPage } from "../origin/origin.js";
-import { ManualClock } from "../runtime/manual-clock.js";
-import { AnsweringMember, sendError } from "./answering-member.js";
+import { openDoor } from "../security/doors.js";
+import { AnsweringMember, sendError } from "../testing/answering-member.js";
+import { ManualClock } from "../testing/manual-clock.js";
 import { openGrpcChannel } from "./grpc-member-channel.js";
 import { MemberLinks } from "./member-links.js";
 import { MemberView } from "./member-view.js";

@@ -1,13 +1,13 @@
 import { blockDigest, blockPath } from "@frontcache/proto";
 import { describe, expect, it } from "vitest";
 import { silentLog } from "../runtime/log.js";
-import { ManualClock } from "../runtime/manual-clock.js";
+import { ManualClock } from "../testing/manual-clock.js";
+import { MemoryDisk } from "../testing/memory-disk.js";
+import { testGeometry, testId, testInfo } from "../testing/store-fixture.js";
 import { BlockIndex } from "./block-index.js";
-import { MemoryDisk } from "./disk/memory-disk.js";
 import { evictionPolicy } from "./eviction/policies.js";
 import { HeldBlock } from "./held-block.js";
 import { storageTuning } from "./storage-tuning.js";
-import { testGeometry, testId, testInfo } from "./store-fixture.js";
 import { Volume } from "./volume.js";
 
 const clock = new ManualClock();

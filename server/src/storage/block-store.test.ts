@@ -1,7 +1,16 @@
 import { FOOTER_BYTES } from "@frontcache/proto";
 import { describe, expect, it } from "vitest";
-import { storageFaults } from "./storage-invariants.js";
-import { areTestBytes, keep, openStore, readBlock, testGeometry, testId, testInfo, testSegments } from "./store-fixture.js";
+import { storageFaults } from "../testing/storage-invariants.js";
+import {
+  areTestBytes,
+  keep,
+  openStore,
+  readBlock,
+  testGeometry,
+  testId,
+  testInfo,
+  testSegments,
+} from "../testing/store-fixture.js";
 
 const KiB = 1 << 10;
 const BLOCK = 64 * KiB;

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import type { MemoryDisk } from "./disk/memory-disk.js";
-import { storageFaults } from "./storage-invariants.js";
+import type { MemoryDisk } from "../testing/memory-disk.js";
+import { storageFaults } from "../testing/storage-invariants.js";
 import {
   areTestBytes,
   keep,
@@ -12,7 +12,7 @@ import {
   testId,
   testInfo,
   testSegments,
-} from "./store-fixture.js";
+} from "../testing/store-fixture.js";
 
 const { blockBytes: BLOCK, segmentBytes: SEGMENT } = testGeometry;
 const info = testInfo();

@@ -1,8 +1,7 @@
 import { type BlockFooter, decodeFooter, FOOTER_BYTES } from "@frontcache/proto";
 import fc from "fast-check";
 import { describe, expect, it, vi } from "vitest";
-import type { BlockStore } from "./block-store.js";
-import { storageFaults } from "./storage-invariants.js";
+import { storageFaults } from "../testing/storage-invariants.js";
 import {
   areTestBytes,
   keep,
@@ -13,7 +12,8 @@ import {
   testId,
   testInfo,
   testSegments,
-} from "./store-fixture.js";
+} from "../testing/store-fixture.js";
+import type { BlockStore } from "./block-store.js";
 import { systemError } from "./system-error.js";
 
 const { blockBytes: BLOCK, segmentBytes: SEGMENT } = testGeometry;

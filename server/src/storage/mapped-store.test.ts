@@ -4,13 +4,13 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 
 import { silentLog } from "../runtime/log.js";
-import { ManualClock } from "../runtime/manual-clock.js";
+import { ManualClock } from "../testing/manual-clock.js";
+import { storageFaults } from "../testing/storage-invariants.js";
+import { areTestBytes, keep, readBlock, testGeometry, testId, testInfo, testSegments } from "../testing/store-fixture.js";
 import { BlockStore, storageTuning } from "./block-store.js";
 import { openNodeDisk } from "./disk/node-disk.js";
 import { loadLibc } from "./mapping/libc.js";
 import { noMapping, openMapper } from "./mapping/mapping.js";
-import { storageFaults } from "./storage-invariants.js";
-import { areTestBytes, keep, readBlock, testGeometry, testId, testInfo, testSegments } from "./store-fixture.js";
 
 const { blockBytes: BLOCK, segmentBytes: SEGMENT } = testGeometry;
 const libc = await loadLibc();

@@ -1,6 +1,6 @@
 import { FOOTER_BYTES } from "@frontcache/proto";
 import { describe, expect, it } from "vitest";
-import { storageFaults } from "./storage-invariants.js";
+import { storageFaults } from "../testing/storage-invariants.js";
 import {
   areTestBytes,
   keep,
@@ -11,7 +11,7 @@ import {
   testId,
   testInfo,
   testSegments,
-} from "./store-fixture.js";
+} from "../testing/store-fixture.js";
 import { systemError } from "./system-error.js";
 
 const { blockBytes: BLOCK, segmentBytes: SEGMENT } = testGeometry;

@@ -1,7 +1,6 @@
 import { describe, expect, it } from "vitest";
-import type { BlockStore } from "./block-store.js";
-import type { DiskOperation, MemoryDisk } from "./disk/memory-disk.js";
-import { storageFaults } from "./storage-invariants.js";
+import type { DiskOperation, MemoryDisk } from "../testing/memory-disk.js";
+import { storageFaults } from "../testing/storage-invariants.js";
 import {
   areTestBytes,
   keep,
@@ -12,7 +11,8 @@ import {
   testId,
   testInfo,
   testSegments,
-} from "./store-fixture.js";
+} from "../testing/store-fixture.js";
+import type { BlockStore } from "./block-store.js";
 import { systemError } from "./system-error.js";
 
 const BLOCK = testGeometry.blockBytes;

@@ -1,6 +1,6 @@
 import { describe, expect, it, vi } from "vitest";
-import { bytesOf } from "../../../server/src/origin/answer-fixture.js";
-import { rampBytes } from "../../../server/src/origin/memory/ramp.js";
+import { bytesOf } from "../../../server/src/testing/answer-fixture.js";
+import { rampBytes } from "../../../server/src/testing/origin/ramp.js";
 import { fails, MiB, type OriginUnderTest } from "./origin-under-test.js";
 
 /** Requests and answers that are given up. */

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { bytesOf } from "../../../server/src/origin/answer-fixture.js";
-import { rampBytes } from "../../../server/src/origin/memory/ramp.js";
+import { bytesOf } from "../../../server/src/testing/answer-fixture.js";
+import { rampBytes } from "../../../server/src/testing/origin/ramp.js";
 import { oddKeys } from "./odd-keys.js";
 import { fails, live, MiB, type OriginUnderTest } from "./origin-under-test.js";
 

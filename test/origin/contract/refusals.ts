@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { bytesOf } from "../../../server/src/origin/answer-fixture.js";
-import { rampBytes } from "../../../server/src/origin/memory/ramp.js";
+import { bytesOf } from "../../../server/src/testing/answer-fixture.js";
+import { rampBytes } from "../../../server/src/testing/origin/ramp.js";
 import { fails, live, MiB, type OriginUnderTest, type Refusal } from "./origin-under-test.js";
 
 /** What a store refuses, and answers of it that nobody should believe. */

@@ -1,8 +1,8 @@
 import { CacheError } from "@frontcache/proto";
 import type { ServerErrorResponse, ServerUnaryCall, sendUnaryData, UntypedServiceImplementation } from "@grpc/grpc-js";
-import type { Door } from "../../doors/doors.js";
-import { WRONG_TOKEN } from "../../doors/tokens.js";
 import type { Log } from "../../runtime/log.js";
+import type { Door } from "../../security/doors.js";
+import { WRONG_TOKEN } from "../../security/tokens.js";
 import { callStatus } from "../call-status.js";
 
 /** What stands behind every call, of whatever kind. */

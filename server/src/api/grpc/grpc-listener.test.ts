@@ -7,8 +7,8 @@ import { type Client, credentials, loadPackageDefinition, type ServiceError, sta
 import { loadSync } from "@grpc/proto-loader";
 import { protoPath as healthProtoPath } from "grpc-health-check";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { rampBytes } from "../../origin/memory/ramp.js";
-import { DRAIN_MS, GrpcFixture, readRequest, URL } from "./grpc-fixture.js";
+import { DRAIN_MS, GrpcFixture, readRequest, URL } from "../../testing/grpc-fixture.js";
+import { rampBytes } from "../../testing/origin/ramp.js";
 
 let member: GrpcFixture;
 

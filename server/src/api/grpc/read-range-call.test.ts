@@ -1,7 +1,7 @@
 import { type ClientHttp2Session, type ClientHttp2Stream, connect } from "node:http2";
 import { MESSAGE_BYTES, ReadRangeRequest } from "@frontcache/proto";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { GrpcFixture, readRequest } from "./grpc-fixture.js";
+import { GrpcFixture, readRequest } from "../../testing/grpc-fixture.js";
 
 const MiB = 1 << 20;
 

@@ -3,7 +3,7 @@ import { CacheError, type ErrorCode, errorTable, type ReadRangeRequest } from "@
 import { type ServiceError, status } from "@grpc/grpc-js";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { ObjectRead } from "../../cache/object-read.js";
-import { GrpcFixture, readRequest, URL } from "./grpc-fixture.js";
+import { GrpcFixture, readRequest, URL } from "../../testing/grpc-fixture.js";
 
 const MiB = 1 << 20;
 

@@ -1,7 +1,7 @@
 import { type WarmProgress, WarmRequest } from "@frontcache/proto";
 import { type ServiceError, status } from "@grpc/grpc-js";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { GrpcFixture, URL } from "./grpc-fixture.js";
+import { GrpcFixture, URL } from "../../testing/grpc-fixture.js";
 
 let member: GrpcFixture;
 

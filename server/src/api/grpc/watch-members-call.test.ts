@@ -2,7 +2,7 @@ import { once } from "node:events";
 import type { MemberList } from "@frontcache/proto";
 import { type ClientReadableStream, type ServiceError, status } from "@grpc/grpc-js";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { GrpcFixture } from "./grpc-fixture.js";
+import { GrpcFixture } from "../../testing/grpc-fixture.js";
 
 let member: GrpcFixture;
 

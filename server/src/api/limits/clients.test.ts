@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { ManualClock } from "../../runtime/manual-clock.js";
+import { ManualClock } from "../../testing/manual-clock.js";
 import { Clients, noLimits } from "./clients.js";
 
 const busy = expect.objectContaining({ code: "RESOURCE_EXHAUSTED", retryable: true });

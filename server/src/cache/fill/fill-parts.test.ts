@@ -1,9 +1,9 @@
 import { parseObjectUrl } from "@frontcache/proto";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { MemoryObjects } from "../../origin/memory/memory-objects.js";
-import { MemoryOrigin } from "../../origin/memory/memory-origin.js";
-import { ManualClock } from "../../runtime/manual-clock.js";
-import { testGeometry } from "../../storage/store-fixture.js";
+import { ManualClock } from "../../testing/manual-clock.js";
+import { MemoryObjects } from "../../testing/origin/memory-objects.js";
+import { MemoryOrigin } from "../../testing/origin/memory-origin.js";
+import { testGeometry } from "../../testing/store-fixture.js";
 import { FillDescription } from "./fill-description.js";
 import { FillMemory } from "./fill-memory.js";
 import { FillParts } from "./fill-parts.js";

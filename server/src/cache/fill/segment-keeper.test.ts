@@ -1,7 +1,7 @@
 import { parseObjectUrl } from "@frontcache/proto";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { openStore, type StoreFixture, testGeometry, testId, testInfo, testSegments } from "../../storage/store-fixture.js";
 import { systemError } from "../../storage/system-error.js";
+import { openStore, type StoreFixture, testGeometry, testId, testInfo, testSegments } from "../../testing/store-fixture.js";
 import { FillDescription } from "./fill-description.js";
 import { SegmentKeeper } from "./segment-keeper.js";
 

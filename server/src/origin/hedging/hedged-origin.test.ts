@@ -1,11 +1,11 @@
 import { parseObjectUrl } from "@frontcache/proto";
 import { describe, expect, it } from "vitest";
-import { ManualClock } from "../../runtime/manual-clock.js";
-import { bytesOf } from "../answer-fixture.js";
+import { bytesOf } from "../../testing/answer-fixture.js";
+import { ManualClock } from "../../testing/manual-clock.js";
+import { MemoryObjects } from "../../testing/origin/memory-objects.js";
+import { MemoryOrigin } from "../../testing/origin/memory-origin.js";
 import { LimitedOrigin } from "../limits/limited-origin.js";
 import { OriginLimits } from "../limits/origin-limits.js";
-import { MemoryObjects } from "../memory/memory-objects.js";
-import { MemoryOrigin } from "../memory/memory-origin.js";
 import type { OriginAnswer } from "../origin.js";
 import { type Hedge, HedgedOrigin, type HedgeOptions } from "./hedged-origin.js";
 

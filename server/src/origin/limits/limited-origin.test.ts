@@ -1,10 +1,10 @@
 import { setMaxListeners } from "node:events";
 import { parseObjectUrl, parsePrefixUrl } from "@frontcache/proto";
 import { describe, expect, it } from "vitest";
-import { ManualClock } from "../../runtime/manual-clock.js";
-import { bytesOf } from "../answer-fixture.js";
-import { MemoryObjects } from "../memory/memory-objects.js";
-import { MemoryOrigin } from "../memory/memory-origin.js";
+import { bytesOf } from "../../testing/answer-fixture.js";
+import { ManualClock } from "../../testing/manual-clock.js";
+import { MemoryObjects } from "../../testing/origin/memory-objects.js";
+import { MemoryOrigin } from "../../testing/origin/memory-origin.js";
 import { RetryingOrigin } from "../retrying/retrying-origin.js";
 import { LimitedOrigin } from "./limited-origin.js";
 import { type LimitOptions, LimitReached, OriginLimits } from "./origin-limits.js";

@@ -1,10 +1,10 @@
 import { type ErrorCode, parseObjectUrl, parsePrefixUrl } from "@frontcache/proto";
 import { describe, expect, it } from "vitest";
-import { ManualClock } from "../../runtime/manual-clock.js";
-import { bytesOf } from "../answer-fixture.js";
-import { MemoryObjects } from "../memory/memory-objects.js";
-import { MemoryOrigin } from "../memory/memory-origin.js";
-import { rampBytes } from "../memory/ramp.js";
+import { bytesOf } from "../../testing/answer-fixture.js";
+import { ManualClock } from "../../testing/manual-clock.js";
+import { MemoryObjects } from "../../testing/origin/memory-objects.js";
+import { MemoryOrigin } from "../../testing/origin/memory-origin.js";
+import { rampBytes } from "../../testing/origin/ramp.js";
 import type { Retry } from "./retry-budget.js";
 import { RetryingOrigin } from "./retrying-origin.js";
 

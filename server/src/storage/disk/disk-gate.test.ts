@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { ManualClock } from "../../runtime/manual-clock.js";
+import { ManualClock } from "../../testing/manual-clock.js";
 import { DiskGate } from "./disk-gate.js";
 
 interface Operation {

@@ -3,9 +3,9 @@ import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, syml
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { testBytes } from "../store-fixture.js";
+import { MemoryDisk } from "../../testing/memory-disk.js";
+import { testBytes } from "../../testing/store-fixture.js";
 import type { Disk, FileLook } from "./disk.js";
-import { MemoryDisk } from "./memory-disk.js";
 import { descriptorLimit, openNodeDisk } from "./node-disk.js";
 
 const KiB = 1 << 10;

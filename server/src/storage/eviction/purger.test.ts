@@ -1,10 +1,10 @@
 import { FOOTER_BYTES } from "@frontcache/proto";
 import { describe, expect, it } from "vitest";
 import type { Log } from "../../runtime/log.js";
-import { ManualClock } from "../../runtime/manual-clock.js";
-import { MemoryDisk } from "../disk/memory-disk.js";
-import { storageFaults } from "../storage-invariants.js";
-import { keep, openStore, testDiskBytes, testGeometry, testId, testInfo, testSegments } from "../store-fixture.js";
+import { ManualClock } from "../../testing/manual-clock.js";
+import { MemoryDisk } from "../../testing/memory-disk.js";
+import { storageFaults } from "../../testing/storage-invariants.js";
+import { keep, openStore, testDiskBytes, testGeometry, testId, testInfo, testSegments } from "../../testing/store-fixture.js";
 import { systemError } from "../system-error.js";
 
 const { blockBytes: BLOCK } = testGeometry;

@@ -1,10 +1,10 @@
 import { describe, expect, it } from "vitest";
 import { systemClock } from "../../runtime/clock.js";
+import { areTestBytes, testBytes, testGeometry } from "../../testing/store-fixture.js";
 import type { DiskFile } from "../disk/disk.js";
 import { Loans } from "../loans.js";
 import { OpenFile } from "../open-file.js";
 import { SegmentTable } from "../segment-table.js";
-import { areTestBytes, testBytes, testGeometry } from "../store-fixture.js";
 import { mappedRead } from "./mapped-read.js";
 import type { Mapping } from "./mapping.js";
 import { RecentResidency } from "./recent-residency.js";

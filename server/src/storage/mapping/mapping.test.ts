@@ -13,8 +13,8 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { testBytes } from "../../testing/store-fixture.js";
 import type { DiskFile } from "../disk/disk.js";
-import { testBytes } from "../store-fixture.js";
 import { loadLibc } from "./libc.js";
 import { type Mapping, noMapping, openMapper, SystemMapper } from "./mapping.js";
 import { CachestatResidency, MincoreResidency } from "./residency.js";

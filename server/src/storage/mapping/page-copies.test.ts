@@ -2,7 +2,7 @@ import { closeSync, fsyncSync, mkdtempSync, openSync, rmSync, statfsSync, writeF
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { areTestBytes, testBytes } from "../store-fixture.js";
+import { areTestBytes, testBytes } from "../../testing/store-fixture.js";
 import { loadLibc } from "./libc.js";
 import { MAX_COPY_BYTES, PageCopies } from "./page-copies.js";
 

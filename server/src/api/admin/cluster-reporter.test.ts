@@ -1,0 +1,134 @@
+import { type MemberInfo, Membership } from "@frontcache/proto";
+import { describe, expect, it } from "vitest";
+import { ManualClock } from "../../testing/manual-clock.js";
+import { ClusterReporter } from "./cluster-reporter.js";
+import type { MemberReport } from "./member-report.js";
+
+const reportOf = (name: string): MemberReport => ({ name }) as MemberReport;
+const membersOf = (count: number): MemberInfo[] =>
+  Array.from({ length: count }, (_, at) => ({
+    name: `m${at}`,
+    grpcAddress: `10.0.0.${at}:8080`,
+    httpAddress: `10.0.0.${at}:8081`,
+  }));
+
+function reporter(members: readonly MemberInfo[], ask: (member: MemberInfo) => Promise<MemberReport>) {
+  const clock = new ManualClock();
+  const list = Membership.of(members, 1 << 20);
+  return { clock, list, made: new ClusterReporter({ list: () => list, own: () => reportOf("m0"), ask, clock }) };
+}
+
+describe("a report of the cluster", () => {
+  it("has what each member says, and of the silent ones why", async () => {
+    const { made, list } = reporter(membersOf(3), async ({ name }) => {
+      if (name === "m2") throw new Error("out of reach");
+      return reportOf(name);
+    });
+    const { members, ...head } = await made.report();
+    expect(head).toMatchObject({ member: "m0", listHash: list.hash });
+    expect(members.map(({ name, report, problem }) => [name, report?.name, problem])).toEqual([
+      ["m0", "m0", undefined],
+      ["m1", "m1", undefined],
+      ["m2", undefined, "out of reach"],
+    ]);
+  });
+
+  it("asks nobody twice for those who ask at the same time, or right after", async () => {
+    const asked: string[] = [];
+    const { made, clock } = reporter(membersOf(2), async ({ name }) => {
+      asked.push(name);
+      return reportOf(name);
+    });
+    await Promise.all([made.report(), made.report()]);
+    await made.report();
+    expect(asked).toEqual(["m1"]);
+    await clock.advance(500);
+    await made.report();
+    expect(asked).toEqual(["m1", "m1"]);
+  });
+
+  it("is made once at a time, however long the members take", async () => {
+    let answer = (): void => {};
+    const asked: string[] = [];
+    const { made, clock } = reporter(membersOf(2), async ({ name }) => {
+      asked.push(name);
+      await new Promise<void>((resolve) => {
+        answer = resolve;
+      });
+      return reportOf(name);
+    });
+    const reports = [made.report()];
+    for (let turn = 0; turn < 3; turn++) {
+      await clock.advance(900);
+      reports.push(made.report());
+    }
+    answer();
+    await Promise.all(reports);
+    expect(asked).toEqual(["m1"]);
+  });
+
+  it("asks sixteen at a time and no more", async () => {
+    let [running, most] = [0, 0];
+    const { made } = reporter(membersOf(60), async ({ name }) => {
+      most = Math.max(most, ++running);
+      await new Promise((resolve) => setImmediate(resolve));
+      running--;
+      return reportOf(name);
+    });
+    expect((await made.report()).members).toHaveLength(60);
+    expect(most).toBe(16);
+  });
+
+  it("is there after three seconds, however many are silent, and asks nobody after that", async () => {
+    const asked: string[] = [];
+    const silence: ((report: MemberReport) => void)[] = [];
+    const { made, clock } = reporter(membersOf(60), ({ name }) => {
+      asked.push(name);
+      if (name === "m1") return Promise.resolve(reportOf(name));
+      return new Promise((resolve) => silence.push(resolve));
+    });
+    const report = made.report();
+    await new Promise((resolve) => setImmediate(resolve));
+    clock.advance(3_000);
+    const problems = (await report).members.map(({ problem }) => problem);
+    expect(problems.slice(0, 2)).toEqual([undefined, undefined]);
+    expect(new Set(problems.slice(2))).toEqual(new Set(["no answer within the 3 s that the whole report may take"]));
+    for (const answer of silence) answer(reportOf("late"));
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(asked).toHaveLength(17);
+    expect(clock.waits).toBe(0);
+  });
+
+  it("has all who answer, however many are silent before them, and those who answer again", async () => {
+    const answering = new Set(["m7", "m120", "m199"]);
+    const late: (() => void)[] = [];
+    const { made, clock } = reporter(membersOf(200), ({ name }) => {
+      if (answering.has(name)) return Promise.resolve(reportOf(name));
+      return new Promise((_, reject) => late.push(() => reject(new Error("out of reach"))));
+    });
+    /** The next report's members, silent ones being waited for a second each. */
+    const told = async (): Promise<string[]> => {
+      const report = made.report();
+      for (let second = 0; second < 3; second++) {
+        await new Promise((resolve) => setImmediate(resolve));
+        for (const giveUp of late.splice(0)) giveUp();
+        await new Promise((resolve) => setImmediate(resolve));
+        clock.advance(1_000);
+      }
+      const { members } = await report;
+      return members.flatMap(({ name, report }) => (report === undefined || name === "m0" ? [] : name));
+    };
+    for (let reports = 0; reports < 5; reports++) await told();
+    for (let reports = 0; reports < 5; reports++) expect(await told()).toEqual(["m120", "m199", "m7"]);
+    answering.add("m60");
+    const heard: string[] = [];
+    for (let reports = 0; reports < 5; reports++) heard.push(...(await told()));
+    expect(heard).toContain("m60");
+  });
+
+  it("is of nobody while the member starts", async () => {
+    const clock = new ManualClock();
+    const made = new ClusterReporter({ list: () => undefined, own: () => reportOf("m0"), ask: async () => reportOf("x"), clock });
+    expect(await made.report()).toMatchObject({ member: "m0", members: [], listHash: "" });
+  });
+});

@@ -1,0 +1,161 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { GatewayFixture, NOTHING_LEFT } from "../../testing/gateway-fixture.js";
+import { rampBytes } from "../../testing/origin/ramp.js";
+import type { RawClient } from "../../testing/raw-client.js";
+
+const MiB = 1 << 20;
+const OBJECT = rampBytes(0, 24 * MiB, 5);
+
+let gateway: GatewayFixture;
+let client: RawClient;
+
+beforeEach(async () => {
+  gateway = await GatewayFixture.open();
+  gateway.reader.memory.objects.set("s3://bucket/object", OBJECT);
+  client = await gateway.connect();
+});
+
+afterEach(async () => {
+  client.socket.destroy();
+  await vi.waitFor(() => expect(gateway.left()).toEqual(NOTHING_LEFT));
+  await gateway[Symbol.asyncDispose]();
+});
+
+const memory = () => gateway.reader.memory;
+
+/** Asks for all of it and takes nothing, until the socket is full. */
+async function stall(): Promise<void> {
+  client.socket.pause();
+  client.request("GET", "/s3/bucket/object");
+  let given = -1;
+  await vi.waitFor(
+    () => {
+      const before = given;
+      given = memory().slicesGiven;
+      if (given === 0 || given !== before) throw new Error("slices are still taken");
+    },
+    { interval: 30 },
+  );
+}
+
+describe("the bytes of an answer", () => {
+  it.each([
+    [16 * MiB, false],
+    [MiB, false],
+    [100_000, false],
+    [MiB, true],
+    [300_000, true],
+    [1000, true],
+  ])("in slices of %d (scarce: %s) arrive as they are", async (sliceBytes, scarce) => {
+    memory().sliceBytes = sliceBytes;
+    gateway.reader.scarce = scarce;
+    const bytes = OBJECT.subarray(0, Math.min(OBJECT.length, sliceBytes * 300));
+    const { status, body } = await client.get("/s3/bucket/object", `Range: bytes=0-${bytes.length - 1}`);
+    expect([status, body.equals(bytes)]).toEqual([206, true]);
+  });
+
+  it("leave with the head in one packet where they are few", async () => {
+    const packets: Buffer[] = [];
+    client.socket.on("data", (chunk: Buffer) => packets.push(chunk));
+    for (let count = 1; count <= 20; count++) {
+      await client.get("/s3/bucket/object", "Range: bytes=0-999");
+      expect(packets).toHaveLength(count);
+    }
+  });
+
+  it("are answered for one slice at a time, however slow the reader is", async () => {
+    memory().sliceBytes = MiB;
+    await stall();
+    expect(memory().openSlices).toBe(1);
+    expect(gateway.left().timers).toBe(0);
+    client.socket.resume();
+    expect((await client.answer()).body.equals(OBJECT)).toBe(true);
+  });
+
+  it("go on as they come", async () => {
+    memory().sliceBytes = MiB;
+    memory().beforeSlice = () => new Promise((resolve) => setImmediate(resolve));
+    expect((await client.get("/s3/bucket/object")).body.equals(OBJECT)).toBe(true);
+  });
+
+  it("that are more or less than the read has end the connection", async () => {
+    memory().sliceBytes = MiB;
+    for (const lie of [-10, 10]) {
+      const opened = memory().read.bind(memory());
+      memory().read = (request) => {
+        const read = opened(request);
+        return read instanceof Promise ? read : { ...read, length: read.length + lie };
+      };
+      await using other = await gateway.connect();
+      await expect(other.get("/s3/bucket/object")).rejects.toThrow("in the middle of an answer");
+      memory().read = opened;
+    }
+    expect(gateway.logged).toMatchObject([{ code: "INTERNAL" }, { code: "INTERNAL" }]);
+  });
+});
+
+describe("memory that others wait for", () => {
+  beforeEach(() => {
+    gateway.reader.scarce = true;
+    memory().sliceBytes = MiB;
+  });
+
+  it("is given back 100 ms after its reader stopped reading, at the price of a copy", async () => {
+    memory().sliceBytes = OBJECT.length;
+    await stall();
+    expect(memory().openSlices).toBe(1);
+    gateway.clock.advance(100);
+    expect(memory().openSlices).toBe(0);
+    expect(gateway.clients.waiting.bytes).toBeGreaterThan(OBJECT.length / 2);
+    client.socket.resume();
+    expect((await client.answer()).body.equals(OBJECT)).toBe(true);
+    await vi.waitFor(() => expect(gateway.clients.waiting.bytes).toBe(0));
+  });
+});
+
+describe("a client that leaves", () => {
+  it.each([false, true])("in the middle of the bytes (scarce: %s) has everything given back", async (scarce) => {
+    gateway.reader.scarce = scarce;
+    await stall();
+    client.socket.destroy();
+    gateway.clock.advance(100);
+    await vi.waitFor(() => expect(gateway.left()).toEqual(NOTHING_LEFT));
+    expect(gateway.clients.waiting.bytes).toBe(0);
+    expect(memory().requests[0]!.signal.aborted).toBe(true);
+    expect(gateway.logged).toEqual([]);
+  });
+
+  it.each(["opened", "filled"])("while the read is %s has it stopped", async (when) => {
+    const hang = (signal: AbortSignal | undefined): Promise<void> =>
+      new Promise((_, reject) => signal!.addEventListener("abort", () => reject(signal!.reason), { once: true }));
+    if (when === "opened") memory().beforeAnswer = hang;
+    else memory().beforeSlice = (offset, signal) => (offset > 0 ? hang(signal) : undefined);
+    client.request("GET", "/s3/bucket/object");
+    await vi.waitFor(() => expect(memory().requests).toHaveLength(1));
+    client.socket.destroy();
+    await vi.waitFor(() => expect(memory().requests[0]!.signal.aborted).toBe(true));
+    await vi.waitFor(() => expect(gateway.left()).toEqual(NOTHING_LEFT));
+    expect(gateway.logged).toEqual([]);
+  });
+
+  it("too early has its read and its bytes given back when they come", async () => {
+    let go!: () => void;
+    memory().beforeAnswer = () => new Promise((resolve) => (go = resolve));
+    client.request("GET", "/s3/bucket/object");
+    await vi.waitFor(() => expect(go).toBeDefined());
+    client.socket.destroy();
+    await vi.waitFor(() => expect(gateway.listener.openConnections).toBe(0));
+    go();
+
+    await using other = await gateway.connect();
+    memory().beforeAnswer = undefined;
+    let arrive!: () => void;
+    memory().beforeSlice = () => new Promise((resolve) => (arrive = resolve));
+    other.request("GET", "/s3/bucket/object");
+    await vi.waitFor(() => expect(arrive).toBeDefined());
+    other.socket.destroy();
+    await vi.waitFor(() => expect(gateway.listener.openConnections).toBe(0));
+    arrive();
+    await vi.waitFor(() => expect(memory().slicesGiven).toBe(1));
+  });
+});

@@ -1,0 +1,96 @@
+import { EventEmitter } from "node:events";
+import type { ServerResponse } from "node:http";
+import type { Socket } from "node:net";
+import { describe, expect, it } from "vitest";
+import { systemClock } from "../../runtime/clock.js";
+import { openDoor } from "../../security/doors.js";
+import { Visitor } from "../../security/visitor.js";
+import { Clients, noLimits } from "../limits/clients.js";
+import { Connection } from "./connection.js";
+
+/** What a connection knows of its socket. */
+class FakeSocket extends EventEmitter {
+  destroyed = false;
+  destroySoon = this.destroy;
+
+  destroy(): void {
+    if (this.destroyed) return;
+    this.destroyed = true;
+    this.emit("close");
+  }
+}
+
+/** What a connection knows of a response. */
+class FakeResponse extends EventEmitter {
+  readonly headers: string[] = [];
+
+  setHeader(name: string, value: string): void {
+    this.headers.push(`${name}: ${value}`);
+  }
+}
+
+function open() {
+  const socket = new FakeSocket();
+  const connection = new Connection(
+    socket as unknown as Socket,
+    new Visitor(openDoor, false),
+    new Clients(noLimits, systemClock).of(),
+  );
+  const events: string[] = [];
+  const request = (name: string): FakeResponse => {
+    const response = new FakeResponse();
+    connection.answer(response as unknown as ServerResponse, () => {
+      events.push(`${name} begins`);
+      connection.whenClosed(() => events.push(`${name} ends`));
+    });
+    return response;
+  };
+  return { socket, connection, events, request };
+}
+
+describe("a connection", () => {
+  it("begins an answer when the one before is sent", () => {
+    const { connection, events, request } = open();
+    const [first, second] = [request("a"), request("b")];
+    expect(events).toEqual(["a begins"]);
+    first.emit("close");
+    expect([events, connection.running]).toEqual([["a begins", "a ends", "b begins"], true]);
+    second.emit("close");
+    expect([events.at(-1), connection.running]).toEqual(["b ends", false]);
+  });
+
+  it("tells the running answer of its end, though the response never had its turn on the socket", () => {
+    const { socket, connection, events, request } = open();
+    const response = request("a");
+    request("b");
+    socket.destroy();
+    expect([events, connection.signal.aborted, connection.running]).toEqual([["a begins", "a ends"], true, false]);
+    response.emit("close");
+    expect(events).toEqual(["a begins", "a ends"]);
+  });
+
+  it("that is to end does so after what is sent and what waits, and says so", () => {
+    const { socket, connection, events, request } = open();
+    const [first, second] = [request("a"), request("b")];
+    connection.endWhenIdle();
+    expect(socket.destroyed).toBe(false);
+    first.emit("close");
+    expect([first.headers, second.headers, socket.destroyed]).toEqual([[], ["Connection: close"], false]);
+    second.emit("close");
+    expect([events.at(-1), socket.destroyed]).toEqual(["b ends", true]);
+  });
+
+  it("that is to end and is idle ends at once", () => {
+    const { socket, connection } = open();
+    connection.endWhenIdle();
+    expect(socket.destroyed).toBe(true);
+  });
+
+  it("is cut off by the request that is one too many", () => {
+    const { socket, events, request } = open();
+    for (let count = 0; count <= 100; count++) request(`${count}`);
+    expect(socket.destroyed).toBe(false);
+    request("one too many");
+    expect([socket.destroyed, events]).toEqual([true, ["0 begins", "0 ends"]]);
+  });
+});

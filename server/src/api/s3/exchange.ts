@@ -1,0 +1,29 @@
+import type { Clock } from "../../runtime/clock.js";
+import type { Log } from "../../runtime/log.js";
+import type { Visitor } from "../../security/visitor.js";
+import type { Client, Clients } from "../limits/clients.js";
+import type { Reader } from "../reader.js";
+import type { Reply, Request } from "./reply.js";
+
+/** What the gateway asks of the cache behind it. */
+export type ObjectReader = Pick<Reader, "read" | "stat" | "list" | "statBucket">;
+
+/** One request with what it takes to answer it. */
+export interface Exchange {
+  readonly request: Request;
+  readonly response: Reply;
+  /** Who stands at the door. Where it shows nothing that opens it, probes alone are answered. */
+  readonly visitor: Pick<Visitor, "admits" | "tokenOpens">;
+  /** Who asks. */
+  readonly client: Client;
+  /** Whether the connection is by TLS. */
+  readonly encrypted: boolean;
+  /** The memory in which bytes wait for readers. */
+  readonly waiting: Clients["waiting"];
+  /** Aborted when the client is gone. It belongs to the connection: listeners must be taken off it again. */
+  readonly signal: AbortSignal;
+  /** Calls back once, when the answer is sent or can't be sent any more. One listener. */
+  whenClosed(leave: () => void): void;
+  readonly clock: Clock;
+  readonly log: Log;
+}

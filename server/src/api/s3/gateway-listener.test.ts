@@ -1,0 +1,299 @@
+import { once } from "node:events";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { systemClock } from "../../runtime/clock.js";
+import { openDoor } from "../../security/doors.js";
+import { GatewayFixture, NOTHING_LEFT } from "../../testing/gateway-fixture.js";
+import type { RawClient } from "../../testing/raw-client.js";
+import { Clients, noLimits } from "../limits/clients.js";
+import { textPage } from "./page.js";
+
+let gateway: GatewayFixture;
+let client: RawClient;
+
+beforeEach(async () => {
+  gateway = await GatewayFixture.open();
+  gateway.put("s3://bucket/object", "0123456789");
+  gateway.put("gs://bucket/object", "abcdefghij");
+  client = await gateway.connect();
+});
+
+afterEach(async () => {
+  await client[Symbol.asyncDispose]();
+  await vi.waitFor(() => expect(gateway.left()).toEqual(NOTHING_LEFT));
+  await gateway[Symbol.asyncDispose]();
+});
+
+/** A hook for reads that end when their client leaves. */
+function untilGone(signal: AbortSignal | undefined): Promise<void> {
+  return new Promise((_, reject) => signal!.addEventListener("abort", () => reject(signal!.reason), { once: true }));
+}
+
+describe("the gateway", () => {
+  it("serves the objects of both stores, many requests on one connection", async () => {
+    for (let round = 0; round < 3; round++) {
+      expect((await client.get("/s3/bucket/object")).body.toString()).toBe("0123456789");
+      expect((await client.get("/gs/bucket/object", "Range: bytes=2-3")).body.toString()).toBe("cd");
+      expect((await client.get("/s3/bucket/missing")).status).toBe(404);
+    }
+    expect(gateway.listener.openConnections).toBe(1);
+  });
+
+  it.each(["PUT", "POST", "DELETE", "PATCH", "OPTIONS"])("refuses to %s, as S3 would", async (method) => {
+    client.request(method, "/s3/bucket/object", "Content-Length: 0");
+    const { status, headers, body } = await client.answer();
+    expect([status, headers.allow]).toEqual([405, "GET, HEAD"]);
+    expect(body.toString()).toContain("<Code>MethodNotAllowed</Code>");
+    expect((await client.get("/s3/bucket/object")).status).toBe(200);
+  });
+
+  it("throws away the body of what it refuses, without asking for it", async () => {
+    client.request("PUT", "/s3/bucket/object", "Content-Length: 300000");
+    client.send(Buffer.alloc(300_000));
+    expect((await client.answer()).status).toBe(405);
+    client.request("PUT", "/s3/bucket/object", "Transfer-Encoding: chunked");
+    client.send("5\r\nhello\r\n0\r\n\r\n");
+    expect((await client.answer()).status).toBe(405);
+    expect((await client.get("/s3/bucket/object")).status).toBe(200);
+    client.request("PUT", "/s3/bucket/object", "Content-Length: 300000", "Expect: 100-continue");
+    expect(await client.answer()).toMatchObject({ status: 405, headers: { connection: "close" } });
+  });
+
+  it.each([
+    "/s3",
+    "/s3/",
+    "/gs/?list-type=2",
+    "/s3/bucket/object?tagging",
+    "/s3/bucket/object?partNumber=1",
+    "/gs/bucket/object?response-content-type=text%2Fplain",
+  ])("says of %s that S3 has it, and the cache has not", async (target) => {
+    for (const answer of [await client.get(target), await client.head(target)]) expect(answer.status).toBe(501);
+    expect((await client.get(target)).body.toString()).toContain("<Code>NotImplemented</Code>");
+  });
+
+  it.each(["", "?prefix=a", "?acl", "?versions&list-type=2", "?uploads", "/?policyStatus="])(
+    "says of a bucket's %j that S3 has it, and the cache has not",
+    async (query) => {
+      const { status, body } = await client.get(`/s3/bucket${query}`);
+      expect([status, /<Code>(\w+)</.exec(body.toString())?.[1]]).toEqual([501, "NotImplemented"]);
+    },
+  );
+
+  it.each(["s3", "gs"])("lists a bucket of %s in S3's form, as the store says", async (scheme) => {
+    const objects = [
+      { key: "a&b", objectSize: 5, version: "v1", lastModifiedMs: 1_700_000_000_123, storageClass: "COLD" },
+      { key: "\u0001 \ufffe", objectSize: 0 },
+    ];
+    gateway.reader.memory.listing = { objects, prefixes: ["c d/"], nextToken: "t=&" };
+    const { status, body } = await client.get(
+      `/${scheme}/bucket?list-type=2&prefix=a+%2B&delimiter=/&max-keys=7&continuation-token=u`,
+    );
+    expect(status).toBe(200);
+    expect(body.toString()).toBe(
+      '<?xml version="1.0" encoding="UTF-8"?>\n<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">' +
+        "<Name>bucket</Name><Prefix>a +</Prefix><ContinuationToken>u</ContinuationToken>" +
+        "<NextContinuationToken>t=&#38;</NextContinuationToken><KeyCount>3</KeyCount><MaxKeys>7</MaxKeys>" +
+        "<Delimiter>/</Delimiter><IsTruncated>true</IsTruncated>" +
+        "<Contents><Key>a&#38;b</Key><LastModified>2023-11-14T22:13:20.123Z</LastModified><ETag>&#34;v1&#34;</ETag>" +
+        "<Size>5</Size><StorageClass>COLD</StorageClass></Contents>" +
+        "<Contents><Key>&#1; &#65534;</Key><Size>0</Size><StorageClass>STANDARD</StorageClass></Contents>" +
+        "<CommonPrefixes><Prefix>c d/</Prefix></CommonPrefixes></ListBucketResult>",
+    );
+    expect(gateway.reader.memory.lists).toMatchObject([
+      { ref: { scheme, bucket: "bucket", prefix: "a +" }, page: { delimiter: "/", maxKeys: 7, token: "u" } },
+    ]);
+  });
+
+  it("looks at buckets, and refuses to write to them", async () => {
+    expect((await client.head("/s3/bucket")).status).toBe(200);
+    expect((await client.head("/gs/missing/")).status).toBe(404);
+    for (const method of ["PUT", "DELETE", "POST"]) {
+      client.request(method, "/s3/bucket?delete", "Content-Length: 0");
+      expect((await client.answer()).status).toBe(405);
+    }
+    const { status, body } = await client.get("/gs/missing?location");
+    expect([status, /<Code>(\w+)</.exec(body.toString())?.[1]]).toEqual([404, "NoSuchBucket"]);
+  });
+
+  it("stops listing when the client is gone", async () => {
+    let stopped = false;
+    gateway.reader.memory.beforeAnswer = (signal) =>
+      untilGone(signal).catch((reason) => {
+        stopped = true;
+        throw reason;
+      });
+    client.request("GET", "/s3/bucket?list-type=2");
+    await vi.waitFor(() => expect(gateway.left().running).toBe(1));
+    client.socket.destroy();
+    await vi.waitFor(() => expect(stopped).toBe(true));
+    expect(gateway.logged).toEqual([]);
+  });
+
+  it.each(["/", "/index.html", "/S3/bucket/object", "*"])("has nothing at %s", async (target) => {
+    const { status, body } = await client.get(target);
+    expect(status).toBe(404);
+    expect(body.toString()).toContain("objects are at /s3/");
+  });
+
+  it.each([
+    "/s3/bucket/%zz",
+    "/s3/bucket/%FF",
+    "/s3/b/key",
+    "/s3/b",
+    "/gs/buck%65t/?list-type=2",
+    `/s3/bucket/${"k".repeat(1025)}`,
+  ])("calls %s malformed", async (target) => {
+    const { status, body } = await client.get(target);
+    expect(status).toBe(400);
+    expect(body.toString()).toContain("<Code>InvalidURI</Code>");
+  });
+
+  it("bounds the length of a path", async () => {
+    expect((await client.get(`/s3/bucket/object?${"a".repeat(8_000)}`)).status).toBe(200);
+    expect((await client.get(`/s3/bucket/object?${"a".repeat(8_192)}`)).status).toBe(414);
+  });
+});
+
+describe("Kubernetes's probes", () => {
+  it("find the gateway alive and ready", async () => {
+    for (const path of ["/livez", "/readyz", "/readyz?verbose"]) {
+      const { status, headers, body } = await client.get(path);
+      expect([status, body.toString(), headers["cache-control"]]).toEqual([200, "ok\n", "no-store"]);
+      expect((await client.head(path)).status).toBe(200);
+    }
+  });
+
+  it("are told what stands against being ready", async () => {
+    gateway.notReadyReasons = ["no membership yet", "volumes are recovering"];
+    expect((await client.get("/livez")).status).toBe(200);
+    const { status, body } = await client.get("/readyz");
+    expect([status, body.toString()]).toEqual([503, "no membership yet\nvolumes are recovering\n"]);
+  });
+
+  it("find it alive and not ready while it starts, and objects are not served yet", async () => {
+    await using starting = await GatewayFixture.open({ starting: true });
+    await using other = await starting.connect();
+    expect((await other.get("/livez")).status).toBe(200);
+    expect((await other.get("/readyz")).body.toString()).toBe("this member is starting\n");
+    const { status, body } = await other.get("/s3/bucket/object");
+    expect([status, body.toString()]).toEqual([503, expect.stringContaining("<Code>ServiceUnavailable</Code>")]);
+  });
+
+  it("find it not ready when it is about to leave, while objects are still served", async () => {
+    gateway.listener.leave();
+    const { status, body } = await client.get("/readyz");
+    expect([status, body.toString()]).toEqual([503, "this member is leaving\n"]);
+    expect((await client.get("/s3/bucket/object")).status).toBe(200);
+  });
+});
+
+describe("requests that are sent ahead of their answers", () => {
+  it("are answered in their order, one read at a time", async () => {
+    let running = 0;
+    let most = 0;
+    gateway.reader.memory.beforeAnswer = async () => {
+      most = Math.max(most, ++running);
+      await new Promise((resolve) => setImmediate(resolve));
+      running--;
+    };
+    const firsts = Array.from({ length: 60 }, (_, at) => at % 10);
+    client.send(firsts.map((at) => `GET /s3/bucket/object HTTP/1.1\r\nHost: m\r\nRange: bytes=${at}-${at}\r\n\r\n`).join(""));
+    for (const at of firsts) expect((await client.answer()).body.toString()).toBe(String(at));
+    expect(most).toBe(1);
+  });
+
+  it("are cut off where they are too many", async () => {
+    gateway.reader.memory.beforeAnswer = untilGone;
+    client.send("GET /s3/bucket/object HTTP/1.1\r\nHost: m\r\n\r\n".repeat(1000));
+    expect(await client.rest()).toBe("");
+    expect(gateway.reader.memory.requests).toHaveLength(1);
+  });
+
+  it("are forgotten with their connection", async () => {
+    gateway.reader.memory.beforeAnswer = untilGone;
+    client.send("GET /s3/bucket/object HTTP/1.1\r\nHost: m\r\n\r\n".repeat(10));
+    await vi.waitFor(() => expect(gateway.reader.memory.requests).toHaveLength(1));
+    client.socket.destroy();
+    await vi.waitFor(() => expect(gateway.listener.openConnections).toBe(0));
+    expect(gateway.reader.memory.requests).toHaveLength(1);
+  });
+});
+
+describe("closing the gateway", () => {
+  it("ends idle connections at once and takes no new ones", async () => {
+    await client.get("/s3/bucket/object");
+    await using silent = await gateway.connect();
+    await vi.waitFor(() => expect(gateway.listener.openConnections).toBe(2));
+    await gateway.listener.close();
+    expect([await client.rest(), await silent.rest()]).toEqual(["", ""]);
+    await expect(gateway.connect()).rejects.toThrow("ECONNREFUSED");
+  });
+
+  it("lets running answers finish, each the last of its connection", async () => {
+    let go!: () => void;
+    gateway.reader.memory.beforeSlice = () => new Promise((resolve) => (go = resolve));
+    client.request("GET", "/s3/bucket/object");
+    await vi.waitFor(() => expect(go).toBeDefined());
+    const closed = gateway.listener.close();
+    go();
+    expect((await client.answer()).body.toString()).toBe("0123456789");
+    await closed;
+    await once(client.socket, "close");
+  });
+
+  it("says so in answers that had not begun", async () => {
+    let go!: () => void;
+    gateway.reader.memory.beforeAnswer = () => new Promise((resolve) => (go = resolve));
+    client.send("GET /s3/bucket/object HTTP/1.1\r\nHost: m\r\n\r\n".repeat(2));
+    await vi.waitFor(() => expect(go).toBeDefined());
+    const closed = gateway.listener.close();
+    gateway.reader.memory.beforeAnswer = undefined;
+    go();
+    expect((await client.answer()).headers.connection).toBe("keep-alive");
+    expect((await client.answer()).headers.connection).toBe("close");
+    await closed;
+  });
+
+  it("cuts off what has not finished in time", async () => {
+    gateway.reader.memory.beforeAnswer = untilGone;
+    client.request("GET", "/s3/bucket/object");
+    await vi.waitFor(() => expect(gateway.left().running).toBe(1));
+    const closed = gateway.listener.close();
+    gateway.clock.advance(9_999);
+    expect(gateway.left().running).toBe(1);
+    gateway.clock.advance(1);
+    await closed;
+    await expect(client.answer()).rejects.toThrow("the connection ended");
+  });
+
+  it("is needless where the address can't be had", async () => {
+    const { listener } = gateway;
+    const { GatewayListener } = await import("./gateway-listener.js");
+    const { clock } = gateway;
+    const options = {
+      drainMs: 1,
+      notReadyReasons: () => [],
+      pages: new Map(),
+      door: openDoor,
+      clients: new Clients(noLimits, systemClock),
+      clock,
+      log: {} as never,
+    };
+    await expect(GatewayListener.open({ listen: listener.address, ...options })).rejects.toThrow("EADDRINUSE");
+    expect((await client.get("/livez")).status).toBe(200);
+  });
+});
+
+describe("a page", () => {
+  it("is served by GET and HEAD at its path and nowhere else", async () => {
+    gateway.pages.set(
+      "/metrics",
+      textPage("text/plain", () => "figures\n"),
+    );
+    const got = await client.get("/metrics");
+    expect([got.status, got.headers["content-type"], got.body.toString()]).toEqual([200, "text/plain", "figures\n"]);
+    expect((await client.head("/metrics")).headers["content-length"]).toBe("8");
+    expect((await client.get("/metrics/more")).status).toBe(404);
+    client.request("POST", "/metrics", "Content-Length: 0");
+    expect((await client.answer()).status).toBe(404);
+  });
+});

@@ -1,0 +1,190 @@
+import { createServer, type IncomingMessage, type Server, type ServerOptions, type ServerResponse } from "node:http";
+import { createServer as createTlsServer } from "node:https";
+import type { Socket } from "node:net";
+import { TLSSocket } from "node:tls";
+import type { HostPort } from "../../config/addresses.js";
+import type { Clock } from "../../runtime/clock.js";
+import type { Log } from "../../runtime/log.js";
+import type { Door, TlsDoor } from "../../security/doors.js";
+import { Visitor } from "../../security/visitor.js";
+import type { Clients } from "../limits/clients.js";
+import { ListeningPort } from "../listening-port.js";
+import { answerRequest, type Behind } from "./answer-request.js";
+import { refuseBytes } from "./bad-request.js";
+import { Connection } from "./connection.js";
+import type { ObjectReader } from "./exchange.js";
+import type { Pages } from "./page.js";
+import { PlainLane } from "./plain-lane.js";
+import type { Reply, Request } from "./reply.js";
+
+/** What a client may take of the listener. Times are milliseconds, sizes bytes. */
+const limits = {
+  headBytes: 16 << 10,
+  headTimeoutMs: 10_000,
+  /** With the body, which is read and thrown away. */
+  requestTimeoutMs: 30_000,
+  /** Longer than load balancers keep idle connections (60 s), so that it is not us who close one that is about to be used. */
+  keepAliveMs: 75_000,
+  /** For a connection on which nothing moves while it is answered. A fill may try for more than a minute. */
+  stalledMs: 120_000,
+};
+
+export interface GatewayListenerOptions {
+  readonly listen: HostPort;
+  /** The time that running answers get to finish when the listener is closed, milliseconds. */
+  readonly drainMs: number;
+  /** What stands against being ready, one line each, besides the listener's own starting and leaving. */
+  notReadyReasons(): readonly string[];
+  /** What is served beside objects and probes, from the start on. */
+  readonly pages: Pages;
+  readonly door: Door;
+  readonly clients: Clients;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/**
+ * A member's HTTP port: objects as S3 serves them, and Kubernetes's probes. It is taken first and answers 503 until it is
+ * given a reader.
+ */
+export class GatewayListener {
+  readonly #server: Server;
+  readonly #port: ListeningPort;
+  /** Those whose handshake, if any, is done. */
+  readonly #connections = new Map<Socket, Connection>();
+  #reader: ObjectReader | undefined;
+  #leaving = false;
+  #closed: Promise<void> | undefined;
+
+  private constructor(private readonly options: GatewayListenerOptions) {
+    const { tls } = options.door;
+    this.#server = createListener(tls, {
+      maxHeaderSize: limits.headBytes,
+      headersTimeout: limits.headTimeoutMs,
+      requestTimeout: limits.requestTimeoutMs,
+      keepAliveTimeout: limits.keepAliveMs,
+      connectionsCheckingInterval: limits.headTimeoutMs / 2,
+      noDelay: true,
+      // Checked with the rest of the request: Node's own answers are not of the form that all others have.
+      requireHostHeader: false,
+    });
+    this.#server.timeout = limits.stalledMs;
+    // Every connection begins in the plain lane, and goes on to Node's own listener from there.
+    const accepted = tls === undefined ? "connection" : "secureConnection";
+    const [serveHttp] = this.#server.listeners(accepted);
+    this.#server.removeAllListeners(accepted);
+    this.#port = new ListeningPort(this.#server, options);
+    this.#server.on(accepted, (socket: Socket) => this.#accept(socket, () => serveHttp!.call(this.#server, socket)));
+    this.#server.on("request", this.#take);
+    // Nothing is done with bodies: who asks before sending one is answered at once.
+    this.#server.on("checkContinue", this.#take);
+    this.#server.on("checkExpectation", this.#take);
+    this.#server.on("clientError", (error: NodeJS.ErrnoException, socket: Socket) =>
+      refuseBytes(error, socket, this.#connections.get(socket)?.running ?? false),
+    );
+  }
+
+  /** Rejects with the system's error where the address can't be listened on. */
+  static async open(options: GatewayListenerOptions): Promise<GatewayListener> {
+    const listener = new GatewayListener(options);
+    await listener.#port.open();
+    return listener;
+  }
+
+  /** What it listens on, with the port that was picked where 0 was asked for. */
+  get address(): HostPort {
+    return this.#port.address;
+  }
+
+  /** Connections open now, idle ones included. */
+  get openConnections(): number {
+    return this.#connections.size;
+  }
+
+  /** Requests being answered now. */
+  get runningAnswers(): number {
+    let running = 0;
+    for (const connection of this.#connections.values()) if (connection.running) running++;
+    return running;
+  }
+
+  /** Answers for objects from now on. */
+  serve(reader: ObjectReader): void {
+    this.#reader = reader;
+  }
+
+  /** Not ready from now on, so that nobody sends new clients here; everything is still answered. */
+  leave(): void {
+    this.#leaving = true;
+  }
+
+  /**
+   * No new connections; idle ones end, each running answer is its connection's last. What has not finished after `drainMs` is
+   * cut off. Resolves when no connection is left. Harmless when repeated.
+   */
+  close(): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  async #close(): Promise<void> {
+    this.leave();
+    const closed = this.#port.close();
+    for (const connection of this.#connections.values()) connection.endWhenIdle();
+    const cancel = this.options.clock.after(this.options.drainMs, () => this.#port.cutOff());
+    await closed;
+    cancel();
+  }
+
+  #accept(socket: Socket, handOver: () => void): void {
+    if (socket.destroyed) return;
+    const { door, clients } = this.options;
+    const certified = socket instanceof TLSSocket && socket.authorized;
+    const connection = new Connection(socket, new Visitor(door, certified), clients.of(socket.remoteAddress));
+    this.#connections.set(socket, connection);
+    socket.once("close", () => this.#connections.delete(socket));
+    new PlainLane({
+      socket,
+      connection,
+      clock: this.options.clock,
+      firstBytesTimeoutMs: limits.headTimeoutMs,
+      idleTimeoutMs: limits.stalledMs,
+      answer: (request, reply) => this.#answer(request, reply, connection),
+      handOver,
+    });
+  }
+
+  readonly #take = (request: IncomingMessage, response: ServerResponse): void => {
+    const connection = this.#connections.get(request.socket);
+    connection?.answer(response, () => this.#answer(request, response, connection));
+  };
+
+  #answer(request: Request, response: Reply, { signal, whenClosed, visitor, client }: Connection): void {
+    const { clock, log, door, clients } = this.options;
+    const by = { client, encrypted: door.tls !== undefined, waiting: clients.waiting };
+    answerRequest({ request, response, visitor, ...by, signal, whenClosed, clock, log }, this.#behind);
+  }
+
+  readonly #behind = (): Behind => ({
+    reader: this.#reader,
+    notReadyReasons: this.#reasons(),
+    pages: this.options.pages,
+  });
+
+  #reasons(): readonly string[] {
+    const own = this.#leaving ? ["this member is leaving"] : this.#reader === undefined ? ["this member is starting"] : [];
+    return [...own, ...this.options.notReadyReasons()];
+  }
+}
+
+/**
+ * Node's HTTP server, behind TLS where the door says so. Who shows no trusted certificate is let in to be told so, and for
+ * probes: Kubernetes has none.
+ */
+function createListener(tls: TlsDoor | undefined, options: ServerOptions): Server {
+  if (tls === undefined) return createServer(options);
+  const trust = { requestCert: tls.mutual, rejectUnauthorized: false };
+  const server = createTlsServer({ ...options, ...tls.current, ...trust, handshakeTimeout: limits.headTimeoutMs });
+  tls.onChange((certificates) => server.setSecureContext(certificates));
+  return server;
+}

@@ -1,0 +1,261 @@
+import { CacheError, type ErrorCode } from "@frontcache/proto";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { GatewayFixture, LAST_MODIFIED, NOTHING_LEFT } from "../../testing/gateway-fixture.js";
+import { rampBytes } from "../../testing/origin/ramp.js";
+import type { RawAnswer, RawClient } from "../../testing/raw-client.js";
+
+const OBJECT = rampBytes(0, 1000, 3);
+
+let gateway: GatewayFixture;
+let client: RawClient;
+
+beforeEach(async () => {
+  gateway = await GatewayFixture.open();
+  gateway.put("s3://bucket/object", OBJECT);
+  gateway.put("s3://bucket/empty", "");
+  client = await gateway.connect();
+});
+
+afterEach(async () => {
+  await vi.waitFor(() => expect(gateway.left()).toEqual(NOTHING_LEFT));
+  await client[Symbol.asyncDispose]();
+  await gateway[Symbol.asyncDispose]();
+});
+
+const get = (...headers: string[]): Promise<RawAnswer> => client.get("/s3/bucket/object", ...headers);
+
+describe("a GET", () => {
+  it("is answered with the object and all that S3 tells of it", async () => {
+    const { status, headers, body } = await get();
+    expect(status).toBe(200);
+    expect(headers).toEqual({
+      etag: '"v1"',
+      "last-modified": LAST_MODIFIED,
+      "accept-ranges": "bytes",
+      "content-type": "text/plain",
+      "content-length": "1000",
+      date: expect.any(String),
+      connection: "keep-alive",
+      "keep-alive": expect.any(String),
+    });
+    expect(body.equals(OBJECT)).toBe(true);
+  });
+
+  it("of a range is answered with the range, by one read and no look at the object", async () => {
+    const { status, headers, body } = await get("Range: bytes=10-19");
+    expect(status).toBe(206);
+    expect(headers).toMatchObject({ "content-range": "bytes 10-19/1000", "content-length": "10" });
+    expect(body.equals(OBJECT.subarray(10, 20))).toBe(true);
+    expect(gateway.reader.memory.requests).toMatchObject([{ offset: 10, length: 10, forwarded: false, cachedOnly: false }]);
+    expect(gateway.reader.stats).toBe(0);
+  });
+
+  it.each([
+    ["bytes=0-0", 0, 1],
+    ["bytes=990-", 990, 1000],
+    ["bytes=990-5000", 990, 1000],
+    ["bytes=990-99999999999999999999", 990, 1000],
+    ["bytes=-10", 990, 1000],
+    ["bytes=-5000", 0, 1000],
+  ])("of %s is answered with bytes %d to %d", async (range, start, end) => {
+    const { status, headers, body } = await get(`Range: ${range}`);
+    expect([status, headers["content-range"]]).toEqual([206, `bytes ${start}-${end - 1}/1000`]);
+    expect(body.equals(OBJECT.subarray(start, end))).toBe(true);
+  });
+
+  it.each(["bytes=1000-", "bytes=1000-2000", "bytes=99999999999999999999-", "bytes=-0"])(
+    "of %s is told the size",
+    async (range) => {
+      const { status, headers, body } = await get(`Range: ${range}`);
+      expect([status, headers["content-range"]]).toEqual([416, "bytes */1000"]);
+      expect(body.toString()).toContain("<Code>InvalidRange</Code>");
+    },
+  );
+
+  it("of an object without bytes is empty, and no range of it can be had", async () => {
+    const whole = await client.get("/s3/bucket/empty");
+    expect([whole.status, whole.headers["content-length"]]).toEqual([200, "0"]);
+    for (const range of ["bytes=0-", "bytes=0-0", "bytes=-1"]) {
+      const { status, headers } = await client.get("/s3/bucket/empty", `Range: ${range}`);
+      expect([status, headers["content-range"]]).toEqual([416, "bytes */0"]);
+    }
+  });
+
+  it("of a version by If-Match asks for this one", async () => {
+    expect((await get('If-Match: "v1"', "Range: bytes=0-9")).status).toBe(206);
+    expect(gateway.reader.stats).toBe(0);
+    const refused = await get('If-Match: "v0"', "Range: bytes=0-9");
+    expect(refused.status).toBe(412);
+    expect(refused.body.toString()).toContain("<Code>PreconditionFailed</Code>");
+    expect((await get('If-Match: "v0"', "Range: bytes=-5")).status).toBe(412);
+    expect((await get('If-Match: "v0"', "Range: bytes=5000-")).status).toBe(412);
+  });
+
+  it("that nothing has changed for reads no bytes", async () => {
+    const { status, headers, body } = await get('If-None-Match: "v1"');
+    expect(status).toBe(304);
+    expect(headers).toMatchObject({ etag: '"v1"', "last-modified": LAST_MODIFIED });
+    expect(body).toHaveLength(0);
+    expect((await get("If-Unmodified-Since: Fri, 01 Nov 2024 11:00:00 GMT")).status).toBe(412);
+    expect(gateway.reader.memory.requests).toEqual([]);
+  });
+
+  it("reads the very version that its conditions were held against", async () => {
+    expect((await get('If-None-Match: "v0"', "Range: bytes=-10")).status).toBe(206);
+    expect(gateway.reader.memory.requests).toMatchObject([{ version: "v1", offset: 990, length: 10 }]);
+  });
+
+  it("starts again when the object changes between the look at it and the read", async () => {
+    const { reader } = gateway;
+    const stat = reader.stat.bind(reader);
+    reader.stat = async (...args) => {
+      const seen = await stat(...args);
+      if (reader.stats === 1) {
+        reader.version = "v2";
+        gateway.put("s3://bucket/object", OBJECT.subarray(0, 500));
+      }
+      return seen;
+    };
+    const { status, headers } = await get("Range: bytes=-10");
+    expect([status, headers.etag, headers["content-range"]]).toEqual([206, '"v2"', "bytes 490-499/500"]);
+  });
+
+  it("of an If-Range that doesn't hold is answered with the whole object", async () => {
+    const stale = await get("Range: bytes=0-9", 'If-Range: "v0"');
+    expect([stale.status, stale.body.length]).toEqual([200, 1000]);
+    expect((await get("Range: bytes=0-9", 'If-Range: "v1"')).status).toBe(206);
+    expect((await get("Range: bytes=0-9", `If-Range: ${LAST_MODIFIED}`)).status).toBe(206);
+  });
+});
+
+describe("a HEAD", () => {
+  it("has the head of the GET, and reads no bytes", async () => {
+    for (const headers of [[], ["Range: bytes=10-19"], ["Range: bytes=-10"], ["Range: bytes=1000-"], ['If-None-Match: "v1"']]) {
+      const { body, ...head } = await client.get("/s3/bucket/object", ...headers);
+      gateway.reader.memory.requests.length = 0;
+      const bare = await client.head("/s3/bucket/object", ...headers);
+      const { date, "x-amz-request-id": id, ...expected } = head.headers;
+      expect(bare).toMatchObject({ status: head.status, headers: expected });
+      expect(gateway.reader.memory.requests).toEqual([]);
+    }
+  });
+
+  it("of nothing has the head of the error alone", async () => {
+    const { status, headers } = await client.head("/s3/bucket/missing");
+    expect([status, headers["content-type"]]).toEqual([404, "application/xml"]);
+    expect((await client.head("/s3/bucket/object")).status).toBe(200);
+  });
+});
+
+describe("type and date that a read doesn't tell", () => {
+  beforeEach(() => {
+    gateway.reader.describesReads = false;
+  });
+
+  it("are looked for", async () => {
+    const { status, headers } = await get("Range: bytes=0-9");
+    expect(status).toBe(206);
+    expect(headers).toMatchObject({ etag: '"v1"', "content-type": "text/plain", "last-modified": LAST_MODIFIED });
+  });
+
+  it("are left out where they can't be had", async () => {
+    gateway.reader.beforeStat = () => {
+      throw new CacheError("UNAVAILABLE", "the origin is out of reach");
+    };
+    const { status, headers } = await get("Range: bytes=0-9");
+    expect(status).toBe(206);
+    expect(headers).toMatchObject({ etag: '"v1"', "content-type": "binary/octet-stream" });
+    expect(headers).not.toHaveProperty("last-modified");
+  });
+
+  it("are no way around a version that no header can hold", async () => {
+    gateway.reader.version = "\u2603";
+    expect((await get("Range: bytes=0-9")).status).toBe(500);
+    gateway.reader.beforeStat = () => {
+      throw new CacheError("UNAVAILABLE", "the origin is out of reach");
+    };
+    expect((await get("Range: bytes=0-9")).status).toBe(500);
+  });
+
+  it("are not waited for longer than a second", async () => {
+    gateway.reader.beforeStat = (signal) =>
+      new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason), { once: true }));
+    const answer = get("Range: bytes=0-9");
+    await vi.waitFor(() => expect(gateway.reader.stats).toBe(1));
+    gateway.clock.advance(1_000);
+    expect((await answer).status).toBe(206);
+  });
+
+  it("are no reason to go on for a client that left", async () => {
+    gateway.reader.beforeStat = (signal) =>
+      new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason), { once: true }));
+    client.request("GET", "/s3/bucket/object");
+    await vi.waitFor(() => expect(gateway.reader.stats).toBe(1));
+    client.socket.destroy();
+  });
+
+  it.each(["text/plain\r\nX-Injected: 1", "\u0100", ""])("and a type that no header can hold (%j) is not told", async (type) => {
+    gateway.reader.describesReads = true;
+    gateway.reader.contentType = type;
+    expect((await get()).headers).toMatchObject({ "content-type": "binary/octet-stream", "content-length": "1000" });
+  });
+});
+
+describe("a read that fails", () => {
+  it.each([
+    ["INVALID_ARGUMENT", 400, "InvalidArgument"],
+    ["UNAUTHENTICATED", 401, "AccessDenied"],
+    ["PERMISSION_DENIED", 403, "AccessDenied"],
+    ["NOT_FOUND", 404, "NoSuchKey"],
+    ["FAILED_PRECONDITION", 412, "PreconditionFailed"],
+    ["OUT_OF_RANGE", 416, "InvalidRange"],
+    ["RESOURCE_EXHAUSTED", 503, "SlowDown"],
+    ["CANCELLED", 503, "ServiceUnavailable"],
+    ["INTERNAL", 500, "InternalError"],
+    ["UNAVAILABLE", 503, "ServiceUnavailable"],
+    ["DEADLINE_EXCEEDED", 504, "RequestTimeout"],
+  ] as const)("with %s is answered with %d %s, at once or later", async (code: ErrorCode, status, s3Code) => {
+    const fail = (): never => {
+      throw new CacheError(code, "s3://bucket/object: <what> to do", { cause: new Error("secret") });
+    };
+    const { memory } = gateway.reader;
+    for (const hook of [
+      () => (memory.beforeAnswer = fail),
+      () => (memory.beforeAnswer = async () => fail()),
+      () => (memory.beforeSlice = fail),
+      () => (memory.beforeSlice = async () => fail()),
+    ]) {
+      memory.beforeAnswer = memory.beforeSlice = undefined;
+      hook();
+      const answer = await get();
+      expect([answer.status, answer.headers["content-type"]]).toEqual([status, "application/xml"]);
+      const xml = answer.body.toString();
+      expect(xml).toContain(`<Code>${s3Code}</Code><Message>s3://bucket/object: &#60;what&#62; to do</Message>`);
+      expect(xml).toContain(`<Resource>/bucket/object</Resource><RequestId>${answer.headers["x-amz-request-id"]}</RequestId>`);
+      expect(xml).not.toContain("secret");
+    }
+  });
+
+  it("in the middle ends the connection, for there is no other way to tell", async () => {
+    gateway.reader.memory.sliceBytes = 100;
+    gateway.reader.memory.beforeSlice = (offset) => {
+      if (offset === 500) throw new CacheError("UNAVAILABLE", "s3://bucket/object: gone");
+    };
+    await expect(get()).rejects.toThrow("in the middle of an answer");
+    expect(gateway.logged).toMatchObject([{ event: "call-failed", code: "UNAVAILABLE" }]);
+  });
+
+  it("by a defect is logged with its cause, of which the client hears nothing", async () => {
+    gateway.reader.memory.beforeAnswer = () => {
+      throw new TypeError("secret");
+    };
+    const { status, body } = await get();
+    expect([status, body.toString().includes("secret")]).toEqual([500, false]);
+    expect(gateway.logged).toMatchObject([{ code: "INTERNAL", cause: expect.stringContaining("secret") }]);
+  });
+
+  it("for a key that is no XML still says so in XML", async () => {
+    const { body } = await client.get("/s3/bucket/%00%01%EF%BF%BF%3C");
+    expect(body.toString()).toContain("<Resource>/bucket/\ufffd\ufffd\ufffd&#60;</Resource>");
+  });
+});

@@ -1,0 +1,125 @@
+import { EventEmitter } from "node:events";
+import type { Socket } from "node:net";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { systemClock } from "../../runtime/clock.js";
+import { openDoor } from "../../security/doors.js";
+import { Visitor } from "../../security/visitor.js";
+import { GatewayFixture, NOTHING_LEFT } from "../../testing/gateway-fixture.js";
+import { ManualClock } from "../../testing/manual-clock.js";
+import { rampBytes } from "../../testing/origin/ramp.js";
+import type { RawClient } from "../../testing/raw-client.js";
+import { Clients, noLimits } from "../limits/clients.js";
+import { Connection } from "./connection.js";
+import { PlainLane } from "./plain-lane.js";
+
+const OBJECT = rampBytes(0, 5000, 3);
+
+let gateway: GatewayFixture;
+let client: RawClient;
+
+beforeEach(async () => {
+  gateway = await GatewayFixture.open();
+  gateway.put("s3://bucket/object", OBJECT);
+  client = await gateway.connect();
+});
+
+afterEach(async () => {
+  await client[Symbol.asyncDispose]();
+  await vi.waitFor(() => expect(gateway.left()).toEqual(NOTHING_LEFT));
+  await gateway[Symbol.asyncDispose]();
+});
+
+/** Whether an answer came through the plain lane: Node's server says how long it keeps the connection. */
+const isPlain = (headers: Readonly<Record<string, string>>): boolean => headers["keep-alive"] === undefined;
+
+describe("the plain lane", () => {
+  it.each([
+    ["/s3/bucket/object", "bytes=10-19", 'If-Match: "v1"'],
+    ["/s3/bucket/object", "bytes=0-4999"],
+    ["/s3/bucket/object", "bytes=4990-6000"],
+    ["/s3/bucket/object", "bytes=6000-6001"],
+    ["/s3/bucket/object", "bytes=9-1"],
+    ["/s3/bucket/object", "bytes=0-0", 'If-Match: "v0"'],
+    ["/s3/bucket/missing", "bytes=0-0"],
+    ["/s3/bucket/%zz", "bytes=0-0"],
+    ["/s3/bucket", "bytes=0-0"],
+  ])("answers %s %s as Node's server would", async (target, range, ...headers) => {
+    const plain = await client.get(target, `Range: ${range}`, ...headers);
+    const other = await client.get(target, `Range: ${range}`, ...headers, "User-Agent: a tool");
+    expect([isPlain(plain.headers), isPlain(other.headers)]).toEqual([true, false]);
+    const { connection, "keep-alive": keepAlive, "x-amz-request-id": id, ...expected } = other.headers;
+    expect({ ...plain.headers, date: "" }).toMatchObject({ ...expected, date: "" });
+    expect([plain.status, plain.headers["content-length"]]).toEqual([other.status, String(plain.body.length)]);
+    const withoutId = (body: Buffer): string => body.toString("latin1").replace(/<RequestId>.*<\/RequestId>/, "");
+    expect(withoutId(plain.body)).toBe(withoutId(other.body));
+  });
+
+  it("is left for good by the first request of another form", async () => {
+    for (let round = 0; round < 3; round++)
+      expect(isPlain((await client.get("/s3/bucket/object", "Range: bytes=0-9")).headers)).toBe(true);
+    expect((await client.get("/readyz")).status).toBe(200);
+    const { headers, body } = await client.get("/s3/bucket/object", "Range: bytes=0-9");
+    expect([isPlain(headers), body.equals(OBJECT.subarray(0, 10))]).toEqual([false, true]);
+  });
+
+  it("is left by a head in two pieces, wherever it is split, also behind an answer", async () => {
+    const head = "GET /s3/bucket/object HTTP/1.1\r\nHost: member\r\nRange: bytes=2-5\r\n\r\n";
+    for (let at = 1; at < head.length; at += 7) {
+      await using other = await gateway.connect();
+      expect((await other.get("/s3/bucket/object", "Range: bytes=0-9")).status).toBe(206);
+      other.send(head.slice(0, at));
+      await new Promise((resolve) => setImmediate(resolve));
+      other.send(head.slice(at));
+      expect((await other.answer()).body.equals(OBJECT.subarray(2, 6))).toBe(true);
+    }
+  });
+
+  it("hands over what was sent before the answer to the last request, in its order", async () => {
+    let go!: () => void;
+    gateway.reader.memory.beforeAnswer = () => new Promise((resolve) => (go = resolve));
+    client.request("GET", "/s3/bucket/object", "Range: bytes=0-0");
+    await vi.waitFor(() => expect(gateway.left().running).toBe(1));
+    for (const at of [1, 2, 3]) {
+      client.request("GET", "/s3/bucket/object", `Range: bytes=${at}-${at}`);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    await new Promise((resolve) => setImmediate(resolve));
+    gateway.reader.memory.beforeAnswer = undefined;
+    go();
+    for (const at of [0, 1, 2, 3]) expect((await client.answer()).body).toEqual(OBJECT.subarray(at, at + 1));
+  });
+
+  it("cuts off who sends much more than it takes", async () => {
+    gateway.reader.memory.beforeAnswer = (signal) =>
+      new Promise((_, reject) => signal!.addEventListener("abort", () => reject(signal!.reason), { once: true }));
+    client.request("GET", "/s3/bucket/object", "Range: bytes=0-0");
+    await vi.waitFor(() => expect(gateway.left().running).toBe(1));
+    client.send(Buffer.alloc(1 << 20));
+    expect(await client.rest()).toBe("");
+  });
+
+  it("stops for a client that ends its side, as Node's server does", async () => {
+    gateway.reader.memory.beforeAnswer = (signal) =>
+      new Promise((_, reject) => signal!.addEventListener("abort", () => reject(signal!.reason), { once: true }));
+    client.request("GET", "/s3/bucket/object", "Range: bytes=0-0");
+    await vi.waitFor(() => expect(gateway.left().running).toBe(1));
+    client.socket.end();
+    expect(await client.rest()).toBe("");
+  });
+
+  it("ends connections on which nothing moves, new ones sooner", () => {
+    const socket = Object.assign(new EventEmitter(), { destroyed: 0, timeouts: [] as number[] });
+    const fake = Object.assign(socket, {
+      setTimeout: (ms: number) => socket.timeouts.push(ms),
+      destroy: () => socket.destroyed++,
+    }) as unknown as Socket;
+    const connection = new Connection(fake, new Visitor(openDoor, false), new Clients(noLimits, systemClock).of());
+    const times = { firstBytesTimeoutMs: 10, idleTimeoutMs: 100 };
+    new PlainLane({ socket: fake, connection, clock: new ManualClock(), ...times, answer() {}, handOver() {} });
+    expect(socket.timeouts).toEqual([10]);
+    socket.emit("data", Buffer.from("GET /s3/b/k HTTP/1.1\r\nHost: m\r\nRange: bytes=0-0\r\n\r\n"));
+    expect([socket.timeouts, socket.destroyed]).toEqual([[10, 100], 0]);
+    socket.emit("timeout");
+    expect(socket.destroyed).toBe(1);
+  });
+});

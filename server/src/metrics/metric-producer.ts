@@ -1,0 +1,28 @@
+import { emptyResource } from "@opentelemetry/resources";
+import type { CollectionResult, MetricProducer } from "@opentelemetry/sdk-metrics";
+import type { Clock } from "../runtime/clock.js";
+import { hrTimeOf, metricDataOf } from "./metric-data.js";
+import type { Metrics } from "./metrics.js";
+
+/** The instrumentation scope of all metrics. */
+export const SCOPE = "frontcache";
+
+/**
+ * Brings a member's counters to the SDK's readers. Instruments of the SDK would look up a map by the labels of each recorded
+ * value; these are added in place and only read here, once an interval.
+ */
+export class CountersProducer implements MetricProducer {
+  constructor(
+    private readonly metrics: Metrics,
+    private readonly version: string,
+    private readonly clock: Clock,
+  ) {}
+
+  async collect(): Promise<CollectionResult> {
+    const families = Object.values(this.metrics.read());
+    const span = { startTime: hrTimeOf(this.metrics.startedAtMs), endTime: hrTimeOf(this.clock.nowMs()) };
+    const metrics = families.map((family) => metricDataOf(family, span));
+    const scopeMetrics = [{ scope: { name: SCOPE, version: this.version }, metrics }];
+    return { resourceMetrics: { resource: emptyResource(), scopeMetrics }, errors: [] };
+  }
+}

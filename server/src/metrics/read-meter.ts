@@ -1,0 +1,84 @@
+import type { ErrorCode } from "@frontcache/proto";
+import type { Clock } from "../runtime/clock.js";
+import type { HottestObjects } from "./hottest-objects.js";
+import { readResults } from "./metric-list.js";
+import type { Metrics } from "./metrics.js";
+import type { RecentErrors } from "./recent-errors.js";
+import type { HistogramSeries, NumberSeries } from "./series.js";
+
+/** Where the bytes of a read came from; see ReadResult. */
+type Result = (typeof readResults)[number];
+
+/** Results whose bytes no origin was asked for; those of forwarded reads are counted by the member that answered. */
+const SAVING: ReadonlySet<Result> = new Set(["hit", "joined", "stale"]);
+
+interface ResultSeries {
+  readonly reads: NumberSeries;
+  readonly bytes: NumberSeries;
+  readonly duration: HistogramSeries;
+  readonly firstByte: HistogramSeries;
+  readonly saves: boolean;
+}
+
+/**
+ * Counts reads. All that it adds to was looked up before: a hot read costs the clock twice and a dozen additions
+ * (`npm run bench -- metrics-cost`).
+ */
+export class ReadMeter {
+  readonly #results: Readonly<Record<Result, ResultSeries>>;
+  readonly #saved: NumberSeries;
+
+  constructor(
+    private readonly metrics: Metrics,
+    private readonly hottest: HottestObjects,
+    private readonly errors: RecentErrors,
+    private readonly clock: Clock,
+  ) {
+    const { reads, readIo, readDuration, readFirstByte, saved } = metrics.families;
+    const of = (result: Result): ResultSeries => ({
+      reads: reads.at({ result }),
+      bytes: readIo.at({ result }),
+      duration: readDuration.at({ result }),
+      firstByte: readFirstByte.at({ result }),
+      saves: SAVING.has(result),
+    });
+    this.#results = Object.fromEntries(readResults.map((result) => [result, of(result)])) as Record<Result, ResultSeries>;
+    this.#saved = saved.at();
+  }
+
+  /** Milliseconds on the clock that the other methods count from. */
+  nowMs(): number {
+    return this.clock.monotonicMs();
+  }
+
+  /** The first bytes of a read were at hand at once, without a wait: less than the lowest boundary, whatever the clock says. */
+  firstBytesAtOnce(result: Result): void {
+    this.#results[result].firstByte.record(0);
+  }
+
+  /** The first bytes of a read that arrived at `begunMs` are at hand. */
+  firstBytes(result: Result, begunMs: number): void {
+    this.#results[result].firstByte.record((this.clock.monotonicMs() - begunMs) / 1000);
+  }
+
+  /** Some bytes went out. A read across blocks may change its result on its way. */
+  sent(result: Result, bytes: number): void {
+    const series = this.#results[result];
+    series.bytes.value += bytes;
+    if (series.saves) this.#saved.value += bytes;
+  }
+
+  /** The read is over, answered in full or left by its reader. */
+  answered(result: Result, url: string, begunMs: number, bytes: number): void {
+    const { reads, duration } = this.#results[result];
+    reads.value++;
+    duration.record((this.clock.monotonicMs() - begunMs) / 1000);
+    this.hottest.touch(url, bytes);
+  }
+
+  /** The read failed. A reader that went away is counted, and no error to look at. */
+  failed(url: string, code: ErrorCode, message: string): void {
+    this.metrics.families.readErrors.at({ "error.type": code }).value++;
+    if (code !== "CANCELLED") this.errors.add({ atMs: this.clock.nowMs(), code, url, message });
+  }
+}

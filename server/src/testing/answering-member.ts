@@ -1,0 +1,121 @@
+import {
+  answeredTrailers,
+  CacheError,
+  cacheService,
+  type EvictRequest,
+  type MemberInfo,
+  objectHeaders,
+  type ReadRangeRequest,
+  type ReadRangeResponse,
+  WarmProgress,
+  type WarmRequest,
+} from "@frontcache/proto";
+import { Server, ServerCredentials, type ServerUnaryCall, type ServerWritableStream, type sendUnaryData } from "@grpc/grpc-js";
+import { rampBytes } from "./origin/ramp.js";
+
+export type ReadCall = ServerWritableStream<ReadRangeRequest, ReadRangeResponse>;
+export type WarmCall = ServerWritableStream<WarmRequest, WarmProgress>;
+
+/** The one fake of another member: a real gRPC server on a free port that answers as the test says. */
+export class AnsweringMember implements AsyncDisposable {
+  /** Reads, evictions and warmings in the order in which they came. */
+  readonly reads: ReadRangeRequest[] = [];
+  readonly evictions: EvictRequest[] = [];
+  readonly warmings: WarmRequest[] = [];
+  /** Reads whose caller has left before their end. */
+  left = 0;
+  /** How it answers a read; at first with a ramp object of 100,000 bytes. */
+  onRead: (call: ReadCall) => void = (call) => sendRamp(call, { size: 100_000 });
+  /** How it answers a warming; at first a block of 1,000 bytes of v1 was fetched. */
+  onWarm: (call: WarmCall) => void = (call) => {
+    call.write(WarmProgress.fromPartial({ version: "v1", doneBytes: 1_000, totalBytes: 100_000, ended: true }));
+    call.end();
+  };
+  /** How it answers who owns a block, by which it is probed: undefined never. */
+  onProbe: "answer" | "starting" | "never" = "answer";
+  readonly #server = new Server();
+  #port = 0;
+
+  private constructor(readonly name: string) {
+    this.#server.addService(cacheService, {
+      readRange: (call: ReadCall) => {
+        this.reads.push(call.request);
+        call.once("cancelled", () => {
+          if (!call.writableFinished) this.left++;
+        });
+        this.onRead(call);
+      },
+      lookupOwner: (_call: unknown, callback: sendUnaryData<{ addr: string }>) => {
+        if (this.onProbe === "answer") callback(null, { addr: this.info.grpcAddress });
+        // What a member says before it serves: no trailer.
+        if (this.onProbe === "starting") callback({ code: new CacheError("UNAVAILABLE", "").grpcStatus, details: "starting" });
+      },
+      evict: (call: ServerUnaryCall<EvictRequest, unknown>, callback: sendUnaryData<{ blocks: number; bytes: number }>) => {
+        this.evictions.push(call.request);
+        callback(null, { blocks: 1, bytes: 10 });
+      },
+      warm: (call: WarmCall) => {
+        this.warmings.push(call.request);
+        this.onWarm(call);
+      },
+      ...Object.fromEntries(["stat", "watchMembers"].map((method) => [method, () => {}])),
+    });
+  }
+
+  /** `port`: listens there again, instead of on a free one. */
+  static async start(name: string, port = 0): Promise<AnsweringMember> {
+    const member = new AnsweringMember(name);
+    member.#port = await new Promise<number>((resolve, reject) => {
+      member.#server.bindAsync(`127.0.0.1:${port}`, ServerCredentials.createInsecure(), (error, bound) =>
+        error === null ? resolve(bound) : reject(error),
+      );
+    });
+    return member;
+  }
+
+  get port(): number {
+    return this.#port;
+  }
+
+  get info(): MemberInfo {
+    return { name: this.name, grpcAddress: `127.0.0.1:${this.#port}` };
+  }
+
+  /** Ends it as a crash does: connections break, nobody listens. */
+  async kill(): Promise<void> {
+    const ended = new Promise((resolve) => this.#server.tryShutdown(resolve));
+    this.#server.forceShutdown();
+    await ended;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.kill();
+  }
+}
+
+export interface SentRamp {
+  readonly size: number;
+  readonly version?: string;
+  readonly contentType?: string;
+  readonly messageBytes?: number;
+  /** Sends so many bytes and neither more nor an end. */
+  readonly onlyBytes?: number;
+}
+
+/** Answers a read with the bytes of a ramp object, as a good member does. */
+export function sendRamp(call: ReadCall, { size, version = "v1", contentType, messageBytes = 1_000, onlyBytes }: SentRamp): void {
+  const { offset, length } = call.request;
+  const end = Math.min(size, offset + length, offset + (onlyBytes ?? length));
+  call.sendMetadata(objectHeaders({ version, objectSize: size, ...(contentType === undefined ? {} : { contentType }) }));
+  for (let at = offset; at < end; at += messageBytes) {
+    const first = at === offset;
+    const data = rampBytes(at, Math.min(messageBytes, end - at), 0);
+    call.write({ data, version: first ? version : "", objectSize: first ? size : 0 });
+  }
+  if (onlyBytes === undefined) call.end();
+}
+
+/** Answers a call with an error of the member's own. */
+export function sendError(call: ReadCall | WarmCall, error: CacheError): void {
+  call.emit("error", { code: error.grpcStatus, details: error.message, metadata: answeredTrailers() });
+}

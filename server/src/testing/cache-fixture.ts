@@ -1,0 +1,36 @@
+import { LocalCache, type LocalCacheOptions } from "../cache/local-cache.js";
+import type { ObjectRead } from "../cache/object-read.js";
+import type { Origin } from "../origin/origin.js";
+import { type StoreFixture, testGeometry } from "./store-fixture.js";
+
+/** A cache on a store of tests: parts of two segments, memory for one block, versions looked at again after a second. */
+export function openCache(
+  { store, clock }: StoreFixture,
+  origin: Origin,
+  wanted: Partial<LocalCacheOptions> & Pick<LocalCacheOptions, "fill">,
+): LocalCache {
+  return new LocalCache({
+    geometry: testGeometry,
+    origin,
+    store,
+    clock,
+    partBytes: 2 * testGeometry.segmentBytes,
+    fillMemoryBytes: testGeometry.blockBytes,
+    fillParallelism: 4,
+    staleIfError: true,
+    revalidateAfterMs: 1_000,
+    negativeTtlMs: 100,
+    ...wanted,
+  });
+}
+
+/** All bytes that a read still has to give; closes it. */
+export async function restOf(read: ObjectRead): Promise<Buffer> {
+  const pieces: Buffer[] = [];
+  for (let slice = await read.next(); slice !== undefined; slice = await read.next()) {
+    pieces.push(Buffer.from(slice.bytes));
+    slice.release();
+  }
+  read.close();
+  return Buffer.concat(pieces);
+}

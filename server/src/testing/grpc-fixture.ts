@@ -1,0 +1,102 @@
+import { CacheServiceClient, type ReadRangeRequest, type ReadRangeResponse } from "@frontcache/proto";
+import { credentials } from "@grpc/grpc-js";
+import { expect, vi } from "vitest";
+import { GrpcListener } from "../api/grpc/grpc-listener.js";
+import { Clients, noLimits } from "../api/limits/clients.js";
+import { formatHostPort, type HostPort } from "../config/addresses.js";
+import { systemClock } from "../runtime/clock.js";
+import type { Log } from "../runtime/log.js";
+import { openDoor } from "../security/doors.js";
+import { ManualClock } from "./manual-clock.js";
+import { MemoryReader } from "./memory-reader.js";
+import { rampBytes } from "./origin/ramp.js";
+
+/** The object that reads of the fixture are of, where they don't say otherwise. */
+export const URL = "s3://bucket/object";
+
+/** The time that running calls get when the fixture's listener is closed, milliseconds. */
+export const DRAIN_MS = 10_000;
+
+/** A request for all of the object, or for what is wanted otherwise. */
+export function readRequest(wanted: Partial<ReadRangeRequest> = {}): ReadRangeRequest {
+  return { key: URL, offset: 0, length: 0, version: "", forwarded: false, cachedOnly: false, ...wanted };
+}
+
+/** A gRPC listener on a free local port, before a reader with objects in memory, and a client of it. */
+export class GrpcFixture implements AsyncDisposable {
+  readonly clock = new ManualClock();
+  readonly reader = new MemoryReader();
+  readonly clients = new Clients(noLimits, systemClock);
+  readonly logged: Record<string, unknown>[] = [];
+  #listener!: GrpcListener;
+  #client!: CacheServiceClient;
+
+  /** Opens it; it serves at once unless `starting`. */
+  static async open(options: { starting?: boolean; listen?: HostPort } = {}): Promise<GrpcFixture> {
+    const fixture = new GrpcFixture();
+    const take = (fields: unknown): void => void fixture.logged.push(fields as Record<string, unknown>);
+    fixture.#listener = await GrpcListener.open({
+      listen: options.listen ?? { host: "127.0.0.1", port: 0 },
+      drainMs: DRAIN_MS,
+      door: openDoor,
+      clients: fixture.clients,
+      clock: fixture.clock,
+      log: { debug: take, info: take, warn: take, error: take } as unknown as Log,
+    });
+    if (options.starting !== true) fixture.#listener.serve(fixture.reader);
+    fixture.#client = new CacheServiceClient(fixture.address, credentials.createInsecure());
+    return fixture;
+  }
+
+  get listener(): GrpcListener {
+    return this.#listener;
+  }
+
+  get client(): CacheServiceClient {
+    return this.#client;
+  }
+
+  get address(): string {
+    return formatHostPort(this.#listener.address);
+  }
+
+  /** The object has these bytes from now on: a ramp. */
+  put(bytes: number): Buffer {
+    const object = rampBytes(0, bytes, 7);
+    this.reader.objects.set(URL, object);
+    return object;
+  }
+
+  /** All messages of a read; rejects with the call's error. */
+  async messagesOf(wanted: Partial<ReadRangeRequest> = {}): Promise<ReadRangeResponse[]> {
+    const messages: ReadRangeResponse[] = [];
+    for await (const message of this.client.readRange(readRequest(wanted))) messages.push(message);
+    return messages;
+  }
+
+  /** All bytes of a read. */
+  async bytesOf(wanted: Partial<ReadRangeRequest> = {}): Promise<Buffer> {
+    return Buffer.concat((await this.messagesOf(wanted)).map((message) => message.data));
+  }
+
+  /** Resolves when every call has ended, and everything that it borrowed is back. */
+  async untilNothingIsLeft(): Promise<void> {
+    await vi.waitFor(() => expect({ ...this.#borrowed(), timers: this.clock.waits }).toEqual({ ...nothing, timers: 0 }));
+  }
+
+  /** Fails where a call goes on without its client, or something is left behind. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.client.close();
+    await vi.waitFor(() => expect(this.#borrowed()).toEqual(nothing));
+    const closed = this.listener.close();
+    this.clock.advance(DRAIN_MS);
+    await closed;
+    expect([this.clock.waits, this.reader.memberListeners.size]).toEqual([0, 0]);
+  }
+
+  #borrowed(): typeof nothing {
+    return { calls: this.listener.runningCalls, reads: this.reader.openReads, slices: this.reader.openSlices };
+  }
+}
+
+const nothing = { calls: 0, reads: 0, slices: 0 };

@@ -1,0 +1,258 @@
+import { CacheError } from "@frontcache/proto";
+import type { DirectoryClaim, Disk, DiskFile, DiskSpace, DiskStat, FileSurvey } from "../storage/disk/disk.js";
+import { surveyByFiles } from "../storage/disk/file-survey.js";
+import { systemError } from "../storage/system-error.js";
+import { MemoryFile, PAGE_BYTES } from "./memory-file.js";
+
+/** What a disk is asked to do: the methods of Disk and DiskFile. */
+export type DiskOperation = Exclude<keyof Disk, "survey"> | Exclude<keyof DiskFile, "fd">;
+
+/**
+ * Where tests put faults: called before every operation. It may throw a system error, wait (a disk that hangs), or return
+ * a number for a write or read of only that many bytes: a write then fails with EIO, a read comes back short.
+ */
+export type FaultPlacement = (operation: DiskOperation, path: string) => undefined | number | Promise<undefined | number>;
+
+export interface MemoryDiskOptions {
+  readonly totalBytes: number;
+  /** Wall time for files' times, milliseconds. */
+  readonly nowMs: () => number;
+  readonly before?: FaultPlacement;
+}
+
+/** The one fake of Disk: a file system in memory with sparse files, a size, and faults where a test puts them. */
+export class MemoryDisk implements Disk {
+  readonly #files = new Map<string, MemoryFile>();
+  readonly #directories = new Set<string>(["/"]);
+  readonly #claimed = new Set<string>();
+  readonly #open = new Set<OpenMemoryFile>();
+  readonly #options: MemoryDiskOptions;
+  #crashed = false;
+  #usedPages = 0;
+  readonly #account = (pages: number): void => {
+    this.#usedPages += pages;
+  };
+  /** Bytes that others have put on the disk. */
+  foreignBytes = 0;
+  /** The placement of faults; replace it at any time. */
+  before: FaultPlacement | undefined;
+
+  constructor(options: MemoryDiskOptions) {
+    this.#options = options;
+    this.before = options.before;
+  }
+
+  /** The process dies: nothing that it has under way ever ends or does anything, and what is on the disk now stays on it. */
+  crash(): MemoryDisk {
+    this.#crashed = true;
+    const next = new MemoryDisk({ totalBytes: this.#options.totalBytes, nowMs: this.#options.nowMs });
+    next.foreignBytes = this.foreignBytes;
+    for (const [path, file] of this.#files) next.#name(path, file.copy(next.#account));
+    for (const directory of this.#directories) next.#directories.add(directory);
+    return next;
+  }
+
+  /** Bytes that files take, those included that are open without a name. */
+  get usedBytes(): number {
+    return this.#usedPages * PAGE_BYTES;
+  }
+
+  get openFiles(): number {
+    return this.#open.size;
+  }
+
+  /** Paths of all files, sorted. */
+  paths(): string[] {
+    return [...this.#files.keys()].sort();
+  }
+
+  /** A file's content, to look at and to damage behind the store's back. Throws ENOENT. */
+  file(path: string): MemoryFile {
+    const file = this.#files.get(path);
+    if (file === undefined) throw systemError("ENOENT", path);
+    return file;
+  }
+
+  /** Puts a file there, with its directories. */
+  putFile(path: string, bytes: Uint8Array): void {
+    const file = this.#newFile();
+    file.write(bytes, 0, Infinity, this.#options.nowMs());
+    this.#addDirectories(parent(path));
+    this.#name(path, file);
+  }
+
+  /** Takes a directory away with all below it, as somebody else would. */
+  removeDirectory(path: string): void {
+    const isBelow = (name: string): boolean => name === path || name.startsWith(`${path}/`);
+    for (const name of [...this.#files.keys()].filter(isBelow)) this.#unname(name);
+    for (const name of [...this.#directories].filter(isBelow)) this.#directories.delete(name);
+  }
+
+  async open(path: string, mode: "read" | "update" | "create"): Promise<DiskFile> {
+    await this.enter("open", path);
+    if (mode === "create") {
+      this.#needDirectory(parent(path));
+      if (this.#files.has(path)) throw systemError("EEXIST", path);
+      this.#name(path, this.#newFile());
+    }
+    const open = new OpenMemoryFile(this, path, this.file(path));
+    open.content.hold();
+    this.#open.add(open);
+    return open;
+  }
+
+  async rename(from: string, to: string): Promise<void> {
+    await this.enter("rename", to);
+    this.#needDirectory(parent(to));
+    this.#name(to, this.file(from));
+    this.#unname(from);
+  }
+
+  async remove(path: string): Promise<void> {
+    await this.enter("remove", path);
+    if (this.#directories.has(path)) throw systemError("EISDIR", path);
+    this.#unname(path);
+  }
+
+  async list(directory: string): Promise<string[]> {
+    await this.enter("list", directory);
+    if (this.#files.has(directory)) throw systemError("ENOTDIR", directory);
+    this.#needDirectory(directory);
+    const entries = [...this.#files.keys(), ...this.#directories].filter((path) => path !== "/" && parent(path) === directory);
+    return entries.map((path) => path.slice(path.lastIndexOf("/") + 1)).sort();
+  }
+
+  async makeDirectory(path: string): Promise<void> {
+    await this.enter("makeDirectory", path);
+    this.#addDirectories(path);
+  }
+
+  survey(): FileSurvey {
+    return surveyByFiles(this);
+  }
+
+  async space(directory: string): Promise<DiskSpace> {
+    await this.enter("space", directory);
+    this.#needDirectory(directory);
+    return { totalBytes: this.#options.totalBytes, freeBytes: this.freeBytes };
+  }
+
+  async claim(directory: string): Promise<DirectoryClaim> {
+    await this.enter("claim", directory);
+    if (this.#claimed.has(directory)) throw new CacheError("FAILED_PRECONDITION", `${directory} is in use by another process`);
+    this.#addDirectories(directory);
+    this.#claimed.add(directory);
+    return {
+      release: async () => {
+        this.#claimed.delete(directory);
+      },
+    };
+  }
+
+  /** Every operation begins here: on the next turn at the earliest, after the fault that is placed on it. */
+  async enter(operation: DiskOperation, path: string): Promise<number | undefined> {
+    const limit = await this.before?.(operation, path);
+    if (this.#crashed) await new Promise(() => undefined);
+    return limit;
+  }
+
+  get freeBytes(): number {
+    return Math.max(0, this.#options.totalBytes - this.foreignBytes - this.usedBytes);
+  }
+
+  get nowMs(): number {
+    return this.#options.nowMs();
+  }
+
+  closed(file: OpenMemoryFile): void {
+    this.#open.delete(file);
+    file.content.drop();
+  }
+
+  #newFile(): MemoryFile {
+    return new MemoryFile(this.#options.nowMs(), this.#account);
+  }
+
+  /** Gives a file a name, which another file may lose by that. */
+  #name(path: string, file: MemoryFile): void {
+    file.hold();
+    this.#files.get(path)?.drop();
+    this.#files.set(path, file);
+  }
+
+  #unname(path: string): void {
+    this.file(path).drop();
+    this.#files.delete(path);
+  }
+
+  #needDirectory(path: string): void {
+    if (!this.#directories.has(path)) throw systemError("ENOENT", path);
+  }
+
+  #addDirectories(path: string): void {
+    for (let at = path; !this.#directories.has(at); at = parent(at)) this.#directories.add(at);
+  }
+}
+
+/** A descriptor: keeps the content while its name may go. */
+class OpenMemoryFile implements DiskFile {
+  #closed = false;
+
+  constructor(
+    private readonly disk: MemoryDisk,
+    private readonly path: string,
+    readonly content: MemoryFile,
+  ) {}
+
+  async read(target: Uint8Array, position: number): Promise<number> {
+    const limit = await this.#enter("read");
+    return this.content.read(limit === undefined ? target : target.subarray(0, limit), position);
+  }
+
+  async write(sources: readonly Uint8Array[], position: number): Promise<void> {
+    const limit = await this.#enter("write");
+    this.content.write(Buffer.concat(sources).subarray(0, limit), position, this.disk.freeBytes, this.disk.nowMs);
+    if (limit !== undefined) throw systemError("EIO", this.path);
+  }
+
+  async deallocate(position: number, lengthBytes: number): Promise<boolean> {
+    await this.#enter("deallocate");
+    this.content.deallocate(position, lengthBytes);
+    return true;
+  }
+
+  async stat(): Promise<DiskStat> {
+    await this.#enter("stat");
+    const { sizeBytes, allocatedBytes, modifiedMs, createdMs } = this.content;
+    return { sizeBytes, allocatedBytes, modifiedMs, createdMs };
+  }
+
+  async truncate(sizeBytes: number): Promise<void> {
+    await this.#enter("truncate");
+    this.content.truncate(sizeBytes);
+  }
+
+  async setModified(modifiedMs: number): Promise<void> {
+    await this.#enter("setModified");
+    this.content.modifiedMs = modifiedMs;
+  }
+
+  /** As the system's: the descriptor is gone even where it fails. */
+  async close(): Promise<void> {
+    try {
+      await this.#enter("close");
+    } finally {
+      if (!this.#closed) this.disk.closed(this);
+      this.#closed = true;
+    }
+  }
+
+  #enter(operation: DiskOperation): Promise<number | undefined> {
+    if (this.#closed) throw systemError("EBADF", this.path);
+    return this.disk.enter(operation, this.path);
+  }
+}
+
+function parent(path: string): string {
+  return path.slice(0, Math.max(1, path.lastIndexOf("/")));
+}

@@ -1,0 +1,87 @@
+import { abortError, CacheError } from "@frontcache/proto";
+import type { Landing } from "../../origin/landing.js";
+import type { OriginBody } from "../../origin/origin.js";
+import type { LinkedAbort } from "../../origin/retrying/attempt.js";
+import { untilAborted } from "../../runtime/until-aborted.js";
+import type { MemoryFault } from "./memory-faults.js";
+import type { MemoryObject } from "./memory-objects.js";
+
+/** A fetch that has not ended, with what of it is still to come. */
+export interface RunningFetch {
+  readonly url: string;
+  readonly version: string;
+  start: number;
+  readonly end: number;
+}
+
+export interface MemoryBodyOptions {
+  readonly object: MemoryObject;
+  /** Its `start` moves on with the bytes. */
+  readonly running: RunningFetch;
+  readonly fault: MemoryFault;
+  /** So many at most come at a time. */
+  readonly chunkBytes: number;
+  readonly life: LinkedAbort;
+  /** Waits by the origin's clock; rejects when aborted. */
+  readonly pause: (delayMs: number, signal: AbortSignal) => Promise<void>;
+  readonly onBytes: (bytes: number) => void;
+  /** Landed to its end, failed or destroyed; told at least once. */
+  readonly onEnd: () => void;
+}
+
+/** The body of a MemoryOrigin's answer, with the fault that was placed in it. */
+export class MemoryBody implements OriginBody {
+  readonly #options: MemoryBodyOptions;
+  readonly #begin: number;
+  /** Where the bytes end: before the range does, where a fault has them break off or stall. */
+  readonly #stop: number;
+
+  constructor(options: MemoryBodyOptions) {
+    const { running, fault } = options;
+    this.#options = options;
+    this.#begin = running.start;
+    this.#stop = Math.min(running.end, running.start + (fault.body?.afterBytes ?? Number.POSITIVE_INFINITY));
+  }
+
+  async land(landing: Landing): Promise<void> {
+    const { running } = this.#options;
+    try {
+      while (running.start < this.#stop) await this.#landChunk(landing);
+      await this.#end();
+    } finally {
+      this.#leave();
+    }
+  }
+
+  destroy(): void {
+    const { life, running } = this.#options;
+    this.#leave();
+    life.abort(new CacheError("CANCELLED", `${running.url}: the origin's answer was dropped`));
+  }
+
+  async #landChunk(landing: Landing): Promise<void> {
+    const { object, running, fault, chunkBytes, life, pause, onBytes } = this.#options;
+    if (fault.chunkDelayMs !== undefined) await pause(fault.chunkDelayMs, life.signal);
+    const end = Math.min(running.start + chunkBytes, this.#stop);
+    while (running.start < end) {
+      if (life.signal.aborted) throw abortError(life.signal);
+      const memory = landing.room().subarray(0, end - running.start);
+      object.copy(running.start, memory);
+      running.start += memory.length;
+      onBytes(memory.length);
+      landing.landed(memory.length);
+    }
+  }
+
+  async #end(): Promise<void> {
+    const { running, fault, life } = this.#options;
+    if (this.#stop === running.end) return;
+    if (fault.body?.how === "stall") await untilAborted(new Promise<never>(() => {}), life.signal);
+    throw new CacheError("UNAVAILABLE", `${running.url}: placed break after ${this.#stop - this.#begin} bytes`);
+  }
+
+  #leave(): void {
+    this.#options.onEnd();
+    this.#options.life.unlink();
+  }
+}

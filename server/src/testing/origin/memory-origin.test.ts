@@ -1,0 +1,79 @@
+import { parseObjectUrl } from "@frontcache/proto";
+import { describe, expect, it, vi } from "vitest";
+import { bytesOf } from "../answer-fixture.js";
+import { ManualClock } from "../manual-clock.js";
+import { MemoryObjects } from "./memory-objects.js";
+import { MemoryOrigin } from "./memory-origin.js";
+import { rampBytes } from "./ramp.js";
+
+const ref = parseObjectUrl("gs://bucket/key");
+const live = new AbortController().signal;
+
+function setup() {
+  const objects = new MemoryObjects();
+  const clock = new ManualClock();
+  return { objects, clock, origin: new MemoryOrigin(objects, clock, 1000) };
+}
+
+describe("the origin in memory", () => {
+  it("serves ranges of the current version, up to the object's end", async () => {
+    const { objects, origin } = setup();
+    const version = objects.putRamp(ref.url, 5000, 9);
+    const answer = await origin.fetch(ref, { offset: 1500, length: 10_000, version }, live);
+    expect(answer).toMatchObject({ length: 3500, info: { version, objectSize: 5000 } });
+    expect((await bytesOf(answer)).equals(rampBytes(1500, 3500, 9))).toBe(true);
+    expect(origin).toMatchObject({ open: 0, bytesServed: 3500 });
+  });
+
+  it("fails as the port says", async () => {
+    const { objects, origin } = setup();
+    await expect(origin.stat(ref, live)).rejects.toMatchObject({ code: "NOT_FOUND" });
+    const first = objects.put(ref.url, "hello", "text/plain");
+    expect(await origin.stat(ref, live)).toMatchObject({ version: first, objectSize: 5, contentType: "text/plain" });
+    expect(objects.put(ref.url, "hello")).not.toBe(first);
+    const fetch = (offset: number, version?: string, signal = live) =>
+      origin.fetch(ref, { offset, length: 1, ...(version !== undefined && { version }) }, signal);
+    await expect(fetch(0, first)).rejects.toMatchObject({ code: "FAILED_PRECONDITION" });
+    await expect(fetch(5)).rejects.toMatchObject({ code: "OUT_OF_RANGE" });
+    await expect(fetch(0, undefined, AbortSignal.abort())).rejects.toMatchObject({ code: "CANCELLED" });
+    objects.delete(ref.url);
+    await expect(fetch(0)).rejects.toMatchObject({ code: "NOT_FOUND" });
+    expect(origin.open).toBe(0);
+  });
+
+  it("notices bytes that are fetched twice at a time, and only those", async () => {
+    const { objects, origin } = setup();
+    objects.putRamp(ref.url, 5000, 0);
+    origin.faults.place({ body: { afterBytes: 1000, how: "stall" }, times: 1 });
+    const first = await origin.fetch(ref, { offset: 0, length: 3000 }, live);
+    const beside = await origin.fetch(ref, { offset: 3000, length: 1000 }, live);
+    expect(origin.doubled).toEqual([]);
+    const cut = expect(bytesOf(first)).rejects.toMatchObject({ code: "CANCELLED" });
+    await vi.waitFor(() => expect(origin.bytesServed).toBe(1000), { interval: 1 });
+    (await origin.fetch(ref, { offset: 0, length: 1000 }, live)).body.destroy();
+    expect(origin.doubled).toEqual([]);
+    (await origin.fetch(ref, { offset: 999, length: 2 }, live)).body.destroy();
+    expect(origin.doubled).toMatchObject([{ offset: 999 }]);
+    first.body.destroy();
+    await cut;
+    beside.body.destroy();
+    expect(origin.open).toBe(0);
+  });
+
+  it("holds answers until they are let go, and gives up on the aborted ones", async () => {
+    const { objects, origin } = setup();
+    objects.putRamp(ref.url, 5000, 0);
+    const hold = origin.faults.hold(({ kind }) => kind === "fetch");
+    const abort = new AbortController();
+    const left = expect(origin.fetch(ref, { offset: 0, length: 10 }, abort.signal)).rejects.toMatchObject({ code: "CANCELLED" });
+    const answer = origin.fetch(ref, { offset: 0, length: 10 }, live);
+    await hold.reached(2);
+    await origin.stat(ref, live);
+    abort.abort();
+    await left;
+    expect(hold.held).toBe(1);
+    hold.release();
+    expect((await bytesOf(await answer)).length).toBe(10);
+    expect(hold.held).toBe(0);
+  });
+});

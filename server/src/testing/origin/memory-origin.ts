@@ -1,0 +1,141 @@
+import {
+  abortError,
+  type BucketRef,
+  CacheError,
+  type ObjectInfo,
+  type ObjectRef,
+  outOfRange,
+  type PrefixRef,
+} from "@frontcache/proto";
+import { otherVersion } from "../../origin/answer.js";
+import type { Listing, ListPage, Origin, OriginAnswer, OriginRange } from "../../origin/origin.js";
+import { LinkedAbort } from "../../origin/retrying/attempt.js";
+import { type Clock, sleep } from "../../runtime/clock.js";
+import { MemoryBody, type RunningFetch } from "./memory-body.js";
+import { type MemoryCall, type MemoryFault, MemoryFaults } from "./memory-faults.js";
+import { memoryListing } from "./memory-listing.js";
+import type { MemoryObject, MemoryObjects } from "./memory-objects.js";
+
+/** The one fake of Origin: objects in memory, faults and holds placed by tests, time by the Clock, everything counted. */
+export class MemoryOrigin implements Origin {
+  /** Every call in order. */
+  readonly calls: MemoryCall[] = [];
+  /** Fetches that asked for bytes of a version while an earlier fetch was still bringing some of them. */
+  readonly doubled: MemoryCall[] = [];
+  /** Bytes handed out by bodies. */
+  bytesServed = 0;
+  readonly #objects: MemoryObjects;
+  readonly #clock: Clock;
+  readonly #chunkBytes: number;
+  readonly #running = new Set<RunningFetch>();
+  #waiting = 0;
+
+  /** Bodies come in chunks of `chunkBytes`, 64 KiB for a socket's. Origins that share their faults are one, in trouble for all. */
+  constructor(
+    objects: MemoryObjects,
+    clock: Clock,
+    chunkBytes: number,
+    readonly faults = new MemoryFaults(),
+  ) {
+    this.#objects = objects;
+    this.#clock = clock;
+    this.#chunkBytes = chunkBytes;
+  }
+
+  /** Calls without an answer and answers that were neither read to their end nor destroyed: 0 at rest. */
+  get open(): number {
+    return this.#waiting + this.#running.size;
+  }
+
+  /** How many calls of a kind there were. */
+  count(kind: MemoryCall["kind"]): number {
+    return this.calls.filter((call) => call.kind === kind).length;
+  }
+
+  async fetch(ref: ObjectRef, range: OriginRange, signal: AbortSignal): Promise<OriginAnswer> {
+    const { offset, length, version } = range;
+    const call: MemoryCall = { kind: "fetch", url: ref.url, offset, length, version };
+    const { fault, object } = await this.#object(ref, call, signal);
+    if (version !== undefined && version !== object.info.version) throw otherVersion(ref, version);
+    if (offset >= object.info.objectSize) throw outOfRange(ref.url, offset, object.info.objectSize);
+    return this.#open(ref, call, object, fault, signal);
+  }
+
+  async stat(ref: ObjectRef, signal: AbortSignal): Promise<ObjectInfo> {
+    return (await this.#object(ref, callWithoutRange("stat", ref), signal)).object.info;
+  }
+
+  async list(ref: PrefixRef, page: ListPage, signal: AbortSignal): Promise<Listing> {
+    await this.#answer(callWithoutRange("list", ref), signal);
+    return memoryListing(this.#objects, ref, page);
+  }
+
+  /** Buckets are those that hold an object. */
+  async statBucket(ref: BucketRef, signal: AbortSignal): Promise<void> {
+    await this.#answer(callWithoutRange("statBucket", ref), signal);
+    memoryListing(this.#objects, { ...ref, prefix: "" }, { delimiter: "", maxKeys: 1 });
+  }
+
+  close(): void {}
+
+  async #object(ref: ObjectRef, call: MemoryCall, signal: AbortSignal): Promise<{ fault: MemoryFault; object: MemoryObject }> {
+    const fault = await this.#answer(call, signal);
+    const object = this.#objects.get(ref.url);
+    if (object === undefined) throw new CacheError("NOT_FOUND", `${ref.url}: no such object`);
+    return { fault, object };
+  }
+
+  async #answer(call: MemoryCall, signal: AbortSignal): Promise<MemoryFault> {
+    if (signal.aborted) throw abortError(signal);
+    this.calls.push(call);
+    this.#waiting++;
+    try {
+      const fault = this.faults.strike(call);
+      await this.faults.pass(call, signal);
+      if (fault.latencyMs !== undefined) await this.#sleep(fault.latencyMs, signal);
+      if (fault.error !== undefined) throw new CacheError(fault.error, `${call.url}: placed fault`);
+      return fault;
+    } finally {
+      this.#waiting--;
+    }
+  }
+
+  #open(ref: ObjectRef, call: MemoryCall, object: MemoryObject, fault: MemoryFault, signal: AbortSignal): OriginAnswer {
+    const { info } = object;
+    const length = Math.min(call.length, info.objectSize - call.offset);
+    const running = { url: ref.url, version: info.version, start: call.offset, end: call.offset + length };
+    if (this.#overlaps(running)) this.doubled.push(call);
+    this.#running.add(running);
+    const body = new MemoryBody({
+      object,
+      running,
+      fault,
+      chunkBytes: this.#chunkBytes,
+      life: new LinkedAbort(signal),
+      pause: (delayMs, own) => this.#sleep(delayMs, own),
+      onBytes: (bytes) => {
+        this.bytesServed += bytes;
+      },
+      onEnd: () => this.#running.delete(running),
+    });
+    return { info, length, body };
+  }
+
+  #overlaps(fetch: RunningFetch): boolean {
+    for (const other of this.#running) {
+      if (other.url !== fetch.url || other.version !== fetch.version) continue;
+      if (other.start < fetch.end && fetch.start < other.end) return true;
+    }
+    return false;
+  }
+
+  async #sleep(delayMs: number, signal: AbortSignal): Promise<void> {
+    await sleep(this.#clock, delayMs, signal).catch(() => {
+      throw abortError(signal);
+    });
+  }
+}
+
+function callWithoutRange(kind: MemoryCall["kind"], { url }: BucketRef): MemoryCall {
+  return { kind, url, offset: 0, length: 0, version: undefined };
+}

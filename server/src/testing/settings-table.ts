@@ -1,0 +1,21 @@
+import { type Declaration, declarations, settingNames, variableOf } from "../config/declarations.js";
+
+/** Every setting as a Markdown table, which the documentation holds and a test compares. */
+export function settingsTable(): string {
+  const rows = settingNames.map((name) => {
+    const declaration: Declaration<unknown> = declarations[name];
+    const { flag, parser, defaultText, text } = declaration;
+    return row([`\`--${flag}\``, `\`${variableOf(declaration)}\``, parser.unit, defaultText || "none", text]);
+  });
+  return [
+    row(["flag", "environment", "value", "default", "what it is"]),
+    row(["---", "---", "---", "---", "---"]),
+    ...rows,
+    "",
+  ].join("\n");
+}
+
+/** Pipes would end a cell. */
+function row(cells: string[]): string {
+  return `| ${cells.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |`;
+}

@@ -1,0 +1,123 @@
+import { crc32 } from "node:zlib";
+import { blockLength, type Geometry, type ObjectInfo, segmentCount } from "@frontcache/proto";
+import { silentLog } from "../runtime/log.js";
+import type { BlockId, FilledSegment } from "../storage/block.js";
+import { BlockStore, type BlockStoreOptions, storageTuning } from "../storage/block-store.js";
+import { noMapping } from "../storage/mapping/mapping.js";
+import { ManualClock } from "./manual-clock.js";
+import { MemoryDisk } from "./memory-disk.js";
+
+const KiB = 1 << 10;
+
+/** Small enough for tests to be quick, large enough for whole pages: blocks of 8 segments of 8 KiB. */
+export const testGeometry: Geometry = { blockBytes: 64 * KiB, segmentBytes: 8 * KiB };
+
+/** Bytes of a test object: a ramp modulo a prime, so that any byte proves its offset; `seed` sets versions apart. */
+export function testBytes(offset: number, length: number, seed = 0): Buffer {
+  const bytes = Buffer.allocUnsafe(length);
+  for (let at = 0; at < length; at++) bytes[at] = (offset + at + seed * 17) % 251;
+  return bytes;
+}
+
+/** Whether bytes are those of a test object from `offset`; false for none at all. */
+export function areTestBytes(bytes: Buffer | undefined, offset: number, length: number, seed = 0): boolean {
+  return bytes?.equals(testBytes(offset, length, seed)) ?? false;
+}
+
+/** A block of a test object. */
+export function testId(url: string, offset = 0, version = "v1"): BlockId {
+  return { url, version, offset };
+}
+
+/** What the origin says of a test object. */
+export function testInfo(objectSize = 64 * KiB, version = "v1"): ObjectInfo {
+  return { version, objectSize, contentType: "text/plain", lastModifiedMs: 1_700_000_000_000 };
+}
+
+/** Segments of a block of a test object as a fill brings them; all of the block's where no indexes are given. */
+export function testSegments(
+  id: BlockId,
+  info: ObjectInfo,
+  indexes?: readonly number[],
+  geometry: Geometry = testGeometry,
+  seed = 0,
+): FilledSegment[] {
+  const length = blockLength(id.offset, info.objectSize, geometry);
+  const all = Array.from({ length: segmentCount(length, geometry) }, (_, index) => index);
+  return (indexes ?? all).map((index) => {
+    const start = index * geometry.segmentBytes;
+    const bytes = testBytes(id.offset + start, Math.min(geometry.segmentBytes, length - start), seed);
+    return { index, bytes, crc: crc32(bytes) };
+  });
+}
+
+/** Of the fake disk that stores of tests are opened on. */
+export const testDiskBytes = 2048 * KiB;
+
+/** A store on a disk in memory, with a clock that stands still. */
+export interface StoreFixture {
+  readonly store: BlockStore;
+  readonly disk: MemoryDisk;
+  readonly clock: ManualClock;
+}
+
+/** Opens a store on a fake disk (a fresh one where none is given) with what the test wants otherwise. */
+export async function openStore(
+  wanted: Partial<BlockStoreOptions> & { disk?: MemoryDisk; clock?: ManualClock } = {},
+): Promise<StoreFixture> {
+  const clock = wanted.clock ?? new ManualClock();
+  const disk = wanted.disk ?? new MemoryDisk({ totalBytes: testDiskBytes, nowMs: () => clock.nowMs() });
+  const store = await BlockStore.open({
+    volumes: [{ path: "/cache" }],
+    geometry: testGeometry,
+    mapper: noMapping,
+    log: silentLog,
+    highWatermark: 0.95,
+    lowWatermark: 0.9,
+    eviction: "lru",
+    maxMappings: 16,
+    purgeIntervalMs: 10_000,
+    tuning: { ...storageTuning, diskReserveBytes: 0 },
+    ...wanted,
+    disk,
+    clock,
+  });
+  return { store, disk, clock };
+}
+
+/** Reserves and writes segments, as a fill does; resolves to whether they were kept. */
+export async function keep(
+  store: BlockStore,
+  id: BlockId,
+  info: ObjectInfo,
+  segments: readonly FilledSegment[],
+  createdAtMs = 0,
+): Promise<boolean> {
+  const bytes = segments.reduce((sum, segment) => sum + segment.bytes.length, 0);
+  const reservation = await store.reserve(id, bytes);
+  if (reservation === undefined) return false;
+  try {
+    return await store.write({ id, info, createdAtMs }, segments, reservation);
+  } finally {
+    reservation.release();
+  }
+}
+
+/** Reads a range of a block as a reader does, slice by slice; undefined where any of it is a miss. */
+export async function readBlock(store: BlockStore, id: BlockId, start: number, end: number): Promise<Buffer | undefined> {
+  const lease = store.lease(id);
+  if (lease === undefined) return undefined;
+  const parts: Buffer[] = [];
+  try {
+    for (let at = start; at < end; ) {
+      const slice = await lease.read(at, end);
+      if (slice === undefined) return undefined;
+      parts.push(Buffer.from(slice.bytes));
+      at += slice.bytes.length;
+      slice.release();
+    }
+    return Buffer.concat(parts);
+  } finally {
+    lease.release();
+  }
+}

@@ -1,0 +1,131 @@
+import { setImmediate as turn } from "node:timers/promises";
+import { CacheError } from "@frontcache/proto";
+import fc from "fast-check";
+import { afterEach, describe, expect, it } from "vitest";
+import { plainAccess } from "../../client/src/access.js";
+import { LandingTransport } from "../../client/src/landing/landing-transport.js";
+import { Unintelligible } from "../../client/src/landing/unintelligible.js";
+import { PartLanding } from "../../client/src/part-landing.js";
+import { PinnedObject } from "../../client/src/pinned-object.js";
+import { RunningCall } from "../../client/src/running-call.js";
+import { ManualClock } from "../../client/src/testing/manual-clock.js";
+import { ramp } from "../../client/src/testing/ramp.js";
+import { type Asked, answerRamp, ScriptedGateway } from "../../client/src/testing/scripted-gateway.js";
+import { asked, type HostileAnswer, hostileAnswer, isFramed, object } from "./hostile-answer.js";
+
+/** More of them in long runs: FRONTCACHE_HOSTILE_ANSWERS=10000. A run again: FRONTCACHE_HOSTILE_SEED=17. */
+const answers = Number(process.env.FRONTCACHE_HOSTILE_ANSWERS ?? 500);
+const seed = Number(process.env.FRONTCACHE_HOSTILE_SEED ?? 1);
+
+const HOSTILE = "s3://bucket/hostile";
+const GOOD = "s3://bucket/good";
+/** A read that has not ended after so long hangs. */
+const HANGS_MS = 10_000;
+
+let gateway: ScriptedGateway | undefined;
+afterEach(() => gateway?.kill());
+
+/** Sends the answer piece by piece; resolves when all of it is sent and the connection ended as it should. */
+async function send({ wire, cuts, ending }: HostileAnswer, { socket }: Asked): Promise<void> {
+  const ends = [...cuts.map((share) => Math.floor(share * wire.length)).sort((a, b) => a - b), wire.length];
+  let at = 0;
+  for (const end of ends) {
+    if (socket.destroyed) return;
+    if (end > at) socket.write(wire.subarray(at, end));
+    at = end;
+    await turn();
+  }
+  if (ending === "end") socket.end();
+  else if (ending === "reset") socket.resetAndDestroy();
+}
+
+describe("what hostile and broken gateways answer", () => {
+  it(`ends each read with the object's bytes or a CacheError, never hangs, and leaves no connection (${answers} of seed ${seed})`, async () => {
+    const clock = new ManualClock();
+    let current: HostileAnswer | undefined;
+    let sent: Promise<void> = Promise.resolve();
+    let last: Asked | undefined;
+    gateway = await ScriptedGateway.start((request) => {
+      last = request;
+      if (request.lines[0]!.includes("/good ")) answerRamp(request, object.size);
+      else sent = send(current!, request);
+    });
+    const limits = {
+      clock,
+      access: plainAccess,
+      connectTimeoutMs: 1_000,
+      mostConnections: 2,
+      idleMs: 10_000,
+      stalledAfterMs: 1_500,
+    };
+    const transport = new LandingTransport(limits);
+    const address = { grpcAddress: "m:80", httpAddress: gateway.address };
+
+    /** Reads the range; resolves to its bytes, or to what it failed with. */
+    async function read(url: string, onBegun?: (call: RunningCall) => void): Promise<Buffer | CacheError> {
+      const call = new RunningCall({ clock, subject: url });
+      const place = (bytes: number): Buffer => Buffer.alloc(bytes, 0xee);
+      const landing = new PartLanding({ blockOffset: 0, ...asked }, { pinned: new PinnedObject(url, object.version), place });
+      const reading = transport.read(address, landing.nextRequest(), landing, call);
+      onBegun?.(call);
+      try {
+        await inTime(reading);
+        return landing.take()!;
+      } catch (error) {
+        if (error instanceof CacheError) return error;
+        throw error;
+      } finally {
+        call.end();
+      }
+    }
+
+    /** What is still open when all has been said ends as a deadline would end it. */
+    async function endOpenOne(call: RunningCall, answer: HostileAnswer): Promise<void> {
+      await until(() => last !== undefined);
+      await sent;
+      if (answer.ending !== "open") return;
+      for (let turns = 0; turns < 5; turns++) await turn();
+      call.abort(new CacheError("DEADLINE_EXCEEDED", "not done in time"));
+    }
+
+    const expected = ramp(asked.offset, asked.length);
+    await fc.assert(
+      fc.asyncProperty(hostileAnswer, async (answer) => {
+        current = answer;
+        last = undefined;
+        const outcome = await read(HOSTILE, (call) => void endOpenOne(call, answer));
+        const isError = outcome instanceof CacheError;
+        if (!isError && isFramed(answer)) expect(outcome.equals(expected)).toBe(true);
+        if (!isError) expect(outcome.length).toBe(asked.length);
+        await sent;
+        // Nobody knows where such an answer ends.
+        const { socket } = last!;
+        if (outcome instanceof Unintelligible) await inTime(until(() => socket.destroyed));
+        // Whoever comes next on the connection, if it still stands, gets what is its own, or begins again.
+        const next = await read(GOOD);
+        if (next instanceof CacheError) expect(isError).toBe(false);
+        else expect(next.equals(expected)).toBe(true);
+      }),
+      { numRuns: answers, seed },
+    );
+
+    transport.close();
+    const { sockets } = gateway;
+    await inTime(until(() => sockets.size === 0));
+    expect(clock.pending).toBe(0);
+  }, 600_000);
+});
+
+/** Waits until something is so that sockets will make so. */
+async function until(isSo: () => boolean): Promise<void> {
+  while (!isSo()) await turn();
+}
+
+/** Rejects where the work hangs. */
+async function inTime<Result>(work: Promise<Result>): Promise<Result> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error("it hangs")), HANGS_MS);
+  });
+  return Promise.race([work, late]).finally(() => clearTimeout(timer));
+}

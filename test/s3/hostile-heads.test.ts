@@ -1,0 +1,153 @@
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { GatewayFixture, NOTHING_LEFT } from "../../server/src/testing/gateway-fixture.js";
+import { seededRandom } from "../seeded-random.js";
+import { HostileRequests } from "./hostile-requests.js";
+
+const SEED = Number(process.env.SEED ?? 1);
+/** Connections of bytes at random; 10,000 take a quarter of a minute. */
+const ROUNDS = Number(process.env.FRONTCACHE_HOSTILE_ROUNDS ?? 1_500);
+const BESIDES = 100;
+const OBJECT = "0123456789";
+
+const GOOD = "GET /s3/bucket/object HTTP/1.1\r\nHost: member\r\nRange: bytes=2-5\r\n\r\n";
+
+let gateway: GatewayFixture;
+
+beforeAll(async () => {
+  gateway = await GatewayFixture.open();
+  gateway.put("s3://bucket/object", OBJECT);
+  gateway.put("gs://bucket/object", OBJECT);
+});
+
+afterAll(async () => {
+  await vi.waitFor(() => expect([gateway.listener.openConnections, gateway.left()]).toEqual([0, NOTHING_LEFT]));
+  await gateway[Symbol.asyncDispose]();
+});
+
+/** Sends bytes, in the given pieces, then its end; resolves to all that comes back. */
+async function say(...pieces: (string | Buffer)[]): Promise<string> {
+  await using client = await gateway.connect();
+  for (const piece of pieces) {
+    client.send(piece);
+    if (pieces.length > 1) await new Promise((resolve) => setImmediate(resolve));
+  }
+  client.socket.end();
+  return await client.rest();
+}
+
+/** The statuses of the answers, which must be whole and nothing else. `heads`: some of them may answer a HEAD. */
+function statuses(wire: string, heads = false): number[] {
+  const found: number[] = [];
+  for (let rest = wire; rest !== ""; ) {
+    const match = /^HTTP\/1\.1 (\d{3}) [^\r\n]*\r\n([^\0]*?)\r\n\r\n/.exec(rest);
+    if (match === null) throw new Error(`not an answer: ${JSON.stringify(rest.slice(0, 200))}`);
+    // No body of ours begins like that: where one is missing altogether, it was a HEAD.
+    const isHead = heads && /^(HTTP\/1\.1 |$)/.test(rest.slice(match[0].length));
+    const length = isHead ? 0 : Number(/^content-length: (\d+)$/im.exec(match[2]!)?.[1] ?? 0);
+    const body = rest.slice(match[0].length, match[0].length + length);
+    if (body.length < length) throw new Error(`cut short: ${JSON.stringify(rest.slice(0, 200))}`);
+    if (!isHead) checkBytes(Number(match[1]), match[2]!, body);
+    found.push(Number(match[1]));
+    rest = rest.slice(match[0].length + length);
+  }
+  return found;
+}
+
+/** Bytes of the object must be the very ones that the head names. */
+function checkBytes(status: number, head: string, body: string): void {
+  if (status !== 206 && !(status === 200 && /^etag:/im.test(head))) return;
+  const [, first, last] = /^content-range: bytes (\d+)-(\d+)\/10$/im.exec(head) ?? [];
+  const right = status === 200 ? OBJECT : OBJECT.slice(Number(first), Number(last) + 1);
+  if (body !== right) throw new Error(`wrong bytes: ${JSON.stringify(body)} behind ${JSON.stringify(head)}`);
+}
+
+describe("heads that are right", () => {
+  it("are read wherever they are split", async () => {
+    const whole = statuses(await say(GOOD));
+    expect(whole).toEqual([206]);
+    const splits = Array.from({ length: GOOD.length - 1 }, (_, at) => [GOOD.slice(0, at + 1), GOOD.slice(at + 1)]);
+    for (const answer of await Promise.all(splits.map((pieces) => say(...pieces)))) expect(statuses(answer)).toEqual([206]);
+    expect(statuses(await say(...GOOD))).toEqual([206]);
+  });
+
+  it("are answered one by one when they come in one piece", async () => {
+    expect(statuses(await say(GOOD.repeat(50)))).toEqual(Array(50).fill(206));
+  });
+
+  it("of HTTP/1.0 are answered, and are the last", async () => {
+    expect(statuses(await say(`GET /s3/bucket/object HTTP/1.0\r\n\r\n${GOOD}`))).toEqual([200]);
+  });
+});
+
+describe("heads that are wrong are answered by 4xx and the end", () => {
+  it.each([
+    ["lines that end in LF alone", "GET /s3/bucket/object HTTP/1.1\nHost: member\n\n", 400],
+    ["a header without a name", "GET /s3/bucket/object HTTP/1.1\r\n: x\r\n\r\n", 400],
+    ["a space before the colon", "GET /s3/bucket/object HTTP/1.1\r\nHost : member\r\n\r\n", 400],
+    ["a folded line", "GET /s3/bucket/object HTTP/1.1\r\nHost: member\r\nRange: bytes=\r\n 0-1\r\n\r\n", 400],
+    ["NUL in a value", "GET /s3/bucket/object HTTP/1.1\r\nHost: mem\0ber\r\n\r\n", 400],
+    ["CR in a value", "GET /s3/bucket/object HTTP/1.1\r\nHost: mem\rber\r\n\r\n", 400],
+    ["an unknown method", "FETCH /s3/bucket/object HTTP/1.1\r\nHost: member\r\n\r\n", 400],
+    ["a method in small letters", "get /s3/bucket/object HTTP/1.1\r\nHost: member\r\n\r\n", 400],
+    ["no host", "GET /s3/bucket/object HTTP/1.1\r\n\r\n", 400],
+    ["a space in the path", "GET /s3/bucket/ob ject HTTP/1.1\r\nHost: member\r\n\r\n", 400],
+    ["another protocol", "GET /s3/bucket/object HTCPCP/1.0\r\nHost: member\r\n\r\n", 400],
+    ["an expectation", "GET /s3/bucket/object HTTP/1.1\r\nHost: member\r\nExpect: coffee\r\n\r\n", 417],
+    ["HTTP/2 at once", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400],
+    ["TLS", Buffer.from("16030100f8010000f40303", "hex"), 400],
+    ["two lengths", "GET /s3/bucket/object HTTP/1.1\r\nHost: m\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", 400],
+    [
+      "length and chunks",
+      "GET /s3/bucket/object HTTP/1.1\r\nHost: m\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+      400,
+    ],
+    ["a length that is none", "GET /s3/bucket/object HTTP/1.1\r\nHost: m\r\nContent-Length: -1\r\n\r\n", 400],
+    ["a huge header", `GET /s3/bucket/object HTTP/1.1\r\nHost: m\r\nX: ${"x".repeat(100_000)}\r\n\r\n`, 431],
+    ["many headers", `GET /s3/bucket/object HTTP/1.1\r\nHost: m\r\n${"X: y\r\n".repeat(20_000)}\r\n`, 431],
+    ["a huge path", `GET /s3/bucket/${"x".repeat(100_000)} HTTP/1.1\r\nHost: m\r\n\r\n`, 431],
+    ["half a head", "GET /s3/bucket/object HTTP/1.1\r\nHo", 400],
+  ])("%s", async (_, head, status) => {
+    expect(statuses(await say(head))).toEqual([status]);
+  });
+
+  it("and a tunnel is not opened", async () => {
+    expect(await say("CONNECT elsewhere:443 HTTP/1.1\r\nHost: elsewhere\r\n\r\n")).toBe("");
+    expect(statuses(await say(GOOD.replace("\r\n\r\n", "\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")))).toEqual([206]);
+  });
+
+  it("behind a right one do not spoil its answer's bytes", async () => {
+    const wire = await say(`${GOOD}\0\0\0`);
+    if (wire !== "") expect(statuses(wire)[0]).toBe(206);
+  });
+});
+
+describe("bytes at random", () => {
+  const requests = new HostileRequests(seededRandom(SEED));
+
+  /** What comes back to a client that leaves as it likes: in good order, half closed, or at once. */
+  async function hear(pieces: readonly Buffer[], leaves: "ends" | "resets"): Promise<string> {
+    if (leaves === "ends") return say(...pieces);
+    await using client = await gateway.connect();
+    for (const piece of pieces) client.send(piece);
+    await new Promise((resolve) => setImmediate(resolve));
+    client.socket.resetAndDestroy();
+    return "";
+  }
+
+  it(`are answered by whole answers and right bytes, refused, or cut off (SEED=${SEED}, ${ROUNDS} connections)`, async () => {
+    const seen = new Map<number, number>();
+    for (let round = 0; round < ROUNDS; round += BESIDES) {
+      const sent = Array.from({ length: BESIDES }, () => requests.next());
+      const wires = await Promise.all(sent.map((pieces, at) => hear(pieces, at % 10 === 9 ? "resets" : "ends")));
+      const found = wires.flatMap((wire, at) => statuses(wire, Buffer.concat(sent[at]!).includes("HEAD")));
+      for (const status of found) seen.set(status, (seen.get(status) ?? 0) + 1);
+      expect(gateway.listener.runningAnswers).toBeLessThanOrEqual(BESIDES);
+    }
+    // The input meets all there is: good answers, refusals of ours, and refusals of bytes that are no HTTP.
+    for (const status of [200, 206, 400, 404, 405, 416, 417, 501]) expect(seen.get(status) ?? 0, `${status}`).toBeGreaterThan(0);
+    const others = [...seen.keys()].filter((status) => status >= 500 && status !== 501);
+    expect(others).toEqual([]);
+    expect(gateway.logged).toEqual([]);
+    expect(statuses(await say(GOOD))).toEqual([206]);
+  }, 600_000);
+});

@@ -1,0 +1,79 @@
+import { once } from "node:events";
+import { connect } from "node:net";
+import type { ReadRangeResponse } from "@frontcache/proto";
+import { type ServiceError, status } from "@grpc/grpc-js";
+import { expect, it } from "vitest";
+import { ManualClock } from "../../server/src/testing/manual-clock.js";
+import { RawClient } from "../../server/src/testing/raw-client.js";
+import { BYTES, ListenersUnderTest, URL } from "./listeners-under-test.js";
+
+const MiB = 1 << 20;
+const LARGE = "s3://bucket/large";
+const open = (flags: object) => ListenersUnderTest.open(flags, new ManualClock());
+const request = (key: string) => ({ key, offset: 0, length: 64 * MiB, version: "", forwarded: false, cachedOnly: false });
+
+/** A whole read by gRPC. */
+async function read(listeners: ListenersUnderTest, key = URL): Promise<Buffer> {
+  const parts: Buffer[] = [];
+  const call = listeners.caller({}).client.readRange(request(key));
+  for await (const { data } of call as AsyncIterable<ReadRangeResponse>) parts.push(data);
+  return Buffer.concat(parts);
+}
+
+it("a client's further reads are told to come again, by either listener, until one of its reads has ended", async () => {
+  await using listeners = await open({ maxClientReads: "1" });
+  let answer = (): void => {};
+  listeners.reader.memory.beforeAnswer = () => new Promise((resolve) => (answer = resolve));
+  const running = read(listeners);
+  await expect.poll(() => listeners.clients.reads).toBe(1);
+  listeners.reader.memory.beforeAnswer = undefined;
+  await expect(read(listeners)).rejects.toMatchObject({ code: status.RESOURCE_EXHAUSTED });
+  await using http = await RawClient.connect(listeners.httpPort);
+  const refused = await http.get("/s3/bucket/object");
+  expect([refused.status, refused.body.toString()]).toEqual([503, expect.stringContaining("<Code>SlowDown</Code>")]);
+  expect((await http.get("/readyz")).status).toBe(200);
+  answer();
+  expect((await running).toString()).toBe(BYTES);
+  await expect.poll(() => listeners.clients.reads).toBe(0);
+  expect((await http.get("/s3/bucket/object")).body.toString()).toBe(BYTES);
+});
+
+it("a client's further connections are closed, and make room for others when they end", async () => {
+  await using listeners = await open({ maxClientConnections: "2" });
+  const [first, second] = [await RawClient.connect(listeners.httpPort), await RawClient.connect(listeners.httpPort)];
+  const third = connect(listeners.httpPort, "127.0.0.1");
+  await once(
+    third.resume().on("error", () => {}),
+    "close",
+  );
+  expect(listeners.clients.connections).toBe(2);
+  // Another address is another client.
+  const other = connect({ port: listeners.httpPort, host: "127.0.0.1", localAddress: "127.0.0.9" });
+  other.write("GET /livez HTTP/1.1\r\nHost: member\r\n\r\n");
+  const [head] = (await once(other, "data")) as [Buffer];
+  expect(head.toString()).toMatch(/^HTTP\/1.1 200 /);
+  other.destroy();
+  await first[Symbol.asyncDispose]();
+  await expect.poll(() => listeners.clients.connections).toBe(1);
+  await using again = await RawClient.connect(listeners.httpPort);
+  expect((await again.get("/s3/bucket/object")).status).toBe(200);
+  await second[Symbol.asyncDispose]();
+});
+
+it("readers by gRPC that take nothing are cut off, the slowest first, and cost no more than the memory for them", async () => {
+  await using listeners = await open({ slowReaderBytes: `${4 * MiB}` });
+  const large = Buffer.alloc(4 * MiB, 7);
+  listeners.reader.memory.objects.set(LARGE, large);
+  listeners.reader.memory.sliceBytes = 4 * MiB;
+  const endings: Promise<number>[] = [];
+  for (let at = 0; at < 16; at++) {
+    const call = listeners.caller({}).client.readRange(request(LARGE));
+    endings.push(new Promise((resolve) => call.once("error", (error: ServiceError) => resolve(error.code))));
+    call.pause();
+  }
+  // 16 messages of 512 KiB do not fit: the first ones have to go.
+  expect(await endings[0]).toBe(status.UNAVAILABLE);
+  await expect.poll(() => listeners.clients.waiting.bytes).toBeLessThanOrEqual(4 * MiB);
+  const bytes = await read(listeners, LARGE);
+  expect(bytes.equals(large)).toBe(true);
+}, 60_000);

@@ -1,0 +1,105 @@
+import { CacheServiceClient } from "@frontcache/proto";
+import { Client, type Metadata, type ServiceError } from "@grpc/grpc-js";
+import { accessOf, callMetadata, channelCredentials, type TlsOptions } from "../../client/src/access.js";
+import { GrpcListener } from "../../server/src/api/grpc/grpc-listener.js";
+import { Clients } from "../../server/src/api/limits/clients.js";
+import { GatewayListener } from "../../server/src/api/s3/gateway-listener.js";
+import { textPage } from "../../server/src/api/s3/page.js";
+import { formatHostPort } from "../../server/src/config/addresses.js";
+import { type GivenFlags, readSettings } from "../../server/src/config/settings.js";
+import { systemClock } from "../../server/src/runtime/clock.js";
+import { silentLog } from "../../server/src/runtime/log.js";
+import { Doors } from "../../server/src/security/doors.js";
+import { GatewayReader } from "../../server/src/testing/gateway-fixture.js";
+import type { ManualClock } from "../../server/src/testing/manual-clock.js";
+
+export const URL = "s3://bucket/object";
+export const BYTES = "the object's bytes";
+
+/** What a caller shows. */
+export interface Shown {
+  readonly tls?: TlsOptions;
+  readonly token?: string | undefined;
+}
+
+/** Both listeners of a member behind the door that some flags make, before one object in memory. */
+export class ListenersUnderTest implements AsyncDisposable {
+  readonly reader = new GatewayReader();
+  readonly #clients: Client[] = [];
+
+  private constructor(
+    readonly doors: Doors,
+    readonly clients: Clients,
+    readonly grpc: GrpcListener,
+    readonly gateway: GatewayListener,
+  ) {}
+
+  /** `clock`: when the door looks at its files. */
+  static async open(flags: GivenFlags, clock: ManualClock): Promise<ListenersUnderTest> {
+    const settings = readSettings(flags, {});
+    const doors = await Doors.open(settings, clock, silentLog);
+    const clients = new Clients(settings, clock);
+    const listen = { host: "127.0.0.1", port: 0 };
+    const options = {
+      listen,
+      drainMs: 1_000,
+      door: doors,
+      clients,
+      clock: systemClock,
+      log: silentLog,
+    };
+    const grpc = await GrpcListener.open(options);
+    const gateway = await GatewayListener.open({
+      ...options,
+      notReadyReasons: () => [],
+      pages: new Map([["/status", textPage("text/plain", () => "told")]]),
+    });
+    const listeners = new ListenersUnderTest(doors, clients, grpc, gateway);
+    listeners.reader.memory.objects.set(URL, Buffer.from(BYTES));
+    grpc.serve(listeners.reader.memory);
+    gateway.serve(listeners.reader);
+    return listeners;
+  }
+
+  get grpcAddress(): string {
+    return formatHostPort(this.grpc.address);
+  }
+
+  get httpPort(): number {
+    return this.gateway.address.port;
+  }
+
+  /** A client of the contract with what its calls carry. */
+  caller({ tls, token }: Shown): { client: CacheServiceClient; metadata: Metadata } {
+    const client = new CacheServiceClient(this.grpcAddress, channelCredentials(tls), { "grpc.use_local_subchannel_pool": 1 });
+    this.#clients.push(client);
+    return { client, ...this.metadataOf({ token }) };
+  }
+
+  /** What a caller's calls carry. */
+  metadataOf({ token }: Pick<Shown, "token">): { metadata: Metadata } {
+    return { metadata: callMetadata(accessOf(undefined, token)) };
+  }
+
+  /** Ends a call of any service with an answer, or with an error; the request is a protobuf message's bytes. */
+  call({ tls, token }: Shown, path: string, request = Buffer.alloc(0)): Promise<Buffer> {
+    const client = new Client(this.grpcAddress, channelCredentials(tls), { "grpc.use_local_subchannel_pool": 1 });
+    this.#clients.push(client);
+    const metadata = callMetadata(accessOf(tls, token));
+    const asIs = (bytes: Buffer): Buffer => bytes;
+    return new Promise((resolve, reject) => {
+      const call = client.makeBidiStreamRequest(path, asIs, asIs, metadata, { deadline: Date.now() + 10_000 });
+      call.on("data", resolve);
+      call.on("error", (error: ServiceError) => reject(error));
+      call.write(request);
+      call.end();
+    });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const client of this.#clients) client.close();
+    await Promise.all([this.grpc.close(), this.gateway.close()]);
+    this.clients.close();
+    await this.doors.close();
+  }
+}

@@ -1,0 +1,177 @@
+import { rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { connect, type PeerCertificate } from "node:tls";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { systemClock } from "../../client/src/clock.js";
+import { LandingTransport } from "../../client/src/landing/landing-transport.js";
+import { RunningCall } from "../../client/src/running-call.js";
+import { ManualClock } from "../../server/src/testing/manual-clock.js";
+import { temporaryDirectory } from "../e2e/member-process.js";
+import { Authority, CertificateFiles, type Pair } from "./authority.js";
+import { BYTES, ListenersUnderTest, type Shown, URL } from "./listeners-under-test.js";
+
+let directory: Awaited<ReturnType<typeof temporaryDirectory>>;
+let clock: ManualClock;
+
+beforeEach(async () => {
+  directory = await temporaryDirectory();
+  clock = new ManualClock();
+});
+
+afterEach(() => directory[Symbol.asyncDispose]());
+
+/** Readers by both listeners that read one after the other without a pause, and what they got. */
+class Readers {
+  reads = 0;
+  readonly failures: unknown[] = [];
+  #stopped = false;
+  readonly #running: Promise<void>[];
+  readonly #landing: LandingTransport;
+
+  constructor(
+    private readonly listeners: ListenersUnderTest,
+    private readonly shown: () => Shown,
+  ) {
+    const access = {
+      tls: () => shown().tls,
+      authorization: () => (shown().token === undefined ? undefined : `Bearer ${shown().token}`),
+    };
+    const limits = { connectTimeoutMs: 5_000, mostConnections: 4, idleMs: 10_000, stalledAfterMs: 5_000 };
+    this.#landing = new LandingTransport({ clock: systemClock, access, ...limits });
+    const { client } = listeners.caller(shown());
+    this.#running = [this.#go(() => this.#byGrpc(client)), this.#go(() => this.#byHttp())];
+  }
+
+  /** Resolves when so many more reads are done, by each of the two. */
+  async more(reads: number): Promise<void> {
+    const until = this.reads + reads;
+    await expect.poll(() => this.reads, { timeout: 20_000, interval: 5 }).toBeGreaterThan(until);
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    await Promise.all(this.#running);
+    this.#landing.close();
+  }
+
+  async #go(read: () => Promise<string>): Promise<void> {
+    while (!this.#stopped) {
+      try {
+        expect(await read()).toBe(BYTES);
+        this.reads++;
+      } catch (error) {
+        this.failures.push(error);
+        if (this.failures.length > 10) return;
+      }
+    }
+  }
+
+  async #byGrpc(client: ReturnType<ListenersUnderTest["caller"]>["client"]): Promise<string> {
+    const { metadata } = this.listeners.metadataOf(this.shown());
+    const request = { key: URL, offset: 0, length: 100, version: "", forwarded: false, cachedOnly: false };
+    const parts: Buffer[] = [];
+    for await (const { data } of client.readRange(request, metadata) as AsyncIterable<{ data: Buffer }>) parts.push(data);
+    return Buffer.concat(parts).toString();
+  }
+
+  async #byHttp(): Promise<string> {
+    let into = Buffer.alloc(0);
+    const call = new RunningCall({ clock: systemClock, subject: URL, deadlineMs: 10_000 });
+    const target = {
+      open: () => {
+        into = Buffer.alloc(BYTES.length);
+        return into;
+      },
+      landed() {},
+    };
+    const address = { grpcAddress: this.listeners.grpcAddress, httpAddress: `127.0.0.1:${this.listeners.httpPort}` };
+    const request = { url: URL, offset: 0, length: 100, version: "" };
+    await this.#landing.read(address, request, target, call).finally(() => call.end());
+    return into.toString();
+  }
+}
+
+/** The certificate that a new connection is shown. */
+function shownAt(port: number, { ca, cert, key }: { ca: string } & Pair): Promise<PeerCertificate> {
+  return new Promise((resolve, reject) => {
+    const socket = connect(
+      { host: "127.0.0.1", port, servername: "frontcache", ca, cert, key, ALPNProtocols: ["h2", "http/1.1"] },
+      () => {
+        resolve(socket.getPeerCertificate());
+        socket.destroy();
+      },
+    );
+    socket.on("error", reject);
+  });
+}
+
+describe("certificates that are exchanged", () => {
+  it("hold for new connections, while reads go on without a failure", async () => {
+    const [old, fresh] = [await Authority.create("old"), await Authority.create("fresh")];
+    const both = `${old.pem}${fresh.pem}`;
+    const files = new CertificateFiles(directory.path);
+    files.write(await old.issue("frontcache"), both);
+    const flags = { tlsCert: files.cert, tlsKey: files.key, tlsCa: files.ca };
+    await using listeners = await ListenersUnderTest.open(flags, clock);
+    let pair = await old.issue("client");
+    const readers = new Readers(listeners, () => ({ tls: { ca: both, ...pair, serverName: "frontcache" } }));
+    await readers.more(20);
+    const before = await shownAt(listeners.httpPort, { ca: both, ...pair });
+
+    // Half of the exchange is there when the door looks: the old pair holds.
+    const next = await fresh.issue("frontcache");
+    writeFileSync(files.cert, next.cert);
+    clock.advance(1_000);
+    await readers.more(20);
+    expect((await shownAt(listeners.httpPort, { ca: both, ...pair })).fingerprint).toBe(before.fingerprint);
+
+    files.write(next, fresh.pem);
+    clock.advance(1_000);
+    const stillOld = pair;
+    pair = await fresh.issue("client");
+    for (const port of [listeners.httpPort, listeners.grpc.address.port]) {
+      await expect
+        .poll(async () => (await shownAt(port, { ca: both, ...pair })).fingerprint, { interval: 10 })
+        .not.toBe(before.fingerprint);
+    }
+    await readers.more(20);
+    await readers.stop();
+    expect(readers.failures).toEqual([]);
+    // Who has an old one alone is not let in any more.
+    const late = listeners.call({ tls: { ca: both, ...stillOld, serverName: "frontcache" } }, "/grpc.health.v1.Health/Check");
+    await expect(late).rejects.toThrow(/UNAVAILABLE/);
+  }, 60_000);
+});
+
+describe("tokens that are exchanged", () => {
+  const [OLD, NEW] = ["the-old-token-of-everybody", "the-new-token-of-everybody"];
+
+  it("overlap, so that no read fails; then the old one is refused at once, on connections that stand as well", async () => {
+    const authTokenFile = join(directory.path, "tokens");
+    writeFileSync(authTokenFile, OLD);
+    await using listeners = await ListenersUnderTest.open({ authTokenFile }, clock);
+    let token = OLD;
+    const readers = new Readers(listeners, () => ({ token }));
+    await readers.more(20);
+    const exchange = async (text: string, own: string): Promise<void> => {
+      writeFileSync(authTokenFile, text);
+      clock.advance(1_000);
+      await expect.poll(() => listeners.doors.tokens?.own, { interval: 5 }).toBe(own);
+      await readers.more(20);
+    };
+    await exchange(`${NEW}\n${OLD}\n`, NEW);
+    token = NEW;
+    await readers.more(20);
+    await exchange(`${NEW}\n`, NEW);
+    expect(readers.failures).toEqual([]);
+    rmSync(authTokenFile);
+    clock.advance(1_000);
+    await readers.more(20);
+    expect(readers.failures).toEqual([]);
+    await expect.poll(() => listeners.doors.tokens?.admits(`Bearer ${OLD}`), { interval: 5 }).toBe(false);
+    token = OLD;
+    await expect.poll(() => readers.failures.length).toBeGreaterThan(2);
+    await readers.stop();
+    for (const failure of readers.failures) expect(String(failure)).not.toContain(OLD);
+  }, 60_000);
+});
