@@ -8,7 +8,8 @@ const root = join(import.meta.dirname, "..");
 const layers = [
   ["runtime"],
   ["metrics", "config"],
-  ["security", "origin", "storage", "membership"],
+  ["security"],
+  ["origin", "storage", "membership"],
   ["cache"],
   ["routing"],
   ["api"],

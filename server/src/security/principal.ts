@@ -1,0 +1,13 @@
+/** Who a request is made for. Every request of the ports Cache and Origin carries one. */
+export interface Principal {
+  /** For logs and decisions about access. Never a secret. */
+  readonly name: string;
+  /** Whether it proved to be a member of the cluster. */
+  readonly isMember: boolean;
+}
+
+/** A client that proved no identity. */
+export const ANONYMOUS: Principal = Object.freeze({ name: "anonymous", isMember: false });
+
+/** The cache itself: what it asks of origins and of other members for no client in particular, such as fills and revalidation. */
+export const CACHE_ITSELF: Principal = Object.freeze({ name: "frontcache", isMember: true });
