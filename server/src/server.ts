@@ -21,7 +21,7 @@ import { Router } from "./routing/router.js";
 import { sleep, systemClock } from "./runtime/clock.js";
 import type { Log } from "./runtime/log.js";
 import { Opened } from "./runtime/opened.js";
-import { Doors } from "./security/doors.js";
+import { MemberSecurity } from "./security/member-security.js";
 
 /** How long running calls may take to finish: with `--leave-after` still within the 30 s that Kubernetes gives a pod by default. */
 const DRAIN_MS = 20_000;
@@ -58,20 +58,20 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
   const metrics = new MemberMetrics(settings, clock);
   opened.add(() => metrics.close());
   const geometry = { ...DEFAULT_GEOMETRY, blockBytes: settings.blockBytes };
-  const door = await Doors.open(settings, clock, log);
-  opened.add(() => door.close());
-  const status = new StatusPages({ name: settings.name, counted: () => metrics.snapshot(), door, clock });
+  const security = await MemberSecurity.open(settings, clock, log);
+  opened.add(() => security.close());
+  const status = new StatusPages({ name: settings.name, counted: () => metrics.snapshot(), security, clock });
   opened.addListener(async () => status.close());
   const clients = new Clients(settings, clock);
   opened.add(() => clients.close());
-  const listener = await GrpcListener.open({ listen: settings.listen, drainMs: DRAIN_MS, door, clients, clock, log });
+  const listener = await GrpcListener.open({ listen: settings.listen, drainMs: DRAIN_MS, security, clients, clock, log });
   opened.addListener(() => listener.close());
   const gateway = await GatewayListener.open({
     listen: settings.httpListen,
     drainMs: DRAIN_MS,
     notReadyReasons: () => [],
     pages: new Map([...status.pages, ["/metrics", textPage(PROMETHEUS_TEXT, () => metrics.text())]]),
-    door,
+    security,
     clients,
     clock,
     log,
@@ -86,7 +86,7 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
   const ports = { grpc: listener.address.port, http: gateway.address.port };
   const members = await openMembers(settings, self, ports, log);
   opened.add(() => members.close());
-  const links = new MemberLinks(clock, (member) => openGrpcChannel(member, door));
+  const links = new MemberLinks(clock, (member) => openGrpcChannel(member, security));
   opened.add(() => links.close());
   const store = await openStore(settings, geometry, log);
   opened.add(() => store.close());

@@ -14,7 +14,7 @@ import { Router } from "../../server/src/routing/router.js";
 import { silentRouting } from "../../server/src/routing/routing-events.js";
 import { systemClock } from "../../server/src/runtime/clock.js";
 import { silentLog } from "../../server/src/runtime/log.js";
-import { openDoor } from "../../server/src/security/doors.js";
+import { noSecurity } from "../../server/src/security/member-security.js";
 import { BlockStore, storageTuning } from "../../server/src/storage/block-store.js";
 import { openNodeDisk } from "../../server/src/storage/disk/node-disk.js";
 import { openMapper } from "../../server/src/storage/mapping/mapping.js";
@@ -60,13 +60,13 @@ export class GatewayStack implements AsyncDisposable {
     const members = alone(self, geometry.blockBytes);
     stack.#closes.push(() => members.close());
     const view = new MemberView(self.name, clock, await firstMembership(members, new AbortController().signal));
-    const links = new MemberLinks(clock, (member) => openGrpcChannel(member, openDoor));
+    const links = new MemberLinks(clock, (member) => openGrpcChannel(member, noSecurity));
     stack.listener = await GatewayListener.open({
       listen: { host: "127.0.0.1", port: 0 },
       drainMs: 5_000,
       notReadyReasons: () => [],
       pages: new Map(),
-      door: openDoor,
+      security: noSecurity,
       clients: new Clients(noLimits, systemClock),
       clock,
       log: silentLog,

@@ -23,8 +23,8 @@ it("members and clients by mutual TLS and tokens read, forward and exchange both
   files.write(await authority.issue("frontcache"), authority.pem);
   const tokens = join(directory.path, "tokens");
   writeFileSync(tokens, `${OLD}\n`);
-  const doors = [...files.flags, "--tls-server-name", "frontcache", "--auth-token-file", tokens];
-  const flags = [...doors, "--log-level", "debug", "--allow-bucket", "s3://bucket", "--allow-bucket", "s3://lake-*"];
+  const security = [...files.flags, "--tls-server-name", "frontcache", "--auth-token-file", tokens];
+  const flags = [...security, "--log-level", "debug", "--allow-bucket", "s3://bucket", "--allow-bucket", "s3://lake-*"];
   await using cluster = await Cluster.start({ names: namesOf(2), flags, pods: withGateways });
   const [object] = cluster.put(1, 8);
   const client = await authority.issue("client");
@@ -54,7 +54,7 @@ it("members and clients by mutual TLS and tokens read, forward and exchange both
   expect(JSON.parse(warmed.stdout.toString())).toMatchObject({ blocks: 8, heldBytes: bytes, fetchedBytes: 0 });
   const refused = await get({ FRONTCACHE_TOKEN: "a-token-that-nobody-knows" });
   expect(refused.exitCode).toBe(1);
-  expect(refused.stderr).toMatch(/no known token/);
+  expect(refused.stderr).toMatch(/missing or unknown token/);
   cluster.forget();
   const denied = await get({ FRONTCACHE_TOKEN: OLD }, "s3://other/key");
   expect(denied.stderr).toMatch(/s3:\/\/other is not served here/);

@@ -9,7 +9,7 @@ import { formatHostPort } from "../../server/src/config/addresses.js";
 import { type GivenFlags, readSettings } from "../../server/src/config/settings.js";
 import { systemClock } from "../../server/src/runtime/clock.js";
 import { silentLog } from "../../server/src/runtime/log.js";
-import { Doors } from "../../server/src/security/doors.js";
+import { MemberSecurity } from "../../server/src/security/member-security.js";
 import { GatewayReader } from "../../server/src/testing/gateway-fixture.js";
 import type { ManualClock } from "../../server/src/testing/manual-clock.js";
 
@@ -22,28 +22,28 @@ export interface Shown {
   readonly token?: string | undefined;
 }
 
-/** Both listeners of a member behind the door that some flags make, before one object in memory. */
+/** Both listeners of a member with the security that some flags configure, serving one object in memory. */
 export class ListenersUnderTest implements AsyncDisposable {
   readonly reader = new GatewayReader();
   readonly #clients: Client[] = [];
 
   private constructor(
-    readonly doors: Doors,
+    readonly security: MemberSecurity,
     readonly clients: Clients,
     readonly grpc: GrpcListener,
     readonly gateway: GatewayListener,
   ) {}
 
-  /** `clock`: when the door looks at its files. */
+  /** `clock`: when the files are read again. */
   static async open(flags: GivenFlags, clock: ManualClock): Promise<ListenersUnderTest> {
     const settings = readSettings(flags, {});
-    const doors = await Doors.open(settings, clock, silentLog);
+    const security = await MemberSecurity.open(settings, clock, silentLog);
     const clients = new Clients(settings, clock);
     const listen = { host: "127.0.0.1", port: 0 };
     const options = {
       listen,
       drainMs: 1_000,
-      door: doors,
+      security: security,
       clients,
       clock: systemClock,
       log: silentLog,
@@ -54,7 +54,7 @@ export class ListenersUnderTest implements AsyncDisposable {
       notReadyReasons: () => [],
       pages: new Map([["/status", textPage("text/plain", () => "told")]]),
     });
-    const listeners = new ListenersUnderTest(doors, clients, grpc, gateway);
+    const listeners = new ListenersUnderTest(security, clients, grpc, gateway);
     listeners.reader.memory.objects.set(URL, Buffer.from(BYTES));
     grpc.serve(listeners.reader.memory);
     gateway.serve(listeners.reader);
@@ -100,6 +100,6 @@ export class ListenersUnderTest implements AsyncDisposable {
     for (const client of this.#clients) client.close();
     await Promise.all([this.grpc.close(), this.gateway.close()]);
     this.clients.close();
-    await this.doors.close();
+    await this.security.close();
   }
 }

@@ -193,21 +193,21 @@ describe("where a certificate is asked for", () => {
   });
 });
 
-describe("a door", () => {
+describe("security settings", () => {
   it.each([
-    [{ tlsCert: "/nowhere/tls.crt", tlsKey: "/nowhere/tls.key" }, "--tls-cert and --tls-key: /nowhere/tls.crt"],
-    [{ authTokenFile: "/nowhere/tokens" }, "--auth-token-file: /nowhere/tokens can't be used"],
-  ])("whose files can't be used keeps the member from starting: %j", async (flags, problem) => {
+    [{ tlsCert: "/nowhere/tls.crt", tlsKey: "/nowhere/tls.key" }, "--tls-cert and --tls-key: cannot use /nowhere/tls.crt"],
+    [{ authTokenFile: "/nowhere/tokens" }, "--auth-token-file: cannot use /nowhere/tokens"],
+  ])("prevent a start if a file cannot be used: %j", async (flags, problem) => {
     await expect(open(flags)).rejects.toThrow(problem);
   });
 
-  it("whose key is another certificate's keeps the member from starting", async () => {
+  it("prevent a start if the key does not match the certificate", async () => {
     const other = join(directory.path, "other.key");
     writeFileSync(other, stranger.key);
-    await expect(open({ tlsCert: files.cert, tlsKey: other })).rejects.toThrow(/can't be used: .*mismatch/);
+    await expect(open({ tlsCert: files.cert, tlsKey: other })).rejects.toThrow(/cannot use .*mismatch/);
   });
 
-  it("is made of flags that belong together", async () => {
+  it("refuse flags that need others", async () => {
     await expect(open({ tlsCert: files.cert })).rejects.toThrow("--tls-cert and --tls-key belong together");
     await expect(open({ tlsCa: files.ca })).rejects.toThrow("--tls-ca needs --tls-cert and --tls-key");
   });

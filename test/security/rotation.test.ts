@@ -118,7 +118,7 @@ describe("certificates that are exchanged", () => {
     await readers.more(20);
     const before = await shownAt(listeners.httpPort, { ca: both, ...pair });
 
-    // Half of the exchange is there when the door looks: the old pair holds.
+    // Only half of the new pair exists when the files are read: the old pair stays in use.
     const next = await fresh.issue("frontcache");
     writeFileSync(files.cert, next.cert);
     clock.advance(1_000);
@@ -156,7 +156,7 @@ describe("tokens that are exchanged", () => {
     const exchange = async (text: string, own: string): Promise<void> => {
       writeFileSync(authTokenFile, text);
       clock.advance(1_000);
-      await expect.poll(() => listeners.doors.tokens?.own, { interval: 5 }).toBe(own);
+      await expect.poll(() => listeners.security.tokens?.own, { interval: 5 }).toBe(own);
       await readers.more(20);
     };
     await exchange(`${NEW}\n${OLD}\n`, NEW);
@@ -168,7 +168,7 @@ describe("tokens that are exchanged", () => {
     clock.advance(1_000);
     await readers.more(20);
     expect(readers.failures).toEqual([]);
-    await expect.poll(() => listeners.doors.tokens?.admits(`Bearer ${OLD}`), { interval: 5 }).toBe(false);
+    await expect.poll(() => listeners.security.tokens?.accepts(`Bearer ${OLD}`), { interval: 5 }).toBe(false);
     token = OLD;
     await expect.poll(() => readers.failures.length).toBeGreaterThan(2);
     await readers.stop();

@@ -2,7 +2,7 @@ import { CacheError, parseObjectUrl } from "@frontcache/proto";
 import { status } from "@grpc/grpc-js";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { BlockRequest } from "../cache/block-request.js";
-import { openDoor } from "../security/doors.js";
+import { noSecurity } from "../security/member-security.js";
 import { AnsweringMember, sendError, sendRamp } from "../testing/answering-member.js";
 import { restOf } from "../testing/cache-fixture.js";
 import { ManualClock } from "../testing/manual-clock.js";
@@ -22,7 +22,7 @@ let clock: ManualClock;
 beforeEach(async () => {
   member = await AnsweringMember.start("a");
   clock = new ManualClock();
-  link = new MemberLink(member.info, clock, openGrpcChannel(member.info, openDoor));
+  link = new MemberLink(member.info, clock, openGrpcChannel(member.info, noSecurity));
 });
 
 afterEach(async () => {

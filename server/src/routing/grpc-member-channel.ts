@@ -10,7 +10,7 @@ import {
   type WarmRequest,
 } from "@frontcache/proto";
 import { type ChannelCredentials, connectivityState, credentials, Metadata, type ServiceError } from "@grpc/grpc-js";
-import type { Door } from "../security/doors.js";
+import type { Security } from "../security/member-security.js";
 import type { MemberChannel, MemberReadCall } from "./member-channel.js";
 
 /** How long a member may take to accept a connection before it counts as out of reach. */
@@ -24,9 +24,9 @@ const PROBE_TIMEOUT_MS = 1_000;
  */
 const WINDOW_BYTES = 4 << 20;
 
-/** The gRPC channel to a member, which is shown what the own door asks for. */
-export function openGrpcChannel(member: MemberInfo, door: Door): MemberChannel {
-  return new GrpcMemberChannel(member, door);
+/** The gRPC channel to a member, authenticated as this member. */
+export function openGrpcChannel(member: MemberInfo, security: Security): MemberChannel {
+  return new GrpcMemberChannel(member, security);
 }
 
 class GrpcMemberChannel implements MemberChannel {
@@ -34,7 +34,7 @@ class GrpcMemberChannel implements MemberChannel {
 
   constructor(
     private readonly member: MemberInfo,
-    private readonly door: Door,
+    private readonly security: Security,
   ) {
     this.#client = this.#open();
   }
@@ -104,7 +104,7 @@ class GrpcMemberChannel implements MemberChannel {
 
   /** What every call carries. */
   #shown(): Metadata {
-    const { tokens } = this.door;
+    const { tokens } = this.security;
     const metadata = new Metadata();
     if (tokens !== undefined) metadata.set("authorization", `Bearer ${tokens.own}`);
     return metadata;
@@ -112,14 +112,14 @@ class GrpcMemberChannel implements MemberChannel {
 
   /** By the certificates of this moment. */
   #credentials(): ChannelCredentials {
-    const { tls } = this.door;
+    const { tls } = this.security;
     if (tls === undefined) return credentials.createInsecure();
     const { cert, key, ca } = tls.current;
     return credentials.createSsl(ca, key, cert);
   }
 
   #open(): CacheServiceClient {
-    const serverName = this.door.tls?.serverName;
+    const serverName = this.security.tls?.serverName;
     return new CacheServiceClient(this.member.grpcAddress, this.#credentials(), {
       ...readingChannelOptions,
       ...(serverName !== undefined && { "grpc.ssl_target_name_override": serverName }),

@@ -1,7 +1,7 @@
 import { CacheError, DEFAULT_GEOMETRY, Membership, parseObjectUrl } from "@frontcache/proto";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { type Clock, systemClock } from "../runtime/clock.js";
-import { openDoor } from "../security/doors.js";
+import { noSecurity } from "../security/member-security.js";
 import { bytesOf } from "../testing/answer-fixture.js";
 import { AnsweringMember, type ReadCall, sendError, sendRamp } from "../testing/answering-member.js";
 import { ManualClock } from "../testing/manual-clock.js";
@@ -46,7 +46,7 @@ afterEach(async () => {
 
 /** An origin before the members, whose ring this member is on, too. */
 function over(time: Clock): { links: MemberLinks; origin: MemberFirstOrigin } {
-  const opened = new MemberLinks(time, (member) => openGrpcChannel(member, openDoor));
+  const opened = new MemberLinks(time, (member) => openGrpcChannel(member, noSecurity));
   const view = new MemberView(
     self.name,
     time,

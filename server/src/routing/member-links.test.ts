@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { openDoor } from "../security/doors.js";
+import { noSecurity } from "../security/member-security.js";
 import { AnsweringMember } from "../testing/answering-member.js";
 import { ManualClock } from "../testing/manual-clock.js";
 import { openGrpcChannel } from "./grpc-member-channel.js";
@@ -12,7 +12,7 @@ let member: AnsweringMember;
 
 beforeEach(async () => {
   clock = new ManualClock();
-  links = new MemberLinks(clock, (member) => openGrpcChannel(member, openDoor));
+  links = new MemberLinks(clock, (member) => openGrpcChannel(member, noSecurity));
   member = await AnsweringMember.start("a");
 });
 

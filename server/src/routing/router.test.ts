@@ -2,7 +2,7 @@ import { CacheError, Membership, parseObjectUrl } from "@frontcache/proto";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { LocalCache } from "../cache/local-cache.js";
 import type { ObjectRead } from "../cache/object-read.js";
-import { openDoor } from "../security/doors.js";
+import { noSecurity } from "../security/member-security.js";
 import { AnsweringMember, sendError, sendRamp } from "../testing/answering-member.js";
 import { openCache, restOf } from "../testing/cache-fixture.js";
 import { MemoryObjects } from "../testing/origin/memory-objects.js";
@@ -42,7 +42,7 @@ beforeEach(async () => {
   local = openCache(stored, origin, { fill: "wanted", revalidateAfterMs: 60_000 });
   other = await AnsweringMember.start("other");
   other.onRead = (call) => sendRamp(call, { size: SIZE });
-  links = new MemberLinks(clock, (member) => openGrpcChannel(member, openDoor));
+  links = new MemberLinks(clock, (member) => openGrpcChannel(member, noSecurity));
   view = new MemberView(self.name, clock, Membership.of([self, other.info], BLOCK));
   router = new Router({ local, geometry: testGeometry, self, view, links, events: silentRouting });
   const blocks = Array.from({ length: BLOCKS }, (_, index) => index * BLOCK);

@@ -2,7 +2,7 @@ import { CacheError, Membership, type PrefixRef, parseObjectUrl, parsePrefixUrl,
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { WarmedBlock, WarmRequest } from "../cache/block-warmer.js";
 import type { Listing, ListPage } from "../origin/origin.js";
-import { openDoor } from "../security/doors.js";
+import { noSecurity } from "../security/member-security.js";
 import { AnsweringMember, sendError } from "../testing/answering-member.js";
 import { ManualClock } from "../testing/manual-clock.js";
 import { openGrpcChannel } from "./grpc-member-channel.js";
@@ -33,7 +33,7 @@ let pages: Listing[];
 beforeEach(async () => {
   clock = new ManualClock();
   other = await AnsweringMember.start("other");
-  links = new MemberLinks(clock, (member) => openGrpcChannel(member, openDoor));
+  links = new MemberLinks(clock, (member) => openGrpcChannel(member, noSecurity));
   view = new MemberView(self.name, clock, Membership.of([self, other.info], BLOCK));
   const keys = Array.from({ length: 100 }, (_, at) => `s3://bucket/key-${at}`);
   url = keys.find((key) => view.current.owner(key, 0)?.name === "self")!;

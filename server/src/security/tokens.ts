@@ -1,59 +1,62 @@
 import { createHash, timingSafeEqual } from "node:crypto";
 
-/** What a request without a known token is told, on either listener. */
-export const WRONG_TOKEN = "no known token: send Authorization: Bearer with one of the member's tokens (--auth-token-file)";
+/** The message for a request without a valid token, on either listener. */
+export const WRONG_TOKEN = "missing or unknown token: send Authorization: Bearer with a token of the member's --auth-token-file";
 
-/** As RFC 6750 writes bearer tokens. */
-const FORM = /^[A-Za-z0-9._~+/-]+=*$/;
+/** The syntax of bearer tokens (RFC 6750). */
+const TOKEN = /^[A-Za-z0-9._~+/-]+=*$/;
 
-/** 16 characters of base64 are 96 bits: nobody guesses them over a network. */
+/** Basic authentication (RFC 7617). Limits for the password are those for tokens. */
+const BASIC = /^Basic +([A-Za-z0-9+/]+=*)$/i;
+
+/** 16 characters of base64 are 96 bits, too many to guess over a network. */
 const MIN_LENGTH = 16;
 const MAX_LENGTH = 1_024;
 const MAX_TOKENS = 100;
 
-/** The tokens that open the door: several at a time, so that a new one can be handed out before the old one goes. */
+/** The tokens that members accept. Several are valid at a time, so that clients can change to a new one before the old one is removed. */
 export class Tokens {
+  readonly #tokens: readonly string[];
   readonly #digests: readonly Buffer[];
 
-  private constructor(private readonly tokens: readonly string[]) {
+  private constructor(tokens: readonly string[]) {
+    this.#tokens = tokens;
     this.#digests = tokens.map(digest);
   }
 
-  /** A file's text, one token a line; empty lines don't count. Throws an Error that names a line and never what stands in it. */
+  /** Parses a file with one token per line; empty lines are ignored. Throws an Error that names the line and never its content. */
   static parse(text: string): Tokens {
     const tokens = text.split("\n").flatMap((line, at) => {
       const token = line.trim();
-      if (token !== "" && (!FORM.test(token) || token.length > MAX_LENGTH)) {
-        throw new Error(`line ${at + 1} holds no token: write one of up to ${MAX_LENGTH} characters of A-Z a-z 0-9 . _ ~ + / -`);
+      if (token !== "" && (!TOKEN.test(token) || token.length > MAX_LENGTH)) {
+        throw new Error(`line ${at + 1} is not a valid token: use at most ${MAX_LENGTH} characters of A-Z a-z 0-9 . _ ~ + / -`);
       }
       if (token !== "" && token.length < MIN_LENGTH) {
-        throw new Error(
-          `the token in line ${at + 1} is too short: write at least ${MIN_LENGTH} characters that nobody can guess`,
-        );
+        throw new Error(`the token in line ${at + 1} is too short: use at least ${MIN_LENGTH} random characters`);
       }
       return token === "" ? [] : [token];
     });
-    if (tokens.length === 0) throw new Error("it holds no token: write one a line");
-    if (tokens.length > MAX_TOKENS) throw new Error(`it holds more than ${MAX_TOKENS} tokens: take old ones out`);
+    if (tokens.length === 0) throw new Error("the file contains no token: write one per line");
+    if (tokens.length > MAX_TOKENS) throw new Error(`the file contains more than ${MAX_TOKENS} tokens: remove old ones`);
     return new Tokens(tokens);
   }
 
-  /** The token that this member shows to others: the first one. */
+  /** The token that this member sends to other members: the first one. */
   get own(): string {
-    return this.tokens[0]!;
+    return this.#tokens[0]!;
   }
 
   /**
-   * Whether an Authorization header shows a known token: as `Bearer <token>`, or as the access key's id of an S3 client's
-   * signature, since S3's clients can send nothing else. Takes as long for a nearly right one as for a wrong one: digests are
-   * compared, all of them, and each to its end.
+   * Whether an Authorization header contains a valid token: as `Bearer <token>`, or as the access key ID of an S3 signature,
+   * because S3 clients cannot send anything else. The time does not depend on how much of a token is right: all digests are
+   * compared, each to its end.
    */
-  admits(authorization: string | undefined): boolean {
-    const shown = authorization === undefined ? undefined : shownToken(authorization);
-    if (shown === undefined) return false;
-    const wanted = digest(shown);
+  accepts(authorization: string | undefined): boolean {
+    const sent = authorization === undefined ? undefined : tokenIn(authorization);
+    if (sent === undefined) return false;
+    const sentDigest = digest(sent);
     let known = false;
-    for (const each of this.#digests) known = timingSafeEqual(each, wanted) || known;
+    for (const each of this.#digests) known = timingSafeEqual(each, sentDigest) || known;
     return known;
   }
 }
@@ -62,7 +65,19 @@ function digest(token: string): Buffer {
   return createHash("sha256").update(token).digest();
 }
 
-function shownToken(authorization: string): string | undefined {
+function tokenIn(authorization: string): string | undefined {
   if (authorization.length > 2 * MAX_LENGTH) return undefined;
   return (/^Bearer +(\S+)$/i.exec(authorization) ?? /^AWS4-HMAC-SHA256 +Credential=([^\s/,]+)\//.exec(authorization))?.[1];
+}
+
+/**
+ * Converts the Basic authentication of a browser to a Bearer header: the password is the token, the user name is ignored.
+ * Returns undefined for any other header.
+ */
+export function bearerFromBasic(authorization: string | undefined): string | undefined {
+  const encoded = BASIC.exec(authorization ?? "")?.[1];
+  if (encoded === undefined) return undefined;
+  const credentials = Buffer.from(encoded, "base64").toString("latin1");
+  const colon = credentials.indexOf(":");
+  return colon < 0 ? undefined : `Bearer ${credentials.slice(colon + 1)}`;
 }

@@ -22,7 +22,7 @@ afterEach(() => {
 
 const path = (name: string): string => join(directory, name);
 
-/** Two files that must say the same. */
+/** Two files that must be equal. */
 function watch(): Promise<WatchedFiles<string>> {
   const read = ([a, b]: readonly Buffer[]): string => {
     if (a!.toString() !== b!.toString()) throw new Error("they differ");
@@ -38,48 +38,48 @@ function write(a: string, b: string): void {
 }
 
 describe("watched files", () => {
-  it("are read at once, and again when they change; listeners hear of changes alone", async () => {
+  it("are read at once, and again when they change; listeners are called for changes only", async () => {
     write("1", "1");
     const files = await watch();
-    const heard: string[] = [];
-    files.onChange((text) => heard.push(text));
-    await files.look();
+    const changes: string[] = [];
+    files.onChange((text) => changes.push(text));
+    await files.poll();
     write("2", "2");
     clock.advance(1_000);
     await expect.poll(() => files.current).toBe("2");
-    expect(heard).toEqual(["2"]);
+    expect(changes).toEqual(["2"]);
     await files.close();
   });
 
-  it("keep what they said last while one of them is half exchanged, and tell of it once", async () => {
+  it("keep their last meaning while only half of a change is there, and report it once", async () => {
     write("1", "1");
     const files = await watch();
     write("2", "1");
-    await files.look();
-    await files.look();
+    await files.poll();
+    await files.poll();
     expect([files.current, refused]).toEqual(["1", ["they differ"]]);
     write("2", "2");
-    await files.look();
+    await files.poll();
     expect(files.current).toBe("2");
     await files.close();
   });
 
-  it("keep what they said last when they are gone", async () => {
+  it("keep their last meaning when a file is missing", async () => {
     write("1", "1");
     const files = await watch();
     rmSync(path("a"));
-    await files.look();
-    await files.look();
+    await files.poll();
+    await files.poll();
     expect([files.current, refused.length]).toEqual(["1", 1]);
     write("1", "1");
-    await files.look();
+    await files.poll();
     rmSync(path("a"));
-    await files.look();
+    await files.poll();
     expect([files.current, refused.length]).toEqual(["1", 2]);
     await files.close();
   });
 
-  it("that can't be used in the beginning are told of", async () => {
+  it("reject opening if they cannot be used", async () => {
     await expect(watch()).rejects.toThrow("ENOENT");
     write("1", "2");
     await expect(watch()).rejects.toThrow("they differ");

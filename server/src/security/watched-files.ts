@@ -1,86 +1,87 @@
 import { readFile } from "node:fs/promises";
 import type { Clock } from "../runtime/clock.js";
 
-/** Some files that make up one thing, which somebody may exchange while the process runs. */
+/** Files that together have one meaning, and that can be replaced while the process runs. */
 export interface WatchedFilesOptions<Thing> {
   readonly paths: readonly string[];
-  /** What the files' contents, in the order of `paths`, mean. Throws where they mean nothing, for example half of a new pair. */
+  /** Parses the files' contents, in the order of `paths`. Throws if they cannot be used, for example half of a new pair. */
   readonly read: (contents: readonly Buffer[]) => Thing;
-  /** A change can't be used; the last good contents hold. Called once for each such change. */
+  /** A change cannot be used; the last good contents stay in use. Called once per such change. */
   readonly onRefused: (error: Error) => void;
-  /** How often they are looked at, milliseconds. Kubernetes exchanges a mounted secret by a link, which few watchers notice. */
+  /** Polling interval, milliseconds. Kubernetes replaces a mounted secret through a symbolic link, which file watchers miss. */
   readonly everyMs: number;
   readonly clock: Clock;
 }
 
-/** What some files say now: read at once, and again whenever their contents change. */
+/** The current meaning of some files: read at the start, and again whenever their contents change. */
 export class WatchedFiles<Thing> {
+  readonly #options: WatchedFilesOptions<Thing>;
   readonly #listeners = new Set<(thing: Thing) => void>();
   readonly #closing = new AbortController();
+  /** The contents that were read last, good or not. */
+  #contents: readonly Buffer[];
+  #thing: Thing;
   #cancelTimer: () => void = () => {};
-  #looking: Promise<void> = Promise.resolve();
-  /** What was last told of files that can't be read or used; empty: they could be read since. */
+  #polling: Promise<void> = Promise.resolve();
+  /** The last reported problem; empty after the files could be read again. */
   #refused = "";
 
-  private constructor(
-    private readonly options: WatchedFilesOptions<Thing>,
-    /** What was last looked at, good or not. */
-    private seen: readonly Buffer[],
-    private thing: Thing,
-  ) {
+  private constructor(options: WatchedFilesOptions<Thing>, contents: readonly Buffer[]) {
+    this.#options = options;
+    this.#contents = contents;
+    this.#thing = options.read(contents);
     this.#wait();
   }
 
-  /** Rejects with the system's error where a file can't be read, or with what `read` throws. */
+  /** Rejects with the system's error if a file cannot be read, or with the error of `read`. */
   static async open<Thing>(options: WatchedFilesOptions<Thing>): Promise<WatchedFiles<Thing>> {
-    const contents = await readAll(options.paths);
-    return new WatchedFiles(options, contents, options.read(contents));
+    return new WatchedFiles(options, await readAll(options.paths));
   }
 
   get current(): Thing {
-    return this.thing;
+    return this.#thing;
   }
 
-  /** Calls back with each new thing. */
+  /** Calls the listener after each change. */
   onChange(listener: (thing: Thing) => void): void {
     this.#listeners.add(listener);
   }
 
-  /** Looks at the files no more; resolves when a look that runs has ended. */
+  /** Stops polling; resolves when a running poll has ended. */
   async close(): Promise<void> {
     this.#closing.abort();
     this.#cancelTimer();
-    await this.#looking;
+    await this.#polling;
   }
 
   #wait(): void {
-    const { clock, everyMs } = this.options;
+    const { clock, everyMs } = this.#options;
     this.#cancelTimer = clock.after(everyMs, () => {
-      this.#looking = this.look().then(() => {
+      this.#polling = this.poll().then(() => {
         if (!this.#closing.signal.aborted) this.#wait();
       });
     });
   }
 
-  /** Looks at the files now. Never rejects. */
-  async look(): Promise<void> {
+  /** Reads the files now. Never rejects. */
+  async poll(): Promise<void> {
     try {
-      const contents = await readAll(this.options.paths);
+      const contents = await readAll(this.#options.paths);
       this.#refused = "";
-      if (contents.every((content, at) => content.equals(this.seen[at]!))) return;
-      this.seen = contents;
-      this.thing = this.options.read(contents);
-      for (const listener of this.#listeners) listener(this.thing);
+      if (contents.every((content, at) => content.equals(this.#contents[at]!))) return;
+      this.#contents = contents;
+      this.#thing = this.#options.read(contents);
+      for (const listener of this.#listeners) listener(this.#thing);
     } catch (error) {
       this.#refuse(error as Error);
     }
   }
 
-  /** A file that stays away is told of once. */
+  /** Reports a lasting problem once. */
   #refuse(error: Error): void {
     if (this.#closing.signal.aborted || error.message === this.#refused) return;
     this.#refused = error.message;
-    this.options.onRefused(error);
+    this.#options.onRefused(error);
   }
 }
 

@@ -7,7 +7,7 @@ import type { ObjectRead } from "../cache/object-read.js";
 import type { ReadRequest } from "../routing/router.js";
 import { systemClock } from "../runtime/clock.js";
 import { silentLog } from "../runtime/log.js";
-import { openDoor } from "../security/doors.js";
+import { noSecurity } from "../security/member-security.js";
 import { ManualClock } from "./manual-clock.js";
 import { MemoryReader } from "./memory-reader.js";
 import { RawClient } from "./raw-client.js";
@@ -99,7 +99,7 @@ export class GatewayFixture implements AsyncDisposable {
       drainMs: 10_000,
       notReadyReasons: () => fixture.notReadyReasons,
       pages: fixture.pages,
-      door: openDoor,
+      security: noSecurity,
       clients: fixture.clients,
       clock: fixture.clock,
       log: log as typeof silentLog,

@@ -6,7 +6,7 @@ import { Clients, noLimits } from "../api/limits/clients.js";
 import { formatHostPort, type HostPort } from "../config/addresses.js";
 import { systemClock } from "../runtime/clock.js";
 import type { Log } from "../runtime/log.js";
-import { openDoor } from "../security/doors.js";
+import { noSecurity } from "../security/member-security.js";
 import { ManualClock } from "./manual-clock.js";
 import { MemoryReader } from "./memory-reader.js";
 import { rampBytes } from "./origin/ramp.js";
@@ -38,7 +38,7 @@ export class GrpcFixture implements AsyncDisposable {
     fixture.#listener = await GrpcListener.open({
       listen: options.listen ?? { host: "127.0.0.1", port: 0 },
       drainMs: DRAIN_MS,
-      door: openDoor,
+      security: noSecurity,
       clients: fixture.clients,
       clock: fixture.clock,
       log: { debug: take, info: take, warn: take, error: take } as unknown as Log,

@@ -2,7 +2,7 @@ import { get as getPlain, type IncomingMessage } from "node:http";
 import { get as getSecure, type RequestOptions } from "node:https";
 import type { MemberInfo } from "@frontcache/proto";
 import { remoteAddress } from "../../config/addresses.js";
-import type { Door } from "../../security/doors.js";
+import type { Security } from "../../security/member-security.js";
 import type { MemberReport } from "./member-report.js";
 
 /** Where a member's own report is. */
@@ -12,10 +12,10 @@ export const MEMBER_PATH = "/status/member";
 const TIMEOUT_MS = 1_000;
 const MAX_BYTES = 1 << 20;
 
-/** Asks a member's gateway for its report, showing what the own door asks for. Rejects with one line. */
-export async function askMember({ httpAddress }: MemberInfo, door: Door): Promise<MemberReport> {
+/** Asks a member's gateway for its report, authenticated as this member. Rejects with one line. */
+export async function askMember({ httpAddress }: MemberInfo, security: Security): Promise<MemberReport> {
   if (httpAddress === undefined) throw new Error("it has no gateway to ask");
-  const answer = await open(optionsFor(httpAddress, door), door.tls !== undefined);
+  const answer = await open(optionsFor(httpAddress, security), security.tls !== undefined);
   const chunks: Buffer[] = [];
   let bytes = 0;
   for await (const chunk of answer as AsyncIterable<Buffer>) {
@@ -27,7 +27,7 @@ export async function askMember({ httpAddress }: MemberInfo, door: Door): Promis
   return JSON.parse(Buffer.concat(chunks).toString()) as MemberReport;
 }
 
-function optionsFor(address: string, { tls, tokens }: Door): RequestOptions {
+function optionsFor(address: string, { tls, tokens }: Security): RequestOptions {
   const { host, port } = remoteAddress.parse(address);
   const headers = tokens === undefined ? {} : { authorization: `Bearer ${tokens.own}` };
   const options = { host, port, path: MEMBER_PATH, headers, agent: false, signal: AbortSignal.timeout(TIMEOUT_MS) };

@@ -3,7 +3,7 @@ import { packageVersion } from "../../config/package-version.js";
 import type { MetricsSnapshot } from "../../metrics/snapshot.js";
 import type { MemberView } from "../../routing/member-view.js";
 import type { Clock } from "../../runtime/clock.js";
-import type { Door } from "../../security/doors.js";
+import type { Security } from "../../security/member-security.js";
 import type { BlockStore } from "../../storage/block-store.js";
 import { type Page, type Pages, textPage } from "../s3/page.js";
 import type { Reply, Request } from "../s3/reply.js";
@@ -20,7 +20,7 @@ export interface StatusPagesOptions {
   readonly name: string;
   /** What it has counted, now. */
   readonly counted: () => MetricsSnapshot;
-  readonly door: Door;
+  readonly security: Security;
   readonly clock: Clock;
 }
 
@@ -38,9 +38,9 @@ export class StatusPages {
   #sources: StatusSources | undefined;
 
   constructor(private readonly options: StatusPagesOptions) {
-    const { door, clock } = options;
+    const { security, clock } = options;
     const own = (): MemberReport => this.#own();
-    const ask = (member: MemberInfo): Promise<MemberReport> => askMember(member, door);
+    const ask = (member: MemberInfo): Promise<MemberReport> => askMember(member, security);
     const reporter = new ClusterReporter({ list: () => this.#sources?.view.current, own, ask, clock });
     const report = async (): Promise<string> => JSON.stringify(await reporter.report());
     this.#events = new StatusEvents({ report, clock });

@@ -9,12 +9,12 @@ import { HealthImplementation, protoPath as healthProtoPath, type ServingStatus 
 import type { HostPort } from "../../config/addresses.js";
 import type { Clock } from "../../runtime/clock.js";
 import type { Log } from "../../runtime/log.js";
-import type { Door, TlsDoor } from "../../security/doors.js";
+import type { Security, TlsSecurity } from "../../security/member-security.js";
 import { NotServing } from "../call-status.js";
 import type { Clients } from "../limits/clients.js";
 import { ListeningPort } from "../listening-port.js";
 import type { Reader } from "../reader.js";
-import { admittedOnly } from "./admission.js";
+import { authenticatedOnly } from "./authenticated-only.js";
 import { cacheServiceHandlers, servedMethods } from "./cache-service.js";
 import { RunningCalls } from "./running-calls.js";
 
@@ -28,7 +28,7 @@ export interface GrpcListenerOptions {
   readonly listen: HostPort;
   /** The time that running calls get to finish when the listener is closed, milliseconds. */
   readonly drainMs: number;
-  readonly door: Door;
+  readonly security: Security;
   readonly clients: Clients;
   readonly clock: Clock;
   readonly log: Log;
@@ -62,20 +62,20 @@ export class GrpcListener {
   #closed: Promise<void> | undefined;
 
   private constructor(private readonly options: GrpcListenerOptions) {
-    const acceptor = createAcceptor(options.door.tls, (socket) => this.#connections.injectConnection(socket));
+    const acceptor = createAcceptor(options.security.tls, (socket) => this.#connections.injectConnection(socket));
     this.#port = new ListeningPort(acceptor, options);
     this.#setHealth("NOT_SERVING");
     // One listener for each watch of the members.
     setMaxListeners(0, this.#closing.signal);
-    const { clock, log, door, clients } = options;
+    const { clock, log, security, clients } = options;
     const cutOff = (peer: string): void => this.#port.cutOff(peer);
     const reader = (): Reader => this.#servingReader();
     const service = { reader, calls: this.#calls, closing: this.#closing.signal, clients, cutOff, clock, log };
-    this.#grpc.addService(servedMethods, admittedOnly(cacheServiceHandlers(service), door, log));
+    this.#grpc.addService(servedMethods, authenticatedOnly(cacheServiceHandlers(service), security, log));
     // Kubernetes asks it, and has no token.
     this.#health.addToServer(this.#grpc);
     new ReflectionService(loadSync([protoPath, healthProtoPath])).addToServer({
-      addService: (methods, handlers) => this.#grpc.addService(methods, admittedOnly(handlers, door, log)),
+      addService: (methods, handlers) => this.#grpc.addService(methods, authenticatedOnly(handlers, security, log)),
     });
   }
 
@@ -144,8 +144,8 @@ export class GrpcListener {
   }
 }
 
-/** Accepts connections, by TLS where the door says so, and hands over each one that stands. */
-function createAcceptor(tls: TlsDoor | undefined, accept: (socket: Socket) => void): NetServer {
+/** Accepts connections, by TLS if configured, and hands over each established one. */
+function createAcceptor(tls: TlsSecurity | undefined, accept: (socket: Socket) => void): NetServer {
   if (tls === undefined) return createServer({ noDelay: true }, accept);
   const { mutual } = tls;
   // A certificate's bearer is known before the first call: who has none is not talked to at all.

@@ -1,11 +1,11 @@
 import { BucketAnswer } from "./bucket-answer.js";
 import type { Exchange, ObjectReader } from "./exchange.js";
 import { answerProbe, isProbe } from "./health.js";
-import { refusalAtDoor } from "./not-admitted.js";
 import { ObjectAnswer } from "./object-answer.js";
 import type { Pages } from "./page.js";
 import { notImplemented, type Refusal, refusalOf, refuse } from "./refusal.js";
 import { parseTarget, type RequestTarget } from "./request-target.js";
+import { refuseUnauthenticated } from "./unauthenticated.js";
 
 /** Keys have 1,024 bytes, thrice as many escaped; presigned URLs bring about 2 KiB along. */
 const MAX_TARGET_BYTES = 8 << 10;
@@ -29,8 +29,8 @@ export function answerRequest(exchange: Exchange, behind: () => Behind): void {
 
 function answerOrRefuse(exchange: Exchange, behind: () => Behind): Refusal | undefined {
   const { url = "", method, headers, httpVersion } = exchange.request;
-  if (!exchange.visitor.admits(headers.authorization)) {
-    const refusal = refusalAtDoor(exchange, behind().pages);
+  if (!exchange.authentication.accepts(headers.authorization)) {
+    const refusal = refuseUnauthenticated(exchange, behind().pages);
     if (refusal !== undefined) return refusal;
   }
   if (headers.host === undefined && httpVersion === "1.1") return { ...MALFORMED, message: "HTTP/1.1 wants a Host header" };

@@ -3,8 +3,8 @@ import type { ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import { describe, expect, it } from "vitest";
 import { systemClock } from "../../runtime/clock.js";
-import { openDoor } from "../../security/doors.js";
-import { Visitor } from "../../security/visitor.js";
+import { ConnectionAuthentication } from "../../security/connection-authentication.js";
+import { noSecurity } from "../../security/member-security.js";
 import { Clients, noLimits } from "../limits/clients.js";
 import { Connection } from "./connection.js";
 
@@ -33,7 +33,7 @@ function open() {
   const socket = new FakeSocket();
   const connection = new Connection(
     socket as unknown as Socket,
-    new Visitor(openDoor, false),
+    new ConnectionAuthentication(noSecurity, false),
     new Clients(noLimits, systemClock).of(),
   );
   const events: string[] = [];

@@ -1,6 +1,6 @@
 import type { Socket } from "node:net";
 import { CacheError } from "@frontcache/proto";
-import type { Visitor } from "../../security/visitor.js";
+import type { ConnectionAuthentication } from "../../security/connection-authentication.js";
 import type { Client } from "../limits/clients.js";
 import type { Reply } from "./reply.js";
 
@@ -27,7 +27,7 @@ export class Connection {
 
   constructor(
     private readonly socket: Socket,
-    readonly visitor: Visitor,
+    readonly authentication: ConnectionAuthentication,
     readonly client: Client,
   ) {
     socket.once("close", () => {

@@ -1,6 +1,6 @@
 import type { Clock } from "../../runtime/clock.js";
 import type { Log } from "../../runtime/log.js";
-import type { Visitor } from "../../security/visitor.js";
+import type { ConnectionAuthentication } from "../../security/connection-authentication.js";
 import type { Client, Clients } from "../limits/clients.js";
 import type { Reader } from "../reader.js";
 import type { Reply, Request } from "./reply.js";
@@ -12,8 +12,8 @@ export type ObjectReader = Pick<Reader, "read" | "stat" | "list" | "statBucket">
 export interface Exchange {
   readonly request: Request;
   readonly response: Reply;
-  /** Who stands at the door. Where it shows nothing that opens it, probes alone are answered. */
-  readonly visitor: Pick<Visitor, "admits" | "tokenOpens">;
+  /** Authenticates the client. Unauthenticated clients get answers to probes only. */
+  readonly authentication: Pick<ConnectionAuthentication, "accepts" | "tokenSuffices">;
   /** Who asks. */
   readonly client: Client;
   /** Whether the connection is by TLS. */

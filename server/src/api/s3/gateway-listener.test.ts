@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { systemClock } from "../../runtime/clock.js";
-import { openDoor } from "../../security/doors.js";
+import { noSecurity } from "../../security/member-security.js";
 import { GatewayFixture, NOTHING_LEFT } from "../../testing/gateway-fixture.js";
 import type { RawClient } from "../../testing/raw-client.js";
 import { Clients, noLimits } from "../limits/clients.js";
@@ -273,7 +273,7 @@ describe("closing the gateway", () => {
       drainMs: 1,
       notReadyReasons: () => [],
       pages: new Map(),
-      door: openDoor,
+      security: noSecurity,
       clients: new Clients(noLimits, systemClock),
       clock,
       log: {} as never,

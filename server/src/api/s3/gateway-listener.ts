@@ -5,8 +5,8 @@ import { TLSSocket } from "node:tls";
 import type { HostPort } from "../../config/addresses.js";
 import type { Clock } from "../../runtime/clock.js";
 import type { Log } from "../../runtime/log.js";
-import type { Door, TlsDoor } from "../../security/doors.js";
-import { Visitor } from "../../security/visitor.js";
+import { ConnectionAuthentication } from "../../security/connection-authentication.js";
+import type { Security, TlsSecurity } from "../../security/member-security.js";
 import type { Clients } from "../limits/clients.js";
 import { ListeningPort } from "../listening-port.js";
 import { answerRequest, type Behind } from "./answer-request.js";
@@ -37,7 +37,7 @@ export interface GatewayListenerOptions {
   notReadyReasons(): readonly string[];
   /** What is served beside objects and probes, from the start on. */
   readonly pages: Pages;
-  readonly door: Door;
+  readonly security: Security;
   readonly clients: Clients;
   readonly clock: Clock;
   readonly log: Log;
@@ -57,7 +57,7 @@ export class GatewayListener {
   #closed: Promise<void> | undefined;
 
   private constructor(private readonly options: GatewayListenerOptions) {
-    const { tls } = options.door;
+    const { tls } = options.security;
     this.#server = createListener(tls, {
       maxHeaderSize: limits.headBytes,
       headersTimeout: limits.headTimeoutMs,
@@ -138,9 +138,13 @@ export class GatewayListener {
 
   #accept(socket: Socket, handOver: () => void): void {
     if (socket.destroyed) return;
-    const { door, clients } = this.options;
+    const { security, clients } = this.options;
     const certified = socket instanceof TLSSocket && socket.authorized;
-    const connection = new Connection(socket, new Visitor(door, certified), clients.of(socket.remoteAddress));
+    const connection = new Connection(
+      socket,
+      new ConnectionAuthentication(security, certified),
+      clients.of(socket.remoteAddress),
+    );
     this.#connections.set(socket, connection);
     socket.once("close", () => this.#connections.delete(socket));
     new PlainLane({
@@ -159,10 +163,10 @@ export class GatewayListener {
     connection?.answer(response, () => this.#answer(request, response, connection));
   };
 
-  #answer(request: Request, response: Reply, { signal, whenClosed, visitor, client }: Connection): void {
-    const { clock, log, door, clients } = this.options;
-    const by = { client, encrypted: door.tls !== undefined, waiting: clients.waiting };
-    answerRequest({ request, response, visitor, ...by, signal, whenClosed, clock, log }, this.#behind);
+  #answer(request: Request, response: Reply, { signal, whenClosed, authentication, client }: Connection): void {
+    const { clock, log, security, clients } = this.options;
+    const by = { client, encrypted: security.tls !== undefined, waiting: clients.waiting };
+    answerRequest({ request, response, authentication, ...by, signal, whenClosed, clock, log }, this.#behind);
   }
 
   readonly #behind = (): Behind => ({
@@ -178,10 +182,10 @@ export class GatewayListener {
 }
 
 /**
- * Node's HTTP server, behind TLS where the door says so. Who shows no trusted certificate is let in to be told so, and for
+ * Node's HTTP server, over TLS if configured. Who shows no trusted certificate is let in to be told so, and for
  * probes: Kubernetes has none.
  */
-function createListener(tls: TlsDoor | undefined, options: ServerOptions): Server {
+function createListener(tls: TlsSecurity | undefined, options: ServerOptions): Server {
   if (tls === undefined) return createServer(options);
   const trust = { requestCert: tls.mutual, rejectUnauthorized: false };
   const server = createTlsServer({ ...options, ...tls.current, ...trust, handshakeTimeout: limits.headTimeoutMs });

@@ -2,8 +2,8 @@ import { EventEmitter } from "node:events";
 import type { Socket } from "node:net";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { systemClock } from "../../runtime/clock.js";
-import { openDoor } from "../../security/doors.js";
-import { Visitor } from "../../security/visitor.js";
+import { ConnectionAuthentication } from "../../security/connection-authentication.js";
+import { noSecurity } from "../../security/member-security.js";
 import { GatewayFixture, NOTHING_LEFT } from "../../testing/gateway-fixture.js";
 import { ManualClock } from "../../testing/manual-clock.js";
 import { rampBytes } from "../../testing/origin/ramp.js";
@@ -113,7 +113,11 @@ describe("the plain lane", () => {
       setTimeout: (ms: number) => socket.timeouts.push(ms),
       destroy: () => socket.destroyed++,
     }) as unknown as Socket;
-    const connection = new Connection(fake, new Visitor(openDoor, false), new Clients(noLimits, systemClock).of());
+    const connection = new Connection(
+      fake,
+      new ConnectionAuthentication(noSecurity, false),
+      new Clients(noLimits, systemClock).of(),
+    );
     const times = { firstBytesTimeoutMs: 10, idleTimeoutMs: 100 };
     new PlainLane({ socket: fake, connection, clock: new ManualClock(), ...times, answer() {}, handOver() {} });
     expect(socket.timeouts).toEqual([10]);

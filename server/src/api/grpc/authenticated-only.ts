@@ -1,7 +1,7 @@
 import { CacheError } from "@frontcache/proto";
 import type { ServerErrorResponse, ServerUnaryCall, sendUnaryData, UntypedServiceImplementation } from "@grpc/grpc-js";
 import type { Log } from "../../runtime/log.js";
-import type { Door } from "../../security/doors.js";
+import type { Security } from "../../security/member-security.js";
 import { WRONG_TOKEN } from "../../security/tokens.js";
 import { callStatus } from "../call-status.js";
 
@@ -14,11 +14,15 @@ type AnyHandler = (call: AnyCall, callback: sendUnaryData<unknown> | undefined) 
  * The handlers of a service, each asked only by calls that show a known token; others end with UNAUTHENTICATED. grpc-js's own
  * interceptors would stand in the way of every message.
  */
-export function admittedOnly<Handlers extends UntypedServiceImplementation>(handlers: Handlers, door: Door, log: Log): Handlers {
+export function authenticatedOnly<Handlers extends UntypedServiceImplementation>(
+  handlers: Handlers,
+  security: Security,
+  log: Log,
+): Handlers {
   const admitted = Object.entries(handlers).map(([name, handler]) => {
     const answer: AnyHandler = (call, callback) => {
-      const { tokens } = door;
-      if (tokens === undefined || tokens.admits(authorizationOf(call))) (handler as AnyHandler)(call, callback);
+      const { tokens } = security;
+      if (tokens === undefined || tokens.accepts(authorizationOf(call))) (handler as AnyHandler)(call, callback);
       else refuse(call, callback, name, log);
     };
     return [name, answer];

@@ -1,0 +1,101 @@
+import { type Settings, SettingsError } from "../config/settings.js";
+import type { Clock } from "../runtime/clock.js";
+import type { Log } from "../runtime/log.js";
+import { type Certificates, readCertificates } from "./certificates.js";
+import { Tokens } from "./tokens.js";
+import { WatchedFiles } from "./watched-files.js";
+
+/** How often the files of certificates and tokens are read. They are few and small. */
+const POLL_MS = 1_000;
+
+/** How a member authenticates its clients, and how it authenticates itself to other members. */
+export interface Security {
+  /** Undefined: plain text. */
+  readonly tls: TlsSecurity | undefined;
+  /** The tokens that are valid now; undefined: no token is required. */
+  readonly tokens: Tokens | undefined;
+}
+
+/** TLS with certificates that can be rotated. New certificates apply to new connections. */
+export interface TlsSecurity {
+  readonly current: Certificates;
+  /** Whether clients must present a certificate. Never changes. */
+  readonly mutual: boolean;
+  /** The name expected in other members' certificates; undefined: the host of the member's address. */
+  readonly serverName: string | undefined;
+  onChange(listener: (certificates: Certificates) => void): void;
+}
+
+/** Plain text, without authentication. */
+export const noSecurity: Security = { tls: undefined, tokens: undefined };
+
+/** The settings that configure a member's security. */
+export type SecuritySettings = Pick<Settings, "tlsCert" | "tlsKey" | "tlsCa" | "tlsServerName" | "authTokenFile">;
+
+/** A member's security as configured. It follows changes of its files until it is closed. */
+export class MemberSecurity implements Security {
+  readonly tls: TlsSecurity | undefined;
+  readonly #certificates: WatchedFiles<Certificates> | undefined;
+  readonly #tokens: WatchedFiles<Tokens> | undefined;
+
+  private constructor(
+    settings: SecuritySettings,
+    certificates: WatchedFiles<Certificates> | undefined,
+    tokens: WatchedFiles<Tokens> | undefined,
+  ) {
+    this.#certificates = certificates;
+    this.#tokens = tokens;
+    this.tls = certificates === undefined ? undefined : tlsOf(settings, certificates);
+  }
+
+  /** Rejects with a SettingsError if a file cannot be read or used. */
+  static async open(settings: SecuritySettings, clock: Clock, log: Log): Promise<MemberSecurity> {
+    const { tlsCert, tlsKey, tlsCa, authTokenFile } = settings;
+    const watch = watcher(clock, log);
+    let certificates: WatchedFiles<Certificates> | undefined;
+    if (tlsCert !== undefined && tlsKey !== undefined) {
+      const paths = tlsCa === undefined ? [tlsCert, tlsKey] : [tlsCert, tlsKey, tlsCa];
+      certificates = await watch("--tls-cert and --tls-key", paths, readCertificates);
+    }
+    try {
+      const parse = ([text]: readonly Buffer[]): Tokens => Tokens.parse(String(text));
+      const tokens = authTokenFile === undefined ? undefined : await watch("--auth-token-file", [authTokenFile], parse);
+      return new MemberSecurity(settings, certificates, tokens);
+    } catch (error) {
+      await certificates?.close();
+      throw error;
+    }
+  }
+
+  get tokens(): Tokens | undefined {
+    return this.#tokens?.current;
+  }
+
+  /** Stops following the files. */
+  async close(): Promise<void> {
+    await Promise.all([this.#certificates?.close(), this.#tokens?.close()]);
+  }
+}
+
+function tlsOf({ tlsCa, tlsServerName }: SecuritySettings, files: WatchedFiles<Certificates>): TlsSecurity {
+  return {
+    get current() {
+      return files.current;
+    },
+    mutual: tlsCa !== undefined,
+    serverName: tlsServerName,
+    onChange: (listener) => files.onChange(listener),
+  };
+}
+
+/** Opens the files of a flag. A file that cannot be used is a wrong setting at the start, and a line in the log later. */
+function watcher(clock: Clock, log: Log) {
+  return async <Thing>(flag: string, paths: string[], read: (contents: readonly Buffer[]) => Thing) => {
+    const onRefused = ({ message }: Error): void => log.warn({ event: "file-refused", flag, paths }, message);
+    try {
+      return await WatchedFiles.open({ paths, read, onRefused, everyMs: POLL_MS, clock });
+    } catch (error) {
+      throw new SettingsError([`${flag}: cannot use ${paths.join(", ")}: ${(error as Error).message}`]);
+    }
+  };
+}
