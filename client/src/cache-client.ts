@@ -1,5 +1,5 @@
 import { Readable } from "node:stream";
-import { CacheError, checkRange, type MemberInfo, parseObjectUrl } from "@frontcache/proto";
+import { CacheError, checkRange, checkUrlBeginning, type MemberInfo, parseObjectUrl } from "@frontcache/proto";
 import { type Clock, systemClock } from "./clock.js";
 import { type FailoverOptions, withFailover } from "./failover.js";
 import { LocalReads, type LocalReport } from "./local/local-reads.js";
@@ -160,7 +160,7 @@ export class CacheClient implements AsyncDisposable {
 
   /** Drops the blocks of one object, or of all whose URLs begin with a prefix, from all members; `version` absent: of all versions. */
   async evict(selector: EvictSelector, options: CallOptions = {}): Promise<Evicted> {
-    const subject = "prefix" in selector ? checkPrefix(selector.prefix) : parseObjectUrl(selector.url).url;
+    const subject = "prefix" in selector ? checkUrlBeginning(selector.prefix) : parseObjectUrl(selector.url).url;
     return this.#run(subject, options, (call) =>
       this.#anywhere(subject, call, (address) => this.#ports.transport.evict(address, selector, call)),
     );
@@ -231,12 +231,4 @@ export class CacheClient implements AsyncDisposable {
     await Promise.all([this.#members.close(), this.#reach.close()]);
     await this.#ports.transport.close();
   }
-}
-
-function checkPrefix(prefix: string): string {
-  if (/^(?:s3|gs):\/\//.test(prefix)) return prefix;
-  throw new CacheError(
-    "INVALID_ARGUMENT",
-    `${JSON.stringify(prefix)} begins no object's URL: write s3://bucket/prefix or gs://bucket/prefix`,
-  );
 }

@@ -1,6 +1,5 @@
-import { type BlockId, CacheError, type Membership, type WarmProgress } from "@frontcache/proto";
+import { type BlockId, CacheError, canBeEntityTag, type Membership, type WarmProgress } from "@frontcache/proto";
 import type { Gateways } from "./gateways.js";
-import { canBeTag } from "./landing/entity-tag.js";
 import type { LandingTransport } from "./landing/landing-transport.js";
 import { Unintelligible } from "./landing/unintelligible.js";
 import { ResumableTarget } from "./resumable-target.js";
@@ -91,7 +90,10 @@ export class HttpFirstTransport extends HttpTransport {
 
   override async read(address: MemberAddress, request: ReadRequest, target: ReadTarget, limits: CallLimits): Promise<void> {
     const { httpAddress } = address;
-    const byHttp = httpAddress !== undefined && canBeTag(request.version) && this.gateways.usable(httpAddress);
+    const byHttp =
+      httpAddress !== undefined &&
+      (request.version === "" || canBeEntityTag(request.version)) &&
+      this.gateways.usable(httpAddress);
     if (!byHttp) return this.grpc.read(address, request, target, limits);
     const resumable = new ResumableTarget(request, target);
     try {

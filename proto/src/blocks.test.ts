@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { blockLength, blockOffsetOf, blockRanges, checkRange, DEFAULT_GEOMETRY, segmentCount } from "./blocks.js";
+import { blockLength, blockOffsetOf, blockRanges, checkRange, DEFAULT_GEOMETRY, segmentCount, segmentLength } from "./blocks.js";
 
 const geometry = { blockBytes: 8, segmentBytes: 2 };
 const MiB = 1 << 20;
@@ -33,6 +33,7 @@ describe("blocks", () => {
     expect(DEFAULT_GEOMETRY).toEqual({ blockBytes: 16 * MiB, segmentBytes: MiB });
     expect(blockLength(16 * MiB, 20 * MiB + 1, DEFAULT_GEOMETRY)).toBe(4 * MiB + 1);
     expect(segmentCount(4 * MiB + 1, DEFAULT_GEOMETRY)).toBe(5);
+    expect([3, 4, 5].map((segment) => segmentLength(segment, 4 * MiB + 1, DEFAULT_GEOMETRY))).toEqual([MiB, 1, 0]);
     expect(blockLength(16 * MiB, 16 * MiB, DEFAULT_GEOMETRY)).toBe(0);
   });
 });

@@ -48,6 +48,11 @@ export function segmentOf(position: number, geometry: Geometry): number {
   return Math.floor(position / geometry.segmentBytes);
 }
 
+/** The bytes of a segment in a block of `blockBytes`: the segment size, less for the block's last segment, 0 behind the block's end. */
+export function segmentLength(segment: number, blockBytes: number, { segmentBytes }: Geometry): number {
+  return Math.max(0, Math.min(segmentBytes, blockBytes - segment * segmentBytes));
+}
+
 /** How many segments `bytes` from a block's beginning reach into. */
 export function segmentCount(bytes: number, geometry: Geometry): number {
   return Math.ceil(bytes / geometry.segmentBytes);

@@ -3,6 +3,7 @@ export * from "./block-file.js";
 export * from "./block-footer.js";
 export * from "./blocks.js";
 export * from "./channel-options.js";
+export * from "./entity-tag.js";
 export * from "./errors.js";
 export {
   EvictRequest,

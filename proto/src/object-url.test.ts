@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { CacheError } from "./errors.js";
-import { parseObjectUrl, parsePrefixUrl } from "./object-url.js";
+import { checkUrlBeginning, parseObjectUrl, parsePrefixUrl, schemeOfPath, splitScheme, urlForms } from "./object-url.js";
 
 function refusal(url: string): string {
   try {
@@ -77,5 +77,40 @@ describe("an object's URL", () => {
     const message = refusal(`nonsense\n${"x".repeat(10_000)}`);
     expect(message).not.toContain("\n");
     expect(message.length).toBeLessThan(400);
+  });
+});
+
+describe("the scheme", () => {
+  it.each([
+    ["s3://bucket/key", { scheme: "s3", rest: "bucket/key" }],
+    ["gs://", { scheme: "gs", rest: "" }],
+    ["s3:/bucket", undefined],
+    ["S3://bucket", undefined],
+    ["", undefined],
+  ])("of the URL %j is split off: %j", (url, expected) => {
+    expect(splitScheme(url)).toEqual(expected);
+  });
+
+  it.each([
+    ["/s3", "s3"],
+    ["/gs/bucket/key", "gs"],
+    ["/s3x/bucket", undefined],
+    ["s3/bucket", undefined],
+    ["/", undefined],
+    ["", undefined],
+  ])("of the path %j is %j", (path, scheme) => {
+    expect(schemeOfPath(path)).toBe(scheme);
+  });
+
+  it("is named in every form of URL that a message shows", () => {
+    expect(urlForms("bucket/key")).toBe("s3://bucket/key or gs://bucket/key");
+  });
+
+  it("is the least that the beginning of URLs contains", () => {
+    expect(checkUrlBeginning("s3://")).toBe("s3://");
+    expect(checkUrlBeginning("gs://bucket/events/2024-")).toBe("gs://bucket/events/2024-");
+    for (const text of ["", "events/", "s3:", "/s3/bucket"]) {
+      expect(() => checkUrlBeginning(text)).toThrow(expect.objectContaining({ code: "INVALID_ARGUMENT" }));
+    }
   });
 });

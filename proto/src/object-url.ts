@@ -1,6 +1,34 @@
 import { CacheError } from "./errors.js";
 
-export type Scheme = "s3" | "gs";
+/** The schemes of object URLs. For another store, add its scheme here and its folder in server/src/origin. */
+export const SCHEMES = ["s3", "gs"] as const;
+
+export type Scheme = (typeof SCHEMES)[number];
+
+/** Any scheme, as an alternative in a regular expression. */
+export const SCHEME_PATTERN = SCHEMES.join("|");
+
+/** Forms of URLs for messages and help texts: `s3://bucket/key or gs://bucket/key`. */
+export function urlForms(rest: string): string {
+  return SCHEMES.map((scheme) => `${scheme}://${rest}`).join(" or ");
+}
+
+const MARKS = SCHEMES.map((scheme) => ({ scheme, mark: `${scheme}://` }));
+
+/** A URL's scheme and the text behind `://`; undefined for any other text. */
+export function splitScheme(url: string): { readonly scheme: Scheme; readonly rest: string } | undefined {
+  for (const { scheme, mark } of MARKS) if (url.startsWith(mark)) return { scheme, rest: url.slice(mark.length) };
+  return undefined;
+}
+
+/** The scheme that begins the path of an HTTP request to a member: `/s3`, `/s3/...`, `/gs` or `/gs/...`. */
+export function schemeOfPath(path: string): Scheme | undefined {
+  for (const scheme of SCHEMES) {
+    const isAlone = path.length === scheme.length + 1;
+    if (path[0] === "/" && path.startsWith(scheme, 1) && (isAlone || path[scheme.length + 1] === "/")) return scheme;
+  }
+  return undefined;
+}
 
 /** A bucket, or something in it. */
 export interface BucketRef {
@@ -44,6 +72,15 @@ export function parsePrefixUrl(url: string): PrefixRef {
   return { url, scheme, bucket, prefix: key };
 }
 
+/**
+ * Checks the beginning of object URLs, as for an eviction by prefix. It contains at least a scheme, so that a forgotten word does
+ * not select all objects. Returns it, or throws INVALID_ARGUMENT.
+ */
+export function checkUrlBeginning(text: string): string {
+  if (splitScheme(text) !== undefined) return text;
+  throw new CacheError("INVALID_ARGUMENT", `${quote(text)} begins no object's URL: write ${urlForms("bucket/prefix")}`);
+}
+
 /** The mark of a weak tag, in front of its name. Without a name it would get into headers as the empty tag. */
 const WEAK_MARK = "W/";
 
@@ -55,7 +92,7 @@ export function checkVersion(url: string, version: string | undefined): void {
 }
 
 function splitUrl(url: string): Omit<ObjectRef, "url"> {
-  const { scheme, rest } = splitScheme(url);
+  const { scheme, rest } = splitScheme(url) ?? notAnObject(url);
   const slash = rest.indexOf("/");
   const bucket = slash < 0 ? rest : rest.slice(0, slash);
   const key = slash < 0 ? "" : rest.slice(slash + 1);
@@ -69,10 +106,8 @@ function splitUrl(url: string): Omit<ObjectRef, "url"> {
   return { scheme, bucket, key };
 }
 
-function splitScheme(url: string): { scheme: Scheme; rest: string } {
-  if (url.startsWith("s3://")) return { scheme: "s3", rest: url.slice(5) };
-  if (url.startsWith("gs://")) return { scheme: "gs", rest: url.slice(5) };
-  throw new CacheError("INVALID_ARGUMENT", `${quote(url)} is not an object's URL: write s3://bucket/key or gs://bucket/key`);
+function notAnObject(url: string): never {
+  throw new CacheError("INVALID_ARGUMENT", `${quote(url)} is not an object's URL: write ${urlForms("bucket/key")}`);
 }
 
 /** A URL for an error message: on one line and of bounded length. */

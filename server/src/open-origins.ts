@@ -1,3 +1,4 @@
+import { SCHEMES } from "@frontcache/proto";
 import type { Environment } from "./config/declarations.js";
 import type { GcsRule, OriginRule, S3Rule } from "./config/origin-rule.js";
 import { parseOrigins } from "./config/origins-file.js";
@@ -31,7 +32,10 @@ const MAX_WAITING = 10_000;
 const HEDGING = { share: 0.05, minDelayMs: 10 };
 
 /** What holds without an origins file: AWS and Google, for all buckets. */
-const EVERYWHERE = parseOrigins("origins: [{ buckets: s3://* }, { buckets: gs://* }]", "the default");
+const EVERYWHERE = parseOrigins(
+  JSON.stringify({ origins: SCHEMES.map((scheme) => ({ buckets: `${scheme}://*` })) }),
+  "the default",
+);
 
 /** What origins are built from. */
 export type OriginSettings = Pick<

@@ -2,12 +2,11 @@ import { once } from "node:events";
 import { Agent } from "node:http";
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
 import { setImmediate as turn } from "node:timers/promises";
-import { CacheError, parseObjectUrl } from "@frontcache/proto";
+import { CacheError, parseObjectUrl, versionOfStoreTag } from "@frontcache/proto";
 import fc from "fast-check";
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { ramp } from "../../client/src/testing/ramp.js";
 import { checkedAnswer } from "../../server/src/origin/answer.js";
-import { versionOfEtag } from "../../server/src/origin/etag.js";
 import { httpGet } from "../../server/src/origin/http/http-get.js";
 import { originHttpAgent } from "../../server/src/origin/http/origin-agents.js";
 import { bypassOf } from "../../server/src/origin/http/socket-reads.js";
@@ -80,7 +79,7 @@ async function outcomeBy(agent: Agent): Promise<Outcome> {
       status: response.statusCode!,
       contentRange: response.headers["content-range"],
       contentLength: length === undefined ? undefined : Number(length),
-      version: versionOfEtag(response.headers.etag),
+      version: versionOfStoreTag(response.headers.etag),
       contentType: undefined,
       lastModifiedMs: undefined,
     };

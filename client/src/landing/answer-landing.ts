@@ -1,7 +1,6 @@
-import { CacheError } from "@frontcache/proto";
+import { CacheError, versionOfEntityTag } from "@frontcache/proto";
 import type { ReadRequest, ReadTarget } from "../transport.js";
 import type { AnswerHeading } from "./answer-head.js";
-import { versionOf } from "./entity-tag.js";
 import { errorOf, MAX_ERROR_BYTES } from "./error-answer.js";
 import { HeadGathering, type WholeHead } from "./head-gathering.js";
 import { Unintelligible } from "./unintelligible.js";
@@ -102,7 +101,7 @@ export class AnswerLanding {
     if (range.first !== offset || range.end !== end || contentLength !== end - offset) {
       throw this.#broken(`${contentLength} bytes from ${range.first} instead of ${end - offset} from ${offset}`);
     }
-    const version = versionOf(etag);
+    const version = versionOfEntityTag(etag);
     if (version === undefined) throw this.#wrong("an ETag that is no entity tag");
     const buffer = this.#to.target.open({ version, objectSize: range.objectSize });
     if (buffer.length !== contentLength) throw this.#broken(`${contentLength} bytes instead of ${buffer.length}`);

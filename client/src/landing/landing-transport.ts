@@ -1,11 +1,10 @@
-import { CacheError } from "@frontcache/proto";
+import { CacheError, canBeEntityTag } from "@frontcache/proto";
 import type { Access } from "../access.js";
 import type { Clock } from "../clock.js";
 import { Lookout } from "../lookout.js";
 import { socketAddress } from "../socket-address.js";
 import { type CallLimits, type MemberAddress, OutOfReach, type ReadRequest, type ReadTarget } from "../transport.js";
 import { ConnectionPool } from "./connection-pool.js";
-import { canBeTag } from "./entity-tag.js";
 import { requestHead } from "./request-head.js";
 import { type Gateway, runRead } from "./running-read.js";
 
@@ -41,7 +40,7 @@ export class LandingTransport {
   async read(address: MemberAddress, request: ReadRequest, target: ReadTarget, limits: CallLimits): Promise<void> {
     const { httpAddress } = address;
     if (httpAddress === undefined) throw new OutOfReach(`${request.url}: member ${address.grpcAddress} has no gateway`);
-    if (!canBeTag(request.version)) {
+    if (request.version !== "" && !canBeEntityTag(request.version)) {
       throw new CacheError("INVALID_ARGUMENT", `${request.url}: its version can't be named by HTTP: use transport auto or grpc`);
     }
     const head = requestHead(request, httpAddress, this.#options.access.authorization());

@@ -1,6 +1,5 @@
-import { parseObjectUrl } from "@frontcache/proto";
+import { entityTagOf, parseObjectUrl, splitScheme } from "@frontcache/proto";
 import type { ReadRequest } from "../transport.js";
-import { entityTagOf } from "./entity-tag.js";
 
 /** What stands for itself in a path; a key's slashes stay, since the gateway takes all of them for the key's own. */
 const PLAIN = /^[A-Za-z0-9._~/-]*$/;
@@ -17,8 +16,8 @@ export function requestHead({ url, offset, length, version }: ReadRequest, host:
 }
 
 function pathOf(url: string): string {
-  const plain = (url.startsWith("s3://") || url.startsWith("gs://")) && PLAIN.test(url.slice(5));
-  if (plain) return `/${url.slice(0, 2)}/${url.slice(5)}`;
+  const split = splitScheme(url);
+  if (split !== undefined && PLAIN.test(split.rest)) return `/${split.scheme}/${split.rest}`;
   const { scheme, bucket, key } = parseObjectUrl(url);
   return `/${scheme}/${bucket}/${key.split("/").map(encodeURIComponent).join("/")}`;
 }

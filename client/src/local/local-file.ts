@@ -8,6 +8,7 @@ import {
   FOOTER_BYTES,
   FOOTER_TAIL_BYTES,
   type Geometry,
+  segmentLength,
   segmentOf,
 } from "@frontcache/proto";
 
@@ -209,8 +210,7 @@ export class LocalFile {
   }
 
   #lengthOf(segment: number): number {
-    const { segmentBytes } = this.geometry;
-    return Math.min(segmentBytes, this.length - segment * segmentBytes);
+    return segmentLength(segment, this.length, this.geometry);
   }
 
   /** Reads of known segments alone, or of one whole segment that was just checked. */

@@ -1,7 +1,16 @@
 import { closeSync, ftruncateSync, mkdirSync, openSync, rmSync, writeSync } from "node:fs";
 import { dirname } from "node:path";
 import { crc32 } from "node:zlib";
-import { type BlockId, blockDigest, blockLength, blockPath, encodeFooter, type Geometry, segmentCount } from "@frontcache/proto";
+import {
+  type BlockId,
+  blockDigest,
+  blockLength,
+  blockPath,
+  encodeFooter,
+  type Geometry,
+  segmentCount,
+  segmentLength,
+} from "@frontcache/proto";
 import { ramp } from "./ramp.js";
 
 /** Does to a block file of a ramp object what members do to theirs, one step at a time. */
@@ -35,7 +44,7 @@ export class BlockFileWriter {
   writeSegment(segment: number): void {
     const { segmentBytes } = this.geometry;
     const start = segment * segmentBytes;
-    const length = Math.min(segmentBytes, blockLength(this.id.offset, this.objectSize, this.geometry) - start);
+    const length = segmentLength(segment, blockLength(this.id.offset, this.objectSize, this.geometry), this.geometry);
     const bytes = ramp(this.id.offset + start, length);
     writeSync(this.#fd, bytes, 0, length, start);
     this.#crcs[segment] = crc32(bytes);

@@ -5,6 +5,7 @@ import {
   type MemberList,
   type ObjectRef,
   type PrefixRef,
+  SCHEME_PATTERN,
   type Scheme,
   type WarmProgress,
 } from "@frontcache/proto";
@@ -105,8 +106,10 @@ function shortened(name: string): string {
   return name.length > MAX_NAME ? `${name.slice(0, MAX_NAME)}...`.toWellFormed() : name;
 }
 
+const BUCKET_OF_URL = new RegExp(`^(${SCHEME_PATTERN})://([^/]*)(/?)`);
+
 /** The buckets that an eviction is about. A prefix without a key's slash means all buckets whose names begin like that. */
 function patternOf(url: string | undefined, prefix: string | undefined): BucketPattern {
-  const [, scheme, bucket, slash] = /^(s3|gs):\/\/([^/]*)(\/?)/.exec(url ?? prefix ?? "") ?? [];
+  const [, scheme, bucket, slash] = BUCKET_OF_URL.exec(url ?? prefix ?? "") ?? [];
   return { scheme: scheme as Scheme, bucket: slash === "/" ? bucket! : `${bucket}*` };
 }

@@ -6,6 +6,7 @@ import {
   type ObjectRef,
   outOfRange,
   segmentCount,
+  segmentLength,
 } from "@frontcache/proto";
 import type { BlockStore } from "../storage/block-store.js";
 import type { Fill } from "./fill/fill.js";
@@ -54,7 +55,7 @@ export class BlockWarmer {
     const bytes = blockLength(blockOffset, objectSize, this.options.geometry);
     if (bytes === 0 && blockOffset > 0) throw outOfRange(ref.url, blockOffset, objectSize);
     const missing = this.#missing(request, version, bytes);
-    const fetchedBytes = missing.reduce((sum, segment) => sum + this.#segmentLength(segment, bytes), 0);
+    const fetchedBytes = missing.reduce((sum, segment) => sum + segmentLength(segment, bytes, this.options.geometry), 0);
     const warmed = { version, objectSize, heldBytes: bytes - fetchedBytes, fetchedBytes };
     if (missing.length === 0 || dryRun) return warmed;
     const fill = this.options.fills.open(ref, version, blockOffset);
@@ -73,11 +74,6 @@ export class BlockWarmer {
     for (let segment = 0; segment < count; segment++) if (lease?.holds(segment) !== true) missing.push(segment);
     lease?.release();
     return missing;
-  }
-
-  #segmentLength(segment: number, bytes: number): number {
-    const { segmentBytes } = this.options.geometry;
-    return Math.min(segmentBytes, bytes - segment * segmentBytes);
   }
 }
 

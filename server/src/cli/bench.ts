@@ -1,4 +1,4 @@
-import { CacheError } from "@frontcache/proto";
+import { CacheError, urlForms } from "@frontcache/proto";
 import type { Command } from "commander";
 import type { Parser } from "../config/parser.js";
 import { duration, formatSize, size, whole } from "../config/quantities.js";
@@ -21,7 +21,7 @@ export function addBench(program: Command): void {
       "Reads aligned ranges of the objects in random order, and shows throughput and latencies. What is not held yet is filled\n" +
         "meanwhile: run it twice, or warm the objects before, to measure a warm cache.",
     )
-    .argument("<url...>", "s3://bucket/key or gs://bucket/key, one or more")
+    .argument("<url...>", `${urlForms("bucket/key")}, one or more`)
     .option("--size <size>", "bytes of each read", "1MiB")
     .option("--concurrency <number>", "reads at a time", "16")
     .option("--duration <duration>", "how long", "10s")

@@ -1,6 +1,6 @@
+import { checkUrlBeginning, urlForms } from "@frontcache/proto";
 import type { Command } from "commander";
-import { addClientOptions, type ClientFlags, checkUrl, withClient } from "./client-options.js";
-import { UsageError } from "./exit-code.js";
+import { addClientOptions, asUsage, type ClientFlags, checkUrl, withClient } from "./client-options.js";
 import { addJsonOption, type JsonFlags, printFields } from "./print.js";
 
 interface EvictFlags extends ClientFlags, JsonFlags {
@@ -14,7 +14,7 @@ export function addEvict(program: Command): void {
     .command("evict")
     .summary("drop an object from the cache")
     .description("Drops the blocks of an object, or of all objects whose URLs begin alike, from all members.")
-    .argument("<url>", "s3://bucket/key or gs://bucket/key; with --prefix the beginning of one")
+    .argument("<url>", `${urlForms("bucket/key")}; with --prefix the beginning of one`)
     .option("--prefix", "every object whose URL begins with <url>")
     .option("--object-version <version>", "only the blocks of this version")
     .addHelpText("after", "\nExample:\n  frontcache evict s3://datasets/events/ --prefix");
@@ -23,15 +23,11 @@ export function addEvict(program: Command): void {
 
 async function evict(url: string, flags: EvictFlags): Promise<void> {
   const of = flags.objectVersion === undefined ? {} : { version: flags.objectVersion };
-  const selector = flags.prefix ? { prefix: checkPrefix(url), ...of } : { url: checkUrl(url), ...of };
+  const selector = flags.prefix
+    ? { prefix: asUsage(undefined, () => checkUrlBeginning(url)), ...of }
+    : { url: checkUrl(url), ...of };
   await withClient(flags, async (client, signal) => {
     const { blocks, bytes } = await client.evict(selector, { signal });
     printFields({ blocks, bytes }, flags);
   });
-}
-
-/** At least a scheme, so that a forgotten word does not empty the cache. */
-function checkPrefix(prefix: string): string {
-  if (/^(?:s3|gs):\/\//.test(prefix)) return prefix;
-  throw new UsageError(`${JSON.stringify(prefix)} begins no object's URL: write s3://bucket/prefix or gs://bucket/prefix`);
 }

@@ -1,5 +1,5 @@
 import type { CacheClient, ObjectStat } from "@frontcache/client";
-import { CacheError, outOfRange } from "@frontcache/proto";
+import { CacheError, outOfRange, urlForms } from "@frontcache/proto";
 import type { Command } from "commander";
 import { type ByteRange, parseByteRange } from "./byte-range.js";
 import { addClientOptions, type ClientFlags, checkUrl, withClient } from "./client-options.js";
@@ -24,7 +24,7 @@ export function addGet(program: Command): void {
     .description(
       "Reads an object, or a range of it, through the cache, to standard output or a file. A file that could not be completed is gone on with by the same command, as long as the object is of the same version.",
     )
-    .argument("<url>", "s3://bucket/key or gs://bucket/key")
+    .argument("<url>", urlForms("bucket/key"))
     .option("--range <range>", "first-last (both inclusive), first- or -count, as in HTTP")
     .option("-o, --output <file>", "write to a file, which appears when it is complete")
     .option("--no-resume", "begin anew, whatever an earlier try left")

@@ -1,3 +1,4 @@
+import { urlForms } from "@frontcache/proto";
 import type { Command } from "commander";
 import { addClientOptions, type ClientFlags, checkUrl, withClient } from "./client-options.js";
 import { addJsonOption, type JsonFlags, printFields } from "./print.js";
@@ -12,7 +13,7 @@ export function addStat(program: Command): void {
     .command("stat")
     .summary("show what is known of an object")
     .description("Shows an object's version, size and type, and how much of it the answering member holds.")
-    .argument("<url>", "s3://bucket/key or gs://bucket/key")
+    .argument("<url>", urlForms("bucket/key"))
     .option("--object-version <version>", "only this version (S3: the ETag; GCS: the generation)")
     .addHelpText("after", "\nExample:\n  frontcache stat s3://datasets/events/2026-11-01.parquet --json | jq .objectSize");
   addJsonOption(addClientOptions(command)).action(stat);

@@ -1,4 +1,4 @@
-import type { Scheme } from "@frontcache/proto";
+import { SCHEME_PATTERN, type Scheme } from "@frontcache/proto";
 import { type Parser, wrong } from "./parser.js";
 
 /** Buckets by name, by the beginning of their names (`logs-*`), or all (`*`). */
@@ -7,7 +7,7 @@ export interface BucketPattern {
   readonly bucket: string;
 }
 
-const FORM = /^(s3|gs):\/\/([A-Za-z0-9._-]*\*|[A-Za-z0-9][A-Za-z0-9._-]{1,220}[A-Za-z0-9])$/;
+const FORM = new RegExp(`^(${SCHEME_PATTERN})://([A-Za-z0-9._-]*\\*|[A-Za-z0-9][A-Za-z0-9._-]{1,220}[A-Za-z0-9])$`);
 
 /** Reads `s3://name`, `s3://beginning*` or `gs://*`. Throws an Error that says what to write. */
 export function parseBucketPattern(text: string): BucketPattern {

@@ -1,4 +1,4 @@
-import { type Geometry, segmentCount } from "@frontcache/proto";
+import { type Geometry, segmentCount, segmentLength, segmentOf } from "@frontcache/proto";
 
 /** Bits of a word that V8 keeps as a small integer. */
 const WORD_BITS = 30;
@@ -80,20 +80,19 @@ export class SegmentTable {
 
   /** Bytes of a segment: the block's last one may be short. */
   lengthOf(segment: number): number {
-    const { segmentBytes } = this.geometry;
-    return Math.min(segmentBytes, this.blockBytes - segment * segmentBytes);
+    return segmentLength(segment, this.blockBytes, this.geometry);
   }
 
   /** One past the last byte held without a gap from `start`; `start` itself where that byte is not held. */
   heldEnd(start: number): number {
-    let segment = Math.floor(start / this.geometry.segmentBytes);
+    let segment = segmentOf(start, this.geometry);
     while (this.holds(segment)) segment++;
     return this.#end(start, segment);
   }
 
   /** As `heldEnd`, of segments that are known to be true. */
   checkedEnd(start: number): number {
-    let segment = Math.floor(start / this.geometry.segmentBytes);
+    let segment = segmentOf(start, this.geometry);
     while (this.isChecked(segment)) segment++;
     return this.#end(start, segment);
   }

@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { blocksDirectory, decodeFooter, FOOTER_BYTES, type Geometry } from "@frontcache/proto";
+import { blocksDirectory, decodeFooter, FOOTER_BYTES, type Geometry, segmentLength } from "@frontcache/proto";
 import { temporaryDirectory } from "../storage/block-path.js";
 import type { BlockStore } from "../storage/block-store.js";
 import type { Disk } from "../storage/disk/disk.js";
@@ -49,7 +49,7 @@ async function fileCharge(path: string, disk: Disk, geometry: Geometry): Promise
     if (footer === undefined) return undefined;
     const length = Math.min(geometry.blockBytes, footer.info.objectSize - footer.id.offset);
     return footer.crcs.reduce<number>((sum, crc, segment) => {
-      const segmentBytes = Math.min(geometry.segmentBytes, length - segment * geometry.segmentBytes);
+      const segmentBytes = segmentLength(segment, length, geometry);
       return crc === undefined ? sum : sum + segmentCharge(segmentBytes, geometry);
     }, FOOTER_BYTES);
   } finally {

@@ -1,5 +1,5 @@
 import { crc32 } from "node:zlib";
-import { blockLength, type Geometry, type ObjectInfo, segmentCount } from "@frontcache/proto";
+import { blockLength, type Geometry, type ObjectInfo, segmentCount, segmentLength } from "@frontcache/proto";
 import { silentLog } from "../runtime/log.js";
 import type { BlockId, FilledSegment } from "../storage/block.js";
 import { BlockStore, type BlockStoreOptions, storageTuning } from "../storage/block-store.js";
@@ -46,7 +46,7 @@ export function testSegments(
   const all = Array.from({ length: segmentCount(length, geometry) }, (_, index) => index);
   return (indexes ?? all).map((index) => {
     const start = index * geometry.segmentBytes;
-    const bytes = testBytes(id.offset + start, Math.min(geometry.segmentBytes, length - start), seed);
+    const bytes = testBytes(id.offset + start, segmentLength(index, length, geometry), seed);
     return { index, bytes, crc: crc32(bytes) };
   });
 }

@@ -1,7 +1,7 @@
 import {
-  CacheError,
   cacheService,
   checkRange,
+  checkUrlBeginning,
   type EvictRequest,
   type EvictResponse,
   type LookupOwnerRequest,
@@ -104,11 +104,5 @@ export function cacheServiceHandlers(options: CacheServiceOptions) {
 function selectorOf({ key, version, prefix, forwarded }: EvictRequest): Parameters<Reader["evict"]>[0] {
   const of = version === "" ? {} : { version };
   if (!prefix) return { url: parseObjectUrl(key).url, ...of, forwarded };
-  if (!/^(s3|gs):\/\//.test(key)) {
-    throw new CacheError(
-      "INVALID_ARGUMENT",
-      `${JSON.stringify(key.slice(0, 200))} is no prefix of URLs: begin it with s3:// or gs://`,
-    );
-  }
-  return { prefix: key, ...of, forwarded };
+  return { prefix: checkUrlBeginning(key), ...of, forwarded };
 }

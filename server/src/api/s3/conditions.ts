@@ -1,6 +1,5 @@
 import type { IncomingHttpHeaders } from "node:http";
-import type { ObjectInfo } from "@frontcache/proto";
-import { namesExactly, namesWeakly, parseTags, type VersionList } from "./entity-tag.js";
+import { matchesExactly, matchesWeakly, type ObjectInfo, parseEntityTags, type VersionList } from "@frontcache/proto";
 
 /** What a request makes its answer depend on. Absent: no such header, or a date that is none. */
 export interface Conditions {
@@ -26,8 +25,8 @@ export function parseConditions(headers: IncomingHttpHeaders): Conditions {
   const range = headers["if-range"];
   if ((match ?? noneMatch ?? modifiedSince ?? unmodifiedSince ?? range) === undefined) return NONE;
   return {
-    match: match === undefined ? undefined : parseTags(match),
-    noneMatch: noneMatch === undefined ? undefined : parseTags(noneMatch),
+    match: match === undefined ? undefined : parseEntityTags(match),
+    noneMatch: noneMatch === undefined ? undefined : parseEntityTags(noneMatch),
     modifiedSinceMs: parseDate(modifiedSince),
     unmodifiedSinceMs: parseDate(unmodifiedSince),
     range: typeof range === "string" ? parseIfRange(range) : undefined,
@@ -53,9 +52,9 @@ export function judge(conditions: Conditions, info: ObjectInfo): Verdict {
   const { match, noneMatch, modifiedSinceMs, unmodifiedSinceMs } = conditions;
   const modifiedMs = wholeSeconds(info.lastModifiedMs);
   if (match !== undefined) {
-    if (!namesExactly(match, info.version)) return "failed";
+    if (!matchesExactly(match, info.version)) return "failed";
   } else if (unmodifiedSinceMs !== undefined && modifiedMs !== undefined && modifiedMs > unmodifiedSinceMs) return "failed";
-  if (noneMatch !== undefined) return namesWeakly(noneMatch, info.version) ? "not-modified" : "answer";
+  if (noneMatch !== undefined) return matchesWeakly(noneMatch, info.version) ? "not-modified" : "answer";
   if (modifiedSinceMs !== undefined && modifiedMs !== undefined && modifiedMs <= modifiedSinceMs) return "not-modified";
   return "answer";
 }
@@ -70,7 +69,7 @@ export function rangeCounts({ range }: Conditions, info: ObjectInfo): boolean {
 function parseIfRange(header: string): Conditions["range"] {
   const lastModifiedMs = parseDate(header);
   if (lastModifiedMs !== undefined) return { lastModifiedMs };
-  const tags = parseTags(header);
+  const tags = parseEntityTags(header);
   // No version is empty: an If-Range that is neither a date nor a tag is true of no object.
   return { version: tags === "*" ? "" : (tags[0] ?? "") };
 }

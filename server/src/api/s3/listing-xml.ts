@@ -1,6 +1,6 @@
+import { entityTagOf } from "@frontcache/proto";
 import type { ListedObject, Listing } from "../../origin/origin.js";
 import type { ListRequest } from "./bucket-query.js";
-import { etagOf } from "./entity-tag.js";
 import { nameXml, XML_HEADER } from "./xml.js";
 
 const NAMESPACE = 'xmlns="http://s3.amazonaws.com/doc/2006-03-01/"';
@@ -32,7 +32,7 @@ export function listingXml({ ref, page, escaped }: ListRequest, { objects, prefi
 
 function contentsXml({ key, objectSize, version, lastModifiedMs, storageClass }: ListedObject, name: (text: string) => string) {
   const modified = lastModifiedMs === undefined ? "" : `<LastModified>${new Date(lastModifiedMs).toISOString()}</LastModified>`;
-  const etag = version === undefined ? "" : `<ETag>${nameXml(etagOf(version))}</ETag>`;
+  const etag = version === undefined ? "" : `<ETag>${nameXml(entityTagOf(version))}</ETag>`;
   const storage = `<StorageClass>${nameXml(storageClass ?? ORDINARY_CLASS)}</StorageClass>`;
   return `<Contents><Key>${name(key)}</Key>${modified}${etag}<Size>${objectSize}</Size>${storage}</Contents>`;
 }

@@ -1,5 +1,4 @@
-import { CacheError, type ObjectInfo } from "@frontcache/proto";
-import { etagOf } from "./entity-tag.js";
+import { CacheError, entityTagOf, type ObjectInfo } from "@frontcache/proto";
 import type { Span } from "./range-header.js";
 
 /** What S3 calls an object whose type nobody told. */
@@ -36,7 +35,7 @@ export function objectHeaders(info: ObjectInfo): readonly string[] {
 export function validatorHeaders({ version, lastModifiedMs }: ObjectInfo): string[] {
   if (!HEADER_VALUE.test(version)) throw new CacheError("INTERNAL", `no header can hold the version ${JSON.stringify(version)}`);
   const date = lastModifiedMs === undefined ? [] : ["Last-Modified", new Date(lastModifiedMs).toUTCString()];
-  return ["ETag", etagOf(version), ...date];
+  return ["ETag", entityTagOf(version), ...date];
 }
 
 /** The head of an answer with these bytes of the object; `partial`: as a part of it (206). */

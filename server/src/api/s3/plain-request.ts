@@ -1,3 +1,5 @@
+import { SCHEME_PATTERN } from "@frontcache/proto";
+
 /** One request in the form that frontcache's own clients send, and nothing else. */
 export interface PlainRequest {
   /** The path, as it was sent. */
@@ -15,8 +17,14 @@ export interface PlainRequest {
 const MAX_BYTES = 4 << 10;
 
 /** Without a query and with few headers, always in this order; hosts as URLs have them. */
-const FORM =
-  /^GET (\/(?:s3|gs)\/[!"$->@-~]+) HTTP\/1\.1\r\nHost: ([A-Za-z0-9._:[\]-]{1,255})\r\nRange: (bytes=\d{1,15}-\d{1,15})\r\n(?:If-Match: ([!-~]+)\r\n)?(?:Authorization: (Bearer [!-~]+)\r\n)?\r\n$/;
+const FORM = new RegExp(
+  [
+    `^GET (/(?:${SCHEME_PATTERN})/[!"$->@-~]+) HTTP/1\\.1`,
+    "Host: ([A-Za-z0-9._:[\\]-]{1,255})",
+    "Range: (bytes=\\d{1,15}-\\d{1,15})",
+    "(?:If-Match: ([!-~]+)\r\n)?(?:Authorization: (Bearer [!-~]+)\r\n)?\r\n$",
+  ].join("\r\n"),
+);
 
 /** The request that these bytes are, all of them; undefined where they are anything else, however good it may be. */
 export function parsePlainRequest(bytes: Buffer): PlainRequest | undefined {

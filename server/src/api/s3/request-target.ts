@@ -1,5 +1,5 @@
 import { isUtf8 } from "node:buffer";
-import { type BucketRef, CacheError, type ObjectRef, parseObjectUrl, parsePrefixUrl } from "@frontcache/proto";
+import { type BucketRef, CacheError, type ObjectRef, parseObjectUrl, parsePrefixUrl, schemeOfPath } from "@frontcache/proto";
 
 /** What a request's target names. */
 export type RequestTarget =
@@ -30,15 +30,16 @@ export function parseTarget(target: string): RequestTarget {
   const origin = target.startsWith("/") ? "" : (/^https?:\/\/[^/?]*/i.exec(target)?.[0] ?? "");
   const mark = target.indexOf("?", origin.length);
   const path = target.slice(origin.length, mark < 0 ? target.length : mark);
-  const scheme = path.startsWith("/s3/") ? "s3" : path.startsWith("/gs/") ? "gs" : undefined;
-  if (scheme === undefined) return path === "/s3" || path === "/gs" ? { kind: "buckets" } : { kind: "path", path };
-  if (path.length === 4) return { kind: "buckets" };
-  const slash = path.indexOf("/", 4);
+  const scheme = schemeOfPath(path);
+  if (scheme === undefined) return { kind: "path", path };
+  const bucketAt = scheme.length + 2;
+  if (path.length <= bucketAt) return { kind: "buckets" };
+  const slash = path.indexOf("/", bucketAt);
   if (slash < 0 || slash === path.length - 1) {
-    const { url, bucket } = parsePrefixUrl(`${scheme}://${path.slice(4, slash < 0 ? path.length : slash)}`);
+    const { url, bucket } = parsePrefixUrl(`${scheme}://${path.slice(bucketAt, slash < 0 ? path.length : slash)}`);
     return { kind: "bucket", ref: { url, scheme, bucket }, query: mark < 0 ? "" : target.slice(mark + 1) };
   }
-  const named = `${scheme}://${path.slice(4, slash)}/${decodeOnce(path.slice(slash + 1))}`;
+  const named = `${scheme}://${path.slice(bucketAt, slash)}/${decodeOnce(path.slice(slash + 1))}`;
   const { subresource, versionId }: ObjectQuery = mark < 0 ? {} : readQuery(target.slice(mark + 1));
   if (scheme === "s3" && versionId !== undefined) {
     return { kind: "object", ref: parseObjectUrl(`${named}?versionId=${versionId}`), subresource };

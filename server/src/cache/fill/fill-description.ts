@@ -1,4 +1,4 @@
-import { blockLength, CacheError, type Geometry, type ObjectInfo } from "@frontcache/proto";
+import { blockLength, CacheError, type Geometry, type ObjectInfo, segmentLength } from "@frontcache/proto";
 import type { OriginAnswer } from "../../origin/origin.js";
 import type { BlockId } from "../../storage/block.js";
 import type { FillEvents, FillTarget } from "./fill-context.js";
@@ -54,15 +54,14 @@ export class FillDescription {
     return this.#info === undefined ? blockBytes : blockLength(this.target.blockOffset, this.#info.objectSize, this.geometry);
   }
 
-  /** Bytes of a segment, as far as the block is known to reach; none or less where it lies behind the object's end. */
+  /** Bytes of a segment, as far as the block is known to reach; 0 for a segment behind the object's end. */
   segmentLength(segment: number): number {
-    const { segmentBytes } = this.geometry;
-    return Math.min(segmentBytes, this.blockBytes - segment * segmentBytes);
+    return segmentLength(segment, this.blockBytes, this.geometry);
   }
 
   /** Whether the segment is known to lie behind the object's end. */
   isBeyond(segment: number): boolean {
-    return this.#info !== undefined && this.segmentLength(segment) <= 0;
+    return this.#info !== undefined && this.segmentLength(segment) === 0;
   }
 
   /** When the origin was last asked and said that this version is current, monotonic milliseconds; -Infinity: it was not. */

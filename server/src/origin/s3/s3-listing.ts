@@ -1,7 +1,6 @@
 import type { _Object, ListObjectsV2CommandInput, ListObjectsV2CommandOutput } from "@aws-sdk/client-s3";
-import type { BucketRef, PrefixRef } from "@frontcache/proto";
+import { type BucketRef, type PrefixRef, versionOfStoreTag } from "@frontcache/proto";
 import { distrusted } from "../answer.js";
-import { versionOfEtag } from "../etag.js";
 import type { ListedObject, Listing, ListPage } from "../origin.js";
 
 /** A page's request. Names are asked for escaped, because XML has no way to write some characters that keys may have. */
@@ -37,7 +36,7 @@ export function listingOf(ref: BucketRef, output: ListObjectsV2CommandOutput): L
 function listedObject(ref: BucketRef, key: string, object: _Object): ListedObject {
   const { Size, ETag, LastModified, StorageClass } = object;
   if (!Number.isSafeInteger(Size)) throw distrusted(ref, "lists an object without its size");
-  const version = versionOfEtag(ETag);
+  const version = versionOfStoreTag(ETag);
   const lastModifiedMs = LastModified?.getTime();
   return {
     key,

@@ -1,9 +1,18 @@
 import type { Readable } from "node:stream";
 import type { S3Client } from "@aws-sdk/client-s3";
-import { abortError, type BucketRef, type ObjectInfo, type ObjectRef, type PrefixRef } from "@frontcache/proto";
+import {
+  abortError,
+  type BucketRef,
+  CacheError,
+  canBeEntityTag,
+  entityTagOf,
+  type ObjectInfo,
+  type ObjectRef,
+  type PrefixRef,
+  versionOfStoreTag,
+} from "@frontcache/proto";
 import { untilAborted } from "../../runtime/until-aborted.js";
-import { checkedAnswer, checkedInfo } from "../answer.js";
-import { etagOfVersion, versionOfEtag } from "../etag.js";
+import { checkedAnswer, checkedInfo, otherVersion } from "../answer.js";
 import type { Listing, ListPage, Origin, OriginAnswer, OriginRange } from "../origin.js";
 import type { S3Options } from "./s3-client.js";
 import { S3Clients } from "./s3-clients.js";
@@ -24,7 +33,7 @@ export class S3Origin implements Origin {
 
   async fetch(ref: ObjectRef, range: OriginRange, signal: AbortSignal): Promise<OriginAnswer> {
     if (signal.aborted) throw abortError(signal);
-    const ifMatch = range.version === undefined ? undefined : etagOfVersion(ref, range.version);
+    const ifMatch = range.version === undefined ? undefined : ifMatchOf(ref, range.version);
     const Range = `bytes=${range.offset}-${range.offset + range.length - 1}`;
     const input = { ...this.#target(ref), Range, ...(ifMatch !== undefined && { IfMatch: ifMatch }) };
     return this.#send(ref, range, signal, async (client, { GetObjectCommand }) => {
@@ -33,7 +42,7 @@ export class S3Origin implements Origin {
         status: output.$metadata.httpStatusCode ?? 0,
         contentRange: output.ContentRange,
         contentLength: output.ContentLength,
-        version: versionOfEtag(output.ETag),
+        version: versionOfStoreTag(output.ETag),
         contentType: output.ContentType,
         lastModifiedMs: output.LastModified?.getTime(),
       };
@@ -47,7 +56,7 @@ export class S3Origin implements Origin {
     return this.#send(ref, undefined, signal, async (client, { HeadObjectCommand }) => {
       const output = await client.send(new HeadObjectCommand(this.#target(ref)), { abortSignal: signal });
       return checkedInfo(ref, output.ContentLength, {
-        version: versionOfEtag(output.ETag),
+        version: versionOfStoreTag(output.ETag),
         contentType: output.ContentType,
         lastModifiedMs: output.LastModified?.getTime(),
       });
@@ -121,4 +130,13 @@ export class S3Origin implements Origin {
       ...this.#payer,
     };
   }
+}
+
+/**
+ * The If-Match header for a version. FAILED_PRECONDITION, without a request, for a version that cannot be an entity tag: no object
+ * has it.
+ */
+function ifMatchOf(ref: ObjectRef, version: string): string {
+  if (canBeEntityTag(version)) return entityTagOf(version);
+  throw otherVersion(ref, version, new CacheError("INVALID_ARGUMENT", "not an ETag"));
 }
