@@ -1,12 +1,13 @@
 import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
 
-const source = (folder: string) => fileURLToPath(new URL(`./${folder}/src/index.ts`, import.meta.url));
+const source = (folder: string, file = "index.ts") => fileURLToPath(new URL(`./${folder}/src/${file}`, import.meta.url));
 
 // Tests run on the sources; tests that start processes (test/e2e) run the build, which `npm test` makes first.
 export default defineConfig({
   resolve: {
     alias: {
+      "@frontcache/proto/runtime": source("proto", "runtime/index.ts"),
       "@frontcache/proto": source("proto"),
       "@frontcache/client": source("client"),
       "@frontcache/server": source("server"),

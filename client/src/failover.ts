@@ -1,5 +1,6 @@
 import { CacheError } from "@frontcache/proto";
-import { type Backoff, backoffMs, type Clock, sleep } from "./clock.js";
+import { type Backoff, backoffMs, sleep } from "@frontcache/proto/runtime";
+import type { Clock } from "./clock.js";
 import type { Reach } from "./reach.js";
 import { type CallLimits, type MemberAddress, OutOfReach } from "./transport.js";
 
@@ -56,7 +57,12 @@ export async function withFailover<Result>(
       onRepeat?.(outOfReach);
       wasWrong ||= wrong;
       const elsewhere = made % addresses.length !== 0;
-      if (!(outOfReach && elsewhere)) await sleep(clock, backoffMs(clock, backoff, ++waits), limits.signal);
+      if (!(outOfReach && elsewhere))
+        await sleep(
+          clock,
+          backoffMs(backoff, ++waits, () => clock.random()),
+          limits.signal,
+        );
     }
   }
 }

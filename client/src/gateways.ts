@@ -1,4 +1,5 @@
-import { type Backoff, backoffMs, type Clock } from "./clock.js";
+import { type Backoff, backoffMs } from "@frontcache/proto/runtime";
+import type { Clock } from "./clock.js";
 
 /** How gateways that failed are treated. */
 export interface GatewaysOptions {
@@ -47,7 +48,10 @@ export class Gateways {
     const before = this.#aside.get(httpAddress);
     if (before?.untilMs !== undefined && clock.monotonicMs() < before.untilMs) return;
     const failures = (before?.failures ?? 0) + 1;
-    this.#aside.set(httpAddress, { failures, untilMs: clock.monotonicMs() + backoffMs(clock, asideFor, failures) });
+    this.#aside.set(httpAddress, {
+      failures,
+      untilMs: clock.monotonicMs() + backoffMs(asideFor, failures, () => clock.random()),
+    });
   }
 
   /** Forgets all gateways but these. */

@@ -1,5 +1,6 @@
 import { CacheError, DEFAULT_GEOMETRY, type Geometry, type MemberInfo, type MemberList, Membership } from "@frontcache/proto";
-import { type Backoff, backoffMs, type Clock, sleep } from "./clock.js";
+import { type Backoff, backoffMs, sleep } from "@frontcache/proto/runtime";
+import type { Clock } from "./clock.js";
 import type { Reach } from "./reach.js";
 import type { BlockOwners } from "./read-part.js";
 import { RunningCall } from "./running-call.js";
@@ -116,7 +117,11 @@ export class WatchedMembers implements MemberSource {
         if (!heard) return failed(error);
       }
       failures++;
-      await sleep(clock, backoffMs(clock, backoff, failures), signal).catch(() => undefined);
+      await sleep(
+        clock,
+        backoffMs(backoff, failures, () => clock.random()),
+        signal,
+      ).catch(() => undefined);
     }
   }
 

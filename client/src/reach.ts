@@ -1,5 +1,6 @@
 import { CacheError } from "@frontcache/proto";
-import { type Backoff, backoffMs, type Clock } from "./clock.js";
+import { type Backoff, backoffMs } from "@frontcache/proto/runtime";
+import type { Clock } from "./clock.js";
 import type { MemberAddress } from "./transport.js";
 
 /** How members out of reach are treated. */
@@ -61,7 +62,10 @@ export class Reach {
     const before = this.#aside.get(grpcAddress);
     if (before !== undefined && clock.monotonicMs() < before.untilMs) return;
     const failures = (before?.failures ?? 0) + 1;
-    this.#aside.set(grpcAddress, { failures, untilMs: clock.monotonicMs() + backoffMs(clock, asideFor, failures) });
+    this.#aside.set(grpcAddress, {
+      failures,
+      untilMs: clock.monotonicMs() + backoffMs(asideFor, failures, () => clock.random()),
+    });
   }
 
   /** Forgets all members but these. */

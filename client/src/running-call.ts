@@ -1,7 +1,7 @@
 import { setMaxListeners } from "node:events";
 import { CacheError } from "@frontcache/proto";
+import { whenAborted } from "@frontcache/proto/runtime";
 import type { Clock } from "./clock.js";
-import { whenAborted } from "./shared-listener.js";
 import type { CallLimits } from "./transport.js";
 
 /** What a call is, and what ends it early. */

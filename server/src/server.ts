@@ -1,4 +1,5 @@
 import { DEFAULT_GEOMETRY } from "@frontcache/proto";
+import { sleep } from "@frontcache/proto/runtime";
 import { StatusPages } from "./api/admin/status-pages.js";
 import { onlyAllowed } from "./api/allowed-reader.js";
 import { GrpcListener } from "./api/grpc/grpc-listener.js";
@@ -18,7 +19,7 @@ import { MemberFirstOrigin } from "./routing/member-first-origin.js";
 import { MemberLinks } from "./routing/member-links.js";
 import { MemberView } from "./routing/member-view.js";
 import { Router } from "./routing/router.js";
-import { sleep, systemClock } from "./runtime/clock.js";
+import { systemClock } from "./runtime/clock.js";
 import type { Log } from "./runtime/log.js";
 import { Opened } from "./runtime/opened.js";
 import { MemberSecurity } from "./security/member-security.js";

@@ -1,7 +1,8 @@
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
-import { type Clock, sleep, systemClock } from "../../server/src/runtime/clock.js";
+import { sleep } from "@frontcache/proto/runtime";
+import { type Clock, systemClock } from "../../server/src/runtime/clock.js";
 import { KubePods, type PodObject } from "./kube-pods.js";
 import { type KubeCounts, KubeWatch } from "./kube-watch.js";
 import { matches } from "./label-selector.js";

@@ -1,5 +1,6 @@
+import { sleep } from "@frontcache/proto/runtime";
 import type { ObjectRead } from "../../server/src/cache/object-read.js";
-import { type Clock, sleep } from "../../server/src/runtime/clock.js";
+import type { Clock } from "../../server/src/runtime/clock.js";
 import type { Chance } from "../seeded-random.js";
 import type { ReadOutcome } from "./read-model.js";
 

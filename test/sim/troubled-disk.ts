@@ -1,4 +1,4 @@
-import { sleep } from "../../server/src/runtime/clock.js";
+import { sleep } from "@frontcache/proto/runtime";
 import { systemError } from "../../server/src/storage/system-error.js";
 import { type DiskOperation, MemoryDisk } from "../../server/src/testing/memory-disk.js";
 import type { Chance } from "../seeded-random.js";

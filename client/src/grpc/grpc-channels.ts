@@ -1,4 +1,5 @@
 import { CacheServiceClient, readingChannelOptions } from "@frontcache/proto";
+import { untilAborted } from "@frontcache/proto/runtime";
 import { connectivityState } from "@grpc/grpc-js";
 import { type Access, channelCredentials } from "../access.js";
 import type { Clock } from "../clock.js";
@@ -56,7 +57,7 @@ export class GrpcChannels implements Channels {
     const standing = this.#clients.get(grpcAddress);
     if (standing?.getChannel().getConnectivityState(true) === connectivityState.READY) return standing;
     try {
-      await unlessAborted(this.lookFor(address), limits.signal);
+      await untilAborted(this.lookFor(address), limits.signal);
       const client = this.#clientOf(grpcAddress);
       await this.#ready(client, limits.signal);
       return client;
@@ -116,19 +117,9 @@ export class GrpcChannels implements Channels {
       };
       look();
     });
-    return unlessAborted(ready, signal).finally(() => {
+    return untilAborted(ready, signal).finally(() => {
       settled = true;
       cancelTimer();
     });
   }
-}
-
-/** Settles as `work` does, or rejects as soon as the signal is aborted. */
-function unlessAborted(work: Promise<void>, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const onAbort = (): void => reject(signal.reason);
-    signal.addEventListener("abort", onAbort, { once: true });
-    if (signal.aborted) onAbort();
-    work.then(resolve, reject).finally(() => signal.removeEventListener("abort", onAbort));
-  });
 }

@@ -1,5 +1,5 @@
 import { blockLength, type Geometry, type ObjectInfo, outOfRange, segmentCount, segmentOf } from "@frontcache/proto";
-import { untilAborted } from "../runtime/until-aborted.js";
+import { untilAborted } from "@frontcache/proto/runtime";
 import type { BlockLease } from "../storage/block.js";
 import type { BlockStore } from "../storage/block-store.js";
 import { BlockRead } from "./block-read.js";

@@ -1,7 +1,6 @@
 import { CacheError, type Geometry, type ObjectInfo, type ObjectRef, segmentOf } from "@frontcache/proto";
-import { passOn } from "../runtime/pass-on.js";
+import { LinkedAbort, untilAborted } from "@frontcache/proto/runtime";
 import type { Slice } from "../runtime/slice.js";
-import { untilAborted } from "../runtime/until-aborted.js";
 import type { BlockLease } from "../storage/block.js";
 import type { BlockStore } from "../storage/block-store.js";
 import { notHeld } from "./block-request.js";
@@ -49,8 +48,7 @@ export class BlockRead implements ObjectRead {
   /** The entered segment that this read is at. */
   #arrived: number | undefined;
   #asks = 0;
-  #stopping: AbortController | undefined;
-  #stopPassingOn: () => void = () => {};
+  #stopping: LinkedAbort | undefined;
 
   constructor(private readonly options: BlockReadOptions) {
     this.info = options.info;
@@ -73,7 +71,6 @@ export class BlockRead implements ObjectRead {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.#stopPassingOn();
     this.#stopping?.abort(new CacheError("CANCELLED", "the read was closed"));
     this.#lease?.release();
     this.#lease = undefined;
@@ -190,8 +187,7 @@ export class BlockRead implements ObjectRead {
   /** Made only for reads that wait: hits should not pay for it. */
   #stopSignal(): AbortSignal {
     if (this.#stopping === undefined) {
-      this.#stopping = new AbortController();
-      this.#stopPassingOn = passOn(this.options.signal, this.#stopping);
+      this.#stopping = new LinkedAbort(this.options.signal);
     }
     return this.#stopping.signal;
   }

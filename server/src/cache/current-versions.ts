@@ -1,7 +1,7 @@
 import { CacheError, type ObjectInfo, type ObjectRef } from "@frontcache/proto";
+import { SingleFlight } from "@frontcache/proto/runtime";
 import type { Origin, Patience } from "../origin/origin.js";
 import type { Clock } from "../runtime/clock.js";
-import { SingleFlight } from "../runtime/single-flight.js";
 import type { BlockStore, EvictSelector } from "../storage/block-store.js";
 
 export interface CurrentVersionSettings {
@@ -37,7 +37,7 @@ export class CurrentVersions {
   readonly #seen = new Map<string, Sighting>();
   /** One moment by both clocks, so that jumps of the wall after it don't matter. */
   readonly #started: { readonly wallMs: number; readonly monotonicMs: number };
-  readonly #questions = new SingleFlight<ObjectInfo>();
+  readonly #questions = new SingleFlight<string, ObjectInfo>();
 
   constructor(
     private readonly options: CurrentVersionsOptions,

@@ -8,9 +8,9 @@ import {
   type ObjectRef,
   type PrefixRef,
 } from "@frontcache/proto";
+import { untilAborted } from "@frontcache/proto/runtime";
 import type { Listing, ListPage, Origin } from "../origin/origin.js";
 import type { Clock } from "../runtime/clock.js";
-import { untilAborted } from "../runtime/until-aborted.js";
 import type { BlockStore, EvictReport, EvictSelector } from "../storage/block-store.js";
 import { BlockOpener, type FillMode } from "./block-opener.js";
 import { type BlockRequest, notHeld } from "./block-request.js";

@@ -1,6 +1,5 @@
 import { DEFAULT_GEOMETRY, type MemberInfo, Membership } from "@frontcache/proto";
-import { passOn } from "../runtime/pass-on.js";
-import { sideBySide } from "../runtime/side-by-side.js";
+import { forEachConcurrent, LinkedAbort } from "@frontcache/proto/runtime";
 import { formatBytes, formatDuration, formatShare } from "./amounts.js";
 import { hitRatio, type MemberFigures, parseMemberFigures } from "./member-figures.js";
 import { askMember, type QuestionAccess } from "./member-question.js";
@@ -28,13 +27,12 @@ export async function clusterStatus(
   const shares = Membership.of(members, DEFAULT_GEOMETRY.blockBytes).ringShares();
   const found: MemberStatus[] = [];
   // The questions make signals of theirs, of which each would leave something at one that lives as long as a watch.
-  const asking = new AbortController();
-  const stopPassingOn = passOn(signal, asking);
-  await sideBySide(members.entries(), PARALLELISM, async ([at, member]) => {
+  const asking = new LinkedAbort(signal);
+  await forEachConcurrent(members.entries(), PARALLELISM, async ([at, member]) => {
     const asked = [stateOf(member, access, asking.signal), metricsOf(member, access, asking.signal)] as const;
     const [state, metrics] = await Promise.all(asked);
     found[at] = { ...member, state, ringShare: shares.get(member.name)!, ...(metrics === undefined ? {} : { metrics }) };
-  }).finally(stopPassingOn);
+  }).finally(() => asking.unlink());
   signal.throwIfAborted();
   return found;
 }

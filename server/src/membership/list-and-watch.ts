@@ -1,3 +1,4 @@
+import { backoffMs, sleep } from "@frontcache/proto/runtime";
 import type { Clock, Random } from "../runtime/clock.js";
 import { KubeApiError } from "./api-request.js";
 import type { Pod } from "./pod.js";
@@ -162,16 +163,11 @@ export class ListAndWatch {
     if (this.#closed) return;
     const { times, clock, random, onFailure } = this.#options;
     onFailure(error, ++this.#failuresInARow);
-    const mostMs = Math.min(times.maxBackOffMs, times.backOffMs * 2 ** Math.min(30, this.#failuresInARow - 1));
-    await new Promise<void>((resolve) => {
-      const controller = new AbortController();
-      this.#attempt = controller;
-      const cancel = clock.after(random() * mostMs, resolve);
-      controller.signal.addEventListener("abort", () => {
-        cancel();
-        resolve();
-      });
-    });
+    const backoff = { firstMs: times.backOffMs, longestMs: times.maxBackOffMs, jitter: 1 };
+    this.#attempt = new AbortController();
+    const wait = sleep(clock, backoffMs(backoff, this.#failuresInARow, random), this.#attempt.signal);
+    // An abort means that this was closed: the caller sees that for itself.
+    await wait.catch(() => undefined);
   }
 
   #heard(): void {

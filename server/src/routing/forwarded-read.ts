@@ -1,9 +1,9 @@
 import { CacheError, fromObjectHeaders, type ObjectInfo, type ReadRangeResponse } from "@frontcache/proto";
+import { untilAborted } from "@frontcache/proto/runtime";
 import type { Metadata, ServiceError } from "@grpc/grpc-js";
 import type { BlockRequest } from "../cache/block-request.js";
 import type { ObjectRead, ReadResult } from "../cache/object-read.js";
 import type { Slice } from "../runtime/slice.js";
-import { untilAborted } from "../runtime/until-aborted.js";
 import type { MemberReadCall } from "./member-channel.js";
 import type { MemberLink } from "./member-link.js";
 

@@ -1,8 +1,7 @@
 import { abortError, CacheError } from "@frontcache/proto";
+import { LinkedAbort, untilAborted } from "@frontcache/proto/runtime";
 import type { ServiceError } from "@grpc/grpc-js";
 import type { WarmedBlock, WarmRequest } from "../cache/block-warmer.js";
-import { passOn } from "../runtime/pass-on.js";
-import { untilAborted } from "../runtime/until-aborted.js";
 import type { MemberLink } from "./member-link.js";
 
 /** How long an answer may take before it is made sure that the member is still there: its origin may be slow. */
@@ -12,8 +11,7 @@ const SILENT_MS = 1_000;
 export async function forwardWarm(link: MemberLink, request: WarmRequest): Promise<WarmedBlock> {
   const { ref, version, blockOffset, objectSize, dryRun, signal } = request;
   if (!link.connected) await untilAborted(link.connect(), signal);
-  const gone = new AbortController();
-  const stopPassingOn = passOn(signal, gone);
+  const gone = new LinkedAbort(signal);
   const stopWatching = watch(link, gone);
   try {
     const message = { keys: [ref.url], prefixes: [], version: version ?? "", concurrency: 0, dryRun };
@@ -27,12 +25,12 @@ export async function forwardWarm(link: MemberLink, request: WarmRequest): Promi
     throw error instanceof CacheError ? error : link.error(error as ServiceError);
   } finally {
     stopWatching();
-    stopPassingOn();
+    gone.unlink();
   }
 }
 
 /** Looks for the member now and then, and aborts `gone` when it is not there. */
-function watch(link: MemberLink, gone: AbortController): () => void {
+function watch(link: MemberLink, gone: LinkedAbort): () => void {
   let cancel = (): void => {};
   let ended = false;
   const wait = (): void => {

@@ -1,7 +1,7 @@
 import { CacheError, type ObjectRef } from "@frontcache/proto";
+import { LinkedAbort } from "@frontcache/proto/runtime";
 import { type Landing, landCopy } from "../origin/landing.js";
 import type { Origin, OriginAnswer, OriginBody } from "../origin/origin.js";
-import { LinkedAbort } from "../origin/retrying/attempt.js";
 import type { Clock } from "../runtime/clock.js";
 import type { Slice } from "../runtime/slice.js";
 import type { ForwardedRead } from "./forwarded-read.js";

@@ -1,7 +1,7 @@
 import { blockOffsetOf, CacheError, type Geometry, type MemberInfo, type ObjectRef } from "@frontcache/proto";
+import { untilAborted } from "@frontcache/proto/runtime";
 import type { OriginRange } from "../origin/origin.js";
 import type { Clock } from "../runtime/clock.js";
-import { untilAborted } from "../runtime/until-aborted.js";
 import { ForwardedRead } from "./forwarded-read.js";
 import { OutOfReach } from "./member-link.js";
 import type { MemberLinks } from "./member-links.js";

@@ -1,6 +1,6 @@
 import { CacheError, type ObjectRef, type WarmProgress } from "@frontcache/proto";
+import { forEachConcurrent } from "@frontcache/proto/runtime";
 import type { WarmedBlock } from "../cache/block-warmer.js";
-import { sideBySide } from "../runtime/side-by-side.js";
 
 /** An object to warm. */
 export interface WarmObject {
@@ -66,7 +66,7 @@ export class ObjectWarming {
     else await block(object, 0);
     if (this.#info === undefined || failure !== undefined) return failure;
     const pinned = { ref, ...this.#info };
-    await sideBySide(
+    await forEachConcurrent(
       this.#offsets(() => failure !== undefined),
       this.using.parallelism,
       (offset) => block(pinned, offset),

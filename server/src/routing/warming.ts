@@ -1,8 +1,7 @@
 import { type Geometry, type MemberInfo, type PrefixRef, parseObjectUrl, WarmProgress } from "@frontcache/proto";
+import { forEachConcurrent, Semaphore } from "@frontcache/proto/runtime";
 import type { WarmedBlock, WarmRequest } from "../cache/block-warmer.js";
 import type { LocalCache } from "../cache/local-cache.js";
-import { sideBySide } from "../runtime/side-by-side.js";
-import { Slots } from "../runtime/slots.js";
 import { forwardWarm } from "./forwarded-warm.js";
 import { OutOfReach } from "./member-link.js";
 import type { MemberLinks } from "./member-links.js";
@@ -43,14 +42,14 @@ export async function warmObjects(
   options: WarmingOptions,
 ): Promise<void> {
   const { concurrency, dryRun, signal } = request;
-  const slots = new Slots(concurrency);
+  const slots = new Semaphore(concurrency);
   const block = ({ ref, version, objectSize }: WarmObject, blockOffset: number): Promise<WarmedBlock> =>
     slots.run(async () => {
       signal.throwIfAborted();
       return routed({ ref, version, objectSize, blockOffset, dryRun, signal }, options);
     });
   const using = { blockBytes: options.geometry.blockBytes, parallelism: concurrency, block, tell, signal };
-  await sideBySide(objectsOf(request, tell, options), concurrency, (object) => new ObjectWarming(object, using).run());
+  await forEachConcurrent(objectsOf(request, tell, options), concurrency, (object) => new ObjectWarming(object, using).run());
 }
 
 /** The named objects, then the listed ones, a page at a time; of a page it is told at once how much there is to do. */

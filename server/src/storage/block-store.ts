@@ -1,7 +1,7 @@
 import type { Geometry } from "@frontcache/proto";
+import { forEachConcurrent } from "@frontcache/proto/runtime";
 import type { Clock } from "../runtime/clock.js";
 import type { Log } from "../runtime/log.js";
-import { sideBySide } from "../runtime/side-by-side.js";
 import { type BlockDescription, type BlockId, type BlockLease, blockKey, type FilledSegment, type Reservation } from "./block.js";
 import { BlockIndex, type NewestVersion } from "./block-index.js";
 import { BlockReader } from "./block-reader.js";
@@ -183,7 +183,7 @@ export class BlockStore {
   async evict(selector: EvictSelector): Promise<EvictReport> {
     let bytes = 0;
     const blocks = [...this.#index.select(selector)].filter((block) => !block.retired);
-    await sideBySide(blocks, REMOVALS, async (block) => {
+    await forEachConcurrent(blocks, REMOVALS, async (block) => {
       const { isBusy } = block;
       bytes += block.chargedBytes;
       const removal = this.#remover.retire(block);

@@ -1,5 +1,6 @@
 import type { Geometry } from "@frontcache/proto";
-import { type Clock, sleep } from "../runtime/clock.js";
+import { sleep } from "@frontcache/proto/runtime";
+import type { Clock } from "../runtime/clock.js";
 import type { BlockIndex } from "./block-index.js";
 import type { Purger } from "./eviction/purger.js";
 import { mostCharged } from "./held-block.js";

@@ -9,8 +9,8 @@ import {
   type Geometry,
   type ObjectInfo,
 } from "@frontcache/proto";
+import { forEachConcurrent } from "@frontcache/proto/runtime";
 import type { Clock } from "../runtime/clock.js";
-import { sideBySide } from "../runtime/side-by-side.js";
 import type { BlockId } from "./block.js";
 import type { BlockIndex } from "./block-index.js";
 import { isBlockFileName, temporaryDirectory } from "./block-path.js";
@@ -103,7 +103,7 @@ async function readBlocks(volume: Volume, gate: DiskGate, options: Recovering): 
   const blocks: HeldBlock[] = [];
   const survey = disk.survey();
   try {
-    await sideBySide(batches(paths), tuning.recoveryParallelism, async (batch) => {
+    await forEachConcurrent(batches(paths), tuning.recoveryParallelism, async (batch) => {
       const looks = await gate.run(() => survey.look(batch, geometry.blockBytes, FOOTER_BYTES));
       for (const [i, look] of looks.entries()) {
         const block = await readBlock(volume, batch[i]!, look, gate, options);

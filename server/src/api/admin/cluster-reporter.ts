@@ -1,6 +1,6 @@
 import type { MemberInfo, Membership } from "@frontcache/proto";
+import { forEachConcurrent } from "@frontcache/proto/runtime";
 import type { Clock } from "../../runtime/clock.js";
-import { sideBySide } from "../../runtime/side-by-side.js";
 import type { ClusterReport, ListedMember, MemberReport } from "./member-report.js";
 
 /** Gets another member's report; rejects with the reason why there is none, one line. */
@@ -90,7 +90,7 @@ export class ClusterReporter {
         resolve();
       });
     });
-    const asked = sideBySide(members, PARALLELISM, async (member) => {
+    const asked = forEachConcurrent(members, PARALLELISM, async (member) => {
       if (!over) told.set(member.name, await this.#ask(member));
     });
     await Promise.race([asked, deadline]).finally(cancel);

@@ -1,6 +1,6 @@
 import { CacheError } from "@frontcache/proto";
+import { whenAborted } from "@frontcache/proto/runtime";
 import type { OriginAnswer } from "../../origin/origin.js";
-import { passOn } from "../../runtime/pass-on.js";
 import type { Reservation } from "../../storage/block.js";
 import type { Claim, FillMemory, Priority } from "./fill-memory.js";
 import type { PartPlan } from "./plan-parts.js";
@@ -82,7 +82,7 @@ export class Part {
   }
 
   async #memory({ memory }: PartHost, signal: AbortSignal): Promise<Buffer[]> {
-    const stop = passOn(signal, this.#waiting);
+    const stop = whenAborted(signal, () => this.#waiting.abort(signal.reason));
     try {
       this.#claim = memory.claim(this.count, this.priority, this.#waiting.signal);
       return await this.#claim.buffers;

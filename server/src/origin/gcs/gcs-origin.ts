@@ -1,6 +1,6 @@
 import type { IncomingMessage } from "node:http";
 import { abortError, type BucketRef, type ObjectInfo, type ObjectRef, type PrefixRef } from "@frontcache/proto";
-import { untilAborted } from "../../runtime/until-aborted.js";
+import { untilAborted } from "@frontcache/proto/runtime";
 import { checkedAnswer, checkedInfo, otherVersion } from "../answer.js";
 import { httpGet, smallBody } from "../http/http-get.js";
 import type { Listing, ListPage, Origin, OriginAnswer, OriginRange } from "../origin.js";

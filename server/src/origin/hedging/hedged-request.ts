@@ -1,7 +1,7 @@
 import { CacheError } from "@frontcache/proto";
+import { LinkedAbort } from "@frontcache/proto/runtime";
 import type { Clock } from "../../runtime/clock.js";
 import type { Permit } from "../limits/origin-limits.js";
-import { LinkedAbort } from "../retrying/attempt.js";
 
 export interface HedgedRequestOptions<Answer> {
   /** Sends the request. Resolves when its answer begins. */

@@ -1,32 +1,6 @@
 import { CacheError } from "@frontcache/proto";
+import { LinkedAbort } from "@frontcache/proto/runtime";
 import type { Clock } from "../../runtime/clock.js";
-
-/** An abort of its own that the parent's abort sets off too, until it is unlinked. */
-export class LinkedAbort {
-  readonly #controller = new AbortController();
-  readonly #parent: AbortSignal;
-  readonly #onAbort = (): void => this.#controller.abort(this.#parent.reason);
-
-  constructor(parent: AbortSignal) {
-    this.#parent = parent;
-    if (parent.aborted) this.#onAbort();
-    else parent.addEventListener("abort", this.#onAbort, { once: true });
-  }
-
-  get signal(): AbortSignal {
-    return this.#controller.signal;
-  }
-
-  abort(reason: CacheError): void {
-    this.unlink();
-    this.#controller.abort(reason);
-  }
-
-  /** Leaves nothing behind on the parent. */
-  unlink(): void {
-    this.#parent.removeEventListener("abort", this.#onAbort);
-  }
-}
 
 /**
  * One request of the origin, its body included, cut when nothing moves for too long while somebody waits for it. The

@@ -1,8 +1,9 @@
 import { CacheError, type ObjectRef } from "@frontcache/proto";
+import type { LinkedAbort } from "@frontcache/proto/runtime";
 import { otherVersion } from "../answer.js";
 import type { Landing } from "../landing.js";
 import type { OriginAnswer, OriginBody, OriginRange } from "../origin.js";
-import type { Attempt, LinkedAbort } from "./attempt.js";
+import type { Attempt } from "./attempt.js";
 import type { RetryBudget } from "./retry-budget.js";
 
 /** An answer with the attempt that it belongs to. */

@@ -1,5 +1,6 @@
 import { abortError, CacheError } from "@frontcache/proto";
-import { type Clock, type Random, sleep } from "../../runtime/clock.js";
+import { backoffMs, sleep } from "@frontcache/proto/runtime";
+import type { Clock, Random } from "../../runtime/clock.js";
 import { LimitReached } from "../limits/origin-limits.js";
 
 /** How often and how fast failed requests are repeated. */
@@ -60,11 +61,10 @@ export class RetryBudget {
     this.#bytesSinceFailure = 0;
     const { attempts, baseDelayMs, maxDelayMs, onRetry } = this.#options;
     if (this.#failures >= attempts) throw exhausted(error, attempts);
-    const delayMs = this.#random() * Math.min(maxDelayMs, baseDelayMs * 2 ** (this.#failures - 1));
+    const backoff = { firstMs: baseDelayMs, longestMs: maxDelayMs, jitter: 1 };
+    const delayMs = backoffMs(backoff, this.#failures, this.#random);
     onRetry({ url: this.#url, failures: this.#failures, delayMs, error });
-    await sleep(this.#clock, delayMs, signal).catch(() => {
-      throw abortError(signal);
-    });
+    await sleep(this.#clock, delayMs, signal);
   }
 }
 

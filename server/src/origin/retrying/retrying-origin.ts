@@ -1,7 +1,8 @@
 import type { BucketRef, ObjectInfo, ObjectRef, PrefixRef } from "@frontcache/proto";
+import { LinkedAbort } from "@frontcache/proto/runtime";
 import type { Clock, Random } from "../../runtime/clock.js";
 import type { Listing, ListPage, Origin, OriginAnswer, OriginRange, Patience } from "../origin.js";
-import { Attempt, LinkedAbort } from "./attempt.js";
+import { Attempt } from "./attempt.js";
 import { type Attempted, ResumingBody } from "./resuming-body.js";
 import { RetryBudget, type RetryOptions } from "./retry-budget.js";
 

@@ -11,7 +11,7 @@ import {
   type PrefixRef,
   versionOfStoreTag,
 } from "@frontcache/proto";
-import { untilAborted } from "../../runtime/until-aborted.js";
+import { untilAborted } from "@frontcache/proto/runtime";
 import { checkedAnswer, checkedInfo, otherVersion } from "../answer.js";
 import type { Listing, ListPage, Origin, OriginAnswer, OriginRange } from "../origin.js";
 import type { S3Options } from "./s3-client.js";

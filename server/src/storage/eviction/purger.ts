@@ -1,6 +1,6 @@
+import { forEachConcurrent } from "@frontcache/proto/runtime";
 import type { Clock } from "../../runtime/clock.js";
 import type { Log } from "../../runtime/log.js";
-import { sideBySide } from "../../runtime/side-by-side.js";
 import type { HeldBlock } from "../held-block.js";
 import type { PurgeReport, Victim } from "../storage-report.js";
 import type { Volume } from "../volume.js";
@@ -111,7 +111,7 @@ export class Purger {
     const nowMs = this.options.clock.nowMs();
     let bytes = 0;
     const isEnough = (): boolean => bytes >= excessBytes || this.#closed;
-    await sideBySide(victims(volume, isEnough), REMOVALS, async (block) => {
+    await forEachConcurrent(victims(volume, isEnough), REMOVALS, async (block) => {
       // The wall clock may have been set back.
       const sinceMs = (thenMs: number): number => Math.max(0, nowMs - thenMs);
       evicted.push({ ageMs: sinceMs(block.firstUsedMs), idleMs: sinceMs(block.lastUsedMs) });

@@ -1,5 +1,5 @@
+import { forEachConcurrent } from "@frontcache/proto/runtime";
 import type { Clock } from "../../runtime/clock.js";
-import { sideBySide } from "../../runtime/side-by-side.js";
 import type { Disk } from "../disk/disk.js";
 import type { HeldBlock } from "../held-block.js";
 import type { Volume } from "../volume.js";
@@ -19,7 +19,7 @@ export class RecencyKeeper {
     const touched = volume.touched;
     volume.touched = new Set();
     let isOver = false;
-    await sideBySide(touched, REFRESHES, async (block) => {
+    await forEachConcurrent(touched, REFRESHES, async (block) => {
       isOver ||= this.options.clock.monotonicMs() > untilMs || !(await this.#refreshOne(block));
       if (isOver && !block.retired) volume.touched.add(block);
     });

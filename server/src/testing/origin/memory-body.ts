@@ -1,8 +1,7 @@
 import { abortError, CacheError } from "@frontcache/proto";
+import { type LinkedAbort, untilAborted } from "@frontcache/proto/runtime";
 import type { Landing } from "../../origin/landing.js";
 import type { OriginBody } from "../../origin/origin.js";
-import type { LinkedAbort } from "../../origin/retrying/attempt.js";
-import { untilAborted } from "../../runtime/until-aborted.js";
 import type { MemoryFault } from "./memory-faults.js";
 import type { MemoryObject } from "./memory-objects.js";
 

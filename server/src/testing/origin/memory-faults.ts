@@ -1,5 +1,5 @@
 import type { ErrorCode } from "@frontcache/proto";
-import { untilAborted } from "../../runtime/until-aborted.js";
+import { untilAborted } from "@frontcache/proto/runtime";
 
 /** A call of a MemoryOrigin, as rules and the log see it. */
 export interface MemoryCall {

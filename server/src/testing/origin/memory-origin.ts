@@ -7,10 +7,10 @@ import {
   outOfRange,
   type PrefixRef,
 } from "@frontcache/proto";
+import { LinkedAbort, sleep } from "@frontcache/proto/runtime";
 import { otherVersion } from "../../origin/answer.js";
 import type { Listing, ListPage, Origin, OriginAnswer, OriginRange } from "../../origin/origin.js";
-import { LinkedAbort } from "../../origin/retrying/attempt.js";
-import { type Clock, sleep } from "../../runtime/clock.js";
+import type { Clock } from "../../runtime/clock.js";
 import { MemoryBody, type RunningFetch } from "./memory-body.js";
 import { type MemoryCall, type MemoryFault, MemoryFaults } from "./memory-faults.js";
 import { memoryListing } from "./memory-listing.js";

@@ -1,0 +1,5 @@
+export * from "./backoff.js";
+export * from "./bounded-map.js";
+export * from "./concurrency.js";
+export * from "./signals.js";
+export * from "./single-flight.js";

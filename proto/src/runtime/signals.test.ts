@@ -1,0 +1,146 @@
+import { getEventListeners } from "node:events";
+import { describe, expect, it } from "vitest";
+import { CacheError } from "../errors.js";
+import { LinkedAbort, sleep, type Timers, untilAborted, whenAborted } from "./signals.js";
+
+/** Timers that ring when the test says so. */
+function manualTimers(): Timers & { ring(): void; readonly pending: number } {
+  const callbacks = new Set<() => void>();
+  return {
+    after(_delayMs, callback) {
+      callbacks.add(callback);
+      return () => void callbacks.delete(callback);
+    },
+    ring: () => {
+      for (const callback of callbacks) callback();
+      callbacks.clear();
+    },
+    get pending() {
+      return callbacks.size;
+    },
+  };
+}
+
+const listeners = (signal: AbortSignal): number => getEventListeners(signal, "abort").length;
+
+describe("whenAborted", () => {
+  it("calls every callback once, through one listener, and leaves none behind", () => {
+    const controller = new AbortController();
+    const called: number[] = [];
+    for (let i = 0; i < 100; i++) whenAborted(controller.signal, () => called.push(i));
+    expect(listeners(controller.signal)).toBe(1);
+    controller.abort();
+    expect(called).toEqual(Array.from({ length: 100 }, (_, i) => i));
+    expect(listeners(controller.signal)).toBe(0);
+  });
+
+  it("calls the callback immediately when the signal is aborted already", () => {
+    let called = 0;
+    whenAborted(AbortSignal.abort(), () => called++);
+    expect(called).toBe(1);
+  });
+
+  it("removes the listener with the last callback, and adds it again for the next one", () => {
+    const { signal } = new AbortController();
+    const remove = [whenAborted(signal, () => undefined), whenAborted(signal, () => undefined)];
+    remove[0]!();
+    expect(listeners(signal)).toBe(1);
+    remove[1]!();
+    remove[1]!();
+    expect(listeners(signal)).toBe(0);
+    whenAborted(signal, () => undefined);
+    expect(listeners(signal)).toBe(1);
+  });
+
+  it("registers the same function once per call", () => {
+    const controller = new AbortController();
+    let called = 0;
+    const callback = (): void => void called++;
+    const remove = whenAborted(controller.signal, callback);
+    whenAborted(controller.signal, callback);
+    remove();
+    controller.abort();
+    expect(called).toBe(1);
+  });
+
+  it("does not call a callback that an earlier one removed", () => {
+    const controller = new AbortController();
+    let called = false;
+    whenAborted(controller.signal, () => remove());
+    const remove = whenAborted(controller.signal, () => {
+      called = true;
+    });
+    controller.abort();
+    expect(called).toBe(false);
+  });
+});
+
+describe("untilAborted", () => {
+  it("settles as the work does, and leaves no listener", async () => {
+    const { signal } = new AbortController();
+    expect(await untilAborted(Promise.resolve(7), signal)).toBe(7);
+    await expect(untilAborted(Promise.reject(new Error("broken")), signal)).rejects.toThrow("broken");
+    expect(listeners(signal)).toBe(0);
+  });
+
+  it("rejects with the reason of the abort, whatever the work does later", async () => {
+    const controller = new AbortController();
+    let fail!: (error: Error) => void;
+    const work = new Promise<void>((_, reject) => {
+      fail = reject;
+    });
+    const waiting = untilAborted(work, controller.signal);
+    controller.abort(new CacheError("CANCELLED", "enough"));
+    await expect(waiting).rejects.toThrow("enough");
+    await expect(untilAborted(work, controller.signal)).rejects.toThrow("enough");
+    fail(new Error("too late to matter"));
+  });
+});
+
+describe("sleep", () => {
+  it("resolves when the time is over, and leaves no listener", async () => {
+    const timers = manualTimers();
+    const { signal } = new AbortController();
+    const sleeping = sleep(timers, 10, signal);
+    timers.ring();
+    await sleeping;
+    expect(listeners(signal)).toBe(0);
+  });
+
+  it("rejects and cancels its timer when the signal is aborted", async () => {
+    const timers = manualTimers();
+    const controller = new AbortController();
+    const sleeping = sleep(timers, 10, controller.signal);
+    controller.abort();
+    await expect(sleeping).rejects.toMatchObject({ code: "CANCELLED" });
+    expect(timers.pending).toBe(0);
+    await expect(sleep(timers, 10, controller.signal)).rejects.toMatchObject({ code: "CANCELLED" });
+    expect(timers.pending).toBe(0);
+  });
+});
+
+describe("LinkedAbort", () => {
+  it("is aborted with its parent's reason, also when the parent was aborted before", () => {
+    const parent = new AbortController();
+    const linked = new LinkedAbort(parent.signal);
+    parent.abort("enough");
+    expect(linked.signal.reason).toBe("enough");
+    expect(new LinkedAbort(parent.signal).signal.reason).toBe("enough");
+  });
+
+  it("leaves the parent alone when it is aborted itself", () => {
+    const parent = new AbortController();
+    const linked = new LinkedAbort(parent.signal);
+    linked.abort("own reason");
+    parent.abort("another reason");
+    expect(linked.signal.reason).toBe("own reason");
+  });
+
+  it("leaves nothing at its parent when it is unlinked", () => {
+    const parent = new AbortController();
+    const linked = new LinkedAbort(parent.signal);
+    linked.unlink();
+    parent.abort();
+    expect([linked.signal.aborted, listeners(parent.signal)]).toEqual([false, 0]);
+  });
+});

@@ -1,0 +1,125 @@
+import { abortError } from "../errors.js";
+
+/** The part of a clock that waits. */
+export interface Timers {
+  /** Calls back once after `delayMs`; the returned function cancels. */
+  after(delayMs: number, callback: () => void): () => void;
+}
+
+/** The shared listener of each signal that somebody waits for. An entry does not keep its signal alive. */
+const sharedListeners = new WeakMap<AbortSignal, SharedListener>();
+
+/**
+ * Calls `callback` once when the signal is aborted: immediately if it is aborted already. The returned function removes the
+ * callback. All callbacks of a signal share one listener, which is removed with the last of them. Therefore a signal may have
+ * any number of callbacks without a warning of Node, and a long-lived signal accumulates nothing.
+ *
+ * `callback` must not throw.
+ */
+export function whenAborted(signal: AbortSignal, callback: () => void): () => void {
+  if (signal.aborted) {
+    callback();
+    return () => undefined;
+  }
+  let listener = sharedListeners.get(signal);
+  if (listener === undefined) {
+    listener = new SharedListener(signal);
+    sharedListeners.set(signal, listener);
+  }
+  return listener.add(callback);
+}
+
+/** One registration of a callback; the same function may be registered several times. */
+interface Registration {
+  readonly callback: () => void;
+}
+
+class SharedListener {
+  readonly #signal: AbortSignal;
+  readonly #registrations = new Set<Registration>();
+
+  constructor(signal: AbortSignal) {
+    this.#signal = signal;
+  }
+
+  add(callback: () => void): () => void {
+    const registration = { callback };
+    if (this.#registrations.size === 0) this.#signal.addEventListener("abort", this.#onAbort);
+    this.#registrations.add(registration);
+    return () => {
+      if (this.#registrations.delete(registration) && this.#registrations.size === 0) this.#stop();
+    };
+  }
+
+  /** A callback may remove others: those are not called any more. */
+  readonly #onAbort = (): void => {
+    this.#stop();
+    for (const registration of this.#registrations) {
+      this.#registrations.delete(registration);
+      registration.callback();
+    }
+  };
+
+  #stop(): void {
+    this.#signal.removeEventListener("abort", this.#onAbort);
+  }
+}
+
+/**
+ * Settles as `work` does, or rejects with `abortError(signal)` as soon as the signal is aborted. The work itself continues; its
+ * later outcome is ignored.
+ */
+export function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const remove = whenAborted(signal, () => reject(abortError(signal)));
+    work.then(resolve, reject).finally(remove);
+  });
+}
+
+/** Waits `delayMs`. Rejects with `abortError(signal)`, and cancels the timer, if the signal is aborted first. */
+export function sleep(timers: Timers, delayMs: number, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    if (signal === undefined) {
+      timers.after(delayMs, resolve);
+      return;
+    }
+    if (signal.aborted) return reject(abortError(signal));
+    const cancel = timers.after(delayMs, () => {
+      remove();
+      resolve();
+    });
+    const remove = whenAborted(signal, () => {
+      cancel();
+      reject(abortError(signal));
+    });
+  });
+}
+
+/**
+ * An abort controller whose signal is also aborted, with the same reason, when its parent is aborted. Use it instead of
+ * AbortSignal.any if the parent lives long: Node 20 leaves about 50 bytes at the parent for each signal made from it. Call
+ * `unlink` when the work is done.
+ */
+export class LinkedAbort {
+  readonly #controller = new AbortController();
+  readonly #unlink: () => void;
+
+  constructor(parent: AbortSignal) {
+    this.#unlink = whenAborted(parent, () => this.#controller.abort(parent.reason));
+  }
+
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  /** Aborts this signal, not the parent. Harmless when repeated. */
+  abort(reason: unknown): void {
+    this.#unlink();
+    this.#controller.abort(reason);
+  }
+
+  /** Removes the link to the parent. The signal stays as it is. Harmless when repeated. */
+  unlink(): void {
+    this.#unlink();
+  }
+}
