@@ -1,11 +1,14 @@
 import { Readable } from "node:stream";
 import { CacheError, checkRange, checkUrlBeginning, type MemberInfo, parseObjectUrl } from "@frontcache/proto";
-import { type Clock, systemClock } from "./clock.js";
-import { type FailoverOptions, withFailover } from "./failover.js";
 import { LocalReads, type LocalReport } from "./local/local-reads.js";
 import { tellOwners } from "./local/tell-owners.js";
 import { makeTransport } from "./make-transport.js";
-import { type MemberSource, WatchedMembers } from "./members.js";
+import { type MemberDirectory, WatchedMembers } from "./member-directory.js";
+import { Reach } from "./members/circuit-breaker.js";
+import { type Clock, systemClock } from "./members/clock.js";
+import { type FailoverOptions, withFailover } from "./members/failover.js";
+import { RunningCall } from "./members/running-call.js";
+import type { Evicted, EvictSelector, MemberAddress, ObjectStat, Transport } from "./members/transport.js";
 import { type ClientMetrics, registeredMetrics } from "./metrics.js";
 import {
   type CallOptions,
@@ -18,10 +21,7 @@ import {
   type StreamOptions,
 } from "./options.js";
 import { RangeStream } from "./range-stream.js";
-import { Reach } from "./reach.js";
 import { type RangeWith, readRange } from "./read-range.js";
-import { RunningCall } from "./running-call.js";
-import type { Evicted, EvictSelector, MemberAddress, ObjectStat, Transport } from "./transport.js";
 import type { WarmSummary } from "./warm-count.js";
 import { type WarmOptions, type WarmTarget, warmObjects } from "./warming.js";
 
@@ -44,7 +44,7 @@ const WATCH_BACKOFF = { firstMs: 100, longestMs: 5_000 };
 export class CacheClient implements AsyncDisposable {
   readonly #options: ClientOptions;
   readonly #ports: ClientPorts;
-  readonly #members: MemberSource;
+  readonly #members: MemberDirectory;
   readonly #reach: Reach;
   readonly #failover: FailoverOptions;
   readonly #rangeWith: RangeWith;
@@ -52,7 +52,7 @@ export class CacheClient implements AsyncDisposable {
   readonly #running = new Map<RunningCall, Promise<unknown>>();
   #closed: Promise<void> | undefined;
 
-  private constructor(options: ClientOptions, ports: ClientPorts, members: MemberSource, reach: Reach) {
+  private constructor(options: ClientOptions, ports: ClientPorts, members: MemberDirectory, reach: Reach) {
     this.#options = options;
     this.#ports = ports;
     this.#members = members;

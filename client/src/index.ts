@@ -1,8 +1,8 @@
 export { CacheError, type ErrorCode, type MemberInfo } from "@frontcache/proto";
-export type { TlsOptions } from "./access.js";
 export { CacheClient } from "./cache-client.js";
 export type { LocalReport } from "./local/local-reads.js";
+export type { TlsOptions } from "./members/access.js";
+export type { Evicted, EvictSelector, ObjectStat } from "./members/transport.js";
 export type { CallOptions, ConnectOptions, ReadOptions, StreamOptions } from "./options.js";
-export type { Evicted, EvictSelector, ObjectStat } from "./transport.js";
 export type { WarmFailure, WarmSummary } from "./warm-count.js";
 export type { WarmOptions, WarmTarget } from "./warming.js";

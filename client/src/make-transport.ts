@@ -1,10 +1,10 @@
-import type { Clock } from "./clock.js";
-import { Gateways } from "./gateways.js";
-import { HttpFirstTransport, HttpTransport } from "./http-transports.js";
 import { grpcTransport, landingTransport } from "./measured-transports.js";
+import type { Clock } from "./members/clock.js";
+import { Gateways } from "./members/gateways.js";
+import { HttpFirstTransport, HttpTransport } from "./members/http-transports.js";
+import type { Transport } from "./members/transport.js";
 import type { ClientMetrics } from "./metrics.js";
 import type { ClientOptions } from "./options.js";
-import type { Transport } from "./transport.js";
 
 /** How long a gateway that failed is left aside while its member answers by gRPC. */
 const GATEWAY_ASIDE = { firstMs: 500, longestMs: 15_000 };

@@ -1,8 +1,8 @@
-import { GrpcChannels, type GrpcChannelsOptions } from "./grpc/grpc-channels.js";
-import { GrpcTransport } from "./grpc/grpc-transport.js";
-import { LandingTransport } from "./landing/landing-transport.js";
+import { GrpcChannels, type GrpcChannelsOptions } from "./members/grpc/grpc-channels.js";
+import { GrpcTransport } from "./members/grpc/grpc-transport.js";
+import { LandingTransport } from "./members/http/landing-transport.js";
+import type { AnswerHead, CallLimits, MemberAddress, ReadRequest, ReadTarget } from "./members/transport.js";
 import type { By, ClientMetrics } from "./metrics.js";
-import type { AnswerHead, CallLimits, MemberAddress, ReadRequest, ReadTarget } from "./transport.js";
 
 type Read = (target: ReadTarget) => Promise<void>;
 

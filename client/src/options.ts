@@ -1,5 +1,5 @@
 import { CacheError } from "@frontcache/proto";
-import { type Access, accessOf, type TlsOptions } from "./access.js";
+import { type Access, accessOf, type TlsOptions } from "./members/access.js";
 
 /** How a client is made. Only `endpoint` is needed. */
 export interface ConnectOptions {

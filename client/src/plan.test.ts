@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { planParts } from "./plan.js";
+import { blockSpans } from "./plan.js";
 
 const geometry = { blockBytes: 8, segmentBytes: 4 };
 
@@ -9,7 +9,7 @@ describe("a plan", () => {
     fc.assert(
       fc.property(fc.nat(100), fc.integer({ min: 1, max: 100 }), (offset, length) => {
         let at = offset;
-        for (const part of planParts(offset, length, geometry)) {
+        for (const part of blockSpans(offset, length, geometry)) {
           expect(part.offset).toBe(at);
           expect(part.length).toBeGreaterThan(0);
           expect(part.blockOffset % 8).toBe(0);
@@ -23,7 +23,7 @@ describe("a plan", () => {
   });
 
   it("is made as it is read, however long the range", () => {
-    const parts = planParts(3, Number.MAX_SAFE_INTEGER - 3, geometry);
+    const parts = blockSpans(3, Number.MAX_SAFE_INTEGER - 3, geometry);
     expect(parts.next().value).toEqual({ blockOffset: 0, offset: 3, length: 5 });
     expect(parts.next().value).toEqual({ blockOffset: 8, offset: 8, length: 8 });
   });

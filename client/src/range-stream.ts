@@ -1,10 +1,10 @@
 import { Readable } from "node:stream";
 import { abortError, CacheError } from "@frontcache/proto";
-import { PartLanding } from "./part-landing.js";
-import { PinnedObject } from "./pinned-object.js";
-import { type Part, planParts } from "./plan.js";
-import { type ReadWith, readPart } from "./read-part.js";
-import type { RunningCall } from "./running-call.js";
+import { BlockLanding } from "./members/block-landing.js";
+import { PinnedObject } from "./members/pinned-object.js";
+import type { RunningCall } from "./members/running-call.js";
+import { type BlockSpan, blockSpans } from "./plan.js";
+import { type ReadWith, readBlock } from "./read-block.js";
 import { StreamMemory } from "./stream-memory.js";
 
 /** A range to stream. */
@@ -66,7 +66,7 @@ export class RangeStream extends Readable {
 async function* pieces(range: StreamedRange, using: StreamWith, call: RunningCall): AsyncGenerator<Buffer, void> {
   const { url, offset, version } = range;
   const pinned = new PinnedObject(url, version);
-  const parts = planParts(offset, range.length ?? Math.max(1, Number.MAX_SAFE_INTEGER - offset), using.owners.geometry);
+  const parts = blockSpans(offset, range.length ?? Math.max(1, Number.MAX_SAFE_INTEGER - offset), using.owners.geometry);
   const running = call.child();
   const memory = new StreamMemory(using.reuse);
   const reading: StreamedPart[] = [];
@@ -109,19 +109,19 @@ interface StreamState {
 class StreamedPart {
   /** Resolves when the read is over, well or not. */
   readonly finished: Promise<void>;
-  readonly #landing: PartLanding;
+  readonly #landing: BlockLanding;
   #memory: Buffer | undefined;
   #outcome: { readonly error?: unknown } | undefined;
   #wake: () => void = () => undefined;
 
-  constructor(part: Part, { pinned, memory, using }: StreamState, call: RunningCall) {
+  constructor(part: BlockSpan, { pinned, memory, using }: StreamState, call: RunningCall) {
     const place = (bytes: number): Buffer => {
       this.#memory = memory.take(bytes);
       return this.#memory;
     };
-    this.#landing = new PartLanding(part, { pinned, place, mayBeLeft: true, onLanded: () => this.#wake() });
+    this.#landing = new BlockLanding(part, { pinned, place, mayBeLeft: true, onLanded: () => this.#wake() });
     const own = call.child(using.deadlineMs);
-    this.finished = readPart(this.#landing, using, own).then(
+    this.finished = readBlock(this.#landing, using, own).then(
       () => this.#finish(own, {}),
       (error: unknown) => this.#finish(own, { error }),
     );

@@ -1,9 +1,9 @@
 import { CacheError } from "@frontcache/proto";
-import { PartLanding } from "./part-landing.js";
-import { PinnedObject } from "./pinned-object.js";
-import { type Part, planParts } from "./plan.js";
-import { type ReadWith, readPart } from "./read-part.js";
-import type { RunningCall } from "./running-call.js";
+import { BlockLanding } from "./members/block-landing.js";
+import { PinnedObject } from "./members/pinned-object.js";
+import type { RunningCall } from "./members/running-call.js";
+import { type BlockSpan, blockSpans } from "./plan.js";
+import { type ReadWith, readBlock } from "./read-block.js";
 
 /** A range to read into one buffer. */
 export interface WantedRange {
@@ -44,7 +44,7 @@ export async function readRange(range: WantedRange, using: RangeWith, call: Runn
 }
 
 async function readOnce(range: WantedRange, using: RangeWith, call: RunningCall): Promise<Buffer> {
-  const parts = planParts(range.offset, range.length, using.owners.geometry);
+  const parts = blockSpans(range.offset, range.length, using.owners.geometry);
   const landing = new RangeLanding(range);
   const { value: first } = parts.next();
   if (first?.length === range.length) await landing.read(first, using, call);
@@ -54,7 +54,7 @@ async function readOnce(range: WantedRange, using: RangeWith, call: RunningCall)
 
 /** Reads a range's parts, several at a time, until the object or the range ends. When one fails, the others are stopped. */
 async function readInParallel(range: WantedRange, landing: RangeLanding, using: RangeWith, call: RunningCall): Promise<void> {
-  const parts = planParts(range.offset, range.length, using.owners.geometry);
+  const parts = blockSpans(range.offset, range.length, using.owners.geometry);
   const running = call.child();
   const read = async (): Promise<void> => {
     for (const part of parts) {
@@ -96,15 +96,15 @@ class RangeLanding {
   }
 
   /** Whether the object is known to end before a part. */
-  endsBefore({ offset }: Part): boolean {
+  endsBefore({ offset }: BlockSpan): boolean {
     return this.#pinned.objectSize !== undefined && offset >= this.#pinned.objectSize;
   }
 
-  async read(part: Part, using: ReadWith, call: RunningCall): Promise<void> {
+  async read(part: BlockSpan, using: ReadWith, call: RunningCall): Promise<void> {
     const place = (bytes: number): Buffer => this.#place(part, bytes);
-    const landing = new PartLanding(part, { pinned: this.#pinned, place, mayBeLeft: this.#range.memory === undefined });
+    const landing = new BlockLanding(part, { pinned: this.#pinned, place, mayBeLeft: this.#range.memory === undefined });
     try {
-      await readPart(landing, using, call);
+      await readBlock(landing, using, call);
     } catch (error) {
       // Asked before the object's end was known. The bytes that there should be are counted below.
       const behindEnd = error instanceof CacheError && error.code === "OUT_OF_RANGE" && part.offset > this.#range.offset;
@@ -123,7 +123,7 @@ class RangeLanding {
     return this.#whole;
   }
 
-  #place(part: Part, bytes: number): Buffer {
+  #place(part: BlockSpan, bytes: number): Buffer {
     this.#whole ??= allocate(this.#range, this.#pinned.objectSize!);
     this.#begin();
     const start = part.offset - this.#range.offset;

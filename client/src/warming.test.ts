@@ -1,7 +1,7 @@
 import { CacheError, MAX_REQUEST_BYTES, WarmProgress, WarmRequest } from "@frontcache/proto";
 import { describe, expect, it } from "vitest";
+import { Unreachable, type WarmOrder } from "./members/transport.js";
 import { ReadSetting } from "./testing/read-setting.js";
-import { OutOfReach, type WarmOrder } from "./transport.js";
 import type { WarmSummary } from "./warm-count.js";
 import { type WarmOptions, type WarmTarget, warmObjects } from "./warming.js";
 
@@ -55,7 +55,7 @@ describe("warming", () => {
       if (orders.length === 1) {
         onProgress(told(urls[0]!, { totalBytes: 8, doneBytes: 8, doneBlocks: 1, ended: true }));
         onProgress(told(urls[1]!, { totalBytes: 20, doneBytes: 8, doneBlocks: 1 }));
-        throw new OutOfReach("gone");
+        throw new Unreachable("gone");
       }
       onProgress(told(urls[1]!, { totalBytes: 20, doneBytes: 20, heldBytes: 8, doneBlocks: 3, ended: true }));
     };
@@ -72,7 +72,7 @@ describe("warming", () => {
       orders.push({ ...order, address });
       const held = orders.length === 1 ? 0 : 8;
       onProgress(told(urls[0]!, { totalBytes: 8, doneBytes: 8, heldBytes: held, doneBlocks: 1, ended: true }));
-      if (orders.length === 1) throw new OutOfReach("gone");
+      if (orders.length === 1) throw new Unreachable("gone");
       onProgress(told(urls[1]!, { totalBytes: 5, doneBytes: 5, doneBlocks: 1, ended: true }));
     };
     const summary = await warm([{ prefix: "s3://bucket/" }]);

@@ -1,10 +1,10 @@
 import { CacheError, parseObjectUrl, parsePrefixUrl, type WarmProgress } from "@frontcache/proto";
 import { Batch } from "./batch.js";
-import { type FailoverOptions, withFailover } from "./failover.js";
+import { type FailoverOptions, withFailover } from "./members/failover.js";
+import type { RunningCall } from "./members/running-call.js";
+import type { MemberAddress, Transport } from "./members/transport.js";
 import { checkWhole } from "./options.js";
-import type { BlockOwners } from "./read-part.js";
-import type { RunningCall } from "./running-call.js";
-import type { MemberAddress, Transport } from "./transport.js";
+import type { BlockOwners } from "./read-block.js";
 import { NOTHING_WARMED, WarmCount, type WarmSummary } from "./warm-count.js";
 
 /** How objects are warmed. */

@@ -2,12 +2,12 @@ import { setImmediate as turn } from "node:timers/promises";
 import { CacheError } from "@frontcache/proto";
 import fc from "fast-check";
 import { afterEach, describe, expect, it } from "vitest";
-import { plainAccess } from "../../client/src/access.js";
-import { LandingTransport } from "../../client/src/landing/landing-transport.js";
-import { Unintelligible } from "../../client/src/landing/unintelligible.js";
-import { PartLanding } from "../../client/src/part-landing.js";
-import { PinnedObject } from "../../client/src/pinned-object.js";
-import { RunningCall } from "../../client/src/running-call.js";
+import { plainAccess } from "../../client/src/members/access.js";
+import { BlockLanding } from "../../client/src/members/block-landing.js";
+import { LandingTransport } from "../../client/src/members/http/landing-transport.js";
+import { Unintelligible } from "../../client/src/members/http/unintelligible.js";
+import { PinnedObject } from "../../client/src/members/pinned-object.js";
+import { RunningCall } from "../../client/src/members/running-call.js";
 import { ManualClock } from "../../client/src/testing/manual-clock.js";
 import { ramp } from "../../client/src/testing/ramp.js";
 import { type Asked, answerRamp, ScriptedGateway } from "../../client/src/testing/scripted-gateway.js";
@@ -65,7 +65,7 @@ describe("what hostile and broken gateways answer", () => {
     async function read(url: string, onBegun?: (call: RunningCall) => void): Promise<Buffer | CacheError> {
       const call = new RunningCall({ clock, subject: url });
       const place = (bytes: number): Buffer => Buffer.alloc(bytes, 0xee);
-      const landing = new PartLanding({ blockOffset: 0, ...asked }, { pinned: new PinnedObject(url, object.version), place });
+      const landing = new BlockLanding({ blockOffset: 0, ...asked }, { pinned: new PinnedObject(url, object.version), place });
       const reading = transport.read(address, landing.nextRequest(), landing, call);
       onBegun?.(call);
       try {

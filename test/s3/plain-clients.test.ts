@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { requestHead } from "../../client/src/landing/request-head.js";
+import { requestHead } from "../../client/src/members/http/request-head.js";
 import { parsePlainRequest } from "../../server/src/api/s3/plain-request.js";
 
 describe("what frontcache's clients send", () => {

@@ -1,7 +1,7 @@
 import { parseObjectUrl } from "@frontcache/proto";
-import { plainAccess } from "../../client/src/access.js";
 import { CacheClient } from "../../client/src/cache-client.js";
-import { GrpcTransport } from "../../client/src/grpc/grpc-transport.js";
+import { plainAccess } from "../../client/src/members/access.js";
+import { GrpcTransport } from "../../client/src/members/grpc/grpc-transport.js";
 import { completeOptions } from "../../client/src/options.js";
 import { type AskedRead, ReadModel, type ReadOutcome } from "./read-model.js";
 import { SimulatedChannels } from "./simulated-channels.js";

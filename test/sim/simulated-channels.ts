@@ -1,6 +1,6 @@
 import type { CacheServiceClient } from "@frontcache/proto";
-import type { Channels, MemberCalls } from "../../client/src/grpc/grpc-channels.js";
-import { type CallLimits, type MemberAddress, OutOfReach } from "../../client/src/transport.js";
+import type { Channels, MemberCalls } from "../../client/src/members/grpc/grpc-channels.js";
+import { type CallLimits, type MemberAddress, Unreachable } from "../../client/src/members/transport.js";
 import type { CallerEnd } from "./simulated-call.js";
 import type { Connection } from "./simulated-connection.js";
 import type { SimulatedNetwork } from "./simulated-network.js";
@@ -26,7 +26,7 @@ export class SimulatedChannels implements Channels {
       return callsOn(connection);
     } catch (cause) {
       if (limits.ended !== undefined) throw limits.ended;
-      throw new OutOfReach(`${subject}: no connection to member ${grpcAddress}`, { cause });
+      throw new Unreachable(`${subject}: no connection to member ${grpcAddress}`, { cause });
     }
   }
 

@@ -1,5 +1,5 @@
 import { type BlockId, blockDigest, blockPath, type Geometry } from "@frontcache/proto";
-import type { Clock } from "../clock.js";
+import type { Clock } from "../members/clock.js";
 import { LocalFile, type LocalVolume, leaveAlone } from "./local-file.js";
 
 export interface LocalFilesOptions {

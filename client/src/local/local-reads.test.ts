@@ -4,9 +4,9 @@ import { join } from "node:path";
 import { type BlockId, CacheError } from "@frontcache/proto";
 import fc from "fast-check";
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { PartLanding } from "../part-landing.js";
-import { PinnedObject } from "../pinned-object.js";
-import { RunningCall } from "../running-call.js";
+import { BlockLanding } from "../members/block-landing.js";
+import { PinnedObject } from "../members/pinned-object.js";
+import { RunningCall } from "../members/running-call.js";
 import { BlockFileWriter } from "../testing/block-file-writer.js";
 import { ManualClock } from "../testing/manual-clock.js";
 import { ramp } from "../testing/ramp.js";
@@ -60,7 +60,7 @@ function setUp() {
     limits = call,
   ): Promise<Buffer | undefined> => {
     const into = Buffer.alloc(end - start, 0xee);
-    const landing = new PartLanding(
+    const landing = new BlockLanding(
       { blockOffset: id.offset, offset: id.offset + start, length: end - start },
       { pinned: new PinnedObject(id.url, version), place: (bytes) => into.subarray(0, bytes), mayBeLeft: own },
     );

@@ -1,7 +1,7 @@
 import type { BlockId, Geometry } from "@frontcache/proto";
-import type { Clock } from "../clock.js";
-import type { PartLanding } from "../part-landing.js";
-import type { CallLimits } from "../transport.js";
+import type { BlockLanding } from "../members/block-landing.js";
+import type { Clock } from "../members/clock.js";
+import type { CallLimits } from "../members/transport.js";
 import { type LocalFile, leaveAlone } from "./local-file.js";
 import { LocalFiles } from "./local-files.js";
 import { LocalUses } from "./local-uses.js";
@@ -69,7 +69,7 @@ export class LocalReads {
    * Whether all of the part has landed. Where not, some bytes at its beginning may have, and the rest is to be asked for.
    * Rejects only with what ended the call.
    */
-  read(landing: PartLanding, geometry: Geometry, limits: CallLimits): boolean | Promise<boolean> {
+  read(landing: BlockLanding, geometry: Geometry, limits: CallLimits): boolean | Promise<boolean> {
     const { url, version } = landing;
     if (version === "" || limits.ended !== undefined) return false;
     const file = this.#files.find({ url, version, offset: landing.part.blockOffset }, geometry);
@@ -82,12 +82,12 @@ export class LocalReads {
     await Promise.all([this.#files.close(), this.#uses.close()]);
   }
 
-  async #readOpened(opening: Promise<LocalFile | undefined>, landing: PartLanding, limits: CallLimits): Promise<boolean> {
+  async #readOpened(opening: Promise<LocalFile | undefined>, landing: BlockLanding, limits: CallLimits): Promise<boolean> {
     const file = await untilEnd(opening, limits, () => this.#files.leave(opening));
     return file === undefined || file.isRetired ? false : this.#readFrom(file, landing, limits);
   }
 
-  #readFrom(file: LocalFile, landing: PartLanding, limits: CallLimits): boolean | Promise<boolean> {
+  #readFrom(file: LocalFile, landing: BlockLanding, limits: CallLimits): boolean | Promise<boolean> {
     const { offset, length } = landing.nextRequest();
     const start = offset - file.id.offset;
     const end = Math.min(start + length, file.length);
@@ -101,7 +101,7 @@ export class LocalReads {
 
   async #readAfterRefresh(
     file: LocalFile,
-    landing: PartLanding,
+    landing: BlockLanding,
     limits: CallLimits,
     start: number,
     end: number,
@@ -117,7 +117,7 @@ export class LocalReads {
     }
   }
 
-  #readNow(file: LocalFile, landing: PartLanding, start: number, end: number, beganMs: number): boolean {
+  #readNow(file: LocalFile, landing: BlockLanding, start: number, end: number, beganMs: number): boolean {
     const target = this.#targetOf(file, landing);
     if (target === undefined) return false;
     const isRead = file.readNow(target, start, beganMs);
@@ -140,7 +140,7 @@ export class LocalReads {
   }
 
   /** Several pieces at a time on the thread pool; they land in order. */
-  async #readPieces(file: LocalFile, landing: PartLanding, limits: CallLimits, start: number, end: number): Promise<boolean> {
+  async #readPieces(file: LocalFile, landing: BlockLanding, limits: CallLimits, start: number, end: number): Promise<boolean> {
     const target = this.#targetOf(file, landing);
     if (target === undefined) return false;
     const running: { readonly end: number; readonly isRead: Promise<boolean> }[] = [];
@@ -178,7 +178,7 @@ export class LocalReads {
   }
 
   /** Undefined where the file's object is not the one that other answers of this read spoke of. */
-  #targetOf(file: LocalFile, landing: PartLanding): Buffer | undefined {
+  #targetOf(file: LocalFile, landing: BlockLanding): Buffer | undefined {
     try {
       return landing.open({ version: file.id.version, objectSize: file.objectSize });
     } catch {

@@ -1,5 +1,5 @@
 import type { BlockId } from "@frontcache/proto";
-import type { Clock } from "../clock.js";
+import type { Clock } from "../members/clock.js";
 
 export interface LocalUsesOptions {
   readonly clock: Clock;

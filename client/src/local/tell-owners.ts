@@ -1,9 +1,9 @@
 import type { BlockId } from "@frontcache/proto";
 import { Batch } from "../batch.js";
-import type { Clock } from "../clock.js";
-import type { BlockOwners } from "../read-part.js";
-import { RunningCall } from "../running-call.js";
-import type { MemberAddress, Transport } from "../transport.js";
+import type { Clock } from "../members/clock.js";
+import { RunningCall } from "../members/running-call.js";
+import type { MemberAddress, Transport } from "../members/transport.js";
+import type { BlockOwners } from "../read-block.js";
 
 /** A member that does not answer in this time misses the news; it may evict the blocks sooner than it should. */
 const DEADLINE_MS = 1_000;

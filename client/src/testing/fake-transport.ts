@@ -10,7 +10,7 @@ import type {
   Transport,
   WarmOrder,
   WatchEnd,
-} from "../transport.js";
+} from "../members/transport.js";
 import { ramp } from "./ramp.js";
 
 /** How one read goes wrong or waits; nothing of it: it goes well. */

@@ -1,10 +1,10 @@
 import { onTestFinished } from "vitest";
-import { type Access, plainAccess } from "../access.js";
-import { type Clock, systemClock } from "../clock.js";
-import { LandingTransport } from "../landing/landing-transport.js";
-import { PartLanding } from "../part-landing.js";
-import { PinnedObject } from "../pinned-object.js";
-import { RunningCall } from "../running-call.js";
+import { type Access, plainAccess } from "../members/access.js";
+import { BlockLanding } from "../members/block-landing.js";
+import { type Clock, systemClock } from "../members/clock.js";
+import { LandingTransport } from "../members/http/landing-transport.js";
+import { PinnedObject } from "../members/pinned-object.js";
+import { RunningCall } from "../members/running-call.js";
 import { ManualClock } from "./manual-clock.js";
 import { type Asked, answerRamp, ScriptedGateway } from "./scripted-gateway.js";
 
@@ -44,7 +44,7 @@ export function openTransport(httpAddress: string, options: LandingOptions = {})
     });
     const pinned = new PinnedObject(url, version);
     const part = { blockOffset: 0, offset, length };
-    const landing = new PartLanding(part, { pinned, place: (bytes) => Buffer.alloc(bytes), onLanded: () => onLanded() });
+    const landing = new BlockLanding(part, { pinned, place: (bytes) => Buffer.alloc(bytes), onLanded: () => onLanded() });
     return { landing, landed };
   };
   const address = { grpcAddress: "m:80", httpAddress };

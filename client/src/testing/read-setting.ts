@@ -1,7 +1,7 @@
-import { Reach } from "../reach.js";
-import type { ReadWith } from "../read-part.js";
-import { RunningCall } from "../running-call.js";
-import type { MemberAddress } from "../transport.js";
+import { Reach } from "../members/circuit-breaker.js";
+import { RunningCall } from "../members/running-call.js";
+import type { MemberAddress } from "../members/transport.js";
+import type { ReadWith } from "../read-block.js";
 import { FakeTransport } from "./fake-transport.js";
 import { ManualClock } from "./manual-clock.js";
 

@@ -10,7 +10,7 @@ import { rampBytes } from "../testing/origin/ramp.js";
 import { ForwardedRead } from "./forwarded-read.js";
 import { openGrpcChannel } from "./grpc-member-channel.js";
 import type { MemberChannel } from "./member-channel.js";
-import { MemberLink, OutOfReach } from "./member-link.js";
+import { MemberLink, Unreachable } from "./member-link.js";
 
 const KiB = 1 << 10;
 const BLOCK = 64 * KiB;
@@ -63,19 +63,19 @@ describe("a read that another member answers", () => {
       member.onRead = (call) => sendError(call, new CacheError(code, "in its own words"));
       const error = await ForwardedRead.open(link, request()).catch((thrown) => thrown);
       expect(error).toMatchObject({ code, message: "in its own words" });
-      expect(error).not.toBeInstanceOf(OutOfReach);
+      expect(error).not.toBeInstanceOf(Unreachable);
     },
   );
 
   it("says that the member is out of reach when it is starting, when it is killed, and when nobody listens", async () => {
     member.onRead = (call) => call.emit("error", { code: status.UNAVAILABLE, details: "starting" });
-    await expect(ForwardedRead.open(link, request())).rejects.toBeInstanceOf(OutOfReach);
+    await expect(ForwardedRead.open(link, request())).rejects.toBeInstanceOf(Unreachable);
     member.onRead = (call) => sendRamp(call, { size: 200_000, onlyBytes: 2_000 });
     const read = await ForwardedRead.open(link, request());
-    const broken = expect(restOf(read)).rejects.toBeInstanceOf(OutOfReach);
+    const broken = expect(restOf(read)).rejects.toBeInstanceOf(Unreachable);
     await member.kill();
     await broken;
-    await expect(ForwardedRead.open(link, request())).rejects.toBeInstanceOf(OutOfReach);
+    await expect(ForwardedRead.open(link, request())).rejects.toBeInstanceOf(Unreachable);
   });
 
   it.each([
@@ -183,7 +183,7 @@ describe("a read that another member answers", () => {
       await vi.waitFor(() => expect(clock.waits).toBe(1));
     }
     go();
-    const gone = expect(restOf(await opening)).rejects.toBeInstanceOf(OutOfReach);
+    const gone = expect(restOf(await opening)).rejects.toBeInstanceOf(Unreachable);
     member.onProbe = "starting";
     await vi.waitFor(() => {
       clock.advance(1_000);

@@ -6,7 +6,7 @@ import type { Clock } from "../runtime/clock.js";
 import type { Slice } from "../runtime/slice.js";
 import type { ForwardedRead } from "./forwarded-read.js";
 import type { HeldQuestion } from "./held-question.js";
-import { OutOfReach } from "./member-link.js";
+import { Unreachable } from "./member-link.js";
 import type { MemberLinks } from "./member-links.js";
 
 export interface HandoverBodyOptions {
@@ -92,7 +92,7 @@ export class HandoverBody implements OriginBody {
         resolve(slice);
       };
       Promise.resolve(read.next()).then(settle, (error) => {
-        if (error instanceof OutOfReach) links.lost(held.member);
+        if (error instanceof Unreachable) links.lost(held.member);
         settle(undefined);
       });
     });

@@ -3,7 +3,7 @@ import { untilAborted } from "@frontcache/proto/runtime";
 import type { OriginRange } from "../origin/origin.js";
 import type { Clock } from "../runtime/clock.js";
 import { ForwardedRead } from "./forwarded-read.js";
-import { OutOfReach } from "./member-link.js";
+import { Unreachable } from "./member-link.js";
 import type { MemberLinks } from "./member-links.js";
 
 export interface HeldQuestionOptions {
@@ -26,7 +26,7 @@ export class HeldQuestion {
     options.signal.addEventListener("abort", this.#onAbort, { once: true });
     if (options.signal.aborted) this.#onAbort();
     this.read = this.#ask().catch((error) => {
-      if (error instanceof OutOfReach) options.links.lost(options.member);
+      if (error instanceof Unreachable) options.links.lost(options.member);
       this.leave();
       return undefined;
     });
@@ -63,7 +63,7 @@ export class HeldQuestion {
       return read;
     } catch (error) {
       // "Not held" is an answer, too.
-      if (!this.#end.signal.aborted && !(error instanceof OutOfReach)) patience.answered(clock.monotonicMs() - beganMs);
+      if (!this.#end.signal.aborted && !(error instanceof Unreachable)) patience.answered(clock.monotonicMs() - beganMs);
       throw error;
     } finally {
       cancel();

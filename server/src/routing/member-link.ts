@@ -15,7 +15,7 @@ import type { MemberChannel, MemberReadCall } from "./member-channel.js";
 import { Patience } from "./patience.js";
 
 /** A member could not be reached at all, or its connection broke, or it is starting or leaving: another one may answer. */
-export class OutOfReach extends CacheError {
+export class Unreachable extends CacheError {
   constructor(member: MemberInfo, cause: unknown) {
     super("UNAVAILABLE", `member ${member.name} at ${member.grpcAddress} is out of reach`, { cause });
   }
@@ -79,7 +79,7 @@ export class MemberLink {
 
   /** What a failed call means that nobody here cancelled: the member is out of reach, or its own error. */
   error(error: ServiceError): CacheError {
-    if (isOutOfReach(error)) return new OutOfReach(this.member, error);
+    if (isOutOfReach(error)) return new Unreachable(this.member, error);
     return new CacheError(errorCodeOfGrpc(error.code), error.details, { cause: error });
   }
 
@@ -100,6 +100,6 @@ export class MemberLink {
   }
 
   readonly #outOfReach = (cause: unknown): never => {
-    throw new OutOfReach(this.member, cause);
+    throw new Unreachable(this.member, cause);
   };
 }

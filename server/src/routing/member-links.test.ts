@@ -3,7 +3,7 @@ import { noSecurity } from "../security/member-security.js";
 import { AnsweringMember } from "../testing/answering-member.js";
 import { ManualClock } from "../testing/manual-clock.js";
 import { openGrpcChannel } from "./grpc-member-channel.js";
-import { OutOfReach } from "./member-link.js";
+import { Unreachable } from "./member-link.js";
 import { MemberLinks } from "./member-links.js";
 
 let clock: ManualClock;
@@ -53,7 +53,7 @@ describe("a channel to a member", () => {
   it("is refused at once where nobody listens, and connects at once when somebody does again", async () => {
     await member.kill();
     const link = links.to(member.info);
-    for (let attempt = 0; attempt < 3; attempt++) await expect(link.connect()).rejects.toBeInstanceOf(OutOfReach);
+    for (let attempt = 0; attempt < 3; attempt++) await expect(link.connect()).rejects.toBeInstanceOf(Unreachable);
     member = await AnsweringMember.start("a", member.port);
     await link.connect();
     expect(link.connected).toBe(true);
@@ -63,7 +63,7 @@ describe("a channel to a member", () => {
     const link = links.to(member.info);
     await link.probe();
     member.onProbe = "starting";
-    await expect(link.probe()).rejects.toBeInstanceOf(OutOfReach);
+    await expect(link.probe()).rejects.toBeInstanceOf(Unreachable);
     member.onProbe = "answer";
     await link.probe();
   });
@@ -73,7 +73,7 @@ describe("a channel to a member", () => {
     const before = links.to(member.info);
     const after = links.to(moved.info);
     expect(after).not.toBe(before);
-    await expect(before.connect()).rejects.toBeInstanceOf(OutOfReach);
+    await expect(before.connect()).rejects.toBeInstanceOf(Unreachable);
     await after.connect();
   });
 
@@ -82,7 +82,7 @@ describe("a channel to a member", () => {
     links.retain((name) => name === "a");
     expect(links.to(member.info)).toBe(link);
     links.retain(() => false);
-    await expect(link.connect()).rejects.toBeInstanceOf(OutOfReach);
+    await expect(link.connect()).rejects.toBeInstanceOf(Unreachable);
     expect(links.to(member.info)).not.toBe(link);
   });
 });

@@ -2,7 +2,7 @@ import { CacheError, Membership, parseObjectUrl } from "@frontcache/proto";
 import { describe, expect, it } from "vitest";
 import type { BlockRequest } from "../cache/block-request.js";
 import { emptyRead } from "./empty-read.js";
-import { OutOfReach } from "./member-link.js";
+import { Unreachable } from "./member-link.js";
 import { type Route, routeBlock } from "./route-block.js";
 
 const members = ["a", "b", "c", "d"].map((name, i) => ({ name, grpcAddress: `127.0.0.${i + 1}:9000` }));
@@ -36,7 +36,7 @@ function routeOf(self: string, options: { aside?: string[]; failing?: Record<str
   return { asked, route };
 }
 
-const lost = (rank: number): Record<string, Error> => ({ [ranked[rank]!]: new OutOfReach(members[0]!, undefined) });
+const lost = (rank: number): Record<string, Error> => ({ [ranked[rank]!]: new Unreachable(members[0]!, undefined) });
 
 describe("a block's read", () => {
   it("is answered here, at once, by its owner", () => {

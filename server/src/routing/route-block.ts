@@ -1,7 +1,7 @@
 import type { MemberInfo, Membership } from "@frontcache/proto";
 import type { BlockRequest } from "../cache/block-request.js";
 import type { ObjectRead } from "../cache/object-read.js";
-import { OutOfReach } from "./member-link.js";
+import { Unreachable } from "./member-link.js";
 
 /** What routing needs: who I am, who the others are, and the two ways to answer. */
 export interface Route {
@@ -38,7 +38,7 @@ async function forwardBlock(request: BlockRequest, route: Route): Promise<Object
     try {
       return await route.forward(member, request);
     } catch (error) {
-      if (!(error instanceof OutOfReach) || request.signal.aborted) throw error;
+      if (!(error instanceof Unreachable) || request.signal.aborted) throw error;
     }
   }
   return route.local(request);

@@ -21,7 +21,7 @@ import type { Listing, ListPage } from "../origin/origin.js";
 import type { EvictReport, EvictSelector } from "../storage/block-store.js";
 import { emptyRead } from "./empty-read.js";
 import { ForwardedRead } from "./forwarded-read.js";
-import { OutOfReach } from "./member-link.js";
+import { Unreachable } from "./member-link.js";
 import type { MemberLinks } from "./member-links.js";
 import type { MemberView } from "./member-view.js";
 import { MultiBlockRead } from "./multi-block-read.js";
@@ -223,7 +223,7 @@ export class Router {
     try {
       return await ForwardedRead.open(links.to(member), block);
     } catch (error) {
-      const isOutOfReach = error instanceof OutOfReach;
+      const isOutOfReach = error instanceof Unreachable;
       if (isOutOfReach) links.lost(member);
       events.onForward(isOutOfReach ? "out_of_reach" : "failed");
       if (isOutOfReach && !block.signal.aborted) events.onFailover("asked");

@@ -3,11 +3,11 @@ import { beforeEach, describe, expect, it } from "vitest";
 import type { BlockRequest } from "../cache/block-request.js";
 import type { ObjectRead } from "../cache/object-read.js";
 import { rampBytes } from "../testing/origin/ramp.js";
-import { OutOfReach } from "./member-link.js";
+import { Unreachable } from "./member-link.js";
 import { UnbrokenRead } from "./unbroken-read.js";
 
 const info: ObjectInfo = { version: "v1", objectSize: 1_000_000 };
-const lost = new OutOfReach({ name: "a", grpcAddress: "127.0.0.1:1" }, "gone");
+const lost = new Unreachable({ name: "a", grpcAddress: "127.0.0.1:1" }, "gone");
 const request: BlockRequest = {
   ref: parseObjectUrl("s3://bucket/key"),
   version: undefined,

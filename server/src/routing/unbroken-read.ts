@@ -2,7 +2,7 @@ import type { ObjectInfo } from "@frontcache/proto";
 import type { BlockRequest } from "../cache/block-request.js";
 import type { ObjectRead, ReadResult } from "../cache/object-read.js";
 import type { Slice } from "../runtime/slice.js";
-import { OutOfReach } from "./member-link.js";
+import { Unreachable } from "./member-link.js";
 
 /** How often one read may lose the member that answers it. */
 const MAX_LOSSES = 3;
@@ -52,7 +52,7 @@ export class UnbrokenRead implements ObjectRead {
   }
 
   async #goOn(error: unknown): Promise<Slice | undefined> {
-    if (!(error instanceof OutOfReach) || this.#closed || ++this.#losses > MAX_LOSSES) throw error;
+    if (!(error instanceof Unreachable) || this.#closed || ++this.#losses > MAX_LOSSES) throw error;
     this.#current.close();
     const { start } = this.request;
     const rest = {

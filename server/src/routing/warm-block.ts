@@ -1,6 +1,6 @@
 import { CacheError, type MemberInfo, type Membership } from "@frontcache/proto";
 import type { WarmedBlock, WarmRequest } from "../cache/block-warmer.js";
-import { OutOfReach } from "./member-link.js";
+import { Unreachable } from "./member-link.js";
 
 /** What warming needs: who I am, who the others are, and the two ways to have a block warmed. */
 export interface WarmRoute {
@@ -30,7 +30,7 @@ export async function warmBlock(request: WarmRequest, route: WarmRoute): Promise
     try {
       return await route.forward(member, request);
     } catch (error) {
-      if (!(error instanceof OutOfReach) || signal.aborted) throw error;
+      if (!(error instanceof Unreachable) || signal.aborted) throw error;
       failure = error;
     }
   }

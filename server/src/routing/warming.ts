@@ -3,7 +3,7 @@ import { forEachConcurrent, Semaphore } from "@frontcache/proto/runtime";
 import type { WarmedBlock, WarmRequest } from "../cache/block-warmer.js";
 import type { LocalCache } from "../cache/local-cache.js";
 import { forwardWarm } from "./forwarded-warm.js";
-import { OutOfReach } from "./member-link.js";
+import { Unreachable } from "./member-link.js";
 import type { MemberLinks } from "./member-links.js";
 import type { MemberView } from "./member-view.js";
 import { ObjectWarming, type WarmObject } from "./object-warming.js";
@@ -87,7 +87,7 @@ function routed(request: WarmRequest, { local, self, view, links }: WarmingOptio
       try {
         return await forwardWarm(links.to(member), block);
       } catch (error) {
-        if (error instanceof OutOfReach) links.lost(member);
+        if (error instanceof Unreachable) links.lost(member);
         throw error;
       }
     },

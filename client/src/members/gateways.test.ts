@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
+import { ManualClock } from "../testing/manual-clock.js";
 import { Gateways } from "./gateways.js";
-import { ManualClock } from "./testing/manual-clock.js";
 
 const gateway = "a:81";
 

@@ -2,10 +2,10 @@ import { once } from "node:events";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { describe, expect, it, onTestFinished } from "vitest";
-import { openTransport, setUp, size, until, url } from "../testing/landing-setting.js";
-import { ramp } from "../testing/ramp.js";
-import { type Asked, answerRamp, errorAnswer, rampAnswer, rampHead } from "../testing/scripted-gateway.js";
-import { OutOfReach } from "../transport.js";
+import { openTransport, setUp, size, until, url } from "../../testing/landing-setting.js";
+import { ramp } from "../../testing/ramp.js";
+import { type Asked, answerRamp, errorAnswer, rampAnswer, rampHead } from "../../testing/scripted-gateway.js";
+import { Unreachable } from "../transport.js";
 import { Unintelligible } from "./unintelligible.js";
 
 const whole = { first: 0, end: size, objectSize: size };
@@ -55,7 +55,7 @@ describe("the landing transport", () => {
       socket.write(rampAnswer(whole).subarray(0, 30_000));
     });
     const { landing, landed } = land();
-    const failed = expect(read(landing)).rejects.toBeInstanceOf(OutOfReach);
+    const failed = expect(read(landing)).rejects.toBeInstanceOf(Unreachable);
     await landed;
     socket!.resetAndDestroy();
     await failed;
@@ -63,22 +63,22 @@ describe("the landing transport", () => {
     expect(piece.equals(ramp(0, piece.length))).toBe(true);
   });
 
-  it("says OutOfReach for an answer that ends too soon, and where nobody listens", async () => {
+  it("says Unreachable for an answer that ends too soon, and where nobody listens", async () => {
     const { read, gateway } = await setUp(({ socket }) => socket.end(rampAnswer(whole).subarray(0, 60_000)));
-    await expect(read()).rejects.toBeInstanceOf(OutOfReach);
+    await expect(read()).rejects.toBeInstanceOf(Unreachable);
     await gateway.kill();
     const error = await read().catch((thrown: unknown) => thrown);
-    expect(error).toBeInstanceOf(OutOfReach);
+    expect(error).toBeInstanceOf(Unreachable);
     expect(error).toMatchObject({ message: expect.stringContaining(gateway.address), cause: { code: "ECONNREFUSED" } });
   });
 
-  it("says OutOfReach when no connection stands in time, to all who wait for one", async () => {
+  it("says Unreachable when no connection stands in time, to all who wait for one", async () => {
     const { read, clock } = await setUp(undefined, 1);
     const reads = [read(), read(), read()];
     // No turn of the event loop has gone by: nothing can have connected.
     clock.advance(1_000);
     for (const result of await Promise.allSettled(reads)) {
-      expect(result).toMatchObject({ status: "rejected", reason: expect.any(OutOfReach) });
+      expect(result).toMatchObject({ status: "rejected", reason: expect.any(Unreachable) });
     }
   });
 

@@ -1,13 +1,13 @@
 import { CacheError, DEFAULT_GEOMETRY, type Geometry, type MemberInfo, type MemberList, Membership } from "@frontcache/proto";
 import { type Backoff, backoffMs, sleep } from "@frontcache/proto/runtime";
-import type { Clock } from "./clock.js";
-import type { Reach } from "./reach.js";
-import type { BlockOwners } from "./read-part.js";
-import { RunningCall } from "./running-call.js";
-import { type MemberAddress, OutOfReach, type Transport } from "./transport.js";
+import type { Reach } from "./members/circuit-breaker.js";
+import type { Clock } from "./members/clock.js";
+import { RunningCall } from "./members/running-call.js";
+import { type MemberAddress, type Transport, Unreachable } from "./members/transport.js";
+import type { BlockOwners } from "./read-block.js";
 
 /** Who the members are, and which of them to ask for a block. */
-export interface MemberSource extends BlockOwners {
+export interface MemberDirectory extends BlockOwners {
   /** The members as last heard, by name; none while nobody has told. */
   readonly members: readonly MemberInfo[];
   /** Ends whatever keeps the list up to date. */
@@ -35,7 +35,7 @@ const ENDPOINT_RANK = 2;
  * then the last list holds. The endpoint alone is asked when it does not know WatchMembers, or makes its ring in another way
  * than this client: it forwards.
  */
-export class WatchedMembers implements MemberSource {
+export class WatchedMembers implements MemberDirectory {
   readonly #options: WatchOptions;
   readonly #endpoint: MemberAddress;
   readonly #watch: RunningCall;
@@ -61,7 +61,7 @@ export class WatchedMembers implements MemberSource {
       return members;
     } catch (error) {
       await members.close();
-      if (!(error instanceof OutOfReach)) throw error;
+      if (!(error instanceof Unreachable)) throw error;
       const message = `nobody answers at ${options.endpoint}: check that a member's gRPC listener is there, and that TLS and certificates fit`;
       throw new CacheError("UNAVAILABLE", message, { cause: error });
     }
@@ -113,7 +113,7 @@ export class WatchedMembers implements MemberSource {
         reach.answered(address);
         if (end === "unsupported" && !heard) return begun();
       } catch (error) {
-        if (error instanceof OutOfReach) reach.lost(address);
+        if (error instanceof Unreachable) reach.lost(address);
         if (!heard) return failed(error);
       }
       failures++;

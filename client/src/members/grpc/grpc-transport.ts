@@ -11,7 +11,7 @@ import {
 import { type Metadata, status } from "@grpc/grpc-js";
 import { type Access, callMetadata } from "../access.js";
 import type { Clock } from "../clock.js";
-import { StallGuard } from "../stall-guard.js";
+import { StallGuard } from "../silence-watch.js";
 import type {
   CallLimits,
   Evicted,

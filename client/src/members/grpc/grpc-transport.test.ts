@@ -4,15 +4,15 @@ import type { AddressInfo } from "node:net";
 import { answeredTrailers, CacheError } from "@frontcache/proto";
 import { status } from "@grpc/grpc-js";
 import { afterEach, describe, expect, it } from "vitest";
+import { ManualClock } from "../../testing/manual-clock.js";
+import { ramp } from "../../testing/ramp.js";
+import { type MemberScript, type ReadCall, ScriptedMember, sendRamp } from "../../testing/scripted-member.js";
 import { plainAccess } from "../access.js";
+import { BlockLanding } from "../block-landing.js";
 import { type Clock, systemClock } from "../clock.js";
-import { PartLanding } from "../part-landing.js";
 import { PinnedObject } from "../pinned-object.js";
 import { RunningCall } from "../running-call.js";
-import { ManualClock } from "../testing/manual-clock.js";
-import { ramp } from "../testing/ramp.js";
-import { type MemberScript, type ReadCall, ScriptedMember, sendRamp } from "../testing/scripted-member.js";
-import { OutOfReach } from "../transport.js";
+import { Unreachable } from "../transport.js";
 import { GrpcChannels } from "./grpc-channels.js";
 import { GrpcTransport } from "./grpc-transport.js";
 
@@ -37,7 +37,7 @@ async function setUp(script: MemberScript, clock: Clock = systemClock) {
   const landed = new Promise<void>((resolve) => {
     onLanded = resolve;
   });
-  const landing = new PartLanding(
+  const landing = new BlockLanding(
     { blockOffset: 0, offset: 0, length: size },
     { pinned: new PinnedObject(url, "v1"), place: (bytes) => Buffer.alloc(bytes), onLanded: () => onLanded() },
   );
@@ -115,7 +115,7 @@ describe("the gRPC transport", () => {
       },
     });
     await expect(read()).rejects.toMatchObject({ code: "UNAVAILABLE", message: `${url}: the origin is down, try later` });
-    await expect(read()).rejects.not.toBeInstanceOf(OutOfReach);
+    await expect(read()).rejects.not.toBeInstanceOf(Unreachable);
     expect(landing.landedBytes).toBe(200);
   });
 
@@ -124,7 +124,7 @@ describe("the gRPC transport", () => {
     await expect(read()).rejects.toMatchObject({ code: "NOT_FOUND", message: `${url}: no such object` });
   });
 
-  it("says OutOfReach when the connection breaks in the middle", async () => {
+  it("says Unreachable when the connection breaks in the middle", async () => {
     const { read, member, landing } = await setUp({
       readRange(call) {
         sendBeginning(call, 100);
@@ -132,15 +132,15 @@ describe("the gRPC transport", () => {
       },
     });
     const error: unknown = await read().catch((thrown: unknown) => thrown);
-    expect(error).toBeInstanceOf(OutOfReach);
+    expect(error).toBeInstanceOf(Unreachable);
     expect(error).toMatchObject({ code: "UNAVAILABLE", message: expect.stringContaining(member.address) });
     expect(landing.complete).toBe(false);
   });
 
-  it("says OutOfReach when a member falls silent and can't be found any more", async () => {
+  it("says Unreachable when a member falls silent and can't be found any more", async () => {
     const clock = new ManualClock();
     const { read, member, landed } = await setUp({ readRange: (call) => sendBeginning(call, 100) }, clock);
-    const failed = expect(read()).rejects.toBeInstanceOf(OutOfReach);
+    const failed = expect(read()).rejects.toBeInstanceOf(Unreachable);
     await landed;
     // Its port is closed, the connection stands: all that a vanished machine shows.
     const stopped = member.stop();
@@ -152,18 +152,18 @@ describe("the gRPC transport", () => {
     await stopped;
   });
 
-  it("says OutOfReach when nobody listens", async () => {
+  it("says Unreachable when nobody listens", async () => {
     const { read, member } = await setUp({});
     await member.kill();
-    await expect(read()).rejects.toBeInstanceOf(OutOfReach);
+    await expect(read()).rejects.toBeInstanceOf(Unreachable);
   });
 
-  it("says OutOfReach when the listener speaks HTTP/1 only, such as a member's gateway", async () => {
+  it("says Unreachable when the listener speaks HTTP/1 only, such as a member's gateway", async () => {
     const gateway = createServer((_request, response) => void response.end());
     await once(gateway.listen(0, "127.0.0.1"), "listening");
     const { port } = gateway.address() as AddressInfo;
     const { transport, begin } = await setUp({});
-    await expect(transport.stat({ grpcAddress: `127.0.0.1:${port}` }, url, "", begin())).rejects.toBeInstanceOf(OutOfReach);
+    await expect(transport.stat({ grpcAddress: `127.0.0.1:${port}` }, url, "", begin())).rejects.toBeInstanceOf(Unreachable);
     await new Promise((resolve) => gateway.close(resolve));
   });
 
@@ -216,7 +216,7 @@ describe("the gRPC transport", () => {
     await member.kill();
     const again = await ScriptedMember.start(script, member.address);
     cleanups.push(() => again.kill());
-    const other = new PartLanding(landing.part, { pinned: new PinnedObject(url, "v1"), place: (bytes) => Buffer.alloc(bytes) });
+    const other = new BlockLanding(landing.part, { pinned: new PinnedObject(url, "v1"), place: (bytes) => Buffer.alloc(bytes) });
     await transport.read(address, other.nextRequest(), other, begin(10_000));
     expect(other.complete).toBe(true);
   });

@@ -1,20 +1,20 @@
 import { CacheError } from "@frontcache/proto";
 import { describe, expect, it } from "vitest";
+import { FakeTransport, type ReadScript } from "../testing/fake-transport.js";
+import { ManualClock } from "../testing/manual-clock.js";
+import { ramp } from "../testing/ramp.js";
+import { BlockLanding } from "./block-landing.js";
 import { Gateways } from "./gateways.js";
+import { Unintelligible } from "./http/unintelligible.js";
 import { HttpFirstTransport, HttpTransport } from "./http-transports.js";
-import { Unintelligible } from "./landing/unintelligible.js";
-import { PartLanding } from "./part-landing.js";
 import { PinnedObject } from "./pinned-object.js";
 import { RunningCall } from "./running-call.js";
-import { FakeTransport, type ReadScript } from "./testing/fake-transport.js";
-import { ManualClock } from "./testing/manual-clock.js";
-import { ramp } from "./testing/ramp.js";
-import { OutOfReach } from "./transport.js";
+import { Unreachable } from "./transport.js";
 
 const url = "s3://bucket/file";
 const size = 100;
 const address = { grpcAddress: "a:80", httpAddress: "a:81" };
-const gone = new OutOfReach("gone");
+const gone = new Unreachable("gone");
 
 function setUp(onHttpRead: (count: number) => ReadScript | undefined = () => undefined) {
   const clock = new ManualClock();
@@ -26,7 +26,7 @@ function setUp(onHttpRead: (count: number) => ReadScript | undefined = () => und
   const call = new RunningCall({ clock, subject: url });
   const read = async (version = "v1", at: { grpcAddress: string; httpAddress?: string } = address) => {
     const part = { blockOffset: 0, offset: 10, length: 50 };
-    const landing = new PartLanding(part, { pinned: new PinnedObject(url, version), place: (bytes) => Buffer.alloc(bytes) });
+    const landing = new BlockLanding(part, { pinned: new PinnedObject(url, version), place: (bytes) => Buffer.alloc(bytes) });
     await transport.read(at, landing.nextRequest(), landing, call);
     return landing.take()!;
   };
@@ -106,7 +106,7 @@ describe("reading by HTTP alone", () => {
   it("never reads by gRPC, and does all else by it", async () => {
     const { grpc, http, call } = setUp(() => ({ error: gone }));
     const transport = new HttpTransport(grpc, http);
-    const landing = new PartLanding(
+    const landing = new BlockLanding(
       { blockOffset: 0, offset: 0, length: 1 },
       { pinned: new PinnedObject(url, ""), place: (bytes) => Buffer.alloc(bytes) },
     );

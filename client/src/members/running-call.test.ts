@@ -1,8 +1,8 @@
 import { getEventListeners, getMaxListeners } from "node:events";
 import { CacheError } from "@frontcache/proto";
 import { describe, expect, it } from "vitest";
+import { ManualClock } from "../testing/manual-clock.js";
 import { RunningCall } from "./running-call.js";
-import { ManualClock } from "./testing/manual-clock.js";
 
 const subject = "s3://bucket/file";
 

@@ -1,9 +1,9 @@
 import { CacheError } from "@frontcache/proto";
 import { describe, expect, it } from "vitest";
+import { openTransport, setUp, size, startGateway, until } from "../../testing/landing-setting.js";
+import { type Asked, answerRamp, rampAnswer } from "../../testing/scripted-gateway.js";
 import { type Access, plainAccess } from "../access.js";
-import { openTransport, setUp, size, startGateway, until } from "../testing/landing-setting.js";
-import { type Asked, answerRamp, rampAnswer } from "../testing/scripted-gateway.js";
-import { OutOfReach } from "../transport.js";
+import { Unreachable } from "../transport.js";
 
 const whole = { first: 0, end: size, objectSize: size };
 
@@ -30,7 +30,7 @@ describe("the landing transport's connections", () => {
       else answerRamp(asked, size);
     }, 1);
     const [first, second] = await Promise.allSettled([read(), read()]);
-    expect(first).toMatchObject({ status: "rejected", reason: expect.any(OutOfReach) });
+    expect(first).toMatchObject({ status: "rejected", reason: expect.any(Unreachable) });
     expect(second.status).toBe("fulfilled");
     expect(gateway.connections).toBe(2);
   });
@@ -77,7 +77,7 @@ describe("the landing transport's connections", () => {
       else asked.socket.resetAndDestroy();
     });
     await read();
-    await expect(read()).rejects.toBeInstanceOf(OutOfReach);
+    await expect(read()).rejects.toBeInstanceOf(Unreachable);
     expect([gateway.connections, gateway.asked.length]).toEqual([2, 3]);
   });
 
@@ -174,8 +174,8 @@ describe("certificates that can't be had", () => {
     const { read } = openTransport(gateway.address, { mostConnections: 1, access: accessFor(1) });
     await read();
     const [second, waiting] = [read(), read()];
-    await expect(second).rejects.toBeInstanceOf(OutOfReach);
-    await expect(waiting).rejects.toBeInstanceOf(OutOfReach);
+    await expect(second).rejects.toBeInstanceOf(Unreachable);
+    await expect(waiting).rejects.toBeInstanceOf(Unreachable);
   });
 });
 

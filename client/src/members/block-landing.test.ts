@@ -1,21 +1,21 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { PartLanding } from "./part-landing.js";
+import { ramp } from "../testing/ramp.js";
+import { BlockLanding } from "./block-landing.js";
 import { PinnedObject } from "./pinned-object.js";
-import { ramp } from "./testing/ramp.js";
 
 const url = "s3://bucket/file";
 const head = { version: "v1", objectSize: 100 };
 
-function landingOf(offset: number, length: number): PartLanding {
-  return new PartLanding(
+function landingOf(offset: number, length: number): BlockLanding {
+  return new BlockLanding(
     { blockOffset: 0, offset, length },
     { pinned: new PinnedObject(url, ""), place: (bytes) => Buffer.alloc(bytes) },
   );
 }
 
 /** Answers the landing's next request with `bytes` of what it asks for. */
-function answer(landing: PartLanding, bytes: number): void {
+function answer(landing: BlockLanding, bytes: number): void {
   const request = landing.nextRequest();
   const buffer = landing.open(head);
   const landed = Math.min(bytes, buffer.length);

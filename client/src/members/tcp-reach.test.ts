@@ -1,8 +1,8 @@
 import { createServer, type Server } from "node:net";
 import { describe, expect, it } from "vitest";
+import { ManualClock } from "../testing/manual-clock.js";
 import { systemClock } from "./clock.js";
 import { tcpReach } from "./tcp-reach.js";
-import { ManualClock } from "./testing/manual-clock.js";
 
 async function listening(host: string): Promise<{ server: Server; port: number }> {
   const server = createServer((socket) => socket.resume());

@@ -1,7 +1,7 @@
 import { type BlockId, CacheError, canBeEntityTag, type Membership, type WarmProgress } from "@frontcache/proto";
 import type { Gateways } from "./gateways.js";
-import type { LandingTransport } from "./landing/landing-transport.js";
-import { Unintelligible } from "./landing/unintelligible.js";
+import type { LandingTransport } from "./http/landing-transport.js";
+import { Unintelligible } from "./http/unintelligible.js";
 import { ResumableTarget } from "./resumable-target.js";
 import {
   type CallLimits,
@@ -9,10 +9,10 @@ import {
   type EvictSelector,
   type MemberAddress,
   type ObjectStat,
-  OutOfReach,
   type ReadRequest,
   type ReadTarget,
   type Transport,
+  Unreachable,
   type WarmOrder,
   type WatchEnd,
 } from "./transport.js";
@@ -113,7 +113,7 @@ export class HttpFirstTransport extends HttpTransport {
   /** Whether gRPC may do better at the same member; remembers what the failure says of its gateway. */
   #mayGoOn(error: unknown, httpAddress: string, opened: boolean): boolean {
     const unintelligible = error instanceof Unintelligible;
-    const outOfReach = error instanceof OutOfReach;
+    const outOfReach = error instanceof Unreachable;
     // An answer that breaks off is mostly one whose origin failed: the gateway itself may be well.
     if (unintelligible || (outOfReach && !opened)) this.gateways.failed(httpAddress);
     else if (CacheError.from(error).code !== "INTERNAL") this.gateways.worked(httpAddress);

@@ -1,6 +1,6 @@
 import { errorTable } from "@frontcache/proto";
 import { describe, expect, it } from "vitest";
-import { OutOfReach } from "../transport.js";
+import { Unreachable } from "../transport.js";
 import { errorOf } from "./error-answer.js";
 import { Unintelligible } from "./unintelligible.js";
 
@@ -28,8 +28,8 @@ describe("an error by HTTP", () => {
   });
 
   it("is a member out of reach where it hangs up with UNAVAILABLE", () => {
-    expect(errorBy(503, document("ServiceUnavailable"), false)).toBeInstanceOf(OutOfReach);
-    expect(errorBy(503, document("ServiceUnavailable"))).not.toBeInstanceOf(OutOfReach);
+    expect(errorBy(503, document("ServiceUnavailable"), false)).toBeInstanceOf(Unreachable);
+    expect(errorBy(503, document("ServiceUnavailable"))).not.toBeInstanceOf(Unreachable);
   });
 
   it("has its message unescaped, on one line, of bounded length, with the object's name", () => {

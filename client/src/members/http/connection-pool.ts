@@ -1,7 +1,7 @@
 import type { Access } from "../access.js";
 import type { Clock } from "../clock.js";
 import type { SocketAddress } from "../socket-address.js";
-import { Connection, type Exchange } from "./connection.js";
+import { type HttpCall, HttpConnection } from "./connection.js";
 
 export interface ConnectionPoolOptions {
   readonly address: SocketAddress;
@@ -15,13 +15,13 @@ export interface ConnectionPoolOptions {
 }
 
 /** An exchange on its way through the pool. */
-export interface PooledExchange extends Exchange {
+export interface PooledCall extends HttpCall {
   /** Told what it runs on, whenever that changes. */
-  onStart(connection: Connection): void;
+  onStart(connection: HttpConnection): void;
 }
 
 interface Idle {
-  readonly connection: Connection;
+  readonly connection: HttpConnection;
   readonly sinceMs: number;
 }
 
@@ -31,10 +31,10 @@ interface Idle {
  */
 export class ConnectionPool {
   readonly #options: ConnectionPoolOptions;
-  readonly #all = new Set<Connection>();
+  readonly #all = new Set<HttpConnection>();
   /** The last one to become idle comes last and is taken first, so that those beyond the need grow old. */
   readonly #idle: Idle[] = [];
-  readonly #waiting = new Set<PooledExchange>();
+  readonly #waiting = new Set<PooledCall>();
   #cancelTimer: (() => void) | undefined;
 
   constructor(options: ConnectionPoolOptions) {
@@ -47,7 +47,7 @@ export class ConnectionPool {
   }
 
   /** Runs the exchange on a connection that is free, or will be. */
-  run(exchange: PooledExchange): void {
+  run(exchange: PooledCall): void {
     const idle = this.#idle.pop();
     if (idle !== undefined) this.#start(exchange, idle.connection);
     else if (this.#all.size < this.#options.mostConnections) this.runAfresh(exchange);
@@ -55,8 +55,8 @@ export class ConnectionPool {
   }
 
   /** Runs it on a new connection: once more, while it is told that its old one broke. */
-  runAfresh(exchange: PooledExchange): void {
-    let connection: Connection;
+  runAfresh(exchange: PooledCall): void {
+    let connection: HttpConnection;
     try {
       connection = this.#connect();
     } catch (error) {
@@ -70,7 +70,7 @@ export class ConnectionPool {
   }
 
   /** Forgets an exchange that waits. */
-  forget(exchange: PooledExchange): void {
+  forget(exchange: PooledCall): void {
     this.#waiting.delete(exchange);
   }
 
@@ -81,20 +81,20 @@ export class ConnectionPool {
     this.#cancelTimer = undefined;
   }
 
-  #connect(): Connection {
+  #connect(): HttpConnection {
     const { address, clock, connectTimeoutMs, access } = this.#options;
     const ends = { onIdle: this.#onIdle, onGone: this.#onGone };
-    const connection = new Connection({ address, clock, connectTimeoutMs, tls: access.tls(), ...ends });
+    const connection = new HttpConnection({ address, clock, connectTimeoutMs, tls: access.tls(), ...ends });
     this.#all.add(connection);
     return connection;
   }
 
-  #start(exchange: PooledExchange, connection: Connection): void {
+  #start(exchange: PooledCall, connection: HttpConnection): void {
     exchange.onStart(connection);
     connection.run(exchange);
   }
 
-  #nextWaiting(): PooledExchange | undefined {
+  #nextWaiting(): PooledCall | undefined {
     for (const next of this.#waiting) {
       this.#waiting.delete(next);
       return next;
@@ -102,7 +102,7 @@ export class ConnectionPool {
     return undefined;
   }
 
-  readonly #onIdle = (connection: Connection): void => {
+  readonly #onIdle = (connection: HttpConnection): void => {
     const next = this.#nextWaiting();
     if (next !== undefined) {
       this.#start(next, connection);
@@ -112,7 +112,7 @@ export class ConnectionPool {
     this.#cancelTimer ??= this.#options.clock.after(this.#options.idleMs, this.#sweep);
   };
 
-  readonly #onGone = (connection: Connection): void => {
+  readonly #onGone = (connection: HttpConnection): void => {
     this.#all.delete(connection);
     const at = this.#idle.findIndex((idle) => idle.connection === connection);
     if (at >= 0) this.#idle.splice(at, 1);

@@ -80,7 +80,7 @@ export interface WarmOrder {
 export type WatchEnd = "ended" | "unsupported";
 
 /**
- * How members are talked to. Every method rejects with a CacheError, OutOfReach where the member itself could not be reached;
+ * How members are talked to. Every method rejects with a CacheError, Unreachable where the member itself could not be reached;
  * after it has settled, nothing more of the call happens.
  */
 export interface Transport {
@@ -107,7 +107,7 @@ export interface Transport {
 }
 
 /** The member could not be reached, or the connection to it broke: another member may answer, this one is left aside. */
-export class OutOfReach extends CacheError {
+export class Unreachable extends CacheError {
   constructor(message: string, options?: { cause?: unknown }) {
     super("UNAVAILABLE", message, options);
   }

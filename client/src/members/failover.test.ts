@@ -1,10 +1,10 @@
 import { CacheError } from "@frontcache/proto";
 import { describe, expect, it } from "vitest";
+import { ManualClock } from "../testing/manual-clock.js";
+import { Reach } from "./circuit-breaker.js";
 import { withFailover } from "./failover.js";
-import { Reach } from "./reach.js";
 import { RunningCall } from "./running-call.js";
-import { ManualClock } from "./testing/manual-clock.js";
-import { type MemberAddress, OutOfReach } from "./transport.js";
+import { type MemberAddress, Unreachable } from "./transport.js";
 
 const addresses = [{ grpcAddress: "a:1" }, { grpcAddress: "b:1" }];
 const passing = () => new CacheError("UNAVAILABLE", "the origin is down");
@@ -32,7 +32,7 @@ function throws(error: unknown): never {
 describe("failover", () => {
   it("goes to the next member at once when one is out of reach, and leaves that one aside", async () => {
     const { asked, clock, reach, go } = setUp();
-    const result = go(({ grpcAddress }) => (grpcAddress === "a:1" ? throws(new OutOfReach("gone")) : "done"));
+    const result = go(({ grpcAddress }) => (grpcAddress === "a:1" ? throws(new Unreachable("gone")) : "done"));
     expect(await result).toBe("done");
     expect(asked).toEqual(["a:1", "b:1"]);
     expect(clock.monotonicMs()).toBe(0);

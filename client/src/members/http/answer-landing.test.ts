@@ -1,10 +1,10 @@
 import { CacheError } from "@frontcache/proto";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { PartLanding } from "../part-landing.js";
+import { ramp } from "../../testing/ramp.js";
+import { errorAnswer, type RampAnswer, rampAnswer, rampHead } from "../../testing/scripted-gateway.js";
+import { BlockLanding } from "../block-landing.js";
 import { PinnedObject } from "../pinned-object.js";
-import { ramp } from "../testing/ramp.js";
-import { errorAnswer, type RampAnswer, rampAnswer, rampHead } from "../testing/scripted-gateway.js";
 import { AnswerLanding } from "./answer-landing.js";
 import { Unintelligible } from "./unintelligible.js";
 
@@ -14,7 +14,7 @@ const asked = { offset: 100, length: 150 };
 const answer: RampAnswer = { first: 100, end: 250, objectSize };
 
 function setUp({ offset, length } = asked, version = "v1") {
-  const part = new PartLanding(
+  const part = new BlockLanding(
     { blockOffset: 0, offset, length },
     { pinned: new PinnedObject(url, version), place: (bytes) => Buffer.alloc(bytes, 0xee) },
   );

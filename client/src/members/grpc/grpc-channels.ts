@@ -4,7 +4,7 @@ import { connectivityState } from "@grpc/grpc-js";
 import { type Access, channelCredentials } from "../access.js";
 import type { Clock } from "../clock.js";
 import { Lookout } from "../lookout.js";
-import { type CallLimits, type MemberAddress, OutOfReach } from "../transport.js";
+import { type CallLimits, type MemberAddress, Unreachable } from "../transport.js";
 
 /** How members are reached. */
 export interface GrpcChannelsOptions {
@@ -32,7 +32,7 @@ export type MemberCalls = Pick<CacheServiceClient, "readRange" | "stat" | "evict
 
 /** Ways to members, as a transport needs them. */
 export interface Channels {
-  /** The member's calls, its connection standing. Rejects with OutOfReach when it doesn't in time. `subject` begins its message. */
+  /** The member's calls, its connection standing. Rejects with Unreachable when it doesn't in time. `subject` begins its message. */
   connected(address: MemberAddress, subject: string, limits: CallLimits): Promise<MemberCalls>;
   /** Resolves when somebody listens at the member's address; rejects when nobody does in time. */
   lookFor(address: MemberAddress): Promise<void>;
@@ -65,7 +65,7 @@ export class GrpcChannels implements Channels {
       if (limits.signal.aborted) throw limits.signal.reason;
       // It would go on connecting by itself, for ever.
       this.#drop(grpcAddress);
-      throw new OutOfReach(`${subject}: no connection to member ${grpcAddress}`, { cause });
+      throw new Unreachable(`${subject}: no connection to member ${grpcAddress}`, { cause });
     }
   }
 

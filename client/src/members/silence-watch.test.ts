@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { StallGuard } from "./stall-guard.js";
-import { ManualClock } from "./testing/manual-clock.js";
+import { ManualClock } from "../testing/manual-clock.js";
+import { StallGuard } from "./silence-watch.js";
 
 const settled = () => new Promise((resolve) => setImmediate(resolve));
 

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { ramp } from "../testing/ramp.js";
+import { ramp } from "../../testing/ramp.js";
 import type { AnswerHead, ReadTarget } from "../transport.js";
 import { AnswerWriter } from "./answer-writer.js";
 

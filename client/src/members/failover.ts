@@ -1,8 +1,8 @@
 import { CacheError } from "@frontcache/proto";
 import { type Backoff, backoffMs, sleep } from "@frontcache/proto/runtime";
+import type { Reach } from "./circuit-breaker.js";
 import type { Clock } from "./clock.js";
-import type { Reach } from "./reach.js";
-import { type CallLimits, type MemberAddress, OutOfReach } from "./transport.js";
+import { type CallLimits, type MemberAddress, Unreachable } from "./transport.js";
 
 /** How often and how fast something is tried again. */
 export interface FailoverOptions {
@@ -48,7 +48,7 @@ export async function withFailover<Result>(
     } catch (thrown) {
       if (limits.ended !== undefined) throw limits.ended;
       const error = CacheError.from(thrown);
-      const outOfReach = error instanceof OutOfReach;
+      const outOfReach = error instanceof Unreachable;
       if (outOfReach) reach.lost(address);
       else reach.answered(address);
       const wrong = error.code === "INTERNAL";

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { Reach } from "./reach.js";
-import { ManualClock } from "./testing/manual-clock.js";
+import { ManualClock } from "../testing/manual-clock.js";
+import { Reach } from "./circuit-breaker.js";
 
 const [a, b, c] = ["a:1", "b:1", "c:1"].map((grpcAddress) => ({ grpcAddress })) as [
   { grpcAddress: string },

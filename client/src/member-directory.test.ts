@@ -1,11 +1,11 @@
 import { CacheError, type MemberInfo, Membership } from "@frontcache/proto";
 import { describe, expect, it } from "vitest";
-import { WatchedMembers } from "./members.js";
-import { Reach } from "./reach.js";
-import { RunningCall } from "./running-call.js";
+import { WatchedMembers } from "./member-directory.js";
+import { Reach } from "./members/circuit-breaker.js";
+import { RunningCall } from "./members/running-call.js";
+import { Unreachable, type WatchEnd } from "./members/transport.js";
 import { FakeTransport } from "./testing/fake-transport.js";
 import { ManualClock } from "./testing/manual-clock.js";
-import { OutOfReach, type WatchEnd } from "./transport.js";
 
 const url = "s3://bucket/file";
 const endpoint = "service:8080";
@@ -104,7 +104,7 @@ describe("the watched members", () => {
     watch.send(membership(["a"]));
     const members = await begun;
     for (const expected of ["a:8080", endpoint, "a:8080", endpoint]) {
-      watch.end(new OutOfReach("gone"));
+      watch.end(new Unreachable("gone"));
       await settled();
       expect(addresses(members)).toEqual(["a:8080", endpoint]);
       clock.advance(1_000);
@@ -151,7 +151,7 @@ describe("the watched members", () => {
 
   it("can't be had when nobody answers at the endpoint", async () => {
     const { watch, begun, clock, call } = setUp();
-    watch.end(new OutOfReach("no connection"));
+    watch.end(new Unreachable("no connection"));
     await expect(begun).rejects.toMatchObject({ code: "UNAVAILABLE" });
     call.end();
     expect(clock.pending).toBe(0);

@@ -6,7 +6,7 @@ import type { SocketAddress } from "../socket-address.js";
 import type { AnswerLanding } from "./answer-landing.js";
 
 /** One request with the answer to it. It ends with one of complete, refused and broken. */
-export interface Exchange {
+export interface HttpCall {
   /** The whole request, in ASCII. */
   readonly request: string;
   readonly landing: AnswerLanding;
@@ -28,9 +28,9 @@ export interface ConnectionOptions {
   /** Undefined: plain text. */
   readonly tls: TlsOptions | undefined;
   /** An answer is complete; the connection may be used again. */
-  onIdle(connection: Connection): void;
+  onIdle(connection: HttpConnection): void;
   /** It is closed and must not be used any more. Called once. */
-  onGone(connection: Connection): void;
+  onGone(connection: HttpConnection): void;
 }
 
 /**
@@ -43,11 +43,11 @@ const anywhere = Buffer.allocUnsafeSlow(64 << 10);
  * A connection to one gateway, with at most one exchange at a time. The kernel writes the bodies of answers straight to where
  * they have room for them: `buffer` is asked after each read for where the next one goes.
  */
-export class Connection {
+export class HttpConnection {
   readonly #options: ConnectionOptions;
   readonly #socket: Socket;
   readonly #cancelTimer: () => void;
-  #exchange: Exchange | undefined;
+  #exchange: HttpCall | undefined;
   #stood = false;
   #givenUp = false;
   #used = false;
@@ -85,7 +85,7 @@ export class Connection {
   }
 
   /** Sends the request. The connection must be idle, or new. */
-  run(exchange: Exchange): void {
+  run(exchange: HttpCall): void {
     this.#exchange = exchange;
     this.#socket.write(exchange.request, "latin1");
   }
@@ -115,7 +115,7 @@ export class Connection {
     return readOn;
   };
 
-  #receive(exchange: Exchange, bytes: number, buffer: Uint8Array): void {
+  #receive(exchange: HttpCall, bytes: number, buffer: Uint8Array): void {
     const { landing } = exchange;
     try {
       if (buffer === anywhere) landing.take(anywhere.subarray(0, bytes));
@@ -129,7 +129,7 @@ export class Connection {
     if (landing.complete) this.#complete(exchange);
   }
 
-  #complete(exchange: Exchange): void {
+  #complete(exchange: HttpCall): void {
     this.#exchange = undefined;
     this.#used = true;
     exchange.onComplete();

@@ -1,8 +1,8 @@
-import { StallGuard, type StallGuardOptions } from "../stall-guard.js";
-import { type CallLimits, OutOfReach } from "../transport.js";
+import { StallGuard, type StallGuardOptions } from "../silence-watch.js";
+import { type CallLimits, Unreachable } from "../transport.js";
 import { AnswerLanding, type AnswerTo } from "./answer-landing.js";
-import type { Connection } from "./connection.js";
-import type { ConnectionPool, PooledExchange } from "./connection-pool.js";
+import type { HttpConnection } from "./connection.js";
+import type { ConnectionPool, PooledCall } from "./connection-pool.js";
 
 /** What is read from; one object for all reads, since a small read notices every other one that is made for it. */
 export interface Gateway {
@@ -30,9 +30,9 @@ interface Settle {
   reject(error: unknown): void;
 }
 
-class RunningRead implements PooledExchange {
+class RunningRead implements PooledCall {
   landing: AnswerLanding;
-  #connection: Connection | undefined;
+  #connection: HttpConnection | undefined;
   #guard: StallGuard | undefined;
   readonly #forgetLimits: () => void;
 
@@ -47,7 +47,7 @@ class RunningRead implements PooledExchange {
     on.gateway.pool.run(this);
   }
 
-  onStart(connection: Connection): void {
+  onStart(connection: HttpConnection): void {
     this.#connection = connection;
     this.#guard = new StallGuard(this.on.gateway.stalls, () => this.#onStalled(connection));
   }
@@ -88,7 +88,7 @@ class RunningRead implements PooledExchange {
     this.settle.reject(this.on.limits.ended);
   }
 
-  #onStalled(connection: Connection): void {
+  #onStalled(connection: HttpConnection): void {
     this.#end();
     connection.close();
     this.settle.reject(this.#outOfReach(new Error("it fell silent and can't be found any more")));
@@ -99,9 +99,9 @@ class RunningRead implements PooledExchange {
     this.#forgetLimits();
   }
 
-  #outOfReach(cause: Error | undefined): OutOfReach {
+  #outOfReach(cause: Error | undefined): Unreachable {
     const { request, member } = this.to;
     const why = cause?.message ?? "it closed the connection";
-    return new OutOfReach(`${request.url}: the gateway ${member} is out of reach: ${why}`, { cause });
+    return new Unreachable(`${request.url}: the gateway ${member} is out of reach: ${why}`, { cause });
   }
 }

@@ -3,7 +3,7 @@ import type { Access } from "../access.js";
 import type { Clock } from "../clock.js";
 import { Lookout } from "../lookout.js";
 import { socketAddress } from "../socket-address.js";
-import { type CallLimits, type MemberAddress, OutOfReach, type ReadRequest, type ReadTarget } from "../transport.js";
+import { type CallLimits, type MemberAddress, type ReadRequest, type ReadTarget, Unreachable } from "../transport.js";
 import { ConnectionPool } from "./connection-pool.js";
 import { requestHead } from "./request-head.js";
 import { type Gateway, runRead } from "./running-read.js";
@@ -34,12 +34,12 @@ export class LandingTransport {
   }
 
   /**
-   * As `Transport.read`. Rejects with OutOfReach where the gateway can't be reached, Unintelligible where what answers is none,
+   * As `Transport.read`. Rejects with Unreachable where the gateway can't be reached, Unintelligible where what answers is none,
    * INVALID_ARGUMENT for a version that HTTP can't name.
    */
   async read(address: MemberAddress, request: ReadRequest, target: ReadTarget, limits: CallLimits): Promise<void> {
     const { httpAddress } = address;
-    if (httpAddress === undefined) throw new OutOfReach(`${request.url}: member ${address.grpcAddress} has no gateway`);
+    if (httpAddress === undefined) throw new Unreachable(`${request.url}: member ${address.grpcAddress} has no gateway`);
     if (request.version !== "" && !canBeEntityTag(request.version)) {
       throw new CacheError("INVALID_ARGUMENT", `${request.url}: its version can't be named by HTTP: use transport auto or grpc`);
     }

@@ -1,5 +1,5 @@
+import type { BlockSpan } from "../plan.js";
 import type { PinnedObject } from "./pinned-object.js";
-import type { Part } from "./plan.js";
 import type { AnswerHead, ReadRequest, ReadTarget } from "./transport.js";
 
 /** What a part needs to know of the read that it belongs to. */
@@ -18,8 +18,8 @@ export interface LandingPlace {
  * Where the bytes of one part land, over however many answers it takes: an answer that breaks off leaves what it brought, and
  * the next request asks for the rest, of the same version.
  */
-export class PartLanding implements ReadTarget {
-  readonly part: Part;
+export class BlockLanding implements ReadTarget {
+  readonly part: BlockSpan;
   readonly #place: LandingPlace;
   #buffer: Buffer | undefined;
   /** Where the running answer began. */
@@ -27,7 +27,7 @@ export class PartLanding implements ReadTarget {
   #landedBytes = 0;
   #takenBytes = 0;
 
-  constructor(part: Part, place: LandingPlace) {
+  constructor(part: BlockSpan, place: LandingPlace) {
     this.part = part;
     this.#place = place;
   }

@@ -1,5 +1,5 @@
 import { CacheError, type ErrorCode, errorTable } from "@frontcache/proto";
-import { OutOfReach } from "../transport.js";
+import { Unreachable } from "../transport.js";
 import { Unintelligible } from "./unintelligible.js";
 
 /** The longest body of an error that is read. */
@@ -34,7 +34,7 @@ export function errorOf({ status, body, keepAlive }: ErrorAnswer, subject: strin
   const words = message.includes(subject) ? message : `${subject}: ${message}`;
   if (status === 416) return new CacheError("OUT_OF_RANGE", `${words} (offset ${offset})`);
   if (status === 503 && s3Code === "SlowDown") return new CacheError("RESOURCE_EXHAUSTED", words);
-  if (status === 503 && !keepAlive) return new OutOfReach(`${subject}: member ${member} is starting or leaving: ${message}`);
+  if (status === 503 && !keepAlive) return new Unreachable(`${subject}: member ${member} is starting or leaving: ${message}`);
   return new CacheError(codeOfStatus.get(status) ?? "INTERNAL", words);
 }
 

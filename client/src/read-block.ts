@@ -1,9 +1,9 @@
 import { CacheError, type Geometry } from "@frontcache/proto";
-import { type FailoverOptions, withFailover } from "./failover.js";
 import type { LocalReads } from "./local/local-reads.js";
+import type { BlockLanding } from "./members/block-landing.js";
+import { type FailoverOptions, withFailover } from "./members/failover.js";
+import type { CallLimits, MemberAddress, Transport } from "./members/transport.js";
 import type { ClientMetrics } from "./metrics.js";
-import type { PartLanding } from "./part-landing.js";
-import type { CallLimits, MemberAddress, Transport } from "./transport.js";
 
 /** Who may be asked for a block. */
 export interface BlockOwners {
@@ -25,8 +25,8 @@ export interface ReadWith {
 }
 
 /** Reads one part to its last byte from whoever has it; resumes behind the bytes that a broken answer left. */
-export async function readPart(
-  landing: PartLanding,
+export async function readBlock(
+  landing: BlockLanding,
   { transport, owners, failover, local, metrics }: ReadWith,
   limits: CallLimits,
 ): Promise<void> {
