@@ -1,8 +1,7 @@
 // The tables of the documents, made from the code. `npm run docs` writes them; readme.test.ts compares them.
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { errorTable } from "@frontcache/proto";
-import { status } from "@grpc/grpc-js";
+import { type ErrorKind, errorTable } from "@frontcache/proto";
 import { clientMetricList } from "../client/src/metrics.js";
 import { exitCodes } from "../server/src/cli/exit-code.js";
 import { metricsTable } from "../server/src/testing/metrics-table.js";
@@ -16,10 +15,12 @@ export const README = join(root, "README.md");
 export const documents = [README, join(root, "deploy", "metrics.md"), join(root, "client", "README.md")];
 
 function errorsTable(): string {
-  const rows = Object.values(errorTable).map(
-    ({ condition, grpc, http, retryable }) => `| ${condition} | \`${status[grpc]}\` | ${http} | ${retryable ? "yes" : "no"} |`,
-  );
-  return ["| condition | gRPC | HTTP | worth another try |", "|---|---|---|---|", ...rows].join("\n");
+  const rows = Object.entries(errorTable).map(([code, kind]) => {
+    const { condition, http, s3, s3Http = http, retryable }: ErrorKind = kind;
+    const s3Status = s3Http === http ? "" : ` (${s3Http})`;
+    return `| ${condition} | \`${code}\` | ${http} | ${s3}${s3Status} | ${retryable ? "yes" : "no"} |`;
+  });
+  return ["| condition | gRPC | HTTP | S3 | retryable |", "|---|---|---|---|---|", ...rows].join("\n");
 }
 
 function exitCodesTable(): string {

@@ -1,8 +1,12 @@
 import { status } from "@grpc/grpc-js";
 import { describe, expect, it } from "vitest";
-import { abortError, CacheError, errorCodeOfGrpc, errorTable } from "./errors.js";
+import { abortError, CacheError, type ErrorCode, errorCodeOfGrpc, errorTable } from "./errors.js";
 
 describe("the error table", () => {
+  it("has gRPC's own number for each code that gRPC knows by the same name", () => {
+    for (const [code, { grpc }] of Object.entries(errorTable)) expect([code, grpc]).toEqual([status[grpc], grpc]);
+  });
+
   it("maps every code to a gRPC status of its own and back", () => {
     for (const [code, kind] of Object.entries(errorTable)) expect(errorCodeOfGrpc(kind.grpc)).toBe(code);
     expect(new Set(Object.values(errorTable).map((kind) => kind.grpc)).size).toBe(Object.keys(errorTable).length);
@@ -18,6 +22,16 @@ describe("a CacheError", () => {
     const error = new CacheError("NOT_FOUND", "s3://b/k: no such object");
     expect(CacheError.from(error)).toBe(error);
     expect([error.grpcStatus, error.httpStatus, error.retryable]).toEqual([status.NOT_FOUND, 404, false]);
+  });
+
+  it("has a stack of frames only if its code is no expected outcome", () => {
+    const limit = Error.stackTraceLimit;
+    for (const [code, { expected }] of Object.entries(errorTable)) {
+      const { stack } = new CacheError(code as ErrorCode, "what happened");
+      expect([code, stack?.includes("\n    at ")]).toEqual([code, !expected]);
+      expect(stack).toContain("what happened");
+    }
+    expect(Error.stackTraceLimit).toBe(limit);
   });
 
   it("is one line, whatever the key that it names holds", () => {

@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { CacheError, type ErrorCode, errorTable } from "@frontcache/proto";
+import { CacheError, type ErrorKind, errorTable } from "@frontcache/proto";
 import type { Reply } from "./reply.js";
 import { boundedXml, XML_HEADER } from "./xml.js";
 
@@ -14,27 +14,11 @@ export interface Refusal {
   readonly headers?: readonly string[];
 }
 
-/** S3's code for each of ours; the status is the error table's, but for what S3's clients know by another one. */
-const s3Codes: Readonly<Record<ErrorCode, { readonly code: string; readonly status?: number }>> = {
-  INVALID_ARGUMENT: { code: "InvalidArgument" },
-  UNAUTHENTICATED: { code: "AccessDenied" },
-  PERMISSION_DENIED: { code: "AccessDenied" },
-  NOT_FOUND: { code: "NoSuchKey" },
-  FAILED_PRECONDITION: { code: "PreconditionFailed" },
-  OUT_OF_RANGE: { code: "InvalidRange" },
-  RESOURCE_EXHAUSTED: { code: "SlowDown", status: 503 },
-  // Not the reader: the read, by a member that is closing. Another one answers.
-  CANCELLED: { code: "ServiceUnavailable", status: 503 },
-  INTERNAL: { code: "InternalError" },
-  UNAVAILABLE: { code: "ServiceUnavailable" },
-  DEADLINE_EXCEEDED: { code: "RequestTimeout" },
-};
-
 /** Total: whatever was thrown as a refusal. */
 export function refusalOf(error: unknown): Refusal {
   const { code, message } = CacheError.from(error);
-  const s3 = s3Codes[code];
-  return { status: s3.status ?? errorTable[code].http, code: s3.code, message };
+  const { http, s3, s3Http = http }: ErrorKind = errorTable[code];
+  return { status: s3Http, code: s3, message };
 }
 
 /** For what S3 has and the gateway has not; `what` begins the line for the reader. */
