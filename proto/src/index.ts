@@ -24,6 +24,7 @@ export {
   WarmRequest,
   WatchMembersRequest,
 } from "./gen/cache.js";
+export * from "./http-headers.js";
 export * from "./members.js";
 export * from "./object-headers.js";
 export * from "./object-info.js";

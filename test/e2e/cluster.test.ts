@@ -57,6 +57,11 @@ describe("five members that share 400 blocks", { timeout: 90_000 }, () => {
       const bytes = await cluster.talk(name, (client) => readFrom(client, object!, range));
       expect(isRight(bytes, object!, range)).toBe(true);
     }
+    for (const name of cluster.names) {
+      const headers = { Range: `bytes=0-${KiB - 1}`, "frontcache-forwarded": "1" };
+      const response = await fetch(`http://${cluster.hostOf(name)}:${cluster.port + 1}/s3/bucket/${object!.key}`, { headers });
+      expect(isRight(Buffer.from(await response.arrayBuffer()), object!, { offset: 0, length: KiB })).toBe(true);
+    }
     // Four had to get a copy of their own, and got it from the owner.
     const total = (counts: number[]): number => counts.reduce((sum, count) => sum + count, 0);
     const held = (): Promise<number[]> => Promise.all(cluster.names.map((name) => cluster.heldBlocks(name)));

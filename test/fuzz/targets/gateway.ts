@@ -99,7 +99,24 @@ async function parsedByNode(bytes: Buffer): Promise<IncomingMessage[]> {
 /** The short road of requests in one form: it reads less than Node does, and nothing in another way. */
 export const plainRequestTarget: FuzzTarget = {
   name: "plain-request",
-  tokens: ["\r\n", "Host: ", "Range: bytes=", "If-Match: ", "GET ", " HTTP/1.1", "/s3/", "?", "#", "\t", "\xe9", "\r", "\n", '"'],
+  tokens: [
+    "\r\n",
+    "Host: ",
+    "Range: bytes=",
+    "If-Match: ",
+    "frontcache-forwarded: 1",
+    "frontcache-cached-only: 1",
+    "GET ",
+    " HTTP/1.1",
+    "/s3/",
+    "?",
+    "#",
+    "\t",
+    "\xe9",
+    "\r",
+    "\n",
+    '"',
+  ],
   async check(input) {
     const plain = parsePlainRequest(Buffer.from(input, "latin1"));
     if (plain === undefined) return;

@@ -4,13 +4,14 @@ import { answerProbe, isProbe } from "./health.js";
 import { ObjectAnswer } from "./object-answer.js";
 import type { Pages } from "./page.js";
 import { notImplemented, type Refusal, refusalOf, refuse } from "./refusal.js";
+import type { Reply } from "./reply.js";
 import { parseTarget, type RequestTarget } from "./request-target.js";
 import { refuseUnauthenticated } from "./unauthenticated.js";
 
 /** Keys have 1,024 bytes, thrice as many escaped; presigned URLs bring about 2 KiB along. */
 const MAX_TARGET_BYTES = 8 << 10;
 
-const MALFORMED = { status: 400, code: "BadRequest" };
+const MALFORMED = { status: 400, code: "BadRequest", errorCode: "INVALID_ARGUMENT" } as const;
 
 /** What stands behind the listener when a request comes. */
 export interface Behind {
@@ -35,10 +36,16 @@ function answerOrRefuse(exchange: Exchange, behind: () => Behind): Refusal | und
   }
   if (headers.host === undefined && httpVersion === "1.1") return { ...MALFORMED, message: "HTTP/1.1 wants a Host header" };
   if (headers.expect !== undefined && !/^100-continue$/i.test(headers.expect)) {
-    return { status: 417, code: "ExpectationFailed", message: "only 100-continue can be expected" };
+    return {
+      status: 417,
+      code: "ExpectationFailed",
+      errorCode: "INVALID_ARGUMENT",
+      message: "only 100-continue can be expected",
+    };
   }
   if (url.length > MAX_TARGET_BYTES) {
-    return { status: 414, code: "URITooLong", message: `the path is longer than ${MAX_TARGET_BYTES} bytes` };
+    const message = `the path is longer than ${MAX_TARGET_BYTES} bytes`;
+    return { status: 414, code: "URITooLong", errorCode: "INVALID_ARGUMENT", message };
   }
   let target: RequestTarget;
   try {
@@ -59,7 +66,7 @@ function answerOrRefuse(exchange: Exchange, behind: () => Behind): Refusal | und
   const refusal = isRead ? notServed(target) : readOnly();
   if (refusal !== undefined || target.kind === "buckets") return refusal;
   const { reader } = behind();
-  if (reader === undefined) return starting();
+  if (reader === undefined) return starting(exchange.response);
   if (target.kind === "bucket") new BucketAnswer(exchange, reader, target.ref, target.query).run();
   else new ObjectAnswer(exchange, reader, target.ref).run();
   return undefined;
@@ -73,15 +80,17 @@ function notServed(target: RequestTarget): Refusal | undefined {
 
 function readOnly(): Refusal {
   const message = "this is a cache for reading: write to the object store itself";
-  return { status: 405, code: "MethodNotAllowed", message, headers: ["Allow", "GET, HEAD"] };
+  return { status: 405, code: "MethodNotAllowed", errorCode: "INVALID_ARGUMENT", message, headers: ["Allow", "GET, HEAD"] };
 }
 
 function nothingHere(): Refusal {
   const message = "nothing is here: objects are at /s3/<bucket>/<key> and /gs/<bucket>/<key>";
-  return { status: 404, code: "NoSuchResource", message };
+  return { status: 404, code: "NoSuchResource", errorCode: "NOT_FOUND", message };
 }
 
-function starting(): Refusal {
+/** The connection ends with it, by which clients tell a member that does not serve from one whose origin is unreachable. */
+function starting(response: Reply): Refusal {
+  response.setHeader("Connection", "close");
   const message = "this member is starting: ask another one, or try again";
-  return { status: 503, code: "ServiceUnavailable", message };
+  return { status: 503, code: "ServiceUnavailable", errorCode: "UNAVAILABLE", message };
 }

@@ -174,6 +174,11 @@ describe("Kubernetes's probes", () => {
     await using other = await starting.connect();
     expect((await other.get("/livez")).status).toBe(200);
     expect((await other.get("/readyz")).body.toString()).toBe("this member is starting\n");
+    await using member = await starting.connect();
+    member.request("GET", "/s3/bucket/object", "Range: bytes=0-9", "frontcache-forwarded: 1");
+    const refused = await member.rest();
+    expect(refused).toContain("frontcache-error: UNAVAILABLE\r\n");
+    expect(refused).toContain("Connection: close\r\n");
     const { status, body } = await other.get("/s3/bucket/object");
     expect([status, body.toString()]).toEqual([503, expect.stringContaining("<Code>ServiceUnavailable</Code>")]);
   });

@@ -1,3 +1,4 @@
+import { setImmediate as turn } from "node:timers/promises";
 import { CacheError, type ErrorCode } from "@frontcache/proto";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { GatewayFixture, LAST_MODIFIED, NOTHING_LEFT } from "../../testing/gateway-fixture.js";
@@ -128,6 +129,93 @@ describe("a GET", () => {
   });
 });
 
+describe("a GET that a member sends", () => {
+  const FORWARDED = "frontcache-forwarded: 1";
+  const CACHED_ONLY = "frontcache-cached-only: 1";
+
+  it("reaches the cache as forwarded or cached-only, in the plain lane and beside it", async () => {
+    for (const other of [[], ["User-Agent: a tool"]]) {
+      const { requests } = gateway.reader.memory;
+      requests.length = 0;
+      expect((await get("Range: bytes=0-9", FORWARDED, ...other)).status).toBe(206);
+      expect((await get("Range: bytes=0-9", CACHED_ONLY, ...other)).status).toBe(206);
+      expect((await get("Range: bytes=0-9", FORWARDED, CACHED_ONLY, ...other)).status).toBe(206);
+      expect(requests.map(({ forwarded, cachedOnly }) => [forwarded, cachedOnly])).toEqual([
+        [true, false],
+        [false, true],
+        [true, true],
+      ]);
+    }
+  });
+
+  it.each(["0", "", "true", "2", "1, 1", "11", "1;q=1", "\xb9", "x".repeat(6_000)])(
+    "is an ordinary one when a header's value is %j",
+    async (value) => {
+      const answer = await get("Range: bytes=0-9", `frontcache-forwarded: ${value}`, `frontcache-cached-only: ${value}`);
+      expect(answer.status).toBe(206);
+      expect(gateway.reader.memory.requests).toMatchObject([{ forwarded: false, cachedOnly: false }]);
+    },
+  );
+
+  it("is an ordinary one when a header is repeated", async () => {
+    expect((await get("Range: bytes=0-9", FORWARDED, FORWARDED)).status).toBe(206);
+    expect(gateway.reader.memory.requests).toMatchObject([{ forwarded: false }]);
+  });
+
+  it("gets all that the read knows of the object, and the cache is not asked for the rest", async () => {
+    const known = await get("Range: bytes=0-9", FORWARDED);
+    expect(known.headers).toMatchObject({
+      etag: '"v1"',
+      "content-range": "bytes 0-9/1000",
+      "content-type": "text/plain",
+      "last-modified": LAST_MODIFIED,
+    });
+    gateway.reader.describesReads = false;
+    for (const header of [FORWARDED, CACHED_ONLY]) {
+      const unknown = await get("Range: bytes=0-9", header);
+      expect([unknown.status, unknown.headers["content-range"], unknown.headers.etag]).toEqual([206, "bytes 0-9/1000", '"v1"']);
+      expect(unknown.headers).not.toHaveProperty("content-type");
+      expect(unknown.headers).not.toHaveProperty("last-modified");
+    }
+    expect(gateway.reader.stats).toBe(0);
+  });
+
+  it("gets a short 404 without a log line when the bytes are not cached", async () => {
+    gateway.reader.memory.beforeAnswer = () => {
+      throw new CacheError("NOT_FOUND", "s3://bucket/object: not cached here");
+    };
+    const { status, headers, body } = await get("Range: bytes=0-9", CACHED_ONLY);
+    expect([status, headers["frontcache-error"], body.length]).toEqual([404, "NOT_FOUND", 0]);
+    expect(gateway.logged).toEqual([]);
+  });
+
+  it("gets 416 without a question for the size when the range starts past the end", async () => {
+    const { status, headers } = await get("Range: bytes=1000-1009", FORWARDED);
+    expect([status, headers["frontcache-error"]]).toEqual([416, "OUT_OF_RANGE"]);
+    expect(gateway.reader.stats).toBe(0);
+  });
+
+  it.each(["Range: bytes=-10", 'If-None-Match: "v0"', "If-Modified-Since: Fri, 01 Nov 2024 11:00:00 GMT"])(
+    "gets 400 when it is cached-only and %s needs the object's record",
+    async (header) => {
+      const { status, headers } = await get(header, CACHED_ONLY);
+      expect([status, headers["frontcache-error"]]).toEqual([400, "INVALID_ARGUMENT"]);
+      expect(gateway.reader.stats).toBe(0);
+    },
+  );
+
+  it.each(["end", "resetAndDestroy"] as const)("leaves nothing behind when the member's socket calls %s", async (leave) => {
+    gateway.reader.memory.beforeAnswer = (signal) =>
+      new Promise((_, reject) => signal!.addEventListener("abort", () => reject(signal!.reason), { once: true }));
+    client.request("GET", "/s3/bucket/object", "Range: bytes=0-9", FORWARDED);
+    await vi.waitFor(() => expect(gateway.left().running).toBe(1));
+    client.socket[leave]();
+    await client.rest();
+    await turn();
+    expect(gateway.logged).toEqual([]);
+  });
+});
+
 describe("a HEAD", () => {
   it("has the head of the GET, and reads no bytes", async () => {
     for (const headers of [[], ["Range: bytes=10-19"], ["Range: bytes=-10"], ["Range: bytes=1000-"], ['If-None-Match: "v1"']]) {
@@ -229,6 +317,7 @@ describe("a read that fails", () => {
       hook();
       const answer = await get();
       expect([answer.status, answer.headers["content-type"]]).toEqual([status, "application/xml"]);
+      expect(answer.headers["frontcache-error"]).toBe(code);
       const xml = answer.body.toString();
       expect(xml).toContain(`<Code>${s3Code}</Code><Message>s3://bucket/object: &#60;what&#62; to do</Message>`);
       expect(xml).toContain(`<Resource>/bucket/object</Resource><RequestId>${answer.headers["x-amz-request-id"]}</RequestId>`);

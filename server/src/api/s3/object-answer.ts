@@ -1,19 +1,26 @@
-import { CacheError, type ObjectInfo, type ObjectRef } from "@frontcache/proto";
+import { CACHED_ONLY_HEADER, CacheError, FORWARDED_HEADER, type ObjectInfo, type ObjectRef } from "@frontcache/proto";
 import type { ObjectRead } from "../../cache/object-read.js";
 import { callStatus } from "../call-status.js";
 import { BodySending } from "./body-sending.js";
 import { type Conditions, insistedVersion, judge, needsObject, parseConditions, rangeCounts } from "./conditions.js";
 import { describeObject } from "./describe-object.js";
 import type { Exchange, ObjectReader } from "./exchange.js";
-import { bodyHeaders, knownHeaders, makeHeaders, objectHeaders, validatorHeaders } from "./object-headers.js";
+import { bodyHeaders, knownHeaders, makeHeaders, memberHeaders, objectHeaders, validatorHeaders } from "./object-headers.js";
 import { parseRange, type Span, spanOf, type WantedRange } from "./range-header.js";
-import { type Refusal, refusalOf, refuse } from "./refusal.js";
+import { answerCachedOnlyMiss, type Refusal, refusalOf, refuse } from "./refusal.js";
 
 /** How often a read starts again whose object changed between the look at it and the read of its bytes. */
 const MAX_STARTS = 3;
 
+const NEEDS_OBJECT = `${CACHED_ONLY_HEADER} reads take a range with a known offset, and If-Match with one ETag at most`;
+
 /** What an If-Match or If-Unmodified-Since that does not hold is answered with. */
-const FAILED: Refusal = { status: 412, code: "PreconditionFailed", message: "a condition of the request does not hold" };
+const FAILED: Refusal = {
+  status: 412,
+  code: "PreconditionFailed",
+  errorCode: "FAILED_PRECONDITION",
+  message: "a condition of the request does not hold",
+};
 
 /**
  * The answer to one GET or HEAD of an object. Bytes from a known offset are read at once; version and size are the first
@@ -25,6 +32,9 @@ export class ObjectAnswer {
   readonly #range: WantedRange | undefined;
   /** The version that the reader insists on. */
   readonly #insisted: string | undefined;
+  /** A member sent the read: it is never forwarded again. */
+  readonly #forwarded: boolean;
+  readonly #cachedOnly: boolean;
   #read: ObjectRead | undefined;
   #sending: BodySending | undefined;
   #over = false;
@@ -40,6 +50,8 @@ export class ObjectAnswer {
     this.#conditions = parseConditions(headers);
     this.#range = parseRange(headers.range);
     this.#insisted = insistedVersion(this.#conditions);
+    this.#forwarded = headers[FORWARDED_HEADER] === "1";
+    this.#cachedOnly = headers[CACHED_ONLY_HEADER] === "1";
     exchange.whenClosed(this.#leave);
   }
 
@@ -51,8 +63,9 @@ export class ObjectAnswer {
       this.#counted = true;
       const direct = this.exchange.request.method === "GET" && !needsObject(this.#conditions);
       const wanted = direct ? directRange(this.#range) : undefined;
-      if (wanted === undefined) void this.#look().catch(this.#fail);
-      else this.#readAtOnce(wanted);
+      if (wanted !== undefined) this.#readAtOnce(wanted);
+      else if (this.#cachedOnly) throw new CacheError("INVALID_ARGUMENT", NEEDS_OBJECT);
+      else void this.#look().catch(this.#fail);
     } catch (error) {
       this.#fail(error);
     }
@@ -62,6 +75,11 @@ export class ObjectAnswer {
     const read = this.#open(this.#insisted, offset, length);
     if (read instanceof Promise) read.then((opened) => this.#begin(opened, this.#range !== undefined)).catch(this.#fail);
     else this.#begin(read, this.#range !== undefined);
+  }
+
+  /** Whether a member asks, which wants what this member knows and no question to the origin for the rest. */
+  get #isMembers(): boolean {
+    return this.#forwarded || this.#cachedOnly;
   }
 
   /** Looks at the object, then answers without its bytes or reads them. */
@@ -110,7 +128,8 @@ export class ObjectAnswer {
 
   #open(version: string | undefined, offset: number, length: number): ObjectRead | Promise<ObjectRead> {
     const { signal } = this.exchange;
-    return this.reader.read({ ref: this.ref, version, offset, length, forwarded: false, cachedOnly: false, signal });
+    const { ref } = this;
+    return this.reader.read({ ref, version, offset, length, forwarded: this.#forwarded, cachedOnly: this.#cachedOnly, signal });
   }
 
   /** `seen`: the object as it was looked at before. */
@@ -123,7 +142,8 @@ export class ObjectAnswer {
     // Of an object without bytes no range can be had, not even an open one from its beginning.
     if (partial && read.length === 0) throw new CacheError("OUT_OF_RANGE", `${this.ref.url}: the object is empty`);
     const headers = knownHeaders(read.info) ?? (seen === undefined ? undefined : makeHeaders(read.info, seen));
-    if (headers !== undefined) this.#send(read, headers, partial);
+    if (headers === undefined && this.#isMembers) this.#send(read, memberHeaders(read.info), partial);
+    else if (headers !== undefined) this.#send(read, headers, partial);
     else
       this.#describe(read)
         .then((described) => this.#send(read, described, partial))
@@ -156,9 +176,16 @@ export class ObjectAnswer {
   readonly #fail = (error: unknown): void => {
     if (this.#over) return;
     const { request, response, log } = this.exchange;
-    if (CacheError.from(error).code === "OUT_OF_RANGE" && this.#range !== undefined && !response.headersSent) {
-      void this.#refuseRange(error);
-      return;
+    const { code } = CacheError.from(error);
+    if (!response.headersSent) {
+      if (code === "NOT_FOUND" && this.#cachedOnly) {
+        answerCachedOnlyMiss(response);
+        return;
+      }
+      if (code === "OUT_OF_RANGE" && this.#range !== undefined && !this.#isMembers) {
+        void this.#refuseRange(error);
+        return;
+      }
     }
     const { details } = callStatus(error, `${request.method} object`, log);
     // A head is out that promises more: only the end of the connection can tell that it is not kept.
@@ -204,5 +231,11 @@ function directRange(range: WantedRange | undefined): DirectRange | undefined {
 
 function unsatisfiable({ url }: ObjectRef, objectSize: number): Refusal {
   const message = `${url}: the range holds none of the object's ${objectSize} bytes`;
-  return { status: 416, code: "InvalidRange", message, headers: ["Content-Range", `bytes */${objectSize}`] };
+  return {
+    status: 416,
+    code: "InvalidRange",
+    errorCode: "OUT_OF_RANGE",
+    message,
+    headers: ["Content-Range", `bytes */${objectSize}`],
+  };
 }

@@ -31,6 +31,11 @@ export function objectHeaders(info: ObjectInfo): readonly string[] {
   return [...validatorHeaders(info), "Accept-Ranges", "bytes", "Content-Type", type];
 }
 
+/** The headers of an object for another member, which takes a missing type or date for unknown. */
+export function memberHeaders(info: ObjectInfo): readonly string[] {
+  return info.contentType === undefined ? [...validatorHeaders(info), "Accept-Ranges", "bytes"] : objectHeaders(info);
+}
+
 /** What tells one state of an object from another; all that an answer without the object (304) says of it. May throw INTERNAL. */
 export function validatorHeaders({ version, lastModifiedMs }: ObjectInfo): string[] {
   if (!HEADER_VALUE.test(version)) throw new CacheError("INTERNAL", `no header can hold the version ${JSON.stringify(version)}`);

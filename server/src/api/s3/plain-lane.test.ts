@@ -36,6 +36,10 @@ describe("the plain lane", () => {
   it.each([
     ["/s3/bucket/object", "bytes=10-19", 'If-Match: "v1"'],
     ["/s3/bucket/object", "bytes=0-4999"],
+    ["/s3/bucket/object", "bytes=10-19", "frontcache-forwarded: 1"],
+    ["/s3/bucket/object", "bytes=10-19", 'If-Match: "v1"', "frontcache-forwarded: 1", "frontcache-cached-only: 1"],
+    ["/s3/bucket/object", "bytes=6000-6001", "frontcache-forwarded: 1"],
+    ["/s3/bucket/missing", "bytes=0-0", "frontcache-cached-only: 1"],
     ["/s3/bucket/object", "bytes=4990-6000"],
     ["/s3/bucket/object", "bytes=6000-6001"],
     ["/s3/bucket/object", "bytes=9-1"],

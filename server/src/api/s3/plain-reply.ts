@@ -44,7 +44,8 @@ export class PlainReply implements Reply {
   end(bytes?: Buffer): void {
     this.#send(bytes, () => {
       this.#onClose?.();
-      this.sent();
+      if (this.#closing === "") this.sent();
+      else this.socket.destroySoon();
     });
   }
 

@@ -16,7 +16,26 @@ describe("a plain request", () => {
     expect(parse("GET /gs/b/k HTTP/1.1\r\nHost: [::1]:80\r\nRange: bytes=0-0\r\n\r\n")).toMatchObject({ url: "/gs/b/k" });
   });
 
+  it("may have the headers of members, behind all others", () => {
+    const headers = { host: "member-0.cache:8081", range: "bytes=10-19" };
+    const [forwarded, cachedOnly] = ["frontcache-forwarded: 1\r\n", "frontcache-cached-only: 1\r\n"];
+    expect(parse(`${PLAIN}${forwarded}\r\n`)?.headers).toEqual({ ...headers, "frontcache-forwarded": "1" });
+    expect(parse(`${PLAIN}${cachedOnly}\r\n`)?.headers).toEqual({ ...headers, "frontcache-cached-only": "1" });
+    expect(parse(`${PLAIN}If-Match: "v1"\r\nAuthorization: Bearer t\r\n${forwarded}${cachedOnly}\r\n`)?.headers).toEqual({
+      ...headers,
+      "if-match": '"v1"',
+      authorization: "Bearer t",
+      "frontcache-forwarded": "1",
+      "frontcache-cached-only": "1",
+    });
+  });
+
   it.each([
+    ["another value of a member's header", `${PLAIN}frontcache-forwarded: 2\r\n\r\n`],
+    ["a member's header twice", `${PLAIN}frontcache-forwarded: 1\r\nfrontcache-forwarded: 1\r\n\r\n`],
+    ["members' headers in another order", `${PLAIN}frontcache-cached-only: 1\r\nfrontcache-forwarded: 1\r\n\r\n`],
+    ["a member's header before others", `${PLAIN}frontcache-forwarded: 1\r\nIf-Match: "v1"\r\n\r\n`],
+    ["a member's header in capitals", `${PLAIN}Frontcache-Forwarded: 1\r\n\r\n`],
     ["another method", `HEAD${PLAIN.slice(3)}\r\n`],
     ["another version", `${PLAIN.replace("1.1", "1.0")}\r\n`],
     ["a query", `${PLAIN.replace("%20", "?")}\r\n`],

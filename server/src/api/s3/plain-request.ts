@@ -1,4 +1,4 @@
-import { SCHEME_PATTERN } from "@frontcache/proto";
+import { CACHED_ONLY_HEADER, FORWARDED_HEADER, SCHEME_PATTERN } from "@frontcache/proto";
 
 /** One request in the form that frontcache's own clients send, and nothing else. */
 export interface PlainRequest {
@@ -10,19 +10,24 @@ export interface PlainRequest {
     readonly range: string;
     readonly "if-match"?: string;
     readonly authorization?: string;
+    readonly [FORWARDED_HEADER]?: "1";
+    readonly [CACHED_ONLY_HEADER]?: "1";
   };
 }
+
+type Writable<T> = { -readonly [K in keyof T]: T[K] };
 
 /** A key of 1,024 bytes, escaped, with what stands around it. */
 const MAX_BYTES = 4 << 10;
 
-/** Without a query and with few headers, always in this order; hosts as URLs have them. */
+/** Without a query and with few headers, always in this order; hosts as URLs have them. The last two headers are members'. */
 const FORM = new RegExp(
   [
     `^GET (/(?:${SCHEME_PATTERN})/[!"$->@-~]+) HTTP/1\\.1`,
     "Host: ([A-Za-z0-9._:[\\]-]{1,255})",
     "Range: (bytes=\\d{1,15}-\\d{1,15})",
-    "(?:If-Match: ([!-~]+)\r\n)?(?:Authorization: (Bearer [!-~]+)\r\n)?\r\n$",
+    "(?:If-Match: ([!-~]+)\r\n)?(?:Authorization: (Bearer [!-~]+)\r\n)?" +
+      `(${FORWARDED_HEADER}: 1\r\n)?(${CACHED_ONLY_HEADER}: 1\r\n)?\r\n$`,
   ].join("\r\n"),
 );
 
@@ -31,12 +36,11 @@ export function parsePlainRequest(bytes: Buffer): PlainRequest | undefined {
   if (bytes.length > MAX_BYTES) return undefined;
   const match = FORM.exec(bytes.toString("latin1"));
   if (match === null) return undefined;
-  const [, url, host, range, ifMatch, authorization] = match;
-  const headers: PlainRequest["headers"] = {
-    host: host!,
-    range: range!,
-    ...(ifMatch !== undefined && { "if-match": ifMatch }),
-    ...(authorization !== undefined && { authorization }),
-  };
+  const [, url, host, range, ifMatch, authorization, forwarded, cachedOnly] = match;
+  const headers: Writable<PlainRequest["headers"]> = { host: host!, range: range! };
+  if (ifMatch !== undefined) headers["if-match"] = ifMatch;
+  if (authorization !== undefined) headers.authorization = authorization;
+  if (forwarded !== undefined) headers[FORWARDED_HEADER] = "1";
+  if (cachedOnly !== undefined) headers[CACHED_ONLY_HEADER] = "1";
   return { url: url!, headers };
 }

@@ -2,7 +2,12 @@ import { describe, expect, it } from "vitest";
 import { nextRequestId, refusalXml } from "./refusal.js";
 
 const documentOf = (key: string) => {
-  const refusal = { status: 404, code: "NoSuchKey", message: `s3://bucket/${key}: there is no such object` };
+  const refusal = {
+    status: 404,
+    code: "NoSuchKey",
+    errorCode: "NOT_FOUND" as const,
+    message: `s3://bucket/${key}: there is no such object`,
+  };
   return refusalXml(refusal, `/bucket/${key}`, nextRequestId());
 };
 

@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { CacheError, type ErrorKind, errorTable } from "@frontcache/proto";
+import { CacheError, ERROR_HEADER, type ErrorCode, type ErrorKind, errorTable } from "@frontcache/proto";
 import type { Reply } from "./reply.js";
 import { boundedXml, XML_HEADER } from "./xml.js";
 
@@ -8,6 +8,8 @@ export interface Refusal {
   readonly status: number;
   /** One of S3's error codes, by which its clients decide what to do. */
   readonly code: string;
+  /** The same in frontcache's closed list, for its own clients and members. */
+  readonly errorCode: ErrorCode;
   /** One line for the reader. */
   readonly message: string;
   /** Further headers, names and values in turn. */
@@ -18,13 +20,13 @@ export interface Refusal {
 export function refusalOf(error: unknown): Refusal {
   const { code, message } = CacheError.from(error);
   const { http, s3, s3Http = http }: ErrorKind = errorTable[code];
-  return { status: s3Http, code: s3, message };
+  return { status: s3Http, code: s3, errorCode: code, message };
 }
 
 /** For what S3 has and the gateway has not; `what` begins the line for the reader. */
 export function notImplemented(what: string): Refusal {
   const message = `${what} is not served, only objects and their listing: ask the object store itself`;
-  return { status: 501, code: "NotImplemented", message };
+  return { status: 501, code: "NotImplemented", errorCode: "INVALID_ARGUMENT", message };
 }
 
 /** Request ids begin with the same eight digits as long as the process runs, and count on from there. */
@@ -48,6 +50,14 @@ export function refusalXml({ code, message }: Refusal, resource: string, request
   );
 }
 
+const CACHED_ONLY_MISS = ["Content-Length", "0", ERROR_HEADER, "NOT_FOUND"];
+
+/** Answers a cached-only read of bytes that are not cached. Members ask before every fill, so that the answer is as cheap as can be. */
+export function answerCachedOnlyMiss(response: Reply): void {
+  response.writeHead(404, CACHED_ONLY_MISS);
+  response.end();
+}
+
 /** Answers with a refusal; a HEAD gets the same head without the body. The answer must not have begun. */
 export function refuse(response: Reply, refusal: Refusal, resource: string): void {
   const requestId = nextRequestId();
@@ -59,6 +69,8 @@ export function refuse(response: Reply, refusal: Refusal, resource: string): voi
     String(body.length),
     "x-amz-request-id",
     requestId,
+    ERROR_HEADER,
+    refusal.errorCode,
     ...(refusal.headers ?? []),
   ]);
   response.end(body);

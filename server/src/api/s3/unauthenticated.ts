@@ -7,6 +7,7 @@ import type { Refusal } from "./refusal.js";
 const UNAUTHENTICATED: Refusal = {
   status: 401,
   code: "AccessDenied",
+  errorCode: "UNAUTHENTICATED",
   message: `no trusted client certificate, or ${WRONG_TOKEN}`,
   headers: ["WWW-Authenticate", "Bearer"],
 };

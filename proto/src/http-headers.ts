@@ -1,0 +1,14 @@
+/**
+ * Request header of a member that forwards a read: the receiver answers from its own cache and never forwards the read again.
+ * The only value that counts is `1`.
+ */
+export const FORWARDED_HEADER = "frontcache-forwarded";
+
+/**
+ * Request header of a read that must not cause a fill: the receiver answers with cached bytes, or with 404 and NOT_FOUND. The
+ * only value that counts is `1`.
+ */
+export const CACHED_ONLY_HEADER = "frontcache-cached-only";
+
+/** Response header of every error that the HTTP listener answers: the ErrorCode. */
+export const ERROR_HEADER = "frontcache-error";
