@@ -1,29 +1,36 @@
 import { execFileSync } from "node:child_process";
+import { once } from "node:events";
 import { accessSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
+import { type AddressInfo, createServer } from "node:net";
 import { cpus, release, totalmem } from "node:os";
 import { delimiter, join } from "node:path";
 
 const require = createRequire(import.meta.url);
 
-/** CPU time that a process has taken, milliseconds; other processes' in steps of 10. */
+/** User and system CPU time that a process has taken, milliseconds; of other processes in steps of 10. */
 export function cpuMs(pid: number): number {
   if (pid === process.pid) {
     const { user, system } = process.cpuUsage();
     return (user + system) / 1e3;
   }
   const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
-  // Behind the name, which may have spaces: utime and stime are the 14th and 15th field, in ticks of a hundredth of a second.
+  // The name may contain spaces. Fields 14 and 15 are utime and stime, in ticks of 10 ms.
   const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
   return (Number(fields[11]) + Number(fields[12])) * 10;
 }
 
-/** Bytes that a process has for itself: no pages of files. */
+/** CPU time that several processes have taken, milliseconds. */
+export function cpuMsOfAll(pids: readonly number[]): number {
+  return pids.reduce((sum, pid) => sum + cpuMs(pid), 0);
+}
+
+/** Anonymous memory of a process, bytes: without pages of files. */
 export function anonymousBytes(pid: number): number {
   return Number(/RssAnon:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, "latin1"))![1]) * 1024;
 }
 
-/** Whether a program can be started by its name; where it is, else undefined. */
+/** The path of a program, or undefined if it is not installed. */
 export function findProgram(name: string): string | undefined {
   const folders = [...(process.env.PATH ?? "").split(delimiter), "/usr/sbin"];
   return folders
@@ -38,11 +45,36 @@ export function findProgram(name: string): string | undefined {
     });
 }
 
-/** Holds a process with all its threads to some CPUs (`0`, `1-3`). False: this machine can't, or has but one. */
-export function pin(pid: number, to: string): boolean {
-  if (cpus().length < 2 || findProgram("taskset") === undefined) return false;
-  execFileSync("taskset", ["-acp", to, String(pid)], { stdio: "ignore" });
+/** CPU 0, for the servers that are measured. */
+export const SERVER_CPU = "0";
+/** All other CPUs, for the origin and the load generator. */
+export const OTHER_CPUS = `1-${Math.max(1, cpus().length - 1)}`;
+
+/** Whether processes can be restricted to CPUs: there are two or more, and `taskset` is installed. */
+export function canPin(): boolean {
+  return cpus().length > 1 && findProgram("taskset") !== undefined;
+}
+
+/** Restricts a process with all its threads to some CPUs (`0`, `1-3`). Returns false if this machine cannot. */
+export function pin(pid: number, cpuList: string): boolean {
+  if (!canPin()) return false;
+  execFileSync("taskset", ["-acp", cpuList, String(pid)], { stdio: "ignore" });
   return true;
+}
+
+/** A port of loopback that was free a moment ago. */
+export async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, "close");
+  return port;
+}
+
+/** The port of `host:port`. */
+export function portOf(address: string): number {
+  return Number(address.slice(address.lastIndexOf(":") + 1));
 }
 
 function packageVersion(name: string): string {
@@ -52,11 +84,11 @@ function packageVersion(name: string): string {
 function nginxVersion(): string {
   const nginx = findProgram("nginx");
   if (nginx === undefined) return "not installed";
-  // It tells its version on standard error.
+  // nginx prints its version to standard error.
   return execFileSync("sh", ["-c", `"$0" -v 2>&1`, nginx]).toString().trim().replace(/^.*\//, "");
 }
 
-/** What figures were measured on and with. */
+/** The machine and the versions that figures were measured with. */
 export function describeMachine(): Record<string, string | number> {
   return {
     cpus: cpus().length,

@@ -1,6 +1,11 @@
 import { cpuMs } from "./machine.js";
 
-/** The middle of some figures. */
+/** A number of rounds or reads, or a duration. With `--quick` a tenth of it: enough to test a question, too little for figures. */
+export function quick(amount: number): number {
+  return process.env.FRONTCACHE_BENCH_QUICK === undefined ? amount : amount / 10;
+}
+
+/** The middle value. */
 export function median(figures: readonly number[]): number {
   const sorted = figures.toSorted((a, b) => a - b);
   const middle = Math.floor(sorted.length / 2);
@@ -14,35 +19,35 @@ export async function timeMs(work: () => Promise<unknown>): Promise<number> {
   return performance.now() - begin;
 }
 
-/** Something that is measured against others in the same run. */
+/** A way to read that is measured beside others in the same run. */
 export interface Contestant {
   readonly name: string;
-  /** Reads once; resolves to the bytes that it brought. */
+  /** Reads once, and resolves to the number of bytes read. */
   read(): Promise<number>;
-  /** The process that answers it, whose CPU time is counted. */
+  /** The process that answers, whose CPU time is counted. */
   readonly serverPid?: number | undefined;
 }
 
-/** How contestants take turns. */
+/** How contestants alternate. */
 export interface Turns {
-  /** Rounds that count; one more goes before them, to warm up. */
+  /** Rounds that count; one more precedes them as warm-up. */
   readonly rounds: number;
-  /** How long each contestant reads in a round, milliseconds; 0: one read of each reader. */
+  /** How long each contestant reads in a round, milliseconds; 0: one read at each place. */
   readonly roundMs: number;
-  /** How long it reads in the round before: until its code is compiled as it stays. */
+  /** Duration of the warm-up round: long enough for the compiler. */
   readonly warmUpMs: number;
-  /** Reads at a time. */
-  readonly readers: number;
+  /** Concurrent reads. */
+  readonly concurrency: number;
 }
 
-/** What one contestant did. Rates are medians of the rounds, CPU seconds are of all rounds together. */
+/** The result of one contestant. Rates are medians of the rounds, CPU seconds are of all rounds together. */
 export interface Standing {
   readonly name: string;
   readonly gigabytesPerSecond: number;
   readonly readsPerSecond: number;
   /** Milliseconds of one round. */
   readonly roundMs: number;
-  /** CPU seconds a gigabyte: of this process, and of the one that answers. */
+  /** CPU seconds per gigabyte of this process, and of the one that answers. */
   readonly clientCpu: number;
   readonly serverCpu: number | undefined;
 }
@@ -56,34 +61,34 @@ interface Round {
 }
 
 /**
- * Measures contestants in turn, round by round, so that a machine that becomes faster or slower meanwhile does so for all of
- * them. Every other round goes backwards: who comes after whom should not matter.
+ * Measures contestants round by round, so that changes in the machine's speed affect all of them. Every other round runs in
+ * reverse order, so that the order does not matter.
  */
-export async function takeTurns(contestants: readonly Contestant[], turns: Turns): Promise<Map<string, Standing>> {
+export async function measureInTurn(contestants: readonly Contestant[], turns: Turns): Promise<Map<string, Standing>> {
   const rounds = new Map<Contestant, Round[]>(contestants.map((contestant) => [contestant, []]));
-  for (let round = -1; round < turns.rounds; round++) {
+  for (let round = -1; round < quick(turns.rounds); round++) {
     for (const contestant of round % 2 === 0 ? contestants : contestants.toReversed()) {
-      const { readers, roundMs, warmUpMs } = turns;
-      const done = await playRound(contestant, readers, round < 0 ? warmUpMs : roundMs);
+      const { concurrency, roundMs, warmUpMs } = turns;
+      const done = await runRound(contestant, concurrency, quick(round < 0 ? warmUpMs : roundMs));
       if (round >= 0) rounds.get(contestant)!.push(done);
     }
   }
   return new Map([...rounds].map(([contestant, done]) => [contestant.name, standingOf(contestant, done)]));
 }
 
-async function playRound({ read, serverPid }: Contestant, readers: number, roundMs: number): Promise<Round> {
+async function runRound({ read, serverPid }: Contestant, concurrency: number, roundMs: number): Promise<Round> {
   const [client, server] = [cpuMs(process.pid), serverPid === undefined ? 0 : cpuMs(serverPid)];
   let [bytes, reads] = [0, 0];
   const ms = await timeMs(async () => {
     const untilMs = performance.now() + roundMs;
-    const reader = async (): Promise<void> => {
+    const readInTurn = async (): Promise<void> => {
       do {
         const got = await read();
         bytes += got;
         reads++;
       } while (performance.now() < untilMs);
     };
-    await Promise.all(Array.from({ length: readers }, reader));
+    await Promise.all(Array.from({ length: concurrency }, readInTurn));
   });
   const serverMs = serverPid === undefined ? 0 : cpuMs(serverPid) - server;
   return { ms, bytes, reads, clientMs: cpuMs(process.pid) - client, serverMs };

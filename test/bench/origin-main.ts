@@ -1,10 +1,11 @@
-// The S3 emulator as a process of its own, driven over IPC, so that it shares no event loop with what is measured.
+// The S3 emulator as a process of its own, controlled by messages: it shares no event loop with what is measured.
 import type { FaultRule } from "../emulators/faults.js";
 import { S3Emulator } from "../emulators/s3.js";
 import { seededRandom } from "../seeded-random.js";
 
 export type OriginCommand =
   | { readonly kind: "ramp"; readonly key: string; readonly size: number; readonly seed: number }
+  | { readonly kind: "many"; readonly prefix: string; readonly count: number; readonly size: number }
   | { readonly kind: "pace"; readonly latencyMs: number; readonly bytesPerSecond: number | undefined }
   | { readonly kind: "tail"; readonly latencyMs: number; readonly share: number; readonly tailMs: number }
   | { readonly kind: "traffic" };
@@ -21,6 +22,11 @@ const emulator = await S3Emulator.start();
 
 function obey(command: OriginCommand): Omit<OriginReply, "id"> {
   if (command.kind === "ramp") return { version: emulator.putRamp("bench", command.key, command.size, command.seed) };
+  if (command.kind === "many") {
+    const { prefix, count, size } = command;
+    for (let number = 0; number < count; number++) emulator.putRamp("bench", `${prefix}-${number}`, size, number);
+    return {};
+  }
   if (command.kind === "traffic") {
     const { gets, requests, bytesSent } = emulator.traffic;
     const reply = { gets: gets.length, requests: requests.GET ?? 0, bytesSent };

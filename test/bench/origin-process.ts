@@ -29,27 +29,31 @@ export class OriginProcess implements AsyncDisposable {
     return { url: `s3://bench/${key}`, version: version! };
   }
 
-  /** Puts an object of some bytes. */
+  /** Puts an object of `size` bytes. */
   async putObject(key: string, size: number): Promise<StageObject> {
     return { key, size, ...(await this.putRamp(key, size, 1)) };
   }
 
-  /** Its process. */
+  /** Puts objects with the keys `<prefix>-<number>`, number from 0 to count - 1. */
+  async putMany(prefix: string, count: number, size: number): Promise<void> {
+    await this.#ask({ kind: "many", prefix, count, size });
+  }
+
   get pid(): number {
     return this.child.pid!;
   }
 
-  /** From now on each answer begins after `latencyMs` and runs at `bytesPerSecond` (undefined: unpaced). */
+  /** From now on each response begins after `latencyMs` and is sent at `bytesPerSecond` (undefined: unlimited). */
   async pace(latencyMs: number, bytesPerSecond: number | undefined): Promise<void> {
     await this.#ask({ kind: "pace", latencyMs, bytesPerSecond });
   }
 
-  /** From now on an answer begins after `latencyMs` at the median, give or take a quarter, and a share of them after `tailMs`. */
+  /** From now on a response begins after `latencyMs`, 25 % more or less at random; a `share` of them after `tailMs`. */
   async tail(latencyMs: number, share: number, tailMs: number): Promise<void> {
     await this.#ask({ kind: "tail", latencyMs, share, tailMs });
   }
 
-  /** Answered GETs, all that were sent (given up ones included) and bytes since the last call. */
+  /** GETs that were answered, all requests (aborted ones included) and bytes, since the last call. */
   async traffic(): Promise<{ gets: number; requests: number; bytesSent: number }> {
     const { gets, requests, bytesSent } = await this.#ask({ kind: "traffic" });
     return { gets: gets!, requests: requests!, bytesSent: bytesSent! };

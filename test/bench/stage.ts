@@ -1,5 +1,6 @@
 import { CacheClient } from "@frontcache/client";
 import { MemberProcess, temporaryDirectory } from "../e2e/member-process.js";
+import { freePort } from "./machine.js";
 import { OriginProcess } from "./origin-process.js";
 
 export const KiB = 1 << 10;
@@ -14,14 +15,14 @@ export interface StageObject {
   readonly size: number;
 }
 
-/** One member before an origin, and a client of it, each a process of its own. */
+/** One member in front of an origin, and a client of it, each a process of its own. */
 export interface Stage {
   readonly origin: OriginProcess;
   readonly member: MemberProcess;
   readonly client: CacheClient;
   /** The member's one volume. */
   readonly cacheDirectory: string;
-  /** An object that the member holds to its last byte, read twice. */
+  /** Puts an object, and reads it twice through the member, which has it cached then. */
   hot(size: number): Promise<StageObject>;
 }
 
@@ -31,8 +32,8 @@ export interface StageOptions {
   readonly env?: Readonly<Record<string, string>>;
 }
 
-/** Sets the stage, has `play` measure on it, and clears it away. */
-export async function onStage<Result>(play: (stage: Stage) => Promise<Result>, options: StageOptions = {}): Promise<Result> {
+/** Starts the processes, runs `measure` on them, and ends them. */
+export async function onStage<Result>(measure: (stage: Stage) => Promise<Result>, options: StageOptions = {}): Promise<Result> {
   await using origin = await OriginProcess.start();
   await using directory = await temporaryDirectory();
   await using member = await MemberProcess.start({ endpoint: origin.endpoint, cacheDirectory: directory.path, ...options });
@@ -44,5 +45,36 @@ export async function onStage<Result>(play: (stage: Stage) => Promise<Result>, o
     }
     return object;
   };
-  return await play({ origin, member, client, cacheDirectory: directory.path, hot });
+  return await measure({ origin, member, client, cacheDirectory: directory.path, hot });
+}
+
+/** Members that form one cluster. */
+export class Cluster implements AsyncDisposable {
+  private constructor(
+    readonly members: readonly MemberProcess[],
+    private readonly directory: AsyncDisposable,
+  ) {}
+
+  /** Starts members with a static member list; `flags` are further flags of each. */
+  static async start(endpoint: string, size: number, flags: readonly string[] = []): Promise<Cluster> {
+    const directory = await temporaryDirectory();
+    const addresses: { name: string; grpc: string; http: string }[] = [];
+    for (let index = 0; index < size; index++) {
+      const [grpc, http] = [await freePort(), await freePort()];
+      addresses.push({ name: `member-${index}`, grpc: `127.0.0.1:${grpc}`, http: `127.0.0.1:${http}` });
+    }
+    const list = addresses.map(({ name, grpc, http }) => `${name}=${grpc}/${http.slice(http.indexOf(":") + 1)}`).join(",");
+    const start = ({ name, grpc, http }: (typeof addresses)[number]): Promise<MemberProcess> => {
+      const listeners = ["--listen", grpc, "--http-listen", http];
+      const discovery = ["--discovery", "static", "--members", list, "--name", name];
+      const cacheDirectory = `${directory.path}/${name}`;
+      return MemberProcess.start({ endpoint, cacheDirectory, flags: [...listeners, ...discovery, ...flags] });
+    };
+    return new Cluster(await Promise.all(addresses.map(start)), directory);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.members.map((member) => member[Symbol.asyncDispose]()));
+    await this.directory[Symbol.asyncDispose]();
+  }
 }

@@ -1,33 +1,34 @@
 import { Agent, type IncomingMessage, get as nodeGet } from "node:http";
+import { GetObjectCommand, S3Client } from "@aws-sdk/client-s3";
 import { type Dispatcher, Pool } from "undici";
 import type { MemberProcess } from "../../e2e/member-process.js";
 import type { Contestant } from "../measure.js";
+import type { OriginProcess } from "../origin-process.js";
 import type { StageObject } from "../stage.js";
 
-/** What every HTTP client reads here: the beginning of an object, through a member's gateway. */
-export interface GatewayRead {
+/** The read that every HTTP client performs: the first bytes of an object, from a member's HTTP listener. */
+export interface HttpRead {
   readonly member: MemberProcess;
   readonly object: StageObject;
-  /** Bytes from the object's beginning. */
   readonly length: number;
-  /** Connections at most. */
+  /** Maximum number of connections. */
   readonly connections: number;
 }
 
-function targetOf({ member, object, length }: GatewayRead): { origin: string; path: string; headers: Record<string, string> } {
+function targetOf({ member, object, length }: HttpRead): { origin: string; path: string; headers: Record<string, string> } {
   const path = `/s3/bench/${object.key}`;
   return { origin: `http://${member.http}`, path, headers: { range: `bytes=0-${length - 1}` } };
 }
 
-/** `fetch`, as everybody has it. */
-export function byFetch(read: GatewayRead): Contestant {
+/** Node's own `fetch`. */
+export function byFetch(read: HttpRead): Contestant {
   const { origin, path, headers } = targetOf(read);
   const once = async (): Promise<number> => (await (await fetch(origin + path, { headers })).arrayBuffer()).byteLength;
   return { name: "fetch", read: once, serverPid: read.member.pid };
 }
 
-/** undici's `request`, its fastest way that gives whole bodies. */
-export function byUndici(read: GatewayRead): Contestant & AsyncDisposable {
+/** undici's `request`, its fastest function that returns whole bodies. */
+export function byUndici(read: HttpRead): Contestant & AsyncDisposable {
   const { origin, path, headers } = targetOf(read);
   const pool: Dispatcher = new Pool(origin, { connections: read.connections });
   const once = async (): Promise<number> => {
@@ -45,8 +46,8 @@ function wholeBody(response: IncomingMessage): Promise<Buffer> {
   });
 }
 
-/** `node:http` with an agent that keeps its connections. */
-export function byNodeHttp(read: GatewayRead): Contestant & Disposable {
+/** `node:http` with a keep-alive agent. */
+export function byNodeHttp(read: HttpRead): Contestant & Disposable {
   const { origin, path, headers } = targetOf(read);
   const agent = new Agent({ keepAlive: true, maxSockets: read.connections });
   const once = async (): Promise<number> => {
@@ -56,4 +57,30 @@ export function byNodeHttp(read: GatewayRead): Contestant & Disposable {
     return (await wholeBody(response)).length;
   };
   return { name: "node:http", read: once, serverPid: read.member.pid, [Symbol.dispose]: () => agent.destroy() };
+}
+
+/** The AWS SDK, which reads the first bytes of an object from the S3 server itself. */
+export function byAwsSdk(origin: OriginProcess, object: StageObject, length: number): Contestant & Disposable {
+  const client = new S3Client({
+    endpoint: origin.endpoint,
+    region: "us-east-1",
+    forcePathStyle: true,
+    credentials: { accessKeyId: "test", secretAccessKey: "test" },
+  });
+  const read = async (): Promise<number> => {
+    const command = new GetObjectCommand({ Bucket: "bench", Key: object.key, Range: `bytes=0-${length - 1}` });
+    const { Body } = await client.send(command);
+    return (await Body!.transformToByteArray()).length;
+  };
+  return { name: "AWS SDK from S3", read, serverPid: origin.pid, [Symbol.dispose]: () => client.destroy() };
+}
+
+/** One plain GET of a whole object of the origin. The bytes are discarded. */
+export function plainGet(endpoint: string, key: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    nodeGet(`${endpoint}/bench/${key}`, { agent: false }, (response) => {
+      response.resume();
+      response.once("end", resolve).once("error", reject);
+    }).once("error", reject);
+  });
 }

@@ -3,18 +3,15 @@ import { once } from "node:events";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { CacheClient } from "../../../client/src/cache-client.js";
-import { makeTransport } from "../../../client/src/make-transport.js";
-import { systemClock } from "../../../client/src/members/clock.js";
-import type { Transport } from "../../../client/src/members/transport.js";
-import { completeOptions } from "../../../client/src/options.js";
-import type { MemberProcess } from "../../e2e/member-process.js";
-import { freePort } from "../free-port.js";
-import { findProgram } from "../machine.js";
+import { dirname, join } from "node:path";
+import { CacheClient } from "@frontcache/client";
+import { Membership } from "@frontcache/proto";
+import { findProgram, freePort } from "../machine.js";
 import type { OriginProcess } from "../origin-process.js";
+import { MiB, type StageObject } from "../stage.js";
+import { GrpcServer } from "./grpc.js";
 
-/** nginx as one would set it up for this: slices of 1 MiB, kept in files, sent without a copy. */
+/** nginx in one process, as for large files: slices of 1 MiB in a cache of files, and plain files, both sent by sendfile. */
 const configuration = (folder: string, port: number, origin: string): string => `
 daemon off; master_process off; error_log ${folder}/error.log; pid ${folder}/pid;
 events { worker_connections 1024; }
@@ -32,24 +29,27 @@ http {
       proxy_set_header Range $slice_range; proxy_http_version 1.1;
       proxy_pass ${origin}/;
     }
+    location /files/ { root ${folder}; }
   }
 }
 `;
 
-/** An nginx of our own as a slice cache before the origin. */
+/** A process of nginx: under `/s3/` a slice cache of the origin, under `/files/` plain files. */
 export class Nginx implements AsyncDisposable {
+  #member: GrpcServer | undefined;
+
   private constructor(
     private readonly child: ChildProcess,
     private readonly folder: string,
-    /** `host:port`; objects are where a gateway has them. */
+    /** `host:port`. */
     readonly address: string,
   ) {}
 
-  /** Undefined where nginx is not installed, which is said. */
+  /** Returns undefined, and prints a note, if nginx is not installed. */
   static async start(origin: OriginProcess): Promise<Nginx | undefined> {
     const program = findProgram("nginx");
     if (program === undefined) {
-      console.log("  skipped: nginx, which is not installed");
+      console.log("  skipped: nginx is not installed");
       return undefined;
     }
     const [folder, port] = [await mkdtemp(join(tmpdir(), "frontcache-nginx-")), await freePort()];
@@ -60,7 +60,7 @@ export class Nginx implements AsyncDisposable {
     const nginx = new Nginx(child, folder, `127.0.0.1:${port}`);
     const ended = once(child, "exit").then(() => Promise.reject(new Error("nginx ended before it listened")));
     ended.catch(() => {});
-    await Promise.race([listening(port), ended]);
+    await Promise.race([untilItListens(port), ended]);
     return nginx;
   }
 
@@ -68,17 +68,28 @@ export class Nginx implements AsyncDisposable {
     return this.child.pid!;
   }
 
-  /** frontcache's own client, whose bytes come from here instead of a member's gateway. */
-  async client(member: MemberProcess): Promise<CacheClient> {
-    const options = completeOptions({ endpoint: member.grpc, transport: "http" });
-    const transport: Transport = makeTransport(options, systemClock, undefined);
-    const read = transport.read.bind(transport);
-    transport.read = (address, ...rest) => read({ ...address, httpAddress: this.address }, ...rest);
-    transport.keepOnly = () => {};
-    return CacheClient.over(options, { clock: systemClock, transport });
+  /** Stores an object as a plain file. Returns its path. */
+  async addFile(origin: OriginProcess, { key }: StageObject): Promise<string> {
+    const file = join(this.folder, "files", key);
+    const response = await fetch(`${origin.endpoint}/bench/${key}`);
+    await mkdir(dirname(file), { recursive: true });
+    await writeFile(file, Buffer.from(await response.arrayBuffer()));
+    return `/files/${key}`;
+  }
+
+  /** frontcache's client, which reads from nginx: a member list names nginx as the HTTP listener of the only member. */
+  async client(): Promise<CacheClient> {
+    let list: Parameters<typeof Membership.fromMessage>[0] | undefined;
+    const member = await GrpcServer.start({ WatchMembers: (call) => void call.write(list as never) });
+    this.#member = member;
+    list = Membership.of([{ name: "nginx", grpcAddress: member.address, httpAddress: this.address }], 16 * MiB).toMessage(
+      "nginx",
+    );
+    return CacheClient.connect({ endpoint: member.address, transport: "http" });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#member?.[Symbol.dispose]();
     const exited = once(this.child, "exit");
     this.child.kill("SIGTERM");
     await exited;
@@ -86,14 +97,14 @@ export class Nginx implements AsyncDisposable {
   }
 }
 
-async function listening(port: number): Promise<void> {
+async function untilItListens(port: number): Promise<void> {
   for (;;) {
     const socket = connect({ port, host: "127.0.0.1" });
-    const stands = await new Promise<boolean>((resolve) => {
+    const isOpen = await new Promise<boolean>((resolve) => {
       socket.once("connect", () => resolve(true)).once("error", () => resolve(false));
     });
     socket.destroy();
-    if (stands) return;
+    if (isOpen) return;
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
 }

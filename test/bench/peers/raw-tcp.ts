@@ -1,14 +1,17 @@
+import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
+import { join } from "node:path";
 import type { Contestant } from "../measure.js";
-import { REQUEST_BYTES, type SliceServer } from "./slice-server.js";
 
-/** The most that one `read` of the kernel's brings. */
+/** Bytes of a request to the slice server: two 32-bit numbers. */
+export const REQUEST_BYTES = 8;
+/** The most bytes that one system call reads. */
 const READ_BYTES = 4 << 20;
 
 /**
- * The speed of the socket: bytes without any protocol, received by `net` with `onread` into a buffer of the answer's size that
- * is used again and again.
+ * The speed of the socket: bytes without any protocol, received by `net` with `onread` into a buffer that is reused and as
+ * large as the response.
  */
 export class RawTcp implements Contestant, Disposable {
   readonly name = "raw Node TCP";
@@ -34,7 +37,7 @@ export class RawTcp implements Contestant, Disposable {
     });
   }
 
-  /** Each read brings `slices` times `sliceBytes`, the slices over each other. */
+  /** Each read receives `slices` times `sliceBytes`, each slice into the same memory. */
   static async connect(server: SliceServer, sliceBytes: number, slices = 1): Promise<RawTcp> {
     const tcp = new RawTcp(server, sliceBytes, slices);
     await once(tcp.#socket, "connect");
@@ -61,5 +64,28 @@ export class RawTcp implements Contestant, Disposable {
 
   [Symbol.dispose](): void {
     this.#socket.destroy();
+  }
+}
+
+/** A block in memory, served by plain TCP and by plain `node:http` from another process. */
+export class SliceServer implements Disposable {
+  private constructor(
+    private readonly child: ChildProcess,
+    readonly tcpPort: number,
+    readonly httpPort: number,
+  ) {}
+
+  static async start(): Promise<SliceServer> {
+    const child = fork(join(import.meta.dirname, "slice-server-main.ts"), { execArgv: ["--import", "tsx"] });
+    const [{ tcp, http }] = (await once(child, "message")) as [{ tcp: number; http: number }];
+    return new SliceServer(child, tcp, http);
+  }
+
+  get pid(): number {
+    return this.child.pid!;
+  }
+
+  [Symbol.dispose](): void {
+    this.child.disconnect();
   }
 }

@@ -1,16 +1,18 @@
-// What a member is measured against: slices of a block in memory, by bare TCP and by bare node:http, in a process of its own.
+// The least that a server in Node can do: slices of a block in memory, sent by plain TCP and by plain `node:http`.
 import { createServer as createHttpServer } from "node:http";
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
-import { BLOCK_BYTES, REQUEST_BYTES } from "./slice-server.js";
+import { REQUEST_BYTES } from "./raw-tcp.js";
 
+/** Size of the block. */
+const BLOCK_BYTES = 16 << 20;
 const block = Buffer.alloc(BLOCK_BYTES, 7);
 
-/** A request is two numbers, the bytes of an answer and how often they are sent; the answer is the bytes and no more. */
+/** A request has two 32-bit numbers: the bytes of a slice, and how often the slice is sent. The response has only these bytes. */
 function serveSlices(socket: Socket): void {
   socket.setNoDelay(true);
   socket.on("error", () => {});
   socket.on("data", (request: Buffer) => {
-    if (request.length !== REQUEST_BYTES) throw new Error("a request that came in pieces");
+    if (request.length !== REQUEST_BYTES) throw new Error("a request was received in pieces");
     const slice = block.subarray(0, request.readUInt32LE(0));
     let left = request.readUInt32LE(4);
     const send = (): void => {

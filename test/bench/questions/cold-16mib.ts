@@ -3,13 +3,12 @@ import { MemberProcess, temporaryDirectory } from "../../e2e/member-process.js";
 import { type Benchmark, barsOf, type Figure } from "../answer.js";
 import { median, timeMs } from "../measure.js";
 import { OriginProcess } from "../origin-process.js";
-import { plainGet } from "../peers/plain-get.js";
+import { plainGet } from "../peers/http-clients.js";
+import { KiB, MiB } from "../stage.js";
 
-const KiB = 1 << 10;
-const MiB = 1 << 20;
 const ROUNDS = 9;
 
-/** Times reads of fresh objects, so that each one is cold. */
+/** Median milliseconds of reads, each of a new object that is not cached. */
 async function coldReads(origin: OriginProcess, name: string, read: (url: string) => Promise<unknown>): Promise<number> {
   const times: number[] = [];
   for (let round = -1; round < ROUNDS; round++) {
@@ -21,7 +20,7 @@ async function coldReads(origin: OriginProcess, name: string, read: (url: string
 }
 
 export const benchmark: Benchmark = {
-  question: "How long does a cold read wait for an origin of 100 MB/s a connection?",
+  question: "How long does a cold read take from an origin of 100 MB/s per connection?",
   async run() {
     await using origin = await OriginProcess.start();
     await using directory = await temporaryDirectory();
@@ -39,13 +38,13 @@ export const benchmark: Benchmark = {
       for (let round = 0; round < ROUNDS; round++) plain.push(await timeMs(() => plainGet(origin.endpoint, "plain")));
       const [answer, rest] = [latencyMs, (4 * MiB) / 100e3];
       figures.push(
-        { name: `${latencyMs} ms: first bytes of a block's last 64 KiB`, value: firstBytes, unit: "ms" },
-        { name: `${latencyMs} ms: ... in origin round trips`, value: firstBytes / latencyMs, unit: "x", atMost: 1.3 },
+        { name: `${latencyMs} ms: first bytes of the last 64 KiB of a block`, value: firstBytes, unit: "ms" },
+        { name: `${latencyMs} ms: ... over one origin latency`, value: firstBytes / latencyMs, unit: "x", atMost: 1.3 },
         { name: `${latencyMs} ms: one plain GET of 16 MiB`, value: median(plain), unit: "ms" },
         { name: `${latencyMs} ms: a whole cold block`, value: whole, unit: "ms" },
-        { name: `${latencyMs} ms: ... of that plain GET`, value: whole / median(plain), unit: "x", atMost: 0.4 },
+        { name: `${latencyMs} ms: ... over the plain GET`, value: whole / median(plain), unit: "x", atMost: 0.4 },
         {
-          name: `${latencyMs} ms: ... the least that 4 GETs can take of it`,
+          name: `${latencyMs} ms: ... the least that 4 GETs can take, over the plain GET`,
           value: (answer + rest) / (answer + 4 * rest),
           unit: "x",
         },

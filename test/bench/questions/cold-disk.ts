@@ -7,11 +7,9 @@ import { type Benchmark, barsOf } from "../answer.js";
 import { loopDelay, withLoopDelay } from "../loop-delay.js";
 import { timeMs } from "../measure.js";
 import { OriginProcess } from "../origin-process.js";
+import { GiB, MiB } from "../stage.js";
 
-const MiB = 1 << 20;
-const GiB = 1 << 30;
-
-/** Has the kernel forget the pages of all block files. */
+/** Drops the pages of all block files from the page cache. */
 function dropFromPageCache(directory: string): void {
   execFileSync("sync");
   const blocks = join(directory, "v1");
@@ -48,12 +46,12 @@ export const benchmark: Benchmark = {
     const hotMs = await timeMs(() => readAll(client));
     const hot = await loopDelay(member);
     const figures = [
-      { name: "cold: bytes a second", value: GiB / coldMs / 1e6, unit: "GB/s" },
+      { name: "cold: rate", value: GiB / coldMs / 1e6, unit: "GB/s" },
       { name: "cold: event loop delay, p99", value: cold.p99, unit: "ms", atMost: 20 },
-      { name: "cold: event loop delay, largest", value: cold.max, unit: "ms" },
-      { name: "hot: bytes a second", value: GiB / hotMs / 1e6, unit: "GB/s" },
+      { name: "cold: event loop delay, maximum", value: cold.max, unit: "ms" },
+      { name: "hot: rate", value: GiB / hotMs / 1e6, unit: "GB/s" },
       { name: "hot: event loop delay, p99", value: hot.p99, unit: "ms" },
-      { name: "origin requests meanwhile", value: (await origin.traffic()).gets, unit: "", atMost: 0 },
+      { name: "origin requests during the reads", value: (await origin.traffic()).gets, unit: "", atMost: 0 },
     ];
     return { figures, chart: barsOf(figures, "GB/s") };
   },

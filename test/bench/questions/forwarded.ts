@@ -1,73 +1,81 @@
-import { CacheClient } from "@frontcache/client";
-import { CacheServiceClient } from "@frontcache/proto";
-import { credentials } from "@grpc/grpc-js";
-import { MemberProcess, temporaryDirectory } from "../../e2e/member-process.js";
-import { type Benchmark, OURS, ratio, standingsChart, standingsTable } from "../answer.js";
-import { freePort } from "../free-port.js";
-import { type Contestant, type Standing, takeTurns } from "../measure.js";
+import { type Bar, type Benchmark, type Figure, OURS, type Table } from "../answer.js";
+import { type LoadGenerator, startLoadGenerator } from "../load/http-load.js";
+import { REQUEST_SIZES, requestCosts, requestCostTable, type Target } from "../load/request-cost.js";
+import { pin, portOf, SERVER_CPU } from "../machine.js";
+import { median, quick } from "../measure.js";
 import { OriginProcess } from "../origin-process.js";
-import { byUndici } from "../peers/http-clients.js";
-import { KiB, MiB, type StageObject } from "../stage.js";
+import { lookUpOwner } from "../peers/grpc.js";
+import { Cluster, KiB, MiB, type StageObject } from "../stage.js";
 
-const NAMES = { owner: `${OURS} owner's gateway`, other: `${OURS} other member's gateway, forwarded`, client: `${OURS} client` };
+const OWNER = `${OURS}, asked at the owner`;
+const FORWARDED = `${OURS}, forwarded to the owner`;
+const ROUNDS = { rounds: 5, seconds: 1, warmUpSeconds: 3 };
+/** Large responses fill the socket with few connections. */
+const CONNECTIONS: Readonly<Record<string, number>> = { "1 MiB": 16, "16 MiB": 4 };
+/** CPU of all members for a forwarded request over the owner's own. */
+const AT_MOST: Readonly<Record<string, number>> = { "4 KiB": 3, "64 KiB": 2.5, "1 MiB": 2.5, "16 MiB": 2.5 };
+const FIRST_BYTE_ROUNDS = 15;
 
-/** Two members that know of each other. */
-async function startTwo(endpoint: string, directory: string): Promise<[MemberProcess, MemberProcess]> {
-  const ports = { a: [await freePort(), await freePort()], b: [await freePort(), await freePort()] } as const;
-  const members = Object.entries(ports).map(([name, [grpc, http]]) => `${name}=127.0.0.1:${grpc}/${http}`);
-  const start = (name: "a" | "b"): Promise<MemberProcess> => {
-    const [grpc, http] = ports[name].map((port) => `127.0.0.1:${port}`) as [string, string];
-    const address = ["--listen", grpc, "--http-listen", http, "--name", name];
-    const flags = [...address, "--discovery", "static", "--members", members.join(",")];
-    return MemberProcess.start({ endpoint, cacheDirectory: `${directory}/${name}`, flags });
+/** The two members as targets: the owner of the object's one block, and the other one. */
+async function ownerAndOther({ members }: Cluster, { key, url }: StageObject): Promise<[Target, Target]> {
+  const owner = await lookUpOwner(members[0]!.grpc, url, 0);
+  const pids = members.map(({ pid }) => pid);
+  const target = (name: string, isOwner: boolean): Target => {
+    const member = members.find(({ grpc }) => (grpc === owner) === isOwner)!;
+    return { name, port: portOf(member.http), path: `/s3/bench/${key}`, pids };
   };
-  return Promise.all([start("a"), start("b")]);
+  return [target(OWNER, true), target(FORWARDED, false)];
 }
 
-/** The owner of an object's one block, then the other one. */
-async function ownerFirst([a, b]: [MemberProcess, MemberProcess], { url }: StageObject): Promise<[MemberProcess, MemberProcess]> {
-  const service = new CacheServiceClient(a.grpc, credentials.createInsecure());
-  const owner = await new Promise<string>((resolve, reject) => {
-    service.lookupOwner({ key: url, offset: 0 }, (error, answer) => (error === null ? resolve(answer.addr) : reject(error)));
-  });
-  service.close();
-  return owner === a.grpc ? [a, b] : [b, a];
-}
-
-async function measure(
-  [owner, other]: [MemberProcess, MemberProcess],
-  object: StageObject,
-  length: number,
-): Promise<Map<string, Standing>> {
-  await using client = await CacheClient.connect({ endpoint: other.grpc });
-  await using toOwner = byUndici({ member: owner, object, length, connections: 1 });
-  await using toOther = byUndici({ member: other, object, length, connections: 1 });
-  const byClient: Contestant = {
-    name: NAMES.client,
-    read: async () => (await client.readRange(object.url, 0, length, object.version)).length,
-  };
-  const contestants = [{ ...toOwner, name: NAMES.owner }, { ...toOther, name: NAMES.other }, byClient];
-  return await takeTurns(contestants, { rounds: 7, roundMs: 250, warmUpMs: 1_000, readers: 1 });
+/** Median microseconds until the first byte of 4 KiB, over one connection. */
+async function firstBytes(load: LoadGenerator, targets: readonly Target[]): Promise<number[]> {
+  const times: number[][] = targets.map(() => []);
+  for (let round = -1; round < quick(FIRST_BYTE_ROUNDS); round++) {
+    for (const [index, { port, path }] of targets.entries()) {
+      const range = { length: 4 * KiB, first: 0, span: 16 * MiB };
+      const { firstByteP50Us, p50Us } = await load.run({
+        port,
+        path,
+        connections: 1,
+        seconds: quick(round < 0 ? 1 : 0.5),
+        range,
+      });
+      if (round >= 0) times[index]!.push(firstByteP50Us ?? p50Us);
+    }
+  }
+  return times.map(median);
 }
 
 export const benchmark: Benchmark = {
-  question: "What does a read cost that arrives at a member which does not own it?",
+  question: "What does a read cost that arrives at a member that does not own the block?",
   async run() {
     await using origin = await OriginProcess.start();
-    await using directory = await temporaryDirectory();
-    const [a, b] = await startTwo(origin.endpoint, directory.path);
-    await using _a = a;
-    await using _b = b;
-    const object = await origin.putObject("forwarded", 16 * MiB);
-    const members = await ownerFirst([a, b], object);
-    const large = await measure(members, object, 16 * MiB);
-    const small = await measure(members, object, 4 * KiB);
-    const lost = (of: Map<string, Standing>, title: string) =>
-      ratio(of, { name: `${title}: forwarded / from the owner, both by undici`, of: NAMES.other, to: NAMES.owner });
-    return {
-      tables: [standingsTable("16 MiB", large, "GB/s"), standingsTable("4 KiB", small, "reads/s")],
-      figures: [...lost(large, "16 MiB"), ...lost(small, "4 KiB")],
-      chart: standingsChart(new Map([["16 MiB", large]]), "GB/s"),
-    };
+    await using cluster = await Cluster.start(origin.endpoint, 2);
+    await using load = startLoadGenerator();
+    const targets = await ownerAndOther(cluster, await origin.putObject("forwarded", 16 * MiB));
+    const [ownerUs, otherUs] = await firstBytes(load, targets);
+    for (const { pid } of cluster.members) pin(pid, SERVER_CPU);
+    const tables: Table[] = [];
+    const figures: Figure[] = [];
+    const bars: Bar[] = [];
+    for (const each of REQUEST_SIZES) {
+      const size = { ...each, connections: CONNECTIONS[each.title] ?? each.connections };
+      const costs = await requestCosts(load, targets, size, ROUNDS);
+      const value = costs.get(FORWARDED)!.cpuUs / costs.get(OWNER)!.cpuUs;
+      tables.push(requestCostTable(size, costs));
+      figures.push({
+        name: `${size.title}: CPU of both members, forwarded / owner`,
+        value,
+        unit: "x",
+        atMost: AT_MOST[size.title]!,
+      });
+      bars.push({ name: size.title, values: [value], ours: true });
+    }
+    const behind = (otherUs! - ownerUs!) / 1e3;
+    figures.push(
+      { name: "4 KiB, one connection: first byte from the owner", value: ownerUs! / 1e3, unit: "ms" },
+      { name: "4 KiB, one connection: a forwarded first byte comes later by", value: behind, unit: "ms", atMost: 0.3 },
+    );
+    return { tables, figures, chart: { unit: "CPU of both members over the owner's own, less is better", bars } };
   },
 };

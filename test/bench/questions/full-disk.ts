@@ -11,9 +11,8 @@ import { ticks } from "../../fault/volume-report.js";
 import { type Benchmark, barsOf, type Figure } from "../answer.js";
 import { timeMs } from "../measure.js";
 import { OriginProcess } from "../origin-process.js";
+import { GiB, MiB } from "../stage.js";
 
-const MiB = 1 << 20;
-const GiB = 1 << 30;
 const READ_BYTES = 4 * MiB;
 const READERS = 16;
 const SEED = 7;

@@ -3,8 +3,8 @@ import { MemberProcess, temporaryDirectory } from "../../e2e/member-process.js";
 import { type Benchmark, barsOf } from "../answer.js";
 import { timeMs } from "../measure.js";
 import { OriginProcess } from "../origin-process.js";
+import { MiB } from "../stage.js";
 
-const MiB = 1 << 20;
 const BLOCK_BYTES = 16 * MiB;
 const READS = 3_000;
 const READERS = 8;

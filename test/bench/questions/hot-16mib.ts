@@ -31,7 +31,7 @@ export const benchmark: Benchmark = {
   question: "How fast is a held block of 16 MiB, read one at a time?",
   run: () =>
     onStage(async (stage) => {
-      const standings = await hotReads(stage, { length: 16 * MiB, readers: 1, rounds: 7, roundMs: 400, warmUpMs: 1_000 });
+      const standings = await hotReads(stage, { length: 16 * MiB, concurrency: 1, rounds: 7, roundMs: 400, warmUpMs: 1_000 });
       return {
         tables: [standingsTable("16 MiB, one at a time", standings, "GB/s")],
         figures: asked(standings),

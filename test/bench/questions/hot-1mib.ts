@@ -6,7 +6,7 @@ export const benchmark: Benchmark = {
   question: "How fast are held ranges of 1 MiB, read one at a time?",
   run: () =>
     onStage(async (stage) => {
-      const standings = await hotReads(stage, { length: MiB, readers: 1, rounds: 5, roundMs: 250, warmUpMs: 1_000 });
+      const standings = await hotReads(stage, { length: MiB, concurrency: 1, rounds: 5, roundMs: 250, warmUpMs: 1_000 });
       return {
         tables: [standingsTable("1 MiB, one at a time", standings, "GB/s")],
         figures: [

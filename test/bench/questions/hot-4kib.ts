@@ -1,6 +1,5 @@
 import { type Benchmark, ratio } from "../answer.js";
-import { names } from "../hot-reads.js";
-import { smallReads } from "../small-reads.js";
+import { names, smallReads } from "../hot-reads.js";
 import { KiB } from "../stage.js";
 
 export const benchmark: Benchmark = {

@@ -1,79 +1,89 @@
 import { type Bar, type Benchmark, type Figure, OURS, type Table } from "../answer.js";
-import { pin } from "../machine.js";
-import { median } from "../measure.js";
-import { Load } from "../peers/load.js";
+import { startLoadGenerator } from "../load/http-load.js";
+import {
+  REQUEST_SIZES,
+  type RequestCost,
+  type RequestSize,
+  requestCosts,
+  requestCostTable,
+  type Target,
+} from "../load/request-cost.js";
+import { OTHER_CPUS, pin, portOf, SERVER_CPU } from "../machine.js";
 import { Nginx } from "../peers/nginx.js";
-import { SliceServer } from "../peers/slice-server.js";
-import { KiB, MiB, onStage, type StageObject } from "../stage.js";
+import { SliceServer } from "../peers/raw-tcp.js";
+import { MiB, onStage, type Stage } from "../stage.js";
 
-const CONNECTIONS = 64;
-const ROUNDS = 7;
-const ROUND_MS = 700;
-/** The server's core; whoever asks has the others. */
-const SERVER_CORE = "0";
-const OTHER_CORES = "1-1023";
+const MEMBER = `${OURS} member`;
+const NODE_HTTP = "plain node:http, slices of a Buffer";
+const NGINX_FILES = "nginx, static file";
+const NGINX_SLICES = "nginx, slice cache";
+const ROUNDS = { rounds: 7, seconds: 1, warmUpSeconds: 3 };
+const AT_LEAST: Readonly<Record<string, number>> = { "4 KiB": 40_000, "64 KiB": 30_000 };
 
-interface Server {
-  readonly name: string;
-  readonly port: number;
-  readonly pid: number;
-}
-
-const SIZES = [
-  { length: 4 * KiB, title: "4 KiB", atLeast: 40_000 },
-  { length: 64 * KiB, title: "64 KiB", atLeast: 30_000 },
-];
-
-function requestOf({ key, version }: StageObject, length: number): string {
-  return `GET /s3/bench/${key} HTTP/1.1\r\nHost: bench\r\nRange: bytes=0-${length - 1}\r\nIf-Match: "${version}"\r\n\r\n`;
-}
-
-/** Medians by the servers' names. */
-async function measure(load: Load, servers: readonly Server[], request: string): Promise<Map<string, number>> {
-  const rates = new Map(servers.map(({ name }) => [name, [] as number[]]));
-  for (let round = -1; round < ROUNDS; round++) {
-    for (const { name, port } of round % 2 === 0 ? servers : servers.toReversed()) {
-      const rate = await load.readsPerSecond({ port, request, connections: CONNECTIONS, ms: ROUND_MS });
-      if (round >= 0) rates.get(name)!.push(rate);
-    }
+/** What is asked of a member: its rate, beside a server in Node that reads nothing from files. The others are for comparison. */
+function figuresOf({ title }: RequestSize, costs: ReadonlyMap<string, RequestCost>): Figure[] {
+  const [member, plain] = [costs.get(MEMBER)!, costs.get(NODE_HTTP)!];
+  const atLeast = AT_LEAST[title];
+  const figures: Figure[] = [
+    { name: `${title}: requests/s of a member`, value: member.requestsPerSecond, unit: "", ...(atLeast && { atLeast }) },
+    {
+      name: `${title}: ... over plain node:http`,
+      value: member.requestsPerSecond / plain.requestsPerSecond,
+      unit: "x",
+      ...(atLeast && { atLeast: 0.7 }),
+    },
+  ];
+  for (const name of [NGINX_SLICES, NGINX_FILES]) {
+    const nginx = costs.get(name);
+    if (nginx === undefined) continue;
+    figures.push({ name: `${title}: CPU of a member / ${name}`, value: member.cpuUs / nginx.cpuUs, unit: "x" });
   }
-  return new Map([...rates].map(([name, figures]) => [name, median(figures)]));
+  return figures;
 }
 
-const portOf = (address: string): number => Number(address.slice(address.lastIndexOf(":") + 1));
+/** The servers, all with the same 16 MiB. */
+async function targetsOf({ member, origin, hot }: Stage, slices: SliceServer, nginx: Nginx | undefined): Promise<Target[]> {
+  const object = await hot(16 * MiB);
+  const path = `/s3/bench/${object.key}`;
+  const targets: Target[] = [
+    { name: MEMBER, port: portOf(member.http), path, pids: [member.pid] },
+    { name: NODE_HTTP, port: slices.httpPort, path, pids: [slices.pid] },
+  ];
+  if (nginx === undefined) return targets;
+  const listener = { port: portOf(nginx.address), pids: [nginx.pid] };
+  const file = await nginx.addFile(origin, object);
+  return [...targets, { name: NGINX_SLICES, path, ...listener }, { name: NGINX_FILES, path: file, ...listener }];
+}
 
 export const benchmark: Benchmark = {
-  question: "How many reads a second does one member on one core answer over 64 connections?",
+  question: "How many requests does one member on one core answer over 64 connections, and what does each cost?",
   run: () =>
-    onStage(async ({ member, origin, hot }) => {
-      const object = await hot(16 * MiB);
+    onStage(async (stage) => {
       using slices = await SliceServer.start();
-      using load = await Load.start();
-      await using nginx = await Nginx.start(origin);
-      const [ours, bare] = [`${OURS} member`, "bare node:http, slices of a Buffer"];
-      const servers: Server[] = [
-        { name: ours, port: portOf(member.http), pid: member.pid },
-        { name: bare, port: slices.httpPort, pid: slices.pid },
-        ...(nginx === undefined ? [] : [{ name: "nginx slice cache", port: portOf(nginx.address), pid: nginx.pid }]),
-      ];
-      const pinned = servers.every(({ pid }) => pin(pid, SERVER_CORE)) && pin(load.pid, OTHER_CORES);
-      if (!pinned) console.log("  taskset or a second core is missing: nothing is held to one core");
-      const rates: Map<string, number>[] = [];
-      for (const { length } of SIZES) rates.push(await measure(load, servers, requestOf(object, length)));
-      const figures: Figure[] = SIZES.flatMap(({ title, atLeast }, index) => {
-        const [member, plain] = [rates[index]!.get(ours)!, rates[index]!.get(bare)!];
-        return [
-          { name: `${title}: a member's reads/s`, value: member, unit: "", atLeast },
-          { name: `${title}: ... of bare node:http`, value: member / plain, unit: "x", atLeast: 0.7 },
-        ];
-      });
-      const rows = servers.map(({ name }) => [name, ...rates.map((rate) => rate.get(name)!)]);
-      const table: Table = { columns: ["reads/s, 64 connections", ...SIZES.map(({ title }) => title)], rows };
-      const bars: Bar[] = servers.map(({ name }) => ({
+      await using load = startLoadGenerator();
+      await using nginx = await Nginx.start(stage.origin);
+      const targets = await targetsOf(stage, slices, nginx);
+      const isPinned = targets.flatMap(({ pids }) => pids).every((pid) => pin(pid, SERVER_CPU));
+      if (isPinned) pin(stage.origin.pid, OTHER_CPUS);
+      else console.log("  note: no process is pinned to a core, since there is only one or taskset is missing");
+      console.log(`  load generator: ${load.name}`);
+      const tables: Table[] = [];
+      const figures: Figure[] = [];
+      const all: Map<string, RequestCost>[] = [];
+      for (const size of REQUEST_SIZES) {
+        const costs = await requestCosts(load, targets, size, ROUNDS);
+        tables.push(requestCostTable(size, costs));
+        figures.push(...figuresOf(size, costs));
+        all.push(costs);
+      }
+      // Rates of larger responses differ by orders of magnitude: they are in the tables.
+      const inChart = all.slice(0, 2);
+      const bars: Bar[] = targets.map(({ name }) => ({
         name,
-        values: rates.map((rate) => rate.get(name)!),
+        values: inChart.map((costs) => costs.get(name)!.requestsPerSecond),
         ours: name.startsWith(OURS),
       }));
-      return { tables: [table], figures, chart: { unit: "reads/s", groups: SIZES.map(({ title }) => title), bars } };
+      const groups = REQUEST_SIZES.slice(0, inChart.length).map(({ title }) => title);
+      return { tables, figures, chart: { unit: "requests/s", groups, bars } };
     }),
 };

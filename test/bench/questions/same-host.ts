@@ -1,6 +1,6 @@
 import { CacheClient } from "@frontcache/client";
 import { type Benchmark, type Figure, OURS, ratio, standingsChart, standingsTable, type Table } from "../answer.js";
-import { type Contestant, type Standing, takeTurns } from "../measure.js";
+import { type Contestant, measureInTurn, type Standing } from "../measure.js";
 import { KiB, MiB, onStage } from "../stage.js";
 
 const NAMES = { socket: `${OURS} through the socket`, file: `${OURS} from the file` };
@@ -32,7 +32,7 @@ export const benchmark: Benchmark = {
       const groups = new Map<string, Map<string, Standing>>();
       for (const { title, length } of SIZES) {
         const contestants = [by(NAMES.socket, client, length), by(NAMES.file, byFile, length)];
-        const standings = await takeTurns(contestants, { rounds: 9, roundMs: 200, warmUpMs: 1_000, readers: 1 });
+        const standings = await measureInTurn(contestants, { rounds: 9, roundMs: 200, warmUpMs: 1_000, concurrency: 1 });
         tables.push(standingsTable(title, standings, "GB/s"));
         figures.push(...ratio(standings, { name: `${title}: file / socket`, of: NAMES.file, to: NAMES.socket, atLeast: 2 }));
         groups.set(title, standings);

@@ -3,9 +3,8 @@ import { MemberProcess, temporaryDirectory } from "../../e2e/member-process.js";
 import { type Benchmark, barsOf } from "../answer.js";
 import { timeMs } from "../measure.js";
 import { OriginProcess } from "../origin-process.js";
+import { GiB, MiB } from "../stage.js";
 
-const MiB = 1 << 20;
-const GiB = 1 << 30;
 const READERS = 64;
 const SCAN_BYTES = 4 * GiB;
 const FILL_MEMORY = 256 * MiB;

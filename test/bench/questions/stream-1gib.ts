@@ -1,8 +1,7 @@
 import { type Benchmark, OURS, ratio, standingsChart, standingsTable } from "../answer.js";
 import { anonymousBytes } from "../machine.js";
-import { type Contestant, takeTurns } from "../measure.js";
-import { RawTcp } from "../peers/raw-tcp.js";
-import { SliceServer } from "../peers/slice-server.js";
+import { type Contestant, measureInTurn } from "../measure.js";
+import { RawTcp, SliceServer } from "../peers/raw-tcp.js";
 import { GiB, MiB, onStage } from "../stage.js";
 
 const ROUNDS = 5;
@@ -66,7 +65,7 @@ export const benchmark: Benchmark = {
           return bytes;
         },
       };
-      const standings = await takeTurns([stream, keeping, tcp], { rounds: ROUNDS, roundMs: 0, warmUpMs: 0, readers: 1 });
+      const standings = await measureInTurn([stream, keeping, tcp], { rounds: ROUNDS, roundMs: 0, warmUpMs: 0, concurrency: 1 });
       // The first stream brings the process to its size, the second shows what it takes; no later one may take more.
       const [settled, last] = [peaks[1]!, peaks.at(-1)!];
       return {

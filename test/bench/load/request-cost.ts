@@ -1,0 +1,95 @@
+import type { Table } from "../answer.js";
+import { canPin, cpuMsOfAll, OTHER_CPUS } from "../machine.js";
+import { median, quick } from "../measure.js";
+import { KiB, MiB } from "../stage.js";
+import type { LoadGenerator } from "./http-load.js";
+
+/** A server, or several that answer together, under load at one HTTP listener. */
+export interface Target {
+  readonly name: string;
+  readonly port: number;
+  readonly path: string;
+  /** Where the block begins whose ranges are requested. */
+  readonly first?: number;
+  /** The processes whose CPU time is counted. */
+  readonly pids: readonly number[];
+}
+
+/** Bytes of each response, and how many requests at a time. */
+export interface RequestSize {
+  readonly title: string;
+  readonly length: number;
+  readonly connections: number;
+}
+
+export const REQUEST_SIZES: readonly RequestSize[] = [
+  { title: "4 KiB", length: 4 * KiB, connections: 64 },
+  { title: "64 KiB", length: 64 * KiB, connections: 64 },
+  { title: "1 MiB", length: MiB, connections: 64 },
+  { title: "16 MiB", length: 16 * MiB, connections: 64 },
+];
+
+/** Medians of the rounds. */
+export interface RequestCost {
+  readonly requestsPerSecond: number;
+  /** CPU microseconds of all processes of the target. */
+  readonly cpuUs: number;
+  readonly p50Us: number;
+  readonly p99Us: number;
+}
+
+/** Rounds that count, and how long each target is under load in a round and before the first. */
+export interface Rounds {
+  readonly rounds: number;
+  readonly seconds: number;
+  readonly warmUpSeconds: number;
+}
+
+/** Requests ranges of a block of 16 MiB from each target, round by round; every other round in reverse order. */
+export async function requestCosts(
+  load: LoadGenerator,
+  targets: readonly Target[],
+  { length, connections }: RequestSize,
+  { rounds, seconds, warmUpSeconds }: Rounds,
+): Promise<Map<string, RequestCost>> {
+  const costs = new Map<string, RequestCost[]>(targets.map(({ name }) => [name, []]));
+  const cpuList = canPin() ? OTHER_CPUS : undefined;
+  for (let round = -1; round < quick(rounds); round++) {
+    for (const { name, port, path, first = 0, pids } of round % 2 === 0 ? targets : targets.toReversed()) {
+      const range = { length, first, span: 16 * MiB };
+      const order = { port, path, connections, seconds: quick(round < 0 ? warmUpSeconds : seconds), range };
+      const before = cpuMsOfAll(pids);
+      const { requests, failures, seconds: elapsed, p50Us, p99Us } = await load.run(order, cpuList);
+      const cpuUs = ((cpuMsOfAll(pids) - before) * 1e3) / requests;
+      if (failures > 0) throw new Error(`${failures} of ${requests} requests to ${name} failed`);
+      if (round >= 0) costs.get(name)!.push({ requestsPerSecond: requests / elapsed, cpuUs, p50Us, p99Us });
+    }
+  }
+  const medianOf = (all: readonly RequestCost[], field: keyof RequestCost): number => median(all.map((cost) => cost[field]));
+  return new Map(
+    [...costs].map(([name, all]) => [
+      name,
+      {
+        requestsPerSecond: medianOf(all, "requestsPerSecond"),
+        cpuUs: medianOf(all, "cpuUs"),
+        p50Us: medianOf(all, "p50Us"),
+        p99Us: medianOf(all, "p99Us"),
+      },
+    ]),
+  );
+}
+
+/** A table with one row for each target. */
+export function requestCostTable({ title, connections, length }: RequestSize, costs: ReadonlyMap<string, RequestCost>): Table {
+  return {
+    columns: [`${title}, ${connections} connections`, "requests/s", "GB/s", "CPU us/request", "p50 us", "p99 us"],
+    rows: [...costs].map(([name, { requestsPerSecond, cpuUs, p50Us, p99Us }]) => [
+      name,
+      requestsPerSecond,
+      (requestsPerSecond * length) / 1e9,
+      cpuUs,
+      p50Us,
+      p99Us,
+    ]),
+  };
+}
