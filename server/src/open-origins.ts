@@ -4,62 +4,62 @@ import type { GcsRule, OriginRule, S3Rule } from "./config/origin-rule.js";
 import { parseOrigins } from "./config/origins-file.js";
 import type { Settings } from "./config/settings.js";
 import { GcsOrigin } from "./origin/gcs/gcs-origin.js";
-import { type Hedge, HedgedOrigin } from "./origin/hedging/hedged-origin.js";
-import { LimitedOrigin } from "./origin/limits/limited-origin.js";
-import { type LimitOptions, type LimitReached, OriginLimits } from "./origin/limits/origin-limits.js";
-import { MeasuredOrigin, type OriginRequest } from "./origin/measured-origin.js";
-import type { Origin } from "./origin/origin.js";
-import { Origins } from "./origin/origins.js";
-import type { Retry } from "./origin/retrying/retry-budget.js";
-import { RetryingOrigin } from "./origin/retrying/retrying-origin.js";
+import { type Hedge, hedged } from "./origin/hedged.js";
+import { limited } from "./origin/limited.js";
+import { measured, type RequestReport } from "./origin/measured.js";
+import { compose, type Origin, type OriginWrapper } from "./origin/origin.js";
+import { type LimitOptions, type LimitReached, OriginLimits } from "./origin/origin-limits.js";
+import { perBucket } from "./origin/per-bucket.js";
+import type { Retry } from "./origin/retries.js";
+import { type RetryingOptions, retrying } from "./origin/retrying.js";
 import type { S3Options } from "./origin/s3/s3-client.js";
 import { S3Origin } from "./origin/s3/s3-origin.js";
 import { systemClock } from "./runtime/clock.js";
 
-/** Connections to one origin. A fill has `--fill-parallelism` of them; the fill memory bounds how many fills run. */
+/** Connections to one origin. A fill uses `--fill-parallelism` of them; the fill memory bounds the number of fills. */
 const MAX_CONNECTIONS = 256;
 
-/** Failures are repeated for 3 s on average, which outlasts a throttled moment and no reader's patience. */
+/** Retries take 3 s on average: longer than a moment of throttling, shorter than clients' timeouts. */
 const RETRIES = { attempts: 6, baseDelayMs: 100, maxDelayMs: 5_000, headTimeoutMs: 10_000, idleTimeoutMs: 5_000 };
 
-/** Where held bytes can be served as stale, nobody waits for an origin that is down: one failure may be chance, two are not, and a slow one is not down. */
-const HURRIED = { attempts: 2, headTimeoutMs: 3_000 };
+/** For questions that the cache can answer with a stale version: one failure may be chance, two are not; a slow origin is not down. */
+const WITH_FALLBACK = { attempts: 2, headTimeoutMs: 3_000 };
 
-/** Requests that wait for an origin's limits: what waits longer than `--origin-max-wait` is given up, so this is for floods. */
+/** Requests waiting for an origin's limits. `--origin-max-wait` bounds each wait; this bounds the memory of a flood. */
 const MAX_WAITING = 10_000;
 
-/** Below some milliseconds it is this process that is late and not the origin. */
+/** A delay of a few milliseconds is this process's own, not the origin's. */
 const HEDGING = { share: 0.05, minDelayMs: 10 };
 
-/** What holds without an origins file: AWS and Google, for all buckets. */
+/** The default without an origins file: AWS and Google, for all buckets. */
 const EVERYWHERE = parseOrigins(
   JSON.stringify({ origins: SCHEMES.map((scheme) => ({ buckets: `${scheme}://*` })) }),
   "the default",
 );
 
-/** What origins are built from. */
+/** The settings that origins are built from. */
 export type OriginSettings = Pick<
   Settings,
   "origins" | "s3ForcePathStyle" | "originRequests" | "originBytes" | "originConcurrency" | "originMaxWaitMs" | "hedge"
 >;
 
-/** What happens at the origins, for logs and metrics. */
+/** Events of the origins, for logs and metrics. */
 export interface OriginEvents {
   readonly onRetry: (retry: Retry) => void;
   readonly onHedge: (hedge: Hedge) => void;
-  /** A request that reached a store is over. */
-  readonly onRequest: (request: OriginRequest) => void;
-  /** Our own limits turned a request away. */
+  /** A request to a store has ended. */
+  readonly onRequest: (report: RequestReport) => void;
+  /** This member's own limits rejected a request. */
   readonly onLimitReached: (reached: LimitReached) => void;
 }
 
 /**
- * All origins as one. Each stands, from the outside in: retries, which repeat what may pass; limits, so that repeated requests
- * count; hedging, so that a wait for leave is not taken for the origin's; measuring; the store. Nothing is connected before it is needed.
+ * All origins as one. A request passes, in this order: the choice by bucket; retries; limits, which count each attempt; hedging,
+ * which must not take a wait for the limits for the origin's; measuring; the store. Nothing is connected before the first request.
  */
 export function openOrigins(settings: OriginSettings, environment: Environment, events: OriginEvents): Origin {
   const rules = settings.origins ?? EVERYWHERE;
-  return new Origins(
+  return perBucket(
     rules.flatMap((rule) => {
       const origin = openOrigin(rule, settings, environment, events);
       return rule.buckets.map((pattern) => ({ ...pattern, origin }));
@@ -71,22 +71,26 @@ function openOrigin(rule: OriginRule, settings: OriginSettings, environment: Env
   const options = limitsOf(rule, settings);
   const isLimited = [options.requestsPerSecond, options.bytesPerSecond, options.concurrency].some((limit) => limit !== undefined);
   const limits = isLimited ? new OriginLimits(options, systemClock, events.onLimitReached) : undefined;
-  const store = rule.scheme === "s3" ? openS3(rule, settings, environment) : openGcs(rule);
-  let origin: Origin = new MeasuredOrigin(store, events.onRequest, systemClock);
+  // Waiting for the limits must not count as a slow origin.
+  const maxWaitMs = isLimited ? options.maxWaitMs : 0;
+  const wrappers: OriginWrapper[] = [retrying(retriesOf(maxWaitMs, events), systemClock, Math.random)];
+  if (limits !== undefined) wrappers.push(limited(limits));
   if (rule.hedge ?? settings.hedge) {
-    const admitExtra = () => (limits === undefined ? { release() {} } : limits.admitNow());
-    origin = new HedgedOrigin(origin, { ...HEDGING, admitExtra, onHedge: events.onHedge }, systemClock);
+    const acquireExtra = () => (limits === undefined ? { release() {} } : limits.tryAcquire());
+    wrappers.push(hedged({ ...HEDGING, acquireExtra, onHedge: events.onHedge }, systemClock));
   }
-  if (limits !== undefined) origin = new LimitedOrigin(origin, limits);
-  // Waiting for the limits is no fault of the origin's.
-  const limitsMs = isLimited ? options.maxWaitMs : 0;
-  const retries = {
+  wrappers.push(measured(events.onRequest, systemClock));
+  return compose(...wrappers)(rule.scheme === "s3" ? openS3(rule, settings, environment) : openGcs(rule));
+}
+
+function retriesOf(maxWaitMs: number, { onRetry }: OriginEvents): RetryingOptions {
+  const { headTimeoutMs } = RETRIES;
+  return {
     ...RETRIES,
-    headTimeoutMs: RETRIES.headTimeoutMs + limitsMs,
-    hurried: { ...HURRIED, headTimeoutMs: HURRIED.headTimeoutMs + limitsMs },
-    onRetry: events.onRetry,
+    headTimeoutMs: headTimeoutMs + maxWaitMs,
+    withFallback: { ...WITH_FALLBACK, headTimeoutMs: WITH_FALLBACK.headTimeoutMs + maxWaitMs },
+    onRetry,
   };
-  return new RetryingOrigin(origin, retries, systemClock, Math.random);
 }
 
 function limitsOf({ limits }: OriginRule, settings: OriginSettings): LimitOptions {
@@ -112,7 +116,7 @@ function openS3(rule: S3Rule, { s3ForcePathStyle }: OriginSettings, environment:
   });
 }
 
-/** The settings have been refused already where a variable is not set. */
+/** Settings with a missing variable were rejected before. */
 function s3Credentials({ credentials }: S3Rule, environment: Environment): S3Options["credentials"] {
   if (typeof credentials === "string" || "profile" in credentials) return credentials;
   const { accessKeyId, secretAccessKey, sessionToken } = credentials.keys;

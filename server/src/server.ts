@@ -15,7 +15,7 @@ import { firstMembership } from "./membership/member-source.js";
 import { PROMETHEUS_TEXT } from "./metrics/prometheus.js";
 import { discoveryOf, openMembers, openOrigin, openStore } from "./parts.js";
 import { openGrpcChannel } from "./routing/grpc-member-channel.js";
-import { MemberFirstOrigin } from "./routing/member-first-origin.js";
+import { memberFirst } from "./routing/member-first-origin.js";
 import { MemberLinks } from "./routing/member-links.js";
 import { MemberView } from "./routing/member-view.js";
 import { Router } from "./routing/router.js";
@@ -97,14 +97,9 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
     links.retain((name) => view.remembers(name));
   });
 
-  const origin = new MemberFirstOrigin({
-    origin: openOrigin(settings, metrics.origin, log),
-    geometry,
-    clock,
-    view,
-    links,
-    events: metrics.routing,
-  });
+  const origin = memberFirst({ geometry, clock, view, links, events: metrics.routing })(
+    openOrigin(settings, metrics.origin, log),
+  );
   opened.add(() => origin.close());
   const local = new LocalCache({ ...settings, geometry, origin, store, clock });
   opened.add(() => local.close());

@@ -8,10 +8,10 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { GcsOptions } from "../../server/src/origin/gcs/gcs-client.js";
 import { GcsOrigin } from "../../server/src/origin/gcs/gcs-origin.js";
 import { bytesOf } from "../../server/src/testing/answer-fixture.js";
+import { rangeOf, statOf } from "../../server/src/testing/origin/requests.js";
 import type { SeenRequest } from "../emulators/faults.js";
 import { GcsEmulator } from "../emulators/gcs.js";
 
-const live = new AbortController().signal;
 const ref = parseObjectUrl("gs://bucket/key");
 
 describe("what the GCS origin sends", () => {
@@ -72,23 +72,23 @@ describe("what the GCS origin sends", () => {
   it("goes to STORAGE_EMULATOR_HOST, with or without a scheme, and carries no token", async () => {
     for (const host of [store.endpoint, store.endpoint.replace("http://", "")]) {
       process.env.STORAGE_EMULATOR_HOST = host;
-      expect(await open({ endpoint: undefined }).stat(ref, live)).toMatchObject({ objectSize: 7 });
+      expect(await open({ endpoint: undefined }).ask(statOf(ref))).toMatchObject({ objectSize: 7 });
     }
     for (const { headers } of seen) expect(headers.authorization).toBeUndefined();
   });
 
   it("accepts gzip for ranges, so that the bytes are those that are stored, and names the generation as a condition", async () => {
-    const answer = await open().fetch(ref, { offset: 0, length: 3 }, live);
+    const answer = await open().fetch(rangeOf(ref, { offset: 0, length: 3 }));
     await bytesOf(answer);
-    await bytesOf(await open().fetch(ref, { offset: 3, length: 3, version: answer.info.version }, live));
+    await bytesOf(await open().fetch(rangeOf(ref, { offset: 3, length: 3, version: answer.info.version })));
     expect(seen.map(({ headers }) => headers["accept-encoding"])).toEqual(["gzip", "gzip"]);
     expect(seen.map(({ query }) => query.get("ifGenerationMatch"))).toEqual([null, answer.info.version]);
   });
 
   it("carries one token as long as it is valid, and the project that pays", async () => {
     const origin = open({ credentials: { keyFile }, userProject: "payer" });
-    await origin.stat(ref, live);
-    await bytesOf(await origin.fetch(ref, { offset: 0, length: 3 }, live));
+    await origin.ask(statOf(ref));
+    await bytesOf(await origin.fetch(rangeOf(ref, { offset: 0, length: 3 })));
     for (const { headers } of seen) {
       expect(headers.authorization).toBe("Bearer token1");
       expect(headers["x-goog-user-project"]).toBe("payer");
@@ -98,16 +98,16 @@ describe("what the GCS origin sends", () => {
 
   it("is nothing where a token is refused: PERMISSION_DENIED", async () => {
     tokenStatus = 400;
-    await expect(open({ credentials: { keyFile } }).stat(ref, live)).rejects.toMatchObject({ code: "PERMISSION_DENIED" });
+    await expect(open({ credentials: { keyFile } }).ask(statOf(ref))).rejects.toMatchObject({ code: "PERMISSION_DENIED" });
     const none = open({ credentials: { keyFile: join(directory, "none.json") } });
-    await expect(none.stat(ref, live)).rejects.toMatchObject({ name: "CacheError" });
+    await expect(none.ask(statOf(ref))).rejects.toMatchObject({ name: "CacheError" });
     expect(seen).toEqual([]);
   });
 
   it("is nothing where the token service is down: UNAVAILABLE", async () => {
     tokens.close();
     tokens.closeAllConnections();
-    await expect(open({ credentials: { keyFile } }).stat(ref, live)).rejects.toMatchObject({ code: "UNAVAILABLE" });
+    await expect(open({ credentials: { keyFile } }).ask(statOf(ref))).rejects.toMatchObject({ code: "UNAVAILABLE" });
     expect(seen).toEqual([]);
   });
 
@@ -115,7 +115,7 @@ describe("what the GCS origin sends", () => {
     tokenStatus = undefined;
     const abort = new AbortController();
     const asked = new Promise((resolve) => tokens.once("request", resolve));
-    const outcome = expect(open({ credentials: { keyFile } }).stat(ref, abort.signal)).rejects.toMatchObject({
+    const outcome = expect(open({ credentials: { keyFile } }).ask(statOf(ref, abort.signal))).rejects.toMatchObject({
       code: "CANCELLED",
     });
     await asked;

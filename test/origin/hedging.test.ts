@@ -1,10 +1,11 @@
 import { parseObjectUrl } from "@frontcache/proto";
 import { describe, expect, it } from "vitest";
-import { HedgedOrigin } from "../../server/src/origin/hedging/hedged-origin.js";
+import { hedged as hedgedBy } from "../../server/src/origin/hedged.js";
 import { bytesOf } from "../../server/src/testing/answer-fixture.js";
 import { ManualClock } from "../../server/src/testing/manual-clock.js";
 import { MemoryObjects } from "../../server/src/testing/origin/memory-objects.js";
 import { MemoryOrigin } from "../../server/src/testing/origin/memory-origin.js";
+import { rangeOf } from "../../server/src/testing/origin/requests.js";
 import { seededRandom } from "../seeded-random.js";
 
 /** Of each read: how long one takes is the clock's to say, and making more bytes would only take longer. */
@@ -32,13 +33,13 @@ async function readCold(hedged: boolean, seed: number): Promise<Outcome> {
       return random() < 0.02 ? 1000 : 15 + random() * 10;
     },
   });
-  const options = { share: 0.05, minDelayMs: 5, admitExtra: () => ({ release() {} }), onHedge: () => {} };
-  const origin = hedged ? new HedgedOrigin(memory, options, clock) : memory;
+  const options = { share: 0.05, minDelayMs: 5, acquireExtra: () => ({ release() {} }), onHedge: () => {} };
+  const origin = hedged ? hedgedBy(options, clock)(memory) : memory;
   const times: number[] = [];
   const reader = async (): Promise<void> => {
     for (let i = 0; i < READS; i++) {
       const beganMs = clock.monotonicMs();
-      await bytesOf(await origin.fetch(ref, { offset: 0, length: READ_BYTES }, new AbortController().signal));
+      await bytesOf(await origin.fetch(rangeOf(ref, { offset: 0, length: READ_BYTES })));
       times.push(clock.monotonicMs() - beganMs);
     }
   };

@@ -6,11 +6,12 @@ import { CacheError, parseObjectUrl, versionOfStoreTag } from "@frontcache/proto
 import fc from "fast-check";
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { ramp } from "../../client/src/testing/ramp.js";
-import { checkedAnswer } from "../../server/src/origin/answer.js";
+import { checkedAnswer } from "../../server/src/origin/checked-answer.js";
 import { httpGet } from "../../server/src/origin/http/http-get.js";
 import { originHttpAgent } from "../../server/src/origin/http/origin-agents.js";
 import { bypassOf } from "../../server/src/origin/http/socket-reads.js";
 import { bytesOf } from "../../server/src/testing/answer-fixture.js";
+import { rangeOf } from "../../server/src/testing/origin/requests.js";
 import { asked, type HostileAnswer, hostileAnswer, isFramed } from "../s3/hostile-answer.js";
 
 /** More of them in long runs: FRONTCACHE_HOSTILE_ANSWERS=10000. A run again: FRONTCACHE_HOSTILE_SEED=17. */
@@ -83,7 +84,7 @@ async function outcomeBy(agent: Agent): Promise<Outcome> {
       contentType: undefined,
       lastModifiedMs: undefined,
     };
-    return { passed, came: await bytesOf(checkedAnswer(ref, asked, head, response, signal)) };
+    return { passed, came: await bytesOf(checkedAnswer(rangeOf(ref, asked, signal), head, response)) };
   } catch (error) {
     const { code } = CacheError.from(error);
     return { passed, came: code === "OUT_OF_RANGE" ? code : "UNAVAILABLE" };

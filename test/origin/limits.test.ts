@@ -4,13 +4,15 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { parseOrigins } from "../../server/src/config/origins-file.js";
 import { readSettings } from "../../server/src/config/settings.js";
 import { openOrigins } from "../../server/src/open-origins.js";
-import { LimitedOrigin } from "../../server/src/origin/limits/limited-origin.js";
-import { OriginLimits } from "../../server/src/origin/limits/origin-limits.js";
-import { RetryingOrigin } from "../../server/src/origin/retrying/retrying-origin.js";
+import { limited } from "../../server/src/origin/limited.js";
+import { compose } from "../../server/src/origin/origin.js";
+import { OriginLimits } from "../../server/src/origin/origin-limits.js";
+import { retrying } from "../../server/src/origin/retrying.js";
 import { bytesOf } from "../../server/src/testing/answer-fixture.js";
 import { ManualClock } from "../../server/src/testing/manual-clock.js";
 import { MemoryObjects } from "../../server/src/testing/origin/memory-objects.js";
 import { MemoryOrigin } from "../../server/src/testing/origin/memory-origin.js";
+import { rangeOf } from "../../server/src/testing/origin/requests.js";
 import { S3Emulator } from "../emulators/s3.js";
 import { simulatedCache } from "../versions/simulated-cache.js";
 
@@ -54,10 +56,12 @@ async function readAllCold(maxWaitMs: number): Promise<Outcome> {
     maxDelayMs: 5_000,
     headTimeoutMs: 60_000,
     idleTimeoutMs: 5_000,
-    hurried: { attempts: 2, headTimeoutMs: 60_000 },
+    withFallback: { attempts: 2, headTimeoutMs: 60_000 },
   };
-  const limited = new LimitedOrigin(memory, limits);
-  const origin = new RetryingOrigin(limited, { ...retries, onRetry: () => {} }, clock, () => 0.5);
+  const origin = compose(
+    retrying({ ...retries, onRetry: () => {} }, clock, () => 0.5),
+    limited(limits),
+  )(memory);
   const { cache, close } = await simulatedCache(origin, clock, { fill: "wanted" });
 
   const beganMs = clock.nowMs();
@@ -147,7 +151,7 @@ describe("limits of a real origin", () => {
     store.putRamp("bucket", "ramp", 130);
     const origin = open("{ requestsPerSecond: 50 }");
     const read = async (offset: number): Promise<Buffer> =>
-      bytesOf(await origin.fetch(parseObjectUrl("s3://bucket/ramp"), { offset, length: 1 }, live));
+      bytesOf(await origin.fetch(rangeOf(parseObjectUrl("s3://bucket/ramp"), { offset, length: 1 })));
     await read(0); // takes as long as loading the SDK does
     store.traffic.reset();
     await Promise.all(Array.from({ length: 130 }, (_, offset) => read(offset)));
@@ -161,7 +165,7 @@ describe("limits of a real origin", () => {
   it("bound the answers on their way, and end a wait that lasts too long", async () => {
     store.putRamp("bucket", "ramp", 8 << 20);
     const origin = open("{ concurrency: 3, maxWait: 200ms }");
-    const fetch = () => origin.fetch(parseObjectUrl("s3://bucket/ramp"), { offset: 0, length: 8 << 20 }, live);
+    const fetch = () => origin.fetch(rangeOf(parseObjectUrl("s3://bucket/ramp"), { offset: 0, length: 8 << 20 }));
     const held = [await fetch(), await fetch(), await fetch()];
     await expect(fetch()).rejects.toMatchObject({ code: "RESOURCE_EXHAUSTED" });
     held[1]!.body.destroy();

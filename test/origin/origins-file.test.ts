@@ -1,4 +1,3 @@
-import { setMaxListeners } from "node:events";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseObjectUrl } from "@frontcache/proto";
@@ -8,12 +7,10 @@ import { readSettings } from "../../server/src/config/settings.js";
 import { openOrigins } from "../../server/src/open-origins.js";
 import type { Origin } from "../../server/src/origin/origin.js";
 import { bytesOf } from "../../server/src/testing/answer-fixture.js";
+import { rangeOf } from "../../server/src/testing/origin/requests.js";
 import type { SeenRequest } from "../emulators/faults.js";
 import { GcsEmulator } from "../emulators/gcs.js";
 import { S3Emulator } from "../emulators/s3.js";
-
-const live = new AbortController().signal;
-setMaxListeners(0, live); // shared by all calls
 
 function open(content: string, environment: Record<string, string> = {}): Origin {
   const settings = { ...readSettings({}, {}), origins: parseOrigins(content, "origins.yaml") };
@@ -26,7 +23,7 @@ function open(content: string, environment: Record<string, string> = {}): Origin
 }
 
 const textOf = async (origin: Origin, url: string): Promise<string> =>
-  (await bytesOf(await origin.fetch(parseObjectUrl(url), { offset: 0, length: 100 }, live))).toString();
+  (await bytesOf(await origin.fetch(rangeOf(parseObjectUrl(url), { offset: 0, length: 100 })))).toString();
 
 describe("one member before two S3 stores and GCS", () => {
   let aws: S3Emulator;
@@ -95,7 +92,7 @@ origins:
   it("goes on with the others while one does not answer", async () => {
     minio.faults.place({ latencyMs: 60_000 });
     const abort = new AbortController();
-    const stalled = origin.fetch(parseObjectUrl("s3://lake-raw/key"), { offset: 0, length: 1 }, abort.signal);
+    const stalled = origin.fetch(rangeOf(parseObjectUrl("s3://lake-raw/key"), { offset: 0, length: 1 }, abort.signal));
     const cancelled = expect(stalled).rejects.toMatchObject({ code: "CANCELLED" });
     expect(await textOf(origin, "s3://datasets/key")).toBe("at AWS");
     expect(await textOf(origin, "gs://models/key")).toBe("at Google");

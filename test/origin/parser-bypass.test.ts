@@ -5,13 +5,14 @@ import { type AddressInfo, createServer, type Server, type Socket } from "node:n
 import { createServer as createTlsServer } from "node:tls";
 import { CacheError, parseObjectUrl } from "@frontcache/proto";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { checkedAnswer } from "../../server/src/origin/answer.js";
+import { checkedAnswer } from "../../server/src/origin/checked-answer.js";
 import { httpGet } from "../../server/src/origin/http/http-get.js";
 import { originHttpAgent, originHttpsAgent } from "../../server/src/origin/http/origin-agents.js";
 import { bypassOf } from "../../server/src/origin/http/socket-reads.js";
 import type { OriginAnswer } from "../../server/src/origin/origin.js";
 import { bytesOf } from "../../server/src/testing/answer-fixture.js";
 import { rampBytes } from "../../server/src/testing/origin/ramp.js";
+import { rangeOf } from "../../server/src/testing/origin/requests.js";
 import { Authority } from "../security/authority.js";
 
 const MiB = 1 << 20;
@@ -79,7 +80,7 @@ describe.each(["http", "https"] as const)("a range by %s", (scheme) => {
     const unknown = { contentType: undefined, lastModifiedMs: undefined };
     const passes = bypassOf(response) !== undefined;
     const range = { offset: 0, length: LENGTH };
-    return { answer: checkedAnswer(ref, range, { ...head, ...unknown }, response, signal), passes };
+    return { answer: checkedAnswer(rangeOf(ref, range, signal), { ...head, ...unknown }, response), passes };
   }
 
   const isRamp = (bytes: Buffer, seed: number): boolean => bytes.equals(rampBytes(0, LENGTH, seed));

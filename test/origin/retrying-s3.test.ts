@@ -1,19 +1,20 @@
 import { parseObjectUrl } from "@frontcache/proto";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import type { Retry } from "../../server/src/origin/retrying/retry-budget.js";
-import { RetryingOrigin } from "../../server/src/origin/retrying/retrying-origin.js";
+import type { Origin } from "../../server/src/origin/origin.js";
+import type { Retry } from "../../server/src/origin/retries.js";
+import { retrying } from "../../server/src/origin/retrying.js";
 import { systemClock } from "../../server/src/runtime/clock.js";
 import { bytesOf } from "../../server/src/testing/answer-fixture.js";
+import { rangeOf, statOf } from "../../server/src/testing/origin/requests.js";
 import { rampBytes, S3Emulator } from "../emulators/s3.js";
 import { openS3 } from "./open-s3.js";
 
 const MiB = 1 << 20;
-const live = new AbortController().signal;
 const ref = parseObjectUrl("s3://bucket/ramp");
 
 describe("a read of S3 through faults", () => {
   let store: S3Emulator;
-  let origin: RetryingOrigin;
+  let origin: Origin;
   let retries: Retry[];
 
   beforeEach(async () => {
@@ -26,11 +27,11 @@ describe("a read of S3 through faults", () => {
       baseDelayMs: 1,
       maxDelayMs: 5,
       headTimeoutMs: 5_000,
-      hurried: { attempts: 2, headTimeoutMs: 1_000 },
+      withFallback: { attempts: 2, headTimeoutMs: 1_000 },
       idleTimeoutMs: 100,
       onRetry: (retry: Retry) => void retries.push(retry),
     };
-    origin = new RetryingOrigin(s3, options, systemClock, Math.random);
+    origin = retrying(options, systemClock, Math.random)(s3);
   });
 
   afterEach(async () => {
@@ -46,7 +47,7 @@ describe("a read of S3 through faults", () => {
     store.faults.place({ body: { afterBytes: 3 * MiB + 5, how: "reset" }, times: 4 });
     store.faults.place({ body: { afterBytes: 2 * MiB + 1, how: "stall" }, times: 6 });
     store.faults.place({ body: { afterBytes: MiB + 9, how: "close" }, times: 8 });
-    const bytes = await bytesOf(await origin.fetch(ref, { offset: 13, length: 32 * MiB }, live));
+    const bytes = await bytesOf(await origin.fetch(rangeOf(ref, { offset: 13, length: 32 * MiB })));
     expect(bytes.equals(rampBytes(13, 32 * MiB, 11))).toBe(true);
     expect(retries.length).toBe(8);
     const answered = store.traffic.gets.filter(({ status }) => status === 206);
@@ -58,17 +59,17 @@ describe("a read of S3 through faults", () => {
 
   it("that is overwritten in between is FAILED_PRECONDITION, never bytes of both", async () => {
     store.faults.place({ body: { afterBytes: MiB, how: "reset" }, times: 1 });
-    const answer = await origin.fetch(ref, { offset: 0, length: 8 * MiB }, live);
+    const answer = await origin.fetch(rangeOf(ref, { offset: 0, length: 8 * MiB }));
     store.putRamp("bucket", "ramp", 64 * MiB, 12);
     await expect(bytesOf(answer)).rejects.toMatchObject({ code: "FAILED_PRECONDITION" });
   });
 
   it("that stays down ends as RESOURCE_EXHAUSTED or UNAVAILABLE after the bounded number of requests", async () => {
     store.faults.place({ error: { status: 503, code: "SlowDown" } });
-    await expect(origin.fetch(ref, { offset: 0, length: 1 }, live)).rejects.toMatchObject({ code: "RESOURCE_EXHAUSTED" });
+    await expect(origin.fetch(rangeOf(ref, { offset: 0, length: 1 }))).rejects.toMatchObject({ code: "RESOURCE_EXHAUSTED" });
     store.faults.clear();
     store.faults.place({ error: { status: 500, code: "InternalError" } });
-    await expect(origin.stat(ref, live)).rejects.toMatchObject({ code: "UNAVAILABLE" });
+    await expect(origin.ask(statOf(ref))).rejects.toMatchObject({ code: "UNAVAILABLE" });
     expect(store.traffic.requests).toEqual({ GET: 5, HEAD: 5 });
   });
 });

@@ -5,11 +5,11 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { S3Options } from "../../server/src/origin/s3/s3-client.js";
 import type { S3Origin } from "../../server/src/origin/s3/s3-origin.js";
 import { bytesOf } from "../../server/src/testing/answer-fixture.js";
+import { rangeOf, statOf } from "../../server/src/testing/origin/requests.js";
 import type { SeenRequest } from "../emulators/faults.js";
 import { S3Emulator } from "../emulators/s3.js";
 import { openS3 } from "./open-s3.js";
 
-const live = new AbortController().signal;
 const ref = parseObjectUrl("s3://bucket/key");
 const variables = ["AWS_ENDPOINT_URL_S3", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_CONTAINER_CREDENTIALS_FULL_URI"] as const;
 
@@ -38,8 +38,8 @@ describe("what the S3 origin sends", () => {
   });
 
   it("is signed for us-east-1 where nothing names a region, asks for no checksum, and says who pays only if told to", async () => {
-    await open().stat(ref, live);
-    const answer = await open({ requesterPays: true }).fetch(ref, { offset: 0, length: 3 }, live);
+    await open().ask(statOf(ref));
+    const answer = await open({ requesterPays: true }).fetch(rangeOf(ref, { offset: 0, length: 3 }));
     expect((await bytesOf(answer)).toString()).toBe("con");
     expect(seen.map(({ headers }) => headers["x-amz-request-payer"])).toEqual([undefined, "requester"]);
     for (const { headers } of seen) {
@@ -52,7 +52,7 @@ describe("what the S3 origin sends", () => {
   it("goes to AWS_ENDPOINT_URL_S3 and is signed for AWS_REGION", async () => {
     process.env.AWS_ENDPOINT_URL_S3 = store.endpoint;
     process.env.AWS_REGION = "eu-west-3";
-    await open({ endpoint: undefined }).stat(ref, live);
+    await open({ endpoint: undefined }).ask(statOf(ref));
     expect(seen[0]!.headers.authorization).toContain("/eu-west-3/s3/");
   });
 
@@ -66,8 +66,8 @@ describe("what the S3 origin sends", () => {
     process.env.AWS_CONTAINER_CREDENTIALS_FULL_URI = `http://127.0.0.1:${(issuer.address() as AddressInfo).port}/`;
     try {
       const origin = open({ credentials: "default" });
-      await origin.stat(ref, live);
-      await origin.stat(ref, live);
+      await origin.ask(statOf(ref));
+      await origin.ask(statOf(ref));
       const keys = seen.map(({ headers }) => /Credential=(\w+)\//.exec(headers.authorization!)![1]);
       expect(keys[0]).toBe("key1");
       expect(issued).toBeGreaterThan(1);
@@ -82,8 +82,8 @@ describe("what the S3 origin sends", () => {
     await store.close();
     const origin = open({ endpoint });
     const expected = { code: "UNAVAILABLE", message: "s3://bucket/key: the origin can't be reached (ECONNREFUSED)" };
-    await expect(origin.stat(ref, live)).rejects.toMatchObject(expected);
-    await expect(origin.fetch(ref, { offset: 0, length: 1 }, live)).rejects.toMatchObject(expected);
+    await expect(origin.ask(statOf(ref))).rejects.toMatchObject(expected);
+    await expect(origin.fetch(rangeOf(ref, { offset: 0, length: 1 }))).rejects.toMatchObject(expected);
     store = await S3Emulator.start();
   });
 });

@@ -1,22 +1,21 @@
 import dns from "node:dns";
-import { setMaxListeners } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseObjectUrl } from "@frontcache/proto";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import type { Retry } from "../../server/src/origin/retrying/retry-budget.js";
-import { RetryingOrigin } from "../../server/src/origin/retrying/retrying-origin.js";
+import type { Origin } from "../../server/src/origin/origin.js";
+import type { Retry } from "../../server/src/origin/retries.js";
+import { retrying as retryingBy } from "../../server/src/origin/retrying.js";
 import type { S3Options } from "../../server/src/origin/s3/s3-client.js";
 import type { S3Origin } from "../../server/src/origin/s3/s3-origin.js";
 import { systemClock } from "../../server/src/runtime/clock.js";
 import { bytesOf } from "../../server/src/testing/answer-fixture.js";
+import { rangeOf, statOf } from "../../server/src/testing/origin/requests.js";
 import type { SeenRequest } from "../emulators/faults.js";
 import { S3Emulator } from "../emulators/s3.js";
 import { openS3 } from "./open-s3.js";
 
-const live = new AbortController().signal;
-setMaxListeners(0, live); // shared by all calls of a test
 const ref = parseObjectUrl("s3://bucket/key");
 const files = ["AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE", "AWS_PROFILE"] as const;
 
@@ -48,20 +47,20 @@ function open(options: Partial<S3Options> = {}): S3Origin {
   return origin;
 }
 
-function retrying(origin: S3Origin, onRetry: (retry: Retry) => void = () => {}): RetryingOrigin {
+function retrying(origin: S3Origin, onRetry: (retry: Retry) => void = () => {}): Origin {
   const times = {
     attempts: 4,
     baseDelayMs: 1,
     maxDelayMs: 2,
     headTimeoutMs: 5_000,
     idleTimeoutMs: 5_000,
-    hurried: { attempts: 2, headTimeoutMs: 1_000 },
+    withFallback: { attempts: 2, headTimeoutMs: 1_000 },
   };
-  return new RetryingOrigin(origin, { ...times, onRetry }, systemClock, Math.random);
+  return retryingBy({ ...times, onRetry }, systemClock, Math.random)(origin);
 }
 
 const textOf = async (origin: Pick<S3Origin, "fetch">, of = ref): Promise<string> =>
-  (await bytesOf(await origin.fetch(of, { offset: 0, length: 100 }, live))).toString();
+  (await bytesOf(await origin.fetch(rangeOf(of, { offset: 0, length: 100 })))).toString();
 
 const signedFor = ({ headers }: SeenRequest): string | undefined =>
   /Credential=[^/]+\/\d+\/([^/]+)\//.exec(headers.authorization ?? "")?.[1];
@@ -86,7 +85,7 @@ describe("virtual hosts", () => {
     for (const key of ["key", "a//b", "a/../b", "with space", "100%", "über/日本", "what?x=1", "bucket/key", "/leading"]) {
       store.put("bucket", key, `content of ${key}`);
       expect(await textOf(origin, parseObjectUrl(`s3://bucket/${key}`))).toBe(`content of ${key}`);
-      expect(await origin.stat(parseObjectUrl(`s3://bucket/${key}`), live)).toMatchObject({ contentType: expect.anything() });
+      expect(await origin.ask(statOf(parseObjectUrl(`s3://bucket/${key}`)))).toMatchObject({ contentType: expect.anything() });
     }
     for (const { headers, bucket } of seen) expect([headers.host?.split(":")[0], bucket]).toEqual(["bucket.localhost", "bucket"]);
     expect(asked).toContain("bucket.localhost");
@@ -118,14 +117,14 @@ describe("a bucket in another region", () => {
     store.put("other", "key", "elsewhere");
     const origin = open({ region: "eu-west-1" });
     expect(await textOf(origin)).toBe("content");
-    expect(await origin.stat(ref, live)).toMatchObject({ objectSize: 7 });
+    expect(await origin.ask(statOf(ref))).toMatchObject({ objectSize: 7 });
     expect(await textOf(origin, parseObjectUrl("s3://other/key"))).toBe("elsewhere");
     expect(seen.map(signedFor)).toEqual(["eu-west-1", "ap-south-1", "ap-south-1", "eu-west-1"]);
   });
 
   it("is found by a HEAD, too, whose answer has no body", async () => {
     home("ap-south-1", 301, "PermanentRedirect");
-    expect(await open().stat(ref, live)).toMatchObject({ objectSize: 7 });
+    expect(await open().ask(statOf(ref))).toMatchObject({ objectSize: 7 });
   });
 
   it("is asked for there by many at once, while other buckets stay where they are", async () => {
@@ -182,7 +181,7 @@ describe("buckets that are not ours", () => {
     await expect(textOf(open())).rejects.toMatchObject({ code: "PERMISSION_DENIED" });
     const paying = open({ requesterPays: true });
     expect(await textOf(paying)).toBe("content");
-    expect(await paying.stat(ref, live)).toMatchObject({ objectSize: 7 });
+    expect(await paying.ask(statOf(ref))).toMatchObject({ objectSize: 7 });
   });
 });
 
@@ -194,9 +193,9 @@ describe("an old version of an object", () => {
     const at = (versionId: string) => parseObjectUrl(`s3://bucket/key?versionId=${versionId}`);
     expect([await textOf(origin, at(first.versionId)), await textOf(origin, at(second.versionId))]).toEqual(["first", "second"]);
     expect(await textOf(origin)).toBe("second");
-    expect(await origin.stat(at(first.versionId), live)).toMatchObject({ version: first.version, objectSize: 5 });
+    expect(await origin.ask(statOf(at(first.versionId)))).toMatchObject({ version: first.version, objectSize: 5 });
     const range = { offset: 0, length: 5, version: second.version };
-    await expect(origin.fetch(at(first.versionId), range, live)).rejects.toMatchObject({ code: "FAILED_PRECONDITION" });
+    await expect(origin.fetch(rangeOf(at(first.versionId), range))).rejects.toMatchObject({ code: "FAILED_PRECONDITION" });
     await expect(textOf(origin, at("never"))).rejects.toMatchObject({ code: "NOT_FOUND" });
   });
 });
@@ -206,7 +205,7 @@ describe("checksums", () => {
     store.faults.place({
       headers: { "x-amz-checksum-crc32": "AAAAAA==", "x-amz-checksum-sha256": "AAAA-3", "x-amz-checksum-type": "FULL_OBJECT" },
     });
-    const answer = await open().fetch(ref, { offset: 1, length: 3 }, live);
+    const answer = await open().fetch(rangeOf(ref, { offset: 1, length: 3 }));
     expect((await bytesOf(answer)).toString()).toBe("ont");
   });
 });
@@ -243,7 +242,7 @@ describe("credentials of a profile", () => {
     expire("first");
     write("second");
     expect(await textOf(origin)).toBe("content");
-    expect(await origin.stat(ref, live)).toMatchObject({ objectSize: 7 });
+    expect(await origin.ask(statOf(ref))).toMatchObject({ objectSize: 7 });
     expect(seen.map(signedBy)).toEqual(["first", "first", "second", "second"]);
   });
 
@@ -256,9 +255,9 @@ describe("credentials of a profile", () => {
     expect(await textOf(origin)).toBe("content");
     const head = retrying(open({ credentials: { profile: "lake" } }));
     expire("second");
-    await head.stat(ref, live).catch(() => {});
+    await head.ask(statOf(ref)).catch(() => {});
     write("third");
-    await vi.waitFor(async () => expect(await head.stat(ref, live)).toMatchObject({ objectSize: 7 }), {
+    await vi.waitFor(async () => expect(await head.ask(statOf(ref))).toMatchObject({ objectSize: 7 }), {
       interval: 50,
       timeout: 5_000,
     });

@@ -1,7 +1,7 @@
 import { blockOffsetOf } from "@frontcache/proto";
 import type { Reader } from "../../server/src/api/reader.js";
 import type { ObjectRead } from "../../server/src/cache/object-read.js";
-import type { Origin } from "../../server/src/origin/origin.js";
+import { type Origin, wrap } from "../../server/src/origin/origin.js";
 import type { ReadRequest } from "../../server/src/routing/router.js";
 import type { BrokenRules } from "./simulated-member.js";
 import { geometry } from "./simulated-parts.js";
@@ -41,11 +41,12 @@ async function readUnpinned(read: Reader["read"], request: ReadRequest): Promise
   };
 }
 
-function unconditional(origin: Origin): Origin {
-  const fetch = origin.fetch.bind(origin);
-  origin.fetch = async (ref, { offset, length, version }, signal) => {
-    const answer = await fetch(ref, { offset, length }, signal);
-    return version === undefined ? answer : { ...answer, info: { ...answer.info, version } };
-  };
-  return origin;
+function unconditional(next: Origin): Origin {
+  return wrap(next, {
+    async fetch(request) {
+      const { version } = request;
+      const answer = await next.fetch({ ...request, version: undefined });
+      return version === undefined ? answer : { ...answer, info: { ...answer.info, version } };
+    },
+  });
 }

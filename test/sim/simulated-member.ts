@@ -6,7 +6,7 @@ import type { Reader } from "../../server/src/api/reader.js";
 import type { LocalCache } from "../../server/src/cache/local-cache.js";
 import type { ObjectRead } from "../../server/src/cache/object-read.js";
 import type { Origin } from "../../server/src/origin/origin.js";
-import { MemberFirstOrigin } from "../../server/src/routing/member-first-origin.js";
+import { memberFirst } from "../../server/src/routing/member-first-origin.js";
 import { MemberLinks } from "../../server/src/routing/member-links.js";
 import { MemberView } from "../../server/src/routing/member-view.js";
 import { type ReadRequest, Router } from "../../server/src/routing/router.js";
@@ -68,14 +68,7 @@ export class MemberProcess {
     this.view = new MemberView(self.name, clock, first);
     this.#origin = new MemoryOrigin(options.objects, clock, 200, options.faults);
     const asked = retrying(broken.origin?.(this.#origin) ?? this.#origin, clock);
-    const origin = new MemberFirstOrigin({
-      origin: asked,
-      geometry,
-      clock,
-      view: this.view,
-      links: this.#links,
-      events: silentRouting,
-    });
+    const origin = memberFirst({ geometry, clock, view: this.view, links: this.#links, events: silentRouting })(asked);
     this.#store = store;
     this.#cache = openCache(origin, store, clock, settings);
     const local = this.#cache;

@@ -1,7 +1,7 @@
 import type { Geometry } from "@frontcache/proto";
 import { LocalCache, type LocalCacheOptions } from "../../server/src/cache/local-cache.js";
 import type { Origin } from "../../server/src/origin/origin.js";
-import { RetryingOrigin } from "../../server/src/origin/retrying/retrying-origin.js";
+import { retrying as retryingBy } from "../../server/src/origin/retrying.js";
 import { silentLog } from "../../server/src/runtime/log.js";
 import { BlockStore, type BlockStoreOptions, storageTuning } from "../../server/src/storage/block-store.js";
 import { noMapping } from "../../server/src/storage/mapping/mapping.js";
@@ -53,10 +53,10 @@ export function retrying(origin: Origin, clock: ProcessClock): Origin {
     maxDelayMs: 20,
     headTimeoutMs: 300,
     idleTimeoutMs: 100,
-    hurried: { attempts: 2, headTimeoutMs: 100 },
+    withFallback: { attempts: 2, headTimeoutMs: 100 },
     onRetry: () => {},
   };
-  return new RetryingOrigin(origin, retries, clock, () => clock.random());
+  return retryingBy(retries, clock, () => clock.random())(origin);
 }
 
 export function openCache(origin: Origin, store: BlockStore, clock: ProcessClock, { fill }: LifeSettings): LocalCache {

@@ -2,7 +2,7 @@ import { parseObjectUrl } from "@frontcache/proto";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { LocalCacheOptions } from "../../server/src/cache/local-cache.js";
 import type { ReadResult } from "../../server/src/cache/object-read.js";
-import { RetryingOrigin } from "../../server/src/origin/retrying/retrying-origin.js";
+import { retrying } from "../../server/src/origin/retrying.js";
 import { ManualClock } from "../../server/src/testing/manual-clock.js";
 import { MemoryObjects } from "../../server/src/testing/origin/memory-objects.js";
 import { MemoryOrigin } from "../../server/src/testing/origin/memory-origin.js";
@@ -163,8 +163,8 @@ describe("an origin that is down", () => {
 
   it("is waited for shortly where bytes are held, and with all patience where they are not", async () => {
     const retries = { attempts: 6, baseDelayMs: 100, maxDelayMs: 5_000, headTimeoutMs: 10_000, idleTimeoutMs: 5_000 };
-    const hurried = { attempts: 2, headTimeoutMs: 3_000 };
-    const patient = new RetryingOrigin(origin, { ...retries, hurried, onRetry: () => {} }, clock, () => 1);
+    const withFallback = { attempts: 2, headTimeoutMs: 3_000 };
+    const patient = retrying({ ...retries, withFallback, onRetry: () => {} }, clock, () => 1)(origin);
     member = await simulatedCache(patient, clock);
     const version = objects.put(URL, "old");
     await read();

@@ -1,7 +1,8 @@
 import { CacheError, type ObjectInfo, type ObjectRef } from "@frontcache/proto";
 import { SingleFlight } from "@frontcache/proto/runtime";
-import type { Origin, Patience } from "../origin/origin.js";
+import type { Origin } from "../origin/origin.js";
 import type { Clock } from "../runtime/clock.js";
+import { CACHE_ITSELF } from "../security/principal.js";
 import type { BlockStore, EvictSelector } from "../storage/block-store.js";
 
 export interface CurrentVersionSettings {
@@ -13,7 +14,7 @@ export interface CurrentVersionSettings {
 
 export interface CurrentVersionsOptions extends CurrentVersionSettings {
   readonly clock: Clock;
-  readonly origin: Pick<Origin, "stat">;
+  readonly origin: Pick<Origin, "ask">;
   readonly store: Pick<BlockStore, "newest">;
 }
 
@@ -63,12 +64,13 @@ export class CurrentVersions {
     return this.#sighting(url)?.info;
   }
 
-  /** Asks the origin for the current version, once for all who ask meanwhile with as much patience, and remembers the answer. */
-  ask(ref: ObjectRef, patience: Patience = "full"): Promise<ObjectInfo> {
-    return this.#questions.run(`${patience} ${ref.url}`, async () => {
+  /** Asks the origin for the current version and remembers the answer. Concurrent questions with as much of a fallback share one request. */
+  ask(ref: ObjectRef, hasFallback: boolean): Promise<ObjectInfo> {
+    return this.#questions.run(`${hasFallback} ${ref.url}`, async () => {
       const askedAtMs = this.options.clock.monotonicMs();
       try {
-        const info = await this.options.origin.stat(ref, this.signal, patience);
+        const question = { kind: "stat", ref, hasFallback, signal: this.signal, principal: CACHE_ITSELF } as const;
+        const info = await this.options.origin.ask(question);
         this.see(ref.url, info, askedAtMs);
         return info;
       } catch (error) {

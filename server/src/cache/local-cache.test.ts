@@ -1,6 +1,6 @@
 import { parseObjectUrl } from "@frontcache/proto";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import type { Origin, OriginAnswer } from "../origin/origin.js";
+import { wrap } from "../origin/origin.js";
 import { systemError } from "../storage/system-error.js";
 import { openCache, restOf } from "../testing/cache-fixture.js";
 import { MemoryObjects } from "../testing/origin/memory-objects.js";
@@ -188,14 +188,8 @@ describe("a member's cache", () => {
   });
 
   it("does not take another member's word for what is current", async () => {
-    const hearsay: Origin = {
-      fetch: async (...call): Promise<OriginAnswer> => ({ ...(await origin.fetch(...call)), isHearsay: true }),
-      stat: (ref, signal) => origin.stat(ref, signal),
-      list: (...call) => origin.list(...call),
-      statBucket: (...call) => origin.statBucket(...call),
-      close() {},
-    };
-    const other = openCache(stored, hearsay, { fill: "auto" });
+    const members = wrap(origin, { fetch: async (request) => ({ ...(await origin.fetch(request)), isFromMember: true }) });
+    const other = openCache(stored, members, { fill: "auto" });
     await restOf(await other.open(request(0, BLOCK)));
     await other.settled();
     objects.putRamp(url, BLOCK, 99);

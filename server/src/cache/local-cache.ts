@@ -11,6 +11,7 @@ import {
 import { untilAborted } from "@frontcache/proto/runtime";
 import type { Listing, ListPage, Origin } from "../origin/origin.js";
 import type { Clock } from "../runtime/clock.js";
+import { CACHE_ITSELF } from "../security/principal.js";
 import type { BlockStore, EvictReport, EvictSelector } from "../storage/block-store.js";
 import { BlockOpener, type FillMode } from "./block-opener.js";
 import { type BlockRequest, notHeld } from "./block-request.js";
@@ -75,7 +76,7 @@ export class LocalCache {
     if (known !== undefined) return known;
     const stale = version === undefined && this.options.staleIfError ? this.#versions.last(ref.url) : undefined;
     try {
-      const current = await untilAborted(this.#versions.ask(ref, stale && "little"), signal);
+      const current = await untilAborted(this.#versions.ask(ref, stale !== undefined), signal);
       if (version !== undefined && current.version !== version) throw otherVersion(ref.url, version);
       return current;
     } catch (error) {
@@ -86,12 +87,12 @@ export class LocalCache {
 
   /** Passed on to the origin: listings are not cached. */
   list(ref: PrefixRef, page: ListPage, signal: AbortSignal): Promise<Listing> {
-    return this.options.origin.list(ref, page, signal);
+    return this.options.origin.ask({ kind: "list", ref, page, signal, principal: CACHE_ITSELF });
   }
 
   /** Passed on to the origin, too. */
-  statBucket(ref: BucketRef, signal: AbortSignal): Promise<void> {
-    return this.options.origin.statBucket(ref, signal);
+  async statBucket(ref: BucketRef, signal: AbortSignal): Promise<void> {
+    await this.options.origin.ask({ kind: "statBucket", ref, signal, principal: CACHE_ITSELF });
   }
 
   /** Has all of a block on a volume. Where the object changed since its version was seen, it looks once more what is current. */
@@ -204,7 +205,7 @@ export class LocalCache {
       if (served !== undefined) return served;
     }
     try {
-      const { version } = await untilAborted(this.#versions.ask(ref, stale && "little"), signal);
+      const { version } = await untilAborted(this.#versions.ask(ref, stale !== undefined), signal);
       return await this.#openVersion(request, version);
     } catch (error) {
       if (stale === undefined || !isPassing(error)) throw error;

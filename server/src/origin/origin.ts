@@ -1,85 +1,172 @@
 import type { BucketRef, ObjectInfo, ObjectRef, PrefixRef } from "@frontcache/proto";
-import type { Landing } from "./landing.js";
+import type { Principal } from "../security/principal.js";
 
-/** A range of an object to fetch. */
-export interface OriginRange {
+/** What every request to an origin carries. */
+interface RequestContext {
+  /** Aborting it ends the request and the body of its answer. */
+  readonly signal: AbortSignal;
+  readonly principal: Principal;
+}
+
+/** A request for a range of an object's bytes. */
+export interface OriginRequest extends RequestContext {
+  readonly ref: ObjectRef;
   readonly offset: number;
   /** Bytes, more than 0. The range may reach past the object's end. */
   readonly length: number;
-  /** The version it must be of (a condition of the request); absent: whatever is current. */
-  readonly version?: string;
+  /** The version that the bytes must be of, as a condition of the request; undefined: the current one. */
+  readonly version: string | undefined;
 }
 
-/** The bytes of an answer. Nothing of them moves before they are landed; an answer that is not landed must be destroyed. */
+/** Receives the bytes of a body in memory of its own. */
+export interface Landing {
+  /** Where the next bytes go: room for at least one. The writer reports them by `landed`. */
+  room(): Buffer;
+  /** The first `bytes` of the room are written. An error thrown here ends the body. */
+  landed(bytes: number): void;
+}
+
+/** The bytes of an answer. Nothing is read before `land`. A body that is not landed must be destroyed. */
 export interface OriginBody {
   /**
-   * Brings all bytes, in order, to where the landing has room; once. Rejects with a CacheError where they are cut short, as by
-   * `destroy` or an abort. Until it settles the landing's room is the body's; afterwards the body leaves it alone.
+   * Writes all bytes, in order, into the landing's room; once. Rejects with a CacheError if the body ends early, by `destroy`
+   * or an abort too. Until it settles the body owns the room; afterwards it leaves the room alone.
    */
   land(landing: Landing): Promise<void>;
-  /** Drops what is outstanding and frees the connection; a landing ends at once. Harmless when repeated, or after the end. */
+  /** Drops the outstanding bytes and frees the connection; ends a running `land` at once. Harmless when repeated, or after the end. */
   destroy(): void;
 }
 
-/** An origin's checked answer to a range: it is of one version and of exactly `length` bytes. */
+/** An origin's checked answer to a range: one version, exactly `length` bytes. */
 export interface OriginAnswer {
   readonly info: ObjectInfo;
-  /** Another member said so and not the origin: its version may be an old one. */
-  readonly isHearsay?: true;
-  /** Bytes that the body holds: the range's length, or less when the object ends in it. */
+  /** A member reported `info`, not the origin: its version may be outdated. */
+  readonly isFromMember?: true | undefined;
+  /** Bytes of the body: the range's length, or less if the object ends inside the range. */
   readonly length: number;
-  /** The bytes in order. */
   readonly body: OriginBody;
 }
 
-/** How long an answer is worth waiting for: `little` where who asks has something to make do with. */
-export type Patience = "full" | "little";
+/** Asks for an object's information without its bytes. */
+export interface StatQuestion extends RequestContext {
+  readonly kind: "stat";
+  readonly ref: ObjectRef;
+  /** The caller can answer from the cache instead: fewer attempts, a shorter timeout. */
+  readonly hasFallback: boolean;
+}
+
+/** Asks for one page of the objects under a prefix. */
+export interface ListQuestion extends RequestContext {
+  readonly kind: "list";
+  readonly ref: PrefixRef;
+  readonly page: ListPage;
+}
+
+/** Asks whether a bucket exists and may be listed. */
+export interface BucketQuestion extends RequestContext {
+  readonly kind: "statBucket";
+  readonly ref: BucketRef;
+}
+
+/** What an origin is asked besides bytes. */
+export type OriginQuestion = StatQuestion | ListQuestion | BucketQuestion;
 
 /** Which page of a listing to ask for. */
 export interface ListPage {
-  /** Keys that have it behind the prefix are folded into one common prefix up to it; empty: none are. */
+  /** Keys that contain it after the prefix are grouped into one common prefix; empty: no grouping. */
   readonly delimiter: string;
-  /** Objects and common prefixes at most, 1 to 1,000. There may be fewer although more follow. */
+  /** Upper bound of objects and common prefixes, 1 to 1,000. A page may have fewer although more pages follow. */
   readonly maxKeys: number;
-  /** `nextToken` of the page before; absent: the first page. */
-  readonly token?: string;
-  /** Of the first page: only keys behind this one, in the order of their bytes. */
-  readonly startAfter?: string;
+  /** `nextToken` of the previous page; absent: the first page. */
+  readonly token?: string | undefined;
+  /** For the first page: only keys after this one, in byte order. */
+  readonly startAfter?: string | undefined;
 }
 
 /** An object as a listing names it. */
 export interface ListedObject {
   readonly key: string;
   readonly objectSize: number;
-  /** As in ObjectInfo; a listing is no proof that it is still so. */
-  readonly version?: string;
+  /** As in ObjectInfo. A listing may be older than the object. */
+  readonly version?: string | undefined;
   /** Milliseconds since 1970. */
-  readonly lastModifiedMs?: number;
-  /** The store's own word. */
-  readonly storageClass?: string;
+  readonly lastModifiedMs?: number | undefined;
+  /** As the store names it. */
+  readonly storageClass?: string | undefined;
 }
 
-/** A page of a listing. Both lists are in the order of their names' bytes. */
+/** A page of a listing. Both lists are in byte order. */
 export interface Listing {
   readonly objects: readonly ListedObject[];
-  /** Common prefixes, delimiters at their ends included. */
+  /** Common prefixes with the delimiter at their ends. */
   readonly prefixes: readonly string[];
-  /** For the next page; absent: this is the last one. */
-  readonly nextToken?: string;
+  /** Token of the next page; absent: this is the last one. */
+  readonly nextToken?: string | undefined;
 }
 
+/** What is known of a bucket. */
+export interface BucketInfo {
+  /** S3's region of the bucket; undefined if the origin does not name one. */
+  readonly region: string | undefined;
+}
+
+interface AnswerByKind {
+  readonly stat: ObjectInfo;
+  /** A page may be empty although more pages follow. */
+  readonly list: Listing;
+  readonly statBucket: BucketInfo;
+}
+
+/** The answer to a question, by the question's type. */
+export type AnswerTo<Q extends OriginQuestion> = AnswerByKind[Q["kind"]];
+
 /**
- * An object store as a port. Every method throws a CacheError: NOT_FOUND, PERMISSION_DENIED, FAILED_PRECONDITION (not of
- * the version asked for), OUT_OF_RANGE, RESOURCE_EXHAUSTED (throttled), UNAVAILABLE, CANCELLED.
+ * The port to an object store. All methods reject with a CacheError: NOT_FOUND, PERMISSION_DENIED, FAILED_PRECONDITION (the
+ * object has another version), OUT_OF_RANGE, RESOURCE_EXHAUSTED (throttled), UNAVAILABLE, CANCELLED.
  */
 export interface Origin {
-  fetch(ref: ObjectRef, range: OriginRange, signal: AbortSignal): Promise<OriginAnswer>;
-  /** What is known of the object now, without its bytes. `patience` (default: full) is for what repeats requests. */
-  stat(ref: ObjectRef, signal: AbortSignal, patience?: Patience): Promise<ObjectInfo>;
-  /** One page of the objects under a prefix. NOT_FOUND: no such bucket. A page may be empty although more follow. */
-  list(ref: PrefixRef, page: ListPage, signal: AbortSignal): Promise<Listing>;
-  /** Resolves where the bucket is there and may be listed. */
-  statBucket(ref: BucketRef, signal: AbortSignal): Promise<void>;
-  /** Ends idle connections. */
+  fetch(request: OriginRequest): Promise<OriginAnswer>;
+  ask<Q extends OriginQuestion>(question: Q): Promise<AnswerTo<Q>>;
+  /** Closes idle connections. */
   close(): void;
+}
+
+/** Changes the behaviour of an origin. */
+export type OriginWrapper = (next: Origin) => Origin;
+
+/** An origin that does what `changes` say and leaves everything else to `next`. */
+export function wrap(next: Origin, changes: Partial<Origin>): Origin {
+  return {
+    fetch: changes.fetch ?? ((request) => next.fetch(request)),
+    ask: changes.ask ?? ((question) => next.ask(question)),
+    close: changes.close ?? (() => next.close()),
+  };
+}
+
+/** All wrappers as one. The first is the outermost: a request passes them in the order given. */
+export function compose(...wrappers: readonly OriginWrapper[]): OriginWrapper {
+  return (store) => wrappers.reduceRight((next, wrapper) => wrapper(next), store);
+}
+
+/** A request or question with another signal. */
+export function withSignal<R extends RequestContext>(request: R, signal: AbortSignal): R {
+  return { ...request, signal };
+}
+
+/** One function for each kind of question: how a store answers. */
+export type Answers = { readonly [Q in OriginQuestion as Q["kind"]]: (question: Q) => Promise<AnswerTo<Q>> };
+
+/** Answers a question by the function of its kind. */
+export function answerBy<Q extends OriginQuestion>(answers: Answers, question: Q): Promise<AnswerTo<Q>> {
+  // The compiler does not connect a question's type to the function of the same kind.
+  return (answers[question.kind] as unknown as (question: Q) => Promise<AnswerTo<Q>>)(question);
+}
+
+/** Copies received bytes into a landing, until `isStopped`. */
+export function landCopy(bytes: Buffer, landing: Landing, isStopped: () => boolean): void {
+  for (let at = 0; at < bytes.length && !isStopped(); ) {
+    const copied = bytes.copy(landing.room(), 0, at);
+    at += copied;
+    landing.landed(copied);
+  }
 }

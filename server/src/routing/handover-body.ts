@@ -1,7 +1,6 @@
-import { CacheError, type ObjectRef } from "@frontcache/proto";
+import { CacheError } from "@frontcache/proto";
 import { LinkedAbort } from "@frontcache/proto/runtime";
-import { type Landing, landCopy } from "../origin/landing.js";
-import type { Origin, OriginAnswer, OriginBody } from "../origin/origin.js";
+import { type Landing, landCopy, type Origin, type OriginAnswer, type OriginBody, type OriginRequest } from "../origin/origin.js";
 import type { Clock } from "../runtime/clock.js";
 import type { Slice } from "../runtime/slice.js";
 import type { ForwardedRead } from "./forwarded-read.js";
@@ -17,10 +16,7 @@ export interface HandoverBodyOptions {
   readonly held: HeldQuestion;
   /** The member's answer. */
   readonly read: ForwardedRead;
-  readonly ref: ObjectRef;
-  /** Of its first byte in the object. */
-  readonly offset: number;
-  readonly signal: AbortSignal;
+  readonly request: OriginRequest;
 }
 
 /** How long a member's bytes may stand still before the origin takes over. */
@@ -36,7 +32,7 @@ export class HandoverBody implements OriginBody {
 
   constructor(options: HandoverBodyOptions) {
     this.#options = options;
-    this.#life = new LinkedAbort(options.signal);
+    this.#life = new LinkedAbort(options.request.signal);
   }
 
   async land(landing: Landing): Promise<void> {
@@ -58,7 +54,7 @@ export class HandoverBody implements OriginBody {
   }
 
   destroy(): void {
-    this.#life.abort(new CacheError("CANCELLED", `${this.#options.ref.url}: the member's answer was dropped`));
+    this.#life.abort(new CacheError("CANCELLED", `${this.#options.request.ref.url}: the member's answer was dropped`));
     this.#leave();
   }
 
@@ -77,9 +73,9 @@ export class HandoverBody implements OriginBody {
   }
 
   #askForRest(): Promise<OriginAnswer> {
-    const { origin, ref, offset, read } = this.#options;
-    const rest = { offset: offset + this.#received, length: read.length - this.#received, version: read.info.version };
-    return origin.fetch(ref, rest, this.#life.signal);
+    const { origin, request, read } = this.#options;
+    const [offset, length] = [request.offset + this.#received, read.length - this.#received];
+    return origin.fetch({ ...request, offset, length, version: read.info.version, signal: this.#life.signal });
   }
 
   /** The next slice; undefined at the end and where the member is lost or too slow. */

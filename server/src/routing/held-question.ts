@@ -1,6 +1,6 @@
-import { blockOffsetOf, CacheError, type Geometry, type MemberInfo, type ObjectRef } from "@frontcache/proto";
+import { blockOffsetOf, CacheError, type Geometry, type MemberInfo } from "@frontcache/proto";
 import { untilAborted } from "@frontcache/proto/runtime";
-import type { OriginRange } from "../origin/origin.js";
+import type { OriginRequest } from "../origin/origin.js";
 import type { Clock } from "../runtime/clock.js";
 import { ForwardedRead } from "./forwarded-read.js";
 import { Unreachable } from "./member-link.js";
@@ -11,9 +11,7 @@ export interface HeldQuestionOptions {
   readonly member: MemberInfo;
   readonly clock: Clock;
   readonly geometry: Geometry;
-  readonly ref: ObjectRef;
-  readonly range: OriginRange;
-  readonly signal: AbortSignal;
+  readonly request: OriginRequest;
 }
 
 /** Whether one member holds a range, asked with `cached_only` and within the patience with that member. */
@@ -23,8 +21,9 @@ export class HeldQuestion {
   readonly #end = new AbortController();
 
   constructor(private readonly options: HeldQuestionOptions) {
-    options.signal.addEventListener("abort", this.#onAbort, { once: true });
-    if (options.signal.aborted) this.#onAbort();
+    const { signal } = options.request;
+    signal.addEventListener("abort", this.#onAbort, { once: true });
+    if (signal.aborted) this.#onAbort();
     this.read = this.#ask().catch((error) => {
       if (error instanceof Unreachable) options.links.lost(options.member);
       this.leave();
@@ -38,14 +37,14 @@ export class HeldQuestion {
 
   /** The answer is not needed any more. Must be called for every question in the end; harmless when repeated. */
   leave(): void {
-    this.options.signal.removeEventListener("abort", this.#onAbort);
+    this.options.request.signal.removeEventListener("abort", this.#onAbort);
     this.#end.abort(new CacheError("CANCELLED", "the member's answer is not needed any more"));
   }
 
-  readonly #onAbort = (): void => this.#end.abort(this.options.signal.reason);
+  readonly #onAbort = (): void => this.#end.abort(this.options.request.signal.reason);
 
   async #ask(): Promise<ForwardedRead> {
-    const { links, member, clock, geometry, ref, range } = this.options;
+    const { links, member, clock, geometry, request } = this.options;
     const link = links.to(member);
     if (!link.connected) await untilAborted(link.connect(), this.#end.signal);
     const { patience } = link;
@@ -54,11 +53,12 @@ export class HeldQuestion {
       patience.late();
       this.leave();
     });
-    const blockOffset = blockOffsetOf(range.offset, geometry);
-    const start = range.offset - blockOffset;
-    const request = { ref, version: range.version, blockOffset, start, end: start + range.length, openEnded: false };
+    const { ref, version, offset, length } = request;
+    const blockOffset = blockOffsetOf(offset, geometry);
+    const start = offset - blockOffset;
+    const question = { ref, version, blockOffset, start, end: start + length, openEnded: false };
     try {
-      const read = await ForwardedRead.open(link, { ...request, cachedOnly: true, signal: this.#end.signal });
+      const read = await ForwardedRead.open(link, { ...question, cachedOnly: true, signal: this.#end.signal });
       patience.answered(clock.monotonicMs() - beganMs);
       return read;
     } catch (error) {

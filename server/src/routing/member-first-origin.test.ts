@@ -1,5 +1,6 @@
 import { CacheError, DEFAULT_GEOMETRY, Membership, parseObjectUrl } from "@frontcache/proto";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import type { Origin } from "../origin/origin.js";
 import { type Clock, systemClock } from "../runtime/clock.js";
 import { noSecurity } from "../security/member-security.js";
 import { bytesOf } from "../testing/answer-fixture.js";
@@ -8,8 +9,9 @@ import { ManualClock } from "../testing/manual-clock.js";
 import { MemoryObjects } from "../testing/origin/memory-objects.js";
 import { MemoryOrigin } from "../testing/origin/memory-origin.js";
 import { rampBytes } from "../testing/origin/ramp.js";
+import { rangeOf } from "../testing/origin/requests.js";
 import { openGrpcChannel } from "./grpc-member-channel.js";
-import { MemberFirstOrigin } from "./member-first-origin.js";
+import { memberFirst } from "./member-first-origin.js";
 import { MemberLinks } from "./member-links.js";
 import { MemberView } from "./member-view.js";
 import { silentRouting } from "./routing-events.js";
@@ -18,14 +20,13 @@ const SIZE = 100_000;
 const url = "s3://bucket/key";
 const ref = parseObjectUrl(url);
 const self = { name: "self", grpcAddress: "127.0.0.1:1" };
-const never = new AbortController().signal;
 
 let clock: ManualClock;
 let members: AnsweringMember[];
 let links: MemberLinks;
 let real: MemoryOrigin;
 let version: string;
-let origin: MemberFirstOrigin;
+let origin: Origin;
 
 beforeEach(async () => {
   clock = new ManualClock();
@@ -45,7 +46,7 @@ afterEach(async () => {
 });
 
 /** An origin before the members, whose ring this member is on, too. */
-function over(time: Clock): { links: MemberLinks; origin: MemberFirstOrigin } {
+function over(time: Clock): { links: MemberLinks; origin: Origin } {
   const opened = new MemberLinks(time, (member) => openGrpcChannel(member, noSecurity));
   const view = new MemberView(
     self.name,
@@ -54,14 +55,13 @@ function over(time: Clock): { links: MemberLinks; origin: MemberFirstOrigin } {
   );
   return {
     links: opened,
-    origin: new MemberFirstOrigin({
-      origin: real,
+    origin: memberFirst({
       geometry: DEFAULT_GEOMETRY,
       clock: time,
       view,
       links: opened,
       events: silentRouting,
-    }),
+    })(real),
   };
 }
 
@@ -79,9 +79,9 @@ const asked = (): string[] => real.calls.map(({ kind, offset, length }) => (kind
 describe("a fill of bytes that another member holds", () => {
   it("takes them from it and asks the origin nothing", async () => {
     members[1]!.onRead = held;
-    const answer = await origin.fetch(ref, range(), never);
+    const answer = await origin.fetch(rangeOf(ref, range()));
     expect(answer).toMatchObject({ info: { version, objectSize: SIZE, contentType: "text/plain" }, length: 50_000 });
-    expect(answer.isHearsay).toBe(true);
+    expect(answer.isFromMember).toBe(true);
     expect(await bytesOf(answer)).toEqual(rightBytes);
     expect(asked()).toEqual([]);
     const request = { key: url, offset: 1_000, length: 50_000, version, forwarded: true, cachedOnly: true };
@@ -90,12 +90,12 @@ describe("a fill of bytes that another member holds", () => {
 
   it("has the origin say which version is current when none is asked for, and takes no other", async () => {
     members[0]!.onRead = held;
-    const answer = await origin.fetch(ref, range({}), never);
-    expect(answer.isHearsay).toBeUndefined();
+    const answer = await origin.fetch(rangeOf(ref, range({})));
+    expect(answer.isFromMember).toBeUndefined();
     expect(await bytesOf(answer)).toEqual(rightBytes);
     expect(asked()).toEqual(["stat"]);
     members[0]!.onRead = (call) => sendRamp(call, { size: SIZE, version: "an older one", onlyBytes: 1_000 });
-    expect(await bytesOf(await origin.fetch(ref, range({}), never))).toEqual(rightBytes);
+    expect(await bytesOf(await origin.fetch(rangeOf(ref, range({}))))).toEqual(rightBytes);
     expect(asked()).toEqual(["stat", "stat", "1000+50000"]);
     await vi.waitFor(() => expect(members[0]!.left).toBe(1));
   });
@@ -104,7 +104,7 @@ describe("a fill of bytes that another member holds", () => {
     const waiting: ReadCall[] = [];
     members[0]!.onRead = (call) => waiting.push(call);
     members[1]!.onRead = (call) => waiting.push(call);
-    const fetching = origin.fetch(ref, range(), never);
+    const fetching = origin.fetch(rangeOf(ref, range()));
     await vi.waitFor(() => expect(waiting).toHaveLength(2));
     held(waiting[1]!);
     expect(await bytesOf(await fetching)).toEqual(rightBytes);
@@ -114,7 +114,7 @@ describe("a fill of bytes that another member holds", () => {
 
   it.each(["breaks off", "stands still for half a second"])("takes the rest from the origin when the member %s", async (how) => {
     members[0]!.onRead = (call) => sendRamp(call, { size: SIZE, version, onlyBytes: 14_000, messageBytes: 7_000 });
-    const answer = await origin.fetch(ref, range(), never);
+    const answer = await origin.fetch(rangeOf(ref, range()));
     let received = 0;
     const bytes = await bytesOf(answer, async (piece) => {
       received += piece.length;
@@ -129,7 +129,7 @@ describe("a fill of bytes that another member holds", () => {
   it("ends at once when it is destroyed while it waits for the rest from the origin", async () => {
     members[0]!.onRead = (call) => sendRamp(call, { size: SIZE, version, onlyBytes: 7_000 });
     const hold = real.faults.hold();
-    const answer = await origin.fetch(ref, range(), never);
+    const answer = await origin.fetch(rangeOf(ref, range()));
     const reading = bytesOf(answer, () => members[0]!.kill());
     await hold.reached(1);
     answer.body.destroy();
@@ -139,7 +139,7 @@ describe("a fill of bytes that another member holds", () => {
 
   it("leaves the member when the fill does", async () => {
     members[0]!.onRead = (call) => sendRamp(call, { size: SIZE, version, onlyBytes: 14_000 });
-    const answer = await origin.fetch(ref, range(), never);
+    const answer = await origin.fetch(rangeOf(ref, range()));
     answer.body.destroy();
     await vi.waitFor(() => expect(members[0]!.left).toBe(1));
   });
@@ -147,14 +147,14 @@ describe("a fill of bytes that another member holds", () => {
 
 describe("a fill of bytes that no other member holds", () => {
   it("asks two members at the same time, then the origin", async () => {
-    expect(await bytesOf(await origin.fetch(ref, range(), never))).toEqual(rightBytes);
+    expect(await bytesOf(await origin.fetch(rangeOf(ref, range())))).toEqual(rightBytes);
     expect(members.map(({ reads }) => reads.length)).toEqual([1, 1]);
     expect(asked()).toEqual(["1000+50000"]);
   });
 
   it("asks the origin at once when nobody listens, and leaves those members aside", async () => {
     for (const member of members) await member.kill();
-    expect(await bytesOf(await origin.fetch(ref, range(), never))).toEqual(rightBytes);
+    expect(await bytesOf(await origin.fetch(rangeOf(ref, range())))).toEqual(rightBytes);
     expect(members.map(({ info }) => links.isAside(info))).toEqual([true, true]);
   });
 
@@ -164,7 +164,7 @@ describe("a fill of bytes that no other member holds", () => {
       await links.to(member.info).connect();
     }
     for (const [round, waitMs] of [10, 20, 40].entries()) {
-      const fetching = origin.fetch(ref, range(), never);
+      const fetching = origin.fetch(rangeOf(ref, range()));
       await vi.waitFor(() => expect(members.map(({ reads }) => reads.length)).toEqual([round + 1, round + 1]));
       clock.advance(waitMs - 0.001);
       expect(real.calls).toHaveLength(round);
@@ -172,21 +172,21 @@ describe("a fill of bytes that no other member holds", () => {
       await bytesOf(await fetching);
       await vi.waitFor(() => expect(members.map(({ left }) => left)).toEqual([round + 1, round + 1]));
     }
-    await bytesOf(await origin.fetch(ref, range(), never));
+    await bytesOf(await origin.fetch(rangeOf(ref, range())));
     expect(members.map(({ reads }) => reads.length)).toEqual([3, 3]);
     expect(real.calls).toHaveLength(4);
     // They are asked again after a second; being slow did not make them count as out of reach.
     clock.advance(1_000);
     expect(members.map(({ info }) => links.isAside(info))).toEqual([false, false]);
     for (const member of members) member.onRead = held;
-    await bytesOf(await origin.fetch(ref, range(), never));
+    await bytesOf(await origin.fetch(rangeOf(ref, range())));
     expect(real.calls).toHaveLength(4);
   });
 
   it("ends when it is aborted, and leaves the members", async () => {
     for (const member of members) member.onRead = () => {};
     const abort = new AbortController();
-    const fetching = origin.fetch(ref, range(), abort.signal);
+    const fetching = origin.fetch(rangeOf(ref, range(), abort.signal));
     await vi.waitFor(() => expect(members.map(({ reads }) => reads.length)).toEqual([1, 1]));
     abort.abort(new CacheError("CANCELLED", "the member is closing"));
     await expect(fetching).rejects.toMatchObject({ code: "CANCELLED", message: "the member is closing" });
@@ -204,7 +204,7 @@ describe("fills beside a member that is slow", () => {
     }
     const fills = 20;
     const beganMs = performance.now();
-    for (let fill = 0; fill < fills; fill++) await bytesOf(await timed.origin.fetch(ref, range(), never));
+    for (let fill = 0; fill < fills; fill++) await bytesOf(await timed.origin.fetch(rangeOf(ref, range())));
     const tookMs = (performance.now() - beganMs) / fills;
     timed.links.close();
     console.info(`beside two members that take 1 s to answer, a fill took ${tookMs.toFixed(1)} ms`);

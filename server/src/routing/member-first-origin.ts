@@ -1,14 +1,5 @@
-import {
-  type BucketRef,
-  blockOffsetOf,
-  CacheError,
-  type Geometry,
-  type MemberInfo,
-  type ObjectInfo,
-  type ObjectRef,
-  type PrefixRef,
-} from "@frontcache/proto";
-import type { Listing, ListPage, Origin, OriginAnswer, OriginRange, Patience } from "../origin/origin.js";
+import { blockOffsetOf, CacheError, type Geometry, type MemberInfo } from "@frontcache/proto";
+import { type Origin, type OriginAnswer, type OriginRequest, type OriginWrapper, wrap } from "../origin/origin.js";
 import type { Clock } from "../runtime/clock.js";
 import { HandoverBody } from "./handover-body.js";
 import { HeldQuestion } from "./held-question.js";
@@ -17,7 +8,6 @@ import type { MemberView } from "./member-view.js";
 import type { RoutingEvents } from "./routing-events.js";
 
 export interface MemberFirstOptions {
-  readonly origin: Origin;
   readonly geometry: Geometry;
   readonly clock: Clock;
   readonly view: MemberView;
@@ -29,44 +19,39 @@ export interface MemberFirstOptions {
 const MAX_ASKED = 2;
 
 /**
- * An origin that other members are asked before: after a scale-out, a scale-in or a restart the bytes are nearly always held
- * by the block's last owner or the next on the ring. What they don't hold, or hold too slowly, comes from the real origin.
+ * Asks other members before the origin: after a scale-out, a scale-in or a restart the bytes are nearly always cached by the
+ * block's last owner or the next on the ring. What they don't have, or send too slowly, comes from the origin.
  */
-export class MemberFirstOrigin implements Origin {
-  constructor(private readonly options: MemberFirstOptions) {}
+export function memberFirst(options: MemberFirstOptions): OriginWrapper {
+  return (next) => {
+    const members = new MemberAnswers(options, next);
+    return wrap(next, { fetch: async (request) => (await members.fetch(request)) ?? next.fetch(request) });
+  };
+}
 
-  async fetch(ref: ObjectRef, range: OriginRange, signal: AbortSignal): Promise<OriginAnswer> {
-    const held = await this.#heldElsewhere(ref, range, signal);
-    if (signal.aborted) {
+class MemberAnswers {
+  readonly #options: MemberFirstOptions;
+  readonly #next: Origin;
+
+  constructor(options: MemberFirstOptions, next: Origin) {
+    this.#options = options;
+    this.#next = next;
+  }
+
+  /** A member's answer; undefined if no member has the bytes, or not in time. */
+  async fetch(request: OriginRequest): Promise<OriginAnswer | undefined> {
+    const held = await this.#heldElsewhere(request);
+    if (request.signal.aborted) {
       held?.leave();
-      throw CacheError.from(signal.reason);
+      throw CacheError.from(request.signal.reason);
     }
-    const answer = held && (await this.#answerOf(held, ref, range, signal));
-    return answer ?? this.options.origin.fetch(ref, range, signal);
-  }
-
-  stat(ref: ObjectRef, signal: AbortSignal, patience?: Patience): Promise<ObjectInfo> {
-    return this.options.origin.stat(ref, signal, patience);
-  }
-
-  list(ref: PrefixRef, page: ListPage, signal: AbortSignal): Promise<Listing> {
-    return this.options.origin.list(ref, page, signal);
-  }
-
-  statBucket(ref: BucketRef, signal: AbortSignal): Promise<void> {
-    return this.options.origin.statBucket(ref, signal);
-  }
-
-  close(): void {
-    this.options.origin.close();
+    return held && (await this.#answerOf(held, request));
   }
 
   /** The first member to answer with the bytes; undefined where nobody has them, or not in time. */
-  #heldElsewhere(ref: ObjectRef, range: OriginRange, signal: AbortSignal): Promise<HeldQuestion | undefined> {
-    const { links, clock, geometry } = this.options;
-    const questions = this.#candidates(ref, range).map(
-      (member) => new HeldQuestion({ links, member, clock, geometry, ref, range, signal }),
-    );
+  #heldElsewhere(request: OriginRequest): Promise<HeldQuestion | undefined> {
+    const { links, clock, geometry } = this.#options;
+    const questions = this.#candidates(request).map((member) => new HeldQuestion({ links, member, clock, geometry, request }));
     return new Promise((resolve) => {
       let open = questions.length;
       if (open === 0) resolve(undefined);
@@ -82,9 +67,9 @@ export class MemberFirstOrigin implements Origin {
     });
   }
 
-  #candidates({ url }: ObjectRef, { offset }: OriginRange): MemberInfo[] {
-    const { view, links, geometry } = this.options;
-    const mayHold = view.mayHold(url, blockOffsetOf(offset, geometry));
+  #candidates({ ref, offset }: OriginRequest): MemberInfo[] {
+    const { view, links, geometry } = this.#options;
+    const mayHold = view.mayHold(ref.url, blockOffsetOf(offset, geometry));
     return mayHold.filter((member) => !links.isAside(member) && !links.to(member).patience.exhausted).slice(0, MAX_ASKED);
   }
 
@@ -93,21 +78,19 @@ export class MemberFirstOrigin implements Origin {
    * version asked for, only the origin may say which that is: a member's belief may be as old as `--revalidate-after`, and
    * passing it on would make it older.
    */
-  async #answerOf(
-    held: HeldQuestion,
-    ref: ObjectRef,
-    range: OriginRange,
-    signal: AbortSignal,
-  ): Promise<OriginAnswer | undefined> {
+  async #answerOf(held: HeldQuestion, request: OriginRequest): Promise<OriginAnswer | undefined> {
     const read = (await held.read)!;
     const { info: told, length } = read;
-    const asked = range.version === undefined;
-    const info = asked ? await this.options.origin.stat(ref, signal).catch(() => undefined) : told;
+    const { ref, signal, principal } = request;
+    const isUnversioned = request.version === undefined;
+    const info = isUnversioned
+      ? await this.#next.ask({ kind: "stat", ref, hasFallback: false, signal, principal }).catch(() => undefined)
+      : told;
     if (info?.version === told.version && info.objectSize === told.objectSize) {
-      this.options.events.onHandover();
-      const { origin, clock, links } = this.options;
-      const body = new HandoverBody({ origin, clock, links, held, read, ref, offset: range.offset, signal });
-      return { info, ...(asked ? {} : { isHearsay: true }), length, body };
+      this.#options.events.onHandover();
+      const { clock, links } = this.#options;
+      const body = new HandoverBody({ origin: this.#next, clock, links, held, read, request });
+      return { info, ...(!isUnversioned && { isFromMember: true }), length, body };
     }
     held.leave();
     return undefined;

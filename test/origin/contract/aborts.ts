@@ -1,6 +1,7 @@
 import { describe, expect, it, vi } from "vitest";
 import { bytesOf } from "../../../server/src/testing/answer-fixture.js";
 import { rampBytes } from "../../../server/src/testing/origin/ramp.js";
+import { statOf } from "../../../server/src/testing/origin/requests.js";
 import { fails, MiB, type OriginUnderTest } from "./origin-under-test.js";
 
 /** Requests and answers that are given up. */
@@ -9,7 +10,7 @@ export function abortsContract(under: OriginUnderTest): void {
     it("before the request sends nothing", async () => {
       under.store.traffic.reset();
       await fails("CANCELLED", () => under.fetch("ramp", 0, 10, undefined, AbortSignal.abort()));
-      await fails("CANCELLED", () => under.origin.stat(under.ref("ramp"), AbortSignal.abort()));
+      await fails("CANCELLED", () => under.origin.ask(statOf(under.ref("ramp"), AbortSignal.abort())));
       expect(under.store.traffic.requests).toEqual({});
     });
 
@@ -17,7 +18,7 @@ export function abortsContract(under: OriginUnderTest): void {
       under.store.faults.place({ latencyMs: 60_000 });
       const abort = new AbortController();
       const answer = under.fetch("ramp", 0, 10, undefined, abort.signal);
-      const stat = under.origin.stat(under.ref("ramp"), abort.signal);
+      const stat = under.origin.ask(statOf(under.ref("ramp"), abort.signal));
       await vi.waitFor(() => expect(under.store.traffic.open).toBe(2), { interval: 2 });
       abort.abort();
       await fails("CANCELLED", () => answer);

@@ -1,7 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { bytesOf } from "../../../server/src/testing/answer-fixture.js";
 import { rampBytes } from "../../../server/src/testing/origin/ramp.js";
-import { fails, live, MiB, type OriginUnderTest } from "./origin-under-test.js";
+import { rangeOf, statOf } from "../../../server/src/testing/origin/requests.js";
+import { fails, MiB, type OriginUnderTest } from "./origin-under-test.js";
 
 /** What happens to connections: they break, stall, are used again and given back. */
 export function connectionsContract(under: OriginUnderTest): void {
@@ -9,7 +10,7 @@ export function connectionsContract(under: OriginUnderTest): void {
     it("reset before the answer are UNAVAILABLE", async () => {
       under.store.faults.place({ reset: true });
       await fails("UNAVAILABLE", () => under.fetch("ramp", 0, 10));
-      await fails("UNAVAILABLE", () => under.origin.stat(under.ref("ramp"), live));
+      await fails("UNAVAILABLE", () => under.origin.ask(statOf(under.ref("ramp"))));
     });
 
     it.each(["reset", "close"] as const)("that break off by a %s fail the body after true bytes only", async (how) => {
@@ -26,14 +27,14 @@ export function connectionsContract(under: OriginUnderTest): void {
 
     it.each([0, 300_000])("that stall after %i bytes are cut by the idle time-out", async (afterBytes) => {
       under.store.faults.place({ body: { afterBytes, how: "stall" } });
-      const stalled = () => under.impatient.fetch(under.ref("ramp"), { offset: 0, length: MiB }, live);
+      const stalled = () => under.impatient.fetch(rangeOf(under.ref("ramp"), { offset: 0, length: MiB }));
       await fails("UNAVAILABLE", async () => bytesOf(await stalled()));
     });
 
     it("without an answer are cut by the idle time-out", async () => {
       under.store.faults.place({ latencyMs: 60_000 });
-      await fails("UNAVAILABLE", () => under.impatient.fetch(under.ref("ramp"), { offset: 0, length: MiB }, live));
-      await fails("UNAVAILABLE", () => under.impatient.stat(under.ref("ramp"), live));
+      await fails("UNAVAILABLE", () => under.impatient.fetch(rangeOf(under.ref("ramp"), { offset: 0, length: MiB })));
+      await fails("UNAVAILABLE", () => under.impatient.ask(statOf(under.ref("ramp"))));
     });
 
     it("are used again, one after the other", async () => {

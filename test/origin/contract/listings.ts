@@ -1,24 +1,23 @@
 import { parsePrefixUrl } from "@frontcache/proto";
 import { describe, expect, it, vi } from "vitest";
 import type { Listing, ListPage } from "../../../server/src/origin/origin.js";
+import { bucketOf, live, pageOf, statOf } from "../../../server/src/testing/origin/requests.js";
 import { oddKeys } from "./odd-keys.js";
-import { fails, live, type OriginUnderTest, type Refusal } from "./origin-under-test.js";
+import { fails, type OriginUnderTest, type Refusal } from "./origin-under-test.js";
 
 /** Listings of objects, and looks at buckets. */
 export function listingsContract(under: OriginUnderTest, refusals: readonly Refusal[]): void {
   describe("listings", () => {
     const list = (prefix: string, page: Partial<ListPage> = {}, bucket = "listed", signal = live): Promise<Listing> =>
-      under.origin.list(
-        parsePrefixUrl(`${under.scheme}://${bucket}/${prefix}`),
-        { delimiter: "", maxKeys: 1000, ...page },
-        signal,
+      under.origin.ask(
+        pageOf(parsePrefixUrl(`${under.scheme}://${bucket}/${prefix}`), { delimiter: "", maxKeys: 1000, ...page }, signal),
       );
     const keysOf = ({ objects }: Listing): string[] => objects.map(({ key }) => key);
 
     it("name what is known of every object, as stat does", async () => {
       const version = under.store.put("listed", "a/typed", "hello");
       under.store.put("listed", "b", "");
-      const { lastModifiedMs } = await under.origin.stat(under.ref("a/typed", "listed"), live);
+      const { lastModifiedMs } = await under.origin.ask(statOf(under.ref("a/typed", "listed")));
       const page = await list("a/");
       expect(page).toEqual({ objects: [expect.objectContaining({ key: "a/typed", objectSize: 5, version })], prefixes: [] });
       expect(Math.abs(page.objects[0]!.lastModifiedMs! - lastModifiedMs!)).toBeLessThan(1000);
@@ -70,15 +69,15 @@ export function listingsContract(under: OriginUnderTest, refusals: readonly Refu
 
     it("and looks at a missing bucket are NOT_FOUND", async () => {
       await fails("NOT_FOUND", () => list("", {}, "no-bucket"));
-      await fails("NOT_FOUND", () => under.origin.statBucket(parsePrefixUrl(`${under.scheme}://no-bucket`), live));
-      await under.origin.statBucket(parsePrefixUrl(`${under.scheme}://bucket`), live);
+      await fails("NOT_FOUND", () => under.origin.ask(bucketOf(parsePrefixUrl(`${under.scheme}://no-bucket`))));
+      await under.origin.ask(bucketOf(parsePrefixUrl(`${under.scheme}://bucket`)));
     });
 
     it.each(refusals)("are refused by status $status ($code) as $fetch", async ({ status, code, fetch: expected, stat }) => {
       under.store.faults.place({ error: { status, code } });
       await fails(expected, () => list(""));
       const bucket = parsePrefixUrl(`${under.scheme}://bucket`);
-      await fails(under.scheme === "s3" ? (stat ?? expected) : expected, () => under.origin.statBucket(bucket, live));
+      await fails(under.scheme === "s3" ? (stat ?? expected) : expected, () => under.origin.ask(bucketOf(bucket)));
     });
 
     it("end at once by an abort, and by the idle time-out", async () => {
@@ -86,13 +85,13 @@ export function listingsContract(under: OriginUnderTest, refusals: readonly Refu
       const abort = new AbortController();
       const listing = list("", {}, "bucket", abort.signal);
       const bucket = parsePrefixUrl(`${under.scheme}://bucket`);
-      const look = under.origin.statBucket(bucket, abort.signal);
+      const look = under.origin.ask(bucketOf(bucket, abort.signal));
       await vi.waitFor(() => expect(under.store.traffic.open).toBe(2), { interval: 2 });
       abort.abort();
       await fails("CANCELLED", () => listing);
       await fails("CANCELLED", () => look);
       await fails("CANCELLED", () => list("", {}, "bucket", AbortSignal.abort()));
-      await fails("UNAVAILABLE", () => under.impatient.list(bucket, { delimiter: "", maxKeys: 1 }, live));
+      await fails("UNAVAILABLE", () => under.impatient.ask(pageOf(bucket, { delimiter: "", maxKeys: 1 })));
     });
   });
 }

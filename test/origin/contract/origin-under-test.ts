@@ -1,7 +1,7 @@
-import { setMaxListeners } from "node:events";
 import { type ErrorCode, type ObjectRef, parseObjectUrl } from "@frontcache/proto";
 import { expect, vi } from "vitest";
 import type { Origin, OriginAnswer } from "../../../server/src/origin/origin.js";
+import { live, rangeOf } from "../../../server/src/testing/origin/requests.js";
 import type { Faults } from "../../emulators/faults.js";
 import type { Traffic } from "../../emulators/traffic.js";
 
@@ -39,10 +39,6 @@ export interface Refusal {
   /** Default: as for fetch. */
   readonly stat?: ErrorCode;
 }
-
-/** Never aborted; shared by all calls of a test. */
-export const live: AbortSignal = new AbortController().signal;
-setMaxListeners(0, live);
 
 /** Passes where the call rejects with a CacheError of that code, whose message is one line without secrets. */
 export async function fails(code: ErrorCode, act: () => Promise<unknown>): Promise<void> {
@@ -95,7 +91,7 @@ export class OriginUnderTest {
 
   /** Asks for a range of an object of the bucket `bucket`. */
   fetch(key: string, offset: number, length: number, version?: string, signal: AbortSignal = live): Promise<OriginAnswer> {
-    return this.origin.fetch(this.ref(key), { offset, length, ...(version !== undefined && { version }) }, signal);
+    return this.origin.fetch(rangeOf(this.ref(key), { offset, length, ...(version !== undefined && { version }) }, signal));
   }
 
   /** Takes faults away, and waits until no request is under way. */

@@ -1,8 +1,9 @@
 import { describe, expect, it } from "vitest";
 import { bytesOf } from "../../../server/src/testing/answer-fixture.js";
 import { rampBytes } from "../../../server/src/testing/origin/ramp.js";
+import { statOf } from "../../../server/src/testing/origin/requests.js";
 import { oddKeys } from "./odd-keys.js";
-import { fails, live, MiB, type OriginUnderTest } from "./origin-under-test.js";
+import { fails, MiB, type OriginUnderTest } from "./origin-under-test.js";
 
 /** Bytes of ranges, and what is known of an object. */
 export function readsContract(under: OriginUnderTest): void {
@@ -43,14 +44,14 @@ export function readsContract(under: OriginUnderTest): void {
     it("says OUT_OF_RANGE for any range of an empty object, which can be stat'ed", async () => {
       const version = under.store.put("bucket", "empty", "");
       await fails("OUT_OF_RANGE", () => under.fetch("empty", 0, 1));
-      expect(await under.origin.stat(under.ref("empty"), live)).toMatchObject({ objectSize: 0, version });
+      expect(await under.origin.ask(statOf(under.ref("empty")))).toMatchObject({ objectSize: 0, version });
     });
   });
 
   describe("what is known of an object", () => {
     it("is version, size, content type and time of change, by stat and by fetch alike", async () => {
       const version = under.store.put("bucket", "typed", "hello", { contentType: "text/plain" });
-      const info = await under.origin.stat(under.ref("typed"), live);
+      const info = await under.origin.ask(statOf(under.ref("typed")));
       expect(info).toMatchObject({ version, objectSize: 5, contentType: "text/plain" });
       expect(Math.abs(info.lastModifiedMs! - Date.now())).toBeLessThan(60_000);
       const answer = await under.fetch("typed", 1, 3);
@@ -61,7 +62,7 @@ export function readsContract(under: OriginUnderTest): void {
     it.each(oddKeys)("is right for the key %j, and so are its bytes", async (key) => {
       const body = `content of ${key}`;
       const version = under.store.put("bucket", key, body);
-      expect(await under.origin.stat(under.ref(key), live)).toMatchObject({ version, objectSize: Buffer.byteLength(body) });
+      expect(await under.origin.ask(statOf(under.ref(key)))).toMatchObject({ version, objectSize: Buffer.byteLength(body) });
       expect((await bytesOf(await under.fetch(key, 0, 1000))).toString()).toBe(body);
     });
   });

@@ -1,15 +1,16 @@
 import { describe, expect, it } from "vitest";
 import { bytesOf } from "../../../server/src/testing/answer-fixture.js";
 import { rampBytes } from "../../../server/src/testing/origin/ramp.js";
-import { fails, live, MiB, type OriginUnderTest, type Refusal } from "./origin-under-test.js";
+import { rangeOf, statOf } from "../../../server/src/testing/origin/requests.js";
+import { fails, MiB, type OriginUnderTest, type Refusal } from "./origin-under-test.js";
 
 /** What a store refuses, and answers of it that nobody should believe. */
 export function refusalsContract(under: OriginUnderTest, refusals: readonly Refusal[]): void {
   describe("refusals", () => {
     it("of a missing object or bucket are NOT_FOUND", async () => {
       await fails("NOT_FOUND", () => under.fetch("nothing", 0, 10));
-      await fails("NOT_FOUND", () => under.origin.stat(under.ref("nothing"), live));
-      await fails("NOT_FOUND", () => under.origin.fetch(under.ref("key", "no-bucket"), { offset: 0, length: 1 }, live));
+      await fails("NOT_FOUND", () => under.origin.ask(statOf(under.ref("nothing"))));
+      await fails("NOT_FOUND", () => under.origin.fetch(rangeOf(under.ref("key", "no-bucket"), { offset: 0, length: 1 })));
     });
 
     it.each(refusals)(
@@ -19,7 +20,7 @@ export function refusalsContract(under: OriginUnderTest, refusals: readonly Refu
         under.store.traffic.reset();
         await fails(expected, () => under.fetch("ramp", 0, 10));
         expect(under.store.traffic.requests).toEqual({ GET: 1 });
-        await fails(stat ?? expected, () => under.origin.stat(under.ref("ramp"), live));
+        await fails(stat ?? expected, () => under.origin.ask(statOf(under.ref("ramp"))));
       },
     );
   });

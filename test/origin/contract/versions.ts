@@ -1,7 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { bytesOf } from "../../../server/src/testing/answer-fixture.js";
 import { rampBytes } from "../../../server/src/testing/origin/ramp.js";
-import { fails, live, MiB, type OriginUnderTest } from "./origin-under-test.js";
+import { statOf } from "../../../server/src/testing/origin/requests.js";
+import { fails, MiB, type OriginUnderTest } from "./origin-under-test.js";
 
 /** Reads of one version, and of versions that are not there. */
 export function versionsContract(under: OriginUnderTest): void {
@@ -32,7 +33,7 @@ export function versionsContract(under: OriginUnderTest): void {
     it("missing from an answer make it useless", async () => {
       under.store.faults.place({ version: "missing" });
       await fails("UNAVAILABLE", () => under.fetch("ramp", 0, 10));
-      await fails("UNAVAILABLE", () => under.origin.stat(under.ref("ramp"), live));
+      await fails("UNAVAILABLE", () => under.origin.ask(statOf(under.ref("ramp"))));
     });
   });
 }

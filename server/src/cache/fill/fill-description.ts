@@ -70,12 +70,12 @@ export class FillDescription {
   }
 
   /** Throws FAILED_PRECONDITION for an answer of another version. */
-  accept({ info, isHearsay }: Pick<OriginAnswer, "info" | "isHearsay">, askedAtMs: number): void {
+  accept({ info, isFromMember }: Pick<OriginAnswer, "info" | "isFromMember">, askedAtMs: number): void {
     const isOther = info.version !== (this.version ?? info.version);
     if (isOther || (this.#info !== undefined && info.objectSize !== this.#info.objectSize)) {
       throw new CacheError("FAILED_PRECONDITION", `${this.target.ref.url}: changed while it was read, read it again`);
     }
-    if (isHearsay !== true) {
+    if (isFromMember !== true) {
       this.#seenAtMs = Math.max(this.#seenAtMs, askedAtMs);
       this.events.seen(info, askedAtMs);
     }

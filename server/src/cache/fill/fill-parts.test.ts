@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { ManualClock } from "../../testing/manual-clock.js";
 import { MemoryObjects } from "../../testing/origin/memory-objects.js";
 import { MemoryOrigin } from "../../testing/origin/memory-origin.js";
+import { rangeOf } from "../../testing/origin/requests.js";
 import { testGeometry } from "../../testing/store-fixture.js";
 import { FillDescription } from "./fill-description.js";
 import { FillMemory } from "./fill-memory.js";
@@ -38,7 +39,7 @@ describe("the parts of a fill", () => {
     const memory = new FillMemory({ budgetBytes: BLOCK, segmentBytes: SEGMENT });
     const host: PartHost = {
       memory,
-      fetch: (first, count, signal) => origin.fetch(ref, { offset: first * SEGMENT, length: count * SEGMENT }, signal),
+      fetch: (first, count, signal) => origin.fetch(rangeOf(ref, { offset: first * SEGMENT, length: count * SEGMENT }, signal)),
       accept: (answer, askedAtMs) => description.accept(answer, askedAtMs),
       monotonicMs: () => clock.monotonicMs(),
       segmentLength: (segment) => description.segmentLength(segment),

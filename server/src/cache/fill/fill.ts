@@ -1,5 +1,6 @@
 import type { CacheError, ObjectInfo } from "@frontcache/proto";
 import type { OriginAnswer } from "../../origin/origin.js";
+import { CACHE_ITSELF } from "../../security/principal.js";
 import type { Reservation } from "../../storage/block.js";
 import type { FillContext, FillEvents, FillTarget } from "./fill-context.js";
 import { FillDescription } from "./fill-description.js";
@@ -135,8 +136,8 @@ export class Fill implements PartHost {
     const { version, blockBytes } = this.#description;
     const start = first * segmentBytes;
     const end = Math.min(start + count * segmentBytes, blockBytes);
-    const range = { offset: blockOffset + start, length: end - start };
-    return this.context.origin.fetch(ref, version === undefined ? range : { ...range, version }, signal);
+    const [offset, length] = [blockOffset + start, end - start];
+    return this.context.origin.fetch({ ref, offset, length, version, signal, principal: CACHE_ITSELF });
   }
 
   accept(answer: OriginAnswer, askedAtMs: number): void {

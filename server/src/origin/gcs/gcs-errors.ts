@@ -1,6 +1,6 @@
 import { abortError, type BucketRef, CacheError, type ErrorCode, outOfRange } from "@frontcache/proto";
-import { otherVersion } from "../answer.js";
-import type { OriginRange } from "../origin.js";
+import { otherVersion } from "../checked-answer.js";
+import type { OriginQuestion, OriginRequest } from "../origin.js";
 
 /** An answer of GCS that is not a success. */
 export interface GcsRefusal {
@@ -28,22 +28,26 @@ const byStatus: Readonly<Record<number, readonly [ErrorCode, string]>> = {
 const THROTTLE_REASON = /"reason":\s*"(?:userRateLimitExceeded|rateLimitExceeded|quotaExceeded)"/;
 
 /** A refusal as a CacheError of one line. */
-export function gcsRefusal(refusal: GcsRefusal, ref: BucketRef, range: OriginRange | undefined): CacheError {
+export function gcsRefusal(refusal: GcsRefusal, request: OriginRequest | OriginQuestion): CacheError {
+  const { ref } = request;
   const { status, contentRange, body } = refusal;
   const cause = new Error(`status ${status}: ${body}`);
-  if (status === 412 && range?.version !== undefined) return otherVersion(ref, range.version, cause);
-  if (status === 416 && range !== undefined) {
-    const size = /^bytes \*\/(\d+)$/.exec(contentRange ?? "")?.[1];
-    if (size !== undefined) return outOfRange(ref.url, range.offset, Number(size));
-    return new CacheError("OUT_OF_RANGE", `${ref.url}: offset ${range.offset} is not inside the object`, { cause });
+  if ("offset" in request) {
+    const { offset, version } = request;
+    if (status === 412 && version !== undefined) return otherVersion(ref, version, cause);
+    if (status === 416) {
+      const size = /^bytes \*\/(\d+)$/.exec(contentRange ?? "")?.[1];
+      if (size !== undefined) return outOfRange(ref.url, offset, Number(size));
+      return new CacheError("OUT_OF_RANGE", `${ref.url}: offset ${offset} is not inside the object`, { cause });
+    }
   }
   const known = status === 403 && THROTTLE_REASON.test(body) ? throttled : byStatus[status];
   if (known !== undefined) return new CacheError(known[0], `${ref.url}: ${known[1]}`, { cause });
   return new CacheError("UNAVAILABLE", `${ref.url}: the origin fails (status ${status})`, { cause });
 }
 
-/** Total: what a call of GCS threw as a CacheError of one line. */
-export function gcsError(error: unknown, ref: BucketRef, signal: AbortSignal): CacheError {
+/** Total: an error of a call of GCS as a CacheError of one line. */
+export function gcsError(error: unknown, { ref, signal }: OriginRequest | OriginQuestion): CacheError {
   if (signal.aborted) return abortError(signal);
   if (error instanceof CacheError) return error;
   const code = (error as { code?: unknown } | undefined)?.code;

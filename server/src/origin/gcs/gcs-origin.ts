@@ -1,9 +1,17 @@
 import type { IncomingMessage } from "node:http";
-import { abortError, type BucketRef, type ObjectInfo, type ObjectRef, type PrefixRef } from "@frontcache/proto";
+import { abortError, type BucketRef, type ObjectRef } from "@frontcache/proto";
 import { untilAborted } from "@frontcache/proto/runtime";
-import { checkedAnswer, checkedInfo, otherVersion } from "../answer.js";
+import { checkedAnswer, checkedInfo, otherVersion } from "../checked-answer.js";
 import { httpGet, smallBody } from "../http/http-get.js";
-import type { Listing, ListPage, Origin, OriginAnswer, OriginRange } from "../origin.js";
+import {
+  type Answers,
+  type AnswerTo,
+  answerBy,
+  type Origin,
+  type OriginAnswer,
+  type OriginQuestion,
+  type OriginRequest,
+} from "../origin.js";
 import { type GcsClient, type GcsOptions, openGcsClient } from "./gcs-client.js";
 import { gcsAuthError, gcsError, gcsRefusal } from "./gcs-errors.js";
 import { type GcsListing, gcsListing, gcsListQuery, modifiedMs } from "./gcs-listing.js";
@@ -25,7 +33,7 @@ interface GcsMetadata {
   readonly updated?: string;
 }
 
-/** Objects by GCS's JSON API. One request a call, without retries; a version is a generation. */
+/** Objects through GCS's JSON API; a version is a generation. One request per call, without retries. */
 export class GcsOrigin implements Origin {
   readonly #options: GcsOptions;
   #client: Promise<GcsClient> | undefined;
@@ -34,67 +42,67 @@ export class GcsOrigin implements Origin {
     this.#options = options;
   }
 
-  async fetch(ref: ObjectRef, range: OriginRange, signal: AbortSignal): Promise<OriginAnswer> {
-    const { offset, length, version } = range;
-    // Generations are whole numbers of 64 bits; no object has another version, and nothing else may get into the query.
-    if (version !== undefined && !/^\d{1,20}$/.test(version)) throw otherVersion(ref, version);
-    const condition = version === undefined ? "" : `&ifGenerationMatch=${version}`;
-    // Without gzip being accepted, GCS decompresses objects that are stored compressed, and ignores the range.
-    const headers = { range: `bytes=${offset}-${offset + length - 1}`, "accept-encoding": "gzip" };
-    try {
-      const response = await this.#get(ref, objectPath(ref, `alt=media${condition}`), headers, range, signal);
-      return checkedAnswer(ref, range, rangeHead(response), response, signal);
-    } catch (error) {
-      throw gcsError(error, ref, signal);
-    }
+  fetch(request: OriginRequest): Promise<OriginAnswer> {
+    return this.#send(request, async () => {
+      const { ref, offset, length, version } = request;
+      // Generations are whole numbers of 64 bits; no object has another version, and nothing else may get into the query.
+      if (version !== undefined && !/^\d{1,20}$/.test(version)) throw otherVersion(ref, version);
+      const condition = version === undefined ? "" : `&ifGenerationMatch=${version}`;
+      // If gzip is not accepted, GCS decompresses objects that are stored compressed, and ignores the range.
+      const headers = { range: `bytes=${offset}-${offset + length - 1}`, "accept-encoding": "gzip" };
+      const response = await this.#get(request, objectPath(ref, `alt=media${condition}`), headers);
+      return checkedAnswer(request, rangeHead(response), response);
+    });
   }
 
-  async stat(ref: ObjectRef, signal: AbortSignal): Promise<ObjectInfo> {
-    try {
-      const response = await this.#get(ref, objectPath(ref, "fields=generation,size,contentType,updated"), {}, undefined, signal);
+  ask<Q extends OriginQuestion>(question: Q): Promise<AnswerTo<Q>> {
+    return this.#send(question, () => answerBy(this.#answers, question));
+  }
+
+  close(): void {
+    this.#client?.then(({ target }) => target.agent.destroy()).catch(() => {}); // a client that never opened has nothing to close
+    this.#client = undefined;
+  }
+
+  readonly #answers: Answers = {
+    stat: async (question) => {
+      const { ref } = question;
+      const response = await this.#get(question, objectPath(ref, "fields=generation,size,contentType,updated"));
       const metadata = JSON.parse(await smallBody(response, MAX_METADATA_BYTES)) as GcsMetadata;
       return checkedInfo(ref, metadata.size === undefined ? undefined : Number(metadata.size), {
         version: metadata.generation,
         contentType: metadata.contentType,
         lastModifiedMs: modifiedMs(metadata.updated),
       });
-    } catch (error) {
-      throw gcsError(error, ref, signal);
-    }
-  }
-
-  async list(ref: PrefixRef, page: ListPage, signal: AbortSignal): Promise<Listing> {
-    try {
-      const response = await this.#get(ref, objectsPath(ref, gcsListQuery(ref, page)), {}, undefined, signal);
+    },
+    list: async (question) => {
+      const { ref, page } = question;
+      const response = await this.#get(question, objectsPath(ref, gcsListQuery(ref, page)));
       return gcsListing(ref, page, JSON.parse(await smallBody(response, MAX_LISTING_BYTES)) as GcsListing);
-    } catch (error) {
-      throw gcsError(error, ref, signal);
-    }
-  }
-
-  /** Asked by a listing: the role that reads objects may not read what is known of their bucket. */
-  async statBucket(ref: BucketRef, signal: AbortSignal): Promise<void> {
-    try {
-      const response = await this.#get(ref, objectsPath(ref, "maxResults=1&fields=kind"), {}, undefined, signal);
+    },
+    // By a listing: the role that reads objects may not read their bucket's metadata.
+    statBucket: async (question) => {
+      const response = await this.#get(question, objectsPath(question.ref, "maxResults=1&fields=kind"));
       await smallBody(response, MAX_METADATA_BYTES);
-    } catch (error) {
-      throw gcsError(error, ref, signal);
-    }
-  }
+      return { region: undefined };
+    },
+  };
 
-  close(): void {
-    this.#client?.then(({ target }) => target.agent.destroy()).catch(() => {}); // what never opened needs no closing
-    this.#client = undefined;
+  async #send<Answer>(request: OriginRequest | OriginQuestion, send: () => Promise<Answer>): Promise<Answer> {
+    if (request.signal.aborted) throw abortError(request.signal);
+    try {
+      return await send();
+    } catch (error) {
+      throw gcsError(error, request);
+    }
   }
 
   async #get(
-    ref: BucketRef,
+    request: OriginRequest | OriginQuestion,
     path: string,
-    headers: Record<string, string>,
-    range: OriginRange | undefined,
-    signal: AbortSignal,
+    headers: Record<string, string> = {},
   ): Promise<IncomingMessage> {
-    if (signal.aborted) throw abortError(signal);
+    const { ref, signal } = request;
     const { target, authorization } = await this.#open();
     const token = await untilAborted(authorization(), signal).catch((error: unknown) => {
       throw gcsAuthError(error, ref);
@@ -103,7 +111,7 @@ export class GcsOrigin implements Origin {
     const status = response.statusCode ?? 0;
     if (status >= 200 && status < 300) return response;
     const contentRange = response.headers["content-range"];
-    throw gcsRefusal({ status, contentRange, body: await smallBody(response, MAX_ERROR_BYTES) }, ref, range);
+    throw gcsRefusal({ status, contentRange, body: await smallBody(response, MAX_ERROR_BYTES) }, request);
   }
 
   #open(): Promise<GcsClient> {

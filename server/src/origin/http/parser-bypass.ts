@@ -1,4 +1,4 @@
-import { type Landing, landCopy } from "../landing.js";
+import { type Landing, landCopy } from "../origin.js";
 
 /** What a bypass has its connection do. */
 export interface BypassEnds {

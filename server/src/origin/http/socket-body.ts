@@ -1,7 +1,6 @@
 import type { Readable } from "node:stream";
 import { abortError, CacheError } from "@frontcache/proto";
-import { type Landing, landCopy } from "../landing.js";
-import type { OriginBody } from "../origin.js";
+import { type Landing, landCopy, type OriginBody } from "../origin.js";
 import type { ParserBypass } from "./parser-bypass.js";
 import { bypassOf } from "./socket-reads.js";
 

@@ -1,9 +1,9 @@
 import { CacheError, type ErrorCode, parseObjectUrl } from "@frontcache/proto";
 import { describe, expect, it } from "vitest";
+import { rangeOf, statOf } from "../../testing/origin/requests.js";
 import { s3Error } from "./s3-errors.js";
 
 const ref = parseObjectUrl("s3://bucket/key");
-const { signal } = new AbortController();
 
 function thrown(name: string, status?: number, code?: string): Error {
   const secret = new Error("https://bucket.s3.amazonaws.com/key?X-Amz-Signature=secret\nsecond line");
@@ -28,7 +28,7 @@ describe("an error of S3", () => {
     ["Error", undefined, "UNAVAILABLE"],
   ])("called %s with status %s is %s, in one line without the SDK's text", (name, status, code) => {
     const cause = thrown(name, status);
-    const error = s3Error(cause, ref, { offset: 0, length: 1 }, signal);
+    const error = s3Error(cause, rangeOf(ref, { offset: 0, length: 1 }));
     expect(error).toBeInstanceOf(CacheError);
     expect(error).toMatchObject({ code, cause });
     expect(error.message).toMatch(/^s3:\/\/bucket\/key: [^\n]+$/);
@@ -36,23 +36,23 @@ describe("an error of S3", () => {
   });
 
   it("of the network names the system's code", () => {
-    expect(s3Error(thrown("Error", undefined, "ECONNREFUSED"), ref, undefined, signal).message).toContain("ECONNREFUSED");
+    expect(s3Error(thrown("Error", undefined, "ECONNREFUSED"), statOf(ref)).message).toContain("ECONNREFUSED");
   });
 
   it("is judged by what was asked: 412 and 416 have their meaning for ranges with versions only", () => {
     const pinned = { offset: 7, length: 1, version: "v1" };
-    expect(s3Error(thrown("PreconditionFailed", 412), ref, pinned, signal).code).toBe("FAILED_PRECONDITION");
-    expect(s3Error(thrown("InvalidRange", 416), ref, pinned, signal).code).toBe("OUT_OF_RANGE");
-    expect(s3Error(thrown("PreconditionFailed", 412), ref, undefined, signal).code).toBe("UNAVAILABLE");
+    expect(s3Error(thrown("PreconditionFailed", 412), rangeOf(ref, pinned)).code).toBe("FAILED_PRECONDITION");
+    expect(s3Error(thrown("InvalidRange", 416), rangeOf(ref, pinned)).code).toBe("OUT_OF_RANGE");
+    expect(s3Error(thrown("PreconditionFailed", 412), statOf(ref)).code).toBe("UNAVAILABLE");
   });
 
   it("is CANCELLED, or the abort's own error, once the call was aborted", () => {
-    expect(s3Error(thrown("AbortError"), ref, undefined, AbortSignal.abort()).code).toBe("CANCELLED");
+    expect(s3Error(thrown("AbortError"), statOf(ref, AbortSignal.abort())).code).toBe("CANCELLED");
     const late = new CacheError("DEADLINE_EXCEEDED", "too late");
-    expect(s3Error(thrown("NoSuchKey", 404), ref, undefined, AbortSignal.abort(late))).toBe(late);
+    expect(s3Error(thrown("NoSuchKey", 404), statOf(ref, AbortSignal.abort(late)))).toBe(late);
   });
 
   it.each([undefined, null, "text", 7])("that is no error at all (%s) is UNAVAILABLE", (odd) => {
-    expect(s3Error(odd, ref, undefined, signal).code).toBe("UNAVAILABLE");
+    expect(s3Error(odd, statOf(ref)).code).toBe("UNAVAILABLE");
   });
 });

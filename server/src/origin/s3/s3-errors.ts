@@ -1,6 +1,6 @@
 import { abortError, type BucketRef, CacheError, type ErrorCode, outOfRange } from "@frontcache/proto";
-import { otherVersion } from "../answer.js";
-import type { OriginRange } from "../origin.js";
+import { otherVersion } from "../checked-answer.js";
+import type { OriginQuestion, OriginRequest } from "../origin.js";
 
 /** What an error of S3 means to a reader, by its code; whatever is not here is judged by its HTTP status. */
 const byName: Readonly<Record<string, readonly [ErrorCode, string]>> = {
@@ -90,17 +90,17 @@ export function expiredCredentials(ref: BucketRef, cause: unknown): CacheError {
   return new CacheError("UNAVAILABLE", `${ref.url}: this member's credentials had expired, there are new ones now`, { cause });
 }
 
-/** Total: what an S3 call threw as a CacheError of one line. The SDK's own text, which may hold signed URLs, stays in the cause. */
-export function s3Error(error: unknown, ref: BucketRef, range: OriginRange | undefined, signal: AbortSignal): CacheError {
+/** Total: an error of an S3 call as a CacheError of one line. The SDK's own text, which may contain signed URLs, stays in the cause. */
+export function s3Error(error: unknown, request: OriginRequest | OriginQuestion): CacheError {
+  const { ref, signal } = request;
   if (signal.aborted) return abortError(signal);
   if (error instanceof CacheError) return error;
   const { name = "", code, $metadata, $response } = (error ?? {}) as SdkError;
   const status = $metadata?.httpStatusCode;
-  if (range?.version !== undefined && (name === "PreconditionFailed" || status === 412)) {
-    return otherVersion(ref, range.version, error);
-  }
-  if (range !== undefined && (name === "InvalidRange" || status === 416)) {
-    return pastTheEnd(ref, range, $response?.headers?.["content-range"], error);
+  if ("offset" in request) {
+    const { offset, version } = request;
+    if (version !== undefined && (name === "PreconditionFailed" || status === 412)) return otherVersion(ref, version, error);
+    if (name === "InvalidRange" || status === 416) return pastTheEnd(ref, offset, $response?.headers?.["content-range"], error);
   }
   const known = byName[name] ?? (status === undefined ? undefined : statusesOf(ref)[status]);
   if (known !== undefined) return new CacheError(known[0], `${ref.url}: ${known[1]}`, { cause: error });
@@ -108,8 +108,8 @@ export function s3Error(error: unknown, ref: BucketRef, range: OriginRange | und
   return new CacheError("UNAVAILABLE", `${ref.url}: the origin ${what}`, { cause: error });
 }
 
-function pastTheEnd(ref: BucketRef, range: OriginRange, contentRange: string | undefined, cause: unknown): CacheError {
+function pastTheEnd(ref: BucketRef, offset: number, contentRange: string | undefined, cause: unknown): CacheError {
   const size = /^bytes \*\/(\d+)$/.exec(contentRange ?? "")?.[1];
-  if (size !== undefined) return outOfRange(ref.url, range.offset, Number(size));
-  return new CacheError("OUT_OF_RANGE", `${ref.url}: offset ${range.offset} is not inside the object`, { cause });
+  if (size !== undefined) return outOfRange(ref.url, offset, Number(size));
+  return new CacheError("OUT_OF_RANGE", `${ref.url}: offset ${offset} is not inside the object`, { cause });
 }

@@ -1,6 +1,6 @@
 import type { _Object, ListObjectsV2CommandInput, ListObjectsV2CommandOutput } from "@aws-sdk/client-s3";
 import { type BucketRef, type PrefixRef, versionOfStoreTag } from "@frontcache/proto";
-import { distrusted } from "../answer.js";
+import { unusable } from "../checked-answer.js";
 import type { ListedObject, Listing, ListPage } from "../origin.js";
 
 /** A page's request. Names are asked for escaped, because XML has no way to write some characters that keys may have. */
@@ -25,7 +25,7 @@ export function listingOf(ref: BucketRef, output: ListObjectsV2CommandOutput): L
       ? (name: string | undefined) => unescaped(ref, name)
       : (name: string | undefined) => named(ref, name);
   const { IsTruncated, NextContinuationToken: nextToken } = output;
-  if (IsTruncated === true && !nextToken) throw distrusted(ref, "names no way to the rest of the listing");
+  if (IsTruncated === true && !nextToken) throw unusable(ref, "names no way to the rest of the listing");
   return {
     objects: (output.Contents ?? []).map((object) => listedObject(ref, nameOf(object.Key), object)),
     prefixes: (output.CommonPrefixes ?? []).map(({ Prefix }) => nameOf(Prefix)),
@@ -35,7 +35,7 @@ export function listingOf(ref: BucketRef, output: ListObjectsV2CommandOutput): L
 
 function listedObject(ref: BucketRef, key: string, object: _Object): ListedObject {
   const { Size, ETag, LastModified, StorageClass } = object;
-  if (!Number.isSafeInteger(Size)) throw distrusted(ref, "lists an object without its size");
+  if (!Number.isSafeInteger(Size)) throw unusable(ref, "lists an object without its size");
   const version = versionOfStoreTag(ETag);
   const lastModifiedMs = LastModified?.getTime();
   return {
@@ -48,7 +48,7 @@ function listedObject(ref: BucketRef, key: string, object: _Object): ListedObjec
 }
 
 function named(ref: BucketRef, name: string | undefined): string {
-  if (name === undefined || name === "") throw distrusted(ref, "lists an object without its name");
+  if (name === undefined || name === "") throw unusable(ref, "lists an object without its name");
   return name;
 }
 
@@ -57,7 +57,7 @@ function unescaped(ref: BucketRef, name: string | undefined): string {
   try {
     return decodeURIComponent(named(ref, name).replaceAll("+", " "));
   } catch (error) {
-    if (error instanceof URIError) throw distrusted(ref, "lists a name that is escaped wrongly");
+    if (error instanceof URIError) throw unusable(ref, "lists a name that is escaped wrongly");
     throw error;
   }
 }

@@ -1,27 +1,25 @@
 import type { Readable } from "node:stream";
 import type { S3Client } from "@aws-sdk/client-s3";
-import {
-  abortError,
-  type BucketRef,
-  CacheError,
-  canBeEntityTag,
-  entityTagOf,
-  type ObjectInfo,
-  type ObjectRef,
-  type PrefixRef,
-  versionOfStoreTag,
-} from "@frontcache/proto";
+import { abortError, CacheError, canBeEntityTag, entityTagOf, type ObjectRef, versionOfStoreTag } from "@frontcache/proto";
 import { untilAborted } from "@frontcache/proto/runtime";
-import { checkedAnswer, checkedInfo, otherVersion } from "../answer.js";
-import type { Listing, ListPage, Origin, OriginAnswer, OriginRange } from "../origin.js";
+import { checkedAnswer, checkedInfo, otherVersion } from "../checked-answer.js";
+import {
+  type Answers,
+  type AnswerTo,
+  answerBy,
+  type Origin,
+  type OriginAnswer,
+  type OriginQuestion,
+  type OriginRequest,
+} from "../origin.js";
 import type { S3Options } from "./s3-client.js";
 import { S3Clients } from "./s3-clients.js";
 import { expiredCredentials, mayBeExpired, regionOf, s3Error } from "./s3-errors.js";
 import { listInput, listingOf } from "./s3-listing.js";
 
 /**
- * Objects by the AWS SDK; a version is an ETag without its quotes. One request a call, without retries, but for a bucket that
- * turns out to be in another region: that one is asked there at once, and from then on.
+ * Objects through the AWS SDK; a version is an ETag without its quotes. One request per call, without retries. Exception: if the
+ * answer says that the bucket is in another region, the request is sent there at once, and so are all later ones.
  */
 export class S3Origin implements Origin {
   readonly #options: S3Options;
@@ -31,12 +29,12 @@ export class S3Origin implements Origin {
     this.#options = options;
   }
 
-  async fetch(ref: ObjectRef, range: OriginRange, signal: AbortSignal): Promise<OriginAnswer> {
-    if (signal.aborted) throw abortError(signal);
-    const ifMatch = range.version === undefined ? undefined : ifMatchOf(ref, range.version);
-    const Range = `bytes=${range.offset}-${range.offset + range.length - 1}`;
+  async fetch(request: OriginRequest): Promise<OriginAnswer> {
+    const { ref, offset, length, version, signal } = request;
+    const ifMatch = version === undefined ? undefined : ifMatchOf(ref, version);
+    const Range = `bytes=${offset}-${offset + length - 1}`;
     const input = { ...this.#target(ref), Range, ...(ifMatch !== undefined && { IfMatch: ifMatch }) };
-    return this.#send(ref, range, signal, async (client, { GetObjectCommand }) => {
+    return this.#send(request, async (client, { GetObjectCommand }) => {
       const output = await client.send(new GetObjectCommand(input), { abortSignal: signal });
       const head = {
         status: output.$metadata.httpStatusCode ?? 0,
@@ -47,65 +45,67 @@ export class S3Origin implements Origin {
         lastModifiedMs: output.LastModified?.getTime(),
       };
       // In Node the SDK's body is the response itself.
-      return checkedAnswer(ref, range, head, output.Body as unknown as Readable, signal);
+      return checkedAnswer(request, head, output.Body as unknown as Readable);
     });
   }
 
-  async stat(ref: ObjectRef, signal: AbortSignal): Promise<ObjectInfo> {
-    if (signal.aborted) throw abortError(signal);
-    return this.#send(ref, undefined, signal, async (client, { HeadObjectCommand }) => {
-      const output = await client.send(new HeadObjectCommand(this.#target(ref)), { abortSignal: signal });
-      return checkedInfo(ref, output.ContentLength, {
-        version: versionOfStoreTag(output.ETag),
-        contentType: output.ContentType,
-        lastModifiedMs: output.LastModified?.getTime(),
-      });
-    });
-  }
-
-  async list(ref: PrefixRef, page: ListPage, signal: AbortSignal): Promise<Listing> {
-    if (signal.aborted) throw abortError(signal);
-    const input = { ...listInput(ref, page), ...this.#payer };
-    return this.#send(ref, undefined, signal, async (client, { ListObjectsV2Command }) =>
-      listingOf(ref, await client.send(new ListObjectsV2Command(input), { abortSignal: signal })),
-    );
-  }
-
-  async statBucket(ref: BucketRef, signal: AbortSignal): Promise<void> {
-    if (signal.aborted) throw abortError(signal);
-    await this.#send(ref, undefined, signal, async (client, { HeadBucketCommand }) => {
-      await client.send(new HeadBucketCommand({ Bucket: ref.bucket }), { abortSignal: signal });
-    });
+  ask<Q extends OriginQuestion>(question: Q): Promise<AnswerTo<Q>> {
+    return answerBy(this.#answers, question);
   }
 
   close(): void {
-    this.#clients?.then((clients) => clients.destroy()).catch(() => {}); // what never opened needs no closing
+    this.#clients?.then((clients) => clients.destroy()).catch(() => {}); // a client that never opened has nothing to close
     this.#clients = undefined;
   }
 
-  /** Sends a request to the bucket's region, and once more where the answer is that the bucket is in another one. */
+  readonly #answers: Answers = {
+    stat: (question) =>
+      this.#send(question, async (client, { HeadObjectCommand }) => {
+        const { ref, signal } = question;
+        const output = await client.send(new HeadObjectCommand(this.#target(ref)), { abortSignal: signal });
+        return checkedInfo(ref, output.ContentLength, {
+          version: versionOfStoreTag(output.ETag),
+          contentType: output.ContentType,
+          lastModifiedMs: output.LastModified?.getTime(),
+        });
+      }),
+    list: (question) =>
+      this.#send(question, async (client, { ListObjectsV2Command }) => {
+        const { ref, page, signal } = question;
+        const command = new ListObjectsV2Command({ ...listInput(ref, page), ...this.#payer });
+        return listingOf(ref, await client.send(command, { abortSignal: signal }));
+      }),
+    statBucket: (question) =>
+      this.#send(question, async (client, { HeadBucketCommand }) => {
+        const { ref, signal } = question;
+        const output = await client.send(new HeadBucketCommand({ Bucket: ref.bucket }), { abortSignal: signal });
+        return { region: output.BucketRegion };
+      }),
+  };
+
+  /** Sends a request to the bucket's region, and once more if the answer names another region. */
   async #send<Answer>(
-    ref: BucketRef,
-    range: OriginRange | undefined,
-    signal: AbortSignal,
-    request: (client: S3Client, commands: S3Clients["commands"]) => Promise<Answer>,
+    request: OriginRequest | OriginQuestion,
+    send: (client: S3Client, commands: S3Clients["commands"]) => Promise<Answer>,
   ): Promise<Answer> {
+    const { ref, signal } = request;
+    if (signal.aborted) throw abortError(signal);
     try {
       const clients = await this.#open();
       const regional = clients.of(ref.bucket);
       const used = await untilAborted(clients.identity(regional), signal);
       try {
-        return await request(regional.client, clients.commands);
+        return await send(regional.client, clients.commands);
       } catch (error) {
         if (signal.aborted) throw error;
         if (clients.moved(ref.bucket, regionOf(error), regional.region)) {
-          return await request(clients.of(ref.bucket).client, clients.commands);
+          return await send(clients.of(ref.bucket).client, clients.commands);
         }
         if (!mayBeExpired(error) || !(await clients.renewed(regional, used, Date.now()))) throw error;
         throw expiredCredentials(ref, error);
       }
     } catch (error) {
-      throw s3Error(error, ref, range, signal);
+      throw s3Error(error, request);
     }
   }
 

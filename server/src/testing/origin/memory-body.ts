@@ -1,7 +1,6 @@
 import { abortError, CacheError } from "@frontcache/proto";
 import { type LinkedAbort, untilAborted } from "@frontcache/proto/runtime";
-import type { Landing } from "../../origin/landing.js";
-import type { OriginBody } from "../../origin/origin.js";
+import type { Landing, OriginBody } from "../../origin/origin.js";
 import type { MemoryFault } from "./memory-faults.js";
 import type { MemoryObject } from "./memory-objects.js";
 

@@ -5,9 +5,9 @@ import { ManualClock } from "../manual-clock.js";
 import { MemoryObjects } from "./memory-objects.js";
 import { MemoryOrigin } from "./memory-origin.js";
 import { rampBytes } from "./ramp.js";
+import { live, rangeOf, statOf } from "./requests.js";
 
 const ref = parseObjectUrl("gs://bucket/key");
-const live = new AbortController().signal;
 
 function setup() {
   const objects = new MemoryObjects();
@@ -19,7 +19,7 @@ describe("the origin in memory", () => {
   it("serves ranges of the current version, up to the object's end", async () => {
     const { objects, origin } = setup();
     const version = objects.putRamp(ref.url, 5000, 9);
-    const answer = await origin.fetch(ref, { offset: 1500, length: 10_000, version }, live);
+    const answer = await origin.fetch(rangeOf(ref, { offset: 1500, length: 10_000, version }));
     expect(answer).toMatchObject({ length: 3500, info: { version, objectSize: 5000 } });
     expect((await bytesOf(answer)).equals(rampBytes(1500, 3500, 9))).toBe(true);
     expect(origin).toMatchObject({ open: 0, bytesServed: 3500 });
@@ -27,12 +27,12 @@ describe("the origin in memory", () => {
 
   it("fails as the port says", async () => {
     const { objects, origin } = setup();
-    await expect(origin.stat(ref, live)).rejects.toMatchObject({ code: "NOT_FOUND" });
+    await expect(origin.ask(statOf(ref))).rejects.toMatchObject({ code: "NOT_FOUND" });
     const first = objects.put(ref.url, "hello", "text/plain");
-    expect(await origin.stat(ref, live)).toMatchObject({ version: first, objectSize: 5, contentType: "text/plain" });
+    expect(await origin.ask(statOf(ref))).toMatchObject({ version: first, objectSize: 5, contentType: "text/plain" });
     expect(objects.put(ref.url, "hello")).not.toBe(first);
     const fetch = (offset: number, version?: string, signal = live) =>
-      origin.fetch(ref, { offset, length: 1, ...(version !== undefined && { version }) }, signal);
+      origin.fetch(rangeOf(ref, { offset, length: 1, ...(version !== undefined && { version }) }, signal));
     await expect(fetch(0, first)).rejects.toMatchObject({ code: "FAILED_PRECONDITION" });
     await expect(fetch(5)).rejects.toMatchObject({ code: "OUT_OF_RANGE" });
     await expect(fetch(0, undefined, AbortSignal.abort())).rejects.toMatchObject({ code: "CANCELLED" });
@@ -45,14 +45,14 @@ describe("the origin in memory", () => {
     const { objects, origin } = setup();
     objects.putRamp(ref.url, 5000, 0);
     origin.faults.place({ body: { afterBytes: 1000, how: "stall" }, times: 1 });
-    const first = await origin.fetch(ref, { offset: 0, length: 3000 }, live);
-    const beside = await origin.fetch(ref, { offset: 3000, length: 1000 }, live);
+    const first = await origin.fetch(rangeOf(ref, { offset: 0, length: 3000 }));
+    const beside = await origin.fetch(rangeOf(ref, { offset: 3000, length: 1000 }));
     expect(origin.doubled).toEqual([]);
     const cut = expect(bytesOf(first)).rejects.toMatchObject({ code: "CANCELLED" });
     await vi.waitFor(() => expect(origin.bytesServed).toBe(1000), { interval: 1 });
-    (await origin.fetch(ref, { offset: 0, length: 1000 }, live)).body.destroy();
+    (await origin.fetch(rangeOf(ref, { offset: 0, length: 1000 }))).body.destroy();
     expect(origin.doubled).toEqual([]);
-    (await origin.fetch(ref, { offset: 999, length: 2 }, live)).body.destroy();
+    (await origin.fetch(rangeOf(ref, { offset: 999, length: 2 }))).body.destroy();
     expect(origin.doubled).toMatchObject([{ offset: 999 }]);
     first.body.destroy();
     await cut;
@@ -65,10 +65,12 @@ describe("the origin in memory", () => {
     objects.putRamp(ref.url, 5000, 0);
     const hold = origin.faults.hold(({ kind }) => kind === "fetch");
     const abort = new AbortController();
-    const left = expect(origin.fetch(ref, { offset: 0, length: 10 }, abort.signal)).rejects.toMatchObject({ code: "CANCELLED" });
-    const answer = origin.fetch(ref, { offset: 0, length: 10 }, live);
+    const left = expect(origin.fetch(rangeOf(ref, { offset: 0, length: 10 }, abort.signal))).rejects.toMatchObject({
+      code: "CANCELLED",
+    });
+    const answer = origin.fetch(rangeOf(ref, { offset: 0, length: 10 }));
     await hold.reached(2);
-    await origin.stat(ref, live);
+    await origin.ask(statOf(ref));
     abort.abort();
     await left;
     expect(hold.held).toBe(1);

@@ -1,15 +1,16 @@
-import {
-  abortError,
-  type BucketRef,
-  CacheError,
-  type ObjectInfo,
-  type ObjectRef,
-  outOfRange,
-  type PrefixRef,
-} from "@frontcache/proto";
+import { abortError, CacheError, outOfRange } from "@frontcache/proto";
 import { LinkedAbort, sleep } from "@frontcache/proto/runtime";
-import { otherVersion } from "../../origin/answer.js";
-import type { Listing, ListPage, Origin, OriginAnswer, OriginRange } from "../../origin/origin.js";
+import { otherVersion } from "../../origin/checked-answer.js";
+import {
+  type Answers,
+  type AnswerTo,
+  answerBy,
+  type Origin,
+  type OriginAnswer,
+  type OriginQuestion,
+  type OriginRequest,
+  type StatQuestion,
+} from "../../origin/origin.js";
 import type { Clock } from "../../runtime/clock.js";
 import { MemoryBody, type RunningFetch } from "./memory-body.js";
 import { type MemoryCall, type MemoryFault, MemoryFaults } from "./memory-faults.js";
@@ -52,33 +53,39 @@ export class MemoryOrigin implements Origin {
     return this.calls.filter((call) => call.kind === kind).length;
   }
 
-  async fetch(ref: ObjectRef, range: OriginRange, signal: AbortSignal): Promise<OriginAnswer> {
-    const { offset, length, version } = range;
+  async fetch(request: OriginRequest): Promise<OriginAnswer> {
+    const { ref, offset, length, version } = request;
     const call: MemoryCall = { kind: "fetch", url: ref.url, offset, length, version };
-    const { fault, object } = await this.#object(ref, call, signal);
+    const { fault, object } = await this.#object(request, call);
     if (version !== undefined && version !== object.info.version) throw otherVersion(ref, version);
     if (offset >= object.info.objectSize) throw outOfRange(ref.url, offset, object.info.objectSize);
-    return this.#open(ref, call, object, fault, signal);
+    return this.#open(request, call, object, fault);
   }
 
-  async stat(ref: ObjectRef, signal: AbortSignal): Promise<ObjectInfo> {
-    return (await this.#object(ref, callWithoutRange("stat", ref), signal)).object.info;
-  }
-
-  async list(ref: PrefixRef, page: ListPage, signal: AbortSignal): Promise<Listing> {
-    await this.#answer(callWithoutRange("list", ref), signal);
-    return memoryListing(this.#objects, ref, page);
-  }
-
-  /** Buckets are those that hold an object. */
-  async statBucket(ref: BucketRef, signal: AbortSignal): Promise<void> {
-    await this.#answer(callWithoutRange("statBucket", ref), signal);
-    memoryListing(this.#objects, { ...ref, prefix: "" }, { delimiter: "", maxKeys: 1 });
+  ask<Q extends OriginQuestion>(question: Q): Promise<AnswerTo<Q>> {
+    return answerBy(this.#answers, question);
   }
 
   close(): void {}
 
-  async #object(ref: ObjectRef, call: MemoryCall, signal: AbortSignal): Promise<{ fault: MemoryFault; object: MemoryObject }> {
+  readonly #answers: Answers = {
+    stat: async (question) => (await this.#object(question, callOf(question))).object.info,
+    list: async (question) => {
+      await this.#answer(callOf(question), question.signal);
+      return memoryListing(this.#objects, question.ref, question.page);
+    },
+    // Buckets are those with an object.
+    statBucket: async (question) => {
+      await this.#answer(callOf(question), question.signal);
+      memoryListing(this.#objects, { ...question.ref, prefix: "" }, { delimiter: "", maxKeys: 1 });
+      return { region: undefined };
+    },
+  };
+
+  async #object(
+    { ref, signal }: OriginRequest | StatQuestion,
+    call: MemoryCall,
+  ): Promise<{ fault: MemoryFault; object: MemoryObject }> {
     const fault = await this.#answer(call, signal);
     const object = this.#objects.get(ref.url);
     if (object === undefined) throw new CacheError("NOT_FOUND", `${ref.url}: no such object`);
@@ -100,7 +107,7 @@ export class MemoryOrigin implements Origin {
     }
   }
 
-  #open(ref: ObjectRef, call: MemoryCall, object: MemoryObject, fault: MemoryFault, signal: AbortSignal): OriginAnswer {
+  #open({ ref, signal }: OriginRequest, call: MemoryCall, object: MemoryObject, fault: MemoryFault): OriginAnswer {
     const { info } = object;
     const length = Math.min(call.length, info.objectSize - call.offset);
     const running = { url: ref.url, version: info.version, start: call.offset, end: call.offset + length };
@@ -136,6 +143,6 @@ export class MemoryOrigin implements Origin {
   }
 }
 
-function callWithoutRange(kind: MemoryCall["kind"], { url }: BucketRef): MemoryCall {
-  return { kind, url, offset: 0, length: 0, version: undefined };
+function callOf({ kind, ref }: OriginQuestion): MemoryCall {
+  return { kind, url: ref.url, offset: 0, length: 0, version: undefined };
 }

@@ -1,18 +1,16 @@
-import { setMaxListeners } from "node:events";
 import { parseObjectUrl, parsePrefixUrl } from "@frontcache/proto";
 import { describe, expect, it } from "vitest";
-import { bytesOf } from "../../testing/answer-fixture.js";
-import { ManualClock } from "../../testing/manual-clock.js";
-import { MemoryObjects } from "../../testing/origin/memory-objects.js";
-import { MemoryOrigin } from "../../testing/origin/memory-origin.js";
-import { RetryingOrigin } from "../retrying/retrying-origin.js";
-import { LimitedOrigin } from "./limited-origin.js";
+import { bytesOf } from "../testing/answer-fixture.js";
+import { ManualClock } from "../testing/manual-clock.js";
+import { MemoryObjects } from "../testing/origin/memory-objects.js";
+import { MemoryOrigin } from "../testing/origin/memory-origin.js";
+import { bucketOf, pageOf, rangeOf, statOf } from "../testing/origin/requests.js";
+import { limited } from "./limited.js";
 import { type LimitOptions, LimitReached, OriginLimits } from "./origin-limits.js";
+import { retrying } from "./retrying.js";
 
 const MiB = 1 << 20;
 const ref = parseObjectUrl("s3://bucket/ramp");
-const live = new AbortController().signal;
-setMaxListeners(0, live); // shared by hundreds of calls
 const unlimited: LimitOptions = {
   requestsPerSecond: undefined,
   bytesPerSecond: undefined,
@@ -27,7 +25,7 @@ const AT_ONCE = {
   baseDelayMs: 0,
   maxDelayMs: 0,
   headTimeoutMs: 60_000,
-  hurried: { attempts: 1, headTimeoutMs: 60_000 },
+  withFallback: { attempts: 1, headTimeoutMs: 60_000 },
   idleTimeoutMs: 60_000,
   onRetry: () => {},
 };
@@ -38,7 +36,7 @@ function setup(options: Partial<LimitOptions>) {
   const clock = new ManualClock();
   const memory = new MemoryOrigin(objects, clock, 64 << 10);
   const limits = new OriginLimits({ ...unlimited, ...options }, clock, () => {});
-  return { clock, memory, limits, origin: new LimitedOrigin(memory, limits) };
+  return { clock, memory, limits, origin: limited(limits)(memory) };
 }
 
 const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
@@ -57,7 +55,7 @@ describe("requests a second", () => {
     const { clock, memory, limits, origin } = setup({ requestsPerSecond: 50, maxWaitMs: 60_000 });
     const answered: number[] = [];
     const reads = Array.from({ length: 500 }, async (_, at) => {
-      (await origin.fetch(ref, { offset: at, length: 1 }, live)).body.destroy();
+      (await origin.fetch(rangeOf(ref, { offset: at, length: 1 }))).body.destroy();
       answered.push(at);
     });
     await settle();
@@ -77,8 +75,8 @@ describe("requests a second", () => {
   it("hold listings and looks at buckets back, too", async () => {
     const { clock, memory, limits, origin } = setup({ requestsPerSecond: 1 });
     const bucket = parsePrefixUrl("s3://bucket");
-    const list = () => origin.list(bucket, { delimiter: "", maxKeys: 1 }, live);
-    const answers = Promise.all([list(), list(), origin.statBucket(bucket, live)]);
+    const list = () => origin.ask(pageOf(bucket, { delimiter: "", maxKeys: 1 }));
+    const answers = Promise.all([list(), list(), origin.ask(bucketOf(bucket))]);
     await settle();
     expect(memory.calls.length).toBe(1);
     await pass(clock, 2_000, 500);
@@ -89,9 +87,9 @@ describe("requests a second", () => {
 
   it("hold stat back, too, and repeated requests", async () => {
     const { clock, memory, origin } = setup({ requestsPerSecond: 2 });
-    const retrying = new RetryingOrigin(origin, AT_ONCE, clock, () => 0);
+    const repeated = retrying(AT_ONCE, clock, () => 0)(origin);
     memory.faults.place({ error: "UNAVAILABLE", times: 3 });
-    const stat = retrying.stat(ref, live);
+    const stat = repeated.ask(statOf(ref));
     await pass(clock, 100, 10);
     expect(memory.calls.length).toBe(2);
     await pass(clock, 1000, 50);
@@ -104,7 +102,7 @@ describe("requests a second", () => {
 describe("bytes a second", () => {
   it("are held on average, whatever the sizes", async () => {
     const { clock, memory, origin } = setup({ bytesPerSecond: 8 * MiB, maxWaitMs: 60_000 });
-    const read = async (): Promise<Buffer> => bytesOf(await origin.fetch(ref, { offset: 0, length: 4 * MiB }, live));
+    const read = async (): Promise<Buffer> => bytesOf(await origin.fetch(rangeOf(ref, { offset: 0, length: 4 * MiB })));
     const reads = Promise.all(Array.from({ length: 25 }, read));
     await settle();
     let most = 0;
@@ -119,9 +117,9 @@ describe("bytes a second", () => {
   it("count what the answer has, not what was asked for", async () => {
     const { memory, origin } = setup({ bytesPerSecond: MiB });
     for (let round = 0; round < 10; round++) {
-      (await origin.fetch(ref, { offset: 100 * MiB - 1, length: 64 * MiB }, live)).body.destroy();
+      (await origin.fetch(rangeOf(ref, { offset: 100 * MiB - 1, length: 64 * MiB }))).body.destroy();
       memory.faults.place({ error: "NOT_FOUND", times: 1 });
-      await expect(origin.fetch(ref, { offset: 0, length: 64 * MiB }, live)).rejects.toMatchObject({ code: "NOT_FOUND" });
+      await expect(origin.fetch(rangeOf(ref, { offset: 0, length: 64 * MiB }))).rejects.toMatchObject({ code: "NOT_FOUND" });
     }
   });
 });
@@ -129,7 +127,7 @@ describe("bytes a second", () => {
 describe("concurrency", () => {
   it("counts an answer until it is read to its end, destroyed, or failed", async () => {
     const { memory, limits, origin } = setup({ concurrency: 2 });
-    const fetch = () => origin.fetch(ref, { offset: 0, length: 100 }, live);
+    const fetch = () => origin.fetch(rangeOf(ref, { offset: 0, length: 100 }));
     const [first, second] = [await fetch(), await fetch()];
     const third = fetch();
     await settle();
@@ -151,9 +149,9 @@ describe("concurrency", () => {
 describe("a wait", () => {
   it("ends with RESOURCE_EXHAUSTED after its bound, which is not repeated", async () => {
     const { clock, memory, origin } = setup({ concurrency: 1, maxWaitMs: 500 });
-    const retrying = new RetryingOrigin(origin, AT_ONCE, clock, () => 0);
-    const holder = await retrying.fetch(ref, { offset: 0, length: 100 }, live);
-    const outcome = expect(retrying.fetch(ref, { offset: 0, length: 100 }, live)).rejects.toBeInstanceOf(LimitReached);
+    const repeated = retrying(AT_ONCE, clock, () => 0)(origin);
+    const holder = await repeated.fetch(rangeOf(ref, { offset: 0, length: 100 }));
+    const outcome = expect(repeated.fetch(rangeOf(ref, { offset: 0, length: 100 }))).rejects.toBeInstanceOf(LimitReached);
     await pass(clock, 500, 100);
     await outcome;
     expect(memory.calls.length).toBe(1);
@@ -163,9 +161,9 @@ describe("a wait", () => {
 
   it("is refused at once where too many wait already", async () => {
     const { clock, limits, origin } = setup({ concurrency: 1, maxWaiting: 2 });
-    const holder = await origin.stat(ref, live).then(() => origin.fetch(ref, { offset: 0, length: 1 }, live));
-    const waiting = [origin.stat(ref, live), origin.stat(ref, live)];
-    await expect(origin.stat(ref, live)).rejects.toMatchObject({ code: "RESOURCE_EXHAUSTED" });
+    const holder = await origin.ask(statOf(ref)).then(() => origin.fetch(rangeOf(ref, { offset: 0, length: 1 })));
+    const waiting = [origin.ask(statOf(ref)), origin.ask(statOf(ref))];
+    await expect(origin.ask(statOf(ref))).rejects.toMatchObject({ code: "RESOURCE_EXHAUSTED" });
     expect(limits.waiting).toBe(2);
     holder.body.destroy();
     await Promise.all(waiting);
@@ -174,10 +172,12 @@ describe("a wait", () => {
 
   it("that is left lets those behind it pass at once where they need less", async () => {
     const { clock, origin } = setup({ bytesPerSecond: MiB });
-    (await origin.fetch(ref, { offset: 0, length: 64 * MiB }, live)).body.destroy();
+    (await origin.fetch(rangeOf(ref, { offset: 0, length: 64 * MiB }))).body.destroy();
     const abort = new AbortController();
-    const left = expect(origin.fetch(ref, { offset: 0, length: MiB }, abort.signal)).rejects.toMatchObject({ code: "CANCELLED" });
-    const behind = origin.stat(ref, live);
+    const left = expect(origin.fetch(rangeOf(ref, { offset: 0, length: MiB }, abort.signal))).rejects.toMatchObject({
+      code: "CANCELLED",
+    });
+    const behind = origin.ask(statOf(ref));
     abort.abort();
     await left;
     expect(await behind).toMatchObject({ objectSize: 100 * MiB });
@@ -186,10 +186,10 @@ describe("a wait", () => {
 
   it("ends at once by an abort, and lets the others pass", async () => {
     const { clock, limits, origin } = setup({ concurrency: 1 });
-    const holder = await origin.fetch(ref, { offset: 0, length: 1 }, live);
+    const holder = await origin.fetch(rangeOf(ref, { offset: 0, length: 1 }));
     const abort = new AbortController();
-    const left = expect(origin.stat(ref, abort.signal)).rejects.toMatchObject({ code: "CANCELLED" });
-    const next = origin.stat(ref, live);
+    const left = expect(origin.ask(statOf(ref, abort.signal))).rejects.toMatchObject({ code: "CANCELLED" });
+    const next = origin.ask(statOf(ref));
     abort.abort();
     await left;
     holder.body.destroy();

@@ -3,9 +3,8 @@ import { describe, expect, it } from "vitest";
 import { ManualClock } from "../testing/manual-clock.js";
 import { MemoryObjects } from "../testing/origin/memory-objects.js";
 import { MemoryOrigin } from "../testing/origin/memory-origin.js";
-import { Origins } from "./origins.js";
-
-const live = new AbortController().signal;
+import { bucketOf, pageOf, rangeOf, statOf } from "../testing/origin/requests.js";
+import { perBucket } from "./per-bucket.js";
 
 function origin(urls: readonly string[]): MemoryOrigin {
   const objects = new MemoryObjects();
@@ -18,21 +17,21 @@ describe("origins", () => {
     const one = origin(["s3://one/x"]);
     const logs = origin(["s3://logs-2024/x"]);
     const rest = origin(["s3://two/x"]);
-    const origins = new Origins([
+    const origins = perBucket([
       { scheme: "s3", bucket: "one", origin: one },
       { scheme: "s3", bucket: "logs-*", origin: logs },
       { scheme: "s3", bucket: "*", origin: rest },
     ]);
     for (const url of ["s3://one/x", "s3://logs-2024/x", "s3://two/x"]) {
-      expect(await origins.stat(parseObjectUrl(url), live)).toMatchObject({ objectSize: url.length });
-      (await origins.fetch(parseObjectUrl(url), { offset: 0, length: 1 }, live)).body.destroy();
+      expect(await origins.ask(statOf(parseObjectUrl(url)))).toMatchObject({ objectSize: url.length });
+      (await origins.fetch(rangeOf(parseObjectUrl(url), { offset: 0, length: 1 }))).body.destroy();
     }
     for (const url of ["s3://one", "s3://logs-2024", "s3://two"]) {
       const bucket = parsePrefixUrl(url);
-      await origins.statBucket(bucket, live);
-      expect((await origins.list(bucket, { delimiter: "", maxKeys: 10 }, live)).objects).toMatchObject([{ key: "x" }]);
+      await origins.ask(bucketOf(bucket));
+      expect((await origins.ask(pageOf(bucket, { delimiter: "", maxKeys: 10 }))).objects).toMatchObject([{ key: "x" }]);
     }
     expect([one.calls.length, logs.calls.length, rest.calls.length]).toEqual([4, 4, 4]);
-    await expect(origins.stat(parseObjectUrl("gs://one/x"), live)).rejects.toMatchObject({ code: "PERMISSION_DENIED" });
+    await expect(origins.ask(statOf(parseObjectUrl("gs://one/x")))).rejects.toMatchObject({ code: "PERMISSION_DENIED" });
   });
 });

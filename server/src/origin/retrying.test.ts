@@ -1,18 +1,18 @@
 import { type ErrorCode, parseObjectUrl, parsePrefixUrl } from "@frontcache/proto";
 import { describe, expect, it } from "vitest";
-import { bytesOf } from "../../testing/answer-fixture.js";
-import { ManualClock } from "../../testing/manual-clock.js";
-import { MemoryObjects } from "../../testing/origin/memory-objects.js";
-import { MemoryOrigin } from "../../testing/origin/memory-origin.js";
-import { rampBytes } from "../../testing/origin/ramp.js";
-import type { Retry } from "./retry-budget.js";
-import { RetryingOrigin } from "./retrying-origin.js";
+import { bytesOf } from "../testing/answer-fixture.js";
+import { ManualClock } from "../testing/manual-clock.js";
+import { MemoryObjects } from "../testing/origin/memory-objects.js";
+import { MemoryOrigin } from "../testing/origin/memory-origin.js";
+import { rampBytes } from "../testing/origin/ramp.js";
+import { bucketOf, live, pageOf, rangeOf, statOf } from "../testing/origin/requests.js";
+import type { Retry } from "./retries.js";
+import { retrying } from "./retrying.js";
 
 const KiB = 1 << 10;
 const SIZE = 1024 * KiB;
 const ref = parseObjectUrl("s3://bucket/ramp");
 const whole = { offset: 0, length: SIZE };
-const live = new AbortController().signal;
 
 function setup() {
   const objects = new MemoryObjects();
@@ -25,11 +25,11 @@ function setup() {
     baseDelayMs: 100,
     maxDelayMs: 300,
     headTimeoutMs: 2000,
-    hurried: { attempts: 2, headTimeoutMs: 500 },
+    withFallback: { attempts: 2, headTimeoutMs: 500 },
     idleTimeoutMs: 1000,
     onRetry: (retry: Retry) => retries.push(retry),
   };
-  const origin = new RetryingOrigin(memory, options, clock, () => 0.5);
+  const origin = retrying(options, clock, () => 0.5)(memory);
   return { objects, version, clock, memory, origin, retries };
 }
 
@@ -56,18 +56,18 @@ describe("requests that fail", () => {
     async (error) => {
       const { clock, memory, origin, retries } = setup();
       memory.faults.place({ error, times: 3 });
-      const answer = await withTime(clock, origin.fetch(ref, whole, live));
+      const answer = await withTime(clock, origin.fetch(rangeOf(ref, whole)));
       expect((await bytesOf(answer)).equals(rampBytes(0, SIZE, 5))).toBe(true);
       expect(retries.map(({ delayMs }) => delayMs)).toEqual([50, 100, 150]);
       expect(clock.waits).toBe(0);
       memory.faults.place({ error, times: 3 });
-      expect(await withTime(clock, origin.stat(ref, live))).toMatchObject({ objectSize: SIZE });
+      expect(await withTime(clock, origin.ask(statOf(ref)))).toMatchObject({ objectSize: SIZE });
       memory.faults.place({ error, times: 3 });
       const bucket = parsePrefixUrl("s3://bucket");
-      const listing = await withTime(clock, origin.list(bucket, { delimiter: "", maxKeys: 10 }, live));
+      const listing = await withTime(clock, origin.ask(pageOf(bucket, { delimiter: "", maxKeys: 10 })));
       expect(listing.objects).toMatchObject([{ key: "ramp", objectSize: SIZE }]);
       memory.faults.place({ error, times: 3 });
-      await withTime(clock, origin.statBucket(bucket, live));
+      await withTime(clock, origin.ask(bucketOf(bucket)));
       expect(clock.waits).toBe(0);
     },
   );
@@ -76,12 +76,12 @@ describe("requests that fail", () => {
     const { clock, memory, origin } = setup();
     memory.faults.place({ error: "UNAVAILABLE" });
     let beganMs = clock.nowMs();
-    await expect(withTime(clock, origin.stat(ref, live, "little"))).rejects.toThrow("(2 attempts)");
+    await expect(withTime(clock, origin.ask(statOf(ref, live, true)))).rejects.toThrow("(2 attempts)");
     expect([memory.count("stat"), clock.nowMs() - beganMs]).toEqual([2, 50]);
     memory.faults.clear();
     memory.faults.hold();
     beganMs = clock.nowMs();
-    await expect(withTime(clock, origin.stat(ref, live, "little"))).rejects.toMatchObject({ code: "UNAVAILABLE" });
+    await expect(withTime(clock, origin.ask(statOf(ref, live, true)))).rejects.toMatchObject({ code: "UNAVAILABLE" });
     expect(clock.nowMs() - beganMs).toBe(500 + 50 + 500);
     expect(clock.waits).toBe(0);
     memory.faults.clear();
@@ -94,8 +94,8 @@ describe("requests that fail", () => {
   ])("with %s for ever end as %s after the bounded number", async (error, code) => {
     const { clock, memory, origin } = setup();
     memory.faults.place({ error });
-    await expect(withTime(clock, origin.fetch(ref, whole, live))).rejects.toMatchObject({ code });
-    await expect(withTime(clock, origin.stat(ref, live))).rejects.toMatchObject({ code });
+    await expect(withTime(clock, origin.fetch(rangeOf(ref, whole)))).rejects.toMatchObject({ code });
+    await expect(withTime(clock, origin.ask(statOf(ref)))).rejects.toMatchObject({ code });
     expect(memory.calls.length).toBe(8);
     expect(clock.waits).toBe(0);
   });
@@ -105,8 +105,8 @@ describe("requests that fail", () => {
     async (error) => {
       const { clock, memory, origin } = setup();
       memory.faults.place({ error });
-      await expect(origin.fetch(ref, whole, live)).rejects.toMatchObject({ code: error });
-      await expect(origin.stat(ref, live)).rejects.toMatchObject({ code: error });
+      await expect(origin.fetch(rangeOf(ref, whole))).rejects.toMatchObject({ code: error });
+      await expect(origin.ask(statOf(ref))).rejects.toMatchObject({ code: error });
       expect(memory.calls.length).toBe(2);
       expect(clock.waits).toBe(0);
     },
@@ -115,7 +115,7 @@ describe("requests that fail", () => {
   it("to answer in time are given up and repeated", async () => {
     const { clock, memory, origin, retries } = setup();
     memory.faults.place({ latencyMs: 60_000, times: 1 });
-    await bytesOf(await withTime(clock, origin.fetch(ref, whole, live)));
+    await bytesOf(await withTime(clock, origin.fetch(rangeOf(ref, whole))));
     expect(retries).toMatchObject([{ error: { code: "UNAVAILABLE", message: expect.stringContaining("2000 ms") } }]);
     expect(memory.open).toBe(0);
     expect(clock.waits).toBe(0);
@@ -126,7 +126,7 @@ describe("a body", () => {
   it.each(["break", "stall"] as const)("that ends by a %s goes on from its last byte under the same version", async (how) => {
     const { clock, memory, origin, version } = setup();
     memory.faults.place({ body: { afterBytes: 100 * KiB + 3, how }, times: 2 });
-    const bytes = await withTime(clock, origin.fetch(ref, { offset: 10, length: 500 * KiB }, live).then(bytesOf));
+    const bytes = await withTime(clock, origin.fetch(rangeOf(ref, { offset: 10, length: 500 * KiB })).then(bytesOf));
     expect(bytes.equals(rampBytes(10, 500 * KiB, 5))).toBe(true);
     expect(memory.calls).toMatchObject([
       { offset: 10, length: 500 * KiB, version: undefined },
@@ -141,7 +141,7 @@ describe("a body", () => {
   it("that breaks off time and again without getting on fails with UNAVAILABLE", async () => {
     const { clock, memory, origin } = setup();
     memory.faults.place({ body: { afterBytes: KiB, how: "break" } });
-    await expect(withTime(clock, origin.fetch(ref, whole, live).then(bytesOf))).rejects.toMatchObject({ code: "UNAVAILABLE" });
+    await expect(withTime(clock, origin.fetch(rangeOf(ref, whole)).then(bytesOf))).rejects.toMatchObject({ code: "UNAVAILABLE" });
     expect(memory.calls.length).toBe(4);
     expect(memory.open).toBe(0);
   });
@@ -151,7 +151,7 @@ describe("a body", () => {
     const size = 20 * 256 * KiB;
     objects.putRamp(ref.url, size, 5);
     memory.faults.place({ body: { afterBytes: 256 * KiB, how: "break" } });
-    const bytes = await withTime(clock, origin.fetch(ref, { offset: 0, length: size }, live).then(bytesOf));
+    const bytes = await withTime(clock, origin.fetch(rangeOf(ref, { offset: 0, length: size })).then(bytesOf));
     expect(bytes.equals(rampBytes(0, size, 5))).toBe(true);
     expect(memory.calls.length).toBe(20);
   });
@@ -159,7 +159,7 @@ describe("a body", () => {
   it("whose object changed meanwhile fails with FAILED_PRECONDITION", async () => {
     const { clock, memory, objects, origin } = setup();
     memory.faults.place({ body: { afterBytes: 100 * KiB, how: "break" }, times: 1 });
-    const answer = await origin.fetch(ref, whole, live);
+    const answer = await origin.fetch(rangeOf(ref, whole));
     objects.putRamp(ref.url, SIZE, 6);
     await expect(withTime(clock, bytesOf(answer))).rejects.toMatchObject({ code: "FAILED_PRECONDITION" });
     expect(clock.waits).toBe(0);
@@ -168,7 +168,7 @@ describe("a body", () => {
   it("that comes slowly but steadily is not cut", async () => {
     const { clock, memory, origin } = setup();
     memory.faults.place({ chunkDelayMs: 900 });
-    await withTime(clock, origin.fetch(ref, whole, live).then(bytesOf));
+    await withTime(clock, origin.fetch(rangeOf(ref, whole)).then(bytesOf));
     expect(memory.calls.length).toBe(1);
     expect(clock.waits).toBe(0);
   });
@@ -179,7 +179,7 @@ describe("leaving", () => {
     const { clock, memory, origin } = setup();
     memory.faults.place({ error: "UNAVAILABLE" });
     const abort = new AbortController();
-    const outcome = expect(origin.fetch(ref, whole, abort.signal)).rejects.toMatchObject({ code: "CANCELLED" });
+    const outcome = expect(origin.fetch(rangeOf(ref, whole, abort.signal))).rejects.toMatchObject({ code: "CANCELLED" });
     await settle();
     abort.abort();
     await outcome;
@@ -191,7 +191,9 @@ describe("leaving", () => {
     const { clock, memory, origin } = setup();
     memory.faults.place({ body: { afterBytes, how: "stall" } });
     const abort = new AbortController();
-    const outcome = expect(origin.fetch(ref, whole, abort.signal).then(bytesOf)).rejects.toMatchObject({ code: "CANCELLED" });
+    const outcome = expect(origin.fetch(rangeOf(ref, whole, abort.signal)).then(bytesOf)).rejects.toMatchObject({
+      code: "CANCELLED",
+    });
     await settle();
     abort.abort();
     await outcome;
@@ -203,12 +205,12 @@ describe("leaving", () => {
     for (const how of ["stall", "break"] as const) {
       const { clock, memory, origin } = setup();
       memory.faults.place({ body: { afterBytes: 100 * KiB, how } });
-      const answer = await origin.fetch(ref, whole, live);
+      const answer = await origin.fetch(rangeOf(ref, whole));
       const outcome = expect(bytesOf(answer)).rejects.toMatchObject({ code: "CANCELLED" });
       await settle();
       answer.body.destroy();
       await outcome;
-      (await origin.fetch(ref, whole, live)).body.destroy();
+      (await origin.fetch(rangeOf(ref, whole))).body.destroy();
       expect(memory.open).toBe(0);
       expect(clock.waits).toBe(0);
     }

@@ -1,6 +1,6 @@
 import { CacheError } from "@frontcache/proto";
 import { LinkedAbort } from "@frontcache/proto/runtime";
-import type { Clock } from "../../runtime/clock.js";
+import type { Clock } from "../runtime/clock.js";
 
 /**
  * One request of the origin, its body included, cut when nothing moves for too long while somebody waits for it. The

@@ -2,17 +2,17 @@ import { CacheError, parseObjectUrl } from "@frontcache/proto";
 import { describe, expect, it } from "vitest";
 import { bytesOf } from "../testing/answer-fixture.js";
 import { ManualClock } from "../testing/manual-clock.js";
-import type { Landing } from "./landing.js";
-import { MeasuredOrigin, type OriginRequest } from "./measured-origin.js";
-import type { Origin } from "./origin.js";
+import { bucketOf, pageOf, rangeOf, statOf } from "../testing/origin/requests.js";
+import { measured as measuredBy, type RequestReport } from "./measured.js";
+import { type Answers, answerBy, type Landing, type Origin } from "./origin.js";
 
 const ref = parseObjectUrl("s3://bucket/k");
 const signal = new AbortController().signal;
 
 /** An origin whose head takes 5 ms and whose chunks take 10 ms each; "fail" breaks the body off. */
-function measured(chunks: readonly (number | "fail")[]): { origin: Origin; told: OriginRequest[] } {
+function measured(chunks: readonly (number | "fail")[]): { origin: Origin; told: RequestReport[] } {
   const clock = new ManualClock();
-  const told: OriginRequest[] = [];
+  const told: RequestReport[] = [];
   const length = chunks.reduce<number>((sum, chunk) => sum + (chunk === "fail" ? 1 : chunk), 0);
   const info = { version: "v", objectSize: length };
   const body = {
@@ -25,27 +25,30 @@ function measured(chunks: readonly (number | "fail")[]): { origin: Origin; told:
     },
     destroy() {},
   };
+  const answers: Answers = {
+    stat: async () => {
+      clock.advance(7);
+      return info;
+    },
+    list: () => Promise.reject(new CacheError("PERMISSION_DENIED", "no")),
+    statBucket: async () => ({ region: undefined }),
+  };
   const inner: Origin = {
     async fetch() {
       clock.advance(5);
       if (chunks.length === 0) throw new CacheError("RESOURCE_EXHAUSTED", "slow down");
       return { info, length, body };
     },
-    list: () => Promise.reject(new CacheError("PERMISSION_DENIED", "no")),
-    async statBucket() {},
-    async stat() {
-      clock.advance(7);
-      return info;
-    },
+    ask: (question) => answerBy(answers, question),
     close() {},
   };
-  return { origin: new MeasuredOrigin(inner, (request) => told.push(request), clock), told };
+  return { origin: measuredBy((report) => told.push(report), clock)(inner), told };
 }
 
 describe("a measured request", () => {
   it("is told of once, at its last byte, though its reader destroys it after that", async () => {
     const { origin, told } = measured([3, 4]);
-    const answer = await origin.fetch(ref, { offset: 0, length: 7 }, signal);
+    const answer = await origin.fetch(rangeOf(ref, { offset: 0, length: 7 }, signal));
     await bytesOf(answer);
     answer.body.destroy();
     expect(told).toEqual([{ operation: "fetch", outcome: "ok", firstByteMs: 5, durationMs: 25, bytes: 7 }]);
@@ -53,27 +56,27 @@ describe("a measured request", () => {
 
   it("that is dropped is cut, with the bytes that came", async () => {
     const { origin, told } = measured([3, 4]);
-    const answer = await origin.fetch(ref, { offset: 0, length: 7 }, signal);
+    const answer = await origin.fetch(rangeOf(ref, { offset: 0, length: 7 }, signal));
     await bytesOf(answer, (piece) => piece.length === 3 && answer.body.destroy());
     expect(told).toMatchObject([{ outcome: "CANCELLED", bytes: 3 }]);
   });
 
   it("that breaks off or is refused has the error's outcome", async () => {
     const broken = measured([3, "fail"]);
-    const answer = await broken.origin.fetch(ref, { offset: 0, length: 4 }, signal);
+    const answer = await broken.origin.fetch(rangeOf(ref, { offset: 0, length: 4 }, signal));
     await expect(bytesOf(answer)).rejects.toThrow("reset");
     expect(broken.told).toMatchObject([{ outcome: "UNAVAILABLE", bytes: 3 }]);
 
     const refused = measured([]);
-    await expect(refused.origin.fetch(ref, { offset: 0, length: 4 }, signal)).rejects.toThrow("slow down");
+    await expect(refused.origin.fetch(rangeOf(ref, { offset: 0, length: 4 }, signal))).rejects.toThrow("slow down");
     expect(refused.told).toMatchObject([{ outcome: "RESOURCE_EXHAUSTED", firstByteMs: undefined }]);
   });
 
   it("of no bytes is told of, too", async () => {
     const { origin, told } = measured([1]);
-    await origin.stat(ref, signal);
-    await origin.statBucket(ref, signal);
-    await expect(origin.list({ ...ref, prefix: "" }, { delimiter: "", maxKeys: 1 }, signal)).rejects.toThrow("no");
+    await origin.ask(statOf(ref, signal));
+    await origin.ask(bucketOf(ref, signal));
+    await expect(origin.ask(pageOf({ ...ref, prefix: "" }, { delimiter: "", maxKeys: 1 }, signal))).rejects.toThrow("no");
     expect(told).toMatchObject([
       { operation: "stat", outcome: "ok", firstByteMs: 7, durationMs: 7, bytes: 0 },
       { operation: "bucket", outcome: "ok" },

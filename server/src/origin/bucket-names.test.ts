@@ -2,9 +2,9 @@ import { S3Client } from "@aws-sdk/client-s3";
 import { parseObjectUrl, parsePrefixUrl } from "@frontcache/proto";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { rangeOf, statOf } from "../testing/origin/requests.js";
 import type { Origin } from "./origin.js";
-import { Origins } from "./origins.js";
-import { checkName } from "./safe-name.js";
+import { checkName, perBucket } from "./per-bucket.js";
 
 const refused = (url: string): boolean => {
   try {
@@ -105,11 +105,13 @@ describe("a name", () => {
 
   it("is checked before any origin is asked", async () => {
     const asked = () => Promise.reject(new Error("it was asked"));
-    const origin: Origin = { fetch: asked, stat: asked, list: asked, statBucket: asked, close() {} };
-    const origins = new Origins([{ scheme: "s3", bucket: "*", origin }]);
+    const origin: Origin = { fetch: asked, ask: asked, close() {} };
+    const origins = perBucket([{ scheme: "s3", bucket: "*", origin }]);
     const ref = parseObjectUrl("s3://lake/../other/key");
     const { signal } = new AbortController();
-    await expect(origins.stat(ref, signal)).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
-    await expect(origins.fetch(ref, { offset: 0, length: 1 }, signal)).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+    await expect(origins.ask(statOf(ref, signal))).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+    await expect(origins.fetch(rangeOf(ref, { offset: 0, length: 1 }, signal))).rejects.toMatchObject({
+      code: "INVALID_ARGUMENT",
+    });
   });
 });

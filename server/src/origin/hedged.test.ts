@@ -1,17 +1,18 @@
 import { parseObjectUrl } from "@frontcache/proto";
 import { describe, expect, it } from "vitest";
-import { bytesOf } from "../../testing/answer-fixture.js";
-import { ManualClock } from "../../testing/manual-clock.js";
-import { MemoryObjects } from "../../testing/origin/memory-objects.js";
-import { MemoryOrigin } from "../../testing/origin/memory-origin.js";
-import { LimitedOrigin } from "../limits/limited-origin.js";
-import { OriginLimits } from "../limits/origin-limits.js";
-import type { OriginAnswer } from "../origin.js";
-import { type Hedge, HedgedOrigin, type HedgeOptions } from "./hedged-origin.js";
+import { bytesOf } from "../testing/answer-fixture.js";
+import { ManualClock } from "../testing/manual-clock.js";
+import { MemoryObjects } from "../testing/origin/memory-objects.js";
+import { MemoryOrigin } from "../testing/origin/memory-origin.js";
+import { rangeOf, statOf } from "../testing/origin/requests.js";
+import { type Hedge, type HedgeOptions, hedged } from "./hedged.js";
+import { limited } from "./limited.js";
+import type { OriginAnswer } from "./origin.js";
+import { OriginLimits } from "./origin-limits.js";
 
 const KiB = 1 << 10;
 const ref = parseObjectUrl("s3://bucket/ramp");
-const noLimits: HedgeOptions["admitExtra"] = () => ({ release() {} });
+const noLimits: HedgeOptions["acquireExtra"] = () => ({ release() {} });
 
 function setup(options: Partial<HedgeOptions> = {}) {
   const objects = new MemoryObjects();
@@ -19,8 +20,8 @@ function setup(options: Partial<HedgeOptions> = {}) {
   const clock = new ManualClock();
   const memory = new MemoryOrigin(objects, clock, KiB);
   const hedges: Hedge[] = [];
-  const complete = { share: 0.05, minDelayMs: 5, admitExtra: noLimits, onHedge: (hedge: Hedge) => void hedges.push(hedge) };
-  return { clock, memory, hedges, origin: new HedgedOrigin(memory, { ...complete, ...options }, clock) };
+  const complete = { share: 0.05, minDelayMs: 5, acquireExtra: noLimits, onHedge: (hedge: Hedge) => void hedges.push(hedge) };
+  return { clock, memory, hedges, origin: hedged({ ...complete, ...options }, clock)(memory) };
 }
 
 type World = ReturnType<typeof setup>;
@@ -38,7 +39,7 @@ async function pass(clock: ManualClock, ms: number): Promise<void> {
 /** So many answers in 20 ms each: from then on the origin's usual time is known, and there is leave for extra requests. */
 async function usual({ clock, memory, origin }: World, answers = 40): Promise<void> {
   const remove = memory.faults.place({ latencyMs: 20 });
-  const all = Array.from({ length: answers }, () => origin.fetch(ref, { offset: 0, length: 1 }, new AbortController().signal));
+  const all = Array.from({ length: answers }, () => origin.fetch(rangeOf(ref, { offset: 0, length: 1 })));
   await pass(clock, 20);
   for (const answer of await Promise.all(all)) answer.body.destroy();
   remove();
@@ -46,7 +47,7 @@ async function usual({ clock, memory, origin }: World, answers = 40): Promise<vo
 }
 
 function read(world: World, signal = new AbortController().signal): Promise<OriginAnswer> {
-  return world.origin.fetch(ref, { offset: 100, length: 10 * KiB }, signal);
+  return world.origin.fetch(rangeOf(ref, { offset: 100, length: 10 * KiB }, signal));
 }
 
 describe("a late request", () => {
@@ -90,9 +91,9 @@ describe("a late request", () => {
 
   it("may be a stat", async () => {
     const world = setup();
-    for (let i = 0; i < 40; i++) await world.origin.stat(ref, new AbortController().signal);
+    for (let i = 0; i < 40; i++) await world.origin.ask(statOf(ref));
     world.memory.faults.place({ latencyMs: 1000, times: 1 });
-    const info = world.origin.stat(ref, new AbortController().signal);
+    const info = world.origin.ask(statOf(ref));
     await pass(world.clock, 5);
     expect(await info).toMatchObject({ objectSize: 1 << 20 });
     expect([world.memory.open, world.clock.waits, world.hedges.length]).toEqual([0, 0, 1]);
@@ -183,21 +184,23 @@ describe("extra requests", () => {
 
   it("wait for nothing: there are none where the origin's limits are reached, and they count as requests", async () => {
     let limits: OriginLimits | undefined;
-    const world = setup({ admitExtra: () => limits?.admitNow() });
+    const world = setup({ acquireExtra: () => limits?.tryAcquire() });
     await usual(world);
     const rates = { requestsPerSecond: 3, bytesPerSecond: undefined, concurrency: 3, maxWaitMs: 5_000, maxWaiting: 100 };
     limits = new OriginLimits(rates, world.clock, () => {});
-    const limited = new LimitedOrigin(world.origin, limits);
-    const slow = () => limited.fetch(ref, { offset: 0, length: 1 }, new AbortController().signal);
+    const origin = limited(limits)(world.origin);
+    const slow = () => origin.fetch(rangeOf(ref, { offset: 0, length: 1 }));
     world.memory.faults.place({ latencyMs: 100 });
     // Two of them and one extra request are all that the limits allow at first.
     const answers = [slow(), slow()];
     await pass(world.clock, 30);
-    expect([world.memory.calls.length, limits.admitNow()]).toEqual([3, undefined]);
+    expect([world.memory.calls.length, limits.tryAcquire()]).toEqual([3, undefined]);
     await pass(world.clock, 100);
     for (const answer of await Promise.all(answers)) answer.body.destroy();
     expect(world.hedges.length).toBe(1);
     await pass(world.clock, 1_000);
-    expect([limits.admitNow(), limits.admitNow(), limits.admitNow()].filter((permit) => permit !== undefined).length).toBe(3);
+    expect([limits.tryAcquire(), limits.tryAcquire(), limits.tryAcquire()].filter((permit) => permit !== undefined).length).toBe(
+      3,
+    );
   });
 });

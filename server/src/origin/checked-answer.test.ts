@@ -2,11 +2,14 @@ import { Readable } from "node:stream";
 import { type ErrorCode, parseObjectUrl } from "@frontcache/proto";
 import { describe, expect, it } from "vitest";
 import { bytesOf } from "../testing/answer-fixture.js";
-import { checkedAnswer, type RangeHead } from "./answer.js";
-import type { OriginAnswer, OriginRange } from "./origin.js";
+import { rangeOf } from "../testing/origin/requests.js";
+import { checkedAnswer, type RangeHead } from "./checked-answer.js";
+import type { OriginAnswer } from "./origin.js";
+
+type Range = Parameters<typeof rangeOf>[1];
 
 const ref = parseObjectUrl("s3://bucket/key");
-const range: OriginRange = { offset: 100, length: 50 };
+const range: Range = { offset: 100, length: 50 };
 const good: RangeHead = {
   status: 206,
   contentRange: "bytes 100-149/1000",
@@ -16,10 +19,9 @@ const good: RangeHead = {
   lastModifiedMs: undefined,
 };
 
-function answer(head: Partial<RangeHead>, wanted: OriginRange = range, body: number[] = [50]) {
+function answer(head: Partial<RangeHead>, requested: Range = range, body: number[] = [50]) {
   const stream = Readable.from(body.map((bytes) => Buffer.alloc(bytes)));
-  const { signal } = new AbortController();
-  return { stream, open: () => checkedAnswer(ref, wanted, { ...good, ...head }, stream, signal) };
+  return { stream, open: () => checkedAnswer(rangeOf(ref, requested), { ...good, ...head }, stream) };
 }
 
 async function received(answer: OriginAnswer): Promise<{ bytes: number; code: string | undefined }> {

@@ -1,0 +1,105 @@
+import type { Readable } from "node:stream";
+import { type BucketRef, CacheError, MAX_VERSION_LENGTH, type ObjectInfo, type ObjectRef, outOfRange } from "@frontcache/proto";
+import { type BodyErrors, SocketBody } from "./http/socket-body.js";
+import type { OriginAnswer, OriginRequest } from "./origin.js";
+
+/** An unverified head of a store's answer to a range request. */
+export interface RangeHead {
+  readonly status: number;
+  readonly contentRange: string | undefined;
+  /** Bytes of the body; undefined if the head does not say. */
+  readonly contentLength: number | undefined;
+  /** An ETag without quotes, or a generation; undefined if the head has none. */
+  readonly version: string | undefined;
+  readonly contentType: string | undefined;
+  readonly lastModifiedMs: number | undefined;
+}
+
+/** Stores accept any text as a type. A longer one is ignored, because it would have to fit into headers. */
+const MAX_TYPE_LENGTH = 1_024;
+
+/** The fields that an object's information is made of. */
+export type InfoHead = Pick<RangeHead, "version" | "contentType" | "lastModifiedMs">;
+
+/**
+ * Checks the head of an answer and makes its body, which is checked while it is received: one version, exactly the requested
+ * range or the range up to the object's end. Throws UNAVAILABLE for any other answer, FAILED_PRECONDITION for another version;
+ * the stream is destroyed then.
+ */
+export function checkedAnswer(request: OriginRequest, head: RangeHead, stream: Readable): OriginAnswer {
+  const { ref, offset, version, signal } = request;
+  try {
+    const { length, objectSize } = checkRangeHead(request, head);
+    const info = checkedInfo(ref, objectSize, head);
+    if (version !== undefined && info.version !== version) throw otherVersion(ref, version);
+    const body = new SocketBody(stream, length, bodyErrors(ref, offset, length), signal);
+    return { info, length, body };
+  } catch (error) {
+    stream.on("error", () => {});
+    stream.destroy();
+    throw error;
+  }
+}
+
+/** The object's information. Throws UNAVAILABLE if the version is missing: no two answers could be known to belong together. */
+export function checkedInfo(ref: ObjectRef, objectSize: number | undefined, head: InfoHead): ObjectInfo {
+  const { version, contentType, lastModifiedMs } = head;
+  if (version === undefined || version === "") throw unusable(ref, "names no version of the object");
+  if (version.length > MAX_VERSION_LENGTH) throw unusable(ref, `names a version of more than ${MAX_VERSION_LENGTH} characters`);
+  // Versions are sent in headers, and block files are named by them.
+  if (/\p{Cc}/u.test(version)) throw unusable(ref, "names a version with control characters");
+  if (objectSize === undefined || !Number.isSafeInteger(objectSize)) throw unusable(ref, "does not name the object's size");
+  return {
+    version,
+    objectSize,
+    ...(contentType !== undefined && contentType.length <= MAX_TYPE_LENGTH && { contentType }),
+    ...(lastModifiedMs !== undefined && Number.isFinite(lastModifiedMs) && { lastModifiedMs }),
+  };
+}
+
+/** The error of an object whose version is, or has become, another one than the requested one. */
+export function otherVersion(ref: BucketRef, version: string, cause?: unknown): CacheError {
+  const message = `${ref.url}: the object's version is not ${JSON.stringify(version)}: request its current version, or none`;
+  return new CacheError("FAILED_PRECONDITION", message, { cause });
+}
+
+function checkRangeHead(request: OriginRequest, head: RangeHead): { length: number; objectSize: number } {
+  const { ref, offset } = request;
+  if (head.status === 200) {
+    // Without a Content-Range only a whole object shows where its bytes belong.
+    const whole = head.contentLength;
+    if (whole === undefined || offset !== 0 || whole > request.length) {
+      throw unusable(ref, `is the whole object where ${request.length} bytes at ${offset} were requested`);
+    }
+    // Some stores answer a range of an empty object with a 200; it is a range past the end.
+    if (whole === 0) throw outOfRange(ref.url, offset, 0);
+    return { length: whole, objectSize: whole };
+  }
+  if (head.status !== 206) throw unusable(ref, `has status ${head.status}, not 206`);
+  const match = /^bytes (\d{1,16})-(\d{1,16})\/(\d{1,16})$/.exec(head.contentRange ?? "");
+  if (match === null) throw unusable(ref, `has no valid Content-Range: ${JSON.stringify(head.contentRange ?? "")}`);
+  const [first, last, objectSize] = [Number(match[1]), Number(match[2]), Number(match[3])];
+  const length = Math.min(request.length, objectSize - offset);
+  if (first !== offset || last !== offset + length - 1) {
+    throw unusable(ref, `is bytes ${first}-${last} of ${objectSize} where ${request.length} at ${offset} were requested`);
+  }
+  if (head.contentLength !== undefined && head.contentLength !== length) {
+    throw unusable(ref, `has ${head.contentLength} bytes, but its Content-Range names ${length}`);
+  }
+  return { length, objectSize };
+}
+
+function bodyErrors(ref: ObjectRef, offset: number, length: number): BodyErrors {
+  return {
+    broken(received, cause) {
+      const message = `${ref.url} at ${offset}: the origin's answer ended after ${received} of ${length} bytes`;
+      return new CacheError("UNAVAILABLE", message, { cause });
+    },
+    surplus: () => unusable(ref, `is longer than the ${length} bytes at ${offset} that it names`),
+  };
+}
+
+/** The error of an answer that cannot be used. `why` continues "the origin's answer". */
+export function unusable(ref: BucketRef, why: string, cause?: unknown): CacheError {
+  return new CacheError("UNAVAILABLE", `${ref.url}: the origin's answer ${why}`, { cause });
+}

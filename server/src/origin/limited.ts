@@ -1,0 +1,53 @@
+import { type Landing, type OriginBody, type OriginWrapper, wrap } from "./origin.js";
+import type { OriginLimits, Permit } from "./origin-limits.js";
+
+/** Holds requests back until this member's limits permit them. Stands inside of retries, so that each attempt counts. */
+export function limited(limits: OriginLimits): OriginWrapper {
+  return (next) =>
+    wrap(next, {
+      async fetch(request) {
+        const permit = await limits.acquire(request.ref.url, request.length, request.signal);
+        try {
+          const answer = await next.fetch(request);
+          permit.correct(answer.length);
+          return { ...answer, body: new PermittedBody(answer.body, permit) };
+        } catch (error) {
+          permit.correct(0);
+          permit.release();
+          throw error;
+        }
+      },
+      async ask(question) {
+        const permit = await limits.acquire(question.ref.url, 0, question.signal);
+        try {
+          return await next.ask(question);
+        } finally {
+          permit.release();
+        }
+      },
+    });
+}
+
+/** Keeps its request's permit until its end. */
+class PermittedBody implements OriginBody {
+  readonly #body: OriginBody;
+  readonly #permit: Permit;
+
+  constructor(body: OriginBody, permit: Permit) {
+    this.#body = body;
+    this.#permit = permit;
+  }
+
+  async land(landing: Landing): Promise<void> {
+    try {
+      await this.#body.land(landing);
+    } finally {
+      this.#permit.release();
+    }
+  }
+
+  destroy(): void {
+    this.#body.destroy();
+    this.#permit.release();
+  }
+}

@@ -1,0 +1,103 @@
+import { abortError, CacheError } from "@frontcache/proto";
+import { backoffMs, sleep } from "@frontcache/proto/runtime";
+import type { Clock, Random } from "../runtime/clock.js";
+import { Attempt } from "./attempt.js";
+import { LimitReached } from "./origin-limits.js";
+
+/** How often and how fast failed requests are repeated. */
+export interface RetryOptions {
+  /** Requests before an error is final; 1 never repeats. */
+  readonly attempts: number;
+  /** The delay after failure n is random between 0 and min(maxDelayMs, baseDelayMs * 2^(n - 1)): full jitter. */
+  readonly baseDelayMs: number;
+  readonly maxDelayMs: number;
+  /** A request without an answer's head after this time has failed. It includes waiting for the origin's limits. */
+  readonly headTimeoutMs: number;
+  /** A body that does not move for this time, while its reader waits, has failed. */
+  readonly idleTimeoutMs: number;
+  /** Called before each delay, for metrics and logs. */
+  readonly onRetry: (retry: Retry) => void;
+}
+
+/** A failed request that will be repeated. */
+export interface Retry {
+  readonly url: string;
+  /** The number of failures in a row, from 1. */
+  readonly failures: number;
+  readonly delayMs: number;
+  readonly error: CacheError;
+}
+
+/** An answer with the attempt that it belongs to. */
+export interface Attempted<Answer> {
+  readonly answer: Answer;
+  readonly attempt: Attempt;
+}
+
+/** This many bytes reset the count of failures: a long body may break now and then, but not at every chunk. */
+const RESET_BYTES = 256 << 10;
+
+/** The attempts of one read or question, all its resumed bodies included. */
+export class Retries {
+  readonly #options: RetryOptions;
+  readonly #clock: Clock;
+  readonly #random: Random;
+  readonly #url: string;
+  #failures = 0;
+  #bytesSinceFailure = 0;
+
+  constructor(options: RetryOptions, clock: Clock, random: Random, url: string) {
+    this.#options = options;
+    this.#clock = clock;
+    this.#random = random;
+    this.#url = url;
+  }
+
+  /** A body that does not move for this time has failed. */
+  get idleTimeoutMs(): number {
+    return this.#options.idleTimeoutMs;
+  }
+
+  /** Sends until there is an answer. Its attempt must be ended. Rejects with the final error. */
+  async send<Answer>(send: (signal: AbortSignal) => Promise<Answer>, signal: AbortSignal): Promise<Attempted<Answer>> {
+    for (;;) {
+      const attempt = new Attempt(signal, this.#clock, this.#url);
+      attempt.wait(this.#options.headTimeoutMs);
+      try {
+        const answer = await send(attempt.signal);
+        attempt.rest();
+        return { answer, attempt };
+      } catch (error) {
+        attempt.end();
+        await this.failed(error, signal);
+      }
+    }
+  }
+
+  /** Bytes of a body have arrived. */
+  progress(bytes: number): void {
+    if (this.#failures === 0) return;
+    this.#bytesSinceFailure += bytes;
+    if (this.#bytesSinceFailure >= RESET_BYTES) this.#failures = 0;
+  }
+
+  /** Waits until the failed request may be repeated. Rejects with the final error if it must not be, and at once when aborted. */
+  async failed(thrown: unknown, signal: AbortSignal): Promise<void> {
+    if (signal.aborted) throw abortError(signal);
+    const error = CacheError.from(thrown);
+    if (!error.retryable || error instanceof LimitReached) throw error;
+    this.#failures++;
+    this.#bytesSinceFailure = 0;
+    const { attempts, baseDelayMs, maxDelayMs, onRetry } = this.#options;
+    if (this.#failures >= attempts) throw exhausted(error, attempts);
+    const backoff = { firstMs: baseDelayMs, longestMs: maxDelayMs, jitter: 1 };
+    const delayMs = backoffMs(backoff, this.#failures, this.#random);
+    onRetry({ url: this.#url, failures: this.#failures, delayMs, error });
+    await sleep(this.#clock, delayMs, signal);
+  }
+}
+
+function exhausted(error: CacheError, attempts: number): CacheError {
+  const code = error.code === "RESOURCE_EXHAUSTED" ? error.code : "UNAVAILABLE";
+  return new CacheError(code, `${error.message} (${attempts} attempts)`, { cause: error });
+}

@@ -1,0 +1,42 @@
+import { LinkedAbort } from "@frontcache/proto/runtime";
+import type { Clock, Random } from "../runtime/clock.js";
+import { type OriginRequest, type OriginWrapper, withSignal, wrap } from "./origin.js";
+import { ResumingBody } from "./resuming-body.js";
+import { Retries, type RetryOptions } from "./retries.js";
+
+/** How requests are repeated. */
+export interface RetryingOptions extends RetryOptions {
+  /** For questions whose caller has a fallback. */
+  readonly withFallback: Pick<RetryOptions, "attempts" | "headTimeoutMs">;
+}
+
+/**
+ * Repeats requests that fail by throttling, resets, 5xx and stalls. A body that ends early or stalls is resumed after its last
+ * byte under the same version. RESOURCE_EXHAUSTED and UNAVAILABLE are final for the caller.
+ */
+export function retrying(options: RetryingOptions, clock: Clock, random: Random): OriginWrapper {
+  return (next) =>
+    wrap(next, {
+      async fetch(request) {
+        const retries = new Retries(options, clock, random, request.ref.url);
+        // One signal for the caller's abort and for `destroy`: it ends the running request or delay.
+        const abort = new LinkedAbort(request.signal);
+        const send = (part: OriginRequest) => retries.send((signal) => next.fetch(withSignal(part, signal)), abort.signal);
+        try {
+          const first = await send(request);
+          return { ...first.answer, body: new ResumingBody({ request, first, send, retries, abort }) };
+        } catch (error) {
+          abort.unlink();
+          throw error;
+        }
+      },
+      async ask(question) {
+        const hasFallback = question.kind === "stat" && question.hasFallback;
+        const own = hasFallback ? { ...options, ...options.withFallback } : options;
+        const retries = new Retries(own, clock, random, question.ref.url);
+        const { answer, attempt } = await retries.send((signal) => next.ask(withSignal(question, signal)), question.signal);
+        attempt.end();
+        return answer;
+      },
+    });
+}

@@ -1,0 +1,30 @@
+import { setMaxListeners } from "node:events";
+import type { BucketRef, ObjectRef, PrefixRef } from "@frontcache/proto";
+import type { BucketQuestion, ListPage, ListQuestion, OriginRequest, StatQuestion } from "../../origin/origin.js";
+import { CACHE_ITSELF } from "../../security/principal.js";
+
+/** Never aborted; shared by the requests of a test. */
+export const live: AbortSignal = new AbortController().signal;
+setMaxListeners(0, live);
+
+/** A request for a range, of the current version unless one is given. */
+export function rangeOf(
+  ref: ObjectRef,
+  range: { readonly offset: number; readonly length: number; readonly version?: string | undefined },
+  signal = live,
+): OriginRequest {
+  return { ref, offset: range.offset, length: range.length, version: range.version, signal, principal: CACHE_ITSELF };
+}
+
+export function statOf(ref: ObjectRef, signal = live, hasFallback = false): StatQuestion {
+  return { kind: "stat", ref, hasFallback, signal, principal: CACHE_ITSELF };
+}
+
+/** One page, by default without grouping and as large as possible. */
+export function pageOf(ref: PrefixRef, page: Partial<ListPage> = {}, signal = live): ListQuestion {
+  return { kind: "list", ref, page: { delimiter: "", maxKeys: 1_000, ...page }, signal, principal: CACHE_ITSELF };
+}
+
+export function bucketOf(ref: BucketRef, signal = live): BucketQuestion {
+  return { kind: "statBucket", ref, signal, principal: CACHE_ITSELF };
+}
