@@ -9,6 +9,7 @@ export default defineConfig({
     alias: {
       "@frontcache/proto/runtime": source("proto", "runtime/index.ts"),
       "@frontcache/proto": source("proto"),
+      "@frontcache/client/grpc": source("client", "members/grpc/index.ts"),
       "@frontcache/client": source("client"),
       "@frontcache/server": source("server"),
     },

@@ -17,7 +17,7 @@ const template = {
       opt: [
         "esModuleInterop=true",
         "forceLong=number",
-        "outputServices=grpc-js",
+        "outputServices=generic-definitions",
         "env=node",
         "importSuffix=.js",
         "useExactTypes=false",

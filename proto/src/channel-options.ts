@@ -1,5 +1,3 @@
-import type { ChannelOptions } from "@grpc/grpc-js";
-
 const KiB = 1 << 10;
 const MiB = 1 << 20;
 
@@ -11,7 +9,7 @@ const MiB = 1 << 20;
 export const MESSAGE_BYTES = 512 * KiB;
 
 /** For every channel that reads: HTTP/2's default window of 64 KiB holds a stream to window / round trip, 9 MiB/s at 4 ms. */
-export const readingChannelOptions: ChannelOptions = {
+export const readingChannelOptions = {
   "grpc-node.flow_control_window": 16 * MiB,
   "grpc.max_receive_message_length": 4 * MiB,
   // A member that vanished without a FIN is noticed in 20 + 5 s. Faster pings are answered with ENHANCE_YOUR_CALM.
@@ -24,7 +22,7 @@ export const readingChannelOptions: ChannelOptions = {
 export const MAX_REQUEST_BYTES = 256 * KiB;
 
 /** For every member's listener. */
-export const listenerOptions: ChannelOptions = {
+export const listenerOptions = {
   "grpc.max_receive_message_length": MAX_REQUEST_BYTES,
   "grpc.max_send_message_length": 4 * MiB,
   "grpc.enable_channelz": 0,

@@ -1,4 +1,3 @@
-export * from "./answered.js";
 export * from "./block-file.js";
 export * from "./block-footer.js";
 export * from "./blocks.js";
@@ -6,12 +5,14 @@ export * from "./channel-options.js";
 export * from "./entity-tag.js";
 export * from "./errors.js";
 export {
+  CacheServiceDefinition,
   EvictRequest,
   EvictResponse,
   LookupOwnerRequest,
   LookupOwnerResponse,
   Member,
   MemberList,
+  type MessageFns,
   ReadRangeRequest,
   ReadRangeResponse,
   StatRequest,
@@ -26,9 +27,8 @@ export {
 } from "./gen/cache.js";
 export * from "./http-headers.js";
 export * from "./members.js";
-export * from "./object-headers.js";
 export * from "./object-info.js";
 export * from "./object-url.js";
 export * from "./read-range-codec.js";
+export * from "./request-codec.js";
 export * from "./ring.js";
-export { CacheServiceClient, cacheService, protoPath } from "./service.js";

@@ -1,7 +1,8 @@
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { CacheClient } from "@frontcache/client";
-import { CacheServiceClient, type MemberList, Membership } from "@frontcache/proto";
+import { CacheServiceClient } from "@frontcache/client/grpc";
+import { type MemberList, Membership } from "@frontcache/proto";
 import { credentials } from "@grpc/grpc-js";
 import { expect } from "vitest";
 import { S3Emulator } from "../emulators/s3.js";

@@ -1,5 +1,6 @@
 import type { CacheClient } from "@frontcache/client";
-import type { CacheServiceClient, ReadRangeResponse } from "@frontcache/proto";
+import type { CacheServiceClient } from "@frontcache/client/grpc";
+import type { ReadRangeResponse } from "@frontcache/proto";
 import { rampBytes } from "../emulators/s3.js";
 
 export const MiB = 1 << 20;

@@ -1,6 +1,7 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import type { CacheServiceClient, ReadRangeResponse } from "@frontcache/proto";
+import type { CacheServiceClient } from "@frontcache/client/grpc";
+import type { ReadRangeResponse } from "@frontcache/proto";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { MetricDeclaration } from "../../server/src/metrics/declaration.js";
 import { metricList, readResults } from "../../server/src/metrics/metric-list.js";

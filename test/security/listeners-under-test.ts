@@ -1,6 +1,6 @@
-import { CacheServiceClient } from "@frontcache/proto";
+import { CacheServiceClient, callMetadata, channelCredentials } from "@frontcache/client/grpc";
 import { Client, type Metadata, type ServiceError } from "@grpc/grpc-js";
-import { accessOf, callMetadata, channelCredentials, type TlsOptions } from "../../client/src/members/access.js";
+import { accessOf, type TlsOptions } from "../../client/src/members/access.js";
 import { GrpcListener } from "../../server/src/api/grpc/grpc-listener.js";
 import { Clients } from "../../server/src/api/limits/clients.js";
 import { GatewayListener } from "../../server/src/api/s3/gateway-listener.js";

@@ -1,4 +1,4 @@
-import type { CacheServiceClient } from "@frontcache/proto";
+import type { CacheServiceClient } from "@frontcache/client/grpc";
 import type { Channels, MemberCalls } from "../../client/src/members/grpc/grpc-channels.js";
 import { type CallLimits, type MemberAddress, Unreachable } from "../../client/src/members/transport.js";
 import type { CallerEnd } from "./simulated-call.js";

@@ -1,5 +1,4 @@
 import { CacheError } from "@frontcache/proto";
-import { type ChannelCredentials, credentials, Metadata } from "@grpc/grpc-js";
 
 /** How TLS is spoken with members. Everything is in PEM. */
 export interface TlsOptions {
@@ -53,22 +52,4 @@ function given<Value>(option: "tls" | "token", get: () => Value): Value {
 function checkToken(token: string): string {
   if (/^[A-Za-z0-9._~+/-]{1,1024}=*$/.test(token)) return token;
   throw new CacheError("INVALID_ARGUMENT", "the token is none: give one of A-Z a-z 0-9 . _ ~ + / - on one line");
-}
-
-/** A channel's credentials for what members ask for now. */
-export function channelCredentials(tls: TlsOptions | undefined): ChannelCredentials {
-  if (tls === undefined) return credentials.createInsecure();
-  return credentials.createSsl(pem(tls.ca), pem(tls.key), pem(tls.cert));
-}
-
-/** What a call carries. */
-export function callMetadata({ authorization }: Access): Metadata {
-  const metadata = new Metadata();
-  const value = authorization();
-  if (value !== undefined) metadata.set("authorization", value);
-  return metadata;
-}
-
-function pem(text: string | Buffer | undefined): Buffer | null {
-  return text === undefined ? null : Buffer.from(text);
 }

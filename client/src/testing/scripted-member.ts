@@ -1,13 +1,12 @@
-import {
-  cacheService,
-  type EvictRequest,
-  type EvictResponse,
-  type MemberList,
-  type ReadRangeRequest,
-  type ReadRangeResponse,
-  type StatRequest,
-  type StatResponse,
-  type WatchMembersRequest,
+import type {
+  EvictRequest,
+  EvictResponse,
+  MemberList,
+  ReadRangeRequest,
+  ReadRangeResponse,
+  StatRequest,
+  StatResponse,
+  WatchMembersRequest,
 } from "@frontcache/proto";
 import {
   type handleUnaryCall,
@@ -16,6 +15,7 @@ import {
   type ServerWritableStream,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
+import { cacheService } from "../members/grpc/service.js";
 import { ramp } from "./ramp.js";
 
 /** A read as the member sees it. */

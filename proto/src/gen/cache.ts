@@ -6,20 +6,6 @@
 
 /* eslint-disable */
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
-import {
-  type CallOptions,
-  type ChannelCredentials,
-  Client,
-  type ClientOptions,
-  type ClientReadableStream,
-  type ClientUnaryCall,
-  type handleServerStreamingCall,
-  type handleUnaryCall,
-  makeGenericClientConstructor,
-  type Metadata,
-  type ServiceError,
-  type UntypedServiceImplementation,
-} from "@grpc/grpc-js";
 
 export const protobufPackage = "cache";
 
@@ -1576,195 +1562,79 @@ export const TouchResponse: MessageFns<TouchResponse> = {
   },
 };
 
-export type CacheServiceService = typeof CacheServiceService;
-export const CacheServiceService = {
-  /** Which member owns the block at an offset of an object. */
-  lookupOwner: {
-    path: "/cache.CacheService/LookupOwner" as const,
-    requestStream: false as const,
-    responseStream: false as const,
-    requestSerialize: (value: LookupOwnerRequest): Buffer => Buffer.from(LookupOwnerRequest.encode(value).finish()),
-    requestDeserialize: (value: Buffer): LookupOwnerRequest => LookupOwnerRequest.decode(value),
-    responseSerialize: (value: LookupOwnerResponse): Buffer => Buffer.from(LookupOwnerResponse.encode(value).finish()),
-    responseDeserialize: (value: Buffer): LookupOwnerResponse => LookupOwnerResponse.decode(value),
-  },
-  /**
-   * The bytes of a range, in order. Any range is accepted, across blocks and owners. All bytes are of one version: where it is
-   * no more while they are read, the call ends with FAILED_PRECONDITION, be it after some bytes. Read again then, from the start.
-   */
-  readRange: {
-    path: "/cache.CacheService/ReadRange" as const,
-    requestStream: false as const,
-    responseStream: true as const,
-    requestSerialize: (value: ReadRangeRequest): Buffer => Buffer.from(ReadRangeRequest.encode(value).finish()),
-    requestDeserialize: (value: Buffer): ReadRangeRequest => ReadRangeRequest.decode(value),
-    responseSerialize: (value: ReadRangeResponse): Buffer => Buffer.from(ReadRangeResponse.encode(value).finish()),
-    responseDeserialize: (value: Buffer): ReadRangeResponse => ReadRangeResponse.decode(value),
-  },
-  /** What is known of an object, without its bytes. */
-  stat: {
-    path: "/cache.CacheService/Stat" as const,
-    requestStream: false as const,
-    responseStream: false as const,
-    requestSerialize: (value: StatRequest): Buffer => Buffer.from(StatRequest.encode(value).finish()),
-    requestDeserialize: (value: Buffer): StatRequest => StatRequest.decode(value),
-    responseSerialize: (value: StatResponse): Buffer => Buffer.from(StatResponse.encode(value).finish()),
-    responseDeserialize: (value: Buffer): StatResponse => StatResponse.decode(value),
-  },
-  /** The member list now, and again whenever it changes. */
-  watchMembers: {
-    path: "/cache.CacheService/WatchMembers" as const,
-    requestStream: false as const,
-    responseStream: true as const,
-    requestSerialize: (value: WatchMembersRequest): Buffer => Buffer.from(WatchMembersRequest.encode(value).finish()),
-    requestDeserialize: (value: Buffer): WatchMembersRequest => WatchMembersRequest.decode(value),
-    responseSerialize: (value: MemberList): Buffer => Buffer.from(MemberList.encode(value).finish()),
-    responseDeserialize: (value: Buffer): MemberList => MemberList.decode(value),
-  },
-  /** Fills blocks ahead of their first read. */
-  warm: {
-    path: "/cache.CacheService/Warm" as const,
-    requestStream: false as const,
-    responseStream: true as const,
-    requestSerialize: (value: WarmRequest): Buffer => Buffer.from(WarmRequest.encode(value).finish()),
-    requestDeserialize: (value: Buffer): WarmRequest => WarmRequest.decode(value),
-    responseSerialize: (value: WarmProgress): Buffer => Buffer.from(WarmProgress.encode(value).finish()),
-    responseDeserialize: (value: Buffer): WarmProgress => WarmProgress.decode(value),
-  },
-  /** Drops blocks from the volumes. */
-  evict: {
-    path: "/cache.CacheService/Evict" as const,
-    requestStream: false as const,
-    responseStream: false as const,
-    requestSerialize: (value: EvictRequest): Buffer => Buffer.from(EvictRequest.encode(value).finish()),
-    requestDeserialize: (value: Buffer): EvictRequest => EvictRequest.decode(value),
-    responseSerialize: (value: EvictResponse): Buffer => Buffer.from(EvictResponse.encode(value).finish()),
-    responseDeserialize: (value: Buffer): EvictResponse => EvictResponse.decode(value),
-  },
-  /** Tells of blocks that a reader on the member's host read from their files, so that they stay recently used. */
-  touch: {
-    path: "/cache.CacheService/Touch" as const,
-    requestStream: false as const,
-    responseStream: false as const,
-    requestSerialize: (value: TouchRequest): Buffer => Buffer.from(TouchRequest.encode(value).finish()),
-    requestDeserialize: (value: Buffer): TouchRequest => TouchRequest.decode(value),
-    responseSerialize: (value: TouchResponse): Buffer => Buffer.from(TouchResponse.encode(value).finish()),
-    responseDeserialize: (value: Buffer): TouchResponse => TouchResponse.decode(value),
+export type CacheServiceDefinition = typeof CacheServiceDefinition;
+export const CacheServiceDefinition = {
+  name: "CacheService",
+  fullName: "cache.CacheService",
+  methods: {
+    /** Which member owns the block at an offset of an object. */
+    lookupOwner: {
+      name: "LookupOwner",
+      requestType: LookupOwnerRequest as typeof LookupOwnerRequest,
+      requestStream: false,
+      responseType: LookupOwnerResponse as typeof LookupOwnerResponse,
+      responseStream: false,
+      options: {},
+    },
+    /**
+     * The bytes of a range, in order. Any range is accepted, across blocks and owners. All bytes are of one version: where it is
+     * no more while they are read, the call ends with FAILED_PRECONDITION, be it after some bytes. Read again then, from the start.
+     */
+    readRange: {
+      name: "ReadRange",
+      requestType: ReadRangeRequest as typeof ReadRangeRequest,
+      requestStream: false,
+      responseType: ReadRangeResponse as typeof ReadRangeResponse,
+      responseStream: true,
+      options: {},
+    },
+    /** What is known of an object, without its bytes. */
+    stat: {
+      name: "Stat",
+      requestType: StatRequest as typeof StatRequest,
+      requestStream: false,
+      responseType: StatResponse as typeof StatResponse,
+      responseStream: false,
+      options: {},
+    },
+    /** The member list now, and again whenever it changes. */
+    watchMembers: {
+      name: "WatchMembers",
+      requestType: WatchMembersRequest as typeof WatchMembersRequest,
+      requestStream: false,
+      responseType: MemberList as typeof MemberList,
+      responseStream: true,
+      options: {},
+    },
+    /** Fills blocks ahead of their first read. */
+    warm: {
+      name: "Warm",
+      requestType: WarmRequest as typeof WarmRequest,
+      requestStream: false,
+      responseType: WarmProgress as typeof WarmProgress,
+      responseStream: true,
+      options: {},
+    },
+    /** Drops blocks from the volumes. */
+    evict: {
+      name: "Evict",
+      requestType: EvictRequest as typeof EvictRequest,
+      requestStream: false,
+      responseType: EvictResponse as typeof EvictResponse,
+      responseStream: false,
+      options: {},
+    },
+    /** Tells of blocks that a reader on the member's host read from their files, so that they stay recently used. */
+    touch: {
+      name: "Touch",
+      requestType: TouchRequest as typeof TouchRequest,
+      requestStream: false,
+      responseType: TouchResponse as typeof TouchResponse,
+      responseStream: false,
+      options: {},
+    },
   },
 } as const;
-
-export interface CacheServiceServer extends UntypedServiceImplementation {
-  /** Which member owns the block at an offset of an object. */
-  lookupOwner: handleUnaryCall<LookupOwnerRequest, LookupOwnerResponse>;
-  /**
-   * The bytes of a range, in order. Any range is accepted, across blocks and owners. All bytes are of one version: where it is
-   * no more while they are read, the call ends with FAILED_PRECONDITION, be it after some bytes. Read again then, from the start.
-   */
-  readRange: handleServerStreamingCall<ReadRangeRequest, ReadRangeResponse>;
-  /** What is known of an object, without its bytes. */
-  stat: handleUnaryCall<StatRequest, StatResponse>;
-  /** The member list now, and again whenever it changes. */
-  watchMembers: handleServerStreamingCall<WatchMembersRequest, MemberList>;
-  /** Fills blocks ahead of their first read. */
-  warm: handleServerStreamingCall<WarmRequest, WarmProgress>;
-  /** Drops blocks from the volumes. */
-  evict: handleUnaryCall<EvictRequest, EvictResponse>;
-  /** Tells of blocks that a reader on the member's host read from their files, so that they stay recently used. */
-  touch: handleUnaryCall<TouchRequest, TouchResponse>;
-}
-
-export interface CacheServiceClient extends Client {
-  /** Which member owns the block at an offset of an object. */
-  lookupOwner(
-    request: LookupOwnerRequest,
-    callback: (error: ServiceError | null, response: LookupOwnerResponse) => void,
-  ): ClientUnaryCall;
-  lookupOwner(
-    request: LookupOwnerRequest,
-    metadata: Metadata,
-    callback: (error: ServiceError | null, response: LookupOwnerResponse) => void,
-  ): ClientUnaryCall;
-  lookupOwner(
-    request: LookupOwnerRequest,
-    metadata: Metadata,
-    options: Partial<CallOptions>,
-    callback: (error: ServiceError | null, response: LookupOwnerResponse) => void,
-  ): ClientUnaryCall;
-  /**
-   * The bytes of a range, in order. Any range is accepted, across blocks and owners. All bytes are of one version: where it is
-   * no more while they are read, the call ends with FAILED_PRECONDITION, be it after some bytes. Read again then, from the start.
-   */
-  readRange(request: ReadRangeRequest, options?: Partial<CallOptions>): ClientReadableStream<ReadRangeResponse>;
-  readRange(
-    request: ReadRangeRequest,
-    metadata?: Metadata,
-    options?: Partial<CallOptions>,
-  ): ClientReadableStream<ReadRangeResponse>;
-  /** What is known of an object, without its bytes. */
-  stat(request: StatRequest, callback: (error: ServiceError | null, response: StatResponse) => void): ClientUnaryCall;
-  stat(
-    request: StatRequest,
-    metadata: Metadata,
-    callback: (error: ServiceError | null, response: StatResponse) => void,
-  ): ClientUnaryCall;
-  stat(
-    request: StatRequest,
-    metadata: Metadata,
-    options: Partial<CallOptions>,
-    callback: (error: ServiceError | null, response: StatResponse) => void,
-  ): ClientUnaryCall;
-  /** The member list now, and again whenever it changes. */
-  watchMembers(request: WatchMembersRequest, options?: Partial<CallOptions>): ClientReadableStream<MemberList>;
-  watchMembers(
-    request: WatchMembersRequest,
-    metadata?: Metadata,
-    options?: Partial<CallOptions>,
-  ): ClientReadableStream<MemberList>;
-  /** Fills blocks ahead of their first read. */
-  warm(request: WarmRequest, options?: Partial<CallOptions>): ClientReadableStream<WarmProgress>;
-  warm(request: WarmRequest, metadata?: Metadata, options?: Partial<CallOptions>): ClientReadableStream<WarmProgress>;
-  /** Drops blocks from the volumes. */
-  evict(
-    request: EvictRequest,
-    callback: (error: ServiceError | null, response: EvictResponse) => void,
-  ): ClientUnaryCall;
-  evict(
-    request: EvictRequest,
-    metadata: Metadata,
-    callback: (error: ServiceError | null, response: EvictResponse) => void,
-  ): ClientUnaryCall;
-  evict(
-    request: EvictRequest,
-    metadata: Metadata,
-    options: Partial<CallOptions>,
-    callback: (error: ServiceError | null, response: EvictResponse) => void,
-  ): ClientUnaryCall;
-  /** Tells of blocks that a reader on the member's host read from their files, so that they stay recently used. */
-  touch(
-    request: TouchRequest,
-    callback: (error: ServiceError | null, response: TouchResponse) => void,
-  ): ClientUnaryCall;
-  touch(
-    request: TouchRequest,
-    metadata: Metadata,
-    callback: (error: ServiceError | null, response: TouchResponse) => void,
-  ): ClientUnaryCall;
-  touch(
-    request: TouchRequest,
-    metadata: Metadata,
-    options: Partial<CallOptions>,
-    callback: (error: ServiceError | null, response: TouchResponse) => void,
-  ): ClientUnaryCall;
-}
-
-export const CacheServiceClient = makeGenericClientConstructor(
-  CacheServiceService,
-  "cache.CacheService",
-) as unknown as {
-  new (address: string, credentials: ChannelCredentials, options?: Partial<ClientOptions>): CacheServiceClient;
-  service: typeof CacheServiceService;
-  serviceName: string;
-};
 
 type Builtin = Date | Function | Uint8Array | string | number | boolean | undefined;
 

@@ -1,4 +1,5 @@
-import { answeredTrailers, CacheError, type ErrorCode } from "@frontcache/proto";
+import { answeredTrailers } from "@frontcache/client/grpc";
+import { CacheError, type ErrorCode } from "@frontcache/proto";
 import type { Metadata, status } from "@grpc/grpc-js";
 import type { Log } from "../runtime/log.js";
 

@@ -1,4 +1,5 @@
-import { CacheError, fromObjectHeaders, type ObjectInfo, type ReadRangeResponse } from "@frontcache/proto";
+import { fromObjectHeaders } from "@frontcache/client/grpc";
+import { CacheError, type ObjectInfo, type ReadRangeResponse } from "@frontcache/proto";
 import { untilAborted } from "@frontcache/proto/runtime";
 import type { Metadata, ServiceError } from "@grpc/grpc-js";
 import type { BlockRequest } from "../cache/block-request.js";

@@ -1,6 +1,6 @@
+import { CacheServiceClient } from "@frontcache/client/grpc";
 import {
   CacheError,
-  CacheServiceClient,
   type EvictRequest,
   type EvictResponse,
   type MemberInfo,

@@ -1,9 +1,9 @@
+import { isUnreachable } from "@frontcache/client/grpc";
 import {
   CacheError,
   type EvictRequest,
   type EvictResponse,
   errorCodeOfGrpc,
-  isOutOfReach,
   type MemberInfo,
   type ReadRangeRequest,
   type WarmProgress,
@@ -79,7 +79,7 @@ export class MemberLink {
 
   /** What a failed call means that nobody here cancelled: the member is out of reach, or its own error. */
   error(error: ServiceError): CacheError {
-    if (isOutOfReach(error)) return new Unreachable(this.member, error);
+    if (isUnreachable(error)) return new Unreachable(this.member, error);
     return new CacheError(errorCodeOfGrpc(error.code), error.details, { cause: error });
   }
 

@@ -1,10 +1,8 @@
+import { answeredTrailers, cacheService, objectHeaders } from "@frontcache/client/grpc";
 import {
-  answeredTrailers,
   CacheError,
-  cacheService,
   type EvictRequest,
   type MemberInfo,
-  objectHeaders,
   type ReadRangeRequest,
   type ReadRangeResponse,
   WarmProgress,

@@ -1,4 +1,5 @@
-import { CacheServiceClient, type ReadRangeRequest, type ReadRangeResponse } from "@frontcache/proto";
+import { CacheServiceClient } from "@frontcache/client/grpc";
+import type { ReadRangeRequest, ReadRangeResponse } from "@frontcache/proto";
 import { credentials } from "@grpc/grpc-js";
 import { expect, vi } from "vitest";
 import { GrpcListener } from "../api/grpc/grpc-listener.js";

@@ -1,6 +1,7 @@
-import { abortError, CacheError, errorCodeOfGrpc, isOutOfReach } from "@frontcache/proto";
+import { abortError, CacheError, errorCodeOfGrpc } from "@frontcache/proto";
 import type { CallOptions, ClientReadableStream, ClientUnaryCall, ServiceError } from "@grpc/grpc-js";
 import { type CallLimits, type MemberAddress, Unreachable } from "../transport.js";
+import { isUnreachable } from "./call-metadata.js";
 import type { MemberCalls } from "./grpc-channels.js";
 
 /** What is known of a call to one member. */
@@ -87,7 +88,7 @@ export function receiveOne<Answer>(
  */
 function failureOf(error: ServiceError, { address, subject, limits }: CallAbout): CacheError {
   if (limits.signal.aborted) return abortError(limits.signal);
-  if (isOutOfReach(error)) {
+  if (isUnreachable(error)) {
     return new Unreachable(`${subject}: member ${address.grpcAddress} is out of reach: ${error.details}`, { cause: error });
   }
   const code = errorCodeOfGrpc(error.code);

@@ -1,10 +1,11 @@
-import { CacheServiceClient, readingChannelOptions } from "@frontcache/proto";
+import { readingChannelOptions } from "@frontcache/proto";
 import { untilAborted } from "@frontcache/proto/runtime";
-import { connectivityState } from "@grpc/grpc-js";
-import { type Access, channelCredentials } from "../access.js";
+import { type ChannelCredentials, connectivityState, credentials } from "@grpc/grpc-js";
+import type { Access, TlsOptions } from "../access.js";
 import type { Clock } from "../clock.js";
 import { Lookout } from "../lookout.js";
 import { type CallLimits, type MemberAddress, Unreachable } from "../transport.js";
+import { CacheServiceClient } from "./service.js";
 
 /** How members are reached. */
 export interface GrpcChannelsOptions {
@@ -122,4 +123,14 @@ export class GrpcChannels implements Channels {
       cancelTimer();
     });
   }
+}
+
+/** A channel's credentials for the TLS options as they are now. */
+export function channelCredentials(tls: TlsOptions | undefined): ChannelCredentials {
+  if (tls === undefined) return credentials.createInsecure();
+  return credentials.createSsl(pem(tls.ca), pem(tls.key), pem(tls.cert));
+}
+
+function pem(text: string | Buffer | undefined): Buffer | null {
+  return text === undefined ? null : Buffer.from(text);
 }

@@ -1,7 +1,7 @@
 import { getEventListeners, once } from "node:events";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
-import { answeredTrailers, CacheError } from "@frontcache/proto";
+import { CacheError } from "@frontcache/proto";
 import { status } from "@grpc/grpc-js";
 import { afterEach, describe, expect, it } from "vitest";
 import { ManualClock } from "../../testing/manual-clock.js";
@@ -13,6 +13,7 @@ import { type Clock, systemClock } from "../clock.js";
 import { PinnedObject } from "../pinned-object.js";
 import { RunningCall } from "../running-call.js";
 import { Unreachable } from "../transport.js";
+import { answeredTrailers } from "./call-metadata.js";
 import { GrpcChannels } from "./grpc-channels.js";
 import { GrpcTransport } from "./grpc-transport.js";
 

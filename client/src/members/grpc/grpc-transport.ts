@@ -9,7 +9,7 @@ import {
   type WarmProgress,
 } from "@frontcache/proto";
 import { type Metadata, status } from "@grpc/grpc-js";
-import { type Access, callMetadata } from "../access.js";
+import type { Access } from "../access.js";
 import type { Clock } from "../clock.js";
 import { StallGuard } from "../silence-watch.js";
 import type {
@@ -25,6 +25,7 @@ import type {
   WatchEnd,
 } from "../transport.js";
 import { AnswerWriter } from "./answer-writer.js";
+import { callMetadata } from "./call-metadata.js";
 import { callOptions, type GrpcCall, receiveAll, receiveOne } from "./grpc-calls.js";
 import type { Channels } from "./grpc-channels.js";
 

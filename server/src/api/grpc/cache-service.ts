@@ -1,5 +1,5 @@
+import { cacheService } from "@frontcache/client/grpc";
 import {
-  cacheService,
   checkRange,
   checkUrlBeginning,
   type EvictRequest,

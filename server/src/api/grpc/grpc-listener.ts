@@ -1,7 +1,8 @@
 import { setMaxListeners } from "node:events";
+import { createRequire } from "node:module";
 import { createServer, type Server as NetServer, type Socket } from "node:net";
 import { createServer as createTlsServer } from "node:tls";
-import { listenerOptions, protoPath } from "@frontcache/proto";
+import { listenerOptions } from "@frontcache/proto";
 import { Server, ServerCredentials } from "@grpc/grpc-js";
 import { loadSync } from "@grpc/proto-loader";
 import { ReflectionService } from "@grpc/reflection";
@@ -17,6 +18,9 @@ import type { Reader } from "../reader.js";
 import { authenticatedOnly } from "./authenticated-only.js";
 import { cacheServiceHandlers, servedMethods } from "./cache-service.js";
 import { RunningCalls } from "./running-calls.js";
+
+/** Reflection serves the contract from the file that the proto package carries. */
+const PROTO_PATH = createRequire(import.meta.url).resolve("@frontcache/proto/cache.proto");
 
 /** The names that health is asked by: the process as a whole, and its one service. */
 const HEALTH_NAMES = ["", "cache.CacheService"];
@@ -74,7 +78,7 @@ export class GrpcListener {
     this.#grpc.addService(servedMethods, authenticatedOnly(cacheServiceHandlers(service), security, log));
     // Kubernetes asks it, and has no token.
     this.#health.addToServer(this.#grpc);
-    new ReflectionService(loadSync([protoPath, healthProtoPath])).addToServer({
+    new ReflectionService(loadSync([PROTO_PATH, healthProtoPath])).addToServer({
       addService: (methods, handlers) => this.#grpc.addService(methods, authenticatedOnly(handlers, security, log)),
     });
   }

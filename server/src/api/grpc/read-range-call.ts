@@ -1,8 +1,8 @@
+import { objectHeaders } from "@frontcache/client/grpc";
 import {
   CacheError,
   checkRange,
   MESSAGE_BYTES,
-  objectHeaders,
   parseObjectUrl,
   type ReadRangeRequest,
   type ReadRangeResponse,

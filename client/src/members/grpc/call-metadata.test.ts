@@ -1,0 +1,34 @@
+import { Metadata, status } from "@grpc/grpc-js";
+import { describe, expect, it } from "vitest";
+import { answeredTrailers, fromObjectHeaders, isUnreachable, objectHeaders } from "./call-metadata.js";
+
+const codes = [status.UNAVAILABLE, status.CANCELLED, status.UNKNOWN, status.INTERNAL];
+
+describe("a failed call", () => {
+  it.each(codes)("with status %i means an unreachable member, unless the member itself answered", (code) => {
+    expect(isUnreachable({ code, metadata: new Metadata() })).toBe(true);
+    expect(isUnreachable({ code, metadata: answeredTrailers() })).toBe(false);
+  });
+
+  it("with any other status is the member's answer", () => {
+    expect(isUnreachable({ code: status.NOT_FOUND, metadata: new Metadata() })).toBe(false);
+    expect(isUnreachable({ code: status.DEADLINE_EXCEEDED, metadata: new Metadata() })).toBe(false);
+  });
+});
+
+describe("an object's headers", () => {
+  it.each([
+    {},
+    { contentType: "text/plain" },
+    { contentType: "text/plain; charset=ütf-8 \u{1f600}", lastModifiedMs: 0 },
+    { lastModifiedMs: 1_700_000_000_123 },
+  ])("carry %j", (known) => {
+    expect(fromObjectHeaders(objectHeaders({ version: "v", objectSize: 1, ...known }))).toEqual(known);
+  });
+
+  it("are ignored if they are missing or malformed", () => {
+    const malformed = new Metadata();
+    malformed.set("frontcache-last-modified-ms", "soon");
+    expect([fromObjectHeaders(new Metadata()), fromObjectHeaders(malformed)]).toEqual([{}, {}]);
+  });
+});
