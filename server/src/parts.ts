@@ -42,11 +42,11 @@ export function openOrigin(settings: Settings, meter: OriginMeter, log: Log): Or
   return openOrigins(settings, process.env, {
     onRetry: ({ url, failures, delayMs, error }) => {
       meter.retry();
-      log.debug({ event: "origin-retry", url, failures, delayMs, message: error.message });
+      log.debug({ event: "origin-retry", url, failures, delayMs }, error.message);
     },
     onHedge: (hedge) => {
       meter.hedge(hedge);
-      log.debug({ event: "origin-hedge", ...hedge });
+      log.debug({ event: "origin-hedge", ...hedge }, "a second request was sent");
     },
     onRequest: (request) => meter.request(request),
     onLimitReached: ({ reason }) => meter.limit(reason),

@@ -113,7 +113,10 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
   listener.serve(reader);
   gateway.serve(reader);
   const { name, grpcAddress, httpAddress } = self;
-  log.info({ event: "listening", grpc: grpcAddress, http: httpAddress, name, members: view.current.members.length });
+  log.always(
+    { event: "listening", grpc: grpcAddress, http: httpAddress, name, members: view.current.members.length },
+    "the member is ready",
+  );
   const leaveAfterMs = discoveryOf(settings) === "none" ? 0 : settings.leaveAfterMs;
   const leave = async (): Promise<void> => {
     listener.leave();
@@ -133,7 +136,7 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
 }
 
 function closeFailed(log: Log): (error: unknown) => void {
-  return (error) => log.error({ event: "close-failed", err: error });
+  return (error) => log.error({ event: "close-failed", err: error }, "cannot close a part of the member");
 }
 
 /** An unspecified address can be listened on and not be reached; this host's loopback is what is left then. */

@@ -1,8 +1,9 @@
-// One member before a real S3 server: cold, hot and random reads through CacheClient, every byte checked.
+// One member in front of a real S3 server: cold, hot and random reads through CacheClient, every byte checked.
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { CacheClient } from "@frontcache/client";
+import { textFor } from "./commands.mjs";
 import { startMember } from "./member.mjs";
 import { startOrigin } from "./origin.mjs";
 
@@ -13,7 +14,7 @@ const OBJECTS = [
   { key: "tables/events.parquet", size: 64 * MiB + 12_345, seed: 101 },
 ];
 
-/** The bytes of a demo object: a ramp modulo a prime, so that each byte proves its offset. */
+/** The bytes of a demo object: a ramp modulo a prime, so that a wrong offset is detected. */
 function ramp(offset, length, seed) {
   const period = 251;
   const bytes = Buffer.allocUnsafe(length);
@@ -23,12 +24,12 @@ function ramp(offset, length, seed) {
   return bytes;
 }
 
-/** Bytes that were read, and where of which object. */
+/** Throws if bytes differ from those of the object at the offset. */
 function checkBytes({ object: { key, seed }, offset, bytes }) {
-  if (!bytes.equals(ramp(offset, bytes.length, seed))) throw new Error(`${key}: wrong bytes behind ${offset}`);
+  if (!bytes.equals(ramp(offset, bytes.length, seed))) throw new Error(`${key}: wrong bytes after offset ${offset}`);
 }
 
-/** A small generator of chance (mulberry32), so that every run reads the same ranges. */
+/** A seeded random generator (mulberry32), so that every run reads the same ranges. */
 function seeded(seed) {
   let state = seed;
   return () => {
@@ -105,8 +106,9 @@ export async function demo({ keep }) {
     await step("hot: 500 random 64 KiB ranges", () => readRandom(client, 500, 64 << 10));
     await step("hot: 192 MiB as a stream", () => streamWhole(client));
     printTable(["read", "bytes", "time", "GB/s", "origin requests"], rows);
-    console.log("\nEvery byte was compared with what was put into the bucket.");
+    console.log("\nEvery byte was compared with the objects in the bucket.");
     if (keep) await keepRunning(origin, member);
+    else console.log("To keep the member and its status page running: npm run demo -- --keep");
   } finally {
     await stop();
   }
@@ -122,15 +124,7 @@ function printTable(head, rows) {
 }
 
 async function keepRunning(origin, member) {
-  const url = `s3://${BUCKET}/${OBJECTS[1].key}`;
-  console.log(`
-The member listens on ${member.grpc} (gRPC) and ${member.http} (HTTP), the S3 server on ${origin.endpoint}. In another terminal:
-
-  npx frontcache --endpoint ${member.grpc} stat ${url}
-  npx frontcache --endpoint ${member.grpc} get ${url} --range 0-99 | xxd
-  curl -r 0-99 http://${member.http}/s3/${url.slice(5)} | xxd
-
-Ctrl-C stops both.`);
+  console.log(textFor(member, origin, urlOf(OBJECTS[1])));
   await new Promise((resolve) => {
     for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, resolve);
   });

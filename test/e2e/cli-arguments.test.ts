@@ -22,12 +22,12 @@ describe("a command line", () => {
     [
       "with wrong settings",
       ["serve", "--fill", "some", "--block-size", "1"],
-      /^frontcache: --block-size: "1" is too small: write at least 1MiB; --fill: "some" is not known here: [^\n]*\n$/,
+      /^frontcache: --block-size: "1" is too small: use at least 1MiB; --fill: "some" is not a known value: [^\n]*\n$/,
     ],
     [
       "with settings that don't fit together",
       ["serve", "--low-watermark", "99"],
-      /^frontcache: --low-watermark 99 is not below [^\n]*\n$/,
+      /^frontcache: --low-watermark 99 must be less than [^\n]*\n$/,
     ],
     ["with an argument too many", ["serve", "now"], /^frontcache: too many arguments[^\n]*; see --help\n$/],
     ["without a URL", ["get"], /^frontcache: missing required argument 'url'; see --help\n$/],
@@ -55,11 +55,42 @@ describe("a command line", () => {
     ],
     ["with an interval that is none", ["status", "--watch", "soon"], /^frontcache: --watch: "soon" is not a duration: [^\n]*\n$/],
     ["with a shell that is unknown", ["completion", "cmd"], /^frontcache: command-argument value 'cmd' is invalid [^\n]*\n$/],
-    ["with a prefix of nothing", ["evict", "--prefix", ""], /^frontcache: "" begins no object's URL: [^\n]*\n$/],
+    ["with a prefix of nothing", ["evict", "--prefix", ""], /^frontcache: "" is not a prefix of an object URL: [^\n]*\n$/],
   ])("%s ends with one line and exit code 2", async (_, args, line) => {
     const { exitCode, stdout, stderr } = await frontcache(args);
     expect({ exitCode, stdout: stdout.toString() }).toEqual({ exitCode: 2, stdout: "" });
     expect(stderr).toMatch(line);
+  });
+
+  it.concurrent.each<[string, string[], RegExp]>([
+    [
+      "names --tls-ca if the flag was used",
+      ["--tls-ca", "/nofile", "stat", "s3://bucket/key"],
+      /^frontcache: --tls-ca: cannot read \/nofile \(ENOENT\); see --help\n$/,
+    ],
+    [
+      "refuses a global option that the command does not have",
+      ["--endpoint", "127.0.0.1:1", "version"],
+      /^frontcache: --endpoint is not an option of version; see --help\n$/,
+    ],
+    [
+      "prefers the option after the command",
+      ["--endpoint", "127.0.0.1:1", "stat", "s3://bucket/key", "--endpoint", "8080"],
+      /^frontcache: --endpoint: "8080" is not an address: /,
+    ],
+  ])("%s", async (_, args, line) => {
+    expect(await frontcache(args)).toMatchObject({ exitCode: 2, stderr: expect.stringMatching(line) });
+  });
+
+  it.concurrent("names the variable if a file from the environment cannot be read", async () => {
+    const { stderr } = await frontcache(["stat", "s3://bucket/key"], { FRONTCACHE_TLS_CA: "/nofile" });
+    expect(stderr).toBe("frontcache: FRONTCACHE_TLS_CA: cannot read /nofile (ENOENT); see --help\n");
+  });
+
+  it.concurrent("lists global options in --help and accepts them before the command", async () => {
+    expect((await frontcache(["--help"])).stdout.toString()).toMatch(/--endpoint <host:port>[\s\S]*--tls-ca <path>/);
+    const { exitCode, stdout } = await frontcache(["--json", "version"]);
+    expect([exitCode, JSON.parse(stdout.toString())]).toEqual([0, expect.objectContaining({ node: process.versions.node })]);
   });
 
   it.concurrent("takes settings from the environment, and says so where they are wrong", async () => {
@@ -105,7 +136,7 @@ describe("a command line", () => {
 
   it.concurrent("that asks for help learns the exit codes", async () => {
     expect((await frontcache(["--help"])).stdout.toString()).toContain(
-      "Exit codes: 0 done, 1 failed, 2 wrong use, 3 no such object, 130 interrupted.",
+      "Exit codes: 0 done, 1 failed, 2 invalid usage, 3 no such object, 130 interrupted.",
     );
   });
 
@@ -131,6 +162,7 @@ describe("the completion script of bash", () => {
 
   it.concurrent.each<[string[], string[]]>([
     [["sta"], ["stat", "status"]],
+    [["--endpoint", "stat:1", "--json", "ev"], ["evict"]],
     [["get", "s3", ":", "//bucket/key", "--ra"], ["--range"]],
     [["serve", "--discovery", "k"], ["kubernetes"]],
     [

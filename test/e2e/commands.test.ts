@@ -4,6 +4,7 @@ import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
+import { commandsFor } from "../demo/commands.mjs";
 import { rampBytes, S3Emulator } from "../emulators/s3.js";
 import { frontcache } from "./command-line.js";
 import { MemberProcess, temporaryDirectory } from "./member-process.js";
@@ -76,7 +77,7 @@ describe("frontcache get", () => {
       error: { status: 403, code: "AccessDenied" },
     });
     const broken = await ask("get", "s3://bucket/resumed", "-o", path);
-    expect([broken.exitCode, broken.stderr]).toEqual([1, expect.stringContaining("resumed.part: the same command goes on")]);
+    expect([broken.exitCode, broken.stderr]).toEqual([1, expect.stringContaining("resumed.part: repeat the command to resume")]);
     origin.faults.clear();
     const again = await ask("get", "s3://bucket/resumed", "-o", path, "--json");
     expect(JSON.parse(again.stdout.toString())).toMatchObject({ bytes: size, resumedBytes: 16 * MiB, file: path });
@@ -113,6 +114,21 @@ describe("frontcache stat and evict", () => {
   });
 });
 
+describe("npm run demo -- --keep", () => {
+  it("prints commands that work", async () => {
+    origin.putRamp("demo", "tables/events.parquet", 1 * MiB, 5);
+    const commands = commandsFor(member, "s3://demo/tables/events.parquet");
+    for (const args of commands.frontcache) {
+      const [after, before] = [await frontcache(args), await frontcache([...args.slice(-2), ...args.slice(0, -2)])];
+      expect(after).toMatchObject({ exitCode: 0, stderr: "" });
+      expect(before).toMatchObject({ exitCode: 0, stderr: "" });
+    }
+    const answer = await fetch(commands.curl.at(-1)!, { headers: { range: "bytes=0-99" } });
+    expect(Buffer.from(await answer.arrayBuffer()).equals(rampBytes(0, 100, 5))).toBe(true);
+    expect((await fetch(commands.statusPage)).headers.get("content-type")).toMatch(/^text\/html/);
+  });
+});
+
 describe("frontcache bench", () => {
   beforeAll(() => {
     origin.putRamp("bucket", "measured", 3 * MiB + 5, 1);
@@ -141,7 +157,7 @@ describe("frontcache serve", () => {
     const port = await frontcache(["serve", "--listen", member.grpc, "--cache-dirs", other]);
     expect([port.exitCode, port.stderr]).toEqual([
       1,
-      `frontcache: ${member.grpc} is in use by another process: choose another address by --listen\n`,
+      `frontcache: ${member.grpc} is in use by another process: set another address with --listen\n`,
     ]);
     const taken = await frontcache(["serve", "--listen", "127.0.0.1:0", "--cache-dirs", join(directory.path, "cache")]);
     expect([taken.exitCode, taken.stderr]).toEqual([1, expect.stringMatching(/^frontcache: [^\n]*cache is in use[^\n]*\n$/)]);
@@ -157,6 +173,55 @@ describe("frontcache serve", () => {
       expect.objectContaining({ event: "unknown-setting", variable: "FRONTCACHE_BLOCK_SIZES" }),
     ]);
     expect(await started.stop()).toBe(0);
+  });
+
+  it("logs its version and effective settings, and `listening` at any log level", async () => {
+    const startWith = (level: string): Promise<MemberProcess> =>
+      MemberProcess.start({
+        endpoint: origin.endpoint,
+        cacheDirectory: join(directory.path, `log-${level}`),
+        flags: ["--log-level", level, "--revalidate-after", "never"],
+      });
+    await using loud = await startWith("info");
+    expect(loud.log[0]).toMatchObject({
+      event: "starting",
+      version: expect.stringMatching(/^\d+\.\d+\.\d+/),
+      settings: { logLevel: "info", revalidateAfterMs: "never", blockBytes: 16 * MiB },
+    });
+    for (const line of loud.log) expect(line).toMatchObject({ event: expect.any(String), msg: expect.any(String) });
+    await using quiet = await startWith("silent");
+    expect(quiet.log.map(({ event }) => event)).toEqual(["listening"]);
+  });
+
+  it("ends at the first signal while a volume hangs at the start", async () => {
+    const hang = [
+      'import fs from "node:fs/promises"',
+      'import { syncBuiltinESMExports } from "node:module"',
+      'fs.mkdir = () => { process.stderr.write("hangs\\n"); return new Promise(() => setInterval(() => {}, 1e6)); }',
+      "syncBuiltinESMExports()",
+    ].join(";");
+    const child = spawn(
+      process.execPath,
+      [BIN, "serve", "--listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0", "--cache-dirs", join(directory.path, "hung")],
+      {
+        env: { ...process.env, NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(hang)}` },
+        stdio: ["ignore", "pipe", "pipe"],
+      },
+    );
+    await once(child.stderr, "data");
+    child.kill("SIGTERM");
+    const [[exitCode], lines] = await Promise.all([once(child, "exit"), child.stdout.toArray()]);
+    expect(exitCode).toBe(0);
+    const events = Buffer.concat(lines as Buffer[])
+      .toString()
+      .trim()
+      .split("\n");
+    expect(events.map((line) => (JSON.parse(line) as { event: string }).event)).toEqual([
+      "starting",
+      "stopping",
+      "start-abandoned",
+      "stopped",
+    ]);
   });
 
   /** A member that is in the middle of a read of 8 MiB, which lasts as the origin's faults have it. */
@@ -200,7 +265,7 @@ describe("frontcache serve", () => {
     expect(started.log.at(-1)).toMatchObject({
       level: "error",
       event: "unhandled-rejection",
-      message: expect.stringContaining("a defect"),
+      msg: expect.stringContaining("a defect"),
     });
   });
 });

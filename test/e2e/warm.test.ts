@@ -84,7 +84,7 @@ describe("frontcache warm", () => {
   it("fetches all under a prefix, each block once, and nothing when it runs again", async () => {
     const { exitCode, stdout, stderr } = await run(["s3://bucket/prefix/*"]);
     expect([exitCode, stderr]).toEqual([0, ""]);
-    expect(stdout.toString()).toMatch(/^200 objects, 220 blocks: 23\.6 MiB fetched, 0 B held before, [\d.]+ m?s\n$/);
+    expect(stdout.toString()).toMatch(/^200 objects, 220 blocks: 23\.6 MiB fetched, 0 B already cached, [\d.]+ m?s\n$/);
     const { blocks, strays } = await fetched();
     expect([blocks, strays <= MAX_STRAYS]).toEqual([BLOCKS, true]);
     cluster.forget();
@@ -96,7 +96,7 @@ describe("frontcache warm", () => {
   it("takes a manifest from standard input, and only looks when it is to", async () => {
     const manifest = `# what is read first\n${urls[0]}\n\n  s3://bucket/prefix/object-01*\n`;
     const looked = await run(["-", "--dry-run"], manifest);
-    expect(looked.stdout.toString()).toMatch(/^11 objects, 13 blocks: [\d.]+ MiB to fetch, 0 B held before/);
+    expect(looked.stdout.toString()).toMatch(/^11 objects, 13 blocks: [\d.]+ MiB to fetch, 0 B already cached/);
     expect(cluster.fetches).toEqual([]);
     expect((await run(["-"], manifest)).exitCode).toBe(0);
     expect(new Set(cluster.fetches.map(({ block }) => block)).size).toBe(13);
@@ -107,16 +107,20 @@ describe("frontcache warm", () => {
     ]);
   });
 
-  it("warms what it can, and says of the rest what to do", async () => {
+  it("fetches what it can, and says what to do about the rest", async () => {
     const { exitCode, stdout, stderr } = await run([urls[1]!, "s3://bucket/prefix"]);
     expect(exitCode).toBe(3);
     expect(stdout.toString()).toMatch(/^2 objects, 1 block: 19\.5 KiB fetched/);
     expect(stderr).toMatch(
-      /s3:\/\/bucket\/prefix: no such object[^\n]*\nfrontcache: 1 of 2 objects [^\n]*write s3:\/\/bucket\/prefix\*\n$/,
+      /s3:\/\/bucket\/prefix: no such object[^\n]*\nfrontcache: 1 of 2 objects [^\n]*use s3:\/\/bucket\/prefix\*\n$/,
     );
+    cluster.origin.faults.place({ when: ({ key }) => key === "denied", error: { status: 403, code: "AccessDenied" } });
+    const denied = await run(["s3://bucket/denied"]);
+    cluster.origin.faults.clear();
+    expect(denied).toMatchObject({ exitCode: 1, stderr: expect.stringMatching(/: 1 of 1 object could not be fetched\n$/) });
     expect(await run(["s3://bucket/none/"])).toMatchObject({
       exitCode: 3,
-      stderr: expect.stringContaining("no object is named so"),
+      stderr: expect.stringContaining("no object found"),
     });
   });
 });

@@ -208,7 +208,7 @@ describe("security settings", () => {
   });
 
   it("refuse flags that need others", async () => {
-    await expect(open({ tlsCert: files.cert })).rejects.toThrow("--tls-cert and --tls-key belong together");
-    await expect(open({ tlsCa: files.ca })).rejects.toThrow("--tls-ca needs --tls-cert and --tls-key");
+    await expect(open({ tlsCert: files.cert })).rejects.toThrow("--tls-cert and --tls-key must be set together");
+    await expect(open({ tlsCa: files.ca })).rejects.toThrow("--tls-ca requires --tls-cert and --tls-key");
   });
 });

@@ -44,11 +44,10 @@ export function callStatus(error: unknown, method: string, log: Log): CallStatus
       event: "call-failed",
       method,
       code: known.code,
-      message: known.message,
       cause: describe(known.cause, isDefect),
     };
-    if (isDefect) log.error(fields);
-    else log.warn(fields);
+    if (isDefect) log.error(fields, known.message);
+    else log.warn(fields, known.message);
   }
   const status = { code: known.grpcStatus, details: known.message.slice(0, MAX_DETAILS).toWellFormed() };
   // A member has no reason of its own to cancel a read but its end.

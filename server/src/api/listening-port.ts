@@ -31,7 +31,7 @@ export class ListeningPort {
     await once(this.server.listen(listen), "listening");
     this.#address = { host: listen.host, port: (this.server.address() as AddressInfo).port };
     // A connection that could not be accepted concerns its client alone.
-    this.server.on("error", (error) => log.warn({ event: "accept-failed", message: error.message }));
+    this.server.on("error", (error) => log.warn({ event: "accept-failed" }, `cannot accept a connection: ${error.message}`));
   }
 
   /** What it listens on, with the port that was picked where 0 was asked for. */

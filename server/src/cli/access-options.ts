@@ -1,11 +1,11 @@
 import { readFileSync } from "node:fs";
 import type { ConnectOptions } from "@frontcache/client";
 import type { Command } from "commander";
-import type { Environment } from "../config/declarations.js";
+import { type Environment, variableOf } from "../config/declarations.js";
 import { Tokens } from "../security/tokens.js";
 import { UsageError } from "./exit-code.js";
 
-/** What a command shows to members. Each has the name that `serve` has for it, so that one environment serves both. */
+/** How a command authenticates to members. Each flag has the name of the flag of `serve`, so that one environment serves both. */
 export interface AccessFlags {
   readonly tls?: boolean;
   readonly tlsCa?: string;
@@ -15,52 +15,64 @@ export interface AccessFlags {
   readonly authTokenFile?: string;
 }
 
-/** Adds the options of `AccessFlags`. There is none for a token itself: others on the machine read command lines. */
+/** Adds the options of `AccessFlags`. There is no option for a token itself, because other users can read command lines. */
 export function addAccessOptions(command: Command): Command {
   return command
-    .option("--tls", "speak TLS, members' certificates being checked by the system's authorities (environment FRONTCACHE_TLS)")
-    .option("--tls-ca <path>", "speak TLS, checked by these authorities (PEM; environment FRONTCACHE_TLS_CA)")
-    .option("--tls-cert <path>", "show this certificate (PEM; environment FRONTCACHE_TLS_CERT)")
-    .option("--tls-key <path>", "the key to it (PEM; environment FRONTCACHE_TLS_KEY)")
-    .option("--tls-server-name <name>", "the name in members' certificates (environment FRONTCACHE_TLS_SERVER_NAME)")
+    .option("--tls", "use TLS, verify members with the CA certificates of the system (environment FRONTCACHE_TLS)")
+    .option("--tls-ca <path>", "use TLS, verify members with this CA bundle (PEM; environment FRONTCACHE_TLS_CA)")
+    .option("--tls-cert <path>", "client certificate (PEM; environment FRONTCACHE_TLS_CERT)")
+    .option("--tls-key <path>", "private key of --tls-cert (PEM; environment FRONTCACHE_TLS_KEY)")
+    .option("--tls-server-name <name>", "name expected in the certificates of members (environment FRONTCACHE_TLS_SERVER_NAME)")
     .option(
       "--auth-token-file <path>",
-      "show the first token of this file (environment FRONTCACHE_AUTH_TOKEN_FILE; or the token itself in FRONTCACHE_TOKEN)",
+      "send the first token of this file (environment FRONTCACHE_AUTH_TOKEN_FILE; or the token itself in FRONTCACHE_TOKEN)",
     );
 }
 
-/** The client's options for what the flags, else the environment, say. Throws a UsageError for a file that can't be used. */
+/** The client's options from the flags, then the environment. Throws a UsageError if a file cannot be used. */
 export function accessOptions(flags: AccessFlags, environment: Environment): Pick<ConnectOptions, "tls" | "token"> {
-  const from = (flag: string | undefined, variable: string): string | undefined => flag ?? (environment[variable] || undefined);
-  const file = (flag: string | undefined, variable: string): Buffer | undefined => {
-    const path = from(flag, variable);
-    return path === undefined ? undefined : read(path, variable);
-  };
+  const given = (flag: string): Given | undefined => givenBy(flags, environment, flag);
   const tls = {
-    ca: file(flags.tlsCa, "FRONTCACHE_TLS_CA"),
-    cert: file(flags.tlsCert, "FRONTCACHE_TLS_CERT"),
-    key: file(flags.tlsKey, "FRONTCACHE_TLS_KEY"),
-    serverName: from(flags.tlsServerName, "FRONTCACHE_TLS_SERVER_NAME"),
+    ca: contentOf(given("tls-ca")),
+    cert: contentOf(given("tls-cert")),
+    key: contentOf(given("tls-key")),
+    serverName: given("tls-server-name")?.value,
   };
-  const given = Object.fromEntries(Object.entries(tls).filter(([, value]) => value !== undefined));
-  const secure = flags.tls === true || environment.FRONTCACHE_TLS === "true" || Object.keys(given).length > 0;
-  const token = tokenOf(from(flags.authTokenFile, "FRONTCACHE_AUTH_TOKEN_FILE"), environment);
-  return { ...(secure && { tls: given }), ...(token !== undefined && { token }) };
+  const known = Object.fromEntries(Object.entries(tls).filter(([, value]) => value !== undefined));
+  const secure = flags.tls === true || environment.FRONTCACHE_TLS === "true" || Object.keys(known).length > 0;
+  const file = given("auth-token-file");
+  const token = file === undefined ? environment.FRONTCACHE_TOKEN || undefined : tokenIn(file);
+  return { ...(secure && { tls: known }), ...(token !== undefined && { token }) };
 }
 
-function tokenOf(path: string | undefined, environment: Environment): string | undefined {
-  if (path === undefined) return environment.FRONTCACHE_TOKEN || undefined;
+/** A value, and the flag or variable that it comes from. */
+interface Given {
+  readonly from: string;
+  readonly value: string;
+}
+
+function givenBy(flags: AccessFlags, environment: Environment, flag: string): Given | undefined {
+  const name = flag.replaceAll(/-(\w)/g, (_, letter: string) => letter.toUpperCase()) as keyof AccessFlags;
+  const [byFlag, variable] = [flags[name], variableOf({ flag })];
+  if (typeof byFlag === "string") return { from: `--${flag}`, value: byFlag };
+  const value = environment[variable];
+  return value ? { from: variable, value } : undefined;
+}
+
+function tokenIn(file: Given): string {
+  const text = contentOf(file)!.toString();
   try {
-    return Tokens.parse(read(path, "--auth-token-file").toString()).own;
+    return Tokens.parse(text).own;
   } catch (error) {
-    throw error instanceof UsageError ? error : new UsageError(`--auth-token-file ${path}: ${(error as Error).message}`);
+    throw new UsageError(`${file.from}: cannot use ${file.value}: ${(error as Error).message}`);
   }
 }
 
-function read(path: string, from: string): Buffer {
+function contentOf(file: Given | undefined): Buffer | undefined {
+  if (file === undefined) return undefined;
   try {
-    return readFileSync(path);
+    return readFileSync(file.value);
   } catch (error) {
-    throw new UsageError(`${from}: ${path} can't be read (${(error as NodeJS.ErrnoException).code})`);
+    throw new UsageError(`${file.from}: cannot read ${file.value} (${(error as NodeJS.ErrnoException).code})`);
   }
 }

@@ -12,19 +12,19 @@ interface BenchFlags extends ClientFlags, JsonFlags {
   readonly duration: string;
 }
 
-/** `frontcache bench`: how fast a cluster answers reads of some objects. */
+/** `frontcache bench`: measures throughput and latency of reads. */
 export function addBench(program: Command): void {
   const command = program
     .command("bench")
-    .summary("measure how fast a cluster answers reads")
+    .summary("measure throughput and latency of reads")
     .description(
-      "Reads aligned ranges of the objects in random order, and shows throughput and latencies. What is not held yet is filled\n" +
-        "meanwhile: run it twice, or warm the objects before, to measure a warm cache.",
+      "Reads aligned ranges of the objects in random order and shows throughput and latencies. The first run also fills the cache:\n" +
+        "to measure a warm cache, run it twice or use frontcache warm first.",
     )
     .argument("<url...>", `${urlForms("bucket/key")}, one or more`)
-    .option("--size <size>", "bytes of each read", "1MiB")
-    .option("--concurrency <number>", "reads at a time", "16")
-    .option("--duration <duration>", "how long", "10s")
+    .option("--size <size>", "size of each read", "1MiB")
+    .option("--concurrency <number>", "concurrent reads", "16")
+    .option("--duration <duration>", "duration of the measurement", "10s")
     .addHelpText(
       "after",
       "\nExample:\n  frontcache bench s3://datasets/events.parquet --size 64KiB --concurrency 64 --duration 30s",
@@ -43,7 +43,7 @@ async function bench(urls: readonly string[], flags: BenchFlags): Promise<void> 
     const objects: LoadedObject[] = [];
     for (const url of new Set(urls)) {
       const { version, objectSize } = await client.stat(url, "", { signal });
-      if (objectSize === 0) throw new CacheError("INVALID_ARGUMENT", `${url} is empty: name an object that has bytes`);
+      if (objectSize === 0) throw new CacheError("INVALID_ARGUMENT", `${url} is empty: use an object that has bytes`);
       objects.push({ url, version, objectSize });
     }
     const read = async ({ url, version }: LoadedObject, offset: number, length: number): Promise<number> =>

@@ -16,7 +16,7 @@ describe("a byte range", () => {
   it.each(["", "-", "-0", "5", "5-4", "a-b", "1-2,4-5", "bytes=0-1", "0 - 1", "-1-2", "9007199254740992-", "-9007199254740992"])(
     "refuses %j in one line",
     (text) => {
-      expect(() => parseByteRange(text)).toThrow(/^--range: "[^\n]*" is not a range: write first-last/);
+      expect(() => parseByteRange(text)).toThrow(/^--range: "[^\n]*" is not a range: use first-last/);
     },
   );
 });

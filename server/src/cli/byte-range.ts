@@ -1,9 +1,9 @@
 import { UsageError } from "./exit-code.js";
 
-/** A range as HTTP writes it: from an offset, with a length or to the end, or the last bytes. */
+/** A byte range as in HTTP: from an offset, with a length or to the end; or the last bytes. */
 export type ByteRange = { readonly offset: number; readonly length?: number } | { readonly lastBytes: number };
 
-/** Reads `first-last` (both inclusive), `first-` or `-count`. Throws a UsageError. */
+/** Parses `first-last` (both inclusive), `first-` or `-count`. Throws a UsageError. */
 export function parseByteRange(text: string): ByteRange {
   const [, first, last] = /^(\d*)-(\d*)$/.exec(text) ?? [];
   const [from, to] = [first, last].map((digits) => (digits ? Number(digits) : undefined));
@@ -17,5 +17,5 @@ export function parseByteRange(text: string): ByteRange {
 }
 
 function wrongRange(text: string): UsageError {
-  return new UsageError(`--range: ${JSON.stringify(text)} is not a range: write first-last as in 0-1023, first- or -count`);
+  return new UsageError(`--range: ${JSON.stringify(text)} is not a range: use first-last as in 0-1023, first- or -count`);
 }

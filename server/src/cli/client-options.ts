@@ -7,7 +7,7 @@ import { UsageError } from "./exit-code.js";
 
 const DEFAULT_ENDPOINT = "localhost:8080";
 
-/** The options of every command that asks a member. */
+/** The options of every command that connects to a member. */
 export interface ClientFlags extends AccessFlags {
   readonly endpoint?: string;
 }
@@ -16,14 +16,14 @@ export interface ClientFlags extends AccessFlags {
 export function addClientOptions(command: Command): Command {
   command.option(
     "--endpoint <host:port>",
-    `any member, or the Service in front of them (environment FRONTCACHE_ENDPOINT; default ${DEFAULT_ENDPOINT})`,
+    `address of any member or of their Service (environment FRONTCACHE_ENDPOINT; default ${DEFAULT_ENDPOINT})`,
   );
   return addAccessOptions(command);
 }
 
 /**
- * Connects, works, and closes, whatever comes. An interrupt ends the connecting, and the work through the signal that it is given. Throws a
- * UsageError for an endpoint that is no address.
+ * Connects a client, runs `work`, and closes the client. SIGINT and SIGTERM abort the signal passed to `work`, and the connect.
+ * Throws a UsageError for an invalid endpoint.
  */
 export async function withClient(
   flags: ClientFlags,
@@ -66,12 +66,12 @@ function endpointOf({ endpoint }: ClientFlags): [from: string, endpoint: string]
   return ["FRONTCACHE_ENDPOINT", process.env.FRONTCACHE_ENDPOINT || DEFAULT_ENDPOINT];
 }
 
-/** An object's URL that is checked before anybody is asked. Throws a UsageError. */
+/** Returns a valid object URL. Throws a UsageError. */
 export function checkUrl(url: string): string {
   return asUsage(undefined, () => parseObjectUrl(url).url);
 }
 
-/** What a parser refuses is the user's mistake. */
+/** Converts the error of a parser to a UsageError. */
 export function asUsage<T>(from: string | undefined, parse: () => T): T {
   try {
     return parse();

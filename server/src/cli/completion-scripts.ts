@@ -1,9 +1,9 @@
-/** What is asked for completions: `frontcache complete -- words...`, the last word being the one that is typed. */
+/** The command that prints completions: `frontcache complete -- words...`; the last word is the one being typed. */
 const ask = "frontcache complete --";
 
 /**
- * A shell's script: it hands the typed words over as they are, never evaluates them, and completes files where there is
- * nothing else to say.
+ * Completion scripts by shell. They pass the typed words unchanged, never evaluate them, and complete file names if there are no
+ * other completions.
  */
 export const completionScripts = {
   bash: `_frontcache() {

@@ -1,20 +1,20 @@
 import { Argument, type Command, type Option } from "commander";
 import { completionScripts } from "./completion-scripts.js";
 
-/** A word that may come next, and what it means. */
+/** A possible next word, and its description. */
 export interface Completion {
   readonly word: string;
   readonly text: string;
 }
 
-/** `frontcache completion`: a script for the shell, which asks the hidden `frontcache complete` what may come next. */
+/** `frontcache completion`: prints a shell script, which calls the hidden `frontcache complete` for the possible next words. */
 export function addCompletion(program: Command): void {
   const shells = Object.keys(completionScripts) as (keyof typeof completionScripts)[];
   program
     .command("completion")
-    .summary("print a shell's completion script")
-    .description("Prints a script by which a shell completes commands and options.")
-    .addArgument(new Argument("<shell>", "which shell's").choices(shells))
+    .summary("print a completion script for a shell")
+    .description("Prints a script with which a shell completes commands and options.")
+    .addArgument(new Argument("<shell>", "name of the shell").choices(shells))
     .addHelpText(
       "after",
       `
@@ -32,19 +32,24 @@ Examples:
     });
 }
 
-/** What may stand in place of the last word. Nothing: a file, or something that only the user knows. */
+/** The possible words in place of the last one. Empty: a file, or a value that only the user knows. */
 export function complete(program: Command, words: readonly string[]): Completion[] {
   const help = program.createHelp();
-  // bash cuts words at `=` and hands it over as one of its own.
+  // bash splits words at `=` and passes it as a word.
   const typed = words.at(-1) === "=" ? "" : (words.at(-1) ?? "");
   const before = words.slice(0, -1).filter((word) => word !== "=");
   const commands = help.visibleCommands(program);
-  const at = before.findIndex((word) => !word.startsWith("-"));
+  const at = before.findIndex((word, index) => !word.startsWith("-") && !isValue(before[index - 1]));
   const command = commands.find((known) => known.name() === before[at]) ?? program;
   const options = help.visibleOptions(command);
-  const asked = options.find((option) => takesValue(option) && isNamed(option, before.at(-1)));
-  const found = asked === undefined ? next(command, options, typed) : valuesOf(asked);
+  const option = options.find((each) => takesValue(each) && isNamed(each, before.at(-1)));
+  const found = option === undefined ? next(command, options, typed) : valuesOf(option);
   return found.filter(({ word }) => word.startsWith(typed));
+
+  /** Whether the word after this one is the value of a global option. */
+  function isValue(word: string | undefined): boolean {
+    return program.options.some((each) => takesValue(each) && isNamed(each, word));
+  }
 
   function next(of: Command, known: readonly Option[], word: string): Completion[] {
     if (word.startsWith("-")) return known.map(({ long, description }) => ({ word: long ?? "", text: description }));
@@ -62,7 +67,7 @@ function takesValue({ required, optional }: Option): boolean {
   return required || optional;
 }
 
-/** An option's value that is one of a few words (`<a|b>`). */
+/** The values of an option with a fixed set of values (`<a|b>`). */
 function valuesOf({ flags }: Option): Completion[] {
   const words = /[<[]([\w-]+(?:\|[\w-]+)+)[>\]]/.exec(flags)?.[1]?.split("|") ?? [];
   return words.map((word) => ({ word, text: "" }));

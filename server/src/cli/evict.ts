@@ -8,13 +8,13 @@ interface EvictFlags extends ClientFlags, JsonFlags {
   readonly objectVersion?: string;
 }
 
-/** `frontcache evict`: drops blocks from all members. */
+/** `frontcache evict`: removes blocks from all members. */
 export function addEvict(program: Command): void {
   const command = program
     .command("evict")
-    .summary("drop an object from the cache")
-    .description("Drops the blocks of an object, or of all objects whose URLs begin alike, from all members.")
-    .argument("<url>", `${urlForms("bucket/key")}; with --prefix the beginning of one`)
+    .summary("remove an object from the cache")
+    .description("Removes the cached blocks of an object, or of all objects with a prefix, from all members.")
+    .argument("<url>", `${urlForms("bucket/key")}; with --prefix the prefix of a URL`)
     .option("--prefix", "every object whose URL begins with <url>")
     .option("--object-version <version>", "only the blocks of this version")
     .addHelpText("after", "\nExample:\n  frontcache evict s3://datasets/events/ --prefix");

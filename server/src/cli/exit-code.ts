@@ -1,11 +1,11 @@
 import { CacheError } from "@frontcache/proto";
 import { SettingsError } from "../config/settings.js";
 
-/** How every command ends, with the words by which `--help` and the README say so. */
+/** The exit codes of every command, with their texts in `--help` and the README. */
 export const exitCodes = {
   ok: { code: 0, text: "done" },
   failure: { code: 1, text: "failed" },
-  usage: { code: 2, text: "wrong use" },
+  usage: { code: 2, text: "invalid usage" },
   notFound: { code: 3, text: "no such object" },
   interrupted: { code: 130, text: "interrupted" },
 } as const;
@@ -17,12 +17,12 @@ export const exitCodeText = Object.values(exitCodes)
   .map(({ code, text }) => `${code} ${text}`)
   .join(", ");
 
-/** A command line that can't be right. Its message is one line that says what to write. */
+/** An invalid command line. Its message is one line that says what to use. */
 export class UsageError extends Error {
   override readonly name = "UsageError";
 }
 
-/** The one line on standard error that a failed command ends with, and its exit code. With `json` the line is an object. */
+/** The line on standard error for a failed command, and its exit code. With `json` the line is an object. */
 export function describeFailure(error: unknown, json = false): { line: string; exitCode: ExitCode } {
   const usage = error instanceof UsageError || error instanceof SettingsError;
   const text = error instanceof Error ? error.message : String(error);

@@ -2,7 +2,7 @@ import { createWriteStream, statSync } from "node:fs";
 import type { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 
-/** Sends a stream to standard output. A reader that has enough (`| head`) is no failure. */
+/** Writes a stream to standard output. A closed pipe (`| head`) is not an error. */
 export async function toStandardOutput(source: Readable, onBytes: (bytes: number) => void): Promise<void> {
   try {
     await pipeline(source, counting(onBytes), process.stdout, { end: false });
@@ -11,17 +11,17 @@ export async function toStandardOutput(source: Readable, onBytes: (bytes: number
   }
 }
 
-/** Sends a stream to what exists and is no plain file: a device, a pipe. */
+/** Writes a stream to an existing device or pipe. */
 export async function toDevice(source: Readable, path: string, onBytes: (bytes: number) => void): Promise<void> {
   await pipeline(source, counting(onBytes), createWriteStream(path));
 }
 
-/** Whether something else than a plain file is there. */
+/** Whether the path exists and is not a regular file. */
 export function isDevice(path: string): boolean {
   return statSync(path, { throwIfNoEntry: false })?.isFile() === false;
 }
 
-/** Passes chunks on and tells how many bytes each has. */
+/** Yields each chunk, then reports its size. */
 function counting(onBytes: (bytes: number) => void) {
   return async function* (chunks: AsyncIterable<Buffer>): AsyncGenerator<Buffer, void> {
     for await (const chunk of chunks) {

@@ -16,19 +16,19 @@ interface GetFlags extends ClientFlags, JsonFlags {
   readonly resume: boolean;
 }
 
-/** `frontcache get`: an object, or a range of it, to standard output or a file. */
+/** `frontcache get`: writes an object, or a range of it, to standard output or a file. */
 export function addGet(program: Command): void {
   const command = program
     .command("get")
     .summary("read an object through the cache")
     .description(
-      "Reads an object, or a range of it, through the cache, to standard output or a file. A file that could not be completed is gone on with by the same command, as long as the object is of the same version.",
+      "Reads an object, or a range of it, through the cache and writes it to standard output or a file. With -o, an interrupted download resumes when you repeat the command, provided the object has not changed.",
     )
     .argument("<url>", urlForms("bucket/key"))
     .option("--range <range>", "first-last (both inclusive), first- or -count, as in HTTP")
-    .option("-o, --output <file>", "write to a file, which appears when it is complete")
-    .option("--no-resume", "begin anew, whatever an earlier try left")
-    .option("--object-version <version>", "only this version (S3: the ETag; GCS: the generation)")
+    .option("-o, --output <file>", "write to a file; the file appears when it is complete")
+    .option("--no-resume", "start from the beginning, ignore an incomplete download")
+    .option("--object-version <version>", "only this version (S3: ETag; GCS: generation)")
     .addHelpText(
       "after",
       `
@@ -44,10 +44,10 @@ async function get(url: string, flags: GetFlags): Promise<void> {
   const range = parseByteRange(flags.range ?? "0-");
   const { output } = flags;
   if (flags.json && output === undefined) {
-    throw new UsageError("--json: the object itself goes to standard output: name a file by --output");
+    throw new UsageError("--json: standard output contains the object itself: set a file with --output");
   }
   await withClient(flags, async (client, signal) => {
-    // Standard output on a terminal has no room for a bar.
+    // If the object goes to the terminal, no progress bar is shown.
     const bar = openProgressBar(process.stderr, output !== undefined || !process.stdout.isTTY);
     const getting = { client, url, range, version: flags.objectVersion ?? "", bar, signal };
     await (output === undefined || isDevice(output) ? toStream(getting, output) : toFile(getting, output, flags)).finally(() =>
@@ -60,17 +60,17 @@ interface Getting {
   readonly client: CacheClient;
   readonly url: string;
   readonly range: ByteRange;
-  /** Empty: the current one. */
+  /** Empty: the current version. */
   readonly version: string;
   readonly bar: ProgressBar;
   readonly signal: AbortSignal;
 }
 
-/** Where a range lies in the object as it is now. Throws OUT_OF_RANGE. */
+/** The bytes of a range in the object's current version. Throws OUT_OF_RANGE. */
 function contentOf(url: string, range: ByteRange, { version, objectSize }: ObjectStat): FileContent {
   const offset = "offset" in range ? range.offset : Math.max(0, objectSize - range.lastBytes);
   const end = Math.min(objectSize, "offset" in range ? offset + (range.length ?? objectSize) : objectSize);
-  // The whole of an empty object is no bytes; any other range behind the end is a mistake.
+  // An empty object can be read as a whole; any other range past the end is an error.
   if (offset >= objectSize && (offset > 0 || ("length" in range && range.length !== undefined))) {
     throw outOfRange(url, offset, objectSize);
   }
@@ -78,28 +78,29 @@ function contentOf(url: string, range: ByteRange, { version, objectSize }: Objec
 }
 
 async function toStream({ client, url, range, version, bar, signal }: Getting, output: string | undefined): Promise<void> {
-  const wanted = "offset" in range ? { ...range, version } : lastBytes(url, range, await client.stat(url, version, { signal }));
+  const requested =
+    "offset" in range ? { ...range, version } : lastBytes(url, range, await client.stat(url, version, { signal }));
   let bytes = 0;
   const onBytes = (more: number): void => {
     bytes += more;
-    bar.update(bytes, wanted.length ?? 0);
+    bar.update(bytes, requested.length ?? 0);
   };
-  const source = client.stream(url, wanted.offset, wanted.length, wanted.version, { signal });
+  const source = client.stream(url, requested.offset, requested.length, requested.version, { signal });
   await (output === undefined ? toStandardOutput(source, onBytes) : toDevice(source, output, onBytes));
 }
 
-/** The last bytes of an object are found by its size, and are of the version that had this size. */
+/** The last bytes of an object depend on its size, so they are read from the version that has this size. */
 function lastBytes(url: string, range: ByteRange, info: ObjectStat): { offset: number; length: number; version: string } {
   const { version, offset, end } = contentOf(url, range, info);
   return { version, offset, length: end - offset };
 }
 
 async function toFile(
-  { client, url, range, version: wanted, bar, signal }: Getting,
+  { client, url, range, version: requested, bar, signal }: Getting,
   output: string,
   { resume, json = false }: GetFlags,
 ): Promise<void> {
-  const content = contentOf(url, range, await client.stat(url, wanted, { signal }));
+  const content = contentOf(url, range, await client.stat(url, requested, { signal }));
   const { version, offset, end } = content;
   const file = await PartialFile.open(output, content, resume);
   const resumedBytes = file.bytes;
@@ -108,20 +109,20 @@ async function toFile(
     await file.append(rest, () => bar.update(file.bytes, end - offset));
     await file.finish();
   } catch (error) {
-    throw await left(file, error);
+    throw await keepPartial(file, error);
   }
   if (json) printFields({ url, version, offset, bytes: end - offset, resumedBytes, file: output }, { json });
 }
 
-/** Keeps what came, unless it is nothing, or of a version that is gone; the error says so. */
-async function left(file: PartialFile, error: unknown): Promise<unknown> {
+/** Keeps the received bytes, unless there are none or their version no longer exists. Returns the error to throw. */
+async function keepPartial(file: PartialFile, error: unknown): Promise<unknown> {
   const gone = error instanceof CacheError && error.code === "FAILED_PRECONDITION";
   if (file.bytes === 0 || gone) {
     await file.remove();
     return error;
   }
   const reason = error instanceof Error ? error.message : String(error);
-  const message = `${reason}; what came is in ${file.partPath}: the same command goes on from there`;
+  const message = `${reason}; the received bytes are in ${file.partPath}: repeat the command to resume`;
   return error instanceof CacheError
     ? new CacheError(error.code, message, { cause: error })
     : new Error(message, { cause: error });

@@ -2,10 +2,12 @@ import { logVerbosity, setLogVerbosity } from "@grpc/grpc-js";
 import { Command, CommanderError } from "commander";
 import { packageVersion } from "../config/package-version.js";
 import { addBench } from "./bench.js";
+import { addClientOptions } from "./client-options.js";
 import { addCompletion } from "./completion.js";
 import { addEvict } from "./evict.js";
 import { describeFailure, type ExitCode, exitCodes, exitCodeText, UsageError } from "./exit-code.js";
 import { addGet } from "./get.js";
+import { addJsonOption } from "./print.js";
 import { addServe } from "./serve.js";
 import { addStat } from "./stat.js";
 import { addStatus } from "./status.js";
@@ -13,12 +15,14 @@ import { addVersion } from "./version.js";
 import { addWarm } from "./warm.js";
 
 /**
- * Runs the command that `args` (without the program's name) say, and leaves its exit code in the process. A failure is one line
- * on standard error.
+ * Runs the command in `args` (without the name of the program) and sets the exit code of the process. A failure is one line on
+ * standard error.
  */
 export async function main(args: readonly string[]): Promise<void> {
-  // What grpc-js has to say is said by the errors that it reports, too.
+  // The errors of grpc-js contain what it logs.
   if (process.env.GRPC_VERBOSITY === undefined) setLogVerbosity(logVerbosity.NONE);
+  // Users cannot act on deprecated calls inside our dependencies, such as TLS to an IP address by grpc-js (DEP0123).
+  if (!process.traceDeprecation && !process.throwDeprecation) process.noDeprecation = true;
   process.exitCode = await run(args);
 }
 
@@ -34,9 +38,10 @@ async function run(args: readonly string[]): Promise<ExitCode> {
   }
 }
 
-/** All commands; nothing is done before one is parsed. */
+/** All commands. */
 export function commands(): Command {
-  const program = new Command("frontcache")
+  const program: Command = new Command("frontcache");
+  program
     .description("A distributed, pull-through cache for objects in S3 and GCS.")
     .version(packageVersion(), "--version", "show the version")
     .addHelpText(
@@ -52,9 +57,12 @@ Exit codes: ${exitCodeText}.`,
     )
     .helpCommand("help [command]", "show help for a command")
     .helpOption("-h, --help", "show help")
+    .enablePositionalOptions()
+    .hook("preAction", (_, command) => giveGlobalOptions(program, command))
     .exitOverride()
-    // Its errors are printed by `run`, like all others.
+    // `run` prints its errors.
     .configureOutput({ outputError: () => {} });
+  addJsonOption(addClientOptions(program));
   addServe(program);
   addGet(program);
   addStat(program);
@@ -67,7 +75,19 @@ Exit codes: ${exitCodeText}.`,
   return program;
 }
 
-/** Commander's own errors without its prefix; asked for nothing, it prints its help and calls that an error. */
+/** Gives a command the options written before its name. An option after the name wins. Throws a UsageError for an unknown one. */
+function giveGlobalOptions(program: Command, command: Command): void {
+  for (const option of program.options) {
+    const name = option.attributeName();
+    const value: unknown = program.getOptionValue(name);
+    if (value === undefined) continue;
+    if (!command.options.some((known) => known.attributeName() === name))
+      throw new UsageError(`${option.long} is not an option of ${command.name()}`);
+    if (command.getOptionValue(name) === undefined) command.setOptionValue(name, value);
+  }
+}
+
+/** Converts Commander's errors. Without a command, Commander prints its help and throws. */
 function usageOf(error: CommanderError): UsageError {
   if (error.code === "commander.help") return new UsageError("no command given");
   return new UsageError(error.message.replace(/^error: /, ""));

@@ -1,7 +1,7 @@
 import { open as openFile, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import type { Readable } from "node:stream";
 
-/** Which bytes a file is to hold. */
+/** The bytes that a file will contain. */
 export interface FileContent {
   readonly url: string;
   readonly version: string;
@@ -12,8 +12,8 @@ export interface FileContent {
 }
 
 /**
- * A file that is there when all of it is, and not before: it grows beside it as `<path>.part`, and `<path>.part.json` says
- * which bytes these are. Only bytes of the very same version of the same range are gone on with.
+ * A file that appears only when it is complete. Until then its bytes are in `<path>.part`, and `<path>.part.json` describes them.
+ * A download resumes only with the same range of the same version.
  */
 export class PartialFile {
   readonly partPath: string;
@@ -28,30 +28,30 @@ export class PartialFile {
     this.#descriptionPath = `${path}.part.json`;
   }
 
-  /** Finds what an earlier try left of the same content; with `resume` false, or where it is of another one, begins anew. */
+  /** Opens the incomplete file of an earlier download of the same content. Without one, or with `resume` false, starts empty. */
   static async open(path: string, content: FileContent, resume: boolean): Promise<PartialFile> {
     const file = new PartialFile(path, content);
-    file.#bytes = resume ? await file.#leftBytes() : 0;
+    file.#bytes = resume ? await file.#resumableBytes() : 0;
     if (file.#bytes > 0) return file;
-    // In this order: no description ever stands beside bytes that it does not fit.
+    // In this order, so that a description never belongs to other bytes.
     await rm(file.partPath, { force: true });
     await writeFile(file.#descriptionPath, JSON.stringify(content));
     return file;
   }
 
-  /** Bytes that are there. */
+  /** Bytes received so far. */
   get bytes(): number {
     return this.#bytes;
   }
 
   /**
-   * Appends a stream, which has to begin behind the bytes that are there. Rejects with its error or the system's; what came
-   * before that is in the file.
+   * Appends a stream that starts after the bytes received so far. Rejects with its error or the system's; bytes received before the
+   * error are in the file.
    */
   async append(open: () => Readable, onBytes: (bytes: number) => void): Promise<void> {
     const handle = await openFile(this.partPath, "a");
     try {
-      // Opened and listened to at once: its error may come before its first byte.
+      // Iterated right after it is opened, because an error may come before the first byte.
       for await (const chunk of open() as AsyncIterable<Buffer>) {
         await handle.appendFile(chunk);
         this.#bytes += chunk.length;
@@ -62,7 +62,7 @@ export class PartialFile {
     }
   }
 
-  /** Puts the file in its place. */
+  /** Moves the complete file to its path. */
   async finish(): Promise<void> {
     await rename(this.partPath, this.path);
     await rm(this.#descriptionPath, { force: true });
@@ -72,7 +72,7 @@ export class PartialFile {
     await Promise.all([this.partPath, this.#descriptionPath].map((path) => rm(path, { force: true })));
   }
 
-  async #leftBytes(): Promise<number> {
+  async #resumableBytes(): Promise<number> {
     try {
       const [described, { size }] = await Promise.all([readFile(this.#descriptionPath, "utf8"), stat(this.partPath)]);
       const { url, version, offset, end } = this.content;

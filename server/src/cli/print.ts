@@ -1,16 +1,16 @@
 import type { Command } from "commander";
 
-/** The option of every command whose output is data. */
+/** The option of every command that prints data. */
 export interface JsonFlags {
   readonly json?: boolean;
 }
 
 /** Adds the option of `JsonFlags`. */
 export function addJsonOption(command: Command): Command {
-  return command.option("--json", "print one JSON object instead of lines");
+  return command.option("--json", "print one JSON object instead of text");
 }
 
-/** Prints what is known as `name: value` lines, or as one line of JSON. Undefined fields are left out. */
+/** Prints fields as `name: value` lines, or as one line of JSON. Omits undefined fields. */
 export function printFields(fields: Readonly<Record<string, string | number | undefined>>, { json }: JsonFlags): void {
   const known = Object.entries(fields).filter(([, value]) => value !== undefined);
   const width = Math.max(...known.map(([name]) => name.length));

@@ -1,18 +1,18 @@
 import { SingleBar } from "cli-progress";
 import { formatBytes, formatDuration } from "./amounts.js";
 
-/** Something that moves on, in bytes. */
+/** Shows progress in bytes. */
 export interface ProgressBar {
-  /** `total` 0: not known yet; `note` stands behind the bar. */
+  /** `total` 0: not known yet; `note` follows the bar. */
   update(done: number, total: number, note?: string): void;
-  /** Takes the bar away. Harmless when repeated. */
+  /** Removes the bar. May be called again. */
   end(): void;
 }
 
-/** The rate is over this time; a shorter one jumps about, a longer one hides that something stands still. */
+/** The rate is measured over this time. A shorter time makes it unsteady, a longer one hides a stall. */
 const RATE_WINDOW_MS = 5_000;
 
-/** A bar on a terminal; elsewhere nothing is shown, so that logs and pipes hold no bars. */
+/** Opens a progress bar on a terminal. Elsewhere nothing is shown. */
 export function openProgressBar(
   stream: NodeJS.WritableStream & { readonly isTTY?: boolean },
   shown = true,
@@ -46,7 +46,7 @@ export function openProgressBar(
   };
 }
 
-/** Bytes a second of late, and how long the rest will take at that. */
+/** The recent rate, and the remaining time at this rate. */
 class Rate {
   readonly #samples: { readonly atMs: number; readonly done: number }[] = [];
 

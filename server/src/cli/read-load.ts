@@ -1,7 +1,7 @@
 import { createHistogram } from "node:perf_hooks";
 import { CacheError } from "@frontcache/proto";
 
-/** An object that is read, of one version. */
+/** An object to read, in one version. */
 export interface LoadedObject {
   readonly url: string;
   readonly version: string;
@@ -9,22 +9,22 @@ export interface LoadedObject {
   readonly objectSize: number;
 }
 
-/** What a load is made of. */
+/** A load to generate. */
 export interface Load {
   readonly objects: readonly LoadedObject[];
-  /** Of each read; shorter at an object's end. */
+  /** Size of each read; shorter at the end of an object. */
   readonly sizeBytes: number;
-  /** Reads at a time. */
+  /** Concurrent reads. */
   readonly concurrency: number;
-  /** No read begins later than this; those that run come to their end. */
+  /** No read starts after this time; running reads finish. */
   readonly durationMs: number;
-  /** Reads once; resolves to the bytes that it brought. */
+  /** Reads once; resolves to the number of bytes read. */
   read(object: LoadedObject, offset: number, length: number): Promise<number>;
-  /** Aborted: the load ends early, by rejecting. */
+  /** If aborted, the load rejects. */
   readonly signal: AbortSignal;
 }
 
-/** What came of a load. Rates are of the time until the last read ended; latencies are of reads that did not fail, to 0.1 %. */
+/** The result of a load. Rates cover the time until the last read ended. Latencies are those of successful reads, to 0.1 %. */
 export interface LoadReport {
   readonly reads: number;
   readonly errors: number;
@@ -35,20 +35,20 @@ export interface LoadReport {
   readonly p95Ms: number;
   readonly p99Ms: number;
   readonly maxMs: number;
-  /** What the last failed read met. */
+  /** The error of the last failed read. */
   readonly lastError: CacheError | undefined;
 }
 
-/** Longest latency that is told apart from longer ones: a minute, in microseconds. */
+/** Longer latencies count as this one: a minute, in microseconds. */
 const LONGEST_US = 60_000_000;
 
-/** Reads aligned ranges of the objects in random order, as many at a time as wanted, and counts. */
+/** Reads aligned ranges of the objects in random order, with a fixed concurrency, and measures. */
 export async function readLoad({ objects, sizeBytes, concurrency, durationMs, read, signal }: Load): Promise<LoadReport> {
   const latencies = createHistogram({ lowest: 1, highest: LONGEST_US, figures: 3 });
   let [bytes, errors]: [number, number] = [0, 0];
   let lastError: CacheError | undefined;
   const beganMs = performance.now();
-  const reader = async (): Promise<void> => {
+  const worker = async (): Promise<void> => {
     do {
       const object = objects[Math.floor(Math.random() * objects.length)]!;
       const offset = Math.floor(Math.random() * Math.ceil(object.objectSize / sizeBytes)) * sizeBytes;
@@ -64,7 +64,7 @@ export async function readLoad({ objects, sizeBytes, concurrency, durationMs, re
       }
     } while (performance.now() - beganMs < durationMs);
   };
-  await Promise.all(Array.from({ length: concurrency }, reader));
+  await Promise.all(Array.from({ length: concurrency }, worker));
   const seconds = (performance.now() - beganMs) / 1e3;
   const ms = (microseconds: number): number => (latencies.count === 0 ? 0 : rounded(microseconds / 1e3));
   return {
@@ -81,7 +81,7 @@ export async function readLoad({ objects, sizeBytes, concurrency, durationMs, re
   };
 }
 
-/** To four digits: more are noise. */
+/** Rounds to four digits; more are noise. */
 function rounded(value: number): number {
   return Number(value.toPrecision(4));
 }

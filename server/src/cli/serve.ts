@@ -1,18 +1,20 @@
 import { type Command, Option } from "commander";
 import { formatHostPort } from "../config/addresses.js";
 import { type Declaration, declarations, settingNames, variableOf } from "../config/declarations.js";
+import { packageVersion } from "../config/package-version.js";
 import { bool } from "../config/parser.js";
-import { type GivenFlags, readSettings, type Settings, unknownVariables } from "../config/settings.js";
+import { type GivenFlags, readSettings, type Settings, settingsForLog, unknownVariables } from "../config/settings.js";
 import { createLog, type Log } from "../runtime/log.js";
 import type { RunningServer } from "../server.js";
+import { exitCodes } from "./exit-code.js";
 
-/** `frontcache serve`: one member, until a signal ends it. Its flags are the declared settings. */
+/** `frontcache serve`: runs one member until a signal. Its flags are the declared settings. */
 export function addServe(program: Command): void {
   const command = program
     .command("serve")
     .summary("run one member of the cache")
     .description(
-      "Runs one member of the cache until SIGTERM or SIGINT, which let running reads finish; a second signal ends it at once.",
+      "Runs one member of the cache until SIGTERM or SIGINT. Running reads then finish; a second signal stops the member at once.",
     );
   const options = settingNames.map((name) => [name, optionOf(declarations[name])] as const);
   for (const [, option] of options) command.addOption(option);
@@ -37,19 +39,43 @@ function optionOf(declaration: Declaration<unknown>): Option {
 async function serve(flags: GivenFlags): Promise<void> {
   const settings = readSettings(flags, process.env);
   const log = createLog(settings.logLevel);
-  for (const variable of unknownVariables(process.env)) log.warn({ event: "unknown-setting", variable });
-  dieOfDefects(log);
+  const { version } = process;
+  log.info(
+    { event: "starting", version: packageVersion(), node: version, settings: settingsForLog(settings) },
+    `frontcache ${packageVersion()} starts`,
+  );
+  for (const variable of unknownVariables(process.env))
+    log.warn({ event: "unknown-setting", variable }, `${variable} is not a setting: it has no effect`);
+  exitOnDefects(log);
   const stop = stopSignal(log);
-  const stopped = new Promise((resolve) => stop.addEventListener("abort", resolve, { once: true }));
-  const server = await start(settings, log, stop);
+  const stopped = new Promise<void>((resolve) => stop.addEventListener("abort", () => resolve(), { once: true }));
+  const starting = start(settings, log, stop);
+  await Promise.race([starting, stopped]);
   await stopped;
-  await server?.close();
-  log.info({ event: "stopped" });
+  if (!(await endsWithin(starting, ABANDON_START_MS))) {
+    log.warn({ event: "start-abandoned" }, "the start did not end in time, a volume may hang: exiting");
+    log.info({ event: "stopped" }, "the member has stopped");
+    process.exit(exitCodes.ok.code);
+  }
+  await (await starting)?.close();
+  log.info({ event: "stopped" }, "the member has stopped");
 }
 
-/** Undefined where a signal came first. */
+/** How long a start may take to end after a signal. An operation on a hung volume never ends. */
+const ABANDON_START_MS = 2_000;
+
+/** Whether a promise is fulfilled within a time. Rejects as the promise does. */
+async function endsWithin(work: Promise<unknown>, ms: number): Promise<boolean> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<boolean>((resolve) => {
+    timer = setTimeout(resolve, ms, false);
+  });
+  return Promise.race([work.then(() => true), late]).finally(() => clearTimeout(timer));
+}
+
+/** Undefined if a signal arrived first. */
 async function start(settings: Settings, log: Log, stop: AbortSignal): Promise<RunningServer | undefined> {
-  // Imported here, for it brings the origins' SDKs, which other commands need not wait for.
+  // Imported here, because it loads the SDKs of the origins, which other commands do not need.
   const { startServer } = await import("../server.js");
   try {
     return await startServer(settings, log, stop);
@@ -59,42 +85,42 @@ async function start(settings: Settings, log: Log, stop: AbortSignal): Promise<R
   }
 }
 
-/** What the system says of an address that can't be listened on, in words that tell what to do; other errors as they are. */
+/** Converts the system's error for an unusable listen address to a message that says what to do; returns other errors unchanged. */
 function listenError(error: unknown, { listen, httpListen }: Settings): unknown {
   const { code, port } = error as NodeJS.ErrnoException & { port?: number };
   const isHttp = port === httpListen.port && port !== listen.port;
   const address = formatHostPort(isHttp ? httpListen : listen);
-  const other = `choose another address by ${isHttp ? "--http-listen" : "--listen"}`;
+  const other = `set another address with ${isHttp ? "--http-listen" : "--listen"}`;
   switch (code) {
     case "EADDRINUSE":
       return new Error(`${address} is in use by another process: ${other}`, { cause: error });
     case "EADDRNOTAVAIL":
     case "ENOTFOUND":
-      return new Error(`${address} is no address of this host: ${other}`, { cause: error });
+      return new Error(`${address} is not an address of this host: ${other}`, { cause: error });
     case "EACCES":
-      return new Error(`${address} may not be listened on by this user: ${other}`, { cause: error });
+      return new Error(`${address} cannot be listened on by this user: ${other}`, { cause: error });
     default:
       return error;
   }
 }
 
-/** Aborted at the first SIGTERM or SIGINT; the next one ends the process with exit code 1. */
+/** Aborts at the first SIGTERM or SIGINT; the next one ends the process with exit code 1. */
 function stopSignal(log: Log): AbortSignal {
   const stop = new AbortController();
   const onSignal = (signal: NodeJS.Signals): void => {
     if (stop.signal.aborted) process.exit(1);
-    log.info({ event: "stopping", signal });
+    log.info({ event: "stopping", signal }, `the member shuts down after ${signal}`);
     stop.abort();
   };
   process.on("SIGTERM", onSignal).on("SIGINT", onSignal);
   return stop.signal;
 }
 
-/** A process that went wrong in a way that nobody foresaw must not go on serving. */
-function dieOfDefects(log: Log): void {
-  const die = (event: string) => (error: unknown) => {
-    log.error({ event, message: error instanceof Error ? (error.stack ?? error.message) : String(error) });
+/** Ends the process after an unexpected error, because its state is unknown. */
+function exitOnDefects(log: Log): void {
+  const exit = (event: string) => (error: unknown) => {
+    log.error({ event }, error instanceof Error ? (error.stack ?? error.message) : String(error));
     process.exit(1);
   };
-  process.on("uncaughtException", die("uncaught-exception")).on("unhandledRejection", die("unhandled-rejection"));
+  process.on("uncaughtException", exit("uncaught-exception")).on("unhandledRejection", exit("unhandled-rejection"));
 }

@@ -7,14 +7,14 @@ interface StatFlags extends ClientFlags, JsonFlags {
   readonly objectVersion?: string;
 }
 
-/** `frontcache stat`: what is known of an object. */
+/** `frontcache stat`: shows the metadata of an object. */
 export function addStat(program: Command): void {
   const command = program
     .command("stat")
-    .summary("show what is known of an object")
-    .description("Shows an object's version, size and type, and how much of it the answering member holds.")
+    .summary("show the metadata of an object")
+    .description("Shows the version, size and type of an object, and how many of its bytes the answering member has cached.")
     .argument("<url>", urlForms("bucket/key"))
-    .option("--object-version <version>", "only this version (S3: the ETag; GCS: the generation)")
+    .option("--object-version <version>", "only this version (S3: ETag; GCS: generation)")
     .addHelpText("after", "\nExample:\n  frontcache stat s3://datasets/events/2026-11-01.parquet --json | jq .objectSize");
   addJsonOption(addClientOptions(command)).action(stat);
 }

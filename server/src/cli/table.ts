@@ -1,4 +1,4 @@
-/** Rows under their headings, each column as wide as its widest cell; numbers, which begin with a digit, to the right. */
+/** Formats rows under headings. A column is as wide as its widest cell; columns of numbers are right-aligned. */
 export function formatTable(headings: readonly string[], rows: readonly (readonly string[])[]): string {
   const widths = headings.map((heading, column) => Math.max(heading.length, ...rows.map((row) => row[column]!.length)));
   const isNumber = headings.map((_, column) => rows.length > 0 && rows.every((row) => /^[\d-]/.test(row[column]!)));

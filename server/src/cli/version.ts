@@ -2,7 +2,7 @@ import type { Command } from "commander";
 import { packageVersion } from "../config/package-version.js";
 import { addJsonOption, type JsonFlags, printFields } from "./print.js";
 
-/** `frontcache version`: of this program and of what it runs on. */
+/** `frontcache version`: shows the version of this program, of Node and of the platform. */
 export function addVersion(program: Command): void {
   addJsonOption(program.command("version").description("Shows the version of this program and of Node.")).action(
     (flags: JsonFlags) => {

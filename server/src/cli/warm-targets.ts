@@ -5,8 +5,8 @@ import { parseObjectUrl, parsePrefixUrl } from "@frontcache/proto";
 import { asUsage } from "./client-options.js";
 
 /**
- * What a word on the command line or a line of a manifest names: all objects under a prefix where it ends in `/` or `*`, or
- * is a bucket, else one object. Throws a UsageError that begins with `from`.
+ * Parses a target: all objects with a prefix if it ends with `/` or `*` or is a bucket, else one object. Throws a UsageError that
+ * begins with `from`.
  */
 export function parseTarget(text: string, from?: string): WarmTarget {
   const isPrefix = /[*/]$/.test(text) || /^\w+:\/\/[^/]*$/.test(text);
@@ -14,7 +14,7 @@ export function parseTarget(text: string, from?: string): WarmTarget {
   return { prefix: asUsage(from, () => parsePrefixUrl(text.replace(/\*$/, "")).url) };
 }
 
-/** The targets of a manifest, a line each; empty lines and those that begin with # name none. */
+/** Reads the targets of a manifest, one per line. Ignores empty lines and lines that begin with #. */
 export async function* readManifest(input: Readable, signal: AbortSignal): AsyncGenerator<WarmTarget, void> {
   const lines = createInterface({ input, signal });
   let number = 0;

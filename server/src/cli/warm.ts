@@ -14,31 +14,31 @@ interface WarmFlags extends ClientFlags, JsonFlags {
   readonly dryRun?: boolean;
 }
 
-/** Failures that are shown one by one. */
+/** Failures that are printed one by one. */
 const SHOWN_FAILURES = 10;
 
-/** `frontcache warm`: has objects fetched before they are read. */
+/** `frontcache warm`: fetches objects into the cache before they are read. */
 export function addWarm(program: Command): void {
   const command = program
     .command("warm")
-    .summary("fetch objects before they are read")
+    .summary("fetch objects into the cache")
     .description(
-      "Has whole objects fetched into the cache before they are read, each block once and by its owner, behind all reads. What is held already is not fetched: an interrupted warming is simply begun again.",
+      "Fetches whole objects into the cache. The owner of each block fetches it once, with lower priority than reads. Cached blocks are not fetched again, so an interrupted command can be repeated.",
     )
     .argument(
       "<target...>",
-      "s3://bucket/key; s3://bucket/prefix/ or s3://bucket/prefix*: all objects under it; -: a manifest on standard input, one target a line",
+      "s3://bucket/key; s3://bucket/prefix/ or s3://bucket/prefix*: all objects with the prefix; -: read targets from standard input, one per line",
     )
-    .option("--concurrency <blocks>", "blocks fetched at a time, at all members together, 1 to 256 (default: 16)")
-    .option("--object-version <version>", "only this version of the objects (S3: the ETag; GCS: the generation)")
-    .option("--dry-run", "only look what would be fetched")
+    .option("--concurrency <blocks>", "concurrent blocks over all members, 1 to 256 (default: 16)")
+    .option("--object-version <version>", "only this version of the objects (S3: ETag; GCS: generation)")
+    .option("--dry-run", "only report what would be fetched")
     .addHelpText(
       "after",
       `
 Examples:
   frontcache warm s3://datasets/events/2026-11-01.parquet
   frontcache warm 's3://models/llama/*' --dry-run
-  find-what-to-read | frontcache warm - --concurrency 64`,
+  list-objects | frontcache warm - --concurrency 64`,
     );
   addJsonOption(addClientOptions(command)).action(warm);
 }
@@ -69,28 +69,32 @@ function optionsOf({ concurrency, objectVersion, dryRun = false }: WarmFlags) {
   return { ...blocks, ...(objectVersion === undefined ? {} : { version: objectVersion }), dryRun };
 }
 
-/** Prints what was done; throws where not all of it could be. */
+/** Prints the result. Throws if some objects could not be fetched. */
 function report(summary: WarmSummary, durationMs: number, { json = false, dryRun = false }: WarmFlags): void {
   const { objects, blocks, heldBytes, fetchedBytes, failed, failures } = summary;
   if (json) {
-    const told = failures.map(({ url, error: { code, message } }) => ({ url, code, message }));
+    const reported = failures.map(({ url, error: { code, message } }) => ({ url, code, message }));
     const { totalBytes: _, ...counts } = summary;
-    process.stdout.write(`${JSON.stringify({ ...counts, failures: told, dryRun, durationMs: Math.round(durationMs) })}\n`);
+    process.stdout.write(`${JSON.stringify({ ...counts, failures: reported, dryRun, durationMs: Math.round(durationMs) })}\n`);
   } else {
-    const fetched = `${formatBytes(fetchedBytes)} ${dryRun ? "to fetch" : "fetched"}, ${formatBytes(heldBytes)} held before`;
+    const fetched = `${formatBytes(fetchedBytes)} ${dryRun ? "to fetch" : "fetched"}, ${formatBytes(heldBytes)} already cached`;
     process.stdout.write(`${count(objects, "object")}, ${count(blocks, "block")}: ${fetched}, ${formatDuration(durationMs)}\n`);
     for (const { error } of failures.slice(0, SHOWN_FAILURES)) process.stderr.write(`${error.message}\n`);
-    if (failed > SHOWN_FAILURES) process.stderr.write(`and ${failed - SHOWN_FAILURES} more: --json names up to a thousand\n`);
+    if (failed > SHOWN_FAILURES) process.stderr.write(`and ${failed - SHOWN_FAILURES} more: --json lists up to 1,000\n`);
   }
-  if (objects === 0)
-    throw new CacheError("NOT_FOUND", "no object is named so: look at the prefix, or whether the manifest is empty");
+  if (objects === 0) throw new CacheError("NOT_FOUND", "no object found: check the prefix or the manifest");
   if (failed === 0) return;
-  const all = failures.every(({ error }) => error.code === "NOT_FOUND");
-  const hint = all
-    ? "to warm all that begin with it write s3://bucket/prefix*"
-    : "run it again, what is held is not fetched again";
-  throw new CacheError(
-    all ? "NOT_FOUND" : failures[0]!.error.code,
-    `${failed} of ${count(objects, "object")} could not be warmed: ${hint}`,
-  );
+  const first = failures.find(({ error }) => error.retryable) ?? failures[0]!;
+  const code = failures.every(({ error }) => error.code === "NOT_FOUND") ? "NOT_FOUND" : first.error.code;
+  throw new CacheError(code, `${failed} of ${count(objects, "object")} could not be fetched${hintFor(summary)}`);
+}
+
+/** What to do about the failures: some can be retried, others need another target, permissions, or nothing helps. */
+function hintFor({ failures, failed }: WarmSummary): string {
+  if (failures.every(({ error }) => error.code === "NOT_FOUND"))
+    return ": to fetch all objects with a prefix use s3://bucket/prefix*";
+  const retryable = failures.filter(({ error }) => error.retryable).length;
+  if (retryable === 0) return "";
+  const some = retryable === failures.length && failures.length === failed ? "" : " (some failures are final)";
+  return `: repeat the command, cached blocks are not fetched again${some}`;
 }

@@ -26,7 +26,7 @@ describe("an address", () => {
     "http://host:80",
     "host:80/x",
   ])("refuses %j", (text) => {
-    expect(() => listenAddress.parse(text)).toThrow(/^"[^\n]*" is not an address: write host:port/);
+    expect(() => listenAddress.parse(text)).toThrow(/^"[^\n]*" is not an address: use host:port/);
   });
 
   it("to connect to needs a port", () => {
@@ -65,11 +65,11 @@ describe("a static member list", () => {
   it.each(["a", "a=", "=host:1", "a=host", "a=host:0", "a=host:1/", "a=host:1/70000", "a=host:1,,b=host:2"])(
     "refuses %j",
     (text) => {
-      expect(() => members.parse(text)).toThrow(/is not an? (member|address): write /);
+      expect(() => members.parse(text)).toThrow(/is not an? (member|address): use /);
     },
   );
 
   it("has each name once", () => {
-    expect(() => members.parse("a=h:1,a=h:2")).toThrow("the member a is named twice");
+    expect(() => members.parse("a=h:1,a=h:2")).toThrow("the member a appears twice");
   });
 });

@@ -40,13 +40,13 @@ export const hostName: Parser<string> = {
   },
 };
 
-/** A static member list by commas, each `name=host:grpcPort` or `name=host:grpcPort/httpPort`; empty text: no members. */
+/** A member list separated by commas, each `name=host:grpcPort` or `name=host:grpcPort/httpPort`; empty text: no members. */
 export const members: Parser<readonly MemberInfo[]> = {
   unit: "name=host:port[/port],...",
   parse(text) {
     const list = text === "" ? [] : text.split(",").map((part) => parseMember(part.trim()));
     const twice = list.find((each, at) => list.findIndex((other) => other.name === each.name) !== at);
-    if (twice !== undefined) throw new Error(`the member ${twice.name} is named twice: write each name once`);
+    if (twice !== undefined) throw new Error(`the member ${twice.name} appears twice: use each name once`);
     return list;
   },
 };

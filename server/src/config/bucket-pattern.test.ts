@@ -13,7 +13,7 @@ describe("bucket patterns", () => {
   it.each(["", "lake", "s3://", "s3://a*b", "s3://lake/key", "http://lake", "s3://lake,,gs://x*", "s3://la ke"])(
     "are not %j",
     (text) => {
-      expect(() => bucketPatterns.parse(text)).toThrow("is not a bucket: write s3://name");
+      expect(() => bucketPatterns.parse(text)).toThrow("is not a bucket: use s3://name");
     },
   );
 

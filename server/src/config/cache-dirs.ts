@@ -2,23 +2,23 @@ import { join, resolve } from "node:path";
 import { type Parser, wrong } from "./parser.js";
 import { size } from "./quantities.js";
 
-/** A cache directory and, where one is given, its budget; otherwise its file system is the limit. */
+/** A cache directory and its optional size limit. Without one, the cache may fill the file system. */
 export interface CacheDir {
   /** Absolute. */
   readonly path: string;
   readonly limitBytes?: number;
 }
 
-/** Directories by commas, each `path` or `path:size`, none inside another: one's files would be the other's. Their paths hold no colon and no comma. */
+/** Directories separated by commas, each `path` or `path:size`, none inside another. A path contains no colon and no comma. */
 export const cacheDirs: Parser<readonly CacheDir[]> = {
   unit: "path[:size],...",
   parse(text) {
     const directories = text.split(",").map((part) => parseCacheDir(part.trim()));
     const twice = directories.find((each, at) => directories.findIndex((other) => other.path === each.path) !== at);
-    if (twice !== undefined) throw new Error(`${twice.path} is named twice: write each directory once`);
+    if (twice !== undefined) throw new Error(`${twice.path} appears twice: use each directory once`);
     for (const { path: inner } of directories) {
       const outer = directories.find(({ path }) => path !== inner && inner.startsWith(join(path, "/")));
-      if (outer !== undefined) throw new Error(`${inner} is inside ${outer.path}: put them side by side`);
+      if (outer !== undefined) throw new Error(`${inner} is inside ${outer.path}: use separate directories`);
     }
     return directories;
   },

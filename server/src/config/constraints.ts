@@ -3,19 +3,19 @@ import { formatSize } from "./quantities.js";
 
 const MiB = 1 << 20;
 
-/** A block's footer holds one checksum a segment; 1 GiB keeps it at 4 KiB and a block's fill bearable. */
+/** The footer of a block contains one checksum per segment: 4 KiB for 1 GiB. */
 const MAX_BLOCK_BYTES = 1024 * MiB;
 
-/** What is wrong between settings that are each right by themselves: one clause for each. */
+/** Conflicts between settings that are valid on their own: one clause for each. */
 export function constraintProblems(settings: Settings, environment: Environment): string[] {
   const problems = [...fillProblems(settings), ...volumeProblems(settings), ...memberProblems(settings)];
   return [...problems, ...tlsProblems(settings), ...originProblems(settings, environment)];
 }
 
 function tlsProblems({ tlsCert, tlsKey, tlsCa, tlsServerName }: Settings): string[] {
-  if ((tlsCert === undefined) !== (tlsKey === undefined)) return ["--tls-cert and --tls-key belong together: set both or none"];
+  if ((tlsCert === undefined) !== (tlsKey === undefined)) return ["--tls-cert and --tls-key must be set together"];
   const given = [tlsCa && "--tls-ca", tlsServerName && "--tls-server-name"].filter((flag) => flag !== undefined);
-  return tlsCert === undefined ? given.map((flag) => `${flag} needs --tls-cert and --tls-key: set them too`) : [];
+  return tlsCert === undefined ? given.map((flag) => `${flag} requires --tls-cert and --tls-key`) : [];
 }
 
 function originProblems({ origins = [] }: Settings, environment: Environment): string[] {
@@ -23,21 +23,19 @@ function originProblems({ origins = [] }: Settings, environment: Environment): s
     if (typeof credentials === "string" || !("keys" in credentials)) return [];
     const missing = Object.values(credentials.keys).filter((name) => name !== undefined && !environment[name]);
     const bucket = `${first!.scheme}://${first!.bucket}`;
-    return missing.map((name) => `--origins: the keys of ${bucket} should be in ${name}, which is not set: set it`);
+    return missing.map((name) => `--origins: the environment variable ${name} with a key of ${bucket} is not set`);
   });
 }
 
 function fillProblems({ blockBytes, partBytes, fillMemoryBytes }: Settings): string[] {
   const problems: string[] = [];
   if (blockBytes % MiB !== 0 || blockBytes > MAX_BLOCK_BYTES) {
-    problems.push(`--block-size ${formatSize(blockBytes)}: write a multiple of 1MiB up to ${formatSize(MAX_BLOCK_BYTES)}`);
+    problems.push(`--block-size ${formatSize(blockBytes)}: use a multiple of 1MiB up to ${formatSize(MAX_BLOCK_BYTES)}`);
   }
-  if (partBytes % MiB !== 0 || partBytes > blockBytes) {
-    problems.push(`--part-size ${formatSize(partBytes)}: write a multiple of 1MiB up to --block-size ${formatSize(blockBytes)}`);
-  }
+  if (partBytes % MiB !== 0) problems.push(`--part-size ${formatSize(partBytes)}: use a multiple of 1MiB`);
   if (partBytes > fillMemoryBytes / 2) {
     problems.push(
-      `--fill-memory ${formatSize(fillMemoryBytes)} holds less than two parts: write at least ${formatSize(2 * partBytes)}`,
+      `--fill-memory ${formatSize(fillMemoryBytes)} is smaller than two parts: use at least ${formatSize(2 * partBytes)}`,
     );
   }
   return problems;
@@ -47,22 +45,24 @@ function volumeProblems({ lowWatermark, highWatermark, cacheDirs, blockBytes }: 
   const problems: string[] = [];
   if (lowWatermark >= highWatermark) {
     const [low, high] = [lowWatermark, highWatermark].map((share) => Number((share * 100).toFixed(3)));
-    problems.push(`--low-watermark ${low} is not below --high-watermark ${high}: write a smaller one`);
+    problems.push(`--low-watermark ${low} must be less than --high-watermark ${high}`);
   }
   for (const { path, limitBytes } of cacheDirs) {
     if (limitBytes !== undefined && limitBytes < blockBytes) {
-      problems.push(`--cache-dirs ${path}:${formatSize(limitBytes)} holds no block of ${formatSize(blockBytes)}: give it more`);
+      problems.push(
+        `--cache-dirs ${path}:${formatSize(limitBytes)} is smaller than one block of ${formatSize(blockBytes)}: use a larger size`,
+      );
     }
   }
   return problems;
 }
 
 function memberProblems({ discovery, members, name }: Settings): string[] {
-  if (discovery === "static" && members.length === 0) return ["--discovery static needs --members: name them, or write none"];
+  if (discovery === "static" && members.length === 0) return ["--discovery static requires --members"];
   const unused = discovery === "kubernetes" || discovery === "none";
-  if (unused && members.length > 0) return [`--members is not used by --discovery ${discovery}: leave one of them out`];
+  if (unused && members.length > 0) return [`--members cannot be used with --discovery ${discovery}`];
   if (members.length > 0 && members.every((member) => member.name !== name)) {
-    return [`--members does not name this member, ${name}: add it, or set --name`];
+    return [`--members does not contain this member, ${name}: add it, or set --name`];
   }
   return [];
 }

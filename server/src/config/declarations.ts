@@ -8,21 +8,21 @@ import { duration, percent, size, whole } from "./quantities.js";
 
 const MiB = 1 << 20;
 
-/** What the process was started with. */
+/** The environment variables of the process. */
 export type Environment = Readonly<Record<string, string | undefined>>;
 
-/** One setting: everything that is known of it stands here and nowhere else. */
+/** One setting: its flag, parser, default and documentation. */
 export interface Declaration<T> {
-  /** The flag without its dashes. The environment variable is made from it. */
+  /** The flag without its dashes. The name of the environment variable is derived from it. */
   readonly flag: string;
   readonly parser: Parser<T>;
-  /** The text that holds where neither flag nor environment give one; undefined: the setting has no value then. */
+  /** The text used if neither a flag nor a variable is set; undefined: the setting then has no value. */
   readonly fallback: (environment: Environment) => string | undefined;
-  /** The default as the documentation says it. */
+  /** The default as documented. */
   readonly defaultText: string;
-  /** What it does, as one clause without a full stop. */
+  /** What the setting does: one clause without a full stop. */
   readonly text: string;
-  /** The flag may be given several times; its texts are joined by commas. */
+  /** The flag may be repeated; its values are joined by commas. */
   readonly repeatable?: true;
 }
 
@@ -37,174 +37,174 @@ function optional<T>(flag: string, parser: Parser<T>, defaultText: string, text:
 /** Every setting of `serve`, by its name in the Settings object. */
 export const declarations = {
   listen: setting("listen", listenAddress, "0.0.0.0:8080", "address of the gRPC listener; port 0 picks a free one"),
-  httpListen: setting("http-listen", listenAddress, "0.0.0.0:8081", "address of the HTTP gateway; port 0 picks a free one"),
-  cacheDirs: setting("cache-dirs", cacheDirs, "/tmp/frontcache", "cache directories, each with an optional budget of bytes"),
+  httpListen: setting("http-listen", listenAddress, "0.0.0.0:8081", "address of the HTTP listener; port 0 picks a free one"),
+  cacheDirs: setting(
+    "cache-dirs",
+    cacheDirs,
+    "/tmp/frontcache",
+    "cache directories, each with an optional size limit; without one the cache may fill the file system up to --high-watermark",
+  ),
   name: {
     flag: "name",
     parser: line("name"),
     fallback: (environment) => environment.POD_NAME || hostname(),
-    defaultText: "$POD_NAME, else the host's name",
-    text: "this member's name on the ring",
+    defaultText: "$POD_NAME, else the host name",
+    text: "this member's name on the hash ring",
   } satisfies Declaration<string>,
   advertise: {
     flag: "advertise",
     parser: hostName,
     fallback: (environment) => environment.POD_IP || undefined,
     defaultText: "$POD_IP, else the listen host",
-    text: "the host that others reach this member by",
+    text: "host name or address that other members and clients connect to",
   } as Declaration<string | undefined>,
   discovery: setting(
     "discovery",
     choice("auto", "kubernetes", "static", "none"),
     "auto",
-    "how members find each other; auto: static with --members, kubernetes inside a pod or with --kubeconfig, else none",
+    "how members find each other; auto: static with --members, kubernetes in a pod or with --kubeconfig, otherwise none",
   ),
-  members: setting("members", members, "", "the static member list"),
-  label: setting("label", line("label selector"), "app=frontcache", "label selector of the pods that are members"),
-  namespace: optional("namespace", line("namespace"), "the pod's own", "Kubernetes namespace of the members"),
-  kubeconfig: optional("kubeconfig", line("path"), "in-cluster", "kubeconfig file to reach the Kubernetes API by"),
-  identity: setting("identity", choice("pod", "node"), "pod", "what a member is named by on the ring; node is for DaemonSets"),
-  unreadyGraceMs: setting("unready-grace", duration(0), "10s", "how long a pod that turned not ready stays a member"),
+  members: setting("members", members, "", "static member list, including this member"),
+  label: setting("label", line("label selector"), "app=frontcache", "label selector of the member pods"),
+  namespace: optional("namespace", line("namespace"), "the pod's own", "Kubernetes namespace of the member pods"),
+  kubeconfig: optional("kubeconfig", line("path"), "in-cluster", "kubeconfig file for the Kubernetes API"),
+  identity: setting(
+    "identity",
+    choice("pod", "node"),
+    "pod",
+    "whether a member is named after its pod or its node; node is for DaemonSets",
+  ),
+  unreadyGraceMs: setting("unready-grace", duration(0), "10s", "time before a pod that is not ready is removed from the ring"),
   leaveAfterMs: setting(
     "leave-after",
     duration(0),
     "5s",
-    "how long a member that was told to stop goes on answering, not ready, while others take over what it holds; alone: not at all",
+    "grace period after SIGTERM during which the member reports not-ready but keeps serving; skipped in a single-member cluster",
   ),
-  blockBytes: setting("block-size", size(MiB), "16MiB", "unit of ownership and of block files; the same for all members"),
+  blockBytes: setting(
+    "block-size",
+    size(MiB),
+    "16MiB",
+    "unit of ownership and size of block files; must be equal on all members",
+  ),
   fill: setting(
     "fill",
     choice("auto", "whole", "wanted"),
     "auto",
-    "which segments a miss fetches: the wanted ones, and the rest of the block when it proves worth it, always or never",
+    "auto: fetch the requested segments, prefetch the rest of the block when reuse is likely; whole: always; wanted: never",
   ),
   partBytes: setting(
     "part-size",
     size(MiB),
     "4MiB",
-    "bytes that one origin request fetches, where so much is missing in a row; never twice as many",
+    "target size of one origin request; a request is at least this large if that much is missing contiguously, and always smaller than twice this; at most --block-size",
   ),
-  fillMemoryBytes: setting("fill-memory", size(2 * MiB), "256MiB", "memory of all running fills together"),
-  fillParallelism: setting("fill-parallelism", whole(1, 64), "4", "origin requests of one fill at a time"),
-  purgeIntervalMs: setting("purge-interval", duration(100), "10s", "how often the purger looks at the volumes"),
-  highWatermark: setting("high-watermark", percent, "95", "used share of a volume over which the purger evicts"),
-  lowWatermark: setting("low-watermark", percent, "90", "used share of a volume down to which the purger evicts"),
-  eviction: setting(
-    "eviction",
-    choice("lru", "slru"),
-    "slru",
-    "what is evicted first: what was not used for longest, or with slru what was used only once, so that one large scan costs others nothing",
-  ),
+  fillMemoryBytes: setting("fill-memory", size(2 * MiB), "256MiB", "total memory of all running fills"),
+  fillParallelism: setting("fill-parallelism", whole(1, 64), "4", "concurrent origin requests per fill"),
+  purgeIntervalMs: setting("purge-interval", duration(100), "10s", "interval between two checks of the volumes by the purger"),
+  highWatermark: setting("high-watermark", percent, "95", "used share of a volume above which the purger evicts"),
+  lowWatermark: setting("low-watermark", percent, "90", "used share of a volume at which the purger stops evicting"),
+  eviction: setting("eviction", choice("lru", "slru"), "slru", "eviction policy: lru, or scan-resistant slru"),
   revalidateAfterMs: setting(
     "revalidate-after",
     duration(0, { never: true }),
     "60s",
-    "how long an object's current version is trusted; 0 always asks the origin, never trusts the first answer",
+    "age at which an object's version is checked at the origin again; 0: check on every read; never: keep the first version",
   ),
-  negativeTtlMs: setting("negative-ttl", duration(0), "1s", "how long a missing object is remembered; 0 forgets at once"),
-  staleIfError: setting("stale-if-error", bool, "true", "serve what is held when the origin can't be asked for the version"),
+  negativeTtlMs: setting("negative-ttl", duration(0), "1s", "how long a missing object is remembered; 0: not at all"),
+  staleIfError: setting("stale-if-error", bool, "true", "serve cached data if the origin cannot be reached to check its version"),
   s3ForcePathStyle: setting(
     "s3-force-path-style",
     bool,
     "false",
-    "put the bucket into the path of S3 requests, not into the host",
+    "put the bucket name into the path of S3 requests instead of the host name",
   ),
   origins: optional(
     "origins",
     originsFile,
     "AWS and Google",
-    "a file (YAML) that says of each bucket where it is and how to reach it",
+    "YAML file with the endpoint, credentials and limits of each bucket",
   ),
   tlsCert: optional(
     "tls-cert",
     line("path"),
     "plain text",
-    "file of this member's certificate chain (PEM): both listeners speak TLS",
+    "certificate chain of this member (PEM); enables TLS on both listeners",
   ),
-  tlsKey: optional("tls-key", line("path"), "plain text", "file of the key to --tls-cert (PEM)"),
+  tlsKey: optional("tls-key", line("path"), "plain text", "private key of --tls-cert (PEM)"),
   tlsCa: optional(
     "tls-ca",
     line("path"),
     "no client certificates",
-    "file of the authorities (PEM) whose certificates clients and members must show: mutual TLS; members check each other by it",
+    "CA bundle (PEM) used to verify clients and other members; enables mutual TLS",
   ),
-  tlsServerName: optional("tls-server-name", hostName, "the member's host", "the name that other members' certificates carry"),
+  tlsServerName: optional("tls-server-name", hostName, "the member's host", "name expected in the certificates of other members"),
   authTokenFile: optional(
     "auth-token-file",
     line("path"),
-    "no token is asked for",
-    "file of the tokens, one a line, of which clients and members must show one; members show the first",
+    "no token is required",
+    "file of bearer tokens, one per line; clients and members must send one of them, members send the first",
   ),
   maxConnections: setting(
     "max-connections",
     whole(1, 1_000_000),
     "10000",
-    "connections to both listeners; further ones are closed",
+    "maximum connections to both listeners; further ones are closed",
   ),
   maxClientConnections: setting(
     "max-client-connections",
     whole(1, 1_000_000),
     "4000",
-    "connections from one address; further ones are closed",
+    "maximum connections from one address; further ones are closed",
   ),
   maxReads: setting(
     "max-reads",
     whole(1, 1_000_000),
     "8000",
-    "reads that run at a time; further ones get RESOURCE_EXHAUSTED or 503 SlowDown",
+    "maximum concurrent reads; further ones get RESOURCE_EXHAUSTED or 503 SlowDown",
   ),
-  maxClientReads: setting("max-client-reads", whole(1, 1_000_000), "2000", "reads from one address that run at a time"),
+  maxClientReads: setting("max-client-reads", whole(1, 1_000_000), "2000", "maximum concurrent reads from one address"),
   slowReaderBytes: setting(
     "slow-reader-memory",
     size(MiB),
     "256MiB",
-    "memory in which bytes wait for readers; when it is full, the slowest reader is cut off",
+    "total send-buffer memory; when exceeded, the slowest client is disconnected",
   ),
   overloadMs: setting(
     "overload-after",
     duration(10, { never: true }),
     "1s",
-    "how late the member may be with everything before it refuses new reads",
+    "event-loop delay above which new reads are rejected",
   ),
   allowBucket: {
     ...optional(
       "allow-bucket",
       bucketPatterns,
       "all",
-      "the only buckets whose objects are served, by name or beginning; several by commas, or by several flags",
+      "buckets that may be read, by name or prefix; separate several by commas or repeat the flag",
     ),
     repeatable: true as const,
   },
-  originRequests: optional(
-    "origin-requests",
-    whole(1, 1_000_000),
-    "unlimited",
-    "requests a second that each origin gets from this member",
-  ),
-  originBytes: optional("origin-bytes", size(1), "unlimited", "bytes a second that this member takes from each origin"),
-  originConcurrency: optional(
-    "origin-concurrency",
-    whole(1, 100_000),
-    "unlimited",
-    "answers of each origin on their way at a time",
-  ),
+  originRequests: optional("origin-requests", whole(1, 1_000_000), "unlimited", "maximum requests per second to each origin"),
+  originBytes: optional("origin-bytes", size(1), "unlimited", "maximum bytes per second from each origin"),
+  originConcurrency: optional("origin-concurrency", whole(1, 100_000), "unlimited", "maximum concurrent requests to each origin"),
   originMaxWaitMs: setting(
     "origin-max-wait",
     duration(0),
     "5s",
-    "how long a request waits for these limits before the read fails with RESOURCE_EXHAUSTED",
+    "how long a request waits for the origin limits before the read fails with RESOURCE_EXHAUSTED",
   ),
   hedge: setting(
     "hedge",
     bool,
     "true",
-    "ask an origin twice where it takes longer than for 95 % of the recent requests; at most 5 % more requests",
+    "send a second request when the first exceeds the p95 latency; adds at most 5 % requests",
   ),
-  logLevel: setting("log-level", choice("debug", "info", "warn", "error", "silent"), "info", "least level of log lines"),
+  logLevel: setting("log-level", choice("debug", "info", "warn", "error", "silent"), "info", "minimum level of log lines"),
 } as const;
 
 /**
- * What a member runs by, validated as a whole and frozen. Units are in the names; shares are from 0 to 1;
+ * The settings of a member, validated as a whole and frozen. Names end with the unit; shares are from 0 to 1;
  * `revalidateAfterMs` is Infinity for `never`.
  */
 export type Settings = {
@@ -214,7 +214,7 @@ export type Settings = {
 /** The names of the settings, in the order of their declaration. */
 export const settingNames = Object.keys(declarations) as (keyof typeof declarations)[];
 
-/** A declaration's environment variable: `FRONTCACHE_` and the flag in capitals with `_`. */
+/** The environment variable of a declaration: `FRONTCACHE_` and the flag in capitals with `_`. */
 export function variableOf(declaration: { readonly flag: string }): string {
   return `FRONTCACHE_${declaration.flag.toUpperCase().replaceAll("-", "_")}`;
 }

@@ -1,53 +1,56 @@
 import type { Parser } from "./parser.js";
 
-/** Several things that are wrong with one text: one clause for each. */
+/** Several problems of one text: one clause for each. */
 export class Problems extends Error {
-  constructor(readonly clauses: readonly string[]) {
+  readonly clauses: readonly string[];
+
+  constructor(clauses: readonly string[]) {
     super(clauses.join("; "));
+    this.clauses = clauses;
   }
 }
 
 /**
- * Reads a mapping of a configuration file field by field. What is wrong is noted, with its place, and reading goes on, so that
- * all of it is told at once; what `end` finds unread is unknown.
+ * Reads a mapping of a configuration file field by field. Problems are collected with their place, so that all are reported at
+ * once. Fields that nobody read before `end` are unknown.
  */
 export class MappingReader {
   readonly #fields: ReadonlyMap<string, unknown>;
   readonly #known = new Set<string>();
+  readonly #place: string;
+  readonly #problems: string[];
 
-  /** `place` names the mapping in clauses: `origins[0].limits`. A value that is no mapping is noted and read as an empty one. */
-  constructor(
-    value: unknown,
-    readonly place: string,
-    private readonly noted: string[],
-  ) {
+  /** `place` names the mapping in messages: `origins[0].limits`. A value that is not a mapping is a problem, and is read as an empty one. */
+  constructor(value: unknown, place: string, problems: string[]) {
+    this.#place = place;
+    this.#problems = problems;
     const isMapping = typeof value === "object" && value !== null && !Array.isArray(value);
-    if (!isMapping) this.note("", "not a mapping, write fields with values");
+    if (!isMapping) this.note("", "is not a mapping: use fields with values");
     this.#fields = new Map(isMapping ? Object.entries(value) : []);
   }
 
-  /** Notes what is wrong with a field ("" for the mapping itself). */
+  /** Adds a problem of a field ("" for the mapping itself). */
   note(field: string, clause: string): void {
-    const of = field === "" || this.place === "" ? field : `.${field}`;
-    this.noted.push(`${this.place}${of}: ${clause}`);
+    const of = field === "" || this.#place === "" ? field : `.${field}`;
+    this.#problems.push(`${this.#place}${of}: ${clause}`);
   }
 
   has(field: string): boolean {
     return this.#fields.has(field);
   }
 
-  /** The raw value of a field; undefined where it is absent. */
+  /** The raw value of a field; undefined if it is missing. */
   take(field: string): unknown {
     this.#known.add(field);
     return this.#fields.get(field);
   }
 
-  /** A field that is written as a setting's text is; undefined where it is absent or wrong. */
+  /** The value of a field in the format of a setting; undefined if it is missing or invalid. */
   parsed<T>(field: string, parser: Parser<T>): T | undefined {
     const value = this.take(field);
     if (value === undefined) return undefined;
     try {
-      if (!["string", "number", "boolean"].includes(typeof value)) throw new Error(`not a ${parser.unit}, write one`);
+      if (!["string", "number", "boolean"].includes(typeof value)) throw new Error(`is not a ${parser.unit}`);
       return parser.parse(String(value));
     } catch (error) {
       this.note(field, (error as Error).message);
@@ -55,24 +58,23 @@ export class MappingReader {
     }
   }
 
-  /** A mapping in this one; undefined where it is absent. */
+  /** A mapping in this one; undefined if it is missing. */
   nested(field: string): MappingReader | undefined {
     const value = this.take(field);
     return value === undefined ? undefined : this.at(field, value);
   }
 
-  /** A reader of what stands in a field. */
+  /** A reader of the mapping in a field. */
   at(field: string, value: unknown): MappingReader {
-    return new MappingReader(value, this.place === "" ? field : `${this.place}.${field}`, this.noted);
+    return new MappingReader(value, this.#place === "" ? field : `${this.#place}.${field}`, this.#problems);
   }
 
-  /** Notes the fields that nobody asked for. */
+  /** Adds a problem for each unknown field. */
   end(): void {
     const known = [...this.#known].join(", ");
     for (const field of this.#fields.keys()) {
-      // A file may name a field anything: a line break in it must not break the one line that tells of it.
-      if (!this.#known.has(field))
-        this.note(/^[\w-]{1,64}$/.test(field) ? field : quote(field), `not known here, write ${known}`);
+      // A field name may contain a line break; the message must stay one line.
+      if (!this.#known.has(field)) this.note(/^[\w-]{1,64}$/.test(field) ? field : quote(field), `unknown field: use ${known}`);
     }
   }
 }

@@ -3,7 +3,7 @@ import type { MappingReader } from "./mapping-reader.js";
 import { bool, line, type Parser, wrong } from "./parser.js";
 import { duration, size, whole } from "./quantities.js";
 
-/** What a member may ask of one origin. Undefined: what the settings say. */
+/** Limits for one origin. Undefined: the limit of the settings. */
 export interface RuleLimits {
   readonly requestsPerSecond: number | undefined;
   readonly bytesPerSecond: number | undefined;
@@ -11,7 +11,7 @@ export interface RuleLimits {
   readonly maxWaitMs: number | undefined;
 }
 
-/** Names of the environment variables that hold keys. */
+/** Names of the environment variables that contain keys. */
 export interface KeyVariables {
   readonly accessKeyId: string;
   readonly secretAccessKey: string;
@@ -21,7 +21,7 @@ export interface KeyVariables {
 interface AnyRule {
   /** All of one scheme, at least one. */
   readonly buckets: readonly BucketPattern[];
-  /** `http(s)://host[:port][/prefix]`; undefined: the store's own. */
+  /** `http(s)://host[:port][/prefix]`; undefined: the default of the store. */
   readonly endpoint: string | undefined;
   readonly limits: RuleLimits;
   readonly hedge: boolean | undefined;
@@ -44,12 +44,12 @@ export interface GcsRule extends AnyRule {
 /** One origin of the origins file. */
 export type OriginRule = S3Rule | GcsRule;
 
-/** Reads one origin; undefined where its buckets are wrong. All that is wrong is noted. */
+/** Reads one origin; undefined if its buckets are invalid. All problems are collected. */
 export function readOriginRule(rule: MappingReader): OriginRule | undefined {
   const buckets = readBuckets(rule);
   const scheme = buckets[0]?.scheme;
   if (scheme === undefined) return undefined;
-  if (buckets.some((pattern) => pattern.scheme !== scheme)) rule.note("buckets", "of two schemes, write one origin for each");
+  if (buckets.some((pattern) => pattern.scheme !== scheme)) rule.note("buckets", "two schemes: use a separate origin for each");
   const any = {
     buckets,
     endpoint: rule.parsed("endpoint", httpUrl),
@@ -74,7 +74,7 @@ export function readOriginRule(rule: MappingReader): OriginRule | undefined {
 function readBuckets(rule: MappingReader): BucketPattern[] {
   const value = rule.take("buckets");
   const texts: unknown[] = Array.isArray(value) ? value : value === undefined ? [] : [value];
-  if (texts.length === 0) rule.note("buckets", "missing, write s3://name, s3://beginning* or gs://*");
+  if (texts.length === 0) rule.note("buckets", "missing: use s3://name, s3://prefix* or gs://*");
   return texts.flatMap((text) => {
     try {
       return [parseBucketPattern(String(text))];
@@ -103,9 +103,9 @@ function readS3Credentials(rule: MappingReader): S3Rule["credentials"] {
   const profile = mapping.parsed("profile", line("profile"));
   const keys = mapping.nested("keys");
   mapping.end();
-  if (profile !== undefined && keys !== undefined) mapping.note("", "both profile and keys, write one of them");
+  if (profile !== undefined && keys !== undefined) mapping.note("", "both profile and keys: use one of them");
   if (keys === undefined) {
-    if (profile === undefined && !mapping.has("profile")) mapping.note("", "missing, write profile or keys");
+    if (profile === undefined && !mapping.has("profile")) mapping.note("", "missing: use profile or keys");
     return { profile: profile ?? "" };
   }
   const read = {
@@ -115,7 +115,7 @@ function readS3Credentials(rule: MappingReader): S3Rule["credentials"] {
   };
   keys.end();
   for (const field of ["accessKeyId", "secretAccessKey"] as const) {
-    if (!keys.has(field)) keys.note(field, "missing, name the environment variable that holds it");
+    if (!keys.has(field)) keys.note(field, "missing: use the name of the environment variable that contains it");
   }
   return { keys: { ...read, accessKeyId: read.accessKeyId ?? "", secretAccessKey: read.secretAccessKey ?? "" } };
 }
@@ -125,17 +125,17 @@ function readGcsCredentials(rule: MappingReader): GcsRule["credentials"] {
   if (typeof mapping === "string") return mapping;
   const keyFile = mapping.parsed("keyFile", line("path"));
   mapping.end();
-  if (!mapping.has("keyFile")) mapping.note("", "missing, write keyFile");
+  if (!mapping.has("keyFile")) mapping.note("", "missing: use keyFile");
   return { keyFile: keyFile ?? "" };
 }
 
-function readCredentials(rule: MappingReader, write: string): "default" | "anonymous" | MappingReader {
+function readCredentials(rule: MappingReader, allowed: string): "default" | "anonymous" | MappingReader {
   const value = rule.take("credentials");
   if (value === undefined || value === "default") return "default";
   if (value === "anonymous") return "anonymous";
   if (typeof value === "object" && value !== null && !Array.isArray(value)) return rule.at("credentials", value);
-  // Not quoted: it may be a secret that somebody wrote here.
-  rule.note("credentials", `not known here, write ${write}`);
+  // Not quoted: the value may be a secret.
+  rule.note("credentials", `unknown value: use ${allowed}`);
   return "default";
 }
 
@@ -151,16 +151,17 @@ const httpUrl: Parser<string> = {
 const region: Parser<string> = {
   unit: "region",
   parse(text) {
-    if (!/^[a-z0-9-]{1,40}$/.test(text)) throw wrong(text, "a region", "one as in eu-central-1");
+    if (!/^[a-z0-9-]{1,40}$/.test(text)) throw wrong(text, "a region", "a name as in eu-central-1");
     return text;
   },
 };
 
-/** In capitals, and never quoted: where the name of a variable should stand, somebody may have written the key. */
+/** In capitals, and never quoted in messages: the value may be the key instead of a variable name. */
 const variableName: Parser<string> = {
   unit: "name of an environment variable",
   parse(text) {
-    if (!/^[A-Z_][A-Z0-9_]{0,200}$/.test(text)) throw new Error("not the name of an environment variable, write one in capitals");
+    if (!/^[A-Z_][A-Z0-9_]{0,200}$/.test(text))
+      throw new Error("is not the name of an environment variable: use capitals, digits and _");
     return text;
   },
 };

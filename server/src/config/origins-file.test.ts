@@ -110,20 +110,20 @@ origins:
 default: s3
 `),
     ).toEqual([
-      "f: default: not known here, write origins",
-      'f: origins[0].buckets: "s3://a*b" is not a bucket: write s3://name, s3://beginning* or gs://*',
-      "f: origins[1].buckets: of two schemes, write one origin for each",
-      "f: origins[2].buckets: missing, write s3://name, s3://beginning* or gs://*",
-      'f: origins[3].endpoint: "minio:9000" is not an endpoint: write http://host:port or https://host',
-      'f: origins[3].region: "Eu West" is not a region: write one as in eu-central-1',
-      'f: origins[3].pathStyle: "yes" is not a yes or no: write true or false',
-      "f: origins[3].credentials: not known here, write default, anonymous, profile or keys",
-      "f: origins[3].keyFile: not known here, write buckets, endpoint, limits, hedge, region, pathStyle, credentials, requesterPays",
-      "f: origins[4].credentials.profile: not known here, write keyFile",
-      "f: origins[4].credentials: missing, write keyFile",
-      "f: origins[4].requesterPays: not known here, write buckets, endpoint, limits, hedge, credentials, userProject",
-      "f: origins[5]: not a mapping, write fields with values",
-      "f: origins[5].buckets: missing, write s3://name, s3://beginning* or gs://*",
+      "f: default: unknown field: use origins",
+      'f: origins[0].buckets: "s3://a*b" is not a bucket: use s3://name, s3://prefix* or gs://*',
+      "f: origins[1].buckets: two schemes: use a separate origin for each",
+      "f: origins[2].buckets: missing: use s3://name, s3://prefix* or gs://*",
+      'f: origins[3].endpoint: "minio:9000" is not an endpoint: use http://host:port or https://host',
+      'f: origins[3].region: "Eu West" is not a region: use a name as in eu-central-1',
+      'f: origins[3].pathStyle: "yes" is not a boolean: use true or false',
+      "f: origins[3].credentials: unknown value: use default, anonymous, profile or keys",
+      "f: origins[3].keyFile: unknown field: use buckets, endpoint, limits, hedge, region, pathStyle, credentials, requesterPays",
+      "f: origins[4].credentials.profile: unknown field: use keyFile",
+      "f: origins[4].credentials: missing: use keyFile",
+      "f: origins[4].requesterPays: unknown field: use buckets, endpoint, limits, hedge, credentials, userProject",
+      "f: origins[5]: is not a mapping: use fields with values",
+      "f: origins[5].buckets: missing: use s3://name, s3://prefix* or gs://*",
     ]);
   });
 
@@ -136,22 +136,22 @@ origins:
     credentials: { profile: x, keys: { accessKeyId: AKIA+secret, secretKey: X } }
 `),
     ).toEqual([
-      'f: origins[0].limits.requestsPerSecond: "0" is not a whole number in range: write one from 1 to 1000000',
+      'f: origins[0].limits.requestsPerSecond: "0" is not a whole number in the range: use a number from 1 to 1000000',
       expect.stringContaining('f: origins[0].limits.bytesPerSecond: "lots" is not a size'),
-      'f: origins[0].limits.concurrency: "1.5" is not a whole number in range: write one from 1 to 100000',
+      'f: origins[0].limits.concurrency: "1.5" is not a whole number in the range: use a number from 1 to 100000',
       expect.stringContaining('f: origins[0].limits.maxWait: "soon" is not a duration'),
-      "f: origins[0].limits.requests: not known here, write requestsPerSecond, bytesPerSecond, concurrency, maxWait",
-      "f: origins[0].credentials: both profile and keys, write one of them",
-      "f: origins[0].credentials.keys.accessKeyId: not the name of an environment variable, write one in capitals",
-      "f: origins[0].credentials.keys.secretKey: not known here, write accessKeyId, secretAccessKey, sessionToken",
-      "f: origins[0].credentials.keys.secretAccessKey: missing, name the environment variable that holds it",
+      "f: origins[0].limits.requests: unknown field: use requestsPerSecond, bytesPerSecond, concurrency, maxWait",
+      "f: origins[0].credentials: both profile and keys: use one of them",
+      "f: origins[0].credentials.keys.accessKeyId: is not the name of an environment variable: use capitals, digits and _",
+      "f: origins[0].credentials.keys.secretKey: unknown field: use accessKeyId, secretAccessKey, sessionToken",
+      "f: origins[0].credentials.keys.secretAccessKey: missing: use the name of the environment variable that contains it",
     ]);
   });
 
   it("refuses what would never be reached", () => {
     expect(clausesOf("origins: [{buckets: [s3://logs-*]}, {buckets: [s3://logs-2024, gs://logs-2024]}]")).toHaveLength(1);
     expect(clausesOf("origins: [{buckets: s3://logs-*}, {buckets: s3://logs-2024}]")).toEqual([
-      "f: origins[1].buckets: s3://logs-2024 is never reached behind s3://logs-*, write it before",
+      "f: origins[1].buckets: s3://logs-2024 never matches because s3://logs-* comes first: move it up",
     ]);
     expect(clausesOf("origins: [{buckets: s3://logs-2024}, {buckets: s3://logs-*}, {buckets: gs://logs-2024}]")).toEqual([]);
   });
@@ -166,14 +166,14 @@ origins:
   );
 
   it("is named where it can't be read", () => {
-    expect(() => originsFile.parse("/nowhere/origins.yaml")).toThrow("/nowhere/origins.yaml can't be read (ENOENT)");
+    expect(() => originsFile.parse("/nowhere/origins.yaml")).toThrow("/nowhere/origins.yaml cannot be read (ENOENT)");
     const directory = mkdtempSync(join(tmpdir(), "frontcache-origins-"));
     try {
       const path = join(directory, "origins.yaml");
       writeFileSync(path, "origins: [{buckets: s3://bucket}]");
       expect(originsFile.parse(path)).toHaveLength(1);
       writeFileSync(path, "origins: 5");
-      expect(() => originsFile.parse(path)).toThrow(`${path}: origins: not a list`);
+      expect(() => originsFile.parse(path)).toThrow(`${path}: origins: is not a list`);
     } finally {
       rmSync(directory, { recursive: true });
     }

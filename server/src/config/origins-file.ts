@@ -7,24 +7,24 @@ import { type OriginRule, readOriginRule } from "./origin-rule.js";
 import type { Parser } from "./parser.js";
 
 /**
- * A file that says where buckets are and how to reach them. The first origin that names an object's bucket answers for it; a
- * bucket that none names is refused. Only `buckets` must be there.
+ * A file that assigns buckets to origins. The first origin whose patterns match a bucket serves it; a bucket without an origin
+ * is refused. Only `buckets` is required.
  *
  *     origins:
- *       - buckets: s3://lake-*              # one pattern, or a list of them: a name, a beginning with * behind it, or *
- *         endpoint: http://minio:9000       # default: AWS, or what AWS_ENDPOINT_URL_S3 says; Google, or STORAGE_EMULATOR_HOST
- *         region: eu-central-1              # s3; default: AWS_REGION, the profile's, else us-east-1
+ *       - buckets: s3://lake-*              # one pattern or a list: a name, a prefix followed by *, or *
+ *         endpoint: http://minio:9000       # default: AWS or AWS_ENDPOINT_URL_S3; Google or STORAGE_EMULATOR_HOST
+ *         region: eu-central-1              # s3; default: AWS_REGION, the profile, then us-east-1
  *         pathStyle: true                   # s3; default: --s3-force-path-style
- *         credentials:                      # default | anonymous | one of the following
+ *         credentials:                      # default | anonymous | one of:
  *           keys:                           # s3: the names of environment variables, never the keys themselves
  *             accessKeyId: LAKE_KEY_ID
  *             secretAccessKey: LAKE_SECRET
- *             sessionToken: LAKE_TOKEN      # where there is one
- *           # profile: lake                 # s3: of the AWS files
+ *             sessionToken: LAKE_TOKEN      # optional
+ *           # profile: lake                 # s3: a profile of the AWS files
  *           # keyFile: /etc/gcs/key.json    # gs
  *         requesterPays: true               # s3; default: false
- *         # userProject: my-project         # gs: the project that pays
- *         limits:                           # each by default as --origin-requests, --origin-bytes, ... say
+ *         # userProject: my-project         # gs: the project that is billed
+ *         limits:                           # defaults: --origin-requests, --origin-bytes, ...
  *           requestsPerSecond: 500
  *           bytesPerSecond: 200MiB
  *           concurrency: 64
@@ -41,13 +41,13 @@ export const originsFile: Parser<readonly OriginRule[]> = {
       content = readFileSync(path, "utf8");
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;
-      throw new Error(`${path} can't be read (${code}): name a file of origins`);
+      throw new Error(`${path} cannot be read (${code})`);
     }
     return parseOrigins(content, path);
   },
 };
 
-/** The rules in a file's text, in order. `name` stands before each clause. Throws Problems. */
+/** Parses the rules of a file, in order. Each problem begins with `name`. Throws Problems. */
 export function parseOrigins(content: string, name: string): readonly OriginRule[] {
   const noted: string[] = [];
   const rules = readDocument(content, noted);
@@ -66,23 +66,23 @@ function readDocument(content: string, noted: string[]): OriginRule[] {
   const list = file.take("origins");
   file.end();
   if (!Array.isArray(list) || list.length === 0) {
-    noted.push("origins: not a list, write at least one origin as in - buckets: s3://*");
+    noted.push("origins: is not a list: use at least one origin, as in - buckets: s3://*");
     return [];
   }
   return list.flatMap((entry, at) => readOriginRule(file.at(`origins[${at}]`, entry)) ?? []);
 }
 
-/** What the document says; an alias without its anchor comes to light only here. */
+/** The content of the document. A missing anchor of an alias is found only here. */
 function contentOf(document: ReturnType<typeof parseDocument>, noted: string[]): unknown {
   try {
     return document.toJS();
   } catch (error) {
-    noted.push(`${JSON.stringify((error as Error).message)}, write it without aliases`);
+    noted.push(`${JSON.stringify((error as Error).message)}: do not use aliases`);
     return {};
   }
 }
 
-/** A pattern behind one that takes all of its buckets was meant to do something. */
+/** A pattern that an earlier one covers never matches. */
 function noteUnreachable(rules: readonly OriginRule[], noted: string[]): void {
   const before: BucketPattern[] = [];
   for (const [at, { buckets }] of rules.entries()) {
@@ -90,7 +90,7 @@ function noteUnreachable(rules: readonly OriginRule[], noted: string[]): void {
       const taker = before.find((other) => covers(other, pattern));
       if (taker !== undefined) {
         const [own, other] = [pattern, taker].map(({ scheme, bucket }) => `${scheme}://${bucket}`);
-        noted.push(`origins[${at}].buckets: ${own} is never reached behind ${other}, write it before`);
+        noted.push(`origins[${at}].buckets: ${own} never matches because ${other} comes first: move it up`);
       }
       before.push(pattern);
     }

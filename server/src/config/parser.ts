@@ -1,20 +1,20 @@
-/** How a setting's text becomes its value. */
+/** Converts the text of a setting to its value. */
 export interface Parser<T> {
-  /** What to write, for help and documentation: `size`, `duration`, `true|false`. */
+  /** The kind of value, for help and documentation: `size`, `duration`, `true|false`. */
   readonly unit: string;
-  /** Throws an Error whose message is `<what was written> is not ...: write ...`. */
+  /** Throws an Error whose message is `<text> is not ...: use ...`. */
   parse(text: string): T;
 }
 
-/** The error of a text that a parser refuses: what it is not, and what to write instead. */
-export function wrong(text: string, what: string, write: string): Error {
-  return new Error(`${JSON.stringify(text)} is not ${what}: write ${write}`);
+/** The error for an invalid text: what it is not, and what to use instead. */
+export function wrong(text: string, what: string, use: string): Error {
+  return new Error(`${JSON.stringify(text)} is not ${what}: use ${use}`);
 }
 
 export const bool: Parser<boolean> = {
   unit: "true|false",
   parse(text) {
-    if (text !== "true" && text !== "false") throw wrong(text, "a yes or no", "true or false");
+    if (text !== "true" && text !== "false") throw wrong(text, "a boolean", "true or false");
     return text === "true";
   },
 };
@@ -25,18 +25,18 @@ export function choice<const T extends string>(...words: T[]): Parser<T> {
     unit: words.join("|"),
     parse(text) {
       const word = words.find((each) => each === text);
-      if (word === undefined) throw wrong(text, "known here", words.join(", "));
+      if (word === undefined) throw wrong(text, "a known value", words.join(", "));
       return word;
     },
   };
 }
 
-/** Any text on one line. `unit` says what it is. */
+/** Any text on one line. `unit` names its kind. */
 export function line(unit: string): Parser<string> {
   return {
     unit,
     parse(text) {
-      if (!/^\S(.*\S)?$/.test(text)) throw wrong(text, `a ${unit}`, "one line without blanks around it");
+      if (!/^\S(.*\S)?$/.test(text)) throw wrong(text, `a ${unit}`, "one line without leading or trailing blanks");
       return text;
     },
   };

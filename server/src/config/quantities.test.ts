@@ -32,11 +32,11 @@ describe("a size", () => {
     "0x10",
     "constructor",
   ])("refuses %j in one line that says what to write", (text) => {
-    expect(() => size(0).parse(text)).toThrow(/^"[^\n]*" is not a size: write [^\n]*$/);
+    expect(() => size(0).parse(text)).toThrow(/^"[^\n]*" is not a size: use [^\n]*$/);
   });
 
   it("has a least value", () => {
-    expect(() => size(1 << 20).parse("0")).toThrow('"0" is too small: write at least 1MiB');
+    expect(() => size(1 << 20).parse("0")).toThrow('"0" is too small: use at least 1MiB');
     expect(size(1 << 20).parse("1MiB")).toBe(1 << 20);
   });
 
@@ -66,7 +66,7 @@ describe("a duration", () => {
   });
 
   it.each(["", "60", "-1s", "1d", "s", "1 s", "1e3ms", "never", `${"9".repeat(20)}h`])("refuses %j", (text) => {
-    expect(() => duration(0).parse(text)).toThrow(/^"[^\n]*" is not a duration: write /);
+    expect(() => duration(0).parse(text)).toThrow(/^"[^\n]*" is not a duration: use /);
   });
 
   it("may be never, where that is allowed", () => {
@@ -75,7 +75,7 @@ describe("a duration", () => {
   });
 
   it("has a least value", () => {
-    expect(() => duration(100).parse("0")).toThrow('"0" is too short: write at least 100ms');
+    expect(() => duration(100).parse("0")).toThrow('"0" is too short: use at least 100ms');
   });
 });
 
@@ -100,6 +100,6 @@ describe("a whole number", () => {
     expect(whole(1, 64).parse("1")).toBe(1);
     expect(whole(1, 64).parse("64")).toBe(64);
     for (const text of ["0", "65", "", "1.5", "-1", "four"])
-      expect(() => whole(1, 64).parse(text)).toThrow("write one from 1 to 64");
+      expect(() => whole(1, 64).parse(text)).toThrow("use a number from 1 to 64");
   });
 });

@@ -24,7 +24,7 @@ function parseSize(text: string): number {
   const factor = number === "" ? undefined : BYTES_OF_UNIT[unit.toLowerCase()];
   const bytes = factor === undefined ? Number.NaN : Number(number) * factor;
   if (!Number.isSafeInteger(bytes))
-    throw wrong(text, "a size", "whole bytes, or a number with KiB, MiB, GiB or TiB, as in 16MiB");
+    throw wrong(text, "a size", "a number of bytes, or a number with KiB, MiB, GiB or TiB, as in 16MiB");
   return bytes;
 }
 
@@ -34,13 +34,13 @@ export function size(minBytes: number): Parser<number> {
     unit: "size",
     parse(text) {
       const bytes = parseSize(text);
-      if (bytes < minBytes) throw new Error(`${JSON.stringify(text)} is too small: write at least ${formatSize(minBytes)}`);
+      if (bytes < minBytes) throw new Error(`${JSON.stringify(text)} is too small: use at least ${formatSize(minBytes)}`);
       return bytes;
     },
   };
 }
 
-/** Bytes in the largest unit that divides them. */
+/** Formats bytes in the largest unit that divides them. */
 export function formatSize(bytes: number): string {
   const units = ["TiB", "GiB", "MiB", "KiB"];
   const at = units.findIndex((_, index) => bytes > 0 && bytes % 2 ** (40 - 10 * index) === 0);
@@ -48,8 +48,8 @@ export function formatSize(bytes: number): string {
 }
 
 /**
- * Milliseconds of at least `minMs`: `60s`, `500ms`, `1h`; `0` needs no unit, any other number does. With `never`, that
- * word is Infinity.
+ * Milliseconds of at least `minMs`: `60s`, `500ms`, `1h`. Only `0` needs no unit. With the option `never`, the word `never`
+ * is Infinity.
  */
 export function duration(minMs: number, options: { never: boolean } = { never: false }): Parser<number> {
   return {
@@ -60,7 +60,7 @@ export function duration(minMs: number, options: { never: boolean } = { never: f
       const ms = number === "" ? Number.NaN : Math.round(Number(number) * MS_OF_UNIT[unit]!);
       const or = options.never ? ", or never" : "";
       if (!Number.isSafeInteger(ms)) throw wrong(text, "a duration", `a number with ms, s, m or h, as in 60s${or}`);
-      if (ms < minMs) throw new Error(`${JSON.stringify(text)} is too short: write at least ${minMs}ms`);
+      if (ms < minMs) throw new Error(`${JSON.stringify(text)} is too short: use at least ${minMs}ms`);
       return ms;
     },
   };
@@ -82,7 +82,7 @@ export function whole(min: number, max: number): Parser<number> {
     unit: "number",
     parse(text) {
       const number = /^\d+$/.test(text) ? Number(text) : Number.NaN;
-      if (!(number >= min && number <= max)) throw wrong(text, "a whole number in range", `one from ${min} to ${max}`);
+      if (!(number >= min && number <= max)) throw wrong(text, "a whole number in the range", `a number from ${min} to ${max}`);
       return number;
     },
   };

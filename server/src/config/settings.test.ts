@@ -63,21 +63,26 @@ describe("settings", () => {
     expect(Object.isFrozen(readSettings({}, {}))).toBe(true);
   });
 
-  it("come from a flag before the environment, and from the environment before the default", () => {
+  it("prefer a flag to the environment, and the environment to the default", () => {
     const environment = { FRONTCACHE_FILL: "whole", FRONTCACHE_NEGATIVE_TTL: "5s" };
     const settings = readSettings({ fill: "wanted" }, environment);
     expect([settings.fill, settings.negativeTtlMs, settings.revalidateAfterMs]).toEqual(["wanted", 5_000, 60_000]);
   });
 
-  it("take an empty variable for one that is not set, and an empty flag for what it is", () => {
+  it("treat an empty variable as not set, and an empty flag as an empty value", () => {
     expect(readSettings({}, { FRONTCACHE_FILL: "", FRONTCACHE_MEMBERS: "", POD_NAME: "", POD_IP: "" }).fill).toBe("auto");
-    expect(problemsOf({ fill: "" })).toEqual(['--fill: "" is not known here: write auto, whole, wanted']);
+    expect(problemsOf({ fill: "" })).toEqual(['--fill: "" is not a known value: use auto, whole, wanted']);
     expect(readSettings({ members: "" }, { FRONTCACHE_MEMBERS: "a=h:1" }).members).toEqual([]);
   });
 
-  it("accept 0 where it has a meaning", () => {
+  it("accept 0 if it has a meaning", () => {
     const flags = { negativeTtlMs: "0", revalidateAfterMs: "0", unreadyGraceMs: "0", lowWatermark: "0" };
     expect(readSettings(flags, {})).toMatchObject({ negativeTtlMs: 0, revalidateAfterMs: 0, unreadyGraceMs: 0, lowWatermark: 0 });
+  });
+
+  it("bound the part size by the block size, so that --block-size 1MiB works alone", () => {
+    expect(readSettings({ blockBytes: "1MiB" }, {})).toMatchObject({ blockBytes: MiB, partBytes: MiB });
+    expect(readSettings({ blockBytes: "2MiB", partBytes: "8MiB" }, {})).toMatchObject({ partBytes: 2 * MiB });
   });
 
   it.each(["blockBytes", "partBytes", "fillMemoryBytes", "fillParallelism", "purgeIntervalMs"] as const)(
@@ -87,7 +92,7 @@ describe("settings", () => {
     },
   );
 
-  it("take a pod's name and address from its environment", () => {
+  it("take the name and address of a pod from its environment", () => {
     expect(readSettings({}, { POD_NAME: "cache-0", POD_IP: "10.0.0.7" })).toMatchObject({
       name: "cache-0",
       advertise: "10.0.0.7",
@@ -98,36 +103,27 @@ describe("settings", () => {
     });
   });
 
-  it("report all wrong ones at once, each with where it was set, on one line", () => {
+  it("report all invalid ones at once, each with its flag or variable, on one line", () => {
     const problems = problemsOf({ listen: "8080", fill: "some" }, { FRONTCACHE_PURGE_INTERVAL: "ten" });
     expect(problems.map((problem) => problem.split(":")[0])).toEqual(["--listen", "--fill", "FRONTCACHE_PURGE_INTERVAL"]);
     expect(new SettingsError(problems).message).not.toContain("\n");
   });
 
   it.each<[string, GivenFlags, string]>([
+    ["low watermark not below high", { lowWatermark: "95" }, "--low-watermark 95 must be less than --high-watermark 95"],
+    ["block size of a fraction", { blockBytes: "17.5MiB" }, "--block-size 17920KiB: use a multiple of 1MiB up to 1GiB"],
+    ["block size beyond 1 GiB", { blockBytes: "2GiB" }, "--block-size 2GiB: use a multiple of 1MiB up to 1GiB"],
+    ["part size of a fraction", { partBytes: "1.5MiB" }, "--part-size 1536KiB: use a multiple of 1MiB"],
+    ["memory for one part", { fillMemoryBytes: "7MiB" }, "--fill-memory 7MiB is smaller than two parts: use at least 8MiB"],
     [
-      "low watermark not below high",
-      { lowWatermark: "95" },
-      "--low-watermark 95 is not below --high-watermark 95: write a smaller one",
+      "a volume for no block",
+      { cacheDirs: "/a:15MiB" },
+      "--cache-dirs /a:15MiB is smaller than one block of 16MiB: use a larger size",
     ],
-    ["block size of a fraction", { blockBytes: "17.5MiB" }, "--block-size 17920KiB: write a multiple of 1MiB up to 1GiB"],
-    ["block size beyond 1 GiB", { blockBytes: "2GiB" }, "--block-size 2GiB: write a multiple of 1MiB up to 1GiB"],
-    [
-      "part size of a fraction",
-      { partBytes: "1.5MiB" },
-      "--part-size 1536KiB: write a multiple of 1MiB up to --block-size 16MiB",
-    ],
-    ["part larger than a block", { blockBytes: "2MiB" }, "--part-size 4MiB: write a multiple of 1MiB up to --block-size 2MiB"],
-    ["memory for one part", { fillMemoryBytes: "7MiB" }, "--fill-memory 7MiB holds less than two parts: write at least 8MiB"],
-    ["a volume for no block", { cacheDirs: "/a:15MiB" }, "--cache-dirs /a:15MiB holds no block of 16MiB: give it more"],
-    ["static without members", { discovery: "static" }, "--discovery static needs --members: name them, or write none"],
-    [
-      "members with none",
-      { discovery: "none", members: "a=h:1" },
-      "--members is not used by --discovery none: leave one of them out",
-    ],
-    ["members without me", { members: "a=h:1", name: "b" }, "--members does not name this member, b: add it, or set --name"],
-  ])("are checked together: %s", (_, flags, problem) => {
+    ["static without members", { discovery: "static" }, "--discovery static requires --members"],
+    ["members with none", { discovery: "none", members: "a=h:1" }, "--members cannot be used with --discovery none"],
+    ["members without me", { members: "a=h:1", name: "b" }, "--members does not contain this member, b: add it, or set --name"],
+  ])("are checked for conflicts: %s", (_, flags, problem) => {
     expect(problemsOf(flags)).toEqual([problem]);
   });
 });
@@ -139,20 +135,20 @@ describe("a file of origins", () => {
     return path;
   };
 
-  it("is read with the settings, and each thing wrong with it is told with where it was set", () => {
+  it("is read with the settings, and each problem begins with the flag or variable", () => {
     const path = write("origins: [{buckets: s3://a*, hedge: 1}, {buckets: gs://b*, port: 80}]");
     expect(problemsOf({}, { FRONTCACHE_ORIGINS: path })).toEqual([
-      `FRONTCACHE_ORIGINS: ${path}: origins[0].hedge: "1" is not a yes or no: write true or false`,
-      expect.stringContaining(`FRONTCACHE_ORIGINS: ${path}: origins[1].port: not known here`),
+      `FRONTCACHE_ORIGINS: ${path}: origins[0].hedge: "1" is not a boolean: use true or false`,
+      expect.stringContaining(`FRONTCACHE_ORIGINS: ${path}: origins[1].port: unknown field`),
     ]);
     rmSync(dirname(path), { recursive: true });
   });
 
-  it("has its keys in the environment, or the member does not start", () => {
+  it("must have its keys in the environment", () => {
     const keys = "{accessKeyId: LAKE_ID, secretAccessKey: LAKE_SECRET}";
     const origins = write(`origins: [{buckets: s3://lake, credentials: {keys: ${keys}}}]`);
     expect(problemsOf({ origins }, { LAKE_ID: "id" })).toEqual([
-      "--origins: the keys of s3://lake should be in LAKE_SECRET, which is not set: set it",
+      "--origins: the environment variable LAKE_SECRET with a key of s3://lake is not set",
     ]);
     expect(problemsOf({ origins }, { LAKE_ID: "id", LAKE_SECRET: "secret" })).toEqual([]);
     rmSync(dirname(origins), { recursive: true });
@@ -162,7 +158,7 @@ describe("a file of origins", () => {
 describe("cache directories", () => {
   const read = (cacheDirs: string) => readSettings({ cacheDirs }, {}).cacheDirs;
 
-  it("have a budget or their file system's", () => {
+  it("have a size limit or fill their file system", () => {
     expect(read("/a,/b:200GiB")).toEqual([{ path: "/a" }, { path: "/b", limitBytes: 200 * 2 ** 30 }]);
     expect(read("cache")[0]!.path).toMatch(/^\/.*\/cache$/);
   });
@@ -175,14 +171,14 @@ describe("cache directories", () => {
     ["/a,/a/v1", "/a/v1 is inside /a"],
     ["/a/b/c:1GiB,/b,/a/b:1GiB", "/a/b/c is inside /a/b"],
     ["/,/a", "/a is inside /"],
-  ])("refuse one inside another: %s", (cacheDirs, problem) => {
-    expect(problemsOf({ cacheDirs })).toEqual([`--cache-dirs: ${problem}: put them side by side`]);
+  ])("are refused one inside another: %s", (cacheDirs, problem) => {
+    expect(problemsOf({ cacheDirs })).toEqual([`--cache-dirs: ${problem}: use separate directories`]);
     expect(read("/a,/ab,/b/a")).toHaveLength(3);
   });
 });
 
 describe("the environment", () => {
-  it("warns of names that look like settings and are none", () => {
+  it("is checked for names that look like settings but are not", () => {
     const environment = {
       FRONTCACHE_FILL: "auto",
       FRONTCACHE_FIL: "auto",
@@ -199,16 +195,16 @@ describe("the environment", () => {
 });
 
 describe("the declarations", () => {
-  it("have each flag and variable once, and a default that parses", () => {
+  it("use each environment variable once", () => {
     expect(new Set(settingNames.map((name) => variableOf(declarations[name]))).size).toBe(settingNames.length);
     expect(variableOf(declarations.s3ForcePathStyle)).toBe("FRONTCACHE_S3_FORCE_PATH_STYLE");
   });
 
-  it("make one table row each", () => {
+  it("are one table row each", () => {
     const rows = settingsTable().trimEnd().split("\n");
     expect(rows).toHaveLength(settingNames.length + 2);
     expect(rows).toContain(
-      "| `--fill-parallelism` | `FRONTCACHE_FILL_PARALLELISM` | number | 4 | origin requests of one fill at a time |",
+      "| `--fill-parallelism` | `FRONTCACHE_FILL_PARALLELISM` | number | 4 | concurrent origin requests per fill |",
     );
     for (const line of rows) expect(line.replaceAll("\\|", "").split("|")).toHaveLength(7);
   });

@@ -4,22 +4,24 @@ import { Problems } from "./mapping-reader.js";
 
 export type { Settings } from "./declarations.js";
 
-/** Texts of the flags that were given, by setting. */
+/** The values of the given flags, by setting. */
 export type GivenFlags = { readonly [Name in keyof Settings]?: string };
 
-/** Wrong settings, all of them: its message is one line. */
+/** All invalid settings. The message is one line. */
 export class SettingsError extends Error {
   override readonly name = "SettingsError";
+  readonly problems: readonly string[];
 
-  /** `problems`: one clause for each wrong setting, beginning with where it was set. */
-  constructor(readonly problems: readonly string[]) {
+  /** `problems`: one clause for each invalid setting, beginning with the flag or variable. */
+  constructor(problems: readonly string[]) {
     super(problems.join("; "));
+    this.problems = problems;
   }
 }
 
 /**
- * Settings from flags, else environment variables, else defaults. A variable that is set to nothing counts as not set, as
- * manifests leave it; a flag that is given nothing is read as that. Throws a SettingsError.
+ * Reads settings from flags, then environment variables, then defaults. An empty variable counts as not set, because manifests
+ * contain such; an empty flag is an empty value. A part is never larger than a block. Throws a SettingsError.
  */
 export function readSettings(flags: GivenFlags, environment: Environment): Settings {
   const problems: string[] = [];
@@ -34,6 +36,8 @@ export function readSettings(flags: GivenFlags, environment: Environment): Setti
       problems.push(...clauses.map((clause) => `${given.from}: ${clause}`));
     }
   }
+  const { partBytes, blockBytes } = values as Settings;
+  if (partBytes > blockBytes) values.partBytes = blockBytes;
   if (problems.length === 0) problems.push(...constraintProblems(values as Settings, environment));
   if (problems.length > 0) throw new SettingsError(problems);
   return Object.freeze(values) as Settings;
@@ -50,15 +54,28 @@ function sourceOf(
   return { text: declaration.fallback(environment), from: `the default of --${declaration.flag}` };
 }
 
-/** Variables of ours that are no setting of `serve`. */
+/**
+ * The effective settings for a log line, by name. Contains no secret: of the origins only buckets and endpoints, because a key may
+ * have been written where the name of a variable belongs.
+ */
+export function settingsForLog(settings: Settings): Record<string, unknown> {
+  const shown = (name: keyof Settings): unknown => {
+    const value = settings[name];
+    if (name === "origins") return settings.origins?.map(({ buckets, endpoint }) => ({ buckets, endpoint }));
+    return value === Number.POSITIVE_INFINITY ? "never" : value;
+  };
+  return Object.fromEntries(settingNames.map((name) => [name, shown(name)]));
+}
+
+/** Our variables that are not settings of `serve`. */
 const OTHER_VARIABLES = new Set(["FRONTCACHE_ENDPOINT", "FRONTCACHE_TOKEN", "FRONTCACHE_TLS", "FRONTCACHE_TEST_KUBECONFIG"]);
 
-/** What Kubernetes puts into every pod's environment for a Service whose name begins with frontcache. */
+/** Variables that Kubernetes adds to every pod for a Service whose name begins with frontcache. */
 const SERVICE_LINK = /^FRONTCACHE_(?:\w+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT(?:_\d+_\w+)?)$/;
 
 /**
- * Variables that look like settings and are none: most likely misspelt, so that they deserve a warning. They are no error,
- * because others may name theirs alike.
+ * Variables that look like settings but are not, probably because of a typing error. They are a warning and not an error,
+ * because other programs may use such names.
  */
 export function unknownVariables(environment: Environment): string[] {
   const known = new Set(settingNames.map((name) => variableOf(declarations[name])));

@@ -66,7 +66,7 @@ export function kubernetesMembers(options: KubernetesMembersOptions): MemberSour
       try {
         published.publish(Membership.of(members, blockBytes, published.current));
       } catch (error) {
-        log.error({ event: "members-refused", error: String(error) }, "the pods make no member list; the last one stays");
+        log.error({ event: "members-refused", err: error }, "the pods are not a valid member list; keeping the last one");
       }
     },
   });

@@ -4,17 +4,17 @@ import { MeterProvider, type MetricProducer, PeriodicExportingMetricReader } fro
 import type { Log } from "../runtime/log.js";
 import type { ExportSettings } from "./export-settings.js";
 
-/** The last export must not hold a member that leaves for longer. */
+/** The last export delays the shutdown at most this long. */
 const LAST_EXPORT_MS = 5_000;
 
-/** OTLP over gRPC, to where the standard's variables say. */
+/** Exports by OTLP over gRPC, configured by OpenTelemetry's environment variables. */
 export class OtlpExport {
   readonly #provider: MeterProvider;
   #closed = false;
 
   constructor(producer: MetricProducer, resource: Resource, settings: ExportSettings, log: Log) {
     const reader = new PeriodicExportingMetricReader({
-      exporter: new TellingExporter(log),
+      exporter: new LoggingExporter(log),
       exportIntervalMillis: settings.intervalMs,
       exportTimeoutMillis: settings.timeoutMs,
       metricProducers: [producer],
@@ -22,7 +22,7 @@ export class OtlpExport {
     this.#provider = new MeterProvider({ resource, readers: [reader] });
   }
 
-  /** Exports a last time and ends. Never rejects; after 5 s it gives up. */
+  /** Exports a last time and ends. Never rejects; gives up after 5 s. */
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
@@ -32,25 +32,29 @@ export class OtlpExport {
 
 type ExportArguments = Parameters<OTLPMetricExporter["export"]>;
 
-/** Failures would go nowhere: the first of a row, and the end of it, are logged. */
-class TellingExporter extends OTLPMetricExporter {
+/** Logs the first of consecutive failures, and the next success. The SDK itself reports failures nowhere. */
+class LoggingExporter extends OTLPMetricExporter {
+  readonly #log: Log;
   #failures = 0;
 
-  constructor(private readonly log: Log) {
+  constructor(log: Log) {
     super();
+    this.#log = log;
   }
 
   override export(metrics: ExportArguments[0], done: ExportArguments[1]): void {
     super.export(metrics, (result) => {
-      this.#tell(result.error);
+      this.#report(result.error);
       done(result);
     });
   }
 
-  #tell(error: Error | undefined): void {
+  #report(error: Error | undefined): void {
     if (error === undefined) {
-      if (this.#failures > 0) this.log.info({ event: "metrics-exported-again", failures: this.#failures });
+      if (this.#failures > 0)
+        this.#log.info({ event: "metrics-exported-again", failures: this.#failures }, "metrics are exported again");
       this.#failures = 0;
-    } else if (this.#failures++ === 0) this.log.warn({ event: "metrics-not-exported", message: error.message });
+    } else if (this.#failures++ === 0)
+      this.#log.warn({ event: "metrics-not-exported" }, `cannot export metrics: ${error.message}`);
   }
 }

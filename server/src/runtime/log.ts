@@ -1,17 +1,24 @@
-import { type Logger, pino } from "pino";
+import { type LogFn, type Logger, pino } from "pino";
 
-export type Log = Pick<Logger, "debug" | "info" | "warn" | "error">;
+/** The log of a member. Every line has an `event`, and a text in `msg`. */
+export interface Log extends Pick<Logger, "debug" | "info" | "warn" | "error"> {
+  /** Writes a line at level info, whatever level is configured: for events that other programs wait for. */
+  readonly always: LogFn;
+}
 
 export type LogLevel = "debug" | "info" | "warn" | "error" | "silent";
 
-/** One JSON object a line on standard output, with an `event` field in every line. */
+/** One JSON object per line on standard output. */
 export function createLog(level: LogLevel): Log {
-  return pino({
+  const logger = pino({
     level,
     base: null,
     timestamp: pino.stdTimeFunctions.isoTime,
     formatters: { level: (label) => ({ level: label }) },
   });
+  const unconditional = logger.child({}, { level: "info" });
+  return Object.assign(logger, { always: unconditional.info.bind(unconditional) as LogFn });
 }
 
-export const silentLog: Log = createLog("silent");
+/** Writes nothing. */
+export const silentLog: Log = Object.assign(pino({ level: "silent" }), { always: () => {} });

@@ -137,7 +137,10 @@ export class BlockStore {
     await Promise.all(this.#volumes.map((volume) => volume.refreshSpace()));
     const volumes = this.#volumes.map(({ path, usedBytes, order }) => ({ path, blocks: order.size, usedBytes }));
     const durationMs = Math.round(clock.monotonicMs() - began);
-    log.info({ event: "volumes-recovered", blocks, volumes, damages: damages.count, durationMs });
+    log.info(
+      { event: "volumes-recovered", blocks, volumes, damages: damages.count, durationMs },
+      "found the cached blocks of the volumes",
+    );
     this.#purger.start();
   }
 
@@ -174,7 +177,10 @@ export class BlockStore {
     try {
       return await this.#writer.write(block, segments, reservation);
     } catch (error) {
-      this.#options.log.error({ event: "write-failed", url: block.id.url, offset: block.id.offset, err: error });
+      this.#options.log.error(
+        { event: "write-failed", url: block.id.url, offset: block.id.offset, err: error },
+        "cannot write a block file",
+      );
       return false;
     }
   }

@@ -24,7 +24,7 @@ export class Damages {
   badSegment(block: HeldBlock, segment: number, error: unknown): void {
     if (block.retired || !block.segments.holds(segment)) return;
     block.drop(segment);
-    this.#note({ event: "segment-damaged", ...place(block), segment, err: error });
+    this.#note({ event: "segment-damaged", ...place(block), segment, err: error }, "a segment is damaged; it is fetched again");
     if (block.segments.isEmpty()) this.options.retire(block);
     else this.options.forget(block, segment);
   }
@@ -32,19 +32,22 @@ export class Damages {
   /** The file is gone, cut short or can't be opened. */
   badBlock(block: HeldBlock, error: unknown): void {
     if (block.retired) return;
-    this.#note({ event: "block-damaged", ...place(block), err: error });
+    this.#note({ event: "block-damaged", ...place(block), err: error }, "a block file is damaged; the block is dropped");
     this.options.retire(block);
   }
 
   /** Files that are no blocks of ours, found at the start: one line for all that have the same fault. */
   badFiles(volumePath: string, reason: string, paths: readonly string[]): void {
     this.#count += paths.length - 1;
-    this.#note({ event: "files-damaged", volume: volumePath, reason, files: paths.length, first: paths[0] });
+    this.#note(
+      { event: "files-damaged", volume: volumePath, reason, files: paths.length, first: paths[0] },
+      "files are not valid block files",
+    );
   }
 
-  #note(entry: Record<string, unknown>): void {
+  #note(entry: Record<string, unknown>, text: string): void {
     this.#count++;
-    this.options.log.warn(entry);
+    this.options.log.warn(entry, text);
   }
 }
 

@@ -30,7 +30,7 @@ const NO_ROOM = new Set(["ENOSPC", "EDQUOT"]);
 const NO_DESCRIPTORS = new Set(["EMFILE", "ENFILE"]);
 
 const CROWDED_OUT =
-  "others fill this disk over --high-watermark, so nothing is kept here: free space on it, or give the cache a budget (path:size)";
+  "other programs fill this file system above --high-watermark, so nothing is cached here: free space, or set a size (path:size)";
 
 /** One cache directory: its space, its health, and its blocks in the order of their eviction. */
 export class Volume {
@@ -152,8 +152,8 @@ export class Volume {
     if (isCrowdedOut === this.#wasCrowdedOut) return;
     this.#wasCrowdedOut = isCrowdedOut;
     const event = { event: isCrowdedOut ? "volume-crowded-out" : "volume-has-room", volume: path, limitBytes };
-    if (isCrowdedOut) this.#options.log.warn({ ...event, message: CROWDED_OUT });
-    else this.#options.log.info(event);
+    if (isCrowdedOut) this.#options.log.warn(event, CROWDED_OUT);
+    else this.#options.log.info(event, "the file system has room again");
   }
 
   /** Takes note of an operation's error: the volume is left alone for a while. Logs once for each such while. */
@@ -166,13 +166,19 @@ export class Volume {
     if (NO_ROOM.has(code)) this.#fullUntilMs = untilMs;
     else this.#failingUntilMs = Math.max(untilMs, this.#failingUntilMs);
     if (this.state === before) return;
-    log.warn({ event: "volume-failed", volume: this.path, state: this.state, retryAfterMs: tuning.retryAfterMs, err: error });
+    log.warn(
+      { event: "volume-failed", volume: this.path, state: this.state, retryAfterMs: tuning.retryAfterMs, err: error },
+      "an operation on the volume failed; it is not used for a while",
+    );
   }
 
   /** A volume whose blocks could not be read at the start is not used until the next one. */
   leaveOut(error: unknown): void {
     this.#failingUntilMs = Infinity;
-    this.#options.log.error({ event: "volume-left-out", volume: this.path, err: error });
+    this.#options.log.error(
+      { event: "volume-left-out", volume: this.path, err: error },
+      "cannot read the volume; it is not used until the next start",
+    );
   }
 
   /** There is room: a full volume is tried again at once. */

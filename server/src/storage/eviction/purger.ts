@@ -70,7 +70,7 @@ export class Purger {
     await this.options.recency.refresh(volume);
     const { path, state, usedBytes, reservedBytes, limitBytes, order } = volume;
     const report = { volume: path, state, blocks: order.size, usedBytes, reservedBytes, limitBytes };
-    this.options.log.debug({ event: "volume", ...report });
+    this.options.log.debug({ event: "volume", ...report }, "usage of a volume");
   }
 
   /**
@@ -100,7 +100,7 @@ export class Purger {
     }
     const durationMs = clock.monotonicMs() - began;
     const report = { volume: volume.path, blocks, bytes, durationMs, usedBytes: volume.usedBytes, limitBytes: volume.limitBytes };
-    log[blocks > 0 ? "info" : "debug"]({ event: "purged", ...report });
+    log[blocks > 0 ? "info" : "debug"]({ event: "purged", ...report }, "evicted blocks");
     const told = { ...report, victims };
     for (const listener of this.#listeners) listener(told);
     return told;
