@@ -55,7 +55,7 @@ describe("a command line", () => {
     ],
     ["with an interval that is none", ["status", "--watch", "soon"], /^frontcache: --watch: "soon" is not a duration: [^\n]*\n$/],
     ["with a shell that is unknown", ["completion", "cmd"], /^frontcache: command-argument value 'cmd' is invalid [^\n]*\n$/],
-    ["with a prefix of nothing", ["evict", "--prefix", ""], /^frontcache: "" is not a prefix of an object URL: [^\n]*\n$/],
+    ["with a prefix of nothing", ["evict", "--prefix", ""], /^frontcache: "" begins no object's URL: [^\n]*\n$/],
   ])("%s ends with one line and exit code 2", async (_, args, line) => {
     const { exitCode, stdout, stderr } = await frontcache(args);
     expect({ exitCode, stdout: stdout.toString() }).toEqual({ exitCode: 2, stdout: "" });
