@@ -122,7 +122,7 @@ export class MemberMetrics {
 
   #look({ store, local, view, listener, gateway, clients }: Watched): void {
     const { families } = this.metrics;
-    const { volumes, mappings, openFiles, leases, damages, purged } = store.status();
+    const { volumes, mappings, openFiles, references, damages, purged } = store.status();
     for (const { path: volume, usedBytes, reservedBytes, limitBytes, blocks, state } of volumes) {
       families.volumeUsage.at({ volume }).value = usedBytes;
       families.volumeReserved.at({ volume }).value = reservedBytes;
@@ -132,7 +132,7 @@ export class MemberMetrics {
     }
     families.mappings.at().value = mappings;
     families.openFiles.at().value = openFiles;
-    families.leases.at().value = leases;
+    families.references.at().value = references;
     families.damages.at().value = damages;
     families.evictions.at().value = purged.blocks;
     families.evicted.at().value = purged.bytes;

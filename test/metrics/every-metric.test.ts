@@ -23,7 +23,7 @@ const momentary = new Set<string>(
     metricList.fillsWaiting,
     metricList.fillMemory,
     metricList.volumeReserved,
-    metricList.leases,
+    metricList.references,
     metricList.loopDelayP50,
     metricList.loopDelayP99,
     metricList.loopDelayMax,

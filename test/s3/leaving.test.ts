@@ -20,7 +20,7 @@ afterEach(async () => {
 async function untilNothingIsLeft(): Promise<void> {
   await vi.waitFor(() => {
     expect(gateway.local.status()).toMatchObject({ fills: 0, fillMemoryBytes: 0, waitingParts: 0 });
-    expect(gateway.store.status().leases).toBe(0);
+    expect(gateway.store.status().references).toBe(0);
     expect([gateway.listener.openConnections, gateway.listener.runningAnswers, store.traffic.open]).toEqual([0, 0, 0]);
   });
 }

@@ -1,6 +1,6 @@
 import { blockLength, type Geometry, type ObjectInfo, outOfRange, segmentCount, segmentOf } from "@frontcache/proto";
 import { untilAborted } from "@frontcache/proto/runtime";
-import type { BlockLease } from "../storage/block.js";
+import type { BlockPin } from "../storage/block.js";
 import type { BlockStore } from "../storage/block-store.js";
 import { BlockRead } from "./block-read.js";
 import type { BlockRequest } from "./block-request.js";
@@ -13,7 +13,7 @@ export type FillMode = "auto" | "whole" | "wanted";
 
 export interface BlockOpenerOptions {
   readonly geometry: Geometry;
-  readonly store: Pick<BlockStore, "lease">;
+  readonly store: Pick<BlockStore, "pin">;
   readonly fills: Fills;
   readonly fill: FillMode;
   /** Bytes asked for at first where the reader does not know how far the object reaches. */
@@ -37,28 +37,28 @@ export class BlockOpener {
 
   /** A read of held bytes alone; undefined where some are missing. Throws OUT_OF_RANGE where the object is known to end before. */
   hit(request: BlockRequest, version: string, result: ReadResult): ObjectRead | undefined {
-    const lease = this.#lease(request, version);
-    if (lease === undefined) return undefined;
+    const pin = this.#pin(request, version);
+    if (pin === undefined) return undefined;
     try {
-      const end = this.#clampedEnd(request, lease.info);
-      if (this.#holdsAll(request, end, lease)) return this.#read(request, lease.info, end, lease, undefined, result);
+      const end = this.#clampedEnd(request, pin.info);
+      if (this.#areAllCached(request, end, pin)) return this.#read(request, pin.info, end, pin, undefined, result);
     } catch (error) {
-      lease.release();
+      pin.release();
       throw error;
     }
-    lease.release();
+    pin.release();
     return undefined;
   }
 
   /** Whether some of the block is held of a version. */
-  holdsAny(request: BlockRequest, version: string): boolean {
-    const lease = this.#lease(request, version);
-    lease?.release();
-    return lease !== undefined;
+  isAnyCached(request: BlockRequest, version: string): boolean {
+    const pin = this.#pin(request, version);
+    pin?.release();
+    return pin !== undefined;
   }
 
   /** Whether all that is wanted is held of a version, which may be an old one that does not even reach that far. */
-  holdsAll(request: BlockRequest, { version, objectSize }: ObjectInfo): boolean {
+  isCached(request: BlockRequest, { version, objectSize }: ObjectInfo): boolean {
     if (request.blockOffset + request.start >= objectSize) return false;
     const hit = this.hit(request, version, "hit");
     hit?.close();
@@ -71,13 +71,13 @@ export class BlockOpener {
     if (hit !== undefined) return hit;
     const { fills } = this.options;
     const { ref, blockOffset } = request;
-    const lease = this.#lease(request, version);
-    lease?.release();
-    const info = lease?.info ?? known ?? fills.find(ref.url, version, blockOffset)?.info;
+    const pin = this.#pin(request, version);
+    pin?.release();
+    const info = pin?.info ?? known ?? fills.find(ref.url, version, blockOffset)?.info;
     const end = info === undefined ? this.#cautiousEnd(request) : this.#clampedEnd(request, info);
-    const segments = this.#missing(request, end, lease);
+    const segments = this.#missing(request, end, pin);
     const fill = fills.open(ref, version, blockOffset);
-    const touchedBefore = lease !== undefined || fill.busy;
+    const touchedBefore = pin !== undefined || fill.busy;
     fill.enter(segments);
     const planned = fill.want(segments, "demand");
     return this.#described(request, { fill, segments, planned, touchedBefore }, info ?? fill.description);
@@ -99,13 +99,13 @@ export class BlockOpener {
       const info = description instanceof Promise ? await untilAborted(description, request.signal) : description;
       if (request.version === undefined) await confirmed(entry, request.signal);
       const end = this.#clampedEnd(request, info);
-      const lease = this.#lease(request, info.version);
-      const more = this.#missing(request, end, lease).filter((segment) => !segments.includes(segment));
+      const pin = this.#pin(request, info.version);
+      const more = this.#missing(request, end, pin).filter((segment) => !segments.includes(segment));
       fill.enter(more);
       segments.push(...more);
       fill.want(more, "demand");
-      this.#completeBlock(entry, request, info, lease);
-      return this.#read(request, info, end, lease, { fill, segments }, entry.planned ? "filled" : "joined");
+      this.#completeBlock(entry, request, info, pin);
+      return this.#read(request, info, end, pin, { fill, segments }, entry.planned ? "filled" : "joined");
     } catch (error) {
       for (const segment of segments) fill.leave(segment, false);
       throw error;
@@ -116,13 +116,13 @@ export class BlockOpener {
    * Has the rest of the block fetched behind all demand, where the block proves worth it: a second read misses it elsewhere,
    * or this one wants half of it.
    */
-  #completeBlock(entry: Entry, request: BlockRequest, info: ObjectInfo, lease: BlockLease | undefined): void {
+  #completeBlock(entry: Entry, request: BlockRequest, info: ObjectInfo, pin: BlockPin | undefined): void {
     const { fill: mode, geometry } = this.options;
     if (mode === "wanted" || !entry.planned) return;
     const count = segmentCount(blockLength(request.blockOffset, info.objectSize, geometry), geometry);
     if (mode === "auto" && !entry.touchedBefore && entry.segments.length * 2 < count) return;
     const rest: number[] = [];
-    for (let segment = 0; segment < count; segment++) if (lease?.holds(segment) !== true) rest.push(segment);
+    for (let segment = 0; segment < count; segment++) if (pin?.has(segment) !== true) rest.push(segment);
     entry.fill.want(rest, "background");
   }
 
@@ -130,7 +130,7 @@ export class BlockOpener {
     { ref, blockOffset, start, cachedOnly, signal }: BlockRequest,
     info: ObjectInfo,
     end: number,
-    lease: BlockLease | undefined,
+    pin: BlockPin | undefined,
     filling: { fill: Fill; segments: readonly number[] } | undefined,
     result: ReadResult,
   ): BlockRead {
@@ -144,7 +144,7 @@ export class BlockOpener {
       blockOffset,
       start,
       end,
-      lease,
+      pin,
       filling,
       result,
       cachedOnly,
@@ -152,24 +152,24 @@ export class BlockOpener {
     });
   }
 
-  #lease({ ref, blockOffset }: BlockRequest, version: string): BlockLease | undefined {
-    return this.options.store.lease({ url: ref.url, version, offset: blockOffset });
+  #pin({ ref, blockOffset }: BlockRequest, version: string): BlockPin | undefined {
+    return this.options.store.pin({ url: ref.url, version, offset: blockOffset });
   }
 
-  #holdsAll({ start }: BlockRequest, end: number, lease: BlockLease): boolean {
+  #areAllCached({ start }: BlockRequest, end: number, pin: BlockPin): boolean {
     const { geometry } = this.options;
     const last = segmentOf(end - 1, geometry);
-    for (let segment = segmentOf(start, geometry); segment <= last; segment++) if (!lease.holds(segment)) return false;
+    for (let segment = segmentOf(start, geometry); segment <= last; segment++) if (!pin.has(segment)) return false;
     return true;
   }
 
   /** Segments from the read's start to `end` that are not held. */
-  #missing({ start }: BlockRequest, end: number, lease: BlockLease | undefined): number[] {
+  #missing({ start }: BlockRequest, end: number, pin: BlockPin | undefined): number[] {
     const { geometry } = this.options;
     const last = segmentOf(end - 1, geometry);
     const missing: number[] = [];
     for (let segment = segmentOf(start, geometry); segment <= last; segment++) {
-      if (lease?.holds(segment) !== true) missing.push(segment);
+      if (pin?.has(segment) !== true) missing.push(segment);
     }
     return missing;
   }

@@ -1,16 +1,16 @@
 import { CacheError, type Geometry, type ObjectInfo, type ObjectRef, segmentOf } from "@frontcache/proto";
 import { LinkedAbort, untilAborted } from "@frontcache/proto/runtime";
 import type { Slice } from "../runtime/slice.js";
-import type { BlockLease } from "../storage/block.js";
+import type { BlockPin } from "../storage/block.js";
 import type { BlockStore } from "../storage/block-store.js";
-import { notHeld } from "./block-request.js";
+import { notCached } from "./block-request.js";
 import type { Fill } from "./fill/fill.js";
 import type { Fills } from "./fill/fills.js";
 import type { ObjectRead, ReadResult } from "./object-read.js";
 
 export interface BlockReadOptions {
   readonly geometry: Geometry;
-  readonly store: Pick<BlockStore, "lease">;
+  readonly store: Pick<BlockStore, "pin">;
   readonly fills: Pick<Fills, "open" | "discovering">;
   readonly ref: ObjectRef;
   readonly info: ObjectInfo;
@@ -20,8 +20,8 @@ export interface BlockReadOptions {
   readonly start: number;
   /** One past the last byte, from the block's beginning; inside the object. */
   readonly end: number;
-  /** The lease on what is held, where something is. The read releases it. */
-  readonly lease: BlockLease | undefined;
+  /** The pin on what is held, where something is. The read releases it. */
+  readonly pin: BlockPin | undefined;
   /** The fill of the rest, and the segments entered there. The read leaves them. */
   readonly filling: { readonly fill: Fill; readonly segments: readonly number[] } | undefined;
   readonly result: ReadResult;
@@ -41,7 +41,7 @@ export class BlockRead implements ObjectRead {
   readonly result: ReadResult;
   #position: number;
   #closed = false;
-  #lease: BlockLease | undefined;
+  #pin: BlockPin | undefined;
   #fill: Fill | undefined;
   /** Segments entered at the fill and not left yet. */
   readonly #entered: Set<number>;
@@ -56,7 +56,7 @@ export class BlockRead implements ObjectRead {
     this.length = options.end - options.start;
     this.result = options.result;
     this.#position = options.start;
-    this.#lease = options.lease;
+    this.#pin = options.pin;
     this.#fill = options.filling?.fill;
     this.#entered = new Set(options.filling?.segments);
   }
@@ -72,8 +72,8 @@ export class BlockRead implements ObjectRead {
     if (this.#closed) return;
     this.#closed = true;
     this.#stopping?.abort(new CacheError("CANCELLED", "the read was closed"));
-    this.#lease?.release();
-    this.#lease = undefined;
+    this.#pin?.release();
+    this.#pin = undefined;
     for (const segment of this.#entered) this.#leave(segment);
   }
 
@@ -89,7 +89,7 @@ export class BlockRead implements ObjectRead {
       const from = this.#position - segmentStart;
       return available > from ? buffer.slice(from, available) : undefined;
     }
-    return this.#lease?.holds(segment) === true ? this.#lease.read(this.#position, end) : undefined;
+    return this.#pin?.has(segment) === true ? this.#pin.read(this.#position, end) : undefined;
   }
 
   /** The slow way: waits for the disk or for a fill, and asks for a fill where none has the segment. */
@@ -113,9 +113,9 @@ export class BlockRead implements ObjectRead {
     }
     const failure = this.#entered.has(segment) ? this.#fill?.failure(segment) : undefined;
     if (failure !== undefined) throw failure;
-    if (this.#renewLease(segment)) return;
+    if (this.#renewPin(segment)) return;
     const { fills, ref, blockOffset, cachedOnly } = this.options;
-    if (cachedOnly) throw notHeld(ref, blockOffset + this.#position);
+    if (cachedOnly) throw notCached(ref, blockOffset + this.#position);
     const discovering = fills.discovering(ref.url, blockOffset);
     if (discovering === undefined) this.#ask(segment);
     else await untilAborted(discovering, this.#stopSignal());
@@ -127,17 +127,17 @@ export class BlockRead implements ObjectRead {
     return segment * this.options.geometry.segmentBytes + filled > this.#position;
   }
 
-  /** Takes a lease on the block as it is now, where it holds the segment and the lease that this read had does not. */
-  #renewLease(segment: number): boolean {
-    if (this.#lease?.holds(segment) === true) return false;
+  /** Takes a pin on the block as it is now, where it holds the segment and the pin that this read had does not. */
+  #renewPin(segment: number): boolean {
+    if (this.#pin?.has(segment) === true) return false;
     const { store, ref, info, blockOffset } = this.options;
-    const lease = store.lease({ url: ref.url, version: info.version, offset: blockOffset });
-    if (lease?.holds(segment) !== true) {
-      lease?.release();
+    const pin = store.pin({ url: ref.url, version: info.version, offset: blockOffset });
+    if (pin?.has(segment) !== true) {
+      pin?.release();
       return false;
     }
-    this.#lease?.release();
-    this.#lease = lease;
+    this.#pin?.release();
+    this.#pin = pin;
     return true;
   }
 
@@ -153,7 +153,7 @@ export class BlockRead implements ObjectRead {
     for (const entered of this.#entered) this.#leave(entered);
     const missing: number[] = [];
     for (let at = segment; at <= segmentOf(end - 1, geometry); at++)
-      if (this.#lease?.holds(at) !== true || at === segment) missing.push(at);
+      if (this.#pin?.has(at) !== true || at === segment) missing.push(at);
     this.#fill = fills.open(ref, info.version, blockOffset);
     this.#fill.enter(missing);
     for (const at of missing) this.#entered.add(at);

@@ -19,6 +19,6 @@ export interface BlockRequest {
 }
 
 /** The error of a read of held bytes alone where some are not. */
-export function notHeld(ref: ObjectRef, offset: number): CacheError {
+export function notCached(ref: ObjectRef, offset: number): CacheError {
   return new CacheError("NOT_FOUND", `${ref.url}: the bytes at offset ${offset} are not held here`);
 }

@@ -32,7 +32,7 @@ beforeEach(async () => {
 afterEach(async () => {
   await cache.settled();
   expect(cache.status()).toEqual({ fills: 0, fillMemoryBytes: 0, waitingParts: 0 });
-  expect([origin.open, origin.doubled, stored.store.status().leases]).toEqual([0, [], 0]);
+  expect([origin.open, origin.doubled, stored.store.status().references]).toEqual([0, [], 0]);
   await cache.close();
   await stored.store.close();
 });
@@ -68,7 +68,7 @@ async function read(start: number, end: number): Promise<void> {
 describe("a block that is warmed", () => {
   it("is held whole afterwards, and not fetched again", async () => {
     expect(await warm()).toEqual({ version, objectSize: BLOCK + TAIL, heldBytes: 0, fetchedBytes: BLOCK });
-    expect(cache.heldBytes(url, version)).toBe(BLOCK);
+    expect(cache.cachedBytes(url, version)).toBe(BLOCK);
     const fetched = origin.calls.length;
     expect(await warm()).toMatchObject({ heldBytes: BLOCK, fetchedBytes: 0 });
     expect(origin.calls.length).toBe(fetched);
@@ -120,7 +120,7 @@ describe("a block that is warmed", () => {
 
   it("is only looked at by a dry run", async () => {
     expect(await warm({ dryRun: true })).toMatchObject({ heldBytes: 0, fetchedBytes: BLOCK });
-    expect([origin.count("fetch"), cache.heldBytes(url, version)]).toEqual([0, 0]);
+    expect([origin.count("fetch"), cache.cachedBytes(url, version)]).toEqual([0, 0]);
   });
 
   it("is of the current version, also where the object changed since it was seen", async () => {
@@ -162,6 +162,6 @@ describe("a block that is warmed", () => {
     await expect(waiting).rejects.toMatchObject({ code: "CANCELLED" });
     hold.release();
     await cache.settled();
-    expect(cache.heldBytes(url, version)).toBe(BLOCK);
+    expect(cache.cachedBytes(url, version)).toBe(BLOCK);
   });
 });

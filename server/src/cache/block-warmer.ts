@@ -30,14 +30,14 @@ export interface WarmedBlock {
   readonly version: string;
   readonly objectSize: number;
   /** Held before. */
-  readonly heldBytes: number;
+  readonly cachedBytes: number;
   /** Fetched, by this or by a fill that ran already; of a dry run: what would be. */
   readonly fetchedBytes: number;
 }
 
 export interface BlockWarmerOptions {
   readonly geometry: Geometry;
-  readonly store: Pick<BlockStore, "lease">;
+  readonly store: Pick<BlockStore, "pin">;
   readonly fills: Pick<Fills, "open">;
 }
 
@@ -56,7 +56,7 @@ export class BlockWarmer {
     if (bytes === 0 && blockOffset > 0) throw outOfRange(ref.url, blockOffset, objectSize);
     const missing = this.#missing(request, version, bytes);
     const fetchedBytes = missing.reduce((sum, segment) => sum + segmentLength(segment, bytes, this.options.geometry), 0);
-    const warmed = { version, objectSize, heldBytes: bytes - fetchedBytes, fetchedBytes };
+    const warmed = { version, objectSize, cachedBytes: bytes - fetchedBytes, fetchedBytes };
     if (missing.length === 0 || dryRun) return warmed;
     const fill = this.options.fills.open(ref, version, blockOffset);
     fill.enter(missing);
@@ -68,11 +68,11 @@ export class BlockWarmer {
 
   /** Segments of the block's `bytes` that are not held. */
   #missing({ ref, blockOffset }: WarmRequest, version: string, bytes: number): number[] {
-    const lease = this.options.store.lease({ url: ref.url, version, offset: blockOffset });
+    const pin = this.options.store.pin({ url: ref.url, version, offset: blockOffset });
     const missing: number[] = [];
     const count = segmentCount(bytes, this.options.geometry);
-    for (let segment = 0; segment < count; segment++) if (lease?.holds(segment) !== true) missing.push(segment);
-    lease?.release();
+    for (let segment = 0; segment < count; segment++) if (pin?.has(segment) !== true) missing.push(segment);
+    pin?.release();
     return missing;
   }
 }

@@ -42,7 +42,7 @@ describe("a member's cache", () => {
   afterEach(async () => {
     await cache.settled();
     expect(cache.status()).toEqual({ fills: 0, fillMemoryBytes: 0, waitingParts: 0 });
-    expect([origin.open, origin.doubled, stored.store.status().leases]).toEqual([0, [], 0]);
+    expect([origin.open, origin.doubled, stored.store.status().references]).toEqual([0, [], 0]);
     await cache.close();
     await stored.store.close();
   });

@@ -14,7 +14,7 @@ import type { Clock } from "../runtime/clock.js";
 import { CACHE_ITSELF } from "../security/principal.js";
 import type { BlockStore, EvictReport, EvictSelector } from "../storage/block-store.js";
 import { BlockOpener, type FillMode } from "./block-opener.js";
-import { type BlockRequest, notHeld } from "./block-request.js";
+import { type BlockRequest, notCached } from "./block-request.js";
 import { BlockWarmer, type WarmedBlock, type WarmRequest } from "./block-warmer.js";
 import { type CurrentVersionSettings, CurrentVersions } from "./current-versions.js";
 import { FillMemory } from "./fill/fill-memory.js";
@@ -120,13 +120,13 @@ export class LocalCache {
   }
 
   /** Bytes held here of one version of an object. */
-  heldBytes(url: string, version: string): number {
-    return this.options.store.heldBytes(url, version);
+  cachedBytes(url: string, version: string): number {
+    return this.options.store.cachedBytes(url, version);
   }
 
   /** Notes uses of blocks that readers on this host made without the member; returns how many of the blocks are held. */
-  touch(blocks: readonly BlockId[]): number {
-    return blocks.reduce((held, block) => held + Number(this.options.store.touch(block)), 0);
+  recordUses(blocks: readonly BlockId[]): number {
+    return blocks.reduce((held, block) => held + Number(this.options.store.recordUse(block)), 0);
   }
 
   /** Fills running and what they hold, for metrics and for checking that nothing is left at rest. */
@@ -146,7 +146,7 @@ export class LocalCache {
   }
 
   async #openSlowly(request: BlockRequest): Promise<ObjectRead> {
-    if (request.cachedOnly) throw notHeld(request.ref, request.blockOffset + request.start);
+    if (request.cachedOnly) throw notCached(request.ref, request.blockOffset + request.start);
     const { ref, version, signal } = request;
     for (let starts = 1; ; starts++) {
       try {
@@ -189,7 +189,7 @@ export class LocalCache {
       return info === undefined ? this.#openCurrent(request) : this.#openVersion(request, info.version);
     }
     const last = this.#versions.last(ref.url);
-    const holdsAny = last !== undefined && this.#blocks.holdsAny(request, last.version);
+    const holdsAny = last !== undefined && this.#blocks.isAnyCached(request, last.version);
     if (!holdsAny && !this.#fills.fillsAnyVersion(ref.url, blockOffset)) return this.#blocks.discover(request);
     return this.#askFirst(request, last);
   }
@@ -197,7 +197,7 @@ export class LocalCache {
   /** Asks which version is current before any byte is fetched; while the origin can't be asked, what is held is served as stale. */
   async #askFirst(request: BlockRequest, last: ObjectInfo | undefined): Promise<ObjectRead> {
     const { ref, signal } = request;
-    const mayServe = this.options.staleIfError && last !== undefined && this.#blocks.holdsAll(request, last);
+    const mayServe = this.options.staleIfError && last !== undefined && this.#blocks.isCached(request, last);
     const stale = mayServe ? last : undefined;
     const serveStale = (): ObjectRead | undefined => stale && this.#blocks.hit(request, stale.version, "stale");
     if (this.#versions.wasUnaskable(ref.url)) {

@@ -127,7 +127,7 @@ export const metricList = {
   ),
   mappings: upDown("frontcache.mappings", "{mapping}", "Block files mapped into memory."),
   openFiles: upDown("frontcache.files.open", "{file}", "Block files held open."),
-  leases: upDown("frontcache.leases", "{lease}", "Blocks and slices given to readers and not given back."),
+  references: upDown("frontcache.references", "{reference}", "Pinned blocks and slices that running reads use."),
 
   ringMembers: gauge("frontcache.ring.members", "{member}", "Members on this member's ring."),
   ringChanges: counter("frontcache.ring.changes", "{change}", "New member lists taken over."),

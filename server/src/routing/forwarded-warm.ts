@@ -18,7 +18,7 @@ export async function forwardWarm(link: MemberLink, request: WarmRequest): Promi
     const block = { offset: blockOffset, objectSize: objectSize ?? 0 };
     const answer = await link.warm({ ...message, block }, gone.signal);
     const { heldBytes, doneBytes, totalBytes } = answer;
-    return { version: answer.version, objectSize: totalBytes, heldBytes, fetchedBytes: doneBytes - heldBytes };
+    return { version: answer.version, objectSize: totalBytes, cachedBytes: heldBytes, fetchedBytes: doneBytes - heldBytes };
   } catch (error) {
     if (signal.aborted) throw abortError(signal);
     if (gone.signal.aborted) throw gone.signal.reason;

@@ -84,7 +84,7 @@ export class ObjectWarming {
   async #block(object: WarmObject, offset: number): Promise<void> {
     const { signal } = this.using;
     signal.throwIfAborted();
-    const { version, objectSize, heldBytes, fetchedBytes } = await this.using.block(object, offset);
+    const { version, objectSize, cachedBytes: heldBytes, fetchedBytes } = await this.using.block(object, offset);
     this.#info ??= { version, objectSize };
     if (objectSize > 0) this.#doneBlocks++;
     this.#heldBytes += heldBytes;

@@ -55,7 +55,7 @@ afterEach(async () => {
   links.close();
   await other.kill();
   await local.settled();
-  expect([origin.open, stored.store.status().leases]).toEqual([0, 0]);
+  expect([origin.open, stored.store.status().references]).toEqual([0, 0]);
   await local.close();
   await stored.store.close();
 });

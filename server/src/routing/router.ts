@@ -76,7 +76,7 @@ export class Router {
   async stat(ref: ObjectRef, version: string | undefined, signal: AbortSignal): Promise<{ info: ObjectInfo; heldBytes: number }> {
     checkVersion(ref.url, version);
     const info = await this.options.local.stat(ref, version, signal);
-    return { info, heldBytes: this.options.local.heldBytes(ref.url, info.version) };
+    return { info, heldBytes: this.options.local.cachedBytes(ref.url, info.version) };
   }
 
   /** One page of a listing, by this member's origin: nobody owns listings. */
@@ -131,7 +131,7 @@ export class Router {
 
   /** Notes uses of blocks that readers on this member's host made themselves; returns how many of them are held here. */
   touch(blocks: readonly BlockId[]): number {
-    return this.options.local.touch(blocks);
+    return this.options.local.recordUses(blocks);
   }
 
   /** host:port of the gRPC listener of the member that owns the block of a byte. */

@@ -42,7 +42,7 @@ beforeEach(async () => {
   here = [];
   told = [];
   answer = async ({ blockOffset }) => {
-    return { version: "v1", objectSize: SIZE, heldBytes: 0, fetchedBytes: Math.min(BLOCK, SIZE - blockOffset) };
+    return { version: "v1", objectSize: SIZE, cachedBytes: 0, fetchedBytes: Math.min(BLOCK, SIZE - blockOffset) };
   };
 });
 

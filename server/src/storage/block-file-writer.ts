@@ -1,7 +1,7 @@
 import { encodeFooter, type Geometry } from "@frontcache/proto";
 import type { FilledSegment } from "./block.js";
+import type { CachedBlock } from "./cached-block.js";
 import type { Disk, DiskFile } from "./disk/disk.js";
-import type { HeldBlock } from "./held-block.js";
 import type { Volume } from "./volume.js";
 
 /** Segments written at once, at most: each write has a time limit. */
@@ -22,7 +22,7 @@ export class BlockFileWriter {
   }
 
   /** Opens a block's file for some work and closes it. */
-  async edit(block: HeldBlock, work: (file: DiskFile) => Promise<void>): Promise<void> {
+  async edit(block: CachedBlock, work: (file: DiskFile) => Promise<void>): Promise<void> {
     const file = await this.open(block.volume, block.path, "update");
     try {
       await work(file);
@@ -35,7 +35,7 @@ export class BlockFileWriter {
    * Segments in ascending order, adjacent ones in one write: from 2 MiB on Linux keeps them in huge pages, which cost a fraction
    * to write and to map (measured: populating a mapping of 16 MiB takes 0.03 ms instead of 0.6).
    */
-  async writeSegments(block: HeldBlock, file: DiskFile, segments: readonly FilledSegment[]): Promise<void> {
+  async writeSegments(block: CachedBlock, file: DiskFile, segments: readonly FilledSegment[]): Promise<void> {
     for (const run of adjacent(segments)) {
       const sources = run.map(({ bytes }) => bytes);
       await block.volume.gate.run(() => file.write(sources, run[0]!.index * this.geometry.segmentBytes));
@@ -43,21 +43,21 @@ export class BlockFileWriter {
   }
 
   /** The footer that tells of what is held and, besides, `added`. Its length depends on the identity alone: once it has fitted, it always does. */
-  footer(block: HeldBlock, added: readonly FilledSegment[] = []): Buffer | undefined {
+  footer(block: CachedBlock, added: readonly FilledSegment[] = []): Buffer | undefined {
     const crcs = block.segments.crcs();
     for (const segment of added) crcs[segment.index] = segment.crc;
     const { id, info, createdAtMs } = block;
     return encodeFooter({ id, info, createdAtMs, crcs, drops: block.segments.drops }, this.geometry);
   }
 
-  async writeFooter(block: HeldBlock, file: DiskFile, footer: Buffer): Promise<void> {
+  async writeFooter(block: CachedBlock, file: DiskFile, footer: Buffer): Promise<void> {
     const { drops } = block.segments;
     await block.volume.gate.run(() => file.write([footer], this.geometry.blockBytes));
     block.footerDrops = drops;
   }
 
   /** Gives a segment's space back to the disk. False where the disk can't. */
-  deallocate(block: HeldBlock, file: DiskFile, segment: number): Promise<boolean> {
+  deallocate(block: CachedBlock, file: DiskFile, segment: number): Promise<boolean> {
     const position = segment * this.geometry.segmentBytes;
     return block.volume.gate.run(() => file.deallocate(position, block.segments.lengthOf(segment)));
   }

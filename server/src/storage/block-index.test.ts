@@ -5,8 +5,8 @@ import { ManualClock } from "../testing/manual-clock.js";
 import { MemoryDisk } from "../testing/memory-disk.js";
 import { testGeometry, testId, testInfo } from "../testing/store-fixture.js";
 import { BlockIndex } from "./block-index.js";
+import { CachedBlock } from "./cached-block.js";
 import { evictionPolicy } from "./eviction/policies.js";
-import { HeldBlock } from "./held-block.js";
 import { storageTuning } from "./storage-tuning.js";
 import { Volume } from "./volume.js";
 
@@ -14,7 +14,7 @@ const clock = new ManualClock();
 
 function volume(): Volume {
   const disk = new MemoryDisk({ totalBytes: 1, nowMs: () => 0 });
-  const order = evictionPolicy<HeldBlock>("lru");
+  const order = evictionPolicy<CachedBlock>("lru");
   return new Volume({
     path: "/cache",
     limitBytes: undefined,
@@ -28,11 +28,11 @@ function volume(): Volume {
   });
 }
 
-function block(on: Volume, url: string, version = "v1", createdAtMs = 0): HeldBlock {
+function block(on: Volume, url: string, version = "v1", createdAtMs = 0): CachedBlock {
   const id = testId(url, 0, version);
   const info = testInfo(65_536, version);
   const path = blockPath("/cache", blockDigest(id, 65_536));
-  return new HeldBlock({ id, info, createdAtMs, firstUsedMs: 0, lastUsedMs: 0, volume: on, path, geometry: testGeometry });
+  return new CachedBlock({ id, info, createdAtMs, firstUsedMs: 0, lastUsedMs: 0, volume: on, path, geometry: testGeometry });
 }
 
 describe("the index", () => {
@@ -40,7 +40,7 @@ describe("the index", () => {
     const [index, on] = [new BlockIndex(), volume()];
     const blocks = ["a", "b", "c"].map((url) => block(on, url));
     for (const each of blocks) index.add(each);
-    index.touch(blocks[0]!, 77);
+    index.recordUse(blocks[0]!, 77);
     expect(index.get(blocks[1]!.key)).toBe(blocks[1]);
     expect([...on.order.victims()]).toEqual([blocks[1], blocks[2], blocks[0]]);
     expect([[...on.touched], blocks[0]!.lastUsedMs]).toEqual([[blocks[0]], 77]);
@@ -76,12 +76,12 @@ describe("the index", () => {
     const [index, on] = [new BlockIndex(), volume()];
     const blocks = Array.from({ length: 65_536 }, (_, name) => block(on, `s3://bucket/${name}`));
     for (const each of blocks) index.add(each);
-    for (const each of blocks) index.touch(each, 1);
+    for (const each of blocks) index.recordUse(each, 1);
     // All but the last are being read: the longest search that there is.
     for (const each of blocks.slice(0, -1)) each.acquire();
     const times = Array.from({ length: 5 }, () => {
       const began = performance.now();
-      let victim: HeldBlock | undefined;
+      let victim: CachedBlock | undefined;
       for (const each of on.order.victims()) {
         if (!each.isBusy) {
           victim = each;

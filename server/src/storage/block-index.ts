@@ -1,5 +1,5 @@
 import type { ObjectInfo } from "@frontcache/proto";
-import type { HeldBlock } from "./held-block.js";
+import type { CachedBlock } from "./cached-block.js";
 import type { EvictSelector } from "./storage-report.js";
 
 /** The newest version of an object that blocks are held of. */
@@ -10,35 +10,35 @@ export interface NewestVersion {
   readonly createdAtMs: number;
 }
 
-interface HeldVersion {
+interface CachedVersion {
   readonly info: ObjectInfo;
-  readonly blocks: Set<HeldBlock>;
+  readonly blocks: Set<CachedBlock>;
   createdAtMs: number;
 }
 
 /** The held blocks, by identity, by object and, on each volume, in the order of their eviction. */
 export class BlockIndex {
-  readonly #blocks = new Map<string, HeldBlock>();
-  readonly #objects = new Map<string, Map<string, HeldVersion>>();
+  readonly #blocks = new Map<string, CachedBlock>();
+  readonly #objects = new Map<string, Map<string, CachedVersion>>();
 
   get size(): number {
     return this.#blocks.size;
   }
 
-  get(key: string): HeldBlock | undefined {
+  get(key: string): CachedBlock | undefined {
     return this.#blocks.get(key);
   }
 
-  blocks(): IterableIterator<HeldBlock> {
+  blocks(): IterableIterator<CachedBlock> {
     return this.#blocks.values();
   }
 
   /** Enters a block; those found at the start in the order of their last use. */
-  add(block: HeldBlock): void {
+  add(block: CachedBlock): void {
     this.#blocks.set(block.key, block);
     block.volume.order.add(block);
     const { url, version } = block.id;
-    const versions = this.#objects.get(url) ?? new Map<string, HeldVersion>();
+    const versions = this.#objects.get(url) ?? new Map<string, CachedVersion>();
     this.#objects.set(url, versions);
     const held = versions.get(version) ?? { info: block.info, blocks: new Set(), createdAtMs: 0 };
     versions.set(version, held);
@@ -46,7 +46,7 @@ export class BlockIndex {
     held.createdAtMs = Math.max(held.createdAtMs, block.createdAtMs);
   }
 
-  remove(block: HeldBlock): void {
+  remove(block: CachedBlock): void {
     if (this.#blocks.get(block.key) !== block) return;
     this.#blocks.delete(block.key);
     block.volume.order.remove(block);
@@ -60,16 +60,16 @@ export class BlockIndex {
   }
 
   /** Notes a use of a block; nothing for one that is on its way out. */
-  touch(block: HeldBlock, nowMs: number): void {
+  recordUse(block: CachedBlock, nowMs: number): void {
     if (block.retired) return;
     block.lastUsedMs = nowMs;
-    block.volume.order.touch(block);
+    block.volume.order.recordUse(block);
     block.volume.touched.add(block);
   }
 
   /** Of the versions that blocks are held of, the one whose latest block was made last. */
   newest(url: string): NewestVersion | undefined {
-    let newest: HeldVersion | undefined;
+    let newest: CachedVersion | undefined;
     for (const held of this.#objects.get(url)?.values() ?? []) {
       if (newest === undefined || held.createdAtMs > newest.createdAtMs) newest = held;
     }
@@ -77,14 +77,14 @@ export class BlockIndex {
   }
 
   /** Bytes of one version of an object in held segments. */
-  heldBytes(url: string, version: string): number {
+  cachedBytes(url: string, version: string): number {
     let bytes = 0;
-    for (const block of this.#objects.get(url)?.get(version)?.blocks ?? []) bytes += block.segments.heldBytes;
+    for (const block of this.#objects.get(url)?.get(version)?.blocks ?? []) bytes += block.segments.cachedBytes;
     return bytes;
   }
 
   /** The blocks of a URL, or of every URL that begins with the prefix; of one version or of all. */
-  *select({ url, prefix, version }: EvictSelector): Generator<HeldBlock> {
+  *select({ url, prefix, version }: EvictSelector): Generator<CachedBlock> {
     const urls = url !== undefined ? [url] : prefix !== undefined ? this.#urlsFrom(prefix) : [];
     for (const name of urls) {
       for (const [heldVersion, held] of this.#objects.get(name) ?? []) {

@@ -1,8 +1,8 @@
 import { crc32 } from "node:zlib";
 import { type Geometry, segmentOf } from "@frontcache/proto";
 import type { Slice } from "../runtime/slice.js";
+import type { CachedBlock } from "./cached-block.js";
 import type { Damages } from "./damages.js";
-import type { HeldBlock } from "./held-block.js";
 import { mappedRead } from "./mapping/mapped-read.js";
 import type { OpenFile } from "./open-file.js";
 import type { OpenFiles } from "./open-files.js";
@@ -35,14 +35,14 @@ export class BlockReader {
   constructor(private readonly options: BlockReaderOptions) {}
 
   /** As `BlockLease.read`. */
-  read(block: HeldBlock, start: number, end: number): Slice | Promise<Slice | undefined> | undefined {
-    const heldEnd = Math.min(end, block.segments.heldEnd(start));
+  read(block: CachedBlock, start: number, end: number): Slice | Promise<Slice | undefined> | undefined {
+    const heldEnd = Math.min(end, block.segments.cachedEnd(start));
     if (heldEnd <= start) return undefined;
     const mapped = block.open && mappedRead(block.open, block.segments, start, heldEnd);
     return mapped ?? this.#readFile(block, start, heldEnd);
   }
 
-  async #readFile(block: HeldBlock, start: number, end: number): Promise<Slice | undefined> {
+  async #readFile(block: CachedBlock, start: number, end: number): Promise<Slice | undefined> {
     let open: OpenFile;
     try {
       open = await this.options.files.use(block);
@@ -64,7 +64,7 @@ export class BlockReader {
     }
   }
 
-  async #plainRead(block: HeldBlock, open: OpenFile, start: number, end: number): Promise<Slice | undefined> {
+  async #plainRead(block: CachedBlock, open: OpenFile, start: number, end: number): Promise<Slice | undefined> {
     const aligned = Math.floor((start + READ_BYTES) / READ_ALIGNMENT) * READ_ALIGNMENT;
     const slice = this.options.buffers.take(Math.min(end, aligned) - start);
     const { drops } = block.segments;
@@ -79,7 +79,7 @@ export class BlockReader {
    * Fills the slice from the file. Where that fails it rejects and lets the slice go: at once, or for a read that outlives
    * its time limit when it ends, because until then the disk may still write into that memory.
    */
-  async #fill(block: HeldBlock, open: OpenFile, slice: Slice, position: number): Promise<void> {
+  async #fill(block: CachedBlock, open: OpenFile, slice: Slice, position: number): Promise<void> {
     const { bytes } = slice;
     const state = { isReading: false, isGivenUp: false };
     const read = async (): Promise<number> => {
@@ -112,7 +112,7 @@ export class BlockReader {
   }
 
   /** Checks a segment against its CRC, once for all who ask meanwhile. False: it was bad and is dropped. */
-  #checkOnce(block: HeldBlock, open: OpenFile, segment: number): Promise<boolean> {
+  #checkOnce(block: CachedBlock, open: OpenFile, segment: number): Promise<boolean> {
     block.checks ??= new Map();
     const running = block.checks.get(segment);
     if (running !== undefined) return running;
@@ -121,7 +121,7 @@ export class BlockReader {
     return check;
   }
 
-  async #check(block: HeldBlock, open: OpenFile, segment: number): Promise<boolean> {
+  async #check(block: CachedBlock, open: OpenFile, segment: number): Promise<boolean> {
     const { segments } = block;
     const start = segment * segments.geometry.segmentBytes;
     const end = start + segments.lengthOf(segment);
@@ -139,7 +139,7 @@ export class BlockReader {
   }
 
   /** A file that can't be opened (no segment given), or a segment that can't be read. */
-  #unreadable(block: HeldBlock, error: unknown, segment?: number): void {
+  #unreadable(block: CachedBlock, error: unknown, segment?: number): void {
     const code = systemCode(error);
     if (!OF_THE_FILE.has(code)) block.volume.failed(error);
     if (NOT_OF_THE_FILE.has(code)) return;

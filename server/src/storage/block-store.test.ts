@@ -20,12 +20,12 @@ describe("a block store", () => {
   it("gives back what was written, and knows nothing else", async () => {
     const { store, disk } = await openStore();
     const [id, info] = [testId(url), testInfo()];
-    expect(store.lease(id)).toBeUndefined();
+    expect(store.pin(id)).toBeUndefined();
     expect(await keep(store, id, info, testSegments(id, info))).toBe(true);
     expect(areTestBytes(await readBlock(store, id, 0, BLOCK), 0, BLOCK)).toBe(true);
     expect(areTestBytes(await readBlock(store, id, 12_345, 54_321), 12_345, 54_321 - 12_345)).toBe(true);
-    expect(store.lease(testId(url, BLOCK))).toBeUndefined();
-    expect(store.lease(testId(url, 0, "v2"))).toBeUndefined();
+    expect(store.pin(testId(url, BLOCK))).toBeUndefined();
+    expect(store.pin(testId(url, 0, "v2"))).toBeUndefined();
     expect(await storageFaults(store, disk, testGeometry)).toEqual([]);
     await store.close();
   });
@@ -34,8 +34,8 @@ describe("a block store", () => {
     const { store } = await openStore();
     const [id, info] = [testId(url), testInfo()];
     await keep(store, id, info, testSegments(id, info, [1, 2, 5]));
-    const lease = store.lease(id)!;
-    expect([0, 1, 2, 3, 4, 5, 6, 7, 8].map((segment) => lease.holds(segment))).toEqual([
+    const pin = store.pin(id)!;
+    expect([0, 1, 2, 3, 4, 5, 6, 7, 8].map((segment) => pin.has(segment))).toEqual([
       false,
       true,
       true,
@@ -46,11 +46,11 @@ describe("a block store", () => {
       false,
       false,
     ]);
-    expect(lease.read(0, 100)).toBeUndefined();
-    const slice = await lease.read(9 * KiB, BLOCK);
+    expect(pin.read(0, 100)).toBeUndefined();
+    const slice = await pin.read(9 * KiB, BLOCK);
     expect(areTestBytes(slice?.bytes, 9 * KiB, 15 * KiB)).toBe(true);
     slice?.release();
-    lease.release();
+    pin.release();
     await store.close();
   });
 
@@ -58,10 +58,10 @@ describe("a block store", () => {
     const { store, disk } = await openStore();
     const [id, info] = [testId(url), testInfo()];
     await keep(store, id, info, testSegments(id, info, [1]));
-    const lease = store.lease(id)!;
+    const pin = store.pin(id)!;
     expect(await keep(store, id, info, testSegments(id, info, [0, 1, 2, 3]))).toBe(true);
-    expect(lease.holds(3)).toBe(true);
-    lease.release();
+    expect(pin.has(3)).toBe(true);
+    pin.release();
     const used = store.status().volumes[0]!.usedBytes;
     expect(used).toBe(4 * 8 * KiB + FOOTER_BYTES);
     expect(await keep(store, id, info, testSegments(id, info, [0, 1, 2, 3]))).toBe(true);
@@ -101,9 +101,9 @@ describe("a block store", () => {
     expect(kept).toEqual([true, true, true, true, false, true]);
     // One for the new file, one for all that came behind it.
     expect(opened).toHaveLength(2);
-    const lease = store.lease(id)!;
-    const held = Array.from({ length: 8 }, (_, segment) => lease.holds(segment));
-    lease.release();
+    const pin = store.pin(id)!;
+    const held = Array.from({ length: 8 }, (_, segment) => pin.has(segment));
+    pin.release();
     expect(held).toEqual([true, true, true, true, true, false, false, true]);
     expect(areTestBytes(await readBlock(store, id, 0, 40 * KiB), 0, 40 * KiB)).toBe(true);
     expect(await storageFaults(store, disk, testGeometry)).toEqual([]);
@@ -150,7 +150,11 @@ describe("a block store", () => {
     await keep(store, later, testInfo(), testSegments(later, testInfo(), [1]));
     expect(store.newest(url)).toEqual({ version: "v2", info: testInfo(BLOCK, "v2"), createdAtMs: 200 });
     expect(store.newest("s3://bucket/other")).toBeUndefined();
-    expect([store.heldBytes(url, "v1"), store.heldBytes(url, "v2"), store.heldBytes(url, "v3")]).toEqual([16 * KiB, 8 * KiB, 0]);
+    expect([store.cachedBytes(url, "v1"), store.cachedBytes(url, "v2"), store.cachedBytes(url, "v3")]).toEqual([
+      16 * KiB,
+      8 * KiB,
+      0,
+    ]);
     await store.close();
   });
 
@@ -176,20 +180,20 @@ describe("a block store", () => {
     await store.close();
   });
 
-  it("evicts a leased block from under its reader, who reads on, and gives the space back after the last slice", async () => {
+  it("evicts a pinned block from under its reader, who reads on, and gives the space back after the last slice", async () => {
     const { store, disk } = await openStore();
     const [id, info] = [testId(url), testInfo()];
     await keep(store, id, info, testSegments(id, info));
-    const lease = store.lease(id)!;
-    const slice = await lease.read(0, BLOCK);
+    const pin = store.pin(id)!;
+    const slice = await pin.read(0, BLOCK);
     await store.evict({ url });
-    expect(store.lease(id)).toBeUndefined();
+    expect(store.pin(id)).toBeUndefined();
     expect(disk.paths()).toEqual([]);
-    expect(areTestBytes((await lease.read(0, BLOCK))?.bytes, 0, BLOCK)).toBe(true);
+    expect(areTestBytes((await pin.read(0, BLOCK))?.bytes, 0, BLOCK)).toBe(true);
     expect(disk.usedBytes).toBe(BLOCK + FOOTER_BYTES);
     expect(store.status().volumes[0]!.usedBytes).toBe(BLOCK + FOOTER_BYTES);
     slice?.release();
-    lease.release();
+    pin.release();
     await expect.poll(() => disk.usedBytes).toBe(0);
     expect(store.status().volumes[0]!.usedBytes).toBe(0);
     await store.close();
@@ -199,13 +203,13 @@ describe("a block store", () => {
     const { store } = await openStore({ maxMappings: 1 });
     const [id, other, info] = [testId(url), testId("s3://bucket/other"), testInfo()];
     await keep(store, id, info, testSegments(id, info));
-    const lease = store.lease(id)!;
-    // One file may be open, so that the leased block's must be opened again.
+    const pin = store.pin(id)!;
+    // One file may be open, so that the pinned block's must be opened again.
     await keep(store, other, info, testSegments(other, info));
     await store.evict({ url });
     await keep(store, id, info, testSegments(id, info, [0]));
-    expect(await lease.read(3 * 8 * KiB, BLOCK)).toBeUndefined();
-    lease.release();
+    expect(await pin.read(3 * 8 * KiB, BLOCK)).toBeUndefined();
+    pin.release();
     expect(areTestBytes(await readBlock(store, id, 0, 8 * KiB), 0, 8 * KiB)).toBe(true);
     expect(store.status().damages).toBe(0);
     await store.close();
@@ -251,7 +255,7 @@ describe("a block store", () => {
     await store.close();
     expect(disk.openFiles).toBe(0);
     expect(clock.waits).toBe(0);
-    expect(store.lease(id)).toBeUndefined();
+    expect(store.pin(id)).toBeUndefined();
     expect(await store.reserve(id, 1)).toBeUndefined();
     const again = await openStore({ disk, clock });
     expect(areTestBytes(await readBlock(again.store, id, 0, BLOCK), 0, BLOCK)).toBe(true);

@@ -2,24 +2,24 @@ import type { Geometry } from "@frontcache/proto";
 import { forEachConcurrent } from "@frontcache/proto/runtime";
 import type { Clock } from "../runtime/clock.js";
 import type { Log } from "../runtime/log.js";
-import { type BlockDescription, type BlockId, type BlockLease, blockKey, type FilledSegment, type Reservation } from "./block.js";
+import { type BlockDescription, type BlockId, type BlockPin, blockKey, type FilledSegment, type Reservation } from "./block.js";
 import { BlockIndex, type NewestVersion } from "./block-index.js";
+import { StorePin } from "./block-pin.js";
 import { BlockReader } from "./block-reader.js";
 import { BlockWriter } from "./block-writer.js";
+import type { CachedBlock } from "./cached-block.js";
 import { Damages } from "./damages.js";
 import type { DirectoryClaim, Disk } from "./disk/disk.js";
 import { BlockRemover } from "./eviction/block-remover.js";
 import { type Eviction, evictionPolicy } from "./eviction/policies.js";
 import { Purger } from "./eviction/purger.js";
 import { RecencyKeeper } from "./eviction/recency-keeper.js";
-import type { HeldBlock } from "./held-block.js";
-import { StoreLease } from "./lease.js";
-import { Loans } from "./loans.js";
 import type { Mapper } from "./mapping/mapping.js";
 import { OpenFiles } from "./open-files.js";
 import { Placement } from "./placement.js";
 import { ReadBuffers } from "./read-buffers.js";
 import { recover } from "./recovery.js";
+import { References } from "./references.js";
 import { VolumeReservation } from "./reservation.js";
 import type { EvictReport, EvictSelector, PurgeReport, StorageStatus } from "./storage-report.js";
 import type { StorageTuning } from "./storage-tuning.js";
@@ -72,7 +72,7 @@ export class BlockStore {
   readonly #recency: RecencyKeeper;
   readonly #purger: Purger;
   readonly #placement: Placement;
-  readonly #loans = new Loans();
+  readonly #references = new References();
   #closed = false;
 
   private constructor(options: BlockStoreOptions, claims: readonly DirectoryClaim[]) {
@@ -80,7 +80,7 @@ export class BlockStore {
     this.#options = options;
     this.#claims = claims;
     this.#volumes = options.volumes.map(({ path, limitBytes }) => {
-      const order = evictionPolicy<HeldBlock>(options.eviction);
+      const order = evictionPolicy<CachedBlock>(options.eviction);
       const { highWatermark, lowWatermark } = options;
       return new Volume({ path, limitBytes, disk, clock, log, tuning, highWatermark, lowWatermark, order });
     });
@@ -91,7 +91,7 @@ export class BlockStore {
       blockBytes: geometry.blockBytes,
       residentBytes: tuning.mappedMemoryBytes,
       capacity: options.maxMappings,
-      loans: this.#loans,
+      references: this.#references,
       clock,
     });
     const remover = new BlockRemover({ disk, index, files });
@@ -101,7 +101,7 @@ export class BlockStore {
       forget: (block, segment) => void writer.forget(block, segment),
       retire: (block) => void remover.retire(block),
     });
-    const buffers = new ReadBuffers(tuning.readMemoryBytes, this.#loans);
+    const buffers = new ReadBuffers(tuning.readMemoryBytes, this.#references);
     this.#reader = new BlockReader({ geometry, files, buffers, damages: this.#damages });
     this.#recency = new RecencyKeeper({ disk, clock });
     const volumes = this.#volumes;
@@ -144,19 +144,19 @@ export class BlockStore {
     this.#purger.start();
   }
 
-  /** Leases a held block, which counts as a use of it; undefined where no such block is held. */
-  lease(id: BlockId): BlockLease | undefined {
+  /** Pins a held block, which counts as a use of it; undefined where no such block is held. */
+  pin(id: BlockId): BlockPin | undefined {
     const block = this.#closed ? undefined : this.#index.get(blockKey(id));
     if (block === undefined) return undefined;
-    this.#index.touch(block, this.#options.clock.nowMs());
-    this.#files.touch(block);
-    return new StoreLease(block, this.#reader, this.#loans);
+    this.#index.recordUse(block, this.#options.clock.nowMs());
+    this.#files.recordUse(block);
+    return new StorePin(block, this.#reader, this.#references);
   }
 
   /** Notes a use of a block that somebody else saw; false where it isn't held. */
-  touch(id: BlockId): boolean {
+  recordUse(id: BlockId): boolean {
     const block = this.#closed ? undefined : this.#index.get(blockKey(id));
-    if (block !== undefined) this.#index.touch(block, this.#options.clock.nowMs());
+    if (block !== undefined) this.#index.recordUse(block, this.#options.clock.nowMs());
     return block !== undefined;
   }
 
@@ -204,8 +204,8 @@ export class BlockStore {
   }
 
   /** Bytes held of one version of an object. */
-  heldBytes(url: string, version: string): number {
-    return this.#index.heldBytes(url, version);
+  cachedBytes(url: string, version: string): number {
+    return this.#index.cachedBytes(url, version);
   }
 
   /** What the volumes hold and how they are, now. */
@@ -221,7 +221,7 @@ export class BlockStore {
       })),
       mappings: this.#files.mappings,
       openFiles: this.#files.openFiles,
-      leases: this.#loans.open,
+      references: this.#references.open,
       damages: this.#damages.count,
       purged: this.#purger.evicted,
     };
@@ -232,14 +232,14 @@ export class BlockStore {
     return this.#purger.onPurged(listener);
   }
 
-  /** Resolves when no write and no removal is under way; those of leased blocks are, until their last lease ends. */
+  /** Resolves when no write and no removal is under way; those of pinned blocks are, until their last pin ends. */
   async settled(): Promise<void> {
     await this.#writer.idle();
     await this.#remover.settled();
   }
 
   /**
-   * Ends what runs, writes recency, unmaps, closes, gives the directories up. Files that leases or slices still use are
+   * Ends what runs, writes recency, unmaps, closes, gives the directories up. Files that pins or slices still use are
    * closed with the last of them.
    */
   async close(): Promise<void> {

@@ -5,9 +5,9 @@ import { type BlockDescription, blockKey, type FilledSegment } from "./block.js"
 import { BlockFileWriter } from "./block-file-writer.js";
 import type { BlockIndex } from "./block-index.js";
 import { temporaryDirectory } from "./block-path.js";
+import { CachedBlock } from "./cached-block.js";
 import type { Disk, DiskFile } from "./disk/disk.js";
 import type { BlockRemover } from "./eviction/block-remover.js";
-import { HeldBlock } from "./held-block.js";
 import type { OpenFiles } from "./open-files.js";
 import type { VolumeReservation } from "./reservation.js";
 import { systemCode } from "./system-error.js";
@@ -65,10 +65,10 @@ export class BlockWriter {
   }
 
   /** Takes a segment that the table has lost already out of the file too. */
-  async forget(block: HeldBlock, segment: number): Promise<void> {
+  async forget(block: CachedBlock, segment: number): Promise<void> {
     this.#waiting.delete(block.key);
     await this.#inOrder(block.key, async () => {
-      if (block.retired || block.segments.holds(segment)) return;
+      if (block.retired || block.segments.has(segment)) return;
       await this.#file
         .edit(block, async (file) => {
           await this.#file.writeFooter(block, file, this.#file.footer(block)!);
@@ -135,7 +135,7 @@ export class BlockWriter {
     const digest = blockDigest(id, geometry.blockBytes);
     const path = blockPath(volume.path, digest);
     const nowMs = clock.nowMs();
-    const block = new HeldBlock({ ...described, firstUsedMs: nowMs, lastUsedMs: nowMs, volume, path, geometry });
+    const block = new CachedBlock({ ...described, firstUsedMs: nowMs, lastUsedMs: nowMs, volume, path, geometry });
     for (const segment of segments) block.segments.add(segment.index, segment.crc, true);
     const bytes = block.chargedBytes;
     const footer = this.#file.footer(block);
@@ -164,7 +164,7 @@ export class BlockWriter {
   }
 
   /** More segments of a block: bytes in place, then the footer, then the table. Before the footer nobody counts on them. */
-  async #append(block: HeldBlock, writes: readonly PendingWrite[]): Promise<void> {
+  async #append(block: CachedBlock, writes: readonly PendingWrite[]): Promise<void> {
     const additions = this.#additions(block, writes);
     if (additions.length === 0) return;
     const added = additions.flatMap(({ segments }) => segments).sort((a, b) => a.index - b.index);
@@ -173,7 +173,7 @@ export class BlockWriter {
     if (kept) {
       for (const segment of added) block.segments.add(segment.index, segment.crc, true);
       block.open?.regions?.grow();
-      this.options.index.touch(block, this.options.clock.nowMs());
+      this.options.index.recordUse(block, this.options.clock.nowMs());
     }
     for (const { bytes, room } of additions) {
       if (kept) block.volume.usedBytes += bytes;
@@ -185,16 +185,16 @@ export class BlockWriter {
   }
 
   /** What the writes add, each segment once. Those that add nothing, or don't belong to the block or find no room, are settled. */
-  #additions(block: HeldBlock, writes: readonly PendingWrite[]): Addition[] {
+  #additions(block: CachedBlock, writes: readonly PendingWrite[]): Addition[] {
     const coming = new Set<number>();
     const additions: Addition[] = [];
     for (const write of writes) {
       const { described, reservation, settle } = write;
-      const segments = write.segments.filter(({ index }) => !block.segments.holds(index) && !coming.has(index));
+      const segments = write.segments.filter(({ index }) => !block.segments.has(index) && !coming.has(index));
       const bytes = segments.reduce((sum, { index }) => sum + block.segmentCharge(index), 0);
       const room = reservation.volume === block.volume ? reservation : undefined;
       if (block.info.objectSize !== described.info.objectSize) settle(false);
-      else if (segments.length === 0 && write.segments.every(({ index }) => block.segments.holds(index))) settle(true);
+      else if (segments.length === 0 && write.segments.every(({ index }) => block.segments.has(index))) settle(true);
       else if (room?.take(bytes) ?? block.volume.reserve(bytes)) {
         for (const { index } of segments) coming.add(index);
         additions.push({ write, segments, bytes, room });
@@ -203,7 +203,7 @@ export class BlockWriter {
     return additions;
   }
 
-  async #appendHeld(block: HeldBlock, added: readonly FilledSegment[]): Promise<boolean> {
+  async #appendHeld(block: CachedBlock, added: readonly FilledSegment[]): Promise<boolean> {
     const left = { uncertain: false };
     try {
       await this.#file.edit(block, async (file) => {
@@ -230,7 +230,7 @@ export class BlockWriter {
   }
 
   /** Gives back the space of bytes that no footer will speak of. False: they may still be there. */
-  async #takeBack(block: HeldBlock, file: DiskFile, added: readonly FilledSegment[]): Promise<boolean> {
+  async #takeBack(block: CachedBlock, file: DiskFile, added: readonly FilledSegment[]): Promise<boolean> {
     // A slice of a segment that was dropped and came again may still be on its way to a reader.
     if (isLent(block)) return false;
     try {
@@ -251,6 +251,6 @@ export class BlockWriter {
 }
 
 /** Whether slices or reads of the block's file are under way. */
-function isLent(block: HeldBlock): boolean {
+function isLent(block: CachedBlock): boolean {
   return (block.open?.users ?? 0) > 0;
 }

@@ -30,11 +30,11 @@ export interface BlockDescription {
 }
 
 /** A held block that can't be evicted until `release`. */
-export interface BlockLease {
+export interface BlockPin {
   readonly id: BlockId;
   readonly info: ObjectInfo;
-  /** Whether the segment is held now. Segments may come (a fill) and go (damage found) while the lease lives. */
-  holds(segment: number): boolean;
+  /** Whether the segment is held now. Segments may come (a fill) and go (damage found) while the pin lives. */
+  has(segment: number): boolean;
   /**
    * Bytes of the block from `start`, at least one and at most up to `end`. At once where they are mapped and in memory;
    * otherwise by the thread pool. Undefined where they are not held after all: evicted, cut short, damaged, unreadable.

@@ -55,14 +55,14 @@ function dieAt(disk: MemoryDisk, at: number): Promise<void> {
 async function expectSound(fixture: StoreFixture): Promise<void> {
   const { store, disk } = fixture;
   for (const name of names) {
-    const lease = store.lease(id(name));
+    const pin = store.pin(id(name));
     for (let segment = 0; segment < 8; segment++) {
-      if (!lease?.holds(segment)) continue;
-      const slice = await lease.read(segment * SEGMENT, (segment + 1) * SEGMENT);
+      if (!pin?.has(segment)) continue;
+      const slice = await pin.read(segment * SEGMENT, (segment + 1) * SEGMENT);
       expect(areTestBytes(slice?.bytes, segment * SEGMENT, SEGMENT)).toBe(true);
       slice?.release();
     }
-    lease?.release();
+    pin?.release();
   }
   await store.settled();
   expect(store.status().damages).toBe(0);
@@ -97,7 +97,7 @@ describe("a process that dies", () => {
     for (const name of names.slice(0, 3)) {
       expect(areTestBytes(await readBlock(again.store, id(name), 0, BLOCK), 0, BLOCK)).toBe(true);
     }
-    expect(again.store.lease(id(3))).toBeUndefined();
+    expect(again.store.pin(id(3))).toBeUndefined();
     await again.store.close();
   });
 });

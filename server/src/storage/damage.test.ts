@@ -127,7 +127,7 @@ describe("a damaged block file", () => {
     expect(areTestBytes(await readBlock(store, id, 0, BLOCK), 0, BLOCK)).toBe(true);
     disk.file(path).truncate(5 * SEGMENT + 10);
     expect(await readBlock(store, id, 5 * SEGMENT, BLOCK)).toBeUndefined();
-    expect(store.lease(id)).toBeUndefined();
+    expect(store.pin(id)).toBeUndefined();
     expect(store.status().damages).toBe(1);
     expect((await readThrough(store)).fetched).toBe(8);
     await store.settled();

@@ -1,12 +1,12 @@
 import type { Log } from "../runtime/log.js";
-import type { HeldBlock } from "./held-block.js";
+import type { CachedBlock } from "./cached-block.js";
 
 export interface DamagesOptions {
   readonly log: Log;
   /** Takes a segment that is no longer in the block's table out of its file. */
-  readonly forget: (block: HeldBlock, segment: number) => void;
+  readonly forget: (block: CachedBlock, segment: number) => void;
   /** Removes the block and its file. */
-  readonly retire: (block: HeldBlock) => void;
+  readonly retire: (block: CachedBlock) => void;
 }
 
 /** What was found damaged: given up at once, counted, logged once each. */
@@ -21,8 +21,8 @@ export class Damages {
   }
 
   /** The segment's bytes are wrong or can't be read: the next reader fetches it anew. */
-  badSegment(block: HeldBlock, segment: number, error: unknown): void {
-    if (block.retired || !block.segments.holds(segment)) return;
+  badSegment(block: CachedBlock, segment: number, error: unknown): void {
+    if (block.retired || !block.segments.has(segment)) return;
     block.drop(segment);
     this.#note({ event: "segment-damaged", ...place(block), segment, err: error }, "a segment is damaged; it is fetched again");
     if (block.segments.isEmpty()) this.options.retire(block);
@@ -30,7 +30,7 @@ export class Damages {
   }
 
   /** The file is gone, cut short or can't be opened. */
-  badBlock(block: HeldBlock, error: unknown): void {
+  badBlock(block: CachedBlock, error: unknown): void {
     if (block.retired) return;
     this.#note({ event: "block-damaged", ...place(block), err: error }, "a block file is damaged; the block is dropped");
     this.options.retire(block);
@@ -51,6 +51,6 @@ export class Damages {
   }
 }
 
-function place(block: HeldBlock): Record<string, unknown> {
+function place(block: CachedBlock): Record<string, unknown> {
   return { path: block.path, url: block.id.url, offset: block.id.offset };
 }

@@ -61,7 +61,7 @@ describe.each([
 
   afterEach(async () => {
     await store.close();
-    expect(store.status()).toMatchObject({ mappings: 0, openFiles: 0, leases: 0 });
+    expect(store.status()).toMatchObject({ mappings: 0, openFiles: 0, references: 0 });
     expect(readFileSync("/proc/self/maps", "utf8")).not.toContain(directory);
     rmSync(directory, { recursive: true });
   });
@@ -93,29 +93,29 @@ describe.each([
     await store.close();
     await open(16, { ...storageTuning, mappedMemoryBytes: BLOCK });
     for (const id of ids) await keep(store, id, info, testSegments(id, info));
-    const leases = ids.map((id) => store.lease(id)!);
-    const slices = await Promise.all(leases.map((lease) => lease.read(0, BLOCK)));
+    const pins = ids.map((id) => store.pin(id)!);
+    const slices = await Promise.all(pins.map((pin) => pin.read(0, BLOCK)));
     for (const slice of slices) expect(areTestBytes(slice?.bytes, 0, BLOCK)).toBe(true);
-    for (const borrowed of [...slices, ...leases]) borrowed!.release();
+    for (const borrowed of [...slices, ...pins]) borrowed!.release();
     expect(residentKB()).toBeLessThanOrEqual(BLOCK / 1024);
   });
 
   it.runIf(isRunnable && isMapped)("answers what is in memory at once, whole and without a copy", async () => {
     const id = ids[0]!;
     await keep(store, id, info, testSegments(id, info, [0, 1, 2, 4]));
-    const lease = store.lease(id)!;
+    const pin = store.pin(id)!;
     for (let read = 0; read < 3; read++) {
-      const slice = lease.read(10, BLOCK);
+      const slice = pin.read(10, BLOCK);
       if (slice === undefined || slice instanceof Promise) throw new Error("not at once");
       expect(areTestBytes(slice.bytes, 10, 3 * SEGMENT - 10)).toBe(true);
       slice.release();
     }
     await keep(store, id, info, testSegments(id, info));
-    const slice = lease.read(0, BLOCK);
+    const slice = pin.read(0, BLOCK);
     if (slice === undefined || slice instanceof Promise) throw new Error("not at once");
     expect(areTestBytes(slice.bytes, 0, BLOCK)).toBe(true);
     slice.release();
-    lease.release();
+    pin.release();
   });
 
   it.runIf(isRunnable)("finds a file cut short under it to be a miss, and lives", async () => {
@@ -123,12 +123,12 @@ describe.each([
     await keep(store, id, info, testSegments(id, info));
     expect(areTestBytes(await readBlock(store, id, 0, BLOCK), 0, BLOCK)).toBe(true);
     truncateSync(blockFile(), 3 * SEGMENT + 100);
-    const lease = store.lease(id)!;
-    expect(await lease.read(3 * SEGMENT, 3 * SEGMENT + 101)).toBeUndefined();
-    expect(await lease.read(5 * SEGMENT, BLOCK)).toBeUndefined();
-    lease.release();
+    const pin = store.pin(id)!;
+    expect(await pin.read(3 * SEGMENT, 3 * SEGMENT + 101)).toBeUndefined();
+    expect(await pin.read(5 * SEGMENT, BLOCK)).toBeUndefined();
+    pin.release();
     await store.settled();
-    expect(store.lease(id)).toBeUndefined();
+    expect(store.pin(id)).toBeUndefined();
     expect(store.status()).toMatchObject({ damages: 1, openFiles: 0, mappings: 0 });
     await keep(store, id, info, testSegments(id, info));
     expect(areTestBytes(await readBlock(store, id, 0, BLOCK), 0, BLOCK)).toBe(true);
@@ -138,11 +138,11 @@ describe.each([
   it.runIf(isRunnable)("keeps an evicted block for its reader, and gives its space back after the last slice", async () => {
     const id = ids[0]!;
     await keep(store, id, info, testSegments(id, info));
-    const lease = store.lease(id)!;
-    const slice = await lease.read(0, BLOCK);
-    const second = await lease.read(0, BLOCK);
+    const pin = store.pin(id)!;
+    const slice = await pin.read(0, BLOCK);
+    const second = await pin.read(0, BLOCK);
     await store.evict({ url: id.url });
-    lease.release();
+    pin.release();
     await new Promise(setImmediate);
     second?.release();
     await new Promise(setImmediate);
@@ -155,12 +155,12 @@ describe.each([
 
   it.runIf(isRunnable)("closes the least recently used files beyond its bound, never one that is being read", async () => {
     for (const id of ids) await keep(store, id, info, testSegments(id, info));
-    const leases = ids.map((id) => store.lease(id)!);
-    const slices = await Promise.all(leases.map((lease) => lease.read(0, BLOCK)));
+    const pins = ids.map((id) => store.pin(id)!);
+    const slices = await Promise.all(pins.map((pin) => pin.read(0, BLOCK)));
     for (const [index, slice] of slices.entries()) {
       expect(areTestBytes(slice?.bytes, 0, slice!.bytes.length)).toBe(true);
       slice?.release();
-      leases[index]!.release();
+      pins[index]!.release();
     }
     for (const id of [...ids, ...ids]) expect(areTestBytes(await readBlock(store, id, 0, BLOCK), 0, BLOCK)).toBe(true);
     await expect.poll(() => store.status().openFiles).toBeLessThanOrEqual(2);
@@ -172,7 +172,7 @@ describe.each([
       ids.map(async (id, index) => {
         for (const round of rounds) {
           if (round % 7 === index) await store.evict({ url: id.url });
-          if (store.lease(id)?.release() === undefined) await keep(store, id, info, testSegments(id, info));
+          if (store.pin(id)?.release() === undefined) await keep(store, id, info, testSegments(id, info));
           const start = (round * 997) % BLOCK;
           const bytes = await readBlock(store, id, start, BLOCK);
           expect(bytes === undefined || areTestBytes(bytes, start, BLOCK - start)).toBe(true);

@@ -1,8 +1,8 @@
 import type { DiskFile } from "./disk/disk.js";
-import type { Loans } from "./loans.js";
 import { MappedRegions } from "./mapping/mapped-regions.js";
 import type { Mapping } from "./mapping/mapping.js";
 import type { RecentResidency } from "./mapping/recent-residency.js";
+import type { References } from "./references.js";
 
 /** What all mappings together have in the process's memory. */
 export interface MappedMemory {
@@ -35,7 +35,7 @@ export class OpenFile {
     readonly mapping: Mapping | undefined,
     /** Of the mapping, where there is one. */
     readonly residency: RecentResidency | undefined,
-    readonly loans: Loans,
+    readonly references: References,
     private readonly onIdle: () => void,
     private readonly memory: MappedMemory,
   ) {

@@ -1,10 +1,10 @@
 import type { Clock } from "../runtime/clock.js";
+import type { CachedBlock } from "./cached-block.js";
 import type { Disk, DiskFile } from "./disk/disk.js";
-import type { HeldBlock } from "./held-block.js";
-import type { Loans } from "./loans.js";
 import type { Mapper } from "./mapping/mapping.js";
 import { RecentResidency } from "./mapping/recent-residency.js";
 import { type MappedMemory, OpenFile } from "./open-file.js";
+import type { References } from "./references.js";
 import { systemCode, systemError } from "./system-error.js";
 
 export interface OpenFilesOptions {
@@ -16,15 +16,15 @@ export interface OpenFilesOptions {
   readonly capacity: number;
   /** Bytes of mappings that may stay in this process's memory, about. */
   readonly residentBytes: number;
-  readonly loans: Loans;
+  readonly references: References;
   readonly clock: Pick<Clock, "monotonicMs">;
 }
 
 /** The block files that are open, the least recently used first. */
 export class OpenFiles {
-  readonly #order = new Set<HeldBlock>();
-  readonly #opening = new Map<HeldBlock, Promise<OpenFile>>();
-  readonly #closing = new Map<HeldBlock, Promise<void>>();
+  readonly #order = new Set<CachedBlock>();
+  readonly #opening = new Map<CachedBlock, Promise<OpenFile>>();
+  readonly #closing = new Map<CachedBlock, Promise<void>>();
   #mappings = 0;
   #open = 0;
   #touchedBytes = 0;
@@ -50,14 +50,14 @@ export class OpenFiles {
     return this.#open;
   }
 
-  touch(block: HeldBlock): void {
+  recordUse(block: CachedBlock): void {
     if (block.open === undefined) return;
     this.#order.delete(block);
     this.#order.add(block);
   }
 
   /** The block's open file, pinned: `unpin` it after use. Rejects with the system's error, ENOENT for a retired block. */
-  async use(block: HeldBlock): Promise<OpenFile> {
+  async use(block: CachedBlock): Promise<OpenFile> {
     // A file opened for several may be closed again before the last of them gets here.
     while (block.open === undefined) await this.#openOnce(block);
     block.open.pin();
@@ -65,20 +65,20 @@ export class OpenFiles {
   }
 
   /** Takes over a file that the block's writer has open. */
-  adopt(block: HeldBlock, file: DiskFile): OpenFile {
+  adopt(block: CachedBlock, file: DiskFile): OpenFile {
     this.#open++;
     const mapping = this.options.mapper.map(file, this.options.blockBytes);
     if (mapping !== undefined) this.#mappings++;
-    const { loans, clock, blockBytes } = this.options;
+    const { references, clock, blockBytes } = this.options;
     const residency = mapping && new RecentResidency(mapping, clock, blockBytes);
-    block.open = new OpenFile(file, mapping, residency, loans, () => this.#closeExcess(), this.#memory);
+    block.open = new OpenFile(file, mapping, residency, references, () => this.#closeExcess(), this.#memory);
     this.#order.add(block);
     void this.#closeBeyond(this.options.capacity, block);
     return block.open;
   }
 
   /** Closes the block's file when its last user is gone; resolves then. */
-  async close(block: HeldBlock): Promise<void> {
+  async close(block: CachedBlock): Promise<void> {
     await this.#opening.get(block)?.catch(() => undefined);
     const { open } = block;
     if (open === undefined) return this.#closing.get(block);
@@ -109,7 +109,7 @@ export class OpenFiles {
     await Promise.all(closing.filter(({ isUsed }) => !isUsed).map(({ closed }) => closed));
   }
 
-  #openOnce(block: HeldBlock): Promise<OpenFile> {
+  #openOnce(block: CachedBlock): Promise<OpenFile> {
     const running = this.#opening.get(block);
     if (running !== undefined) return running;
     const opening = this.#openFile(block).finally(() => this.#opening.delete(block));
@@ -117,7 +117,7 @@ export class OpenFiles {
     return opening;
   }
 
-  async #openFile(block: HeldBlock): Promise<OpenFile> {
+  async #openFile(block: CachedBlock): Promise<OpenFile> {
     try {
       return this.adopt(block, await this.#openPath(block));
     } catch (error) {
@@ -127,7 +127,7 @@ export class OpenFiles {
     }
   }
 
-  async #openPath(block: HeldBlock): Promise<DiskFile> {
+  async #openPath(block: CachedBlock): Promise<DiskFile> {
     const close = (file: DiskFile): void => void file.close().catch(() => undefined);
     const file = await block.volume.gate.run(() => this.options.disk.open(block.path, "read"), close);
     if (!block.retired) return file;
@@ -158,7 +158,7 @@ export class OpenFiles {
   }
 
   /** Closes idle files, the least recently used first, until `capacity` are left; never the one in hand. */
-  async #closeBeyond(capacity: number, inHand?: HeldBlock): Promise<void> {
+  async #closeBeyond(capacity: number, inHand?: CachedBlock): Promise<void> {
     const closing: Promise<void>[] = [];
     let excess = this.#order.size - capacity;
     for (const block of this.#order) {

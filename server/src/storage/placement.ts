@@ -2,8 +2,8 @@ import type { Geometry } from "@frontcache/proto";
 import { sleep } from "@frontcache/proto/runtime";
 import type { Clock } from "../runtime/clock.js";
 import type { BlockIndex } from "./block-index.js";
+import { mostCharged } from "./cached-block.js";
 import type { Purger } from "./eviction/purger.js";
-import { mostCharged } from "./held-block.js";
 import { VolumeReservation } from "./reservation.js";
 import type { Volume } from "./volume.js";
 

@@ -1,27 +1,27 @@
 import { describe, expect, it } from "vitest";
-import { Loans } from "./loans.js";
 import { READ_BYTES, ReadBuffers } from "./read-buffers.js";
+import { References } from "./references.js";
 
 const KiB = 1 << 10;
 
 describe("read buffers", () => {
   it("lend what was asked for, up to one read, and take it back once", () => {
-    const loans = new Loans();
-    const buffers = new ReadBuffers(2 * READ_BYTES, loans);
+    const references = new References();
+    const buffers = new ReadBuffers(2 * READ_BYTES, references);
     const [large, odd, small] = [buffers.take(10 * READ_BYTES), buffers.take(100_000), buffers.take(4 * KiB)];
     expect([large, odd, small].map((slice) => slice.bytes.length)).toEqual([READ_BYTES, 100_000, 4 * KiB]);
-    expect(loans.open).toBe(3);
+    expect(references.open).toBe(3);
     large.release();
     large.release();
-    expect(loans.open).toBe(2);
+    expect(references.open).toBe(2);
     odd.release();
     small.release();
-    expect(loans.open).toBe(0);
+    expect(references.open).toBe(0);
   });
 
   it("make reads small when slow readers hold everything, and use no more pooled memory than they may", () => {
-    const loans = new Loans();
-    const buffers = new ReadBuffers(2 * READ_BYTES, loans);
+    const references = new References();
+    const buffers = new ReadBuffers(2 * READ_BYTES, references);
     const slices = Array.from({ length: 5 }, () => buffers.take(READ_BYTES));
     expect(slices.map((slice) => slice.bytes.length / KiB)).toEqual([1024, 1024, 64, 64, 64]);
     for (const slice of slices) slice.release();

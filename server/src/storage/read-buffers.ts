@@ -1,5 +1,5 @@
 import type { Slice } from "../runtime/slice.js";
-import type { Loans } from "./loans.js";
+import type { References } from "./references.js";
 
 /** Bytes of a pooled buffer, and the most that one read brings. */
 export const READ_BYTES = 1 << 20;
@@ -17,7 +17,7 @@ export class ReadBuffers {
 
   constructor(
     private readonly memoryBytes: number,
-    private readonly loans: Loans,
+    private readonly references: References,
   ) {}
 
   /** Memory for up to `wantedBytes`: at least 64 KiB, at most 1 MiB of it. */
@@ -25,7 +25,7 @@ export class ReadBuffers {
     if (wantedBytes <= SMALL_BYTES) return this.#own(wantedBytes);
     const buffer = this.#free.pop() ?? this.#allocate();
     if (buffer === undefined) return this.#own(SMALL_BYTES);
-    return this.loans.slice(buffer.subarray(0, Math.min(wantedBytes, READ_BYTES)), () => this.#free.push(buffer));
+    return this.references.slice(buffer.subarray(0, Math.min(wantedBytes, READ_BYTES)), () => this.#free.push(buffer));
   }
 
   #allocate(): Buffer | undefined {
@@ -35,6 +35,6 @@ export class ReadBuffers {
   }
 
   #own(bytes: number): Slice {
-    return this.loans.slice(Buffer.allocUnsafeSlow(bytes), () => undefined);
+    return this.references.slice(Buffer.allocUnsafeSlow(bytes), () => undefined);
   }
 }

@@ -25,10 +25,10 @@ describe("after a start", () => {
     await first.store.close();
     const { store, disk } = await openStore(first);
     for (const id of ids) {
-      const lease = store.lease(id)!;
-      expect(lease.info).toEqual(info);
-      expect([lease.holds(0), lease.holds(1), lease.holds(7)]).toEqual([true, false, true]);
-      lease.release();
+      const pin = store.pin(id)!;
+      expect(pin.info).toEqual(info);
+      expect([pin.has(0), pin.has(1), pin.has(7)]).toEqual([true, false, true]);
+      pin.release();
       expect(areTestBytes(await readBlock(store, id, 7 * SEGMENT, BLOCK), 7 * SEGMENT, SEGMENT)).toBe(true);
     }
     expect(store.newest(ids[0]!.url)).toEqual({ version: "v1", info, createdAtMs: 1234 });
@@ -45,7 +45,7 @@ describe("after a start", () => {
     }
     for (const index of [3, 0, 4]) {
       first.clock.advance(1);
-      first.store.lease(ids[index]!)?.release();
+      first.store.pin(ids[index]!)?.release();
     }
     first.clock.advance(10_000);
     await new Promise(setImmediate);
@@ -69,7 +69,7 @@ describe("after a start", () => {
       await new Promise(setImmediate);
     };
     for (let ticks = 0; ticks < 3; ticks++) await tick();
-    first.store.lease(used!)?.release();
+    first.store.pin(used!)?.release();
     for (const id of others) {
       first.clock.advance(1);
       await keep(first.store, id, info, testSegments(id, info, [0]));

@@ -14,11 +14,11 @@ import type { Clock } from "../runtime/clock.js";
 import type { BlockId } from "./block.js";
 import type { BlockIndex } from "./block-index.js";
 import { isBlockFileName, temporaryDirectory } from "./block-path.js";
+import { CachedBlock } from "./cached-block.js";
 import type { Damages } from "./damages.js";
 import type { Disk, DiskStat, FileLook } from "./disk/disk.js";
 import { DiskGate } from "./disk/disk-gate.js";
 import type { BlockRemover } from "./eviction/block-remover.js";
-import { HeldBlock } from "./held-block.js";
 import type { StorageTuning } from "./storage-tuning.js";
 import { systemCode } from "./system-error.js";
 import type { Volume } from "./volume.js";
@@ -75,7 +75,7 @@ export async function recover(volumes: readonly Volume[], options: RecoveryOptio
   return options.index.size;
 }
 
-async function recoverVolume(volume: Volume, options: Recovering): Promise<HeldBlock[]> {
+async function recoverVolume(volume: Volume, options: Recovering): Promise<CachedBlock[]> {
   const { disk, remover, clock, tuning } = options;
   const temporaries = temporaryDirectory(volume.path);
   const limits = { ioParallelism: tuning.recoveryParallelism, diskTimeoutMs: tuning.diskTimeoutMs };
@@ -96,11 +96,11 @@ async function recoverVolume(volume: Volume, options: Recovering): Promise<HeldB
 }
 
 /** The volume's blocks. What is none is removed and noted. */
-async function readBlocks(volume: Volume, gate: DiskGate, options: Recovering): Promise<HeldBlock[]> {
+async function readBlocks(volume: Volume, gate: DiskGate, options: Recovering): Promise<CachedBlock[]> {
   const { disk, geometry, tuning } = options;
   const rejects = new Rejects(volume, options);
   const paths = await listBlocks(volume, gate, disk, rejects);
-  const blocks: HeldBlock[] = [];
+  const blocks: CachedBlock[] = [];
   const survey = disk.survey();
   try {
     await forEachConcurrent(batches(paths), tuning.recoveryParallelism, async (batch) => {
@@ -177,7 +177,7 @@ async function readBlock(
   look: FileLook | NodeJS.ErrnoException,
   gate: DiskGate,
   options: Recovering,
-): Promise<HeldBlock | string> {
+): Promise<CachedBlock | string> {
   const { geometry } = options;
   if (look instanceof Error) {
     if (NO_DESCRIPTORS.has(systemCode(look))) throw look;
@@ -188,18 +188,18 @@ async function readBlock(
   const footer = decodeFooter(bytes, geometry);
   if (footer === undefined) return "no footer of this format and block size";
   if (!path.endsWith(`${blockDigest(footer.id, geometry.blockBytes)}.blk`)) return "the footer of another block";
-  const block = heldBlock(volume, path, footer, stat, options);
+  const block = cachedBlock(volume, path, footer, stat, options);
   const leftOverBytes = stat.allocatedBytes - block.chargedBytes;
   if (leftOverBytes < Math.min(FILE_SYSTEM_BYTES, geometry.segmentBytes)) return block;
   return (await takeBack(block, gate, options)) ? block : "left-overs of a write that was cut off";
 }
 
-function heldBlock(volume: Volume, path: string, footer: BlockFooter, stat: DiskStat, options: Recovering): HeldBlock {
+function cachedBlock(volume: Volume, path: string, footer: BlockFooter, stat: DiskStat, options: Recovering): CachedBlock {
   const { id, info, createdAtMs, crcs, drops } = footer;
   const { geometry, known } = options;
   const { modifiedMs: lastUsedMs, createdMs } = stat;
   const firstUsedMs = createdMs > 0 ? createdMs : lastUsedMs;
-  const block = new HeldBlock({ ...shared(id, info, known), createdAtMs, firstUsedMs, lastUsedMs, volume, path, geometry });
+  const block = new CachedBlock({ ...shared(id, info, known), createdAtMs, firstUsedMs, lastUsedMs, volume, path, geometry });
   block.segments.drops = drops;
   block.footerDrops = drops;
   crcs.forEach((crc, segment) => {
@@ -219,12 +219,12 @@ function shared(id: BlockId, info: ObjectInfo, known: Map<string, Map<string, Ve
 }
 
 /** Frees the space of segments that the footer does not speak of. False where that can't be done. */
-async function takeBack(block: HeldBlock, gate: DiskGate, { disk, geometry }: RecoveryOptions): Promise<boolean> {
+async function takeBack(block: CachedBlock, gate: DiskGate, { disk, geometry }: RecoveryOptions): Promise<boolean> {
   const take = async (): Promise<boolean> => {
     const file = await disk.open(block.path, "update");
     try {
       for (let segment = 0; segment < block.segments.count; segment++) {
-        if (block.segments.holds(segment)) continue;
+        if (block.segments.has(segment)) continue;
         const freed = await file.deallocate(segment * geometry.segmentBytes, block.segments.lengthOf(segment));
         if (!freed) return false;
       }

@@ -26,7 +26,7 @@ export class SegmentTable {
     return this.#crcs.length;
   }
 
-  holds(segment: number): boolean {
+  has(segment: number): boolean {
     return this.#crcs[segment] !== undefined;
   }
 
@@ -51,7 +51,7 @@ export class SegmentTable {
   }
 
   check(segment: number): void {
-    if (!this.holds(segment)) return;
+    if (!this.has(segment)) return;
     this.#checked ??= new Array<number>(Math.ceil(this.count / WORD_BITS)).fill(0);
     this.#checked[Math.floor(segment / WORD_BITS)]! |= 1 << (segment % WORD_BITS);
   }
@@ -66,10 +66,10 @@ export class SegmentTable {
   }
 
   /** Bytes of the held segments. */
-  get heldBytes(): number {
+  get cachedBytes(): number {
     let bytes = 0;
     for (let segment = 0; segment < this.count; segment++) {
-      if (this.holds(segment)) bytes += this.lengthOf(segment);
+      if (this.has(segment)) bytes += this.lengthOf(segment);
     }
     return bytes;
   }
@@ -84,9 +84,9 @@ export class SegmentTable {
   }
 
   /** One past the last byte held without a gap from `start`; `start` itself where that byte is not held. */
-  heldEnd(start: number): number {
+  cachedEnd(start: number): number {
     let segment = segmentOf(start, this.geometry);
-    while (this.holds(segment)) segment++;
+    while (this.has(segment)) segment++;
     return this.#end(start, segment);
   }
 

@@ -1,7 +1,7 @@
 /** What removed blocks amount to. */
 export interface EvictReport {
   readonly blocks: number;
-  /** Bytes of the volume that they took. Those of blocks that are still leased come back when the last lease ends. */
+  /** Bytes of the volume that they took. Those of blocks that are still pinned come back when the last pin ends. */
   readonly bytes: number;
 }
 
@@ -31,8 +31,8 @@ export interface StorageStatus {
   readonly volumes: readonly VolumeStatus[];
   readonly mappings: number;
   readonly openFiles: number;
-  /** Leases and slices given out and not released. */
-  readonly leases: number;
+  /** Pins and slices given out and not released. */
+  readonly references: number;
   /** Segments, blocks and files found damaged since the start. */
   readonly damages: number;
   /** Evicted by the purger since the start. */

@@ -1,9 +1,9 @@
 import type { Clock } from "../runtime/clock.js";
 import type { Log } from "../runtime/log.js";
+import type { CachedBlock } from "./cached-block.js";
 import type { Disk, DiskSpace } from "./disk/disk.js";
 import { DiskGate } from "./disk/disk-gate.js";
 import type { EvictionPolicy } from "./eviction/eviction-policy.js";
-import type { HeldBlock } from "./held-block.js";
 import type { VolumeState } from "./storage-report.js";
 import type { StorageTuning } from "./storage-tuning.js";
 import { systemCode } from "./system-error.js";
@@ -21,7 +21,7 @@ export interface VolumeOptions {
   /** Used share, 0 to 1, down to which they go. */
   readonly lowWatermark: number;
   /** Of this volume alone. */
-  readonly order: EvictionPolicy<HeldBlock>;
+  readonly order: EvictionPolicy<CachedBlock>;
 }
 
 /** Errors that say "no room", not "broken". */
@@ -40,9 +40,9 @@ export class Volume {
   usedBytes = 0;
   reservedBytes = 0;
   /** The blocks that it holds. */
-  readonly order: EvictionPolicy<HeldBlock>;
+  readonly order: EvictionPolicy<CachedBlock>;
   /** Blocks used since their files' times were last refreshed. */
-  touched = new Set<HeldBlock>();
+  touched = new Set<CachedBlock>();
   readonly #options: VolumeOptions;
   #space: DiskSpace | undefined;
   #usedAtSpaceBytes = 0;

@@ -86,7 +86,7 @@ export class MemoryReader implements Reader {
     this.warmedBlocks.push(request);
     await this.beforeAnswer?.(request.signal);
     const objectSize = this.#find(request.ref).length;
-    return { version: request.version ?? "v1", objectSize, heldBytes: 1, fetchedBytes: 2 };
+    return { version: request.version ?? "v1", objectSize, cachedBytes: 1, fetchedBytes: 2 };
   }
 
   touch(blocks: readonly BlockId[]): number {

@@ -2,14 +2,14 @@ import { join } from "node:path";
 import { blocksDirectory, decodeFooter, FOOTER_BYTES, type Geometry, segmentLength } from "@frontcache/proto";
 import { temporaryDirectory } from "../storage/block-path.js";
 import type { BlockStore } from "../storage/block-store.js";
+import { segmentCharge } from "../storage/cached-block.js";
 import type { Disk } from "../storage/disk/disk.js";
-import { segmentCharge } from "../storage/held-block.js";
 
 /** What is wrong with the volumes at rest; empty where nothing is. For tests: it reads every footer. */
 export async function storageFaults(store: BlockStore, disk: Disk, geometry: Geometry): Promise<string[]> {
   const status = store.status();
   const faults: string[] = [];
-  if (status.leases > 0) faults.push(`${status.leases} leases or slices left`);
+  if (status.references > 0) faults.push(`${status.references} pins or slices left`);
   for (const volume of status.volumes) {
     if (volume.reservedBytes !== 0) faults.push(`${volume.path}: ${volume.reservedBytes} bytes reserved`);
     for (const name of await disk.list(temporaryDirectory(volume.path))) faults.push(`${volume.path}: stray ${name} in tmp/`);

@@ -105,12 +105,12 @@ export async function keep(
 
 /** Reads a range of a block as a reader does, slice by slice; undefined where any of it is a miss. */
 export async function readBlock(store: BlockStore, id: BlockId, start: number, end: number): Promise<Buffer | undefined> {
-  const lease = store.lease(id);
-  if (lease === undefined) return undefined;
+  const pin = store.pin(id);
+  if (pin === undefined) return undefined;
   const parts: Buffer[] = [];
   try {
     for (let at = start; at < end; ) {
-      const slice = await lease.read(at, end);
+      const slice = await pin.read(at, end);
       if (slice === undefined) return undefined;
       parts.push(Buffer.from(slice.bytes));
       at += slice.bytes.length;
@@ -118,6 +118,6 @@ export async function readBlock(store: BlockStore, id: BlockId, start: number, e
     }
     return Buffer.concat(parts);
   } finally {
-    lease.release();
+    pin.release();
   }
 }

@@ -18,7 +18,7 @@ export class SimulatedBlock implements Evictable {
 
 /** Gives up the oldest block, however often it was used: what any policy must beat. */
 class FifoPolicy extends LruPolicy<SimulatedBlock> {
-  override touch(): void {}
+  override recordUse(): void {}
 }
 
 /** The uses of a block so long after it came count as one, as in the member's own policy, or a reader's way through it would count for many. */

@@ -31,7 +31,7 @@ export class S3FifoPolicy<Block extends Evictable> implements EvictionPolicy<Blo
     else this.#small.add(block);
   }
 
-  touch(block: Block): void {
+  recordUse(block: Block): void {
     const uses = this.#uses.get(block);
     if (uses === undefined || block.lastUsedMs - uses.lastMs < this.options.oneUseMs) return;
     uses.lastMs = block.lastUsedMs;

@@ -19,7 +19,7 @@ export class SievePolicy<Block extends Evictable> implements EvictionPolicy<Bloc
     this.#blocks.set(block, false);
   }
 
-  touch(block: Block): void {
+  recordUse(block: Block): void {
     if (block.lastUsedMs - block.firstUsedMs >= this.oneUseMs) this.#blocks.set(block, true);
   }
 

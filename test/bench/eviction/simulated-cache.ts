@@ -15,7 +15,7 @@ export function hitRatio({ uses }: Trace, policy: EvictionPolicy<SimulatedBlock>
     if (counts) ratio.note(found !== undefined);
     if (found !== undefined) {
       found.lastUsedMs = atMs;
-      policy.touch(found);
+      policy.recordUse(found);
       continue;
     }
     const added = new SimulatedBlock(block, atMs);

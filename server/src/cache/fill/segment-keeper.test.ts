@@ -32,7 +32,7 @@ describe("keeping what a fill brings", () => {
     const kept = keeper.keep(segments, keeper.reserve(bytes));
     expect(keeper.writing).toBe(true);
     expect(await kept).toBe(true);
-    expect(stored.store.heldBytes(url, info.version)).toBe(bytes);
+    expect(stored.store.cachedBytes(url, info.version)).toBe(bytes);
   });
 
   it("gives back the room of segments that did not come", async () => {
@@ -42,7 +42,7 @@ describe("keeping what a fill brings", () => {
   it("writes nothing of a block that was evicted meanwhile, and gives its room back", async () => {
     keeper.discard();
     expect(await keeper.keep(segments, keeper.reserve(bytes))).toBe(false);
-    expect(stored.store.heldBytes(url, info.version)).toBe(0);
+    expect(stored.store.cachedBytes(url, info.version)).toBe(0);
   });
 
   it("says where they could not be written, or have no room", async () => {

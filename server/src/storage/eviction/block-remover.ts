@@ -1,6 +1,6 @@
 import type { BlockIndex } from "../block-index.js";
+import type { CachedBlock } from "../cached-block.js";
 import type { Disk } from "../disk/disk.js";
-import type { HeldBlock } from "../held-block.js";
 import type { OpenFiles } from "../open-files.js";
 import { systemCode } from "../system-error.js";
 import type { Volume } from "../volume.js";
@@ -15,13 +15,13 @@ export interface BlockRemoverOptions {
 export interface Removal {
   /** Its file's name is gone, or noted for another try. */
   readonly unlinked: Promise<void>;
-  /** Its last lease and slice are gone too, it is unmapped and closed: the space is back. */
+  /** Its last pin and slice are gone too, it is unmapped and closed: the space is back. */
   readonly freed: Promise<void>;
 }
 
 /** Takes blocks and stray files away, and tries again later where the disk refuses. */
 export class BlockRemover {
-  readonly #removals = new Map<HeldBlock, Removal>();
+  readonly #removals = new Map<CachedBlock, Removal>();
   readonly #unlinking = new Map<string, Promise<boolean>>();
   /** Files that could not be removed, with what they still take. */
   readonly #stuck = new Map<string, { volume: Volume; bytes: number }>();
@@ -34,7 +34,7 @@ export class BlockRemover {
   }
 
   /** Takes a block out of the index at once, and its file away. Harmless when repeated. */
-  retire(block: HeldBlock): Removal {
+  retire(block: CachedBlock): Removal {
     const running = this.#removals.get(block);
     if (running !== undefined) return running;
     if (block.retired) return { unlinked: Promise.resolve(), freed: Promise.resolve() };
@@ -46,7 +46,7 @@ export class BlockRemover {
     return removal;
   }
 
-  async #free(block: HeldBlock, unlinked: Promise<boolean>): Promise<void> {
+  async #free(block: CachedBlock, unlinked: Promise<boolean>): Promise<void> {
     await block.released();
     await this.options.files.close(block);
     const { chargedBytes, volume, path } = block;
@@ -98,12 +98,12 @@ export class BlockRemover {
     }
   }
 
-  /** Resolves when no file is being removed; leases may still keep the space of some. */
+  /** Resolves when no file is being removed; pins may still keep the space of some. */
   async unlinked(): Promise<void> {
     await Promise.all(this.#unlinking.values());
   }
 
-  /** Resolves when every removal under way has come to its end, leases included. */
+  /** Resolves when every removal under way has come to its end, pins included. */
   async settled(): Promise<void> {
     await Promise.all([...this.#removals.values()].map((removal) => removal.freed));
     await this.unlinked();

@@ -14,7 +14,7 @@ export interface EvictionPolicy<Block extends Evictable> {
   /** A new block, or one found at the start: those are entered in the order of their last use. */
   add(block: Block): void;
   /** The block was used; its `lastUsedMs` says when. */
-  touch(block: Block): void;
+  recordUse(block: Block): void;
   /** The block is gone. Harmless for one that it does not have. */
   remove(block: Block): void;
   /** All blocks, the first to give up first. Blocks may come, go and be used while somebody iterates. */

@@ -13,7 +13,7 @@ export class LruPolicy<Block extends Evictable> implements EvictionPolicy<Block>
     this.#order.add(block);
   }
 
-  touch(block: Block): void {
+  recordUse(block: Block): void {
     if (this.#order.delete(block)) this.#order.add(block);
   }
 

@@ -26,7 +26,7 @@ function order(eviction: Eviction) {
     touch(name: number, atSeconds: number): void {
       const touched = blocks.get(`${name}`)!;
       touched.lastUsedMs = atSeconds * SECOND;
-      policy.touch(touched);
+      policy.recordUse(touched);
     },
     remove: (name: number) => policy.remove(blocks.get(`${name}`)!),
     victims: () => [...policy.victims()].map(({ name }) => Number(name)),

@@ -27,7 +27,7 @@ describe("the purger", () => {
   it("evicts the least recently used blocks from the high to the low watermark at its tick", async () => {
     const { store, disk, clock } = await openStore({ volumes: [{ path: "/cache", limitBytes: 20 * FILE }] });
     await fill(store, 0, 20);
-    for (const name of [0, 1, 2]) store.lease(id(name))!.release();
+    for (const name of [0, 1, 2]) store.pin(id(name))!.release();
     expect(store.status().volumes[0]!.usedBytes).toBe(20 * FILE);
     clock.advance(9_999);
     await turn();
@@ -77,18 +77,18 @@ describe("the purger", () => {
     await store.close();
   });
 
-  it("spares leased blocks, and says no where nothing else is left", async () => {
+  it("spares pinned blocks, and says no where nothing else is left", async () => {
     const { store } = await openStore({ volumes: [{ path: "/cache", limitBytes: 3 * FILE }] });
     await fill(store, 0, 3);
-    const leases = [0, 1, 2].map((name) => store.lease(id(name))!);
+    const pins = [0, 1, 2].map((name) => store.pin(id(name))!);
     expect(await store.reserve(id(9), BLOCK)).toBeUndefined();
-    leases[1]!.release();
+    pins[1]!.release();
     const reservation = await store.reserve(id(9), BLOCK);
     expect(reservation?.bytes).toBe(BLOCK);
     expect(heldNames(store, 3)).toEqual([0, 2]);
     reservation?.release();
-    leases[0]!.release();
-    leases[2]!.release();
+    pins[0]!.release();
+    pins[2]!.release();
     await store.close();
   });
 
@@ -191,7 +191,7 @@ describe("the purger", () => {
     };
     await store.evict({ url: id(0).url });
     await store.settled();
-    expect(store.lease(id(0))).toBeUndefined();
+    expect(store.pin(id(0))).toBeUndefined();
     expect(store.status().volumes[0]!.usedBytes).toBe(FILE);
     clock.advance(10_000);
     await turn();

@@ -1,7 +1,7 @@
 import { forEachConcurrent } from "@frontcache/proto/runtime";
 import type { Clock } from "../../runtime/clock.js";
 import type { Log } from "../../runtime/log.js";
-import type { HeldBlock } from "../held-block.js";
+import type { CachedBlock } from "../cached-block.js";
 import type { PurgeReport, Victim } from "../storage-report.js";
 import type { Volume } from "../volume.js";
 import type { BlockRemover } from "./block-remover.js";
@@ -122,7 +122,7 @@ export class Purger {
   }
 }
 
-function* victims(volume: Volume, isEnough: () => boolean): Generator<HeldBlock> {
+function* victims(volume: Volume, isEnough: () => boolean): Generator<CachedBlock> {
   for (const block of volume.order.victims()) {
     if (isEnough()) return;
     if (!block.isBusy) yield block;

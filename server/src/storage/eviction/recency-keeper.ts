@@ -1,7 +1,7 @@
 import { forEachConcurrent } from "@frontcache/proto/runtime";
 import type { Clock } from "../../runtime/clock.js";
+import type { CachedBlock } from "../cached-block.js";
 import type { Disk } from "../disk/disk.js";
-import type { HeldBlock } from "../held-block.js";
 import type { Volume } from "../volume.js";
 
 /** Files refreshed at a time: fewer than the disk takes, readers come first. */
@@ -25,7 +25,7 @@ export class RecencyKeeper {
     });
   }
 
-  async #refreshOne(block: HeldBlock): Promise<boolean> {
+  async #refreshOne(block: CachedBlock): Promise<boolean> {
     if (block.retired) return true;
     const { gate } = block.volume;
     const { open, lastUsedMs } = block;
@@ -41,7 +41,7 @@ export class RecencyKeeper {
     }
   }
 
-  #refreshClosed(block: HeldBlock): Promise<void> {
+  #refreshClosed(block: CachedBlock): Promise<void> {
     return block.volume.gate.run(async () => {
       const file = await this.options.disk.open(block.path, "read");
       try {

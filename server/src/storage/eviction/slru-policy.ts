@@ -40,7 +40,7 @@ export class SlruPolicy<Block extends Evictable> implements EvictionPolicy<Block
     this.#enter(block, knownSinceMs);
   }
 
-  touch(block: Block): void {
+  recordUse(block: Block): void {
     const knownSinceMs = this.#take(block);
     if (knownSinceMs !== undefined) this.#enter(block, knownSinceMs);
   }

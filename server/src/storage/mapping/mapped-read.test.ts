@@ -2,8 +2,8 @@ import { describe, expect, it } from "vitest";
 import { systemClock } from "../../runtime/clock.js";
 import { areTestBytes, testBytes, testGeometry } from "../../testing/store-fixture.js";
 import type { DiskFile } from "../disk/disk.js";
-import { Loans } from "../loans.js";
 import { OpenFile } from "../open-file.js";
+import { References } from "../references.js";
 import { SegmentTable } from "../segment-table.js";
 import { mappedRead } from "./mapped-read.js";
 import type { Mapping } from "./mapping.js";
@@ -14,7 +14,7 @@ const { blockBytes: BLOCK, segmentBytes: SEGMENT } = testGeometry;
 interface Stage {
   readonly open: OpenFile;
   readonly segments: SegmentTable;
-  readonly loans: Loans;
+  readonly references: References;
   /** Ranges that were asked to be entered into the page table. */
   readonly populated: [number, number][];
   readonly finishPopulating: () => void;
@@ -46,16 +46,16 @@ function stage(residentBytes: number, checked = 8, hasRoom = true): Stage {
     letGo: () => undefined,
     unmap: () => undefined,
   };
-  const loans = new Loans();
+  const references = new References();
   const segments = new SegmentTable(BLOCK, testGeometry);
   for (let segment = 0; segment < 8; segment++) segments.add(segment, 0, segment < checked);
   const memory = { hasRoom, grow: () => undefined };
   const residency = new RecentResidency(mapping, systemClock, BLOCK);
-  const open = new OpenFile({} as DiskFile, mapping, residency, loans, () => undefined, memory);
+  const open = new OpenFile({} as DiskFile, mapping, residency, references, () => undefined, memory);
   const finishPopulating = (): void => {
     for (const finish of waiting.splice(0)) finish();
   };
-  return { open, segments, loans, populated, finishPopulating, copies: () => copies };
+  return { open, segments, references, populated, finishPopulating, copies: () => copies };
 }
 
 function lengthRead({ open, segments }: Stage, start: number, end: number): number | undefined {
@@ -92,7 +92,7 @@ describe("a read of a mapping", () => {
     lengthRead(staged, 0, 10);
     lengthRead(staged, 0, 10);
     expect(staged.populated).toEqual([[0, 6 * SEGMENT]]);
-    expect([staged.open.users, staged.loans.open]).toEqual([1, 0]);
+    expect([staged.open.users, staged.references.open]).toEqual([1, 0]);
     staged.finishPopulating();
     await new Promise(setImmediate);
     expect(staged.open.users).toBe(0);
@@ -101,10 +101,15 @@ describe("a read of a mapping", () => {
   it("is a copy where it is small and others would have to leave the memory for it, and given back once", () => {
     const staged = stage(BLOCK, 6, false);
     const slice = mappedRead(staged.open, staged.segments, 10, 20)!;
-    expect([areTestBytes(slice.bytes, 10, 10), staged.copies(), staged.open.users, staged.loans.open]).toEqual([true, 1, 0, 1]);
+    expect([areTestBytes(slice.bytes, 10, 10), staged.copies(), staged.open.users, staged.references.open]).toEqual([
+      true,
+      1,
+      0,
+      1,
+    ]);
     slice.release();
     slice.release();
-    expect([staged.copies(), staged.loans.open, staged.open.regions!.touchedBytes]).toEqual([0, 0, 0]);
+    expect([staged.copies(), staged.references.open, staged.open.regions!.touchedBytes]).toEqual([0, 0, 0]);
     // Neither what is not known to be true, nor what is large, nor what is in the memory anyway.
     expect(lengthRead(staged, 6 * SEGMENT, 6 * SEGMENT + 10)).toBeUndefined();
     for (let read = 0; read < 2; read++) expect(lengthRead(staged, 0, BLOCK)).toBe(6 * SEGMENT);

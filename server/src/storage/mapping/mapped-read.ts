@@ -13,14 +13,14 @@ export function mappedRead(open: OpenFile, segments: SegmentTable, start: number
   if (mapping === undefined) return undefined;
   if (end - start <= MAX_COPY_BYTES && !open.isCheap(start, end) && segments.checkedEnd(start) >= end) {
     const copy = mapping.copy(start, end);
-    if (copy !== undefined) return open.loans.slice(copy.bytes, copy.giveBack);
+    if (copy !== undefined) return open.references.slice(copy.bytes, copy.giveBack);
   }
   const readEnd = residentEnd(open, segments, start, Math.min(end, segments.checkedEnd(start)));
   if (readEnd === start) return undefined;
   // Pinned first: touching may let pages go, this block's too.
   open.pin();
   open.touch(start, readEnd, (from, to) => populate(open, segments, from, to));
-  return open.loans.slice(mapping.bytes.subarray(start, readEnd), () => open.unpin());
+  return open.references.slice(mapping.bytes.subarray(start, readEnd), () => open.unpin());
 }
 
 /** The whole range where it is resident, else its first segment's part, else `start`: three looks of a microsecond at most. */

@@ -20,7 +20,7 @@ export function mostCharged(bytes: number, geometry: Geometry): number {
   return segmentCharge(bytes, geometry) + FOOTER_BYTES;
 }
 
-export interface HeldBlockFields {
+export interface CachedBlockFields {
   readonly id: BlockId;
   readonly info: ObjectInfo;
   readonly createdAtMs: number;
@@ -33,7 +33,7 @@ export interface HeldBlockFields {
 }
 
 /** A block file's place in memory: one object for each, from its rename until its file is gone. */
-export class HeldBlock implements Evictable {
+export class CachedBlock implements Evictable {
   readonly key: string;
   readonly id: BlockId;
   readonly info: ObjectInfo;
@@ -42,10 +42,10 @@ export class HeldBlock implements Evictable {
   readonly path: string;
   readonly segments: SegmentTable;
   readonly firstUsedMs: number;
-  /** Wall time of the last lease or write. */
+  /** Wall time of the last pin or write. */
   lastUsedMs: number;
-  /** Leases and writes under way. */
-  leases = 0;
+  /** Pins and writes under way. */
+  pins = 0;
   /** The drops of segments that its file's footer tells of. Set by the writer alone. */
   footerDrops = 0;
   /** Its file where it is open: for the fast road of a read. Set by OpenFiles alone. */
@@ -56,7 +56,7 @@ export class HeldBlock implements Evictable {
   retired = false;
   #whenReleased: (() => void) | undefined;
 
-  constructor(fields: HeldBlockFields) {
+  constructor(fields: CachedBlockFields) {
     this.id = fields.id;
     this.info = fields.info;
     this.createdAtMs = fields.createdAtMs;
@@ -73,32 +73,32 @@ export class HeldBlock implements Evictable {
   }
 
   acquire(): void {
-    this.leases++;
+    this.pins++;
   }
 
   release(): void {
-    this.leases--;
-    if (this.leases === 0) this.#whenReleased?.();
+    this.pins--;
+    if (this.pins === 0) this.#whenReleased?.();
   }
 
-  /** Resolves when the last lease is gone. Once, of a retired block: no new lease comes then. */
+  /** Resolves when the last pin is gone. Once, of a retired block: no new pin comes then. */
   released(): Promise<void> {
     return new Promise((resolve) => {
       this.#whenReleased = resolve;
-      if (this.leases === 0) resolve();
+      if (this.pins === 0) resolve();
     });
   }
 
   /** Whether somebody reads or writes it now. */
   get isBusy(): boolean {
-    return this.leases > 0 || (this.open?.users ?? 0) > 0;
+    return this.pins > 0 || (this.open?.users ?? 0) > 0;
   }
 
   /** Bytes that its file takes on the volume. */
   get chargedBytes(): number {
     let bytes = FOOTER_BYTES;
     for (let segment = 0; segment < this.segments.count; segment++) {
-      if (this.segments.holds(segment)) bytes += this.segmentCharge(segment);
+      if (this.segments.has(segment)) bytes += this.segmentCharge(segment);
     }
     return bytes;
   }

@@ -1,7 +1,7 @@
 import type { Slice } from "../runtime/slice.js";
 
-/** Counts what readers hold: leases and slices. 0 at rest. */
-export class Loans {
+/** Counts what readers hold: pins and slices. 0 at rest. */
+export class References {
   #open = 0;
 
   get open(): number {
@@ -9,7 +9,7 @@ export class Loans {
   }
 
   /** Notes something lent; the returned function takes it back, once. */
-  lend(takeBack: () => void): () => void {
+  add(takeBack: () => void): () => void {
     this.#open++;
     let isOpen = true;
     return () => {
@@ -22,6 +22,6 @@ export class Loans {
 
   /** Bytes as a slice that is taken back with its release. */
   slice(bytes: Buffer, takeBack: () => void): Slice {
-    return { bytes, release: this.lend(takeBack) };
+    return { bytes, release: this.add(takeBack) };
   }
 }

@@ -1,12 +1,12 @@
 import type { ObjectInfo } from "@frontcache/proto";
 import type { Slice } from "../runtime/slice.js";
-import type { BlockId, BlockLease } from "./block.js";
+import type { BlockId, BlockPin } from "./block.js";
 import type { BlockReader } from "./block-reader.js";
-import type { HeldBlock } from "./held-block.js";
-import type { Loans } from "./loans.js";
+import type { CachedBlock } from "./cached-block.js";
+import type { References } from "./references.js";
 
-/** A lease of a block file. */
-export class StoreLease implements BlockLease {
+/** A pin of a block file. */
+export class StorePin implements BlockPin {
   readonly id: BlockId;
   readonly info: ObjectInfo;
   /** Harmless when repeated. */
@@ -14,21 +14,21 @@ export class StoreLease implements BlockLease {
   #released = false;
 
   constructor(
-    private readonly block: HeldBlock,
+    private readonly block: CachedBlock,
     private readonly reader: BlockReader,
-    loans: Loans,
+    references: References,
   ) {
     this.id = block.id;
     this.info = block.info;
     block.acquire();
-    this.release = loans.lend(() => {
+    this.release = references.add(() => {
       this.#released = true;
       block.release();
     });
   }
 
-  holds(segment: number): boolean {
-    return this.block.segments.holds(segment);
+  has(segment: number): boolean {
+    return this.block.segments.has(segment);
   }
 
   read(start: number, end: number): Slice | Promise<Slice | undefined> | undefined {
