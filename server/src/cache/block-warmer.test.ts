@@ -67,10 +67,10 @@ async function read(start: number, end: number): Promise<void> {
 
 describe("a block that is warmed", () => {
   it("is held whole afterwards, and not fetched again", async () => {
-    expect(await warm()).toEqual({ version, objectSize: BLOCK + TAIL, heldBytes: 0, fetchedBytes: BLOCK });
+    expect(await warm()).toEqual({ version, objectSize: BLOCK + TAIL, cachedBytes: 0, fetchedBytes: BLOCK });
     expect(cache.cachedBytes(url, version)).toBe(BLOCK);
     const fetched = origin.calls.length;
-    expect(await warm()).toMatchObject({ heldBytes: BLOCK, fetchedBytes: 0 });
+    expect(await warm()).toMatchObject({ cachedBytes: BLOCK, fetchedBytes: 0 });
     expect(origin.calls.length).toBe(fetched);
   });
 
@@ -84,7 +84,7 @@ describe("a block that is warmed", () => {
     await read(SEGMENT, 3 * SEGMENT);
     await cache.settled();
     origin.calls.length = 0;
-    expect(await warm()).toMatchObject({ heldBytes: 2 * SEGMENT, fetchedBytes: BLOCK - 2 * SEGMENT });
+    expect(await warm()).toMatchObject({ cachedBytes: 2 * SEGMENT, fetchedBytes: BLOCK - 2 * SEGMENT });
     expect(fetchedBytes()).toBe(BLOCK - 2 * SEGMENT);
   });
 
@@ -119,7 +119,7 @@ describe("a block that is warmed", () => {
   });
 
   it("is only looked at by a dry run", async () => {
-    expect(await warm({ dryRun: true })).toMatchObject({ heldBytes: 0, fetchedBytes: BLOCK });
+    expect(await warm({ dryRun: true })).toMatchObject({ cachedBytes: 0, fetchedBytes: BLOCK });
     expect([origin.count("fetch"), cache.cachedBytes(url, version)]).toEqual([0, 0]);
   });
 
@@ -149,7 +149,7 @@ describe("a block that is warmed", () => {
     objects.putRamp("s3://bucket/empty", 0, 1);
     expect(await warm({ ref: parseObjectUrl("s3://bucket/empty") })).toMatchObject({
       objectSize: 0,
-      heldBytes: 0,
+      cachedBytes: 0,
       fetchedBytes: 0,
     });
   });
