@@ -1,6 +1,6 @@
 import type { Standing } from "./measure.js";
 
-/** One line of a result: what was asked, what came out. `value` is compared with `atLeast` or `atMost` where one is given. */
+/** One line of a result. `atLeast` or `atMost` is its target, if it has one. */
 export interface Figure {
   readonly name: string;
   readonly value: number;
@@ -9,53 +9,53 @@ export interface Figure {
   readonly atMost?: number;
 }
 
-/** Bars beside each other, in groups where there are several. */
+/** A bar chart. */
 export interface Chart {
   readonly unit: string;
-  /** What the values of each bar are; absent: there is one. */
+  /** Names of the values of each bar; absent: each bar has one value. */
   readonly groups?: readonly string[];
   readonly bars: readonly Bar[];
 }
 
 export interface Bar {
   readonly name: string;
-  /** One for each group. */
+  /** One value for each group. */
   readonly values: readonly number[];
-  /** Whether it is frontcache's. */
+  /** Whether the bar belongs to frontcache. */
   readonly ours: boolean;
 }
 
-/** Rows under columns; the first one names what the row is about. */
+/** A table whose first column names the row. */
 export interface Table {
   readonly columns: readonly string[];
   readonly rows: readonly (readonly (string | number | undefined)[])[];
 }
 
-/** What a question came to. */
+/** The answer of a question. */
 export interface Answer {
   readonly tables?: readonly Table[];
   readonly figures: readonly Figure[];
   readonly chart: Chart;
 }
 
-/** One question with a way to answer it by measuring. */
+/** A question that is answered by a measurement. */
 export interface Benchmark {
   readonly question: string;
   run(): Promise<Answer>;
 }
 
-/** Whether the figure is what was asked for; true where nothing was asked. */
-export function holds({ value, atLeast, atMost }: Figure): boolean {
+/** Whether a figure meets its target; true if it has none. */
+export function isMet({ value, atLeast, atMost }: Figure): boolean {
   return (atLeast === undefined || value >= atLeast) && (atMost === undefined || value <= atMost);
 }
 
-/** The figures of one unit as bars. */
+/** A chart of the figures that have a unit. */
 export function barsOf(figures: readonly Figure[], unit: string): Chart {
   const bars = figures.filter((figure) => figure.unit === unit).map(({ name, value }) => ({ name, values: [value], ours: true }));
   return { unit, bars };
 }
 
-/** The names of frontcache's own contestants begin with this. */
+/** Names of frontcache's own contestants begin with this. */
 export const OURS = "frontcache";
 
 type Rate = "GB/s" | "reads/s";
@@ -64,7 +64,7 @@ function rateOf(standing: Standing, unit: Rate): number {
   return unit === "GB/s" ? standing.gigabytesPerSecond : standing.readsPerSecond;
 }
 
-/** Standings as a table, in the order of their rates. */
+/** A table of standings, sorted by rate. */
 export function standingsTable(title: string, standings: Map<string, Standing>, unit: Rate): Table {
   const sorted = [...standings.values()].toSorted((a, b) => rateOf(b, unit) - rateOf(a, unit));
   return {
@@ -79,7 +79,7 @@ export function standingsTable(title: string, standings: Map<string, Standing>, 
   };
 }
 
-/** Standings as bars, one group for each of several, in the order of the first. */
+/** A chart of one or several groups of standings, sorted by the rate in the first group. */
 export function standingsChart(groups: ReadonlyMap<string, Map<string, Standing>>, unit: Rate): Chart {
   const all = [...groups.values()];
   const names = [...all[0]!.keys()].toSorted((a, b) => rateOf(all[0]!.get(b)!, unit) - rateOf(all[0]!.get(a)!, unit));
@@ -91,7 +91,7 @@ export function standingsChart(groups: ReadonlyMap<string, Map<string, Standing>
   return { unit, ...(groups.size > 1 ? { groups: [...groups.keys()] } : {}), bars };
 }
 
-/** How much faster one contestant was than another, as a figure; undefined where one of them did not take part. */
+/** The rate of one contestant over that of another as a figure; empty if one of them did not take part. */
 export function ratio(
   standings: Map<string, Standing>,
   { name, of, to, atLeast }: { name: string; of: string; to: string; atLeast?: number },

@@ -1,4 +1,4 @@
-// Loaded into a member (`node --import`): on SIGUSR2 it writes its event loop's delay since the last time to standard error.
+// Loaded into a member by `node --import`. On SIGUSR2 it writes the delay of the event loop since the last report to standard error.
 import { monitorEventLoopDelay } from "node:perf_hooks";
 
 const delay = monitorEventLoopDelay({ resolution: 1 });

@@ -1,17 +1,17 @@
 import { join } from "node:path";
 import type { MemberProcess } from "../e2e/member-process.js";
 
-/** The environment of a member that tells its event loop's delay. */
+/** The environment of a member that reports the delay of its event loop. */
 export const withLoopDelay = { NODE_OPTIONS: `--import ${join(import.meta.dirname, "loop-delay.mjs")}` };
 
-/** Milliseconds by which timers of 1 ms were late, since the last call. */
+/** Delay of timers of 1 ms since the last call, milliseconds. */
 export interface LoopDelay {
   readonly p50: number;
   readonly p99: number;
   readonly max: number;
 }
 
-/** Asks a member that was started `withLoopDelay`. */
+/** The delay of a member that was started with the environment `withLoopDelay`. */
 export async function loopDelay(member: MemberProcess): Promise<LoopDelay> {
   const before = member.stderr.length;
   process.kill(member.pid, "SIGUSR2");

@@ -1,4 +1,6 @@
+import type { CacheClient } from "@frontcache/client";
 import { cpuMs } from "./machine.js";
+import { KiB, type StageObject } from "./stage.js";
 
 /** A number of rounds or reads, or a duration. With `--quick` a tenth of it: enough to test a question, too little for figures. */
 export function quick(amount: number): number {
@@ -105,4 +107,29 @@ function standingOf({ name, serverPid }: Contestant, rounds: readonly Round[]): 
     clientCpu: perGigabyte(sum(({ clientMs }) => clientMs)),
     serverCpu: serverPid === undefined ? undefined : perGigabyte(sum(({ serverMs }) => serverMs)),
   };
+}
+
+/** Latencies of reads, milliseconds. */
+export interface Latencies {
+  readonly reads: number;
+  readonly p50: number;
+  readonly p99: number;
+}
+
+/** Percentiles of latencies. */
+export function latenciesOf(ms: readonly number[]): Latencies {
+  const sorted = ms.toSorted((a, b) => a - b);
+  const at = (share: number): number => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN;
+  return { reads: sorted.length, p50: at(0.5), p99: at(0.99) };
+}
+
+/** Reads 4 KiB at most 200 times a second, each from another offset, for `forMs`. Adds the latency of each read to `ms`. */
+export async function readHot(client: CacheClient, object: StageObject, forMs: number, ms: number[]): Promise<void> {
+  const untilMs = performance.now() + forMs;
+  for (let at = 0; performance.now() < untilMs; at = (at + 17 * 4 * KiB) % object.size) {
+    const beganMs = performance.now();
+    await client.readRange(object.url, at, 4 * KiB, object.version);
+    ms.push(performance.now() - beganMs);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
 }

@@ -1,7 +1,7 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { type Answer, type Figure, holds, type Table } from "./answer.js";
-import { drawChart } from "./chart.js";
+import * as echarts from "echarts";
+import { type Answer, type Chart, type Figure, isMet, type Table } from "./answer.js";
 
 function format(value: string | number | undefined): string {
   if (typeof value === "string") return value;
@@ -9,7 +9,7 @@ function format(value: string | number | undefined): string {
   return Math.abs(value) >= 100 || Number.isInteger(value) ? value.toFixed(0) : value.toPrecision(3);
 }
 
-/** A table as lines of text, the first column to the left, the others to the right. */
+/** A table as lines of text. The first column is aligned to the left, the others to the right. */
 function tableText({ columns, rows }: Table): string {
   const cells = [columns, ...rows].map((row) => row.map(format));
   const widths = columns.map((_, column) => Math.max(...cells.map((row) => row[column]!.length)));
@@ -17,40 +17,103 @@ function tableText({ columns, rows }: Table): string {
   return cells.map((row) => `  ${row.map(pad).join("   ").trimEnd()}\n`).join("");
 }
 
-function askedOf({ atLeast, atMost }: Figure): string {
+function targetOf({ atLeast, atMost }: Figure): string {
   if (atLeast !== undefined) return `at least ${format(atLeast)}`;
   return atMost === undefined ? "" : `at most ${format(atMost)}`;
 }
 
-function isAsked(figure: Figure): boolean {
-  return askedOf(figure) !== "";
+function hasTarget(figure: Figure): boolean {
+  return targetOf(figure) !== "";
 }
 
-/** Figures as lines of text: name, asked, got, met. */
+/** Figures as lines of text: name, target, result, whether the target is met. */
 function figuresText(figures: readonly Figure[]): string {
   const rows = figures.map((figure) => [
     figure.name,
-    askedOf(figure),
+    targetOf(figure),
     `${format(figure.value)} ${figure.unit}`.trimEnd(),
-    isAsked(figure) ? (holds(figure) ? "met" : "MISSED") : "",
+    hasTarget(figure) ? (isMet(figure) ? "met" : "MISSED") : "",
   ]);
-  return figures.length === 0 ? "" : tableText({ columns: ["", "asked", "got", ""], rows });
+  return figures.length === 0 ? "" : tableText({ columns: ["", "target", "result", ""], rows });
 }
 
-/** All that one question came to, as text. */
+/** The answer of one question as text. */
 export function answerText({ tables = [], figures }: Answer): string {
   return [...tables.map(tableText), figuresText(figures)].filter((text) => text !== "").join("\n");
 }
 
-/** What was asked of all the questions of a run, in one table. */
+/** The figures with a target of all questions of a run, in one table. */
 export function summaryText(answers: ReadonlyMap<string, Answer>): string {
   const all = [...answers].flatMap(([name, { figures }]) =>
-    figures.filter(isAsked).map((figure) => ({ ...figure, name: `${name}: ${figure.name}` })),
+    figures.filter(hasTarget).map((figure) => ({ ...figure, name: `${name}: ${figure.name}` })),
   );
   return figuresText(all);
 }
 
-/** Keeps an answer as `<folder>/<name>.json` and its chart as `<folder>/<name>.svg`. */
+const WIDTH = 860;
+/** Height of title, axis and margins. */
+const FRAME_HEIGHT = 96;
+const BAR_HEIGHT = 22;
+const BAR_GAP = 14;
+const LETTER_WIDTH = 6.8;
+
+/** Legible on a white and on a dark background: the chart has none. */
+const TEXT_COLOR = "#768390";
+const LINE_COLOR = "#76839055";
+const OUR_COLORS = ["#2f81f7", "#8957e5", "#1b9aaa"];
+const OTHER_COLORS = ["#8d96a0", "#a99d90", "#9fa58f"];
+
+function label(value: number): string {
+  return value >= 100 ? Math.round(value).toLocaleString("en") : value.toPrecision(3);
+}
+
+/** The chart as the text of an SVG file. */
+function drawChart(title: string, { unit, groups = [""], bars }: Chart): string {
+  const height = FRAME_HEIGHT + bars.length * (groups.length * BAR_HEIGHT + BAR_GAP) + (groups.length > 1 ? 24 : 0);
+  // Text cannot be measured without a browser, and fonts differ: leave room for wide letters.
+  const left = Math.max(...bars.map(({ name }) => name.length)) * LETTER_WIDTH + 20;
+  const chart = echarts.init(null, null, { renderer: "svg", ssr: true, width: WIDTH, height });
+  chart.setOption({
+    animation: false,
+    textStyle: { color: TEXT_COLOR, fontFamily: "system-ui, -apple-system, Segoe UI, Helvetica, Arial, sans-serif" },
+    title: { text: title, left: 8, top: 8, textStyle: { color: TEXT_COLOR, fontSize: 15, fontWeight: 600 } },
+    ...(groups.length > 1 ? { legend: { top: 34, left: 8, textStyle: { color: TEXT_COLOR } } } : {}),
+    grid: { left, right: 72, top: groups.length > 1 ? 66 : 42, bottom: 44, outerBoundsMode: "none" },
+    xAxis: {
+      type: "value",
+      name: unit,
+      nameLocation: "middle",
+      nameGap: 26,
+      nameTextStyle: { color: TEXT_COLOR },
+      axisLabel: { color: TEXT_COLOR },
+      splitLine: { lineStyle: { color: LINE_COLOR } },
+    },
+    yAxis: {
+      type: "category",
+      inverse: true,
+      data: bars.map(({ name }) => name),
+      axisLabel: { color: TEXT_COLOR, fontSize: 12 },
+      axisLine: { lineStyle: { color: LINE_COLOR } },
+      axisTick: { show: false },
+    },
+    series: groups.map((name, group) => ({
+      name,
+      type: "bar",
+      barWidth: BAR_HEIGHT - 6,
+      itemStyle: { color: OUR_COLORS[group] },
+      data: bars.map(({ values, ours }) => ({
+        value: values[group],
+        itemStyle: { color: (ours ? OUR_COLORS : OTHER_COLORS)[group] },
+      })),
+      label: { show: true, position: "right", color: TEXT_COLOR, formatter: ({ value }: { value: number }) => label(value) },
+    })),
+  } as echarts.EChartsCoreOption);
+  const svg = chart.renderToSVGString();
+  chart.dispose();
+  return `${svg}\n`;
+}
+
+/** Writes an answer to `<folder>/<name>.json` and its chart to `<folder>/<name>.svg`. */
 export async function keep(
   folder: string,
   name: string,

@@ -1,4 +1,4 @@
-// The client of one checkout in a process of its own: runs reads as it is told by messages.
+// The client of one checkout in a process of its own: runs the reads that messages order.
 import { once } from "node:events";
 import { createRequire } from "node:module";
 import { join } from "node:path";
@@ -6,7 +6,7 @@ import { pathToFileURL } from "node:url";
 import type { CacheClient, ConnectOptions } from "@frontcache/client";
 import type { StageObject } from "../stage.js";
 
-/** Reads until the time is over or, if `cold`, until each object was read once. */
+/** Reads until the time is over or, if `cold`, until each object has been read once. */
 export interface ClientOrder {
   readonly objects: readonly StageObject[];
   readonly way: "readRange" | "stream";

@@ -16,12 +16,12 @@ export class SimulatedBlock implements Evictable {
   }
 }
 
-/** Gives up the oldest block, however often it was used: what any policy must beat. */
+/** Evicts the oldest block, however often it was used: the baseline. */
 class FifoPolicy extends LruPolicy<SimulatedBlock> {
   override recordUse(): void {}
 }
 
-/** The uses of a block so long after it came count as one, as in the member's own policy, or a reader's way through it would count for many. */
+/** Uses within this time after a block was added count as one, as in the member's own policy: one sequential read uses a block many times. */
 const ONE_USE_MS = 30_000;
 
 /** The member's policies and others, by name. */

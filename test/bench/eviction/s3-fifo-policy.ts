@@ -2,16 +2,16 @@ import type { Evictable, EvictionPolicy } from "../../../server/src/storage/evic
 
 export interface S3FifoOptions {
   readonly oneUseMs: number;
-  /** Share of the blocks, 0 to 1, that newcomers may take. */
+  /** Share of the blocks, 0 to 1, in the queue of new blocks. */
   readonly smallShare: number;
 }
 
 const MOST_USES = 3;
 
 /**
- * S3-FIFO (Yang et al., SOSP 2023): newcomers wait in a small queue; who was used there moves on to the main one, who was not
- * goes and is remembered, and goes straight to the main one when it comes again. In the main queue each use saves a block
- * from one round of eviction.
+ * S3-FIFO (Yang et al., SOSP 2023): new blocks enter a small queue. A block that is used there moves to the main queue; any
+ * other is evicted and remembered, and enters the main queue when it is added again. In the main queue each use saves a block
+ * from one eviction.
  */
 export class S3FifoPolicy<Block extends Evictable> implements EvictionPolicy<Block> {
   readonly #small = new Set<Block>();

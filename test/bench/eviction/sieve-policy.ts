@@ -1,11 +1,11 @@
 import type { Evictable, EvictionPolicy } from "../../../server/src/storage/eviction/eviction-policy.js";
 
 /**
- * SIEVE (Zhang et al., NSDI 2024): a hand goes from the oldest block to the newest, over and over; it gives up what was not
- * used since it last came by.
+ * SIEVE (Zhang et al., NSDI 2024): a hand moves from the oldest block to the newest, again and again. It evicts the blocks that
+ * were not used since it last passed them.
  */
 export class SievePolicy<Block extends Evictable> implements EvictionPolicy<Block> {
-  /** The oldest first, with whether it was used again. */
+  /** Whether each block was used again, the oldest block first. */
   readonly #blocks = new Map<Block, boolean>();
   #hand = this.#blocks.entries();
 

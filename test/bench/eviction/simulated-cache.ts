@@ -6,12 +6,12 @@ import { CACHE_BLOCKS, type Trace } from "./traces.js";
 const HIGH = 0.95 * CACHE_BLOCKS;
 const LOW = 0.9 * CACHE_BLOCKS;
 
-/** Share of the reads that count, 0 to 1, that find their block with a policy. */
+/** Share of the counted reads, 0 to 1, whose block is cached. */
 export function hitRatio({ uses }: Trace, policy: EvictionPolicy<SimulatedBlock>): number {
-  const held = new Map<number, SimulatedBlock>();
+  const cached = new Map<number, SimulatedBlock>();
   const ratio = new Ratio();
   for (const { atMs, block, counts } of uses) {
-    const found = held.get(block);
+    const found = cached.get(block);
     if (counts) ratio.note(found !== undefined);
     if (found !== undefined) {
       found.lastUsedMs = atMs;
@@ -19,35 +19,35 @@ export function hitRatio({ uses }: Trace, policy: EvictionPolicy<SimulatedBlock>
       continue;
     }
     const added = new SimulatedBlock(block, atMs);
-    held.set(block, added);
+    cached.set(block, added);
     policy.add(added);
-    if (held.size <= HIGH) continue;
+    if (cached.size <= HIGH) continue;
     for (const victim of policy.victims()) {
-      held.delete(victim.fingerprint);
+      cached.delete(victim.fingerprint);
       policy.remove(victim);
-      if (held.size <= LOW) break;
+      if (cached.size <= LOW) break;
     }
   }
   return ratio.value;
 }
 
-/** As `hitRatio`, of one who knows the future and gives up what is used again last (Belady): no policy can do better. */
+/** The best possible hit ratio: evicts the block whose next use is the furthest away (Belady). */
 export function bestHitRatio({ uses }: Trace): number {
   const nextUses = nextUsesOf(uses);
   /** Each block's next use. */
-  const held = new Map<number, number>();
+  const cached = new Map<number, number>();
   const ratio = new Ratio();
   uses.forEach(({ block, counts }, use) => {
-    if (counts) ratio.note(held.has(block));
-    held.set(block, nextUses[use]!);
-    if (held.size <= HIGH) return;
-    const lastFirst = [...held].sort(([, one], [, other]) => other - one);
-    for (const [victim] of lastFirst.slice(0, held.size - LOW)) held.delete(victim);
+    if (counts) ratio.note(cached.has(block));
+    cached.set(block, nextUses[use]!);
+    if (cached.size <= HIGH) return;
+    const lastFirst = [...cached].sort(([, one], [, other]) => other - one);
+    for (const [victim] of lastFirst.slice(0, cached.size - LOW)) cached.delete(victim);
   });
   return ratio.value;
 }
 
-/** For each use the index of the next one of the same block, or a number beyond all, different for each. */
+/** For each use the index of the next use of the same block, or a unique number beyond all indexes. */
 function nextUsesOf(uses: Trace["uses"]): Float64Array {
   const nextUses = new Float64Array(uses.length);
   const nextUse = new Map<number, number>();

@@ -1,10 +1,10 @@
 import { seededRandom } from "../../seeded-random.js";
 
-/** One use of a block. Reads are followed by more uses of the same block within seconds: the rest of its segments. */
+/** One use of a block. After a read, more uses of the same block follow within seconds: its other segments. */
 export interface Use {
   readonly atMs: number;
   readonly block: number;
-  /** Whether it is a hit or a miss that the trace asks for: a reader comes to the block, while the trace's job runs. */
+  /** Whether the hit or miss counts: it is the first use of a read, while the trace's job runs. */
   readonly counts: boolean;
 }
 
@@ -13,14 +13,14 @@ export interface Trace {
   readonly uses: readonly Use[];
 }
 
-/** Of the cache, in blocks: 2,000 of 16 MiB are 31 GiB. */
+/** Size of the cache: 2,000 blocks of 16 MiB are 31 GiB. */
 export const CACHE_BLOCKS = 2_000;
-/** What is read by chance: ten times the cache. */
+/** Random reads cover ten times the cache. */
 const BLOCKS = 10 * CACHE_BLOCKS;
 const READS = 200_000;
-/** 200,000 reads at 50 a second are a bit more than an hour. */
+/** 200,000 reads at 50 a second take a little more than an hour. */
 const READS_PER_SECOND = 50;
-/** How long a reader takes for a block at most, and how often it comes for a part of it. */
+/** Maximum duration of a sequential read of a block, and how many requests it makes. */
 const READER_MS = 10_000;
 const READER_USES = 8;
 
@@ -33,18 +33,18 @@ function zipf(count: number, exponent: number, random: () => number): () => numb
     sums[rank] = sum;
   }
   return () => {
-    const wanted = random() * sum;
+    const drawn = random() * sum;
     let [low, high] = [0, count - 1];
     while (low < high) {
       const middle = (low + high) >> 1;
-      if (sums[middle]! < wanted) low = middle + 1;
+      if (sums[middle]! < drawn) low = middle + 1;
       else high = middle;
     }
     return low;
   };
 }
 
-/** One reader's way through a block, its uses spread over some seconds. */
+/** A sequential read of a block: uses over several seconds. */
 function* readBlock(block: number, atMs: number, counts: boolean, random: () => number): Generator<Use> {
   yield { atMs, block, counts };
   const uses = Math.floor(random() * READER_USES);
@@ -52,18 +52,18 @@ function* readBlock(block: number, atMs: number, counts: boolean, random: () => 
   for (let use = 1; use <= uses; use++) yield { atMs: atMs + (lengthMs * use) / READER_USES, block, counts: false };
 }
 
-/** What somebody else reads meanwhile, one block after the other. */
+/** A second client that reads blocks in order at the same time. */
 interface Job {
   readonly blocks: readonly number[];
   readonly blocksPerSecond: number;
-  /** Whether its own reads count: those of a single scan can't be hits. */
+  /** Whether its own reads count: those of a single scan cannot be hits. */
   readonly counts: boolean;
 }
 
-/** When jobs begin: the cache has been full for long. */
+/** When jobs begin: the cache has been full for a long time. */
 const JOB_MS = 1_000_000;
 
-/** Reads of the blocks that `next` says, all the time, and a job. What counts is what comes while the job runs. */
+/** Reads of the blocks that `next` returns, and a job. Uses count while the job runs. */
 function trace(name: string, seed: number, next: (read: number) => number, job?: Job): Trace {
   const random = seededRandom(seed);
   const endMs = job === undefined ? Infinity : JOB_MS + (job.blocks.length / job.blocksPerSecond) * 1_000;
@@ -82,22 +82,22 @@ function range(from: number, count: number): number[] {
   return Array.from({ length: count }, (_, i) => from + i);
 }
 
-/** Every block has its own place in the order of liking, which moves on by a tenth of the cache every 10,000 reads. */
+/** The popularity of all blocks shifts by a tenth of the cache every 10,000 reads. */
 function shifting(next: () => number): (read: number) => number {
   return (read) => (next() + Math.floor(read / 10_000) * (CACHE_BLOCKS / 10)) % BLOCKS;
 }
 
-/** What members see: steady liking, alone, beside a scan, beside a loop; and liking that changes. */
+/** Steady popularity alone, beside a scan and beside a loop; and popularity that shifts. */
 export function* traces(): Generator<Trace> {
   const scan = { blocks: range(BLOCKS, 10 * CACHE_BLOCKS), blocksPerSecond: 50, counts: false };
   const round = range(BLOCKS, 1.5 * CACHE_BLOCKS);
   const loop = { blocks: Array.from({ length: 10 }, () => round).flat(), blocksPerSecond: 20, counts: true };
   for (const exponent of [0.8, 1.0]) {
-    const likings = (seed: number): (() => number) => zipf(BLOCKS, exponent, seededRandom(seed));
+    const popularity = (seed: number): (() => number) => zipf(BLOCKS, exponent, seededRandom(seed));
     const name = `Zipf ${exponent.toFixed(1)}`;
-    yield trace(name, 1, likings(1));
-    yield trace(`${name}, a scan of 10 x the cache`, 2, likings(2), scan);
-    yield trace(`${name}, a loop over 1.5 x the cache`, 3, likings(3), loop);
-    yield trace(`${name}, shifting`, 4, shifting(likings(4)));
+    yield trace(name, 1, popularity(1));
+    yield trace(`${name}, a scan of 10 x the cache`, 2, popularity(2), scan);
+    yield trace(`${name}, a loop over 1.5 x the cache`, 3, popularity(3), loop);
+    yield trace(`${name}, shifting`, 4, shifting(popularity(4)));
   }
 }

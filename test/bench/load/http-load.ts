@@ -47,10 +47,11 @@ export interface LoadGenerator extends AsyncDisposable {
  */
 export function startLoadGenerator(): LoadGenerator {
   const [compiler, wrk] = [findProgram("cc") ?? findProgram("gcc"), findProgram("wrk")];
-  const wanted = process.env.FRONTCACHE_BENCH_LOAD;
-  if (compiler !== undefined && (wanted ?? "range-load") === "range-load") return new RangeLoad(compiler);
-  if (wrk !== undefined && (wanted ?? "wrk") === "wrk") return new Wrk(wrk);
-  if (wanted !== undefined && wanted !== "node") throw new Error(`the load generator ${wanted} is not available on this machine`);
+  const requested = process.env.FRONTCACHE_BENCH_LOAD;
+  if (compiler !== undefined && (requested ?? "range-load") === "range-load") return new RangeLoad(compiler);
+  if (wrk !== undefined && (requested ?? "wrk") === "wrk") return new Wrk(wrk);
+  if (requested !== undefined && requested !== "node")
+    throw new Error(`the load generator ${requested} is not available on this machine`);
   console.log("  note: neither a C compiler nor wrk is installed, so the load generator in Node limits the rates");
   return new NodeLoad();
 }

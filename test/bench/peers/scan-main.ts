@@ -1,7 +1,7 @@
-// A client that scans: reads blocks of 16 MiB one after the other, several at a time, at a given pace, until it is told to stop.
+// A client that scans: reads blocks of 16 MiB in order, several concurrently, at a given rate, until it receives a message.
 import { CacheClient } from "@frontcache/client";
 
-/** What to scan, and how fast. */
+/** The object to scan, and the rate. */
 export interface ScanOrder {
   readonly endpoint: string;
   readonly url: string;
@@ -11,7 +11,7 @@ export interface ScanOrder {
 }
 
 const READ_BYTES = 16 << 20;
-const READERS = 4;
+const CONCURRENCY = 4;
 
 async function scan({ endpoint, url, version, bytes, bytesPerSecond }: ScanOrder): Promise<void> {
   const client = await CacheClient.connect({ endpoint });
@@ -20,7 +20,7 @@ async function scan({ endpoint, url, version, bytes, bytesPerSecond }: ScanOrder
   process.once("message", () => {
     stopped = true;
   });
-  const reader = async (): Promise<void> => {
+  const readInTurn = async (): Promise<void> => {
     const into = Buffer.alloc(READ_BYTES);
     while (!stopped) {
       const at = next++ * READ_BYTES;
@@ -30,7 +30,7 @@ async function scan({ endpoint, url, version, bytes, bytesPerSecond }: ScanOrder
       read += (await client.readRange(url, at % bytes, READ_BYTES, version, { into })).length;
     }
   };
-  await Promise.all(Array.from({ length: READERS }, reader));
+  await Promise.all(Array.from({ length: CONCURRENCY }, readInTurn));
   process.send!({ bytesPerSecond: (read / (performance.now() - beganMs)) * 1e3 });
   await client.close();
 }

@@ -4,7 +4,7 @@ import { bestHitRatio, hitRatio } from "../eviction/simulated-cache.js";
 import { traces } from "../eviction/traces.js";
 
 export const benchmark: Benchmark = {
-  question: "Which eviction policy finds most of what is read? Hit ratios in %, of a cache of a tenth of the blocks",
+  question: "Which eviction policy has the best hit ratio? In %, for a cache of a tenth of the blocks",
   async run() {
     const names = [...Object.keys(contestants), "optimum"];
     const rows: (string | number)[][] = [];
@@ -16,7 +16,7 @@ export const benchmark: Benchmark = {
       const of = (name: string): number => ratios[names.indexOf(name)]!;
       figures.push({ name: `${trace.name}: slru over lru`, value: of("slru") - of("lru"), unit: "points", atLeast: 0 });
     }
-    // Means over the traces: enough for a picture.
+    // The chart shows the means over the traces.
     const bars = names.map((name, index) => ({
       name,
       values: [rows.reduce((sum, row) => sum + (row[index + 1] as number), 0) / rows.length],

@@ -2,7 +2,7 @@ import { fork } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
 import type { Benchmark, Figure } from "../answer.js";
-import { type Latencies, latenciesOf, readHot } from "../latencies.js";
+import { type Latencies, latenciesOf, readHot } from "../measure.js";
 import type { ScanOrder } from "../peers/scan-main.js";
 import { GiB, MiB, onStage, type Stage, type StageObject } from "../stage.js";
 
@@ -10,8 +10,8 @@ const ROUNDS = 4;
 const ROUND_MS = 3_000;
 const SCANNED_BYTES = 256 * MiB;
 
-/** Has another process scan while `work` runs; resolves to its bytes a second. */
-async function beside(order: ScanOrder, work: () => Promise<void>): Promise<number> {
+/** Runs `work` while another process scans. Resolves to the rate of the scan, bytes per second. */
+async function besideScan(order: ScanOrder, work: () => Promise<void>): Promise<number> {
   const child = fork(join(import.meta.dirname, "..", "peers", "scan-main.ts"), { execArgv: ["--import", "tsx"] });
   await once(child, "message");
   child.send(order);
@@ -34,13 +34,13 @@ async function measure(
   await readHot(client, small, 1_000, []);
   for (let round = 0; round < ROUNDS; round++) {
     await readHot(client, small, ROUND_MS, quiet);
-    rates.push(await beside(order, () => readHot(client, small, ROUND_MS, busy)));
+    rates.push(await besideScan(order, () => readHot(client, small, ROUND_MS, busy)));
   }
   return { quiet: latenciesOf(quiet), busy: latenciesOf(busy), rate: Math.max(...rates) };
 }
 
 export const benchmark: Benchmark = {
-  question: "What do one client's hot reads of 4 KiB cost beside another client that scans 1 GiB/s?",
+  question: "How long do hot reads of 4 KiB take beside another client that scans 1 GiB/s?",
   run: () =>
     onStage(async (stage) => {
       const { quiet, busy, rate } = await measure(stage, await stage.hot(16 * MiB));
@@ -55,7 +55,7 @@ export const benchmark: Benchmark = {
       ];
       const bars = rows.map(([name, p50, p99]) => ({ name: String(name), values: [Number(p50), Number(p99)], ours: true }));
       return {
-        tables: [{ columns: ["4 KiB held, 200 reads a second", "p50 ms", "p99 ms", "reads"], rows }],
+        tables: [{ columns: ["4 KiB cached, 200 reads/s", "p50 ms", "p99 ms", "reads"], rows }],
         figures,
         chart: { unit: "ms a read, less is better", groups: ["p50", "p99"], bars },
       };

@@ -14,19 +14,19 @@ import { OriginProcess } from "../origin-process.js";
 import { GiB, MiB } from "../stage.js";
 
 const READ_BYTES = 4 * MiB;
-const READERS = 16;
+const CONCURRENCY = 16;
 const SEED = 7;
 const SAMPLE_MS = 20;
 /** The largest file that a purge may take more than it needs: a block with its footer. */
 const FILE_BYTES = 16 * MiB + 4096;
 
-/** What reads came to: wrong or failed ones are counted, not thrown. */
+/** Result of reads: wrong and failed ones are counted, not thrown. */
 interface Reads {
   bytes: number;
   failed: number;
 }
 
-/** Whether the bytes are the ramp's, compared without a copy. */
+/** Whether the bytes are those of the ramp. */
 function areRight(bytes: Buffer, offset: number): boolean {
   let at = 0;
   for (const chunk of rampChunks(offset, READ_BYTES, SEED, MiB)) {
@@ -36,9 +36,9 @@ function areRight(bytes: Buffer, offset: number): boolean {
   return at === bytes.length;
 }
 
-/** A member on a disk of 1 GiB and what it was seen to use. */
+/** A member on a disk of 1 GiB, and the space that it uses. */
 class Stage implements AsyncDisposable {
-  /** Largest share of the limit, in percent: by the disk's or the files' sizes, looked at all the time. */
+  /** Maximum share of the limit, percent, sampled all the time. */
   largestShare = 0;
   readonly #watch: NodeJS.Timeout;
 
@@ -54,7 +54,7 @@ class Stage implements AsyncDisposable {
     }, SAMPLE_MS);
   }
 
-  /** On a disk of 1 GiB of its own, or with a budget of 1 GiB on a larger one. */
+  /** Starts a member on a disk of 1 GiB, or with a budget of 1 GiB on a larger disk. */
   static async set(origin: OriginProcess, isBudget: boolean): Promise<Stage> {
     const object = await origin.putRamp("large", 10 * GiB, SEED);
     const disk = new SmallDisk(isBudget ? 2 * GiB : GiB);
@@ -65,11 +65,11 @@ class Stage implements AsyncDisposable {
     return new Stage(disk, member, client, object, () => disk.usedBytes);
   }
 
-  /** Reads from `start` to `end` with 16 readers and compares every byte. */
+  /** Reads from `start` to `end` with 16 concurrent reads, and compares every byte. */
   async read(start: number, end: number): Promise<Reads> {
     const reads: Reads = { bytes: 0, failed: 0 };
     let next = start;
-    const reader = async (): Promise<void> => {
+    const readInTurn = async (): Promise<void> => {
       for (let at = next; at < end; at = next) {
         next += READ_BYTES;
         const bytes = await this.client.readRange(this.object.url, at, READ_BYTES, this.object.version).catch(() => undefined);
@@ -77,7 +77,7 @@ class Stage implements AsyncDisposable {
         else reads.failed++;
       }
     };
-    await Promise.all(Array.from({ length: READERS }, reader));
+    await Promise.all(Array.from({ length: CONCURRENCY }, readInTurn));
     return reads;
   }
 
@@ -121,29 +121,29 @@ function failures(member: MemberProcess): number {
   return member.log.filter(({ event }) => event === "volume-failed").length;
 }
 
-/** Another program: takes whatever space there is, again and again, until it is told to stop. */
-class Glutton {
+/** Another program, which fills the disk again and again until it is stopped. */
+class DiskFiller {
   #isFull = false;
   #stopped = false;
   readonly #ended: Promise<void>;
 
   constructor(private readonly disk: SmallDisk) {
-    this.#ended = this.#eat();
+    this.#ended = this.#fill();
   }
 
-  /** Whether it has found the disk full. */
+  /** Whether it has filled the disk. */
   get isFull(): boolean {
     return this.#isFull;
   }
 
-  /** It ends and gives its space back. */
+  /** Ends the program and frees its space. */
   async stop(): Promise<void> {
     this.#stopped = true;
     await this.#ended;
     this.disk.clearUp();
   }
 
-  async #eat(): Promise<void> {
+  async #fill(): Promise<void> {
     const to = `of=${join(this.disk.path, "foreign")}`;
     while (!this.#stopped) {
       const dd = spawn("dd", ["if=/dev/zero", "bs=1M", "oflag=append", "conv=notrunc", to], { stdio: "ignore" });
@@ -157,9 +157,9 @@ class Glutton {
 async function readBesideAnother(origin: OriginProcess): Promise<Figure[]> {
   await using stage = await Stage.set(origin, false);
   const before = await stage.read(0, GiB);
-  const glutton = new Glutton(stage.disk);
+  const filler = new DiskFiller(stage.disk);
   const during: Reads = { bytes: 0, failed: 0 };
-  // Until the other program has all that there is, and then another GiB.
+  // Until the other program has all the space, and then another GiB.
   for (let at = GiB, left = GiB; left > 0; at += GiB / 4) {
     const { bytes, failed } = await stage.read(at % (9 * GiB), (at % (9 * GiB)) + GiB / 4);
     during.bytes += bytes;
@@ -167,7 +167,7 @@ async function readBesideAnother(origin: OriginProcess): Promise<Figure[]> {
     if (stage.disk.usedBytes === GiB && (await ticks(stage.member, 1)).blocks === 0) left -= GiB / 4;
   }
   const { blocks } = await ticks(stage.member, 1);
-  await glutton.stop();
+  await filler.stop();
   let failed = 0;
   const backMs = await timeMs(async () => {
     for (let gets = 1; gets > 0; ) {

@@ -7,9 +7,9 @@ import { MiB } from "../stage.js";
 
 const BLOCK_BYTES = 16 * MiB;
 const READS = 3_000;
-const READERS = 8;
+const CONCURRENCY = 8;
 
-/** Milliseconds, and how often the origin was asked. */
+/** Milliseconds, and the number of origin requests. */
 interface Outcome {
   readonly p50: number;
   readonly p99: number;
@@ -30,19 +30,19 @@ async function readCold(origin: OriginProcess, hedge: boolean): Promise<Outcome>
   await origin.traffic();
   const times: number[] = [];
   let next = 0;
-  const reader = async (): Promise<void> => {
+  const readInTurn = async (): Promise<void> => {
     for (let block = next++; block < READS; block = next++) {
       times.push(await timeMs(() => client.readRange(url, block * BLOCK_BYTES, MiB, version)));
     }
   };
-  await Promise.all(Array.from({ length: READERS }, reader));
+  await Promise.all(Array.from({ length: CONCURRENCY }, readInTurn));
   times.sort((a, b) => a - b);
   const { requests } = await origin.traffic();
   return { p50: times[READS / 2]!, p99: times[Math.floor(READS * 0.99)]!, requests };
 }
 
 export const benchmark: Benchmark = {
-  question: "What does hedging do to the tail of an origin of 20 ms, of which 2 % of the answers take a second?",
+  question: "How much does hedging shorten the tail of an origin of 20 ms latency, where 2 % of the responses take a second?",
   async run() {
     await using origin = await OriginProcess.start();
     const plain = await readCold(origin, false);
@@ -52,8 +52,8 @@ export const benchmark: Benchmark = {
       { name: "without: p99", value: plain.p99, unit: "ms" },
       { name: "with: p50", value: hedged.p50, unit: "ms" },
       { name: "with: p99", value: hedged.p99, unit: "ms" },
-      { name: "with: p99 of that without", value: hedged.p99 / plain.p99, unit: "x", atMost: 0.35 },
-      { name: "with: requests of those without", value: hedged.requests / plain.requests, unit: "x", atMost: 1.05 },
+      { name: "p99 with / without", value: hedged.p99 / plain.p99, unit: "x", atMost: 0.35 },
+      { name: "requests with / without", value: hedged.requests / plain.requests, unit: "x", atMost: 1.05 },
     ];
     return { figures, chart: barsOf(figures, "ms") };
   },

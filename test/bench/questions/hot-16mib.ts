@@ -3,8 +3,8 @@ import { hotReads, names } from "../hot-reads.js";
 import type { Standing } from "../measure.js";
 import { MiB, onStage } from "../stage.js";
 
-/** What the client can do is asked of reads into the caller's memory: new memory costs more than the bytes' way through the socket. */
-function asked(of: Map<string, Standing>): Figure[] {
+/** Targets are set for reads into the caller's memory: allocating new memory costs more than the transfer. */
+function figuresOf(of: Map<string, Standing>): Figure[] {
   const [into, grpc] = [of.get(names.into)!, of.get(names.grpcDefault)!];
   const against = { "fetch().arrayBuffer()": "fetch", undici: "undici", "the AWS SDK from its S3 server": "AWS SDK from S3" };
   const atLeast: Record<string, number> = { fetch: 5, undici: 3, "AWS SDK from S3": 3 };
@@ -28,13 +28,13 @@ function asked(of: Map<string, Standing>): Figure[] {
 }
 
 export const benchmark: Benchmark = {
-  question: "How fast is a held block of 16 MiB, read one at a time?",
+  question: "How fast is a cached block of 16 MiB, read one at a time?",
   run: () =>
     onStage(async (stage) => {
       const standings = await hotReads(stage, { length: 16 * MiB, concurrency: 1, rounds: 7, roundMs: 400, warmUpMs: 1_000 });
       return {
         tables: [standingsTable("16 MiB, one at a time", standings, "GB/s")],
-        figures: asked(standings),
+        figures: figuresOf(standings),
         chart: standingsChart(new Map([["", standings]]), "GB/s"),
       };
     }),

@@ -3,7 +3,7 @@ import { hotReads, names } from "../hot-reads.js";
 import { MiB, onStage } from "../stage.js";
 
 export const benchmark: Benchmark = {
-  question: "How fast are held ranges of 1 MiB, read one at a time?",
+  question: "How fast are cached ranges of 1 MiB, read one at a time?",
   run: () =>
     onStage(async (stage) => {
       const standings = await hotReads(stage, { length: MiB, concurrency: 1, rounds: 5, roundMs: 250, warmUpMs: 1_000 });

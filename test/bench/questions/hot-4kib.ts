@@ -3,7 +3,7 @@ import { names, smallReads } from "../hot-reads.js";
 import { KiB } from "../stage.js";
 
 export const benchmark: Benchmark = {
-  question: "How fast are held ranges of 4 KiB?",
+  question: "How fast are cached ranges of 4 KiB?",
   run: () =>
     smallReads(4 * KiB, "4 KiB", (one, sixteen) => [
       ...ratio(one, { name: "one at a time: readRange / undici", of: names.ours, to: "undici", atLeast: 1.6 }),

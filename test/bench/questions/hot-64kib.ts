@@ -3,7 +3,7 @@ import { names, smallReads } from "../hot-reads.js";
 import { KiB } from "../stage.js";
 
 export const benchmark: Benchmark = {
-  question: "How fast are held ranges of 64 KiB?",
+  question: "How fast are cached ranges of 64 KiB?",
   run: () =>
     smallReads(64 * KiB, "64 KiB", (one, sixteen) => [
       ...ratio(one, { name: "one at a time: readRange / undici", of: names.ours, to: "undici" }),

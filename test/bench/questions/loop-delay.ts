@@ -4,23 +4,23 @@ import { GiB, KiB, MiB, onStage, type Stage } from "../stage.js";
 
 const LOAD_MS = 3_000;
 
-/** Keeps `readers` readers busy for a while. */
-async function readFor(readers: number, read: () => Promise<unknown>): Promise<void> {
+/** Runs concurrent reads for a while. */
+async function readFor(concurrency: number, read: () => Promise<unknown>): Promise<void> {
   const untilMs = performance.now() + LOAD_MS;
-  const reader = async (): Promise<void> => {
+  const readInTurn = async (): Promise<void> => {
     while (performance.now() < untilMs) await read();
   };
-  await Promise.all(Array.from({ length: readers }, reader));
+  await Promise.all(Array.from({ length: concurrency }, readInTurn));
 }
 
-/** What keeps a member busy, by name. */
+/** Loads of a member, by name. */
 async function loads({ client, origin, hot }: Stage): Promise<Map<string, () => Promise<void>>> {
   const { url, version } = await hot(16 * MiB);
   const cold = await origin.putObject("cold", GiB);
   return new Map([
     ["nothing", () => new Promise((resolve) => setTimeout(resolve, LOAD_MS))],
-    ["4 KiB held, 16 readers", () => readFor(16, () => client.readRange(url, 0, 4 * KiB, version))],
-    ["16 MiB held, 8 readers", () => readFor(8, () => client.readRange(url, 0, 16 * MiB, version))],
+    ["4 KiB cached, 16 concurrent reads", () => readFor(16, () => client.readRange(url, 0, 4 * KiB, version))],
+    ["16 MiB cached, 8 concurrent reads", () => readFor(8, () => client.readRange(url, 0, 16 * MiB, version))],
     [
       "1 GiB cold, one stream",
       async () => {
@@ -31,7 +31,7 @@ async function loads({ client, origin, hot }: Stage): Promise<Map<string, () => 
 }
 
 export const benchmark: Benchmark = {
-  question: "How long does a busy member's event loop keep others waiting?",
+  question: "How long is the event loop of a busy member delayed?",
   run: () =>
     onStage(
       async (stage) => {

@@ -12,7 +12,7 @@ const STARTS = 3;
 const { blockBytes } = DEFAULT_GEOMETRY;
 const NO_ORIGIN = "http://127.0.0.1:9";
 
-/** Block files that hold nothing but their footers: 1 TiB by length, a page each on the disk. */
+/** Sparse block files with a footer only: 1 TiB by length, one page each on the disk. */
 async function makeBlocks(directory: string): Promise<void> {
   const segments = segmentCount(blockBytes, DEFAULT_GEOMETRY);
   const info = { version: "9bb58f26192e4ba00f01e2e7b136bbd8-64", objectSize: BLOCKS_AN_OBJECT * blockBytes };
@@ -38,7 +38,7 @@ interface Start {
   readonly blocks: number;
 }
 
-/** Starts a member with a budget for all of it, from nothing to ready, and ends it. */
+/** Starts a member with a budget for all blocks, and ends it when it is ready. */
 async function start(directory: string): Promise<Start> {
   let member: MemberProcess | undefined;
   const readyMs = await timeMs(async () => {
@@ -50,7 +50,7 @@ async function start(directory: string): Promise<Start> {
   return { readyMs, residentBytes, blocks };
 }
 
-/** Starts a member whose budget is too small by a quarter; resolves when its purger is done. */
+/** Starts a member whose budget is too small by a quarter. Resolves when the purger is done. */
 async function purge(directory: string): Promise<{ blocks: number; longestMs: number }> {
   await using member = await MemberProcess.start({
     endpoint: NO_ORIGIN,
@@ -58,7 +58,7 @@ async function purge(directory: string): Promise<{ blocks: number; longestMs: nu
     flags: ["--purge-interval", "5s"],
     env: withLoopDelay,
   });
-  // What the start itself took is not asked for.
+  // Resets the delay: that of the start does not count.
   await loopDelay(member);
   const purged = (): Record<string, unknown> | undefined => member.log.find(({ event }) => event === "purged");
   while (purged() === undefined) await new Promise((resolve) => setTimeout(resolve, 50));
@@ -82,12 +82,12 @@ export const benchmark: Benchmark = {
     const { blocks, longestMs } = await purge(full.path);
     const moreBytes = of(starts, "residentBytes") - of(without, "residentBytes");
     const figures = [
-      { name: "blocks held", value: of(starts, "blocks"), unit: "", atLeast: BLOCKS },
+      { name: "blocks recovered", value: of(starts, "blocks"), unit: "", atLeast: BLOCKS },
       { name: "process started to ready, no blocks", value: of(without, "readyMs") / 1000, unit: "s" },
       { name: "process started to ready", value: of(starts, "readyMs") / 1000, unit: "s", atMost: 5 },
       { name: "more resident memory", value: moreBytes / 1e6, unit: "MB", atMost: 150 },
-      { name: "blocks purged at once", value: blocks, unit: "", atLeast: BLOCKS / 4 },
-      { name: "... longest delay of the event loop meanwhile", value: longestMs, unit: "ms", atMost: 10 },
+      { name: "blocks purged in one run", value: blocks, unit: "", atLeast: BLOCKS / 4 },
+      { name: "... maximum event loop delay during the purge", value: longestMs, unit: "ms", atMost: 10 },
     ];
     return { figures, chart: barsOf(figures, "s") };
   },

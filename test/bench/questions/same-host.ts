@@ -12,19 +12,19 @@ const SIZES = [
 ];
 
 export const benchmark: Benchmark = {
-  question: "How much faster is a held block read from its file, on the member's host, than through the socket?",
+  question: "How much faster is a cached block read from its file, on the member's host, than through the socket?",
   run: () =>
     onStage(async ({ member, client, cacheDirectory, hot }) => {
       await using byFile = await CacheClient.connect({ endpoint: member.grpc, localVolumes: [cacheDirectory] });
       const { url, version } = await hot(16 * MiB);
       const into = Buffer.alloc(16 * MiB);
       let reads = 0;
-      const by = (name: string, reader: CacheClient, length: number): Contestant => ({
+      const by = (name: string, from: CacheClient, length: number): Contestant => ({
         name,
         serverPid: member.pid,
         read: async () => {
-          if (reader === byFile) reads++;
-          return (await reader.readRange(url, 0, length, version, { into })).length;
+          if (from === byFile) reads++;
+          return (await from.readRange(url, 0, length, version, { into })).length;
         },
       });
       const tables: Table[] = [];
@@ -38,7 +38,7 @@ export const benchmark: Benchmark = {
         groups.set(title, standings);
       }
       const share = byFile.localReads().reads / reads;
-      figures.push({ name: "reads of that client that took no socket", value: share, unit: "share", atLeast: 0.999 });
+      figures.push({ name: "share of that client's reads without the socket", value: share, unit: "share", atLeast: 0.999 });
       return { tables, figures, chart: standingsChart(groups, "GB/s") };
     }),
 };

@@ -5,12 +5,12 @@ import { timeMs } from "../measure.js";
 import { OriginProcess } from "../origin-process.js";
 import { GiB, MiB } from "../stage.js";
 
-const READERS = 64;
+const CONCURRENCY = 64;
 const SCAN_BYTES = 4 * GiB;
 const FILL_MEMORY = 256 * MiB;
 
 export const benchmark: Benchmark = {
-  question: "How much memory does a member take while 64 readers scan 4 GiB through it?",
+  question: "How much memory does a member use during 64 concurrent sequential reads of 4 GiB?",
   async run() {
     await using origin = await OriginProcess.start();
     await using directory = await temporaryDirectory();
@@ -25,16 +25,16 @@ export const benchmark: Benchmark = {
       anonymousPeak = Math.max(anonymousPeak, anonymous);
     }, 20);
     let next = 0;
-    const reader = async (): Promise<void> => {
+    const readInTurn = async (): Promise<void> => {
       for (let at = next++ * MiB; at < SCAN_BYTES; at = next++ * MiB) await client.readRange(url, at, MiB, version);
     };
-    const ms = await timeMs(() => Promise.all(Array.from({ length: READERS }, reader)));
+    const ms = await timeMs(() => Promise.all(Array.from({ length: CONCURRENCY }, readInTurn)));
     clearInterval(watch);
     const { gets, bytesSent } = await origin.traffic();
     const figures = [
-      { name: "bytes a second", value: SCAN_BYTES / ms / 1e6, unit: "GB/s" },
+      { name: "rate", value: SCAN_BYTES / ms / 1e6, unit: "GB/s" },
       { name: "resident memory before", value: idle / MiB, unit: "MiB" },
-      { name: "resident memory, largest", value: peak / MiB, unit: "MiB", atMost: 250 + FILL_MEMORY / MiB },
+      { name: "resident memory, maximum", value: peak / MiB, unit: "MiB", atMost: 250 + FILL_MEMORY / MiB },
       { name: "... without the pages of mapped block files", value: anonymousPeak / MiB, unit: "MiB" },
       { name: "origin bytes / bytes read", value: bytesSent / SCAN_BYTES, unit: "x", atMost: 1 },
       { name: "GETs", value: gets, unit: "" },

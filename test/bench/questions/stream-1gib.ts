@@ -6,22 +6,22 @@ import { GiB, MiB, onStage } from "../stage.js";
 
 const ROUNDS = 5;
 
-/** The most memory that a process has for itself while something runs. */
+/** Samples the anonymous memory of a process, and keeps the maximum. */
 class HighWater implements Disposable {
   #peak = 0;
-  readonly #timer = setInterval(() => this.look(), 10);
+  readonly #timer = setInterval(() => this.sample(), 10);
 
   constructor(private readonly pid: number) {
-    this.look();
+    this.sample();
   }
 
-  look(): void {
+  sample(): void {
     this.#peak = Math.max(this.#peak, anonymousBytes(this.pid));
   }
 
-  /** Bytes, since the last call. */
+  /** Maximum since the last call, bytes. */
   take(): number {
-    this.look();
+    this.sample();
     const peak = this.#peak;
     this.#peak = 0;
     return peak;
@@ -33,7 +33,7 @@ class HighWater implements Disposable {
 }
 
 export const benchmark: Benchmark = {
-  question: "How fast is a held GiB as a stream, and how much memory does it take?",
+  question: "How fast is a cached GiB as a stream, and how much memory does it take?",
   run: () =>
     onStage(async ({ member, client, hot }) => {
       const { url, version } = await hot(GiB);
@@ -42,7 +42,7 @@ export const benchmark: Benchmark = {
       using clientMemory = new HighWater(process.pid);
       using memberMemory = new HighWater(member.pid);
       const peaks: { client: number; member: number }[] = [];
-      const name = `${OURS} stream, memory used again`;
+      const name = `${OURS} stream, memory reused`;
       const kept = `${OURS} stream, new memory for each block`;
       const keeping: Contestant = {
         name: kept,
@@ -66,23 +66,23 @@ export const benchmark: Benchmark = {
         },
       };
       const standings = await measureInTurn([stream, keeping, tcp], { rounds: ROUNDS, roundMs: 0, warmUpMs: 0, concurrency: 1 });
-      // The first stream brings the process to its size, the second shows what it takes; no later one may take more.
+      // The first stream grows the process to its size. No later stream may take more memory than the second.
       const [settled, last] = [peaks[1]!, peaks.at(-1)!];
       return {
         tables: [standingsTable("1 GiB", standings, "GB/s")],
         figures: [
           ...ratio(standings, { name: "stream / raw Node TCP", of: name, to: "raw Node TCP", atLeast: 0.6 }),
           ...ratio(standings, { name: "stream with new memory / raw Node TCP", of: kept, to: "raw Node TCP" }),
-          { name: "client's own memory, largest", value: last.client / MiB, unit: "MiB" },
+          { name: "client's anonymous memory, maximum", value: last.client / MiB, unit: "MiB" },
           {
-            name: "client's memory: the last stream's / the second's",
+            name: "client's memory: last stream / second stream",
             value: last.client / settled.client,
             unit: "x",
             atMost: 1.2,
           },
-          { name: "member's own memory, largest", value: last.member / MiB, unit: "MiB" },
+          { name: "member's anonymous memory, maximum", value: last.member / MiB, unit: "MiB" },
           {
-            name: "member's memory: the last stream's / the second's",
+            name: "member's memory: last stream / second stream",
             value: last.member / settled.member,
             unit: "x",
             atMost: 1.2,

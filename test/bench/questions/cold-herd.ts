@@ -4,7 +4,7 @@ import { median, timeMs } from "../measure.js";
 import type { OriginProcess } from "../origin-process.js";
 import { MiB, onStage, type StageObject } from "../stage.js";
 
-const READERS = 64;
+const CONCURRENCY = 64;
 const ROUNDS = 3;
 const SIZE = 16 * MiB;
 
@@ -12,17 +12,17 @@ type Read = (object: StageObject) => Promise<unknown>;
 
 interface Herd {
   readonly ms: number;
-  /** Of all bytes that the readers wanted, how often the origin sent each. */
+  /** Bytes that the origin sent over the size of the object. */
   readonly originBytes: number;
 }
 
-/** Sixty-four readers want the same fresh object at the same moment. */
+/** Sixty-four concurrent reads of the same new object. */
 async function herd(origin: OriginProcess, name: string, read: Read): Promise<Herd> {
   const [times, shares]: [number[], number[]] = [[], []];
   for (let round = -1; round < ROUNDS; round++) {
     const object = await origin.putObject(`${name}-${round}`, SIZE);
     await origin.traffic();
-    const ms = await timeMs(() => Promise.all(Array.from({ length: READERS }, () => read(object))));
+    const ms = await timeMs(() => Promise.all(Array.from({ length: CONCURRENCY }, () => read(object))));
     if (round < 0) continue;
     times.push(ms);
     shares.push((await origin.traffic()).bytesSent / SIZE);
@@ -31,7 +31,7 @@ async function herd(origin: OriginProcess, name: string, read: Read): Promise<He
 }
 
 export const benchmark: Benchmark = {
-  question: "What do 64 concurrent readers of one cold 16 MiB object cost, the origin giving 100 MB/s a connection?",
+  question: "What do 64 concurrent reads of one cold object of 16 MiB cost at an origin of 100 MB/s per connection?",
   run: () =>
     onStage(async ({ origin, client }) => {
       const s3 = new S3Client({
@@ -49,13 +49,18 @@ export const benchmark: Benchmark = {
       s3.destroy();
       return {
         figures: [
-          { name: "through a member: until all have it", value: ours.ms, unit: "ms" },
-          { name: "through a member: bytes the origin sent / the object's", value: ours.originBytes, unit: "x", atMost: 1 },
-          { name: "AWS SDK from S3: until all have it", value: direct.ms, unit: "ms" },
-          { name: "AWS SDK from S3: bytes the origin sent / the object's", value: direct.originBytes, unit: "x" },
+          { name: "through a member: until all are done", value: ours.ms, unit: "ms" },
+          {
+            name: "through a member: bytes sent by the origin / size of the object",
+            value: ours.originBytes,
+            unit: "x",
+            atMost: 1,
+          },
+          { name: "AWS SDK from S3: until all are done", value: direct.ms, unit: "ms" },
+          { name: "AWS SDK from S3: bytes sent by the origin / size of the object", value: direct.originBytes, unit: "x" },
         ],
         chart: {
-          unit: "ms until all 64 have it, less is better",
+          unit: "ms until all 64 reads are done, less is better",
           bars: [
             { name: `${OURS} readRange`, values: [ours.ms], ours: true },
             { name: "AWS SDK from S3", values: [direct.ms], ours: false },
