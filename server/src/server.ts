@@ -1,10 +1,10 @@
 import { DEFAULT_GEOMETRY } from "@frontcache/proto";
 import { sleep } from "@frontcache/proto/runtime";
 import { StatusPages } from "./api/admin/status-pages.js";
-import { onlyAllowed } from "./api/allowed-reader.js";
+import { onlyAllowed } from "./api/allowed-buckets.js";
 import { GrpcListener } from "./api/grpc/grpc-listener.js";
 import { Clients } from "./api/limits/clients.js";
-import { MeasuredReader } from "./api/measured-reader.js";
+import { measured } from "./api/measured-cache.js";
 import { GatewayListener } from "./api/s3/gateway-listener.js";
 import { textPage } from "./api/s3/page.js";
 import { LocalCache } from "./cache/local-cache.js";
@@ -109,9 +109,9 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
   metrics.watch({ store, local, view, listener, gateway, clients });
   status.watch({ store, view });
   const router = new Router({ local, geometry, self, view, links, events: metrics.routing });
-  const reader = new MeasuredReader(onlyAllowed(router, settings.allowBucket), metrics.reads);
-  listener.serve(reader);
-  gateway.serve(reader);
+  const cache = measured(metrics.reads)(onlyAllowed(settings.allowBucket)(router));
+  listener.serve(cache, router);
+  gateway.serve(cache);
   const { name, grpcAddress, httpAddress } = self;
   log.always(
     { event: "listening", grpc: grpcAddress, http: httpAddress, name, members: view.current.members.length },

@@ -1,6 +1,6 @@
 // A member's gateway in a process of its own, for the question metrics-cost: `with` counts reads, logs and watches its
 // process, `without` does none of it. Tells its port and the CPU time that it has taken, by messages.
-import { MeasuredReader } from "../../server/src/api/measured-reader.js";
+import { measured } from "../../server/src/api/measured-cache.js";
 import { HottestObjects } from "../../server/src/metrics/hottest-objects.js";
 import { Metrics } from "../../server/src/metrics/metrics.js";
 import { ProcessWatch } from "../../server/src/metrics/process-watch.js";
@@ -19,7 +19,8 @@ if (mode === "with") {
     watch.turn();
     hottest.decay();
   }, 1_000).unref();
-  stack.listener.serve(new MeasuredReader(stack.router, new ReadMeter(metrics, hottest, new RecentErrors(50), systemClock)));
+  const meter = new ReadMeter(metrics, hottest, new RecentErrors(50), systemClock);
+  stack.listener.serve(measured(meter)(stack.router));
 }
 process.on("message", () => {
   const { user, system } = process.cpuUsage();

@@ -23,10 +23,10 @@ async function read(listeners: ListenersUnderTest, key = URL): Promise<Buffer> {
 it("a client's further reads are told to come again, by either listener, until one of its reads has ended", async () => {
   await using listeners = await open({ maxClientReads: "1" });
   let answer = (): void => {};
-  listeners.reader.memory.beforeAnswer = () => new Promise((resolve) => (answer = resolve));
+  listeners.cache.beforeAnswer = () => new Promise((resolve) => (answer = resolve));
   const running = read(listeners);
   await expect.poll(() => listeners.clients.reads).toBe(1);
-  listeners.reader.memory.beforeAnswer = undefined;
+  listeners.cache.beforeAnswer = undefined;
   await expect(read(listeners)).rejects.toMatchObject({ code: status.RESOURCE_EXHAUSTED });
   await using http = await RawClient.connect(listeners.httpPort);
   const refused = await http.get("/s3/bucket/object");
@@ -63,8 +63,8 @@ it("a client's further connections are closed, and make room for others when the
 it("readers by gRPC that take nothing are cut off, the slowest first, and cost no more than the memory for them", async () => {
   await using listeners = await open({ slowReaderBytes: `${4 * MiB}` });
   const large = Buffer.alloc(4 * MiB, 7);
-  listeners.reader.memory.objects.set(LARGE, large);
-  listeners.reader.memory.sliceBytes = 4 * MiB;
+  listeners.cache.objects.set(LARGE, large);
+  listeners.cache.sliceBytes = 4 * MiB;
   const endings: Promise<number>[] = [];
   for (let at = 0; at < 16; at++) {
     const call = listeners.caller({}).client.readRange(request(LARGE));

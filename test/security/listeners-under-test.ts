@@ -10,8 +10,8 @@ import { type GivenFlags, readSettings } from "../../server/src/config/settings.
 import { systemClock } from "../../server/src/runtime/clock.js";
 import { silentLog } from "../../server/src/runtime/log.js";
 import { MemberSecurity } from "../../server/src/security/member-security.js";
-import { GatewayReader } from "../../server/src/testing/gateway-fixture.js";
 import type { ManualClock } from "../../server/src/testing/manual-clock.js";
+import { MemoryCache } from "../../server/src/testing/memory-cache.js";
 
 export const URL = "s3://bucket/object";
 export const BYTES = "the object's bytes";
@@ -24,7 +24,7 @@ export interface Shown {
 
 /** Both listeners of a member with the security that some flags configure, serving one object in memory. */
 export class ListenersUnderTest implements AsyncDisposable {
-  readonly reader = new GatewayReader();
+  readonly cache = new MemoryCache();
   readonly #clients: Client[] = [];
 
   private constructor(
@@ -55,9 +55,9 @@ export class ListenersUnderTest implements AsyncDisposable {
       pages: new Map([["/status", textPage("text/plain", () => "told")]]),
     });
     const listeners = new ListenersUnderTest(security, clients, grpc, gateway);
-    listeners.reader.memory.objects.set(URL, Buffer.from(BYTES));
-    grpc.serve(listeners.reader.memory);
-    gateway.serve(listeners.reader);
+    listeners.cache.objects.set(URL, Buffer.from(BYTES));
+    grpc.serve(listeners.cache, listeners.cache);
+    gateway.serve(listeners.cache);
     return listeners;
   }
 

@@ -101,7 +101,7 @@ async function expectProbesAlone(listeners: ListenersUnderTest, shown: Shown): P
   expect((await get(listeners.httpPort, "/s3/bucket/object", shown, "PUT")).status).toBe(401);
   expect((await get(listeners.httpPort, "/livez", shown)).status).toBe(200);
   expect((await get(listeners.httpPort, "/readyz?verbose", shown)).status).toBe(200);
-  expect(listeners.reader.memory.requests).toEqual([]);
+  expect(listeners.cache.requests).toEqual([]);
 }
 
 describe("where a token is asked for", () => {
@@ -147,7 +147,7 @@ describe("a browser", () => {
       expect([path, code, headers["www-authenticate"]]).toEqual([path, 401, "Bearer"]);
       expect(body).toMatch(/<Error><Code>AccessDenied<\/Code>/);
     }
-    expect(listeners.reader.memory.requests).toEqual([]);
+    expect(listeners.cache.requests).toEqual([]);
   });
 
   it("without a certificate that is asked for is not asked for a password that would not do", async () => {

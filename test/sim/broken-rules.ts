@@ -1,8 +1,7 @@
 import { blockOffsetOf } from "@frontcache/proto";
-import type { Reader } from "../../server/src/api/reader.js";
 import type { ObjectRead } from "../../server/src/cache/object-read.js";
 import { type Origin, wrap } from "../../server/src/origin/origin.js";
-import type { ReadRequest } from "../../server/src/routing/router.js";
+import type { Cache, ReadRequest } from "../../server/src/routing/cache.js";
 import type { BrokenRules } from "./simulated-member.js";
 import { geometry } from "./simulated-parts.js";
 
@@ -16,7 +15,7 @@ export const breakableRules: Readonly<Record<string, BrokenRules>> = {
   "one-hop": { read: (read) => (request) => read({ ...request, forwarded: false }) },
 };
 
-async function readUnpinned(read: Reader["read"], request: ReadRequest): Promise<ObjectRead> {
+async function readUnpinned(read: Cache["open"], request: ReadRequest): Promise<ObjectRead> {
   if (request.version !== undefined || request.forwarded) return read(request);
   const whole = await read(request);
   const { offset, length } = whole;

@@ -3,6 +3,7 @@ import { CacheClient } from "../../client/src/cache-client.js";
 import { plainAccess } from "../../client/src/members/access.js";
 import { GrpcTransport } from "../../client/src/members/grpc/grpc-transport.js";
 import { completeOptions } from "../../client/src/options.js";
+import { ANONYMOUS } from "../../server/src/security/principal.js";
 import { type AskedRead, ReadModel, type ReadOutcome } from "./read-model.js";
 import { SimulatedChannels } from "./simulated-channels.js";
 import type { SimulatedCluster } from "./simulated-cluster.js";
@@ -79,7 +80,8 @@ export class ClusterReaders {
     const running = this.#begin(wanted, how.cachedOnly, process);
     const { url, version, offset, length } = wanted;
     const { signal } = running.abort;
-    const request = { ref: parseObjectUrl(url), version, offset, length, forwarded: false, cachedOnly: how.cachedOnly, signal };
+    const range = { ref: parseObjectUrl(url), version, offset, length };
+    const request = { ...range, forwarded: false, cachedOnly: how.cachedOnly, principal: ANONYMOUS, signal };
     const { clock } = process.options;
     const ended = process.calls.begin();
     const reading = readSlowly(() => process.read(request), { clock, chance: this.cluster.chance, signal, ...how });

@@ -1,6 +1,6 @@
 import type { ReadRangeRequest } from "@frontcache/proto";
 import type { ObjectRead } from "../../server/src/cache/object-read.js";
-import type { ReadRequest } from "../../server/src/routing/router.js";
+import type { ReadRequest } from "../../server/src/routing/cache.js";
 
 /** Closed reads remembered. */
 const REMEMBERED = 50;

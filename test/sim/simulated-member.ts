@@ -2,16 +2,17 @@ import { type MemberInfo, type MemberList, Membership } from "@frontcache/proto"
 import { cacheServiceHandlers } from "../../server/src/api/grpc/cache-service.js";
 import { RunningCalls } from "../../server/src/api/grpc/running-calls.js";
 import { Clients, noLimits } from "../../server/src/api/limits/clients.js";
-import type { Reader } from "../../server/src/api/reader.js";
 import type { LocalCache } from "../../server/src/cache/local-cache.js";
 import type { ObjectRead } from "../../server/src/cache/object-read.js";
 import type { Origin } from "../../server/src/origin/origin.js";
+import type { Cache, ReadRequest } from "../../server/src/routing/cache.js";
 import { memberFirst } from "../../server/src/routing/member-first-origin.js";
 import { MemberLinks } from "../../server/src/routing/member-links.js";
 import { MemberView } from "../../server/src/routing/member-view.js";
-import { type ReadRequest, Router } from "../../server/src/routing/router.js";
+import { Router } from "../../server/src/routing/router.js";
 import { silentRouting } from "../../server/src/routing/routing-events.js";
 import { silentLog } from "../../server/src/runtime/log.js";
+import { ANONYMOUS } from "../../server/src/security/principal.js";
 import type { BlockStore } from "../../server/src/storage/block-store.js";
 import type { MemoryFaults } from "../../server/src/testing/origin/memory-faults.js";
 import type { MemoryObjects } from "../../server/src/testing/origin/memory-objects.js";
@@ -27,7 +28,7 @@ import type { TroubledDisk } from "./troubled-disk.js";
 /** Rules that a run breaks on purpose, to show that the model finds it. */
 export interface BrokenRules {
   origin?(origin: Origin): Origin;
-  read?(read: Reader["read"]): Reader["read"];
+  read?(read: Cache["open"]): Cache["open"];
 }
 
 export interface MemberProcessOptions {
@@ -53,7 +54,8 @@ export class MemberProcess {
   readonly #origin: MemoryOrigin;
   readonly #store: BlockStore;
   readonly #cache: LocalCache;
-  readonly #reader: Reader;
+  readonly #router: Router;
+  readonly #routed: Cache;
   readonly #hops = new HopWatch();
 
   private constructor(
@@ -62,9 +64,9 @@ export class MemberProcess {
     store: BlockStore,
   ) {
     const { self, clock, network, settings, broken } = options;
-    const open = ({ grpcAddress }: MemberInfo) =>
+    const openChannel = ({ grpcAddress }: MemberInfo) =>
       new SimulatedChannel(network, self.name, clock, grpcAddress, (request) => this.#hops.sent(request));
-    this.#links = new MemberLinks(clock, open);
+    this.#links = new MemberLinks(clock, openChannel);
     this.view = new MemberView(self.name, clock, first);
     this.#origin = new MemoryOrigin(options.objects, clock, 200, options.faults);
     const asked = retrying(broken.origin?.(this.#origin) ?? this.#origin, clock);
@@ -73,10 +75,10 @@ export class MemberProcess {
     this.#cache = openCache(origin, store, clock, settings);
     const local = this.#cache;
     const router = new Router({ local, geometry, self, view: this.view, links: this.#links, events: silentRouting });
-    const routed = router.read.bind(router);
-    const read = broken.read?.(routed) ?? routed;
-    router.read = (request) => this.#hops.watch(request, () => read(request));
-    this.#reader = router;
+    const routed: Cache["open"] = (request) => router.open(request);
+    const open = broken.read?.(routed) ?? routed;
+    this.#router = router;
+    this.#routed = { open: (request) => this.#hops.watch(request, () => open(request)), ask: (question) => router.ask(question) };
   }
 
   /** Opens it on its disk, as that is, and listens. */
@@ -85,7 +87,8 @@ export class MemberProcess {
     const store = await openStore(disk, clock, settings);
     const process = new MemberProcess(options, Membership.fromMessage(members), store);
     const handlers = cacheServiceHandlers({
-      reader: () => process.#reader,
+      cache: () => process.#routed,
+      members: () => process.#router,
       calls: process.calls,
       clients: new Clients(noLimits, clock),
       cutOff: () => {},
@@ -99,12 +102,13 @@ export class MemberProcess {
 
   /** A read by its gateway, which counts among its running calls. */
   read(request: ReadRequest): ObjectRead | Promise<ObjectRead> {
-    return this.#reader.read(request);
+    return this.#routed.open(request);
   }
 
   /** Evicts as a user's call has it. */
   evict(url: string): Promise<unknown> {
-    return this.#reader.evict({ url, forwarded: false }, new AbortController().signal);
+    const { signal } = new AbortController();
+    return this.#routed.ask({ kind: "evict", selector: { url }, forwarded: false, principal: ANONYMOUS, signal });
   }
 
   /** It hears of a new member list. */

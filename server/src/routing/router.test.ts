@@ -3,16 +3,19 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { LocalCache } from "../cache/local-cache.js";
 import type { ObjectRead } from "../cache/object-read.js";
 import { noSecurity } from "../security/member-security.js";
+import { ANONYMOUS } from "../security/principal.js";
+import type { EvictSelector } from "../storage/storage-report.js";
 import { AnsweringMember, sendError, sendRamp } from "../testing/answering-member.js";
 import { openCache, restOf } from "../testing/cache-fixture.js";
 import { MemoryObjects } from "../testing/origin/memory-objects.js";
 import { MemoryOrigin } from "../testing/origin/memory-origin.js";
 import { rampBytes } from "../testing/origin/ramp.js";
 import { openStore, type StoreFixture, testGeometry } from "../testing/store-fixture.js";
+import type { ReadRequest } from "./cache.js";
 import { openGrpcChannel } from "./grpc-member-channel.js";
 import { MemberLinks } from "./member-links.js";
 import { MemberView } from "./member-view.js";
-import { type ReadRequest, Router } from "./router.js";
+import { Router } from "./router.js";
 import { silentRouting } from "./routing-events.js";
 
 const { blockBytes: BLOCK, segmentBytes: SEGMENT } = testGeometry;
@@ -62,23 +65,35 @@ afterEach(async () => {
 
 function request(offset: number, length: number, wanted: Partial<ReadRequest> = {}): ReadRequest {
   const { signal } = new AbortController();
-  return { ref: parseObjectUrl(url), offset, length, forwarded: false, cachedOnly: false, signal, ...wanted };
+  return {
+    principal: ANONYMOUS,
+    ref: parseObjectUrl(url),
+    offset,
+    length,
+    forwarded: false,
+    cachedOnly: false,
+    signal,
+    ...wanted,
+  };
 }
 
-const bytesOf = async (wanted: ReadRequest): Promise<Buffer> => restOf(await router.read(wanted));
+const stat = (version: string) =>
+  router.ask({ kind: "stat", ref: parseObjectUrl(url), version, principal: ANONYMOUS, signal: new AbortController().signal });
+
+const bytesOf = async (wanted: ReadRequest): Promise<Buffer> => restOf(await router.open(wanted));
 
 describe("a read of one block", () => {
   it("is answered here where this member owns it, at once when it is held", async () => {
     expect(await bytesOf(request(mine[0]! + 5, 100))).toEqual(rampBytes(mine[0]! + 5, 100, 0));
     await local.settled();
-    const read = router.read(request(mine[0]! + 5, 100));
+    const read = router.open(request(mine[0]! + 5, 100));
     expect(read).not.toBeInstanceOf(Promise);
     await restOf(read as ObjectRead);
     expect(other.reads).toEqual([]);
   });
 
   it("is answered by its owner otherwise, and nothing is fetched here", async () => {
-    const read = await router.read(request(theirs[0]! + 5, 100));
+    const read = await router.open(request(theirs[0]! + 5, 100));
     expect(read.result).toBe("forwarded");
     expect(await restOf(read)).toEqual(rampBytes(theirs[0]! + 5, 100, 0));
     expect(other.reads).toMatchObject([{ key: url, offset: theirs[0]! + 5, length: 100, forwarded: true, cachedOnly: false }]);
@@ -97,14 +112,14 @@ describe("a read of one block", () => {
     for (const offset of [mine[0]!, theirs[0]!]) {
       await expect(bytesOf(request(offset, 100, { version }))).rejects.toMatchObject(failure);
     }
-    await expect(router.stat(parseObjectUrl(url), version, new AbortController().signal)).rejects.toMatchObject(failure);
+    await expect(stat(version)).rejects.toMatchObject(failure);
     expect([origin.calls, other.reads]).toEqual([[], []]);
   });
 
   it("asks nobody for a weak tag without a name, which would ask for the empty tag", async () => {
     const failure = { code: "FAILED_PRECONDITION", message: `${url}: no version is a weak tag without a name` };
     await expect(bytesOf(request(mine[0]!, 100, { version: "W/" }))).rejects.toMatchObject(failure);
-    await expect(router.stat(parseObjectUrl(url), "W/", new AbortController().signal)).rejects.toMatchObject(failure);
+    await expect(stat("W/")).rejects.toMatchObject(failure);
     expect([origin.calls, other.reads]).toEqual([[], []]);
   });
 
@@ -125,12 +140,12 @@ describe("a read of one block", () => {
       stored.clock.advance(250);
       expect(links.isAside(other.info)).toBe(false);
     });
-    expect((await router.read(request(theirs[1]!, 100))).result).toBe("forwarded");
+    expect((await router.open(request(theirs[1]!, 100))).result).toBe("forwarded");
   });
 
   it("goes on here, from its next byte, when its owner is lost in the middle", async () => {
     other.onRead = (call) => sendRamp(call, { size: SIZE, onlyBytes: 3 * SEGMENT, messageBytes: SEGMENT });
-    const read = await router.read(request(theirs[0]!, BLOCK));
+    const read = await router.open(request(theirs[0]!, BLOCK));
     const pieces: Buffer[] = [];
     while (pieces.length < 3) pieces.push((await read.next())!.bytes);
     const going = restOf(read);
@@ -155,7 +170,7 @@ describe("a read across blocks and owners", () => {
 
   it("ends at the object's end, and is out of range behind it", async () => {
     expect(await bytesOf(request(SIZE - 10, 5 * BLOCK))).toEqual(rampBytes(SIZE - 10, 10, 0));
-    expect(() => router.read(request(-1, 1))).toThrow(expect.objectContaining({ code: "INVALID_ARGUMENT" }));
+    expect(() => router.open(request(-1, 1))).toThrow(expect.objectContaining({ code: "INVALID_ARGUMENT" }));
     other.onRead = (call) => sendError(call, new CacheError("OUT_OF_RANGE", "behind the end"));
     await expect(bytesOf(request(SIZE, 1))).rejects.toMatchObject({ code: "OUT_OF_RANGE" });
   });
@@ -163,7 +178,7 @@ describe("a read across blocks and owners", () => {
   it("of an empty object has no bytes, and tells its version", async () => {
     objects.put("s3://bucket/empty", "");
     other.onRead = (call) => sendError(call, new CacheError("OUT_OF_RANGE", "behind the end"));
-    const read = await router.read(request(0, 0, { ref: parseObjectUrl("s3://bucket/empty") }));
+    const read = await router.open(request(0, 0, { ref: parseObjectUrl("s3://bucket/empty") }));
     expect(read).toMatchObject({ length: 0, info: { version: "v2", objectSize: 0 } });
     expect(await read.next()).toBeUndefined();
     await expect(bytesOf(request(0, 1, { ref: parseObjectUrl("s3://bucket/empty") }))).rejects.toMatchObject({
@@ -196,11 +211,13 @@ describe("the members as the router knows them", () => {
     await bytesOf(request(mine[0]!, 100));
     await local.settled();
     const { signal } = new AbortController();
-    expect(await router.evict({ url, forwarded: false }, signal)).toMatchObject({ blocks: 2 });
+    const evict = (selector: EvictSelector, forwarded: boolean) =>
+      router.ask({ kind: "evict", selector, forwarded, principal: ANONYMOUS, signal });
+    expect(await evict({ url }, false)).toMatchObject({ blocks: 2 });
     expect(other.evictions).toEqual([{ key: url, version: "", prefix: false, forwarded: true }]);
-    expect(await router.evict({ prefix: "s3://", forwarded: true }, signal)).toEqual({ blocks: 0, bytes: 0 });
+    expect(await evict({ prefix: "s3://" }, true)).toEqual({ blocks: 0, bytes: 0 });
     expect(other.evictions).toHaveLength(1);
     await other.kill();
-    await expect(router.evict({ url, forwarded: false }, signal)).rejects.toMatchObject({ code: "UNAVAILABLE" });
+    await expect(evict({ url }, false)).rejects.toMatchObject({ code: "UNAVAILABLE" });
   });
 });

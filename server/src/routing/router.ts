@@ -1,6 +1,4 @@
 import {
-  type BlockId,
-  type BucketRef,
   blockOffsetOf,
   CacheError,
   checkRange,
@@ -8,17 +6,23 @@ import {
   type Geometry,
   type MemberInfo,
   type MemberList,
-  type ObjectInfo,
   type ObjectRef,
-  type PrefixRef,
-  type WarmProgress,
 } from "@frontcache/proto";
 import type { BlockRequest } from "../cache/block-request.js";
-import type { WarmedBlock, WarmRequest } from "../cache/block-warmer.js";
+import type { WarmedBlock } from "../cache/block-warmer.js";
 import type { LocalCache } from "../cache/local-cache.js";
 import type { ObjectRead } from "../cache/object-read.js";
-import type { Listing, ListPage } from "../origin/origin.js";
-import type { EvictReport, EvictSelector } from "../storage/block-store.js";
+import type { EvictReport } from "../storage/storage-report.js";
+import {
+  answeredBy,
+  type Cache,
+  type EvictQuestion,
+  type MemberDirectory,
+  type ObjectStat,
+  type ReadRequest,
+  type StatQuestion,
+  type WarmBlockQuestion,
+} from "./cache.js";
 import { emptyRead } from "./empty-read.js";
 import { ForwardedRead } from "./forwarded-read.js";
 import { Unreachable } from "./member-link.js";
@@ -28,22 +32,7 @@ import { MultiBlockRead } from "./multi-block-read.js";
 import { type Route, routeBlock } from "./route-block.js";
 import type { RoutingEvents } from "./routing-events.js";
 import { UnbrokenRead } from "./unbroken-read.js";
-import { type WarmingRequest, warmObjects } from "./warming.js";
-
-/** A read of a range, as it comes from a listener. */
-export interface ReadRequest {
-  readonly ref: ObjectRef;
-  /** Absent: the current version. */
-  readonly version?: string | undefined;
-  readonly offset: number;
-  /** 0: to the object's end. */
-  readonly length: number;
-  /** Sent by a member: never send it on. */
-  readonly forwarded: boolean;
-  /** Answer only with what is held: NOT_FOUND otherwise. */
-  readonly cachedOnly: boolean;
-  readonly signal: AbortSignal;
-}
+import { warmObjects } from "./warming.js";
 
 export interface RouterOptions {
   readonly local: LocalCache;
@@ -58,11 +47,24 @@ export interface RouterOptions {
 const EVICT_TIMEOUT_MS = 30_000;
 
 /** Answers reads of any range, block by block, each from the member that routeBlock chooses. */
-export class Router {
-  constructor(private readonly options: RouterOptions) {}
+export class Router implements Cache, MemberDirectory {
+  readonly ask: Cache["ask"];
 
-  /** Opens a read of any range. Throws or rejects with a CacheError. */
-  read(request: ReadRequest): ObjectRead | Promise<ObjectRead> {
+  constructor(private readonly options: RouterOptions) {
+    const { local } = options;
+    this.ask = answeredBy({
+      stat: (question) => this.#stat(question),
+      // Listings are this member's origin's: nobody owns them.
+      list: ({ ref, page, signal }) => local.list(ref, page, signal),
+      statBucket: async ({ ref, signal }) => void (await local.statBucket(ref, signal)),
+      evict: (question) => this.#evict(question),
+      warm: async (question) => void (await warmObjects(question, question.report, options)),
+      warmBlock: (question) => this.#warmBlock(question),
+      touch: async ({ blocks }) => local.recordUses(blocks),
+    });
+  }
+
+  open(request: ReadRequest): ObjectRead | Promise<ObjectRead> {
     const { ref, offset, length } = request;
     checkRange(ref.url, offset, length);
     checkVersion(ref.url, request.version);
@@ -70,68 +72,6 @@ export class Router {
     const blockOffset = blockOffsetOf(offset, geometry);
     const inOneBlock = length > 0 && offset + length <= blockOffset + geometry.blockBytes;
     return inOneBlock ? this.#readBlock(request, blockOffset, request.version) : this.#readBlocks(request, blockOffset);
-  }
-
-  /** `heldBytes` counts what this member's volumes hold of the version. */
-  async stat(ref: ObjectRef, version: string | undefined, signal: AbortSignal): Promise<{ info: ObjectInfo; heldBytes: number }> {
-    checkVersion(ref.url, version);
-    const info = await this.options.local.stat(ref, version, signal);
-    return { info, heldBytes: this.options.local.cachedBytes(ref.url, info.version) };
-  }
-
-  /** One page of a listing, by this member's origin: nobody owns listings. */
-  list(ref: PrefixRef, page: ListPage, signal: AbortSignal): Promise<Listing> {
-    return this.options.local.list(ref, page, signal);
-  }
-
-  /** Resolves where the bucket is there and may be listed. */
-  statBucket(ref: BucketRef, signal: AbortSignal): Promise<void> {
-    return this.options.local.statBucket(ref, signal);
-  }
-
-  /** Evicts here and, unless a member asked for it, at all other members. Rejects where one of them can't be reached. */
-  async evict(selector: EvictSelector & { readonly forwarded: boolean }, _signal: AbortSignal): Promise<EvictReport> {
-    const { forwarded, ...here } = selector;
-    const { self, links, local } = this.options;
-    const others = forwarded ? [] : this.options.view.current.members.filter(({ name }) => name !== self.name);
-    const message = {
-      key: selector.url ?? selector.prefix ?? "",
-      prefix: selector.url === undefined,
-      version: selector.version ?? "",
-      forwarded: true,
-    };
-    const reports = await Promise.all([
-      local.evict(here),
-      ...others.map((member) => links.to(member).evict(message, EVICT_TIMEOUT_MS)),
-    ]);
-    return reports.reduce((sum, { blocks, bytes }) => ({ blocks: sum.blocks + blocks, bytes: sum.bytes + bytes }), {
-      blocks: 0,
-      bytes: 0,
-    });
-  }
-
-  /** Has objects warmed, each block by its owner; tells how far each is. Rejects where the whole can't go on. */
-  warm(request: WarmingRequest, tell: (progress: WarmProgress) => Promise<void>): Promise<void> {
-    return warmObjects(request, tell, this.options);
-  }
-
-  /** Warms one block here, whoever owns it. */
-  async warmBlock(request: WarmRequest): Promise<WarmedBlock> {
-    const { ref, blockOffset } = request;
-    checkRange(ref.url, blockOffset, 0);
-    checkVersion(ref.url, request.version);
-    if (blockOffset !== blockOffsetOf(blockOffset, this.options.geometry)) {
-      throw new CacheError(
-        "INVALID_ARGUMENT",
-        `${ref.url}: no block begins at ${blockOffset}: give all members one --block-size`,
-      );
-    }
-    return this.options.local.warm(request);
-  }
-
-  /** Notes uses of blocks that readers on this member's host made themselves; returns how many of them are held here. */
-  touch(blocks: readonly BlockId[]): number {
-    return this.options.local.recordUses(blocks);
   }
 
   /** host:port of the gRPC listener of the member that owns the block of a byte. */
@@ -143,6 +83,46 @@ export class Router {
   /** Calls back with the member list at once, and with each new one. The returned function ends it. */
   watchMembers(listener: (list: MemberList) => void): () => void {
     return this.options.view.subscribe((membership) => listener(membership.toMessage(this.options.self.name)));
+  }
+
+  async #stat({ ref, version, signal }: StatQuestion): Promise<ObjectStat> {
+    checkVersion(ref.url, version);
+    const info = await this.options.local.stat(ref, version, signal);
+    return { info, cachedBytes: this.options.local.cachedBytes(ref.url, info.version) };
+  }
+
+  /** Evicts here and, unless a member asked for it, at all other members. Rejects if one of them is unreachable. */
+  async #evict({ selector, forwarded }: EvictQuestion): Promise<EvictReport> {
+    const { self, links, local } = this.options;
+    const others = forwarded ? [] : this.options.view.current.members.filter(({ name }) => name !== self.name);
+    const message = {
+      key: selector.url ?? selector.prefix ?? "",
+      prefix: selector.url === undefined,
+      version: selector.version ?? "",
+      forwarded: true,
+    };
+    const reports = await Promise.all([
+      local.evict(selector),
+      ...others.map((member) => links.to(member).evict(message, EVICT_TIMEOUT_MS)),
+    ]);
+    return reports.reduce((sum, { blocks, bytes }) => ({ blocks: sum.blocks + blocks, bytes: sum.bytes + bytes }), {
+      blocks: 0,
+      bytes: 0,
+    });
+  }
+
+  /** Warms one block here, whoever owns it. */
+  async #warmBlock(question: WarmBlockQuestion): Promise<WarmedBlock> {
+    const { ref, blockOffset } = question;
+    checkRange(ref.url, blockOffset, 0);
+    checkVersion(ref.url, question.version);
+    if (blockOffset !== blockOffsetOf(blockOffset, this.options.geometry)) {
+      throw new CacheError(
+        "INVALID_ARGUMENT",
+        `${ref.url}: no block begins at ${blockOffset}: give all members one --block-size`,
+      );
+    }
+    return this.options.local.warm(question);
   }
 
   async #readBlocks(request: ReadRequest, blockOffset: number): Promise<ObjectRead> {

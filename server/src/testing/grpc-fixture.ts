@@ -9,7 +9,7 @@ import { systemClock } from "../runtime/clock.js";
 import type { Log } from "../runtime/log.js";
 import { noSecurity } from "../security/member-security.js";
 import { ManualClock } from "./manual-clock.js";
-import { MemoryReader } from "./memory-reader.js";
+import { MemoryCache } from "./memory-cache.js";
 import { rampBytes } from "./origin/ramp.js";
 
 /** The object that reads of the fixture are of, where they don't say otherwise. */
@@ -23,10 +23,10 @@ export function readRequest(wanted: Partial<ReadRangeRequest> = {}): ReadRangeRe
   return { key: URL, offset: 0, length: 0, version: "", forwarded: false, cachedOnly: false, ...wanted };
 }
 
-/** A gRPC listener on a free local port, before a reader with objects in memory, and a client of it. */
+/** A gRPC listener on a free local port, before a cache with objects in memory, and a client of it. */
 export class GrpcFixture implements AsyncDisposable {
   readonly clock = new ManualClock();
-  readonly reader = new MemoryReader();
+  readonly cache = new MemoryCache();
   readonly clients = new Clients(noLimits, systemClock);
   readonly logged: Record<string, unknown>[] = [];
   #listener!: GrpcListener;
@@ -44,7 +44,7 @@ export class GrpcFixture implements AsyncDisposable {
       clock: fixture.clock,
       log: { debug: take, info: take, warn: take, error: take } as unknown as Log,
     });
-    if (options.starting !== true) fixture.#listener.serve(fixture.reader);
+    if (options.starting !== true) fixture.#listener.serve(fixture.cache, fixture.cache);
     fixture.#client = new CacheServiceClient(fixture.address, credentials.createInsecure());
     return fixture;
   }
@@ -64,7 +64,7 @@ export class GrpcFixture implements AsyncDisposable {
   /** The object has these bytes from now on: a ramp. */
   put(bytes: number): Buffer {
     const object = rampBytes(0, bytes, 7);
-    this.reader.objects.set(URL, object);
+    this.cache.objects.set(URL, object);
     return object;
   }
 
@@ -92,11 +92,11 @@ export class GrpcFixture implements AsyncDisposable {
     const closed = this.listener.close();
     this.clock.advance(DRAIN_MS);
     await closed;
-    expect([this.clock.waits, this.reader.memberListeners.size]).toEqual([0, 0]);
+    expect([this.clock.waits, this.cache.memberListeners.size]).toEqual([0, 0]);
   }
 
   #borrowed(): typeof nothing {
-    return { calls: this.listener.runningCalls, reads: this.reader.openReads, slices: this.reader.openSlices };
+    return { calls: this.listener.runningCalls, reads: this.cache.openReads, slices: this.cache.openSlices };
   }
 }
 

@@ -1,14 +1,13 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
-import { MeasuredReader } from "../../../server/src/api/measured-reader.js";
-import type { Reader } from "../../../server/src/api/reader.js";
+import { measured } from "../../../server/src/api/measured-cache.js";
 import type { ObjectRead } from "../../../server/src/cache/object-read.js";
 import { HottestObjects } from "../../../server/src/metrics/hottest-objects.js";
 import { Metrics } from "../../../server/src/metrics/metrics.js";
 import { ReadMeter } from "../../../server/src/metrics/read-meter.js";
 import { RecentErrors } from "../../../server/src/metrics/recent-errors.js";
-import type { ReadRequest } from "../../../server/src/routing/router.js";
+import type { Cache, ReadRequest } from "../../../server/src/routing/cache.js";
 import { systemClock } from "../../../server/src/runtime/clock.js";
 import { RawClient } from "../../../server/src/testing/raw-client.js";
 import { type Benchmark, barsOf } from "../answer.js";
@@ -21,7 +20,6 @@ const READS = 4_000;
 const CONNECTIONS = 16;
 const RANGE = "Range: bytes=0-4095";
 /** What else a reader is asked for, which nothing here asks. */
-const OTHERS = ["stat", "list", "statBucket", "evict", "warm", "warmBlock", "touch", "ownerOf", "watchMembers"];
 
 /** A member's gateway in a process of its own. */
 class Member {
@@ -89,20 +87,20 @@ function countingNs(): number {
       close() {},
     };
   };
-  const reader = { read: open, ...Object.fromEntries(OTHERS.map((name) => [name, () => {}])) } as never as Reader;
+  const cache: Pick<Cache, "open"> = { open };
   const meter = new ReadMeter(new Metrics([], 0), new HottestObjects(100), new RecentErrors(50), systemClock);
   const request = { ref: { url: "s3://bucket/hot" }, cachedOnly: false } as never as ReadRequest;
-  const loop = (of: Reader): number => {
+  const loop = (of: Pick<Cache, "open">): number => {
     const begun = performance.now();
     for (let i = 0; i < 1_000_000; i++) {
-      const read = of.read(request) as ObjectRead;
+      const read = of.open(request) as ObjectRead;
       read.next();
       read.close();
     }
     return performance.now() - begun;
   };
-  const measured = new MeasuredReader(reader, meter);
-  const costs = Array.from({ length: 7 }, () => loop(measured) - loop(reader));
+  const counted = measured(meter)(cache as Cache);
+  const costs = Array.from({ length: 7 }, () => loop(counted) - loop(cache));
   return median(costs);
 }
 

@@ -19,10 +19,11 @@ import {
   type WatchMembersRequest,
 } from "@frontcache/proto";
 import type { ServerWritableStream } from "@grpc/grpc-js";
+import type { Cache, EvictQuestion, MemberDirectory } from "../../routing/cache.js";
 import type { Clock } from "../../runtime/clock.js";
 import type { Log } from "../../runtime/log.js";
+import { ANONYMOUS } from "../../security/principal.js";
 import type { Clients } from "../limits/clients.js";
-import type { Reader } from "../reader.js";
 import { ReadRangeCall } from "./read-range-call.js";
 import { serializeInPlace } from "./read-range-message.js";
 import type { RunningCalls } from "./running-calls.js";
@@ -43,7 +44,9 @@ export const servedMethods = {
 
 export interface CacheServiceOptions {
   /** Throws UNAVAILABLE while the member starts. */
-  readonly reader: () => Reader;
+  readonly cache: () => Cache;
+  /** The same. */
+  readonly members: () => MemberDirectory;
   readonly calls: RunningCalls;
   /** Aborted when the listener closes. */
   readonly closing: AbortSignal;
@@ -56,14 +59,15 @@ export interface CacheServiceOptions {
 
 /** The handlers of `servedMethods`. */
 export function cacheServiceHandlers(options: CacheServiceOptions) {
-  const { reader } = options;
+  const { cache, members } = options;
+  const principal = ANONYMOUS;
   return {
     lookupOwner: unaryCall<LookupOwnerRequest, LookupOwnerResponse>(
       "LookupOwner",
       ({ key, offset }) => {
         const ref = parseObjectUrl(key);
         checkRange(key, offset, 0);
-        return { addr: reader().ownerOf(ref, offset) };
+        return { addr: members().ownerOf(ref, offset) };
       },
       options,
     ),
@@ -74,15 +78,19 @@ export function cacheServiceHandlers(options: CacheServiceOptions) {
     stat: unaryCall<StatRequest, StatResponse>(
       "Stat",
       async ({ key, version }, signal) => {
-        const { info, heldBytes } = await reader().stat(parseObjectUrl(key), version === "" ? undefined : version, signal);
+        const of = { ref: parseObjectUrl(key), version: version === "" ? undefined : version };
+        const { info, cachedBytes } = await cache().ask({ kind: "stat", ...of, principal, signal });
         const { objectSize, contentType = "", lastModifiedMs = 0 } = info;
-        return { version: info.version, objectSize, contentType, lastModifiedMs, heldBytes };
+        return { version: info.version, objectSize, contentType, lastModifiedMs, heldBytes: cachedBytes };
       },
       options,
     ),
     evict: unaryCall<EvictRequest, EvictResponse>(
       "Evict",
-      (request, signal) => reader().evict(selectorOf(request), signal),
+      async (request, signal) => {
+        const { forwarded } = request;
+        return cache().ask({ kind: "evict", selector: selectorOf(request), forwarded, principal, signal });
+      },
       options,
     ),
     warm: (call: ServerWritableStream<WarmRequest, WarmProgress>): void => {
@@ -91,7 +99,10 @@ export function cacheServiceHandlers(options: CacheServiceOptions) {
     },
     touch: unaryCall<TouchRequest, TouchResponse>(
       "Touch",
-      ({ blocks }) => ({ held: reader().touch(blocks.map(({ key: url, version, offset }) => ({ url, version, offset }))) }),
+      async ({ blocks: touched }, signal) => {
+        const blocks = touched.map(({ key: url, version, offset }) => ({ url, version, offset }));
+        return { held: await cache().ask({ kind: "touch", blocks, principal, signal }) };
+      },
       options,
     ),
     // Not counted among the running calls: it has no end of its own that a drain could wait for.
@@ -101,8 +112,8 @@ export function cacheServiceHandlers(options: CacheServiceOptions) {
 }
 
 /** A prefix names at least its scheme, so that a forgotten key never empties the cache. */
-function selectorOf({ key, version, prefix, forwarded }: EvictRequest): Parameters<Reader["evict"]>[0] {
+function selectorOf({ key, version, prefix }: EvictRequest): EvictQuestion["selector"] {
   const of = version === "" ? {} : { version };
-  if (!prefix) return { url: parseObjectUrl(key).url, ...of, forwarded };
-  return { prefix: checkUrlBeginning(key), ...of, forwarded };
+  if (!prefix) return { url: parseObjectUrl(key).url, ...of };
+  return { prefix: checkUrlBeginning(key), ...of };
 }

@@ -14,7 +14,7 @@ let member: GrpcFixture;
 
 beforeEach(async () => {
   member = await GrpcFixture.open({ starting: true });
-  member.reader.objects.set(URL, rampBytes(0, 100_000, 3));
+  member.cache.objects.set(URL, rampBytes(0, 100_000, 3));
 });
 
 afterEach(() => member[Symbol.asyncDispose]());
@@ -38,7 +38,7 @@ function dynamicClient(protoFile: string, service: string): DynamicClient {
 }
 
 describe("the methods", () => {
-  beforeEach(() => member.listener.serve(member.reader));
+  beforeEach(() => member.listener.serve(member.cache, member.cache));
 
   it("answer who owns a block", async () => {
     expect(await answerOf((done) => member.client.lookupOwner({ key: URL, offset: 5 }, done))).toEqual({ addr: "bucket:8080" });
@@ -59,19 +59,19 @@ describe("the methods", () => {
   it.each([
     [
       { key: URL, version: "", prefix: false, forwarded: true },
-      { url: URL, forwarded: true },
+      { selector: { url: URL }, forwarded: true },
     ],
     [
       { key: URL, version: "v", prefix: false, forwarded: false },
-      { url: URL, version: "v", forwarded: false },
+      { selector: { url: URL, version: "v" }, forwarded: false },
     ],
     [
       { key: "s3://", version: "", prefix: true, forwarded: false },
-      { prefix: "s3://", forwarded: false },
+      { selector: { prefix: "s3://" }, forwarded: false },
     ],
-  ])("evict what %j names", async (request, selector) => {
+  ])("evict what %j names", async (request, question) => {
     expect(await answerOf((done) => member.client.evict(request, done))).toEqual({ blocks: 2, bytes: 3 });
-    expect(member.reader.evictions).toEqual([selector]);
+    expect(member.cache.evictions).toEqual([expect.objectContaining(question)]);
   });
 
   it.each([
@@ -80,18 +80,18 @@ describe("the methods", () => {
     { key: "s3://", version: "", prefix: false, forwarded: false },
   ])("evict nothing for %j", async (request) => {
     await expect(answerOf((done) => member.client.evict(request, done))).rejects.toMatchObject({ code: status.INVALID_ARGUMENT });
-    expect(member.reader.evictions).toEqual([]);
+    expect(member.cache.evictions).toEqual([]);
   });
 
   it("note uses of blocks that readers on the host made themselves", async () => {
     const blocks = [{ key: URL, version: "v1", offset: 16 << 20 }];
     expect(await answerOf((done) => member.client.touch({ blocks }, done))).toEqual({ held: 1 });
-    expect(member.reader.touched).toEqual([{ url: URL, version: "v1", offset: 16 << 20 }]);
+    expect(member.cache.touched).toEqual([{ url: URL, version: "v1", offset: 16 << 20 }]);
   });
 
   it("stop when the caller leaves", async () => {
     const aborted = new Promise<void>((resolve) => {
-      member.reader.beforeAnswer = (signal) =>
+      member.cache.beforeAnswer = (signal) =>
         new Promise((_, reject) => signal!.addEventListener("abort", () => reject(signal!.reason))).finally(
           resolve,
         ) as Promise<void>;
@@ -107,7 +107,7 @@ describe("the methods", () => {
 
 describe("a client that knows FrontCache's contract alone", () => {
   it("finds owners and reads ranges", async () => {
-    member.listener.serve(member.reader);
+    member.listener.serve(member.cache, member.cache);
     const folder = mkdtempSync(join(tmpdir(), "frontcache-proto-"));
     const file = join(folder, "cache.proto");
     writeFileSync(
@@ -152,7 +152,7 @@ describe("health", () => {
     const early = answerOf((done) => member.client.stat({ key: URL, version: "" }, done));
     await expect(early).rejects.toMatchObject({ code: status.UNAVAILABLE, details: expect.stringMatching(/is starting/) });
 
-    member.listener.serve(member.reader);
+    member.listener.serve(member.cache, member.cache);
     expect(await statusOf("")).toEqual({ status: "SERVING" });
     expect(await statusOf("cache.CacheService")).toEqual({ status: "SERVING" });
     await expect(statusOf("other")).rejects.toMatchObject({ code: status.NOT_FOUND });
@@ -202,9 +202,9 @@ describe("the listener", () => {
   });
 
   it("lets running reads end before it closes, and takes no new ones", async () => {
-    member.listener.serve(member.reader);
+    member.listener.serve(member.cache, member.cache);
     let answer!: () => void;
-    member.reader.beforeAnswer = () => new Promise((resolve) => (answer = resolve));
+    member.cache.beforeAnswer = () => new Promise((resolve) => (answer = resolve));
     const read = (async () => {
       let bytes = 0;
       for await (const { data } of member.client.readRange(readRequest())) bytes += data.length;
@@ -222,19 +222,19 @@ describe("the listener", () => {
   });
 
   it("cuts off what runs longer than it may", async () => {
-    member.listener.serve(member.reader);
-    member.reader.beforeSlice = (_, signal) =>
+    member.listener.serve(member.cache, member.cache);
+    member.cache.beforeSlice = (_, signal) =>
       new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
     const call = member.client.readRange(readRequest());
     const error = new Promise<ServiceError>((resolve) => call.on("error", resolve).resume());
-    await vi.waitFor(() => expect(member.reader.openReads).toBe(1));
+    await vi.waitFor(() => expect(member.cache.openReads).toBe(1));
     const closed = member.listener.close();
     member.clock.advance(DRAIN_MS - 1);
-    expect(member.reader.openReads).toBe(1);
+    expect(member.cache.openReads).toBe(1);
     member.clock.advance(1);
     await closed;
     expect([status.UNAVAILABLE, status.CANCELLED, status.INTERNAL]).toContain((await error).code);
-    await vi.waitFor(() => expect([member.reader.openReads, member.listener.runningCalls]).toEqual([0, 0]));
+    await vi.waitFor(() => expect([member.cache.openReads, member.listener.runningCalls]).toEqual([0, 0]));
   });
 
   it("speaks IPv6", async () => {

@@ -8,13 +8,13 @@ import { loadSync } from "@grpc/proto-loader";
 import { ReflectionService } from "@grpc/reflection";
 import { HealthImplementation, protoPath as healthProtoPath, type ServingStatus } from "grpc-health-check";
 import type { HostPort } from "../../config/addresses.js";
+import type { Cache, MemberDirectory } from "../../routing/cache.js";
 import type { Clock } from "../../runtime/clock.js";
 import type { Log } from "../../runtime/log.js";
 import type { Security, TlsSecurity } from "../../security/member-security.js";
 import { NotServing } from "../call-status.js";
 import type { Clients } from "../limits/clients.js";
 import { ListeningPort } from "../listening-port.js";
-import type { Reader } from "../reader.js";
 import { authenticatedOnly } from "./authenticated-only.js";
 import { cacheServiceHandlers, servedMethods } from "./cache-service.js";
 import { RunningCalls } from "./running-calls.js";
@@ -50,7 +50,7 @@ const HANDSHAKE_MS = 10_000;
 
 /**
  * A member's gRPC port. It is taken first, before anything is touched that another process with the same settings may be
- * using, and answers UNAVAILABLE until it is given a reader.
+ * using, and answers UNAVAILABLE until it is given a cache.
  *
  * The sockets are accepted here and handed to grpc-js: its own way of cutting connections off after a graceful shutdown
  * does nothing where channelz is off, and a reader that hangs would hold the process.
@@ -62,7 +62,7 @@ export class GrpcListener {
   readonly #calls = new RunningCalls();
   readonly #closing = new AbortController();
   readonly #port: ListeningPort;
-  #reader: Reader | undefined;
+  #serving: { readonly cache: Cache; readonly members: MemberDirectory } | undefined;
   #closed: Promise<void> | undefined;
 
   private constructor(private readonly options: GrpcListenerOptions) {
@@ -73,8 +73,8 @@ export class GrpcListener {
     setMaxListeners(0, this.#closing.signal);
     const { clock, log, security, clients } = options;
     const cutOff = (peer: string): void => this.#port.cutOff(peer);
-    const reader = (): Reader => this.#servingReader();
-    const service = { reader, calls: this.#calls, closing: this.#closing.signal, clients, cutOff, clock, log };
+    const [cache, members] = [() => this.#whenServing.cache, () => this.#whenServing.members];
+    const service = { cache, members, calls: this.#calls, closing: this.#closing.signal, clients, cutOff, clock, log };
     this.#grpc.addService(servedMethods, authenticatedOnly(cacheServiceHandlers(service), security, log));
     // Kubernetes asks it, and has no token.
     this.#health.addToServer(this.#grpc);
@@ -106,8 +106,8 @@ export class GrpcListener {
   }
 
   /** Answers calls from now on, and says so to health checks. */
-  serve(reader: Reader): void {
-    this.#reader = reader;
+  serve(cache: Cache, members: MemberDirectory): void {
+    this.#serving = { cache, members };
     this.#setHealth("SERVING");
   }
 
@@ -138,9 +138,9 @@ export class GrpcListener {
     for (const cancel of cancels) cancel();
   }
 
-  #servingReader(): Reader {
-    if (this.#reader === undefined) throw new NotServing();
-    return this.#reader;
+  get #whenServing(): { readonly cache: Cache; readonly members: MemberDirectory } {
+    if (this.#serving === undefined) throw new NotServing();
+    return this.#serving;
   }
 
   #setHealth(status: ServingStatus): void {

@@ -20,7 +20,7 @@ describe("a read", () => {
   it.each([1, 65_535, 65_536, 65_537, MiB, 3 * MiB + 1])("of %d bytes is exact, whatever its slices are", async (bytes) => {
     const object = member.put(bytes);
     for (const sliceBytes of [bytes, 65_537, 700_001]) {
-      member.reader.sliceBytes = sliceBytes;
+      member.cache.sliceBytes = sliceBytes;
       expect(object.equals(await member.bytesOf())).toBe(true);
     }
   });
@@ -29,7 +29,8 @@ describe("a read", () => {
     const size = 3 * MESSAGE_BYTES;
     const length = 2 * MESSAGE_BYTES + 5;
     const object = member.put(size);
-    member.reader.sliceBytes = size;
+    member.cache.version = "v7";
+    member.cache.sliceBytes = size;
     const messages = await member.messagesOf({ offset: 10, length, version: "v7", forwarded: true, cachedOnly: true });
     expect(messages.map(({ data, version, objectSize }) => [data.length, version, objectSize])).toEqual([
       [MESSAGE_BYTES, "v7", size],
@@ -37,13 +38,13 @@ describe("a read", () => {
       [5, "", 0],
     ]);
     expect(object.subarray(10, 10 + length).equals(Buffer.concat(messages.map(({ data }) => data)))).toBe(true);
-    expect(member.reader.requests[0]).toMatchObject({ offset: 10, length, version: "v7", forwarded: true, cachedOnly: true });
+    expect(member.cache.requests[0]).toMatchObject({ offset: 10, length, version: "v7", forwarded: true, cachedOnly: true });
   });
 
   it("of the current version has no version in its request", async () => {
     member.put(1);
     await member.bytesOf();
-    expect(member.reader.requests[0]!.version).toBeUndefined();
+    expect(member.cache.requests[0]!.version).toBeUndefined();
   });
 
   it("of an empty object sends one message without bytes", async () => {
@@ -53,13 +54,13 @@ describe("a read", () => {
 
   it("waits for slices that are not there yet", async () => {
     const object = member.put(3 * MiB);
-    member.reader.beforeSlice = () => new Promise((resolve) => setImmediate(resolve));
+    member.cache.beforeSlice = () => new Promise((resolve) => setImmediate(resolve));
     expect(object.equals(await member.bytesOf())).toBe(true);
   });
 
   it("serves many readers at a time", async () => {
     const object = member.put(2 * MiB);
-    member.reader.sliceBytes = 300_000;
+    member.cache.sliceBytes = 300_000;
     const ranges = Array.from({ length: 16 }, (_, at) => ({ offset: at * 1_000, length: MiB + at }));
     const all = await Promise.all(ranges.map((range) => member.bytesOf(range)));
     for (const [at, { offset, length }] of ranges.entries()) {
@@ -99,10 +100,10 @@ describe("a reader that reads slowly", () => {
     const object = member.put(4 * MiB);
     const stream = open();
     await vi.waitFor(() => expect(member.clock.waits).toBe(1));
-    expect([member.reader.slicesGiven, member.reader.openSlices]).toEqual([1, 1]);
+    expect([member.cache.slicesGiven, member.cache.openSlices]).toEqual([1, 1]);
     member.clock.advance(100);
-    expect([member.reader.slicesGiven, member.reader.openSlices, member.clock.waits]).toEqual([1, 0, 0]);
-    expect(member.clients.waiting.bytes).toBe(member.reader.sliceBytes);
+    expect([member.cache.slicesGiven, member.cache.openSlices, member.clock.waits]).toEqual([1, 0, 0]);
+    expect(member.clients.waiting.bytes).toBe(member.cache.sliceBytes);
 
     const frames: Buffer[] = [];
     for await (const chunk of stream) frames.push(chunk);
@@ -111,15 +112,15 @@ describe("a reader that reads slowly", () => {
     expect(wire.length).toBe(object.length + (object.length / MESSAGE_BYTES) * 9 + 9);
     expect(object.subarray(0, MESSAGE_BYTES).equals(wire.subarray(9, 9 + MESSAGE_BYTES))).toBe(true);
     expect(object.subarray(-MESSAGE_BYTES).equals(wire.subarray(-MESSAGE_BYTES))).toBe(true);
-    expect(member.reader.slicesGiven).toBe(4);
+    expect(member.cache.slicesGiven).toBe(4);
     expect(member.clients.waiting.bytes).toBe(0);
   });
 
   it("does not cost a copy of a mapped block", async () => {
     member.put(4 * MiB);
-    member.reader.sliceBytes = 4 * MiB;
+    member.cache.sliceBytes = 4 * MiB;
     const stream = open();
-    await vi.waitFor(() => expect(member.reader.openSlices).toBe(1));
+    await vi.waitFor(() => expect(member.cache.openSlices).toBe(1));
     expect(member.clock.waits).toBe(0);
     stream.close();
   });

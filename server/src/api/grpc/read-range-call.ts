@@ -9,12 +9,13 @@ import {
 } from "@frontcache/proto";
 import type { ServerWritableStream } from "@grpc/grpc-js";
 import type { ObjectRead } from "../../cache/object-read.js";
+import type { Cache } from "../../routing/cache.js";
 import type { Clock } from "../../runtime/clock.js";
 import type { Log } from "../../runtime/log.js";
 import type { Slice } from "../../runtime/slice.js";
+import { ANONYMOUS } from "../../security/principal.js";
 import { callStatus } from "../call-status.js";
 import type { Client, Clients } from "../limits/clients.js";
-import type { Reader } from "../reader.js";
 
 /** A reader that takes longer than this over one slice, slower than 10 MiB/s, is given a copy of it. */
 const STALLED_MS = 100;
@@ -26,7 +27,7 @@ const MAX_COPY_BYTES = 1 << 20;
 const SMALL_BYTES = 64 << 10;
 
 export interface ReadRangeCallOptions {
-  readonly reader: () => Reader;
+  readonly cache: () => Cache;
   readonly clients: Clients;
   /** Cuts off the connection from an `address:port`. */
   readonly cutOff: (peer: string) => void;
@@ -73,13 +74,14 @@ export class ReadRangeCall {
       const { key, offset, length, version, forwarded, cachedOnly } = this.call.request;
       const ref = parseObjectUrl(key);
       checkRange(key, offset, length);
-      const opened = this.options.reader().read({
+      const opened = this.options.cache().open({
         ref,
         version: version === "" ? undefined : version,
         offset,
         length,
         forwarded,
         cachedOnly,
+        principal: ANONYMOUS,
         signal: this.#gone.signal,
       });
       if (opened instanceof Promise) opened.then((read) => this.#begin(read), this.#fail);

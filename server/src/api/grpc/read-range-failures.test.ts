@@ -34,13 +34,13 @@ describe("a read that fails", () => {
       throw new CacheError(code, `${URL}: what to do`, { cause: new Error("secret") });
     };
     const hooks = [
-      () => (member.reader.beforeAnswer = fail),
-      () => (member.reader.beforeAnswer = async () => fail()),
-      () => (member.reader.beforeSlice = (offset) => (offset > 0 ? fail() : undefined)),
-      () => (member.reader.beforeSlice = async (offset) => (offset > 0 ? fail() : undefined)),
+      () => (member.cache.beforeAnswer = fail),
+      () => (member.cache.beforeAnswer = async () => fail()),
+      () => (member.cache.beforeSlice = (offset) => (offset > 0 ? fail() : undefined)),
+      () => (member.cache.beforeSlice = async (offset) => (offset > 0 ? fail() : undefined)),
     ];
     for (const hook of hooks) {
-      member.reader.beforeAnswer = member.reader.beforeSlice = undefined;
+      member.cache.beforeAnswer = member.cache.beforeSlice = undefined;
       hook();
       const error = await failureOf();
       expect([error.code, error.details]).toEqual([errorTable[code].grpc, `${URL}: what to do`]);
@@ -48,8 +48,8 @@ describe("a read that fails", () => {
     }
   });
 
-  it("by a defect says nothing of it to the member.reader, and all to the log", async () => {
-    member.reader.beforeAnswer = () => {
+  it("by a defect says nothing of it to the member.cache, and all to the log", async () => {
+    member.cache.beforeAnswer = () => {
       throw new TypeError("secret", { cause: new Error("deeper") });
     };
     const error = await failureOf();
@@ -65,7 +65,7 @@ describe("a read that fails", () => {
   });
 
   it("with a message that is no Unicode still says it", async () => {
-    member.reader.beforeAnswer = () => {
+    member.cache.beforeAnswer = () => {
       throw new CacheError("NOT_FOUND", "s3://b/\ud800: no such object");
     };
     expect((await failureOf()).details).toBe("s3://b/\ufffd: no such object");
@@ -105,7 +105,7 @@ describe("a read that fails", () => {
 
 describe("an error with more words than trailers hold", () => {
   it("arrives, without the last of them", async () => {
-    member.reader.beforeAnswer = async () => {
+    member.cache.beforeAnswer = async () => {
       throw new CacheError("UNAVAILABLE", `${URL}: ${"\u2603".repeat(100_000)}`);
     };
     const call = member.client.readRange(readRequest());
@@ -119,8 +119,8 @@ describe("an error with more words than trailers hold", () => {
 describe("a read that brings less than it has promised", () => {
   it("is no answer that seems whole", async () => {
     member.put(1_000);
-    const whole = member.reader.read.bind(member.reader);
-    member.reader.read = (wanted) => {
+    const whole = member.cache.open.bind(member.cache);
+    member.cache.open = (wanted) => {
       const read = whole(wanted) as ObjectRead;
       return { ...read, length: read.length + 1 };
     };
@@ -138,25 +138,25 @@ describe("a reader that leaves", () => {
 
   it.each(["while the read is opened", "while it waits for bytes"])("%s stops the read", async (when) => {
     member.put(2 * MiB);
-    if (when.endsWith("opened")) member.reader.beforeAnswer = hang;
-    else member.reader.beforeSlice = (offset, signal) => (offset > 0 ? hang(signal) : undefined);
+    if (when.endsWith("opened")) member.cache.beforeAnswer = hang;
+    else member.cache.beforeSlice = (offset, signal) => (offset > 0 ? hang(signal) : undefined);
     const call = member.client.readRange(readRequest());
     const error = new Promise<ServiceError>((resolve) => call.once("error", resolve));
     call.resume();
-    await vi.waitFor(() => expect(member.reader.requests).toHaveLength(1));
+    await vi.waitFor(() => expect(member.cache.requests).toHaveLength(1));
     call.cancel();
     expect((await error).code).toBe(status.CANCELLED);
     await member.untilNothingIsLeft();
-    expect(member.reader.requests[0]!.signal.aborted).toBe(true);
+    expect(member.cache.requests[0]!.signal.aborted).toBe(true);
     expect(member.logged).toEqual([]);
   });
 
   it("too early has its read closed when it is opened", async () => {
     member.put(2 * MiB);
     let answer!: () => void;
-    member.reader.beforeAnswer = () => new Promise((resolve) => (answer = resolve));
+    member.cache.beforeAnswer = () => new Promise((resolve) => (answer = resolve));
     const call = member.client.readRange(readRequest()).on("error", () => {});
-    await vi.waitFor(() => expect(member.reader.requests).toHaveLength(1));
+    await vi.waitFor(() => expect(member.cache.requests).toHaveLength(1));
     call.cancel();
     await vi.waitFor(() => expect(member.listener.runningCalls).toBe(0));
     answer();
@@ -166,20 +166,20 @@ describe("a reader that leaves", () => {
   it("while its bytes are on their way has them given back when they come", async () => {
     member.put(2 * MiB);
     let arrive!: () => void;
-    member.reader.beforeSlice = (offset) => (offset > 0 ? new Promise((resolve) => (arrive = resolve)) : undefined);
+    member.cache.beforeSlice = (offset) => (offset > 0 ? new Promise((resolve) => (arrive = resolve)) : undefined);
     const call = member.client.readRange(readRequest()).on("error", () => {});
     call.resume();
     await vi.waitFor(() => expect(arrive).toBeDefined());
     call.cancel();
     await vi.waitFor(() => expect(member.listener.runningCalls).toBe(0));
     arrive();
-    await vi.waitFor(() => expect(member.reader.slicesGiven).toBe(2));
+    await vi.waitFor(() => expect(member.cache.slicesGiven).toBe(2));
     await member.untilNothingIsLeft();
   });
 
   it("at its deadline is told so, and the read stops", async () => {
     member.put(2 * MiB);
-    member.reader.beforeAnswer = hang;
+    member.cache.beforeAnswer = hang;
     const call = member.client.readRange(readRequest(), { deadline: Date.now() + 50 });
     const error = await new Promise<ServiceError>((resolve) => call.once("error", resolve));
     expect(error.code).toBe(status.DEADLINE_EXCEEDED);
@@ -190,6 +190,6 @@ describe("a reader that leaves", () => {
     member.put(10);
     await member.bytesOf();
     await member.untilNothingIsLeft();
-    expect(member.reader.requests[0]!.signal.aborted).toBe(false);
+    expect(member.cache.requests[0]!.signal.aborted).toBe(false);
   });
 });

@@ -21,7 +21,7 @@ async function warm(request: Partial<WarmRequest>): Promise<WarmProgress[]> {
 /** Makes the reader wait until it is told to stop; resolves with the reason. */
 function waitForStop(): Promise<Error> {
   return new Promise((resolve) => {
-    member.reader.beforeAnswer = (signal) =>
+    member.cache.beforeAnswer = (signal) =>
       new Promise((_, reject) => {
         signal!.addEventListener("abort", () => {
           resolve(signal!.reason);
@@ -38,18 +38,18 @@ describe("a warming", () => {
       { key: URL, ended: true },
       { key: `${URL}2`, ended: true },
     ]);
-    expect(member.reader.warmings).toMatchObject([
+    expect(member.cache.warmings).toMatchObject([
       { concurrency: 16, dryRun: true, objects: [{ version: "v7" }, { version: "v7" }] },
     ]);
   });
 
   it("of one block, sent by a member, is answered from here", async () => {
-    member.reader.objects.set(URL, Buffer.alloc(100));
+    member.cache.objects.set(URL, Buffer.alloc(100));
     const block = { offset: 50, objectSize: 100 };
     expect(await warm({ keys: [URL], version: "v1", block })).toMatchObject([
       { version: "v1", doneBytes: 3, heldBytes: 1, totalBytes: 100 },
     ]);
-    expect(member.reader.warmedBlocks).toMatchObject([{ version: "v1", blockOffset: 50, objectSize: 100 }]);
+    expect(member.cache.warmedBlocks).toMatchObject([{ version: "v1", blockOffset: 50, objectSize: 100 }]);
     await expect(warm({ keys: [`${URL}2`], block })).rejects.toMatchObject({ code: status.NOT_FOUND });
   });
 
@@ -59,14 +59,14 @@ describe("a warming", () => {
     ["a block of nothing", { block: { offset: 0, objectSize: 0 } }],
   ])("is refused for %s", async (_, request) => {
     await expect(warm(request)).rejects.toMatchObject({ code: status.INVALID_ARGUMENT });
-    expect(member.reader.warmings).toEqual([]);
+    expect(member.cache.warmings).toEqual([]);
   });
 
   it("stops when its caller leaves", async () => {
     const stopped = waitForStop();
     const call = member.client.warm(WarmRequest.fromPartial({ keys: [URL] }));
     const ended = new Promise<ServiceError>((resolve) => call.on("error", resolve).resume());
-    await vi.waitFor(() => expect(member.reader.warmings.length).toBe(1));
+    await vi.waitFor(() => expect(member.cache.warmings.length).toBe(1));
     call.cancel();
     expect((await ended).code).toBe(status.CANCELLED);
     expect((await stopped).message).toBe("the caller went away");
@@ -75,7 +75,7 @@ describe("a warming", () => {
   it("is cut short when the member leaves, so that another one goes on with it", async () => {
     const stopped = waitForStop();
     const running = warm({ keys: [URL] });
-    await vi.waitFor(() => expect(member.reader.warmings.length).toBe(1));
+    await vi.waitFor(() => expect(member.cache.warmings.length).toBe(1));
     void member.listener.close();
     const error: ServiceError = await running.then(
       () => expect.unreachable(),

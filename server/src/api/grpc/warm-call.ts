@@ -1,15 +1,16 @@
 import { setMaxListeners } from "node:events";
 import { CacheError, type PrefixRef, parseObjectUrl, parsePrefixUrl, WarmProgress, type WarmRequest } from "@frontcache/proto";
 import type { ServerWritableStream } from "@grpc/grpc-js";
+import type { Cache } from "../../routing/cache.js";
 import type { Log } from "../../runtime/log.js";
+import { ANONYMOUS } from "../../security/principal.js";
 import { callStatus } from "../call-status.js";
-import type { Reader } from "../reader.js";
 
 /** Blocks warmed at a time by a call that does not say, and by one that says most. */
 const CONCURRENCY = { default: 16, most: 256 };
 
 export interface WarmCallOptions {
-  readonly reader: () => Reader;
+  readonly cache: () => Cache;
   /** Aborted when the listener closes. */
   readonly closing: AbortSignal;
   readonly log: Log;
@@ -48,19 +49,21 @@ export class WarmCall {
 
   async #warm(request: WarmRequest): Promise<void> {
     const { signal } = this.#gone;
-    const reader = this.options.reader();
+    const cache = this.options.cache();
+    const asked = { principal: ANONYMOUS, dryRun: request.dryRun, signal };
     const version = request.version === "" ? undefined : request.version;
     const objects = request.keys.map((key) => ({ ref: parseObjectUrl(key), version }));
-    const { block, dryRun } = request;
+    const { block } = request;
     if (block === undefined) {
       const prefixes = prefixesOf(request);
-      const warming = { objects, prefixes, concurrency: concurrencyOf(request), dryRun, signal };
-      return reader.warm(warming, (progress) => this.#tell(progress));
+      const concurrency = concurrencyOf(request);
+      const report = (progress: WarmProgress): Promise<void> => this.#tell(progress);
+      return cache.ask({ kind: "warm", objects, prefixes, concurrency, report, ...asked });
     }
     const [object] = objects;
     if (object === undefined) throw new CacheError("INVALID_ARGUMENT", "a block to warm is of no object: name it in keys");
     const objectSize = block.objectSize === 0 ? undefined : block.objectSize;
-    const warmed = await reader.warmBlock({ ...object, blockOffset: block.offset, objectSize, dryRun, signal });
+    const warmed = await cache.ask({ kind: "warmBlock", ...object, blockOffset: block.offset, objectSize, ...asked });
     const { cachedBytes: heldBytes, fetchedBytes, objectSize: totalBytes } = warmed;
     const doneBytes = heldBytes + fetchedBytes;
     const told = { key: object.ref.url, version: warmed.version, doneBytes, heldBytes, totalBytes, ended: true };

@@ -19,7 +19,7 @@ function listOf(hash: string, members = 1): MemberList {
 }
 
 function tell(list: MemberList): void {
-  for (const listening of member.reader.memberListeners) listening(list);
+  for (const listening of member.cache.memberListeners) listening(list);
 }
 
 function hashesOf(watch: ClientReadableStream<MemberList>): string[] {
@@ -30,22 +30,22 @@ function hashesOf(watch: ClientReadableStream<MemberList>): string[] {
 
 describe("a watch of the members", () => {
   it("tells the list now and each new one, until its caller leaves", async () => {
-    member.reader.memberList = listOf("first", 3);
-    member.listener.serve(member.reader);
+    member.cache.memberList = listOf("first", 3);
+    member.listener.serve(member.cache, member.cache);
     const watch = member.client.watchMembers({}).on("error", () => {});
     const [first] = await once(watch, "data");
-    expect(first).toEqual(member.reader.memberList);
+    expect(first).toEqual(member.cache.memberList);
     const hashes = hashesOf(watch);
     tell(listOf("second"));
     await vi.waitFor(() => expect(hashes).toEqual(["second"]));
     tell(listOf("third"));
     await vi.waitFor(() => expect(hashes).toEqual(["second", "third"]));
     watch.cancel();
-    await vi.waitFor(() => expect(member.reader.memberListeners.size).toBe(0));
+    await vi.waitFor(() => expect(member.cache.memberListeners.size).toBe(0));
   });
 
   it("ends in good order when the listener closes, and holds up no drain", async () => {
-    member.listener.serve(member.reader);
+    member.listener.serve(member.cache, member.cache);
     const watch = member.client.watchMembers({});
     const hashes = hashesOf(watch);
     await vi.waitFor(() => expect(hashes).toHaveLength(1));
@@ -56,16 +56,16 @@ describe("a watch of the members", () => {
     await vi.waitFor(() => expect(hashes.at(-1)).toBe("while leaving"));
     void member.listener.close();
     await ended;
-    expect(member.reader.memberListeners.size).toBe(0);
+    expect(member.cache.memberListeners.size).toBe(0);
   });
 
   it("holds one list for a caller that does not read, and gives it the newest when it does", async () => {
-    member.listener.serve(member.reader);
+    member.listener.serve(member.cache, member.cache);
     const watch = member.client
       .watchMembers({})
       .on("error", () => {})
       .pause();
-    await vi.waitFor(() => expect(member.reader.memberListeners.size).toBe(1));
+    await vi.waitFor(() => expect(member.cache.memberListeners.size).toBe(1));
     // Lists of half a megabyte: a few of them fill the window of a stream that nobody reads.
     const rounds = 60;
     for (let round = 1; round <= rounds; round++) {

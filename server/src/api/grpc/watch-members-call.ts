@@ -1,11 +1,11 @@
 import type { MemberList, WatchMembersRequest } from "@frontcache/proto";
 import type { ServerWritableStream } from "@grpc/grpc-js";
+import type { MemberDirectory } from "../../routing/cache.js";
 import type { Log } from "../../runtime/log.js";
 import { callStatus } from "../call-status.js";
-import type { Reader } from "../reader.js";
 
 export interface WatchMembersCallOptions {
-  readonly reader: () => Reader;
+  readonly members: () => MemberDirectory;
   /** Aborted when the listener closes. */
   readonly closing: AbortSignal;
   readonly log: Log;
@@ -29,10 +29,10 @@ export class WatchMembersCall {
 
   /** Answers the call. Never throws. */
   run(): void {
-    const { reader, closing, log } = this.options;
+    const { members, closing, log } = this.options;
     this.call.once("cancelled", this.#end);
     try {
-      this.#unsubscribe = reader().watchMembers(this.#tell);
+      this.#unsubscribe = members().watchMembers(this.#tell);
     } catch (error) {
       this.#end();
       this.call.emit("error", callStatus(error, "WatchMembers", log));

@@ -1,5 +1,6 @@
+import type { Cache } from "../../routing/cache.js";
 import { BucketAnswer } from "./bucket-answer.js";
-import type { Exchange, ObjectReader } from "./exchange.js";
+import type { Exchange } from "./exchange.js";
 import { answerProbe, isProbe } from "./health.js";
 import { ObjectAnswer } from "./object-answer.js";
 import type { Pages } from "./page.js";
@@ -16,7 +17,7 @@ const MALFORMED = { status: 400, code: "BadRequest", errorCode: "INVALID_ARGUMEN
 /** What stands behind the listener when a request comes. */
 export interface Behind {
   /** Undefined while the member starts. */
-  readonly reader: ObjectReader | undefined;
+  readonly cache: Cache | undefined;
   /** Empty: ready. */
   readonly notReadyReasons: readonly string[];
   readonly pages: Pages;
@@ -65,10 +66,10 @@ function answerOrRefuse(exchange: Exchange, behind: () => Behind): Refusal | und
   }
   const refusal = isRead ? notServed(target) : readOnly();
   if (refusal !== undefined || target.kind === "buckets") return refusal;
-  const { reader } = behind();
-  if (reader === undefined) return starting(exchange.response);
-  if (target.kind === "bucket") new BucketAnswer(exchange, reader, target.ref, target.query).run();
-  else new ObjectAnswer(exchange, reader, target.ref).run();
+  const { cache } = behind();
+  if (cache === undefined) return starting(exchange.response);
+  if (target.kind === "bucket") new BucketAnswer(exchange, cache, target.ref, target.query).run();
+  else new ObjectAnswer(exchange, cache, target.ref).run();
   return undefined;
 }
 

@@ -11,7 +11,7 @@ let client: RawClient;
 
 beforeEach(async () => {
   gateway = await GatewayFixture.open();
-  gateway.reader.memory.objects.set("s3://bucket/object", OBJECT);
+  gateway.cache.objects.set("s3://bucket/object", OBJECT);
   client = await gateway.connect();
 });
 
@@ -21,7 +21,7 @@ afterEach(async () => {
   await gateway[Symbol.asyncDispose]();
 });
 
-const memory = () => gateway.reader.memory;
+const memory = () => gateway.cache;
 
 /** Asks for all of it and takes nothing, until the socket is full. */
 async function stall(): Promise<void> {
@@ -48,7 +48,7 @@ describe("the bytes of an answer", () => {
     [1000, true],
   ])("in slices of %d (scarce: %s) arrive as they are", async (sliceBytes, scarce) => {
     memory().sliceBytes = sliceBytes;
-    gateway.reader.scarce = scarce;
+    gateway.cache.scarce = scarce;
     const bytes = OBJECT.subarray(0, Math.min(OBJECT.length, sliceBytes * 300));
     const { status, body } = await client.get("/s3/bucket/object", `Range: bytes=0-${bytes.length - 1}`);
     expect([status, body.equals(bytes)]).toEqual([206, true]);
@@ -81,14 +81,14 @@ describe("the bytes of an answer", () => {
   it("that are more or less than the read has end the connection", async () => {
     memory().sliceBytes = MiB;
     for (const lie of [-10, 10]) {
-      const opened = memory().read.bind(memory());
-      memory().read = (request) => {
+      const opened = memory().open.bind(memory());
+      memory().open = (request) => {
         const read = opened(request);
         return read instanceof Promise ? read : { ...read, length: read.length + lie };
       };
       await using other = await gateway.connect();
       await expect(other.get("/s3/bucket/object")).rejects.toThrow("in the middle of an answer");
-      memory().read = opened;
+      memory().open = opened;
     }
     expect(gateway.logged).toMatchObject([{ code: "INTERNAL" }, { code: "INTERNAL" }]);
   });
@@ -96,7 +96,7 @@ describe("the bytes of an answer", () => {
 
 describe("memory that others wait for", () => {
   beforeEach(() => {
-    gateway.reader.scarce = true;
+    gateway.cache.scarce = true;
     memory().sliceBytes = MiB;
   });
 
@@ -115,7 +115,7 @@ describe("memory that others wait for", () => {
 
 describe("a client that leaves", () => {
   it.each([false, true])("in the middle of the bytes (scarce: %s) has everything given back", async (scarce) => {
-    gateway.reader.scarce = scarce;
+    gateway.cache.scarce = scarce;
     await stall();
     client.socket.destroy();
     gateway.clock.advance(100);

@@ -1,7 +1,8 @@
 import type { BucketRef } from "@frontcache/proto";
+import type { Cache } from "../../routing/cache.js";
 import { callStatus } from "../call-status.js";
 import { type ListRequest, parseBucketQuery } from "./bucket-query.js";
-import type { Exchange, ObjectReader } from "./exchange.js";
+import type { Exchange } from "./exchange.js";
 import { listingXml, locationXml } from "./listing-xml.js";
 import { notImplemented, type Refusal, refusalOf, refuse } from "./refusal.js";
 
@@ -11,7 +12,7 @@ export class BucketAnswer {
 
   constructor(
     private readonly exchange: Exchange,
-    private readonly reader: ObjectReader,
+    private readonly cache: Cache,
     private readonly ref: BucketRef,
     private readonly query: string,
   ) {
@@ -26,23 +27,28 @@ export class BucketAnswer {
   }
 
   async #answer(): Promise<void> {
-    const { request, signal } = this.exchange;
-    if (request.method === "HEAD") {
-      await this.reader.statBucket(this.ref, signal);
+    if (this.exchange.request.method === "HEAD") {
+      await this.#statBucket();
       return this.#end("");
     }
     const wanted = parseBucketQuery(this.ref, this.query);
     if (wanted.kind === "other") return this.#refuse(notImplemented(wanted.what));
     if (wanted.kind === "list") return this.#end(await this.#list(wanted));
-    await this.reader.statBucket(this.ref, signal);
+    await this.#statBucket();
     this.#end(locationXml);
   }
 
+  async #statBucket(): Promise<void> {
+    const { principal, signal } = this.exchange;
+    await this.cache.ask({ kind: "statBucket", ref: this.ref, principal, signal });
+  }
+
   async #list(wanted: ListRequest): Promise<string> {
-    const { signal } = this.exchange;
+    const { principal, signal } = this.exchange;
+    const { ref, page } = wanted;
     // No store need list nothing, and GCS wouldn't.
-    if (wanted.page.maxKeys > 0) return listingXml(wanted, await this.reader.list(wanted.ref, wanted.page, signal));
-    await this.reader.statBucket(this.ref, signal);
+    if (page.maxKeys > 0) return listingXml(wanted, await this.cache.ask({ kind: "list", ref, page, principal, signal }));
+    await this.#statBucket();
     return listingXml(wanted, { objects: [], prefixes: [] });
   }
 

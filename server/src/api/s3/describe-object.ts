@@ -1,5 +1,6 @@
 import { CacheError, type ObjectInfo, type ObjectRef } from "@frontcache/proto";
-import type { Exchange, ObjectReader } from "./exchange.js";
+import type { Cache } from "../../routing/cache.js";
+import type { Exchange } from "./exchange.js";
 
 /** Longer than the origin takes to tell, and no reader waits longer for a header that it can do without. */
 const PATIENCE_MS = 1_000;
@@ -9,10 +10,10 @@ const PATIENCE_MS = 1_000;
  * neither. They can be had for the newest version only; undefined where they can't, or not soon: the bytes matter more.
  */
 export async function describeObject(
-  reader: Pick<ObjectReader, "stat">,
+  cache: Pick<Cache, "ask">,
   ref: ObjectRef,
   version: string,
-  { signal, clock }: Pick<Exchange, "signal" | "clock">,
+  { principal, signal, clock }: Pick<Exchange, "principal" | "signal" | "clock">,
 ): Promise<ObjectInfo | undefined> {
   const limit = new AbortController();
   const cancel = clock.after(PATIENCE_MS, () =>
@@ -21,7 +22,7 @@ export async function describeObject(
   const leave = (): void => limit.abort(signal.reason);
   signal.addEventListener("abort", leave, { once: true });
   try {
-    return (await reader.stat(ref, version, limit.signal)).info;
+    return (await cache.ask({ kind: "stat", ref, version, principal, signal: limit.signal })).info;
   } catch {
     return undefined;
   } finally {

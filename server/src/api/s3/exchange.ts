@@ -1,12 +1,9 @@
 import type { Clock } from "../../runtime/clock.js";
 import type { Log } from "../../runtime/log.js";
 import type { ConnectionAuthentication } from "../../security/connection-authentication.js";
+import type { Principal } from "../../security/principal.js";
 import type { Client, Clients } from "../limits/clients.js";
-import type { Reader } from "../reader.js";
 import type { Reply, Request } from "./reply.js";
-
-/** What the gateway asks of the cache behind it. */
-export type ObjectReader = Pick<Reader, "read" | "stat" | "list" | "statBucket">;
 
 /** One request with what it takes to answer it. */
 export interface Exchange {
@@ -14,7 +11,9 @@ export interface Exchange {
   readonly response: Reply;
   /** Authenticates the client. Unauthenticated clients get answers to probes only. */
   readonly authentication: Pick<ConnectionAuthentication, "accepts" | "tokenSuffices">;
-  /** Who asks. */
+  /** On whose behalf the cache is asked. */
+  readonly principal: Principal;
+  /** Whose limits apply. */
   readonly client: Client;
   /** Whether the connection is by TLS. */
   readonly encrypted: boolean;

@@ -83,7 +83,7 @@ describe("the gateway", () => {
       { key: "a&b", objectSize: 5, version: "v1", lastModifiedMs: 1_700_000_000_123, storageClass: "COLD" },
       { key: "\u0001 \ufffe", objectSize: 0 },
     ];
-    gateway.reader.memory.listing = { objects, prefixes: ["c d/"], nextToken: "t=&" };
+    gateway.cache.listing = { objects, prefixes: ["c d/"], nextToken: "t=&" };
     const { status, body } = await client.get(
       `/${scheme}/bucket?list-type=2&prefix=a+%2B&delimiter=/&max-keys=7&continuation-token=u`,
     );
@@ -98,7 +98,7 @@ describe("the gateway", () => {
         "<Contents><Key>&#1; &#65534;</Key><Size>0</Size><StorageClass>STANDARD</StorageClass></Contents>" +
         "<CommonPrefixes><Prefix>c d/</Prefix></CommonPrefixes></ListBucketResult>",
     );
-    expect(gateway.reader.memory.lists).toMatchObject([
+    expect(gateway.cache.lists).toMatchObject([
       { ref: { scheme, bucket: "bucket", prefix: "a +" }, page: { delimiter: "/", maxKeys: 7, token: "u" } },
     ]);
   });
@@ -116,7 +116,7 @@ describe("the gateway", () => {
 
   it("stops listing when the client is gone", async () => {
     let stopped = false;
-    gateway.reader.memory.beforeAnswer = (signal) =>
+    gateway.cache.beforeAnswer = (signal) =>
       untilGone(signal).catch((reason) => {
         stopped = true;
         throw reason;
@@ -195,7 +195,7 @@ describe("requests that are sent ahead of their answers", () => {
   it("are answered in their order, one read at a time", async () => {
     let running = 0;
     let most = 0;
-    gateway.reader.memory.beforeAnswer = async () => {
+    gateway.cache.beforeAnswer = async () => {
       most = Math.max(most, ++running);
       await new Promise((resolve) => setImmediate(resolve));
       running--;
@@ -207,19 +207,19 @@ describe("requests that are sent ahead of their answers", () => {
   });
 
   it("are cut off where they are too many", async () => {
-    gateway.reader.memory.beforeAnswer = untilGone;
+    gateway.cache.beforeAnswer = untilGone;
     client.send("GET /s3/bucket/object HTTP/1.1\r\nHost: m\r\n\r\n".repeat(1000));
     expect(await client.rest()).toBe("");
-    expect(gateway.reader.memory.requests).toHaveLength(1);
+    expect(gateway.cache.requests).toHaveLength(1);
   });
 
   it("are forgotten with their connection", async () => {
-    gateway.reader.memory.beforeAnswer = untilGone;
+    gateway.cache.beforeAnswer = untilGone;
     client.send("GET /s3/bucket/object HTTP/1.1\r\nHost: m\r\n\r\n".repeat(10));
-    await vi.waitFor(() => expect(gateway.reader.memory.requests).toHaveLength(1));
+    await vi.waitFor(() => expect(gateway.cache.requests).toHaveLength(1));
     client.socket.destroy();
     await vi.waitFor(() => expect(gateway.listener.openConnections).toBe(0));
-    expect(gateway.reader.memory.requests).toHaveLength(1);
+    expect(gateway.cache.requests).toHaveLength(1);
   });
 });
 
@@ -235,7 +235,7 @@ describe("closing the gateway", () => {
 
   it("lets running answers finish, each the last of its connection", async () => {
     let go!: () => void;
-    gateway.reader.memory.beforeSlice = () => new Promise((resolve) => (go = resolve));
+    gateway.cache.beforeSlice = () => new Promise((resolve) => (go = resolve));
     client.request("GET", "/s3/bucket/object");
     await vi.waitFor(() => expect(go).toBeDefined());
     const closed = gateway.listener.close();
@@ -247,11 +247,11 @@ describe("closing the gateway", () => {
 
   it("says so in answers that had not begun", async () => {
     let go!: () => void;
-    gateway.reader.memory.beforeAnswer = () => new Promise((resolve) => (go = resolve));
+    gateway.cache.beforeAnswer = () => new Promise((resolve) => (go = resolve));
     client.send("GET /s3/bucket/object HTTP/1.1\r\nHost: m\r\n\r\n".repeat(2));
     await vi.waitFor(() => expect(go).toBeDefined());
     const closed = gateway.listener.close();
-    gateway.reader.memory.beforeAnswer = undefined;
+    gateway.cache.beforeAnswer = undefined;
     go();
     expect((await client.answer()).headers.connection).toBe("keep-alive");
     expect((await client.answer()).headers.connection).toBe("close");
@@ -259,7 +259,7 @@ describe("closing the gateway", () => {
   });
 
   it("cuts off what has not finished in time", async () => {
-    gateway.reader.memory.beforeAnswer = untilGone;
+    gateway.cache.beforeAnswer = untilGone;
     client.request("GET", "/s3/bucket/object");
     await vi.waitFor(() => expect(gateway.left().running).toBe(1));
     const closed = gateway.listener.close();

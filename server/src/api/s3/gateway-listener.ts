@@ -3,16 +3,17 @@ import { createServer as createTlsServer } from "node:https";
 import type { Socket } from "node:net";
 import { TLSSocket } from "node:tls";
 import type { HostPort } from "../../config/addresses.js";
+import type { Cache } from "../../routing/cache.js";
 import type { Clock } from "../../runtime/clock.js";
 import type { Log } from "../../runtime/log.js";
 import { ConnectionAuthentication } from "../../security/connection-authentication.js";
 import type { Security, TlsSecurity } from "../../security/member-security.js";
+import { ANONYMOUS } from "../../security/principal.js";
 import type { Clients } from "../limits/clients.js";
 import { ListeningPort } from "../listening-port.js";
 import { answerRequest, type Behind } from "./answer-request.js";
 import { refuseBytes } from "./bad-request.js";
 import { Connection } from "./connection.js";
-import type { ObjectReader } from "./exchange.js";
 import type { Pages } from "./page.js";
 import { PlainLane } from "./plain-lane.js";
 import type { Reply, Request } from "./reply.js";
@@ -45,14 +46,14 @@ export interface GatewayListenerOptions {
 
 /**
  * A member's HTTP port: objects as S3 serves them, and Kubernetes's probes. It is taken first and answers 503 until it is
- * given a reader.
+ * given a cache.
  */
 export class GatewayListener {
   readonly #server: Server;
   readonly #port: ListeningPort;
   /** Those whose handshake, if any, is done. */
   readonly #connections = new Map<Socket, Connection>();
-  #reader: ObjectReader | undefined;
+  #cache: Cache | undefined;
   #leaving = false;
   #closed: Promise<void> | undefined;
 
@@ -109,8 +110,8 @@ export class GatewayListener {
   }
 
   /** Answers for objects from now on. */
-  serve(reader: ObjectReader): void {
-    this.#reader = reader;
+  serve(cache: Cache): void {
+    this.#cache = cache;
   }
 
   /** Not ready from now on, so that nobody sends new clients here; everything is still answered. */
@@ -165,18 +166,18 @@ export class GatewayListener {
 
   #answer(request: Request, response: Reply, { signal, whenClosed, authentication, client }: Connection): void {
     const { clock, log, security, clients } = this.options;
-    const by = { client, encrypted: security.tls !== undefined, waiting: clients.waiting };
+    const by = { principal: ANONYMOUS, client, encrypted: security.tls !== undefined, waiting: clients.waiting };
     answerRequest({ request, response, authentication, ...by, signal, whenClosed, clock, log }, this.#behind);
   }
 
   readonly #behind = (): Behind => ({
-    reader: this.#reader,
+    cache: this.#cache,
     notReadyReasons: this.#reasons(),
     pages: this.options.pages,
   });
 
   #reasons(): readonly string[] {
-    const own = this.#leaving ? ["this member is leaving"] : this.#reader === undefined ? ["this member is starting"] : [];
+    const own = this.#leaving ? ["this member is leaving"] : this.#cache === undefined ? ["this member is starting"] : [];
     return [...own, ...this.options.notReadyReasons()];
   }
 }

@@ -1,10 +1,11 @@
 import { CACHED_ONLY_HEADER, CacheError, FORWARDED_HEADER, type ObjectInfo, type ObjectRef } from "@frontcache/proto";
 import type { ObjectRead } from "../../cache/object-read.js";
+import type { Cache, ObjectStat } from "../../routing/cache.js";
 import { callStatus } from "../call-status.js";
 import { BodySending } from "./body-sending.js";
 import { type Conditions, insistedVersion, judge, needsObject, parseConditions, rangeCounts } from "./conditions.js";
 import { describeObject } from "./describe-object.js";
-import type { Exchange, ObjectReader } from "./exchange.js";
+import type { Exchange } from "./exchange.js";
 import { bodyHeaders, knownHeaders, makeHeaders, memberHeaders, objectHeaders, validatorHeaders } from "./object-headers.js";
 import { parseRange, type Span, spanOf, type WantedRange } from "./range-header.js";
 import { answerCachedOnlyMiss, type Refusal, refusalOf, refuse } from "./refusal.js";
@@ -43,7 +44,7 @@ export class ObjectAnswer {
 
   constructor(
     private readonly exchange: Exchange,
-    private readonly reader: ObjectReader,
+    private readonly cache: Cache,
     private readonly ref: ObjectRef,
   ) {
     const { headers } = exchange.request;
@@ -85,7 +86,7 @@ export class ObjectAnswer {
   /** Looks at the object, then answers without its bytes or reads them. */
   async #look(): Promise<void> {
     for (let starts = 1; ; starts++) {
-      const { info } = await this.reader.stat(this.ref, this.#insisted, this.exchange.signal);
+      const { info } = await this.#stat();
       const span = this.#over ? undefined : this.#answerByHead(info);
       if (span === undefined) return;
       try {
@@ -127,9 +128,22 @@ export class ObjectAnswer {
   }
 
   #open(version: string | undefined, offset: number, length: number): ObjectRead | Promise<ObjectRead> {
-    const { signal } = this.exchange;
-    const { ref } = this;
-    return this.reader.read({ ref, version, offset, length, forwarded: this.#forwarded, cachedOnly: this.#cachedOnly, signal });
+    const { principal, signal } = this.exchange;
+    return this.cache.open({
+      ref: this.ref,
+      version,
+      offset,
+      length,
+      forwarded: this.#forwarded,
+      cachedOnly: this.#cachedOnly,
+      principal,
+      signal,
+    });
+  }
+
+  #stat(): Promise<ObjectStat> {
+    const { principal, signal } = this.exchange;
+    return this.cache.ask({ kind: "stat", ref: this.ref, version: this.#insisted, principal, signal });
   }
 
   /** `seen`: the object as it was looked at before. */
@@ -151,7 +165,7 @@ export class ObjectAnswer {
   }
 
   async #describe({ info }: ObjectRead): Promise<readonly string[]> {
-    const description = await describeObject(this.reader, this.ref, info.version, this.exchange);
+    const description = await describeObject(this.cache, this.ref, info.version, this.exchange);
     return description === undefined ? objectHeaders(info) : makeHeaders(info, description);
   }
 
@@ -195,7 +209,7 @@ export class ObjectAnswer {
 
   /** S3 tells the size with it, which the error does not. */
   async #refuseRange(error: unknown): Promise<void> {
-    const refusal = await this.reader.stat(this.ref, this.#insisted, this.exchange.signal).then(
+    const refusal = await this.#stat().then(
       ({ info }) => unsatisfiable(this.ref, info.objectSize),
       (unknown) => refusalOf(CacheError.from(unknown).code === "FAILED_PRECONDITION" ? unknown : error),
     );
@@ -215,7 +229,7 @@ export class ObjectAnswer {
   };
 }
 
-/** A range as the reader's port takes it; `length` 0: to the object's end. */
+/** A range as the cache takes it; `length` 0: to the object's end. */
 interface DirectRange {
   readonly offset: number;
   readonly length: number;

@@ -80,7 +80,7 @@ describe("the plain lane", () => {
 
   it("hands over what was sent before the answer to the last request, in its order", async () => {
     let go!: () => void;
-    gateway.reader.memory.beforeAnswer = () => new Promise((resolve) => (go = resolve));
+    gateway.cache.beforeAnswer = () => new Promise((resolve) => (go = resolve));
     client.request("GET", "/s3/bucket/object", "Range: bytes=0-0");
     await vi.waitFor(() => expect(gateway.left().running).toBe(1));
     for (const at of [1, 2, 3]) {
@@ -88,13 +88,13 @@ describe("the plain lane", () => {
       await new Promise((resolve) => setImmediate(resolve));
     }
     await new Promise((resolve) => setImmediate(resolve));
-    gateway.reader.memory.beforeAnswer = undefined;
+    gateway.cache.beforeAnswer = undefined;
     go();
     for (const at of [0, 1, 2, 3]) expect((await client.answer()).body).toEqual(OBJECT.subarray(at, at + 1));
   });
 
   it("cuts off who sends much more than it takes", async () => {
-    gateway.reader.memory.beforeAnswer = (signal) =>
+    gateway.cache.beforeAnswer = (signal) =>
       new Promise((_, reject) => signal!.addEventListener("abort", () => reject(signal!.reason), { once: true }));
     client.request("GET", "/s3/bucket/object", "Range: bytes=0-0");
     await vi.waitFor(() => expect(gateway.left().running).toBe(1));
@@ -103,7 +103,7 @@ describe("the plain lane", () => {
   });
 
   it("stops for a client that ends its side, as Node's server does", async () => {
-    gateway.reader.memory.beforeAnswer = (signal) =>
+    gateway.cache.beforeAnswer = (signal) =>
       new Promise((_, reject) => signal!.addEventListener("abort", () => reject(signal!.reason), { once: true }));
     client.request("GET", "/s3/bucket/object", "Range: bytes=0-0");
     await vi.waitFor(() => expect(gateway.left().running).toBe(1));

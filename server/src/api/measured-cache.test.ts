@@ -5,10 +5,10 @@ import { HottestObjects } from "../metrics/hottest-objects.js";
 import { Metrics } from "../metrics/metrics.js";
 import { ReadMeter } from "../metrics/read-meter.js";
 import { RecentErrors } from "../metrics/recent-errors.js";
-import type { ReadRequest } from "../routing/router.js";
+import type { ReadRequest } from "../routing/cache.js";
+import { ANONYMOUS } from "../security/principal.js";
 import { ManualClock } from "../testing/manual-clock.js";
-import { MeasuredReader } from "./measured-reader.js";
-import type { Reader } from "./reader.js";
+import { measured } from "./measured-cache.js";
 
 const ref = parseObjectUrl("s3://bucket/k");
 const info = { version: "v", objectSize: 100 };
@@ -43,13 +43,11 @@ function reading(result: ReadResult, steps: readonly (number | "fail")[]): Objec
   };
 }
 
-/** What else a reader is asked for, and not here. */
-const names = ["stat", "list", "statBucket", "evict", "warm", "warmBlock", "touch", "ownerOf", "watchMembers"];
-const others = Object.fromEntries(names.map((name) => [name, () => {}]));
-
 async function readAll(open: () => ObjectRead | Promise<ObjectRead>, cachedOnly = false): Promise<void> {
-  const reader = new MeasuredReader({ ...others, read: open } as never as Reader, new ReadMeter(metrics, hottest, errors, clock));
+  const meter = new ReadMeter(metrics, hottest, errors, clock);
+  const cache = measured(meter)({ open, ask: () => expect.unreachable() });
   const request: ReadRequest = {
+    principal: ANONYMOUS,
     ref,
     offset: 0,
     length: 100,
@@ -57,7 +55,7 @@ async function readAll(open: () => ObjectRead | Promise<ObjectRead>, cachedOnly 
     cachedOnly,
     signal: new AbortController().signal,
   };
-  const read = await reader.read(request);
+  const read = await cache.open(request);
   try {
     while ((await read.next()) !== undefined);
   } finally {

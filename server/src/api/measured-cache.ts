@@ -1,53 +1,29 @@
 import { CacheError, type ObjectInfo } from "@frontcache/proto";
 import type { ObjectRead, ReadResult } from "../cache/object-read.js";
 import type { ReadMeter } from "../metrics/read-meter.js";
-import type { ReadRequest } from "../routing/router.js";
+import type { Cache } from "../routing/cache.js";
 import type { Slice } from "../runtime/slice.js";
-import type { Reader } from "./reader.js";
 
-/** A reader whose reads are counted. Members that ask what is held here (`cachedOnly`) are no readers: theirs are not. */
-export class MeasuredReader implements Reader {
-  readonly stat: Reader["stat"];
-  readonly list: Reader["list"];
-  readonly statBucket: Reader["statBucket"];
-  readonly evict: Reader["evict"];
-  readonly warm: Reader["warm"];
-  readonly warmBlock: Reader["warmBlock"];
-  readonly touch: Reader["touch"];
-  readonly ownerOf: Reader["ownerOf"];
-  readonly watchMembers: Reader["watchMembers"];
-
-  constructor(
-    private readonly reader: Reader,
-    private readonly meter: ReadMeter,
-  ) {
-    this.stat = reader.stat.bind(reader);
-    this.list = reader.list.bind(reader);
-    this.statBucket = reader.statBucket.bind(reader);
-    this.evict = reader.evict.bind(reader);
-    this.warm = reader.warm.bind(reader);
-    this.warmBlock = reader.warmBlock.bind(reader);
-    this.touch = reader.touch.bind(reader);
-    this.ownerOf = reader.ownerOf.bind(reader);
-    this.watchMembers = reader.watchMembers.bind(reader);
-  }
-
-  read(request: ReadRequest): ObjectRead | Promise<ObjectRead> {
-    if (request.cachedOnly) return this.reader.read(request);
-    const { meter } = this;
-    const { url } = request.ref;
-    const begunMs = meter.nowMs();
-    try {
-      const opened = this.reader.read(request);
-      if (!(opened instanceof Promise)) return new MeasuredRead(opened, meter, url, begunMs, true);
-      return opened.then(
-        (read) => new MeasuredRead(read, meter, url, begunMs, false),
-        (error: unknown) => countFailure(meter, url, error),
-      );
-    } catch (error) {
-      return countFailure(meter, url, error);
-    }
-  }
+/** Counts the reads of clients. Members' questions whether bytes are cached here (`cachedOnly`) are not counted. */
+export function measured(meter: ReadMeter): (next: Cache) => Cache {
+  return (next) => ({
+    open(request) {
+      if (request.cachedOnly) return next.open(request);
+      const { url } = request.ref;
+      const begunMs = meter.nowMs();
+      try {
+        const opened = next.open(request);
+        if (!(opened instanceof Promise)) return new MeasuredRead(opened, meter, url, begunMs, true);
+        return opened.then(
+          (read) => new MeasuredRead(read, meter, url, begunMs, false),
+          (error: unknown) => countFailure(meter, url, error),
+        );
+      } catch (error) {
+        return countFailure(meter, url, error);
+      }
+    },
+    ask: (question) => next.ask(question),
+  });
 }
 
 /** Passes everything through and counts it on its way. */

@@ -1,0 +1,87 @@
+import { type BucketRef, CacheError, SCHEME_PATTERN, type Scheme } from "@frontcache/proto";
+import { type BucketPattern, covers } from "../config/bucket-pattern.js";
+import type { Cache, Question } from "../routing/cache.js";
+
+/**
+ * Refuses every request about a bucket that is not allowed, by PERMISSION_DENIED, before it reaches the cache: cached blocks of
+ * such a bucket are not served either. It stands behind both listeners, so that it holds for forwarded reads, too. `undefined`
+ * allows all buckets.
+ */
+export function onlyAllowed(allowed: readonly BucketPattern[] | undefined): (next: Cache) => Cache {
+  if (allowed === undefined) return (next) => next;
+  const rule = new AllowRule(allowed);
+  return (next) => ({
+    open(request) {
+      rule.check(request.ref);
+      return next.open(request);
+    },
+    async ask<Q extends Question>(question: Q) {
+      return next.ask(rule.permitted(question) as Q);
+    },
+  });
+}
+
+class AllowRule {
+  readonly #allowed: readonly BucketPattern[];
+
+  constructor(allowed: readonly BucketPattern[]) {
+    this.#allowed = allowed;
+  }
+
+  /** Throws PERMISSION_DENIED if the bucket is not allowed. */
+  check({ url, scheme, bucket }: BucketRef): void {
+    this.#checkBuckets(url, { scheme, bucket });
+  }
+
+  /** The question as far as it is allowed. Blocks of other buckets are not touched; anything else about them throws. */
+  permitted(question: Question): Question {
+    switch (question.kind) {
+      case "stat":
+      case "list":
+      case "statBucket":
+      case "warmBlock":
+        this.check(question.ref);
+        return question;
+      case "evict": {
+        const { url, prefix } = question.selector;
+        this.#checkBuckets(url ?? prefix ?? "", bucketsOf(url ?? prefix ?? ""));
+        return question;
+      }
+      case "warm":
+        for (const { ref } of question.objects) this.check(ref);
+        for (const ref of question.prefixes) this.check(ref);
+        return question;
+      case "touch":
+        return { ...question, blocks: question.blocks.filter(({ url }) => this.#covers(bucketsOf(url))) };
+    }
+  }
+
+  #covers(buckets: BucketPattern): boolean {
+    return this.#allowed.some((pattern) => covers(pattern, buckets));
+  }
+
+  #checkBuckets(name: string, requested: BucketPattern): void {
+    if (this.#covers(requested)) return;
+    // An eviction's prefix is any text, and the message must fit into an answer.
+    const [subject, bucket] = [name, `${requested.scheme}://${requested.bucket}`].map(shortened);
+    throw new CacheError(
+      "PERMISSION_DENIED",
+      `${subject}: ${bucket} is not served here: ask for an allowed bucket (--allow-bucket)`,
+    );
+  }
+}
+
+/** Longer than the URL of any object whose bucket and key are ASCII. */
+const MAX_NAME = 1_300;
+
+function shortened(name: string): string {
+  return name.length > MAX_NAME ? `${name.slice(0, MAX_NAME)}...`.toWellFormed() : name;
+}
+
+const BUCKET_OF_URL = new RegExp(`^(${SCHEME_PATTERN})://([^/]*)(/?)`);
+
+/** The buckets of a URL or of the beginning of one. Without the slash behind a bucket: all buckets whose names begin like that. */
+function bucketsOf(beginning: string): BucketPattern {
+  const [, scheme, bucket, slash] = BUCKET_OF_URL.exec(beginning) ?? [];
+  return { scheme: scheme as Scheme, bucket: slash === "/" ? bucket! : `${bucket}*` };
+}

@@ -1,0 +1,201 @@
+import {
+  type BlockId,
+  CacheError,
+  type MemberList,
+  type ObjectInfo,
+  type ObjectRef,
+  outOfRange,
+  WarmProgress,
+} from "@frontcache/proto";
+import type { ObjectRead } from "../cache/object-read.js";
+import type { Listing } from "../origin/origin.js";
+import {
+  answeredBy,
+  type BucketQuestion,
+  type Cache,
+  type EvictQuestion,
+  type ListQuestion,
+  type MemberDirectory,
+  type ObjectStat,
+  type ReadRequest,
+  type StatQuestion,
+  type WarmBlockQuestion,
+  type WarmQuestion,
+} from "../routing/cache.js";
+import type { Slice } from "../runtime/slice.js";
+
+/**
+ * The one fake of Cache and MemberDirectory: objects in memory, all of one version. It counts reads and slices that are open, and
+ * overwrites every slice's bytes when it is released, as reused memory would be.
+ */
+export class MemoryCache implements Cache, MemberDirectory {
+  readonly objects = new Map<string, Buffer>();
+  /** The version of every object. A read or a `stat` of another one fails by FAILED_PRECONDITION. */
+  version = "v1";
+  contentType: string | undefined = "text/plain";
+  lastModifiedMs: number | undefined;
+  /** Whether reads bring type and date along, as those of cached blocks do. */
+  describesReads = false;
+  /** Whether slices are of memory that others wait for. */
+  scarce = false;
+  /** Bytes of a slice. */
+  sliceBytes = 1 << 20;
+  /** Runs before `next` answers with the slice at this offset. */
+  beforeSlice: ((offset: number, signal: AbortSignal) => Promise<void> | void) | undefined;
+  /** Runs before every answer. */
+  beforeAnswer: ((signal: AbortSignal | undefined) => Promise<void> | void) | undefined;
+  /** Runs before every answer to `stat`. */
+  beforeStat: ((signal: AbortSignal) => Promise<void> | void) | undefined;
+  /** Runs after every answer to `stat`. */
+  afterStat: (() => void) | undefined;
+  readonly requests: ReadRequest[] = [];
+  readonly stats: StatQuestion[] = [];
+  readonly lists: ListQuestion[] = [];
+  readonly evictions: EvictQuestion[] = [];
+  readonly warmings: WarmQuestion[] = [];
+  readonly warmedBlocks: WarmBlockQuestion[] = [];
+  readonly touched: BlockId[] = [];
+  readonly memberListeners = new Set<(list: MemberList) => void>();
+  /** The list that `watchMembers` begins with. */
+  memberList: MemberList = { members: [], hash: "", blockBytes: 1, name: "self" };
+  /** Every page of a listing. A bucket exists if it has an object. */
+  listing: Listing = { objects: [], prefixes: [] };
+  openReads = 0;
+  openSlices = 0;
+  slicesGiven = 0;
+
+  readonly ask: Cache["ask"] = answeredBy({
+    stat: (question) => this.#stat(question),
+    list: async (question) => {
+      await this.#statBucket(question);
+      this.lists.push(question);
+      return this.listing;
+    },
+    statBucket: (question) => this.#statBucket(question),
+    evict: async (question) => {
+      await this.beforeAnswer?.(question.signal);
+      this.evictions.push(question);
+      return { blocks: 2, bytes: 3 };
+    },
+    warm: async (question) => {
+      this.warmings.push(question);
+      for (const { ref } of question.objects) {
+        await this.beforeAnswer?.(question.signal);
+        await question.report(WarmProgress.fromPartial({ key: ref.url, ended: true }));
+      }
+      return undefined;
+    },
+    warmBlock: async (question) => {
+      this.warmedBlocks.push(question);
+      await this.beforeAnswer?.(question.signal);
+      const objectSize = this.#find(question.ref).length;
+      return { version: question.version ?? this.version, objectSize, cachedBytes: 1, fetchedBytes: 2 };
+    },
+    touch: async ({ blocks }) => {
+      this.touched.push(...blocks);
+      return blocks.length;
+    },
+  });
+
+  open(request: ReadRequest): ObjectRead | Promise<ObjectRead> {
+    this.requests.push(request);
+    const first = this.beforeAnswer?.(request.signal);
+    return first === undefined ? this.#open(request) : first.then(() => this.#open(request));
+  }
+
+  ownerOf(ref: ObjectRef): string {
+    void this.beforeAnswer?.(undefined);
+    return `${ref.bucket}:8080`;
+  }
+
+  watchMembers(listener: (list: MemberList) => void): () => void {
+    this.memberListeners.add(listener);
+    listener(this.memberList);
+    return () => this.memberListeners.delete(listener);
+  }
+
+  async #stat(question: StatQuestion): Promise<ObjectStat> {
+    this.stats.push(question);
+    await this.beforeStat?.(question.signal);
+    await this.beforeAnswer?.(question.signal);
+    const { length } = this.#find(question.ref);
+    this.#checkVersion(question.version);
+    const answer = { info: this.#described({ version: this.version, objectSize: length }), cachedBytes: length };
+    this.afterStat?.();
+    return answer;
+  }
+
+  async #statBucket({ ref, signal }: BucketQuestion | ListQuestion): Promise<undefined> {
+    await this.beforeAnswer?.(signal);
+    const exists = [...this.objects.keys()].some((name) => name.startsWith(`${ref.scheme}://${ref.bucket}/`));
+    if (!exists) throw new CacheError("NOT_FOUND", `${ref.url}: no such bucket`);
+  }
+
+  #find(ref: ObjectRef): Buffer {
+    const bytes = this.objects.get(ref.url);
+    if (bytes === undefined) throw new CacheError("NOT_FOUND", `${ref.url}: no such object`);
+    return bytes;
+  }
+
+  #checkVersion(version: string | undefined): void {
+    if (version === undefined || version === this.version) return;
+    throw new CacheError("FAILED_PRECONDITION", `the object's version is ${this.version}`);
+  }
+
+  #described(info: ObjectInfo): ObjectInfo {
+    const { contentType, lastModifiedMs } = this;
+    return {
+      ...info,
+      ...(lastModifiedMs !== undefined && { lastModifiedMs }),
+      ...(contentType !== undefined && { contentType }),
+    };
+  }
+
+  #open({ ref, offset, length, version, signal }: ReadRequest): ObjectRead {
+    this.#checkVersion(version);
+    const bytes = this.#find(ref);
+    if (offset >= bytes.length && offset + length > 0) throw outOfRange(ref.url, offset, bytes.length);
+    const end = length === 0 ? bytes.length : Math.min(bytes.length, offset + length);
+    let at = offset;
+    let open = true;
+    this.openReads++;
+    const take = (): Slice | undefined => {
+      if (at === end) return undefined;
+      const slice = this.#give(bytes.subarray(at, Math.min(end, at + this.sliceBytes)));
+      at += slice.bytes.length;
+      return slice;
+    };
+    const info = { version: this.version, objectSize: bytes.length };
+    return {
+      info: this.describesReads ? this.#described(info) : info,
+      offset,
+      length: end - offset,
+      result: "hit",
+      next: () => {
+        const before = at === end ? undefined : this.beforeSlice?.(at, signal);
+        return before === undefined ? take() : before.then(take);
+      },
+      close: () => {
+        if (open) this.openReads--;
+        open = false;
+      },
+    };
+  }
+
+  #give(source: Buffer): Slice {
+    const bytes = Buffer.from(source);
+    let given = true;
+    this.openSlices++;
+    this.slicesGiven++;
+    return {
+      bytes,
+      scarce: this.scarce,
+      release: () => {
+        if (!given) throw new Error("a slice was released twice");
+        given = false;
+        this.openSlices--;
+        bytes.fill(0xee);
+      },
+    };
+  }
+}
