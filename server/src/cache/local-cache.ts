@@ -1,17 +1,8 @@
 import { setMaxListeners } from "node:events";
-import {
-  type BlockId,
-  type BucketRef,
-  CacheError,
-  type Geometry,
-  type ObjectInfo,
-  type ObjectRef,
-  type PrefixRef,
-} from "@frontcache/proto";
+import { type BlockId, CacheError, type Geometry, type ObjectInfo, type ObjectRef } from "@frontcache/proto";
 import { untilAborted } from "@frontcache/proto/runtime";
-import type { Listing, ListPage, Origin } from "../origin/origin.js";
+import type { BucketInfo, BucketQuestion, Listing, ListQuestion, Origin } from "../origin/origin.js";
 import type { Clock } from "../runtime/clock.js";
-import { CACHE_ITSELF } from "../security/principal.js";
 import type { BlockStore, EvictReport, EvictSelector } from "../storage/block-store.js";
 import { BlockOpener, type FillMode } from "./block-opener.js";
 import { type BlockRequest, notCached } from "./block-request.js";
@@ -86,13 +77,13 @@ export class LocalCache {
   }
 
   /** Passed on to the origin: listings are not cached. */
-  list(ref: PrefixRef, page: ListPage, signal: AbortSignal): Promise<Listing> {
-    return this.options.origin.ask({ kind: "list", ref, page, signal, principal: CACHE_ITSELF });
+  list(question: ListQuestion): Promise<Listing> {
+    return this.options.origin.ask(question);
   }
 
   /** Passed on to the origin, too. */
-  async statBucket(ref: BucketRef, signal: AbortSignal): Promise<void> {
-    await this.options.origin.ask({ kind: "statBucket", ref, signal, principal: CACHE_ITSELF });
+  statBucket(question: BucketQuestion): Promise<BucketInfo> {
+    return this.options.origin.ask(question);
   }
 
   /** Has all of a block on a volume. Where the object changed since its version was seen, it looks once more what is current. */

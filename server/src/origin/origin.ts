@@ -2,7 +2,7 @@ import type { BucketRef, ObjectInfo, ObjectRef, PrefixRef } from "@frontcache/pr
 import type { Principal } from "../security/principal.js";
 
 /** What every request to an origin carries. */
-interface RequestContext {
+export interface RequestContext {
   /** Aborting it ends the request and the body of its answer. */
   readonly signal: AbortSignal;
   readonly principal: Principal;

@@ -1,20 +1,12 @@
-import type { BlockId, BucketRef, MemberList, ObjectInfo, ObjectRef, PrefixRef, WarmProgress } from "@frontcache/proto";
+import type { BlockId, MemberList, ObjectInfo, ObjectRef, WarmProgress } from "@frontcache/proto";
 import type { WarmedBlock, WarmRequest } from "../cache/block-warmer.js";
 import type { ObjectRead } from "../cache/object-read.js";
-import type { Listing, ListPage } from "../origin/origin.js";
-import type { Principal } from "../security/principal.js";
+import type { BucketInfo, BucketQuestion, Listing, ListQuestion, RequestContext } from "../origin/origin.js";
 import type { EvictReport, EvictSelector } from "../storage/storage-report.js";
 import type { WarmingRequest } from "./warming.js";
 
-/** What every request to the cache carries. An aborted signal ends whatever waits, a running `next` of a read included. */
-interface Requested {
-  /** Who asks. */
-  readonly principal: Principal;
-  readonly signal: AbortSignal;
-}
-
-/** A read of any range. */
-export interface ReadRequest extends Requested {
+/** A read of any range. An aborted signal ends whatever waits, a running `next` of the read included. */
+export interface ReadRequest extends RequestContext {
   readonly ref: ObjectRef;
   /** Absent: the current version. */
   readonly version?: string | undefined;
@@ -27,7 +19,7 @@ export interface ReadRequest extends Requested {
   readonly cachedOnly: boolean;
 }
 
-/** Everything that is asked of the cache besides bytes. `Answers` has the answer to each kind. */
+/** Everything that is asked of the cache besides bytes. `Answers` has the answer to each kind. Listings and buckets are the origin's. */
 export type Question =
   | StatQuestion
   | ListQuestion
@@ -37,28 +29,15 @@ export type Question =
   | WarmBlockQuestion
   | TouchQuestion;
 
-export interface StatQuestion extends Requested {
+export interface StatQuestion extends RequestContext {
   readonly kind: "stat";
   readonly ref: ObjectRef;
   /** Absent: the current version. */
   readonly version: string | undefined;
 }
 
-/** One page of the objects under a prefix, as the origin lists it now. NOT_FOUND: there is no such bucket. */
-export interface ListQuestion extends Requested {
-  readonly kind: "list";
-  readonly ref: PrefixRef;
-  readonly page: ListPage;
-}
-
-/** Whether a bucket exists and may be listed: NOT_FOUND or PERMISSION_DENIED if not. */
-export interface BucketQuestion extends Requested {
-  readonly kind: "statBucket";
-  readonly ref: BucketRef;
-}
-
 /** Evicts blocks at all members. */
-export interface EvictQuestion extends Requested {
+export interface EvictQuestion extends RequestContext {
   readonly kind: "evict";
   readonly selector: EvictSelector;
   /** A member sent it: evict here only. */
@@ -66,18 +45,18 @@ export interface EvictQuestion extends Requested {
 }
 
 /** Has objects warmed by their blocks' owners. The answer comes when every object has been reported to have ended, well or not. */
-export interface WarmQuestion extends Requested, WarmingRequest {
+export interface WarmQuestion extends RequestContext, WarmingRequest {
   readonly kind: "warm";
   report(progress: WarmProgress): Promise<void>;
 }
 
 /** Warms one block here, because a member asks for it. */
-export interface WarmBlockQuestion extends Requested, WarmRequest {
+export interface WarmBlockQuestion extends RequestContext, WarmRequest {
   readonly kind: "warmBlock";
 }
 
 /** Records uses of blocks that readers on this member's host made without the member. */
-export interface TouchQuestion extends Requested {
+export interface TouchQuestion extends RequestContext {
   readonly kind: "touch";
   readonly blocks: readonly BlockId[];
 }
@@ -91,7 +70,7 @@ export interface ObjectStat {
 export interface Answers {
   readonly stat: ObjectStat;
   readonly list: Listing;
-  readonly statBucket: undefined;
+  readonly statBucket: BucketInfo;
   readonly evict: EvictReport;
   readonly warm: undefined;
   readonly warmBlock: WarmedBlock;

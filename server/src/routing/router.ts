@@ -55,8 +55,8 @@ export class Router implements Cache, MemberDirectory {
     this.ask = answeredBy({
       stat: (question) => this.#stat(question),
       // Listings are this member's origin's: nobody owns them.
-      list: ({ ref, page, signal }) => local.list(ref, page, signal),
-      statBucket: async ({ ref, signal }) => void (await local.statBucket(ref, signal)),
+      list: (question) => local.list(question),
+      statBucket: (question) => local.statBucket(question),
       evict: (question) => this.#evict(question),
       warm: async (question) => void (await warmObjects(question, question.report, options)),
       warmBlock: (question) => this.#warmBlock(question),

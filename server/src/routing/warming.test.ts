@@ -1,7 +1,7 @@
-import { CacheError, Membership, type PrefixRef, parseObjectUrl, parsePrefixUrl, type WarmProgress } from "@frontcache/proto";
+import { CacheError, Membership, parseObjectUrl, parsePrefixUrl, type WarmProgress } from "@frontcache/proto";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { WarmedBlock, WarmRequest } from "../cache/block-warmer.js";
-import type { Listing, ListPage } from "../origin/origin.js";
+import type { Listing, ListQuestion } from "../origin/origin.js";
 import { noSecurity } from "../security/member-security.js";
 import { AnsweringMember, sendError } from "../testing/answering-member.js";
 import { ManualClock } from "../testing/manual-clock.js";
@@ -58,7 +58,7 @@ async function run(urls: string[], wanted: Partial<WarmingRequest> = {}): Promis
       here.push(request);
       return answer(request);
     },
-    list: async (_: PrefixRef, { token }: ListPage) => pages[Number(token ?? 0)]!,
+    list: async ({ page: { token } }: ListQuestion) => pages[Number(token ?? 0)]!,
   };
   const objects = urls.map((key) => ({ ref: parseObjectUrl(key) }));
   const request = { objects, prefixes: [], concurrency: 4, dryRun: false, signal: new AbortController().signal, ...wanted };

@@ -2,6 +2,7 @@ import { type Geometry, type MemberInfo, type PrefixRef, parseObjectUrl, WarmPro
 import { forEachConcurrent, Semaphore } from "@frontcache/proto/runtime";
 import type { WarmedBlock, WarmRequest } from "../cache/block-warmer.js";
 import type { LocalCache } from "../cache/local-cache.js";
+import { CACHE_ITSELF } from "../security/principal.js";
 import { forwardWarm } from "./forwarded-warm.js";
 import { Unreachable } from "./member-link.js";
 import type { MemberLinks } from "./member-links.js";
@@ -63,7 +64,7 @@ async function* objectsOf(
     let token: string | undefined;
     do {
       const page = { delimiter: "", maxKeys: PAGE_KEYS, ...(token === undefined ? {} : { token }) };
-      const listing = await local.list(ref, page, signal);
+      const listing = await local.list({ kind: "list", ref, page, signal, principal: CACHE_ITSELF });
       const listed = listing.objects.map(({ key, version, objectSize }) => {
         return { ref: parseObjectUrl(`${ref.scheme}://${ref.bucket}/${key}`), version, objectSize };
       });

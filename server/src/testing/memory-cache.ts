@@ -8,13 +8,11 @@ import {
   WarmProgress,
 } from "@frontcache/proto";
 import type { ObjectRead } from "../cache/object-read.js";
-import type { Listing } from "../origin/origin.js";
+import type { BucketInfo, BucketQuestion, Listing, ListQuestion } from "../origin/origin.js";
 import {
   answeredBy,
-  type BucketQuestion,
   type Cache,
   type EvictQuestion,
-  type ListQuestion,
   type MemberDirectory,
   type ObjectStat,
   type ReadRequest,
@@ -60,6 +58,8 @@ export class MemoryCache implements Cache, MemberDirectory {
   memberList: MemberList = { members: [], hash: "", blockBytes: 1, name: "self" };
   /** Every page of a listing. A bucket exists if it has an object. */
   listing: Listing = { objects: [], prefixes: [] };
+  /** Of every bucket. */
+  region: string | undefined;
   openReads = 0;
   openSlices = 0;
   slicesGiven = 0;
@@ -125,10 +125,11 @@ export class MemoryCache implements Cache, MemberDirectory {
     return answer;
   }
 
-  async #statBucket({ ref, signal }: BucketQuestion | ListQuestion): Promise<undefined> {
+  async #statBucket({ ref, signal }: BucketQuestion | ListQuestion): Promise<BucketInfo> {
     await this.beforeAnswer?.(signal);
     const exists = [...this.objects.keys()].some((name) => name.startsWith(`${ref.scheme}://${ref.bucket}/`));
     if (!exists) throw new CacheError("NOT_FOUND", `${ref.url}: no such bucket`);
+    return { region: this.region };
   }
 
   #find(ref: ObjectRef): Buffer {

@@ -1,4 +1,5 @@
 import type { BucketRef } from "@frontcache/proto";
+import type { BucketInfo } from "../../origin/origin.js";
 import type { Cache } from "../../routing/cache.js";
 import { callStatus } from "../call-status.js";
 import { type ListRequest, parseBucketQuery } from "./bucket-query.js";
@@ -34,13 +35,12 @@ export class BucketAnswer {
     const wanted = parseBucketQuery(this.ref, this.query);
     if (wanted.kind === "other") return this.#refuse(notImplemented(wanted.what));
     if (wanted.kind === "list") return this.#end(await this.#list(wanted));
-    await this.#statBucket();
-    this.#end(locationXml);
+    this.#end(locationXml(await this.#statBucket()));
   }
 
-  async #statBucket(): Promise<void> {
+  #statBucket(): Promise<BucketInfo> {
     const { principal, signal } = this.exchange;
-    await this.cache.ask({ kind: "statBucket", ref: this.ref, principal, signal });
+    return this.cache.ask({ kind: "statBucket", ref: this.ref, principal, signal });
   }
 
   async #list(wanted: ListRequest): Promise<string> {

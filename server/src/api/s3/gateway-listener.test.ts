@@ -110,6 +110,10 @@ describe("the gateway", () => {
       client.request(method, "/s3/bucket?delete", "Content-Length: 0");
       expect((await client.answer()).status).toBe(405);
     }
+    const location = async () => (await client.get("/s3/bucket?location")).body.toString();
+    expect(await location()).toContain('<LocationConstraint xmlns="http://s3.amazonaws.com/doc/2006-03-01/"/>');
+    gateway.cache.region = "eu-west-3";
+    expect(await location()).toContain('2006-03-01/">eu-west-3</LocationConstraint>');
     const { status, body } = await client.get("/gs/missing?location");
     expect([status, /<Code>(\w+)</.exec(body.toString())?.[1]]).toEqual([404, "NoSuchBucket"]);
   });

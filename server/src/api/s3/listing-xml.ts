@@ -1,5 +1,5 @@
 import { entityTagOf } from "@frontcache/proto";
-import type { ListedObject, Listing } from "../../origin/origin.js";
+import type { BucketInfo, ListedObject, Listing } from "../../origin/origin.js";
 import type { ListRequest } from "./bucket-query.js";
 import { nameXml, XML_HEADER } from "./xml.js";
 
@@ -8,8 +8,14 @@ const NAMESPACE = 'xmlns="http://s3.amazonaws.com/doc/2006-03-01/"';
 /** Where a store says nothing of it, the class that S3 calls the ordinary one. */
 const ORDINARY_CLASS = "STANDARD";
 
-/** The answer to GetBucketLocation: S3's form of its first region, since the gateway is in none. */
-export const locationXml = `${XML_HEADER}<LocationConstraint ${NAMESPACE}/>`;
+/** S3's first region has no name in the answer to GetBucketLocation. */
+const FIRST_REGION = "us-east-1";
+
+/** The answer to GetBucketLocation. A bucket whose origin names no region is in S3's first one. */
+export function locationXml({ region = FIRST_REGION }: BucketInfo): string {
+  const name = region === FIRST_REGION ? "/>" : `>${nameXml(region)}</LocationConstraint>`;
+  return `${XML_HEADER}<LocationConstraint ${NAMESPACE}${name}`;
+}
 
 /** The answer to ListObjectsV2. Names are escaped where they are asked for so; delimiter and the two prefixes are names, too. */
 export function listingXml({ ref, page, escaped }: ListRequest, { objects, prefixes, nextToken }: Listing): string {
