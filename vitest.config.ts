@@ -1,29 +1,59 @@
-import { fileURLToPath } from "node:url";
-import { defineConfig } from "vitest/config";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { defineConfig, type TestProjectInlineConfiguration } from "vitest/config";
+import { type Tier, tiers } from "./test/tiers/tiers.js";
 
-const source = (folder: string, file = "index.ts") => fileURLToPath(new URL(`./${folder}/src/${file}`, import.meta.url));
+const file = (path: string): string => join(import.meta.dirname, path);
 
-// Tests run on the sources; tests that start processes (test/e2e) run the build, which `npm test` makes first.
+/** What a package exports, and its test support, by the sources instead of by the build. */
+function sourcesOf(name: string): { find: RegExp; replacement: string }[] {
+  const { exports } = JSON.parse(readFileSync(file(`${name}/package.json`), "utf8")) as {
+    exports: Record<string, { default: string }>;
+  };
+  const built = { ...exports, "./testing": { default: "./dist/testing/index.js" } };
+  return Object.entries(built).map(([path, entry]) => ({
+    find: new RegExp(`^@frontcache/${name}${path.slice(1)}$`),
+    replacement: file(join(name, entry.default.replace("./dist/", "src/").replace(/\.js$/, ".ts"))),
+  }));
+}
+
+/** The files of a tier: those with its ending, and without that of another tier. */
+function filesOf(tier: Tier): { include: string[]; exclude: string[] } {
+  const others = Object.values(tiers).filter(
+    ({ ending }) => ending !== tiers[tier].ending && ending.endsWith(tiers[tier].ending),
+  );
+  return {
+    include: [`{proto,client,server}/src/**/*${tiers[tier].ending}`, `test/**/*${tiers[tier].ending}`],
+    exclude: others.map(({ ending }) => `**/*${ending}`),
+  };
+}
+
+function project(name: Tier, test: TestProjectInlineConfiguration["test"]): TestProjectInlineConfiguration {
+  return { extends: true, test: { name, ...filesOf(name), ...test } };
+}
+
+// Tests run on the sources; tests that start processes run the build, which `npm test` makes first.
 export default defineConfig({
   resolve: {
-    alias: {
-      "@frontcache/proto/runtime": source("proto", "runtime/index.ts"),
-      "@frontcache/proto": source("proto"),
-      "@frontcache/client/grpc": source("client", "members/grpc/index.ts"),
-      "@frontcache/client": source("client"),
-      "@frontcache/server": source("server"),
-    },
+    alias: ["proto", "client", "server"].flatMap(sourcesOf),
   },
   test: {
-    include: ["{proto,client,server}/src/**/*.test.ts", "test/**/*.test.ts"],
     pool: "forks",
+    // Tests wait for processes and timers more than they compute.
+    maxWorkers: 2,
     // Members that tests start by the command line must not meet on the default port.
     env: { FRONTCACHE_HTTP_LISTEN: "127.0.0.1:0" },
-    // Shared CI machines stall processes for seconds: what fails there must fail twice. Nothing is repeated elsewhere.
-    retry: process.env.CI === undefined ? 0 : 1,
-    setupFiles: [fileURLToPath(new URL("./test/patience.ts", import.meta.url))],
     expect: { poll: { timeout: 10_000 } },
     testTimeout: 30_000,
     hookTimeout: 60_000,
+    projects: [
+      project("unit", {
+        // Unit tests leave nothing behind in their process, which runs one file after the other and loads each module once.
+        isolate: false,
+        setupFiles: [file("test/tiers/forbid-processes.ts"), file("test/tiers/forbid-listening.ts")],
+      }),
+      project("listeners", { setupFiles: [file("test/tiers/forbid-processes.ts")] }),
+      project("processes", {}),
+    ],
   },
 });

@@ -1,4 +1,4 @@
-// `npm test`: works on a fresh clone. Arguments go to vitest: `npm test -- server/src/cache`.
+// `npm test`, and a command for each tier: work on a fresh clone. Arguments go to vitest: `npm test -- server/src/cache`.
 import { spawnSync } from "node:child_process";
 import { join } from "node:path";
 import { prepare } from "./prepare.mjs";

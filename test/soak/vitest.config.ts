@@ -1,10 +1,7 @@
-import { defineConfig, mergeConfig } from "vitest/config";
+import { defineConfig } from "vitest/config";
 import shared from "../../vitest.config.js";
 
+const { projects: _tiers, ...test } = shared.test!;
+
 /** `npm run soak`: one long run, which prints what happens. */
-export default defineConfig(
-  mergeConfig(
-    { ...shared, test: { ...shared.test, include: [] } },
-    { test: { include: ["test/soak/*.soak.ts"], disableConsoleIntercept: true, retry: 0 } },
-  ),
-);
+export default defineConfig({ ...shared, test: { ...test, include: ["test/soak/*.soak.ts"], disableConsoleIntercept: true } });

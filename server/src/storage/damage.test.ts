@@ -1,6 +1,7 @@
 import { type BlockFooter, decodeFooter, FOOTER_BYTES } from "@frontcache/proto";
+import { eventually } from "@frontcache/proto/testing";
 import fc from "fast-check";
-import { describe, expect, it, vi } from "vitest";
+import { describe, expect, it } from "vitest";
 import { storageFaults } from "../testing/storage-invariants.js";
 import {
   areTestBytes,
@@ -93,7 +94,7 @@ describe("a damaged block file", () => {
     };
     // Both stand in line before the damage is found; the second one then brings what the file still says it holds.
     const writes = [keep(store, id, info, testSegments(id, info, [3]))];
-    await vi.waitFor(() => expect(writesSeen).toBe(2));
+    await eventually(() => expect(writesSeen).toBe(2));
     writes.push(keep(store, id, info, testSegments(id, info, [2])));
     expect(await readBlock(store, id, 2 * SEGMENT, 3 * SEGMENT)).toBeUndefined();
     goOn();

@@ -1,7 +1,8 @@
 import { CacheServiceClient } from "@frontcache/client/grpc";
 import type { ReadRangeRequest, ReadRangeResponse } from "@frontcache/proto";
+import { eventually } from "@frontcache/proto/testing";
 import { credentials } from "@grpc/grpc-js";
-import { expect, vi } from "vitest";
+import { expect } from "vitest";
 import { GrpcListener } from "../api/grpc/grpc-listener.js";
 import { Clients, noLimits } from "../api/limits/clients.js";
 import { formatHostPort, type HostPort } from "../config/addresses.js";
@@ -82,13 +83,13 @@ export class GrpcFixture implements AsyncDisposable {
 
   /** Resolves when every call has ended, and everything that it borrowed is back. */
   async untilNothingIsLeft(): Promise<void> {
-    await vi.waitFor(() => expect({ ...this.#borrowed(), timers: this.clock.waits }).toEqual({ ...nothing, timers: 0 }));
+    await eventually(() => expect({ ...this.#borrowed(), timers: this.clock.waits }).toEqual({ ...nothing, timers: 0 }));
   }
 
   /** Fails where a call goes on without its client, or something is left behind. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.client.close();
-    await vi.waitFor(() => expect(this.#borrowed()).toEqual(nothing));
+    await eventually(() => expect(this.#borrowed()).toEqual(nothing));
     const closed = this.listener.close();
     this.clock.advance(DRAIN_MS);
     await closed;

@@ -1,4 +1,5 @@
-import { describe, expect, it, vi } from "vitest";
+import { eventually } from "@frontcache/proto/testing";
+import { describe, expect, it } from "vitest";
 import { bytesOf } from "../../../server/src/testing/answer-fixture.js";
 import { rampBytes } from "../../../server/src/testing/origin/ramp.js";
 import { statOf } from "../../../server/src/testing/origin/requests.js";
@@ -19,7 +20,7 @@ export function abortsContract(under: OriginUnderTest): void {
       const abort = new AbortController();
       const answer = under.fetch("ramp", 0, 10, undefined, abort.signal);
       const stat = under.origin.ask(statOf(under.ref("ramp"), abort.signal));
-      await vi.waitFor(() => expect(under.store.traffic.open).toBe(2), { interval: 2 });
+      await eventually(() => expect(under.store.traffic.open).toBe(2));
       abort.abort();
       await fails("CANCELLED", () => answer);
       await fails("CANCELLED", () => stat);

@@ -1,5 +1,6 @@
 import { parsePrefixUrl } from "@frontcache/proto";
-import { describe, expect, it, vi } from "vitest";
+import { eventually } from "@frontcache/proto/testing";
+import { describe, expect, it } from "vitest";
 import type { Listing, ListPage } from "../../../server/src/origin/origin.js";
 import { bucketOf, live, pageOf, statOf } from "../../../server/src/testing/origin/requests.js";
 import { oddKeys } from "./odd-keys.js";
@@ -86,7 +87,7 @@ export function listingsContract(under: OriginUnderTest, refusals: readonly Refu
       const listing = list("", {}, "bucket", abort.signal);
       const bucket = parsePrefixUrl(`${under.scheme}://bucket`);
       const look = under.origin.ask(bucketOf(bucket, abort.signal));
-      await vi.waitFor(() => expect(under.store.traffic.open).toBe(2), { interval: 2 });
+      await eventually(() => expect(under.store.traffic.open).toBe(2));
       abort.abort();
       await fails("CANCELLED", () => listing);
       await fails("CANCELLED", () => look);

@@ -1,5 +1,6 @@
 import { type ErrorCode, type ObjectRef, parseObjectUrl } from "@frontcache/proto";
-import { expect, vi } from "vitest";
+import { eventually } from "@frontcache/proto/testing";
+import { expect } from "vitest";
 import type { Origin, OriginAnswer } from "../../../server/src/origin/origin.js";
 import { live, rangeOf } from "../../../server/src/testing/origin/requests.js";
 import type { Faults } from "../../emulators/faults.js";
@@ -97,14 +98,14 @@ export class OriginUnderTest {
   /** Takes faults away, and waits until no request is under way. */
   async rest(): Promise<void> {
     this.store.faults.clear();
-    await vi.waitFor(() => expect(this.store.traffic.open).toBe(0), { interval: 5 });
+    await eventually(() => expect(this.store.traffic.open).toBe(0));
     expect(this.store.openSockets).toBeLessThanOrEqual(2 * this.maxConnections);
   }
 
   async close(): Promise<void> {
     this.origin.close();
     this.impatient.close();
-    await vi.waitFor(() => expect(this.store.openSockets).toBe(0), { interval: 5 });
+    await eventually(() => expect(this.store.openSockets).toBe(0));
     await this.store.close();
   }
 }

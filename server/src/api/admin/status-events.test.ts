@@ -1,4 +1,5 @@
-import { describe, expect, it, vi } from "vitest";
+import { eventually } from "@frontcache/proto/testing";
+import { describe, expect, it } from "vitest";
 import { ManualClock } from "../../testing/manual-clock.js";
 import type { Reply } from "../s3/reply.js";
 import { StatusEvents } from "./status-events.js";
@@ -78,7 +79,7 @@ describe("events of the status", () => {
     const reply = new NotedReply();
     all.watch(reply);
     await clock.advance(2_000);
-    await vi.waitFor(() => expect(reply.events).toEqual(["data: 2\n\n"]));
+    await eventually(() => expect(reply.events).toEqual(["data: 2\n\n"]));
     all.close();
   });
 

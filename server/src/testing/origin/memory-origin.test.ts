@@ -1,5 +1,6 @@
 import { parseObjectUrl } from "@frontcache/proto";
-import { describe, expect, it, vi } from "vitest";
+import { eventually } from "@frontcache/proto/testing";
+import { describe, expect, it } from "vitest";
 import { bytesOf } from "../answer-fixture.js";
 import { ManualClock } from "../manual-clock.js";
 import { MemoryObjects } from "./memory-objects.js";
@@ -49,7 +50,7 @@ describe("the origin in memory", () => {
     const beside = await origin.fetch(rangeOf(ref, { offset: 3000, length: 1000 }));
     expect(origin.doubled).toEqual([]);
     const cut = expect(bytesOf(first)).rejects.toMatchObject({ code: "CANCELLED" });
-    await vi.waitFor(() => expect(origin.bytesServed).toBe(1000), { interval: 1 });
+    await eventually(() => expect(origin.bytesServed).toBe(1000));
     (await origin.fetch(rangeOf(ref, { offset: 0, length: 1000 }))).body.destroy();
     expect(origin.doubled).toEqual([]);
     (await origin.fetch(rangeOf(ref, { offset: 999, length: 2 }))).body.destroy();

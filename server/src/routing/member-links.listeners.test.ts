@@ -1,4 +1,5 @@
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { eventually } from "@frontcache/proto/testing";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { noSecurity } from "../security/member-security.js";
 import { AnsweringMember } from "../testing/answering-member.js";
 import { ManualClock } from "../testing/manual-clock.js";
@@ -96,7 +97,7 @@ describe("a member out of reach", () => {
     expect(links.isAside(member.info)).toBe(true);
     clock.advance(1);
     expect(links.isAside(member.info)).toBe(true);
-    await vi.waitFor(() => expect(links.isAside(member.info)).toBe(false));
+    await eventually(() => expect(links.isAside(member.info)).toBe(false));
   });
 
   it("is probed more and more seldom, at least every 10 s", async () => {

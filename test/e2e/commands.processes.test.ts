@@ -3,7 +3,8 @@ import { once } from "node:events";
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
-import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
+import { eventually } from "@frontcache/proto/testing";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { commandsFor } from "../demo/commands.mjs";
 import { rampBytes, S3Emulator } from "../emulators/s3.js";
 import { frontcache } from "./command-line.js";
@@ -247,7 +248,7 @@ describe("frontcache serve", () => {
     origin.faults.place({ bytesPerSecond: 1 * MiB });
     const { started, read } = await reading("impatient");
     const stopped = started.stop();
-    await vi.waitFor(() => expect(started.log.at(-1)).toMatchObject({ event: "stopping" }));
+    await eventually(() => expect(started.log.at(-1)).toMatchObject({ event: "stopping" }));
     started.stop();
     expect(await stopped).toBe(1);
     read.stdout.resume();

@@ -1,4 +1,5 @@
-import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { eventually } from "@frontcache/proto/testing";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { GatewayFixture, NOTHING_LEFT } from "../../server/src/testing/gateway-fixture.js";
 import { seededRandom } from "../seeded-random.js";
 import { HostileRequests } from "./hostile-requests.js";
@@ -20,7 +21,7 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
-  await vi.waitFor(() => expect([gateway.listener.openConnections, gateway.left()]).toEqual([0, NOTHING_LEFT]));
+  await eventually(() => expect([gateway.listener.openConnections, gateway.left()]).toEqual([0, NOTHING_LEFT]));
   await gateway[Symbol.asyncDispose]();
 });
 

@@ -1,7 +1,8 @@
 import { BinaryWriter } from "@bufbuild/protobuf/wire";
 import { CacheError, type ErrorCode, errorTable, type ReadRangeRequest } from "@frontcache/proto";
+import { eventually } from "@frontcache/proto/testing";
 import { type ServiceError, status } from "@grpc/grpc-js";
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { ObjectRead } from "../../cache/object-read.js";
 import { GrpcFixture, readRequest, URL } from "../../testing/grpc-fixture.js";
 
@@ -143,7 +144,7 @@ describe("a reader that leaves", () => {
     const call = member.client.readRange(readRequest());
     const error = new Promise<ServiceError>((resolve) => call.once("error", resolve));
     call.resume();
-    await vi.waitFor(() => expect(member.cache.requests).toHaveLength(1));
+    await eventually(() => expect(member.cache.requests).toHaveLength(1));
     call.cancel();
     expect((await error).code).toBe(status.CANCELLED);
     await member.untilNothingIsLeft();
@@ -156,9 +157,9 @@ describe("a reader that leaves", () => {
     let answer!: () => void;
     member.cache.beforeAnswer = () => new Promise((resolve) => (answer = resolve));
     const call = member.client.readRange(readRequest()).on("error", () => {});
-    await vi.waitFor(() => expect(member.cache.requests).toHaveLength(1));
+    await eventually(() => expect(member.cache.requests).toHaveLength(1));
     call.cancel();
-    await vi.waitFor(() => expect(member.listener.runningCalls).toBe(0));
+    await eventually(() => expect(member.listener.runningCalls).toBe(0));
     answer();
     await member.untilNothingIsLeft();
   });
@@ -169,11 +170,11 @@ describe("a reader that leaves", () => {
     member.cache.beforeSlice = (offset) => (offset > 0 ? new Promise((resolve) => (arrive = resolve)) : undefined);
     const call = member.client.readRange(readRequest()).on("error", () => {});
     call.resume();
-    await vi.waitFor(() => expect(arrive).toBeDefined());
+    await eventually(() => expect(arrive).toBeDefined());
     call.cancel();
-    await vi.waitFor(() => expect(member.listener.runningCalls).toBe(0));
+    await eventually(() => expect(member.listener.runningCalls).toBe(0));
     arrive();
-    await vi.waitFor(() => expect(member.cache.slicesGiven).toBe(2));
+    await eventually(() => expect(member.cache.slicesGiven).toBe(2));
     await member.untilNothingIsLeft();
   });
 

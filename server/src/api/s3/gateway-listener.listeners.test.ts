@@ -1,5 +1,6 @@
 import { once } from "node:events";
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { eventually } from "@frontcache/proto/testing";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { systemClock } from "../../runtime/clock.js";
 import { noSecurity } from "../../security/member-security.js";
 import { GatewayFixture, NOTHING_LEFT } from "../../testing/gateway-fixture.js";
@@ -19,7 +20,7 @@ beforeEach(async () => {
 
 afterEach(async () => {
   await client[Symbol.asyncDispose]();
-  await vi.waitFor(() => expect(gateway.left()).toEqual(NOTHING_LEFT));
+  await eventually(() => expect(gateway.left()).toEqual(NOTHING_LEFT));
   await gateway[Symbol.asyncDispose]();
 });
 
@@ -126,9 +127,9 @@ describe("the gateway", () => {
         throw reason;
       });
     client.request("GET", "/s3/bucket?list-type=2");
-    await vi.waitFor(() => expect(gateway.left().running).toBe(1));
+    await eventually(() => expect(gateway.left().running).toBe(1));
     client.socket.destroy();
-    await vi.waitFor(() => expect(stopped).toBe(true));
+    await eventually(() => expect(stopped).toBe(true));
     expect(gateway.logged).toEqual([]);
   });
 
@@ -220,9 +221,9 @@ describe("requests that are sent ahead of their answers", () => {
   it("are forgotten with their connection", async () => {
     gateway.cache.beforeAnswer = untilGone;
     client.send("GET /s3/bucket/object HTTP/1.1\r\nHost: m\r\n\r\n".repeat(10));
-    await vi.waitFor(() => expect(gateway.cache.requests).toHaveLength(1));
+    await eventually(() => expect(gateway.cache.requests).toHaveLength(1));
     client.socket.destroy();
-    await vi.waitFor(() => expect(gateway.listener.openConnections).toBe(0));
+    await eventually(() => expect(gateway.listener.openConnections).toBe(0));
     expect(gateway.cache.requests).toHaveLength(1);
   });
 });
@@ -231,7 +232,7 @@ describe("closing the gateway", () => {
   it("ends idle connections at once and takes no new ones", async () => {
     await client.get("/s3/bucket/object");
     await using silent = await gateway.connect();
-    await vi.waitFor(() => expect(gateway.listener.openConnections).toBe(2));
+    await eventually(() => expect(gateway.listener.openConnections).toBe(2));
     await gateway.listener.close();
     expect([await client.rest(), await silent.rest()]).toEqual(["", ""]);
     await expect(gateway.connect()).rejects.toThrow("ECONNREFUSED");
@@ -241,7 +242,7 @@ describe("closing the gateway", () => {
     let go!: () => void;
     gateway.cache.beforeSlice = () => new Promise((resolve) => (go = resolve));
     client.request("GET", "/s3/bucket/object");
-    await vi.waitFor(() => expect(go).toBeDefined());
+    await eventually(() => expect(go).toBeDefined());
     const closed = gateway.listener.close();
     go();
     expect((await client.answer()).body.toString()).toBe("0123456789");
@@ -253,7 +254,7 @@ describe("closing the gateway", () => {
     let go!: () => void;
     gateway.cache.beforeAnswer = () => new Promise((resolve) => (go = resolve));
     client.send("GET /s3/bucket/object HTTP/1.1\r\nHost: m\r\n\r\n".repeat(2));
-    await vi.waitFor(() => expect(go).toBeDefined());
+    await eventually(() => expect(go).toBeDefined());
     const closed = gateway.listener.close();
     gateway.cache.beforeAnswer = undefined;
     go();
@@ -265,7 +266,7 @@ describe("closing the gateway", () => {
   it("cuts off what has not finished in time", async () => {
     gateway.cache.beforeAnswer = untilGone;
     client.request("GET", "/s3/bucket/object");
-    await vi.waitFor(() => expect(gateway.left().running).toBe(1));
+    await eventually(() => expect(gateway.left().running).toBe(1));
     const closed = gateway.listener.close();
     gateway.clock.advance(9_999);
     expect(gateway.left().running).toBe(1);

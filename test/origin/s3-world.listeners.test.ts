@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseObjectUrl } from "@frontcache/proto";
+import { eventually } from "@frontcache/proto/testing";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { Origin } from "../../server/src/origin/origin.js";
 import type { Retry } from "../../server/src/origin/retries.js";
@@ -37,7 +38,7 @@ afterEach(async () => {
   vi.restoreAllMocks();
   for (const name of files) delete process.env[name];
   rmSync(directory, { recursive: true });
-  await vi.waitFor(() => expect(store.openSockets).toBe(0), { interval: 5 });
+  await eventually(() => expect(store.openSockets).toBe(0));
   await store.close();
 });
 
@@ -257,10 +258,7 @@ describe("credentials of a profile", () => {
     expire("second");
     await head.ask(statOf(ref)).catch(() => {});
     write("third");
-    await vi.waitFor(async () => expect(await head.ask(statOf(ref))).toMatchObject({ objectSize: 7 }), {
-      interval: 50,
-      timeout: 5_000,
-    });
+    await eventually(async () => expect(await head.ask(statOf(ref))).toMatchObject({ objectSize: 7 }));
   });
 
   it("that stay expired are UNAVAILABLE, and their source is not asked for each read", async () => {

@@ -1,5 +1,6 @@
 import { CacheError, Membership, parseObjectUrl, parsePrefixUrl, type WarmProgress } from "@frontcache/proto";
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { eventually } from "@frontcache/proto/testing";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { WarmedBlock, WarmRequest } from "../cache/block-warmer.js";
 import type { Listing, ListQuestion } from "../origin/origin.js";
 import { noSecurity } from "../security/member-security.js";
@@ -157,12 +158,12 @@ describe("warming objects", () => {
     other.onWarm = () => {};
     const leaving = new AbortController();
     const running = run([url], { concurrency: 1, signal: leaving.signal });
-    await vi.waitFor(() => expect(other.warmings.length).toBe(1));
+    await eventually(() => expect(other.warmings.length).toBe(1));
     leaving.abort(new CacheError("CANCELLED", "the caller went away"));
     await expect(running).rejects.toMatchObject({ code: "CANCELLED" });
     other.onProbe = "starting";
     const again = run([url], { concurrency: 1 });
-    await vi.waitFor(() => {
+    await eventually(() => {
       clock.advance(1_000);
       expect(here.length).toBeGreaterThanOrEqual(BLOCKS);
     });

@@ -3,10 +3,11 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import { eventually } from "@frontcache/proto/testing";
 import { type Client, credentials, loadPackageDefinition, type ServiceError, status } from "@grpc/grpc-js";
 import { loadSync } from "@grpc/proto-loader";
 import { protoPath as healthProtoPath } from "grpc-health-check";
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { DRAIN_MS, GrpcFixture, readRequest, URL } from "../../testing/grpc-fixture.js";
 import { rampBytes } from "../../testing/origin/ramp.js";
 
@@ -98,7 +99,7 @@ describe("the methods", () => {
     });
     const answer = new Promise((resolve) => {
       const call = member.client.stat({ key: URL, version: "" }, (error) => resolve(error?.code));
-      vi.waitFor(() => expect(member.listener.runningCalls).toBe(1)).then(() => call.cancel());
+      eventually(() => expect(member.listener.runningCalls).toBe(1)).then(() => call.cancel());
     });
     expect(await answer).toBe(status.CANCELLED);
     await aborted;
@@ -147,7 +148,7 @@ describe("health", () => {
     const watch = (health.Watch as (request: object) => NodeJS.ReadableStream).call(health, { service: "cache.CacheService" });
     watch.on("data", ({ status }) => seen.push(status)).on("error", () => seen.push("cut off"));
 
-    await vi.waitFor(() => expect(seen).toEqual(["NOT_SERVING"]));
+    await eventually(() => expect(seen).toEqual(["NOT_SERVING"]));
     expect(await statusOf("")).toEqual({ status: "NOT_SERVING" });
     const early = answerOf((done) => member.client.stat({ key: URL, version: "" }, done));
     await expect(early).rejects.toMatchObject({ code: status.UNAVAILABLE, details: expect.stringMatching(/is starting/) });
@@ -156,13 +157,13 @@ describe("health", () => {
     expect(await statusOf("")).toEqual({ status: "SERVING" });
     expect(await statusOf("cache.CacheService")).toEqual({ status: "SERVING" });
     await expect(statusOf("other")).rejects.toMatchObject({ code: status.NOT_FOUND });
-    await vi.waitFor(() => expect(seen).toEqual(["NOT_SERVING", "SERVING"]));
+    await eventually(() => expect(seen).toEqual(["NOT_SERVING", "SERVING"]));
 
     const closed = member.listener.close();
-    await vi.waitFor(() => expect(seen).toEqual(["NOT_SERVING", "SERVING", "NOT_SERVING"]));
+    await eventually(() => expect(seen).toEqual(["NOT_SERVING", "SERVING", "NOT_SERVING"]));
     member.clock.advance(100);
     await closed;
-    await vi.waitFor(() => expect(seen.at(-1)).toBe("cut off"));
+    await eventually(() => expect(seen.at(-1)).toBe("cut off"));
     health.close();
   });
 });
@@ -210,7 +211,7 @@ describe("the listener", () => {
       for await (const { data } of member.client.readRange(readRequest())) bytes += data.length;
       return bytes;
     })();
-    await vi.waitFor(() => expect(member.listener.runningCalls).toBe(1));
+    await eventually(() => expect(member.listener.runningCalls).toBe(1));
     const closed = member.listener.close();
     expect(member.listener.close()).toBe(closed);
     await expect(answerOf((done) => member.client.stat({ key: URL, version: "" }, done))).rejects.toMatchObject({
@@ -227,14 +228,14 @@ describe("the listener", () => {
       new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
     const call = member.client.readRange(readRequest());
     const error = new Promise<ServiceError>((resolve) => call.on("error", resolve).resume());
-    await vi.waitFor(() => expect(member.cache.openReads).toBe(1));
+    await eventually(() => expect(member.cache.openReads).toBe(1));
     const closed = member.listener.close();
     member.clock.advance(DRAIN_MS - 1);
     expect(member.cache.openReads).toBe(1);
     member.clock.advance(1);
     await closed;
     expect([status.UNAVAILABLE, status.CANCELLED, status.INTERNAL]).toContain((await error).code);
-    await vi.waitFor(() => expect([member.cache.openReads, member.listener.runningCalls]).toEqual([0, 0]));
+    await eventually(() => expect([member.cache.openReads, member.listener.runningCalls]).toEqual([0, 0]));
   });
 
   it("speaks IPv6", async () => {

@@ -1,6 +1,7 @@
 import { getEventListeners, once } from "node:events";
 import { createServer, type RequestListener, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
+import { eventually } from "@frontcache/proto/testing";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { clusterStatus } from "./cluster-status.js";
 
@@ -62,7 +63,7 @@ describe("the status of a cluster", () => {
       more();
     });
     expect([member!.state, member!.metrics]).toEqual(["ready", undefined]);
-    await vi.waitFor(() => expect(hungUp).toBe(1));
+    await eventually(() => expect(hungUp).toBe(1));
     // What the sockets hold comes on top.
     expect(sentBytes).toBeLessThan(32 << 20);
   });

@@ -1,7 +1,8 @@
 import { once } from "node:events";
 import type { MemberList } from "@frontcache/proto";
+import { eventually } from "@frontcache/proto/testing";
 import { type ClientReadableStream, type ServiceError, status } from "@grpc/grpc-js";
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { GrpcFixture } from "../../testing/grpc-fixture.js";
 
 let member: GrpcFixture;
@@ -37,23 +38,23 @@ describe("a watch of the members", () => {
     expect(first).toEqual(member.cache.memberList);
     const hashes = hashesOf(watch);
     tell(listOf("second"));
-    await vi.waitFor(() => expect(hashes).toEqual(["second"]));
+    await eventually(() => expect(hashes).toEqual(["second"]));
     tell(listOf("third"));
-    await vi.waitFor(() => expect(hashes).toEqual(["second", "third"]));
+    await eventually(() => expect(hashes).toEqual(["second", "third"]));
     watch.cancel();
-    await vi.waitFor(() => expect(member.cache.memberListeners.size).toBe(0));
+    await eventually(() => expect(member.cache.memberListeners.size).toBe(0));
   });
 
   it("ends in good order when the listener closes, and holds up no drain", async () => {
     member.listener.serve(member.cache, member.cache);
     const watch = member.client.watchMembers({});
     const hashes = hashesOf(watch);
-    await vi.waitFor(() => expect(hashes).toHaveLength(1));
+    await eventually(() => expect(hashes).toHaveLength(1));
     expect(member.listener.runningCalls).toBe(0);
     const ended = once(watch, "end");
     member.listener.leave();
     tell(listOf("while leaving"));
-    await vi.waitFor(() => expect(hashes.at(-1)).toBe("while leaving"));
+    await eventually(() => expect(hashes.at(-1)).toBe("while leaving"));
     void member.listener.close();
     await ended;
     expect(member.cache.memberListeners.size).toBe(0);
@@ -65,7 +66,7 @@ describe("a watch of the members", () => {
       .watchMembers({})
       .on("error", () => {})
       .pause();
-    await vi.waitFor(() => expect(member.cache.memberListeners.size).toBe(1));
+    await eventually(() => expect(member.cache.memberListeners.size).toBe(1));
     // Lists of half a megabyte: a few of them fill the window of a stream that nobody reads.
     const rounds = 60;
     for (let round = 1; round <= rounds; round++) {
@@ -74,7 +75,7 @@ describe("a watch of the members", () => {
     }
     const hashes = hashesOf(watch);
     watch.resume();
-    await vi.waitFor(() => expect(hashes.at(-1)).toBe(`${rounds}`), 10_000);
+    await eventually(() => expect(hashes.at(-1)).toBe(`${rounds}`), 10_000);
     expect(hashes.length).toBeLessThan(rounds / 2);
     watch.cancel();
   });

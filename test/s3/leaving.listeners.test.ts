@@ -1,4 +1,5 @@
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { eventually, settled } from "@frontcache/proto/testing";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { S3Emulator } from "../emulators/s3.js";
 import { GatewayStack } from "./gateway-stack.js";
 
@@ -18,7 +19,7 @@ afterEach(async () => {
 
 /** Nothing is read, filled, held in memory or open any more, but for idle connections to the store. */
 async function untilNothingIsLeft(): Promise<void> {
-  await vi.waitFor(() => {
+  await eventually(() => {
     expect(gateway.local.status()).toMatchObject({ fills: 0, fillMemoryBytes: 0, waitingParts: 0 });
     expect(gateway.store.status().references).toBe(0);
     expect([gateway.listener.openConnections, gateway.listener.runningAnswers, store.traffic.open]).toEqual([0, 0, 0]);
@@ -47,7 +48,7 @@ describe("a client that leaves in the middle of an answer", () => {
     store.faults.place({ latencyMs: 50 });
     const clients = await Promise.all([gateway.connect(), gateway.connect()]);
     for (const client of clients) client.request("GET", "/s3/bucket/large");
-    await vi.waitFor(() => expect(store.traffic.open).toBeGreaterThan(0));
+    await eventually(() => expect(store.traffic.open).toBeGreaterThan(0));
     for (const client of clients) client.socket.destroy();
     await untilNothingIsLeft();
     expect(store.traffic.bytesSent).toBeLessThan(4 << 20);
@@ -63,15 +64,7 @@ describe("readers that stop reading", () => {
       client.socket.pause();
       client.request("GET", `/s3/bucket/stalled%20${at}`);
     }
-    let sent = -1;
-    await vi.waitFor(
-      () => {
-        const before = sent;
-        sent = store.traffic.bytesSent;
-        if (sent === 0 || sent !== before) throw new Error("the readers are not stalled yet");
-      },
-      { interval: 100, timeout: 10_000 },
-    );
+    await settled(() => store.traffic.bytesSent);
     await using reader = await gateway.connect();
     store.putRamp("bucket", "other", 4 << 20);
     const { status, body } = await reader.get("/s3/bucket/other");

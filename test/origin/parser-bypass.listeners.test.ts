@@ -4,7 +4,8 @@ import { Agent as HttpsAgent } from "node:https";
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
 import { createServer as createTlsServer } from "node:tls";
 import { CacheError, parseObjectUrl } from "@frontcache/proto";
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { eventually } from "@frontcache/proto/testing";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { checkedAnswer } from "../../server/src/origin/checked-answer.js";
 import { httpGet } from "../../server/src/origin/http/http-get.js";
 import { originHttpAgent, originHttpsAgent } from "../../server/src/origin/http/origin-agents.js";
@@ -66,7 +67,7 @@ describe.each(["http", "https"] as const)("a range by %s", (scheme) => {
 
   afterEach(async () => {
     agent.destroy();
-    await vi.waitFor(() => expect(sockets.size).toBe(0), { interval: 2 });
+    await eventually(() => expect(sockets.size).toBe(0));
     server.close();
     await once(server, "close");
   });
@@ -143,7 +144,7 @@ describe.each(["http", "https"] as const)("a range by %s", (scheme) => {
       },
     });
     await expect(landing).rejects.toMatchObject({ code: "CANCELLED" });
-    await vi.waitFor(() => expect(sockets.size).toBe(0), { interval: 2 });
+    await eventually(() => expect(sockets.size).toBe(0));
     expect([passes, landed]).toEqual([true, MiB]);
     expect(memory.subarray(MiB).every((byte) => byte === 255)).toBe(true);
   });
@@ -164,7 +165,7 @@ describe.each(["http", "https"] as const)("a range by %s", (scheme) => {
       },
     });
     await expect(landing).rejects.toBe(full);
-    await vi.waitFor(() => expect(sockets.size).toBe(0), { interval: 2 });
+    await eventually(() => expect(sockets.size).toBe(0));
   });
 
   it.each(["ends", "is reset"])("whose connection %s in the body is UNAVAILABLE", async (how) => {

@@ -1,6 +1,7 @@
 import { setImmediate as turn } from "node:timers/promises";
 import { CacheError, type ErrorCode } from "@frontcache/proto";
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { eventually } from "@frontcache/proto/testing";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { GatewayFixture, LAST_MODIFIED, NOTHING_LEFT } from "../../testing/gateway-fixture.js";
 import { rampBytes } from "../../testing/origin/ramp.js";
 import type { RawAnswer, RawClient } from "../../testing/raw-client.js";
@@ -18,7 +19,7 @@ beforeEach(async () => {
 });
 
 afterEach(async () => {
-  await vi.waitFor(() => expect(gateway.left()).toEqual(NOTHING_LEFT));
+  await eventually(() => expect(gateway.left()).toEqual(NOTHING_LEFT));
   await client[Symbol.asyncDispose]();
   await gateway[Symbol.asyncDispose]();
 });
@@ -204,7 +205,7 @@ describe("a GET that a member sends", () => {
     gateway.cache.beforeAnswer = (signal) =>
       new Promise((_, reject) => signal!.addEventListener("abort", () => reject(signal!.reason), { once: true }));
     client.request("GET", "/s3/bucket/object", "Range: bytes=0-9", FORWARDED);
-    await vi.waitFor(() => expect(gateway.left().running).toBe(1));
+    await eventually(() => expect(gateway.left().running).toBe(1));
     client.socket[leave]();
     await client.rest();
     await turn();
@@ -265,7 +266,7 @@ describe("type and date that a read doesn't tell", () => {
     gateway.cache.beforeStat = (signal) =>
       new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason), { once: true }));
     const answer = get("Range: bytes=0-9");
-    await vi.waitFor(() => expect(gateway.cache.stats).toHaveLength(1));
+    await eventually(() => expect(gateway.cache.stats).toHaveLength(1));
     gateway.clock.advance(1_000);
     expect((await answer).status).toBe(206);
   });
@@ -274,7 +275,7 @@ describe("type and date that a read doesn't tell", () => {
     gateway.cache.beforeStat = (signal) =>
       new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason), { once: true }));
     client.request("GET", "/s3/bucket/object");
-    await vi.waitFor(() => expect(gateway.cache.stats).toHaveLength(1));
+    await eventually(() => expect(gateway.cache.stats).toHaveLength(1));
     client.socket.destroy();
   });
 

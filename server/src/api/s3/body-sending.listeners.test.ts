@@ -1,4 +1,5 @@
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { eventually, settled } from "@frontcache/proto/testing";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { GatewayFixture, NOTHING_LEFT } from "../../testing/gateway-fixture.js";
 import { rampBytes } from "../../testing/origin/ramp.js";
 import type { RawClient } from "../../testing/raw-client.js";
@@ -17,7 +18,7 @@ beforeEach(async () => {
 
 afterEach(async () => {
   client.socket.destroy();
-  await vi.waitFor(() => expect(gateway.left()).toEqual(NOTHING_LEFT));
+  await eventually(() => expect(gateway.left()).toEqual(NOTHING_LEFT));
   await gateway[Symbol.asyncDispose]();
 });
 
@@ -27,15 +28,7 @@ const memory = () => gateway.cache;
 async function stall(): Promise<void> {
   client.socket.pause();
   client.request("GET", "/s3/bucket/object");
-  let given = -1;
-  await vi.waitFor(
-    () => {
-      const before = given;
-      given = memory().slicesGiven;
-      if (given === 0 || given !== before) throw new Error("slices are still taken");
-    },
-    { interval: 30 },
-  );
+  await settled(() => memory().slicesGiven);
 }
 
 describe("the bytes of an answer", () => {
@@ -109,7 +102,7 @@ describe("memory that others wait for", () => {
     expect(gateway.clients.waiting.bytes).toBeGreaterThan(OBJECT.length / 2);
     client.socket.resume();
     expect((await client.answer()).body.equals(OBJECT)).toBe(true);
-    await vi.waitFor(() => expect(gateway.clients.waiting.bytes).toBe(0));
+    await eventually(() => expect(gateway.clients.waiting.bytes).toBe(0));
   });
 });
 
@@ -119,7 +112,7 @@ describe("a client that leaves", () => {
     await stall();
     client.socket.destroy();
     gateway.clock.advance(100);
-    await vi.waitFor(() => expect(gateway.left()).toEqual(NOTHING_LEFT));
+    await eventually(() => expect(gateway.left()).toEqual(NOTHING_LEFT));
     expect(gateway.clients.waiting.bytes).toBe(0);
     expect(memory().requests[0]!.signal.aborted).toBe(true);
     expect(gateway.logged).toEqual([]);
@@ -131,10 +124,10 @@ describe("a client that leaves", () => {
     if (when === "opened") memory().beforeAnswer = hang;
     else memory().beforeSlice = (offset, signal) => (offset > 0 ? hang(signal) : undefined);
     client.request("GET", "/s3/bucket/object");
-    await vi.waitFor(() => expect(memory().requests).toHaveLength(1));
+    await eventually(() => expect(memory().requests).toHaveLength(1));
     client.socket.destroy();
-    await vi.waitFor(() => expect(memory().requests[0]!.signal.aborted).toBe(true));
-    await vi.waitFor(() => expect(gateway.left()).toEqual(NOTHING_LEFT));
+    await eventually(() => expect(memory().requests[0]!.signal.aborted).toBe(true));
+    await eventually(() => expect(gateway.left()).toEqual(NOTHING_LEFT));
     expect(gateway.logged).toEqual([]);
   });
 
@@ -142,9 +135,9 @@ describe("a client that leaves", () => {
     let go!: () => void;
     memory().beforeAnswer = () => new Promise((resolve) => (go = resolve));
     client.request("GET", "/s3/bucket/object");
-    await vi.waitFor(() => expect(go).toBeDefined());
+    await eventually(() => expect(go).toBeDefined());
     client.socket.destroy();
-    await vi.waitFor(() => expect(gateway.listener.openConnections).toBe(0));
+    await eventually(() => expect(gateway.listener.openConnections).toBe(0));
     go();
 
     await using other = await gateway.connect();
@@ -152,10 +145,10 @@ describe("a client that leaves", () => {
     let arrive!: () => void;
     memory().beforeSlice = () => new Promise((resolve) => (arrive = resolve));
     other.request("GET", "/s3/bucket/object");
-    await vi.waitFor(() => expect(arrive).toBeDefined());
+    await eventually(() => expect(arrive).toBeDefined());
     other.socket.destroy();
-    await vi.waitFor(() => expect(gateway.listener.openConnections).toBe(0));
+    await eventually(() => expect(gateway.listener.openConnections).toBe(0));
     arrive();
-    await vi.waitFor(() => expect(memory().slicesGiven).toBe(1));
+    await eventually(() => expect(memory().slicesGiven).toBe(1));
   });
 });

@@ -1,6 +1,7 @@
 import { CacheError, parseObjectUrl } from "@frontcache/proto";
+import { eventually } from "@frontcache/proto/testing";
 import { status } from "@grpc/grpc-js";
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { BlockRequest } from "../cache/block-request.js";
 import { noSecurity } from "../security/member-security.js";
 import { AnsweringMember, sendError, sendRamp } from "../testing/answering-member.js";
@@ -94,7 +95,7 @@ describe("a read that another member answers", () => {
       call.write({ data: Buffer.alloc(2), version: "", objectSize: 0 });
     };
     await expect(restOf(await ForwardedRead.open(link, request()))).rejects.toThrow(/is longer than its range/);
-    await vi.waitFor(() => expect(member.left).toBe(1));
+    await eventually(() => expect(member.left).toBe(1));
     member.onRead = (call) => {
       call.write({ data: Buffer.alloc(9_999), version: "v1", objectSize: 200_000 });
       call.end();
@@ -106,20 +107,20 @@ describe("a read that another member answers", () => {
     member.onRead = () => {};
     const early = new AbortController();
     const opening = ForwardedRead.open(link, request({ signal: early.signal }));
-    await vi.waitFor(() => expect(member.reads).toHaveLength(1));
+    await eventually(() => expect(member.reads).toHaveLength(1));
     early.abort(new CacheError("CANCELLED", "gone"));
     await expect(opening).rejects.toMatchObject({ code: "CANCELLED", message: "gone" });
-    await vi.waitFor(() => expect(member.left).toBe(1));
+    await eventually(() => expect(member.left).toBe(1));
 
     member.onRead = (call) => sendRamp(call, { size: 200_000, onlyBytes: 2_000 });
     (await ForwardedRead.open(link, request())).close();
-    await vi.waitFor(() => expect(member.left).toBe(2));
+    await eventually(() => expect(member.left).toBe(2));
 
     const late = new AbortController();
     const reading = restOf(await ForwardedRead.open(link, request({ signal: late.signal })));
     late.abort(new CacheError("CANCELLED", "gone"));
     await expect(reading).rejects.toMatchObject({ code: "CANCELLED", message: "gone" });
-    await vi.waitFor(() => expect(member.left).toBe(3));
+    await eventually(() => expect(member.left).toBe(3));
   });
 
   it("ends at once when its reader leaves while a connection is waited for", async () => {
@@ -176,16 +177,16 @@ describe("a read that another member answers", () => {
       go = () => sendRamp(call, { size: 200_000, onlyBytes: 2_000 });
     };
     const opening = ForwardedRead.open(link, request());
-    await vi.waitFor(() => expect(member.reads).toHaveLength(1));
+    await eventually(() => expect(member.reads).toHaveLength(1));
     for (let second = 0; second < 3; second++) {
       clock.advance(1_000);
       // Found there, it is waited for anew.
-      await vi.waitFor(() => expect(clock.waits).toBe(1));
+      await eventually(() => expect(clock.waits).toBe(1));
     }
     go();
     const gone = expect(restOf(await opening)).rejects.toBeInstanceOf(Unreachable);
     member.onProbe = "starting";
-    await vi.waitFor(() => {
+    await eventually(() => {
       clock.advance(1_000);
       expect(member.left).toBe(1);
     });

@@ -3,8 +3,9 @@ import { Agent } from "node:http";
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
 import { setImmediate as turn } from "node:timers/promises";
 import { CacheError, parseObjectUrl, versionOfStoreTag } from "@frontcache/proto";
+import { eventually } from "@frontcache/proto/testing";
 import fc from "fast-check";
-import { afterEach, beforeEach, expect, it, vi } from "vitest";
+import { afterEach, beforeEach, expect, it } from "vitest";
 import { ramp } from "../../client/src/testing/ramp.js";
 import { checkedAnswer } from "../../server/src/origin/checked-answer.js";
 import { httpGet } from "../../server/src/origin/http/http-get.js";
@@ -90,7 +91,7 @@ async function outcomeBy(agent: Agent): Promise<Outcome> {
     return { passed, came: code === "OUT_OF_RANGE" ? code : "UNAVAILABLE" };
   } finally {
     agent.destroy();
-    await vi.waitFor(() => expect(sockets.size).toBe(0), { interval: 1 });
+    await eventually(() => expect(sockets.size).toBe(0));
   }
 }
 

@@ -1,6 +1,7 @@
 import { EventEmitter } from "node:events";
 import type { Socket } from "node:net";
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { eventually } from "@frontcache/proto/testing";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { systemClock } from "../../runtime/clock.js";
 import { ConnectionAuthentication } from "../../security/connection-authentication.js";
 import { noSecurity } from "../../security/member-security.js";
@@ -25,7 +26,7 @@ beforeEach(async () => {
 
 afterEach(async () => {
   await client[Symbol.asyncDispose]();
-  await vi.waitFor(() => expect(gateway.left()).toEqual(NOTHING_LEFT));
+  await eventually(() => expect(gateway.left()).toEqual(NOTHING_LEFT));
   await gateway[Symbol.asyncDispose]();
 });
 
@@ -82,7 +83,7 @@ describe("the plain lane", () => {
     let go!: () => void;
     gateway.cache.beforeAnswer = () => new Promise((resolve) => (go = resolve));
     client.request("GET", "/s3/bucket/object", "Range: bytes=0-0");
-    await vi.waitFor(() => expect(gateway.left().running).toBe(1));
+    await eventually(() => expect(gateway.left().running).toBe(1));
     for (const at of [1, 2, 3]) {
       client.request("GET", "/s3/bucket/object", `Range: bytes=${at}-${at}`);
       await new Promise((resolve) => setImmediate(resolve));
@@ -97,7 +98,7 @@ describe("the plain lane", () => {
     gateway.cache.beforeAnswer = (signal) =>
       new Promise((_, reject) => signal!.addEventListener("abort", () => reject(signal!.reason), { once: true }));
     client.request("GET", "/s3/bucket/object", "Range: bytes=0-0");
-    await vi.waitFor(() => expect(gateway.left().running).toBe(1));
+    await eventually(() => expect(gateway.left().running).toBe(1));
     client.send(Buffer.alloc(1 << 20));
     expect(await client.rest()).toBe("");
   });
@@ -106,7 +107,7 @@ describe("the plain lane", () => {
     gateway.cache.beforeAnswer = (signal) =>
       new Promise((_, reject) => signal!.addEventListener("abort", () => reject(signal!.reason), { once: true }));
     client.request("GET", "/s3/bucket/object", "Range: bytes=0-0");
-    await vi.waitFor(() => expect(gateway.left().running).toBe(1));
+    await eventually(() => expect(gateway.left().running).toBe(1));
     client.socket.end();
     expect(await client.rest()).toBe("");
   });

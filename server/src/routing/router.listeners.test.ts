@@ -1,5 +1,6 @@
 import { CacheError, Membership, parseObjectUrl } from "@frontcache/proto";
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { eventually } from "@frontcache/proto/testing";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { LocalCache } from "../cache/local-cache.js";
 import type { ObjectRead } from "../cache/object-read.js";
 import { noSecurity } from "../security/member-security.js";
@@ -136,7 +137,7 @@ describe("a read of one block", () => {
     expect(await bytesOf(request(theirs[0]!, 100))).toEqual(rampBytes(theirs[0]!, 100, 0));
     expect(links.isAside(other.info)).toBe(true);
     other.onRead = answer;
-    await vi.waitFor(() => {
+    await eventually(() => {
       stored.clock.advance(250);
       expect(links.isAside(other.info)).toBe(false);
     });

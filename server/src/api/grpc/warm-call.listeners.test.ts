@@ -1,6 +1,7 @@
 import { type WarmProgress, WarmRequest } from "@frontcache/proto";
+import { eventually } from "@frontcache/proto/testing";
 import { type ServiceError, status } from "@grpc/grpc-js";
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { GrpcFixture, URL } from "../../testing/grpc-fixture.js";
 
 let member: GrpcFixture;
@@ -66,7 +67,7 @@ describe("a warming", () => {
     const stopped = waitForStop();
     const call = member.client.warm(WarmRequest.fromPartial({ keys: [URL] }));
     const ended = new Promise<ServiceError>((resolve) => call.on("error", resolve).resume());
-    await vi.waitFor(() => expect(member.cache.warmings.length).toBe(1));
+    await eventually(() => expect(member.cache.warmings.length).toBe(1));
     call.cancel();
     expect((await ended).code).toBe(status.CANCELLED);
     expect((await stopped).message).toBe("the caller went away");
@@ -75,7 +76,7 @@ describe("a warming", () => {
   it("is cut short when the member leaves, so that another one goes on with it", async () => {
     const stopped = waitForStop();
     const running = warm({ keys: [URL] });
-    await vi.waitFor(() => expect(member.cache.warmings.length).toBe(1));
+    await eventually(() => expect(member.cache.warmings.length).toBe(1));
     void member.listener.close();
     const error: ServiceError = await running.then(
       () => expect.unreachable(),

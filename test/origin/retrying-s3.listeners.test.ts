@@ -1,5 +1,6 @@
 import { parseObjectUrl } from "@frontcache/proto";
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { eventually } from "@frontcache/proto/testing";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Origin } from "../../server/src/origin/origin.js";
 import type { Retry } from "../../server/src/origin/retries.js";
 import { retrying } from "../../server/src/origin/retrying.js";
@@ -35,9 +36,9 @@ describe("a read of S3 through faults", () => {
   });
 
   afterEach(async () => {
-    await vi.waitFor(() => expect(store.traffic.open).toBe(0), { interval: 5 });
+    await eventually(() => expect(store.traffic.open).toBe(0));
     origin.close();
-    await vi.waitFor(() => expect(store.openSockets).toBe(0), { interval: 5 });
+    await eventually(() => expect(store.openSockets).toBe(0));
     await store.close();
   });
 

@@ -1,6 +1,7 @@
 import { type ClientHttp2Session, type ClientHttp2Stream, connect } from "node:http2";
 import { MESSAGE_BYTES, ReadRangeRequest } from "@frontcache/proto";
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { eventually } from "@frontcache/proto/testing";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { GrpcFixture, readRequest } from "../../testing/grpc-fixture.js";
 
 const MiB = 1 << 20;
@@ -99,7 +100,7 @@ describe("a reader that reads slowly", () => {
   it("makes the member take no more slices than it reads, and give back the one in hand", async () => {
     const object = member.put(4 * MiB);
     const stream = open();
-    await vi.waitFor(() => expect(member.clock.waits).toBe(1));
+    await eventually(() => expect(member.clock.waits).toBe(1));
     expect([member.cache.slicesGiven, member.cache.openSlices]).toEqual([1, 1]);
     member.clock.advance(100);
     expect([member.cache.slicesGiven, member.cache.openSlices, member.clock.waits]).toEqual([1, 0, 0]);
@@ -120,7 +121,7 @@ describe("a reader that reads slowly", () => {
     member.put(4 * MiB);
     member.cache.sliceBytes = 4 * MiB;
     const stream = open();
-    await vi.waitFor(() => expect(member.cache.openSlices).toBe(1));
+    await eventually(() => expect(member.cache.openSlices).toBe(1));
     expect(member.clock.waits).toBe(0);
     stream.close();
   });
@@ -128,7 +129,7 @@ describe("a reader that reads slowly", () => {
   it("leaves nothing behind when its connection is cut", async () => {
     member.put(4 * MiB);
     open().on("error", () => {});
-    await vi.waitFor(() => expect(member.clock.waits).toBe(1));
+    await eventually(() => expect(member.clock.waits).toBe(1));
     session.destroy();
     await member.untilNothingIsLeft();
   });

@@ -1,5 +1,6 @@
 import { CacheError, DEFAULT_GEOMETRY, Membership, parseObjectUrl } from "@frontcache/proto";
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { eventually } from "@frontcache/proto/testing";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Origin } from "../origin/origin.js";
 import { type Clock, systemClock } from "../runtime/clock.js";
 import { noSecurity } from "../security/member-security.js";
@@ -97,7 +98,7 @@ describe("a fill of bytes that another member holds", () => {
     members[0]!.onRead = (call) => sendRamp(call, { size: SIZE, version: "an older one", onlyBytes: 1_000 });
     expect(await bytesOf(await origin.fetch(rangeOf(ref, range({}))))).toEqual(rightBytes);
     expect(asked()).toEqual(["stat", "stat", "1000+50000"]);
-    await vi.waitFor(() => expect(members[0]!.left).toBe(1));
+    await eventually(() => expect(members[0]!.left).toBe(1));
   });
 
   it("takes those that come first and leaves the other member", async () => {
@@ -105,10 +106,10 @@ describe("a fill of bytes that another member holds", () => {
     members[0]!.onRead = (call) => waiting.push(call);
     members[1]!.onRead = (call) => waiting.push(call);
     const fetching = origin.fetch(rangeOf(ref, range()));
-    await vi.waitFor(() => expect(waiting).toHaveLength(2));
+    await eventually(() => expect(waiting).toHaveLength(2));
     held(waiting[1]!);
     expect(await bytesOf(await fetching)).toEqual(rightBytes);
-    await vi.waitFor(() => expect(members[0]!.left + members[1]!.left).toBe(1));
+    await eventually(() => expect(members[0]!.left + members[1]!.left).toBe(1));
     expect(asked()).toEqual([]);
   });
 
@@ -120,7 +121,7 @@ describe("a fill of bytes that another member holds", () => {
       received += piece.length;
       if (received !== 14_000) return;
       if (how === "breaks off") await members[0]!.kill();
-      else void vi.waitFor(() => expect(clock.waits).toBeGreaterThan(0)).then(() => clock.advance(500));
+      else void eventually(() => expect(clock.waits).toBeGreaterThan(0)).then(() => clock.advance(500));
     });
     expect(bytes).toEqual(rightBytes);
     expect(asked()).toEqual(["15000+36000"]);
@@ -141,7 +142,7 @@ describe("a fill of bytes that another member holds", () => {
     members[0]!.onRead = (call) => sendRamp(call, { size: SIZE, version, onlyBytes: 14_000 });
     const answer = await origin.fetch(rangeOf(ref, range()));
     answer.body.destroy();
-    await vi.waitFor(() => expect(members[0]!.left).toBe(1));
+    await eventually(() => expect(members[0]!.left).toBe(1));
   });
 });
 
@@ -165,12 +166,12 @@ describe("a fill of bytes that no other member holds", () => {
     }
     for (const [round, waitMs] of [10, 20, 40].entries()) {
       const fetching = origin.fetch(rangeOf(ref, range()));
-      await vi.waitFor(() => expect(members.map(({ reads }) => reads.length)).toEqual([round + 1, round + 1]));
+      await eventually(() => expect(members.map(({ reads }) => reads.length)).toEqual([round + 1, round + 1]));
       clock.advance(waitMs - 0.001);
       expect(real.calls).toHaveLength(round);
       clock.advance(0.001);
       await bytesOf(await fetching);
-      await vi.waitFor(() => expect(members.map(({ left }) => left)).toEqual([round + 1, round + 1]));
+      await eventually(() => expect(members.map(({ left }) => left)).toEqual([round + 1, round + 1]));
     }
     await bytesOf(await origin.fetch(rangeOf(ref, range())));
     expect(members.map(({ reads }) => reads.length)).toEqual([3, 3]);
@@ -187,10 +188,10 @@ describe("a fill of bytes that no other member holds", () => {
     for (const member of members) member.onRead = () => {};
     const abort = new AbortController();
     const fetching = origin.fetch(rangeOf(ref, range(), abort.signal));
-    await vi.waitFor(() => expect(members.map(({ reads }) => reads.length)).toEqual([1, 1]));
+    await eventually(() => expect(members.map(({ reads }) => reads.length)).toEqual([1, 1]));
     abort.abort(new CacheError("CANCELLED", "the member is closing"));
     await expect(fetching).rejects.toMatchObject({ code: "CANCELLED", message: "the member is closing" });
-    await vi.waitFor(() => expect(members.map(({ left }) => left)).toEqual([1, 1]));
+    await eventually(() => expect(members.map(({ left }) => left)).toEqual([1, 1]));
     expect(asked()).toEqual([]);
   });
 });

@@ -1,0 +1,1 @@
+export { eventually, settled } from "./eventually.js";
