@@ -1,4 +1,5 @@
 import type { CacheClient } from "@frontcache/client";
+import { seededRandom } from "../seeded-random.js";
 import { cpuMs } from "./machine.js";
 import { KiB, type StageObject } from "./stage.js";
 
@@ -12,6 +13,29 @@ export function median(figures: readonly number[]): number {
   const sorted = figures.toSorted((a, b) => a - b);
   const middle = Math.floor(sorted.length / 2);
   return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
+}
+
+const RESAMPLES = 10_000;
+
+/** A ratio with the interval that contains it at 95 % confidence. */
+export interface Ratio {
+  readonly median: number;
+  readonly low: number;
+  readonly high: number;
+}
+
+/** The median of paired ratios, with a bootstrap interval. */
+export function ratioOf(after: readonly number[], before: readonly number[]): Ratio {
+  const ratios = after.map((value, round) => value / before[round]!);
+  const random = seededRandom(1);
+  const medians = Array.from({ length: RESAMPLES }, () =>
+    median(ratios.map(() => ratios[Math.floor(random() * ratios.length)]!)),
+  ).sort((a, b) => a - b);
+  return {
+    median: median(ratios),
+    low: medians[Math.floor(RESAMPLES * 0.025)]!,
+    high: medians[Math.ceil(RESAMPLES * 0.975) - 1]!,
+  };
 }
 
 /** How long some work takes, in milliseconds. */

@@ -1,9 +1,8 @@
 import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
-import { seededRandom } from "../../seeded-random.js";
 import { type Answer, type Bar, type Figure, OURS } from "../answer.js";
 import { type LoadGenerator, startLoadGenerator } from "../load/http-load.js";
-import { median, quick } from "../measure.js";
+import { median, quick, type Ratio, ratioOf } from "../measure.js";
 import { OriginProcess } from "../origin-process.js";
 import { KiB, MiB, type StageObject } from "../stage.js";
 import { Build, type ClientOptions, type Round } from "./build.js";
@@ -58,7 +57,6 @@ const WARM_UP_MS = 2_500;
 const ROUNDS_PER_PROCESS = 6;
 /** A loss of more than 5 % counts. */
 const LEAST_RATIO = 0.95;
-const RESAMPLES = 10_000;
 
 export interface CompareOptions {
   /** The built checkout that this one is compared with. */
@@ -66,27 +64,6 @@ export interface CompareOptions {
   readonly rounds: number;
   /** Names of workloads; empty: all. */
   readonly names: readonly string[];
-}
-
-/** A ratio with the interval that contains it at 95 % confidence. */
-interface Ratio {
-  readonly median: number;
-  readonly low: number;
-  readonly high: number;
-}
-
-/** The median of paired ratios, with a bootstrap interval. */
-function ratioOf(after: readonly number[], before: readonly number[]): Ratio {
-  const ratios = after.map((value, round) => value / before[round]!);
-  const random = seededRandom(1);
-  const medians = Array.from({ length: RESAMPLES }, () =>
-    median(ratios.map(() => ratios[Math.floor(random() * ratios.length)]!)),
-  ).sort((a, b) => a - b);
-  return {
-    median: median(ratios),
-    low: medians[Math.floor(RESAMPLES * 0.025)]!,
-    high: medians[Math.ceil(RESAMPLES * 0.975) - 1]!,
-  };
 }
 
 /** Runs rounds of a workload on two builds, this one and the other, in turn. */

@@ -52,7 +52,8 @@ export function startLoadGenerator(): LoadGenerator {
   if (wrk !== undefined && (requested ?? "wrk") === "wrk") return new Wrk(wrk);
   if (requested !== undefined && requested !== "node")
     throw new Error(`the load generator ${requested} is not available on this machine`);
-  console.log("  note: neither a C compiler nor wrk is installed, so the load generator in Node limits the rates");
+  if (requested === undefined)
+    console.log("  note: neither a C compiler nor wrk is installed, so the load generator in Node limits the rates");
   return new NodeLoad();
 }
 
