@@ -121,7 +121,7 @@ describe("a client", () => {
           objectSize: call.request.key.length,
           contentType: "text/plain",
           lastModifiedMs: 5,
-          heldBytes: 1,
+          cachedBytes: 1,
         }),
       evict: (_call, callback) => callback(null, { blocks: 3, bytes: 4 }),
     });
@@ -131,7 +131,7 @@ describe("a client", () => {
       objectSize: url.length,
       contentType: "text/plain",
       lastModifiedMs: 5,
-      heldBytes: 1,
+      cachedBytes: 1,
     });
     expect(await client.evict({ prefix: "s3://bucket/" })).toEqual({ blocks: 3, bytes: 4 });
     await expect(client.evict({ prefix: "" })).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });

@@ -13,7 +13,7 @@ export interface WarmSummary {
   /** Blocks that are warm now. */
   readonly blocks: number;
   /** Bytes of these blocks that were held before. */
-  readonly heldBytes: number;
+  readonly cachedBytes: number;
   /** Bytes of these blocks that were fetched; of a dry run: that would be. */
   readonly fetchedBytes: number;
   /** Bytes of all objects that are known so far. */
@@ -30,7 +30,7 @@ const MAX_FAILURES = 1_000;
 export const NOTHING_WARMED: WarmSummary = {
   objects: 0,
   blocks: 0,
-  heldBytes: 0,
+  cachedBytes: 0,
   fetchedBytes: 0,
   totalBytes: 0,
   failed: 0,
@@ -38,9 +38,9 @@ export const NOTHING_WARMED: WarmSummary = {
 };
 
 /** What was told of one object so far. */
-type Counts = Pick<WarmProgress, "doneBytes" | "heldBytes" | "totalBytes" | "doneBlocks">;
+type Counts = Pick<WarmProgress, "doneBytes" | "cachedBytes" | "totalBytes" | "doneBlocks">;
 
-const NOTHING: Counts = { doneBytes: 0, heldBytes: 0, totalBytes: 0, doneBlocks: 0 };
+const NOTHING: Counts = { doneBytes: 0, cachedBytes: 0, totalBytes: 0, doneBlocks: 0 };
 
 /** Adds up what members tell of a batch of objects, or of those under a prefix. What is told of an object replaces what was told of it before. */
 export class WarmCount {
@@ -88,12 +88,12 @@ export class WarmCount {
   }
 
   #replace(before: Counts, after: Counts): void {
-    const fetched = (counts: Counts): number => counts.doneBytes - counts.heldBytes;
-    const { blocks, heldBytes, fetchedBytes, totalBytes } = this.#summary;
+    const fetched = (counts: Counts): number => counts.doneBytes - counts.cachedBytes;
+    const { blocks, cachedBytes, fetchedBytes, totalBytes } = this.#summary;
     this.#summary = {
       ...this.#summary,
       blocks: blocks + after.doneBlocks - before.doneBlocks,
-      heldBytes: heldBytes + after.heldBytes - before.heldBytes,
+      cachedBytes: cachedBytes + after.cachedBytes - before.cachedBytes,
       fetchedBytes: fetchedBytes + fetched(after) - fetched(before),
       totalBytes: totalBytes + after.totalBytes - before.totalBytes,
     };

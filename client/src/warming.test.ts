@@ -22,10 +22,10 @@ describe("warming", () => {
     transport.onWarm = async (_, order, onProgress) => {
       expect(order).toEqual({ urls, prefixes: [], version: "v1", concurrency: 4, dryRun: false });
       onProgress(told(urls[0]!, { totalBytes: 20, totalBlocks: 3, doneBytes: 8, doneBlocks: 1 }));
-      onProgress(told(urls[1]!, { totalBytes: 5, totalBlocks: 1, doneBytes: 5, heldBytes: 5, doneBlocks: 1 }));
-      onProgress(told(urls[1]!, { totalBytes: 5, totalBlocks: 1, doneBytes: 5, heldBytes: 5, doneBlocks: 1, ended: true }));
+      onProgress(told(urls[1]!, { totalBytes: 5, totalBlocks: 1, doneBytes: 5, cachedBytes: 5, doneBlocks: 1 }));
+      onProgress(told(urls[1]!, { totalBytes: 5, totalBlocks: 1, doneBytes: 5, cachedBytes: 5, doneBlocks: 1, ended: true }));
       const error = { error: "origin out of reach", errorCode: "UNAVAILABLE", ended: true };
-      onProgress(told(urls[0]!, { totalBytes: 20, totalBlocks: 3, doneBytes: 16, heldBytes: 8, doneBlocks: 2, ...error }));
+      onProgress(told(urls[0]!, { totalBytes: 20, totalBlocks: 3, doneBytes: 16, cachedBytes: 8, doneBlocks: 2, ...error }));
     };
     const seen: WarmSummary[] = [];
     const summary = await warm(urls, { version: "v1", concurrency: 4, onProgress: (progress) => seen.push(progress) });
@@ -33,7 +33,7 @@ describe("warming", () => {
     expect(summary).toEqual({
       objects: 2,
       blocks: 3,
-      heldBytes: 13,
+      cachedBytes: 13,
       fetchedBytes: 8,
       totalBytes: 25,
       failed: 1,
@@ -57,9 +57,9 @@ describe("warming", () => {
         onProgress(told(urls[1]!, { totalBytes: 20, doneBytes: 8, doneBlocks: 1 }));
         throw new Unreachable("gone");
       }
-      onProgress(told(urls[1]!, { totalBytes: 20, doneBytes: 20, heldBytes: 8, doneBlocks: 3, ended: true }));
+      onProgress(told(urls[1]!, { totalBytes: 20, doneBytes: 20, cachedBytes: 8, doneBlocks: 3, ended: true }));
     };
-    expect(await warm()).toMatchObject({ objects: 2, blocks: 4, heldBytes: 8, fetchedBytes: 20, totalBytes: 28, failed: 0 });
+    expect(await warm()).toMatchObject({ objects: 2, blocks: 4, cachedBytes: 8, fetchedBytes: 20, totalBytes: 28, failed: 0 });
     expect(orders.map((order) => [order.address, order.urls])).toEqual([
       ["a:1", urls],
       ["b:1", [urls[1]]],
@@ -71,12 +71,12 @@ describe("warming", () => {
     transport.onWarm = async (address, order, onProgress) => {
       orders.push({ ...order, address });
       const held = orders.length === 1 ? 0 : 8;
-      onProgress(told(urls[0]!, { totalBytes: 8, doneBytes: 8, heldBytes: held, doneBlocks: 1, ended: true }));
+      onProgress(told(urls[0]!, { totalBytes: 8, doneBytes: 8, cachedBytes: held, doneBlocks: 1, ended: true }));
       if (orders.length === 1) throw new Unreachable("gone");
       onProgress(told(urls[1]!, { totalBytes: 5, doneBytes: 5, doneBlocks: 1, ended: true }));
     };
     const summary = await warm([{ prefix: "s3://bucket/" }]);
-    expect(summary).toMatchObject({ objects: 2, blocks: 2, heldBytes: 8, fetchedBytes: 5, totalBytes: 13 });
+    expect(summary).toMatchObject({ objects: 2, blocks: 2, cachedBytes: 8, fetchedBytes: 5, totalBytes: 13 });
     expect(orders).toMatchObject([
       { urls: [], prefixes: ["s3://bucket/"] },
       { urls: [], prefixes: ["s3://bucket/"] },

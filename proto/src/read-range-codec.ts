@@ -4,12 +4,12 @@ import { readTag } from "./read-tag.js";
 
 /** Protobuf tags of ReadRangeResponse: field number << 3 | wire type (2 = length-delimited, 0 = varint). */
 const DATA_TAG = (1 << 3) | 2;
-const VERSION_TAG = (2 << 3) | 2;
-const OBJECT_SIZE_TAG = 3 << 3;
+const OBJECT_SIZE_TAG = 2 << 3;
+const VERSION_TAG = (3 << 3) | 2;
 
 /**
- * Serialises the one hot message with a single copy of its bytes. The generated code copies them three times (into the
- * writer's chunk list, into the joined array, into a Buffer). Same bytes on the wire; a test compares the two.
+ * Serialises the one hot message with a single copy of its bytes. The generated code copies them three times: into the writer's list
+ * of chunks, into the joined array and into a Buffer. The bytes on the wire are the same; a test compares them.
  */
 export function encodeReadRangeResponse(message: ReadRangeResponse): Buffer {
   const out = Buffer.allocUnsafe(readRangeResponseBytes(message));
@@ -17,17 +17,17 @@ export function encodeReadRangeResponse(message: ReadRangeResponse): Buffer {
   return out;
 }
 
-/** The bytes that a message takes on the wire. */
+/** The size of a message on the wire, bytes. */
 export function readRangeResponseBytes({ data, version, objectSize }: ReadRangeResponse): number {
   const versionBytes = version === "" ? 0 : Buffer.byteLength(version);
   return (
     (data.length === 0 ? 0 : 1 + varintLength(data.length) + data.length) +
-    (versionBytes === 0 ? 0 : 1 + varintLength(versionBytes) + versionBytes) +
-    (objectSize === 0 ? 0 : 1 + varintLength(objectSize))
+    (objectSize === 0 ? 0 : 1 + varintLength(objectSize)) +
+    (versionBytes === 0 ? 0 : 1 + varintLength(versionBytes) + versionBytes)
   );
 }
 
-/** Writes a message into `out` from `start`, where `readRangeResponseBytes` have room. */
+/** Writes a message into `out` from `start` on. There must be room for `readRangeResponseBytes`. */
 export function writeReadRangeResponse({ data, version, objectSize }: ReadRangeResponse, out: Buffer, start: number): void {
   let at = start;
   if (data.length !== 0) {
@@ -36,20 +36,20 @@ export function writeReadRangeResponse({ data, version, objectSize }: ReadRangeR
     out.set(data, at);
     at += data.length;
   }
+  if (objectSize !== 0) {
+    out[at++] = OBJECT_SIZE_TAG;
+    at = writeVarint(out, at, objectSize);
+  }
   if (version !== "") {
     out[at++] = VERSION_TAG;
     at = writeVarint(out, at, Buffer.byteLength(version));
-    at += out.write(version, at);
-  }
-  if (objectSize !== 0) {
-    out[at++] = OBJECT_SIZE_TAG;
-    writeVarint(out, at, objectSize);
+    out.write(version, at);
   }
 }
 
 /**
- * Reads the one hot message without copying: `data` is a view of `input`. A message that is just data, as all but the
- * first of a stream are, takes the short way; any other goes through the general reader.
+ * Reads the one hot message without copying: `data` is a view of `input`. All messages of a stream but the first have only data and
+ * take a short cut. Any other message goes through the general reader.
  */
 export function decodeReadRangeResponse(input: Buffer): ReadRangeResponse {
   if (input[0] === DATA_TAG) {

@@ -111,7 +111,7 @@ describe("frontcache stat and evict", () => {
     const evicted = await ask("evict", "s3://bucket/so", "--prefix", "--json");
     expect(JSON.parse(evicted.stdout.toString())).toEqual({ blocks: 1, bytes: expect.any(Number) });
     const after = JSON.parse((await ask("stat", "s3://bucket/some", "--json")).stdout.toString());
-    expect(after).toMatchObject({ url: "s3://bucket/some", version, objectSize: 3 * MiB, heldBytes: 0 });
+    expect(after).toMatchObject({ url: "s3://bucket/some", version, objectSize: 3 * MiB, cachedBytes: 0 });
   });
 });
 

@@ -20,7 +20,7 @@ describe("kill -9 in the middle of fills", () => {
       await using member = await serve();
       await using client = await CacheClient.connect({ endpoint: member.grpc });
       await client.readRange("s3://bucket/complete", 0, 48 * MiB, complete);
-      await expect.poll(async () => (await client.stat("s3://bucket/complete", complete)).heldBytes).toBe(48 * MiB);
+      await expect.poll(async () => (await client.stat("s3://bucket/complete", complete)).cachedBytes).toBe(48 * MiB);
       // Paced so that the fills of ten blocks are all somewhere on their way when the member is killed.
       origin.faults.place({ bytesPerSecond: 20 * MiB });
       const sentBefore = origin.traffic.bytesSent;

@@ -65,7 +65,7 @@ describe("what is fetched for a read", () => {
         const expected = blocks === 1 ? 16 * MiB : reads * MiB;
         await expect.poll(() => origin.traffic.bytesSent).toBe(expected);
         if (blocks === 0) return;
-        await expect.poll(async () => (await client.stat("s3://bucket/object", version)).heldBytes).toBe(16 * MiB);
+        await expect.poll(async () => (await client.stat("s3://bucket/object", version)).cachedBytes).toBe(16 * MiB);
       });
     },
   );

@@ -1,73 +1,161 @@
-import { type Client, credentials, loadPackageDefinition, type ServiceError } from "@grpc/grpc-js";
-import { fromJSON } from "@grpc/proto-loader";
-import { describe, expect, it } from "vitest";
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { type Client, credentials, loadPackageDefinition, type ServiceError, status } from "@grpc/grpc-js";
+import { loadSync } from "@grpc/proto-loader";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { rampBytes, S3Emulator } from "../emulators/s3.js";
 import { MemberProcess, temporaryDirectory } from "./member-process.js";
 
 const MiB = 1 << 20;
 const BLOCK = 16 * MiB;
+const SIZE = 40 * MiB;
 
-/** All that a client of FrontCache knows of the service: two calls, four fields of a request, one of an answer. */
-const definition = fromJSON({
-  nested: {
-    cache: {
-      nested: {
-        CacheService: {
-          methods: {
-            LookupOwner: { comment: "", requestType: "LookupOwnerRequest", responseType: "LookupOwnerResponse" },
-            ReadRange: { comment: "", requestType: "ReadRangeRequest", responseType: "ReadRangeResponse", responseStream: true },
-          },
-        },
-        LookupOwnerRequest: { fields: { key: { type: "string", id: 1 }, offset: { type: "uint64", id: 2 } } },
-        LookupOwnerResponse: { fields: { addr: { type: "string", id: 1 } } },
-        ReadRangeRequest: {
-          fields: {
-            key: { type: "string", id: 1 },
-            offset: { type: "uint64", id: 2 },
-            length: { type: "uint64", id: 3 },
-            version: { type: "string", id: 4 },
-          },
-        },
-        ReadRangeResponse: { fields: { data: { type: "bytes", id: 1 } } },
-      },
-    },
-  },
+/** FrontCache's three gRPC contracts, as its clients were built with them. */
+const contracts = {
+  "the first contract, until 2026-02-22": `
+    syntax = "proto3";
+    package cache;
+    service CacheService {
+      rpc LookupOwner(LookupOwnerRequest) returns (LookupOwnerResponse);
+      rpc ReadRange(ReadRangeRequest) returns (stream ReadRangeResponse);
+    }
+    message LookupOwnerRequest { string key = 1; uint64 offset = 2; }
+    message LookupOwnerResponse { string addr = 1; }
+    message ReadRangeRequest { string key = 1; uint64 offset = 2; uint64 length = 3; string version = 4; }
+    message ReadRangeResponse { bytes data = 1; }
+  `,
+  "routers and servers, until 2026-03-04": `
+    syntax = "proto3";
+    package cache;
+    service RouterService { rpc LookupOwner(LookupOwnerRequest) returns (LookupOwnerResponse); }
+    service CacheService { rpc ReadRange(ReadRangeRequest) returns (stream ReadRangeResponse); }
+    message LookupOwnerRequest { string key = 1; uint64 offset = 2; }
+    message LookupOwnerResponse { repeated string addrs = 1; }
+    message ReadRangeRequest { string key = 1; uint64 offset = 2; uint64 length = 3; optional string version = 4; }
+    message ReadRangeResponse { bytes data = 1; }
+  `,
+  "the object's size in responses, until 2026-03-11": `
+    syntax = "proto3";
+    package cache;
+    service RouterService { rpc LookupOwner(LookupOwnerRequest) returns (LookupOwnerResponse); }
+    service CacheService { rpc ReadRange(ReadRangeRequest) returns (stream ReadRangeResponse); }
+    message LookupOwnerRequest { string key = 1; uint64 offset = 2; }
+    message LookupOwnerResponse { repeated string addrs = 1; }
+    message ReadRangeRequest { string key = 1; uint64 offset = 2; uint64 length = 3; optional string version = 4; }
+    message ReadRangeResponse { bytes data = 1; uint64 object_size = 2; }
+  `,
+};
+
+interface Range {
+  readonly key: string;
+  readonly offset: number;
+  readonly length: number;
+  readonly version?: string;
+}
+
+interface LookupClient extends Client {
+  LookupOwner(
+    request: { key: string; offset: number },
+    callback: (error: ServiceError | null, response: { addr?: string; addrs?: string[] }) => void,
+  ): void;
+}
+
+interface CacheClient extends LookupClient {
+  ReadRange(request: Range): AsyncIterable<{ data: Buffer; object_size?: number }>;
+}
+
+type ClientClass<C> = new (...args: ConstructorParameters<typeof Client>) => C;
+
+interface Services {
+  readonly CacheService: ClientClass<CacheClient>;
+  readonly RouterService?: ClientClass<LookupClient>;
+}
+
+let origin: S3Emulator;
+let directory: Awaited<ReturnType<typeof temporaryDirectory>>;
+let member: MemberProcess;
+let version: string;
+
+beforeAll(async () => {
+  origin = await S3Emulator.start();
+  directory = await temporaryDirectory();
+  member = await MemberProcess.start({ endpoint: origin.endpoint, cacheDirectory: directory.path });
+  version = origin.putRamp("bucket", "object", SIZE, 11);
 });
 
-interface FrontCacheClient extends Client {
-  LookupOwner(request: object, callback: (error: ServiceError | null, response: { addr: string }) => void): void;
-  ReadRange(request: object): AsyncIterable<{ data: Buffer }>;
-}
+afterAll(async () => {
+  expect(await member.stop()).toBe(0);
+  await origin[Symbol.asyncDispose]();
+  await directory[Symbol.asyncDispose]();
+});
 
-function connect(address: string): FrontCacheClient {
-  const { cache } = loadPackageDefinition(definition) as unknown as {
-    cache: { CacheService: new (...args: ConstructorParameters<typeof Client>) => FrontCacheClient };
-  };
-  return new cache.CacheService(address, credentials.createInsecure());
-}
+const key = "s3://bucket/object";
 
-describe("a client that knows only FrontCache's own contract", () => {
-  it("looks up the owner of each block of a range and reads the block's part from it", async () => {
-    await using origin = await S3Emulator.start();
-    await using directory = await temporaryDirectory();
-    await using member = await MemberProcess.start({ endpoint: origin.endpoint, cacheDirectory: directory.path });
-    const version = origin.putRamp("bucket", "object", 40 * MiB, 11);
-    const key = "s3://bucket/object";
+describe.each(Object.entries(contracts))("a client of FrontCache with %s", (name, text) => {
+  let services: Services;
+  const clients: Client[] = [];
+
+  beforeAll(async () => {
+    const path = join(directory.path, `${Object.keys(contracts).indexOf(name)}.proto`);
+    await writeFile(path, text);
+    const definition = loadSync(path, { keepCase: true, longs: Number });
+    services = (loadPackageDefinition(definition) as unknown as { cache: Services }).cache;
+  });
+
+  afterAll(() => {
+    for (const client of clients) client.close();
+  });
+
+  function connect<C extends Client>(Service: ClientClass<C>, address = member.grpc): C {
+    const client = new Service(address, credentials.createInsecure());
+    clients.push(client);
+    return client;
+  }
+
+  function owners(offset: number): Promise<readonly string[]> {
+    const client = connect<LookupClient>(services.RouterService ?? services.CacheService);
+    return new Promise((resolve, reject) =>
+      client.LookupOwner({ key, offset }, (error, response) =>
+        error === null ? resolve(response.addrs ?? [response.addr!]) : reject(error),
+      ),
+    );
+  }
+
+  async function read(range: Range, address?: string): Promise<{ bytes: Buffer; size: number | undefined }> {
+    const pieces: Buffer[] = [];
+    let size: number | undefined;
+    for await (const { data, object_size } of connect(services.CacheService, address).ReadRange(range)) {
+      size ??= object_size;
+      pieces.push(data);
+    }
+    return { bytes: Buffer.concat(pieces), size };
+  }
+
+  it("finds each block's owner and reads the block's part of a range from it", async () => {
     const [from, to] = [10 * MiB + 3, 38 * MiB];
     const pieces: Buffer[] = [];
-    const router = connect(member.grpc);
-    for (let at = from; at < to; at = (Math.floor(at / BLOCK) + 1) * BLOCK) {
-      const addr = await new Promise<string>((resolve, reject) =>
-        router.LookupOwner({ key, offset: at }, (error, response) => (error === null ? resolve(response.addr) : reject(error))),
-      );
-      expect(addr).toBe(member.grpc);
-      const owner = connect(addr);
-      const length = Math.min(to, (Math.floor(at / BLOCK) + 1) * BLOCK) - at;
-      for await (const { data } of owner.ReadRange({ key, offset: at, length, version })) pieces.push(data);
-      owner.close();
+    for (let at = from; at < to; ) {
+      const end = Math.min(to, (Math.floor(at / BLOCK) + 1) * BLOCK);
+      const addresses = await owners(at);
+      expect(addresses).toEqual([member.grpc]);
+      pieces.push((await read({ key, offset: at, length: end - at, version }, addresses[0])).bytes);
+      at = end;
     }
-    router.close();
     expect(Buffer.concat(pieces).equals(rampBytes(from, to - from, 11))).toBe(true);
-    expect(await member.stop()).toBe(0);
+  });
+
+  it("reads without a version, and learns the object's size if its contract has a field for it", async () => {
+    const { bytes, size } = await read({ key, offset: 5, length: 100 });
+    expect(bytes.equals(rampBytes(5, 100, 11))).toBe(true);
+    expect(size).toBe(text.includes("object_size") ? SIZE : undefined);
+  });
+
+  it.each([
+    [status.FAILED_PRECONDITION, { key, offset: 0, length: 10, version: "another" }],
+    [status.NOT_FOUND, { key: "s3://bucket/missing", offset: 0, length: 10 }],
+    [status.OUT_OF_RANGE, { key, offset: SIZE, length: 10 }],
+    [status.INVALID_ARGUMENT, { key: "file:///etc/passwd", offset: 0, length: 10 }],
+  ])("gets status %i for %j", async (code, range) => {
+    await expect(read(range)).rejects.toMatchObject({ code });
   });
 });

@@ -32,7 +32,7 @@ describe("a reader on the member's host that mounts its volume", () => {
     {
       await using client = await CacheClient.connect({ endpoint: first.grpc });
       await client.readRange(url, 0, size, version);
-      await expect.poll(async () => (await client.stat(url, version)).heldBytes).toBe(size);
+      await expect.poll(async () => (await client.stat(url, version)).cachedBytes).toBe(size);
     }
     await first.stop();
     const member = await serve();

@@ -52,7 +52,7 @@ describe("client.warm", () => {
     expect(summary).toEqual({
       objects: OBJECTS,
       blocks: BLOCKS,
-      heldBytes: 0,
+      cachedBytes: 0,
       fetchedBytes: BYTES,
       totalBytes: BYTES,
       failed: 0,
@@ -62,7 +62,7 @@ describe("client.warm", () => {
     expect(blocks).toBe(BLOCKS);
     expect(strays).toBeLessThanOrEqual(MAX_STRAYS);
     cluster.forget();
-    expect(await client.warm(urls)).toMatchObject({ blocks: BLOCKS, heldBytes: BYTES, fetchedBytes: 0 });
+    expect(await client.warm(urls)).toMatchObject({ blocks: BLOCKS, cachedBytes: BYTES, fetchedBytes: 0 });
     expect((await client.readRange(urls[0]!, 0, LARGE)).length).toBe(LARGE);
     expect(cluster.fetches).toEqual([]);
   }, 30_000);
@@ -89,7 +89,7 @@ describe("frontcache warm", () => {
     expect([blocks, strays <= MAX_STRAYS]).toEqual([BLOCKS, true]);
     cluster.forget();
     const again = JSON.parse((await run(["s3://bucket/prefix/", "--json"])).stdout.toString());
-    expect(again).toMatchObject({ objects: OBJECTS, blocks: BLOCKS, heldBytes: BYTES, fetchedBytes: 0, failed: 0 });
+    expect(again).toMatchObject({ objects: OBJECTS, blocks: BLOCKS, cachedBytes: BYTES, fetchedBytes: 0, failed: 0 });
     expect(cluster.fetches).toEqual([]);
   }, 30_000);
 

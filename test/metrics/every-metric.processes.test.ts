@@ -164,7 +164,9 @@ async function staleRead(cluster: Cluster, member: CacheServiceClient): Promise<
   await readFrom(member, object, range);
   const held = (): Promise<number> =>
     new Promise((resolve, reject) =>
-      member.stat({ key: object.url, version }, (error, { heldBytes }) => (error === null ? resolve(heldBytes) : reject(error))),
+      member.stat({ key: object.url, version }, (error, { cachedBytes }) =>
+        error === null ? resolve(cachedBytes) : reject(error),
+      ),
     );
   await expect.poll(held).toBe(BLOCK_BYTES);
   const lift = cluster.origin.faults.place({ error: { status: 503, code: "ServiceUnavailable" } });

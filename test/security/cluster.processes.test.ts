@@ -51,7 +51,7 @@ it("members and clients by mutual TLS and tokens read, forward and exchange both
   const status = await frontcache(["status", "--json", "--endpoint", endpoint, ...shown], { FRONTCACHE_TOKEN: OLD });
   expect(JSON.parse(status.stdout.toString())).toMatchObject({ members: [{ state: "ready" }, { state: "ready" }] });
   const warmed = await frontcache(["warm", object!.url, "--json", "--endpoint", endpoint, ...shown], { FRONTCACHE_TOKEN: OLD });
-  expect(JSON.parse(warmed.stdout.toString())).toMatchObject({ blocks: 8, heldBytes: bytes, fetchedBytes: 0 });
+  expect(JSON.parse(warmed.stdout.toString())).toMatchObject({ blocks: 8, cachedBytes: bytes, fetchedBytes: 0 });
   const refused = await get({ FRONTCACHE_TOKEN: "a-token-that-nobody-knows" });
   expect(refused.exitCode).toBe(1);
   expect(refused.stderr).toMatch(/missing or unknown token/);

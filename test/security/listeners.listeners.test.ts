@@ -38,6 +38,7 @@ const trusting = (pair?: Pair) => ({ ca: authority.pem, ...pair });
 /** Every method of the gRPC port that is not health, named as a caller names it. */
 const METHODS = [
   ...["LookupOwner", "ReadRange", "Stat", "Evict", "WatchMembers"].map((method) => `/cache.CacheService/${method}`),
+  "/cache.RouterService/LookupOwner",
   "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
   "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
 ];

@@ -50,7 +50,7 @@ export interface ReadTarget {
 /** What a member knows of an object. */
 export interface ObjectStat extends ObjectInfo {
   /** Bytes of this version on the answering member's volumes. */
-  readonly heldBytes: number;
+  readonly cachedBytes: number;
 }
 
 /** Which blocks to drop: those of one object, or of all objects whose URLs start alike; of one version, or of all. */

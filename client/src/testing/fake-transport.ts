@@ -66,7 +66,7 @@ export class FakeTransport implements Transport {
   }
 
   async stat(_address: MemberAddress, _url: string, _version: string, _limits: CallLimits): Promise<ObjectStat> {
-    return { version: this.object.version, objectSize: this.object.size, heldBytes: 0 };
+    return { version: this.object.version, objectSize: this.object.size, cachedBytes: 0 };
   }
 
   async evict(_address: MemberAddress, _selector: EvictSelector, _limits: CallLimits): Promise<Evicted> {

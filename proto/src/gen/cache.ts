@@ -19,8 +19,13 @@ export interface LookupOwnerRequest {
 }
 
 export interface LookupOwnerResponse {
-  /** host:port of the owner's gRPC listener */
+  /** host:port of the owner's gRPC listener; exactly one, since a singular field keeps the last of several */
   addr: string;
+}
+
+export interface LookupOwnersResponse {
+  /** host:port of each member's gRPC listener, best first */
+  addrs: string[];
 }
 
 export interface ReadRangeRequest {
@@ -31,21 +36,22 @@ export interface ReadRangeRequest {
   length: number;
   /** empty: the current version */
   version: string;
-  /** sent by a member: answer from here, never forward again */
+  /** sent by a member: answer here, never forward again */
   forwarded: boolean;
-  /** answer only with held bytes: NOT_FOUND when one is missing */
+  /** answer only with cached bytes; NOT_FOUND if one is missing */
   cachedOnly: boolean;
 }
 
 export interface ReadRangeResponse {
   data: Buffer;
   /** in the first message */
-  version: string;
-  /** in the first message */
   objectSize: number;
+  /** in the first message */
+  version: string;
 }
 
 export interface StatRequest {
+  /** the object's URL */
   key: string;
   /** empty: the current version */
   version: string;
@@ -54,12 +60,12 @@ export interface StatRequest {
 export interface StatResponse {
   version: string;
   objectSize: number;
-  /** empty: the origin named none */
+  /** empty: the origin sent none */
   contentType: string;
-  /** milliseconds since 1970; 0: the origin named none */
+  /** milliseconds since 1970; 0: the origin sent none */
   lastModifiedMs: number;
   /** bytes of this version on this member's volumes */
-  heldBytes: number;
+  cachedBytes: number;
 }
 
 export interface WatchMembersRequest {
@@ -70,7 +76,7 @@ export interface Member {
   name: string;
   /** host:port */
   grpcAddr: string;
-  /** host:port; empty: no gateway */
+  /** host:port; empty: no HTTP listener */
   httpAddr: string;
 }
 
@@ -79,60 +85,60 @@ export interface MemberList {
   /** of names, addresses, block size and ring parameters */
   hash: string;
   blockBytes: number;
-  /** the member that answers */
+  /** the answering member */
   name: string;
 }
 
 export interface WarmRequest {
-  /** objects' URLs */
+  /** URLs of objects */
   keys: string[];
-  /** of every object; empty: the current ones */
+  /** of every object; empty: the current versions */
   version: string;
-  /** blocks at a time; 0: 16; at most 256 */
+  /** concurrent blocks; 0: 16; at most 256 */
   concurrency: number;
-  /** say what would be fetched, fetch nothing */
+  /** report what would be fetched, fetch nothing */
   dryRun: boolean;
-  /** every object whose URL begins like one of them, as the origin lists them; only without version */
+  /** beginnings of URLs: all objects that the origin lists under them; only without a version */
   prefixes: string[];
-  /** sent by a member: only this block of the one key, answered from here by one message */
+  /** sent by a member: warm only this block of the single key, here, and answer with one message */
   block: WarmBlock | undefined;
 }
 
 export interface WarmBlock {
-  /** where it begins */
+  /** where the block begins */
   offset: number;
   /** 0: not known */
   objectSize: number;
 }
 
-/** An object moved on. The numbers are of this object, since the call's beginning. */
+/** Progress of one object, counted since the beginning of the call. */
 export interface WarmProgress {
   key: string;
-  /** of the blocks that are done */
+  /** of the finished blocks */
   doneBytes: number;
   /** the object's size */
   totalBytes: number;
-  /** in the object's last message, where it could not be warmed whole: why */
+  /** in the object's last message, if it could not be warmed completely */
   error: string;
-  /** of done_bytes: what was held before; the others were fetched */
-  heldBytes: number;
+  /** the part of done_bytes that was cached before; the rest was fetched */
+  cachedBytes: number;
   doneBlocks: number;
   totalBlocks: number;
   /** NOT_FOUND, UNAVAILABLE and so on */
   errorCode: string;
   version: string;
-  /** the object's last message */
+  /** this is the object's last message */
   ended: boolean;
 }
 
 export interface EvictRequest {
-  /** an object's URL, or the start of one with prefix */
+  /** an object's URL; with prefix, the beginning of URLs */
   key: string;
   /** empty: all versions */
   version: string;
-  /** every object whose URL starts with key */
+  /** every object whose URL begins with key */
   prefix: boolean;
-  /** sent by a member: evict here only */
+  /** sent by a member: evict only here */
   forwarded: boolean;
 }
 
@@ -154,8 +160,8 @@ export interface TouchRequest {
 }
 
 export interface TouchResponse {
-  /** how many of them this member holds */
-  held: number;
+  /** how many of these blocks this member has cached */
+  cached: number;
 }
 
 function createBaseLookupOwnerRequest(): LookupOwnerRequest {
@@ -280,6 +286,61 @@ export const LookupOwnerResponse: MessageFns<LookupOwnerResponse> = {
   },
 };
 
+function createBaseLookupOwnersResponse(): LookupOwnersResponse {
+  return { addrs: [] };
+}
+
+export const LookupOwnersResponse: MessageFns<LookupOwnersResponse> = {
+  encode(message: LookupOwnersResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.addrs) {
+      writer.uint32(10).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LookupOwnersResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLookupOwnersResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.addrs.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<LookupOwnersResponse>): LookupOwnersResponse {
+    return LookupOwnersResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<LookupOwnersResponse>): LookupOwnersResponse {
+    const message = createBaseLookupOwnersResponse();
+    message.addrs = object.addrs?.map((e) => e) || [];
+    return message;
+  },
+};
+
 function createBaseReadRangeRequest(): ReadRangeRequest {
   return { key: "", offset: 0, length: 0, version: "", forwarded: false, cachedOnly: false };
 }
@@ -396,7 +457,7 @@ export const ReadRangeRequest: MessageFns<ReadRangeRequest> = {
 };
 
 function createBaseReadRangeResponse(): ReadRangeResponse {
-  return { data: Buffer.alloc(0), version: "", objectSize: 0 };
+  return { data: Buffer.alloc(0), objectSize: 0, version: "" };
 }
 
 export const ReadRangeResponse: MessageFns<ReadRangeResponse> = {
@@ -404,11 +465,11 @@ export const ReadRangeResponse: MessageFns<ReadRangeResponse> = {
     if (message.data.length !== 0) {
       writer.uint32(10).bytes(message.data);
     }
-    if (message.version !== "") {
-      writer.uint32(18).string(message.version);
-    }
     if (message.objectSize !== 0) {
-      writer.uint32(24).uint64(message.objectSize);
+      writer.uint32(16).uint64(message.objectSize);
+    }
+    if (message.version !== "") {
+      writer.uint32(26).string(message.version);
     }
     return writer;
   },
@@ -435,19 +496,19 @@ export const ReadRangeResponse: MessageFns<ReadRangeResponse> = {
             continue;
           }
           case 2: {
-            if (tag !== 18) {
-              break;
-            }
-
-            message.version = reader.string();
-            continue;
-          }
-          case 3: {
-            if (tag !== 24) {
+            if (tag !== 16) {
               break;
             }
 
             message.objectSize = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.version = reader.string();
             continue;
           }
         }
@@ -468,8 +529,8 @@ export const ReadRangeResponse: MessageFns<ReadRangeResponse> = {
   fromPartial(object: DeepPartial<ReadRangeResponse>): ReadRangeResponse {
     const message = createBaseReadRangeResponse();
     message.data = object.data ?? Buffer.alloc(0);
-    message.version = object.version ?? "";
     message.objectSize = object.objectSize ?? 0;
+    message.version = object.version ?? "";
     return message;
   },
 };
@@ -542,7 +603,7 @@ export const StatRequest: MessageFns<StatRequest> = {
 };
 
 function createBaseStatResponse(): StatResponse {
-  return { version: "", objectSize: 0, contentType: "", lastModifiedMs: 0, heldBytes: 0 };
+  return { version: "", objectSize: 0, contentType: "", lastModifiedMs: 0, cachedBytes: 0 };
 }
 
 export const StatResponse: MessageFns<StatResponse> = {
@@ -559,8 +620,8 @@ export const StatResponse: MessageFns<StatResponse> = {
     if (message.lastModifiedMs !== 0) {
       writer.uint32(32).uint64(message.lastModifiedMs);
     }
-    if (message.heldBytes !== 0) {
-      writer.uint32(40).uint64(message.heldBytes);
+    if (message.cachedBytes !== 0) {
+      writer.uint32(40).uint64(message.cachedBytes);
     }
     return writer;
   },
@@ -615,7 +676,7 @@ export const StatResponse: MessageFns<StatResponse> = {
               break;
             }
 
-            message.heldBytes = longToNumber(reader.uint64());
+            message.cachedBytes = longToNumber(reader.uint64());
             continue;
           }
         }
@@ -639,7 +700,7 @@ export const StatResponse: MessageFns<StatResponse> = {
     message.objectSize = object.objectSize ?? 0;
     message.contentType = object.contentType ?? "";
     message.lastModifiedMs = object.lastModifiedMs ?? 0;
-    message.heldBytes = object.heldBytes ?? 0;
+    message.cachedBytes = object.cachedBytes ?? 0;
     return message;
   },
 };
@@ -1047,7 +1108,7 @@ function createBaseWarmProgress(): WarmProgress {
     doneBytes: 0,
     totalBytes: 0,
     error: "",
-    heldBytes: 0,
+    cachedBytes: 0,
     doneBlocks: 0,
     totalBlocks: 0,
     errorCode: "",
@@ -1070,8 +1131,8 @@ export const WarmProgress: MessageFns<WarmProgress> = {
     if (message.error !== "") {
       writer.uint32(34).string(message.error);
     }
-    if (message.heldBytes !== 0) {
-      writer.uint32(40).uint64(message.heldBytes);
+    if (message.cachedBytes !== 0) {
+      writer.uint32(40).uint64(message.cachedBytes);
     }
     if (message.doneBlocks !== 0) {
       writer.uint32(48).uint64(message.doneBlocks);
@@ -1141,7 +1202,7 @@ export const WarmProgress: MessageFns<WarmProgress> = {
               break;
             }
 
-            message.heldBytes = longToNumber(reader.uint64());
+            message.cachedBytes = longToNumber(reader.uint64());
             continue;
           }
           case 6: {
@@ -1205,7 +1266,7 @@ export const WarmProgress: MessageFns<WarmProgress> = {
     message.doneBytes = object.doneBytes ?? 0;
     message.totalBytes = object.totalBytes ?? 0;
     message.error = object.error ?? "";
-    message.heldBytes = object.heldBytes ?? 0;
+    message.cachedBytes = object.cachedBytes ?? 0;
     message.doneBlocks = object.doneBlocks ?? 0;
     message.totalBlocks = object.totalBlocks ?? 0;
     message.errorCode = object.errorCode ?? "";
@@ -1508,13 +1569,13 @@ export const TouchRequest: MessageFns<TouchRequest> = {
 };
 
 function createBaseTouchResponse(): TouchResponse {
-  return { held: 0 };
+  return { cached: 0 };
 }
 
 export const TouchResponse: MessageFns<TouchResponse> = {
   encode(message: TouchResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.held !== 0) {
-      writer.uint32(8).uint64(message.held);
+    if (message.cached !== 0) {
+      writer.uint32(8).uint64(message.cached);
     }
     return writer;
   },
@@ -1537,7 +1598,7 @@ export const TouchResponse: MessageFns<TouchResponse> = {
               break;
             }
 
-            message.held = longToNumber(reader.uint64());
+            message.cached = longToNumber(reader.uint64());
             continue;
           }
         }
@@ -1557,17 +1618,35 @@ export const TouchResponse: MessageFns<TouchResponse> = {
   },
   fromPartial(object: DeepPartial<TouchResponse>): TouchResponse {
     const message = createBaseTouchResponse();
-    message.held = object.held ?? 0;
+    message.cached = object.cached ?? 0;
     return message;
   },
 };
+
+/** For clients of FrontCache since it was split into routers and servers. */
+export type RouterServiceDefinition = typeof RouterServiceDefinition;
+export const RouterServiceDefinition = {
+  name: "RouterService",
+  fullName: "cache.RouterService",
+  methods: {
+    /** The members that answer for the block at an offset of an object: its owner first, then those that take over. */
+    lookupOwner: {
+      name: "LookupOwner",
+      requestType: LookupOwnerRequest as typeof LookupOwnerRequest,
+      requestStream: false,
+      responseType: LookupOwnersResponse as typeof LookupOwnersResponse,
+      responseStream: false,
+      options: {},
+    },
+  },
+} as const;
 
 export type CacheServiceDefinition = typeof CacheServiceDefinition;
 export const CacheServiceDefinition = {
   name: "CacheService",
   fullName: "cache.CacheService",
   methods: {
-    /** Which member owns the block at an offset of an object. */
+    /** The owner of the block at an offset of an object. */
     lookupOwner: {
       name: "LookupOwner",
       requestType: LookupOwnerRequest as typeof LookupOwnerRequest,
@@ -1577,8 +1656,8 @@ export const CacheServiceDefinition = {
       options: {},
     },
     /**
-     * The bytes of a range, in order. Any range is accepted, across blocks and owners. All bytes are of one version: where it is
-     * no more while they are read, the call ends with FAILED_PRECONDITION, be it after some bytes. Read again then, from the start.
+     * The bytes of a range, in order. A range may span blocks and owners. All bytes are of one version. If that version no longer
+     * exists, the call ends with FAILED_PRECONDITION, possibly after some bytes. Then read again from the start.
      */
     readRange: {
       name: "ReadRange",
@@ -1588,7 +1667,7 @@ export const CacheServiceDefinition = {
       responseStream: true,
       options: {},
     },
-    /** What is known of an object, without its bytes. */
+    /** The version, size and type of an object, without its bytes. */
     stat: {
       name: "Stat",
       requestType: StatRequest as typeof StatRequest,
@@ -1597,7 +1676,7 @@ export const CacheServiceDefinition = {
       responseStream: false,
       options: {},
     },
-    /** The member list now, and again whenever it changes. */
+    /** The member list now, and again after each change. */
     watchMembers: {
       name: "WatchMembers",
       requestType: WatchMembersRequest as typeof WatchMembersRequest,
@@ -1606,7 +1685,7 @@ export const CacheServiceDefinition = {
       responseStream: true,
       options: {},
     },
-    /** Fills blocks ahead of their first read. */
+    /** Fills blocks before their first read. */
     warm: {
       name: "Warm",
       requestType: WarmRequest as typeof WarmRequest,
@@ -1615,7 +1694,7 @@ export const CacheServiceDefinition = {
       responseStream: true,
       options: {},
     },
-    /** Drops blocks from the volumes. */
+    /** Removes blocks from the volumes. */
     evict: {
       name: "Evict",
       requestType: EvictRequest as typeof EvictRequest,
@@ -1624,7 +1703,7 @@ export const CacheServiceDefinition = {
       responseStream: false,
       options: {},
     },
-    /** Tells of blocks that a reader on the member's host read from their files, so that they stay recently used. */
+    /** Reports blocks that a client on the member's host read from their files. They count as recently used. */
     touch: {
       name: "Touch",
       requestType: TouchRequest as typeof TouchRequest,

@@ -22,10 +22,10 @@ export function addStat(program: Command): void {
 async function stat(url: string, flags: StatFlags): Promise<void> {
   checkUrl(url);
   await withClient(flags, async (client, signal) => {
-    const { version, objectSize, contentType, lastModifiedMs, heldBytes } = await client.stat(url, flags.objectVersion, {
+    const { version, objectSize, contentType, lastModifiedMs, cachedBytes } = await client.stat(url, flags.objectVersion, {
       signal,
     });
     const lastModified = lastModifiedMs === undefined ? undefined : new Date(lastModifiedMs).toISOString();
-    printFields({ url, version, objectSize, contentType, lastModified, heldBytes }, flags);
+    printFields({ url, version, objectSize, contentType, lastModified, cachedBytes }, flags);
   });
 }

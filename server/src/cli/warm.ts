@@ -49,8 +49,12 @@ async function warm(words: readonly string[], flags: WarmFlags): Promise<void> {
   const beganMs = performance.now();
   await withClient(flags, async (client, signal) => {
     const bar = openProgressBar(process.stderr);
-    const onProgress = ({ heldBytes, fetchedBytes, totalBytes, objects, failed }: WarmSummary): void =>
-      bar.update(heldBytes + fetchedBytes, totalBytes, `${count(objects, "object")}${failed === 0 ? "" : `, ${failed} failed`}`);
+    const onProgress = ({ cachedBytes, fetchedBytes, totalBytes, objects, failed }: WarmSummary): void =>
+      bar.update(
+        cachedBytes + fetchedBytes,
+        totalBytes,
+        `${count(objects, "object")}${failed === 0 ? "" : `, ${failed} failed`}`,
+      );
     const summary = await client.warm(all(targets, signal), { ...options, signal, onProgress }).finally(() => bar.end());
     report(summary, performance.now() - beganMs, flags);
   });
@@ -71,13 +75,13 @@ function optionsOf({ concurrency, objectVersion, dryRun = false }: WarmFlags) {
 
 /** Prints the result. Throws if some objects could not be fetched. */
 function report(summary: WarmSummary, durationMs: number, { json = false, dryRun = false }: WarmFlags): void {
-  const { objects, blocks, heldBytes, fetchedBytes, failed, failures } = summary;
+  const { objects, blocks, cachedBytes, fetchedBytes, failed, failures } = summary;
   if (json) {
     const reported = failures.map(({ url, error: { code, message } }) => ({ url, code, message }));
     const { totalBytes: _, ...counts } = summary;
     process.stdout.write(`${JSON.stringify({ ...counts, failures: reported, dryRun, durationMs: Math.round(durationMs) })}\n`);
   } else {
-    const fetched = `${formatBytes(fetchedBytes)} ${dryRun ? "to fetch" : "fetched"}, ${formatBytes(heldBytes)} already cached`;
+    const fetched = `${formatBytes(fetchedBytes)} ${dryRun ? "to fetch" : "fetched"}, ${formatBytes(cachedBytes)} already cached`;
     process.stdout.write(`${count(objects, "object")}, ${count(blocks, "block")}: ${fetched}, ${formatDuration(durationMs)}\n`);
     for (const { error } of failures.slice(0, SHOWN_FAILURES)) process.stderr.write(`${error.message}\n`);
     if (failed > SHOWN_FAILURES) process.stderr.write(`and ${failed - SHOWN_FAILURES} more: --json lists up to 1,000\n`);

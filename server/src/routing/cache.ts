@@ -106,8 +106,8 @@ export function answeredBy(answerers: Answerers): Cache["ask"] {
 
 /** What clients may know about the members. */
 export interface MemberDirectory {
-  /** `host:port` of the gRPC listener of the member that owns the block at `offset`. */
-  ownerOf(ref: ObjectRef, offset: number): string;
+  /** `host:port` of the gRPC listeners of the members that answer for the block at `offset`, best first; at least one. */
+  ownersOf(ref: ObjectRef, offset: number): readonly string[];
   /** Calls back with the member list at once, and with each new one. The returned function ends it. */
   watchMembers(listener: (list: MemberList) => void): () => void;
 }

@@ -17,8 +17,8 @@ export async function forwardWarm(link: MemberLink, request: WarmRequest): Promi
     const message = { keys: [ref.url], prefixes: [], version: version ?? "", concurrency: 0, dryRun };
     const block = { offset: blockOffset, objectSize: objectSize ?? 0 };
     const answer = await link.warm({ ...message, block }, gone.signal);
-    const { heldBytes, doneBytes, totalBytes } = answer;
-    return { version: answer.version, objectSize: totalBytes, cachedBytes: heldBytes, fetchedBytes: doneBytes - heldBytes };
+    const { cachedBytes, doneBytes, totalBytes } = answer;
+    return { version: answer.version, objectSize: totalBytes, cachedBytes, fetchedBytes: doneBytes - cachedBytes };
   } catch (error) {
     if (signal.aborted) throw abortError(signal);
     if (gone.signal.aborted) throw gone.signal.reason;

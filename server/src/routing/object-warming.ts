@@ -27,7 +27,7 @@ export interface WarmWith {
 export class ObjectWarming {
   #info: Pick<WarmedBlock, "version" | "objectSize"> | undefined;
   #doneBlocks = 0;
-  #heldBytes = 0;
+  #cachedBytes = 0;
   #fetchedBytes = 0;
 
   constructor(
@@ -41,7 +41,7 @@ export class ObjectWarming {
     if (failure?.code === "FAILED_PRECONDITION" && this.object.objectSize !== undefined) {
       // It was overwritten since it was listed.
       this.#info = undefined;
-      this.#doneBlocks = this.#heldBytes = this.#fetchedBytes = 0;
+      this.#doneBlocks = this.#cachedBytes = this.#fetchedBytes = 0;
       failure = await this.#warm({ ref: this.object.ref });
     }
     this.using.signal.throwIfAborted();
@@ -84,10 +84,10 @@ export class ObjectWarming {
   async #block(object: WarmObject, offset: number): Promise<void> {
     const { signal } = this.using;
     signal.throwIfAborted();
-    const { version, objectSize, cachedBytes: heldBytes, fetchedBytes } = await this.using.block(object, offset);
+    const { version, objectSize, cachedBytes, fetchedBytes } = await this.using.block(object, offset);
     this.#info ??= { version, objectSize };
     if (objectSize > 0) this.#doneBlocks++;
-    this.#heldBytes += heldBytes;
+    this.#cachedBytes += cachedBytes;
     this.#fetchedBytes += fetchedBytes;
     await this.using.tell(this.#progress());
   }
@@ -97,8 +97,8 @@ export class ObjectWarming {
     return {
       key: this.object.ref.url,
       version,
-      doneBytes: this.#heldBytes + this.#fetchedBytes,
-      heldBytes: this.#heldBytes,
+      doneBytes: this.#cachedBytes + this.#fetchedBytes,
+      cachedBytes: this.#cachedBytes,
       totalBytes: objectSize,
       doneBlocks: this.#doneBlocks,
       totalBlocks: Math.ceil(objectSize / this.using.blockBytes),

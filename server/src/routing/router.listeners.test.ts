@@ -202,10 +202,10 @@ describe("the members as the router knows them", () => {
   });
 
   it("say who owns the block of any byte", () => {
-    expect(router.ownerOf(parseObjectUrl(url), theirs[0]! + BLOCK - 1)).toBe(other.info.grpcAddress);
-    expect(router.ownerOf(parseObjectUrl(url), mine[0]! + BLOCK - 1)).toBe(self.grpcAddress);
+    expect(router.ownersOf(parseObjectUrl(url), theirs[0]! + BLOCK - 1)).toEqual([other.info.grpcAddress, self.grpcAddress]);
+    expect(router.ownersOf(parseObjectUrl(url), mine[0]! + BLOCK - 1)).toEqual([self.grpcAddress, other.info.grpcAddress]);
     view.update(Membership.of([], BLOCK));
-    expect(router.ownerOf(parseObjectUrl(url), 0)).toBe(self.grpcAddress);
+    expect(router.ownersOf(parseObjectUrl(url), 0)).toEqual([self.grpcAddress]);
   });
 
   it("all evict, unless one of them asked for it", async () => {

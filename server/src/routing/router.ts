@@ -34,6 +34,9 @@ import type { RoutingEvents } from "./routing-events.js";
 import { UnbrokenRead } from "./unbroken-read.js";
 import { warmObjects } from "./warming.js";
 
+/** Owners that a client learns of for one block. FrontCache's routers name as many. */
+const MOST_OWNERS = 4;
+
 export interface RouterOptions {
   readonly local: LocalCache;
   readonly geometry: Geometry;
@@ -75,9 +78,13 @@ export class Router implements Cache, MemberDirectory {
   }
 
   /** host:port of the gRPC listener of the member that owns the block of a byte. */
-  ownerOf(ref: ObjectRef, offset: number): string {
-    const owner = this.options.view.current.owner(ref.url, blockOffsetOf(offset, this.options.geometry));
-    return (owner ?? this.options.self).grpcAddress;
+  ownersOf(ref: ObjectRef, offset: number): readonly string[] {
+    const { view, geometry, self } = this.options;
+    const owners: string[] = [];
+    for (const { grpcAddress } of view.current.owners(ref.url, blockOffsetOf(offset, geometry))) {
+      if (owners.push(grpcAddress) === MOST_OWNERS) break;
+    }
+    return owners.length === 0 ? [self.grpcAddress] : owners;
   }
 
   /** Calls back with the member list at once, and with each new one. The returned function ends it. */

@@ -103,9 +103,9 @@ export class MemoryCache implements Cache, MemberDirectory {
     return first === undefined ? this.#open(request) : first.then(() => this.#open(request));
   }
 
-  ownerOf(ref: ObjectRef): string {
+  ownersOf(ref: ObjectRef): readonly string[] {
     void this.beforeAnswer?.(undefined);
-    return `${ref.bucket}:8080`;
+    return [`${ref.bucket}:8080`, `${ref.bucket}-2:8080`];
   }
 
   watchMembers(listener: (list: MemberList) => void): () => void {

@@ -223,9 +223,9 @@ describe("the gRPC transport", () => {
   });
 
   it("tells an object's stat, without what the origin did not name", async () => {
-    const answer = { version: "v1", objectSize: size, contentType: "", lastModifiedMs: 0, heldBytes: 7 };
+    const answer = { version: "v1", objectSize: size, contentType: "", lastModifiedMs: 0, cachedBytes: 7 };
     const { transport, address, begin } = await setUp({ stat: (_call, callback) => callback(null, answer) });
-    expect(await transport.stat(address, url, "", begin())).toEqual({ version: "v1", objectSize: size, heldBytes: 7 });
+    expect(await transport.stat(address, url, "", begin())).toEqual({ version: "v1", objectSize: size, cachedBytes: 7 });
   });
 
   it("evicts by URL or by prefix", async () => {

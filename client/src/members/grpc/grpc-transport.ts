@@ -68,12 +68,12 @@ export class GrpcTransport implements Transport {
 
   async stat(address: MemberAddress, url: string, version: string, limits: CallLimits): Promise<ObjectStat> {
     const call = await this.#call(address, url, limits);
-    const { contentType, lastModifiedMs, objectSize, heldBytes, ...answer } = await receiveOne<StatResponse>(
+    const { contentType, lastModifiedMs, objectSize, cachedBytes, ...answer } = await receiveOne<StatResponse>(
       (callback) => call.client.stat({ key: url, version }, this.#shown(), callOptions(limits), callback),
       call,
     );
     const known = { ...(contentType === "" ? {} : { contentType }), ...(lastModifiedMs === 0 ? {} : { lastModifiedMs }) };
-    return { version: answer.version, objectSize, heldBytes, ...known };
+    return { version: answer.version, objectSize, cachedBytes, ...known };
   }
 
   async evict(address: MemberAddress, selector: EvictSelector, limits: CallLimits): Promise<Evicted> {
@@ -109,11 +109,11 @@ export class GrpcTransport implements Transport {
   async touch(address: MemberAddress, blocks: readonly BlockId[], limits: CallLimits): Promise<number> {
     const call = await this.#call(address, "a touch of blocks", limits);
     const request = { blocks: blocks.map(({ url: key, version, offset }) => ({ key, version, offset })) };
-    const { held } = await receiveOne<TouchResponse>(
+    const { cached } = await receiveOne<TouchResponse>(
       (callback) => call.client.touch(request, this.#shown(), callOptions(limits), callback),
       call,
     );
-    return held;
+    return cached;
   }
 
   async watchMembers(address: MemberAddress, onMembers: (list: MemberList) => void, limits: CallLimits): Promise<WatchEnd> {

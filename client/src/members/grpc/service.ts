@@ -5,6 +5,7 @@ import {
   decodeReadRangeResponse,
   encodeReadRangeResponse,
   type MessageFns,
+  RouterServiceDefinition,
 } from "@frontcache/proto";
 import {
   type CallOptions,
@@ -94,6 +95,13 @@ export const cacheService: ServiceOf<CacheServiceDefinition> = {
     responseSerialize: encodeReadRangeResponse,
     responseDeserialize: decodeReadRangeResponse,
   },
+};
+
+const router = serviceOf(RouterServiceDefinition);
+
+/** RouterService, by which clients of FrontCache find a block's members. */
+export const routerService: ServiceOf<RouterServiceDefinition> = {
+  lookupOwner: { ...router.lookupOwner, requestDeserialize: decodeLookupOwnerRequest },
 };
 
 export type CacheServiceClient = ClientOf<CacheServiceDefinition>;

@@ -6,6 +6,7 @@ import {
   type EvictResponse,
   type LookupOwnerRequest,
   type LookupOwnerResponse,
+  type LookupOwnersResponse,
   type MemberList,
   parseObjectUrl,
   type ReadRangeRequest,
@@ -65,9 +66,8 @@ export function cacheServiceHandlers(options: CacheServiceOptions) {
     lookupOwner: unaryCall<LookupOwnerRequest, LookupOwnerResponse>(
       "LookupOwner",
       ({ key, offset }) => {
-        const ref = parseObjectUrl(key);
-        checkRange(key, offset, 0);
-        return { addr: members().ownerOf(ref, offset) };
+        const [addr = ""] = ownersOf({ key, offset }, members());
+        return { addr };
       },
       options,
     ),
@@ -81,7 +81,7 @@ export function cacheServiceHandlers(options: CacheServiceOptions) {
         const of = { ref: parseObjectUrl(key), version: version === "" ? undefined : version };
         const { info, cachedBytes } = await cache().ask({ kind: "stat", ...of, principal, signal });
         const { objectSize, contentType = "", lastModifiedMs = 0 } = info;
-        return { version: info.version, objectSize, contentType, lastModifiedMs, heldBytes: cachedBytes };
+        return { version: info.version, objectSize, contentType, lastModifiedMs, cachedBytes };
       },
       options,
     ),
@@ -101,7 +101,7 @@ export function cacheServiceHandlers(options: CacheServiceOptions) {
       "Touch",
       async ({ blocks: touched }, signal) => {
         const blocks = touched.map(({ key: url, version, offset }) => ({ url, version, offset }));
-        return { held: await cache().ask({ kind: "touch", blocks, principal, signal }) };
+        return { cached: await cache().ask({ kind: "touch", blocks, principal, signal }) };
       },
       options,
     ),
@@ -109,6 +109,23 @@ export function cacheServiceHandlers(options: CacheServiceOptions) {
     watchMembers: (call: ServerWritableStream<WatchMembersRequest, MemberList>): void =>
       new WatchMembersCall(call, options).run(),
   };
+}
+
+/** The handlers of FrontCache's RouterService. */
+export function routerServiceHandlers(options: Pick<CacheServiceOptions, "members" | "calls" | "log">) {
+  return {
+    lookupOwner: unaryCall<LookupOwnerRequest, LookupOwnersResponse>(
+      "RouterService.LookupOwner",
+      (request) => ({ addrs: [...ownersOf(request, options.members())] }),
+      options,
+    ),
+  };
+}
+
+function ownersOf({ key, offset }: LookupOwnerRequest, members: MemberDirectory): readonly string[] {
+  const ref = parseObjectUrl(key);
+  checkRange(key, offset, 0);
+  return members.ownersOf(ref, offset);
 }
 
 /** A prefix names at least its scheme, so that a forgotten key never empties the cache. */

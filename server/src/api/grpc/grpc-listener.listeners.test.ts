@@ -51,7 +51,7 @@ describe("the methods", () => {
       objectSize: 100_000,
       contentType: "text/plain",
       lastModifiedMs: 0,
-      heldBytes: 100_000,
+      cachedBytes: 100_000,
     });
     const missing = answerOf((done) => member.client.stat({ key: `${URL}2`, version: "" }, done));
     await expect(missing).rejects.toMatchObject({ code: status.NOT_FOUND, details: `${URL}2: no such object` });
@@ -86,7 +86,7 @@ describe("the methods", () => {
 
   it("note uses of blocks that readers on the host made themselves", async () => {
     const blocks = [{ key: URL, version: "v1", offset: 16 << 20 }];
-    expect(await answerOf((done) => member.client.touch({ blocks }, done))).toEqual({ held: 1 });
+    expect(await answerOf((done) => member.client.touch({ blocks }, done))).toEqual({ cached: 1 });
     expect(member.cache.touched).toEqual([{ url: URL, version: "v1", offset: 16 << 20 }]);
   });
 
@@ -181,7 +181,9 @@ describe("reflection", () => {
         stream.write(request);
       });
     expect(await ask({ list_services: "*" })).toMatchObject({
-      list_services_response: { service: [{ name: "cache.CacheService" }, { name: "grpc.health.v1.Health" }] },
+      list_services_response: {
+        service: [{ name: "cache.RouterService" }, { name: "cache.CacheService" }, { name: "grpc.health.v1.Health" }],
+      },
     });
     const described = await ask({ file_containing_symbol: "cache.CacheService.ReadRange" });
     expect(JSON.stringify(described)).toContain("file_descriptor_proto");

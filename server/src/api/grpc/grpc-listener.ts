@@ -2,7 +2,8 @@ import { setMaxListeners } from "node:events";
 import { createRequire } from "node:module";
 import { createServer, type Server as NetServer, type Socket } from "node:net";
 import { createServer as createTlsServer } from "node:tls";
-import { listenerOptions } from "@frontcache/proto";
+import { routerService } from "@frontcache/client/grpc";
+import { CacheServiceDefinition, listenerOptions, RouterServiceDefinition } from "@frontcache/proto";
 import { Server, ServerCredentials } from "@grpc/grpc-js";
 import { loadSync } from "@grpc/proto-loader";
 import { ReflectionService } from "@grpc/reflection";
@@ -16,14 +17,14 @@ import { NotServing } from "../call-status.js";
 import type { Clients } from "../limits/clients.js";
 import { ListeningPort } from "../listening-port.js";
 import { authenticatedOnly } from "./authenticated-only.js";
-import { cacheServiceHandlers, servedMethods } from "./cache-service.js";
+import { cacheServiceHandlers, routerServiceHandlers, servedMethods } from "./cache-service.js";
 import { RunningCalls } from "./running-calls.js";
 
 /** Reflection serves the contract from the file that the proto package carries. */
 const PROTO_PATH = createRequire(import.meta.url).resolve("@frontcache/proto/cache.proto");
 
-/** The names that health is asked by: the process as a whole, and its one service. */
-const HEALTH_NAMES = ["", "cache.CacheService"];
+/** The names that health checks ask for: the process as a whole, and its services. */
+const HEALTH_NAMES = ["", CacheServiceDefinition.fullName, RouterServiceDefinition.fullName];
 
 /** After the last call ended, its trailers still have to leave; what is open after that are watches of health. */
 const FLUSH_MS = 100;
@@ -76,6 +77,7 @@ export class GrpcListener {
     const [cache, members] = [() => this.#whenServing.cache, () => this.#whenServing.members];
     const service = { cache, members, calls: this.#calls, closing: this.#closing.signal, clients, cutOff, clock, log };
     this.#grpc.addService(servedMethods, authenticatedOnly(cacheServiceHandlers(service), security, log));
+    this.#grpc.addService(routerService, authenticatedOnly(routerServiceHandlers(service), security, log));
     // Kubernetes asks it, and has no token.
     this.#health.addToServer(this.#grpc);
     new ReflectionService(loadSync([PROTO_PATH, healthProtoPath])).addToServer({

@@ -48,7 +48,7 @@ describe("a warming", () => {
     member.cache.objects.set(URL, Buffer.alloc(100));
     const block = { offset: 50, objectSize: 100 };
     expect(await warm({ keys: [URL], version: "v1", block })).toMatchObject([
-      { version: "v1", doneBytes: 3, heldBytes: 1, totalBytes: 100 },
+      { version: "v1", doneBytes: 3, cachedBytes: 1, totalBytes: 100 },
     ]);
     expect(member.cache.warmedBlocks).toMatchObject([{ version: "v1", blockOffset: 50, objectSize: 100 }]);
     await expect(warm({ keys: [`${URL}2`], block })).rejects.toMatchObject({ code: status.NOT_FOUND });

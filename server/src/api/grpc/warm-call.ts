@@ -64,9 +64,9 @@ export class WarmCall {
     if (object === undefined) throw new CacheError("INVALID_ARGUMENT", "a block to warm is of no object: name it in keys");
     const objectSize = block.objectSize === 0 ? undefined : block.objectSize;
     const warmed = await cache.ask({ kind: "warmBlock", ...object, blockOffset: block.offset, objectSize, ...asked });
-    const { cachedBytes: heldBytes, fetchedBytes, objectSize: totalBytes } = warmed;
-    const doneBytes = heldBytes + fetchedBytes;
-    const told = { key: object.ref.url, version: warmed.version, doneBytes, heldBytes, totalBytes, ended: true };
+    const { cachedBytes, fetchedBytes, objectSize: totalBytes } = warmed;
+    const doneBytes = cachedBytes + fetchedBytes;
+    const told = { key: object.ref.url, version: warmed.version, doneBytes, cachedBytes, totalBytes, ended: true };
     await this.#tell(WarmProgress.fromPartial(told));
   }
 
