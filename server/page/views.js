@@ -23,7 +23,7 @@ export function Tiles({ report, history }) {
     <${Tile} name="From the origin" more="origin" value=${rate(total.origin)}>${bytes(sum(report, ({ origin }) => origin.bytes))} since the start<//>
     <${Tile} name="Saved" more="saved" value=${share(served === 0 ? undefined : saved / served)}>${bytes(saved)} not asked for<//>
     <${Tile} name="Fills" more="fills" value=${count(fills)}>${count(sum(report, (member) => member.fills.waitingParts))} parts wait<//>
-    <${Tile} name="Failed reads" more="failed" value=${count(failed)}>${count(sum(report, ({ damages }) => damages))} damages mended<//>
+    <${Tile} name="Failed reads" more="failed" value=${count(failed)}>${count(sum(report, ({ corruptions }) => corruptions))} corruptions repaired<//>
   </dl>`;
 }
 

@@ -22,6 +22,8 @@ import { type MetricsSnapshot, snapshotOf } from "./metrics/snapshot.js";
 import type { MemberView } from "./routing/member-view.js";
 import type { Clock } from "./runtime/clock.js";
 import type { Log } from "./runtime/log.js";
+import { expiryMs } from "./security/certificates.js";
+import type { Security } from "./security/member-security.js";
 import type { BlockStore, PurgeReport } from "./storage/block-store.js";
 
 /** Event-loop figures are of so long; the hottest objects' figures are halved after as long six times. */
@@ -38,6 +40,7 @@ export interface Watched {
   readonly listener: Pick<GrpcListener, "openConnections">;
   readonly gateway: Pick<GatewayListener, "openConnections">;
   readonly clients: Pick<Clients, "refusedConnections" | "refusedReads" | "waiting">;
+  readonly security: Security;
 }
 
 /** A member's metrics with all that they are gathered by and read from. */
@@ -120,7 +123,7 @@ export class MemberMetrics {
     for (let stop = this.#stops.pop(); stop !== undefined; stop = this.#stops.pop()) await stop();
   }
 
-  #look({ store, local, view, listener, gateway, clients }: Watched): void {
+  #look({ store, local, view, listener, gateway, clients, security }: Watched): void {
     const { families } = this.metrics;
     const { volumes, mappings, openFiles, references, damages, purged } = store.status();
     for (const { path: volume, usedBytes, reservedBytes, limitBytes, blocks, state } of volumes) {
@@ -133,7 +136,7 @@ export class MemberMetrics {
     families.mappings.at().value = mappings;
     families.openFiles.at().value = openFiles;
     families.references.at().value = references;
-    families.damages.at().value = damages;
+    families.corruptions.at().value = damages;
     families.evictions.at().value = purged.blocks;
     families.evicted.at().value = purged.bytes;
     const { fills, waitingParts, fillMemoryBytes } = local.status();
@@ -145,7 +148,16 @@ export class MemberMetrics {
     families.connections.at({ listener: "http" }).value = gateway.openConnections;
     families.limitsReached.at({ limit: "connections" }).value = clients.refusedConnections;
     families.limitsReached.at({ limit: "reads" }).value = clients.refusedReads;
-    families.limitsReached.at({ limit: "slow_readers" }).value = clients.waiting.cutReaders;
+    families.limitsReached.at({ limit: "slow_clients" }).value = clients.waiting.cutReaders;
+    this.#lookAtTls(security);
+  }
+
+  #lookAtTls({ tls }: Security): void {
+    if (tls === undefined) return;
+    const { tlsHandshakeFailures, tlsCertificateExpiry } = this.metrics.families;
+    for (const listener of ["grpc", "http"] as const)
+      tlsHandshakeFailures.at({ listener }).value = tls.handshakes.counts[listener];
+    tlsCertificateExpiry.at().value = expiryMs(tls.current) / 1000;
   }
 
   #countPurge({ durationMs, victims }: PurgeReport): void {

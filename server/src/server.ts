@@ -106,7 +106,7 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
 
   await metrics.export(process.env, log);
   signal.throwIfAborted();
-  metrics.watch({ store, local, view, listener, gateway, clients });
+  metrics.watch({ store, local, view, listener, gateway, clients, security });
   status.watch({ store, view });
   const router = new Router({ local, geometry, self, view, links, events: metrics.routing });
   const cache = measured(metrics.reads)(onlyAllowed(settings.allowBucket)(router));

@@ -16,7 +16,7 @@ const INTERVAL_MS = 500;
 
 const declared = Object.values(metricList as Record<string, MetricDeclaration>);
 
-/** Of a moment: nothing may be under way when the exporter looks. */
+/** Momentary values, which may be 0 when the exporter reads them, and those of TLS, which this cluster does not use. */
 const momentary = new Set<string>(
   [
     metricList.fillsRunning,
@@ -28,6 +28,8 @@ const momentary = new Set<string>(
     metricList.loopDelayP99,
     metricList.loopDelayMax,
     metricList.loopUtilization,
+    metricList.tlsHandshakeFailures,
+    metricList.tlsCertificateExpiry,
   ].map(({ name }) => name),
 );
 
@@ -35,7 +37,7 @@ const momentary = new Set<string>(
 const labelled = [
   ...readResults.map((result) => `frontcache.reads ${result}`),
   ...["asked", "midway"].map((stage) => `frontcache.failovers ${stage}`),
-  ...["answered", "out_of_reach"].map((outcome) => `frontcache.forwards ${outcome}`),
+  ...["answered", "unreachable"].map((outcome) => `frontcache.forwards ${outcome}`),
   "frontcache.limits.reached origin_wait",
   "frontcache.read.errors NOT_FOUND",
   "frontcache.read.errors RESOURCE_EXHAUSTED",

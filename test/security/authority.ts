@@ -52,14 +52,20 @@ export class Authority {
     return `${this.certificate.toString("pem")}\n`;
   }
 
-  /** A certificate for servers and clients alike, on the names and on this machine's loopback address. */
-  async issue(...names: string[]): Promise<Pair> {
+  /** A certificate for servers and clients, with the names and the loopback address. */
+  issue(...names: string[]): Promise<Pair> {
+    return this.issueUntil(Date.now() + HOUR_MS, ...names);
+  }
+
+  /** The same, valid until a time (milliseconds since 1970), from an hour before now or before that time. */
+  async issueUntil(notAfterMs: number, ...names: string[]): Promise<Pair> {
     const keys = await generateKeys();
     const certificate = await X509CertificateGenerator.create({
       serialNumber: Authority.#nextSerial(),
       subject: `CN=${names[0] ?? "member"}`,
       issuer: this.certificate.subject,
-      ...validNow(),
+      notBefore: new Date(Math.min(Date.now(), notAfterMs) - HOUR_MS),
+      notAfter: new Date(notAfterMs),
       signingKey: this.keys.privateKey,
       publicKey: keys.publicKey,
       signingAlgorithm: ALGORITHM,

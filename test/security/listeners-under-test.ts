@@ -8,7 +8,7 @@ import { textPage } from "../../server/src/api/s3/page.js";
 import { formatHostPort } from "../../server/src/config/addresses.js";
 import { type GivenFlags, readSettings } from "../../server/src/config/settings.js";
 import { systemClock } from "../../server/src/runtime/clock.js";
-import { silentLog } from "../../server/src/runtime/log.js";
+import { type Log, silentLog } from "../../server/src/runtime/log.js";
 import { MemberSecurity } from "../../server/src/security/member-security.js";
 import type { ManualClock } from "../../server/src/testing/manual-clock.js";
 import { MemoryCache } from "../../server/src/testing/memory-cache.js";
@@ -35,15 +35,15 @@ export class ListenersUnderTest implements AsyncDisposable {
   ) {}
 
   /** `clock`: when the files are read again. */
-  static async open(flags: GivenFlags, clock: ManualClock): Promise<ListenersUnderTest> {
+  static async open(flags: GivenFlags, clock: ManualClock, log: Log = silentLog): Promise<ListenersUnderTest> {
     const settings = readSettings(flags, {});
-    const security = await MemberSecurity.open(settings, clock, silentLog);
+    const security = await MemberSecurity.open(settings, clock, log);
     const clients = new Clients(settings, clock);
     const listen = { host: "127.0.0.1", port: 0 };
     const options = {
       listen,
       drainMs: 1_000,
-      security: security,
+      security,
       clients,
       clock: systemClock,
       log: silentLog,

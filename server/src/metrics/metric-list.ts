@@ -1,9 +1,9 @@
 import { type ErrorCode, errorTable } from "@frontcache/proto";
 import type { HistogramDeclaration, Labels, NumberDeclaration, NumberKind } from "./declaration.js";
 
-/** Where the bytes of a read came from; see ReadResult. */
+/** The source of the bytes of a read; see ReadResult. */
 export const readResults = ["hit", "joined", "filled", "forwarded", "stale"] as const;
-/** How a request to an object store ended; `cut`: by us, because nobody needed the rest. */
+/** How a request to an object store ended; `cancelled`: by us, because nobody needed the rest. */
 export const originOutcomes = [
   "ok",
   "not_found",
@@ -12,13 +12,13 @@ export const originOutcomes = [
   "throttled",
   "unavailable",
   "invalid",
-  "cut",
+  "cancelled",
 ] as const;
-/** What was asked of an object store: bytes, what is known of an object, a page of a listing, or whether a bucket is there. */
+/** The operation of a request to an object store: bytes, metadata of an object, a page of a listing, or the existence of a bucket. */
 export const originOperations = ["fetch", "stat", "list", "bucket"] as const;
 export const volumeStates = ["ok", "full", "failing"] as const;
 
-/** Seconds. Hot reads take 50 us, forwarded ones some hundred, the origin 10 ms to seconds. */
+/** Seconds. Hits take 50 us, forwarded reads some hundred, the origin 10 ms to seconds. */
 const LATENCY = [0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
 /** Seconds. Stores answer within milliseconds at best. */
 const ORIGIN_LATENCY = LATENCY.filter((seconds) => seconds >= 0.005);
@@ -34,44 +34,50 @@ const request = { operation: originOperations, outcome: originOutcomes };
 const volume = { volume: "configured" } as const;
 
 /**
- * Every metric of a member. No label has other values than those listed here, or than the settings name: how many series
- * there are does not depend on what is read. Names, units and descriptions follow OpenTelemetry's conventions.
+ * Every metric of a member. The values of labels are listed here or configured, so the number of series does not depend on the
+ * objects that are read. Names, units and descriptions follow the conventions of OpenTelemetry.
  */
 export const metricList = {
-  reads: counter("frontcache.reads", "{read}", "Reads answered, by where their bytes came from.", result),
-  readErrors: counter("frontcache.read.errors", "{read}", "Reads that failed, by error code.", { "error.type": errorCodes }),
-  readDuration: histogram("frontcache.read.duration", "s", "From a read's arrival to its last byte's leaving.", LATENCY, result),
-  readFirstByte: histogram(
-    "frontcache.read.time_to_first_byte",
+  reads: counter("frontcache.reads", "{read}", "Answered reads, by the source of their bytes.", result),
+  readErrors: counter("frontcache.read.errors", "{read}", "Failed reads, by error code.", { "error.type": errorCodes }),
+  readDuration: histogram(
+    "frontcache.read.duration",
     "s",
-    "From a read's arrival to its first bytes being at hand.",
+    "Time from the arrival of a read to its last sent byte.",
     LATENCY,
     result,
   ),
-  readIo: counter("frontcache.read.io", "By", "Bytes sent to readers, by where they came from.", result),
+  readFirstByte: histogram(
+    "frontcache.read.time_to_first_byte",
+    "s",
+    "Time from the arrival of a read to its first available bytes.",
+    LATENCY,
+    result,
+  ),
+  readIo: counter("frontcache.read.io", "By", "Bytes sent to clients, by their source.", result),
   saved: counter(
     "frontcache.read.saved",
     "By",
-    "Bytes sent to readers that no origin was asked for: held, or on their way for others.",
+    "Bytes sent to clients without an origin request: cached, or already being fetched.",
   ),
 
   originRequests: counter(
     "frontcache.origin.requests",
     "{request}",
-    "Requests sent to object stores, repeated and hedged ones included.",
+    "Requests sent to object stores, including retries and hedged requests.",
     request,
   ),
   originDuration: histogram(
     "frontcache.origin.request.duration",
     "s",
-    "From a request to an object store to its answer's end.",
+    "Time from a request to an object store to the end of the response.",
     ORIGIN_LATENCY,
     request,
   ),
   originFirstByte: histogram(
     "frontcache.origin.time_to_first_byte",
     "s",
-    "From a request to an object store to its answer's head.",
+    "Time from a request to an object store to the response header.",
     ORIGIN_LATENCY,
     {
       operation: originOperations,
@@ -81,12 +87,12 @@ export const metricList = {
   originRetries: counter(
     "frontcache.origin.retries",
     "{request}",
-    "Requests to object stores repeated after a failure that may pass.",
+    "Requests to object stores repeated after a transient failure.",
   ),
   originHedges: counter(
     "frontcache.origin.hedges",
     "{request}",
-    "Second requests sent because the first was late; won: theirs was the answer used.",
+    "Second requests sent because the first was late; won: the second response was used.",
     {
       result: ["won", "lost"],
     },
@@ -94,65 +100,73 @@ export const metricList = {
   limitsReached: counter(
     "frontcache.limits.reached",
     "{request}",
-    "Requests and connections turned away because a limit was reached.",
+    "Requests and connections rejected because a limit was reached.",
     {
-      limit: ["origin_wait", "origin_queue", "connections", "reads", "slow_readers"],
+      limit: ["origin_wait", "origin_queue", "connections", "reads", "slow_clients"],
     },
   ),
 
-  fillsRunning: upDown("frontcache.fills", "{fill}", "Fills that run."),
-  fillsWaiting: upDown("frontcache.fill.parts.waiting", "{part}", "Parts of fills that wait for memory."),
-  fillMemory: upDown("frontcache.fill.memory.usage", "By", "Memory that running fills hold."),
-  fillMemoryLimit: upDown("frontcache.fill.memory.limit", "By", "Memory that running fills may hold."),
-  handovers: counter("frontcache.fill.handovers", "{part}", "Parts that another member had and no origin was asked for."),
+  fillsRunning: upDown("frontcache.fills", "{fill}", "Running fills."),
+  fillsWaiting: upDown("frontcache.fill.parts.waiting", "{part}", "Parts of fills waiting for memory."),
+  fillMemory: upDown("frontcache.fill.memory.usage", "By", "Memory used by running fills."),
+  fillMemoryLimit: upDown("frontcache.fill.memory.limit", "By", "Maximum memory of running fills."),
+  peerFills: counter("frontcache.peer_fills", "{part}", "Parts fetched from another member instead of the origin."),
 
-  evictions: counter("frontcache.evictions", "{block}", "Blocks that the purger evicted."),
-  evicted: counter("frontcache.eviction.io", "By", "Bytes that the purger evicted."),
-  evictionAge: histogram("frontcache.eviction.age", "s", "How long ago an evicted block came.", AGES),
-  evictionIdle: histogram("frontcache.eviction.idle", "s", "How long ago an evicted block was last used.", AGES),
-  purgeDuration: histogram("frontcache.purge.duration", "s", "How long a run of the purger over one volume took.", PURGES),
-  volumeUsage: upDown("frontcache.volume.usage", "By", "Bytes that held blocks take of a volume.", volume),
-  volumeReserved: upDown("frontcache.volume.reserved", "By", "Bytes of a volume set aside for fills that run.", volume),
-  volumeLimit: upDown("frontcache.volume.limit", "By", "A volume's budget, or what its file system has in all.", volume),
-  volumeBlocks: upDown("frontcache.volume.blocks", "{block}", "Blocks held on a volume.", volume),
-  volumeState: gauge("frontcache.volume.state", "{state}", "1 for the state that a volume is in, 0 for the others.", {
+  evictions: counter("frontcache.evictions", "{block}", "Blocks evicted by the purger."),
+  evicted: counter("frontcache.eviction.io", "By", "Bytes evicted by the purger."),
+  evictionAge: histogram("frontcache.eviction.age", "s", "Time since an evicted block was cached.", AGES),
+  evictionIdle: histogram("frontcache.eviction.idle", "s", "Time since the last use of an evicted block.", AGES),
+  purgeDuration: histogram("frontcache.purge.duration", "s", "Duration of a run of the purger over one volume.", PURGES),
+  volumeUsage: upDown("frontcache.volume.usage", "By", "Bytes of a volume used by cached blocks.", volume),
+  volumeReserved: upDown("frontcache.volume.reserved", "By", "Bytes of a volume reserved for running fills.", volume),
+  volumeLimit: upDown("frontcache.volume.limit", "By", "Size limit of a volume, or the size of its file system.", volume),
+  volumeBlocks: upDown("frontcache.volume.blocks", "{block}", "Blocks cached on a volume.", volume),
+  volumeState: gauge("frontcache.volume.state", "{state}", "1 for the current state of a volume, 0 for the others.", {
     ...volume,
     state: volumeStates,
   }),
-  highWatermark: gauge("frontcache.volume.high_watermark", "1", "Used share of a volume from which the purger evicts."),
-  damages: counter(
-    "frontcache.damages",
-    "{damage}",
-    "Segments, blocks and files found damaged; each is fetched anew when it is wanted.",
+  highWatermark: gauge("frontcache.volume.high_watermark", "1", "Used share of a volume above which the purger evicts."),
+  corruptions: counter(
+    "frontcache.corruptions",
+    "{corruption}",
+    "Corrupt segments, blocks and files found; they are fetched again on the next read.",
   ),
   mappings: upDown("frontcache.mappings", "{mapping}", "Block files mapped into memory."),
-  openFiles: upDown("frontcache.files.open", "{file}", "Block files held open."),
+  openFiles: upDown("frontcache.files.open", "{file}", "Open block files."),
   references: upDown("frontcache.references", "{reference}", "Pinned blocks and slices that running reads use."),
 
-  ringMembers: gauge("frontcache.ring.members", "{member}", "Members on this member's ring."),
-  ringChanges: counter("frontcache.ring.changes", "{change}", "New member lists taken over."),
-  forwards: counter("frontcache.forwards", "{read}", "Reads of one block sent to another member, by how that went.", {
-    outcome: ["answered", "out_of_reach", "failed"],
+  ringMembers: gauge("frontcache.ring.members", "{member}", "Members on the ring, as this member sees it."),
+  ringChanges: counter("frontcache.ring.changes", "{change}", "Changes of the member list."),
+  forwards: counter("frontcache.forwards", "{read}", "Reads of one block forwarded to another member, by outcome.", {
+    outcome: ["answered", "unreachable", "failed"],
   }),
   failovers: counter(
     "frontcache.failovers",
     "{read}",
-    "Reads that went on elsewhere because a member was out of reach: when asked, or midway.",
+    "Reads continued elsewhere because a member was unreachable: at the request, or midway.",
     {
       stage: ["asked", "midway"],
     },
   ),
 
-  connections: upDown("frontcache.connections", "{connection}", "Open connections, idle ones included.", {
+  connections: upDown("frontcache.connections", "{connection}", "Open connections, including idle ones.", {
     listener: ["grpc", "http"],
   }),
-  loopDelayP50: gauge("nodejs.eventloop.delay.p50", "s", "Event-loop delay of the last 10 s, median."),
-  loopDelayP99: gauge("nodejs.eventloop.delay.p99", "s", "Event-loop delay of the last 10 s, 99th percentile."),
-  loopDelayMax: gauge("nodejs.eventloop.delay.max", "s", "Event-loop delay of the last 10 s, maximum."),
+  tlsHandshakeFailures: counter("frontcache.tls.handshake.failures", "{handshake}", "TLS handshakes that failed.", {
+    listener: ["grpc", "http"],
+  }),
+  tlsCertificateExpiry: gauge(
+    "frontcache.tls.certificate.expiry",
+    "s",
+    "Unix time at which this member's certificate expires; 0 without TLS.",
+  ),
+  loopDelayP50: gauge("nodejs.eventloop.delay.p50", "s", "Median event-loop delay of the last 10 s."),
+  loopDelayP99: gauge("nodejs.eventloop.delay.p99", "s", "The 99th percentile of the event-loop delay of the last 10 s."),
+  loopDelayMax: gauge("nodejs.eventloop.delay.max", "s", "Maximum event-loop delay of the last 10 s."),
   loopUtilization: gauge("nodejs.eventloop.utilization", "1", "Share of the last 10 s that the event loop was busy."),
   memory: upDown("process.memory.usage", "By", "Resident memory of the process."),
   cpuTime: counter("process.cpu.time", "s", "CPU time of the process.", { "cpu.mode": ["user", "system"] }),
-  uptime: gauge("process.uptime", "s", "How long the process has been running."),
+  uptime: gauge("process.uptime", "s", "Time since the start of the process."),
 } as const;
 
 export type MetricName = keyof typeof metricList;

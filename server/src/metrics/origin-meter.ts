@@ -15,7 +15,7 @@ const outcomeOf: Readonly<Record<ErrorCode, Outcome>> = {
   UNAVAILABLE: "unavailable",
   DEADLINE_EXCEEDED: "unavailable",
   INTERNAL: "invalid",
-  CANCELLED: "cut",
+  CANCELLED: "cancelled",
 };
 
 /** One request to a store, as it ended. */

@@ -4,7 +4,7 @@ import type { Metrics } from "./metrics.js";
 export class RoutingMeter {
   constructor(private readonly metrics: Metrics) {}
 
-  onForward(outcome: "answered" | "out_of_reach" | "failed"): void {
+  onForward(outcome: "answered" | "unreachable" | "failed"): void {
     this.metrics.families.forwards.at({ outcome }).value++;
   }
 
@@ -12,7 +12,7 @@ export class RoutingMeter {
     this.metrics.families.failovers.at({ stage }).value++;
   }
 
-  onHandover(): void {
-    this.metrics.families.handovers.at().value++;
+  onPeerFill(): void {
+    this.metrics.families.peerFills.at().value++;
   }
 }

@@ -30,7 +30,7 @@ export interface MetricsSnapshot {
   readonly fills: { readonly running: number; readonly waitingParts: number; readonly memoryBytes: number };
   readonly connections: { readonly grpc: number; readonly http: number };
   readonly ring: { readonly members: number; readonly changes: number };
-  readonly damages: number;
+  readonly corruptions: number;
   readonly evictions: number;
   /** Of the last 10 s. */
   readonly eventLoopDelayMs: { readonly p50: number; readonly p99: number; readonly max: number };
@@ -80,7 +80,7 @@ export function snapshotOf(metrics: Metrics, hottest: HottestObjects, errors: Re
       http: families.connections.at({ listener: "http" }).value,
     },
     ring: { members: families.ringMembers.at().value, changes: families.ringChanges.at().value },
-    damages: families.damages.at().value,
+    corruptions: families.corruptions.at().value,
     evictions: families.evictions.at().value,
     eventLoopDelayMs: {
       p50: ms(families.loopDelayP50.at().value),

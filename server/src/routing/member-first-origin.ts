@@ -12,7 +12,7 @@ export interface MemberFirstOptions {
   readonly clock: Clock;
   readonly view: MemberView;
   readonly links: MemberLinks;
-  readonly events: Pick<RoutingEvents, "onHandover">;
+  readonly events: Pick<RoutingEvents, "onPeerFill">;
 }
 
 /** Members asked for one part, at the same time. */
@@ -87,7 +87,7 @@ class MemberAnswers {
       ? await this.#next.ask({ kind: "stat", ref, hasFallback: false, signal, principal }).catch(() => undefined)
       : told;
     if (info?.version === told.version && info.objectSize === told.objectSize) {
-      this.#options.events.onHandover();
+      this.#options.events.onPeerFill();
       const { clock, links } = this.#options;
       const body = new HandoverBody({ origin: this.#next, clock, links, held, read, request });
       return { info, ...(!isUnversioned && { isFromMember: true }), length, body };

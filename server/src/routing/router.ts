@@ -212,7 +212,7 @@ export class Router implements Cache, MemberDirectory {
     } catch (error) {
       const isOutOfReach = error instanceof Unreachable;
       if (isOutOfReach) links.lost(member);
-      events.onForward(isOutOfReach ? "out_of_reach" : "failed");
+      events.onForward(isOutOfReach ? "unreachable" : "failed");
       if (isOutOfReach && !block.signal.aborted) events.onFailover("asked");
       throw error;
     }

@@ -1,11 +1,11 @@
 /** What happens between members, for metrics. Each is told at once and must be quick. */
 export interface RoutingEvents {
   /** A read of one block was sent to another member. */
-  onForward(outcome: "answered" | "out_of_reach" | "failed"): void;
+  onForward(outcome: "answered" | "unreachable" | "failed"): void;
   /** A read goes on elsewhere, because its member was out of reach when it was asked, or was lost midway. */
   onFailover(stage: "asked" | "midway"): void;
   /** Another member held what a fill needs, and no origin is asked for it. */
-  onHandover(): void;
+  onPeerFill(): void;
 }
 
-export const silentRouting: RoutingEvents = { onForward() {}, onFailover() {}, onHandover() {} };
+export const silentRouting: RoutingEvents = { onForward() {}, onFailover() {}, onPeerFill() {} };

@@ -1,12 +1,16 @@
 import { type Settings, SettingsError } from "../config/settings.js";
 import type { Clock } from "../runtime/clock.js";
 import type { Log } from "../runtime/log.js";
-import { type Certificates, readCertificates } from "./certificates.js";
+import { type Certificates, certificateProblems, expiryMs, readCertificates } from "./certificates.js";
+import { HandshakeFailures } from "./handshake-failures.js";
 import { Tokens } from "./tokens.js";
 import { WatchedFiles } from "./watched-files.js";
 
 /** How often the files of certificates and tokens are read. They are few and small. */
 const POLL_MS = 1_000;
+
+/** How often the certificate is checked for expiry. */
+const CHECK_MS = 3_600_000;
 
 /** How a member authenticates its clients, and how it authenticates itself to other members. */
 export interface Security {
@@ -23,6 +27,8 @@ export interface TlsSecurity {
   readonly mutual: boolean;
   /** The name expected in other members' certificates; undefined: the host of the member's address. */
   readonly serverName: string | undefined;
+  /** Observes the handshakes of the listeners. */
+  readonly handshakes: HandshakeFailures;
   onChange(listener: (certificates: Certificates) => void): void;
 }
 
@@ -32,20 +38,30 @@ export const noSecurity: Security = { tls: undefined, tokens: undefined };
 /** The settings that configure a member's security. */
 export type SecuritySettings = Pick<Settings, "tlsCert" | "tlsKey" | "tlsCa" | "tlsServerName" | "authTokenFile">;
 
-/** A member's security as configured. It follows changes of its files until it is closed. */
+/** A member's security as configured. It follows changes of its files until it is closed, and logs problems of the certificate. */
 export class MemberSecurity implements Security {
   readonly tls: TlsSecurity | undefined;
   readonly #certificates: WatchedFiles<Certificates> | undefined;
   readonly #tokens: WatchedFiles<Tokens> | undefined;
+  readonly #clock: Clock;
+  readonly #log: Log;
+  #cancelCheck: () => void = () => {};
 
   private constructor(
     settings: SecuritySettings,
     certificates: WatchedFiles<Certificates> | undefined,
     tokens: WatchedFiles<Tokens> | undefined,
+    clock: Clock,
+    log: Log,
   ) {
     this.#certificates = certificates;
     this.#tokens = tokens;
-    this.tls = certificates === undefined ? undefined : tlsOf(settings, certificates);
+    this.#clock = clock;
+    this.#log = log;
+    if (certificates === undefined) return;
+    this.tls = tlsOf(settings, certificates, new HandshakeFailures(clock, log));
+    certificates.onChange(() => this.#checkCertificate());
+    this.#checkCertificate();
   }
 
   /** Rejects with a SettingsError if a file cannot be read or used. */
@@ -60,7 +76,7 @@ export class MemberSecurity implements Security {
     try {
       const parse = ([text]: readonly Buffer[]): Tokens => Tokens.parse(String(text));
       const tokens = authTokenFile === undefined ? undefined : await watch("--auth-token-file", [authTokenFile], parse);
-      return new MemberSecurity(settings, certificates, tokens);
+      return new MemberSecurity(settings, certificates, tokens, clock, log);
     } catch (error) {
       await certificates?.close();
       throw error;
@@ -73,17 +89,32 @@ export class MemberSecurity implements Security {
 
   /** Stops following the files. */
   async close(): Promise<void> {
+    this.#cancelCheck();
     await Promise.all([this.#certificates?.close(), this.#tokens?.close()]);
+  }
+
+  /** Logs each problem at the start, after a change, and once per hour while it lasts. */
+  #checkCertificate(): void {
+    this.#cancelCheck();
+    const { current, serverName } = this.tls!;
+    for (const problem of certificateProblems(current, serverName, this.#clock.nowMs()))
+      this.#log.warn({ event: "certificate-problem", expires: new Date(expiryMs(current)).toISOString() }, problem);
+    this.#cancelCheck = this.#clock.after(CHECK_MS, () => this.#checkCertificate());
   }
 }
 
-function tlsOf({ tlsCa, tlsServerName }: SecuritySettings, files: WatchedFiles<Certificates>): TlsSecurity {
+function tlsOf(
+  { tlsCa, tlsServerName }: SecuritySettings,
+  files: WatchedFiles<Certificates>,
+  handshakes: HandshakeFailures,
+): TlsSecurity {
   return {
     get current() {
       return files.current;
     },
     mutual: tlsCa !== undefined,
     serverName: tlsServerName,
+    handshakes,
     onChange: (listener) => files.onChange(listener),
   };
 }

@@ -162,6 +162,7 @@ function createAcceptor(tls: TlsSecurity | undefined, accept: (socket: Socket) =
     socket.on("error", () => {});
     accept(socket);
   });
+  tls.handshakes.watch(acceptor, "grpc");
   tls.onChange((certificates) => acceptor.setSecureContext(certificates));
   return acceptor;
 }

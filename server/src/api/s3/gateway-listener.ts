@@ -190,6 +190,7 @@ function createListener(tls: TlsSecurity | undefined, options: ServerOptions): S
   if (tls === undefined) return createServer(options);
   const trust = { requestCert: tls.mutual, rejectUnauthorized: false };
   const server = createTlsServer({ ...options, ...tls.current, ...trust, handshakeTimeout: limits.headTimeoutMs });
+  tls.handshakes.watch(server, "http");
   tls.onChange((certificates) => server.setSecureContext(certificates));
   return server;
 }

@@ -1,0 +1,65 @@
+import type { Server, TLSSocket } from "node:tls";
+import type { Clock } from "../runtime/clock.js";
+import type { Log } from "../runtime/log.js";
+
+/** At most one line per this time; the next line says how many failures it stands for. */
+const LINE_EVERY_MS = 10_000;
+
+/** Reasons of OpenSSL that need an explanation. */
+const EXPLANATIONS: Readonly<Record<string, string>> = {
+  "http request": "the client sent plain HTTP to a TLS port",
+  "wrong version number": "the client did not send TLS",
+  "peer did not return a certificate": "the client presented no certificate",
+  "tlsv1 alert unknown ca": "the client does not trust the authority of this member's certificate",
+  "sslv3 alert certificate expired": "the client reports that this member's certificate has expired",
+  "sslv3 alert bad certificate": "the client refuses this member's certificate",
+  "sslv3 alert certificate unknown": "the client refuses this member's certificate",
+};
+
+type ListenerName = "grpc" | "http";
+
+/** Counts failed TLS handshakes per listener and logs their causes, at most one line every ten seconds. */
+export class HandshakeFailures {
+  readonly counts: Record<ListenerName, number> = { grpc: 0, http: 0 };
+  readonly #clock: Clock;
+  readonly #log: Log;
+  #nextLineMs = Number.NEGATIVE_INFINITY;
+  #unlogged = 0;
+
+  constructor(clock: Clock, log: Log) {
+    this.#clock = clock;
+    this.#log = log;
+  }
+
+  /** Observes the handshakes of a server. */
+  watch(server: Pick<Server, "on">, listener: ListenerName): void {
+    server.on("tlsClientError", (error: Error, socket: TLSSocket) =>
+      this.failed(listener, causeOf(error, socket), socket.remoteAddress),
+    );
+  }
+
+  failed(listener: ListenerName, cause: string, client: string | undefined): void {
+    this.counts[listener]++;
+    const nowMs = this.#clock.monotonicMs();
+    if (nowMs < this.#nextLineMs) {
+      this.#unlogged++;
+      return;
+    }
+    this.#nextLineMs = nowMs + LINE_EVERY_MS;
+    this.#log.warn(
+      { event: "tls-handshake-failed", listener, client, unlogged: this.#unlogged },
+      `TLS handshake failed: ${cause}`,
+    );
+    this.#unlogged = 0;
+  }
+}
+
+/** The reason for a failed handshake, in words. */
+export function causeOf(
+  error: Error & { readonly code?: string; readonly reason?: string },
+  { authorizationError }: { readonly authorizationError?: unknown },
+): string {
+  if (authorizationError) return `the client's certificate is refused: ${String(authorizationError)}`;
+  if (error.reason !== undefined) return EXPLANATIONS[error.reason] ?? error.reason;
+  return error.code === "ECONNRESET" ? "the client closed the connection during the handshake" : error.message;
+}
