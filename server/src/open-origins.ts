@@ -3,6 +3,7 @@ import type { Environment } from "./config/declarations.js";
 import type { GcsRule, OriginRule, S3Rule } from "./config/origin-rule.js";
 import { parseOrigins } from "./config/origins-file.js";
 import type { Settings } from "./config/settings.js";
+import type { OriginFailure } from "./origin/failure-log.js";
 import { GcsOrigin } from "./origin/gcs/gcs-origin.js";
 import { type Hedge, hedged } from "./origin/hedged.js";
 import { limited } from "./origin/limited.js";
@@ -45,7 +46,9 @@ export type OriginSettings = Pick<
 
 /** Events of the origins, for logs and metrics. */
 export interface OriginEvents {
-  readonly onRetry: (retry: Retry) => void;
+  readonly onRetry: (retry: Retry & { readonly endpoint: string }) => void;
+  /** A request has failed with all its retries. */
+  readonly onFailure: (failure: OriginFailure) => void;
   readonly onHedge: (hedge: Hedge) => void;
   /** A request to a store has ended. */
   readonly onRequest: (report: RequestReport) => void;
@@ -54,8 +57,9 @@ export interface OriginEvents {
 }
 
 /**
- * All origins as one. A request passes, in this order: the choice by bucket; retries; limits, which count each attempt; hedging,
- * which must not take a wait for the limits for the origin's; measuring; the store. Nothing is connected before the first request.
+ * All origins as one. A request passes, in this order: the choice by bucket; the report of failures; retries; limits, which count
+ * each attempt; hedging, which must not take a wait for the limits for the origin's; measuring; the store. Nothing is connected
+ * before the first request.
  */
 export function openOrigins(settings: OriginSettings, environment: Environment, events: OriginEvents): Origin {
   const rules = settings.origins ?? EVERYWHERE;
@@ -73,7 +77,15 @@ function openOrigin(rule: OriginRule, settings: OriginSettings, environment: Env
   const limits = isLimited ? new OriginLimits(options, systemClock, events.onLimitReached) : undefined;
   // Waiting for the limits must not count as a slow origin.
   const maxWaitMs = isLimited ? options.maxWaitMs : 0;
-  const wrappers: OriginWrapper[] = [retrying(retriesOf(maxWaitMs, events), systemClock, Math.random)];
+  const endpoint = endpointOf(rule, environment);
+  const wrappers: OriginWrapper[] = [
+    measured(({ error, ...report }) => error && events.onFailure({ ...report, endpoint, error }), systemClock),
+    retrying(
+      retriesOf(maxWaitMs, (retry) => events.onRetry({ ...retry, endpoint })),
+      systemClock,
+      Math.random,
+    ),
+  ];
   if (limits !== undefined) wrappers.push(limited(limits));
   if (rule.hedge ?? settings.hedge) {
     const acquireExtra = () => (limits === undefined ? { release() {} } : limits.tryAcquire());
@@ -83,7 +95,7 @@ function openOrigin(rule: OriginRule, settings: OriginSettings, environment: Env
   return compose(...wrappers)(rule.scheme === "s3" ? openS3(rule, settings, environment) : openGcs(rule));
 }
 
-function retriesOf(maxWaitMs: number, { onRetry }: OriginEvents): RetryingOptions {
+function retriesOf(maxWaitMs: number, onRetry: RetryingOptions["onRetry"]): RetryingOptions {
   const { headTimeoutMs } = RETRIES;
   return {
     ...RETRIES,
@@ -91,6 +103,13 @@ function retriesOf(maxWaitMs: number, { onRetry }: OriginEvents): RetryingOption
     withFallback: { ...WITH_FALLBACK, headTimeoutMs: WITH_FALLBACK.headTimeoutMs + maxWaitMs },
     onRetry,
   };
+}
+
+/** The origin's address, for logs. Without one in the rule or the environment the SDK chooses by region. */
+function endpointOf({ scheme, endpoint }: OriginRule, environment: Environment): string {
+  if (endpoint !== undefined) return endpoint;
+  if (scheme === "gs") return environment.STORAGE_EMULATOR_HOST ?? "https://storage.googleapis.com";
+  return environment.AWS_ENDPOINT_URL_S3 ?? environment.AWS_ENDPOINT_URL ?? "AWS S3";
 }
 
 function limitsOf({ limits }: OriginRule, settings: OriginSettings): LimitOptions {

@@ -7,6 +7,7 @@ import type { MemberSource } from "./membership/member-source.js";
 import { staticMembers } from "./membership/static-members.js";
 import type { OriginMeter } from "./metrics/origin-meter.js";
 import { openOrigins } from "./open-origins.js";
+import { OriginFailureLog } from "./origin/failure-log.js";
 import type { Origin } from "./origin/origin.js";
 import { systemClock } from "./runtime/clock.js";
 import type { Log } from "./runtime/log.js";
@@ -39,11 +40,13 @@ export async function openStore(settings: Settings, geometry: Geometry, log: Log
 
 /** The origins, with what happens there counted and in the log. Nothing is connected before it is needed. */
 export function openOrigin(settings: Settings, meter: OriginMeter, log: Log): Origin {
+  const failureLog = new OriginFailureLog(log, systemClock);
   return openOrigins(settings, process.env, {
-    onRetry: ({ url, failures, delayMs, error }) => {
+    onRetry: ({ error, ...retry }) => {
       meter.retry();
-      log.debug({ event: "origin-retry", url, failures, delayMs }, error.message);
+      log.debug({ event: "origin-retry", ...retry }, error.message);
     },
+    onFailure: (failure) => failureLog.report(failure),
     onHedge: (hedge) => {
       meter.hedge(hedge);
       log.debug({ event: "origin-hedge", ...hedge }, "a second request was sent");

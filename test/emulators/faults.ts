@@ -18,6 +18,8 @@ export interface Fault {
   readonly bytesPerSecond?: number;
   /** An error instead of the answer, by the store's own code. */
   readonly error?: { readonly status: number; readonly code: string; readonly headers?: Record<string, string> };
+  /** A success with a web page instead of the answer, as a proxy sends it. */
+  readonly page?: string;
   /** The connection is reset before the head. */
   readonly reset?: boolean;
   /** After so many bytes of a longer body the connection is reset, or closed in good order, or never moves again. */

@@ -83,13 +83,19 @@ export class GcsEmulator implements AsyncDisposable, Dialect {
   async answer(exchange: Exchange): Promise<void> {
     const { bucket, key, method, query } = exchange.seen;
     if (method !== "GET") return exchange.fail(405, "methodNotAllowed");
-    if (!this.objects.hasBucket(bucket)) return exchange.fail(404, "notFound");
+    if (!this.objects.hasBucket(bucket)) return this.#notFound(exchange, "The specified bucket does not exist.");
     if (key === "") return this.#sendJson(exchange, 200, this.#list(bucket, query));
     const object = this.objects.get(bucket, key);
-    if (object === undefined) return exchange.fail(404, "notFound");
+    if (object === undefined) return this.#notFound(exchange, `No such object: ${bucket}/${key}`);
     if (query.get("alt") === "media") return this.#answerMedia(exchange, object);
     const { generation, ...rest } = metadata(bucket, object);
     this.#sendJson(exchange, 200, exchange.fault.version === "missing" ? rest : { generation, ...rest });
+  }
+
+  /** A missing bucket and a missing object differ by the text alone. */
+  #notFound(exchange: Exchange, message: string): void {
+    const errors = [{ message, domain: "global", reason: "notFound" }];
+    this.#sendJson(exchange, 404, { error: { code: 404, message, errors } });
   }
 
   sendError(exchange: Exchange, status: number, code: string, headers: Record<string, string>): void {

@@ -82,6 +82,7 @@ export class Listener {
     if (latencyMs !== undefined) await pause(latencyMs, response);
     if (response.destroyed) return;
     if (fault.reset) request.socket.resetAndDestroy();
+    else if (fault.page !== undefined) response.writeHead(200, { "Content-Type": "text/html" }).end(fault.page);
     else if (fault.error) exchange.fail(fault.error.status, fault.error.code, fault.error.headers);
     else await this.#dialect.answer(exchange);
   }

@@ -21,6 +21,8 @@ export class S3Emulator implements AsyncDisposable, Dialect {
   readonly #listener = new Listener(this);
   readonly faults = this.#listener.faults;
   readonly traffic = this.#listener.traffic;
+  /** Named by the answers to HEADs of buckets; undefined: not named, as by stores other than AWS. */
+  region: string | undefined;
   #puts = 0;
   /** Versions put by `putVersion`, by bucket, key and version ID. */
   readonly #versions = new Map<string, StoredObject>();
@@ -87,7 +89,8 @@ export class S3Emulator implements AsyncDisposable, Dialect {
     if (!this.objects.hasBucket(bucket)) return exchange.fail(404, "NoSuchBucket");
     if (key === "") {
       if (method === "HEAD") {
-        return void exchange.response.writeHead(200, { "Content-Type": "application/xml", "Content-Length": 0 }).end();
+        const region = this.region === undefined ? {} : { "x-amz-bucket-region": this.region };
+        return void exchange.response.writeHead(200, { ...region, "Content-Length": 0 }).end();
       }
       return this.#answerBucket(exchange);
     }

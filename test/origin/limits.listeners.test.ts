@@ -15,6 +15,7 @@ import { MemoryOrigin } from "../../server/src/testing/origin/memory-origin.js";
 import { rangeOf } from "../../server/src/testing/origin/requests.js";
 import { S3Emulator } from "../emulators/s3.js";
 import { simulatedCache } from "../versions/simulated-cache.js";
+import { ignoredEvents } from "./open-s3.js";
 
 const REQUESTS_PER_SECOND = 50;
 /** What a pause saves up: a second's worth. */
@@ -133,16 +134,7 @@ describe("limits of a real origin", () => {
   const open = (limits: string) => {
     const rule = `{ buckets: s3://*, endpoint: "${store.endpoint}", pathStyle: true, credentials: anonymous, limits: ${limits} }`;
     const settings = { ...readSettings({}, {}), origins: parseOrigins(`origins: [${rule}]`, "origins.yaml") };
-    return openOrigins(
-      settings,
-      {},
-      {
-        onRetry: () => {},
-        onHedge: () => {},
-        onRequest: () => {},
-        onLimitReached: () => {},
-      },
-    );
+    return openOrigins(settings, {}, ignoredEvents);
   };
   const live = new AbortController().signal;
   setMaxListeners(0, live); // shared by all reads

@@ -1,3 +1,4 @@
+import type { OriginEvents } from "../../server/src/open-origins.js";
 import type { S3Options } from "../../server/src/origin/s3/s3-client.js";
 import { S3Origin } from "../../server/src/origin/s3/s3-origin.js";
 
@@ -15,3 +16,12 @@ export function openS3(endpoint: string, wanted: Partial<S3Options> = {}): S3Ori
     ...wanted,
   });
 }
+
+/** For tests that look at no events. */
+export const ignoredEvents: OriginEvents = {
+  onRetry: () => {},
+  onFailure: () => {},
+  onHedge: () => {},
+  onRequest: () => {},
+  onLimitReached: () => {},
+};

@@ -4,22 +4,19 @@ import { parseObjectUrl } from "@frontcache/proto";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { parseOrigins } from "../../server/src/config/origins-file.js";
 import { readSettings } from "../../server/src/config/settings.js";
-import { openOrigins } from "../../server/src/open-origins.js";
+import { type OriginEvents, openOrigins } from "../../server/src/open-origins.js";
+import type { OriginFailure } from "../../server/src/origin/failure-log.js";
 import type { Origin } from "../../server/src/origin/origin.js";
 import { bytesOf } from "../../server/src/testing/answer-fixture.js";
 import { rangeOf } from "../../server/src/testing/origin/requests.js";
 import type { SeenRequest } from "../emulators/faults.js";
 import { GcsEmulator } from "../emulators/gcs.js";
 import { S3Emulator } from "../emulators/s3.js";
+import { ignoredEvents } from "./open-s3.js";
 
-function open(content: string, environment: Record<string, string> = {}): Origin {
+function open(content: string, environment: Record<string, string> = {}, events: Partial<OriginEvents> = {}): Origin {
   const settings = { ...readSettings({}, {}), origins: parseOrigins(content, "origins.yaml") };
-  return openOrigins(settings, environment, {
-    onRetry: () => {},
-    onHedge: () => {},
-    onRequest: () => {},
-    onLimitReached: () => {},
-  });
+  return openOrigins(settings, environment, { ...ignoredEvents, ...events });
 }
 
 const textOf = async (origin: Origin, url: string): Promise<string> =>
@@ -98,6 +95,29 @@ origins:
     expect(await textOf(origin, "gs://models/key")).toBe("at Google");
     abort.abort();
     await cancelled;
+  });
+});
+
+describe("a request that fails for good", () => {
+  it("is reported once, with the origin's address, the object, the cause and the duration of all attempts", async () => {
+    await using store = await S3Emulator.start();
+    store.put("lake", "key", "content");
+    store.faults.place({ error: { status: 403, code: "AccessDenied" } });
+    const failures: OriginFailure[] = [];
+    const rule = `{ buckets: s3://*, endpoint: "${store.endpoint}", pathStyle: true, credentials: anonymous }`;
+    const origin = open(`origins: [${rule}]`, {}, { onFailure: (failure) => failures.push(failure) });
+    await expect(textOf(origin, "s3://lake/key")).rejects.toMatchObject({ code: "PERMISSION_DENIED" });
+    expect(failures).toMatchObject([
+      {
+        endpoint: store.endpoint,
+        ref: { bucket: "lake", url: "s3://lake/key" },
+        operation: "fetch",
+        error: { code: "PERMISSION_DENIED" },
+      },
+    ]);
+    expect(failures[0]!.error.cause).toMatchObject({ name: "AccessDenied" });
+    expect(failures[0]!.durationMs).toBeGreaterThan(0);
+    origin.close();
   });
 });
 

@@ -1,4 +1,4 @@
-import { parseObjectUrl } from "@frontcache/proto";
+import { parseObjectUrl, parsePrefixUrl } from "@frontcache/proto";
 import { eventually } from "@frontcache/proto/testing";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Origin } from "../../server/src/origin/origin.js";
@@ -6,7 +6,7 @@ import type { Retry } from "../../server/src/origin/retries.js";
 import { retrying } from "../../server/src/origin/retrying.js";
 import { systemClock } from "../../server/src/runtime/clock.js";
 import { bytesOf } from "../../server/src/testing/answer-fixture.js";
-import { rangeOf, statOf } from "../../server/src/testing/origin/requests.js";
+import { pageOf, rangeOf, statOf } from "../../server/src/testing/origin/requests.js";
 import { rampBytes, S3Emulator } from "../emulators/s3.js";
 import { openS3 } from "./open-s3.js";
 
@@ -63,6 +63,20 @@ describe("a read of S3 through faults", () => {
     const answer = await origin.fetch(rangeOf(ref, { offset: 0, length: 8 * MiB }));
     store.putRamp("bucket", "ramp", 64 * MiB, 12);
     await expect(bytesOf(answer)).rejects.toMatchObject({ code: "FAILED_PRECONDITION" });
+  });
+
+  it.each([
+    ["is not XML", "Please log in"],
+    ["is well-formed", "<html><body>Please log in</body></html>"],
+    ["is empty", ""],
+  ])("whose answer is a page that %s fails after one repetition, with a message that says so", async (_, page) => {
+    store.faults.place({ page });
+    const listing = origin.ask(pageOf(parsePrefixUrl("s3://bucket/a")));
+    const message =
+      "s3://bucket/a: the origin's answer is not S3's XML: check the endpoint, and proxies in front of it (2 attempts)";
+    await expect(listing).rejects.toMatchObject({ code: "UNAVAILABLE", message });
+    await expect(origin.fetch(rangeOf(ref, { offset: 0, length: 1 }))).rejects.toMatchObject({ code: "UNAVAILABLE" });
+    expect(store.traffic.requests).toEqual({ GET: 4 });
   });
 
   it("that stays down ends as RESOURCE_EXHAUSTED or UNAVAILABLE after the bounded number of requests", async () => {

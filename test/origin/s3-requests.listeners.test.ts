@@ -1,11 +1,11 @@
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
-import { parseObjectUrl } from "@frontcache/proto";
+import { parseObjectUrl, parsePrefixUrl } from "@frontcache/proto";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { S3Options } from "../../server/src/origin/s3/s3-client.js";
 import type { S3Origin } from "../../server/src/origin/s3/s3-origin.js";
 import { bytesOf } from "../../server/src/testing/answer-fixture.js";
-import { rangeOf, statOf } from "../../server/src/testing/origin/requests.js";
+import { bucketOf, rangeOf, statOf } from "../../server/src/testing/origin/requests.js";
 import type { SeenRequest } from "../emulators/faults.js";
 import { S3Emulator } from "../emulators/s3.js";
 import { openS3 } from "./open-s3.js";
@@ -77,11 +77,18 @@ describe("what the S3 origin sends", () => {
     }
   });
 
+  it("names a bucket's region if the store does", async () => {
+    const question = bucketOf(parsePrefixUrl("s3://bucket"));
+    expect(await open().ask(question)).toEqual({ region: undefined });
+    store.region = "eu-central-1";
+    expect(await open().ask(question)).toEqual({ region: "eu-central-1" });
+  });
+
   it("is UNAVAILABLE in one line where nobody listens", async () => {
     const { endpoint } = store;
     await store.close();
     const origin = open({ endpoint });
-    const expected = { code: "UNAVAILABLE", message: "s3://bucket/key: the origin can't be reached (ECONNREFUSED)" };
+    const expected = { code: "UNAVAILABLE", message: "s3://bucket/key: the origin cannot be reached (ECONNREFUSED)" };
     await expect(origin.ask(statOf(ref))).rejects.toMatchObject(expected);
     await expect(origin.fetch(rangeOf(ref, { offset: 0, length: 1 }))).rejects.toMatchObject(expected);
     store = await S3Emulator.start();

@@ -50,13 +50,13 @@ describe("what a member tells of the cluster", () => {
     expect((await statusOf("cache-2")).listHash).toBe(listHash);
   });
 
-  it("says of a member out of reach why it says nothing", async () => {
+  it("says why a member is unreachable", async () => {
     await using alone = await Cluster.start({ names: namesOf(2), pods: emulated });
     await alone.kill("cache-1");
     const report = (await (await fetch(`http://${alone.member("cache-0").http}/status`)).json()) as ClusterReport;
     expect(report.members.map(({ name, report: own, problem }) => [name, own !== undefined, problem])).toEqual([
       ["cache-0", true, undefined],
-      ["cache-1", false, expect.stringContaining("out of reach")],
+      ["cache-1", false, expect.stringContaining("unreachable")],
     ]);
   });
 

@@ -1,6 +1,7 @@
 import { answeredTrailers } from "@frontcache/client/grpc";
 import { CacheError, type ErrorCode } from "@frontcache/proto";
 import type { Metadata, status } from "@grpc/grpc-js";
+import { describeCause } from "../runtime/causes.js";
 import type { Log } from "../runtime/log.js";
 
 /** What a call ends with that failed. */
@@ -44,7 +45,7 @@ export function callStatus(error: unknown, method: string, log: Log): CallStatus
       event: "call-failed",
       method,
       code: known.code,
-      cause: describe(known.cause, isDefect),
+      cause: describeCause(known.cause, isDefect),
     };
     if (isDefect) log.error(fields, known.message);
     else log.warn(fields, known.message);
@@ -53,13 +54,4 @@ export function callStatus(error: unknown, method: string, log: Log): CallStatus
   // A member has no reason of its own to cancel a read but its end.
   const answered = !(known instanceof NotServing) && known.code !== "CANCELLED";
   return answered ? { ...status, metadata: answeredTrailers() } : status;
-}
-
-/** A cause and the causes behind it; for a defect with their stacks. */
-function describe(cause: unknown, withStack: boolean): string | undefined {
-  if (cause === undefined) return undefined;
-  if (!(cause instanceof Error)) return String(cause);
-  const behind = describe(cause.cause, withStack);
-  const line = withStack ? (cause.stack ?? cause.message) : cause.message;
-  return behind === undefined ? line : `${line}; caused by: ${behind}`;
 }

@@ -5,6 +5,7 @@ import { packageVersion } from "../config/package-version.js";
 import { bool } from "../config/parser.js";
 import { type GivenFlags, readSettings, type Settings, settingsForLog, unknownVariables } from "../config/settings.js";
 import { createLog, type Log } from "../runtime/log.js";
+import { logProcessWarnings } from "../runtime/process-warnings.js";
 import type { RunningServer } from "../server.js";
 import { exitCodes } from "./exit-code.js";
 
@@ -47,6 +48,7 @@ async function serve(flags: GivenFlags): Promise<void> {
   for (const variable of unknownVariables(process.env))
     log.warn({ event: "unknown-setting", variable }, `${variable} is not a setting: it has no effect`);
   exitOnDefects(log);
+  logProcessWarnings(log);
   const stop = stopSignal(log);
   const stopped = new Promise<void>((resolve) => stop.addEventListener("abort", () => resolve(), { once: true }));
   const starting = start(settings, log, stop);

@@ -3,6 +3,7 @@ import * as http from "node:http";
 import * as https from "node:https";
 import type { KubeConfig } from "@kubernetes/client-node";
 import type { Clock } from "../runtime/clock.js";
+import { boundedText } from "../runtime/http-text.js";
 
 /** The API's own refusal, as an answer's status or as an event of a watch. */
 export class KubeApiError extends Error {
@@ -80,11 +81,7 @@ async function send({ config, path, signal }: ApiRequest): Promise<Sent> {
 }
 
 async function refusal(response: http.IncomingMessage): Promise<KubeApiError> {
-  let text = "";
-  for await (const chunk of response) {
-    text += String(chunk);
-    if (text.length > MAX_REFUSAL_BYTES) break;
-  }
+  const text = await boundedText(response, MAX_REFUSAL_BYTES, "cut");
   const status = response.statusCode!;
   return new KubeApiError(status, `the Kubernetes API answered ${status}: ${statusMessage(text)}`);
 }

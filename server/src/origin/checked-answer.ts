@@ -44,11 +44,13 @@ export function checkedAnswer(request: OriginRequest, head: RangeHead, stream: R
 /** The object's information. Throws UNAVAILABLE if the version is missing: no two answers could be known to belong together. */
 export function checkedInfo(ref: ObjectRef, objectSize: number | undefined, head: InfoHead): ObjectInfo {
   const { version, contentType, lastModifiedMs } = head;
-  if (version === undefined || version === "") throw unusable(ref, "names no version of the object");
-  if (version.length > MAX_VERSION_LENGTH) throw unusable(ref, `names a version of more than ${MAX_VERSION_LENGTH} characters`);
+  if (version === undefined || version === "") throw new UnusableAnswer(ref, "names no version of the object");
+  if (version.length > MAX_VERSION_LENGTH)
+    throw new UnusableAnswer(ref, `names a version of more than ${MAX_VERSION_LENGTH} characters`);
   // Versions are sent in headers, and block files are named by them.
-  if (/\p{Cc}/u.test(version)) throw unusable(ref, "names a version with control characters");
-  if (objectSize === undefined || !Number.isSafeInteger(objectSize)) throw unusable(ref, "does not name the object's size");
+  if (/\p{Cc}/u.test(version)) throw new UnusableAnswer(ref, "names a version with control characters");
+  if (objectSize === undefined || !Number.isSafeInteger(objectSize))
+    throw new UnusableAnswer(ref, "does not name the object's size");
   return {
     version,
     objectSize,
@@ -69,22 +71,25 @@ function checkRangeHead(request: OriginRequest, head: RangeHead): { length: numb
     // Without a Content-Range only a whole object shows where its bytes belong.
     const whole = head.contentLength;
     if (whole === undefined || offset !== 0 || whole > request.length) {
-      throw unusable(ref, `is the whole object where ${request.length} bytes at ${offset} were requested`);
+      throw new UnusableAnswer(ref, `is the whole object where ${request.length} bytes at ${offset} were requested`);
     }
     // Some stores answer a range of an empty object with a 200; it is a range past the end.
     if (whole === 0) throw outOfRange(ref.url, offset, 0);
     return { length: whole, objectSize: whole };
   }
-  if (head.status !== 206) throw unusable(ref, `has status ${head.status}, not 206`);
+  if (head.status !== 206) throw new UnusableAnswer(ref, `has status ${head.status}, not 206`);
   const match = /^bytes (\d{1,16})-(\d{1,16})\/(\d{1,16})$/.exec(head.contentRange ?? "");
-  if (match === null) throw unusable(ref, `has no valid Content-Range: ${JSON.stringify(head.contentRange ?? "")}`);
+  if (match === null) throw new UnusableAnswer(ref, `has no valid Content-Range: ${JSON.stringify(head.contentRange ?? "")}`);
   const [first, last, objectSize] = [Number(match[1]), Number(match[2]), Number(match[3])];
   const length = Math.min(request.length, objectSize - offset);
   if (first !== offset || last !== offset + length - 1) {
-    throw unusable(ref, `is bytes ${first}-${last} of ${objectSize} where ${request.length} at ${offset} were requested`);
+    throw new UnusableAnswer(
+      ref,
+      `is bytes ${first}-${last} of ${objectSize} where ${request.length} at ${offset} were requested`,
+    );
   }
   if (head.contentLength !== undefined && head.contentLength !== length) {
-    throw unusable(ref, `has ${head.contentLength} bytes, but its Content-Range names ${length}`);
+    throw new UnusableAnswer(ref, `has ${head.contentLength} bytes, but its Content-Range names ${length}`);
   }
   return { length, objectSize };
 }
@@ -95,11 +100,14 @@ function bodyErrors(ref: ObjectRef, offset: number, length: number): BodyErrors 
       const message = `${ref.url} at ${offset}: the origin's answer ended after ${received} of ${length} bytes`;
       return new CacheError("UNAVAILABLE", message, { cause });
     },
-    surplus: () => unusable(ref, `is longer than the ${length} bytes at ${offset} that it names`),
+    surplus: () => new UnusableAnswer(ref, `is longer than the ${length} bytes at ${offset} that it names`),
   };
 }
 
-/** The error of an answer that cannot be used. `why` continues "the origin's answer". */
-export function unusable(ref: BucketRef, why: string, cause?: unknown): CacheError {
-  return new CacheError("UNAVAILABLE", `${ref.url}: the origin's answer ${why}`, { cause });
+/** An answer that cannot be used, because it does not fit the request or is not a store's at all. Repeating the request rarely helps. */
+export class UnusableAnswer extends CacheError {
+  /** `why` continues "the origin's answer". */
+  constructor(ref: BucketRef, why: string, cause?: unknown) {
+    super("UNAVAILABLE", `${ref.url}: the origin's answer ${why}`, { cause });
+  }
 }

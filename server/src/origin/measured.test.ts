@@ -51,7 +51,9 @@ describe("a measured request", () => {
     const answer = await origin.fetch(rangeOf(ref, { offset: 0, length: 7 }, signal));
     await bytesOf(answer);
     answer.body.destroy();
-    expect(told).toEqual([{ operation: "fetch", outcome: "ok", firstByteMs: 5, durationMs: 25, bytes: 7 }]);
+    expect(told).toEqual([
+      { ref, operation: "fetch", outcome: "ok", error: undefined, firstByteMs: 5, durationMs: 25, bytes: 7 },
+    ]);
   });
 
   it("that is dropped is cut, with the bytes that came", async () => {
@@ -65,7 +67,7 @@ describe("a measured request", () => {
     const broken = measured([3, "fail"]);
     const answer = await broken.origin.fetch(rangeOf(ref, { offset: 0, length: 4 }, signal));
     await expect(bytesOf(answer)).rejects.toThrow("reset");
-    expect(broken.told).toMatchObject([{ outcome: "UNAVAILABLE", bytes: 3 }]);
+    expect(broken.told).toMatchObject([{ outcome: "UNAVAILABLE", error: { message: "reset" }, bytes: 3 }]);
 
     const refused = measured([]);
     await expect(refused.origin.fetch(rangeOf(ref, { offset: 0, length: 4 }, signal))).rejects.toThrow("slow down");

@@ -1,12 +1,15 @@
-import { CacheError, type ErrorCode } from "@frontcache/proto";
+import { type BucketRef, CacheError, type ErrorCode } from "@frontcache/proto";
 import type { Clock } from "../runtime/clock.js";
 import { type Landing, type OriginAnswer, type OriginBody, type OriginWrapper, wrap } from "./origin.js";
 
-/** How one request to a store ended. */
+/** How one request ended. */
 export interface RequestReport {
+  readonly ref: BucketRef;
   readonly operation: "fetch" | "stat" | "list" | "bucket";
   /** `ok`: answered completely. `CANCELLED`: the caller did not need it, or the rest of it. */
   readonly outcome: "ok" | ErrorCode;
+  /** Undefined if the request succeeded or was dropped. */
+  readonly error: CacheError | undefined;
   /** Until the answer's head; undefined if none arrived. */
   readonly firstByteMs: number | undefined;
   readonly durationMs: number;
@@ -16,12 +19,12 @@ export interface RequestReport {
 
 const operationOf = { stat: "stat", list: "list", statBucket: "bucket" } as const;
 
-/** Reports every request that reaches a store. Wraps the store directly, inside of retries, so that each attempt counts. */
+/** Reports the end of every request: of each attempt if it stands inside of retries, of all attempts together outside of them. */
 export function measured(onRequest: (report: RequestReport) => void, clock: Clock): OriginWrapper {
   return (next) =>
     wrap(next, {
       async fetch(request) {
-        const running = new RunningRequest("fetch", onRequest, clock);
+        const running = new RunningRequest(request.ref, "fetch", onRequest, clock);
         try {
           const answer = await next.fetch(request);
           running.answered();
@@ -31,7 +34,7 @@ export function measured(onRequest: (report: RequestReport) => void, clock: Cloc
         }
       },
       async ask(question) {
-        const running = new RunningRequest(operationOf[question.kind], onRequest, clock);
+        const running = new RunningRequest(question.ref, operationOf[question.kind], onRequest, clock);
         try {
           const answer = await next.ask(question);
           running.answered();
@@ -78,6 +81,7 @@ class MeasuredBody implements OriginBody {
 /** A request that has not ended. Only its first end is reported. */
 class RunningRequest {
   bytes = 0;
+  readonly #ref: BucketRef;
   readonly #operation: RequestReport["operation"];
   readonly #onRequest: (report: RequestReport) => void;
   readonly #clock: Clock;
@@ -85,7 +89,8 @@ class RunningRequest {
   #firstByteMs: number | undefined;
   #hasEnded = false;
 
-  constructor(operation: RequestReport["operation"], onRequest: (report: RequestReport) => void, clock: Clock) {
+  constructor(ref: BucketRef, operation: RequestReport["operation"], onRequest: (report: RequestReport) => void, clock: Clock) {
+    this.#ref = ref;
     this.#operation = operation;
     this.#onRequest = onRequest;
     this.#clock = clock;
@@ -96,16 +101,18 @@ class RunningRequest {
     this.#firstByteMs = this.#clock.monotonicMs() - this.#startedMs;
   }
 
-  end(outcome: RequestReport["outcome"]): void {
+  end(outcome: RequestReport["outcome"], error?: CacheError): void {
     if (this.#hasEnded) return;
     this.#hasEnded = true;
     const durationMs = this.#clock.monotonicMs() - this.#startedMs;
-    this.#onRequest({ operation: this.#operation, outcome, firstByteMs: this.#firstByteMs, durationMs, bytes: this.bytes });
+    const [ref, operation, firstByteMs, bytes] = [this.#ref, this.#operation, this.#firstByteMs, this.bytes];
+    this.#onRequest({ ref, operation, outcome, error, firstByteMs, durationMs, bytes });
   }
 
   /** Reports the error and returns it. */
   fail(error: unknown): unknown {
-    this.end(CacheError.from(error).code);
+    const known = CacheError.from(error);
+    this.end(known.code, known);
     return error;
   }
 }

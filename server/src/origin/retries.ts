@@ -2,6 +2,7 @@ import { abortError, CacheError } from "@frontcache/proto";
 import { backoffMs, sleep } from "@frontcache/proto/runtime";
 import type { Clock, Random } from "../runtime/clock.js";
 import { Attempt } from "./attempt.js";
+import { UnusableAnswer } from "./checked-answer.js";
 import { LimitReached } from "./origin-limits.js";
 
 /** How often and how fast failed requests are repeated. */
@@ -34,6 +35,9 @@ export interface Attempted<Answer> {
   readonly attempt: Attempt;
 }
 
+/** Failures by answers that cannot be used: one may be an accident, two are not. */
+const MAX_UNUSABLE = 2;
+
 /** This many bytes reset the count of failures: a long body may break now and then, but not at every chunk. */
 const RESET_BYTES = 256 << 10;
 
@@ -45,6 +49,7 @@ export class Retries {
   readonly #url: string;
   #failures = 0;
   #bytesSinceFailure = 0;
+  #unusable = 0;
 
   constructor(options: RetryOptions, clock: Clock, random: Random, url: string) {
     this.#options = options;
@@ -89,7 +94,8 @@ export class Retries {
     this.#failures++;
     this.#bytesSinceFailure = 0;
     const { attempts, baseDelayMs, maxDelayMs, onRetry } = this.#options;
-    if (this.#failures >= attempts) throw exhausted(error, attempts);
+    if (error instanceof UnusableAnswer) this.#unusable++;
+    if (this.#failures >= attempts || this.#unusable >= MAX_UNUSABLE) throw exhausted(error, this.#failures);
     const backoff = { firstMs: baseDelayMs, longestMs: maxDelayMs, jitter: 1 };
     const delayMs = backoffMs(backoff, this.#failures, this.#random);
     onRetry({ url: this.#url, failures: this.#failures, delayMs, error });

@@ -7,6 +7,17 @@ import { fails, MiB, type OriginUnderTest, type Refusal } from "./origin-under-t
 /** What a store refuses, and answers of it that nobody should believe. */
 export function refusalsContract(under: OriginUnderTest, refusals: readonly Refusal[]): void {
   describe("refusals", () => {
+    it("of a missing object and of a missing bucket are told apart, by stat and by fetch alike", async () => {
+      for (const [ref, expected] of [
+        [under.ref("nothing"), "no such object"],
+        [under.ref("key", "no-bucket"), "no such bucket"],
+      ] as const) {
+        const message = `${ref.url}: ${expected}`;
+        await expect(under.origin.ask(statOf(ref))).rejects.toMatchObject({ code: "NOT_FOUND", message });
+        await expect(under.origin.fetch(rangeOf(ref, { offset: 0, length: 1 }))).rejects.toMatchObject({ message });
+      }
+    });
+
     it("of a missing object or bucket are NOT_FOUND", async () => {
       await fails("NOT_FOUND", () => under.fetch("nothing", 0, 10));
       await fails("NOT_FOUND", () => under.origin.ask(statOf(under.ref("nothing"))));

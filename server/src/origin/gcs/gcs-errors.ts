@@ -12,9 +12,10 @@ export interface GcsRefusal {
 
 const throttled = ["RESOURCE_EXHAUSTED", "the origin throttles"] as const;
 const denied = ["PERMISSION_DENIED", "the origin denies access: allow this member's service account to read it"] as const;
-const missing = ["NOT_FOUND", "no such object or bucket"] as const;
+const missing = ["NOT_FOUND", "no such object"] as const;
+const missingBucket = ["NOT_FOUND", "no such bucket"] as const;
 
-/** What a refusal means to a reader, by its status; all others are UNAVAILABLE. */
+/** What a refusal means, by its status; all others are UNAVAILABLE. */
 const byStatus: Readonly<Record<number, readonly [ErrorCode, string]>> = {
   400: ["INVALID_ARGUMENT", "the origin rejects the request"],
   401: denied,
@@ -24,6 +25,9 @@ const byStatus: Readonly<Record<number, readonly [ErrorCode, string]>> = {
   429: throttled,
 };
 
+/** How GCS distinguishes a missing bucket from a missing object: "No such object: bucket/key". */
+const MISSING_BUCKET = /^(?!.*No such object).*The specified bucket does not exist/s;
+
 /** Reasons that mean throttling although their status is 403. */
 const THROTTLE_REASON = /"reason":\s*"(?:userRateLimitExceeded|rateLimitExceeded|quotaExceeded)"/;
 
@@ -31,7 +35,7 @@ const THROTTLE_REASON = /"reason":\s*"(?:userRateLimitExceeded|rateLimitExceeded
 export function gcsRefusal(refusal: GcsRefusal, request: OriginRequest | OriginQuestion): CacheError {
   const { ref } = request;
   const { status, contentRange, body } = refusal;
-  const cause = new Error(`status ${status}: ${body}`);
+  const cause = `status ${status}: ${body}`;
   if ("offset" in request) {
     const { offset, version } = request;
     if (status === 412 && version !== undefined) return otherVersion(ref, version, cause);
@@ -41,9 +45,15 @@ export function gcsRefusal(refusal: GcsRefusal, request: OriginRequest | OriginQ
       return new CacheError("OUT_OF_RANGE", `${ref.url}: offset ${offset} is not inside the object`, { cause });
     }
   }
-  const known = status === 403 && THROTTLE_REASON.test(body) ? throttled : byStatus[status];
+  const known = kindOf(refusal, !("key" in ref));
   if (known !== undefined) return new CacheError(known[0], `${ref.url}: ${known[1]}`, { cause });
-  return new CacheError("UNAVAILABLE", `${ref.url}: the origin fails (status ${status})`, { cause });
+  return new CacheError("UNAVAILABLE", `${ref.url}: the origin returned an error (status ${status})`, { cause });
+}
+
+function kindOf({ status, body }: GcsRefusal, isOfBucket: boolean): readonly [ErrorCode, string] | undefined {
+  if (status === 403 && THROTTLE_REASON.test(body)) return throttled;
+  if (status === 404 && (isOfBucket || MISSING_BUCKET.test(body))) return missingBucket;
+  return byStatus[status];
 }
 
 /** Total: an error of a call of GCS as a CacheError of one line. */
@@ -52,10 +62,10 @@ export function gcsError(error: unknown, { ref, signal }: OriginRequest | Origin
   if (error instanceof CacheError) return error;
   const code = (error as { code?: unknown } | undefined)?.code;
   const what = typeof code === "string" ? ` (${code})` : "";
-  return new CacheError("UNAVAILABLE", `${ref.url}: the origin can't be reached${what}`, { cause: error });
+  return new CacheError("UNAVAILABLE", `${ref.url}: the origin cannot be reached${what}`, { cause: error });
 }
 
-/** Total: why there is no token. A refusal, or nothing to ask with, will not pass by itself; a network's failure may. */
+/** Total: the error of a token that cannot be had. A refusal, or missing credentials, is permanent; a network's failure is not. */
 export function gcsAuthError(error: unknown, ref: BucketRef): CacheError {
   if (error instanceof CacheError) return error;
   const { code, response } = (error ?? {}) as { code?: unknown; response?: { status?: number } };
@@ -64,5 +74,5 @@ export function gcsAuthError(error: unknown, ref: BucketRef): CacheError {
     const message = `${ref.url}: this member has no Google credentials that work: give it some, or make the bucket anonymous`;
     return new CacheError("PERMISSION_DENIED", message, { cause: error });
   }
-  return new CacheError("UNAVAILABLE", `${ref.url}: Google's token service can't be reached`, { cause: error });
+  return new CacheError("UNAVAILABLE", `${ref.url}: Google's token service cannot be reached`, { cause: error });
 }

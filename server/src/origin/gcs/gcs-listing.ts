@@ -1,5 +1,5 @@
 import type { BucketRef, PrefixRef } from "@frontcache/proto";
-import { unusable } from "../checked-answer.js";
+import { UnusableAnswer } from "../checked-answer.js";
 import type { ListedObject, Listing, ListPage } from "../origin.js";
 
 /** The parts of GCS's listing that are asked for. Numbers come as text; all of it may be missing. */
@@ -49,7 +49,8 @@ export function modifiedMs(updated: string | undefined): number | undefined {
 
 function listedObject(ref: BucketRef, { name, generation, size, updated, storageClass }: GcsItem): ListedObject {
   const objectSize = Number(size);
-  if (name === undefined || !Number.isSafeInteger(objectSize)) throw unusable(ref, "lists an object without its name or size");
+  if (name === undefined || !Number.isSafeInteger(objectSize))
+    throw new UnusableAnswer(ref, "lists an object without its name or size");
   const lastModifiedMs = modifiedMs(updated);
   return {
     key: name,

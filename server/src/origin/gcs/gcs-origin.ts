@@ -1,8 +1,9 @@
 import type { IncomingMessage } from "node:http";
 import { abortError, type BucketRef, type ObjectRef } from "@frontcache/proto";
 import { untilAborted } from "@frontcache/proto/runtime";
-import { checkedAnswer, checkedInfo, otherVersion } from "../checked-answer.js";
-import { httpGet, smallBody } from "../http/http-get.js";
+import { boundedText } from "../../runtime/http-text.js";
+import { checkedAnswer, checkedInfo, otherVersion, UnusableAnswer } from "../checked-answer.js";
+import { httpGet } from "../http/http-get.js";
 import {
   type Answers,
   type AnswerTo,
@@ -68,7 +69,7 @@ export class GcsOrigin implements Origin {
     stat: async (question) => {
       const { ref } = question;
       const response = await this.#get(question, objectPath(ref, "fields=generation,size,contentType,updated"));
-      const metadata = JSON.parse(await smallBody(response, MAX_METADATA_BYTES)) as GcsMetadata;
+      const metadata = await jsonOf<GcsMetadata>(ref, response, MAX_METADATA_BYTES);
       return checkedInfo(ref, metadata.size === undefined ? undefined : Number(metadata.size), {
         version: metadata.generation,
         contentType: metadata.contentType,
@@ -78,12 +79,12 @@ export class GcsOrigin implements Origin {
     list: async (question) => {
       const { ref, page } = question;
       const response = await this.#get(question, objectsPath(ref, gcsListQuery(ref, page)));
-      return gcsListing(ref, page, JSON.parse(await smallBody(response, MAX_LISTING_BYTES)) as GcsListing);
+      return gcsListing(ref, page, await jsonOf<GcsListing>(ref, response, MAX_LISTING_BYTES));
     },
     // By a listing: the role that reads objects may not read their bucket's metadata.
     statBucket: async (question) => {
       const response = await this.#get(question, objectsPath(question.ref, "maxResults=1&fields=kind"));
-      await smallBody(response, MAX_METADATA_BYTES);
+      await jsonOf(question.ref, response, MAX_METADATA_BYTES);
       return { region: undefined };
     },
   };
@@ -111,7 +112,7 @@ export class GcsOrigin implements Origin {
     const status = response.statusCode ?? 0;
     if (status >= 200 && status < 300) return response;
     const contentRange = response.headers["content-range"];
-    throw gcsRefusal({ status, contentRange, body: await smallBody(response, MAX_ERROR_BYTES) }, request);
+    throw gcsRefusal({ status, contentRange, body: await boundedText(response, MAX_ERROR_BYTES, "cut") }, request);
   }
 
   #open(): Promise<GcsClient> {
@@ -129,6 +130,18 @@ function objectsPath({ bucket }: BucketRef, query: string): string {
 
 function objectPath({ bucket, key }: ObjectRef, query: string): string {
   return `/storage/v1/b/${encodeURIComponent(bucket)}/o/${encodeURIComponent(key)}?${query}`;
+}
+
+/** The JSON object of an answer. Throws UNAVAILABLE for anything else. */
+async function jsonOf<Value extends object>(ref: BucketRef, response: IncomingMessage, maxBytes: number): Promise<Value> {
+  const text = await boundedText(response, maxBytes, "cut");
+  try {
+    const value: unknown = JSON.parse(text);
+    if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as Value;
+  } catch {
+    // A proxy's page, or longer than any answer of GCS.
+  }
+  throw new UnusableAnswer(ref, "is not GCS's JSON: check the endpoint, and proxies in front of it");
 }
 
 function rangeHead({ statusCode = 0, headers }: IncomingMessage) {

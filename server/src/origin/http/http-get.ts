@@ -74,15 +74,3 @@ export function httpGet(get: HttpGet, signal: AbortSignal): Promise<IncomingMess
     request.end();
   });
 }
-
-/** The text of a small body, at most `maxBytes` of it; a longer one is cut there and its connection dropped. */
-export async function smallBody(response: IncomingMessage, maxBytes: number): Promise<string> {
-  const chunks: Buffer[] = [];
-  let bytes = 0;
-  for await (const chunk of response as AsyncIterable<Buffer>) {
-    chunks.push(chunk);
-    bytes += chunk.length;
-    if (bytes >= maxBytes) break;
-  }
-  return Buffer.concat(chunks).subarray(0, maxBytes).toString();
-}

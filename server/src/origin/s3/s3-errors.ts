@@ -1,6 +1,7 @@
 import { abortError, type BucketRef, CacheError, type ErrorCode, outOfRange } from "@frontcache/proto";
 import { otherVersion } from "../checked-answer.js";
 import type { OriginQuestion, OriginRequest } from "../origin.js";
+import { notS3 } from "./s3-listing.js";
 
 /** What an error of S3 means to a reader, by its code; whatever is not here is judged by its HTTP status. */
 const byName: Readonly<Record<string, readonly [ErrorCode, string]>> = {
@@ -61,6 +62,11 @@ interface SdkError {
   readonly $response?: { readonly headers?: Readonly<Record<string, string>> };
 }
 
+/** Whether an error means that the object, or its bucket, does not exist: the answer to a HEAD does not say which. */
+export function isMissing(error: unknown): boolean {
+  return ((error ?? {}) as SdkError).$metadata?.httpStatusCode === 404;
+}
+
 /** The region that an error says the bucket is in: redirects name it in a header, rejected signatures in their body. */
 export function regionOf(error: unknown): string | undefined {
   const { Region, $metadata, $response } = (error ?? {}) as SdkError;
@@ -104,7 +110,8 @@ export function s3Error(error: unknown, request: OriginRequest | OriginQuestion)
   }
   const known = byName[name] ?? (status === undefined ? undefined : statusesOf(ref)[status]);
   if (known !== undefined) return new CacheError(known[0], `${ref.url}: ${known[1]}`, { cause: error });
-  const what = status === undefined ? `can't be reached (${code ?? name})` : `fails (status ${status})`;
+  if (status !== undefined && status >= 200 && status < 300) return notS3(ref, error);
+  const what = status === undefined ? `cannot be reached (${code ?? name})` : `returned an error (status ${status})`;
   return new CacheError("UNAVAILABLE", `${ref.url}: the origin ${what}`, { cause: error });
 }
 

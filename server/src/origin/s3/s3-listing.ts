@@ -1,6 +1,6 @@
 import type { _Object, ListObjectsV2CommandInput, ListObjectsV2CommandOutput } from "@aws-sdk/client-s3";
 import { type BucketRef, type PrefixRef, versionOfStoreTag } from "@frontcache/proto";
-import { unusable } from "../checked-answer.js";
+import { UnusableAnswer } from "../checked-answer.js";
 import type { ListedObject, Listing, ListPage } from "../origin.js";
 
 /** A page's request. Names are asked for escaped, because XML has no way to write some characters that keys may have. */
@@ -24,8 +24,10 @@ export function listingOf(ref: BucketRef, output: ListObjectsV2CommandOutput): L
     output.EncodingType === "url"
       ? (name: string | undefined) => unescaped(ref, name)
       : (name: string | undefined) => named(ref, name);
-  const { IsTruncated, NextContinuationToken: nextToken } = output;
-  if (IsTruncated === true && !nextToken) throw unusable(ref, "names no way to the rest of the listing");
+  const { IsTruncated, NextContinuationToken: nextToken, Name, KeyCount, Contents } = output;
+  // The SDK reads any well-formed XML, and an empty body, as a listing of nothing. S3 always names the bucket and counts the keys.
+  if ([IsTruncated, Name, KeyCount, Contents].every((field) => field === undefined)) throw notS3(ref);
+  if (IsTruncated === true && !nextToken) throw new UnusableAnswer(ref, "names no way to the rest of the listing");
   return {
     objects: (output.Contents ?? []).map((object) => listedObject(ref, nameOf(object.Key), object)),
     prefixes: (output.CommonPrefixes ?? []).map(({ Prefix }) => nameOf(Prefix)),
@@ -33,9 +35,14 @@ export function listingOf(ref: BucketRef, output: ListObjectsV2CommandOutput): L
   };
 }
 
+/** The error of a success that is not S3's. */
+export function notS3(ref: BucketRef, cause?: unknown): UnusableAnswer {
+  return new UnusableAnswer(ref, "is not S3's XML: check the endpoint, and proxies in front of it", cause);
+}
+
 function listedObject(ref: BucketRef, key: string, object: _Object): ListedObject {
   const { Size, ETag, LastModified, StorageClass } = object;
-  if (!Number.isSafeInteger(Size)) throw unusable(ref, "lists an object without its size");
+  if (!Number.isSafeInteger(Size)) throw new UnusableAnswer(ref, "lists an object without its size");
   const version = versionOfStoreTag(ETag);
   const lastModifiedMs = LastModified?.getTime();
   return {
@@ -48,7 +55,7 @@ function listedObject(ref: BucketRef, key: string, object: _Object): ListedObjec
 }
 
 function named(ref: BucketRef, name: string | undefined): string {
-  if (name === undefined || name === "") throw unusable(ref, "lists an object without its name");
+  if (name === undefined || name === "") throw new UnusableAnswer(ref, "lists an object without its name");
   return name;
 }
 
@@ -57,7 +64,7 @@ function unescaped(ref: BucketRef, name: string | undefined): string {
   try {
     return decodeURIComponent(named(ref, name).replaceAll("+", " "));
   } catch (error) {
-    if (error instanceof URIError) throw unusable(ref, "lists a name that is escaped wrongly");
+    if (error instanceof URIError) throw new UnusableAnswer(ref, "lists a name that is escaped wrongly");
     throw error;
   }
 }

@@ -1,7 +1,7 @@
 import type { Readable } from "node:stream";
 import type { S3Client } from "@aws-sdk/client-s3";
 import { abortError, CacheError, canBeEntityTag, entityTagOf, type ObjectRef, versionOfStoreTag } from "@frontcache/proto";
-import { untilAborted } from "@frontcache/proto/runtime";
+import { BoundedMap, untilAborted } from "@frontcache/proto/runtime";
 import { checkedAnswer, checkedInfo, otherVersion } from "../checked-answer.js";
 import {
   type Answers,
@@ -11,11 +11,15 @@ import {
   type OriginAnswer,
   type OriginQuestion,
   type OriginRequest,
+  type StatQuestion,
 } from "../origin.js";
 import type { S3Options } from "./s3-client.js";
 import { S3Clients } from "./s3-clients.js";
-import { expiredCredentials, mayBeExpired, regionOf, s3Error } from "./s3-errors.js";
+import { expiredCredentials, isMissing, mayBeExpired, regionOf, s3Error } from "./s3-errors.js";
 import { listInput, listingOf } from "./s3-listing.js";
+
+/** Buckets to remember. A forgotten one costs one request more at the next missing object. */
+const MAX_BUCKETS = 10_000;
 
 /**
  * Objects through the AWS SDK; a version is an ETag without its quotes. One request per call, without retries. Exception: if the
@@ -23,6 +27,8 @@ import { listInput, listingOf } from "./s3-listing.js";
  */
 export class S3Origin implements Origin {
   readonly #options: S3Options;
+  /** Buckets whose objects were found before: a HEAD's 404 is about the object then. */
+  readonly #existingBuckets = new BoundedMap<string, true>(MAX_BUCKETS);
   #clients: Promise<S3Clients> | undefined;
 
   constructor(options: S3Options) {
@@ -58,11 +64,27 @@ export class S3Origin implements Origin {
     this.#clients = undefined;
   }
 
+  /** Rejects with NOT_FOUND if the object's bucket does not exist. A bucket that cannot be asked for counts as existing. */
+  async #checkBucket({ ref, signal, principal }: StatQuestion): Promise<void> {
+    const { url, scheme, bucket } = ref;
+    try {
+      await this.#answers.statBucket({ kind: "statBucket", ref: { url, scheme, bucket }, signal, principal });
+      this.#existingBuckets.set(bucket, true);
+    } catch (error) {
+      if (CacheError.from(error).code === "NOT_FOUND") throw error;
+    }
+  }
+
   readonly #answers: Answers = {
     stat: (question) =>
       this.#send(question, async (client, { HeadObjectCommand }) => {
         const { ref, signal } = question;
-        const output = await client.send(new HeadObjectCommand(this.#target(ref)), { abortSignal: signal });
+        const command = new HeadObjectCommand(this.#target(ref));
+        const output = await client.send(command, { abortSignal: signal }).catch(async (error: unknown) => {
+          if (isMissing(error) && !this.#existingBuckets.has(ref.bucket)) await this.#checkBucket(question);
+          throw error;
+        });
+        this.#existingBuckets.set(ref.bucket, true);
         return checkedInfo(ref, output.ContentLength, {
           version: versionOfStoreTag(output.ETag),
           contentType: output.ContentType,
