@@ -43,13 +43,23 @@ describe("the ring", () => {
   });
 
   it("is hashring's ring, point for point", () => {
-    for (const count of [1, 7, 28]) {
+    for (const count of [1, 2, 7, 28, 49]) {
       const plain = new HashRing(Object.fromEntries(members(count).map((name) => [name, { vnodes: 160 }])), "md5");
       const ring = new Ring(members(count));
       for (let block = 0; block < 500; block++) {
         expect(ring.nameAt("s3://bucket/file", block * BLOCK, 0)).toBe(plain.get(ownerKey("s3://bucket/file", block * BLOCK)));
       }
       expect(ranking(ring, "s3://bucket/file", BLOCK)).toEqual(plain.range(ownerKey("s3://bucket/file", BLOCK)));
+    }
+  });
+
+  it("is hashring's ring for names of every kind", () => {
+    const names = ["a", "b-1", "10.0.0.7", "node.example.com", "ключ", "b"];
+    const plain = new HashRing(Object.fromEntries(names.map((name) => [name, { vnodes: 160 }])), "md5");
+    const ring = new Ring(names);
+    for (let block = 0; block < 2_000; block++) {
+      const url = `gs://bucket/${block}`;
+      expect(ranking(ring, url, 0)).toEqual(plain.range(ownerKey(url, 0)));
     }
   });
 

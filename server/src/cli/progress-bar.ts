@@ -1,4 +1,3 @@
-import { SingleBar } from "cli-progress";
 import { formatBytes, formatDuration } from "./amounts.js";
 
 /** Shows progress in bytes. */
@@ -12,38 +11,51 @@ export interface ProgressBar {
 /** The rate is measured over this time. A shorter time makes it unsteady, a longer one hides a stall. */
 const RATE_WINDOW_MS = 5_000;
 
+/** Terminals show ten pictures a second well, and more only cost time. */
+const REDRAW_MS = 100;
+const BAR_WIDTH = 30;
+
+/** Control sequences of terminals (ECMA-48). */
+const HIDE_CURSOR = "\x1b[?25l";
+const SHOW_CURSOR = "\x1b[?25h";
+const CLEAR_LINE = "\x1b[2K";
+const CLEAR_TO_END = "\x1b[K";
+const LINE_START = "\r";
+
 /** Opens a progress bar on a terminal. Elsewhere nothing is shown. */
 export function openProgressBar(
-  stream: NodeJS.WritableStream & { readonly isTTY?: boolean },
+  stream: NodeJS.WritableStream & { readonly isTTY?: boolean; readonly columns?: number },
   shown = true,
   nowMs: () => number = performance.now.bind(performance),
 ): ProgressBar {
   if (!shown || stream.isTTY !== true) return { update() {}, end() {} };
-  const bar = new SingleBar({
-    stream,
-    format: " {bar} {percentage} %  {done} of {all}  {rate}  {note}",
-    barCompleteChar: "\u2588",
-    barIncompleteChar: "\u2591",
-    barsize: 30,
-    autopadding: false,
-    hideCursor: true,
-    clearOnComplete: true,
-    gracefulExit: false,
-  });
   const rate = new Rate(nowMs);
-  bar.start(1, 0, { done: formatBytes(0), all: "?", rate: "", note: "" });
+  let drawnMs = Number.NEGATIVE_INFINITY;
+  let ended = false;
+  stream.write(HIDE_CURSOR);
   return {
     update(done, total, note = "") {
-      bar.setTotal(Math.max(1, total));
-      bar.update(Math.min(done, Math.max(1, total)), {
-        done: formatBytes(done),
-        all: total === 0 ? "?" : formatBytes(total),
-        rate: rate.text(done, total),
-        note,
-      });
+      const all = total === 0 ? "?" : formatBytes(total);
+      const share = total === 0 ? 0 : Math.min(1, done / total);
+      const percentage = String(Math.floor(share * 100)).padStart(3);
+      const line = ` ${bar(share)} ${percentage} %  ${formatBytes(done)} of ${all}  ${rate.text(done, total)}  ${note}`;
+      // A longer line would wrap, and the next one would not overwrite all of it.
+      const visible = line.slice(0, Math.max(0, (stream.columns ?? 80) - 1));
+      if (ended || nowMs() - drawnMs < REDRAW_MS) return;
+      drawnMs = nowMs();
+      stream.write(`${LINE_START}${visible}${CLEAR_TO_END}`);
     },
-    end: () => bar.stop(),
+    end() {
+      if (ended) return;
+      ended = true;
+      stream.write(`${LINE_START}${CLEAR_LINE}${SHOW_CURSOR}`);
+    },
   };
+}
+
+function bar(share: number): string {
+  const full = Math.floor(share * BAR_WIDTH);
+  return "\u2588".repeat(full) + "\u2591".repeat(BAR_WIDTH - full);
 }
 
 /** The recent rate, and the remaining time at this rate. */

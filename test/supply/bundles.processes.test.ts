@@ -1,0 +1,70 @@
+import { execFile } from "node:child_process";
+import { createHash } from "node:crypto";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { build } from "esbuild";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { MemberProcess, temporaryDirectory } from "../e2e/member-process.js";
+import { rampBytes, S3Emulator } from "../emulators/s3.js";
+
+const SIZE = 3 << 20;
+
+/** A program as users write it: reads an object whole by each transport, and prints the digests of what it read. */
+const PROGRAM = `
+  import { createHash } from "node:crypto";
+  import { CacheClient } from "@frontcache/client";
+  const digests = [];
+  for (const transport of ["http", "auto", "grpc"]) {
+    const client = await CacheClient.connect({ endpoint: process.argv[2], transport });
+    const bytes = await client.readRange("s3://bucket/object", 0, ${SIZE});
+    digests.push(createHash("sha256").update(bytes).digest("hex"));
+    await client.close();
+  }
+  console.log(digests.join(" "), typeof globalThis.require);
+`;
+
+let origin: S3Emulator;
+let directory: Awaited<ReturnType<typeof temporaryDirectory>>;
+let member: MemberProcess;
+let digest: string;
+
+beforeAll(async () => {
+  origin = await S3Emulator.start();
+  directory = await temporaryDirectory();
+  member = await MemberProcess.start({ endpoint: origin.endpoint, cacheDirectory: join(directory.path, "cache") });
+  origin.putRamp("bucket", "object", SIZE, 3);
+  digest = createHash("sha256")
+    .update(rampBytes(0, SIZE, 3))
+    .digest("hex");
+});
+
+afterAll(async () => {
+  expect(await member.stop()).toBe(0);
+  await origin[Symbol.asyncDispose]();
+  await directory[Symbol.asyncDispose]();
+});
+
+/** Bundles the program into one file far from any node_modules, with no more options than a user gives. */
+async function bundle(format: "esm" | "cjs"): Promise<string> {
+  const outfile = join(directory.path, `program.${format === "esm" ? "mjs" : "cjs"}`);
+  const contents = format === "esm" ? PROGRAM : asFunction(PROGRAM);
+  const stdin = { contents, resolveDir: import.meta.dirname, sourcefile: "program.js" };
+  const { warnings } = await build({ stdin, outfile, bundle: true, platform: "node", format, logLevel: "silent" });
+  expect(warnings.map(({ text }) => text)).toEqual([]);
+  return outfile;
+}
+
+/** CommonJS has no await at the top level. */
+function asFunction(program: string): string {
+  const imports = program.match(/^ *import .*$/gm)!.join("\n");
+  return `${imports}\n(async () => {${program.replace(/^ *import .*$/gm, "")}})();`;
+}
+
+describe("a program that reads by the client", () => {
+  it.each(["cjs"] as const)("runs as a single %s file, by every transport", async (format) => {
+    const file = await bundle(format);
+    const { stdout, stderr } = await promisify(execFile)(process.execPath, [file, member.grpc], { cwd: directory.path });
+    expect(stderr).toBe("");
+    expect(stdout.trim()).toBe(`${digest} ${digest} ${digest} undefined`);
+  });
+});
