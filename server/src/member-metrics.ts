@@ -39,7 +39,7 @@ export interface Watched {
   readonly view: MemberView;
   readonly listener: Pick<GrpcListener, "openConnections">;
   readonly gateway: Pick<GatewayListener, "openConnections">;
-  readonly clients: Pick<Clients, "refusedConnections" | "refusedReads" | "waiting">;
+  readonly clients: Pick<Clients, "refusedConnections" | "refusedReads" | "sendBuffer">;
   readonly security: Security;
 }
 
@@ -148,7 +148,7 @@ export class MemberMetrics {
     families.connections.at({ listener: "http" }).value = gateway.openConnections;
     families.limitsReached.at({ limit: "connections" }).value = clients.refusedConnections;
     families.limitsReached.at({ limit: "reads" }).value = clients.refusedReads;
-    families.limitsReached.at({ limit: "slow_clients" }).value = clients.waiting.cutReaders;
+    families.limitsReached.at({ limit: "slow_clients" }).value = clients.sendBuffer.disconnectedClients;
     this.#lookAtTls(security);
   }
 

@@ -73,7 +73,7 @@ it("readers by gRPC that take nothing are cut off, the slowest first, and cost n
   }
   // 16 messages of 512 KiB do not fit: the first ones have to go.
   expect(await endings[0]).toBe(status.UNAVAILABLE);
-  await expect.poll(() => listeners.clients.waiting.bytes).toBeLessThanOrEqual(4 * MiB);
+  await expect.poll(() => listeners.clients.sendBuffer.bytes).toBeLessThanOrEqual(4 * MiB);
   const bytes = await read(listeners, LARGE);
   expect(bytes.equals(large)).toBe(true);
 }, 60_000);

@@ -26,7 +26,7 @@ import type { Log } from "../../runtime/log.js";
 import { ANONYMOUS } from "../../security/principal.js";
 import type { Clients } from "../limits/clients.js";
 import { ReadRangeCall } from "./read-range-call.js";
-import { serializeInPlace } from "./read-range-message.js";
+import { serializeInPlace } from "./read-range-sink.js";
 import type { RunningCalls } from "./running-calls.js";
 import { unaryCall } from "./unary-call.js";
 import { WarmCall } from "./warm-call.js";

@@ -1,7 +1,7 @@
 import type { Clock } from "../../runtime/clock.js";
 import { Busy } from "../call-status.js";
-import { Turns, type TurnTaker } from "./turns.js";
-import { WaitingBytes } from "./waiting-bytes.js";
+import { FairQueue, type QueueMember } from "../sending/fair-queue.js";
+import { SendBuffer } from "../sending/send-buffer.js";
 
 /** What clients may take of a member, both listeners together. */
 export interface ClientLimits {
@@ -18,8 +18,8 @@ export interface ClientLimits {
 const LOOK_MS = 100;
 
 /** One client: everything that comes from one address. It is forgotten with its last connection. */
-export class Client implements TurnTaker {
-  queue: TurnTaker["queue"] = [];
+export class Client implements QueueMember {
+  queue: QueueMember["queue"] = [];
   connections = 0;
   reads = 0;
 
@@ -28,9 +28,9 @@ export class Client implements TurnTaker {
     readonly address: string,
   ) {}
 
-  /** Sends a part of a large answer when it is this client's turn. */
-  takeTurn(bytes: number, send: () => void): void {
-    this.clients.turns.take(this, bytes, send);
+  /** Sends a part of a large answer when the fair queue comes to this client. */
+  enqueue(bytes: number, send: () => void): void {
+    this.clients.fairQueue.enqueue(this, bytes, send);
   }
 
   /**
@@ -54,8 +54,8 @@ export class Client implements TurnTaker {
 
 /** The clients of both listeners: how much each of them takes, and whose turn it is. */
 export class Clients {
-  readonly turns = new Turns();
-  readonly waiting: WaitingBytes;
+  readonly fairQueue = new FairQueue();
+  readonly sendBuffer: SendBuffer;
   /** Reads that run. */
   reads = 0;
   /** Reads that ever began. */
@@ -72,7 +72,7 @@ export class Clients {
     private readonly limits: ClientLimits,
     private readonly clock: Clock,
   ) {
-    this.waiting = new WaitingBytes(limits.slowReaderBytes);
+    this.sendBuffer = new SendBuffer(limits.slowReaderBytes);
     if (limits.overloadMs < Number.POSITIVE_INFINITY) this.#look(clock.monotonicMs());
   }
 

@@ -2,7 +2,7 @@ import type { Clock } from "../../runtime/clock.js";
 import type { Log } from "../../runtime/log.js";
 import type { ConnectionAuthentication } from "../../security/connection-authentication.js";
 import type { Principal } from "../../security/principal.js";
-import type { Client, Clients } from "../limits/clients.js";
+import type { Client } from "../limits/clients.js";
 import type { Reply, Request } from "./reply.js";
 
 /** One request with what it takes to answer it. */
@@ -17,8 +17,6 @@ export interface Exchange {
   readonly client: Client;
   /** Whether the connection is by TLS. */
   readonly encrypted: boolean;
-  /** The memory in which bytes wait for readers. */
-  readonly waiting: Clients["waiting"];
   /** Aborted when the client is gone. It belongs to the connection: listeners must be taken off it again. */
   readonly signal: AbortSignal;
   /** Calls back once, when the answer is sent or can't be sent any more. One listener. */

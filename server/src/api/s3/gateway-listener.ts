@@ -165,8 +165,8 @@ export class GatewayListener {
   };
 
   #answer(request: Request, response: Reply, { signal, whenClosed, authentication, client }: Connection): void {
-    const { clock, log, security, clients } = this.options;
-    const by = { principal: ANONYMOUS, client, encrypted: security.tls !== undefined, waiting: clients.waiting };
+    const { clock, log, security } = this.options;
+    const by = { principal: ANONYMOUS, client, encrypted: security.tls !== undefined };
     answerRequest({ request, response, authentication, ...by, signal, whenClosed, clock, log }, this.#behind);
   }
 

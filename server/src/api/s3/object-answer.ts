@@ -2,7 +2,8 @@ import { CACHED_ONLY_HEADER, CacheError, FORWARDED_HEADER, type ObjectInfo, type
 import type { ObjectRead } from "../../cache/object-read.js";
 import type { Cache, ObjectStat } from "../../routing/cache.js";
 import { callStatus } from "../call-status.js";
-import { BodySending } from "./body-sending.js";
+import { encryptedSocket, plainSocket } from "../sending/send-strategy.js";
+import { Sending } from "../sending/sending.js";
 import { type Conditions, insistedVersion, judge, needsObject, parseConditions, rangeCounts } from "./conditions.js";
 import { describeObject } from "./describe-object.js";
 import type { Exchange } from "./exchange.js";
@@ -37,7 +38,7 @@ export class ObjectAnswer {
   readonly #forwarded: boolean;
   readonly #cachedOnly: boolean;
   #read: ObjectRead | undefined;
-  #sending: BodySending | undefined;
+  #sending: Sending | undefined;
   #over = false;
   /** It is one of the reads that run. */
   #counted = false;
@@ -171,16 +172,12 @@ export class ObjectAnswer {
 
   #send(read: ObjectRead, headers: readonly string[], partial: boolean): void {
     if (this.#over) return;
-    const { response, clock, client, encrypted, waiting } = this.exchange;
+    const { response: sink, clock, client, encrypted } = this.exchange;
     const span = { start: read.offset, end: read.offset + read.length };
-    const writeHead = (): void => this.#writeHead(read.info, headers, span, partial);
-    if (read.length === 0) {
-      writeHead();
-      response.end();
-      return;
-    }
-    this.#sending = new BodySending({ response, read, clock, client, encrypted, waiting, writeHead, onFailure: this.#fail });
-    this.#sending.send();
+    const begin = (): void => this.#writeHead(read.info, headers, span, partial);
+    const strategyFor = encrypted ? encryptedSocket : plainSocket;
+    this.#sending = new Sending({ read, sink, strategyFor, client, clock, begin, onFailure: this.#fail });
+    this.#sending.start();
   }
 
   #writeHead({ objectSize }: ObjectInfo, headers: readonly string[], span: Span, partial: boolean): void {

@@ -99,10 +99,10 @@ describe("memory that others wait for", () => {
     expect(memory().openSlices).toBe(1);
     gateway.clock.advance(100);
     expect(memory().openSlices).toBe(0);
-    expect(gateway.clients.waiting.bytes).toBeGreaterThan(OBJECT.length / 2);
+    expect(gateway.clients.sendBuffer.bytes).toBeGreaterThan(OBJECT.length / 2);
     client.socket.resume();
     expect((await client.answer()).body.equals(OBJECT)).toBe(true);
-    await eventually(() => expect(gateway.clients.waiting.bytes).toBe(0));
+    await eventually(() => expect(gateway.clients.sendBuffer.bytes).toBe(0));
   });
 });
 
@@ -113,7 +113,7 @@ describe("a client that leaves", () => {
     client.socket.destroy();
     gateway.clock.advance(100);
     await eventually(() => expect(gateway.left()).toEqual(NOTHING_LEFT));
-    expect(gateway.clients.waiting.bytes).toBe(0);
+    expect(gateway.clients.sendBuffer.bytes).toBe(0);
     expect(memory().requests[0]!.signal.aborted).toBe(true);
     expect(gateway.logged).toEqual([]);
   });

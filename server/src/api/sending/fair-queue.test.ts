@@ -1,0 +1,38 @@
+import { describe, expect, it } from "vitest";
+import { FairQueue, type QueueMember } from "./fair-queue.js";
+
+const PART = 512 << 10;
+const nextTurn = () => new Promise((resolve) => setImmediate(resolve));
+const member = (): QueueMember => ({ queue: [] });
+
+describe("the fair queue", () => {
+  it("sends at once while nobody else sends", () => {
+    let sent = 0;
+    new FairQueue().enqueue(member(), PART, () => sent++);
+    expect(sent).toBe(1);
+  });
+
+  it("serves clients round robin, however many parts one of them has", async () => {
+    const queue = new FairQueue();
+    const order: string[] = [];
+    const [greedy, modest] = [member(), member()];
+    for (let part = 0; part < 5; part++) queue.enqueue(greedy, PART, () => order.push(`greedy ${part}`));
+    for (let part = 0; part < 2; part++) queue.enqueue(modest, PART, () => order.push(`modest ${part}`));
+    for (let turn = 0; turn < 8; turn++) await nextTurn();
+    expect(order).toEqual(["greedy 0", "greedy 1", "modest 0", "greedy 2", "modest 1", "greedy 3", "greedy 4"]);
+    expect([greedy.queue, modest.queue]).toEqual([[], []]);
+  });
+
+  it("sends about 512 KiB in each turn of the event loop", async () => {
+    const queue = new FairQueue();
+    const client = member();
+    let sent = 0;
+    for (let part = 0; part < 8; part++) queue.enqueue(client, PART / 2, () => sent++);
+    const after: number[] = [sent];
+    for (let turn = 0; turn < 4; turn++) {
+      await nextTurn();
+      after.push(sent);
+    }
+    expect(after).toEqual([2, 4, 6, 8, 8]);
+  });
+});

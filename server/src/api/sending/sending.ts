@@ -1,0 +1,213 @@
+import { CacheError } from "@frontcache/proto";
+import type { ObjectRead } from "../../cache/object-read.js";
+import type { Clock } from "../../runtime/clock.js";
+import type { Slice } from "../../runtime/slice.js";
+import type { Client } from "../limits/clients.js";
+import { PIECE_BYTES, type SendStrategy, type StrategyFor } from "./send-strategy.js";
+
+/** A client that takes longer than this for one write is stalled. */
+const STALLED_MS = 100;
+
+/** Slices up to this size are sent in one write, and at once. */
+const SMALL_BYTES = 64 << 10;
+
+/** Where the bytes go: a plain reply, a response of Node's HTTP server, a gRPC call. */
+export interface Sink {
+  /** `taken` is called when the bytes have left this process, and never if they don't. One write at a time. */
+  write(bytes: Buffer, taken: () => void): unknown;
+  /** The last bytes, if any. */
+  end(bytes?: Buffer): unknown;
+  /** Disconnects the client. */
+  destroy(): unknown;
+}
+
+export interface SendingOptions {
+  readonly read: ObjectRead;
+  readonly sink: Sink;
+  readonly strategyFor: StrategyFor;
+  /** Whose place in the fair queue, and whose send buffer, is used. */
+  readonly client: Client;
+  readonly clock: Clock;
+  /** Called right before the first bytes, also of an answer without bytes. Until then a failure can be answered properly. */
+  begin(): void;
+  /** The bytes can't be had, or not all of them. Called once at most; nothing is sent after it. */
+  onFailure(error: unknown): void;
+}
+
+/**
+ * Sends the bytes of a read: pulls a slice, sends it in writes, releases it, and pulls the next one when the sink took it. A
+ * SendStrategy says how. The owner calls `end` when the answer is over, sent or not.
+ *
+ * Memory in the sink's hands can't be taken back, however long the client stalls. That costs nothing for mapped bytes. Of memory
+ * that others wait for (`scarce`) only copies are handed over, and the slice is released as soon as its last byte is copied: if
+ * the client stalls, all of the rest is copied.
+ */
+export class Sending {
+  readonly #options: SendingOptions;
+  #slice: Slice | undefined;
+  #strategy: SendStrategy | undefined;
+  /** Bytes of the slice that were handed over. */
+  #handedBytes = 0;
+  /** The sink uses the slice's memory. */
+  #inFlight = false;
+  /** Bytes of the read that were not handed over. */
+  #unsentBytes: number;
+  /** The engine's one buffer for copies. */
+  #piece: Buffer | undefined;
+  #begun = false;
+  #over = false;
+  /** The last part, and how many reads had begun before it. */
+  #lastPart = 0;
+  #begunBefore: number | undefined;
+  #cancelStallTimer: (() => void) | undefined;
+  /** Removes the bytes of the last write from the send buffer. */
+  #unbuffer: (() => void) | undefined;
+
+  constructor(options: SendingOptions) {
+    this.#options = options;
+    this.#unsentBytes = options.read.length;
+  }
+
+  /** Whether all bytes were handed over. */
+  get complete(): boolean {
+    return this.#unsentBytes === 0 && this.#begun;
+  }
+
+  /** Sends everything. Never throws. */
+  start(): void {
+    if (this.#unsentBytes > 0) {
+      this.#pull();
+      return;
+    }
+    try {
+      this.#begin();
+      this.#options.sink.end();
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  /** Gives back everything. Harmless when repeated. */
+  end(): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#unbuffer?.();
+    this.#release();
+    this.#options.read.close();
+  }
+
+  #pull(): void {
+    if (this.#over) return;
+    try {
+      const next = this.#options.read.next();
+      if (next instanceof Promise) next.then((slice) => this.#take(slice)).catch((error: unknown) => this.#fail(error));
+      else this.#take(next);
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  #take(slice: Slice | undefined): void {
+    if (this.#over) {
+      slice?.release();
+      return;
+    }
+    if (slice === undefined) throw new CacheError("INTERNAL", `the read ended ${this.#unsentBytes} bytes too soon`);
+    this.#slice = slice;
+    this.#strategy = this.#options.strategyFor(slice);
+    if (slice.bytes.length > this.#unsentBytes) throw new CacheError("INTERNAL", "the read gave more bytes than it has");
+    if (!this.#begun) this.#begin();
+    this.#sendNext(slice, this.#strategy);
+  }
+
+  #begin(): void {
+    this.#begun = true;
+    this.#options.begin();
+  }
+
+  #sendNext(slice: Slice, strategy: SendStrategy): void {
+    const { length } = slice.bytes;
+    if (length <= SMALL_BYTES) {
+      this.#write(slice, strategy, length);
+      return;
+    }
+    this.#lastPart = strategy.nextPart(this.#lastPart, this.#isAlone());
+    const bytes = Math.min(this.#lastPart, length - this.#handedBytes);
+    if (strategy.queues) {
+      this.#options.client.enqueue(bytes, () => {
+        if (!this.#over) this.#write(slice, strategy, bytes);
+      });
+    } else this.#write(slice, strategy, bytes);
+  }
+
+  /** Whether no other read ran since the last part. */
+  #isAlone(): boolean {
+    const { reads, begunReads } = this.#options.client.clients;
+    const isAlone = reads <= 1 && (this.#begunBefore ?? begunReads) === begunReads;
+    this.#begunBefore = begunReads;
+    return isAlone;
+  }
+
+  /** The last bytes go with the end, in one packet with the head if they are few. */
+  #write(slice: Slice, { copiedBy, occupiesMemory }: SendStrategy, count: number): void {
+    const { sink, clock } = this.#options;
+    const { length } = slice.bytes;
+    const original = count === length ? slice.bytes : slice.bytes.subarray(this.#handedBytes, this.#handedBytes + count);
+    const bytes = copiedBy === "engine" ? this.#copy(original) : original;
+    this.#handedBytes += count;
+    this.#unsentBytes -= count;
+    this.#inFlight = copiedBy === "nobody";
+    if (occupiesMemory) this.#unbuffer = this.#buffer(count);
+    const isWhole = this.#handedBytes === length;
+    if (slice.scarce === true && !isWhole) this.#cancelStallTimer = clock.after(STALLED_MS, () => this.#copyRest(slice));
+    if (this.#unsentBytes > 0) sink.write(bytes, () => this.#taken());
+    else sink.end(bytes);
+    if (isWhole && !this.#inFlight) this.#release();
+  }
+
+  /** The buffer is free again when the sink took its bytes. */
+  #copy(bytes: Buffer): Buffer {
+    this.#piece ??= Buffer.allocUnsafeSlow(Math.min(PIECE_BYTES, this.#unsentBytes));
+    const copied = bytes.copy(this.#piece);
+    return this.#piece.subarray(0, copied);
+  }
+
+  #buffer(bytes: number): () => void {
+    const { client, sink } = this.#options;
+    return client.clients.sendBuffer.add(bytes, () => sink.destroy());
+  }
+
+  /** The sink took the last write. */
+  #taken(): void {
+    this.#unbuffer?.();
+    this.#cancelStallTimer?.();
+    this.#cancelStallTimer = undefined;
+    if (this.#inFlight && this.#handedBytes === this.#slice?.bytes.length) this.#release();
+    if (this.#over) return;
+    if (this.#slice === undefined) this.#pull();
+    else this.#sendNext(this.#slice, this.#strategy!);
+  }
+
+  #copyRest({ bytes }: Slice): void {
+    const rest = Buffer.from(bytes.subarray(this.#handedBytes));
+    this.#release();
+    const copy = { bytes: rest, release: this.#buffer(rest.length) };
+    this.#slice = copy;
+    this.#strategy = this.#options.strategyFor(copy);
+  }
+
+  #release(): void {
+    this.#cancelStallTimer?.();
+    this.#cancelStallTimer = undefined;
+    this.#handedBytes = 0;
+    this.#inFlight = false;
+    this.#slice?.release();
+    this.#slice = undefined;
+  }
+
+  #fail(error: unknown): void {
+    if (this.#over) return;
+    this.end();
+    this.#options.onFailure(error);
+  }
+}
