@@ -43,6 +43,19 @@ describe("a single flight", () => {
     expect(flights.size).toBe(0);
   });
 
+  it("starts anew for who comes after the work was forgotten, and keeps the newer work when the older one settles", async () => {
+    const flights = new SingleFlight<string, number>();
+    const [older, newer] = [controlled<number>(), controlled<number>()];
+    const first = flights.run("a", older.work);
+    flights.forget("a");
+    const second = flights.run("a", newer.work);
+    older.resolve(1);
+    expect(await first).toBe(1);
+    expect(flights.running("a")).toBe(second);
+    newer.resolve(2);
+    expect([await second, flights.size]).toEqual([2, 0]);
+  });
+
   it("of one function joins the run that has not settled", async () => {
     const control = controlled<number>();
     const run = singleFlight(control.work);

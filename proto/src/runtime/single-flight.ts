@@ -11,9 +11,16 @@ export class SingleFlight<Key, Value> {
   run(key: Key, work: () => Promise<Value>): Promise<Value> {
     const running = this.#running.get(key);
     if (running !== undefined) return running;
-    const started = work().finally(() => this.#running.delete(key));
+    const started: Promise<Value> = work().finally(() => {
+      if (this.#running.get(key) === started) this.#running.delete(key);
+    });
     this.#running.set(key, started);
     return started;
+  }
+
+  /** The next caller starts anew, although work may be running for the key: its outcome would be outdated for that caller. */
+  forget(key: Key): void {
+    this.#running.delete(key);
   }
 
   /** The work that is running for the key. */

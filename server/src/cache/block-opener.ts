@@ -8,7 +8,7 @@ import type { Fill } from "./fill/fill.js";
 import type { Fills } from "./fill/fills.js";
 import type { ObjectRead, ReadResult } from "./object-read.js";
 
-/** How much of a block is fetched when a reader wants a part of it. */
+/** How much of a block is fetched when a read misses a part of it. */
 export type FillMode = "auto" | "whole" | "wanted";
 
 export interface BlockOpenerOptions {
@@ -16,7 +16,7 @@ export interface BlockOpenerOptions {
   readonly store: Pick<BlockStore, "pin">;
   readonly fills: Fills;
   readonly fill: FillMode;
-  /** Bytes asked for at first where the reader does not know how far the object reaches. */
+  /** Bytes requested at first if the reader does not know where the object ends. */
   readonly partBytes: number;
 }
 
@@ -25,87 +25,95 @@ interface Entry {
   readonly fill: Fill;
   /** Segments that were missing, ascending. */
   readonly segments: number[];
-  /** Whether parts had to be planned for them: nobody else had asked before. */
-  readonly planned: boolean;
-  /** Whether some of the block was there or on its way before. */
-  readonly touchedBefore: boolean;
+  /** Whether parts had to be planned for these segments: no other read had requested them. */
+  readonly isPlanned: boolean;
+  /** Whether some of the block was cached or on its way before. */
+  readonly wasUsedBefore: boolean;
 }
 
-/** Opens reads of one block: from what is held, and a fill of what is missing. */
+/** Opens reads of one block: of cached segments, and of a fill of the missing ones. */
 export class BlockOpener {
-  constructor(private readonly options: BlockOpenerOptions) {}
+  readonly #options: BlockOpenerOptions;
 
-  /** A read of held bytes alone; undefined where some are missing. Throws OUT_OF_RANGE where the object is known to end before. */
-  hit(request: BlockRequest, version: string, result: ReadResult): ObjectRead | undefined {
-    const pin = this.#pin(request, version);
-    if (pin === undefined) return undefined;
+  constructor(options: BlockOpenerOptions) {
+    this.#options = options;
+  }
+
+  /** Pins what is cached of the block in one version. */
+  pin({ ref, blockOffset }: BlockRequest, version: string): BlockPin | undefined {
+    return this.#options.store.pin({ url: ref.url, version, offset: blockOffset });
+  }
+
+  /**
+   * A read of a pinned block that has all requested segments; it owns the pin. Undefined: some are missing, the pin stays the
+   * caller's. Throws OUT_OF_RANGE, after releasing the pin, if the object ends before the range.
+   */
+  cached(request: BlockRequest, pin: BlockPin, result: ReadResult): BlockRead | undefined {
     try {
       const end = this.#clampedEnd(request, pin.info);
-      if (this.#areAllCached(request, end, pin)) return this.#read(request, pin.info, end, pin, undefined, result);
+      if (!this.#areAllCached(request, end, pin)) return undefined;
+      return new BlockRead(this.#options, request, { info: pin.info, end, pin, filling: undefined, result });
     } catch (error) {
       pin.release();
       throw error;
     }
-    pin.release();
-    return undefined;
   }
 
-  /** Whether some of the block is held of a version. */
-  isAnyCached(request: BlockRequest, version: string): boolean {
-    const pin = this.#pin(request, version);
-    pin?.release();
-    return pin !== undefined;
+  /** Whether all requested segments are cached of a version, which may be an old one that ends before the range. */
+  isCached(request: BlockRequest, { objectSize }: ObjectInfo, pin: BlockPin | undefined): boolean {
+    if (pin === undefined || request.blockOffset + request.start >= objectSize) return false;
+    return this.#areAllCached(request, this.#clampedEnd(request, pin.info), pin);
   }
 
-  /** Whether all that is wanted is held of a version, which may be an old one that does not even reach that far. */
-  isCached(request: BlockRequest, { version, objectSize }: ObjectInfo): boolean {
-    if (request.blockOffset + request.start >= objectSize) return false;
-    const hit = this.hit(request, version, "hit");
-    hit?.close();
-    return hit !== undefined;
-  }
-
-  /** A read of one version, with a fill of what is missing. `known`: what is known of that version already. */
-  fill(request: BlockRequest, version: string, known: ObjectInfo | undefined): ObjectRead | Promise<ObjectRead> {
-    const hit = this.hit(request, version, "hit");
-    if (hit !== undefined) return hit;
-    const { fills } = this.options;
+  /** A read of one version, with a fill of the missing segments. `known`: what is known of that version already. */
+  fill(
+    request: BlockRequest,
+    version: string,
+    known: ObjectInfo | undefined,
+    pinned: PinnedBlock,
+  ): ObjectRead | Promise<ObjectRead> {
+    const pin = pinned.of(version);
+    const hit = pin && this.cached(request, pin, "hit");
+    if (hit !== undefined) {
+      pinned.handOver();
+      return hit;
+    }
+    const { fills } = this.#options;
     const { ref, blockOffset } = request;
-    const pin = this.#pin(request, version);
-    pin?.release();
-    const info = pin?.info ?? known ?? fills.find(ref.url, version, blockOffset)?.info;
+    const info = pin?.info ?? known ?? fills.find(ref.url, version, blockOffset)?.description.info;
     const end = info === undefined ? this.#cautiousEnd(request) : this.#clampedEnd(request, info);
     const segments = this.#missing(request, end, pin);
     const fill = fills.open(ref, version, blockOffset);
-    const touchedBefore = pin !== undefined || fill.busy;
-    fill.enter(segments);
-    const planned = fill.want(segments, "demand");
-    return this.#described(request, { fill, segments, planned, touchedBefore }, info ?? fill.description);
+    const wasUsedBefore = pin !== undefined || fill.isBusy;
+    fill.segments.enter(segments);
+    const isPlanned = fill.request(segments, "demand");
+    return this.#described(request, { fill, segments, isPlanned, wasUsedBefore }, pinned, info);
   }
 
-  /** Fetches the wanted bytes unconditionally; the answer's head tells the version. */
-  discover(request: BlockRequest): Promise<ObjectRead> {
-    const fill = this.options.fills.discover(request.ref, request.blockOffset);
+  /** Fetches the requested bytes without a version. The answer's head says which version is current. */
+  discover(request: BlockRequest, pinned: PinnedBlock): Promise<ObjectRead> {
+    const fill = this.#options.fills.discover(request.ref, request.blockOffset);
     const segments = this.#missing(request, this.#cautiousEnd(request), undefined);
-    fill.enter(segments);
-    fill.want(segments, "demand");
-    return this.#described(request, { fill, segments, planned: true, touchedBefore: false }, fill.description);
+    fill.segments.enter(segments);
+    fill.request(segments, "demand");
+    return this.#described(request, { fill, segments, isPlanned: true, wasUsedBefore: false }, pinned, undefined);
   }
 
-  /** Once version and size are known: shortens the read to the object's end, wants what caution had left out. */
-  async #described(request: BlockRequest, entry: Entry, description: ObjectInfo | Promise<ObjectInfo>): Promise<ObjectRead> {
+  /** Once version and size are known: ends the read at the object's end, and requests what `cautiousEnd` left out. */
+  async #described(request: BlockRequest, entry: Entry, pinned: PinnedBlock, known: ObjectInfo | undefined): Promise<ObjectRead> {
     const { fill, segments } = entry;
     try {
-      const info = description instanceof Promise ? await untilAborted(description, request.signal) : description;
+      const info = known ?? (await untilAborted(fill.description.promise, request.signal));
       if (request.version === undefined) await confirmed(entry, request.signal);
       const end = this.#clampedEnd(request, info);
-      const pin = this.#pin(request, info.version);
+      const pin = pinned.of(info.version);
       const more = this.#missing(request, end, pin).filter((segment) => !segments.includes(segment));
-      fill.enter(more);
+      fill.segments.enter(more);
       segments.push(...more);
-      fill.want(more, "demand");
+      fill.request(more, "demand");
       this.#completeBlock(entry, request, info, pin);
-      return this.#read(request, info, end, pin, { fill, segments }, entry.planned ? "filled" : "joined");
+      const result = entry.isPlanned ? "filled" : "joined";
+      return new BlockRead(this.#options, request, { info, end, pin: pinned.handOver(), filling: { fill, segments }, result });
     } catch (error) {
       for (const segment of segments) fill.leave(segment, false);
       throw error;
@@ -113,59 +121,29 @@ export class BlockOpener {
   }
 
   /**
-   * Has the rest of the block fetched behind all demand, where the block proves worth it: a second read misses it elsewhere,
-   * or this one wants half of it.
+   * Fetches the rest of the block behind all demand, if reuse is likely: this is the second read of the block that misses, or
+   * it reads half of the block.
    */
   #completeBlock(entry: Entry, request: BlockRequest, info: ObjectInfo, pin: BlockPin | undefined): void {
-    const { fill: mode, geometry } = this.options;
-    if (mode === "wanted" || !entry.planned) return;
+    const { fill: mode, geometry } = this.#options;
+    if (mode === "wanted" || !entry.isPlanned) return;
     const count = segmentCount(blockLength(request.blockOffset, info.objectSize, geometry), geometry);
-    if (mode === "auto" && !entry.touchedBefore && entry.segments.length * 2 < count) return;
+    if (mode === "auto" && !entry.wasUsedBefore && entry.segments.length * 2 < count) return;
     const rest: number[] = [];
     for (let segment = 0; segment < count; segment++) if (pin?.has(segment) !== true) rest.push(segment);
-    entry.fill.want(rest, "background");
-  }
-
-  #read(
-    { ref, blockOffset, start, cachedOnly, signal }: BlockRequest,
-    info: ObjectInfo,
-    end: number,
-    pin: BlockPin | undefined,
-    filling: { fill: Fill; segments: readonly number[] } | undefined,
-    result: ReadResult,
-  ): BlockRead {
-    const { geometry, store, fills } = this.options;
-    return new BlockRead({
-      geometry,
-      store,
-      fills,
-      ref,
-      info,
-      blockOffset,
-      start,
-      end,
-      pin,
-      filling,
-      result,
-      cachedOnly,
-      signal,
-    });
-  }
-
-  #pin({ ref, blockOffset }: BlockRequest, version: string): BlockPin | undefined {
-    return this.options.store.pin({ url: ref.url, version, offset: blockOffset });
+    entry.fill.request(rest, "background");
   }
 
   #areAllCached({ start }: BlockRequest, end: number, pin: BlockPin): boolean {
-    const { geometry } = this.options;
+    const { geometry } = this.#options;
     const last = segmentOf(end - 1, geometry);
     for (let segment = segmentOf(start, geometry); segment <= last; segment++) if (!pin.has(segment)) return false;
     return true;
   }
 
-  /** Segments from the read's start to `end` that are not held. */
+  /** Segments from the read's start to `end` that are not cached. */
   #missing({ start }: BlockRequest, end: number, pin: BlockPin | undefined): number[] {
-    const { geometry } = this.options;
+    const { geometry } = this.#options;
     const last = segmentOf(end - 1, geometry);
     const missing: number[] = [];
     for (let segment = segmentOf(start, geometry); segment <= last; segment++) {
@@ -175,24 +153,62 @@ export class BlockOpener {
   }
 
   #clampedEnd({ ref, blockOffset, start, end }: BlockRequest, info: ObjectInfo): number {
-    const length = blockLength(blockOffset, info.objectSize, this.options.geometry);
+    const length = blockLength(blockOffset, info.objectSize, this.#options.geometry);
     if (start >= length) throw outOfRange(ref.url, blockOffset + start, info.objectSize);
     return Math.min(end, length);
   }
 
   #cautiousEnd({ start, end, openEnded }: BlockRequest): number {
-    return openEnded ? Math.min(end, start + this.options.partBytes) : end;
+    return openEnded ? Math.min(end, start + this.#options.partBytes) : end;
   }
 }
 
 /**
- * What is believed to be current may have been replaced: the origin's answer to the first missing bytes confirms it before
- * any byte goes out, so that the read can still start again.
+ * The one pin of a read that misses, from its first look at the block until the read takes it over. If the block does not
+ * exist yet, or the read turns out to be of another version, the block is pinned when it is looked at again.
+ */
+export class PinnedBlock {
+  readonly #blocks: Pick<BlockOpener, "pin">;
+  readonly #request: BlockRequest;
+  #pin: BlockPin | undefined;
+
+  /** Takes over `pin`. */
+  constructor(blocks: Pick<BlockOpener, "pin">, request: BlockRequest, pin: BlockPin | undefined) {
+    this.#blocks = blocks;
+    this.#request = request;
+    this.#pin = pin;
+  }
+
+  /** The pin on the block in this version. */
+  of(version: string): BlockPin | undefined {
+    if (this.#pin?.id.version !== version) {
+      this.#pin?.release();
+      this.#pin = this.#blocks.pin(this.#request, version);
+    }
+    return this.#pin;
+  }
+
+  /** The pin, which is the caller's from now on. */
+  handOver(): BlockPin | undefined {
+    const pin = this.#pin;
+    this.#pin = undefined;
+    return pin;
+  }
+
+  /** Releases the pin unless a read took it over. */
+  release(): void {
+    this.handOver()?.release();
+  }
+}
+
+/**
+ * The version that is believed to be current may have been replaced. The origin's answer to the first missing bytes confirms it
+ * before any byte is sent, so that the read can still restart.
  */
 async function confirmed({ fill, segments }: Entry, signal: AbortSignal): Promise<void> {
   const first = segments[0]!;
-  if (fill.has(first) && fill.buffer(first) === undefined) await fill.progress(first, signal);
-  // It may have failed before, while another part's answer described the block.
-  const failure = fill.failure(first);
+  if (fill.has(first) && fill.segments.buffer(first) === undefined) await fill.segments.progress(first, signal);
+  // The segment may have failed before, while another part's answer described the block.
+  const failure = fill.segments.failure(first);
   if (failure !== undefined) throw failure;
 }

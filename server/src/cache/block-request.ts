@@ -5,20 +5,20 @@ export interface BlockRequest {
   readonly ref: ObjectRef;
   /** Absent: the current version. */
   readonly version: string | undefined;
-  /** Where the block begins in the object. */
+  /** The block's first byte in the object. */
   readonly blockOffset: number;
   /** First byte, from the block's beginning. */
   readonly start: number;
-  /** One past the last byte, from the block's beginning; it may lie behind the object's end. */
+  /** One past the last byte, from the block's beginning. May lie past the object's end. */
   readonly end: number;
-  /** The reader does not know whether the object reaches to `end`: ask for one part before the size is known. */
+  /** The reader does not know whether the object reaches to `end`: only one part is requested before the size is known. */
   readonly openEnded: boolean;
-  /** Answer only with what is held, without a version that of the one seen last, however long ago: NOT_FOUND otherwise. */
+  /** Answer only with cached bytes, else NOT_FOUND. Without a version: of the version observed last, at any time. */
   readonly cachedOnly: boolean;
   readonly signal: AbortSignal;
 }
 
-/** The error of a read of held bytes alone where some are not. */
+/** The error of a cached-only read that misses. */
 export function notCached(ref: ObjectRef, offset: number): CacheError {
-  return new CacheError("NOT_FOUND", `${ref.url}: the bytes at offset ${offset} are not held here`);
+  return new CacheError("NOT_FOUND", `${ref.url}: the bytes at offset ${offset} are not cached here`);
 }

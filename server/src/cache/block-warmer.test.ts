@@ -140,7 +140,7 @@ describe("a block that is warmed", () => {
       if (operation === "write") throw systemError("ENOSPC", "placed");
       return undefined;
     };
-    await expect(warm()).rejects.toThrow(/could not be kept/);
+    await expect(warm()).rejects.toThrow(/could not be cached/);
     await cache.settled();
     stored.disk.before = undefined;
   });

@@ -12,26 +12,26 @@ import type { BlockStore } from "../storage/block-store.js";
 import type { Fill } from "./fill/fill.js";
 import type { Fills } from "./fill/fills.js";
 
-/** A block to have on a volume before anybody reads it. */
+/** A block that is to be cached before it is read. */
 export interface WarmRequest {
   readonly ref: ObjectRef;
   /** Absent: the current version. */
   readonly version: string | undefined;
   readonly blockOffset: number;
-  /** Of that version, where it is known; then nobody has to be asked for it. */
+  /** The size of that version, if it is known: then the origin need not be asked. */
   readonly objectSize: number | undefined;
-  /** Only looks what is missing. */
+  /** Only determines what is missing. */
   readonly dryRun: boolean;
   readonly signal: AbortSignal;
 }
 
-/** What there was to do for a block, in bytes of it. Together they are the block. */
+/** What was done for a block. The bytes cached before and the bytes fetched add up to the block. */
 export interface WarmedBlock {
   readonly version: string;
   readonly objectSize: number;
-  /** Held before. */
+  /** Cached before. */
   readonly cachedBytes: number;
-  /** Fetched, by this or by a fill that ran already; of a dry run: what would be. */
+  /** Fetched, by this call or by a fill that ran already. Of a dry run: what would be fetched. */
   readonly fetchedBytes: number;
 }
 
@@ -41,47 +41,51 @@ export interface BlockWarmerOptions {
   readonly fills: Pick<Fills, "open">;
 }
 
-/** Brings whole blocks onto the volumes, behind all demand, without handing out a byte. */
+/** Caches whole blocks, behind all demand. */
 export class BlockWarmer {
-  constructor(private readonly options: BlockWarmerOptions) {}
+  readonly #options: BlockWarmerOptions;
+
+  constructor(options: BlockWarmerOptions) {
+    this.#options = options;
+  }
 
   /**
-   * Resolves when all of the block is held. Rejects with what its fill met, or UNAVAILABLE where what was fetched could not be
-   * kept. An aborted signal ends the waiting; what was asked for by then is fetched, and kept.
+   * Resolves when the whole block is cached. Rejects with the fill's error, or with UNAVAILABLE if what was fetched could not
+   * be kept. An aborted signal ends the wait; what was requested before is still fetched and cached.
    */
   async warm(request: WarmRequest, info: Pick<ObjectInfo, "version" | "objectSize">): Promise<WarmedBlock> {
     const { ref, blockOffset, dryRun, signal } = request;
     const { version, objectSize } = info;
-    const bytes = blockLength(blockOffset, objectSize, this.options.geometry);
+    const bytes = blockLength(blockOffset, objectSize, this.#options.geometry);
     if (bytes === 0 && blockOffset > 0) throw outOfRange(ref.url, blockOffset, objectSize);
     const missing = this.#missing(request, version, bytes);
-    const fetchedBytes = missing.reduce((sum, segment) => sum + segmentLength(segment, bytes, this.options.geometry), 0);
+    const fetchedBytes = missing.reduce((sum, segment) => sum + segmentLength(segment, bytes, this.#options.geometry), 0);
     const warmed = { version, objectSize, cachedBytes: bytes - fetchedBytes, fetchedBytes };
     if (missing.length === 0 || dryRun) return warmed;
-    const fill = this.options.fills.open(ref, version, blockOffset);
-    fill.enter(missing);
-    fill.want(missing, "background");
+    const fill = this.#options.fills.open(ref, version, blockOffset);
+    fill.segments.enter(missing);
+    fill.request(missing, "background");
     await Promise.all(missing.map((segment) => landed(fill, segment, signal)));
     if (this.#missing(request, version, bytes).length > 0) throw notKept(request);
     return warmed;
   }
 
-  /** Segments of the block's `bytes` that are not held. */
+  /** Segments of the block's `bytes` that are not cached. */
   #missing({ ref, blockOffset }: WarmRequest, version: string, bytes: number): number[] {
-    const pin = this.options.store.pin({ url: ref.url, version, offset: blockOffset });
+    const pin = this.#options.store.pin({ url: ref.url, version, offset: blockOffset });
     const missing: number[] = [];
-    const count = segmentCount(bytes, this.options.geometry);
+    const count = segmentCount(bytes, this.#options.geometry);
     for (let segment = 0; segment < count; segment++) if (pin?.has(segment) !== true) missing.push(segment);
     pin?.release();
     return missing;
   }
 }
 
-/** Resolves when an entered segment is on disk, or never will be; leaves it. */
+/** Resolves when an entered segment is on disk, or never will be. Leaves it. */
 async function landed(fill: Fill, segment: number, signal: AbortSignal): Promise<void> {
   try {
-    while (fill.has(segment) && !fill.isUnkept(segment)) await fill.progress(segment, signal);
-    const failure = fill.failure(segment);
+    while (fill.has(segment) && !fill.segments.isUnkept(segment)) await fill.segments.progress(segment, signal);
+    const failure = fill.segments.failure(segment);
     if (failure !== undefined) throw failure;
   } finally {
     fill.leave(segment, false);
@@ -91,6 +95,6 @@ async function landed(fill: Fill, segment: number, signal: AbortSignal): Promise
 function notKept({ ref, blockOffset }: WarmRequest): CacheError {
   return new CacheError(
     "UNAVAILABLE",
-    `${ref.url}: the block at offset ${blockOffset} was fetched and could not be kept: see that its member's volumes have room and work`,
+    `${ref.url}: the block at offset ${blockOffset} was fetched but could not be cached: check that the member's volumes have room and work`,
   );
 }

@@ -1,4 +1,4 @@
-import { parseObjectUrl } from "@frontcache/proto";
+import { type BlockId, parseObjectUrl } from "@frontcache/proto";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { wrap } from "../origin/origin.js";
 import { systemError } from "../storage/system-error.js";
@@ -238,5 +238,40 @@ describe("a member's cache", () => {
   it("says NOT_FOUND for what is not held when only that is wanted, and asks nobody", async () => {
     await expect(read(0, 10, { cachedOnly: true })).rejects.toMatchObject({ code: "NOT_FOUND" });
     expect(origin.calls).toEqual([]);
+  });
+
+  it("pins the block of a miss once, whether some of it is cached or nothing", async () => {
+    const { store } = stored;
+    let pins = 0;
+    const counting = new Proxy(store, {
+      get: (target, name) => {
+        const value = Reflect.get(target, name, target) as unknown;
+        if (typeof value !== "function") return value;
+        if (name !== "pin") return value.bind(target);
+        return (id: BlockId) => {
+          const pin = target.pin(id);
+          if (pin !== undefined) pins++;
+          return pin;
+        };
+      },
+    });
+    const other = openCache({ ...stored, store: counting }, origin, { fill: "wanted" });
+    await restOf(await other.open(request(0, SEGMENT)));
+    await other.settled();
+    pins = 0;
+    await restOf(await other.open(request(0, 3 * SEGMENT)));
+    expect(pins).toBe(1);
+    await other.settled();
+    await other.close();
+  });
+
+  it("asks the origin again after a member reported that the version was rejected, and never serves it as stale", async () => {
+    await restOf(await cache.open(request(0, BLOCK)));
+    await cache.settled();
+    cache.versionRejected(url, version);
+    origin.faults.place({ error: "UNAVAILABLE" });
+    await expect(Promise.resolve(cache.open(request(0, BLOCK, { version: undefined })))).rejects.toMatchObject({
+      code: "UNAVAILABLE",
+    });
   });
 });

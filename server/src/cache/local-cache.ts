@@ -3,8 +3,9 @@ import { type BlockId, CacheError, type Geometry, type ObjectInfo, type ObjectRe
 import { untilAborted } from "@frontcache/proto/runtime";
 import type { BucketInfo, BucketQuestion, Listing, ListQuestion, Origin } from "../origin/origin.js";
 import type { Clock } from "../runtime/clock.js";
+import type { BlockPin } from "../storage/block.js";
 import type { BlockStore, EvictReport, EvictSelector } from "../storage/block-store.js";
-import { BlockOpener, type FillMode } from "./block-opener.js";
+import { BlockOpener, type FillMode, PinnedBlock } from "./block-opener.js";
 import { type BlockRequest, notCached } from "./block-request.js";
 import { BlockWarmer, type WarmedBlock, type WarmRequest } from "./block-warmer.js";
 import { type CurrentVersionSettings, CurrentVersions } from "./current-versions.js";
@@ -43,22 +44,34 @@ export class LocalCache {
   constructor(private readonly options: LocalCacheOptions) {
     const { geometry, origin, store, clock, partBytes, fillMemoryBytes, fillParallelism } = options;
     const { signal } = this.#closing;
-    // One listener for each part and question under way; the fill memory bounds them.
+    // Each running request to the origin may add a listener. The fill memory bounds their number.
     setMaxListeners(0, signal);
     this.#versions = new CurrentVersions(options, signal);
     this.#memory = new FillMemory({ budgetBytes: fillMemoryBytes, segmentBytes: geometry.segmentBytes });
-    const context = { geometry, origin, store, clock, partBytes, parallelism: fillParallelism, memory: this.#memory, signal };
-    this.#fills = new Fills(context, (url, info, askedAtMs) => this.#versions.see(url, info, askedAtMs));
+    const versions = this.#versions;
+    const memory = this.#memory;
+    this.#fills = new Fills({
+      geometry,
+      origin,
+      store,
+      versions,
+      memory,
+      clock,
+      partBytes,
+      parallelism: fillParallelism,
+      signal,
+    });
     this.#blocks = new BlockOpener({ geometry, store, fills: this.#fills, fill: options.fill, partBytes });
     this.#warmer = new BlockWarmer({ geometry, store, fills: this.#fills });
   }
 
-  /** Opens a read of one block: at once where all of it is held, else as soon as version and size are known. */
+  /** Opens a read of one block: immediately if the range is cached, else as soon as version and size are known. */
   open(request: BlockRequest): ObjectRead | Promise<ObjectRead> {
     const { ref, cachedOnly } = request;
     const version = request.version ?? (cachedOnly ? this.#versions.last(ref.url) : this.#versions.fresh(ref.url))?.version;
-    const hit = version === undefined ? undefined : this.#blocks.hit(request, version, "hit");
-    return hit ?? this.#openSlowly(request);
+    const pin = version === undefined ? undefined : this.#blocks.pin(request, version);
+    const hit = pin && this.#blocks.cached(request, pin, "hit");
+    return hit ?? this.#openMissing(request, pin);
   }
 
   /** What is known of an object, asking the origin where that is not fresh enough. */
@@ -97,7 +110,6 @@ export class LocalCache {
         return await this.#warmer.warm(request, info);
       } catch (error) {
         if (CacheError.from(error).code !== "FAILED_PRECONDITION") throw error;
-        this.#versions.forget(ref.url, info.version);
         if (version !== undefined || starts === MAX_STARTS) throw error;
       }
     }
@@ -120,6 +132,14 @@ export class LocalCache {
     return blocks.reduce((held, block) => held + Number(this.options.store.recordUse(block)), 0);
   }
 
+  /**
+   * The origin rejected this version, in a read of another block or at another member. It is forgotten at once and never
+   * served as current again: the next read or question without a version asks the origin.
+   */
+  versionRejected(url: string, version: string): void {
+    this.#versions.reject(url, version);
+  }
+
   /** Fills running and what they hold, for metrics and for checking that nothing is left at rest. */
   status(): { fills: number; fillMemoryBytes: number; waitingParts: number } {
     return { fills: this.#fills.running, fillMemoryBytes: this.#memory.usedBytes, waitingParts: this.#memory.waiting };
@@ -136,30 +156,35 @@ export class LocalCache {
     await this.#fills.settled();
   }
 
-  async #openSlowly(request: BlockRequest): Promise<ObjectRead> {
-    if (request.cachedOnly) throw notCached(request.ref, request.blockOffset + request.start);
-    const { ref, version, signal } = request;
-    for (let starts = 1; ; starts++) {
-      try {
-        return await (version === undefined ? this.#openCurrent(request) : this.#openVersion(request, version));
-      } catch (error) {
-        const failure = CacheError.from(error);
-        if (failure.code === "NOT_FOUND") this.#versions.seeMissing(ref.url);
-        const again = failure.code === "FAILED_PRECONDITION" || (failure.code === "CANCELLED" && !this.#closing.signal.aborted);
-        if (!again || version !== undefined || signal.aborted || starts === MAX_STARTS) throw failure;
+  /** Opens a read that misses. Takes over `pin`. */
+  async #openMissing(request: BlockRequest, pin: BlockPin | undefined): Promise<ObjectRead> {
+    const pinned = new PinnedBlock(this.#blocks, request, pin);
+    try {
+      if (request.cachedOnly) throw notCached(request.ref, request.blockOffset + request.start);
+      const { version, signal } = request;
+      for (let starts = 1; ; starts++) {
+        try {
+          return await (version === undefined ? this.#openCurrent(request, pinned) : this.#openVersion(request, version, pinned));
+        } catch (error) {
+          const failure = CacheError.from(error);
+          const again = failure.code === "FAILED_PRECONDITION" || (failure.code === "CANCELLED" && !this.#closing.signal.aborted);
+          if (!again || version !== undefined || signal.aborted || starts === MAX_STARTS) throw failure;
+        }
       }
+    } finally {
+      pinned.release();
     }
   }
 
   /** A miss of a version that is known or believed to be current. */
-  async #openVersion(request: BlockRequest, version: string): Promise<ObjectRead> {
+  async #openVersion(request: BlockRequest, version: string, pinned: PinnedBlock): Promise<ObjectRead> {
     for (let d = this.#discovering(request); d !== undefined; d = this.#discovering(request)) await d;
-    return this.#fill(request, version);
+    return this.#blocks.fill(request, version, this.#infoOf(request.ref.url, version), pinned);
   }
 
   /**
-   * While a discovery runs for this very block, its answer may bring what is wanted: to be awaited. Undefined: none runs, so that
-   * a fill may be opened, before anything else can happen.
+   * Resolves when the discovery that runs for this block has its version: its answer may bring the requested bytes. Undefined:
+   * none runs; a fill may be opened, in the same turn of the event loop.
    */
   #discovering({ ref, blockOffset, signal }: Pick<BlockRequest, "ref" | "blockOffset" | "signal">): Promise<void> | undefined {
     const discovering = this.#fills.discovering(ref.url, blockOffset);
@@ -167,50 +192,46 @@ export class LocalCache {
   }
 
   /**
-   * A read of whatever is current. In this order: a version seen recently; the answer that another read is waiting for; a
-   * question without bytes, where some of the block is here or on its way; else the first fetch of bytes tells the version.
+   * A read of the current version. In this order: the version observed recently; the answer that another read waits for; a
+   * question without bytes, if some of the block is cached or on its way; else the first fetch of bytes tells the version.
    */
-  async #openCurrent(request: BlockRequest): Promise<ObjectRead> {
+  async #openCurrent(request: BlockRequest, pinned: PinnedBlock): Promise<ObjectRead> {
     const { ref, blockOffset, signal } = request;
     const fresh = this.#versions.fresh(ref.url);
-    if (fresh !== undefined) return this.#openVersion(request, fresh.version);
+    if (fresh !== undefined) return this.#openVersion(request, fresh.version, pinned);
     const discovery = this.#fills.discovery(ref.url);
     if (discovery !== undefined) {
-      const info = await untilAborted(discovery.description.catch(unlessOutOfRange), signal);
-      return info === undefined ? this.#openCurrent(request) : this.#openVersion(request, info.version);
+      const info = await untilAborted(discovery.description.promise.catch(unlessOutOfRange), signal);
+      return info === undefined ? this.#openCurrent(request, pinned) : this.#openVersion(request, info.version, pinned);
     }
     const last = this.#versions.last(ref.url);
-    const holdsAny = last !== undefined && this.#blocks.isAnyCached(request, last.version);
-    if (!holdsAny && !this.#fills.fillsAnyVersion(ref.url, blockOffset)) return this.#blocks.discover(request);
-    return this.#askFirst(request, last);
+    const isAnyCached = last !== undefined && pinned.of(last.version) !== undefined;
+    if (!isAnyCached && !this.#fills.fillsAnyVersion(ref.url, blockOffset)) return this.#blocks.discover(request, pinned);
+    return this.#askFirst(request, last, pinned);
   }
 
-  /** Asks which version is current before any byte is fetched; while the origin can't be asked, what is held is served as stale. */
-  async #askFirst(request: BlockRequest, last: ObjectInfo | undefined): Promise<ObjectRead> {
+  /** Asks which version is current before any byte is fetched. While the origin is unreachable, cached bytes are served as stale. */
+  async #askFirst(request: BlockRequest, last: ObjectInfo | undefined, pinned: PinnedBlock): Promise<ObjectRead> {
     const { ref, signal } = request;
-    const mayServe = this.options.staleIfError && last !== undefined && this.#blocks.isCached(request, last);
-    const stale = mayServe ? last : undefined;
-    const serveStale = (): ObjectRead | undefined => stale && this.#blocks.hit(request, stale.version, "stale");
+    const mayServe = this.options.staleIfError && last !== undefined;
+    const stale = mayServe && this.#blocks.isCached(request, last, pinned.of(last.version)) ? last : undefined;
+    const serveStale = (): ObjectRead | undefined => {
+      const pin = stale && pinned.of(stale.version);
+      const read = pin && this.#blocks.cached(request, pin, "stale");
+      if (read !== undefined) pinned.handOver();
+      return read;
+    };
     if (this.#versions.wasUnaskable(ref.url)) {
       const served = serveStale();
       if (served !== undefined) return served;
     }
     try {
       const { version } = await untilAborted(this.#versions.ask(ref, stale !== undefined), signal);
-      return await this.#openVersion(request, version);
+      return await this.#openVersion(request, version, pinned);
     } catch (error) {
       if (stale === undefined || !isPassing(error)) throw error;
-      // Evicted meanwhile: nothing to make do with is left.
-      return serveStale() ?? this.#askFirst(request, undefined);
-    }
-  }
-
-  async #fill(request: BlockRequest, version: string): Promise<ObjectRead> {
-    try {
-      return await this.#blocks.fill(request, version, this.#infoOf(request.ref.url, version));
-    } catch (error) {
-      if (CacheError.from(error).code === "FAILED_PRECONDITION") this.#versions.forget(request.ref.url, version);
-      throw error;
+      // The segments may have been lost meanwhile.
+      return serveStale() ?? this.#askFirst(request, undefined, pinned);
     }
   }
 

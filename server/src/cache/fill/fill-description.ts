@@ -1,26 +1,57 @@
-import { blockLength, CacheError, type Geometry, type ObjectInfo, segmentLength } from "@frontcache/proto";
-import type { OriginAnswer } from "../../origin/origin.js";
+import { blockLength, CacheError, type Geometry, type ObjectInfo, type ObjectRef, segmentLength } from "@frontcache/proto";
+import type { Origin, OriginAnswer } from "../../origin/origin.js";
+import type { Clock } from "../../runtime/clock.js";
 import type { BlockId } from "../../storage/block.js";
-import type { FillEvents, FillTarget } from "./fill-context.js";
+import type { BlockStore } from "../../storage/block-store.js";
+import type { CurrentVersions } from "../current-versions.js";
+import type { FillMemory } from "./fill-memory.js";
+
+/** What all fills of a member share. */
+export interface FillContext {
+  readonly geometry: Geometry;
+  readonly origin: Pick<Origin, "fetch">;
+  readonly store: Pick<BlockStore, "reserve" | "write">;
+  readonly versions: Pick<CurrentVersions, "observe" | "reject">;
+  readonly memory: FillMemory;
+  /** The smallest size of a part, if that much is missing contiguously. */
+  readonly partBytes: number;
+  /** Parts of one block that are fetched concurrently. */
+  readonly parallelism: number;
+  readonly clock: Clock;
+  /** Aborted when the member closes. */
+  readonly signal: AbortSignal;
+}
+
+/** The block that one fill brings. */
+export interface FillTarget {
+  readonly ref: ObjectRef;
+  /** The block's first byte in the object. */
+  readonly blockOffset: number;
+  /** Undefined: the first answer decides. */
+  readonly version: string | undefined;
+}
 
 /**
- * Which version and size a fill is of, and so which block: what it was made for, or what its first answer says; every later one
- * must agree.
+ * The version and size that a fill is of: those of its target, or those of the first answer. Every later answer must agree.
+ * What an answer says about the object's current version goes to CurrentVersions, dated by when its request was sent.
  */
 export class FillDescription {
-  /** Resolves with the first answer; rejects where no part got one. */
+  readonly target: FillTarget;
+  /** Resolves with the first answer. Rejects if no part got one. */
   readonly promise: Promise<ObjectInfo>;
+  readonly #context: Pick<FillContext, "geometry" | "versions">;
+  readonly #onDescribed: (info: ObjectInfo) => void;
   #resolve!: (info: ObjectInfo) => void;
   #reject!: (error: CacheError) => void;
   #info: ObjectInfo | undefined;
   #failed = false;
-  #seenAtMs = Number.NEGATIVE_INFINITY;
+  #observedAtMs = Number.NEGATIVE_INFINITY;
 
-  constructor(
-    private readonly geometry: Geometry,
-    private readonly target: FillTarget,
-    private readonly events: FillEvents,
-  ) {
+  /** `onDescribed` is called with the first answer, before `promise` resolves. */
+  constructor(context: Pick<FillContext, "geometry" | "versions">, target: FillTarget, onDescribed: (info: ObjectInfo) => void) {
+    this.#context = context;
+    this.target = target;
+    this.#onDescribed = onDescribed;
     this.promise = new Promise((resolve, reject) => {
       this.#resolve = resolve;
       this.#reject = reject;
@@ -33,56 +64,68 @@ export class FillDescription {
     return this.#info !== undefined || this.#failed;
   }
 
-  /** Known once the first answer has come. */
+  /** Undefined before the first answer. */
   get info(): ObjectInfo | undefined {
     return this.#info;
   }
 
-  /** The version that all answers must have; absent: the first answer decides. */
+  /** The version that all answers must have. Undefined: the first answer decides. */
   get version(): string | undefined {
     return this.#info?.version ?? this.target.version;
   }
 
-  /** The block's identity. The first answer must have come. */
+  /** The block's identity. Only after the first answer. */
   get id(): BlockId {
     return { url: this.target.ref.url, version: this.#info!.version, offset: this.target.blockOffset };
   }
 
-  /** Bytes of the block; as many as a block can have, while the object's size is not known. */
+  /** Bytes of the block. The largest size of a block while the object's size is unknown. */
   get blockBytes(): number {
-    const { blockBytes } = this.geometry;
-    return this.#info === undefined ? blockBytes : blockLength(this.target.blockOffset, this.#info.objectSize, this.geometry);
+    const { geometry } = this.#context;
+    return this.#info === undefined ? geometry.blockBytes : blockLength(this.target.blockOffset, this.#info.objectSize, geometry);
   }
 
-  /** Bytes of a segment, as far as the block is known to reach; 0 for a segment behind the object's end. */
+  /** Bytes of a segment. 0 for a segment past the object's end. */
   segmentLength(segment: number): number {
-    return segmentLength(segment, this.blockBytes, this.geometry);
+    return segmentLength(segment, this.blockBytes, this.#context.geometry);
   }
 
-  /** Whether the segment is known to lie behind the object's end. */
+  /** Whether the segment is known to lie past the object's end. */
   isBeyond(segment: number): boolean {
     return this.#info !== undefined && this.segmentLength(segment) === 0;
   }
 
-  /** When the origin was last asked and said that this version is current, monotonic milliseconds; -Infinity: it was not. */
-  get seenAtMs(): number {
-    return this.#seenAtMs;
+  /** When the last request was sent that the origin answered with this version. Monotonic milliseconds; -Infinity: never. */
+  get observedAtMs(): number {
+    return this.#observedAtMs;
   }
 
-  /** Throws FAILED_PRECONDITION for an answer of another version. */
+  /** Takes note of the answer to a request that was sent at `askedAtMs` (monotonic). Throws FAILED_PRECONDITION if its version differs. */
   accept({ info, isFromMember }: Pick<OriginAnswer, "info" | "isFromMember">, askedAtMs: number): void {
-    const isOther = info.version !== (this.version ?? info.version);
+    const { url } = this.target.ref;
+    const { version } = this;
+    const isOther = version !== undefined && info.version !== version;
     if (isOther || (this.#info !== undefined && info.objectSize !== this.#info.objectSize)) {
-      throw new CacheError("FAILED_PRECONDITION", `${this.target.ref.url}: changed while it was read, read it again`);
+      this.#context.versions.reject(url, version!);
+      throw new CacheError("FAILED_PRECONDITION", `${url}: the object changed while it was read, read it again`);
     }
     if (isFromMember !== true) {
-      this.#seenAtMs = Math.max(this.#seenAtMs, askedAtMs);
-      this.events.seen(info, askedAtMs);
+      this.#observedAtMs = Math.max(this.#observedAtMs, askedAtMs);
+      this.#context.versions.observe(url, { info, askedAtMs });
     }
     if (this.#info !== undefined) return;
     this.#info = info;
-    this.events.described(info);
+    this.#onDescribed(info);
     this.#resolve(info);
+  }
+
+  /** Takes note of the error that answered a request sent at `askedAtMs` (monotonic), as far as it says what is current. */
+  refused({ code }: CacheError, askedAtMs: number): void {
+    const { version } = this;
+    if (code === "NOT_FOUND") this.#context.versions.observe(this.target.ref.url, { info: undefined, askedAtMs });
+    else if (code === "FAILED_PRECONDITION" && version !== undefined) {
+      this.#context.versions.reject(this.target.ref.url, version);
+    }
   }
 
   /** No part got an answer. */

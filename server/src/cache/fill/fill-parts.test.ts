@@ -1,14 +1,14 @@
 import { parseObjectUrl } from "@frontcache/proto";
+import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { ManualClock } from "../../testing/manual-clock.js";
 import { MemoryObjects } from "../../testing/origin/memory-objects.js";
 import { MemoryOrigin } from "../../testing/origin/memory-origin.js";
-import { rangeOf } from "../../testing/origin/requests.js";
 import { testGeometry } from "../../testing/store-fixture.js";
 import { FillDescription } from "./fill-description.js";
 import { FillMemory } from "./fill-memory.js";
-import { FillParts } from "./fill-parts.js";
-import type { PartHost } from "./part.js";
+import { FillParts, planParts } from "./fill-parts.js";
+import { FillSegments } from "./fill-segments.js";
 
 const { blockBytes: BLOCK, segmentBytes: SEGMENT } = testGeometry;
 const ref = parseObjectUrl("s3://bucket/key");
@@ -18,8 +18,8 @@ describe("the parts of a fill", () => {
   let origin: MemoryOrigin;
   let description: FillDescription;
   let parts: FillParts;
-  let wanted: Set<number>;
-  /** First segments of the parts that ended, with what they met, and of those that were not asked for. */
+  let segments: FillSegments;
+  /** First segments of the parts that ran, with their failures, and of those that did not run. */
   let ended: [number, string | undefined][];
   let unplanned: number[];
   let whenRested: Promise<void>;
@@ -28,45 +28,28 @@ describe("the parts of a fill", () => {
     objects = new MemoryObjects();
     const clock = new ManualClock();
     origin = new MemoryOrigin(objects, clock, 1000);
-    wanted = new Set();
     ended = [];
     unplanned = [];
-    description = new FillDescription(
-      testGeometry,
-      { ref, blockOffset: 0, version: undefined },
-      { described() {}, seen() {}, idle() {} },
-    );
-    const memory = new FillMemory({ budgetBytes: BLOCK, segmentBytes: SEGMENT });
-    const host: PartHost = {
-      memory,
-      fetch: (first, count, signal) => origin.fetch(rangeOf(ref, { offset: first * SEGMENT, length: count * SEGMENT }, signal)),
-      accept: (answer, askedAtMs) => description.accept(answer, askedAtMs),
-      monotonicMs: () => clock.monotonicMs(),
-      segmentLength: (segment) => description.segmentLength(segment),
-      reserve: async () => undefined,
-      progressed() {},
-    };
     const { signal } = new AbortController();
+    const memory = new FillMemory({ budgetBytes: BLOCK, segmentBytes: SEGMENT });
+    const versions = { observe() {}, reject() {} };
+    const store = { reserve: async () => undefined, write: async () => false };
+    const sizes = { partBytes: 2 * SEGMENT, parallelism: 2 };
+    const context = { geometry: testGeometry, origin, store, versions, memory, clock, ...sizes, signal };
+    description = new FillDescription(context, { ref, blockOffset: 0, version: undefined }, () => {});
+    segments = new FillSegments();
     whenRested = new Promise((resolve) => {
-      parts = new FillParts({
-        context: { geometry: testGeometry, memory, partBytes: 2 * SEGMENT, parallelism: 2, signal },
-        description,
-        host,
-        isWanted: (segment) => wanted.has(segment),
-        ended: (part, failure) => {
-          ended.push([part.first, failure?.code]);
-          for (const buffer of part.segments.values()) buffer.release();
-        },
-        unplanned: ({ first }) => unplanned.push(first),
-        ran: () => {
-          if (parts.resting) resolve();
-        },
+      parts = new FillParts({ context, description, segments }, (part, failure) => {
+        if (part.segments.size === 0 && failure === undefined) unplanned.push(part.first);
+        else ended.push([part.first, failure?.code]);
+        for (const segment of part.indices) segments.drop(segment);
+        if (parts.isIdle) resolve();
       });
     });
   });
 
   afterEach(() => {
-    expect([parts.resting, parts.segments, origin.open]).toEqual([true, 0, 0]);
+    expect([parts.isIdle, parts.segments, origin.open]).toEqual([true, 0, 0]);
   });
 
   const asked = (): number[] => origin.calls.map(({ offset }) => offset / SEGMENT);
@@ -116,16 +99,54 @@ describe("the parts of a fill", () => {
     objects.putRamp(ref.url, BLOCK, 7);
     const hold = origin.faults.hold();
     parts.plan([0, 1, 2, 3, 4, 5], "demand");
-    wanted.add(5);
+    segments.enter([5]);
     parts.start();
     await hold.reached(2);
     for (const segment of [0, 4]) parts.abandon(segment);
     expect([unplanned, parts.has(0), parts.has(4)]).toEqual([[], true, true]);
-    wanted.delete(5);
+    segments.leave(5, false);
     parts.abandon(5);
     expect([unplanned, parts.has(0), parts.has(4)]).toEqual([[4], true, false]);
     hold.release();
     await whenRested;
     expect(ended.map(([first]) => first).sort()).toEqual([0, 2]);
+  });
+});
+
+const options = { targetSegments: 4, maxSegments: 8 };
+const sizes = (missing: number[]): number[] => planParts(missing, options).map((part) => part.count);
+const upTo = (count: number): number[] => Array.from({ length: count }, (_, i) => i);
+
+describe("the plan of parts", () => {
+  it("are four of four for a whole block of sixteen", () => {
+    expect(planParts(upTo(16), options)).toEqual([0, 4, 8, 12].map((first) => ({ first, count: 4 })));
+  });
+
+  it("are as few as can be without falling below the target", () => {
+    expect([sizes(upTo(1)), sizes(upTo(7)), sizes(upTo(8)), sizes(upTo(9))]).toEqual([[1], [7], [4, 4], [4, 5]]);
+  });
+
+  it("never bridge what is there already", () => {
+    expect(planParts([0, 1, 3, 9], options)).toEqual([
+      { first: 0, count: 2 },
+      { first: 3, count: 1 },
+      { first: 9, count: 1 },
+    ]);
+  });
+
+  it("cover what is missing exactly once, in order, within the limits", () => {
+    fc.assert(
+      fc.property(
+        fc.uniqueArray(fc.nat(63)),
+        fc.integer({ min: 1, max: 8 }),
+        fc.integer({ min: 1, max: 16 }),
+        (set, target, max) => {
+          const missing = set.sort((a, b) => a - b);
+          const parts = planParts(missing, { targetSegments: target, maxSegments: max });
+          expect(parts.flatMap(({ first, count }) => Array.from({ length: count }, (_, i) => first + i))).toEqual(missing);
+          for (const { count } of parts) expect(count).toBeLessThanOrEqual(Math.max(max, 1));
+        },
+      ),
+    );
   });
 });

@@ -1,43 +1,66 @@
 import { CacheError } from "@frontcache/proto";
-import type { FillContext } from "./fill-context.js";
-import type { FillDescription } from "./fill-description.js";
 import type { Priority } from "./fill-memory.js";
-import { Part, type PartHost } from "./part.js";
-import { PartQueue } from "./part-queue.js";
-import { planParts } from "./plan-parts.js";
+import { Part, type PartContext, type SegmentRun } from "./part.js";
 
-/** What one fill's parts need of it, and tell it. */
-export interface FillPartsOptions {
-  readonly context: Pick<FillContext, "geometry" | "memory" | "partBytes" | "parallelism" | "signal">;
-  /** Failed here where no part got an answer. */
-  readonly description: FillDescription;
-  /** What the parts land in. */
-  readonly host: PartHost;
-  /** Whether anybody still comes for the segment. */
-  isWanted(segment: number): boolean;
-  /** The part has run, or will not; its segments are not on their way any more. Without a failure it has run whole, or was abandoned. */
-  ended(part: Part, failure: CacheError | undefined): void;
-  /** The part will not be asked for: nobody wants it, or it lies behind the object's end. */
-  unplanned(part: Part): void;
-  /** A part has run and ended, and those that could start in its place have started. */
-  ran(): void;
+export interface PartPlanOptions {
+  /** The smallest number of segments in a part, if that many are missing contiguously. */
+  readonly targetSegments: number;
+  /** The largest number of segments in a part: what the fill memory can give to it. */
+  readonly maxSegments: number;
 }
 
 /**
- * The parts of one fill, by which its missing segments come: planned, queued, running. A segment is on its way in one part at
- * a time; so many run at once as the fill may have, demand first.
+ * Groups missing segments (ascending) into parts. A contiguous run of n segments becomes floor(n / target) parts of almost
+ * equal size. So no part is below the target unless its run is: with a target of 4, 16 segments become 4 + 4 + 4 + 4 and 7
+ * become 7.
+ */
+export function planParts(missing: readonly number[], options: PartPlanOptions): SegmentRun[] {
+  return contiguousRuns(missing).flatMap((run) => cutRun(run, options));
+}
+
+function contiguousRuns(segments: readonly number[]): SegmentRun[] {
+  const runs: { first: number; count: number }[] = [];
+  for (const segment of segments) {
+    const last = runs.at(-1);
+    if (last !== undefined && last.first + last.count === segment) last.count++;
+    else runs.push({ first: segment, count: 1 });
+  }
+  return runs;
+}
+
+function cutRun({ first, count }: SegmentRun, { targetSegments, maxSegments }: PartPlanOptions): SegmentRun[] {
+  const parts = Math.max(1, Math.floor(count / targetSegments), Math.ceil(count / maxSegments));
+  const cuts = Array.from({ length: parts + 1 }, (_, i) => first + Math.floor((i * count) / parts));
+  return Array.from({ length: parts }, (_, i) => ({ first: cuts[i]!, count: cuts[i + 1]! - cuts[i]! }));
+}
+
+/**
+ * Called when a part has run, or will not run. Its segments are no longer on their way. Without a failure the part is complete,
+ * or was not needed: no reader requested it any more, or it lies past the object's end.
+ */
+export type PartEnded = (part: Part, failure: CacheError | undefined) => void;
+
+/**
+ * The parts of one fill: planned, queued, running. A segment is on its way in at most one part. As many parts run concurrently
+ * as the fill may have; demand comes before background.
  */
 export class FillParts {
-  readonly #queue = new PartQueue();
+  readonly #fill: PartContext;
+  readonly #onEnded: PartEnded;
+  /** Parts whose request has not been sent, each priority in order. */
+  readonly #queue: Record<Priority, Set<Part>> = { demand: new Set(), background: new Set() };
   readonly #running = new Set<Part>();
-  /** Running parts that have neither an answer nor a failure, while no answer has come. */
+  /** Running parts without an answer or a failure, while no part has an answer. */
   readonly #undecided = new Set<Part>();
-  /** While no answer has come: what the failed part nearest to the block's beginning met. */
+  /** While no part has an answer: the failure of the failed part that is nearest to the block's start. */
   #nearestFailure: { readonly part: Part; readonly failure: CacheError } | undefined;
-  /** The part that brings a segment, from its planning until it has ended. */
+  /** The part that brings a segment, from its planning until its end. */
   readonly #partOf = new Map<number, Part>();
 
-  constructor(private readonly options: FillPartsOptions) {}
+  constructor(fill: PartContext, onEnded: PartEnded) {
+    this.#fill = fill;
+    this.#onEnded = onEnded;
+  }
 
   /** Whether the segment is on its way. */
   has(segment: number): boolean {
@@ -49,91 +72,101 @@ export class FillParts {
     return this.#partOf.size;
   }
 
-  /** Whether nothing is queued and nothing runs. */
-  get resting(): boolean {
-    return this.#running.size === 0 && this.#queue.size === 0;
+  /** Whether no part is queued or running. */
+  get isIdle(): boolean {
+    return this.#running.size === 0 && this.#queued === 0;
   }
 
   /** Queues parts for segments (ascending) that are not on their way. */
   plan(missing: readonly number[], priority: Priority): void {
-    const { partBytes, geometry, memory } = this.options.context;
+    const { partBytes, geometry, memory } = this.#fill.context;
     const targetSegments = Math.max(1, Math.floor(partBytes / geometry.segmentBytes));
     const maxSegments = Math.min(memory.maxSegments, 2 * targetSegments);
-    for (const plan of planParts(missing, { targetSegments, maxSegments })) {
-      const part = new Part(plan, priority);
-      this.#queue.add(part);
+    for (const run of planParts(missing, { targetSegments, maxSegments })) {
+      const part = new Part(run, priority);
+      this.#queue[priority].add(part);
       for (const segment of part.indices) this.#partOf.set(segment, part);
     }
   }
 
-  /** Readers wait for these segments now. */
+  /** Readers wait for these segments now: their parts become demand, behind the demand that is queued. */
   promote(segments: readonly number[]): void {
     for (const segment of segments) {
       const part = this.#partOf.get(segment);
-      if (part !== undefined) this.#queue.promote(part);
+      if (part === undefined || part.priority === "demand") continue;
+      const wasQueued = this.#queue.background.delete(part);
+      part.promote();
+      if (wasQueued) this.#queue.demand.add(part);
     }
   }
 
-  /** Starts what is queued, as far as parts may run beside each other. */
+  /** Starts queued parts, as many as may run concurrently. */
   start(): void {
-    while (this.#running.size < this.options.context.parallelism) {
-      const part = this.#queue.take();
+    while (this.#running.size < this.#fill.context.parallelism) {
+      const part = this.#takeNext();
       if (part === undefined) return;
-      if (this.options.description.isBeyond(part.first)) this.#unplan(part);
+      if (this.#fill.description.isBeyond(part.first)) this.#end(part, undefined);
       else void this.#run(part);
     }
   }
 
-  /** Nobody comes for the segment any more. A demand part of which that holds as a whole is dropped, if it was not asked for yet. */
+  /** No reader needs the segment any more. Drops its part if that is demand, not requested yet, and not needed for other segments. */
   abandon(segment: number): void {
     const part = this.#partOf.get(segment);
-    if (part === undefined || part.priority !== "demand" || part.indices.some((other) => this.options.isWanted(other))) return;
-    if (this.#queue.remove(part)) this.#unplan(part);
+    if (part === undefined || part.priority !== "demand") return;
+    if (part.indices.some((other) => this.#fill.segments.isRequested(other))) return;
+    if (this.#queue.demand.delete(part)) this.#end(part, undefined);
     else part.abandon();
   }
 
+  get #queued(): number {
+    return this.#queue.demand.size + this.#queue.background.size;
+  }
+
+  #takeNext(): Part | undefined {
+    for (const queue of [this.#queue.demand, this.#queue.background]) {
+      for (const part of queue) {
+        queue.delete(part);
+        return part;
+      }
+    }
+    return undefined;
+  }
+
   async #run(part: Part): Promise<void> {
-    const { host, context, description } = this.options;
+    const { description } = this.#fill;
     this.#running.add(part);
     if (description.info === undefined) this.#undecided.add(part);
     let failure: CacheError | undefined;
     try {
-      await part.run(host, context.signal);
+      await part.run(this.#fill);
     } catch (error) {
       failure = CacheError.from(error);
       if (description.info === undefined) this.#failUndescribed(part, failure);
     }
     this.#running.delete(part);
-    this.#end(part, part.abandoned ? undefined : failure);
     this.start();
-    this.options.ran();
+    this.#end(part, part.isAbandoned ? undefined : failure);
   }
 
   /**
-   * A part failed before any answer came. Others may still describe the block: it may be that this one only lies behind the
-   * object's end. The last one to fail fails the description, with what the part nearest to the block's beginning met.
+   * A part failed before any part got an answer. Other parts may still describe the block: this one may only lie past the
+   * object's end. When the last part fails, the description fails with the error of the part nearest to the block's start.
    */
   #failUndescribed(part: Part, failure: CacheError): void {
     this.#undecided.delete(part);
     const nearest = this.#nearestFailure;
-    const counts = nearest === undefined || nearest.part.abandoned || (!part.abandoned && part.first < nearest.part.first);
-    if (counts) this.#nearestFailure = { part, failure };
+    const isNearer = nearest === undefined || nearest.part.isAbandoned || (!part.isAbandoned && part.first < nearest.part.first);
+    if (isNearer) this.#nearestFailure = { part, failure };
     if (this.#undecided.size > 0) return;
-    if (failure.code !== "OUT_OF_RANGE") for (const queued of this.#queue.takeAll()) this.#end(queued, failure);
-    if (this.#queue.size === 0) this.options.description.fail(this.#nearestFailure!.failure);
+    if (failure.code !== "OUT_OF_RANGE") {
+      for (let queued = this.#takeNext(); queued !== undefined; queued = this.#takeNext()) this.#end(queued, failure);
+    }
+    if (this.#queued === 0) this.#fill.description.fail(this.#nearestFailure!.failure);
   }
 
   #end(part: Part, failure: CacheError | undefined): void {
-    this.#forget(part);
-    this.options.ended(part, failure);
-  }
-
-  #unplan(part: Part): void {
-    this.#forget(part);
-    this.options.unplanned(part);
-  }
-
-  #forget(part: Part): void {
     for (const segment of part.indices) this.#partOf.delete(segment);
+    this.#onEnded(part, failure);
   }
 }

@@ -1,23 +1,22 @@
-import type { ObjectInfo, ObjectRef } from "@frontcache/proto";
+import type { ObjectRef } from "@frontcache/proto";
 import { blockKey } from "../../storage/block.js";
 import type { EvictSelector } from "../../storage/block-store.js";
 import { Fill } from "./fill.js";
-import type { FillContext } from "./fill-context.js";
+import type { FillContext } from "./fill-description.js";
 
 const nothing = (): void => {};
 
-/** All running fills of a member: one a block and version, and one discovery an object. */
+/** All running fills of a member: at most one per block and version, and one discovery per object. */
 export class Fills {
+  readonly #context: FillContext;
   readonly #byBlock = new Map<string, Fill>();
-  /** Fills that ask for whatever version is current, until their first answer, by object. */
+  /** Fills that request whatever version is current, until their first answer, by object. */
   readonly #discoveries = new Map<string, Fill>();
   readonly #settled = new Set<() => void>();
 
-  constructor(
-    private readonly context: FillContext,
-    /** Hears of every answer by which the origin says what is current. */
-    private readonly onSeen: (url: string, info: ObjectInfo, askedAtMs: number) => void,
-  ) {}
+  constructor(context: FillContext) {
+    this.#context = context;
+  }
 
   get running(): number {
     return this.#byBlock.size + this.#discoveries.size;
@@ -33,23 +32,16 @@ export class Fills {
     return [...this.#byBlock.values()].some(({ target }) => target.ref.url === url && target.blockOffset === blockOffset);
   }
 
-  /** The running fill of a block of one version, or a new one that has nothing to do yet. */
+  /** The running fill of a block of one version, or a new one without any request. */
   open(ref: ObjectRef, version: string, blockOffset: number): Fill {
     const key = blockKey({ url: ref.url, version, offset: blockOffset });
     const running = this.#byBlock.get(key);
     if (running !== undefined) return running;
-    const fill: Fill = new Fill(
-      this.context,
-      { ref, blockOffset, version },
-      {
-        described: () => {},
-        seen: (info, askedAtMs) => this.onSeen(ref.url, info, askedAtMs),
-        idle: () => {
-          this.#byBlock.delete(key);
-          this.#settle();
-        },
-      },
-    );
+    const idle = (): void => {
+      this.#byBlock.delete(key);
+      this.#checkSettled();
+    };
+    const fill = new Fill(this.#context, { ref, blockOffset, version }, { described: nothing, idle });
     this.#byBlock.set(key, fill);
     return fill;
   }
@@ -60,20 +52,20 @@ export class Fills {
   }
 
   /**
-   * While a discovery runs for a block, a fill of it for the version that will turn out to be current would fetch twice. Resolves
-   * when its version is known, or won't be; undefined where no discovery runs for that block.
+   * Resolves when the discovery that runs for this block has its version, or has failed. Undefined: none runs. A fill that is
+   * opened meanwhile, for the version that turns out to be current, would fetch the block twice.
    */
   discovering(url: string, blockOffset: number): Promise<void> | undefined {
     const discovery = this.#discoveries.get(url);
-    if (discovery?.target.blockOffset !== blockOffset || discovery.isDescribed) return undefined;
-    return discovery.description.then(nothing, nothing);
+    if (discovery?.target.blockOffset !== blockOffset || discovery.description.isSettled) return undefined;
+    return discovery.description.promise.then(nothing, nothing);
   }
 
-  /** A new fill without a version; from its first answer on it is the fill of that version's block. */
+  /** A new fill without a version. From its first answer on it is the fill of that version's block. */
   discover(ref: ObjectRef, blockOffset: number): Fill {
     let key: string | undefined;
     const fill: Fill = new Fill(
-      this.context,
+      this.#context,
       { ref, blockOffset, version: undefined },
       {
         described: (info) => {
@@ -81,11 +73,10 @@ export class Fills {
           this.#discoveries.delete(ref.url);
           this.#byBlock.set(key, fill);
         },
-        seen: (info, askedAtMs) => this.onSeen(ref.url, info, askedAtMs),
         idle: () => {
           if (key === undefined) this.#discoveries.delete(ref.url);
           else if (this.#byBlock.get(key) === fill) this.#byBlock.delete(key);
-          this.#settle();
+          this.#checkSettled();
         },
       },
     );
@@ -93,12 +84,13 @@ export class Fills {
     return fill;
   }
 
-  /** Running fills that the selector fits serve their readers on, and keep nothing. */
+  /** Running fills that match the selector still serve their readers, but write nothing. */
   discard({ url, prefix, version }: EvictSelector): void {
     for (const fill of [...this.#byBlock.values(), ...this.#discoveries.values()]) {
       const name = fill.target.ref.url;
-      const fits = url !== undefined ? name === url : prefix !== undefined && name.startsWith(prefix);
-      if (fits && (version === undefined || fill.info === undefined || fill.info.version === version)) fill.discard();
+      const matches = url !== undefined ? name === url : prefix !== undefined && name.startsWith(prefix);
+      const { info } = fill.description;
+      if (matches && (version === undefined || info === undefined || info.version === version)) fill.discard();
     }
   }
 
@@ -108,7 +100,7 @@ export class Fills {
     return new Promise((resolve) => this.#settled.add(resolve));
   }
 
-  #settle(): void {
+  #checkSettled(): void {
     if (this.running > 0) return;
     for (const resolve of this.#settled) resolve();
     this.#settled.clear();

@@ -1,47 +1,45 @@
 import { CacheError } from "@frontcache/proto";
 import { whenAborted } from "@frontcache/proto/runtime";
 import type { OriginAnswer } from "../../origin/origin.js";
+import { CACHE_ITSELF } from "../../security/principal.js";
 import type { Reservation } from "../../storage/block.js";
-import type { Claim, FillMemory, Priority } from "./fill-memory.js";
-import type { PartPlan } from "./plan-parts.js";
-import { SegmentBuffer } from "./segment-buffer.js";
+import type { FillContext, FillDescription } from "./fill-description.js";
+import type { Claim, Priority } from "./fill-memory.js";
+import { type FillSegments, SegmentBuffer } from "./fill-segments.js";
 
-/** What a part needs of the fill that it belongs to. */
-export interface PartHost {
-  readonly memory: FillMemory;
-  /** The origin's answer to a run of segments, as far as the block is known to reach. */
-  fetch(first: number, count: number, signal: AbortSignal): Promise<OriginAnswer>;
-  /** The answer to a question asked at `askedAtMs` (monotonic) begins: checks it against the fill's version, or gives the fill its version. */
-  accept(answer: OriginAnswer, askedAtMs: number): void;
-  monotonicMs(): number;
-  /** Bytes that a segment has, once the object's size is known. */
-  segmentLength(segment: number): number;
-  /** Sets room on a volume aside for bytes that are about to come; undefined: they can't be kept. */
-  reserve(bytes: number): Promise<Reservation | undefined>;
-  /** The segment has a buffer now, or more bytes in it. */
-  progressed(segment: number, buffer: SegmentBuffer): void;
+/** A contiguous run of a block's segments. */
+export interface SegmentRun {
+  /** Index of the first segment. */
+  readonly first: number;
+  readonly count: number;
 }
 
-/** A run of segments on its way from the origin: waits for memory, asks once, lands the bytes. */
+/** What the parts of one fill share. */
+export interface PartContext {
+  readonly context: FillContext;
+  readonly description: FillDescription;
+  readonly segments: FillSegments;
+}
+
+/** A run of missing segments that one origin request fetches: waits for memory, sends the request, receives the bytes. */
 export class Part {
   readonly first: number;
   readonly count: number;
-  /** The landed segments, complete or not. */
+  priority: Priority;
+  /** The segments that have a buffer, complete or not. */
   readonly segments = new Map<number, SegmentBuffer>();
-  /** Room on a volume for them; undefined before the answer's head. */
+  /** Room on a volume for these segments. Undefined before the answer's head. */
   reservation: Promise<Reservation | undefined> | undefined;
-  /** Nobody wanted it any more before it was asked for. */
-  abandoned = false;
+  /** No reader needed the part any more before its request was sent. */
+  isAbandoned = false;
   #claim: Claim | undefined;
-  #asked = false;
+  #isRequested = false;
   readonly #waiting = new AbortController();
 
-  constructor(
-    plan: PartPlan,
-    public priority: Priority,
-  ) {
-    this.first = plan.first;
-    this.count = plan.count;
+  constructor({ first, count }: SegmentRun, priority: Priority) {
+    this.first = first;
+    this.count = count;
+    this.priority = priority;
   }
 
   /** Indices of its segments, ascending. */
@@ -49,39 +47,38 @@ export class Part {
     return Array.from({ length: this.count }, (_, i) => this.first + i);
   }
 
-  /** A reader waits for it now. */
+  /** A reader waits for the part now. */
   promote(): void {
     this.priority = "demand";
     this.#claim?.promote();
   }
 
-  /** Nobody wants it any more: gives its place in the queue for memory up. A part that has been asked for runs on. */
+  /** No reader needs the part any more: it leaves the queue for memory. A part whose request was sent continues. */
   abandon(): void {
-    if (this.#asked) return;
-    this.abandoned = true;
-    this.#waiting.abort(new CacheError("CANCELLED", "nobody waits for it any more"));
+    if (this.#isRequested) return;
+    this.isAbandoned = true;
+    this.#waiting.abort(new CacheError("CANCELLED", "no reader needs these segments any more"));
   }
 
-  /** Brings the part; rejects with a CacheError, after which `segments` holds what came whole and what did not. */
-  async run(host: PartHost, signal: AbortSignal): Promise<void> {
-    const buffers = await this.#memory(host, signal);
-    this.#asked = true;
+  /** Fetches the part. Rejects with a CacheError; `segments` then has the complete and the incomplete segments. */
+  async run(fill: PartContext): Promise<void> {
+    const { context } = fill;
+    const buffers = await this.#claimMemory(context);
+    this.#isRequested = true;
     try {
-      const askedAtMs = host.monotonicMs();
-      const answer = await host.fetch(this.first, this.count, signal);
+      const answer = await this.#fetch(fill);
       try {
-        host.accept(answer, askedAtMs);
-        this.#lay(host, buffers);
-        await this.#land(host, answer);
+        this.#assignBuffers(fill, buffers);
+        await this.#receive(fill.segments, answer);
       } finally {
         answer.body.destroy();
       }
     } finally {
-      for (const spare of buffers) host.memory.give(spare);
+      for (const spare of buffers) context.memory.give(spare);
     }
   }
 
-  async #memory({ memory }: PartHost, signal: AbortSignal): Promise<Buffer[]> {
+  async #claimMemory({ memory, signal }: FillContext): Promise<Buffer[]> {
     const stop = whenAborted(signal, () => this.#waiting.abort(signal.reason));
     try {
       this.#claim = memory.claim(this.count, this.priority, this.#waiting.signal);
@@ -91,23 +88,46 @@ export class Part {
     }
   }
 
-  /** Gives each segment a buffer, taking them out of `buffers`; what the object is too short for stays there. */
-  #lay(host: PartHost, buffers: Buffer[]): void {
-    const give = (buffer: Buffer): void => host.memory.give(buffer);
-    let bytes = 0;
-    for (let segment = this.first; segment < this.first + this.count; segment++) {
-      const length = host.segmentLength(segment);
-      if (length <= 0) break;
-      const buffer = new SegmentBuffer(length, buffers.pop()!, give);
-      this.segments.set(segment, buffer);
-      bytes += length;
-      host.progressed(segment, buffer);
+  /** Sends the request, for as much of the part as the block is known to have. */
+  async #fetch({ context, description }: PartContext): Promise<OriginAnswer> {
+    const { origin, clock, geometry, signal } = context;
+    const { version, blockBytes, target } = description;
+    const start = this.first * geometry.segmentBytes;
+    const end = Math.min(start + this.count * geometry.segmentBytes, blockBytes);
+    const offset = target.blockOffset + start;
+    const askedAtMs = clock.monotonicMs();
+    let answer: OriginAnswer;
+    try {
+      answer = await origin.fetch({ ref: target.ref, offset, length: end - start, version, signal, principal: CACHE_ITSELF });
+    } catch (error) {
+      description.refused(CacheError.from(error), askedAtMs);
+      throw error;
     }
-    this.reservation = host.reserve(bytes);
+    try {
+      description.accept(answer, askedAtMs);
+    } catch (error) {
+      answer.body.destroy();
+      throw error;
+    }
+    return answer;
   }
 
-  /** Has the bytes written where they stay. */
-  async #land(host: PartHost, { body }: OriginAnswer): Promise<void> {
+  /** Gives each segment a buffer and removes it from `buffers`. Buffers past the object's end stay there. */
+  #assignBuffers({ context, description, segments }: PartContext, buffers: Buffer[]): void {
+    const free = (buffer: Buffer): void => context.memory.give(buffer);
+    let bytes = 0;
+    for (let segment = this.first; segment < this.first + this.count; segment++) {
+      const length = description.segmentLength(segment);
+      if (length <= 0) break;
+      const buffer = new SegmentBuffer(length, buffers.pop()!, free);
+      this.segments.set(segment, buffer);
+      bytes += length;
+      segments.progressed(segment, buffer);
+    }
+    this.reservation = context.store.reserve(description.id, bytes);
+  }
+
+  async #receive(segments: FillSegments, { body }: OriginAnswer): Promise<void> {
     let segment = this.first;
     const current = (): SegmentBuffer => {
       const buffer = this.segments.get(segment);
@@ -117,7 +137,7 @@ export class Part {
     const landed = (bytes: number): void => {
       const buffer = current();
       buffer.landed(bytes);
-      host.progressed(segment, buffer);
+      segments.progressed(segment, buffer);
       if (buffer.complete) segment++;
     };
     await body.land({ room: () => current().room, landed });
