@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseObjectUrl } from "@frontcache/proto";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import type { GcsOptions } from "../../server/src/origin/gcs/gcs-client.js";
+import type { GcsOptions } from "../../server/src/origin/gcs/gcs-origin.js";
 import { GcsOrigin } from "../../server/src/origin/gcs/gcs-origin.js";
 import { bytesOf } from "../../server/src/testing/answer-fixture.js";
 import { rangeOf, statOf } from "../../server/src/testing/origin/requests.js";

@@ -4,7 +4,7 @@ import { createServer as createHttpsServer, get as getHttps } from "node:https";
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
 import { createServer as createTlsServer } from "node:tls";
 import { afterEach, describe, expect, it } from "vitest";
-import { originHttpAgent, originHttpsAgent } from "../../server/src/origin/http/origin-agents.js";
+import { originHttpAgent, originHttpsAgent } from "../../server/src/origin/http/http-get.js";
 import { rampBytes } from "../../server/src/testing/origin/ramp.js";
 import { Authority } from "../security/authority.js";
 

@@ -37,43 +37,43 @@ async function received(answer: OriginAnswer): Promise<{ bytes: number; code: st
 }
 
 describe("an origin's answer", () => {
-  it("is believed where head and body agree with the range", async () => {
+  it("is accepted if head and body agree with the range", async () => {
     const opened = answer({}).open();
     const { info, length } = opened;
     expect({ info, length }).toEqual({ info: { version: "v1", objectSize: 1000 }, length: 50 });
     expect(await received(opened)).toEqual({ bytes: 50, code: undefined });
   });
 
-  it("is believed without a Content-Length, as its Content-Range says", async () => {
+  it("is accepted without a Content-Length if it has a Content-Range", async () => {
     expect(await received(answer({ contentLength: undefined }).open())).toEqual({ bytes: 50, code: undefined });
   });
 
   it.each<[string, Partial<RangeHead>, ErrorCode]>([
-    ["begins elsewhere", { contentRange: "bytes 101-149/1000", contentLength: 49 }, "UNAVAILABLE"],
-    ["begins one earlier", { contentRange: "bytes 99-148/1000" }, "UNAVAILABLE"],
-    ["ends before the range and the object do", { contentRange: "bytes 100-148/1000", contentLength: 49 }, "UNAVAILABLE"],
-    ["goes beyond the range", { contentRange: "bytes 100-150/1000", contentLength: 51 }, "UNAVAILABLE"],
+    ["starts elsewhere", { contentRange: "bytes 101-149/1000", contentLength: 49 }, "UNAVAILABLE"],
+    ["starts one byte earlier", { contentRange: "bytes 99-148/1000" }, "UNAVAILABLE"],
+    ["ends before the range and the object", { contentRange: "bytes 100-148/1000", contentLength: 49 }, "UNAVAILABLE"],
+    ["extends beyond the range", { contentRange: "bytes 100-150/1000", contentLength: 51 }, "UNAVAILABLE"],
     ["names no size", { contentRange: "bytes 100-149/*" }, "UNAVAILABLE"],
     ["names a size inside the range", { contentRange: "bytes 100-149/149" }, "UNAVAILABLE"],
     ["has no Content-Range", { contentRange: undefined }, "UNAVAILABLE"],
-    ["holds fewer bytes than it names", { contentLength: 49 }, "UNAVAILABLE"],
-    ["holds more bytes than it names", { contentLength: 51 }, "UNAVAILABLE"],
+    ["has fewer bytes than it names", { contentLength: 49 }, "UNAVAILABLE"],
+    ["has more bytes than it names", { contentLength: 51 }, "UNAVAILABLE"],
     ["is the whole object", { status: 200, contentRange: undefined, contentLength: 1000 }, "UNAVAILABLE"],
     ["is another success", { status: 204 }, "UNAVAILABLE"],
     ["has no version", { version: undefined }, "UNAVAILABLE"],
-    ["has a version that no header could name", { version: "v\n1" }, "UNAVAILABLE"],
+    ["has a version that no header can contain", { version: "v\n1" }, "UNAVAILABLE"],
     ["has an empty version", { version: "" }, "UNAVAILABLE"],
-  ])("that %s is refused, and its stream ended", (_, head, code) => {
+  ])("is rejected, and its stream destroyed, if it %s", (_, head, code) => {
     const { open, stream } = answer(head);
     expect(open).toThrow(expect.objectContaining({ code }));
     expect(stream.destroyed).toBe(true);
   });
 
-  it("of another version than asked for is refused", () => {
+  it("is rejected if it has another version than the requested one", () => {
     expect(answer({}, { ...range, version: "v2" }).open).toThrow(expect.objectContaining({ code: "FAILED_PRECONDITION" }));
   });
 
-  it("that is the whole object is believed where the range begins with it and reaches to its end", () => {
+  it("is accepted as a whole object if the range covers all of it", () => {
     const whole = { status: 200, contentRange: undefined, contentLength: 50 };
     expect(answer(whole, { offset: 0, length: 50 }).open().info.objectSize).toBe(50);
     expect(answer(whole, { offset: 0, length: 51 }).open().length).toBe(50);
@@ -81,16 +81,16 @@ describe("an origin's answer", () => {
     expect(answer(whole, { offset: 1, length: 49 }).open).toThrow();
   });
 
-  it("that is the whole, empty object is OUT_OF_RANGE", () => {
+  it("is OUT_OF_RANGE if it is the whole, empty object", () => {
     const empty = { status: 200, contentRange: undefined, contentLength: 0 };
     expect(answer(empty, { offset: 0, length: 50 }).open).toThrow(expect.objectContaining({ code: "OUT_OF_RANGE" }));
   });
 
-  it("whose body is short gives true bytes, then UNAVAILABLE", async () => {
+  it("gives correct bytes, then UNAVAILABLE, if its body is short", async () => {
     expect(await received(answer({}, range, [20, 29]).open())).toEqual({ bytes: 49, code: "UNAVAILABLE" });
   });
 
-  it("whose body is long never gives a byte beyond its range", async () => {
+  it("never gives a byte beyond its range if its body is long", async () => {
     const { bytes, code } = await received(answer({}, range, [20, 31]).open());
     expect(bytes).toBeLessThanOrEqual(50);
     expect(code).toBe("UNAVAILABLE");

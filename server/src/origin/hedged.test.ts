@@ -36,7 +36,7 @@ async function pass(clock: ManualClock, ms: number): Promise<void> {
   }
 }
 
-/** So many answers in 20 ms each: from then on the origin's usual time is known, and there is leave for extra requests. */
+/** Answers requests in 20 ms each: then the origin's usual time is known, and extra requests are allowed. */
 async function usual({ clock, memory, origin }: World, answers = 40): Promise<void> {
   const remove = memory.faults.place({ latencyMs: 20 });
   const all = Array.from({ length: answers }, () => origin.fetch(rangeOf(ref, { offset: 0, length: 1 })));
@@ -51,7 +51,7 @@ function read(world: World, signal = new AbortController().signal): Promise<Orig
 }
 
 describe("a late request", () => {
-  it("is sent again once it is later than nearly all recent ones; the first answer is used, the other request is cut", async () => {
+  it("is sent again after the 95th percentile; the first answer is used, the other request is aborted", async () => {
     const world = setup();
     await usual(world);
     world.memory.faults.place({ latencyMs: 1000, times: 1 });
@@ -67,7 +67,7 @@ describe("a late request", () => {
     expect([world.memory.open, world.clock.waits]).toEqual([0, 0]);
   });
 
-  it("that is answered first after all wins, and the extra one is cut", async () => {
+  it("wins if it is answered first, and the extra request is aborted", async () => {
     const world = setup();
     await usual(world);
     world.memory.faults.place({ latencyMs: 25, times: 1 });
@@ -79,7 +79,7 @@ describe("a late request", () => {
     expect([world.memory.open, world.clock.waits]).toEqual([0, 0]);
   });
 
-  it("is not sent again before twenty answers have told what is usual", async () => {
+  it("is not sent again before twenty answers are known", async () => {
     const world = setup();
     await usual(world, 19);
     world.memory.faults.place({ latencyMs: 1000, times: 1 });
@@ -99,7 +99,7 @@ describe("a late request", () => {
     expect([world.memory.open, world.clock.waits, world.hedges.length]).toEqual([0, 0, 1]);
   });
 
-  it("ends at once, both times that it was sent, when its reader leaves", async () => {
+  it("ends at once, together with the extra request, when it is aborted", async () => {
     const world = setup();
     await usual(world);
     world.memory.faults.place({ latencyMs: 1000 });
@@ -113,7 +113,7 @@ describe("a late request", () => {
     expect([world.memory.open, world.clock.waits]).toEqual([0, 0]);
   });
 
-  it("goes on where only one of the two fails in a way that may pass, and ends where both do", async () => {
+  it("continues if one of the two fails transiently, and fails if both do", async () => {
     const world = setup();
     await usual(world);
     world.memory.faults.place({ latencyMs: 30, error: "UNAVAILABLE", times: 1 });
@@ -129,7 +129,7 @@ describe("a late request", () => {
     expect([world.memory.open, world.clock.waits]).toEqual([0, 0]);
   });
 
-  it("ends with the first refusal for good", async () => {
+  it("ends with the first permanent error", async () => {
     const world = setup();
     await usual(world);
     world.memory.faults.place({ latencyMs: 1000, times: 1 });
@@ -140,7 +140,7 @@ describe("a late request", () => {
     expect([world.memory.open, world.clock.waits]).toEqual([0, 0]);
   });
 
-  it("that fails before it is late fails at once", async () => {
+  it("fails at once if it fails before it is late", async () => {
     const world = setup();
     await usual(world);
     world.memory.faults.place({ error: "UNAVAILABLE", times: 1 });
@@ -150,7 +150,7 @@ describe("a late request", () => {
 });
 
 describe("extra requests", () => {
-  it("are a twentieth at most, however slow the origin becomes", async () => {
+  it("are at most a twentieth of all requests, however slow the origin becomes", async () => {
     const world = setup();
     let sent = 0;
     const remove = world.memory.faults.place({ latencyMs: 20 });
@@ -170,7 +170,7 @@ describe("extra requests", () => {
     expect(world.hedges.length).toBeLessThanOrEqual(0.05 * sent);
   });
 
-  it("are none for a while where the origin throttles", async () => {
+  it("are not sent for a while if the origin throttles", async () => {
     const world = setup();
     await usual(world);
     world.memory.faults.place({ error: "RESOURCE_EXHAUSTED", times: 1 });
@@ -182,7 +182,7 @@ describe("extra requests", () => {
     expect(world.hedges).toEqual([]);
   });
 
-  it("wait for nothing: there are none where the origin's limits are reached, and they count as requests", async () => {
+  it("do not wait for the limits: none is sent when the limits are reached, and each one counts as a request", async () => {
     let limits: OriginLimits | undefined;
     const world = setup({ acquireExtra: () => limits?.tryAcquire() });
     await usual(world);

@@ -19,7 +19,7 @@ const unlimited: LimitOptions = {
   maxWaiting: 10_000,
 };
 
-/** Repeats without pauses, and as long as it takes. */
+/** Retries without delays, with long timeouts. */
 const AT_ONCE = {
   attempts: 5,
   baseDelayMs: 0,
@@ -41,7 +41,7 @@ function setup(options: Partial<LimitOptions>) {
 
 const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
-/** Moves time on by steps, letting everything run in between; after each step tells the time in milliseconds. */
+/** Advances time in steps and runs everything in between; calls `each` with the time after each step. */
 async function pass(clock: ManualClock, ms: number, stepMs: number, each: (atMs: number) => void = () => {}): Promise<void> {
   for (let at = stepMs; at <= ms; at += stepMs) {
     clock.advance(stepMs);
@@ -50,8 +50,8 @@ async function pass(clock: ManualClock, ms: number, stepMs: number, each: (atMs:
   }
 }
 
-describe("requests a second", () => {
-  it("never exceed rate and burst in any second, and all are answered in the order they came", async () => {
+describe("the limit of requests per second", () => {
+  it("is never exceeded by more than the burst in any second, and requests are answered in order", async () => {
     const { clock, memory, limits, origin } = setup({ requestsPerSecond: 50, maxWaitMs: 60_000 });
     const answered: number[] = [];
     const reads = Array.from({ length: 500 }, async (_, at) => {
@@ -72,7 +72,7 @@ describe("requests a second", () => {
     expect(clock.waits).toBe(0);
   });
 
-  it("hold listings and looks at buckets back, too", async () => {
+  it("applies to listings and bucket questions too", async () => {
     const { clock, memory, limits, origin } = setup({ requestsPerSecond: 1 });
     const bucket = parsePrefixUrl("s3://bucket");
     const list = () => origin.ask(pageOf(bucket, { delimiter: "", maxKeys: 1 }));
@@ -85,7 +85,7 @@ describe("requests a second", () => {
     expect(limits.waiting).toBe(0);
   });
 
-  it("hold stat back, too, and repeated requests", async () => {
+  it("applies to stat and to repeated requests too", async () => {
     const { clock, memory, origin } = setup({ requestsPerSecond: 2 });
     const repeated = retrying(AT_ONCE, clock, () => 0)(origin);
     memory.faults.place({ error: "UNAVAILABLE", times: 3 });
@@ -99,8 +99,8 @@ describe("requests a second", () => {
   });
 });
 
-describe("bytes a second", () => {
-  it("are held on average, whatever the sizes", async () => {
+describe("the limit of bytes per second", () => {
+  it("holds on average, whatever the sizes", async () => {
     const { clock, memory, origin } = setup({ bytesPerSecond: 8 * MiB, maxWaitMs: 60_000 });
     const read = async (): Promise<Buffer> => bytesOf(await origin.fetch(rangeOf(ref, { offset: 0, length: 4 * MiB })));
     const reads = Promise.all(Array.from({ length: 25 }, read));
@@ -114,7 +114,7 @@ describe("bytes a second", () => {
     expect(memory.bytesServed).toBe(100 * MiB);
   });
 
-  it("count what the answer has, not what was asked for", async () => {
+  it("counts the bytes of the answer, not of the request", async () => {
     const { memory, origin } = setup({ bytesPerSecond: MiB });
     for (let round = 0; round < 10; round++) {
       (await origin.fetch(rangeOf(ref, { offset: 100 * MiB - 1, length: 64 * MiB }))).body.destroy();
@@ -124,8 +124,8 @@ describe("bytes a second", () => {
   });
 });
 
-describe("concurrency", () => {
-  it("counts an answer until it is read to its end, destroyed, or failed", async () => {
+describe("the limit of concurrent requests", () => {
+  it("counts an answer until it has been read, has failed or was destroyed", async () => {
     const { memory, limits, origin } = setup({ concurrency: 2 });
     const fetch = () => origin.fetch(rangeOf(ref, { offset: 0, length: 100 }));
     const [first, second] = [await fetch(), await fetch()];
@@ -146,8 +146,8 @@ describe("concurrency", () => {
   });
 });
 
-describe("a wait", () => {
-  it("ends with RESOURCE_EXHAUSTED after its bound, which is not repeated", async () => {
+describe("a request that waits for the limits", () => {
+  it("fails with RESOURCE_EXHAUSTED after the longest wait, and is not repeated", async () => {
     const { clock, memory, origin } = setup({ concurrency: 1, maxWaitMs: 500 });
     const repeated = retrying(AT_ONCE, clock, () => 0)(origin);
     const holder = await repeated.fetch(rangeOf(ref, { offset: 0, length: 100 }));
@@ -159,7 +159,7 @@ describe("a wait", () => {
     expect(clock.waits).toBe(0);
   });
 
-  it("is refused at once where too many wait already", async () => {
+  it("is rejected at once if too many requests wait", async () => {
     const { clock, limits, origin } = setup({ concurrency: 1, maxWaiting: 2 });
     const holder = await origin.ask(statOf(ref)).then(() => origin.fetch(rangeOf(ref, { offset: 0, length: 1 })));
     const waiting = [origin.ask(statOf(ref)), origin.ask(statOf(ref))];
@@ -170,7 +170,7 @@ describe("a wait", () => {
     expect(clock.waits).toBe(0);
   });
 
-  it("that is left lets those behind it pass at once where they need less", async () => {
+  it("lets cheaper requests behind it pass at once when it is aborted", async () => {
     const { clock, origin } = setup({ bytesPerSecond: MiB });
     (await origin.fetch(rangeOf(ref, { offset: 0, length: 64 * MiB }))).body.destroy();
     const abort = new AbortController();
@@ -184,7 +184,7 @@ describe("a wait", () => {
     expect(clock.waits).toBe(0);
   });
 
-  it("ends at once by an abort, and lets the others pass", async () => {
+  it("ends at once by an abort, and lets the others pass when a permit is free", async () => {
     const { clock, limits, origin } = setup({ concurrency: 1 });
     const holder = await origin.fetch(rangeOf(ref, { offset: 0, length: 1 }));
     const abort = new AbortController();

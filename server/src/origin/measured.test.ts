@@ -10,9 +10,9 @@ const ref = parseObjectUrl("s3://bucket/k");
 const signal = new AbortController().signal;
 
 /** An origin whose head takes 5 ms and whose chunks take 10 ms each; "fail" breaks the body off. */
-function measured(chunks: readonly (number | "fail")[]): { origin: Origin; told: RequestReport[] } {
+function measured(chunks: readonly (number | "fail")[]): { origin: Origin; reports: RequestReport[] } {
   const clock = new ManualClock();
-  const told: RequestReport[] = [];
+  const reports: RequestReport[] = [];
   const length = chunks.reduce<number>((sum, chunk) => sum + (chunk === "fail" ? 1 : chunk), 0);
   const info = { version: "v", objectSize: length };
   const body = {
@@ -42,44 +42,44 @@ function measured(chunks: readonly (number | "fail")[]): { origin: Origin; told:
     ask: (question) => answerBy(answers, question),
     close() {},
   };
-  return { origin: measuredBy((report) => told.push(report), clock)(inner), told };
+  return { origin: measuredBy((report) => reports.push(report), clock)(inner), reports };
 }
 
 describe("a measured request", () => {
-  it("is told of once, at its last byte, though its reader destroys it after that", async () => {
-    const { origin, told } = measured([3, 4]);
+  it("is reported once, at its last byte, even if it is destroyed afterwards", async () => {
+    const { origin, reports } = measured([3, 4]);
     const answer = await origin.fetch(rangeOf(ref, { offset: 0, length: 7 }, signal));
     await bytesOf(answer);
     answer.body.destroy();
-    expect(told).toEqual([
+    expect(reports).toEqual([
       { ref, operation: "fetch", outcome: "ok", error: undefined, firstByteMs: 5, durationMs: 25, bytes: 7 },
     ]);
   });
 
-  it("that is dropped is cut, with the bytes that came", async () => {
-    const { origin, told } = measured([3, 4]);
+  it("is reported as CANCELLED with its received bytes if it is destroyed", async () => {
+    const { origin, reports } = measured([3, 4]);
     const answer = await origin.fetch(rangeOf(ref, { offset: 0, length: 7 }, signal));
     await bytesOf(answer, (piece) => piece.length === 3 && answer.body.destroy());
-    expect(told).toMatchObject([{ outcome: "CANCELLED", bytes: 3 }]);
+    expect(reports).toMatchObject([{ outcome: "CANCELLED", bytes: 3 }]);
   });
 
-  it("that breaks off or is refused has the error's outcome", async () => {
+  it("is reported with the code of its error", async () => {
     const broken = measured([3, "fail"]);
     const answer = await broken.origin.fetch(rangeOf(ref, { offset: 0, length: 4 }, signal));
     await expect(bytesOf(answer)).rejects.toThrow("reset");
-    expect(broken.told).toMatchObject([{ outcome: "UNAVAILABLE", error: { message: "reset" }, bytes: 3 }]);
+    expect(broken.reports).toMatchObject([{ outcome: "UNAVAILABLE", error: { message: "reset" }, bytes: 3 }]);
 
     const refused = measured([]);
     await expect(refused.origin.fetch(rangeOf(ref, { offset: 0, length: 4 }, signal))).rejects.toThrow("slow down");
-    expect(refused.told).toMatchObject([{ outcome: "RESOURCE_EXHAUSTED", firstByteMs: undefined }]);
+    expect(refused.reports).toMatchObject([{ outcome: "RESOURCE_EXHAUSTED", firstByteMs: undefined }]);
   });
 
-  it("of no bytes is told of, too", async () => {
-    const { origin, told } = measured([1]);
+  it("is reported if it is a question, too", async () => {
+    const { origin, reports } = measured([1]);
     await origin.ask(statOf(ref, signal));
     await origin.ask(bucketOf(ref, signal));
     await expect(origin.ask(pageOf({ ...ref, prefix: "" }, { delimiter: "", maxKeys: 1 }, signal))).rejects.toThrow("no");
-    expect(told).toMatchObject([
+    expect(reports).toMatchObject([
       { operation: "stat", outcome: "ok", firstByteMs: 7, durationMs: 7, bytes: 0 },
       { operation: "bucket", outcome: "ok" },
       { operation: "list", outcome: "PERMISSION_DENIED" },

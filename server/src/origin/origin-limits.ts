@@ -1,4 +1,5 @@
 import { abortError, CacheError } from "@frontcache/proto";
+import { whenAborted } from "@frontcache/proto/runtime";
 import type { Clock } from "../runtime/clock.js";
 
 /** Limits on the requests of one member to one origin. Undefined is unlimited. */
@@ -77,7 +78,7 @@ export class OriginLimits {
       if (signal.aborted) return reject(abortError(signal));
       const dequeue = (): void => {
         this.#queue.delete(waiter);
-        signal.removeEventListener("abort", onAbort);
+        removeAbort?.();
         cancelWait?.();
       };
       const fail = (error: CacheError): void => {
@@ -96,8 +97,8 @@ export class OriginLimits {
           resolve(permit);
         },
       };
-      const onAbort = (): void => fail(abortError(signal));
       let cancelWait: (() => void) | undefined;
+      let removeAbort: (() => void) | undefined;
       this.#queue.add(waiter);
       this.#pump();
       if (!this.#queue.has(waiter)) return;
@@ -105,7 +106,7 @@ export class OriginLimits {
         return rejectBy(new LimitReached(url, "queue", `${maxWaiting} requests are waiting already`));
       }
       cancelWait = this.#clock.after(maxWaitMs, () => rejectBy(new LimitReached(url, "wait", `waited ${maxWaitMs} ms`)));
-      signal.addEventListener("abort", onAbort, { once: true });
+      removeAbort = whenAborted(signal, () => fail(abortError(signal)));
     });
   }
 

@@ -1,10 +1,13 @@
+import { S3Client } from "@aws-sdk/client-s3";
 import { parseObjectUrl, parsePrefixUrl } from "@frontcache/proto";
+import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { ManualClock } from "../testing/manual-clock.js";
 import { MemoryObjects } from "../testing/origin/memory-objects.js";
 import { MemoryOrigin } from "../testing/origin/memory-origin.js";
 import { bucketOf, pageOf, rangeOf, statOf } from "../testing/origin/requests.js";
-import { perBucket } from "./per-bucket.js";
+import type { Origin } from "./origin.js";
+import { checkName, perBucket } from "./per-bucket.js";
 
 function origin(urls: readonly string[]): MemoryOrigin {
   const objects = new MemoryObjects();
@@ -12,8 +15,8 @@ function origin(urls: readonly string[]): MemoryOrigin {
   return new MemoryOrigin(objects, new ManualClock(), 1000);
 }
 
-describe("origins", () => {
-  it("are picked by scheme and bucket, the first that fits", async () => {
+describe("the choice of an origin", () => {
+  it("takes the first route that matches scheme and bucket", async () => {
     const one = origin(["s3://one/x"]);
     const logs = origin(["s3://logs-2024/x"]);
     const rest = origin(["s3://two/x"]);
@@ -33,5 +36,115 @@ describe("origins", () => {
     }
     expect([one.calls.length, logs.calls.length, rest.calls.length]).toEqual([4, 4, 4]);
     await expect(origins.ask(statOf(parseObjectUrl("gs://one/x")))).rejects.toMatchObject({ code: "PERMISSION_DENIED" });
+  });
+});
+
+const refused = (url: string): boolean => {
+  try {
+    checkName(parseObjectUrl(url));
+    return false;
+  } catch (error) {
+    expect(error).toMatchObject({ code: "INVALID_ARGUMENT" });
+    return true;
+  }
+};
+
+describe("a name of an object or bucket", () => {
+  it.each([
+    "s3://test-accessp-e0000075431d83bebde8xz5w8ijx1qzlbp3i3kuse10--op-s3/k",
+    "s3://mybucket--usw2-az1--x-s3/k",
+    "s3://mybucket--usw2-az1--XA-s3/k",
+    "s3://a--ol-s3/k",
+    "s3://a--table-s3/k",
+    "s3://abc.mrap/k",
+    "s3://xn--abc/k",
+    "s3://lake/..",
+    "s3://lake/.",
+    "s3://lake/./",
+    "s3://lake/../other/key",
+    "s3://lake/a/../../other/key",
+    "s3://lake/a//../../other/key",
+    "s3://lake/a/..",
+    "s3://lake/a/../",
+    "gs://lake/..",
+    "gs://lake/.",
+  ])("is rejected if a store could take it for something else: %s", (url) => {
+    expect(refused(url)).toBe(true);
+  });
+
+  it("is rejected for a bucket too, but a prefix may contain any path", () => {
+    expect(() => checkName(parsePrefixUrl("s3://abc.mrap"))).toThrow(expect.objectContaining({ code: "INVALID_ARGUMENT" }));
+    expect(() => checkName(parsePrefixUrl("s3://lake/../other"))).not.toThrow();
+  });
+
+  it.each([
+    "s3://lake/a/../b",
+    "s3://lake/./a",
+    "s3://lake/a/b/..",
+    "s3://lake/...",
+    "s3://lake/..a/b",
+    "s3://lake//",
+    "s3://lake/%2e%2e/x",
+    "s3://lake/..%2fx",
+    "s3://a-s3alias/k",
+    "s3://my.lake.example/k",
+    "gs://lake/../a",
+    "gs://abc.mrap/k",
+  ])("is accepted if it is only unusual: %s", (url) => {
+    expect(refused(url)).toBe(false);
+  });
+
+  it("sends requests to the configured endpoint only, whatever bucket and key contain", async () => {
+    const sent: URL[] = [];
+    const requestHandler = {
+      metadata: {},
+      handle(request: { protocol: string; hostname: string; path: string }) {
+        sent.push(new URL(`${request.protocol}//${request.hostname}${request.path}`));
+        return Promise.reject(new Error("not sent"));
+      },
+    };
+    const { GetObjectCommand } = await import("@aws-sdk/client-s3");
+    const clients = [true, false].map(
+      (forcePathStyle) =>
+        new S3Client({
+          region: "us-east-1",
+          endpoint: "http://store.example",
+          forcePathStyle,
+          credentials: { accessKeyId: "id", secretAccessKey: "secret" },
+          requestHandler,
+          maxAttempts: 1,
+        }),
+    );
+    const ending = fc.constantFrom("", "--op-s3", "--x-s3", "-s3alias", ".com", ".mrap", "--az1--x-s3", "--ol-s3");
+    const bucket = fc.tuple(fc.stringMatching(/^[A-Za-z0-9][A-Za-z0-9._-]{2,60}$/), ending).map((parts) => parts.join(""));
+    const key = fc
+      .array(fc.constantFrom("..", ".", "", "a", "%2e%2e", "@evil.example", "?x", "#x", "\\"), { minLength: 1, maxLength: 6 })
+      .map((parts) => parts.join("/"))
+      .filter((text) => text !== "");
+    await fc.assert(
+      fc.asyncProperty(bucket, key, async (Bucket, Key) => {
+        if (!/[A-Za-z0-9]$/.test(Bucket) || refused(`s3://${Bucket}/${Key}`)) return;
+        for (const [at, client] of clients.entries()) {
+          await client.send(new GetObjectCommand({ Bucket, Key })).catch(() => {});
+          const { hostname, pathname } = sent.pop() ?? new URL("http://store.example/");
+          expect(hostname.endsWith("store.example")).toBe(true);
+          // URL resolves dots as the most tolerant server would; empty segments may be merged too.
+          if (at === 0) expect(pathname.replaceAll(/\/+/g, "/").startsWith(`/${Bucket}/`)).toBe(true);
+        }
+      }),
+      { numRuns: 150 },
+    );
+  });
+
+  it("is checked before a request is sent", async () => {
+    const asked = () => Promise.reject(new Error("it was asked"));
+    const origin: Origin = { fetch: asked, ask: asked, close() {} };
+    const origins = perBucket([{ scheme: "s3", bucket: "*", origin }]);
+    const ref = parseObjectUrl("s3://lake/../other/key");
+    const { signal } = new AbortController();
+    await expect(origins.ask(statOf(ref, signal))).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+    await expect(origins.fetch(rangeOf(ref, { offset: 0, length: 1 }, signal))).rejects.toMatchObject({
+      code: "INVALID_ARGUMENT",
+    });
   });
 });

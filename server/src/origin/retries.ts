@@ -1,7 +1,6 @@
 import { abortError, CacheError } from "@frontcache/proto";
-import { backoffMs, sleep } from "@frontcache/proto/runtime";
+import { backoffMs, LinkedAbort, sleep } from "@frontcache/proto/runtime";
 import type { Clock, Random } from "../runtime/clock.js";
-import { Attempt } from "./attempt.js";
 import { UnusableAnswer } from "./checked-answer.js";
 import { LimitReached } from "./origin-limits.js";
 
@@ -106,4 +105,65 @@ export class Retries {
 function exhausted(error: CacheError, attempts: number): CacheError {
   const code = error.code === "RESOURCE_EXHAUSTED" ? error.code : "UNAVAILABLE";
   return new CacheError(code, `${error.message} (${attempts} attempts)`, { cause: error });
+}
+
+/**
+ * One request with the body of its answer, aborted if nothing moves for too long while somebody waits for it. The waits between
+ * chunks share one timer, which looks at a time stamp when it fires.
+ */
+export class Attempt {
+  readonly #abort: LinkedAbort;
+  readonly #clock: Clock;
+  readonly #url: string;
+  #waitingSinceMs: number | undefined;
+  #timeoutMs = 0;
+  #cancelTimer: (() => void) | undefined;
+  readonly #onTimer = (): void => this.#check();
+
+  constructor(parent: AbortSignal, clock: Clock, url: string) {
+    this.#abort = new LinkedAbort(parent);
+    this.#clock = clock;
+    this.#url = url;
+  }
+
+  get signal(): AbortSignal {
+    return this.#abort.signal;
+  }
+
+  /** Somebody waits for the origin from now on, for at most `timeoutMs`. */
+  wait(timeoutMs: number): void {
+    this.#waitingSinceMs = this.#clock.monotonicMs();
+    if (timeoutMs !== this.#timeoutMs) this.#stopTimer();
+    this.#timeoutMs = timeoutMs;
+    this.#cancelTimer ??= this.#clock.after(timeoutMs, this.#onTimer);
+  }
+
+  /** Something arrived; nobody waits for more yet. */
+  rest(): void {
+    this.#waitingSinceMs = undefined;
+  }
+
+  /** Frees the timer and the link to the parent. The request itself continues. */
+  end(): void {
+    this.rest();
+    this.#stopTimer();
+    this.#abort.unlink();
+  }
+
+  #stopTimer(): void {
+    this.#cancelTimer?.();
+    this.#cancelTimer = undefined;
+  }
+
+  #check(): void {
+    this.#cancelTimer = undefined;
+    if (this.#waitingSinceMs === undefined) return;
+    const leftMs = this.#waitingSinceMs + this.#timeoutMs - this.#clock.monotonicMs();
+    if (leftMs > 0) {
+      this.#cancelTimer = this.#clock.after(leftMs, this.#onTimer);
+      return;
+    }
+    const message = `${this.#url}: the origin sent nothing for ${this.#timeoutMs} ms`;
+    this.#abort.abort(new CacheError("UNAVAILABLE", message));
+  }
 }

@@ -33,10 +33,10 @@ function setup() {
   return { objects, version, clock, memory, origin, retries };
 }
 
-/** Lets everything run that waits for nothing but its turn. */
+/** Runs everything that does not wait for time. */
 const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
-/** The work's outcome while time moves on whenever the work waits for nothing but time. */
+/** The outcome of the work. Time advances whenever the work waits for time. */
 async function withTime<T>(clock: ManualClock, work: Promise<T>): Promise<T> {
   let done = false;
   const outcome = work.finally(() => {
@@ -50,9 +50,9 @@ async function withTime<T>(clock: ManualClock, work: Promise<T>): Promise<T> {
   return outcome;
 }
 
-describe("requests that fail", () => {
+describe("a retrying origin", () => {
   it.each<ErrorCode>(["UNAVAILABLE", "RESOURCE_EXHAUSTED"])(
-    "with %s are repeated with growing, bounded, random waits",
+    "repeats requests that fail with %s after growing, bounded, random delays",
     async (error) => {
       const { clock, memory, origin, retries } = setup();
       memory.faults.place({ error, times: 3 });
@@ -72,7 +72,7 @@ describe("requests that fail", () => {
     },
   );
 
-  it("are repeated less often, and given up sooner, for who has little patience", async () => {
+  it("makes fewer attempts with a shorter timeout if the caller has a fallback", async () => {
     const { clock, memory, origin } = setup();
     memory.faults.place({ error: "UNAVAILABLE" });
     let beganMs = clock.nowMs();
@@ -91,7 +91,7 @@ describe("requests that fail", () => {
     ["UNAVAILABLE", "UNAVAILABLE"],
     ["DEADLINE_EXCEEDED", "UNAVAILABLE"],
     ["RESOURCE_EXHAUSTED", "RESOURCE_EXHAUSTED"],
-  ])("with %s for ever end as %s after the bounded number", async (error, code) => {
+  ])("turns permanent %s into %s after a bounded number of attempts", async (error, code) => {
     const { clock, memory, origin } = setup();
     memory.faults.place({ error });
     await expect(withTime(clock, origin.fetch(rangeOf(ref, whole)))).rejects.toMatchObject({ code });
@@ -101,7 +101,7 @@ describe("requests that fail", () => {
   });
 
   it.each<ErrorCode>(["NOT_FOUND", "PERMISSION_DENIED", "FAILED_PRECONDITION", "OUT_OF_RANGE", "INTERNAL"])(
-    "with %s are final at once",
+    "does not repeat requests that fail with %s",
     async (error) => {
       const { clock, memory, origin } = setup();
       memory.faults.place({ error });
@@ -112,7 +112,7 @@ describe("requests that fail", () => {
     },
   );
 
-  it("to answer in time are given up and repeated", async () => {
+  it("aborts and repeats requests that are not answered in time", async () => {
     const { clock, memory, origin, retries } = setup();
     memory.faults.place({ latencyMs: 60_000, times: 1 });
     await bytesOf(await withTime(clock, origin.fetch(rangeOf(ref, whole))));
@@ -122,8 +122,8 @@ describe("requests that fail", () => {
   });
 });
 
-describe("a body", () => {
-  it.each(["break", "stall"] as const)("that ends by a %s goes on from its last byte under the same version", async (how) => {
+describe("a resuming body", () => {
+  it.each(["break", "stall"] as const)("resumes after its last byte under the same version if it ends by a %s", async (how) => {
     const { clock, memory, origin, version } = setup();
     memory.faults.place({ body: { afterBytes: 100 * KiB + 3, how }, times: 2 });
     const bytes = await withTime(clock, origin.fetch(rangeOf(ref, { offset: 10, length: 500 * KiB })).then(bytesOf));
@@ -138,7 +138,7 @@ describe("a body", () => {
     expect(clock.waits).toBe(0);
   });
 
-  it("that breaks off time and again without getting on fails with UNAVAILABLE", async () => {
+  it("fails with UNAVAILABLE if it ends early again and again without progress", async () => {
     const { clock, memory, origin } = setup();
     memory.faults.place({ body: { afterBytes: KiB, how: "break" } });
     await expect(withTime(clock, origin.fetch(rangeOf(ref, whole)).then(bytesOf))).rejects.toMatchObject({ code: "UNAVAILABLE" });
@@ -146,7 +146,7 @@ describe("a body", () => {
     expect(memory.open).toBe(0);
   });
 
-  it("that breaks off ever again but gets on comes to its end", async () => {
+  it("reaches its end if every attempt makes progress", async () => {
     const { clock, memory, objects, origin } = setup();
     const size = 20 * 256 * KiB;
     objects.putRamp(ref.url, size, 5);
@@ -156,7 +156,7 @@ describe("a body", () => {
     expect(memory.calls.length).toBe(20);
   });
 
-  it("whose object changed meanwhile fails with FAILED_PRECONDITION", async () => {
+  it("fails with FAILED_PRECONDITION if the object has changed", async () => {
     const { clock, memory, objects, origin } = setup();
     memory.faults.place({ body: { afterBytes: 100 * KiB, how: "break" }, times: 1 });
     const answer = await origin.fetch(rangeOf(ref, whole));
@@ -165,7 +165,7 @@ describe("a body", () => {
     expect(clock.waits).toBe(0);
   });
 
-  it("that comes slowly but steadily is not cut", async () => {
+  it("is not aborted while it arrives slowly but steadily", async () => {
     const { clock, memory, origin } = setup();
     memory.faults.place({ chunkDelayMs: 900 });
     await withTime(clock, origin.fetch(rangeOf(ref, whole)).then(bytesOf));
@@ -174,8 +174,8 @@ describe("a body", () => {
   });
 });
 
-describe("leaving", () => {
-  it("by an abort is CANCELLED at once in the wait between attempts", async () => {
+describe("a request that is not needed any more", () => {
+  it("is CANCELLED at once by an abort in the delay between attempts", async () => {
     const { clock, memory, origin } = setup();
     memory.faults.place({ error: "UNAVAILABLE" });
     const abort = new AbortController();
@@ -187,7 +187,7 @@ describe("leaving", () => {
     expect(clock.waits).toBe(0);
   });
 
-  it.each([0, 100 * KiB])("by an abort is CANCELLED at once in a body that stalls at %i", async (afterBytes) => {
+  it.each([0, 100 * KiB])("is CANCELLED at once by an abort in a body that stalls at byte %i", async (afterBytes) => {
     const { clock, memory, origin } = setup();
     memory.faults.place({ body: { afterBytes, how: "stall" } });
     const abort = new AbortController();
@@ -201,7 +201,7 @@ describe("leaving", () => {
     expect(clock.waits).toBe(0);
   });
 
-  it("by destroy ends a body that stalls, one that waits to go on, and one never read", async () => {
+  it("ends by destroy: a stalled body, a body that waits to resume, and one that was never read", async () => {
     for (const how of ["stall", "break"] as const) {
       const { clock, memory, origin } = setup();
       memory.faults.place({ body: { afterBytes: 100 * KiB, how } });

@@ -2,11 +2,11 @@ import { abortError, type BucketRef, CacheError, type ErrorCode, outOfRange } fr
 import { otherVersion } from "../checked-answer.js";
 import type { OriginQuestion, OriginRequest } from "../origin.js";
 
-/** An answer of GCS that is not a success. */
+/** An unsuccessful answer of GCS. */
 export interface GcsRefusal {
   readonly status: number;
   readonly contentRange: string | undefined;
-  /** The beginning of its body: JSON with reasons, or a line of text. */
+  /** The start of its body: JSON with reasons, or a line of text. */
   readonly body: string;
 }
 
@@ -71,7 +71,7 @@ export function gcsAuthError(error: unknown, ref: BucketRef): CacheError {
   const { code, response } = (error ?? {}) as { code?: unknown; response?: { status?: number } };
   const status = response?.status;
   if ((status !== undefined && status < 500 && status !== 429) || (status === undefined && code === undefined)) {
-    const message = `${ref.url}: this member has no Google credentials that work: give it some, or make the bucket anonymous`;
+    const message = `${ref.url}: this member has no valid Google credentials: configure some, or anonymous access to the bucket`;
     return new CacheError("PERMISSION_DENIED", message, { cause: error });
   }
   return new CacheError("UNAVAILABLE", `${ref.url}: Google's token service cannot be reached`, { cause: error });

@@ -2,7 +2,7 @@ import type { BucketRef, PrefixRef } from "@frontcache/proto";
 import { UnusableAnswer } from "../checked-answer.js";
 import type { ListedObject, Listing, ListPage } from "../origin.js";
 
-/** The parts of GCS's listing that are asked for. Numbers come as text; all of it may be missing. */
+/** The requested fields of GCS's listing. Numbers are text; any field may be missing. */
 export interface GcsListing {
   readonly items?: readonly GcsItem[];
   readonly prefixes?: readonly string[];
@@ -19,7 +19,7 @@ interface GcsItem {
 
 const FIELDS = "items(name,generation,size,updated,storageClass),prefixes,nextPageToken";
 
-/** A page's request, without the question mark. */
+/** The query of a page, without the question mark. */
 export function gcsListQuery({ prefix }: PrefixRef, { delimiter, maxKeys, token, startAfter }: ListPage): string {
   return new URLSearchParams({
     fields: FIELDS,
@@ -31,18 +31,18 @@ export function gcsListQuery({ prefix }: PrefixRef, { delimiter, maxKeys, token,
   }).toString();
 }
 
-/** A page as GCS answered it. Throws UNAVAILABLE where names or sizes are missing. */
+/** A page of GCS's answer. Throws UNAVAILABLE if names or sizes are missing. */
 export function gcsListing(ref: BucketRef, { startAfter }: ListPage, listing: GcsListing): Listing {
   const { items = [], prefixes = [], nextPageToken } = listing;
   return {
-    // GCS begins with the name given, S3 behind it.
+    // GCS starts with the given name, S3 after it.
     objects: items.filter(({ name }) => startAfter === undefined || name !== startAfter).map((item) => listedObject(ref, item)),
     prefixes,
     ...(nextPageToken !== undefined && { nextToken: nextPageToken }),
   };
 }
 
-/** A time of change in whole seconds, as the Last-Modified header of a range says it. */
+/** A modification time in whole seconds, as in the Last-Modified header of a range. */
 export function modifiedMs(updated: string | undefined): number | undefined {
   return updated === undefined ? undefined : Math.floor(Date.parse(updated) / 1000) * 1000;
 }

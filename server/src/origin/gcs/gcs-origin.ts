@@ -3,7 +3,7 @@ import { abortError, type BucketRef, type ObjectRef } from "@frontcache/proto";
 import { untilAborted } from "@frontcache/proto/runtime";
 import { boundedText } from "../../runtime/http-text.js";
 import { checkedAnswer, checkedInfo, otherVersion, UnusableAnswer } from "../checked-answer.js";
-import { httpGet } from "../http/http-get.js";
+import { type HttpTarget, httpGet, httpTarget } from "../http/http-get.js";
 import {
   type Answers,
   type AnswerTo,
@@ -13,20 +13,36 @@ import {
   type OriginQuestion,
   type OriginRequest,
 } from "../origin.js";
-import { type GcsClient, type GcsOptions, openGcsClient } from "./gcs-client.js";
 import { gcsAuthError, gcsError, gcsRefusal } from "./gcs-errors.js";
 import { type GcsListing, gcsListing, gcsListQuery, modifiedMs } from "./gcs-listing.js";
 
-/** More of an error's body is not read. */
+/** How to reach GCS. */
+export interface GcsOptions {
+  /** `http(s)://host[:port]`; undefined: STORAGE_EMULATOR_HOST, else Google's. */
+  readonly endpoint: string | undefined;
+  /**
+   * `default`: the application default credentials, for example of Workload Identity; they are not sent to plain-http endpoints,
+   * which are emulators. `anonymous`: no token.
+   */
+  readonly credentials: "default" | "anonymous" | { readonly keyFile: string };
+  /** The project that pays for reads from requester-pays buckets. */
+  readonly userProject: string | undefined;
+  /** Upper bound of connections; further requests wait for one. */
+  readonly maxConnections: number;
+  /** Timeout of a connection on which nothing moves, before and in the body. */
+  readonly idleTimeoutMs: number;
+}
+
+/** Bytes read of an error's body. */
 const MAX_ERROR_BYTES = 8 << 10;
 
-/** More than any object's metadata with the fields asked for. */
+/** More than any object's metadata with the requested fields. */
 const MAX_METADATA_BYTES = 64 << 10;
 
 /** More than a thousand names of 1,024 bytes and their objects' metadata, escaped. */
 const MAX_LISTING_BYTES = 16 << 20;
 
-/** The fields of an object's metadata that are asked for. Numbers come as text. */
+/** The requested fields of an object's metadata. Numbers are text. */
 interface GcsMetadata {
   readonly generation?: string;
   readonly size?: string;
@@ -154,5 +170,36 @@ function rangeHead({ statusCode = 0, headers }: IncomingMessage) {
     version: typeof generation === "string" ? generation : undefined,
     contentType: headers["content-type"],
     lastModifiedMs: lastModified === undefined ? undefined : Date.parse(lastModified),
+  };
+}
+
+/** GCS's address and a source of tokens. */
+interface GcsClient {
+  readonly target: HttpTarget;
+  /** Authorization and billing headers. Rejects with the auth library's errors. */
+  authorization(): Promise<Record<string, string>>;
+}
+
+/**
+ * Google's library finds credentials and endpoint only: its range streams and metadata calls cannot be cancelled, and share one
+ * agent, which any failing stream destroys. Imported at first use, because loading it takes 0.25 s.
+ */
+async function openGcsClient(options: GcsOptions): Promise<GcsClient> {
+  const { Storage } = await import("@google-cloud/storage");
+  const { endpoint, credentials } = options;
+  const storage = new Storage({
+    ...(endpoint !== undefined && { apiEndpoint: endpoint }),
+    ...(typeof credentials === "object" && { keyFilename: credentials.keyFile }),
+  });
+  const emulated = endpoint === undefined && storage.customEndpoint;
+  // The library reads STORAGE_EMULATOR_HOST without a scheme as https, but emulators speak http.
+  const address =
+    emulated && !/^https?:/.test(storage.baseUrl) ? storage.apiEndpoint.replace("https:", "http:") : storage.apiEndpoint;
+  const target = httpTarget(address, options.maxConnections, options.idleTimeoutMs);
+  const billing = options.userProject === undefined ? {} : { "x-goog-user-project": options.userProject };
+  const anonymous = credentials === "anonymous" || (credentials === "default" && (emulated || target.base.protocol === "http:"));
+  return {
+    target,
+    authorization: async () => (anonymous ? billing : { ...(await storage.authClient.getRequestHeaders()), ...billing }),
   };
 }

@@ -1,18 +1,26 @@
-import { type Agent as HttpAgent, type IncomingMessage, type OutgoingHttpHeaders, request as requestHttp } from "node:http";
-import { type Agent as HttpsAgent, request as requestHttps } from "node:https";
+import {
+  type ClientRequestArgs,
+  Agent as HttpAgent,
+  type IncomingMessage,
+  type OutgoingHttpHeaders,
+  request as requestHttp,
+} from "node:http";
+import { Agent as HttpsAgent, request as requestHttps } from "node:https";
+import type { Socket } from "node:net";
+import type { Duplex } from "node:stream";
+import { whenAborted } from "@frontcache/proto/runtime";
 import { systemClock } from "../../runtime/clock.js";
-import { originHttpAgent, originHttpsAgent } from "./origin-agents.js";
 import { noteBypass, SocketReads } from "./socket-reads.js";
 
-/** One HTTP server, by connections of its own that are kept alive. */
+/** An HTTP server with connections of its own, which are kept alive. */
 export interface HttpTarget {
   readonly base: URL;
   readonly agent: HttpAgent | HttpsAgent;
-  /** For a connection on which nothing moves, while it comes about, before the head and in the body. */
+  /** Timeout of a connection on which nothing moves: while it opens, before the head and in the body. */
   readonly idleTimeoutMs: number;
 }
 
-/** `endpoint` is `http(s)://host[:port][/prefix]`. Connections at most `maxConnections`; further requests wait for one. */
+/** `endpoint` is `http(s)://host[:port][/prefix]`. At most `maxConnections` connections; further requests wait for one. */
 export function httpTarget(endpoint: string, maxConnections: number, idleTimeoutMs: number): HttpTarget {
   const base = new URL(endpoint);
   const agent = base.protocol === "https:" ? originHttpsAgent(maxConnections) : originHttpAgent(maxConnections);
@@ -21,17 +29,17 @@ export function httpTarget(endpoint: string, maxConnections: number, idleTimeout
 
 /** One GET. */
 export interface HttpGet extends HttpTarget {
-  /** Sent verbatim behind the base's own path. */
+  /** Sent verbatim after the base's path. */
   readonly path: string;
   /** Names in lower case. */
   readonly headers: OutgoingHttpHeaders;
-  /** For a connection to come about, or to become free; undefined: only the idle time-out counts. */
+  /** For a connection to open or to become free; undefined: only the idle timeout counts. */
   readonly connectTimeoutMs: number | undefined;
 }
 
 /**
- * A GET's response as soon as its head is there. Aborts and time-outs end the body, too. The body of a range may pass by the
- * HTTP parser: it is to be brought by a SocketBody.
+ * Sends a GET; resolves with the response when its head has arrived. Aborts and timeouts end the body, too. The body of a range may
+ * bypass the HTTP parser: read it by a SocketBody.
  */
 export function httpGet(get: HttpGet, signal: AbortSignal): Promise<IncomingMessage> {
   const { base, path, headers, agent, connectTimeoutMs, idleTimeoutMs } = get;
@@ -45,17 +53,17 @@ export function httpGet(get: HttpGet, signal: AbortSignal): Promise<IncomingMess
       path: base.pathname.replace(/\/$/, "") + path,
       timeout: idleTimeoutMs,
     });
-    const leave = (): void => {
+    let removeAbort: (() => void) | undefined;
+    const cleanUp = (): void => {
       stopTimer();
-      signal.removeEventListener("abort", onAbort);
+      removeAbort?.();
     };
-    const giveUp = (error: Error): void => {
-      leave();
+    const fail = (error: Error): void => {
+      cleanUp();
       request.destroy(error);
-      reject(error); // a request that waits for a connection tells of its end only when it gets one
+      reject(error); // a request that waits for a connection emits its error only when it gets one
     };
-    const onAbort = (): void => giveUp(new Error("aborted"));
-    const onTimeout = (): void => giveUp(Object.assign(new Error("nothing moved"), { code: "ETIMEDOUT" }));
+    const onTimeout = (): void => fail(Object.assign(new Error("nothing moved"), { code: "ETIMEDOUT" }));
     const stopTimer = connectTimeoutMs === undefined ? () => {} : systemClock.after(connectTimeoutMs, onTimeout);
     request.on("socket", (socket) => {
       if (socket.connecting) socket.once("connect", stopTimer);
@@ -68,9 +76,43 @@ export function httpGet(get: HttpGet, signal: AbortSignal): Promise<IncomingMess
     });
     request.on("error", reject);
     request.on("timeout", onTimeout);
-    request.on("close", leave);
-    if (signal.aborted) onAbort();
-    else signal.addEventListener("abort", onAbort, { once: true });
+    request.on("close", cleanUp);
+    removeAbort = whenAborted(signal, () => fail(new Error("aborted")));
     request.end();
   });
+}
+
+/** Opens a connection for an agent. */
+type Connect = (
+  options: ClientRequestArgs,
+  callback?: (error: Error | null, stream: Duplex) => void,
+) => Duplex | null | undefined;
+
+/** An agent for HTTP with at most `maxConnections` connections, which are kept alive; further requests wait for one. */
+export function originHttpAgent(maxConnections: number): HttpAgent {
+  return withSocketReads(new HttpAgent(optionsFor(maxConnections)));
+}
+
+/** The same for HTTPS. */
+export function originHttpsAgent(maxConnections: number): HttpsAgent {
+  return withSocketReads(new HttpsAgent(optionsFor(maxConnections)));
+}
+
+function optionsFor(maxConnections: number) {
+  return { keepAlive: true, maxSockets: maxConnections, scheduling: "lifo" } as const;
+}
+
+/**
+ * Reads each connection into one reused buffer, by SocketReads. Measured: it saves a quarter of the CPU time of reading, and two
+ * thirds if bodies bypass the parser.
+ */
+function withSocketReads<Agent extends HttpAgent>(agent: Agent): Agent {
+  const connect: Connect = agent.createConnection.bind(agent) as Connect;
+  const createConnection: Connect = (options, callback) => {
+    const reads = new SocketReads();
+    const socket = connect({ ...options, onread: reads } as ClientRequestArgs, callback) as Socket;
+    reads.socket = socket;
+    return socket;
+  };
+  return Object.assign(agent, { createConnection });
 }

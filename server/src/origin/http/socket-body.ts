@@ -1,21 +1,22 @@
 import type { Readable } from "node:stream";
 import { abortError, CacheError } from "@frontcache/proto";
+import { whenAborted } from "@frontcache/proto/runtime";
 import { type Landing, landCopy, type OriginBody } from "../origin.js";
 import type { ParserBypass } from "./parser-bypass.js";
 import { bypassOf } from "./socket-reads.js";
 
-/** Where nothing is read any more, since the connection is closed. */
+/** The room of a body that has failed: its connection is closed, so nothing is read. */
 const NOWHERE = Buffer.alloc(1);
 
-/** How a body that is not what its head promised is told. */
+/** The errors of a body that is not as its head says. */
 export interface BodyErrors {
-  /** The connection broke or was closed after `received` bytes; the cause where there is one. */
+  /** The connection ended after `received` bytes. */
   broken(received: number, cause?: unknown): CacheError;
-  /** More bytes came than promised. */
+  /** More bytes arrived than the head says. */
   surplus(): CacheError;
 }
 
-/** A landing under way. */
+/** A `land` that has not settled. */
 interface Running {
   readonly landing: Landing;
   resolve(): void;
@@ -23,31 +24,28 @@ interface Running {
 }
 
 /**
- * A response's body, exactly `length` bytes of it in all or an error: by its bypass, or else each chunk is copied from where
- * the parser left it to where it belongs. Nothing flows before it is landed.
+ * The body of a response: exactly `length` bytes, or an error. The bytes bypass the parser if they can; otherwise each chunk of the
+ * parser is copied into the landing. Nothing is read before `land`.
  */
 export class SocketBody implements OriginBody {
   readonly #stream: Readable;
   readonly #length: number;
   readonly #errors: BodyErrors;
-  readonly #signal: AbortSignal;
   readonly #bypass: ParserBypass | undefined;
   #received = 0;
   #outcome: "ended" | CacheError | undefined;
   #running: Running | undefined;
-  readonly #onAbort = (): void => this.#fail(abortError(this.#signal));
+  #removeAbort: (() => void) | undefined;
 
   constructor(stream: Readable, length: number, errors: BodyErrors, signal: AbortSignal) {
     this.#stream = stream;
     this.#length = length;
     this.#errors = errors;
-    this.#signal = signal;
     this.#bypass = bypassOf(stream);
     stream.on("error", (cause) => this.#fail(errors.broken(this.#received, cause)));
     stream.on("close", () => this.#fail(errors.broken(this.#received)));
     stream.on("end", () => this.#onEnd());
-    if (signal.aborted) this.#onAbort();
-    else signal.addEventListener("abort", this.#onAbort, { once: true });
+    this.#removeAbort = whenAborted(signal, () => this.#fail(abortError(signal)));
   }
 
   land(landing: Landing): Promise<void> {
@@ -60,7 +58,7 @@ export class SocketBody implements OriginBody {
     return landed;
   }
 
-  /** The connection is kept where all bytes have come and only the parser's word for it is outstanding. */
+  /** If all bytes have arrived, the connection is kept: only the parser has not reported the end yet. */
   destroy(): void {
     if (this.#received < this.#length) this.#fail(new CacheError("CANCELLED", "the origin's answer was dropped"));
   }
@@ -89,7 +87,7 @@ export class SocketBody implements OriginBody {
     this.#try(() => landCopy(chunk, landing, () => this.#outcome !== undefined));
   }
 
-  /** What the landing throws ends the body. */
+  /** An error of the landing ends the body. */
   #try<Result>(act: () => Result): Result | undefined {
     try {
       return act();
@@ -112,10 +110,10 @@ export class SocketBody implements OriginBody {
     running?.reject(error);
   }
 
-  /** Returns the landing to be told. */
+  /** Returns the running `land`, to be settled by the caller. */
   #settle(outcome: "ended" | CacheError): Running | undefined {
     this.#outcome = outcome;
-    this.#signal.removeEventListener("abort", this.#onAbort);
+    this.#removeAbort?.();
     const running = this.#running;
     this.#running = undefined;
     return running;

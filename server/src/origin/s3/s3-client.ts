@@ -1,8 +1,8 @@
 import type { S3Client, S3ClientConfig } from "@aws-sdk/client-s3";
-import { originHttpAgent, originHttpsAgent } from "../http/origin-agents.js";
+import { originHttpAgent, originHttpsAgent } from "../http/http-get.js";
 import { S3RangeRequests } from "./s3-range-requests.js";
 
-/** How to reach one S3 or a store that speaks like it. */
+/** How to reach S3 or a compatible store. */
 export interface S3Options {
   /** `http(s)://host[:port]`; undefined: the SDK's own choice, AWS_ENDPOINT_URL_S3 included. */
   readonly endpoint: string | undefined;
@@ -12,13 +12,13 @@ export interface S3Options {
   readonly forcePathStyle: boolean;
   /** `default` is the SDK's chain; `anonymous` signs nothing. */
   readonly credentials: "default" | "anonymous" | { readonly profile: string } | S3Keys;
-  /** Agrees to pay for reading from requester-pays buckets. */
+  /** Agrees to pay for reads from requester-pays buckets. */
   readonly requesterPays: boolean;
-  /** Connections at most; further requests wait for one. */
+  /** Upper bound of connections; further requests wait for one. */
   readonly maxConnections: number;
-  /** For a connection to come about; waiting for one of `maxConnections` counts too. */
+  /** Timeout of opening a connection, or of waiting for a free one. */
   readonly connectTimeoutMs: number;
-  /** For a connection on which nothing moves, before and in the body. */
+  /** Timeout of a connection on which nothing moves, before and in the body. */
   readonly idleTimeoutMs: number;
 }
 
@@ -29,30 +29,30 @@ export interface S3Keys {
   readonly sessionToken?: string;
 }
 
-/** S3's region where nothing names one; stores that are not AWS don't mind. */
+/** The region if none is configured; stores other than AWS ignore it. */
 const FALLBACK_REGION = "us-east-1";
 
 const silent = { trace() {}, debug() {}, info() {}, warn() {}, error() {} };
 
-/** The SDK's commands that are sent. */
+/** The SDK's commands that are used. */
 export type S3Commands = Pick<
   typeof import("@aws-sdk/client-s3"),
   "GetObjectCommand" | "HeadObjectCommand" | "HeadBucketCommand" | "ListObjectsV2Command"
 >;
 
-/** The SDK, with what its clients share. */
+/** The SDK, and the parts that its clients share. */
 export interface S3Sdk {
   /** The configured region. */
   readonly region: string;
   readonly handler: S3RangeRequests;
   readonly commands: S3Commands;
-  /** A client for a region, on the connections that all of them share. */
+  /** A client for a region. All clients share their connections. */
   client(region: string): S3Client;
 }
 
-/** Imports the SDK, at first use: reading it takes 0.15 s and 20 MB that a member without S3 saves. */
+/** Imports the SDK at first use: loading it takes 0.15 s and 20 MB, which a member without S3 saves. */
 export async function openS3Sdk(options: S3Options): Promise<S3Sdk> {
-  // On Node 20 the SDK prints on every start that it will need a later one; which one runs is our users' decision.
+  // On Node 20 the SDK prints a warning about its future at every start. Our users decide which version they run.
   process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED = "true";
   const [sdk, { NodeHttpHandler }] = await Promise.all([import("@aws-sdk/client-s3"), import("@smithy/node-http-handler")]);
   const { S3Client, GetObjectCommand, HeadObjectCommand, HeadBucketCommand, ListObjectsV2Command } = sdk;
@@ -63,21 +63,21 @@ export async function openS3Sdk(options: S3Options): Promise<S3Sdk> {
     httpAgent,
     httpsAgent,
     connectionTimeout: connectTimeoutMs,
-    // Of the SDK's time-outs only this one ends an answer that stalls.
+    // The only timeout of the SDK that ends a stalled answer.
     socketTimeout: idleTimeoutMs,
     logger: silent,
   });
   const handler = new S3RangeRequests({ others, httpAgent, httpsAgent, connectTimeoutMs, idleTimeoutMs });
   const config: S3ClientConfig & { ignoreCache: boolean } = {
     forcePathStyle: options.forcePathStyle,
-    // We retry ourselves: the SDK does not see a body that breaks off, and two retry loops multiply.
+    // `retrying` retries: the SDK does not see a body that ends early, and two retry loops multiply.
     maxAttempts: 1,
-    // Ranges carry no checksum, so asking for one gains nothing and confuses stores that are not AWS.
+    // Ranges have no checksum. Requesting one confuses stores other than AWS.
     responseChecksumValidation: "WHEN_REQUIRED",
     requestChecksumCalculation: "WHEN_REQUIRED",
     logger: silent,
     requestHandler: handler,
-    // Of credential files: they are read again when credentials are renewed, because they may have changed.
+    // Reads credential files again when credentials are renewed, because they may have changed.
     ignoreCache: true,
     ...(options.endpoint !== undefined && { endpoint: options.endpoint }),
     ...credentialsConfig(options.credentials),
@@ -88,7 +88,7 @@ export async function openS3Sdk(options: S3Options): Promise<S3Sdk> {
 
 function credentialsConfig(credentials: S3Options["credentials"]): S3ClientConfig {
   if (credentials === "default") return {};
-  // Some of the SDK's steps ask for credentials even though nothing is signed with them.
+  // Some of the SDK's steps need credentials even though nothing is signed with them.
   if (credentials === "anonymous") {
     return { signer: { sign: async (request) => request }, credentials: { accessKeyId: "anonymous", secretAccessKey: "" } };
   }
@@ -96,7 +96,7 @@ function credentialsConfig(credentials: S3Options["credentials"]): S3ClientConfi
   return { credentials };
 }
 
-/** What the environment or the profile say. */
+/** The region of the environment or of the profile. */
 async function defaultRegion(Client: typeof S3Client, config: S3ClientConfig): Promise<string> {
   try {
     return await new Client(config).config.region();

@@ -1,16 +1,17 @@
 import type { S3Client } from "@aws-sdk/client-s3";
+import { BoundedMap } from "@frontcache/proto/runtime";
 import { openS3Sdk, type S3Commands, type S3Options, type S3Sdk } from "./s3-client.js";
 
-/** Buckets whose regions are remembered; beyond it the one learned first is forgotten, which costs one redirect. */
+/** Buckets whose regions are remembered. A forgotten one costs one redirect. */
 const MAX_BUCKETS = 10_000;
 
 /** AWS has about 40. */
 const MAX_REGIONS = 100;
 
-/** What becomes a part of a host's name must be nothing else. */
+/** A region becomes part of a host name, so nothing else may be taken for one. */
 const REGION = /^[a-z0-9-]{1,40}$/;
 
-/** After asking the source of credentials, it is left alone for so long: a denied object must not have it asked for each read. */
+/** Minimum time between two renewals of credentials: denied objects must not cause one for each read. */
 const RENEW_INTERVAL_MS = 1_000;
 
 /** A client for one region, with the credentials that it signs with. */
@@ -20,7 +21,7 @@ export interface RegionalClient {
   renewal?: { readonly atMs: number; readonly done: Promise<unknown> };
 }
 
-/** Who signed a request; compared, never shown. */
+/** The credentials that signed a request; compared, never logged. */
 export interface Identity {
   readonly accessKeyId: string;
   readonly secretAccessKey: string;
@@ -28,12 +29,12 @@ export interface Identity {
 }
 
 /**
- * The SDK's clients for the regions that buckets turn out to be in. The SDK follows redirects, too, but asks the wrong region
- * first each time, and mixes up regions when it does so for several buckets at a time.
+ * The SDK's clients, one for each region that has buckets. The SDK follows redirects too, but asks the wrong region first each
+ * time, and confuses regions if it does this for several buckets concurrently.
  */
 export class S3Clients {
   readonly #sdk: S3Sdk;
-  readonly #regionOf = new Map<string, string>();
+  readonly #regionOf = new BoundedMap<string, string>(MAX_BUCKETS);
   readonly #clients = new Map<string, RegionalClient>();
 
   private constructor(sdk: S3Sdk) {
@@ -48,9 +49,9 @@ export class S3Clients {
     return this.#sdk.commands;
   }
 
-  /** The client for the region that the bucket is known to be in, else for the configured one. */
+  /** The client for the bucket's known region, else for the configured one. */
   of(bucket: string): RegionalClient {
-    const region = this.#regionOf.get(bucket) ?? this.#sdk.region;
+    const region = this.#regionOf.peek(bucket) ?? this.#sdk.region;
     let found = this.#clients.get(region);
     if (found === undefined) {
       found = { client: this.#sdk.client(region), region };
@@ -59,22 +60,20 @@ export class S3Clients {
     return found;
   }
 
-  /** Remembers where a bucket is. Returns whether that is news to who asked `askedRegion`. */
+  /** Remembers a bucket's region. Returns whether a request to `askedRegion` must be sent there instead. */
   moved(bucket: string, region: string | undefined, askedRegion: string): boolean {
     if (region === undefined || region === askedRegion || !REGION.test(region)) return false;
     if (!this.#clients.has(region) && this.#clients.size >= MAX_REGIONS) return false;
-    this.#regionOf.delete(bucket);
     this.#regionOf.set(bucket, region);
-    if (this.#regionOf.size > MAX_BUCKETS) this.#regionOf.delete(this.#regionOf.keys().next().value!);
     return true;
   }
 
-  /** Who a request is signed by now. Rejects with the SDK's errors. */
+  /** The credentials that a request is signed with now. Rejects with the SDK's errors. */
   identity({ client }: RegionalClient): Promise<Identity> {
     return client.config.credentials();
   }
 
-  /** Has the source of the credentials asked again, files read again; true where they are not `used` any more. Never rejects. */
+  /** Renews the credentials from their source, files included. True if they differ from `used` then. Never rejects. */
   async renewed(regional: RegionalClient, used: Identity, nowMs: number): Promise<boolean> {
     const { client, renewal } = regional;
     if (renewal === undefined || nowMs - renewal.atMs >= RENEW_INTERVAL_MS) {
@@ -89,7 +88,7 @@ export class S3Clients {
     );
   }
 
-  /** Ends all connections. */
+  /** Closes all connections. */
   destroy(): void {
     for (const { client } of this.#clients.values()) client.destroy();
     this.#sdk.handler.destroy();

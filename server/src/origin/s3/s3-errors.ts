@@ -3,7 +3,7 @@ import { otherVersion } from "../checked-answer.js";
 import type { OriginQuestion, OriginRequest } from "../origin.js";
 import { notS3 } from "./s3-listing.js";
 
-/** What an error of S3 means to a reader, by its code; whatever is not here is judged by its HTTP status. */
+/** What an error of S3 means, by its code. For other codes the HTTP status decides. */
 const byName: Readonly<Record<string, readonly [ErrorCode, string]>> = {
   NoSuchKey: ["NOT_FOUND", "no such object"],
   NoSuchVersion: ["NOT_FOUND", "no such object version"],
@@ -14,7 +14,7 @@ const byName: Readonly<Record<string, readonly [ErrorCode, string]>> = {
   InvalidObjectState: ["PERMISSION_DENIED", "the object is archived: restore it first"],
   CredentialsProviderError: [
     "PERMISSION_DENIED",
-    "this member has no AWS credentials: give it some, or make the bucket anonymous",
+    "this member has no AWS credentials: configure some, or anonymous access to the bucket",
   ],
   SlowDown: ["RESOURCE_EXHAUSTED", "the origin throttles"],
   Throttling: ["RESOURCE_EXHAUSTED", "the origin throttles"],
@@ -22,9 +22,9 @@ const byName: Readonly<Record<string, readonly [ErrorCode, string]>> = {
   RequestLimitExceeded: ["RESOURCE_EXHAUSTED", "the origin throttles"],
   TooManyRequests: ["RESOURCE_EXHAUSTED", "the origin throttles"],
   ExpiredToken: ["UNAVAILABLE", "this member's credentials have expired"],
-  RequestTimeTooSkewed: ["UNAVAILABLE", "this member's clock is not the origin's"],
-  RequestTimeout: ["UNAVAILABLE", "the origin gave up waiting"],
-  TemporaryRedirect: ["UNAVAILABLE", "the bucket is on its way to another region"],
+  RequestTimeTooSkewed: ["UNAVAILABLE", "this member's clock differs from the origin's"],
+  RequestTimeout: ["UNAVAILABLE", "the origin's timeout for the request passed"],
+  TemporaryRedirect: ["UNAVAILABLE", "the bucket is being moved to another region"],
   PermanentRedirect: ["UNAVAILABLE", "the bucket is in another region or at another endpoint: configure it for this bucket"],
   AuthorizationHeaderMalformed: ["UNAVAILABLE", "the bucket is in another region: configure it for this bucket"],
 };
@@ -36,23 +36,23 @@ const byStatus: Readonly<Record<number, readonly [ErrorCode, string]>> = {
   401: byName.AccessDenied!,
   403: byName.AccessDenied!,
   404: byName.NoSuchKey!,
-  // What S3 says to a GET of a version that marks the deletion of its object.
+  // S3's answer to a GET of a version that is a delete marker.
   405: byName.NoSuchKey!,
   429: byName.SlowDown!,
 };
 
-/** The same for requests that are not about one object. */
+/** The same for requests about a bucket. */
 const byStatusOfBucket: typeof byStatus = {
   ...byStatus,
   404: byName.NoSuchBucket!,
-  405: ["INVALID_ARGUMENT", "the origin does not list its objects"],
+  405: ["INVALID_ARGUMENT", "the origin does not support listing"],
 };
 
 function statusesOf(ref: BucketRef): typeof byStatus {
   return "key" in ref ? byStatus : byStatusOfBucket;
 }
 
-/** The parts of the SDK's errors that are read here. All of them may be missing. */
+/** The fields of the SDK's errors that are used here. Any of them may be missing. */
 interface SdkError {
   readonly name?: string;
   readonly code?: string;
@@ -67,7 +67,7 @@ export function isMissing(error: unknown): boolean {
   return ((error ?? {}) as SdkError).$metadata?.httpStatusCode === 404;
 }
 
-/** The region that an error says the bucket is in: redirects name it in a header, rejected signatures in their body. */
+/** The bucket's region according to an error: redirects name it in a header, rejected signatures in their body. */
 export function regionOf(error: unknown): string | undefined {
   const { Region, $metadata, $response } = (error ?? {}) as SdkError;
   const status = $metadata?.httpStatusCode;
@@ -75,7 +75,7 @@ export function regionOf(error: unknown): string | undefined {
   return $response?.headers?.["x-amz-bucket-region"] ?? Region;
 }
 
-/** Errors that other credentials cure. */
+/** Errors that new credentials can fix. */
 const OF_CREDENTIALS = new Set([
   "ExpiredToken",
   "ExpiredTokenException",
@@ -85,15 +85,15 @@ const OF_CREDENTIALS = new Set([
   "SignatureDoesNotMatch",
 ]);
 
-/** Whether an error may come from credentials that are not valid any more. A HEAD's has no body to tell that by: only 400. */
+/** Whether credentials that have become invalid may have caused the error. A HEAD's error has no body, only status 400. */
 export function mayBeExpired(error: unknown): boolean {
   const { name = "", $metadata } = (error ?? {}) as SdkError;
   return OF_CREDENTIALS.has(name) || ($metadata?.httpStatusCode === 400 && byName[name] === undefined);
 }
 
-/** The error of a request whose credentials had expired, when there are new ones now: worth another try. */
+/** The error of a request whose credentials had expired, if there are new ones now: a retry can succeed. */
 export function expiredCredentials(ref: BucketRef, cause: unknown): CacheError {
-  return new CacheError("UNAVAILABLE", `${ref.url}: this member's credentials had expired, there are new ones now`, { cause });
+  return new CacheError("UNAVAILABLE", `${ref.url}: this member's credentials had expired and have been renewed`, { cause });
 }
 
 /** Total: an error of an S3 call as a CacheError of one line. The SDK's own text, which may contain signed URLs, stays in the cause. */

@@ -3,7 +3,7 @@ import { type BucketRef, type PrefixRef, versionOfStoreTag } from "@frontcache/p
 import { UnusableAnswer } from "../checked-answer.js";
 import type { ListedObject, Listing, ListPage } from "../origin.js";
 
-/** A page's request. Names are asked for escaped, because XML has no way to write some characters that keys may have. */
+/** The request of a page. Names are requested escaped, because XML cannot represent all characters of keys. */
 export function listInput({ bucket, prefix }: PrefixRef, page: ListPage): ListObjectsV2CommandInput {
   const { delimiter, maxKeys, token, startAfter } = page;
   return {
@@ -17,9 +17,9 @@ export function listInput({ bucket, prefix }: PrefixRef, page: ListPage): ListOb
   };
 }
 
-/** A page as S3 answered it. Throws UNAVAILABLE where names or sizes are missing, or the way to the rest. */
+/** A page of S3's answer. Throws UNAVAILABLE if names or sizes are missing, or the token of the next page. */
 export function listingOf(ref: BucketRef, output: ListObjectsV2CommandOutput): Listing {
-  // Stores that don't know the encoding answer without it, and without saying so.
+  // Stores that do not support the encoding answer without it.
   const nameOf =
     output.EncodingType === "url"
       ? (name: string | undefined) => unescaped(ref, name)
@@ -27,7 +27,7 @@ export function listingOf(ref: BucketRef, output: ListObjectsV2CommandOutput): L
   const { IsTruncated, NextContinuationToken: nextToken, Name, KeyCount, Contents } = output;
   // The SDK reads any well-formed XML, and an empty body, as a listing of nothing. S3 always names the bucket and counts the keys.
   if ([IsTruncated, Name, KeyCount, Contents].every((field) => field === undefined)) throw notS3(ref);
-  if (IsTruncated === true && !nextToken) throw new UnusableAnswer(ref, "names no way to the rest of the listing");
+  if (IsTruncated === true && !nextToken) throw new UnusableAnswer(ref, "is truncated but has no token for the rest");
   return {
     objects: (output.Contents ?? []).map((object) => listedObject(ref, nameOf(object.Key), object)),
     prefixes: (output.CommonPrefixes ?? []).map(({ Prefix }) => nameOf(Prefix)),
@@ -59,12 +59,12 @@ function named(ref: BucketRef, name: string | undefined): string {
   return name;
 }
 
-/** As forms escape: a space may be a plus sign. */
+/** Escaped as in forms: a space may be a plus sign. */
 function unescaped(ref: BucketRef, name: string | undefined): string {
   try {
     return decodeURIComponent(named(ref, name).replaceAll("+", " "));
   } catch (error) {
-    if (error instanceof URIError) throw new UnusableAnswer(ref, "lists a name that is escaped wrongly");
+    if (error instanceof URIError) throw new UnusableAnswer(ref, "lists a wrongly escaped name");
     throw error;
   }
 }

@@ -7,27 +7,31 @@ type Request = Parameters<NodeHttpHandler["handle"]>[0];
 type RequestOptions = Parameters<NodeHttpHandler["handle"]>[1];
 type Answered = Awaited<ReturnType<NodeHttpHandler["handle"]>>;
 
-/** How requests are sent. */
+/** How requests are sent. All on the same agents. */
 export interface S3RangeRequestsOptions {
-  /** Sends all others; on the same agents. */
+  /** Sends all requests that are not GETs of a range. */
   readonly others: NodeHttpHandler;
   readonly httpAgent: HttpAgent;
   readonly httpsAgent: HttpsAgent;
-  /** For a connection to come about; waiting for a free one counts, too. */
+  /** Timeout of opening a connection, or of waiting for a free one. */
   readonly connectTimeoutMs: number;
-  /** For a connection on which nothing moves, before and in the body. */
+  /** Timeout of a connection on which nothing moves, before and in the body. */
   readonly idleTimeoutMs: number;
 }
 
-/** Sends the SDK's requests for a range of an object by `httpGet`, whose bodies may pass by the HTTP parser. */
+/** The SDK's request handler. Sends requests for a range of an object by `httpGet`, whose bodies may bypass the HTTP parser. */
 export class S3RangeRequests {
   readonly metadata = { handlerProtocol: "http/1.1" };
 
-  constructor(private readonly options: S3RangeRequestsOptions) {}
+  readonly #options: S3RangeRequestsOptions;
 
-  /** What the SDK calls. Rejects with the system's errors, which it hands on. */
+  constructor(options: S3RangeRequestsOptions) {
+    this.#options = options;
+  }
+
+  /** Called by the SDK. Rejects with the system's errors, which the SDK passes on. */
   async handle(request: Request, requestOptions?: RequestOptions): Promise<Answered> {
-    const { others, httpAgent, httpsAgent, connectTimeoutMs, idleTimeoutMs } = this.options;
+    const { others, httpAgent, httpsAgent, connectTimeoutMs, idleTimeoutMs } = this.#options;
     if (request.method !== "GET" || request.headers.range === undefined) return others.handle(request, requestOptions);
     const { protocol, hostname, port, path, query, headers } = request;
     const base = new URL(`${protocol}//${hostname}${port === undefined ? "" : `:${port}`}`);
@@ -39,26 +43,26 @@ export class S3RangeRequests {
     return { response: { statusCode, reason, headers: plain(response.headers), body: response } };
   }
 
-  /** Ends all connections. */
+  /** Closes all connections. */
   destroy(): void {
-    const { others, httpAgent, httpsAgent } = this.options;
+    const { others, httpAgent, httpsAgent } = this.#options;
     others.destroy(); // knows its agents only once it was used
     httpAgent.destroy();
     httpsAgent.destroy();
   }
 
-  // What else the SDK may ask of a handler.
+  // The rest of the SDK's interface of a handler.
 
   updateHttpClientConfig(...change: Parameters<NodeHttpHandler["updateHttpClientConfig"]>): void {
-    this.options.others.updateHttpClientConfig(...change);
+    this.#options.others.updateHttpClientConfig(...change);
   }
 
   httpHandlerConfigs(): ReturnType<NodeHttpHandler["httpHandlerConfigs"]> {
-    return this.options.others.httpHandlerConfigs();
+    return this.#options.others.httpHandlerConfigs();
   }
 }
 
-/** The query as it was signed: names and values escaped by RFC 3986. */
+/** The query as it was signed: names and values escaped as in RFC 3986. */
 function queryOf(query: Request["query"]): string {
   const pairs = Object.entries(query ?? {}).flatMap(([name, value]) =>
     [value].flat().map((one) => (one === null ? escaped(name) : `${escaped(name)}=${escaped(one)}`)),

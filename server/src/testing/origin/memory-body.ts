@@ -4,7 +4,7 @@ import type { Landing, OriginBody } from "../../origin/origin.js";
 import type { MemoryFault } from "./memory-faults.js";
 import type { MemoryObject } from "./memory-objects.js";
 
-/** A fetch that has not ended, with what of it is still to come. */
+/** A fetch that has not ended, with the range that is still to come. */
 export interface RunningFetch {
   readonly url: string;
   readonly version: string;
@@ -14,24 +14,24 @@ export interface RunningFetch {
 
 export interface MemoryBodyOptions {
   readonly object: MemoryObject;
-  /** Its `start` moves on with the bytes. */
+  /** Its `start` grows with the bytes. */
   readonly running: RunningFetch;
   readonly fault: MemoryFault;
-  /** So many at most come at a time. */
+  /** Upper bound of a chunk. */
   readonly chunkBytes: number;
   readonly life: LinkedAbort;
   /** Waits by the origin's clock; rejects when aborted. */
   readonly pause: (delayMs: number, signal: AbortSignal) => Promise<void>;
   readonly onBytes: (bytes: number) => void;
-  /** Landed to its end, failed or destroyed; told at least once. */
+  /** Called at least once when the body has been read, has failed or was destroyed. */
   readonly onEnd: () => void;
 }
 
-/** The body of a MemoryOrigin's answer, with the fault that was placed in it. */
+/** The body of a MemoryOrigin's answer, with its placed fault. */
 export class MemoryBody implements OriginBody {
   readonly #options: MemoryBodyOptions;
   readonly #begin: number;
-  /** Where the bytes end: before the range does, where a fault has them break off or stall. */
+  /** Where the bytes end: before the end of the range if a fault ends or stalls them. */
   readonly #stop: number;
 
   constructor(options: MemoryBodyOptions) {
@@ -47,13 +47,13 @@ export class MemoryBody implements OriginBody {
       while (running.start < this.#stop) await this.#landChunk(landing);
       await this.#end();
     } finally {
-      this.#leave();
+      this.#close();
     }
   }
 
   destroy(): void {
     const { life, running } = this.#options;
-    this.#leave();
+    this.#close();
     life.abort(new CacheError("CANCELLED", `${running.url}: the origin's answer was dropped`));
   }
 
@@ -75,10 +75,10 @@ export class MemoryBody implements OriginBody {
     const { running, fault, life } = this.#options;
     if (this.#stop === running.end) return;
     if (fault.body?.how === "stall") await untilAborted(new Promise<never>(() => {}), life.signal);
-    throw new CacheError("UNAVAILABLE", `${running.url}: placed break after ${this.#stop - this.#begin} bytes`);
+    throw new CacheError("UNAVAILABLE", `${running.url}: placed end after ${this.#stop - this.#begin} bytes`);
   }
 
-  #leave(): void {
+  #close(): void {
     this.#options.onEnd();
     this.#options.life.unlink();
   }

@@ -1,53 +1,53 @@
 import type { ErrorCode } from "@frontcache/proto";
 import { untilAborted } from "@frontcache/proto/runtime";
 
-/** A call of a MemoryOrigin, as rules and the log see it. */
+/** A call of a MemoryOrigin, for rules and the log. */
 export interface MemoryCall {
   readonly kind: "fetch" | "stat" | "list" | "statBucket";
   readonly url: string;
   /** 0 for all but fetch. */
   readonly offset: number;
-  /** As asked for, which may reach past the object's end; 0 for all but fetch. */
+  /** As requested, which may reach past the object's end; 0 for all but fetch. */
   readonly length: number;
   readonly version: string | undefined;
 }
 
-/** What goes wrong with a call. Times are the Clock's. */
+/** A fault of a call. Times are the Clock's. */
 export interface MemoryFault {
   /** Before the answer. */
   readonly latencyMs?: number;
   /** The call fails with this code. */
   readonly error?: ErrorCode;
-  /** After so many bytes a longer body fails with UNAVAILABLE, or never moves again. */
+  /** After this many bytes a longer body fails with UNAVAILABLE, or never moves again. */
   readonly body?: { readonly afterBytes: number; readonly how: "break" | "stall" };
   /** Pause before each chunk of the body. */
   readonly chunkDelayMs?: number;
 }
 
-/** A fault with the calls that it strikes. */
+/** A fault with the calls that it applies to. */
 export interface MemoryFaultRule extends MemoryFault {
   /** Default: every call. */
   readonly when?: (call: MemoryCall) => boolean;
-  /** How many matching calls. Default: all. */
+  /** The number of matching calls. Default: all. */
   readonly times?: number;
 }
 
-/** Answers held back by a test until it lets them go. */
+/** Answers that a test holds until it releases them. */
 export interface Hold {
-  /** Calls that are held now. */
+  /** Calls that wait now. */
   readonly held: number;
-  /** Resolves once so many calls are held. */
+  /** Resolves when this number of calls wait. */
   reached(calls: number): Promise<void>;
-  /** Lets the held ones go and holds no more. */
+  /** Releases the waiting calls, and holds no more. */
   release(): void;
 }
 
-/** Where calls of a MemoryOrigin meet what a test has placed in their way. */
+/** The faults and holds that a test placed for calls of a MemoryOrigin. */
 export class MemoryFaults {
   #rules: { rule: MemoryFaultRule; left: number }[] = [];
   #holds: { when: (call: MemoryCall) => boolean; gate: Gate }[] = [];
 
-  /** Places a fault; the returned function takes it away. */
+  /** Places a fault; the returned function removes it. */
   place(rule: MemoryFaultRule): () => void {
     const placed = { rule, left: rule.times ?? Number.POSITIVE_INFINITY };
     this.#rules.push(placed);
@@ -65,13 +65,13 @@ export class MemoryFaults {
     return gate;
   }
 
-  /** Takes all faults away and lets all held answers go. */
+  /** Removes all faults and releases all held answers. */
   clear(): void {
     this.#rules = [];
     for (const { gate } of this.#holds) gate.release();
   }
 
-  /** The faults that strike this call, in one; counts them as used. */
+  /** The faults of this call as one; counts them as used. */
   strike(call: MemoryCall): MemoryFault {
     let fault: MemoryFault = {};
     for (const placed of this.#rules) {
@@ -82,7 +82,7 @@ export class MemoryFaults {
     return fault;
   }
 
-  /** Waits while the call is held; rejects when it is aborted first. */
+  /** Waits while the call is held; rejects if it is aborted first. */
   async pass(call: MemoryCall, signal: AbortSignal): Promise<void> {
     for (const { when, gate } of this.#holds) if (when(call)) await gate.pass(signal);
   }

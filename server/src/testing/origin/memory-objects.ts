@@ -1,14 +1,15 @@
-import type { ObjectInfo } from "@frontcache/proto";
+import { CacheError, type ObjectInfo, type PrefixRef } from "@frontcache/proto";
+import type { ListedObject, Listing, ListPage } from "../../origin/origin.js";
 import { fillWithRamp } from "./ramp.js";
 
-/** One version of an object in memory, or made on the fly. */
+/** One version of an object, in memory or generated. */
 export interface MemoryObject {
   readonly info: ObjectInfo;
-  /** Fills `memory` with the bytes from `offset` on; there must be as many. */
+  /** Fills `memory` with the bytes from `offset`. The object must have that many. */
   copy(offset: number, memory: Buffer): void;
 }
 
-/** What a simulated store holds; several members' origins may share it. Each put makes a new version: v1, v2, ... */
+/** The objects of a simulated store, which the origins of several members may share. Each put makes a new version: v1, v2, ... */
 export class MemoryObjects {
   readonly #objects = new Map<string, MemoryObject>();
   #versions = 0;
@@ -35,7 +36,7 @@ export class MemoryObjects {
     return this.#objects.get(url);
   }
 
-  /** URLs that begin with `url`, in the order of their bytes. */
+  /** URLs that begin with `url`, in byte order. */
   under(url: string): string[] {
     const found = [...this.#objects.keys()].filter((name) => name.startsWith(url));
     return found.sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
@@ -43,7 +44,7 @@ export class MemoryObjects {
 
   #store(url: string, objectSize: number, contentType: string | undefined, copy: MemoryObject["copy"]): string {
     const version = `v${++this.#versions}`;
-    // Times of change are as far apart as versions, from a fixed day on: a simulated run has no clock on the wall.
+    // A modification time per version, from a fixed day: a simulated run has no wall clock.
     const lastModifiedMs = Date.UTC(2024, 0, 1) + this.#versions * 1000;
     this.#objects.set(url, {
       info: { version, objectSize, lastModifiedMs, ...(contentType !== undefined && { contentType }) },
@@ -51,4 +52,29 @@ export class MemoryObjects {
     });
     return version;
   }
+}
+
+/** A page of the listing of a simulated store; a token is the last name of a page. Throws NOT_FOUND if the bucket is empty. */
+export function memoryListing(objects: MemoryObjects, ref: PrefixRef, page: ListPage): Listing {
+  const root = `${ref.scheme}://${ref.bucket}/`;
+  if (objects.under(root).length === 0) throw new CacheError("NOT_FOUND", `${ref.url}: no such bucket`);
+  const { delimiter, maxKeys, token, startAfter } = page;
+  const after = Buffer.from(token ?? startAfter ?? "");
+  const listed: ListedObject[] = [];
+  const prefixes = new Set<string>();
+  let last = "";
+  for (const url of objects.under(root + ref.prefix)) {
+    const key = url.slice(root.length);
+    const cut = delimiter === "" ? -1 : key.indexOf(delimiter, ref.prefix.length);
+    const name = cut < 0 ? key : key.slice(0, cut + delimiter.length);
+    if (Buffer.compare(Buffer.from(name), after) <= 0 || prefixes.has(name)) continue;
+    if (listed.length + prefixes.size === maxKeys) return { objects: listed, prefixes: [...prefixes], nextToken: last };
+    last = name;
+    if (cut >= 0) prefixes.add(name);
+    else {
+      const { contentType: _, ...info } = objects.get(url)!.info;
+      listed.push({ key, ...info });
+    }
+  }
+  return { objects: listed, prefixes: [...prefixes] };
 }

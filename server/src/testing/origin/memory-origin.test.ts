@@ -26,7 +26,7 @@ describe("the origin in memory", () => {
     expect(origin).toMatchObject({ open: 0, bytesServed: 3500 });
   });
 
-  it("fails as the port says", async () => {
+  it("fails with the codes of the port", async () => {
     const { objects, origin } = setup();
     await expect(origin.ask(statOf(ref))).rejects.toMatchObject({ code: "NOT_FOUND" });
     const first = objects.put(ref.url, "hello", "text/plain");
@@ -42,7 +42,7 @@ describe("the origin in memory", () => {
     expect(origin.open).toBe(0);
   });
 
-  it("notices bytes that are fetched twice at a time, and only those", async () => {
+  it("records bytes that two concurrent fetches request, and only those", async () => {
     const { objects, origin } = setup();
     objects.putRamp(ref.url, 5000, 0);
     origin.faults.place({ body: { afterBytes: 1000, how: "stall" }, times: 1 });
@@ -61,7 +61,7 @@ describe("the origin in memory", () => {
     expect(origin.open).toBe(0);
   });
 
-  it("holds answers until they are let go, and gives up on the aborted ones", async () => {
+  it("holds answers until they are released, and rejects aborted ones", async () => {
     const { objects, origin } = setup();
     objects.putRamp(ref.url, 5000, 0);
     const hold = origin.faults.hold(({ kind }) => kind === "fetch");

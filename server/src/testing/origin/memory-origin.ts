@@ -14,16 +14,15 @@ import {
 import type { Clock } from "../../runtime/clock.js";
 import { MemoryBody, type RunningFetch } from "./memory-body.js";
 import { type MemoryCall, type MemoryFault, MemoryFaults } from "./memory-faults.js";
-import { memoryListing } from "./memory-listing.js";
-import type { MemoryObject, MemoryObjects } from "./memory-objects.js";
+import { type MemoryObject, type MemoryObjects, memoryListing } from "./memory-objects.js";
 
-/** The one fake of Origin: objects in memory, faults and holds placed by tests, time by the Clock, everything counted. */
+/** The fake of Origin: objects in memory, faults and holds placed by tests, time from a Clock, and counts of everything. */
 export class MemoryOrigin implements Origin {
   /** Every call in order. */
   readonly calls: MemoryCall[] = [];
-  /** Fetches that asked for bytes of a version while an earlier fetch was still bringing some of them. */
+  /** Fetches that requested bytes of a version while an earlier fetch was still receiving some of them. */
   readonly doubled: MemoryCall[] = [];
-  /** Bytes handed out by bodies. */
+  /** Bytes written by bodies. */
   bytesServed = 0;
   readonly #objects: MemoryObjects;
   readonly #clock: Clock;
@@ -31,24 +30,22 @@ export class MemoryOrigin implements Origin {
   readonly #running = new Set<RunningFetch>();
   #waiting = 0;
 
-  /** Bodies come in chunks of `chunkBytes`, 64 KiB for a socket's. Origins that share their faults are one, in trouble for all. */
-  constructor(
-    objects: MemoryObjects,
-    clock: Clock,
-    chunkBytes: number,
-    readonly faults = new MemoryFaults(),
-  ) {
+  readonly faults: MemoryFaults;
+
+  /** Bodies arrive in chunks of `chunkBytes`: 64 KiB as from a socket. Origins of several members may share their faults. */
+  constructor(objects: MemoryObjects, clock: Clock, chunkBytes: number, faults = new MemoryFaults()) {
+    this.faults = faults;
     this.#objects = objects;
     this.#clock = clock;
     this.#chunkBytes = chunkBytes;
   }
 
-  /** Calls without an answer and answers that were neither read to their end nor destroyed: 0 at rest. */
+  /** Calls without an answer, and answers that were neither read to the end nor destroyed: 0 at rest. */
   get open(): number {
     return this.#waiting + this.#running.size;
   }
 
-  /** How many calls of a kind there were. */
+  /** The number of calls of a kind. */
   count(kind: MemoryCall["kind"]): number {
     return this.calls.filter((call) => call.kind === kind).length;
   }
