@@ -1,6 +1,6 @@
-// What changes between reports: rates, and the line of the last minutes.
+// Rates between reports, and the chart of the last minutes.
 
-/** Five minutes at a report every two seconds. */
+/** Five minutes with a report every two seconds. */
 const KEPT = 150;
 
 /** The reports of all members that answered. */
@@ -13,7 +13,7 @@ export function sum(report, of) {
   return answered(report).reduce((total, member) => total + of(member), 0);
 }
 
-/** Bytes a second of one member between two of its reports; 0 where it was restarted or is new. */
+/** Bytes per second of one member between two of its reports; 0 if it was restarted or is new. */
 export function ratesOf(now, before) {
   const seconds = before === undefined ? 0 : (now.atMs - before.atMs) / 1000;
   if (seconds <= 0 || now.startedAtMs !== before.startedAtMs) return { served: 0, origin: 0, reads: 0 };
@@ -25,13 +25,13 @@ export function ratesOf(now, before) {
   };
 }
 
-/** Rates of every member and of all together, and how the latter went. */
+/** The rates of each member, and the history of their total. */
 export class History {
   points = [];
   rates = new Map();
   #last = new Map();
 
-  /** Takes the next report. */
+  /** Adds a report. */
   add(report) {
     const total = { served: 0, origin: 0, reads: 0 };
     const rates = new Map();
@@ -50,7 +50,7 @@ export class History {
   }
 }
 
-/** The path of a line through some values, in a box of 300 by 100 units, the newest at its right end. */
+/** The SVG path through some values in a box of 300 by 100 units, the newest at the right. */
 export function line(values, most) {
   const step = 300 / (KEPT - 1);
   const first = 300 - (values.length - 1) * step;

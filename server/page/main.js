@@ -1,4 +1,4 @@
-// The status page: hears of the cluster by server-sent events and shows each report.
+// The status page: receives reports of the cluster as server-sent events and shows them.
 
 import { html, render } from "htm/preact";
 import { count } from "#format";
@@ -15,8 +15,8 @@ function Header() {
   const { version } = report.members.find(({ name }) => name === report.member)?.report ?? {};
   return html`<header>
     <h1>frontcache</h1>
-    <p>${count(answering)} of ${count(report.members.length)} members answer; told by ${report.member}${version ? `, version ${version}` : ""}</p>
-    <p role="status" class=${connected ? "live" : "lost"}>${connected ? "live" : "connection lost, trying again"}</p>
+    <p>${count(answering)} of ${count(report.members.length)} members answer; reported by ${report.member}${version ? `, version ${version}` : ""}</p>
+    <p role="status" class=${connected ? "live" : "lost"}>${connected ? "live" : "connection lost, reconnecting"}</p>
   </header>`;
 }
 
@@ -32,12 +32,12 @@ function show() {
         <${Hottest} report=${report} />
         <${Errors} report=${report} />
       </main>
-      <footer>The same as JSON: <a href="/status">/status</a>. For Prometheus: <a href="/metrics">/metrics</a>.</footer>`,
+      <footer>JSON: <a href="/status">/status</a>. Prometheus: <a href="/metrics">/metrics</a>.</footer>`,
     place,
   );
 }
 
-/** A browser tries again by itself while nobody answers, but gives up for good where it is refused: a member that starts, or other tokens. */
+/** Browsers reconnect after a lost connection, but not after an error response: from a starting member, or after a change of tokens. */
 const AGAIN_AFTER_MS = 5_000;
 
 function listen() {
@@ -46,7 +46,7 @@ function listen() {
     report = JSON.parse(data);
     connected = true;
     history.add(report);
-    // The page before the first report is no part of what is drawn.
+    // Removes the placeholder before the first report.
     if (place.querySelector(".waiting")) place.replaceChildren();
     show();
   };

@@ -1,4 +1,4 @@
-// What the page shows of a report.
+// The views of a report.
 
 import { html } from "htm/preact";
 import { age, bytes, count, duration, rate, share } from "#format";
@@ -8,21 +8,21 @@ function Tile({ name, value, more, children }) {
   return html`<div><dt>${name}</dt><dd id=${`tile-${more}`}>${value}<small>${children}</small></dd></div>`;
 }
 
-/** The figures of the whole cluster. */
+/** The totals of the cluster. */
 export function Tiles({ report, history }) {
-  const held = sum(report, ({ reads }) => reads.hit.count + reads.stale.count);
-  const own = held + sum(report, ({ reads }) => reads.joined.count + reads.filled.count);
+  const cached = sum(report, ({ reads }) => reads.hit.count + reads.stale.count);
+  const own = cached + sum(report, ({ reads }) => reads.joined.count + reads.filled.count);
   const served = sum(report, ({ servedBytes }) => servedBytes);
   const saved = sum(report, ({ savedBytes }) => savedBytes);
   const fills = sum(report, (member) => member.fills.running);
   const failed = sum(report, ({ readErrors }) => Object.values(readErrors).reduce((total, one) => total + one, 0));
   const { total } = history;
   return html`<dl class="tiles">
-    <${Tile} name="Hit ratio" more="hits" value=${share(own === 0 ? undefined : held / own)}>${count(own)} reads answered<//>
+    <${Tile} name="Hit ratio" more="hits" value=${share(own === 0 ? undefined : cached / own)}>${count(own)} reads<//>
     <${Tile} name="Served" more="served" value=${rate(total.served)}>${bytes(served)} since the start<//>
     <${Tile} name="From the origin" more="origin" value=${rate(total.origin)}>${bytes(sum(report, ({ origin }) => origin.bytes))} since the start<//>
-    <${Tile} name="Saved" more="saved" value=${share(served === 0 ? undefined : saved / served)}>${bytes(saved)} not asked for<//>
-    <${Tile} name="Fills" more="fills" value=${count(fills)}>${count(sum(report, (member) => member.fills.waitingParts))} parts wait<//>
+    <${Tile} name="Saved" more="saved" value=${share(served === 0 ? undefined : saved / served)}>${bytes(saved)} not requested<//>
+    <${Tile} name="Fills" more="fills" value=${count(fills)}>${count(sum(report, (member) => member.fills.waitingParts))} parts waiting<//>
     <${Tile} name="Failed reads" more="failed" value=${count(failed)}>${count(sum(report, ({ corruptions }) => corruptions))} corruptions repaired<//>
   </dl>`;
 }
@@ -31,11 +31,11 @@ export function Tiles({ report, history }) {
 export function Lines({ history }) {
   const { points, total } = history;
   const most = points.reduce((top, { served, origin }) => Math.max(top, served, origin), 0);
-  const told = `Now ${rate(total.served)} served, ${rate(total.origin)} from the origin; ${rate(most)} at the most.`;
+  const text = `Now ${rate(total.served)} served, ${rate(total.origin)} from the origin; maximum ${rate(most)}.`;
   return html`<section class="card" aria-labelledby="lines-title">
     <h2 id="lines-title">Throughput, last five minutes</h2>
-    <ul class="legend"><li>served</li><li class="origin">from the origin</li><li class="top">top of the chart: ${rate(most)}</li></ul>
-    <svg class="lines" viewBox="0 0 300 100" preserveAspectRatio="none" role="img" aria-label=${told}>
+    <ul class="legend"><li>served</li><li class="origin">from the origin</li><li class="top">maximum: ${rate(most)}</li></ul>
+    <svg class="lines" viewBox="0 0 300 100" preserveAspectRatio="none" role="img" aria-label=${text}>
       <path class="grid" d="M0 4H300M0 51H300M0 98H300" />
       <path class="origin" d=${line(
         points.map(({ origin }) => origin),
@@ -60,8 +60,22 @@ function Volumes({ volumes }) {
 
 const HEADINGS = ["Member", "State", "Ring", "Hit ratio", "Served", "Volumes", "Fills", "Loop p99", "Up"];
 
+/** A member list that was not confirmed for longer is shown. Watches of the Kubernetes API are renewed every half minute. */
+const OLD_LIST_MS = 60_000;
+
+/** Why a member is not ready or not up to date. */
+function reasonsOf({ report, problem }) {
+  const listAge = report?.membershipAgeMs ?? 0;
+  return [
+    ...(problem === undefined ? [] : [problem]),
+    ...(report?.notReady ?? []),
+    ...(listAge > OLD_LIST_MS ? [`member list ${age(listAge)} old`] : []),
+  ];
+}
+
 function MemberRow({ member, rates }) {
-  const { name, grpcAddress, ringShare, report, problem } = member;
+  const { name, grpcAddress, ringShare, report, state } = member;
+  const reasons = reasonsOf(member);
   const cells =
     report === undefined
       ? ["\u2013", "\u2013", "\u2013", "\u2013", "\u2013", "\u2013"]
@@ -75,7 +89,7 @@ function MemberRow({ member, rates }) {
         ];
   return html`<tr id=${`member-${name}`}>
     <td data-label="Member"><span><strong>${name}</strong><small>${grpcAddress}</small></span></td>
-    <td data-label="State" class=${`state ${report ? "ok" : "bad"}`}>${report ? "answers" : (problem ?? "silent")}</td>
+    <td data-label="State" class=${`state ${state === "ready" ? "ok" : "bad"}`}><span>${state}${reasons.map((reason) => html`<small>${reason}</small>`)}</span></td>
     <td data-label="Ring" class="number">${share(ringShare)}</td>
     ${cells.map((cell, at) => html`<td data-label=${HEADINGS[at + 3]} class=${at === 2 ? "" : "number"}>${cell}</td>`)}
   </tr>`;
@@ -92,7 +106,7 @@ export function Members({ report, history }) {
   </section>`;
 }
 
-/** Objects that are read most, over all members. */
+/** The most read objects of all members. */
 export function Hottest({ report }) {
   const byUrl = new Map();
   for (const { url, reads, bytes: read } of answered(report).flatMap(({ hottest }) => hottest)) {
@@ -101,17 +115,17 @@ export function Hottest({ report }) {
   }
   const top = [...byUrl.values()].sort((a, b) => b.reads - a.reads).slice(0, 10);
   return html`<section class="card" aria-labelledby="hottest-title">
-    <h2 id="hottest-title">Read most in the last minutes</h2>
+    <h2 id="hottest-title">Most read objects, last minutes</h2>
     ${
       top.length === 0
-        ? html`<p class="empty">Nothing was read lately.</p>`
+        ? html`<p class="empty">No reads in the last minutes.</p>`
         : html`<div class="scroll"><table><thead><tr><th scope="col">Object</th><th scope="col" class="number">Reads</th><th scope="col" class="number">Bytes</th></tr></thead>
       <tbody>${top.map(({ url, reads, read }) => html`<tr key=${url}><td class="url">${url}</td><td class="number">${count(reads)}</td><td class="number">${bytes(read)}</td></tr>`)}</tbody></table></div>`
     }
   </section>`;
 }
 
-/** The last errors, over all members. */
+/** The latest errors of all members. */
 export function Errors({ report }) {
   const errors = answered(report)
     .flatMap(({ name, recentErrors }) => recentErrors.map((error) => ({ ...error, name })))
@@ -121,7 +135,7 @@ export function Errors({ report }) {
     <h2 id="errors-title">Recent errors</h2>
     ${
       errors.length === 0
-        ? html`<p class="empty">No read has failed.</p>`
+        ? html`<p class="empty">No failed reads.</p>`
         : html`<div class="scroll"><table class="stacks"><thead><tr><th scope="col">When</th><th scope="col">Member</th><th scope="col">Error</th></tr></thead>
       <tbody>${errors.map(
         ({ atMs, name, code, message }) => html`<tr>

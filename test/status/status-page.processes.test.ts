@@ -10,13 +10,13 @@ import { temporaryDirectory } from "../e2e/member-process.js";
 import { readAll, type TestObject } from "../e2e/test-objects.js";
 import { noBrowser, openBrowser } from "./browser.js";
 
-/** Kept for looking at where this names a directory. */
+/** Screenshots are kept in this directory. */
 const screenshots = process.env.FRONTCACHE_SCREENSHOTS;
 
 let cluster: Cluster;
 let objects: TestObject[];
 
-/** By the Kubernetes emulator, which tells of gateways, too. */
+/** Members found with the Kubernetes emulator, which also publishes HTTP listeners. */
 const emulated = ({ directory }: { directory: string }): Promise<EmulatedPods> => EmulatedPods.start(directory);
 
 beforeAll(async () => {
@@ -33,15 +33,16 @@ const httpOf = (name: string): string => cluster.member(name).http;
 const statusOf = async (name: string): Promise<ClusterReport> =>
   (await (await fetch(`http://${httpOf(name)}/status`)).json()) as ClusterReport;
 
-describe("what a member tells of the cluster", () => {
-  it("has every member with its share of the ring, what it read and where it keeps it", async () => {
+describe("the status of the cluster", () => {
+  it("contains every member with its share of the ring, its reads and its volumes", async () => {
     const { member, members, listHash } = await statusOf("cache-1");
     expect(member).toBe("cache-1");
     expect(members.map(({ name }) => name)).toEqual(namesOf(3));
     expect(members.reduce((sum, { ringShare }) => sum + ringShare, 0)).toBeCloseTo(1);
     const reports = members.map(({ report }) => report!);
-    expect(reports.reduce((sum, { volumes }) => sum + volumes[0]!.blocks, 0)).toBe(24);
-    expect(reports.reduce((sum, { reads }) => sum + reads.filled.count, 0)).toBe(24);
+    // More, if an owner was slow and another member fetched a block too.
+    expect(reports.reduce((sum, { volumes }) => sum + volumes[0]!.blocks, 0)).toBeGreaterThanOrEqual(24);
+    expect(reports.reduce((sum, { reads }) => sum + reads.filled.count, 0)).toBeGreaterThanOrEqual(24);
     expect(reports.every(({ volumes }) => volumes[0]!.limitBytes === 256 << 20)).toBe(true);
     expect(reports.flatMap(({ recentErrors }) => recentErrors)[0]).toMatchObject({
       code: "NOT_FOUND",
@@ -50,17 +51,17 @@ describe("what a member tells of the cluster", () => {
     expect((await statusOf("cache-2")).listHash).toBe(listHash);
   });
 
-  it("says why a member is unreachable", async () => {
+  it("names the cause if a member is unreachable", async () => {
     await using alone = await Cluster.start({ names: namesOf(2), pods: emulated });
     await alone.kill("cache-1");
     const report = (await (await fetch(`http://${alone.member("cache-0").http}/status`)).json()) as ClusterReport;
-    expect(report.members.map(({ name, report: own, problem }) => [name, own !== undefined, problem])).toEqual([
-      ["cache-0", true, undefined],
-      ["cache-1", false, expect.stringContaining("unreachable")],
+    expect(report.members.map(({ name, state, problem }) => [name, state, problem])).toEqual([
+      ["cache-0", "ready", undefined],
+      ["cache-1", "unreachable", expect.stringContaining("ECONNREFUSED")],
     ]);
   });
 
-  it("comes again and again to who watches, and keeps no member from leaving", async () => {
+  it("is sent to watchers repeatedly, and does not delay a shutdown", async () => {
     await using other = await Cluster.start({ names: namesOf(1) });
     const watch = await fetch(`http://${other.member("cache-0").http}/status/events`);
     const events = watch.body!.pipeThrough(new TextDecoderStream()).getReader();
@@ -75,7 +76,7 @@ describe("what a member tells of the cluster", () => {
     while (!(await events.read()).done);
   });
 
-  it("is one page of less than 100 KB that may load nothing else", async () => {
+  it("is one page of less than 100 KB that loads nothing else", async () => {
     const answer = await fetch(`http://${httpOf("cache-0")}/`);
     const html = await answer.text();
     expect(answer.headers.get("content-type")).toBe("text/html; charset=utf-8");
@@ -104,7 +105,7 @@ describe.skipIf(noBrowser !== undefined)(`the status page${noBrowser === undefin
     return { page, complaints };
   };
 
-  it("shows what /status tells, and nothing complains", async () => {
+  it("shows the data of /status without errors in the console", async () => {
     const { page, complaints } = await open({});
     const { members } = await statusOf("cache-0");
     for (const { name, grpcAddress, ringShare, report } of members) {
@@ -123,7 +124,7 @@ describe.skipIf(noBrowser !== undefined)(`the status page${noBrowser === undefin
     await page.close();
   });
 
-  it("changes while it is looked at", async () => {
+  it("updates while it is open", async () => {
     const { page } = await open({});
     const before = await page.textContent("#tile-hits");
     await readAll(await cluster.client(), objects);
@@ -132,7 +133,7 @@ describe.skipIf(noBrowser !== undefined)(`the status page${noBrowser === undefin
     await page.close();
   });
 
-  it("asks again where it was refused, as by a member that starts", async () => {
+  it("reconnects after an error response, as from a member that starts", async () => {
     const page = await browser.newPage();
     await page.clock.install();
     let refused = 0;
@@ -159,7 +160,7 @@ describe.skipIf(noBrowser !== undefined)(`the status page${noBrowser === undefin
     await page.close();
   });
 
-  it("is shown to who types a token as the password, its events included, and to nobody else", async () => {
+  it("requires a token as the password, also for its events", async () => {
     await using directory = await temporaryDirectory();
     const [tokens, token] = [join(directory.path, "tokens"), "a-token-that-nobody-guesses"];
     await writeFile(tokens, token);
@@ -176,7 +177,7 @@ describe.skipIf(noBrowser !== undefined)(`the status page${noBrowser === undefin
     }
   });
 
-  it.each(["light", "dark"] as const)("can be photographed, %s", async (colorScheme) => {
+  it.each(["light", "dark"] as const)("renders with the %s color scheme", async (colorScheme) => {
     await using directory = await temporaryDirectory();
     const to = screenshots ?? directory.path;
     await mkdir(to, { recursive: true });

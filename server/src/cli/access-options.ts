@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import type { ConnectOptions } from "@frontcache/client";
+import type { TlsOptions } from "@frontcache/client";
 import type { Command } from "commander";
 import { type Environment, variableOf } from "../config/declarations.js";
 import { Tokens } from "../security/tokens.js";
@@ -13,6 +13,12 @@ export interface AccessFlags {
   readonly tlsKey?: string;
   readonly tlsServerName?: string;
   readonly authTokenFile?: string;
+}
+
+/** The options of the client for authentication. */
+export interface AccessOptions {
+  readonly tls?: TlsOptions;
+  readonly token?: string;
 }
 
 /** Adds the options of `AccessFlags`. There is no option for a token itself, because other users can read command lines. */
@@ -30,7 +36,7 @@ export function addAccessOptions(command: Command): Command {
 }
 
 /** The client's options from the flags, then the environment. Throws a UsageError if a file cannot be used. */
-export function accessOptions(flags: AccessFlags, environment: Environment): Pick<ConnectOptions, "tls" | "token"> {
+export function accessOptions(flags: AccessFlags, environment: Environment): AccessOptions {
   const given = (flag: string): Given | undefined => givenBy(flags, environment, flag);
   const tls = {
     ca: contentOf(given("tls-ca")),

@@ -1,70 +1,96 @@
-import { getEventListeners, once } from "node:events";
+import { once } from "node:events";
 import { createServer, type RequestListener, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
-import { eventually } from "@frontcache/proto/testing";
-import { afterEach, describe, expect, it, vi } from "vitest";
-import { clusterStatus } from "./cluster-status.js";
+import { afterEach, describe, expect, it } from "vitest";
+import type { ClusterReport, ListedMember } from "../api/admin/member-report.js";
+import { clusterStatus, formatStatus } from "./cluster-status.js";
 
-let gateway: Server | undefined;
+let servers: Server[] = [];
 
 afterEach(async () => {
-  gateway!.closeAllConnections();
-  gateway!.close();
-  await once(gateway!, "close");
+  for (const server of servers) {
+    server.closeAllConnections();
+    server.close();
+    await once(server, "close");
+  }
+  servers = [];
 });
 
-/** The status of members that all have one gateway, which answers as given. */
-async function statusOf(count: number, answer: RequestListener, signal = new AbortController().signal) {
-  gateway = createServer(answer).listen(0, "127.0.0.1");
-  await once(gateway, "listening");
-  const httpAddress = `127.0.0.1:${(gateway.address() as AddressInfo).port}`;
-  const members = Array.from({ length: count }, (_, at) => ({ name: `m${at}`, grpcAddress: `10.0.0.1:${at + 1}`, httpAddress }));
-  return clusterStatus(members, {}, signal);
+/** The address of an HTTP listener that answers as given. */
+async function listening(answer: RequestListener): Promise<string> {
+  const server = createServer(answer).listen(0, "127.0.0.1");
+  servers.push(server);
+  await once(server, "listening");
+  return `127.0.0.1:${(server.address() as AddressInfo).port}`;
 }
 
+const plain = { tls: undefined, token: "a-token" };
+const statusOf = (addresses: readonly string[], signal = new AbortController().signal) =>
+  clusterStatus(
+    addresses.map((httpAddress, at) => ({ name: `m${at}`, grpcAddress: `10.0.0.1:${at + 1}`, httpAddress })),
+    plain,
+    signal,
+  );
+
 describe("the status of a cluster", () => {
-  it("is asked of sixteen members at a time, and told in their order", async () => {
-    let [running, most] = [0, 0];
-    const found = await statusOf(50, (_, response) => {
-      most = Math.max(most, ++running);
-      setTimeout(() => {
-        running--;
-        response.end("ok");
-      }, 20);
+  it("is that of the first member that answers, requested with the token", async () => {
+    const report = { member: "m1", members: [] };
+    const seen: unknown[] = [];
+    const address = await listening(({ url, headers }, response) => {
+      seen.push([url, headers.authorization]);
+      response.end(JSON.stringify(report));
     });
-    expect(found.map(({ name, state }) => `${name} ${state}`)).toEqual(Array.from({ length: 50 }, (_, at) => `m${at} ready`));
-    expect(most).toBeLessThanOrEqual(32);
+    expect(await statusOf(["127.0.0.1:1", address])).toEqual(report);
+    expect(seen).toEqual([["/status", "Bearer a-token"]]);
   });
 
-  it("leaves nothing at the signal of a watch that asks again and again", async () => {
-    const anySignal = vi.spyOn(AbortSignal, "any");
-    const { signal } = new AbortController();
-    await statusOf(3, (_, response) => response.end("ok"), signal);
-    expect(getEventListeners(signal, "abort")).toEqual([]);
-    expect(anySignal.mock.calls.flatMap(([signals]) => [...signals])).not.toContain(signal);
-    anySignal.mockRestore();
+  it("fails with the address and the cause", async () => {
+    await expect(statusOf(["127.0.0.1:1"])).rejects.toMatchObject({
+      code: "UNAVAILABLE",
+      message: expect.stringMatching(/^cannot get the status from 127\.0\.0\.1:1: connect ECONNREFUSED/),
+    });
+    const refusing = await listening((_, response) => response.writeHead(401).end());
+    await expect(statusOf([refusing])).rejects.toMatchObject({ code: "UNAUTHENTICATED" });
+    await expect(statusOf([])).rejects.toThrow("the members do not publish their HTTP listeners");
   });
 
-  it("ends its questions when the watch is interrupted", async () => {
+  it("ends its request when it is interrupted", async () => {
     const watch = new AbortController();
-    await expect(statusOf(3, () => watch.abort(new Error("interrupted")), watch.signal)).rejects.toThrow("interrupted");
+    const address = await listening(() => watch.abort(new Error("interrupted")));
+    await expect(statusOf([address], watch.signal)).rejects.toThrow("interrupted");
   });
+});
 
-  it("takes no more than a MiB of an answer, and hangs up on one that goes on", async () => {
-    let [hungUp, sentBytes] = [0, 0];
-    const piece = Buffer.alloc(64 << 10, "a");
-    const [member] = await statusOf(1, ({ url }, response) => {
-      if (url === "/readyz") return response.end("ok");
-      const more = (): void => {
-        do sentBytes += piece.length;
-        while (response.write(piece));
-      };
-      response.on("drain", more).on("close", () => hungUp++);
-      more();
-    });
-    expect([member!.state, member!.metrics]).toEqual(["ready", undefined]);
-    await eventually(() => expect(hungUp).toBe(1));
-    // What the sockets hold comes on top.
-    expect(sentBytes).toBeLessThan(32 << 20);
+const report = {
+  atMs: 75_000,
+  startedAtMs: 0,
+  hitRatio: 0.91,
+  fills: { running: 2 },
+  notReady: [],
+  membershipAgeMs: 0,
+  volumes: [{ path: "/cache", usedBytes: 1 << 20, limitBytes: 2 << 20, blocks: 3, state: "ok" }],
+};
+
+const member = (name: string, rest: object): ListedMember =>
+  ({ name, grpcAddress: "10.0.0.1:1", ringShare: 0.5, ...rest }) as ListedMember;
+
+describe("the table of the status", () => {
+  it("has the figures of the members, their totals, and a line for each problem", () => {
+    const full = { ...report.volumes[0], path: "/full", usedBytes: 0, state: "full" };
+    const members = [
+      member("a", { state: "ready", report: { ...report, volumes: [...report.volumes, full] } }),
+      member("b", { state: "not ready", report: { ...report, notReady: ["this member is leaving"], membershipAgeMs: 120_000 } }),
+      member("c", { state: "unreachable", problem: "connect ECONNREFUSED" }),
+    ];
+    const lines = formatStatus({ members } as unknown as ClusterReport).split("\n");
+    expect(lines[1]).toMatch(/^a +10\.0\.0\.1:1 +ready +50\.0 % +6 +1\.0 MiB +4\.0 MiB +91\.0 % +2 +75 s$/);
+    expect(lines[3]).toMatch(/^c +10\.0\.0\.1:1 +unreachable +50\.0 % +- /);
+    expect(lines.slice(4)).toEqual([
+      "1 of 3 ready, 2.0 MiB of 6.0 MiB used",
+      "a: volume /full is full, nothing is cached on it",
+      "b: this member is leaving",
+      "b: its member list was last confirmed 120 s ago",
+      "c: connect ECONNREFUSED",
+    ]);
   });
 });

@@ -1,87 +1,87 @@
-import { DEFAULT_GEOMETRY, type MemberInfo, Membership } from "@frontcache/proto";
-import { forEachConcurrent, LinkedAbort } from "@frontcache/proto/runtime";
+import type { MemberInfo } from "@frontcache/client";
+import { CacheError } from "@frontcache/proto";
+import type { ClusterReport, ListedMember, MemberReport } from "../api/admin/member-report.js";
+import { getFromMember, type MemberAccess } from "../api/admin/member-request.js";
 import { formatBytes, formatDuration, formatShare } from "./amounts.js";
-import { hitRatio, type MemberFigures, parseMemberFigures } from "./member-figures.js";
-import { askMember, type QuestionAccess } from "./member-question.js";
 import { formatTable } from "./table.js";
 
-/** One member as it is now. */
-export interface MemberStatus extends MemberInfo {
-  /** `ready`, `not ready: ` and why, `out of reach`, or `unknown` where it has no gateway to ask. */
-  readonly state: string;
-  /** Of all blocks, how many it owns, 0 to 1. */
-  readonly ringShare: number;
-  /** Absent: it does not say. */
-  readonly metrics?: MemberFigures;
-}
+/** A report takes up to 3 s if members are unreachable. */
+const TIMEOUT_MS = 5_000;
 
-/** Members asked at a time, by two questions each. */
-const PARALLELISM = 16;
+/** Far more than the reports of some hundred members. */
+const MAX_BYTES = 64 << 20;
 
-/** Asks every member's gateway how it is; who does not answer is said to be out of reach. */
+/** A member list that was not confirmed for longer is worth a note. Watches are renewed every half minute. */
+const OLD_LIST_MS = 60_000;
+
+/** Requests `/status` from the first member that answers. Rejects with the cause of the last failure. */
 export async function clusterStatus(
   members: readonly MemberInfo[],
-  access: QuestionAccess,
+  access: MemberAccess,
   signal: AbortSignal,
-): Promise<MemberStatus[]> {
-  const shares = Membership.of(members, DEFAULT_GEOMETRY.blockBytes).ringShares();
-  const found: MemberStatus[] = [];
-  // The questions make signals of theirs, of which each would leave something at one that lives as long as a watch.
-  const asking = new LinkedAbort(signal);
-  await forEachConcurrent(members.entries(), PARALLELISM, async ([at, member]) => {
-    const asked = [stateOf(member, access, asking.signal), metricsOf(member, access, asking.signal)] as const;
-    const [state, metrics] = await Promise.all(asked);
-    found[at] = { ...member, state, ringShare: shares.get(member.name)!, ...(metrics === undefined ? {} : { metrics }) };
-  }).finally(() => asking.unlink());
-  signal.throwIfAborted();
-  return found;
+): Promise<ClusterReport> {
+  let failure = new CacheError("UNAVAILABLE", "the members do not publish their HTTP listeners: use an endpoint of this version");
+  for (const { httpAddress: address } of members) {
+    if (address === undefined) continue;
+    try {
+      return reportIn(
+        await getFromMember({ address, path: "/status", access, timeoutMs: TIMEOUT_MS, maxBytes: MAX_BYTES, signal }),
+      );
+    } catch (error) {
+      signal.throwIfAborted();
+      const code = error instanceof CacheError ? error.code : "UNAVAILABLE";
+      failure = new CacheError(code, `cannot get the status from ${address}: ${(error as Error).message}`, { cause: error });
+    }
+  }
+  throw failure;
 }
 
-async function stateOf({ httpAddress }: MemberInfo, access: QuestionAccess, signal: AbortSignal): Promise<string> {
-  if (httpAddress === undefined) return "unknown";
-  const answer = await askMember(httpAddress, "/readyz", access, signal);
-  if (answer === undefined) return "out of reach";
-  return answer.ok ? "ready" : `not ready: ${answer.text.trim().replaceAll("\n", ", ")}`;
-}
-
-async function metricsOf(
-  { httpAddress }: MemberInfo,
-  access: QuestionAccess,
-  signal: AbortSignal,
-): Promise<MemberFigures | undefined> {
-  const answer = httpAddress === undefined ? undefined : await askMember(httpAddress, "/metrics", access, signal);
-  return answer?.ok ? parseMemberFigures(answer.text) : undefined;
+function reportIn({ status, text }: { readonly status: number; readonly text: string }): ClusterReport {
+  if (status === 401) throw new CacheError("UNAUTHENTICATED", "missing or unknown token or certificate");
+  if (status !== 200) throw new CacheError("UNAVAILABLE", `HTTP status ${status}`);
+  return JSON.parse(text) as ClusterReport;
 }
 
 const HEADINGS = ["member", "address", "state", "ring", "blocks", "used", "of", "hits", "fills", "up"];
 
-/** A table of the members, and a line of what they are together. */
-export function formatStatus(members: readonly MemberStatus[]): string {
-  const rows = members.map(({ name, grpcAddress, state, ringShare, metrics }) => {
-    const ratio = metrics && hitRatio(metrics);
-    const known = metrics && [
-      String(metrics.blocks),
-      formatBytes(metrics.usedBytes),
-      formatBytes(metrics.limitBytes),
-      ratio === undefined ? "-" : formatShare(ratio),
-      String(metrics.fills),
-      formatDuration(metrics.uptimeSeconds * 1000),
-    ];
-    return [name, grpcAddress, state, formatShare(ringShare), ...(known ?? ["-", "-", "-", "-", "-", "-"])];
-  });
+/** A table of the members, their totals, and a line for each problem. */
+export function formatStatus({ members }: ClusterReport): string {
+  const rows = members.map(({ name, grpcAddress, state, ringShare, report }) => [
+    name,
+    grpcAddress,
+    state,
+    formatShare(ringShare),
+    ...(report === undefined ? ["-", "-", "-", "-", "-", "-"] : figuresOf(report)),
+  ]);
+  const reports = members.flatMap(({ report }) => report ?? []);
   const ready = members.filter(({ state }) => state === "ready").length;
-  return `${formatTable(HEADINGS, rows)}\n${ready} of ${members.length} ready, ${heldText(members)}`;
+  const used = `${formatBytes(sum(reports, "usedBytes"))} of ${formatBytes(sum(reports, "limitBytes"))} used`;
+  const totals = `${ready} of ${members.length} ready, ${used}`;
+  return [formatTable(HEADINGS, rows), totals, ...members.flatMap(problemsOf)].join("\n");
 }
 
-function heldText(members: readonly MemberStatus[]): string {
-  const told = members.flatMap(({ metrics }) => metrics ?? []);
-  const sum = (of: (metrics: MemberFigures) => number): number => told.reduce((total, metrics) => total + of(metrics), 0);
-  return `${formatBytes(sum(({ usedBytes }) => usedBytes))} of ${formatBytes(sum(({ limitBytes }) => limitBytes))} used`;
+function figuresOf(report: MemberReport): string[] {
+  return [
+    String(sum([report], "blocks")),
+    formatBytes(sum([report], "usedBytes")),
+    formatBytes(sum([report], "limitBytes")),
+    report.hitRatio === undefined ? "-" : formatShare(report.hitRatio),
+    String(report.fills.running),
+    formatDuration(report.atMs - report.startedAtMs),
+  ];
 }
 
-/** The same for programs. */
-export function statusForPrograms(members: readonly MemberStatus[]) {
-  return {
-    members: members.map(({ metrics, ...member }) => ({ ...member, ...metrics, hitRatio: metrics && hitRatio(metrics) })),
-  };
+function sum(reports: readonly MemberReport[], figure: "blocks" | "usedBytes" | "limitBytes"): number {
+  return reports.flatMap(({ volumes }) => volumes).reduce((total, volume) => total + volume[figure], 0);
+}
+
+function problemsOf({ name, report, problem }: ListedMember): string[] {
+  const { notReady = [], volumes = [], membershipAgeMs = 0 } = report ?? {};
+  const list = `its member list was last confirmed ${formatDuration(membershipAgeMs)} ago`;
+  return [
+    ...(problem === undefined ? [] : [problem]),
+    ...notReady,
+    ...volumes.flatMap(({ path, state }) => (state === "ok" ? [] : `volume ${path} is ${state}, nothing is cached on it`)),
+    ...(membershipAgeMs > OLD_LIST_MS ? [list] : []),
+  ].map((text) => `${name}: ${text}`);
 }

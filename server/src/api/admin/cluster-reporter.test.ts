@@ -4,7 +4,8 @@ import { ManualClock } from "../../testing/manual-clock.js";
 import { ClusterReporter } from "./cluster-reporter.js";
 import type { MemberReport } from "./member-report.js";
 
-const reportOf = (name: string): MemberReport => ({ name }) as MemberReport;
+const reportOf = (name: string): MemberReport =>
+  ({ name, notReady: name === "m1" ? ["starting"] : [] }) as unknown as MemberReport;
 const membersOf = (count: number): MemberInfo[] =>
   Array.from({ length: count }, (_, at) => ({
     name: `m${at}`,
@@ -19,21 +20,21 @@ function reporter(members: readonly MemberInfo[], ask: (member: MemberInfo) => P
 }
 
 describe("a report of the cluster", () => {
-  it("has what each member says, and of the silent ones why", async () => {
+  it("contains the state of each member, and why one did not answer", async () => {
     const { made, list } = reporter(membersOf(3), async ({ name }) => {
-      if (name === "m2") throw new Error("out of reach");
+      if (name === "m2") throw new Error("connection refused");
       return reportOf(name);
     });
     const { members, ...head } = await made.report();
     expect(head).toMatchObject({ member: "m0", listHash: list.hash });
-    expect(members.map(({ name, report, problem }) => [name, report?.name, problem])).toEqual([
-      ["m0", "m0", undefined],
-      ["m1", "m1", undefined],
-      ["m2", undefined, "out of reach"],
+    expect(members.map(({ name, state, report, problem }) => [name, state, report?.name, problem])).toEqual([
+      ["m0", "ready", "m0", undefined],
+      ["m1", "not ready", "m1", undefined],
+      ["m2", "unreachable", undefined, "connection refused"],
     ]);
   });
 
-  it("asks nobody twice for those who ask at the same time, or right after", async () => {
+  it("is shared by concurrent requests and reused for half a second", async () => {
     const asked: string[] = [];
     const { made, clock } = reporter(membersOf(2), async ({ name }) => {
       asked.push(name);
@@ -47,7 +48,7 @@ describe("a report of the cluster", () => {
     expect(asked).toEqual(["m1", "m1"]);
   });
 
-  it("is made once at a time, however long the members take", async () => {
+  it("is created once at a time, however long the members take", async () => {
     let answer = (): void => {};
     const asked: string[] = [];
     const { made, clock } = reporter(membersOf(2), async ({ name }) => {
@@ -67,7 +68,7 @@ describe("a report of the cluster", () => {
     expect(asked).toEqual(["m1"]);
   });
 
-  it("asks sixteen at a time and no more", async () => {
+  it("requests at most sixteen reports concurrently", async () => {
     let [running, most] = [0, 0];
     const { made } = reporter(membersOf(60), async ({ name }) => {
       most = Math.max(most, ++running);
@@ -79,7 +80,7 @@ describe("a report of the cluster", () => {
     expect(most).toBe(16);
   });
 
-  it("is there after three seconds, however many are silent, and asks nobody after that", async () => {
+  it("ends after three seconds, however many members are silent, and sends no further request", async () => {
     const asked: string[] = [];
     const silence: ((report: MemberReport) => void)[] = [];
     const { made, clock } = reporter(membersOf(60), ({ name }) => {
@@ -92,19 +93,19 @@ describe("a report of the cluster", () => {
     clock.advance(3_000);
     const problems = (await report).members.map(({ problem }) => problem);
     expect(problems.slice(0, 2)).toEqual([undefined, undefined]);
-    expect(new Set(problems.slice(2))).toEqual(new Set(["no answer within the 3 s that the whole report may take"]));
+    expect(new Set(problems.slice(2))).toEqual(new Set(["no answer within 3 s"]));
     for (const answer of silence) answer(reportOf("late"));
     await new Promise((resolve) => setImmediate(resolve));
     expect(asked).toHaveLength(17);
     expect(clock.waits).toBe(0);
   });
 
-  it("has all who answer, however many are silent before them, and those who answer again", async () => {
+  it("contains all members that answer, however many before them are silent, and those that answer again", async () => {
     const answering = new Set(["m7", "m120", "m199"]);
     const late: (() => void)[] = [];
     const { made, clock } = reporter(membersOf(200), ({ name }) => {
       if (answering.has(name)) return Promise.resolve(reportOf(name));
-      return new Promise((_, reject) => late.push(() => reject(new Error("out of reach"))));
+      return new Promise((_, reject) => late.push(() => reject(new Error("connection refused"))));
     });
     /** The next report's members, silent ones being waited for a second each. */
     const told = async (): Promise<string[]> => {
@@ -126,7 +127,7 @@ describe("a report of the cluster", () => {
     expect(heard).toContain("m60");
   });
 
-  it("is of nobody while the member starts", async () => {
+  it("is empty while the member starts", async () => {
     const clock = new ManualClock();
     const made = new ClusterReporter({ list: () => undefined, own: () => reportOf("m0"), ask: async () => reportOf("x"), clock });
     expect(await made.report()).toMatchObject({ member: "m0", members: [], listHash: "" });

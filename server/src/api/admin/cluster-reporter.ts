@@ -3,51 +3,54 @@ import { forEachConcurrent } from "@frontcache/proto/runtime";
 import type { Clock } from "../../runtime/clock.js";
 import type { ClusterReport, ListedMember, MemberReport } from "./member-report.js";
 
-/** Gets another member's report; rejects with the reason why there is none, one line. */
+/** Requests the report of another member; rejects with one line that says why it failed. */
 export type AskMember = (member: MemberInfo) => Promise<MemberReport>;
 
 export interface ClusterReporterOptions {
   /** Undefined while the member starts. */
   readonly list: () => Membership | undefined;
-  /** This member's own report, made anew. */
+  /** Creates the report of this member. */
   readonly own: () => MemberReport;
   readonly ask: AskMember;
   readonly clock: Clock;
 }
 
-/** Members asked at a time. */
+/** Concurrent requests. */
 const PARALLELISM = 16;
 
 /**
- * How long a report takes at most. Each silent member takes the second that it is waited for, and dozens may have vanished at
- * once: whoever looks at the report then wants to see that, soon.
+ * Maximum duration of a report. Each unreachable member takes a timeout of one second, and dozens may be unreachable at once; the
+ * report should show that soon.
  */
 const REPORT_MS = 3_000;
 
-/** A report serves everybody who asks for one within so long, so that watchers don't multiply the questions. */
+/** A report is reused for this time, so that more watchers do not cause more requests. */
 const FRESH_MS = 500;
 
-/** Of a member that the report could not wait for. */
-const LATE = `no answer within the ${REPORT_MS / 1_000} s that the whole report may take`;
+/** The problem of a member that did not answer in time. */
+const LATE = `no answer within ${REPORT_MS / 1_000} s`;
 
-type Told = Pick<ListedMember, "report" | "problem">;
+type Answer = Pick<ListedMember, "state" | "report" | "problem">;
 
 /**
- * Tells of the cluster as one member sees it, by asking the others. Who was silent is asked last the next time, so that within
- * a few reports all who answer are in each of them, however many are silent.
+ * Reports the status of the cluster by requesting the reports of the other members. Members that did not answer are asked last the
+ * next time, so that after a few reports all reachable members are in each, however many are unreachable.
  */
 export class ClusterReporter {
+  readonly #options: ClusterReporterOptions;
   #last: Promise<ClusterReport> | undefined;
-  /** Until when the last report serves (monotonic); while it is made, however long that takes. */
+  /** Until when the last report is reused (monotonic). A running report is reused until it ends. */
   #freshUntilMs = Number.POSITIVE_INFINITY;
-  /** Names of listed members that did not answer when they were asked last; whose turn is longest ago comes first. */
+  /** Names of listed members that did not answer the last request, the one asked longest ago first. */
   readonly #silent = new Set<string>();
 
-  constructor(private readonly options: ClusterReporterOptions) {}
+  constructor(options: ClusterReporterOptions) {
+    this.#options = options;
+  }
 
-  /** The cluster now, or at most half a second ago. Who does not answer is listed with the reason. */
+  /** The status of the cluster, at most half a second old. A member that does not answer is listed with the reason. */
   report(): Promise<ClusterReport> {
-    const { clock } = this.options;
+    const { clock } = this.#options;
     if (this.#last !== undefined && clock.monotonicMs() < this.#freshUntilMs) return this.#last;
     this.#freshUntilMs = Number.POSITIVE_INFINITY;
     this.#last = this.#gather().finally(() => {
@@ -57,55 +60,64 @@ export class ClusterReporter {
   }
 
   async #gather(): Promise<ClusterReport> {
-    const { list, own, clock } = this.options;
+    const { list, own, clock } = this.#options;
     const membership = list();
     const self = own();
     const shares = membership?.ringShares();
     const members = (membership?.members ?? []).map((member) => ({ ...member, ringShare: shares?.get(member.name) ?? 0 }));
-    const told = new Map<string, Told>([[self.name, { report: self }]]);
+    const answers = new Map<string, Answer>([[self.name, answerOf(self)]]);
     const others = members.filter(({ name }) => name !== self.name);
-    await this.#askAll(this.#inOrder(others), told);
+    await this.#askAll(this.#inOrder(others), answers);
     return {
       atMs: clock.nowMs(),
       member: self.name,
       listHash: membership?.hash ?? "",
-      members: members.map((member) => ({ ...member, ...(told.get(member.name) ?? { problem: LATE }) })),
+      members: members.map((member) => ({ ...member, ...(answers.get(member.name) ?? unreachable(LATE)) })),
     };
   }
 
-  /** Those first of whom an answer can be expected. Forgets members that are listed no more. */
+  /** Members that answered last time first. Forgets members that are no longer listed. */
   #inOrder(members: readonly MemberInfo[]): MemberInfo[] {
     const byName = new Map(members.map((member) => [member.name, member]));
     for (const name of this.#silent) if (!byName.has(name)) this.#silent.delete(name);
     return [...members.filter(({ name }) => !this.#silent.has(name)), ...[...this.#silent].map((name) => byName.get(name)!)];
   }
 
-  /** Resolves when all have answered, or when a report's time is over: what answers later is not waited for. */
-  async #askAll(members: readonly MemberInfo[], told: Map<string, Told>): Promise<void> {
+  /** Resolves when all have answered, or at the deadline of the report. */
+  async #askAll(members: readonly MemberInfo[], answers: Map<string, Answer>): Promise<void> {
     let cancel = (): void => {};
     let over = false;
     const deadline = new Promise<void>((resolve) => {
-      cancel = this.options.clock.after(REPORT_MS, () => {
+      cancel = this.#options.clock.after(REPORT_MS, () => {
         over = true;
         resolve();
       });
     });
     const asked = forEachConcurrent(members, PARALLELISM, async (member) => {
-      if (!over) told.set(member.name, await this.#ask(member));
+      if (!over) answers.set(member.name, await this.#ask(member));
     });
     await Promise.race([asked, deadline]).finally(cancel);
   }
 
-  async #ask(member: MemberInfo): Promise<Told> {
-    // Silent until it has answered: the report may be over before, and the next one then begins with the others.
+  async #ask(member: MemberInfo): Promise<Answer> {
+    if (member.httpAddress === undefined) return { state: "unknown", problem: "the address of its HTTP listener is not known" };
+    // Counts as silent until it has answered, because the report may end before.
     this.#silent.delete(member.name);
     this.#silent.add(member.name);
     try {
-      const report = await this.options.ask(member);
+      const report = await this.#options.ask(member);
       this.#silent.delete(member.name);
-      return { report };
+      return answerOf(report);
     } catch (error) {
-      return { problem: (error as Error).message };
+      return unreachable((error as Error).message);
     }
   }
+}
+
+function answerOf(report: MemberReport): Answer {
+  return { state: report.notReady.length === 0 ? "ready" : "not ready", report };
+}
+
+function unreachable(problem: string): Answer {
+  return { state: "unreachable", problem };
 }

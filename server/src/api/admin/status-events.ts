@@ -1,50 +1,53 @@
 import type { Clock } from "../../runtime/clock.js";
 import type { Reply } from "../s3/reply.js";
 
-/** Pages that may be open at a time; each is a connection that stays. */
+/** Maximum open pages; each is a lasting connection. */
 const MAX_WATCHERS = 64;
 
-/** How often a page hears of the cluster. */
+/** Interval between two reports to a page. */
 const EVERY_MS = 2_000;
 
 export interface StatusEventsOptions {
-  /** What a watcher is told, as JSON. Where it rejects, nothing is told this time. */
+  /** The report as JSON. If it rejects, this report is skipped. */
   readonly report: () => Promise<string>;
   readonly clock: Clock;
 }
 
 interface Watcher {
   readonly reply: Reply;
-  /** The last event is not on its way to the watcher yet: it is too slow, or gone. */
-  waits: boolean;
+  /** The last event has not been sent yet: the watcher is slow or gone. */
+  isBlocked: boolean;
 }
 
-/** Server-sent events (HTML Living Standard, 9.2): a report at once and then every two seconds, as long as anybody watches. */
+/** Server-sent events (HTML Living Standard, 9.2): a report at once and then every two seconds while there are watchers. */
 export class StatusEvents {
+  readonly #options: StatusEventsOptions;
   readonly #watchers = new Set<Watcher>();
   #cancel: (() => void) | undefined;
   #closed = false;
 
-  constructor(private readonly options: StatusEventsOptions) {}
+  constructor(options: StatusEventsOptions) {
+    this.#options = options;
+  }
 
-  /** Watchers now. */
+  /** Number of watchers. */
   get watchers(): number {
     return this.#watchers.size;
   }
 
-  /** Lets a reply watch until it is closed; false where there are too many. */
+  /** Adds a watcher until its reply is closed; returns false if there are too many. */
   watch(reply: Reply): boolean {
     if (this.#watchers.size >= MAX_WATCHERS || this.#closed) return false;
-    const watcher: Watcher = { reply, waits: false };
+    const watcher: Watcher = { reply, isBlocked: false };
     this.#watchers.add(watcher);
-    reply.on("close", () => this.#leave(watcher));
+    reply.on("close", () => this.#remove(watcher));
     reply.writeHead(200, ["Content-Type", "text/event-stream", "Cache-Control", "no-store"]);
-    void this.#tell([watcher]);
-    this.#cancel ??= this.options.clock.after(EVERY_MS, this.#turn);
+    void this.#send([watcher]);
+    this.#cancel ??= this.#options.clock.after(EVERY_MS, this.#turn);
     return true;
   }
 
-  /** Ends all. */
+  /** Ends all replies. */
   close(): void {
     this.#closed = true;
     for (const { reply } of [...this.#watchers]) reply.end();
@@ -52,7 +55,7 @@ export class StatusEvents {
     this.#stop();
   }
 
-  #leave(watcher: Watcher): void {
+  #remove(watcher: Watcher): void {
     this.#watchers.delete(watcher);
     if (this.#watchers.size === 0) this.#stop();
   }
@@ -63,24 +66,24 @@ export class StatusEvents {
   }
 
   readonly #turn = (): void => {
-    this.#cancel = this.options.clock.after(EVERY_MS, this.#turn);
-    void this.#tell([...this.#watchers]);
+    this.#cancel = this.#options.clock.after(EVERY_MS, this.#turn);
+    void this.#send([...this.#watchers]);
   };
 
-  async #tell(watchers: readonly Watcher[]): Promise<void> {
+  async #send(watchers: readonly Watcher[]): Promise<void> {
     let report: string;
     try {
-      report = await this.options.report();
+      report = await this.#options.report();
     } catch {
       return;
     }
     const event = Buffer.from(`data: ${report}\n\n`);
     for (const watcher of watchers) {
-      // A slow watcher misses reports; it never makes this member hold them.
-      if (watcher.waits || !this.#watchers.has(watcher)) continue;
-      watcher.waits = true;
+      // A slow watcher misses reports; they are not buffered for it.
+      if (watcher.isBlocked || !this.#watchers.has(watcher)) continue;
+      watcher.isBlocked = true;
       watcher.reply.write(event, () => {
-        watcher.waits = false;
+        watcher.isBlocked = false;
       });
     }
   }

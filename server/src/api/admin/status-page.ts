@@ -3,12 +3,12 @@ import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import type { Page } from "../s3/page.js";
 
-/** The page's own modules, by the names that they import each other by. */
+/** The modules of the page, by their import names. */
 const MODULES = ["format", "history", "views"] as const;
 
 /**
- * The status page: one file that needs nothing else, for members often stand where no CDN is in reach. Its modules are handed
- * to the browser by an import map of data URLs, and nothing but them may run (Content-Security-Policy).
+ * The status page: one file without external resources, because members often have no access to a CDN. An import map of data URLs
+ * contains its modules; the Content-Security-Policy allows no other script.
  */
 export function statusPage(): Page {
   let html: Buffer | undefined;

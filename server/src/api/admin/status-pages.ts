@@ -1,5 +1,6 @@
 import type { MemberInfo } from "@frontcache/proto";
 import { packageVersion } from "../../config/package-version.js";
+import type { MemberSource } from "../../membership/member-source.js";
 import type { MetricsSnapshot } from "../../metrics/snapshot.js";
 import type { MemberView } from "../../routing/member-view.js";
 import type { Clock } from "../../runtime/clock.js";
@@ -7,40 +8,51 @@ import type { Security } from "../../security/member-security.js";
 import type { BlockStore } from "../../storage/block-store.js";
 import { type Page, type Pages, textPage } from "../s3/page.js";
 import type { Reply, Request } from "../s3/reply.js";
-import { askMember, MEMBER_PATH } from "./ask-member.js";
 import { ClusterReporter } from "./cluster-reporter.js";
 import type { MemberReport } from "./member-report.js";
+import { getFromMember } from "./member-request.js";
 import { StatusEvents } from "./status-events.js";
 import { statusPage } from "./status-page.js";
 
 const JSON_TYPE = "application/json";
 
+/** The path of a member's own report. */
+const MEMBER_PATH = "/status/member";
+
+/** Limits for the report of another member. */
+const MEMBER_TIMEOUT_MS = 1_000;
+const MEMBER_MAX_BYTES = 1 << 20;
+
 export interface StatusPagesOptions {
-  /** This member's. */
+  /** The name of this member. */
   readonly name: string;
-  /** What it has counted, now. */
+  /** The current values of its counters. */
   readonly counted: () => MetricsSnapshot;
   readonly security: Security;
   readonly clock: Clock;
 }
 
-/** What there is to look at when the member has started. */
+/** The parts of a member that exist once it has started. */
 export interface StatusSources {
   readonly store: Pick<BlockStore, "status">;
   readonly view: Pick<MemberView, "current">;
+  readonly members: Pick<MemberSource, "report">;
+  readonly notReady: () => readonly string[];
 }
 
-/** What a gateway serves of the cluster's state: the page for people, the same as JSON, and its events. */
+/** The pages of the HTTP listener about the state of the cluster: the status page, the same as JSON, and its events. */
 export class StatusPages {
   readonly pages: Pages;
+  readonly #options: StatusPagesOptions;
   readonly #events: StatusEvents;
   readonly #version = packageVersion();
   #sources: StatusSources | undefined;
 
-  constructor(private readonly options: StatusPagesOptions) {
+  constructor(options: StatusPagesOptions) {
+    this.#options = options;
     const { security, clock } = options;
     const own = (): MemberReport => this.#own();
-    const ask = (member: MemberInfo): Promise<MemberReport> => askMember(member, security);
+    const ask = (member: MemberInfo): Promise<MemberReport> => requestReport(member, security);
     const reporter = new ClusterReporter({ list: () => this.#sources?.view.current, own, ask, clock });
     const report = async (): Promise<string> => JSON.stringify(await reporter.report());
     this.#events = new StatusEvents({ report, clock });
@@ -52,19 +64,27 @@ export class StatusPages {
     ]);
   }
 
-  /** Looks at these from now on; before, the member says that it is of no list and has no volumes. */
+  /** Reports the state of these from now on. Before, the member is starting and has no list and no volumes. */
   watch(sources: StatusSources): void {
     this.#sources = sources;
   }
 
-  /** Ends what watches, so that the listener can close. */
+  /** Ends the event streams, so that the listener can close. */
   close(): void {
     this.#events.close();
   }
 
   #own(): MemberReport {
-    const { name, counted } = this.options;
-    return { name, version: this.#version, ...counted(), volumes: this.#sources?.store.status().volumes ?? [] };
+    const { name, counted } = this.#options;
+    const ageMs = (this.#sources?.members.report().silentSeconds ?? Number.POSITIVE_INFINITY) * 1_000;
+    return {
+      name,
+      version: this.#version,
+      notReady: this.#sources?.notReady() ?? ["this member is starting"],
+      membershipAgeMs: Number.isFinite(ageMs) ? Math.round(ageMs) : undefined,
+      ...counted(),
+      volumes: this.#sources?.store.status().volumes ?? [],
+    };
   }
 
   #watch({ method }: Request, reply: Reply): void {
@@ -73,9 +93,22 @@ export class StatusPages {
       reply.end();
     } else if (!this.#events.watch(reply)) {
       reply.writeHead(503, ["Content-Type", "text/plain", "Retry-After", "10"]);
-      reply.end(Buffer.from("too many pages watch this member: open the page of another one\n"));
+      reply.end(Buffer.from("too many open status pages of this member: open the page of another member\n"));
     }
   }
+}
+
+/** Requests the report of another member, authenticated as this member. Rejects with one line. */
+async function requestReport({ httpAddress }: MemberInfo, { tls, tokens }: Security): Promise<MemberReport> {
+  const { status, text } = await getFromMember({
+    address: httpAddress!,
+    path: MEMBER_PATH,
+    access: { tls: tls && { ...tls.current, serverName: tls.serverName }, token: tokens?.own },
+    timeoutMs: MEMBER_TIMEOUT_MS,
+    maxBytes: MEMBER_MAX_BYTES,
+  });
+  if (status !== 200) throw new Error(`the member answers with HTTP status ${status}`);
+  return JSON.parse(text) as MemberReport;
 }
 
 async function answerJson(request: Request, reply: Reply, json: () => Promise<string>): Promise<void> {

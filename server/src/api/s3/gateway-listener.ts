@@ -172,11 +172,12 @@ export class GatewayListener {
 
   readonly #behind = (): Behind => ({
     cache: this.#cache,
-    notReadyReasons: this.#reasons(),
+    notReadyReasons: this.notReadyReasons(),
     pages: this.options.pages,
   });
 
-  #reasons(): readonly string[] {
+  /** Why this member is not ready, one line each; empty: it is ready. */
+  notReadyReasons(): readonly string[] {
     const own = this.#leaving ? ["this member is leaving"] : this.#cache === undefined ? ["this member is starting"] : [];
     return [...own, ...this.options.notReadyReasons()];
   }
