@@ -3,7 +3,7 @@ import { type Dialect, type Exchange, Listener } from "./listener.js";
 import { bytesContent, type Content, ObjectTable, rampContent, type StoredObject } from "./objects.js";
 import { sendObject } from "./send-object.js";
 
-/** What GCS calls its errors, by status. */
+/** The reasons of GCS's errors, by status. */
 const reasons: Record<number, string> = {
   400: "invalid",
   401: "authError",
@@ -22,7 +22,7 @@ export class GcsEmulator implements AsyncDisposable, Dialect {
   readonly #listener = new Listener(this);
   readonly faults = this.#listener.faults;
   readonly traffic = this.#listener.traffic;
-  /** Generations are microseconds since 1970 in GCS; here they only have to grow. */
+  /** GCS's generations are microseconds since 1970; here they only grow. */
   #generation = 1_700_000_000_000_000;
 
   static async start(): Promise<GcsEmulator> {
@@ -40,7 +40,7 @@ export class GcsEmulator implements AsyncDisposable, Dialect {
     return this.#listener.openSockets;
   }
 
-  /** Puts an object without HTTP, making its bucket; returns its version (the generation). */
+  /** Puts an object without HTTP, and creates its bucket; returns the version (the generation). */
   put(bucket: string, key: string, body: Uint8Array | string | Content, options: { contentType?: string } = {}): string {
     const bytes = typeof body === "string" ? Buffer.from(body) : body;
     const content = bytes instanceof Uint8Array ? bytesContent(bytes) : bytes;
@@ -57,7 +57,7 @@ export class GcsEmulator implements AsyncDisposable, Dialect {
     return version;
   }
 
-  /** Puts an object of any size whose byte i is (i + seed) % 251; takes no memory. */
+  /** Puts an object of any size whose byte i is (i + seed) % 251; needs no memory. */
   putRamp(bucket: string, key: string, size: number, seed = 0): string {
     return this.put(bucket, key, rampContent(size, seed));
   }
@@ -123,7 +123,7 @@ export class GcsEmulator implements AsyncDisposable, Dialect {
     });
     return {
       kind: "storage#objects",
-      // Where there are none, GCS leaves the lists out.
+      // GCS omits empty lists.
       ...(objects.length > 0 && { items: objects.map((object) => metadata(bucket, object)) }),
       ...(prefixes.length > 0 && { prefixes }),
       nextPageToken: nextToken,

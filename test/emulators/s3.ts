@@ -6,15 +6,15 @@ import { sendObject } from "./send-object.js";
 
 export { rampBytes } from "../../server/src/testing/origin/ramp.js";
 
-/** Bodies by PUT are held in memory; larger objects are put by `putRamp`. */
+/** Bodies of PUT are kept in memory; use `putRamp` for larger objects. */
 const MAX_PUT_BYTES = 256 << 20;
 
-/** What S3 calls a version; nothing else may be taken for one. */
+/** The form of a version ID. */
 const VERSION_ID = /^[A-Za-z0-9._-]+$/;
 
 /**
- * S3 by HTTP on a local port, without signatures: objects, old versions, conditions, ranges, lists, and placed faults. A bucket
- * is the first part of the path, or of a host like `bucket.localhost`.
+ * S3 over HTTP on a local port, without signatures: objects, old versions, conditions, ranges, lists, and placed faults. The
+ * bucket is the first segment of the path, or of a host like `bucket.localhost`.
  */
 export class S3Emulator implements AsyncDisposable, Dialect {
   readonly objects = new ObjectTable();
@@ -42,7 +42,7 @@ export class S3Emulator implements AsyncDisposable, Dialect {
     return this.#listener.openSockets;
   }
 
-  /** Puts an object without HTTP, making its bucket; returns its version (the ETag without quotes). */
+  /** Puts an object without HTTP, and creates its bucket; returns the version (the ETag without quotes). */
   put(bucket: string, key: string, body: Uint8Array | string | Content, options: { contentType?: string } = {}): string {
     if (typeof body !== "string" && !(body instanceof Uint8Array)) {
       return this.#store(bucket, key, body, `${body.size} bytes, put ${++this.#puts}`, options.contentType);
@@ -51,12 +51,12 @@ export class S3Emulator implements AsyncDisposable, Dialect {
     return this.#store(bucket, key, bytesContent(bytes), bytes, options.contentType);
   }
 
-  /** Puts an object of any size whose byte i is (i + seed) % 251; takes no memory. */
+  /** Puts an object of any size whose byte i is (i + seed) % 251; needs no memory. */
   putRamp(bucket: string, key: string, size: number, seed = 0): string {
     return this.put(bucket, key, rampContent(size, seed));
   }
 
-  /** Puts an object into a bucket that keeps old versions; returns the ID that `?versionId=` asks for, and the ETag. */
+  /** Puts an object into a bucket that keeps old versions; returns the ID for `?versionId=`, and the ETag. */
   putVersion(bucket: string, key: string, body: string): { versionId: string; version: string } {
     const version = this.put(bucket, key, body);
     const versionId = `3sL4kqtJlcpXro.${this.#versions.size}`;
@@ -144,7 +144,7 @@ export class S3Emulator implements AsyncDisposable, Dialect {
       this.objects.createBucket(seen.bucket);
       return void response.writeHead(200).end();
     }
-    // The SDK sends streams in chunks with a checksum behind them; to store those frames as the object would be wrong.
+    // The SDK sends streams in chunks with a trailing checksum, which must not be stored as the object.
     if (seen.headers["x-amz-decoded-content-length"] !== undefined) return exchange.fail(501, "NotImplemented");
     const chunks: Buffer[] = [];
     let bytes = 0;

@@ -17,6 +17,6 @@ originContract(
     const maxConnections = 6;
     const settings = { endpoint: store.endpoint, credentials: "default", userProject: undefined, maxConnections } as const;
     const open = (idleTimeoutMs: number) => new GcsOrigin({ ...settings, idleTimeoutMs });
-    return { scheme: "gs", store, origin: open(60_000), impatient: open(150), maxConnections };
+    return { scheme: "gs", store, origin: open(60_000), shortTimeout: open(150), maxConnections };
   },
 );

@@ -14,12 +14,12 @@ import { GcsEmulator } from "../emulators/gcs.js";
 
 const ref = parseObjectUrl("gs://bucket/key");
 
-describe("what the GCS origin sends", () => {
+describe("a request of the GCS origin", () => {
   let store: GcsEmulator;
   let seen: SeenRequest[];
   let directory: string;
   let tokens: Server;
-  /** How the token service answers; undefined: never. */
+  /** The status of the token service's answer; undefined: it never answers. */
   let tokenStatus: number | undefined;
   let issued: number;
   let keyFile: string;
@@ -69,7 +69,7 @@ describe("what the GCS origin sends", () => {
     rmSync(directory, { recursive: true });
   });
 
-  it("goes to STORAGE_EMULATOR_HOST, with or without a scheme, and carries no token", async () => {
+  it("is sent to STORAGE_EMULATOR_HOST, with or without a scheme, without a token", async () => {
     for (const host of [store.endpoint, store.endpoint.replace("http://", "")]) {
       process.env.STORAGE_EMULATOR_HOST = host;
       expect(await open({ endpoint: undefined }).ask(statOf(ref))).toMatchObject({ objectSize: 7 });
@@ -77,7 +77,7 @@ describe("what the GCS origin sends", () => {
     for (const { headers } of seen) expect(headers.authorization).toBeUndefined();
   });
 
-  it("accepts gzip for ranges, so that the bytes are those that are stored, and names the generation as a condition", async () => {
+  it("accepts gzip for ranges, to get the stored bytes, and has the generation as a condition", async () => {
     const answer = await open().fetch(rangeOf(ref, { offset: 0, length: 3 }));
     await bytesOf(answer);
     await bytesOf(await open().fetch(rangeOf(ref, { offset: 3, length: 3, version: answer.info.version })));
@@ -85,7 +85,7 @@ describe("what the GCS origin sends", () => {
     expect(seen.map(({ query }) => query.get("ifGenerationMatch"))).toEqual([null, answer.info.version]);
   });
 
-  it("carries one token as long as it is valid, and the project that pays", async () => {
+  it("has one token while it is valid, and the project that pays", async () => {
     const origin = open({ credentials: { keyFile }, userProject: "payer" });
     await origin.ask(statOf(ref));
     await bytesOf(await origin.fetch(rangeOf(ref, { offset: 0, length: 3 })));
@@ -96,7 +96,7 @@ describe("what the GCS origin sends", () => {
     expect(issued).toBe(1);
   });
 
-  it("is nothing where a token is refused: PERMISSION_DENIED", async () => {
+  it("is not sent but PERMISSION_DENIED if the token is refused", async () => {
     tokenStatus = 400;
     await expect(open({ credentials: { keyFile } }).ask(statOf(ref))).rejects.toMatchObject({ code: "PERMISSION_DENIED" });
     const none = open({ credentials: { keyFile: join(directory, "none.json") } });
@@ -104,14 +104,14 @@ describe("what the GCS origin sends", () => {
     expect(seen).toEqual([]);
   });
 
-  it("is nothing where the token service is down: UNAVAILABLE", async () => {
+  it("is not sent but UNAVAILABLE if the token service is down", async () => {
     tokens.close();
     tokens.closeAllConnections();
     await expect(open({ credentials: { keyFile } }).ask(statOf(ref))).rejects.toMatchObject({ code: "UNAVAILABLE" });
     expect(seen).toEqual([]);
   });
 
-  it("is nothing where a reader leaves while the token is awaited: CANCELLED", async () => {
+  it("is not sent but CANCELLED if it is aborted while it waits for the token", async () => {
     tokenStatus = undefined;
     const abort = new AbortController();
     const asked = new Promise((resolve) => tokens.once("request", resolve));

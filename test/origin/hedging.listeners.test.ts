@@ -8,20 +8,20 @@ import { MemoryOrigin } from "../../server/src/testing/origin/memory-origin.js";
 import { rangeOf } from "../../server/src/testing/origin/requests.js";
 import { seededRandom } from "../seeded-random.js";
 
-/** Of each read: how long one takes is the clock's to say, and making more bytes would only take longer. */
+/** Bytes of each read. The simulated time of a read does not depend on them. */
 const READ_BYTES = 4 << 10;
 const READERS = 16;
 const READS = 250;
 const ref = parseObjectUrl("s3://bucket/ramp");
 
 interface Outcome {
-  /** Of cold reads, until their last byte, milliseconds. */
+  /** Durations of cold reads, until their last byte, in milliseconds. */
   readonly p50Ms: number;
   readonly p99Ms: number;
   readonly requests: number;
 }
 
-/** 4,000 reads, 16 at a time, of an origin of 20 ms at the median of which 2 % of the answers take a second. */
+/** 4,000 reads, 16 concurrent, of an origin with a median of 20 ms; 2 % of its answers take a second. */
 async function readCold(hedged: boolean, seed: number): Promise<Outcome> {
   const random = seededRandom(seed);
   const objects = new MemoryObjects();
@@ -57,8 +57,8 @@ async function readCold(hedged: boolean, seed: number): Promise<Outcome> {
   return { p50Ms: times[times.length / 2]!, p99Ms: times[Math.floor(times.length * 0.99)]!, requests: memory.calls.length };
 }
 
-describe("an origin of 20 ms at the median, of which 2 % of the answers take a second", () => {
-  it.each([1, 2, 3])("is at 99 % at most 0.35 of that with hedging, for at most 5 % more requests (seed %i)", async (seed) => {
+describe("hedging of an origin with a median of 20 ms, where 2 % of the answers take a second", () => {
+  it.each([1, 2, 3])("cuts the 99th percentile to at most 0.35 for at most 5 % more requests (seed %i)", async (seed) => {
     const [plain, hedged] = [await readCold(false, seed), await readCold(true, seed)];
     console.info(
       `p50 ${plain.p50Ms.toFixed(0)} -> ${hedged.p50Ms.toFixed(0)} ms, p99 ${plain.p99Ms.toFixed(0)} -> ${hedged.p99Ms.toFixed(0)} ms, ` +

@@ -14,7 +14,7 @@ import { bytesOf } from "../../server/src/testing/answer-fixture.js";
 import { rangeOf } from "../../server/src/testing/origin/requests.js";
 import { asked, type HostileAnswer, hostileAnswer, isFramed } from "../s3/hostile-answer.js";
 
-/** More of them in long runs: FRONTCACHE_HOSTILE_ANSWERS=10000. A run again: FRONTCACHE_HOSTILE_SEED=17. */
+/** For long runs set FRONTCACHE_HOSTILE_ANSWERS=10000; to repeat a run set FRONTCACHE_HOSTILE_SEED=17. */
 const answers = Number(process.env.FRONTCACHE_HOSTILE_ANSWERS ?? 500);
 const seed = Number(process.env.FRONTCACHE_HOSTILE_SEED ?? 1);
 
@@ -45,7 +45,7 @@ afterEach(async () => {
   await once(server, "close");
 });
 
-/** Sends it piece by piece, the head as one where `headApart`, and ends the connection. */
+/** Sends an answer in pieces, with the head as one piece if `headApart`, and ends the connection. */
 async function send({ wire, cuts, ending, headApart }: RangeAnswer, socket: Socket): Promise<void> {
   const headBytes = wire.indexOf("\r\n\r\n", 0, "latin1") + 4;
   const places = cuts.map((share) => Math.floor(share * wire.length)).filter((at) => !headApart || at > headBytes);
@@ -54,7 +54,7 @@ async function send({ wire, cuts, ending, headApart }: RangeAnswer, socket: Sock
   for (const end of ends) {
     if (end > at && !socket.destroyed) socket.write(wire.subarray(at, end));
     at = end;
-    for (let turns = 0; turns < 5; turns++) await turn(); // so that it is read before more comes, as a rule
+    for (let turns = 0; turns < 5; turns++) await turn(); // so that it is usually read before the next piece
   }
   if (ending === "reset") socket.resetAndDestroy();
   else socket.end();
@@ -65,7 +65,7 @@ interface Outcome {
   readonly came: Buffer | "UNAVAILABLE" | "OUT_OF_RANGE";
 }
 
-/** What comes of the current answer by connections of this agent. */
+/** The outcome of the current answer on connections of this agent. */
 async function outcomeBy(agent: Agent): Promise<Outcome> {
   const { signal } = new AbortController();
   const base = new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
@@ -94,7 +94,7 @@ async function outcomeBy(agent: Agent): Promise<Outcome> {
   }
 }
 
-it(`broken and hostile answers come to the same past the parser as through it (${answers} of seed ${seed})`, async () => {
+it(`broken and hostile answers have the same outcome with and without the parser bypass (${answers} of seed ${seed})`, async () => {
   let [passed, whole] = [0, 0];
   const property = fc.asyncProperty(hostileAnswer, fc.boolean(), async (answer, headApart) => {
     current = { ...answer, headApart };

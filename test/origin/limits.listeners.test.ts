@@ -18,12 +18,12 @@ import { simulatedCache } from "../versions/simulated-cache.js";
 import { ignoredEvents } from "./open-s3.js";
 
 const REQUESTS_PER_SECOND = 50;
-/** What a pause saves up: a second's worth. */
+/** Requests saved up in a pause: those of one second. */
 const BURST = 50;
 const READS = 2_000;
 const urlOf = (at: number): string => `s3://bucket/object-${at}`;
 
-/** The most requests in any second that begins with one of them. */
+/** The largest number of requests in any second. */
 function mostInASecond(atMs: readonly number[]): number {
   const sorted = atMs.toSorted((a, b) => a - b);
   let [most, first] = [0, 0];
@@ -34,14 +34,14 @@ function mostInASecond(atMs: readonly number[]): number {
   return most;
 }
 
-/** When the origin was asked, and how the reads ended, in simulated time. */
+/** Times of the origin's requests and outcomes of the reads, in simulated time. */
 interface Outcome {
   readonly askedAtMs: readonly number[];
   readonly served: number;
   readonly refused: readonly { readonly code: ErrorCode; readonly afterMs: number }[];
 }
 
-/** So many cold reads at the same time of a member whose origin is limited. */
+/** Concurrent cold reads of a member with a limited origin. */
 async function readAllCold(maxWaitMs: number): Promise<Outcome> {
   const clock = new ManualClock();
   const objects = new MemoryObjects();
@@ -92,8 +92,8 @@ async function readAllCold(maxWaitMs: number): Promise<Outcome> {
   return { askedAtMs, served, refused };
 }
 
-describe("2,000 cold reads at once of an origin that may be asked 50 times a second", () => {
-  it("never ask it more often than that and a burst in any second, and are all answered where they may wait", async () => {
+describe("2,000 concurrent cold reads of an origin with a limit of 50 requests per second", () => {
+  it("never exceed the limit by more than the burst in any second, and are all answered if they may wait", async () => {
     const { askedAtMs, served, refused } = await readAllCold(60_000);
     expect([askedAtMs.length, served, refused.length]).toEqual([READS, READS, 0]);
     const most = mostInASecond(askedAtMs);
@@ -105,7 +105,7 @@ describe("2,000 cold reads at once of an origin that may be asked 50 times a sec
     expect(askedAtMs.at(-1)! - askedAtMs[0]!).toBeCloseTo(((READS - BURST) / REQUESTS_PER_SECOND) * 1000, -2);
   });
 
-  it("end with RESOURCE_EXHAUSTED where they would have to wait longer than is allowed, and cost no request then", async () => {
+  it("fail with RESOURCE_EXHAUSTED, without a request, if they wait longer than allowed", async () => {
     const { askedAtMs, served, refused } = await readAllCold(5_000);
     const [shortest, longest] = [
       Math.min(...refused.map((read) => read.afterMs)),
@@ -122,7 +122,7 @@ describe("2,000 cold reads at once of an origin that may be asked 50 times a sec
   });
 });
 
-describe("limits of a real origin", () => {
+describe("the limits of an origin in real time", () => {
   let store: S3Emulator;
 
   beforeEach(async () => {
@@ -139,7 +139,7 @@ describe("limits of a real origin", () => {
   const live = new AbortController().signal;
   setMaxListeners(0, live); // shared by all reads
 
-  it("hold in real time, too: 130 reads at 50 requests a second", async () => {
+  it("hold for 130 reads at 50 requests per second", async () => {
     store.putRamp("bucket", "ramp", 130);
     const origin = open("{ requestsPerSecond: 50 }");
     const read = async (offset: number): Promise<Buffer> =>
@@ -154,7 +154,7 @@ describe("limits of a real origin", () => {
     origin.close();
   });
 
-  it("bound the answers on their way, and end a wait that lasts too long", async () => {
+  it("bound the concurrent answers, and reject a request that waits too long", async () => {
     store.putRamp("bucket", "ramp", 8 << 20);
     const origin = open("{ concurrency: 3, maxWait: 200ms }");
     const fetch = () => origin.fetch(rangeOf(parseObjectUrl("s3://bucket/ramp"), { offset: 0, length: 8 << 20 }));

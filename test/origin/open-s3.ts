@@ -2,8 +2,8 @@ import type { OriginEvents } from "../../server/src/open-origins.js";
 import type { S3Options } from "../../server/src/origin/s3/s3-client.js";
 import { S3Origin } from "../../server/src/origin/s3/s3-origin.js";
 
-/** The S3 origin before an emulator, with what a test wants otherwise. */
-export function openS3(endpoint: string, wanted: Partial<S3Options> = {}): S3Origin {
+/** The S3 origin of an emulator, with the options of a test. */
+export function openS3(endpoint: string, options: Partial<S3Options> = {}): S3Origin {
   return new S3Origin({
     endpoint,
     region: undefined,
@@ -13,7 +13,7 @@ export function openS3(endpoint: string, wanted: Partial<S3Options> = {}): S3Ori
     maxConnections: 4,
     connectTimeoutMs: 5_000,
     idleTimeoutMs: 5_000,
-    ...wanted,
+    ...options,
   });
 }
 

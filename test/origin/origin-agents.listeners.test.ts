@@ -21,7 +21,7 @@ afterEach(async () => {
   server = undefined;
 });
 
-/** Listens on a free port; returns where, with whom to trust. */
+/** Listens on a free port; returns the address and the CA to trust. */
 async function listen(made: Server): Promise<{ host: string; port: number; ca: string }> {
   server = made;
   server.listen(0, "127.0.0.1");
@@ -29,7 +29,7 @@ async function listen(made: Server): Promise<{ host: string; port: number; ca: s
   return { host: "127.0.0.1", port: (server.address() as AddressInfo).port, ca: authority.pem };
 }
 
-/** Answers `/seed` with that object. */
+/** Answers `/seed` with the ramp of that seed. */
 const answer: RequestListener = (request, response) => {
   response.writeHead(200, { "Content-Length": SIZE }).end(object(Number(request.url!.slice(1))));
 };
@@ -68,7 +68,7 @@ async function until(condition: () => boolean): Promise<void> {
 describe.each(["http", "https"] as const)("a connection to an origin by %s", (scheme) => {
   const { agent: makeAgent, get, httpServer, rawServer, connectionEvent } = schemes[scheme];
 
-  it("brings one body after the other, each whole, in memory that later reads leave alone", async () => {
+  it("delivers several bodies completely, in memory that later reads do not change", async () => {
     const made = httpServer();
     let connections = 0;
     made.on("connection", () => connections++);
@@ -89,7 +89,7 @@ describe.each(["http", "https"] as const)("a connection to an origin by %s", (sc
     agent.destroy();
   });
 
-  it("keeps what came while nobody listened, though more came after it", async () => {
+  it("keeps bytes that arrive while nobody listens, even if more arrive afterwards", async () => {
     const made = rawServer();
     const accepted = once(made, connectionEvent) as Promise<[Socket]>;
     const agent = makeAgent();

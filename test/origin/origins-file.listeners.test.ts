@@ -22,7 +22,7 @@ function open(content: string, environment: Record<string, string> = {}, events:
 const textOf = async (origin: Origin, url: string): Promise<string> =>
   (await bytesOf(await origin.fetch(rangeOf(parseObjectUrl(url), { offset: 0, length: 100 })))).toString();
 
-describe("one member before two S3 stores and GCS", () => {
+describe("one member with two S3 stores and GCS", () => {
   let aws: S3Emulator;
   let minio: S3Emulator;
   let google: GcsEmulator;
@@ -65,7 +65,7 @@ origins:
     await Promise.all([aws.close(), minio.close(), google.close()]);
   });
 
-  it("asks each object's own store, as that one wants to be asked", async () => {
+  it("sends each request to the object's store, with the options of its rule", async () => {
     const urls = ["s3://datasets/key", "s3://lake-raw/key", "s3://scratch/key", "gs://models/key"];
     expect(await Promise.all(urls.map((url) => textOf(origin, url)))).toEqual([
       "at AWS",
@@ -80,13 +80,13 @@ origins:
     expect(of("models")["x-goog-user-project"]).toBe("payer");
   });
 
-  it("refuses buckets that the file does not name, without asking anybody", async () => {
+  it("rejects buckets that the file does not name, without a request", async () => {
     seen.length = 0;
     await expect(textOf(origin, "gs://media/key")).rejects.toMatchObject({ code: "PERMISSION_DENIED" });
     expect(seen).toEqual([]);
   });
 
-  it("goes on with the others while one does not answer", async () => {
+  it("continues to use the other stores while one does not answer", async () => {
     minio.faults.place({ latencyMs: 60_000 });
     const abort = new AbortController();
     const stalled = origin.fetch(rangeOf(parseObjectUrl("s3://lake-raw/key"), { offset: 0, length: 1 }, abort.signal));
@@ -98,7 +98,7 @@ origins:
   });
 });
 
-describe("a request that fails for good", () => {
+describe("a request that fails finally", () => {
   it("is reported once, with the origin's address, the object, the cause and the duration of all attempts", async () => {
     await using store = await S3Emulator.start();
     store.put("lake", "key", "content");
@@ -122,7 +122,7 @@ describe("a request that fails for good", () => {
 });
 
 describe("the documentation's file of origins", () => {
-  it("is one that a member takes", () => {
+  it("is valid", () => {
     const text = readFileSync(join(import.meta.dirname, "..", "..", "server", "README.md"), "utf8");
     const [, example] = /```yaml\n(.*?)```/s.exec(text)!;
     const buckets = parseOrigins(example!, "README.md").map((rule) =>

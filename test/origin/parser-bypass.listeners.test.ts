@@ -23,10 +23,10 @@ const live = new AbortController().signal;
 const authority = await Authority.create("authority");
 const pair = await authority.issue("origin");
 
-/** A request that has come, to be answered by hand. */
+/** A received request, to be answered by the test. */
 interface Asked {
   readonly socket: Socket;
-  /** Of the ramp that is asked for. */
+  /** Seed of the requested ramp. */
   readonly seed: number;
 }
 
@@ -85,7 +85,7 @@ describe.each(["http", "https"] as const)("a range by %s", (scheme) => {
 
   const isRamp = (bytes: Buffer, seed: number): boolean => bytes.equals(rampBytes(0, LENGTH, seed));
 
-  it("lands whole, past the parser, one after the other on connections that are kept", async () => {
+  it("bypasses the parser and lands completely, several times on the same connections", async () => {
     for (let round = 0; round < 3; round++) {
       const seeds = [1, 2, 3, 4].map((seed) => seed + 10 * round);
       const read = async (seed: number): Promise<void> => {
@@ -98,7 +98,7 @@ describe.each(["http", "https"] as const)("a range by %s", (scheme) => {
     expect(connections).toBe(MAX_CONNECTIONS);
   });
 
-  it("lands whole however it is cut, also where its head comes in pieces and goes through the parser", async () => {
+  it("lands completely in any pieces, even if its head arrives in pieces and goes through the parser", async () => {
     const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
     for (const [seed, cut] of [1, headOf().length - 2, headOf().length, headOf().length + 1, LENGTH].entries()) {
       answer = async ({ socket }) => {
@@ -113,7 +113,7 @@ describe.each(["http", "https"] as const)("a range by %s", (scheme) => {
     expect(connections).toBe(1);
   });
 
-  it("that nobody lands is held back, however much there is of it", async () => {
+  it("is not received while nobody lands it", async () => {
     const { answer: fetched, passes } = await fetch(1);
     expect(passes).toBe(true);
     const [held] = sockets;
@@ -124,31 +124,34 @@ describe.each(["http", "https"] as const)("a range by %s", (scheme) => {
     fetched.body.destroy();
   });
 
-  it.each(["destroyed", "aborted"])("leaves its reader's memory alone once it is %s, and its connection closed", async (how) => {
-    answer = ({ socket, seed }) => socket.write(Buffer.concat([Buffer.from(headOf()), rampBytes(0, MiB, seed)]));
-    const abort = new AbortController();
-    const { answer: fetched, passes } = await fetch(1, abort.signal);
-    const memory = Buffer.alloc(LENGTH, 255);
-    let landed = 0;
-    const landing = fetched.body.land({
-      room: () => memory.subarray(landed),
-      landed: (bytes) => {
-        landed += bytes;
-        if (landed === MiB) {
-          const [socket] = sockets;
-          socket!.write(rampBytes(0, MiB, 2));
-          if (how === "destroyed") fetched.body.destroy();
-          else abort.abort();
-        }
-      },
-    });
-    await expect(landing).rejects.toMatchObject({ code: "CANCELLED" });
-    await eventually(() => expect(sockets.size).toBe(0));
-    expect([passes, landed]).toEqual([true, MiB]);
-    expect(memory.subarray(MiB).every((byte) => byte === 255)).toBe(true);
-  });
+  it.each(["destroyed", "aborted"])(
+    "writes nothing more into the landing once it is %s, and closes its connection",
+    async (how) => {
+      answer = ({ socket, seed }) => socket.write(Buffer.concat([Buffer.from(headOf()), rampBytes(0, MiB, seed)]));
+      const abort = new AbortController();
+      const { answer: fetched, passes } = await fetch(1, abort.signal);
+      const memory = Buffer.alloc(LENGTH, 255);
+      let landed = 0;
+      const landing = fetched.body.land({
+        room: () => memory.subarray(landed),
+        landed: (bytes) => {
+          landed += bytes;
+          if (landed === MiB) {
+            const [socket] = sockets;
+            socket!.write(rampBytes(0, MiB, 2));
+            if (how === "destroyed") fetched.body.destroy();
+            else abort.abort();
+          }
+        },
+      });
+      await expect(landing).rejects.toMatchObject({ code: "CANCELLED" });
+      await eventually(() => expect(sockets.size).toBe(0));
+      expect([passes, landed]).toEqual([true, MiB]);
+      expect(memory.subarray(MiB).every((byte) => byte === 255)).toBe(true);
+    },
+  );
 
-  it.each(["room", "landed"])("is cut with what its landing throws (%s)", async (where) => {
+  it.each(["room", "landed"])("fails with the error of its landing (%s)", async (where) => {
     const { answer: fetched } = await fetch(1);
     const memory = Buffer.alloc(LENGTH);
     let landed = 0;
@@ -167,7 +170,7 @@ describe.each(["http", "https"] as const)("a range by %s", (scheme) => {
     await eventually(() => expect(sockets.size).toBe(0));
   });
 
-  it.each(["ends", "is reset"])("whose connection %s in the body is UNAVAILABLE", async (how) => {
+  it.each(["ends", "is reset"])("is UNAVAILABLE if its connection %s in the body", async (how) => {
     answer = ({ socket, seed }) => {
       socket.write(Buffer.concat([Buffer.from(headOf()), rampBytes(0, MiB, seed)]), () => {
         if (how === "ends") socket.end();
@@ -178,7 +181,7 @@ describe.each(["http", "https"] as const)("a range by %s", (scheme) => {
     await expect(bytesOf(fetched)).rejects.toMatchObject({ code: "UNAVAILABLE" });
   });
 
-  it("with bytes behind it is whole or UNAVAILABLE, and so is what follows on its connection", async () => {
+  it("is complete or UNAVAILABLE if more bytes follow it, and so is the next answer on its connection", async () => {
     answer = ({ socket, seed }) => {
       socket.write(Buffer.concat([Buffer.from(headOf()), rampBytes(0, LENGTH, seed), Buffer.from("HTTP/1.1 206 OK\r\n")]));
     };

@@ -13,7 +13,7 @@ import { openS3 } from "./open-s3.js";
 const MiB = 1 << 20;
 const ref = parseObjectUrl("s3://bucket/ramp");
 
-describe("a read of S3 through faults", () => {
+describe("a retrying read of S3", () => {
   let store: S3Emulator;
   let origin: Origin;
   let retries: Retry[];
@@ -42,7 +42,7 @@ describe("a read of S3 through faults", () => {
     await store.close();
   });
 
-  it("of every kind in one body is whole and true, and asks for each byte's rest only", async () => {
+  it("is complete and correct with every kind of fault in one body, and requests only the rest each time", async () => {
     store.faults.place({ error: { status: 503, code: "SlowDown" }, times: 1 });
     store.faults.place({ reset: true, times: 2 });
     store.faults.place({ body: { afterBytes: 3 * MiB + 5, how: "reset" }, times: 4 });
@@ -58,7 +58,7 @@ describe("a read of S3 through faults", () => {
     }
   });
 
-  it("that is overwritten in between is FAILED_PRECONDITION, never bytes of both", async () => {
+  it("is FAILED_PRECONDITION if the object is overwritten in between, never bytes of both versions", async () => {
     store.faults.place({ body: { afterBytes: MiB, how: "reset" }, times: 1 });
     const answer = await origin.fetch(rangeOf(ref, { offset: 0, length: 8 * MiB }));
     store.putRamp("bucket", "ramp", 64 * MiB, 12);
@@ -69,7 +69,7 @@ describe("a read of S3 through faults", () => {
     ["is not XML", "Please log in"],
     ["is well-formed", "<html><body>Please log in</body></html>"],
     ["is empty", ""],
-  ])("whose answer is a page that %s fails after one repetition, with a message that says so", async (_, page) => {
+  ])("fails after one repetition, with a message that says so, if the answer is a web page that %s", async (_, page) => {
     store.faults.place({ page });
     const listing = origin.ask(pageOf(parsePrefixUrl("s3://bucket/a")));
     const message =
@@ -79,7 +79,7 @@ describe("a read of S3 through faults", () => {
     expect(store.traffic.requests).toEqual({ GET: 4 });
   });
 
-  it("that stays down ends as RESOURCE_EXHAUSTED or UNAVAILABLE after the bounded number of requests", async () => {
+  it("fails with RESOURCE_EXHAUSTED or UNAVAILABLE after a bounded number of requests if the store stays down", async () => {
     store.faults.place({ error: { status: 503, code: "SlowDown" } });
     await expect(origin.fetch(rangeOf(ref, { offset: 0, length: 1 }))).rejects.toMatchObject({ code: "RESOURCE_EXHAUSTED" });
     store.faults.clear();

@@ -17,5 +17,5 @@ originContract("the S3 origin", refusals, async () => {
   const store = await S3Emulator.start();
   const maxConnections = 6;
   const open = (idleTimeoutMs: number) => openS3(store.endpoint, { maxConnections, idleTimeoutMs });
-  return { scheme: "s3", store, origin: open(60_000), impatient: open(150), maxConnections };
+  return { scheme: "s3", store, origin: open(60_000), shortTimeout: open(150), maxConnections };
 });

@@ -13,7 +13,7 @@ import { openS3 } from "./open-s3.js";
 const ref = parseObjectUrl("s3://bucket/key");
 const variables = ["AWS_ENDPOINT_URL_S3", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_CONTAINER_CREDENTIALS_FULL_URI"] as const;
 
-describe("what the S3 origin sends", () => {
+describe("a request of the S3 origin", () => {
   let store: S3Emulator;
   let seen: SeenRequest[];
   const opened: S3Origin[] = [];
@@ -37,7 +37,7 @@ describe("what the S3 origin sends", () => {
     await store.close();
   });
 
-  it("is signed for us-east-1 where nothing names a region, asks for no checksum, and says who pays only if told to", async () => {
+  it("is signed for us-east-1 by default, requests no checksum, and has a payer only if configured", async () => {
     await open().ask(statOf(ref));
     const answer = await open({ requesterPays: true }).fetch(rangeOf(ref, { offset: 0, length: 3 }));
     expect((await bytesOf(answer)).toString()).toBe("con");
@@ -49,14 +49,14 @@ describe("what the S3 origin sends", () => {
     }
   });
 
-  it("goes to AWS_ENDPOINT_URL_S3 and is signed for AWS_REGION", async () => {
+  it("is sent to AWS_ENDPOINT_URL_S3 and signed for AWS_REGION", async () => {
     process.env.AWS_ENDPOINT_URL_S3 = store.endpoint;
     process.env.AWS_REGION = "eu-west-3";
     await open({ endpoint: undefined }).ask(statOf(ref));
     expect(seen[0]!.headers.authorization).toContain("/eu-west-3/s3/");
   });
 
-  it("is signed with fresh credentials once the ones at hand run out", async () => {
+  it("is signed with new credentials when the current ones expire", async () => {
     let issued = 0;
     const issuer = createServer((_, response) => {
       const Expiration = new Date(Date.now() + 60_000).toISOString(); // so soon that the next call renews them
@@ -77,14 +77,14 @@ describe("what the S3 origin sends", () => {
     }
   });
 
-  it("names a bucket's region if the store does", async () => {
+  it("answers with a bucket's region if the store names it", async () => {
     const question = bucketOf(parsePrefixUrl("s3://bucket"));
     expect(await open().ask(question)).toEqual({ region: undefined });
     store.region = "eu-central-1";
     expect(await open().ask(question)).toEqual({ region: "eu-central-1" });
   });
 
-  it("is UNAVAILABLE in one line where nobody listens", async () => {
+  it("is UNAVAILABLE, with a message of one line, if nothing listens", async () => {
     const { endpoint } = store;
     await store.close();
     const origin = open({ endpoint });

@@ -68,8 +68,8 @@ const signedFor = ({ headers }: SeenRequest): string | undefined =>
 
 const signedBy = ({ headers }: SeenRequest): string | undefined => /Credential=([^/]+)\//.exec(headers.authorization ?? "")?.[1];
 
-describe("virtual hosts", () => {
-  /** Names under localhost are known to some systems only. */
+describe("virtual-host style", () => {
+  /** Only some systems resolve names under localhost. */
   const resolveLocalhost = (): string[] => {
     const asked: string[] = [];
     const lookup = dns.lookup;
@@ -80,7 +80,7 @@ describe("virtual hosts", () => {
     return asked;
   };
 
-  it("name the bucket where path style isn't asked for, whatever the key", async () => {
+  it("is used without path style, for any key", async () => {
     const asked = resolveLocalhost();
     const origin = open({ endpoint: store.endpoint.replace("127.0.0.1", "localhost"), forcePathStyle: false });
     for (const key of ["key", "a//b", "a/../b", "with space", "100%", "über/日本", "what?x=1", "bucket/key", "/leading"]) {
@@ -92,7 +92,7 @@ describe("virtual hosts", () => {
     expect(asked).toContain("bucket.localhost");
   });
 
-  it("are not used for buckets whose names can't be hosts", async () => {
+  it("is not used for buckets whose names are not host names", async () => {
     resolveLocalhost();
     const origin = open({ endpoint: store.endpoint.replace("127.0.0.1", "localhost"), forcePathStyle: false });
     store.put("Old_Bucket", "key", "old");
@@ -113,7 +113,7 @@ describe("a bucket in another region", () => {
     [301, "PermanentRedirect"],
     [307, "TemporaryRedirect"],
     [400, "AuthorizationHeaderMalformed"],
-  ])("is found by a redirect of status %i (%s), once; from then on it is asked there", async (status, code) => {
+  ])("is found by one redirect of status %i (%s); later requests are sent there at once", async (status, code) => {
     home("ap-south-1", status, code);
     store.put("other", "key", "elsewhere");
     const origin = open({ region: "eu-west-1" });
@@ -123,12 +123,12 @@ describe("a bucket in another region", () => {
     expect(seen.map(signedFor)).toEqual(["eu-west-1", "ap-south-1", "ap-south-1", "eu-west-1"]);
   });
 
-  it("is found by a HEAD, too, whose answer has no body", async () => {
+  it("is found by a HEAD too, whose answer has no body", async () => {
     home("ap-south-1", 301, "PermanentRedirect");
     expect(await open().ask(statOf(ref))).toMatchObject({ objectSize: 7 });
   });
 
-  it("is asked for there by many at once, while other buckets stay where they are", async () => {
+  it("gets concurrent requests there, while other buckets stay in their region", async () => {
     home("ap-south-1", 301, "PermanentRedirect");
     store.put("other", "key", "elsewhere");
     const origin = open({ region: "eu-west-1" });
@@ -138,7 +138,7 @@ describe("a bucket in another region", () => {
     for (const request of seen) if (request.bucket === "other") expect(signedFor(request)).toBe("eu-west-1");
   });
 
-  it("that is never where redirects lead to is UNAVAILABLE, after one more request", async () => {
+  it("is UNAVAILABLE after one more request if redirects never lead to it", async () => {
     let round = 0;
     store.faults.place({
       error: { status: 301, code: "PermanentRedirect", headers: { "x-amz-bucket-region": "ap-south-1" } },
@@ -153,7 +153,7 @@ describe("a bucket in another region", () => {
     expect(seen.length).toBe(2);
   });
 
-  it("is not sought at what is no region", async () => {
+  it("is not looked for in an invalid region", async () => {
     for (const region of ["evil.example.com/", "a b", "x".repeat(100), ""]) {
       store.faults.clear();
       store.faults.place({ error: { status: 301, code: "PermanentRedirect", headers: { "x-amz-bucket-region": region } } });
@@ -164,8 +164,8 @@ describe("a bucket in another region", () => {
   });
 });
 
-describe("buckets that are not ours", () => {
-  it("are read unsigned where they are public, which a signature would spoil", async () => {
+describe("buckets of other accounts", () => {
+  it("are read without a signature if they are public", async () => {
     store.faults.place({
       error: { status: 403, code: "InvalidAccessKeyId" },
       when: ({ headers }) => headers.authorization !== undefined,
@@ -174,7 +174,7 @@ describe("buckets that are not ours", () => {
     await expect(textOf(open())).rejects.toMatchObject({ code: "PERMISSION_DENIED" });
   });
 
-  it("are read by those who agree to pay for it where the requester pays, of stat and fetch alike", async () => {
+  it("are read, by stat and fetch alike, if the member agrees to pay for requester-pays buckets", async () => {
     store.faults.place({
       error: { status: 403, code: "AccessDenied" },
       when: ({ headers }) => headers["x-amz-request-payer"] !== "requester",
@@ -187,7 +187,7 @@ describe("buckets that are not ours", () => {
 });
 
 describe("an old version of an object", () => {
-  it("is the one that the URL names, with its own ETag, and others stay what they are", async () => {
+  it("is the one that the URL names, with its own ETag", async () => {
     const first = store.putVersion("bucket", "key", "first");
     const second = store.putVersion("bucket", "key", "second");
     const origin = open();
@@ -201,8 +201,8 @@ describe("an old version of an object", () => {
   });
 });
 
-describe("checksums", () => {
-  it("of the whole object, which come with a range of it, are not taken for the range's", async () => {
+describe("a checksum of the whole object", () => {
+  it("is not applied to a range of the object", async () => {
     store.faults.place({
       headers: { "x-amz-checksum-crc32": "AAAAAA==", "x-amz-checksum-sha256": "AAAA-3", "x-amz-checksum-type": "FULL_OBJECT" },
     });
@@ -211,8 +211,8 @@ describe("checksums", () => {
   });
 });
 
-describe("throttling", () => {
-  it("by SlowDown is waited out by retries", async () => {
+describe("throttling by SlowDown", () => {
+  it("is overcome by retries", async () => {
     store.faults.place({ error: { status: 503, code: "SlowDown" }, times: 3 });
     const retries: Retry[] = [];
     expect(await textOf(retrying(open(), (retry) => retries.push(retry)))).toBe("content");
@@ -220,7 +220,7 @@ describe("throttling", () => {
   });
 });
 
-describe("credentials of a profile", () => {
+describe("the credentials of a profile", () => {
   const write = (key: string): void => {
     const path = join(directory, "credentials");
     writeFileSync(path, `[lake]\naws_access_key_id = ${key}\naws_secret_access_key = secret\naws_session_token = ${key}\n`);
@@ -236,7 +236,7 @@ describe("credentials of a profile", () => {
     expect(seen.map(signedBy)).toEqual(["first"]);
   });
 
-  it("are read again when they have expired, and no read fails", async () => {
+  it("are read again after they expire, and no read fails", async () => {
     write("first");
     const origin = retrying(open({ credentials: { profile: "lake" } }));
     await textOf(origin);
@@ -247,7 +247,7 @@ describe("credentials of a profile", () => {
     expect(seen.map(signedBy)).toEqual(["first", "first", "second", "second"]);
   });
 
-  it("are read again when their key was deleted, and when only a HEAD says so", async () => {
+  it("are read again after their key was deleted, even if only a HEAD reports it", async () => {
     write("first");
     const origin = retrying(open({ credentials: { profile: "lake" } }));
     await textOf(origin);
@@ -261,7 +261,7 @@ describe("credentials of a profile", () => {
     await eventually(async () => expect(await head.ask(statOf(ref))).toMatchObject({ objectSize: 7 }));
   });
 
-  it("that stay expired are UNAVAILABLE, and their source is not asked for each read", async () => {
+  it("are UNAVAILABLE while they stay expired, and their source is not read for each request", async () => {
     write("first");
     expire("first");
     const origin = open({ credentials: { profile: "lake" } });
@@ -269,7 +269,7 @@ describe("credentials of a profile", () => {
     expect(seen.length).toBe(5);
   });
 
-  it("that don't exist are PERMISSION_DENIED without a request", async () => {
+  it("are PERMISSION_DENIED without a request if they do not exist", async () => {
     write("first");
     await expect(textOf(open({ credentials: { profile: "none" } }))).rejects.toMatchObject({ code: "PERMISSION_DENIED" });
     expect(seen).toEqual([]);

@@ -5,17 +5,17 @@ import { rampBytes } from "../../../server/src/testing/origin/ramp.js";
 import { statOf } from "../../../server/src/testing/origin/requests.js";
 import { fails, MiB, type OriginUnderTest } from "./origin-under-test.js";
 
-/** Requests and answers that are given up. */
+/** Aborted requests and answers. */
 export function abortsContract(under: OriginUnderTest): void {
   describe("an abort", () => {
-    it("before the request sends nothing", async () => {
+    it("prevents a request that has not been sent", async () => {
       under.store.traffic.reset();
       await fails("CANCELLED", () => under.fetch("ramp", 0, 10, undefined, AbortSignal.abort()));
       await fails("CANCELLED", () => under.origin.ask(statOf(under.ref("ramp"), AbortSignal.abort())));
       expect(under.store.traffic.requests).toEqual({});
     });
 
-    it("before the answer ends it at once and frees the connection", async () => {
+    it("ends a request without an answer at once and frees its connection", async () => {
       under.store.faults.place({ latencyMs: 60_000 });
       const abort = new AbortController();
       const answer = under.fetch("ramp", 0, 10, undefined, abort.signal);
@@ -26,7 +26,7 @@ export function abortsContract(under: OriginUnderTest): void {
       await fails("CANCELLED", () => stat);
     });
 
-    it("in the body ends it at once and leaves the other answers alone", async () => {
+    it("ends a body at once and does not affect other answers", async () => {
       under.store.faults.place({ body: { afterBytes: 100_000, how: "stall" }, times: 1 });
       const abort = new AbortController();
       const stalled = await under.fetch("ramp", 0, MiB, undefined, abort.signal);
@@ -39,7 +39,7 @@ export function abortsContract(under: OriginUnderTest): void {
       }
     });
 
-    it("after the end does nothing", async () => {
+    it("does nothing after the end", async () => {
       const abort = new AbortController();
       const answer = await under.fetch("ramp", 0, 1000, undefined, abort.signal);
       await bytesOf(answer);

@@ -7,7 +7,7 @@ import { readsContract } from "./reads.js";
 import { refusalsContract } from "./refusals.js";
 import { versionsContract } from "./versions.js";
 
-/** The tests that every origin passes against its emulator. */
+/** The tests that every origin must pass against its emulator. */
 export function originContract(name: string, refusals: readonly Refusal[], start: () => Promise<ContractSubject>): void {
   describe(name, () => {
     const under = new OriginUnderTest(start);

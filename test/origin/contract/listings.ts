@@ -6,16 +6,16 @@ import { bucketOf, live, pageOf, statOf } from "../../../server/src/testing/orig
 import { oddKeys } from "./odd-keys.js";
 import { fails, type OriginUnderTest, type Refusal } from "./origin-under-test.js";
 
-/** Listings of objects, and looks at buckets. */
+/** Listings of objects, and questions about buckets. */
 export function listingsContract(under: OriginUnderTest, refusals: readonly Refusal[]): void {
-  describe("listings", () => {
+  describe("a listing", () => {
     const list = (prefix: string, page: Partial<ListPage> = {}, bucket = "listed", signal = live): Promise<Listing> =>
       under.origin.ask(
         pageOf(parsePrefixUrl(`${under.scheme}://${bucket}/${prefix}`), { delimiter: "", maxKeys: 1000, ...page }, signal),
       );
     const keysOf = ({ objects }: Listing): string[] => objects.map(({ key }) => key);
 
-    it("name what is known of every object, as stat does", async () => {
+    it("has the same information about every object as stat", async () => {
       const version = under.store.put("listed", "a/typed", "hello");
       under.store.put("listed", "b", "");
       const { lastModifiedMs } = await under.origin.ask(statOf(under.ref("a/typed", "listed")));
@@ -25,7 +25,7 @@ export function listingsContract(under: OriginUnderTest, refusals: readonly Refu
       expect(keysOf(await list(""))).toEqual(["a/typed", "b"]);
     });
 
-    it("come by the page, each once and in order, from where they are asked to begin", async () => {
+    it("has pages that contain each object once, in order, from the requested start", async () => {
       const keys = Array.from({ length: 23 }, (_, at) => `key-${String(at).padStart(2, "0")}`);
       for (const key of keys) under.store.put("paged", key, key);
       const listed: string[] = [];
@@ -44,7 +44,7 @@ export function listingsContract(under: OriginUnderTest, refusals: readonly Refu
       expect(keysOf(await list("", { startAfter: "key-205" }, "paged"))).toEqual(["key-21", "key-22"]);
     });
 
-    it("fold what a delimiter joins", async () => {
+    it("groups keys by the delimiter into common prefixes", async () => {
       for (const key of ["a/1", "a/b/2", "a/b/3", "a/c/4", "a/d", "a/", "x"]) under.store.put("folded", key, key);
       const folded = await list("a/", { delimiter: "/" }, "folded");
       expect(keysOf(folded)).toEqual(["a/", "a/1", "a/d"]);
@@ -55,7 +55,7 @@ export function listingsContract(under: OriginUnderTest, refusals: readonly Refu
       expect([...keysOf(first), ...keysOf(second)]).toEqual(["a/", "a/1", "a/d"]);
     });
 
-    it("have odd keys as they are, and take them as prefixes", async () => {
+    it("contains odd keys unchanged, and accepts them as prefixes", async () => {
       for (const key of oddKeys) under.store.put("odd", key, key);
       const inOrder = [...oddKeys].sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
       expect(keysOf(await list("", {}, "odd"))).toEqual(inOrder);
@@ -64,24 +64,27 @@ export function listingsContract(under: OriginUnderTest, refusals: readonly Refu
       expect(keysOf(await list("", { startAfter: "what?x=1&y=2" }, "odd"))).toEqual(["with space", "über/日本/🎈"]);
     });
 
-    it("of nothing are empty", async () => {
+    it("is empty if no object matches", async () => {
       expect(await list("nothing/under/this")).toEqual({ objects: [], prefixes: [] });
     });
 
-    it("and looks at a missing bucket are NOT_FOUND", async () => {
+    it("and a question about a missing bucket are NOT_FOUND", async () => {
       await fails("NOT_FOUND", () => list("", {}, "no-bucket"));
       await fails("NOT_FOUND", () => under.origin.ask(bucketOf(parsePrefixUrl(`${under.scheme}://no-bucket`))));
       await under.origin.ask(bucketOf(parsePrefixUrl(`${under.scheme}://bucket`)));
     });
 
-    it.each(refusals)("are refused by status $status ($code) as $fetch", async ({ status, code, fetch: expected, stat }) => {
-      under.store.faults.place({ error: { status, code } });
-      await fails(expected, () => list(""));
-      const bucket = parsePrefixUrl(`${under.scheme}://bucket`);
-      await fails(under.scheme === "s3" ? (stat ?? expected) : expected, () => under.origin.ask(bucketOf(bucket)));
-    });
+    it.each(refusals)(
+      "is $fetch if the store answers with status $status ($code)",
+      async ({ status, code, fetch: expected, stat }) => {
+        under.store.faults.place({ error: { status, code } });
+        await fails(expected, () => list(""));
+        const bucket = parsePrefixUrl(`${under.scheme}://bucket`);
+        await fails(under.scheme === "s3" ? (stat ?? expected) : expected, () => under.origin.ask(bucketOf(bucket)));
+      },
+    );
 
-    it("end at once by an abort, and by the idle time-out", async () => {
+    it("ends at once by an abort, and by the idle timeout", async () => {
       under.store.faults.place({ latencyMs: 60_000 });
       const abort = new AbortController();
       const listing = list("", {}, "bucket", abort.signal);
@@ -92,7 +95,7 @@ export function listingsContract(under: OriginUnderTest, refusals: readonly Refu
       await fails("CANCELLED", () => listing);
       await fails("CANCELLED", () => look);
       await fails("CANCELLED", () => list("", {}, "bucket", AbortSignal.abort()));
-      await fails("UNAVAILABLE", () => under.impatient.ask(pageOf(bucket, { delimiter: "", maxKeys: 1 })));
+      await fails("UNAVAILABLE", () => under.shortTimeout.ask(pageOf(bucket, { delimiter: "", maxKeys: 1 })));
     });
   });
 }

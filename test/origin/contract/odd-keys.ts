@@ -1,4 +1,4 @@
-/** Keys that are easily mangled on their way: by escaping twice or never, or by normalising a path. */
+/** Keys that are damaged by missing or double escaping, or by the normalisation of a path. */
 export const oddKeys = [
   "with space",
   "100%",

@@ -8,9 +8,9 @@ import type { Traffic } from "../../emulators/traffic.js";
 
 export const MiB = 1 << 20;
 
-/** What the contract needs of an emulator; both of them have it. */
+/** The part of an emulator that the contract uses. */
 export interface ContractStore {
-  /** Both return the version as an origin names it. */
+  /** Both return the version as an origin reports it. */
   put(bucket: string, key: string, body: string, options?: { contentType?: string }): string;
   putRamp(bucket: string, key: string, size: number, seed?: number): string;
   delete(bucket: string, key: string): void;
@@ -20,19 +20,19 @@ export interface ContractStore {
   close(): Promise<void>;
 }
 
-/** A store with the origin under test in front of it. */
+/** A store with the origin under test. */
 export interface ContractSubject {
   readonly scheme: "s3" | "gs";
   readonly store: ContractStore;
-  /** Waits long for bytes: what ends early in the tests ends for another reason. */
+  /** Has long timeouts: a request that ends early in a test ends for another reason. */
   readonly origin: Origin;
-  /** The same with an idle time-out of a tenth of a second or so. */
-  readonly impatient: Origin;
-  /** Bound of the connections of each. */
+  /** The same with an idle timeout of about a tenth of a second. */
+  readonly shortTimeout: Origin;
+  /** The bound of connections of each of them. */
   readonly maxConnections: number;
 }
 
-/** An error of the store's own with what it means. */
+/** An error of the store with its meaning. */
 export interface Refusal {
   readonly status: number;
   readonly code: string;
@@ -41,7 +41,7 @@ export interface Refusal {
   readonly stat?: ErrorCode;
 }
 
-/** Passes where the call rejects with a CacheError of that code, whose message is one line without secrets. */
+/** Passes if the call rejects with a CacheError of that code, whose message is one line without secrets. */
 export async function fails(code: ErrorCode, act: () => Promise<unknown>): Promise<void> {
   const error = await act().then(
     () => undefined,
@@ -54,15 +54,19 @@ export async function fails(code: ErrorCode, act: () => Promise<unknown>): Promi
   });
 }
 
-/** The subject of one run of the contract, which is there as soon as the tests run, not when they are declared. */
+/** The subject of one run of the contract. It exists when the tests run, not when they are declared. */
 export class OriginUnderTest {
   #subject: ContractSubject | undefined;
 
-  constructor(private readonly start: () => Promise<ContractSubject>) {}
+  readonly #start: () => Promise<ContractSubject>;
 
-  /** The bucket `bucket` has the object `ramp`: 10 MiB + 7 bytes, of seed 3. */
+  constructor(start: () => Promise<ContractSubject>) {
+    this.#start = start;
+  }
+
+  /** The bucket `bucket` has the object `ramp`: 10 MiB + 7 bytes with seed 3. */
   async open(): Promise<void> {
-    this.#subject = await this.start();
+    this.#subject = await this.#start();
     this.store.putRamp("bucket", "ramp", 10 * MiB + 7, 3);
   }
 
@@ -78,8 +82,8 @@ export class OriginUnderTest {
     return this.#subject!.origin;
   }
 
-  get impatient(): Origin {
-    return this.#subject!.impatient;
+  get shortTimeout(): Origin {
+    return this.#subject!.shortTimeout;
   }
 
   get maxConnections(): number {
@@ -90,12 +94,12 @@ export class OriginUnderTest {
     return parseObjectUrl(`${this.scheme}://${bucket}/${key}`);
   }
 
-  /** Asks for a range of an object of the bucket `bucket`. */
+  /** Requests a range of an object of the bucket `bucket`. */
   fetch(key: string, offset: number, length: number, version?: string, signal: AbortSignal = live): Promise<OriginAnswer> {
     return this.origin.fetch(rangeOf(this.ref(key), { offset, length, ...(version !== undefined && { version }) }, signal));
   }
 
-  /** Takes faults away, and waits until no request is under way. */
+  /** Removes faults, and waits until no request is running. */
   async rest(): Promise<void> {
     this.store.faults.clear();
     await eventually(() => expect(this.store.traffic.open).toBe(0));
@@ -104,7 +108,7 @@ export class OriginUnderTest {
 
   async close(): Promise<void> {
     this.origin.close();
-    this.impatient.close();
+    this.shortTimeout.close();
     await eventually(() => expect(this.store.openSockets).toBe(0));
     await this.store.close();
   }

@@ -5,9 +5,9 @@ import { statOf } from "../../../server/src/testing/origin/requests.js";
 import { oddKeys } from "./odd-keys.js";
 import { fails, MiB, type OriginUnderTest } from "./origin-under-test.js";
 
-/** Bytes of ranges, and what is known of an object. */
+/** Bytes of ranges, and information about objects. */
 export function readsContract(under: OriginUnderTest): void {
-  describe("ranges", () => {
+  describe("a range", () => {
     it.each([
       [0, 1],
       [0, 4096],
@@ -15,41 +15,41 @@ export function readsContract(under: OriginUnderTest): void {
       [5 * MiB - 1, 2],
       [10 * MiB + 6, 1],
       [0, 10 * MiB + 7],
-    ])("answers %i + %i with exactly those bytes", async (offset, length) => {
+    ])("of %i + %i has exactly those bytes", async (offset, length) => {
       const answer = await under.fetch("ramp", offset, length);
       expect(answer.length).toBe(length);
       expect(answer.info.objectSize).toBe(10 * MiB + 7);
       expect((await bytesOf(answer)).equals(rampBytes(offset, length, 3))).toBe(true);
     });
 
-    it("answers less where the object ends", async () => {
+    it("is shorter at the object's end", async () => {
       const answer = await under.fetch("ramp", 10 * MiB, MiB);
       expect(answer.length).toBe(7);
       expect((await bytesOf(answer)).equals(rampBytes(10 * MiB, 7, 3))).toBe(true);
     });
 
-    it("asks for no byte more than wanted, in one request", async () => {
+    it("is requested exactly, by one request", async () => {
       under.store.traffic.reset();
       await bytesOf(await under.fetch("ramp", 100, 50));
       expect(under.store.traffic.gets).toMatchObject([{ key: "ramp", start: 100, end: 150, status: 206 }]);
     });
 
-    it("says OUT_OF_RANGE at and past the end, naming the size", async () => {
+    it("is OUT_OF_RANGE at and past the end, and the message names the size", async () => {
       for (const offset of [10 * MiB + 7, 11 * MiB]) {
         await fails("OUT_OF_RANGE", () => under.fetch("ramp", offset, 1));
         await expect(under.fetch("ramp", offset, 1)).rejects.toThrow(String(10 * MiB + 7));
       }
     });
 
-    it("says OUT_OF_RANGE for any range of an empty object, which can be stat'ed", async () => {
+    it("is OUT_OF_RANGE for an empty object, whose information is available", async () => {
       const version = under.store.put("bucket", "empty", "");
       await fails("OUT_OF_RANGE", () => under.fetch("empty", 0, 1));
       expect(await under.origin.ask(statOf(under.ref("empty")))).toMatchObject({ objectSize: 0, version });
     });
   });
 
-  describe("what is known of an object", () => {
-    it("is version, size, content type and time of change, by stat and by fetch alike", async () => {
+  describe("the information about an object", () => {
+    it("has version, size, content type and modification time, by stat and fetch alike", async () => {
       const version = under.store.put("bucket", "typed", "hello", { contentType: "text/plain" });
       const info = await under.origin.ask(statOf(under.ref("typed")));
       expect(info).toMatchObject({ version, objectSize: 5, contentType: "text/plain" });
@@ -59,7 +59,7 @@ export function readsContract(under: OriginUnderTest): void {
       expect(answer.info).toEqual(info);
     });
 
-    it.each(oddKeys)("is right for the key %j, and so are its bytes", async (key) => {
+    it.each(oddKeys)("is correct for the key %j, and so are its bytes", async (key) => {
       const body = `content of ${key}`;
       const version = under.store.put("bucket", key, body);
       expect(await under.origin.ask(statOf(under.ref(key)))).toMatchObject({ version, objectSize: Buffer.byteLength(body) });

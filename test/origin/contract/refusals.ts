@@ -4,10 +4,10 @@ import { rampBytes } from "../../../server/src/testing/origin/ramp.js";
 import { rangeOf, statOf } from "../../../server/src/testing/origin/requests.js";
 import { fails, MiB, type OriginUnderTest, type Refusal } from "./origin-under-test.js";
 
-/** What a store refuses, and answers of it that nobody should believe. */
+/** Errors of a store, and answers that must not be used. */
 export function refusalsContract(under: OriginUnderTest, refusals: readonly Refusal[]): void {
-  describe("refusals", () => {
-    it("of a missing object and of a missing bucket are told apart, by stat and by fetch alike", async () => {
+  describe("an error of the store", () => {
+    it("distinguishes a missing object from a missing bucket, by stat and fetch alike", async () => {
       for (const [ref, expected] of [
         [under.ref("nothing"), "no such object"],
         [under.ref("key", "no-bucket"), "no such bucket"],
@@ -18,14 +18,14 @@ export function refusalsContract(under: OriginUnderTest, refusals: readonly Refu
       }
     });
 
-    it("of a missing object or bucket are NOT_FOUND", async () => {
+    it("is NOT_FOUND for a missing object or bucket", async () => {
       await fails("NOT_FOUND", () => under.fetch("nothing", 0, 10));
       await fails("NOT_FOUND", () => under.origin.ask(statOf(under.ref("nothing"))));
       await fails("NOT_FOUND", () => under.origin.fetch(rangeOf(under.ref("key", "no-bucket"), { offset: 0, length: 1 })));
     });
 
     it.each(refusals)(
-      "by status $status ($code) are $fetch, without retries",
+      "with status $status ($code) is $fetch, without retries",
       async ({ status, code, fetch: expected, stat }) => {
         under.store.faults.place({ error: { status, code } });
         under.store.traffic.reset();
@@ -36,22 +36,19 @@ export function refusalsContract(under: OriginUnderTest, refusals: readonly Refu
     );
   });
 
-  describe("answers that can't be trusted", () => {
-    it.each(["wrong", "short", "long"] as const)(
-      "by a range that is %s are UNAVAILABLE before a byte is given out",
-      async (range) => {
-        under.store.faults.place({ range });
-        await fails("UNAVAILABLE", () => under.fetch("ramp", 1000, 1000));
-      },
-    );
+  describe("an unusable answer", () => {
+    it.each(["wrong", "short", "long"] as const)("is UNAVAILABLE before its first byte if its range is %s", async (range) => {
+      under.store.faults.place({ range });
+      await fails("UNAVAILABLE", () => under.fetch("ramp", 1000, 1000));
+    });
 
-    it("because the whole object came for a range of it are UNAVAILABLE", async () => {
+    it("is UNAVAILABLE if it is the whole object for a range of it", async () => {
       under.store.faults.place({ range: "ignored" });
       await fails("UNAVAILABLE", () => under.fetch("ramp", 0, 1000));
       await fails("UNAVAILABLE", () => under.fetch("ramp", 1000, 100 * MiB));
     });
 
-    it("are not those where the whole object is the range", async () => {
+    it("is not one that is the whole object if the range covers the object", async () => {
       under.store.faults.place({ range: "ignored" });
       const answer = await under.fetch("ramp", 0, 16 * MiB);
       expect(answer.length).toBe(10 * MiB + 7);

@@ -29,7 +29,7 @@ const get = (connectTimeoutMs: number | undefined, signal = live) =>
   httpGet({ ...target, path: "/key", headers: { range: "bytes=0-9" }, connectTimeoutMs }, signal);
 
 describe("a GET that waits for a connection", () => {
-  it("is given up after the time for that, while the one that has it may take longer", async () => {
+  it("fails after the connect timeout, while the request that has the connection may take longer", async () => {
     const first = get(undefined);
     await once(server, "request");
     await expect(get(30)).rejects.toMatchObject({ code: "ETIMEDOUT" });
@@ -39,7 +39,7 @@ describe("a GET that waits for a connection", () => {
     await once(response, "end");
   });
 
-  it("ends at once by an abort, and leaves the connection to the others", async () => {
+  it("ends at once by an abort, and the others get the connection", async () => {
     const first = get(undefined);
     await once(server, "request");
     const abort = new AbortController();

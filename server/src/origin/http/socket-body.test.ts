@@ -30,7 +30,7 @@ function setup(length: number, roomBytes = length) {
 const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 describe("a socket's body", () => {
-  it("lands where there is room for it, whatever pieces it comes in", async () => {
+  it("lands in the given room, in any pieces", async () => {
     const { stream, memory, landed, land } = setup(600, 250);
     for (const text of ["a", "b", "c", "d"]) stream.push(Buffer.alloc(150, text));
     stream.push(null);
@@ -44,7 +44,7 @@ describe("a socket's body", () => {
     expect([large.memory.toString(), large.landed]).toEqual(["e".repeat(600), [250, 250, 100]]);
   });
 
-  it("takes nothing from the socket before it is landed", async () => {
+  it("reads nothing from the socket before it is landed", async () => {
     const { stream, body } = setup(1024 * KiB);
     stream.push(Buffer.alloc(64 * KiB));
     await settle();
@@ -52,7 +52,7 @@ describe("a socket's body", () => {
     body.destroy();
   });
 
-  it("frees the socket at once when it is destroyed unread or half read, and ends the landing", async () => {
+  it("frees the socket at once if it is destroyed unread or half read, and ends the landing", async () => {
     const unread = setup(100);
     unread.body.destroy();
     expect(unread.stream.destroyed).toBe(true);
@@ -66,7 +66,7 @@ describe("a socket's body", () => {
     expect([half.stream.destroyed, half.landed]).toEqual([true, [50]]);
   });
 
-  it.each(["destroyed", "aborted"])("leaves its reader's memory alone once it is %s", async (how) => {
+  it.each(["destroyed", "aborted"])("writes nothing more once it is %s", async (how) => {
     const { abort, stream, body, memory, landing } = setup(200, 50);
     const landed = (bytes: number): void => {
       landing.landed(bytes);
@@ -82,7 +82,7 @@ describe("a socket's body", () => {
     expect(memory.subarray(50).every((byte) => byte === 0)).toBe(true);
   });
 
-  it("keeps a socket whose bytes have all come, though its end has not", async () => {
+  it("keeps a socket whose bytes have all arrived, even before its end", async () => {
     const { stream, body, land } = setup(100);
     const landing = land();
     stream.push(Buffer.alloc(100));
@@ -94,7 +94,7 @@ describe("a socket's body", () => {
     expect(stream.readableEnded).toBe(true);
   });
 
-  it("is cut with what its landing throws", async () => {
+  it("fails with the error of its landing", async () => {
     const { stream, body, landing } = setup(100);
     const landed = (): void => {
       throw new CacheError("INTERNAL", "no more room");
@@ -104,7 +104,7 @@ describe("a socket's body", () => {
     expect(stream.destroyed).toBe(true);
   });
 
-  it("gives out what came before it broke, then the error, every time it is asked", async () => {
+  it("gives the bytes received before an error, then the error, each time", async () => {
     const { stream, landed, land } = setup(300);
     const landing = expect(land()).rejects.toThrow("broken at 100");
     stream.push(Buffer.alloc(100));
@@ -115,7 +115,7 @@ describe("a socket's body", () => {
     await expect(land()).rejects.toThrow("broken at 100");
   });
 
-  it("that is longer than promised gives out no byte too many", async () => {
+  it("gives no byte too many if it is longer than its head says", async () => {
     const { stream, landed, land } = setup(100);
     stream.push(Buffer.alloc(60));
     stream.push(Buffer.alloc(60));

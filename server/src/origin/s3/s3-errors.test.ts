@@ -35,24 +35,24 @@ describe("an error of S3", () => {
     expect(error.message).not.toContain("secret");
   });
 
-  it("of the network names the system's code", () => {
+  it("names the system's code if it is of the network", () => {
     expect(s3Error(thrown("Error", undefined, "ECONNREFUSED"), statOf(ref)).message).toContain("ECONNREFUSED");
   });
 
-  it("is judged by what was asked: 412 and 416 have their meaning for ranges with versions only", () => {
+  it("has the meaning of 412 and 416 only for requests with a range and a version", () => {
     const pinned = { offset: 7, length: 1, version: "v1" };
     expect(s3Error(thrown("PreconditionFailed", 412), rangeOf(ref, pinned)).code).toBe("FAILED_PRECONDITION");
     expect(s3Error(thrown("InvalidRange", 416), rangeOf(ref, pinned)).code).toBe("OUT_OF_RANGE");
     expect(s3Error(thrown("PreconditionFailed", 412), statOf(ref)).code).toBe("UNAVAILABLE");
   });
 
-  it("is CANCELLED, or the abort's own error, once the call was aborted", () => {
+  it("is CANCELLED, or the reason of the abort, if the call was aborted", () => {
     expect(s3Error(thrown("AbortError"), statOf(ref, AbortSignal.abort())).code).toBe("CANCELLED");
     const late = new CacheError("DEADLINE_EXCEEDED", "too late");
     expect(s3Error(thrown("NoSuchKey", 404), statOf(ref, AbortSignal.abort(late)))).toBe(late);
   });
 
-  it.each([undefined, null, "text", 7])("that is no error at all (%s) is UNAVAILABLE", (odd) => {
+  it.each([undefined, null, "text", 7])("is UNAVAILABLE if it is not an Error (%s)", (odd) => {
     expect(s3Error(odd, statOf(ref)).code).toBe("UNAVAILABLE");
   });
 });

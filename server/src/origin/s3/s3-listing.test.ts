@@ -6,14 +6,14 @@ const ref = parsePrefixUrl("s3://bucket/a");
 const $metadata = {};
 
 describe("a page of S3's listing", () => {
-  it("has names as they are where the store does not say that it has escaped them", () => {
+  it("has unchanged names if the store does not name the encoding", () => {
     const Contents = [{ Key: "a+b%20c", Size: 0 }];
     expect(listingOf(ref, { $metadata, Contents }).objects).toEqual([{ key: "a+b%20c", objectSize: 0 }]);
     expect(listingOf(ref, { $metadata, Contents, EncodingType: "url" }).objects).toEqual([{ key: "a b c", objectSize: 0 }]);
   });
 
   it.each([
-    ["more to come and no way to it", { IsTruncated: true }],
+    ["more pages but no token", { IsTruncated: true }],
     ["an object without a size", { Contents: [{ Key: "a" }] }],
     ["an object without a name", { Contents: [{ Size: 1 }] }],
     ["a name that is escaped wrongly", { EncodingType: "url" as const, CommonPrefixes: [{ Prefix: "%F" }] }],
@@ -21,7 +21,7 @@ describe("a page of S3's listing", () => {
     expect(() => listingOf(ref, { $metadata, ...output })).toThrow(expect.objectContaining({ code: "UNAVAILABLE" }));
   });
 
-  it("is the last one unless it is cut short, whatever else it names", () => {
+  it("is the last page unless it is truncated, even if it has a token", () => {
     expect(listingOf(ref, { $metadata, IsTruncated: false, NextContinuationToken: "more" })).toEqual({
       objects: [],
       prefixes: [],
