@@ -10,10 +10,12 @@ const MAIN = join(import.meta.dirname, "origin-main.ts");
 export class OriginProcess implements AsyncDisposable {
   #nextId = 1;
 
-  private constructor(
-    private readonly child: ChildProcess,
-    readonly endpoint: string,
-  ) {
+  readonly #child: ChildProcess;
+  readonly endpoint: string;
+
+  private constructor(child: ChildProcess, endpoint: string) {
+    this.#child = child;
+    this.endpoint = endpoint;
     child.setMaxListeners(0);
   }
 
@@ -40,7 +42,7 @@ export class OriginProcess implements AsyncDisposable {
   }
 
   get pid(): number {
-    return this.child.pid!;
+    return this.#child.pid!;
   }
 
   /** From now on each response begins after `latencyMs` and is sent at `bytesPerSecond` (undefined: unlimited). */
@@ -60,8 +62,8 @@ export class OriginProcess implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    const exited = once(this.child, "exit");
-    this.child.disconnect();
+    const exited = once(this.#child, "exit");
+    this.#child.disconnect();
     await exited;
   }
 
@@ -70,11 +72,11 @@ export class OriginProcess implements AsyncDisposable {
     return new Promise((resolve) => {
       const onMessage = (reply: OriginReply): void => {
         if (reply.id !== id) return;
-        this.child.off("message", onMessage);
+        this.#child.off("message", onMessage);
         resolve(reply);
       };
-      this.child.on("message", onMessage);
-      this.child.send({ id, command });
+      this.#child.on("message", onMessage);
+      this.#child.send({ id, command });
     });
   }
 }

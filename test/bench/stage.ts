@@ -50,10 +50,13 @@ export async function onStage<Result>(measure: (stage: Stage) => Promise<Result>
 
 /** Members that form one cluster. */
 export class Cluster implements AsyncDisposable {
-  private constructor(
-    readonly members: readonly MemberProcess[],
-    private readonly directory: AsyncDisposable,
-  ) {}
+  readonly members: readonly MemberProcess[];
+  readonly #directory: AsyncDisposable;
+
+  private constructor(members: readonly MemberProcess[], directory: AsyncDisposable) {
+    this.members = members;
+    this.#directory = directory;
+  }
 
   /** Starts members with a static member list; `flags` are further flags of each. */
   static async start(endpoint: string, size: number, flags: readonly string[] = []): Promise<Cluster> {
@@ -75,6 +78,6 @@ export class Cluster implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all(this.members.map((member) => member[Symbol.asyncDispose]()));
-    await this.directory[Symbol.asyncDispose]();
+    await this.#directory[Symbol.asyncDispose]();
   }
 }

@@ -23,11 +23,15 @@ export interface Round {
 
 /** A member and a client of one checkout, each a process. */
 export class Build implements AsyncDisposable {
-  private constructor(
-    readonly member: MemberProcess,
-    private readonly client: ChildProcess,
-    private readonly directory: AsyncDisposable,
-  ) {}
+  readonly member: MemberProcess;
+  readonly #client: ChildProcess;
+  readonly #directory: AsyncDisposable;
+
+  private constructor(member: MemberProcess, client: ChildProcess, directory: AsyncDisposable) {
+    this.member = member;
+    this.#client = client;
+    this.#directory = directory;
+  }
 
   /** Starts both from a built checkout. `isPinned`: the member runs on one CPU, the client on the others. */
   static async start(
@@ -54,8 +58,8 @@ export class Build implements AsyncDisposable {
   /** Reads by the client. */
   async read(order: ClientOrder): Promise<Round> {
     const before = cpuMs(this.member.pid);
-    this.client.send(order);
-    const { reads, ms, cpuMs: clientMs } = (await answerOf(this.client)) as ClientDone;
+    this.#client.send(order);
+    const { reads, ms, cpuMs: clientMs } = (await answerOf(this.#client)) as ClientDone;
     const memberMs = cpuMs(this.member.pid) - before;
     return { readsPerSecond: (reads / ms) * 1e3, cpuUs: ((memberMs + clientMs) / reads) * 1e3 };
   }
@@ -70,9 +74,9 @@ export class Build implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.client.disconnect();
+    this.#client.disconnect();
     await this.member[Symbol.asyncDispose]();
-    await this.directory[Symbol.asyncDispose]();
+    await this.#directory[Symbol.asyncDispose]();
   }
 }
 

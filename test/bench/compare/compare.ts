@@ -71,27 +71,28 @@ class Comparison {
   readonly #sides: readonly [string, string];
   #objects = 0;
 
-  constructor(
-    private readonly origin: OriginProcess,
-    private readonly load: LoadGenerator,
-    sides: readonly [string, string],
-  ) {
+  readonly #origin: OriginProcess;
+  readonly #load: LoadGenerator;
+
+  constructor(origin: OriginProcess, load: LoadGenerator, sides: readonly [string, string]) {
+    this.#origin = origin;
+    this.#load = load;
     this.#sides = sides;
   }
 
   /** The rounds of both sides, in pairs. */
   async run(workload: Workload, rounds: number): Promise<[Round[], Round[]]> {
     const cold = workload.coldReads !== undefined;
-    await this.origin.pace(cold ? LATENCY_MS : 0, cold ? BYTES_PER_SECOND : undefined);
+    await this.#origin.pace(cold ? LATENCY_MS : 0, cold ? BYTES_PER_SECOND : undefined);
     const done: [Round[], Round[]] = [[], []];
     while (done[0].length < rounds) {
-      const [here, there] = this.#sides.map((checkout) => Build.start(checkout, this.origin, workload.client ?? BY_HTTP, !cold));
+      const [here, there] = this.#sides.map((checkout) => Build.start(checkout, this.#origin, workload.client ?? BY_HTTP, !cold));
       await using after = await here!;
       await using before = await there!;
       const builds = [after, before] as const;
       const hot = cold
         ? undefined
-        : await this.origin.putObject(`compare-${this.#objects++}`, Math.max(workload.length, 16 * MiB));
+        : await this.#origin.putObject(`compare-${this.#objects++}`, Math.max(workload.length, 16 * MiB));
       for (let round = -1; round < ROUNDS_PER_PROCESS && done[0].length < rounds; round++) {
         const order = round % 2 === 0 ? [0, 1] : [1, 0];
         const pair: Round[] = [];
@@ -110,7 +111,7 @@ class Comparison {
     const { by, length, concurrency, coldReads = 1 } = workload;
     if (by === "load") {
       const range = { length, first: 0, span: hot!.size };
-      return build.serve(this.load, { path: `/s3/bench/${hot!.key}`, connections: concurrency, seconds: ms / 1e3, range });
+      return build.serve(this.#load, { path: `/s3/bench/${hot!.key}`, connections: concurrency, seconds: ms / 1e3, range });
     }
     const objects = hot === undefined ? await this.#newObjects(length, coldReads) : [hot];
     // The number of objects ends a cold round.
@@ -118,7 +119,7 @@ class Comparison {
   }
 
   #newObjects(size: number, count: number): Promise<StageObject[]> {
-    return Promise.all(Array.from({ length: count }, () => this.origin.putObject(`compare-${this.#objects++}`, size)));
+    return Promise.all(Array.from({ length: count }, () => this.#origin.putObject(`compare-${this.#objects++}`, size)));
   }
 }
 

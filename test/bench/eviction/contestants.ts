@@ -8,10 +8,12 @@ import { SievePolicy } from "./sieve-policy.js";
 export class SimulatedBlock implements Evictable {
   lastUsedMs: number;
 
-  constructor(
-    readonly fingerprint: number,
-    readonly firstUsedMs: number,
-  ) {
+  readonly fingerprint: number;
+  readonly firstUsedMs: number;
+
+  constructor(fingerprint: number, firstUsedMs: number) {
+    this.fingerprint = fingerprint;
+    this.firstUsedMs = firstUsedMs;
     this.lastUsedMs = firstUsedMs;
   }
 }

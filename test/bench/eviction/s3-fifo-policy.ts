@@ -19,7 +19,11 @@ export class S3FifoPolicy<Block extends Evictable> implements EvictionPolicy<Blo
   readonly #remembered = new Set<number>();
   readonly #uses = new Map<Block, { count: number; lastMs: number }>();
 
-  constructor(private readonly options: S3FifoOptions) {}
+  readonly #options: S3FifoOptions;
+
+  constructor(options: S3FifoOptions) {
+    this.#options = options;
+  }
 
   get size(): number {
     return this.#small.size + this.#main.size;
@@ -33,7 +37,7 @@ export class S3FifoPolicy<Block extends Evictable> implements EvictionPolicy<Blo
 
   recordUse(block: Block): void {
     const uses = this.#uses.get(block);
-    if (uses === undefined || block.lastUsedMs - uses.lastMs < this.options.oneUseMs) return;
+    if (uses === undefined || block.lastUsedMs - uses.lastMs < this.#options.oneUseMs) return;
     uses.lastMs = block.lastUsedMs;
     uses.count = Math.min(MOST_USES, uses.count + 1);
   }
@@ -53,7 +57,7 @@ export class S3FifoPolicy<Block extends Evictable> implements EvictionPolicy<Blo
 
   *victims(): Generator<Block> {
     while (this.size > 0) {
-      const isSmall = this.#main.size === 0 || this.#small.size > this.options.smallShare * this.size;
+      const isSmall = this.#main.size === 0 || this.#small.size > this.#options.smallShare * this.size;
       const [oldest] = isSmall ? this.#small : this.#main;
       const uses = this.#uses.get(oldest!)!;
       if (uses.count === 0) {

@@ -9,7 +9,11 @@ export class SievePolicy<Block extends Evictable> implements EvictionPolicy<Bloc
   readonly #blocks = new Map<Block, boolean>();
   #hand = this.#blocks.entries();
 
-  constructor(private readonly oneUseMs: number) {}
+  readonly #oneUseMs: number;
+
+  constructor(oneUseMs: number) {
+    this.#oneUseMs = oneUseMs;
+  }
 
   get size(): number {
     return this.#blocks.size;
@@ -20,7 +24,7 @@ export class SievePolicy<Block extends Evictable> implements EvictionPolicy<Bloc
   }
 
   recordUse(block: Block): void {
-    if (block.lastUsedMs - block.firstUsedMs >= this.oneUseMs) this.#blocks.set(block, true);
+    if (block.lastUsedMs - block.firstUsedMs >= this.#oneUseMs) this.#blocks.set(block, true);
   }
 
   remove(block: Block): void {

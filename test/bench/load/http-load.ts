@@ -95,7 +95,11 @@ class Wrk implements LoadGenerator {
   readonly name = "wrk";
   readonly #folder = mkdtempSync(join(tmpdir(), "frontcache-wrk-"));
 
-  constructor(private readonly program: string) {}
+  readonly #program: string;
+
+  constructor(program: string) {
+    this.#program = program;
+  }
 
   async run({ port, path, connections, seconds, requests, range, header }: LoadOrder, cpuList?: string): Promise<LoadResult> {
     // wrk has no limit of requests, and whole seconds only.
@@ -124,7 +128,7 @@ end
     );
     const whole = Math.max(1, Math.round(seconds));
     const url = `http://127.0.0.1:${port}${path}`;
-    const text = await output(this.program, ["-t1", `-c${connections}`, `-d${whole}s`, "-s", script, url], cpuList);
+    const text = await output(this.#program, ["-t1", `-c${connections}`, `-d${whole}s`, "-s", script, url], cpuList);
     return JSON.parse(text.slice(text.indexOf("\n{"))) as LoadResult;
   }
 

@@ -82,11 +82,14 @@ export async function grpcByDefaultOnBothSides(request: GrpcRequest): Promise<Co
 
 /** A gRPC server on loopback with some handlers of the service. */
 export class GrpcServer implements Disposable {
-  private constructor(
-    private readonly server: Server,
-    /** `host:port`. */
-    readonly address: string,
-  ) {}
+  readonly #server: Server;
+  /** `host:port`. */
+  readonly address: string;
+
+  private constructor(server: Server, address: string) {
+    this.#server = server;
+    this.address = address;
+  }
 
   static async start(
     handlers: Readonly<Record<string, (call: ServerWritableStream<unknown, never>) => void>>,
@@ -102,6 +105,6 @@ export class GrpcServer implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.server.forceShutdown();
+    this.#server.forceShutdown();
   }
 }

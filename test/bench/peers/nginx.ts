@@ -38,12 +38,16 @@ http {
 export class Nginx implements AsyncDisposable {
   #member: GrpcServer | undefined;
 
-  private constructor(
-    private readonly child: ChildProcess,
-    private readonly folder: string,
-    /** `host:port`. */
-    readonly address: string,
-  ) {}
+  readonly #child: ChildProcess;
+  readonly #folder: string;
+  /** `host:port`. */
+  readonly address: string;
+
+  private constructor(child: ChildProcess, folder: string, address: string) {
+    this.#child = child;
+    this.#folder = folder;
+    this.address = address;
+  }
 
   /** Returns undefined, and prints a note, if nginx is not installed. */
   static async start(origin: OriginProcess): Promise<Nginx | undefined> {
@@ -65,12 +69,12 @@ export class Nginx implements AsyncDisposable {
   }
 
   get pid(): number {
-    return this.child.pid!;
+    return this.#child.pid!;
   }
 
   /** Stores an object as a plain file. Returns its path. */
   async addFile(origin: OriginProcess, { key }: StageObject): Promise<string> {
-    const file = join(this.folder, "files", key);
+    const file = join(this.#folder, "files", key);
     const response = await fetch(`${origin.endpoint}/bench/${key}`);
     await mkdir(dirname(file), { recursive: true });
     await writeFile(file, Buffer.from(await response.arrayBuffer()));
@@ -90,10 +94,10 @@ export class Nginx implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#member?.[Symbol.dispose]();
-    const exited = once(this.child, "exit");
-    this.child.kill("SIGTERM");
+    const exited = once(this.#child, "exit");
+    this.#child.kill("SIGTERM");
     await exited;
-    await rm(this.folder, { recursive: true, force: true });
+    await rm(this.#folder, { recursive: true, force: true });
   }
 }
 

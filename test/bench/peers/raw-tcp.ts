@@ -69,11 +69,15 @@ export class RawTcp implements Contestant, Disposable {
 
 /** A block in memory, served by plain TCP and by plain `node:http` from another process. */
 export class SliceServer implements Disposable {
-  private constructor(
-    private readonly child: ChildProcess,
-    readonly tcpPort: number,
-    readonly httpPort: number,
-  ) {}
+  readonly #child: ChildProcess;
+  readonly tcpPort: number;
+  readonly httpPort: number;
+
+  private constructor(child: ChildProcess, tcpPort: number, httpPort: number) {
+    this.#child = child;
+    this.tcpPort = tcpPort;
+    this.httpPort = httpPort;
+  }
 
   static async start(): Promise<SliceServer> {
     const child = fork(join(import.meta.dirname, "slice-server-main.ts"), { execArgv: ["--import", "tsx"] });
@@ -82,10 +86,10 @@ export class SliceServer implements Disposable {
   }
 
   get pid(): number {
-    return this.child.pid!;
+    return this.#child.pid!;
   }
 
   [Symbol.dispose](): void {
-    this.child.disconnect();
+    this.#child.disconnect();
   }
 }

@@ -42,13 +42,22 @@ class Stage implements AsyncDisposable {
   largestShare = 0;
   readonly #watch: NodeJS.Timeout;
 
+  readonly disk: SmallDisk;
+  readonly member: MemberProcess;
+  readonly client: CacheClient;
+  readonly object: { readonly url: string; readonly version: string };
+
   private constructor(
-    readonly disk: SmallDisk,
-    readonly member: MemberProcess,
-    readonly client: CacheClient,
-    readonly object: { readonly url: string; readonly version: string },
+    disk: SmallDisk,
+    member: MemberProcess,
+    client: CacheClient,
+    object: { readonly url: string; readonly version: string },
     usedBytes: () => number,
   ) {
+    this.disk = disk;
+    this.member = member;
+    this.client = client;
+    this.object = object;
     this.#watch = setInterval(() => {
       this.largestShare = Math.max(this.largestShare, (usedBytes() / GiB) * 100);
     }, SAMPLE_MS);
@@ -127,7 +136,10 @@ class DiskFiller {
   #stopped = false;
   readonly #ended: Promise<void>;
 
-  constructor(private readonly disk: SmallDisk) {
+  readonly #disk: SmallDisk;
+
+  constructor(disk: SmallDisk) {
+    this.#disk = disk;
     this.#ended = this.#fill();
   }
 
@@ -140,11 +152,11 @@ class DiskFiller {
   async stop(): Promise<void> {
     this.#stopped = true;
     await this.#ended;
-    this.disk.clearUp();
+    this.#disk.clearUp();
   }
 
   async #fill(): Promise<void> {
-    const to = `of=${join(this.disk.path, "foreign")}`;
+    const to = `of=${join(this.#disk.path, "foreign")}`;
     while (!this.#stopped) {
       const dd = spawn("dd", ["if=/dev/zero", "bs=1M", "oflag=append", "conv=notrunc", to], { stdio: "ignore" });
       const [exitCode] = (await once(dd, "exit")) as [number | null];

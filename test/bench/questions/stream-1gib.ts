@@ -11,12 +11,15 @@ class HighWater implements Disposable {
   #peak = 0;
   readonly #timer = setInterval(() => this.sample(), 10);
 
-  constructor(private readonly pid: number) {
+  readonly #pid: number;
+
+  constructor(pid: number) {
+    this.#pid = pid;
     this.sample();
   }
 
   sample(): void {
-    this.#peak = Math.max(this.#peak, anonymousBytes(this.pid));
+    this.#peak = Math.max(this.#peak, anonymousBytes(this.#pid));
   }
 
   /** Maximum since the last call, bytes. */
