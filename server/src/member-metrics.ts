@@ -6,6 +6,7 @@ import type { LocalCache } from "./cache/local-cache.js";
 import type { Environment } from "./config/declarations.js";
 import { packageVersion } from "./config/package-version.js";
 import type { Settings } from "./config/settings.js";
+import type { MemberSource } from "./membership/member-source.js";
 import { exportSettings } from "./metrics/export-settings.js";
 import { HottestObjects } from "./metrics/hottest-objects.js";
 import { memberResource } from "./metrics/member-resource.js";
@@ -37,6 +38,7 @@ export interface Watched {
   readonly store: Pick<BlockStore, "status" | "onPurged">;
   readonly local: Pick<LocalCache, "status">;
   readonly view: MemberView;
+  readonly members: Pick<MemberSource, "report">;
   readonly listener: Pick<GrpcListener, "openConnections">;
   readonly gateway: Pick<GatewayListener, "openConnections">;
   readonly clients: Pick<Clients, "refusedConnections" | "refusedReads" | "sendBuffer">;
@@ -123,7 +125,7 @@ export class MemberMetrics {
     for (let stop = this.#stops.pop(); stop !== undefined; stop = this.#stops.pop()) await stop();
   }
 
-  #look({ store, local, view, listener, gateway, clients, security }: Watched): void {
+  #look({ store, local, view, members, listener, gateway, clients, security }: Watched): void {
     const { families } = this.metrics;
     const { volumes, mappings, openFiles, references, damages, purged } = store.status();
     for (const { path: volume, usedBytes, reservedBytes, limitBytes, blocks, state } of volumes) {
@@ -144,6 +146,9 @@ export class MemberMetrics {
     families.fillsWaiting.at().value = waitingParts;
     families.fillMemory.at().value = fillMemoryBytes;
     families.ringMembers.at().value = view.current.members.length;
+    const { ageMs, failures } = members.report();
+    families.membershipAge.at().value = ageMs / 1000;
+    families.membershipFailures.at().value = failures;
     families.connections.at({ listener: "grpc" }).value = listener.openConnections;
     families.connections.at({ listener: "http" }).value = gateway.openConnections;
     families.limitsReached.at({ limit: "connections" }).value = clients.refusedConnections;

@@ -1,7 +1,7 @@
 import type { Geometry, MemberInfo } from "@frontcache/proto";
 import type { Settings } from "./config/settings.js";
 import { alone } from "./membership/alone.js";
-import { inKubernetes, loadKubeConfig } from "./membership/kube-config.js";
+import { inKubernetes, openKubeAccess } from "./membership/kube-access.js";
 import { kubernetesMembers, kubernetesTimes } from "./membership/kubernetes-members.js";
 import type { MemberSource } from "./membership/member-source.js";
 import { staticMembers } from "./membership/static-members.js";
@@ -70,9 +70,9 @@ export async function openMembers(settings: Settings, self: MemberInfo, ports: P
       return staticMembers(members, blockBytes);
     case "kubernetes":
       // What is wrong with it now stays wrong: it ends the start, while an API out of reach is waited for.
-      await loadKubeConfig(kubeconfig);
+      await openKubeAccess(kubeconfig);
       return kubernetesMembers({
-        loadConfig: () => loadKubeConfig(kubeconfig),
+        openAccess: () => openKubeAccess(kubeconfig),
         namespace,
         labelSelector: label,
         identity,

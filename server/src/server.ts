@@ -106,7 +106,7 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
 
   await metrics.export(process.env, log);
   signal.throwIfAborted();
-  metrics.watch({ store, local, view, listener, gateway, clients, security });
+  metrics.watch({ store, local, view, members, listener, gateway, clients, security });
   status.watch({ store, view, members, notReady: () => gateway.notReadyReasons() });
   const router = new Router({ local, geometry, self, view, links, events: metrics.routing });
   const cache = measured(metrics.reads)(onlyAllowed(settings.allowBucket)(router));

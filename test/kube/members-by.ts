@@ -1,4 +1,4 @@
-import { loadKubeConfig } from "../../server/src/membership/kube-config.js";
+import { openKubeAccess } from "../../server/src/membership/kube-access.js";
 import {
   type KubernetesMembersOptions,
   kubernetesMembers,
@@ -13,7 +13,7 @@ export function membersBy(
   wanted: Partial<KubernetesMembersOptions> & Pick<KubernetesMembersOptions, "clock" | "random">,
 ): MemberSource {
   return kubernetesMembers({
-    loadConfig: () => loadKubeConfig(kubeconfig),
+    openAccess: () => openKubeAccess(kubeconfig),
     namespace: undefined,
     labelSelector: "app=frontcache",
     identity: "pod",

@@ -1,25 +1,24 @@
 import { Membership } from "@frontcache/proto";
-import type { KubeConfig } from "@kubernetes/client-node";
 import type { Clock, Random } from "../runtime/clock.js";
 import type { Log } from "../runtime/log.js";
-import { namespaceOf } from "./kube-config.js";
+import type { KubeAccess } from "./kube-access.js";
 import { ListAndWatch, type ListAndWatchTimes } from "./list-and-watch.js";
 import type { MemberSource } from "./member-source.js";
 import { PodApi } from "./pod-api.js";
 import { PodMembers } from "./pod-members.js";
 import { Published } from "./published.js";
 
-/** Every time that this source goes by, apart from the grace, which is a setting. */
+/** All times of this source but the grace, which is a setting. */
 export interface KubernetesTimes extends ListAndWatchTimes {
-  /** The longest that an answer may make one wait for its next piece. */
+  /** The longest wait for the next chunk of a response. */
   readonly idleMs: number;
-  /** Changes that follow within this time become one list. */
+  /** Changes within this time become one list. */
   readonly gatherMs: number;
 }
 
 /**
- * Chosen so that the list is right within 10 s of the API's return: a back-off of at most 4 s and an attempt of at most 5 s
- * that began just before; after a silent watch, one of at most 6 s and its slack. 300 members ask 10 times a second.
+ * With these the list is right within 10 s of the API's return: a back-off of at most 4 s, and an attempt of at most 5 s that began
+ * just before; after a silent watch, a watch of at most 6 s and its slack. 300 members send 10 requests a second.
  */
 export const kubernetesTimes: KubernetesTimes = {
   gatherMs: 100,
@@ -34,13 +33,14 @@ export const kubernetesTimes: KubernetesTimes = {
 };
 
 export interface KubernetesMembersOptions {
-  readonly loadConfig: () => Promise<KubeConfig>;
-  /** Absent: that of the configuration, which in a pod is the pod's own. */
+  /** Called at the start, and again when the API no longer accepts the credentials. */
+  readonly openAccess: () => Promise<KubeAccess>;
+  /** Absent: that of the access, which in a pod is the pod's own. */
   readonly namespace: string | undefined;
   readonly labelSelector: string;
   readonly identity: "pod" | "node";
   readonly grpcPort: number;
-  /** Undefined: members have no gateway. */
+  /** Undefined: members have no HTTP listener. */
   readonly httpPort: number | undefined;
   readonly unreadyGraceMs: number;
   readonly blockBytes: number;
@@ -50,9 +50,9 @@ export interface KubernetesMembersOptions {
   readonly log: Log;
 }
 
-/** Members are the ready pods of a label. Needs `get`, `list` and `watch` on pods of the namespace and nothing else. */
+/** The ready pods of a label are the members. Needs only `get`, `list` and `watch` on pods of the namespace. */
 export function kubernetesMembers(options: KubernetesMembersOptions): MemberSource {
-  const { loadConfig, labelSelector, blockBytes, times, clock, random, log } = options;
+  const { openAccess, namespace, labelSelector, blockBytes, times, clock, random, log } = options;
   const published = new Published();
   let failures = 0;
   const pods = new PodMembers({
@@ -70,16 +70,15 @@ export function kubernetesMembers(options: KubernetesMembersOptions): MemberSour
       }
     },
   });
-  const namespace = (config: KubeConfig): string => options.namespace ?? namespaceOf(config);
   const heard = new ListAndWatch({
-    api: new PodApi({ loadConfig, namespace, labelSelector, idleMs: times.idleMs, clock }),
+    api: new PodApi({ openAccess, namespace, labelSelector, idleMs: times.idleMs, clock }),
     listener: pods,
     times,
     clock,
     random,
     onFailure(error, inARow) {
       failures++;
-      // The first one says what is wrong; in a long outage one in 16 (about a minute) says that it still is.
+      // The first failure is logged. In a long outage every 16th follows, about one a minute.
       if (inARow % 16 === 1) log.warn({ event: "membership-stale", failures: inARow, reason: error.message }, ADVICE);
     },
     onRecovery: () => log.info({ event: "membership-fresh" }, "the Kubernetes API answers again"),
@@ -87,12 +86,7 @@ export function kubernetesMembers(options: KubernetesMembersOptions): MemberSour
   return {
     current: () => published.current,
     subscribe: (listener) => published.subscribe(listener),
-    report: () => ({
-      members: published.current?.members.length ?? 0,
-      changes: published.changes,
-      silentSeconds: heard.silentMs / 1000,
-      failures,
-    }),
+    report: () => ({ ageMs: heard.silentMs, failures }),
     async close() {
       published.close();
       await heard.close();
@@ -102,4 +96,4 @@ export function kubernetesMembers(options: KubernetesMembersOptions): MemberSour
 }
 
 const ADVICE =
-  "the Kubernetes API tells nothing of members, so the last list stays; for 401 and 403 check the service account and its Role";
+  "cannot list or watch pods, so the last member list stays in use; for 401 and 403 check the service account and its Role";

@@ -4,24 +4,24 @@ import { KubeApiError } from "./api-request.js";
 import type { Pod } from "./pod.js";
 import type { PodApi } from "./pod-api.js";
 
-/** How long things may take, and how often they happen. */
+/** The times of lists, watches and back-offs. */
 export interface ListAndWatchTimes {
   /** A whole list. */
   readonly listMs: number;
-  /** A watch: it is asked to end after that, so that one that does not is known to have gone silent. */
+  /** A watch. The API is asked to end it after this time: one that does not end has gone silent. */
   readonly watchMs: number;
-  /** The same, after one that had gone silent, until one ends as asked. */
+  /** The same after a silent watch, until a watch ends as asked. */
   readonly suspectWatchMs: number;
-  /** How much later than asked a watch may end. */
+  /** How much later a watch may end. */
   readonly watchSlackMs: number;
-  /** A list afresh, whatever the watches say. */
+  /** A new list, whatever the watches bring. */
   readonly relistMs: number;
-  /** The longest wait after the first failure; it doubles with each further one. */
+  /** The longest wait after the first failure. It doubles with each further failure. */
   readonly backOffMs: number;
   readonly maxBackOffMs: number;
 }
 
-/** Who is told of pods. */
+/** Receives the pods. */
 export interface PodListener {
   replace(pods: readonly Pod[]): void;
   set(pod: Pod): void;
@@ -34,20 +34,20 @@ export interface ListAndWatchOptions {
   readonly times: ListAndWatchTimes;
   readonly clock: Clock;
   readonly random: Random;
-  /** Each failure, and how many came in a row. */
+  /** Called for each failure with the number of consecutive failures. */
   readonly onFailure: (error: Error, inARow: number) => void;
-  /** The first success after failures. */
+  /** Called at the first success after failures. */
   readonly onRecovery: () => void;
 }
 
-/** A watch that was asked to end and did not. */
+/** A watch that did not end when it should. */
 class SilentWatch extends Error {}
 
 /**
- * Hears of pods for as long as it is open: a list, then watches one after the other from where the last one stopped. It
- * lists afresh when the API no longer remembers that moment (410, as an answer or an event), when the API refuses
- * anything else, when a watch went silent, and every few minutes. A lost connection only costs a new watch. While
- * nothing works the listener is told nothing, so that what it knows stays.
+ * Follows the pods until it is closed: a list, then one watch after the other, each from where the last one stopped. It lists again
+ * if the API no longer has that resource version (410, as a response or an event), if the API refuses anything else, if a watch went
+ * silent, and every few minutes. A lost connection only costs a new watch. During an outage the listener is not called, and what it
+ * knows stays.
  */
 export class ListAndWatch {
   readonly #options: ListAndWatchOptions;
@@ -55,18 +55,19 @@ export class ListAndWatch {
   #resourceVersion = "";
   #suspect = false;
   #failuresInARow = 0;
-  #heardMs: number | undefined;
+  #heardMs: number;
   #closed = false;
   #attempt = new AbortController();
 
   constructor(options: ListAndWatchOptions) {
     this.#options = options;
+    this.#heardMs = options.clock.monotonicMs();
     this.#running = this.#run();
   }
 
-  /** Milliseconds since the API last said anything; Infinity before its first word. */
+  /** Milliseconds since the API last sent something, or since the start. */
   get silentMs(): number {
-    return this.#heardMs === undefined ? Number.POSITIVE_INFINITY : this.#options.clock.monotonicMs() - this.#heardMs;
+    return this.#options.clock.monotonicMs() - this.#heardMs;
   }
 
   async close(): Promise<void> {
@@ -96,7 +97,7 @@ export class ListAndWatch {
     listener.replace(pods);
   }
 
-  /** Watches until it is time for a list; throws where only a list helps. */
+  /** Watches until it is time for a list. Throws if only a list helps. */
   async #follow(): Promise<void> {
     const { clock, times } = this.#options;
     const relistAtMs = clock.monotonicMs() + this.#jittered(times.relistMs);
@@ -120,19 +121,19 @@ export class ListAndWatch {
       for await (const event of api.watch(this.#resourceVersion, limitMs, signal)) {
         if (this.#closed) return;
         events++;
-        this.#tell(event.type, event.pod);
+        this.#handle(event.type, event.pod);
         if (event.resourceVersion !== "") this.#resourceVersion = event.resourceVersion;
       }
     });
     if (this.#closed) return;
     this.#suspect = false;
-    // One that ends at once and empty, again and again, would be asked for in a tight circle.
+    // Without this, watches that end at once and empty would be requested in a busy loop.
     if (events === 0 && clock.monotonicMs() - beganMs < 1000) throw new Error("a watch ended as soon as it had begun");
     this.#heard();
     this.#recovered();
   }
 
-  #tell(type: "set" | "removed" | "bookmark", pod: Pod | undefined): void {
+  #handle(type: "set" | "removed" | "bookmark", pod: Pod | undefined): void {
     const { listener } = this.#options;
     this.#heard();
     this.#recovered();
@@ -141,7 +142,7 @@ export class ListAndWatch {
     else listener.remove(pod);
   }
 
-  /** Runs one attempt, and gives it up with `late` when it takes longer than `limitMs`. */
+  /** Runs one attempt. Aborts it with `late` if it takes longer than `limitMs`. */
   async #within<T>(limitMs: number, late: Error, attempt: (signal: AbortSignal) => Promise<T>): Promise<T> {
     const controller = new AbortController();
     this.#attempt = controller;
@@ -158,7 +159,7 @@ export class ListAndWatch {
     }
   }
 
-  /** Full jitter: a whole cluster asks again at once when its API returns. */
+  /** Full jitter, because all members of a cluster retry when its API returns. */
   async #backOff(error: Error): Promise<void> {
     if (this.#closed) return;
     const { times, clock, random, onFailure } = this.#options;
@@ -166,7 +167,7 @@ export class ListAndWatch {
     const backoff = { firstMs: times.backOffMs, longestMs: times.maxBackOffMs, jitter: 1 };
     this.#attempt = new AbortController();
     const wait = sleep(clock, backoffMs(backoff, this.#failuresInARow, random), this.#attempt.signal);
-    // An abort means that this was closed: the caller sees that for itself.
+    // An abort means that this was closed, which the caller checks.
     await wait.catch(() => undefined);
   }
 
@@ -180,7 +181,7 @@ export class ListAndWatch {
     this.#options.onRecovery();
   }
 
-  /** Between 0.8 and 1.2 times, so that a cluster's members do not ask all at once. */
+  /** Between 0.8 and 1.2 times, so that a cluster's members do not send their requests at the same time. */
   #jittered(durationMs: number): number {
     return durationMs * (0.8 + 0.4 * this.#options.random());
   }

@@ -1,33 +1,29 @@
 import type { Membership } from "@frontcache/proto";
 
 /**
- * Where members come from, as a port. It begins when it is made. Its lists are immutable, one for each change; it never
- * throws and never forgets: while nothing can be learned, the last list stays.
+ * The source of the member list, as a port. It starts when it is made. Its lists are immutable, one for each change. It never throws
+ * and never forgets: while nothing can be learned, the last list stays.
  */
 export interface MemberSource {
-  /** The newest list; undefined until the first is known. */
+  /** The newest list; undefined before the first. */
   current(): Membership | undefined;
-  /** Calls back with each new list, and at once with the newest if there is one. The returned function ends it. */
+  /** Calls back with each new list, and at once with the newest if there is one. The returned function ends the subscription. */
   subscribe(listener: (membership: Membership) => void): () => void;
-  /** What to measure, now. */
+  /** The figures to measure, now. */
   report(): MemberSourceReport;
-  /** Ends everything it holds: connections, timers, listeners. Harmless when repeated. */
+  /** Ends all connections, timers and listeners. May be called again. */
   close(): Promise<void>;
 }
 
 /** The state of a source as plain values. */
 export interface MemberSourceReport {
-  /** On the newest list. */
-  readonly members: number;
-  /** Lists after the first. */
-  readonly changes: number;
-  /** Seconds since the source last heard anything of who is a member; 0 for a fixed list; Infinity before the first word. */
-  readonly silentSeconds: number;
+  /** Milliseconds since the source last heard from the Kubernetes API, or since it started; 0 for a fixed list. */
+  readonly ageMs: number;
   /** Failures to list or watch since the start. */
   readonly failures: number;
 }
 
-/** The source's first list; rejects with the signal's reason when it is aborted before. */
+/** The source's first list. Rejects with the signal's reason if it is aborted before. */
 export function firstMembership(source: MemberSource, signal: AbortSignal): Promise<Membership> {
   return new Promise((resolve, reject) => {
     if (signal.aborted) return reject(signal.reason);

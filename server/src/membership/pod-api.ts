@@ -1,6 +1,6 @@
-import type { KubeConfig } from "@kubernetes/client-node";
 import type { Clock } from "../runtime/clock.js";
 import { apiChunks, KubeApiError } from "./api-request.js";
+import type { KubeAccess } from "./kube-access.js";
 import { type Pod, readPod } from "./pod.js";
 
 /** All pods at one moment of the API's history. */
@@ -9,7 +9,7 @@ export interface PodList {
   readonly resourceVersion: string;
 }
 
-/** One word of a watch, with the moment that the next watch can go on from. */
+/** One event of a watch, with the resource version from which the next watch can resume. */
 export interface PodEvent {
   readonly type: "set" | "removed" | "bookmark";
   /** Absent in a bookmark. */
@@ -19,8 +19,9 @@ export interface PodEvent {
 
 export interface PodApiOptions {
   /** Called at the start, and again when the API no longer takes the credentials. */
-  readonly loadConfig: () => Promise<KubeConfig>;
-  readonly namespace: (config: KubeConfig) => string;
+  readonly openAccess: () => Promise<KubeAccess>;
+  /** Absent: that of the access, which in a pod is the pod's own. */
+  readonly namespace: string | undefined;
   readonly labelSelector: string;
   readonly idleMs: number;
   readonly clock: Clock;
@@ -37,18 +38,18 @@ const MAX_EVENT_BYTES = 8 << 20;
 const NEWLINE = 10;
 
 /**
- * Lists and watches the pods of one namespace that match one selector. It runs on the configuration and credentials of
- * @kubernetes/client-node but not on its watch, which in 1.4 waits for ever on a connection that went silent.
+ * Lists and watches the pods of one namespace that match one selector. The watch is not that of @kubernetes/client-node, which in
+ * version 1.4 waits for ever on a connection that went silent.
  */
 export class PodApi {
   readonly #options: PodApiOptions;
-  #config: KubeConfig | undefined;
+  #access: KubeAccess | undefined;
 
   constructor(options: PodApiOptions) {
     this.#options = options;
   }
 
-  /** All pods now: a consistent read, not one of a cache that may be behind. */
+  /** All pods now, by a consistent read: not from the API server's cache, which may lag. */
   async list(signal: AbortSignal): Promise<PodList> {
     const pods: Pod[] = [];
     let next = "";
@@ -61,7 +62,7 @@ export class PodApi {
     }
   }
 
-  /** What happens after `resourceVersion`. The API ends it after `limitMs`, rounded up to seconds; then it just ends. */
+  /** The events after `resourceVersion`. The API ends the watch after `limitMs`, rounded up to seconds. */
   async *watch(resourceVersion: string, limitMs: number, signal: AbortSignal): AsyncGenerator<PodEvent> {
     const timeoutSeconds = String(Math.ceil(limitMs / 1000));
     const query = { watch: "true", allowWatchBookmarks: "true", resourceVersion, timeoutSeconds };
@@ -84,16 +85,17 @@ export class PodApi {
   }
 
   async *#get(query: Record<string, string>, body: "steady" | "quiet", signal: AbortSignal): AsyncGenerator<Buffer> {
-    const { loadConfig, namespace, labelSelector, idleMs, clock } = this.#options;
-    this.#config ??= await loadConfig();
-    const config = this.#config;
+    const { openAccess, labelSelector, idleMs, clock } = this.#options;
+    this.#access ??= await openAccess();
+    const access = this.#access;
+    const { namespace = access.namespace } = this.#options;
     const search = new URLSearchParams({ labelSelector, ...query });
-    const path = `/api/v1/namespaces/${encodeURIComponent(namespace(config))}/pods?${search}`;
+    const path = `/api/v1/namespaces/${encodeURIComponent(namespace)}/pods?${search}`;
     try {
-      yield* apiChunks({ config, path, clock, idleMs, body, signal });
+      yield* apiChunks({ access, path, clock, idleMs, body, signal });
     } catch (error) {
-      // The credentials may have been replaced; a configuration keeps what it read for a minute.
-      if (error instanceof KubeApiError && error.status === 401) this.#config = undefined;
+      // The credentials may have been replaced; a kubeconfig keeps what it read for a minute.
+      if (error instanceof KubeApiError && error.status === 401) this.#access = undefined;
       throw error;
     }
   }
@@ -109,7 +111,7 @@ interface EventObject {
   readonly object?: { code?: number; message?: string; metadata?: { resourceVersion?: string } };
 }
 
-/** Throws for ERROR, by which a watch that has begun says 410 and the like; undefined for what is not known. */
+/** Throws for ERROR, the event by which a running watch reports 410 and other failures. Undefined for unknown events. */
 function readEvent({ type, object }: EventObject): PodEvent | undefined {
   const resourceVersion = object?.metadata?.resourceVersion ?? "";
   if (type === "ERROR") {
@@ -122,7 +124,7 @@ function readEvent({ type, object }: EventObject): PodEvent | undefined {
   return type === "DELETED" ? { type: "removed", pod, resourceVersion } : undefined;
 }
 
-/** The lines of a body that have an end; what is cut off at its end is none. */
+/** The complete lines of a body. A last line without its end is dropped. */
 async function* lines(chunks: AsyncIterable<Buffer>): AsyncGenerator<string> {
   let rest: Buffer[] = [];
   let restBytes = 0;

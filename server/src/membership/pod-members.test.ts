@@ -37,7 +37,7 @@ function pod(ordinal: number, changes: Partial<Pod> = {}): Pod {
     createdMs: CREATED,
     nodeName: `node-${ordinal}`,
     address: `10.0.0.${ordinal}`,
-    leaving: false,
+    terminating: false,
     ...changes,
     ready,
   };
@@ -79,8 +79,8 @@ describe("pods as members", () => {
     expect(lists).toEqual([[{ name: "frontcache-1", grpcAddress: "10.0.0.1:8080" }]]);
   });
 
-  it("never counts a pod that is not ready, has no address or is leaving", () => {
-    podMembers().replace([pod(0), pod(1, { ready: false }), without(pod(2), "address"), pod(3, { leaving: true })]);
+  it("never counts a pod that is not ready, has no address or is terminating", () => {
+    podMembers().replace([pod(0), pod(1, { ready: false }), without(pod(2), "address"), pod(3, { terminating: true })]);
     expect(names()).toEqual(["frontcache-0"]);
   });
 
@@ -97,10 +97,10 @@ describe("pods as members", () => {
     expect(names()).toEqual(["frontcache-1", "frontcache-2"]);
   });
 
-  it("takes a leaving pod off the list at once, long before it is gone", () => {
+  it("takes a terminating pod off the list at once, long before it is gone", () => {
     const members = podMembers();
     members.replace([pod(0), pod(1)]);
-    members.set(pod(1, { leaving: true }));
+    members.set(pod(1, { terminating: true }));
     expect(settled()).toEqual(["frontcache-0"]);
   });
 
@@ -172,7 +172,7 @@ describe("a member that turns not ready", () => {
     const members = podMembers();
     members.replace([pod(0), pod(1)]);
     members.set(pod(1, { ready: false }));
-    members.set(pod(1, { ready: false, leaving: true }));
+    members.set(pod(1, { ready: false, terminating: true }));
     expect(settled()).toEqual(["frontcache-0"]);
   });
 
@@ -192,7 +192,7 @@ describe("a pod that comes back under its name", () => {
   it("is a member when it is ready, by its new address", () => {
     const members = podMembers();
     members.replace([pod(0), pod(1)]);
-    members.set(pod(1, { leaving: true }));
+    members.set(pod(1, { terminating: true }));
     members.remove(pod(1));
     members.set(without(successor({ ready: false }), "address"));
     expect(settled()).toEqual(["frontcache-0"]);
@@ -210,7 +210,7 @@ describe("a pod that comes back under its name", () => {
 
   it.each([
     ["a change", (members: PodMembers) => members.set(pod(1, { address: "10.0.0.99" }))],
-    ["a deletion's beginning", (members: PodMembers) => members.set(pod(1, { leaving: true }))],
+    ["a deletion's beginning", (members: PodMembers) => members.set(pod(1, { terminating: true }))],
     ["an end", (members: PodMembers) => members.remove(pod(1))],
   ])("does not mind %s of the older pod that is told of late", (_what, tell) => {
     for (const createdMs of [CREATED, CREATED + 5000]) {

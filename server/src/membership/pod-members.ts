@@ -4,34 +4,34 @@ import type { Pod } from "./pod.js";
 
 /** How pods become members. */
 export interface PodMembersOptions {
-  /** What a member is named by. */
+  /** What gives a member its name. */
   readonly identity: "pod" | "node";
-  /** The same on every pod: that of this member's own listener. */
+  /** The same on every pod: the port of this member's own listener. */
   readonly grpcPort: number;
-  /** Undefined: members have no gateway. */
+  /** Undefined: members have no HTTP listener. */
   readonly httpPort: number | undefined;
-  /** How long a member whose pod turned not ready, without leaving, stays a member. */
+  /** How long a member stays on the list after its pod became not ready without being deleted. */
   readonly unreadyGraceMs: number;
-  /** Changes that follow within this time become one list. */
+  /** Changes within this time become one list. */
   readonly gatherMs: number;
   readonly clock: Clock;
-  /** The first list, at once and even when empty; then one after each gathered change, equal to the last or not. */
+  /** Called with the first list at once, even if it is empty; then after each gathered change, even if the list is the same. */
   readonly onMembers: (members: readonly MemberInfo[]) => void;
 }
 
 interface Tracked {
   readonly pod: Pod;
-  /** A pod of this name that this one took the place of. */
+  /** The pod of this name that this one replaced. */
   readonly formerUid: string | undefined;
-  /** A member; a member that turned not ready and leaves at `graceEndsMs` (monotonic); or none. */
+  /** `grace`: a member that is not ready and is removed at `graceEndsMs` (monotonic). */
   readonly standing: "member" | "grace" | "none";
   readonly graceEndsMs: number;
 }
 
 /**
- * Pods in, member lists out: the rules of who is a member, and nothing of how pods are heard of. A pod is one when it is
- * Ready, has an address and is not leaving. It stops being one at once when it leaves or loses its address, but only
- * after a grace when it merely turns not ready: readiness flaps must not reshuffle a loaded cluster.
+ * Turns pods into member lists. A pod is a member if it is Ready, has an address and is not terminating. A pod that terminates or
+ * loses its address is removed at once. A pod that only becomes not ready is removed after a grace period: readiness flaps must not
+ * move the blocks of a loaded cluster.
  */
 export class PodMembers {
   readonly #options: PodMembersOptions;
@@ -44,7 +44,7 @@ export class PodMembers {
     this.#options = options;
   }
 
-  /** Takes a whole list: pods that are not on it are gone. */
+  /** Takes a whole list. Pods that are not on it are gone. */
   replace(pods: readonly Pod[]): void {
     const names = new Set(pods.map((pod) => pod.name));
     for (const name of this.#pods.keys()) if (!names.has(name)) this.#pods.delete(name);
@@ -52,7 +52,7 @@ export class PodMembers {
     this.#changed();
   }
 
-  /** Takes a pod that is new or changed. One that is older than the known pod of its name is ignored. */
+  /** Takes a new or changed pod. Ignores a pod that is older than the known pod of its name. */
   set(pod: Pod): void {
     const known = this.#pods.get(pod.name);
     if (known !== undefined && isOlder(pod, known)) return;
@@ -60,14 +60,14 @@ export class PodMembers {
     this.#changed();
   }
 
-  /** Takes a pod's end, unless another one has its name by now. */
+  /** Removes a pod, unless another pod has its name by now. */
   remove(pod: Pod): void {
     if (this.#pods.get(pod.name)?.pod.uid !== pod.uid) return;
     this.#pods.delete(pod.name);
     this.#changed();
   }
 
-  /** Ends its waits; no list follows. */
+  /** Cancels its timers. No list follows. */
   close(): void {
     this.#cancelGather?.();
     this.#cancelGrace?.();
@@ -83,7 +83,7 @@ export class PodMembers {
 
   #stand(pod: Pod, before: Tracked | undefined): Pick<Tracked, "standing" | "graceEndsMs"> {
     const none = { standing: "none", graceEndsMs: 0 } as const;
-    if (pod.leaving || pod.address === undefined || this.#memberName(pod) === undefined) return none;
+    if (pod.terminating || pod.address === undefined || this.#memberName(pod) === undefined) return none;
     if (pod.ready) return { standing: "member", graceEndsMs: 0 };
     if (before === undefined || before.standing === "none") return none;
     if (before.standing === "grace") return { standing: "grace", graceEndsMs: before.graceEndsMs };
@@ -105,7 +105,7 @@ export class PodMembers {
     });
   }
 
-  /** One wait for the grace that ends first. */
+  /** One timer, for the grace that ends first. */
   #awaitGrace(): void {
     this.#cancelGrace?.();
     this.#cancelGrace = undefined;
@@ -147,21 +147,21 @@ export class PodMembers {
 }
 
 /**
- * How long ago a pod that is not ready turned so, in its own words: it may be told of late, by a list or by a watch that
- * catches up. Clocks differ by little, and one that is ahead makes no grace longer than the whole one.
+ * How long a pod has not been ready, by the cluster's clock: a list or a watch that catches up reports it late. A clock that is ahead
+ * never makes the grace longer than a whole one.
  */
 function unreadyForMs(pod: Pod, nowMs: number): number {
   return pod.readyTurnedMs === undefined ? 0 : Math.max(0, nowMs - pod.readyTurnedMs);
 }
 
-/** Whether a pod came before the known one of its name. Creation is told in whole seconds, so a tie is decided by history. */
+/** Whether a pod is older than the known pod of its name. Creation times are whole seconds, so history decides a tie. */
 function isOlder(pod: Pod, { pod: known, formerUid }: Tracked): boolean {
   if (pod.uid === known.uid) return false;
   if (pod.createdMs !== known.createdMs) return pod.createdMs < known.createdMs;
-  return pod.uid === formerUid || (pod.leaving && !known.leaving);
+  return pod.uid === formerUid || (pod.terminating && !known.terminating);
 }
 
-/** Of two pods on one node, as a rollout may have for a moment: the ready one, then the newer one. */
+/** Of two pods on one node, which a rollout may have for a moment, the ready one is better, then the newer one. */
 function isBetter(one: Tracked, other: Tracked): boolean {
   if (one.standing !== other.standing) return one.standing === "member";
   if (one.pod.createdMs !== other.pod.createdMs) return one.pod.createdMs > other.pod.createdMs;

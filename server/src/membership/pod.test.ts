@@ -24,7 +24,7 @@ describe("reading a pod", () => {
       address: "10.0.0.1",
       ready: true,
       readyTurnedMs: Date.UTC(2024, 4, 1, 10, 0, 7),
-      leaving: false,
+      terminating: false,
     });
   });
 
@@ -35,7 +35,7 @@ describe("reading a pod", () => {
       uid: "u1",
       createdMs: Date.UTC(2024, 4, 1, 10),
       ready: false,
-      leaving: false,
+      terminating: false,
     });
   });
 
@@ -43,8 +43,8 @@ describe("reading a pod", () => {
     ["is being deleted", { ...object, metadata: { ...object.metadata, deletionTimestamp: "2024-05-01T11:00:00Z" } }],
     ["was evicted", { ...object, status: { ...object.status, phase: "Failed" } }],
     ["ran to its end", { ...object, status: { ...object.status, phase: "Succeeded" } }],
-  ])("sees that a pod leaves because it %s", (_why, leaving) => {
-    expect(readPod(leaving)?.leaving).toBe(true);
+  ])("sees that a pod terminates because it %s", (_why, terminating) => {
+    expect(readPod(terminating)?.terminating).toBe(true);
   });
 
   it("refuses what is no pod", () => {

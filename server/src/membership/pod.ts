@@ -1,7 +1,7 @@
-/** What membership knows of a pod. */
+/** A pod, as far as membership needs it. */
 export interface Pod {
   readonly name: string;
-  /** Another one means another pod, whatever its name. */
+  /** A different UID is a different pod, even with the same name. */
   readonly uid: string;
   /** When it was created, milliseconds since 1970, whole seconds; 0 when unknown. */
   readonly createdMs: number;
@@ -10,13 +10,13 @@ export interface Pod {
   /** Its IP, IPv6 without brackets; absent until it has one. */
   readonly address?: string;
   readonly ready: boolean;
-  /** When `ready` last turned, by the cluster's clocks; absent: unknown. */
+  /** When `ready` last changed, by the cluster's clock; absent: unknown. */
   readonly readyTurnedMs?: number;
-  /** Being deleted, or ended (phase Succeeded or Failed): it will not come back under this UID. */
-  readonly leaving: boolean;
+  /** Being deleted, or ended (phase Succeeded or Failed). It does not come back under this UID. */
+  readonly terminating: boolean;
 }
 
-/** The parts of the API's pod object that are read. It comes over a wire, so that any of them may be missing. */
+/** The fields of the API's pod object that are read. Any of them may be missing. */
 interface PodObject {
   readonly metadata?: { name?: string; uid?: string; creationTimestamp?: string; deletionTimestamp?: string };
   readonly spec?: { nodeName?: string };
@@ -29,7 +29,7 @@ interface PodCondition {
   readonly lastTransitionTime?: string;
 }
 
-/** Reads a pod object of the API (`v1`, kind Pod); undefined when it has no name or no UID. */
+/** Reads a pod object of the API (`v1`, kind Pod). Undefined if it has no name or no UID. */
 export function readPod(object: unknown): Pod | undefined {
   const { metadata, spec, status } = (object ?? {}) as PodObject;
   if (!metadata?.name || !metadata.uid) return undefined;
@@ -40,7 +40,7 @@ export function readPod(object: unknown): Pod | undefined {
     uid: metadata.uid,
     createdMs: Date.parse(metadata.creationTimestamp ?? "") || 0,
     ready: ready?.status === "True",
-    leaving: metadata.deletionTimestamp !== undefined || status?.phase === "Succeeded" || status?.phase === "Failed",
+    terminating: metadata.deletionTimestamp !== undefined || status?.phase === "Succeeded" || status?.phase === "Failed",
     ...(spec?.nodeName ? { nodeName: spec.nodeName } : {}),
     ...(status?.podIP ? { address: status.podIP } : {}),
     ...(Number.isNaN(turnedMs) ? {} : { readyTurnedMs: turnedMs }),

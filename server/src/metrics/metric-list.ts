@@ -137,6 +137,12 @@ export const metricList = {
 
   ringMembers: gauge("frontcache.ring.members", "{member}", "Members on the ring, as this member sees it."),
   ringChanges: counter("frontcache.ring.changes", "{change}", "Changes of the member list."),
+  membershipAge: gauge(
+    "frontcache.membership.age",
+    "s",
+    "Time since the Kubernetes API last confirmed the member list; 0 for a fixed list.",
+  ),
+  membershipFailures: counter("frontcache.membership.failures", "{failure}", "Failed attempts to list or watch the members."),
   forwards: counter("frontcache.forwards", "{read}", "Reads of one block forwarded to another member, by outcome.", {
     outcome: ["answered", "unreachable", "failed"],
   }),

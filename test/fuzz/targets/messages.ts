@@ -108,7 +108,7 @@ export const podTarget: FuzzTarget = {
     if (pod === undefined) return;
     promise(typeof pod.name === "string" && pod.name !== "" && typeof pod.uid === "string", "a pod has a name and a UID");
     promise(pod.address === undefined || typeof pod.address === "string", "an address is text");
-    promise(typeof pod.ready === "boolean" && typeof pod.leaving === "boolean", "it is ready or not, leaving or not");
+    promise(typeof pod.ready === "boolean" && typeof pod.terminating === "boolean", "it is ready or not, terminating or not");
     promise(Number.isFinite(pod.createdMs), "it was created at some time");
   },
 };

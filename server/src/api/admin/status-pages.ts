@@ -76,12 +76,11 @@ export class StatusPages {
 
   #own(): MemberReport {
     const { name, counted } = this.#options;
-    const ageMs = (this.#sources?.members.report().silentSeconds ?? Number.POSITIVE_INFINITY) * 1_000;
     return {
       name,
       version: this.#version,
       notReady: this.#sources?.notReady() ?? ["this member is starting"],
-      membershipAgeMs: Number.isFinite(ageMs) ? Math.round(ageMs) : undefined,
+      membershipAgeMs: this.#sources && Math.round(this.#sources.members.report().ageMs),
       ...counted(),
       volumes: this.#sources?.store.status().volumes ?? [],
     };
