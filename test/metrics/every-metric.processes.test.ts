@@ -16,7 +16,7 @@ const INTERVAL_MS = 500;
 
 const declared = Object.values(metricList as Record<string, MetricDeclaration>);
 
-/** Momentary values, which may be 0 when the exporter reads them, and those of TLS, which this cluster does not use. */
+/** Values that may be 0 when the exporter reads them: momentary ones, those of TLS, which this cluster does not use, and failures. */
 const momentary = new Set<string>(
   [
     metricList.fillsRunning,
@@ -30,6 +30,7 @@ const momentary = new Set<string>(
     metricList.loopUtilization,
     metricList.tlsHandshakeFailures,
     metricList.tlsCertificateExpiry,
+    metricList.membershipFailures,
   ].map(({ name }) => name),
 );
 
