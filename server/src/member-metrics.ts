@@ -1,7 +1,7 @@
 import type { Resource } from "@opentelemetry/resources";
 import type { GrpcListener } from "./api/grpc/grpc-listener.js";
+import type { HttpListener } from "./api/http/http-listener.js";
 import type { Clients } from "./api/limits/clients.js";
-import type { GatewayListener } from "./api/s3/gateway-listener.js";
 import type { LocalCache } from "./cache/local-cache.js";
 import type { Environment } from "./config/declarations.js";
 import { packageVersion } from "./config/package-version.js";
@@ -40,7 +40,7 @@ export interface Watched {
   readonly view: MemberView;
   readonly members: Pick<MemberSource, "report">;
   readonly listener: Pick<GrpcListener, "openConnections">;
-  readonly gateway: Pick<GatewayListener, "openConnections">;
+  readonly gateway: Pick<HttpListener, "openConnections">;
   readonly clients: Pick<Clients, "refusedConnections" | "refusedReads" | "sendBuffer">;
   readonly security: Security;
 }

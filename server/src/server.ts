@@ -3,10 +3,10 @@ import { sleep } from "@frontcache/proto/runtime";
 import { StatusPages } from "./api/admin/status-pages.js";
 import { onlyAllowed } from "./api/allowed-buckets.js";
 import { GrpcListener } from "./api/grpc/grpc-listener.js";
+import { HttpListener } from "./api/http/http-listener.js";
+import { textPage } from "./api/http/pages.js";
 import { Clients } from "./api/limits/clients.js";
 import { measured } from "./api/measured-cache.js";
-import { GatewayListener } from "./api/s3/gateway-listener.js";
-import { textPage } from "./api/s3/page.js";
 import { LocalCache } from "./cache/local-cache.js";
 import { formatHostPort, type HostPort } from "./config/addresses.js";
 import type { Settings } from "./config/settings.js";
@@ -67,7 +67,7 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
   opened.add(() => clients.close());
   const listener = await GrpcListener.open({ listen: settings.listen, drainMs: DRAIN_MS, security, clients, clock, log });
   opened.addListener(() => listener.close());
-  const gateway = await GatewayListener.open({
+  const gateway = await HttpListener.open({
     listen: settings.httpListen,
     drainMs: DRAIN_MS,
     notReadyReasons: () => [],

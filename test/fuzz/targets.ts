@@ -1,6 +1,6 @@
 import type { FuzzTarget } from "./target.js";
 import { originsFileTarget, settingsTarget } from "./targets/configuration.js";
-import { conditionsTarget, plainRequestTarget, rangeTarget, requestTargetTarget } from "./targets/gateway.js";
+import { conditionsTarget, plainRequestTarget, rangeTarget, requestTargetTarget } from "./targets/http.js";
 import {
   footerTarget,
   memberListTarget,

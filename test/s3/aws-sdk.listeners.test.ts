@@ -15,19 +15,19 @@ import {
 } from "@aws-sdk/client-s3";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { rampBytes, S3Emulator } from "../emulators/s3.js";
-import { GatewayStack } from "./gateway-stack.js";
+import { HttpStack } from "./http-stack.js";
 
 const OBJECT = rampBytes(0, 600_000, 7);
 
 let store: S3Emulator;
-let gateway: GatewayStack;
+let gateway: HttpStack;
 let client: S3Client;
 let version: string;
 
 beforeAll(async () => {
   store = await S3Emulator.start();
   version = store.put("bucket", "object", OBJECT, { contentType: "text/plain" });
-  gateway = await GatewayStack.open(store.endpoint);
+  gateway = await HttpStack.open(store.endpoint);
   client = new S3Client({
     endpoint: gateway.endpoint,
     forcePathStyle: true,

@@ -1,19 +1,19 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type RawAnswer, RawClient } from "../../server/src/testing/raw-client.js";
 import { rampBytes, S3Emulator } from "../emulators/s3.js";
-import { GatewayStack } from "./gateway-stack.js";
+import { HttpStack } from "./http-stack.js";
 
 /** Several blocks, and segments that are not full. */
 const LARGE_BYTES = 700_001;
 
 let store: S3Emulator;
-let gateway: GatewayStack;
+let gateway: HttpStack;
 let toStore: RawClient;
 let toGateway: RawClient;
 
 beforeAll(async () => {
   store = await S3Emulator.start();
-  gateway = await GatewayStack.open(store.endpoint);
+  gateway = await HttpStack.open(store.endpoint);
   store.put("bucket", "plain", rampBytes(0, 1000, 3), { contentType: "text/plain; charset=utf-8" });
   store.put("bucket", "empty", "");
   store.put("bucket", "large", rampBytes(0, LARGE_BYTES, 5));

@@ -1,6 +1,6 @@
 import { eventually } from "@frontcache/proto/testing";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { GatewayFixture, NOTHING_LEFT } from "../../server/src/testing/gateway-fixture.js";
+import { HttpFixture, NOTHING_LEFT } from "../../server/src/testing/http-fixture.js";
 import { seededRandom } from "../seeded-random.js";
 import { HostileRequests } from "./hostile-requests.js";
 
@@ -12,10 +12,10 @@ const OBJECT = "0123456789";
 
 const GOOD = "GET /s3/bucket/object HTTP/1.1\r\nHost: member\r\nRange: bytes=2-5\r\n\r\n";
 
-let gateway: GatewayFixture;
+let gateway: HttpFixture;
 
 beforeAll(async () => {
-  gateway = await GatewayFixture.open();
+  gateway = await HttpFixture.open();
   gateway.put("s3://bucket/object", OBJECT);
   gateway.put("gs://bucket/object", OBJECT);
 });

@@ -1,15 +1,15 @@
 import { eventually, settled } from "@frontcache/proto/testing";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { S3Emulator } from "../emulators/s3.js";
-import { GatewayStack } from "./gateway-stack.js";
+import { HttpStack } from "./http-stack.js";
 
 let store: S3Emulator;
-let gateway: GatewayStack;
+let gateway: HttpStack;
 
 beforeEach(async () => {
   store = await S3Emulator.start();
   store.putRamp("bucket", "large", 40 << 20);
-  gateway = await GatewayStack.open(store.endpoint);
+  gateway = await HttpStack.open(store.endpoint);
 });
 
 afterEach(async () => {

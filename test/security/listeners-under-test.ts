@@ -2,9 +2,9 @@ import { CacheServiceClient, callMetadata, channelCredentials } from "@frontcach
 import { Client, type Metadata, type ServiceError } from "@grpc/grpc-js";
 import { accessOf, type TlsOptions } from "../../client/src/members/access.js";
 import { GrpcListener } from "../../server/src/api/grpc/grpc-listener.js";
+import { HttpListener } from "../../server/src/api/http/http-listener.js";
+import { textPage } from "../../server/src/api/http/pages.js";
 import { Clients } from "../../server/src/api/limits/clients.js";
-import { GatewayListener } from "../../server/src/api/s3/gateway-listener.js";
-import { textPage } from "../../server/src/api/s3/page.js";
 import { formatHostPort } from "../../server/src/config/addresses.js";
 import { type GivenFlags, readSettings } from "../../server/src/config/settings.js";
 import { systemClock } from "../../server/src/runtime/clock.js";
@@ -31,7 +31,7 @@ export class ListenersUnderTest implements AsyncDisposable {
     readonly security: MemberSecurity,
     readonly clients: Clients,
     readonly grpc: GrpcListener,
-    readonly gateway: GatewayListener,
+    readonly gateway: HttpListener,
   ) {}
 
   /** `clock`: when the files are read again. */
@@ -49,7 +49,7 @@ export class ListenersUnderTest implements AsyncDisposable {
       log: silentLog,
     };
     const grpc = await GrpcListener.open(options);
-    const gateway = await GatewayListener.open({
+    const gateway = await HttpListener.open({
       ...options,
       notReadyReasons: () => [],
       pages: new Map([["/status", textPage("text/plain", () => "told")]]),

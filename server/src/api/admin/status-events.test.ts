@@ -1,7 +1,7 @@
 import { eventually } from "@frontcache/proto/testing";
 import { describe, expect, it } from "vitest";
 import { ManualClock } from "../../testing/manual-clock.js";
-import type { Reply } from "../s3/reply.js";
+import type { Reply } from "../http/http-context.js";
 import { StatusEvents } from "./status-events.js";
 
 /** A reply that notes what is written; `take` says that the kernel has the last bytes. */

@@ -1,5 +1,5 @@
 import type { Clock } from "../../runtime/clock.js";
-import type { Reply } from "../s3/reply.js";
+import type { Reply } from "../http/http-context.js";
 
 /** Maximum open pages; each is a lasting connection. */
 const MAX_WATCHERS = 64;

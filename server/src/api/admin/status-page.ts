@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import type { Page } from "../s3/page.js";
+import type { Page } from "../http/pages.js";
 
 /** The modules of the page, by their import names. */
 const MODULES = ["format", "history", "views"] as const;

@@ -14,8 +14,14 @@ export interface ClientLimits {
   readonly overloadMs: number;
 }
 
-/** How often it is looked how late the event loop is. */
-const LOOK_MS = 100;
+/** How often the delay of the event loop is measured. */
+const MEASURE_MS = 100;
+
+/**
+ * Measurements of which the median decides about overload: one or two late ticks, of a garbage collection for example, reject no
+ * read, and after an overload reads are accepted again within three measurements.
+ */
+const MEASUREMENTS = 5;
 
 /** One client: everything that comes from one address. It is forgotten with its last connection. */
 export class Client implements QueueMember {
@@ -65,7 +71,9 @@ export class Clients {
   refusedReads = 0;
   readonly #clients = new Map<string, Client>();
   #connections = 0;
-  #lateMs = 0;
+  /** The newest measurements in milliseconds, the oldest first, and their median. */
+  #delaysMs: number[] = Array.from({ length: MEASUREMENTS }, () => 0);
+  #delayMs = 0;
   #cancelTimer: () => void = () => {};
 
   constructor(
@@ -73,7 +81,7 @@ export class Clients {
     private readonly clock: Clock,
   ) {
     this.sendBuffer = new SendBuffer(limits.slowReaderBytes);
-    if (limits.overloadMs < Number.POSITIVE_INFINITY) this.#look(clock.monotonicMs());
+    if (limits.overloadMs < Number.POSITIVE_INFINITY) this.#measureDelay(clock.monotonicMs());
   }
 
   /** Connections that stand. */
@@ -108,14 +116,14 @@ export class Clients {
   /** Why a client's read must not begin now. */
   refusalFor({ reads, address }: Client): Busy | undefined {
     const { maxReads, maxClientReads, overloadMs } = this.limits;
-    if (reads < maxClientReads && this.reads < maxReads && this.#lateMs <= overloadMs) return undefined;
+    if (reads < maxClientReads && this.reads < maxReads && this.#delayMs <= overloadMs) return undefined;
     this.refusedReads++;
     const why =
       reads >= maxClientReads
         ? `${address} has ${reads} reads running (--max-client-reads)`
         : this.reads >= maxReads
           ? `${this.reads} reads are running (--max-reads)`
-          : `it is ${Math.round(this.#lateMs)} ms late with everything (--overload-after)`;
+          : `its event loop is delayed by ${Math.round(this.#delayMs)} ms (--overload-after)`;
     return new Busy(why);
   }
 
@@ -123,10 +131,11 @@ export class Clients {
     this.#cancelTimer();
   }
 
-  #look(dueMs: number): void {
+  #measureDelay(dueMs: number): void {
     const nowMs = this.clock.monotonicMs();
-    this.#lateMs = nowMs - dueMs;
-    this.#cancelTimer = this.clock.after(LOOK_MS, () => this.#look(nowMs + LOOK_MS));
+    this.#delaysMs = [...this.#delaysMs.slice(1), nowMs - dueMs];
+    this.#delayMs = this.#delaysMs.toSorted((a, b) => a - b)[MEASUREMENTS >> 1]!;
+    this.#cancelTimer = this.clock.after(MEASURE_MS, () => this.#measureDelay(nowMs + MEASURE_MS));
   }
 }
 

@@ -2,22 +2,22 @@ import type { BucketRef } from "@frontcache/proto";
 import type { BucketInfo } from "../../origin/origin.js";
 import type { Cache } from "../../routing/cache.js";
 import { callStatus } from "../call-status.js";
+import type { HttpContext } from "../http/http-context.js";
 import { type ListRequest, parseBucketQuery } from "./bucket-query.js";
-import type { Exchange } from "./exchange.js";
+import { type ErrorResponse, errorResponseOf, notImplemented, sendError } from "./error-response.js";
 import { listingXml, locationXml } from "./listing-xml.js";
-import { notImplemented, type Refusal, refusalOf, refuse } from "./refusal.js";
 
 /** The answer to one GET or HEAD of a bucket, passed on to the origin: tools that list before they read work so. */
 export class BucketAnswer {
   #over = false;
 
   constructor(
-    private readonly exchange: Exchange,
+    private readonly context: HttpContext,
     private readonly cache: Cache,
     private readonly ref: BucketRef,
     private readonly query: string,
   ) {
-    exchange.whenClosed(() => {
+    context.whenClosed(() => {
       this.#over = true;
     });
   }
@@ -28,23 +28,23 @@ export class BucketAnswer {
   }
 
   async #answer(): Promise<void> {
-    if (this.exchange.request.method === "HEAD") {
+    if (this.context.request.method === "HEAD") {
       await this.#statBucket();
       return this.#end("");
     }
     const wanted = parseBucketQuery(this.ref, this.query);
-    if (wanted.kind === "other") return this.#refuse(notImplemented(wanted.what));
+    if (wanted.kind === "other") return this.#sendError(notImplemented(wanted.what));
     if (wanted.kind === "list") return this.#end(await this.#list(wanted));
     this.#end(locationXml(await this.#statBucket()));
   }
 
   #statBucket(): Promise<BucketInfo> {
-    const { principal, signal } = this.exchange;
+    const { principal, signal } = this.context;
     return this.cache.ask({ kind: "statBucket", ref: this.ref, principal, signal });
   }
 
   async #list(wanted: ListRequest): Promise<string> {
-    const { principal, signal } = this.exchange;
+    const { principal, signal } = this.context;
     const { ref, page } = wanted;
     // No store need list nothing, and GCS wouldn't.
     if (page.maxKeys > 0) return listingXml(wanted, await this.cache.ask({ kind: "list", ref, page, principal, signal }));
@@ -54,7 +54,7 @@ export class BucketAnswer {
 
   #end(xml: string): void {
     if (this.#over) return;
-    const { response } = this.exchange;
+    const { response } = this.context;
     const body = Buffer.from(xml);
     response.writeHead(200, ["Content-Type", "application/xml", "Content-Length", String(body.length)]);
     response.end(body);
@@ -62,13 +62,13 @@ export class BucketAnswer {
 
   #fail(error: unknown): void {
     if (this.#over) return;
-    const { request, log } = this.exchange;
+    const { request, log } = this.context;
     const { details } = callStatus(error, `${request.method} bucket`, log);
-    const { code, ...refusal } = refusalOf(error);
-    this.#refuse({ ...refusal, code: code === "NoSuchKey" ? "NoSuchBucket" : code, message: details });
+    const { code, ...refusal } = errorResponseOf(error);
+    this.#sendError({ ...refusal, code: code === "NoSuchKey" ? "NoSuchBucket" : code, message: details });
   }
 
-  #refuse(refusal: Refusal): void {
-    refuse(this.exchange.response, refusal, `/${this.ref.bucket}`);
+  #sendError(refusal: ErrorResponse): void {
+    sendError(this.context.response, refusal, `/${this.ref.bucket}`);
   }
 }

@@ -2,17 +2,17 @@ import { setImmediate as turn } from "node:timers/promises";
 import { CacheError, type ErrorCode } from "@frontcache/proto";
 import { eventually } from "@frontcache/proto/testing";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { GatewayFixture, LAST_MODIFIED, NOTHING_LEFT } from "../../testing/gateway-fixture.js";
+import { HttpFixture, LAST_MODIFIED, NOTHING_LEFT } from "../../testing/http-fixture.js";
 import { rampBytes } from "../../testing/origin/ramp.js";
 import type { RawAnswer, RawClient } from "../../testing/raw-client.js";
 
 const OBJECT = rampBytes(0, 1000, 3);
 
-let gateway: GatewayFixture;
+let gateway: HttpFixture;
 let client: RawClient;
 
 beforeEach(async () => {
-  gateway = await GatewayFixture.open();
+  gateway = await HttpFixture.open();
   gateway.put("s3://bucket/object", OBJECT);
   gateway.put("s3://bucket/empty", "");
   client = await gateway.connect();

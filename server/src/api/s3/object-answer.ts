@@ -2,14 +2,21 @@ import { CACHED_ONLY_HEADER, CacheError, FORWARDED_HEADER, type ObjectInfo, type
 import type { ObjectRead } from "../../cache/object-read.js";
 import type { Cache, ObjectStat } from "../../routing/cache.js";
 import { callStatus } from "../call-status.js";
+import type { HttpContext } from "../http/http-context.js";
 import { encryptedSocket, plainSocket } from "../sending/send-strategy.js";
 import { Sending } from "../sending/sending.js";
 import { type Conditions, insistedVersion, judge, needsObject, parseConditions, rangeCounts } from "./conditions.js";
-import { describeObject } from "./describe-object.js";
-import type { Exchange } from "./exchange.js";
-import { bodyHeaders, knownHeaders, makeHeaders, memberHeaders, objectHeaders, validatorHeaders } from "./object-headers.js";
+import { answerCachedOnlyMiss, type ErrorResponse, errorResponseOf, sendError } from "./error-response.js";
+import {
+  bodyHeaders,
+  describeObject,
+  knownHeaders,
+  makeHeaders,
+  memberHeaders,
+  objectHeaders,
+  validatorHeaders,
+} from "./object-headers.js";
 import { parseRange, type Span, spanOf, type WantedRange } from "./range-header.js";
-import { answerCachedOnlyMiss, type Refusal, refusalOf, refuse } from "./refusal.js";
 
 /** How often a read starts again whose object changed between the look at it and the read of its bytes. */
 const MAX_STARTS = 3;
@@ -17,7 +24,7 @@ const MAX_STARTS = 3;
 const NEEDS_OBJECT = `${CACHED_ONLY_HEADER} reads take a range with a known offset, and If-Match with one ETag at most`;
 
 /** What an If-Match or If-Unmodified-Since that does not hold is answered with. */
-const FAILED: Refusal = {
+const FAILED: ErrorResponse = {
   status: 412,
   code: "PreconditionFailed",
   errorCode: "FAILED_PRECONDITION",
@@ -44,26 +51,26 @@ export class ObjectAnswer {
   #counted = false;
 
   constructor(
-    private readonly exchange: Exchange,
+    private readonly context: HttpContext,
     private readonly cache: Cache,
     private readonly ref: ObjectRef,
   ) {
-    const { headers } = exchange.request;
+    const { headers } = context.request;
     this.#conditions = parseConditions(headers);
     this.#range = parseRange(headers.range);
     this.#insisted = insistedVersion(this.#conditions);
     this.#forwarded = headers[FORWARDED_HEADER] === "1";
     this.#cachedOnly = headers[CACHED_ONLY_HEADER] === "1";
-    exchange.whenClosed(this.#leave);
+    context.whenClosed(this.#leave);
   }
 
   /** Answers. Never throws. */
   run(): void {
     try {
-      const busy = this.exchange.client.beginRead();
+      const busy = this.context.client.beginRead();
       if (busy !== undefined) throw busy;
       this.#counted = true;
-      const direct = this.exchange.request.method === "GET" && !needsObject(this.#conditions);
+      const direct = this.context.request.method === "GET" && !needsObject(this.#conditions);
       const wanted = direct ? directRange(this.#range) : undefined;
       if (wanted !== undefined) this.#readAtOnce(wanted);
       else if (this.#cachedOnly) throw new CacheError("INVALID_ARGUMENT", NEEDS_OBJECT);
@@ -102,10 +109,10 @@ export class ObjectAnswer {
 
   /** Answers what takes no bytes. Otherwise returns where the wanted ones lie. */
   #answerByHead(info: ObjectInfo): Span | undefined {
-    const { request, response } = this.exchange;
+    const { request, response } = this.context;
     const verdict = judge(this.#conditions, info);
     if (verdict !== "answer") {
-      if (verdict === "failed") this.#refuse(FAILED);
+      if (verdict === "failed") this.#sendError(FAILED);
       else {
         response.writeHead(304, validatorHeaders(info));
         response.end();
@@ -115,7 +122,7 @@ export class ObjectAnswer {
     const range = this.#wantedOf(info);
     const span = range === undefined ? { start: 0, end: info.objectSize } : spanOf(range, info.objectSize);
     if (span !== undefined && request.method === "GET" && span.end > span.start) return span;
-    if (span === undefined) this.#refuse(unsatisfiable(this.ref, info.objectSize));
+    if (span === undefined) this.#sendError(unsatisfiable(this.ref, info.objectSize));
     else {
       this.#writeHead(info, knownHeaders(info) ?? makeHeaders(info, info), span, range !== undefined);
       response.end();
@@ -129,7 +136,7 @@ export class ObjectAnswer {
   }
 
   #open(version: string | undefined, offset: number, length: number): ObjectRead | Promise<ObjectRead> {
-    const { principal, signal } = this.exchange;
+    const { principal, signal } = this.context;
     return this.cache.open({
       ref: this.ref,
       version,
@@ -143,7 +150,7 @@ export class ObjectAnswer {
   }
 
   #stat(): Promise<ObjectStat> {
-    const { principal, signal } = this.exchange;
+    const { principal, signal } = this.context;
     return this.cache.ask({ kind: "stat", ref: this.ref, version: this.#insisted, principal, signal });
   }
 
@@ -166,13 +173,13 @@ export class ObjectAnswer {
   }
 
   async #describe({ info }: ObjectRead): Promise<readonly string[]> {
-    const description = await describeObject(this.cache, this.ref, info.version, this.exchange);
+    const description = await describeObject(this.cache, this.ref, info.version, this.context);
     return description === undefined ? objectHeaders(info) : makeHeaders(info, description);
   }
 
   #send(read: ObjectRead, headers: readonly string[], partial: boolean): void {
     if (this.#over) return;
-    const { response: sink, clock, client, encrypted } = this.exchange;
+    const { response: sink, clock, client, encrypted } = this.context;
     const span = { start: read.offset, end: read.offset + read.length };
     const begin = (): void => this.#writeHead(read.info, headers, span, partial);
     const strategyFor = encrypted ? encryptedSocket : plainSocket;
@@ -181,12 +188,12 @@ export class ObjectAnswer {
   }
 
   #writeHead({ objectSize }: ObjectInfo, headers: readonly string[], span: Span, partial: boolean): void {
-    this.exchange.response.writeHead(partial ? 206 : 200, bodyHeaders(headers, span, objectSize, partial));
+    this.context.response.writeHead(partial ? 206 : 200, bodyHeaders(headers, span, objectSize, partial));
   }
 
   readonly #fail = (error: unknown): void => {
     if (this.#over) return;
-    const { request, response, log } = this.exchange;
+    const { request, response, log } = this.context;
     const { code } = CacheError.from(error);
     if (!response.headersSent) {
       if (code === "NOT_FOUND" && this.#cachedOnly) {
@@ -201,26 +208,26 @@ export class ObjectAnswer {
     const { details } = callStatus(error, `${request.method} object`, log);
     // A head is out that promises more: only the end of the connection can tell that it is not kept.
     if (response.headersSent) response.destroy();
-    else this.#refuse({ ...refusalOf(error), message: details });
+    else this.#sendError({ ...errorResponseOf(error), message: details });
   };
 
   /** S3 tells the size with it, which the error does not. */
   async #refuseRange(error: unknown): Promise<void> {
     const refusal = await this.#stat().then(
       ({ info }) => unsatisfiable(this.ref, info.objectSize),
-      (unknown) => refusalOf(CacheError.from(unknown).code === "FAILED_PRECONDITION" ? unknown : error),
+      (unknown) => errorResponseOf(CacheError.from(unknown).code === "FAILED_PRECONDITION" ? unknown : error),
     );
-    if (!this.#over) this.#refuse(refusal);
+    if (!this.#over) this.#sendError(refusal);
   }
 
-  #refuse(refusal: Refusal): void {
-    refuse(this.exchange.response, refusal, `/${this.ref.bucket}/${this.ref.key}`);
+  #sendError(refusal: ErrorResponse): void {
+    sendError(this.context.response, refusal, `/${this.ref.bucket}/${this.ref.key}`);
   }
 
   /** The response is closed, the answer sent or not. */
   readonly #leave = (): void => {
     this.#over = true;
-    if (this.#counted) this.exchange.client.endRead();
+    if (this.#counted) this.context.client.endRead();
     this.#sending?.end();
     this.#read?.close();
   };
@@ -240,7 +247,7 @@ function directRange(range: WantedRange | undefined): DirectRange | undefined {
   return { offset: range.first, length: Number.isSafeInteger(end) ? end - range.first : 0 };
 }
 
-function unsatisfiable({ url }: ObjectRef, objectSize: number): Refusal {
+function unsatisfiable({ url }: ObjectRef, objectSize: number): ErrorResponse {
   const message = `${url}: the range holds none of the object's ${objectSize} bytes`;
   return {
     status: 416,

@@ -1,4 +1,7 @@
-import { CacheError, entityTagOf, type ObjectInfo } from "@frontcache/proto";
+import { CacheError, entityTagOf, type ObjectInfo, type ObjectRef } from "@frontcache/proto";
+import { LinkedAbort } from "@frontcache/proto/runtime";
+import type { Cache } from "../../routing/cache.js";
+import type { HttpContext } from "../http/http-context.js";
 import type { Span } from "./range-header.js";
 
 /** What S3 calls an object whose type nobody told. */
@@ -48,4 +51,31 @@ export function bodyHeaders(object: readonly string[], { start, end }: Span, obj
   const headers = [...object, "Content-Length", String(end - start)];
   if (partial) headers.push("Content-Range", `bytes ${start}-${end - 1}/${objectSize}`);
   return headers;
+}
+
+/** Longer than the origin takes, and the longest that a client waits for headers that it can do without. */
+const DESCRIBE_TIMEOUT_MS = 1_000;
+
+/**
+ * Type and date of an object whose bytes came without them, from another member or from an origin that names neither. They are
+ * known for the newest version only. Undefined if they can't be had soon: the bytes matter more.
+ */
+export async function describeObject(
+  cache: Pick<Cache, "ask">,
+  ref: ObjectRef,
+  version: string,
+  { principal, signal, clock }: Pick<HttpContext, "principal" | "signal" | "clock">,
+): Promise<ObjectInfo | undefined> {
+  const limit = new LinkedAbort(signal);
+  const cancel = clock.after(DESCRIBE_TIMEOUT_MS, () =>
+    limit.abort(new CacheError("DEADLINE_EXCEEDED", `${ref.url}: no description yet`)),
+  );
+  try {
+    return (await cache.ask({ kind: "stat", ref, version, principal, signal: limit.signal })).info;
+  } catch {
+    return undefined;
+  } finally {
+    limit.unlink();
+    cancel();
+  }
 }

@@ -1,17 +1,17 @@
 import { eventually, settled } from "@frontcache/proto/testing";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { GatewayFixture, NOTHING_LEFT } from "../../testing/gateway-fixture.js";
+import { HttpFixture, NOTHING_LEFT } from "../../testing/http-fixture.js";
 import { rampBytes } from "../../testing/origin/ramp.js";
 import type { RawClient } from "../../testing/raw-client.js";
 
 const MiB = 1 << 20;
 const OBJECT = rampBytes(0, 24 * MiB, 5);
 
-let gateway: GatewayFixture;
+let gateway: HttpFixture;
 let client: RawClient;
 
 beforeEach(async () => {
-  gateway = await GatewayFixture.open();
+  gateway = await HttpFixture.open();
   gateway.cache.objects.set("s3://bucket/object", OBJECT);
   client = await gateway.connect();
 });

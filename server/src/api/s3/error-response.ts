@@ -1,10 +1,10 @@
 import { randomBytes } from "node:crypto";
 import { CacheError, ERROR_HEADER, type ErrorCode, type ErrorKind, errorTable } from "@frontcache/proto";
-import type { Reply } from "./reply.js";
+import type { Reply } from "../http/http-context.js";
 import { boundedXml, XML_HEADER } from "./xml.js";
 
 /** An answer in place of what was asked for, in S3's terms. */
-export interface Refusal {
+export interface ErrorResponse {
   readonly status: number;
   /** One of S3's error codes, by which its clients decide what to do. */
   readonly code: string;
@@ -17,14 +17,14 @@ export interface Refusal {
 }
 
 /** Total: whatever was thrown as a refusal. */
-export function refusalOf(error: unknown): Refusal {
+export function errorResponseOf(error: unknown): ErrorResponse {
   const { code, message } = CacheError.from(error);
   const { http, s3, s3Http = http }: ErrorKind = errorTable[code];
   return { status: s3Http, code: s3, errorCode: code, message };
 }
 
 /** For what S3 has and the gateway has not; `what` begins the line for the reader. */
-export function notImplemented(what: string): Refusal {
+export function notImplemented(what: string): ErrorResponse {
   const message = `${what} is not served, only objects and their listing: ask the object store itself`;
   return { status: 501, code: "NotImplemented", errorCode: "INVALID_ARGUMENT", message };
 }
@@ -43,7 +43,7 @@ export function nextRequestId(): string {
 const MAX_TEXT_BYTES = 3_900;
 
 /** S3's error document, below 8 KiB. `resource` is what the request was about, as `/bucket/key` or a path. */
-export function refusalXml({ code, message }: Refusal, resource: string, requestId: string): string {
+export function errorDocument({ code, message }: ErrorResponse, resource: string, requestId: string): string {
   return (
     `${XML_HEADER}<Error><Code>${code}</Code><Message>${boundedXml(message, MAX_TEXT_BYTES)}</Message>` +
     `<Resource>${boundedXml(resource, MAX_TEXT_BYTES)}</Resource><RequestId>${requestId}</RequestId></Error>`
@@ -59,9 +59,9 @@ export function answerCachedOnlyMiss(response: Reply): void {
 }
 
 /** Answers with a refusal; a HEAD gets the same head without the body. The answer must not have begun. */
-export function refuse(response: Reply, refusal: Refusal, resource: string): void {
+export function sendError(response: Reply, refusal: ErrorResponse, resource: string): void {
   const requestId = nextRequestId();
-  const body = Buffer.from(refusalXml(refusal, resource, requestId));
+  const body = Buffer.from(errorDocument(refusal, resource, requestId));
   response.writeHead(refusal.status, [
     "Content-Type",
     "application/xml",

@@ -2,7 +2,7 @@ import type { Socket } from "node:net";
 import { CacheError } from "@frontcache/proto";
 import type { ConnectionAuthentication } from "../../security/connection-authentication.js";
 import type { Client } from "../limits/clients.js";
-import type { Reply } from "./reply.js";
+import type { Reply } from "./http-context.js";
 
 /** Requests that a client may send ahead of their answers; one that sends more is cut off. */
 const MAX_WAITING = 100;

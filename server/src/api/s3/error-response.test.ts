@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { nextRequestId, refusalXml } from "./refusal.js";
+import { errorDocument, nextRequestId } from "./error-response.js";
 
 const documentOf = (key: string) => {
   const refusal = {
@@ -8,7 +8,7 @@ const documentOf = (key: string) => {
     errorCode: "NOT_FOUND" as const,
     message: `s3://bucket/${key}: there is no such object`,
   };
-  return refusalXml(refusal, `/bucket/${key}`, nextRequestId());
+  return errorDocument(refusal, `/bucket/${key}`, nextRequestId());
 };
 
 describe("an error document", () => {

@@ -1,9 +1,9 @@
 import type { Socket } from "node:net";
 import type { Clock } from "../../runtime/clock.js";
 import type { Connection } from "./connection.js";
+import type { Reply, Request } from "./http-context.js";
 import { PlainReply } from "./plain-reply.js";
 import { type PlainRequest, parsePlainRequest } from "./plain-request.js";
-import type { Reply, Request } from "./reply.js";
 
 /** Bytes that may come while a request is answered; more of them end the connection. */
 const MAX_BEHIND_BYTES = 64 << 10;

@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { systemClock } from "../../runtime/clock.js";
 import { ConnectionAuthentication } from "../../security/connection-authentication.js";
 import { noSecurity } from "../../security/member-security.js";
-import { GatewayFixture, NOTHING_LEFT } from "../../testing/gateway-fixture.js";
+import { HttpFixture, NOTHING_LEFT } from "../../testing/http-fixture.js";
 import { ManualClock } from "../../testing/manual-clock.js";
 import { rampBytes } from "../../testing/origin/ramp.js";
 import type { RawClient } from "../../testing/raw-client.js";
@@ -15,11 +15,11 @@ import { PlainLane } from "./plain-lane.js";
 
 const OBJECT = rampBytes(0, 5000, 3);
 
-let gateway: GatewayFixture;
+let gateway: HttpFixture;
 let client: RawClient;
 
 beforeEach(async () => {
-  gateway = await GatewayFixture.open();
+  gateway = await HttpFixture.open();
   gateway.put("s3://bucket/object", OBJECT);
   client = await gateway.connect();
 });

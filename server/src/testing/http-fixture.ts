@@ -1,6 +1,6 @@
+import { HttpListener } from "../api/http/http-listener.js";
+import type { Page } from "../api/http/pages.js";
 import { Clients, noLimits } from "../api/limits/clients.js";
-import { GatewayListener } from "../api/s3/gateway-listener.js";
-import type { Page } from "../api/s3/page.js";
 import { systemClock } from "../runtime/clock.js";
 import { silentLog } from "../runtime/log.js";
 import { noSecurity } from "../security/member-security.js";
@@ -12,18 +12,18 @@ import { RawClient } from "./raw-client.js";
 export const LAST_MODIFIED = "Fri, 01 Nov 2024 12:00:00 GMT";
 
 /** A listener on a free local port, before a cache with objects in memory. */
-export class GatewayFixture implements AsyncDisposable {
+export class HttpFixture implements AsyncDisposable {
   readonly clock = new ManualClock();
   readonly cache = new MemoryCache();
   readonly logged: object[] = [];
   readonly clients = new Clients(noLimits, systemClock);
   notReadyReasons: string[] = [];
   readonly pages = new Map<string, Page>();
-  #listener!: GatewayListener;
+  #listener!: HttpListener;
 
   /** Opens it; it serves at once unless `starting`. */
-  static async open(options: { starting?: boolean } = {}): Promise<GatewayFixture> {
-    const fixture = new GatewayFixture();
+  static async open(options: { starting?: boolean } = {}): Promise<HttpFixture> {
+    const fixture = new HttpFixture();
     fixture.cache.describesReads = true;
     // No header has the milliseconds.
     fixture.cache.lastModifiedMs = Date.parse(LAST_MODIFIED) + 789;
@@ -32,7 +32,7 @@ export class GatewayFixture implements AsyncDisposable {
       warn: (line: object) => fixture.logged.push(line),
       error: (line: object) => fixture.logged.push(line),
     };
-    fixture.#listener = await GatewayListener.open({
+    fixture.#listener = await HttpListener.open({
       listen: { host: "127.0.0.1", port: 0 },
       drainMs: 10_000,
       notReadyReasons: () => fixture.notReadyReasons,
@@ -46,7 +46,7 @@ export class GatewayFixture implements AsyncDisposable {
     return fixture;
   }
 
-  get listener(): GatewayListener {
+  get listener(): HttpListener {
     return this.#listener;
   }
 

@@ -1,8 +1,8 @@
 import { createServer, type IncomingMessage, type Server } from "node:http";
 import { Duplex } from "node:stream";
 import { parseObjectUrl } from "@frontcache/proto";
+import { parsePlainRequest } from "../../../server/src/api/http/plain-request.js";
 import { judge, parseConditions, rangeCounts } from "../../../server/src/api/s3/conditions.js";
-import { parsePlainRequest } from "../../../server/src/api/s3/plain-request.js";
 import { parseRange, spanOf } from "../../../server/src/api/s3/range-header.js";
 import { parseTarget } from "../../../server/src/api/s3/request-target.js";
 import { type FuzzTarget, promise, resultOf } from "../target.js";

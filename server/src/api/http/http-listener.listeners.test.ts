@@ -3,16 +3,16 @@ import { eventually } from "@frontcache/proto/testing";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { systemClock } from "../../runtime/clock.js";
 import { noSecurity } from "../../security/member-security.js";
-import { GatewayFixture, NOTHING_LEFT } from "../../testing/gateway-fixture.js";
+import { HttpFixture, NOTHING_LEFT } from "../../testing/http-fixture.js";
 import type { RawClient } from "../../testing/raw-client.js";
 import { Clients, noLimits } from "../limits/clients.js";
-import { textPage } from "./page.js";
+import { textPage } from "./pages.js";
 
-let gateway: GatewayFixture;
+let gateway: HttpFixture;
 let client: RawClient;
 
 beforeEach(async () => {
-  gateway = await GatewayFixture.open();
+  gateway = await HttpFixture.open();
   gateway.put("s3://bucket/object", "0123456789");
   gateway.put("gs://bucket/object", "abcdefghij");
   client = await gateway.connect();
@@ -104,6 +104,22 @@ describe("the gateway", () => {
     ]);
   });
 
+  it("names the resource of an error without its query, in one form", async () => {
+    const secret = "X-Amz-Signature=secret&X-Amz-Security-Token=secret";
+    for (const target of [
+      `/s3/bucket/object?acl&${secret}`,
+      `/s3/bucket/missing?${secret}`,
+      `http://member/gs/bucket/a%zz?${secret}`,
+      `/s3/bucket?acl&${secret}`,
+      `/s3?${secret}`,
+      `/elsewhere?${secret}`,
+    ]) {
+      const body = (await client.get(target)).body.toString();
+      expect(body).not.toContain("secret");
+      expect(body).toMatch(/<Resource>(\/bucket(\/(object|missing|a%zz))?|\/|\/elsewhere)<\/Resource>/);
+    }
+  });
+
   it("looks at buckets, and refuses to write to them", async () => {
     expect((await client.head("/s3/bucket")).status).toBe(200);
     expect((await client.head("/gs/missing/")).status).toBe(404);
@@ -175,7 +191,7 @@ describe("Kubernetes's probes", () => {
   });
 
   it("find it alive and not ready while it starts, and objects are not served yet", async () => {
-    await using starting = await GatewayFixture.open({ starting: true });
+    await using starting = await HttpFixture.open({ starting: true });
     await using other = await starting.connect();
     expect((await other.get("/livez")).status).toBe(200);
     expect((await other.get("/readyz")).body.toString()).toBe("this member is starting\n");
@@ -277,7 +293,7 @@ describe("closing the gateway", () => {
 
   it("is needless where the address can't be had", async () => {
     const { listener } = gateway;
-    const { GatewayListener } = await import("./gateway-listener.js");
+    const { HttpListener } = await import("./http-listener.js");
     const { clock } = gateway;
     const options = {
       drainMs: 1,
@@ -288,7 +304,7 @@ describe("closing the gateway", () => {
       clock,
       log: {} as never,
     };
-    await expect(GatewayListener.open({ listen: listener.address, ...options })).rejects.toThrow("EADDRINUSE");
+    await expect(HttpListener.open({ listen: listener.address, ...options })).rejects.toThrow("EADDRINUSE");
     expect((await client.get("/livez")).status).toBe(200);
   });
 });

@@ -11,12 +11,12 @@ import type { Security, TlsSecurity } from "../../security/member-security.js";
 import { ANONYMOUS } from "../../security/principal.js";
 import type { Clients } from "../limits/clients.js";
 import { ListeningPort } from "../listening-port.js";
-import { answerRequest, type Behind } from "./answer-request.js";
-import { refuseBytes } from "./bad-request.js";
+import { answerRequest, type Serving } from "./answer-request.js";
 import { Connection } from "./connection.js";
-import type { Pages } from "./page.js";
+import type { Reply, Request } from "./http-context.js";
+import type { Pages } from "./pages.js";
 import { PlainLane } from "./plain-lane.js";
-import type { Reply, Request } from "./reply.js";
+import { rejectMalformed } from "./rejections.js";
 
 /** What a client may take of the listener. Times are milliseconds, sizes bytes. */
 const limits = {
@@ -30,7 +30,7 @@ const limits = {
   stalledMs: 120_000,
 };
 
-export interface GatewayListenerOptions {
+export interface HttpListenerOptions {
   readonly listen: HostPort;
   /** The time that running answers get to finish when the listener is closed, milliseconds. */
   readonly drainMs: number;
@@ -48,7 +48,7 @@ export interface GatewayListenerOptions {
  * A member's HTTP port: objects as S3 serves them, and Kubernetes's probes. It is taken first and answers 503 until it is
  * given a cache.
  */
-export class GatewayListener {
+export class HttpListener {
   readonly #server: Server;
   readonly #port: ListeningPort;
   /** Those whose handshake, if any, is done. */
@@ -57,7 +57,7 @@ export class GatewayListener {
   #leaving = false;
   #closed: Promise<void> | undefined;
 
-  private constructor(private readonly options: GatewayListenerOptions) {
+  private constructor(private readonly options: HttpListenerOptions) {
     const { tls } = options.security;
     this.#server = createListener(tls, {
       maxHeaderSize: limits.headBytes,
@@ -81,13 +81,13 @@ export class GatewayListener {
     this.#server.on("checkContinue", this.#take);
     this.#server.on("checkExpectation", this.#take);
     this.#server.on("clientError", (error: NodeJS.ErrnoException, socket: Socket) =>
-      refuseBytes(error, socket, this.#connections.get(socket)?.running ?? false),
+      rejectMalformed(error, socket, this.#connections.get(socket)?.running ?? false),
     );
   }
 
   /** Rejects with the system's error where the address can't be listened on. */
-  static async open(options: GatewayListenerOptions): Promise<GatewayListener> {
-    const listener = new GatewayListener(options);
+  static async open(options: HttpListenerOptions): Promise<HttpListener> {
+    const listener = new HttpListener(options);
     await listener.#port.open();
     return listener;
   }
@@ -167,10 +167,10 @@ export class GatewayListener {
   #answer(request: Request, response: Reply, { signal, whenClosed, authentication, client }: Connection): void {
     const { clock, log, security } = this.options;
     const by = { principal: ANONYMOUS, client, encrypted: security.tls !== undefined };
-    answerRequest({ request, response, authentication, ...by, signal, whenClosed, clock, log }, this.#behind);
+    answerRequest({ request, response, authentication, ...by, signal, whenClosed, clock, log }, this.#serving);
   }
 
-  readonly #behind = (): Behind => ({
+  readonly #serving = (): Serving => ({
     cache: this.#cache,
     notReadyReasons: this.notReadyReasons(),
     pages: this.options.pages,

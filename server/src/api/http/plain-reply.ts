@@ -1,6 +1,6 @@
 import { STATUS_CODES } from "node:http";
 import type { Socket } from "node:net";
-import type { Reply } from "./reply.js";
+import type { Reply } from "./http-context.js";
 
 /**
  * Where small answers are put together with their heads: a copy of so little costs less than handing the kernel two pieces.

@@ -1,12 +1,31 @@
+import type { IncomingHttpHeaders } from "node:http";
 import type { Clock } from "../../runtime/clock.js";
 import type { Log } from "../../runtime/log.js";
 import type { ConnectionAuthentication } from "../../security/connection-authentication.js";
 import type { Principal } from "../../security/principal.js";
 import type { Client } from "../limits/clients.js";
-import type { Reply, Request } from "./reply.js";
+import type { Sink } from "../sending/sending.js";
 
-/** One request with what it takes to answer it. */
-export interface Exchange {
+/** The parts of a request that are used. Node's IncomingMessage has them. */
+export interface Request {
+  readonly method?: string | undefined;
+  readonly url?: string | undefined;
+  readonly httpVersion: string;
+  readonly headers: IncomingHttpHeaders;
+}
+
+/** Where an answer is written to. Node's ServerResponse is one. */
+export interface Reply extends Sink {
+  readonly headersSent: boolean;
+  setHeader(name: "Connection", value: "close"): unknown;
+  /** `headers`: names and values in turn. It leaves with the first bytes, or the end. */
+  writeHead(status: number, headers: string[]): unknown;
+  /** `close`: all of it was sent, or the connection is closed. */
+  on(event: "close", listener: () => void): unknown;
+}
+
+/** One request, its response, and everything that answering it needs. */
+export interface HttpContext {
   readonly request: Request;
   readonly response: Reply;
   /** Authenticates the client. Unauthenticated clients get answers to probes only. */
@@ -20,7 +39,7 @@ export interface Exchange {
   /** Aborted when the client is gone. It belongs to the connection: listeners must be taken off it again. */
   readonly signal: AbortSignal;
   /** Calls back once, when the answer is sent or can't be sent any more. One listener. */
-  whenClosed(leave: () => void): void;
+  whenClosed(onClosed: () => void): void;
   readonly clock: Clock;
   readonly log: Log;
 }

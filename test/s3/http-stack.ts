@@ -2,8 +2,8 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Geometry, MemberInfo } from "@frontcache/proto";
+import { HttpListener } from "../../server/src/api/http/http-listener.js";
 import { Clients, noLimits } from "../../server/src/api/limits/clients.js";
-import { GatewayListener } from "../../server/src/api/s3/gateway-listener.js";
 import { LocalCache } from "../../server/src/cache/local-cache.js";
 import { alone } from "../../server/src/membership/alone.js";
 import { firstMembership } from "../../server/src/membership/member-source.js";
@@ -25,15 +25,15 @@ import { openS3 } from "../origin/open-s3.js";
 export const geometry: Geometry = { blockBytes: 256 << 10, segmentBytes: 64 << 10 };
 
 /** A member's cache with its gateway, on real sockets and files, in this process; its origin is an S3 endpoint. */
-export class GatewayStack implements AsyncDisposable {
+export class HttpStack implements AsyncDisposable {
   readonly #closes: (() => void | Promise<void>)[] = [];
   local!: LocalCache;
   store!: BlockStore;
   router!: Router;
-  listener!: GatewayListener;
+  listener!: HttpListener;
 
-  static async open(endpoint: string): Promise<GatewayStack> {
-    const stack = new GatewayStack();
+  static async open(endpoint: string): Promise<HttpStack> {
+    const stack = new HttpStack();
     const clock = systemClock;
     const path = await mkdtemp(join(tmpdir(), "frontcache-test-"));
     stack.#closes.push(() => rm(path, { recursive: true, force: true }));
@@ -61,7 +61,7 @@ export class GatewayStack implements AsyncDisposable {
     stack.#closes.push(() => members.close());
     const view = new MemberView(self.name, clock, await firstMembership(members, new AbortController().signal));
     const links = new MemberLinks(clock, (member) => openGrpcChannel(member, noSecurity));
-    stack.listener = await GatewayListener.open({
+    stack.listener = await HttpListener.open({
       listen: { host: "127.0.0.1", port: 0 },
       drainMs: 5_000,
       notReadyReasons: () => [],

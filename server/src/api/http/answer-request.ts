@@ -1,0 +1,103 @@
+import { schemeOfPath } from "@frontcache/proto";
+import type { Cache } from "../../routing/cache.js";
+import { BucketAnswer } from "../s3/bucket-answer.js";
+import { type ErrorResponse, errorResponseOf, notImplemented, sendError } from "../s3/error-response.js";
+import { ObjectAnswer } from "../s3/object-answer.js";
+import { parseTarget, type RequestTarget } from "../s3/request-target.js";
+import type { HttpContext, Reply } from "./http-context.js";
+import { answerProbe, isProbe, type Pages } from "./pages.js";
+import { rejectUnauthenticated } from "./rejections.js";
+
+/** Keys have 1,024 bytes, three times as many escaped; presigned URLs add about 2 KiB. */
+const MAX_TARGET_BYTES = 8 << 10;
+
+const MALFORMED = { status: 400, code: "BadRequest", errorCode: "INVALID_ARGUMENT" } as const;
+
+/** What a listener answers with at the moment. */
+export interface Serving {
+  /** Undefined while the member starts. */
+  readonly cache: Cache | undefined;
+  /** Empty: ready. */
+  readonly notReadyReasons: readonly string[];
+  readonly pages: Pages;
+}
+
+/** Answers one request, whatever it is. Never throws. */
+export function answerRequest(context: HttpContext, serving: () => Serving): void {
+  const error = answerOrReject(context, serving);
+  if (error !== undefined) sendError(context.response, error, resourceOf(context.request.url ?? ""));
+}
+
+/** `/bucket/key` or a path, as it was sent. Never a query: presigned URLs have signatures and tokens there. */
+function resourceOf(url: string): string {
+  const path = url.replace(/^https?:\/\/[^/?]*/i, "").split("?", 1)[0]!;
+  const scheme = schemeOfPath(path);
+  return scheme === undefined ? path : path.slice(scheme.length + 1) || "/";
+}
+
+function answerOrReject(context: HttpContext, serving: () => Serving): ErrorResponse | undefined {
+  const { url = "", method, headers, httpVersion } = context.request;
+  if (!context.authentication.accepts(headers.authorization)) {
+    const error = rejectUnauthenticated(context, serving().pages);
+    if (error !== undefined) return error;
+  }
+  if (headers.host === undefined && httpVersion === "1.1") return { ...MALFORMED, message: "HTTP/1.1 requires a Host header" };
+  if (headers.expect !== undefined && !/^100-continue$/i.test(headers.expect)) {
+    return {
+      status: 417,
+      code: "ExpectationFailed",
+      errorCode: "INVALID_ARGUMENT",
+      message: "only 100-continue can be expected",
+    };
+  }
+  if (url.length > MAX_TARGET_BYTES) {
+    const message = `the path is longer than ${MAX_TARGET_BYTES} bytes`;
+    return { status: 414, code: "URITooLong", errorCode: "INVALID_ARGUMENT", message };
+  }
+  let target: RequestTarget;
+  try {
+    target = parseTarget(url);
+  } catch (error) {
+    return { ...errorResponseOf(error), code: "InvalidURI" };
+  }
+  const isRead = method === "GET" || method === "HEAD";
+  if (target.kind === "path") {
+    if (!isRead) return nothingHere();
+    const { pages, notReadyReasons } = serving();
+    const page = pages.get(target.path);
+    if (page !== undefined) page(context.request, context.response);
+    else if (isProbe(target.path)) answerProbe(context.response, target.path, notReadyReasons);
+    else return nothingHere();
+    return undefined;
+  }
+  const error = isRead ? notServed(target) : readOnly();
+  if (error !== undefined || target.kind === "buckets") return error;
+  const { cache } = serving();
+  if (cache === undefined) return starting(context.response);
+  if (target.kind === "bucket") new BucketAnswer(context, cache, target.ref, target.query).run();
+  else new ObjectAnswer(context, cache, target.ref).run();
+  return undefined;
+}
+
+/** Operations of S3 that this cache does not have. */
+function notServed(target: RequestTarget): ErrorResponse | undefined {
+  if (target.kind === "buckets") return notImplemented("the list of buckets");
+  return target.kind === "object" && target.subresource !== undefined ? notImplemented(target.subresource) : undefined;
+}
+
+function readOnly(): ErrorResponse {
+  const message = "this is a cache for reading: write to the object store itself";
+  return { status: 405, code: "MethodNotAllowed", errorCode: "INVALID_ARGUMENT", message, headers: ["Allow", "GET, HEAD"] };
+}
+
+function nothingHere(): ErrorResponse {
+  const message = "nothing is served at this path: objects are at /s3/<bucket>/<key> and /gs/<bucket>/<key>";
+  return { status: 404, code: "NoSuchResource", errorCode: "NOT_FOUND", message };
+}
+
+/** The connection ends with it, by which clients tell a member that does not serve from one whose origin is unreachable. */
+function starting(response: Reply): ErrorResponse {
+  response.setHeader("Connection", "close");
+  const message = "this member is starting: ask another one, or try again";
+  return { status: 503, code: "ServiceUnavailable", errorCode: "UNAVAILABLE", message };
+}

@@ -1,0 +1,75 @@
+import { STATUS_CODES } from "node:http";
+import type { Socket } from "node:net";
+import { bearerFromBasic, WRONG_TOKEN } from "../../security/tokens.js";
+import { type ErrorResponse, errorDocument, nextRequestId } from "../s3/error-response.js";
+import type { HttpContext } from "./http-context.js";
+import { isProbe, type Pages } from "./pages.js";
+
+const UNAUTHENTICATED: ErrorResponse = {
+  status: 401,
+  code: "AccessDenied",
+  errorCode: "UNAUTHENTICATED",
+  message: `no trusted client certificate, or ${WRONG_TOKEN}`,
+  headers: ["WWW-Authenticate", "Bearer"],
+};
+
+/** Makes a browser ask its user for a password. */
+const PASSWORD_REQUESTED: ErrorResponse = {
+  ...UNAUTHENTICATED,
+  message: `${UNAUTHENTICATED.message}; browsers: a token as the password, with any user name`,
+  headers: ["WWW-Authenticate", "Bearer", "WWW-Authenticate", 'Basic realm="frontcache"'],
+};
+
+/**
+ * The answer to a request without a valid token or certificate. Undefined: the request is a probe, or for a page and from a browser
+ * with a token as its password. Browsers send a password to everything at the same address, also for a script in an object, so
+ * that a password gives no access to objects.
+ */
+export function rejectUnauthenticated(
+  { request, authentication }: Pick<HttpContext, "request" | "authentication">,
+  pages: Pages,
+): ErrorResponse | undefined {
+  const path = (request.url ?? "").split("?", 1)[0]!;
+  if (isProbe(path)) return undefined;
+  if (!pages.has(path) || !authentication.tokenSuffices) return UNAUTHENTICATED;
+  return authentication.accepts(bearerFromBasic(request.headers.authorization)) ? undefined : PASSWORD_REQUESTED;
+}
+
+const MALFORMED: ErrorResponse = {
+  status: 400,
+  code: "BadRequest",
+  errorCode: "INVALID_ARGUMENT",
+  message: "the request is not valid HTTP/1.1 (RFC 9112)",
+};
+
+/** Answers to errors of the HTTP parser; all others are MALFORMED. */
+const parserErrors: Readonly<Record<string, ErrorResponse>> = {
+  HPE_HEADER_OVERFLOW: {
+    status: 431,
+    code: "RequestHeaderSectionTooLarge",
+    errorCode: "INVALID_ARGUMENT",
+    message: "the request's head is too long",
+  },
+  ERR_HTTP_REQUEST_TIMEOUT: {
+    status: 408,
+    code: "RequestTimeout",
+    errorCode: "DEADLINE_EXCEEDED",
+    message: "the request took too long to arrive",
+  },
+};
+
+/** Answers bytes that are no HTTP request, and ends the connection. `begun`: an answer is under way, so that only the end is left. */
+export function rejectMalformed(error: NodeJS.ErrnoException, socket: Socket, begun: boolean): void {
+  const isParserError = error.code?.startsWith("HPE_") === true || error.code === "ERR_HTTP_REQUEST_TIMEOUT";
+  if (!isParserError || begun || !socket.writable) {
+    socket.destroy();
+    return;
+  }
+  const response = parserErrors[error.code ?? ""] ?? MALFORMED;
+  const body = errorDocument(response, "", nextRequestId());
+  const head =
+    `HTTP/1.1 ${response.status} ${STATUS_CODES[response.status]}\r\n` +
+    `Content-Type: application/xml\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n`;
+  socket.write(head + body);
+  socket.destroySoon();
+}
