@@ -1,5 +1,6 @@
 import { parseObjectUrl } from "@frontcache/proto";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { NoSuchBucket } from "../origin/checked-answer.js";
 import { MemoryObjects } from "../testing/origin/memory-objects.js";
 import { MemoryOrigin } from "../testing/origin/memory-origin.js";
 import { openStore, type StoreFixture } from "../testing/store-fixture.js";
@@ -37,6 +38,25 @@ describe("what is known of an object's current version", () => {
     stored.clock.advance(1);
     expect(versions.fresh(url)).toBeUndefined();
     expect(versions.last(url)?.version).toBe("v1");
+  });
+
+  it("remembers for a moment whether the object or its bucket is missing", async () => {
+    const missing = new NoSuchBucket(ref);
+    const { store, clock } = stored;
+    const options = {
+      clock,
+      store,
+      revalidateAfterMs: 1_000,
+      negativeTtlMs: 100,
+      origin: { ask: () => Promise.reject(missing) },
+    };
+    const bucketless = new CurrentVersions(options, new AbortController().signal);
+    await expect(bucketless.ask(ref, false)).rejects.toBe(missing);
+    expect(() => bucketless.fresh(url)).toThrow("no such bucket");
+    await expect(versions.ask(ref, false)).rejects.toMatchObject({ code: "NOT_FOUND" });
+    expect(() => versions.fresh(url)).toThrow("no such object");
+    stored.clock.advance(100);
+    expect([bucketless.fresh(url), versions.fresh(url)]).toEqual([undefined, undefined]);
   });
 
   it("is what the request that was sent last observed, in whatever order the answers come", () => {

@@ -1,5 +1,6 @@
 import { CacheError, type ObjectInfo, type ObjectRef } from "@frontcache/proto";
 import { BoundedMap, SingleFlight } from "@frontcache/proto/runtime";
+import { NoSuchBucket } from "../origin/checked-answer.js";
 import type { Origin } from "../origin/origin.js";
 import type { Clock } from "../runtime/clock.js";
 import { CACHE_ITSELF } from "../security/principal.js";
@@ -25,6 +26,8 @@ export interface CurrentVersionsOptions extends CurrentVersionSettings {
 export interface Observation {
   /** The current version. Undefined: there is no such object. */
   readonly info: ObjectInfo | undefined;
+  /** The object's whole bucket does not exist. */
+  readonly isBucketMissing?: boolean | undefined;
   /** When the request was sent, monotonic milliseconds. */
   readonly askedAtMs: number;
 }
@@ -39,6 +42,11 @@ interface Remembered extends Observation {
   readonly changedAtMs: number;
   /** When the origin could not be asked about this object, after the observation. Monotonic milliseconds. */
   unaskableAtMs?: number | undefined;
+}
+
+/** The observation of a NOT_FOUND. */
+export function absence(error: CacheError, askedAtMs: number): Observation {
+  return { info: undefined, isBucketMissing: error instanceof NoSuchBucket, askedAtMs };
 }
 
 /**
@@ -67,7 +75,11 @@ export class CurrentVersions {
     const { clock, revalidateAfterMs, negativeTtlMs } = this.#options;
     const ageMs = clock.monotonicMs() - remembered.askedAtMs;
     if (remembered.info !== undefined) return ageMs < revalidateAfterMs ? remembered.info : undefined;
-    if (ageMs < negativeTtlMs) throw new CacheError("NOT_FOUND", `${url}: no such object`);
+    if (ageMs < negativeTtlMs) {
+      throw remembered.isBucketMissing === true
+        ? new NoSuchBucket({ url })
+        : new CacheError("NOT_FOUND", `${url}: no such object`);
+    }
     return undefined;
   }
 
@@ -87,7 +99,7 @@ export class CurrentVersions {
         return info;
       } catch (error) {
         const failure = CacheError.from(error);
-        if (failure.code === "NOT_FOUND") this.observe(ref.url, { info: undefined, askedAtMs });
+        if (failure.code === "NOT_FOUND") this.observe(ref.url, absence(failure, askedAtMs));
         else if (failure.retryable) this.#couldNotAsk(ref.url);
         throw failure;
       }
@@ -101,10 +113,11 @@ export class CurrentVersions {
   }
 
   /** The origin answered. Ignored if the request was sent before the one of a known observation, or before a known change. */
-  observe(url: string, { info, askedAtMs }: Observation): void {
+  observe(url: string, observation: Observation): void {
+    const { askedAtMs } = observation;
     const known = this.#remembered.peek(url);
     if (known !== undefined && askedAtMs < Math.max(known.askedAtMs, known.changedAtMs)) return;
-    this.#remembered.set(url, { info, askedAtMs, changedAtMs: known?.changedAtMs ?? Number.NEGATIVE_INFINITY });
+    this.#remembered.set(url, { ...observation, changedAtMs: known?.changedAtMs ?? Number.NEGATIVE_INFINITY });
   }
 
   /**

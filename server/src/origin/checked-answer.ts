@@ -104,6 +104,13 @@ function bodyErrors(ref: ObjectRef, offset: number, length: number): BodyErrors 
   };
 }
 
+/** The object's bucket does not exist. Another NOT_FOUND is about the object only. */
+export class NoSuchBucket extends CacheError {
+  constructor({ url }: Pick<BucketRef, "url">, cause?: unknown) {
+    super("NOT_FOUND", `${url}: no such bucket`, { cause });
+  }
+}
+
 /** An answer that cannot be used, because it does not fit the request or is not a store's at all. Repeating the request rarely helps. */
 export class UnusableAnswer extends CacheError {
   /** `why` continues "the origin's answer". */

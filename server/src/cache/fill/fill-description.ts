@@ -3,7 +3,7 @@ import type { Origin, OriginAnswer } from "../../origin/origin.js";
 import type { Clock } from "../../runtime/clock.js";
 import type { BlockId } from "../../storage/block.js";
 import type { BlockStore } from "../../storage/block-store.js";
-import type { CurrentVersions } from "../current-versions.js";
+import { absence, type CurrentVersions } from "../current-versions.js";
 import type { FillMemory } from "./fill-memory.js";
 
 /** What all fills of a member share. */
@@ -120,9 +120,10 @@ export class FillDescription {
   }
 
   /** Takes note of the error that answered a request sent at `askedAtMs` (monotonic), as far as it says what is current. */
-  refused({ code }: CacheError, askedAtMs: number): void {
+  refused(error: CacheError, askedAtMs: number): void {
     const { version } = this;
-    if (code === "NOT_FOUND") this.#context.versions.observe(this.target.ref.url, { info: undefined, askedAtMs });
+    const { code } = error;
+    if (code === "NOT_FOUND") this.#context.versions.observe(this.target.ref.url, absence(error, askedAtMs));
     else if (code === "FAILED_PRECONDITION" && version !== undefined) {
       this.#context.versions.reject(this.target.ref.url, version);
     }

@@ -1,5 +1,5 @@
 import { abortError, type BucketRef, CacheError, type ErrorCode, outOfRange } from "@frontcache/proto";
-import { otherVersion } from "../checked-answer.js";
+import { NoSuchBucket, otherVersion } from "../checked-answer.js";
 import type { OriginQuestion, OriginRequest } from "../origin.js";
 
 /** An unsuccessful answer of GCS. */
@@ -13,7 +13,6 @@ export interface GcsRefusal {
 const throttled = ["RESOURCE_EXHAUSTED", "the origin throttles"] as const;
 const denied = ["PERMISSION_DENIED", "the origin denies access: allow this member's service account to read it"] as const;
 const missing = ["NOT_FOUND", "no such object"] as const;
-const missingBucket = ["NOT_FOUND", "no such bucket"] as const;
 
 /** What a refusal means, by its status; all others are UNAVAILABLE. */
 const byStatus: Readonly<Record<number, readonly [ErrorCode, string]>> = {
@@ -45,15 +44,10 @@ export function gcsRefusal(refusal: GcsRefusal, request: OriginRequest | OriginQ
       return new CacheError("OUT_OF_RANGE", `${ref.url}: offset ${offset} is not inside the object`, { cause });
     }
   }
-  const known = kindOf(refusal, !("key" in ref));
+  if (status === 404 && (!("key" in ref) || MISSING_BUCKET.test(body))) return new NoSuchBucket(ref, cause);
+  const known = status === 403 && THROTTLE_REASON.test(body) ? throttled : byStatus[status];
   if (known !== undefined) return new CacheError(known[0], `${ref.url}: ${known[1]}`, { cause });
   return new CacheError("UNAVAILABLE", `${ref.url}: the origin returned an error (status ${status})`, { cause });
-}
-
-function kindOf({ status, body }: GcsRefusal, isOfBucket: boolean): readonly [ErrorCode, string] | undefined {
-  if (status === 403 && THROTTLE_REASON.test(body)) return throttled;
-  if (status === 404 && (isOfBucket || MISSING_BUCKET.test(body))) return missingBucket;
-  return byStatus[status];
 }
 
 /** Total: an error of a call of GCS as a CacheError of one line. */

@@ -1,5 +1,5 @@
 import { abortError, type BucketRef, CacheError, type ErrorCode, outOfRange } from "@frontcache/proto";
-import { otherVersion } from "../checked-answer.js";
+import { NoSuchBucket, otherVersion } from "../checked-answer.js";
 import type { OriginQuestion, OriginRequest } from "../origin.js";
 import { notS3 } from "./s3-listing.js";
 
@@ -109,6 +109,7 @@ export function s3Error(error: unknown, request: OriginRequest | OriginQuestion)
     if (name === "InvalidRange" || status === 416) return pastTheEnd(ref, offset, $response?.headers?.["content-range"], error);
   }
   const known = byName[name] ?? (status === undefined ? undefined : statusesOf(ref)[status]);
+  if (known === byName.NoSuchBucket) return new NoSuchBucket(ref, error);
   if (known !== undefined) return new CacheError(known[0], `${ref.url}: ${known[1]}`, { cause: error });
   if (status !== undefined && status >= 200 && status < 300) return notS3(ref, error);
   const what = status === undefined ? `cannot be reached (${code ?? name})` : `returned an error (status ${status})`;
