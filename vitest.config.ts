@@ -44,13 +44,18 @@ export default defineConfig({
     // Members that tests start by the command line must not meet on the default port.
     env: { FRONTCACHE_HTTP_LISTEN: "127.0.0.1:0" },
     expect: { poll: { timeout: 10_000 } },
-    testTimeout: 30_000,
-    hookTimeout: 60_000,
+    // Bounds for what hangs, not for what is slow on a busy machine.
+    testTimeout: 60_000,
+    hookTimeout: 120_000,
     projects: [
       project("unit", {
         // Unit tests leave nothing behind in their process, which runs one file after the other and loads each module once.
         isolate: false,
-        setupFiles: [file("test/tiers/forbid-processes.ts"), file("test/tiers/forbid-listening.ts")],
+        setupFiles: [
+          file("test/tiers/forbid-processes.ts"),
+          file("test/tiers/forbid-listening.ts"),
+          file("test/tiers/property-seed.ts"),
+        ],
       }),
       project("listeners", { setupFiles: [file("test/tiers/forbid-processes.ts")] }),
       project("processes", {}),

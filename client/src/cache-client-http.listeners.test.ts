@@ -1,4 +1,5 @@
 import { Membership } from "@frontcache/proto";
+import { until } from "@frontcache/proto/testing";
 import { afterEach, describe, expect, it } from "vitest";
 import { CacheClient } from "./cache-client.js";
 import type { ConnectOptions } from "./options.js";
@@ -107,9 +108,9 @@ describe("a client of members with gateways", () => {
     });
     await client.readRange(url, 0, 1);
     const running = expect(client.readRange(url, 0, size, "v1")).rejects.toMatchObject({ code: "CANCELLED" });
-    while (gateway.asked.length < 5) await new Promise((resolve) => setImmediate(resolve));
+    await until(() => gateway.asked.length >= 5);
     await client.close();
     await running;
-    while (gateway.sockets.size > 0) await new Promise((resolve) => setImmediate(resolve));
+    await until(() => gateway.sockets.size === 0);
   });
 });

@@ -1,6 +1,7 @@
 import { getEventListeners, once } from "node:events";
 import { type AddressInfo, createServer, type Socket } from "node:net";
 import { CacheError, type MemberInfo, Membership } from "@frontcache/proto";
+import { eventually } from "@frontcache/proto/testing";
 import { afterEach, describe, expect, it } from "vitest";
 import { CacheClient } from "./cache-client.js";
 import type { ConnectOptions } from "./options.js";
@@ -152,21 +153,23 @@ describe("a client", () => {
     const client = await connect(members.get("a")!);
     expect(client.members()).toEqual(list.members);
     // The first reads may go through the endpoint, while the others are being reached.
-    for (;;) {
+    await eventually(async () => {
       for (const calls of reads.values()) calls.splice(0);
       expect((await client.readRange(url, 0, size, "v1")).equals(ramp(0, size))).toBe(true);
-      const toOwners = [...reads].every(([name, calls]) =>
-        calls.every(({ request }) => list.owner(url, request.offset)?.name === name),
-      );
-      if (toOwners) break;
-    }
+      for (const [name, calls] of reads) {
+        for (const { request } of calls) expect(list.owner(url, request.offset)?.name).toBe(name);
+      }
+    });
     expect([...reads.values()].flat().length).toBe(10);
   });
 
   it("reads on when members die, and pays for each of them once", async () => {
     const { members, reads } = await startCluster(["a", "b", "c"], 1_000);
     const client = await connect(members.get("a")!);
-    while (reads.get("b")!.length === 0 || reads.get("c")!.length === 0) await client.readRange(url, 0, size, "v1");
+    await eventually(async () => {
+      await client.readRange(url, 0, size, "v1");
+      expect([reads.get("b")!.length, reads.get("c")!.length]).not.toContain(0);
+    });
     await members.get("b")!.kill();
     for (let round = 0; round < 5; round++) {
       expect((await client.readRange(url, 0, size)).equals(ramp(0, size))).toBe(true);

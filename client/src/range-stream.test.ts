@@ -6,10 +6,13 @@ import { RangeStream, type StreamedRange } from "./range-stream.js";
 import { ramp } from "./testing/ramp.js";
 import { ReadSetting } from "./testing/read-setting.js";
 
+/** Longer than all back-offs of a read together. */
+const DEADLINE_MS = 60_000;
+
 function setUp(size: number, range: Partial<StreamedRange> = {}, reuse = false) {
   const setting = new ReadSetting({ version: "v1", size });
   const whole = { url: setting.url, offset: 0, length: undefined, version: "" };
-  const using = { ...setting.with, streamBlocks: 3, deadlineMs: 1_000, reuse };
+  const using = { ...setting.with, streamBlocks: 3, deadlineMs: DEADLINE_MS, reuse };
   const stream = new RangeStream({ ...whole, ...range }, using, setting.call);
   const collect = async (): Promise<Buffer> => Buffer.concat(await stream.toArray());
   return { ...setting, stream, bytes: () => setting.clock.run(collect()) };
@@ -135,7 +138,7 @@ describe("a stream of a range", () => {
     const { bytes, transport, clock } = setUp(24);
     transport.onRead = ({ offset }) => (offset === 16 ? { gate: new Promise(() => undefined) } : undefined);
     await expect(bytes()).rejects.toMatchObject({ code: "DEADLINE_EXCEEDED" });
-    expect(clock.monotonicMs()).toBe(1_000);
+    expect(clock.monotonicMs()).toBe(DEADLINE_MS);
     expect(transport.running).toBe(0);
   });
 });

@@ -9,17 +9,13 @@ export interface ReadReport {
   readonly slowestMs: number;
 }
 
-interface Timed {
-  readonly beganMs: number;
-  readonly tookMs: number;
-}
-
 /** After so many failures nothing more is learned; and reads that fail at once, of a closed client, would never let go. */
 const MOST_FAILURES = 20;
 
 /** Reads that go on, one after the other by each reader over all blocks in turn, until `stop`. Every byte is checked. */
 export class Readers implements AsyncDisposable {
-  readonly #timed: Timed[] = [];
+  #reads = 0;
+  #slowestMs = 0;
   readonly #failed: string[] = [];
   #wrong = 0;
   #stopped = false;
@@ -38,21 +34,14 @@ export class Readers implements AsyncDisposable {
   more(reads: number): Promise<void> {
     return new Promise((resolve, reject) => {
       if (this.#stopped) reject(this.#tooMany());
-      else this.#waiting.push({ reads: this.#timed.length + reads, resolve, reject });
+      else this.#waiting.push({ reads: this.#reads + reads, resolve, reject });
     });
-  }
-
-  /** Mean milliseconds of the reads that began in a time. */
-  meanMs(fromMs: number, toMs: number): number {
-    const within = this.#timed.filter(({ beganMs }) => beganMs >= fromMs && beganMs < toMs);
-    return within.reduce((sum, { tookMs }) => sum + tookMs, 0) / within.length;
   }
 
   async stop(): Promise<ReadReport> {
     this.#stopped = true;
     await this.#running;
-    const slowestMs = this.#timed.reduce((slowest, { tookMs }) => Math.max(slowest, tookMs), 0);
-    return { reads: this.#timed.length, failed: this.#failed, wrong: this.#wrong, slowestMs: Math.round(slowestMs) };
+    return { reads: this.#reads, failed: this.#failed, wrong: this.#wrong, slowestMs: Math.round(this.#slowestMs) };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -72,10 +61,11 @@ export class Readers implements AsyncDisposable {
         this.#failed.push(`${object.key} at ${offset}: ${error}`);
         if (this.#failed.length >= MOST_FAILURES) this.#giveUp();
       }
-      this.#timed.push({ beganMs, tookMs: performance.now() - beganMs });
+      this.#reads++;
+      this.#slowestMs = Math.max(this.#slowestMs, performance.now() - beganMs);
       this.#waiting = this.#waiting.filter(({ reads, resolve }) => {
-        if (this.#timed.length >= reads) resolve();
-        return this.#timed.length < reads;
+        if (this.#reads >= reads) resolve();
+        return this.#reads < reads;
       });
     }
   }

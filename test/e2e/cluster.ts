@@ -122,12 +122,12 @@ export class Cluster implements AsyncDisposable {
   }
 
   /** Resolves when every running member has the list of all running members, or of those named. */
-  async agreed(names = this.names, limitMs = 15_000): Promise<void> {
+  async agreed(names = this.names, limitMs = 60_000): Promise<void> {
     await Promise.all(this.names.map((name) => this.listedBy(name, names, limitMs)));
   }
 
   /** Resolves with a member's list when it is of these members; rejects with its last one when that takes too long. */
-  async listedBy(name: string, names: readonly string[], limitMs = 15_000): Promise<Membership> {
+  async listedBy(name: string, names: readonly string[], limitMs = 60_000): Promise<Membership> {
     const wanted = [...names].sort().join();
     return this.talk(name, async (client) => {
       const watch = client.watchMembers({});

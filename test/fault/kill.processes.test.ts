@@ -22,6 +22,9 @@ const READERS = 6;
 const FLAGS = ["--block-size", "4MiB", "--part-size", "1MiB", "--purge-interval", "100ms"];
 const BUDGET = "32MiB";
 
+/** A member that lives longer than this never came to its failpoint. */
+const MOST_READS = 10_000;
+
 /** One cache directory through many lives of its member. */
 class Lives {
   constructor(
@@ -50,14 +53,15 @@ class Lives {
       if (failpoint.armed === "at start" && String(error).includes("ended with null")) return;
       throw error;
     }
-    await using client = await CacheClient.connect({ endpoint: member.grpc, attempts: 1, connectTimeoutMs: 200 });
+    await using client = await CacheClient.connect({ endpoint: member.grpc, attempts: 1 });
     await using living = member;
     if (failpoint.armed === "by signal") {
       expectSound(living, this.directory);
       arm(living.pid);
     }
     const reader = async (): Promise<void> => {
-      while (living.runs) await this.readOnce(client);
+      for (let reads = 0; reads < MOST_READS && living.runs; reads++) await this.readOnce(client);
+      if (living.runs) throw new Error(`the member lives on after ${MOST_READS} reads`);
     };
     await Promise.all(Array.from({ length: READERS }, reader));
   }

@@ -1,3 +1,4 @@
+import { until } from "@frontcache/proto/testing";
 import type { MemberProcess } from "../e2e/member-process.js";
 
 /** What a member says of its volume at every tick of its purger, with `--log-level debug`. */
@@ -9,6 +10,9 @@ export interface VolumeReport {
   readonly limitBytes: number;
 }
 
+/** A tick comes every few seconds. */
+const TICKS_LIMIT_MS = 60_000;
+
 /** All reports of a member so far. */
 export function volumeReports(member: MemberProcess): VolumeReport[] {
   return member.log.filter((entry) => entry.event === "volume") as unknown as VolumeReport[];
@@ -17,9 +21,9 @@ export function volumeReports(member: MemberProcess): VolumeReport[] {
 /** Waits for so many ticks of the purger to end; resolves to the last one's report. */
 export async function ticks(member: MemberProcess, count: number): Promise<VolumeReport> {
   const from = volumeReports(member).length;
-  while (volumeReports(member).length < from + count) {
+  await until(() => {
     if (!member.runs) throw new Error(`the member has ended: ${member.stderr}`);
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
+    return volumeReports(member).length >= from + count;
+  }, TICKS_LIMIT_MS);
   return volumeReports(member).at(-1)!;
 }

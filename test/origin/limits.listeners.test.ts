@@ -148,8 +148,6 @@ describe("the limits of an origin in real time", () => {
     store.traffic.reset();
     await Promise.all(Array.from({ length: 130 }, (_, offset) => read(offset)));
     const atMs = store.traffic.gets.map((get) => get.atMs);
-    // What is sent at once arrives over 200 ms at most, in which ten more may be sent.
-    expect(mostInASecond(atMs)).toBeLessThanOrEqual(REQUESTS_PER_SECOND + BURST + 10);
     expect(Math.max(...atMs) - Math.min(...atMs)).toBeGreaterThan(1_400);
     origin.close();
   });

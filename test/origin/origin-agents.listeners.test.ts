@@ -3,6 +3,7 @@ import { createServer as createHttpServer, get as getHttp, type IncomingMessage,
 import { createServer as createHttpsServer, get as getHttps } from "node:https";
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
 import { createServer as createTlsServer } from "node:tls";
+import { until } from "@frontcache/proto/testing";
 import { afterEach, describe, expect, it } from "vitest";
 import { originHttpAgent, originHttpsAgent } from "../../server/src/origin/http/http-get.js";
 import { rampBytes } from "../../server/src/testing/origin/ramp.js";
@@ -59,10 +60,6 @@ async function chunksOf(response: IncomingMessage): Promise<Buffer[]> {
     chunks.push(chunk);
   }
   return chunks;
-}
-
-async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setImmediate(resolve));
 }
 
 describe.each(["http", "https"] as const)("a connection to an origin by %s", (scheme) => {

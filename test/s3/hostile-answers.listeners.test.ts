@@ -1,5 +1,6 @@
 import { setImmediate as turn } from "node:timers/promises";
 import { CacheError } from "@frontcache/proto";
+import { until } from "@frontcache/proto/testing";
 import fc from "fast-check";
 import { afterEach, describe, expect, it } from "vitest";
 import { plainAccess } from "../../client/src/members/access.js";
@@ -100,7 +101,7 @@ describe("what hostile and broken gateways answer", () => {
         await sent;
         // Nobody knows where such an answer ends.
         const { socket } = last!;
-        if (outcome instanceof Unintelligible) await inTime(until(() => socket.destroyed));
+        if (outcome instanceof Unintelligible) await until(() => socket.destroyed);
         // Whoever comes next on the connection, if it still stands, gets what is its own, or begins again.
         const next = await read(GOOD);
         if (next instanceof CacheError) expect(isError).toBe(false);
@@ -111,15 +112,10 @@ describe("what hostile and broken gateways answer", () => {
 
     transport.close();
     const { sockets } = gateway;
-    await inTime(until(() => sockets.size === 0));
+    await until(() => sockets.size === 0);
     expect(clock.pending).toBe(0);
   }, 600_000);
 });
-
-/** Waits until something is so that sockets will make so. */
-async function until(isSo: () => boolean): Promise<void> {
-  while (!isSo()) await turn();
-}
 
 /** Rejects where the work hangs. */
 async function inTime<Result>(work: Promise<Result>): Promise<Result> {

@@ -60,7 +60,8 @@ describe("the status of the cluster", () => {
     ]);
   });
 
-  it("is sent to watchers repeatedly, and does not delay a shutdown", async () => {
+  // A shutdown that waited for the answer would take 20 s.
+  it("is sent to watchers repeatedly, and does not delay a shutdown", { timeout: 18_000 }, async () => {
     await using other = await Cluster.start({ names: namesOf(1) });
     const watch = await fetch(`http://${other.member("cache-0").http}/status/events`);
     const events = watch.body!.pipeThrough(new TextDecoderStream()).getReader();
@@ -68,11 +69,10 @@ describe("the status of the cluster", () => {
       const { value } = await events.read();
       expect(JSON.parse(value!.replace(/^data: /, "")).member).toBe("cache-0");
     }
-    const begin = performance.now();
     expect(await other.leave("cache-0")).toBe(0);
-    // Not after the 20 s that running answers are waited for.
-    expect(performance.now() - begin).toBeLessThan(15_000);
-    while (!(await events.read()).done);
+    let last = await events.read();
+    for (let more = 0; more < 10 && !last.done; more++) last = await events.read();
+    expect(last.done).toBe(true);
   });
 
   it("is one page of less than 100 KB that loads nothing else", async () => {

@@ -72,7 +72,7 @@ describe("reach", () => {
     reach.lost(a);
     for (let failure = 0; failure < 5; failure++) {
       const beganMs = clock.monotonicMs();
-      while (probes.length === failure) {
+      for (let step = 0; step < 1_000 && probes.length === failure; step++) {
         clock.advance(50);
         reach.order([a, b]);
       }

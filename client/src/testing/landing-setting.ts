@@ -63,8 +63,3 @@ export async function setUp(script?: GatewayScript, mostConnections?: number) {
     ...openTransport(gateway.address, { clock, ...(mostConnections !== undefined && { mostConnections }) }),
   };
 }
-
-/** Waits until something is so that sockets will make so. */
-export async function until(isSo: () => boolean): Promise<void> {
-  while (!isSo()) await new Promise((resolve) => setImmediate(resolve));
-}

@@ -2,8 +2,8 @@ const LIMIT_MS = 10_000;
 const PAUSE_MS = 5;
 
 /**
- * Waits until a check passes, for tests of what happens soon but not at once: repeats the check until it neither throws nor
- * rejects, and resolves to its result. After 10 seconds (or `limitMs`) the check's last error is thrown.
+ * Waits until a check passes: repeats it until it neither throws nor rejects, and resolves to its result. When `limitMs` have
+ * passed, rejects with the last error of the check.
  */
 export async function eventually<Result>(check: () => Result | Promise<Result>, limitMs = LIMIT_MS): Promise<Result> {
   for (const endMs = performance.now() + limitMs; ; ) {
@@ -16,9 +16,17 @@ export async function eventually<Result>(check: () => Result | Promise<Result>, 
   }
 }
 
+/** Waits until a condition holds, and looks at each turn of the event loop. Rejects when `limitMs` have passed. */
+export async function until(holds: () => boolean, limitMs = LIMIT_MS): Promise<void> {
+  for (const endMs = performance.now() + limitMs; !holds(); ) {
+    if (performance.now() > endMs) throw new Error(`after ${limitMs} ms this does not hold: ${holds}`);
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}
+
 const SETTLED_AFTER = 10;
 
-/** Waits until a figure is above zero and stays as it is for ten looks in a row; resolves to it. Rejects after 10 seconds. */
+/** Waits until a figure is above zero and the same in ten looks in a row; resolves to it. Rejects after 10 seconds. */
 export async function settled(figure: () => number): Promise<number> {
   let last = 0;
   let looks = 0;

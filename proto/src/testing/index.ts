@@ -1,1 +1,1 @@
-export { eventually, settled } from "./eventually.js";
+export { eventually, settled, until } from "./eventually.js";

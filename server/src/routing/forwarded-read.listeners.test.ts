@@ -1,5 +1,5 @@
 import { CacheError, parseObjectUrl } from "@frontcache/proto";
-import { eventually } from "@frontcache/proto/testing";
+import { eventually, settled } from "@frontcache/proto/testing";
 import { status } from "@grpc/grpc-js";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { BlockRequest } from "../cache/block-request.js";
@@ -160,12 +160,7 @@ describe("a read that another member answers", () => {
       write(true);
     };
     const read = await ForwardedRead.open(link, request({ blockOffset: 0, start: 0, end: 64 * MiB }));
-    let before = -1;
-    while (before !== taken) {
-      before = taken;
-      // Until the member could write nothing more for a while.
-      await new Promise((resolve) => setTimeout(resolve, 50));
-    }
+    await settled(() => taken);
     // Four MiB of window, the 17 here, and what is on its way.
     expect(taken).toBeLessThan(24);
     read.close();

@@ -2,7 +2,7 @@ import { CacheError, DEFAULT_GEOMETRY, Membership, parseObjectUrl } from "@front
 import { eventually } from "@frontcache/proto/testing";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Origin } from "../origin/origin.js";
-import { type Clock, systemClock } from "../runtime/clock.js";
+import type { Clock } from "../runtime/clock.js";
 import { noSecurity } from "../security/member-security.js";
 import { bytesOf } from "../testing/answer-fixture.js";
 import { AnsweringMember, type ReadCall, sendError, sendRamp } from "../testing/answering-member.js";
@@ -193,22 +193,5 @@ describe("a fill of bytes that no other member holds", () => {
     await expect(fetching).rejects.toMatchObject({ code: "CANCELLED", message: "the member is closing" });
     await eventually(() => expect(members.map(({ left }) => left)).toEqual([1, 1]));
     expect(asked()).toEqual([]);
-  });
-});
-
-describe("fills beside a member that is slow", () => {
-  it("lose a few milliseconds each, on average", async () => {
-    const timed = over(systemClock);
-    for (const member of members) {
-      member.onRead = (call) => void setTimeout(() => notHeld(call), 1_000);
-      await timed.links.to(member.info).connect();
-    }
-    const fills = 20;
-    const beganMs = performance.now();
-    for (let fill = 0; fill < fills; fill++) await bytesOf(await timed.origin.fetch(rangeOf(ref, range())));
-    const tookMs = (performance.now() - beganMs) / fills;
-    timed.links.close();
-    console.info(`beside two members that take 1 s to answer, a fill took ${tookMs.toFixed(1)} ms`);
-    expect(tookMs).toBeLessThan(50);
   });
 });

@@ -116,21 +116,21 @@ describe("an answer's head", () => {
     );
   });
 
-  it("takes a moment even where it is made to take long", () => {
-    const begin = performance.now();
+  // A parser that is quadratic would take minutes.
+  it("is parsed or refused in time that is linear in its size", () => {
+    const repeats = 300_000;
     for (const filling of [" ", "\t ", ",", "a", ": ", "\r\n ", "\r\n"]) {
       try {
-        parseHead(`HTTP/1.1 206 ${filling.repeat(16_000)}\u0000`);
-        parseHead(`HTTP/1.1 206 OK\r\nConnection: ${filling.repeat(16_000)}\u0000`);
+        parseHead(`HTTP/1.1 206 ${filling.repeat(repeats)}\u0000`);
+        parseHead(`HTTP/1.1 206 OK\r\nConnection: ${filling.repeat(repeats)}\u0000`);
       } catch (error) {
         expect(error).toBeInstanceOf(Unintelligible);
       }
       try {
-        parseHead(`HTTP/1.1 206 OK\r\nContent-Length: 1\r\nConnection: ${filling.repeat(16_000)}x`);
+        parseHead(`HTTP/1.1 206 OK\r\nContent-Length: 1\r\nConnection: ${filling.repeat(repeats)}x`);
       } catch (error) {
         expect(error).toBeInstanceOf(Unintelligible);
       }
     }
-    expect(performance.now() - begin).toBeLessThan(500);
   });
 });

@@ -1,6 +1,7 @@
 import { CacheError } from "@frontcache/proto";
+import { until } from "@frontcache/proto/testing";
 import { describe, expect, it } from "vitest";
-import { openTransport, setUp, size, startGateway, until } from "../../testing/landing-setting.js";
+import { openTransport, setUp, size, startGateway } from "../../testing/landing-setting.js";
 import { type Asked, answerRamp, rampAnswer } from "../../testing/scripted-gateway.js";
 import { type Access, plainAccess } from "../access.js";
 import { Unreachable } from "../transport.js";

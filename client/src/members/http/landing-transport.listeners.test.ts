@@ -1,8 +1,9 @@
 import { once } from "node:events";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
+import { until } from "@frontcache/proto/testing";
 import { describe, expect, it, onTestFinished } from "vitest";
-import { openTransport, setUp, size, until, url } from "../../testing/landing-setting.js";
+import { openTransport, setUp, size, url } from "../../testing/landing-setting.js";
 import { ramp } from "../../testing/ramp.js";
 import { type Asked, answerRamp, errorAnswer, rampAnswer, rampHead } from "../../testing/scripted-gateway.js";
 import { Unreachable } from "../transport.js";
