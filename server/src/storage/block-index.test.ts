@@ -14,7 +14,6 @@ const clock = new ManualClock();
 
 function volume(): Volume {
   const disk = new MemoryDisk({ totalBytes: 1, nowMs: () => 0 });
-  const order = evictionPolicy<CachedBlock>("lru");
   return new Volume({
     path: "/cache",
     limitBytes: undefined,
@@ -24,8 +23,11 @@ function volume(): Volume {
     tuning: storageTuning,
     highWatermark: 0.95,
     lowWatermark: 0.9,
-    order,
   });
+}
+
+function newIndex(): BlockIndex {
+  return new BlockIndex(() => evictionPolicy<CachedBlock>("lru"));
 }
 
 function block(on: Volume, url: string, version = "v1", createdAtMs = 0): CachedBlock {
@@ -36,20 +38,25 @@ function block(on: Volume, url: string, version = "v1", createdAtMs = 0): Cached
 }
 
 describe("the index", () => {
-  it("finds blocks by identity, keeps the volume's order of use, and notes what was touched", () => {
-    const [index, on] = [new BlockIndex(), volume()];
+  it("finds blocks by identity, keeps the volume's order of use, and notes which blocks were used", () => {
+    const [index, on] = [newIndex(), volume()];
     const blocks = ["a", "b", "c"].map((url) => block(on, url));
     for (const each of blocks) index.add(each);
     index.recordUse(blocks[0]!, 77);
     expect(index.get(blocks[1]!.key)).toBe(blocks[1]);
-    expect([...on.order.victims()]).toEqual([blocks[1], blocks[2], blocks[0]]);
-    expect([[...on.touched], blocks[0]!.lastUsedMs]).toEqual([[blocks[0]], 77]);
+    expect([...index.on(on).order.victims()]).toEqual([blocks[1], blocks[2], blocks[0]]);
+    expect([[...index.on(on).used], blocks[0]!.lastUsedMs]).toEqual([[blocks[0]], 77]);
     index.remove(blocks[0]!);
-    expect([index.size, on.order.size, on.touched.size, index.get(blocks[0]!.key)]).toEqual([2, 2, 0, undefined]);
+    expect([index.size, index.on(on).order.size, index.on(on).used.size, index.get(blocks[0]!.key)]).toEqual([
+      2,
+      2,
+      0,
+      undefined,
+    ]);
   });
 
   it("does not lose a block to the removal of its predecessor", () => {
-    const [index, on] = [new BlockIndex(), volume()];
+    const [index, on] = [newIndex(), volume()];
     const [first, second] = [block(on, "a"), block(on, "a")];
     index.add(first);
     index.remove(first);
@@ -60,7 +67,7 @@ describe("the index", () => {
   });
 
   it("knows the newest version until its last block is gone", () => {
-    const [index, on] = [new BlockIndex(), volume()];
+    const [index, on] = [newIndex(), volume()];
     const [older, newer] = [block(on, "a", "v1", 1), block(on, "a", "v2", 2)];
     index.add(newer);
     index.add(older);
@@ -73,7 +80,7 @@ describe("the index", () => {
   });
 
   it("looks at each block once when it searches for the oldest of 65,536 that nobody reads", () => {
-    const [index, on] = [new BlockIndex(), volume()];
+    const [index, on] = [newIndex(), volume()];
     const blocks = Array.from({ length: 65_536 }, (_, name) => block(on, `s3://bucket/${name}`));
     for (const each of blocks) index.add(each);
     for (const each of blocks) index.recordUse(each, 1);
@@ -81,7 +88,7 @@ describe("the index", () => {
     for (const each of blocks.slice(0, -1)) each.acquire();
     let looks = 0;
     let victim: CachedBlock | undefined;
-    for (const each of on.order.victims()) {
+    for (const each of index.on(on).order.victims()) {
       looks++;
       if (each.isBusy) continue;
       victim = each;

@@ -1,6 +1,8 @@
 import type { ObjectInfo } from "@frontcache/proto";
-import type { CachedBlock } from "./cached-block.js";
+import type { CachedBlock, VolumeBlocks } from "./cached-block.js";
+import type { EvictionPolicy } from "./eviction/eviction-policy.js";
 import type { EvictSelector } from "./storage-report.js";
+import type { Volume } from "./volume.js";
 
 /** The newest version of an object that blocks are held of. */
 export interface NewestVersion {
@@ -18,11 +20,28 @@ interface CachedVersion {
 
 /** The held blocks, by identity, by object and, on each volume, in the order of their eviction. */
 export class BlockIndex {
+  readonly #newOrder: () => EvictionPolicy<CachedBlock>;
+  readonly #volumes = new Map<Volume, VolumeBlocks>();
   readonly #blocks = new Map<string, CachedBlock>();
   readonly #objects = new Map<string, Map<string, CachedVersion>>();
 
+  /** `newOrder` makes the eviction order of one volume. */
+  constructor(newOrder: () => EvictionPolicy<CachedBlock>) {
+    this.#newOrder = newOrder;
+  }
+
   get size(): number {
     return this.#blocks.size;
+  }
+
+  /** The blocks of a volume, in the order of their eviction. */
+  on(volume: Volume): VolumeBlocks {
+    let blocks = this.#volumes.get(volume);
+    if (blocks === undefined) {
+      blocks = { order: this.#newOrder(), used: new Set() };
+      this.#volumes.set(volume, blocks);
+    }
+    return blocks;
   }
 
   get(key: string): CachedBlock | undefined {
@@ -36,7 +55,8 @@ export class BlockIndex {
   /** Enters a block; those found at the start in the order of their last use. */
   add(block: CachedBlock): void {
     this.#blocks.set(block.key, block);
-    block.volume.order.add(block);
+    block.siblings = this.on(block.volume);
+    block.siblings.order.add(block);
     const { url, version } = block.id;
     const versions = this.#objects.get(url) ?? new Map<string, CachedVersion>();
     this.#objects.set(url, versions);
@@ -49,8 +69,9 @@ export class BlockIndex {
   remove(block: CachedBlock): void {
     if (this.#blocks.get(block.key) !== block) return;
     this.#blocks.delete(block.key);
-    block.volume.order.remove(block);
-    block.volume.touched.delete(block);
+    const { order, used } = this.on(block.volume);
+    order.remove(block);
+    used.delete(block);
     const { url, version } = block.id;
     const versions = this.#objects.get(url);
     const held = versions?.get(version);
@@ -63,8 +84,9 @@ export class BlockIndex {
   recordUse(block: CachedBlock, nowMs: number): void {
     if (block.retired) return;
     block.lastUsedMs = nowMs;
-    block.volume.order.recordUse(block);
-    block.volume.touched.add(block);
+    const { order, used } = block.siblings!;
+    order.recordUse(block);
+    used.add(block);
   }
 
   /** Of the versions that blocks are held of, the one whose latest block was made last. */

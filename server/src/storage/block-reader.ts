@@ -1,5 +1,6 @@
 import { crc32 } from "node:zlib";
 import { type Geometry, segmentOf } from "@frontcache/proto";
+import { SingleFlight } from "@frontcache/proto/runtime";
 import type { Slice } from "../runtime/slice.js";
 import type { CachedBlock } from "./cached-block.js";
 import type { Damages } from "./damages.js";
@@ -111,14 +112,10 @@ export class BlockReader {
     return isCold ? open.arrive(start, end) : undefined;
   }
 
-  /** Checks a segment against its CRC, once for all who ask meanwhile. False: it was bad and is dropped. */
+  /** Checks a segment against its CRC. Concurrent checks of one segment share the work. False: it was damaged and is dropped. */
   #checkOnce(block: CachedBlock, open: OpenFile, segment: number): Promise<boolean> {
-    block.checks ??= new Map();
-    const running = block.checks.get(segment);
-    if (running !== undefined) return running;
-    const check = this.#check(block, open, segment).finally(() => block.checks?.delete(segment));
-    block.checks.set(segment, check);
-    return check;
+    block.checks ??= new SingleFlight();
+    return block.checks.run(segment, () => this.#check(block, open, segment));
   }
 
   async #check(block: CachedBlock, open: OpenFile, segment: number): Promise<boolean> {

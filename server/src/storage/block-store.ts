@@ -1,5 +1,5 @@
 import type { Geometry } from "@frontcache/proto";
-import { forEachConcurrent } from "@frontcache/proto/runtime";
+import { forEachConcurrent, sleep } from "@frontcache/proto/runtime";
 import type { Clock } from "../runtime/clock.js";
 import type { Log } from "../runtime/log.js";
 import { type BlockDescription, type BlockId, type BlockPin, blockKey, type FilledSegment, type Reservation } from "./block.js";
@@ -20,10 +20,9 @@ import { Placement } from "./placement.js";
 import { ReadBuffers } from "./read-buffers.js";
 import { recover } from "./recovery.js";
 import { References } from "./references.js";
-import { VolumeReservation } from "./reservation.js";
 import type { EvictReport, EvictSelector, PurgeReport, StorageStatus } from "./storage-report.js";
 import type { StorageTuning } from "./storage-tuning.js";
-import { Volume } from "./volume.js";
+import { Volume, VolumeReservation } from "./volume.js";
 
 export type { NewestVersion } from "./block-index.js";
 export type { EvictReport, EvictSelector, PurgeReport, StorageStatus, VolumeState, VolumeStatus } from "./storage-report.js";
@@ -61,9 +60,9 @@ const REMOVALS = 16;
 /** The blocks on the volumes: held, read, written, evicted. No method rejects because of a disk. */
 export class BlockStore {
   readonly #options: BlockStoreOptions;
-  readonly #claims: readonly DirectoryClaim[];
+  readonly #claims: DirectoryClaim[] = [];
   readonly #volumes: readonly Volume[];
-  readonly #index = new BlockIndex();
+  readonly #index: BlockIndex;
   readonly #files: OpenFiles;
   readonly #remover: BlockRemover;
   readonly #writer: BlockWriter;
@@ -75,16 +74,15 @@ export class BlockStore {
   readonly #references = new References();
   #closed = false;
 
-  private constructor(options: BlockStoreOptions, claims: readonly DirectoryClaim[]) {
+  private constructor(options: BlockStoreOptions) {
     const { disk, mapper, clock, log, geometry, tuning } = options;
     this.#options = options;
-    this.#claims = claims;
     this.#volumes = options.volumes.map(({ path, limitBytes }) => {
-      const order = evictionPolicy<CachedBlock>(options.eviction);
       const { highWatermark, lowWatermark } = options;
-      return new Volume({ path, limitBytes, disk, clock, log, tuning, highWatermark, lowWatermark, order });
+      return new Volume({ path, limitBytes, disk, clock, log, tuning, highWatermark, lowWatermark });
     });
-    const index = this.#index;
+    const index = new BlockIndex(() => evictionPolicy<CachedBlock>(options.eviction));
+    this.#index = index;
     const files = new OpenFiles({
       disk,
       mapper,
@@ -103,9 +101,17 @@ export class BlockStore {
     });
     const buffers = new ReadBuffers(tuning.readMemoryBytes, this.#references);
     this.#reader = new BlockReader({ geometry, files, buffers, damages: this.#damages });
-    this.#recency = new RecencyKeeper({ disk, clock });
+    this.#recency = new RecencyKeeper({ disk, clock, index });
     const volumes = this.#volumes;
-    this.#purger = new Purger({ volumes, remover, recency: this.#recency, clock, log, intervalMs: options.purgeIntervalMs });
+    this.#purger = new Purger({
+      volumes,
+      index,
+      remover,
+      recency: this.#recency,
+      clock,
+      log,
+      intervalMs: options.purgeIntervalMs,
+    });
     this.#placement = new Placement({ volumes, index, purger: this.#purger, clock, geometry, waitMs: tuning.purgeWaitMs });
     this.#files = files;
     this.#remover = remover;
@@ -113,35 +119,61 @@ export class BlockStore {
   }
 
   /**
-   * Claims the volumes, tidies them up and finds their blocks. Rejects with a CacheError where a directory can't be had: it
-   * belongs to another process or owner, or can't be written.
+   * Claims the volumes, removes what is no block, and finds their blocks. A volume that does not answer in time does not delay
+   * the start: it joins when it answers. Rejects with a CacheError if a directory cannot be used: it belongs to another process
+   * or owner, or is not writable.
    */
   static async open(options: BlockStoreOptions): Promise<BlockStore> {
-    const claims: DirectoryClaim[] = [];
+    const store = new BlockStore(options);
     try {
-      for (const { path } of options.volumes) claims.push(await options.disk.claim(path));
-      const store = new BlockStore(options, claims);
-      await store.#recover();
+      const claimed = await Promise.all(store.#volumes.map((volume) => store.#claim(volume)));
+      await store.#recover(store.#volumes.filter((_, i) => claimed[i]));
+      store.#purger.start();
       return store;
     } catch (error) {
-      await Promise.all(claims.map((claim) => claim.release()));
+      store.#closed = true;
+      await store.#releaseClaims();
       throw error;
     }
   }
 
-  async #recover(): Promise<void> {
+  /** Resolves to whether the volume answered in time. A volume that answers later joins then. */
+  async #claim(volume: Volume): Promise<boolean> {
+    const { disk, clock, tuning } = this.#options;
+    const claiming = disk.claim(volume.path).then((claim) => {
+      this.#claims.push(claim);
+      if (this.#closed) return this.#releaseClaims();
+      return undefined;
+    });
+    const timeout = new AbortController();
+    const timedOut = sleep(clock, tuning.startTimeoutMs, timeout.signal).catch(() => undefined);
+    const isClaimed = await Promise.race([claiming.then(() => true), timedOut.then(() => false)]).finally(() => timeout.abort());
+    if (isClaimed) return true;
+    if (this.#closed) return false;
+    volume.awaitAnswer(tuning.startTimeoutMs);
+    void claiming
+      .then(() => (this.#closed ? undefined : this.#recover([volume])))
+      .then(() => volume.join())
+      .catch((error: unknown) => volume.leaveOut(error));
+    return false;
+  }
+
+  async #recover(volumes: readonly Volume[]): Promise<void> {
     const { geometry, disk, clock, tuning, log } = this.#options;
     const began = clock.monotonicMs();
     const [index, remover, damages] = [this.#index, this.#remover, this.#damages];
-    const blocks = await recover(this.#volumes, { geometry, disk, index, remover, damages, clock, tuning });
-    await Promise.all(this.#volumes.map((volume) => volume.refreshSpace()));
-    const volumes = this.#volumes.map(({ path, usedBytes, order }) => ({ path, blocks: order.size, usedBytes }));
+    const blocks = await recover(volumes, { geometry, disk, index, remover, damages, clock, tuning });
+    await Promise.all(volumes.map((volume) => volume.refreshSpace()));
+    const report = volumes.map((volume) => {
+      const { path, usedBytes } = volume;
+      return { path, blocks: index.on(volume).order.size, usedBytes };
+    });
     const durationMs = Math.round(clock.monotonicMs() - began);
-    log.info(
-      { event: "volumes-recovered", blocks, volumes, damages: damages.count, durationMs },
-      "found the cached blocks of the volumes",
-    );
-    this.#purger.start();
+    log.info({ event: "volumes-recovered", blocks, volumes: report, damages: damages.count, durationMs });
+  }
+
+  async #releaseClaims(): Promise<void> {
+    await Promise.all(this.#claims.splice(0).map((claim) => claim.release()));
   }
 
   /** Pins a held block, which counts as a use of it; undefined where no such block is held. */
@@ -216,7 +248,7 @@ export class BlockStore {
         usedBytes: volume.usedBytes,
         reservedBytes: volume.reservedBytes,
         limitBytes: volume.limitBytes,
-        blocks: volume.order.size,
+        blocks: this.#index.on(volume).order.size,
         state: volume.state,
       })),
       mappings: this.#files.mappings,
@@ -251,6 +283,6 @@ export class BlockStore {
     const untilMs = this.#options.clock.monotonicMs() + LAST_REFRESH_MS;
     await Promise.all(this.#volumes.map((volume) => this.#recency.refresh(volume, untilMs)));
     await this.#files.closeUnused();
-    await Promise.all(this.#claims.map((claim) => claim.release()));
+    await this.#releaseClaims();
   }
 }

@@ -9,9 +9,8 @@ import { CachedBlock } from "./cached-block.js";
 import type { Disk, DiskFile } from "./disk/disk.js";
 import type { BlockRemover } from "./eviction/block-remover.js";
 import type { OpenFiles } from "./open-files.js";
-import type { VolumeReservation } from "./reservation.js";
 import { systemCode } from "./system-error.js";
-import type { Volume } from "./volume.js";
+import type { Volume, VolumeReservation } from "./volume.js";
 
 export interface BlockWriterOptions {
   readonly geometry: Geometry;
@@ -176,8 +175,8 @@ export class BlockWriter {
       this.options.index.recordUse(block, this.options.clock.nowMs());
     }
     for (const { bytes, room } of additions) {
-      if (kept) block.volume.usedBytes += bytes;
-      if (kept || room === undefined) block.volume.reservedBytes -= bytes;
+      if (kept) block.volume.commit(bytes);
+      else if (room === undefined) block.volume.unreserve(bytes);
       else room.putBack(bytes);
     }
     block.release();

@@ -1,7 +1,8 @@
 import { blockLength, FOOTER_BYTES, type Geometry, type ObjectInfo } from "@frontcache/proto";
+import type { SingleFlight } from "@frontcache/proto/runtime";
 import { type BlockId, blockKey } from "./block.js";
 import { digestNumber } from "./block-path.js";
-import type { Evictable } from "./eviction/eviction-policy.js";
+import type { Evictable, EvictionPolicy } from "./eviction/eviction-policy.js";
 import type { OpenFile } from "./open-file.js";
 import { SegmentTable } from "./segment-table.js";
 import type { Volume } from "./volume.js";
@@ -32,6 +33,13 @@ export interface CachedBlockFields {
   readonly geometry: Geometry;
 }
 
+/** The cached blocks of one volume. BlockIndex keeps them. */
+export interface VolumeBlocks {
+  readonly order: EvictionPolicy<CachedBlock>;
+  /** Blocks used since their files' times were last written. */
+  readonly used: Set<CachedBlock>;
+}
+
 /** A block file's place in memory: one object for each, from its rename until its file is gone. */
 export class CachedBlock implements Evictable {
   readonly key: string;
@@ -48,10 +56,12 @@ export class CachedBlock implements Evictable {
   pins = 0;
   /** The drops of segments that its file's footer tells of. Set by the writer alone. */
   footerDrops = 0;
-  /** Its file where it is open: for the fast road of a read. Set by OpenFiles alone. */
+  /** The blocks of its volume, this one among them. Set by BlockIndex alone. */
+  siblings: VolumeBlocks | undefined;
+  /** Its file, if it is open. Set by OpenFiles alone. */
   open: OpenFile | undefined;
-  /** Checks of segments that are under way. Set by the reader alone. */
-  checks: Map<number, Promise<boolean>> | undefined;
+  /** Checks of segments that are running. Set by BlockReader alone. */
+  checks: SingleFlight<number, boolean> | undefined;
   /** Out of the index for good; what still reads it may finish. */
   retired = false;
   #whenReleased: (() => void) | undefined;
@@ -103,10 +113,10 @@ export class CachedBlock implements Evictable {
     return bytes;
   }
 
-  /** Gives a segment up, with its place in the volume's books. */
+  /** Drops a segment and frees its bytes on the volume. */
   drop(segment: number): void {
     this.segments.drop(segment);
-    this.volume.usedBytes -= this.segmentCharge(segment);
+    this.volume.freed(this.segmentCharge(segment));
   }
 
   segmentCharge(segment: number): number {

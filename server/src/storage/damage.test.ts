@@ -153,8 +153,8 @@ describe("a damaged block file", () => {
     };
     expect(await readBlock(store, id, 0, BLOCK)).toBeUndefined();
     disk.before = undefined;
-    clock.advance(10_000);
     await store.settled();
+    clock.advance(10_000);
     expect((await readThrough(store)).fetched).toBe(8);
     expect(store.status().damages).toBe(1);
     expect(await storageFaults(store, disk, testGeometry)).toEqual([]);

@@ -1,3 +1,4 @@
+import { SingleFlight } from "@frontcache/proto/runtime";
 import type { Clock } from "../runtime/clock.js";
 import type { CachedBlock } from "./cached-block.js";
 import type { Disk, DiskFile } from "./disk/disk.js";
@@ -23,7 +24,7 @@ export interface OpenFilesOptions {
 /** The block files that are open, the least recently used first. */
 export class OpenFiles {
   readonly #order = new Set<CachedBlock>();
-  readonly #opening = new Map<CachedBlock, Promise<OpenFile>>();
+  readonly #opening = new SingleFlight<CachedBlock, OpenFile>();
   readonly #closing = new Map<CachedBlock, Promise<void>>();
   #mappings = 0;
   #open = 0;
@@ -59,7 +60,7 @@ export class OpenFiles {
   /** The block's open file, pinned: `unpin` it after use. Rejects with the system's error, ENOENT for a retired block. */
   async use(block: CachedBlock): Promise<OpenFile> {
     // A file opened for several may be closed again before the last of them gets here.
-    while (block.open === undefined) await this.#openOnce(block);
+    while (block.open === undefined) await this.#opening.run(block, () => this.#openFile(block));
     block.open.pin();
     return block.open;
   }
@@ -79,7 +80,7 @@ export class OpenFiles {
 
   /** Closes the block's file when its last user is gone; resolves then. */
   async close(block: CachedBlock): Promise<void> {
-    await this.#opening.get(block)?.catch(() => undefined);
+    await this.#opening.running(block)?.catch(() => undefined);
     const { open } = block;
     if (open === undefined) return this.#closing.get(block);
     block.open = undefined;
@@ -107,14 +108,6 @@ export class OpenFiles {
   async closeUnused(): Promise<void> {
     const closing = [...this.#order].map((block) => ({ isUsed: (block.open?.users ?? 0) > 0, closed: this.close(block) }));
     await Promise.all(closing.filter(({ isUsed }) => !isUsed).map(({ closed }) => closed));
-  }
-
-  #openOnce(block: CachedBlock): Promise<OpenFile> {
-    const running = this.#opening.get(block);
-    if (running !== undefined) return running;
-    const opening = this.#openFile(block).finally(() => this.#opening.delete(block));
-    this.#opening.set(block, opening);
-    return opening;
   }
 
   async #openFile(block: CachedBlock): Promise<OpenFile> {

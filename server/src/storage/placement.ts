@@ -4,8 +4,7 @@ import type { Clock } from "../runtime/clock.js";
 import type { BlockIndex } from "./block-index.js";
 import { mostCharged } from "./cached-block.js";
 import type { Purger } from "./eviction/purger.js";
-import { VolumeReservation } from "./reservation.js";
-import type { Volume } from "./volume.js";
+import { type Volume, VolumeReservation } from "./volume.js";
 
 export interface PlacementOptions {
   readonly volumes: readonly Volume[];

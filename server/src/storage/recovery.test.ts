@@ -1,5 +1,8 @@
 import { FOOTER_BYTES } from "@frontcache/proto";
 import { describe, expect, it } from "vitest";
+import type { Log } from "../runtime/log.js";
+import { ManualClock } from "../testing/manual-clock.js";
+import { MemoryDisk } from "../testing/memory-disk.js";
 import { storageFaults } from "../testing/storage-invariants.js";
 import {
   areTestBytes,
@@ -7,16 +10,20 @@ import {
   openStore,
   readBlock,
   testBytes,
+  testDiskBytes,
   testGeometry,
   testId,
   testInfo,
   testSegments,
 } from "../testing/store-fixture.js";
+import { storageTuning } from "./storage-tuning.js";
 import { systemError } from "./system-error.js";
 
 const { blockBytes: BLOCK, segmentBytes: SEGMENT } = testGeometry;
 const info = testInfo();
 const ids = [1, 2, 3, 4, 5].map((name) => testId(`s3://bucket/${name}`));
+
+const turn = (): Promise<void> => new Promise(setImmediate);
 
 describe("after a start", () => {
   it("every block is held with its segments and what the origin said of it", async () => {
@@ -224,4 +231,64 @@ describe("after a start", () => {
     await other.store.close();
     await first.store.close();
   });
+
+  it("a volume that does not answer does not delay the others, is logged, and is used with its blocks as soon as it answers", async () => {
+    const first = await openStore({ volumes: [{ path: "/a" }] });
+    await keep(first.store, ids[0]!, info, testSegments(ids[0]!, info));
+    await first.store.close();
+    const { disk, clock } = first;
+    const mount = hangingVolume(disk, "/a");
+    const logged: string[] = [];
+    const note = ({ event }: { event: string }): void => void logged.push(event);
+    const log = { debug: () => undefined, info: note, warn: note, error: note } as unknown as Log;
+    const opening = openStore({ disk, clock, log, volumes: [{ path: "/a" }, { path: "/b" }] });
+    await mount.reached;
+    await turn();
+    clock.advance(storageTuning.startTimeoutMs);
+    const { store } = await opening;
+    expect(logged).toEqual(["volume-missing", "volumes-recovered"]);
+    expect(store.status().volumes).toMatchObject([{ state: "failing" }, { state: "ok" }]);
+    expect(await keep(store, ids[1]!, info, testSegments(ids[1]!, info))).toBe(true);
+    mount.answer();
+    await expect.poll(() => store.status().volumes[0]!.state).toBe("ok");
+    expect(store.status().volumes).toMatchObject([{ blocks: 1 }, { blocks: 1 }]);
+    expect(areTestBytes(await readBlock(store, ids[0]!, 0, BLOCK), 0, BLOCK)).toBe(true);
+    await store.close();
+  });
+
+  it("a volume that answers after the store was closed is released", async () => {
+    const disk = new MemoryDisk({ totalBytes: testDiskBytes, nowMs: () => 0 });
+    const clock = new ManualClock();
+    const mount = hangingVolume(disk, "/a");
+    const opening = openStore({ disk, clock, volumes: [{ path: "/a" }, { path: "/b" }] });
+    await mount.reached;
+    await turn();
+    clock.advance(storageTuning.startTimeoutMs);
+    await (await opening).store.close();
+    mount.answer();
+    await expect.poll(() => claimable(disk, "/a")).toBe(true);
+  });
 });
+
+/** The volume's first operation does not end before `answer`. */
+function hangingVolume(disk: MemoryDisk, path: string): { readonly reached: Promise<void>; answer(): void } {
+  let answer!: () => void;
+  const answered = new Promise<undefined>((resolve) => {
+    answer = () => resolve(undefined);
+  });
+  const reached = new Promise<void>((resolve) => {
+    disk.before = (operation, at) => {
+      if (operation !== "claim" || at !== path) return undefined;
+      resolve();
+      return answered;
+    };
+  });
+  return { reached, answer };
+}
+
+/** Whether nobody holds the directory now. */
+async function claimable(disk: MemoryDisk, path: string): Promise<boolean> {
+  const claim = await disk.claim(path).catch(() => undefined);
+  await claim?.release();
+  return claim !== undefined;
+}

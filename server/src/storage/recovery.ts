@@ -63,16 +63,19 @@ export async function recover(volumes: readonly Volume[], options: RecoveryOptio
   const found = (await Promise.all(volumes.map((volume) => recoverVolume(volume, recovering)))).flat();
   found.sort((a, b) => a.lastUsedMs - b.lastUsedMs);
   for (const block of found) {
-    const twin = options.index.get(block.key);
-    block.volume.usedBytes += block.chargedBytes;
-    if (twin === undefined) options.index.add(block);
-    else if (twin.chargedBytes >= block.chargedBytes) await options.remover.retire(block).freed;
-    else {
-      await options.remover.retire(twin).freed;
-      options.index.add(block);
-    }
+    block.volume.recovered(block.chargedBytes);
+    await addBlock(block, options);
   }
   return options.index.size;
+}
+
+/** Adds a block to the index. If another volume has the block too, the fuller one stays, or the one that is being used. */
+async function addBlock(block: CachedBlock, { index, remover }: RecoveryOptions): Promise<void> {
+  for (let twin = index.get(block.key); twin !== undefined; twin = index.get(block.key)) {
+    if (twin.isBusy || twin.chargedBytes >= block.chargedBytes) return remover.retire(block).freed;
+    await remover.retire(twin).freed;
+  }
+  index.add(block);
 }
 
 async function recoverVolume(volume: Volume, options: Recovering): Promise<CachedBlock[]> {

@@ -4,7 +4,9 @@ export interface StorageTuning {
   readonly ioParallelism: number;
   /** After this long an operation counts as failed and its disk as hanging. */
   readonly diskTimeoutMs: number;
-  /** How long a full or failing volume is left alone. */
+  /** How long the start waits for a volume to answer. A volume that answers later joins then. */
+  readonly startTimeoutMs: number;
+  /** How long a full or failing volume is not used. */
   readonly retryAfterMs: number;
   /** How long a fill waits for the purger when it does not fit. */
   readonly purgeWaitMs: number;
@@ -29,6 +31,7 @@ export function ioParallelism(volumes: number, poolThreads: number): number {
 export const storageTuning: StorageTuning = {
   ioParallelism: 8,
   diskTimeoutMs: 5_000,
+  startTimeoutMs: 5_000,
   retryAfterMs: 10_000,
   purgeWaitMs: 1_000,
   readMemoryBytes: 32 << 20,

@@ -1,9 +1,8 @@
 import type { Clock } from "../runtime/clock.js";
 import type { Log } from "../runtime/log.js";
-import type { CachedBlock } from "./cached-block.js";
+import type { Reservation } from "./block.js";
 import type { Disk, DiskSpace } from "./disk/disk.js";
 import { DiskGate } from "./disk/disk-gate.js";
-import type { EvictionPolicy } from "./eviction/eviction-policy.js";
 import type { VolumeState } from "./storage-report.js";
 import type { StorageTuning } from "./storage-tuning.js";
 import { systemCode } from "./system-error.js";
@@ -20,8 +19,6 @@ export interface VolumeOptions {
   readonly highWatermark: number;
   /** Used share, 0 to 1, down to which they go. */
   readonly lowWatermark: number;
-  /** Of this volume alone. */
-  readonly order: EvictionPolicy<CachedBlock>;
 }
 
 /** Errors that say "no room", not "broken". */
@@ -32,29 +29,37 @@ const NO_DESCRIPTORS = new Set(["EMFILE", "ENFILE"]);
 const CROWDED_OUT =
   "other programs fill this file system above --high-watermark, so nothing is cached here: free space, or set a size (path:size)";
 
-/** One cache directory: its space, its health, and its blocks in the order of their eviction. */
+/**
+ * One cache directory: its space and its health. It alone counts its bytes: a fill reserves bytes before they come, a write turns
+ * reserved bytes into used ones (`commit`), a removal frees used bytes.
+ */
 export class Volume {
   readonly path: string;
   readonly gate: DiskGate;
-  /** Bytes of all block files, those included that are being removed. */
-  usedBytes = 0;
-  reservedBytes = 0;
-  /** The blocks that it holds. */
-  readonly order: EvictionPolicy<CachedBlock>;
-  /** Blocks used since their files' times were last refreshed. */
-  touched = new Set<CachedBlock>();
   readonly #options: VolumeOptions;
+  #usedBytes = 0;
+  #reservedBytes = 0;
   #space: DiskSpace | undefined;
   #usedAtSpaceBytes = 0;
   #wasCrowdedOut = false;
   #failingUntilMs = -Infinity;
+  #isLeftOut = false;
   #fullUntilMs = -Infinity;
 
   constructor(options: VolumeOptions) {
     this.#options = options;
     this.path = options.path;
-    this.order = options.order;
     this.gate = new DiskGate(options.clock, options.tuning, (error) => this.failed(error));
+  }
+
+  /** Bytes of all block files, including those that are being removed. */
+  get usedBytes(): number {
+    return this.#usedBytes;
+  }
+
+  /** Bytes set aside for running fills. */
+  get reservedBytes(): number {
+    return this.#reservedBytes;
   }
 
   get state(): VolumeState {
@@ -127,11 +132,32 @@ export class Volume {
     return Math.min(this.usedBytes, excess);
   }
 
-  /** Sets bytes aside; false where they don't fit. */
+  /** Sets bytes aside. False: they do not fit. */
   reserve(bytes: number): boolean {
     if (!this.isWritable || bytes > this.freeBytes) return false;
-    this.reservedBytes += bytes;
+    this.#reservedBytes += bytes;
     return true;
+  }
+
+  /** Reserved bytes are not needed any more. */
+  unreserve(bytes: number): void {
+    this.#reservedBytes -= bytes;
+  }
+
+  /** Reserved bytes are in a file now. */
+  commit(bytes: number): void {
+    this.#reservedBytes -= bytes;
+    this.#usedBytes += bytes;
+  }
+
+  /** A block file that takes these bytes was found at the start. */
+  recovered(bytes: number): void {
+    this.#usedBytes += bytes;
+  }
+
+  /** Used bytes are free again: a file is gone, or a segment of it. */
+  freed(bytes: number): void {
+    this.#usedBytes -= bytes;
   }
 
   /** Looks at the file system again. Never rejects: a disk that does not answer is marked. */
@@ -139,7 +165,7 @@ export class Volume {
     try {
       const space = await this.gate.run(() => this.#options.disk.space(this.path));
       this.#space = space;
-      this.#usedAtSpaceBytes = this.usedBytes;
+      this.#usedAtSpaceBytes = this.#usedBytes;
       this.#noteCrowd();
     } catch (error) {
       this.failed(error);
@@ -172,17 +198,85 @@ export class Volume {
     );
   }
 
-  /** A volume whose blocks could not be read at the start is not used until the next one. */
+  /** Whether the volume is in use: it answered at the start, and its blocks were recovered. */
+  get isInUse(): boolean {
+    return this.#failingUntilMs !== Infinity;
+  }
+
+  /** The volume's blocks could not be read at the start: it is not used before the next start. */
   leaveOut(error: unknown): void {
     this.#failingUntilMs = Infinity;
+    this.#isLeftOut = true;
     this.#options.log.error(
       { event: "volume-left-out", volume: this.path, err: error },
-      "cannot read the volume; it is not used until the next start",
+      "cannot read the volume's blocks; it is not used before the next start",
     );
+  }
+
+  /** The volume does not answer at the start: it is not used before `join`. */
+  awaitAnswer(timeoutMs: number): void {
+    this.#failingUntilMs = Infinity;
+    this.#options.log.error(
+      { event: "volume-missing", volume: this.path, timeoutMs },
+      "the volume does not answer; the member starts without it and uses it as soon as it answers: check the disk or its mount",
+    );
+  }
+
+  /** The volume has answered after `awaitAnswer`, and its blocks were recovered, unless it was left out. */
+  join(): void {
+    if (!this.#isLeftOut) this.#failingUntilMs = -Infinity;
   }
 
   /** There is room: a full volume is tried again at once. */
   roomFreed(): void {
     this.#fullUntilMs = -Infinity;
+  }
+}
+
+/**
+ * Room on one volume for the segments of one part. What a write takes of it belongs to that write, which says how it ended:
+ * `spend` or `putBack`.
+ */
+export class VolumeReservation implements Reservation {
+  readonly volume: Volume;
+  /** Bytes of the segments. Their room may be larger. */
+  readonly bytes: number;
+  #leftBytes: number;
+  #isReleased = false;
+
+  /** Of bytes that the volume has set aside. `chargedBytes`: the most that `bytes` of segments take on the volume. */
+  constructor(volume: Volume, bytes: number, chargedBytes: number) {
+    this.volume = volume;
+    this.bytes = bytes;
+    this.#leftBytes = chargedBytes;
+  }
+
+  /** Takes room for a write; more than is left, if the volume has it. False: there is not enough. */
+  take(bytes: number): boolean {
+    const missing = bytes - this.#leftBytes;
+    if (missing > 0) {
+      if (!this.volume.reserve(missing)) return false;
+      this.#leftBytes += missing;
+    }
+    this.#leftBytes -= bytes;
+    return true;
+  }
+
+  /** The bytes taken are in a file now. */
+  spend(bytes: number): void {
+    this.volume.commit(bytes);
+  }
+
+  /** The bytes taken were not needed. */
+  putBack(bytes: number): void {
+    if (this.#isReleased) this.volume.unreserve(bytes);
+    else this.#leftBytes += bytes;
+  }
+
+  /** Gives back what no write has taken. Harmless when repeated. */
+  release(): void {
+    this.#isReleased = true;
+    this.volume.unreserve(this.#leftBytes);
+    this.#leftBytes = 0;
   }
 }

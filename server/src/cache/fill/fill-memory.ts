@@ -1,4 +1,5 @@
 import { abortError } from "@frontcache/proto";
+import { whenAborted } from "@frontcache/proto/runtime";
 
 /** What readers wait for comes before what nobody waits for. */
 export type Priority = "demand" | "background";
@@ -77,20 +78,19 @@ export class FillMemory {
   #enqueue(count: number, priority: Priority, signal: AbortSignal): Claim {
     let queue = this.#queues[priority];
     const { promise, resolve, reject } = withResolvers<Buffer[]>();
-    const onAbort = (): void => {
+    const remove = whenAborted(signal, () => {
       queue.delete(waiter);
       reject(abortError(signal));
       this.#serve();
-    };
+    });
     const waiter: Waiter = {
       count,
       give: (buffers) => {
-        signal.removeEventListener("abort", onAbort);
+        remove();
         resolve(buffers);
       },
     };
     queue.add(waiter);
-    signal.addEventListener("abort", onAbort, { once: true });
     if (priority === "demand") this.#relieve();
     const promote = (): void => {
       if (queue === this.#queues.demand || !queue.delete(waiter)) return;

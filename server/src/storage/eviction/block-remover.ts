@@ -1,3 +1,4 @@
+import { SingleFlight } from "@frontcache/proto/runtime";
 import type { BlockIndex } from "../block-index.js";
 import type { CachedBlock } from "../cached-block.js";
 import type { Disk } from "../disk/disk.js";
@@ -22,7 +23,7 @@ export interface Removal {
 /** Takes blocks and stray files away, and tries again later where the disk refuses. */
 export class BlockRemover {
   readonly #removals = new Map<CachedBlock, Removal>();
-  readonly #unlinking = new Map<string, Promise<boolean>>();
+  readonly #unlinking = new SingleFlight<string, boolean>();
   /** Files that could not be removed, with what they still take. */
   readonly #stuck = new Map<string, { volume: Volume; bytes: number }>();
 
@@ -50,11 +51,11 @@ export class BlockRemover {
     await block.released();
     await this.options.files.close(block);
     const { chargedBytes, volume, path } = block;
-    if (await unlinked) volume.usedBytes -= chargedBytes;
+    if (await unlinked) volume.freed(chargedBytes);
     else {
       // The name may have been freed by a later try, while somebody still read the block.
       const stuck = this.#stuck.get(path);
-      if (stuck === undefined) volume.usedBytes -= chargedBytes;
+      if (stuck === undefined) volume.freed(chargedBytes);
       else stuck.bytes += chargedBytes;
     }
     this.#removals.delete(block);
@@ -62,9 +63,7 @@ export class BlockRemover {
 
   /** Removes a file; resolves to whether it is gone. Where it is not, another try follows. */
   removeFile(volume: Volume, path: string): Promise<boolean> {
-    const unlinking = this.#unlink(volume, path).finally(() => this.#unlinking.delete(path));
-    this.#unlinking.set(path, unlinking);
-    return unlinking;
+    return this.#unlinking.run(path, () => this.#unlink(volume, path));
   }
 
   async #unlink(volume: Volume, path: string): Promise<boolean> {
@@ -79,14 +78,14 @@ export class BlockRemover {
         return false;
       }
     }
-    volume.usedBytes -= this.#stuck.get(path)?.bytes ?? 0;
+    volume.freed(this.#stuck.get(path)?.bytes ?? 0);
     this.#stuck.delete(path);
     return true;
   }
 
   /** Whether the path is free for a new file: waits for a removal under way, tries a stuck one again. */
   async isFree(path: string): Promise<boolean> {
-    await this.#unlinking.get(path);
+    await this.#unlinking.running(path);
     const stuck = this.#stuck.get(path);
     return stuck === undefined || this.removeFile(stuck.volume, path);
   }
@@ -100,7 +99,7 @@ export class BlockRemover {
 
   /** Resolves when no file is being removed; pins may still keep the space of some. */
   async unlinked(): Promise<void> {
-    await Promise.all(this.#unlinking.values());
+    await this.#unlinking.settled();
   }
 
   /** Resolves when every removal under way has come to its end, pins included. */

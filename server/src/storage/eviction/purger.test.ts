@@ -43,6 +43,25 @@ describe("the purger", () => {
     await store.close();
   });
 
+  it("logs one line per interval with the totals of all its runs, and each run at debug only", async () => {
+    const logged: Record<string, unknown>[] = [];
+    let runs = 0;
+    const note = (entry: Record<string, unknown>): void => void (entry.event === "purged" && logged.push(entry));
+    const debug = ({ event }: { event: string }): void => void (event === "purge" && runs++);
+    const log = { debug, info: note, warn: note, error: note } as unknown as Log;
+    const { store, clock } = await openStore({ volumes: [{ path: "/cache", limitBytes: 10 * FILE }], log });
+    await fill(store, 0, 40);
+    expect([runs > 5, logged]).toEqual([true, []]);
+    clock.advance(10_000);
+    await turn();
+    const { purged } = store.status();
+    expect(logged).toMatchObject([{ blocks: purged.blocks, bytes: purged.bytes, volumes: [{ path: "/cache" }] }]);
+    clock.advance(10_000);
+    await turn();
+    expect(logged).toHaveLength(1);
+    await store.close();
+  });
+
   it("does nothing below the high watermark", async () => {
     const { store, clock } = await openStore({ volumes: [{ path: "/cache", limitBytes: 20 * FILE }] });
     await fill(store, 0, 19);

@@ -1,7 +1,8 @@
-import { forEachConcurrent } from "@frontcache/proto/runtime";
+import { forEachConcurrent, SingleFlight } from "@frontcache/proto/runtime";
 import type { Clock } from "../../runtime/clock.js";
 import type { Log } from "../../runtime/log.js";
-import type { CachedBlock } from "../cached-block.js";
+import type { BlockIndex } from "../block-index.js";
+import type { CachedBlock, VolumeBlocks } from "../cached-block.js";
 import type { PurgeReport, Victim } from "../storage-report.js";
 import type { Volume } from "../volume.js";
 import type { BlockRemover } from "./block-remover.js";
@@ -9,6 +10,7 @@ import type { RecencyKeeper } from "./recency-keeper.js";
 
 export interface PurgerOptions {
   readonly volumes: readonly Volume[];
+  readonly index: Pick<BlockIndex, "on">;
   readonly remover: BlockRemover;
   readonly recency: RecencyKeeper;
   readonly clock: Clock;
@@ -21,13 +23,15 @@ const REMOVALS = 4;
 
 /** Keeps the volumes below their watermarks, and the files' times near the blocks'. */
 export class Purger {
-  readonly #running = new Map<Volume, Promise<PurgeReport>>();
+  readonly #running = new SingleFlight<Volume, PurgeReport>();
   #cancelTick: (() => void) | undefined;
   #tick: Promise<void> | undefined;
   readonly #listeners = new Set<(report: PurgeReport) => void>();
   #closed = false;
   #blocks = 0;
   #bytes = 0;
+  /** What was evicted before the last summary in the log. */
+  #summedUp = { blocks: 0, bytes: 0 };
 
   constructor(private readonly options: PurgerOptions) {}
 
@@ -54,41 +58,56 @@ export class Purger {
     this.#closed = true;
     this.#cancelTick?.();
     await this.#tick;
-    await Promise.all(this.#running.values());
+    await this.#running.settled();
+    this.#sumUp();
   }
 
-  /** What it does each interval: looks at the file systems, tidies up, evicts where a volume is over its high watermark, refreshes times. */
+  /** The work of each interval: measures the file systems, retries removals, evicts from volumes over their high watermark, writes times. */
   async tick(): Promise<void> {
     await Promise.all(this.options.volumes.map((volume) => this.#tend(volume)));
+    this.#sumUp();
+  }
+
+  /** One line per interval for all purges: a full volume has several per second. */
+  #sumUp(): void {
+    const [blocks, bytes] = [this.#blocks - this.#summedUp.blocks, this.#bytes - this.#summedUp.bytes];
+    if (blocks === 0) return;
+    this.#summedUp = { blocks: this.#blocks, bytes: this.#bytes };
+    const volumes = this.options.volumes.map(({ path, usedBytes, limitBytes }) => ({ path, usedBytes, limitBytes }));
+    this.options.log.info({ event: "purged", blocks, bytes, volumes }, "evicted blocks since the last line");
   }
 
   async #tend(volume: Volume): Promise<void> {
+    if (!volume.isInUse) return;
     await volume.refreshSpace();
     await this.options.remover.retryStuck(volume);
     if (volume.overflowBytes > 0) await this.purge(volume, 0);
     else volume.roomFreed();
     await this.options.recency.refresh(volume);
-    const { path, state, usedBytes, reservedBytes, limitBytes, order } = volume;
-    const report = { volume: path, state, blocks: order.size, usedBytes, reservedBytes, limitBytes };
+    const { path, state, usedBytes, reservedBytes, limitBytes } = volume;
+    const report = {
+      volume: path,
+      state,
+      blocks: this.options.index.on(volume).order.size,
+      usedBytes,
+      reservedBytes,
+      limitBytes,
+    };
     this.options.log.debug({ event: "volume", ...report }, "usage of a volume");
   }
 
   /**
-   * Evicts from a volume until its low watermark, and until `wantedBytes` fit. Joins a purge that runs. Never rejects.
+   * Evicts from a volume until it is below its low watermark and `requestedBytes` fit. Joins a purge that runs. Never rejects.
    */
-  purge(volume: Volume, wantedBytes: number): Promise<PurgeReport> {
-    const running = this.#running.get(volume);
-    if (running !== undefined) return running;
-    const purge = this.#purge(volume, wantedBytes).finally(() => this.#running.delete(volume));
-    this.#running.set(volume, purge);
-    return purge;
+  purge(volume: Volume, requestedBytes: number): Promise<PurgeReport> {
+    return this.#running.run(volume, () => this.#purge(volume, requestedBytes));
   }
 
-  async #purge(volume: Volume, wantedBytes: number): Promise<PurgeReport> {
+  async #purge(volume: Volume, requestedBytes: number): Promise<PurgeReport> {
     const { clock, log } = this.options;
     const began = clock.monotonicMs();
     await volume.refreshSpace();
-    const excess = Math.max(volume.excessBytes, wantedBytes - volume.freeBytes);
+    const excess = Math.max(volume.excessBytes, requestedBytes - volume.freeBytes);
     const victims: Victim[] = [];
     const bytes = await this.#evict(volume, excess, victims);
     const blocks = victims.length;
@@ -100,18 +119,18 @@ export class Purger {
     }
     const durationMs = clock.monotonicMs() - began;
     const report = { volume: volume.path, blocks, bytes, durationMs, usedBytes: volume.usedBytes, limitBytes: volume.limitBytes };
-    log[blocks > 0 ? "info" : "debug"]({ event: "purged", ...report }, "evicted blocks");
-    const told = { ...report, victims };
-    for (const listener of this.#listeners) listener(told);
-    return told;
+    log.debug({ event: "purge", ...report }, "one run over a volume");
+    const purged = { ...report, victims };
+    for (const listener of this.#listeners) listener(purged);
+    return purged;
   }
 
-  /** Blocks that nobody reads, in the order of their eviction, a few at a time, until `excessBytes` are back; resolves to what came back. */
+  /** Evicts blocks that no one reads, in the order of eviction, until `excessBytes` are free. Resolves to the bytes freed. */
   async #evict(volume: Volume, excessBytes: number, evicted: Victim[]): Promise<number> {
     const nowMs = this.options.clock.nowMs();
     let bytes = 0;
     const isEnough = (): boolean => bytes >= excessBytes || this.#closed;
-    await forEachConcurrent(victims(volume, isEnough), REMOVALS, async (block) => {
+    await forEachConcurrent(victims(this.options.index.on(volume), isEnough), REMOVALS, async (block) => {
       // The wall clock may have been set back.
       const sinceMs = (thenMs: number): number => Math.max(0, nowMs - thenMs);
       evicted.push({ ageMs: sinceMs(block.firstUsedMs), idleMs: sinceMs(block.lastUsedMs) });
@@ -122,8 +141,8 @@ export class Purger {
   }
 }
 
-function* victims(volume: Volume, isEnough: () => boolean): Generator<CachedBlock> {
-  for (const block of volume.order.victims()) {
+function* victims({ order }: VolumeBlocks, isEnough: () => boolean): Generator<CachedBlock> {
+  for (const block of order.victims()) {
     if (isEnough()) return;
     if (!block.isBusy) yield block;
   }

@@ -1,5 +1,6 @@
 import { forEachConcurrent } from "@frontcache/proto/runtime";
 import type { Clock } from "../../runtime/clock.js";
+import type { BlockIndex } from "../block-index.js";
 import type { CachedBlock } from "../cached-block.js";
 import type { Disk } from "../disk/disk.js";
 import type { Volume } from "../volume.js";
@@ -7,21 +8,28 @@ import type { Volume } from "../volume.js";
 /** Files refreshed at a time: fewer than the disk takes, readers come first. */
 const REFRESHES = 4;
 
+export interface RecencyKeeperOptions {
+  readonly disk: Disk;
+  readonly clock: Clock;
+  readonly index: Pick<BlockIndex, "on">;
+}
+
 /** Writes blocks' recency into their files' times, so that it survives a restart. */
 export class RecencyKeeper {
-  constructor(private readonly options: { readonly disk: Disk; readonly clock: Clock }) {}
+  constructor(private readonly options: RecencyKeeperOptions) {}
 
   /**
    * Refreshes the files of the blocks touched since the last time, a few at a time. Stops at `untilMs` (monotonic) and at the
    * first error: recency is worth no trouble. What is left comes with the next refresh.
    */
   async refresh(volume: Volume, untilMs = Infinity): Promise<void> {
-    const touched = volume.touched;
-    volume.touched = new Set();
+    const { used } = this.options.index.on(volume);
+    const due = [...used];
+    used.clear();
     let isOver = false;
-    await forEachConcurrent(touched, REFRESHES, async (block) => {
+    await forEachConcurrent(due, REFRESHES, async (block) => {
       isOver ||= this.options.clock.monotonicMs() > untilMs || !(await this.#refreshOne(block));
-      if (isOver && !block.retired) volume.touched.add(block);
+      if (isOver && !block.retired) used.add(block);
     });
   }
 
