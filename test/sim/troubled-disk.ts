@@ -1,5 +1,5 @@
 import { sleep } from "@frontcache/proto/runtime";
-import { systemError } from "../../server/src/storage/system-error.js";
+import { systemError } from "../../server/src/storage/disk/disk.js";
 import { type DiskOperation, MemoryDisk } from "../../server/src/testing/memory-disk.js";
 import type { Chance } from "../seeded-random.js";
 import type { ProcessClock } from "./simulated-time.js";

@@ -1,7 +1,7 @@
 import { type BlockId, parseObjectUrl } from "@frontcache/proto";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { wrap } from "../origin/origin.js";
-import { systemError } from "../storage/system-error.js";
+import { systemError } from "../storage/disk/disk.js";
 import { openCache, restOf } from "../testing/cache-fixture.js";
 import { MemoryObjects } from "../testing/origin/memory-objects.js";
 import { MemoryOrigin } from "../testing/origin/memory-origin.js";

@@ -1,14 +1,17 @@
 import { crc32 } from "node:zlib";
+import type { ObjectInfo } from "@frontcache/proto";
 import { type Geometry, segmentOf } from "@frontcache/proto";
 import { SingleFlight } from "@frontcache/proto/runtime";
 import type { Slice } from "../runtime/slice.js";
+import type { BlockId, BlockPin } from "./block.js";
 import type { CachedBlock } from "./cached-block.js";
 import type { Damages } from "./damages.js";
+import { systemCode, systemError } from "./disk/disk.js";
 import { mappedRead } from "./mapping/mapped-read.js";
 import type { OpenFile } from "./open-file.js";
 import type { OpenFiles } from "./open-files.js";
-import { READ_BYTES, type ReadBuffers } from "./read-buffers.js";
-import { systemCode, systemError } from "./system-error.js";
+import type { References } from "./references.js";
+import { READ_BYTES, type ReadBuffers } from "./references.js";
 
 /** Plain reads end at multiples of this, so that the next one begins on a page. */
 const READ_ALIGNMENT = 256 << 10;
@@ -142,5 +145,36 @@ export class BlockReader {
     if (NOT_OF_THE_FILE.has(code)) return;
     if (segment === undefined || OF_THE_FILE.has(code)) this.options.damages.badBlock(block, error);
     else this.options.damages.badSegment(block, segment, error);
+  }
+}
+
+/** A pin of a block file. */
+export class StorePin implements BlockPin {
+  readonly id: BlockId;
+  readonly info: ObjectInfo;
+  /** Harmless when repeated. */
+  readonly release: () => void;
+  #released = false;
+
+  constructor(
+    private readonly block: CachedBlock,
+    private readonly reader: BlockReader,
+    references: References,
+  ) {
+    this.id = block.id;
+    this.info = block.info;
+    block.acquire();
+    this.release = references.add(() => {
+      this.#released = true;
+      block.release();
+    });
+  }
+
+  has(segment: number): boolean {
+    return this.block.segments.has(segment);
+  }
+
+  read(start: number, end: number): Slice | Promise<Slice | undefined> | undefined {
+    return this.#released ? undefined : this.reader.read(this.block, start, end);
   }
 }

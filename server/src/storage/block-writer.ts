@@ -1,15 +1,14 @@
 import { join } from "node:path";
 import { blockDigest, blockDirectory, blockLength, blockPath, type Geometry, segmentCount } from "@frontcache/proto";
 import type { Clock } from "../runtime/clock.js";
-import { type BlockDescription, blockKey, type FilledSegment } from "./block.js";
+import { type BlockDescription, blockKey, type FilledSegment, temporaryDirectory } from "./block.js";
 import { BlockFileWriter } from "./block-file-writer.js";
 import type { BlockIndex } from "./block-index.js";
-import { temporaryDirectory } from "./block-path.js";
 import { CachedBlock } from "./cached-block.js";
 import type { Disk, DiskFile } from "./disk/disk.js";
+import { systemCode } from "./disk/disk.js";
 import type { BlockRemover } from "./eviction/block-remover.js";
 import type { OpenFiles } from "./open-files.js";
-import { systemCode } from "./system-error.js";
 import type { Volume, VolumeReservation } from "./volume.js";
 
 export interface BlockWriterOptions {

@@ -1,3 +1,4 @@
+import { join } from "node:path";
 import type { BlockId, ObjectInfo } from "@frontcache/proto";
 import type { Slice } from "../runtime/slice.js";
 
@@ -50,4 +51,9 @@ export interface Reservation {
   readonly bytes: number;
   /** Gives back what was not written. Harmless when repeated. */
   release(): void;
+}
+
+/** Where a volume keeps block files that are not whole yet. Empty at rest. */
+export function temporaryDirectory(volumePath: string): string {
+  return join(volumePath, "tmp");
 }

@@ -1,7 +1,6 @@
 import { blockLength, FOOTER_BYTES, type Geometry, type ObjectInfo } from "@frontcache/proto";
 import type { SingleFlight } from "@frontcache/proto/runtime";
 import { type BlockId, blockKey } from "./block.js";
-import { digestNumber } from "./block-path.js";
 import type { Evictable, EvictionPolicy } from "./eviction/eviction-policy.js";
 import type { OpenFile } from "./open-file.js";
 import { SegmentTable } from "./segment-table.js";
@@ -122,4 +121,10 @@ export class CachedBlock implements Evictable {
   segmentCharge(segment: number): number {
     return segmentCharge(this.segments.lengthOf(segment), this.segments.geometry);
   }
+}
+
+/** The first 48 bits of the digest that a block file is named for. */
+function digestNumber(path: string): number {
+  const nameAt = path.length - "0123456789abcdef0123456789abcdef.blk".length;
+  return Number.parseInt(path.slice(nameAt, nameAt + 12), 16);
 }

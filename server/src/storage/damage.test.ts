@@ -15,7 +15,7 @@ import {
   testSegments,
 } from "../testing/store-fixture.js";
 import type { BlockStore } from "./block-store.js";
-import { systemError } from "./system-error.js";
+import { systemError } from "./disk/disk.js";
 
 const { blockBytes: BLOCK, segmentBytes: SEGMENT } = testGeometry;
 const id = testId("s3://bucket/key");

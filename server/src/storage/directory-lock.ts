@@ -3,8 +3,8 @@ import { chmod, type FileHandle, mkdir, open, readFile, rm, stat } from "node:fs
 import { join } from "node:path";
 import { CacheError } from "@frontcache/proto";
 import type { DirectoryClaim } from "./disk/disk.js";
+import { systemCode } from "./disk/disk.js";
 import type { Libc } from "./mapping/libc.js";
-import { systemCode } from "./system-error.js";
 
 const LOCK_EXCLUSIVE_NOW = 2 | 4;
 const GROUP_AND_OTHERS_WRITE = 0o022;

@@ -2,11 +2,11 @@ import { SingleFlight } from "@frontcache/proto/runtime";
 import type { Clock } from "../runtime/clock.js";
 import type { CachedBlock } from "./cached-block.js";
 import type { Disk, DiskFile } from "./disk/disk.js";
+import { systemCode, systemError } from "./disk/disk.js";
 import type { Mapper } from "./mapping/mapping.js";
 import { RecentResidency } from "./mapping/recent-residency.js";
 import { type MappedMemory, OpenFile } from "./open-file.js";
 import type { References } from "./references.js";
-import { systemCode, systemError } from "./system-error.js";
 
 export interface OpenFilesOptions {
   readonly disk: Disk;

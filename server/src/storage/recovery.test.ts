@@ -16,8 +16,8 @@ import {
   testInfo,
   testSegments,
 } from "../testing/store-fixture.js";
+import { systemError } from "./disk/disk.js";
 import { storageTuning } from "./storage-tuning.js";
-import { systemError } from "./system-error.js";
 
 const { blockBytes: BLOCK, segmentBytes: SEGMENT } = testGeometry;
 const info = testInfo();

@@ -12,15 +12,15 @@ import {
 import { forEachConcurrent } from "@frontcache/proto/runtime";
 import type { Clock } from "../runtime/clock.js";
 import type { BlockId } from "./block.js";
+import { temporaryDirectory } from "./block.js";
 import type { BlockIndex } from "./block-index.js";
-import { isBlockFileName, temporaryDirectory } from "./block-path.js";
 import { CachedBlock } from "./cached-block.js";
 import type { Damages } from "./damages.js";
 import type { Disk, DiskStat, FileLook } from "./disk/disk.js";
+import { systemCode } from "./disk/disk.js";
 import { DiskGate } from "./disk/disk-gate.js";
 import type { BlockRemover } from "./eviction/block-remover.js";
 import type { StorageTuning } from "./storage-tuning.js";
-import { systemCode } from "./system-error.js";
 import type { Volume } from "./volume.js";
 
 export interface RecoveryOptions {
@@ -243,4 +243,12 @@ async function takeBack(block: CachedBlock, gate: DiskGate, { disk, geometry }: 
     if (NO_DESCRIPTORS.has(systemCode(error)) || gate.isHanging) throw error;
     return false;
   }
+}
+
+/** Names of block files, without their directory. */
+const BLOCK_FILE = /^[0-9a-f]{32}\.blk$/;
+
+/** Whether a name found in directory `aa` of the blocks can be a block file's. */
+function isBlockFileName(directory: string, name: string): boolean {
+  return BLOCK_FILE.test(name) && name.startsWith(directory) && directory.length === 2;
 }

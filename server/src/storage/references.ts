@@ -25,3 +25,41 @@ export class References {
     return { bytes, release: this.add(takeBack) };
   }
 }
+
+/** Bytes of a pooled buffer, and the most that one read brings. */
+export const READ_BYTES = 1 << 20;
+
+/** Reads up to this size take memory of their own: pooled buffers would be wasted on them. */
+const SMALL_BYTES = 64 << 10;
+
+/**
+ * Memory for reads from files. A bounded number of buffers is lent out; when none is left, because slow readers hold
+ * them, reads become small rather than wait for somebody else's reader.
+ */
+export class ReadBuffers {
+  readonly #free: Buffer[] = [];
+  #allocated = 0;
+
+  constructor(
+    private readonly memoryBytes: number,
+    private readonly references: References,
+  ) {}
+
+  /** Memory for up to `wantedBytes`: at least 64 KiB, at most 1 MiB of it. */
+  take(wantedBytes: number): Slice {
+    if (wantedBytes <= SMALL_BYTES) return this.#own(wantedBytes);
+    const buffer = this.#free.pop() ?? this.#allocate();
+    if (buffer === undefined) return this.#own(SMALL_BYTES);
+    return this.references.slice(buffer.subarray(0, Math.min(wantedBytes, READ_BYTES)), () => this.#free.push(buffer));
+  }
+
+  #allocate(): Buffer | undefined {
+    if ((this.#allocated + 1) * READ_BYTES > this.memoryBytes) return undefined;
+    this.#allocated++;
+    return Buffer.allocUnsafeSlow(READ_BYTES);
+  }
+
+  #own(bytes: number): Slice {
+    return this.references.slice(Buffer.allocUnsafeSlow(bytes), () => undefined);
+  }
+}

@@ -2,10 +2,10 @@ import type { Clock } from "../runtime/clock.js";
 import type { Log } from "../runtime/log.js";
 import type { Reservation } from "./block.js";
 import type { Disk, DiskSpace } from "./disk/disk.js";
+import { systemCode } from "./disk/disk.js";
 import { DiskGate } from "./disk/disk-gate.js";
 import type { VolumeState } from "./storage-report.js";
 import type { StorageTuning } from "./storage-tuning.js";
-import { systemCode } from "./system-error.js";
 
 export interface VolumeOptions {
   readonly path: string;

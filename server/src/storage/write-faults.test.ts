@@ -13,7 +13,7 @@ import {
   testSegments,
 } from "../testing/store-fixture.js";
 import type { BlockStore } from "./block-store.js";
-import { systemError } from "./system-error.js";
+import { systemError } from "./disk/disk.js";
 
 const BLOCK = testGeometry.blockBytes;
 const id = testId("s3://bucket/key");

@@ -1,7 +1,7 @@
 import { CacheError } from "@frontcache/proto";
 import type { DirectoryClaim, Disk, DiskFile, DiskSpace, DiskStat, FileSurvey } from "../storage/disk/disk.js";
+import { systemError } from "../storage/disk/disk.js";
 import { surveyByFiles } from "../storage/disk/file-survey.js";
-import { systemError } from "../storage/system-error.js";
 import { MemoryFile, PAGE_BYTES } from "./memory-file.js";
 
 /** What a disk is asked to do: the methods of Disk and DiskFile. */

@@ -1,4 +1,4 @@
-import { systemError } from "../storage/system-error.js";
+import { systemError } from "../storage/disk/disk.js";
 
 export const PAGE_BYTES = 4096;
 

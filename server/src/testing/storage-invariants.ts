@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { blocksDirectory, decodeFooter, FOOTER_BYTES, type Geometry, segmentLength } from "@frontcache/proto";
-import { temporaryDirectory } from "../storage/block-path.js";
+import { temporaryDirectory } from "../storage/block.js";
 import type { BlockStore } from "../storage/block-store.js";
 import { segmentCharge } from "../storage/cached-block.js";
 import type { Disk } from "../storage/disk/disk.js";

@@ -1,6 +1,6 @@
 import { parseObjectUrl } from "@frontcache/proto";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { systemError } from "../../storage/system-error.js";
+import { systemError } from "../../storage/disk/disk.js";
 import { MemoryObjects } from "../../testing/origin/memory-objects.js";
 import { MemoryOrigin } from "../../testing/origin/memory-origin.js";
 import { openStore, type StoreFixture, testGeometry } from "../../testing/store-fixture.js";

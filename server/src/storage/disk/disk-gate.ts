@@ -1,6 +1,6 @@
 import type { Clock } from "../../runtime/clock.js";
 import type { StorageTuning } from "../storage-tuning.js";
-import { systemError } from "../system-error.js";
+import { systemError } from "./disk.js";
 
 interface Waiter {
   go(): void;

@@ -1,7 +1,6 @@
 import { Worker } from "node:worker_threads";
-import { systemError } from "../system-error.js";
-import type { Disk, DiskFile, FileLook, FileSurvey } from "./disk.js";
-import { type SystemStat, toDiskStat } from "./disk-stat.js";
+import type { Disk, DiskFile, DiskStat, FileLook, FileSurvey } from "./disk.js";
+import { systemError } from "./disk.js";
 
 type Look = FileLook | NodeJS.ErrnoException;
 
@@ -102,4 +101,24 @@ export class ThreadSurvey implements FileSurvey {
 
 function closed(): Error {
   return new Error("the survey is over");
+}
+
+/** What the storage needs of the system's stat. */
+export interface SystemStat {
+  readonly size: number;
+  readonly blocks: number;
+  readonly mtimeMs: number;
+  readonly birthtimeMs: number;
+}
+
+/** stat counts space in these. */
+const STAT_BLOCK_BYTES = 512;
+
+export function toDiskStat({ size, blocks, mtimeMs, birthtimeMs }: SystemStat): DiskStat {
+  return {
+    sizeBytes: size,
+    allocatedBytes: blocks * STAT_BLOCK_BYTES,
+    modifiedMs: Math.round(mtimeMs),
+    createdMs: Math.round(birthtimeMs),
+  };
 }

@@ -2,8 +2,7 @@ import fs, { readFileSync } from "node:fs";
 import { claimDirectory } from "../directory-lock.js";
 import { type Libc, loadLibc } from "../mapping/libc.js";
 import type { DirectoryClaim, Disk, DiskFile, DiskSpace, DiskStat, FileSurvey } from "./disk.js";
-import { toDiskStat } from "./disk-stat.js";
-import { surveyByFiles, ThreadSurvey } from "./file-survey.js";
+import { surveyByFiles, ThreadSurvey, toDiskStat } from "./file-survey.js";
 
 const { O_RDONLY, O_RDWR, O_CREAT, O_EXCL } = fs.constants;
 /** Absent on some systems. What somebody put in a block file's place must not block a thread (a pipe) or lead elsewhere (a link). */

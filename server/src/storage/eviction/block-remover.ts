@@ -2,8 +2,8 @@ import { SingleFlight } from "@frontcache/proto/runtime";
 import type { BlockIndex } from "../block-index.js";
 import type { CachedBlock } from "../cached-block.js";
 import type { Disk } from "../disk/disk.js";
+import { systemCode } from "../disk/disk.js";
 import type { OpenFiles } from "../open-files.js";
-import { systemCode } from "../system-error.js";
 import type { Volume } from "../volume.js";
 
 export interface BlockRemoverOptions {

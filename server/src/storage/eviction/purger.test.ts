@@ -5,7 +5,7 @@ import { ManualClock } from "../../testing/manual-clock.js";
 import { MemoryDisk } from "../../testing/memory-disk.js";
 import { storageFaults } from "../../testing/storage-invariants.js";
 import { keep, openStore, testDiskBytes, testGeometry, testId, testInfo, testSegments } from "../../testing/store-fixture.js";
-import { systemError } from "../system-error.js";
+import { systemError } from "../disk/disk.js";
 
 const { blockBytes: BLOCK } = testGeometry;
 const FILE = BLOCK + FOOTER_BYTES;

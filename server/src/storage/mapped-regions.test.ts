@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { MappedRegions } from "./mapped-regions.js";
+import { MappedRegions } from "./open-file.js";
 
 const MiB = 1 << 20;
 

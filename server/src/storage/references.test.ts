@@ -1,6 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { READ_BYTES, ReadBuffers } from "./read-buffers.js";
-import { References } from "./references.js";
+import { READ_BYTES, ReadBuffers, References } from "./references.js";
 
 const KiB = 1 << 10;
 
