@@ -129,8 +129,16 @@ describe("the alerting rules", () => {
     expect(faultsOf(expr!)).toEqual([]);
   });
 
-  it("cover what wakes people up, and say what to do", () => {
-    const wanted = ["HitRatioFalling", "OriginErrors", "VolumeOverWatermark", "RingSmallerThanStatefulSet", "EventLoopDelay"];
+  it("cover the failures that need an operator, and say what to do", () => {
+    const wanted = [
+      "HitRatioFalling",
+      "OriginErrors",
+      "VolumeOverWatermark",
+      "VolumeFull",
+      "CertificateExpires",
+      "RingSmallerThanStatefulSet",
+      "EventLoopDelay",
+    ];
     expect(rules.map(({ alert }) => alert)).toEqual(expect.arrayContaining(wanted.map((name) => `Frontcache${name}`)));
     for (const { annotations } of rules) expect(Object.keys(annotations)).toEqual(["summary", "action"]);
   });

@@ -8,14 +8,14 @@ export type LabelsOf<L extends Labels> = {
 
 type SeriesOf<D> = D extends HistogramDeclaration ? HistogramSeries : D extends NumberDeclaration ? NumberSeries : never;
 
-/** A declared metric with all its series, which are made once, at the start. */
+/** A declared metric with all its series, created once at the start. */
 export class Family<D extends MetricDeclaration> {
   readonly #byKey = new Map<string, SeriesOf<D>>();
   readonly #names: readonly string[];
 
   constructor(
     readonly declaration: D,
-    /** The values of labels that only the settings know. */
+    /** The values of labels that come from the settings. */
     configured: readonly string[],
   ) {
     this.#names = Object.keys(declaration.labels);
@@ -30,7 +30,7 @@ export class Family<D extends MetricDeclaration> {
     return [...this.#byKey.values()];
   }
 
-  /** The series of these label values. Look it up once where it is often used. Throws where a value was not declared. */
+  /** The series of these label values. Look it up once for frequent use. Throws if a value is not declared. */
   at(...[labels]: keyof D["labels"] extends never ? [] : [LabelsOf<D["labels"]>]): SeriesOf<D> {
     const series = this.#byKey.get(this.#key((labels ?? {}) as Record<string, string>));
     if (series === undefined) throw new Error(`${this.declaration.name} has no series ${JSON.stringify(labels)}`);

@@ -1,4 +1,4 @@
-/** An object that is read much. Both figures are estimates, of the last minutes. */
+/** A frequently read object. Both figures are estimates for the last minutes. */
 export interface HotObject {
   readonly url: string;
   readonly reads: number;
@@ -10,15 +10,14 @@ interface Entry {
   bytes: number;
 }
 
-/** Reads an interval from which on only some are looked at. */
+/** From this number of reads per interval on, only a sample is counted. */
 const SAMPLE_FROM = 10_000;
-/** Then one in so many; a power of two. */
+/** One of this many reads is counted; a power of two. */
 const SAMPLE = 16;
 
 /**
- * The objects read most, in bounded memory: the space-saving algorithm (Metwally et al., 2005). A new object takes the place
- * of the least read one and inherits its count, so that no frequent object is missed. Figures are halved every interval, so
- * that what was hot an hour ago makes room.
+ * The most read objects in bounded memory: the space-saving algorithm (Metwally et al., 2005). A new object replaces the least read
+ * one and inherits its count, so no frequent object is missed. Figures are halved every interval, so old objects make room.
  */
 export class HottestObjects {
   readonly #entries = new Map<string, Entry>();
@@ -27,7 +26,7 @@ export class HottestObjects {
 
   constructor(private readonly capacity: number) {}
 
-  /** An object was read. */
+  /** Counts a read of an object. */
   touch(url: string, bytes: number): void {
     this.#reads++;
     const weight = this.#weight;
@@ -37,7 +36,7 @@ export class HottestObjects {
     entry.bytes += weight * bytes;
   }
 
-  /** An interval is over. */
+  /** Ends an interval. */
   decay(): void {
     this.#weight = this.#reads >= SAMPLE_FROM ? SAMPLE : 1;
     this.#reads = 0;
@@ -63,7 +62,7 @@ export class HottestObjects {
     if (this.#entries.size >= this.capacity) {
       const [least, leastEntry] = [...this.#entries].reduce((a, b) => (b[1].reads < a[1].reads ? b : a));
       this.#entries.delete(least);
-      // Its bytes are not the new one's: reads keep the guarantee, bytes stay honest.
+      // The bytes are not inherited: the guarantee needs only the count.
       entry = { reads: leastEntry.reads, bytes: 0 };
     }
     this.#entries.set(url, entry);

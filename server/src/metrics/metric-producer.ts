@@ -8,8 +8,8 @@ import type { Metrics } from "./metrics.js";
 export const SCOPE = "frontcache";
 
 /**
- * Brings a member's counters to the SDK's readers. Instruments of the SDK would look up a map by the labels of each recorded
- * value; these are added in place and only read here, once an interval.
+ * Provides the metrics of a member to the readers of the SDK. Instruments of the SDK look up a map for each recorded value; our
+ * counters are added in place and only read here, once per interval.
  */
 export class CountersProducer implements MetricProducer {
   constructor(

@@ -5,17 +5,17 @@ import { type MetricName, metricList } from "./metric-list.js";
 export type Families = { readonly [Name in MetricName]: Family<(typeof metricList)[Name]> };
 
 /**
- * The counters of one member. What happens is added in place by whoever knows of it; what is (volumes, fills, connections) is
- * looked up right before a reading.
+ * The metrics of one member. Events are counted in place by the code that observes them. States (volumes, fills, connections) are
+ * read right before each export.
  */
 export class Metrics {
   readonly families: Families;
   readonly #looks: (() => void)[] = [];
 
   constructor(
-    /** The volumes' paths, each a label value. */
+    /** The paths of the volumes, used as label values. */
     volumes: readonly string[],
-    /** Wall time that the counters count from, milliseconds since 1970. */
+    /** Wall time of the start of counting, milliseconds since 1970. */
     readonly startedAtMs: number,
   ) {
     const entries = Object.entries(metricList).map(([name, declaration]) => [
@@ -25,12 +25,12 @@ export class Metrics {
     this.families = Object.fromEntries(entries) as Families;
   }
 
-  /** `look` brings its series up to date; it is called before each reading and must be quick. */
+  /** `look` updates its series; it is called before each export and must be fast. */
   beforeReading(look: () => void): void {
     this.#looks.push(look);
   }
 
-  /** Every family, up to date. */
+  /** All families, updated. */
   read(): Families {
     for (const look of this.#looks) look();
     return this.families;

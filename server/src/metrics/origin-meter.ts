@@ -18,17 +18,17 @@ const outcomeOf: Readonly<Record<ErrorCode, Outcome>> = {
   CANCELLED: "cancelled",
 };
 
-/** One request to a store, as it ended. */
+/** A finished request to a store. */
 export interface MeteredRequest {
   readonly operation: (typeof originOperations)[number];
   readonly outcome: "ok" | ErrorCode;
-  /** Until the answer's head; absent where none came. */
+  /** Time to the response header; undefined if there was none. */
   readonly firstByteMs: number | undefined;
   readonly durationMs: number;
   readonly bytes: number;
 }
 
-/** Counts what is asked of object stores. */
+/** Counts requests to object stores. */
 export class OriginMeter {
   constructor(private readonly metrics: Metrics) {}
 
@@ -49,7 +49,7 @@ export class OriginMeter {
     this.metrics.families.originHedges.at({ result: won ? "won" : "lost" }).value++;
   }
 
-  /** Our own limits turned a request away: `wait`, for it waited too long; `queue`, for too many waited. */
+  /** Our own limits rejected a request: `wait`: it waited too long; `queue`: too many were waiting. */
   limit(reason: "wait" | "queue"): void {
     this.metrics.families.limitsReached.at({ limit: `origin_${reason}` }).value++;
   }

@@ -1,12 +1,12 @@
 import { type EventLoopUtilization, type IntervalHistogram, monitorEventLoopDelay, performance } from "node:perf_hooks";
 import type { Metrics } from "./metrics.js";
 
-/** Milliseconds between two looks at the event loop; it wakes the process so often. */
+/** Sampling interval of the event-loop delay, milliseconds. */
 const RESOLUTION_MS = 20;
 
 /**
- * What the process itself takes: event loop, memory, CPU time. Figures of the event loop are of the last full interval, told
- * by `turn`, so that several who read them don't take them from each other.
+ * Measures event loop, memory and CPU time of the process. The figures of the event loop cover the last interval that `turn` ended,
+ * so that several exporters read the same values.
  */
 export class ProcessWatch {
   readonly #delay: IntervalHistogram;
@@ -19,10 +19,10 @@ export class ProcessWatch {
     metrics.beforeReading(() => this.#look());
   }
 
-  /** An interval is over. */
+  /** Ends an interval. */
   turn(): void {
     const { loopDelayP50, loopDelayP99, loopDelayMax, loopUtilization } = this.metrics.families;
-    // Nanoseconds, and the timer's own period is in them.
+    // Nanoseconds; they include the period of the timer.
     const seconds = (ns: number): number => Math.max(0, ns / 1e9 - RESOLUTION_MS / 1e3);
     loopDelayP50.at().value = seconds(this.#delay.percentile(50));
     loopDelayP99.at().value = seconds(this.#delay.percentile(99));

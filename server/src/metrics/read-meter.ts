@@ -6,10 +6,10 @@ import type { Metrics } from "./metrics.js";
 import type { RecentErrors } from "./recent-errors.js";
 import type { HistogramSeries, NumberSeries } from "./series.js";
 
-/** Where the bytes of a read came from; see ReadResult. */
+/** The source of the bytes of a read; see ReadResult. */
 type Result = (typeof readResults)[number];
 
-/** Results whose bytes no origin was asked for; those of forwarded reads are counted by the member that answered. */
+/** Results without an origin request. Forwarded reads are counted by the member that answers them. */
 const SAVING: ReadonlySet<Result> = new Set(["hit", "joined", "stale"]);
 
 interface ResultSeries {
@@ -21,7 +21,7 @@ interface ResultSeries {
 }
 
 /**
- * Counts reads. All that it adds to was looked up before: a hot read costs the clock twice and a dozen additions
+ * Counts reads. All series are looked up in advance, so a hit costs two clock reads and a dozen additions
  * (`npm run bench -- metrics-cost`).
  */
 export class ReadMeter {
@@ -46,29 +46,29 @@ export class ReadMeter {
     this.#saved = saved.at();
   }
 
-  /** Milliseconds on the clock that the other methods count from. */
+  /** The time for the `begunMs` of the other methods, milliseconds. */
   nowMs(): number {
     return this.clock.monotonicMs();
   }
 
-  /** The first bytes of a read were at hand at once, without a wait: less than the lowest boundary, whatever the clock says. */
+  /** The first bytes of a read were available without a wait: counts as less than the lowest boundary. */
   firstBytesAtOnce(result: Result): void {
     this.#results[result].firstByte.record(0);
   }
 
-  /** The first bytes of a read that arrived at `begunMs` are at hand. */
+  /** The first bytes of a read that arrived at `begunMs` are available. */
   firstBytes(result: Result, begunMs: number): void {
     this.#results[result].firstByte.record((this.clock.monotonicMs() - begunMs) / 1000);
   }
 
-  /** Some bytes went out. A read across blocks may change its result on its way. */
+  /** Bytes were sent. The result may change between the blocks of a read. */
   sent(result: Result, bytes: number): void {
     const series = this.#results[result];
     series.bytes.value += bytes;
     if (series.saves) this.#saved.value += bytes;
   }
 
-  /** The read is over, answered in full or left by its reader. */
+  /** The read has ended, completely or because the client disconnected. */
   answered(result: Result, url: string, begunMs: number, bytes: number): void {
     const { reads, duration } = this.#results[result];
     reads.value++;
@@ -76,7 +76,7 @@ export class ReadMeter {
     this.hottest.touch(url, bytes);
   }
 
-  /** The read failed. A reader that went away is counted, and no error to look at. */
+  /** The read failed. A disconnected client is counted, but is not a recent error. */
   failed(url: string, code: ErrorCode, message: string): void {
     this.metrics.families.readErrors.at({ "error.type": code }).value++;
     if (code !== "CANCELLED") this.errors.add({ atMs: this.clock.nowMs(), code, url, message });

@@ -6,14 +6,14 @@ export interface RecentError {
   readonly atMs: number;
   readonly code: ErrorCode;
   readonly url: string;
-  /** One line, as the reader got it. */
+  /** One line, as sent to the client. */
   readonly message: string;
 }
 
-/** Characters of a message that are kept: URLs have up to about 1,100. */
+/** Longer messages are cut; URLs have up to about 1,100 characters. */
 const MAX_MESSAGE = 2_000;
 
-/** The last errors, so many and no more. */
+/** The latest errors, bounded by a capacity. */
 export class RecentErrors {
   readonly #errors: RecentError[] = [];
   #next = 0;

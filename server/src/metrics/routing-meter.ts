@@ -1,6 +1,6 @@
 import type { Metrics } from "./metrics.js";
 
-/** Counts what happens between members. */
+/** Counts requests between members. */
 export class RoutingMeter {
   constructor(private readonly metrics: Metrics) {}
 

@@ -1,4 +1,4 @@
-/** One number of one combination of label values. Whoever counts holds it and adds in place. */
+/** The number for one combination of label values. Counting code keeps it and adds in place. */
 export class NumberSeries {
   value = 0;
 
@@ -11,7 +11,7 @@ export class NumberSeries {
 
 /** The distribution of one combination of label values: counts by explicit buckets, as OpenTelemetry and Prometheus have them. */
 export class HistogramSeries {
-  /** One more than there are boundaries: the last one is for what lies above all of them. */
+  /** One more than the boundaries: the last one is for larger values. */
   readonly counts: Float64Array;
   count = 0;
   sum = 0;
@@ -26,7 +26,7 @@ export class HistogramSeries {
     this.counts = new Float64Array(boundaries.length + 1);
   }
 
-  /** Most values are small and so found at once; nothing is allocated. */
+  /** Most values are small, so the search is short. Allocates nothing. */
   record(value: number): void {
     const boundaries = this.#boundaries;
     let bucket = 0;

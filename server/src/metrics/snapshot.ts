@@ -7,20 +7,20 @@ import type { RecentError, RecentErrors } from "./recent-errors.js";
 type Result = (typeof readResults)[number];
 type Outcome = (typeof originOutcomes)[number];
 
-/** What a member counted since its start, for people. Bytes, milliseconds; shares are 0 to 1. */
+/** The counters of a member since its start. Bytes and milliseconds; shares are 0 to 1. */
 export interface MetricsSnapshot {
-  /** Wall time of this snapshot, and of the beginning of the counting. */
+  /** Wall time of this snapshot, and of the start of counting. */
   readonly atMs: number;
   readonly startedAtMs: number;
   readonly reads: Readonly<Record<Result, { readonly count: number; readonly bytes: number }>>;
   readonly readErrors: Readonly<Partial<Record<ErrorCode, number>>>;
-  /** Sent to readers. */
+  /** Sent to clients. */
   readonly servedBytes: number;
-  /** Sent to readers without asking an origin for them. */
+  /** Sent to clients without an origin request. */
   readonly savedBytes: number;
-  /** Of the reads that this member answered itself, the share that waited for no fill; undefined before the first one. */
+  /** Share of the reads answered by this member that waited for no fill; undefined before the first read. */
   readonly hitRatio: number | undefined;
-  /** Of the reads that were hits, since the start; undefined before the first one. */
+  /** Time to first byte of hits, since the start; undefined before the first hit. */
   readonly hitFirstByteMs: { readonly p50: number; readonly p99: number } | undefined;
   readonly origin: {
     readonly requests: Readonly<Record<Outcome, number>>;
@@ -40,7 +40,7 @@ export interface MetricsSnapshot {
   readonly recentErrors: readonly RecentError[];
 }
 
-/** Objects that a snapshot names. */
+/** Number of objects in a snapshot. */
 const TOP = 20;
 
 export function snapshotOf(metrics: Metrics, hottest: HottestObjects, errors: RecentErrors, nowMs: number): MetricsSnapshot {
