@@ -39,8 +39,8 @@ export interface Watched {
   readonly local: Pick<LocalCache, "status">;
   readonly view: MemberView;
   readonly members: Pick<MemberSource, "report">;
-  readonly listener: Pick<GrpcListener, "openConnections">;
-  readonly gateway: Pick<HttpListener, "openConnections">;
+  readonly listener: Pick<GrpcListener, "openConnections" | "authenticationFailures">;
+  readonly gateway: Pick<HttpListener, "openConnections" | "authenticationFailures">;
   readonly clients: Pick<Clients, "refusedConnections" | "refusedReads" | "sendBuffer">;
   readonly security: Security;
 }
@@ -151,6 +151,8 @@ export class MemberMetrics {
     families.membershipFailures.at().value = failures;
     families.connections.at({ listener: "grpc" }).value = listener.openConnections;
     families.connections.at({ listener: "http" }).value = gateway.openConnections;
+    families.authenticationFailures.at({ listener: "grpc" }).value = listener.authenticationFailures.count;
+    families.authenticationFailures.at({ listener: "http" }).value = gateway.authenticationFailures.count;
     families.limitsReached.at({ limit: "connections" }).value = clients.refusedConnections;
     families.limitsReached.at({ limit: "reads" }).value = clients.refusedReads;
     families.limitsReached.at({ limit: "slow_clients" }).value = clients.sendBuffer.disconnectedClients;

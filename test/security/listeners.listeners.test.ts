@@ -106,6 +106,15 @@ async function expectProbesAlone(listeners: ListenersUnderTest, shown: Shown): P
 }
 
 describe("where a token is asked for", () => {
+  it("requests without a valid one are counted for each listener", async () => {
+    await using listeners = await open({ authTokenFile: tokenFile });
+    for (const token of [undefined, "another-token-than-ours"]) {
+      await get(listeners.httpPort, "/s3/bucket/object", { token });
+      await expect(listeners.call({ token }, METHODS[0]!)).rejects.toMatchObject({ code: status.UNAUTHENTICATED });
+    }
+    expect([listeners.gateway.authenticationFailures.count, listeners.grpc.authenticationFailures.count]).toEqual([2, 2]);
+  });
+
   it.each([{}, { token: "another-token-than-ours" }])("nothing but health answers to %j", async (shown) => {
     await using listeners = await open({ authTokenFile: tokenFile });
     for (const method of METHODS) {

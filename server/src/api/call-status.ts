@@ -33,17 +33,25 @@ const LOGGED: ReadonlySet<ErrorCode> = new Set(["INTERNAL", "UNAVAILABLE", "RESO
 /** Characters of a message that go over the wire: trailers that are too long are never sent, and the caller waits for ever. */
 const MAX_DETAILS = 4_000;
 
+/** What a failed call was about, for the log. */
+interface About {
+  readonly url?: string | undefined;
+  readonly client?: string | undefined;
+  readonly requestId?: string | undefined;
+}
+
 /**
  * Turns whatever was thrown into a call's status. The cause goes to the log and not over the wire. `details` is made well
  * formed, because grpc-js throws on a lone surrogate when it escapes it.
  */
-export function callStatus(error: unknown, method: string, log: Log): CallStatus {
+export function callStatus(error: unknown, method: string, log: Log, about: About = {}): CallStatus {
   const known = CacheError.from(error);
   if (LOGGED.has(known.code) && !(known instanceof NotServing || known instanceof Busy)) {
     const isDefect = known.code === "INTERNAL";
     const fields = {
       event: "call-failed",
       method,
+      ...about,
       code: known.code,
       cause: describeCause(known.cause, isDefect),
     };

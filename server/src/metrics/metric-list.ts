@@ -158,6 +158,12 @@ export const metricList = {
   connections: upDown("frontcache.connections", "{connection}", "Open connections, including idle ones.", {
     listener: ["grpc", "http"],
   }),
+  authenticationFailures: counter(
+    "frontcache.authentication.failures",
+    "{request}",
+    "Requests rejected because they had no valid token or certificate.",
+    { listener: ["grpc", "http"] },
+  ),
   tlsHandshakeFailures: counter("frontcache.tls.handshake.failures", "{handshake}", "TLS handshakes that failed.", {
     listener: ["grpc", "http"],
   }),

@@ -4,6 +4,8 @@ import { type LogFn, type Logger, pino } from "pino";
 export interface Log extends Pick<Logger, "debug" | "info" | "warn" | "error"> {
   /** Writes a line at level info, whatever level is configured: for events that other programs wait for. */
   readonly always: LogFn;
+  /** Whether lines at level debug are written: what they say need not be gathered otherwise. */
+  readonly debugEnabled: boolean;
 }
 
 export type LogLevel = "debug" | "info" | "warn" | "error" | "silent";
@@ -17,8 +19,11 @@ export function createLog(level: LogLevel): Log {
     formatters: { level: (label) => ({ level: label }) },
   });
   const unconditional = logger.child({}, { level: "info" });
-  return Object.assign(logger, { always: unconditional.info.bind(unconditional) as LogFn });
+  return Object.assign(logger, {
+    always: unconditional.info.bind(unconditional) as LogFn,
+    debugEnabled: level === "debug",
+  });
 }
 
 /** Writes nothing. */
-export const silentLog: Log = Object.assign(pino({ level: "silent" }), { always: () => {} });
+export const silentLog: Log = Object.assign(pino({ level: "silent" }), { always: () => {}, debugEnabled: false });

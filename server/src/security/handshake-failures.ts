@@ -1,9 +1,7 @@
 import type { Server, TLSSocket } from "node:tls";
 import type { Clock } from "../runtime/clock.js";
 import type { Log } from "../runtime/log.js";
-
-/** At most one line per this time; the next line says how many failures it stands for. */
-const LINE_EVERY_MS = 10_000;
+import { FailureCount } from "./failure-count.js";
 
 /** Reasons of OpenSSL that need an explanation. */
 const EXPLANATIONS: Readonly<Record<string, string>> = {
@@ -21,14 +19,10 @@ type ListenerName = "grpc" | "http";
 /** Counts failed TLS handshakes per listener and logs their causes, at most one line every ten seconds. */
 export class HandshakeFailures {
   readonly counts: Record<ListenerName, number> = { grpc: 0, http: 0 };
-  readonly #clock: Clock;
-  readonly #log: Log;
-  #nextLineMs = Number.NEGATIVE_INFINITY;
-  #unlogged = 0;
+  readonly #failures: FailureCount;
 
   constructor(clock: Clock, log: Log) {
-    this.#clock = clock;
-    this.#log = log;
+    this.#failures = new FailureCount(clock, log, "tls-handshake-failed", "TLS handshake failed");
   }
 
   /** Observes the handshakes of a server. */
@@ -40,17 +34,7 @@ export class HandshakeFailures {
 
   failed(listener: ListenerName, cause: string, client: string | undefined): void {
     this.counts[listener]++;
-    const nowMs = this.#clock.monotonicMs();
-    if (nowMs < this.#nextLineMs) {
-      this.#unlogged++;
-      return;
-    }
-    this.#nextLineMs = nowMs + LINE_EVERY_MS;
-    this.#log.warn(
-      { event: "tls-handshake-failed", listener, client, unlogged: this.#unlogged },
-      `TLS handshake failed: ${cause}`,
-    );
-    this.#unlogged = 0;
+    this.#failures.failed(cause, { listener, client });
   }
 }
 

@@ -17,6 +17,7 @@ export class HttpFixture implements AsyncDisposable {
   readonly cache = new MemoryCache();
   readonly logged: object[] = [];
   readonly clients = new Clients(noLimits, systemClock);
+  readonly debugLogged: object[] = [];
   notReadyReasons: string[] = [];
   readonly pages = new Map<string, Page>();
   #listener!: HttpListener;
@@ -29,6 +30,8 @@ export class HttpFixture implements AsyncDisposable {
     fixture.cache.lastModifiedMs = Date.parse(LAST_MODIFIED) + 789;
     const log = {
       ...silentLog,
+      debugEnabled: true,
+      debug: (line: object) => fixture.debugLogged.push(line),
       warn: (line: object) => fixture.logged.push(line),
       error: (line: object) => fixture.logged.push(line),
     };

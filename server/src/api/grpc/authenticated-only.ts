@@ -1,12 +1,15 @@
 import { CacheError } from "@frontcache/proto";
 import type { ServerErrorResponse, ServerUnaryCall, sendUnaryData, UntypedServiceImplementation } from "@grpc/grpc-js";
 import type { Log } from "../../runtime/log.js";
+import type { FailureCount } from "../../security/failure-count.js";
 import type { Security } from "../../security/member-security.js";
 import { WRONG_TOKEN } from "../../security/tokens.js";
 import { callStatus } from "../call-status.js";
 
 /** What stands behind every call, of whatever kind. */
-type AnyCall = Pick<ServerUnaryCall<unknown, unknown>, "metadata"> & { emit(event: "error", error: unknown): unknown };
+type AnyCall = Pick<ServerUnaryCall<unknown, unknown>, "metadata" | "getPeer"> & {
+  emit(event: "error", error: unknown): unknown;
+};
 
 type AnyHandler = (call: AnyCall, callback: sendUnaryData<unknown> | undefined) => void;
 
@@ -18,12 +21,16 @@ export function authenticatedOnly<Handlers extends UntypedServiceImplementation>
   handlers: Handlers,
   security: Security,
   log: Log,
+  failures: FailureCount,
 ): Handlers {
   const admitted = Object.entries(handlers).map(([name, handler]) => {
     const answer: AnyHandler = (call, callback) => {
       const { tokens } = security;
       if (tokens === undefined || tokens.accepts(authorizationOf(call))) (handler as AnyHandler)(call, callback);
-      else refuse(call, callback, name, log);
+      else {
+        failures.failed(WRONG_TOKEN, { listener: "grpc", client: call.getPeer() });
+        refuse(call, callback, name, log);
+      }
     };
     return [name, answer];
   });

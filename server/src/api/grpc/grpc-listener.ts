@@ -12,6 +12,7 @@ import type { HostPort } from "../../config/addresses.js";
 import type { Cache, MemberDirectory } from "../../routing/cache.js";
 import type { Clock } from "../../runtime/clock.js";
 import type { Log } from "../../runtime/log.js";
+import { FailureCount } from "../../security/failure-count.js";
 import type { Security, TlsSecurity } from "../../security/member-security.js";
 import { NotServing } from "../call-status.js";
 import type { Clients } from "../limits/clients.js";
@@ -62,6 +63,8 @@ export class GrpcListener {
   readonly #health = new HealthImplementation();
   readonly #calls = new RunningCalls();
   readonly #closing = new AbortController();
+  /** Calls without a valid token. */
+  readonly authenticationFailures: FailureCount;
   readonly #port: ListeningPort;
   #serving: { readonly cache: Cache; readonly members: MemberDirectory } | undefined;
   #closed: Promise<void> | undefined;
@@ -73,15 +76,23 @@ export class GrpcListener {
     // One listener for each watch of the members.
     setMaxListeners(0, this.#closing.signal);
     const { clock, log, security, clients } = options;
+    this.authenticationFailures = new FailureCount(clock, log, "authentication-failed", "authentication failed");
     const cutOff = (peer: string): void => this.#port.cutOff(peer);
     const [cache, members] = [() => this.#whenServing.cache, () => this.#whenServing.members];
     const service = { cache, members, calls: this.#calls, closing: this.#closing.signal, clients, cutOff, clock, log };
-    this.#grpc.addService(servedMethods, authenticatedOnly(cacheServiceHandlers(service), security, log));
-    this.#grpc.addService(routerService, authenticatedOnly(routerServiceHandlers(service), security, log));
+    this.#grpc.addService(
+      servedMethods,
+      authenticatedOnly(cacheServiceHandlers(service), security, log, this.authenticationFailures),
+    );
+    this.#grpc.addService(
+      routerService,
+      authenticatedOnly(routerServiceHandlers(service), security, log, this.authenticationFailures),
+    );
     // Kubernetes asks it, and has no token.
     this.#health.addToServer(this.#grpc);
     new ReflectionService(loadSync([PROTO_PATH, healthProtoPath])).addToServer({
-      addService: (methods, handlers) => this.#grpc.addService(methods, authenticatedOnly(handlers, security, log)),
+      addService: (methods, handlers) =>
+        this.#grpc.addService(methods, authenticatedOnly(handlers, security, log, this.authenticationFailures)),
     });
   }
 

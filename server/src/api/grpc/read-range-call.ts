@@ -88,7 +88,10 @@ export class ReadRangeCall {
   readonly #fail = (error: unknown): void => {
     if (this.#ended) return;
     this.#ended = true;
-    this.#call.emit("error", callStatus(error, "ReadRange", this.#options.log));
+    this.#call.emit(
+      "error",
+      callStatus(error, "ReadRange", this.#options.log, { url: this.#call.request.key, client: this.#peer }),
+    );
   };
 
   /** The call is over: answered, failed, past its deadline, or cancelled by the client. */

@@ -25,7 +25,7 @@ export interface Serving {
 /** Answers one request, whatever it is. Never throws. */
 export function answerRequest(context: HttpContext, serving: () => Serving): void {
   const error = answerOrReject(context, serving);
-  if (error !== undefined) sendError(context.response, error, resourceOf(context.request.url ?? ""));
+  if (error !== undefined) sendError(context, error, resourceOf(context.request.url ?? ""));
 }
 
 /** `/bucket/key` or a path, as it was sent. Never a query: presigned URLs have signatures and tokens there. */
@@ -39,7 +39,10 @@ function answerOrReject(context: HttpContext, serving: () => Serving): ErrorResp
   const { url = "", method, headers, httpVersion } = context.request;
   if (!context.authentication.accepts(headers.authorization)) {
     const error = rejectUnauthenticated(context, serving().pages);
-    if (error !== undefined) return error;
+    if (error !== undefined) {
+      context.authenticationFailures.failed(error.message, { listener: "http", client: context.client.address });
+      return error;
+    }
   }
   if (headers.host === undefined && httpVersion === "1.1") return { ...MALFORMED, message: "HTTP/1.1 requires a Host header" };
   if (headers.expect !== undefined && !/^100-continue$/i.test(headers.expect)) {

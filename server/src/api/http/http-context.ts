@@ -2,6 +2,7 @@ import type { IncomingHttpHeaders } from "node:http";
 import type { Clock } from "../../runtime/clock.js";
 import type { Log } from "../../runtime/log.js";
 import type { ConnectionAuthentication } from "../../security/connection-authentication.js";
+import type { FailureCount } from "../../security/failure-count.js";
 import type { Principal } from "../../security/principal.js";
 import type { Client } from "../limits/clients.js";
 import type { Sink } from "../sending/sending.js";
@@ -27,9 +28,12 @@ export interface Reply extends Sink {
 /** One request, its response, and everything that answering it needs. */
 export interface HttpContext {
   readonly request: Request;
+  /** Names the request in its response and in the log. */
+  readonly requestId: string;
   readonly response: Reply;
   /** Authenticates the client. Unauthenticated clients get answers to probes only. */
   readonly authentication: Pick<ConnectionAuthentication, "accepts" | "tokenSuffices">;
+  readonly authenticationFailures: FailureCount;
   /** On whose behalf the cache is asked. */
   readonly principal: Principal;
   /** Whose limits apply. */

@@ -7,10 +7,12 @@ import type { Cache } from "../../routing/cache.js";
 import type { Clock } from "../../runtime/clock.js";
 import type { Log } from "../../runtime/log.js";
 import { ConnectionAuthentication } from "../../security/connection-authentication.js";
+import { FailureCount } from "../../security/failure-count.js";
 import type { Security, TlsSecurity } from "../../security/member-security.js";
 import { ANONYMOUS } from "../../security/principal.js";
 import type { Clients } from "../limits/clients.js";
 import { ListeningPort } from "../listening-port.js";
+import { nextRequestId } from "../s3/error-response.js";
 import { answerRequest, type Serving } from "./answer-request.js";
 import { Connection } from "./connection.js";
 import type { Reply, Request } from "./http-context.js";
@@ -50,6 +52,8 @@ export interface HttpListenerOptions {
  */
 export class HttpListener {
   readonly #server: Server;
+  /** Requests without a valid token or certificate. */
+  readonly authenticationFailures: FailureCount;
   readonly #port: ListeningPort;
   /** Those whose handshake, if any, is done. */
   readonly #connections = new Map<Socket, Connection>();
@@ -59,6 +63,7 @@ export class HttpListener {
 
   private constructor(private readonly options: HttpListenerOptions) {
     const { tls } = options.security;
+    this.authenticationFailures = new FailureCount(options.clock, options.log, "authentication-failed", "authentication failed");
     this.#server = createListener(tls, {
       maxHeaderSize: limits.headBytes,
       headersTimeout: limits.headTimeoutMs,
@@ -167,7 +172,12 @@ export class HttpListener {
   #answer(request: Request, response: Reply, { signal, whenClosed, authentication, client }: Connection): void {
     const { clock, log, security } = this.options;
     const by = { principal: ANONYMOUS, client, encrypted: security.tls !== undefined };
-    answerRequest({ request, response, authentication, ...by, signal, whenClosed, clock, log }, this.#serving);
+    const { authenticationFailures } = this;
+    const requestId = nextRequestId();
+    answerRequest(
+      { request, requestId, response, authentication, authenticationFailures, ...by, signal, whenClosed, clock, log },
+      this.#serving,
+    );
   }
 
   readonly #serving = (): Serving => ({

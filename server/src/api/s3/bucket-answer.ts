@@ -4,7 +4,7 @@ import type { Cache } from "../../routing/cache.js";
 import { callStatus } from "../call-status.js";
 import type { HttpContext } from "../http/http-context.js";
 import { type ListRequest, parseBucketQuery } from "./bucket-query.js";
-import { type ErrorResponse, errorResponseOf, notImplemented, sendError } from "./error-response.js";
+import { type ErrorResponse, errorResponseOf, notImplemented, REQUEST_ID_HEADER, sendError } from "./error-response.js";
 import { listingXml, locationXml } from "./listing-xml.js";
 
 /** The answer to one GET or HEAD of a bucket, passed on to the origin: tools that list before they read work so. */
@@ -56,19 +56,30 @@ export class BucketAnswer {
     if (this.#over) return;
     const { response } = this.context;
     const body = Buffer.from(xml);
-    response.writeHead(200, ["Content-Type", "application/xml", "Content-Length", String(body.length)]);
+    response.writeHead(200, [
+      "Content-Type",
+      "application/xml",
+      "Content-Length",
+      String(body.length),
+      REQUEST_ID_HEADER,
+      this.context.requestId,
+    ]);
     response.end(body);
   }
 
   #fail(error: unknown): void {
     if (this.#over) return;
-    const { request, log } = this.context;
-    const { details } = callStatus(error, `${request.method} bucket`, log);
+    const { request, requestId, client, log } = this.context;
+    const { details } = callStatus(error, `${request.method} bucket`, log, {
+      url: this.ref.url,
+      requestId,
+      client: client.address,
+    });
     const { code, ...refusal } = errorResponseOf(error);
     this.#sendError({ ...refusal, code: code === "NoSuchKey" ? "NoSuchBucket" : code, message: details });
   }
 
   #sendError(refusal: ErrorResponse): void {
-    sendError(this.context.response, refusal, `/${this.ref.bucket}`);
+    sendError(this.context, refusal, `/${this.ref.bucket}`);
   }
 }

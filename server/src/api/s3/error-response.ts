@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { CacheError, ERROR_HEADER, type ErrorCode, type ErrorKind, errorTable } from "@frontcache/proto";
-import type { Reply } from "../http/http-context.js";
+import type { HttpContext, Reply } from "../http/http-context.js";
 import { boundedXml, XML_HEADER } from "./xml.js";
 
 /** An answer in place of what was asked for, in S3's terms. */
@@ -29,14 +29,18 @@ export function notImplemented(what: string): ErrorResponse {
   return { status: 501, code: "NotImplemented", errorCode: "INVALID_ARGUMENT", message };
 }
 
-/** Request ids begin with the same eight digits as long as the process runs, and count on from there. */
-const idPrefix = randomBytes(4).toString("hex").toUpperCase();
+/** The response header with the request's id. */
+export const REQUEST_ID_HEADER = "x-amz-request-id";
+
+/** Request ids begin with the same digits while the process runs, and count on from there. */
+const idPrefix = randomBytes(4).toString("hex").slice(1).toUpperCase();
+const FIRST_ID = 100_000_000;
 let ids = 0;
 
-/** An id for a refused request, 16 hexadecimal digits. */
+/** An id for a request: 16 digits. It is made for every request, and costs one addition and one concatenation. */
 export function nextRequestId(): string {
-  ids = (ids + 1) >>> 0;
-  return idPrefix + ids.toString(16).toUpperCase().padStart(8, "0");
+  ids = (ids + 1) % (9 * FIRST_ID);
+  return idPrefix + (FIRST_ID + ids);
 }
 
 /** Bytes of each text in an error document: the longest key and its bucket fit in, and both texts into the 8 KiB that clients read. */
@@ -58,16 +62,17 @@ export function answerCachedOnlyMiss(response: Reply): void {
   response.end();
 }
 
+type Answered = Pick<HttpContext, "response" | "requestId">;
+
 /** Answers with a refusal; a HEAD gets the same head without the body. The answer must not have begun. */
-export function sendError(response: Reply, refusal: ErrorResponse, resource: string): void {
-  const requestId = nextRequestId();
+export function sendError({ response, requestId }: Answered, refusal: ErrorResponse, resource: string): void {
   const body = Buffer.from(errorDocument(refusal, resource, requestId));
   response.writeHead(refusal.status, [
     "Content-Type",
     "application/xml",
     "Content-Length",
     String(body.length),
-    "x-amz-request-id",
+    REQUEST_ID_HEADER,
     requestId,
     ERROR_HEADER,
     refusal.errorCode,

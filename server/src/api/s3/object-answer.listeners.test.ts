@@ -36,11 +36,27 @@ describe("a GET", () => {
       "accept-ranges": "bytes",
       "content-type": "text/plain",
       "content-length": "1000",
+      "x-amz-request-id": expect.stringMatching(/^[0-9A-F]{16}$/),
       date: expect.any(String),
       connection: "keep-alive",
       "keep-alive": expect.any(String),
     });
     expect(body.equals(OBJECT)).toBe(true);
+  });
+
+  it("has a request id of its own, by which the log at debug level has a line with what was answered", async () => {
+    const ids = new Set<string>();
+    for (const range of ["bytes=0-9", "bytes=10-19", "bytes=5000-"]) {
+      const { headers } = await get(`Range: ${range}`);
+      const requestId = headers["x-amz-request-id"]!;
+      ids.add(requestId);
+      await eventually(() =>
+        expect(gateway.debugLogged).toContainEqual(
+          expect.objectContaining({ event: "request", requestId, url: "s3://bucket/object", range, client: "127.0.0.1" }),
+        ),
+      );
+    }
+    expect(ids.size).toBe(3);
   });
 
   it("of a range is answered with the range, by one read and no look at the object", async () => {
@@ -328,7 +344,15 @@ describe("a read that fails", () => {
       if (offset === 500) throw new CacheError("UNAVAILABLE", "s3://bucket/object: gone");
     };
     await expect(get()).rejects.toThrow("in the middle of an answer");
-    expect(gateway.logged).toMatchObject([{ event: "call-failed", code: "UNAVAILABLE" }]);
+    expect(gateway.logged).toMatchObject([
+      {
+        event: "call-failed",
+        code: "UNAVAILABLE",
+        url: "s3://bucket/object",
+        client: "127.0.0.1",
+        requestId: expect.any(String),
+      },
+    ]);
   });
 
   it("by a defect is logged with its cause, of which the client hears nothing", async () => {

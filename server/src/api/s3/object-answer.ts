@@ -6,7 +6,7 @@ import type { HttpContext } from "../http/http-context.js";
 import { encryptedSocket, plainSocket } from "../sending/send-strategy.js";
 import { Sending } from "../sending/sending.js";
 import { type Conditions, insistedVersion, judge, needsObject, parseConditions, rangeCounts } from "./conditions.js";
-import { answerCachedOnlyMiss, type ErrorResponse, errorResponseOf, sendError } from "./error-response.js";
+import { answerCachedOnlyMiss, type ErrorResponse, errorResponseOf, REQUEST_ID_HEADER, sendError } from "./error-response.js";
 import {
   bodyHeaders,
   describeObject,
@@ -114,7 +114,7 @@ export class ObjectAnswer {
     if (verdict !== "answer") {
       if (verdict === "failed") this.#sendError(FAILED);
       else {
-        response.writeHead(304, validatorHeaders(info));
+        response.writeHead(304, [...validatorHeaders(info), REQUEST_ID_HEADER, this.context.requestId]);
         response.end();
       }
       return undefined;
@@ -188,12 +188,15 @@ export class ObjectAnswer {
   }
 
   #writeHead({ objectSize }: ObjectInfo, headers: readonly string[], span: Span, partial: boolean): void {
-    this.context.response.writeHead(partial ? 206 : 200, bodyHeaders(headers, span, objectSize, partial));
+    const { response, requestId } = this.context;
+    const all = bodyHeaders(headers, span, objectSize, partial);
+    all.push(REQUEST_ID_HEADER, requestId);
+    response.writeHead(partial ? 206 : 200, all);
   }
 
   readonly #fail = (error: unknown): void => {
     if (this.#over) return;
-    const { request, response, log } = this.context;
+    const { request, requestId, response, client, log } = this.context;
     const { code } = CacheError.from(error);
     if (!response.headersSent) {
       if (code === "NOT_FOUND" && this.#cachedOnly) {
@@ -205,7 +208,11 @@ export class ObjectAnswer {
         return;
       }
     }
-    const { details } = callStatus(error, `${request.method} object`, log);
+    const { details } = callStatus(error, `${request.method} object`, log, {
+      url: this.ref.url,
+      requestId,
+      client: client.address,
+    });
     // A head is out that promises more: only the end of the connection can tell that it is not kept.
     if (response.headersSent) response.destroy();
     else this.#sendError({ ...errorResponseOf(error), message: details });
@@ -221,7 +228,7 @@ export class ObjectAnswer {
   }
 
   #sendError(refusal: ErrorResponse): void {
-    sendError(this.context.response, refusal, `/${this.ref.bucket}/${this.ref.key}`);
+    sendError(this.context, refusal, `/${this.ref.bucket}/${this.ref.key}`);
   }
 
   /** The response is closed, the answer sent or not. */
@@ -230,7 +237,19 @@ export class ObjectAnswer {
     if (this.#counted) this.context.client.endRead();
     this.#sending?.end();
     this.#read?.close();
+    if (this.context.log.debugEnabled) this.#log();
   };
+
+  /** One line for each request, found by the id that its response has. */
+  #log(): void {
+    const { request, requestId, client, log } = this.context;
+    const { offset, length, result } = this.#read ?? {};
+    const fields = { event: "request", requestId, method: request.method, url: this.ref.url, range: request.headers.range };
+    log.debug(
+      { ...fields, client: client.address, offset, length, result, complete: this.#sending?.complete === true },
+      "answered a request",
+    );
+  }
 }
 
 /** A range as the cache takes it; `length` 0: to the object's end. */

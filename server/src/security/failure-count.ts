@@ -1,0 +1,37 @@
+import type { Clock } from "../runtime/clock.js";
+import type { Log } from "../runtime/log.js";
+
+/** At most one line per this time; the next line says how many failures it stands for. */
+const LINE_EVERY_MS = 10_000;
+
+/** Counts failures of one kind and logs their causes, at most one line every ten seconds. */
+export class FailureCount {
+  count = 0;
+  readonly #clock: Clock;
+  readonly #log: Log;
+  readonly #event: string;
+  readonly #text: string;
+  #nextLineMs = Number.NEGATIVE_INFINITY;
+  #unlogged = 0;
+
+  /** `event` and `text` begin the log line. */
+  constructor(clock: Clock, log: Log, event: string, text: string) {
+    this.#clock = clock;
+    this.#log = log;
+    this.#event = event;
+    this.#text = text;
+  }
+
+  /** `fields`: where it happened, and by whom. */
+  failed(cause: string, fields: { readonly listener: string; readonly client: string | undefined }): void {
+    this.count++;
+    const nowMs = this.#clock.monotonicMs();
+    if (nowMs < this.#nextLineMs) {
+      this.#unlogged++;
+      return;
+    }
+    this.#nextLineMs = nowMs + LINE_EVERY_MS;
+    this.#log.warn({ event: this.#event, ...fields, unlogged: this.#unlogged }, `${this.#text}: ${cause}`);
+    this.#unlogged = 0;
+  }
+}
