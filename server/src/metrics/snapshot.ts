@@ -49,8 +49,8 @@ export function snapshotOf(metrics: Metrics, hottest: HottestObjects, errors: Re
     count: families.reads.at({ result }).value,
     bytes: families.readIo.at({ result }).value,
   }));
-  const held = reads.hit.count + reads.stale.count;
-  const local = held + reads.joined.count + reads.filled.count;
+  const cached = reads.hit.count + reads.stale.count;
+  const local = cached + reads.joined.count + reads.filled.count;
   const hitFirstByte = families.readFirstByte.at({ result: "hit" });
   const ms = (seconds: number | undefined): number => (seconds ?? 0) * 1000;
   return {
@@ -60,7 +60,7 @@ export function snapshotOf(metrics: Metrics, hottest: HottestObjects, errors: Re
     readErrors: readErrorsOf(metrics),
     servedBytes: readResults.reduce((sum, result) => sum + reads[result].bytes, 0),
     savedBytes: families.saved.at().value,
-    hitRatio: local === 0 ? undefined : held / local,
+    hitRatio: local === 0 ? undefined : cached / local,
     hitFirstByteMs:
       hitFirstByte.count === 0 ? undefined : { p50: ms(hitFirstByte.quantile(0.5)), p99: ms(hitFirstByte.quantile(0.99)) },
     origin: {
