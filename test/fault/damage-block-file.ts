@@ -5,7 +5,7 @@ export interface DamagedFile {
   readonly path: string;
   /** Another block's file. */
   readonly other: string;
-  /** Indexes of the segments that the block holds. */
+  /** Indexes of the block's cached segments. */
   readonly held: readonly number[];
   readonly geometry: Geometry;
   readonly random: () => number;
@@ -35,7 +35,7 @@ function below(limit: number, { random }: DamagedFile): number {
   return Math.floor(random() * limit);
 }
 
-/** Where a held segment begins. */
+/** The first byte of a cached segment. */
 function someSegment(file: DamagedFile): number {
   return file.held[below(file.held.length, file)]! * file.geometry.segmentBytes;
 }

@@ -30,7 +30,7 @@ const PAGE_BYTES = 4096;
 
 const info = testInfo();
 const ids = Array.from({ length: BLOCKS }, (_, name) => testId(`s3://bucket/${name}`));
-/** Every second block is held in part. */
+/** Every second block is cached in part. */
 const held = ids.map((_id, i) => (i % 2 === 0 ? [0, 1, 2, 3, 4, 5, 6, 7] : [1, 2, 6]));
 
 describe("1,000 damages to block files between starts", () => {

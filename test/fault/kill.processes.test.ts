@@ -13,7 +13,7 @@ const PAGE_BYTES = 4096;
 const kills = Number(process.env.FRONTCACHE_KILLS ?? 12);
 const seed = Number(process.env.FRONTCACHE_KILLS_SEED ?? 1);
 
-/** Directories on which members are killed side by side. */
+/** Directories on which members are killed concurrently. */
 const LANES = 2;
 const OBJECTS = 8;
 const OBJECT_BYTES = 12 * MiB;

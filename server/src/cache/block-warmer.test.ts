@@ -66,7 +66,7 @@ async function read(start: number, end: number): Promise<void> {
 }
 
 describe("a block that is warmed", () => {
-  it("is held whole afterwards, and not fetched again", async () => {
+  it("is cached as a whole afterwards, and not fetched again", async () => {
     expect(await warm()).toEqual({ version, objectSize: BLOCK + TAIL, cachedBytes: 0, fetchedBytes: BLOCK });
     expect(cache.cachedBytes(url, version)).toBe(BLOCK);
     const fetched = origin.calls.length;
@@ -88,7 +88,7 @@ describe("a block that is warmed", () => {
     expect(fetchedBytes()).toBe(BLOCK - 2 * SEGMENT);
   });
 
-  it("is fetched once with all who read it or warm it at the same time", async () => {
+  it("is fetched once for concurrent reads and warmings of it", async () => {
     const hold = origin.faults.hold();
     const all = Promise.all([warm(), read(0, BLOCK), warm({ version }), read(SEGMENT, SEGMENT + 1)]);
     hold.release();
@@ -154,7 +154,7 @@ describe("a block that is warmed", () => {
     });
   });
 
-  it("is given up by who waits for it, and fetched to its end", async () => {
+  it("is fetched completely although the caller stops waiting", async () => {
     const hold = origin.faults.hold();
     const leaving = new AbortController();
     const waiting = warm({ version, objectSize: BLOCK + TAIL, signal: leaving.signal });

@@ -47,7 +47,7 @@ describe("a member's cache", () => {
     await stored.store.close();
   });
 
-  it("answers what is held at once, without a promise", async () => {
+  it("answers cached bytes immediately, without a promise", async () => {
     await read(0, BLOCK);
     await cache.settled();
     const opened = cache.open(request(5, 10));
@@ -55,7 +55,7 @@ describe("a member's cache", () => {
     expect(await restOf(opened as ObjectRead)).toEqual(rampBytes(5, 5, 7));
   });
 
-  it("asks for the wanted segments alone, and for the rest behind them once a second read misses elsewhere", async () => {
+  it("fetches only the requested segments, and the rest after them once a second read misses elsewhere", async () => {
     await read(SEGMENT, SEGMENT + 1);
     await cache.settled();
     expect(asked()).toEqual([[1, 1]]);
@@ -79,7 +79,7 @@ describe("a member's cache", () => {
     await restOf(opened);
   });
 
-  it("fetches once for all who want the same, and lets a fill finish that everybody has left", async () => {
+  it("fetches once for concurrent reads of the same bytes, and completes a fill that all readers have left", async () => {
     const hold = origin.faults.hold();
     const leaving = Array.from({ length: 3 }, () => new AbortController());
     const reads = leaving.map(({ signal }) => read(0, SEGMENT, { signal }).catch((error) => error.code));
@@ -95,7 +95,7 @@ describe("a member's cache", () => {
   it.each([
     ["before", [{}, { version: undefined }]],
     ["after", [{ version: undefined }, {}]],
-  ])("fetches once for a read of the version that begins %s one of whatever is current", async (_, wanted) => {
+  ])("fetches once for a read of the version that begins %s one of the current version", async (_, wanted) => {
     const reads = await Promise.all(wanted.map((of) => read(0, SEGMENT, of)));
     expect(reads).toEqual([rampBytes(0, SEGMENT, 7), rampBytes(0, SEGMENT, 7)]);
     expect(origin.count("fetch")).toBe(1);
@@ -143,7 +143,7 @@ describe("a member's cache", () => {
     expect(await inside).toEqual(rampBytes(0, 10, 7));
   });
 
-  it("believes the current version for --revalidate-after, then asks without fetching what is held", async () => {
+  it("trusts an observed version for --revalidate-after, then asks the origin without fetching cached bytes", async () => {
     await read(0, 10, { version: undefined });
     stored.clock.advance(999);
     await read(0, 10, { version: undefined });
@@ -153,7 +153,7 @@ describe("a member's cache", () => {
     expect(origin.calls.map(({ kind }) => kind)).toEqual(["fetch", "stat"]);
   });
 
-  it("answers with the new version after --revalidate-after, and still with the old one to who asks for it", async () => {
+  it("answers with the new version after --revalidate-after, and with the old one to a read that names it", async () => {
     await read(0, BLOCK);
     objects.putRamp(url, BLOCK, 99);
     stored.clock.advance(1_000);
@@ -161,7 +161,7 @@ describe("a member's cache", () => {
     expect(await read(0, BLOCK)).toEqual(rampBytes(0, BLOCK, 7));
   });
 
-  it("serves what is held, as stale, while the origin can't be asked, and does not ask for each read", async () => {
+  it("serves cached bytes as stale while the origin is unreachable, and does not ask it for each read", async () => {
     await read(0, BLOCK, { version: undefined });
     await cache.settled();
     stored.clock.advance(1_000);
@@ -180,7 +180,7 @@ describe("a member's cache", () => {
     expect(await read(4 * SEGMENT, BLOCK, { version: undefined })).toEqual(rampBytes(4 * SEGMENT, BLOCK - 4 * SEGMENT, 50));
   });
 
-  it("says FAILED_PRECONDITION to who asks for a version that is gone, and keeps what it holds", async () => {
+  it("fails with FAILED_PRECONDITION a read of a version that was replaced, and keeps what is cached", async () => {
     await read(0, 10);
     objects.putRamp(url, BLOCK, 50);
     await expect(read(4 * SEGMENT, BLOCK)).rejects.toMatchObject({ code: "FAILED_PRECONDITION" });
@@ -211,7 +211,7 @@ describe("a member's cache", () => {
     stored.disk.before = undefined;
   });
 
-  it("answers with the version seen last when only what is held is wanted, however long ago that was, and asks nobody", async () => {
+  it("answers a cached-only read with the version observed last, at any time, and does not ask the origin", async () => {
     await read(0, BLOCK, { version: undefined });
     await cache.settled();
     origin.calls.length = 0;
@@ -220,7 +220,7 @@ describe("a member's cache", () => {
     expect(origin.calls).toEqual([]);
   });
 
-  it("says NOT_FOUND for what turns out to be damaged when only what is held is wanted, and asks nobody", async () => {
+  it("fails a cached-only read of damaged bytes with NOT_FOUND, and does not ask the origin", async () => {
     await read(0, BLOCK);
     await cache.settled();
     const { disk } = stored;
@@ -235,7 +235,7 @@ describe("a member's cache", () => {
     expect(origin.calls).toEqual([]);
   });
 
-  it("says NOT_FOUND for what is not held when only that is wanted, and asks nobody", async () => {
+  it("fails a cached-only read of missing bytes with NOT_FOUND, and does not ask the origin", async () => {
     await expect(read(0, 10, { cachedOnly: true })).rejects.toMatchObject({ code: "NOT_FOUND" });
     expect(origin.calls).toEqual([]);
   });

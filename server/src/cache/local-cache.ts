@@ -25,14 +25,14 @@ export interface LocalCacheOptions extends CurrentVersionSettings {
   readonly fillMemoryBytes: number;
   /** Parts of one block fetched at a time. */
   readonly fillParallelism: number;
-  /** Serve a held version that could not be confirmed because the origin is out of reach. */
+  /** Serve a cached version that could not be confirmed because the origin is unreachable. */
   readonly staleIfError: boolean;
 }
 
-/** How often an unversioned read starts again because the object changed, or the read that it waited behind gave up. */
+/** How often an unversioned read restarts because the object changed, or because the read that it waited for was cancelled. */
 const MAX_STARTS = 3;
 
-/** The cache of one member. It decides which version a read is of; the BlockOpener brings that version's bytes. */
+/** The cache of one member. It decides which version a read is of. BlockOpener reads that version's bytes. */
 export class LocalCache {
   readonly #versions: CurrentVersions;
   readonly #memory: FillMemory;
@@ -74,7 +74,7 @@ export class LocalCache {
     return hit ?? this.#openMissing(request, pin);
   }
 
-  /** What is known of an object, asking the origin where that is not fresh enough. */
+  /** What is known of an object. Asks the origin if that is not fresh enough. */
   async stat(ref: ObjectRef, version: string | undefined, signal: AbortSignal): Promise<ObjectInfo> {
     const known = version === undefined ? this.#versions.fresh(ref.url) : this.#infoOf(ref.url, version);
     if (known !== undefined) return known;
@@ -99,7 +99,7 @@ export class LocalCache {
     return this.options.origin.ask(question);
   }
 
-  /** Has all of a block on a volume. Where the object changed since its version was seen, it looks once more what is current. */
+  /** Caches a whole block. If the object changed since its version was observed, the current version is looked up again. */
   async warm(request: WarmRequest): Promise<WarmedBlock> {
     const { ref, version, objectSize, signal } = request;
     for (let starts = 1; ; starts++) {
@@ -115,21 +115,21 @@ export class LocalCache {
     }
   }
 
-  /** Drops blocks, keeps nothing of the fills under way, and forgets which versions are current. */
+  /** Evicts blocks, discards running fills, and forgets which versions are current. */
   evict(selector: EvictSelector): Promise<EvictReport> {
     this.#fills.discard(selector);
     this.#versions.invalidate(selector);
     return this.options.store.evict(selector);
   }
 
-  /** Bytes held here of one version of an object. */
+  /** Bytes cached here of one version of an object. */
   cachedBytes(url: string, version: string): number {
     return this.options.store.cachedBytes(url, version);
   }
 
-  /** Notes uses of blocks that readers on this host made without the member; returns how many of the blocks are held. */
+  /** Records reads of block files that clients on this host made without the member. Returns how many of the blocks are cached. */
   recordUses(blocks: readonly BlockId[]): number {
-    return blocks.reduce((held, block) => held + Number(this.options.store.recordUse(block)), 0);
+    return blocks.reduce((cached, block) => cached + Number(this.options.store.recordUse(block)), 0);
   }
 
   /**
@@ -140,7 +140,7 @@ export class LocalCache {
     this.#versions.reject(url, version);
   }
 
-  /** Fills running and what they hold, for metrics and for checking that nothing is left at rest. */
+  /** Running fills and their memory, for metrics and for tests that nothing is left. */
   status(): { fills: number; fillMemoryBytes: number; waitingParts: number } {
     return { fills: this.#fills.running, fillMemoryBytes: this.#memory.usedBytes, waitingParts: this.#memory.waiting };
   }
@@ -150,7 +150,7 @@ export class LocalCache {
     return this.#fills.settled();
   }
 
-  /** Cuts running fills short and waits for them. Reads that still wait end with CANCELLED. */
+  /** Aborts running fills and waits for them. Waiting reads end with CANCELLED. */
   async close(): Promise<void> {
     this.#closing.abort(new CacheError("CANCELLED", "the member is closing"));
     await this.#fills.settled();
@@ -241,12 +241,12 @@ export class LocalCache {
   }
 }
 
-/** Whether the origin could not be asked, as opposed to having answered with a refusal. */
+/** Whether the origin was unreachable, as opposed to having answered with an error. */
 function isPassing(error: unknown): boolean {
   return CacheError.from(error).retryable;
 }
 
-/** Another reader's range lay behind the object's end; this one's may not. */
+/** Another read's range lies past the object's end. This read's range may not. */
 function unlessOutOfRange(error: CacheError): undefined {
   if (error.code !== "OUT_OF_RANGE") throw error;
 }

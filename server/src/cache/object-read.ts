@@ -2,7 +2,7 @@ import type { ObjectInfo } from "@frontcache/proto";
 import type { Slice } from "../runtime/slice.js";
 
 /**
- * Where the bytes of a read came from, for metrics: held before, a fill that was running already, a fill of its own, held of
+ * Where the bytes of a read came from, for metrics: cached before, a fill that was running already, a fill of its own, cached of
  * a version that could not be confirmed because the origin was out of reach, or another member.
  */
 export type ReadResult = "hit" | "joined" | "filled" | "stale" | "forwarded";
@@ -20,6 +20,6 @@ export interface ObjectRead {
    * where the rest can't be had.
    */
   next(): Slice | undefined | Promise<Slice | undefined>;
-  /** Leaves: frees what the read holds, whether it is at its end or not. Slices given out stay true until their release. */
+  /** Frees what the read uses, whether it is at its end or not. Slices stay valid until their release. */
   close(): void;
 }

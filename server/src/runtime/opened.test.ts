@@ -21,7 +21,7 @@ function failing() {
 }
 
 describe("what was opened", () => {
-  it("is closed to the last, whatever fails meanwhile, which is told by the first that did", async () => {
+  it("is closed completely even if some of it fails, and reports the first failure", async () => {
     const { opened, closed, further, onFurther } = failing();
     await expect(opened.close(onFurther)).rejects.toThrow("grpc");
     expect(closed).toEqual(["grpc", "http", "at once", "store", "first"]);

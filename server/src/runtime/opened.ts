@@ -1,4 +1,4 @@
-/** What must be closed: the listeners together, then the rest in the reverse order of its opening. */
+/** What must be closed: the listeners concurrently, then the rest in the reverse order of its opening. */
 export class Opened {
   readonly #listeners: (() => Promise<void>)[] = [];
   readonly #closes: (() => void | Promise<void>)[] = [];
@@ -11,7 +11,7 @@ export class Opened {
     this.#closes.push(close);
   }
 
-  /** Closes everything, whatever fails meanwhile; rejects with the first error then. Each further one is told to `onFurther`. */
+  /** Closes everything, even if some of it fails. Rejects with the first error then; further errors go to `onFurther`. */
   async close(onFurther: (error: unknown) => void): Promise<void> {
     const errors: unknown[] = [];
     const closed = async (close: () => void | Promise<void>): Promise<void> => {
@@ -27,7 +27,7 @@ export class Opened {
     if (errors.length > 0) throw errors[0];
   }
 
-  /** Closes everything after `failure`; each error of it is told to `onFurther`, for the failure is what must be known. */
+  /** Closes everything after `failure`, and rejects with it. Errors of closing go to `onFurther`. */
   async closeAfter(failure: unknown, onFurther: (error: unknown) => void): Promise<never> {
     await this.close(onFurther).catch(onFurther);
     throw failure;

@@ -42,7 +42,7 @@ export class BlockFileWriter {
     }
   }
 
-  /** The footer that tells of what is held and, besides, `added`. Its length depends on the identity alone: once it has fitted, it always does. */
+  /** The footer that names the cached segments and `added`. Its length depends on the identity alone, so it always fits or never does. Undefined: it does not fit. */
   footer(block: CachedBlock, added: readonly FilledSegment[] = []): Buffer | undefined {
     const crcs = block.segments.crcs();
     for (const segment of added) crcs[segment.index] = segment.crc;

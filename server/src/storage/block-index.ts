@@ -4,7 +4,7 @@ import type { EvictionPolicy } from "./eviction/eviction-policy.js";
 import type { EvictSelector } from "./storage-report.js";
 import type { Volume } from "./volume.js";
 
-/** The newest version of an object that blocks are held of. */
+/** The newest cached version of an object. */
 export interface NewestVersion {
   readonly version: string;
   readonly info: ObjectInfo;
@@ -18,7 +18,7 @@ interface CachedVersion {
   createdAtMs: number;
 }
 
-/** The held blocks, by identity, by object and, on each volume, in the order of their eviction. */
+/** The cached blocks: by identity, by object, and per volume in the order of eviction. */
 export class BlockIndex {
   readonly #newOrder: () => EvictionPolicy<CachedBlock>;
   readonly #volumes = new Map<Volume, VolumeBlocks>();
@@ -60,10 +60,10 @@ export class BlockIndex {
     const { url, version } = block.id;
     const versions = this.#objects.get(url) ?? new Map<string, CachedVersion>();
     this.#objects.set(url, versions);
-    const held = versions.get(version) ?? { info: block.info, blocks: new Set(), createdAtMs: 0 };
-    versions.set(version, held);
-    held.blocks.add(block);
-    held.createdAtMs = Math.max(held.createdAtMs, block.createdAtMs);
+    const cached = versions.get(version) ?? { info: block.info, blocks: new Set(), createdAtMs: 0 };
+    versions.set(version, cached);
+    cached.blocks.add(block);
+    cached.createdAtMs = Math.max(cached.createdAtMs, block.createdAtMs);
   }
 
   remove(block: CachedBlock): void {
@@ -74,9 +74,9 @@ export class BlockIndex {
     used.delete(block);
     const { url, version } = block.id;
     const versions = this.#objects.get(url);
-    const held = versions?.get(version);
-    held?.blocks.delete(block);
-    if (held?.blocks.size === 0) versions?.delete(version);
+    const cached = versions?.get(version);
+    cached?.blocks.delete(block);
+    if (cached?.blocks.size === 0) versions?.delete(version);
     if (versions?.size === 0) this.#objects.delete(url);
   }
 
@@ -89,16 +89,16 @@ export class BlockIndex {
     used.add(block);
   }
 
-  /** Of the versions that blocks are held of, the one whose latest block was made last. */
+  /** Of the cached versions, the one whose latest block was created last. */
   newest(url: string): NewestVersion | undefined {
     let newest: CachedVersion | undefined;
-    for (const held of this.#objects.get(url)?.values() ?? []) {
-      if (newest === undefined || held.createdAtMs > newest.createdAtMs) newest = held;
+    for (const cached of this.#objects.get(url)?.values() ?? []) {
+      if (newest === undefined || cached.createdAtMs > newest.createdAtMs) newest = cached;
     }
     return newest && { version: newest.info.version, info: newest.info, createdAtMs: newest.createdAtMs };
   }
 
-  /** Bytes of one version of an object in held segments. */
+  /** Bytes cached of one version of an object. */
   cachedBytes(url: string, version: string): number {
     let bytes = 0;
     for (const block of this.#objects.get(url)?.get(version)?.blocks ?? []) bytes += block.segments.cachedBytes;
@@ -109,8 +109,8 @@ export class BlockIndex {
   *select({ url, prefix, version }: EvictSelector): Generator<CachedBlock> {
     const urls = url !== undefined ? [url] : prefix !== undefined ? this.#urlsFrom(prefix) : [];
     for (const name of urls) {
-      for (const [heldVersion, held] of this.#objects.get(name) ?? []) {
-        if (version === undefined || version === heldVersion) yield* held.blocks;
+      for (const [cachedVersion, cached] of this.#objects.get(name) ?? []) {
+        if (version === undefined || version === cachedVersion) yield* cached.blocks;
       }
     }
   }

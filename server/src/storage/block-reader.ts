@@ -32,7 +32,7 @@ export interface BlockReaderOptions {
 }
 
 /**
- * Reads of held blocks. From the mapping where the bytes are in memory, else from the file on the thread pool. What is not
+ * Reads cached blocks: from the mapping if the bytes are in memory, else from the file on the thread pool. What is not
  * as the footer says is given up; the read that finds it is a miss.
  */
 export class BlockReader {

@@ -30,7 +30,7 @@ describe("a block store", () => {
     await store.close();
   });
 
-  it("holds the segments that were written and no others", async () => {
+  it("has the segments that were written and no others", async () => {
     const { store } = await openStore();
     const [id, info] = [testId(url), testInfo()];
     await keep(store, id, info, testSegments(id, info, [1, 2, 5]));
@@ -71,7 +71,7 @@ describe("a block store", () => {
     await store.close();
   });
 
-  it("serialises writes of one block and runs those of different blocks side by side", async () => {
+  it("serialises writes of one block and runs those of different blocks concurrently", async () => {
     const { store, disk } = await openStore();
     const info = testInfo(4 * BLOCK);
     const ids = [0, 1, 2, 3].map((block) => testId(url, block * BLOCK));
@@ -84,7 +84,7 @@ describe("a block store", () => {
     await store.close();
   });
 
-  it("does the writes of a block together that wait behind another one, each told how it ended", async () => {
+  it("combines the writes that wait behind another write of their block, and answers each of them", async () => {
     const { store, disk } = await openStore();
     const [id, info] = [testId(url), testInfo()];
     const otherSize = { ...info, objectSize: info.objectSize + 1 };
@@ -123,7 +123,7 @@ describe("a block store", () => {
     await store.close();
   });
 
-  it("refuses segments past the block's end, another object size and an identity that no footer holds", async () => {
+  it("refuses segments past the block's end, another object size and an identity that fits into no footer", async () => {
     const { store, disk } = await openStore();
     const [id, info] = [testId(url), testInfo()];
     await keep(store, id, info, testSegments(id, info, [0]));
@@ -137,7 +137,7 @@ describe("a block store", () => {
     await store.close();
   });
 
-  it("names the newest version held and the bytes of each", async () => {
+  it("names the newest cached version and the cached bytes of each", async () => {
     const { store } = await openStore();
     for (const [version, createdAtMs] of [
       ["v1", 100],

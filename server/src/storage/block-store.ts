@@ -43,7 +43,7 @@ export interface BlockStoreOptions {
   /** Used share of a volume, 0 to 1, at which it stops. */
   readonly lowWatermark: number;
   readonly eviction: Eviction;
-  /** Most block files held open and mapped at a time. */
+  /** The largest number of block files that are open and mapped. */
   readonly maxMappings: number;
   readonly purgeIntervalMs: number;
   readonly tuning: StorageTuning;
@@ -54,7 +54,7 @@ const LAST_REFRESH_MS = 2_000;
 /** Blocks that an eviction removes at a time. */
 const REMOVALS = 16;
 
-/** The blocks on the volumes: held, read, written, evicted. No method rejects because of a disk. */
+/** The cached blocks on all volumes: finds, reads, writes and evicts them. No method rejects because of a disk. */
 export class BlockStore {
   readonly #options: BlockStoreOptions;
   readonly #claims: DirectoryClaim[] = [];
@@ -173,7 +173,7 @@ export class BlockStore {
     await Promise.all(this.#claims.splice(0).map((claim) => claim.release()));
   }
 
-  /** Pins a held block, which counts as a use of it; undefined where no such block is held. */
+  /** Pins a cached block, which counts as a use. Undefined: the block is not cached. */
   pin(id: BlockId): BlockPin | undefined {
     const block = this.#closed ? undefined : this.#index.get(blockKey(id));
     if (block === undefined) return undefined;
@@ -182,7 +182,7 @@ export class BlockStore {
     return new StorePin(block, this.#reader, this.#references);
   }
 
-  /** Notes a use of a block that somebody else saw; false where it isn't held. */
+  /** Records a use of a block that was read without this store. False: the block is not cached. */
   recordUse(id: BlockId): boolean {
     const block = this.#closed ? undefined : this.#index.get(blockKey(id));
     if (block !== undefined) this.#index.recordUse(block, this.#options.clock.nowMs());
@@ -190,16 +190,16 @@ export class BlockStore {
   }
 
   /**
-   * Sets room aside for `bytes` of a block's segments, on the volume that holds the block or the one with the most room.
-   * Where it does not fit, the purger runs and is waited for, shortly. Undefined: nothing can be kept now. Never rejects.
+   * Reserves room for `bytes` of a block's segments, on the volume that has the block or the one with the most room.
+   * If they do not fit, the purger runs, and the call waits briefly for it. Undefined: nothing can be cached now. Never rejects.
    */
   async reserve(id: BlockId, bytes: number): Promise<Reservation | undefined> {
     return this.#closed ? undefined : this.#placement.reserve(blockKey(id), bytes);
   }
 
   /**
-   * Puts segments into the block's file; those held already are skipped. Calls for one block take effect in their order.
-   * True: all are held now. False: they were not kept, and nothing else has changed. Never rejects.
+   * Writes segments into the block's file, except those cached already. Calls for one block take effect in their order.
+   * True: all are cached now. False: they are not, and nothing else has changed. Never rejects.
    */
   async write(block: BlockDescription, segments: readonly FilledSegment[], reservation: Reservation): Promise<boolean> {
     if (this.#closed || !(reservation instanceof VolumeReservation)) return false;
@@ -214,7 +214,7 @@ export class BlockStore {
     }
   }
 
-  /** Removes blocks now; those that are read at this moment give their space back when their readers are done. */
+  /** Removes blocks now. The space of blocks that are being read is freed when their readers are done. */
   async evict(selector: EvictSelector): Promise<EvictReport> {
     let bytes = 0;
     const blocks = [...this.#index.select(selector)].filter((block) => !block.retired);
@@ -227,17 +227,17 @@ export class BlockStore {
     return { blocks: blocks.length, bytes };
   }
 
-  /** Of the versions of an object that blocks are held of, the one whose latest block was made last. */
+  /** Of the cached versions of an object, the one whose latest block was created last. */
   newest(url: string): NewestVersion | undefined {
     return this.#index.newest(url);
   }
 
-  /** Bytes held of one version of an object. */
+  /** Bytes cached of one version of an object. */
   cachedBytes(url: string, version: string): number {
     return this.#index.cachedBytes(url, version);
   }
 
-  /** What the volumes hold and how they are, now. */
+  /** What the volumes have cached, and their health. */
   status(): StorageStatus {
     return {
       volumes: this.#volumes.map((volume) => ({
@@ -256,7 +256,7 @@ export class BlockStore {
     };
   }
 
-  /** Calls back after each run of the purger over a volume. The returned function ends it. */
+  /** Calls back after each run of the purger over a volume. The returned function stops that. */
   onPurged(listener: (report: PurgeReport) => void): () => void {
     return this.#purger.onPurged(listener);
   }
@@ -268,7 +268,7 @@ export class BlockStore {
   }
 
   /**
-   * Ends what runs, writes recency, unmaps, closes, gives the directories up. Files that pins or slices still use are
+   * Stops the purger, writes recency, unmaps and closes files, releases the directories. Files that pins or slices still use are
    * closed with the last of them.
    */
   async close(): Promise<void> {

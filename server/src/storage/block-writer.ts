@@ -20,7 +20,7 @@ export interface BlockWriterOptions {
   readonly remover: BlockRemover;
 }
 
-/** A call of `write`, until it is told how it ended. */
+/** A call of `write` that has not been answered. */
 interface PendingWrite {
   readonly described: BlockDescription;
   readonly segments: readonly FilledSegment[];
@@ -29,7 +29,7 @@ interface PendingWrite {
   readonly fail: (error: unknown) => void;
 }
 
-/** What a write adds to a block, with the room that it has taken for it. */
+/** What a write adds to a block, and the room that it has taken. */
 interface Addition {
   readonly write: PendingWrite;
   readonly segments: readonly FilledSegment[];
@@ -39,8 +39,8 @@ interface Addition {
 }
 
 /**
- * Puts segments into block files. Works on one block at a time in the order of the calls, on different blocks side by side.
- * Writes that wait behind another one of their block are done together: the parts of a block come nearly at the same time.
+ * Writes segments into block files: for one block in the order of the calls, for different blocks concurrently.
+ * Writes that wait behind another write of their block are combined: the parts of a block arrive at nearly the same time.
  */
 export class BlockWriter {
   readonly #tails = new Map<string, Promise<unknown>>();
@@ -62,7 +62,7 @@ export class BlockWriter {
     return new Promise((settle, fail) => this.#enqueue(blockKey(id), { described, segments, reservation, settle, fail }));
   }
 
-  /** Takes a segment that the table has lost already out of the file too. */
+  /** Removes a segment from the file that the table has dropped already. */
   async forget(block: CachedBlock, segment: number): Promise<void> {
     this.#waiting.delete(block.key);
     await this.#inOrder(block.key, async () => {
@@ -70,7 +70,7 @@ export class BlockWriter {
       await this.#file
         .edit(block, async (file) => {
           await this.#file.writeFooter(block, file, this.#file.footer(block)!);
-          // From here on, who reads the file beside us takes no byte of the segment. Slices of it that are still on their way to
+          // From here on, processes that read the file directly use no byte of the segment. Slices that are still on their way to
           // readers keep the bytes where they are; the next fill writes over them.
           if (isLent(block)) return;
           if (!(await this.#file.deallocate(block, file, segment))) this.options.remover.retire(block);
@@ -79,7 +79,7 @@ export class BlockWriter {
     });
   }
 
-  /** Resolves when no write is under way. */
+  /** Resolves when no write is running. */
   async idle(): Promise<void> {
     while (this.#tails.size > 0) await Promise.all(this.#tails.values());
   }
@@ -205,7 +205,7 @@ export class BlockWriter {
     const left = { uncertain: false };
     try {
       await this.#file.edit(block, async (file) => {
-        // A segment that was dropped and comes again is still held for those who read the file beside us: first they are told.
+        // Processes that read the file directly still see a segment that was dropped and comes again: the footer goes first.
         left.uncertain = block.footerDrops !== block.segments.drops;
         if (left.uncertain) await this.#file.writeFooter(block, file, this.#file.footer(block)!);
         left.uncertain = false;

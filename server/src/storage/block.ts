@@ -22,23 +22,23 @@ export interface FilledSegment {
   readonly crc: number;
 }
 
-/** What a block file says of itself beside its segments. */
+/** What a block file records besides its segments. */
 export interface BlockDescription {
   readonly id: BlockId;
   readonly info: ObjectInfo;
-  /** When the origin last said that this version is current, milliseconds since 1970; 0: not known. */
+  /** When the last request was sent that the origin answered with this version, milliseconds since 1970. 0: unknown. */
   readonly createdAtMs: number;
 }
 
-/** A held block that can't be evicted until `release`. */
+/** A pinned block: its file stays readable until `release`, whatever is evicted. */
 export interface BlockPin {
   readonly id: BlockId;
   readonly info: ObjectInfo;
-  /** Whether the segment is held now. Segments may come (a fill) and go (damage found) while the pin lives. */
+  /** Whether the segment is cached now. A fill may add segments, and damage may remove them, while the block is pinned. */
   has(segment: number): boolean;
   /**
    * Bytes of the block from `start`, at least one and at most up to `end`. At once where they are mapped and in memory;
-   * otherwise by the thread pool. Undefined where they are not held after all: evicted, cut short, damaged, unreadable.
+   * otherwise by the thread pool. Undefined if they are not cached after all: evicted, truncated, damaged, unreadable.
    * That is a miss, never an error.
    */
   read(start: number, end: number): Slice | Promise<Slice | undefined> | undefined;
@@ -46,7 +46,7 @@ export interface BlockPin {
   release(): void;
 }
 
-/** Room on a volume, set aside for bytes that are about to be fetched. */
+/** Room on a volume, reserved for bytes that are about to be fetched. */
 export interface Reservation {
   readonly bytes: number;
   /** Gives back what was not written. Harmless when repeated. */

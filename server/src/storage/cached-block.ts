@@ -39,7 +39,7 @@ export interface VolumeBlocks {
   readonly used: Set<CachedBlock>;
 }
 
-/** A block file's place in memory: one object for each, from its rename until its file is gone. */
+/** A block file that is cached: one object per file, from the file's rename until its removal. */
 export class CachedBlock implements Evictable {
   readonly key: string;
   readonly id: BlockId;
@@ -53,7 +53,7 @@ export class CachedBlock implements Evictable {
   lastUsedMs: number;
   /** Pins and writes under way. */
   pins = 0;
-  /** The drops of segments that its file's footer tells of. Set by the writer alone. */
+  /** The number of dropped segments that its file's footer records. Set by BlockWriter alone. */
   footerDrops = 0;
   /** The blocks of its volume, this one among them. Set by BlockIndex alone. */
   siblings: VolumeBlocks | undefined;
@@ -61,7 +61,7 @@ export class CachedBlock implements Evictable {
   open: OpenFile | undefined;
   /** Checks of segments that are running. Set by BlockReader alone. */
   checks: SingleFlight<number, boolean> | undefined;
-  /** Out of the index for good; what still reads it may finish. */
+  /** Removed from the index for good. Running reads may finish. */
   retired = false;
   #whenReleased: (() => void) | undefined;
 
@@ -98,7 +98,7 @@ export class CachedBlock implements Evictable {
     });
   }
 
-  /** Whether somebody reads or writes it now. */
+  /** Whether a read or write uses it now. */
   get isBusy(): boolean {
     return this.pins > 0 || (this.open?.users ?? 0) > 0;
   }

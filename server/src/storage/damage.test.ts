@@ -92,7 +92,7 @@ describe("a damaged block file", () => {
       // The second write is the footer behind the first fill's segment.
       return operation === "write" && ++writesSeen === 2 ? found.then(() => undefined) : undefined;
     };
-    // Both stand in line before the damage is found; the second one then brings what the file still says it holds.
+    // Both writes are queued before the damage is found. The second one then brings a segment that the file still lists.
     const writes = [keep(store, id, info, testSegments(id, info, [3]))];
     await eventually(() => expect(writesSeen).toBe(2));
     writes.push(keep(store, id, info, testSegments(id, info, [2])));
@@ -123,7 +123,7 @@ describe("a damaged block file", () => {
     await store.close();
   });
 
-  it("cut short while it is held is a miss, is counted once, and is whole after the next read", async () => {
+  it("truncated while it is cached is a miss, is counted once, and is whole after the next read", async () => {
     const { store, disk, path } = await restarted();
     expect(areTestBytes(await readBlock(store, id, 0, BLOCK), 0, BLOCK)).toBe(true);
     disk.file(path).truncate(5 * SEGMENT + 10);

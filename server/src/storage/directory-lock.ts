@@ -26,7 +26,7 @@ export async function claimDirectory(directory: string, libc: Libc | undefined):
   }
 }
 
-/** What lies below must be this user's alone: whoever can write there decides what readers get. */
+/** Only this user may write below the directory: whoever writes there decides what clients read. */
 async function checkOwner(directory: string): Promise<void> {
   const blocks = join(directory, "v1");
   await mkdir(blocks, { recursive: true, mode: 0o700 });

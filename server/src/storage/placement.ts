@@ -16,7 +16,7 @@ export interface PlacementOptions {
   readonly waitMs: number;
 }
 
-/** Finds room for blocks: on the volume that has the block, else on the one with the most room. */
+/** Finds room for blocks: on the volume that has the block, else on the volume with the most room. */
 export class Placement {
   constructor(private readonly options: PlacementOptions) {}
 
@@ -31,7 +31,7 @@ export class Placement {
     return volume?.reserve(charged) ? new VolumeReservation(volume, bytes, charged) : undefined;
   }
 
-  /** Purges, shortly; others may take what comes free, so more than once. */
+  /** Purges, for a short time. Repeats it, because others may take the room that becomes free. */
   async #reserveSoon(key: string, bytes: number, charged: number): Promise<VolumeReservation | undefined> {
     const { clock, purger, waitMs } = this.options;
     const timeOut = new AbortController();
@@ -55,8 +55,8 @@ export class Placement {
   }
 
   #volumeFor(key: string): Volume | undefined {
-    const held = this.options.index.get(key)?.volume;
-    if (held !== undefined) return isUsable(held) ? held : undefined;
+    const present = this.options.index.get(key)?.volume;
+    if (present !== undefined) return isUsable(present) ? present : undefined;
     let most: Volume | undefined;
     for (const volume of this.options.volumes) {
       if (isUsable(volume) && (most === undefined || volume.freeBytes > most.freeBytes)) most = volume;

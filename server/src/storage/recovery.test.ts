@@ -26,7 +26,7 @@ const ids = [1, 2, 3, 4, 5].map((name) => testId(`s3://bucket/${name}`));
 const turn = (): Promise<void> => new Promise(setImmediate);
 
 describe("after a start", () => {
-  it("every block is held with its segments and what the origin said of it", async () => {
+  it("every block is cached with its segments and its object's description", async () => {
     const first = await openStore();
     for (const id of ids) await keep(first.store, id, info, testSegments(id, info, [0, 7]), 1234);
     await first.store.close();
@@ -62,8 +62,8 @@ describe("after a start", () => {
     // Room for one more block of 8 KiB is made by the least recently used.
     const next = testId("s3://bucket/next");
     await keep(store, next, info, testSegments(next, info, [0]));
-    const held = ids.map((id) => store.newest(id.url) !== undefined);
-    expect(held).toEqual([true, false, true, true, true]);
+    const cached = ids.map((id) => store.newest(id.url) !== undefined);
+    expect(cached).toEqual([true, false, true, true, true]);
     await store.close();
   });
 
@@ -87,8 +87,8 @@ describe("after a start", () => {
     const { store } = await openStore({ disk, clock: first.clock, volumes, eviction: "slru" });
     const next = testId("s3://bucket/next");
     await keep(store, next, info, testSegments(next, info, [0]));
-    const held = ids.map((id) => store.newest(id.url) !== undefined);
-    expect(held).toEqual([true, false, true, true, true]);
+    const cached = ids.map((id) => store.newest(id.url) !== undefined);
+    expect(cached).toEqual([true, false, true, true, true]);
     await store.close();
   });
 
@@ -153,7 +153,7 @@ describe("after a start", () => {
     await store.close();
   });
 
-  it("a block that two volumes hold is held once, by the one with more of it", async () => {
+  it("a block on two volumes stays on the volume that has more of it", async () => {
     const volumes = [{ path: "/a" }, { path: "/b" }];
     const a = await openStore({ volumes: [volumes[0]!] });
     await keep(a.store, ids[0]!, info, testSegments(ids[0]!, info, [0]));
@@ -212,7 +212,7 @@ describe("after a start", () => {
     await store.close();
   });
 
-  it("too few descriptors are said, not taken for damage", async () => {
+  it("too few file descriptors fail the start, and no file counts as damaged", async () => {
     const first = await openStore();
     await keep(first.store, ids[0]!, info, testSegments(ids[0]!, info));
     await first.store.close();
@@ -224,7 +224,7 @@ describe("after a start", () => {
     expect(first.disk.paths()).toHaveLength(1);
   });
 
-  it("a directory that is in use already is refused, and the ones claimed before it are let go", async () => {
+  it("a directory in use by another process fails the start, and the other directories are released", async () => {
     const first = await openStore({ volumes: [{ path: "/b" }] });
     await expect(openStore({ ...first, volumes: [{ path: "/a" }, { path: "/b" }] })).rejects.toThrow("/b is in use");
     const other = await openStore({ ...first, volumes: [{ path: "/a" }] });
@@ -286,7 +286,7 @@ function hangingVolume(disk: MemoryDisk, path: string): { readonly reached: Prom
   return { reached, answer };
 }
 
-/** Whether nobody holds the directory now. */
+/** Whether the directory is free now. */
 async function claimable(disk: MemoryDisk, path: string): Promise<boolean> {
   const claim = await disk.claim(path).catch(() => undefined);
   await claim?.release();

@@ -54,7 +54,7 @@ const FILES_A_LOOK = 16;
 const NO_DESCRIPTORS = new Set(["EMFILE", "ENFILE"]);
 
 /**
- * Finds the blocks of all volumes, and removes what is none: strays in tmp/, files that don't parse, blocks of another
+ * Finds the blocks of the volumes, and removes other files: strays in tmp/, files that do not parse, blocks of another
  * size or format. Enters the blocks into the index in the order of their files' times; resolves to their number. A volume
  * whose disk fails meanwhile is left out. Rejects with a CacheError where the process has too few descriptors for it.
  */
@@ -98,7 +98,7 @@ async function recoverVolume(volume: Volume, options: Recovering): Promise<Cache
   }
 }
 
-/** The volume's blocks. What is none is removed and noted. */
+/** The volume's blocks. Other files are removed and counted as damage. */
 async function readBlocks(volume: Volume, gate: DiskGate, options: Recovering): Promise<CachedBlock[]> {
   const { disk, geometry, tuning } = options;
   const rejects = new Rejects(volume, options);
@@ -121,7 +121,7 @@ async function readBlocks(volume: Volume, gate: DiskGate, options: Recovering): 
   return blocks;
 }
 
-/** Files that are no blocks of ours, by what is wrong with them. */
+/** Files that are not blocks of this store, by the reason. */
 class Rejects {
   readonly #paths = new Map<string, string[]>();
 

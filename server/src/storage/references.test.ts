@@ -4,7 +4,7 @@ import { READ_BYTES, ReadBuffers, References } from "./references.js";
 const KiB = 1 << 10;
 
 describe("read buffers", () => {
-  it("lend what was asked for, up to one read, and take it back once", () => {
+  it("give the requested bytes, up to one read, and take them back once", () => {
     const references = new References();
     const buffers = new ReadBuffers(2 * READ_BYTES, references);
     const [large, odd, small] = [buffers.take(10 * READ_BYTES), buffers.take(100_000), buffers.take(4 * KiB)];

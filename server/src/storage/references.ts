@@ -1,6 +1,6 @@
 import type { Slice } from "../runtime/slice.js";
 
-/** Counts what readers hold: pins and slices. 0 at rest. */
+/** Counts the pins and slices that readers use. 0 when no read runs. */
 export class References {
   #open = 0;
 
@@ -8,7 +8,7 @@ export class References {
     return this.#open;
   }
 
-  /** Notes something lent; the returned function takes it back, once. */
+  /** Counts a reference. The returned function removes it, once, and calls `takeBack`. */
   add(takeBack: () => void): () => void {
     this.#open++;
     let isOpen = true;
@@ -33,7 +33,7 @@ export const READ_BYTES = 1 << 20;
 const SMALL_BYTES = 64 << 10;
 
 /**
- * Memory for reads from files. A bounded number of buffers is lent out; when none is left, because slow readers hold
+ * Memory for reads from files. The number of buffers is bounded. When none is left, because slow readers use
  * them, reads become small rather than wait for somebody else's reader.
  */
 export class ReadBuffers {

@@ -4,7 +4,7 @@ import { type Geometry, segmentCount, segmentLength, segmentOf } from "@frontcac
 const WORD_BITS = 30;
 
 /**
- * Which segments of a block are held, with their CRCs, and which of them are known to be true: those that this process
+ * Which segments of a block are cached, with their CRCs, and which of them are verified: those that this process
  * wrote or has read whole once. Plain arrays of small integers: with 65,536 blocks, typed arrays would take twice as much.
  */
 export class SegmentTable {
@@ -35,7 +35,7 @@ export class SegmentTable {
     return (word & (1 << (segment % WORD_BITS))) !== 0;
   }
 
-  /** A held segment's CRC-32, from 0. */
+  /** A cached segment's CRC-32, from 0. */
   crc(segment: number): number {
     return this.#crcs[segment]! >>> 0;
   }
@@ -56,7 +56,7 @@ export class SegmentTable {
     this.#checked[Math.floor(segment / WORD_BITS)]! |= 1 << (segment % WORD_BITS);
   }
 
-  /** How often a segment was dropped: who read meanwhile can't tell whose bytes it got. */
+  /** How often a segment was dropped. A read that ran meanwhile cannot know whether its bytes are the old or the new ones. */
   drops = 0;
 
   drop(segment: number): void {
@@ -65,7 +65,7 @@ export class SegmentTable {
     if (this.#checked !== undefined) this.#checked[Math.floor(segment / WORD_BITS)]! &= ~(1 << (segment % WORD_BITS));
   }
 
-  /** Bytes of the held segments. */
+  /** Bytes of the cached segments. */
   get cachedBytes(): number {
     let bytes = 0;
     for (let segment = 0; segment < this.count; segment++) {
@@ -83,14 +83,14 @@ export class SegmentTable {
     return segmentLength(segment, this.blockBytes, this.geometry);
   }
 
-  /** One past the last byte held without a gap from `start`; `start` itself where that byte is not held. */
+  /** One past the last contiguously cached byte from `start`; `start` itself if that byte is not cached. */
   cachedEnd(start: number): number {
     let segment = segmentOf(start, this.geometry);
     while (this.has(segment)) segment++;
     return this.#end(start, segment);
   }
 
-  /** As `heldEnd`, of segments that are known to be true. */
+  /** As `heldEnd`, of segments that are verified. */
   checkedEnd(start: number): number {
     let segment = segmentOf(start, this.geometry);
     while (this.isChecked(segment)) segment++;

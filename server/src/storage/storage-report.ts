@@ -17,9 +17,9 @@ export type VolumeState = "ok" | "full" | "failing";
 
 export interface VolumeStatus {
   readonly path: string;
-  /** Bytes that held blocks take: their segments in whole pages and 4 KiB of footer each. */
+  /** Bytes that cached blocks take: their segments in whole pages and 4 KiB of footer each. */
   readonly usedBytes: number;
-  /** Set aside for fills that run. */
+  /** Reserved for running fills. */
   readonly reservedBytes: number;
   /** The byte budget, or what the file system would give in all. */
   readonly limitBytes: number;

@@ -77,7 +77,7 @@ describe.each(codes)("a disk that answers %s", (code) => {
     }
   });
 
-  it("at any step of a write of more segments leaves what was held, or nothing, and no wrong byte", async () => {
+  it("at any step of a write of more segments leaves what was cached before, or nothing, and no wrong byte", async () => {
     const first = (store: BlockStore): Promise<boolean> => keep(store, id, info, testSegments(id, info, [0, 3]));
     const more = (store: BlockStore): Promise<boolean> => keep(store, id, info, testSegments(id, info, [1, 2]));
     const steps = await stepsOf(more, first);

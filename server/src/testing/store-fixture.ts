@@ -61,7 +61,7 @@ export interface StoreFixture {
   readonly clock: ManualClock;
 }
 
-/** Opens a store on a fake disk (a fresh one where none is given) with what the test wants otherwise. */
+/** Opens a store on a fake disk (a new one by default), with options of the test's own. */
 export async function openStore(
   wanted: Partial<BlockStoreOptions> & { disk?: MemoryDisk; clock?: ManualClock } = {},
 ): Promise<StoreFixture> {

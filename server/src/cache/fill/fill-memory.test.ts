@@ -38,7 +38,7 @@ function claimInto(
 }
 
 describe("fill memory", () => {
-  it("never lends more than its budget, and takes back what it lent", async () => {
+  it("never gives more than its budget, and takes back what it gave", async () => {
     const memory = memoryOf(4);
     const buffers = await memory.claim(3, "demand", never).buffers;
     const later = memory.claim(2, "demand", never);

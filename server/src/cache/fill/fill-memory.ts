@@ -1,20 +1,20 @@
 import { abortError } from "@frontcache/proto";
 import { whenAborted } from "@frontcache/proto/runtime";
 
-/** What readers wait for comes before what nobody waits for. */
+/** Demand: a reader waits. It comes before background work. */
 export type Priority = "demand" | "background";
 
 export interface FillMemoryOptions {
-  /** Bytes that all running fills may hold together; at least one segment. */
+  /** The byte budget of all running fills together; at least one segment. */
   readonly budgetBytes: number;
   readonly segmentBytes: number;
 }
 
 /** A place in the queue for memory. */
 export interface Claim {
-  /** The buffers, one a segment; rejects with a CacheError where the signal is aborted before they are given. */
+  /** The buffers, one per segment. Rejects with a CacheError if the signal is aborted before. */
   readonly buffers: Promise<Buffer[]>;
-  /** Background becomes demand: to the end of that queue. Harmless when already given. */
+  /** Background becomes demand, at the end of that queue. No effect on a served claim. */
   promote(): void;
 }
 
@@ -63,13 +63,13 @@ export class FillMemory {
     return this.#enqueue(count, priority, signal);
   }
 
-  /** Returns a buffer that nobody looks at any more. */
+  /** Returns a buffer that is no longer used. */
   give(buffer: Buffer): void {
     this.#free.push(buffer);
     this.#serve();
   }
 
-  /** Calls back when demand has to wait, so that bytes kept only for convenience can be dropped. Returns the way to stop. */
+  /** Calls back when demand has to wait: memory that is not strictly needed can be freed then. The returned function stops that. */
   onPressure(drop: () => void): () => void {
     this.#onPressure.add(drop);
     return () => this.#onPressure.delete(drop);
@@ -127,7 +127,7 @@ export class FillMemory {
     return Array.from({ length: count }, () => this.#free.pop() ?? this.#allocate());
   }
 
-  /** Not from Node's small-buffer pool: these live for ever and must not pin neighbours. */
+  /** Not from Node's small-buffer pool: these are never freed and must not keep neighbours alive. */
   #allocate(): Buffer {
     this.#allocated++;
     return Buffer.allocUnsafeSlow(this.#segmentBytes);

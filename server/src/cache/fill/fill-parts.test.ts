@@ -54,7 +54,7 @@ describe("the parts of a fill", () => {
 
   const asked = (): number[] => origin.calls.map(({ offset }) => offset / SEGMENT);
 
-  it("run so many at a time as the fill may, what readers wait for first", async () => {
+  it("run as many concurrently as the fill may, demand first", async () => {
     objects.putRamp(ref.url, BLOCK, 7);
     const hold = origin.faults.hold();
     parts.plan([0, 1, 2, 3], "background");
@@ -68,7 +68,7 @@ describe("the parts of a fill", () => {
     expect(asked()).toEqual([4, 6, 2, 0]);
   });
 
-  it("are not asked for behind the object's end, once that is known", async () => {
+  it("are not requested past the object's end, once that is known", async () => {
     objects.putRamp(ref.url, 3 * SEGMENT, 7);
     parts.plan([0, 1, 2, 3, 4, 5, 6, 7], "demand");
     const hold = origin.faults.hold(({ offset }) => offset > 0);
@@ -82,7 +82,7 @@ describe("the parts of a fill", () => {
     ]);
   });
 
-  it("tell with one voice why there is no answer: by the one nearest to the block's beginning", async () => {
+  it("fail the description with one error if no part gets an answer: that of the part nearest to the block's start", async () => {
     parts.plan([0, 1, 4, 5, 6, 7], "demand");
     origin.faults.place({ when: ({ offset }) => offset > 0, error: "OUT_OF_RANGE" });
     parts.start();
@@ -95,7 +95,7 @@ describe("the parts of a fill", () => {
     ]);
   });
 
-  it("that nobody wants any more are given up in the queue, and run on once they were asked for", async () => {
+  it("that no reader needs any more leave the queue, and continue once their request was sent", async () => {
     objects.putRamp(ref.url, BLOCK, 7);
     const hold = origin.faults.hold();
     parts.plan([0, 1, 2, 3, 4, 5], "demand");

@@ -47,9 +47,9 @@ export interface FileSurvey {
   close(): void;
 }
 
-/** A directory held by this process alone. */
+/** A directory that this process alone uses. */
 export interface DirectoryClaim {
-  /** Gives it up. Harmless when repeated. */
+  /** Releases it. Harmless when repeated. */
   release(): Promise<void>;
 }
 
@@ -67,7 +67,7 @@ export interface Disk {
   space(directory: string): Promise<DiskSpace>;
   /**
    * Makes the directory and keeps every other process out of it until `release`, or until this process ends however it
-   * does. Rejects with a CacheError that names the directory: held by another process, of another owner, not writable.
+   * does. Rejects with a CacheError that names the directory: in use by another process, of another owner, not writable.
    */
   claim(directory: string): Promise<DirectoryClaim>;
 }

@@ -34,8 +34,8 @@ export function descriptorLimit(): number | undefined {
 
 /** Threads of the pool that file operations run on: libuv's default where the environment does not say. */
 export function poolThreads(): number {
-  const wanted = Number.parseInt(process.env.UV_THREADPOOL_SIZE ?? "", 10);
-  return wanted > 0 ? Math.min(wanted, 1024) : 4;
+  const threads = Number.parseInt(process.env.UV_THREADPOOL_SIZE ?? "", 10);
+  return threads > 0 ? Math.min(threads, 1024) : 4;
 }
 
 // By callbacks and descriptors: a third of the main thread's time that promises and file handles take, which counts with

@@ -12,7 +12,7 @@ export interface BlockRemoverOptions {
   readonly files: OpenFiles;
 }
 
-/** A block on its way out. Neither promise rejects. */
+/** A block that is being removed. Neither promise rejects. */
 export interface Removal {
   /** Its file's name is gone, or noted for another try. */
   readonly unlinked: Promise<void>;
@@ -20,7 +20,7 @@ export interface Removal {
   readonly freed: Promise<void>;
 }
 
-/** Takes blocks and stray files away, and tries again later where the disk refuses. */
+/** Removes blocks and stray files. Retries later if the disk refuses. */
 export class BlockRemover {
   readonly #removals = new Map<CachedBlock, Removal>();
   readonly #unlinking = new SingleFlight<string, boolean>();
@@ -34,7 +34,7 @@ export class BlockRemover {
     return this.#stuck.size;
   }
 
-  /** Takes a block out of the index at once, and its file away. Harmless when repeated. */
+  /** Removes a block from the index at once, and then its file. Harmless when repeated. */
   retire(block: CachedBlock): Removal {
     const running = this.#removals.get(block);
     if (running !== undefined) return running;
@@ -70,7 +70,7 @@ export class BlockRemover {
     try {
       await volume.gate.run(() => this.options.disk.remove(path));
     } catch (error) {
-      // A directory is none of ours: it stays, and the disk is none the worse for it.
+      // The store makes no directories here: it stays, and the volume counts as healthy.
       if (systemCode(error) === "EISDIR") return false;
       if (systemCode(error) !== "ENOENT") {
         volume.failed(error);

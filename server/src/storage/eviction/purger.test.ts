@@ -19,7 +19,7 @@ async function fill(store: Parameters<typeof keep>[0], from: number, to: number)
   return kept;
 }
 
-function heldNames(store: Parameters<typeof keep>[0], count: number): number[] {
+function cachedNames(store: Parameters<typeof keep>[0], count: number): number[] {
   return Array.from({ length: count }, (_, name) => name).filter((name) => store.newest(id(name).url) !== undefined);
 }
 
@@ -38,7 +38,7 @@ describe("the purger", () => {
       purged: { blocks: 2, bytes: 2 * FILE },
       volumes: [{ blocks: 18, usedBytes: 18 * FILE }],
     });
-    expect(heldNames(store, 5)).toEqual([0, 1, 2]);
+    expect(cachedNames(store, 5)).toEqual([0, 1, 2]);
     expect(await storageFaults(store, disk, testGeometry)).toEqual([]);
     await store.close();
   });
@@ -104,7 +104,7 @@ describe("the purger", () => {
     pins[1]!.release();
     const reservation = await store.reserve(id(9), BLOCK);
     expect(reservation?.bytes).toBe(BLOCK);
-    expect(heldNames(store, 3)).toEqual([0, 2]);
+    expect(cachedNames(store, 3)).toEqual([0, 2]);
     reservation?.release();
     pins[0]!.release();
     pins[2]!.release();
@@ -172,7 +172,7 @@ describe("the purger", () => {
       await turn();
       expect(store.status().volumes[0]).toMatchObject({ blocks: 4, state: "ok" });
     }
-    expect(heldNames(store, 40)).toEqual([25, 26, 27, 28]);
+    expect(cachedNames(store, 40)).toEqual([25, 26, 27, 28]);
     await store.close();
   });
 
@@ -201,7 +201,7 @@ describe("the purger", () => {
     await store.close();
   });
 
-  it("keeps trying to remove a file that the disk refuses to let go, and counts its space until then", async () => {
+  it("retries the removal of a file that the disk refuses to remove, and counts its space until then", async () => {
     const { store, disk, clock } = await openStore();
     await fill(store, 0, 1);
     disk.before = (operation, path) => {

@@ -162,7 +162,7 @@ export class RecencyKeeper {
   constructor(private readonly options: RecencyKeeperOptions) {}
 
   /**
-   * Refreshes the files of the blocks touched since the last time, a few at a time. Stops at `untilMs` (monotonic) and at the
+   * Writes the times of blocks used since the last call, a few at a time. Stops at `untilMs` (monotonic) and at the
    * first error: recency is worth no trouble. What is left comes with the next refresh.
    */
   async refresh(volume: Volume, untilMs = Infinity): Promise<void> {

@@ -32,7 +32,7 @@ export const noMapping: Mapper = { map: () => undefined };
 
 export interface MapperOptions {
   readonly blockBytes: number;
-  /** Most mappings wanted at a time. */
+  /** The largest number of mappings at a time. */
   readonly maxMappings: number;
 }
 
@@ -63,7 +63,7 @@ const SLAB_SLOTS = 64;
 const SLAB_BYTES = 1 << 30;
 /** Slots begin at multiples of it where they are as large: only so can huge pages of the page cache be mapped as such. */
 const HUGE_PAGE_BYTES = 2 << 20;
-/** Slots beyond the most that are wanted, for mappings that make room but have not ended yet. */
+/** Slots beyond `maxMappings`, for mappings that are being closed. */
 const SPARE_SLOTS = 64;
 
 interface Slot {

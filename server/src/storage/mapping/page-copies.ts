@@ -3,7 +3,7 @@ import type { Address, Libc } from "./libc.js";
 /** The most that one copy takes. */
 export const MAX_COPY_BYTES = 16 << 10;
 
-/** Copies that may be lent at a time. */
+/** Copies that may be in use at a time. */
 const SLOTS = 256;
 
 const VECTOR_BYTES = 16;
@@ -59,7 +59,7 @@ export class PageCopies {
 
   /**
    * The bytes of `[start, end)`, `MAX_COPY_BYTES` at most; undefined where they are not all in the page cache, the file system
-   * can't tell (tmpfs), or too many copies are lent.
+   * can't tell (tmpfs), or too many copies are in use.
    */
   take(fd: number, start: number, end: number): PageCopy | undefined {
     const slot = this.#free.pop();
