@@ -2,14 +2,15 @@ import { Readable } from "node:stream";
 import { CacheError, checkRange, checkUrlBeginning, type MemberInfo, parseObjectUrl } from "@frontcache/proto";
 import { LocalReads, type LocalReport } from "./local/local-reads.js";
 import { tellOwners } from "./local/tell-owners.js";
-import { makeTransport } from "./make-transport.js";
 import { type MemberDirectory, WatchedMembers } from "./member-directory.js";
-import { Reach } from "./members/circuit-breaker.js";
+import { CircuitBreaker } from "./members/circuit-breaker.js";
 import { type Clock, systemClock } from "./members/clock.js";
-import { type FailoverOptions, withFailover } from "./members/failover.js";
+import { connectMembers } from "./members/connect-members.js";
+import { type FailoverOptions, inOrderOfReach, withFailover } from "./members/failover.js";
+import type { Evicted, EvictSelector, MemberAddress, MemberConnections, ObjectStat } from "./members/ports.js";
 import { RunningCall } from "./members/running-call.js";
-import type { Evicted, EvictSelector, MemberAddress, ObjectStat, Transport } from "./members/transport.js";
-import { type ClientMetrics, registeredMetrics } from "./metrics.js";
+import { PROBE_TIMEOUT_MS } from "./members/silence-watch.js";
+import { type ClientMetrics, measuredBy, registeredMetrics } from "./metrics.js";
 import {
   type CallOptions,
   type ClientOptions,
@@ -28,15 +29,20 @@ import { type WarmOptions, type WarmTarget, warmObjects } from "./warming.js";
 /** What a client works on; replaced in tests. */
 export interface ClientPorts {
   readonly clock: Clock;
-  readonly transport: Transport;
+  readonly connections: MemberConnections;
   /** What reads are counted by; absent: nobody asks. */
   readonly metrics?: ClientMetrics | undefined;
 }
 
 /** The waits between tries of one block: six tries take one to two seconds in all, time enough for a member to come back. */
 const RETRY_BACKOFF = { firstMs: 100, longestMs: 1_000 };
-/** How long a member out of reach is left aside. */
-const ASIDE = { firstMs: 500, longestMs: 15_000 };
+/** How long the circuit to an unreachable member stays open. */
+const OPEN_FOR = { firstMs: 500, longestMs: 15_000 };
+/**
+ * For each member. One core of a member answers no more than this many at a time; connections beyond it would only share its time,
+ * while 10,000 from all clients is what a member accepts.
+ */
+const MOST_CONNECTIONS = 32;
 /** The waits before a broken watch of the members is begun again. */
 const WATCH_BACKOFF = { firstMs: 100, longestMs: 5_000 };
 
@@ -45,26 +51,33 @@ export class CacheClient implements AsyncDisposable {
   readonly #options: ClientOptions;
   readonly #ports: ClientPorts;
   readonly #members: MemberDirectory;
-  readonly #reach: Reach;
+  readonly #breaker: CircuitBreaker;
   readonly #failover: FailoverOptions;
   readonly #rangeWith: RangeWith;
   readonly #local: LocalReads | undefined;
   readonly #running = new Map<RunningCall, Promise<unknown>>();
   #closed: Promise<void> | undefined;
 
-  private constructor(options: ClientOptions, ports: ClientPorts, members: MemberDirectory, reach: Reach) {
+  private constructor(options: ClientOptions, ports: ClientPorts, members: MemberDirectory, breaker: CircuitBreaker) {
     this.#options = options;
     this.#ports = ports;
     this.#members = members;
-    this.#reach = reach;
+    this.#breaker = breaker;
     const { metrics } = ports;
-    const onRepeat = metrics && ((wasOutOfReach: boolean): void => metrics.failover(wasOutOfReach));
-    this.#failover = { clock: ports.clock, reach, attempts: options.attempts, backoff: RETRY_BACKOFF, onRepeat };
+    const onRepeat = metrics && ((wasUnreachable: boolean): void => metrics.failover(wasUnreachable));
+    this.#failover = { clock: ports.clock, breaker, attempts: options.attempts, backoff: RETRY_BACKOFF, onRepeat };
     const { parallelBlocks, localVolumes: volumes } = options;
-    const { transport, clock } = ports;
-    const tell = tellOwners(transport, members, clock);
+    const { connections, clock } = ports;
+    const tell = tellOwners(connections.calls, members, clock);
     this.#local = volumes.length === 0 ? undefined : new LocalReads({ clock, volumes, tell });
-    this.#rangeWith = { transport, owners: members, failover: this.#failover, local: this.#local, metrics, parallelBlocks };
+    this.#rangeWith = {
+      blocks: connections.blocks,
+      owners: members,
+      failover: this.#failover,
+      local: this.#local,
+      metrics,
+      parallelBlocks,
+    };
   }
 
   /**
@@ -74,25 +87,28 @@ export class CacheClient implements AsyncDisposable {
   static async connect(options: ConnectOptions): Promise<CacheClient> {
     const complete = completeOptions(options);
     const metrics = registeredMetrics();
-    const transport = makeTransport(complete, systemClock, metrics);
-    return CacheClient.over(complete, { clock: systemClock, transport, metrics }, options.signal);
+    const { access, connectTimeoutMs, transport } = complete;
+    const measured = metrics === undefined ? undefined : measuredBy(metrics);
+    const ways = { clock: systemClock, access, connectTimeoutMs, transport, mostConnections: MOST_CONNECTIONS, measured };
+    return CacheClient.over(complete, { clock: systemClock, connections: connectMembers(ways), metrics }, options.signal);
   }
 
   /** A client on other ports; it closes the transport with itself. `signal` ends the connecting. */
   static async over(options: ClientOptions, ports: ClientPorts, signal?: AbortSignal): Promise<CacheClient> {
-    const { clock, transport } = ports;
+    const { clock, connections } = ports;
     const { endpoint, connectTimeoutMs, deadlineMs } = options;
-    const probe = async (address: MemberAddress, signal: AbortSignal): Promise<void> => {
-      const call = new RunningCall({ clock, subject: "a probe", deadlineMs: connectTimeoutMs, signal });
-      await transport.probe(address, call).finally(() => call.end());
+    const probe = async (grpcAddress: string, signal: AbortSignal): Promise<void> => {
+      const call = new RunningCall({ clock, subject: "a probe", deadlineMs: connectTimeoutMs + PROBE_TIMEOUT_MS, signal });
+      await connections.calls.probe({ grpcAddress }, call).finally(() => call.end());
     };
-    const reach = new Reach({ clock, asideFor: ASIDE, probe });
+    const breaker = new CircuitBreaker({ clock, openFor: OPEN_FOR, probe });
     const call = new RunningCall({ clock, subject: `connecting to ${endpoint}`, deadlineMs, ...(signal && { signal }) });
     try {
-      const members = await WatchedMembers.start({ endpoint, clock, transport, reach, backoff: WATCH_BACKOFF }, call);
-      return new CacheClient(options, ports, members, reach);
+      const members = await WatchedMembers.start({ endpoint, clock, connections, breaker, backoff: WATCH_BACKOFF }, call);
+      return new CacheClient(options, ports, members, breaker);
     } catch (error) {
-      await transport.close();
+      await breaker.close();
+      await connections.close();
       throw error;
     } finally {
       call.end();
@@ -144,7 +160,7 @@ export class CacheClient implements AsyncDisposable {
   async stat(url: string, version = "", options: CallOptions = {}): Promise<ObjectStat> {
     parseObjectUrl(url);
     return this.#run(url, options, (call) =>
-      this.#anywhere(url, call, (address) => this.#ports.transport.stat(address, url, version, call)),
+      this.#anywhere(url, call, (address) => this.#ports.connections.calls.stat(address, { url, version }, call)),
     );
   }
 
@@ -154,7 +170,7 @@ export class CacheClient implements AsyncDisposable {
    * deadline. Rejects with INVALID_ARGUMENT for what is no URL, UNAVAILABLE where no member can be reached.
    */
   async warm(targets: Iterable<WarmTarget> | AsyncIterable<WarmTarget>, options: WarmOptions = {}): Promise<WarmSummary> {
-    const using = { transport: this.#ports.transport, owners: this.#members, failover: this.#failover };
+    const using = { calls: this.#ports.connections.calls, owners: this.#members, failover: this.#failover };
     return this.#track(this.#begin("warming", options), (call) => warmObjects(targets, options, using, call));
   }
 
@@ -162,7 +178,7 @@ export class CacheClient implements AsyncDisposable {
   async evict(selector: EvictSelector, options: CallOptions = {}): Promise<Evicted> {
     const subject = "prefix" in selector ? checkUrlBeginning(selector.prefix) : parseObjectUrl(selector.url).url;
     return this.#run(subject, options, (call) =>
-      this.#anywhere(subject, call, (address) => this.#ports.transport.evict(address, selector, call)),
+      this.#anywhere(subject, call, (address) => this.#ports.connections.calls.evict(address, selector, call)),
     );
   }
 
@@ -201,7 +217,8 @@ export class CacheClient implements AsyncDisposable {
 
   /** Asks the members that answer for an object's beginning, in turn. */
   #anywhere<Result>(url: string, call: RunningCall, at: (address: MemberAddress) => Promise<Result>): Promise<Result> {
-    return withFailover({ addresses: this.#members.addressesOf(url, 0), at }, call, this.#failover);
+    const addresses = inOrderOfReach(this.#members.addressesOf(url, 0), this.#breaker);
+    return withFailover({ addresses, at }, call, this.#failover);
   }
 
   #begin(subject: string, { signal }: CallOptions, deadlineMs?: number): RunningCall {
@@ -228,7 +245,7 @@ export class CacheClient implements AsyncDisposable {
     for (const [call] of running) call.abort(new CacheError("CANCELLED", "the client was closed"));
     await Promise.allSettled(running.map(([, done]) => done));
     await this.#local?.close();
-    await Promise.all([this.#members.close(), this.#reach.close()]);
-    await this.#ports.transport.close();
+    await Promise.all([this.#members.close(), this.#breaker.close()]);
+    await this.#ports.connections.close();
   }
 }

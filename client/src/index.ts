@@ -2,7 +2,7 @@ export { CacheError, type ErrorCode, type MemberInfo } from "@frontcache/proto";
 export { CacheClient } from "./cache-client.js";
 export type { LocalReport } from "./local/local-reads.js";
 export type { TlsOptions } from "./members/access.js";
-export type { Evicted, EvictSelector, ObjectStat } from "./members/transport.js";
+export type { Evicted, EvictSelector, ObjectStat } from "./members/ports.js";
 export type { CallOptions, ConnectOptions, ReadOptions, StreamOptions } from "./options.js";
 export type { WarmFailure, WarmSummary } from "./warm-count.js";
 export type { WarmOptions, WarmTarget } from "./warming.js";

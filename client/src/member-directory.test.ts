@@ -1,9 +1,9 @@
 import { CacheError, type MemberInfo, Membership } from "@frontcache/proto";
 import { describe, expect, it } from "vitest";
 import { WatchedMembers } from "./member-directory.js";
-import { Reach } from "./members/circuit-breaker.js";
+import { CircuitBreaker } from "./members/circuit-breaker.js";
+import { Unreachable, type WatchEnd } from "./members/ports.js";
 import { RunningCall } from "./members/running-call.js";
-import { Unreachable, type WatchEnd } from "./members/transport.js";
 import { FakeTransport } from "./testing/fake-transport.js";
 import { ManualClock } from "./testing/manual-clock.js";
 
@@ -33,9 +33,13 @@ function setUp() {
       watch.end = (how) => (typeof how === "string" ? resolve(how) : reject(how));
     });
   };
-  const reach = new Reach({ clock, asideFor: { firstMs: 1_000, longestMs: 1_000 }, probe: async () => undefined });
+  const openFor = { firstMs: 1_000, longestMs: 1_000 };
+  const breaker = new CircuitBreaker({ clock, openFor, probe: async () => undefined });
   const call = new RunningCall({ clock, subject: "connecting", deadlineMs: 5_000 });
-  const begun = WatchedMembers.start({ endpoint, clock, transport, reach, backoff: { firstMs: 100, longestMs: 1_000 } }, call);
+  const begun = WatchedMembers.start(
+    { endpoint, clock, connections: transport, breaker, backoff: { firstMs: 100, longestMs: 1_000 } },
+    call,
+  );
   return { clock, transport, asked, watch, begun, call };
 }
 

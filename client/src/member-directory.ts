@@ -1,9 +1,10 @@
 import { CacheError, DEFAULT_GEOMETRY, type Geometry, type MemberInfo, type MemberList, Membership } from "@frontcache/proto";
 import { type Backoff, backoffMs, sleep } from "@frontcache/proto/runtime";
-import type { Reach } from "./members/circuit-breaker.js";
+import type { CircuitBreaker } from "./members/circuit-breaker.js";
 import type { Clock } from "./members/clock.js";
+import { ConnectionFailure } from "./members/connection-failure.js";
+import { type MemberAddress, type MemberConnections, Unreachable } from "./members/ports.js";
 import { RunningCall } from "./members/running-call.js";
-import { type MemberAddress, type Transport, Unreachable } from "./members/transport.js";
 import type { BlockOwners } from "./read-block.js";
 
 /** Who the members are, and which of them to ask for a block. */
@@ -19,8 +20,9 @@ export interface WatchOptions {
   /** The address that the client was given. */
   readonly endpoint: string;
   readonly clock: Clock;
-  readonly transport: Transport;
-  readonly reach: Reach;
+  readonly connections: Pick<MemberConnections, "calls" | "keepOnly">;
+  /** By gRPC address. */
+  readonly breaker: CircuitBreaker;
   /** The waits before a broken watch is begun again. */
   readonly backoff: Backoff;
 }
@@ -62,8 +64,9 @@ export class WatchedMembers implements MemberDirectory {
     } catch (error) {
       await members.close();
       if (!(error instanceof Unreachable)) throw error;
-      const message = `nobody answers at ${options.endpoint}: check that a member's gRPC listener is there, and that TLS and certificates fit`;
-      throw new CacheError("UNAVAILABLE", message, { cause: error });
+      // Such as "cannot connect to 10.0.0.7:8080: connection refused".
+      const why = error.cause instanceof ConnectionFailure ? error.cause.message : error.message;
+      throw new CacheError("UNAVAILABLE", why, { cause: error });
     }
   }
 
@@ -96,7 +99,7 @@ export class WatchedMembers implements MemberDirectory {
 
   /** Watches for ever. `begun` is called with the first list, or when there is none; `failed` when even the first watch fails. */
   async #follow(begun: () => void, failed: (error: unknown) => void): Promise<void> {
-    const { clock, transport, reach, backoff } = this.#options;
+    const { clock, connections, breaker, backoff } = this.#options;
     const { signal } = this.#watch;
     let heard = false;
     for (let failures = 0; !signal.aborted; ) {
@@ -105,15 +108,15 @@ export class WatchedMembers implements MemberDirectory {
         const onMembers = (list: MemberList): void => {
           heard = true;
           failures = 0;
-          reach.answered(address);
+          breaker.succeeded(address.grpcAddress);
           this.#apply(list);
           begun();
         };
-        const end = await transport.watchMembers(address, onMembers, this.#watch);
-        reach.answered(address);
+        const end = await connections.calls.watchMembers(address, onMembers, this.#watch);
+        breaker.succeeded(address.grpcAddress);
         if (end === "unsupported" && !heard) return begun();
       } catch (error) {
-        if (error instanceof Unreachable) reach.lost(address);
+        if (error instanceof Unreachable) breaker.failed(address.grpcAddress);
         if (!heard) return failed(error);
       }
       failures++;
@@ -143,7 +146,7 @@ export class WatchedMembers implements MemberDirectory {
     this.#membership = next;
     this.#ranksAlike = next.hash === list.hash;
     const addresses = [...next.members, this.#endpoint];
-    this.#options.reach.keepOnly(addresses);
-    this.#options.transport.keepOnly(addresses);
+    this.#options.breaker.keepOnly(new Set(addresses.map(({ grpcAddress }) => grpcAddress)));
+    this.#options.connections.keepOnly(addresses);
   }
 }

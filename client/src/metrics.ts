@@ -1,5 +1,6 @@
 import { CacheError } from "@frontcache/proto";
 import { type Counter, createNoopMeter, type Histogram, type Meter, metrics } from "@opentelemetry/api";
+import type { BlockTransport, CallLimits, MemberAddress, ReadTarget } from "./members/ports.js";
 
 /** How bytes came: from a gateway, over gRPC, or from a block file on this host. */
 export type By = "http" | "grpc" | "file";
@@ -59,8 +60,8 @@ export class ClientMetrics {
   }
 
   /** Something is tried once more. */
-  failover(wasOutOfReach: boolean): void {
-    this.#failovers.add(1, { reason: wasOutOfReach ? "out_of_reach" : "failed" });
+  failover(wasUnreachable: boolean): void {
+    this.#failovers.add(1, { reason: wasUnreachable ? "out_of_reach" : "failed" });
   }
 }
 
@@ -71,6 +72,32 @@ export class ClientMetrics {
 export function registeredMetrics(): ClientMetrics | undefined {
   const meter = metrics.getMeter("@frontcache/client");
   return meter === createNoopMeter() ? undefined : new ClientMetrics(meter);
+}
+
+/** Wraps a transport so that its reads are measured. */
+export function measuredBy(metrics: ClientMetrics): (by: "http" | "grpc", transport: BlockTransport) => BlockTransport {
+  return (by, transport) => ({
+    async read(address: MemberAddress, target: ReadTarget, limits: CallLimits): Promise<void> {
+      let received = 0;
+      const measured: ReadTarget = {
+        nextRequest: () => target.nextRequest(),
+        open: (head, source) => target.open(head, source),
+        room: () => target.room(),
+        landed: (bytes) => {
+          received += bytes;
+          return target.landed(bytes);
+        },
+      };
+      try {
+        await transport.read(address, measured, limits);
+        metrics.part(by, received);
+      } catch (error) {
+        metrics.partFailed(by, error);
+        throw error;
+      }
+    },
+    close: () => transport.close(),
+  });
 }
 
 /** A closed list of codes: no label without a bound. */

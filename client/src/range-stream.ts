@@ -1,10 +1,8 @@
 import { Readable } from "node:stream";
 import { abortError, CacheError } from "@frontcache/proto";
-import { BlockLanding } from "./members/block-landing.js";
-import { PinnedObject } from "./members/pinned-object.js";
+import { type BlockSpan, BufferLanding, PinnedObject } from "./members/block-landing.js";
 import type { RunningCall } from "./members/running-call.js";
-import { type BlockSpan, blockSpans } from "./plan.js";
-import { type ReadWith, readBlock } from "./read-block.js";
+import { blockSpans, type ReadWith, readBlock } from "./read-block.js";
 import { StreamMemory } from "./stream-memory.js";
 
 /** A range to stream. */
@@ -109,7 +107,7 @@ interface StreamState {
 class StreamedPart {
   /** Resolves when the read is over, well or not. */
   readonly finished: Promise<void>;
-  readonly #landing: BlockLanding;
+  readonly #landing: BufferLanding;
   #memory: Buffer | undefined;
   #outcome: { readonly error?: unknown } | undefined;
   #wake: () => void = () => undefined;
@@ -119,7 +117,7 @@ class StreamedPart {
       this.#memory = memory.take(bytes);
       return this.#memory;
     };
-    this.#landing = new BlockLanding(part, { pinned, place, mayBeLeft: true, onLanded: () => this.#wake() });
+    this.#landing = new BufferLanding(part, { pinned, place, mayBeLeft: true, onLanded: () => this.#wake() });
     const own = call.child(using.deadlineMs);
     this.finished = readBlock(this.#landing, using, own).then(
       () => this.#finish(own, {}),

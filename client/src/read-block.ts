@@ -1,11 +1,20 @@
-import { CacheError, type Geometry } from "@frontcache/proto";
+import { type BlockRange, blockRanges, CacheError, type Geometry } from "@frontcache/proto";
 import type { LocalReads } from "./local/local-reads.js";
-import type { BlockLanding } from "./members/block-landing.js";
-import { type FailoverOptions, withFailover } from "./members/failover.js";
-import type { CallLimits, MemberAddress, Transport } from "./members/transport.js";
+import type { BlockSpan, BufferLanding } from "./members/block-landing.js";
+import { type FailoverOptions, inOrderOfReach, withFailover } from "./members/failover.js";
+import type { BlockTransport, CallLimits, MemberAddress } from "./members/ports.js";
 import type { ClientMetrics } from "./metrics.js";
 
-/** Who may be asked for a block. */
+/** The spans of `[offset, offset + length)`, in order; lazily, because a range may reach far past the object's end. */
+export function* blockSpans(offset: number, length: number, geometry: Geometry): Generator<BlockSpan> {
+  for (const range of blockRanges(offset, length, geometry)) yield spanOf(range);
+}
+
+function spanOf({ blockOffset, start, end }: BlockRange): BlockSpan {
+  return { blockOffset, offset: blockOffset + start, length: end - start };
+}
+
+/** Which members may be asked for a block. */
 export interface BlockOwners {
   /** How objects are cut, as the members do it now. */
   readonly geometry: Geometry;
@@ -15,19 +24,19 @@ export interface BlockOwners {
 
 /** What every read works with. */
 export interface ReadWith {
-  readonly transport: Transport;
+  readonly blocks: BlockTransport;
   readonly owners: BlockOwners;
   readonly failover: FailoverOptions;
-  /** Block files on this host; undefined: none are looked at. */
+  /** Block files on this host; undefined: none are used. */
   readonly local: LocalReads | undefined;
-  /** What reads are counted by; undefined: nobody asks. */
+  /** Undefined: reads are not measured. */
   readonly metrics: ClientMetrics | undefined;
 }
 
-/** Reads one part to its last byte from whoever has it; resumes behind the bytes that a broken answer left. */
+/** Reads one block's span to its last byte from whoever has it; resumes after the bytes that an interrupted answer left. */
 export async function readBlock(
-  landing: BlockLanding,
-  { transport, owners, failover, local, metrics }: ReadWith,
+  landing: BufferLanding,
+  { blocks, owners, failover, local, metrics }: ReadWith,
   limits: CallLimits,
 ): Promise<void> {
   if (local !== undefined && (await local.read(landing, owners.geometry, limits))) {
@@ -37,15 +46,16 @@ export async function readBlock(
   let repeatable = true;
   const at = async (address: MemberAddress): Promise<void> => {
     try {
-      await transport.read(address, landing.nextRequest(), landing, limits);
+      await blocks.read(address, landing, limits);
     } catch (thrown) {
       const error = CacheError.from(thrown);
       if (error.code === "INTERNAL") repeatable = landing.takeBack();
-      // Where all bytes are there, it doesn't matter how the answer ended.
+      // If all bytes are there, it doesn't matter how the answer ended.
       else if (landing.complete) return;
       throw error;
     }
   };
-  const addresses = owners.addressesOf(landing.url, landing.part.blockOffset);
+  const owned = owners.addressesOf(landing.pinned.url, landing.span.blockOffset);
+  const addresses = inOrderOfReach(owned, failover.breaker);
   await withFailover({ addresses, at, mayRepeat: () => repeatable }, limits, failover);
 }

@@ -2,7 +2,7 @@ import { CacheError } from "@frontcache/proto";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { LocalReads } from "./local/local-reads.js";
-import type { BlockLanding } from "./members/block-landing.js";
+import type { BufferLanding } from "./members/block-landing.js";
 import { readRange, type WantedRange } from "./read-range.js";
 import { ramp } from "./testing/ramp.js";
 import { ReadSetting } from "./testing/read-setting.js";
@@ -47,7 +47,7 @@ describe("reading a range", () => {
   it("may leave what still writes into its own memory, and never into the caller's", async () => {
     const { setting, url, call } = setUp(80);
     const left: boolean[] = [];
-    const read = async ({ mayBeLeft }: BlockLanding): Promise<boolean> => !left.push(mayBeLeft);
+    const read = async ({ mayBeLeft }: BufferLanding): Promise<boolean> => !left.push(mayBeLeft);
     const using = { ...setting.with, local: { read } as unknown as LocalReads, parallelBlocks: 1 };
     for (const memory of [undefined, Buffer.alloc(10)]) {
       await readRange({ url, offset: 0, length: 10, version: "v1", memory }, using, call);

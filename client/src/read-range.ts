@@ -1,9 +1,7 @@
 import { CacheError } from "@frontcache/proto";
-import { BlockLanding } from "./members/block-landing.js";
-import { PinnedObject } from "./members/pinned-object.js";
+import { type BlockSpan, BufferLanding, PinnedObject } from "./members/block-landing.js";
 import type { RunningCall } from "./members/running-call.js";
-import { type BlockSpan, blockSpans } from "./plan.js";
-import { type ReadWith, readBlock } from "./read-block.js";
+import { blockSpans, type ReadWith, readBlock } from "./read-block.js";
 
 /** A range to read into one buffer. */
 export interface WantedRange {
@@ -102,7 +100,7 @@ class RangeLanding {
 
   async read(part: BlockSpan, using: ReadWith, call: RunningCall): Promise<void> {
     const place = (bytes: number): Buffer => this.#place(part, bytes);
-    const landing = new BlockLanding(part, { pinned: this.#pinned, place, mayBeLeft: this.#range.memory === undefined });
+    const landing = new BufferLanding(part, { pinned: this.#pinned, place, mayBeLeft: this.#range.memory === undefined });
     try {
       await readBlock(landing, using, call);
     } catch (error) {

@@ -1,6 +1,6 @@
 import { CacheError, MAX_REQUEST_BYTES, WarmProgress, WarmRequest } from "@frontcache/proto";
 import { describe, expect, it } from "vitest";
-import { Unreachable, type WarmOrder } from "./members/transport.js";
+import { Unreachable, type WarmOrder } from "./members/ports.js";
 import { ReadSetting } from "./testing/read-setting.js";
 import type { WarmSummary } from "./warm-count.js";
 import { type WarmOptions, type WarmTarget, warmObjects } from "./warming.js";
@@ -12,7 +12,7 @@ function fixture() {
   const setting = new ReadSetting({ version: "v1", size: 20 });
   const orders: (WarmOrder & { address: string })[] = [];
   const warm = (of: Iterable<WarmTarget> = urls, options: WarmOptions = {}) =>
-    setting.clock.run(warmObjects(of, options, setting.with, setting.call));
+    setting.clock.run(warmObjects(of, options, { ...setting.with, calls: setting.transport }, setting.call));
   return { transport: setting.transport, call: setting.call, orders, warm };
 }
 

@@ -1,8 +1,8 @@
 import { CacheError, parseObjectUrl, parsePrefixUrl, type WarmProgress } from "@frontcache/proto";
 import { Batch } from "./batch.js";
-import { type FailoverOptions, withFailover } from "./members/failover.js";
+import { type FailoverOptions, inOrderOfReach, withFailover } from "./members/failover.js";
+import type { MemberAddress, MemberCalls } from "./members/ports.js";
 import type { RunningCall } from "./members/running-call.js";
-import type { MemberAddress, Transport } from "./members/transport.js";
 import { checkWhole } from "./options.js";
 import type { BlockOwners } from "./read-block.js";
 import { NOTHING_WARMED, WarmCount, type WarmSummary } from "./warm-count.js";
@@ -23,7 +23,7 @@ export interface WarmOptions {
 
 /** What a warming works with. */
 export interface WarmWith {
-  readonly transport: Pick<Transport, "warm">;
+  readonly calls: Pick<MemberCalls, "warm">;
   readonly owners: Pick<BlockOwners, "addressesOf">;
   readonly failover: FailoverOptions;
 }
@@ -75,9 +75,10 @@ export async function warmObjects(
     const at = async (address: MemberAddress): Promise<void> => {
       count.restart();
       const order = { urls: count.left, prefixes, version, concurrency, dryRun };
-      if (order.urls.length + prefixes.length > 0) await using.transport.warm(address, order, tell, call);
+      if (order.urls.length + prefixes.length > 0) await using.calls.warm(address, order, tell, call);
     };
-    await withFailover({ addresses: using.owners.addressesOf(urls?.[0] ?? prefixes[0]!, 0), at }, call, using.failover);
+    const owned = using.owners.addressesOf(urls?.[0] ?? prefixes[0]!, 0);
+    await withFailover({ addresses: inOrderOfReach(owned, using.failover.breaker), at }, call, using.failover);
     const [forgotten] = count.left;
     if (forgotten !== undefined) throw new CacheError("INTERNAL", `${forgotten}: the member does not say how its warming went`);
     summary = count.summary;

@@ -1,4 +1,5 @@
-import { DEFAULT_GEOMETRY } from "@frontcache/proto";
+import { connectMembers } from "@frontcache/client/members";
+import { DEFAULT_GEOMETRY, type MemberInfo } from "@frontcache/proto";
 import { sleep } from "@frontcache/proto/runtime";
 import { StatusPages } from "./api/admin/status-pages.js";
 import { onlyAllowed } from "./api/allowed-buckets.js";
@@ -14,10 +15,10 @@ import { MemberMetrics } from "./member-metrics.js";
 import { firstMembership } from "./membership/member-source.js";
 import { PROMETHEUS_TEXT } from "./metrics/prometheus.js";
 import { discoveryOf, openMembers, openOrigin, openStore } from "./parts.js";
-import { openGrpcChannel } from "./routing/grpc-member-channel.js";
-import { memberFirst } from "./routing/member-first-origin.js";
-import { MemberLinks } from "./routing/member-links.js";
+import { accessOf } from "./routing/member-access.js";
 import { MemberView } from "./routing/member-view.js";
+import { OtherMembers } from "./routing/other-members.js";
+import { peerFills } from "./routing/peer-fill.js";
 import { Router } from "./routing/router.js";
 import { systemClock } from "./runtime/clock.js";
 import type { Log } from "./runtime/log.js";
@@ -26,6 +27,16 @@ import { MemberSecurity } from "./security/member-security.js";
 
 /** How long running calls may take to finish: with `--leave-after` still within the 30 s that Kubernetes gives a pod by default. */
 const DRAIN_MS = 20_000;
+
+/** How long a member may take to accept a connection of another one. */
+const MEMBER_CONNECT_TIMEOUT_MS = 1_000;
+/** To one other member: a read that waits for a slow client keeps its connection. */
+const MOST_MEMBER_CONNECTIONS = 256;
+/**
+ * HTTP/2's window of a read between members by gRPC: what a slow client of a forwarded read can make this member hold. It
+ * lets 800 MiB/s through at a round trip of 4 ms, more than grpc-js achieves.
+ */
+const MEMBER_WINDOW_BYTES = 4 << 20;
 
 /** A member that serves. */
 export interface RunningServer {
@@ -87,19 +98,26 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
   const ports = { grpc: listener.address.port, http: gateway.address.port };
   const members = await openMembers(settings, self, ports, log);
   opened.add(() => members.close());
-  const links = new MemberLinks(clock, (member) => openGrpcChannel(member, security));
-  opened.add(() => links.close());
   const store = await openStore(settings, geometry, log);
   opened.add(() => store.close());
   const view = new MemberView(self.name, clock, await firstMembership(members, signal));
+  const memberClock = { ...clock, random: Math.random };
+  const connections = connectMembers({
+    clock: memberClock,
+    access: accessOf(security),
+    connectTimeoutMs: MEMBER_CONNECT_TIMEOUT_MS,
+    transport: settings.forward,
+    mostConnections: MOST_MEMBER_CONNECTIONS,
+    windowBytes: MEMBER_WINDOW_BYTES,
+  });
+  const others = new OtherMembers({ self, view, connections, clock: memberClock, onReachable: memberChanged(log) });
+  opened.add(() => others.close());
   members.subscribe((membership) => {
     view.update(membership);
-    links.retain((name) => view.remembers(name));
+    others.update();
   });
 
-  const origin = memberFirst({ geometry, clock, view, links, events: metrics.routing })(
-    openOrigin(settings, metrics.origin, log),
-  );
+  const origin = peerFills({ geometry, clock, others, events: metrics.routing })(openOrigin(settings, metrics.origin, log));
   opened.add(() => origin.close());
   const local = new LocalCache({ ...settings, geometry, origin, store, clock });
   opened.add(() => local.close());
@@ -108,7 +126,7 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
   signal.throwIfAborted();
   metrics.watch({ store, local, view, members, listener, gateway, clients, security });
   status.watch({ store, view, members, notReady: () => gateway.notReadyReasons() });
-  const router = new Router({ local, geometry, self, view, links, events: metrics.routing });
+  const router = new Router({ local, geometry, others, events: metrics.routing });
   const cache = measured(metrics.reads)(onlyAllowed(settings.allowBucket)(router));
   listener.serve(cache, router);
   gateway.serve(cache);
@@ -132,6 +150,14 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
       left ??= leave();
       return left;
     },
+  };
+}
+
+/** One line when another member can't be reached any more, and one when it answers again. */
+function memberChanged(log: Log): (member: MemberInfo, isReachable: boolean) => void {
+  return ({ name, grpcAddress: grpc, httpAddress: http }, isReachable) => {
+    if (isReachable) log.info({ event: "member-reachable", member: name, grpc, http }, "another member can be reached again");
+    else log.warn({ event: "member-unreachable", member: name, grpc, http }, "cannot reach another member");
   };
 }
 

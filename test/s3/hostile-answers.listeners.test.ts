@@ -4,10 +4,9 @@ import { until } from "@frontcache/proto/testing";
 import fc from "fast-check";
 import { afterEach, describe, expect, it } from "vitest";
 import { plainAccess } from "../../client/src/members/access.js";
-import { BlockLanding } from "../../client/src/members/block-landing.js";
-import { LandingTransport } from "../../client/src/members/http/landing-transport.js";
-import { Unintelligible } from "../../client/src/members/http/unintelligible.js";
-import { PinnedObject } from "../../client/src/members/pinned-object.js";
+import { BufferLanding, PinnedObject } from "../../client/src/members/block-landing.js";
+import { Unintelligible } from "../../client/src/members/http/answer-head.js";
+import { HttpTransport } from "../../client/src/members/http/http-transport.js";
 import { RunningCall } from "../../client/src/members/running-call.js";
 import { ManualClock } from "../../client/src/testing/manual-clock.js";
 import { ramp } from "../../client/src/testing/ramp.js";
@@ -57,17 +56,16 @@ describe("what hostile and broken gateways answer", () => {
       connectTimeoutMs: 1_000,
       mostConnections: 2,
       idleMs: 10_000,
-      stalledAfterMs: 1_500,
     };
-    const transport = new LandingTransport(limits);
+    const transport = new HttpTransport(limits);
     const address = { grpcAddress: "m:80", httpAddress: gateway.address };
 
     /** Reads the range; resolves to its bytes, or to what it failed with. */
     async function read(url: string, onBegun?: (call: RunningCall) => void): Promise<Buffer | CacheError> {
       const call = new RunningCall({ clock, subject: url });
       const place = (bytes: number): Buffer => Buffer.alloc(bytes, 0xee);
-      const landing = new BlockLanding({ blockOffset: 0, ...asked }, { pinned: new PinnedObject(url, object.version), place });
-      const reading = transport.read(address, landing.nextRequest(), landing, call);
+      const landing = new BufferLanding({ blockOffset: 0, ...asked }, { pinned: new PinnedObject(url, object.version), place });
+      const reading = transport.read(address, landing, call);
       onBegun?.(call);
       try {
         await inTime(reading);

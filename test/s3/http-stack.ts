@@ -7,8 +7,6 @@ import { Clients, noLimits } from "../../server/src/api/limits/clients.js";
 import { LocalCache } from "../../server/src/cache/local-cache.js";
 import { alone } from "../../server/src/membership/alone.js";
 import { firstMembership } from "../../server/src/membership/member-source.js";
-import { openGrpcChannel } from "../../server/src/routing/grpc-member-channel.js";
-import { MemberLinks } from "../../server/src/routing/member-links.js";
 import { MemberView } from "../../server/src/routing/member-view.js";
 import { Router } from "../../server/src/routing/router.js";
 import { silentRouting } from "../../server/src/routing/routing-events.js";
@@ -18,6 +16,7 @@ import { noSecurity } from "../../server/src/security/member-security.js";
 import { BlockStore, storageTuning } from "../../server/src/storage/block-store.js";
 import { openNodeDisk } from "../../server/src/storage/disk/node-disk.js";
 import { openMapper } from "../../server/src/storage/mapping/mapping.js";
+import { openOtherMembers } from "../../server/src/testing/other-members.js";
 import { RawClient } from "../../server/src/testing/raw-client.js";
 import { openS3 } from "../origin/open-s3.js";
 
@@ -60,7 +59,8 @@ export class HttpStack implements AsyncDisposable {
     const members = alone(self, geometry.blockBytes);
     stack.#closes.push(() => members.close());
     const view = new MemberView(self.name, clock, await firstMembership(members, new AbortController().signal));
-    const links = new MemberLinks(clock, (member) => openGrpcChannel(member, noSecurity));
+    const others = openOtherMembers({ self, view, clock });
+    stack.#closes.push(() => others.close());
     stack.listener = await HttpListener.open({
       listen: { host: "127.0.0.1", port: 0 },
       drainMs: 5_000,
@@ -72,7 +72,7 @@ export class HttpStack implements AsyncDisposable {
       log: silentLog,
     });
     stack.#closes.push(() => stack.listener.close());
-    stack.router = new Router({ local: stack.local, geometry, self, view, links, events: silentRouting });
+    stack.router = new Router({ local: stack.local, geometry, others, events: silentRouting });
     stack.listener.serve(stack.router);
     return stack;
   }

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { connect, type PeerCertificate } from "node:tls";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { systemClock } from "../../client/src/members/clock.js";
-import { LandingTransport } from "../../client/src/members/http/landing-transport.js";
+import { HttpTransport } from "../../client/src/members/http/http-transport.js";
 import { RunningCall } from "../../client/src/members/running-call.js";
 import { ManualClock } from "../../server/src/testing/manual-clock.js";
 import { temporaryDirectory } from "../e2e/member-process.js";
@@ -26,7 +26,7 @@ class Readers {
   readonly failures: unknown[] = [];
   #stopped = false;
   readonly #running: Promise<void>[];
-  readonly #landing: LandingTransport;
+  readonly #landing: HttpTransport;
 
   constructor(
     private readonly listeners: ListenersUnderTest,
@@ -37,7 +37,7 @@ class Readers {
       authorization: () => (shown().token === undefined ? undefined : `Bearer ${shown().token}`),
     };
     const limits = { connectTimeoutMs: 5_000, mostConnections: 4, idleMs: 10_000, stalledAfterMs: 5_000 };
-    this.#landing = new LandingTransport({ clock: systemClock, access, ...limits });
+    this.#landing = new HttpTransport({ clock: systemClock, access, ...limits });
     const { client } = listeners.caller(shown());
     this.#running = [this.#go(() => this.#byGrpc(client)), this.#go(() => this.#byHttp())];
   }
@@ -51,7 +51,7 @@ class Readers {
   async stop(): Promise<void> {
     this.#stopped = true;
     await Promise.all(this.#running);
-    this.#landing.close();
+    await this.#landing.close();
   }
 
   async #go(read: () => Promise<string>): Promise<void> {
@@ -77,16 +77,17 @@ class Readers {
   async #byHttp(): Promise<string> {
     let into = Buffer.alloc(0);
     const call = new RunningCall({ clock: systemClock, subject: URL, deadlineMs: 10_000 });
+    const request = { url: URL, offset: 0, length: 100, version: "" };
     const target = {
-      open: () => {
+      nextRequest: () => request,
+      open() {
         into = Buffer.alloc(BYTES.length);
-        return into;
       },
-      landed() {},
+      room: () => into,
+      landed: () => true,
     };
     const address = { grpcAddress: this.listeners.grpcAddress, httpAddress: `127.0.0.1:${this.listeners.httpPort}` };
-    const request = { url: URL, offset: 0, length: 100, version: "" };
-    await this.#landing.read(address, request, target, call).finally(() => call.end());
+    await this.#landing.read(address, target, call).finally(() => call.end());
     return into.toString();
   }
 }

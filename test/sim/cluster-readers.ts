@@ -1,11 +1,9 @@
 import { parseObjectUrl } from "@frontcache/proto";
 import { CacheClient } from "../../client/src/cache-client.js";
-import { plainAccess } from "../../client/src/members/access.js";
-import { GrpcTransport } from "../../client/src/members/grpc/grpc-transport.js";
 import { completeOptions } from "../../client/src/options.js";
 import { ANONYMOUS } from "../../server/src/security/principal.js";
 import { type AskedRead, ReadModel, type ReadOutcome } from "./read-model.js";
-import { SimulatedChannels } from "./simulated-channels.js";
+import { simulatedConnections } from "./simulated-channels.js";
 import type { SimulatedCluster } from "./simulated-cluster.js";
 import type { MemberProcess } from "./simulated-member.js";
 import { SERVICE } from "./simulated-network.js";
@@ -67,9 +65,9 @@ export class ClusterReaders {
     const { network, time, chance } = this.cluster;
     for (let index = 0; index < CLIENTS; index++) {
       const clock = new ProcessClock(time, chance);
-      const transport = new GrpcTransport(new SimulatedChannels(network, `client-${index}`), { clock, access: plainAccess });
+      const connections = simulatedConnections(network, { name: `client-${index}` }, clock);
       const options = completeOptions({ endpoint: SERVICE, parallelBlocks: 3, streamBlocks: 2 });
-      this.#clients.push({ client: await CacheClient.over(options, { clock, transport }), clock });
+      this.#clients.push({ client: await CacheClient.over(options, { clock, connections }), clock });
     }
   }
 

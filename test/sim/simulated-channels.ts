@@ -1,6 +1,9 @@
-import type { CacheServiceClient } from "@frontcache/client/grpc";
-import type { Channels, MemberCalls } from "../../client/src/members/grpc/grpc-channels.js";
-import { type CallLimits, type MemberAddress, Unreachable } from "../../client/src/members/transport.js";
+import type { ReadRangeRequest } from "@frontcache/proto";
+import { plainAccess } from "../../client/src/members/access.js";
+import type { Clock } from "../../client/src/members/clock.js";
+import type { Channels, ServiceCalls } from "../../client/src/members/grpc/grpc-channels.js";
+import { GrpcMembers } from "../../client/src/members/grpc/grpc-members.js";
+import { type CallLimits, type MemberAddress, type MemberConnections, Unreachable } from "../../client/src/members/ports.js";
 import type { CallerEnd } from "./simulated-call.js";
 import type { Connection } from "./simulated-connection.js";
 import type { SimulatedNetwork } from "./simulated-network.js";
@@ -8,56 +11,79 @@ import type { SimulatedNetwork } from "./simulated-network.js";
 /** As the real client's default. */
 const CONNECT_TIMEOUT_MS = 1_000;
 
-/** A client's channels to members over the simulated network: what GrpcTransport talks by, without gRPC. */
+/** What GrpcMembers talks by, for a client or a member, over the simulated network instead of gRPC. */
 export class SimulatedChannels implements Channels {
   readonly #connections = new Map<string, Connection>();
 
-  constructor(
-    private readonly network: SimulatedNetwork,
-    private readonly name: string,
-  ) {}
+  readonly #network: SimulatedNetwork;
+  readonly #caller: SimulatedCaller;
 
-  async connected({ grpcAddress }: MemberAddress, subject: string, limits: CallLimits): Promise<MemberCalls> {
-    const standing = this.#connections.get(grpcAddress);
-    if (standing?.open === true) return callsOn(standing);
+  constructor(network: SimulatedNetwork, caller: SimulatedCaller) {
+    this.#network = network;
+    this.#caller = caller;
+  }
+
+  async connected({ grpcAddress }: MemberAddress, subject: string, limits: CallLimits): Promise<ServiceCalls> {
+    const known = this.#connections.get(grpcAddress);
+    if (known?.open === true) return this.#callsOn(known);
     try {
-      const connection = await this.network.connect(this.name, grpcAddress, CONNECT_TIMEOUT_MS);
+      const connection = await this.#network.connect(this.#caller.name, grpcAddress, CONNECT_TIMEOUT_MS);
+      await this.#unlessDead(connection);
       this.#connections.set(grpcAddress, connection);
-      return callsOn(connection);
+      return this.#callsOn(connection);
     } catch (cause) {
       if (limits.ended !== undefined) throw limits.ended;
       throw new Unreachable(`${subject}: no connection to member ${grpcAddress}`, { cause });
     }
   }
 
-  async lookFor({ grpcAddress }: MemberAddress): Promise<void> {
-    (await this.network.connect(this.name, grpcAddress, CONNECT_TIMEOUT_MS)).break("it was only looked for");
+  drop(grpcAddress: string): void {
+    this.#connections.delete(grpcAddress);
   }
 
-  keepOnly(addresses: readonly MemberAddress[]): void {
-    const kept = new Set(addresses.map(({ grpcAddress }) => grpcAddress));
-    for (const address of this.#connections.keys()) if (!kept.has(address)) this.#connections.delete(address);
+  keepOnly(grpcAddresses: ReadonlySet<string>): void {
+    for (const address of this.#connections.keys()) if (!grpcAddresses.has(address)) this.#connections.delete(address);
   }
 
   close(): void {
     this.#connections.clear();
   }
+
+  /** Nothing comes out of a process that is dead. */
+  async #unlessDead(connection: Connection): Promise<void> {
+    if (this.#caller.process?.dead !== true) return;
+    connection.forsake(0);
+    await new Promise<never>(() => {});
+  }
+
+  /** The calls of a service client as GrpcMembers makes them, on a simulated connection. */
+  #callsOn(connection: Connection): ServiceCalls {
+    const stream = (method: keyof ServiceCalls) => (request: object) => connection.call(method, request);
+    const unary = (method: keyof ServiceCalls) => (request: object, _metadata: unknown, _options: unknown, callback: Answered) =>
+      answered(connection.call(method, request), callback);
+    const calls: Record<keyof ServiceCalls, unknown> = {
+      readRange: (request: ReadRangeRequest) => {
+        this.#caller.onRead?.(request);
+        return connection.call("readRange", request);
+      },
+      warm: stream("warm"),
+      watchMembers: stream("watchMembers"),
+      stat: unary("stat"),
+      evict: unary("evict"),
+      touch: unary("touch"),
+      lookupOwner: unary("lookupOwner"),
+    };
+    return calls as ServiceCalls;
+  }
 }
 
-/** The calls of a service client as GrpcTransport makes them, on a simulated connection. */
-function callsOn(connection: Connection): MemberCalls {
-  const stream = (method: keyof MemberCalls) => (request: object) => connection.call(method, request);
-  const unary = (method: keyof MemberCalls) => (request: object, _metadata: unknown, _options: unknown, callback: Answered) =>
-    answered(connection.call(method, request), callback);
-  const calls: Record<keyof MemberCalls, unknown> = {
-    readRange: stream("readRange"),
-    warm: stream("warm"),
-    watchMembers: stream("watchMembers"),
-    stat: unary("stat"),
-    evict: unary("evict"),
-    touch: unary("touch"),
-  };
-  return calls as CacheServiceClient;
+/** Whose channels they are. */
+export interface SimulatedCaller {
+  readonly name: string;
+  /** The process that they belong to; absent: one that never dies. */
+  readonly process?: { readonly dead: boolean };
+  /** Called with every read that is sent. */
+  readonly onRead?: (request: ReadRangeRequest) => void;
 }
 
 type Answered = (error: unknown, answer?: unknown) => void;
@@ -71,4 +97,15 @@ function answered<Response>(call: CallerEnd<Response>, callback: Answered): Call
   call.on("end", () => callback(null, answer));
   call.on("error", (error: Error) => callback(error));
   return call;
+}
+
+/** The ways to all members over the simulated network: all of the real ones' code but channels. */
+export function simulatedConnections(network: SimulatedNetwork, caller: SimulatedCaller, clock: Clock): MemberConnections {
+  const members = new GrpcMembers(new SimulatedChannels(network, caller), { clock, access: plainAccess });
+  return {
+    blocks: members,
+    calls: members,
+    keepOnly: (addresses) => members.keepOnly(new Set(addresses.map(({ grpcAddress }) => grpcAddress))),
+    close: () => members.close(),
+  };
 }

@@ -1,4 +1,4 @@
-import { type MemberInfo, type MemberList, Membership } from "@frontcache/proto";
+import { type MemberInfo, type MemberList, Membership, type ReadRangeRequest } from "@frontcache/proto";
 import { cacheServiceHandlers } from "../../server/src/api/grpc/cache-service.js";
 import { RunningCalls } from "../../server/src/api/grpc/running-calls.js";
 import { Clients, noLimits } from "../../server/src/api/limits/clients.js";
@@ -6,9 +6,9 @@ import type { LocalCache } from "../../server/src/cache/local-cache.js";
 import type { ObjectRead } from "../../server/src/cache/object-read.js";
 import type { Origin } from "../../server/src/origin/origin.js";
 import type { Cache, ReadRequest } from "../../server/src/routing/cache.js";
-import { memberFirst } from "../../server/src/routing/member-first-origin.js";
-import { MemberLinks } from "../../server/src/routing/member-links.js";
 import { MemberView } from "../../server/src/routing/member-view.js";
+import { OtherMembers } from "../../server/src/routing/other-members.js";
+import { peerFills } from "../../server/src/routing/peer-fill.js";
 import { Router } from "../../server/src/routing/router.js";
 import { silentRouting } from "../../server/src/routing/routing-events.js";
 import { silentLog } from "../../server/src/runtime/log.js";
@@ -19,7 +19,7 @@ import type { MemoryObjects } from "../../server/src/testing/origin/memory-objec
 import { MemoryOrigin } from "../../server/src/testing/origin/memory-origin.js";
 import { storageFaults } from "../../server/src/testing/storage-invariants.js";
 import { HopWatch } from "./hop-watch.js";
-import { SimulatedChannel } from "./simulated-channel.js";
+import { simulatedConnections } from "./simulated-channels.js";
 import type { SimulatedNetwork } from "./simulated-network.js";
 import { geometry, type LifeSettings, openCache, openStore, retrying } from "./simulated-parts.js";
 import type { ProcessClock } from "./simulated-time.js";
@@ -50,7 +50,7 @@ export class MemberProcess {
   readonly calls = new RunningCalls();
   readonly view: MemberView;
   readonly #closing = new AbortController();
-  readonly #links: MemberLinks;
+  readonly #others: OtherMembers;
   readonly #origin: MemoryOrigin;
   readonly #store: BlockStore;
   readonly #cache: LocalCache;
@@ -64,17 +64,16 @@ export class MemberProcess {
     store: BlockStore,
   ) {
     const { self, clock, network, settings, broken } = options;
-    const openChannel = ({ grpcAddress }: MemberInfo) =>
-      new SimulatedChannel(network, self.name, clock, grpcAddress, (request) => this.#hops.sent(request));
-    this.#links = new MemberLinks(clock, openChannel);
+    const caller = { name: self.name, process: clock, onRead: (request: ReadRangeRequest) => this.#hops.sent(request) };
     this.view = new MemberView(self.name, clock, first);
+    this.#others = new OtherMembers({ self, view: this.view, connections: simulatedConnections(network, caller, clock), clock });
     this.#origin = new MemoryOrigin(options.objects, clock, 200, options.faults);
     const asked = retrying(broken.origin?.(this.#origin) ?? this.#origin, clock);
-    const origin = memberFirst({ geometry, clock, view: this.view, links: this.#links, events: silentRouting })(asked);
+    const origin = peerFills({ geometry, clock, others: this.#others, events: silentRouting })(asked);
     this.#store = store;
     this.#cache = openCache(origin, store, clock, settings);
     const local = this.#cache;
-    const router = new Router({ local, geometry, self, view: this.view, links: this.#links, events: silentRouting });
+    const router = new Router({ local, geometry, others: this.#others, events: silentRouting });
     const routed: Cache["open"] = (request) => router.open(request);
     const open = broken.read?.(routed) ?? routed;
     this.#router = router;
@@ -114,7 +113,7 @@ export class MemberProcess {
   /** It hears of a new member list. */
   hear(members: MemberList): void {
     this.view.update(Membership.fromMessage(members, this.view.current));
-    this.#links.retain((name) => this.view.remembers(name));
+    this.#others.update();
   }
 
   /** As `close` of a real one: no new calls, running ones end within their time, then everything is put down in order. */
@@ -126,7 +125,7 @@ export class MemberProcess {
     network.remove(self.name, self.grpcAddress, false);
     await this.#cache.close();
     await this.#store.close();
-    this.#links.close();
+    await this.#others.close();
     clock.die();
   }
 

@@ -4,8 +4,7 @@ import { join } from "node:path";
 import { type BlockId, CacheError } from "@frontcache/proto";
 import fc from "fast-check";
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { BlockLanding } from "../members/block-landing.js";
-import { PinnedObject } from "../members/pinned-object.js";
+import { BufferLanding, PinnedObject } from "../members/block-landing.js";
 import { RunningCall } from "../members/running-call.js";
 import { BlockFileWriter } from "../testing/block-file-writer.js";
 import { ManualClock } from "../testing/manual-clock.js";
@@ -60,7 +59,7 @@ function setUp() {
     limits = call,
   ): Promise<Buffer | undefined> => {
     const into = Buffer.alloc(end - start, 0xee);
-    const landing = new BlockLanding(
+    const landing = new BufferLanding(
       { blockOffset: id.offset, offset: id.offset + start, length: end - start },
       { pinned: new PinnedObject(id.url, version), place: (bytes) => into.subarray(0, bytes), mayBeLeft: own },
     );

@@ -1,7 +1,7 @@
 import type { BlockId, Geometry } from "@frontcache/proto";
-import type { BlockLanding } from "../members/block-landing.js";
+import type { BufferLanding } from "../members/block-landing.js";
 import type { Clock } from "../members/clock.js";
-import type { CallLimits } from "../members/transport.js";
+import type { CallLimits } from "../members/ports.js";
 import { type LocalFile, leaveAlone } from "./local-file.js";
 import { LocalFiles } from "./local-files.js";
 import { LocalUses } from "./local-uses.js";
@@ -23,6 +23,9 @@ export interface LocalReadsOptions {
   /** Tells the members of blocks that were read; settles in bounded time and never rejects. */
   readonly tell: (uses: readonly BlockId[]) => Promise<void>;
 }
+
+/** A file is read as far as there is room: nothing pauses it. */
+const NO_SOURCE = { resume: (): void => undefined };
 
 /** Hot reads up to this long are made on the main thread: 3 us, where the thread pool's round trip takes 25. */
 const AT_ONCE_BYTES = 128 << 10;
@@ -69,10 +72,10 @@ export class LocalReads {
    * Whether all of the part has landed. Where not, some bytes at its beginning may have, and the rest is to be asked for.
    * Rejects only with what ended the call.
    */
-  read(landing: BlockLanding, geometry: Geometry, limits: CallLimits): boolean | Promise<boolean> {
-    const { url, version } = landing;
+  read(landing: BufferLanding, geometry: Geometry, limits: CallLimits): boolean | Promise<boolean> {
+    const { url, version } = landing.pinned;
     if (version === "" || limits.ended !== undefined) return false;
-    const file = this.#files.find({ url, version, offset: landing.part.blockOffset }, geometry);
+    const file = this.#files.find({ url, version, offset: landing.span.blockOffset }, geometry);
     if (file === undefined) return false;
     return file instanceof Promise ? this.#readOpened(file, landing, limits) : this.#readFrom(file, landing, limits);
   }
@@ -82,12 +85,12 @@ export class LocalReads {
     await Promise.all([this.#files.close(), this.#uses.close()]);
   }
 
-  async #readOpened(opening: Promise<LocalFile | undefined>, landing: BlockLanding, limits: CallLimits): Promise<boolean> {
+  async #readOpened(opening: Promise<LocalFile | undefined>, landing: BufferLanding, limits: CallLimits): Promise<boolean> {
     const file = await untilEnd(opening, limits, () => this.#files.leave(opening));
     return file === undefined || file.isRetired ? false : this.#readFrom(file, landing, limits);
   }
 
-  #readFrom(file: LocalFile, landing: BlockLanding, limits: CallLimits): boolean | Promise<boolean> {
+  #readFrom(file: LocalFile, landing: BufferLanding, limits: CallLimits): boolean | Promise<boolean> {
     const { offset, length } = landing.nextRequest();
     const start = offset - file.id.offset;
     const end = Math.min(start + length, file.length);
@@ -101,7 +104,7 @@ export class LocalReads {
 
   async #readAfterRefresh(
     file: LocalFile,
-    landing: BlockLanding,
+    landing: BufferLanding,
     limits: CallLimits,
     start: number,
     end: number,
@@ -117,7 +120,7 @@ export class LocalReads {
     }
   }
 
-  #readNow(file: LocalFile, landing: BlockLanding, start: number, end: number, beganMs: number): boolean {
+  #readNow(file: LocalFile, landing: BufferLanding, start: number, end: number, beganMs: number): boolean {
     const target = this.#targetOf(file, landing);
     if (target === undefined) return false;
     const isRead = file.readNow(target, start, beganMs);
@@ -140,7 +143,7 @@ export class LocalReads {
   }
 
   /** Several pieces at a time on the thread pool; they land in order. */
-  async #readPieces(file: LocalFile, landing: BlockLanding, limits: CallLimits, start: number, end: number): Promise<boolean> {
+  async #readPieces(file: LocalFile, landing: BufferLanding, limits: CallLimits, start: number, end: number): Promise<boolean> {
     const target = this.#targetOf(file, landing);
     if (target === undefined) return false;
     const running: { readonly end: number; readonly isRead: Promise<boolean> }[] = [];
@@ -165,8 +168,8 @@ export class LocalReads {
           this.#files.drop(file);
           return false;
         }
+        landing.landed(next.end - start - landed);
         landed = next.end - start;
-        landing.landed(landed);
       }
       this.#note(file, end - start);
       return true;
@@ -178,9 +181,10 @@ export class LocalReads {
   }
 
   /** Undefined where the file's object is not the one that other answers of this read spoke of. */
-  #targetOf(file: LocalFile, landing: BlockLanding): Buffer | undefined {
+  #targetOf(file: LocalFile, landing: BufferLanding): Buffer | undefined {
     try {
-      return landing.open({ version: file.id.version, objectSize: file.objectSize });
+      landing.open({ version: file.id.version, objectSize: file.objectSize }, NO_SOURCE);
+      return landing.rest;
     } catch {
       return undefined;
     }

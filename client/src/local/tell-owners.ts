@@ -1,15 +1,19 @@
 import type { BlockId } from "@frontcache/proto";
 import { Batch } from "../batch.js";
 import type { Clock } from "../members/clock.js";
+import type { MemberAddress, MemberCalls } from "../members/ports.js";
 import { RunningCall } from "../members/running-call.js";
-import type { MemberAddress, Transport } from "../members/transport.js";
 import type { BlockOwners } from "../read-block.js";
 
 /** A member that does not answer in this time misses the news; it may evict the blocks sooner than it should. */
 const DEADLINE_MS = 1_000;
 
 /** Tells each block's owner of its use. Never rejects: recency is worth no trouble. */
-export function tellOwners(transport: Transport, owners: BlockOwners, clock: Clock): (uses: readonly BlockId[]) => Promise<void> {
+export function tellOwners(
+  calls: Pick<MemberCalls, "touch">,
+  owners: BlockOwners,
+  clock: Clock,
+): (uses: readonly BlockId[]) => Promise<void> {
   return async (uses) => {
     const byOwner = new Map<string, { readonly address: MemberAddress; readonly blocks: BlockId[] }>();
     for (const id of uses) {
@@ -20,18 +24,23 @@ export function tellOwners(transport: Transport, owners: BlockOwners, clock: Clo
     }
     const call = new RunningCall({ clock, subject: "a touch of blocks", deadlineMs: DEADLINE_MS });
     try {
-      await Promise.allSettled([...byOwner.values()].map(({ address, blocks }) => tell(address, blocks, transport, call)));
+      await Promise.allSettled([...byOwner.values()].map(({ address, blocks }) => tell(address, blocks, calls, call)));
     } finally {
       call.end();
     }
   };
 }
 
-async function tell(address: MemberAddress, blocks: readonly BlockId[], transport: Transport, call: RunningCall): Promise<void> {
+async function tell(
+  address: MemberAddress,
+  blocks: readonly BlockId[],
+  calls: Pick<MemberCalls, "touch">,
+  call: RunningCall,
+): Promise<void> {
   const batch = new Batch<BlockId>();
   for (const block of blocks) {
     const full = batch.add(block, Buffer.byteLength(block.url) + Buffer.byteLength(block.version));
-    if (full !== undefined) await transport.touch(address, full, call);
+    if (full !== undefined) await calls.touch(address, full, call);
   }
-  await transport.touch(address, batch.take(), call);
+  await calls.touch(address, batch.take(), call);
 }

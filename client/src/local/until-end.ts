@@ -1,4 +1,4 @@
-import type { CallLimits } from "../members/transport.js";
+import type { CallLimits } from "../members/ports.js";
 
 /**
  * What the work comes to, or, where the call ends before, rejects with what ended it: `onLeft` hears then that the work, which

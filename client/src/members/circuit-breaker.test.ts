@@ -1,6 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { ManualClock } from "../testing/manual-clock.js";
-import { Reach } from "./circuit-breaker.js";
+import { CircuitBreaker } from "./circuit-breaker.js";
+import { inOrderOfReach } from "./failover.js";
+import type { MemberAddress } from "./ports.js";
 
 const [a, b, c] = ["a:1", "b:1", "c:1"].map((grpcAddress) => ({ grpcAddress })) as [
   { grpcAddress: string },
@@ -11,93 +13,118 @@ const [a, b, c] = ["a:1", "b:1", "c:1"].map((grpcAddress) => ({ grpcAddress })) 
 function setUp() {
   const clock = new ManualClock();
   const probes: { address: string; answer: () => void; fail: () => void }[] = [];
-  const reach = new Reach({
+  const changes: string[] = [];
+  const breaker = new CircuitBreaker({
     clock,
-    asideFor: { firstMs: 1_000, longestMs: 4_000 },
-    probe: ({ grpcAddress }, signal) =>
+    openFor: { firstMs: 1_000, longestMs: 4_000 },
+    probe: (address, signal) =>
       new Promise((resolve, reject) => {
         signal.addEventListener("abort", reject);
-        probes.push({ address: grpcAddress, answer: resolve, fail: () => reject(new Error("lost")) });
+        probes.push({ address, answer: resolve, fail: () => reject(new Error("lost")) });
       }),
+    onChange: (address, isReachable) => changes.push(`${address} ${isReachable ? "reachable" : "unreachable"}`),
   });
-  return { clock, probes, reach };
+  const order = (addresses: readonly MemberAddress[]) => inOrderOfReach(addresses, breaker);
+  return { clock, probes, changes, breaker, order };
 }
 
 const settled = () => new Promise((resolve) => setImmediate(resolve));
 
-describe("reach", () => {
+describe("a circuit breaker", () => {
   it("keeps the order of members that answer", () => {
-    const { reach, probes } = setUp();
-    for (const address of [a, b, c]) reach.answered(address);
-    expect(reach.order([c, a, b])).toEqual([c, a, b]);
+    const { breaker, order, probes } = setUp();
+    for (const address of [a, b, c]) breaker.succeeded(address.grpcAddress);
+    expect(order([c, a, b])).toEqual([c, a, b]);
     expect(probes).toEqual([]);
   });
 
   it("tries the unknown in order, without a probe, while nobody is known to answer", () => {
-    const { reach, probes } = setUp();
-    expect(reach.order([a, b])).toEqual([a, b]);
+    const { order, probes } = setUp();
+    expect(order([a, b])).toEqual([a, b]);
     expect(probes).toEqual([]);
   });
 
   it("puts one that answers before the unknown, and has those probed that were to come first", async () => {
-    const { reach, probes } = setUp();
-    reach.answered(b);
-    expect(reach.order([a, b, c])).toEqual([b, a, c]);
-    expect(reach.order([a, b, c])).toEqual([b, a, c]);
+    const { breaker, order, probes } = setUp();
+    breaker.succeeded("b:1");
+    expect(order([a, b, c])).toEqual([b, a, c]);
+    expect(order([a, b, c])).toEqual([b, a, c]);
     expect(probes.map(({ address }) => address)).toEqual(["a:1"]);
     probes[0]!.answer();
     await settled();
-    expect(reach.order([a, b, c])).toEqual([a, b, c]);
+    expect(order([a, b, c])).toEqual([a, b, c]);
   });
 
-  it("leaves a lost member aside until a probe reaches it again", async () => {
-    const { clock, reach, probes } = setUp();
-    for (const address of [a, b]) reach.answered(address);
-    reach.lost(a);
-    expect(reach.order([a, b])).toEqual([b, a]);
+  it("puts a lost member last until a probe reaches it again", async () => {
+    const { clock, breaker, order, probes } = setUp();
+    for (const address of [a, b]) breaker.succeeded(address.grpcAddress);
+    breaker.failed("a:1");
+    expect(order([a, b])).toEqual([b, a]);
     expect(probes).toEqual([]);
     clock.advance(1_000);
-    expect(reach.order([a, b])).toEqual([b, a]);
+    expect(order([a, b])).toEqual([b, a]);
     expect(probes.length).toBe(1);
     probes[0]!.answer();
     await settled();
-    expect(reach.order([a, b])).toEqual([a, b]);
+    expect(order([a, b])).toEqual([a, b]);
   });
 
   it("waits longer after each failed probe, up to a bound, and counts reads that failed together once", async () => {
-    const { clock, reach, probes } = setUp();
-    for (const address of [a, b]) reach.answered(address);
-    const asideMs: number[] = [];
-    reach.lost(a);
-    reach.lost(a);
+    const { clock, breaker, order, probes } = setUp();
+    for (const address of [a, b]) breaker.succeeded(address.grpcAddress);
+    const openMs: number[] = [];
+    breaker.failed("a:1");
+    breaker.failed("a:1");
     for (let failure = 0; failure < 5; failure++) {
       const beganMs = clock.monotonicMs();
       for (let step = 0; step < 1_000 && probes.length === failure; step++) {
         clock.advance(50);
-        reach.order([a, b]);
+        order([a, b]);
       }
-      asideMs.push(clock.monotonicMs() - beganMs);
+      openMs.push(clock.monotonicMs() - beganMs);
       probes[failure]!.fail();
       await settled();
     }
     // Three quarters of 1,000, 2,000 and 4,000 ms.
-    expect(asideMs).toEqual([750, 1_500, 3_000, 3_000, 3_000]);
+    expect(openMs).toEqual([750, 1_500, 3_000, 3_000, 3_000]);
   });
 
   it("ends its probes when closed and begins no more", async () => {
-    const { reach, probes } = setUp();
-    reach.answered(b);
-    reach.order([a, b]);
-    await reach.close();
-    reach.order([c, b]);
+    const { breaker, order, probes } = setUp();
+    breaker.succeeded("b:1");
+    order([a, b]);
+    await breaker.close();
+    order([c, b]);
     expect(probes.length).toBe(1);
   });
 
   it("forgets members that left", () => {
-    const { reach } = setUp();
-    for (const address of [a, b]) reach.answered(address);
-    reach.lost(a);
-    reach.keepOnly([b]);
-    expect(reach.order([a, c, b])).toEqual([b, a, c]);
+    const { breaker, order } = setUp();
+    for (const address of [a, b]) breaker.succeeded(address.grpcAddress);
+    breaker.failed("a:1");
+    breaker.keepOnly(new Set(["b:1"]));
+    expect(order([a, c, b])).toEqual([b, a, c]);
+  });
+
+  it("is half open after a successful probe: the next call closes it, or opens it for longer", async () => {
+    const { clock, breaker, probes, changes } = setUp();
+    breaker.failed("a:1");
+    expect(breaker.isOpen("a:1")).toBe(true);
+    clock.advance(1_000);
+    expect(breaker.isOpen("a:1")).toBe(true);
+    probes[0]!.answer();
+    await settled();
+    expect(breaker.isOpen("a:1")).toBe(false);
+    breaker.failed("a:1");
+    clock.advance(1_000);
+    breaker.isOpen("a:1");
+    expect(probes.length).toBe(1);
+    clock.advance(1_000);
+    breaker.isOpen("a:1");
+    probes[1]!.answer();
+    await settled();
+    breaker.succeeded("a:1");
+    expect(breaker.isOpen("a:1")).toBe(false);
+    expect(changes).toEqual(["a:1 unreachable", "a:1 reachable"]);
   });
 });

@@ -1,98 +1,107 @@
 import { CacheError } from "@frontcache/proto";
 import { type Backoff, backoffMs } from "@frontcache/proto/runtime";
 import type { Clock } from "./clock.js";
-import type { MemberAddress } from "./transport.js";
 
-/** How members out of reach are treated. */
-export interface ReachOptions {
+export interface CircuitBreakerOptions {
   readonly clock: Clock;
-  /** How long a member is left aside after its first, second, ... failure in a row. */
-  readonly asideFor: Backoff;
-  /** Tries to connect; resolves when that worked. It settles in bounded time, and at once when the signal is aborted. */
-  readonly probe: (address: MemberAddress, signal: AbortSignal) => Promise<void>;
+  /** How long a circuit stays open after the first, second, ... failure in a row. */
+  readonly openFor: Backoff;
+  /** Tries to reach an address. Settles in bounded time, and at once when the signal is aborted. */
+  readonly probe: (address: string, signal: AbortSignal) => Promise<void>;
+  /** Called when a circuit opens (`false`) and when it closes again (`true`). */
+  readonly onChange?: ((address: string, isReachable: boolean) => void) | undefined;
 }
 
-interface Aside {
+/** A circuit that is not closed. */
+interface Broken {
   readonly failures: number;
-  readonly untilMs: number;
+  /** When it is probed; undefined: half open, a probe succeeded and the next call may try. */
+  readonly untilMs: number | undefined;
 }
 
 /**
- * Which members answer, so that of all reads only one pays for finding out that one does not. A member that was lost is left
- * aside; once its time is over, the next read that would have gone to it has it probed in the background and goes elsewhere
- * once more. A member never reached before is probed the same way while another one is known to answer: where only the
- * Service's address can be reached, no read waits for addresses that never will.
+ * Which addresses answer. Only the calls that run when an address fails pay for it: its circuit opens for a while, then a probe
+ * in the background tests it, and the next call after a successful probe tries it. That call closes the circuit, or opens it
+ * for longer.
  */
-export class Reach {
-  readonly #options: ReachOptions;
+export class CircuitBreaker {
+  readonly #options: CircuitBreakerOptions;
   readonly #answering = new Set<string>();
-  readonly #aside = new Map<string, Aside>();
+  readonly #broken = new Map<string, Broken>();
   readonly #probes = new Map<string, Promise<void>>();
-  readonly #open = new AbortController();
+  readonly #life = new AbortController();
 
-  constructor(options: ReachOptions) {
+  constructor(options: CircuitBreakerOptions) {
     this.#options = options;
   }
 
-  /** The addresses in the order to try them: those that answer, in the given order; then the unknown; then those left aside. */
-  order(addresses: readonly MemberAddress[]): MemberAddress[] {
-    const answering = addresses.filter(({ grpcAddress }) => this.#answering.has(grpcAddress));
-    if (answering.length === addresses.length) return answering;
-    if (answering.length > 0) {
-      for (const address of addresses) {
-        if (address === answering[0]) break;
-        this.#probeWhenDue(address);
-      }
-    }
-    const unknown = addresses.filter(({ grpcAddress }) => !this.#answering.has(grpcAddress) && !this.#aside.has(grpcAddress));
-    const aside = addresses.filter(({ grpcAddress }) => this.#aside.has(grpcAddress));
-    return [...answering, ...unknown, ...aside];
+  /** Whether not to call an address now. Starts its probe if that is due. */
+  isOpen(address: string): boolean {
+    if (this.#broken.size === 0) return false;
+    const broken = this.#broken.get(address);
+    if (broken?.untilMs === undefined) return false;
+    this.probeIfDue(address);
+    return true;
   }
 
-  /** The member answered, be it with an error. */
-  answered({ grpcAddress }: MemberAddress): void {
-    this.#answering.add(grpcAddress);
-    if (this.#aside.size > 0) this.#aside.delete(grpcAddress);
+  /** Whether the last call failed, and none has succeeded since. */
+  isBroken(address: string): boolean {
+    return this.#broken.has(address);
   }
 
-  /** The member could not be reached. Reads that failed together count as one failure. */
-  lost({ grpcAddress }: MemberAddress): void {
-    const { clock, asideFor } = this.#options;
-    this.#answering.delete(grpcAddress);
-    const before = this.#aside.get(grpcAddress);
-    if (before !== undefined && clock.monotonicMs() < before.untilMs) return;
+  /** Whether the last call or probe of an address got an answer. */
+  isAnswering(address: string): boolean {
+    return this.#answering.has(address);
+  }
+
+  /** The address answered, be it with an error. */
+  succeeded(address: string): void {
+    this.#answering.add(address);
+    if (this.#broken.size > 0 && this.#broken.delete(address)) this.#options.onChange?.(address, true);
+  }
+
+  /** The address could not be reached. Calls that fail together count as one failure. */
+  failed(address: string): void {
+    const { clock, openFor, onChange } = this.#options;
+    this.#answering.delete(address);
+    const before = this.#broken.get(address);
+    if (before?.untilMs !== undefined && clock.monotonicMs() < before.untilMs) return;
     const failures = (before?.failures ?? 0) + 1;
-    this.#aside.set(grpcAddress, {
-      failures,
-      untilMs: clock.monotonicMs() + backoffMs(asideFor, failures, () => clock.random()),
-    });
+    const forMs = backoffMs(openFor, failures, () => clock.random());
+    this.#broken.set(address, { failures, untilMs: clock.monotonicMs() + forMs });
+    if (before === undefined) onChange?.(address, false);
   }
 
-  /** Forgets all members but these. */
-  keepOnly(addresses: readonly MemberAddress[]): void {
-    const kept = new Set(addresses.map(({ grpcAddress }) => grpcAddress));
-    for (const grpcAddress of this.#answering) if (!kept.has(grpcAddress)) this.#answering.delete(grpcAddress);
-    for (const grpcAddress of this.#aside.keys()) if (!kept.has(grpcAddress)) this.#aside.delete(grpcAddress);
+  /** Probes an address in the background, unless its circuit is open for longer or a probe runs. */
+  probeIfDue(address: string): void {
+    if (this.#probes.has(address) || this.#life.signal.aborted) return;
+    const untilMs = this.#broken.get(address)?.untilMs;
+    if (untilMs !== undefined && this.#options.clock.monotonicMs() < untilMs) return;
+    const probe = this.#options.probe(address, this.#life.signal).then(
+      () => this.#found(address),
+      () => this.failed(address),
+    );
+    this.#probes.set(
+      address,
+      probe.finally(() => this.#probes.delete(address)),
+    );
   }
 
-  /** Ends the probes that run, and begins no more. */
+  /** Forgets all addresses but these. */
+  keepOnly(addresses: ReadonlySet<string | undefined>): void {
+    for (const address of this.#answering) if (!addresses.has(address)) this.#answering.delete(address);
+    for (const address of this.#broken.keys()) if (!addresses.has(address)) this.#broken.delete(address);
+  }
+
+  /** Aborts the probes that run, and starts no more. */
   async close(): Promise<void> {
-    this.#open.abort(new CacheError("CANCELLED", "the client was closed"));
+    this.#life.abort(new CacheError("CANCELLED", "the connections were closed"));
     await Promise.all(this.#probes.values());
   }
 
-  #probeWhenDue(address: MemberAddress): void {
-    const { grpcAddress } = address;
-    if (this.#probes.has(grpcAddress) || this.#open.signal.aborted) return;
-    const aside = this.#aside.get(grpcAddress);
-    if (aside !== undefined && this.#options.clock.monotonicMs() < aside.untilMs) return;
-    const probe = this.#options.probe(address, this.#open.signal).then(
-      () => this.answered(address),
-      () => this.lost(address),
-    );
-    this.#probes.set(
-      grpcAddress,
-      probe.finally(() => this.#probes.delete(grpcAddress)),
-    );
+  #found(address: string): void {
+    this.#answering.add(address);
+    const broken = this.#broken.get(address);
+    if (broken !== undefined) this.#broken.set(address, { failures: broken.failures, untilMs: undefined });
   }
 }

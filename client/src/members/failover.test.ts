@@ -1,18 +1,20 @@
 import { CacheError } from "@frontcache/proto";
+import type { Backoff } from "@frontcache/proto/runtime";
 import { describe, expect, it } from "vitest";
 import { ManualClock } from "../testing/manual-clock.js";
-import { Reach } from "./circuit-breaker.js";
-import { withFailover } from "./failover.js";
+import { CircuitBreaker } from "./circuit-breaker.js";
+import { inOrderOfReach, withFailover } from "./failover.js";
+import { type MemberAddress, Unreachable } from "./ports.js";
 import { RunningCall } from "./running-call.js";
-import { type MemberAddress, Unreachable } from "./transport.js";
 
 const addresses = [{ grpcAddress: "a:1" }, { grpcAddress: "b:1" }];
 const passing = () => new CacheError("UNAVAILABLE", "the origin is down");
 
-function setUp(attempts = 6) {
+function setUp(attempts = 6, backoff: Backoff | undefined = { firstMs: 100, longestMs: 1_000 }) {
   const clock = new ManualClock();
-  const reach = new Reach({ clock, asideFor: { firstMs: 1_000, longestMs: 1_000 }, probe: async () => undefined });
-  for (const address of addresses) reach.answered(address);
+  const openFor = { firstMs: 1_000, longestMs: 1_000 };
+  const breaker = new CircuitBreaker({ clock, openFor, probe: async () => undefined });
+  for (const { grpcAddress } of addresses) breaker.succeeded(grpcAddress);
   const call = new RunningCall({ clock, subject: "file", deadlineMs: 10_000 });
   const asked: string[] = [];
   const go = (at: (address: MemberAddress, count: number) => unknown) => {
@@ -20,9 +22,9 @@ function setUp(attempts = 6) {
       asked.push(address.grpcAddress);
       return at(address, asked.length);
     };
-    return withFailover({ addresses, at: work }, call, { clock, reach, attempts, backoff: { firstMs: 100, longestMs: 1_000 } });
+    return withFailover({ addresses, at: work }, call, { clock, breaker, attempts, backoff });
   };
-  return { clock, reach, call, asked, go };
+  return { clock, breaker, call, asked, go };
 }
 
 function throws(error: unknown): never {
@@ -30,13 +32,13 @@ function throws(error: unknown): never {
 }
 
 describe("failover", () => {
-  it("goes to the next member at once when one is out of reach, and leaves that one aside", async () => {
-    const { asked, clock, reach, go } = setUp();
+  it("goes to the next member at once when one is unreachable, and puts that one last", async () => {
+    const { asked, clock, breaker, go } = setUp();
     const result = go(({ grpcAddress }) => (grpcAddress === "a:1" ? throws(new Unreachable("gone")) : "done"));
     expect(await result).toBe("done");
     expect(asked).toEqual(["a:1", "b:1"]);
     expect(clock.monotonicMs()).toBe(0);
-    expect(reach.order(addresses)).toEqual([addresses[1], addresses[0]]);
+    expect(inOrderOfReach(addresses, breaker)).toEqual([addresses[1], addresses[0]]);
   });
 
   it("waits before it tries again what may pass", async () => {

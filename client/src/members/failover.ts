@@ -1,22 +1,23 @@
 import { CacheError } from "@frontcache/proto";
 import { type Backoff, backoffMs, sleep } from "@frontcache/proto/runtime";
-import type { Reach } from "./circuit-breaker.js";
+import type { CircuitBreaker } from "./circuit-breaker.js";
 import type { Clock } from "./clock.js";
-import { type CallLimits, type MemberAddress, Unreachable } from "./transport.js";
+import { type CallLimits, type MemberAddress, Unreachable } from "./ports.js";
 
 /** How often and how fast something is tried again. */
 export interface FailoverOptions {
   readonly clock: Clock;
-  readonly reach: Reach;
+  /** By gRPC address. */
+  readonly breaker: CircuitBreaker;
   /** Tries in all, at least 1. */
   readonly attempts: number;
-  /** The waits between tries that do not go straight to another member. */
-  readonly backoff: Backoff;
-  /** Told before each try but the first; absent: nobody asks. */
-  readonly onRepeat?: ((wasOutOfReach: boolean) => void) | undefined;
+  /** The waits before a retry after an error that may pass; undefined: only an unreachable member is a reason to try another one. */
+  readonly backoff: Backoff | undefined;
+  /** Called before each try but the first. */
+  readonly onRepeat?: ((wasUnreachable: boolean) => void) | undefined;
 }
 
-/** One thing to do at the first member that can. */
+/** Work for the first member that can do it. */
 export interface Attempt<Result> {
   /** In order of preference; at least one. */
   readonly addresses: readonly MemberAddress[];
@@ -26,16 +27,16 @@ export interface Attempt<Result> {
 }
 
 /**
- * Tries the members in turn until one does it, within the limits. A member out of reach: the next one at once. An error that
- * may pass: the next one, or the same again, after a wait. An answer that can't be right (INTERNAL): once more. Any other
- * error, or too many: rejects with it.
+ * The one walk along the ring. Tries the members in turn until one has done the work, within the limits. If a member is
+ * unreachable, the next one is tried at once. After an error that may pass, the next one is tried, or the same one again, after a
+ * wait. After an answer that can't be right (INTERNAL), once more. Rejects with any other error, or with the last one.
  */
 export async function withFailover<Result>(
   attempt: Attempt<Result>,
   limits: CallLimits,
-  { clock, reach, attempts, backoff, onRepeat }: FailoverOptions,
+  { clock, breaker, attempts, backoff, onRepeat }: FailoverOptions,
 ): Promise<Result> {
-  const addresses = reach.order(attempt.addresses);
+  const { addresses } = attempt;
   let wasWrong = false;
   let waits = 0;
   for (let made = 1; ; made++) {
@@ -43,26 +44,47 @@ export async function withFailover<Result>(
     const address = addresses[(made - 1) % addresses.length]!;
     try {
       const result = await attempt.at(address);
-      reach.answered(address);
+      breaker.succeeded(address.grpcAddress);
       return result;
     } catch (thrown) {
       if (limits.ended !== undefined) throw limits.ended;
       const error = CacheError.from(thrown);
-      const outOfReach = error instanceof Unreachable;
-      if (outOfReach) reach.lost(address);
-      else reach.answered(address);
-      const wrong = error.code === "INTERNAL";
-      const mayPass = error.retryable || (wrong && !wasWrong);
+      const isUnreachable = error instanceof Unreachable;
+      if (isUnreachable) breaker.failed(address.grpcAddress);
+      else breaker.succeeded(address.grpcAddress);
+      const isWrong = error.code === "INTERNAL";
+      const mayPass = isUnreachable || (backoff !== undefined && (error.retryable || (isWrong && !wasWrong)));
       if (!mayPass || attempt.mayRepeat?.() === false || made >= attempts) throw error;
-      onRepeat?.(outOfReach);
-      wasWrong ||= wrong;
-      const elsewhere = made % addresses.length !== 0;
-      if (!(outOfReach && elsewhere))
-        await sleep(
-          clock,
-          backoffMs(backoff, ++waits, () => clock.random()),
-          limits.signal,
-        );
+      onRepeat?.(isUnreachable);
+      wasWrong ||= isWrong;
+      const isElsewhere = made % addresses.length !== 0;
+      if (isUnreachable && isElsewhere) continue;
+      if (backoff === undefined) throw error;
+      await sleep(
+        clock,
+        backoffMs(backoff, ++waits, () => clock.random()),
+        limits.signal,
+      );
     }
   }
+}
+
+/**
+ * The addresses in the order to try them: those that answer, in the given order; then the unknown; then those with an open
+ * circuit. Members before the first one that answers are probed in the background: if only the Service's address can be reached,
+ * no read waits for addresses that never will.
+ */
+export function inOrderOfReach(addresses: readonly MemberAddress[], breaker: CircuitBreaker): readonly MemberAddress[] {
+  const answering = addresses.filter(({ grpcAddress }) => breaker.isAnswering(grpcAddress));
+  if (answering.length === addresses.length) return addresses;
+  if (answering.length > 0) {
+    for (const address of addresses) {
+      if (address === answering[0]) break;
+      breaker.probeIfDue(address.grpcAddress);
+    }
+  }
+  const others = addresses.filter(({ grpcAddress }) => !breaker.isAnswering(grpcAddress));
+  const unknown = others.filter(({ grpcAddress }) => !breaker.isBroken(grpcAddress));
+  const broken = others.filter(({ grpcAddress }) => breaker.isBroken(grpcAddress));
+  return [...answering, ...unknown, ...broken];
 }

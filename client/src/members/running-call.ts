@@ -2,7 +2,7 @@ import { setMaxListeners } from "node:events";
 import { CacheError } from "@frontcache/proto";
 import { whenAborted } from "@frontcache/proto/runtime";
 import type { Clock } from "./clock.js";
-import type { CallLimits } from "./transport.js";
+import type { CallLimits } from "./ports.js";
 
 /** What a call is, and what ends it early. */
 export interface CallScope {

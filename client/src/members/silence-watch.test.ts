@@ -1,40 +1,40 @@
 import { describe, expect, it } from "vitest";
 import { ManualClock } from "../testing/manual-clock.js";
-import { StallGuard } from "./silence-watch.js";
+import { SilenceWatch } from "./silence-watch.js";
 
 const settled = () => new Promise((resolve) => setImmediate(resolve));
 
 function setUp() {
   const clock = new ManualClock();
-  const seen = { looks: 0, gone: 0 };
+  const seen = { probes: 0, gone: 0 };
   let answer: (there: boolean) => void = () => undefined;
-  const lookFor = (): Promise<void> => {
-    seen.looks++;
+  const probe = (): Promise<void> => {
+    seen.probes++;
     return new Promise((resolve, reject) => {
       answer = (there) => (there ? resolve() : reject(new Error("gone")));
     });
   };
-  const guard = new StallGuard({ clock, afterMs: 100, lookFor }, () => seen.gone++);
+  const guard = new SilenceWatch({ clock, afterMs: 100, probe }, () => seen.gone++);
   return { clock, seen, guard, answer: (there: boolean) => answer(there) };
 }
 
-describe("a stall guard", () => {
-  it("looks for nobody while something arrives", () => {
+describe("a silence watch", () => {
+  it("probes nobody while something arrives", () => {
     const { clock, seen, guard } = setUp();
     for (let round = 0; round < 5; round++) {
       guard.progress();
       clock.advance(100);
     }
-    expect(seen.looks).toBe(0);
+    expect(seen.probes).toBe(0);
   });
 
-  it("looks again and again for a member that is there but slow", async () => {
+  it("probes a member that answers but is slow again and again", async () => {
     const { clock, seen, answer } = setUp();
     for (let round = 1; round <= 3; round++) {
       clock.advance(100);
       answer(true);
       await settled();
-      expect(seen).toEqual({ looks: round, gone: 0 });
+      expect(seen).toEqual({ probes: round, gone: 0 });
     }
   });
 
@@ -44,11 +44,11 @@ describe("a stall guard", () => {
     answer(false);
     await settled();
     clock.advance(1_000);
-    expect(seen).toEqual({ looks: 1, gone: 1 });
+    expect(seen).toEqual({ probes: 1, gone: 1 });
     expect(clock.pending).toBe(0);
   });
 
-  it("says nothing when bytes arrive, or the read ends, while it looks", async () => {
+  it("says nothing when bytes arrive, or the read ends, during a probe", async () => {
     for (const interrupt of ["progress", "end"] as const) {
       const { clock, seen, guard, answer } = setUp();
       clock.advance(100);
@@ -59,5 +59,16 @@ describe("a stall guard", () => {
       guard.end();
       expect(clock.pending).toBe(0);
     }
+  });
+
+  it("probes nobody while the receiver has paused the answer", () => {
+    const { clock, seen, guard } = setUp();
+    guard.pause(true);
+    clock.advance(1_000);
+    expect(seen.probes).toBe(0);
+    guard.pause(false);
+    clock.advance(200);
+    expect(seen.probes).toBe(1);
+    guard.end();
   });
 });

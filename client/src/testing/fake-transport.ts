@@ -1,16 +1,19 @@
 import { abortError, type BlockId, CacheError, type MemberList, outOfRange, type WarmProgress } from "@frontcache/proto";
 import type {
+  BlockTransport,
   CallLimits,
   Evicted,
   EvictSelector,
   MemberAddress,
+  MemberCalls,
+  MemberConnections,
   ObjectStat,
   ReadRequest,
   ReadTarget,
-  Transport,
+  StatQuestion,
   WarmOrder,
   WatchEnd,
-} from "../members/transport.js";
+} from "../members/ports.js";
 import { ramp } from "./ramp.js";
 
 /** How one read goes wrong or waits; nothing of it: it goes well. */
@@ -31,7 +34,9 @@ export interface AskedRead extends ReadRequest {
 }
 
 /** Members in memory that all hold one ramp object. */
-export class FakeTransport implements Transport {
+export class FakeTransport implements BlockTransport, MemberCalls, MemberConnections {
+  readonly blocks = this;
+  readonly calls = this;
   /** The object as it is now; tests overwrite it. */
   object: { readonly version: string; readonly size: number };
   /** Decides how each read goes; `count` is 1 for the first. */
@@ -54,8 +59,8 @@ export class FakeTransport implements Transport {
     this.object = object;
   }
 
-  async read({ grpcAddress }: MemberAddress, request: ReadRequest, target: ReadTarget, limits: CallLimits): Promise<void> {
-    const read = { ...request, address: grpcAddress };
+  async read({ grpcAddress }: MemberAddress, target: ReadTarget, limits: CallLimits): Promise<void> {
+    const read = { ...target.nextRequest(), address: grpcAddress };
     this.reads.push(read);
     this.mostRunning = Math.max(this.mostRunning, ++this.running);
     try {
@@ -65,7 +70,7 @@ export class FakeTransport implements Transport {
     }
   }
 
-  async stat(_address: MemberAddress, _url: string, _version: string, _limits: CallLimits): Promise<ObjectStat> {
+  async stat(_address: MemberAddress, _question: StatQuestion, _limits: CallLimits): Promise<ObjectStat> {
     return { version: this.object.version, objectSize: this.object.size, cachedBytes: 0 };
   }
 
@@ -115,17 +120,21 @@ export class FakeTransport implements Transport {
     if (read.version !== "" && read.version !== version)
       throw new CacheError("FAILED_PRECONDITION", `${read.url} is of version ${version}`);
     if (read.offset >= size) throw outOfRange(read.url, read.offset, size);
-    const buffer = target.open({ version: script.version ?? version, objectSize: size });
-    const bytes = Math.min(script.afterBytes ?? buffer.length, buffer.length);
+    target.open({ version: script.version ?? version, objectSize: size }, { resume: () => undefined });
+    const expected = Math.min(read.length, size - read.offset);
+    const bytes = Math.min(script.afterBytes ?? expected, expected);
     // In two halves, so that readers see a part of it first.
+    let sent = 0;
     for (const end of bytes > 1 ? [bytes >> 1, bytes] : [bytes]) {
-      ramp(read.offset, end).copy(buffer);
-      if (end > 0) target.landed(end);
+      while (sent < end) {
+        const copied = ramp(read.offset + sent, end - sent).copy(target.room());
+        sent += copied;
+        target.landed(copied);
+      }
       await orAborted(Promise.resolve(), limits.signal);
     }
     if (script.error !== undefined) throw script.error;
-    if (bytes < buffer.length)
-      throw new CacheError("INTERNAL", `${read.url}: the member sent ${bytes} bytes instead of ${buffer.length}`);
+    if (bytes < expected) throw new CacheError("INTERNAL", `${read.url}: the member sent ${bytes} bytes instead of ${expected}`);
   }
 }
 

@@ -1,9 +1,8 @@
 import { onTestFinished } from "vitest";
 import { type Access, plainAccess } from "../members/access.js";
-import { BlockLanding } from "../members/block-landing.js";
+import { BufferLanding, PinnedObject } from "../members/block-landing.js";
 import { type Clock, systemClock } from "../members/clock.js";
-import { LandingTransport } from "../members/http/landing-transport.js";
-import { PinnedObject } from "../members/pinned-object.js";
+import { HttpTransport } from "../members/http/http-transport.js";
 import { RunningCall } from "../members/running-call.js";
 import { ManualClock } from "./manual-clock.js";
 import { type Asked, answerRamp, ScriptedGateway } from "./scripted-gateway.js";
@@ -32,8 +31,8 @@ export interface LandingOptions {
 /** A transport to one gateway, closed when the test has finished, with ways to read by it. */
 export function openTransport(httpAddress: string, options: LandingOptions = {}) {
   const { clock = systemClock, mostConnections = 4, access = plainAccess } = options;
-  const limits = { connectTimeoutMs: 1_000, mostConnections, idleMs: 10_000, stalledAfterMs: 1_500 };
-  const transport = new LandingTransport({ access, clock, ...limits });
+  const limits = { connectTimeoutMs: 1_000, mostConnections, idleMs: 10_000 };
+  const transport = new HttpTransport({ access, clock, ...limits });
   onTestFinished(() => transport.close());
   const begin = () => new RunningCall({ clock, subject: url });
   /** A place for bytes of the object; `landed` resolves with the first of them. */
@@ -44,12 +43,11 @@ export function openTransport(httpAddress: string, options: LandingOptions = {})
     });
     const pinned = new PinnedObject(url, version);
     const part = { blockOffset: 0, offset, length };
-    const landing = new BlockLanding(part, { pinned, place: (bytes) => Buffer.alloc(bytes), onLanded: () => onLanded() });
+    const landing = new BufferLanding(part, { pinned, place: (bytes) => Buffer.alloc(bytes), onLanded: () => onLanded() });
     return { landing, landed };
   };
   const address = { grpcAddress: "m:80", httpAddress };
-  const read = (landing = land().landing, call = begin()) =>
-    transport.read(address, landing.nextRequest(), landing, call).finally(() => call.end());
+  const read = (landing = land().landing, call = begin()) => transport.read(address, landing, call).finally(() => call.end());
   return { transport, begin, land, read };
 }
 

@@ -1,6 +1,6 @@
-import { Reach } from "../members/circuit-breaker.js";
+import { CircuitBreaker } from "../members/circuit-breaker.js";
+import type { MemberAddress } from "../members/ports.js";
 import { RunningCall } from "../members/running-call.js";
-import type { MemberAddress } from "../members/transport.js";
 import type { ReadWith } from "../read-block.js";
 import { FakeTransport } from "./fake-transport.js";
 import { ManualClock } from "./manual-clock.js";
@@ -17,14 +17,15 @@ export class ReadSetting {
     this.transport = new FakeTransport(object);
     this.call = new RunningCall({ clock: this.clock, subject: this.url, deadlineMs: 60_000 });
     const members: MemberAddress[] = [{ grpcAddress: "a:1" }, { grpcAddress: "b:1" }];
-    const reach = new Reach({ clock: this.clock, asideFor: { firstMs: 1_000, longestMs: 1_000 }, probe: async () => undefined });
-    for (const member of members) reach.answered(member);
+    const openFor = { firstMs: 1_000, longestMs: 1_000 };
+    const breaker = new CircuitBreaker({ clock: this.clock, openFor, probe: async () => undefined });
+    for (const { grpcAddress } of members) breaker.succeeded(grpcAddress);
     this.with = {
-      transport: this.transport,
+      blocks: this.transport,
       local: undefined,
       metrics: undefined,
       owners: { geometry: { blockBytes: 8, segmentBytes: 4 }, addressesOf: () => members },
-      failover: { clock: this.clock, reach, attempts: 6, backoff: { firstMs: 100, longestMs: 1_000 } },
+      failover: { clock: this.clock, breaker, attempts: 6, backoff: { firstMs: 100, longestMs: 1_000 } },
     };
   }
 }

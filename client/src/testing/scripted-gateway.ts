@@ -1,5 +1,6 @@
 import { once } from "node:events";
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
+import { ERROR_HEADER, type ErrorCode, errorTable } from "@frontcache/proto";
 import { ramp } from "./ramp.js";
 
 /** One request as the gateway sees it. */
@@ -114,7 +115,20 @@ export function answerRamp({ lines, socket }: Asked, size: number): void {
 }
 
 /** An error as a gateway answers it. */
-export function errorAnswer(status: string, code: string, message: string, headers = ""): string {
+export function errorAnswer(
+  status: string,
+  code: string,
+  message: string,
+  headers = "",
+  error = errorCodeOf(status, code),
+): string {
   const body = `<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>${code}</Code><Message>${message}</Message><Resource>/b/k</Resource><RequestId>1</RequestId></Error>`;
-  return `HTTP/1.1 ${status}\r\nContent-Type: application/xml\r\nContent-Length: ${Buffer.byteLength(body)}\r\n${headers}\r\n${body}`;
+  return `HTTP/1.1 ${status}\r\nContent-Type: application/xml\r\n${error === undefined ? "" : `${ERROR_HEADER}: ${error}\r\n`}Content-Length: ${Buffer.byteLength(body)}\r\n${headers}\r\n${body}`;
+}
+
+/** The code that members name with a status and S3's code. */
+function errorCodeOf(status: string, s3Code: string): ErrorCode | undefined {
+  const codes = Object.entries(errorTable).filter(([, { http, s3 }]) => status.startsWith(`${http} `) || s3 === s3Code);
+  const exact = codes.find(([, { s3 }]) => s3 === s3Code) ?? codes[0];
+  return exact?.[0] as ErrorCode | undefined;
 }

@@ -55,6 +55,8 @@ export interface StatRequest {
   key: string;
   /** empty: the current version */
   version: string;
+  /** sent by a member: answer from here, never forward again */
+  forwarded: boolean;
 }
 
 export interface StatResponse {
@@ -536,7 +538,7 @@ export const ReadRangeResponse: MessageFns<ReadRangeResponse> = {
 };
 
 function createBaseStatRequest(): StatRequest {
-  return { key: "", version: "" };
+  return { key: "", version: "", forwarded: false };
 }
 
 export const StatRequest: MessageFns<StatRequest> = {
@@ -546,6 +548,9 @@ export const StatRequest: MessageFns<StatRequest> = {
     }
     if (message.version !== "") {
       writer.uint32(18).string(message.version);
+    }
+    if (message.forwarded !== false) {
+      writer.uint32(24).bool(message.forwarded);
     }
     return writer;
   },
@@ -579,6 +584,14 @@ export const StatRequest: MessageFns<StatRequest> = {
             message.version = reader.string();
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.forwarded = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -598,6 +611,7 @@ export const StatRequest: MessageFns<StatRequest> = {
     const message = createBaseStatRequest();
     message.key = object.key ?? "";
     message.version = object.version ?? "";
+    message.forwarded = object.forwarded ?? false;
     return message;
   },
 };

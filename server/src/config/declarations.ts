@@ -200,6 +200,12 @@ export const declarations = {
     "true",
     "send a second request when the first exceeds the p95 latency; adds at most 5 % requests",
   ),
+  forward: setting(
+    "forward",
+    choice("auto", "http", "grpc"),
+    "auto",
+    "protocol of reads between members: auto uses HTTP, and gRPC if HTTP fails; http or grpc uses only that one",
+  ),
   logLevel: setting("log-level", choice("debug", "info", "warn", "error", "silent"), "info", "minimum level of log lines"),
 } as const;
 

@@ -34,6 +34,8 @@ export interface StatQuestion extends RequestContext {
   readonly ref: ObjectRef;
   /** Absent: the current version. */
   readonly version: string | undefined;
+  /** A member sent it: it is answered here. Absent: no. */
+  readonly forwarded?: boolean | undefined;
 }
 
 /** Evicts blocks at all members. */

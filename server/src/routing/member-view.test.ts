@@ -8,7 +8,7 @@ const list = (...names: string[]): Membership =>
     names.map((name, i) => ({ name, grpcAddress: `127.0.0.${i + 1}:9000` })),
     1024,
   );
-const names = (view: MemberView): string[] => view.mayHold("s3://bucket/key", 0).map(({ name }) => name);
+const names = (view: MemberView): string[] => view.mayHave("s3://bucket/key", 0).map(({ name }) => name);
 
 describe("who may hold a block", () => {
   it("is the next on the ring, never this member", () => {
@@ -26,10 +26,10 @@ describe("who may hold a block", () => {
     const clock = new ManualClock();
     const view = new MemberView(self, clock, before);
     view.update(after);
-    expect(view.mayHold("s3://bucket/key", 0)[0]).toEqual(owner);
+    expect(view.mayHave("s3://bucket/key", 0)[0]).toEqual(owner);
     clock.advance(61_000);
     expect(names(view)).not.toContain(owner.name);
-    expect(view.remembers(owner.name)).toBe(false);
+    expect(view.known().map(({ name }) => name)).not.toContain(owner.name);
   });
 
   it("is asked at the address that it has now", () => {
@@ -42,7 +42,7 @@ describe("who may hold a block", () => {
       1024,
     );
     view.update(moved);
-    expect(view.mayHold("s3://bucket/key", 0)).toEqual([{ name: owner, grpcAddress: "127.0.0.9:1234" }]);
+    expect(view.mayHave("s3://bucket/key", 0)).toEqual([{ name: owner, grpcAddress: "127.0.0.9:1234" }]);
   });
 
   it("is nobody for a member that is alone", () => {

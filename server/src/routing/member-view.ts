@@ -42,16 +42,25 @@ export class MemberView {
     return () => this.#listeners.delete(own);
   }
 
-  /** Whether the member is on the newest list or on one that is still remembered. */
-  remembers(name: string): boolean {
-    return this.#lists().some((list) => list.member(name) !== undefined);
+  /** All members of the newest list and of those that are still remembered, each at its newest address. */
+  known(): MemberInfo[] {
+    const known = new Map<string, MemberInfo>();
+    for (const list of this.#lists()) {
+      for (const member of list.members) if (!known.has(member.name)) known.set(member.name, member);
+    }
+    return [...known.values()];
+  }
+
+  /** Whether the list has changed within the last minute, so that other members than the next ones may have cached a block. */
+  get changedRecently(): boolean {
+    return this.#lists().length > 1;
   }
 
   /**
    * Other members that may hold a block, the likeliest first: its owners by the lists before, newest first, then the first on
    * the ring as it is now. A member that left may still be leaving, and answers until it is gone.
    */
-  mayHold(url: string, blockOffset: number): MemberInfo[] {
+  mayHave(url: string, blockOffset: number): MemberInfo[] {
     const found = new Map<string, MemberInfo>();
     const add = (member: MemberInfo | undefined): void => {
       if (member === undefined || member.name === this.self || found.has(member.name)) return;

@@ -3,7 +3,6 @@ import { eventually } from "@frontcache/proto/testing";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { LocalCache } from "../cache/local-cache.js";
 import type { ObjectRead } from "../cache/object-read.js";
-import { noSecurity } from "../security/member-security.js";
 import { ANONYMOUS } from "../security/principal.js";
 import type { EvictSelector } from "../storage/storage-report.js";
 import { AnsweringMember, sendError, sendRamp } from "../testing/answering-member.js";
@@ -11,11 +10,11 @@ import { openCache, restOf } from "../testing/cache-fixture.js";
 import { MemoryObjects } from "../testing/origin/memory-objects.js";
 import { MemoryOrigin } from "../testing/origin/memory-origin.js";
 import { rampBytes } from "../testing/origin/ramp.js";
+import { openOtherMembers } from "../testing/other-members.js";
 import { openStore, type StoreFixture, testGeometry } from "../testing/store-fixture.js";
 import type { ReadRequest } from "./cache.js";
-import { openGrpcChannel } from "./grpc-member-channel.js";
-import { MemberLinks } from "./member-links.js";
 import { MemberView } from "./member-view.js";
+import type { OtherMembers } from "./other-members.js";
 import { Router } from "./router.js";
 import { silentRouting } from "./routing-events.js";
 
@@ -30,7 +29,7 @@ let objects: MemoryObjects;
 let origin: MemoryOrigin;
 let local: LocalCache;
 let other: AnsweringMember;
-let links: MemberLinks;
+let others: OtherMembers;
 let view: MemberView;
 let router: Router;
 /** Blocks that this member owns, and those of the other one. */
@@ -46,9 +45,9 @@ beforeEach(async () => {
   local = openCache(stored, origin, { fill: "wanted", revalidateAfterMs: 60_000 });
   other = await AnsweringMember.start("other");
   other.onRead = (call) => sendRamp(call, { size: SIZE });
-  links = new MemberLinks(clock, (member) => openGrpcChannel(member, noSecurity));
   view = new MemberView(self.name, clock, Membership.of([self, other.info], BLOCK));
-  router = new Router({ local, geometry: testGeometry, self, view, links, events: silentRouting });
+  others = openOtherMembers({ self, view, clock });
+  router = new Router({ local, geometry: testGeometry, others, events: silentRouting });
   const blocks = Array.from({ length: BLOCKS }, (_, index) => index * BLOCK);
   mine = blocks.filter((offset) => view.current.owner(url, offset)?.name === "self");
   theirs = blocks.filter((offset) => !mine.includes(offset));
@@ -56,7 +55,7 @@ beforeEach(async () => {
 });
 
 afterEach(async () => {
-  links.close();
+  await others.close();
   await other.kill();
   await local.settled();
   expect([origin.open, stored.store.status().references]).toEqual([0, 0]);
@@ -128,18 +127,18 @@ describe("a read of one block", () => {
     other.onRead = (call) => sendError(call, new CacheError("UNAVAILABLE", "its origin is down"));
     await expect(bytesOf(request(theirs[0]!, 100))).rejects.toThrow("its origin is down");
     expect(origin.calls).toEqual([]);
-    expect(links.isAside(other.info)).toBe(false);
+    expect(others.breaker.isOpen(other.info.grpcAddress)).toBe(false);
   });
 
   it("is answered here while its owner is out of reach, starting or leaving, and by the owner again afterwards", async () => {
     const answer = other.onRead;
     other.onRead = (call) => call.emit("error", { code: 14, details: "this member is starting" });
     expect(await bytesOf(request(theirs[0]!, 100))).toEqual(rampBytes(theirs[0]!, 100, 0));
-    expect(links.isAside(other.info)).toBe(true);
+    expect(others.breaker.isOpen(other.info.grpcAddress)).toBe(true);
     other.onRead = answer;
     await eventually(() => {
       stored.clock.advance(250);
-      expect(links.isAside(other.info)).toBe(false);
+      expect(others.breaker.isOpen(other.info.grpcAddress)).toBe(false);
     });
     expect((await router.open(request(theirs[1]!, 100))).result).toBe("forwarded");
   });

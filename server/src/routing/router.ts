@@ -1,3 +1,4 @@
+import { type BlockLanding, type CallLimits, Unreachable } from "@frontcache/client/members";
 import {
   blockOffsetOf,
   CacheError,
@@ -24,14 +25,10 @@ import {
   type WarmBlockQuestion,
 } from "./cache.js";
 import { emptyRead } from "./empty-read.js";
-import { ForwardedRead } from "./forwarded-read.js";
-import { Unreachable } from "./member-link.js";
-import type { MemberLinks } from "./member-links.js";
-import type { MemberView } from "./member-view.js";
+import type { Fetching } from "./member-read.js";
 import { MultiBlockRead } from "./multi-block-read.js";
-import { type Route, routeBlock } from "./route-block.js";
+import type { OtherMembers } from "./other-members.js";
 import type { RoutingEvents } from "./routing-events.js";
-import { UnbrokenRead } from "./unbroken-read.js";
 import { warmObjects } from "./warming.js";
 
 /** Owners that a client learns of for one block. FrontCache's routers name as many. */
@@ -40,16 +37,14 @@ const MOST_OWNERS = 4;
 export interface RouterOptions {
   readonly local: LocalCache;
   readonly geometry: Geometry;
-  readonly self: MemberInfo;
-  readonly view: MemberView;
-  readonly links: MemberLinks;
+  readonly others: OtherMembers;
   readonly events: RoutingEvents;
 }
 
 /** How long a member may take to evict what it is asked to. */
 const EVICT_TIMEOUT_MS = 30_000;
 
-/** Answers reads of any range, block by block, each from the member that routeBlock chooses. */
+/** Answers reads of any range, block by block, each by the member that `OtherMembers.route` chooses. */
 export class Router implements Cache, MemberDirectory {
   readonly ask: Cache["ask"];
 
@@ -79,7 +74,8 @@ export class Router implements Cache, MemberDirectory {
 
   /** host:port of the gRPC listener of the member that owns the block of a byte. */
   ownersOf(ref: ObjectRef, offset: number): readonly string[] {
-    const { view, geometry, self } = this.options;
+    const { others, geometry } = this.options;
+    const { self, view } = others;
     const owners: string[] = [];
     for (const { grpcAddress } of view.current.owners(ref.url, blockOffsetOf(offset, geometry))) {
       if (owners.push(grpcAddress) === MOST_OWNERS) break;
@@ -89,29 +85,46 @@ export class Router implements Cache, MemberDirectory {
 
   /** Calls back with the member list at once, and with each new one. The returned function ends it. */
   watchMembers(listener: (list: MemberList) => void): () => void {
-    return this.options.view.subscribe((membership) => listener(membership.toMessage(this.options.self.name)));
+    const { self, view } = this.options.others;
+    return view.subscribe((membership) => listener(membership.toMessage(self.name)));
   }
 
-  async #stat({ ref, version, signal }: StatQuestion): Promise<ObjectStat> {
+  /** Asked at the object's home, so that all members tell the same at any moment. */
+  async #stat({ ref, version, signal, forwarded = false }: StatQuestion): Promise<ObjectStat> {
     checkVersion(ref.url, version);
-    const info = await this.options.local.stat(ref, version, signal);
-    return { info, cachedBytes: this.options.local.cachedBytes(ref.url, info.version) };
+    const { others, local } = this.options;
+    const { others: members } = others.route(ref.url, 0, forwarded);
+    if (members.length > 0) {
+      const call = others.call(ref.url, signal);
+      const question = { url: ref.url, version: version ?? "", forwarded: true };
+      try {
+        const { cachedBytes, ...info } = await others.first(
+          members,
+          (member) => others.connections.calls.stat(member, question, call),
+          call,
+        );
+        return { info, cachedBytes };
+      } catch (error) {
+        if (!(error instanceof Unreachable) || signal.aborted) throw error;
+      } finally {
+        call.end();
+      }
+    }
+    const info = await local.stat(ref, version, signal);
+    return { info, cachedBytes: local.cachedBytes(ref.url, info.version) };
   }
 
   /** Evicts here and, unless a member asked for it, at all other members. Rejects if one of them is unreachable. */
-  async #evict({ selector, forwarded }: EvictQuestion): Promise<EvictReport> {
-    const { self, links, local } = this.options;
-    const others = forwarded ? [] : this.options.view.current.members.filter(({ name }) => name !== self.name);
-    const message = {
-      key: selector.url ?? selector.prefix ?? "",
-      prefix: selector.url === undefined,
-      version: selector.version ?? "",
-      forwarded: true,
-    };
+  async #evict({ selector, forwarded, signal }: EvictQuestion): Promise<EvictReport> {
+    const { others, local } = this.options;
+    const members = forwarded ? [] : others.view.current.members.filter(({ name }) => name !== others.self.name);
+    const { url, prefix = "", version } = selector;
+    const theirs = { ...(url === undefined ? { prefix } : { url }), ...(version !== undefined && { version }) };
+    const call = others.call(url ?? prefix, signal, EVICT_TIMEOUT_MS);
     const reports = await Promise.all([
       local.evict(selector),
-      ...others.map((member) => links.to(member).evict(message, EVICT_TIMEOUT_MS)),
-    ]);
+      ...members.map((member) => others.connections.calls.evict(member, theirs, call, true)),
+    ]).finally(() => call.end());
     return reports.reduce((sum, { blocks, bytes }) => ({ blocks: sum.blocks + blocks, bytes: sum.bytes + bytes }), {
       blocks: 0,
       bytes: 0,
@@ -150,12 +163,12 @@ export class Router implements Cache, MemberDirectory {
 
   /** The whole of an empty object has no first block, and yet there is nothing wrong with it. */
   async #firstBlock(request: ReadRequest, blockOffset: number): Promise<ObjectRead> {
-    const { ref, offset, length, version, signal } = request;
+    const { offset, length, version } = request;
     try {
       return await this.#readBlock(request, blockOffset, version);
     } catch (error) {
       if (offset > 0 || length > 0 || !(error instanceof CacheError) || error.code !== "OUT_OF_RANGE") throw error;
-      const info = await this.options.local.stat(ref, version, signal);
+      const { info } = await this.#stat({ ...request, kind: "stat", version });
       if (info.objectSize > 0) throw error;
       return emptyRead(info);
     }
@@ -180,40 +193,43 @@ export class Router implements Cache, MemberDirectory {
       cachedOnly,
       signal,
     };
-    return routeBlock(block, forwarded || cachedOnly, this.#route());
+    const { others } = this.options;
+    const { others: members } = others.route(ref.url, blockOffset, forwarded || cachedOnly);
+    return members.length === 0 ? this.#readHere(block) : this.#readElsewhere(members, block);
   }
 
-  #route(): Route {
-    const { local, self, links } = this.options;
-    return {
-      self: self.name,
-      membership: this.options.view.current,
-      local: (block) => local.open(block),
-      isAside: (member) => links.isAside(member),
-      forward: (member, block) => this.#forward(member, block),
-    };
+  #readHere(block: BlockRequest): ObjectRead | Promise<ObjectRead> {
+    return this.options.local.open(block);
   }
 
-  /** A forwarded read that survives the loss of its member. */
-  async #forward(member: MemberInfo, block: BlockRequest): Promise<ObjectRead> {
-    const first = await this.#openAt(member, block);
-    this.options.events.onForward("answered");
-    return new UnbrokenRead(first, block, (rest) => {
-      this.options.links.lost(member);
-      this.options.events.onFailover("midway");
-      return routeBlock(rest, false, this.#route());
-    });
-  }
-
-  async #openAt(member: MemberInfo, block: BlockRequest): Promise<ObjectRead> {
-    const { links, events } = this.options;
+  /** A read of a block by other members; by this one if none of them can be reached, be it after the first bytes. */
+  async #readElsewhere(members: readonly MemberInfo[], block: BlockRequest): Promise<ObjectRead> {
+    const { local, others } = this.options;
+    const resume = (rest: BlockRequest): ObjectRead | Promise<ObjectRead> => this.#readHere(rest);
+    const fetch: Fetching["fetch"] = (landing, limits) =>
+      others.first(members, (member) => this.#readAt(member, landing, limits), limits);
     try {
-      return await ForwardedRead.open(links.to(member), block);
+      return await others.reads.open(block, { fetch, resume });
     } catch (error) {
-      const isOutOfReach = error instanceof Unreachable;
-      if (isOutOfReach) links.lost(member);
-      events.onForward(isOutOfReach ? "unreachable" : "failed");
-      if (isOutOfReach && !block.signal.aborted) events.onFailover("asked");
+      const { code } = CacheError.from(error);
+      // The owner has learned it from the origin: what this member remembers is out of date, too.
+      if (code === "FAILED_PRECONDITION" && block.version !== undefined) local.versionRejected(block.ref.url, block.version);
+      if (!(error instanceof Unreachable) || block.signal.aborted) throw error;
+      return this.#readHere(block);
+    }
+  }
+
+  async #readAt(member: MemberInfo, landing: BlockLanding, limits: CallLimits): Promise<void> {
+    const { others, events } = this.options;
+    const before = landing.landedBytes;
+    try {
+      await others.connections.blocks.read(member, landing, limits);
+      if (before === 0) events.onForward("answered");
+    } catch (error) {
+      const isUnreachable = error instanceof Unreachable;
+      const hasBegun = landing.landedBytes > before;
+      if (before === 0) events.onForward(hasBegun ? "answered" : isUnreachable ? "unreachable" : "failed");
+      if (isUnreachable && limits.ended === undefined) events.onFailover(landing.landedBytes > 0 ? "midway" : "asked");
       throw error;
     }
   }

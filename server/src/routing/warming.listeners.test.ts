@@ -3,12 +3,11 @@ import { eventually } from "@frontcache/proto/testing";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { WarmedBlock, WarmRequest } from "../cache/block-warmer.js";
 import type { Listing, ListQuestion } from "../origin/origin.js";
-import { noSecurity } from "../security/member-security.js";
 import { AnsweringMember, sendError } from "../testing/answering-member.js";
 import { ManualClock } from "../testing/manual-clock.js";
-import { openGrpcChannel } from "./grpc-member-channel.js";
-import { MemberLinks } from "./member-links.js";
+import { openOtherMembers } from "../testing/other-members.js";
 import { MemberView } from "./member-view.js";
+import type { OtherMembers } from "./other-members.js";
 import { type WarmingRequest, warmObjects } from "./warming.js";
 
 const BLOCK = 1_000;
@@ -22,7 +21,7 @@ let url: string;
 let theirs: number[];
 let clock: ManualClock;
 let other: AnsweringMember;
-let links: MemberLinks;
+let others: OtherMembers;
 let view: MemberView;
 /** What this member was asked to warm, and how it answers. */
 let here: WarmRequest[];
@@ -34,8 +33,8 @@ let pages: Listing[];
 beforeEach(async () => {
   clock = new ManualClock();
   other = await AnsweringMember.start("other");
-  links = new MemberLinks(clock, (member) => openGrpcChannel(member, noSecurity));
   view = new MemberView(self.name, clock, Membership.of([self, other.info], BLOCK));
+  others = openOtherMembers({ self, view, clock });
   const keys = Array.from({ length: 100 }, (_, at) => `s3://bucket/key-${at}`);
   url = keys.find((key) => view.current.owner(key, 0)?.name === "self")!;
   theirs = Array.from({ length: BLOCKS }, (_, at) => at * BLOCK).filter((at) => view.current.owner(url, at)?.name === "other");
@@ -48,7 +47,7 @@ beforeEach(async () => {
 });
 
 afterEach(async () => {
-  links.close();
+  await others.close();
   await other.kill();
   expect(clock.waits).toBe(0);
 });
@@ -63,7 +62,7 @@ async function run(urls: string[], wanted: Partial<WarmingRequest> = {}): Promis
   };
   const objects = urls.map((key) => ({ ref: parseObjectUrl(key) }));
   const request = { objects, prefixes: [], concurrency: 4, dryRun: false, signal: new AbortController().signal, ...wanted };
-  await warmObjects(request, async (progress) => void told.push(progress), { local, geometry, self, view, links });
+  await warmObjects(request, async (progress) => void told.push(progress), { local, geometry, others });
 }
 
 describe("warming objects", () => {
@@ -143,7 +142,11 @@ describe("warming objects", () => {
     other.onWarm = (call) => sendError(call, new CacheError("UNAVAILABLE", "its volume is full"));
     await run([url], { concurrency: 1 });
     expect(other.warmings.length).toBe(1);
-    expect(told.at(-1)).toMatchObject({ error: "its volume is full", errorCode: "UNAVAILABLE", doneBlocks: theirs[0]! / BLOCK });
+    expect(told.at(-1)).toMatchObject({
+      error: `${url}: its volume is full`,
+      errorCode: "UNAVAILABLE",
+      doneBlocks: theirs[0]! / BLOCK,
+    });
   });
 
   it("turns to the next member on the ring while an owner is out of reach", async () => {

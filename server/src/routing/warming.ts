@@ -1,14 +1,11 @@
-import { type Geometry, type MemberInfo, type PrefixRef, parseObjectUrl, WarmProgress } from "@frontcache/proto";
+import { type RunningCall, Unreachable } from "@frontcache/client/members";
+import { CacheError, type Geometry, type MemberInfo, type PrefixRef, parseObjectUrl, WarmProgress } from "@frontcache/proto";
 import { forEachConcurrent, Semaphore } from "@frontcache/proto/runtime";
 import type { WarmedBlock, WarmRequest } from "../cache/block-warmer.js";
 import type { LocalCache } from "../cache/local-cache.js";
 import { CACHE_ITSELF } from "../security/principal.js";
-import { forwardWarm } from "./forwarded-warm.js";
-import { Unreachable } from "./member-link.js";
-import type { MemberLinks } from "./member-links.js";
-import type { MemberView } from "./member-view.js";
 import { ObjectWarming, type WarmObject } from "./object-warming.js";
-import { warmBlock } from "./warm-block.js";
+import type { OtherMembers } from "./other-members.js";
 
 /** Objects that one page of a listing has at most. */
 const PAGE_KEYS = 1_000;
@@ -28,9 +25,7 @@ export interface WarmingRequest {
 export interface WarmingOptions {
   readonly local: Pick<LocalCache, "warm" | "list">;
   readonly geometry: Geometry;
-  readonly self: MemberInfo;
-  readonly view: MemberView;
-  readonly links: MemberLinks;
+  readonly others: OtherMembers;
 }
 
 /**
@@ -78,19 +73,41 @@ async function* objectsOf(
   }
 }
 
-function routed(request: WarmRequest, { local, self, view, links }: WarmingOptions): Promise<WarmedBlock> {
-  return warmBlock(request, {
-    self: self.name,
-    membership: view.current,
-    local: (block) => local.warm(block),
-    isAside: (member) => links.isAside(member),
-    async forward(member, block) {
-      try {
-        return await forwardWarm(links.to(member), block);
-      } catch (error) {
-        if (error instanceof Unreachable) links.lost(member);
-        throw error;
-      }
-    },
-  });
+/** Has a block warmed where reads will look for it: at its owner, or if that is unreachable at the next member on the ring. */
+async function routed(request: WarmRequest, { local, others }: WarmingOptions): Promise<WarmedBlock> {
+  const { ref, blockOffset, signal } = request;
+  const { others: members, thenHere } = others.route(ref.url, blockOffset, false);
+  if (members.length === 0 && thenHere) return local.warm(request);
+  const call = others.call(ref.url, signal);
+  try {
+    if (members.length > 0) return await others.first(members, (member) => warmAt(member, request, others, call), call);
+  } catch (error) {
+    if (!(error instanceof Unreachable) || signal.aborted) throw error;
+    if (!thenHere) throw unreachableOwners(request, error);
+  } finally {
+    call.end();
+  }
+  if (!thenHere) throw unreachableOwners(request, undefined);
+  return local.warm(request);
+}
+
+function unreachableOwners({ ref, blockOffset }: WarmRequest, cause: unknown): CacheError {
+  const message = `${ref.url}: the members that own the block at offset ${blockOffset} are unreachable: warm it again when they are back`;
+  return new CacheError("UNAVAILABLE", message, { cause });
+}
+
+/** Has another member warm a block. */
+async function warmAt(member: MemberInfo, request: WarmRequest, others: OtherMembers, call: RunningCall): Promise<WarmedBlock> {
+  const { ref, version, blockOffset, objectSize, dryRun } = request;
+  const block = { offset: blockOffset, objectSize: objectSize ?? 0 };
+  const order = { urls: [ref.url], prefixes: [], version: version ?? "", concurrency: 0, dryRun, block };
+  let answer: WarmProgress | undefined;
+  const onProgress = (progress: WarmProgress): void => {
+    answer = progress;
+  };
+  await others.connections.calls.warm(member, order, onProgress, call);
+  if (answer === undefined)
+    throw new CacheError("INTERNAL", `${ref.url}: member ${member.name} did not report how its warming went`);
+  const { cachedBytes, doneBytes, totalBytes } = answer;
+  return { version: answer.version, objectSize: totalBytes, cachedBytes, fetchedBytes: doneBytes - cachedBytes };
 }

@@ -1,37 +1,49 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { ramp } from "../../testing/ramp.js";
-import type { AnswerHead, ReadTarget } from "../transport.js";
+import type { AnswerHead, ReadRequest, ReadTarget } from "../ports.js";
 import { AnswerWriter } from "./answer-writer.js";
 
 class Target implements ReadTarget {
   readonly heads: AnswerHead[] = [];
   readonly buffer: Buffer;
+  /** Bytes of room at a time. */
+  readonly roomBytes: number;
   landedBytes = 0;
 
-  constructor(bytes: number) {
+  constructor(bytes: number, roomBytes = bytes) {
     this.buffer = Buffer.alloc(bytes);
+    this.roomBytes = roomBytes;
   }
 
-  open(head: AnswerHead): Buffer {
+  nextRequest(): ReadRequest {
+    return { url: "file", offset: 0, length: this.buffer.length, version: "v1" };
+  }
+
+  open(head: AnswerHead): void {
     this.heads.push(head);
-    return this.buffer;
   }
 
-  landed(bytes: number): void {
-    this.landedBytes = bytes;
+  room(): Buffer {
+    return this.buffer.subarray(this.landedBytes, this.landedBytes + this.roomBytes);
+  }
+
+  landed(bytes: number): boolean {
+    this.landedBytes += bytes;
+    return true;
   }
 }
 
+const writerTo = (target: Target) => new AnswerWriter(target, target.nextRequest(), { resume: () => undefined });
 const message = (data: Buffer, version = "", objectSize = 0) => ({ data, version, objectSize });
 
 describe("an answer's writer", () => {
   it("lands messages of any lengths one behind the other", () => {
     fc.assert(
-      fc.property(fc.array(fc.nat(20), { minLength: 1 }), (lengths) => {
+      fc.property(fc.array(fc.nat(20), { minLength: 1 }), fc.integer({ min: 1, max: 30 }), (lengths, roomBytes) => {
         const total = lengths.reduce((sum, length) => sum + length, 0);
-        const target = new Target(total);
-        const writer = new AnswerWriter(target, "file");
+        const target = new Target(total, roomBytes);
+        const writer = writerTo(target);
         let at = 0;
         for (const [index, length] of lengths.entries()) {
           writer.write(index === 0 ? message(ramp(at, length), "v1", total) : message(ramp(at, length)));
@@ -47,16 +59,16 @@ describe("an answer's writer", () => {
 
   it("refuses a byte too much before it is written", () => {
     const target = new Target(4);
-    const writer = new AnswerWriter(target, "file");
+    const writer = writerTo(target);
     writer.write(message(ramp(0, 4), "v1", 10));
-    expect(() => writer.write(message(ramp(4, 1)))).toThrow("file: the member sent more than the 4 bytes asked for");
+    expect(() => writer.write(message(ramp(4, 1)))).toThrow("file at offset 0: the member sent more than the 4 bytes requested");
     expect(target.landedBytes).toBe(4);
   });
 
   it("refuses an end with bytes missing, and one without any message", () => {
-    const writer = new AnswerWriter(new Target(4), "file");
-    expect(() => writer.end()).toThrow("file: the member sent nothing at all");
+    const writer = writerTo(new Target(4));
+    expect(() => writer.end()).toThrow("file at offset 0: the member sent nothing at all");
     writer.write(message(ramp(0, 3), "v1", 10));
-    expect(() => writer.end()).toThrow("file: the member sent 3 bytes instead of 4");
+    expect(() => writer.end()).toThrow("file at offset 0: the member sent 3 bytes instead of 4");
   });
 });

@@ -1,38 +1,62 @@
 import { CacheError, type ReadRangeResponse } from "@frontcache/proto";
-import type { ReadTarget } from "../transport.js";
+import type { AnswerHead, AnswerSource, ReadRequest, ReadTarget } from "../ports.js";
 
-/** Copies the messages of one answer to where they belong, and accepts exactly the bytes that belong there. */
+/** Copies the messages of one answer into its target, and accepts exactly the bytes that were requested. */
 export class AnswerWriter {
   readonly #target: ReadTarget;
-  /** The answer's name in errors. */
-  readonly #subject: string;
-  #buffer: Buffer | undefined;
+  readonly #request: ReadRequest;
+  readonly #source: AnswerSource;
+  #description: Pick<AnswerHead, "contentType" | "lastModifiedMs"> = {};
+  /** Undefined before the first message. */
+  #expectedBytes: number | undefined;
   #writtenBytes = 0;
 
-  constructor(target: ReadTarget, subject: string) {
+  constructor(target: ReadTarget, request: ReadRequest, source: AnswerSource) {
     this.#target = target;
-    this.#subject = subject;
+    this.#request = request;
+    this.#source = source;
   }
 
-  /** Throws what the target has against the head, or INTERNAL when the message brings more than was asked for. */
-  write({ data, version, objectSize }: ReadRangeResponse): void {
-    this.#buffer ??= this.#target.open({ version, objectSize });
-    if (data.length === 0) return;
-    const end = this.#writtenBytes + data.length;
-    if (end > this.#buffer.length) throw this.#wrong(`more than the ${this.#buffer.length} bytes asked for`);
-    this.#buffer.set(data, this.#writtenBytes);
-    this.#writtenBytes = end;
-    this.#target.landed(end);
+  /** What the answer's headers say of the object; before the first message. */
+  describe(description: Pick<AnswerHead, "contentType" | "lastModifiedMs">): void {
+    this.#description = description;
   }
 
-  /** The answer came to its end in good order. Throws INTERNAL when bytes are missing. */
+  /**
+   * Returns whether more messages may come at once. Throws the target's error for a head that it refuses, INTERNAL when the
+   * message brings more than was requested.
+   */
+  write({ data, version, objectSize }: ReadRangeResponse): boolean {
+    if (this.#expectedBytes === undefined) {
+      this.#target.open({ version, objectSize, ...this.#description }, this.#source);
+      const { offset, length } = this.#request;
+      this.#expectedBytes = Math.min(length, objectSize - offset);
+    }
+    if (this.#writtenBytes + data.length > this.#expectedBytes) {
+      throw this.#wrong(`more than the ${this.#expectedBytes} bytes requested`);
+    }
+    let more = true;
+    for (let at = 0; at < data.length; ) {
+      const room = this.#target.room();
+      const count = Math.min(room.length, data.length - at);
+      room.set(count === data.length ? data : data.subarray(at, at + count));
+      at += count;
+      this.#writtenBytes += count;
+      more = this.#target.landed(count);
+    }
+    return more || this.#writtenBytes === this.#expectedBytes;
+  }
+
+  /** The answer came to an orderly end. Throws INTERNAL if bytes are missing. */
   end(): void {
-    if (this.#buffer === undefined) throw this.#wrong("nothing at all");
-    const { length } = this.#buffer;
-    if (this.#writtenBytes < length) throw this.#wrong(`${this.#writtenBytes} bytes instead of ${length}`);
+    if (this.#expectedBytes === undefined) throw this.#wrong("nothing at all");
+    if (this.#writtenBytes < this.#expectedBytes) {
+      throw this.#wrong(`${this.#writtenBytes} bytes instead of ${this.#expectedBytes}`);
+    }
   }
 
   #wrong(what: string): CacheError {
-    return new CacheError("INTERNAL", `${this.#subject}: the member sent ${what}`);
+    const { url, offset } = this.#request;
+    return new CacheError("INTERNAL", `${url} at offset ${offset}: the member sent ${what}`);
   }
 }

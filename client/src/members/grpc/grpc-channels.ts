@@ -1,44 +1,49 @@
-import { readingChannelOptions } from "@frontcache/proto";
-import { untilAborted } from "@frontcache/proto/runtime";
+import { CacheError, readingChannelOptions } from "@frontcache/proto";
+import { SingleFlight, untilAborted } from "@frontcache/proto/runtime";
 import { type ChannelCredentials, connectivityState, credentials } from "@grpc/grpc-js";
 import type { Access, TlsOptions } from "../access.js";
 import type { Clock } from "../clock.js";
-import { Lookout } from "../lookout.js";
-import { type CallLimits, type MemberAddress, Unreachable } from "../transport.js";
+import { ConnectionFailure, checkConnection } from "../connection-failure.js";
+import { type CallLimits, type MemberAddress, Unreachable } from "../ports.js";
 import { CacheServiceClient } from "./service.js";
 
-/** How members are reached. */
+/** How members are reached by gRPC. */
 export interface GrpcChannelsOptions {
   readonly clock: Clock;
   readonly access: Access;
-  /** How long a connection may take to stand before the member counts as out of reach, milliseconds. */
+  /** How long connecting may take before the member counts as unreachable, milliseconds. */
   readonly connectTimeoutMs: number;
+  /** HTTP/2's window of a stream: how much a receiver that pauses can make this process hold. Absent: 16 MiB. */
+  readonly windowBytes?: number | undefined;
 }
 
 /**
  * Several channels to a member, or a block cut into several streams, gained nothing when measured: a read costs the time of
- * the client's one thread, not of the connection.
+ * the receiver's one thread, not of the connection.
  */
 const channelOptions = {
   ...readingChannelOptions,
   // Not shared with others in the process: closing a channel closes its connection.
   "grpc.use_local_subchannel_pool": 1,
-  // Members publish no settings in DNS, and are reached straight.
+  // Members publish no settings in DNS, and are reached directly.
   "grpc.service_config_disable_resolution": 1,
   "grpc.enable_http_proxy": 0,
 };
 
 /** The calls of one member. */
-export type MemberCalls = Pick<CacheServiceClient, "readRange" | "stat" | "evict" | "warm" | "touch" | "watchMembers">;
+export type ServiceCalls = Pick<
+  CacheServiceClient,
+  "readRange" | "stat" | "evict" | "warm" | "touch" | "watchMembers" | "lookupOwner"
+>;
 
-/** Ways to members, as a transport needs them. */
+/** Channels to members, as a port, so that a simulated run owns the network. */
 export interface Channels {
-  /** The member's calls, its connection standing. Rejects with Unreachable when it doesn't in time. `subject` begins its message. */
-  connected(address: MemberAddress, subject: string, limits: CallLimits): Promise<MemberCalls>;
-  /** Resolves when somebody listens at the member's address; rejects when nobody does in time. */
-  lookFor(address: MemberAddress): Promise<void>;
+  /** The member's calls, once it is connected. Rejects with Unreachable if it isn't in time. `subject` begins its message. */
+  connected(address: MemberAddress, subject: string, limits: CallLimits): Promise<ServiceCalls>;
+  /** Closes the channel to a member; the next call connects anew. */
+  drop(grpcAddress: string): void;
   /** Closes all channels but these; calls that run on them come to their end. */
-  keepOnly(addresses: readonly MemberAddress[]): void;
+  keepOnly(grpcAddresses: ReadonlySet<string>): void;
   close(): void;
 }
 
@@ -46,74 +51,83 @@ export interface Channels {
 export class GrpcChannels implements Channels {
   readonly #options: GrpcChannelsOptions;
   readonly #clients = new Map<string, CacheServiceClient>();
-  readonly #lookout: Lookout;
+  readonly #checks = new SingleFlight<string, void>();
+  readonly #life = new AbortController();
 
   constructor(options: GrpcChannelsOptions) {
     this.#options = options;
-    this.#lookout = new Lookout(options.clock, options.connectTimeoutMs);
   }
 
-  async connected(address: MemberAddress, subject: string, limits: CallLimits): Promise<CacheServiceClient> {
-    const { grpcAddress } = address;
-    const standing = this.#clients.get(grpcAddress);
-    if (standing?.getChannel().getConnectivityState(true) === connectivityState.READY) return standing;
+  async connected({ grpcAddress }: MemberAddress, subject: string, limits: CallLimits): Promise<CacheServiceClient> {
+    const known = this.#clients.get(grpcAddress);
+    if (known?.getChannel().getConnectivityState(true) === connectivityState.READY) return known;
     try {
-      await untilAborted(this.lookFor(address), limits.signal);
+      await untilAborted(this.#check(grpcAddress), limits.signal);
       const client = this.#clientOf(grpcAddress);
-      await this.#ready(client, limits.signal);
+      await this.#ready(client, grpcAddress, limits.signal);
       return client;
-    } catch (cause) {
+    } catch (error) {
       if (limits.signal.aborted) throw limits.signal.reason;
       // It would go on connecting by itself, for ever.
-      this.#drop(grpcAddress);
-      throw new Unreachable(`${subject}: no connection to member ${grpcAddress}`, { cause });
+      this.drop(grpcAddress);
+      const cause = ConnectionFailure.of(grpcAddress, error);
+      throw new Unreachable(`${subject}: ${cause.message}`, { cause, isGone: true });
     }
   }
 
-  lookFor({ grpcAddress }: MemberAddress): Promise<void> {
-    return this.#lookout.lookFor(grpcAddress);
+  drop(grpcAddress: string): void {
+    this.#clients.get(grpcAddress)?.close();
+    this.#clients.delete(grpcAddress);
   }
 
-  keepOnly(addresses: readonly MemberAddress[]): void {
-    const kept = new Set(addresses.map(({ grpcAddress }) => grpcAddress));
-    for (const grpcAddress of this.#clients.keys()) if (!kept.has(grpcAddress)) this.#drop(grpcAddress);
+  keepOnly(grpcAddresses: ReadonlySet<string>): void {
+    for (const grpcAddress of this.#clients.keys()) if (!grpcAddresses.has(grpcAddress)) this.drop(grpcAddress);
   }
 
   close(): void {
-    this.#lookout.close();
-    this.keepOnly([]);
+    this.#life.abort(new CacheError("CANCELLED", "the connections were closed"));
+    this.keepOnly(new Set());
   }
 
-  #drop(grpcAddress: string): void {
-    this.#clients.get(grpcAddress)?.close();
-    this.#clients.delete(grpcAddress);
+  #check(grpcAddress: string): Promise<void> {
+    const { clock, connectTimeoutMs: timeoutMs, access } = this.#options;
+    const { signal } = this.#life;
+    return this.#checks.run(grpcAddress, async () =>
+      checkConnection(grpcAddress, { clock, timeoutMs, tls: access.tls(), signal }),
+    );
   }
 
   #clientOf(grpcAddress: string): CacheServiceClient {
     let client = this.#clients.get(grpcAddress);
     if (client === undefined) {
-      const tls = this.#options.access.tls();
-      const name = tls?.serverName === undefined ? {} : { "grpc.ssl_target_name_override": tls.serverName };
-      client = new CacheServiceClient(grpcAddress, channelCredentials(tls), { ...channelOptions, ...name });
+      const { access, windowBytes } = this.#options;
+      const tls = access.tls();
+      client = new CacheServiceClient(grpcAddress, channelCredentials(tls), {
+        ...channelOptions,
+        ...(tls?.serverName !== undefined && { "grpc.ssl_target_name_override": tls.serverName }),
+        ...(windowBytes !== undefined && { "grpc-node.flow_control_window": windowBytes }),
+      });
       this.#clients.set(grpcAddress, client);
     }
     return client;
   }
 
-  /** Resolves when the channel's connection stands; rejects when it fails, or doesn't stand in time. */
-  #ready(client: CacheServiceClient, signal: AbortSignal): Promise<void> {
+  /** Resolves when the channel is connected; rejects when that fails, or takes too long. */
+  #ready(client: CacheServiceClient, grpcAddress: string, signal: AbortSignal): Promise<void> {
     const { clock, connectTimeoutMs } = this.#options;
     const channel = client.getChannel();
     let settled = false;
     let cancelTimer: () => void = () => undefined;
     const ready = new Promise<void>((resolve, reject) => {
-      cancelTimer = clock.after(connectTimeoutMs, () => reject(new Error(`not connected within ${connectTimeoutMs} ms`)));
+      cancelTimer = clock.after(connectTimeoutMs, () => {
+        reject(new ConnectionFailure(grpcAddress, `no answer by gRPC within ${connectTimeoutMs} ms`));
+      });
       const look = (): void => {
         if (settled) return;
         const state = channel.getConnectivityState(true);
         if (state === connectivityState.READY) resolve();
         else if (state === connectivityState.TRANSIENT_FAILURE || state === connectivityState.SHUTDOWN)
-          reject(new Error("refused"));
+          reject(new ConnectionFailure(grpcAddress, "the port does not speak gRPC"));
         else channel.watchConnectivityState(state, Number.POSITIVE_INFINITY, look);
       };
       look();

@@ -1,17 +1,32 @@
-import { Unintelligible } from "./unintelligible.js";
+import { CacheError, ERROR_HEADER, type ErrorCode, errorTable } from "@frontcache/proto";
 
 /** The longest head that is read, its blank line included. A gateway's have about 400 bytes. */
 export const MAX_HEAD_BYTES = 16 << 10;
 
-/** What a gateway's answer begins with, checked as far as one can without knowing the request. */
+/**
+ * What came is not an answer of a member's HTTP listener: it breaks HTTP/1.1, contains something that no listener sends, or lacks
+ * something that each one sends. Nothing is read by HTTP from its sender.
+ */
+export class Unintelligible extends CacheError {
+  constructor(message: string) {
+    super("INTERNAL", message);
+  }
+}
+
+/** The head of a member's answer, checked as far as possible without knowing the request. */
 export interface AnswerHeading {
   /** 200 to 599. */
   readonly status: number;
   /** Bytes of the body. */
   readonly contentLength: number;
-  /** Verbatim; absent: no such header. */
-  readonly contentRange?: string;
-  readonly etag?: string;
+  /** Verbatim; undefined: no such header. */
+  readonly contentRange: string | undefined;
+  readonly etag: string | undefined;
+  readonly contentType: string | undefined;
+  /** Milliseconds since 1970; parsed when it is asked for. */
+  readonly lastModifiedMs: number | undefined;
+  /** The code that the member names; undefined: none, or one that isn't known here. */
+  readonly errorCode: ErrorCode | undefined;
   /** Whether another request may follow on the connection. */
   readonly keepAlive: boolean;
 }
@@ -31,22 +46,37 @@ export function parseHead(text: string): AnswerHeading {
   const lineEnd = text.indexOf("\r\n");
   const status = STATUS_LINE.exec(lineEnd < 0 ? text : text.slice(0, lineEnd))?.[1];
   if (status === undefined) throw new Unintelligible("no status line of HTTP/1.1");
-  const known = new KnownHeaders();
+  const known = new KnownHeaders(Number(status));
   for (let at = lineEnd < 0 ? text.length : lineEnd + 2; at < text.length; ) {
     const next = text.indexOf("\r\n", at);
     const end = next < 0 ? text.length : next;
     known.readLine(text, at, end);
     at = end + 2;
   }
-  return known.heading(Number(status));
+  return known.complete();
 }
 
 /** The headers that matter, as they are found. */
-class KnownHeaders {
-  #contentLength: number | undefined;
-  #contentRange: string | undefined;
-  #etag: string | undefined;
-  #keepAlive = true;
+class KnownHeaders implements AnswerHeading {
+  readonly status: number;
+  contentLength = 0;
+  contentRange: string | undefined;
+  etag: string | undefined;
+  contentType: string | undefined;
+  errorCode: ErrorCode | undefined;
+  keepAlive = true;
+  #hasLength = false;
+  #lastModified: string | undefined;
+
+  constructor(status: number) {
+    this.status = status;
+  }
+
+  get lastModifiedMs(): number | undefined {
+    if (this.#lastModified === undefined) return undefined;
+    const ms = Date.parse(this.#lastModified);
+    return Number.isNaN(ms) ? undefined : ms;
+  }
 
   readLine(text: string, start: number, end: number): void {
     const colon = text.indexOf(":", start);
@@ -57,34 +87,38 @@ class KnownHeaders {
     this.#read(name, value);
   }
 
-  heading(status: number): AnswerHeading {
-    if (this.#contentLength === undefined) throw new Unintelligible("no Content-Length");
-    return {
-      status,
-      contentLength: this.#contentLength,
-      keepAlive: this.#keepAlive,
-      ...(this.#contentRange === undefined ? {} : { contentRange: this.#contentRange }),
-      ...(this.#etag === undefined ? {} : { etag: this.#etag }),
-    };
+  complete(): AnswerHeading {
+    if (!this.#hasLength) throw new Unintelligible("no Content-Length");
+    return this;
   }
 
   #read(name: string, value: string): void {
     switch (name) {
       case "content-length":
-        if (this.#contentLength !== undefined) throw twice(name);
+        if (this.#hasLength) throw twice(name);
         if (!LENGTH.test(value)) throw new Unintelligible("a Content-Length that is no number");
-        this.#contentLength = Number(value);
+        this.#hasLength = true;
+        this.contentLength = Number(value);
         break;
       case "content-range":
-        if (this.#contentRange !== undefined) throw twice(name);
-        this.#contentRange = value;
+        if (this.contentRange !== undefined) throw twice(name);
+        this.contentRange = value;
         break;
       case "etag":
-        if (this.#etag !== undefined) throw twice(name);
-        this.#etag = value;
+        if (this.etag !== undefined) throw twice(name);
+        this.etag = value;
         break;
       case "connection":
-        if (/(?:^|,)[\t ]*close[\t ]*(?:,|$)/i.test(value)) this.#keepAlive = false;
+        if (/(?:^|,)[\t ]*close[\t ]*(?:,|$)/i.test(value)) this.keepAlive = false;
+        break;
+      case "content-type":
+        this.contentType ??= value;
+        break;
+      case "last-modified":
+        this.#lastModified ??= value;
+        break;
+      case ERROR_HEADER:
+        if (value in errorTable) this.errorCode = value as ErrorCode;
         break;
       case "transfer-encoding":
       case "content-encoding":
@@ -106,4 +140,59 @@ function trimmed(text: string, start: number, end: number): string {
 
 function isBlank(code: number): boolean {
   return code === 0x20 || code === 0x09;
+}
+
+const BLANK_LINE = "\r\n\r\n";
+const BEGINNING = Buffer.from("HTTP/1.1 ");
+
+/** A head, with how many of the bytes that completed it belong to it. */
+export interface WholeHead {
+  readonly heading: AnswerHeading;
+  readonly headBytes: number;
+}
+
+/** Assembles a head from the pieces in which it arrives. Mostly it arrives in one, which is parsed in place. */
+export class HeadGathering {
+  #gathered: Buffer | undefined;
+  #gatheredBytes = 0;
+
+  /**
+   * Takes the next bytes, which are not kept. Returns the head once it is whole; undefined: more is needed. Throws
+   * Unintelligible for a head that is none, or too long.
+   */
+  take(bytes: Buffer): WholeHead | undefined {
+    if (this.#gathered === undefined) {
+      const end = bytes.indexOf(BLANK_LINE, 0, "latin1");
+      if (end >= 0) return { heading: parse(bytes, end), headBytes: end + BLANK_LINE.length };
+    }
+    return this.#gather(bytes);
+  }
+
+  #gather(bytes: Buffer): WholeHead | undefined {
+    this.#gathered ??= Buffer.allocUnsafe(MAX_HEAD_BYTES);
+    const before = this.#gatheredBytes;
+    this.#gatheredBytes += bytes.copy(this.#gathered, before);
+    const gathered = this.#gathered.subarray(0, this.#gatheredBytes);
+    // What is no head may never come to a blank line: it is refused by its first bytes.
+    if (before < BEGINNING.length && !beginsAlike(gathered)) throw new Unintelligible("no status line of HTTP/1.1");
+    // The blank line may have begun with the last three bytes of what was there.
+    const end = gathered.indexOf(BLANK_LINE, Math.max(0, before - 3), "latin1");
+    if (end >= 0) return { heading: parse(gathered, end), headBytes: end + BLANK_LINE.length - before };
+    if (this.#gatheredBytes === MAX_HEAD_BYTES) throw tooLong();
+    return undefined;
+  }
+}
+
+function beginsAlike(bytes: Buffer): boolean {
+  const length = Math.min(bytes.length, BEGINNING.length);
+  return bytes.compare(BEGINNING, 0, length, 0, length) === 0;
+}
+
+function parse(bytes: Buffer, end: number): AnswerHeading {
+  if (end + BLANK_LINE.length > MAX_HEAD_BYTES) throw tooLong();
+  return parseHead(bytes.toString("latin1", 0, end));
+}
+
+function tooLong(): Unintelligible {
+  return new Unintelligible(`a head of more than ${MAX_HEAD_BYTES} bytes`);
 }

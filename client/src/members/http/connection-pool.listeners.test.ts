@@ -4,11 +4,11 @@ import { describe, expect, it } from "vitest";
 import { openTransport, setUp, size, startGateway } from "../../testing/landing-setting.js";
 import { type Asked, answerRamp, rampAnswer } from "../../testing/scripted-gateway.js";
 import { type Access, plainAccess } from "../access.js";
-import { Unreachable } from "../transport.js";
+import { Unreachable } from "../ports.js";
 
 const whole = { first: 0, end: size, objectSize: size };
 
-describe("the landing transport's connections", () => {
+describe("the HTTP transport's connections", () => {
   it("are no more than allowed; reads beyond that wait in order", async () => {
     const held: Asked[] = [];
     const { read, land, gateway } = await setUp((asked) => void held.push(asked), 2);
@@ -119,18 +119,24 @@ describe("the landing transport's connections", () => {
     expect(held[1]!.lines).toContain("Range: bytes=2-2");
   });
 
-  it("are given up where the gateway has vanished, but not where it is slow", async () => {
-    const { read, land, gateway, clock } = await setUp(({ socket }) => socket.write(rampAnswer(whole).subarray(0, 30_000)));
+  it("are given up if nothing arrives and a probe is not answered, but not if the member is slow", async () => {
+    const { read, land, gateway, clock } = await setUp(({ lines, socket }) => {
+      if (lines[0]!.startsWith("GET /livez ")) socket.end("HTTP/1.1 401 Unauthorized\r\n\r\n");
+      else socket.write(rampAnswer(whole).subarray(0, 30_000));
+    });
     const { landing, landed } = land();
-    const failed = expect(read(landing)).rejects.toMatchObject({ message: expect.stringContaining("fell silent") });
+    const failed = expect(read(landing)).rejects.toMatchObject({
+      isGone: true,
+      message: expect.stringContaining("a probe was not"),
+    });
     await landed;
-    // The first look shows whether anything has come since; the second one is for the gateway, which is there.
-    clock.advance(1_500);
-    clock.advance(1_500);
-    await until(() => gateway.connections === 2);
+    // The first time-out shows whether anything has arrived since; the second one starts a probe, which is answered.
+    clock.advance(500);
+    clock.advance(500);
+    // The probe has a connection of its own, which ends with its answer.
+    await until(() => gateway.asked.length === 2 && gateway.sockets.size === 1);
     gateway.vanish();
-    await until(() => clock.pending === 1);
-    clock.advance(1_500);
+    clock.advance(500);
     await failed;
     expect(clock.pending).toBe(0);
   });
@@ -144,11 +150,11 @@ describe("the landing transport's connections", () => {
     await Promise.all([read(), read()]);
     const running = read();
     await until(() => held.length === 1);
-    transport.keepOnly([{ grpcAddress: "other:80", httpAddress: "other:81" }, { grpcAddress: "none:80" }]);
+    transport.keepOnly(new Set(["other:81", undefined]));
     await until(() => gateway.sockets.size === 1);
     answerRamp(held[0]!, size);
     await running;
-    transport.close();
+    await transport.close();
     await until(() => gateway.sockets.size === 0);
   });
 });
@@ -167,7 +173,7 @@ describe("certificates that can't be had", () => {
   it("are an error of the reads that need a connection, and of those that wait for one", async () => {
     const gateway = await startGateway();
     const { read } = openTransport(gateway.address, { mostConnections: 1, access: accessFor(0) });
-    for (const reading of [read(), read()]) await expect(reading).rejects.toThrow(/out of reach: no such file/);
+    for (const reading of [read(), read()]) await expect(reading).rejects.toThrow(/cannot connect to .*: no such file/);
   });
 
   it("are an error of a read whose connection turned out to be closed", async () => {

@@ -1,6 +1,6 @@
 import type { Access } from "../access.js";
 import type { Clock } from "../clock.js";
-import type { SocketAddress } from "../socket-address.js";
+import type { SocketAddress } from "../connection-failure.js";
 import { type HttpCall, HttpConnection } from "./connection.js";
 
 export interface ConnectionPoolOptions {
@@ -10,13 +10,13 @@ export interface ConnectionPoolOptions {
   readonly access: Access;
   /** Connections at a time, at least 1. */
   readonly mostConnections: number;
-  /** How long a connection is kept that nobody uses, milliseconds. */
+  /** How long an unused connection is kept, milliseconds. */
   readonly idleMs: number;
 }
 
-/** An exchange on its way through the pool. */
+/** A call on its way through the pool. */
 export interface PooledCall extends HttpCall {
-  /** Told what it runs on, whenever that changes. */
+  /** Called with the connection that it runs on, whenever that changes. */
   onStart(connection: HttpConnection): void;
 }
 
@@ -25,14 +25,11 @@ interface Idle {
   readonly sinceMs: number;
 }
 
-/**
- * The connections to one gateway: made when needed, used again and again, closed when idle for long. Exchanges that find none
- * free wait in order.
- */
+/** The connections to one member: made when needed, reused, closed when idle for long. Calls that find none free wait in order. */
 export class ConnectionPool {
   readonly #options: ConnectionPoolOptions;
   readonly #all = new Set<HttpConnection>();
-  /** The last one to become idle comes last and is taken first, so that those beyond the need grow old. */
+  /** The last one to become idle is taken first, so that surplus connections expire. */
   readonly #idle: Idle[] = [];
   readonly #waiting = new Set<PooledCall>();
   #cancelTimer: (() => void) | undefined;
@@ -41,40 +38,40 @@ export class ConnectionPool {
     this.#options = options;
   }
 
-  /** Connections, whatever they do. */
+  /** All connections, busy or idle. */
   get size(): number {
     return this.#all.size;
   }
 
-  /** Runs the exchange on a connection that is free, or will be. */
-  run(exchange: PooledCall): void {
+  /** Runs the call on a connection that is free, or will be. */
+  run(call: PooledCall): void {
     const idle = this.#idle.pop();
-    if (idle !== undefined) this.#start(exchange, idle.connection);
-    else if (this.#all.size < this.#options.mostConnections) this.runAfresh(exchange);
-    else this.#waiting.add(exchange);
+    if (idle !== undefined) this.#start(call, idle.connection);
+    else if (this.#all.size < this.#options.mostConnections) this.runAfresh(call);
+    else this.#waiting.add(call);
   }
 
-  /** Runs it on a new connection: once more, while it is told that its old one broke. */
-  runAfresh(exchange: PooledCall): void {
+  /** Runs it on a new connection: again, after its old one broke. */
+  runAfresh(call: PooledCall): void {
     let connection: HttpConnection;
     try {
       connection = this.#connect();
     } catch (error) {
-      // Certificates come from the caller: they may be none, or not to be had at this moment.
+      // Certificates come from the caller: they may be invalid, or unreadable at this moment.
       const cause = error instanceof Error ? error : new Error(String(error));
-      exchange.onBroken(cause);
+      call.onBroken(cause);
       if (this.#all.size === 0) this.#breakWaiting(cause);
       return;
     }
-    this.#start(exchange, connection);
+    this.#start(call, connection);
   }
 
-  /** Forgets an exchange that waits. */
-  forget(exchange: PooledCall): void {
-    this.#waiting.delete(exchange);
+  /** Forgets an call that waits. */
+  forget(call: PooledCall): void {
+    this.#waiting.delete(call);
   }
 
-  /** Closes the connections that nobody uses now. */
+  /** Closes all idle connections. */
   closeIdle(): void {
     for (const { connection } of [...this.#idle]) connection.close();
     this.#cancelTimer?.();
@@ -89,9 +86,9 @@ export class ConnectionPool {
     return connection;
   }
 
-  #start(exchange: PooledCall, connection: HttpConnection): void {
-    exchange.onStart(connection);
-    connection.run(exchange);
+  #start(call: PooledCall, connection: HttpConnection): void {
+    call.onStart(connection);
+    connection.run(call);
   }
 
   #nextWaiting(): PooledCall | undefined {
@@ -116,17 +113,17 @@ export class ConnectionPool {
     this.#all.delete(connection);
     const at = this.#idle.findIndex((idle) => idle.connection === connection);
     if (at >= 0) this.#idle.splice(at, 1);
-    if (connection.stood || connection.givenUp) {
+    if (connection.connected || connection.closedHere) {
       const next = this.#all.size < this.#options.mostConnections ? this.#nextWaiting() : undefined;
       if (next !== undefined) this.runAfresh(next);
-    } else if (this.#all.size === 0) this.#breakWaiting(new Error("no connection stands"));
+    } else if (this.#all.size === 0) this.#breakWaiting(new Error("no connection could be made"));
   };
 
-  /** Nobody can connect: those that wait need not try one after the other. */
+  /** No connection can be made: the calls that wait need not try one after the other. */
   #breakWaiting(cause: Error): void {
     const waiting = [...this.#waiting];
     this.#waiting.clear();
-    for (const exchange of waiting) exchange.onBroken(cause);
+    for (const call of waiting) call.onBroken(cause);
   }
 
   readonly #sweep = (): void => {

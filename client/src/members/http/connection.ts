@@ -1,29 +1,28 @@
-import { connect, isIP, type Socket } from "node:net";
-import { checkServerIdentity, connect as connectTls, type ConnectionOptions as TlsConnectionOptions } from "node:tls";
+import type { Socket } from "node:net";
 import type { TlsOptions } from "../access.js";
 import type { Clock } from "../clock.js";
-import type { SocketAddress } from "../socket-address.js";
-import type { AnswerLanding } from "./answer-landing.js";
+import { openSocket, type SocketAddress } from "../connection-failure.js";
+import type { HttpAnswer } from "./answer.js";
 
-/** One request with the answer to it. It ends with one of complete, refused and broken. */
+/** One request with its answer. It ends with one of onComplete, onRefused and onBroken. */
 export interface HttpCall {
   /** The whole request, in ASCII. */
   readonly request: string;
-  readonly landing: AnswerLanding;
-  /** More of the answer is there. */
-  onBytes(): void;
-  /** All of it is. */
+  readonly answer: Pick<HttpAnswer, "room" | "landed" | "take" | "complete" | "keepAlive">;
+  /** More of the answer has arrived; `paused`: nothing more is received until `HttpConnection.resume`. */
+  onBytes(paused: boolean): void;
+  /** All of it has arrived. */
   onComplete(): void;
-  /** It is not taken, and the connection is closed. */
+  /** The answer is not accepted, and the connection is closed. */
   onRefused(error: unknown): void;
-  /** The connection broke, or never stood. `cause` is undefined where the gateway closed it in good order. */
+  /** The connection broke, or could not be made. `cause` is undefined if the member closed it in an orderly way. */
   onBroken(cause: Error | undefined): void;
 }
 
-export interface ConnectionOptions {
+export interface HttpConnectionOptions {
   readonly address: SocketAddress;
   readonly clock: Clock;
-  /** How long it may take to stand, milliseconds. */
+  /** How long connecting may take, milliseconds. */
   readonly connectTimeoutMs: number;
   /** Undefined: plain text. */
   readonly tls: TlsOptions | undefined;
@@ -34,129 +33,121 @@ export interface ConnectionOptions {
 }
 
 /**
- * Where bytes are received while it isn't known where they belong. One for all connections: whatever is in it has been taken
- * before the next bytes are received anywhere.
+ * Where bytes are received while it isn't known where they belong. One for all connections: its bytes have been taken before
+ * the next bytes are received anywhere.
  */
 const anywhere = Buffer.allocUnsafeSlow(64 << 10);
 
 /**
- * A connection to one gateway, with at most one exchange at a time. The kernel writes the bodies of answers straight to where
- * they have room for them: `buffer` is asked after each read for where the next one goes.
+ * A connection to one member, with at most one call at a time. The kernel writes the bodies of answers directly into the memory
+ * that they have room for: after each read, `buffer` is asked where the next one goes.
  */
 export class HttpConnection {
-  readonly #options: ConnectionOptions;
+  readonly #options: HttpConnectionOptions;
   readonly #socket: Socket;
   readonly #cancelTimer: () => void;
-  #exchange: HttpCall | undefined;
-  #stood = false;
-  #givenUp = false;
+  #call: HttpCall | undefined;
+  #connected = false;
+  #closedHere = false;
   #used = false;
   #gone = false;
 
-  constructor(options: ConnectionOptions) {
-    const { clock, connectTimeoutMs, tls } = options;
+  constructor(options: HttpConnectionOptions) {
+    const { address, clock, connectTimeoutMs, tls } = options;
     this.#options = options;
-    this.#socket = this.#open();
-    this.#cancelTimer = clock.after(connectTimeoutMs, () =>
-      this.#leave(new Error(`not connected within ${connectTimeoutMs} ms`)),
-    );
+    const buffer = (): Buffer => this.#call?.answer.room() ?? anywhere;
+    this.#socket = openSocket(address, tls, { onread: { buffer, callback: this.#onRead } });
+    this.#cancelTimer = clock.after(connectTimeoutMs, () => {
+      this.#end(Object.assign(new Error(`no answer within ${connectTimeoutMs} ms`), { code: CONNECT_TIMEOUT }));
+    });
     this.#socket.once(tls === undefined ? "connect" : "secureConnect", () => {
-      this.#stood = true;
+      this.#connected = true;
       this.#cancelTimer();
     });
-    this.#socket.on("error", (error) => this.#leave(error));
-    this.#socket.on("end", () => this.#leave());
-    this.#socket.on("close", () => this.#leave());
+    this.#socket.on("error", (error) => this.#end(error));
+    this.#socket.on("end", () => this.#end());
+    this.#socket.on("close", () => this.#end());
   }
 
-  /** Whether it ever stood. */
-  get stood(): boolean {
-    return this.#stood;
+  /** Whether it was ever connected. */
+  get connected(): boolean {
+    return this.#connected;
   }
 
-  /** Whether it was closed from here, by `close`, while nothing was wrong with it. */
-  get givenUp(): boolean {
-    return this.#givenUp;
+  /** Whether it was closed by `close`, while nothing was wrong with it. */
+  get closedHere(): boolean {
+    return this.#closedHere;
   }
 
-  /** Whether it carried an answer before: then the gateway may have closed it without our having heard of it. */
+  /** Whether it carried an answer before: then the member may have closed it without our knowing it yet. */
   get used(): boolean {
     return this.#used;
   }
 
   /** Sends the request. The connection must be idle, or new. */
-  run(exchange: HttpCall): void {
-    this.#exchange = exchange;
-    this.#socket.write(exchange.request, "latin1");
+  run(call: HttpCall): void {
+    this.#call = call;
+    this.#socket.write(call.request, "latin1");
   }
 
-  /** Closes it at once. A running exchange hears nothing any more, and nothing is written into its room. */
+  /** Receives again after a pause, if the call still runs here. */
+  resume(call: HttpCall): void {
+    if (this.#call !== call || this.#gone) return;
+    call.onBytes(false);
+    this.#socket.resume();
+  }
+
+  /** Closes it at once. A running call is not told, and nothing is written into its room any more. */
   close(): void {
-    this.#exchange = undefined;
-    this.#givenUp = true;
-    this.#leave();
-  }
-
-  #open(): Socket {
-    const { address, tls } = this.#options;
-    const onread = { buffer: () => this.#exchange?.landing.room() ?? anywhere, callback: this.#onRead };
-    if (tls === undefined) return connect({ ...address, noDelay: true, onread });
-    const { ca, cert, key, serverName = address.host } = tls;
-    // A name in a certificate may be asked for by SNI, an address may not.
-    const options = { ...address, ...given({ ca, cert, key }), ...nameOf(serverName), onread };
-    return connectTls(options).setNoDelay();
+    this.#call = undefined;
+    this.#closedHere = true;
+    this.#end();
   }
 
   readonly #onRead = (bytes: number, buffer: Uint8Array): boolean => {
-    // Nobody asked: whatever it is, it must not be taken for the next answer.
-    if (this.#exchange === undefined) this.#leave();
-    else this.#receive(this.#exchange, bytes, buffer);
-    const readOn = true;
-    return readOn;
+    if (this.#call !== undefined) return this.#receive(this.#call, bytes, buffer);
+    // Nobody asked for these bytes: they must not be taken for the next answer.
+    this.#end();
+    return false;
   };
 
-  #receive(exchange: HttpCall, bytes: number, buffer: Uint8Array): void {
-    const { landing } = exchange;
+  /** Returns whether to go on receiving. */
+  #receive(call: HttpCall, bytes: number, buffer: Uint8Array): boolean {
+    const { answer } = call;
+    let more: boolean;
     try {
-      if (buffer === anywhere) landing.take(anywhere.subarray(0, bytes));
-      else landing.landed(bytes);
+      more = buffer === anywhere ? answer.take(anywhere.subarray(0, bytes)) : answer.landed(bytes);
     } catch (error) {
       this.close();
-      exchange.onRefused(error);
-      return;
+      call.onRefused(error);
+      return false;
     }
-    exchange.onBytes();
-    if (landing.complete) this.#complete(exchange);
+    if (answer.complete) this.#complete(call);
+    // The receiver may have ended the call in between.
+    else if (this.#call === call) call.onBytes(!more);
+    return more || this.#call !== call;
   }
 
-  #complete(exchange: HttpCall): void {
-    this.#exchange = undefined;
+  #complete(call: HttpCall): void {
+    this.#call = undefined;
     this.#used = true;
-    exchange.onComplete();
-    if (exchange.landing.keepAlive) this.#options.onIdle(this);
-    else this.#leave();
+    call.onComplete();
+    if (call.answer.keepAlive) this.#options.onIdle(this);
+    else this.#end();
   }
 
-  #leave(cause?: Error): void {
+  #end(cause?: Error): void {
     if (this.#gone) return;
     this.#gone = true;
     this.#cancelTimer();
     this.#socket.destroy();
-    const exchange = this.#exchange;
-    this.#exchange = undefined;
-    // First the exchange, which may begin again in this connection's place, then those that wait for one.
-    exchange?.onBroken(cause);
+    const call = this.#call;
+    this.#call = undefined;
+    // First the call, which may begin again in this connection's place, then those that wait for one.
+    call?.onBroken(cause);
     this.#options.onGone(this);
   }
 }
 
-/** What is checked in the gateway's certificate: a name, or where it is an address, that address. */
-function nameOf(serverName: string): Pick<TlsConnectionOptions, "servername" | "checkServerIdentity"> {
-  if (isIP(serverName) === 0) return { servername: serverName };
-  return { checkServerIdentity: (_host, certificate) => checkServerIdentity(serverName, certificate) };
-}
-
-/** The values that are there. */
-function given<Values extends object>(values: Values): { [Name in keyof Values]?: Exclude<Values[Name], undefined> } {
-  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as Values;
-}
+/** The error code of a connection that could not be made in time. */
+export const CONNECT_TIMEOUT = "FRONTCACHE_CONNECT_TIMEOUT";

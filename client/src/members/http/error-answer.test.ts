@@ -1,52 +1,46 @@
-import { errorTable } from "@frontcache/proto";
+import { type ErrorCode, errorTable } from "@frontcache/proto";
 import { describe, expect, it } from "vitest";
-import { Unreachable } from "../transport.js";
-import { errorOf } from "./error-answer.js";
-import { Unintelligible } from "./unintelligible.js";
+import { Unreachable } from "../ports.js";
+import { errorOf } from "./answer.js";
+import { Unintelligible } from "./answer-head.js";
 
 const url = "s3://bucket/file";
-const errorBy = (status: number, document: string, keepAlive = true) =>
-  errorOf({ status, body: Buffer.from(document), keepAlive }, url, 7, "m:1");
-const document = (code: string, message = `${url}: so it is`) =>
-  `<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>${code}</Code><Message>${message}</Message></Error>`;
+const request = { url, offset: 7, length: 1, version: "" };
+const errorBy = (errorCode: ErrorCode | undefined, document: string, keepAlive = true) =>
+  errorOf({ heading: { status: 503, keepAlive, errorCode }, body: Buffer.from(document) }, request, "m:1");
+const document = (message = `${url}: so it is`) =>
+  `<?xml version="1.0"?>\n<Error><Code>X</Code><Message>${message}</Message></Error>`;
 
 describe("an error by HTTP", () => {
-  it("has the code that the error table gives its status, and the member's own words", () => {
-    for (const [code, { http }] of Object.entries(errorTable)) {
-      const s3Code = http === 404 ? "NoSuchKey" : "Whatever";
-      expect(errorBy(http, document(s3Code))).toMatchObject({
-        code,
-        message: `${url}: so it is${http === 416 ? " (offset 7)" : ""}`,
-      });
+  it("has the code that the member names, and its own words", () => {
+    for (const code of Object.keys(errorTable) as ErrorCode[]) {
+      if (code === "CANCELLED") continue;
+      const message = `${url}: so it is${code === "OUT_OF_RANGE" ? " (offset 7)" : ""}`;
+      expect(errorBy(code, document())).toMatchObject({ code, message });
     }
-    expect(errorBy(405, document("MethodNotAllowed")).code).toBe("INTERNAL");
   });
 
-  it("is a limit of the origin as SlowDown", () => {
-    expect(errorBy(503, document("SlowDown")).code).toBe("RESOURCE_EXHAUSTED");
-    expect(errorBy(503, document("SlowDown"), false).code).toBe("RESOURCE_EXHAUSTED");
+  it("is the code alone if the member has nothing to add", () => {
+    expect(errorBy("NOT_FOUND", "")).toMatchObject({ code: "NOT_FOUND", message: `${url}: NOT_FOUND` });
   });
 
-  it("is a member out of reach where it hangs up with UNAVAILABLE", () => {
-    expect(errorBy(503, document("ServiceUnavailable"), false)).toBeInstanceOf(Unreachable);
-    expect(errorBy(503, document("ServiceUnavailable"))).not.toBeInstanceOf(Unreachable);
+  it("is an unreachable member if it closes the connection with UNAVAILABLE, or cancels the read", () => {
+    expect(errorBy("UNAVAILABLE", document(), false)).toBeInstanceOf(Unreachable);
+    expect(errorBy("UNAVAILABLE", document())).not.toBeInstanceOf(Unreachable);
+    expect(errorBy("CANCELLED", document())).toBeInstanceOf(Unreachable);
+    expect(errorBy("RESOURCE_EXHAUSTED", document(), false)).not.toBeInstanceOf(Unreachable);
   });
 
   it("has its message unescaped, on one line, of bounded length, with the object's name", () => {
-    expect(errorBy(412, document("PreconditionFailed", "a &lt;b&gt; &#38;&#x26; é &quot;\n\tc &#9999999; &nbsp;")).message).toBe(
-      `${url}: a <b> && é " c &#9999999; &nbsp;`,
-    );
-    expect(errorBy(412, document("PreconditionFailed", "x".repeat(8_000))).message.length).toBeLessThan(2_100);
+    const text = "a &lt;b&gt; &#38;&#x26; é &quot;\n\tc &#9999999; &nbsp;";
+    expect(errorBy("FAILED_PRECONDITION", document(text)).message).toBe(`${url}: a <b> && é " c &#9999999; &nbsp;`);
+    expect(errorBy("FAILED_PRECONDITION", document("x".repeat(8_000))).message.length).toBeLessThan(2_100);
   });
 
-  it.each(["", "upstream connect error", "<html><body>503</body></html>", "<Error><Code>x</Code></Error>", "<Code>x<Message>"])(
-    "is no gateway's with the body %j",
+  it.each(["", "upstream connect error", "<html><body>503</body></html>", document()])(
+    "is not a member's without a code, with the body %j",
     (body) => {
-      expect(errorBy(503, body, false)).toBeInstanceOf(Unintelligible);
+      expect(errorBy(undefined, body, false)).toBeInstanceOf(Unintelligible);
     },
   );
-
-  it("is no gateway's where a path is not found, instead of an object", () => {
-    expect(errorBy(404, document("NoSuchResource"))).toBeInstanceOf(Unintelligible);
-  });
 });

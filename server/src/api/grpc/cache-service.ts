@@ -77,8 +77,8 @@ export function cacheServiceHandlers(options: CacheServiceOptions) {
     },
     stat: unaryCall<StatRequest, StatResponse>(
       "Stat",
-      async ({ key, version }, signal) => {
-        const of = { ref: parseObjectUrl(key), version: version === "" ? undefined : version };
+      async ({ key, version, forwarded }, signal) => {
+        const of = { ref: parseObjectUrl(key), version: version === "" ? undefined : version, forwarded };
         const { info, cachedBytes } = await cache().ask({ kind: "stat", ...of, principal, signal });
         const { objectSize, contentType = "", lastModifiedMs = 0 } = info;
         return { version: info.version, objectSize, contentType, lastModifiedMs, cachedBytes };

@@ -46,14 +46,14 @@ describe("the methods", () => {
   });
 
   it("tell what is known of an object", async () => {
-    expect(await answerOf((done) => member.client.stat({ key: URL, version: "" }, done))).toEqual({
+    expect(await answerOf((done) => member.client.stat({ key: URL, version: "", forwarded: false }, done))).toEqual({
       version: "v1",
       objectSize: 100_000,
       contentType: "text/plain",
       lastModifiedMs: 0,
       cachedBytes: 100_000,
     });
-    const missing = answerOf((done) => member.client.stat({ key: `${URL}2`, version: "" }, done));
+    const missing = answerOf((done) => member.client.stat({ key: `${URL}2`, version: "", forwarded: false }, done));
     await expect(missing).rejects.toMatchObject({ code: status.NOT_FOUND, details: `${URL}2: no such object` });
   });
 
@@ -98,7 +98,7 @@ describe("the methods", () => {
         ) as Promise<void>;
     });
     const answer = new Promise((resolve) => {
-      const call = member.client.stat({ key: URL, version: "" }, (error) => resolve(error?.code));
+      const call = member.client.stat({ key: URL, version: "", forwarded: false }, (error) => resolve(error?.code));
       eventually(() => expect(member.listener.runningCalls).toBe(1)).then(() => call.cancel());
     });
     expect(await answer).toBe(status.CANCELLED);
@@ -150,7 +150,7 @@ describe("health", () => {
 
     await eventually(() => expect(seen).toEqual(["NOT_SERVING"]));
     expect(await statusOf("")).toEqual({ status: "NOT_SERVING" });
-    const early = answerOf((done) => member.client.stat({ key: URL, version: "" }, done));
+    const early = answerOf((done) => member.client.stat({ key: URL, version: "", forwarded: false }, done));
     await expect(early).rejects.toMatchObject({ code: status.UNAVAILABLE, details: expect.stringMatching(/is starting/) });
 
     member.listener.serve(member.cache, member.cache);
@@ -216,9 +216,11 @@ describe("the listener", () => {
     await eventually(() => expect(member.listener.runningCalls).toBe(1));
     const closed = member.listener.close();
     expect(member.listener.close()).toBe(closed);
-    await expect(answerOf((done) => member.client.stat({ key: URL, version: "" }, done))).rejects.toMatchObject({
-      code: status.UNAVAILABLE,
-    });
+    await expect(answerOf((done) => member.client.stat({ key: URL, version: "", forwarded: false }, done))).rejects.toMatchObject(
+      {
+        code: status.UNAVAILABLE,
+      },
+    );
     answer();
     expect(await read).toBe(100_000);
     await closed;

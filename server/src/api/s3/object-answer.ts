@@ -151,7 +151,8 @@ export class ObjectAnswer {
 
   #stat(): Promise<ObjectStat> {
     const { principal, signal } = this.context;
-    return this.cache.ask({ kind: "stat", ref: this.ref, version: this.#insisted, principal, signal });
+    const { ref } = this;
+    return this.cache.ask({ kind: "stat", ref, version: this.#insisted, forwarded: this.#forwarded, principal, signal });
   }
 
   /** `seen`: the object as it was looked at before. */

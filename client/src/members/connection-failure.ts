@@ -1,0 +1,158 @@
+import { connect as connectTcp, isIP, type NetConnectOpts, type OnReadOpts, type Socket } from "node:net";
+import { type ConnectionOptions, checkServerIdentity, connect as connectTls, TLSSocket } from "node:tls";
+import type { TlsOptions } from "./access.js";
+import type { Clock } from "./clock.js";
+
+/** What `net.connect` takes. */
+export interface SocketAddress {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** A `host:port` or `[IPv6 address]:port` in the form of `net.connect`. */
+export function socketAddress(hostPort: string): SocketAddress {
+  const colon = hostPort.lastIndexOf(":");
+  const host = hostPort.slice(0, colon).replace(/^\[(.*)\]$/, "$1");
+  return { host, port: Number(hostPort.slice(colon + 1)) };
+}
+
+/** Connects in plain text, or by TLS. Connected: the event `connect`, or `secureConnect` by TLS. */
+export function openSocket(address: SocketAddress, tls: TlsOptions | undefined, options: OpenSocketOptions = {}): Socket {
+  const { onread, isDiagnosis = false } = options;
+  if (tls === undefined) {
+    const plain: NetConnectOpts = { ...address, noDelay: true };
+    if (onread !== undefined) plain.onread = onread;
+    return connectTcp(plain);
+  }
+  const { ca, cert, key, serverName = address.host } = tls;
+  const secure: ConnectionOptions & { onread?: OnReadOpts } = { ...address, ...nameToCheck(serverName) };
+  if (ca !== undefined) secure.ca = ca;
+  if (cert !== undefined) secure.cert = cert;
+  if (key !== undefined) secure.key = key;
+  if (onread !== undefined) secure.onread = onread;
+  if (isDiagnosis) secure.rejectUnauthorized = false;
+  return connectTls(secure).setNoDelay();
+}
+
+export interface OpenSocketOptions {
+  readonly onread?: OnReadOpts;
+  /** Nothing is sent on the connection: it is made although the member's certificate is refused, to see what is wrong with it. */
+  readonly isDiagnosis?: boolean;
+}
+
+/** What is checked in the member's certificate: a name, or an address. A name may be sent by SNI, an address may not. */
+function nameToCheck(serverName: string): Pick<ConnectionOptions, "servername" | "checkServerIdentity"> {
+  if (isIP(serverName) === 0) return { servername: serverName };
+  return { checkServerIdentity: (_host, certificate) => checkServerIdentity(serverName, certificate) };
+}
+
+/** Why no connection could be made, in words: "cannot connect to 10.0.0.7:8081: connection refused". */
+export class ConnectionFailure extends Error {
+  constructor(hostPort: string, why: string, cause?: unknown) {
+    super(`cannot connect to ${hostPort}: ${why}`, { cause });
+  }
+
+  static of(hostPort: string, error: unknown): ConnectionFailure {
+    return error instanceof ConnectionFailure ? error : new ConnectionFailure(hostPort, reasonOf(error), error);
+  }
+}
+
+const REASONS: Readonly<Record<string, string>> = {
+  ECONNREFUSED: "connection refused",
+  ECONNRESET: "connection reset",
+  EPIPE: "connection reset",
+  ENOTFOUND: "name not resolved",
+  EAI_AGAIN: "name not resolved (the DNS server does not answer)",
+  ETIMEDOUT: "connection timed out",
+  EHOSTUNREACH: "host unreachable",
+  ENETUNREACH: "network unreachable",
+  EADDRNOTAVAIL: "no local address or port is available",
+  EMFILE: "too many open files in this process",
+  CERT_HAS_EXPIRED: "certificate expired",
+  CERT_NOT_YET_VALID: "certificate not yet valid",
+  CERT_REVOKED: "certificate revoked",
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: "certificate signed by an unknown authority",
+  UNABLE_TO_GET_ISSUER_CERT: "certificate signed by an unknown authority",
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: "certificate signed by an unknown authority",
+  SELF_SIGNED_CERT_IN_CHAIN: "certificate signed by an unknown authority",
+  DEPTH_ZERO_SELF_SIGNED_CERT: "certificate signed by an unknown authority (self-signed)",
+  ERR_SSL_WRONG_VERSION_NUMBER: "the port does not speak TLS",
+  ERR_SSL_PACKET_LENGTH_TOO_LONG: "the port does not speak TLS",
+  ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED: "the member requires a client certificate",
+  ERR_SSL_TLSV1_ALERT_UNKNOWN_CA: "the member does not know the authority of the client certificate",
+  ERR_SSL_SSLV3_ALERT_BAD_CERTIFICATE: "the member refuses the client certificate",
+  ERR_SSL_SSLV3_ALERT_CERTIFICATE_EXPIRED: "the client certificate is expired",
+  ERR_OSSL_PEM_NO_START_LINE: "a certificate or key is not in PEM",
+  ERR_OSSL_X509_KEY_VALUES_MISMATCH: "the client certificate and its key do not belong together",
+};
+
+/** What an error of a socket means, without its address. */
+export function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const { code, reason } = error as NodeJS.ErrnoException & { readonly reason?: string };
+  if (code === "ERR_TLS_CERT_ALTNAME_INVALID") return `certificate for another name: ${reason ?? error.message}`;
+  if (error instanceof AggregateError && error.errors.length > 0) return reasonOf(error.errors[0]);
+  return (code === undefined ? undefined : REASONS[code]) ?? error.message;
+}
+
+export interface CheckConnectionOptions {
+  readonly clock: Clock;
+  readonly timeoutMs: number;
+  readonly tls: TlsOptions | undefined;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Resolves when `hostPort` accepts a connection, with TLS if `tls` is given, within `timeoutMs`. Rejects with a
+ * ConnectionFailure, or with the signal's reason. The connection is closed again. It precedes each of gRPC's own, for two
+ * reasons: gRPC tells no cause, and an attempt of its own can't be aborted, so that an address which swallows everything would
+ * hold a socket, and the process, for two minutes.
+ */
+export function checkConnection(hostPort: string, options: CheckConnectionOptions): Promise<void> {
+  const { clock, timeoutMs, tls, signal } = options;
+  return new Promise((resolve, reject) => {
+    if (signal.aborted) return reject(signal.reason);
+    let socket: Socket;
+    try {
+      socket = openSocket(socketAddress(hostPort), tls, { isDiagnosis: true });
+    } catch (error) {
+      return reject(ConnectionFailure.of(hostPort, error));
+    }
+    const settle = (then: () => void): void => {
+      cancelTimer();
+      signal.removeEventListener("abort", onAbort);
+      socket.destroy();
+      then();
+    };
+    const fail = (error: unknown): void => settle(() => reject(ConnectionFailure.of(hostPort, error)));
+    const onAbort = (): void => settle(() => reject(signal.reason));
+    const cancelTimer = clock.after(timeoutMs, () => {
+      fail(new ConnectionFailure(hostPort, `no answer within ${timeoutMs} ms`));
+    });
+    signal.addEventListener("abort", onAbort, { once: true });
+    socket.once(tls === undefined ? "connect" : "secureConnect", () => {
+      const why = socket instanceof TLSSocket ? refusedCertificate(socket) : undefined;
+      if (why === undefined) settle(resolve);
+      else fail(new ConnectionFailure(hostPort, why));
+    });
+    socket.on("error", fail);
+    socket.once("close", () => fail(Object.assign(new Error("closed"), { code: "ECONNRESET" })));
+  });
+}
+
+/** What is wrong with the certificate of a diagnostic connection; undefined: nothing. */
+function refusedCertificate(socket: TLSSocket): string | undefined {
+  if (socket.authorized) return undefined;
+  const error = socket.authorizationError as unknown as Error | string;
+  const code = typeof error === "string" ? error : (error as NodeJS.ErrnoException).code;
+  const { valid_from, valid_to, subjectaltname } = socket.getPeerCertificate();
+  if (code === "CERT_HAS_EXPIRED") return `certificate expired on ${dateOf(valid_to)}`;
+  if (code === "CERT_NOT_YET_VALID") return `certificate not valid before ${dateOf(valid_from)}`;
+  if (code === "ERR_TLS_CERT_ALTNAME_INVALID") return `certificate for another name: it names ${subjectaltname ?? "none"}`;
+  return typeof error === "string" ? (REASONS[error] ?? error) : reasonOf(error);
+}
+
+function dateOf(text: string): string {
+  const ms = Date.parse(text);
+  return Number.isNaN(ms) ? text : new Date(ms).toISOString().slice(0, 10);
+}

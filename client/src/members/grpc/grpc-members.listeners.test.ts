@@ -1,0 +1,293 @@
+import { getEventListeners, once } from "node:events";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { CacheError } from "@frontcache/proto";
+import { status } from "@grpc/grpc-js";
+import { afterEach, describe, expect, it } from "vitest";
+import { ManualClock } from "../../testing/manual-clock.js";
+import { ramp } from "../../testing/ramp.js";
+import { type MemberScript, type ReadCall, ScriptedMember, sendRamp } from "../../testing/scripted-member.js";
+import { plainAccess } from "../access.js";
+import { BufferLanding, PinnedObject } from "../block-landing.js";
+import { type Clock, systemClock } from "../clock.js";
+import { Unreachable } from "../ports.js";
+import { RunningCall } from "../running-call.js";
+import { answeredTrailers } from "./call-metadata.js";
+import { GrpcChannels } from "./grpc-channels.js";
+import { GrpcMembers } from "./grpc-members.js";
+
+const url = "s3://bucket/file";
+const size = 10_000;
+const cleanups: (() => Promise<void>)[] = [];
+
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0)) await cleanup();
+});
+
+async function setUp(script: MemberScript, clock: Clock = systemClock) {
+  const member = await ScriptedMember.start(script);
+  const options = { clock, access: plainAccess, connectTimeoutMs: 1_000 };
+  const transport = new GrpcMembers(new GrpcChannels(options), options);
+  cleanups.push(
+    () => transport.close(),
+    () => member.kill(),
+  );
+  const address = { grpcAddress: member.address };
+  let onLanded = (): void => undefined;
+  const landed = new Promise<void>((resolve) => {
+    onLanded = resolve;
+  });
+  const landing = new BufferLanding(
+    { blockOffset: 0, offset: 0, length: size },
+    { pinned: new PinnedObject(url, "v1"), place: (bytes) => Buffer.alloc(bytes), onLanded: () => onLanded() },
+  );
+  const begin = (deadlineMs?: number) => {
+    const call = new RunningCall({ clock: systemClock, subject: url, ...(deadlineMs === undefined ? {} : { deadlineMs }) });
+    cleanups.push(async () => call.end());
+    return call;
+  };
+  const read = (call = begin(10_000)) => transport.read(address, landing, call);
+  return { member, transport, address, landing, landed, begin, read };
+}
+
+/** Sends the beginning of the ramp and nothing more. */
+function sendBeginning(call: ReadCall, bytes: number): void {
+  call.write({ data: ramp(0, bytes), version: "v1", objectSize: size });
+}
+
+const failWith = (code: status, details: string) =>
+  Object.assign(new Error(details), { code, details, metadata: answeredTrailers() });
+
+describe("members by gRPC", () => {
+  it("lands what the member sends, and asks with url, range, version and deadline", async () => {
+    const asked: ReadCall[] = [];
+    const { landing, read } = await setUp({
+      readRange(call) {
+        asked.push(call);
+        sendRamp(call, size);
+      },
+    });
+    await read();
+    expect(landing.take()?.equals(ramp(0, size))).toBe(true);
+    expect(asked[0]!.request).toEqual({ key: url, offset: 0, length: size, version: "v1", forwarded: false, cachedOnly: false });
+    const remainingMs = Number(asked[0]!.getDeadline()) - Date.now();
+    expect(remainingMs).toBeGreaterThan(0);
+    expect(remainingMs).toBeLessThanOrEqual(11_000);
+  });
+
+  it("fails with INTERNAL when the member sends less or more than asked for", async () => {
+    const short = await setUp({
+      readRange(call) {
+        sendBeginning(call, 100);
+        call.end();
+      },
+    });
+    await expect(short.read()).rejects.toMatchObject({ code: "INTERNAL", message: expect.stringContaining("sent 100 bytes") });
+    const long = await setUp({
+      readRange(call) {
+        sendBeginning(call, size);
+        call.write({ data: ramp(0, 1), version: "", objectSize: 0 });
+        call.end();
+      },
+    });
+    await expect(long.read()).rejects.toMatchObject({ code: "INTERNAL", message: expect.stringContaining("sent more than") });
+    const nothing = await setUp({ readRange: (call) => void call.end() });
+    await expect(nothing.read()).rejects.toMatchObject({ code: "INTERNAL", message: expect.stringContaining("nothing at all") });
+  });
+
+  it("ends an answer of another version at once, on the member's side too", async () => {
+    let cancelled: Promise<unknown> | undefined;
+    const { read } = await setUp({
+      readRange(call) {
+        cancelled = once(call, "cancelled");
+        call.write({ data: ramp(0, 10), version: "v2", objectSize: size });
+      },
+    });
+    await expect(read()).rejects.toMatchObject({ code: "INTERNAL", message: expect.stringContaining("of version v2") });
+    await cancelled;
+  });
+
+  it("passes on the member's error in its own words, with what landed before it", async () => {
+    const { read, landing } = await setUp({
+      readRange(call) {
+        sendBeginning(call, 100);
+        call.emit("error", failWith(status.UNAVAILABLE, `${url}: the origin is down, try later`));
+      },
+    });
+    await expect(read()).rejects.toMatchObject({ code: "UNAVAILABLE", message: `${url}: the origin is down, try later` });
+    await expect(read()).rejects.not.toBeInstanceOf(Unreachable);
+    expect(landing.landedBytes).toBe(200);
+  });
+
+  it("names the object where the member's words don't", async () => {
+    const { read } = await setUp({ readRange: (call) => void call.emit("error", failWith(status.NOT_FOUND, "no such object")) });
+    await expect(read()).rejects.toMatchObject({ code: "NOT_FOUND", message: `${url}: no such object` });
+  });
+
+  it("says Unreachable when the connection breaks in the middle", async () => {
+    const { read, member, landing } = await setUp({
+      readRange(call) {
+        sendBeginning(call, 100);
+        setImmediate(() => void member.kill());
+      },
+    });
+    const error: unknown = await read().catch((thrown: unknown) => thrown);
+    expect(error).toBeInstanceOf(Unreachable);
+    expect(error).toMatchObject({ code: "UNAVAILABLE", message: expect.stringContaining(member.address) });
+    expect(landing.complete).toBe(false);
+  });
+
+  it("says Unreachable when nothing arrives from a member and it does not answer a probe", async () => {
+    const clock = new ManualClock();
+    const { read, member, landed } = await setUp({ readRange: (call) => sendBeginning(call, 100) }, clock);
+    const failed = expect(read()).rejects.toBeInstanceOf(Unreachable);
+    await landed;
+    // Its port is closed, the connection stands: all that a vanished machine shows.
+    const stopped = member.stop();
+    clock.advance(500);
+    clock.advance(500);
+    await failed;
+    expect(clock.pending).toBe(0);
+    await member.kill();
+    await stopped;
+  });
+
+  it("says Unreachable when nobody listens", async () => {
+    const { read, member } = await setUp({});
+    await member.kill();
+    await expect(read()).rejects.toBeInstanceOf(Unreachable);
+  });
+
+  it("says Unreachable when the listener speaks HTTP/1 only, such as a member's HTTP listener", async () => {
+    const gateway = createServer((_request, response) => void response.end());
+    await once(gateway.listen(0, "127.0.0.1"), "listening");
+    const { port } = gateway.address() as AddressInfo;
+    const { transport, begin } = await setUp({});
+    await expect(transport.stat({ grpcAddress: `127.0.0.1:${port}` }, { url, version: "" }, begin())).rejects.toBeInstanceOf(
+      Unreachable,
+    );
+    await new Promise((resolve) => gateway.close(resolve));
+  });
+
+  it("ends with the deadline when no answer comes, on the member's side too", async () => {
+    let cancelled: Promise<unknown> | undefined;
+    const { read, begin } = await setUp({
+      readRange(call) {
+        cancelled = once(call, "cancelled");
+      },
+    });
+    await expect(read(begin(50))).rejects.toMatchObject({ code: "DEADLINE_EXCEEDED" });
+    await cancelled;
+  });
+
+  it("ends when the call is aborted in the middle, on the member's side too, and lands nothing more", async () => {
+    let reached: (call: ReadCall) => void;
+    const reading = new Promise<ReadCall>((resolve) => {
+      reached = resolve;
+    });
+    const { read, begin, landing } = await setUp({
+      readRange(call) {
+        sendBeginning(call, 100);
+        reached(call);
+      },
+    });
+    const call = begin();
+    const result = read(call);
+    const cancelled = once(await reading, "cancelled");
+    call.abort(new CacheError("CANCELLED", "enough"));
+    await expect(result).rejects.toMatchObject({ code: "CANCELLED", message: "enough" });
+    const landedBytes = landing.landedBytes;
+    await cancelled;
+    expect(landing.landedBytes).toBe(landedBytes);
+    expect(getEventListeners(call.signal, "abort")).toEqual([]);
+  });
+
+  it("leaves no timer, and no listener on the signal, of a read that went well", async () => {
+    const clock = new ManualClock();
+    const { read, begin } = await setUp({ readRange: (call) => sendRamp(call, size) }, clock);
+    const call = begin(10_000);
+    await read(call);
+    expect(getEventListeners(call.signal, "abort")).toEqual([]);
+    expect(clock.pending).toBe(0);
+  });
+
+  it("reaches a member again that was away", async () => {
+    const script: MemberScript = { readRange: (call) => sendRamp(call, size) };
+    const { read, member, transport, address, begin, landing } = await setUp(script);
+    await read();
+    await member.kill();
+    const again = await ScriptedMember.start(script, member.address);
+    cleanups.push(() => again.kill());
+    const other = new BufferLanding(landing.span, { pinned: new PinnedObject(url, "v1"), place: (bytes) => Buffer.alloc(bytes) });
+    await transport.read(address, other, begin(10_000));
+    expect(other.complete).toBe(true);
+  });
+
+  it("tells an object's stat, without what the origin did not name", async () => {
+    const answer = { version: "v1", objectSize: size, contentType: "", lastModifiedMs: 0, cachedBytes: 7 };
+    const { transport, address, begin } = await setUp({ stat: (_call, callback) => callback(null, answer) });
+    expect(await transport.stat(address, { url, version: "" }, begin())).toEqual({
+      version: "v1",
+      objectSize: size,
+      cachedBytes: 7,
+    });
+  });
+
+  it("evicts by URL or by prefix", async () => {
+    const asked: unknown[] = [];
+    const { transport, address, begin } = await setUp({
+      evict(call, callback) {
+        asked.push(call.request);
+        callback(null, { blocks: 2, bytes: 9 });
+      },
+    });
+    expect(await transport.evict(address, { url, version: "v1" }, begin())).toEqual({ blocks: 2, bytes: 9 });
+    await transport.evict(address, { prefix: "s3://bucket/" }, begin());
+    expect(asked).toEqual([
+      { key: url, version: "v1", prefix: false, forwarded: false },
+      { key: "s3://bucket/", version: "", prefix: true, forwarded: false },
+    ]);
+  });
+
+  it("cancels a unary call with its signal", async () => {
+    let cancelled: Promise<unknown> | undefined;
+    const { transport, address, begin } = await setUp({
+      stat(call) {
+        cancelled = once(call, "cancelled");
+      },
+    });
+    const call = begin(50);
+    await expect(transport.stat(address, { url, version: "" }, call)).rejects.toMatchObject({ code: "DEADLINE_EXCEEDED" });
+    await cancelled;
+  });
+
+  it("says whether a member knows WatchMembers", async () => {
+    const list = { members: [], hash: "h", blockBytes: 1, name: "a" };
+    const knows = await setUp({
+      watchMembers(call) {
+        call.write(list);
+        call.end();
+      },
+    });
+    const heard: unknown[] = [];
+    expect(await knows.transport.watchMembers(knows.address, (message) => heard.push(message), knows.begin())).toBe("ended");
+    expect(heard).toEqual([list]);
+    const older = await setUp({});
+    expect(await older.transport.watchMembers(older.address, () => undefined, older.begin())).toBe("unsupported");
+  });
+
+  it("closes the connections of members that left, and none while calls run on them", async () => {
+    const { transport, read, landing, member } = await setUp({
+      readRange(call) {
+        sendBeginning(call, 100);
+        transport.keepOnly(new Set());
+        call.write({ data: ramp(100, size - 100), version: "", objectSize: 0 });
+        call.end();
+      },
+    });
+    await read();
+    expect(landing.complete).toBe(true);
+    // Ends only when no connection is left, which the member does not close by itself.
+    await member.stop();
+  });
+});

@@ -1,0 +1,291 @@
+import {
+  abortError,
+  type BlockId,
+  CacheError,
+  type EvictResponse,
+  errorCodeOfGrpc,
+  type MemberList,
+  type ReadRangeResponse,
+  type StatResponse,
+  type TouchResponse,
+  type WarmProgress,
+} from "@frontcache/proto";
+import {
+  type CallOptions,
+  type ClientReadableStream,
+  type ClientUnaryCall,
+  type Metadata,
+  type ServiceError,
+  status,
+} from "@grpc/grpc-js";
+import type { Access } from "../access.js";
+import type { Clock } from "../clock.js";
+import type {
+  AnswerSource,
+  BlockTransport,
+  CallLimits,
+  Evicted,
+  EvictSelector,
+  MemberAddress,
+  MemberCalls,
+  ObjectStat,
+  ReadTarget,
+  StatQuestion,
+  WarmOrder,
+  WatchEnd,
+} from "../ports.js";
+import { Unreachable } from "../ports.js";
+import { RunningCall } from "../running-call.js";
+import { afterTicks, PROBE_TIMEOUT_MS, SILENT_MS, SilenceWatch } from "../silence-watch.js";
+import { AnswerWriter } from "./answer-writer.js";
+import { callMetadata, fromObjectHeaders, isUnreachable } from "./call-metadata.js";
+import type { Channels, ServiceCalls } from "./grpc-channels.js";
+
+/** One gRPC call to one member. */
+interface GrpcCall {
+  readonly client: ServiceCalls;
+  readonly address: MemberAddress;
+  /** What it is about, at the beginning of its error messages; an object's URL, for example. */
+  readonly subject: string;
+  readonly limits: CallLimits;
+}
+
+export interface GrpcMembersOptions {
+  readonly clock: Clock;
+  /** How calls authenticate. */
+  readonly access: Access;
+}
+
+/** All calls to members by gRPC. The bytes of a read are copied once, from the received message into the target. */
+export class GrpcMembers implements BlockTransport, MemberCalls {
+  readonly #channels: Channels;
+  readonly #clock: Clock;
+  readonly #access: Access;
+
+  /** Closes the channels with itself. */
+  constructor(channels: Channels, { clock, access }: GrpcMembersOptions) {
+    this.#channels = channels;
+    this.#clock = clock;
+    this.#access = access;
+  }
+
+  async read(address: MemberAddress, target: ReadTarget, limits: CallLimits): Promise<void> {
+    const request = target.nextRequest();
+    const { url, offset, length, version, forwarded = false, cachedOnly = false } = request;
+    const call = await this.#call(address, url, limits);
+    const message = { key: url, offset, length, version, forwarded, cachedOnly };
+    const stream = call.client.readRange(message, this.#metadata(), callOptions(limits));
+    const silence = this.#watch(address, () => stream.cancel());
+    const source: AnswerSource = {
+      resume() {
+        silence.pause(false);
+        stream.resume();
+      },
+    };
+    const writer = new AnswerWriter(target, request, source);
+    stream.on("metadata", (headers: Metadata) => writer.describe(fromObjectHeaders(headers)));
+    const onResponse = (response: ReadRangeResponse): void => {
+      silence.progress();
+      if (writer.write(response)) return;
+      silence.pause(true);
+      stream.pause();
+    };
+    await receiveAll(stream, onResponse, call).finally(() => silence.end());
+    writer.end();
+  }
+
+  async stat(address: MemberAddress, { url, version, forwarded = false }: StatQuestion, limits: CallLimits): Promise<ObjectStat> {
+    const call = await this.#call(address, url, limits);
+    const { contentType, lastModifiedMs, objectSize, cachedBytes, ...answer } = await receiveOne<StatResponse>(
+      (callback) => call.client.stat({ key: url, version, forwarded }, this.#metadata(), callOptions(limits), callback),
+      call,
+    );
+    const known = { ...(contentType === "" ? {} : { contentType }), ...(lastModifiedMs === 0 ? {} : { lastModifiedMs }) };
+    return { version: answer.version, objectSize, cachedBytes, ...known };
+  }
+
+  async evict(address: MemberAddress, selector: EvictSelector, limits: CallLimits, forwarded = false): Promise<Evicted> {
+    const prefix = "prefix" in selector;
+    const key = prefix ? selector.prefix : selector.url;
+    const call = await this.#call(address, key, limits);
+    const request = { key, version: selector.version ?? "", prefix, forwarded };
+    const { blocks, bytes } = await receiveOne<EvictResponse>(
+      (callback) => call.client.evict(request, this.#metadata(), callOptions(limits), callback),
+      call,
+    );
+    return { blocks, bytes };
+  }
+
+  async warm(
+    address: MemberAddress,
+    order: WarmOrder,
+    onProgress: (progress: WarmProgress) => void,
+    limits: CallLimits,
+  ): Promise<void> {
+    const { urls, prefixes, version, concurrency, dryRun, block } = order;
+    const call = await this.#call(address, urls[0] ?? prefixes[0]!, limits);
+    const request = { keys: [...urls], prefixes: [...prefixes], version, concurrency, dryRun, block };
+    const stream = call.client.warm(request, this.#metadata(), callOptions(limits));
+    const silence = this.#watch(address, () => stream.cancel());
+    const onMessage = (progress: WarmProgress): void => {
+      silence.progress();
+      onProgress(progress);
+    };
+    await receiveAll(stream, onMessage, call).finally(() => silence.end());
+  }
+
+  async touch(address: MemberAddress, blocks: readonly BlockId[], limits: CallLimits): Promise<number> {
+    const call = await this.#call(address, "a touch of blocks", limits);
+    const request = { blocks: blocks.map(({ url: key, version, offset }) => ({ key, version, offset })) };
+    const { cached } = await receiveOne<TouchResponse>(
+      (callback) => call.client.touch(request, this.#metadata(), callOptions(limits), callback),
+      call,
+    );
+    return cached;
+  }
+
+  async watchMembers(address: MemberAddress, onMembers: (list: MemberList) => void, limits: CallLimits): Promise<WatchEnd> {
+    const call = await this.#call(address, "the member list", limits);
+    try {
+      await receiveAll(call.client.watchMembers({}, this.#metadata(), callOptions(limits)), onMembers, call);
+      return "ended";
+    } catch (error) {
+      if (error instanceof CacheError && isUnimplemented(error.cause)) return "unsupported";
+      throw error;
+    }
+  }
+
+  /**
+   * Asks which member owns some block, which a member answers by itself. A connection alone proves nothing: it seems to stand
+   * long after the member's machine is gone, or its process is stopped.
+   */
+  async probe(address: MemberAddress, limits: CallLimits): Promise<void> {
+    const { grpcAddress } = address;
+    const signal = limits.signal;
+    const own = new RunningCall({ clock: this.#clock, subject: `a probe of ${grpcAddress}`, signal });
+    const cancelTimer = afterTicks(this.#clock, PROBE_TIMEOUT_MS, () => {
+      own.abort(new CacheError("DEADLINE_EXCEEDED", `${grpcAddress}: no answer to a probe within ${PROBE_TIMEOUT_MS} ms`));
+    });
+    try {
+      const call = await this.#call(address, "a probe", limits);
+      const question = { key: "s3://bucket/key", offset: 0 };
+      await receiveOne((callback) => call.client.lookupOwner(question, this.#metadata(), callOptions(own), callback), {
+        ...call,
+        limits: own,
+      });
+    } catch (error) {
+      if (limits.ended !== undefined) throw limits.ended;
+      const isAnswer = error instanceof CacheError && !(error instanceof Unreachable) && error !== own.ended;
+      if (isAnswer) return;
+      this.#channels.drop(grpcAddress);
+      throw error;
+    } finally {
+      cancelTimer();
+      own.end();
+    }
+  }
+
+  keepOnly(grpcAddresses: ReadonlySet<string>): void {
+    this.#channels.keepOnly(grpcAddresses);
+  }
+
+  async close(): Promise<void> {
+    this.#channels.close();
+  }
+
+  /** Cancels a stream when nothing arrives and the member does not answer a probe. */
+  #watch(address: MemberAddress, onGone: () => void): SilenceWatch {
+    const probe = async (): Promise<void> => {
+      const call = new RunningCall({ clock: this.#clock, subject: "a probe", deadlineMs: 2 * PROBE_TIMEOUT_MS });
+      await this.probe(address, call).finally(() => call.end());
+    };
+    return new SilenceWatch({ clock: this.#clock, afterMs: SILENT_MS, probe }, onGone);
+  }
+
+  #metadata(): Metadata {
+    return callMetadata(this.#access);
+  }
+
+  async #call(address: MemberAddress, subject: string, limits: CallLimits): Promise<GrpcCall> {
+    return { client: await this.#channels.connected(address, subject, limits), address, subject, limits };
+  }
+}
+
+/**
+ * How much later than ours a member's deadline is, milliseconds. Ours ends the call by cancelling it; the member's is there
+ * for a cancellation that never arrives.
+ */
+const DEADLINE_GRACE_MS = 1_000;
+
+/** A call's options: the deadline, if there is one. */
+function callOptions(limits: CallLimits): CallOptions {
+  const remainingMs = limits.remainingMs();
+  return Number.isFinite(remainingMs) ? { deadline: Date.now() + remainingMs + DEADLINE_GRACE_MS } : {};
+}
+
+/** Hands over a stream's messages until it ends. What `onMessage` throws cancels the stream and is what this rejects with. */
+function receiveAll<Message>(
+  stream: Pick<ClientReadableStream<Message>, "on" | "cancel">,
+  onMessage: (message: Message) => void,
+  call: GrpcCall,
+): Promise<void> {
+  return new Promise((resolve, reject) => {
+    let refusal: { readonly reason: unknown } | undefined;
+    let settled = false;
+    const forget = call.limits.onEnd(() => stream.cancel());
+    const settle = (then: () => void): void => {
+      if (settled) return;
+      settled = true;
+      forget();
+      then();
+    };
+    stream.on("data", (message: Message) => {
+      if (settled || refusal !== undefined) return;
+      try {
+        onMessage(message);
+      } catch (reason) {
+        refusal = { reason };
+        stream.cancel();
+      }
+    });
+    stream.on("error", (error: ServiceError) =>
+      settle(() => reject(refusal === undefined ? failureOf(error, call) : refusal.reason)),
+    );
+    stream.on("end", () => settle(() => (refusal === undefined ? resolve() : reject(refusal.reason))));
+    if (call.limits.ended !== undefined) stream.cancel();
+  });
+}
+
+/** The one answer of a call. */
+function receiveOne<Answer>(
+  start: (callback: (error: ServiceError | null, answer: Answer) => void) => ClientUnaryCall,
+  call: GrpcCall,
+): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    const forget = call.limits.onEnd(() => running.cancel());
+    const running = start((error, answer) => {
+      forget();
+      if (error === null) resolve(answer);
+      else reject(failureOf(error, call));
+    });
+    if (call.limits.ended !== undefined) running.cancel();
+  });
+}
+
+/**
+ * A failed call's CacheError. The member's own words are kept; they name the object. A cancellation that isn't the caller's
+ * is the silence watch's: the member is unreachable, as one whose connection broke and one that is starting or shutting down.
+ */
+function failureOf(error: ServiceError, { address, subject, limits }: GrpcCall): CacheError {
+  if (limits.ended !== undefined) return abortError(limits.signal);
+  if (isUnreachable(error)) {
+    return new Unreachable(`${subject}: member ${address.grpcAddress} is unreachable: ${error.details}`, { cause: error });
+  }
+  const code = errorCodeOfGrpc(error.code);
+  const message = error.details.includes(subject) ? error.details : `${subject}: ${error.details}`;
+  return new CacheError(code, message, { cause: error });
+}
+
+function isUnimplemented(cause: unknown): boolean {
+  return cause instanceof Error && "code" in cause && cause.code === status.UNIMPLEMENTED;
+}

@@ -1,0 +1,241 @@
+import { CacheError, canBeEntityTag } from "@frontcache/proto";
+import { SingleFlight } from "@frontcache/proto/runtime";
+import type { Access } from "../access.js";
+import type { Clock } from "../clock.js";
+import { ConnectionFailure, openSocket, reasonOf, socketAddress } from "../connection-failure.js";
+import {
+  type AnswerSource,
+  type BlockTransport,
+  type CallLimits,
+  type MemberAddress,
+  type ReadTarget,
+  Unreachable,
+} from "../ports.js";
+import { afterTicks, PROBE_TIMEOUT_MS, SILENT_MS, type SilenceRule, SilenceWatch } from "../silence-watch.js";
+import { type AnswerTo, HttpAnswer } from "./answer.js";
+import { CONNECT_TIMEOUT, type HttpConnection } from "./connection.js";
+import { ConnectionPool, type PooledCall } from "./connection-pool.js";
+import { requestHead } from "./request-head.js";
+
+/** How members are read from by HTTP. */
+export interface HttpTransportOptions {
+  readonly clock: Clock;
+  /** How long connecting may take before the member counts as unreachable, milliseconds. */
+  readonly connectTimeoutMs: number;
+  readonly access: Access;
+  /** Connections to one member; reads beyond that wait in order. */
+  readonly mostConnections: number;
+  /** How long an unused connection is kept, milliseconds; shorter than members keep theirs (75 s). */
+  readonly idleMs: number;
+}
+
+/** What is read from; one object for all reads, because each further object shows in the cost of a small read. */
+interface Listener {
+  readonly pool: ConnectionPool;
+  readonly silence: SilenceRule;
+}
+
+/** Reads from members by HTTP/1.1. The kernel writes the bytes into the target's memory: they are not copied. */
+export class HttpTransport implements BlockTransport {
+  readonly #options: HttpTransportOptions;
+  readonly #listeners = new Map<string, Listener>();
+  readonly #probes = new SingleFlight<string, void>();
+  readonly #life = new AbortController();
+
+  constructor(options: HttpTransportOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * As `BlockTransport.read`. Rejects with Unintelligible if the answer is not a member's, UnnameableVersion for a version that
+   * can't be an entity tag.
+   */
+  read(address: MemberAddress, target: ReadTarget, limits: CallLimits): Promise<void> {
+    const request = target.nextRequest();
+    const { httpAddress } = address;
+    return new Promise((resolve, reject) => {
+      if (limits.ended !== undefined) reject(limits.ended);
+      else if (httpAddress === undefined) {
+        reject(new Unreachable(`${request.url}: member ${address.grpcAddress} has no HTTP listener`));
+      } else if (request.version !== "" && !canBeEntityTag(request.version)) {
+        reject(new UnnameableVersion(request.url));
+      } else {
+        const head = requestHead(request, httpAddress, this.#options.access.authorization());
+        const listener = this.#listenerAt(httpAddress);
+        new HttpRead(head, { request, target, member: httpAddress }, { listener, limits }, { resolve, reject });
+      }
+    });
+  }
+
+  /**
+   * Resolves when the event loop of whoever listens at the address has answered, on a connection of its own. A connection alone
+   * proves nothing: the kernel accepts it for a stopped process, too.
+   */
+  probe(httpAddress: string): Promise<void> {
+    return this.#probes.run(httpAddress, () => probe(httpAddress, this.#options, this.#life.signal));
+  }
+
+  /** Closes connections to all other members; reads that run on them come to their end. */
+  keepOnly(httpAddresses: ReadonlySet<string | undefined>): void {
+    for (const [httpAddress, { pool }] of this.#listeners) {
+      if (httpAddresses.has(httpAddress)) continue;
+      pool.closeIdle();
+      if (pool.size === 0) this.#listeners.delete(httpAddress);
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#life.abort(new CacheError("CANCELLED", "the connections were closed"));
+    this.keepOnly(new Set());
+  }
+
+  #listenerAt(httpAddress: string): Listener {
+    let listener = this.#listeners.get(httpAddress);
+    if (listener === undefined) {
+      const { clock, connectTimeoutMs, access, mostConnections, idleMs } = this.#options;
+      const address = socketAddress(httpAddress);
+      listener = {
+        pool: new ConnectionPool({ address, clock, connectTimeoutMs, access, mostConnections, idleMs }),
+        silence: { clock, afterMs: SILENT_MS, probe: () => this.probe(httpAddress) },
+      };
+      this.#listeners.set(httpAddress, listener);
+    }
+    return listener;
+  }
+}
+
+/** HTTP can't name the version of a read. */
+export class UnnameableVersion extends CacheError {
+  constructor(url: string) {
+    super("INVALID_ARGUMENT", `${url}: its version can't be an entity tag: use transport auto or grpc`);
+  }
+}
+
+interface Settle {
+  resolve(): void;
+  reject(error: unknown): void;
+}
+
+/** One read until its answer has landed. */
+class HttpRead implements PooledCall, AnswerSource {
+  readonly request: string;
+  readonly answer: HttpAnswer;
+  readonly #to: AnswerTo;
+  readonly #listener: Listener;
+  readonly #limits: CallLimits;
+  readonly #settle: Settle;
+  readonly #forgetLimits: () => void;
+  #connection: HttpConnection | undefined;
+  #silence: SilenceWatch | undefined;
+
+  constructor(request: string, to: AnswerTo, { listener, limits }: { listener: Listener; limits: CallLimits }, settle: Settle) {
+    this.request = request;
+    this.answer = new HttpAnswer(to, this);
+    this.#to = to;
+    this.#listener = listener;
+    this.#limits = limits;
+    this.#settle = settle;
+    this.#forgetLimits = limits.onEnd(() => this.#onEnded());
+    listener.pool.run(this);
+  }
+
+  onStart(connection: HttpConnection): void {
+    this.#connection = connection;
+    this.#silence = new SilenceWatch(this.#listener.silence, () => this.#onGone(connection));
+  }
+
+  onBytes(paused: boolean): void {
+    if (paused) this.#silence?.pause(true);
+    else this.#silence?.progress();
+  }
+
+  resume(): void {
+    this.#silence?.pause(false);
+    this.#connection?.resume(this);
+  }
+
+  onComplete(): void {
+    this.#end();
+    const { failure } = this.answer;
+    if (failure === undefined) this.#settle.resolve();
+    else this.#settle.reject(failure);
+  }
+
+  onRefused(error: unknown): void {
+    this.#end();
+    this.#settle.reject(error);
+  }
+
+  onBroken(cause: (Error & { readonly code?: string }) | undefined): void {
+    const wasClosedBefore = this.#connection?.used === true && !this.answer.begun;
+    if (wasClosedBefore) {
+      this.#silence?.end();
+      this.#connection = undefined;
+      this.#listener.pool.runAfresh(this);
+      return;
+    }
+    this.#end();
+    const isConnected = this.#connection?.connected === true;
+    const failure = isConnected ? cause : ConnectionFailure.of(this.#to.member, cause);
+    const why = failure === undefined ? "it closed the connection" : isConnected ? reasonOf(failure) : failure.message;
+    this.#settle.reject(this.#unreachable(why, failure, cause?.code === CONNECT_TIMEOUT));
+  }
+
+  /** The call ended early. */
+  #onEnded(): void {
+    this.#end();
+    if (this.#connection === undefined) this.#listener.pool.forget(this);
+    else this.#connection.close();
+    this.#settle.reject(this.#limits.ended);
+  }
+
+  /** Nothing arrives, and the member does not answer a probe. */
+  #onGone(connection: HttpConnection): void {
+    this.#end();
+    connection.close();
+    this.#settle.reject(this.#unreachable(`no byte arrived for ${SILENT_MS} ms, and a probe was not answered`, undefined, true));
+  }
+
+  #end(): void {
+    this.#silence?.end();
+    this.#forgetLimits();
+  }
+
+  #unreachable(why: string, cause: Error | undefined, isGone: boolean): Unreachable {
+    const { request, member } = this.#to;
+    return new Unreachable(`${request.url}: member ${member} is unreachable: ${why}`, {
+      cause,
+      isGone,
+      hadBegun: this.answer.begun,
+    });
+  }
+}
+
+function probe(
+  httpAddress: string,
+  { clock, access, connectTimeoutMs }: HttpTransportOptions,
+  signal: AbortSignal,
+): Promise<void> {
+  const timeoutMs = Math.min(connectTimeoutMs, PROBE_TIMEOUT_MS);
+  return new Promise((resolve, reject) => {
+    if (signal.aborted) return reject(signal.reason);
+    const socket = openSocket(socketAddress(httpAddress), access.tls());
+    const settle = (then: () => void): void => {
+      cancelTimer();
+      signal.removeEventListener("abort", onAbort);
+      socket.destroy();
+      then();
+    };
+    const fail = (error: unknown): void => settle(() => reject(ConnectionFailure.of(httpAddress, error)));
+    const onAbort = (): void => settle(() => reject(signal.reason));
+    const cancelTimer = afterTicks(clock, timeoutMs, () => {
+      fail(new ConnectionFailure(httpAddress, `no answer within ${timeoutMs} ms`));
+    });
+    signal.addEventListener("abort", onAbort, { once: true });
+    socket.on("error", fail);
+    socket.once("close", () => fail(new Error("it closed the connection")));
+    // Whatever comes: its event loop runs.
+    socket.once("data", () => settle(resolve));
+    socket.write(`GET /livez HTTP/1.1\r\nHost: ${httpAddress}\r\nConnection: close\r\n\r\n`);
+  });
+}

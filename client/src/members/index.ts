@@ -1,0 +1,28 @@
+/**
+ * The internal entry of the package, for `@frontcache/server`: how members are reached, by clients and by each other. It is not
+ * part of the public API and may change with any release.
+ */
+export type { Access, TlsOptions } from "./access.js";
+export { plainAccess } from "./access.js";
+export { BlockLanding, type BlockSpan, PinnedObject } from "./block-landing.js";
+export { CircuitBreaker } from "./circuit-breaker.js";
+export type { Clock } from "./clock.js";
+export { type BytesBy, connectMembers } from "./connect-members.js";
+export { type Attempt, type FailoverOptions, withFailover } from "./failover.js";
+export {
+  type AnswerHead,
+  type AnswerSource,
+  type BlockTransport,
+  type CallLimits,
+  type Evicted,
+  type EvictSelector,
+  type MemberAddress,
+  type MemberCalls,
+  type MemberConnections,
+  type ObjectStat,
+  type ReadRequest,
+  type ReadTarget,
+  Unreachable,
+} from "./ports.js";
+export { RunningCall } from "./running-call.js";
+export { afterTicks } from "./silence-watch.js";

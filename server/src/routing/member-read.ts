@@ -1,0 +1,245 @@
+import {
+  type AnswerHead,
+  type AnswerSource,
+  BlockLanding,
+  type CallLimits,
+  type Clock,
+  PinnedObject,
+  type ReadRequest,
+  RunningCall,
+  Unreachable,
+} from "@frontcache/client/members";
+import { CacheError, type ObjectInfo } from "@frontcache/proto";
+import { BoundedMap } from "@frontcache/proto/runtime";
+import type { BlockRequest } from "../cache/block-request.js";
+import type { ObjectRead, ReadResult } from "../cache/object-read.js";
+import type { Slice } from "../runtime/slice.js";
+import { type Piece, PiecePool } from "./piece-pool.js";
+
+/** How the bytes of a read are fetched. */
+export interface Fetching {
+  /** Fills the landing from other members. Rejects with Unreachable if none of them can be reached. */
+  fetch(landing: BlockLanding, limits: CallLimits): Promise<void>;
+  /** Takes over, with the rest of the range, when none can be reached after the first bytes. Absent: the read fails then. */
+  readonly resume?: ((rest: BlockRequest) => ObjectRead | Promise<ObjectRead>) | undefined;
+}
+
+/** Bytes that wait for a slow reader; when there are more, the sender is paused. */
+const WINDOW_BYTES = 512 << 10;
+/** Objects whose description is remembered: headers are made once for each of them, not for each read. */
+const REMEMBERED_OBJECTS = 1_000;
+
+/** Reads from other members: the memory and the descriptions that they share. */
+export class MemberReads {
+  readonly clock: Clock;
+  readonly pool = new PiecePool();
+  readonly #infos = new BoundedMap<string, ObjectInfo>(REMEMBERED_OBJECTS);
+
+  constructor(clock: Clock) {
+    this.clock = clock;
+  }
+
+  /** Resolves with the head of the answer; rejects with what `fetch` rejects with before it, or with the signal's reason. */
+  async open(request: BlockRequest, fetching: Fetching): Promise<ObjectRead> {
+    const read = new MemberRead(request, fetching, this);
+    await read.opened;
+    return read;
+  }
+
+  /** The description of an object, the same one for equal answers. */
+  describe(url: string, { version, objectSize, contentType, lastModifiedMs }: AnswerHead): ObjectInfo {
+    const known = this.#infos.get(url);
+    if (
+      known?.version === version &&
+      known.objectSize === objectSize &&
+      known.contentType === contentType &&
+      known.lastModifiedMs === lastModifiedMs
+    ) {
+      return known;
+    }
+    const type = contentType === undefined ? {} : { contentType };
+    const info: ObjectInfo = { version, objectSize, ...type, ...(lastModifiedMs === undefined ? {} : { lastModifiedMs }) };
+    this.#infos.set(url, info);
+    return info;
+  }
+}
+
+/** A read that other members answer: its bytes are handed out as they arrive, and the sender is paused while they aren't taken. */
+class MemberRead extends BlockLanding implements ObjectRead {
+  readonly offset: number;
+  readonly result: ReadResult = "forwarded";
+  readonly opened: Promise<void>;
+  info!: ObjectInfo;
+  length = 0;
+  readonly #request: BlockRequest;
+  readonly #fetching: Fetching;
+  readonly #reads: MemberReads;
+  readonly #call: RunningCall;
+  #source: AnswerSource | undefined;
+  #isPaused = false;
+  /** Pieces with bytes that wait; the last one may be being filled. */
+  readonly #pieces: Piece[] = [];
+  #filling: Piece | undefined;
+  #takenBytes = 0;
+  #open: (() => void) | undefined;
+  #waiting: { resolve: (slice: Slice | undefined) => void; reject: (error: unknown) => void } | undefined;
+  /** Where the bytes come from behind those of the members. */
+  #rest: ObjectRead | undefined;
+  #isOver = false;
+  #failure: CacheError | undefined;
+  #isClosed = false;
+
+  constructor(request: BlockRequest, fetching: Fetching, reads: MemberReads) {
+    const { ref, version, blockOffset, start, end, signal } = request;
+    super({ blockOffset, offset: blockOffset + start, length: end - start }, new PinnedObject(ref.url, version ?? ""));
+    this.offset = blockOffset + start;
+    this.#request = request;
+    this.#fetching = fetching;
+    this.#reads = reads;
+    this.#call = new RunningCall({ clock: reads.clock, subject: ref.url, signal });
+    this.opened = new Promise((resolve, reject) => {
+      this.#open = resolve;
+      void this.#run(reject);
+    });
+  }
+
+  override nextRequest(): ReadRequest {
+    return { ...super.nextRequest(), forwarded: true, cachedOnly: this.#request.cachedOnly };
+  }
+
+  override open(head: AnswerHead, source: AnswerSource): void {
+    super.open(head, source);
+    this.#source = source;
+    if (this.#open === undefined) return;
+    this.info = this.#reads.describe(this.#request.ref.url, head);
+    this.#open();
+    this.#open = undefined;
+  }
+
+  room(): Buffer {
+    if (this.#filling === undefined) {
+      this.#filling = this.#reads.pool.take(this.length - this.landedBytes);
+      this.#pieces.push(this.#filling);
+    }
+    return this.#filling.room;
+  }
+
+  override landed(bytes: number): boolean {
+    super.landed(bytes);
+    const piece = this.#filling!;
+    piece.filled(bytes);
+    if (piece.isFull || this.complete) this.#filled();
+    const waiting = this.#waiting;
+    if (waiting !== undefined) {
+      this.#waiting = undefined;
+      waiting.resolve(this.#take());
+    }
+    this.#isPaused = this.landedBytes - this.#takenBytes >= WINDOW_BYTES;
+    return !this.#isPaused;
+  }
+
+  next(): Slice | undefined | Promise<Slice | undefined> {
+    const slice = this.#take();
+    if (slice !== undefined) {
+      if (this.#isPaused && this.landedBytes - this.#takenBytes < WINDOW_BYTES) {
+        this.#isPaused = false;
+        this.#source?.resume();
+      }
+      return slice;
+    }
+    if (this.#rest !== undefined) return this.#rest.next();
+    if (this.#failure !== undefined) return Promise.reject(this.#failure);
+    if (this.#isClosed || this.#isOver || this.complete) return undefined;
+    return new Promise((resolve, reject) => {
+      this.#waiting = { resolve, reject };
+    });
+  }
+
+  close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#rest?.close();
+    this.#call.abort(new CacheError("CANCELLED", `${this.#request.ref.url}: the read was closed`));
+    this.#waiting?.resolve(undefined);
+    this.#waiting = undefined;
+    // Without a transport that writes into them. Otherwise #run does it when that has stopped.
+    if (this.#isOver) this.#dropPieces();
+  }
+
+  protected begin(totalBytes: number): void {
+    this.length = totalBytes;
+  }
+
+  async #run(failToOpen: (error: unknown) => void): Promise<void> {
+    let failure: CacheError | undefined;
+    try {
+      await this.#fetching.fetch(this, this.#call);
+    } catch (error) {
+      failure = CacheError.from(error);
+    }
+    this.#call.end();
+    this.#filled();
+    if (failure !== undefined && !this.#isClosed) failure = await this.#resumed(failure);
+    this.#failure = failure;
+    this.#isOver = true;
+    if (this.#isClosed) this.#dropPieces();
+    if (failure === undefined) this.#wake();
+    else if (this.#open !== undefined) failToOpen(failure);
+    else {
+      this.#waiting?.reject(failure);
+      this.#waiting = undefined;
+    }
+  }
+
+  /** Has the rest read elsewhere if no member can be reached any more. Returns what the read fails with. */
+  async #resumed(failure: CacheError): Promise<CacheError | undefined> {
+    const { resume } = this.#fetching;
+    const isOpened = this.#open === undefined;
+    if (resume === undefined || !isOpened || !(failure instanceof Unreachable)) return failure;
+    const { start } = this.#request;
+    const { version } = this.info;
+    const rest = { ...this.#request, version, start: start + this.landedBytes, end: start + this.length, openEnded: false };
+    try {
+      const read = await resume(rest);
+      if (this.#isClosed) read.close();
+      else this.#rest = read;
+      return undefined;
+    } catch (error) {
+      return CacheError.from(error);
+    }
+  }
+
+  #wake(): void {
+    const waiting = this.#waiting;
+    if (waiting === undefined) return;
+    this.#waiting = undefined;
+    Promise.resolve(this.#rest?.next()).then(waiting.resolve, waiting.reject);
+  }
+
+  /** Nothing fills the piece any more; it leaves the list with its last bytes. */
+  #filled(): void {
+    const piece = this.#filling;
+    if (piece === undefined) return;
+    this.#filling = undefined;
+    if (piece.hasBytes) return;
+    this.#pieces.pop();
+    piece.release();
+  }
+
+  /** The bytes that wait in the first piece; undefined: none. */
+  #take(): Slice | undefined {
+    const piece = this.#pieces[0];
+    if (piece === undefined || !piece.hasBytes) return undefined;
+    const slice = piece.slice();
+    this.#takenBytes += slice.bytes.length;
+    if (piece !== this.#filling) {
+      this.#pieces.shift();
+      piece.release();
+    }
+    return slice;
+  }
+
+  #dropPieces(): void {
+    for (const piece of this.#pieces.splice(0)) piece.release();
+  }
+}

@@ -1,0 +1,128 @@
+import {
+  type CallLimits,
+  CircuitBreaker,
+  type Clock,
+  type MemberAddress,
+  type MemberConnections,
+  RunningCall,
+  withFailover,
+} from "@frontcache/client/members";
+import type { MemberInfo } from "@frontcache/proto";
+import type { Backoff } from "@frontcache/proto/runtime";
+import { AnswerTime } from "./answer-time.js";
+import { MemberReads } from "./member-read.js";
+import type { MemberView } from "./member-view.js";
+
+export interface OtherMembersOptions {
+  readonly self: MemberInfo;
+  readonly view: MemberView;
+  readonly connections: MemberConnections;
+  readonly clock: Clock;
+  /** Called when a member can't be reached any more (`false`), and when it answers again (`true`). Absent: nobody is told. */
+  readonly onReachable?: ((member: MemberInfo, isReachable: boolean) => void) | undefined;
+}
+
+/** Where something is to be done. */
+export interface Route {
+  /** Other members to ask, in this order, until one can be reached. Empty: this member does it. */
+  readonly others: readonly MemberInfo[];
+  /** Whether this member is the next on the ring if none of the others can be reached. */
+  readonly thenHere: boolean;
+}
+
+const HERE: Route = { others: [], thenHere: true };
+
+/** Other members that are asked: the owner, and the one that takes over from it. Further on nobody would look for a block. */
+const MOST_OTHERS = 2;
+/** How long the circuit to an unreachable member stays open: no longer than a pod takes to come back. */
+const OPEN_FOR: Backoff = { firstMs: 250, longestMs: 10_000 };
+/** How long a probe may take: to connect, and to answer. */
+const PROBE_MS = 2_500;
+
+/** The other members: which of them is asked for what, and which can be reached. */
+export class OtherMembers {
+  readonly self: MemberInfo;
+  readonly view: MemberView;
+  readonly connections: MemberConnections;
+  readonly clock: Clock;
+  readonly reads: MemberReads;
+  /** By gRPC address. */
+  readonly breaker: CircuitBreaker;
+  readonly #answerTimes = new Map<string, AnswerTime>();
+
+  constructor({ self, view, connections, clock, onReachable }: OtherMembersOptions) {
+    this.self = self;
+    this.view = view;
+    this.connections = connections;
+    this.clock = clock;
+    this.reads = new MemberReads(clock);
+    const onChange = (grpcAddress: string, isReachable: boolean): void => {
+      const member = view.known().find((known) => known.grpcAddress === grpcAddress);
+      if (member !== undefined) onReachable?.(member, isReachable);
+    };
+    const probe = (grpcAddress: string, signal: AbortSignal): Promise<void> => this.#probe(grpcAddress, signal);
+    this.breaker = new CircuitBreaker({ clock, openFor: OPEN_FOR, probe, onChange });
+  }
+
+  /**
+   * The one function that decides where something that concerns an object is done: reads of a block at the block's owner; what
+   * needs the object's record (stat, HEAD, conditions, suffix ranges) at the object's home, the owner of its block 0. If the
+   * owner is unreachable: at the next member on the ring. Forwarded requests are answered here, so that nothing is forwarded
+   * twice; members that disagree about the ring fill a block twice at worst.
+   */
+  route(url: string, blockOffset: number, forwarded: boolean): Route {
+    const { current } = this.view;
+    if (forwarded) return HERE;
+    const owner = current.owner(url, blockOffset);
+    if (owner === undefined || owner.name === this.self.name) return HERE;
+    const others: MemberInfo[] = [];
+    for (const member of current.owners(url, blockOffset)) {
+      if (member.name === this.self.name) return { others, thenHere: true };
+      if (this.breaker.isOpen(member.grpcAddress)) continue;
+      if (others.length === MOST_OTHERS) break;
+      others.push(member);
+    }
+    return { others, thenHere: false };
+  }
+
+  /** Has the first of these members that can be reached do something. Rejects with Unreachable if none can. */
+  first<Result>(others: readonly MemberInfo[], at: (member: MemberInfo) => Promise<Result>, limits: CallLimits): Promise<Result> {
+    const { clock, breaker } = this;
+    const attempt = { addresses: others, at: (address: MemberAddress) => at(address as MemberInfo) };
+    return withFailover(attempt, limits, { clock, breaker, attempts: others.length, backoff: undefined });
+  }
+
+  /** How long fills wait for a member. */
+  answerTime({ grpcAddress }: MemberInfo): AnswerTime {
+    let answerTime = this.#answerTimes.get(grpcAddress);
+    if (answerTime === undefined) {
+      answerTime = new AnswerTime(this.clock);
+      this.#answerTimes.set(grpcAddress, answerTime);
+    }
+    return answerTime;
+  }
+
+  /** A call on behalf of a request; `end` must be called. */
+  call(subject: string, signal: AbortSignal, deadlineMs?: number): RunningCall {
+    return new RunningCall({ clock: this.clock, subject, signal, ...(deadlineMs !== undefined && { deadlineMs }) });
+  }
+
+  /** Closes connections to members that nothing is asked of any more. Call it when the member list has changed. */
+  update(): void {
+    const known = this.view.known();
+    const addresses = new Set(known.map(({ grpcAddress }) => grpcAddress));
+    this.breaker.keepOnly(addresses);
+    this.connections.keepOnly(known);
+    for (const address of this.#answerTimes.keys()) if (!addresses.has(address)) this.#answerTimes.delete(address);
+  }
+
+  async close(): Promise<void> {
+    await this.breaker.close();
+    await this.connections.close();
+  }
+
+  async #probe(grpcAddress: string, signal: AbortSignal): Promise<void> {
+    const call = this.call(`a probe of ${grpcAddress}`, signal, PROBE_MS);
+    await this.connections.calls.probe({ grpcAddress }, call).finally(() => call.end());
+  }
+}

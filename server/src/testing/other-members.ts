@@ -1,0 +1,34 @@
+import { type BytesBy, connectMembers, type Clock as MembersClock } from "@frontcache/client/members";
+import type { MemberInfo } from "@frontcache/proto";
+import { accessOf } from "../routing/member-access.js";
+import type { MemberView } from "../routing/member-view.js";
+import { OtherMembers } from "../routing/other-members.js";
+import type { Clock } from "../runtime/clock.js";
+import { noSecurity, type Security } from "../security/member-security.js";
+
+/** A clock with a chance that never surprises. */
+export function evenly(clock: Pick<Clock, "monotonicMs" | "after">): MembersClock {
+  return {
+    monotonicMs: () => clock.monotonicMs(),
+    after: (delayMs, callback) => clock.after(delayMs, callback),
+    random: () => 0.5,
+  };
+}
+
+export interface OtherMembersFixture {
+  readonly self: MemberInfo;
+  readonly view: MemberView;
+  readonly clock: Pick<Clock, "monotonicMs" | "after">;
+  readonly security?: Security;
+  /** Default: gRPC, as fake members speak it. */
+  readonly transport?: BytesBy;
+}
+
+/** The ways of a member under test to real listeners of others. */
+export function openOtherMembers(options: OtherMembersFixture): OtherMembers {
+  const { self, view, security = noSecurity, transport = "grpc" } = options;
+  const clock = evenly(options.clock);
+  const access = accessOf(security);
+  const connections = connectMembers({ clock, access, connectTimeoutMs: 1_000, transport, mostConnections: 8 });
+  return new OtherMembers({ self, view, connections, clock });
+}
