@@ -137,8 +137,8 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
   );
   const leaveAfterMs = discoveryOf(settings) === "none" ? 0 : settings.leaveAfterMs;
   const leave = async (): Promise<void> => {
-    listener.leave();
-    gateway.leave();
+    listener.announceShutdown();
+    gateway.announceShutdown();
     if (leaveAfterMs > 0) await sleep(clock, leaveAfterMs);
     await opened.close(closeFailed(log));
   };

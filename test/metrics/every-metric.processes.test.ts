@@ -28,6 +28,7 @@ const momentary = new Set<string>(
     metricList.loopDelayP99,
     metricList.loopDelayMax,
     metricList.loopUtilization,
+    metricList.authenticationFailures,
     metricList.tlsHandshakeFailures,
     metricList.tlsCertificateExpiry,
     metricList.membershipFailures,

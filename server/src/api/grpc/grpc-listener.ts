@@ -27,7 +27,7 @@ const PROTO_PATH = createRequire(import.meta.url).resolve("@frontcache/proto/cac
 /** The names that health checks ask for: the process as a whole, and its services. */
 const HEALTH_NAMES = ["", CacheServiceDefinition.fullName, RouterServiceDefinition.fullName];
 
-/** After the last call ended, its trailers still have to leave; what is open after that are watches of health. */
+/** After the last call ended, its trailers still have to be sent; what is open after that are watches of health. */
 const FLUSH_MS = 100;
 
 export interface GrpcListenerOptions {
@@ -40,7 +40,7 @@ export interface GrpcListenerOptions {
   readonly log: Log;
 }
 
-/** Clients of ours hold one stream for the member list, and few reads at a time. */
+/** Our clients keep one stream open for the member list, and few reads at a time. */
 const connectionLimits = {
   "grpc.max_concurrent_streams": 1_000,
   // A connection without a stream: whoever needs it again connects again.
@@ -55,7 +55,7 @@ const HANDSHAKE_MS = 10_000;
  * using, and answers UNAVAILABLE until it is given a cache.
  *
  * The sockets are accepted here and handed to grpc-js: its own way of cutting connections off after a graceful shutdown
- * does nothing where channelz is off, and a reader that hangs would hold the process.
+ * does nothing where channelz is off, and a client that hangs would keep the process alive.
  */
 export class GrpcListener {
   readonly #grpc = new Server({ ...listenerOptions, ...connectionLimits });
@@ -125,7 +125,7 @@ export class GrpcListener {
   }
 
   /** Says to health checks that it is about to close, and goes on answering. */
-  leave(): void {
+  announceShutdown(): void {
     this.#setHealth("NOT_SERVING");
   }
 

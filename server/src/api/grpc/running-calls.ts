@@ -9,7 +9,7 @@ export class RunningCalls {
 
   /**
    * A call begins. The returned function ends it; harmless when repeated. It belongs on the call's `cancelled` event, by
-   * which grpc-js tells the end of every call, good or bad, once the last of its bytes is on its way.
+   * which grpc-js reports the end of every call, good or bad, once the last of its bytes is on its way.
    */
   begin(): () => void {
     let running = true;

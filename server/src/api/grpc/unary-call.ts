@@ -5,7 +5,7 @@ import { callStatus } from "../call-status.js";
 import type { RunningCalls } from "./running-calls.js";
 
 /**
- * A unary method from a function that answers or throws a CacheError. Its signal is aborted when the caller went away or
+ * A unary method from a function that answers or throws a CacheError. Its signal is aborted when the client cancels or
  * the deadline is over.
  */
 export function unaryCall<Request, Response>(
@@ -18,7 +18,7 @@ export function unaryCall<Request, Response>(
     let answered = false;
     call.once("cancelled", calls.begin());
     call.once("cancelled", () => {
-      if (!answered) gone.abort(new CacheError("CANCELLED", "the caller went away"));
+      if (!answered) gone.abort(new CacheError("CANCELLED", "the client cancelled the call"));
     });
     try {
       callback(null, await answer(call.request, gone.signal));

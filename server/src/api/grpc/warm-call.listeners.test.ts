@@ -70,7 +70,7 @@ describe("a warming", () => {
     await eventually(() => expect(member.cache.warmings.length).toBe(1));
     call.cancel();
     expect((await ended).code).toBe(status.CANCELLED);
-    expect((await stopped).message).toBe("the caller went away");
+    expect((await stopped).message).toBe("the client cancelled the call");
   });
 
   it("is cut short when the member leaves, so that another one goes on with it", async () => {
@@ -83,6 +83,6 @@ describe("a warming", () => {
       (reason) => reason,
     );
     expect([error.code, error.metadata.get("frontcache-answered")]).toEqual([status.CANCELLED, []]);
-    expect((await stopped).message).toBe("this member is leaving");
+    expect((await stopped).message).toBe("this member is shutting down");
   });
 });

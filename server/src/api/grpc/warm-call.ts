@@ -17,7 +17,7 @@ export interface WarmCallOptions {
 }
 
 /**
- * One running Warm, until all is warm, the caller leaves, or the listener closes: a warming may last for hours, and another
+ * One running Warm, until everything is warm, the client cancels, or the listener closes: a warming may last for hours, and another
  * member can go on with it. What is under way then is fetched to its end, and kept.
  */
 export class WarmCall {
@@ -29,21 +29,21 @@ export class WarmCall {
   ) {
     // One listener for each segment that is waited for.
     setMaxListeners(0, this.#gone.signal);
-    call.once("cancelled", () => this.#gone.abort(new CacheError("CANCELLED", "the caller went away")));
+    call.once("cancelled", () => this.#gone.abort(new CacheError("CANCELLED", "the client cancelled the call")));
   }
 
   /** Answers the call. Never rejects. */
   async run(): Promise<void> {
     const { closing, log } = this.options;
-    closing.addEventListener("abort", this.#leave, { once: true });
+    closing.addEventListener("abort", this.#shutDown, { once: true });
     try {
-      if (closing.aborted) this.#leave();
+      if (closing.aborted) this.#shutDown();
       await this.#warm(this.call.request);
       this.call.end();
     } catch (error) {
       this.call.emit("error", callStatus(error, "Warm", log));
     } finally {
-      closing.removeEventListener("abort", this.#leave);
+      closing.removeEventListener("abort", this.#shutDown);
     }
   }
 
@@ -57,7 +57,7 @@ export class WarmCall {
     if (block === undefined) {
       const prefixes = prefixesOf(request);
       const concurrency = concurrencyOf(request);
-      const report = (progress: WarmProgress): Promise<void> => this.#tell(progress);
+      const report = (progress: WarmProgress): Promise<void> => this.#report(progress);
       return cache.ask({ kind: "warm", objects, prefixes, concurrency, report, ...asked });
     }
     const [object] = objects;
@@ -66,12 +66,12 @@ export class WarmCall {
     const warmed = await cache.ask({ kind: "warmBlock", ...object, blockOffset: block.offset, objectSize, ...asked });
     const { cachedBytes, fetchedBytes, objectSize: totalBytes } = warmed;
     const doneBytes = cachedBytes + fetchedBytes;
-    const told = { key: object.ref.url, version: warmed.version, doneBytes, cachedBytes, totalBytes, ended: true };
-    await this.#tell(WarmProgress.fromPartial(told));
+    const progress = { key: object.ref.url, version: warmed.version, doneBytes, cachedBytes, totalBytes, ended: true };
+    await this.#report(WarmProgress.fromPartial(progress));
   }
 
   /** Resolves when the message is on its way, or nobody is there to take it. */
-  #tell(progress: WarmProgress): Promise<void> {
+  #report(progress: WarmProgress): Promise<void> {
     const { signal } = this.#gone;
     return new Promise((resolve) => {
       if (signal.aborted) return resolve();
@@ -84,8 +84,8 @@ export class WarmCall {
     });
   }
 
-  /** Told by a CANCELLED of the member's own, which sends the caller to another one. */
-  readonly #leave = (): void => this.#gone.abort(new CacheError("CANCELLED", "this member is leaving"));
+  /** A CANCELLED of the member's own makes the client continue at another member. */
+  readonly #shutDown = (): void => this.#gone.abort(new CacheError("CANCELLED", "this member is shutting down"));
 }
 
 function concurrencyOf({ concurrency }: WarmRequest): number {
@@ -98,5 +98,5 @@ function concurrencyOf({ concurrency }: WarmRequest): number {
 
 function prefixesOf({ prefixes, version }: WarmRequest): PrefixRef[] {
   if (prefixes.length === 0 || version === "") return prefixes.map(parsePrefixUrl);
-  throw new CacheError("INVALID_ARGUMENT", `${prefixes[0]}: objects under a prefix have no version in common: leave it out`);
+  throw new CacheError("INVALID_ARGUMENT", `${prefixes[0]}: objects under a prefix have no version in common: omit it`);
 }

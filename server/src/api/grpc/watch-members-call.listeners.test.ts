@@ -52,7 +52,7 @@ describe("a watch of the members", () => {
     await eventually(() => expect(hashes).toHaveLength(1));
     expect(member.listener.runningCalls).toBe(0);
     const ended = once(watch, "end");
-    member.listener.leave();
+    member.listener.announceShutdown();
     tell(listOf("while leaving"));
     await eventually(() => expect(hashes.at(-1)).toBe("while leaving"));
     void member.listener.close();

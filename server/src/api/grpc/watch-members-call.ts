@@ -12,8 +12,8 @@ export interface WatchMembersCallOptions {
 }
 
 /**
- * One running WatchMembers: the member list now and each new one, until the caller leaves or the listener closes, which ends
- * it in good order. One message is on its way at a time; what changes meanwhile is told by the newest list alone, so a caller
+ * One running WatchMembers: the member list now and each new one, until the client cancels or the listener closes, which ends
+ * it without an error. One message is sent at a time, and later only the newest list, so that a client
  * that reads slowly costs no more than one list.
  */
 export class WatchMembersCall {
@@ -32,7 +32,7 @@ export class WatchMembersCall {
     const { members, closing, log } = this.options;
     this.call.once("cancelled", this.#end);
     try {
-      this.#unsubscribe = members().watchMembers(this.#tell);
+      this.#unsubscribe = members().watchMembers(this.#onList);
     } catch (error) {
       this.#end();
       this.call.emit("error", callStatus(error, "WatchMembers", log));
@@ -42,7 +42,7 @@ export class WatchMembersCall {
     if (closing.aborted) this.#finish();
   }
 
-  readonly #tell = (list: MemberList): void => {
+  readonly #onList = (list: MemberList): void => {
     this.#newest = list;
     if (!this.#sending) this.#send();
   };

@@ -98,7 +98,7 @@ function nothingHere(): ErrorResponse {
   return { status: 404, code: "NoSuchResource", errorCode: "NOT_FOUND", message };
 }
 
-/** The connection ends with it, by which clients tell a member that does not serve from one whose origin is unreachable. */
+/** Closes the connection. By that, clients distinguish a member that does not serve yet from one whose origin is unreachable. */
 function starting(response: Reply): ErrorResponse {
   response.setHeader("Connection", "close");
   const message = "this member is starting: ask another one, or try again";

@@ -11,7 +11,7 @@ const MAX_WAITING = 100;
 const MAX_REQUESTS = 1_000_000;
 
 /** One for all: an error of its own for each connection that ends would take longer than everything else about its end. */
-const CLIENT_GONE = new CacheError("CANCELLED", "the client went away");
+const CLIENT_GONE = new CacheError("CANCELLED", "the client disconnected");
 
 /**
  * One client's connection. Its requests are answered one after the other, so that a client which sends many ahead has one
@@ -22,7 +22,7 @@ export class Connection {
   readonly #waiting: (() => void)[] = [];
   #requests = 0;
   #running = false;
-  #leave: (() => void) | undefined;
+  #onClosed: (() => void) | undefined;
   #last = false;
 
   constructor(
@@ -61,8 +61,8 @@ export class Connection {
    * Calls back once, when the running answer is sent or can't be sent any more. The response's own `close` is not enough: it
    * never comes for one that still waited for its turn on the socket.
    */
-  readonly whenClosed = (leave: () => void): void => {
-    this.#leave = leave;
+  readonly whenClosed = (onClosed: () => void): void => {
+    this.#onClosed = onClosed;
   };
 
   /** Ends it as soon as it has nothing to answer; what is still answered says so. */
@@ -86,9 +86,9 @@ export class Connection {
   readonly #ended = (): void => {
     if (!this.#running) return;
     this.#running = false;
-    const leave = this.#leave;
-    this.#leave = undefined;
-    leave?.();
+    const onClosed = this.#onClosed;
+    this.#onClosed = undefined;
+    onClosed?.();
     if (this.socket.destroyed) return;
     const begin = this.#waiting.shift();
     if (begin !== undefined) begin();

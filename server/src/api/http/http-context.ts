@@ -19,7 +19,7 @@ export interface Request {
 export interface Reply extends Sink {
   readonly headersSent: boolean;
   setHeader(name: "Connection", value: "close"): unknown;
-  /** `headers`: names and values in turn. It leaves with the first bytes, or the end. */
+  /** `headers`: names and values in turn. They are sent with the first bytes, or at the end. */
   writeHead(status: number, headers: string[]): unknown;
   /** `close`: all of it was sent, or the connection is closed. */
   on(event: "close", listener: () => void): unknown;

@@ -205,9 +205,9 @@ describe("Kubernetes's probes", () => {
   });
 
   it("find it not ready when it is about to leave, while objects are still served", async () => {
-    gateway.listener.leave();
+    gateway.listener.announceShutdown();
     const { status, body } = await client.get("/readyz");
-    expect([status, body.toString()]).toEqual([503, "this member is leaving\n"]);
+    expect([status, body.toString()]).toEqual([503, "this member is shutting down\n"]);
     expect((await client.get("/s3/bucket/object")).status).toBe(200);
   });
 });

@@ -20,13 +20,13 @@ import type { Pages } from "./pages.js";
 import { PlainLane } from "./plain-lane.js";
 import { rejectMalformed } from "./rejections.js";
 
-/** What a client may take of the listener. Times are milliseconds, sizes bytes. */
+/** Limits of a connection. Times are milliseconds, sizes bytes. */
 const limits = {
   headBytes: 16 << 10,
   headTimeoutMs: 10_000,
   /** With the body, which is read and thrown away. */
   requestTimeoutMs: 30_000,
-  /** Longer than load balancers keep idle connections (60 s), so that it is not us who close one that is about to be used. */
+  /** Longer than load balancers keep idle connections (60 s), so that this side does not close one that is about to be used. */
   keepAliveMs: 75_000,
   /** For a connection on which nothing moves while it is answered. A fill may try for more than a minute. */
   stalledMs: 120_000,
@@ -36,7 +36,7 @@ export interface HttpListenerOptions {
   readonly listen: HostPort;
   /** The time that running answers get to finish when the listener is closed, milliseconds. */
   readonly drainMs: number;
-  /** What stands against being ready, one line each, besides the listener's own starting and leaving. */
+  /** Reasons why the member is not ready, one line each, besides that the listener starts or shuts down. */
   notReadyReasons(): readonly string[];
   /** What is served beside objects and probes, from the start on. */
   readonly pages: Pages;
@@ -58,7 +58,7 @@ export class HttpListener {
   /** Those whose handshake, if any, is done. */
   readonly #connections = new Map<Socket, Connection>();
   #cache: Cache | undefined;
-  #leaving = false;
+  #shuttingDown = false;
   #closed: Promise<void> | undefined;
 
   private constructor(private readonly options: HttpListenerOptions) {
@@ -82,7 +82,7 @@ export class HttpListener {
     this.#port = new ListeningPort(this.#server, options);
     this.#server.on(accepted, (socket: Socket) => this.#accept(socket, () => serveHttp!.call(this.#server, socket)));
     this.#server.on("request", this.#take);
-    // Nothing is done with bodies: who asks before sending one is answered at once.
+    // Bodies are ignored: a client that asks before it sends one is answered at once.
     this.#server.on("checkContinue", this.#take);
     this.#server.on("checkExpectation", this.#take);
     this.#server.on("clientError", (error: NodeJS.ErrnoException, socket: Socket) =>
@@ -120,8 +120,8 @@ export class HttpListener {
   }
 
   /** Not ready from now on, so that nobody sends new clients here; everything is still answered. */
-  leave(): void {
-    this.#leaving = true;
+  announceShutdown(): void {
+    this.#shuttingDown = true;
   }
 
   /**
@@ -134,7 +134,7 @@ export class HttpListener {
   }
 
   async #close(): Promise<void> {
-    this.leave();
+    this.announceShutdown();
     const closed = this.#port.close();
     for (const connection of this.#connections.values()) connection.endWhenIdle();
     const cancel = this.options.clock.after(this.options.drainMs, () => this.#port.cutOff());
@@ -188,14 +188,18 @@ export class HttpListener {
 
   /** Why this member is not ready, one line each; empty: it is ready. */
   notReadyReasons(): readonly string[] {
-    const own = this.#leaving ? ["this member is leaving"] : this.#cache === undefined ? ["this member is starting"] : [];
+    const own = this.#shuttingDown
+      ? ["this member is shutting down"]
+      : this.#cache === undefined
+        ? ["this member is starting"]
+        : [];
     return [...own, ...this.options.notReadyReasons()];
   }
 }
 
 /**
- * Node's HTTP server, over TLS if configured. Who shows no trusted certificate is let in to be told so, and for
- * probes: Kubernetes has none.
+ * Node's HTTP server, over TLS if configured. Connections without a trusted certificate are accepted, for an answer that says so
+ * and for the probes of Kubernetes, which has no certificate.
  */
 function createListener(tls: TlsSecurity | undefined, options: ServerOptions): Server {
   if (tls === undefined) return createServer(options);

@@ -3,14 +3,14 @@ import { Busy } from "../call-status.js";
 import { FairQueue, type QueueMember } from "../sending/fair-queue.js";
 import { SendBuffer } from "../sending/send-buffer.js";
 
-/** What clients may take of a member, both listeners together. */
+/** Limits for clients, of both listeners together. */
 export interface ClientLimits {
   readonly maxConnections: number;
   readonly maxClientConnections: number;
   readonly maxReads: number;
   readonly maxClientReads: number;
   readonly slowReaderBytes: number;
-  /** How late the event loop may be before new reads are refused; Infinity: as late as it likes. */
+  /** Delay of the event loop above which new reads are rejected; Infinity: never. */
   readonly overloadMs: number;
 }
 
@@ -40,8 +40,7 @@ export class Client implements QueueMember {
   }
 
   /**
-   * A read begins; returns why it must not, a retryable error, or undefined. `endRead` ends it. Costs nothing: it stands
-   * before every read.
+   * Begins a read. Returns a retryable error if it must not begin. `endRead` ends it. It is called for every read, and must be cheap.
    */
   beginRead(): Busy | undefined {
     const refused = this.clients.refusalFor(this);
@@ -58,7 +57,7 @@ export class Client implements QueueMember {
   }
 }
 
-/** The clients of both listeners: how much each of them takes, and whose turn it is. */
+/** The clients of both listeners: how much each of them uses, and whose part is sent next. */
 export class Clients {
   readonly fairQueue = new FairQueue();
   readonly sendBuffer: SendBuffer;
@@ -66,7 +65,7 @@ export class Clients {
   reads = 0;
   /** Reads that ever began. */
   begunReads = 0;
-  /** What was sent away since the start. */
+  /** Rejected since the start. */
   refusedConnections = 0;
   refusedReads = 0;
   readonly #clients = new Map<string, Client>();

@@ -32,9 +32,9 @@ export class BucketAnswer {
       await this.#statBucket();
       return this.#end("");
     }
-    const wanted = parseBucketQuery(this.ref, this.query);
-    if (wanted.kind === "other") return this.#sendError(notImplemented(wanted.what));
-    if (wanted.kind === "list") return this.#end(await this.#list(wanted));
+    const requested = parseBucketQuery(this.ref, this.query);
+    if (requested.kind === "other") return this.#sendError(notImplemented(requested.what));
+    if (requested.kind === "list") return this.#end(await this.#list(requested));
     this.#end(locationXml(await this.#statBucket()));
   }
 
@@ -43,13 +43,13 @@ export class BucketAnswer {
     return this.cache.ask({ kind: "statBucket", ref: this.ref, principal, signal });
   }
 
-  async #list(wanted: ListRequest): Promise<string> {
+  async #list(requested: ListRequest): Promise<string> {
     const { principal, signal } = this.context;
-    const { ref, page } = wanted;
+    const { ref, page } = requested;
     // No store need list nothing, and GCS wouldn't.
-    if (page.maxKeys > 0) return listingXml(wanted, await this.cache.ask({ kind: "list", ref, page, principal, signal }));
+    if (page.maxKeys > 0) return listingXml(requested, await this.cache.ask({ kind: "list", ref, page, principal, signal }));
     await this.#statBucket();
-    return listingXml(wanted, { objects: [], prefixes: [] });
+    return listingXml(requested, { objects: [], prefixes: [] });
   }
 
   #end(xml: string): void {

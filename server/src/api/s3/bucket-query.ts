@@ -6,7 +6,7 @@ import { decodeOnce } from "./request-target.js";
 export type BucketRequest =
   | ListRequest
   | { readonly kind: "location" }
-  /** What S3 has and the gateway has not. */
+  /** An operation of S3 that is not served. */
   | { readonly kind: "other"; readonly what: string };
 
 /** A page of ListObjectsV2. */
@@ -67,5 +67,5 @@ function listRequest(bucket: BucketRef, parameter: (name: string) => string | un
 }
 
 function wrong(name: string, right: string): CacheError {
-  return new CacheError("INVALID_ARGUMENT", `the ${name} of the query is none: write ${right}, or leave it out`);
+  return new CacheError("INVALID_ARGUMENT", `the value of ${name} in the query is invalid: write ${right}, or omit it`);
 }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { insistedVersion, judge, needsObject, parseConditions, rangeCounts } from "./conditions.js";
+import { judge, needsObject, parseConditions, rangeCounts, requiredVersion } from "./conditions.js";
 
 const DATE = "Fri, 01 Nov 2024 12:00:00 GMT";
 const EARLIER = "Fri, 01 Nov 2024 11:59:59 GMT";
@@ -63,10 +63,10 @@ describe("the conditions of a request", () => {
   });
 
   it("are one version to be read where If-Match names one", () => {
-    expect(insistedVersion(parseConditions({ "if-match": '"v1"' }))).toBe("v1");
-    expect(insistedVersion(parseConditions({ "if-match": "*" }))).toBeUndefined();
-    expect(insistedVersion(parseConditions({ "if-match": '"v1", "v2"' }))).toBeUndefined();
-    expect(insistedVersion(parseConditions({ "if-none-match": '"v1"' }))).toBeUndefined();
+    expect(requiredVersion(parseConditions({ "if-match": '"v1"' }))).toBe("v1");
+    expect(requiredVersion(parseConditions({ "if-match": "*" }))).toBeUndefined();
+    expect(requiredVersion(parseConditions({ "if-match": '"v1", "v2"' }))).toBeUndefined();
+    expect(requiredVersion(parseConditions({ "if-none-match": '"v1"' }))).toBeUndefined();
   });
 
   it("need the object unless they are one version, or nothing to be checked", () => {

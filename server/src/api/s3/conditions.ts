@@ -8,7 +8,7 @@ export interface Conditions {
   /** Milliseconds since 1970, whole seconds. */
   readonly modifiedSinceMs?: number | undefined;
   readonly unmodifiedSinceMs?: number | undefined;
-  /** If-Range: the version, or the date of it, that the range is wanted of. */
+  /** If-Range: the version, or the date of it, that the range must be of. */
   readonly range?: { readonly version: string } | { readonly lastModifiedMs: number } | undefined;
 }
 
@@ -33,8 +33,8 @@ export function parseConditions(headers: IncomingHttpHeaders): Conditions {
   };
 }
 
-/** The version that the reader insists on, where its one condition is If-Match with one ETag: ask for exactly this one then. */
-export function insistedVersion(conditions: Conditions): string | undefined {
+/** The version that the client requires: the one ETag of an If-Match. The cache is asked for exactly this version. */
+export function requiredVersion(conditions: Conditions): string | undefined {
   const { match } = conditions;
   return match !== undefined && match !== "*" && match.length === 1 ? match[0] : undefined;
 }
@@ -84,7 +84,7 @@ function parseDate(header: string | undefined): number | undefined {
   return Number.isNaN(ms) ? undefined : ms;
 }
 
-/** Headers tell whole seconds. */
+/** Dates in headers have whole seconds. */
 function wholeSeconds(ms: number | undefined): number | undefined {
   return ms === undefined ? undefined : Math.floor(ms / 1000) * 1000;
 }

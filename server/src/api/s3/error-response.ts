@@ -3,27 +3,27 @@ import { CacheError, ERROR_HEADER, type ErrorCode, type ErrorKind, errorTable } 
 import type { HttpContext, Reply } from "../http/http-context.js";
 import { boundedXml, XML_HEADER } from "./xml.js";
 
-/** An answer in place of what was asked for, in S3's terms. */
+/** An error as S3 answers it. */
 export interface ErrorResponse {
   readonly status: number;
   /** One of S3's error codes, by which its clients decide what to do. */
   readonly code: string;
   /** The same in frontcache's closed list, for its own clients and members. */
   readonly errorCode: ErrorCode;
-  /** One line for the reader. */
+  /** One line for people. */
   readonly message: string;
   /** Further headers, names and values in turn. */
   readonly headers?: readonly string[];
 }
 
-/** Total: whatever was thrown as a refusal. */
+/** Never throws: whatever was thrown as an error response. */
 export function errorResponseOf(error: unknown): ErrorResponse {
   const { code, message } = CacheError.from(error);
   const { http, s3, s3Http = http }: ErrorKind = errorTable[code];
   return { status: s3Http, code: s3, errorCode: code, message };
 }
 
-/** For what S3 has and the gateway has not; `what` begins the line for the reader. */
+/** For operations of S3 that are not served; `what` begins the message. */
 export function notImplemented(what: string): ErrorResponse {
   const message = `${what} is not served, only objects and their listing: ask the object store itself`;
   return { status: 501, code: "NotImplemented", errorCode: "INVALID_ARGUMENT", message };
@@ -56,7 +56,7 @@ export function errorDocument({ code, message }: ErrorResponse, resource: string
 
 const CACHED_ONLY_MISS = ["Content-Length", "0", ERROR_HEADER, "NOT_FOUND"];
 
-/** Answers a cached-only read of bytes that are not cached. Members ask before every fill, so that the answer is as cheap as can be. */
+/** Answers a cached-only read of bytes that are not cached. Members ask before every fill, so that the answer must be cheap. */
 export function answerCachedOnlyMiss(response: Reply): void {
   response.writeHead(404, CACHED_ONLY_MISS);
   response.end();
@@ -64,10 +64,10 @@ export function answerCachedOnlyMiss(response: Reply): void {
 
 type Answered = Pick<HttpContext, "response" | "requestId">;
 
-/** Answers with a refusal; a HEAD gets the same head without the body. The answer must not have begun. */
-export function sendError({ response, requestId }: Answered, refusal: ErrorResponse, resource: string): void {
-  const body = Buffer.from(errorDocument(refusal, resource, requestId));
-  response.writeHead(refusal.status, [
+/** Answers with an error; a HEAD gets the same head without the body. The answer must not have begun. */
+export function sendError({ response, requestId }: Answered, error: ErrorResponse, resource: string): void {
+  const body = Buffer.from(errorDocument(error, resource, requestId));
+  response.writeHead(error.status, [
     "Content-Type",
     "application/xml",
     "Content-Length",
@@ -75,8 +75,8 @@ export function sendError({ response, requestId }: Answered, refusal: ErrorRespo
     REQUEST_ID_HEADER,
     requestId,
     ERROR_HEADER,
-    refusal.errorCode,
-    ...(refusal.headers ?? []),
+    error.errorCode,
+    ...(error.headers ?? []),
   ]);
   response.end(body);
 }

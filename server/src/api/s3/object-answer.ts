@@ -5,7 +5,7 @@ import { callStatus } from "../call-status.js";
 import type { HttpContext } from "../http/http-context.js";
 import { encryptedSocket, plainSocket } from "../sending/send-strategy.js";
 import { Sending } from "../sending/sending.js";
-import { type Conditions, insistedVersion, judge, needsObject, parseConditions, rangeCounts } from "./conditions.js";
+import { type Conditions, judge, needsObject, parseConditions, rangeCounts, requiredVersion } from "./conditions.js";
 import { answerCachedOnlyMiss, type ErrorResponse, errorResponseOf, REQUEST_ID_HEADER, sendError } from "./error-response.js";
 import {
   bodyHeaders,
@@ -16,39 +16,39 @@ import {
   objectHeaders,
   validatorHeaders,
 } from "./object-headers.js";
-import { parseRange, type Span, spanOf, type WantedRange } from "./range-header.js";
+import { parseRange, type RequestedRange, type Span, spanOf } from "./range-header.js";
 
-/** How often a read starts again whose object changed between the look at it and the read of its bytes. */
+/** Attempts of a read whose object changes between the question for its record and the read of its bytes. */
 const MAX_STARTS = 3;
 
 const NEEDS_OBJECT = `${CACHED_ONLY_HEADER} reads take a range with a known offset, and If-Match with one ETag at most`;
 
-/** What an If-Match or If-Unmodified-Since that does not hold is answered with. */
+/** The answer if an If-Match or If-Unmodified-Since is not fulfilled. */
 const FAILED: ErrorResponse = {
   status: 412,
   code: "PreconditionFailed",
   errorCode: "FAILED_PRECONDITION",
-  message: "a condition of the request does not hold",
+  message: "a condition of the request is not fulfilled",
 };
 
 /**
- * The answer to one GET or HEAD of an object. Bytes from a known offset are read at once; version and size are the first
- * block's. Where a condition or a suffix needs the object itself, it is looked at first (which is remembered for a while),
- * and the bytes are read of the very version that was seen.
+ * Answers one GET or HEAD of an object. If the offset is known, the read starts at once, and its first block brings version and
+ * size. If a condition or a suffix range needs the object's record, the cache is asked for it first, and the bytes are read of
+ * the version that it names.
  */
 export class ObjectAnswer {
   readonly #conditions: Conditions;
-  readonly #range: WantedRange | undefined;
-  /** The version that the reader insists on. */
-  readonly #insisted: string | undefined;
+  readonly #range: RequestedRange | undefined;
+  /** The version that the client requires. */
+  readonly #requiredVersion: string | undefined;
   /** A member sent the read: it is never forwarded again. */
   readonly #forwarded: boolean;
   readonly #cachedOnly: boolean;
   #read: ObjectRead | undefined;
   #sending: Sending | undefined;
   #over = false;
-  /** It is one of the reads that run. */
-  #counted = false;
+  /** It counts as a running read. */
+  #isCounted = false;
 
   constructor(
     private readonly context: HttpContext,
@@ -58,10 +58,10 @@ export class ObjectAnswer {
     const { headers } = context.request;
     this.#conditions = parseConditions(headers);
     this.#range = parseRange(headers.range);
-    this.#insisted = insistedVersion(this.#conditions);
+    this.#requiredVersion = requiredVersion(this.#conditions);
     this.#forwarded = headers[FORWARDED_HEADER] === "1";
     this.#cachedOnly = headers[CACHED_ONLY_HEADER] === "1";
-    context.whenClosed(this.#leave);
+    context.whenClosed(this.#closed);
   }
 
   /** Answers. Never throws. */
@@ -69,45 +69,45 @@ export class ObjectAnswer {
     try {
       const busy = this.context.client.beginRead();
       if (busy !== undefined) throw busy;
-      this.#counted = true;
+      this.#isCounted = true;
       const direct = this.context.request.method === "GET" && !needsObject(this.#conditions);
-      const wanted = direct ? directRange(this.#range) : undefined;
-      if (wanted !== undefined) this.#readAtOnce(wanted);
+      const requested = direct ? directRange(this.#range) : undefined;
+      if (requested !== undefined) this.#readAtOnce(requested);
       else if (this.#cachedOnly) throw new CacheError("INVALID_ARGUMENT", NEEDS_OBJECT);
-      else void this.#look().catch(this.#fail);
+      else void this.#answerByRecord().catch(this.#fail);
     } catch (error) {
       this.#fail(error);
     }
   }
 
   #readAtOnce({ offset, length }: DirectRange): void {
-    const read = this.#open(this.#insisted, offset, length);
+    const read = this.#open(this.#requiredVersion, offset, length);
     if (read instanceof Promise) read.then((opened) => this.#begin(opened, this.#range !== undefined)).catch(this.#fail);
     else this.#begin(read, this.#range !== undefined);
   }
 
-  /** Whether a member asks, which wants what this member knows and no question to the origin for the rest. */
+  /** Whether a member asks: it needs what this member knows, without a question to the origin for the rest. */
   get #isMembers(): boolean {
     return this.#forwarded || this.#cachedOnly;
   }
 
-  /** Looks at the object, then answers without its bytes or reads them. */
-  async #look(): Promise<void> {
+  /** Asks for the object's record, then answers without bytes or reads them. */
+  async #answerByRecord(): Promise<void> {
     for (let starts = 1; ; starts++) {
       const { info } = await this.#stat();
       const span = this.#over ? undefined : this.#answerByHead(info);
       if (span === undefined) return;
       try {
         const read = await this.#open(info.version, span.start, span.end - span.start);
-        return this.#begin(read, this.#wantedOf(info) !== undefined, info);
+        return this.#begin(read, this.#effectiveRange(info) !== undefined, info);
       } catch (error) {
-        const changed = CacheError.from(error).code === "FAILED_PRECONDITION" && this.#insisted === undefined;
+        const changed = CacheError.from(error).code === "FAILED_PRECONDITION" && this.#requiredVersion === undefined;
         if (!changed || this.#over || starts === MAX_STARTS) throw error;
       }
     }
   }
 
-  /** Answers what takes no bytes. Otherwise returns where the wanted ones lie. */
+  /** Answers if no bytes are needed. Otherwise returns where the requested ones are. */
   #answerByHead(info: ObjectInfo): Span | undefined {
     const { request, response } = this.context;
     const verdict = judge(this.#conditions, info);
@@ -119,7 +119,7 @@ export class ObjectAnswer {
       }
       return undefined;
     }
-    const range = this.#wantedOf(info);
+    const range = this.#effectiveRange(info);
     const span = range === undefined ? { start: 0, end: info.objectSize } : spanOf(range, info.objectSize);
     if (span !== undefined && request.method === "GET" && span.end > span.start) return span;
     if (span === undefined) this.#sendError(unsatisfiable(this.ref, info.objectSize));
@@ -131,7 +131,7 @@ export class ObjectAnswer {
   }
 
   /** The range that counts, the object being this one. */
-  #wantedOf(info: ObjectInfo): WantedRange | undefined {
+  #effectiveRange(info: ObjectInfo): RequestedRange | undefined {
     return rangeCounts(this.#conditions, info) ? this.#range : undefined;
   }
 
@@ -152,7 +152,7 @@ export class ObjectAnswer {
   #stat(): Promise<ObjectStat> {
     const { principal, signal } = this.context;
     const { ref } = this;
-    return this.cache.ask({ kind: "stat", ref, version: this.#insisted, forwarded: this.#forwarded, principal, signal });
+    return this.cache.ask({ kind: "stat", ref, version: this.#requiredVersion, forwarded: this.#forwarded, principal, signal });
   }
 
   /** `seen`: the object as it was looked at before. */
@@ -214,12 +214,12 @@ export class ObjectAnswer {
       requestId,
       client: client.address,
     });
-    // A head is out that promises more: only the end of the connection can tell that it is not kept.
+    // The head was sent and promises more bytes: only closing the connection can report the failure.
     if (response.headersSent) response.destroy();
     else this.#sendError({ ...errorResponseOf(error), message: details });
   };
 
-  /** S3 tells the size with it, which the error does not. */
+  /** S3 names the size in this answer, and the error does not. */
   async #refuseRange(error: unknown): Promise<void> {
     const refusal = await this.#stat().then(
       ({ info }) => unsatisfiable(this.ref, info.objectSize),
@@ -233,9 +233,9 @@ export class ObjectAnswer {
   }
 
   /** The response is closed, the answer sent or not. */
-  readonly #leave = (): void => {
+  readonly #closed = (): void => {
     this.#over = true;
-    if (this.#counted) this.context.client.endRead();
+    if (this.#isCounted) this.context.client.endRead();
     this.#sending?.end();
     this.#read?.close();
     if (this.context.log.debugEnabled) this.#log();
@@ -259,8 +259,8 @@ interface DirectRange {
   readonly length: number;
 }
 
-/** Undefined where the range can't be told without the object: a suffix, or an offset that is no exact number. */
-function directRange(range: WantedRange | undefined): DirectRange | undefined {
+/** Undefined if the range depends on the object's size: a suffix, or an offset that is no exact number. */
+function directRange(range: RequestedRange | undefined): DirectRange | undefined {
   if (range === undefined) return { offset: 0, length: 0 };
   if (range.form === "suffix" || !Number.isSafeInteger(range.first)) return undefined;
   const end = range.last + 1;
@@ -268,7 +268,7 @@ function directRange(range: WantedRange | undefined): DirectRange | undefined {
 }
 
 function unsatisfiable({ url }: ObjectRef, objectSize: number): ErrorResponse {
-  const message = `${url}: the range holds none of the object's ${objectSize} bytes`;
+  const message = `${url}: the range has none of the object's ${objectSize} bytes`;
   return {
     status: 416,
     code: "InvalidRange",

@@ -4,10 +4,10 @@ import type { Cache } from "../../routing/cache.js";
 import type { HttpContext } from "../http/http-context.js";
 import type { Span } from "./range-header.js";
 
-/** What S3 calls an object whose type nobody told. */
+/** S3's type of an object without one. */
 const UNKNOWN_TYPE = "binary/octet-stream";
 
-/** What a header may hold: visible Latin-1, spaces and tabs. Types come from JSON, too, where anything can stand. */
+/** Valid header values: visible Latin-1, spaces and tabs. Types also come from JSON, which allows anything. */
 const HEADER_VALUE = /^[\t\x20-\x7e\x80-\xff]+$/;
 
 /** The headers that all answers of an object share. Held blocks bring the same info for every read of them. */
@@ -39,9 +39,10 @@ export function memberHeaders(info: ObjectInfo): readonly string[] {
   return info.contentType === undefined ? [...validatorHeaders(info), "Accept-Ranges", "bytes"] : objectHeaders(info);
 }
 
-/** What tells one state of an object from another; all that an answer without the object (304) says of it. May throw INTERNAL. */
+/** The headers that distinguish versions of an object, which a 304 has, too. May throw INTERNAL. */
 export function validatorHeaders({ version, lastModifiedMs }: ObjectInfo): string[] {
-  if (!HEADER_VALUE.test(version)) throw new CacheError("INTERNAL", `no header can hold the version ${JSON.stringify(version)}`);
+  if (!HEADER_VALUE.test(version))
+    throw new CacheError("INTERNAL", `a header cannot contain the version ${JSON.stringify(version)}`);
   const date = lastModifiedMs === undefined ? [] : ["Last-Modified", new Date(lastModifiedMs).toUTCString()];
   return ["ETag", entityTagOf(version), ...date];
 }

@@ -1,5 +1,5 @@
 /** What a Range header asks for, before the object's size is known. */
-export type WantedRange =
+export type RequestedRange =
   /** `last` is the last byte's offset; Infinity: to the end. */
   { readonly form: "from"; readonly first: number; readonly last: number } | { readonly form: "suffix"; readonly length: number };
 
@@ -7,7 +7,7 @@ export type WantedRange =
  * The one range of a Range header. Undefined where the header is to be ignored and the whole object is the answer: no header,
  * several ranges, another unit, bad syntax. S3 does the same, and RFC 9110 (14.2) allows it.
  */
-export function parseRange(header: string | undefined): WantedRange | undefined {
+export function parseRange(header: string | undefined): RequestedRange | undefined {
   const match = header === undefined ? null : /^bytes=(\d*)-(\d*)$/i.exec(header);
   if (match === null) return undefined;
   const [first, last] = [match[1]!, match[2]!];
@@ -23,7 +23,7 @@ export interface Span {
 }
 
 /** The bytes that the range means in an object of this size; undefined where there are none (416). */
-export function spanOf(range: WantedRange, objectSize: number): Span | undefined {
+export function spanOf(range: RequestedRange, objectSize: number): Span | undefined {
   const start = range.form === "suffix" ? Math.max(0, objectSize - range.length) : range.first;
   const end = range.form === "suffix" ? objectSize : Math.min(objectSize, range.last + 1);
   return start < end ? { start, end } : undefined;

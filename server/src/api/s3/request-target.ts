@@ -18,7 +18,7 @@ const SUBRESOURCE =
 /** The form of an S3 version's id; `null` is one, too. */
 const VERSION_ID = /^[A-Za-z0-9._-]{1,1024}$/;
 
-/** A key that ends so can't be told from a version of another object, whose URL has this form. */
+/** A key with this ending is ambiguous: the URL of a version of another object looks the same. */
 const LIKE_A_VERSION = /\?versionId=[A-Za-z0-9._-]+$/;
 
 /**
@@ -63,7 +63,7 @@ function readQuery(query: string): ObjectQuery {
     if (name !== "versionId") continue;
     const value = decodeOnce(part.slice(name.length + 1));
     if (!VERSION_ID.test(value))
-      throw new CacheError("INVALID_ARGUMENT", "the versionId is none: leave it out, or give one of S3's");
+      throw new CacheError("INVALID_ARGUMENT", "the versionId is invalid: omit it, or write one that S3 returned");
     found.versionId = value;
   }
   return found;
