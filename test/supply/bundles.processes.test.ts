@@ -61,10 +61,24 @@ function asFunction(program: string): string {
 }
 
 describe("a program that reads by the client", () => {
-  it.each(["cjs"] as const)("runs as a single %s file, by every transport", async (format) => {
+  it.each(["esm", "cjs"] as const)("runs as a single %s file, by every transport", async (format) => {
     const file = await bundle(format);
     const { stdout, stderr } = await promisify(execFile)(process.execPath, [file, member.grpc], { cwd: directory.path });
     expect(stderr).toBe("");
     expect(stdout.trim()).toBe(`${digest} ${digest} ${digest} undefined`);
+  });
+
+  it("loads grpc-js with the first call to a member, not before", async () => {
+    const program = `
+      import { createRequire } from "node:module";
+      import { CacheClient } from "@frontcache/client";
+      const isLoaded = () => Object.keys(createRequire(import.meta.url).cache).some((path) => path.includes("grpc-js"));
+      const before = isLoaded();
+      await (await CacheClient.connect({ endpoint: process.argv[1] })).close();
+      console.log(before, isLoaded());
+    `;
+    const args = ["--input-type=module", "--eval", program, member.grpc];
+    const { stdout } = await promisify(execFile)(process.execPath, args, { cwd: import.meta.dirname });
+    expect(stdout.trim()).toBe("false true");
   });
 });

@@ -3,8 +3,7 @@ import type { Backoff } from "@frontcache/proto/runtime";
 import type { Access } from "./access.js";
 import { CircuitBreaker } from "./circuit-breaker.js";
 import type { Clock } from "./clock.js";
-import { GrpcChannels } from "./grpc/grpc-channels.js";
-import { GrpcMembers } from "./grpc/grpc-members.js";
+import { lazyGrpcMembers } from "./grpc/lazy-grpc-members.js";
 import { Unintelligible } from "./http/answer-head.js";
 import { HttpTransport, UnnameableVersion } from "./http/http-transport.js";
 import {
@@ -42,7 +41,7 @@ const IDLE_MS = 45_000;
 export function connectMembers(options: ConnectMembersOptions): MemberConnections {
   const { clock, access, connectTimeoutMs, transport, mostConnections, windowBytes } = options;
   const measured = options.measured ?? ((_by: "http" | "grpc", unmeasured: BlockTransport) => unmeasured);
-  const calls = new GrpcMembers(new GrpcChannels({ clock, access, connectTimeoutMs, windowBytes }), { clock, access });
+  const calls = lazyGrpcMembers({ clock, access, connectTimeoutMs, windowBytes });
   const http = new HttpTransport({ clock, connectTimeoutMs, access, mostConnections, idleMs: IDLE_MS });
   const probe = (httpAddress: string): Promise<void> => http.probe(httpAddress);
   const breaker = new CircuitBreaker({ clock, openFor: HTTP_OPEN_FOR, probe });

@@ -1,0 +1,57 @@
+import type { BlockTransport, MemberCalls } from "../ports.js";
+import type { GrpcChannelsOptions } from "./grpc-channels.js";
+import type { GrpcMembers } from "./grpc-members.js";
+
+/** Calls to members by gRPC, which load grpc-js when the first one is made. */
+export interface LazyGrpcMembers extends BlockTransport, MemberCalls {
+  /** Closes the connections to all other members. */
+  keepOnly(grpcAddresses: ReadonlySet<string>): void;
+}
+
+/** GrpcMembers that loads grpc-js, a third of the client's code and start-up time, with the first call. */
+export function lazyGrpcMembers(options: GrpcChannelsOptions): LazyGrpcMembers {
+  let members: GrpcMembers | undefined;
+  let loading: Promise<GrpcMembers> | undefined;
+  const load = (): Promise<GrpcMembers> => {
+    loading ??= openGrpcMembers(options).then((opened) => {
+      members = opened;
+      return opened;
+    });
+    return loading;
+  };
+  return {
+    read: async (...call) => (members ?? (await load())).read(...call),
+    stat: async (...call) => (members ?? (await load())).stat(...call),
+    evict: async (...call) => (members ?? (await load())).evict(...call),
+    warm: async (...call) => (members ?? (await load())).warm(...call),
+    touch: async (...call) => (members ?? (await load())).touch(...call),
+    watchMembers: async (...call) => (members ?? (await load())).watchMembers(...call),
+    probe: async (...call) => (members ?? (await load())).probe(...call),
+    keepOnly: (grpcAddresses) => members?.keepOnly(grpcAddresses),
+    close: async () => (await loading)?.close(),
+  };
+}
+
+async function openGrpcMembers(options: GrpcChannelsOptions): Promise<GrpcMembers> {
+  const withdraw = provideRequire();
+  try {
+    const [channels, members] = await Promise.all([import("./grpc-channels.js"), import("./grpc-members.js")]);
+    return new members.GrpcMembers(new channels.GrpcChannels(options), options);
+  } finally {
+    withdraw();
+  }
+}
+
+/**
+ * Bundles of ES modules: esbuild turns a `require` of `http2` inside a CommonJS package, which grpc-js is, into a call of a global
+ * `require`, and ES modules have none. While grpc-js is loaded there is one, for modules of Node.js only. Returns a function that
+ * removes it.
+ */
+function provideRequire(): () => void {
+  const scope: { require?: unknown } = globalThis;
+  if (scope.require !== undefined) return () => {};
+  scope.require = process.getBuiltinModule;
+  return () => {
+    delete scope.require;
+  };
+}
