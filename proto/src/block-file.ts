@@ -10,14 +10,15 @@ export interface BlockId {
 }
 
 /**
- * First 32 hex digits of SHA-256 of URL, version, offset and block size: a block's name on any disk. Keys may hold line breaks,
- * versions of held blocks can't: they come from headers. What is found by a version that a reader names is checked by its footer.
+ * A block's name on any disk: the first 32 hex digits of SHA-256 of URL, version, offset and block size. Keys may contain line
+ * breaks; versions of cached blocks cannot, since they come from headers. A file found by a version that a client names is checked by
+ * its footer.
  */
 export function blockDigest(id: BlockId, blockBytes: number): string {
   return hash("sha256", `${id.url}\n${id.version}\n${id.offset}\n${blockBytes}`).slice(0, 32);
 }
 
-/** Where a volume keeps its block files: 256 directories below, named for the first two digits of the digest. */
+/** The directory of a volume's block files. It has 256 directories, named by the first two digits of the digest. */
 export function blocksDirectory(volumePath: string): string {
   return join(volumePath, "v1");
 }

@@ -3,26 +3,26 @@ import type { BlockId } from "./block-file.js";
 import { blockLength, type Geometry, segmentCount } from "./blocks.js";
 import type { ObjectInfo } from "./object-info.js";
 
-/** Bytes of a footer, which stands at file position `blockBytes`. */
+/** Bytes of a footer. It is at the file position `blockBytes`. */
 export const FOOTER_BYTES = 4096;
 
-/** What a block file says of itself. */
+/** The footer of a block file, by which the file describes itself. */
 export interface BlockFooter {
   readonly id: BlockId;
   readonly info: ObjectInfo;
   readonly createdAtMs: number;
-  /** One CRC-32 for each segment of the block, undefined where the segment is not held. */
+  /** One CRC-32 for each segment of the block; undefined for a segment that is not cached. */
   readonly crcs: readonly (number | undefined)[];
   /**
-   * How often a held segment of this file was given up (damage), since the file was made. It is raised before the bytes are
-   * touched: who reads the file beside its member, and finds the number unchanged afterwards, has read held bytes.
+   * How many cached segments of this file were dropped (damage) since the file was made. It is raised before the bytes change. A
+   * client that reads the file itself, and finds the same number afterwards, has read cached bytes.
    */
   readonly drops: number;
 }
 
 const MAGIC = Buffer.from("frcblock", "latin1");
 
-/** Raise it with any change of the layout: files of another format are not read, they are removed. */
+/** Raise it with any change of the layout. Files of another format are removed. */
 const FORMAT = 1;
 
 const ABSENT = 0xffff;
@@ -30,7 +30,7 @@ const NO_TIME = -1;
 const DROPS_AT = FOOTER_BYTES - 8;
 const CHECKSUM_AT = FOOTER_BYTES - 4;
 
-/** The footer's last bytes, its drops and checksum: they change with every change of the footer. */
+/** The footer's last bytes: drops and checksum. They change with every change of the footer. */
 export const FOOTER_TAIL_BYTES = FOOTER_BYTES - DROPS_AT;
 
 /*
@@ -39,15 +39,15 @@ export const FOOTER_TAIL_BYTES = FOOTER_BYTES - DROPS_AT;
  *    8  u32      format                  66  u16  bytes of the version
  *   12  u32      bytes of a segment      68  u16  bytes of the content type, 0xffff: none
  *   16  u64      bytes of a block        70  u16  segments of this block
- *   24  u64      offset in the object    72  one bit a segment, held or not, lowest bit first
- *   32  u64      bytes of this block         then one u32 a segment, its CRC-32, 0 where not held
+ *   24  u64      offset in the object    72  one bit a segment, 1: cached, lowest bit first
+ *   32  u64      bytes of this block         then one u32 a segment, its CRC-32, 0: not cached
  *   40  u64      bytes of the object         then URL, version, content type in UTF-8, then zeros
  *   48  f64      last modified, ms, -1: none   4088  u32  drops
  *   56  f64      created at, ms       4092  u32  CRC-32 of the 4092 bytes before
  */
 const VARIABLE_AT = 72;
 
-/** The footer as 4,096 bytes; undefined where it does not fit (a version of thousands of characters): such a block is not kept. */
+/** The footer as 4,096 bytes. Undefined if it does not fit (a version of thousands of characters): the block is not stored. */
 export function encodeFooter(footer: BlockFooter, geometry: Geometry): Buffer | undefined {
   const { id, info, crcs } = footer;
   const [url, version] = [Buffer.from(id.url), Buffer.from(id.version)];
@@ -81,7 +81,7 @@ export function encodeFooter(footer: BlockFooter, geometry: Geometry): Buffer | 
   return bytes;
 }
 
-/** Reads a footer back; undefined for anything that is not a whole footer of this format and geometry. */
+/** Reads a footer. Undefined for anything but a complete footer of this format and geometry. */
 export function decodeFooter(bytes: Buffer, geometry: Geometry): BlockFooter | undefined {
   if (bytes.length !== FOOTER_BYTES || bytes.compare(MAGIC, 0, MAGIC.length, 0, MAGIC.length) !== 0) return undefined;
   if (bytes.readUInt32LE(8) !== FORMAT || bytes.readUInt32LE(CHECKSUM_AT) !== checksum(bytes)) return undefined;
@@ -114,8 +114,8 @@ export function decodeFooter(bytes: Buffer, geometry: Geometry): BlockFooter | u
 function checksums(bytes: Buffer, segments: number, crcsAt: number): (number | undefined)[] {
   const crcs = new Array<number | undefined>(segments);
   for (let segment = 0; segment < segments; segment++) {
-    const isHeld = ((bytes[VARIABLE_AT + (segment >> 3)]! >> (segment & 7)) & 1) === 1;
-    crcs[segment] = isHeld ? bytes.readUInt32LE(crcsAt + 4 * segment) : undefined;
+    const isCached = ((bytes[VARIABLE_AT + (segment >> 3)]! >> (segment & 7)) & 1) === 1;
+    crcs[segment] = isCached ? bytes.readUInt32LE(crcsAt + 4 * segment) : undefined;
   }
   return crcs;
 }
@@ -137,7 +137,7 @@ function checksum(bytes: Buffer): number {
   return crc32(bytes.subarray(0, CHECKSUM_AT));
 }
 
-/** Numbers up to 2^53 - 1 without the detour over BigInt. */
+/** Writes a number up to 2^53 - 1 without a BigInt. */
 function writeU64(bytes: Buffer, value: number, at: number): void {
   bytes.writeUInt32LE(value % 2 ** 32, at);
   bytes.writeUInt32LE(Math.floor(value / 2 ** 32), at + 4);

@@ -2,7 +2,7 @@ import { CacheError } from "./errors.js";
 
 const MiB = 1 << 20;
 
-/** How objects are cut: into blocks (ownership, one file each) and those into segments (presence, checksums, fetching). */
+/** How objects are cut: into blocks (ownership, one file each), and blocks into segments (presence, checksums, fetching). */
 export interface Geometry {
   /** Bytes of a block; a multiple of `segmentBytes`. */
   readonly blockBytes: number;
@@ -12,13 +12,13 @@ export interface Geometry {
 
 export const DEFAULT_GEOMETRY: Geometry = { blockBytes: 16 * MiB, segmentBytes: MiB };
 
-/** The part of one block that a range touches. */
+/** The slice of one block that a range touches. */
 export interface BlockRange {
   /** Where the block begins in the object: a multiple of the block size. */
   readonly blockOffset: number;
-  /** First byte wanted, counted from the block's beginning. */
+  /** First requested byte, counted from the block's beginning. */
   readonly start: number;
-  /** One past the last byte wanted, counted from the block's beginning. */
+  /** One past the last requested byte, counted from the block's beginning. */
   readonly end: number;
 }
 
@@ -32,7 +32,7 @@ export function blockLength(blockOffset: number, objectSize: number, geometry: G
   return Math.max(0, Math.min(geometry.blockBytes, objectSize - blockOffset));
 }
 
-/** The blocks that `[offset, offset + length)` touches, in order; lazily, for a range may be huge. */
+/** The blocks that `[offset, offset + length)` touches, in order. Lazy, because a range may be huge. */
 export function* blockRanges(offset: number, length: number, geometry: Geometry): Generator<BlockRange> {
   const end = offset + length;
   for (let at = offset; at < end; ) {
@@ -43,7 +43,7 @@ export function* blockRanges(offset: number, length: number, geometry: Geometry)
   }
 }
 
-/** Index of the segment that holds a byte of a block. */
+/** Index of the segment that contains a byte of a block. */
 export function segmentOf(position: number, geometry: Geometry): number {
   return Math.floor(position / geometry.segmentBytes);
 }
@@ -53,14 +53,14 @@ export function segmentLength(segment: number, blockBytes: number, { segmentByte
   return Math.max(0, Math.min(segmentBytes, blockBytes - segment * segmentBytes));
 }
 
-/** How many segments `bytes` from a block's beginning reach into. */
+/** Number of segments in the first `bytes` of a block. */
 export function segmentCount(bytes: number, geometry: Geometry): number {
   return Math.ceil(bytes / geometry.segmentBytes);
 }
 
 /**
- * Checks a wanted range's form (not whether the object reaches that far). `length` 0 means: to the object's end.
- * Throws INVALID_ARGUMENT for numbers that are negative, fractional or beyond 2^53 - 1.
+ * Checks the numbers of a range, not whether the object reaches that far. `length` 0 means: to the object's end. Throws
+ * INVALID_ARGUMENT for numbers that are negative, fractional or beyond 2^53 - 1.
  */
 export function checkRange(url: string, offset: number, length: number): void {
   if (!Number.isSafeInteger(offset) || offset < 0) {
@@ -71,7 +71,7 @@ export function checkRange(url: string, offset: number, length: number): void {
   }
 }
 
-/** The error of a range that begins at or past the object's end. */
+/** The error for a range that begins at or past the object's end. */
 export function outOfRange(url: string, offset: number, objectSize: number): CacheError {
   return new CacheError("OUT_OF_RANGE", `${url}: offset ${offset} is not inside the object, which has ${objectSize} bytes`);
 }

@@ -5,22 +5,22 @@ import { MAX_RING_MEMBERS, RING_PARAMETERS, Ring } from "./ring.js";
 
 /** One member as others know it. */
 export interface MemberInfo {
-  /** Its place on the ring; it outlives restarts and address changes. */
+  /** Its place on the ring. It does not change with restarts or addresses. */
   readonly name: string;
   /** `host:port` of its gRPC listener. */
   readonly grpcAddress: string;
-  /** `host:port` of its gateway; absent: it has none. */
+  /** `host:port` of its HTTP listener; absent: it has none. */
   readonly httpAddress?: string;
 }
 
-/** A member as the wire names it; an empty HTTP address means none. */
+/** A member from a message. An empty HTTP address means that it has none. */
 export function memberFromMessage({ name, grpcAddr, httpAddr }: Member): MemberInfo {
   return httpAddr === "" ? { name, grpcAddress: grpcAddr } : { name, grpcAddress: grpcAddr, httpAddress: httpAddr };
 }
 
 /**
- * Who is a member at one moment, with the ring over them. Immutable: a change makes another one. Two with an equal `hash`
- * rank every block alike and reach the same addresses.
+ * The members at one moment, with the ring over them. Immutable: a change makes another one. Memberships with an equal `hash` rank
+ * every block equally and have the same addresses.
  */
 export class Membership {
   /** By name, in code unit order. */
@@ -40,21 +40,21 @@ export class Membership {
   }
 
   /**
-   * The membership of some members in any order, possibly none. `previous` lends its ring when the names are the same, so
-   * that a changed address costs nothing. Throws INVALID_ARGUMENT for names that are empty or taken twice, addresses that
-   * are not `host:port`, a block size that is no positive whole number, or more members than a ring holds.
+   * The membership of members in any order, possibly none. The ring of `previous` is reused if the names are the same, so that a
+   * changed address costs nothing. Throws INVALID_ARGUMENT for names that are empty or duplicate, addresses that are not
+   * `host:port`, a block size that is not a positive whole number, or more members than a ring can have.
    */
   static of(members: readonly MemberInfo[], blockBytes: number, previous?: Membership): Membership {
     check(members, blockBytes);
     return new Membership(members, blockBytes, previous);
   }
 
-  /** What a member sent. Throws as `of` does. Its hash differs from the message's when the sender's ring is another kind. */
+  /** From the message of a member. Throws as `of` does. Its hash differs from the message's if the sender's ring is of another kind. */
   static fromMessage(message: MemberList, previous?: Membership): Membership {
     return Membership.of(message.members.map(memberFromMessage), message.blockBytes, previous);
   }
 
-  /** For the wire; `name` is the member that sends it. */
+  /** As a message. `name` is the member that sends it. */
   toMessage(name: string): MemberList {
     const members = this.members.map((member) => ({
       name: member.name,
@@ -73,13 +73,13 @@ export class Membership {
     return this.#byName.get(name);
   }
 
-  /** The block's owner (rank 0) or the member that takes over at a higher rank; undefined past the last. */
+  /** The block's owner (rank 0), or the member that takes over at a higher rank; undefined past the last. */
   owner(url: string, blockOffset: number, rank = 0): MemberInfo | undefined {
     const name = this.#ring.nameAt(url, blockOffset, rank);
     return name === undefined ? undefined : this.#byName.get(name);
   }
 
-  /** All members in the order in which they answer for a block; lazily, since the first is nearly always enough. */
+  /** All members in the order in which they answer for a block. Lazy, because the first is nearly always enough. */
   *owners(url: string, blockOffset: number): Generator<MemberInfo> {
     for (let rank = 0; ; rank++) {
       const member = this.owner(url, blockOffset, rank);
@@ -101,7 +101,7 @@ function check(members: readonly MemberInfo[], blockBytes: number): void {
     throw new CacheError("INVALID_ARGUMENT", `member list: ${what}`);
   };
   if (!Number.isSafeInteger(blockBytes) || blockBytes <= 0) refuse(`block size ${blockBytes} is not a positive whole number`);
-  if (members.length > MAX_RING_MEMBERS) refuse(`${members.length} members are more than the ${MAX_RING_MEMBERS} of a ring`);
+  if (members.length > MAX_RING_MEMBERS) refuse(`${members.length} members are more than a ring can have (${MAX_RING_MEMBERS})`);
   const names = new Set<string>();
   for (const { name, grpcAddress, httpAddress } of members) {
     if (name === "" || CONTROL_OR_SPACE.test(name)) refuse(`${JSON.stringify(name)} is not a name: use letters, digits, - and .`);

@@ -1,4 +1,4 @@
-/** What the origin said of one version of an object. */
+/** What is known of one version of an object, from the origin. */
 export interface ObjectInfo {
   /** S3: the ETag without quotes; GCS: the generation. Never empty. */
   readonly version: string;

@@ -32,31 +32,31 @@ export function schemeOfPath(path: string): Scheme | undefined {
 
 /** A bucket, or something in it. */
 export interface BucketRef {
-  /** What messages and logs call it. */
+  /** Its name in messages and logs. */
   readonly url: string;
   readonly scheme: Scheme;
   readonly bucket: string;
 }
 
-/** An object's parsed URL. `key` is verbatim: no escapes, no normalisation; as in S3, control characters are characters, too. */
+/** An object's parsed URL. `key` is verbatim: without escapes and not normalised. As in S3, it may contain control characters. */
 export interface ObjectRef extends BucketRef {
-  /** The URL that it was parsed from: `s3://bucket/key`. It is the object's name everywhere. */
+  /** The URL that it was parsed from, `s3://bucket/key`: the object's name everywhere. */
   readonly url: string;
   readonly key: string;
 }
 
-/** The objects of a bucket whose keys begin with `prefix`, verbatim; all of them where it is empty. */
+/** The objects of a bucket whose keys begin with `prefix`, verbatim. An empty prefix means all objects. */
 export interface PrefixRef extends BucketRef {
   readonly prefix: string;
 }
 
-/** S3 and GCS both end keys at 1,024 bytes of UTF-8. */
+/** The limit of S3 and GCS, in bytes of UTF-8. */
 const MAX_KEY_BYTES = 1024;
 
-/** S3's ETags and GCS's generations have a tenth of it. Versions get into headers, errors and block files. */
+/** ETags and generations have a tenth of it. Versions are part of headers, errors and block files. */
 export const MAX_VERSION_LENGTH = 1_024;
 
-/** What both stores allow in a bucket's name, old S3 buckets with capitals and underscores and GCS's 222 characters included. */
+/** Names that both stores allow, including old S3 buckets with capitals and underscores, and GCS's 222 characters. */
 const BUCKET = /^[A-Za-z0-9][A-Za-z0-9._-]{1,220}[A-Za-z0-9]$/;
 
 /** Parses `s3://bucket/key` or `gs://bucket/key`; anything after the bucket's slash is the key. Throws INVALID_ARGUMENT. */
@@ -81,14 +81,14 @@ export function checkUrlBeginning(text: string): string {
   throw new CacheError("INVALID_ARGUMENT", `${quote(text)} begins no object's URL: write ${urlForms("bucket/prefix")}`);
 }
 
-/** The mark of a weak tag, in front of its name. Without a name it would get into headers as the empty tag. */
+/** The mark of a weak tag, before its name. Without a name it would be an empty tag in headers. */
 const WEAK_MARK = "W/";
 
-/** Throws FAILED_PRECONDITION for a version that no object has: too long for one, or without a name; undefined: the current one. */
+/** Throws FAILED_PRECONDITION for a version that no object can have: too long, or without a name. Undefined is the current version. */
 export function checkVersion(url: string, version: string | undefined): void {
-  if (version === WEAK_MARK) throw new CacheError("FAILED_PRECONDITION", `${url}: no version is a weak tag without a name`);
+  if (version === WEAK_MARK) throw new CacheError("FAILED_PRECONDITION", `${url}: a weak tag without a name is not a version`);
   if (version === undefined || version.length <= MAX_VERSION_LENGTH) return;
-  throw new CacheError("FAILED_PRECONDITION", `${url}: no version is longer than ${MAX_VERSION_LENGTH} characters`);
+  throw new CacheError("FAILED_PRECONDITION", `${url}: a version is at most ${MAX_VERSION_LENGTH} characters long`);
 }
 
 function splitUrl(url: string): Omit<ObjectRef, "url"> {

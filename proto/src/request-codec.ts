@@ -3,8 +3,8 @@ import { LookupOwnerRequest, ReadRangeRequest } from "./gen/cache.js";
 import { readTag } from "./read-tag.js";
 
 /**
- * Reads a LookupOwnerRequest. Unlike the generated code it takes numbers beyond 2^53 - 1, which `checkRange` refuses with
- * a clear INVALID_ARGUMENT; what a deserialiser throws, grpc-js answers with INTERNAL and no word of the reason.
+ * Reads a LookupOwnerRequest. Unlike the generated code it accepts numbers beyond 2^53 - 1, which `checkRange` refuses with a clear
+ * INVALID_ARGUMENT. If a deserializer throws, grpc-js answers with INTERNAL and without the reason.
  */
 export function decodeLookupOwnerRequest(input: Buffer): LookupOwnerRequest {
   const message = LookupOwnerRequest.create();
@@ -33,7 +33,7 @@ export function decodeReadRangeRequest(input: Buffer): ReadRangeRequest {
   return message;
 }
 
-/** Protobuf tags, field number << 3 | wire type (2 = length-delimited, 0 = varint); the first two are alike in both messages. */
+/** Protobuf tags: field number << 3 | wire type (2: length-delimited, 0: varint). The first two are equal in both messages. */
 const KEY = (1 << 3) | 2;
 const OFFSET = 2 << 3;
 const LENGTH = 3 << 3;
@@ -41,7 +41,7 @@ const VERSION = (4 << 3) | 2;
 const FORWARDED = 5 << 3;
 const CACHED_ONLY = 6 << 3;
 
-/** `read` says whether it knew the tag; unknown fields are skipped, as protobuf has it. */
+/** `read` returns whether it knew the tag. Unknown fields are skipped. */
 function readFields(input: Buffer, read: (tag: number, reader: BinaryReader) => boolean): void {
   const reader = new BinaryReader(input);
   while (reader.pos < reader.len) {
@@ -50,7 +50,7 @@ function readFields(input: Buffer, read: (tag: number, reader: BinaryReader) => 
   }
 }
 
-/** A uint64 as the nearest number; one of 2^63 or more is what a negative number becomes on the wire, and is read as that. */
+/** A uint64 as the nearest number. 2^63 or more is how a negative number is encoded, and is read as a negative number. */
 function wholeNumber(reader: BinaryReader): number {
   return Number(reader.int64());
 }

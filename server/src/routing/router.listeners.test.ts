@@ -108,7 +108,7 @@ describe("a read of one block", () => {
 
   it("asks nobody for a version that is too long for one, nor repeats it", async () => {
     const version = "v".repeat(1_025);
-    const failure = { code: "FAILED_PRECONDITION", message: `${url}: no version is longer than 1024 characters` };
+    const failure = { code: "FAILED_PRECONDITION", message: `${url}: a version is at most 1024 characters long` };
     for (const offset of [mine[0]!, theirs[0]!]) {
       await expect(bytesOf(request(offset, 100, { version }))).rejects.toMatchObject(failure);
     }
@@ -117,7 +117,7 @@ describe("a read of one block", () => {
   });
 
   it("asks nobody for a weak tag without a name, which would ask for the empty tag", async () => {
-    const failure = { code: "FAILED_PRECONDITION", message: `${url}: no version is a weak tag without a name` };
+    const failure = { code: "FAILED_PRECONDITION", message: `${url}: a weak tag without a name is not a version` };
     await expect(bytesOf(request(mine[0]!, 100, { version: "W/" }))).rejects.toMatchObject(failure);
     await expect(stat("W/")).rejects.toMatchObject(failure);
     expect([origin.calls, other.reads]).toEqual([[], []]);
