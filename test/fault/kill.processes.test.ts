@@ -73,7 +73,8 @@ class Lives {
     const length = Math.min(OBJECT_BYTES - offset, 1 + Math.floor(this.random() * 3 * MiB));
     const read = client.readRange(`s3://bucket/object-${object}`, offset, length, this.versions[object]);
     const bytes = await read.catch((error) => {
-      expect(["UNAVAILABLE", "CANCELLED"]).toContain(error.code);
+      // A member on a busy machine may reject reads as overloaded.
+      expect(["UNAVAILABLE", "CANCELLED", "RESOURCE_EXHAUSTED"]).toContain(error.code);
     });
     if (bytes !== undefined && !bytes.equals(rampBytes(offset, length, object))) {
       throw new Error(`wrong bytes of object-${object} at ${offset}, ${length} long`);
