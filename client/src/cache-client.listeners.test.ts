@@ -232,3 +232,47 @@ describe("a client", () => {
     await member.stop();
   });
 });
+
+describe("what a user of the client sees", () => {
+  it("has the caller's functions in the stack of an error", async () => {
+    const client = await connect(await startMember({}));
+    async function readOfMine(): Promise<Buffer> {
+      return await client.readRange(url, 0, 10);
+    }
+    async function statOfMine(): Promise<unknown> {
+      return await client.stat(url);
+    }
+    for (const [work, name] of [
+      [readOfMine, "readOfMine"],
+      [statOfMine, "statOfMine"],
+    ] as const) {
+      const error = await work().catch((thrown: unknown) => thrown);
+      expect(error).toBeInstanceOf(CacheError);
+      expect((error as CacheError).stack).toContain(name);
+    }
+  });
+
+  it("is a stream of Buffers by its type", async () => {
+    const client = await connect(await startMember());
+    let bytes = 0;
+    // Compiles only if pieces are typed: a number has no length.
+    for await (const piece of client.stream(url, 0, 100)) bytes += piece.readUInt8(0) === 0 ? piece.length : 0;
+    expect(bytes).toBe(100);
+  });
+
+  it("says why no connection can be made", async () => {
+    const unused = createServer().listen(0, "127.0.0.1");
+    await once(unused, "listening");
+    const { port } = unused.address() as AddressInfo;
+    unused.close();
+    await once(unused, "close");
+    const refused = `cannot connect to 127.0.0.1:${port}: connection refused`;
+    await expect(CacheClient.connect({ endpoint: `127.0.0.1:${port}` })).rejects.toMatchObject({
+      code: "UNAVAILABLE",
+      message: refused,
+    });
+    await expect(CacheClient.connect({ endpoint: "no-such-host.invalid:80" })).rejects.toMatchObject({
+      message: expect.stringMatching(/^cannot connect to no-such-host\.invalid:80: name not resolved/),
+    });
+  });
+});

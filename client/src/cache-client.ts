@@ -21,7 +21,7 @@ import {
   type ReadOptions,
   type StreamOptions,
 } from "./options.js";
-import { RangeStream } from "./range-stream.js";
+import { type ByteStream, RangeStream } from "./range-stream.js";
 import { type RangeWith, readRange } from "./read-range.js";
 import type { WarmSummary } from "./warm-count.js";
 import { type WarmOptions, type WarmTarget, warmObjects } from "./warming.js";
@@ -46,8 +46,34 @@ const MOST_CONNECTIONS = 32;
 /** The waits before a broken watch of the members is begun again. */
 const WATCH_BACKOFF = { firstMs: 100, longestMs: 5_000 };
 
+/** Makes a client on other ports, for tests; it closes the connections with itself. `signal` aborts the connecting. */
+export let clientOver: (options: ClientOptions, ports: ClientPorts, signal?: AbortSignal) => Promise<CacheClient>;
+
 /** Reads objects through the cache. Made by `connect`; close it when done, it holds connections. */
 export class CacheClient implements AsyncDisposable {
+  static {
+    clientOver = async (options, ports, signal) => {
+      const { clock, connections } = ports;
+      const { endpoint, connectTimeoutMs, deadlineMs } = options;
+      const probe = async (grpcAddress: string, signal: AbortSignal): Promise<void> => {
+        const call = new RunningCall({ clock, subject: "a probe", deadlineMs: connectTimeoutMs + PROBE_TIMEOUT_MS, signal });
+        await connections.calls.probe({ grpcAddress }, call).finally(() => call.end());
+      };
+      const breaker = new CircuitBreaker({ clock, openFor: OPEN_FOR, probe });
+      const call = new RunningCall({ clock, subject: `connecting to ${endpoint}`, deadlineMs, ...(signal && { signal }) });
+      try {
+        const members = await WatchedMembers.start({ endpoint, clock, connections, breaker, backoff: WATCH_BACKOFF }, call);
+        return new CacheClient(options, ports, members, breaker);
+      } catch (error) {
+        await breaker.close();
+        await connections.close();
+        throw error;
+      } finally {
+        call.end();
+      }
+    };
+  }
+
   readonly #options: ClientOptions;
   readonly #ports: ClientPorts;
   readonly #members: MemberDirectory;
@@ -90,29 +116,7 @@ export class CacheClient implements AsyncDisposable {
     const { access, connectTimeoutMs, transport } = complete;
     const measured = metrics === undefined ? undefined : measuredBy(metrics);
     const ways = { clock: systemClock, access, connectTimeoutMs, transport, mostConnections: MOST_CONNECTIONS, measured };
-    return CacheClient.over(complete, { clock: systemClock, connections: connectMembers(ways), metrics }, options.signal);
-  }
-
-  /** A client on other ports; it closes the transport with itself. `signal` ends the connecting. */
-  static async over(options: ClientOptions, ports: ClientPorts, signal?: AbortSignal): Promise<CacheClient> {
-    const { clock, connections } = ports;
-    const { endpoint, connectTimeoutMs, deadlineMs } = options;
-    const probe = async (grpcAddress: string, signal: AbortSignal): Promise<void> => {
-      const call = new RunningCall({ clock, subject: "a probe", deadlineMs: connectTimeoutMs + PROBE_TIMEOUT_MS, signal });
-      await connections.calls.probe({ grpcAddress }, call).finally(() => call.end());
-    };
-    const breaker = new CircuitBreaker({ clock, openFor: OPEN_FOR, probe });
-    const call = new RunningCall({ clock, subject: `connecting to ${endpoint}`, deadlineMs, ...(signal && { signal }) });
-    try {
-      const members = await WatchedMembers.start({ endpoint, clock, connections, breaker, backoff: WATCH_BACKOFF }, call);
-      return new CacheClient(options, ports, members, breaker);
-    } catch (error) {
-      await breaker.close();
-      await connections.close();
-      throw error;
-    } finally {
-      call.end();
-    }
+    return clientOver(complete, { clock: systemClock, connections: connectMembers(ways), metrics }, options.signal);
   }
 
   /**
@@ -127,7 +131,8 @@ export class CacheClient implements AsyncDisposable {
     if (length === 0) return Buffer.alloc(0);
     const range = { url, offset, length, version, memory };
     const reading = this.#run(url, options, (call) => readRange(range, this.#rangeWith, call));
-    return this.#ports.metrics === undefined ? reading : this.#timed(reading, this.#ports.metrics);
+    // Awaited here, so that the caller is part of the stack that `withCaller` adds.
+    return await (this.#ports.metrics === undefined ? reading : this.#timed(reading, this.#ports.metrics));
   }
 
   /**
@@ -135,10 +140,10 @@ export class CacheClient implements AsyncDisposable {
    * object: none). Destroying it, or leaving the loop over it, stops the reads. The deadline is of each block's read, since a
    * stream lasts as long as its reader likes. Throws INVALID_ARGUMENT at once; other errors destroy the stream.
    */
-  stream(url: string, offset = 0, length?: number, version = "", options: StreamOptions = {}): Readable {
+  stream(url: string, offset = 0, length?: number, version = "", options: StreamOptions = {}): ByteStream {
     parseObjectUrl(url);
     checkRange(url, offset, length ?? 0);
-    if (length === 0) return Readable.from([]);
+    if (length === 0) return Readable.from([]) as ByteStream;
     const { streamBlocks } = this.#options;
     const deadlineMs = deadlineOf(options, this.#options);
     const call = this.#begin(url, options);
@@ -159,7 +164,7 @@ export class CacheClient implements AsyncDisposable {
   /** What the block's owner knows of an object, without its bytes. */
   async stat(url: string, version = "", options: CallOptions = {}): Promise<ObjectStat> {
     parseObjectUrl(url);
-    return this.#run(url, options, (call) =>
+    return await this.#run(url, options, (call) =>
       this.#anywhere(url, call, (address) => this.#ports.connections.calls.stat(address, { url, version }, call)),
     );
   }
@@ -231,13 +236,17 @@ export class CacheClient implements AsyncDisposable {
     return this.#track(this.#begin(subject, options, deadlineOf(options, this.#options)), work);
   }
 
-  #track<Result>(call: RunningCall, work: (call: RunningCall) => Promise<Result>): Promise<Result> {
-    const done = work(call).finally(() => {
+  async #track<Result>(call: RunningCall, work: (call: RunningCall) => Promise<Result>): Promise<Result> {
+    const working = work(call);
+    this.#running.set(call, working);
+    try {
+      return await working;
+    } catch (error) {
+      throw withCaller(error);
+    } finally {
       call.end();
       this.#running.delete(call);
-    });
-    this.#running.set(call, done);
-    return done;
+    }
   }
 
   async #close(): Promise<void> {
@@ -248,4 +257,19 @@ export class CacheClient implements AsyncDisposable {
     await Promise.all([this.#members.close(), this.#breaker.close()]);
     await this.#ports.connections.close();
   }
+}
+
+/** Errors whose stacks have the caller's frames. */
+const traced = new WeakSet<object>();
+
+/**
+ * Adds the frames of who awaits the call to the stack of its error, which was created when the answer arrived and has none of
+ * them. Costs nothing while calls succeed: V8 finds the awaiting functions when the stack is captured.
+ */
+function withCaller(error: unknown): unknown {
+  if (!(error instanceof CacheError) || traced.has(error)) return error;
+  traced.add(error);
+  const frames = new Error("the call").stack?.split("\n").slice(2) ?? [];
+  error.stack = [error.stack ?? `${error.name}: ${error.message}`, ...frames].join("\n");
+  return error;
 }

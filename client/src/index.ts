@@ -4,5 +4,6 @@ export type { LocalReport } from "./local/local-reads.js";
 export type { TlsOptions } from "./members/access.js";
 export type { Evicted, EvictSelector, ObjectStat } from "./members/ports.js";
 export type { CallOptions, ConnectOptions, ReadOptions, StreamOptions } from "./options.js";
+export type { ByteStream } from "./range-stream.js";
 export type { WarmFailure, WarmSummary } from "./warm-count.js";
 export type { WarmOptions, WarmTarget } from "./warming.js";

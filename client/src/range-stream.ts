@@ -15,6 +15,12 @@ export interface StreamedRange {
   readonly version: string;
 }
 
+/** A Readable whose pieces are Buffers. */
+export interface ByteStream extends Readable {
+  read(size?: number): Buffer | null;
+  [Symbol.asyncIterator](): NodeJS.AsyncIterator<Buffer>;
+}
+
 /** How a range is streamed. */
 export interface StreamWith extends ReadWith {
   /** Blocks at a time, the one that is handed out included. */

@@ -1,5 +1,5 @@
 import { parseObjectUrl } from "@frontcache/proto";
-import { CacheClient } from "../../client/src/cache-client.js";
+import { type CacheClient, clientOver } from "../../client/src/cache-client.js";
 import { completeOptions } from "../../client/src/options.js";
 import { ANONYMOUS } from "../../server/src/security/principal.js";
 import { type AskedRead, ReadModel, type ReadOutcome } from "./read-model.js";
@@ -67,7 +67,7 @@ export class ClusterReaders {
       const clock = new ProcessClock(time, chance);
       const connections = simulatedConnections(network, { name: `client-${index}` }, clock);
       const options = completeOptions({ endpoint: SERVICE, parallelBlocks: 3, streamBlocks: 2 });
-      this.#clients.push({ client: await CacheClient.over(options, { clock, connections }), clock });
+      this.#clients.push({ client: await clientOver(options, { clock, connections }), clock });
     }
   }
 

@@ -61,13 +61,17 @@ export class GrpcChannels implements Channels {
   async connected({ grpcAddress }: MemberAddress, subject: string, limits: CallLimits): Promise<CacheServiceClient> {
     const known = this.#clients.get(grpcAddress);
     if (known?.getChannel().getConnectivityState(true) === connectivityState.READY) return known;
+    let client: CacheServiceClient | undefined;
     try {
       await untilAborted(this.#check(grpcAddress), limits.signal);
-      const client = this.#clientOf(grpcAddress);
+      client = this.#clientOf(grpcAddress);
       await this.#ready(client, grpcAddress, limits.signal);
       return client;
     } catch (error) {
       if (limits.signal.aborted) throw limits.signal.reason;
+      // Another call has dropped the channel meanwhile: this one goes by the next channel, or fails by it.
+      const isDropped = client !== undefined && this.#clients.get(grpcAddress) !== client;
+      if (isDropped && !this.#life.signal.aborted) return this.connected({ grpcAddress }, subject, limits);
       // It would go on connecting by itself, for ever.
       this.drop(grpcAddress);
       const cause = ConnectionFailure.of(grpcAddress, error);
