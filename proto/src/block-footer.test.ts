@@ -21,7 +21,7 @@ const golden = [
 ].join("");
 
 describe("a footer", () => {
-  it("has these bytes, by which every later program must know it", () => {
+  it("has these bytes, which later programs must read", () => {
     const bytes = encodeFooter(footer, testGeometry)!;
     expect(bytes.length).toBe(FOOTER_BYTES);
     const used = bytes.subarray(0, 154);
@@ -30,7 +30,7 @@ describe("a footer", () => {
     expect(bytes.readUInt32LE(FOOTER_BYTES - 4).toString(16)).toBe("d6d001d9");
   });
 
-  it("counts drops in its last bytes, which change with each change of it", () => {
+  it("has the number of drops in its last bytes, which change with each change", () => {
     const tail = (of: BlockFooter): string => encodeFooter(of, testGeometry)!.subarray(-FOOTER_TAIL_BYTES).toString("hex");
     expect(tail({ ...footer, drops: 0x01020304 }).slice(0, 8)).toBe("04030201");
     const others = [footer, { ...footer, drops: 1 }, { ...footer, crcs: footer.crcs.with(1, 5) }, { ...footer, createdAtMs: 0 }];
@@ -38,13 +38,13 @@ describe("a footer", () => {
     expect(decodeFooter(encodeFooter({ ...footer, drops: 7 }, testGeometry)!, testGeometry)!.drops).toBe(7);
   });
 
-  it("comes back as it was", () => {
+  it("is decoded as it was encoded", () => {
     expect(decodeFooter(encodeFooter(footer, testGeometry)!, testGeometry)).toEqual(footer);
     const bare: BlockFooter = { ...footer, info: { version: footer.info.version, objectSize: footer.info.objectSize } };
     expect(decodeFooter(encodeFooter(bare, testGeometry)!, testGeometry)).toEqual(bare);
   });
 
-  it("comes back as it was, whatever it says", () => {
+  it("is decoded as it was encoded, for random contents", () => {
     const text = fc.string({ unit: "grapheme", maxLength: 300 });
     const crcs = fc.array(fc.option(fc.nat(0xffffffff), { nil: undefined }), { minLength: 8, maxLength: 8 });
     fc.assert(
@@ -56,7 +56,7 @@ describe("a footer", () => {
     );
   });
 
-  it("is known to be damaged by any bit", () => {
+  it("is rejected if any bit is flipped", () => {
     const good = encodeFooter(footer, testGeometry)!;
     fc.assert(
       fc.property(fc.nat(FOOTER_BYTES * 8 - 1), (bit) => {
@@ -67,7 +67,7 @@ describe("a footer", () => {
     );
   });
 
-  it("is known to be of another geometry, cut short, or none at all", () => {
+  it("is rejected if it has another geometry, is truncated or missing", () => {
     const bytes = encodeFooter(footer, testGeometry)!;
     expect(decodeFooter(bytes, { ...testGeometry, segmentBytes: 4096 })).toBeUndefined();
     expect(decodeFooter(bytes, { ...testGeometry, blockBytes: 32_768 })).toBeUndefined();
@@ -75,7 +75,7 @@ describe("a footer", () => {
     expect(decodeFooter(Buffer.alloc(FOOTER_BYTES), testGeometry)).toBeUndefined();
   });
 
-  it("is not made where the identity is too long for it", () => {
+  it("is not encoded if the identity does not fit", () => {
     expect(encodeFooter({ ...footer, id: { ...footer.id, version: "v".repeat(4000) } }, testGeometry)).toBeUndefined();
   });
 });

@@ -12,7 +12,7 @@ describe("the error table", () => {
     expect(new Set(Object.values(errorTable).map((kind) => kind.grpc)).size).toBe(Object.keys(errorTable).length);
   });
 
-  it("counts statuses that no member sends as defects", () => {
+  it("treats statuses that no member sends as defects", () => {
     expect(errorCodeOfGrpc(status.DATA_LOSS)).toBe("INTERNAL");
   });
 });
@@ -39,7 +39,7 @@ describe("a CacheError", () => {
     expect(message).toBe("s3://b/a\\u000d\\u000ab\\u0000\\u007f\\u2028é🐘: no such object");
   });
 
-  it("is made of anything, and tells nobody what was inside", () => {
+  it("is made from anything thrown, without showing what it was", () => {
     for (const thrown of [new Error("secret"), "secret", undefined, { code: 14 }]) {
       const error = CacheError.from(thrown);
       expect(error.code).toBe("INTERNAL");
@@ -48,7 +48,7 @@ describe("a CacheError", () => {
     }
   });
 
-  it("tells an abort from a deadline", () => {
+  it("distinguishes an abort from a deadline", () => {
     expect(abortError(AbortSignal.abort()).code).toBe("CANCELLED");
     const reason = new DOMException("late", "TimeoutError");
     expect(abortError(AbortSignal.abort(reason)).code).toBe("DEADLINE_EXCEEDED");

@@ -22,7 +22,7 @@ describe("a membership", () => {
     expect(Membership.of([a, b, c], BLOCK).hash).toBe("a712d41f731b978b");
   });
 
-  it("has another hash for another name, address, gateway or block size", () => {
+  it("has another hash for another name, address, HTTP address or block size", () => {
     const others = [
       Membership.of([a, b], BLOCK),
       Membership.of([{ ...a, name: "d" }, b, c], BLOCK),
@@ -33,7 +33,7 @@ describe("a membership", () => {
     expect(new Set([Membership.of([a, b, c], BLOCK), ...others].map((membership) => membership.hash)).size).toBe(6);
   });
 
-  it("goes over the wire and back", () => {
+  it("is the same after a round trip over the wire", () => {
     const sent = Membership.of([a, b, c], BLOCK);
     const message = MemberList.decode(MemberList.encode(sent.toMessage("b")).finish());
     expect(message.name).toBe("b");

@@ -40,14 +40,14 @@ describe("members by Kubernetes", () => {
     expect(members.source.report()).toMatchObject({ failures: 0 });
   });
 
-  it("become one list for changes that come together", async () => {
+  it("become one list for changes at the same time", async () => {
     await members.beginWatching();
     for (const ordinal of [3, 4, 5, 6]) api.pods.set(`frontcache-${ordinal}`, { ip: `10.0.0.${ordinal}` });
     await members.until(0, 1, 2, 3, 4, 5, 6);
     expect(members.lists.length).toBe(2);
   });
 
-  it("keep their name and get their new address when their pod is made again", async () => {
+  it("keep their name and get the new address when their pod is recreated", async () => {
     await members.beginWatching();
     const before = members.source.current()!;
     api.pods.startDeleting("frontcache-1");
@@ -66,13 +66,13 @@ describe("members by Kubernetes", () => {
     }
   });
 
-  it("leave when their label is taken away", async () => {
+  it("are removed when their label is removed", async () => {
     await members.beginWatching();
     api.pods.set("frontcache-2", { labels: { app: "retired" } });
     await members.until(0, 1);
   });
 
-  it("stay through a readiness flap and leave when it lasts", async () => {
+  it("stay during a readiness flap and are removed when it lasts", async () => {
     await members.beginWatching();
     api.pods.set("frontcache-2", { ready: false });
     await time.pass(9_000);
@@ -83,7 +83,7 @@ describe("members by Kubernetes", () => {
     expect(await members.until(0, 1)).toBeGreaterThanOrEqual(10_000);
   });
 
-  it("are named by their nodes where asked so", async () => {
+  it("are named after their nodes with --identity node", async () => {
     api.pods.set("frontcache-2", { nodeName: "node-c" });
     await members.begin({ identity: "node" });
     await time.until("the first list is there", () => members.source.current() !== undefined);
@@ -98,7 +98,7 @@ describe("members by Kubernetes", () => {
     expect(api.counts.lists).toBe(3);
   });
 
-  it("may be none: the first list comes all the same", async () => {
+  it("may be none: the first list is published all the same", async () => {
     for (const ordinal of [0, 1, 2]) api.pods.remove(`frontcache-${ordinal}`);
     await members.begin();
     const first = firstMembership(members.source, new AbortController().signal);

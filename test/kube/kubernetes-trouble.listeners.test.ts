@@ -19,7 +19,7 @@ beforeEach(async () => {
 afterEach(() => members.close());
 
 describe("a watch", () => {
-  it("goes on where the last one stopped, without another list", async () => {
+  it("resumes where the last one stopped, without another list", async () => {
     await members.beginWatching();
     api.endWatches();
     api.pods.set("frontcache-3", { ip: "10.0.0.3" });
@@ -29,7 +29,7 @@ describe("a watch", () => {
     expect(api.counts.lists).toBe(1);
   });
 
-  it("that is dropped is begun again from where it stopped, and misses nothing", async () => {
+  it("that is dropped is resumed where it stopped, and misses nothing", async () => {
     await members.beginWatching();
     for (let ordinal = 3; ordinal < 8; ordinal++) {
       api.dropWatches();
@@ -39,7 +39,7 @@ describe("a watch", () => {
     expect(api.counts.lists).toBe(1);
   });
 
-  it("moves on by bookmarks, so that a history that was forgotten does not matter", async () => {
+  it("advances by bookmarks, so that an expired history does not matter", async () => {
     await members.beginWatching();
     api.pods.compact();
     api.bookmark();
@@ -68,7 +68,7 @@ describe("a watch", () => {
     await members.until(1, 2);
   });
 
-  it("that went silent is found out by its time limit; later ones are short until one is well", async () => {
+  it("that went silent is detected by its time limit; later ones are short until one ends as asked", async () => {
     await members.beginWatching();
     api.silenceWatches();
     api.pods.set("frontcache-3", { ip: "10.0.0.3" });
@@ -82,7 +82,7 @@ describe("a watch", () => {
     expect(api.counts.watches - watches).toBeLessThanOrEqual(3);
   });
 
-  it("that ends at once, again and again, is not asked for in a tight circle", async () => {
+  it("that ends at once repeatedly is not requested in a busy loop", async () => {
     await members.beginWatching();
     const untilMs = time.clock.monotonicMs() + 60_000;
     while (time.clock.monotonicMs() < untilMs) {
@@ -94,14 +94,14 @@ describe("a watch", () => {
 });
 
 describe("lists afresh", () => {
-  it("are made every few minutes, whatever the watches say", async () => {
+  it("are made every few minutes, whatever the watches report", async () => {
     await members.beginWatching();
     await time.pass(kubernetesTimes.relistMs * 1.2 + kubernetesTimes.watchMs * 1.2 + 1000);
     expect(api.counts.lists).toBe(2);
   });
 });
 
-describe("an API server that is away", () => {
+describe("an unavailable API server", () => {
   const away = {
     "refuses connections": { begin: () => api.down(), end: () => api.up() },
     "takes connections and never answers": {
@@ -143,7 +143,7 @@ describe("an API server that is away", () => {
     },
   );
 
-  it("from the beginning delays the first list and fails nothing", async () => {
+  it("at the start delays the first list and fails nothing", async () => {
     await api.down();
     await members.begin();
     await time.pass(20_000);
@@ -152,7 +152,7 @@ describe("an API server that is away", () => {
     expect(await members.until(0, 1, 2)).toBeLessThan(10_000);
   });
 
-  it("may be slow, as long as something moves every 5 s", async () => {
+  it("may be slow, as long as bytes arrive every 5 s", async () => {
     api.behaviour.latencyMs = 4000;
     api.behaviour.listPauseMs = 4000;
     await members.begin();
@@ -160,7 +160,7 @@ describe("an API server that is away", () => {
     expect(members.source.report().failures).toBe(0);
   });
 
-  it("that stops in the middle of a list is asked again", async () => {
+  it("that stops in the middle of a list gets another request", async () => {
     api.behaviour.listPauseMs = 20_000;
     await members.begin();
     await time.until("the list was given up", () => members.source.report().failures === 1);
@@ -172,7 +172,7 @@ describe("an API server that is away", () => {
 });
 
 describe("credentials", () => {
-  it("are read again when the API no longer takes them", async () => {
+  it("are read again when the API no longer accepts them", async () => {
     const tokenFile = join(members.kubernetes.directory, "token");
     await writeFile(tokenFile, "first");
     api.behaviour.token = "first";
@@ -184,7 +184,7 @@ describe("credentials", () => {
     await members.until(1, 2);
   });
 
-  it("that are refused leave the last list and say so", async () => {
+  it("that are refused leave the last list in use and are logged", async () => {
     const warnings: unknown[] = [];
     await members.beginWatching({ log: { ...silentLog, warn: (line: unknown) => warnings.push(line), info: () => {} } as never });
     api.behaviour.refuse = 403;
@@ -196,7 +196,7 @@ describe("credentials", () => {
 });
 
 describe("closing", () => {
-  it("ends a list that is under way", async () => {
+  it("ends a running list", async () => {
     api.behaviour.hang = true;
     await members.begin();
     await time.until("the list was asked for", () => api.openSockets === 1);

@@ -70,7 +70,7 @@ function calm(): void {
 }
 
 describe("members by Kubernetes, whatever happens to pods and API", () => {
-  it.each([1, 2, 3, 4, 5, 6])("are the rightful ones once it is calm (seed %d)", async (seed) => {
+  it.each([1, 2, 3, 4, 5, 6])("are the correct ones after the disturbances (seed %d)", async (seed) => {
     const random = seededRandom(seed);
     const source = await kubernetes.members({ random });
     for (let step = 0; step < STEPS; step++) {

@@ -78,12 +78,12 @@ describe.skipIf(!kubeconfig)(suite, () => {
     expect(source.current()?.member("frontcache-1")?.grpcAddress).toBe("10.1.9.9:8080");
   });
 
-  it("leave when they stay not ready", async () => {
+  it("are removed when they stay not ready", async () => {
     await cluster.setStatus("frontcache-2", { ready: false });
     await untilMembers("frontcache-0", "frontcache-1");
   });
 
-  it("are heard of by watch after watch, without a failure", async () => {
+  it("are followed by one watch after the other, without a failure", async () => {
     const lists: unknown[] = [];
     const end = source.subscribe((membership) => lists.push(membership));
     for (let round = 0; round < 3; round++) {

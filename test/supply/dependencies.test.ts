@@ -68,7 +68,7 @@ describe("dependencies", () => {
     expect(dead).toEqual([]);
   });
 
-  it("of tests and benchmarks are declared too, not found by luck", () => {
+  it("of tests and benchmarks are declared too", () => {
     const known = new Set([...foreign, ...ours]);
     const found = ["proto", "client", "server", "test"].flatMap((folder) => [...importedIn(folder, () => true)]);
     expect(found.filter((name) => !known.has(name))).toEqual([]);
@@ -80,7 +80,7 @@ describe("dependencies", () => {
     expect(locked.filter(([, { integrity }]) => !integrity?.startsWith("sha512-")).map(([place]) => place)).toEqual([]);
   });
 
-  it("need no install script in production, except those that are known to do without", () => {
+  it("need no install script in production, except those that are known to work without it", () => {
     const scripted = [...lockedPackages()].filter(([, each]) => each.hasInstallScript === true && each.dev !== true);
     expect(scripted.map(([place]) => place).sort()).toEqual(names(SCRIPTS_NOT_NEEDED).map((name) => `node_modules/${name}`));
   });

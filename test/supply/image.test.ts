@@ -9,13 +9,13 @@ describe("the image", () => {
   const [build, final] = stages();
   const copies = argumentsOf(build!, "COPY").flatMap((rest) => copied(rest) ?? []);
 
-  it("is built of files that are there and that its build may see", () => {
+  it("is built from files that exist and that its build context includes", () => {
     const sources = copies.flatMap((each) => each.sources);
     expect(sources.length).toBeGreaterThan(5);
     expect(sources.filter((source) => !existsSync(join(root, source)) || isIgnored(source))).toEqual([]);
   });
 
-  it("is built without what only tests need, and without what was built elsewhere", () => {
+  it("is built without files for tests, and without earlier builds", () => {
     for (const path of ["test", "node_modules", "server/node_modules/x", "server/dist/index.js", "proto/src/ring.test.ts"]) {
       expect([path, isIgnored(path)]).toEqual([path, true]);
     }
@@ -33,7 +33,7 @@ describe("the image", () => {
     expect(npm.filter((command) => !command.includes("--ignore-scripts"))).toEqual([]);
   });
 
-  it("starts the member as a user without rights, on the ports that a member listens on", () => {
+  it("starts the member as an unprivileged user, on the ports that a member listens on", () => {
     const [entry] = argumentsOf(final!, "ENTRYPOINT").map((rest) => JSON.parse(rest) as string[]);
     expect(entry).toEqual(["node", expect.stringMatching(/^\/app\//)]);
     expect(existsSync(join(root, entry![1]!.replace("/app/", "")))).toBe(true);

@@ -33,7 +33,7 @@ function licenceOf(place: string, { license }: LockedPackage): string {
 }
 
 describe("licences", () => {
-  it("of all that is installed in production are free of conditions beyond a notice", () => {
+  it("of all production dependencies require no more than a notice", () => {
     const production = [...lockedPackages()].filter(([, { dev }]) => dev !== true);
     expect(production.length).toBeGreaterThan(100);
     const licences = production.map(([place, locked]) => [place, licenceOf(place, locked)] as const);

@@ -62,19 +62,19 @@ describe.each(packageFolders)("the package %s", (folder) => {
     files = everything.get(manifestOf(folder).name)!.filter((path) => !isLeftOver(folder, path));
   });
 
-  it("holds every file that its manifest names, README and LICENSE included", () => {
+  it("contains every file that its manifest names, README and LICENSE included", () => {
     expect(files).toEqual(expect.arrayContaining([...promised(folder), "package.json", "README.md", "LICENSE"]));
     expect(readFileSync(join(root, folder, "LICENSE"), "utf8")).toBe(readFileSync(join(root, "LICENSE"), "utf8"));
   });
 
-  it("holds the code that its entries lead to, and no other code: no tests, no fakes", () => {
+  it("contains the code that its entries need, and no other code: no tests, no fakes", () => {
     const modules = files.filter((path) => path.startsWith("dist/") && path.endsWith(".js") && !holdsNoCode(folder, path));
     const built = [...reachable(folder)].filter((path) => path.startsWith("dist/") && !holdsNoCode(folder, path));
     expect(modules.sort()).toEqual(built.sort());
     expect(built.length).toBeGreaterThan(10);
   });
 
-  it("holds the types of every module, and what they are made of", () => {
+  it("contains the types of every module, and the types that those import", () => {
     const types = files.filter((path) => path.endsWith(".d.ts"));
     expect(types).toEqual(
       expect.arrayContaining(files.filter((path) => /^dist\/.*\.js$/.test(path)).map((path) => path.replace(/\.js$/, ".d.ts"))),
@@ -83,7 +83,7 @@ describe.each(packageFolders)("the package %s", (folder) => {
     expect([...new Set(wanted)].filter((path) => !types.includes(path))).toEqual([]);
   });
 
-  it("holds beside the build only what is read while it runs", () => {
+  it("contains besides the build only files that are read at run time", () => {
     const expected: Readonly<Record<string, RegExp>> = {
       proto: /^cache\.proto$/,
       client: /^$/,

@@ -57,12 +57,12 @@ function settled(): string[] {
 }
 
 describe("pods as members", () => {
-  it("gives the first list at once, even an empty one", () => {
+  it("publishes the first list at once, even if it is empty", () => {
     podMembers().replace([]);
     expect(lists).toEqual([[]]);
   });
 
-  it("names a member by its pod and reaches it by the pod's address and the own ports", () => {
+  it("names a member after its pod, with the pod's address and this member's own ports", () => {
     const members = podMembers();
     members.replace([pod(1), pod(2, { address: "fd00::2" })]);
     expect(lists).toEqual([
@@ -73,7 +73,7 @@ describe("pods as members", () => {
     ]);
   });
 
-  it("names no gateway where members have none", () => {
+  it("omits the HTTP address if members have no HTTP listener", () => {
     const options = { identity: "pod", grpcPort: 8080, httpPort: undefined, unreadyGraceMs: 0, gatherMs: 0, clock } as const;
     new PodMembers({ ...options, onMembers: (members) => lists.push(members) }).replace([pod(1)]);
     expect(lists).toEqual([[{ name: "frontcache-1", grpcAddress: "10.0.0.1:8080" }]]);
@@ -84,7 +84,7 @@ describe("pods as members", () => {
     expect(names()).toEqual(["frontcache-0"]);
   });
 
-  it("gathers what changes within 100 ms into one list", () => {
+  it("gathers changes within 100 ms into one list", () => {
     const members = podMembers();
     members.replace([pod(0)]);
     members.set(pod(1));
@@ -97,21 +97,21 @@ describe("pods as members", () => {
     expect(names()).toEqual(["frontcache-1", "frontcache-2"]);
   });
 
-  it("takes a terminating pod off the list at once, long before it is gone", () => {
+  it("removes a terminating pod at once, before it is deleted", () => {
     const members = podMembers();
     members.replace([pod(0), pod(1)]);
     members.set(pod(1, { terminating: true }));
     expect(settled()).toEqual(["frontcache-0"]);
   });
 
-  it("takes a pod that lost its address off the list at once", () => {
+  it("removes a pod that lost its address at once", () => {
     const members = podMembers();
     members.replace([pod(0), pod(1)]);
     members.set(without(pod(1, { ready: false }), "address"));
     expect(settled()).toEqual(["frontcache-0"]);
   });
 
-  it("follows a whole list: who is not on it has left", () => {
+  it("removes pods that a whole list does not have", () => {
     const members = podMembers();
     members.replace([pod(0), pod(1)]);
     members.replace([pod(1), pod(2)]);
@@ -119,8 +119,8 @@ describe("pods as members", () => {
   });
 });
 
-describe("a member that turns not ready", () => {
-  it("stays for the grace and then leaves", () => {
+describe("a member that becomes not ready", () => {
+  it("is removed after the grace period", () => {
     const members = podMembers();
     members.replace([pod(0), pod(1)]);
     members.set(pod(1, { ready: false }));
@@ -130,7 +130,7 @@ describe("a member that turns not ready", () => {
     expect(names()).toEqual(["frontcache-0"]);
   });
 
-  it("stays for good when it is ready again within the grace", () => {
+  it("stays if it is ready again within the grace period", () => {
     const members = podMembers();
     members.replace([pod(0), pod(1)]);
     members.set(pod(1, { ready: false }));
@@ -141,7 +141,7 @@ describe("a member that turns not ready", () => {
     expect(clock.waits).toBe(0);
   });
 
-  it("gets no second grace by being told of twice, by an event or by a list", () => {
+  it("gets no second grace period from a repeated event or list", () => {
     const members = podMembers();
     members.replace([pod(0), pod(1)]);
     members.set(pod(1, { ready: false }));
@@ -152,7 +152,7 @@ describe("a member that turns not ready", () => {
     expect(names()).toEqual(["frontcache-0"]);
   });
 
-  it("has only the rest of its grace when a list tells of it late, and the whole one when the clocks disagree", () => {
+  it("has only the rest of its grace period if a list reports it late, and all of it if the clocks disagree", () => {
     const members = podMembers();
     members.replace([pod(0), pod(1), pod(2), pod(3)]);
     members.replace([
@@ -168,7 +168,7 @@ describe("a member that turns not ready", () => {
     expect(names()).toEqual(["frontcache-0"]);
   });
 
-  it("leaves at once when it leaves during the grace", () => {
+  it("is removed at once if it terminates during the grace period", () => {
     const members = podMembers();
     members.replace([pod(0), pod(1)]);
     members.set(pod(1, { ready: false }));
@@ -176,7 +176,7 @@ describe("a member that turns not ready", () => {
     expect(settled()).toEqual(["frontcache-0"]);
   });
 
-  it("does not come back by an event that says it is still not ready", () => {
+  it("does not come back by an event that reports it as not ready", () => {
     const members = podMembers();
     members.replace([pod(0), pod(1)]);
     members.set(pod(1, { ready: false }));
@@ -201,7 +201,7 @@ describe("a pod that comes back under its name", () => {
     expect(lists.at(-1)?.find((member) => member.name === "frontcache-1")?.grpcAddress).toBe("10.0.9.9:8080");
   });
 
-  it("gets no grace for the readiness of the pod before it", () => {
+  it("gets no grace period from the readiness of the pod before it", () => {
     const members = podMembers();
     members.replace([pod(0), pod(1)]);
     members.set(successor({ ready: false }));
@@ -225,7 +225,7 @@ describe("a pod that comes back under its name", () => {
 });
 
 describe("members named by their node", () => {
-  it("are as many as nodes, and keep their name when their pod is another", () => {
+  it("are one for each node, and keep their name when the pod changes", () => {
     const members = podMembers("node");
     members.replace([pod(0), without(pod(1), "nodeName")]);
     expect(names()).toEqual(["node-0"]);
@@ -235,7 +235,7 @@ describe("members named by their node", () => {
     expect(lists.at(-1)?.[0]?.grpcAddress).toBe("10.0.0.7:8080");
   });
 
-  it("are the ready pod, then the newer one, when two run on a node for a moment", () => {
+  it("are the ready pod, then the newer one, while a node has two", () => {
     const members = podMembers("node");
     members.replace([pod(0), pod(7, { nodeName: "node-0", createdMs: CREATED + 1000 })]);
     expect(lists.at(-1)).toEqual([{ name: "node-0", grpcAddress: "10.0.0.7:8080", httpAddress: "10.0.0.7:8081" }]);
@@ -246,7 +246,7 @@ describe("members named by their node", () => {
 });
 
 describe("closing", () => {
-  it("leaves no wait behind and tells nothing more", () => {
+  it("leaves no timer and publishes nothing more", () => {
     const members = podMembers();
     members.replace([pod(0), pod(1)]);
     members.set(pod(1, { ready: false }));

@@ -15,7 +15,7 @@ const object = {
 };
 
 describe("reading a pod", () => {
-  it("takes what membership needs", () => {
+  it("takes the fields that membership needs", () => {
     expect(readPod(object)).toEqual({
       name: "frontcache-0",
       uid: "u1",
@@ -28,7 +28,7 @@ describe("reading a pod", () => {
     });
   });
 
-  it("knows a pod that was just created: no address, no node, not ready", () => {
+  it("accepts a new pod without address and node, not ready", () => {
     const created = readPod({ metadata: object.metadata, spec: {}, status: { phase: "Pending" } });
     expect(created).toEqual({
       name: "frontcache-0",
@@ -43,11 +43,11 @@ describe("reading a pod", () => {
     ["is being deleted", { ...object, metadata: { ...object.metadata, deletionTimestamp: "2024-05-01T11:00:00Z" } }],
     ["was evicted", { ...object, status: { ...object.status, phase: "Failed" } }],
     ["ran to its end", { ...object, status: { ...object.status, phase: "Succeeded" } }],
-  ])("sees that a pod terminates because it %s", (_why, terminating) => {
+  ])("recognizes a terminating pod because it %s", (_why, terminating) => {
     expect(readPod(terminating)?.terminating).toBe(true);
   });
 
-  it("refuses what is no pod", () => {
+  it("refuses objects that are not pods", () => {
     expect([undefined, null, 7, {}, { metadata: { name: "x" } }].map(readPod)).toEqual(Array(5).fill(undefined));
   });
 });

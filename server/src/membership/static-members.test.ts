@@ -8,7 +8,7 @@ const a = { name: "a", grpcAddress: "127.0.0.1:9001", httpAddress: "127.0.0.1:91
 const b = { name: "b", grpcAddress: "127.0.0.1:9002", httpAddress: "127.0.0.1:9102" };
 
 describe("a fixed member list", () => {
-  it("is there at once and tells each subscriber once", async () => {
+  it("is available at once and calls each subscriber once", async () => {
     const source = staticMembers([b, a], BLOCK);
     const heard: string[] = [];
     source.subscribe((membership) => heard.push(membership.hash));
@@ -18,7 +18,7 @@ describe("a fixed member list", () => {
     await source.close();
   });
 
-  it("refuses a name that is taken twice", () => {
+  it("refuses duplicate names", () => {
     expect(() => staticMembers([a, { ...b, name: "a" }], BLOCK)).toThrow("the name a is taken twice");
   });
 
