@@ -63,6 +63,15 @@ function wrongPackage(of: string, { target }: Import): string | undefined {
   return name === undefined || packages[of]?.includes(name) ? undefined : `${of} must not import ${name}`;
 }
 
+/** What is wrong with an import of a test that stands outside the packages; undefined where nothing is. */
+function wrongInTests({ file, target }: Import): string | undefined {
+  if (!target.startsWith(".")) return undefined;
+  const [folder] = relative(root, join(file, "..", target)).split(sep);
+  return folder! in packages
+    ? `${target} is inside a package: import @frontcache/${folder} or @frontcache/${folder}/testing`
+    : undefined;
+}
+
 describe("the layers", () => {
   it("import only downwards inside the server", () => {
     const files = sources("server/src");
@@ -78,11 +87,23 @@ describe("the layers", () => {
     expect(wrong.filter((found) => found.wrong !== undefined)).toEqual([]);
   });
 
+  it("let test/ import packages and their testing alone, and no file inside them", () => {
+    const files = readdirSync(join(root, "test"), { recursive: true, encoding: "utf8" }).filter((name) =>
+      /\.(ts|mjs)$/.test(name),
+    );
+    const imports = files.flatMap((name) => importsOf(join(root, "test", name)));
+    expect(imports.length).toBeGreaterThan(100);
+    expect(imports.map(wrongInTests).filter((wrong) => wrong !== undefined)).toEqual([]);
+  });
+
   it("would fail on a wrong import", () => {
     const file = join(root, "server/src/storage/volume.ts");
     expect(wrongLayer({ file, target: "../cache/fill/fill.js" })).toBeDefined();
     expect(wrongLayer({ file, target: "../origin/origin.js" })).toBeDefined();
     expect(wrongLayer({ file, target: "../runtime/clock.js" })).toBeUndefined();
     expect(wrongPackage("client", { file, target: "@frontcache/server" })).toBeDefined();
+    const test = join(root, "test/s3/aws-sdk.listeners.test.ts");
+    expect(wrongInTests({ file: test, target: "../../server/src/cache/local-cache.js" })).toBeDefined();
+    expect(wrongInTests({ file: test, target: "../emulators/s3.js" })).toBeUndefined();
   });
 });

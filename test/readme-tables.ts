@@ -1,11 +1,10 @@
 // The tables of the documents, made from the code. `npm run docs` writes them; readme.test.ts compares them.
+
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { clientMetricList } from "@frontcache/client/testing";
 import { type ErrorKind, errorTable } from "@frontcache/proto";
-import { clientMetricList } from "../client/src/metrics.js";
-import { exitCodes } from "../server/src/cli/exit-code.js";
-import { metricsTable } from "../server/src/testing/metrics-table.js";
-import { settingsTable } from "../server/src/testing/settings-table.js";
+import { exitCodes, metricsTable, settingsTable } from "@frontcache/server/testing";
 
 const root = join(import.meta.dirname, "..");
 

@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { exitCodeText } from "@frontcache/server/testing";
 import { describe, expect, it } from "vitest";
-import { exitCodeText } from "../server/src/cli/exit-code.js";
 import { documents, README, withTables } from "./readme-tables.js";
 
 const readme = readFileSync(README, "utf8");

@@ -1,8 +1,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { declarations, readSettings, unknownVariables, variableOf } from "@frontcache/server/testing";
 import { beforeAll, describe, expect, it } from "vitest";
-import { declarations, variableOf } from "../../server/src/config/declarations.js";
-import { readSettings, unknownVariables } from "../../server/src/config/settings.js";
 import { type Container, cannotRender, deployFolder, Rendered } from "./render.js";
 
 const folders = [

@@ -1,9 +1,8 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { type MetricDeclaration, metricList, prometheusLabel, prometheusName } from "@frontcache/server/testing";
 import { describe, expect, it } from "vitest";
 import { parse } from "yaml";
-import { type MetricDeclaration, prometheusLabel, prometheusName } from "../../server/src/metrics/declaration.js";
-import { metricList } from "../../server/src/metrics/metric-list.js";
 import { cannotRender, deployFolder, Rendered } from "./render.js";
 
 /** Labels that Prometheus gives every series, from the resource. */

@@ -1,5 +1,5 @@
+import type { ClusterReport } from "@frontcache/server/testing";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import type { ClusterReport } from "../../server/src/api/admin/member-report.js";
 import { namesOf } from "./addresses.js";
 import { Cluster } from "./cluster.js";
 import { staticPods } from "./cluster-pods.js";

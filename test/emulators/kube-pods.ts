@@ -1,4 +1,4 @@
-import type { Clock } from "../../server/src/runtime/clock.js";
+import type { Clock } from "@frontcache/server/testing";
 
 /** A pod's JSON as the API has it, as far as these tests go. */
 export interface PodObject {

@@ -1,5 +1,5 @@
 import type { ServerResponse } from "node:http";
-import type { Clock } from "../../server/src/runtime/clock.js";
+import type { Clock } from "@frontcache/server/testing";
 import type { PodChange, PodObject } from "./kube-pods.js";
 
 /** Requests since the start. */

@@ -2,7 +2,7 @@ import { once } from "node:events";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 import { sleep } from "@frontcache/proto/runtime";
-import { type Clock, systemClock } from "../../server/src/runtime/clock.js";
+import { type Clock, systemClock } from "@frontcache/server/testing";
 import { KubePods, type PodObject } from "./kube-pods.js";
 import { type KubeCounts, KubeWatch } from "./kube-watch.js";
 import { matches } from "./label-selector.js";

@@ -1,4 +1,4 @@
-import { rampChunks } from "../../server/src/testing/origin/ramp.js";
+import { rampChunks } from "@frontcache/server/testing";
 
 /** Bytes made on the fly, so that an object may be larger than memory. */
 export interface Content {

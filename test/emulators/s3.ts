@@ -1,10 +1,10 @@
+export { rampBytes } from "@frontcache/server/testing";
+
 import { createHash } from "node:crypto";
 import { type Dialect, type Exchange, Listener } from "./listener.js";
 import { bytesContent, type Content, ObjectTable, rampContent, type StoredObject } from "./objects.js";
 import { errorXml, isListQuery, LOCATION_XML, listXml } from "./s3-xml.js";
 import { sendObject } from "./send-object.js";
-
-export { rampBytes } from "../../server/src/testing/origin/ramp.js";
 
 /** Bodies of PUT are kept in memory; use `putRamp` for larger objects. */
 const MAX_PUT_BYTES = 256 << 20;

@@ -2,23 +2,25 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { blockDigest, blockPath } from "@frontcache/proto";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { systemClock } from "../../server/src/runtime/clock.js";
-import { silentLog } from "../../server/src/runtime/log.js";
-import { BlockStore, storageTuning } from "../../server/src/storage/block-store.js";
-import { openNodeDisk } from "../../server/src/storage/disk/node-disk.js";
-import { noMapping, openMapper } from "../../server/src/storage/mapping/mapping.js";
-import { storageFaults } from "../../server/src/testing/storage-invariants.js";
 import {
   areTestBytes,
+  BlockStore,
   keep,
+  noMapping,
+  openMapper,
+  openNodeDisk,
   readBlock,
+  silentLog,
+  storageFaults,
+  storageTuning,
+  systemClock,
   testBytes,
   testGeometry,
   testId,
   testInfo,
   testSegments,
-} from "../../server/src/testing/store-fixture.js";
+} from "@frontcache/server/testing";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { seededRandom } from "../seeded-random.js";
 import { damages } from "./damage-block-file.js";
 import { volumeFiles } from "./volume-files.js";

@@ -3,22 +3,25 @@ import fs, { closeSync, existsSync, mkdtempSync, openSync, rmSync } from "node:f
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { blockDigest, blockPath } from "@frontcache/proto";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { systemClock } from "../../server/src/runtime/clock.js";
-import { silentLog } from "../../server/src/runtime/log.js";
-import { BlockStore, ioParallelism, storageTuning } from "../../server/src/storage/block-store.js";
-import type { Disk } from "../../server/src/storage/disk/disk.js";
-import { openNodeDisk, poolThreads } from "../../server/src/storage/disk/node-disk.js";
-import { noMapping } from "../../server/src/storage/mapping/mapping.js";
 import {
   areTestBytes,
+  BlockStore,
+  type Disk,
+  ioParallelism,
   keep,
+  noMapping,
+  openNodeDisk,
+  poolThreads,
   readBlock,
+  silentLog,
+  storageTuning,
+  systemClock,
   testGeometry,
   testId,
   testInfo,
   testSegments,
-} from "../../server/src/testing/store-fixture.js";
+} from "@frontcache/server/testing";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
 
 const { blockBytes: BLOCK } = testGeometry;
 const BLOCKS = 24;

@@ -1,8 +1,7 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { KubernetesMembersOptions } from "../../server/src/membership/kubernetes-members.js";
-import type { MemberSource } from "../../server/src/membership/member-source.js";
+import type { KubernetesMembersOptions, MemberSource } from "@frontcache/server/testing";
 import { KubeEmulator } from "../emulators/kube.js";
 import { FlowingTime } from "./flowing-time.js";
 import { membersBy } from "./members-by.js";

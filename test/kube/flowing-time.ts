@@ -1,4 +1,4 @@
-import { ManualClock } from "../../server/src/testing/manual-clock.js";
+import { ManualClock } from "@frontcache/server/testing";
 
 /** Time that flows by each turn of the event loop, so that real sockets keep pace and long waits pass quickly. */
 const TURN_MS = 10;

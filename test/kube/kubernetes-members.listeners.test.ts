@@ -1,5 +1,5 @@
+import { firstMembership } from "@frontcache/server/testing";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { firstMembership } from "../../server/src/membership/member-source.js";
 import type { KubeEmulator } from "../emulators/kube.js";
 import type { FlowingTime } from "./flowing-time.js";
 import { WatchedMembers } from "./watched-members.js";

@@ -1,8 +1,7 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { kubernetesTimes, silentLog } from "@frontcache/server/testing";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { kubernetesTimes } from "../../server/src/membership/kubernetes-members.js";
-import { silentLog } from "../../server/src/runtime/log.js";
 import type { KubeEmulator } from "../emulators/kube.js";
 import type { FlowingTime } from "./flowing-time.js";
 import { WatchedMembers } from "./watched-members.js";

@@ -1,11 +1,11 @@
-import { openKubeAccess } from "../../server/src/membership/kube-access.js";
 import {
   type KubernetesMembersOptions,
   kubernetesMembers,
   kubernetesTimes,
-} from "../../server/src/membership/kubernetes-members.js";
-import type { MemberSource } from "../../server/src/membership/member-source.js";
-import { silentLog } from "../../server/src/runtime/log.js";
+  type MemberSource,
+  openKubeAccess,
+  silentLog,
+} from "@frontcache/server/testing";
 
 /** Members of the pods that `app=frontcache` names, in the kubeconfig's namespace, with the settings' defaults but for what is wanted. */
 export function membersBy(

@@ -1,5 +1,5 @@
+import { kubernetesTimes } from "@frontcache/server/testing";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { kubernetesTimes } from "../../server/src/membership/kubernetes-members.js";
 import type { KubeEmulator, PodObject } from "../emulators/kube.js";
 import { seededRandom } from "../seeded-random.js";
 import { EmulatedKubernetes } from "./emulated-kubernetes.js";

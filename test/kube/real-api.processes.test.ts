@@ -1,11 +1,9 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { kubernetesTimes, type MemberSource, systemClock } from "@frontcache/server/testing";
 import { CoreV1Api, KubeConfig } from "@kubernetes/client-node";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { kubernetesTimes } from "../../server/src/membership/kubernetes-members.js";
-import type { MemberSource } from "../../server/src/membership/member-source.js";
-import { systemClock } from "../../server/src/runtime/clock.js";
 import { membersBy } from "./members-by.js";
 import { RealCluster } from "./real-cluster.js";
 

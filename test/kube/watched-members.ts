@@ -1,6 +1,6 @@
 import type { Membership } from "@frontcache/proto";
+import type { MemberSource } from "@frontcache/server/testing";
 import { expect } from "vitest";
-import type { MemberSource } from "../../server/src/membership/member-source.js";
 import { EmulatedKubernetes } from "./emulated-kubernetes.js";
 
 type Wanted = Parameters<EmulatedKubernetes["members"]>[0];

@@ -1,4 +1,5 @@
 import { CacheClient } from "@frontcache/client";
+import { clientMetricList, registeredMetrics } from "@frontcache/client/testing";
 import { metrics } from "@opentelemetry/api";
 import {
   AggregationTemporality,
@@ -8,7 +9,6 @@ import {
   PeriodicExportingMetricReader,
 } from "@opentelemetry/sdk-metrics";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { clientMetricList, registeredMetrics } from "../../client/src/metrics.js";
 import { MemberProcess, temporaryDirectory } from "../e2e/member-process.js";
 import { S3Emulator } from "../emulators/s3.js";
 

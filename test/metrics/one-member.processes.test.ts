@@ -1,7 +1,6 @@
 import { CacheClient } from "@frontcache/client";
+import { type MetricDeclaration, metricList, prometheusLabel, prometheusName } from "@frontcache/server/testing";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type MetricDeclaration, prometheusLabel, prometheusName } from "../../server/src/metrics/declaration.js";
-import { metricList } from "../../server/src/metrics/metric-list.js";
 import { MemberProcess, temporaryDirectory } from "../e2e/member-process.js";
 import { OtlpReceiver } from "../emulators/otlp.js";
 import { S3Emulator } from "../emulators/s3.js";

@@ -1,4 +1,4 @@
-import { GcsOrigin } from "../../server/src/origin/gcs/gcs-origin.js";
+import { GcsOrigin } from "@frontcache/server/testing";
 import { GcsEmulator } from "../emulators/gcs.js";
 import { originContract } from "./contract/contract.js";
 

@@ -4,11 +4,8 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseObjectUrl } from "@frontcache/proto";
+import { bytesOf, type GcsOptions, GcsOrigin, rangeOf, statOf } from "@frontcache/server/testing";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import type { GcsOptions } from "../../server/src/origin/gcs/gcs-origin.js";
-import { GcsOrigin } from "../../server/src/origin/gcs/gcs-origin.js";
-import { bytesOf } from "../../server/src/testing/answer-fixture.js";
-import { rangeOf, statOf } from "../../server/src/testing/origin/requests.js";
 import type { SeenRequest } from "../emulators/faults.js";
 import { GcsEmulator } from "../emulators/gcs.js";
 

@@ -1,11 +1,6 @@
 import { parseObjectUrl } from "@frontcache/proto";
+import { bytesOf, hedged as hedgedBy, ManualClock, MemoryObjects, MemoryOrigin, rangeOf } from "@frontcache/server/testing";
 import { describe, expect, it } from "vitest";
-import { hedged as hedgedBy } from "../../server/src/origin/hedged.js";
-import { bytesOf } from "../../server/src/testing/answer-fixture.js";
-import { ManualClock } from "../../server/src/testing/manual-clock.js";
-import { MemoryObjects } from "../../server/src/testing/origin/memory-objects.js";
-import { MemoryOrigin } from "../../server/src/testing/origin/memory-origin.js";
-import { rangeOf } from "../../server/src/testing/origin/requests.js";
 import { seededRandom } from "../seeded-random.js";
 
 /** Bytes of each read. The simulated time of a read does not depend on them. */

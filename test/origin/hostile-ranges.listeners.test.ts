@@ -2,16 +2,12 @@ import { once } from "node:events";
 import { Agent } from "node:http";
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
 import { setImmediate as turn } from "node:timers/promises";
+import { ramp } from "@frontcache/client/testing";
 import { CacheError, parseObjectUrl, versionOfStoreTag } from "@frontcache/proto";
 import { eventually } from "@frontcache/proto/testing";
+import { bypassOf, bytesOf, checkedAnswer, httpGet, originHttpAgent, rangeOf } from "@frontcache/server/testing";
 import fc from "fast-check";
 import { afterEach, beforeEach, expect, it } from "vitest";
-import { ramp } from "../../client/src/testing/ramp.js";
-import { checkedAnswer } from "../../server/src/origin/checked-answer.js";
-import { httpGet, originHttpAgent } from "../../server/src/origin/http/http-get.js";
-import { bypassOf } from "../../server/src/origin/http/socket-reads.js";
-import { bytesOf } from "../../server/src/testing/answer-fixture.js";
-import { rangeOf } from "../../server/src/testing/origin/requests.js";
 import { asked, type HostileAnswer, hostileAnswer, isFramed } from "../s3/hostile-answer.js";
 
 /** For long runs set FRONTCACHE_HOSTILE_ANSWERS=10000; to repeat a run set FRONTCACHE_HOSTILE_SEED=17. */

@@ -1,18 +1,20 @@
 import { setMaxListeners } from "node:events";
 import { CacheError, type ErrorCode, parseObjectUrl } from "@frontcache/proto";
+import {
+  bytesOf,
+  compose,
+  limited,
+  ManualClock,
+  MemoryObjects,
+  MemoryOrigin,
+  OriginLimits,
+  openOrigins,
+  parseOrigins,
+  rangeOf,
+  readSettings,
+  retrying,
+} from "@frontcache/server/testing";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { parseOrigins } from "../../server/src/config/origins-file.js";
-import { readSettings } from "../../server/src/config/settings.js";
-import { openOrigins } from "../../server/src/open-origins.js";
-import { limited } from "../../server/src/origin/limited.js";
-import { compose } from "../../server/src/origin/origin.js";
-import { OriginLimits } from "../../server/src/origin/origin-limits.js";
-import { retrying } from "../../server/src/origin/retrying.js";
-import { bytesOf } from "../../server/src/testing/answer-fixture.js";
-import { ManualClock } from "../../server/src/testing/manual-clock.js";
-import { MemoryObjects } from "../../server/src/testing/origin/memory-objects.js";
-import { MemoryOrigin } from "../../server/src/testing/origin/memory-origin.js";
-import { rangeOf } from "../../server/src/testing/origin/requests.js";
 import { S3Emulator } from "../emulators/s3.js";
 import { simulatedCache } from "../versions/simulated-cache.js";
 import { ignoredEvents } from "./open-s3.js";

@@ -1,6 +1,4 @@
-import type { OriginEvents } from "../../server/src/open-origins.js";
-import type { S3Options } from "../../server/src/origin/s3/s3-client.js";
-import { S3Origin } from "../../server/src/origin/s3/s3-origin.js";
+import { type OriginEvents, type S3Options, S3Origin } from "@frontcache/server/testing";
 
 /** The S3 origin of an emulator, with the options of a test. */
 export function openS3(endpoint: string, options: Partial<S3Options> = {}): S3Origin {

@@ -4,9 +4,8 @@ import { createServer as createHttpsServer, get as getHttps } from "node:https";
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
 import { createServer as createTlsServer } from "node:tls";
 import { until } from "@frontcache/proto/testing";
+import { originHttpAgent, originHttpsAgent, rampBytes } from "@frontcache/server/testing";
 import { afterEach, describe, expect, it } from "vitest";
-import { originHttpAgent, originHttpsAgent } from "../../server/src/origin/http/http-get.js";
-import { rampBytes } from "../../server/src/testing/origin/ramp.js";
 import { Authority } from "../security/authority.js";
 
 const SIZE = 3 << 20;

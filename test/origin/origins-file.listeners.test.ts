@@ -1,14 +1,17 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseObjectUrl } from "@frontcache/proto";
+import type { Origin } from "@frontcache/server";
+import {
+  bytesOf,
+  type OriginEvents,
+  type OriginFailure,
+  openOrigins,
+  parseOrigins,
+  rangeOf,
+  readSettings,
+} from "@frontcache/server/testing";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { parseOrigins } from "../../server/src/config/origins-file.js";
-import { readSettings } from "../../server/src/config/settings.js";
-import { type OriginEvents, openOrigins } from "../../server/src/open-origins.js";
-import type { OriginFailure } from "../../server/src/origin/failure-log.js";
-import type { Origin } from "../../server/src/origin/origin.js";
-import { bytesOf } from "../../server/src/testing/answer-fixture.js";
-import { rangeOf } from "../../server/src/testing/origin/requests.js";
 import type { SeenRequest } from "../emulators/faults.js";
 import { GcsEmulator } from "../emulators/gcs.js";
 import { S3Emulator } from "../emulators/s3.js";

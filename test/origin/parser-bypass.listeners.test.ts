@@ -5,14 +5,18 @@ import { type AddressInfo, createServer, type Server, type Socket } from "node:n
 import { createServer as createTlsServer } from "node:tls";
 import { CacheError, parseObjectUrl } from "@frontcache/proto";
 import { eventually } from "@frontcache/proto/testing";
+import type { OriginAnswer } from "@frontcache/server";
+import {
+  bypassOf,
+  bytesOf,
+  checkedAnswer,
+  httpGet,
+  originHttpAgent,
+  originHttpsAgent,
+  rampBytes,
+  rangeOf,
+} from "@frontcache/server/testing";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { checkedAnswer } from "../../server/src/origin/checked-answer.js";
-import { httpGet, originHttpAgent, originHttpsAgent } from "../../server/src/origin/http/http-get.js";
-import { bypassOf } from "../../server/src/origin/http/socket-reads.js";
-import type { OriginAnswer } from "../../server/src/origin/origin.js";
-import { bytesOf } from "../../server/src/testing/answer-fixture.js";
-import { rampBytes } from "../../server/src/testing/origin/ramp.js";
-import { rangeOf } from "../../server/src/testing/origin/requests.js";
 import { Authority } from "../security/authority.js";
 
 const MiB = 1 << 20;

@@ -1,12 +1,8 @@
 import { parseObjectUrl, parsePrefixUrl } from "@frontcache/proto";
 import { eventually } from "@frontcache/proto/testing";
+import type { Origin } from "@frontcache/server";
+import { bytesOf, pageOf, type Retry, rangeOf, retrying, statOf, systemClock } from "@frontcache/server/testing";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import type { Origin } from "../../server/src/origin/origin.js";
-import type { Retry } from "../../server/src/origin/retries.js";
-import { retrying } from "../../server/src/origin/retrying.js";
-import { systemClock } from "../../server/src/runtime/clock.js";
-import { bytesOf } from "../../server/src/testing/answer-fixture.js";
-import { pageOf, rangeOf, statOf } from "../../server/src/testing/origin/requests.js";
 import { rampBytes, S3Emulator } from "../emulators/s3.js";
 import { openS3 } from "./open-s3.js";
 

@@ -1,11 +1,8 @@
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { parseObjectUrl, parsePrefixUrl } from "@frontcache/proto";
+import { bucketOf, bytesOf, rangeOf, type S3Options, type S3Origin, statOf } from "@frontcache/server/testing";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import type { S3Options } from "../../server/src/origin/s3/s3-client.js";
-import type { S3Origin } from "../../server/src/origin/s3/s3-origin.js";
-import { bytesOf } from "../../server/src/testing/answer-fixture.js";
-import { bucketOf, rangeOf, statOf } from "../../server/src/testing/origin/requests.js";
 import type { SeenRequest } from "../emulators/faults.js";
 import { S3Emulator } from "../emulators/s3.js";
 import { openS3 } from "./open-s3.js";

@@ -4,15 +4,18 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseObjectUrl } from "@frontcache/proto";
 import { eventually } from "@frontcache/proto/testing";
+import type { Origin } from "@frontcache/server";
+import {
+  bytesOf,
+  type Retry,
+  rangeOf,
+  retrying as retryingBy,
+  type S3Options,
+  type S3Origin,
+  statOf,
+  systemClock,
+} from "@frontcache/server/testing";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import type { Origin } from "../../server/src/origin/origin.js";
-import type { Retry } from "../../server/src/origin/retries.js";
-import { retrying as retryingBy } from "../../server/src/origin/retrying.js";
-import type { S3Options } from "../../server/src/origin/s3/s3-client.js";
-import type { S3Origin } from "../../server/src/origin/s3/s3-origin.js";
-import { systemClock } from "../../server/src/runtime/clock.js";
-import { bytesOf } from "../../server/src/testing/answer-fixture.js";
-import { rangeOf, statOf } from "../../server/src/testing/origin/requests.js";
 import type { SeenRequest } from "../emulators/faults.js";
 import { S3Emulator } from "../emulators/s3.js";
 import { openS3 } from "./open-s3.js";

@@ -1,5 +1,5 @@
+import { type RawAnswer, RawClient } from "@frontcache/server/testing";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type RawAnswer, RawClient } from "../../server/src/testing/raw-client.js";
 import { rampBytes, S3Emulator } from "../emulators/s3.js";
 import { HttpStack } from "./http-stack.js";
 

@@ -1,6 +1,5 @@
+import { errorAnswer, ramp, rampHead } from "@frontcache/client/testing";
 import fc from "fast-check";
-import { ramp } from "../../client/src/testing/ramp.js";
-import { errorAnswer, rampHead } from "../../client/src/testing/scripted-gateway.js";
 
 /** The object that is asked for, and the range of it. */
 export const object = { size: 3_000, version: "v1" } as const;

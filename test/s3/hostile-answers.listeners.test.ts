@@ -1,16 +1,21 @@
 import { setImmediate as turn } from "node:timers/promises";
+import {
+  type Asked,
+  answerRamp,
+  BufferLanding,
+  HttpTransport,
+  ManualClock,
+  PinnedObject,
+  plainAccess,
+  RunningCall,
+  ramp,
+  ScriptedGateway,
+  Unintelligible,
+} from "@frontcache/client/testing";
 import { CacheError } from "@frontcache/proto";
 import { until } from "@frontcache/proto/testing";
 import fc from "fast-check";
 import { afterEach, describe, expect, it } from "vitest";
-import { plainAccess } from "../../client/src/members/access.js";
-import { BufferLanding, PinnedObject } from "../../client/src/members/block-landing.js";
-import { Unintelligible } from "../../client/src/members/http/answer-head.js";
-import { HttpTransport } from "../../client/src/members/http/http-transport.js";
-import { RunningCall } from "../../client/src/members/running-call.js";
-import { ManualClock } from "../../client/src/testing/manual-clock.js";
-import { ramp } from "../../client/src/testing/ramp.js";
-import { type Asked, answerRamp, ScriptedGateway } from "../../client/src/testing/scripted-gateway.js";
 import { asked, type HostileAnswer, hostileAnswer, isFramed, object } from "./hostile-answer.js";
 
 /** More of them in long runs: FRONTCACHE_HOSTILE_ANSWERS=10000. A run again: FRONTCACHE_HOSTILE_SEED=17. */

@@ -1,6 +1,6 @@
 import { eventually } from "@frontcache/proto/testing";
+import { HttpFixture, NOTHING_LEFT } from "@frontcache/server/testing";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { HttpFixture, NOTHING_LEFT } from "../../server/src/testing/http-fixture.js";
 import { seededRandom } from "../seeded-random.js";
 import { HostileRequests } from "./hostile-requests.js";
 

@@ -2,22 +2,26 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Geometry, MemberInfo } from "@frontcache/proto";
-import { HttpListener } from "../../server/src/api/http/http-listener.js";
-import { Clients, noLimits } from "../../server/src/api/limits/clients.js";
-import { LocalCache } from "../../server/src/cache/local-cache.js";
-import { alone } from "../../server/src/membership/alone.js";
-import { firstMembership } from "../../server/src/membership/member-source.js";
-import { MemberView } from "../../server/src/routing/member-view.js";
-import { Router } from "../../server/src/routing/router.js";
-import { silentRouting } from "../../server/src/routing/routing-events.js";
-import { systemClock } from "../../server/src/runtime/clock.js";
-import { silentLog } from "../../server/src/runtime/log.js";
-import { noSecurity } from "../../server/src/security/member-security.js";
-import { BlockStore, storageTuning } from "../../server/src/storage/block-store.js";
-import { openNodeDisk } from "../../server/src/storage/disk/node-disk.js";
-import { openMapper } from "../../server/src/storage/mapping/mapping.js";
-import { openOtherMembers } from "../../server/src/testing/other-members.js";
-import { RawClient } from "../../server/src/testing/raw-client.js";
+import {
+  alone,
+  BlockStore,
+  Clients,
+  firstMembership,
+  HttpListener,
+  LocalCache,
+  MemberView,
+  noLimits,
+  noSecurity,
+  openMapper,
+  openNodeDisk,
+  openOtherMembers,
+  RawClient,
+  Router,
+  silentLog,
+  silentRouting,
+  storageTuning,
+  systemClock,
+} from "@frontcache/server/testing";
 import { openS3 } from "../origin/open-s3.js";
 
 /** Small enough that objects of a megabyte have several blocks. */

@@ -1,6 +1,6 @@
+import { requestHead } from "@frontcache/client/testing";
+import { parsePlainRequest } from "@frontcache/server/testing";
 import { describe, expect, it } from "vitest";
-import { requestHead } from "../../client/src/members/http/request-head.js";
-import { parsePlainRequest } from "../../server/src/api/http/plain-request.js";
 
 describe("what frontcache's clients send", () => {
   it.each(["key", "a/b//c", "é ~!*'()?#%+&", "tab\t, line\r\nbreak, \0", "k".repeat(1024), "é".repeat(512)])(

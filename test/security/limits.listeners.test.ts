@@ -1,10 +1,9 @@
 import { once } from "node:events";
 import { connect } from "node:net";
 import type { ReadRangeResponse } from "@frontcache/proto";
+import { ManualClock, RawClient } from "@frontcache/server/testing";
 import { type ServiceError, status } from "@grpc/grpc-js";
 import { expect, it } from "vitest";
-import { ManualClock } from "../../server/src/testing/manual-clock.js";
-import { RawClient } from "../../server/src/testing/raw-client.js";
 import { BYTES, ListenersUnderTest, URL } from "./listeners-under-test.js";
 
 const MiB = 1 << 20;

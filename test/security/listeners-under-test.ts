@@ -1,17 +1,22 @@
+import type { TlsOptions } from "@frontcache/client";
 import { CacheServiceClient, callMetadata, channelCredentials } from "@frontcache/client/grpc";
+import { accessOf } from "@frontcache/client/testing";
+import {
+  Clients,
+  formatHostPort,
+  type GivenFlags,
+  GrpcListener,
+  HttpListener,
+  type Log,
+  type ManualClock,
+  MemberSecurity,
+  MemoryCache,
+  readSettings,
+  silentLog,
+  systemClock,
+  textPage,
+} from "@frontcache/server/testing";
 import { Client, type Metadata, type ServiceError } from "@grpc/grpc-js";
-import { accessOf, type TlsOptions } from "../../client/src/members/access.js";
-import { GrpcListener } from "../../server/src/api/grpc/grpc-listener.js";
-import { HttpListener } from "../../server/src/api/http/http-listener.js";
-import { textPage } from "../../server/src/api/http/pages.js";
-import { Clients } from "../../server/src/api/limits/clients.js";
-import { formatHostPort } from "../../server/src/config/addresses.js";
-import { type GivenFlags, readSettings } from "../../server/src/config/settings.js";
-import { systemClock } from "../../server/src/runtime/clock.js";
-import { type Log, silentLog } from "../../server/src/runtime/log.js";
-import { MemberSecurity } from "../../server/src/security/member-security.js";
-import type { ManualClock } from "../../server/src/testing/manual-clock.js";
-import { MemoryCache } from "../../server/src/testing/memory-cache.js";
 
 export const URL = "s3://bucket/object";
 export const BYTES = "the object's bytes";

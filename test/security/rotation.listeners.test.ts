@@ -1,11 +1,9 @@
 import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { connect, type PeerCertificate } from "node:tls";
+import { HttpTransport, RunningCall, systemClock } from "@frontcache/client/testing";
+import { ManualClock } from "@frontcache/server/testing";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { systemClock } from "../../client/src/members/clock.js";
-import { HttpTransport } from "../../client/src/members/http/http-transport.js";
-import { RunningCall } from "../../client/src/members/running-call.js";
-import { ManualClock } from "../../server/src/testing/manual-clock.js";
 import { temporaryDirectory } from "../e2e/member-process.js";
 import { Authority, CertificateFiles, type Pair } from "./authority.js";
 import { BYTES, ListenersUnderTest, type Shown, URL } from "./listeners-under-test.js";

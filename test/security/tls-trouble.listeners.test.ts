@@ -1,11 +1,15 @@
 import { once } from "node:events";
 import { connect } from "node:net";
 import { connect as connectTls } from "node:tls";
+import {
+  certificateProblems,
+  expiryMs,
+  type Log,
+  ManualClock,
+  MemberSecurity,
+  readCertificates,
+} from "@frontcache/server/testing";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { Log } from "../../server/src/runtime/log.js";
-import { certificateProblems, expiryMs, readCertificates } from "../../server/src/security/certificates.js";
-import { MemberSecurity } from "../../server/src/security/member-security.js";
-import { ManualClock } from "../../server/src/testing/manual-clock.js";
 import { temporaryDirectory } from "../e2e/member-process.js";
 import { Authority, CertificateFiles, type Pair } from "./authority.js";
 import { ListenersUnderTest } from "./listeners-under-test.js";

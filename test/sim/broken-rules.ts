@@ -1,7 +1,6 @@
 import { blockOffsetOf } from "@frontcache/proto";
-import type { ObjectRead } from "../../server/src/cache/object-read.js";
-import { type Origin, wrap } from "../../server/src/origin/origin.js";
-import type { Cache, ReadRequest } from "../../server/src/routing/cache.js";
+import type { Origin } from "@frontcache/server";
+import { type Cache, type ObjectRead, type ReadRequest, wrap } from "@frontcache/server/testing";
 import type { BrokenRules } from "./simulated-member.js";
 import { geometry } from "./simulated-parts.js";
 

@@ -1,7 +1,7 @@
+import type { CacheClient } from "@frontcache/client";
+import { clientOver, completeOptions } from "@frontcache/client/testing";
 import { parseObjectUrl } from "@frontcache/proto";
-import { type CacheClient, clientOver } from "../../client/src/cache-client.js";
-import { completeOptions } from "../../client/src/options.js";
-import { ANONYMOUS } from "../../server/src/security/principal.js";
+import { ANONYMOUS } from "@frontcache/server/testing";
 import { type AskedRead, ReadModel, type ReadOutcome } from "./read-model.js";
 import { simulatedConnections } from "./simulated-channels.js";
 import type { SimulatedCluster } from "./simulated-cluster.js";

@@ -1,4 +1,4 @@
-import type { DiskOperation } from "../../server/src/testing/memory-disk.js";
+import type { DiskOperation } from "@frontcache/server/testing";
 import { Chance } from "../seeded-random.js";
 import { FURTHEST, type Wanted } from "./cluster-readers.js";
 import type { Weather } from "./simulated-network.js";

@@ -1,6 +1,5 @@
 import type { ReadRangeRequest } from "@frontcache/proto";
-import type { ObjectRead } from "../../server/src/cache/object-read.js";
-import type { ReadRequest } from "../../server/src/routing/cache.js";
+import type { ObjectRead, ReadRequest } from "@frontcache/server/testing";
 
 /** Closed reads remembered. */
 const REMEMBERED = 50;

@@ -1,5 +1,5 @@
 import { Membership } from "@frontcache/proto";
-import type { ManualClock } from "../../server/src/testing/manual-clock.js";
+import type { ManualClock } from "@frontcache/server/testing";
 import type { Chance } from "../seeded-random.js";
 import type { Place } from "./place.js";
 import { geometry } from "./simulated-parts.js";

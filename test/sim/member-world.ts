@@ -1,10 +1,12 @@
 import { parseObjectUrl } from "@frontcache/proto";
-import type { LocalCache } from "../../server/src/cache/local-cache.js";
-import type { BlockStore } from "../../server/src/storage/block-store.js";
-import { ManualClock } from "../../server/src/testing/manual-clock.js";
-import { MemoryObjects } from "../../server/src/testing/origin/memory-objects.js";
-import { MemoryOrigin } from "../../server/src/testing/origin/memory-origin.js";
-import { storageFaults } from "../../server/src/testing/storage-invariants.js";
+import {
+  type BlockStore,
+  type LocalCache,
+  ManualClock,
+  MemoryObjects,
+  MemoryOrigin,
+  storageFaults,
+} from "@frontcache/server/testing";
 import type { Chance } from "../seeded-random.js";
 import { type AskedRead, ReadModel } from "./read-model.js";
 import {

@@ -1,5 +1,5 @@
 import type { MemberInfo } from "@frontcache/proto";
-import type { ManualClock } from "../../server/src/testing/manual-clock.js";
+import type { ManualClock } from "@frontcache/server/testing";
 import type { Chance } from "../seeded-random.js";
 import type { MemberProcess } from "./simulated-member.js";
 import { TroubledDisk } from "./troubled-disk.js";

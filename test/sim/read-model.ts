@@ -1,5 +1,5 @@
 import { CacheError, type ErrorCode } from "@frontcache/proto";
-import { rampBytes } from "../../server/src/testing/origin/ramp.js";
+import { rampBytes } from "@frontcache/server/testing";
 import type { Trouble } from "./trouble.js";
 import type { PutVersion, VersionHistory } from "./version-history.js";
 

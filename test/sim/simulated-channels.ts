@@ -1,9 +1,15 @@
+import {
+  type CallLimits,
+  type Channels,
+  type Clock,
+  GrpcMembers,
+  type MemberAddress,
+  type MemberConnections,
+  plainAccess,
+  type ServiceCalls,
+  Unreachable,
+} from "@frontcache/client/testing";
 import type { ReadRangeRequest } from "@frontcache/proto";
-import { plainAccess } from "../../client/src/members/access.js";
-import type { Clock } from "../../client/src/members/clock.js";
-import type { Channels, ServiceCalls } from "../../client/src/members/grpc/grpc-channels.js";
-import { GrpcMembers } from "../../client/src/members/grpc/grpc-members.js";
-import { type CallLimits, type MemberAddress, type MemberConnections, Unreachable } from "../../client/src/members/ports.js";
 import type { CallerEnd } from "./simulated-call.js";
 import type { Connection } from "./simulated-connection.js";
 import type { SimulatedNetwork } from "./simulated-network.js";

@@ -1,6 +1,4 @@
-import { ManualClock } from "../../server/src/testing/manual-clock.js";
-import { type MemoryFaultRule, MemoryFaults } from "../../server/src/testing/origin/memory-faults.js";
-import { MemoryObjects } from "../../server/src/testing/origin/memory-objects.js";
+import { ManualClock, type MemoryFaultRule, MemoryFaults, MemoryObjects } from "@frontcache/server/testing";
 import type { Chance } from "../seeded-random.js";
 import { HEARD_WITHIN_MS, MemberLists } from "./member-lists.js";
 import { newPlace, type Place } from "./place.js";

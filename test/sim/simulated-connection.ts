@@ -1,5 +1,5 @@
 import type { ReadRangeResponse } from "@frontcache/proto";
-import type { cacheServiceHandlers } from "../../server/src/api/grpc/cache-service.js";
+import type { cacheServiceHandlers } from "@frontcache/server/testing";
 import { type CallerEnd, SimulatedCall } from "./simulated-call.js";
 import type { SimulatedNetwork } from "./simulated-network.js";
 

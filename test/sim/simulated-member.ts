@@ -1,23 +1,27 @@
 import { type MemberInfo, type MemberList, Membership, type ReadRangeRequest } from "@frontcache/proto";
-import { cacheServiceHandlers } from "../../server/src/api/grpc/cache-service.js";
-import { RunningCalls } from "../../server/src/api/grpc/running-calls.js";
-import { Clients, noLimits } from "../../server/src/api/limits/clients.js";
-import type { LocalCache } from "../../server/src/cache/local-cache.js";
-import type { ObjectRead } from "../../server/src/cache/object-read.js";
-import type { Origin } from "../../server/src/origin/origin.js";
-import type { Cache, ReadRequest } from "../../server/src/routing/cache.js";
-import { MemberView } from "../../server/src/routing/member-view.js";
-import { OtherMembers } from "../../server/src/routing/other-members.js";
-import { peerFills } from "../../server/src/routing/peer-fill.js";
-import { Router } from "../../server/src/routing/router.js";
-import { silentRouting } from "../../server/src/routing/routing-events.js";
-import { silentLog } from "../../server/src/runtime/log.js";
-import { ANONYMOUS } from "../../server/src/security/principal.js";
-import type { BlockStore } from "../../server/src/storage/block-store.js";
-import type { MemoryFaults } from "../../server/src/testing/origin/memory-faults.js";
-import type { MemoryObjects } from "../../server/src/testing/origin/memory-objects.js";
-import { MemoryOrigin } from "../../server/src/testing/origin/memory-origin.js";
-import { storageFaults } from "../../server/src/testing/storage-invariants.js";
+import type { Origin } from "@frontcache/server";
+import {
+  ANONYMOUS,
+  type BlockStore,
+  type Cache,
+  Clients,
+  cacheServiceHandlers,
+  type LocalCache,
+  MemberView,
+  type MemoryFaults,
+  type MemoryObjects,
+  MemoryOrigin,
+  noLimits,
+  type ObjectRead,
+  OtherMembers,
+  peerFills,
+  type ReadRequest,
+  Router,
+  RunningCalls,
+  silentLog,
+  silentRouting,
+  storageFaults,
+} from "@frontcache/server/testing";
 import { HopWatch } from "./hop-watch.js";
 import { simulatedConnections } from "./simulated-channels.js";
 import type { SimulatedNetwork } from "./simulated-network.js";

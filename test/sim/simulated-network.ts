@@ -1,4 +1,4 @@
-import type { ManualClock } from "../../server/src/testing/manual-clock.js";
+import type { ManualClock } from "@frontcache/server/testing";
 import type { Chance } from "../seeded-random.js";
 import { Connection, type Handlers, type Host } from "./simulated-connection.js";
 

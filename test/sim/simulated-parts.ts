@@ -1,10 +1,15 @@
 import type { Geometry } from "@frontcache/proto";
-import { LocalCache, type LocalCacheOptions } from "../../server/src/cache/local-cache.js";
-import type { Origin } from "../../server/src/origin/origin.js";
-import { retrying as retryingBy } from "../../server/src/origin/retrying.js";
-import { silentLog } from "../../server/src/runtime/log.js";
-import { BlockStore, type BlockStoreOptions, storageTuning } from "../../server/src/storage/block-store.js";
-import { noMapping } from "../../server/src/storage/mapping/mapping.js";
+import type { Origin } from "@frontcache/server";
+import {
+  BlockStore,
+  type BlockStoreOptions,
+  LocalCache,
+  type LocalCacheOptions,
+  noMapping,
+  retrying as retryingBy,
+  silentLog,
+  storageTuning,
+} from "@frontcache/server/testing";
 import type { Chance } from "../seeded-random.js";
 import type { ProcessClock } from "./simulated-time.js";
 import type { TroubledDisk } from "./troubled-disk.js";

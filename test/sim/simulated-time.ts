@@ -1,4 +1,4 @@
-import type { ManualClock } from "../../server/src/testing/manual-clock.js";
+import type { ManualClock } from "@frontcache/server/testing";
 import type { Chance } from "../seeded-random.js";
 
 /** Lets everything run that waits for nothing but its turn. */

@@ -1,6 +1,5 @@
 import { sleep } from "@frontcache/proto/runtime";
-import type { ObjectRead } from "../../server/src/cache/object-read.js";
-import type { Clock } from "../../server/src/runtime/clock.js";
+import type { Clock, ObjectRead } from "@frontcache/server/testing";
 import type { Chance } from "../seeded-random.js";
 import type { ReadOutcome } from "./read-model.js";
 

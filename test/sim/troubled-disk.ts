@@ -1,6 +1,5 @@
 import { sleep } from "@frontcache/proto/runtime";
-import { systemError } from "../../server/src/storage/disk/disk.js";
-import { type DiskOperation, MemoryDisk } from "../../server/src/testing/memory-disk.js";
+import { type DiskOperation, MemoryDisk, systemError } from "@frontcache/server/testing";
 import type { Chance } from "../seeded-random.js";
 import type { ProcessClock } from "./simulated-time.js";
 

@@ -1,8 +1,8 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import type { ClusterReport } from "@frontcache/server/testing";
 import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { ClusterReport } from "../../server/src/api/admin/member-report.js";
 import { namesOf } from "../e2e/addresses.js";
 import { Cluster } from "../e2e/cluster.js";
 import { EmulatedPods } from "../e2e/cluster-pods.js";

@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
+import { readSettings } from "@frontcache/server/testing";
 import { describe, expect, it } from "vitest";
-import { readSettings } from "../../server/src/config/settings.js";
 import { argumentsOf, copied, isIgnored, stages } from "./dockerfile.js";
 import { packageFolders, root } from "./manifests.js";
 

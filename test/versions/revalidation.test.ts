@@ -1,11 +1,13 @@
 import { parseObjectUrl } from "@frontcache/proto";
+import {
+  type LocalCacheOptions,
+  ManualClock,
+  MemoryObjects,
+  MemoryOrigin,
+  type ReadResult,
+  retrying,
+} from "@frontcache/server/testing";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import type { LocalCacheOptions } from "../../server/src/cache/local-cache.js";
-import type { ReadResult } from "../../server/src/cache/object-read.js";
-import { retrying } from "../../server/src/origin/retrying.js";
-import { ManualClock } from "../../server/src/testing/manual-clock.js";
-import { MemoryObjects } from "../../server/src/testing/origin/memory-objects.js";
-import { MemoryOrigin } from "../../server/src/testing/origin/memory-origin.js";
 import { type SimulatedCache, simulatedCache } from "./simulated-cache.js";
 
 const URL = "s3://bucket/object";

@@ -1,11 +1,15 @@
 import type { Geometry } from "@frontcache/proto";
-import { LocalCache, type LocalCacheOptions } from "../../server/src/cache/local-cache.js";
-import type { Origin } from "../../server/src/origin/origin.js";
-import { silentLog } from "../../server/src/runtime/log.js";
-import { BlockStore, storageTuning } from "../../server/src/storage/block-store.js";
-import { noMapping } from "../../server/src/storage/mapping/mapping.js";
-import type { ManualClock } from "../../server/src/testing/manual-clock.js";
-import { MemoryDisk } from "../../server/src/testing/memory-disk.js";
+import type { Origin } from "@frontcache/server";
+import {
+  BlockStore,
+  LocalCache,
+  type LocalCacheOptions,
+  type ManualClock,
+  MemoryDisk,
+  noMapping,
+  silentLog,
+  storageTuning,
+} from "@frontcache/server/testing";
 
 /** Blocks that are read by the thousand in a moment. */
 export const geometry: Geometry = { blockBytes: 4096, segmentBytes: 512 };

@@ -1,6 +1,4 @@
-import type { Evictable, EvictionPolicy } from "../../../server/src/storage/eviction/eviction-policy.js";
-import { LruPolicy } from "../../../server/src/storage/eviction/lru-policy.js";
-import { evictionPolicy } from "../../../server/src/storage/eviction/policies.js";
+import { type Evictable, type EvictionPolicy, evictionPolicy, LruPolicy } from "@frontcache/server/testing";
 import { S3FifoPolicy } from "./s3-fifo-policy.js";
 import { SievePolicy } from "./sieve-policy.js";
 

@@ -1,4 +1,4 @@
-import type { Evictable, EvictionPolicy } from "../../../server/src/storage/eviction/eviction-policy.js";
+import type { Evictable, EvictionPolicy } from "@frontcache/server/testing";
 
 export interface S3FifoOptions {
   readonly oneUseMs: number;

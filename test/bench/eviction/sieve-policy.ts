@@ -1,4 +1,4 @@
-import type { Evictable, EvictionPolicy } from "../../../server/src/storage/eviction/eviction-policy.js";
+import type { Evictable, EvictionPolicy } from "@frontcache/server/testing";
 
 /**
  * SIEVE (Zhang et al., NSDI 2024): a hand moves from the oldest block to the newest, again and again. It evicts the blocks that

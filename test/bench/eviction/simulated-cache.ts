@@ -1,4 +1,4 @@
-import type { EvictionPolicy } from "../../../server/src/storage/eviction/eviction-policy.js";
+import type { EvictionPolicy } from "@frontcache/server/testing";
 import { SimulatedBlock } from "./contestants.js";
 import { CACHE_BLOCKS, type Trace } from "./traces.js";
 

@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { CacheClient } from "@frontcache/client";
-import { rampChunks } from "../../../server/src/testing/origin/ramp.js";
+import { rampChunks } from "@frontcache/server/testing";
 import { MemberProcess } from "../../e2e/member-process.js";
 import { mayMount, SmallDisk } from "../../fault/small-disk.js";
 import { volumeFiles } from "../../fault/volume-files.js";

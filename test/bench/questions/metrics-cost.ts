@@ -1,11 +1,14 @@
-import { measured } from "../../../server/src/api/measured-cache.js";
-import type { ObjectRead } from "../../../server/src/cache/object-read.js";
-import { HottestObjects } from "../../../server/src/metrics/hottest-objects.js";
-import { Metrics } from "../../../server/src/metrics/metrics.js";
-import { ReadMeter } from "../../../server/src/metrics/read-meter.js";
-import { RecentErrors } from "../../../server/src/metrics/recent-errors.js";
-import type { Cache, ReadRequest } from "../../../server/src/routing/cache.js";
-import { systemClock } from "../../../server/src/runtime/clock.js";
+import {
+  type Cache,
+  HottestObjects,
+  Metrics,
+  measured,
+  type ObjectRead,
+  ReadMeter,
+  type ReadRequest,
+  RecentErrors,
+  systemClock,
+} from "@frontcache/server/testing";
 import { type Benchmark, barsOf } from "../answer.js";
 import { startLoadGenerator } from "../load/http-load.js";
 import { REQUEST_SIZES, requestCosts, type Target } from "../load/request-cost.js";

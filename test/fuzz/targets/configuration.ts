@@ -1,6 +1,4 @@
-import { Problems } from "../../../server/src/config/mapping-reader.js";
-import { parseOrigins } from "../../../server/src/config/origins-file.js";
-import { type GivenFlags, readSettings, SettingsError } from "../../../server/src/config/settings.js";
+import { type GivenFlags, Problems, parseOrigins, readSettings, SettingsError } from "@frontcache/server/testing";
 import { type FuzzTarget, isOneLine, promise, resultOf } from "../target.js";
 
 /** Settings of `serve`: lines of `name=value`. */

@@ -1,10 +1,15 @@
 import { createServer, type IncomingMessage, type Server } from "node:http";
 import { Duplex } from "node:stream";
 import { parseObjectUrl } from "@frontcache/proto";
-import { parsePlainRequest } from "../../../server/src/api/http/plain-request.js";
-import { judge, parseConditions, rangeCounts } from "../../../server/src/api/s3/conditions.js";
-import { parseRange, spanOf } from "../../../server/src/api/s3/range-header.js";
-import { parseTarget } from "../../../server/src/api/s3/request-target.js";
+import {
+  judge,
+  parseConditions,
+  parsePlainRequest,
+  parseRange,
+  parseTarget,
+  rangeCounts,
+  spanOf,
+} from "@frontcache/server/testing";
 import { type FuzzTarget, promise, resultOf } from "../target.js";
 import { isBadInput } from "./object-url.js";
 

@@ -1,9 +1,17 @@
 import { isDeepStrictEqual } from "node:util";
 import { crc32 } from "node:zlib";
-import { decodeFooter, encodeFooter, MemberList, Membership, ReadRangeRequest, ReadRangeResponse } from "@frontcache/proto";
-import { decodeReadRangeResponse, encodeReadRangeResponse } from "../../../proto/src/read-range-codec.js";
-import { decodeReadRangeRequest } from "../../../proto/src/request-codec.js";
-import { readPod } from "../../../server/src/membership/pod.js";
+import {
+  decodeFooter,
+  decodeReadRangeRequest,
+  decodeReadRangeResponse,
+  encodeFooter,
+  encodeReadRangeResponse,
+  MemberList,
+  Membership,
+  ReadRangeRequest,
+  ReadRangeResponse,
+} from "@frontcache/proto";
+import { readPod } from "@frontcache/server/testing";
 import { type FuzzTarget, promise, resultOf } from "../target.js";
 
 /** Bytes of messages refuse by any error; what matters is that both readers do, and that nothing is made up. */

@@ -1,8 +1,6 @@
 import { eventually } from "@frontcache/proto/testing";
+import { bytesOf, rampBytes, statOf } from "@frontcache/server/testing";
 import { describe, expect, it } from "vitest";
-import { bytesOf } from "../../../server/src/testing/answer-fixture.js";
-import { rampBytes } from "../../../server/src/testing/origin/ramp.js";
-import { statOf } from "../../../server/src/testing/origin/requests.js";
 import { fails, MiB, type OriginUnderTest } from "./origin-under-test.js";
 
 /** Aborted requests and answers. */

@@ -1,7 +1,5 @@
+import { bytesOf, rampBytes, rangeOf, statOf } from "@frontcache/server/testing";
 import { describe, expect, it } from "vitest";
-import { bytesOf } from "../../../server/src/testing/answer-fixture.js";
-import { rampBytes } from "../../../server/src/testing/origin/ramp.js";
-import { rangeOf, statOf } from "../../../server/src/testing/origin/requests.js";
 import { fails, MiB, type OriginUnderTest } from "./origin-under-test.js";
 
 /** Connections: they end early, stall, are reused and released. */

@@ -1,8 +1,7 @@
 import { parsePrefixUrl } from "@frontcache/proto";
 import { eventually } from "@frontcache/proto/testing";
+import { bucketOf, type Listing, type ListPage, live, pageOf, statOf } from "@frontcache/server/testing";
 import { describe, expect, it } from "vitest";
-import type { Listing, ListPage } from "../../../server/src/origin/origin.js";
-import { bucketOf, live, pageOf, statOf } from "../../../server/src/testing/origin/requests.js";
 import { oddKeys } from "./odd-keys.js";
 import { fails, type OriginUnderTest, type Refusal } from "./origin-under-test.js";
 

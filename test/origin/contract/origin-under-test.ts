@@ -1,8 +1,8 @@
 import { type ErrorCode, type ObjectRef, parseObjectUrl } from "@frontcache/proto";
 import { eventually } from "@frontcache/proto/testing";
+import type { Origin, OriginAnswer } from "@frontcache/server";
+import { live, rangeOf } from "@frontcache/server/testing";
 import { expect } from "vitest";
-import type { Origin, OriginAnswer } from "../../../server/src/origin/origin.js";
-import { live, rangeOf } from "../../../server/src/testing/origin/requests.js";
 import type { Faults } from "../../emulators/faults.js";
 import type { Traffic } from "../../emulators/traffic.js";
 

@@ -1,7 +1,5 @@
+import { bytesOf, rampBytes, statOf } from "@frontcache/server/testing";
 import { describe, expect, it } from "vitest";
-import { bytesOf } from "../../../server/src/testing/answer-fixture.js";
-import { rampBytes } from "../../../server/src/testing/origin/ramp.js";
-import { statOf } from "../../../server/src/testing/origin/requests.js";
 import { fails, MiB, type OriginUnderTest } from "./origin-under-test.js";
 
 /** Reads of one version, and of versions that do not exist. */

@@ -1,0 +1,20 @@
+// What tests outside this package may use of it beside what it publishes. Never published.
+
+// What is inside, for tests that look at one part alone.
+export { clientOver } from "../cache-client.js";
+export { accessOf, plainAccess } from "../members/access.js";
+export { BlockLanding, BufferLanding, PinnedObject } from "../members/block-landing.js";
+export { type Clock, systemClock } from "../members/clock.js";
+export type { Channels, ServiceCalls } from "../members/grpc/grpc-channels.js";
+export { GrpcMembers } from "../members/grpc/grpc-members.js";
+export { Unintelligible } from "../members/http/answer-head.js";
+export { HttpTransport } from "../members/http/http-transport.js";
+export { requestHead } from "../members/http/request-head.js";
+export { type CallLimits, type MemberAddress, type MemberConnections, Unreachable } from "../members/ports.js";
+export { RunningCall } from "../members/running-call.js";
+export { clientMetricList, registeredMetrics } from "../metrics.js";
+export { completeOptions } from "../options.js";
+// Fakes and fixtures.
+export * from "./manual-clock.js";
+export * from "./ramp.js";
+export * from "./scripted-gateway.js";
