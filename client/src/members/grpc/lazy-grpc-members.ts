@@ -8,7 +8,7 @@ export interface LazyGrpcMembers extends BlockTransport, MemberCalls {
   keepOnly(grpcAddresses: ReadonlySet<string>): void;
 }
 
-/** GrpcMembers that loads grpc-js, a third of the client's code and start-up time, with the first call. */
+/** GrpcMembers that loads grpc-js, nearly half of the client's start-up time, with the first call. */
 export function lazyGrpcMembers(options: GrpcChannelsOptions): LazyGrpcMembers {
   let members: GrpcMembers | undefined;
   let loading: Promise<GrpcMembers> | undefined;

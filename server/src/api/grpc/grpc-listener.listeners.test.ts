@@ -156,6 +156,7 @@ describe("health", () => {
     member.listener.serve(member.cache, member.cache);
     expect(await statusOf("")).toEqual({ status: "SERVING" });
     expect(await statusOf("cache.CacheService")).toEqual({ status: "SERVING" });
+    expect(await statusOf("cache.RouterService")).toEqual({ status: "SERVING" });
     await expect(statusOf("other")).rejects.toMatchObject({ code: status.NOT_FOUND });
     await eventually(() => expect(seen).toEqual(["NOT_SERVING", "SERVING"]));
 
