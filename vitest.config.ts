@@ -43,7 +43,7 @@ export default defineConfig({
     maxWorkers: 2,
     // Members that tests start by the command line must not meet on the default port.
     env: { FRONTCACHE_HTTP_LISTEN: "127.0.0.1:0" },
-    expect: { poll: { timeout: 10_000 } },
+    expect: { poll: { timeout: 30_000 } },
     // Bounds for what hangs, not for what is slow on a busy machine.
     testTimeout: 60_000,
     hookTimeout: 120_000,
@@ -58,7 +58,8 @@ export default defineConfig({
         ],
       }),
       project("listeners", { setupFiles: [file("test/tiers/forbid-processes.ts")] }),
-      project("processes", {}),
+      // Several programs share the machine there.
+      project("processes", { testTimeout: 180_000, hookTimeout: 180_000 }),
     ],
   },
 });

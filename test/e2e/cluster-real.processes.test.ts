@@ -11,7 +11,7 @@ const suite = kubeconfig
   ? "a cluster that a real Kubernetes API tells of its members"
   : "a cluster that a real Kubernetes API tells of its members (skipped: FRONTCACHE_TEST_KUBECONFIG names no admin kubeconfig)";
 
-describe.skipIf(!kubeconfig)(suite, { timeout: 90_000 }, () => {
+describe.skipIf(!kubeconfig)(suite, () => {
   it("grows, restarts one by one and shrinks under reads: none fails, none is wrong, nothing is fetched twice", async () => {
     await using cluster = await Cluster.start({
       names: namesOf(3),

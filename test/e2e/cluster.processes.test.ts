@@ -9,7 +9,7 @@ const MEMBERS = 5;
 const OBJECTS = 20;
 const BLOCKS = 20;
 
-describe("five members that share 400 blocks", { timeout: 90_000 }, () => {
+describe("five members that share 400 blocks", () => {
   let cluster: Cluster;
   let objects: TestObject[];
 
@@ -70,7 +70,7 @@ describe("five members that share 400 blocks", { timeout: 90_000 }, () => {
   });
 });
 
-describe("two members that disagree about the ring", { timeout: 90_000 }, () => {
+describe("two members that disagree about the ring", () => {
   it("answer every read with the right bytes, without a loop", async () => {
     // Each knows the other one by another name, so for many blocks each takes the other one for the owner.
     const believed: Record<string, string[]> = { a: ["a", "b"], d: ["c", "d"] };

@@ -84,7 +84,7 @@ describe("frontcache get", () => {
     expect(JSON.parse(again.stdout.toString())).toMatchObject({ bytes: size, resumedBytes: 16 * MiB, file: path });
     expect((await readFile(path)).equals(rampBytes(0, size, 6))).toBe(true);
     expect((await readdir(directory.path)).filter((name) => name.includes("resumed"))).toEqual(["resumed"]);
-  }, 60_000);
+  });
 
   it("is quiet when its reader has had enough", async () => {
     const args = [BIN, "get", url, "--endpoint", member.grpc];

@@ -7,7 +7,7 @@ import { BLOCK_BYTES } from "./test-objects.js";
 
 const BLOCKS = 12;
 
-describe("evict, asked of any of three members", { timeout: 60_000 }, () => {
+describe("evict, asked of any of three members", () => {
   let cluster: Cluster;
 
   beforeAll(async () => {

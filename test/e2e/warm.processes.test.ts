@@ -24,7 +24,7 @@ beforeAll(async () => {
     pods: async ({ places, port }) => staticPods(places, port, undefined, true),
   });
   for (const [at, url] of urls.entries()) cluster.origin.putRamp("bucket", url.slice("s3://bucket/".length), sizeOf(at), at);
-}, 30_000);
+});
 
 afterAll(() => cluster?.[Symbol.asyncDispose]());
 
@@ -66,7 +66,7 @@ describe("client.warm", () => {
     expect(await client.warm(urls)).toMatchObject({ blocks: BLOCKS, cachedBytes: BYTES, fetchedBytes: 0 });
     expect((await client.readRange(urls[0]!, 0, LARGE)).length).toBe(LARGE);
     expect(cluster.fetches).toEqual([]);
-  }, 30_000);
+  });
 
   it("only looks, when that is all it is asked for, and says which objects can't be warmed", async () => {
     const client = await cluster.client();
@@ -92,7 +92,7 @@ describe("frontcache warm", () => {
     const again = JSON.parse((await run(["s3://bucket/prefix/", "--json"])).stdout.toString());
     expect(again).toMatchObject({ objects: OBJECTS, blocks: BLOCKS, cachedBytes: BYTES, fetchedBytes: 0, failed: 0 });
     expect(cluster.fetches).toEqual([]);
-  }, 30_000);
+  });
 
   it("takes a manifest from standard input, and only looks when it is to", async () => {
     const manifest = `# what is read first\n${urls[0]}\n\n  s3://bucket/prefix/object-01*\n`;

@@ -90,7 +90,7 @@ export class S3Emulator implements AsyncDisposable, Dialect {
     if (key === "") {
       if (method === "HEAD") {
         const region = this.region === undefined ? {} : { "x-amz-bucket-region": this.region };
-        return void exchange.response.writeHead(200, { ...region, "Content-Length": 0 }).end();
+        return void exchange.response.writeHead(200, { ...region, "Content-Type": "application/xml", "Content-Length": 0 }).end();
       }
       return this.#answerBucket(exchange);
     }

@@ -44,7 +44,7 @@ const labelled = [
   "frontcache.read.errors RESOURCE_EXHAUSTED",
 ];
 
-describe("a run that exercises everything", { timeout: 120_000 }, () => {
+describe("a run that exercises everything", () => {
   let cluster: Cluster;
   let receiver: OtlpReceiver;
 

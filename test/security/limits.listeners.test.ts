@@ -75,4 +75,4 @@ it("readers by gRPC that take nothing are cut off, the slowest first, and cost n
   await expect.poll(() => listeners.clients.sendBuffer.bytes).toBeLessThanOrEqual(4 * MiB);
   const bytes = await read(listeners, LARGE);
   expect(bytes.equals(large)).toBe(true);
-}, 60_000);
+});

@@ -177,7 +177,7 @@ describe("where a certificate is asked for", () => {
         await expect(listeners.call({ tls }, method)).rejects.toMatchObject({ code: status.UNAVAILABLE });
       await expectProbesAlone(listeners, { tls });
     }
-  }, 60_000);
+  });
 
   it("everything answers to who shows one of the authority's, and nobody reads in plain text", async () => {
     await using listeners = await open(mutual());

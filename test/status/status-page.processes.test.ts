@@ -127,7 +127,7 @@ describe.skipIf(noBrowser !== undefined)(`the status page${noBrowser === undefin
     const { page } = await open({});
     const before = await page.textContent("#tile-hits");
     await readAll(await cluster.client(), objects);
-    await expect.poll(() => page.textContent("#tile-hits"), { timeout: 15_000 }).not.toBe(before);
+    await expect.poll(() => page.textContent("#tile-hits"), { timeout: 30_000 }).not.toBe(before);
     await page.waitForSelector(".live");
     await page.close();
   });
@@ -176,7 +176,7 @@ describe.skipIf(noBrowser !== undefined)(`the status page${noBrowser === undefin
     }
   });
 
-  it.each(["light", "dark"] as const)("renders with the %s color scheme", { timeout: 120_000 }, async (colorScheme) => {
+  it.each(["light", "dark"] as const)("renders with the %s color scheme", async (colorScheme) => {
     await using directory = await temporaryDirectory();
     const to = screenshots ?? directory.path;
     await mkdir(to, { recursive: true });

@@ -48,5 +48,5 @@ describe("two members, one of which owns an object that is overwritten", () => {
     const known = await answersOf(cluster, owner);
     expect(known).toMatchObject({ version, head: `200 "${version}" `, suffix: `206 "${version}" ext` });
     expect(await answersOf(cluster, another)).toEqual(known);
-  }, 90_000);
+  });
 });

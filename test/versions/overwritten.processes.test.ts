@@ -56,7 +56,7 @@ describe("an object that is overwritten 60 times under 16 readers of three membe
       const bytes = await (await cluster.client(name)).readRange(object.url, 0, 8 << 20, object.current.version);
       expect(bytes.length).toBe(object.current.size);
     }
-  }, 120_000);
+  });
 });
 
 describe("a member that believes no version for longer than a millisecond", () => {
