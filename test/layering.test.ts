@@ -13,10 +13,7 @@ const layers = [
   ["cache"],
   ["routing"],
   ["api"],
-  ["open-origins.ts"],
-  ["member-metrics.ts"],
-  ["parts.ts"],
-  ["server.ts"],
+  ["composition"],
   ["cli"],
 ];
 

@@ -44,12 +44,15 @@ export function staticPods(places: readonly Place[], port: number, listOf = (_na
 
 /** Pods of the Kubernetes emulator. */
 export class EmulatedPods implements Pods {
+  readonly api: KubeEmulator;
+  readonly #kubeconfig: string;
+
   readonly follow = true;
 
-  private constructor(
-    readonly api: KubeEmulator,
-    private readonly kubeconfig: string,
-  ) {}
+  private constructor(api: KubeEmulator, kubeconfig: string) {
+    this.api = api;
+    this.#kubeconfig = kubeconfig;
+  }
 
   static async start(directory: string): Promise<EmulatedPods> {
     const api = await KubeEmulator.start();
@@ -59,7 +62,7 @@ export class EmulatedPods implements Pods {
   }
 
   flagsOf(): readonly string[] {
-    return ["--discovery", "kubernetes", "--kubeconfig", this.kubeconfig];
+    return ["--discovery", "kubernetes", "--kubeconfig", this.#kubeconfig];
   }
 
   async created({ name, host }: Place): Promise<void> {
@@ -89,12 +92,15 @@ export class EmulatedPods implements Pods {
 
 /** Pods in a namespace of a real cluster, whose status the test reports in the place of kubelets. */
 export class RealPods implements Pods {
+  readonly cluster: RealCluster;
+  readonly #kubeconfig: string;
+
   readonly follow = true;
 
-  private constructor(
-    readonly cluster: RealCluster,
-    private readonly kubeconfig: string,
-  ) {}
+  private constructor(cluster: RealCluster, kubeconfig: string) {
+    this.cluster = cluster;
+    this.#kubeconfig = kubeconfig;
+  }
 
   /** `admin` is the path of a kubeconfig that may do everything; the members get the token of their service account. */
   static async open(admin: string, directory: string): Promise<RealPods> {
@@ -105,7 +111,7 @@ export class RealPods implements Pods {
   }
 
   flagsOf(): readonly string[] {
-    return ["--discovery", "kubernetes", "--kubeconfig", this.kubeconfig];
+    return ["--discovery", "kubernetes", "--kubeconfig", this.#kubeconfig];
   }
 
   created({ name, host }: Place): Promise<void> {

@@ -34,18 +34,31 @@ export interface ClusterOptions {
 
 /** Members as processes, each on a loopback address of its own and all on one port, before one origin. */
 export class Cluster implements AsyncDisposable {
+  readonly origin: S3Emulator;
+  readonly directory: Awaited<ReturnType<typeof temporaryDirectory>>;
+  readonly port: number;
+  readonly pods: Pods;
+  readonly #flags: readonly string[];
+  readonly #volumeSize: string | undefined;
+
   readonly #members = new Map<string, MemberProcess & { readonly host: string }>();
   readonly #clients: CacheClient[] = [];
   readonly #fetches: OriginFetches;
 
   private constructor(
-    readonly origin: S3Emulator,
-    readonly directory: Awaited<ReturnType<typeof temporaryDirectory>>,
-    readonly port: number,
-    readonly pods: Pods,
-    private readonly flags: readonly string[],
-    private readonly volumeSize: string | undefined,
+    origin: S3Emulator,
+    directory: Awaited<ReturnType<typeof temporaryDirectory>>,
+    port: number,
+    pods: Pods,
+    flags: readonly string[],
+    volumeSize: string | undefined,
   ) {
+    this.origin = origin;
+    this.directory = directory;
+    this.port = port;
+    this.pods = pods;
+    this.#flags = flags;
+    this.#volumeSize = volumeSize;
     this.#fetches = new OriginFetches(origin, BLOCK_BYTES);
   }
 
@@ -204,8 +217,8 @@ export class Cluster implements AsyncDisposable {
     const sizes = ["--block-size", "1MiB", "--part-size", "1MiB", "--leave-after", "1500ms", "--hedge", "false"];
     const member = await MemberProcess.start({
       endpoint: this.origin.endpoint,
-      cacheDirectory: this.volumeSize === undefined ? this.cacheOf(name) : `${this.cacheOf(name)}:${this.volumeSize}`,
-      flags: [...flags, ...sizes, ...this.flags],
+      cacheDirectory: this.#volumeSize === undefined ? this.cacheOf(name) : `${this.cacheOf(name)}:${this.#volumeSize}`,
+      flags: [...flags, ...sizes, ...this.#flags],
       env: { AWS_ACCESS_KEY_ID: name },
     });
     this.#members.set(name, Object.assign(member, { host }));

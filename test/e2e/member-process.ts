@@ -57,6 +57,8 @@ export function memberEnvironment(endpoint: string, extra: Readonly<Record<strin
 
 /** A member as its own process, started as a user starts it. */
 export class MemberProcess implements AsyncDisposable {
+  readonly #child: ChildProcess;
+
   /** host:port of the gRPC listener. */
   grpc = "";
   /** host:port of the gateway. */
@@ -67,7 +69,8 @@ export class MemberProcess implements AsyncDisposable {
   stderr = "";
   readonly #exited: Promise<number | null>;
 
-  private constructor(private readonly child: ChildProcess) {
+  private constructor(child: ChildProcess) {
+    this.#child = child;
     running.add(child);
     this.#exited = once(child, "exit").then(([code]) => {
       running.delete(child);
@@ -104,12 +107,12 @@ export class MemberProcess implements AsyncDisposable {
   }
 
   get pid(): number {
-    return this.child.pid!;
+    return this.#child.pid!;
   }
 
   /** Whether it has not ended yet. */
   get runs(): boolean {
-    return running.has(this.child);
+    return running.has(this.#child);
   }
 
   /** Resident bytes now: in all, and those of them that are no pages of mapped files. */
@@ -121,22 +124,22 @@ export class MemberProcess implements AsyncDisposable {
 
   /** Ends it in good order; resolves to its exit code. */
   stop(signal: NodeJS.Signals = "SIGTERM"): Promise<number | null> {
-    this.child.kill(signal);
+    this.#child.kill(signal);
     return this.#exited;
   }
 
   /** Ends it as a crash does. */
   async kill(): Promise<void> {
-    this.child.kill("SIGKILL");
+    this.#child.kill("SIGKILL");
     await this.#exited;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    if (running.has(this.child)) await this.kill();
+    if (running.has(this.#child)) await this.kill();
   }
 
   async #listening(): Promise<void> {
-    const lines = createInterface({ input: this.child.stdout! });
+    const lines = createInterface({ input: this.#child.stdout! });
     const listening = new Promise<void>((resolve) => {
       lines.on("line", (line) => {
         const entry = line.startsWith("{") ? JSON.parse(line) : { event: "text", line };

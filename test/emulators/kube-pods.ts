@@ -41,6 +41,9 @@ export interface PodChange {
 
 /** The pods of one namespace with their history, as etcd keeps them. */
 export class KubePods {
+  readonly namespace: string;
+  readonly #clock: Clock;
+
   readonly #pods = new Map<string, PodObject>();
   readonly #listeners = new Set<(change: PodChange) => void>();
   #history: PodChange[] = [];
@@ -48,10 +51,10 @@ export class KubePods {
   #forgottenUpTo = 1000;
   #uids = 0;
 
-  constructor(
-    readonly namespace: string,
-    private readonly clock: Clock,
-  ) {}
+  constructor(namespace: string, clock: Clock) {
+    this.namespace = namespace;
+    this.#clock = clock;
+  }
 
   get resourceVersion(): number {
     return this.#resourceVersion;
@@ -136,6 +139,6 @@ export class KubePods {
 
   /** Whole seconds, as the API writes time. */
   #timestamp(): string {
-    return `${new Date(this.clock.nowMs()).toISOString().slice(0, 19)}Z`;
+    return `${new Date(this.#clock.nowMs()).toISOString().slice(0, 19)}Z`;
   }
 }

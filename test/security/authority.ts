@@ -25,12 +25,15 @@ export interface Pair {
 
 /** A certificate authority that lives as long as its test. */
 export class Authority {
+  readonly #keys: webcrypto.CryptoKeyPair;
+  readonly #certificate: X509Certificate;
+
   static #serial = 1;
 
-  private constructor(
-    private readonly keys: webcrypto.CryptoKeyPair,
-    private readonly certificate: X509Certificate,
-  ) {}
+  private constructor(keys: webcrypto.CryptoKeyPair, certificate: X509Certificate) {
+    this.#keys = keys;
+    this.#certificate = certificate;
+  }
 
   static async create(name: string): Promise<Authority> {
     const keys = await generateKeys();
@@ -49,7 +52,7 @@ export class Authority {
   }
 
   get pem(): string {
-    return `${this.certificate.toString("pem")}\n`;
+    return `${this.#certificate.toString("pem")}\n`;
   }
 
   /** A certificate for servers and clients, with the names and the loopback address. */
@@ -63,10 +66,10 @@ export class Authority {
     const certificate = await X509CertificateGenerator.create({
       serialNumber: Authority.#nextSerial(),
       subject: `CN=${names[0] ?? "member"}`,
-      issuer: this.certificate.subject,
+      issuer: this.#certificate.subject,
       notBefore: new Date(Math.min(Date.now(), notAfterMs) - HOUR_MS),
       notAfter: new Date(notAfterMs),
-      signingKey: this.keys.privateKey,
+      signingKey: this.#keys.privateKey,
       publicKey: keys.publicKey,
       signingAlgorithm: ALGORITHM,
       extensions: [

@@ -29,15 +29,20 @@ export interface Shown {
 
 /** Both listeners of a member with the security that some flags configure, serving one object in memory. */
 export class ListenersUnderTest implements AsyncDisposable {
+  readonly security: MemberSecurity;
+  readonly clients: Clients;
+  readonly grpc: GrpcListener;
+  readonly gateway: HttpListener;
+
   readonly cache = new MemoryCache();
   readonly #clients: Client[] = [];
 
-  private constructor(
-    readonly security: MemberSecurity,
-    readonly clients: Clients,
-    readonly grpc: GrpcListener,
-    readonly gateway: HttpListener,
-  ) {}
+  private constructor(security: MemberSecurity, clients: Clients, grpc: GrpcListener, gateway: HttpListener) {
+    this.security = security;
+    this.clients = clients;
+    this.grpc = grpc;
+    this.gateway = gateway;
+  }
 
   /** `clock`: when the files are read again. */
   static async open(flags: GivenFlags, clock: ManualClock, log: Log = silentLog): Promise<ListenersUnderTest> {

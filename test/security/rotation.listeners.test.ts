@@ -20,16 +20,18 @@ afterEach(() => directory[Symbol.asyncDispose]());
 
 /** Readers by both listeners that read one after the other without a pause, and what they got. */
 class Readers {
+  readonly #listeners: ListenersUnderTest;
+  readonly #shown: () => Shown;
+
   reads = 0;
   readonly failures: unknown[] = [];
   #stopped = false;
   readonly #running: Promise<void>[];
   readonly #landing: HttpTransport;
 
-  constructor(
-    private readonly listeners: ListenersUnderTest,
-    private readonly shown: () => Shown,
-  ) {
+  constructor(listeners: ListenersUnderTest, shown: () => Shown) {
+    this.#listeners = listeners;
+    this.#shown = shown;
     const access = {
       tls: () => shown().tls,
       authorization: () => (shown().token === undefined ? undefined : `Bearer ${shown().token}`),
@@ -65,7 +67,7 @@ class Readers {
   }
 
   async #byGrpc(client: ReturnType<ListenersUnderTest["caller"]>["client"]): Promise<string> {
-    const { metadata } = this.listeners.metadataOf(this.shown());
+    const { metadata } = this.#listeners.metadataOf(this.#shown());
     const request = { key: URL, offset: 0, length: 100, version: "", forwarded: false, cachedOnly: false };
     const parts: Buffer[] = [];
     for await (const { data } of client.readRange(request, metadata) as AsyncIterable<{ data: Buffer }>) parts.push(data);
@@ -84,7 +86,7 @@ class Readers {
       room: () => into,
       landed: () => true,
     };
-    const address = { grpcAddress: this.listeners.grpcAddress, httpAddress: `127.0.0.1:${this.listeners.httpPort}` };
+    const address = { grpcAddress: this.#listeners.grpcAddress, httpAddress: `127.0.0.1:${this.#listeners.httpPort}` };
     await this.#landing.read(address, target, call).finally(() => call.end());
     return into.toString();
   }

@@ -19,7 +19,7 @@ describe("the image", () => {
     for (const path of ["test", "node_modules", "server/node_modules/x", "server/dist/index.js", "proto/src/ring.test.ts"]) {
       expect([path, isIgnored(path)]).toEqual([path, true]);
     }
-    for (const path of ["server/src/server.ts", "server/page/main.js", "proto/cache.proto"]) {
+    for (const path of ["server/src/composition/server.ts", "server/page/main.js", "proto/cache.proto"]) {
       expect([path, isIgnored(path)]).toEqual([path, false]);
     }
   });

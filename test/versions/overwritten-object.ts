@@ -16,13 +16,17 @@ export const LEAST_BYTES = 5 * MiB;
 
 /** An object that is overwritten again and again, and what it was when. Up to 251 versions can be told apart. */
 export class OverwrittenObject {
+  readonly #origin: S3Emulator;
+  readonly bucket: string;
+  readonly key: string;
+
   readonly puts: Put[] = [];
 
-  constructor(
-    private readonly origin: S3Emulator,
-    readonly bucket: string,
-    readonly key: string,
-  ) {}
+  constructor(origin: S3Emulator, bucket: string, key: string) {
+    this.#origin = origin;
+    this.bucket = bucket;
+    this.key = key;
+  }
 
   get url(): string {
     return `s3://${this.bucket}/${this.key}`;
@@ -36,7 +40,7 @@ export class OverwrittenObject {
   overwrite(): void {
     const seed = this.puts.length % PERIOD;
     const size = LEAST_BYTES + ((this.puts.length * 700_001) % (2 * MiB));
-    const version = this.origin.putRamp(this.bucket, this.key, size, seed);
+    const version = this.#origin.putRamp(this.bucket, this.key, size, seed);
     this.puts.push({ version, size, seed, atMs: performance.now() });
   }
 

@@ -23,6 +23,8 @@ export interface Tally {
 
 /** Reads of an object that is overwritten meanwhile, each answer held against what the object was. */
 export class VersionReaders {
+  readonly #object: OverwrittenObject;
+
   readonly tallies: Record<string, Tally> = {};
   /** What must not be, one line each. */
   readonly wrong: string[] = [];
@@ -33,7 +35,9 @@ export class VersionReaders {
   #stopped = false;
   readonly #waiting: { readonly whole: number; readonly resolve: () => void }[] = [];
 
-  constructor(private readonly object: OverwrittenObject) {}
+  constructor(object: OverwrittenObject) {
+    this.#object = object;
+  }
 
   /** Resolves when so many more whole answers have come. One call at a time. */
   more(answers: number): Promise<void> {
@@ -50,7 +54,7 @@ export class VersionReaders {
     while (!this.#stopped) {
       const offset = Math.floor(random() * (LEAST_BYTES - 1));
       const length = MiB + 1 + Math.floor(random() * 1.5 * MiB);
-      const { puts } = this.object;
+      const { puts } = this.#object;
       const asked = kind.versioned ? puts[Math.max(0, puts.length - 1 - Math.floor(random() ** 3 * 6))] : undefined;
       await this.#read(client, kind, { offset, length }, asked);
       while (this.#waiting.length > 0 && this.#waiting[0]!.whole <= this.#whole) this.#waiting.shift()!.resolve();
@@ -67,7 +71,7 @@ export class VersionReaders {
     const pieces: Buffer[] = [];
     let failure: CacheError | undefined;
     try {
-      const { url } = this.object;
+      const { url } = this.#object;
       if (!kind.streamed) pieces.push(await client.readRange(url, range.offset, range.length, asked?.version));
       else
         for await (const piece of client.stream(url, range.offset, range.length, asked?.version)) pieces.push(Buffer.from(piece));
@@ -89,7 +93,7 @@ export class VersionReaders {
     const tally = this.tallies[name];
     if (failure !== undefined && failure.code !== "FAILED_PRECONDITION")
       this.wrong.push(`${where}: ${failure.code} ${failure.message}`);
-    const put = bytes.length === 0 ? undefined : (asked ?? this.object.beginningOf(bytes, range.offset));
+    const put = bytes.length === 0 ? undefined : (asked ?? this.#object.beginningOf(bytes, range.offset));
     if (put !== undefined && !isWhollyOf(put, bytes, range, failure !== undefined)) {
       this.wrong.push(`${where}: ${bytes.length} bytes that are not wholly of seed ${put.seed}`);
     }
@@ -101,7 +105,7 @@ export class VersionReaders {
     if (put === undefined) return void this.wrong.push(`${where}: no bytes`);
     tally.whole++;
     this.#whole++;
-    const behindMs = beganMs - this.object.replacedAtMs(put);
+    const behindMs = beganMs - this.#object.replacedAtMs(put);
     if (behindMs > 0) tally.old++;
     if (asked === undefined) this.stalestMs = Math.max(this.stalestMs, behindMs);
   }

@@ -13,25 +13,27 @@ export interface ListeningPortOptions {
 
 /** The TCP port of a listener, from taking it to its last connection's end. */
 export class ListeningPort {
+  readonly #server: Server;
+  readonly #options: ListeningPortOptions;
+
   /** All that is accepted, what still shakes hands included. */
   readonly #sockets = new Set<Socket>();
   #address: HostPort;
 
-  constructor(
-    private readonly server: Server,
-    private readonly options: ListeningPortOptions,
-  ) {
+  constructor(server: Server, options: ListeningPortOptions) {
+    this.#server = server;
+    this.#options = options;
     this.#address = options.listen;
     server.on("connection", (socket: Socket) => this.#track(socket));
   }
 
   /** Takes the port. Rejects with the system's error where the address can't be listened on. */
   async open(): Promise<void> {
-    const { listen, log } = this.options;
-    await once(this.server.listen(listen), "listening");
-    this.#address = { host: listen.host, port: (this.server.address() as AddressInfo).port };
+    const { listen, log } = this.#options;
+    await once(this.#server.listen(listen), "listening");
+    this.#address = { host: listen.host, port: (this.#server.address() as AddressInfo).port };
     // A connection that could not be accepted concerns its client alone.
-    this.server.on("error", (error) => log.warn({ event: "accept-failed" }, `cannot accept a connection: ${error.message}`));
+    this.#server.on("error", (error) => log.warn({ event: "accept-failed" }, `cannot accept a connection: ${error.message}`));
   }
 
   /** What it listens on, with the port that was picked where 0 was asked for. */
@@ -46,7 +48,7 @@ export class ListeningPort {
 
   /** No new connections. Resolves when none is left. */
   close(): Promise<void> {
-    return new Promise((resolve) => this.server.close(() => resolve()));
+    return new Promise((resolve) => this.#server.close(() => resolve()));
   }
 
   /** Ends the connections of a client's `address:port`, or all of them, whatever they are at. */
@@ -57,7 +59,7 @@ export class ListeningPort {
   }
 
   #track(socket: Socket): void {
-    const { clients } = this.options;
+    const { clients } = this.#options;
     const client = clients.connected(socket.remoteAddress);
     if (client === undefined) {
       socket.destroy();

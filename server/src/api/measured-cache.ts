@@ -28,34 +28,39 @@ export function measured(meter: ReadMeter): (next: Cache) => Cache {
 
 /** Passes everything through and counts it on its way. */
 class MeasuredRead implements ObjectRead {
+  readonly #read: ObjectRead;
+  readonly #meter: ReadMeter;
+  readonly #url: string;
+  readonly #begunMs: number;
+  /** Whether nothing has been waited for. */
+  #atOnce: boolean;
+
   readonly info: ObjectInfo;
   readonly offset: number;
   readonly length: number;
   #sent = 0;
   #over = false;
 
-  constructor(
-    private readonly read: ObjectRead,
-    private readonly meter: ReadMeter,
-    private readonly url: string,
-    private readonly begunMs: number,
-    /** Whether nothing has been waited for. */
-    private atOnce: boolean,
-  ) {
+  constructor(read: ObjectRead, meter: ReadMeter, url: string, begunMs: number, atOnce: boolean) {
+    this.#read = read;
+    this.#meter = meter;
+    this.#url = url;
+    this.#begunMs = begunMs;
+    this.#atOnce = atOnce;
     this.info = read.info;
     this.offset = read.offset;
     this.length = read.length;
   }
 
   get result(): ReadResult {
-    return this.read.result;
+    return this.#read.result;
   }
 
   next(): Slice | undefined | Promise<Slice | undefined> {
     try {
-      const found = this.read.next();
+      const found = this.#read.next();
       if (!(found instanceof Promise)) return this.#count(found);
-      this.atOnce = false;
+      this.#atOnce = false;
       return found.then(
         (slice) => this.#count(slice),
         (error: unknown) => this.#fail(error),
@@ -68,27 +73,27 @@ class MeasuredRead implements ObjectRead {
   close(): void {
     if (!this.#over) {
       this.#over = true;
-      this.meter.answered(this.read.result, this.url, this.begunMs, this.#sent);
+      this.#meter.answered(this.#read.result, this.#url, this.#begunMs, this.#sent);
     }
-    this.read.close();
+    this.#read.close();
   }
 
   #count(slice: Slice | undefined): Slice | undefined {
     if (slice === undefined) return undefined;
-    const { result } = this.read;
+    const { result } = this.#read;
     if (this.#sent === 0) {
-      if (this.atOnce) this.meter.firstBytesAtOnce(result);
-      else this.meter.firstBytes(result, this.begunMs);
+      if (this.#atOnce) this.#meter.firstBytesAtOnce(result);
+      else this.#meter.firstBytes(result, this.#begunMs);
     }
     this.#sent += slice.bytes.length;
-    this.meter.sent(result, slice.bytes.length);
+    this.#meter.sent(result, slice.bytes.length);
     return slice;
   }
 
   #fail(error: unknown): never {
     if (this.#over) throw error;
     this.#over = true;
-    return countFailure(this.meter, this.url, error);
+    return countFailure(this.#meter, this.#url, error);
   }
 }
 

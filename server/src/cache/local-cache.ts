@@ -34,6 +34,8 @@ const MAX_STARTS = 3;
 
 /** The cache of one member. It decides which version a read is of. BlockOpener reads that version's bytes. */
 export class LocalCache {
+  readonly #options: LocalCacheOptions;
+
   readonly #versions: CurrentVersions;
   readonly #memory: FillMemory;
   readonly #fills: Fills;
@@ -41,7 +43,8 @@ export class LocalCache {
   readonly #warmer: BlockWarmer;
   readonly #closing = new AbortController();
 
-  constructor(private readonly options: LocalCacheOptions) {
+  constructor(options: LocalCacheOptions) {
+    this.#options = options;
     const { geometry, origin, store, clock, partBytes, fillMemoryBytes, fillParallelism } = options;
     const { signal } = this.#closing;
     // Each running request to the origin may add a listener. The fill memory bounds their number.
@@ -78,7 +81,7 @@ export class LocalCache {
   async stat(ref: ObjectRef, version: string | undefined, signal: AbortSignal): Promise<ObjectInfo> {
     const known = version === undefined ? this.#versions.fresh(ref.url) : this.#infoOf(ref.url, version);
     if (known !== undefined) return known;
-    const stale = version === undefined && this.options.staleIfError ? this.#versions.last(ref.url) : undefined;
+    const stale = version === undefined && this.#options.staleIfError ? this.#versions.last(ref.url) : undefined;
     try {
       const current = await untilAborted(this.#versions.ask(ref, stale !== undefined), signal);
       if (version !== undefined && current.version !== version) throw otherVersion(ref.url, version);
@@ -91,12 +94,12 @@ export class LocalCache {
 
   /** Passed on to the origin: listings are not cached. */
   list(question: ListQuestion): Promise<Listing> {
-    return this.options.origin.ask(question);
+    return this.#options.origin.ask(question);
   }
 
   /** Passed on to the origin, too. */
   statBucket(question: BucketQuestion): Promise<BucketInfo> {
-    return this.options.origin.ask(question);
+    return this.#options.origin.ask(question);
   }
 
   /** Caches a whole block. If the object changed since its version was observed, the current version is looked up again. */
@@ -119,17 +122,17 @@ export class LocalCache {
   evict(selector: EvictSelector): Promise<EvictReport> {
     this.#fills.discard(selector);
     this.#versions.invalidate(selector);
-    return this.options.store.evict(selector);
+    return this.#options.store.evict(selector);
   }
 
   /** Bytes cached here of one version of an object. */
   cachedBytes(url: string, version: string): number {
-    return this.options.store.cachedBytes(url, version);
+    return this.#options.store.cachedBytes(url, version);
   }
 
   /** Records reads of block files that clients on this host made without the member. Returns how many of the blocks are cached. */
   recordUses(blocks: readonly BlockId[]): number {
-    return blocks.reduce((cached, block) => cached + Number(this.options.store.recordUse(block)), 0);
+    return blocks.reduce((cached, block) => cached + Number(this.#options.store.recordUse(block)), 0);
   }
 
   /**
@@ -213,7 +216,7 @@ export class LocalCache {
   /** Asks which version is current before any byte is fetched. While the origin is unreachable, cached bytes are served as stale. */
   async #askFirst(request: BlockRequest, last: ObjectInfo | undefined, pinned: PinnedBlock): Promise<ObjectRead> {
     const { ref, signal } = request;
-    const mayServe = this.options.staleIfError && last !== undefined;
+    const mayServe = this.#options.staleIfError && last !== undefined;
     const stale = mayServe && this.#blocks.isCached(request, last, pinned.of(last.version)) ? last : undefined;
     const serveStale = (): ObjectRead | undefined => {
       const pin = stale && pinned.of(stale.version);

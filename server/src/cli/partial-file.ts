@@ -16,14 +16,16 @@ export interface FileContent {
  * A download resumes only with the same range of the same version.
  */
 export class PartialFile {
+  readonly #path: string;
+  readonly content: FileContent;
+
   readonly partPath: string;
   readonly #descriptionPath: string;
   #bytes = 0;
 
-  private constructor(
-    private readonly path: string,
-    readonly content: FileContent,
-  ) {
+  private constructor(path: string, content: FileContent) {
+    this.#path = path;
+    this.content = content;
     this.partPath = `${path}.part`;
     this.#descriptionPath = `${path}.part.json`;
   }
@@ -64,7 +66,7 @@ export class PartialFile {
 
   /** Moves the complete file to its path. */
   async finish(): Promise<void> {
-    await rename(this.partPath, this.path);
+    await rename(this.partPath, this.#path);
     await rm(this.#descriptionPath, { force: true });
   }
 

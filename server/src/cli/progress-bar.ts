@@ -60,12 +60,16 @@ function bar(share: number): string {
 
 /** The recent rate, and the remaining time at this rate. */
 class Rate {
+  readonly #nowMs: () => number;
+
   readonly #samples: { readonly atMs: number; readonly done: number }[] = [];
 
-  constructor(private readonly nowMs: () => number) {}
+  constructor(nowMs: () => number) {
+    this.#nowMs = nowMs;
+  }
 
   text(done: number, total: number): string {
-    const atMs = this.nowMs();
+    const atMs = this.#nowMs();
     this.#samples.push({ atMs, done });
     while (this.#samples.length > 2 && this.#samples[1]!.atMs < atMs - RATE_WINDOW_MS) this.#samples.shift();
     const first = this.#samples[0]!;

@@ -1,4 +1,5 @@
 import { type Command, Option } from "commander";
+import type { RunningServer } from "../composition/server.js";
 import { formatHostPort } from "../config/addresses.js";
 import { type Declaration, declarations, settingNames, variableOf } from "../config/declarations.js";
 import { packageVersion } from "../config/package-version.js";
@@ -6,7 +7,6 @@ import { bool } from "../config/parser.js";
 import { type GivenFlags, readSettings, type Settings, settingsForLog, unknownVariables } from "../config/settings.js";
 import { createLog, type Log } from "../runtime/log.js";
 import { logProcessWarnings } from "../runtime/process-warnings.js";
-import type { RunningServer } from "../server.js";
 import { exitCodes } from "./exit-code.js";
 
 /** `frontcache serve`: runs one member until a signal. Its flags are the declared settings. */
@@ -78,7 +78,7 @@ async function endsWithin(work: Promise<unknown>, ms: number): Promise<boolean> 
 /** Undefined if a signal arrived first. */
 async function start(settings: Settings, log: Log, stop: AbortSignal): Promise<RunningServer | undefined> {
   // Imported here, because it loads the SDKs of the origins, which other commands do not need.
-  const { startServer } = await import("../server.js");
+  const { startServer } = await import("../composition/server.js");
   try {
     return await startServer(settings, log, stop);
   } catch (error) {

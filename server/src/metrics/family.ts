@@ -10,14 +10,13 @@ type SeriesOf<D> = D extends HistogramDeclaration ? HistogramSeries : D extends 
 
 /** A declared metric with all its series, created once at the start. */
 export class Family<D extends MetricDeclaration> {
+  readonly declaration: D;
+
   readonly #byKey = new Map<string, SeriesOf<D>>();
   readonly #names: readonly string[];
 
-  constructor(
-    readonly declaration: D,
-    /** The values of labels that come from the settings. */
-    configured: readonly string[],
-  ) {
+  constructor(declaration: D, configured: readonly string[]) {
+    this.declaration = declaration;
     this.#names = Object.keys(declaration.labels);
     for (const labels of combinations(declaration.labels, configured)) {
       const series =

@@ -20,11 +20,15 @@ const SAMPLE = 16;
  * one and inherits its count, so no frequent object is missed. Figures are halved every interval, so old objects make room.
  */
 export class HottestObjects {
+  readonly #capacity: number;
+
   readonly #entries = new Map<string, Entry>();
   #reads = 0;
   #weight = 1;
 
-  constructor(private readonly capacity: number) {}
+  constructor(capacity: number) {
+    this.#capacity = capacity;
+  }
 
   /** Counts a read of an object. */
   touch(url: string, bytes: number): void {
@@ -59,7 +63,7 @@ export class HottestObjects {
 
   #enter(url: string): Entry {
     let entry: Entry = { reads: 0, bytes: 0 };
-    if (this.#entries.size >= this.capacity) {
+    if (this.#entries.size >= this.#capacity) {
       const [least, leastEntry] = [...this.#entries].reduce((a, b) => (b[1].reads < a[1].reads ? b : a));
       this.#entries.delete(least);
       // The bytes are not inherited: the guarantee needs only the count.

@@ -12,17 +12,21 @@ export const SCOPE = "frontcache";
  * counters are added in place and only read here, once per interval.
  */
 export class CountersProducer implements MetricProducer {
-  constructor(
-    private readonly metrics: Metrics,
-    private readonly version: string,
-    private readonly clock: Clock,
-  ) {}
+  readonly #metrics: Metrics;
+  readonly #version: string;
+  readonly #clock: Clock;
+
+  constructor(metrics: Metrics, version: string, clock: Clock) {
+    this.#metrics = metrics;
+    this.#version = version;
+    this.#clock = clock;
+  }
 
   async collect(): Promise<CollectionResult> {
-    const families = Object.values(this.metrics.read());
-    const span = { startTime: hrTimeOf(this.metrics.startedAtMs), endTime: hrTimeOf(this.clock.nowMs()) };
+    const families = Object.values(this.#metrics.read());
+    const span = { startTime: hrTimeOf(this.#metrics.startedAtMs), endTime: hrTimeOf(this.#clock.nowMs()) };
     const metrics = families.map((family) => metricDataOf(family, span));
-    const scopeMetrics = [{ scope: { name: SCOPE, version: this.version }, metrics }];
+    const scopeMetrics = [{ scope: { name: SCOPE, version: this.#version }, metrics }];
     return { resourceMetrics: { resource: emptyResource(), scopeMetrics }, errors: [] };
   }
 }

@@ -9,15 +9,14 @@ export type Families = { readonly [Name in MetricName]: Family<(typeof metricLis
  * read right before each export.
  */
 export class Metrics {
+  /** Wall time of the start of counting, milliseconds since 1970. */
+  readonly startedAtMs: number;
+
   readonly families: Families;
   readonly #looks: (() => void)[] = [];
 
-  constructor(
-    /** The paths of the volumes, used as label values. */
-    volumes: readonly string[],
-    /** Wall time of the start of counting, milliseconds since 1970. */
-    readonly startedAtMs: number,
-  ) {
+  constructor(volumes: readonly string[], startedAtMs: number) {
+    this.startedAtMs = startedAtMs;
     const entries = Object.entries(metricList).map(([name, declaration]) => [
       name,
       new Family(declaration, [...new Set(volumes)]),

@@ -30,10 +30,14 @@ export interface MeteredRequest {
 
 /** Counts requests to object stores. */
 export class OriginMeter {
-  constructor(private readonly metrics: Metrics) {}
+  readonly #metrics: Metrics;
+
+  constructor(metrics: Metrics) {
+    this.#metrics = metrics;
+  }
 
   request({ operation, outcome: code, firstByteMs, durationMs, bytes }: MeteredRequest): void {
-    const { originRequests, originDuration, originFirstByte, originIo } = this.metrics.families;
+    const { originRequests, originDuration, originFirstByte, originIo } = this.#metrics.families;
     const outcome = code === "ok" ? code : outcomeOf[code];
     originRequests.at({ operation, outcome }).value++;
     originDuration.at({ operation, outcome }).record(durationMs / 1000);
@@ -42,15 +46,15 @@ export class OriginMeter {
   }
 
   retry(): void {
-    this.metrics.families.originRetries.at().value++;
+    this.#metrics.families.originRetries.at().value++;
   }
 
   hedge({ won }: { readonly won: boolean }): void {
-    this.metrics.families.originHedges.at({ result: won ? "won" : "lost" }).value++;
+    this.#metrics.families.originHedges.at({ result: won ? "won" : "lost" }).value++;
   }
 
   /** Our own limits rejected a request: `wait`: it waited too long; `queue`: too many were waiting. */
   limit(reason: "wait" | "queue"): void {
-    this.metrics.families.limitsReached.at({ limit: `origin_${reason}` }).value++;
+    this.#metrics.families.limitsReached.at({ limit: `origin_${reason}` }).value++;
   }
 }

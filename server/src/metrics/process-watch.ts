@@ -9,10 +9,13 @@ const RESOLUTION_MS = 20;
  * so that several exporters read the same values.
  */
 export class ProcessWatch {
+  readonly #metrics: Metrics;
+
   readonly #delay: IntervalHistogram;
   #utilization: EventLoopUtilization;
 
-  constructor(private readonly metrics: Metrics) {
+  constructor(metrics: Metrics) {
+    this.#metrics = metrics;
     this.#delay = monitorEventLoopDelay({ resolution: RESOLUTION_MS });
     this.#delay.enable();
     this.#utilization = performance.eventLoopUtilization();
@@ -21,7 +24,7 @@ export class ProcessWatch {
 
   /** Ends an interval. */
   turn(): void {
-    const { loopDelayP50, loopDelayP99, loopDelayMax, loopUtilization } = this.metrics.families;
+    const { loopDelayP50, loopDelayP99, loopDelayMax, loopUtilization } = this.#metrics.families;
     // Nanoseconds; they include the period of the timer.
     const seconds = (ns: number): number => Math.max(0, ns / 1e9 - RESOLUTION_MS / 1e3);
     loopDelayP50.at().value = seconds(this.#delay.percentile(50));
@@ -38,7 +41,7 @@ export class ProcessWatch {
   }
 
   #look(): void {
-    const { memory, cpuTime, uptime } = this.metrics.families;
+    const { memory, cpuTime, uptime } = this.#metrics.families;
     const { user, system } = process.cpuUsage();
     memory.at().value = process.memoryUsage.rss();
     cpuTime.at({ "cpu.mode": "user" }).value = user / 1e6;

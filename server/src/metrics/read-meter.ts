@@ -25,15 +25,19 @@ interface ResultSeries {
  * (`npm run bench -- metrics-cost`).
  */
 export class ReadMeter {
+  readonly #metrics: Metrics;
+  readonly #hottest: HottestObjects;
+  readonly #errors: RecentErrors;
+  readonly #clock: Clock;
+
   readonly #results: Readonly<Record<Result, ResultSeries>>;
   readonly #saved: NumberSeries;
 
-  constructor(
-    private readonly metrics: Metrics,
-    private readonly hottest: HottestObjects,
-    private readonly errors: RecentErrors,
-    private readonly clock: Clock,
-  ) {
+  constructor(metrics: Metrics, hottest: HottestObjects, errors: RecentErrors, clock: Clock) {
+    this.#metrics = metrics;
+    this.#hottest = hottest;
+    this.#errors = errors;
+    this.#clock = clock;
     const { reads, readIo, readDuration, readFirstByte, saved } = metrics.families;
     const of = (result: Result): ResultSeries => ({
       reads: reads.at({ result }),
@@ -48,7 +52,7 @@ export class ReadMeter {
 
   /** The time for the `begunMs` of the other methods, milliseconds. */
   nowMs(): number {
-    return this.clock.monotonicMs();
+    return this.#clock.monotonicMs();
   }
 
   /** The first bytes of a read were available without a wait: counts as less than the lowest boundary. */
@@ -58,7 +62,7 @@ export class ReadMeter {
 
   /** The first bytes of a read that arrived at `begunMs` are available. */
   firstBytes(result: Result, begunMs: number): void {
-    this.#results[result].firstByte.record((this.clock.monotonicMs() - begunMs) / 1000);
+    this.#results[result].firstByte.record((this.#clock.monotonicMs() - begunMs) / 1000);
   }
 
   /** Bytes were sent. The result may change between the blocks of a read. */
@@ -72,13 +76,13 @@ export class ReadMeter {
   answered(result: Result, url: string, begunMs: number, bytes: number): void {
     const { reads, duration } = this.#results[result];
     reads.value++;
-    duration.record((this.clock.monotonicMs() - begunMs) / 1000);
-    this.hottest.touch(url, bytes);
+    duration.record((this.#clock.monotonicMs() - begunMs) / 1000);
+    this.#hottest.touch(url, bytes);
   }
 
   /** The read failed. A disconnected client is counted, but is not a recent error. */
   failed(url: string, code: ErrorCode, message: string): void {
-    this.metrics.families.readErrors.at({ "error.type": code }).value++;
-    if (code !== "CANCELLED") this.errors.add({ atMs: this.clock.nowMs(), code, url, message });
+    this.#metrics.families.readErrors.at({ "error.type": code }).value++;
+    if (code !== "CANCELLED") this.#errors.add({ atMs: this.#clock.nowMs(), code, url, message });
   }
 }

@@ -15,14 +15,18 @@ const MAX_MESSAGE = 2_000;
 
 /** The latest errors, bounded by a capacity. */
 export class RecentErrors {
+  readonly #capacity: number;
+
   readonly #errors: RecentError[] = [];
   #next = 0;
 
-  constructor(private readonly capacity: number) {}
+  constructor(capacity: number) {
+    this.#capacity = capacity;
+  }
 
   add(error: RecentError): void {
     this.#errors[this.#next] = { ...error, message: error.message.slice(0, MAX_MESSAGE) };
-    this.#next = (this.#next + 1) % this.capacity;
+    this.#next = (this.#next + 1) % this.#capacity;
   }
 
   /** The newest first. */

@@ -1,8 +1,12 @@
 /** The number for one combination of label values. Counting code keeps it and adds in place. */
 export class NumberSeries {
+  readonly labels: Readonly<Record<string, string>>;
+
   value = 0;
 
-  constructor(readonly labels: Readonly<Record<string, string>>) {}
+  constructor(labels: Readonly<Record<string, string>>) {
+    this.labels = labels;
+  }
 
   add(amount: number): void {
     this.value += amount;
@@ -11,17 +15,16 @@ export class NumberSeries {
 
 /** The distribution of one combination of label values: counts by explicit buckets, as OpenTelemetry and Prometheus have them. */
 export class HistogramSeries {
+  readonly labels: Readonly<Record<string, string>>;
+
   /** One more than the boundaries: the last one is for larger values. */
   readonly counts: Float64Array;
   count = 0;
   sum = 0;
   readonly #boundaries: Float64Array;
 
-  constructor(
-    readonly labels: Readonly<Record<string, string>>,
-    /** Inclusive upper bounds, ascending. */
-    boundaries: readonly number[],
-  ) {
+  constructor(labels: Readonly<Record<string, string>>, boundaries: readonly number[]) {
+    this.labels = labels;
     this.#boundaries = Float64Array.from(boundaries);
     this.counts = new Float64Array(boundaries.length + 1);
   }

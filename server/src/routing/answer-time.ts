@@ -20,16 +20,20 @@ const LEAVE_ALONE_MS = 1_000;
  * after three of them the member is left alone for a second. One that is stuck costs 100 + 20 + 40 ms and then nothing.
  */
 export class AnswerTime {
+  readonly #clock: Pick<Clock, "monotonicMs" | "after">;
+
   /** Undefined: it was never asked, so that a connection has to be made first. */
   #usualMs: number | undefined;
   #lateInARow = 0;
   #askAgainAtMs = 0;
 
-  constructor(private readonly clock: Pick<Clock, "monotonicMs" | "after">) {}
+  constructor(clock: Pick<Clock, "monotonicMs" | "after">) {
+    this.#clock = clock;
+  }
 
   /** Whether the member was late so often that it should not be asked now. */
   get isExhausted(): boolean {
-    return this.clock.monotonicMs() < this.#askAgainAtMs;
+    return this.#clock.monotonicMs() < this.#askAgainAtMs;
   }
 
   get waitMs(): number {
@@ -47,11 +51,11 @@ export class AnswerTime {
     this.#usualMs ??= 0;
     if (++this.#lateInARow < MAX_LATE) return;
     this.#lateInARow = 0;
-    this.#askAgainAtMs = this.clock.monotonicMs() + LEAVE_ALONE_MS;
+    this.#askAgainAtMs = this.#clock.monotonicMs() + LEAVE_ALONE_MS;
   }
 
   /** Calls back when the wait is over; the returned function cancels. */
   wait(onLate: () => void): () => void {
-    return afterTicks(this.clock, this.waitMs, onLate);
+    return afterTicks(this.#clock, this.waitMs, onLate);
   }
 }

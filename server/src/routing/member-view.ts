@@ -10,15 +10,16 @@ const RANKS = 2;
 
 /** The newest member list, and the ones before it for a while: whoever owned a block then is likely to hold it now. */
 export class MemberView {
+  readonly #self: string;
+  readonly #clock: Clock;
+
   #current: Membership;
   readonly #listeners = new Set<(membership: Membership) => void>();
   #earlier: { readonly membership: Membership; readonly replacedAtMs: number }[] = [];
 
-  constructor(
-    private readonly self: string,
-    private readonly clock: Clock,
-    first: Membership,
-  ) {
+  constructor(self: string, clock: Clock, first: Membership) {
+    this.#self = self;
+    this.#clock = clock;
     this.#current = first;
   }
 
@@ -28,7 +29,7 @@ export class MemberView {
 
   update(membership: Membership): void {
     if (membership === this.#current) return;
-    this.#earlier.unshift({ membership: this.#current, replacedAtMs: this.clock.monotonicMs() });
+    this.#earlier.unshift({ membership: this.#current, replacedAtMs: this.#clock.monotonicMs() });
     this.#earlier.length = Math.min(this.#earlier.length, MAX_REMEMBERED);
     this.#current = membership;
     for (const listener of [...this.#listeners]) listener(membership);
@@ -63,7 +64,7 @@ export class MemberView {
   mayHave(url: string, blockOffset: number): MemberInfo[] {
     const found = new Map<string, MemberInfo>();
     const add = (member: MemberInfo | undefined): void => {
-      if (member === undefined || member.name === this.self || found.has(member.name)) return;
+      if (member === undefined || member.name === this.#self || found.has(member.name)) return;
       found.set(member.name, this.#current.member(member.name) ?? member);
     };
     for (const list of this.#lists().slice(1)) add(list.owner(url, blockOffset));
@@ -72,7 +73,7 @@ export class MemberView {
   }
 
   #lists(): Membership[] {
-    const oldestMs = this.clock.monotonicMs() - REMEMBER_MS;
+    const oldestMs = this.#clock.monotonicMs() - REMEMBER_MS;
     this.#earlier = this.#earlier.filter(({ replacedAtMs }) => replacedAtMs > oldestMs);
     return [this.#current, ...this.#earlier.map(({ membership }) => membership)];
   }

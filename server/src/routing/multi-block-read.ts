@@ -17,6 +17,8 @@ export interface MultiBlockReadOptions {
 
 /** A read across blocks: one after the other, all of the first one's version, the next one always on its way. */
 export class MultiBlockRead implements ObjectRead {
+  readonly #options: MultiBlockReadOptions;
+
   readonly info: ObjectInfo;
   readonly offset: number;
   readonly length: number;
@@ -26,7 +28,8 @@ export class MultiBlockRead implements ObjectRead {
   #nextIndex = 1;
   #closed = false;
 
-  constructor(private readonly options: MultiBlockReadOptions) {
+  constructor(options: MultiBlockReadOptions) {
+    this.#options = options;
     this.info = options.first.info;
     this.offset = options.first.offset;
     this.length = options.length;
@@ -73,12 +76,12 @@ export class MultiBlockRead implements ObjectRead {
 
   #lookAhead(): void {
     const index = this.#nextIndex++;
-    if (index >= this.options.blocks) {
+    if (index >= this.#options.blocks) {
       this.#upcoming = undefined;
       return;
     }
     // What it throws is told when the block's turn comes: until then there are bytes to hand out.
-    const open = async (): Promise<ObjectRead> => this.options.open(index, this.info.version);
+    const open = async (): Promise<ObjectRead> => this.#options.open(index, this.info.version);
     this.#upcoming = open();
     this.#upcoming.catch(() => {});
   }

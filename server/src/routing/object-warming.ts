@@ -25,27 +25,30 @@ export interface WarmWith {
 
 /** The warming of one object. Its first block tells the version and the size of it; the others are of that version. */
 export class ObjectWarming {
+  readonly #object: WarmObject;
+  readonly #using: WarmWith;
+
   #info: Pick<WarmedBlock, "version" | "objectSize"> | undefined;
   #doneBlocks = 0;
   #cachedBytes = 0;
   #fetchedBytes = 0;
 
-  constructor(
-    private readonly object: WarmObject,
-    private readonly using: WarmWith,
-  ) {}
+  constructor(object: WarmObject, using: WarmWith) {
+    this.#object = object;
+    this.#using = using;
+  }
 
   /** Resolves when the object is warm, or has been told to have failed: its first failure ends it. Rejects for the signal alone. */
   async run(): Promise<void> {
-    let failure = await this.#warm(this.object);
-    if (failure?.code === "FAILED_PRECONDITION" && this.object.objectSize !== undefined) {
+    let failure = await this.#warm(this.#object);
+    if (failure?.code === "FAILED_PRECONDITION" && this.#object.objectSize !== undefined) {
       // It was overwritten since it was listed.
       this.#info = undefined;
       this.#doneBlocks = this.#cachedBytes = this.#fetchedBytes = 0;
-      failure = await this.#warm({ ref: this.object.ref });
+      failure = await this.#warm({ ref: this.#object.ref });
     }
-    this.using.signal.throwIfAborted();
-    await this.using.tell({
+    this.#using.signal.throwIfAborted();
+    await this.#using.tell({
       ...this.#progress(),
       error: failure?.message ?? "",
       errorCode: failure?.code ?? "",
@@ -68,7 +71,7 @@ export class ObjectWarming {
     const pinned = { ref, ...this.#info };
     await forEachConcurrent(
       this.#offsets(() => failure !== undefined),
-      this.using.parallelism,
+      this.#using.parallelism,
       (offset) => block(pinned, offset),
     );
     return failure;
@@ -76,32 +79,32 @@ export class ObjectWarming {
 
   /** Where the blocks begin that are not warm yet, until one has failed. */
   *#offsets(failed: () => boolean): Generator<number> {
-    const { blockBytes } = this.using;
+    const { blockBytes } = this.#using;
     const { objectSize } = this.#info!;
     for (let offset = this.#doneBlocks * blockBytes; offset < objectSize && !failed(); offset += blockBytes) yield offset;
   }
 
   async #block(object: WarmObject, offset: number): Promise<void> {
-    const { signal } = this.using;
+    const { signal } = this.#using;
     signal.throwIfAborted();
-    const { version, objectSize, cachedBytes, fetchedBytes } = await this.using.block(object, offset);
+    const { version, objectSize, cachedBytes, fetchedBytes } = await this.#using.block(object, offset);
     this.#info ??= { version, objectSize };
     if (objectSize > 0) this.#doneBlocks++;
     this.#cachedBytes += cachedBytes;
     this.#fetchedBytes += fetchedBytes;
-    await this.using.tell(this.#progress());
+    await this.#using.tell(this.#progress());
   }
 
   #progress(): WarmProgress {
     const { version, objectSize } = this.#info ?? { version: "", objectSize: 0 };
     return {
-      key: this.object.ref.url,
+      key: this.#object.ref.url,
       version,
       doneBytes: this.#cachedBytes + this.#fetchedBytes,
       cachedBytes: this.#cachedBytes,
       totalBytes: objectSize,
       doneBlocks: this.#doneBlocks,
-      totalBlocks: Math.ceil(objectSize / this.using.blockBytes),
+      totalBlocks: Math.ceil(objectSize / this.#using.blockBytes),
       error: "",
       errorCode: "",
       ended: false,

@@ -46,9 +46,12 @@ const EVICT_TIMEOUT_MS = 30_000;
 
 /** Answers reads of any range, block by block, each by the member that `OtherMembers.route` chooses. */
 export class Router implements Cache, MemberDirectory {
+  readonly #options: RouterOptions;
+
   readonly ask: Cache["ask"];
 
-  constructor(private readonly options: RouterOptions) {
+  constructor(options: RouterOptions) {
+    this.#options = options;
     const { local } = options;
     this.ask = answeredBy({
       stat: (question) => this.#stat(question),
@@ -66,7 +69,7 @@ export class Router implements Cache, MemberDirectory {
     const { ref, offset, length } = request;
     checkRange(ref.url, offset, length);
     checkVersion(ref.url, request.version);
-    const { geometry } = this.options;
+    const { geometry } = this.#options;
     const blockOffset = blockOffsetOf(offset, geometry);
     const inOneBlock = length > 0 && offset + length <= blockOffset + geometry.blockBytes;
     return inOneBlock ? this.#readBlock(request, blockOffset, request.version) : this.#readBlocks(request, blockOffset);
@@ -74,7 +77,7 @@ export class Router implements Cache, MemberDirectory {
 
   /** host:port of the gRPC listener of the member that owns the block of a byte. */
   ownersOf(ref: ObjectRef, offset: number): readonly string[] {
-    const { others, geometry } = this.options;
+    const { others, geometry } = this.#options;
     const { self, view } = others;
     const owners: string[] = [];
     for (const { grpcAddress } of view.current.owners(ref.url, blockOffsetOf(offset, geometry))) {
@@ -85,14 +88,14 @@ export class Router implements Cache, MemberDirectory {
 
   /** Calls back with the member list at once, and with each new one. The returned function ends it. */
   watchMembers(listener: (list: MemberList) => void): () => void {
-    const { self, view } = this.options.others;
+    const { self, view } = this.#options.others;
     return view.subscribe((membership) => listener(membership.toMessage(self.name)));
   }
 
   /** Asked at the object's home, so that all members tell the same at any moment. */
   async #stat({ ref, version, signal, forwarded = false }: StatQuestion): Promise<ObjectStat> {
     checkVersion(ref.url, version);
-    const { others, local } = this.options;
+    const { others, local } = this.#options;
     const { others: members } = others.route(ref.url, 0, forwarded);
     if (members.length > 0) {
       const call = others.call(ref.url, signal);
@@ -116,7 +119,7 @@ export class Router implements Cache, MemberDirectory {
 
   /** Evicts here and, unless a member asked for it, at all other members. Rejects if one of them is unreachable. */
   async #evict({ selector, forwarded, signal }: EvictQuestion): Promise<EvictReport> {
-    const { others, local } = this.options;
+    const { others, local } = this.#options;
     const members = forwarded ? [] : others.view.current.members.filter(({ name }) => name !== others.self.name);
     const { url, prefix = "", version } = selector;
     const theirs = { ...(url === undefined ? { prefix } : { url }), ...(version !== undefined && { version }) };
@@ -136,13 +139,13 @@ export class Router implements Cache, MemberDirectory {
     const { ref, blockOffset } = question;
     checkRange(ref.url, blockOffset, 0);
     checkVersion(ref.url, question.version);
-    if (blockOffset !== blockOffsetOf(blockOffset, this.options.geometry)) {
+    if (blockOffset !== blockOffsetOf(blockOffset, this.#options.geometry)) {
       throw new CacheError(
         "INVALID_ARGUMENT",
         `${ref.url}: no block begins at ${blockOffset}: give all members one --block-size`,
       );
     }
-    return this.options.local.warm(question);
+    return this.#options.local.warm(question);
   }
 
   async #readBlocks(request: ReadRequest, blockOffset: number): Promise<ObjectRead> {
@@ -150,7 +153,7 @@ export class Router implements Cache, MemberDirectory {
     const first = await this.#firstBlock(request, blockOffset);
     const { objectSize } = first.info;
     const end = length === 0 ? objectSize : Math.min(offset + length, objectSize);
-    const { blockBytes } = this.options.geometry;
+    const { blockBytes } = this.#options.geometry;
     const blocks = Math.ceil((end - blockOffset) / blockBytes);
     if (blocks <= 1) return first;
     return new MultiBlockRead({
@@ -181,7 +184,7 @@ export class Router implements Cache, MemberDirectory {
     version: string | undefined,
     objectEnd?: number,
   ): ObjectRead | Promise<ObjectRead> {
-    const { blockBytes } = this.options.geometry;
+    const { blockBytes } = this.#options.geometry;
     const rangeEnd = objectEnd ?? (length === 0 ? Number.POSITIVE_INFINITY : offset + length);
     const block: BlockRequest = {
       ref,
@@ -193,18 +196,18 @@ export class Router implements Cache, MemberDirectory {
       cachedOnly,
       signal,
     };
-    const { others } = this.options;
+    const { others } = this.#options;
     const { others: members } = others.route(ref.url, blockOffset, forwarded || cachedOnly);
     return members.length === 0 ? this.#readHere(block) : this.#readElsewhere(members, block);
   }
 
   #readHere(block: BlockRequest): ObjectRead | Promise<ObjectRead> {
-    return this.options.local.open(block);
+    return this.#options.local.open(block);
   }
 
   /** A read of a block by other members; by this one if none of them can be reached, be it after the first bytes. */
   async #readElsewhere(members: readonly MemberInfo[], block: BlockRequest): Promise<ObjectRead> {
-    const { local, others } = this.options;
+    const { local, others } = this.#options;
     const resume = (rest: BlockRequest): ObjectRead | Promise<ObjectRead> => this.#readHere(rest);
     const fetch: Fetching["fetch"] = (landing, limits) =>
       others.first(members, (member) => this.#readAt(member, landing, limits), limits);
@@ -220,7 +223,7 @@ export class Router implements Cache, MemberDirectory {
   }
 
   async #readAt(member: MemberInfo, landing: BlockLanding, limits: CallLimits): Promise<void> {
-    const { others, events } = this.options;
+    const { others, events } = this.#options;
     const before = landing.landedBytes;
     try {
       await others.connections.blocks.read(member, landing, limits);

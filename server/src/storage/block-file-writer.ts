@@ -9,14 +9,17 @@ const MAX_RUN = 8;
 
 /** What is written into a block's file, each operation by its volume's gate. All reject with the system's errors. */
 export class BlockFileWriter {
-  constructor(
-    private readonly geometry: Geometry,
-    private readonly disk: Disk,
-  ) {}
+  readonly #geometry: Geometry;
+  readonly #disk: Disk;
+
+  constructor(geometry: Geometry, disk: Disk) {
+    this.#geometry = geometry;
+    this.#disk = disk;
+  }
 
   open(volume: Volume, path: string, mode: "create" | "update"): Promise<DiskFile> {
     return volume.gate.run(
-      () => this.disk.open(path, mode),
+      () => this.#disk.open(path, mode),
       (late) => void late.close().catch(() => undefined),
     );
   }
@@ -38,7 +41,7 @@ export class BlockFileWriter {
   async writeSegments(block: CachedBlock, file: DiskFile, segments: readonly FilledSegment[]): Promise<void> {
     for (const run of adjacent(segments)) {
       const sources = run.map(({ bytes }) => bytes);
-      await block.volume.gate.run(() => file.write(sources, run[0]!.index * this.geometry.segmentBytes));
+      await block.volume.gate.run(() => file.write(sources, run[0]!.index * this.#geometry.segmentBytes));
     }
   }
 
@@ -47,18 +50,18 @@ export class BlockFileWriter {
     const crcs = block.segments.crcs();
     for (const segment of added) crcs[segment.index] = segment.crc;
     const { id, info, createdAtMs } = block;
-    return encodeFooter({ id, info, createdAtMs, crcs, drops: block.segments.drops }, this.geometry);
+    return encodeFooter({ id, info, createdAtMs, crcs, drops: block.segments.drops }, this.#geometry);
   }
 
   async writeFooter(block: CachedBlock, file: DiskFile, footer: Buffer): Promise<void> {
     const { drops } = block.segments;
-    await block.volume.gate.run(() => file.write([footer], this.geometry.blockBytes));
+    await block.volume.gate.run(() => file.write([footer], this.#geometry.blockBytes));
     block.footerDrops = drops;
   }
 
   /** Gives a segment's space back to the disk. False where the disk can't. */
   deallocate(block: CachedBlock, file: DiskFile, segment: number): Promise<boolean> {
-    const position = segment * this.geometry.segmentBytes;
+    const position = segment * this.#geometry.segmentBytes;
     return block.volume.gate.run(() => file.deallocate(position, block.segments.lengthOf(segment)));
   }
 }

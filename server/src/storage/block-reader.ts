@@ -36,7 +36,11 @@ export interface BlockReaderOptions {
  * as the footer says is given up; the read that finds it is a miss.
  */
 export class BlockReader {
-  constructor(private readonly options: BlockReaderOptions) {}
+  readonly #options: BlockReaderOptions;
+
+  constructor(options: BlockReaderOptions) {
+    this.#options = options;
+  }
 
   /** As `BlockLease.read`. */
   read(block: CachedBlock, start: number, end: number): Slice | Promise<Slice | undefined> | undefined {
@@ -49,19 +53,19 @@ export class BlockReader {
   async #readFile(block: CachedBlock, start: number, end: number): Promise<Slice | undefined> {
     let open: OpenFile;
     try {
-      open = await this.options.files.use(block);
+      open = await this.#options.files.use(block);
     } catch (error) {
       this.#unreadable(block, error);
       return undefined;
     }
     try {
-      const segment = segmentOf(start, this.options.geometry);
+      const segment = segmentOf(start, this.#options.geometry);
       if (!block.segments.isChecked(segment) && !(await this.#checkOnce(block, open, segment))) return undefined;
       const checkedEnd = Math.min(end, block.segments.checkedEnd(start));
       if (checkedEnd <= start) return undefined;
       return mappedRead(open, block.segments, start, checkedEnd) ?? (await this.#plainRead(block, open, start, checkedEnd));
     } catch (error) {
-      this.#unreadable(block, error, segmentOf(start, this.options.geometry));
+      this.#unreadable(block, error, segmentOf(start, this.#options.geometry));
       return undefined;
     } finally {
       open.unpin();
@@ -70,7 +74,7 @@ export class BlockReader {
 
   async #plainRead(block: CachedBlock, open: OpenFile, start: number, end: number): Promise<Slice | undefined> {
     const aligned = Math.floor((start + READ_BYTES) / READ_ALIGNMENT) * READ_ALIGNMENT;
-    const slice = this.options.buffers.take(Math.min(end, aligned) - start);
+    const slice = this.#options.buffers.take(Math.min(end, aligned) - start);
     const { drops } = block.segments;
     await this.#fill(block, open, slice, start);
     if (block.segments.drops === drops) return slice;
@@ -127,14 +131,14 @@ export class BlockReader {
     const end = start + segments.lengthOf(segment);
     let crc = 0;
     for (let at = start; at < end; ) {
-      const slice = this.options.buffers.take(end - at);
+      const slice = this.#options.buffers.take(end - at);
       await this.#fill(block, open, slice, at);
       crc = crc32(slice.bytes, crc);
       at += slice.bytes.length;
       slice.release();
     }
     if (crc === segments.crc(segment)) segments.check(segment);
-    else this.options.damages.badSegment(block, segment, new Error(`CRC-32 of segment ${segment} differs`));
+    else this.#options.damages.badSegment(block, segment, new Error(`CRC-32 of segment ${segment} differs`));
     return segments.isChecked(segment);
   }
 
@@ -143,24 +147,25 @@ export class BlockReader {
     const code = systemCode(error);
     if (!OF_THE_FILE.has(code)) block.volume.failed(error);
     if (NOT_OF_THE_FILE.has(code)) return;
-    if (segment === undefined || OF_THE_FILE.has(code)) this.options.damages.badBlock(block, error);
-    else this.options.damages.badSegment(block, segment, error);
+    if (segment === undefined || OF_THE_FILE.has(code)) this.#options.damages.badBlock(block, error);
+    else this.#options.damages.badSegment(block, segment, error);
   }
 }
 
 /** A pin of a block file. */
 export class StorePin implements BlockPin {
+  readonly #block: CachedBlock;
+  readonly #reader: BlockReader;
+
   readonly id: BlockId;
   readonly info: ObjectInfo;
   /** Harmless when repeated. */
   readonly release: () => void;
   #released = false;
 
-  constructor(
-    private readonly block: CachedBlock,
-    private readonly reader: BlockReader,
-    references: References,
-  ) {
+  constructor(block: CachedBlock, reader: BlockReader, references: References) {
+    this.#block = block;
+    this.#reader = reader;
     this.id = block.id;
     this.info = block.info;
     block.acquire();
@@ -171,10 +176,10 @@ export class StorePin implements BlockPin {
   }
 
   has(segment: number): boolean {
-    return this.block.segments.has(segment);
+    return this.#block.segments.has(segment);
   }
 
   read(start: number, end: number): Slice | Promise<Slice | undefined> | undefined {
-    return this.#released ? undefined : this.reader.read(this.block, start, end);
+    return this.#released ? undefined : this.#reader.read(this.#block, start, end);
   }
 }

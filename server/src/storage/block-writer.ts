@@ -43,6 +43,8 @@ interface Addition {
  * Writes that wait behind another write of their block are combined: the parts of a block arrive at nearly the same time.
  */
 export class BlockWriter {
+  readonly #options: BlockWriterOptions;
+
   readonly #tails = new Map<string, Promise<unknown>>();
   /** Writes of a block that have not begun, as long as nothing else of the block is to be done behind them. */
   readonly #waiting = new Map<string, PendingWrite[]>();
@@ -50,14 +52,15 @@ export class BlockWriter {
   readonly #file: BlockFileWriter;
   #temporaries = 0;
 
-  constructor(private readonly options: BlockWriterOptions) {
+  constructor(options: BlockWriterOptions) {
+    this.#options = options;
     this.#file = new BlockFileWriter(options.geometry, options.disk);
   }
 
   /** As `BlockStore.write`. */
   write(described: BlockDescription, segments: readonly FilledSegment[], reservation: VolumeReservation): Promise<boolean> {
     const { id, info } = described;
-    const expected = segmentCount(blockLength(id.offset, info.objectSize, this.options.geometry), this.options.geometry);
+    const expected = segmentCount(blockLength(id.offset, info.objectSize, this.#options.geometry), this.#options.geometry);
     if (segments.some((segment) => segment.index >= expected)) return Promise.resolve(false);
     return new Promise((settle, fail) => this.#enqueue(blockKey(id), { described, segments, reservation, settle, fail }));
   }
@@ -73,9 +76,9 @@ export class BlockWriter {
           // From here on, processes that read the file directly use no byte of the segment. Slices that are still on their way to
           // readers keep the bytes where they are; the next fill writes over them.
           if (isLent(block)) return;
-          if (!(await this.#file.deallocate(block, file, segment))) this.options.remover.retire(block);
+          if (!(await this.#file.deallocate(block, file, segment))) this.#options.remover.retire(block);
         })
-        .catch(() => this.options.remover.retire(block));
+        .catch(() => this.#options.remover.retire(block));
     });
   }
 
@@ -114,7 +117,7 @@ export class BlockWriter {
   /** Until the block has a file, one after the other; then all that is left at once. */
   async #writeTogether(key: string, writes: readonly PendingWrite[]): Promise<void> {
     for (let next = 0; next < writes.length; next++) {
-      const block = this.options.index.get(key);
+      const block = this.#options.index.get(key);
       if (block !== undefined) return this.#append(block, writes.slice(next));
       const { described, segments, reservation, settle } = writes[next]!;
       settle(await this.#create(described, segments, reservation));
@@ -128,7 +131,7 @@ export class BlockWriter {
     reservation: VolumeReservation,
   ): Promise<boolean> {
     const { id } = described;
-    const { geometry, clock, index, files, remover, disk } = this.options;
+    const { geometry, clock, index, files, remover, disk } = this.#options;
     const { volume } = reservation;
     const digest = blockDigest(id, geometry.blockBytes);
     const path = blockPath(volume.path, digest);
@@ -171,7 +174,7 @@ export class BlockWriter {
     if (kept) {
       for (const segment of added) block.segments.add(segment.index, segment.crc, true);
       block.open?.regions?.grow();
-      this.options.index.recordUse(block, this.options.clock.nowMs());
+      this.#options.index.recordUse(block, this.#options.clock.nowMs());
     }
     for (const { bytes, room } of additions) {
       if (kept) block.volume.commit(bytes);
@@ -221,7 +224,7 @@ export class BlockWriter {
     } catch (error) {
       block.volume.failed(error);
       // Half a footer, or bytes that could not be taken back: only a new file is certain again.
-      if (left.uncertain || systemCode(error) === "ENOENT") this.options.remover.retire(block);
+      if (left.uncertain || systemCode(error) === "ENOENT") this.#options.remover.retire(block);
       return false;
     }
     return !block.retired;
@@ -243,7 +246,7 @@ export class BlockWriter {
 
   async #directory(volume: Volume, path: string): Promise<void> {
     if (this.#directories.has(path)) return;
-    await volume.gate.run(() => this.options.disk.makeDirectory(path));
+    await volume.gate.run(() => this.#options.disk.makeDirectory(path));
     this.#directories.add(path);
   }
 }

@@ -11,9 +11,13 @@ export interface DamagesOptions {
 
 /** What was found damaged: given up at once, counted, logged once each. */
 export class Damages {
+  readonly #options: DamagesOptions;
+
   #count = 0;
 
-  constructor(private readonly options: DamagesOptions) {}
+  constructor(options: DamagesOptions) {
+    this.#options = options;
+  }
 
   /** Damaged segments, blocks and files since the start. */
   get count(): number {
@@ -25,15 +29,15 @@ export class Damages {
     if (block.retired || !block.segments.has(segment)) return;
     block.drop(segment);
     this.#note({ event: "segment-damaged", ...place(block), segment, err: error }, "a segment is damaged; it is fetched again");
-    if (block.segments.isEmpty()) this.options.retire(block);
-    else this.options.forget(block, segment);
+    if (block.segments.isEmpty()) this.#options.retire(block);
+    else this.#options.forget(block, segment);
   }
 
   /** The file is gone, cut short or can't be opened. */
   badBlock(block: CachedBlock, error: unknown): void {
     if (block.retired) return;
     this.#note({ event: "block-damaged", ...place(block), err: error }, "a block file is damaged; the block is dropped");
-    this.options.retire(block);
+    this.#options.retire(block);
   }
 
   /** Files that are no blocks of ours, found at the start: one line for all that have the same fault. */
@@ -47,7 +51,7 @@ export class Damages {
 
   #note(entry: Record<string, unknown>, text: string): void {
     this.#count++;
-    this.options.log.warn(entry, text);
+    this.#options.log.warn(entry, text);
   }
 }
 

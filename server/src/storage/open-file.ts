@@ -18,6 +18,14 @@ interface ByteRange {
 
 /** A block's open file with its mapping. It is closed when it has been retired and its last user is gone. */
 export class OpenFile {
+  readonly file: DiskFile;
+  readonly mapping: Mapping | undefined;
+  /** Of the mapping, where there is one. */
+  readonly residency: RecentResidency | undefined;
+  readonly references: References;
+  readonly #onIdle: () => void;
+  readonly #memory: MappedMemory;
+
   /** Reads, writes and slices that are under way. */
   users = 0;
   /** What of the mapping may be in this process's memory, where there is one. */
@@ -28,22 +36,26 @@ export class OpenFile {
   /** Users may have touched what the last `letGo` had let go. */
   #touchedBehind = false;
 
-  /** `onIdle` is told whenever the last user leaves, `memory` of bytes that come into the process's memory. */
   constructor(
-    readonly file: DiskFile,
-    readonly mapping: Mapping | undefined,
-    /** Of the mapping, where there is one. */
-    readonly residency: RecentResidency | undefined,
-    readonly references: References,
-    private readonly onIdle: () => void,
-    private readonly memory: MappedMemory,
+    file: DiskFile,
+    mapping: Mapping | undefined,
+    residency: RecentResidency | undefined,
+    references: References,
+    onIdle: () => void,
+    memory: MappedMemory,
   ) {
+    this.file = file;
+    this.mapping = mapping;
+    this.residency = residency;
+    this.references = references;
+    this.#onIdle = onIdle;
+    this.#memory = memory;
     this.regions = mapping && new MappedRegions(mapping.bytes.length);
   }
 
   /** Whether `[start, end)` of the mapping can be touched without others having to leave the process's memory for it. */
   isCheap(start: number, end: number): boolean {
-    return this.memory.hasRoom || this.regions!.areEntered(start, end);
+    return this.#memory.hasRoom || this.regions!.areEntered(start, end);
   }
 
   /** A read is about to touch `[start, end)` of the mapping; calls back for what is worth entering into the page table ahead. */
@@ -52,7 +64,7 @@ export class OpenFile {
     if (regions.areEntered(start, end)) return;
     const before = regions.touchedBytes;
     regions.touch(start, end, onHot);
-    if (regions.touchedBytes > before) this.memory.grow(regions.touchedBytes - before);
+    if (regions.touchedBytes > before) this.#memory.grow(regions.touchedBytes - before);
   }
 
   /** Takes the mapping's pages out of this process's memory; those that its users touch after that, when the last one leaves. */
@@ -70,14 +82,14 @@ export class OpenFile {
     this.users--;
     if (this.users > 0) return;
     if (this.#touchedBehind) this.#letGoRest();
-    if (this.#retired === undefined) this.onIdle();
+    if (this.#retired === undefined) this.#onIdle();
     else this.#retired();
   }
 
   #letGoRest(): void {
     const counted = this.regions?.touchedBytes ?? 0;
     this.letGo();
-    this.memory.grow(-counted);
+    this.#memory.grow(-counted);
   }
 
   /** Resolves when nobody uses it any more. No new user may come then. */
@@ -115,10 +127,13 @@ const ENTERED = 2;
 
 /** Which regions of a mapping may be in this process's memory, as far as its reads go. */
 export class MappedRegions {
+  readonly #mappedBytes: number;
+
   readonly #states: Uint8Array;
   #touchedBytes = 0;
 
-  constructor(private readonly mappedBytes: number) {
+  constructor(mappedBytes: number) {
+    this.#mappedBytes = mappedBytes;
     this.#states = new Uint8Array(Math.ceil(mappedBytes / REGION_BYTES));
   }
 
@@ -142,7 +157,7 @@ export class MappedRegions {
     const last = regionOf(end - 1);
     for (let region = regionOf(start); region <= last; region++) {
       const regionStart = region * REGION_BYTES;
-      const regionEnd = Math.min(regionStart + REGION_BYTES, this.mappedBytes);
+      const regionEnd = Math.min(regionStart + REGION_BYTES, this.#mappedBytes);
       const state = this.#states[region];
       const isWhole = start <= regionStart && regionEnd <= end;
       if (state === UNTOUCHED) this.#touchedBytes += regionEnd - regionStart;

@@ -23,6 +23,8 @@ export interface OpenFilesOptions {
 
 /** The block files that are open, the least recently used first. */
 export class OpenFiles {
+  readonly #options: OpenFilesOptions;
+
   readonly #order = new Set<CachedBlock>();
   readonly #opening = new SingleFlight<CachedBlock, OpenFile>();
   readonly #closing = new Map<CachedBlock, Promise<void>>();
@@ -31,7 +33,8 @@ export class OpenFiles {
   #touchedBytes = 0;
   readonly #memory: MappedMemory;
 
-  constructor(private readonly options: OpenFilesOptions) {
+  constructor(options: OpenFilesOptions) {
+    this.#options = options;
     const hasRoom = (): boolean => this.#touchedBytes < options.residentBytes;
     this.#memory = {
       get hasRoom() {
@@ -68,13 +71,13 @@ export class OpenFiles {
   /** Takes over a file that the block's writer has open. */
   adopt(block: CachedBlock, file: DiskFile): OpenFile {
     this.#open++;
-    const mapping = this.options.mapper.map(file, this.options.blockBytes);
+    const mapping = this.#options.mapper.map(file, this.#options.blockBytes);
     if (mapping !== undefined) this.#mappings++;
-    const { references, clock, blockBytes } = this.options;
+    const { references, clock, blockBytes } = this.#options;
     const residency = mapping && new RecentResidency(mapping, clock, blockBytes);
     block.open = new OpenFile(file, mapping, residency, references, () => this.#closeExcess(), this.#memory);
     this.#order.add(block);
-    void this.#closeBeyond(this.options.capacity, block);
+    void this.#closeBeyond(this.#options.capacity, block);
     return block.open;
   }
 
@@ -122,7 +125,7 @@ export class OpenFiles {
 
   async #openPath(block: CachedBlock): Promise<DiskFile> {
     const close = (file: DiskFile): void => void file.close().catch(() => undefined);
-    const file = await block.volume.gate.run(() => this.options.disk.open(block.path, "read"), close);
+    const file = await block.volume.gate.run(() => this.#options.disk.open(block.path, "read"), close);
     if (!block.retired) return file;
     // By now another file may have the name, which holds other segments.
     close(file);
@@ -134,7 +137,7 @@ export class OpenFiles {
    * Beyond the limit the least recently used blocks' leave it, until half of the limit is left.
    */
   #touched(bytes: number): void {
-    const { residentBytes } = this.options;
+    const { residentBytes } = this.#options;
     this.#touchedBytes += bytes;
     if (this.#touchedBytes <= residentBytes) return;
     for (const { open } of this.#order) {
@@ -147,7 +150,7 @@ export class OpenFiles {
   }
 
   #closeExcess(): void {
-    if (this.#order.size > this.options.capacity) void this.#closeBeyond(this.options.capacity);
+    if (this.#order.size > this.#options.capacity) void this.#closeBeyond(this.#options.capacity);
   }
 
   /** Closes idle files, the least recently used first, until `capacity` are left; never the one in hand. */

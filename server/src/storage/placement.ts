@@ -18,11 +18,15 @@ export interface PlacementOptions {
 
 /** Finds room for blocks: on the volume that has the block, else on the volume with the most room. */
 export class Placement {
-  constructor(private readonly options: PlacementOptions) {}
+  readonly #options: PlacementOptions;
+
+  constructor(options: PlacementOptions) {
+    this.#options = options;
+  }
 
   /** As `BlockStore.reserve`, for a block's key. */
   async reserve(key: string, bytes: number): Promise<VolumeReservation | undefined> {
-    const charged = mostCharged(bytes, this.options.geometry);
+    const charged = mostCharged(bytes, this.#options.geometry);
     return this.#reserveNow(key, bytes, charged) ?? this.#reserveSoon(key, bytes, charged);
   }
 
@@ -33,7 +37,7 @@ export class Placement {
 
   /** Purges, for a short time. Repeats it, because others may take the room that becomes free. */
   async #reserveSoon(key: string, bytes: number, charged: number): Promise<VolumeReservation | undefined> {
-    const { clock, purger, waitMs } = this.options;
+    const { clock, purger, waitMs } = this.#options;
     const timeOut = new AbortController();
     const overdue = sleep(clock, waitMs, timeOut.signal).then(
       () => "overdue" as const,
@@ -55,10 +59,10 @@ export class Placement {
   }
 
   #volumeFor(key: string): Volume | undefined {
-    const present = this.options.index.get(key)?.volume;
+    const present = this.#options.index.get(key)?.volume;
     if (present !== undefined) return isUsable(present) ? present : undefined;
     let most: Volume | undefined;
-    for (const volume of this.options.volumes) {
+    for (const volume of this.#options.volumes) {
       if (isUsable(volume) && (most === undefined || volume.freeBytes > most.freeBytes)) most = volume;
     }
     return most;

@@ -123,22 +123,25 @@ async function readBlocks(volume: Volume, gate: DiskGate, options: Recovering): 
 
 /** Files that are not blocks of this store, by the reason. */
 class Rejects {
+  readonly #volume: Volume;
+  readonly #options: Pick<RecoveryOptions, "damages" | "remover">;
+
   readonly #paths = new Map<string, string[]>();
 
-  constructor(
-    private readonly volume: Volume,
-    private readonly options: Pick<RecoveryOptions, "damages" | "remover">,
-  ) {}
+  constructor(volume: Volume, options: Pick<RecoveryOptions, "damages" | "remover">) {
+    this.#volume = volume;
+    this.#options = options;
+  }
 
   async remove(path: string, reason: string): Promise<void> {
     const paths = this.#paths.get(reason) ?? [];
     this.#paths.set(reason, paths);
     paths.push(path);
-    await this.options.remover.removeFile(this.volume, path);
+    await this.#options.remover.removeFile(this.#volume, path);
   }
 
   report(): void {
-    for (const [reason, paths] of this.#paths) this.options.damages.badFiles(this.volume.path, reason, paths);
+    for (const [reason, paths] of this.#paths) this.#options.damages.badFiles(this.#volume.path, reason, paths);
   }
 }
 

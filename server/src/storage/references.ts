@@ -37,29 +37,32 @@ const SMALL_BYTES = 64 << 10;
  * them, reads become small rather than wait for somebody else's reader.
  */
 export class ReadBuffers {
+  readonly #memoryBytes: number;
+  readonly #references: References;
+
   readonly #free: Buffer[] = [];
   #allocated = 0;
 
-  constructor(
-    private readonly memoryBytes: number,
-    private readonly references: References,
-  ) {}
+  constructor(memoryBytes: number, references: References) {
+    this.#memoryBytes = memoryBytes;
+    this.#references = references;
+  }
 
   /** Memory for up to `wantedBytes`: at least 64 KiB, at most 1 MiB of it. */
   take(wantedBytes: number): Slice {
     if (wantedBytes <= SMALL_BYTES) return this.#own(wantedBytes);
     const buffer = this.#free.pop() ?? this.#allocate();
     if (buffer === undefined) return this.#own(SMALL_BYTES);
-    return this.references.slice(buffer.subarray(0, Math.min(wantedBytes, READ_BYTES)), () => this.#free.push(buffer));
+    return this.#references.slice(buffer.subarray(0, Math.min(wantedBytes, READ_BYTES)), () => this.#free.push(buffer));
   }
 
   #allocate(): Buffer | undefined {
-    if ((this.#allocated + 1) * READ_BYTES > this.memoryBytes) return undefined;
+    if ((this.#allocated + 1) * READ_BYTES > this.#memoryBytes) return undefined;
     this.#allocated++;
     return Buffer.allocUnsafeSlow(READ_BYTES);
   }
 
   #own(bytes: number): Slice {
-    return this.references.slice(Buffer.allocUnsafeSlow(bytes), () => undefined);
+    return this.#references.slice(Buffer.allocUnsafeSlow(bytes), () => undefined);
   }
 }

@@ -8,16 +8,18 @@ const WORD_BITS = 30;
  * wrote or has read whole once. Plain arrays of small integers: with 65,536 blocks, typed arrays would take twice as much.
  */
 export class SegmentTable {
+  readonly blockBytes: number;
+  readonly geometry: Geometry;
+
   /** CRC-32 as a signed number; undefined where the segment is absent. */
   readonly #crcs: (number | undefined)[];
   /** One bit a segment, 30 a number. Made with the first bit: after a start most blocks have none for long. */
   #checked: number[] | undefined;
 
   /** All absent, for a block of `blockBytes` bytes (the object's last one may be short). */
-  constructor(
-    readonly blockBytes: number,
-    readonly geometry: Geometry,
-  ) {
+  constructor(blockBytes: number, geometry: Geometry) {
+    this.blockBytes = blockBytes;
+    this.geometry = geometry;
     const count = segmentCount(blockBytes, geometry);
     this.#crcs = new Array<number | undefined>(count).fill(undefined);
   }

@@ -16,6 +16,8 @@ export type WarmCall = ServerWritableStream<WarmRequest, WarmProgress>;
 
 /** The one fake of another member: a real gRPC server on a free port that answers as the test says. */
 export class AnsweringMember implements AsyncDisposable {
+  readonly name: string;
+
   /** Reads, evictions and warmings in the order in which they came. */
   readonly reads: ReadRangeRequest[] = [];
   readonly evictions: EvictRequest[] = [];
@@ -34,7 +36,8 @@ export class AnsweringMember implements AsyncDisposable {
   readonly #server = new Server();
   #port = 0;
 
-  private constructor(readonly name: string) {
+  private constructor(name: string) {
+    this.name = name;
     this.#server.addService(cacheService, {
       readRange: (call: ReadCall) => {
         this.reads.push(call.request);

@@ -196,13 +196,17 @@ export class MemoryDisk implements Disk {
 
 /** A descriptor: keeps the content while its name may go. */
 class OpenMemoryFile implements DiskFile {
+  readonly #disk: MemoryDisk;
+  readonly #path: string;
+  readonly content: MemoryFile;
+
   #closed = false;
 
-  constructor(
-    private readonly disk: MemoryDisk,
-    private readonly path: string,
-    readonly content: MemoryFile,
-  ) {}
+  constructor(disk: MemoryDisk, path: string, content: MemoryFile) {
+    this.#disk = disk;
+    this.#path = path;
+    this.content = content;
+  }
 
   async read(target: Uint8Array, position: number): Promise<number> {
     const limit = await this.#enter("read");
@@ -211,8 +215,8 @@ class OpenMemoryFile implements DiskFile {
 
   async write(sources: readonly Uint8Array[], position: number): Promise<void> {
     const limit = await this.#enter("write");
-    this.content.write(Buffer.concat(sources).subarray(0, limit), position, this.disk.freeBytes, this.disk.nowMs);
-    if (limit !== undefined) throw systemError("EIO", this.path);
+    this.content.write(Buffer.concat(sources).subarray(0, limit), position, this.#disk.freeBytes, this.#disk.nowMs);
+    if (limit !== undefined) throw systemError("EIO", this.#path);
   }
 
   async deallocate(position: number, lengthBytes: number): Promise<boolean> {
@@ -242,14 +246,14 @@ class OpenMemoryFile implements DiskFile {
     try {
       await this.#enter("close");
     } finally {
-      if (!this.#closed) this.disk.closed(this);
+      if (!this.#closed) this.#disk.closed(this);
       this.#closed = true;
     }
   }
 
   #enter(operation: DiskOperation): Promise<number | undefined> {
-    if (this.#closed) throw systemError("EBADF", this.path);
-    return this.disk.enter(operation, this.path);
+    if (this.#closed) throw systemError("EBADF", this.#path);
+    return this.#disk.enter(operation, this.#path);
   }
 }
 

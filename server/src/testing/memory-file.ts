@@ -4,6 +4,9 @@ export const PAGE_BYTES = 4096;
 
 /** A sparse file's content in pages, as file systems keep it. */
 export class MemoryFile {
+  readonly createdMs: number;
+  readonly #account: (pages: number) => void;
+
   readonly #pages = new Map<number, Uint8Array>();
   sizeBytes = 0;
   modifiedMs: number;
@@ -11,10 +14,9 @@ export class MemoryFile {
   #users = 0;
 
   /** `account` is told of every page that comes (1) or goes (-1, or more at once). */
-  constructor(
-    readonly createdMs: number,
-    private readonly account: (pages: number) => void,
-  ) {
+  constructor(createdMs: number, account: (pages: number) => void) {
+    this.createdMs = createdMs;
+    this.#account = account;
     this.modifiedMs = createdMs;
   }
 
@@ -24,7 +26,7 @@ export class MemoryFile {
 
   drop(): void {
     this.#users--;
-    if (this.#users === 0) this.account(-this.#pages.size);
+    if (this.#users === 0) this.#account(-this.#pages.size);
   }
 
   get allocatedBytes(): number {
@@ -62,7 +64,7 @@ export class MemoryFile {
         leftBytes -= PAGE_BYTES;
         bytes = new Uint8Array(PAGE_BYTES);
         this.#pages.set(page, bytes);
-        this.account(1);
+        this.#account(1);
       }
       bytes.set(source.subarray(at, at + count), from);
       this.sizeBytes = Math.max(this.sizeBytes, position + at + count);
@@ -73,7 +75,7 @@ export class MemoryFile {
   deallocate(position: number, lengthBytes: number): void {
     eachPage(position, lengthBytes, (page, from, _at, count) => {
       if (count === PAGE_BYTES) {
-        if (this.#pages.delete(page)) this.account(-1);
+        if (this.#pages.delete(page)) this.#account(-1);
       } else this.#pages.get(page)?.fill(0, from, from + count);
     });
   }

@@ -11,13 +11,16 @@ export interface RawAnswer {
 
 /** What tests speak HTTP/1.1 with: bytes go out as they are given, and answers are taken by their Content-Length alone. */
 export class RawClient implements AsyncDisposable {
+  readonly socket: Socket;
+
   readonly #chunks: Buffer[] = [];
   #received = 0;
   #ended = false;
   #wake: () => void = () => {};
   readonly #closed: Promise<void>;
 
-  private constructor(readonly socket: Socket) {
+  private constructor(socket: Socket) {
+    this.socket = socket;
     this.#closed = new Promise((resolve) => socket.once("close", () => resolve()));
     socket.on("error", () => {}); // cut off is one way to be answered
     socket.on("data", (chunk: Buffer) => {

@@ -58,6 +58,8 @@ const HANDSHAKE_MS = 10_000;
  * does nothing where channelz is off, and a client that hangs would keep the process alive.
  */
 export class GrpcListener {
+  readonly #options: GrpcListenerOptions;
+
   readonly #grpc = new Server({ ...listenerOptions, ...connectionLimits });
   readonly #connections = this.#grpc.createConnectionInjector(ServerCredentials.createInsecure());
   readonly #health = new HealthImplementation();
@@ -69,7 +71,8 @@ export class GrpcListener {
   #serving: { readonly cache: Cache; readonly members: MemberDirectory } | undefined;
   #closed: Promise<void> | undefined;
 
-  private constructor(private readonly options: GrpcListenerOptions) {
+  private constructor(options: GrpcListenerOptions) {
+    this.#options = options;
     const acceptor = createAcceptor(options.security.tls, (socket) => this.#connections.injectConnection(socket));
     this.#port = new ListeningPort(acceptor, options);
     this.#setHealth("NOT_SERVING");
@@ -144,7 +147,7 @@ export class GrpcListener {
     this.#closing.abort();
     // Despite its name this is the graceful way: GOAWAY to every client, and each connection ends with its last call.
     this.#connections.destroy();
-    const { clock, drainMs } = this.options;
+    const { clock, drainMs } = this.#options;
     const cancels = [clock.after(drainMs, () => this.#port.cutOff())];
     void this.#calls.idle().then(() => cancels.push(clock.after(FLUSH_MS, () => this.#port.cutOff())));
     await closed;

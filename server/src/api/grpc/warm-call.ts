@@ -21,12 +21,14 @@ export interface WarmCallOptions {
  * member can go on with it. What is under way then is fetched to its end, and kept.
  */
 export class WarmCall {
+  readonly #call: ServerWritableStream<WarmRequest, WarmProgress>;
+  readonly #options: WarmCallOptions;
+
   readonly #gone = new AbortController();
 
-  constructor(
-    private readonly call: ServerWritableStream<WarmRequest, WarmProgress>,
-    private readonly options: WarmCallOptions,
-  ) {
+  constructor(call: ServerWritableStream<WarmRequest, WarmProgress>, options: WarmCallOptions) {
+    this.#call = call;
+    this.#options = options;
     // One listener for each segment that is waited for.
     setMaxListeners(0, this.#gone.signal);
     call.once("cancelled", () => this.#gone.abort(new CacheError("CANCELLED", "the client cancelled the call")));
@@ -34,14 +36,14 @@ export class WarmCall {
 
   /** Answers the call. Never rejects. */
   async run(): Promise<void> {
-    const { closing, log } = this.options;
+    const { closing, log } = this.#options;
     closing.addEventListener("abort", this.#shutDown, { once: true });
     try {
       if (closing.aborted) this.#shutDown();
-      await this.#warm(this.call.request);
-      this.call.end();
+      await this.#warm(this.#call.request);
+      this.#call.end();
     } catch (error) {
-      this.call.emit("error", callStatus(error, "Warm", log));
+      this.#call.emit("error", callStatus(error, "Warm", log));
     } finally {
       closing.removeEventListener("abort", this.#shutDown);
     }
@@ -49,7 +51,7 @@ export class WarmCall {
 
   async #warm(request: WarmRequest): Promise<void> {
     const { signal } = this.#gone;
-    const cache = this.options.cache();
+    const cache = this.#options.cache();
     const asked = { principal: ANONYMOUS, dryRun: request.dryRun, signal };
     const version = request.version === "" ? undefined : request.version;
     const objects = request.keys.map((key) => ({ ref: parseObjectUrl(key), version }));
@@ -80,7 +82,7 @@ export class WarmCall {
         resolve();
       };
       signal.addEventListener("abort", done, { once: true });
-      this.call.write(progress, done);
+      this.#call.write(progress, done);
     });
   }
 

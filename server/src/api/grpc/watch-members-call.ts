@@ -17,25 +17,28 @@ export interface WatchMembersCallOptions {
  * that reads slowly costs no more than one list.
  */
 export class WatchMembersCall {
+  readonly #call: ServerWritableStream<WatchMembersRequest, MemberList>;
+  readonly #options: WatchMembersCallOptions;
+
   #newest: MemberList | undefined;
   #sending = false;
   #ended = false;
   #unsubscribe: () => void = () => {};
 
-  constructor(
-    private readonly call: ServerWritableStream<WatchMembersRequest, MemberList>,
-    private readonly options: WatchMembersCallOptions,
-  ) {}
+  constructor(call: ServerWritableStream<WatchMembersRequest, MemberList>, options: WatchMembersCallOptions) {
+    this.#call = call;
+    this.#options = options;
+  }
 
   /** Answers the call. Never throws. */
   run(): void {
-    const { members, closing, log } = this.options;
-    this.call.once("cancelled", this.#end);
+    const { members, closing, log } = this.#options;
+    this.#call.once("cancelled", this.#end);
     try {
       this.#unsubscribe = members().watchMembers(this.#onList);
     } catch (error) {
       this.#end();
-      this.call.emit("error", callStatus(error, "WatchMembers", log));
+      this.#call.emit("error", callStatus(error, "WatchMembers", log));
       return;
     }
     closing.addEventListener("abort", this.#finish, { once: true });
@@ -54,18 +57,18 @@ export class WatchMembersCall {
     this.#sending = false;
     if (list === undefined || this.#ended) return;
     this.#sending = true;
-    this.call.write(list, this.#send);
+    this.#call.write(list, this.#send);
   };
 
   readonly #finish = (): void => {
     if (this.#ended) return;
     this.#end();
-    this.call.end();
+    this.#call.end();
   };
 
   readonly #end = (): void => {
     this.#ended = true;
     this.#unsubscribe();
-    this.options.closing.removeEventListener("abort", this.#finish);
+    this.#options.closing.removeEventListener("abort", this.#finish);
   };
 }

@@ -18,6 +18,10 @@ const CLIENT_GONE = new CacheError("CANCELLED", "the client disconnected");
  * read running, and they all share one signal: a client is gone when its connection is.
  */
 export class Connection {
+  readonly #socket: Socket;
+  readonly authentication: ConnectionAuthentication;
+  readonly client: Client;
+
   readonly #gone = new AbortController();
   readonly #waiting: (() => void)[] = [];
   #requests = 0;
@@ -25,11 +29,10 @@ export class Connection {
   #onClosed: (() => void) | undefined;
   #last = false;
 
-  constructor(
-    private readonly socket: Socket,
-    readonly authentication: ConnectionAuthentication,
-    readonly client: Client,
-  ) {
+  constructor(socket: Socket, authentication: ConnectionAuthentication, client: Client) {
+    this.#socket = socket;
+    this.authentication = authentication;
+    this.client = client;
     socket.once("close", () => {
       this.#waiting.length = 0;
       this.#gone.abort(CLIENT_GONE);
@@ -72,7 +75,7 @@ export class Connection {
   }
 
   cutOff(): void {
-    this.socket.destroy();
+    this.#socket.destroy();
   }
 
   #begin(response: Reply, answer: () => void): void {
@@ -89,9 +92,9 @@ export class Connection {
     const onClosed = this.#onClosed;
     this.#onClosed = undefined;
     onClosed?.();
-    if (this.socket.destroyed) return;
+    if (this.#socket.destroyed) return;
     const begin = this.#waiting.shift();
     if (begin !== undefined) begin();
-    else if (this.#last) this.socket.destroySoon();
+    else if (this.#last) this.#socket.destroySoon();
   };
 }

@@ -51,6 +51,8 @@ export interface HttpListenerOptions {
  * given a cache.
  */
 export class HttpListener {
+  readonly #options: HttpListenerOptions;
+
   readonly #server: Server;
   /** Requests without a valid token or certificate. */
   readonly authenticationFailures: FailureCount;
@@ -61,7 +63,8 @@ export class HttpListener {
   #shuttingDown = false;
   #closed: Promise<void> | undefined;
 
-  private constructor(private readonly options: HttpListenerOptions) {
+  private constructor(options: HttpListenerOptions) {
+    this.#options = options;
     const { tls } = options.security;
     this.authenticationFailures = new FailureCount(options.clock, options.log, "authentication-failed", "authentication failed");
     this.#server = createListener(tls, {
@@ -137,14 +140,14 @@ export class HttpListener {
     this.announceShutdown();
     const closed = this.#port.close();
     for (const connection of this.#connections.values()) connection.endWhenIdle();
-    const cancel = this.options.clock.after(this.options.drainMs, () => this.#port.cutOff());
+    const cancel = this.#options.clock.after(this.#options.drainMs, () => this.#port.cutOff());
     await closed;
     cancel();
   }
 
   #accept(socket: Socket, handOver: () => void): void {
     if (socket.destroyed) return;
-    const { security, clients } = this.options;
+    const { security, clients } = this.#options;
     const certified = socket instanceof TLSSocket && socket.authorized;
     const connection = new Connection(
       socket,
@@ -156,7 +159,7 @@ export class HttpListener {
     new PlainLane({
       socket,
       connection,
-      clock: this.options.clock,
+      clock: this.#options.clock,
       firstBytesTimeoutMs: limits.headTimeoutMs,
       idleTimeoutMs: limits.stalledMs,
       answer: (request, reply) => this.#answer(request, reply, connection),
@@ -170,7 +173,7 @@ export class HttpListener {
   };
 
   #answer(request: Request, response: Reply, { signal, whenClosed, authentication, client }: Connection): void {
-    const { clock, log, security } = this.options;
+    const { clock, log, security } = this.#options;
     const by = { principal: ANONYMOUS, client, encrypted: security.tls !== undefined };
     const { authenticationFailures } = this;
     const requestId = nextRequestId();
@@ -183,7 +186,7 @@ export class HttpListener {
   readonly #serving = (): Serving => ({
     cache: this.#cache,
     notReadyReasons: this.notReadyReasons(),
-    pages: this.options.pages,
+    pages: this.#options.pages,
   });
 
   /** Why this member is not ready, one line each; empty: it is ready. */
@@ -193,7 +196,7 @@ export class HttpListener {
       : this.#cache === undefined
         ? ["this member is starting"]
         : [];
-    return [...own, ...this.options.notReadyReasons()];
+    return [...own, ...this.#options.notReadyReasons()];
   }
 }
 

@@ -28,11 +28,14 @@ export interface PlainLaneOptions {
  * to Node's HTTP server, so that there is one place that understands HTTP.
  */
 export class PlainLane {
+  readonly #options: PlainLaneOptions;
+
   #behind: Buffer[] = [];
   #behindBytes = 0;
   #begun = false;
 
-  constructor(private readonly options: PlainLaneOptions) {
+  constructor(options: PlainLaneOptions) {
+    this.#options = options;
     const { socket, firstBytesTimeoutMs } = options;
     socket.setTimeout(firstBytesTimeoutMs);
     socket.on("data", this.#onData);
@@ -42,7 +45,7 @@ export class PlainLane {
   }
 
   readonly #onData = (bytes: Buffer): void => {
-    const { socket, connection, idleTimeoutMs } = this.options;
+    const { socket, connection, idleTimeoutMs } = this.#options;
     if (connection.running) {
       this.#behind.push(bytes);
       this.#behindBytes += bytes.length;
@@ -60,7 +63,7 @@ export class PlainLane {
   };
 
   #answer({ url, headers }: PlainRequest): void {
-    const { socket, connection, clock, answer } = this.options;
+    const { socket, connection, clock, answer } = this.#options;
     const reply = new PlainReply(socket, clock.nowMs(), this.#sent);
     const request = { method: "GET", url, httpVersion: "1.1", headers };
     connection.answer(reply, () => answer(request, reply));
@@ -72,11 +75,11 @@ export class PlainLane {
     const bytes = Buffer.concat(this.#behind);
     this.#behind = [];
     this.#behindBytes = 0;
-    if (this.options.socket.writable) this.#handOver(bytes);
+    if (this.#options.socket.writable) this.#handOver(bytes);
   };
 
   #handOver(bytes: Buffer): void {
-    const { socket, handOver } = this.options;
+    const { socket, handOver } = this.#options;
     socket.off("data", this.#onData);
     socket.off("end", this.#onEnd);
     socket.off("timeout", this.#onTimeout);
@@ -88,11 +91,11 @@ export class PlainLane {
 
   /** As Node's server does it: what is written is sent, and then the connection ends. */
   readonly #onEnd = (): void => {
-    this.options.socket.end();
+    this.#options.socket.end();
   };
 
   readonly #onTimeout = (): void => {
-    this.options.socket.destroy();
+    this.#options.socket.destroy();
   };
 
   /** The socket's `close` follows, which is all that matters. */

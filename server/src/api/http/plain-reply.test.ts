@@ -4,15 +4,19 @@ import { PlainReply } from "./plain-reply.js";
 
 /** A socket that keeps what it is given, as long as the kernel does not take it. */
 class HeldSocket {
+  readonly #takesAtOnce: boolean;
+
   readonly writable = true;
   readonly writes: Buffer[] = [];
   writableLength = 0;
 
-  constructor(private readonly takesAtOnce: boolean) {}
+  constructor(takesAtOnce: boolean) {
+    this.#takesAtOnce = takesAtOnce;
+  }
 
   write(bytes: Buffer): void {
-    this.writes.push(this.takesAtOnce ? Buffer.from(bytes) : bytes);
-    if (!this.takesAtOnce) this.writableLength += bytes.length;
+    this.writes.push(this.#takesAtOnce ? Buffer.from(bytes) : bytes);
+    if (!this.#takesAtOnce) this.writableLength += bytes.length;
   }
 }
 

@@ -10,17 +10,21 @@ let joint = Buffer.allocUnsafeSlow(12 << 10);
 
 /** The answer to a plain request: its head and bytes go to the socket as they are. */
 export class PlainReply implements Reply {
+  readonly #socket: Socket;
+  readonly #nowMs: number;
+  /** Called after `close`, when all of it was sent. */
+  readonly #sent: () => void;
+
   #head = "";
   #headersSent = false;
   #closing = "";
   #onClose: (() => void) | undefined;
 
-  constructor(
-    private readonly socket: Socket,
-    private readonly nowMs: number,
-    /** Called after `close`, when all of it was sent. */
-    private readonly sent: () => void,
-  ) {}
+  constructor(socket: Socket, nowMs: number, sent: () => void) {
+    this.#socket = socket;
+    this.#nowMs = nowMs;
+    this.#sent = sent;
+  }
 
   get headersSent(): boolean {
     return this.#headersSent;
@@ -33,7 +37,7 @@ export class PlainReply implements Reply {
   writeHead(status: number, headers: string[]): void {
     let head = `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n`;
     for (let at = 0; at < headers.length; at += 2) head += `${headers[at]}: ${headers[at + 1]}\r\n`;
-    this.#head = `${head}Date: ${httpDate(this.nowMs)}\r\n${this.#closing}\r\n`;
+    this.#head = `${head}Date: ${httpDate(this.#nowMs)}\r\n${this.#closing}\r\n`;
     this.#headersSent = true;
   }
 
@@ -44,13 +48,13 @@ export class PlainReply implements Reply {
   end(bytes?: Buffer): void {
     this.#send(bytes, () => {
       this.#onClose?.();
-      if (this.#closing === "") this.sent();
-      else this.socket.destroySoon();
+      if (this.#closing === "") this.#sent();
+      else this.#socket.destroySoon();
     });
   }
 
   destroy(): void {
-    this.socket.destroy();
+    this.#socket.destroy();
   }
 
   on(_event: "close", listener: () => void): void {
@@ -59,7 +63,7 @@ export class PlainReply implements Reply {
 
   /** Head and bytes in one system call. A socket that is closed or half closed takes nothing; the connection sees to the rest. */
   #send(bytes: Buffer | undefined, taken: () => void): void {
-    const { socket } = this;
+    const socket = this.#socket;
     if (!socket.writable) return;
     const then = (error?: Error | null): void => {
       if (error === null || error === undefined) taken();

@@ -25,14 +25,17 @@ const MEASUREMENTS = 5;
 
 /** One client: everything that comes from one address. It is forgotten with its last connection. */
 export class Client implements QueueMember {
+  readonly clients: Clients;
+  readonly address: string;
+
   queue: QueueMember["queue"] = [];
   connections = 0;
   reads = 0;
 
-  constructor(
-    readonly clients: Clients,
-    readonly address: string,
-  ) {}
+  constructor(clients: Clients, address: string) {
+    this.clients = clients;
+    this.address = address;
+  }
 
   /** Sends a part of a large answer when the fair queue comes to this client. */
   enqueue(bytes: number, send: () => void): void {
@@ -59,6 +62,9 @@ export class Client implements QueueMember {
 
 /** The clients of both listeners: how much each of them uses, and whose part is sent next. */
 export class Clients {
+  readonly #limits: ClientLimits;
+  readonly #clock: Clock;
+
   readonly fairQueue = new FairQueue();
   readonly sendBuffer: SendBuffer;
   /** Reads that run. */
@@ -75,10 +81,9 @@ export class Clients {
   #delayMs = 0;
   #cancelTimer: () => void = () => {};
 
-  constructor(
-    private readonly limits: ClientLimits,
-    private readonly clock: Clock,
-  ) {
+  constructor(limits: ClientLimits, clock: Clock) {
+    this.#limits = limits;
+    this.#clock = clock;
     this.sendBuffer = new SendBuffer(limits.slowReaderBytes);
     if (limits.overloadMs < Number.POSITIVE_INFINITY) this.#measureDelay(clock.monotonicMs());
   }
@@ -91,7 +96,7 @@ export class Clients {
   /** A connection from an address; undefined: it must be closed, there are too many. `disconnected` ends it. */
   connected(address: string | undefined): Client | undefined {
     const known = this.of(address);
-    const { maxConnections, maxClientConnections } = this.limits;
+    const { maxConnections, maxClientConnections } = this.#limits;
     if (this.#connections >= maxConnections || known.connections >= maxClientConnections) {
       this.refusedConnections++;
       return undefined;
@@ -114,7 +119,7 @@ export class Clients {
 
   /** Why a client's read must not begin now. */
   refusalFor({ reads, address }: Client): Busy | undefined {
-    const { maxReads, maxClientReads, overloadMs } = this.limits;
+    const { maxReads, maxClientReads, overloadMs } = this.#limits;
     if (reads < maxClientReads && this.reads < maxReads && this.#delayMs <= overloadMs) return undefined;
     this.refusedReads++;
     const why =
@@ -131,10 +136,10 @@ export class Clients {
   }
 
   #measureDelay(dueMs: number): void {
-    const nowMs = this.clock.monotonicMs();
+    const nowMs = this.#clock.monotonicMs();
     this.#delaysMs = [...this.#delaysMs.slice(1), nowMs - dueMs];
     this.#delayMs = this.#delaysMs.toSorted((a, b) => a - b)[MEASUREMENTS >> 1]!;
-    this.#cancelTimer = this.clock.after(MEASURE_MS, () => this.#measureDelay(nowMs + MEASURE_MS));
+    this.#cancelTimer = this.#clock.after(MEASURE_MS, () => this.#measureDelay(nowMs + MEASURE_MS));
   }
 }
 

@@ -9,14 +9,18 @@ import { listingXml, locationXml } from "./listing-xml.js";
 
 /** The answer to one GET or HEAD of a bucket, passed on to the origin: tools that list before they read work so. */
 export class BucketAnswer {
+  readonly #context: HttpContext;
+  readonly #cache: Cache;
+  readonly #ref: BucketRef;
+  readonly #query: string;
+
   #over = false;
 
-  constructor(
-    private readonly context: HttpContext,
-    private readonly cache: Cache,
-    private readonly ref: BucketRef,
-    private readonly query: string,
-  ) {
+  constructor(context: HttpContext, cache: Cache, ref: BucketRef, query: string) {
+    this.#context = context;
+    this.#cache = cache;
+    this.#ref = ref;
+    this.#query = query;
     context.whenClosed(() => {
       this.#over = true;
     });
@@ -28,33 +32,33 @@ export class BucketAnswer {
   }
 
   async #answer(): Promise<void> {
-    if (this.context.request.method === "HEAD") {
+    if (this.#context.request.method === "HEAD") {
       await this.#statBucket();
       return this.#end("");
     }
-    const requested = parseBucketQuery(this.ref, this.query);
+    const requested = parseBucketQuery(this.#ref, this.#query);
     if (requested.kind === "other") return this.#sendError(notImplemented(requested.what));
     if (requested.kind === "list") return this.#end(await this.#list(requested));
     this.#end(locationXml(await this.#statBucket()));
   }
 
   #statBucket(): Promise<BucketInfo> {
-    const { principal, signal } = this.context;
-    return this.cache.ask({ kind: "statBucket", ref: this.ref, principal, signal });
+    const { principal, signal } = this.#context;
+    return this.#cache.ask({ kind: "statBucket", ref: this.#ref, principal, signal });
   }
 
   async #list(requested: ListRequest): Promise<string> {
-    const { principal, signal } = this.context;
+    const { principal, signal } = this.#context;
     const { ref, page } = requested;
     // No store need list nothing, and GCS wouldn't.
-    if (page.maxKeys > 0) return listingXml(requested, await this.cache.ask({ kind: "list", ref, page, principal, signal }));
+    if (page.maxKeys > 0) return listingXml(requested, await this.#cache.ask({ kind: "list", ref, page, principal, signal }));
     await this.#statBucket();
     return listingXml(requested, { objects: [], prefixes: [] });
   }
 
   #end(xml: string): void {
     if (this.#over) return;
-    const { response } = this.context;
+    const { response } = this.#context;
     const body = Buffer.from(xml);
     response.writeHead(200, [
       "Content-Type",
@@ -62,16 +66,16 @@ export class BucketAnswer {
       "Content-Length",
       String(body.length),
       REQUEST_ID_HEADER,
-      this.context.requestId,
+      this.#context.requestId,
     ]);
     response.end(body);
   }
 
   #fail(error: unknown): void {
     if (this.#over) return;
-    const { request, requestId, client, log } = this.context;
+    const { request, requestId, client, log } = this.#context;
     const { details } = callStatus(error, `${request.method} bucket`, log, {
-      url: this.ref.url,
+      url: this.#ref.url,
       requestId,
       client: client.address,
     });
@@ -80,6 +84,6 @@ export class BucketAnswer {
   }
 
   #sendError(refusal: ErrorResponse): void {
-    sendError(this.context, refusal, `/${this.ref.bucket}`);
+    sendError(this.#context, refusal, `/${this.#ref.bucket}`);
   }
 }

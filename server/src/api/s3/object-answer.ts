@@ -37,6 +37,10 @@ const FAILED: ErrorResponse = {
  * the version that it names.
  */
 export class ObjectAnswer {
+  readonly #context: HttpContext;
+  readonly #cache: Cache;
+  readonly #ref: ObjectRef;
+
   readonly #conditions: Conditions;
   readonly #range: RequestedRange | undefined;
   /** The version that the client requires. */
@@ -50,11 +54,10 @@ export class ObjectAnswer {
   /** It counts as a running read. */
   #isCounted = false;
 
-  constructor(
-    private readonly context: HttpContext,
-    private readonly cache: Cache,
-    private readonly ref: ObjectRef,
-  ) {
+  constructor(context: HttpContext, cache: Cache, ref: ObjectRef) {
+    this.#context = context;
+    this.#cache = cache;
+    this.#ref = ref;
     const { headers } = context.request;
     this.#conditions = parseConditions(headers);
     this.#range = parseRange(headers.range);
@@ -67,10 +70,10 @@ export class ObjectAnswer {
   /** Answers. Never throws. */
   run(): void {
     try {
-      const busy = this.context.client.beginRead();
+      const busy = this.#context.client.beginRead();
       if (busy !== undefined) throw busy;
       this.#isCounted = true;
-      const direct = this.context.request.method === "GET" && !needsObject(this.#conditions);
+      const direct = this.#context.request.method === "GET" && !needsObject(this.#conditions);
       const requested = direct ? directRange(this.#range) : undefined;
       if (requested !== undefined) this.#readAtOnce(requested);
       else if (this.#cachedOnly) throw new CacheError("INVALID_ARGUMENT", NEEDS_OBJECT);
@@ -109,12 +112,12 @@ export class ObjectAnswer {
 
   /** Answers if no bytes are needed. Otherwise returns where the requested ones are. */
   #answerByHead(info: ObjectInfo): Span | undefined {
-    const { request, response } = this.context;
+    const { request, response } = this.#context;
     const verdict = judge(this.#conditions, info);
     if (verdict !== "answer") {
       if (verdict === "failed") this.#sendError(FAILED);
       else {
-        response.writeHead(304, [...validatorHeaders(info), REQUEST_ID_HEADER, this.context.requestId]);
+        response.writeHead(304, [...validatorHeaders(info), REQUEST_ID_HEADER, this.#context.requestId]);
         response.end();
       }
       return undefined;
@@ -122,7 +125,7 @@ export class ObjectAnswer {
     const range = this.#effectiveRange(info);
     const span = range === undefined ? { start: 0, end: info.objectSize } : spanOf(range, info.objectSize);
     if (span !== undefined && request.method === "GET" && span.end > span.start) return span;
-    if (span === undefined) this.#sendError(unsatisfiable(this.ref, info.objectSize));
+    if (span === undefined) this.#sendError(unsatisfiable(this.#ref, info.objectSize));
     else {
       this.#writeHead(info, knownHeaders(info) ?? makeHeaders(info, info), span, range !== undefined);
       response.end();
@@ -136,9 +139,9 @@ export class ObjectAnswer {
   }
 
   #open(version: string | undefined, offset: number, length: number): ObjectRead | Promise<ObjectRead> {
-    const { principal, signal } = this.context;
-    return this.cache.open({
-      ref: this.ref,
+    const { principal, signal } = this.#context;
+    return this.#cache.open({
+      ref: this.#ref,
       version,
       offset,
       length,
@@ -150,9 +153,9 @@ export class ObjectAnswer {
   }
 
   #stat(): Promise<ObjectStat> {
-    const { principal, signal } = this.context;
-    const { ref } = this;
-    return this.cache.ask({ kind: "stat", ref, version: this.#requiredVersion, forwarded: this.#forwarded, principal, signal });
+    const { principal, signal } = this.#context;
+    const ref = this.#ref;
+    return this.#cache.ask({ kind: "stat", ref, version: this.#requiredVersion, forwarded: this.#forwarded, principal, signal });
   }
 
   /** `seen`: the object as it was looked at before. */
@@ -163,7 +166,7 @@ export class ObjectAnswer {
     }
     this.#read = read;
     // Of an object without bytes no range can be had, not even an open one from its beginning.
-    if (partial && read.length === 0) throw new CacheError("OUT_OF_RANGE", `${this.ref.url}: the object is empty`);
+    if (partial && read.length === 0) throw new CacheError("OUT_OF_RANGE", `${this.#ref.url}: the object is empty`);
     const headers = knownHeaders(read.info) ?? (seen === undefined ? undefined : makeHeaders(read.info, seen));
     if (headers === undefined && this.#isMembers) this.#send(read, memberHeaders(read.info), partial);
     else if (headers !== undefined) this.#send(read, headers, partial);
@@ -174,13 +177,13 @@ export class ObjectAnswer {
   }
 
   async #describe({ info }: ObjectRead): Promise<readonly string[]> {
-    const description = await describeObject(this.cache, this.ref, info.version, this.context);
+    const description = await describeObject(this.#cache, this.#ref, info.version, this.#context);
     return description === undefined ? objectHeaders(info) : makeHeaders(info, description);
   }
 
   #send(read: ObjectRead, headers: readonly string[], partial: boolean): void {
     if (this.#over) return;
-    const { response: sink, clock, client, encrypted } = this.context;
+    const { response: sink, clock, client, encrypted } = this.#context;
     const span = { start: read.offset, end: read.offset + read.length };
     const begin = (): void => this.#writeHead(read.info, headers, span, partial);
     const strategyFor = encrypted ? encryptedSocket : plainSocket;
@@ -189,7 +192,7 @@ export class ObjectAnswer {
   }
 
   #writeHead({ objectSize }: ObjectInfo, headers: readonly string[], span: Span, partial: boolean): void {
-    const { response, requestId } = this.context;
+    const { response, requestId } = this.#context;
     const all = bodyHeaders(headers, span, objectSize, partial);
     all.push(REQUEST_ID_HEADER, requestId);
     response.writeHead(partial ? 206 : 200, all);
@@ -197,7 +200,7 @@ export class ObjectAnswer {
 
   readonly #fail = (error: unknown): void => {
     if (this.#over) return;
-    const { request, requestId, response, client, log } = this.context;
+    const { request, requestId, response, client, log } = this.#context;
     const { code } = CacheError.from(error);
     if (!response.headersSent) {
       if (code === "NOT_FOUND" && this.#cachedOnly) {
@@ -210,7 +213,7 @@ export class ObjectAnswer {
       }
     }
     const { details } = callStatus(error, `${request.method} object`, log, {
-      url: this.ref.url,
+      url: this.#ref.url,
       requestId,
       client: client.address,
     });
@@ -222,30 +225,30 @@ export class ObjectAnswer {
   /** S3 names the size in this answer, and the error does not. */
   async #refuseRange(error: unknown): Promise<void> {
     const refusal = await this.#stat().then(
-      ({ info }) => unsatisfiable(this.ref, info.objectSize),
+      ({ info }) => unsatisfiable(this.#ref, info.objectSize),
       (unknown) => errorResponseOf(CacheError.from(unknown).code === "FAILED_PRECONDITION" ? unknown : error),
     );
     if (!this.#over) this.#sendError(refusal);
   }
 
   #sendError(refusal: ErrorResponse): void {
-    sendError(this.context, refusal, `/${this.ref.bucket}/${this.ref.key}`);
+    sendError(this.#context, refusal, `/${this.#ref.bucket}/${this.#ref.key}`);
   }
 
   /** The response is closed, the answer sent or not. */
   readonly #closed = (): void => {
     this.#over = true;
-    if (this.#isCounted) this.context.client.endRead();
+    if (this.#isCounted) this.#context.client.endRead();
     this.#sending?.end();
     this.#read?.close();
-    if (this.context.log.debugEnabled) this.#log();
+    if (this.#context.log.debugEnabled) this.#log();
   };
 
   /** One line for each request, found by the id that its response has. */
   #log(): void {
-    const { request, requestId, client, log } = this.context;
+    const { request, requestId, client, log } = this.#context;
     const { offset, length, result } = this.#read ?? {};
-    const fields = { event: "request", requestId, method: request.method, url: this.ref.url, range: request.headers.range };
+    const fields = { event: "request", requestId, method: request.method, url: this.#ref.url, range: request.headers.range };
     log.debug(
       { ...fields, client: client.address, offset, length, result, complete: this.#sending?.complete === true },
       "answered a request",

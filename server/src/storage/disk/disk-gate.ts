@@ -12,15 +12,19 @@ interface Waiter {
  * limit can't be stopped, its thread is lost until the disk answers; so while there is one, no other is let in.
  */
 export class DiskGate {
+  readonly #clock: Clock;
+  readonly #tuning: Pick<StorageTuning, "ioParallelism" | "diskTimeoutMs">;
+  readonly #onHang: (error: Error) => void;
+
   #running = 0;
   #overdue = 0;
   readonly #waiting: Waiter[] = [];
 
-  constructor(
-    private readonly clock: Clock,
-    private readonly tuning: Pick<StorageTuning, "ioParallelism" | "diskTimeoutMs">,
-    private readonly onHang: (error: Error) => void,
-  ) {}
+  constructor(clock: Clock, tuning: Pick<StorageTuning, "ioParallelism" | "diskTimeoutMs">, onHang: (error: Error) => void) {
+    this.#clock = clock;
+    this.#tuning = tuning;
+    this.#onHang = onHang;
+  }
 
   /** Whether an operation has outlived its limit and the disk has not answered since. */
   get isHanging(): boolean {
@@ -37,12 +41,12 @@ export class DiskGate {
    */
   async run<T>(operation: () => Promise<T>, abandon?: (late: T) => void): Promise<T> {
     if (this.isHanging) throw hanging();
-    if (this.#running >= this.tuning.ioParallelism) {
+    if (this.#running >= this.#tuning.ioParallelism) {
       await new Promise<void>((go, fail) => this.#waiting.push({ go, fail }));
     } else this.#running++;
     return new Promise<T>((resolve, reject) => {
       let late = false;
-      const cancel = this.clock.after(this.tuning.diskTimeoutMs, () => {
+      const cancel = this.#clock.after(this.#tuning.diskTimeoutMs, () => {
         late = true;
         this.#hang();
         reject(hanging());
@@ -75,7 +79,7 @@ export class DiskGate {
 
   #hang(): void {
     const error = hanging();
-    this.onHang(error);
+    this.#onHang(error);
     this.#overdue++;
     for (const waiter of this.#waiting.splice(0)) waiter.fail(error);
   }

@@ -47,11 +47,15 @@ async function lookAt(disk: Pick<Disk, "open">, path: string, position: number, 
  * takes, whose every call costs the main thread two switches. Where a thread can't be had, `otherwise` does it.
  */
 export class ThreadSurvey implements FileSurvey {
+  readonly #otherwise: FileSurvey;
+
   readonly #threads = new Set<Worker>();
   readonly #idle: Worker[] = [];
   #closed = false;
 
-  constructor(private readonly otherwise: FileSurvey) {}
+  constructor(otherwise: FileSurvey) {
+    this.#otherwise = otherwise;
+  }
 
   async look(paths: readonly string[], position: number, lengthBytes: number): Promise<Look[]> {
     if (this.#closed) throw closed();
@@ -64,7 +68,7 @@ export class ThreadSurvey implements FileSurvey {
       });
     } catch {
       if (this.#closed) throw closed();
-      return this.otherwise.look(paths, position, lengthBytes);
+      return this.#otherwise.look(paths, position, lengthBytes);
     }
   }
 

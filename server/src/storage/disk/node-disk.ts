@@ -41,11 +41,15 @@ export function poolThreads(): number {
 // By callbacks and descriptors: a third of the main thread's time that promises and file handles take, which counts with
 // 65,536 files at the start and 4 KiB reads.
 class NodeDisk implements Disk {
-  constructor(private readonly libc: Libc | undefined) {}
+  readonly #libc: Libc | undefined;
+
+  constructor(libc: Libc | undefined) {
+    this.#libc = libc;
+  }
 
   async open(path: string, mode: "read" | "update" | "create"): Promise<DiskFile> {
     const fd = await called<number>((done) => fs.open(path, flags[mode], 0o600, done));
-    return new NodeFile(fd, this.libc);
+    return new NodeFile(fd, this.#libc);
   }
 
   rename(from: string, to: string): Promise<void> {
@@ -75,15 +79,18 @@ class NodeDisk implements Disk {
   }
 
   claim(directory: string): Promise<DirectoryClaim> {
-    return claimDirectory(directory, this.libc);
+    return claimDirectory(directory, this.#libc);
   }
 }
 
 class NodeFile implements DiskFile {
-  constructor(
-    readonly fd: number,
-    private readonly libc: Libc | undefined,
-  ) {}
+  readonly fd: number;
+  readonly #libc: Libc | undefined;
+
+  constructor(fd: number, libc: Libc | undefined) {
+    this.fd = fd;
+    this.#libc = libc;
+  }
 
   async read(target: Uint8Array, position: number): Promise<number> {
     for (let at = 0; ; ) {
@@ -103,7 +110,7 @@ class NodeFile implements DiskFile {
   }
 
   deallocate(position: number, lengthBytes: number): Promise<boolean> {
-    const { libc } = this;
+    const libc = this.#libc;
     if (libc === undefined) return Promise.resolve(false);
     return new Promise((resolve) => {
       const mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;

@@ -22,12 +22,16 @@ export interface Removal {
 
 /** Removes blocks and stray files. Retries later if the disk refuses. */
 export class BlockRemover {
+  readonly #options: BlockRemoverOptions;
+
   readonly #removals = new Map<CachedBlock, Removal>();
   readonly #unlinking = new SingleFlight<string, boolean>();
   /** Files that could not be removed, with what they still take. */
   readonly #stuck = new Map<string, { volume: Volume; bytes: number }>();
 
-  constructor(private readonly options: BlockRemoverOptions) {}
+  constructor(options: BlockRemoverOptions) {
+    this.#options = options;
+  }
 
   /** Files that wait for another try. */
   get stuckFiles(): number {
@@ -40,7 +44,7 @@ export class BlockRemover {
     if (running !== undefined) return running;
     if (block.retired) return { unlinked: Promise.resolve(), freed: Promise.resolve() };
     block.retired = true;
-    this.options.index.remove(block);
+    this.#options.index.remove(block);
     const unlinked = this.removeFile(block.volume, block.path);
     const removal = { unlinked: unlinked.then(() => undefined), freed: this.#free(block, unlinked) };
     this.#removals.set(block, removal);
@@ -49,7 +53,7 @@ export class BlockRemover {
 
   async #free(block: CachedBlock, unlinked: Promise<boolean>): Promise<void> {
     await block.released();
-    await this.options.files.close(block);
+    await this.#options.files.close(block);
     const { chargedBytes, volume, path } = block;
     if (await unlinked) volume.freed(chargedBytes);
     else {
@@ -68,7 +72,7 @@ export class BlockRemover {
 
   async #unlink(volume: Volume, path: string): Promise<boolean> {
     try {
-      await volume.gate.run(() => this.options.disk.remove(path));
+      await volume.gate.run(() => this.#options.disk.remove(path));
     } catch (error) {
       // The store makes no directories here: it stays, and the volume counts as healthy.
       if (systemCode(error) === "EISDIR") return false;

@@ -23,6 +23,8 @@ const REMOVALS = 4;
 
 /** Keeps the volumes below their watermarks, and the files' times near the blocks'. */
 export class Purger {
+  readonly #options: PurgerOptions;
+
   readonly #running = new SingleFlight<Volume, PurgeReport>();
   #cancelTick: (() => void) | undefined;
   #tick: Promise<void> | undefined;
@@ -33,7 +35,9 @@ export class Purger {
   /** What was evicted before the last summary in the log. */
   #summedUp = { blocks: 0, bytes: 0 };
 
-  constructor(private readonly options: PurgerOptions) {}
+  constructor(options: PurgerOptions) {
+    this.#options = options;
+  }
 
   /** What it has evicted since the start. */
   get evicted(): { readonly blocks: number; readonly bytes: number } {
@@ -48,7 +52,7 @@ export class Purger {
 
   start(): void {
     if (this.#closed) return;
-    this.#cancelTick = this.options.clock.after(this.options.intervalMs, () => {
+    this.#cancelTick = this.#options.clock.after(this.#options.intervalMs, () => {
       this.#tick = this.tick().then(() => this.start());
     });
   }
@@ -64,7 +68,7 @@ export class Purger {
 
   /** The work of each interval: measures the file systems, retries removals, evicts from volumes over their high watermark, writes times. */
   async tick(): Promise<void> {
-    await Promise.all(this.options.volumes.map((volume) => this.#tend(volume)));
+    await Promise.all(this.#options.volumes.map((volume) => this.#tend(volume)));
     this.#sumUp();
   }
 
@@ -73,27 +77,27 @@ export class Purger {
     const [blocks, bytes] = [this.#blocks - this.#summedUp.blocks, this.#bytes - this.#summedUp.bytes];
     if (blocks === 0) return;
     this.#summedUp = { blocks: this.#blocks, bytes: this.#bytes };
-    const volumes = this.options.volumes.map(({ path, usedBytes, limitBytes }) => ({ path, usedBytes, limitBytes }));
-    this.options.log.info({ event: "purged", blocks, bytes, volumes }, "evicted blocks since the last line");
+    const volumes = this.#options.volumes.map(({ path, usedBytes, limitBytes }) => ({ path, usedBytes, limitBytes }));
+    this.#options.log.info({ event: "purged", blocks, bytes, volumes }, "evicted blocks since the last line");
   }
 
   async #tend(volume: Volume): Promise<void> {
     if (!volume.isInUse) return;
     await volume.refreshSpace();
-    await this.options.remover.retryStuck(volume);
+    await this.#options.remover.retryStuck(volume);
     if (volume.overflowBytes > 0) await this.purge(volume, 0);
     else volume.roomFreed();
-    await this.options.recency.refresh(volume);
+    await this.#options.recency.refresh(volume);
     const { path, state, usedBytes, reservedBytes, limitBytes } = volume;
     const report = {
       volume: path,
       state,
-      blocks: this.options.index.on(volume).order.size,
+      blocks: this.#options.index.on(volume).order.size,
       usedBytes,
       reservedBytes,
       limitBytes,
     };
-    this.options.log.debug({ event: "volume", ...report }, "usage of a volume");
+    this.#options.log.debug({ event: "volume", ...report }, "usage of a volume");
   }
 
   /**
@@ -104,7 +108,7 @@ export class Purger {
   }
 
   async #purge(volume: Volume, requestedBytes: number): Promise<PurgeReport> {
-    const { clock, log } = this.options;
+    const { clock, log } = this.#options;
     const began = clock.monotonicMs();
     await volume.refreshSpace();
     const excess = Math.max(volume.excessBytes, requestedBytes - volume.freeBytes);
@@ -127,15 +131,15 @@ export class Purger {
 
   /** Evicts blocks that no one reads, in the order of eviction, until `excessBytes` are free. Resolves to the bytes freed. */
   async #evict(volume: Volume, excessBytes: number, evicted: Victim[]): Promise<number> {
-    const nowMs = this.options.clock.nowMs();
+    const nowMs = this.#options.clock.nowMs();
     let bytes = 0;
     const isEnough = (): boolean => bytes >= excessBytes || this.#closed;
-    await forEachConcurrent(victims(this.options.index.on(volume), isEnough), REMOVALS, async (block) => {
+    await forEachConcurrent(victims(this.#options.index.on(volume), isEnough), REMOVALS, async (block) => {
       // The wall clock may have been set back.
       const sinceMs = (thenMs: number): number => Math.max(0, nowMs - thenMs);
       evicted.push({ ageMs: sinceMs(block.firstUsedMs), idleMs: sinceMs(block.lastUsedMs) });
       bytes += block.chargedBytes;
-      await this.options.remover.retire(block).freed;
+      await this.#options.remover.retire(block).freed;
     });
     return bytes;
   }
@@ -159,19 +163,23 @@ export interface RecencyKeeperOptions {
 
 /** Writes blocks' recency into their files' times, so that it survives a restart. */
 export class RecencyKeeper {
-  constructor(private readonly options: RecencyKeeperOptions) {}
+  readonly #options: RecencyKeeperOptions;
+
+  constructor(options: RecencyKeeperOptions) {
+    this.#options = options;
+  }
 
   /**
    * Writes the times of blocks used since the last call, a few at a time. Stops at `untilMs` (monotonic) and at the
    * first error: recency is worth no trouble. What is left comes with the next refresh.
    */
   async refresh(volume: Volume, untilMs = Infinity): Promise<void> {
-    const { used } = this.options.index.on(volume);
+    const { used } = this.#options.index.on(volume);
     const due = [...used];
     used.clear();
     let isOver = false;
     await forEachConcurrent(due, REFRESHES, async (block) => {
-      isOver ||= this.options.clock.monotonicMs() > untilMs || !(await this.#refreshOne(block));
+      isOver ||= this.#options.clock.monotonicMs() > untilMs || !(await this.#refreshOne(block));
       if (isOver && !block.retired) used.add(block);
     });
   }
@@ -194,7 +202,7 @@ export class RecencyKeeper {
 
   #refreshClosed(block: CachedBlock): Promise<void> {
     return block.volume.gate.run(async () => {
-      const file = await this.options.disk.open(block.path, "read");
+      const file = await this.#options.disk.open(block.path, "read");
       try {
         await file.setModified(block.lastUsedMs);
       } finally {

@@ -20,6 +20,8 @@ const PROVED = -Infinity;
  * and when the blocks in demand change the old ones would stay.
  */
 export class SlruPolicy<Block extends Evictable> implements EvictionPolicy<Block> {
+  readonly #options: SlruOptions;
+
   /** Blocks that are not protected, with the time since when they are known; the least recently used first. */
   readonly #probation = new Map<Block, number>();
   /** The least recently used first. */
@@ -27,7 +29,9 @@ export class SlruPolicy<Block extends Evictable> implements EvictionPolicy<Block
   /** Fingerprints of blocks given up, with the time since when they were known; the first that went first. */
   readonly #remembered = new Map<number, number>();
 
-  constructor(private readonly options: SlruOptions) {}
+  constructor(options: SlruOptions) {
+    this.#options = options;
+  }
 
   get size(): number {
     return this.#probation.size + this.#protected.size;
@@ -70,13 +74,13 @@ export class SlruPolicy<Block extends Evictable> implements EvictionPolicy<Block
   }
 
   #enter(block: Block, knownSinceMs: number): void {
-    if (block.lastUsedMs - knownSinceMs < this.options.oneUseMs) this.#probation.set(block, knownSinceMs);
+    if (block.lastUsedMs - knownSinceMs < this.#options.oneUseMs) this.#probation.set(block, knownSinceMs);
     else this.#protected.add(block);
   }
 
   /** Only when blocks have to go: at the start the first ones to enter would be too many of the few that there are. */
   #demote(): void {
-    const most = this.options.protectedShare * this.size;
+    const most = this.#options.protectedShare * this.size;
     for (const block of this.#protected) {
       if (this.#protected.size <= most) return;
       this.#protected.delete(block);

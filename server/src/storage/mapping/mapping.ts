@@ -77,17 +77,20 @@ interface Slot {
  * heap every few mappings.
  */
 export class SystemMapper implements Mapper {
+  readonly #libc: Libc;
+  readonly #residency: Residency;
+  readonly #options: MapperOptions;
+
   readonly #slotBytes: number;
   readonly #copies: PageCopies | undefined;
   readonly #free: Slot[] = [];
   #slots = 0;
   #populating = 0;
 
-  constructor(
-    private readonly libc: Libc,
-    private readonly residency: Residency,
-    private readonly options: MapperOptions,
-  ) {
+  constructor(libc: Libc, residency: Residency, options: MapperOptions) {
+    this.#libc = libc;
+    this.#residency = residency;
+    this.#options = options;
     this.#copies = PageCopies.open(libc);
     const alignment = options.blockBytes < HUGE_PAGE_BYTES ? libc.getpagesize() : HUGE_PAGE_BYTES;
     this.#slotBytes = Math.ceil(options.blockBytes / alignment) * alignment;
@@ -99,35 +102,35 @@ export class SystemMapper implements Mapper {
     if (this.#free.length === 0) this.#addSlab();
     const slot = this.#free.pop();
     if (slot === undefined) return undefined;
-    if (this.libc.mmap(slot.address, blockBytes, PROT_READ, MAP_SHARED | MAP_FIXED, fd, 0) !== slot.address) {
+    if (this.#libc.mmap(slot.address, blockBytes, PROT_READ, MAP_SHARED | MAP_FIXED, fd, 0) !== slot.address) {
       this.#clear(slot);
       return undefined;
     }
     // No read-ahead: pages that the kernel fetches on its own account would look resident before they are.
-    this.libc.posixFadvise(fd, 0, 0, POSIX_FADV_RANDOM);
+    this.#libc.posixFadvise(fd, 0, 0, POSIX_FADV_RANDOM);
     return this.#mapping(slot, fd);
   }
 
   #mapping(slot: Slot, fd: number): Mapping {
-    const { residency } = this;
+    const residency = this.#residency;
     return {
       bytes: slot.bytes,
       isResident: (start, end) => residency.isResident(fd, slot.address, start, end),
       copy: (start, end) => this.#copies?.take(fd, start, end),
-      reaches: (end) => reachesTo(this.libc, fd, end),
+      reaches: (end) => reachesTo(this.#libc, fd, end),
       populate: (start, end) => this.#populate(slot, start, end),
-      letGo: () => void this.libc.madvise(slot.address, this.#slotBytes, MADV_DONTNEED),
+      letGo: () => void this.#libc.madvise(slot.address, this.#slotBytes, MADV_DONTNEED),
       unmap: () => this.#clear(slot),
     };
   }
 
   #populate(slot: Slot, start: number, end: number): Promise<void> {
     if (this.#populating === MAX_POPULATING) return Promise.resolve();
-    const pageBytes = this.libc.getpagesize();
+    const pageBytes = this.#libc.getpagesize();
     const first = Math.floor(start / pageBytes) * pageBytes;
     this.#populating++;
     return new Promise((resolve) => {
-      this.libc.madvise.async(slot.address + BigInt(first), end - first, MADV_POPULATE_READ, () => {
+      this.#libc.madvise.async(slot.address + BigInt(first), end - first, MADV_POPULATE_READ, () => {
         this.#populating--;
         resolve();
       });
@@ -137,20 +140,20 @@ export class SystemMapper implements Mapper {
   /** Back to addresses without memory. Where even that fails the slot is not used again. */
   #clear(slot: Slot): void {
     const flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;
-    const address = this.libc.mmap(slot.address, this.#slotBytes, PROT_NONE, flags, -1, 0);
+    const address = this.#libc.mmap(slot.address, this.#slotBytes, PROT_NONE, flags, -1, 0);
     if (address === slot.address) this.#free.push(slot);
   }
 
   #addSlab(): void {
     const fitting = Math.max(1, Math.floor(SLAB_BYTES / this.#slotBytes));
-    const slots = Math.min(SLAB_SLOTS, fitting, this.options.maxMappings + SPARE_SLOTS - this.#slots);
+    const slots = Math.min(SLAB_SLOTS, fitting, this.#options.maxMappings + SPARE_SLOTS - this.#slots);
     if (slots <= 0) return;
     const lengthBytes = slots * this.#slotBytes;
     const flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
-    const reserved = this.libc.mmap(0n, lengthBytes + HUGE_PAGE_BYTES, PROT_NONE, flags, -1, 0);
+    const reserved = this.#libc.mmap(0n, lengthBytes + HUGE_PAGE_BYTES, PROT_NONE, flags, -1, 0);
     if (reserved === MAP_FAILED) return;
     const address = ((reserved + BigInt(HUGE_PAGE_BYTES - 1)) / BigInt(HUGE_PAGE_BYTES)) * BigInt(HUGE_PAGE_BYTES);
-    const slab = this.libc.view(address, lengthBytes);
+    const slab = this.#libc.view(address, lengthBytes);
     this.#slots += slots;
     for (let slot = 0; slot < slots; slot++) {
       const at = slot * this.#slotBytes;

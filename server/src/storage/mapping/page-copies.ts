@@ -31,16 +31,15 @@ interface Slot {
  * where entering a page into the page table and making room for it there take 8.
  */
 export class PageCopies {
+  readonly #preadv2: NonNullable<Libc["preadv2"]>;
+
   readonly #free: Slot[] = [];
   /** The one iovec of all calls. */
   readonly #vector: BigUint64Array;
   readonly #vectorAddress: Address;
 
-  private constructor(
-    private readonly preadv2: NonNullable<Libc["preadv2"]>,
-    memory: ArrayBuffer,
-    address: Address,
-  ) {
+  private constructor(preadv2: NonNullable<Libc["preadv2"]>, memory: ArrayBuffer, address: Address) {
+    this.#preadv2 = preadv2;
     for (let at = 0; at < SLOTS * MAX_COPY_BYTES; at += MAX_COPY_BYTES) {
       this.#free.push({ address: address + BigInt(at), bytes: Buffer.from(memory, at, MAX_COPY_BYTES) });
     }
@@ -66,7 +65,7 @@ export class PageCopies {
     if (slot === undefined) return undefined;
     this.#vector[0] = slot.address;
     this.#vector[1] = BigInt(end - start);
-    if (Number(this.preadv2(fd, this.#vectorAddress, 1, start, RWF_NOWAIT)) === end - start) {
+    if (Number(this.#preadv2(fd, this.#vectorAddress, 1, start, RWF_NOWAIT)) === end - start) {
       return { bytes: slot.bytes.subarray(0, end - start), giveBack: () => void this.#free.push(slot) };
     }
     this.#free.push(slot);

@@ -16,27 +16,30 @@ const REMEMBERED_MS = 100;
  * what was cut off is never touched.
  */
 export class RecentResidency {
+  readonly #mapping: Mapping;
+  readonly #clock: Pick<Clock, "monotonicMs">;
+  readonly #blockBytes: number;
+
   /** By region, until when it counts as resident; negated: as not wholly resident. */
   readonly #untilMs: Float64Array;
 
-  constructor(
-    private readonly mapping: Mapping,
-    private readonly clock: Pick<Clock, "monotonicMs">,
-    private readonly blockBytes: number,
-  ) {
+  constructor(mapping: Mapping, clock: Pick<Clock, "monotonicMs">, blockBytes: number) {
+    this.#mapping = mapping;
+    this.#clock = clock;
+    this.#blockBytes = blockBytes;
     this.#untilMs = new Float64Array(Math.ceil(blockBytes / REGION_BYTES));
   }
 
   isResident(start: number, end: number): boolean {
     const region = Math.floor(start / REGION_BYTES);
-    if (end > (region + 1) * REGION_BYTES) return this.mapping.isResident(start, end);
+    if (end > (region + 1) * REGION_BYTES) return this.#mapping.isResident(start, end);
     const untilMs = this.#untilMs[region]!;
-    const nowMs = this.clock.monotonicMs();
-    if (nowMs < untilMs) return this.mapping.reaches(end);
-    if (nowMs < -untilMs) return this.mapping.isResident(start, end);
-    const regionEnd = Math.min((region + 1) * REGION_BYTES, this.blockBytes);
-    const isWhole = this.mapping.isResident(region * REGION_BYTES, regionEnd);
+    const nowMs = this.#clock.monotonicMs();
+    if (nowMs < untilMs) return this.#mapping.reaches(end);
+    if (nowMs < -untilMs) return this.#mapping.isResident(start, end);
+    const regionEnd = Math.min((region + 1) * REGION_BYTES, this.#blockBytes);
+    const isWhole = this.#mapping.isResident(region * REGION_BYTES, regionEnd);
     this.#untilMs[region] = isWhole ? nowMs + REMEMBERED_MS : -(nowMs + REMEMBERED_MS);
-    return isWhole || this.mapping.isResident(start, end);
+    return isWhole || this.#mapping.isResident(start, end);
   }
 }

@@ -23,19 +23,22 @@ function hasCachestat(libc: Libc): boolean {
 
 /** Counts the range's pages in the page cache: about 1 us whatever its length. */
 export class CachestatResidency implements Residency {
+  readonly #libc: Libc;
+
   readonly #range = new BigUint64Array(2);
   readonly #stat = new BigUint64Array(5);
   readonly #pageBytes: number;
 
-  constructor(private readonly libc: Libc) {
+  constructor(libc: Libc) {
+    this.#libc = libc;
     this.#pageBytes = libc.getpagesize();
   }
 
   isResident(fd: number, _address: Address, start: number, end: number): boolean {
-    if (!reachesTo(this.libc, fd, end)) return false;
+    if (!reachesTo(this.#libc, fd, end)) return false;
     this.#range[0] = BigInt(start);
     this.#range[1] = BigInt(end - start);
-    if (Number(this.libc.cachestat(CACHESTAT, fd, this.#range, this.#stat, 0)) !== 0) return false;
+    if (Number(this.#libc.cachestat(CACHESTAT, fd, this.#range, this.#stat, 0)) !== 0) return false;
     const pages = Math.floor((end - 1) / this.#pageBytes) - Math.floor(start / this.#pageBytes) + 1;
     return Number(this.#stat[0]) === pages;
   }
@@ -43,20 +46,23 @@ export class CachestatResidency implements Residency {
 
 /** Asks for each page of the range: up to 20 us for 1 MiB, less once the page table is filled. */
 export class MincoreResidency implements Residency {
+  readonly #libc: Libc;
+
   readonly #pageBytes: number;
   #pages = new Uint8Array(256);
 
-  constructor(private readonly libc: Libc) {
+  constructor(libc: Libc) {
+    this.#libc = libc;
     this.#pageBytes = libc.getpagesize();
   }
 
   isResident(fd: number, address: Address, start: number, end: number): boolean {
-    if (!reachesTo(this.libc, fd, end)) return false;
+    if (!reachesTo(this.#libc, fd, end)) return false;
     const first = Math.floor(start / this.#pageBytes);
     const count = Math.floor((end - 1) / this.#pageBytes) - first + 1;
     if (count > this.#pages.length) this.#pages = new Uint8Array(count);
     const from = address + BigInt(first * this.#pageBytes);
-    if (this.libc.mincore(from, end - first * this.#pageBytes, this.#pages) !== 0) return false;
+    if (this.#libc.mincore(from, end - first * this.#pageBytes, this.#pages) !== 0) return false;
     for (let page = 0; page < count; page++) {
       if ((this.#pages[page]! & 1) === 0) return false;
     }

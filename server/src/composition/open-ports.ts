@@ -1,19 +1,19 @@
 import type { Geometry, MemberInfo } from "@frontcache/proto";
-import type { Settings } from "./config/settings.js";
-import { alone } from "./membership/alone.js";
-import { inKubernetes, openKubeAccess } from "./membership/kube-access.js";
-import { kubernetesMembers, kubernetesTimes } from "./membership/kubernetes-members.js";
-import type { MemberSource } from "./membership/member-source.js";
-import { staticMembers } from "./membership/static-members.js";
-import type { OriginMeter } from "./metrics/origin-meter.js";
+import type { Settings } from "../config/settings.js";
+import { alone } from "../membership/alone.js";
+import { inKubernetes, openKubeAccess } from "../membership/kube-access.js";
+import { kubernetesMembers, kubernetesTimes } from "../membership/kubernetes-members.js";
+import type { MemberSource } from "../membership/member-source.js";
+import { staticMembers } from "../membership/static-members.js";
+import type { OriginMeter } from "../metrics/origin-meter.js";
+import { OriginFailureLog } from "../origin/failure-log.js";
+import type { Origin } from "../origin/origin.js";
+import { systemClock } from "../runtime/clock.js";
+import type { Log } from "../runtime/log.js";
+import { BlockStore, ioParallelism, storageTuning } from "../storage/block-store.js";
+import { descriptorLimit, openNodeDisk, poolThreads } from "../storage/disk/node-disk.js";
+import { openMapper } from "../storage/mapping/mapping.js";
 import { openOrigins } from "./open-origins.js";
-import { OriginFailureLog } from "./origin/failure-log.js";
-import type { Origin } from "./origin/origin.js";
-import { systemClock } from "./runtime/clock.js";
-import type { Log } from "./runtime/log.js";
-import { BlockStore, ioParallelism, storageTuning } from "./storage/block-store.js";
-import { descriptorLimit, openNodeDisk, poolThreads } from "./storage/disk/node-disk.js";
-import { openMapper } from "./storage/mapping/mapping.js";
 
 /** Block files held open and mapped at most: half of what vm.max_map_count (65,530) allows, at two areas each. */
 const MAX_MAPPINGS = 16_384;

@@ -1,21 +1,21 @@
 import { SCHEMES } from "@frontcache/proto";
-import type { Environment } from "./config/declarations.js";
-import type { GcsRule, OriginRule, S3Rule } from "./config/origin-rule.js";
-import { parseOrigins } from "./config/origins-file.js";
-import type { Settings } from "./config/settings.js";
-import type { OriginFailure } from "./origin/failure-log.js";
-import { GcsOrigin } from "./origin/gcs/gcs-origin.js";
-import { type Hedge, hedged } from "./origin/hedged.js";
-import { limited } from "./origin/limited.js";
-import { measured, type RequestReport } from "./origin/measured.js";
-import { compose, type Origin, type OriginWrapper } from "./origin/origin.js";
-import { type LimitOptions, type LimitReached, OriginLimits } from "./origin/origin-limits.js";
-import { perBucket } from "./origin/per-bucket.js";
-import type { Retry } from "./origin/retries.js";
-import { type RetryingOptions, retrying } from "./origin/retrying.js";
-import type { S3Options } from "./origin/s3/s3-client.js";
-import { S3Origin } from "./origin/s3/s3-origin.js";
-import { systemClock } from "./runtime/clock.js";
+import type { Environment } from "../config/declarations.js";
+import type { GcsRule, OriginRule, S3Rule } from "../config/origin-rule.js";
+import { parseOrigins } from "../config/origins-file.js";
+import type { Settings } from "../config/settings.js";
+import type { OriginFailure } from "../origin/failure-log.js";
+import { GcsOrigin } from "../origin/gcs/gcs-origin.js";
+import { type Hedge, hedged } from "../origin/hedged.js";
+import { limited } from "../origin/limited.js";
+import { measured, type RequestReport } from "../origin/measured.js";
+import { compose, type Origin, type OriginWrapper } from "../origin/origin.js";
+import { type LimitOptions, type LimitReached, OriginLimits } from "../origin/origin-limits.js";
+import { perBucket } from "../origin/per-bucket.js";
+import type { Retry } from "../origin/retries.js";
+import { type RetryingOptions, retrying } from "../origin/retrying.js";
+import type { S3Options } from "../origin/s3/s3-client.js";
+import { S3Origin } from "../origin/s3/s3-origin.js";
+import { systemClock } from "../runtime/clock.js";
 
 /** Connections to one origin. A fill uses `--fill-parallelism` of them; the fill memory bounds the number of fills. */
 const MAX_CONNECTIONS = 256;

@@ -1,31 +1,31 @@
 import type { Resource } from "@opentelemetry/resources";
-import type { GrpcListener } from "./api/grpc/grpc-listener.js";
-import type { HttpListener } from "./api/http/http-listener.js";
-import type { Clients } from "./api/limits/clients.js";
-import type { LocalCache } from "./cache/local-cache.js";
-import type { Environment } from "./config/declarations.js";
-import { packageVersion } from "./config/package-version.js";
-import type { Settings } from "./config/settings.js";
-import type { MemberSource } from "./membership/member-source.js";
-import { exportSettings } from "./metrics/export-settings.js";
-import { HottestObjects } from "./metrics/hottest-objects.js";
-import { memberResource } from "./metrics/member-resource.js";
-import { volumeStates } from "./metrics/metric-list.js";
-import { CountersProducer } from "./metrics/metric-producer.js";
-import { Metrics } from "./metrics/metrics.js";
-import { OriginMeter } from "./metrics/origin-meter.js";
-import { ProcessWatch } from "./metrics/process-watch.js";
-import { prometheusText } from "./metrics/prometheus.js";
-import { ReadMeter } from "./metrics/read-meter.js";
-import { RecentErrors } from "./metrics/recent-errors.js";
-import { RoutingMeter } from "./metrics/routing-meter.js";
-import { type MetricsSnapshot, snapshotOf } from "./metrics/snapshot.js";
-import type { MemberView } from "./routing/member-view.js";
-import type { Clock } from "./runtime/clock.js";
-import type { Log } from "./runtime/log.js";
-import { expiryMs } from "./security/certificates.js";
-import type { Security } from "./security/member-security.js";
-import type { BlockStore, PurgeReport } from "./storage/block-store.js";
+import type { GrpcListener } from "../api/grpc/grpc-listener.js";
+import type { HttpListener } from "../api/http/http-listener.js";
+import type { Clients } from "../api/limits/clients.js";
+import type { LocalCache } from "../cache/local-cache.js";
+import type { Environment } from "../config/declarations.js";
+import { packageVersion } from "../config/package-version.js";
+import type { Settings } from "../config/settings.js";
+import type { MemberSource } from "../membership/member-source.js";
+import { exportSettings } from "../metrics/export-settings.js";
+import { HottestObjects } from "../metrics/hottest-objects.js";
+import { memberResource } from "../metrics/member-resource.js";
+import { volumeStates } from "../metrics/metric-list.js";
+import { CountersProducer } from "../metrics/metric-producer.js";
+import { Metrics } from "../metrics/metrics.js";
+import { OriginMeter } from "../metrics/origin-meter.js";
+import { ProcessWatch } from "../metrics/process-watch.js";
+import { prometheusText } from "../metrics/prometheus.js";
+import { ReadMeter } from "../metrics/read-meter.js";
+import { RecentErrors } from "../metrics/recent-errors.js";
+import { RoutingMeter } from "../metrics/routing-meter.js";
+import { type MetricsSnapshot, snapshotOf } from "../metrics/snapshot.js";
+import type { MemberView } from "../routing/member-view.js";
+import type { Clock } from "../runtime/clock.js";
+import type { Log } from "../runtime/log.js";
+import { expiryMs } from "../security/certificates.js";
+import type { Security } from "../security/member-security.js";
+import type { BlockStore, PurgeReport } from "../storage/block-store.js";
 
 /** Event-loop figures are of so long; the hottest objects' figures are halved after as long six times. */
 const TURN_MS = 10_000;
@@ -47,6 +47,8 @@ export interface Watched {
 
 /** A member's metrics with all that they are gathered by and read from. */
 export class MemberMetrics {
+  readonly #clock: Clock;
+
   readonly metrics: Metrics;
   /** For the listeners' reads. */
   readonly reads: ReadMeter;
@@ -63,10 +65,8 @@ export class MemberMetrics {
   #cancelTurn: () => void = () => {};
 
   /** Counts from now on. */
-  constructor(
-    settings: Settings,
-    private readonly clock: Clock,
-  ) {
+  constructor(settings: Settings, clock: Clock) {
+    this.#clock = clock;
     this.metrics = new Metrics(
       settings.cacheDirs.map(({ path }) => path),
       clock.nowMs(),
@@ -91,8 +91,8 @@ export class MemberMetrics {
     const settings = exportSettings(environment);
     if (settings === undefined) return;
     // Imported only where it is wanted, for it brings a protocol along.
-    const { OtlpExport } = await import("./metrics/otlp-export.js");
-    const producer = new CountersProducer(this.metrics, packageVersion(), this.clock);
+    const { OtlpExport } = await import("../metrics/otlp-export.js");
+    const producer = new CountersProducer(this.metrics, packageVersion(), this.#clock);
     const otlp = new OtlpExport(producer, this.#resource, settings, log);
     this.#stops.push(() => otlp.close());
   }
@@ -117,7 +117,7 @@ export class MemberMetrics {
 
   /** What the status page shows of this member's counters, now. */
   snapshot(): MetricsSnapshot {
-    return snapshotOf(this.metrics, this.#hottest, this.#errors, this.clock.nowMs());
+    return snapshotOf(this.metrics, this.#hottest, this.#errors, this.#clock.nowMs());
   }
 
   /** The last export, then nothing more. Never rejects. */
@@ -177,7 +177,7 @@ export class MemberMetrics {
   }
 
   #turnLater(): void {
-    this.#cancelTurn = this.clock.after(TURN_MS, () => {
+    this.#cancelTurn = this.#clock.after(TURN_MS, () => {
       this.#process.turn();
       if (++this.#turns % TURNS_A_DECAY === 0) this.#hottest.decay();
       this.#turnLater();
