@@ -33,15 +33,15 @@ const CLIENTS = 2;
 
 /** Users of a simulated cluster: through a member as its gateway's, and by CacheClient. Every answer is judged by the model. */
 export class ClusterReaders {
+  readonly #cluster: SimulatedCluster;
+
   readonly model: ReadModel;
   readonly #running = new Set<Running>();
   #warming = 0;
   #clients: { readonly client: CacheClient; readonly clock: ProcessClock }[] = [];
 
-  constructor(
-    private readonly cluster: SimulatedCluster,
-    history: VersionHistory,
-  ) {
+  constructor(cluster: SimulatedCluster, history: VersionHistory) {
+    this.#cluster = cluster;
     const { time, originTrouble, losses } = cluster;
     cluster.onDeath = (process) => {
       for (const running of this.#running) if (running.through === process) this.#running.delete(running);
@@ -62,7 +62,7 @@ export class ClusterReaders {
   }
 
   async connect(): Promise<void> {
-    const { network, time, chance } = this.cluster;
+    const { network, time, chance } = this.#cluster;
     for (let index = 0; index < CLIENTS; index++) {
       const clock = new ProcessClock(time, chance);
       const connections = simulatedConnections(network, { name: `client-${index}` }, clock);
@@ -73,7 +73,7 @@ export class ClusterReaders {
 
   /** Reads through one member, as a user of its gateway. */
   throughMember(index: number, wanted: Wanted, how: { cachedOnly: boolean; leavesAfter: number; slowness: number }): void {
-    const { process } = this.cluster.servingAt(index) ?? {};
+    const { process } = this.#cluster.servingAt(index) ?? {};
     if (process === undefined) return;
     const running = this.#begin(wanted, how.cachedOnly, process);
     const { url, version, offset, length } = wanted;
@@ -82,7 +82,7 @@ export class ClusterReaders {
     const request = { ...range, forwarded: false, cachedOnly: how.cachedOnly, principal: ANONYMOUS, signal };
     const { clock } = process.options;
     const ended = process.calls.begin();
-    const reading = readSlowly(() => process.read(request), { clock, chance: this.cluster.chance, signal, ...how });
+    const reading = readSlowly(() => process.read(request), { clock, chance: this.#cluster.chance, signal, ...how });
     void this.#finish(running, reading.finally(ended));
   }
 
@@ -106,7 +106,7 @@ export class ClusterReaders {
 
   abortOne(): void {
     const all = [...this.#running];
-    if (all.length > 0) this.cluster.chance.pick(all).abort.abort();
+    if (all.length > 0) this.#cluster.chance.pick(all).abort.abort();
   }
 
   /** What of the clients is left at rest. */
@@ -114,7 +114,7 @@ export class ClusterReaders {
     const faults = [...this.model.broken];
     if (this.running > 0) faults.push(`${this.running} reads never ended`);
     for (const { clock } of this.#clients) if (clock.waits > 0) faults.push(`a client has ${clock.waits} timers at rest`);
-    const { openCalls } = this.cluster.network;
+    const { openCalls } = this.#cluster.network;
     if (openCalls !== this.#clients.length)
       faults.push(`${openCalls} calls are open at rest, not the ${this.#clients.length} of clients`);
     return faults;
@@ -126,7 +126,7 @@ export class ClusterReaders {
 
   #begin({ url, version, offset, length }: Wanted, cachedOnly: boolean, through: MemberProcess | undefined): Running {
     const abort = new AbortController();
-    const startedMs = this.cluster.time.monotonicMs();
+    const startedMs = this.#cluster.time.monotonicMs();
     const asked = { url, version, offset, length: length === 0 ? Number.POSITIVE_INFINITY : length, startedMs, cachedOnly };
     const running = { asked: { ...asked, signal: abort.signal }, abort, through };
     this.#running.add(running);
@@ -153,7 +153,7 @@ export class ClusterReaders {
     { url, version, offset, length }: Wanted,
     { abort }: Running,
   ): Promise<ReadOutcome> {
-    const { chance } = this.cluster;
+    const { chance } = this.#cluster;
     const pieces: Buffer[] = [];
     let error: unknown;
     try {

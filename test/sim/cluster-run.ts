@@ -30,16 +30,16 @@ const REST_MS = 30_000;
 
 /** A cluster with its users, step by step. */
 class ClusterRun {
+  readonly #seed: number;
+
   readonly #chance: Chance;
   readonly #cluster: SimulatedCluster;
   readonly #history = new VersionHistory();
   readonly #readers: ClusterReaders;
   #puts = 0;
 
-  constructor(
-    private readonly seed: number,
-    rules: BrokenRules,
-  ) {
+  constructor(seed: number, rules: BrokenRules) {
+    this.#seed = seed;
     this.#chance = new Chance(seed);
     this.#cluster = new SimulatedCluster(this.#chance, rules);
     this.#readers = new ClusterReaders(this.#cluster, this.#history);
@@ -174,7 +174,7 @@ class ClusterRun {
 
   #report(steps: number, broken: readonly string[]): RunReport {
     const { served, refused } = this.#readers.model;
-    return { seed: this.seed, steps, broken, served, refused, endedMs: this.#cluster.time.nowMs() };
+    return { seed: this.#seed, steps, broken, served, refused, endedMs: this.#cluster.time.nowMs() };
   }
 }
 

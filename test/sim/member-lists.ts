@@ -17,17 +17,21 @@ export interface MemberListsOptions {
 
 /** Who is a member, and what the members hear of it. */
 export class MemberLists {
-  constructor(private readonly options: MemberListsOptions) {}
+  readonly #options: MemberListsOptions;
+
+  constructor(options: MemberListsOptions) {
+    this.#options = options;
+  }
 
   /** The members as they are, and the one that reads the list among them. */
   of(reader: Place): ReturnType<Membership["toMessage"]> {
-    const listed = this.options.places.filter((place) => place.serves || place === reader).map(({ self }) => self);
+    const listed = this.#options.places.filter((place) => place.serves || place === reader).map(({ self }) => self);
     return Membership.of(listed, geometry.blockBytes).toMessage(reader.name);
   }
 
   /** Everybody hears of the members as they are, each in its time. */
   tellAll(): void {
-    const { places, time, chance, later } = this.options;
+    const { places, time, chance, later } = this.#options;
     for (const place of places) {
       const lateMs = Math.max(0, place.deafUntilMs - time.monotonicMs());
       later(lateMs + chance.below(HEARD_WITHIN_MS), () => place.process?.hear(this.of(place)));
@@ -36,7 +40,7 @@ export class MemberLists {
 
   /** Members with equal lists must rank equally, and at rest all lists are equal. */
   faults(): string[] {
-    const [first, ...others] = this.options.places.flatMap(({ process }) => process?.view.current ?? []);
+    const [first, ...others] = this.#options.places.flatMap(({ process }) => process?.view.current ?? []);
     const rank = (membership: Membership): string =>
       [0, 1, 2, 3, 4].map((block) => [...membership.owners("s3://bucket/a", block * 4096)].map(({ name }) => name)).join();
     const differ = others.some((other) => other.hash !== first!.hash || rank(other) !== rank(first!));

@@ -26,6 +26,8 @@ import { VersionHistory } from "./version-history.js";
 
 /** The cache of one member with its ports simulated: time, chance, disk and origin all come from one seed. */
 export class MemberWorld {
+  readonly chance: Chance;
+
   readonly time = new ManualClock();
   readonly history = new VersionHistory();
   readonly objects = new MemoryObjects();
@@ -40,7 +42,8 @@ export class MemberWorld {
   #store!: BlockStore;
   #cache!: LocalCache;
 
-  constructor(readonly chance: Chance) {
+  constructor(chance: Chance) {
+    this.chance = chance;
     const { time, history, originTrouble } = this;
     this.disk = new TroubledDisk(200 * 1024, chance, () => time.nowMs());
     const ages = { revalidateAfterMs: REVALIDATE_AFTER_MS, negativeTtlMs: NEGATIVE_TTL_MS, wallErrorMs: () => 0 };

@@ -45,13 +45,17 @@ export interface ReadModelOptions {
 
 /** What reads may return: every answer is held against what the objects were, and when. */
 export class ReadModel {
+  readonly #options: ReadModelOptions;
+
   /** What must not be, one line each; empty as long as all is well. */
   readonly broken: string[] = [];
   /** Reads that ended with their bytes right, and with an error that is allowed. */
   served = 0;
   refused = 0;
 
-  constructor(private readonly options: ReadModelOptions) {}
+  constructor(options: ReadModelOptions) {
+    this.#options = options;
+  }
 
   judge(read: AskedRead, outcome: ReadOutcome): void {
     if (outcome.bytes.length > 0 || (outcome.error === undefined && outcome.left !== true)) this.#judgeBytes(read, outcome);
@@ -60,7 +64,7 @@ export class ReadModel {
 
   #judgeBytes(read: AskedRead, outcome: ReadOutcome): void {
     const whole = outcome.error === undefined && outcome.left !== true;
-    const { history, nowMs } = this.options;
+    const { history, nowMs } = this.#options;
     const known = history.versions(read.url);
     const named = outcome.version === undefined ? known : known.filter(({ version }) => version === outcome.version);
     const of = named.filter((put) => isOf(put, read, outcome, whole));
@@ -74,7 +78,7 @@ export class ReadModel {
   }
 
   #judgeError(read: AskedRead, thrown: unknown): void {
-    const { history, nowMs, negativeTtlMs, originTrouble, mayBeLost } = this.options;
+    const { history, nowMs, negativeTtlMs, originTrouble, mayBeLost } = this.#options;
     const error = CacheError.from(thrown);
     const { url, version, startedMs, offset } = read;
     const now = nowMs();
@@ -97,7 +101,7 @@ export class ReadModel {
 
   /** Since when a version may be believed to be current; while the origin can't be asked, any one that is held. */
   #believedMs({ startedMs }: AskedRead): number {
-    const { nowMs, revalidateAfterMs, originTrouble, wallErrorMs } = this.options;
+    const { nowMs, revalidateAfterMs, originTrouble, wallErrorMs } = this.#options;
     if (originTrouble.during(startedMs, nowMs())) return Number.NEGATIVE_INFINITY;
     return startedMs - revalidateAfterMs - wallErrorMs();
   }

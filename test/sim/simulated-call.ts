@@ -20,6 +20,8 @@ const WINDOW_MESSAGES = 4;
  * is written is copied, as serialising does.
  */
 export class SimulatedCall<Request, Response> {
+  readonly path: CallPath;
+
   readonly caller: CallerEnd<Response>;
   readonly member: MemberEnd<Request, Response>;
   /** Called when both ends know that the call is over. */
@@ -27,11 +29,8 @@ export class SimulatedCall<Request, Response> {
   #callerOver = false;
   #memberOver = false;
 
-  constructor(
-    request: Request,
-    readonly path: CallPath,
-    copy: (message: Response) => Response,
-  ) {
+  constructor(request: Request, path: CallPath, copy: (message: Response) => Response) {
+    this.path = path;
     this.caller = new CallerEnd(
       () => this.path.toMember(() => this.#endMember()),
       () => this.#endCaller(),
@@ -68,15 +67,17 @@ export class SimulatedCall<Request, Response> {
 
 /** As much of a ClientReadableStream as our code uses. */
 export class CallerEnd<Response> extends EventEmitter {
+  readonly #tellMember: () => void;
+  readonly #over: () => void;
+
   readonly #waiting: { readonly deliver: () => void; readonly taken: () => void }[] = [];
   #paused = false;
   #ended = false;
 
-  constructor(
-    private readonly tellMember: () => void,
-    private readonly over: () => void,
-  ) {
+  constructor(tellMember: () => void, over: () => void) {
     super();
+    this.#tellMember = tellMember;
+    this.#over = over;
   }
 
   pause(): this {
@@ -92,7 +93,7 @@ export class CallerEnd<Response> extends EventEmitter {
 
   cancel(): void {
     if (this.#ended) return;
-    this.tellMember();
+    this.#tellMember();
     this.fail({ code: status.CANCELLED, details: "cancelled by the caller" });
   }
 
@@ -129,29 +130,40 @@ export class CallerEnd<Response> extends EventEmitter {
   #end(): void {
     this.#ended = true;
     for (const { taken } of this.#waiting.splice(0)) taken();
-    this.over();
+    this.#over();
   }
 }
 
 /** As much of a ServerWritableStream, or of a ServerUnaryCall, as our code uses. */
 export class MemberEnd<Request, Response> extends EventEmitter {
+  readonly request: Request;
+  readonly #callerEnd: CallerEnd<Response>;
+  readonly #path: CallPath;
+  readonly #copy: (message: Response) => Response;
+  readonly #done: () => void;
+
   #inWindow = 0;
   /** Nobody waits for its answer any more. */
   isOver = false;
   readonly #stopped: (() => void)[] = [];
 
   constructor(
-    readonly request: Request,
-    private readonly callerEnd: CallerEnd<Response>,
-    private readonly path: CallPath,
-    private readonly copy: (message: Response) => Response,
-    private readonly done: () => void,
+    request: Request,
+    callerEnd: CallerEnd<Response>,
+    path: CallPath,
+    copy: (message: Response) => Response,
+    done: () => void,
   ) {
     super();
+    this.request = request;
+    this.#callerEnd = callerEnd;
+    this.#path = path;
+    this.#copy = copy;
+    this.#done = done;
     this.on("error", (error: Partial<ServiceError>) => {
       if (this.isOver) return;
-      this.path.toCaller(() => this.callerEnd.fail(error));
-      this.done();
+      this.#path.toCaller(() => this.#callerEnd.fail(error));
+      this.#done();
     });
   }
 
@@ -165,7 +177,7 @@ export class MemberEnd<Request, Response> extends EventEmitter {
   }
 
   write(message: Response, written: () => void = () => {}): boolean {
-    this.#send("data", this.copy(message));
+    this.#send("data", this.#copy(message));
     if (this.#inWindow < WINDOW_MESSAGES) queueMicrotask(written);
     else this.#stopped.push(written);
     return true;
@@ -173,7 +185,7 @@ export class MemberEnd<Request, Response> extends EventEmitter {
 
   end(): void {
     this.#send("end", undefined);
-    this.done();
+    this.#done();
   }
 
   /** The answer of a unary call. */
@@ -196,7 +208,7 @@ export class MemberEnd<Request, Response> extends EventEmitter {
   #send(event: "metadata" | "data" | "end", payload: Response | Metadata | undefined): void {
     if (this.isOver) return;
     this.#inWindow++;
-    this.path.toCaller(() => this.callerEnd.arrive(event, payload, this.#taken));
+    this.#path.toCaller(() => this.#callerEnd.arrive(event, payload, this.#taken));
   }
 
   readonly #taken = (): void => {

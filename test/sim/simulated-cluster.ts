@@ -18,6 +18,9 @@ const LEAVE_AFTER_MS = 300;
 
 /** 3 to 5 members in one process before one origin, with time, chance, disks, the network and the origin simulated. */
 export class SimulatedCluster {
+  readonly chance: Chance;
+  readonly #rules: BrokenRules;
+
   readonly time = new ManualClock();
   readonly network: SimulatedNetwork;
   readonly objects = new MemoryObjects();
@@ -33,10 +36,9 @@ export class SimulatedCluster {
   /** Called when a process has died: what it was asked is never answered. */
   onDeath: (process: MemberProcess) => void = () => {};
 
-  constructor(
-    readonly chance: Chance,
-    private readonly rules: BrokenRules,
-  ) {
+  constructor(chance: Chance, rules: BrokenRules) {
+    this.chance = chance;
+    this.#rules = rules;
     this.network = new SimulatedNetwork(this.time, chance);
     const names = Array.from({ length: 3 + chance.below(3) }, (_, index) => `cache-${index}`);
     this.places = names.map((name) => newPlace(name, chance, this.time));
@@ -194,7 +196,8 @@ export class SimulatedCluster {
     place.returns = true;
     place.lives++;
     for (const setBack of place.setBacks) setBack.restarted = true;
-    const { objects, network, originFaults: faults, rules: broken } = this;
+    const { objects, network, originFaults: faults } = this;
+    const broken = this.#rules;
     const options = { self: place.self, disk: place.disk, clock, network, objects, faults, broken };
     const settings = chooseSettings(this.chance, [48 * 1024, 96 * 1024]);
     try {

@@ -20,15 +20,20 @@ export interface Host {
 
 /** A connection from one process to another, with the calls that run on it. */
 export class Connection {
+  readonly #network: SimulatedNetwork;
+  readonly from: string;
+  readonly host: Host;
+  readonly #closed: () => void;
+
   open = true;
   readonly #calls = new Set<SimulatedCall<never, never>>();
 
-  constructor(
-    private readonly network: SimulatedNetwork,
-    readonly from: string,
-    readonly host: Host,
-    private readonly closed: () => void,
-  ) {}
+  constructor(network: SimulatedNetwork, from: string, host: Host, closed: () => void) {
+    this.#network = network;
+    this.from = from;
+    this.host = host;
+    this.#closed = closed;
+  }
 
   get calls(): number {
     return this.#calls.size;
@@ -36,7 +41,7 @@ export class Connection {
 
   /** Begins a call; its answer comes at the returned end. */
   call<Response>(method: Method, request: object): CallerEnd<Response> {
-    const { chance, time, weather } = this.network;
+    const { chance, time, weather } = this.#network;
     const call = this.#begin<Response>(method, request);
     if (chance.happens(weather.duplicates)) {
       const ghost = this.#begin<Response>(method, request).caller;
@@ -58,14 +63,14 @@ export class Connection {
     this.#close();
     for (const call of this.#calls) {
       if (noticedAfterMs === 0) call.forsake();
-      else this.network.time.after(noticedAfterMs, () => call.forsake());
+      else this.#network.time.after(noticedAfterMs, () => call.forsake());
     }
     this.#calls.clear();
   }
 
   #close(): void {
     this.open = false;
-    this.closed();
+    this.#closed();
   }
 
   #begin<Response>(method: Method, request: object): SimulatedCall<object, Response> {
@@ -90,7 +95,7 @@ export class Connection {
 
   /** Delivers in order. A message that meets a cut waits for it to heal, and the ones behind it with it. */
   #lane(from: string, to: string): (deliver: () => void) => void {
-    const { network } = this;
+    const network = this.#network;
     const queue: (() => void)[] = [];
     let busy = false;
     const next = (): void => {

@@ -51,6 +51,8 @@ const DRAIN_MS = 20_000;
 
 /** One life of a simulated member: all that a real one is made of, on the simulation's ports. */
 export class MemberProcess {
+  readonly options: MemberProcessOptions;
+
   readonly calls = new RunningCalls();
   readonly view: MemberView;
   readonly #closing = new AbortController();
@@ -62,11 +64,8 @@ export class MemberProcess {
   readonly #routed: Cache;
   readonly #hops = new HopWatch();
 
-  private constructor(
-    readonly options: MemberProcessOptions,
-    first: Membership,
-    store: BlockStore,
-  ) {
+  private constructor(options: MemberProcessOptions, first: Membership, store: BlockStore) {
+    this.options = options;
     const { self, clock, network, settings, broken } = options;
     const caller = { name: self.name, process: clock, onRead: (request: ReadRangeRequest) => this.#hops.sent(request) };
     this.view = new MemberView(self.name, clock, first);

@@ -23,6 +23,9 @@ const KEPT_ALIVE_MS = 25_000;
 const NOTICED_GONE_MS = 5_000;
 /** The network between simulated processes: connections and the calls on them, with everything that can happen to them. */
 export class SimulatedNetwork {
+  readonly time: ManualClock;
+  readonly chance: Chance;
+
   weather: Weather = fairWeather;
   readonly #hosts = new Map<string, Host>();
   readonly #connections = new Set<Connection>();
@@ -31,10 +34,10 @@ export class SimulatedNetwork {
   /** What waits for the network to heal. */
   #held: (() => void)[] = [];
 
-  constructor(
-    readonly time: ManualClock,
-    readonly chance: Chance,
-  ) {}
+  constructor(time: ManualClock, chance: Chance) {
+    this.time = time;
+    this.chance = chance;
+  }
 
   /** Calls that are not over at both ends: those to watch members are while their clients live. */
   get openCalls(): number {

@@ -35,26 +35,29 @@ export async function during<T>(clock: ManualClock, work: Promise<T>): Promise<T
  * happens to it between two of its timers happens at the simulation's own time.
  */
 export class ProcessClock {
+  readonly #time: ManualClock;
+  readonly #chance: Chance;
+
   /** How far its wall is off the simulation's. */
   wallOffsetMs = 0;
   readonly #waits = new Set<() => void>();
   dead = false;
 
-  constructor(
-    private readonly time: ManualClock,
-    private readonly chance: Chance,
-  ) {}
+  constructor(time: ManualClock, chance: Chance) {
+    this.#time = time;
+    this.#chance = chance;
+  }
 
   nowMs(): number {
-    return this.time.nowMs() + this.wallOffsetMs;
+    return this.#time.nowMs() + this.wallOffsetMs;
   }
 
   monotonicMs(): number {
-    return this.time.monotonicMs();
+    return this.#time.monotonicMs();
   }
 
   random(): number {
-    return this.chance.next();
+    return this.#chance.next();
   }
 
   /** Waits that have neither rung nor been cancelled. */
@@ -64,7 +67,7 @@ export class ProcessClock {
 
   after(delayMs: number, callback: () => void): () => void {
     if (this.dead) return () => {};
-    const cancelWait = this.time.after(delayMs, () => {
+    const cancelWait = this.#time.after(delayMs, () => {
       this.#waits.delete(cancel);
       callback();
     });

@@ -1,16 +1,20 @@
 /** When something was wrong, and with whom, as far as anybody may still feel it. */
 export class Trouble {
+  readonly #feltMs: number;
+
   #windows: { readonly whom: string; readonly fromMs: number; untilMs: number }[] = [];
 
   /** `feltMs`: how long after its end it may still be felt. */
-  constructor(private readonly feltMs: number) {}
+  constructor(feltMs: number) {
+    this.#feltMs = feltMs;
+  }
 
   /** It begins; the returned function ends it. Harmless when repeated. */
   begin(whom: string, nowMs: number): (nowMs: number) => void {
     const window = { whom, fromMs: nowMs, untilMs: Number.POSITIVE_INFINITY };
     this.#windows.push(window);
     return (endMs) => {
-      window.untilMs = Math.min(window.untilMs, endMs + this.feltMs);
+      window.untilMs = Math.min(window.untilMs, endMs + this.#feltMs);
     };
   }
 

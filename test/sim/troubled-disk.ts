@@ -15,16 +15,15 @@ const TORN_BYTES = 300;
 
 /** A simulated process's disk, with what its trouble does to every operation. */
 export class TroubledDisk {
+  readonly #chance: Chance;
+
   /** Chance of an operation to fail, and to take its time. */
   trouble = { fails: 0, waits: 0 };
   failpoint: (Failpoint & { readonly die: () => void }) | undefined;
   #disk: MemoryDisk;
 
-  constructor(
-    totalBytes: number,
-    private readonly chance: Chance,
-    nowMs: () => number,
-  ) {
+  constructor(totalBytes: number, chance: Chance, nowMs: () => number) {
+    this.#chance = chance;
     this.#disk = new MemoryDisk({ totalBytes, nowMs });
   }
 
@@ -54,8 +53,8 @@ export class TroubledDisk {
   flipBit(): void {
     const paths = this.#disk.paths();
     if (paths.length === 0) return;
-    const file = this.#disk.file(this.chance.pick(paths));
-    if (file.sizeBytes > 0) file.flipBit(this.chance.below(file.sizeBytes), this.chance.below(8));
+    const file = this.#disk.file(this.#chance.pick(paths));
+    if (file.sizeBytes > 0) file.flipBit(this.#chance.below(file.sizeBytes), this.#chance.below(8));
   }
 
   async #disturb(clock: ProcessClock, operation: DiskOperation, path: string): Promise<undefined | number> {
@@ -64,8 +63,9 @@ export class TroubledDisk {
       const partial = this.#approach(this.failpoint, operation);
       if (partial !== undefined) return partial;
     }
-    if (this.chance.happens(waits)) await sleep(clock, this.chance.below(40));
-    if (this.chance.happens(fails) && operation !== "close") throw systemError(this.chance.pick(ERRORS), `${operation} ${path}`);
+    if (this.#chance.happens(waits)) await sleep(clock, this.#chance.below(40));
+    if (this.#chance.happens(fails) && operation !== "close")
+      throw systemError(this.#chance.pick(ERRORS), `${operation} ${path}`);
     return undefined;
   }
 
@@ -78,6 +78,6 @@ export class TroubledDisk {
     }
     this.#disk.before = () => new Promise<never>(() => {});
     setImmediate(failpoint.die);
-    return operation === "write" && this.chance.happens(0.5) ? TORN_BYTES : new Promise<never>(() => {});
+    return operation === "write" && this.#chance.happens(0.5) ? TORN_BYTES : new Promise<never>(() => {});
   }
 }

@@ -36,6 +36,10 @@ const tail = Buffer.allocUnsafeSlow(FOOTER_TAIL_BYTES);
  * evicted file stays readable, and keeps its space, until it is closed.
  */
 export class LocalFile {
+  readonly #fd: number;
+  readonly volume: LocalVolume;
+  readonly #geometry: Geometry;
+
   /** Reads under way. */
   #users = 0;
   #state: "open" | "retired" | "closed" = "open";
@@ -49,13 +53,10 @@ export class LocalFile {
   usedMs: number;
   seenMs: number;
 
-  private constructor(
-    private readonly fd: number,
-    footer: BlockFooter,
-    readonly volume: LocalVolume,
-    private readonly geometry: Geometry,
-    nowMs: number,
-  ) {
+  private constructor(fd: number, footer: BlockFooter, volume: LocalVolume, geometry: Geometry, nowMs: number) {
+    this.#fd = fd;
+    this.volume = volume;
+    this.#geometry = geometry;
     this.#footer = footer;
     this.usedMs = nowMs;
     this.seenMs = nowMs;
@@ -91,13 +92,13 @@ export class LocalFile {
 
   /** Bytes of the block. */
   get length(): number {
-    return blockLength(this.id.offset, this.objectSize, this.geometry);
+    return blockLength(this.id.offset, this.objectSize, this.#geometry);
   }
 
   /** Whether the footer, as last read, tells that every byte of the range is held. */
   holds(start: number, end: number): boolean {
-    const last = segmentOf(end - 1, this.geometry);
-    for (let segment = segmentOf(start, this.geometry); segment <= last; segment++) {
+    const last = segmentOf(end - 1, this.#geometry);
+    for (let segment = segmentOf(start, this.#geometry); segment <= last; segment++) {
       if (this.#footer.crcs[segment] === undefined) return false;
     }
     return true;
@@ -105,8 +106,8 @@ export class LocalFile {
 
   /** Whether each segment of the range is known to be true, and was read since `sinceMs`: then its pages are in memory still. */
   isHot(start: number, end: number, sinceMs: number): boolean {
-    const last = segmentOf(end - 1, this.geometry);
-    for (let segment = segmentOf(start, this.geometry); segment <= last; segment++) {
+    const last = segmentOf(end - 1, this.#geometry);
+    for (let segment = segmentOf(start, this.#geometry); segment <= last; segment++) {
       const readMs = this.#readMs[segment];
       if (readMs === undefined || readMs < sinceMs) return false;
     }
@@ -116,7 +117,7 @@ export class LocalFile {
   /** Whether the file has still its name; without it, it has been evicted. */
   hasName(): boolean {
     try {
-      return fs.fstatSync(this.fd).nlink > 0;
+      return fs.fstatSync(this.#fd).nlink > 0;
     } catch {
       return false;
     }
@@ -124,7 +125,7 @@ export class LocalFile {
 
   /** Reads the footer anew where it has changed. False: a segment was given up meanwhile, nothing known of the file holds. */
   async refresh(): Promise<boolean> {
-    const footer = await footerOf(this.fd, this.geometry);
+    const footer = await footerOf(this.#fd, this.#geometry);
     if (footer === undefined || footer.drops !== this.#footer.drops) return false;
     this.#footer = footer;
     return true;
@@ -133,8 +134,8 @@ export class LocalFile {
   /** Reads hot bytes at once. False: they are not to be had, whatever stands in the target now. */
   readNow(target: Buffer, start: number, nowMs: number): boolean {
     try {
-      if (fs.readSync(this.fd, target, 0, target.length, start) !== target.length) return false;
-      if (fs.readSync(this.fd, tail, 0, FOOTER_TAIL_BYTES, this.#tailAt) !== FOOTER_TAIL_BYTES) return false;
+      if (fs.readSync(this.#fd, target, 0, target.length, start) !== target.length) return false;
+      if (fs.readSync(this.#fd, tail, 0, FOOTER_TAIL_BYTES, this.#tailAt) !== FOOTER_TAIL_BYTES) return false;
       if (!this.#tellsOfNoDrop(tail)) return false;
     } catch {
       return false;
@@ -148,23 +149,23 @@ export class LocalFile {
    * one segment, or in segments that are known to be true. False as for `readNow`. Never rejects.
    */
   async read(target: Buffer, start: number, nowMs: number): Promise<boolean> {
-    const segment = segmentOf(start, this.geometry);
-    const isWhole = start === segment * this.geometry.segmentBytes && target.length === this.#lengthOf(segment);
+    const segment = segmentOf(start, this.#geometry);
+    const isWhole = start === segment * this.#geometry.segmentBytes && target.length === this.#lengthOf(segment);
     const isKnown = this.#readMs[segment] !== undefined;
     if (!isKnown && !isWhole && !(await this.#checkOnce(segment, nowMs))) return false;
-    if (!(await filled(this.fd, target, start))) return false;
+    if (!(await filled(this.#fd, target, start))) return false;
     if (!isKnown && isWhole && crc32(target) !== this.#footer.crcs[segment]) return false;
     // Not on the main thread either: the footer's page may have left the memory with all others.
     const lastBytes = Buffer.allocUnsafe(FOOTER_TAIL_BYTES);
-    if (!(await filled(this.fd, lastBytes, this.#tailAt)) || !this.#tellsOfNoDrop(lastBytes)) return false;
+    if (!(await filled(this.#fd, lastBytes, this.#tailAt)) || !this.#tellsOfNoDrop(lastBytes)) return false;
     this.#noteRead(start, start + target.length, nowMs);
     return true;
   }
 
   /** Where a piece of a long read ends that begins at `start`: with its segment, or, through known ones, after `mostBytes`. */
   pieceEnd(start: number, end: number, mostBytes: number): number {
-    const { segmentBytes } = this.geometry;
-    const first = segmentOf(start, this.geometry);
+    const { segmentBytes } = this.#geometry;
+    const first = segmentOf(start, this.#geometry);
     let next = first + 1;
     if (this.#readMs[first] !== undefined) {
       while (this.#readMs[next] !== undefined && next * segmentBytes < start + mostBytes) next++;
@@ -196,12 +197,12 @@ export class LocalFile {
   #closeUnused(): void {
     if (this.#state !== "retired" || this.#users > 0) return;
     this.#state = "closed";
-    void closed(this.fd).then(this.#close);
+    void closed(this.#fd).then(this.#close);
   }
 
   /** Where the footer's last bytes stand. */
   get #tailAt(): number {
-    return this.geometry.blockBytes + FOOTER_BYTES - FOOTER_TAIL_BYTES;
+    return this.#geometry.blockBytes + FOOTER_BYTES - FOOTER_TAIL_BYTES;
   }
 
   /** Whether, by the footer's last bytes, no segment that the known footer speaks of was given up. */
@@ -210,20 +211,20 @@ export class LocalFile {
   }
 
   #lengthOf(segment: number): number {
-    return segmentLength(segment, this.length, this.geometry);
+    return segmentLength(segment, this.length, this.#geometry);
   }
 
   /** Reads of known segments alone, or of one whole segment that was just checked. */
   #noteRead(start: number, end: number, nowMs: number): void {
-    const last = segmentOf(end - 1, this.geometry);
-    for (let segment = segmentOf(start, this.geometry); segment <= last; segment++) this.#readMs[segment] = nowMs;
+    const last = segmentOf(end - 1, this.#geometry);
+    for (let segment = segmentOf(start, this.#geometry); segment <= last; segment++) this.#readMs[segment] = nowMs;
   }
 
   /** Checks a segment against its CRC, once for all who ask meanwhile. */
   #checkOnce(segment: number, nowMs: number): Promise<boolean> {
     let check = this.#checks.get(segment);
     if (check === undefined) {
-      const start = segment * this.geometry.segmentBytes;
+      const start = segment * this.#geometry.segmentBytes;
       const own = Buffer.allocUnsafeSlow(this.#lengthOf(segment));
       check = this.read(own, start, nowMs).finally(() => this.#checks.delete(segment));
       this.#checks.set(segment, check);

@@ -15,18 +15,20 @@ import { ramp } from "./ramp.js";
 
 /** Does to a block file of a ramp object what members do to theirs, one step at a time. */
 export class BlockFileWriter {
+  readonly id: BlockId;
+  readonly #objectSize: number;
+  readonly #geometry: Geometry;
+
   readonly path: string;
   readonly #fd: number;
   readonly #crcs: (number | undefined)[];
   drops = 0;
 
   /** A new file that holds nothing yet. */
-  constructor(
-    volumePath: string,
-    readonly id: BlockId,
-    private readonly objectSize: number,
-    private readonly geometry: Geometry,
-  ) {
+  constructor(volumePath: string, id: BlockId, objectSize: number, geometry: Geometry) {
+    this.id = id;
+    this.#objectSize = objectSize;
+    this.#geometry = geometry;
     this.path = blockPath(volumePath, blockDigest(id, geometry.blockBytes));
     mkdirSync(dirname(this.path), { recursive: true });
     this.#fd = openSync(this.path, "w+");
@@ -42,9 +44,9 @@ export class BlockFileWriter {
 
   /** The right bytes of a segment; the footer does not tell of it yet. */
   writeSegment(segment: number): void {
-    const { segmentBytes } = this.geometry;
+    const { segmentBytes } = this.#geometry;
     const start = segment * segmentBytes;
-    const length = segmentLength(segment, blockLength(this.id.offset, this.objectSize, this.geometry), this.geometry);
+    const length = segmentLength(segment, blockLength(this.id.offset, this.#objectSize, this.#geometry), this.#geometry);
     const bytes = ramp(this.id.offset + start, length);
     writeSync(this.#fd, bytes, 0, length, start);
     this.#crcs[segment] = crc32(bytes);
@@ -59,12 +61,12 @@ export class BlockFileWriter {
   writeFooter(of: Partial<BlockId> = {}): void {
     const footer = {
       id: { ...this.id, ...of },
-      info: { version: this.id.version, objectSize: this.objectSize },
+      info: { version: this.id.version, objectSize: this.#objectSize },
       createdAtMs: 0,
       crcs: this.#crcs,
       drops: this.drops,
     };
-    writeSync(this.#fd, encodeFooter(footer, this.geometry)!, 0, undefined, this.geometry.blockBytes);
+    writeSync(this.#fd, encodeFooter(footer, this.#geometry)!, 0, undefined, this.#geometry.blockBytes);
   }
 
   /** Writes anything anywhere. */
