@@ -43,6 +43,9 @@ export class Cluster implements AsyncDisposable {
 
   readonly #members = new Map<string, MemberProcess & { readonly host: string }>();
   readonly #clients: CacheClient[] = [];
+  /** All members that ever ran, those included that have ended. */
+  readonly #lives: MemberProcess[] = [];
+  #lostBefore = 0;
   readonly #fetches: OriginFetches;
 
   private constructor(
@@ -86,6 +89,19 @@ export class Cluster implements AsyncDisposable {
   /** Forgets the origin's GETs so far. */
   forget(): void {
     this.#fetches.forget();
+    this.#lostBefore = this.#lost;
+  }
+
+  /**
+   * Most GETs since the last `forget` that were not necessary: none. A machine that is too busy to run each member every
+   * second has members find each other unreachable. They fetch each other's blocks then, and the number of GETs proves nothing.
+   */
+  get mostStrays(): number {
+    return this.#lost > this.#lostBefore ? Number.POSITIVE_INFINITY : 0;
+  }
+
+  get #lost(): number {
+    return this.#lives.reduce((sum, { lostOthers }) => sum + lostOthers, 0);
   }
 
   member(name: string): MemberProcess {
@@ -221,6 +237,7 @@ export class Cluster implements AsyncDisposable {
       flags: [...flags, ...sizes, ...this.#flags],
       env: { AWS_ACCESS_KEY_ID: name },
     });
+    this.#lives.push(member);
     this.#members.set(name, Object.assign(member, { host }));
     await this.pods.ready(name);
   }

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { namesOf } from "./addresses.js";
 import { Cluster } from "./cluster.js";
 import { frontcache } from "./command-line.js";
-import { BLOCK_BYTES } from "./test-objects.js";
+import { BLOCK_BYTES, readFrom } from "./test-objects.js";
 
 const BLOCKS = 12;
 
@@ -18,9 +18,13 @@ describe("evict, asked of any of three members", () => {
   /** Puts an object, or a new version of it, that the members hold among them, each a part; resolves to the version. */
   async function held(key: string): Promise<string> {
     const version = cluster.origin.putRamp("bucket", key, BLOCKS * BLOCK_BYTES, 1);
-    const client = await cluster.client();
+    const object = { url: `s3://bucket/${key}`, key, version, blocks: BLOCKS, seed: 1 };
     const before = await counts();
-    await client.readRange(`s3://bucket/${key}`, 0, BLOCKS * BLOCK_BYTES, version);
+    const list = await cluster.listedBy(cluster.names[0]!, cluster.names);
+    for (let offset = 0; offset < BLOCKS * BLOCK_BYTES; offset += BLOCK_BYTES) {
+      const owner = list.owner(object.url, offset)!.name;
+      await cluster.talk(owner, (member) => readFrom(member, object, { offset, length: BLOCK_BYTES, forwarded: true }));
+    }
     await expect.poll(async () => total(await counts()) - total(before)).toBe(BLOCKS);
     expect((await counts()).every((count, member) => count > before[member]!)).toBe(true);
     return version;

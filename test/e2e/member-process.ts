@@ -106,6 +106,11 @@ export class MemberProcess implements AsyncDisposable {
     return member;
   }
 
+  /** How often this member found another one unreachable. */
+  get lostOthers(): number {
+    return this.log.filter(({ event }) => event === "member-unreachable").length;
+  }
+
   get pid(): number {
     return this.#child.pid!;
   }

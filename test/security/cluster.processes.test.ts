@@ -36,7 +36,7 @@ it("members and clients by mutual TLS and tokens read, forward and exchange both
     expect((await reader.readRange(object!.url, 0, bytes, object!.version)).equals(expected)).toBe(true);
     expect(reader.members()).toHaveLength(2);
   }
-  expect(cluster.fetches.length).toBe(8);
+  expect(cluster.fetches.length - 8).toBeLessThanOrEqual(cluster.mostStrays);
 
   // By the command line: one member is asked, which forwards half of the blocks to the other one by its own certificate.
   const ca = join(directory.path, "ca.crt");
