@@ -4,13 +4,13 @@ import { join } from "node:path";
 import { blockDigest, blockPath } from "@frontcache/proto";
 import {
   areTestBytes,
-  BlockStore,
+  type BlockStore,
   keep,
   noMapping,
   openMapper,
   openNodeDisk,
+  openTestStore,
   readBlock,
-  silentLog,
   storageFaults,
   storageTuning,
   systemClock,
@@ -45,15 +45,12 @@ describe("1,000 damages to block files between starts", () => {
   afterAll(() => rmSync(directory, { recursive: true }));
 
   async function open(isMapped: boolean): Promise<BlockStore> {
-    return BlockStore.open({
+    return openTestStore({
       volumes: [{ path: directory }],
       geometry: testGeometry,
       disk: await openNodeDisk(),
       mapper: isMapped ? await openMapper({ blockBytes: BLOCK, maxMappings: 16 }) : noMapping,
       clock: systemClock,
-      log: silentLog,
-      highWatermark: 0.95,
-      lowWatermark: 0.9,
       eviction: "slru",
       maxMappings: 16,
       purgeIntervalMs: 60_000,

@@ -5,15 +5,14 @@ import { join } from "node:path";
 import { blockDigest, blockPath } from "@frontcache/proto";
 import {
   areTestBytes,
-  BlockStore,
+  type BlockStore,
   type Disk,
   ioParallelism,
   keep,
-  noMapping,
   openNodeDisk,
+  openTestStore,
   poolThreads,
   readBlock,
-  silentLog,
   storageTuning,
   systemClock,
   testGeometry,
@@ -30,19 +29,30 @@ const info = testInfo();
 
 /** A disk on which opening a file below `directory` takes a thread until `answer`: a pipe that nobody writes to, yet. */
 class HangingDisk {
+  readonly #directory: string;
   readonly #pipe: string;
 
-  constructor(private readonly directory: string) {
+  constructor(directory: string) {
+    this.#directory = directory;
     this.#pipe = join(directory, "pipe");
     execFileSync("mkfifo", [this.#pipe]);
   }
 
   around(disk: Disk): Disk {
     const open: Disk["open"] = async (path, mode) => {
-      if (path.startsWith(this.directory)) await this.#hang();
+      if (path.startsWith(this.#directory)) await this.#hang();
       return disk.open(path, mode);
     };
-    return Object.assign(Object.create(disk) as Disk, { open });
+    return {
+      open,
+      rename: (from, to) => disk.rename(from, to),
+      remove: (path) => disk.remove(path),
+      list: (directory) => disk.list(directory),
+      makeDirectory: (path) => disk.makeDirectory(path),
+      survey: () => disk.survey(),
+      space: (directory) => disk.space(directory),
+      claim: (directory) => disk.claim(directory),
+    };
   }
 
   answer(): void {
@@ -65,15 +75,11 @@ describe.skipIf(process.platform !== "linux")("a disk that hangs, with every thr
   });
 
   function open(disk: Disk): Promise<BlockStore> {
-    return BlockStore.open({
+    return openTestStore({
       volumes: directories.map((path) => ({ path, limitBytes: 2 * BLOCKS * BLOCK })),
       geometry: testGeometry,
       disk,
-      mapper: noMapping,
       clock: systemClock,
-      log: silentLog,
-      highWatermark: 0.95,
-      lowWatermark: 0.9,
       eviction: "slru",
       maxMappings: BLOCKS,
       purgeIntervalMs: 60_000,

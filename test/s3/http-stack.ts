@@ -1,24 +1,21 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Geometry, MemberInfo } from "@frontcache/proto";
+import type { Geometry } from "@frontcache/proto";
 import {
-  alone,
-  BlockStore,
+  type BlockStore,
+  buildTestMember,
   Clients,
-  firstMembership,
   HttpListener,
-  LocalCache,
-  MemberView,
+  type LocalCache,
   noLimits,
   noSecurity,
   openMapper,
   openNodeDisk,
-  openOtherMembers,
+  openTestStore,
   RawClient,
-  Router,
+  type Router,
   silentLog,
-  silentRouting,
   storageTuning,
   systemClock,
 } from "@frontcache/server/testing";
@@ -40,31 +37,24 @@ export class HttpStack implements AsyncDisposable {
     const clock = systemClock;
     const path = await mkdtemp(join(tmpdir(), "frontcache-test-"));
     stack.#closes.push(() => rm(path, { recursive: true, force: true }));
-    const store = await openStore(path);
+    const store = await openTestStore({
+      volumes: [{ path, limitBytes: 64 << 20 }],
+      geometry,
+      disk: await openNodeDisk(),
+      mapper: await openMapper({ blockBytes: geometry.blockBytes, maxMappings: 64 }),
+      clock,
+      maxMappings: 64,
+      tuning: storageTuning,
+    });
     stack.store = store;
     stack.#closes.push(() => store.close());
     const origin = openS3(endpoint, { region: "us-east-1", maxConnections: 16, idleTimeoutMs: 10_000 });
     stack.#closes.push(() => origin.close());
-    stack.local = new LocalCache({
-      geometry,
-      origin,
-      store,
-      clock,
-      fill: "auto",
-      partBytes: 128 << 10,
-      fillMemoryBytes: 1 << 20,
-      fillParallelism: 4,
-      staleIfError: false,
-      revalidateAfterMs: 60_000,
-      negativeTtlMs: 0,
-    });
-    stack.#closes.push(() => stack.local.close());
-    const self: MemberInfo = { name: "self", grpcAddress: "127.0.0.1:1" };
-    const members = alone(self, geometry.blockBytes);
-    stack.#closes.push(() => members.close());
-    const view = new MemberView(self.name, clock, await firstMembership(members, new AbortController().signal));
-    const others = openOtherMembers({ self, view, clock });
-    stack.#closes.push(() => others.close());
+    const settings = { partBytes: 128 << 10, fillMemoryBytes: 1 << 20, staleIfError: false, negativeTtlMs: 0 };
+    const member = buildTestMember({ geometry, clock, store, origin, settings });
+    stack.#closes.push(() => member.close());
+    stack.local = member.local;
+    stack.router = member.router;
     stack.listener = await HttpListener.open({
       listen: { host: "127.0.0.1", port: 0 },
       drainMs: 5_000,
@@ -76,7 +66,6 @@ export class HttpStack implements AsyncDisposable {
       log: silentLog,
     });
     stack.#closes.push(() => stack.listener.close());
-    stack.router = new Router({ local: stack.local, geometry, others, events: silentRouting });
     stack.listener.serve(stack.router);
     return stack;
   }
@@ -93,21 +82,4 @@ export class HttpStack implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     for (let close = this.#closes.pop(); close !== undefined; close = this.#closes.pop()) await close();
   }
-}
-
-async function openStore(path: string): Promise<BlockStore> {
-  return BlockStore.open({
-    volumes: [{ path, limitBytes: 64 << 20 }],
-    geometry,
-    disk: await openNodeDisk(),
-    mapper: await openMapper({ blockBytes: geometry.blockBytes, maxMappings: 64 }),
-    clock: systemClock,
-    log: silentLog,
-    highWatermark: 95,
-    lowWatermark: 90,
-    eviction: "lru",
-    maxMappings: 64,
-    purgeIntervalMs: 10_000,
-    tuning: storageTuning,
-  });
 }

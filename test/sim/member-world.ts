@@ -1,6 +1,7 @@
 import { parseObjectUrl } from "@frontcache/proto";
 import {
   type BlockStore,
+  buildTestMember,
   type LocalCache,
   ManualClock,
   MemoryObjects,
@@ -10,10 +11,10 @@ import {
 import type { Chance } from "../seeded-random.js";
 import { type AskedRead, ReadModel } from "./read-model.js";
 import {
+  cacheSettings,
   chooseSettings,
   geometry,
   NEGATIVE_TTL_MS,
-  openCache,
   openStore,
   REVALIDATE_AFTER_MS,
   retrying,
@@ -61,7 +62,9 @@ export class MemberWorld {
     this.#clock = new ProcessClock(time, chance);
     const settings = chooseSettings(chance, [96 * 1024]);
     this.#store = await during(time, openStore(disk, this.#clock, settings));
-    this.#cache = openCache(retrying(this.origin, this.#clock), this.#store, this.#clock, settings);
+    const origin = retrying(this.origin, this.#clock);
+    const parts = { geometry, clock: this.#clock, store: this.#store, origin, settings: cacheSettings(settings) };
+    this.#cache = buildTestMember(parts).local;
   }
 
   /** Puts another version of an object; sizes vary from nothing to several blocks. */

@@ -3,29 +3,26 @@ import type { Origin } from "@frontcache/server";
 import {
   ANONYMOUS,
   type BlockStore,
+  buildTestMember,
   type Cache,
   Clients,
+  type ComposedMember,
   cacheServiceHandlers,
-  type LocalCache,
-  MemberView,
+  type MemberView,
   type MemoryFaults,
   type MemoryObjects,
   MemoryOrigin,
   noLimits,
   type ObjectRead,
-  OtherMembers,
-  peerFills,
   type ReadRequest,
-  Router,
   RunningCalls,
   silentLog,
-  silentRouting,
   storageFaults,
 } from "@frontcache/server/testing";
 import { HopWatch } from "./hop-watch.js";
 import { simulatedConnections } from "./simulated-channels.js";
 import type { SimulatedNetwork } from "./simulated-network.js";
-import { geometry, type LifeSettings, openCache, openStore, retrying } from "./simulated-parts.js";
+import { cacheSettings, geometry, type LifeSettings, openStore, retrying } from "./simulated-parts.js";
 import type { ProcessClock } from "./simulated-time.js";
 import type { TroubledDisk } from "./troubled-disk.js";
 
@@ -54,13 +51,10 @@ export class MemberProcess {
   readonly options: MemberProcessOptions;
 
   readonly calls = new RunningCalls();
-  readonly view: MemberView;
   readonly #closing = new AbortController();
-  readonly #others: OtherMembers;
+  readonly #member: ComposedMember;
   readonly #origin: MemoryOrigin;
   readonly #store: BlockStore;
-  readonly #cache: LocalCache;
-  readonly #router: Router;
   readonly #routed: Cache;
   readonly #hops = new HopWatch();
 
@@ -68,19 +62,26 @@ export class MemberProcess {
     this.options = options;
     const { self, clock, network, settings, broken } = options;
     const caller = { name: self.name, process: clock, onRead: (request: ReadRangeRequest) => this.#hops.sent(request) };
-    this.view = new MemberView(self.name, clock, first);
-    this.#others = new OtherMembers({ self, view: this.view, connections: simulatedConnections(network, caller, clock), clock });
     this.#origin = new MemoryOrigin(options.objects, clock, 200, options.faults);
-    const asked = retrying(broken.origin?.(this.#origin) ?? this.#origin, clock);
-    const origin = peerFills({ geometry, clock, others: this.#others, events: silentRouting })(asked);
     this.#store = store;
-    this.#cache = openCache(origin, store, clock, settings);
-    const local = this.#cache;
-    const router = new Router({ local, geometry, others: this.#others, events: silentRouting });
+    this.#member = buildTestMember({
+      self,
+      membership: first,
+      geometry,
+      clock,
+      store,
+      origin: retrying(broken.origin?.(this.#origin) ?? this.#origin, clock),
+      connections: simulatedConnections(network, caller, clock),
+      settings: cacheSettings(settings),
+    });
+    const { router } = this.#member;
     const routed: Cache["open"] = (request) => router.open(request);
     const open = broken.read?.(routed) ?? routed;
-    this.#router = router;
     this.#routed = { open: (request) => this.#hops.watch(request, () => open(request)), ask: (question) => router.ask(question) };
+  }
+
+  get view(): MemberView {
+    return this.#member.view;
   }
 
   /** Opens it on its disk, as that is, and listens. */
@@ -90,7 +91,7 @@ export class MemberProcess {
     const process = new MemberProcess(options, Membership.fromMessage(members), store);
     const handlers = cacheServiceHandlers({
       cache: () => process.#routed,
-      members: () => process.#router,
+      members: () => process.#member.router,
       calls: process.calls,
       clients: new Clients(noLimits, clock),
       cutOff: () => {},
@@ -115,8 +116,7 @@ export class MemberProcess {
 
   /** It hears of a new member list. */
   hear(members: MemberList): void {
-    this.view.update(Membership.fromMessage(members, this.view.current));
-    this.#others.update();
+    this.#member.update(Membership.fromMessage(members, this.view.current));
   }
 
   /** As `close` of a real one: no new calls, running ones end within their time, then everything is put down in order. */
@@ -126,9 +126,8 @@ export class MemberProcess {
     this.#closing.abort();
     await Promise.race([this.calls.idle(), new Promise<void>((resolve) => clock.after(DRAIN_MS, resolve))]);
     network.remove(self.name, self.grpcAddress, false);
-    await this.#cache.close();
+    await this.#member.close();
     await this.#store.close();
-    await this.#others.close();
     clock.die();
   }
 
@@ -139,15 +138,15 @@ export class MemberProcess {
     disk.crash();
     network.remove(self.name, self.grpcAddress, silently);
     // Reads in memory end with it. Its fills' promises stay open for ever, as its disk's do.
-    void this.#cache.close();
+    void this.#member.local.close();
   }
 
   /** What is wrong with it at rest; empty where nothing is. */
   async faults(): Promise<string[]> {
     const { disk, clock } = this.options;
     const faults = [...(await storageFaults(this.#store, disk.files, geometry)), ...this.soFar()];
-    const { fills, fillMemoryBytes, waitingParts } = this.#cache.status();
-    if (fills + fillMemoryBytes + waitingParts > 0) faults.push(JSON.stringify(this.#cache.status()));
+    const { fills, fillMemoryBytes, waitingParts } = this.#member.local.status();
+    if (fills + fillMemoryBytes + waitingParts > 0) faults.push(JSON.stringify(this.#member.local.status()));
     if (this.#origin.open > 0) faults.push(`${this.#origin.open} answers of the origin are open`);
     if (this.calls.count > 0) faults.push(`${this.calls.count} calls run`);
     if (this.#hops.open > 0) faults.push(`${this.#hops.open} reads are open`);

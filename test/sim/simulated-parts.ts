@@ -1,14 +1,13 @@
 import type { Geometry } from "@frontcache/proto";
 import type { Origin } from "@frontcache/server";
 import {
-  BlockStore,
+  type BlockStore,
   type BlockStoreOptions,
-  LocalCache,
   type LocalCacheOptions,
-  noMapping,
+  openTestStore,
   retrying as retryingBy,
-  silentLog,
   storageTuning,
+  type TestMemberOptions,
 } from "@frontcache/server/testing";
 import type { Chance } from "../seeded-random.js";
 import type { ProcessClock } from "./simulated-time.js";
@@ -34,17 +33,13 @@ export function chooseSettings(chance: Chance, limitsBytes: readonly number[]): 
 
 /** The store of a process on its disk. */
 export function openStore(disk: TroubledDisk, clock: ProcessClock, { limitBytes, eviction }: LifeSettings): Promise<BlockStore> {
-  return BlockStore.open({
+  return openTestStore({
     volumes: [{ path: "/cache", limitBytes }],
     geometry,
     disk: disk.serve(clock),
-    mapper: noMapping,
     clock,
-    log: silentLog,
-    highWatermark: 0.95,
     lowWatermark: 0.8,
     eviction,
-    maxMappings: 4,
     purgeIntervalMs: 1_000,
     tuning: { ...storageTuning, diskReserveBytes: 0, readMemoryBytes: 16 * 1024 },
   });
@@ -64,18 +59,14 @@ export function retrying(origin: Origin, clock: ProcessClock): Origin {
   return retryingBy(retries, clock, () => clock.random())(origin);
 }
 
-export function openCache(origin: Origin, store: BlockStore, clock: ProcessClock, { fill }: LifeSettings): LocalCache {
-  return new LocalCache({
-    geometry,
-    origin,
-    store,
-    clock,
+/** How a process fills and revalidates. */
+export function cacheSettings({ fill }: LifeSettings): Required<TestMemberOptions>["settings"] {
+  return {
     fill,
     partBytes: 2 * geometry.segmentBytes,
     fillMemoryBytes: 12 * geometry.segmentBytes,
     fillParallelism: 3,
-    staleIfError: true,
     revalidateAfterMs: REVALIDATE_AFTER_MS,
     negativeTtlMs: NEGATIVE_TTL_MS,
-  });
+  };
 }

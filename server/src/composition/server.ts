@@ -8,20 +8,16 @@ import { HttpListener } from "../api/http/http-listener.js";
 import { textPage } from "../api/http/pages.js";
 import { Clients } from "../api/limits/clients.js";
 import { measured } from "../api/measured-cache.js";
-import { LocalCache } from "../cache/local-cache.js";
 import { formatHostPort, type HostPort } from "../config/addresses.js";
 import type { Settings } from "../config/settings.js";
 import { firstMembership } from "../membership/member-source.js";
 import { PROMETHEUS_TEXT } from "../metrics/prometheus.js";
 import { accessOf } from "../routing/member-access.js";
-import { MemberView } from "../routing/member-view.js";
-import { OtherMembers } from "../routing/other-members.js";
-import { peerFills } from "../routing/peer-fill.js";
-import { Router } from "../routing/router.js";
 import { systemClock } from "../runtime/clock.js";
 import type { Log } from "../runtime/log.js";
 import { Opened } from "../runtime/opened.js";
 import { MemberSecurity } from "../security/member-security.js";
+import { composeMember } from "./compose-member.js";
 import { MemberMetrics } from "./member-metrics.js";
 import { discoveryOf, openMembers, openOrigin, openStore } from "./open-ports.js";
 
@@ -100,7 +96,7 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
   opened.add(() => members.close());
   const store = await openStore(settings, geometry, log);
   opened.add(() => store.close());
-  const view = new MemberView(self.name, clock, await firstMembership(members, signal));
+  const membership = await firstMembership(members, signal);
   const memberClock = { ...clock, random: Math.random };
   const connections = connectMembers({
     clock: memberClock,
@@ -110,23 +106,28 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
     mostConnections: MOST_MEMBER_CONNECTIONS,
     windowBytes: MEMBER_WINDOW_BYTES,
   });
-  const others = new OtherMembers({ self, view, connections, clock: memberClock, onReachable: memberChanged(log) });
-  opened.add(() => others.close());
-  members.subscribe((membership) => {
-    view.update(membership);
-    others.update();
-  });
-
-  const origin = peerFills({ geometry, clock, others, events: metrics.routing })(openOrigin(settings, metrics.origin, log));
+  const origin = openOrigin(settings, metrics.origin, log);
   opened.add(() => origin.close());
-  const local = new LocalCache({ ...settings, geometry, origin, store, clock });
-  opened.add(() => local.close());
+  const member = composeMember({
+    self,
+    membership,
+    geometry,
+    settings,
+    clock: memberClock,
+    store,
+    origin,
+    connections,
+    events: metrics.routing,
+    onReachable: memberChanged(log),
+  });
+  opened.add(() => member.close());
+  members.subscribe((list) => member.update(list));
 
   await metrics.export(process.env, log);
   signal.throwIfAborted();
+  const { view, local, router } = member;
   metrics.watch({ store, local, view, members, listener, gateway, clients, security });
   status.watch({ store, view, members, notReady: () => gateway.notReadyReasons() });
-  const router = new Router({ local, geometry, others, events: metrics.routing });
   const cache = measured(metrics.reads)(onlyAllowed(settings.allowBucket)(router));
   listener.serve(cache, router);
   gateway.serve(cache);

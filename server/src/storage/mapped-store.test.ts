@@ -2,12 +2,11 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync } from "no
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-
-import { silentLog } from "../runtime/log.js";
 import { ManualClock } from "../testing/manual-clock.js";
+import { openTestStore } from "../testing/member-fixture.js";
 import { storageFaults } from "../testing/storage-invariants.js";
 import { areTestBytes, keep, readBlock, testGeometry, testId, testInfo, testSegments } from "../testing/store-fixture.js";
-import { BlockStore, storageTuning } from "./block-store.js";
+import { type BlockStore, storageTuning } from "./block-store.js";
 import { openNodeDisk } from "./disk/node-disk.js";
 import { loadLibc } from "./mapping/libc.js";
 import { noMapping, openMapper } from "./mapping/mapping.js";
@@ -33,15 +32,12 @@ describe.each([
   let store: BlockStore;
 
   async function open(maxMappings = 2, tuning = storageTuning): Promise<void> {
-    store = await BlockStore.open({
+    store = await openTestStore({
       volumes: [{ path: directory }],
       geometry: testGeometry,
       disk,
       mapper: isMapped ? await openMapper({ blockBytes: BLOCK, maxMappings: maxMappings + 8 }) : noMapping,
       clock: new ManualClock(Date.now()),
-      log: silentLog,
-      highWatermark: 0.95,
-      lowWatermark: 0.9,
       eviction: "lru",
       maxMappings,
       purgeIntervalMs: 10_000,

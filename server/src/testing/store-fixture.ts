@@ -1,10 +1,9 @@
 import { crc32 } from "node:zlib";
 import { blockLength, type Geometry, type ObjectInfo, segmentCount, segmentLength } from "@frontcache/proto";
-import { silentLog } from "../runtime/log.js";
 import type { BlockId, FilledSegment } from "../storage/block.js";
-import { BlockStore, type BlockStoreOptions, storageTuning } from "../storage/block-store.js";
-import { noMapping } from "../storage/mapping/mapping.js";
+import type { BlockStore, BlockStoreOptions } from "../storage/block-store.js";
 import { ManualClock } from "./manual-clock.js";
+import { openTestStore } from "./member-fixture.js";
 import { MemoryDisk } from "./memory-disk.js";
 
 const KiB = 1 << 10;
@@ -67,21 +66,7 @@ export async function openStore(
 ): Promise<StoreFixture> {
   const clock = wanted.clock ?? new ManualClock();
   const disk = wanted.disk ?? new MemoryDisk({ totalBytes: testDiskBytes, nowMs: () => clock.nowMs() });
-  const store = await BlockStore.open({
-    volumes: [{ path: "/cache" }],
-    geometry: testGeometry,
-    mapper: noMapping,
-    log: silentLog,
-    highWatermark: 0.95,
-    lowWatermark: 0.9,
-    eviction: "lru",
-    maxMappings: 16,
-    purgeIntervalMs: 10_000,
-    tuning: { ...storageTuning, diskReserveBytes: 0 },
-    ...wanted,
-    disk,
-    clock,
-  });
+  const store = await openTestStore({ geometry: testGeometry, ...wanted, disk, clock });
   return { store, disk, clock };
 }
 

@@ -1,0 +1,65 @@
+import type { Clock as MemberClock, MemberConnections } from "@frontcache/client/members";
+import type { Geometry, MemberInfo, Membership } from "@frontcache/proto";
+import { LocalCache, type LocalCacheOptions } from "../cache/local-cache.js";
+import type { Origin } from "../origin/origin.js";
+import { MemberView } from "../routing/member-view.js";
+import { OtherMembers } from "../routing/other-members.js";
+import { peerFills } from "../routing/peer-fill.js";
+import { Router } from "../routing/router.js";
+import type { RoutingEvents } from "../routing/routing-events.js";
+import type { Clock } from "../runtime/clock.js";
+import type { BlockStore } from "../storage/block-store.js";
+
+/** What a member works on. `startServer` gives the real ones; tests and the simulation replace some by fakes. */
+export interface MemberParts {
+  readonly self: MemberInfo;
+  /** The member list at the start. */
+  readonly membership: Membership;
+  readonly geometry: Geometry;
+  /** How the cache fills and revalidates. */
+  readonly settings: Omit<LocalCacheOptions, "geometry" | "origin" | "store" | "clock">;
+  readonly clock: Clock & MemberClock;
+  readonly store: BlockStore;
+  readonly origin: Origin;
+  readonly connections: MemberConnections;
+  readonly events: RoutingEvents;
+  /** Called when another member becomes unreachable (`false`), and when it answers again (`true`). */
+  readonly onReachable?: ((member: MemberInfo, isReachable: boolean) => void) | undefined;
+}
+
+/** A member without its listeners. */
+export interface ComposedMember {
+  readonly view: MemberView;
+  readonly others: OtherMembers;
+  readonly local: LocalCache;
+  /** The cache port that the listeners serve. */
+  readonly router: Router;
+  /** Takes over a new member list. */
+  update(membership: Membership): void;
+  /** Aborts the fills, then closes the connections to other members. The store and the origin stay open. */
+  close(): Promise<void>;
+}
+
+/** Builds a member from its parts: the one place where cache, routing and fills from other members are put together. */
+export function composeMember(parts: MemberParts): ComposedMember {
+  const { self, geometry, clock, store, events, connections, onReachable } = parts;
+  const view = new MemberView(self.name, clock, parts.membership);
+  const others = new OtherMembers({ self, view, connections, clock, onReachable });
+  const origin = peerFills({ geometry, clock, others, events })(parts.origin);
+  const local = new LocalCache({ ...parts.settings, geometry, origin, store, clock });
+  const router = new Router({ local, geometry, others, events });
+  return {
+    view,
+    others,
+    local,
+    router,
+    update(membership) {
+      view.update(membership);
+      others.update();
+    },
+    async close() {
+      await local.close();
+      await others.close();
+    },
+  };
+}
