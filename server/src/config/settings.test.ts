@@ -39,6 +39,7 @@ describe("settings", () => {
       partBytes: 4 * MiB,
       fillMemoryBytes: 256 * MiB,
       fillParallelism: 4,
+      forward: "auto",
       purgeIntervalMs: 10_000,
       highWatermark: 0.95,
       lowWatermark: 0.9,

@@ -166,7 +166,8 @@ export class BlockStore {
       return { path, blocks: index.on(volume).order.size, usedBytes };
     });
     const durationMs = Math.round(clock.monotonicMs() - began);
-    log.info({ event: "volumes-recovered", blocks, volumes: report, damages: damages.count, durationMs });
+    const found = { blocks, volumes: report, damages: damages.count, durationMs };
+    log.info({ event: "volumes-recovered", ...found }, "the volumes are recovered");
   }
 
   async #releaseClaims(): Promise<void> {
