@@ -93,9 +93,29 @@ describe("a request of the GCS origin", () => {
     expect(issued).toBe(1);
   });
 
-  it("is not sent but PERMISSION_DENIED if the token is refused", async () => {
-    tokenStatus = 400;
-    await expect(open({ credentials: { keyFile } }).ask(statOf(ref))).rejects.toMatchObject({ code: "PERMISSION_DENIED" });
+  it("is sent once more with a new token if the store rejects the token before its end", async () => {
+    const origin = open({ credentials: { keyFile } });
+    await origin.ask(statOf(ref));
+    store.faults.place({
+      when: ({ headers }) => headers.authorization === "Bearer token1",
+      error: { status: 401, code: "authError" },
+    });
+    const reads = [1, 2, 3].map(async () => String(await bytesOf(await origin.fetch(rangeOf(ref, { offset: 0, length: 7 })))));
+    expect(await Promise.all(reads)).toEqual(["content", "content", "content"]);
+    expect(await origin.ask(statOf(ref))).toMatchObject({ objectSize: 7 });
+    expect(issued).toBe(2);
+  });
+
+  it("is UNAVAILABLE if the store rejects every token, and the token service is not asked for each request", async () => {
+    const origin = open({ credentials: { keyFile } });
+    store.faults.place({ error: { status: 401, code: "authError" } });
+    for (let i = 0; i < 10; i++) await expect(origin.ask(statOf(ref))).rejects.toMatchObject({ code: "UNAVAILABLE" });
+    expect(issued).toBeLessThan(10);
+  });
+
+  it.each([400, 401, 500])("is not sent but UNAVAILABLE if the token service answers with status %d", async (status) => {
+    tokenStatus = status;
+    await expect(open({ credentials: { keyFile } }).ask(statOf(ref))).rejects.toMatchObject({ code: "UNAVAILABLE" });
     const none = open({ credentials: { keyFile: join(directory, "none.json") } });
     await expect(none.ask(statOf(ref))).rejects.toMatchObject({ name: "CacheError" });
     expect(seen).toEqual([]);

@@ -1,5 +1,3 @@
-import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
 import { parseObjectUrl, parsePrefixUrl } from "@frontcache/proto";
 import { bucketOf, bytesOf, rangeOf, type S3Options, type S3Origin, statOf } from "@frontcache/server/testing";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -8,7 +6,7 @@ import { S3Emulator } from "../emulators/s3.js";
 import { openS3 } from "./open-s3.js";
 
 const ref = parseObjectUrl("s3://bucket/key");
-const variables = ["AWS_ENDPOINT_URL_S3", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_CONTAINER_CREDENTIALS_FULL_URI"] as const;
+const variables = ["AWS_ENDPOINT_URL_S3", "AWS_REGION", "AWS_DEFAULT_REGION"] as const;
 
 describe("a request of the S3 origin", () => {
   let store: S3Emulator;
@@ -51,27 +49,6 @@ describe("a request of the S3 origin", () => {
     process.env.AWS_REGION = "eu-west-3";
     await open({ endpoint: undefined }).ask(statOf(ref));
     expect(seen[0]!.headers.authorization).toContain("/eu-west-3/s3/");
-  });
-
-  it("is signed with new credentials when the current ones expire", async () => {
-    let issued = 0;
-    const issuer = createServer((_, response) => {
-      const Expiration = new Date(Date.now() + 60_000).toISOString(); // so soon that the next call renews them
-      response.end(JSON.stringify({ AccessKeyId: `key${++issued}`, SecretAccessKey: "secret", Token: "token", Expiration }));
-    });
-    await new Promise<void>((resolve) => issuer.listen(0, "127.0.0.1", resolve));
-    process.env.AWS_CONTAINER_CREDENTIALS_FULL_URI = `http://127.0.0.1:${(issuer.address() as AddressInfo).port}/`;
-    try {
-      const origin = open({ credentials: "default" });
-      await origin.ask(statOf(ref));
-      await origin.ask(statOf(ref));
-      const keys = seen.map(({ headers }) => /Credential=(\w+)\//.exec(headers.authorization!)![1]);
-      expect(keys[0]).toBe("key1");
-      expect(issued).toBeGreaterThan(1);
-    } finally {
-      issuer.close();
-      issuer.closeAllConnections();
-    }
   });
 
   it("answers with a bucket's region if the store names it", async () => {

@@ -174,7 +174,7 @@ describe("buckets of other accounts", () => {
       when: ({ headers }) => headers.authorization !== undefined,
     });
     expect(await textOf(open({ credentials: "anonymous" }))).toBe("content");
-    await expect(textOf(open())).rejects.toMatchObject({ code: "PERMISSION_DENIED" });
+    await expect(textOf(open())).rejects.toMatchObject({ code: "UNAVAILABLE" });
   });
 
   it("are read, by stat and fetch alike, if the member agrees to pay for requester-pays buckets", async () => {
@@ -272,9 +272,9 @@ describe("the credentials of a profile", () => {
     expect(seen.length).toBe(5);
   });
 
-  it("are PERMISSION_DENIED without a request if they do not exist", async () => {
+  it("are UNAVAILABLE without a request if they do not exist", async () => {
     write("first");
-    await expect(textOf(open({ credentials: { profile: "none" } }))).rejects.toMatchObject({ code: "PERMISSION_DENIED" });
+    await expect(textOf(open({ credentials: { profile: "none" } }))).rejects.toMatchObject({ code: "UNAVAILABLE" });
     expect(seen).toEqual([]);
   });
 });

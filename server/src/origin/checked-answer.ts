@@ -118,3 +118,10 @@ export class UnusableAnswer extends CacheError {
     super("UNAVAILABLE", `${ref.url}: the origin's answer ${why}`, { cause });
   }
 }
+
+/** Requests fail until somebody changes the configuration. Repeating them does not help. */
+export class Misconfigured extends CacheError {
+  constructor({ url }: Pick<BucketRef, "url">, problem: string, cause?: unknown) {
+    super("UNAVAILABLE", `${url}: ${problem}`, { cause });
+  }
+}

@@ -36,6 +36,7 @@ describe("the log of failed requests to origins", () => {
           bucket: "s3://lake",
           operation: "fetch",
           code: "UNAVAILABLE",
+          storeCode: "Error",
           durationMs: 1235,
           cause:
             "GET https://store:9000/lake/key?X-Amz-Credential=...&X-Amz-Signature=... failed; caused by: connect ECONNREFUSED 10.0.0.1:9000",
@@ -59,6 +60,18 @@ describe("the log of failed requests to origins", () => {
     clock.advance(10_000);
     fail("s3://lake/key");
     expect(lines[3]![0]).toMatchObject({ bucket: "s3://lake", suppressed: 99 });
+  });
+
+  it("has a line of its own for each code of the store, behind the retries' errors too", () => {
+    const { lines, fail } = setup();
+    for (const name of ["ExpiredToken", "InternalError", "ExpiredToken"]) {
+      fail(
+        "s3://lake/key",
+        "UNAVAILABLE",
+        new CacheError("UNAVAILABLE", "attempt", { cause: Object.assign(new Error("no"), { name }) }),
+      );
+    }
+    expect(lines.map(([{ storeCode }]) => storeCode)).toEqual(["ExpiredToken", "InternalError"]);
   });
 
   it.each<ErrorCode>(["NOT_FOUND", "FAILED_PRECONDITION", "OUT_OF_RANGE", "CANCELLED", "INVALID_ARGUMENT"])(

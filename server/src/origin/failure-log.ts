@@ -1,4 +1,4 @@
-import type { BucketRef, CacheError, ErrorCode } from "@frontcache/proto";
+import { type BucketRef, CacheError, type ErrorCode } from "@frontcache/proto";
 import { BoundedMap } from "@frontcache/proto/runtime";
 import { describeCause } from "../runtime/causes.js";
 import type { Clock } from "../runtime/clock.js";
@@ -23,7 +23,7 @@ const LOGGED: ReadonlySet<ErrorCode> = new Set([
   "INTERNAL",
 ]);
 
-/** One line per origin, bucket and code in this time. */
+/** One line per origin, bucket and cause in this time. */
 const INTERVAL_MS = 10_000;
 
 /** Origins and buckets with a failure in the last interval. A displaced one may be logged again sooner. */
@@ -50,7 +50,8 @@ export class OriginFailureLog {
     const { code } = error;
     if (!LOGGED.has(code)) return;
     const bucket = `${ref.scheme}://${ref.bucket}`;
-    const key = `${endpoint} ${bucket} ${code}`;
+    const storeCode = storeCodeOf(error);
+    const key = `${endpoint} ${bucket} ${code} ${storeCode}`;
     const nowMs = this.#clock.monotonicMs();
     const entry = this.#entries.peek(key);
     if (entry !== undefined && nowMs - entry.loggedMs < INTERVAL_MS) {
@@ -66,10 +67,21 @@ export class OriginFailureLog {
       bucket,
       operation,
       code,
+      storeCode,
       durationMs: Math.round(durationMs),
       cause,
       suppressed,
     };
     this.#log.warn(fields, error.message);
   }
+}
+
+/** The code of the store's, the network's or the credential source's error; undefined if the causes have none. */
+function storeCodeOf(error: Error): string | undefined {
+  for (let cause = error.cause; cause instanceof Error; cause = cause.cause) {
+    if (cause instanceof CacheError) continue;
+    const { code } = cause as { code?: unknown };
+    return typeof code === "string" ? code : cause.name;
+  }
+  return undefined;
 }

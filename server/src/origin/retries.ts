@@ -1,7 +1,7 @@
 import { abortError, CacheError } from "@frontcache/proto";
 import { backoffMs, LinkedAbort, sleep } from "@frontcache/proto/runtime";
 import type { Clock, Random } from "../runtime/clock.js";
-import { UnusableAnswer } from "./checked-answer.js";
+import { Misconfigured, UnusableAnswer } from "./checked-answer.js";
 import { LimitReached } from "./origin-limits.js";
 
 /** How often and how fast failed requests are repeated. */
@@ -89,7 +89,7 @@ export class Retries {
   async failed(thrown: unknown, signal: AbortSignal): Promise<void> {
     if (signal.aborted) throw abortError(signal);
     const error = CacheError.from(thrown);
-    if (!error.retryable || error instanceof LimitReached) throw error;
+    if (!error.retryable || error instanceof LimitReached || error instanceof Misconfigured) throw error;
     this.#failures++;
     this.#bytesSinceFailure = 0;
     const { attempts, baseDelayMs, maxDelayMs, onRetry } = this.#options;

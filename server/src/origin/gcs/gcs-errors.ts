@@ -1,11 +1,14 @@
-import { abortError, type BucketRef, CacheError, type ErrorCode, outOfRange } from "@frontcache/proto";
-import { NoSuchBucket, otherVersion } from "../checked-answer.js";
+import { abortError, CacheError, type ErrorCode, outOfRange } from "@frontcache/proto";
+import { Misconfigured, NoSuchBucket, otherVersion } from "../checked-answer.js";
+import { CredentialsFailure } from "../credentials.js";
 import type { OriginQuestion, OriginRequest } from "../origin.js";
 
 /** An unsuccessful answer of GCS. */
 export interface GcsRefusal {
   readonly status: number;
   readonly contentRange: string | undefined;
+  /** Whether the request had a token. */
+  readonly isAuthorized: boolean;
   /** The start of its body: JSON with reasons, or a line of text. */
   readonly body: string;
 }
@@ -33,8 +36,12 @@ const THROTTLE_REASON = /"reason":\s*"(?:userRateLimitExceeded|rateLimitExceeded
 /** A refusal as a CacheError of one line. */
 export function gcsRefusal(refusal: GcsRefusal, request: OriginRequest | OriginQuestion): CacheError {
   const { ref } = request;
-  const { status, contentRange, body } = refusal;
+  const { status, contentRange, isAuthorized, body } = refusal;
   const cause = `status ${status}: ${body}`;
+  if (status === 401 && isAuthorized) {
+    const problem = "the origin rejects this member's token, and its source has no other: check the service account";
+    return new Misconfigured(ref, problem, cause);
+  }
   if ("offset" in request) {
     const { offset, version } = request;
     if (status === 412 && version !== undefined) return otherVersion(ref, version, cause);
@@ -54,19 +61,12 @@ export function gcsRefusal(refusal: GcsRefusal, request: OriginRequest | OriginQ
 export function gcsError(error: unknown, { ref, signal }: OriginRequest | OriginQuestion): CacheError {
   if (signal.aborted) return abortError(signal);
   if (error instanceof CacheError) return error;
+  if (error instanceof CredentialsFailure) {
+    const message =
+      "this member has no valid Google credentials: check their source (Workload Identity, metadata server, key file), or configure anonymous access";
+    return new CacheError("UNAVAILABLE", `${ref.url}: ${message}`, { cause: error.cause });
+  }
   const code = (error as { code?: unknown } | undefined)?.code;
   const what = typeof code === "string" ? ` (${code})` : "";
   return new CacheError("UNAVAILABLE", `${ref.url}: the origin cannot be reached${what}`, { cause: error });
-}
-
-/** Total: the error of a token that cannot be had. A refusal, or missing credentials, is permanent; a network's failure is not. */
-export function gcsAuthError(error: unknown, ref: BucketRef): CacheError {
-  if (error instanceof CacheError) return error;
-  const { code, response } = (error ?? {}) as { code?: unknown; response?: { status?: number } };
-  const status = response?.status;
-  if ((status !== undefined && status < 500 && status !== 429) || (status === undefined && code === undefined)) {
-    const message = `${ref.url}: this member has no valid Google credentials: configure some, or anonymous access to the bucket`;
-    return new CacheError("PERMISSION_DENIED", message, { cause: error });
-  }
-  return new CacheError("UNAVAILABLE", `${ref.url}: Google's token service cannot be reached`, { cause: error });
 }

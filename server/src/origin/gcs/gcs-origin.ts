@@ -1,8 +1,10 @@
 import type { IncomingMessage } from "node:http";
 import { abortError, type BucketRef, type ObjectRef } from "@frontcache/proto";
 import { untilAborted } from "@frontcache/proto/runtime";
+import { systemClock } from "../../runtime/clock.js";
 import { boundedText } from "../../runtime/http-text.js";
 import { checkedAnswer, checkedInfo, otherVersion, UnusableAnswer } from "../checked-answer.js";
+import { Credentials } from "../credentials.js";
 import { type HttpTarget, httpGet, httpTarget } from "../http/http-get.js";
 import {
   type Answers,
@@ -13,7 +15,7 @@ import {
   type OriginQuestion,
   type OriginRequest,
 } from "../origin.js";
-import { gcsAuthError, gcsError, gcsRefusal } from "./gcs-errors.js";
+import { gcsError, gcsRefusal } from "./gcs-errors.js";
 import { type GcsListing, gcsListing, gcsListQuery, modifiedMs } from "./gcs-listing.js";
 
 /** How to reach GCS. */
@@ -50,7 +52,10 @@ interface GcsMetadata {
   readonly updated?: string;
 }
 
-/** Objects through GCS's JSON API; a version is a generation. One request per call, without retries. */
+/**
+ * Objects through GCS's JSON API; a version is a generation. One request per call, without
+ * retries, except that a rejected token is renewed and the request sent once more.
+ */
 export class GcsOrigin implements Origin {
   readonly #options: GcsOptions;
   #client: Promise<GcsClient> | undefined;
@@ -119,16 +124,21 @@ export class GcsOrigin implements Origin {
     path: string,
     headers: Record<string, string> = {},
   ): Promise<IncomingMessage> {
-    const { ref, signal } = request;
-    const { target, authorization } = await this.#open();
-    const token = await untilAborted(authorization(), signal).catch((error: unknown) => {
-      throw gcsAuthError(error, ref);
-    });
-    const response = await httpGet({ ...target, path, headers: { ...headers, ...token }, connectTimeoutMs: undefined }, signal);
-    const status = response.statusCode ?? 0;
-    if (status >= 200 && status < 300) return response;
-    const contentRange = response.headers["content-range"];
-    throw gcsRefusal({ status, contentRange, body: await boundedText(response, MAX_ERROR_BYTES, "cut") }, request);
+    const { signal } = request;
+    const { target, credentials, billing } = await this.#open();
+    for (let isRenewed = false; ; isRenewed = true) {
+      const token = credentials === undefined ? undefined : await untilAborted(credentials.get(), signal);
+      const get = { ...target, path, headers: { ...headers, ...token?.headers, ...billing }, connectTimeoutMs: undefined };
+      const response = await httpGet(get, signal);
+      const status = response.statusCode ?? 0;
+      if (status >= 200 && status < 300) return response;
+      const contentRange = response.headers["content-range"];
+      const isAuthorized = token !== undefined;
+      const refusal = { status, contentRange, isAuthorized, body: await boundedText(response, MAX_ERROR_BYTES, "cut") };
+      const isRejected = status === 401 && isAuthorized && !isRenewed;
+      const isReplaced = isRejected && (await untilAborted(credentials!.replace(token), signal)) !== undefined;
+      if (!isReplaced) throw gcsRefusal(refusal, request);
+    }
   }
 
   #open(): Promise<GcsClient> {
@@ -173,11 +183,19 @@ function rangeHead({ statusCode = 0, headers }: IncomingMessage) {
   };
 }
 
-/** GCS's address and a source of tokens. */
+/** A token as headers. */
+interface GcsToken {
+  readonly headers: Readonly<Record<string, string>>;
+  /** Milliseconds since 1970; undefined: unknown. */
+  readonly expiryMs: number | undefined;
+}
+
+/** GCS's address, and what requests carry. */
 interface GcsClient {
   readonly target: HttpTarget;
-  /** Authorization and billing headers. Rejects with the auth library's errors. */
-  authorization(): Promise<Record<string, string>>;
+  /** Undefined: requests are anonymous. */
+  readonly credentials: Credentials<GcsToken> | undefined;
+  readonly billing: Readonly<Record<string, string>>;
 }
 
 /**
@@ -185,21 +203,33 @@ interface GcsClient {
  * agent, which any failing stream destroys. Imported at first use, because loading it takes 0.25 s.
  */
 async function openGcsClient(options: GcsOptions): Promise<GcsClient> {
+  // Without this the library looks for the metadata server once, and never finds one that starts later.
+  process.env.METADATA_SERVER_DETECTION ??= "assume-present";
   const { Storage } = await import("@google-cloud/storage");
   const { endpoint, credentials } = options;
-  const storage = new Storage({
-    ...(endpoint !== undefined && { apiEndpoint: endpoint }),
-    ...(typeof credentials === "object" && { keyFilename: credentials.keyFile }),
-  });
+  const open = () =>
+    new Storage({
+      ...(endpoint !== undefined && { apiEndpoint: endpoint }),
+      ...(typeof credentials === "object" && { keyFilename: credentials.keyFile }),
+    });
+  const storage = open();
   const emulated = endpoint === undefined && storage.customEndpoint;
   // The library reads STORAGE_EMULATOR_HOST without a scheme as https, but emulators speak http.
   const address =
     emulated && !/^https?:/.test(storage.baseUrl) ? storage.apiEndpoint.replace("https:", "http:") : storage.apiEndpoint;
   const target = httpTarget(address, options.maxConnections, options.idleTimeoutMs);
-  const billing = options.userProject === undefined ? {} : { "x-goog-user-project": options.userProject };
-  const anonymous = credentials === "anonymous" || (credentials === "default" && (emulated || target.base.protocol === "http:"));
-  return {
-    target,
-    authorization: async () => (anonymous ? billing : { ...(await storage.authClient.getRequestHeaders()), ...billing }),
+  const billing: Record<string, string> = options.userProject === undefined ? {} : { "x-goog-user-project": options.userProject };
+  const isAnonymous =
+    credentials === "anonymous" || (credentials === "default" && (emulated || target.base.protocol === "http:"));
+  if (isAnonymous) return { target, credentials: undefined, billing };
+  // A new client of the library for each renewal: it has no cached token, and reads files again.
+  const load = async (): Promise<GcsToken> => {
+    const { authClient } = open();
+    const headers = await authClient.getRequestHeaders();
+    const client = await authClient.getClient();
+    return { headers, expiryMs: client.credentials.expiry_date ?? undefined };
   };
+  const isSame = (one: GcsToken, other: GcsToken) => one.headers.Authorization === other.headers.Authorization;
+  const source = { load, expiryMs: ({ expiryMs }: GcsToken) => expiryMs, isSame };
+  return { target, credentials: new Credentials(source, systemClock), billing };
 }

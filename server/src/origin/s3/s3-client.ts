@@ -1,4 +1,6 @@
 import type { S3Client, S3ClientConfig } from "@aws-sdk/client-s3";
+import { systemClock } from "../../runtime/clock.js";
+import { Credentials } from "../credentials.js";
 import { originHttpAgent, originHttpsAgent } from "../http/http-get.js";
 import { S3RangeRequests } from "./s3-range-requests.js";
 
@@ -40,13 +42,22 @@ export type S3Commands = Pick<
   "GetObjectCommand" | "HeadObjectCommand" | "HeadBucketCommand" | "ListObjectsV2Command"
 >;
 
+/** What requests are signed with; compared, never logged. */
+export interface S3Identity {
+  readonly accessKeyId: string;
+  readonly secretAccessKey: string;
+  readonly sessionToken?: string;
+  readonly expiration?: Date;
+}
+
 /** The SDK, and the parts that its clients share. */
 export interface S3Sdk {
   /** The configured region. */
   readonly region: string;
   readonly handler: S3RangeRequests;
   readonly commands: S3Commands;
-  /** A client for a region. All clients share their connections. */
+  readonly credentials: Credentials<S3Identity>;
+  /** A client for a region. All clients share their connections and credentials. */
   client(region: string): S3Client;
 }
 
@@ -83,7 +94,22 @@ export async function openS3Sdk(options: S3Options): Promise<S3Sdk> {
     ...credentialsConfig(options.credentials),
   };
   const region = options.region ?? (await defaultRegion(S3Client, config));
-  return { region, handler, commands, client: (of) => new S3Client({ ...config, region: of }) };
+  const source = new S3Client({ ...config, region }).config;
+  const credentials = new Credentials<S3Identity>(
+    {
+      load: () => source.credentials({ forceRefresh: true }),
+      expiryMs: ({ expiration }) => expiration?.getTime(),
+      isSame: (one, other) =>
+        one.accessKeyId === other.accessKeyId &&
+        one.secretAccessKey === other.secretAccessKey &&
+        one.sessionToken === other.sessionToken,
+    },
+    systemClock,
+  );
+  // `memoized`: the SDK asks for each request, in place of keeping and renewing a copy of its own.
+  const provider = Object.assign(() => credentials.get(), { memoized: true });
+  const client = (of: string) => new S3Client({ ...config, region: of, credentials: provider });
+  return { region, handler, commands, credentials, client };
 }
 
 function credentialsConfig(credentials: S3Options["credentials"]): S3ClientConfig {

@@ -1,6 +1,7 @@
 import type { S3Client } from "@aws-sdk/client-s3";
 import { BoundedMap } from "@frontcache/proto/runtime";
-import { openS3Sdk, type S3Commands, type S3Options, type S3Sdk } from "./s3-client.js";
+import type { Credentials } from "../credentials.js";
+import { openS3Sdk, type S3Commands, type S3Identity, type S3Options, type S3Sdk } from "./s3-client.js";
 
 /** Buckets whose regions are remembered. A forgotten one costs one redirect. */
 const MAX_BUCKETS = 10_000;
@@ -11,21 +12,10 @@ const MAX_REGIONS = 100;
 /** A region becomes part of a host name, so nothing else may be taken for one. */
 const REGION = /^[a-z0-9-]{1,40}$/;
 
-/** Minimum time between two renewals of credentials: denied objects must not cause one for each read. */
-const RENEW_INTERVAL_MS = 1_000;
-
-/** A client for one region, with the credentials that it signs with. */
+/** A client for one region. */
 export interface RegionalClient {
   readonly client: S3Client;
   readonly region: string;
-  renewal?: { readonly atMs: number; readonly done: Promise<unknown> };
-}
-
-/** The credentials that signed a request; compared, never logged. */
-export interface Identity {
-  readonly accessKeyId: string;
-  readonly secretAccessKey: string;
-  readonly sessionToken?: string;
 }
 
 /**
@@ -68,24 +58,9 @@ export class S3Clients {
     return true;
   }
 
-  /** The credentials that a request is signed with now. Rejects with the SDK's errors. */
-  identity({ client }: RegionalClient): Promise<Identity> {
-    return client.config.credentials();
-  }
-
-  /** Renews the credentials from their source, files included. True if they differ from `used` then. Never rejects. */
-  async renewed(regional: RegionalClient, used: Identity, nowMs: number): Promise<boolean> {
-    const { client, renewal } = regional;
-    if (renewal === undefined || nowMs - renewal.atMs >= RENEW_INTERVAL_MS) {
-      regional.renewal = { atMs: nowMs, done: client.config.credentials({ forceRefresh: true }).catch(() => {}) };
-    }
-    await regional.renewal!.done;
-    const now = await this.identity(regional).catch(() => used);
-    return (
-      now.accessKeyId !== used.accessKeyId ||
-      now.secretAccessKey !== used.secretAccessKey ||
-      now.sessionToken !== used.sessionToken
-    );
+  /** What all clients sign with. */
+  get credentials(): Credentials<S3Identity> {
+    return this.#sdk.credentials;
   }
 
   /** Closes all connections. */

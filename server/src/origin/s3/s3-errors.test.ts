@@ -1,6 +1,7 @@
 import { CacheError, type ErrorCode, parseObjectUrl } from "@frontcache/proto";
 import { describe, expect, it } from "vitest";
 import { rangeOf, statOf } from "../../testing/origin/requests.js";
+import { CredentialsFailure } from "../credentials.js";
 import { s3Error } from "./s3-errors.js";
 
 const ref = parseObjectUrl("s3://bucket/key");
@@ -16,7 +17,8 @@ describe("an error of S3", () => {
     ["NotFound", 404, "NOT_FOUND"],
     ["AccessDenied", 403, "PERMISSION_DENIED"],
     ["SomethingNew", 403, "PERMISSION_DENIED"],
-    ["CredentialsProviderError", undefined, "PERMISSION_DENIED"],
+    ["InvalidAccessKeyId", 403, "UNAVAILABLE"],
+    ["SignatureDoesNotMatch", 403, "UNAVAILABLE"],
     ["SlowDown", 503, "RESOURCE_EXHAUSTED"],
     ["SomethingNew", 429, "RESOURCE_EXHAUSTED"],
     ["ExpiredToken", 400, "UNAVAILABLE"],
@@ -33,6 +35,11 @@ describe("an error of S3", () => {
     expect(error).toMatchObject({ code, cause });
     expect(error.message).toMatch(/^s3:\/\/bucket\/key: [^\n]+$/);
     expect(error.message).not.toContain("secret");
+  });
+
+  it("is UNAVAILABLE, with the source's error as its cause, if there are no credentials", () => {
+    const cause = new Error("connect ECONNREFUSED 169.254.169.254:80");
+    expect(s3Error(new CredentialsFailure("none", { cause }), statOf(ref))).toMatchObject({ code: "UNAVAILABLE", cause });
   });
 
   it("names the system's code if it is of the network", () => {

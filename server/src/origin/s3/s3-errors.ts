@@ -1,5 +1,6 @@
 import { abortError, type BucketRef, CacheError, type ErrorCode, outOfRange } from "@frontcache/proto";
-import { NoSuchBucket, otherVersion } from "../checked-answer.js";
+import { Misconfigured, NoSuchBucket, otherVersion } from "../checked-answer.js";
+import { CredentialsFailure } from "../credentials.js";
 import type { OriginQuestion, OriginRequest } from "../origin.js";
 import { notS3 } from "./s3-listing.js";
 
@@ -9,20 +10,13 @@ const byName: Readonly<Record<string, readonly [ErrorCode, string]>> = {
   NoSuchVersion: ["NOT_FOUND", "no such object version"],
   NoSuchBucket: ["NOT_FOUND", "no such bucket"],
   AccessDenied: ["PERMISSION_DENIED", "the origin denies access: allow this member's credentials to read it"],
-  InvalidAccessKeyId: ["PERMISSION_DENIED", "the origin does not know this member's access key"],
-  SignatureDoesNotMatch: ["PERMISSION_DENIED", "the origin rejects this member's secret key"],
   InvalidObjectState: ["PERMISSION_DENIED", "the object is archived: restore it first"],
-  CredentialsProviderError: [
-    "PERMISSION_DENIED",
-    "this member has no AWS credentials: configure some, or anonymous access to the bucket",
-  ],
   SlowDown: ["RESOURCE_EXHAUSTED", "the origin throttles"],
   Throttling: ["RESOURCE_EXHAUSTED", "the origin throttles"],
   ThrottlingException: ["RESOURCE_EXHAUSTED", "the origin throttles"],
   RequestLimitExceeded: ["RESOURCE_EXHAUSTED", "the origin throttles"],
   TooManyRequests: ["RESOURCE_EXHAUSTED", "the origin throttles"],
-  ExpiredToken: ["UNAVAILABLE", "this member's credentials have expired"],
-  RequestTimeTooSkewed: ["UNAVAILABLE", "this member's clock differs from the origin's"],
+  RequestTimeTooSkewed: ["UNAVAILABLE", "this member's clock differs from the origin's: set it"],
   RequestTimeout: ["UNAVAILABLE", "the origin's timeout for the request passed"],
   TemporaryRedirect: ["UNAVAILABLE", "the bucket is being moved to another region"],
   PermanentRedirect: ["UNAVAILABLE", "the bucket is in another region or at another endpoint: configure it for this bucket"],
@@ -75,25 +69,28 @@ export function regionOf(error: unknown): string | undefined {
   return $response?.headers?.["x-amz-bucket-region"] ?? Region;
 }
 
-/** Errors that new credentials can fix. */
-const OF_CREDENTIALS = new Set([
-  "ExpiredToken",
-  "ExpiredTokenException",
-  "InvalidToken",
-  "TokenRefreshRequired",
-  "InvalidAccessKeyId",
-  "SignatureDoesNotMatch",
-]);
+/** Rejections of the credentials themselves, which new ones can fix, with what to do if there are no others. */
+const rejections: Readonly<Record<string, string>> = {
+  ExpiredToken: "have expired, and their source has no others: check the source",
+  ExpiredTokenException: "have expired, and their source has no others: check the source",
+  TokenRefreshRequired: "have expired, and their source has no others: check the source",
+  InvalidToken: "have an invalid session token: check their source",
+  InvalidAccessKeyId: "have an access key that the origin does not know: replace it",
+  SignatureDoesNotMatch: "do not sign as the origin expects: replace the key pair",
+};
 
-/** Whether credentials that have become invalid may have caused the error. A HEAD's error has no body, only status 400. */
-export function mayBeExpired(error: unknown): boolean {
-  const { name = "", $metadata } = (error ?? {}) as SdkError;
-  return OF_CREDENTIALS.has(name) || ($metadata?.httpStatusCode === 400 && byName[name] === undefined);
+/** What a repeated request needs: credentials in place of rejected ones, or nothing but another signature, by the corrected clock. */
+export function remedyOf(error: unknown): "other credentials" | "another signature" | undefined {
+  const { name = "" } = (error ?? {}) as SdkError;
+  if (Object.hasOwn(rejections, name)) return "other credentials";
+  // The SDK takes the time from the answer, and signs with it from now on.
+  return name === "RequestTimeTooSkewed" ? "another signature" : undefined;
 }
 
-/** The error of a request whose credentials had expired, if there are new ones now: a retry can succeed. */
-export function expiredCredentials(ref: BucketRef, cause: unknown): CacheError {
-  return new CacheError("UNAVAILABLE", `${ref.url}: this member's credentials had expired and have been renewed`, { cause });
+/** Whether the error may have a code that S3 sends only in the body of an error, which an answer to a HEAD does not have. */
+export function lacksCode(error: unknown): boolean {
+  const status = ((error ?? {}) as SdkError).$metadata?.httpStatusCode;
+  return status === 400 || status === 403 || (status === 301 && regionOf(error) === undefined);
 }
 
 /** Total: an error of an S3 call as a CacheError of one line. The SDK's own text, which may contain signed URLs, stays in the cause. */
@@ -101,7 +98,13 @@ export function s3Error(error: unknown, request: OriginRequest | OriginQuestion)
   const { ref, signal } = request;
   if (signal.aborted) return abortError(signal);
   if (error instanceof CacheError) return error;
+  if (error instanceof CredentialsFailure) {
+    const message =
+      "this member has no valid AWS credentials: check their source (IAM role, Pod Identity, profile, AWS_*), or configure anonymous access";
+    return new CacheError("UNAVAILABLE", `${ref.url}: ${message}`, { cause: error.cause });
+  }
   const { name = "", code, $metadata, $response } = (error ?? {}) as SdkError;
+  if (Object.hasOwn(rejections, name)) return new Misconfigured(ref, `this member's credentials ${rejections[name]}`, error);
   const status = $metadata?.httpStatusCode;
   if ("offset" in request) {
     const { offset, version } = request;

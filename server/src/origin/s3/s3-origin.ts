@@ -3,6 +3,7 @@ import type { S3Client } from "@aws-sdk/client-s3";
 import { abortError, CacheError, canBeEntityTag, entityTagOf, type ObjectRef, versionOfStoreTag } from "@frontcache/proto";
 import { BoundedMap, untilAborted } from "@frontcache/proto/runtime";
 import { checkedAnswer, checkedInfo, otherVersion } from "../checked-answer.js";
+import type { Credentials } from "../credentials.js";
 import {
   type Answers,
   type AnswerTo,
@@ -13,17 +14,18 @@ import {
   type OriginRequest,
   type StatQuestion,
 } from "../origin.js";
-import type { S3Options } from "./s3-client.js";
+import type { S3Identity, S3Options } from "./s3-client.js";
 import { S3Clients } from "./s3-clients.js";
-import { expiredCredentials, isMissing, mayBeExpired, regionOf, s3Error } from "./s3-errors.js";
+import { isMissing, lacksCode, regionOf, remedyOf, s3Error } from "./s3-errors.js";
 import { listInput, listingOf } from "./s3-listing.js";
 
 /** Buckets to remember. A forgotten one costs one request more at the next missing object. */
 const MAX_BUCKETS = 10_000;
 
 /**
- * Objects through the AWS SDK; a version is an ETag without its quotes. One request per call, without retries. Exception: if the
- * answer says that the bucket is in another region, the request is sent there at once, and so are all later ones.
+ * Objects through the AWS SDK; a version is an ETag without its quotes. One request per call, without retries. Exceptions: if
+ * the answer says that the bucket is in another region, the request is sent there at once, and so are all later ones; if the answer
+ * rejects the credentials, the request is sent once more with renewed ones.
  */
 export class S3Origin implements Origin {
   readonly #options: S3Options;
@@ -105,7 +107,10 @@ export class S3Origin implements Origin {
       }),
   };
 
-  /** Sends a request to the bucket's region, and once more if the answer names another region. */
+  /**
+   * Sends a request to the bucket's region. Sends it once more if the answer names another region, and once more if the answer
+   * rejects the credentials and there are others.
+   */
   async #send<Answer>(
     request: OriginRequest | OriginQuestion,
     send: (client: S3Client, commands: S3Clients["commands"]) => Promise<Answer>,
@@ -114,20 +119,38 @@ export class S3Origin implements Origin {
     if (signal.aborted) throw abortError(signal);
     try {
       const clients = await this.#open();
-      const regional = clients.of(ref.bucket);
-      const used = await untilAborted(clients.identity(regional), signal);
-      try {
-        return await send(regional.client, clients.commands);
-      } catch (error) {
-        if (signal.aborted) throw error;
-        if (clients.moved(ref.bucket, regionOf(error), regional.region)) {
-          return await send(clients.of(ref.bucket).client, clients.commands);
+      for (let [isMoved, isRenewed] = [false, false]; ; ) {
+        const used = await untilAborted(clients.credentials.get(), signal);
+        const { client, region } = clients.of(ref.bucket);
+        try {
+          return await send(client, clients.commands);
+        } catch (thrown) {
+          if (signal.aborted) throw thrown;
+          const error = await this.#withCode(thrown, request, client, clients.commands);
+          if (!isMoved && clients.moved(ref.bucket, regionOf(error), region)) isMoved = true;
+          else if (!isRenewed && (await isRemedied(error, clients.credentials, used, signal))) isRenewed = true;
+          else throw error;
         }
-        if (!mayBeExpired(error) || !(await clients.renewed(regional, used, Date.now()))) throw error;
-        throw expiredCredentials(ref, error);
       }
     } catch (error) {
       throw s3Error(error, request);
+    }
+  }
+
+  /** The error of a HEAD with the code that the same request as a GET is answered with. */
+  async #withCode(error: unknown, request: OriginRequest | OriginQuestion, client: S3Client, commands: S3Clients["commands"]) {
+    if (!("kind" in request) || request.kind === "list" || !lacksCode(error)) return error;
+    const { ref, signal } = request;
+    const { GetObjectCommand, ListObjectsV2Command } = commands;
+    const options = { abortSignal: signal };
+    try {
+      if ("key" in ref) {
+        const { Body } = await client.send(new GetObjectCommand({ ...this.#target(ref), Range: "bytes=0-0" }), options);
+        (Body as unknown as Readable).destroy();
+      } else await client.send(new ListObjectsV2Command({ Bucket: ref.bucket, MaxKeys: 1, ...this.#payer }), options);
+      return error;
+    } catch (withCode) {
+      return withCode;
     }
   }
 
@@ -152,6 +175,18 @@ export class S3Origin implements Origin {
       ...this.#payer,
     };
   }
+}
+
+/** Whether a request that failed with `error` can succeed now. Rejects with a CredentialsFailure if new credentials cannot be had. */
+async function isRemedied(
+  error: unknown,
+  credentials: Credentials<S3Identity>,
+  used: S3Identity,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const remedy = remedyOf(error);
+  if (remedy === "other credentials") return (await untilAborted(credentials.replace(used), signal)) !== undefined;
+  return remedy !== undefined;
 }
 
 /**
