@@ -1,18 +1,18 @@
 import { MAX_REQUEST_BYTES } from "@frontcache/proto";
 
-/** Things that one request names. */
+/** Maximum items of one request. */
 const MOST_ITEMS = 1_000;
-/** Of their names; the other half is for all else that a request says. */
+/** Maximum bytes of the items' names; the rest of the message limit is for other fields. */
 const MOST_BYTES = MAX_REQUEST_BYTES / 2;
-/** What the wire takes for each beside its name. */
+/** Encoding overhead per item, bytes. */
 const ITEM_BYTES = 32;
 
-/** Gathers things for requests, of which each takes as many as a member receives in one. */
+/** Groups items into requests no larger than a member accepts. */
 export class Batch<Item> {
   #items: Item[] = [];
   #bytes = 0;
 
-  /** Takes an item whose names have so many bytes. Returns the items before it, where they make a request. */
+  /** Adds an item with `nameBytes` bytes of names. If the current request is full, returns its items and starts a new one. */
   add(item: Item, nameBytes: number): readonly Item[] | undefined {
     const bytes = nameBytes + ITEM_BYTES;
     const isFull = this.#items.length === MOST_ITEMS || this.#bytes + bytes > MOST_BYTES;
@@ -22,7 +22,7 @@ export class Batch<Item> {
     return full;
   }
 
-  /** Returns what has been gathered since the last request; it begins anew. */
+  /** Returns the items added since the last request, and starts a new one. */
   take(): readonly Item[] {
     const items = this.#items;
     this.#items = [];

@@ -26,30 +26,30 @@ import { type RangeWith, readRange } from "./read-range.js";
 import type { WarmSummary } from "./warm-count.js";
 import { type WarmOptions, type WarmTarget, warmObjects } from "./warming.js";
 
-/** What a client works on; replaced in tests. */
+/** The ports of a client; tests replace them. */
 export interface ClientPorts {
   readonly clock: Clock;
   readonly connections: MemberConnections;
-  /** What reads are counted by; absent: nobody asks. */
+  /** The metrics of reads; absent: reads are not measured. */
   readonly metrics?: ClientMetrics | undefined;
 }
 
-/** The waits between tries of one block: six tries take one to two seconds in all, time enough for a member to come back. */
+/** Delays between attempts to read one block: six attempts take one to two seconds in total, enough for a member to restart. */
 const RETRY_BACKOFF = { firstMs: 100, longestMs: 1_000 };
 /** How long the circuit to an unreachable member stays open. */
 const OPEN_FOR = { firstMs: 500, longestMs: 15_000 };
 /**
- * For each member. One core of a member answers no more than this many at a time; connections beyond it would only share its time,
- * while 10,000 from all clients is what a member accepts.
+ * Maximum connections to one member. One core of a member answers no more requests than this concurrently. More connections would
+ * not be faster, and a member accepts only 10,000 from all clients.
  */
 const MOST_CONNECTIONS = 32;
-/** The waits before a broken watch of the members is begun again. */
+/** Delays before a broken watch of the member list is restarted. */
 const WATCH_BACKOFF = { firstMs: 100, longestMs: 5_000 };
 
-/** Makes a client on other ports, for tests; it closes the connections with itself. `signal` aborts the connecting. */
+/** Creates a client with other ports, for tests. The client closes its connections. `signal` aborts the initial connect. */
 export let clientOver: (options: ClientOptions, ports: ClientPorts, signal?: AbortSignal) => Promise<CacheClient>;
 
-/** Reads objects through the cache. Made by `connect`; close it when done, it holds connections. */
+/** Reads objects through the cache. Create one with `connect`, and close it when done: it keeps connections open. */
 export class CacheClient implements AsyncDisposable {
   static {
     clientOver = async (options, ports, signal) => {
@@ -107,8 +107,8 @@ export class CacheClient implements AsyncDisposable {
   }
 
   /**
-   * Connects to any member, or to the Service in front of them, and learns the others from it. Rejects with UNAVAILABLE when
-   * nobody answers there, INVALID_ARGUMENT for options that can't be used, CANCELLED when `signal` is aborted.
+   * Connects to any member, or to the Service in front of them, and receives the member list. Rejects with UNAVAILABLE if no
+   * member answers, INVALID_ARGUMENT for invalid options, CANCELLED if `signal` is aborted.
    */
   static async connect(options: ConnectOptions): Promise<CacheClient> {
     const complete = completeOptions(options);
@@ -120,9 +120,9 @@ export class CacheClient implements AsyncDisposable {
   }
 
   /**
-   * The bytes of `[offset, offset + length)`: exactly `length`, or fewer where the object ends; 0 of them without asking
-   * anybody. All are of one version: the given one (S3: the ETag without quotes; GCS: the generation) or else the current one.
-   * Rejects with OUT_OF_RANGE when the object ends before `offset`, FAILED_PRECONDITION when it is not of that version.
+   * Reads the bytes of `[offset, offset + length)`: exactly `length`, or fewer if the object ends first. Length 0 needs no request.
+   * All bytes are of one version: the given one (S3: the ETag without quotes; GCS: the generation) or else the current one.
+   * Rejects with OUT_OF_RANGE if `offset` is past the object's end, FAILED_PRECONDITION if the current version differs.
    */
   async readRange(url: string, offset: number, length: number, version = "", options: ReadOptions = {}): Promise<Buffer> {
     parseObjectUrl(url);
@@ -131,14 +131,14 @@ export class CacheClient implements AsyncDisposable {
     if (length === 0) return Buffer.alloc(0);
     const range = { url, offset, length, version, memory };
     const reading = this.#run(url, options, (call) => readRange(range, this.#rangeWith, call));
-    // Awaited here, so that the caller is part of the stack that `withCaller` adds.
+    // Awaited here because `withCaller` adds the caller's frames only of an awaited call.
     return await (this.#ports.metrics === undefined ? reading : this.#timed(reading, this.#ports.metrics));
   }
 
   /**
-   * The same bytes as a Readable, which is an async iterable too; without a length, up to the object's end (of an empty
-   * object: none). Destroying it, or leaving the loop over it, stops the reads. The deadline is of each block's read, since a
-   * stream lasts as long as its reader likes. Throws INVALID_ARGUMENT at once; other errors destroy the stream.
+   * Returns the same bytes as a Readable, which is also an async iterable. Without a length, it reads to the object's end; an empty
+   * object yields no bytes. Destroying the stream, or breaking out of the loop, aborts the reads. The deadline applies to each
+   * block's read, not to the whole stream. Throws INVALID_ARGUMENT synchronously; other errors destroy the stream.
    */
   stream(url: string, offset = 0, length?: number, version = "", options: StreamOptions = {}): ByteStream {
     parseObjectUrl(url);
@@ -161,7 +161,7 @@ export class CacheClient implements AsyncDisposable {
     return stream;
   }
 
-  /** What the block's owner knows of an object, without its bytes. */
+  /** Returns the object's metadata, as its owner knows it. */
   async stat(url: string, version = "", options: CallOptions = {}): Promise<ObjectStat> {
     parseObjectUrl(url);
     return await this.#run(url, options, (call) =>
@@ -170,16 +170,16 @@ export class CacheClient implements AsyncDisposable {
   }
 
   /**
-   * Has whole objects, named or all under a prefix, fetched before anybody reads them, each block once and by its owner, behind all reads; what is held
-   * already is not fetched. Resolves when all have been tried, with what was done and which of them failed, why. It has no
-   * deadline. Rejects with INVALID_ARGUMENT for what is no URL, UNAVAILABLE where no member can be reached.
+   * Fetches whole objects into the cache, by URL or prefix. Each block is fetched once, by its owner, with a lower priority than
+   * reads; cached blocks are not fetched again. Resolves with the totals and the failures when all objects have been tried. It has
+   * no deadline. Rejects with INVALID_ARGUMENT for an invalid URL, UNAVAILABLE if no member can be reached.
    */
   async warm(targets: Iterable<WarmTarget> | AsyncIterable<WarmTarget>, options: WarmOptions = {}): Promise<WarmSummary> {
     const using = { calls: this.#ports.connections.calls, owners: this.#members, failover: this.#failover };
     return this.#track(this.#begin("warming", options), (call) => warmObjects(targets, options, using, call));
   }
 
-  /** Drops the blocks of one object, or of all whose URLs begin with a prefix, from all members; `version` absent: of all versions. */
+  /** Removes the cached blocks of one object, or of all objects with a prefix, from all members. Without a version: of all versions. */
   async evict(selector: EvictSelector, options: CallOptions = {}): Promise<Evicted> {
     const subject = "prefix" in selector ? checkUrlBeginning(selector.prefix) : parseObjectUrl(selector.url).url;
     return this.#run(subject, options, (call) =>
@@ -187,17 +187,17 @@ export class CacheClient implements AsyncDisposable {
     );
   }
 
-  /** The members as the client knows them, by name; none when the endpoint does not tell. */
+  /** The members that the client knows, by name; empty if the endpoint sends no member list. */
   members(): readonly MemberInfo[] {
     return this.#members.members;
   }
 
-  /** What was read from block files of `localVolumes`, without a socket; all 0 where there are none. */
+  /** Counts of the reads from block files of `localVolumes`; all 0 without local volumes. */
   localReads(): LocalReport {
     return this.#local?.report ?? { reads: 0, bytes: 0, openFiles: 0 };
   }
 
-  /** Ends everything that runs, with CANCELLED, and all connections; resolves when nothing is left. */
+  /** Aborts running calls with CANCELLED and closes all connections; resolves when all are closed. */
   close(): Promise<void> {
     this.#closed ??= this.#close();
     return this.#closed;
@@ -220,7 +220,7 @@ export class CacheClient implements AsyncDisposable {
     }
   }
 
-  /** Asks the members that answer for an object's beginning, in turn. */
+  /** Asks the owner of an object's first block, then the other members in turn. */
   #anywhere<Result>(url: string, call: RunningCall, at: (address: MemberAddress) => Promise<Result>): Promise<Result> {
     const addresses = inOrderOfReach(this.#members.addressesOf(url, 0), this.#breaker);
     return withFailover({ addresses, at }, call, this.#failover);
@@ -259,12 +259,12 @@ export class CacheClient implements AsyncDisposable {
   }
 }
 
-/** Errors whose stacks have the caller's frames. */
+/** Errors whose stacks already contain the caller's frames. */
 const traced = new WeakSet<object>();
 
 /**
- * Adds the frames of who awaits the call to the stack of its error, which was created when the answer arrived and has none of
- * them. Costs nothing while calls succeed: V8 finds the awaiting functions when the stack is captured.
+ * Adds the caller's frames to the stack of an error. The error was created when the response arrived, so its stack lacks them.
+ * Successful calls cost nothing: V8 finds the awaiting functions when the stack is captured.
  */
 function withCaller(error: unknown): unknown {
   if (!(error instanceof CacheError) || traced.has(error)) return error;

@@ -7,15 +7,15 @@ import { type MemberAddress, type MemberConnections, Unreachable } from "./membe
 import { RunningCall } from "./members/running-call.js";
 import type { BlockOwners } from "./read-block.js";
 
-/** Who the members are, and which of them to ask for a block. */
+/** The member list, and the members to ask for a block. */
 export interface MemberDirectory extends BlockOwners {
-  /** The members as last heard, by name; none while nobody has told. */
+  /** The last known members, by name; empty until a list was received. */
   readonly members: readonly MemberInfo[];
-  /** Ends whatever keeps the list up to date. */
+  /** Stops the watch of the list. */
   close(): Promise<void>;
 }
 
-/** What the watch works with. */
+/** The collaborators of the watch. */
 export interface WatchOptions {
   /** The address that the client was given. */
   readonly endpoint: string;
@@ -23,19 +23,19 @@ export interface WatchOptions {
   readonly connections: Pick<MemberConnections, "calls" | "keepOnly">;
   /** By gRPC address. */
   readonly breaker: CircuitBreaker;
-  /** The waits before a broken watch is begun again. */
+  /** Delays before a broken watch is restarted. */
   readonly backoff: Backoff;
 }
 
-/** Members of the ring to ask for a block: its owner, and those that take over in turn. */
+/** Maximum members of the ring to ask for a block: its owner and the next ones. */
 const OWNERS_TO_ASK = 4;
-/** Where the endpoint comes among them: when the owner and the next one are gone, it may know better who is there. */
+/** Position of the endpoint among them: if the owner and the next member are unreachable, the endpoint may have a newer list. */
 const ENDPOINT_RANK = 2;
 
 /**
- * The ring as members tell it by WatchMembers. A broken watch is begun again, at the endpoint and at members in turn; until
- * then the last list holds. The endpoint alone is asked when it does not know WatchMembers, or makes its ring in another way
- * than this client: it forwards.
+ * Keeps the ring up to date by WatchMembers. A broken watch is restarted at the endpoint and at members in turn; meanwhile the last
+ * list is used. If the endpoint does not support WatchMembers, or builds its ring differently, the client uses only the endpoint,
+ * which forwards reads.
  */
 export class WatchedMembers implements MemberDirectory {
   readonly #options: WatchOptions;
@@ -51,7 +51,7 @@ export class WatchedMembers implements MemberDirectory {
     this.#watch = new RunningCall({ clock: options.clock, subject: "the member list" });
   }
 
-  /** Resolves with the first list, or without one when the endpoint has none. Rejects when the endpoint does not answer in time. */
+  /** Resolves after the first list, or if the endpoint sends none. Rejects if the endpoint does not answer in time. */
   static async start(options: WatchOptions, call: RunningCall): Promise<WatchedMembers> {
     if (call.ended !== undefined) throw call.ended;
     const members = new WatchedMembers(options);
@@ -97,7 +97,7 @@ export class WatchedMembers implements MemberDirectory {
     await this.#following;
   }
 
-  /** Watches for ever. `begun` is called with the first list, or when there is none; `failed` when even the first watch fails. */
+  /** Watches until closed. Calls `begun` after the first list, or if there is none; calls `failed` if the first watch fails. */
   async #follow(begun: () => void, failed: (error: unknown) => void): Promise<void> {
     const { clock, connections, breaker, backoff } = this.#options;
     const { signal } = this.#watch;
@@ -128,7 +128,7 @@ export class WatchedMembers implements MemberDirectory {
     }
   }
 
-  /** The endpoint and members by chance in turn: either the endpoint's member or the Service may be what is gone. */
+  /** Alternates between the endpoint and a random member, because either can be unreachable. */
   #whomToAsk(failures: number): MemberAddress {
     const { members } = this;
     if (failures % 2 === 0 || members.length === 0) return this.#endpoint;
@@ -140,7 +140,7 @@ export class WatchedMembers implements MemberDirectory {
     try {
       next = Membership.fromMessage(list, this.#membership);
     } catch {
-      // A list that is none, from a member gone wrong or far ahead: the last one holds.
+      // The list is invalid, or of a much newer version: keep the last one.
       return;
     }
     this.#membership = next;

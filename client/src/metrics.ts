@@ -2,7 +2,7 @@ import { CacheError } from "@frontcache/proto";
 import { type Counter, createNoopMeter, type Histogram, type Meter, metrics } from "@opentelemetry/api";
 import type { BlockTransport, CallLimits, MemberAddress, ReadTarget } from "./members/ports.js";
 
-/** How bytes came: from a gateway, over gRPC, or from a block file on this host. */
+/** How bytes were read: over HTTP, over gRPC, or from a block file on this host. */
 export type By = "http" | "grpc" | "file";
 
 /** The names of a client's metrics, with units and descriptions after OpenTelemetry's conventions. */
@@ -12,23 +12,23 @@ export const clientMetricList = {
     unit: "s",
     description: "Reads by `readRange` and `stream`, from the call to the last byte; failed ones with their error code.",
   },
-  io: { name: "frontcache.client.io", unit: "By", description: "Bytes that came, by transport: http, grpc, file." },
+  io: { name: "frontcache.client.io", unit: "By", description: "Bytes read, by transport: http, grpc, file." },
   requests: {
     name: "frontcache.client.requests",
     unit: "{request}",
-    description: "Reads of one block's part, by transport: http, grpc, file; failed ones with their error code.",
+    description: "Reads from one block, by transport: http, grpc, file; failed ones with their error code.",
   },
   failovers: {
     name: "frontcache.client.failovers",
     unit: "{try}",
-    description: "Tries after a failed one: of another member that was in reach, or of the same after a wait.",
+    description: "Retries, by reason: the member was unreachable, or the attempt failed otherwise.",
   },
 } as const;
 
-/** Seconds, as members have them. */
+/** Bucket boundaries in seconds, the same as the members'. */
 const LATENCY = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
 
-/** What a client counts, by the application's own OpenTelemetry. */
+/** Records the client's metrics with the application's OpenTelemetry SDK. */
 export class ClientMetrics {
   readonly #duration: Histogram;
   readonly #io: Counter;
@@ -43,31 +43,31 @@ export class ClientMetrics {
     this.#failovers = meter.createCounter(failovers.name, failovers);
   }
 
-  /** A call is over, with `error` where it failed. */
+  /** Records the end of a call, with its error if it failed. */
   read(operation: "range" | "stream", durationMs: number, error?: unknown): void {
     this.#duration.record(durationMs / 1_000, { operation, ...errorType(error) });
   }
 
-  /** One block's part came, `bytes` of it. */
+  /** Records a successful read from one block. */
   part(transport: By, bytes: number): void {
     this.#requests.add(1, { transport });
     this.#io.add(bytes, { transport });
   }
 
-  /** One block's part did not come. */
+  /** Records a failed read from one block. */
   partFailed(transport: By, error: unknown): void {
     this.#requests.add(1, { transport, ...errorType(error) });
   }
 
-  /** Something is tried once more. */
+  /** Records a retry. */
   failover(wasUnreachable: boolean): void {
     this.#failovers.add(1, { reason: wasUnreachable ? "out_of_reach" : "failed" });
   }
 }
 
 /**
- * Undefined where the application has set no meter provider: then nothing is counted, and nothing is paid. It is looked for
- * when a client is made.
+ * Returns the client's metrics. Without a meter provider, returns undefined: metrics are disabled and cost nothing. The provider is
+ * looked up when a client is created.
  */
 export function registeredMetrics(): ClientMetrics | undefined {
   const meter = metrics.getMeter("@frontcache/client");
@@ -100,7 +100,7 @@ export function measuredBy(metrics: ClientMetrics): (by: "http" | "grpc", transp
   });
 }
 
-/** A closed list of codes: no label without a bound. */
+/** Error codes are a closed list, so the label's values are bounded. */
 function errorType(error: unknown): { readonly "error.type"?: string } {
   return error === undefined ? {} : { "error.type": CacheError.from(error).code };
 }

@@ -1,64 +1,62 @@
 import { CacheError } from "@frontcache/proto";
 import { type Access, accessOf, type TlsOptions } from "./members/access.js";
 
-/** How a client is made. Only `endpoint` is needed. */
+/** Options of `CacheClient.connect`. Only `endpoint` is required. */
 export interface ConnectOptions {
   /** `host:port` of any member's gRPC listener, or of the Service in front of them. */
   readonly endpoint: string;
-  /** How bytes are read. Default `auto`: by HTTP from members that have a gateway, by gRPC where that can't be done. */
+  /** Protocol of reads. Default `auto`: HTTP if the member has an HTTP listener that answers, otherwise gRPC. */
   readonly transport?: "auto" | "http" | "grpc";
-  /** How long a call may take before it fails with DEADLINE_EXCEEDED, milliseconds; for `stream`, each block's read. Default 30,000. */
+  /** Milliseconds before a call fails with DEADLINE_EXCEEDED; for `stream`, of each block's read. Default 30,000. */
   readonly deadlineMs?: number;
-  /** Blocks that one `readRange` reads at a time. Default 8. */
+  /** Blocks that one `readRange` reads concurrently. Default 8. */
   readonly parallelBlocks?: number;
-  /** Blocks that one `stream` reads at a time, the one that is handed out included: what it holds in memory. Default 6. */
+  /** Blocks that one `stream` reads concurrently and keeps in memory, including the block that is being consumed. Default 6. */
   readonly streamBlocks?: number;
-  /** How long a connection may take to stand before the next member is asked, milliseconds. Default 1,000. */
+  /** Connection timeout before trying the next member, milliseconds. Default 1,000. */
   readonly connectTimeoutMs?: number;
-  /** Tries of one block in all, over all members. Default 6. */
+  /** Maximum attempts to read one block, counted over all members. Default 6. */
   readonly attempts?: number;
   /**
-   * Cache directories of members on this host, as this process sees them (a volume mounted read-only, for example). Blocks that
-   * are held there are read from their files, without a socket, by reads that name a version. On a disk that hangs, a read with
-   * `into` outlives its deadline, until the disk answers. Default none.
+   * Paths of the cache directories of members on this host, for example of a volume mounted read-only. Reads that name a version
+   * read the blocks cached there from their files, without a socket. If the disk hangs, a read with `into` ends only when the
+   * disk answers, even after its deadline. Default: none.
    */
   readonly localVolumes?: readonly string[];
-  /** Speak TLS with members, by both transports. A function is asked for each new connection. Default: plain text. */
+  /** Enables TLS for both protocols. A function is called for each new connection. Default: plain text. */
   readonly tls?: TlsOptions | (() => TlsOptions);
-  /** One of the members' tokens. A function is asked for each call, so that tokens can be exchanged. */
+  /** A bearer token that the members accept. A function is called for each call, which allows token rotation. */
   readonly token?: string | (() => string);
-  /** Aborting it ends the connecting, with CANCELLED (DEADLINE_EXCEEDED for a time-out's signal); a client that stands it does not close. */
+  /** Aborts only the initial connect, with CANCELLED, or DEADLINE_EXCEEDED for a timeout signal. */
   readonly signal?: AbortSignal;
 }
 
-/** What ends one call. */
+/** Options of every call. */
 export interface CallOptions {
-  /** Aborting it ends the call, and all that was started for it, with CANCELLED (DEADLINE_EXCEEDED for a time-out's signal). */
+  /** Aborts the call and all its requests, with CANCELLED, or DEADLINE_EXCEEDED for a timeout signal. */
   readonly signal?: AbortSignal;
-  /** Instead of the client's `deadlineMs`. */
+  /** Overrides the client's `deadlineMs`. */
   readonly deadlineMs?: number;
 }
 
-/** What one `readRange` does in its own way. */
+/** Options of `readRange`. */
 export interface ReadOptions extends CallOptions {
   /**
-   * Memory for the bytes, at least `length` of it, instead of a new buffer: the result is its beginning. New memory costs as
-   * much as the bytes' way through the socket; who reads large ranges one after the other saves it. It belongs to the read
-   * until that has settled; after a failure, anything may stand in it.
+   * Buffer of at least `length` bytes that receives the result, instead of a new one. Allocating a fresh buffer costs several
+   * times more than the transfer itself. Do not use the buffer before the read settles. After an error its contents are undefined.
    */
   readonly into?: Uint8Array;
 }
 
-/** What one `stream` does in its own way. */
+/** Options of `stream`. */
 export interface StreamOptions extends CallOptions {
   /**
-   * Use memory again: each piece is yours only until you ask for the next one, as `for await` does. New memory costs more than
-   * the bytes' way through the socket. Default false: pieces are yours for good.
+   * Reuse buffers: a chunk is valid only until the next one is requested, as `for await` does. Default false: chunks stay valid.
    */
   readonly reuse?: boolean;
 }
 
-/** The one place of the client's defaults. */
+/** Defaults of the client's options. */
 export const clientDefaults = {
   transport: "auto",
   deadlineMs: 30_000,
@@ -74,12 +72,12 @@ export type ClientOptions = Required<Omit<ConnectOptions, "tls" | "token" | "sig
 
 const TRANSPORTS: ReadonlySet<string> = new Set<ClientOptions["transport"]>(["auto", "http", "grpc"]);
 
-/** Timers take no more. */
+/** The longest delay that Node's timers accept. */
 const LONGEST_MS = 2 ** 31 - 1;
 
 const ENDPOINT = /^(?:\[[0-9A-Fa-f:.%\w]+\]|[^\s:/[\]]+):\d{1,5}$/;
 
-/** The complete options; throws INVALID_ARGUMENT for a value that can't be used. */
+/** Completes the options with defaults. Throws INVALID_ARGUMENT for an invalid value. */
 export function completeOptions(given: ConnectOptions): ClientOptions {
   const { tls, token, signal: _, ...others } = given;
   const defined = Object.fromEntries(Object.entries(others).filter(([, value]) => value !== undefined));
@@ -99,14 +97,14 @@ export function completeOptions(given: ConnectOptions): ClientOptions {
   return options;
 }
 
-/** A call's deadline, the client's unless it has its own; throws INVALID_ARGUMENT for one that is no time. */
+/** Returns the call's own deadline or the client's, milliseconds. Throws INVALID_ARGUMENT if it is not a valid time. */
 export function deadlineOf(call: CallOptions | undefined, client: ClientOptions): number {
   const deadlineMs = call?.deadlineMs ?? client.deadlineMs;
   checkWhole("deadlineMs", deadlineMs, LONGEST_MS);
   return deadlineMs;
 }
 
-/** The memory that a read's options give for its bytes, exactly `length` of it; throws INVALID_ARGUMENT where it is too small. */
+/** Returns exactly `length` bytes of the caller's buffer, if there is one. Throws INVALID_ARGUMENT if the buffer is too small. */
 export function memoryOf(url: string, length: number, { into }: ReadOptions): Buffer | undefined {
   if (into === undefined) return undefined;
   if (into instanceof Uint8Array && into.length >= length) return Buffer.from(into.buffer, into.byteOffset, length);
@@ -121,7 +119,7 @@ function checkVolumes(volumes: unknown): void {
   throw new CacheError("INVALID_ARGUMENT", `localVolumes ${JSON.stringify(volumes)} is no list of directories: write ["/cache"]`);
 }
 
-/** Throws INVALID_ARGUMENT for a number that is none of 1 to `most`. */
+/** Throws INVALID_ARGUMENT unless the value is a whole number from 1 to `most`. */
 export function checkWhole(name: string, value: number, most: number): void {
   if (Number.isInteger(value) && value >= 1 && value <= most) return;
   throw new CacheError("INVALID_ARGUMENT", `${name} ${value} is not a whole number from 1 to ${most}`);

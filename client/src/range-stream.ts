@@ -23,26 +23,26 @@ export interface ByteStream extends Readable {
 
 /** How a range is streamed. */
 export interface StreamWith extends ReadWith {
-  /** Blocks at a time, the one that is handed out included. */
+  /** Concurrent blocks, including the one being consumed. */
   readonly streamBlocks: number;
-  /** Of each block's read, milliseconds. */
+  /** Timeout of each block's read, milliseconds. */
   readonly deadlineMs: number;
-  /** A piece belongs to the reader only until it asks for the next one. */
+  /** A chunk is valid only until the next one is requested. */
   readonly reuse: boolean;
 }
 
 /**
- * A range's bytes in order, of one version, with the next blocks on their way while one is handed out. Destroying it, or
- * leaving a `for await` over it, stops the reads.
+ * Streams a range in order and in one version. While one block is consumed, the next blocks are read ahead. Destroying the stream, or
+ * breaking out of a `for await` loop, aborts the reads.
  */
 export class RangeStream extends Readable {
   readonly #pieces: AsyncGenerator<Buffer, void>;
   readonly #call: RunningCall;
   #pulled: Promise<void> = Promise.resolve();
 
-  /** `call` becomes the stream's own: it ends with it. */
+  /** The stream takes over `call` and ends it. */
   constructor(range: StreamedRange, using: StreamWith, call: RunningCall) {
-    // What is read ahead waits in its blocks' buffers, not in the stream's.
+    // Bytes read ahead wait in the blocks' buffers, not in the stream's buffer.
     super({ highWaterMark: 1 });
     this.#call = call;
     this.#pieces = pieces(range, using, call);
@@ -75,7 +75,7 @@ async function* pieces(range: StreamedRange, using: StreamWith, call: RunningCal
   const memory = new StreamMemory(using.reuse);
   const reading: StreamedPart[] = [];
   const readOn = (): void => {
-    // Until the first answer, neither the object's end nor, maybe, its version is known.
+    // Before the first response, the object's size and possibly its version are unknown.
     while (reading.length < (pinned.objectSize === undefined ? 1 : using.streamBlocks)) {
       const next = parts.next();
       if (next.done || next.value.offset >= (pinned.objectSize ?? Number.POSITIVE_INFINITY)) return;
@@ -102,16 +102,16 @@ function isWholeOfEmptyObject({ offset, length }: StreamedRange, error: unknown)
   return offset === 0 && length === undefined && error instanceof CacheError && error.code === "OUT_OF_RANGE";
 }
 
-/** What the parts of a stream share. */
+/** State shared by the blocks of a stream. */
 interface StreamState {
   readonly pinned: PinnedObject;
   readonly memory: StreamMemory;
   readonly using: StreamWith;
 }
 
-/** One block's part of a stream: read at once into a buffer of its own, handed out in pieces as they land. */
+/** One block's span of a stream, read into its own buffer and consumed in chunks as they arrive. */
 class StreamedPart {
-  /** Resolves when the read is over, well or not. */
+  /** Resolves when the read has ended or failed. */
   readonly finished: Promise<void>;
   readonly #landing: BufferLanding;
   #memory: Buffer | undefined;
@@ -131,12 +131,12 @@ class StreamedPart {
     );
   }
 
-  /** Where its bytes are; undefined before its answer began. */
+  /** The buffer of its bytes; undefined before the response begins. */
   get memory(): Buffer | undefined {
     return this.#memory;
   }
 
-  /** Ends with the part, or throws what its read failed with, behind the bytes that arrived before. */
+  /** Ends after the span. If the read failed, yields the bytes that arrived before and throws the error. */
   async *pieces(): AsyncGenerator<Buffer, void> {
     for (;;) {
       const piece = this.#landing.take();

@@ -5,7 +5,7 @@ import { type FailoverOptions, inOrderOfReach, withFailover } from "./members/fa
 import type { BlockTransport, CallLimits, MemberAddress } from "./members/ports.js";
 import type { ClientMetrics } from "./metrics.js";
 
-/** The spans of `[offset, offset + length)`, in order; lazily, because a range may reach far past the object's end. */
+/** Yields the spans of `[offset, offset + length)` in order, lazily, because a range may extend far past the object's end. */
 export function* blockSpans(offset: number, length: number, geometry: Geometry): Generator<BlockSpan> {
   for (const range of blockRanges(offset, length, geometry)) yield spanOf(range);
 }
@@ -16,13 +16,13 @@ function spanOf({ blockOffset, start, end }: BlockRange): BlockSpan {
 
 /** Which members may be asked for a block. */
 export interface BlockOwners {
-  /** How objects are cut, as the members do it now. */
+  /** The block size that the members use now. */
   readonly geometry: Geometry;
   /** The addresses to ask for the block, in order of preference; at least one. */
   addressesOf(url: string, blockOffset: number): readonly MemberAddress[];
 }
 
-/** What every read works with. */
+/** The collaborators of every read. */
 export interface ReadWith {
   readonly blocks: BlockTransport;
   readonly owners: BlockOwners;
@@ -33,7 +33,7 @@ export interface ReadWith {
   readonly metrics: ClientMetrics | undefined;
 }
 
-/** Reads one block's span to its last byte from whoever has it; resumes after the bytes that an interrupted answer left. */
+/** Reads one block's span to its last byte, from a file or a member. After an interruption, resumes after the last received byte. */
 export async function readBlock(
   landing: BufferLanding,
   { blocks, owners, failover, local, metrics }: ReadWith,

@@ -11,25 +11,25 @@ export interface WantedRange {
   readonly length: number;
   /** Empty: the current version. */
   readonly version: string;
-  /** Where the bytes go, exactly `length` long; undefined: into a new buffer. */
+  /** The target, exactly `length` bytes; undefined: a new buffer. */
   readonly memory?: Buffer | undefined;
 }
 
 /** How a range is read. */
 export interface RangeWith extends ReadWith {
-  /** Blocks at a time. */
+  /** Concurrent blocks. */
   readonly parallelBlocks: number;
 }
 
 /**
- * Ranges up to this many bytes of a known version are asked for all at once. Of a longer one, the first block's answer comes
- * first and tells where the object ends: nothing is asked for behind that.
+ * The blocks of shorter ranges of a known version are requested concurrently. For a longer range, the first block's response comes
+ * first and contains the object's size, so that no blocks past the end are requested.
  */
 const ALL_AT_ONCE_BYTES = 64 << 20;
 
 /**
- * The range's bytes, of one version: exactly `length` of them, or less where the object ends. Without a version, the first
- * block's answer settles it. When the object is overwritten meanwhile, the whole read starts again, once.
+ * Reads the range in one version: exactly `length` bytes, or fewer if the object ends first. Without a version, the first response
+ * determines the version. If the object is overwritten meanwhile, the whole read is retried once.
  */
 export async function readRange(range: WantedRange, using: RangeWith, call: RunningCall): Promise<Buffer> {
   try {
@@ -50,7 +50,7 @@ async function readOnce(range: WantedRange, using: RangeWith, call: RunningCall)
   return landing.bytes();
 }
 
-/** Reads a range's parts, several at a time, until the object or the range ends. When one fails, the others are stopped. */
+/** Reads the spans of a range concurrently, until the object or the range ends. If one fails, the others are aborted. */
 async function readInParallel(range: WantedRange, landing: RangeLanding, using: RangeWith, call: RunningCall): Promise<void> {
   const parts = blockSpans(range.offset, range.length, using.owners.geometry);
   const running = call.child();
@@ -67,7 +67,7 @@ async function readInParallel(range: WantedRange, landing: RangeLanding, using: 
     await Promise.all(readers);
   } catch (error) {
     running.abort(CacheError.from(error));
-    // The others still write into the buffer: they are waited for, so that nothing outlives the call but what can't be stopped.
+    // The other reads still write into the buffer, so the call waits for them. Only reads that cannot be cancelled outlive it.
     await Promise.allSettled(readers);
     throw error;
   } finally {
@@ -75,9 +75,9 @@ async function readInParallel(range: WantedRange, landing: RangeLanding, using: 
   }
 }
 
-/** Where a range's parts land: side by side in one buffer, made as soon as the first answer tells the object's size. */
+/** The one buffer that receives all spans of a range. It is allocated when the first response contains the object's size. */
 class RangeLanding {
-  /** Resolves with the first answer's head. */
+  /** Resolves with the head of the first response. */
   readonly begun: Promise<void>;
   readonly #range: WantedRange;
   readonly #pinned: PinnedObject;
@@ -93,7 +93,7 @@ class RangeLanding {
     });
   }
 
-  /** Whether the object is known to end before a part. */
+  /** Whether the object is known to end before a span. */
   endsBefore({ offset }: BlockSpan): boolean {
     return this.#pinned.objectSize !== undefined && offset >= this.#pinned.objectSize;
   }
@@ -104,19 +104,19 @@ class RangeLanding {
     try {
       await readBlock(landing, using, call);
     } catch (error) {
-      // Asked before the object's end was known. The bytes that there should be are counted below.
+      // Requested before the object's end was known. The expected bytes are counted below.
       const behindEnd = error instanceof CacheError && error.code === "OUT_OF_RANGE" && part.offset > this.#range.offset;
       if (!behindEnd) throw error;
     }
     this.#landedBytes += landing.landedBytes;
   }
 
-  /** The whole, once every part has been read. */
+  /** Returns the whole result after every span was read. */
   bytes(): Buffer {
     const { url, offset } = this.#range;
     if (this.#whole === undefined || this.#landedBytes !== this.#whole.length) {
-      const wanted = this.#whole?.length ?? this.#range.length;
-      throw new CacheError("INTERNAL", `${url} at offset ${offset}: ${this.#landedBytes} bytes arrived instead of ${wanted}`);
+      const requested = this.#whole?.length ?? this.#range.length;
+      throw new CacheError("INTERNAL", `${url} at offset ${offset}: ${this.#landedBytes} bytes arrived instead of ${requested}`);
     }
     return this.#whole;
   }

@@ -1,32 +1,32 @@
 import { CacheError, type ErrorCode, errorTable, type WarmProgress } from "@frontcache/proto";
 
-/** An object that could not be warmed whole. */
+/** An object that could not be warmed completely. */
 export interface WarmFailure {
   readonly url: string;
   readonly error: CacheError;
 }
 
-/** What a warming has done, or has done so far. */
+/** The totals of a warming, final or so far. */
 export interface WarmSummary {
-  /** Objects that have ended, the failed ones among them. */
+  /** Objects that are done, including the failed ones. */
   readonly objects: number;
-  /** Blocks that are warm now. */
+  /** Blocks that are cached now. */
   readonly blocks: number;
-  /** Bytes of these blocks that were held before. */
+  /** Bytes of these blocks that were already cached. */
   readonly cachedBytes: number;
-  /** Bytes of these blocks that were fetched; of a dry run: that would be. */
+  /** Bytes of these blocks that were fetched, or in a dry run would be fetched. */
   readonly fetchedBytes: number;
-  /** Bytes of all objects that are known so far. */
+  /** Total size of all objects known so far. */
   readonly totalBytes: number;
-  /** Objects that could not be warmed whole. */
+  /** Objects that could not be warmed completely. */
   readonly failed: number;
-  /** The first 1,000 of them. */
+  /** The first 1,000 failures. */
   readonly failures: readonly WarmFailure[];
 }
 
 const MAX_FAILURES = 1_000;
 
-/** What every warming begins with. */
+/** The initial totals. */
 export const NOTHING_WARMED: WarmSummary = {
   objects: 0,
   blocks: 0,
@@ -37,20 +37,20 @@ export const NOTHING_WARMED: WarmSummary = {
   failures: [],
 };
 
-/** What was told of one object so far. */
+/** The last reported progress of one object. */
 type Counts = Pick<WarmProgress, "doneBytes" | "cachedBytes" | "totalBytes" | "doneBlocks">;
 
 const NOTHING: Counts = { doneBytes: 0, cachedBytes: 0, totalBytes: 0, doneBlocks: 0 };
 
-/** Adds up what members tell of a batch of objects, or of those under a prefix. What is told of an object replaces what was told of it before. */
+/** Sums the progress that members report for a batch of objects or a prefix. A new report about an object replaces the last one. */
 export class WarmCount {
   readonly #before: WarmSummary;
   #summary: WarmSummary;
-  /** What was last told of the objects that have not ended. */
+  /** The last progress of objects that are not done. */
   readonly #running = new Map<string, Counts>();
   readonly #left: Set<string> | undefined;
 
-  /** `batch` undefined: which objects they are, only the member knows. */
+  /** `batch` is undefined for a prefix: only the member knows its objects. */
   constructor(batch: readonly string[] | undefined, before: WarmSummary) {
     this.#before = this.#summary = before;
     this.#left = batch && new Set(batch);
@@ -60,7 +60,7 @@ export class WarmCount {
     return this.#summary;
   }
 
-  /** Objects of the batch that have not ended. */
+  /** Objects of the batch that are not done. */
   get left(): readonly string[] {
     return [...(this.#left ?? [])];
   }
@@ -80,7 +80,7 @@ export class WarmCount {
     this.#summary = { ...this.#summary, failed: failed + 1, failures: kept };
   }
 
-  /** Another member begins again what has not ended, under a prefix with all of it; what was fetched for that is held now. */
+  /** Another member restarts the objects that are not done, and all objects of a prefix. Bytes fetched before are cached by then. */
   restart(): void {
     if (this.#left === undefined) this.#summary = this.#before;
     else for (const counts of this.#running.values()) this.#replace(counts, NOTHING);

@@ -7,21 +7,21 @@ import { checkWhole } from "./options.js";
 import type { BlockOwners } from "./read-block.js";
 import { NOTHING_WARMED, WarmCount, type WarmSummary } from "./warm-count.js";
 
-/** How objects are warmed. */
+/** Options of `warm`. */
 export interface WarmOptions {
-  /** Aborting it ends the warming, with CANCELLED; what is under way is fetched to its end, and kept. */
+  /** Aborts the warming with CANCELLED. Running fetches complete and are cached. */
   readonly signal?: AbortSignal;
   /** The version of every object; absent: the current ones. */
   readonly version?: string;
-  /** Blocks at a time, at all members together, 1 to 256. Default 16. */
+  /** Concurrent blocks over all members, 1 to 256. Default 16. */
   readonly concurrency?: number;
-  /** Only look what is missing: `fetchedBytes` is what would be. */
+  /** Only determine what is missing: `fetchedBytes` counts the bytes that a warming would fetch. */
   readonly dryRun?: boolean;
-  /** Called whenever something moved on, with all counts so far. */
+  /** Called with the totals after each progress report. */
   readonly onProgress?: (progress: WarmSummary) => void;
 }
 
-/** What a warming works with. */
+/** The collaborators of a warming. */
 export interface WarmWith {
   readonly calls: Pick<MemberCalls, "warm">;
   readonly owners: Pick<BlockOwners, "addressesOf">;
@@ -31,12 +31,12 @@ export interface WarmWith {
 const DEFAULT_CONCURRENCY = 16;
 const MAX_CONCURRENCY = 256;
 
-/** An object's URL, or the beginning of the URLs of all objects to warm. */
+/** The URL of an object, or a prefix of the URLs of all objects to warm. */
 export type WarmTarget = string | { readonly prefix: string };
 
 type Order = { readonly urls: readonly string[] } | { readonly prefix: string };
 
-/** Cuts URLs into batches for one call each; a prefix is one of its own. Throws INVALID_ARGUMENT for what is neither. */
+/** Splits URLs into batches of one call each; each prefix gets its own call. Throws INVALID_ARGUMENT for an invalid target. */
 async function* inBatches(targets: Iterable<WarmTarget> | AsyncIterable<WarmTarget>): AsyncGenerator<Order, void> {
   const urls = new Batch<string>();
   for await (const target of targets) {
@@ -52,8 +52,8 @@ async function* inBatches(targets: Iterable<WarmTarget> | AsyncIterable<WarmTarg
 }
 
 /**
- * Has members warm objects, batch by batch, each by one member that hands the blocks on to their owners; where that one is
- * lost, another one goes on. Rejects where nobody can; what concerns one object alone is among the failures.
+ * Warms objects batch by batch. One member coordinates a batch and sends the blocks to their owners; if that member is lost,
+ * another one resumes. Rejects if no member can be reached; errors of single objects are listed in `failures`.
  */
 export async function warmObjects(
   targets: Iterable<WarmTarget> | AsyncIterable<WarmTarget>,
@@ -68,14 +68,14 @@ export async function warmObjects(
     const urls = "urls" in batch ? batch.urls : undefined;
     const prefixes = "prefix" in batch ? [batch.prefix] : [];
     const count = new WarmCount(urls, summary);
-    const tell = (progress: WarmProgress): void => {
+    const report = (progress: WarmProgress): void => {
       count.add(progress);
       onProgress(count.summary);
     };
     const at = async (address: MemberAddress): Promise<void> => {
       count.restart();
       const order = { urls: count.left, prefixes, version, concurrency, dryRun };
-      if (order.urls.length + prefixes.length > 0) await using.calls.warm(address, order, tell, call);
+      if (order.urls.length + prefixes.length > 0) await using.calls.warm(address, order, report, call);
     };
     const owned = using.owners.addressesOf(urls?.[0] ?? prefixes[0]!, 0);
     await withFailover({ addresses: inOrderOfReach(owned, using.failover.breaker), at }, call, using.failover);

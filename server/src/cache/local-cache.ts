@@ -257,6 +257,6 @@ function unlessOutOfRange(error: CacheError): undefined {
 function otherVersion(url: string, version: string): CacheError {
   return new CacheError(
     "FAILED_PRECONDITION",
-    `${url}: the object is not of version ${version}, read it without a version to get the current one`,
+    `${url}: the object's current version differs from the requested one (${version}): read it without a version`,
   );
 }

@@ -1,4 +1,4 @@
-import { CacheClient, type ConnectOptions } from "@frontcache/client";
+import { CacheClient } from "@frontcache/client";
 import { CacheError, parseObjectUrl } from "@frontcache/proto";
 import type { Command } from "commander";
 import { remoteAddress } from "../config/addresses.js";
@@ -35,7 +35,7 @@ export async function withClient(
   const interrupt = (): void => interrupted.abort(new CacheError("CANCELLED", "interrupted"));
   process.once("SIGINT", interrupt).once("SIGTERM", interrupt);
   try {
-    const client = await connect(endpoint, accessOptions(flags, process.env), interrupted.signal);
+    const client = await CacheClient.connect({ endpoint, ...accessOptions(flags, process.env), signal: interrupted.signal });
     try {
       await work(client, interrupted.signal);
     } finally {
@@ -43,21 +43,6 @@ export async function withClient(
     }
   } finally {
     process.off("SIGINT", interrupt).off("SIGTERM", interrupt);
-  }
-}
-
-async function connect(
-  endpoint: string,
-  access: Pick<ConnectOptions, "tls" | "token">,
-  signal: AbortSignal,
-): Promise<CacheClient> {
-  try {
-    return await CacheClient.connect({ endpoint, ...access, signal });
-  } catch (error) {
-    const { code } = CacheError.from(error);
-    if (code !== "UNAVAILABLE" && code !== "DEADLINE_EXCEEDED") throw error;
-    const line = `no member answers at ${endpoint}: start one by frontcache serve, name another by --endpoint, or see to --tls-*`;
-    throw new CacheError(code, line, { cause: error });
   }
 }
 
