@@ -20,7 +20,7 @@ describe("a cluster that Kubernetes changes", () => {
   let client: CacheClient;
 
   beforeAll(async () => {
-    cluster = await Cluster.start({ names: namesOf(5), pods: ({ directory }) => EmulatedPods.start(directory) });
+    cluster = await Cluster.start({ names: namesOf(4), pods: ({ directory }) => EmulatedPods.start(directory) });
     objects = cluster.put(OBJECTS, BLOCKS);
     client = await cluster.client();
     await readAll(client, objects);
@@ -57,17 +57,17 @@ describe("a cluster that Kubernetes changes", () => {
   it("moves 1/(n+1) of the blocks to a member that joins, and reads none of them from the origin", async () => {
     const before = await ownersOf(2_000);
     cluster.forget();
-    await cluster.join({ name: "cache-5", host: hostOf(5) });
+    await cluster.join({ name: "cache-4", host: hostOf(4) });
     await cluster.agreed();
     await followed();
     const after = await ownersOf(2_000);
     const moved = after.filter((owner, at) => owner !== before[at]);
-    console.info(`joining moved ${((100 * moved.length) / after.length).toFixed(1)} % of the blocks (1/6 is 16.7 %)`);
-    expect(moved.every((owner) => owner === cluster.addressOf("cache-5"))).toBe(true);
-    expect(Math.abs(moved.length / after.length - 1 / 6)).toBeLessThan(0.03);
+    console.info(`joining moved ${((100 * moved.length) / after.length).toFixed(1)} % of the blocks (1/5 is 20 %)`);
+    expect(moved.every((owner) => owner === cluster.addressOf("cache-4"))).toBe(true);
+    expect(Math.abs(moved.length / after.length - 1 / 5)).toBeLessThan(0.03);
     await readAll(client, objects);
     expect(cluster.fetches.length).toBeLessThanOrEqual(MAX_STRAYS + cluster.mostStrays);
-    await expect.poll(() => cluster.heldBlocks("cache-5")).toBeGreaterThan(0);
+    await expect.poll(() => cluster.heldBlocks("cache-4")).toBeGreaterThan(0);
   });
 
   it("loses no read to a member that leaves, and fetches again at most what it held", async () => {
@@ -158,7 +158,7 @@ describe("a cluster whose Kubernetes API goes away", () => {
     // Meanwhile one crashes and another one joins: neither is told to anybody, nor ready before it knows the others.
     await cluster.kill("cache-1");
     const starting = [cluster.startAgain("cache-1"), cluster.join({ name: "cache-3", host: hostOf(3) })];
-    await readers.more(2_000);
+    await readers.more(500);
     for (const name of ["cache-0", "cache-2"]) await cluster.listedBy(name, namesOf(3));
     await pods.api.up();
     await Promise.all(starting);

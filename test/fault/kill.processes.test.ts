@@ -10,7 +10,7 @@ const MiB = 1 << 20;
 const PAGE_BYTES = 4096;
 
 /** More of them in long runs: FRONTCACHE_KILLS=50. The chain of kills that failed again: FRONTCACHE_KILLS_SEED=17. */
-const kills = Number(process.env.FRONTCACHE_KILLS ?? 12);
+const kills = Number(process.env.FRONTCACHE_KILLS ?? 8);
 const seed = Number(process.env.FRONTCACHE_KILLS_SEED ?? 1);
 
 /** Directories on which members are killed concurrently. */

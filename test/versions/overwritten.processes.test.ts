@@ -9,8 +9,8 @@ import { OverwrittenObject } from "./overwritten-object.js";
 import { type ReaderKind, VersionReaders } from "./version-readers.js";
 
 /** The first is followed by a restart in good order, the second by one after a crash. */
-const RESTARTS = [20, 40];
-const OVERWRITES = 60;
+const RESTARTS = [13, 26];
+const OVERWRITES = 40;
 const READERS = 16;
 /** Whole answers between one version and the next. */
 const ANSWERS_EACH = 2;
@@ -20,7 +20,7 @@ const kinds: readonly ReaderKind[] = [true, false].flatMap((versioned) =>
   [true, false].map((streamed) => ({ versioned, streamed })),
 );
 
-describe("an object that is overwritten 60 times under 16 readers of three members", () => {
+describe("an object that is overwritten 40 times under 16 readers of three members", () => {
   it("is never answered with bytes of two versions, or of another than was asked for, over restarts", async () => {
     await using cluster = await Cluster.start({
       names: namesOf(3),
