@@ -47,10 +47,10 @@ export default defineConfig({
     // Bounds for what hangs, not for what is slow on a busy machine.
     testTimeout: 60_000,
     hookTimeout: 120_000,
+    // Tests leave nothing behind in their process, which runs one file after the other and loads each module once.
+    isolate: false,
     projects: [
       project("unit", {
-        // Unit tests leave nothing behind in their process, which runs one file after the other and loads each module once.
-        isolate: false,
         setupFiles: [
           file("test/tiers/forbid-processes.ts"),
           file("test/tiers/forbid-listening.ts"),
