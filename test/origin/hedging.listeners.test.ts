@@ -38,15 +38,7 @@ async function readCold(hedged: boolean, seed: number): Promise<Outcome> {
       times.push(clock.monotonicMs() - beganMs);
     }
   };
-  let running = true;
-  const done = Promise.all(Array.from({ length: READERS }, reader)).finally(() => {
-    running = false;
-  });
-  while (running) {
-    await new Promise((resolve) => setImmediate(resolve));
-    clock.advance(clock.nextInMs ?? 0);
-  }
-  await done;
+  await clock.run(Promise.all(Array.from({ length: READERS }, reader)));
   expect([memory.open, clock.waits]).toEqual([0, 0]);
   times.sort((a, b) => a - b);
   return { p50Ms: times[times.length / 2]!, p99Ms: times[Math.floor(times.length * 0.99)]!, requests: memory.calls.length };

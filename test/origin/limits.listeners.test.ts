@@ -69,7 +69,7 @@ async function readAllCold(maxWaitMs: number): Promise<Outcome> {
 
   const beganMs = clock.nowMs();
   const refused: { code: ErrorCode; afterMs: number }[] = [];
-  let [served, running] = [0, READS];
+  let served = 0;
   const read = async (at: number): Promise<void> => {
     const signal = new AbortController().signal;
     const range = { blockOffset: 0, start: 0, end: 512, openEnded: false, cachedOnly: false };
@@ -80,15 +80,9 @@ async function readAllCold(maxWaitMs: number): Promise<Outcome> {
       served++;
     } catch (error) {
       refused.push({ code: CacheError.from(error).code, afterMs: clock.nowMs() - beganMs });
-    } finally {
-      running--;
     }
   };
-  for (let at = 0; at < READS; at++) void read(at);
-  while (running > 0) {
-    await new Promise((resolve) => setImmediate(resolve));
-    clock.advance(clock.nextInMs ?? 0);
-  }
+  await clock.run(Promise.all(Array.from({ length: READS }, (_, at) => read(at))));
   expect(limits.waiting).toBe(0);
   await close();
   return { askedAtMs, served, refused };

@@ -48,6 +48,8 @@ async function read(version?: string): Promise<{ text: string; version: string; 
   return { text, version: opened.info.version, result: opened.result };
 }
 
+const MOST_TURNS = 100_000;
+
 /** What comes of the work and the simulated time that it took, which passes whenever the work waits for nothing else. */
 async function timed<T>(work: Promise<T>): Promise<{ outcome: T; tookMs: number }> {
   let done = false;
@@ -56,7 +58,8 @@ async function timed<T>(work: Promise<T>): Promise<{ outcome: T; tookMs: number 
     done = true;
   });
   outcome.catch(() => {});
-  while (!done) {
+  for (let turn = 0; !done; turn++) {
+    if (turn === MOST_TURNS) throw new Error("the work waits for something else than time");
     await new Promise((resolve) => setImmediate(resolve));
     if (!done && clock.nextInMs !== undefined && origin.open === 0) clock.advance(clock.nextInMs);
     else if (!done && origin.open > 0) clock.advance(100);

@@ -36,38 +36,24 @@ function setup() {
 /** Runs everything that does not wait for time. */
 const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
-/** The outcome of the work. Time advances whenever the work waits for time. */
-async function withTime<T>(clock: ManualClock, work: Promise<T>): Promise<T> {
-  let done = false;
-  const outcome = work.finally(() => {
-    done = true;
-  });
-  outcome.catch(() => {});
-  while (!done) {
-    await settle();
-    if (!done && clock.nextInMs !== undefined) clock.advance(clock.nextInMs);
-  }
-  return outcome;
-}
-
 describe("a retrying origin", () => {
   it.each<ErrorCode>(["UNAVAILABLE", "RESOURCE_EXHAUSTED"])(
     "repeats requests that fail with %s after growing, bounded, random delays",
     async (error) => {
       const { clock, memory, origin, retries } = setup();
       memory.faults.place({ error, times: 3 });
-      const answer = await withTime(clock, origin.fetch(rangeOf(ref, whole)));
+      const answer = await clock.run(origin.fetch(rangeOf(ref, whole)));
       expect((await bytesOf(answer)).equals(rampBytes(0, SIZE, 5))).toBe(true);
       expect(retries.map(({ delayMs }) => delayMs)).toEqual([50, 100, 150]);
       expect(clock.waits).toBe(0);
       memory.faults.place({ error, times: 3 });
-      expect(await withTime(clock, origin.ask(statOf(ref)))).toMatchObject({ objectSize: SIZE });
+      expect(await clock.run(origin.ask(statOf(ref)))).toMatchObject({ objectSize: SIZE });
       memory.faults.place({ error, times: 3 });
       const bucket = parsePrefixUrl("s3://bucket");
-      const listing = await withTime(clock, origin.ask(pageOf(bucket, { delimiter: "", maxKeys: 10 })));
+      const listing = await clock.run(origin.ask(pageOf(bucket, { delimiter: "", maxKeys: 10 })));
       expect(listing.objects).toMatchObject([{ key: "ramp", objectSize: SIZE }]);
       memory.faults.place({ error, times: 3 });
-      await withTime(clock, origin.ask(bucketOf(bucket)));
+      await clock.run(origin.ask(bucketOf(bucket)));
       expect(clock.waits).toBe(0);
     },
   );
@@ -76,12 +62,12 @@ describe("a retrying origin", () => {
     const { clock, memory, origin } = setup();
     memory.faults.place({ error: "UNAVAILABLE" });
     let beganMs = clock.nowMs();
-    await expect(withTime(clock, origin.ask(statOf(ref, live, true)))).rejects.toThrow("(2 attempts)");
+    await expect(clock.run(origin.ask(statOf(ref, live, true)))).rejects.toThrow("(2 attempts)");
     expect([memory.count("stat"), clock.nowMs() - beganMs]).toEqual([2, 50]);
     memory.faults.clear();
     memory.faults.hold();
     beganMs = clock.nowMs();
-    await expect(withTime(clock, origin.ask(statOf(ref, live, true)))).rejects.toMatchObject({ code: "UNAVAILABLE" });
+    await expect(clock.run(origin.ask(statOf(ref, live, true)))).rejects.toMatchObject({ code: "UNAVAILABLE" });
     expect(clock.nowMs() - beganMs).toBe(500 + 50 + 500);
     expect(clock.waits).toBe(0);
     memory.faults.clear();
@@ -94,8 +80,8 @@ describe("a retrying origin", () => {
   ])("turns permanent %s into %s after a bounded number of attempts", async (error, code) => {
     const { clock, memory, origin } = setup();
     memory.faults.place({ error });
-    await expect(withTime(clock, origin.fetch(rangeOf(ref, whole)))).rejects.toMatchObject({ code });
-    await expect(withTime(clock, origin.ask(statOf(ref)))).rejects.toMatchObject({ code });
+    await expect(clock.run(origin.fetch(rangeOf(ref, whole)))).rejects.toMatchObject({ code });
+    await expect(clock.run(origin.ask(statOf(ref)))).rejects.toMatchObject({ code });
     expect(memory.calls.length).toBe(8);
     expect(clock.waits).toBe(0);
   });
@@ -115,7 +101,7 @@ describe("a retrying origin", () => {
   it("aborts and repeats requests that are not answered in time", async () => {
     const { clock, memory, origin, retries } = setup();
     memory.faults.place({ latencyMs: 60_000, times: 1 });
-    await bytesOf(await withTime(clock, origin.fetch(rangeOf(ref, whole))));
+    await bytesOf(await clock.run(origin.fetch(rangeOf(ref, whole))));
     expect(retries).toMatchObject([{ error: { code: "UNAVAILABLE", message: expect.stringContaining("2000 ms") } }]);
     expect(memory.open).toBe(0);
     expect(clock.waits).toBe(0);
@@ -126,7 +112,7 @@ describe("a resuming body", () => {
   it.each(["break", "stall"] as const)("resumes after its last byte under the same version if it ends by a %s", async (how) => {
     const { clock, memory, origin, version } = setup();
     memory.faults.place({ body: { afterBytes: 100 * KiB + 3, how }, times: 2 });
-    const bytes = await withTime(clock, origin.fetch(rangeOf(ref, { offset: 10, length: 500 * KiB })).then(bytesOf));
+    const bytes = await clock.run(origin.fetch(rangeOf(ref, { offset: 10, length: 500 * KiB })).then(bytesOf));
     expect(bytes.equals(rampBytes(10, 500 * KiB, 5))).toBe(true);
     expect(memory.calls).toMatchObject([
       { offset: 10, length: 500 * KiB, version: undefined },
@@ -141,7 +127,7 @@ describe("a resuming body", () => {
   it("fails with UNAVAILABLE if it ends early again and again without progress", async () => {
     const { clock, memory, origin } = setup();
     memory.faults.place({ body: { afterBytes: KiB, how: "break" } });
-    await expect(withTime(clock, origin.fetch(rangeOf(ref, whole)).then(bytesOf))).rejects.toMatchObject({ code: "UNAVAILABLE" });
+    await expect(clock.run(origin.fetch(rangeOf(ref, whole)).then(bytesOf))).rejects.toMatchObject({ code: "UNAVAILABLE" });
     expect(memory.calls.length).toBe(4);
     expect(memory.open).toBe(0);
   });
@@ -151,7 +137,7 @@ describe("a resuming body", () => {
     const size = 20 * 256 * KiB;
     objects.putRamp(ref.url, size, 5);
     memory.faults.place({ body: { afterBytes: 256 * KiB, how: "break" } });
-    const bytes = await withTime(clock, origin.fetch(rangeOf(ref, { offset: 0, length: size })).then(bytesOf));
+    const bytes = await clock.run(origin.fetch(rangeOf(ref, { offset: 0, length: size })).then(bytesOf));
     expect(bytes.equals(rampBytes(0, size, 5))).toBe(true);
     expect(memory.calls.length).toBe(20);
   });
@@ -161,14 +147,14 @@ describe("a resuming body", () => {
     memory.faults.place({ body: { afterBytes: 100 * KiB, how: "break" }, times: 1 });
     const answer = await origin.fetch(rangeOf(ref, whole));
     objects.putRamp(ref.url, SIZE, 6);
-    await expect(withTime(clock, bytesOf(answer))).rejects.toMatchObject({ code: "FAILED_PRECONDITION" });
+    await expect(clock.run(bytesOf(answer))).rejects.toMatchObject({ code: "FAILED_PRECONDITION" });
     expect(clock.waits).toBe(0);
   });
 
   it("is not aborted while it arrives slowly but steadily", async () => {
     const { clock, memory, origin } = setup();
     memory.faults.place({ chunkDelayMs: 900 });
-    await withTime(clock, origin.fetch(rangeOf(ref, whole)).then(bytesOf));
+    await clock.run(origin.fetch(rangeOf(ref, whole)).then(bytesOf));
     expect(memory.calls.length).toBe(1);
     expect(clock.waits).toBe(0);
   });

@@ -1,5 +1,7 @@
 import type { Clock } from "../runtime/clock.js";
 
+const MOST_TURNS = 1_000_000;
+
 /** The one fake of Clock: time stands still until a test moves it. */
 export class ManualClock implements Clock {
   #nowMs: number;
@@ -54,6 +56,24 @@ export class ManualClock implements Clock {
       due.callback();
     }
     this.#nowMs = endMs;
+  }
+
+  /**
+   * Settles work that waits for nothing but this clock: whenever nothing else happens, time moves on to the next wait. Rejects
+   * when the work is still not settled after a million turns of the event loop.
+   */
+  async run<Result>(work: Promise<Result>): Promise<Result> {
+    let isSettled = false;
+    const watched = work.finally(() => {
+      isSettled = true;
+    });
+    watched.catch(() => undefined);
+    for (let turn = 0; !isSettled; turn++) {
+      if (turn === MOST_TURNS) throw new Error("the work waits for something else than time");
+      await new Promise((resolve) => setImmediate(resolve));
+      if (!isSettled) this.advance(this.nextInMs ?? 0);
+    }
+    return watched;
   }
 
   #next(): { dueMs: number; order: number; callback: () => void } | undefined {
