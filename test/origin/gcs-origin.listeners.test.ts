@@ -16,7 +16,8 @@ originContract(
     const store = await GcsEmulator.start();
     const maxConnections = 6;
     const settings = { endpoint: store.endpoint, credentials: "default", userProject: undefined, maxConnections } as const;
-    const open = (idleTimeoutMs: number) => new GcsOrigin({ ...settings, idleTimeoutMs });
+    const open = (idleTimeoutMs: number) =>
+      new GcsOrigin({ ...settings, idleTimeoutMs, proxyOf: () => undefined, ca: undefined });
     return { scheme: "gs", store, origin: open(60_000), shortTimeout: open(150), maxConnections };
   },
 );

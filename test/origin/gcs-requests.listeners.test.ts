@@ -24,7 +24,8 @@ describe("a request of the GCS origin", () => {
 
   function open(options: Partial<GcsOptions> = {}): GcsOrigin {
     const settings = { credentials: "default", userProject: undefined, maxConnections: 4, idleTimeoutMs: 5_000 } as const;
-    const origin = new GcsOrigin({ endpoint: store.endpoint, ...settings, ...options });
+    const direct = { proxyOf: () => undefined, ca: undefined };
+    const origin = new GcsOrigin({ endpoint: store.endpoint, ...settings, ...direct, ...options });
     opened.push(origin);
     return origin;
   }

@@ -5,7 +5,7 @@ import { setImmediate as turn } from "node:timers/promises";
 import { ramp } from "@frontcache/client/testing";
 import { CacheError, parseObjectUrl, versionOfStoreTag } from "@frontcache/proto";
 import { eventually } from "@frontcache/proto/testing";
-import { bypassOf, bytesOf, checkedAnswer, httpGet, originHttpAgent, rangeOf } from "@frontcache/server/testing";
+import { bypassOf, bytesOf, checkedAnswer, DIRECT, httpGet, originHttpAgent, rangeOf } from "@frontcache/server/testing";
 import fc from "fast-check";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { asked, type HostileAnswer, hostileAnswer, isFramed } from "../s3/hostile-answer.js";
@@ -94,7 +94,7 @@ it(`broken and hostile answers have the same outcome with and without the parser
   let [passed, whole] = [0, 0];
   const property = fc.asyncProperty(hostileAnswer, fc.boolean(), async (answer, headApart) => {
     current = { ...answer, headApart };
-    const past = await outcomeBy(originHttpAgent(1));
+    const past = await outcomeBy(originHttpAgent(1, DIRECT));
     const through = await outcomeBy(new Agent({ keepAlive: true, maxSockets: 1 }));
     expect(through.passed).toBe(false);
     // A reset overtakes what was sent, as far as it was not received: that is a matter of time.

@@ -11,6 +11,8 @@ export function openS3(endpoint: string, options: Partial<S3Options> = {}): S3Or
     maxConnections: 4,
     connectTimeoutMs: 5_000,
     idleTimeoutMs: 5_000,
+    proxyOf: () => undefined,
+    ca: undefined,
     ...options,
   });
 }

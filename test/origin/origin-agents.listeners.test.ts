@@ -4,7 +4,7 @@ import { createServer as createHttpsServer, get as getHttps } from "node:https";
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
 import { createServer as createTlsServer } from "node:tls";
 import { until } from "@frontcache/proto/testing";
-import { originHttpAgent, originHttpsAgent, rampBytes } from "@frontcache/server/testing";
+import { DIRECT, originHttpAgent, originHttpsAgent, rampBytes } from "@frontcache/server/testing";
 import { afterEach, describe, expect, it } from "vitest";
 import { Authority } from "../security/authority.js";
 
@@ -38,14 +38,14 @@ const object = (seed: number): Buffer => rampBytes(0, SIZE, seed);
 
 const schemes = {
   http: {
-    agent: () => originHttpAgent(MAX_CONNECTIONS),
+    agent: () => originHttpAgent(MAX_CONNECTIONS, DIRECT),
     get: getHttp,
     httpServer: () => createHttpServer(answer),
     rawServer: () => createServer(),
     connectionEvent: "connection",
   },
   https: {
-    agent: () => originHttpsAgent(MAX_CONNECTIONS),
+    agent: () => originHttpsAgent(MAX_CONNECTIONS, DIRECT),
     get: getHttps,
     httpServer: () => createHttpsServer(pair, answer),
     rawServer: () => createTlsServer(pair),

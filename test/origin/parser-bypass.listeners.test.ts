@@ -10,6 +10,7 @@ import {
   bypassOf,
   bytesOf,
   checkedAnswer,
+  DIRECT,
   httpGet,
   originHttpAgent,
   originHttpsAgent,
@@ -38,8 +39,11 @@ const headOf = (length = LENGTH): string =>
   `HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 0-${length - 1}/${length}\r\nContent-Length: ${length}\r\n\r\n`;
 
 const schemes = {
-  http: { listen: (on: (socket: Socket) => void) => createServer(on), agent: () => originHttpAgent(MAX_CONNECTIONS) },
-  https: { listen: (on: (socket: Socket) => void) => createTlsServer(pair, on), agent: () => originHttpsAgent(MAX_CONNECTIONS) },
+  http: { listen: (on: (socket: Socket) => void) => createServer(on), agent: () => originHttpAgent(MAX_CONNECTIONS, DIRECT) },
+  https: {
+    listen: (on: (socket: Socket) => void) => createTlsServer(pair, on),
+    agent: () => originHttpsAgent(MAX_CONNECTIONS, DIRECT),
+  },
 };
 
 describe.each(["http", "https"] as const)("a range by %s", (scheme) => {

@@ -6,6 +6,7 @@ import type { Settings } from "../config/settings.js";
 import type { OriginFailure } from "../origin/failure-log.js";
 import { GcsOrigin } from "../origin/gcs/gcs-origin.js";
 import { type Hedge, hedged } from "../origin/hedged.js";
+import { proxiesOf, type Way } from "../origin/http/way.js";
 import { limited } from "../origin/limited.js";
 import { measured, type RequestReport } from "../origin/measured.js";
 import { compose, type Origin, type OriginWrapper } from "../origin/origin.js";
@@ -62,16 +63,23 @@ export interface OriginEvents {
  * before the first request.
  */
 export function openOrigins(settings: OriginSettings, environment: Environment, events: OriginEvents): Origin {
+  const proxyOf = proxiesOf(environment);
   const rules = settings.origins ?? EVERYWHERE;
   return perBucket(
     rules.flatMap((rule) => {
-      const origin = openOrigin(rule, settings, environment, events);
+      const origin = openOrigin(rule, settings, environment, events, proxyOf);
       return rule.buckets.map((pattern) => ({ ...pattern, origin }));
     }),
   );
 }
 
-function openOrigin(rule: OriginRule, settings: OriginSettings, environment: Environment, events: OriginEvents): Origin {
+function openOrigin(
+  rule: OriginRule,
+  settings: OriginSettings,
+  environment: Environment,
+  events: OriginEvents,
+  proxyOf: Way["proxyOf"],
+): Origin {
   const options = limitsOf(rule, settings);
   const isLimited = [options.requestsPerSecond, options.bytesPerSecond, options.concurrency].some((limit) => limit !== undefined);
   const limits = isLimited ? new OriginLimits(options, systemClock, events.onLimitReached) : undefined;
@@ -92,7 +100,7 @@ function openOrigin(rule: OriginRule, settings: OriginSettings, environment: Env
     wrappers.push(hedged({ ...HEDGING, acquireExtra, onHedge: events.onHedge }, systemClock));
   }
   wrappers.push(measured(events.onRequest, systemClock));
-  return compose(...wrappers)(rule.scheme === "s3" ? openS3(rule, settings, environment) : openGcs(rule));
+  return compose(...wrappers)(rule.scheme === "s3" ? openS3(rule, settings, environment, proxyOf) : openGcs(rule, proxyOf));
 }
 
 function retriesOf(maxWaitMs: number, onRetry: RetryingOptions["onRetry"]): RetryingOptions {
@@ -122,7 +130,7 @@ function limitsOf({ limits }: OriginRule, settings: OriginSettings): LimitOption
   };
 }
 
-function openS3(rule: S3Rule, { s3ForcePathStyle }: OriginSettings, environment: Environment): Origin {
+function openS3(rule: S3Rule, { s3ForcePathStyle }: OriginSettings, environment: Environment, proxyOf: Way["proxyOf"]): Origin {
   return new S3Origin({
     endpoint: rule.endpoint,
     region: rule.region,
@@ -132,6 +140,8 @@ function openS3(rule: S3Rule, { s3ForcePathStyle }: OriginSettings, environment:
     maxConnections: MAX_CONNECTIONS,
     connectTimeoutMs: RETRIES.headTimeoutMs,
     idleTimeoutMs: RETRIES.idleTimeoutMs,
+    proxyOf,
+    ca: rule.ca,
   });
 }
 
@@ -146,7 +156,7 @@ function s3Credentials({ credentials }: S3Rule, environment: Environment): S3Opt
   };
 }
 
-function openGcs({ endpoint, credentials, userProject }: GcsRule): Origin {
+function openGcs({ endpoint, credentials, userProject, ca }: GcsRule, proxyOf: Way["proxyOf"]): Origin {
   const { idleTimeoutMs } = RETRIES;
-  return new GcsOrigin({ endpoint, credentials, userProject, maxConnections: MAX_CONNECTIONS, idleTimeoutMs });
+  return new GcsOrigin({ endpoint, credentials, userProject, maxConnections: MAX_CONNECTIONS, idleTimeoutMs, proxyOf, ca });
 }

@@ -1,3 +1,5 @@
+import { readFileSync } from "node:fs";
+import { resolve } from "node:path";
 import { type BucketPattern, parseBucketPattern } from "./bucket-pattern.js";
 import type { MappingReader } from "./mapping-reader.js";
 import { bool, line, type Parser, wrong } from "./parser.js";
@@ -23,6 +25,8 @@ interface AnyRule {
   readonly buckets: readonly BucketPattern[];
   /** `http(s)://host[:port][/prefix]`; undefined: the default of the store. */
   readonly endpoint: string | undefined;
+  /** File of certificate authorities (PEM) to trust besides Node's. */
+  readonly ca: string | undefined;
   readonly limits: RuleLimits;
   readonly hedge: boolean | undefined;
 }
@@ -53,6 +57,7 @@ export function readOriginRule(rule: MappingReader): OriginRule | undefined {
   const any = {
     buckets,
     endpoint: rule.parsed("endpoint", httpUrl),
+    ca: rule.parsed("ca", authorities),
     limits: readLimits(rule),
     hedge: rule.parsed("hedge", bool),
   };
@@ -145,6 +150,21 @@ const httpUrl: Parser<string> = {
     const url = /^https?:\/\/[^\s/?#@]+(?:\/[^\s?#]*)?$/.test(text) && URL.canParse(text);
     if (!url) throw wrong(text, "an endpoint", "http://host:port or https://host");
     return text.replace(/\/+$/, "");
+  },
+};
+
+const authorities: Parser<string> = {
+  unit: "path",
+  parse(text) {
+    const path = resolve(text);
+    let content: string;
+    try {
+      content = readFileSync(path, "utf8");
+    } catch (error) {
+      throw new Error(`${path} cannot be read (${(error as NodeJS.ErrnoException).code})`);
+    }
+    if (!content.includes("-----BEGIN CERTIFICATE-----")) throw new Error(`${path} contains no certificate (PEM)`);
+    return path;
   },
 };
 

@@ -40,6 +40,7 @@ export { type GcsOptions, GcsOrigin } from "../origin/gcs/gcs-origin.js";
 export { hedged } from "../origin/hedged.js";
 export { httpGet, originHttpAgent, originHttpsAgent } from "../origin/http/http-get.js";
 export { bypassOf } from "../origin/http/socket-reads.js";
+export { DIRECT, proxiesOf } from "../origin/http/way.js";
 export { limited } from "../origin/limited.js";
 export { compose, type Listing, type ListPage, wrap } from "../origin/origin.js";
 export { OriginLimits } from "../origin/origin-limits.js";

@@ -1,6 +1,7 @@
 import { abortError, CacheError, type ErrorCode, outOfRange } from "@frontcache/proto";
 import { Misconfigured, NoSuchBucket, otherVersion } from "../checked-answer.js";
 import { CredentialsFailure } from "../credentials.js";
+import { certificateProblem } from "../http/certificate-errors.js";
 import type { OriginQuestion, OriginRequest } from "../origin.js";
 
 /** An unsuccessful answer of GCS. */
@@ -66,6 +67,8 @@ export function gcsError(error: unknown, { ref, signal }: OriginRequest | Origin
       "this member has no valid Google credentials: check their source (Workload Identity, metadata server, key file), or configure anonymous access";
     return new CacheError("UNAVAILABLE", `${ref.url}: ${message}`, { cause: error.cause });
   }
+  const untrusted = certificateProblem(error);
+  if (untrusted !== undefined) return new Misconfigured(ref, untrusted, error);
   const code = (error as { code?: unknown } | undefined)?.code;
   const what = typeof code === "string" ? ` (${code})` : "";
   return new CacheError("UNAVAILABLE", `${ref.url}: the origin cannot be reached${what}`, { cause: error });

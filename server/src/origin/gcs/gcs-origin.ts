@@ -5,7 +5,9 @@ import { systemClock } from "../../runtime/clock.js";
 import { boundedText } from "../../runtime/http-text.js";
 import { checkedAnswer, checkedInfo, otherVersion, UnusableAnswer } from "../checked-answer.js";
 import { Credentials } from "../credentials.js";
+import { trusting } from "../http/authorities.js";
 import { type HttpTarget, httpGet, httpTarget } from "../http/http-get.js";
+import type { Way } from "../http/way.js";
 import {
   type Answers,
   type AnswerTo,
@@ -33,6 +35,9 @@ export interface GcsOptions {
   readonly maxConnections: number;
   /** Timeout of a connection on which nothing moves, before and in the body. */
   readonly idleTimeoutMs: number;
+  readonly proxyOf: Way["proxyOf"];
+  /** File of certificate authorities (PEM) to trust besides Node's. */
+  readonly ca: string | undefined;
 }
 
 /** Bytes read of an error's body. */
@@ -205,10 +210,13 @@ interface GcsClient {
 async function openGcsClient(options: GcsOptions): Promise<GcsClient> {
   // Without this the library looks for the metadata server once, and never finds one that starts later.
   process.env.METADATA_SERVER_DETECTION ??= "assume-present";
+  keepMetadataDirect();
   const { Storage } = await import("@google-cloud/storage");
   const { endpoint, credentials } = options;
   const open = () =>
     new Storage({
+      // Reads do not use a project. Without one the library starts the gcloud command to find it.
+      projectId: "unused",
       ...(endpoint !== undefined && { apiEndpoint: endpoint }),
       ...(typeof credentials === "object" && { keyFilename: credentials.keyFile }),
     });
@@ -217,7 +225,10 @@ async function openGcsClient(options: GcsOptions): Promise<GcsClient> {
   // The library reads STORAGE_EMULATOR_HOST without a scheme as https, but emulators speak http.
   const address =
     emulated && !/^https?:/.test(storage.baseUrl) ? storage.apiEndpoint.replace("https:", "http:") : storage.apiEndpoint;
-  const target = httpTarget(address, options.maxConnections, options.idleTimeoutMs);
+  const target = httpTarget(address, options.maxConnections, options.idleTimeoutMs, {
+    proxyOf: options.proxyOf,
+    secureContext: await trusting(options.ca),
+  });
   const billing: Record<string, string> = options.userProject === undefined ? {} : { "x-goog-user-project": options.userProject };
   const isAnonymous =
     credentials === "anonymous" || (credentials === "default" && (emulated || target.base.protocol === "http:"));
@@ -232,4 +243,14 @@ async function openGcsClient(options: GcsOptions): Promise<GcsClient> {
   const isSame = (one: GcsToken, other: GcsToken) => one.headers.Authorization === other.headers.Authorization;
   const source = { load, expiryMs: ({ expiryMs }: GcsToken) => expiryMs, isSame };
   return { target, credentials: new Credentials(source, systemClock), billing };
+}
+
+/** Google's library would ask its metadata server, which is on this machine's link, by the proxy for HTTPS. */
+function keepMetadataDirect(): void {
+  const { env } = process;
+  const listed = env.NO_PROXY ?? env.no_proxy ?? "";
+  const hosts = ["169.254.169.254", "metadata.google.internal", "metadata.google.internal."];
+  const missing = hosts.filter((host) => !listed.split(/[\s,]+/).includes(host));
+  const isProxied = [env.HTTPS_PROXY, env.https_proxy, env.HTTP_PROXY, env.http_proxy].some(Boolean);
+  if (isProxied && missing.length > 0) env.NO_PROXY = [listed, ...missing].filter((entry) => entry !== "").join(",");
 }

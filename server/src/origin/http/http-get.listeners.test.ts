@@ -3,6 +3,7 @@ import { createServer, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { type HttpTarget, httpGet, httpTarget } from "./http-get.js";
+import { DIRECT } from "./way.js";
 
 const live = new AbortController().signal;
 
@@ -15,7 +16,7 @@ beforeEach(async () => {
   server = createServer((_request, response) => void waiting.push(response));
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
-  target = httpTarget(`http://127.0.0.1:${(server.address() as AddressInfo).port}/prefix`, 1, 60_000);
+  target = httpTarget(`http://127.0.0.1:${(server.address() as AddressInfo).port}/prefix`, 1, 60_000, DIRECT);
 });
 
 afterEach(async () => {

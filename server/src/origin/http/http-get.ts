@@ -6,11 +6,13 @@ import {
   request as requestHttp,
 } from "node:http";
 import { Agent as HttpsAgent, request as requestHttps } from "node:https";
-import type { Socket } from "node:net";
+import { isIP, isIPv6, type Socket } from "node:net";
 import type { Duplex } from "node:stream";
+import { connect as connectTls } from "node:tls";
 import { whenAborted } from "@frontcache/proto/runtime";
 import { systemClock } from "../../runtime/clock.js";
 import { noteBypass, SocketReads } from "./socket-reads.js";
+import { hostOf, portOf, sendToProxies, tunnel, type Way } from "./way.js";
 
 /** An HTTP server with connections of its own, which are kept alive. */
 export interface HttpTarget {
@@ -21,9 +23,9 @@ export interface HttpTarget {
 }
 
 /** `endpoint` is `http(s)://host[:port][/prefix]`. At most `maxConnections` connections; further requests wait for one. */
-export function httpTarget(endpoint: string, maxConnections: number, idleTimeoutMs: number): HttpTarget {
+export function httpTarget(endpoint: string, maxConnections: number, idleTimeoutMs: number, way: Way): HttpTarget {
   const base = new URL(endpoint);
-  const agent = base.protocol === "https:" ? originHttpsAgent(maxConnections) : originHttpAgent(maxConnections);
+  const agent = base.protocol === "https:" ? originHttpsAgent(maxConnections, way) : originHttpAgent(maxConnections, way);
   return { base, agent, idleTimeoutMs };
 }
 
@@ -89,13 +91,17 @@ type Connect = (
 ) => Duplex | null | undefined;
 
 /** An agent for HTTP with at most `maxConnections` connections, which are kept alive; further requests wait for one. */
-export function originHttpAgent(maxConnections: number): HttpAgent {
-  return withSocketReads(new HttpAgent(optionsFor(maxConnections)));
+export function originHttpAgent(maxConnections: number, way: Way): HttpAgent {
+  const agent = new HttpAgent(optionsFor(maxConnections));
+  sendToProxies(agent, way);
+  return withSocketReads(agent, "http:", way);
 }
 
-/** The same for HTTPS. */
-export function originHttpsAgent(maxConnections: number): HttpsAgent {
-  return withSocketReads(new HttpsAgent(optionsFor(maxConnections)));
+/** The same for HTTPS. A connection through a proxy is a tunnel, whose bodies go through the HTTP parser. */
+export function originHttpsAgent(maxConnections: number, way: Way): HttpsAgent {
+  const { secureContext } = way;
+  const agent = new HttpsAgent({ ...optionsFor(maxConnections), ...(secureContext !== undefined && { secureContext }) });
+  return withSocketReads(agent, "https:", way);
 }
 
 function optionsFor(maxConnections: number) {
@@ -106,13 +112,45 @@ function optionsFor(maxConnections: number) {
  * Reads each connection into one reused buffer, by SocketReads. Measured: it saves a quarter of the CPU time of reading, and two
  * thirds if bodies bypass the parser.
  */
-function withSocketReads<Agent extends HttpAgent>(agent: Agent): Agent {
+function withSocketReads<Agent extends HttpAgent>(agent: Agent, protocol: "http:" | "https:", { proxyOf }: Way): Agent {
   const connect: Connect = agent.createConnection.bind(agent) as Connect;
   const createConnection: Connect = (options, callback) => {
+    const target = new URL(`${protocol}//${isIPv6(String(options.host)) ? `[${options.host}]` : options.host}:${options.port}`);
+    const proxy = proxyOf(target);
+    if (proxy !== undefined && (protocol === "https:" || proxy.protocol === "https:")) {
+      connectByProxy({ proxy, target, options, connect: protocol === "https:" ? connect : undefined, callback: callback! });
+      return undefined;
+    }
     const reads = new SocketReads();
-    const socket = connect({ ...options, onread: reads } as ClientRequestArgs, callback) as Socket;
+    const to = proxy === undefined ? options : { ...options, host: hostOf(proxy), port: portOf(proxy) };
+    const socket = connect({ ...to, onread: reads } as ClientRequestArgs, callback) as Socket;
     reads.socket = socket;
     return socket;
   };
   return Object.assign(agent, { createConnection });
+}
+
+interface ByProxy {
+  readonly proxy: URL;
+  readonly target: URL;
+  readonly options: ClientRequestArgs;
+  /** Begins TLS with the target in the tunnel; undefined: plain HTTP to a proxy that speaks TLS itself. */
+  readonly connect: Connect | undefined;
+  readonly callback: (error: Error | null, stream: Duplex) => void;
+}
+
+function connectByProxy({ proxy, target, options, connect, callback }: ByProxy): void {
+  if (connect === undefined) {
+    const socket = connectTls({
+      host: hostOf(proxy),
+      port: Number(portOf(proxy)),
+      servername: isIP(hostOf(proxy)) ? "" : hostOf(proxy),
+    });
+    callback(null, socket);
+    return;
+  }
+  tunnel(proxy, target, (error, socket) => {
+    if (error !== null) callback(error, undefined as unknown as Duplex);
+    else callback(null, connect({ ...options, socket } as ClientRequestArgs) as Duplex);
+  });
 }

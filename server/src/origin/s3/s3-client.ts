@@ -1,7 +1,9 @@
 import type { S3Client, S3ClientConfig } from "@aws-sdk/client-s3";
 import { systemClock } from "../../runtime/clock.js";
 import { Credentials } from "../credentials.js";
+import { trusting } from "../http/authorities.js";
 import { originHttpAgent, originHttpsAgent } from "../http/http-get.js";
+import type { Way } from "../http/way.js";
 import { S3RangeRequests } from "./s3-range-requests.js";
 
 /** How to reach S3 or a compatible store. */
@@ -22,6 +24,9 @@ export interface S3Options {
   readonly connectTimeoutMs: number;
   /** Timeout of a connection on which nothing moves, before and in the body. */
   readonly idleTimeoutMs: number;
+  readonly proxyOf: Way["proxyOf"];
+  /** File of certificate authorities (PEM) to trust besides Node's; undefined: AWS_CA_BUNDLE, or the profile's `ca_bundle`. */
+  readonly ca: string | undefined;
 }
 
 /** Static credentials. */
@@ -68,7 +73,8 @@ export async function openS3Sdk(options: S3Options): Promise<S3Sdk> {
   const [sdk, { NodeHttpHandler }] = await Promise.all([import("@aws-sdk/client-s3"), import("@smithy/node-http-handler")]);
   const { S3Client, GetObjectCommand, HeadObjectCommand, HeadBucketCommand, ListObjectsV2Command } = sdk;
   const commands = { GetObjectCommand, HeadObjectCommand, HeadBucketCommand, ListObjectsV2Command };
-  const [httpAgent, httpsAgent] = [originHttpAgent(options.maxConnections), originHttpsAgent(options.maxConnections)];
+  const way = { proxyOf: options.proxyOf, secureContext: await trusting(options.ca ?? (await authoritiesOfAws(options))) };
+  const [httpAgent, httpsAgent] = [originHttpAgent(options.maxConnections, way), originHttpsAgent(options.maxConnections, way)];
   const { connectTimeoutMs, idleTimeoutMs } = options;
   const others = new NodeHttpHandler({
     httpAgent,
@@ -120,6 +126,19 @@ function credentialsConfig(credentials: S3Options["credentials"]): S3ClientConfi
   }
   if ("profile" in credentials) return { profile: credentials.profile };
   return { credentials };
+}
+
+/** The file that AWS's tools trust: AWS_CA_BUNDLE, or `ca_bundle` of the profile. */
+async function authoritiesOfAws({ credentials }: S3Options): Promise<string | undefined> {
+  const { loadConfig } = await import("@smithy/core/config");
+  const profile = typeof credentials === "object" && "profile" in credentials ? { profile: credentials.profile } : {};
+  const selectors = {
+    environmentVariableSelector: ({ AWS_CA_BUNDLE }: Record<string, string | undefined>) => AWS_CA_BUNDLE,
+    configFileSelector: ({ ca_bundle }: Record<string, string | undefined>) => ca_bundle,
+    default: "",
+  };
+  const path = await loadConfig<string>(selectors, { ...profile, ignoreCache: true })();
+  return path === "" ? undefined : path;
 }
 
 /** The region of the environment or of the profile. */

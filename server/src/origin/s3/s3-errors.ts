@@ -1,6 +1,7 @@
 import { abortError, type BucketRef, CacheError, type ErrorCode, outOfRange } from "@frontcache/proto";
 import { Misconfigured, NoSuchBucket, otherVersion } from "../checked-answer.js";
 import { CredentialsFailure } from "../credentials.js";
+import { certificateProblem } from "../http/certificate-errors.js";
 import type { OriginQuestion, OriginRequest } from "../origin.js";
 import { notS3 } from "./s3-listing.js";
 
@@ -115,6 +116,8 @@ export function s3Error(error: unknown, request: OriginRequest | OriginQuestion)
   if (known === byName.NoSuchBucket) return new NoSuchBucket(ref, error);
   if (known !== undefined) return new CacheError(known[0], `${ref.url}: ${known[1]}`, { cause: error });
   if (status !== undefined && status >= 200 && status < 300) return notS3(ref, error);
+  const untrusted = certificateProblem(error);
+  if (untrusted !== undefined) return new Misconfigured(ref, untrusted, error);
   const what = status === undefined ? `cannot be reached (${code ?? name})` : `returned an error (status ${status})`;
   return new CacheError("UNAVAILABLE", `${ref.url}: the origin ${what}`, { cause: error });
 }

@@ -1,0 +1,153 @@
+import type { ClientRequest, Agent as HttpAgent } from "node:http";
+import { request as requestHttp } from "node:http";
+import { request as requestHttps } from "node:https";
+import { BlockList, isIP } from "node:net";
+import type { Duplex } from "node:stream";
+import type { SecureContext } from "node:tls";
+
+/** How connections reach an origin. */
+export interface Way {
+  /** The proxy for a target, by its protocol, host and port; undefined: a direct connection. */
+  proxyOf(target: URL): URL | undefined;
+  /** The certificate authorities to trust; undefined: Node's, those of NODE_EXTRA_CA_CERTS included. */
+  readonly secureContext: SecureContext | undefined;
+}
+
+/** Without a proxy, with Node's authorities. */
+export const DIRECT: Way = { proxyOf: () => undefined, secureContext: undefined };
+
+/** A proxy that does not answer a CONNECT in this time has failed. */
+const CONNECT_TIMEOUT_MS = 10_000;
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/**
+ * Chooses proxies by HTTPS_PROXY, HTTP_PROXY and NO_PROXY, in either case. NO_PROXY is a list of hosts, each with its subdomains,
+ * IP addresses and ranges (10.0.0.0/8), each with an optional port, or `*`. Throws if a proxy's URL is invalid.
+ */
+export function proxiesOf(environment: Environment): Way["proxyOf"] {
+  const read = (name: string) => environment[name.toLowerCase()] || environment[name] || undefined;
+  const proxies = new Map<string, URL>();
+  for (const [protocol, name] of [
+    ["https:", "HTTPS_PROXY"],
+    ["http:", "HTTP_PROXY"],
+  ] as const) {
+    const text = read(name);
+    if (text !== undefined) proxies.set(protocol, proxyUrl(name, text));
+  }
+  const exceptions = (read("NO_PROXY") ?? "").split(/[\s,]+/).filter((entry) => entry !== "");
+  if (proxies.size === 0) return DIRECT.proxyOf;
+  return (target) => (exceptions.some((entry) => matches(entry, target)) ? undefined : proxies.get(target.protocol));
+}
+
+function proxyUrl(name: string, text: string): URL {
+  const withScheme = /^[a-z][a-z0-9+.-]*:\/\//i.test(text) ? text : `http://${text}`;
+  const url = URL.canParse(withScheme) ? new URL(withScheme) : undefined;
+  // Not quoted: it may contain a password.
+  if (url?.protocol !== "http:" && url?.protocol !== "https:")
+    throw new Error(`${name} is not a URL of a proxy: use http://host:port`);
+  return url;
+}
+
+function matches(entry: string, target: URL): boolean {
+  if (entry === "*") return true;
+  const host = hostOf(target);
+  const range = /^(.+)\/(\d{1,3})$/.exec(entry);
+  if (range !== null) return isInRange(host, range[1]!, Number(range[2]));
+  const [, bracketed, plain, port] = /^(?:\[(.+)\]|([^:]*|.*:.*:.*?))(?::(\d+))?$/.exec(entry) ?? [];
+  if (port !== undefined && port !== portOf(target)) return false;
+  const name = (bracketed ?? plain ?? "").toLowerCase().replace(/^\*?\./, "");
+  return name !== "" && (host === name || (isIP(host) === 0 && host.endsWith(`.${name}`)));
+}
+
+function isInRange(host: string, network: string, bits: number): boolean {
+  const family = isIP(network);
+  if (family === 0 || isIP(host) !== family || bits > (family === 4 ? 32 : 128)) return false;
+  const type = family === 4 ? "ipv4" : "ipv6";
+  const list = new BlockList();
+  list.addSubnet(network, bits, type);
+  return list.check(host, type);
+}
+
+/** The host without brackets, and without the dot that may end a name. */
+export function hostOf({ hostname }: URL): string {
+  return hostname.replace(/^\[(.*)\]$/, "$1").replace(/\.$/, "");
+}
+
+export function portOf({ protocol, port }: URL): string {
+  return port !== "" ? port : protocol === "https:" ? "443" : "80";
+}
+
+/** The headers that authenticate to a proxy with a user's name in its URL. */
+function authorization({ username, password }: URL): Record<string, string> {
+  if (username === "" && password === "") return {};
+  const pair = Buffer.from(`${decodeURIComponent(username)}:${decodeURIComponent(password)}`).toString("base64");
+  return { "proxy-authorization": `Basic ${pair}` };
+}
+
+/** The proxy rejected a connection, or did not answer. */
+export class ProxyError extends Error {
+  readonly code = "PROXY";
+}
+
+/** Asks a proxy for a connection to `target`. Calls back once. */
+export function tunnel(proxy: URL, target: URL, callback: (error: Error | null, socket?: Duplex) => void): void {
+  const send = proxy.protocol === "https:" ? requestHttps : requestHttp;
+  const authority = `${target.hostname}:${portOf(target)}`;
+  const request = send({
+    method: "CONNECT",
+    host: hostOf(proxy),
+    port: portOf(proxy),
+    path: authority,
+    headers: { host: authority, ...authorization(proxy) },
+    agent: false,
+    timeout: CONNECT_TIMEOUT_MS,
+  });
+  const settle = callOnce(callback);
+  const fail = (why: string, cause?: unknown) => settle(new ProxyError(`the proxy ${proxy.host} ${why}`, { cause }));
+  request.on("connect", ({ statusCode = 0 }, socket, head) => {
+    socket.setTimeout(0);
+    if (statusCode >= 200 && statusCode < 300) {
+      if (head.length > 0) socket.unshift(head);
+      settle(null, socket);
+      return;
+    }
+    socket.destroy();
+    fail(`refuses a connection to ${authority} (status ${statusCode})`);
+  });
+  request.on("response", (response) => {
+    response.destroy();
+    fail(`refuses a connection to ${authority} (status ${response.statusCode})`);
+  });
+  request.on("timeout", () => {
+    fail("does not answer");
+    request.destroy();
+  });
+  request.on("error", (error) => fail(`cannot be reached: ${(error as NodeJS.ErrnoException).code ?? error.message}`, error));
+  request.end();
+}
+
+function callOnce<Args extends unknown[]>(callback: (...args: Args) => void): (...args: Args) => void {
+  let isCalled = false;
+  return (...args) => {
+    if (isCalled) return;
+    isCalled = true;
+    callback(...args);
+  };
+}
+
+/** Has an agent send plain HTTP requests to their proxy with the whole URL as the path, as proxies expect them. */
+export function sendToProxies(agent: HttpAgent, { proxyOf }: Way): void {
+  type WithAddRequest = HttpAgent & { addRequest(request: ClientRequest, ...rest: unknown[]): void };
+  const addRequest = (agent as WithAddRequest).addRequest.bind(agent);
+  const viaProxy: WithAddRequest["addRequest"] = (request, ...rest) => {
+    const target = new URL(`http://${request.getHeader("host") ?? request.host}`);
+    const proxy = proxyOf(target);
+    if (proxy !== undefined) {
+      request.path = `http://${target.host}${request.path}`;
+      for (const [name, value] of Object.entries(authorization(proxy))) request.setHeader(name, value);
+    }
+    addRequest(request, ...rest);
+  };
+  Object.assign(agent, { addRequest: viaProxy });
+}
