@@ -77,6 +77,7 @@ class MemberRead extends BlockLanding implements ObjectRead {
   readonly #call: RunningCall;
   #source: AnswerSource | undefined;
   #isPaused = false;
+  #wakesLater = false;
   /** Pieces with bytes that wait; the last one may be being filled. */
   readonly #pieces: Piece[] = [];
   #filling: Piece | undefined;
@@ -129,10 +130,9 @@ class MemberRead extends BlockLanding implements ObjectRead {
     const piece = this.#filling!;
     piece.filled(bytes);
     if (piece.isFull || this.complete) this.#filled();
-    const waiting = this.#waiting;
-    if (waiting !== undefined) {
-      this.#waiting = undefined;
-      waiting.resolve(this.#take());
+    if (this.#waiting !== undefined) {
+      if (piece.isFull || this.complete) this.#wake();
+      else this.#wakeLater();
     }
     this.#isPaused = this.landedBytes - this.#takenBytes >= WINDOW_BYTES;
     return !this.#isPaused;
@@ -183,12 +183,8 @@ class MemberRead extends BlockLanding implements ObjectRead {
     this.#failure = failure;
     this.#isOver = true;
     if (this.#isClosed) this.#dropPieces();
-    if (failure === undefined) this.#wake();
-    else if (this.#open !== undefined) failToOpen(failure);
-    else {
-      this.#waiting?.reject(failure);
-      this.#waiting = undefined;
-    }
+    if (this.#open !== undefined && failure !== undefined) failToOpen(failure);
+    else this.#wake();
   }
 
   /** Has the rest read elsewhere if no member can be reached any more. Returns what the read fails with. */
@@ -209,11 +205,27 @@ class MemberRead extends BlockLanding implements ObjectRead {
     }
   }
 
+  /** The waiting reader gets what has landed, or what follows. */
   #wake(): void {
     const waiting = this.#waiting;
     if (waiting === undefined) return;
     this.#waiting = undefined;
-    Promise.resolve(this.#rest?.next()).then(waiting.resolve, waiting.reject);
+    const next = this.next();
+    if (next instanceof Promise) next.then(waiting.resolve, waiting.reject);
+    else waiting.resolve(next);
+  }
+
+  /**
+   * Wakes the reader when the event loop has read all that the sockets have. Each slice costs a write to the client's socket; with
+   * a slice for each read of the member's socket, a forwarded read of 64 KiB cost 5.5 times the owner's CPU time.
+   */
+  #wakeLater(): void {
+    if (this.#wakesLater) return;
+    this.#wakesLater = true;
+    setImmediate(() => {
+      this.#wakesLater = false;
+      if (this.#pieces[0]?.hasBytes === true) this.#wake();
+    });
   }
 
   /** Nothing fills the piece any more; it leaves the list with its last bytes. */

@@ -48,9 +48,14 @@ export class Piece {
     return this.#filledBytes === this.#memory.length;
   }
 
+  /** Bytes that have landed and are not handed out. */
+  get waitingBytes(): number {
+    return this.#filledBytes - this.#takenBytes;
+  }
+
   /** Whether bytes have landed that are not handed out. */
   get hasBytes(): boolean {
-    return this.#takenBytes < this.#filledBytes;
+    return this.waitingBytes > 0;
   }
 
   filled(bytes: number): void {
