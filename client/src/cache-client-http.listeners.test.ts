@@ -4,7 +4,7 @@ import { afterEach, describe, expect, it } from "vitest";
 import { CacheClient } from "./cache-client.js";
 import type { ConnectOptions } from "./options.js";
 import { ramp } from "./testing/ramp.js";
-import { type Asked, answerRamp, errorAnswer, rampAnswer, ScriptedGateway } from "./testing/scripted-gateway.js";
+import { type Asked, answerRamp, errorAnswer, rampAnswer, ScriptedListener } from "./testing/scripted-listener.js";
 import { type ReadCall, ScriptedMember, sendRamp } from "./testing/scripted-member.js";
 
 const url = "s3://bucket/file";
@@ -15,9 +15,9 @@ afterEach(async () => {
   for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
 });
 
-/** A member with a gateway and a client of it; blocks are of 1,000 bytes. */
+/** A member with a HTTP listener and a client of it; blocks are of 1,000 bytes. */
 async function setUp(options: Partial<ConnectOptions>, onAsked: (asked: Asked) => void = (asked) => answerRamp(asked, size)) {
-  const gateway = await ScriptedGateway.start(onAsked);
+  const listener = await ScriptedListener.start(onAsked);
   const byGrpc: ReadCall[] = [];
   let list: Membership | undefined;
   const member = await ScriptedMember.start({
@@ -27,29 +27,29 @@ async function setUp(options: Partial<ConnectOptions>, onAsked: (asked: Asked) =
     },
     watchMembers: (call) => void call.write(list!.toMessage("a")),
   });
-  list = Membership.of([{ name: "a", grpcAddress: member.address, httpAddress: gateway.address }], 1_000);
+  list = Membership.of([{ name: "a", grpcAddress: member.address, httpAddress: listener.address }], 1_000);
   const client = await CacheClient.connect({ endpoint: member.address, ...options });
   cleanups.push(
-    () => gateway.kill(),
+    () => listener.kill(),
     () => member.kill(),
     () => client.close(),
   );
-  return { gateway, client, byGrpc };
+  return { listener, client, byGrpc };
 }
 
-describe("a client of members with gateways", () => {
+describe("a client of members with HTTP listeners", () => {
   it.each(["auto", "http"] as const)("reads and streams by HTTP alone (transport %s)", async (transport) => {
-    const { client, byGrpc, gateway } = await setUp({ transport });
+    const { client, byGrpc, listener } = await setUp({ transport });
     expect((await client.readRange(url, 17, 4_000)).equals(ramp(17, 4_000))).toBe(true);
     expect((await client.readRange(url, size - 5, 400, "v1")).equals(ramp(size - 5, 5))).toBe(true);
     expect(Buffer.concat(await client.stream(url).toArray()).equals(ramp(0, size))).toBe(true);
-    expect([byGrpc.length, gateway.asked.length > 10]).toEqual([0, true]);
+    expect([byGrpc.length, listener.asked.length > 10]).toEqual([0, true]);
   });
 
-  it("leaves the gateway alone with transport grpc", async () => {
-    const { client, gateway } = await setUp({ transport: "grpc" });
+  it("opens no connection to the HTTP listener with transport grpc", async () => {
+    const { client, listener } = await setUp({ transport: "grpc" });
     expect((await client.readRange(url, 0, size)).equals(ramp(0, size))).toBe(true);
-    expect(gateway.connections).toBe(0);
+    expect(listener.connections).toBe(0);
   });
 
   it("lands the bytes in memory that the caller gives, also those of several blocks", async () => {
@@ -64,10 +64,10 @@ describe("a client of members with gateways", () => {
     await expect(tooSmall).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
   });
 
-  it("reads by gRPC when the gateway is gone, or something else listens there", async () => {
-    const { client, byGrpc, gateway } = await setUp({});
+  it("reads by gRPC when the HTTP listener is closed, or another server listens at its port", async () => {
+    const { client, byGrpc, listener } = await setUp({});
     await client.readRange(url, 0, 1);
-    await gateway.kill();
+    await listener.kill();
     expect((await client.readRange(url, 0, size)).equals(ramp(0, size))).toBe(true);
     expect(byGrpc.length).toBe(10);
     const other = await setUp({}, ({ socket }) => socket.write("SSH-2.0-OpenSSH_9.6\r\n"));
@@ -75,7 +75,7 @@ describe("a client of members with gateways", () => {
     expect(other.byGrpc.length).toBe(10);
   });
 
-  it("goes on by gRPC behind the last byte of an answer that breaks off", async () => {
+  it("resumes by gRPC after the last received byte when an answer is aborted", async () => {
     const { client, byGrpc } = await setUp({}, ({ socket, count }) => {
       if (count === 1) socket.end(rampAnswer({ first: 0, end: 1_000, objectSize: size }).subarray(0, 700));
     });
@@ -87,11 +87,11 @@ describe("a client of members with gateways", () => {
   });
 
   it("tries a wrong answer once more, and then fails, as it does by gRPC", async () => {
-    const { client, gateway, byGrpc } = await setUp({}, ({ socket }) =>
+    const { client, listener, byGrpc } = await setUp({}, ({ socket }) =>
       socket.write(rampAnswer({ first: 1, end: 1_001, objectSize: size })),
     );
     await expect(client.readRange(url, 0, 1_000)).rejects.toMatchObject({ code: "INTERNAL" });
-    expect([gateway.asked.length, byGrpc.length]).toEqual([2, 0]);
+    expect([listener.asked.length, byGrpc.length]).toEqual([2, 0]);
   });
 
   it("passes on what the member says", async () => {
@@ -102,15 +102,15 @@ describe("a client of members with gateways", () => {
     expect(byGrpc.length).toBe(0);
   });
 
-  it("holds no connection to a gateway after it is closed, whatever ran", async () => {
-    const { client, gateway } = await setUp({}, (asked) => {
+  it("has no open connection after it is closed while reads of every kind run", async () => {
+    const { client, listener } = await setUp({}, (asked) => {
       if (asked.count === 1) answerRamp(asked, size);
     });
     await client.readRange(url, 0, 1);
     const running = expect(client.readRange(url, 0, size, "v1")).rejects.toMatchObject({ code: "CANCELLED" });
-    await until(() => gateway.asked.length >= 5);
+    await until(() => listener.asked.length >= 5);
     await client.close();
     await running;
-    await until(() => gateway.sockets.size === 0);
+    await until(() => listener.sockets.size === 0);
   });
 });

@@ -26,8 +26,8 @@ export interface Pods {
 }
 
 /** Member lists that never change: of everybody, or what `listOf` says that a member believes. */
-export function staticPods(places: readonly Place[], port: number, listOf = (_name: string) => places, gateways = false): Pods {
-  const ports = gateways ? `${port}/${port + 1}` : String(port);
+export function staticPods(places: readonly Place[], port: number, listOf = (_name: string) => places, withHttp = false): Pods {
+  const ports = withHttp ? `${port}/${port + 1}` : String(port);
   const flag = (list: readonly Place[]): string => list.map(({ name, host }) => `${name}=${host}:${ports}`).join(",");
   const nothing = async (): Promise<void> => {};
   return {

@@ -17,7 +17,7 @@ export interface Surroundings {
   /** A directory of its own, removed with it. */
   readonly directory: string;
   readonly places: readonly Place[];
-  /** The one gRPC port of all members; their gateways have the next one. */
+  /** The one gRPC port of all members; their HTTP listeners have the next one. */
   readonly port: number;
 }
 

@@ -72,7 +72,7 @@ async function freePorts(count: number): Promise<number[]> {
   return ports;
 }
 
-/** A GET by a member's gateway. */
+/** A GET by a member's HTTP listener. */
 async function get(member: MemberProcess, path: string, headers: Record<string, string> = {}) {
   const response = await fetch(`http://${member.http}/gs/${path}`, { headers });
   return { status: response.status, headers: response.headers, bytes: Buffer.from(await response.arrayBuffer()) };

@@ -61,7 +61,7 @@ export class MemberProcess implements AsyncDisposable {
 
   /** host:port of the gRPC listener. */
   grpc = "";
-  /** host:port of the gateway. */
+  /** host:port of the HTTP listener. */
   http = "";
   /** Every log line. */
   readonly log: Record<string, unknown>[] = [];

@@ -15,7 +15,7 @@ export interface Scraped {
 }
 
 /**
- * Scrapes a member, whose gateway's host:port is `http`. The parser folds all series of a histogram into one and fails where
+ * Scrapes a member, whose HTTP listener's host:port is `http`. The parser folds all series of a histogram into one and fails where
  * that has no labels, so it is given histograms as the plain series that they are.
  */
 export async function scrape(http: string): Promise<Scraped> {

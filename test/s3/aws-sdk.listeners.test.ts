@@ -20,16 +20,16 @@ import { HttpStack } from "./http-stack.js";
 const OBJECT = rampBytes(0, 600_000, 7);
 
 let store: S3Emulator;
-let gateway: HttpStack;
+let stack: HttpStack;
 let client: S3Client;
 let version: string;
 
 beforeAll(async () => {
   store = await S3Emulator.start();
   version = store.put("bucket", "object", OBJECT, { contentType: "text/plain" });
-  gateway = await HttpStack.open(store.endpoint);
+  stack = await HttpStack.open(store.endpoint);
   client = new S3Client({
-    endpoint: gateway.endpoint,
+    endpoint: stack.endpoint,
     forcePathStyle: true,
     region: "us-east-1",
     credentials: { accessKeyId: "anything", secretAccessKey: "goes" },
@@ -38,7 +38,7 @@ beforeAll(async () => {
 
 afterAll(async () => {
   client.destroy();
-  await gateway[Symbol.asyncDispose]();
+  await stack[Symbol.asyncDispose]();
   await store.close();
 });
 
@@ -57,7 +57,7 @@ async function failureOf(answer: Promise<unknown>): Promise<[number | undefined,
   return [(error as { $metadata?: { httpStatusCode?: number } }).$metadata?.httpStatusCode, error.name];
 }
 
-describe("the AWS SDK, with the gateway for its endpoint", () => {
+describe("the AWS SDK with the S3 endpoint of a member", () => {
   it("gets an object and what is known of it", async () => {
     const { output, bytes } = await get();
     expect(bytes.equals(OBJECT)).toBe(true);
@@ -79,7 +79,7 @@ describe("the AWS SDK, with the gateway for its endpoint", () => {
     expect(output.ContentRange).toBe(`bytes ${start}-${end - 1}/600000`);
   });
 
-  it("knows the gateway's errors as S3's", async () => {
+  it("recognizes the member's errors as errors of S3", async () => {
     await expect(get({ Key: "missing" })).rejects.toBeInstanceOf(NoSuchKey);
     expect(await failureOf(client.send(new HeadObjectCommand({ Bucket: "bucket", Key: "missing" })))).toEqual([404, "NotFound"]);
     expect(await failureOf(get({ Range: "bytes=600000-" }))).toEqual([416, "InvalidRange"]);

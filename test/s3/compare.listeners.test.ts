@@ -7,23 +7,23 @@ import { HttpStack } from "./http-stack.js";
 const LARGE_BYTES = 700_001;
 
 let store: S3Emulator;
-let gateway: HttpStack;
+let stack: HttpStack;
 let toStore: RawClient;
-let toGateway: RawClient;
+let toMember: RawClient;
 
 beforeAll(async () => {
   store = await S3Emulator.start();
-  gateway = await HttpStack.open(store.endpoint);
+  stack = await HttpStack.open(store.endpoint);
   store.put("bucket", "plain", rampBytes(0, 1000, 3), { contentType: "text/plain; charset=utf-8" });
   store.put("bucket", "empty", "");
   store.put("bucket", "large", rampBytes(0, LARGE_BYTES, 5));
-  [toStore, toGateway] = [await RawClient.connect(Number(new URL(store.endpoint).port)), await gateway.connect()];
+  [toStore, toMember] = [await RawClient.connect(Number(new URL(store.endpoint).port)), await stack.connect()];
 });
 
 afterAll(async () => {
   await toStore[Symbol.asyncDispose]();
-  await toGateway[Symbol.asyncDispose]();
-  await gateway[Symbol.asyncDispose]();
+  await toMember[Symbol.asyncDispose]();
+  await stack[Symbol.asyncDispose]();
   await store.close();
 });
 
@@ -41,8 +41,8 @@ function seen(method: string, { status, headers, body }: RawAnswer): unknown {
 /** Sends the same request to both and expects the same answer, bytes included. */
 async function compare(method: "GET" | "HEAD", path: string, ...headers: string[]): Promise<void> {
   toStore.request(method, path, ...headers);
-  toGateway.request(method, `/s3${path}`, ...headers);
-  const [expected, actual] = await Promise.all([toStore.answer(method !== "HEAD"), toGateway.answer(method !== "HEAD")]);
+  toMember.request(method, `/s3${path}`, ...headers);
+  const [expected, actual] = await Promise.all([toStore.answer(method !== "HEAD"), toMember.answer(method !== "HEAD")]);
   const request = `${method} ${path} ${headers.join(", ")}`;
   expect(seen(method, actual), request).toEqual(seen(method, expected));
   if (expected.status < 300) expect(actual.body.equals(expected.body), request).toBe(true);
@@ -78,7 +78,7 @@ const ranges = [
   "lines=0-9",
 ];
 
-describe("the gateway answers as the store does", () => {
+describe("the S3 endpoint answers as the origin does", () => {
   const conditions: ((etag: string) => string[])[] = [
     () => [],
     (etag) => [`If-Match: ${etag}`],
@@ -168,12 +168,12 @@ describe("odd keys", () => {
     "k".repeat(1024),
   ])("%s names the same object at both", async (path) => {
     const key = decodeURIComponent(path);
-    // Two paths may name one key: its object must not become a younger one, which the gateway would not see for a while.
+    // Two paths may name one key: its object must not become a younger one, which the HTTP listener would not see for a while.
     if (store.objects.get("odd-keys", key) === undefined) store.put("odd-keys", key, `the object of ${key}`);
     await compare("GET", `/odd-keys/${path}`);
     await compare("GET", `/odd-keys/${path}`, "Range: bytes=-5");
     await compare("HEAD", `/odd-keys/${path}`);
-    expect((await toGateway.get(`/s3/odd-keys/${path}`)).body.toString()).toBe(`the object of ${key}`);
+    expect((await toMember.get(`/s3/odd-keys/${path}`)).body.toString()).toBe(`the object of ${key}`);
   });
 
   it.each(["%", "%4", "%GG", "%FF", "%C3", "%ED%A0%80"])("%s is malformed for both", async (path) => {
@@ -247,7 +247,7 @@ describe("listings", () => {
       for (let pages = 1; ; pages++) {
         const path = `/listed?list-type=2&max-keys=2${query}${token}`;
         await compare("GET", path);
-        const next = /<NextContinuationToken>([^<]*)</.exec((await toGateway.get(`/s3${path}`)).body.toString())?.[1];
+        const next = /<NextContinuationToken>([^<]*)</.exec((await toMember.get(`/s3${path}`)).body.toString())?.[1];
         if (next === undefined) {
           expect(pages).toBeGreaterThan(2);
           break;
@@ -263,7 +263,7 @@ describe("listings", () => {
     store.put("fresh", "two", "2");
     store.delete("fresh", "one");
     await compare("GET", "/fresh?list-type=2");
-    expect((await toGateway.get("/s3/fresh?list-type=2")).body.toString()).toContain("<KeyCount>1<");
+    expect((await toMember.get("/s3/fresh?list-type=2")).body.toString()).toContain("<KeyCount>1<");
   });
 
   it("that the store refuses are refused by the same code", async () => {
@@ -278,12 +278,12 @@ describe("a changed object", () => {
   it("stays readable in the version that If-Match names while it is held, and is not mixed up with the new one", async () => {
     const old = rampBytes(0, 100_000, 1);
     const version = store.put("bucket", "changing", old);
-    expect((await toGateway.get("/s3/bucket/changing")).body.equals(old)).toBe(true);
-    await gateway.local.settled();
+    expect((await toMember.get("/s3/bucket/changing")).body.equals(old)).toBe(true);
+    await stack.local.settled();
     store.put("bucket", "changing", rampBytes(0, 100_000, 2));
-    const held = await toGateway.get("/s3/bucket/changing", `If-Match: "${version}"`, "Range: bytes=10-19");
+    const held = await toMember.get("/s3/bucket/changing", `If-Match: "${version}"`, "Range: bytes=10-19");
     expect([held.status, held.body.equals(old.subarray(10, 20))]).toEqual([206, true]);
-    const { status } = await toGateway.get("/s3/bucket/changing", 'If-Match: "never seen"', "Range: bytes=10-19");
+    const { status } = await toMember.get("/s3/bucket/changing", 'If-Match: "never seen"', "Range: bytes=10-19");
     expect(status).toBe(412);
   });
 });

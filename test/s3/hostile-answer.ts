@@ -6,7 +6,7 @@ export const object = { size: 3_000, version: "v1" } as const;
 export const asked = { offset: 700, length: 1_900 } as const;
 const end = asked.offset + asked.length;
 
-/** What a broken or hostile gateway sends in answer to one request. */
+/** What a broken or hostile HTTP listener sends in answer to one request. */
 export interface HostileAnswer {
   readonly wire: Buffer;
   /** Where the wire is cut into pieces, as shares of its length. */

@@ -9,7 +9,7 @@ import {
   plainAccess,
   RunningCall,
   ramp,
-  ScriptedGateway,
+  ScriptedListener,
   Unintelligible,
 } from "@frontcache/client/testing";
 import { CacheError } from "@frontcache/proto";
@@ -27,8 +27,8 @@ const GOOD = "s3://bucket/good";
 /** A read that has not ended after so long hangs. */
 const HANGS_MS = 10_000;
 
-let gateway: ScriptedGateway | undefined;
-afterEach(() => gateway?.kill());
+let listener: ScriptedListener | undefined;
+afterEach(() => listener?.kill());
 
 /** Sends the answer piece by piece; resolves when all of it is sent and the connection ended as it should. */
 async function send({ wire, cuts, ending }: HostileAnswer, { socket }: Asked): Promise<void> {
@@ -44,13 +44,13 @@ async function send({ wire, cuts, ending }: HostileAnswer, { socket }: Asked): P
   else if (ending === "reset") socket.resetAndDestroy();
 }
 
-describe("what hostile and broken gateways answer", () => {
+describe("answers of hostile and broken HTTP listeners", () => {
   it(`ends each read with the object's bytes or a CacheError, never hangs, and leaves no connection (${answers} of seed ${seed})`, async () => {
     const clock = new ManualClock();
     let current: HostileAnswer | undefined;
     let sent: Promise<void> = Promise.resolve();
     let last: Asked | undefined;
-    gateway = await ScriptedGateway.start((request) => {
+    listener = await ScriptedListener.start((request) => {
       last = request;
       if (request.lines[0]!.includes("/good ")) answerRamp(request, object.size);
       else sent = send(current!, request);
@@ -63,7 +63,7 @@ describe("what hostile and broken gateways answer", () => {
       idleMs: 10_000,
     };
     const transport = new HttpTransport(limits);
-    const address = { grpcAddress: "m:80", httpAddress: gateway.address };
+    const address = { grpcAddress: "m:80", httpAddress: listener.address };
 
     /** Reads the range; resolves to its bytes, or to what it failed with. */
     async function read(url: string, onBegun?: (call: RunningCall) => void): Promise<Buffer | CacheError> {
@@ -114,7 +114,7 @@ describe("what hostile and broken gateways answer", () => {
     );
 
     transport.close();
-    const { sockets } = gateway;
+    const { sockets } = listener;
     await until(() => sockets.size === 0);
     expect(clock.pending).toBe(0);
   }, 600_000);

@@ -12,22 +12,22 @@ const OBJECT = "0123456789";
 
 const GOOD = "GET /s3/bucket/object HTTP/1.1\r\nHost: member\r\nRange: bytes=2-5\r\n\r\n";
 
-let gateway: HttpFixture;
+let fixture: HttpFixture;
 
 beforeAll(async () => {
-  gateway = await HttpFixture.open();
-  gateway.put("s3://bucket/object", OBJECT);
-  gateway.put("gs://bucket/object", OBJECT);
+  fixture = await HttpFixture.open();
+  fixture.put("s3://bucket/object", OBJECT);
+  fixture.put("gs://bucket/object", OBJECT);
 });
 
 afterAll(async () => {
-  await eventually(() => expect([gateway.listener.openConnections, gateway.left()]).toEqual([0, NOTHING_LEFT]));
-  await gateway[Symbol.asyncDispose]();
+  await eventually(() => expect([fixture.listener.openConnections, fixture.left()]).toEqual([0, NOTHING_LEFT]));
+  await fixture[Symbol.asyncDispose]();
 });
 
 /** Sends bytes, in the given pieces, then its end; resolves to all that comes back. */
 async function say(...pieces: (string | Buffer)[]): Promise<string> {
-  await using client = await gateway.connect();
+  await using client = await fixture.connect();
   for (const piece of pieces) {
     client.send(piece);
     if (pieces.length > 1) await new Promise((resolve) => setImmediate(resolve));
@@ -128,7 +128,7 @@ describe("bytes at random", () => {
   /** What comes back to a client that leaves as it likes: in good order, half closed, or at once. */
   async function hear(pieces: readonly Buffer[], leaves: "ends" | "resets"): Promise<string> {
     if (leaves === "ends") return say(...pieces);
-    await using client = await gateway.connect();
+    await using client = await fixture.connect();
     for (const piece of pieces) client.send(piece);
     await new Promise((resolve) => setImmediate(resolve));
     client.socket.resetAndDestroy();
@@ -142,13 +142,13 @@ describe("bytes at random", () => {
       const wires = await Promise.all(sent.map((pieces, at) => hear(pieces, at % 10 === 9 ? "resets" : "ends")));
       const found = wires.flatMap((wire, at) => statuses(wire, Buffer.concat(sent[at]!).includes("HEAD")));
       for (const status of found) seen.set(status, (seen.get(status) ?? 0) + 1);
-      expect(gateway.listener.runningAnswers).toBeLessThanOrEqual(BESIDES);
+      expect(fixture.listener.runningAnswers).toBeLessThanOrEqual(BESIDES);
     }
     // The input meets all there is: good answers, refusals of ours, and refusals of bytes that are no HTTP.
     for (const status of [200, 206, 400, 404, 405, 416, 417, 501]) expect(seen.get(status) ?? 0, `${status}`).toBeGreaterThan(0);
     const others = [...seen.keys()].filter((status) => status >= 500 && status !== 501);
     expect(others).toEqual([]);
-    expect(gateway.logged).toEqual([]);
+    expect(fixture.logged).toEqual([]);
     expect(statuses(await say(GOOD))).toEqual([206]);
   }, 600_000);
 });

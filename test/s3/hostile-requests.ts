@@ -1,6 +1,6 @@
 const HOST = "Host: member\r\n";
 
-/** Right requests of every kind that the gateway knows, bodies included. */
+/** Right requests of every kind that the HTTP listener knows, bodies included. */
 const RIGHT = [
   `GET /s3/bucket/object HTTP/1.1\r\n${HOST}Range: bytes=2-5\r\n\r\n`,
   `GET /s3/bucket/object HTTP/1.1\r\n${HOST}Range: bytes=2-5\r\nIf-Match: "v1"\r\n\r\n`,

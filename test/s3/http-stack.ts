@@ -24,7 +24,7 @@ import { openS3 } from "../origin/open-s3.js";
 /** Small enough that objects of a megabyte have several blocks. */
 export const geometry: Geometry = { blockBytes: 256 << 10, segmentBytes: 64 << 10 };
 
-/** A member's cache with its gateway, on real sockets and files, in this process; its origin is an S3 endpoint. */
+/** A member's cache with its HTTP listener, on real sockets and files, in this process; its origin is an S3 endpoint. */
 export class HttpStack implements AsyncDisposable {
   readonly #closes: (() => void | Promise<void>)[] = [];
   local!: LocalCache;

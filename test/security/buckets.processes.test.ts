@@ -3,7 +3,7 @@ import { MemberProcess, temporaryDirectory } from "../e2e/member-process.js";
 import { S3Emulator } from "../emulators/s3.js";
 
 describe("a member that is allowed some buckets", () => {
-  it("refuses all others at its gateway by 403, and asks the origin nothing", async () => {
+  it("answers requests for all other buckets with 403 and sends no request to the origin", async () => {
     await using origin = await S3Emulator.start();
     await using directory = await temporaryDirectory();
     const flags = ["--allow-bucket", "s3://open", "--allow-bucket", "s3://team-*"];

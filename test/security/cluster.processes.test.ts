@@ -23,7 +23,7 @@ it("members and clients by mutual TLS and tokens read, forward and exchange both
   writeFileSync(tokens, `${OLD}\n`);
   const security = [...files.flags, "--tls-server-name", "frontcache", "--auth-token-file", tokens];
   const flags = [...security, "--log-level", "debug", "--allow-bucket", "s3://bucket", "--allow-bucket", "s3://lake-*"];
-  await using cluster = await Cluster.start({ names: namesOf(2), flags, pods: withGateways });
+  await using cluster = await Cluster.start({ names: namesOf(2), flags, pods: withHttp });
   const [object] = cluster.put(1, 8);
   const client = await authority.issue("client");
   const tls = { ca: authority.pem, ...client, serverName: "frontcache" };
@@ -84,8 +84,8 @@ it("members and clients by mutual TLS and tokens read, forward and exchange both
   expect(told).toContain('"event":"listening"');
 });
 
-/** A static list that names the gateways, too. */
-async function withGateways({ places, port }: Surroundings): Promise<Pods> {
+/** A static list that names the HTTP listeners, too. */
+async function withHttp({ places, port }: Surroundings): Promise<Pods> {
   const members = places.map(({ name, host }) => `${name}=${host}:${port}/${port + 1}`).join(",");
   return { ...staticPods(places, port), flagsOf: () => ["--discovery", "static", "--members", members] };
 }

@@ -32,16 +32,16 @@ export class ListenersUnderTest implements AsyncDisposable {
   readonly security: MemberSecurity;
   readonly clients: Clients;
   readonly grpc: GrpcListener;
-  readonly gateway: HttpListener;
+  readonly http: HttpListener;
 
   readonly cache = new MemoryCache();
   readonly #clients: Client[] = [];
 
-  private constructor(security: MemberSecurity, clients: Clients, grpc: GrpcListener, gateway: HttpListener) {
+  private constructor(security: MemberSecurity, clients: Clients, grpc: GrpcListener, http: HttpListener) {
     this.security = security;
     this.clients = clients;
     this.grpc = grpc;
-    this.gateway = gateway;
+    this.http = http;
   }
 
   /** `clock`: when the files are read again. */
@@ -59,15 +59,15 @@ export class ListenersUnderTest implements AsyncDisposable {
       log: silentLog,
     };
     const grpc = await GrpcListener.open(options);
-    const gateway = await HttpListener.open({
+    const http = await HttpListener.open({
       ...options,
       notReadyReasons: () => [],
       pages: new Map([["/status", textPage("text/plain", () => "told")]]),
     });
-    const listeners = new ListenersUnderTest(security, clients, grpc, gateway);
+    const listeners = new ListenersUnderTest(security, clients, grpc, http);
     listeners.cache.objects.set(URL, Buffer.from(BYTES));
     grpc.serve(listeners.cache, listeners.cache);
-    gateway.serve(listeners.cache);
+    http.serve(listeners.cache);
     return listeners;
   }
 
@@ -76,7 +76,7 @@ export class ListenersUnderTest implements AsyncDisposable {
   }
 
   get httpPort(): number {
-    return this.gateway.address.port;
+    return this.http.address.port;
   }
 
   /** A client of the contract with what its calls carry. */
@@ -108,7 +108,7 @@ export class ListenersUnderTest implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     for (const client of this.#clients) client.close();
-    await Promise.all([this.grpc.close(), this.gateway.close()]);
+    await Promise.all([this.grpc.close(), this.http.close()]);
     this.clients.close();
     await this.security.close();
   }

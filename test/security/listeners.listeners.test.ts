@@ -44,7 +44,7 @@ const METHODS = [
 ];
 const HEALTH = "/grpc.health.v1.Health/Check";
 
-/** Every target of the gateway that is no probe. */
+/** Every target of the HTTP listener that is no probe. */
 const TARGETS = ["/s3/bucket/object", "/gs/bucket/object", "/s3/bucket", "/status", "/metrics", "/", "/%zz", "/readyz/x"];
 
 interface HttpAnswer {
@@ -52,7 +52,7 @@ interface HttpAnswer {
   readonly body: string;
 }
 
-/** One request to the gateway; rejects where TLS refuses. */
+/** One request to the HTTP listener; rejects where TLS refuses. */
 async function get(port: number, path: string, { tls, token }: Shown, method = "GET"): Promise<HttpAnswer> {
   const headers = token === undefined ? {} : { authorization: `Bearer ${token}` };
   const { status: code, body } = await getRaw(port, path, headers, tls, method);
@@ -112,7 +112,7 @@ describe("where a token is asked for", () => {
       await get(listeners.httpPort, "/s3/bucket/object", { token });
       await expect(listeners.call({ token }, METHODS[0]!)).rejects.toMatchObject({ code: status.UNAUTHENTICATED });
     }
-    expect([listeners.gateway.authenticationFailures.count, listeners.grpc.authenticationFailures.count]).toEqual([2, 2]);
+    expect([listeners.http.authenticationFailures.count, listeners.grpc.authenticationFailures.count]).toEqual([2, 2]);
   });
 
   it.each([{}, { token: "another-token-than-ours" }])("nothing but health answers to %j", async (shown) => {

@@ -31,7 +31,7 @@ interface Running {
 
 const CLIENTS = 2;
 
-/** Users of a simulated cluster: through a member as its gateway's, and by CacheClient. Every answer is judged by the model. */
+/** Users of a simulated cluster: through the HTTP listener of a member and by CacheClient. Every answer is judged by the model. */
 export class ClusterReaders {
   readonly #cluster: SimulatedCluster;
 
@@ -71,7 +71,7 @@ export class ClusterReaders {
     }
   }
 
-  /** Reads through one member, as a user of its gateway. */
+  /** Reads through one member, as a user of its HTTP listener. */
   throughMember(index: number, wanted: Wanted, how: { cachedOnly: boolean; leavesAfter: number; slowness: number }): void {
     const { process } = this.#cluster.servingAt(index) ?? {};
     if (process === undefined) return;

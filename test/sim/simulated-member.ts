@@ -103,7 +103,7 @@ export class MemberProcess {
     return process;
   }
 
-  /** A read by its gateway, which counts among its running calls. */
+  /** A read by its HTTP listener, which counts among its running calls. */
   read(request: ReadRequest): ObjectRead | Promise<ObjectRead> {
     return this.#routed.open(request);
   }

@@ -53,8 +53,8 @@ describe(`three members under mixed load and trouble for ${minutes} minutes, see
     const stop = new AbortController();
     const began = performance.now();
     const memory = new MemoryCurve();
-    const gateway = cluster.member(ELDER).http;
-    const load = runLoad({ clients, objects, overwritten, gateway, verdicts }, seed, stop.signal);
+    const http = cluster.member(ELDER).http;
+    const load = runLoad({ clients, objects, overwritten, http, verdicts }, seed, stop.signal);
     const mortal = ["cache-1", "cache-2"];
     const troubles = makeTrouble({ cluster, pods, client, objects, overwritten, verdicts, mortal, random }, stop.signal);
     for (let at = SAMPLE_MS; at <= minutes * MINUTE_MS; at += SAMPLE_MS) {

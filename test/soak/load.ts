@@ -12,8 +12,8 @@ export interface LoadTarget {
   readonly clients: readonly CacheClient[];
   readonly objects: readonly TestObject[];
   readonly overwritten: OverwrittenObject;
-  /** The gateway of a member that is never taken away: `host:port`. */
-  readonly gateway: string;
+  /** The HTTP listener of a member that is never stopped: `host:port`. */
+  readonly http: string;
   readonly verdicts: Verdicts;
 }
 
@@ -24,7 +24,7 @@ const READERS: readonly (readonly [count: number, read: Reader])[] = [
   [4, readLittle],
   [2, readMuch],
   [2, readStream],
-  [2, readGateway],
+  [2, readByHttp],
   [2, readOverwritten],
   [1, readAndLeave],
 ];
@@ -97,16 +97,16 @@ async function readStream({ objects, verdicts }: LoadTarget, client: CacheClient
   }
 }
 
-async function readGateway({ gateway, objects, verdicts }: LoadTarget, _: CacheClient, random: () => number): Promise<void> {
+async function readByHttp({ http, objects, verdicts }: LoadTarget, _: CacheClient, random: () => number): Promise<void> {
   const object = pickObject(objects, random);
   const offset = Math.floor(random() * (object.blocks - 2)) * BLOCK_BYTES + Math.floor(random() * BLOCK_BYTES);
   const length = 1 + Math.floor(random() * BLOCK_BYTES);
   const range = `bytes=${offset}-${offset + length - 1}`;
   try {
-    const bytes = await fetchRange(`http://${gateway}/s3/bucket/${object.key}`, range);
-    verdicts.answered("gateway", bytes.length, isRight(bytes, object, { offset, length }) ? undefined : `${object.key} ${range}`);
+    const bytes = await fetchRange(`http://${http}/s3/bucket/${object.key}`, range);
+    verdicts.answered("http", bytes.length, isRight(bytes, object, { offset, length }) ? undefined : `${object.key} ${range}`);
   } catch (error) {
-    verdicts.failedWith("gateway", error);
+    verdicts.failedWith("http", error);
   }
 }
 
@@ -131,9 +131,9 @@ async function fetchOnce(url: string, range: string): Promise<[status: number, b
     const answer = await fetch(url, { headers: { range } });
     return [answer.status, Buffer.from(await answer.arrayBuffer())];
   } catch (cause) {
-    // All that a gateway can do where an answer that has begun can't go on is to break it off.
+    // If an answer cannot be completed after its head was sent, the HTTP listener can only abort it.
     const { message } = (cause as Error).cause as Error;
-    throw new CacheError("UNAVAILABLE", `${url}: broken off: ${message}`, { cause });
+    throw new CacheError("UNAVAILABLE", `${url}: aborted: ${message}`, { cause });
   }
 }
 

@@ -17,4 +17,4 @@ export { completeOptions } from "../options.js";
 // Fakes and fixtures.
 export * from "./manual-clock.js";
 export * from "./ramp.js";
-export * from "./scripted-gateway.js";
+export * from "./scripted-listener.js";

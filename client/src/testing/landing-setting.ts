@@ -5,20 +5,20 @@ import { type Clock, systemClock } from "../members/clock.js";
 import { HttpTransport } from "../members/http/http-transport.js";
 import { RunningCall } from "../members/running-call.js";
 import { ManualClock } from "./manual-clock.js";
-import { type Asked, answerRamp, ScriptedGateway } from "./scripted-gateway.js";
+import { type Asked, answerRamp, ScriptedListener } from "./scripted-listener.js";
 
 /** The object that landing transports under test read: a ramp of 100,000 bytes. */
 export const url = "s3://bucket/file";
 export const size = 100_000;
 
-/** How a gateway answers a request: by default with the bytes asked for. */
-export type GatewayScript = (asked: Asked) => void;
+/** How a HTTP listener answers a request: by default with the bytes asked for. */
+export type ListenerScript = (asked: Asked) => void;
 
-/** A gateway that is killed when the test has finished. */
-export async function startGateway(script: GatewayScript = (asked) => answerRamp(asked, size)): Promise<ScriptedGateway> {
-  const gateway = await ScriptedGateway.start(script);
-  onTestFinished(() => gateway.kill());
-  return gateway;
+/** A HTTP listener that is killed when the test has finished. */
+export async function startListener(script: ListenerScript = (asked) => answerRamp(asked, size)): Promise<ScriptedListener> {
+  const listener = await ScriptedListener.start(script);
+  onTestFinished(() => listener.kill());
+  return listener;
 }
 
 /** What of a landing transport a test wants otherwise. */
@@ -28,7 +28,7 @@ export interface LandingOptions {
   readonly access?: Access;
 }
 
-/** A transport to one gateway, closed when the test has finished, with ways to read by it. */
+/** A transport to one HTTP listener, closed when the test has finished, with ways to read by it. */
 export function openTransport(httpAddress: string, options: LandingOptions = {}) {
   const { clock = systemClock, mostConnections = 4, access = plainAccess } = options;
   const limits = { connectTimeoutMs: 1_000, mostConnections, idleMs: 10_000 };
@@ -51,13 +51,13 @@ export function openTransport(httpAddress: string, options: LandingOptions = {})
   return { transport, begin, land, read };
 }
 
-/** A gateway and a transport to it, by a clock that stands still. */
-export async function setUp(script?: GatewayScript, mostConnections?: number) {
+/** A scripted listener and a transport to it, with a manual clock. */
+export async function setUp(script?: ListenerScript, mostConnections?: number) {
   const clock = new ManualClock();
-  const gateway = await startGateway(script);
+  const listener = await startListener(script);
   return {
     clock,
-    gateway,
-    ...openTransport(gateway.address, { clock, ...(mostConnections !== undefined && { mostConnections }) }),
+    listener,
+    ...openTransport(listener.address, { clock, ...(mostConnections !== undefined && { mostConnections }) }),
   };
 }

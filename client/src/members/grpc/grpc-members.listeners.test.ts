@@ -159,14 +159,14 @@ describe("members by gRPC", () => {
   });
 
   it("says Unreachable when the listener speaks HTTP/1 only, such as a member's HTTP listener", async () => {
-    const gateway = createServer((_request, response) => void response.end());
-    await once(gateway.listen(0, "127.0.0.1"), "listening");
-    const { port } = gateway.address() as AddressInfo;
+    const listener = createServer((_request, response) => void response.end());
+    await once(listener.listen(0, "127.0.0.1"), "listening");
+    const { port } = listener.address() as AddressInfo;
     const { transport, begin } = await setUp({});
     await expect(transport.stat({ grpcAddress: `127.0.0.1:${port}` }, { url, version: "" }, begin())).rejects.toBeInstanceOf(
       Unreachable,
     );
-    await new Promise((resolve) => gateway.close(resolve));
+    await new Promise((resolve) => listener.close(resolve));
   });
 
   it("ends with the deadline when no answer comes, on the member's side too", async () => {

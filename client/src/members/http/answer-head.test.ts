@@ -17,7 +17,7 @@ const parse = (lines: readonly string[]) => parseHead(lines.join("\r\n"));
 const withLine = (line: string) => () => parse([...good, line]);
 
 describe("an answer's head", () => {
-  it("is read as gateways send it", () => {
+  it("is parsed as HTTP listeners send it", () => {
     expect(parse(good)).toMatchObject({
       status: 206,
       contentLength: 10,

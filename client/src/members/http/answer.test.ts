@@ -2,7 +2,7 @@ import { CacheError } from "@frontcache/proto";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { ramp } from "../../testing/ramp.js";
-import { errorAnswer, type RampAnswer, rampAnswer, rampHead } from "../../testing/scripted-gateway.js";
+import { errorAnswer, type RampAnswer, rampAnswer, rampHead } from "../../testing/scripted-listener.js";
 import { BufferLanding, PinnedObject } from "../block-landing.js";
 import { HttpAnswer } from "./answer.js";
 import { Unintelligible } from "./answer-head.js";
@@ -108,7 +108,7 @@ describe("an answer that lands", () => {
     ["chunks", { with: { "Content-Length": undefined, "Transfer-Encoding": "chunked" } }],
     ["chunks and a length", { with: { "Transfer-Encoding": "chunked" } }],
     ["a head without end", { with: { "X-Long": "x".repeat(17_000) } }],
-  ])("is no gateway's with %s", (_, change) => {
+  ])("is not accepted as a member's answer with %s", (_, change) => {
     expect(refusal(rampAnswer({ ...answer, ...change }))).toBeInstanceOf(Unintelligible);
   });
 
@@ -141,7 +141,7 @@ describe("an answer that lands", () => {
     expect(landing.failure).toMatchObject({ code: "FAILED_PRECONDITION", message: `${url} is of another version` });
   });
 
-  it("is no error of a gateway without a document, or with a huge one", () => {
+  it("is not accepted as a member's error without an error document or with a huge one", () => {
     expect(refusal("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n")).toBeInstanceOf(Unintelligible);
     expect(refusal("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 5\r\n\r\nsorry")).toBeInstanceOf(Unintelligible);
     expect(refusal("HTTP/1.1 500 Oh\r\nContent-Length: 100000\r\n\r\n")).toBeInstanceOf(Unintelligible);

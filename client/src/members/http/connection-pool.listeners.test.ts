@@ -1,8 +1,8 @@
 import { CacheError } from "@frontcache/proto";
 import { until } from "@frontcache/proto/testing";
 import { describe, expect, it } from "vitest";
-import { openTransport, setUp, size, startGateway } from "../../testing/landing-setting.js";
-import { type Asked, answerRamp, rampAnswer } from "../../testing/scripted-gateway.js";
+import { openTransport, setUp, size, startListener } from "../../testing/landing-setting.js";
+import { type Asked, answerRamp, rampAnswer } from "../../testing/scripted-listener.js";
 import { type Access, plainAccess } from "../access.js";
 import { Unreachable } from "../ports.js";
 
@@ -11,10 +11,10 @@ const whole = { first: 0, end: size, objectSize: size };
 describe("the HTTP transport's connections", () => {
   it("are no more than allowed; reads beyond that wait in order", async () => {
     const held: Asked[] = [];
-    const { read, land, gateway } = await setUp((asked) => void held.push(asked), 2);
+    const { read, land, listener } = await setUp((asked) => void held.push(asked), 2);
     const reads = [0, 1, 2, 3].map((offset) => read(land(offset, 1).landing));
     await until(() => held.length === 2);
-    expect(gateway.connections).toBe(2);
+    expect(listener.connections).toBe(2);
     answerRamp(held[0]!, size);
     await until(() => held.length === 3);
     expect(held[2]!.lines).toContain("Range: bytes=2-2");
@@ -22,68 +22,68 @@ describe("the HTTP transport's connections", () => {
     await until(() => held.length === 4);
     answerRamp(held[3]!, size);
     await Promise.all(reads);
-    expect(gateway.connections).toBe(2);
+    expect(listener.connections).toBe(2);
   });
 
   it("are made again where one is lost and somebody waits", async () => {
-    const { read, gateway } = await setUp((asked) => {
+    const { read, listener } = await setUp((asked) => {
       if (asked.count === 1) asked.socket.resetAndDestroy();
       else answerRamp(asked, size);
     }, 1);
     const [first, second] = await Promise.allSettled([read(), read()]);
     expect(first).toMatchObject({ status: "rejected", reason: expect.any(Unreachable) });
     expect(second.status).toBe("fulfilled");
-    expect(gateway.connections).toBe(2);
+    expect(listener.connections).toBe(2);
   });
 
   it("are closed when idle for long", async () => {
-    const { read, gateway, clock } = await setUp();
+    const { read, listener, clock } = await setUp();
     await Promise.all([read(), read()]);
     clock.advance(6_000);
     await read();
     clock.advance(4_000);
-    await until(() => gateway.sockets.size === 1);
+    await until(() => listener.sockets.size === 1);
     clock.advance(6_000);
-    await until(() => gateway.sockets.size === 0);
+    await until(() => listener.sockets.size === 0);
     expect(clock.pending).toBe(0);
     await read();
-    expect(gateway.connections).toBe(3);
+    expect(listener.connections).toBe(3);
   });
 
-  it("may be closed by the gateway while idle: the next read doesn't notice", async () => {
-    const { read, gateway } = await setUp();
+  it("may be closed by the HTTP listener while idle: the next read doesn't notice", async () => {
+    const { read, listener } = await setUp();
     await read();
-    for (const socket of gateway.sockets) socket.end();
-    await until(() => gateway.sockets.size === 0);
+    for (const socket of listener.sockets) socket.end();
+    await until(() => listener.sockets.size === 0);
     await read();
-    expect(gateway.connections).toBe(2);
+    expect(listener.connections).toBe(2);
   });
 
   it("may be closed just when a read was sent: it is sent once more, on a new one", async () => {
     const ends = [(asked: Asked) => asked.socket.end(), (asked: Asked) => asked.socket.resetAndDestroy()];
     for (const end of ends) {
-      const { read, gateway } = await setUp((asked) => {
+      const { read, listener } = await setUp((asked) => {
         if (asked.count === 2) end(asked);
         else answerRamp(asked, size);
       });
       await read();
       await read();
-      expect([gateway.connections, gateway.asked.length]).toEqual([2, 3]);
+      expect([listener.connections, listener.asked.length]).toEqual([2, 3]);
     }
   });
 
   it("are not blamed on idleness twice: a new one that breaks is out of reach", async () => {
-    const { read, gateway } = await setUp((asked) => {
+    const { read, listener } = await setUp((asked) => {
       if (asked.count === 1) answerRamp(asked, size);
       else asked.socket.resetAndDestroy();
     });
     await read();
     await expect(read()).rejects.toBeInstanceOf(Unreachable);
-    expect([gateway.connections, gateway.asked.length]).toEqual([2, 3]);
+    expect([listener.connections, listener.asked.length]).toEqual([2, 3]);
   });
 
   it("are closed when a read is aborted in the middle, and nothing lands afterwards", async () => {
-    const { read, land, begin, gateway, clock } = await setUp(({ socket }) =>
+    const { read, land, begin, listener, clock } = await setUp(({ socket }) =>
       socket.write(rampAnswer(whole).subarray(0, 30_000)),
     );
     const call = begin();
@@ -93,18 +93,18 @@ describe("the HTTP transport's connections", () => {
     call.abort(new CacheError("CANCELLED", "enough"));
     const { landedBytes } = landing;
     await failed;
-    await until(() => gateway.sockets.size === 0);
+    await until(() => listener.sockets.size === 0);
     expect(landing.landedBytes).toBe(landedBytes);
     expect(clock.pending).toBe(0);
   });
 
   it("are not made, and not taken, by reads that are aborted before or while they wait", async () => {
     const held: Asked[] = [];
-    const { read, begin, land, gateway } = await setUp((asked) => void held.push(asked), 1);
+    const { read, begin, land, listener } = await setUp((asked) => void held.push(asked), 1);
     const aborted = begin();
     aborted.abort(new CacheError("CANCELLED", "before"));
     await expect(read(undefined, aborted)).rejects.toMatchObject({ message: "before" });
-    expect(gateway.connections).toBe(0);
+    expect(listener.connections).toBe(0);
     const first = read(land(0, 1).landing);
     const waiting = begin();
     const second = read(land(1, 1).landing, waiting);
@@ -120,7 +120,7 @@ describe("the HTTP transport's connections", () => {
   });
 
   it("are given up if nothing arrives and a probe is not answered, but not if the member is slow", async () => {
-    const { read, land, gateway, clock } = await setUp(({ lines, socket }) => {
+    const { read, land, listener, clock } = await setUp(({ lines, socket }) => {
       if (lines[0]!.startsWith("GET /livez ")) socket.end("HTTP/1.1 401 Unauthorized\r\n\r\n");
       else socket.write(rampAnswer(whole).subarray(0, 30_000));
     });
@@ -134,8 +134,8 @@ describe("the HTTP transport's connections", () => {
     clock.advance(500);
     clock.advance(500);
     // The probe has a connection of its own, which ends with its answer.
-    await until(() => gateway.asked.length === 2 && gateway.sockets.size === 1);
-    gateway.vanish();
+    await until(() => listener.asked.length === 2 && listener.sockets.size === 1);
+    listener.vanish();
     clock.advance(500);
     await failed;
     expect(clock.pending).toBe(0);
@@ -143,7 +143,7 @@ describe("the HTTP transport's connections", () => {
 
   it("are closed when their member has left the ring, after what runs on them", async () => {
     const held: Asked[] = [];
-    const { read, transport, gateway } = await setUp((asked) => {
+    const { read, transport, listener } = await setUp((asked) => {
       if (asked.count <= 2) answerRamp(asked, size);
       else held.push(asked);
     });
@@ -151,11 +151,11 @@ describe("the HTTP transport's connections", () => {
     const running = read();
     await until(() => held.length === 1);
     transport.keepOnly(new Set(["other:81", undefined]));
-    await until(() => gateway.sockets.size === 1);
+    await until(() => listener.sockets.size === 1);
     answerRamp(held[0]!, size);
     await running;
     await transport.close();
-    await until(() => gateway.sockets.size === 0);
+    await until(() => listener.sockets.size === 0);
   });
 });
 
@@ -171,14 +171,14 @@ function accessFor(connections: number): Access {
 
 describe("certificates that can't be had", () => {
   it("are an error of the reads that need a connection, and of those that wait for one", async () => {
-    const gateway = await startGateway();
-    const { read } = openTransport(gateway.address, { mostConnections: 1, access: accessFor(0) });
+    const listener = await startListener();
+    const { read } = openTransport(listener.address, { mostConnections: 1, access: accessFor(0) });
     for (const reading of [read(), read()]) await expect(reading).rejects.toThrow(/cannot connect to .*: no such file/);
   });
 
   it("are an error of a read whose connection turned out to be closed", async () => {
-    const gateway = await startGateway((asked) => (asked.count === 1 ? answerRamp(asked, size) : asked.socket.destroy()));
-    const { read } = openTransport(gateway.address, { mostConnections: 1, access: accessFor(1) });
+    const listener = await startListener((asked) => (asked.count === 1 ? answerRamp(asked, size) : asked.socket.destroy()));
+    const { read } = openTransport(listener.address, { mostConnections: 1, access: accessFor(1) });
     await read();
     const [second, waiting] = [read(), read()];
     await expect(second).rejects.toBeInstanceOf(Unreachable);
@@ -188,8 +188,8 @@ describe("certificates that can't be had", () => {
 
 describe("a reader that leaves before its connection stands", () => {
   it("leaves its place to one that waits", async () => {
-    const gateway = await startGateway();
-    const { begin, land, read } = openTransport(gateway.address, { mostConnections: 1 });
+    const listener = await startListener();
+    const { begin, land, read } = openTransport(listener.address, { mostConnections: 1 });
     const call = begin();
     const leaving = read(land().landing, call);
     const waiting = read();

@@ -5,7 +5,7 @@ import { until } from "@frontcache/proto/testing";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { openTransport, setUp, size, url } from "../../testing/landing-setting.js";
 import { ramp } from "../../testing/ramp.js";
-import { type Asked, answerRamp, errorAnswer, rampAnswer, rampHead } from "../../testing/scripted-gateway.js";
+import { type Asked, answerRamp, errorAnswer, rampAnswer, rampHead } from "../../testing/scripted-listener.js";
 import { Unreachable } from "../ports.js";
 import { Unintelligible } from "./answer-head.js";
 
@@ -13,7 +13,7 @@ const whole = { first: 0, end: size, objectSize: size };
 
 describe("the HTTP transport", () => {
   it("lands the bytes asked for, one read after the other on one connection, and leaves no timer", async () => {
-    const { read, land, gateway, clock } = await setUp();
+    const { read, land, listener, clock } = await setUp();
     for (const [offset, length] of [
       [0, size],
       [17, 1],
@@ -23,10 +23,10 @@ describe("the HTTP transport", () => {
       await read(landing);
       expect(landing.take()!.equals(ramp(offset, Math.min(length, size - offset)))).toBe(true);
     }
-    expect(gateway.connections).toBe(1);
-    expect(gateway.asked[1]!.lines).toEqual([
+    expect(listener.connections).toBe(1);
+    expect(listener.asked[1]!.lines).toEqual([
       "GET /s3/bucket/file HTTP/1.1",
-      `Host: ${gateway.address}`,
+      `Host: ${listener.address}`,
       "Range: bytes=17-17",
       'If-Match: "v1"',
     ]);
@@ -65,13 +65,13 @@ describe("the HTTP transport", () => {
   });
 
   it("says Unreachable for an answer that ends too soon, and where nobody listens", async () => {
-    const { read, gateway } = await setUp(({ socket }) => socket.end(rampAnswer(whole).subarray(0, 60_000)));
+    const { read, listener } = await setUp(({ socket }) => socket.end(rampAnswer(whole).subarray(0, 60_000)));
     await expect(read()).rejects.toBeInstanceOf(Unreachable);
-    await gateway.kill();
+    await listener.kill();
     const error = await read().catch((thrown: unknown) => thrown);
     expect(error).toBeInstanceOf(Unreachable);
     expect(error).toMatchObject({
-      message: expect.stringContaining(gateway.address),
+      message: expect.stringContaining(listener.address),
       cause: { cause: { code: "ECONNREFUSED" } },
     });
   });
@@ -93,9 +93,9 @@ describe("the HTTP transport", () => {
     ["a head without end", `HTTP/1.1 206 OK\r\n${"X: y\r\n".repeat(4_000)}`],
     ["another protocol", "SSH-2.0-OpenSSH_9.6\r\n"],
   ])("does not take %s, and closes the connection", async (_, text) => {
-    const { read, gateway } = await setUp(({ socket }) => socket.write(Buffer.from(text, "latin1")));
+    const { read, listener } = await setUp(({ socket }) => socket.write(Buffer.from(text, "latin1")));
     await expect(read()).rejects.toBeInstanceOf(Unintelligible);
-    await until(() => gateway.sockets.size === 0);
+    await until(() => listener.sockets.size === 0);
   });
 
   it("does not take another range, another version or bytes too many, and closes the connection", async () => {
@@ -104,46 +104,46 @@ describe("the HTTP transport", () => {
       rampAnswer({ ...whole, version: "v2" }),
       Buffer.concat([rampAnswer({ ...whole, end: 1 }), Buffer.from("x")]),
     ];
-    const { read, land, gateway } = await setUp(({ socket, count }) => socket.write(answers[count - 1]!));
+    const { read, land, listener } = await setUp(({ socket, count }) => socket.write(answers[count - 1]!));
     await expect(read()).rejects.toMatchObject({ code: "INTERNAL", message: expect.stringContaining("from 1 instead of") });
     await expect(read()).rejects.toMatchObject({ code: "INTERNAL", message: expect.stringContaining("of version v2") });
     await expect(read(land(0, 1).landing)).rejects.toBeInstanceOf(Unintelligible);
-    expect(gateway.connections).toBe(3);
-    await until(() => gateway.sockets.size === 0);
+    expect(listener.connections).toBe(3);
+    await until(() => listener.sockets.size === 0);
   });
 
   it("takes bytes that nobody asked for as the end of their connection, never as an answer", async () => {
-    const { read, gateway } = await setUp((asked) => {
+    const { read, listener } = await setUp((asked) => {
       answerRamp(asked, size);
       if (asked.count === 1) asked.socket.write(rampAnswer({ ...whole, version: "v1" }));
     });
     await read();
-    await until(() => gateway.sockets.size === 0);
+    await until(() => listener.sockets.size === 0);
     await read();
-    expect(gateway.connections).toBe(2);
+    expect(listener.connections).toBe(2);
   });
 
   it("passes on the member's error in its own words, and keeps the connection", async () => {
-    const { read, gateway } = await setUp((asked) => {
+    const { read, listener } = await setUp((asked) => {
       if (asked.count === 1) asked.socket.write(errorAnswer("404 Not Found", "NoSuchKey", `${url}: no such object`));
       else answerRamp(asked, size);
     });
     await expect(read()).rejects.toMatchObject({ code: "NOT_FOUND", message: `${url}: no such object` });
     await read();
-    expect(gateway.connections).toBe(1);
+    expect(listener.connections).toBe(1);
   });
 
   it("closes a connection that the member wants closed, and makes another", async () => {
-    const { read, gateway } = await setUp(({ socket }) => socket.write(rampAnswer({ ...whole, with: { Connection: "close" } })));
+    const { read, listener } = await setUp(({ socket }) => socket.write(rampAnswer({ ...whole, with: { Connection: "close" } })));
     await read();
-    await until(() => gateway.sockets.size === 0);
+    await until(() => listener.sockets.size === 0);
     await read();
-    expect(gateway.connections).toBe(2);
+    expect(listener.connections).toBe(2);
   });
 
   it("asks for a version that can't stand in a header by no request", async () => {
-    const { read, land, gateway } = await setUp();
+    const { read, land, listener } = await setUp();
     await expect(read(land(0, 1, 'v"1').landing)).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
-    expect(gateway.connections).toBe(0);
+    expect(listener.connections).toBe(0);
   });
 });

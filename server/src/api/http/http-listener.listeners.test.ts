@@ -8,20 +8,20 @@ import type { RawClient } from "../../testing/raw-client.js";
 import { Clients, noLimits } from "../limits/clients.js";
 import { textPage } from "./pages.js";
 
-let gateway: HttpFixture;
+let fixture: HttpFixture;
 let client: RawClient;
 
 beforeEach(async () => {
-  gateway = await HttpFixture.open();
-  gateway.put("s3://bucket/object", "0123456789");
-  gateway.put("gs://bucket/object", "abcdefghij");
-  client = await gateway.connect();
+  fixture = await HttpFixture.open();
+  fixture.put("s3://bucket/object", "0123456789");
+  fixture.put("gs://bucket/object", "abcdefghij");
+  client = await fixture.connect();
 });
 
 afterEach(async () => {
   await client[Symbol.asyncDispose]();
-  await eventually(() => expect(gateway.left()).toEqual(NOTHING_LEFT));
-  await gateway[Symbol.asyncDispose]();
+  await eventually(() => expect(fixture.left()).toEqual(NOTHING_LEFT));
+  await fixture[Symbol.asyncDispose]();
 });
 
 /** A hook for reads that end when their client leaves. */
@@ -29,14 +29,14 @@ function untilGone(signal: AbortSignal | undefined): Promise<void> {
   return new Promise((_, reject) => signal!.addEventListener("abort", () => reject(signal!.reason), { once: true }));
 }
 
-describe("the gateway", () => {
+describe("the HTTP listener", () => {
   it("serves the objects of both stores, many requests on one connection", async () => {
     for (let round = 0; round < 3; round++) {
       expect((await client.get("/s3/bucket/object")).body.toString()).toBe("0123456789");
       expect((await client.get("/gs/bucket/object", "Range: bytes=2-3")).body.toString()).toBe("cd");
       expect((await client.get("/s3/bucket/missing")).status).toBe(404);
     }
-    expect(gateway.listener.openConnections).toBe(1);
+    expect(fixture.listener.openConnections).toBe(1);
   });
 
   it.each(["PUT", "POST", "DELETE", "PATCH", "OPTIONS"])("refuses to %s, as S3 would", async (method) => {
@@ -84,7 +84,7 @@ describe("the gateway", () => {
       { key: "a&b", objectSize: 5, version: "v1", lastModifiedMs: 1_700_000_000_123, storageClass: "COLD" },
       { key: "\u0001 \ufffe", objectSize: 0 },
     ];
-    gateway.cache.listing = { objects, prefixes: ["c d/"], nextToken: "t=&" };
+    fixture.cache.listing = { objects, prefixes: ["c d/"], nextToken: "t=&" };
     const { status, body } = await client.get(
       `/${scheme}/bucket?list-type=2&prefix=a+%2B&delimiter=/&max-keys=7&continuation-token=u`,
     );
@@ -99,7 +99,7 @@ describe("the gateway", () => {
         "<Contents><Key>&#1; &#65534;</Key><Size>0</Size><StorageClass>STANDARD</StorageClass></Contents>" +
         "<CommonPrefixes><Prefix>c d/</Prefix></CommonPrefixes></ListBucketResult>",
     );
-    expect(gateway.cache.lists).toMatchObject([
+    expect(fixture.cache.lists).toMatchObject([
       { ref: { scheme, bucket: "bucket", prefix: "a +" }, page: { delimiter: "/", maxKeys: 7, token: "u" } },
     ]);
   });
@@ -129,7 +129,7 @@ describe("the gateway", () => {
     }
     const location = async () => (await client.get("/s3/bucket?location")).body.toString();
     expect(await location()).toContain('<LocationConstraint xmlns="http://s3.amazonaws.com/doc/2006-03-01/"/>');
-    gateway.cache.region = "eu-west-3";
+    fixture.cache.region = "eu-west-3";
     expect(await location()).toContain('2006-03-01/">eu-west-3</LocationConstraint>');
     const { status, body } = await client.get("/gs/missing?location");
     expect([status, /<Code>(\w+)</.exec(body.toString())?.[1]]).toEqual([404, "NoSuchBucket"]);
@@ -137,16 +137,16 @@ describe("the gateway", () => {
 
   it("stops listing when the client is gone", async () => {
     let stopped = false;
-    gateway.cache.beforeAnswer = (signal) =>
+    fixture.cache.beforeAnswer = (signal) =>
       untilGone(signal).catch((reason) => {
         stopped = true;
         throw reason;
       });
     client.request("GET", "/s3/bucket?list-type=2");
-    await eventually(() => expect(gateway.left().running).toBe(1));
+    await eventually(() => expect(fixture.left().running).toBe(1));
     client.socket.destroy();
     await eventually(() => expect(stopped).toBe(true));
-    expect(gateway.logged).toEqual([]);
+    expect(fixture.logged).toEqual([]);
   });
 
   it.each(["/", "/index.html", "/S3/bucket/object", "*"])("has nothing at %s", async (target) => {
@@ -175,7 +175,7 @@ describe("the gateway", () => {
 });
 
 describe("Kubernetes's probes", () => {
-  it("find the gateway alive and ready", async () => {
+  it("report that the HTTP listener is alive and ready", async () => {
     for (const path of ["/livez", "/readyz", "/readyz?verbose"]) {
       const { status, headers, body } = await client.get(path);
       expect([status, body.toString(), headers["cache-control"]]).toEqual([200, "ok\n", "no-store"]);
@@ -184,7 +184,7 @@ describe("Kubernetes's probes", () => {
   });
 
   it("are told what stands against being ready", async () => {
-    gateway.notReadyReasons = ["no membership yet", "volumes are recovering"];
+    fixture.notReadyReasons = ["no membership yet", "volumes are recovering"];
     expect((await client.get("/livez")).status).toBe(200);
     const { status, body } = await client.get("/readyz");
     expect([status, body.toString()]).toEqual([503, "no membership yet\nvolumes are recovering\n"]);
@@ -205,7 +205,7 @@ describe("Kubernetes's probes", () => {
   });
 
   it("find it not ready when it is about to leave, while objects are still served", async () => {
-    gateway.listener.announceShutdown();
+    fixture.listener.announceShutdown();
     const { status, body } = await client.get("/readyz");
     expect([status, body.toString()]).toEqual([503, "this member is shutting down\n"]);
     expect((await client.get("/s3/bucket/object")).status).toBe(200);
@@ -216,7 +216,7 @@ describe("requests that are sent ahead of their answers", () => {
   it("are answered in their order, one read at a time", async () => {
     let running = 0;
     let most = 0;
-    gateway.cache.beforeAnswer = async () => {
+    fixture.cache.beforeAnswer = async () => {
       most = Math.max(most, ++running);
       await new Promise((resolve) => setImmediate(resolve));
       running--;
@@ -228,38 +228,38 @@ describe("requests that are sent ahead of their answers", () => {
   });
 
   it("are cut off where they are too many", async () => {
-    gateway.cache.beforeAnswer = untilGone;
+    fixture.cache.beforeAnswer = untilGone;
     client.send("GET /s3/bucket/object HTTP/1.1\r\nHost: m\r\n\r\n".repeat(1000));
     expect(await client.rest()).toBe("");
-    expect(gateway.cache.requests).toHaveLength(1);
+    expect(fixture.cache.requests).toHaveLength(1);
   });
 
   it("are forgotten with their connection", async () => {
-    gateway.cache.beforeAnswer = untilGone;
+    fixture.cache.beforeAnswer = untilGone;
     client.send("GET /s3/bucket/object HTTP/1.1\r\nHost: m\r\n\r\n".repeat(10));
-    await eventually(() => expect(gateway.cache.requests).toHaveLength(1));
+    await eventually(() => expect(fixture.cache.requests).toHaveLength(1));
     client.socket.destroy();
-    await eventually(() => expect(gateway.listener.openConnections).toBe(0));
-    expect(gateway.cache.requests).toHaveLength(1);
+    await eventually(() => expect(fixture.listener.openConnections).toBe(0));
+    expect(fixture.cache.requests).toHaveLength(1);
   });
 });
 
-describe("closing the gateway", () => {
+describe("closing the HTTP listener", () => {
   it("ends idle connections at once and takes no new ones", async () => {
     await client.get("/s3/bucket/object");
-    await using silent = await gateway.connect();
-    await eventually(() => expect(gateway.listener.openConnections).toBe(2));
-    await gateway.listener.close();
+    await using silent = await fixture.connect();
+    await eventually(() => expect(fixture.listener.openConnections).toBe(2));
+    await fixture.listener.close();
     expect([await client.rest(), await silent.rest()]).toEqual(["", ""]);
-    await expect(gateway.connect()).rejects.toThrow("ECONNREFUSED");
+    await expect(fixture.connect()).rejects.toThrow("ECONNREFUSED");
   });
 
   it("lets running answers finish, each the last of its connection", async () => {
     let go!: () => void;
-    gateway.cache.beforeSlice = () => new Promise((resolve) => (go = resolve));
+    fixture.cache.beforeSlice = () => new Promise((resolve) => (go = resolve));
     client.request("GET", "/s3/bucket/object");
     await eventually(() => expect(go).toBeDefined());
-    const closed = gateway.listener.close();
+    const closed = fixture.listener.close();
     go();
     expect((await client.answer()).body.toString()).toBe("0123456789");
     await closed;
@@ -268,11 +268,11 @@ describe("closing the gateway", () => {
 
   it("says so in answers that had not begun", async () => {
     let go!: () => void;
-    gateway.cache.beforeAnswer = () => new Promise((resolve) => (go = resolve));
+    fixture.cache.beforeAnswer = () => new Promise((resolve) => (go = resolve));
     client.send("GET /s3/bucket/object HTTP/1.1\r\nHost: m\r\n\r\n".repeat(2));
     await eventually(() => expect(go).toBeDefined());
-    const closed = gateway.listener.close();
-    gateway.cache.beforeAnswer = undefined;
+    const closed = fixture.listener.close();
+    fixture.cache.beforeAnswer = undefined;
     go();
     expect((await client.answer()).headers.connection).toBe("keep-alive");
     expect((await client.answer()).headers.connection).toBe("close");
@@ -280,21 +280,21 @@ describe("closing the gateway", () => {
   });
 
   it("cuts off what has not finished in time", async () => {
-    gateway.cache.beforeAnswer = untilGone;
+    fixture.cache.beforeAnswer = untilGone;
     client.request("GET", "/s3/bucket/object");
-    await eventually(() => expect(gateway.left().running).toBe(1));
-    const closed = gateway.listener.close();
-    gateway.clock.advance(9_999);
-    expect(gateway.left().running).toBe(1);
-    gateway.clock.advance(1);
+    await eventually(() => expect(fixture.left().running).toBe(1));
+    const closed = fixture.listener.close();
+    fixture.clock.advance(9_999);
+    expect(fixture.left().running).toBe(1);
+    fixture.clock.advance(1);
     await closed;
     await expect(client.answer()).rejects.toThrow("the connection ended");
   });
 
   it("is needless where the address can't be had", async () => {
-    const { listener } = gateway;
+    const { listener } = fixture;
     const { HttpListener } = await import("./http-listener.js");
-    const { clock } = gateway;
+    const { clock } = fixture;
     const options = {
       drainMs: 1,
       notReadyReasons: () => [],
@@ -311,7 +311,7 @@ describe("closing the gateway", () => {
 
 describe("a page", () => {
   it("is served by GET and HEAD at its path and nowhere else", async () => {
-    gateway.pages.set(
+    fixture.pages.set(
       "/metrics",
       textPage("text/plain", () => "figures\n"),
     );

@@ -15,19 +15,19 @@ import { PlainLane } from "./plain-lane.js";
 
 const OBJECT = rampBytes(0, 5000, 3);
 
-let gateway: HttpFixture;
+let fixture: HttpFixture;
 let client: RawClient;
 
 beforeEach(async () => {
-  gateway = await HttpFixture.open();
-  gateway.put("s3://bucket/object", OBJECT);
-  client = await gateway.connect();
+  fixture = await HttpFixture.open();
+  fixture.put("s3://bucket/object", OBJECT);
+  client = await fixture.connect();
 });
 
 afterEach(async () => {
   await client[Symbol.asyncDispose]();
-  await eventually(() => expect(gateway.left()).toEqual(NOTHING_LEFT));
-  await gateway[Symbol.asyncDispose]();
+  await eventually(() => expect(fixture.left()).toEqual(NOTHING_LEFT));
+  await fixture[Symbol.asyncDispose]();
 });
 
 /** Whether an answer came through the plain lane: Node's server says how long it keeps the connection. */
@@ -70,7 +70,7 @@ describe("the plain lane", () => {
   it("is left by a head in two pieces, wherever it is split, also behind an answer", async () => {
     const head = "GET /s3/bucket/object HTTP/1.1\r\nHost: member\r\nRange: bytes=2-5\r\n\r\n";
     for (let at = 1; at < head.length; at += 7) {
-      await using other = await gateway.connect();
+      await using other = await fixture.connect();
       expect((await other.get("/s3/bucket/object", "Range: bytes=0-9")).status).toBe(206);
       other.send(head.slice(0, at));
       await new Promise((resolve) => setImmediate(resolve));
@@ -81,33 +81,33 @@ describe("the plain lane", () => {
 
   it("hands over what was sent before the answer to the last request, in its order", async () => {
     let go!: () => void;
-    gateway.cache.beforeAnswer = () => new Promise((resolve) => (go = resolve));
+    fixture.cache.beforeAnswer = () => new Promise((resolve) => (go = resolve));
     client.request("GET", "/s3/bucket/object", "Range: bytes=0-0");
-    await eventually(() => expect(gateway.left().running).toBe(1));
+    await eventually(() => expect(fixture.left().running).toBe(1));
     for (const at of [1, 2, 3]) {
       client.request("GET", "/s3/bucket/object", `Range: bytes=${at}-${at}`);
       await new Promise((resolve) => setImmediate(resolve));
     }
     await new Promise((resolve) => setImmediate(resolve));
-    gateway.cache.beforeAnswer = undefined;
+    fixture.cache.beforeAnswer = undefined;
     go();
     for (const at of [0, 1, 2, 3]) expect((await client.answer()).body).toEqual(OBJECT.subarray(at, at + 1));
   });
 
   it("cuts off who sends much more than it takes", async () => {
-    gateway.cache.beforeAnswer = (signal) =>
+    fixture.cache.beforeAnswer = (signal) =>
       new Promise((_, reject) => signal!.addEventListener("abort", () => reject(signal!.reason), { once: true }));
     client.request("GET", "/s3/bucket/object", "Range: bytes=0-0");
-    await eventually(() => expect(gateway.left().running).toBe(1));
+    await eventually(() => expect(fixture.left().running).toBe(1));
     client.send(Buffer.alloc(1 << 20));
     expect(await client.rest()).toBe("");
   });
 
   it("stops for a client that ends its side, as Node's server does", async () => {
-    gateway.cache.beforeAnswer = (signal) =>
+    fixture.cache.beforeAnswer = (signal) =>
       new Promise((_, reject) => signal!.addEventListener("abort", () => reject(signal!.reason), { once: true }));
     client.request("GET", "/s3/bucket/object", "Range: bytes=0-0");
-    await eventually(() => expect(gateway.left().running).toBe(1));
+    await eventually(() => expect(fixture.left().running).toBe(1));
     client.socket.end();
     expect(await client.rest()).toBe("");
   });

@@ -8,20 +8,20 @@ import type { RawAnswer, RawClient } from "../../testing/raw-client.js";
 
 const OBJECT = rampBytes(0, 1000, 3);
 
-let gateway: HttpFixture;
+let fixture: HttpFixture;
 let client: RawClient;
 
 beforeEach(async () => {
-  gateway = await HttpFixture.open();
-  gateway.put("s3://bucket/object", OBJECT);
-  gateway.put("s3://bucket/empty", "");
-  client = await gateway.connect();
+  fixture = await HttpFixture.open();
+  fixture.put("s3://bucket/object", OBJECT);
+  fixture.put("s3://bucket/empty", "");
+  client = await fixture.connect();
 });
 
 afterEach(async () => {
-  await eventually(() => expect(gateway.left()).toEqual(NOTHING_LEFT));
+  await eventually(() => expect(fixture.left()).toEqual(NOTHING_LEFT));
   await client[Symbol.asyncDispose]();
-  await gateway[Symbol.asyncDispose]();
+  await fixture[Symbol.asyncDispose]();
 });
 
 const get = (...headers: string[]): Promise<RawAnswer> => client.get("/s3/bucket/object", ...headers);
@@ -51,7 +51,7 @@ describe("a GET", () => {
       const requestId = headers["x-amz-request-id"]!;
       ids.add(requestId);
       await eventually(() =>
-        expect(gateway.debugLogged).toContainEqual(
+        expect(fixture.debugLogged).toContainEqual(
           expect.objectContaining({ event: "request", requestId, url: "s3://bucket/object", range, client: "127.0.0.1" }),
         ),
       );
@@ -64,8 +64,8 @@ describe("a GET", () => {
     expect(status).toBe(206);
     expect(headers).toMatchObject({ "content-range": "bytes 10-19/1000", "content-length": "10" });
     expect(body.equals(OBJECT.subarray(10, 20))).toBe(true);
-    expect(gateway.cache.requests).toMatchObject([{ offset: 10, length: 10, forwarded: false, cachedOnly: false }]);
-    expect(gateway.cache.stats).toEqual([]);
+    expect(fixture.cache.requests).toMatchObject([{ offset: 10, length: 10, forwarded: false, cachedOnly: false }]);
+    expect(fixture.cache.stats).toEqual([]);
   });
 
   it.each([
@@ -101,7 +101,7 @@ describe("a GET", () => {
 
   it("of a version by If-Match asks for this one", async () => {
     expect((await get('If-Match: "v1"', "Range: bytes=0-9")).status).toBe(206);
-    expect(gateway.cache.stats).toEqual([]);
+    expect(fixture.cache.stats).toEqual([]);
     const refused = await get('If-Match: "v0"', "Range: bytes=0-9");
     expect(refused.status).toBe(412);
     expect(refused.body.toString()).toContain("<Code>PreconditionFailed</Code>");
@@ -115,20 +115,20 @@ describe("a GET", () => {
     expect(headers).toMatchObject({ etag: '"v1"', "last-modified": LAST_MODIFIED });
     expect(body).toHaveLength(0);
     expect((await get("If-Unmodified-Since: Fri, 01 Nov 2024 11:00:00 GMT")).status).toBe(412);
-    expect(gateway.cache.requests).toEqual([]);
+    expect(fixture.cache.requests).toEqual([]);
   });
 
   it("reads the very version that its conditions were held against", async () => {
     expect((await get('If-None-Match: "v0"', "Range: bytes=-10")).status).toBe(206);
-    expect(gateway.cache.requests).toMatchObject([{ version: "v1", offset: 990, length: 10 }]);
+    expect(fixture.cache.requests).toMatchObject([{ version: "v1", offset: 990, length: 10 }]);
   });
 
   it("starts again when the object changes between the look at it and the read", async () => {
-    const { cache } = gateway;
+    const { cache } = fixture;
     cache.afterStat = () => {
       if (cache.stats.length > 1) return;
       cache.version = "v2";
-      gateway.put("s3://bucket/object", OBJECT.subarray(0, 500));
+      fixture.put("s3://bucket/object", OBJECT.subarray(0, 500));
     };
     const { status, headers } = await get("Range: bytes=-10");
     expect([status, headers.etag, headers["content-range"]]).toEqual([206, '"v2"', "bytes 490-499/500"]);
@@ -148,7 +148,7 @@ describe("a GET that a member sends", () => {
 
   it("reaches the cache as forwarded or cached-only, in the plain lane and beside it", async () => {
     for (const other of [[], ["User-Agent: a tool"]]) {
-      const { requests } = gateway.cache;
+      const { requests } = fixture.cache;
       requests.length = 0;
       expect((await get("Range: bytes=0-9", FORWARDED, ...other)).status).toBe(206);
       expect((await get("Range: bytes=0-9", CACHED_ONLY, ...other)).status).toBe(206);
@@ -166,13 +166,13 @@ describe("a GET that a member sends", () => {
     async (value) => {
       const answer = await get("Range: bytes=0-9", `frontcache-forwarded: ${value}`, `frontcache-cached-only: ${value}`);
       expect(answer.status).toBe(206);
-      expect(gateway.cache.requests).toMatchObject([{ forwarded: false, cachedOnly: false }]);
+      expect(fixture.cache.requests).toMatchObject([{ forwarded: false, cachedOnly: false }]);
     },
   );
 
   it("is an ordinary one when a header is repeated", async () => {
     expect((await get("Range: bytes=0-9", FORWARDED, FORWARDED)).status).toBe(206);
-    expect(gateway.cache.requests).toMatchObject([{ forwarded: false }]);
+    expect(fixture.cache.requests).toMatchObject([{ forwarded: false }]);
   });
 
   it("gets all that the read knows of the object, and the cache is not asked for the rest", async () => {
@@ -183,29 +183,29 @@ describe("a GET that a member sends", () => {
       "content-type": "text/plain",
       "last-modified": LAST_MODIFIED,
     });
-    gateway.cache.describesReads = false;
+    fixture.cache.describesReads = false;
     for (const header of [FORWARDED, CACHED_ONLY]) {
       const unknown = await get("Range: bytes=0-9", header);
       expect([unknown.status, unknown.headers["content-range"], unknown.headers.etag]).toEqual([206, "bytes 0-9/1000", '"v1"']);
       expect(unknown.headers).not.toHaveProperty("content-type");
       expect(unknown.headers).not.toHaveProperty("last-modified");
     }
-    expect(gateway.cache.stats).toEqual([]);
+    expect(fixture.cache.stats).toEqual([]);
   });
 
   it("gets a short 404 without a log line when the bytes are not cached", async () => {
-    gateway.cache.beforeAnswer = () => {
+    fixture.cache.beforeAnswer = () => {
       throw new CacheError("NOT_FOUND", "s3://bucket/object: not cached here");
     };
     const { status, headers, body } = await get("Range: bytes=0-9", CACHED_ONLY);
     expect([status, headers["frontcache-error"], body.length]).toEqual([404, "NOT_FOUND", 0]);
-    expect(gateway.logged).toEqual([]);
+    expect(fixture.logged).toEqual([]);
   });
 
   it("gets 416 without a question for the size when the range starts past the end", async () => {
     const { status, headers } = await get("Range: bytes=1000-1009", FORWARDED);
     expect([status, headers["frontcache-error"]]).toEqual([416, "OUT_OF_RANGE"]);
-    expect(gateway.cache.stats).toEqual([]);
+    expect(fixture.cache.stats).toEqual([]);
   });
 
   it.each(["Range: bytes=-10", 'If-None-Match: "v0"', "If-Modified-Since: Fri, 01 Nov 2024 11:00:00 GMT"])(
@@ -213,19 +213,19 @@ describe("a GET that a member sends", () => {
     async (header) => {
       const { status, headers } = await get(header, CACHED_ONLY);
       expect([status, headers["frontcache-error"]]).toEqual([400, "INVALID_ARGUMENT"]);
-      expect(gateway.cache.stats).toEqual([]);
+      expect(fixture.cache.stats).toEqual([]);
     },
   );
 
   it.each(["end", "resetAndDestroy"] as const)("leaves nothing behind when the member's socket calls %s", async (leave) => {
-    gateway.cache.beforeAnswer = (signal) =>
+    fixture.cache.beforeAnswer = (signal) =>
       new Promise((_, reject) => signal!.addEventListener("abort", () => reject(signal!.reason), { once: true }));
     client.request("GET", "/s3/bucket/object", "Range: bytes=0-9", FORWARDED);
-    await eventually(() => expect(gateway.left().running).toBe(1));
+    await eventually(() => expect(fixture.left().running).toBe(1));
     client.socket[leave]();
     await client.rest();
     await turn();
-    expect(gateway.logged).toEqual([]);
+    expect(fixture.logged).toEqual([]);
   });
 });
 
@@ -233,11 +233,11 @@ describe("a HEAD", () => {
   it("has the head of the GET, and reads no bytes", async () => {
     for (const headers of [[], ["Range: bytes=10-19"], ["Range: bytes=-10"], ["Range: bytes=1000-"], ['If-None-Match: "v1"']]) {
       const { body, ...head } = await client.get("/s3/bucket/object", ...headers);
-      gateway.cache.requests.length = 0;
+      fixture.cache.requests.length = 0;
       const bare = await client.head("/s3/bucket/object", ...headers);
       const { date, "x-amz-request-id": id, ...expected } = head.headers;
       expect(bare).toMatchObject({ status: head.status, headers: expected });
-      expect(gateway.cache.requests).toEqual([]);
+      expect(fixture.cache.requests).toEqual([]);
     }
   });
 
@@ -250,7 +250,7 @@ describe("a HEAD", () => {
 
 describe("type and date that a read doesn't tell", () => {
   beforeEach(() => {
-    gateway.cache.describesReads = false;
+    fixture.cache.describesReads = false;
   });
 
   it("are looked for", async () => {
@@ -260,7 +260,7 @@ describe("type and date that a read doesn't tell", () => {
   });
 
   it("are left out where they can't be had", async () => {
-    gateway.cache.beforeStat = () => {
+    fixture.cache.beforeStat = () => {
       throw new CacheError("UNAVAILABLE", "the origin is out of reach");
     };
     const { status, headers } = await get("Range: bytes=0-9");
@@ -270,34 +270,34 @@ describe("type and date that a read doesn't tell", () => {
   });
 
   it("are no way around a version that no header can hold", async () => {
-    gateway.cache.version = "\u2603";
+    fixture.cache.version = "\u2603";
     expect((await get("Range: bytes=0-9")).status).toBe(500);
-    gateway.cache.beforeStat = () => {
+    fixture.cache.beforeStat = () => {
       throw new CacheError("UNAVAILABLE", "the origin is out of reach");
     };
     expect((await get("Range: bytes=0-9")).status).toBe(500);
   });
 
   it("are not waited for longer than a second", async () => {
-    gateway.cache.beforeStat = (signal) =>
+    fixture.cache.beforeStat = (signal) =>
       new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason), { once: true }));
     const answer = get("Range: bytes=0-9");
-    await eventually(() => expect(gateway.cache.stats).toHaveLength(1));
-    gateway.clock.advance(1_000);
+    await eventually(() => expect(fixture.cache.stats).toHaveLength(1));
+    fixture.clock.advance(1_000);
     expect((await answer).status).toBe(206);
   });
 
   it("are no reason to go on for a client that left", async () => {
-    gateway.cache.beforeStat = (signal) =>
+    fixture.cache.beforeStat = (signal) =>
       new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason), { once: true }));
     client.request("GET", "/s3/bucket/object");
-    await eventually(() => expect(gateway.cache.stats).toHaveLength(1));
+    await eventually(() => expect(fixture.cache.stats).toHaveLength(1));
     client.socket.destroy();
   });
 
   it.each(["text/plain\r\nX-Injected: 1", "\u0100", ""])("and a type that no header can hold (%j) is not told", async (type) => {
-    gateway.cache.describesReads = true;
-    gateway.cache.contentType = type;
+    fixture.cache.describesReads = true;
+    fixture.cache.contentType = type;
     expect((await get()).headers).toMatchObject({ "content-type": "binary/octet-stream", "content-length": "1000" });
   });
 });
@@ -319,7 +319,7 @@ describe("a read that fails", () => {
     const fail = (): never => {
       throw new CacheError(code, "s3://bucket/object: <what> to do", { cause: new Error("secret") });
     };
-    const { cache: memory } = gateway;
+    const { cache: memory } = fixture;
     for (const hook of [
       () => (memory.beforeAnswer = fail),
       () => (memory.beforeAnswer = async () => fail()),
@@ -339,12 +339,12 @@ describe("a read that fails", () => {
   });
 
   it("in the middle ends the connection, for there is no other way to tell", async () => {
-    gateway.cache.sliceBytes = 100;
-    gateway.cache.beforeSlice = (offset) => {
+    fixture.cache.sliceBytes = 100;
+    fixture.cache.beforeSlice = (offset) => {
       if (offset === 500) throw new CacheError("UNAVAILABLE", "s3://bucket/object: gone");
     };
     await expect(get()).rejects.toThrow("in the middle of an answer");
-    expect(gateway.logged).toMatchObject([
+    expect(fixture.logged).toMatchObject([
       {
         event: "call-failed",
         code: "UNAVAILABLE",
@@ -356,12 +356,12 @@ describe("a read that fails", () => {
   });
 
   it("by a defect is logged with its cause, of which the client hears nothing", async () => {
-    gateway.cache.beforeAnswer = () => {
+    fixture.cache.beforeAnswer = () => {
       throw new TypeError("secret");
     };
     const { status, body } = await get();
     expect([status, body.toString().includes("secret")]).toEqual([500, false]);
-    expect(gateway.logged).toMatchObject([{ code: "INTERNAL", cause: expect.stringContaining("secret") }]);
+    expect(fixture.logged).toMatchObject([{ code: "INTERNAL", cause: expect.stringContaining("secret") }]);
   });
 
   it("for a key that is no XML still says so in XML", async () => {

@@ -7,22 +7,22 @@ import type { RawClient } from "../../testing/raw-client.js";
 const MiB = 1 << 20;
 const OBJECT = rampBytes(0, 24 * MiB, 5);
 
-let gateway: HttpFixture;
+let fixture: HttpFixture;
 let client: RawClient;
 
 beforeEach(async () => {
-  gateway = await HttpFixture.open();
-  gateway.cache.objects.set("s3://bucket/object", OBJECT);
-  client = await gateway.connect();
+  fixture = await HttpFixture.open();
+  fixture.cache.objects.set("s3://bucket/object", OBJECT);
+  client = await fixture.connect();
 });
 
 afterEach(async () => {
   client.socket.destroy();
-  await eventually(() => expect(gateway.left()).toEqual(NOTHING_LEFT));
-  await gateway[Symbol.asyncDispose]();
+  await eventually(() => expect(fixture.left()).toEqual(NOTHING_LEFT));
+  await fixture[Symbol.asyncDispose]();
 });
 
-const memory = () => gateway.cache;
+const memory = () => fixture.cache;
 
 /** Asks for all of it and takes nothing, until the socket is full. */
 async function stall(): Promise<void> {
@@ -41,7 +41,7 @@ describe("the bytes of an answer", () => {
     [1000, true],
   ])("in slices of %d (scarce: %s) arrive as they are", async (sliceBytes, scarce) => {
     memory().sliceBytes = sliceBytes;
-    gateway.cache.scarce = scarce;
+    fixture.cache.scarce = scarce;
     const bytes = OBJECT.subarray(0, Math.min(OBJECT.length, sliceBytes * 300));
     const { status, body } = await client.get("/s3/bucket/object", `Range: bytes=0-${bytes.length - 1}`);
     expect([status, body.equals(bytes)]).toEqual([206, true]);
@@ -60,7 +60,7 @@ describe("the bytes of an answer", () => {
     memory().sliceBytes = MiB;
     await stall();
     expect(memory().openSlices).toBe(1);
-    expect(gateway.left().timers).toBe(0);
+    expect(fixture.left().timers).toBe(0);
     client.socket.resume();
     expect((await client.answer()).body.equals(OBJECT)).toBe(true);
   });
@@ -79,17 +79,17 @@ describe("the bytes of an answer", () => {
         const read = opened(request);
         return read instanceof Promise ? read : { ...read, length: read.length + lie };
       };
-      await using other = await gateway.connect();
+      await using other = await fixture.connect();
       await expect(other.get("/s3/bucket/object")).rejects.toThrow("in the middle of an answer");
       memory().open = opened;
     }
-    expect(gateway.logged).toMatchObject([{ code: "INTERNAL" }, { code: "INTERNAL" }]);
+    expect(fixture.logged).toMatchObject([{ code: "INTERNAL" }, { code: "INTERNAL" }]);
   });
 });
 
 describe("memory that others wait for", () => {
   beforeEach(() => {
-    gateway.cache.scarce = true;
+    fixture.cache.scarce = true;
     memory().sliceBytes = MiB;
   });
 
@@ -97,25 +97,25 @@ describe("memory that others wait for", () => {
     memory().sliceBytes = OBJECT.length;
     await stall();
     expect(memory().openSlices).toBe(1);
-    gateway.clock.advance(100);
+    fixture.clock.advance(100);
     expect(memory().openSlices).toBe(0);
-    expect(gateway.clients.sendBuffer.bytes).toBeGreaterThan(OBJECT.length / 2);
+    expect(fixture.clients.sendBuffer.bytes).toBeGreaterThan(OBJECT.length / 2);
     client.socket.resume();
     expect((await client.answer()).body.equals(OBJECT)).toBe(true);
-    await eventually(() => expect(gateway.clients.sendBuffer.bytes).toBe(0));
+    await eventually(() => expect(fixture.clients.sendBuffer.bytes).toBe(0));
   });
 });
 
 describe("a client that leaves", () => {
   it.each([false, true])("in the middle of the bytes (scarce: %s) has everything given back", async (scarce) => {
-    gateway.cache.scarce = scarce;
+    fixture.cache.scarce = scarce;
     await stall();
     client.socket.destroy();
-    gateway.clock.advance(100);
-    await eventually(() => expect(gateway.left()).toEqual(NOTHING_LEFT));
-    expect(gateway.clients.sendBuffer.bytes).toBe(0);
+    fixture.clock.advance(100);
+    await eventually(() => expect(fixture.left()).toEqual(NOTHING_LEFT));
+    expect(fixture.clients.sendBuffer.bytes).toBe(0);
     expect(memory().requests[0]!.signal.aborted).toBe(true);
-    expect(gateway.logged).toEqual([]);
+    expect(fixture.logged).toEqual([]);
   });
 
   it.each(["opened", "filled"])("while the read is %s has it stopped", async (when) => {
@@ -127,8 +127,8 @@ describe("a client that leaves", () => {
     await eventually(() => expect(memory().requests).toHaveLength(1));
     client.socket.destroy();
     await eventually(() => expect(memory().requests[0]!.signal.aborted).toBe(true));
-    await eventually(() => expect(gateway.left()).toEqual(NOTHING_LEFT));
-    expect(gateway.logged).toEqual([]);
+    await eventually(() => expect(fixture.left()).toEqual(NOTHING_LEFT));
+    expect(fixture.logged).toEqual([]);
   });
 
   it("too early has its read and its bytes given back when they come", async () => {
@@ -137,17 +137,17 @@ describe("a client that leaves", () => {
     client.request("GET", "/s3/bucket/object");
     await eventually(() => expect(go).toBeDefined());
     client.socket.destroy();
-    await eventually(() => expect(gateway.listener.openConnections).toBe(0));
+    await eventually(() => expect(fixture.listener.openConnections).toBe(0));
     go();
 
-    await using other = await gateway.connect();
+    await using other = await fixture.connect();
     memory().beforeAnswer = undefined;
     let arrive!: () => void;
     memory().beforeSlice = () => new Promise((resolve) => (arrive = resolve));
     other.request("GET", "/s3/bucket/object");
     await eventually(() => expect(arrive).toBeDefined());
     other.socket.destroy();
-    await eventually(() => expect(gateway.listener.openConnections).toBe(0));
+    await eventually(() => expect(fixture.listener.openConnections).toBe(0));
     arrive();
     await eventually(() => expect(memory().slicesGiven).toBe(1));
   });

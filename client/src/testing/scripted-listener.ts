@@ -3,11 +3,11 @@ import { type AddressInfo, createServer, type Server, type Socket } from "node:n
 import { ERROR_HEADER, type ErrorCode, errorTable } from "@frontcache/proto";
 import { ramp } from "./ramp.js";
 
-/** One request as the gateway sees it. */
+/** One request as the listener receives it. */
 export interface Asked {
   /** The head's lines, without their ends. */
   readonly lines: readonly string[];
-  /** 1 for the gateway's first request. */
+  /** 1 for the HTTP listener's first request. */
   readonly count: number;
   /** The connection; the first one is 1. */
   readonly connection: number;
@@ -15,7 +15,7 @@ export interface Asked {
 }
 
 /** A real TCP server on a free port that answers each head as the test says, byte for byte. */
-export class ScriptedGateway {
+export class ScriptedListener {
   readonly address: string;
   /** Connections that are open. */
   readonly sockets = new Set<Socket>();
@@ -30,10 +30,10 @@ export class ScriptedGateway {
   }
 
   /** `port`: listens there again, instead of on a free one. */
-  static async start(onAsked: (asked: Asked) => void, port = 0): Promise<ScriptedGateway> {
+  static async start(onAsked: (asked: Asked) => void, port = 0): Promise<ScriptedListener> {
     const server = createServer({ noDelay: true, allowHalfOpen: true });
     await once(server.listen(port, "127.0.0.1"), "listening");
-    return new ScriptedGateway(server, onAsked);
+    return new ScriptedListener(server, onAsked);
   }
 
   /** Listens no more. Connections stay. */
@@ -68,7 +68,7 @@ export class ScriptedGateway {
   }
 }
 
-/** What a good gateway says of a part of a ramp object; `with`: headers in place of its own, undefined for none. */
+/** The headers that a correct listener sends for a range of a ramp object; `with`: headers in place of its own, undefined for none. */
 export interface RampAnswer {
   readonly first: number;
   /** One past the last byte. */
@@ -79,7 +79,7 @@ export interface RampAnswer {
   readonly with?: Readonly<Record<string, string | undefined>>;
 }
 
-/** The head of an answer as a gateway sends it. */
+/** The head of an answer as a HTTP listener sends it. */
 export function rampHead({
   first,
   end,
@@ -106,7 +106,7 @@ export function rampAnswer(answer: RampAnswer): Buffer {
   return Buffer.concat([Buffer.from(rampHead(answer), "latin1"), ramp(answer.first, answer.end - answer.first)]);
 }
 
-/** Answers a read of a ramp object of `size` bytes as a good gateway does. */
+/** Answers a read of a ramp object of `size` bytes as a correct listener does. */
 export function answerRamp({ lines, socket }: Asked, size: number): void {
   const match = /^Range: bytes=(\d+)-(\d+)$/.exec(lines.find((line) => line.startsWith("Range: ")) ?? "");
   const [first, last] = [Number(match?.[1]), Number(match?.[2])];
@@ -114,7 +114,7 @@ export function answerRamp({ lines, socket }: Asked, size: number): void {
   else socket.write(errorAnswer("416 Range Not Satisfiable", "InvalidRange", `the object has ${size} bytes`));
 }
 
-/** An error as a gateway answers it. */
+/** An error answer as the HTTP listener sends it. */
 export function errorAnswer(
   status: string,
   code: string,
