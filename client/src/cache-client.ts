@@ -1,7 +1,7 @@
 import { Readable } from "node:stream";
 import { CacheError, checkRange, checkUrlBeginning, type MemberInfo, parseObjectUrl } from "@frontcache/proto";
 import { LocalReads, type LocalReport } from "./local/local-reads.js";
-import { tellOwners } from "./local/tell-owners.js";
+import { reportUses } from "./local/report-uses.js";
 import { type MemberDirectory, WatchedMembers } from "./member-directory.js";
 import { CircuitBreaker } from "./members/circuit-breaker.js";
 import { type Clock, systemClock } from "./members/clock.js";
@@ -94,8 +94,8 @@ export class CacheClient implements AsyncDisposable {
     this.#failover = { clock: ports.clock, breaker, attempts: options.attempts, backoff: RETRY_BACKOFF, onRepeat };
     const { parallelBlocks, localVolumes: volumes } = options;
     const { connections, clock } = ports;
-    const tell = tellOwners(connections.calls, members, clock);
-    this.#local = volumes.length === 0 ? undefined : new LocalReads({ clock, volumes, tell });
+    const tell = reportUses(connections.calls, members, clock);
+    this.#local = volumes.length === 0 ? undefined : new LocalReads({ clock, volumes, report: tell });
     this.#rangeWith = {
       blocks: connections.blocks,
       owners: members,

@@ -12,44 +12,44 @@ import {
   segmentOf,
 } from "@frontcache/proto";
 
-/** Where block files are looked for. */
+/** A cache directory of a member on this host. */
 export interface LocalVolume {
   readonly path: string;
-  /** Until then (monotonic) its files are not read on the main thread, because a read there took long. */
+  /** Time (monotonic) until which its files are not read on the main thread, because such a read was slow. */
   slowUntilMs: number;
-  /** Reads under way whose callers could not wait for them: while there are any, the disk is taken to hang and left alone. */
-  left: number;
+  /** Running operations whose callers have given up. While there are any, the disk counts as hanging and is not used. */
+  abandonedReads: number;
 }
 
-/** Leaves a volume alone until work on it is done that nobody waits for any more, and that never rejects. */
-export function leaveAlone(volume: LocalVolume, work: Promise<unknown>): void {
-  volume.left++;
-  void work.finally(() => volume.left--);
+/** Stops using a volume until an abandoned operation settles. The operation must never reject. */
+export function suspendUntilSettled(volume: LocalVolume, work: Promise<unknown>): void {
+  volume.abandonedReads++;
+  void work.finally(() => volume.abandonedReads--);
 }
 
-/** Receives a footer's last bytes where they are read on the main thread, and used before anything else happens. */
+/** Receives a footer's last bytes for reads on the main thread, which use them synchronously. */
 const tail = Buffer.allocUnsafeSlow(FOOTER_TAIL_BYTES);
 
 /**
- * A block file of a member on this host, open for reading. Its member may append segments and give damaged ones up, but says
- * so in the footer before it touches their bytes: bytes count once the footer, looked at after them, tells of no drop. An
- * evicted file stays readable, and keeps its space, until it is closed.
+ * A block file of a member on this host, open for reading. The member may append segments and drop damaged ones; it records a drop in
+ * the footer before it overwrites the bytes. Bytes are therefore valid if the footer, read after them, records no new drop. The file
+ * of an evicted block stays readable, and uses its space, until it is closed.
  */
 export class LocalFile {
   readonly #fd: number;
   readonly volume: LocalVolume;
   readonly #geometry: Geometry;
 
-  /** Reads under way. */
+  /** Running reads. */
   #users = 0;
   #state: "open" | "retired" | "closed" = "open";
   #footer: BlockFooter;
-  /** Of each segment: when (monotonic) it was last read, since it was found to be what its CRC says; undefined: not yet. */
+  /** For each segment, the time (monotonic) of the last read after its CRC was verified; undefined: not verified yet. */
   #readMs: (number | undefined)[] = [];
   readonly #checks = new Map<number, Promise<boolean>>();
   readonly #closed: Promise<void>;
   #close!: () => void;
-  /** When it was last used, and when its name was last known to be there; monotonic. */
+  /** Monotonic times of the last use, and of the last check that the file existed. */
   usedMs: number;
   seenMs: number;
 
@@ -65,7 +65,7 @@ export class LocalFile {
     });
   }
 
-  /** Undefined where there is no file that can be read, or not of that block. */
+  /** Opens a block's file. Returns undefined if the file is missing, unreadable, or of another block. */
   static async open(
     path: string,
     id: BlockId,
@@ -90,13 +90,13 @@ export class LocalFile {
     return this.#footer.info.objectSize;
   }
 
-  /** Bytes of the block. */
+  /** Size of the block, bytes. */
   get length(): number {
     return blockLength(this.id.offset, this.objectSize, this.#geometry);
   }
 
-  /** Whether the footer, as last read, tells that every byte of the range is held. */
-  holds(start: number, end: number): boolean {
+  /** Whether every byte of the range is cached, according to the footer as last read. */
+  isCached(start: number, end: number): boolean {
     const last = segmentOf(end - 1, this.#geometry);
     for (let segment = segmentOf(start, this.#geometry); segment <= last; segment++) {
       if (this.#footer.crcs[segment] === undefined) return false;
@@ -104,7 +104,7 @@ export class LocalFile {
     return true;
   }
 
-  /** Whether each segment of the range is known to be true, and was read since `sinceMs`: then its pages are in memory still. */
+  /** Whether each segment of the range is verified and was read since `sinceMs`, so that its pages are probably in memory. */
   isHot(start: number, end: number, sinceMs: number): boolean {
     const last = segmentOf(end - 1, this.#geometry);
     for (let segment = segmentOf(start, this.#geometry); segment <= last; segment++) {
@@ -114,7 +114,7 @@ export class LocalFile {
     return true;
   }
 
-  /** Whether the file has still its name; without it, it has been evicted. */
+  /** Whether the file still has its name. If not, the block was evicted. */
   hasName(): boolean {
     try {
       return fs.fstatSync(this.#fd).nlink > 0;
@@ -123,7 +123,7 @@ export class LocalFile {
     }
   }
 
-  /** Reads the footer anew where it has changed. False: a segment was given up meanwhile, nothing known of the file holds. */
+  /** Reads the footer again if it has changed. Returns false if a segment was dropped: all that is known of the file is then invalid. */
   async refresh(): Promise<boolean> {
     const footer = await footerOf(this.#fd, this.#geometry);
     if (footer === undefined || footer.drops !== this.#footer.drops) return false;
@@ -131,12 +131,12 @@ export class LocalFile {
     return true;
   }
 
-  /** Reads hot bytes at once. False: they are not to be had, whatever stands in the target now. */
+  /** Reads hot bytes synchronously. Returns false if they are not available; the target's contents are then undefined. */
   readNow(target: Buffer, start: number, nowMs: number): boolean {
     try {
       if (fs.readSync(this.#fd, target, 0, target.length, start) !== target.length) return false;
       if (fs.readSync(this.#fd, tail, 0, FOOTER_TAIL_BYTES, this.#tailAt) !== FOOTER_TAIL_BYTES) return false;
-      if (!this.#tellsOfNoDrop(tail)) return false;
+      if (!this.#recordsNoDrop(tail)) return false;
     } catch {
       return false;
     }
@@ -145,8 +145,8 @@ export class LocalFile {
   }
 
   /**
-   * Reads held bytes on the thread pool, those of unknown segments against their CRC: `[start, start + target.length)` lies in
-   * one segment, or in segments that are known to be true. False as for `readNow`. Never rejects.
+   * Reads cached bytes on the thread pool, and verifies the CRC of unverified segments. `[start, start + target.length)` must lie in
+   * one segment, or in verified segments. Returns false as `readNow` does. Never rejects.
    */
   async read(target: Buffer, start: number, nowMs: number): Promise<boolean> {
     const segment = segmentOf(start, this.#geometry);
@@ -155,14 +155,14 @@ export class LocalFile {
     if (!isKnown && !isWhole && !(await this.#checkOnce(segment, nowMs))) return false;
     if (!(await filled(this.#fd, target, start))) return false;
     if (!isKnown && isWhole && crc32(target) !== this.#footer.crcs[segment]) return false;
-    // Not on the main thread either: the footer's page may have left the memory with all others.
+    // On the thread pool too, because the footer's page may no longer be in memory.
     const lastBytes = Buffer.allocUnsafe(FOOTER_TAIL_BYTES);
-    if (!(await filled(this.#fd, lastBytes, this.#tailAt)) || !this.#tellsOfNoDrop(lastBytes)) return false;
+    if (!(await filled(this.#fd, lastBytes, this.#tailAt)) || !this.#recordsNoDrop(lastBytes)) return false;
     this.#noteRead(start, start + target.length, nowMs);
     return true;
   }
 
-  /** Where a piece of a long read ends that begins at `start`: with its segment, or, through known ones, after `mostBytes`. */
+  /** Returns the end of a piece of a long read from `start`: its segment's end, or through verified segments at most `mostBytes`. */
   pieceEnd(start: number, end: number, mostBytes: number): number {
     const { segmentBytes } = this.#geometry;
     const first = segmentOf(start, this.#geometry);
@@ -182,14 +182,14 @@ export class LocalFile {
     this.#closeUnused();
   }
 
-  /** Closes the file once its last read is over; resolves then. */
+  /** Closes the file after its last read; resolves when it is closed. */
   retire(): Promise<void> {
     if (this.#state === "open") this.#state = "retired";
     this.#closeUnused();
     return this.#closed;
   }
 
-  /** Whether no new read may begin. */
+  /** Whether new reads are refused. */
   get isRetired(): boolean {
     return this.#state !== "open";
   }
@@ -200,13 +200,13 @@ export class LocalFile {
     void closed(this.#fd).then(this.#close);
   }
 
-  /** Where the footer's last bytes stand. */
+  /** Position of the footer's last bytes. */
   get #tailAt(): number {
     return this.#geometry.blockBytes + FOOTER_BYTES - FOOTER_TAIL_BYTES;
   }
 
-  /** Whether, by the footer's last bytes, no segment that the known footer speaks of was given up. */
-  #tellsOfNoDrop(lastBytes: Buffer): boolean {
+  /** Whether the footer's last bytes record no drop since the footer was read. */
+  #recordsNoDrop(lastBytes: Buffer): boolean {
     return lastBytes.readUInt32LE(0) === this.#footer.drops;
   }
 
@@ -214,13 +214,13 @@ export class LocalFile {
     return segmentLength(segment, this.length, this.#geometry);
   }
 
-  /** Reads of known segments alone, or of one whole segment that was just checked. */
+  /** Records the read of verified segments, or of one segment that was just verified. */
   #noteRead(start: number, end: number, nowMs: number): void {
     const last = segmentOf(end - 1, this.#geometry);
     for (let segment = segmentOf(start, this.#geometry); segment <= last; segment++) this.#readMs[segment] = nowMs;
   }
 
-  /** Checks a segment against its CRC, once for all who ask meanwhile. */
+  /** Verifies a segment's CRC. Concurrent callers share one check. */
   #checkOnce(segment: number, nowMs: number): Promise<boolean> {
     let check = this.#checks.get(segment);
     if (check === undefined) {
@@ -246,7 +246,7 @@ async function footerOf(fd: number, geometry: Geometry): Promise<BlockFooter | u
   return (await filled(fd, bytes, geometry.blockBytes)) ? decodeFooter(bytes, geometry) : undefined;
 }
 
-/** Fills the target from a position; false where the file ends before, or can't be read. */
+/** Fills the target from a position. Returns false if the file is too short or cannot be read. */
 function filled(fd: number, target: Buffer, position: number): Promise<boolean> {
   return new Promise((resolve) => {
     const readOn = (at: number): void => {

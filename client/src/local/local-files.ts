@@ -1,33 +1,33 @@
 import { type BlockId, blockDigest, blockPath, type Geometry } from "@frontcache/proto";
 import type { Clock } from "../members/clock.js";
-import { LocalFile, type LocalVolume, leaveAlone } from "./local-file.js";
+import { LocalFile, type LocalVolume, suspendUntilSettled } from "./local-file.js";
 
 export interface LocalFilesOptions {
   readonly clock: Clock;
-  /** The members' cache directories, as this process sees them. */
+  /** Paths of the members' cache directories. */
   readonly volumes: readonly string[];
 }
 
-/** Files kept open. Their evicted blocks keep their space until the next sweep finds them: 4 GiB at the very most. */
+/** Maximum open files. Evicted ones use disk space until the next sweep: at most 4 GiB. */
 const MOST_FILES = 256;
-/** Files that are looked for at a time: on a disk that hangs, all that is asked for stays here. */
+/** Maximum concurrent lookups. If a disk hangs, its lookups accumulate up to this bound. */
 const MOST_OPENING = 1_000;
-/** Blocks remembered to have no file here, and for how long: looking takes a moment that each cold read would pay. */
+/** Maximum blocks remembered as missing, and for how long. This saves cold reads a lookup. */
 const MOST_MISSING = 10_000;
 const MISSING_MS = 1_000;
-/** A file's name is looked at when it is used, at most this often, and by the sweep: so long may an evicted block be read on. */
+/** Minimum interval between checks that a file still exists. An evicted block may be read for this long. */
 const SEEN_MS = 1_000;
 const SWEEP_MS = 2_000;
-/** How long a file is kept open that nobody reads. */
+/** How long an unused file is kept open. */
 const IDLE_MS = 30_000;
 
-/** A file that is looked for, volume by volume. */
+/** A running lookup of a file, volume by volume. */
 interface Opening {
   readonly file: Promise<LocalFile | undefined>;
   readonly at: { volume: LocalVolume | undefined };
 }
 
-/** The block files that this process reads itself: open, the least recently used first. */
+/** The open block files that this process reads, least recently used first. */
 export class LocalFiles {
   readonly #clock: Clock;
   readonly #volumes: readonly LocalVolume[];
@@ -40,15 +40,15 @@ export class LocalFiles {
 
   constructor({ clock, volumes }: LocalFilesOptions) {
     this.#clock = clock;
-    this.#volumes = volumes.map((path) => ({ path, slowUntilMs: 0, left: 0 }));
+    this.#volumes = volumes.map((path) => ({ path, slowUntilMs: 0, abandonedReads: 0 }));
   }
 
-  /** Files that are open, those included that are being closed. */
+  /** Number of open files, including files that are being closed. */
   get openFiles(): number {
     return this.#open.size + this.#closing.size;
   }
 
-  /** The block's open file; undefined where there is none, a promise while it isn't known. */
+  /** Returns the block's open file, undefined if there is none, or a promise while the lookup runs. */
   find(id: BlockId, geometry: Geometry): LocalFile | undefined | Promise<LocalFile | undefined> {
     const key = `${geometry.blockBytes}\n${id.offset}\n${id.version}\n${id.url}`;
     const file = this.#open.get(key);
@@ -61,14 +61,14 @@ export class LocalFiles {
     return file;
   }
 
-  /** Nobody waits any more for a file that `find` looks for: the volume where it is looked for is left alone until that is known. */
-  leave(opening: Promise<LocalFile | undefined>): void {
+  /** Abandons a lookup of `find`. Its volume is not used until the lookup settles. */
+  abandon(opening: Promise<LocalFile | undefined>): void {
     for (const { file, at } of this.#opening.values()) {
-      if (file === opening && at.volume !== undefined) leaveAlone(at.volume, opening);
+      if (file === opening && at.volume !== undefined) suspendUntilSettled(at.volume, opening);
     }
   }
 
-  /** Closes a file that is not what it was; it is looked for again in a moment, as one that was missing. */
+  /** Closes a file that has changed. The block is remembered as missing, and looked up again later. */
   drop(file: LocalFile): void {
     for (const [key, open] of this.#open) {
       if (open !== file) continue;
@@ -77,7 +77,7 @@ export class LocalFiles {
     }
   }
 
-  /** Closes all files; resolves when none is open. */
+  /** Closes all files; resolves when all are closed. */
   async close(): Promise<void> {
     this.#closed = true;
     this.#cancelSweep?.();
@@ -109,7 +109,7 @@ export class LocalFiles {
   async #openFirst(key: string, id: BlockId, geometry: Geometry, at: Opening["at"]): Promise<LocalFile | undefined> {
     const digest = blockDigest(id, geometry.blockBytes);
     for (const volume of this.#volumes) {
-      if (volume.left > 0) continue;
+      if (volume.abandonedReads > 0) continue;
       at.volume = volume;
       const nowMs = this.#clock.monotonicMs();
       const file = await LocalFile.open(blockPath(volume.path, digest), id, volume, geometry, nowMs);
@@ -134,7 +134,7 @@ export class LocalFiles {
     }
   }
 
-  /** Whether the file is there still; one that was evicted is closed, so that its space comes back. */
+  /** Checks that the file still exists. Closes the file of an evicted block to free its space. */
   #see(key: string, file: LocalFile, nowMs: number): boolean {
     file.seenMs = nowMs;
     if (file.hasName()) return true;

@@ -31,7 +31,7 @@ function setUp() {
   const local = new LocalReads({
     clock,
     volumes: [`${volume}/none`, volume],
-    tell: async (uses) => void told.push(uses),
+    report: async (uses) => void told.push(uses),
   });
   cleanups.push(
     () => rmSync(volume, { recursive: true }),

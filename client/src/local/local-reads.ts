@@ -2,58 +2,58 @@ import type { BlockId, Geometry } from "@frontcache/proto";
 import type { BufferLanding } from "../members/block-landing.js";
 import type { Clock } from "../members/clock.js";
 import type { CallLimits } from "../members/ports.js";
-import { type LocalFile, leaveAlone } from "./local-file.js";
+import { type LocalFile, suspendUntilSettled } from "./local-file.js";
 import { LocalFiles } from "./local-files.js";
 import { LocalUses } from "./local-uses.js";
 import { untilEnd } from "./until-end.js";
 
-/** What was read without a socket since the client was made. */
+/** Counts of the reads from files since the client was created. */
 export interface LocalReport {
-  /** Reads of one block each, and their bytes. */
+  /** Reads, each of one block, and their bytes. */
   readonly reads: number;
   readonly bytes: number;
-  /** Block files that are open. */
+  /** Open block files. */
   readonly openFiles: number;
 }
 
 export interface LocalReadsOptions {
   readonly clock: Clock;
-  /** The members' cache directories, as this process sees them. */
+  /** Paths of the members' cache directories. */
   readonly volumes: readonly string[];
-  /** Tells the members of blocks that were read; settles in bounded time and never rejects. */
-  readonly tell: (uses: readonly BlockId[]) => Promise<void>;
+  /** Reports read blocks to the members. Settles in bounded time and never rejects. */
+  readonly report: (uses: readonly BlockId[]) => Promise<void>;
 }
 
-/** A file is read as far as there is room: nothing pauses it. */
+/** Reads of files fill the available room and never pause. */
 const NO_SOURCE = { resume: (): void => undefined };
 
-/** Hot reads up to this long are made on the main thread: 3 us, where the thread pool's round trip takes 25. */
-const AT_ONCE_BYTES = 128 << 10;
-/** Pages read within this time are taken to be in memory still. */
+/** Hot reads up to this size run on the main thread: 3 us, whereas the thread pool's round trip takes 25. */
+const MAIN_THREAD_BYTES = 128 << 10;
+/** Pages read within this time are assumed to be in memory. */
 const HOT_MS = 10_000;
 /**
- * A read on the main thread that took so long may have waited for the disk, or only for its turn on the processor: it did the
- * former where this process has read from a disk meanwhile, or where it took very long. For a while, none is made there then.
+ * A read on the main thread that exceeds the first limit waited either for the disk or for the CPU. It counts as a disk wait if this
+ * process has read from a disk meanwhile, or if it exceeds the second limit. Reads then avoid the main thread for a while.
  */
 const LONG_MS = 2;
 const VERY_LONG_MS = 50;
 const SLOW_FOR_MS = 5_000;
-/** What the thread pool reads at a time of a long read, and how many of these side by side. */
+/** Size of the pieces of a long read on the thread pool, and the number of concurrent pieces. */
 const PIECE_BYTES = 4 << 20;
 const PIECES = 4;
-/** How long uses are gathered before members hear of them: a moment, in the life of a block. */
-const TELL_EVERY_MS = 5_000;
+/** Interval between reports of uses, short compared to the lifetime of a block. */
+const REPORT_INTERVAL_MS = 5_000;
 const MOST_TOLD = 10_000;
 
 /**
- * Reads blocks of members on this host from their files, straight into the caller's memory. Reads of a version alone: the
- * current version is for the owner to tell. Whatever is not as it should be is no error: the read goes to a member instead.
+ * Reads blocks of members on this host from their files, directly into the caller's buffer. Only reads with a version use files,
+ * because only the owner knows the current version. If a file is missing or invalid, the read goes to a member instead.
  */
 export class LocalReads {
   readonly #options: LocalReadsOptions;
   readonly #files: LocalFiles;
   readonly #uses: LocalUses;
-  /** Of this process, when that was last looked at. */
+  /** The process's disk reads when last checked. */
   #diskReads = process.resourceUsage().fsRead;
   #reads = 0;
   #bytes = 0;
@@ -61,7 +61,7 @@ export class LocalReads {
   constructor(options: LocalReadsOptions) {
     this.#options = options;
     this.#files = new LocalFiles(options);
-    this.#uses = new LocalUses({ ...options, everyMs: TELL_EVERY_MS, mostBlocks: MOST_TOLD });
+    this.#uses = new LocalUses({ ...options, everyMs: REPORT_INTERVAL_MS, mostBlocks: MOST_TOLD });
   }
 
   get report(): LocalReport {
@@ -69,8 +69,8 @@ export class LocalReads {
   }
 
   /**
-   * Whether all of the part has landed. Where not, some bytes at its beginning may have, and the rest is to be asked for.
-   * Rejects only with what ended the call.
+   * Reads a span from a file. Returns whether all bytes were read. If not, some bytes at the start may have been read; the rest must
+   * be requested from a member. Rejects only with the error that ended the call.
    */
   read(landing: BufferLanding, geometry: Geometry, limits: CallLimits): boolean | Promise<boolean> {
     const { url, version } = landing.pinned;
@@ -80,13 +80,13 @@ export class LocalReads {
     return file instanceof Promise ? this.#readOpened(file, landing, limits) : this.#readFrom(file, landing, limits);
   }
 
-  /** When the last read is over: tells of the last uses; resolves when that is done and no file is open. */
+  /** Call after the last read. Reports the remaining uses; resolves when that is done and all files are closed. */
   async close(): Promise<void> {
     await Promise.all([this.#files.close(), this.#uses.close()]);
   }
 
   async #readOpened(opening: Promise<LocalFile | undefined>, landing: BufferLanding, limits: CallLimits): Promise<boolean> {
-    const file = await untilEnd(opening, limits, () => this.#files.leave(opening));
+    const file = await untilEnd(opening, limits, () => this.#files.abandon(opening));
     return file === undefined || file.isRetired ? false : this.#readFrom(file, landing, limits);
   }
 
@@ -94,12 +94,12 @@ export class LocalReads {
     const { offset, length } = landing.nextRequest();
     const start = offset - file.id.offset;
     const end = Math.min(start + length, file.length);
-    // Behind the object's end: the member says so in its own words.
-    if (end <= start || file.volume.left > 0) return false;
-    if (!file.holds(start, end)) return this.#readAfterRefresh(file, landing, limits, start, end);
+    // Past the object's end: the member answers with the error.
+    if (end <= start || file.volume.abandonedReads > 0) return false;
+    if (!file.isCached(start, end)) return this.#readAfterRefresh(file, landing, limits, start, end);
     const nowMs = this.#options.clock.monotonicMs();
-    const atOnce = end - start <= AT_ONCE_BYTES && nowMs >= file.volume.slowUntilMs && file.isHot(start, end, nowMs - HOT_MS);
-    return atOnce ? this.#readNow(file, landing, start, end, nowMs) : this.#readPieces(file, landing, limits, start, end);
+    const isHot = end - start <= MAIN_THREAD_BYTES && nowMs >= file.volume.slowUntilMs && file.isHot(start, end, nowMs - HOT_MS);
+    return isHot ? this.#readNow(file, landing, start, end, nowMs) : this.#readPieces(file, landing, limits, start, end);
   }
 
   async #readAfterRefresh(
@@ -112,8 +112,8 @@ export class LocalReads {
     file.acquire();
     const refreshing = file.refresh();
     try {
-      if (!(await untilEnd(refreshing, limits, () => leaveAlone(file.volume, refreshing)))) this.#files.drop(file);
-      else if (file.holds(start, end)) return await this.#readPieces(file, landing, limits, start, end);
+      if (!(await untilEnd(refreshing, limits, () => suspendUntilSettled(file.volume, refreshing)))) this.#files.drop(file);
+      else if (file.isCached(start, end)) return await this.#readPieces(file, landing, limits, start, end);
       return false;
     } finally {
       void refreshing.then(() => file.release());
@@ -142,14 +142,14 @@ export class LocalReads {
     return this.#diskReads > before || tookMs > VERY_LONG_MS;
   }
 
-  /** Several pieces at a time on the thread pool; they land in order. */
+  /** Reads several pieces concurrently on the thread pool; they are delivered in order. */
   async #readPieces(file: LocalFile, landing: BufferLanding, limits: CallLimits, start: number, end: number): Promise<boolean> {
     const target = this.#targetOf(file, landing);
     if (target === undefined) return false;
     const running: { readonly end: number; readonly isRead: Promise<boolean> }[] = [];
-    // The kernel writes into the result: where that is the caller's memory, the read is over no sooner than the kernel.
+    // The kernel writes into the result. If that is the caller's buffer, the read cannot end before the kernel is done.
     const over = <Result>(work: Promise<Result>): Promise<Result> =>
-      landing.mayBeLeft ? untilEnd(work, limits, () => leaveAlone(file.volume, rest())) : work;
+      landing.mayBeLeft ? untilEnd(work, limits, () => suspendUntilSettled(file.volume, rest())) : work;
     const rest = (): Promise<unknown> => Promise.all(running.map(({ isRead }) => isRead));
     file.acquire();
     try {
@@ -174,13 +174,13 @@ export class LocalReads {
       this.#note(file, end - start);
       return true;
     } finally {
-      // Nothing else may write there before they are done.
+      // Nothing else may write into the buffer before they are done.
       if (running.length === 0) file.release();
       else await over(rest().finally(() => file.release()));
     }
   }
 
-  /** Undefined where the file's object is not the one that other answers of this read spoke of. */
+  /** Opens the target. Returns undefined if the file's object differs from the one in other responses of this read. */
   #targetOf(file: LocalFile, landing: BufferLanding): Buffer | undefined {
     try {
       landing.open({ version: file.id.version, objectSize: file.objectSize }, NO_SOURCE);

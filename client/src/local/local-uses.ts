@@ -3,47 +3,47 @@ import type { Clock } from "../members/clock.js";
 
 export interface LocalUsesOptions {
   readonly clock: Clock;
-  /** How long uses are gathered, milliseconds. */
+  /** Interval between reports, milliseconds. */
   readonly everyMs: number;
-  /** Most blocks gathered at a time; the uses of more are not told. */
+  /** Maximum blocks per report; the uses of further blocks are not reported. */
   readonly mostBlocks: number;
-  /** Tells members of uses; settles in bounded time and never rejects. */
-  readonly tell: (uses: readonly BlockId[]) => Promise<void>;
+  /** Reports uses to the members. Settles in bounded time and never rejects. */
+  readonly report: (uses: readonly BlockId[]) => Promise<void>;
 }
 
-/** Gathers which blocks are read from their files, and tells it in batches: members can't see such reads, and evict what seems unused. */
+/** Collects the blocks read from files and reports them in batches. Without reports, members would evict these blocks as unused. */
 export class LocalUses {
   readonly #options: LocalUsesOptions;
   #uses = new Set<BlockId>();
   #cancelTimer: (() => void) | undefined;
-  #telling: Promise<void> | undefined;
+  #reporting: Promise<void> | undefined;
 
   constructor(options: LocalUsesOptions) {
     this.#options = options;
   }
 
-  /** One object stands for one block. */
+  /** Records a use. A block must always be passed as the same object. */
   note(id: BlockId): void {
     const { clock, everyMs, mostBlocks } = this.#options;
     if (this.#uses.size < mostBlocks) this.#uses.add(id);
-    this.#cancelTimer ??= clock.after(everyMs, () => void this.#tell());
+    this.#cancelTimer ??= clock.after(everyMs, () => void this.#report());
   }
 
-  /** Tells what has been gathered. */
+  /** Reports the remaining uses. */
   async close(): Promise<void> {
     this.#cancelTimer?.();
-    await this.#telling;
-    await this.#tell();
+    await this.#reporting;
+    await this.#report();
   }
 
-  /** One after the other; what comes meanwhile is gathered for the next time. */
-  async #tell(): Promise<void> {
-    await this.#telling;
+  /** Sends one report at a time. Uses noted meanwhile belong to the next report. */
+  async #report(): Promise<void> {
+    await this.#reporting;
     this.#cancelTimer = undefined;
     if (this.#uses.size === 0) return;
     const uses = [...this.#uses];
     this.#uses = new Set();
-    this.#telling = this.#options.tell(uses);
-    await this.#telling;
+    this.#reporting = this.#options.report(uses);
+    await this.#reporting;
   }
 }

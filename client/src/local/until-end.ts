@@ -1,18 +1,18 @@
 import type { CallLimits } from "../members/ports.js";
 
 /**
- * What the work comes to, or, where the call ends before, rejects with what ended it: `onLeft` hears then that the work, which
- * must never reject, goes on without anybody who waits for it.
+ * Waits for the work or the end of the call, whichever comes first. If the call ends first, calls `onAbandoned` and rejects with the
+ * call's error. The abandoned work continues and must never reject.
  */
-export async function untilEnd<Result>(work: Promise<Result>, limits: CallLimits, onLeft: () => void): Promise<Result> {
+export async function untilEnd<Result>(work: Promise<Result>, limits: CallLimits, onAbandoned: () => void): Promise<Result> {
   let stop = (): void => {};
   const ended = new Promise<never>((_, reject) => {
-    const leave = (): void => {
-      onLeft();
+    const abandon = (): void => {
+      onAbandoned();
       reject(limits.ended);
     };
-    if (limits.ended === undefined) stop = limits.onEnd(leave);
-    else leave();
+    if (limits.ended === undefined) stop = limits.onEnd(abandon);
+    else abandon();
   });
   try {
     return await Promise.race([work, ended]);

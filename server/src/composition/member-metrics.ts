@@ -39,8 +39,8 @@ export interface Watched {
   readonly local: Pick<LocalCache, "status">;
   readonly view: MemberView;
   readonly members: Pick<MemberSource, "report">;
-  readonly listener: Pick<GrpcListener, "openConnections" | "authenticationFailures">;
-  readonly gateway: Pick<HttpListener, "openConnections" | "authenticationFailures">;
+  readonly grpcListener: Pick<GrpcListener, "openConnections" | "authenticationFailures">;
+  readonly httpListener: Pick<HttpListener, "openConnections" | "authenticationFailures">;
   readonly clients: Pick<Clients, "refusedConnections" | "refusedReads" | "sendBuffer">;
   readonly security: Security;
 }
@@ -125,7 +125,7 @@ export class MemberMetrics {
     for (let stop = this.#stops.pop(); stop !== undefined; stop = this.#stops.pop()) await stop();
   }
 
-  #look({ store, local, view, members, listener, gateway, clients, security }: Watched): void {
+  #look({ store, local, view, members, grpcListener, httpListener, clients, security }: Watched): void {
     const { families } = this.metrics;
     const { volumes, mappings, openFiles, references, damages, purged } = store.status();
     for (const { path: volume, usedBytes, reservedBytes, limitBytes, blocks, state } of volumes) {
@@ -149,10 +149,10 @@ export class MemberMetrics {
     const { ageMs, failures } = members.report();
     families.membershipAge.at().value = ageMs / 1000;
     families.membershipFailures.at().value = failures;
-    families.connections.at({ listener: "grpc" }).value = listener.openConnections;
-    families.connections.at({ listener: "http" }).value = gateway.openConnections;
-    families.authenticationFailures.at({ listener: "grpc" }).value = listener.authenticationFailures.count;
-    families.authenticationFailures.at({ listener: "http" }).value = gateway.authenticationFailures.count;
+    families.connections.at({ listener: "grpc" }).value = grpcListener.openConnections;
+    families.connections.at({ listener: "http" }).value = httpListener.openConnections;
+    families.authenticationFailures.at({ listener: "grpc" }).value = grpcListener.authenticationFailures.count;
+    families.authenticationFailures.at({ listener: "http" }).value = httpListener.authenticationFailures.count;
     families.limitsReached.at({ limit: "connections" }).value = clients.refusedConnections;
     families.limitsReached.at({ limit: "reads" }).value = clients.refusedReads;
     families.limitsReached.at({ limit: "slow_clients" }).value = clients.sendBuffer.disconnectedClients;

@@ -38,7 +38,7 @@ const MEMBER_WINDOW_BYTES = 4 << 20;
 export interface RunningServer {
   /** `host:port` by which others reach its gRPC listener. */
   readonly grpcAddress: string;
-  /** `host:port` by which others reach its gateway. */
+  /** `host:port` by which others reach its HTTP listener. */
   readonly httpAddress: string;
   /**
    * Leaves, in this order: it says that it is not ready; answers everything for `--leave-after` more, while others see it go
@@ -72,9 +72,9 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
   opened.addListener(async () => status.close());
   const clients = new Clients(settings, clock);
   opened.add(() => clients.close());
-  const listener = await GrpcListener.open({ listen: settings.listen, drainMs: DRAIN_MS, security, clients, clock, log });
-  opened.addListener(() => listener.close());
-  const gateway = await HttpListener.open({
+  const grpcListener = await GrpcListener.open({ listen: settings.listen, drainMs: DRAIN_MS, security, clients, clock, log });
+  opened.addListener(() => grpcListener.close());
+  const httpListener = await HttpListener.open({
     listen: settings.httpListen,
     drainMs: DRAIN_MS,
     notReadyReasons: () => [],
@@ -84,14 +84,14 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
     clock,
     log,
   });
-  opened.addListener(() => gateway.close());
+  opened.addListener(() => httpListener.close());
   const self = {
     name: settings.name,
-    grpcAddress: reachableAddress(settings, listener.address),
-    httpAddress: reachableAddress(settings, gateway.address),
+    grpcAddress: reachableAddress(settings, grpcListener.address),
+    httpAddress: reachableAddress(settings, httpListener.address),
   };
 
-  const ports = { grpc: listener.address.port, http: gateway.address.port };
+  const ports = { grpc: grpcListener.address.port, http: httpListener.address.port };
   const members = await openMembers(settings, self, ports, log);
   opened.add(() => members.close());
   const store = await openStore(settings, geometry, log);
@@ -126,11 +126,11 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
   await metrics.export(process.env, log);
   signal.throwIfAborted();
   const { view, local, router } = member;
-  metrics.watch({ store, local, view, members, listener, gateway, clients, security });
-  status.watch({ store, view, members, notReady: () => gateway.notReadyReasons() });
+  metrics.watch({ store, local, view, members, grpcListener, httpListener, clients, security });
+  status.watch({ store, view, members, notReady: () => httpListener.notReadyReasons() });
   const cache = measured(metrics.reads)(onlyAllowed(settings.allowBucket)(router));
-  listener.serve(cache, router);
-  gateway.serve(cache);
+  grpcListener.serve(cache, router);
+  httpListener.serve(cache);
   const { name, grpcAddress, httpAddress } = self;
   log.always(
     { event: "listening", grpc: grpcAddress, http: httpAddress, name, members: view.current.members.length },
@@ -138,8 +138,8 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
   );
   const leaveAfterMs = discoveryOf(settings) === "none" ? 0 : settings.leaveAfterMs;
   const leave = async (): Promise<void> => {
-    listener.announceShutdown();
-    gateway.announceShutdown();
+    grpcListener.announceShutdown();
+    httpListener.announceShutdown();
     if (leaveAfterMs > 0) await sleep(clock, leaveAfterMs);
     await opened.close(closeFailed(log));
   };

@@ -5,11 +5,11 @@ import type { MemberAddress, MemberCalls } from "../members/ports.js";
 import { RunningCall } from "../members/running-call.js";
 import type { BlockOwners } from "../read-block.js";
 
-/** A member that does not answer in this time misses the news; it may evict the blocks sooner than it should. */
+/** Timeout of a report. A member that misses a report may evict the blocks too early. */
 const DEADLINE_MS = 1_000;
 
-/** Tells each block's owner of its use. Never rejects: recency is worth no trouble. */
-export function tellOwners(
+/** Reports the use of blocks to their owners. Never rejects, because a lost report only affects eviction. */
+export function reportUses(
   calls: Pick<MemberCalls, "touch">,
   owners: BlockOwners,
   clock: Clock,
@@ -18,20 +18,20 @@ export function tellOwners(
     const byOwner = new Map<string, { readonly address: MemberAddress; readonly blocks: BlockId[] }>();
     for (const id of uses) {
       const address = owners.addressesOf(id.url, id.offset)[0]!;
-      const told = byOwner.get(address.grpcAddress) ?? { address, blocks: [] };
-      byOwner.set(address.grpcAddress, told);
-      told.blocks.push(id);
+      const owned = byOwner.get(address.grpcAddress) ?? { address, blocks: [] };
+      byOwner.set(address.grpcAddress, owned);
+      owned.blocks.push(id);
     }
     const call = new RunningCall({ clock, subject: "a touch of blocks", deadlineMs: DEADLINE_MS });
     try {
-      await Promise.allSettled([...byOwner.values()].map(({ address, blocks }) => tell(address, blocks, calls, call)));
+      await Promise.allSettled([...byOwner.values()].map(({ address, blocks }) => report(address, blocks, calls, call)));
     } finally {
       call.end();
     }
   };
 }
 
-async function tell(
+async function report(
   address: MemberAddress,
   blocks: readonly BlockId[],
   calls: Pick<MemberCalls, "touch">,
