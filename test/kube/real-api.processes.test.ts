@@ -94,6 +94,7 @@ describe.skipIf(!kubeconfig)(suite, () => {
     end();
     // The first one is the list of before.
     expect(lists.length).toBe(1 + 3);
-    expect(source.report().failures).toBe(0);
+    // A watch counts as silent if a busy machine ends it late. A source that fails for another reason fails with each watch.
+    expect(source.report().failures).toBeLessThanOrEqual(1);
   });
 });
