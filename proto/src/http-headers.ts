@@ -10,5 +10,11 @@ export const FORWARDED_HEADER = "frontcache-forwarded";
  */
 export const CACHED_ONLY_HEADER = "frontcache-cached-only";
 
+/**
+ * Request header of a member that forwards a read whose client did not say where the read ends: the range's end is the block's,
+ * and the object may end long before. The only value that counts is `1`.
+ */
+export const OPEN_ENDED_HEADER = "frontcache-open-ended";
+
 /** Response header of every error that the HTTP listener answers: the ErrorCode. */
 export const ERROR_HEADER = "frontcache-error";

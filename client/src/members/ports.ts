@@ -32,6 +32,8 @@ export interface ReadRequest {
   readonly forwarded?: boolean;
   /** Answer with cached bytes, or with NOT_FOUND if some are missing. Absent: no. */
   readonly cachedOnly?: boolean;
+  /** The client did not say where the read ends, so that the object may end long before the range does. Absent: it did. */
+  readonly openEnded?: boolean;
 }
 
 /** What every answer begins with. */

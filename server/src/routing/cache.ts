@@ -17,6 +17,8 @@ export interface ReadRequest extends RequestContext {
   readonly forwarded: boolean;
   /** Answer only with cached bytes, else NOT_FOUND. */
   readonly cachedOnly: boolean;
+  /** The end of the range is that of its block, because the client named none. Absent: the client named it. */
+  readonly openEnded?: boolean;
 }
 
 /** Everything that is asked of the cache besides bytes. `Answers` has the answer to each kind. Listings and buckets are the origin's. */

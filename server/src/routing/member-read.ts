@@ -105,7 +105,8 @@ class MemberRead extends BlockLanding implements ObjectRead {
   }
 
   override nextRequest(): ReadRequest {
-    return { ...super.nextRequest(), forwarded: true, cachedOnly: this.#request.cachedOnly };
+    const { cachedOnly, openEnded } = this.#request;
+    return { ...super.nextRequest(), forwarded: true, cachedOnly, openEnded };
   }
 
   override open(head: AnswerHead, source: AnswerSource): void {
@@ -159,7 +160,7 @@ class MemberRead extends BlockLanding implements ObjectRead {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#rest?.close();
-    this.#call.abort(new CacheError("CANCELLED", `${this.#request.ref.url}: the read was closed`));
+    if (!this.#isOver) this.#call.abort(new CacheError("CANCELLED", `${this.#request.ref.url}: the read was closed`));
     this.#waiting?.resolve(undefined);
     this.#waiting = undefined;
     // Without a transport that writes into them. Otherwise #run does it when that has stopped.

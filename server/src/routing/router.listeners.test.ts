@@ -106,6 +106,14 @@ describe("a read of one block", () => {
     expect(other.reads).toEqual([]);
   });
 
+  it("that a member sent without the client's end asks the origin for one part before the size is known", async () => {
+    const short = parseObjectUrl("s3://bucket/short");
+    objects.putRamp(short.url, 128, 0);
+    const sent = { ref: short, forwarded: true, openEnded: true };
+    expect(await bytesOf(request(0, BLOCK, sent))).toEqual(rampBytes(0, 128, 0));
+    expect(origin.calls).toHaveLength(1);
+  });
+
   it("asks nobody for a version that is too long for one, nor repeats it", async () => {
     const version = "v".repeat(1_025);
     const failure = { code: "FAILED_PRECONDITION", message: `${url}: a version is at most 1024 characters long` };

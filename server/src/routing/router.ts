@@ -179,7 +179,7 @@ export class Router implements Cache, MemberDirectory {
 
   /** The part of the request that lies in one block; `objectEnd` is where it ends once that is known. */
   #readBlock(
-    { ref, offset, length, cachedOnly, signal, forwarded }: ReadRequest,
+    { ref, offset, length, cachedOnly, openEnded = false, signal, forwarded }: ReadRequest,
     blockOffset: number,
     version: string | undefined,
     objectEnd?: number,
@@ -192,7 +192,7 @@ export class Router implements Cache, MemberDirectory {
       blockOffset,
       start: Math.max(0, offset - blockOffset),
       end: Math.min(blockBytes, rangeEnd - blockOffset),
-      openEnded: length === 0 && objectEnd === undefined,
+      openEnded: openEnded || (length === 0 && objectEnd === undefined),
       cachedOnly,
       signal,
     };

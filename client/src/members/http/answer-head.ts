@@ -73,9 +73,7 @@ class KnownHeaders implements AnswerHeading {
   }
 
   get lastModifiedMs(): number | undefined {
-    if (this.#lastModified === undefined) return undefined;
-    const ms = Date.parse(this.#lastModified);
-    return Number.isNaN(ms) ? undefined : ms;
+    return this.#lastModified === undefined ? undefined : parseDate(this.#lastModified);
   }
 
   readLine(text: string, start: number, end: number): void {
@@ -125,6 +123,16 @@ class KnownHeaders implements AnswerHeading {
         throw new Unintelligible(`a ${name}`);
     }
   }
+}
+
+/** The date parsed last: many reads of one object follow each other. */
+let parsed: { readonly text: string; readonly ms: number | undefined } = { text: "", ms: undefined };
+
+function parseDate(text: string): number | undefined {
+  if (parsed.text === text) return parsed.ms;
+  const ms = Date.parse(text);
+  parsed = { text, ms: Number.isNaN(ms) ? undefined : ms };
+  return parsed.ms;
 }
 
 function twice(name: string): Unintelligible {

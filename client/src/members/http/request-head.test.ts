@@ -12,6 +12,13 @@ describe("a request's head", () => {
     );
   });
 
+  it("says what members say of a read that they forward", () => {
+    const forwarded = requestHead({ ...read, forwarded: true, cachedOnly: false, openEnded: true }, "m:1");
+    expect(forwarded).toMatch(/\r\nRange: bytes=16-19\r\nfrontcache-forwarded: 1\r\nfrontcache-open-ended: 1\r\n\r\n$/);
+    const cachedOnly = requestHead({ ...read, forwarded: true, cachedOnly: true, openEnded: false }, "m:1");
+    expect(cachedOnly).toMatch(/\r\nfrontcache-forwarded: 1\r\nfrontcache-cached-only: 1\r\n\r\n$/);
+  });
+
   it("escapes keys so that decoding them once gives them back, and nothing of them leaves the path", () => {
     const key = fc.oneof(
       fc.string({

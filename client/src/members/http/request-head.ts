@@ -1,4 +1,11 @@
-import { CACHED_ONLY_HEADER, entityTagOf, FORWARDED_HEADER, parseObjectUrl, splitScheme } from "@frontcache/proto";
+import {
+  CACHED_ONLY_HEADER,
+  entityTagOf,
+  FORWARDED_HEADER,
+  OPEN_ENDED_HEADER,
+  parseObjectUrl,
+  splitScheme,
+} from "@frontcache/proto";
 import type { ReadRequest } from "../ports.js";
 
 /** Characters that need no escape in a path. Slashes stay: the HTTP listener takes all of them for the key's own. */
@@ -10,13 +17,17 @@ const PLAIN = /^[A-Za-z0-9._~/-]*$/;
  * listeners have a fast path for this form: these headers, in this order, and nothing else.
  */
 export function requestHead(request: ReadRequest, host: string, authorization?: string): string {
-  const { url, offset, length, version, forwarded, cachedOnly } = request;
+  const { url, offset, length, version, forwarded, cachedOnly, openEnded } = request;
   const match = version === "" ? "" : `If-Match: ${entityTagOf(version)}\r\n`;
   const authenticated = authorization === undefined ? "" : `Authorization: ${authorization}\r\n`;
   const range = `Range: bytes=${offset}-${offset + length - 1}`;
   const head = `GET ${pathOf(url)} HTTP/1.1\r\nHost: ${host}\r\n${range}\r\n${match}${authenticated}`;
-  if (forwarded !== true && cachedOnly !== true) return `${head}\r\n`;
-  return `${head}${forwarded === true ? `${FORWARDED_HEADER}: 1\r\n` : ""}${cachedOnly === true ? `${CACHED_ONLY_HEADER}: 1\r\n` : ""}\r\n`;
+  if (forwarded !== true && cachedOnly !== true && openEnded !== true) return `${head}\r\n`;
+  return `${head}${flag(FORWARDED_HEADER, forwarded)}${flag(CACHED_ONLY_HEADER, cachedOnly)}${flag(OPEN_ENDED_HEADER, openEnded)}\r\n`;
+}
+
+function flag(header: string, isSet: boolean | undefined): string {
+  return isSet === true ? `${header}: 1\r\n` : "";
 }
 
 function pathOf(url: string): string {

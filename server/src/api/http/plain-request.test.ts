@@ -21,6 +21,8 @@ describe("a plain request", () => {
     const [forwarded, cachedOnly] = ["frontcache-forwarded: 1\r\n", "frontcache-cached-only: 1\r\n"];
     expect(parse(`${PLAIN}${forwarded}\r\n`)?.headers).toEqual({ ...headers, "frontcache-forwarded": "1" });
     expect(parse(`${PLAIN}${cachedOnly}\r\n`)?.headers).toEqual({ ...headers, "frontcache-cached-only": "1" });
+    const openEnded = "frontcache-open-ended: 1\r\n";
+    expect(parse(`${PLAIN}${forwarded}${openEnded}\r\n`)?.headers).toMatchObject({ "frontcache-open-ended": "1" });
     expect(parse(`${PLAIN}If-Match: "v1"\r\nAuthorization: Bearer t\r\n${forwarded}${cachedOnly}\r\n`)?.headers).toEqual({
       ...headers,
       "if-match": '"v1"',

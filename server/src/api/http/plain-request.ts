@@ -1,4 +1,4 @@
-import { CACHED_ONLY_HEADER, FORWARDED_HEADER, SCHEME_PATTERN } from "@frontcache/proto";
+import { CACHED_ONLY_HEADER, FORWARDED_HEADER, OPEN_ENDED_HEADER, SCHEME_PATTERN } from "@frontcache/proto";
 
 /** One request in the form that frontcache's own clients send, and nothing else. */
 export interface PlainRequest {
@@ -12,6 +12,7 @@ export interface PlainRequest {
     readonly authorization?: string;
     readonly [FORWARDED_HEADER]?: "1";
     readonly [CACHED_ONLY_HEADER]?: "1";
+    readonly [OPEN_ENDED_HEADER]?: "1";
   };
 }
 
@@ -20,14 +21,14 @@ type Writable<T> = { -readonly [K in keyof T]: T[K] };
 /** A key of 1,024 bytes, escaped, with what stands around it. */
 const MAX_BYTES = 4 << 10;
 
-/** Without a query and with few headers, always in this order; hosts as URLs have them. The last two headers are members'. */
+/** Without a query and with few headers, always in this order; hosts as URLs have them. The last three headers are members'. */
 const FORM = new RegExp(
   [
     `^GET (/(?:${SCHEME_PATTERN})/[!"$->@-~]+) HTTP/1\\.1`,
     "Host: ([A-Za-z0-9._:[\\]-]{1,255})",
     "Range: (bytes=\\d{1,15}-\\d{1,15})",
     "(?:If-Match: ([!-~]+)\r\n)?(?:Authorization: (Bearer [!-~]+)\r\n)?" +
-      `(${FORWARDED_HEADER}: 1\r\n)?(${CACHED_ONLY_HEADER}: 1\r\n)?\r\n$`,
+      `(${FORWARDED_HEADER}: 1\r\n)?(${CACHED_ONLY_HEADER}: 1\r\n)?(${OPEN_ENDED_HEADER}: 1\r\n)?\r\n$`,
   ].join("\r\n"),
 );
 
@@ -36,11 +37,12 @@ export function parsePlainRequest(bytes: Buffer): PlainRequest | undefined {
   if (bytes.length > MAX_BYTES) return undefined;
   const match = FORM.exec(bytes.toString("latin1"));
   if (match === null) return undefined;
-  const [, url, host, range, ifMatch, authorization, forwarded, cachedOnly] = match;
+  const [, url, host, range, ifMatch, authorization, forwarded, cachedOnly, openEnded] = match;
   const headers: Writable<PlainRequest["headers"]> = { host: host!, range: range! };
   if (ifMatch !== undefined) headers["if-match"] = ifMatch;
   if (authorization !== undefined) headers.authorization = authorization;
   if (forwarded !== undefined) headers[FORWARDED_HEADER] = "1";
   if (cachedOnly !== undefined) headers[CACHED_ONLY_HEADER] = "1";
+  if (openEnded !== undefined) headers[OPEN_ENDED_HEADER] = "1";
   return { url: url!, headers };
 }

@@ -1,4 +1,11 @@
-import { CACHED_ONLY_HEADER, CacheError, FORWARDED_HEADER, type ObjectInfo, type ObjectRef } from "@frontcache/proto";
+import {
+  CACHED_ONLY_HEADER,
+  CacheError,
+  FORWARDED_HEADER,
+  type ObjectInfo,
+  type ObjectRef,
+  OPEN_ENDED_HEADER,
+} from "@frontcache/proto";
 import type { ObjectRead } from "../../cache/object-read.js";
 import type { Cache, ObjectStat } from "../../routing/cache.js";
 import { callStatus } from "../call-status.js";
@@ -48,6 +55,8 @@ export class ObjectAnswer {
   /** A member sent the read: it is never forwarded again. */
   readonly #forwarded: boolean;
   readonly #cachedOnly: boolean;
+  /** The range's end is not the client's: a member put the block's end there. */
+  readonly #openEnded: boolean;
   #read: ObjectRead | undefined;
   #sending: Sending | undefined;
   #over = false;
@@ -64,6 +73,7 @@ export class ObjectAnswer {
     this.#requiredVersion = requiredVersion(this.#conditions);
     this.#forwarded = headers[FORWARDED_HEADER] === "1";
     this.#cachedOnly = headers[CACHED_ONLY_HEADER] === "1";
+    this.#openEnded = headers[OPEN_ENDED_HEADER] === "1";
     context.whenClosed(this.#closed);
   }
 
@@ -147,6 +157,7 @@ export class ObjectAnswer {
       length,
       forwarded: this.#forwarded,
       cachedOnly: this.#cachedOnly,
+      openEnded: this.#openEnded,
       principal,
       signal,
     });
