@@ -45,8 +45,8 @@ export default defineConfig({
     env: { FRONTCACHE_HTTP_LISTEN: "127.0.0.1:0" },
     expect: { poll: { timeout: 30_000 } },
     // Bounds for what hangs, not for what is slow on a busy machine.
-    testTimeout: 60_000,
-    hookTimeout: 120_000,
+    testTimeout: 180_000,
+    hookTimeout: 180_000,
     // Tests leave nothing behind in their process, which runs one file after the other and loads each module once.
     isolate: false,
     projects: [
@@ -58,8 +58,7 @@ export default defineConfig({
         ],
       }),
       project("listeners", { setupFiles: [file("test/tiers/forbid-processes.ts")] }),
-      // Several programs share the machine there.
-      project("processes", { testTimeout: 180_000, hookTimeout: 180_000 }),
+      project("processes", {}),
     ],
   },
 });
