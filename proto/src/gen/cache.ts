@@ -166,6 +166,102 @@ export interface TouchResponse {
   cached: number;
 }
 
+/** The record of one object: what the origin returned for it last. */
+export interface ObjectRecord {
+  version: string;
+  objectSize: number;
+  /** empty: the origin sent none */
+  contentType: string;
+  /** milliseconds since 1970; 0: the origin sent none */
+  lastModifiedMs: number;
+}
+
+export interface RecordQuestion {
+  /** the object's URL */
+  key: string;
+  /** an origin said that this version is not current; empty: none did */
+  rejectedVersion: string;
+  /** the sender received bytes of this version, so that an older one must not be served any more; empty: it did not */
+  seenVersion: string;
+}
+
+export interface LookUpRecordsRequest {
+  /** the sender, who gets the leases */
+  name: string;
+  /** members that passed the questions on */
+  hops: number;
+  questions: RecordQuestion[];
+}
+
+export interface RecordAnswer {
+  /** of the question */
+  index: number;
+  /** absent: no such object, or an error */
+  record:
+    | ObjectRecord
+    | undefined;
+  /** the bucket of the object does not exist */
+  bucketMissing: boolean;
+  /** since the request was sent that the origin answered with this record */
+  ageMs: number;
+  /** the origin could not be asked in time */
+  stale: boolean;
+  leaseId: number;
+  /** how long the sender may answer by the record, counted from when it sent the question; 0: for this request only */
+  leaseMs: number;
+  /** UNAVAILABLE and so on; empty: none */
+  errorCode: string;
+  error: string;
+}
+
+export interface LookUpRecordsResponse {
+  answers: RecordAnswer[];
+}
+
+export interface RenewLeasesRequest {
+  /** the holder */
+  name: string;
+  ids: number[];
+}
+
+export interface RenewLeasesResponse {
+  /** leases that have ended; all others are extended */
+  refused: number[];
+  /** how long the others are valid, counted from when the request was sent */
+  leaseMs: number;
+}
+
+export interface VersionChangedRequest {
+  /** URLs of objects */
+  keys: string[];
+}
+
+export interface VersionChangedResponse {
+}
+
+export interface HandOverRequest {
+  /** the sender */
+  name: string;
+  /** of the sender's member list */
+  hash: string;
+}
+
+export interface HandedOverRecord {
+  /** the object's URL */
+  key: string;
+  /** absent: no such object */
+  record: ObjectRecord | undefined;
+  bucketMissing: boolean;
+  /** since the request was sent that the origin answered with this record */
+  ageMs: number;
+}
+
+export interface HandOverResponse {
+  records: HandedOverRecord[];
+  /** in the last message: the receiver decides no more; false: it can't hand over yet */
+  confirmed: boolean;
+}
+
 function createBaseLookupOwnerRequest(): LookupOwnerRequest {
   return { key: "", offset: 0 };
 }
@@ -1637,6 +1733,960 @@ export const TouchResponse: MessageFns<TouchResponse> = {
   },
 };
 
+function createBaseObjectRecord(): ObjectRecord {
+  return { version: "", objectSize: 0, contentType: "", lastModifiedMs: 0 };
+}
+
+export const ObjectRecord: MessageFns<ObjectRecord> = {
+  encode(message: ObjectRecord, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.version !== "") {
+      writer.uint32(10).string(message.version);
+    }
+    if (message.objectSize !== 0) {
+      writer.uint32(16).uint64(message.objectSize);
+    }
+    if (message.contentType !== "") {
+      writer.uint32(26).string(message.contentType);
+    }
+    if (message.lastModifiedMs !== 0) {
+      writer.uint32(32).uint64(message.lastModifiedMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ObjectRecord {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseObjectRecord();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.version = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.objectSize = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.contentType = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.lastModifiedMs = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ObjectRecord>): ObjectRecord {
+    return ObjectRecord.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ObjectRecord>): ObjectRecord {
+    const message = createBaseObjectRecord();
+    message.version = object.version ?? "";
+    message.objectSize = object.objectSize ?? 0;
+    message.contentType = object.contentType ?? "";
+    message.lastModifiedMs = object.lastModifiedMs ?? 0;
+    return message;
+  },
+};
+
+function createBaseRecordQuestion(): RecordQuestion {
+  return { key: "", rejectedVersion: "", seenVersion: "" };
+}
+
+export const RecordQuestion: MessageFns<RecordQuestion> = {
+  encode(message: RecordQuestion, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.rejectedVersion !== "") {
+      writer.uint32(18).string(message.rejectedVersion);
+    }
+    if (message.seenVersion !== "") {
+      writer.uint32(26).string(message.seenVersion);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RecordQuestion {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRecordQuestion();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.rejectedVersion = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.seenVersion = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<RecordQuestion>): RecordQuestion {
+    return RecordQuestion.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RecordQuestion>): RecordQuestion {
+    const message = createBaseRecordQuestion();
+    message.key = object.key ?? "";
+    message.rejectedVersion = object.rejectedVersion ?? "";
+    message.seenVersion = object.seenVersion ?? "";
+    return message;
+  },
+};
+
+function createBaseLookUpRecordsRequest(): LookUpRecordsRequest {
+  return { name: "", hops: 0, questions: [] };
+}
+
+export const LookUpRecordsRequest: MessageFns<LookUpRecordsRequest> = {
+  encode(message: LookUpRecordsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.hops !== 0) {
+      writer.uint32(16).uint32(message.hops);
+    }
+    for (const v of message.questions) {
+      RecordQuestion.encode(v!, writer.uint32(26).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LookUpRecordsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLookUpRecordsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.hops = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.questions.push(RecordQuestion.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<LookUpRecordsRequest>): LookUpRecordsRequest {
+    return LookUpRecordsRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<LookUpRecordsRequest>): LookUpRecordsRequest {
+    const message = createBaseLookUpRecordsRequest();
+    message.name = object.name ?? "";
+    message.hops = object.hops ?? 0;
+    message.questions = object.questions?.map((e) => RecordQuestion.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseRecordAnswer(): RecordAnswer {
+  return {
+    index: 0,
+    record: undefined,
+    bucketMissing: false,
+    ageMs: 0,
+    stale: false,
+    leaseId: 0,
+    leaseMs: 0,
+    errorCode: "",
+    error: "",
+  };
+}
+
+export const RecordAnswer: MessageFns<RecordAnswer> = {
+  encode(message: RecordAnswer, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.index !== 0) {
+      writer.uint32(8).uint32(message.index);
+    }
+    if (message.record !== undefined) {
+      ObjectRecord.encode(message.record, writer.uint32(18).fork()).join();
+    }
+    if (message.bucketMissing !== false) {
+      writer.uint32(24).bool(message.bucketMissing);
+    }
+    if (message.ageMs !== 0) {
+      writer.uint32(32).uint64(message.ageMs);
+    }
+    if (message.stale !== false) {
+      writer.uint32(40).bool(message.stale);
+    }
+    if (message.leaseId !== 0) {
+      writer.uint32(48).uint64(message.leaseId);
+    }
+    if (message.leaseMs !== 0) {
+      writer.uint32(56).uint32(message.leaseMs);
+    }
+    if (message.errorCode !== "") {
+      writer.uint32(66).string(message.errorCode);
+    }
+    if (message.error !== "") {
+      writer.uint32(74).string(message.error);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RecordAnswer {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRecordAnswer();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.index = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.record = ObjectRecord.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.bucketMissing = reader.bool();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.ageMs = longToNumber(reader.uint64());
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.stale = reader.bool();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.leaseId = longToNumber(reader.uint64());
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.leaseMs = reader.uint32();
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.errorCode = reader.string();
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.error = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<RecordAnswer>): RecordAnswer {
+    return RecordAnswer.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RecordAnswer>): RecordAnswer {
+    const message = createBaseRecordAnswer();
+    message.index = object.index ?? 0;
+    message.record = (object.record !== undefined && object.record !== null)
+      ? ObjectRecord.fromPartial(object.record)
+      : undefined;
+    message.bucketMissing = object.bucketMissing ?? false;
+    message.ageMs = object.ageMs ?? 0;
+    message.stale = object.stale ?? false;
+    message.leaseId = object.leaseId ?? 0;
+    message.leaseMs = object.leaseMs ?? 0;
+    message.errorCode = object.errorCode ?? "";
+    message.error = object.error ?? "";
+    return message;
+  },
+};
+
+function createBaseLookUpRecordsResponse(): LookUpRecordsResponse {
+  return { answers: [] };
+}
+
+export const LookUpRecordsResponse: MessageFns<LookUpRecordsResponse> = {
+  encode(message: LookUpRecordsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.answers) {
+      RecordAnswer.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LookUpRecordsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLookUpRecordsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.answers.push(RecordAnswer.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<LookUpRecordsResponse>): LookUpRecordsResponse {
+    return LookUpRecordsResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<LookUpRecordsResponse>): LookUpRecordsResponse {
+    const message = createBaseLookUpRecordsResponse();
+    message.answers = object.answers?.map((e) => RecordAnswer.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseRenewLeasesRequest(): RenewLeasesRequest {
+  return { name: "", ids: [] };
+}
+
+export const RenewLeasesRequest: MessageFns<RenewLeasesRequest> = {
+  encode(message: RenewLeasesRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.ids.length !== 0) {
+      writer.uint32(18).fork();
+      for (const v of message.ids) {
+        writer.uint64(v);
+      }
+      writer.join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RenewLeasesRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRenewLeasesRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag === 16) {
+              message.ids.push(longToNumber(reader.uint64()));
+
+              continue;
+            }
+
+            if (tag === 18) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.ids.push(longToNumber(reader.uint64()));
+              }
+
+              continue;
+            }
+
+            break;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<RenewLeasesRequest>): RenewLeasesRequest {
+    return RenewLeasesRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RenewLeasesRequest>): RenewLeasesRequest {
+    const message = createBaseRenewLeasesRequest();
+    message.name = object.name ?? "";
+    message.ids = object.ids?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseRenewLeasesResponse(): RenewLeasesResponse {
+  return { refused: [], leaseMs: 0 };
+}
+
+export const RenewLeasesResponse: MessageFns<RenewLeasesResponse> = {
+  encode(message: RenewLeasesResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.refused.length !== 0) {
+      writer.uint32(10).fork();
+      for (const v of message.refused) {
+        writer.uint64(v);
+      }
+      writer.join();
+    }
+    if (message.leaseMs !== 0) {
+      writer.uint32(16).uint32(message.leaseMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RenewLeasesResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRenewLeasesResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag === 8) {
+              message.refused.push(longToNumber(reader.uint64()));
+
+              continue;
+            }
+
+            if (tag === 10) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.refused.push(longToNumber(reader.uint64()));
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.leaseMs = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<RenewLeasesResponse>): RenewLeasesResponse {
+    return RenewLeasesResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RenewLeasesResponse>): RenewLeasesResponse {
+    const message = createBaseRenewLeasesResponse();
+    message.refused = object.refused?.map((e) => e) || [];
+    message.leaseMs = object.leaseMs ?? 0;
+    return message;
+  },
+};
+
+function createBaseVersionChangedRequest(): VersionChangedRequest {
+  return { keys: [] };
+}
+
+export const VersionChangedRequest: MessageFns<VersionChangedRequest> = {
+  encode(message: VersionChangedRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.keys) {
+      writer.uint32(10).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): VersionChangedRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseVersionChangedRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.keys.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<VersionChangedRequest>): VersionChangedRequest {
+    return VersionChangedRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<VersionChangedRequest>): VersionChangedRequest {
+    const message = createBaseVersionChangedRequest();
+    message.keys = object.keys?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseVersionChangedResponse(): VersionChangedResponse {
+  return {};
+}
+
+export const VersionChangedResponse: MessageFns<VersionChangedResponse> = {
+  encode(_: VersionChangedResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): VersionChangedResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseVersionChangedResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<VersionChangedResponse>): VersionChangedResponse {
+    return VersionChangedResponse.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<VersionChangedResponse>): VersionChangedResponse {
+    const message = createBaseVersionChangedResponse();
+    return message;
+  },
+};
+
+function createBaseHandOverRequest(): HandOverRequest {
+  return { name: "", hash: "" };
+}
+
+export const HandOverRequest: MessageFns<HandOverRequest> = {
+  encode(message: HandOverRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.hash !== "") {
+      writer.uint32(18).string(message.hash);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): HandOverRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHandOverRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.hash = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<HandOverRequest>): HandOverRequest {
+    return HandOverRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<HandOverRequest>): HandOverRequest {
+    const message = createBaseHandOverRequest();
+    message.name = object.name ?? "";
+    message.hash = object.hash ?? "";
+    return message;
+  },
+};
+
+function createBaseHandedOverRecord(): HandedOverRecord {
+  return { key: "", record: undefined, bucketMissing: false, ageMs: 0 };
+}
+
+export const HandedOverRecord: MessageFns<HandedOverRecord> = {
+  encode(message: HandedOverRecord, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.record !== undefined) {
+      ObjectRecord.encode(message.record, writer.uint32(18).fork()).join();
+    }
+    if (message.bucketMissing !== false) {
+      writer.uint32(24).bool(message.bucketMissing);
+    }
+    if (message.ageMs !== 0) {
+      writer.uint32(32).uint64(message.ageMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): HandedOverRecord {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHandedOverRecord();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.record = ObjectRecord.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.bucketMissing = reader.bool();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.ageMs = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<HandedOverRecord>): HandedOverRecord {
+    return HandedOverRecord.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<HandedOverRecord>): HandedOverRecord {
+    const message = createBaseHandedOverRecord();
+    message.key = object.key ?? "";
+    message.record = (object.record !== undefined && object.record !== null)
+      ? ObjectRecord.fromPartial(object.record)
+      : undefined;
+    message.bucketMissing = object.bucketMissing ?? false;
+    message.ageMs = object.ageMs ?? 0;
+    return message;
+  },
+};
+
+function createBaseHandOverResponse(): HandOverResponse {
+  return { records: [], confirmed: false };
+}
+
+export const HandOverResponse: MessageFns<HandOverResponse> = {
+  encode(message: HandOverResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.records) {
+      HandedOverRecord.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.confirmed !== false) {
+      writer.uint32(16).bool(message.confirmed);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): HandOverResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHandOverResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.records.push(HandedOverRecord.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.confirmed = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<HandOverResponse>): HandOverResponse {
+    return HandOverResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<HandOverResponse>): HandOverResponse {
+    const message = createBaseHandOverResponse();
+    message.records = object.records?.map((e) => HandedOverRecord.fromPartial(e)) || [];
+    message.confirmed = object.confirmed ?? false;
+    return message;
+  },
+};
+
 /** For clients of FrontCache since it was split into routers and servers. */
 export type RouterServiceDefinition = typeof RouterServiceDefinition;
 export const RouterServiceDefinition = {
@@ -1724,6 +2774,45 @@ export const CacheServiceDefinition = {
       requestStream: false,
       responseType: TouchResponse as typeof TouchResponse,
       responseStream: false,
+      options: {},
+    },
+    /**
+     * The following calls are between members only.
+     * The records of objects, from the member that decides which version of each is current. Answers come as soon as they are known.
+     */
+    lookUpRecords: {
+      name: "LookUpRecords",
+      requestType: LookUpRecordsRequest as typeof LookUpRecordsRequest,
+      requestStream: false,
+      responseType: LookUpRecordsResponse as typeof LookUpRecordsResponse,
+      responseStream: true,
+      options: {},
+    },
+    /** Extends leases that the receiver granted. */
+    renewLeases: {
+      name: "RenewLeases",
+      requestType: RenewLeasesRequest as typeof RenewLeasesRequest,
+      requestStream: false,
+      responseType: RenewLeasesResponse as typeof RenewLeasesResponse,
+      responseStream: false,
+      options: {},
+    },
+    /** Revokes leases: the objects have another version now. The receiver has dropped them when it answers. */
+    versionChanged: {
+      name: "VersionChanged",
+      requestType: VersionChangedRequest as typeof VersionChangedRequest,
+      requestStream: false,
+      responseType: VersionChangedResponse as typeof VersionChangedResponse,
+      responseStream: false,
+      options: {},
+    },
+    /** Takes over the objects whose home the sender has become. The receiver has stopped deciding about them when it confirms. */
+    handOver: {
+      name: "HandOver",
+      requestType: HandOverRequest as typeof HandOverRequest,
+      requestStream: false,
+      responseType: HandOverResponse as typeof HandOverResponse,
+      responseStream: true,
       options: {},
     },
   },
