@@ -2,7 +2,7 @@ import { Readable } from "node:stream";
 import { CacheError, checkRange, checkUrlBeginning, type MemberInfo, parseObjectUrl } from "@frontcache/proto";
 import { LocalReads, type LocalReport } from "./local/local-reads.js";
 import { reportUses } from "./local/report-uses.js";
-import { type MemberDirectory, WatchedMembers } from "./member-directory.js";
+import { type KnownMembers, WatchedMembers } from "./member-directory.js";
 import { CircuitBreaker } from "./members/circuit-breaker.js";
 import { type Clock, systemClock } from "./members/clock.js";
 import { connectMembers } from "./members/connect-members.js";
@@ -36,7 +36,7 @@ export interface ClientPorts {
 
 /** Delays between attempts to read one block: six attempts take one to two seconds in total, enough for a member to restart. */
 const RETRY_BACKOFF = { firstMs: 100, longestMs: 1_000 };
-/** How long the circuit to an unreachable member stays open. */
+/** Time that the circuit to an unreachable member stays open. */
 const OPEN_FOR = { firstMs: 500, longestMs: 15_000 };
 /**
  * Maximum connections to one member. One core of a member answers no more requests than this concurrently. More connections would
@@ -76,7 +76,7 @@ export class CacheClient implements AsyncDisposable {
 
   readonly #options: ClientOptions;
   readonly #ports: ClientPorts;
-  readonly #members: MemberDirectory;
+  readonly #members: KnownMembers;
   readonly #breaker: CircuitBreaker;
   readonly #failover: FailoverOptions;
   readonly #rangeWith: RangeWith;
@@ -84,7 +84,7 @@ export class CacheClient implements AsyncDisposable {
   readonly #running = new Map<RunningCall, Promise<unknown>>();
   #closed: Promise<void> | undefined;
 
-  private constructor(options: ClientOptions, ports: ClientPorts, members: MemberDirectory, breaker: CircuitBreaker) {
+  private constructor(options: ClientOptions, ports: ClientPorts, members: KnownMembers, breaker: CircuitBreaker) {
     this.#options = options;
     this.#ports = ports;
     this.#members = members;
@@ -94,8 +94,8 @@ export class CacheClient implements AsyncDisposable {
     this.#failover = { clock: ports.clock, breaker, attempts: options.attempts, backoff: RETRY_BACKOFF, onRepeat };
     const { parallelBlocks, localVolumes: volumes } = options;
     const { connections, clock } = ports;
-    const tell = reportUses(connections.calls, members, clock);
-    this.#local = volumes.length === 0 ? undefined : new LocalReads({ clock, volumes, report: tell });
+    const report = reportUses(connections.calls, members, clock);
+    this.#local = volumes.length === 0 ? undefined : new LocalReads({ clock, volumes, report });
     this.#rangeWith = {
       blocks: connections.blocks,
       owners: members,
@@ -220,7 +220,7 @@ export class CacheClient implements AsyncDisposable {
     }
   }
 
-  /** Asks the owner of an object's first block, then the other members in turn. */
+  /** Asks the owner of an object's first block; if that fails, the next members on the ring. */
   #anywhere<Result>(url: string, call: RunningCall, at: (address: MemberAddress) => Promise<Result>): Promise<Result> {
     const addresses = inOrderOfReach(this.#members.addressesOf(url, 0), this.#breaker);
     return withFailover({ addresses, at }, call, this.#failover);

@@ -7,8 +7,8 @@ import { type MemberAddress, type MemberConnections, Unreachable } from "./membe
 import { RunningCall } from "./members/running-call.js";
 import type { BlockOwners } from "./read-block.js";
 
-/** The member list, and the members to ask for a block. */
-export interface MemberDirectory extends BlockOwners {
+/** The member list that the client follows, and the members to ask for a block. */
+export interface KnownMembers extends BlockOwners {
   /** The last known members, by name; empty until a list was received. */
   readonly members: readonly MemberInfo[];
   /** Stops the watch of the list. */
@@ -21,7 +21,7 @@ export interface WatchOptions {
   readonly endpoint: string;
   readonly clock: Clock;
   readonly connections: Pick<MemberConnections, "calls" | "keepOnly">;
-  /** By gRPC address. */
+  /** Its keys are gRPC addresses. */
   readonly breaker: CircuitBreaker;
   /** Delays before a broken watch is restarted. */
   readonly backoff: Backoff;
@@ -33,11 +33,11 @@ const OWNERS_TO_ASK = 4;
 const ENDPOINT_RANK = 2;
 
 /**
- * Keeps the ring up to date by WatchMembers. A broken watch is restarted at the endpoint and at members in turn; meanwhile the last
- * list is used. If the endpoint does not support WatchMembers, or builds its ring differently, the client uses only the endpoint,
- * which forwards reads.
+ * Keeps the ring current through WatchMembers. If a watch ends, it is restarted alternately at the endpoint and at a random member;
+ * meanwhile the last list is used. If the endpoint does not support WatchMembers, or computes its ring differently, the client uses
+ * only the endpoint, which forwards reads.
  */
-export class WatchedMembers implements MemberDirectory {
+export class WatchedMembers implements KnownMembers {
   readonly #options: WatchOptions;
   readonly #endpoint: MemberAddress;
   readonly #watch: RunningCall;
@@ -64,7 +64,7 @@ export class WatchedMembers implements MemberDirectory {
     } catch (error) {
       await members.close();
       if (!(error instanceof Unreachable)) throw error;
-      // Such as "cannot connect to 10.0.0.7:8080: connection refused".
+      // For example: "cannot connect to 10.0.0.7:8080: connection refused".
       const why = error.cause instanceof ConnectionFailure ? error.cause.message : error.message;
       throw new CacheError("UNAVAILABLE", why, { cause: error });
     }
@@ -101,12 +101,12 @@ export class WatchedMembers implements MemberDirectory {
   async #follow(begun: () => void, failed: (error: unknown) => void): Promise<void> {
     const { clock, connections, breaker, backoff } = this.#options;
     const { signal } = this.#watch;
-    let heard = false;
+    let isListed = false;
     for (let failures = 0; !signal.aborted; ) {
-      const address = this.#whomToAsk(failures);
+      const address = this.#nextAddress(failures);
       try {
         const onMembers = (list: MemberList): void => {
-          heard = true;
+          isListed = true;
           failures = 0;
           breaker.succeeded(address.grpcAddress);
           this.#apply(list);
@@ -114,10 +114,10 @@ export class WatchedMembers implements MemberDirectory {
         };
         const end = await connections.calls.watchMembers(address, onMembers, this.#watch);
         breaker.succeeded(address.grpcAddress);
-        if (end === "unsupported" && !heard) return begun();
+        if (end === "unsupported" && !isListed) return begun();
       } catch (error) {
         if (error instanceof Unreachable) breaker.failed(address.grpcAddress);
-        if (!heard) return failed(error);
+        if (!isListed) return failed(error);
       }
       failures++;
       await sleep(
@@ -129,7 +129,7 @@ export class WatchedMembers implements MemberDirectory {
   }
 
   /** Alternates between the endpoint and a random member, because either can be unreachable. */
-  #whomToAsk(failures: number): MemberAddress {
+  #nextAddress(failures: number): MemberAddress {
     const { members } = this;
     if (failures % 2 === 0 || members.length === 0) return this.#endpoint;
     return members[Math.floor(this.#options.clock.random() * members.length)]!;

@@ -2,7 +2,7 @@ import { CacheError } from "@frontcache/proto";
 import { type Counter, createNoopMeter, type Histogram, type Meter, metrics } from "@opentelemetry/api";
 import type { BlockTransport, CallLimits, MemberAddress, ReadTarget } from "./members/ports.js";
 
-/** How bytes were read: over HTTP, over gRPC, or from a block file on this host. */
+/** The transport of a read: HTTP, gRPC, or a block file on this host. */
 export type By = "http" | "grpc" | "file";
 
 /** The names of a client's metrics, with units and descriptions after OpenTelemetry's conventions. */
@@ -100,7 +100,7 @@ export function measuredBy(metrics: ClientMetrics): (by: "http" | "grpc", transp
   });
 }
 
-/** Error codes are a closed list, so the label's values are bounded. */
+/** Returns the label of an error. Error codes are a closed list, so the number of label values is bounded. */
 function errorType(error: unknown): { readonly "error.type"?: string } {
   return error === undefined ? {} : { "error.type": CacheError.from(error).code };
 }

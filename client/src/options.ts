@@ -31,7 +31,7 @@ export interface ConnectOptions {
   readonly signal?: AbortSignal;
 }
 
-/** Options of every call. */
+/** Options of each call. */
 export interface CallOptions {
   /** Aborts the call and all its requests, with CANCELLED, or DEADLINE_EXCEEDED for a timeout signal. */
   readonly signal?: AbortSignal;
@@ -61,7 +61,7 @@ export const clientDefaults = {
   transport: "auto",
   deadlineMs: 30_000,
   parallelBlocks: 8,
-  // 30 ms away from an origin of 100 MB/s a connection, four parts a block: 6 x 16 MiB every 72 ms are 1.4 GB/s.
+  // With an origin 30 ms away, 100 MB/s per connection and four parts per block: 6 x 16 MiB every 72 ms are 1.4 GB/s.
   streamBlocks: 6,
   connectTimeoutMs: 1_000,
   attempts: 6,
@@ -116,7 +116,7 @@ export function memoryOf(url: string, length: number, { into }: ReadOptions): Bu
 
 function checkVolumes(volumes: unknown): void {
   if (Array.isArray(volumes) && volumes.every((path) => typeof path === "string" && path !== "" && !path.includes("\0"))) return;
-  throw new CacheError("INVALID_ARGUMENT", `localVolumes ${JSON.stringify(volumes)} is no list of directories: write ["/cache"]`);
+  throw new CacheError("INVALID_ARGUMENT", `localVolumes ${JSON.stringify(volumes)} is not a list of directories: write ["/cache"]`);
 }
 
 /** Throws INVALID_ARGUMENT unless the value is a whole number from 1 to `most`. */

@@ -15,13 +15,13 @@ export interface StreamedRange {
   readonly version: string;
 }
 
-/** A Readable whose pieces are Buffers. */
+/** A Readable whose chunks are Buffers. */
 export interface ByteStream extends Readable {
   read(size?: number): Buffer | null;
   [Symbol.asyncIterator](): NodeJS.AsyncIterator<Buffer>;
 }
 
-/** How a range is streamed. */
+/** The collaborators and limits of a stream. */
 export interface StreamWith extends ReadWith {
   /** Concurrent blocks, including the one being consumed. */
   readonly streamBlocks: number;

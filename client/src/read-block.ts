@@ -14,7 +14,7 @@ function spanOf({ blockOffset, start, end }: BlockRange): BlockSpan {
   return { blockOffset, offset: blockOffset + start, length: end - start };
 }
 
-/** Which members may be asked for a block. */
+/** Selects the members to ask for a block. */
 export interface BlockOwners {
   /** The block size that the members use now. */
   readonly geometry: Geometry;
@@ -50,7 +50,7 @@ export async function readBlock(
     } catch (thrown) {
       const error = CacheError.from(thrown);
       if (error.code === "INTERNAL") repeatable = landing.takeBack();
-      // If all bytes are there, it doesn't matter how the answer ended.
+      // If all bytes have arrived, the end of the response does not matter.
       else if (landing.complete) return;
       throw error;
     }

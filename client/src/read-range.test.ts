@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { LocalReads } from "./local/local-reads.js";
 import type { BufferLanding } from "./members/block-landing.js";
-import { readRange, type WantedRange } from "./read-range.js";
+import { readRange, type RequestedRange } from "./read-range.js";
 import { ramp } from "./testing/ramp.js";
 import { ReadSetting } from "./testing/read-setting.js";
 
@@ -12,7 +12,7 @@ const wrong = new CacheError("INTERNAL", "wrong");
 
 function setUp(size: number) {
   const setting = new ReadSetting({ version: "v1", size });
-  const read = (range: Partial<WantedRange>, parallelBlocks = 3) =>
+  const read = (range: Partial<RequestedRange>, parallelBlocks = 3) =>
     setting.clock.run(
       readRange(
         { url: setting.url, offset: 0, length: size, version: "", ...range },

@@ -4,7 +4,7 @@ import type { RunningCall } from "./members/running-call.js";
 import { blockSpans, type ReadWith, readBlock } from "./read-block.js";
 
 /** A range to read into one buffer. */
-export interface WantedRange {
+export interface RequestedRange {
   readonly url: string;
   readonly offset: number;
   /** Bytes, at least 1. */
@@ -15,7 +15,7 @@ export interface WantedRange {
   readonly memory?: Buffer | undefined;
 }
 
-/** How a range is read. */
+/** The collaborators and limits of a range read. */
 export interface RangeWith extends ReadWith {
   /** Concurrent blocks. */
   readonly parallelBlocks: number;
@@ -31,7 +31,7 @@ const ALL_AT_ONCE_BYTES = 64 << 20;
  * Reads the range in one version: exactly `length` bytes, or fewer if the object ends first. Without a version, the first response
  * determines the version. If the object is overwritten meanwhile, the whole read is retried once.
  */
-export async function readRange(range: WantedRange, using: RangeWith, call: RunningCall): Promise<Buffer> {
+export async function readRange(range: RequestedRange, using: RangeWith, call: RunningCall): Promise<Buffer> {
   try {
     return await readOnce(range, using, call);
   } catch (error) {
@@ -41,7 +41,7 @@ export async function readRange(range: WantedRange, using: RangeWith, call: Runn
   }
 }
 
-async function readOnce(range: WantedRange, using: RangeWith, call: RunningCall): Promise<Buffer> {
+async function readOnce(range: RequestedRange, using: RangeWith, call: RunningCall): Promise<Buffer> {
   const parts = blockSpans(range.offset, range.length, using.owners.geometry);
   const landing = new RangeLanding(range);
   const { value: first } = parts.next();
@@ -51,7 +51,7 @@ async function readOnce(range: WantedRange, using: RangeWith, call: RunningCall)
 }
 
 /** Reads the spans of a range concurrently, until the object or the range ends. If one fails, the others are aborted. */
-async function readInParallel(range: WantedRange, landing: RangeLanding, using: RangeWith, call: RunningCall): Promise<void> {
+async function readInParallel(range: RequestedRange, landing: RangeLanding, using: RangeWith, call: RunningCall): Promise<void> {
   const parts = blockSpans(range.offset, range.length, using.owners.geometry);
   const running = call.child();
   const read = async (): Promise<void> => {
@@ -79,13 +79,13 @@ async function readInParallel(range: WantedRange, landing: RangeLanding, using: 
 class RangeLanding {
   /** Resolves with the head of the first response. */
   readonly begun: Promise<void>;
-  readonly #range: WantedRange;
+  readonly #range: RequestedRange;
   readonly #pinned: PinnedObject;
   #begin!: () => void;
   #whole: Buffer | undefined;
   #landedBytes = 0;
 
-  constructor(range: WantedRange) {
+  constructor(range: RequestedRange) {
     this.#range = range;
     this.#pinned = new PinnedObject(range.url, range.version);
     this.begun = new Promise((resolve) => {
@@ -129,7 +129,7 @@ class RangeLanding {
   }
 }
 
-function allocate({ url, offset, length, memory }: WantedRange, objectSize: number): Buffer {
+function allocate({ url, offset, length, memory }: RequestedRange, objectSize: number): Buffer {
   const bytes = Math.min(length, objectSize - offset);
   if (memory !== undefined) return memory.subarray(0, bytes);
   try {

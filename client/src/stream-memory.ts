@@ -1,4 +1,4 @@
-/** Where a stream's blocks land: each in new memory, or in what an earlier one has left. */
+/** The buffers of a stream's blocks. Each block gets a new buffer, or with `reuse` the buffer of an earlier block. */
 export class StreamMemory {
   readonly #reuse: boolean;
   readonly #free: Buffer[] = [];
@@ -8,6 +8,7 @@ export class StreamMemory {
     this.#reuse = reuse;
   }
 
+  /** Returns a buffer of `bytes` bytes with undefined contents. */
   take(bytes: number): Buffer {
     const at = this.#free.findIndex((buffer) => buffer.length >= bytes);
     if (at < 0) return Buffer.allocUnsafe(bytes);
@@ -15,8 +16,8 @@ export class StreamMemory {
   }
 
   /**
-   * The reader has asked for what lies behind a block. It still looks at its last piece, because streams ask ahead by one: the
-   * block before it is what it has done with.
+   * Call when the consumer has requested the bytes after a block. It may still use the block's last chunk, because streams read one
+   * chunk ahead. Therefore the buffer of the block before this one becomes free.
    */
   pass(block: Buffer | undefined): void {
     if (!this.#reuse) return;

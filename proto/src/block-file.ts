@@ -5,14 +5,14 @@ import { join } from "node:path";
 export interface BlockId {
   readonly url: string;
   readonly version: string;
-  /** Where the block begins in the object, bytes. */
+  /** Start of the block in the object, bytes. */
   readonly offset: number;
 }
 
 /**
- * A block's name on any disk: the first 32 hex digits of SHA-256 of URL, version, offset and block size. Keys may contain line
- * breaks; versions of cached blocks cannot, since they come from headers. A file found by a version that a client names is checked by
- * its footer.
+ * Returns the name of a block's file: the first 32 hex digits of SHA-256 of URL, version, offset and block size. Keys may contain
+ * line breaks; versions of cached blocks cannot, because they come from headers. If a client chose the version, the reader of the
+ * file must check its footer.
  */
 export function blockDigest(id: BlockId, blockBytes: number): string {
   return hash("sha256", `${id.url}\n${id.version}\n${id.offset}\n${blockBytes}`).slice(0, 32);

@@ -2,7 +2,7 @@ import { CacheError } from "./errors.js";
 
 const MiB = 1 << 20;
 
-/** How objects are cut: into blocks (ownership, one file each), and blocks into segments (presence, checksums, fetching). */
+/** Sizes of blocks (ownership, one file each) and of their segments (presence, checksums, fetching). */
 export interface Geometry {
   /** Bytes of a block; a multiple of `segmentBytes`. */
   readonly blockBytes: number;
@@ -14,7 +14,7 @@ export const DEFAULT_GEOMETRY: Geometry = { blockBytes: 16 * MiB, segmentBytes: 
 
 /** The slice of one block that a range touches. */
 export interface BlockRange {
-  /** Where the block begins in the object: a multiple of the block size. */
+  /** Start of the block in the object: a multiple of the block size. */
   readonly blockOffset: number;
   /** First requested byte, counted from the block's beginning. */
   readonly start: number;
@@ -22,17 +22,17 @@ export interface BlockRange {
   readonly end: number;
 }
 
-/** Where the block of an object's byte begins. */
+/** Returns the start of the block that contains an object's byte. */
 export function blockOffsetOf(offset: number, geometry: Geometry): number {
   return offset - (offset % geometry.blockBytes);
 }
 
-/** The bytes of the block at `blockOffset`: the block size, or less for the object's last block. */
+/** Returns the length of the block at `blockOffset`: the block size, or less for the object's last block, or 0 past the object's end. */
 export function blockLength(blockOffset: number, objectSize: number, geometry: Geometry): number {
   return Math.max(0, Math.min(geometry.blockBytes, objectSize - blockOffset));
 }
 
-/** The blocks that `[offset, offset + length)` touches, in order. Lazy, because a range may be huge. */
+/** Yields the blocks that `[offset, offset + length)` touches, in order. Lazy, because a range may be huge. */
 export function* blockRanges(offset: number, length: number, geometry: Geometry): Generator<BlockRange> {
   const end = offset + length;
   for (let at = offset; at < end; ) {
@@ -43,23 +43,23 @@ export function* blockRanges(offset: number, length: number, geometry: Geometry)
   }
 }
 
-/** Index of the segment that contains a byte of a block. */
+/** Returns the index of the segment that contains a byte of a block. */
 export function segmentOf(position: number, geometry: Geometry): number {
   return Math.floor(position / geometry.segmentBytes);
 }
 
-/** The bytes of a segment in a block of `blockBytes`: the segment size, less for the block's last segment, 0 behind the block's end. */
+/** Returns the length of a segment in a block of `blockBytes`: the segment size, less for the last segment, 0 past the block's end. */
 export function segmentLength(segment: number, blockBytes: number, { segmentBytes }: Geometry): number {
   return Math.max(0, Math.min(segmentBytes, blockBytes - segment * segmentBytes));
 }
 
-/** Number of segments in the first `bytes` of a block. */
+/** Returns the number of segments in the first `bytes` of a block. */
 export function segmentCount(bytes: number, geometry: Geometry): number {
   return Math.ceil(bytes / geometry.segmentBytes);
 }
 
 /**
- * Checks the numbers of a range, not whether the object reaches that far. `length` 0 means: to the object's end. Throws
+ * Checks the numbers of a range, not whether the object is that long. `length` 0 means: to the object's end. Throws
  * INVALID_ARGUMENT for numbers that are negative, fractional or beyond 2^53 - 1.
  */
 export function checkRange(url: string, offset: number, length: number): void {
@@ -71,7 +71,7 @@ export function checkRange(url: string, offset: number, length: number): void {
   }
 }
 
-/** The error for a range that begins at or past the object's end. */
+/** Returns the error for a range that begins at or past the object's end. */
 export function outOfRange(url: string, offset: number, objectSize: number): CacheError {
   return new CacheError("OUT_OF_RANGE", `${url}: offset ${offset} is not inside the object, which has ${objectSize} bytes`);
 }

@@ -1,4 +1,4 @@
-/** What one kind of failure is called on each wire, and whether the same request may succeed later. */
+/** One kind of failure: its codes in gRPC, HTTP and S3, and whether a retry may succeed. */
 export interface ErrorKind {
   /** gRPC's status code. */
   readonly grpc: number;
@@ -6,13 +6,13 @@ export interface ErrorKind {
   readonly http: number;
   /** The error code in S3's error document. */
   readonly s3: string;
-  /** The status code for S3's clients, where they expect another one than `http`. */
+  /** The status code for S3 clients, if they expect another one than `http`. */
   readonly s3Http?: number;
   /** Whether the same request may succeed later. */
   readonly retryable: boolean;
-  /** An ordinary outcome of a request: its error captures no stack, which would cost 2 % of a miss's CPU. */
+  /** Whether this is an ordinary outcome. Its errors capture no stack, which would cost 2 % of a miss's CPU. */
   readonly expected: boolean;
-  /** When it happens, for the documentation. */
+  /** The cause, for the documentation. */
   readonly condition: string;
 }
 
@@ -117,24 +117,24 @@ const codeOfGrpc = new Map<number, ErrorCode>(
   (Object.keys(errorTable) as ErrorCode[]).map((code) => [errorTable[code].grpc, code]),
 );
 
-/** The code for a gRPC status; statuses that we never send count as defects of the other side: INTERNAL. */
+/** Returns the code for a gRPC status. A status that we never send is a defect of the peer: INTERNAL. */
 export function errorCodeOfGrpc(grpc: number): ErrorCode {
   return codeOfGrpc.get(grpc) ?? "INTERNAL";
 }
 
-/** Keys may contain line breaks and other control characters. In messages, which are lines of logs, they are written as escapes. */
+/** Escapes control characters, because object keys may contain line breaks, and a message must be one line in a log. */
 function oneLine(message: string): string {
   return message.replace(/[\p{Cc}\u2028\u2029]/gu, (character) => {
     return `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
   });
 }
 
-/** False where the intrinsic objects are frozen (`node --frozen-intrinsics`): then every error captures a stack. */
+/** False if intrinsic objects are frozen (`node --frozen-intrinsics`). Then every error captures a stack. */
 const canLimitStacks = Object.getOwnPropertyDescriptor(Error, "stackTraceLimit")?.writable === true;
 
 /**
- * The only error that crosses frontcache's interfaces. Its message is one line: the object, the offset, what to do. Its `cause` goes
- * to the log and never over a wire. Errors of expected outcomes have no stack frames (see `ErrorKind.expected`).
+ * The only error class of frontcache's interfaces. Its message is one line: the object, what happened, what to do. Its `cause` is
+ * logged and never sent. Errors of expected outcomes have no stack frames (see `ErrorKind.expected`).
  */
 export class CacheError extends Error {
   override readonly name = "CacheError";
@@ -161,7 +161,10 @@ export class CacheError extends Error {
     return errorTable[this.code].retryable;
   }
 
-  /** Never throws. A CacheError stays itself, an abort is CANCELLED, a timeout DEADLINE_EXCEEDED, anything else INTERNAL. */
+  /**
+   * Converts any error. Returns a CacheError unchanged; an abort becomes CANCELLED, a timeout DEADLINE_EXCEEDED, anything else
+   * INTERNAL. Never throws.
+   */
   static from(error: unknown): CacheError {
     if (error instanceof CacheError) return error;
     if (error instanceof Error) {
@@ -172,7 +175,7 @@ export class CacheError extends Error {
   }
 }
 
-/** The error of an aborted signal: a CacheError given as its reason, else CANCELLED or DEADLINE_EXCEEDED. */
+/** Returns the error of an aborted signal: its reason if that is a CacheError, otherwise CANCELLED or DEADLINE_EXCEEDED. */
 export function abortError(signal: AbortSignal): CacheError {
   return CacheError.from(signal.reason);
 }

@@ -3,9 +3,9 @@ import { CacheError } from "./errors.js";
 import type { Member, MemberList } from "./gen/cache.js";
 import { MAX_RING_MEMBERS, RING_PARAMETERS, Ring } from "./ring.js";
 
-/** One member as others know it. */
+/** A member's entry in the member list. */
 export interface MemberInfo {
-  /** Its place on the ring. It does not change with restarts or addresses. */
+  /** Determines its place on the ring. It must survive restarts and changes of addresses. */
   readonly name: string;
   /** `host:port` of its gRPC listener. */
   readonly grpcAddress: string;
@@ -13,17 +13,17 @@ export interface MemberInfo {
   readonly httpAddress?: string;
 }
 
-/** A member from a message. An empty HTTP address means that it has none. */
+/** Converts a member from a message. An empty HTTP address means that it has no HTTP listener. */
 export function memberFromMessage({ name, grpcAddr, httpAddr }: Member): MemberInfo {
   return httpAddr === "" ? { name, grpcAddress: grpcAddr } : { name, grpcAddress: grpcAddr, httpAddress: httpAddr };
 }
 
 /**
- * The members at one moment, with the ring over them. Immutable: a change makes another one. Memberships with an equal `hash` rank
- * every block equally and have the same addresses.
+ * The members at one moment, and their ring. Immutable: a change creates a new Membership. Memberships with equal `hash` rank every
+ * block equally and have the same addresses.
  */
 export class Membership {
-  /** By name, in code unit order. */
+  /** Sorted by name, in code unit order. */
   readonly members: readonly MemberInfo[];
   readonly blockBytes: number;
   /** 16 hex digits over names, addresses, block size and ring parameters. */
@@ -40,21 +40,24 @@ export class Membership {
   }
 
   /**
-   * The membership of members in any order, possibly none. The ring of `previous` is reused if the names are the same, so that a
-   * changed address costs nothing. Throws INVALID_ARGUMENT for names that are empty or duplicate, addresses that are not
-   * `host:port`, a block size that is not a positive whole number, or more members than a ring can have.
+   * Creates the membership of members in any order; the list may be empty. If the names are unchanged, the ring of `previous` is
+   * reused, so a changed address is cheap. Throws INVALID_ARGUMENT if a name is empty or duplicate, an address is not `host:port`,
+   * the block size is not a positive whole number, or there are more than MAX_RING_MEMBERS members.
    */
   static of(members: readonly MemberInfo[], blockBytes: number, previous?: Membership): Membership {
     check(members, blockBytes);
     return new Membership(members, blockBytes, previous);
   }
 
-  /** From the message of a member. Throws as `of` does. Its hash differs from the message's if the sender's ring is of another kind. */
+  /**
+   * Creates the membership from a member's message. Throws as `of` does. If its hash differs from the message's, the sender computes
+   * its ring differently.
+   */
   static fromMessage(message: MemberList, previous?: Membership): Membership {
     return Membership.of(message.members.map(memberFromMessage), message.blockBytes, previous);
   }
 
-  /** As a message. `name` is the member that sends it. */
+  /** Converts to a message. `name` is the member that sends it. */
   toMessage(name: string): MemberList {
     const members = this.members.map((member) => ({
       name: member.name,
@@ -64,7 +67,7 @@ export class Membership {
     return { members, hash: this.hash, blockBytes: this.blockBytes, name };
   }
 
-  /** Each member's share of the ring, 0 to 1, by its name. */
+  /** Returns each member's share of the ring, 0 to 1, by name. */
   ringShares(): ReadonlyMap<string, number> {
     return this.#ring.shares();
   }
@@ -73,13 +76,13 @@ export class Membership {
     return this.#byName.get(name);
   }
 
-  /** The block's owner (rank 0), or the member that takes over at a higher rank; undefined past the last. */
+  /** Returns the block's owner (rank 0), or the member that takes over at a higher rank; undefined past the last. */
   owner(url: string, blockOffset: number, rank = 0): MemberInfo | undefined {
     const name = this.#ring.nameAt(url, blockOffset, rank);
     return name === undefined ? undefined : this.#byName.get(name);
   }
 
-  /** All members in the order in which they answer for a block. Lazy, because the first is nearly always enough. */
+  /** Yields all members in the order in which they are asked for a block. Lazy, because the first is nearly always enough. */
   *owners(url: string, blockOffset: number): Generator<MemberInfo> {
     for (let rank = 0; ; rank++) {
       const member = this.owner(url, blockOffset, rank);

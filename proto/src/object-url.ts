@@ -1,27 +1,27 @@
 import { CacheError } from "./errors.js";
 
-/** The schemes of object URLs. For another store, add its scheme here and its folder in server/src/origin. */
+/** The schemes of object URLs. To support another store, add its scheme here and a folder in server/src/origin. */
 export const SCHEMES = ["s3", "gs"] as const;
 
 export type Scheme = (typeof SCHEMES)[number];
 
-/** Any scheme, as an alternative in a regular expression. */
+/** Matches any scheme, for use in a regular expression. */
 export const SCHEME_PATTERN = SCHEMES.join("|");
 
-/** Forms of URLs for messages and help texts: `s3://bucket/key or gs://bucket/key`. */
+/** Returns the accepted forms of URLs for messages and help texts: `s3://bucket/key or gs://bucket/key`. */
 export function urlForms(rest: string): string {
   return SCHEMES.map((scheme) => `${scheme}://${rest}`).join(" or ");
 }
 
 const MARKS = SCHEMES.map((scheme) => ({ scheme, mark: `${scheme}://` }));
 
-/** A URL's scheme and the text behind `://`; undefined for any other text. */
+/** Splits a URL into its scheme and the text after `://`. Returns undefined for any other text. */
 export function splitScheme(url: string): { readonly scheme: Scheme; readonly rest: string } | undefined {
   for (const { scheme, mark } of MARKS) if (url.startsWith(mark)) return { scheme, rest: url.slice(mark.length) };
   return undefined;
 }
 
-/** The scheme that begins the path of an HTTP request to a member: `/s3`, `/s3/...`, `/gs` or `/gs/...`. */
+/** Returns the scheme at the start of an HTTP request's path: `/s3`, `/s3/...`, `/gs` or `/gs/...`. */
 export function schemeOfPath(path: string): Scheme | undefined {
   for (const scheme of SCHEMES) {
     const isAlone = path.length === scheme.length + 1;
@@ -30,9 +30,9 @@ export function schemeOfPath(path: string): Scheme | undefined {
   return undefined;
 }
 
-/** A bucket, or something in it. */
+/** A bucket, or an object or prefix in it. */
 export interface BucketRef {
-  /** Its name in messages and logs. */
+  /** The URL for messages and logs. */
   readonly url: string;
   readonly scheme: Scheme;
   readonly bucket: string;
@@ -53,10 +53,10 @@ export interface PrefixRef extends BucketRef {
 /** The limit of S3 and GCS, in bytes of UTF-8. */
 const MAX_KEY_BYTES = 1024;
 
-/** ETags and generations have a tenth of it. Versions are part of headers, errors and block files. */
+/** Maximum characters of a version, because versions are part of headers, errors and block files. ETags have about a tenth of it. */
 export const MAX_VERSION_LENGTH = 1_024;
 
-/** Names that both stores allow, including old S3 buckets with capitals and underscores, and GCS's 222 characters. */
+/** Bucket names of both stores, including old S3 buckets with capitals and underscores, and GCS names of 222 characters. */
 const BUCKET = /^[A-Za-z0-9][A-Za-z0-9._-]{1,220}[A-Za-z0-9]$/;
 
 /** Parses `s3://bucket/key` or `gs://bucket/key`; anything after the bucket's slash is the key. Throws INVALID_ARGUMENT. */
@@ -73,18 +73,18 @@ export function parsePrefixUrl(url: string): PrefixRef {
 }
 
 /**
- * Checks the beginning of object URLs, as for an eviction by prefix. It contains at least a scheme, so that a forgotten word does
- * not select all objects. Returns it, or throws INVALID_ARGUMENT.
+ * Checks a prefix of object URLs, for example of an eviction. It must contain a scheme, so that an empty argument does not select all
+ * objects. Returns the prefix, or throws INVALID_ARGUMENT.
  */
 export function checkUrlBeginning(text: string): string {
   if (splitScheme(text) !== undefined) return text;
   throw new CacheError("INVALID_ARGUMENT", `${quote(text)} begins no object's URL: write ${urlForms("bucket/prefix")}`);
 }
 
-/** The mark of a weak tag, before its name. Without a name it would be an empty tag in headers. */
+/** Marks a weak tag. On its own it is not a version, because it would be an empty tag in headers. */
 const WEAK_MARK = "W/";
 
-/** Throws FAILED_PRECONDITION for a version that no object can have: too long, or without a name. Undefined is the current version. */
+/** Throws FAILED_PRECONDITION for a version that no object can have: too long, or `W/` alone. Undefined is the current version. */
 export function checkVersion(url: string, version: string | undefined): void {
   if (version === WEAK_MARK) throw new CacheError("FAILED_PRECONDITION", `${url}: a weak tag without a name is not a version`);
   if (version === undefined || version.length <= MAX_VERSION_LENGTH) return;
@@ -110,7 +110,7 @@ function notAnObject(url: string): never {
   throw new CacheError("INVALID_ARGUMENT", `${quote(url)} is not an object's URL: write ${urlForms("bucket/key")}`);
 }
 
-/** A URL for an error message: on one line and of bounded length. */
+/** Formats a URL for an error message: on one line and of bounded length. */
 function quote(url: string): string {
   return JSON.stringify(url.length > 200 ? `${url.slice(0, 200)}...` : url);
 }

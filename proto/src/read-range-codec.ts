@@ -8,8 +8,8 @@ const OBJECT_SIZE_TAG = 2 << 3;
 const VERSION_TAG = (3 << 3) | 2;
 
 /**
- * Serialises the one hot message with a single copy of its bytes. The generated code copies them three times: into the writer's list
- * of chunks, into the joined array and into a Buffer. The bytes on the wire are the same; a test compares them.
+ * Serialises a ReadRangeResponse with a single copy of its bytes. The generated code copies them three times: into the writer's list
+ * of chunks, into the joined array and into a Buffer. The encoding is the same; a test compares them.
  */
 export function encodeReadRangeResponse(message: ReadRangeResponse): Buffer {
   const out = Buffer.allocUnsafe(readRangeResponseBytes(message));
@@ -17,7 +17,7 @@ export function encodeReadRangeResponse(message: ReadRangeResponse): Buffer {
   return out;
 }
 
-/** The size of a message on the wire, bytes. */
+/** Returns the encoded size of a message, bytes. */
 export function readRangeResponseBytes({ data, version, objectSize }: ReadRangeResponse): number {
   const versionBytes = version === "" ? 0 : Buffer.byteLength(version);
   return (
@@ -27,7 +27,7 @@ export function readRangeResponseBytes({ data, version, objectSize }: ReadRangeR
   );
 }
 
-/** Writes a message into `out` from `start` on. There must be room for `readRangeResponseBytes`. */
+/** Writes a message into `out` at `start`, which must have room for `readRangeResponseBytes`. */
 export function writeReadRangeResponse({ data, version, objectSize }: ReadRangeResponse, out: Buffer, start: number): void {
   let at = start;
   if (data.length !== 0) {
@@ -48,8 +48,8 @@ export function writeReadRangeResponse({ data, version, objectSize }: ReadRangeR
 }
 
 /**
- * Reads the one hot message without copying: `data` is a view of `input`. All messages of a stream but the first have only data and
- * take a short cut. Any other message goes through the general reader.
+ * Decodes a ReadRangeResponse without copying: `data` is a view of `input`. All messages of a stream except the first contain only
+ * data and take a fast path. Other messages use the general decoder.
  */
 export function decodeReadRangeResponse(input: Buffer): ReadRangeResponse {
   if (input[0] === DATA_TAG) {
@@ -93,7 +93,7 @@ function varintLength(value: number): number {
   return length;
 }
 
-/** Writes a whole number up to 2^53 - 1 (shifts would cut it to 32 bits) and returns where the next field begins. */
+/** Writes a whole number up to 2^53 - 1 (shifts would cut it to 32 bits). Returns the position after it. */
 function writeVarint(out: Buffer, at: number, value: number): number {
   let to = at;
   let rest = value;

@@ -3,8 +3,8 @@ import { LookupOwnerRequest, ReadRangeRequest } from "./gen/cache.js";
 import { readTag } from "./read-tag.js";
 
 /**
- * Reads a LookupOwnerRequest. Unlike the generated code it accepts numbers beyond 2^53 - 1, which `checkRange` refuses with a clear
- * INVALID_ARGUMENT. If a deserializer throws, grpc-js answers with INTERNAL and without the reason.
+ * Decodes a LookupOwnerRequest. Unlike the generated code, it accepts numbers beyond 2^53 - 1; `checkRange` then throws a clear
+ * INVALID_ARGUMENT. If a deserializer threw, grpc-js would answer INTERNAL without the reason.
  */
 export function decodeLookupOwnerRequest(input: Buffer): LookupOwnerRequest {
   const message = LookupOwnerRequest.create();
@@ -17,7 +17,7 @@ export function decodeLookupOwnerRequest(input: Buffer): LookupOwnerRequest {
   return message;
 }
 
-/** Reads a ReadRangeRequest, with numbers beyond 2^53 - 1 as in `decodeLookupOwnerRequest`. */
+/** Decodes a ReadRangeRequest, with numbers beyond 2^53 - 1 as in `decodeLookupOwnerRequest`. */
 export function decodeReadRangeRequest(input: Buffer): ReadRangeRequest {
   const message = ReadRangeRequest.create();
   readFields(input, (field, reader) => {
@@ -41,7 +41,7 @@ const VERSION = (4 << 3) | 2;
 const FORWARDED = 5 << 3;
 const CACHED_ONLY = 6 << 3;
 
-/** `read` returns whether it knew the tag. Unknown fields are skipped. */
+/** Calls `read` for each field; it returns whether it knows the tag. Unknown fields are skipped. */
 function readFields(input: Buffer, read: (tag: number, reader: BinaryReader) => boolean): void {
   const reader = new BinaryReader(input);
   while (reader.pos < reader.len) {
@@ -50,7 +50,7 @@ function readFields(input: Buffer, read: (tag: number, reader: BinaryReader) => 
   }
 }
 
-/** A uint64 as the nearest number. 2^63 or more is how a negative number is encoded, and is read as a negative number. */
+/** Reads a uint64 as the nearest number. Values from 2^63 on encode negative numbers and are read as such. */
 function wholeNumber(reader: BinaryReader): number {
   return Number(reader.int64());
 }

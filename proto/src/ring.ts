@@ -1,9 +1,9 @@
 import { hash } from "node:crypto";
 
-/** What the ring is made of. A change moves every block, so it is part of every member list's hash. */
+/** Parameters of the ring. A change moves every block, so they are part of every member list's hash. */
 export const RING_PARAMETERS = { algorithm: "md5", vnodes: 160, pointsPerVnode: 4 } as const;
 
-/** Blocks whose ranking a ring remembers, in two generations of half that many. */
+/** Maximum blocks whose ranking a ring remembers, in two generations of half this size. */
 const REMEMBERED_BLOCKS = 8192;
 
 /** Points are sorted as `value * INDEX_LIMIT + index`: 32 + 21 bits, which a double represents exactly. Room for 3,276 members. */
@@ -11,21 +11,21 @@ const INDEX_LIMIT = 2 ** 21;
 
 const POINTS_PER_MEMBER = RING_PARAMETERS.vnodes * RING_PARAMETERS.pointsPerVnode;
 
-/** Members that a ring can hold. */
+/** Maximum members of a ring. */
 export const MAX_RING_MEMBERS = Math.floor(INDEX_LIMIT / POINTS_PER_MEMBER);
 
-/** The text that is hashed to find a block's place on the ring. */
+/** Returns the text whose hash is a block's place on the ring. */
 export function ownerKey(url: string, blockOffset: number): string {
   return `${url}:${blockOffset}`;
 }
 
 /**
- * The owners of blocks: consistent hashing by ketama over the members' names, equal on every machine. It is the ring of the package
- * hashring with 160 virtual nodes a member, point for point (a test compares them). It is computed here, because that package builds
- * a ring in several times the time and breaks in bundles of ES modules (CONTRIBUTING.md, "Bundles").
+ * Maps blocks to members by consistent hashing (ketama) over the members' names. The result is the same on every machine. All points
+ * equal those of the package hashring with 160 virtual nodes per member; a test compares them. That package is not used, because it
+ * takes several times as long and breaks in ES module bundles (CONTRIBUTING.md, "Bundles").
  *
- * A ring is immutable: another list of names makes another ring. Building it blocks the event loop, for 1 ms with 10 members and
- * 220 ms with 1,000. Finding an owner costs 3 to 5 us, or 0.5 us if it is remembered.
+ * A ring is immutable. Building one blocks the event loop for 1 ms with 10 members, for 220 ms with 1,000. Finding an owner costs 3 to
+ * 5 us, or 0.5 us if it is remembered.
  */
 export class Ring {
   readonly #names: readonly string[];
@@ -38,7 +38,7 @@ export class Ring {
 
   /** `names` are distinct and not empty; their order does not matter. At most MAX_RING_MEMBERS of them. */
   constructor(names: readonly string[]) {
-    if (names.length > MAX_RING_MEMBERS) throw new RangeError(`a ring holds at most ${MAX_RING_MEMBERS} members`);
+    if (names.length > MAX_RING_MEMBERS) throw new RangeError(`a ring has at most ${MAX_RING_MEMBERS} members`);
     this.#names = names.toSorted();
     const order = sortedPoints(this.#names);
     this.#values = new Uint32Array(order.length);
@@ -51,15 +51,15 @@ export class Ring {
   }
 
   /**
-   * The name of the member at a rank for a block. Rank 0 is its owner, rank 1 the member that takes over from it, and so on through
-   * all members; undefined past the last. Low ranks cost least: the ring is walked only as far as requested.
+   * Returns the name of the member at a rank for a block; undefined past the last. Rank 0 is the block's owner, rank 1 the member that
+   * takes over if the owner is unreachable, and so on through all members. Low ranks are cheapest: the ring is walked only that far.
    */
   nameAt(url: string, blockOffset: number, rank: number): string | undefined {
     if (rank >= this.#names.length) return undefined;
     const key = ownerKey(url, blockOffset);
     let ranked = this.#remembered(key);
     if (ranked === undefined || ranked.length <= rank) {
-      // Doubling keeps a walk through all ranks at twice the cost of the longest one.
+      // Doubling limits the cost of iterating over all ranks to twice that of the last walk.
       const count = Math.max(rank + 1, Math.min(this.#names.length, 2 * (ranked?.length ?? 0)));
       ranked = this.#ranking(key, count);
       this.#recent.set(key, ranked);
@@ -67,10 +67,10 @@ export class Ring {
     return ranked[rank];
   }
 
-  /** Each member's share of the ring, 0 to 1: the part of all blocks that it owns in the long run. */
+  /** Returns each member's share of the ring, 0 to 1: the expected share of all blocks that it owns. */
   shares(): Map<string, number> {
     const shares = new Map<string, number>();
-    // A point owns what lies between the previous point and itself; the first one also what lies behind the last.
+    // A point owns the places between the previous point and itself. The first point also owns the places after the last one.
     let before = (this.#values.at(-1) ?? 0) - 2 ** 32;
     this.#values.forEach((value, at) => {
       const name = this.#names[this.#owners[at]!]!;
@@ -80,7 +80,7 @@ export class Ring {
     return shares;
   }
 
-  /** The first `count` members on the circle from the key's place on. */
+  /** Returns the first `count` members on the circle, starting at the key's place. */
   #ranking(key: string, count: number): string[] {
     const found = new Set<number>();
     const points = this.#owners.length;
@@ -90,7 +90,7 @@ export class Ring {
     return Array.from(found, (owner) => this.#names[owner]!);
   }
 
-  /** Index of the first point at or behind a place on the circle, which may be the number of points. */
+  /** Returns the index of the first point at or after a place on the circle; the number of points if there is no such point. */
   #firstPoint(value: number): number {
     let low = 0;
     let high = this.#values.length;
@@ -115,7 +115,7 @@ export class Ring {
   }
 }
 
-/** Ketama's points in order, each as `value * INDEX_LIMIT + index`: each vnode's md5 of `<name>-<vnode>` is four of them. */
+/** Returns ketama's points, sorted, each as `value * INDEX_LIMIT + index`. The md5 of `<name>-<vnode>` gives four points per vnode. */
 function sortedPoints(names: readonly string[]): Float64Array {
   const { vnodes, pointsPerVnode } = RING_PARAMETERS;
   const order = new Float64Array(names.length * POINTS_PER_MEMBER);
@@ -131,7 +131,7 @@ function sortedPoints(names: readonly string[]): Float64Array {
   return order.sort();
 }
 
-/** A digest as a string of bytes, which costs a third of a Buffer. */
+/** Returns a digest as a string of bytes, which costs a third of a Buffer. */
 function digestOf(text: string): string {
   return hash(RING_PARAMETERS.algorithm, text, "binary");
 }

@@ -15,7 +15,7 @@ import {
 /** A cache directory of a member on this host. */
 export interface LocalVolume {
   readonly path: string;
-  /** Time (monotonic) until which its files are not read on the main thread, because such a read was slow. */
+  /** Time (monotonic) until which its files are not read on the main thread, because a read there was slow. */
   slowUntilMs: number;
   /** Running operations whose callers have given up. While there are any, the disk counts as hanging and is not used. */
   abandonedReads: number;
@@ -51,7 +51,7 @@ export class LocalFile {
   #close!: () => void;
   /** Monotonic times of the last use, and of the last check that the file existed. */
   usedMs: number;
-  seenMs: number;
+  checkedMs: number;
 
   private constructor(fd: number, footer: BlockFooter, volume: LocalVolume, geometry: Geometry, nowMs: number) {
     this.#fd = fd;
@@ -59,7 +59,7 @@ export class LocalFile {
     this.#geometry = geometry;
     this.#footer = footer;
     this.usedMs = nowMs;
-    this.seenMs = nowMs;
+    this.checkedMs = nowMs;
     this.#closed = new Promise((resolve) => {
       this.#close = resolve;
     });
@@ -76,8 +76,8 @@ export class LocalFile {
     const fd = await opened(path);
     if (fd === undefined) return undefined;
     const footer = await footerOf(fd, geometry);
-    const isIt = footer?.id.url === id.url && footer.id.version === id.version && footer.id.offset === id.offset;
-    if (isIt) return new LocalFile(fd, footer, volume, geometry, nowMs);
+    const matches = footer?.id.url === id.url && footer.id.version === id.version && footer.id.offset === id.offset;
+    if (matches) return new LocalFile(fd, footer, volume, geometry, nowMs);
     await closed(fd);
     return undefined;
   }
@@ -123,7 +123,7 @@ export class LocalFile {
     }
   }
 
-  /** Reads the footer again if it has changed. Returns false if a segment was dropped: all that is known of the file is then invalid. */
+  /** Reads the footer again. Returns false if a segment was dropped; then nothing known about the file is valid any more. */
   async refresh(): Promise<boolean> {
     const footer = await footerOf(this.#fd, this.#geometry);
     if (footer === undefined || footer.drops !== this.#footer.drops) return false;

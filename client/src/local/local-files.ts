@@ -16,9 +16,9 @@ const MOST_OPENING = 1_000;
 const MOST_MISSING = 10_000;
 const MISSING_MS = 1_000;
 /** Minimum interval between checks that a file still exists. An evicted block may be read for this long. */
-const SEEN_MS = 1_000;
+const CHECKED_MS = 1_000;
 const SWEEP_MS = 2_000;
-/** How long an unused file is kept open. */
+/** Time after its last use until a file is closed. */
 const IDLE_MS = 30_000;
 
 /** A running lookup of a file, volume by volume. */
@@ -54,7 +54,7 @@ export class LocalFiles {
     const file = this.#open.get(key);
     if (file === undefined) return this.#isMissing(key) ? undefined : this.#openOnce(key, id, geometry);
     const nowMs = this.#clock.monotonicMs();
-    if (nowMs - file.seenMs > SEEN_MS && !this.#see(key, file, nowMs)) return undefined;
+    if (nowMs - file.checkedMs > CHECKED_MS && !this.#stillExists(key, file, nowMs)) return undefined;
     file.usedMs = nowMs;
     this.#open.delete(key);
     this.#open.set(key, file);
@@ -135,8 +135,8 @@ export class LocalFiles {
   }
 
   /** Checks that the file still exists. Closes the file of an evicted block to free its space. */
-  #see(key: string, file: LocalFile, nowMs: number): boolean {
-    file.seenMs = nowMs;
+  #stillExists(key: string, file: LocalFile, nowMs: number): boolean {
+    file.checkedMs = nowMs;
     if (file.hasName()) return true;
     this.#retire(key, file);
     return false;
@@ -153,7 +153,7 @@ export class LocalFiles {
     const nowMs = this.#clock.monotonicMs();
     for (const [key, file] of this.#open) {
       if (nowMs - file.usedMs > IDLE_MS) this.#retire(key, file);
-      else if (nowMs - file.seenMs > SEEN_MS) this.#see(key, file, nowMs);
+      else if (nowMs - file.checkedMs > CHECKED_MS) this.#stillExists(key, file, nowMs);
     }
     if (this.#open.size > 0) this.#cancelSweep = this.#clock.after(SWEEP_MS, this.#sweep);
   };

@@ -43,7 +43,7 @@ const PIECE_BYTES = 4 << 20;
 const PIECES = 4;
 /** Interval between reports of uses, short compared to the lifetime of a block. */
 const REPORT_INTERVAL_MS = 5_000;
-const MOST_TOLD = 10_000;
+const MOST_REPORTED = 10_000;
 
 /**
  * Reads blocks of members on this host from their files, directly into the caller's buffer. Only reads with a version use files,
@@ -61,7 +61,7 @@ export class LocalReads {
   constructor(options: LocalReadsOptions) {
     this.#options = options;
     this.#files = new LocalFiles(options);
-    this.#uses = new LocalUses({ ...options, everyMs: REPORT_INTERVAL_MS, mostBlocks: MOST_TOLD });
+    this.#uses = new LocalUses({ ...options, everyMs: REPORT_INTERVAL_MS, mostBlocks: MOST_REPORTED });
   }
 
   get report(): LocalReport {
@@ -148,7 +148,7 @@ export class LocalReads {
     if (target === undefined) return false;
     const running: { readonly end: number; readonly isRead: Promise<boolean> }[] = [];
     // The kernel writes into the result. If that is the caller's buffer, the read cannot end before the kernel is done.
-    const over = <Result>(work: Promise<Result>): Promise<Result> =>
+    const waitFor = <Result>(work: Promise<Result>): Promise<Result> =>
       landing.mayBeLeft ? untilEnd(work, limits, () => suspendUntilSettled(file.volume, rest())) : work;
     const rest = (): Promise<unknown> => Promise.all(running.map(({ isRead }) => isRead));
     file.acquire();
@@ -161,7 +161,7 @@ export class LocalReads {
           at = pieceEnd;
         }
         const next = running[0]!;
-        const isRead = await over(next.isRead);
+        const isRead = await waitFor(next.isRead);
         running.shift();
         if (limits.ended !== undefined) throw limits.ended;
         if (!isRead) {
@@ -174,9 +174,9 @@ export class LocalReads {
       this.#note(file, end - start);
       return true;
     } finally {
-      // Nothing else may write into the buffer before they are done.
+      // The buffer must not be used before the remaining reads are done.
       if (running.length === 0) file.release();
-      else await over(rest().finally(() => file.release()));
+      else await waitFor(rest().finally(() => file.release()));
     }
   }
 

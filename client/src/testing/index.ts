@@ -1,6 +1,6 @@
-// What tests outside this package may use of it beside what it publishes. Never published.
+// Exports for tests outside this package, in addition to its published interface. Never published.
 
-// What is inside, for tests that look at one part alone.
+// Internal modules, for tests of one component.
 export { clientOver } from "../cache-client.js";
 export { accessOf, plainAccess } from "../members/access.js";
 export { BlockLanding, BufferLanding, PinnedObject } from "../members/block-landing.js";

@@ -15,7 +15,7 @@ export class BoundedMap<Key, Value> {
     return this.#entries.size;
   }
 
-  /** The value of the key. Counts as a use. */
+  /** Returns the value of the key. Counts as a use. */
   get(key: Key): Value | undefined {
     const value = this.#entries.get(key);
     if (value !== undefined) {
@@ -25,7 +25,7 @@ export class BoundedMap<Key, Value> {
     return value;
   }
 
-  /** The value of the key. Does not count as a use. */
+  /** Returns the value of the key. Does not count as a use. */
   peek(key: Key): Value | undefined {
     return this.#entries.get(key);
   }
@@ -52,7 +52,7 @@ export class BoundedMap<Key, Value> {
     this.#entries.clear();
   }
 
-  /** The least recently used entry first. Entries may be deleted meanwhile. */
+  /** Iterates from the least recently used entry. Entries may be deleted meanwhile. */
   [Symbol.iterator](): IterableIterator<[Key, Value]> {
     return this.#entries[Symbol.iterator]();
   }

@@ -1,4 +1,4 @@
-/** Lets at most `permits` tasks run at a time. The others wait in order. */
+/** Runs at most `permits` tasks concurrently. The others wait in order. */
 export class Semaphore {
   readonly #waiting: (() => void)[] = [];
   #available: number;
@@ -22,8 +22,8 @@ export class Semaphore {
 }
 
 /**
- * Works on items in their order, on at most `concurrency` of them at a time. After the first error no further item is started,
- * and the call rejects with that error. An item is taken only when its work can start, so the items may be endless.
+ * Calls `work` for each item in order, for at most `concurrency` items concurrently. After the first error no further item is
+ * started, and the call rejects with that error. An item is taken only when its work can start, so the iterable may be infinite.
  */
 export async function forEachConcurrent<T>(
   items: Iterable<T> | AsyncIterable<T>,

@@ -1,12 +1,12 @@
 import { abortError } from "../errors.js";
 
-/** The part of a clock that waits. */
+/** The timers of a clock. */
 export interface Timers {
   /** Calls back once after `delayMs`; the returned function cancels. */
   after(delayMs: number, callback: () => void): () => void;
 }
 
-/** The shared listener of each signal that somebody waits for. An entry does not keep its signal alive. */
+/** The shared listener of each signal that has callbacks. An entry does not keep its signal alive. */
 const sharedListeners = new WeakMap<AbortSignal, SharedListener>();
 
 /**
@@ -51,7 +51,7 @@ class SharedListener {
     };
   }
 
-  /** A callback may remove others: those are not called any more. */
+  /** A callback may remove other callbacks; these are not called. */
   readonly #onAbort = (): void => {
     this.#stop();
     for (const registration of this.#registrations) {

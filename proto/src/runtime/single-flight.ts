@@ -1,4 +1,4 @@
-/** Runs at most one piece of work per key at a time. Callers that come while it runs share its promise. */
+/** Runs at most one piece of work per key concurrently. Callers that arrive while it runs share its promise. */
 export class SingleFlight<Key, Value> {
   readonly #running = new Map<Key, Promise<Value>>();
 
@@ -18,12 +18,12 @@ export class SingleFlight<Key, Value> {
     return started;
   }
 
-  /** The next caller starts anew, although work may be running for the key: its outcome would be outdated for that caller. */
+  /** Makes the next caller start new work even if work for the key is running, because its outcome would be outdated. */
   forget(key: Key): void {
     this.#running.delete(key);
   }
 
-  /** The work that is running for the key. */
+  /** Returns the work that is running for the key, if any. */
   running(key: Key): Promise<Value> | undefined {
     return this.#running.get(key);
   }

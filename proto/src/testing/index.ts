@@ -1,4 +1,4 @@
-// What tests outside this package may use of it beside what it publishes. Never published.
+// Exports for tests outside this package, in addition to its published interface. Never published.
 
 // Fakes and fixtures.
 export { eventually, settled, until } from "./eventually.js";
