@@ -5,7 +5,7 @@ import { type Environment, variableOf } from "../config/declarations.js";
 import { Tokens } from "../security/tokens.js";
 import { UsageError } from "./exit-code.js";
 
-/** How a command authenticates to members. Each flag has the name of the flag of `serve`, so that one environment serves both. */
+/** Authentication of a command to members. The flags are named as those of `serve`, so both can use the same environment. */
 export interface AccessFlags {
   readonly tls?: boolean;
   readonly tlsCa?: string;

@@ -32,7 +32,7 @@ Examples:
     });
 }
 
-/** The possible words in place of the last one. Empty: a file, or a value that only the user knows. */
+/** Returns the words that can complete the last one. Empty: a file, or a free value. */
 export function complete(program: Command, words: readonly string[]): Completion[] {
   const help = program.createHelp();
   // bash splits words at `=` and passes it as a word.

@@ -63,10 +63,10 @@ async function serve(flags: GivenFlags): Promise<void> {
   log.info({ event: "stopped" }, "the member has stopped");
 }
 
-/** How long a start may take to end after a signal. An operation on a hung volume never ends. */
+/** Maximum time for a start to end after a signal, because an operation on a hung volume never ends. */
 const ABANDON_START_MS = 2_000;
 
-/** Whether a promise is fulfilled within a time. Rejects as the promise does. */
+/** Returns whether a promise is fulfilled within `ms`. Rejects if the promise rejects first. */
 async function endsWithin(work: Promise<unknown>, ms: number): Promise<boolean> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<boolean>((resolve) => {

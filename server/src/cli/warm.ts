@@ -93,7 +93,7 @@ function report(summary: WarmSummary, durationMs: number, { json = false, dryRun
   throw new CacheError(code, `${failed} of ${count(objects, "object")} could not be fetched${hintFor(summary)}`);
 }
 
-/** What to do about the failures: some can be retried, others need another target, permissions, or nothing helps. */
+/** Returns a hint about the failures: retry, use another target, or nothing. */
 function hintFor({ failures, failed }: WarmSummary): string {
   if (failures.every(({ error }) => error.code === "NOT_FOUND"))
     return ": to fetch all objects with a prefix use s3://bucket/prefix*";

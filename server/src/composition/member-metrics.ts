@@ -27,13 +27,13 @@ import { expiryMs } from "../security/certificates.js";
 import type { Security } from "../security/member-security.js";
 import type { BlockStore, PurgeReport } from "../storage/block-store.js";
 
-/** Event-loop figures are of so long; the hottest objects' figures are halved after as long six times. */
-const TURN_MS = 10_000;
-const TURNS_A_DECAY = 6;
+/** Interval of event-loop figures, milliseconds. The counts of the hottest objects are halved after every sixth interval. */
+const INTERVAL_MS = 10_000;
+const INTERVALS_PER_DECAY = 6;
 const HOTTEST = 100;
 const ERRORS = 50;
 
-/** What is looked at before a reading. */
+/** The components whose state is read before each collection of metrics. */
 export interface Watched {
   readonly store: Pick<BlockStore, "status" | "onPurged">;
   readonly local: Pick<LocalCache, "status">;
@@ -45,26 +45,26 @@ export interface Watched {
   readonly security: Security;
 }
 
-/** A member's metrics with all that they are gathered by and read from. */
+/** The metrics of a member: their meters, their sources and their exports. */
 export class MemberMetrics {
   readonly #clock: Clock;
 
   readonly metrics: Metrics;
-  /** For the listeners' reads. */
+  /** Counts the reads of the listeners. */
   readonly reads: ReadMeter;
-  /** For what is asked of the stores. */
+  /** Counts the requests to object stores. */
   readonly origin: OriginMeter;
-  /** For what happens between members. */
+  /** Counts the requests between members. */
   readonly routing: RoutingMeter;
   readonly #hottest = new HottestObjects(HOTTEST);
   readonly #errors = new RecentErrors(ERRORS);
   readonly #process: ProcessWatch;
   readonly #resource: Resource;
   readonly #stops: (() => void | Promise<void>)[] = [];
-  #turns = 0;
-  #cancelTurn: () => void = () => {};
+  #intervals = 0;
+  #cancelInterval: () => void = () => {};
 
-  /** Counts from now on. */
+  /** Starts counting. */
   constructor(settings: Settings, clock: Clock) {
     this.#clock = clock;
     this.metrics = new Metrics(
@@ -79,27 +79,27 @@ export class MemberMetrics {
     const { highWatermark, fillMemoryLimit } = this.metrics.families;
     highWatermark.at().value = settings.highWatermark;
     fillMemoryLimit.at().value = settings.fillMemoryBytes;
-    this.#turnLater();
+    this.#scheduleInterval();
     this.#stops.push(
       () => this.#process.close(),
-      () => this.#cancelTurn(),
+      () => this.#cancelInterval(),
     );
   }
 
-  /** Exports from now on, where the environment names a collector. */
+  /** Starts the OTLP export if the environment configures a collector. */
   async export(environment: Environment, log: Log): Promise<void> {
     const settings = exportSettings(environment);
     if (settings === undefined) return;
-    // Imported only where it is wanted, for it brings a protocol along.
+    // Imported only if configured, because it loads a gRPC exporter.
     const { OtlpExport } = await import("../metrics/otlp-export.js");
     const producer = new CountersProducer(this.metrics, packageVersion(), this.#clock);
     const otlp = new OtlpExport(producer, this.#resource, settings, log);
     this.#stops.push(() => otlp.close());
   }
 
-  /** Looks at these before each reading, from now on. */
+  /** Reads the state of these components before each collection from now on. */
   watch(watched: Watched): void {
-    this.metrics.beforeReading(() => this.#look(watched));
+    this.metrics.beforeReading(() => this.#collect(watched));
     let isFirst = true;
     const { ringChanges } = this.metrics.families;
     this.#stops.push(watched.store.onPurged((report) => this.#countPurge(report)));
@@ -110,22 +110,22 @@ export class MemberMetrics {
     this.#stops.push(unsubscribe);
   }
 
-  /** In Prometheus's text format. */
+  /** Returns all metrics in Prometheus's text format. */
   text(): string {
     return prometheusText(this.metrics, this.#resource);
   }
 
-  /** What the status page shows of this member's counters, now. */
+  /** Returns the counters that the status page shows. */
   snapshot(): MetricsSnapshot {
     return snapshotOf(this.metrics, this.#hottest, this.#errors, this.#clock.nowMs());
   }
 
-  /** The last export, then nothing more. Never rejects. */
+  /** Exports a last time and stops. Never rejects. */
   async close(): Promise<void> {
     for (let stop = this.#stops.pop(); stop !== undefined; stop = this.#stops.pop()) await stop();
   }
 
-  #look({ store, local, view, members, grpcListener, httpListener, clients, security }: Watched): void {
+  #collect({ store, local, view, members, grpcListener, httpListener, clients, security }: Watched): void {
     const { families } = this.metrics;
     const { volumes, mappings, openFiles, references, damages, purged } = store.status();
     for (const { path: volume, usedBytes, reservedBytes, limitBytes, blocks, state } of volumes) {
@@ -156,10 +156,10 @@ export class MemberMetrics {
     families.limitsReached.at({ limit: "connections" }).value = clients.refusedConnections;
     families.limitsReached.at({ limit: "reads" }).value = clients.refusedReads;
     families.limitsReached.at({ limit: "slow_clients" }).value = clients.sendBuffer.disconnectedClients;
-    this.#lookAtTls(security);
+    this.#collectTls(security);
   }
 
-  #lookAtTls({ tls }: Security): void {
+  #collectTls({ tls }: Security): void {
     if (tls === undefined) return;
     const { tlsHandshakeFailures, tlsCertificateExpiry } = this.metrics.families;
     for (const listener of ["grpc", "http"] as const)
@@ -176,11 +176,11 @@ export class MemberMetrics {
     }
   }
 
-  #turnLater(): void {
-    this.#cancelTurn = this.#clock.after(TURN_MS, () => {
-      this.#process.turn();
-      if (++this.#turns % TURNS_A_DECAY === 0) this.#hottest.decay();
-      this.#turnLater();
+  #scheduleInterval(): void {
+    this.#cancelInterval = this.#clock.after(INTERVAL_MS, () => {
+      this.#process.endInterval();
+      if (++this.#intervals % INTERVALS_PER_DECAY === 0) this.#hottest.decay();
+      this.#scheduleInterval();
     });
   }
 }

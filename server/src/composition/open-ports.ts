@@ -15,10 +15,10 @@ import { descriptorLimit, openNodeDisk, poolThreads } from "../storage/disk/node
 import { openMapper } from "../storage/mapping/mapping.js";
 import { openOrigins } from "./open-origins.js";
 
-/** Block files held open and mapped at most: half of what vm.max_map_count (65,530) allows, at two areas each. */
+/** Maximum open and mapped block files: half of vm.max_map_count (65,530), because each may need two areas. */
 const MAX_MAPPINGS = 16_384;
 
-/** The volumes of `--cache-dirs`, recovered. Rejects where one can't be used. */
+/** Opens the volumes of `--cache-dirs` and recovers their blocks. Rejects if one cannot be used. */
 export async function openStore(settings: Settings, geometry: Geometry, log: Log): Promise<BlockStore> {
   const { blockBytes } = geometry;
   const maxMappings = Math.min(MAX_MAPPINGS, Math.floor((descriptorLimit() ?? 1_024) / 2));
@@ -38,7 +38,7 @@ export async function openStore(settings: Settings, geometry: Geometry, log: Log
   });
 }
 
-/** The origins, with what happens there counted and in the log. Nothing is connected before it is needed. */
+/** Opens the origins, with metrics and log lines for their events. Connects only when the first request needs it. */
 export function openOrigin(settings: Settings, meter: OriginMeter, log: Log): Origin {
   const failureLog = new OriginFailureLog(log, systemClock);
   return openOrigins(settings, process.env, {
@@ -56,20 +56,20 @@ export function openOrigin(settings: Settings, meter: OriginMeter, log: Log): Or
   });
 }
 
-/** The ports of this member's listeners; in Kubernetes all members have the same. */
+/** The ports of this member's listeners. In Kubernetes all members use the same ports. */
 export interface Ports {
   readonly grpc: number;
   readonly http: number;
 }
 
-/** Where members come from. Rejects where that can't be known, a kubeconfig that can't be read for example. */
+/** Opens the source of the member list. Rejects if it cannot work, for example if the kubeconfig is unreadable. */
 export async function openMembers(settings: Settings, self: MemberInfo, ports: Ports, log: Log): Promise<MemberSource> {
   const { blockBytes, members, kubeconfig, namespace, label, identity, unreadyGraceMs } = settings;
   switch (discoveryOf(settings)) {
     case "static":
       return staticMembers(members, blockBytes);
     case "kubernetes":
-      // What is wrong with it now stays wrong: it ends the start, while an API out of reach is waited for.
+      // A wrong configuration does not mend itself, so it fails the start. An unreachable API is retried instead.
       await openKubeAccess(kubeconfig);
       return kubernetesMembers({
         openAccess: () => openKubeAccess(kubeconfig),
@@ -90,7 +90,7 @@ export async function openMembers(settings: Settings, self: MemberInfo, ports: P
   }
 }
 
-/** What `--discovery auto` comes to. */
+/** Resolves `--discovery auto`. */
 export function discoveryOf({ discovery, members, kubeconfig }: Settings): Exclude<Settings["discovery"], "auto"> {
   if (discovery !== "auto") return discovery;
   if (members.length > 0) return "static";

@@ -21,36 +21,40 @@ import { composeMember } from "./compose-member.js";
 import { MemberMetrics } from "./member-metrics.js";
 import { discoveryOf, openMembers, openOrigin, openStore } from "./open-ports.js";
 
-/** How long running calls may take to finish: with `--leave-after` still within the 30 s that Kubernetes gives a pod by default. */
+/** Maximum time for running calls to finish. Together with `--leave-after` it fits into the 30 s that Kubernetes grants by default. */
 const DRAIN_MS = 20_000;
 
-/** How long a member may take to accept a connection of another one. */
+/** Connection timeout to another member. */
 const MEMBER_CONNECT_TIMEOUT_MS = 1_000;
-/** To one other member: a read that waits for a slow client keeps its connection. */
+/** Maximum HTTP connections to one other member. It is large, because a forwarded read to a slow client keeps its connection. */
 const MOST_MEMBER_CONNECTIONS = 256;
 /**
- * HTTP/2's window of a read between members by gRPC: what a slow client of a forwarded read can make this member hold. It
- * lets 800 MiB/s through at a round trip of 4 ms, more than grpc-js achieves.
+ * HTTP/2 window of a read between members over gRPC. It bounds the bytes that this member buffers for a slow client of a forwarded
+ * read. With a round trip of 4 ms it allows 1 GiB/s, more than grpc-js achieves.
  */
 const MEMBER_WINDOW_BYTES = 4 << 20;
 
-/** A member that serves. */
+/** A running member. */
 export interface RunningServer {
-  /** `host:port` by which others reach its gRPC listener. */
+  /** `host:port` of its gRPC listener, for clients and other members. */
   readonly grpcAddress: string;
-  /** `host:port` by which others reach its HTTP listener. */
+  /** `host:port` of its HTTP listener, for clients and other members. */
   readonly httpAddress: string;
   /**
-   * Leaves, in this order: it says that it is not ready; answers everything for `--leave-after` more, while others see it go
-   * and fetch from it what they take over; lets running calls finish, for a bounded time; ends everything. Resolves when
-   * nothing is left. Harmless when repeated.
+   * Shuts down gracefully, in this order:
+   * 1. Reports not-ready.
+   * 2. Keeps serving for `--leave-after`, while other members remove it from the ring and copy its blocks when they need them.
+   * 3. Lets running calls finish, for a bounded time.
+   * 4. Closes everything.
+   * Resolves when all resources are released. Further calls return the same promise.
    */
   close(): Promise<void>;
 }
 
 /**
- * Builds one member from its settings and starts it; when this resolves it is ready. Nothing else constructs what others work
- * with. Rejects where an address or a cache directory can't be had, or with the reason of `signal`; nothing is left then.
+ * Builds a member from its settings and starts it; resolves when it is ready. This is the composition root: it constructs all
+ * components and passes them to each other. Rejects if an address or a cache directory cannot be used, or with the reason of
+ * `signal`; all resources are then released.
  */
 export async function startServer(settings: Settings, log: Log, signal?: AbortSignal): Promise<RunningServer> {
   const opened = new Opened();
@@ -137,24 +141,24 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
     "the member is ready",
   );
   const leaveAfterMs = discoveryOf(settings) === "none" ? 0 : settings.leaveAfterMs;
-  const leave = async (): Promise<void> => {
+  const shutDown = async (): Promise<void> => {
     grpcListener.announceShutdown();
     httpListener.announceShutdown();
     if (leaveAfterMs > 0) await sleep(clock, leaveAfterMs);
     await opened.close(closeFailed(log));
   };
-  let left: Promise<void> | undefined;
+  let closed: Promise<void> | undefined;
   return {
     grpcAddress,
     httpAddress,
     close() {
-      left ??= leave();
-      return left;
+      closed ??= shutDown();
+      return closed;
     },
   };
 }
 
-/** One line when another member can't be reached any more, and one when it answers again. */
+/** Logs when another member becomes unreachable, and when it answers again. */
 function memberChanged(log: Log): (member: MemberInfo, isReachable: boolean) => void {
   return ({ name, grpcAddress: grpc, httpAddress: http }, isReachable) => {
     if (isReachable) log.info({ event: "member-reachable", member: name, grpc, http }, "another member can be reached again");
@@ -163,10 +167,10 @@ function memberChanged(log: Log): (member: MemberInfo, isReachable: boolean) => 
 }
 
 function closeFailed(log: Log): (error: unknown) => void {
-  return (error) => log.error({ event: "close-failed", err: error }, "cannot close a part of the member");
+  return (error) => log.error({ event: "close-failed", err: error }, "cannot close a component of the member");
 }
 
-/** An unspecified address can be listened on and not be reached; this host's loopback is what is left then. */
+/** Returns the address to advertise. Nobody can connect to an unspecified address, so loopback replaces it. */
 function reachableAddress({ advertise }: Settings, { host, port }: HostPort): string {
   const loopback: Record<string, string> = { "0.0.0.0": "127.0.0.1", "::": "::1" };
   return formatHostPort({ host: advertise ?? loopback[host] ?? host, port });

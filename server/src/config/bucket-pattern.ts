@@ -22,7 +22,7 @@ export const bucketPatterns: Parser<readonly BucketPattern[]> = {
   parse: (text) => text.split(",").map((part) => parseBucketPattern(part.trim())),
 };
 
-/** Whether the first pattern matches every bucket of the second. */
+/** Returns whether the first pattern matches every bucket of the second. */
 export function covers(first: BucketPattern, second: BucketPattern): boolean {
   if (first.scheme !== second.scheme) return false;
   return first.bucket.endsWith("*") ? second.bucket.startsWith(first.bucket.slice(0, -1)) : first.bucket === second.bucket;

@@ -25,7 +25,7 @@ interface AnyRule {
   readonly buckets: readonly BucketPattern[];
   /** `http(s)://host[:port][/prefix]`; undefined: the default of the store. */
   readonly endpoint: string | undefined;
-  /** File of certificate authorities (PEM) to trust besides Node's. */
+  /** File of certificate authorities (PEM) to trust in addition to Node's. */
   readonly ca: string | undefined;
   readonly limits: RuleLimits;
   readonly hedge: boolean | undefined;

@@ -14,7 +14,7 @@ import type { Parser } from "./parser.js";
  *       - buckets: s3://lake-*              # one pattern or a list: a name, a prefix followed by *, or *
  *         endpoint: http://minio:9000       # default: AWS or AWS_ENDPOINT_URL_S3; Google or STORAGE_EMULATOR_HOST
  *         region: eu-central-1              # s3; default: AWS_REGION, the profile, then us-east-1
- *         ca: /etc/store/ca.pem             # authorities to trust besides Node's; s3's default: AWS_CA_BUNDLE
+ *         ca: /etc/store/ca.pem             # authorities to trust in addition to Node's; s3's default: AWS_CA_BUNDLE
  *         pathStyle: true                   # s3; default: --s3-force-path-style
  *         credentials:                      # default | anonymous | one of:
  *           keys:                           # s3: the names of environment variables, never the keys themselves
@@ -83,7 +83,7 @@ function contentOf(document: ReturnType<typeof parseDocument>, noted: string[]):
   }
 }
 
-/** A pattern that an earlier one covers never matches. */
+/** Reports patterns that never match, because an earlier one covers them. */
 function noteUnreachable(rules: readonly OriginRule[], noted: string[]): void {
   const before: BucketPattern[] = [];
   for (const [at, { buckets }] of rules.entries()) {

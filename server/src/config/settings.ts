@@ -20,8 +20,8 @@ export class SettingsError extends Error {
 }
 
 /**
- * Reads settings from flags, then environment variables, then defaults. An empty variable counts as not set, because manifests
- * contain such; an empty flag is an empty value. A part is never larger than a block. Throws a SettingsError.
+ * Reads settings from flags, then environment variables, then defaults. An empty variable counts as not set, because manifests may
+ * contain empty ones; an empty flag is an empty value. A part is never larger than a block. Throws a SettingsError.
  */
 export function readSettings(flags: GivenFlags, environment: Environment): Settings {
   const problems: string[] = [];

@@ -21,12 +21,12 @@ export class KubeApiError extends Error {
 /** One GET of the API. */
 export interface ApiRequest {
   readonly access: KubeAccess;
-  /** From `/api/` on, with its query. */
+  /** The path, starting with `/api/`, with its query. */
   readonly path: string;
   readonly clock: Clock;
-  /** The longest wait for the response's head and, unless `body` is `quiet`, for each chunk of its body. */
+  /** Timeout of the response's head and, unless `body` is `quiet`, of each chunk of its body. */
   readonly idleMs: number;
-  /** `quiet`: the body may pause for any time, as a watch's does. */
+  /** `quiet`: the body may pause for any time, as in a watch. */
   readonly body: "steady" | "quiet";
   readonly signal: AbortSignal;
 }
@@ -35,8 +35,8 @@ const KEEP_ALIVE_MS = 10_000;
 const MAX_REFUSAL_BYTES = 4096;
 
 /**
- * The body of a response, chunk by chunk. Throws KubeApiError for any status but 200, other errors if the API is unreachable or the
- * body is truncated. The connection ends with the iteration.
+ * Yields the body of a response in chunks. Throws KubeApiError for any status but 200, other errors if the API is unreachable or the
+ * body is truncated. The connection is closed when the iteration ends.
  */
 export async function* apiChunks(asked: ApiRequest): AsyncGenerator<Buffer> {
   const { request, answered, agent } = await send(asked);
@@ -69,7 +69,7 @@ async function send({ access, path, signal }: ApiRequest): Promise<Sent> {
   await access.authorize(options);
   const url = new URL(access.server + path);
   const request = (url.protocol === "http:" ? http : https).request(url, { ...options, method: "GET", signal });
-  // An error after the head also destroys the response, and whoever reads its body gets it.
+  // An error after the head also destroys the response; the reader of its body receives the error.
   request.on("error", () => {});
   // Detects a host that vanished while a watch is quiet.
   request.on("socket", (socket) => socket.setKeepAlive(true, KEEP_ALIVE_MS));

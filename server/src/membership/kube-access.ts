@@ -5,7 +5,7 @@ import { isIPv6 } from "node:net";
 import { join } from "node:path";
 import { CacheError } from "@frontcache/proto";
 
-/** How the Kubernetes API is reached. */
+/** Access to the Kubernetes API: its address, namespace and credentials. */
 export interface KubeAccess {
   /** `https://host:port`, with a path if the API is behind a proxy. */
   readonly server: string;
@@ -15,22 +15,22 @@ export interface KubeAccess {
   authorize(options: RequestOptions): Promise<void>;
 }
 
-/** Where Kubernetes mounts a pod's credentials. */
+/** The directory in which Kubernetes mounts a pod's credentials. */
 const SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount";
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
-/** Whether this process runs in a pod that may talk to its cluster's API. */
+/** Returns whether this process runs in a pod with credentials for the API of its cluster. */
 export function inKubernetes(environment: Environment, directory = SERVICE_ACCOUNT): boolean {
   return Boolean(environment.KUBERNETES_SERVICE_HOST) && existsSync(join(directory, "token"));
 }
 
-/** Access by a kubeconfig file, or, if there is none, by the credentials that Kubernetes gives every pod. Throws INVALID_ARGUMENT. */
+/** Returns access through a kubeconfig file, or without one, through the pod's credentials. Throws INVALID_ARGUMENT. */
 export function openKubeAccess(kubeconfig: string | undefined): Promise<KubeAccess> {
   return kubeconfig === undefined ? podAccess(process.env) : kubeconfigAccess(kubeconfig);
 }
 
-/** Access by a pod's service account: an address in the environment and three files. Throws INVALID_ARGUMENT outside Kubernetes. */
+/** Returns access through a pod's service account: an address in the environment and three files. Throws INVALID_ARGUMENT outside Kubernetes. */
 export async function podAccess(environment: Environment, directory = SERVICE_ACCOUNT): Promise<KubeAccess> {
   if (!inKubernetes(environment, directory)) {
     const message = "no pod credentials here: run in a pod with a service account, or set --kubeconfig";

@@ -8,17 +8,17 @@ import { PodApi } from "./pod-api.js";
 import { PodMembers } from "./pod-members.js";
 import { Published } from "./published.js";
 
-/** All times of this source but the grace, which is a setting. */
+/** All times of this source except the grace period, which is a setting. */
 export interface KubernetesTimes extends ListAndWatchTimes {
-  /** The longest wait for the next chunk of a response. */
+  /** Maximum time between two chunks of a response. */
   readonly idleMs: number;
-  /** Changes within this time become one list. */
+  /** Changes within this time are combined into one list. */
   readonly gatherMs: number;
 }
 
 /**
- * With these the list is right within 10 s of the API's return: a back-off of at most 4 s, and an attempt of at most 5 s that began
- * just before; after a silent watch, a watch of at most 6 s and its slack. 300 members send 10 requests a second.
+ * With these times the list is current within 10 s of the API's return: a back-off of at most 4 s, and an attempt of at most 5 s that
+ * began just before; after a silent watch, a watch of at most 6 s and its slack. 300 members send 10 requests per second.
  */
 export const kubernetesTimes: KubernetesTimes = {
   gatherMs: 100,
@@ -35,7 +35,7 @@ export const kubernetesTimes: KubernetesTimes = {
 export interface KubernetesMembersOptions {
   /** Called at the start, and again when the API no longer accepts the credentials. */
   readonly openAccess: () => Promise<KubeAccess>;
-  /** Absent: that of the access, which in a pod is the pod's own. */
+  /** Absent: the namespace of the access; in a pod, the pod's own. */
   readonly namespace: string | undefined;
   readonly labelSelector: string;
   readonly identity: "pod" | "node";
@@ -50,7 +50,7 @@ export interface KubernetesMembersOptions {
   readonly log: Log;
 }
 
-/** The ready pods of a label are the members. Needs only `get`, `list` and `watch` on pods of the namespace. */
+/** Creates the member list from the ready pods with a label. Needs only `get`, `list` and `watch` on pods of the namespace. */
 export function kubernetesMembers(options: KubernetesMembersOptions): MemberSource {
   const { openAccess, namespace, labelSelector, blockBytes, times, clock, random, log } = options;
   const published = new Published();
@@ -70,7 +70,7 @@ export function kubernetesMembers(options: KubernetesMembersOptions): MemberSour
       }
     },
   });
-  const heard = new ListAndWatch({
+  const listAndWatch = new ListAndWatch({
     api: new PodApi({ openAccess, namespace, labelSelector, idleMs: times.idleMs, clock }),
     listener: pods,
     times,
@@ -86,10 +86,10 @@ export function kubernetesMembers(options: KubernetesMembersOptions): MemberSour
   return {
     current: () => published.current,
     subscribe: (listener) => published.subscribe(listener),
-    report: () => ({ ageMs: heard.silentMs, failures }),
+    report: () => ({ ageMs: listAndWatch.silentMs, failures }),
     async close() {
       published.close();
-      await heard.close();
+      await listAndWatch.close();
       pods.close();
     },
   };

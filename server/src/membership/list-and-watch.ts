@@ -6,17 +6,17 @@ import type { PodApi } from "./pod-api.js";
 
 /** The times of lists, watches and back-offs. */
 export interface ListAndWatchTimes {
-  /** A whole list. */
+  /** Timeout of a whole list. */
   readonly listMs: number;
-  /** A watch. The API is asked to end it after this time: one that does not end has gone silent. */
+  /** Duration of a watch. The API is asked to end it after this time; if it does not end, its connection is dead. */
   readonly watchMs: number;
-  /** The same after a silent watch, until a watch ends as asked. */
+  /** Duration after a silent watch, until a watch ends as asked. */
   readonly suspectWatchMs: number;
-  /** How much later a watch may end. */
+  /** Delay that the end of a watch may have. */
   readonly watchSlackMs: number;
-  /** A new list, whatever the watches bring. */
+  /** Interval between lists, independent of watches. */
   readonly relistMs: number;
-  /** The longest wait after the first failure. It doubles with each further failure. */
+  /** Maximum delay after the first failure. It doubles with each consecutive failure. */
   readonly backOffMs: number;
   readonly maxBackOffMs: number;
 }
@@ -44,10 +44,9 @@ export interface ListAndWatchOptions {
 class SilentWatch extends Error {}
 
 /**
- * Follows the pods until it is closed: a list, then one watch after the other, each from where the last one stopped. It lists again
- * if the API no longer has that resource version (410, as a response or an event), if the API refuses anything else, if a watch went
- * silent, and every few minutes. A lost connection only costs a new watch. During an outage the listener is not called, and what it
- * knows stays.
+ * Follows the pods until it is closed: a list, then consecutive watches, each from the resource version of the last one. It lists again
+ * if the API no longer has that resource version (410, as a response or an event), if the API refuses a watch for another reason, if a
+ * watch went silent, and every few minutes. A lost connection only costs a new watch. During an outage the listener is not called.
  */
 export class ListAndWatch {
   readonly #options: ListAndWatchOptions;
@@ -93,7 +92,7 @@ export class ListAndWatch {
     const { pods, resourceVersion } = await this.#within(times.listMs, late, (signal) => api.list(signal));
     if (this.#closed) return;
     this.#resourceVersion = resourceVersion;
-    this.#heard();
+    this.#noteResponse();
     listener.replace(pods);
   }
 
@@ -129,13 +128,13 @@ export class ListAndWatch {
     this.#suspect = false;
     // Without this, watches that end at once and empty would be requested in a busy loop.
     if (events === 0 && clock.monotonicMs() - beganMs < 1000) throw new Error("a watch ended as soon as it had begun");
-    this.#heard();
+    this.#noteResponse();
     this.#recovered();
   }
 
   #handle(type: "set" | "removed" | "bookmark", pod: Pod | undefined): void {
     const { listener } = this.#options;
-    this.#heard();
+    this.#noteResponse();
     this.#recovered();
     if (pod === undefined) return;
     if (type === "set") listener.set(pod);
@@ -171,7 +170,7 @@ export class ListAndWatch {
     await wait.catch(() => undefined);
   }
 
-  #heard(): void {
+  #noteResponse(): void {
     this.#heardMs = this.#options.clock.monotonicMs();
   }
 

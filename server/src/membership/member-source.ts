@@ -1,15 +1,15 @@
 import type { Membership } from "@frontcache/proto";
 
 /**
- * The source of the member list, as a port. It starts when it is made. Its lists are immutable, one for each change. It never throws
- * and never forgets: while nothing can be learned, the last list stays.
+ * The source of the member list, as a port. It starts when it is created. Each change produces a new immutable list. It never throws.
+ * While its API is unreachable, the last list stays current.
  */
 export interface MemberSource {
-  /** The newest list; undefined before the first. */
+  /** The current list; undefined before the first. */
   current(): Membership | undefined;
-  /** Calls back with each new list, and at once with the newest if there is one. The returned function ends the subscription. */
+  /** Calls back with each new list, and immediately with the current one, if any. The returned function ends the subscription. */
   subscribe(listener: (membership: Membership) => void): () => void;
-  /** The figures to measure, now. */
+  /** Returns the current state for metrics. */
   report(): MemberSourceReport;
   /** Ends all connections, timers and listeners. May be called again. */
   close(): Promise<void>;
@@ -17,13 +17,13 @@ export interface MemberSource {
 
 /** The state of a source as plain values. */
 export interface MemberSourceReport {
-  /** Milliseconds since the source last heard from the Kubernetes API, or since it started; 0 for a fixed list. */
+  /** Milliseconds since the last response of the Kubernetes API, or since the start; 0 for a static list. */
   readonly ageMs: number;
   /** Failures to list or watch since the start. */
   readonly failures: number;
 }
 
-/** The source's first list. Rejects with the signal's reason if it is aborted before. */
+/** Waits for the source's first list. Rejects with the signal's reason if it is aborted first. */
 export function firstMembership(source: MemberSource, signal: AbortSignal): Promise<Membership> {
   return new Promise((resolve, reject) => {
     if (signal.aborted) return reject(signal.reason);

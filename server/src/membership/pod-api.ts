@@ -18,9 +18,9 @@ export interface PodEvent {
 }
 
 export interface PodApiOptions {
-  /** Called at the start, and again when the API no longer takes the credentials. */
+  /** Called at the start, and again when the API rejects the credentials. */
   readonly openAccess: () => Promise<KubeAccess>;
-  /** Absent: that of the access, which in a pod is the pod's own. */
+  /** Absent: the namespace of the access; in a pod, the pod's own. */
   readonly namespace: string | undefined;
   readonly labelSelector: string;
   readonly idleMs: number;
@@ -29,17 +29,17 @@ export interface PodApiOptions {
 
 /** A page of a list: 100 pods are about 1 MB of JSON, which parses in 10 ms. */
 const PAGE_PODS = 100;
-/** More than a ring holds; a selector that matches so many is a mistake. */
+/** More than a ring can have. A selector that matches more pods is a mistake. */
 const MAX_PODS = 5000;
 const MAX_PAGE_BYTES = 64 << 20;
-/** etcd holds no object beyond 1.5 MiB; JSON may be larger than that. */
+/** etcd stores objects up to 1.5 MiB; their JSON may be larger. */
 const MAX_EVENT_BYTES = 8 << 20;
 
 const NEWLINE = 10;
 
 /**
- * Lists and watches the pods of one namespace that match one selector. The watch is not that of @kubernetes/client-node, which in
- * version 1.4 waits for ever on a connection that went silent.
+ * Lists and watches the pods of one namespace that match one selector. It does not use the watch of @kubernetes/client-node, because
+ * version 1.4 never notices a dead connection.
  */
 export class PodApi {
   readonly #options: PodApiOptions;
@@ -49,7 +49,7 @@ export class PodApi {
     this.#options = options;
   }
 
-  /** All pods now, by a consistent read: not from the API server's cache, which may lag. */
+  /** Lists all pods with a consistent read, because the API server's cache may lag. */
   async list(signal: AbortSignal): Promise<PodList> {
     const pods: Pod[] = [];
     let next = "";
@@ -62,7 +62,7 @@ export class PodApi {
     }
   }
 
-  /** The events after `resourceVersion`. The API ends the watch after `limitMs`, rounded up to seconds. */
+  /** Yields the events after `resourceVersion`. The API ends the watch after `limitMs`, rounded up to seconds. */
   async *watch(resourceVersion: string, limitMs: number, signal: AbortSignal): AsyncGenerator<PodEvent> {
     const timeoutSeconds = String(Math.ceil(limitMs / 1000));
     const query = { watch: "true", allowWatchBookmarks: "true", resourceVersion, timeoutSeconds };
@@ -111,7 +111,7 @@ interface EventObject {
   readonly object?: { code?: number; message?: string; metadata?: { resourceVersion?: string } };
 }
 
-/** Throws for ERROR, the event by which a running watch reports 410 and other failures. Undefined for unknown events. */
+/** Parses an event. Throws for ERROR, which reports 410 and other failures of a running watch. Returns undefined for unknown events. */
 function readEvent({ type, object }: EventObject): PodEvent | undefined {
   const resourceVersion = object?.metadata?.resourceVersion ?? "";
   if (type === "ERROR") {
@@ -124,7 +124,7 @@ function readEvent({ type, object }: EventObject): PodEvent | undefined {
   return type === "DELETED" ? { type: "removed", pod, resourceVersion } : undefined;
 }
 
-/** The complete lines of a body. A last line without its end is dropped. */
+/** Yields the complete lines of a body. A last line without a newline is dropped. */
 async function* lines(chunks: AsyncIterable<Buffer>): AsyncGenerator<string> {
   let rest: Buffer[] = [];
   let restBytes = 0;

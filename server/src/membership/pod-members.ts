@@ -2,20 +2,20 @@ import type { MemberInfo } from "@frontcache/proto";
 import type { Clock } from "../runtime/clock.js";
 import type { Pod } from "./pod.js";
 
-/** How pods become members. */
+/** Rules for turning pods into members. */
 export interface PodMembersOptions {
-  /** What gives a member its name. */
+  /** Whether a member is named after its pod or its node. */
   readonly identity: "pod" | "node";
-  /** The same on every pod: the port of this member's own listener. */
+  /** The port of this member's listener; all pods use the same. */
   readonly grpcPort: number;
   /** Undefined: members have no HTTP listener. */
   readonly httpPort: number | undefined;
-  /** How long a member stays on the list after its pod became not ready without being deleted. */
+  /** Time that a member stays on the list after its pod became not ready without being deleted. */
   readonly unreadyGraceMs: number;
-  /** Changes within this time become one list. */
+  /** Changes within this time are combined into one list. */
   readonly gatherMs: number;
   readonly clock: Clock;
-  /** Called with the first list at once, even if it is empty; then after each gathered change, even if the list is the same. */
+  /** Called immediately with the first list, even if it is empty; then after each combined change, even if the list is unchanged. */
   readonly onMembers: (members: readonly MemberInfo[]) => void;
 }
 
@@ -44,7 +44,7 @@ export class PodMembers {
     this.#options = options;
   }
 
-  /** Takes a whole list. Pods that are not on it are gone. */
+  /** Applies a whole list. Pods that are not on it are removed. */
   replace(pods: readonly Pod[]): void {
     const names = new Set(pods.map((pod) => pod.name));
     for (const name of this.#pods.keys()) if (!names.has(name)) this.#pods.delete(name);
@@ -52,7 +52,7 @@ export class PodMembers {
     this.#changed();
   }
 
-  /** Takes a new or changed pod. Ignores a pod that is older than the known pod of its name. */
+  /** Applies a new or changed pod. Ignores a pod that is older than the known pod of its name. */
   set(pod: Pod): void {
     const known = this.#pods.get(pod.name);
     if (known !== undefined && isOlder(pod, known)) return;
@@ -67,7 +67,7 @@ export class PodMembers {
     this.#changed();
   }
 
-  /** Cancels its timers. No list follows. */
+  /** Cancels its timers. No further list is produced. */
   close(): void {
     this.#cancelGather?.();
     this.#cancelGrace?.();
@@ -147,21 +147,21 @@ export class PodMembers {
 }
 
 /**
- * How long a pod has not been ready, by the cluster's clock: a list or a watch that catches up reports it late. A clock that is ahead
- * never makes the grace longer than a whole one.
+ * Returns the time since a pod became not ready, by the cluster's clock, because lists and watches may report the change late. If our
+ * clock is behind, the result is 0, so the grace period is never extended.
  */
 function unreadyForMs(pod: Pod, nowMs: number): number {
   return pod.readyTurnedMs === undefined ? 0 : Math.max(0, nowMs - pod.readyTurnedMs);
 }
 
-/** Whether a pod is older than the known pod of its name. Creation times are whole seconds, so history decides a tie. */
+/** Returns whether a pod is older than the known pod of its name. Creation times are whole seconds, so history decides a tie. */
 function isOlder(pod: Pod, { pod: known, formerUid }: Tracked): boolean {
   if (pod.uid === known.uid) return false;
   if (pod.createdMs !== known.createdMs) return pod.createdMs < known.createdMs;
   return pod.uid === formerUid || (pod.terminating && !known.terminating);
 }
 
-/** Of two pods on one node, which a rollout may have for a moment, the ready one is better, then the newer one. */
+/** During a rollout a node may have two pods for a moment. The ready one is preferred, then the newer one. */
 function isBetter(one: Tracked, other: Tracked): boolean {
   if (one.standing !== other.standing) return one.standing === "member";
   if (one.pod.createdMs !== other.pod.createdMs) return one.pod.createdMs > other.pod.createdMs;

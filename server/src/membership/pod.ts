@@ -3,14 +3,14 @@ export interface Pod {
   readonly name: string;
   /** A different UID is a different pod, even with the same name. */
   readonly uid: string;
-  /** When it was created, milliseconds since 1970, whole seconds; 0 when unknown. */
+  /** Time of its creation, milliseconds since 1970, in whole seconds; 0 if unknown. */
   readonly createdMs: number;
   /** The node that it runs on; absent until it is scheduled. */
   readonly nodeName?: string;
   /** Its IP, IPv6 without brackets; absent until it has one. */
   readonly address?: string;
   readonly ready: boolean;
-  /** When `ready` last changed, by the cluster's clock; absent: unknown. */
+  /** Time of the last change of `ready`, by the cluster's clock; absent: unknown. */
   readonly readyTurnedMs?: number;
   /** Being deleted, or ended (phase Succeeded or Failed). It does not come back under this UID. */
   readonly terminating: boolean;

@@ -1,18 +1,18 @@
 /**
- * counter: only grows. upDownCounter: a present amount that may be summed over members. gauge: a present value that may not.
+ * counter: only grows. upDownCounter: a current amount that may be summed over members. gauge: a current value that may not.
  */
 export type NumberKind = "counter" | "upDownCounter" | "gauge";
 
-/** The values that a label may have. `configured`: those that the settings name, the volumes' paths; few, and known at the start. */
+/** The values that a label may have. `configured`: values from the settings (the paths of the volumes), known at the start. */
 export type LabelValues = readonly string[] | "configured";
 
 export type Labels = Readonly<Record<string, LabelValues>>;
 
 export interface NumberDeclaration<L extends Labels = Labels> {
   readonly kind: NumberKind;
-  /** As OpenTelemetry names it. */
+  /** The name in OpenTelemetry. */
   readonly name: string;
-  /** UCUM, as OpenTelemetry has it: `s`, `By`, `1`, or a counted thing in braces. */
+  /** The unit in UCUM, as OpenTelemetry requires: `s`, `By`, `1`, or a counted thing in braces. */
   readonly unit: string;
   /** One sentence. */
   readonly text: string;
@@ -27,12 +27,12 @@ export interface HistogramDeclaration<L extends Labels = Labels> extends Omit<Nu
 
 export type MetricDeclaration = NumberDeclaration | HistogramDeclaration;
 
-/** What Prometheus calls the units; counted things and ratios of gauges apart. */
+/** Names of the units in Prometheus. Counted things have none; ratios are handled separately. */
 const unitSuffixes: Readonly<Record<string, string>> = { s: "seconds", By: "bytes" };
 
 /**
- * The name that Prometheus has for it, by OpenTelemetry's rules for compatibility: `_` for dots, the unit spelt out, `_ratio`
- * for a gauge of unit 1, `_total` for counters. It is the same whether a member is scraped or a collector passes it on.
+ * Returns the metric's name in Prometheus, by OpenTelemetry's compatibility rules: `_` for dots, the unit as a word, `_ratio` for a
+ * gauge of unit 1, `_total` for counters. It is the same for a scraped member and for a collector.
  */
 export function prometheusName({ name, unit, kind }: MetricDeclaration): string {
   const base = name.replaceAll(/[^a-zA-Z0-9]+/g, "_");
@@ -41,7 +41,7 @@ export function prometheusName({ name, unit, kind }: MetricDeclaration): string 
   return kind === "counter" ? `${withUnit}_total` : withUnit;
 }
 
-/** The name that Prometheus has for a label. */
+/** Returns a label's name in Prometheus. */
 export function prometheusLabel(label: string): string {
   return label.replaceAll(/[^a-zA-Z0-9]+/g, "_");
 }

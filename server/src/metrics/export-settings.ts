@@ -1,4 +1,4 @@
-/** The standard's variables that are read here; the exporter itself reads those of endpoint, headers, compression and TLS. */
+/** Settings from OpenTelemetry's environment variables. The exporter itself reads endpoint, headers, compression and TLS. */
 export interface ExportSettings {
   /** Milliseconds between two exports. */
   readonly intervalMs: number;
@@ -7,8 +7,8 @@ export interface ExportSettings {
 }
 
 /**
- * Undefined where no endpoint is set, or export is switched off. `OTEL_METRIC_EXPORT_INTERVAL` (60,000) and
- * `OTEL_METRIC_EXPORT_TIMEOUT` (30,000) are milliseconds; what is no positive number is the default, as the standard has it.
+ * Returns the settings; undefined if no endpoint is configured or the export is disabled. `OTEL_METRIC_EXPORT_INTERVAL` (60,000) and
+ * `OTEL_METRIC_EXPORT_TIMEOUT` (30,000) are milliseconds. As the standard requires, an invalid number selects the default.
  */
 export function exportSettings(environment: Readonly<Record<string, string | undefined>>): ExportSettings | undefined {
   const endpoint = environment.OTEL_EXPORTER_OTLP_METRICS_ENDPOINT || environment.OTEL_EXPORTER_OTLP_ENDPOINT;

@@ -3,8 +3,8 @@ import { ATTR_SERVICE_NAME, ATTR_SERVICE_VERSION } from "@opentelemetry/semantic
 import { ATTR_SERVICE_INSTANCE_ID } from "@opentelemetry/semantic-conventions/incubating";
 
 /**
- * What the metrics are of: service, member and version; with `OTEL_RESOURCE_ATTRIBUTES` and `OTEL_SERVICE_NAME` over them, as
- * the standard has it.
+ * Returns the resource of the metrics: service, member and version. As in the standard, `OTEL_RESOURCE_ATTRIBUTES` and
+ * `OTEL_SERVICE_NAME` take precedence.
  */
 export function memberResource(member: string, version: string): Resource {
   const own = resourceFromAttributes({

@@ -11,21 +11,21 @@ import type { MetricDeclaration } from "./declaration.js";
 import type { Family } from "./family.js";
 import { HistogramSeries, type NumberSeries } from "./series.js";
 
-/** From when to when the counters counted. */
+/** The time that the values of counters cover. */
 export interface Span {
   readonly startTime: HrTime;
   readonly endTime: HrTime;
 }
 
-/** Wall time as OpenTelemetry has it: seconds and nanoseconds. */
+/** Converts milliseconds to OpenTelemetry's form of time: seconds and nanoseconds. */
 export function hrTimeOf(ms: number): HrTime {
   const seconds = Math.floor(ms / 1000);
   return [seconds, Math.round((ms - seconds * 1000) * 1e6)];
 }
 
 /**
- * A family's present values as the SDK's exporters take them: cumulative, counted since the start. `called`: a name that
- * holds the unit already.
+ * Converts the current values of a family to the form of the SDK's exporters: cumulative, counted since the start. `called` is a
+ * name that already contains the unit.
  */
 export function metricDataOf(family: Family<MetricDeclaration>, span: Span, called?: string): MetricData {
   const { kind, text } = family.declaration;

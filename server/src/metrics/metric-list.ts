@@ -3,7 +3,7 @@ import type { HistogramDeclaration, Labels, NumberDeclaration, NumberKind } from
 
 /** The source of the bytes of a read; see ReadResult. */
 export const readResults = ["hit", "joined", "filled", "forwarded", "stale"] as const;
-/** How a request to an object store ended; `cancelled`: by us, because nobody needed the rest. */
+/** The outcome of a request to an object store. `cancelled`: we aborted it, because no read needed the rest. */
 export const originOutcomes = [
   "ok",
   "not_found",

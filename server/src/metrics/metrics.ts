@@ -1,7 +1,7 @@
 import { Family } from "./family.js";
 import { type MetricName, metricList } from "./metric-list.js";
 
-/** All families of a member, by their names in the list. */
+/** All families of a member, by the keys of the metric list. */
 export type Families = { readonly [Name in MetricName]: Family<(typeof metricList)[Name]> };
 
 /**
@@ -24,12 +24,12 @@ export class Metrics {
     this.families = Object.fromEntries(entries) as Families;
   }
 
-  /** `look` updates its series; it is called before each export and must be fast. */
+  /** Calls `look` before each export. It updates its series and must be fast. */
   beforeReading(look: () => void): void {
     this.#looks.push(look);
   }
 
-  /** All families, updated. */
+  /** Returns all families, updated. */
   read(): Families {
     for (const look of this.#looks) look();
     return this.families;

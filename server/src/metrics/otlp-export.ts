@@ -4,10 +4,10 @@ import { MeterProvider, type MetricProducer, PeriodicExportingMetricReader } fro
 import type { Log } from "../runtime/log.js";
 import type { ExportSettings } from "./export-settings.js";
 
-/** The last export delays the shutdown at most this long. */
+/** Timeout of the last export, which delays the shutdown. */
 const LAST_EXPORT_MS = 5_000;
 
-/** Exports by OTLP over gRPC, configured by OpenTelemetry's environment variables. */
+/** Exports metrics with OTLP over gRPC, configured by OpenTelemetry's environment variables. */
 export class OtlpExport {
   readonly #provider: MeterProvider;
   #closed = false;

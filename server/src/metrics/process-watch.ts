@@ -5,8 +5,8 @@ import type { Metrics } from "./metrics.js";
 const RESOLUTION_MS = 20;
 
 /**
- * Measures event loop, memory and CPU time of the process. The figures of the event loop cover the last interval that `turn` ended,
- * so that several exporters read the same values.
+ * Measures event loop, memory and CPU time of the process. The figures of the event loop cover the last complete interval, so
+ * several exporters read the same values.
  */
 export class ProcessWatch {
   readonly #metrics: Metrics;
@@ -23,7 +23,7 @@ export class ProcessWatch {
   }
 
   /** Ends an interval. */
-  turn(): void {
+  endInterval(): void {
     const { loopDelayP50, loopDelayP99, loopDelayMax, loopUtilization } = this.#metrics.families;
     // Nanoseconds; they include the period of the timer.
     const seconds = (ns: number): number => Math.max(0, ns / 1e9 - RESOLUTION_MS / 1e3);

@@ -13,11 +13,11 @@ export class NumberSeries {
   }
 }
 
-/** The distribution of one combination of label values: counts by explicit buckets, as OpenTelemetry and Prometheus have them. */
+/** The distribution of one combination of label values: counts in explicit buckets, as in OpenTelemetry and Prometheus. */
 export class HistogramSeries {
   readonly labels: Readonly<Record<string, string>>;
 
-  /** One more than the boundaries: the last one is for larger values. */
+  /** One count per boundary, and a last one for larger values. */
   readonly counts: Float64Array;
   count = 0;
   sum = 0;
@@ -40,8 +40,8 @@ export class HistogramSeries {
   }
 
   /**
-   * The value that a share (0 to 1) of all recorded ones lies at or below, by even spread inside a bucket; undefined where
-   * nothing was recorded, the highest boundary where it lies above.
+   * Estimates a quantile (`share` from 0 to 1), assuming an even distribution inside each bucket. Returns undefined if nothing was
+   * recorded, the highest boundary if the quantile is above it.
    */
   quantile(share: number): number | undefined {
     if (this.count === 0) return undefined;

@@ -14,11 +14,11 @@ export interface MetricsSnapshot {
   readonly startedAtMs: number;
   readonly reads: Readonly<Record<Result, { readonly count: number; readonly bytes: number }>>;
   readonly readErrors: Readonly<Partial<Record<ErrorCode, number>>>;
-  /** Sent to clients. */
+  /** Bytes sent to clients. */
   readonly servedBytes: number;
-  /** Sent to clients without an origin request. */
+  /** Bytes sent to clients without an origin request. */
   readonly savedBytes: number;
-  /** Share of the reads answered by this member that waited for no fill; undefined before the first read. */
+  /** Share of this member's own reads that did not wait for a fill; undefined before the first read. */
   readonly hitRatio: number | undefined;
   /** Time to first byte of hits, since the start; undefined before the first hit. */
   readonly hitFirstByteMs: { readonly p50: number; readonly p99: number } | undefined;
@@ -32,11 +32,11 @@ export interface MetricsSnapshot {
   readonly ring: { readonly members: number; readonly changes: number };
   readonly corruptions: number;
   readonly evictions: number;
-  /** Of the last 10 s. */
+  /** Figures of the last 10 s. */
   readonly eventLoopDelayMs: { readonly p50: number; readonly p99: number; readonly max: number };
-  /** The most read first. */
+  /** Sorted by reads, the most read first. */
   readonly hottest: readonly HotObject[];
-  /** The newest first. */
+  /** Sorted by time, the newest first. */
   readonly recentErrors: readonly RecentError[];
 }
 

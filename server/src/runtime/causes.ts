@@ -1,7 +1,7 @@
-/** Values in signed URLs and headers that must not get into a log. */
+/** Secrets in signed URLs and headers, which must not be logged. */
 const SECRET = /((?:X-Amz-(?:Signature|Credential|Security-Token)|Signature|AWSAccessKeyId|access_token)=)[^&\s"'<>]+/gi;
 
-/** One line of a cause and of the causes behind it, without the secrets of signed URLs; `withStack`: with their stacks. */
+/** Formats an error and its causes on one line, without the secrets of signed URLs. `withStack`: includes their stacks. */
 export function describeCause(cause: unknown, withStack = false): string | undefined {
   if (cause === undefined) return undefined;
   if (!(cause instanceof Error)) return String(cause).replace(SECRET, "$1...");

@@ -1,17 +1,17 @@
-/** Time as a port, so that a simulated run owns it. */
+/** The port of time; the simulation replaces it. */
 export interface Clock {
   /** Wall time, milliseconds since 1970. May jump. */
   nowMs(): number;
-  /** Milliseconds from an arbitrary beginning; never goes back. */
+  /** Monotonic time, milliseconds since an arbitrary start. */
   monotonicMs(): number;
-  /** Calls back once after `delayMs`; the returned function cancels. The wait does not keep the process alive. */
+  /** Calls back once after `delayMs`; the returned function cancels. The timer does not keep the process alive. */
   after(delayMs: number, callback: () => void): () => void;
 }
 
-/** Node's timers take no more: a longer one would ring at once. */
+/** The longest delay of Node's timers. A longer timer would fire immediately. */
 const LONGEST_MS = 2 ** 31 - 1;
 
-/** The real time. A wait of more than 24 days ends then: what is set to so long is meant to be never. */
+/** The system's clock. Timers of more than 24 days fire after 24 days: such a delay means "never". */
 export const systemClock: Clock = {
   nowMs: () => Date.now(),
   monotonicMs: () => performance.now(),
@@ -22,5 +22,5 @@ export const systemClock: Clock = {
   },
 };
 
-/** Chance as a port: a number in [0, 1). */
+/** The port of randomness: returns a number in [0, 1). */
 export type Random = () => number;

@@ -2,16 +2,16 @@ import { once } from "node:events";
 import { type IncomingMessage, request as plainRequest } from "node:http";
 import { type RequestOptions, request as tlsRequest } from "node:https";
 
-/** One GET, over a connection of its own unless `options` name an agent. */
+/** One GET. It uses its own connection unless `options` contain an agent. */
 export interface TextRequest {
   readonly url: URL | string;
-  /** TLS keys, headers and whatever else differs from a plain GET. */
+  /** TLS options, headers and other options of the request. */
   readonly options?: Omit<RequestOptions, "signal" | "timeout" | "method"> | undefined;
-  /** For the whole request, its body included. */
+  /** Timeout of the whole request, including its body. */
   readonly timeoutMs: number;
   /** A longer body fails the request. */
   readonly maxBytes: number;
-  /** Aborts the request. Each request leaves a few bytes at a signal that lives on. */
+  /** Aborts the request. Each request leaks a few bytes at a long-lived signal. */
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -32,7 +32,7 @@ export async function getText(request: TextRequest): Promise<{ readonly status: 
   }
 }
 
-/** The text of a body. If the body is longer than `maxBytes`, drops its connection and returns the start (`cut`) or rejects. */
+/** Reads a body as text. If it is longer than `maxBytes`, drops its connection, and returns the start (`cut`) or rejects. */
 export async function boundedText(response: IncomingMessage, maxBytes: number, excess: "cut" | "reject"): Promise<string> {
   const chunks: Buffer[] = [];
   let bytes = 0;

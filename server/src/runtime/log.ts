@@ -4,7 +4,7 @@ import { type LogFn, type Logger, pino } from "pino";
 export interface Log extends Pick<Logger, "debug" | "info" | "warn" | "error"> {
   /** Writes a line at level info, whatever level is configured: for events that other programs wait for. */
   readonly always: LogFn;
-  /** Whether lines at level debug are written: what they say need not be gathered otherwise. */
+  /** Whether lines at level debug are written. If not, callers need not compute their fields. */
   readonly debugEnabled: boolean;
 }
 

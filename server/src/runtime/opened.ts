@@ -1,4 +1,4 @@
-/** What must be closed: the listeners concurrently, then the rest in the reverse order of its opening. */
+/** Collects resources to close: first the listeners, concurrently, then the others in reverse order of their opening. */
 export class Opened {
   readonly #listeners: (() => Promise<void>)[] = [];
   readonly #closes: (() => void | Promise<void>)[] = [];
@@ -11,7 +11,7 @@ export class Opened {
     this.#closes.push(close);
   }
 
-  /** Closes everything, even if some of it fails. Rejects with the first error then; further errors go to `onFurther`. */
+  /** Closes everything, even if closing fails. Rejects with the first error; further errors go to `onFurther`. */
   async close(onFurther: (error: unknown) => void): Promise<void> {
     const errors: unknown[] = [];
     const closed = async (close: () => void | Promise<void>): Promise<void> => {

@@ -1,10 +1,10 @@
 /**
- * Bytes on their way to a reader, borrowed: they stay true until `release`, which must be called exactly once, after the
- * last use (a socket's write callback, or a copy). After that the memory may hold other bytes or be unmapped.
+ * Borrowed bytes of a response. They are valid until `release`, which must be called exactly once, after the last use (a socket's
+ * write callback, or a copy). After that the memory may contain other bytes or be unmapped.
  */
 export interface Slice {
   readonly bytes: Buffer;
-  /** The memory is one that others wait for: rather copy the bytes than keep them as long as a slow socket takes. */
+  /** Whether the memory is scarce: copy the bytes instead of keeping them while a slow socket drains. */
   readonly scarce?: boolean;
   release(): void;
 }
