@@ -4,8 +4,8 @@ import { blockSpans } from "./read-block.js";
 
 const geometry = { blockBytes: 8, segmentBytes: 4 };
 
-describe("a plan", () => {
-  it("covers any range without gap or overlap, each part in one block", () => {
+describe("the spans of a range", () => {
+  it("cover any range without gap or overlap, each inside one block", () => {
     fc.assert(
       fc.property(fc.nat(100), fc.integer({ min: 1, max: 100 }), (offset, length) => {
         let at = offset;
@@ -22,7 +22,7 @@ describe("a plan", () => {
     );
   });
 
-  it("is made as it is read, however long the range", () => {
+  it("are computed lazily, for ranges of any length", () => {
     const parts = blockSpans(3, Number.MAX_SAFE_INTEGER - 3, geometry);
     expect(parts.next().value).toEqual({ blockOffset: 0, offset: 3, length: 5 });
     expect(parts.next().value).toEqual({ blockOffset: 8, offset: 8, length: 8 });

@@ -38,7 +38,7 @@ async function setUp(options: Partial<ConnectOptions>, onAsked: (asked: Asked) =
 }
 
 describe("a client of members with HTTP listeners", () => {
-  it.each(["auto", "http"] as const)("reads and streams by HTTP alone (transport %s)", async (transport) => {
+  it.each(["auto", "http"] as const)("reads and streams only over HTTP (transport %s)", async (transport) => {
     const { client, byGrpc, listener } = await setUp({ transport });
     expect((await client.readRange(url, 17, 4_000)).equals(ramp(17, 4_000))).toBe(true);
     expect((await client.readRange(url, size - 5, 400, "v1")).equals(ramp(size - 5, 5))).toBe(true);
@@ -52,7 +52,7 @@ describe("a client of members with HTTP listeners", () => {
     expect(listener.connections).toBe(0);
   });
 
-  it("lands the bytes in memory that the caller gives, also those of several blocks", async () => {
+  it("reads into the caller's buffer, also from several blocks", async () => {
     const { client } = await setUp({});
     const into = Buffer.alloc(5_000, 0xee);
     const bytes = await client.readRange(url, 500, 4_000, "v1", { into });
@@ -64,7 +64,7 @@ describe("a client of members with HTTP listeners", () => {
     await expect(tooSmall).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
   });
 
-  it("reads by gRPC when the HTTP listener is closed, or another server listens at its port", async () => {
+  it("reads over gRPC if the HTTP listener is closed, or another server listens on its port", async () => {
     const { client, byGrpc, listener } = await setUp({});
     await client.readRange(url, 0, 1);
     await listener.kill();
@@ -75,7 +75,7 @@ describe("a client of members with HTTP listeners", () => {
     expect(other.byGrpc.length).toBe(10);
   });
 
-  it("resumes by gRPC after the last received byte when an answer is aborted", async () => {
+  it("resumes over gRPC after the last received byte when a response is aborted", async () => {
     const { client, byGrpc } = await setUp({}, ({ socket, count }) => {
       if (count === 1) socket.end(rampAnswer({ first: 0, end: 1_000, objectSize: size }).subarray(0, 700));
     });
@@ -86,7 +86,7 @@ describe("a client of members with HTTP listeners", () => {
     expect(offset).toBeGreaterThan(0);
   });
 
-  it("tries a wrong answer once more, and then fails, as it does by gRPC", async () => {
+  it("retries an invalid response once and then fails, as over gRPC", async () => {
     const { client, listener, byGrpc } = await setUp({}, ({ socket }) =>
       socket.write(rampAnswer({ first: 1, end: 1_001, objectSize: size })),
     );
@@ -94,7 +94,7 @@ describe("a client of members with HTTP listeners", () => {
     expect([listener.asked.length, byGrpc.length]).toEqual([2, 0]);
   });
 
-  it("passes on what the member says", async () => {
+  it("returns the member's error message", async () => {
     const { client, byGrpc } = await setUp({}, ({ socket }) =>
       socket.write(errorAnswer("404 Not Found", "NoSuchKey", `${url}: no such object`)),
     );
@@ -102,7 +102,7 @@ describe("a client of members with HTTP listeners", () => {
     expect(byGrpc.length).toBe(0);
   });
 
-  it("has no open connection after it is closed while reads of every kind run", async () => {
+  it("has no open connections after it is closed during reads of every kind", async () => {
     const { client, listener } = await setUp({}, (asked) => {
       if (asked.count === 1) answerRamp(asked, size);
     });

@@ -52,7 +52,7 @@ async function startCluster(names: readonly string[], blockBytes: number) {
 }
 
 describe("connecting", () => {
-  it("ends with its signal, aborted before or while nobody answers, and leaves nothing at it", async () => {
+  it("is aborted by its signal, before or while no member answers, and leaves no listener at it", async () => {
     const silent = createServer().listen(0, "127.0.0.1");
     await once(silent, "listening");
     const caller = new AbortController();
@@ -72,7 +72,7 @@ describe("connecting", () => {
     await once(silent, "close");
   });
 
-  it("that has succeeded has nothing to do with its signal any more", async () => {
+  it("does not use its signal after it has succeeded", async () => {
     const caller = new AbortController();
     const client = await connect(await startMember(), { signal: caller.signal });
     expect(getEventListeners(caller.signal, "abort")).toEqual([]);
@@ -90,13 +90,13 @@ describe("a client", () => {
     await expect(client.readRange(url, -1, 1)).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
   });
 
-  it("reads nothing without asking anybody", async () => {
+  it("reads a range of length 0 without a request", async () => {
     const client = await connect(await startMember({}));
     expect((await client.readRange(url, 5, 0)).length).toBe(0);
     expect(await client.stream(url, 5, 0).toArray()).toEqual([]);
   });
 
-  it("streams, and stops the member's work when the reader leaves", async () => {
+  it("streams, and cancels the member's work when the consumer stops", async () => {
     let cancelled: Promise<unknown> | undefined;
     const member = await startMember({
       readRange(call) {
@@ -114,7 +114,7 @@ describe("a client", () => {
     await cancelled;
   });
 
-  it("asks for stat and evict, and refuses prefixes that name no store", async () => {
+  it("calls stat and evict, and rejects prefixes without a scheme", async () => {
     const member = await startMember({
       stat: (call, callback) =>
         callback(null, {
@@ -139,7 +139,7 @@ describe("a client", () => {
     await expect(client.evict({ url: "s3://bucket" })).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
   });
 
-  it("can't connect where nobody listens, and says so in one line", async () => {
+  it("fails to connect in one line if nothing listens", async () => {
     const member = await startMember();
     await member.kill();
     await expect(CacheClient.connect({ endpoint: member.address })).rejects.toMatchObject({
@@ -148,7 +148,7 @@ describe("a client", () => {
     });
   });
 
-  it("reads each block from its owner once it has reached it", async () => {
+  it("reads each block from its owner after the owner has answered once", async () => {
     const { members, reads, list } = await startCluster(["a", "b", "c"], 1_000);
     const client = await connect(members.get("a")!);
     expect(client.members()).toEqual(list.members);
@@ -163,7 +163,7 @@ describe("a client", () => {
     expect([...reads.values()].flat().length).toBe(10);
   });
 
-  it("reads on when members die, and pays for each of them once", async () => {
+  it("continues reads when members die, with one failed attempt per member", async () => {
     const { members, reads } = await startCluster(["a", "b", "c"], 1_000);
     const client = await connect(members.get("a")!);
     await eventually(async () => {
@@ -178,7 +178,7 @@ describe("a client", () => {
     expect((await client.readRange(url, 0, size)).equals(ramp(0, size))).toBe(true);
   });
 
-  it("reads through the endpoint where no other address can be reached, without waiting for them", async () => {
+  it("reads through the endpoint if no other address is reachable, without waiting for them", async () => {
     const asked: ReadCall[] = [];
     // An address of a network that is for documentation only: nothing answers, not even with a refusal.
     const infos: MemberInfo[] = [1, 2, 3].map((n) => ({ name: `m${n}`, grpcAddress: `192.0.2.${n}:8080` }));
@@ -194,7 +194,7 @@ describe("a client", () => {
     expect(asked.length).toBe(10);
   });
 
-  it("rides out a member's restart when it is the only one", async () => {
+  it("survives the restart of the only member", async () => {
     const script: MemberScript = { readRange: (call) => sendRamp(call, size) };
     const member = await startMember(script);
     const client = await connect(member, { attempts: 50 });
@@ -205,7 +205,7 @@ describe("a client", () => {
     expect((await reading).equals(ramp(0, size))).toBe(true);
   });
 
-  it("ends everything with CANCELLED when closed, its connections too", async () => {
+  it("ends all calls with CANCELLED and closes all connections when it is closed", async () => {
     const member = await ScriptedMember.start({ readRange: () => undefined });
     const client = await connect(member);
     const read = client.readRange(url, 0, size);
@@ -223,7 +223,7 @@ describe("a client", () => {
     await member.stop();
   });
 
-  it("closes itself at the end of its scope", async () => {
+  it("closes at the end of its scope with `await using`", async () => {
     const member = await ScriptedMember.start({});
     {
       await using client = await CacheClient.connect({ endpoint: member.address });
@@ -233,8 +233,8 @@ describe("a client", () => {
   });
 });
 
-describe("what a user of the client sees", () => {
-  it("has the caller's functions in the stack of an error", async () => {
+describe("a caller of the client", () => {
+  it("finds its own functions in the stack of an error", async () => {
     const client = await connect(await startMember({}));
     async function readOfMine(): Promise<Buffer> {
       return await client.readRange(url, 0, 10);
@@ -252,7 +252,7 @@ describe("what a user of the client sees", () => {
     }
   });
 
-  it("is a stream of Buffers by its type", async () => {
+  it("gets a stream whose type has Buffers as chunks", async () => {
     const client = await connect(await startMember());
     let bytes = 0;
     // Compiles only if pieces are typed: a number has no length.
@@ -260,7 +260,7 @@ describe("what a user of the client sees", () => {
     expect(bytes).toBe(100);
   });
 
-  it("says why no connection can be made", async () => {
+  it("gets an error with the cause if no connection can be made", async () => {
     const unused = createServer().listen(0, "127.0.0.1");
     await once(unused, "listening");
     const { port } = unused.address() as AddressInfo;

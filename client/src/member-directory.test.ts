@@ -47,8 +47,8 @@ const addresses = (members: WatchedMembers, blockOffset = 0) =>
   members.addressesOf(url, blockOffset).map(({ grpcAddress }) => grpcAddress);
 const settled = () => new Promise((resolve) => setImmediate(resolve));
 
-describe("the watched members", () => {
-  it("name a block's owner first, then the next on the ring, then the endpoint, then two more", async () => {
+describe("the watched member list", () => {
+  it("returns a block's owner first, then the next on the ring, then the endpoint, then two more", async () => {
     const { watch, begun } = setUp();
     const list = membership(["a", "b", "c", "d", "e"]);
     watch.send(list);
@@ -62,7 +62,7 @@ describe("the watched members", () => {
     await members.close();
   });
 
-  it("name the endpoint once when it is a member itself, in that member's place", async () => {
+  it("returns the endpoint once if it is a member, at that member's rank", async () => {
     const { watch, begun } = setUp();
     watch.send(Membership.of([{ name: "a", grpcAddress: endpoint }, ...membership(["b"]).members], 16 * MiB));
     const members = await begun;
@@ -71,7 +71,7 @@ describe("the watched members", () => {
     await members.close();
   });
 
-  it("follow changes, the block size included, and let go of members that left", async () => {
+  it("applies changes, including the block size, and drops the connections of removed members", async () => {
     const { watch, begun, transport } = setUp();
     watch.send(membership(["a", "b"]));
     const members = await begun;
@@ -82,7 +82,7 @@ describe("the watched members", () => {
     await members.close();
   });
 
-  it("are the endpoint alone when it does not know WatchMembers", async () => {
+  it("contains only the endpoint if the endpoint does not support WatchMembers", async () => {
     const { watch, begun, asked, clock } = setUp();
     watch.end("unsupported");
     const members = await begun;
@@ -94,7 +94,7 @@ describe("the watched members", () => {
     await members.close();
   });
 
-  it("are the endpoint alone for reading when its ring is of another kind", async () => {
+  it("uses only the endpoint for reads if the endpoint computes another ring", async () => {
     const { watch, begun } = setUp();
     watch.send(membership(["a", "b"]), "another");
     const members = await begun;
@@ -103,7 +103,7 @@ describe("the watched members", () => {
     await members.close();
   });
 
-  it("keep the last list while the watch is broken, and watch again at members and endpoint in turn", async () => {
+  it("keeps the last list while the watch is broken, and restarts it alternately at members and endpoint", async () => {
     const { watch, begun, asked, clock } = setUp();
     watch.send(membership(["a"]));
     const members = await begun;
@@ -120,7 +120,7 @@ describe("the watched members", () => {
     await members.close();
   });
 
-  it("wait longer from one failed watch to the next", async () => {
+  it("increases the delay with each failed watch", async () => {
     const { watch, begun, asked, clock } = setUp();
     watch.send(membership(["a"]));
     const members = await begun;
@@ -140,7 +140,7 @@ describe("the watched members", () => {
     await members.close();
   });
 
-  it("keep the last list when a message is no list", async () => {
+  it("keeps the last list if a message is invalid", async () => {
     const { watch, begun } = setUp();
     watch.send(membership(["a"]));
     const members = await begun;
@@ -153,7 +153,7 @@ describe("the watched members", () => {
     await members.close();
   });
 
-  it("can't be had when nobody answers at the endpoint", async () => {
+  it("fails to start if the endpoint does not answer", async () => {
     const { watch, begun, clock, call } = setUp();
     watch.end(new Unreachable("no connection"));
     await expect(begun).rejects.toMatchObject({ code: "UNAVAILABLE" });
@@ -161,14 +161,14 @@ describe("the watched members", () => {
     expect(clock.pending).toBe(0);
   });
 
-  it("can't be had when no list comes in time, and the watch ends with that", async () => {
+  it("fails to start, and ends its watch, if no list arrives in time", async () => {
     const { begun, clock, call } = setUp();
     await expect(clock.run(begun)).rejects.toMatchObject({ code: "DEADLINE_EXCEEDED" });
     call.end();
     expect(clock.pending).toBe(0);
   });
 
-  it("leave nothing running when closed", async () => {
+  it("leaves nothing running when it is closed", async () => {
     const { watch, begun, clock, call } = setUp();
     watch.send(membership(["a"]));
     const members = await begun;

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { clientDefaults, completeOptions, deadlineOf } from "./options.js";
 
 describe("a client's options", () => {
-  it("are complete with nothing but an endpoint", () => {
+  it("are complete with only an endpoint", () => {
     expect(completeOptions({ endpoint: "cache:8080" })).toMatchObject({ ...clientDefaults, endpoint: "cache:8080" });
     expect(completeOptions({ endpoint: "[::1]:8080", attempts: 2 }).attempts).toBe(2);
   });
@@ -18,13 +18,13 @@ describe("a client's options", () => {
     { endpoint: "a:1", streamBlocks: Number.NaN },
     { endpoint: "a:1", attempts: 0 },
     { endpoint: "a:1", transport: "pigeon" as "grpc" },
-  ])("refuse %j in one line", (options) => {
+  ])("reject %j in one line", (options) => {
     expect(() => completeOptions(options)).toThrow(
       expect.objectContaining({ code: "INVALID_ARGUMENT", message: expect.stringMatching(/^[^\n]+$/) }),
     );
   });
 
-  it("take a function that fails for one that may work soon, and say which it was", () => {
+  it("report a failing function of tls or token as UNAVAILABLE, with its name", () => {
     const gone = (): never => {
       throw new Error("no such file");
     };
@@ -38,7 +38,7 @@ describe("a client's options", () => {
     }
   });
 
-  it("let a call have its own deadline", () => {
+  it("allow a deadline per call", () => {
     const options = completeOptions({ endpoint: "a:1" });
     expect(deadlineOf({}, options)).toBe(30_000);
     expect(deadlineOf({ deadlineMs: 5 }, options)).toBe(5);

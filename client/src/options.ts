@@ -116,7 +116,10 @@ export function memoryOf(url: string, length: number, { into }: ReadOptions): Bu
 
 function checkVolumes(volumes: unknown): void {
   if (Array.isArray(volumes) && volumes.every((path) => typeof path === "string" && path !== "" && !path.includes("\0"))) return;
-  throw new CacheError("INVALID_ARGUMENT", `localVolumes ${JSON.stringify(volumes)} is not a list of directories: write ["/cache"]`);
+  throw new CacheError(
+    "INVALID_ARGUMENT",
+    `localVolumes ${JSON.stringify(volumes)} is not a list of directories: write ["/cache"]`,
+  );
 }
 
 /** Throws INVALID_ARGUMENT unless the value is a whole number from 1 to `most`. */

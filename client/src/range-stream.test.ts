@@ -19,7 +19,7 @@ function setUp(size: number, range: Partial<StreamedRange> = {}, reuse = false) 
 }
 
 describe("a stream of a range", () => {
-  it("yields exactly the object's bytes in order, for any range, through answers that break off", async () => {
+  it("yields exactly the object's bytes in order, for any range, through interrupted responses", async () => {
     const range = {
       offset: fc.nat(60),
       length: fc.option(fc.integer({ min: 1, max: 80 }), { nil: undefined }),
@@ -43,7 +43,7 @@ describe("a stream of a range", () => {
     );
   });
 
-  it("uses memory again where it may, and never that of a piece which its reader still has", async () => {
+  it("reuses buffers if allowed, and never that of a chunk which the consumer still uses", async () => {
     const { stream } = setUp(803, {}, true);
     const places = new Set<string>();
     const ids = new Map<ArrayBufferLike, number>();
@@ -65,13 +65,13 @@ describe("a stream of a range", () => {
     expect(places.size).toBeLessThanOrEqual(2 * 5);
   });
 
-  it("yields nothing, and no error, of the whole of an empty object", async () => {
+  it("yields no bytes and no error for a whole empty object", async () => {
     expect((await setUp(0).bytes()).length).toBe(0);
     await expect(setUp(0, { length: 1 }).bytes()).rejects.toMatchObject({ code: "OUT_OF_RANGE" });
     await expect(setUp(8, { offset: 8 }).bytes()).rejects.toMatchObject({ code: "OUT_OF_RANGE" });
   });
 
-  it("asks for nothing before it is read, and for a bounded number of blocks ahead", async () => {
+  it("requests nothing before it is read, and reads ahead a bounded number of blocks", async () => {
     const { stream, transport, clock } = setUp(800);
     expect(transport.reads.length).toBe(0);
     await clock.run(once(stream, "readable"));
@@ -82,7 +82,7 @@ describe("a stream of a range", () => {
     await once(stream, "close");
   });
 
-  it("stops the reads when its reader leaves the loop", async () => {
+  it("aborts the reads when the consumer leaves the loop", async () => {
     const { stream, transport, call, clock } = setUp(80);
     transport.onRead = ({ offset }) => (offset === 0 ? undefined : { gate: new Promise(() => undefined) });
     const closed = new Promise((resolve) => stream.once("close", resolve));
@@ -96,7 +96,7 @@ describe("a stream of a range", () => {
     expect(clock.pending).toBe(0);
   });
 
-  it("stops the reads when it is destroyed while it waits, and closes only then", async () => {
+  it("aborts the reads when it is destroyed while it waits, and closes only after they ended", async () => {
     const { stream, transport } = setUp(80);
     transport.onRead = () => ({ gate: new Promise(() => undefined) });
     stream.resume();
@@ -107,14 +107,14 @@ describe("a stream of a range", () => {
     expect(transport.running).toBe(0);
   });
 
-  it("fails with CANCELLED when its call is aborted, begun or not", async () => {
+  it("fails with CANCELLED when its call is aborted, before or after the start", async () => {
     const { stream, call } = setUp(80);
     const failed = once(stream, "error");
     call.abort(new CacheError("CANCELLED", "enough"));
     expect(await failed).toMatchObject([{ code: "CANCELLED", message: "enough" }]);
   });
 
-  it("fails with a later block's error only behind the bytes before it", async () => {
+  it("fails with a later block's error only after the bytes before it", async () => {
     const { stream, transport, clock } = setUp(80);
     transport.onRead = ({ offset }) =>
       offset === 16 ? { error: new CacheError("FAILED_PRECONDITION", "overwritten") } : undefined;
@@ -127,7 +127,7 @@ describe("a stream of a range", () => {
     expect(transport.running).toBe(0);
   });
 
-  it("fails, and does not read on, when an answer turns out wrong after some of its bytes are out", async () => {
+  it("fails without a retry if a response is invalid after some of its bytes were consumed", async () => {
     const { bytes, transport } = setUp(8);
     transport.onRead = () => ({ afterBytes: 6 });
     await expect(bytes()).rejects.toMatchObject({ code: "INTERNAL" });

@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { LocalReads } from "./local/local-reads.js";
 import type { BufferLanding } from "./members/block-landing.js";
-import { readRange, type RequestedRange } from "./read-range.js";
+import { type RequestedRange, readRange } from "./read-range.js";
 import { ramp } from "./testing/ramp.js";
 import { ReadSetting } from "./testing/read-setting.js";
 
@@ -24,7 +24,7 @@ function setUp(size: number) {
 }
 
 describe("reading a range", () => {
-  it("returns exactly the object's bytes, for any range, with or without a version, through answers that break off", async () => {
+  it("returns exactly the object's bytes, for any range, with or without a version, through interrupted responses", async () => {
     const range = { offset: fc.nat(60), length: fc.integer({ min: 1, max: 80 }), version: fc.constantFrom("", "v1") };
     const breaks = fc.array(fc.option(fc.nat(8)), { maxLength: 4 });
     await fc.assert(
@@ -44,7 +44,7 @@ describe("reading a range", () => {
     );
   });
 
-  it("may leave what still writes into its own memory, and never into the caller's", async () => {
+  it("may end before writes into its own buffer, and never before writes into the caller's", async () => {
     const { setting, url, call } = setUp(80);
     const left: boolean[] = [];
     const read = async ({ mayBeLeft }: BufferLanding): Promise<boolean> => !left.push(mayBeLeft);
@@ -55,39 +55,39 @@ describe("reading a range", () => {
     expect(left).toEqual([true, true, false, false]);
   });
 
-  it("asks for all blocks of a version at once, but no more at a time than it may", async () => {
+  it("requests the blocks of a known version concurrently, up to the limit", async () => {
     const { read, transport } = setUp(80);
     await read({ version: "v1" }, 4);
     expect(transport.reads.length).toBe(10);
     expect(transport.mostRunning).toBe(4);
   });
 
-  it("waits for the first block to settle the version, and asks for the others by it", async () => {
+  it("requests the other blocks with the version of the first block's response", async () => {
     const { read, transport } = setUp(80);
     await read({});
     expect(transport.reads.map(({ version }) => version)).toEqual(["", ...Array<string>(9).fill("v1")]);
   });
 
-  it("asks for nothing behind the object's end once it is known, however long the range", async () => {
+  it("requests nothing past the object's end once the end is known", async () => {
     const { read, transport } = setUp(20);
     const length = Number.MAX_SAFE_INTEGER - 4;
     expect((await read({ offset: 4, length, version: "v1" })).equals(ramp(4, 16))).toBe(true);
     expect(transport.reads.map(({ offset }) => offset)).toEqual([4, 8, 16]);
   });
 
-  it("is shorter where the object ends, though blocks behind the end were asked for", async () => {
+  it("returns fewer bytes at the object's end, even if blocks past it were requested", async () => {
     const { read } = setUp(20);
     expect((await read({ length: 60, version: "v1" }, 8)).equals(ramp(0, 20))).toBe(true);
   });
 
-  it.each(["", "v1"])("says OUT_OF_RANGE when the object ends before the range (version %j)", async (version) => {
+  it.each(["", "v1"])("fails with OUT_OF_RANGE if the object ends before the range (version %j)", async (version) => {
     for (const offset of [20, 21, 32]) {
       await expect(setUp(20).read({ offset, version })).rejects.toMatchObject({ code: "OUT_OF_RANGE" });
     }
     await expect(setUp(0).read({ length: 5, version })).rejects.toMatchObject({ code: "OUT_OF_RANGE" });
   });
 
-  it("starts again, once, when the object is overwritten meanwhile", async () => {
+  it("restarts once if the object is overwritten meanwhile", async () => {
     const { read, transport } = setUp(40);
     transport.onRead = (_, count) => {
       if (count === 3) transport.object = { version: "v2", size: 32 };
@@ -96,7 +96,7 @@ describe("reading a range", () => {
     expect((await read({})).equals(ramp(0, 32))).toBe(true);
   });
 
-  it("gives up when the object is overwritten again", async () => {
+  it("fails if the object is overwritten a second time", async () => {
     const { read, transport } = setUp(40);
     let overwritten = 1;
     transport.onRead = ({ version }) => {
@@ -107,13 +107,13 @@ describe("reading a range", () => {
     expect(transport.reads.filter(({ version }) => version === "").length).toBe(2);
   });
 
-  it("does not start again when the caller named the version", async () => {
+  it("does not restart if the caller gave the version", async () => {
     const { read, transport } = setUp(40);
     await expect(read({ version: "v0" })).rejects.toMatchObject({ code: "FAILED_PRECONDITION" });
     expect(transport.reads.filter(({ offset }) => offset === 0).length).toBe(1);
   });
 
-  it("refuses an answer of another version, asks once more elsewhere, and returns no byte of it", async () => {
+  it("rejects a response of another version, retries once elsewhere, and returns none of its bytes", async () => {
     const { read, transport } = setUp(8);
     transport.onRead = (_, count) => (count === 1 ? { version: "v9" } : undefined);
     expect((await read({ version: "v1" })).equals(ramp(0, 8))).toBe(true);
@@ -125,7 +125,7 @@ describe("reading a range", () => {
     expect(stubborn.transport.reads.length).toBe(2);
   });
 
-  it("reads a short answer's part anew", async () => {
+  it("reads a block again after a response that was too short", async () => {
     const { read, transport } = setUp(8);
     transport.onRead = (_, count) => (count === 1 ? { afterBytes: 5 } : undefined);
     expect((await read({})).equals(ramp(0, 8))).toBe(true);
@@ -135,7 +135,7 @@ describe("reading a range", () => {
     ]);
   });
 
-  it("resumes behind the last byte when an answer breaks off", async () => {
+  it("resumes after the last received byte when a response is interrupted", async () => {
     const { read, transport } = setUp(8);
     transport.onRead = (_, count) => (count === 1 ? { afterBytes: 5, error: passing } : undefined);
     expect((await read({})).equals(ramp(0, 8))).toBe(true);
@@ -145,14 +145,14 @@ describe("reading a range", () => {
     ]);
   });
 
-  it("takes an answer that failed behind its last byte", async () => {
+  it("accepts a response that failed after its last byte", async () => {
     const { read, transport } = setUp(8);
     transport.onRead = () => ({ afterBytes: 8, error: passing });
     expect((await read({})).equals(ramp(0, 8))).toBe(true);
     expect(transport.reads.length).toBe(1);
   });
 
-  it("stops the other blocks when one fails, before it rejects", async () => {
+  it("aborts the other blocks before it rejects when one fails", async () => {
     const { setting, transport, clock } = setUp(80);
     const never = new Promise<void>(() => undefined);
     transport.onRead = ({ offset }) => (offset === 16 ? { error: new CacheError("NOT_FOUND", "gone") } : { gate: never });
@@ -166,14 +166,14 @@ describe("reading a range", () => {
     expect(clock.monotonicMs()).toBe(0);
   });
 
-  it("ends with the deadline when no answer comes", async () => {
+  it("ends with the deadline if no response arrives", async () => {
     const { read, transport } = setUp(80);
     transport.onRead = () => ({ gate: new Promise(() => undefined) });
     await expect(read({})).rejects.toMatchObject({ code: "DEADLINE_EXCEEDED" });
     expect(transport.running).toBe(0);
   });
 
-  it("says what to do when the bytes fit into no Buffer", async () => {
+  it("suggests a stream if the bytes do not fit into a Buffer", async () => {
     const { read } = setUp(2 ** 50);
     await expect(read({ length: 2 ** 50 })).rejects.toMatchObject({
       code: "INVALID_ARGUMENT",
@@ -181,7 +181,7 @@ describe("reading a range", () => {
     });
   });
 
-  it("fails with the wrong answer's error when it comes twice", async () => {
+  it("fails with the error of an invalid response if it occurs twice", async () => {
     const { read, transport } = setUp(8);
     transport.onRead = () => ({ error: wrong });
     await expect(read({})).rejects.toBe(wrong);

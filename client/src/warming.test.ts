@@ -17,7 +17,7 @@ function fixture() {
 }
 
 describe("warming", () => {
-  it("adds up what members tell of the objects, and tells it on", async () => {
+  it("sums the members' progress, and reports the totals", async () => {
     const { transport, warm } = fixture();
     transport.onWarm = async (_, order, onProgress) => {
       expect(order).toEqual({ urls, prefixes: [], version: "v1", concurrency: 4, dryRun: false });
@@ -48,7 +48,7 @@ describe("warming", () => {
     expect(seen.at(-1)).toBe(summary);
   });
 
-  it("goes on at another member where one is lost, with what has not ended", async () => {
+  it("resumes unfinished objects at another member if one is lost", async () => {
     const { transport, orders, warm } = fixture();
     transport.onWarm = async (address, order, onProgress) => {
       orders.push({ ...order, address });
@@ -66,7 +66,7 @@ describe("warming", () => {
     ]);
   });
 
-  it("has all objects under a prefix warmed, and where a member is lost, all of them again", async () => {
+  it("warms all objects under a prefix, and all of them again if a member is lost", async () => {
     const { transport, orders, warm } = fixture();
     transport.onWarm = async (address, order, onProgress) => {
       orders.push({ ...order, address });
@@ -83,7 +83,7 @@ describe("warming", () => {
     ]);
   });
 
-  it("asks for many objects by calls of a thousand, and for an object that is named twice once in each", async () => {
+  it("sends at most a thousand objects per call, and a duplicate object once per call", async () => {
     const { transport, orders, warm } = fixture();
     transport.onWarm = async (address, order, onProgress) => {
       orders.push({ ...order, address });
@@ -94,7 +94,7 @@ describe("warming", () => {
     expect(orders.map((order) => order.urls.length)).toEqual([1_000, 1_000, 500]);
   });
 
-  it("keeps the first thousand failures, and counts the others", async () => {
+  it("lists the first thousand failures, and counts the others", async () => {
     const { transport, warm } = fixture();
     transport.onWarm = async (_, order, onProgress) => {
       for (const url of order.urls) onProgress(told(url, { error: "no such object", errorCode: "NOT_FOUND", ended: true }));
@@ -103,13 +103,13 @@ describe("warming", () => {
     expect([summary.failed, summary.failures.length, summary.failures[0]?.error.code]).toEqual([1_500, 1_000, "NOT_FOUND"]);
   });
 
-  it("refuses what is no URL and a concurrency that is none", async () => {
+  it("rejects invalid URLs and concurrencies", async () => {
     const { warm } = fixture();
     await expect(warm(["a"])).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
     await expect(warm(urls, { concurrency: 0 })).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
   });
 
-  it("ends with its call, and where a member does not say how an object went", async () => {
+  it("ends with its call, and fails if a member sends no final result for an object", async () => {
     const { transport, call, warm } = fixture();
     await expect(warm()).rejects.toMatchObject({ code: "INTERNAL" });
     transport.onWarm = async () => {
@@ -119,7 +119,7 @@ describe("warming", () => {
     await expect(warm()).rejects.toThrow("enough");
   });
 
-  it("asks for no more at a time than a member receives, however long the names are", async () => {
+  it("never sends a request larger than a member accepts", async () => {
     const { transport, warm } = fixture();
     const long = Array.from({ length: 1_000 }, (_, at) => `s3://bucket/${at}${"\u00e9".repeat(500)}`);
     const bytes: number[] = [];

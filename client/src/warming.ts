@@ -80,7 +80,8 @@ export async function warmObjects(
     const owned = using.owners.addressesOf(urls?.[0] ?? prefixes[0]!, 0);
     await withFailover({ addresses: inOrderOfReach(owned, using.failover.breaker), at }, call, using.failover);
     const [unfinished] = count.left;
-    if (unfinished !== undefined) throw new CacheError("INTERNAL", `${unfinished}: the member sent no final result for this object`);
+    if (unfinished !== undefined)
+      throw new CacheError("INTERNAL", `${unfinished}: the member sent no final result for this object`);
     summary = count.summary;
   }
   return summary;

@@ -21,7 +21,7 @@ const golden = [
 ].join("");
 
 describe("a footer", () => {
-  it("has these bytes, which later programs must read", () => {
+  it("has these golden bytes, which later versions must read", () => {
     const bytes = encodeFooter(footer, testGeometry)!;
     expect(bytes.length).toBe(FOOTER_BYTES);
     const used = bytes.subarray(0, 154);
@@ -30,7 +30,7 @@ describe("a footer", () => {
     expect(bytes.readUInt32LE(FOOTER_BYTES - 4).toString(16)).toBe("d6d001d9");
   });
 
-  it("has the number of drops in its last bytes, which change with each change", () => {
+  it("has the number of drops and a checksum in its last bytes", () => {
     const tail = (of: BlockFooter): string => encodeFooter(of, testGeometry)!.subarray(-FOOTER_TAIL_BYTES).toString("hex");
     expect(tail({ ...footer, drops: 0x01020304 }).slice(0, 8)).toBe("04030201");
     const others = [footer, { ...footer, drops: 1 }, { ...footer, crcs: footer.crcs.with(1, 5) }, { ...footer, createdAtMs: 0 }];

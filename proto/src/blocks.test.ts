@@ -6,7 +6,7 @@ const geometry = { blockBytes: 8, segmentBytes: 2 };
 const MiB = 1 << 20;
 
 describe("blocks", () => {
-  it("cover a range once, in order, each inside one block", () => {
+  it("cover a range once and in order", () => {
     fc.assert(
       fc.property(fc.nat(200), fc.nat(200), (offset, length) => {
         const bytes: number[] = [];
@@ -21,15 +21,15 @@ describe("blocks", () => {
     );
   });
 
-  it("are planned lazily: a range of 2^52 bytes costs nothing", () => {
+  it("are computed lazily, so a range of 2^52 bytes costs nothing", () => {
     expect(blockRanges(0, 2 ** 52, geometry).next().value).toEqual({ blockOffset: 0, start: 0, end: 8 });
   });
 
-  it("are exact beyond 32 bits", () => {
+  it("are exact for offsets beyond 32 bits", () => {
     expect(blockOffsetOf(2 ** 45 + 5, DEFAULT_GEOMETRY)).toBe(2 ** 45);
   });
 
-  it("are 16 MiB, in segments of 1 MiB, the last one shorter", () => {
+  it("have 16 MiB in segments of 1 MiB; the last ones may be shorter", () => {
     expect(DEFAULT_GEOMETRY).toEqual({ blockBytes: 16 * MiB, segmentBytes: MiB });
     expect(blockLength(16 * MiB, 20 * MiB + 1, DEFAULT_GEOMETRY)).toBe(4 * MiB + 1);
     expect(segmentCount(4 * MiB + 1, DEFAULT_GEOMETRY)).toBe(5);
@@ -52,7 +52,7 @@ describe("a range", () => {
     expect(() => checkRange("s3://b/k", offset, length)).toThrow(expect.objectContaining({ code: "INVALID_ARGUMENT" }));
   });
 
-  it("may be anything up to 2^53 - 1, and 0 bytes long", () => {
+  it("may reach up to 2^53 - 1, and may have length 0", () => {
     expect(() => checkRange("s3://b/k", 0, 0)).not.toThrow();
     expect(() => checkRange("s3://b/k", 2 ** 53 - 2, 1)).not.toThrow();
   });

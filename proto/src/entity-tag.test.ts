@@ -11,7 +11,7 @@ import {
 } from "./entity-tag.js";
 
 describe("the entity tag of a version", () => {
-  it("names the same version when it is read back", () => {
+  it("is parsed to the same version", () => {
     const version = fc.string({
       unit: fc.integer({ min: 0x20, max: 0xff }).map((code) => String.fromCharCode(code)),
       minLength: 1,
@@ -24,7 +24,7 @@ describe("the entity tag of a version", () => {
     );
   });
 
-  it("is the version in quotes, behind the mark of a weak tag", () => {
+  it("is the version in quotes, after the mark of a weak tag", () => {
     expect(entityTagOf("d41d8cd98f00b204e9800998ecf8427e-3")).toBe('"d41d8cd98f00b204e9800998ecf8427e-3"');
     expect(entityTagOf("W/abc")).toBe('W/"abc"');
   });
@@ -55,7 +55,7 @@ describe("an object store's ETag", () => {
     expect(versionOfStoreTag("abc")).toBe("abc");
   });
 
-  it.each([undefined, "", '""', 'W/""'])("is no version if it is empty or missing (%j)", (etag) => {
+  it.each([undefined, "", '""', 'W/""'])("is not a version if it is empty or missing (%j)", (etag) => {
     expect(versionOfStoreTag(etag)).toBeUndefined();
   });
 });
@@ -77,17 +77,17 @@ describe("a list of entity tags", () => {
     ['"a', []],
     ['"a"b, "c"', ["c"]],
     ['a"b", "c"', ["c"]],
-  ])("reads %j as %j", (header, expected) => {
+  ])("is parsed from %j to %j", (header, expected) => {
     expect(parseEntityTags(header)).toEqual(expected);
   });
 
-  it("reads hostile headers of 16 KiB to their end", () => {
+  it("is parsed from hostile headers of 16 KiB to their end", () => {
     for (const part of ['"', "W/", " ", ",", 'a"', "\t,"]) {
       expect(() => parseEntityTags(part.repeat(16_384 / part.length))).not.toThrow();
     }
   });
 
-  it("matches exactly where bytes depend on the version", () => {
+  it("matches exactly for If-Match", () => {
     expect(matchesExactly(["a", "b"], "b")).toBe(true);
     expect(matchesExactly(["W/a"], "a")).toBe(false);
     expect(matchesExactly(["a"], "W/a")).toBe(false);
@@ -95,7 +95,7 @@ describe("a list of entity tags", () => {
     expect(matchesExactly([], "a")).toBe(false);
   });
 
-  it("matches weakly where a match only saves an answer", () => {
+  it("matches weakly for If-None-Match", () => {
     expect(matchesWeakly(["W/a"], "a")).toBe(true);
     expect(matchesWeakly(["a"], "W/a")).toBe(true);
     expect(matchesWeakly(["b"], "a")).toBe(false);

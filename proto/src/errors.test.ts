@@ -3,11 +3,11 @@ import { describe, expect, it } from "vitest";
 import { abortError, CacheError, type ErrorCode, errorCodeOfGrpc, errorTable } from "./errors.js";
 
 describe("the error table", () => {
-  it("has gRPC's own number for each code that gRPC knows by the same name", () => {
+  it("has gRPC's number for each code that exists in gRPC", () => {
     for (const [code, { grpc }] of Object.entries(errorTable)) expect([code, grpc]).toEqual([status[grpc], grpc]);
   });
 
-  it("maps every code to a gRPC status of its own and back", () => {
+  it("maps every code to a distinct gRPC status and back", () => {
     for (const [code, kind] of Object.entries(errorTable)) expect(errorCodeOfGrpc(kind.grpc)).toBe(code);
     expect(new Set(Object.values(errorTable).map((kind) => kind.grpc)).size).toBe(Object.keys(errorTable).length);
   });
@@ -18,13 +18,13 @@ describe("the error table", () => {
 });
 
 describe("a CacheError", () => {
-  it("stays itself", () => {
+  it("is returned unchanged by CacheError.from", () => {
     const error = new CacheError("NOT_FOUND", "s3://b/k: no such object");
     expect(CacheError.from(error)).toBe(error);
     expect([error.grpcStatus, error.httpStatus, error.retryable]).toEqual([status.NOT_FOUND, 404, false]);
   });
 
-  it("has a stack of frames only if its code is no expected outcome", () => {
+  it("has stack frames only if its code is not an expected outcome", () => {
     const limit = Error.stackTraceLimit;
     for (const [code, { expected }] of Object.entries(errorTable)) {
       const { stack } = new CacheError(code as ErrorCode, "what happened");
@@ -34,12 +34,12 @@ describe("a CacheError", () => {
     expect(Error.stackTraceLimit).toBe(limit);
   });
 
-  it("is one line, whatever the key that it names holds", () => {
+  it("has a message of one line for any key", () => {
     const { message } = new CacheError("NOT_FOUND", "s3://b/a\r\nb\u0000\u007f\u2028é🐘: no such object");
     expect(message).toBe("s3://b/a\\u000d\\u000ab\\u0000\\u007f\\u2028é🐘: no such object");
   });
 
-  it("is made from anything thrown, without showing what it was", () => {
+  it("is created from any thrown value without exposing it", () => {
     for (const thrown of [new Error("secret"), "secret", undefined, { code: 14 }]) {
       const error = CacheError.from(thrown);
       expect(error.code).toBe("INTERNAL");

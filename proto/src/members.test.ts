@@ -8,12 +8,12 @@ const b: MemberInfo = { name: "b", grpcAddress: "[fd00::2]:8080", httpAddress: "
 const c: MemberInfo = { name: "c", grpcAddress: "c.example:8080" };
 
 describe("a membership", () => {
-  it("lists its members by name, in whatever order they came", () => {
+  it("lists its members sorted by name", () => {
     expect(Membership.of([c, a, b], BLOCK).members).toEqual([a, b, c]);
     expect(Membership.of([c, a, b], BLOCK).hash).toBe(Membership.of([b, c, a], BLOCK).hash);
   });
 
-  it("cannot be changed", () => {
+  it("is immutable", () => {
     const membership = Membership.of([a, b], BLOCK);
     expect(Object.isFrozen(membership.members)).toBe(true);
   });
@@ -52,7 +52,7 @@ describe("a membership", () => {
     expect([...Membership.of([], BLOCK).owners("s3://bucket/file", 0)]).toEqual([]);
   });
 
-  it("keeps every owner when only addresses change, and names the new address", () => {
+  it("keeps every owner when only addresses change, and returns the new addresses", () => {
     const before = Membership.of([a, b, c], BLOCK);
     const moved = { ...a, grpcAddress: "10.0.0.7:8080" };
     const after = Membership.of([moved, b, c], BLOCK, before);
@@ -63,7 +63,7 @@ describe("a membership", () => {
     expect(after.member("a")).toEqual(moved);
   });
 
-  it("does not reuse the ring of other names", () => {
+  it("does not reuse the ring if names differ", () => {
     const before = Membership.of([a, b], BLOCK);
     const owners = [...Membership.of([a, c], BLOCK, before).owners("s3://bucket/file", 0)];
     expect(owners.map((owner) => owner.name).toSorted()).toEqual(["a", "c"]);
@@ -80,7 +80,7 @@ describe("a membership", () => {
     ],
     ["a bare IPv6 address", [{ ...a, grpcAddress: "fd00::2:8080" }], BLOCK, "is not an address"],
     ["a block size of 0", [a], 0, "block size 0"],
-  ])("refuses %s", (_what, members, blockBytes, message) => {
+  ])("rejects %s", (_what, members, blockBytes, message) => {
     expect(() => Membership.of(members, blockBytes)).toThrow(message);
   });
 });

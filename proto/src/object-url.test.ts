@@ -31,26 +31,26 @@ describe("an object's URL", () => {
     },
   );
 
-  it("takes keys of 1,024 bytes and no longer ones", () => {
+  it("accepts keys of at most 1,024 bytes", () => {
     expect(parseObjectUrl(`s3://bucket/${"k".repeat(1024)}`).key).toHaveLength(1024);
     expect(refusal(`s3://bucket/${"é".repeat(513)}`)).toContain("longer than 1024 bytes");
   });
 
   it.each(["", "bucket/key", "http://bucket/key", "s3:/bucket/key", "S3://bucket/key", "file:///etc/passwd"])(
-    "refuses %j: no object's URL",
+    "rejects %j: not an object's URL",
     (url) => {
       expect(refusal(url)).toContain("is not an object's URL");
     },
   );
 
   it.each(["s3://", "s3:///key", "s3://a/key", "s3://b@d/key", "s3://bucket:80/key", "s3://.bucket/key", "s3://buck et/key"])(
-    "refuses %j: no bucket",
+    "rejects %j: no bucket",
     (url) => {
       expect(refusal(url)).toContain("no valid bucket");
     },
   );
 
-  it.each(["s3://bucket", "s3://bucket/"])("refuses %j: no key", (url) => {
+  it.each(["s3://bucket", "s3://bucket/"])("rejects %j: no key", (url) => {
     expect(refusal(url)).toContain("names no object");
   });
 
@@ -58,22 +58,22 @@ describe("an object's URL", () => {
     ["s3://bucket", ""],
     ["s3://bucket/", ""],
     ["gs://bucket/a/b c", "a/b c"],
-  ])("takes %j for a prefix, too", (url, prefix) => {
+  ])("accepts %j as a prefix", (url, prefix) => {
     const scheme = url.slice(0, 2);
     expect(parsePrefixUrl(url)).toEqual({ url, scheme, bucket: "bucket", prefix });
   });
 
-  it("refuses prefixes that no key can begin with, and those of no bucket", () => {
+  it("rejects prefixes that no key can begin with, and prefixes without a bucket", () => {
     for (const url of ["s3://", "bucket/a", "s3://bucket/\ud800", `s3://bucket/${"x".repeat(1025)}`]) {
       expect(() => parsePrefixUrl(url)).toThrow(expect.objectContaining({ code: "INVALID_ARGUMENT" }));
     }
   });
 
-  it("refuses keys with half a surrogate pair", () => {
+  it("rejects keys with half a surrogate pair", () => {
     expect(refusal("s3://bucket/\ud800")).toContain("not valid Unicode");
   });
 
-  it("answers in one line of bounded length", () => {
+  it("causes errors of one line and bounded length", () => {
     const message = refusal(`nonsense\n${"x".repeat(10_000)}`);
     expect(message).not.toContain("\n");
     expect(message.length).toBeLessThan(400);
@@ -102,11 +102,11 @@ describe("the scheme", () => {
     expect(schemeOfPath(path)).toBe(scheme);
   });
 
-  it("is named in every form of URL that a message shows", () => {
+  it("appears in every form of URL that a message shows", () => {
     expect(urlForms("bucket/key")).toBe("s3://bucket/key or gs://bucket/key");
   });
 
-  it("is the least that the beginning of URLs contains", () => {
+  it("is required in a prefix of URLs", () => {
     expect(checkUrlBeginning("s3://")).toBe("s3://");
     expect(checkUrlBeginning("gs://bucket/events/2024-")).toBe("gs://bucket/events/2024-");
     for (const text of ["", "events/", "s3:", "/s3/bucket"]) {

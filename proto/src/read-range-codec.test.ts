@@ -10,7 +10,7 @@ const responses = fc.record({
 });
 
 describe("the codec of ReadRangeResponse", () => {
-  it("writes what the generated code writes, to the byte", () => {
+  it("encodes the same bytes as the generated code", () => {
     fc.assert(
       fc.property(responses, (message) => {
         expect(encodeReadRangeResponse(message)).toEqual(Buffer.from(ReadRangeResponse.encode(message).finish()));
@@ -19,7 +19,7 @@ describe("the codec of ReadRangeResponse", () => {
     );
   });
 
-  it("reads what the generated code writes", () => {
+  it("decodes the encoding of the generated code", () => {
     fc.assert(
       fc.property(responses, (message) => {
         expect(decodeReadRangeResponse(Buffer.from(ReadRangeResponse.encode(message).finish()))).toEqual(message);
@@ -28,7 +28,7 @@ describe("the codec of ReadRangeResponse", () => {
     );
   });
 
-  it("writes FrontCache's fields where its clients expect them: data as field 1, object_size as field 2", () => {
+  it("encodes the fields of FrontCache with its numbers: data as field 1, object_size as field 2", () => {
     const encoded = encodeReadRangeResponse({ data: Buffer.from("ab"), objectSize: 300, version: "v" });
     expect([...encoded]).toEqual([0x0a, 2, 0x61, 0x62, 0x10, 0xac, 0x02, 0x1a, 1, 0x76]);
   });
@@ -39,12 +39,12 @@ describe("the codec of ReadRangeResponse", () => {
     expect(decoded.data.equals(message.data)).toBe(true);
   });
 
-  it("gives the data as a view, not as a copy", () => {
+  it("returns the data as a view, not as a copy", () => {
     const encoded = encodeReadRangeResponse({ data: Buffer.from("abc"), version: "v", objectSize: 9 });
     expect(decodeReadRangeResponse(encoded).data.buffer).toBe(encoded.buffer);
   });
 
-  it("skips fields that it does not know", () => {
+  it("skips unknown fields", () => {
     const known = encodeReadRangeResponse({ data: Buffer.from("abc"), version: "v", objectSize: 9 });
     const unknown = Buffer.from([(9 << 3) | 2, 2, 1, 2]);
     expect(decodeReadRangeResponse(Buffer.concat([unknown, known]))).toEqual({
@@ -54,7 +54,7 @@ describe("the codec of ReadRangeResponse", () => {
     });
   });
 
-  it("fails on cut messages instead of inventing bytes", () => {
+  it("throws for truncated messages", () => {
     const encoded = encodeReadRangeResponse({ data: Buffer.alloc(200), version: "version", objectSize: 2 ** 40 });
     for (let length = 1; length < 200; length++) {
       expect(() => decodeReadRangeResponse(encoded.subarray(0, length))).toThrow();

@@ -9,14 +9,14 @@ describe("requests on the wire", () => {
     {},
     { key: "s3://bucket/ä%20+//..", offset: 1, length: 2, version: "v", forwarded: true, cachedOnly: true },
     { key: "s3://b/k", offset: Number.MAX_SAFE_INTEGER, length: 2 ** 32 },
-  ])("are read as the generated code reads them: %j", (fields) => {
+  ])("are decoded as by the generated code: %j", (fields) => {
     const read = ReadRangeRequest.create(fields);
     expect(decodeReadRangeRequest(Buffer.from(ReadRangeRequest.encode(read).finish()))).toEqual(read);
     const lookup = LookupOwnerRequest.create(fields);
     expect(decodeLookupOwnerRequest(Buffer.from(LookupOwnerRequest.encode(lookup).finish()))).toEqual(lookup);
   });
 
-  it("skip fields that a newer client sends", () => {
+  it("are decoded without the fields of newer clients", () => {
     const wire = Buffer.from(
       new BinaryWriter()
         .uint32((99 << 3) | 2)
@@ -33,14 +33,14 @@ describe("requests on the wire", () => {
     [2n ** 53n, "offset 9007199254740992 is not a whole number from 0 to 2^53 - 1"],
     [2n ** 63n - 1n, "offset 9223372036854776000 is not a whole number"],
     [2n ** 64n - 1n, "offset -1 is not a whole number"],
-  ])("keep the number %d wrong instead of failing to be read", (offset, message) => {
+  ])("are decoded with the invalid number %d instead of failing", (offset, message) => {
     const wire = Buffer.from(new BinaryWriter().uint32(16).uint64(offset).finish());
     const request = decodeReadRangeRequest(wire);
     expect(() => checkRange("s3://b/k", request.offset, request.length)).toThrow(message);
     expect(decodeLookupOwnerRequest(wire).offset).toBe(request.offset);
   });
 
-  it("are refused where they are cut short", () => {
+  it("are rejected if they are truncated", () => {
     const wire = Buffer.from(ReadRangeRequest.encode(ReadRangeRequest.create({ key: "s3://bucket/key" })).finish());
     expect(() => decodeReadRangeRequest(wire.subarray(0, -1))).toThrow();
   });

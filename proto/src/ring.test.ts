@@ -42,7 +42,7 @@ describe("the ring", () => {
     expect(ranking(new Ring(members(5)), url, offset)).toEqual([...ordinals].map((ordinal) => `frontcache-${ordinal}`));
   });
 
-  it("is hashring's ring, point for point", () => {
+  it("has the same points as hashring", () => {
     for (const count of [1, 2, 7, 28, 49]) {
       const plain = new HashRing(Object.fromEntries(members(count).map((name) => [name, { vnodes: 160 }])), "md5");
       const ring = new Ring(members(count));
@@ -53,7 +53,7 @@ describe("the ring", () => {
     }
   });
 
-  it("is hashring's ring for names of every kind", () => {
+  it("has the same points as hashring for names of every kind", () => {
     const names = ["a", "b-1", "10.0.0.7", "node.example.com", "ключ", "b"];
     const plain = new HashRing(Object.fromEntries(names.map((name) => [name, { vnodes: 160 }])), "md5");
     const ring = new Ring(names);
@@ -63,7 +63,7 @@ describe("the ring", () => {
     }
   });
 
-  it("tells the shares that blocks come to", () => {
+  it("returns shares that match the distribution of blocks", () => {
     const ring = new Ring(members(5));
     const told = ring.shares();
     const blocks = 20_000;
@@ -72,7 +72,7 @@ describe("the ring", () => {
     expect(new Ring([]).shares().size).toBe(0);
   });
 
-  it("does not care in which order the members are named", () => {
+  it("does not depend on the order of the names", () => {
     const names = ["b", "a", "10", "9", "__proto__"];
     const [one, other] = [new Ring(names), new Ring(names.toReversed())];
     for (let block = 0; block < 200; block++) {
@@ -82,7 +82,7 @@ describe("the ring", () => {
     }
   });
 
-  it("ranks every member once, and a rank asked for later as one asked for first", () => {
+  it("ranks every member once, independent of the order of the queries", () => {
     const ranked = ranking(new Ring(members(40)), "s3://bucket/file", 0);
     expect(new Set(ranked).size).toBe(40);
     for (const rank of [39, 3, 1, 17, 40]) {
@@ -94,27 +94,30 @@ describe("the ring", () => {
     expect(new Ring([]).nameAt("s3://bucket/file", 0, 0)).toBeUndefined();
   });
 
-  it("spreads blocks evenly: the largest share over the mean is at most 1.25 for 400 blocks, 1.10 for many", () => {
+  it("distributes blocks evenly: the largest share is at most 1.25 times the mean for 400 blocks, 1.10 for many", () => {
     expect(largestOverMean(new Ring(members(5)), 5, 400)).toBeLessThanOrEqual(1.25);
     expect(largestOverMean(new Ring(members(5)), 5, 20_000)).toBeLessThanOrEqual(1.1);
     expect(largestOverMean(new Ring(members(10)), 10, 40_000)).toBeLessThanOrEqual(1.1);
   });
 
   // 7, 14, 28 and 49 are the sizes at which hashring's default point count would also move blocks between survivors.
-  it.each([1, 5, 6, 7, 13, 14, 27, 48])("moves 1/(n+1) of the blocks when a member joins %d, all of them to it", (count) => {
-    const [before, after] = [new Ring(members(count)), new Ring(members(count + 1))];
-    const blocks = 4000;
-    let moved = 0;
-    for (let block = 0; block < blocks; block++) {
-      const owner = after.nameAt("s3://bucket/file", block * BLOCK, 0);
-      if (owner === before.nameAt("s3://bucket/file", block * BLOCK, 0)) continue;
-      expect(owner).toBe(`frontcache-${count}`);
-      moved++;
-    }
-    expect(Math.abs(moved / blocks - 1 / (count + 1))).toBeLessThan(0.03);
-  });
+  it.each([1, 5, 6, 7, 13, 14, 27, 48])(
+    "moves 1/(n+1) of the blocks, all to the new member, when a member joins %d others",
+    (count) => {
+      const [before, after] = [new Ring(members(count)), new Ring(members(count + 1))];
+      const blocks = 4000;
+      let moved = 0;
+      for (let block = 0; block < blocks; block++) {
+        const owner = after.nameAt("s3://bucket/file", block * BLOCK, 0);
+        if (owner === before.nameAt("s3://bucket/file", block * BLOCK, 0)) continue;
+        expect(owner).toBe(`frontcache-${count}`);
+        moved++;
+      }
+      expect(Math.abs(moved / blocks - 1 / (count + 1))).toBeLessThan(0.03);
+    },
+  );
 
-  it("gives the blocks of a member that left to the next in their ranking", () => {
+  it("assigns the blocks of a removed member to the next member in their ranking", () => {
     const [before, after] = [new Ring(members(6)), new Ring(members(6).filter((name) => name !== "frontcache-3"))];
     for (let block = 0; block < 1000; block++) {
       const ranked = ranking(before, "s3://bucket/file", block * BLOCK).filter((name) => name !== "frontcache-3");
@@ -122,14 +125,14 @@ describe("the ring", () => {
     }
   });
 
-  it("answers alike when it has forgotten a block's ranking", () => {
+  it("returns the same ranking after it has forgotten it", () => {
     const ring = new Ring(members(3));
     const first = ranking(ring, "s3://bucket/file", 0);
     for (let block = 1; block < 20_000; block++) ring.nameAt("s3://bucket/other", block * BLOCK, 0);
     expect(ranking(ring, "s3://bucket/file", 0)).toEqual(first);
   });
 
-  it("refuses more members than its points have room for", () => {
+  it("rejects more members than it supports", () => {
     expect(() => new Ring(members(MAX_RING_MEMBERS + 1))).toThrow(`at most ${MAX_RING_MEMBERS} members`);
   });
 });

@@ -14,7 +14,7 @@ describe("the ratio of paired rates", () => {
     expect(ratioOf(same, same)).toEqual({ median: 1, low: 1, high: 1 });
   });
 
-  it("has an interval around the median that excludes a loss of 5 % when nothing was lost", () => {
+  it("has an interval around the median that excludes a loss of 5 % if nothing was lost", () => {
     const { median, low, high } = ratioOf(rates(1_000, 1), rates(1_000, 2));
     expect(low).toBeLessThanOrEqual(median);
     expect(high).toBeGreaterThanOrEqual(median);

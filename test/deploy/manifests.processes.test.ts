@@ -30,7 +30,7 @@ describe.skipIf(cannotRender !== undefined)(`manifests${cannotRender === undefin
       rendered = new Rendered(folder);
     });
 
-    it("label the pods as members look for them, and select them by that", () => {
+    it("label the pods as members look for them, and select them by this label", () => {
       const { spec } = rendered.members;
       expect(spec.template.metadata.labels).toEqual(memberLabels);
       expect(spec.selector.matchLabels).toEqual(memberLabels);
@@ -43,13 +43,13 @@ describe.skipIf(cannotRender !== undefined)(`manifests${cannotRender === undefin
       }
     });
 
-    it("give no other pod the members' label", () => {
+    it("use the members' label for no other pod", () => {
       for (const other of [...rendered.all("Deployment"), ...rendered.all("Job")]) {
         expect(other.spec.template.metadata.labels).not.toMatchObject(memberLabels);
       }
     });
 
-    it("open the ports that members listen on, and reach them by name", () => {
+    it("open the ports that members listen on, and reference them by name", () => {
       const opened = Object.fromEntries((rendered.container.ports ?? []).map(({ name, containerPort }) => [name, containerPort]));
       expect(opened).toEqual(ports);
       for (const service of rendered.all("Service").filter((each) => each.metadata.name.startsWith("frontcache"))) {
@@ -61,7 +61,7 @@ describe.skipIf(cannotRender !== undefined)(`manifests${cannotRender === undefin
       expect(rendered.one("NetworkPolicy").spec.podSelector.matchLabels).toEqual(memberLabels);
     });
 
-    it("ask a port that answers Kubernetes whether a member started, is ready and lives", () => {
+    it("configure startup, readiness and liveness probes on a port that answers Kubernetes", () => {
       const { startupProbe, readinessProbe, livenessProbe } = rendered.container;
       const byTls = readSettings({}, rendered.environment(podFields)).tlsCert !== undefined;
       for (const probe of [startupProbe, readinessProbe, livenessProbe]) {
@@ -79,7 +79,7 @@ describe.skipIf(cannotRender !== undefined)(`manifests${cannotRender === undefin
       expect(livenessProbe!.periodSeconds * livenessProbe!.failureThreshold).toBeLessThanOrEqual(60);
     });
 
-    it("allow a member to get, list and watch pods of its namespace, and nothing else", () => {
+    it("allow a member only to get, list and watch pods of its namespace", () => {
       expect(rendered.one("Role", "frontcache").rules).toEqual([
         { apiGroups: [""], resources: ["pods"], verbs: ["get", "list", "watch"] },
       ]);
@@ -94,7 +94,7 @@ describe.skipIf(cannotRender !== undefined)(`manifests${cannotRender === undefin
       });
     });
 
-    it("set only what members know, to values that they take", () => {
+    it("set only known settings, to valid values", () => {
       const environment = rendered.environment(podFields);
       expect(unknownVariables(environment)).toEqual([]);
       const settings = readSettings({}, environment);
@@ -103,7 +103,7 @@ describe.skipIf(cannotRender !== undefined)(`manifests${cannotRender === undefin
       expect(rendered.members.spec.template.spec.enableServiceLinks).toBe(false);
     });
 
-    it("mount a volume where members keep their blocks, and one to write to beside it", () => {
+    it("mount a volume at the cache directory, and a writable one for temporary files", () => {
       const { volumeMounts } = rendered.container;
       const { cacheDirs } = readSettings({}, rendered.environment(podFields));
       const mounted = volumeMounts.map(({ mountPath }) => mountPath);
@@ -114,7 +114,7 @@ describe.skipIf(cannotRender !== undefined)(`manifests${cannotRender === undefin
       expect(volumeMounts.map(({ name }) => name).toSorted()).toEqual(names);
     });
 
-    it("run everything without privileges, with bounded memory", () => {
+    it("run every container without privileges and with a memory limit", () => {
       const templates = ["StatefulSet", "DaemonSet", "Deployment", "Job"].flatMap((kind) => rendered.all(kind));
       for (const { spec } of templates) {
         const { containers, securityContext } = spec.template.spec;
@@ -127,7 +127,7 @@ describe.skipIf(cannotRender !== undefined)(`manifests${cannotRender === undefin
       }
     });
 
-    it("name one image for all that runs frontcache", () => {
+    it("use one image for every container that runs frontcache", () => {
       const { containers, initContainers = [] } = rendered.members.spec.template.spec;
       const images = new Set([...containers, ...initContainers].map(({ image }) => image));
       expect(images.size).toBe(1);
@@ -147,7 +147,7 @@ describe.skipIf(cannotRender !== undefined)(`manifests${cannotRender === undefin
     expect(rendered.one("RoleBinding").subjects?.[0]?.namespace).toBeUndefined();
   });
 
-  it("demo: everything is in its namespace, and the origin is the S3 server beside it", () => {
+  it("demo: everything is in its namespace, and its S3 server is the origin", () => {
     const rendered = new Rendered("overlays/demo");
     const namespace = rendered.one("Namespace").metadata.name;
     for (const manifest of rendered.manifests.filter(({ kind }) => kind !== "Namespace")) {
@@ -160,7 +160,7 @@ describe.skipIf(cannotRender !== undefined)(`manifests${cannotRender === undefin
     expect(secrets).toEqual([rendered.one("Secret").metadata.name]);
   });
 
-  it("daemonset: members are named by their nodes, live on their disks and have readers on the same host", () => {
+  it("daemonset: members are named after their nodes, use their disks and serve clients on the same host", () => {
     const rendered = new Rendered("overlays/daemonset");
     const environment = rendered.environment(podFields);
     expect(environment[variableOf(declarations.identity)]).toBe("node");
@@ -174,7 +174,7 @@ describe.skipIf(cannotRender !== undefined)(`manifests${cannotRender === undefin
     expect(own).toEqual({ ...theirs, env: [...base.env!, name] });
   });
 
-  it("tls: members have the certificate that cert-manager makes, on the name that they look for in each other's", () => {
+  it("tls: members have the certificate that cert-manager issues for the server name that they verify", () => {
     const rendered = new Rendered("overlays/tls");
     const settings = readSettings({}, rendered.environment(podFields));
     const certificate = rendered.one("Certificate", "frontcache").spec;
@@ -192,7 +192,7 @@ describe.skipIf(cannotRender !== undefined)(`manifests${cannotRender === undefin
   it.each([
     ["aws", "eks.amazonaws.com/role-arn"],
     ["gcp", "iam.gke.io/gcp-service-account"],
-  ])("%s: the service account stands for one of the cloud", (overlay, annotation) => {
+  ])("%s: the service account is bound to an account of the cloud", (overlay, annotation) => {
     const account = new Rendered(`overlays/${overlay}`).one("ServiceAccount");
     expect(account.metadata.annotations?.[annotation]).toBeDefined();
   });
@@ -208,7 +208,7 @@ describe("the image", () => {
     expect(existsSync(join(root, "server", bin.frontcache))).toBe(true);
   });
 
-  it("is built from the workspaces of the repository, each of which is sent to the build", () => {
+  it("is built from all workspaces of the repository, and the build context contains each of them", () => {
     const { workspaces } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { workspaces: string[] };
     const ignored = readFileSync(join(root, ".dockerignore"), "utf8").split("\n");
     for (const workspace of workspaces) {

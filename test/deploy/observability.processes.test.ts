@@ -83,7 +83,7 @@ const { rules } = (parse(read("alerts.yaml")) as { groups: [{ rules: Rule[] }] }
 const queries = dashboard.panels.flatMap(({ title, targets = [] }) => targets.map(({ expr }) => [title, expr] as const));
 
 describe("the dashboard", () => {
-  it.each(queries)("asks for what members export: %s, %s", (_, expr) => {
+  it.each(queries)("queries only metrics that members export: %s, %s", (_, expr) => {
     expect(faultsOf(expr)).toEqual([]);
   });
 
@@ -93,7 +93,7 @@ describe("the dashboard", () => {
     expect(names.filter((name) => !text.includes(name))).toEqual([]);
   });
 
-  it("names what its lines are by labels that they have, and chooses by known metrics", () => {
+  it("uses only existing labels in its legends, and only known metrics in its variables", () => {
     for (const { targets = [] } of dashboard.panels) {
       for (const { expr, legendFormat } of targets) {
         for (const [, label] of legendFormat.matchAll(/\{\{(\w+)\}\}/g)) {
@@ -107,7 +107,7 @@ describe("the dashboard", () => {
     for (const definition of definitions) expect(faultsOf(definition)).toEqual([]);
   });
 
-  it("lays its panels side by side, none over another", () => {
+  it("has no overlapping panels", () => {
     const taken = new Set<string>();
     for (const {
       gridPos: { x, y, w, h },
@@ -124,11 +124,11 @@ describe("the dashboard", () => {
 });
 
 describe("the alerting rules", () => {
-  it.each(rules.map(({ alert, expr }) => [alert, expr]))("%s is about what members export", (_, expr) => {
+  it.each(rules.map(({ alert, expr }) => [alert, expr]))("%s uses only metrics that members export", (_, expr) => {
     expect(faultsOf(expr!)).toEqual([]);
   });
 
-  it("cover the failures that need an operator, and say what to do", () => {
+  it("cover the failures that need an operator, and have a summary", () => {
     const wanted = [
       "HitRatioFalling",
       "OriginErrors",
@@ -144,7 +144,7 @@ describe("the alerting rules", () => {
 });
 
 describe("the check of queries", () => {
-  it("finds wrong names, labels and values", () => {
+  it("detects wrong names, labels and values", () => {
     expect(faultsOf("rate(frontcache_reads[5m])")).toEqual(["no metric is called frontcache_reads", "it uses no metric"]);
     expect(faultsOf('frontcache_reads_total{url="x"}')).toEqual(["frontcache_reads_total has no label url"]);
     expect(faultsOf('frontcache_reads_total{result=~"hit|miss"}')).toEqual(["result of frontcache_reads_total is never miss"]);
@@ -153,7 +153,7 @@ describe("the check of queries", () => {
 });
 
 describe.skipIf(cannotRender !== undefined)("the overlay with collector, Prometheus and Grafana", () => {
-  it("leads figures from the members to Grafana: every address is one that somebody offers", () => {
+  it("connects members, collector, Prometheus and Grafana through addresses that exist", () => {
     const rendered = new Rendered("overlays/observability");
     const portOf = (service: string, port: number): string => {
       const found = rendered.one("Service", service).spec.ports.find((each) => each.port === port);

@@ -93,7 +93,7 @@ describe("a command line", () => {
     expect([exitCode, JSON.parse(stdout.toString())]).toEqual([0, expect.objectContaining({ node: process.versions.node })]);
   });
 
-  it.concurrent("takes settings from the environment, and says so where they are wrong", async () => {
+  it.concurrent("takes settings from the environment, and names the variable if one is wrong", async () => {
     const { exitCode, stderr } = await frontcache(["serve"], { FRONTCACHE_PURGE_INTERVAL: "soon", FRONTCACHE_FILL: "" });
     expect([exitCode, stderr]).toEqual([
       2,
@@ -107,7 +107,7 @@ describe("a command line", () => {
   });
 
   it.concurrent.each(["SIGINT", "SIGTERM"] as const)(
-    "ends at once by %s while it connects, with exit code 130",
+    "ends immediately with exit code 130 after %s while it connects",
     async (signal) => {
       const silent = createServer().listen(0, "127.0.0.1");
       await once(silent, "listening");
@@ -124,7 +124,7 @@ describe("a command line", () => {
   );
 
   it.concurrent.each([["--help"], ["help", "serve"], ["get", "--help"], ["version"], ["--version"], ["version", "--json"]])(
-    "that asks for words is answered on standard output: %s %s",
+    "prints help on standard output: %s %s",
     async (...args) => {
       const { exitCode, stdout, stderr } = await frontcache(args.filter((arg) => arg !== undefined));
       expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: "" });
@@ -132,13 +132,13 @@ describe("a command line", () => {
     },
   );
 
-  it.concurrent("that asks for help learns the exit codes", async () => {
+  it.concurrent("lists the exit codes in --help", async () => {
     expect((await frontcache(["--help"])).stdout.toString()).toContain(
       "Exit codes: 0 done, 1 failed, 2 invalid usage, 3 no such object, 130 interrupted.",
     );
   });
 
-  it.concurrent("that asks for JSON is told of its failure by JSON, too", async () => {
+  it.concurrent("reports its failure as JSON with --json", async () => {
     const { exitCode, stderr } = await frontcache(["stat", "bucket/key", "--json"]);
     expect([exitCode, JSON.parse(stderr)]).toEqual([
       2,

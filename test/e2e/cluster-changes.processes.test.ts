@@ -14,7 +14,7 @@ const BLOCKS = 20;
 /** Reads of 16 KiB, so that their number and not their size is the load. */
 const load = { readers: 4, bytes: 16 * KiB };
 
-describe("a cluster that Kubernetes changes", () => {
+describe("a cluster whose pods change", () => {
   let cluster: Cluster;
   let objects: TestObject[];
   let client: CacheClient;
@@ -54,7 +54,7 @@ describe("a cluster that Kubernetes changes", () => {
       ),
     );
 
-  it("moves 1/(n+1) of the blocks to a member that joins, and reads none of them from the origin", async () => {
+  it("moves 1/(n+1) of the blocks to a joining member without origin requests", async () => {
     const before = await ownersOf(2_000);
     cluster.forget();
     await cluster.join({ name: "cache-4", host: hostOf(4) });
@@ -70,7 +70,7 @@ describe("a cluster that Kubernetes changes", () => {
     await expect.poll(() => cluster.heldBlocks("cache-4")).toBeGreaterThan(0);
   });
 
-  it("loses no read to a member that leaves, and fetches again at most what it held", async () => {
+  it("fails no read when a member shuts down, and fetches again at most the blocks that it had cached", async () => {
     const share = await cluster.heldBlocks("cache-1");
     cluster.forget();
     await using readers = new Readers(byRing, objects, load);
@@ -87,7 +87,7 @@ describe("a cluster that Kubernetes changes", () => {
     expect(cluster.fetches.length).toBeLessThanOrEqual(share + cluster.mostStrays);
   });
 
-  it("is restarted member by member under reads: none fails, none is wrong, nothing is fetched that was held", async () => {
+  it("fails no read and fetches no cached block again during a rolling restart", async () => {
     cluster.forget();
     await using readers = new Readers(byRing, objects, load);
     for (const name of cluster.names) {
@@ -102,7 +102,7 @@ describe("a cluster that Kubernetes changes", () => {
     expect(cluster.fetches.length).toBeLessThanOrEqual(MAX_STRAYS + cluster.mostStrays);
   });
 
-  it("loses no read to a member that is killed, while it is away and when it is back", async () => {
+  it("fails no read when a member is killed, while it is absent and after it returns", async () => {
     const reports = await cluster.talk("cache-0", async (member) => {
       await using straight = new Readers(byRing, objects, load);
       // As a client that only reaches a Service does: this member forwards.
@@ -122,7 +122,7 @@ describe("a cluster that Kubernetes changes", () => {
     }
   });
 
-  it("lets a pod that comes back under its name with a new address keep its blocks", async () => {
+  it("keeps the blocks of a pod that returns with the same name and a new address", async () => {
     const held = await cluster.heldBlocks("cache-3");
     expect(await cluster.leave("cache-3")).toBe(0);
     await cluster.join({ name: "cache-3", host: "127.0.1.3" });
@@ -135,8 +135,8 @@ describe("a cluster that Kubernetes changes", () => {
   });
 });
 
-describe("a cluster whose Kubernetes API goes away", () => {
-  it("reads on, never forgets a member, and has the right ring after its return", async () => {
+describe("a cluster whose Kubernetes API is unavailable", () => {
+  it("keeps serving reads and its member list, and has the correct ring after the API returns", async () => {
     let pods!: EmulatedPods;
     await using cluster = await Cluster.start({
       names: namesOf(3),

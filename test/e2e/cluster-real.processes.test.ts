@@ -12,7 +12,7 @@ const suite = kubeconfig
   : "a cluster that a real Kubernetes API tells of its members (skipped: FRONTCACHE_TEST_KUBECONFIG names no admin kubeconfig)";
 
 describe.skipIf(!kubeconfig)(suite, () => {
-  it("grows, restarts one by one and shrinks under reads: none fails, none is wrong, nothing is fetched twice", async () => {
+  it("fails no read and fetches nothing twice while it scales out, restarts member by member and scales in", async () => {
     await using cluster = await Cluster.start({
       names: namesOf(3),
       pods: ({ directory }) => RealPods.open(kubeconfig!, directory),

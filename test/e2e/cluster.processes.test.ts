@@ -22,7 +22,7 @@ describe("five members that share 400 blocks", () => {
 
   afterAll(() => cluster?.[Symbol.asyncDispose]());
 
-  it("fill each block once, by exactly one of them, the largest share at most 1.25 times the mean", async () => {
+  it("fill each block once on exactly one member; the largest share is at most 1.25 times the mean", async () => {
     await readAll(await cluster.client(), objects);
     const blocks = new Set(cluster.fetches.map(({ block }) => block));
     expect(blocks.size).toBe(OBJECTS * BLOCKS);
@@ -34,7 +34,7 @@ describe("five members that share 400 blocks", () => {
     await expect.poll(() => Promise.all(cluster.names.map((name) => cluster.heldBlocks(name)))).toEqual(shares);
   });
 
-  it("answer, each of them, for every block: by one hop to its owner, without another fill", async () => {
+  it("answer reads of every block at every member with one hop to its owner and without another fill", async () => {
     cluster.forget();
     const held = await Promise.all(cluster.names.map((name) => cluster.heldBlocks(name)));
     for (const name of cluster.names) {
@@ -53,7 +53,7 @@ describe("five members that share 400 blocks", () => {
     expect((await blocks()) - sum(held)).toBeLessThanOrEqual(cluster.mostStrays);
   });
 
-  it("never send a read on that a member sent: it is answered where it lands", async () => {
+  it("never forward a read that another member forwarded", async () => {
     const key = "forwarded";
     const version = cluster.origin.putRamp("bucket", key, BLOCK_BYTES, 1);
     const object = { url: `s3://bucket/${key}`, key, version, blocks: 1, seed: 1 };
@@ -75,7 +75,7 @@ describe("five members that share 400 blocks", () => {
 });
 
 describe("two members that disagree about the ring", () => {
-  it("answer every read with the right bytes, without a loop", async () => {
+  it("answer every read with the correct bytes and never forward in a circle", async () => {
     // Each knows the other one by another name, so for many blocks each takes the other one for the owner.
     const believed: Record<string, string[]> = { a: ["a", "b"], d: ["c", "d"] };
     await using cluster = await Cluster.start({

@@ -51,7 +51,7 @@ describe("frontcache get", () => {
     expect(stdout.equals(rampBytes(offset, length, 5))).toBe(true);
   });
 
-  it("writes a file, and nothing beside it", async () => {
+  it("writes a file and leaves no other file in its directory", async () => {
     const path = join(directory.path, "copy");
     expect(await ask("get", url, "-o", path)).toMatchObject({ exitCode: 0, stdout: Buffer.alloc(0), stderr: "" });
     expect((await readFile(path)).equals(rampBytes(0, size, 5))).toBe(true);
@@ -62,14 +62,14 @@ describe("frontcache get", () => {
     ["no such object", ["s3://bucket/none"], 3, /^frontcache: [^\n]*s3:\/\/bucket\/none[^\n]*\n$/],
     ["an offset past the end", [url, "--range", "20971523-"], 1, /^frontcache: [^\n]*offset 20971523[^\n]*\n$/],
     ["another version", [url, "--object-version", "other"], 1, /^frontcache: [^\n]*other[^\n]*\n$/],
-  ])("ends with one line and its exit code for %s", async (_, args, code, line) => {
+  ])("prints one line and exits with the documented code for %s", async (_, args, code, line) => {
     const path = join(directory.path, "none");
     const { exitCode, stderr } = await ask("get", ...args, "-o", path);
     expect([exitCode, stderr]).toEqual([code, expect.stringMatching(line)]);
     expect(await readdir(directory.path)).not.toContain("none");
   });
 
-  it("goes on with a file where an earlier try broke off, unless the object was overwritten", async () => {
+  it("resumes an interrupted download, unless the object was overwritten", async () => {
     const path = join(directory.path, "resumed");
     origin.putRamp("bucket", "resumed", size, 6);
     // Its second block never comes.
@@ -86,7 +86,7 @@ describe("frontcache get", () => {
     expect((await readdir(directory.path)).filter((name) => name.includes("resumed"))).toEqual(["resumed"]);
   });
 
-  it("is quiet when its reader has had enough", async () => {
+  it("ends without an error when the consumer of its output closes the pipe", async () => {
     const args = [BIN, "get", url, "--endpoint", member.grpc];
     const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "pipe"] });
     let stderr = "";
@@ -101,7 +101,7 @@ describe("frontcache get", () => {
 });
 
 describe("frontcache stat and evict", () => {
-  it("say what is known, and drop it, in lines or as JSON", async () => {
+  it("show and evict an object, as lines or as JSON", async () => {
     const version = origin.putRamp("bucket", "some", 3 * MiB, 1);
     expect((await ask("get", "s3://bucket/some")).exitCode).toBe(0);
     const lines = (await ask("stat", "s3://bucket/some")).stdout.toString().split("\n");
@@ -136,7 +136,7 @@ describe("frontcache bench", () => {
     origin.putRamp("bucket", "empty", 0, 1);
   });
 
-  it("shows what reads came to, in lines or as JSON", async () => {
+  it("shows the results of its reads, as lines or as JSON", async () => {
     const args = ["bench", "s3://bucket/measured", "--size", "64KiB", "--concurrency", "4", "--duration", "200ms"];
     const { exitCode, stdout, stderr } = await ask(...args, "--json");
     expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: "" });
@@ -146,14 +146,14 @@ describe("frontcache bench", () => {
     expect((await ask(...args)).stdout.toString()).toMatch(/^gigabytesPerSecond: [\d.e-]+\nreadsPerSecond: {5}[\d.]+\np50Ms: /m);
   });
 
-  it("ends with one line and exit code 1 where an object is empty", async () => {
+  it("prints one line and exits with 1 if an object is empty", async () => {
     const { exitCode, stderr } = await ask("bench", "s3://bucket/empty", "--duration", "100ms");
     expect([exitCode, stderr]).toEqual([1, expect.stringMatching(/^frontcache: s3:\/\/bucket\/empty is empty[^\n]*\n$/)]);
   });
 });
 
 describe("frontcache serve", () => {
-  it("ends with one line and exit code 1 where its port or its directory is taken", async () => {
+  it("prints one line and exits with 1 if its port or directory is in use", async () => {
     const other = join(directory.path, "other");
     const port = await frontcache(["serve", "--listen", member.grpc, "--cache-dirs", other]);
     expect([port.exitCode, port.stderr]).toEqual([
@@ -164,7 +164,7 @@ describe("frontcache serve", () => {
     expect([taken.exitCode, taken.stderr]).toEqual([1, expect.stringMatching(/^frontcache: [^\n]*cache is in use[^\n]*\n$/)]);
   });
 
-  it("warns of variables that look like settings", async () => {
+  it("warns about variables that look like settings", async () => {
     const started = await MemberProcess.start({
       endpoint: origin.endpoint,
       cacheDirectory: join(directory.path, "warned"),
@@ -194,7 +194,7 @@ describe("frontcache serve", () => {
     expect(quiet.log.map(({ event }) => event)).toEqual(["listening"]);
   });
 
-  it("ends at the first signal while a volume hangs at the start", async () => {
+  it("ends at the first signal if a volume hangs at the start", async () => {
     const hang = [
       'import fs from "node:fs/promises"',
       'import { syncBuiltinESMExports } from "node:module"',
@@ -231,7 +231,7 @@ describe("frontcache serve", () => {
     return { started, read };
   }
 
-  it.each(["SIGTERM", "SIGINT"] as const)("lets a running read finish at %s, and ends with exit code 0", async (signal) => {
+  it.each(["SIGTERM", "SIGINT"] as const)("lets a running read finish after %s and exits with 0", async (signal) => {
     origin.faults.place({ bytesPerSecond: 8 * MiB });
     const { started, read } = await reading(signal);
     const stopped = started.stop(signal);
@@ -240,7 +240,7 @@ describe("frontcache serve", () => {
     expect([bytes, await stopped]).toEqual([8 * MiB, 0]);
   });
 
-  it("ends at once with exit code 1 at a second signal", async () => {
+  it("exits immediately with 1 after a second signal", async () => {
     origin.faults.place({ bytesPerSecond: 1 * MiB });
     const { started, read } = await reading("impatient");
     const stopped = started.stop();
@@ -251,7 +251,7 @@ describe("frontcache serve", () => {
     expect((await once(read, "close"))[0]).toBe(1);
   });
 
-  it("dies of a defect, and logs it", async () => {
+  it("logs an uncaught exception and exits", async () => {
     const trigger = 'process.on("SIGUSR2",()=>Promise.reject(new Error("a defect")))';
     const started = await MemberProcess.start({
       endpoint: origin.endpoint,

@@ -7,8 +7,8 @@ import { MemberProcess, temporaryDirectory } from "./member-process.js";
 
 const MiB = 1 << 20;
 
-describe("kill -9 in the middle of fills", () => {
-  it("loses no complete block, leaves nothing in tmp/ and never returns a wrong byte", async () => {
+describe("kill -9 during fills", () => {
+  it("loses no complete block, leaves tmp/ empty and never causes a wrong byte", async () => {
     await using origin = await S3Emulator.start();
     await using directory = await temporaryDirectory();
     const complete = origin.putRamp("bucket", "complete", 48 * MiB, 1);

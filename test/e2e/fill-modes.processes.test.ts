@@ -23,8 +23,8 @@ async function withMember(mode: string, work: (client: CacheClient, origin: S3Em
   await work(client, origin);
 }
 
-describe("what is fetched for a read", () => {
-  it("is at most 260 times the bytes of random 4 KiB reads, three of each block, with --fill wanted", async () => {
+describe("the bytes fetched for a read", () => {
+  it("are at most 260 times the bytes of random 4 KiB reads, three of each block, with --fill wanted", async () => {
     await withMember("wanted", async (client, origin) => {
       const [bytes, reads] = [40 * 16 * MiB, 120];
       const version = origin.putRamp("bucket", "large", bytes, 3);
@@ -40,7 +40,7 @@ describe("what is fetched for a read", () => {
   });
 
   it.each(["wanted", "auto", "whole"])(
-    "is each byte once, in GETs of 4 MiB or more, for a sequential read with --fill %s",
+    "are fetched once, in GETs of 4 MiB or more, for a sequential read with --fill %s",
     async (mode) => {
       await withMember(mode, async (client, origin) => {
         origin.putRamp("bucket", "large", LARGE_BYTES, 5);
@@ -59,17 +59,14 @@ describe("what is fetched for a read", () => {
     { mode: "auto", reads: 1, blocks: 0 },
     { mode: "auto", reads: 2, blocks: 1 },
     { mode: "whole", reads: 1, blocks: 1 },
-  ])(
-    "is the rest of the block, behind the read, after $reads small reads with --fill $mode: $blocks",
-    async ({ mode, reads, blocks }) => {
-      await withMember(mode, async (client, origin) => {
-        const version = origin.putRamp("bucket", "object", 16 * MiB, 9);
-        for (let i = 0; i < reads; i++) await client.readRange("s3://bucket/object", i * 5 * MiB, KiB, version);
-        const expected = blocks === 1 ? 16 * MiB : reads * MiB;
-        await expect.poll(() => origin.traffic.bytesSent).toBe(expected);
-        if (blocks === 0) return;
-        await expect.poll(async () => (await client.stat("s3://bucket/object", version)).cachedBytes).toBe(16 * MiB);
-      });
-    },
-  );
+  ])("include the rest of the block after $reads small reads with --fill $mode: $blocks", async ({ mode, reads, blocks }) => {
+    await withMember(mode, async (client, origin) => {
+      const version = origin.putRamp("bucket", "object", 16 * MiB, 9);
+      for (let i = 0; i < reads; i++) await client.readRange("s3://bucket/object", i * 5 * MiB, KiB, version);
+      const expected = blocks === 1 ? 16 * MiB : reads * MiB;
+      await expect.poll(() => origin.traffic.bytesSent).toBe(expected);
+      if (blocks === 0) return;
+      await expect.poll(async () => (await client.stat("s3://bucket/object", version)).cachedBytes).toBe(16 * MiB);
+    });
+  });
 });

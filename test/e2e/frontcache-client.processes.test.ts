@@ -131,7 +131,7 @@ describe.each(Object.entries(contracts))("a client of FrontCache with %s", (name
     return { bytes: Buffer.concat(pieces), size };
   }
 
-  it("finds each block's owner and reads the block's part of a range from it", async () => {
+  it("looks up each block's owner and reads that block's bytes from it", async () => {
     const [from, to] = [10 * MiB + 3, 38 * MiB];
     const pieces: Buffer[] = [];
     for (let at = from; at < to; ) {
@@ -144,7 +144,7 @@ describe.each(Object.entries(contracts))("a client of FrontCache with %s", (name
     expect(Buffer.concat(pieces).equals(rampBytes(from, to - from, 11))).toBe(true);
   });
 
-  it("reads without a version, and learns the object's size if its contract has a field for it", async () => {
+  it("reads without a version, and gets the object's size if its contract has that field", async () => {
     const { bytes, size } = await read({ key, offset: 5, length: 100 });
     expect(bytes.equals(rampBytes(5, 100, 11))).toBe(true);
     expect(size).toBe(text.includes("object_size") ? SIZE : undefined);

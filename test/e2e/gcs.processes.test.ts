@@ -78,8 +78,8 @@ async function get(member: MemberProcess, path: string, headers: Record<string, 
   return { status: response.status, headers: response.headers, bytes: Buffer.from(await response.arrayBuffer()) };
 }
 
-describe("members before GCS, found by STORAGE_EMULATOR_HOST", () => {
-  it("read an object across blocks and members, each byte of it fetched once", async () => {
+describe("members with GCS as origin, configured by STORAGE_EMULATOR_HOST", () => {
+  it("read an object across blocks and members and fetch each byte once", async () => {
     const version = origin.putRamp("bucket", "a b/ü#1", BLOCKS * MiB + 5, 3);
     for (let round = 0; round < 2; round++) {
       const bytes = await client.readRange("gs://bucket/a b/ü#1", 7, 2 ** 30, version);
@@ -90,7 +90,7 @@ describe("members before GCS, found by STORAGE_EMULATOR_HOST", () => {
     expect(await client.stat("gs://bucket/a b/ü#1")).toMatchObject({ version, objectSize: BLOCKS * MiB + 5 });
   });
 
-  it("hold a generation against the object's next one", async () => {
+  it("keep serving a generation after the object was overwritten", async () => {
     const old = origin.put("bucket", "changing", "old");
     const read = async (version?: string) => (await client.readRange("gs://bucket/changing", 0, 100, version)).toString();
     expect(await read()).toBe("old");
@@ -103,7 +103,7 @@ describe("members before GCS, found by STORAGE_EMULATOR_HOST", () => {
     await expect(read()).rejects.toMatchObject({ code: "NOT_FOUND" });
   });
 
-  it("answer by HTTP as S3 would, the generation being the ETag", async () => {
+  it("answer HTTP requests as S3 does, with the generation as ETag", async () => {
     const version = origin.put("bucket", "typed", "0123456789", { contentType: "text/plain" });
     for (const member of members) {
       const part = await get(member, "bucket/typed", { range: "bytes=2-4" });
@@ -115,7 +115,7 @@ describe("members before GCS, found by STORAGE_EMULATOR_HOST", () => {
     }
   });
 
-  it("tell type and date of blocks that another member owns, without a look at the origin", async () => {
+  it("return type and date of blocks that another member owns, without an origin request", async () => {
     const version = origin.put("bucket", "owned", rampBytes(0, BLOCKS * MiB, 9), { contentType: "x/y" });
     const seen = Math.floor(origin.objects.get("bucket", "owned")!.lastModifiedMs / 1000) * 1000;
     for (const member of members) {
@@ -129,7 +129,7 @@ describe("members before GCS, found by STORAGE_EMULATOR_HOST", () => {
     expect(looks).toEqual([]);
   });
 
-  it("list their buckets for S3's tools", async () => {
+  it("list buckets for S3 tools", async () => {
     const keys = Array.from({ length: 12 }, (_, at) => `dir/ü&+${String(at).padStart(2, "0")}`);
     const versions = keys.map((key) => origin.put("listed", key, key));
     const s3 = new S3Client({

@@ -18,7 +18,7 @@ async function knock(address: string): Promise<{ readonly answer: string; readon
   return { answer: await answer, over };
 }
 
-it("members end with the process that started them, also where that is killed", async () => {
+it("members end when the process that started them ends or is killed", async () => {
   await using directory = await temporaryDirectory();
   const args = ["--import", "tsx", join(import.meta.dirname, "member-starter.ts"), directory.path];
   const starter = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "inherit"] });

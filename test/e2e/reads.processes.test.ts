@@ -6,7 +6,7 @@ import { MemberProcess, temporaryDirectory } from "./member-process.js";
 const KiB = 1 << 10;
 const MiB = 1 << 20;
 
-describe("a member before a real S3 API", () => {
+describe("a member with a real S3 API", () => {
   let origin: S3Emulator;
   let directory: Awaited<ReturnType<typeof temporaryDirectory>>;
   let member: MemberProcess;
@@ -45,7 +45,7 @@ describe("a member before a real S3 API", () => {
     return { bytes: gets.reduce((sum, get) => sum + get.end - get.start, 0), gets: origin.traffic.gets.length, twice };
   }
 
-  it("reads an object's range cold and then hot, without asking the origin again", async () => {
+  it("answers the second read of a range without an origin request", async () => {
     const { url, seed } = put(40 * MiB + 17);
     for (let round = 0; round < 2; round++) {
       const bytes = await client.readRange(url, 3 * MiB + 1, 30 * MiB);
@@ -55,7 +55,7 @@ describe("a member before a real S3 API", () => {
     expect(origin.traffic.requests).toEqual({});
   });
 
-  it("fetches each byte of a cold block once for 64 readers, with at most 4 GETs", async () => {
+  it("fetches each byte of a cold block once for 64 concurrent reads, with at most 4 GETs", async () => {
     const { url, version, seed } = put(16 * MiB);
     const expected = rampBytes(0, 16 * MiB, seed);
     const reads = Array.from({ length: 64 }, (_, i) => client.readRange(url, 0, 16 * MiB, i % 2 === 0 ? version : undefined));
@@ -65,7 +65,7 @@ describe("a member before a real S3 API", () => {
     expect(gets).toBeLessThanOrEqual(4);
   });
 
-  it("fetches no byte twice for 64 readers of overlapping ranges of a cold block", async () => {
+  it("fetches no byte twice for 64 concurrent reads of overlapping ranges of a cold block", async () => {
     const { url, version, seed } = put(16 * MiB);
     const reads = Array.from({ length: 64 }, async (_, i) => {
       const offset = i * 200 * KiB;
@@ -77,7 +77,7 @@ describe("a member before a real S3 API", () => {
     expect(fetched().twice).toBe(false);
   });
 
-  it("streams a sequential read of 1 GiB with amplification 1.00 and at most one GET for every 4 MiB", async () => {
+  it("streams 1 GiB sequentially with an amplification of 1.00 and at most one GET per 4 MiB", async () => {
     const { url, seed } = put(1024 * MiB);
     let at = 0;
     for await (const chunk of client.stream(url)) {
@@ -91,7 +91,7 @@ describe("a member before a real S3 API", () => {
     expect(gets).toBeLessThanOrEqual(256);
   });
 
-  it("answers every bad or odd range as the error table says", async () => {
+  it("answers invalid and unusual ranges according to the error table", async () => {
     const { url, version } = put(1000);
     const refused = (read: Promise<unknown>): Promise<string> =>
       read.then(
@@ -111,7 +111,7 @@ describe("a member before a real S3 API", () => {
     expect(await client.readRange(url, 0, 2 ** 50)).toHaveLength(1000);
   });
 
-  it("reads an empty object as no bytes, and any byte of it as out of range", async () => {
+  it("returns no bytes of an empty object, and OUT_OF_RANGE for any offset in it", async () => {
     origin.put("bucket", "empty", "");
     const chunks: Buffer[] = [];
     for await (const chunk of client.stream("s3://bucket/empty")) chunks.push(chunk);
@@ -141,7 +141,7 @@ describe("a member before a real S3 API", () => {
     expect(origin.traffic.gets.map((get) => get.key)).toEqual([key]);
   });
 
-  it("survives an origin that resets, throttles and fails, without a wrong byte", async () => {
+  it("returns correct bytes from an origin that resets connections, throttles and returns errors", async () => {
     const { url, seed } = put(16 * MiB);
     origin.faults.place({ error: { status: 503, code: "SlowDown" }, times: 2 });
     origin.faults.place({ body: { afterBytes: 700_000, how: "reset" }, times: 3 });
@@ -150,7 +150,7 @@ describe("a member before a real S3 API", () => {
     expect(bytes.equals(rampBytes(0, 16 * MiB, seed))).toBe(true);
   });
 
-  it("never keeps what a lying origin sends", async () => {
+  it("never caches bytes of an origin that sends wrong responses", async () => {
     for (const fault of [{ range: "ignored" }, { range: "wrong" }, { version: "missing" }] as const) {
       const { url, seed } = put(6 * MiB);
       const remove = origin.faults.place(fault);

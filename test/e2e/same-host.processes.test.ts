@@ -8,7 +8,7 @@ import { MemberProcess, temporaryDirectory } from "./member-process.js";
 
 const MiB = 1 << 20;
 
-describe("a reader on the member's host that mounts its volume", () => {
+describe("a client on the member's host that mounts its volume", () => {
   let origin: S3Emulator;
 
   beforeAll(async () => {
@@ -58,7 +58,7 @@ describe("a reader on the member's host that mounts its volume", () => {
     };
   }
 
-  it("reads and streams what is held from the files, while the member itself stands still", async () => {
+  it("reads and streams cached bytes from the files while the member is stopped", async () => {
     await using held = await holding("still");
     const { client, member, url, version, size, bytes } = held;
     process.kill(member.pid, "SIGSTOP");
@@ -88,7 +88,7 @@ describe("a reader on the member's host that mounts its volume", () => {
     expect(client.localReads().openFiles).toBe(0);
   });
 
-  it("asks the member for what is current, what is not held, and what lies behind the end", async () => {
+  it("asks the member for the current version, for missing bytes, and past the object's end", async () => {
     await using held = await holding("current");
     const { client, url, version, size, bytes } = held;
     expect((await client.readRange(url, 5, 10)).equals(bytes(5, 10))).toBe(true);
@@ -99,7 +99,7 @@ describe("a reader on the member's host that mounts its volume", () => {
     expect(client.localReads().reads).toBe(0);
   });
 
-  it("tells the owner of its reads, so that the blocks stay recently used", async () => {
+  it("reports its reads to the owner, which keeps the blocks recently used", async () => {
     await using held = await holding("recent");
     const { client, url, version, files } = held;
     const longAgo = new Date("2001-01-01");
@@ -112,7 +112,7 @@ describe("a reader on the member's host that mounts its volume", () => {
     await expect.poll(touched, { timeout: 30_000 }).toBe(1);
   });
 
-  it("gives an evicted block's space back, and reads what comes after it", async () => {
+  it("releases the space of an evicted block, and reads the block again when it is cached again", async () => {
     await using held = await holding("evicted");
     const { client, url, version, size, bytes } = held;
     await client.readRange(url, 0, size, version);
@@ -124,7 +124,7 @@ describe("a reader on the member's host that mounts its volume", () => {
     expect(origin.traffic.requests).not.toEqual({});
   });
 
-  it("never takes a wrong byte from a damaged file: it asks the member, which fetches it again", async () => {
+  it("never returns a wrong byte from a damaged file; the member fetches the segment again", async () => {
     await using held = await holding("damaged");
     const { client, url, version, size, bytes, files } = held;
     for (const path of files()) {

@@ -47,7 +47,7 @@ async function fetched(): Promise<{ blocks: number; strays: number }> {
 }
 
 describe("client.warm", () => {
-  it("has every block of 200 objects fetched once, by its owner, so that reads and a second warming fetch nothing", async () => {
+  it("fetches every block of 200 objects once at its owner; later reads and warmings fetch nothing", async () => {
     const client = await cluster.client();
     const summary = await client.warm(urls, { concurrency: 8 });
     expect(summary).toMatchObject({ objects: OBJECTS, blocks: BLOCKS, totalBytes: BYTES, failed: 0, failures: [] });
@@ -67,7 +67,7 @@ describe("client.warm", () => {
     expect(cluster.fetches.length).toBeLessThanOrEqual(cluster.mostStrays);
   });
 
-  it("only looks, when that is all it is asked for, and says which objects can't be warmed", async () => {
+  it("fetches nothing in a dry run, and reports the objects that cannot be warmed", async () => {
     const client = await cluster.client();
     const some = [urls[0]!, "s3://bucket/none", urls[1]!];
     const looked = await client.warm(some, { dryRun: true });
@@ -81,7 +81,7 @@ describe("frontcache warm", () => {
   const run = (args: string[], input?: string) =>
     frontcache(["warm", ...args], { FRONTCACHE_ENDPOINT: cluster.addressOf(cluster.names[1]!) }, input);
 
-  it("fetches all under a prefix, each block once, and nothing when it runs again", async () => {
+  it("fetches each block under a prefix once, and nothing when it is repeated", async () => {
     const { exitCode, stdout, stderr } = await run(["s3://bucket/prefix/*"]);
     expect([exitCode, stderr]).toEqual([0, ""]);
     expect(stdout.toString()).toMatch(/^200 objects, 220 blocks: [\d.]+ MiB fetched, [\d.]+ \w+ already cached, [\d.]+ m?s\n$/);
@@ -96,7 +96,7 @@ describe("frontcache warm", () => {
     expect(cluster.fetches.length).toBeLessThanOrEqual(cluster.mostStrays);
   });
 
-  it("takes a manifest from standard input, and only looks when it is to", async () => {
+  it("reads a manifest from standard input, and fetches nothing with --dry-run", async () => {
     const manifest = `# what is read first\n${urls[0]}\n\n  s3://bucket/prefix/object-01*\n`;
     const looked = await run(["-", "--dry-run"], manifest);
     expect(looked.stdout.toString()).toMatch(/^11 objects, 13 blocks: [\d.]+ MiB to fetch, 0 B already cached/);
@@ -110,7 +110,7 @@ describe("frontcache warm", () => {
     ]);
   });
 
-  it("fetches what it can, and says what to do about the rest", async () => {
+  it("fetches all available objects, and gives a hint about the failures", async () => {
     const { exitCode, stdout, stderr } = await run([urls[1]!, "s3://bucket/prefix"]);
     expect(exitCode).toBe(3);
     expect(stdout.toString()).toMatch(/^2 objects, 1 block: 19\.5 KiB fetched/);

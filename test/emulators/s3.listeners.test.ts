@@ -25,7 +25,7 @@ describe("the S3 emulator", () => {
     await store.close();
   });
 
-  it("keeps what the SDK puts, with type, ETag and bytes", async () => {
+  it("stores objects that the SDK puts, with type, ETag and bytes", async () => {
     const Body = rampBytes(0, 300_000, 1);
     store.objects.createBucket("bucket");
     const put = await client.send(new PutObjectCommand({ Bucket: "bucket", Key: "a b/../c", Body, ContentType: "x/y" }));
@@ -35,7 +35,7 @@ describe("the S3 emulator", () => {
     expect(store.traffic.requests).toEqual({ PUT: 1, GET: 1 });
   });
 
-  it("changes a ramp's version with every put, and small objects' by their content", () => {
+  it("changes a ramp's version with every put, and the version of small objects with their content", () => {
     expect(store.putRamp("bucket", "ramp", 1000, 1)).not.toBe(store.putRamp("bucket", "ramp", 1000, 1));
     expect(store.put("bucket", "small", "x")).toBe(store.put("bucket", "small", "x"));
     expect(store.put("bucket", "small", "x")).not.toBe(store.put("bucket", "small", "y"));
@@ -49,7 +49,7 @@ describe("the S3 emulator", () => {
     expect(await head({ IfMatch: `"${version}"` })).toMatchObject({ ContentLength: 7 });
   });
 
-  it("names its errors as S3 does", async () => {
+  it("returns the error codes of S3", async () => {
     const get = (Bucket: string, Key: string, Range?: string) => client.send(new GetObjectCommand({ Bucket, Key, Range }));
     store.put("bucket", "key", "content");
     await expect(get("bucket", "none")).rejects.toMatchObject({ name: "NoSuchKey" });
@@ -61,7 +61,7 @@ describe("the S3 emulator", () => {
     expect(store.traffic.gets.map(({ status }) => status)).toEqual([404, 404, 416, 503, 200]);
   });
 
-  it("lists pages by prefix and folds what a delimiter joins", async () => {
+  it("lists pages by prefix and groups keys by delimiter", async () => {
     for (const key of ["a/1", "a/2", "a/b/3", "a/c/4", "a/c/5", "b", "a/ü&"]) store.put("bucket", key, key);
     const keys: (string | undefined)[] = [];
     let ContinuationToken: string | undefined;
@@ -76,7 +76,7 @@ describe("the S3 emulator", () => {
     expect(folded.Contents?.map(({ Key }) => Key)).toEqual(["a/1", "a/2", "a/ü&"]);
   });
 
-  it("paces a connection to the bytes a second that a fault says, and no other", async () => {
+  it("limits the rate of one connection if a fault requires it, and of no other", async () => {
     store.putRamp("bucket", "ramp", 10 << 20);
     store.faults.place({ bytesPerSecond: 1_000, times: 1 });
     const range = { Bucket: "bucket", Key: "ramp", Range: "bytes=0-2097151" };
@@ -88,7 +88,7 @@ describe("the S3 emulator", () => {
     await eventually(() => expect(store.traffic.open).toBe(0));
   });
 
-  it("ends every connection when it is closed, stalled ones included", async () => {
+  it("closes every connection when it is closed, including stalled ones", async () => {
     store.putRamp("bucket", "ramp", 1 << 20);
     store.faults.place({ body: { afterBytes: 10, how: "stall" } });
     const got = await client.send(new GetObjectCommand({ Bucket: "bucket", Key: "ramp" }));

@@ -35,7 +35,7 @@ const ids = Array.from({ length: BLOCKS }, (_, name) => testId(`s3://bucket/${na
 /** Every second block is cached in part. */
 const held = ids.map((_id, i) => (i % 2 === 0 ? [0, 1, 2, 3, 4, 5, 6, 7] : [1, 2, 6]));
 
-describe("1,000 damages to block files between starts", () => {
+describe("1,000 damages to block files between restarts", () => {
   let directory: string;
   const random = seededRandom(1);
 
@@ -85,7 +85,7 @@ describe("1,000 damages to block files between starts", () => {
     damage({ path: pathOf(block), other, held: held[block]!, geometry: testGeometry, random });
   }
 
-  it("give no wrong byte, are counted each, and every block is whole after its next read", async () => {
+  it("cause no wrong byte, are all counted, and are repaired by the next read of the block", async () => {
     for (let round = 0; round <= ROUNDS; round++) {
       const store = await open(round % 2 === 0);
       for (let block = 0; block < BLOCKS; block++) await readThrough(store, block);

@@ -61,7 +61,7 @@ describe.skipIf(!mayMount())("a member on a disk of 64 MiB (where a tmpfs may be
     await Promise.all(Array.from({ length: READERS }, reader));
   }
 
-  it("fails no read of ten times its size, never writes beyond the disk, and rests between the watermarks", async () => {
+  it("serves ten times its size without a failed read, and settles between the watermarks", async () => {
     await readThrough(0, OBJECT_BYTES);
     const { usedBytes, reservedBytes, limitBytes } = await ticks(member, 2);
     expect(member.log.filter((entry) => entry.event === "volume-failed")).toEqual([]);
@@ -73,7 +73,7 @@ describe.skipIf(!mayMount())("a member on a disk of 64 MiB (where a tmpfs may be
     expect(volumeFiles(disk.path)).toMatchObject({ allocatedBytes: usedBytes, strays: [] });
   });
 
-  it("fails no read while another program fills the disk, and keeps blocks again when it has gone", async () => {
+  it("fails no read while another program fills the disk, and caches blocks again afterwards", async () => {
     await readThrough(0, DISK_BYTES);
     let at = DISK_BYTES;
     // Whatever the purger gives up for its own next blocks, the other program takes too.

@@ -64,7 +64,7 @@ class HangingDisk {
   }
 }
 
-describe.skipIf(process.platform !== "linux")("a disk that hangs, with every thread that it can take", () => {
+describe.skipIf(process.platform !== "linux")("a hung disk that occupies all threads it can get", () => {
   let directories: string[];
 
   beforeEach(() => {
@@ -87,7 +87,7 @@ describe.skipIf(process.platform !== "linux")("a disk that hangs, with every thr
     });
   }
 
-  it("takes no other volume's threads: that one's blocks are read meanwhile", async () => {
+  it("takes no threads of other volumes, whose blocks stay readable", async () => {
     const disk = await openNodeDisk();
     const first = await open(disk);
     for (const id of ids) await keep(first, id, info, testSegments(id, info));

@@ -118,7 +118,7 @@ async function killOften(
 }
 
 describe("kill -9 at any step of fills and purges", () => {
-  it(`leaves no wrong byte, no stray file and no lost space, ${kills} times from seed ${seed}`, async () => {
+  it(`causes no wrong byte, no stray file and no lost space (${kills} kills, seed ${seed})`, async () => {
     await using origin = await S3Emulator.start();
     const versions = Array.from({ length: OBJECTS }, (_, i) => origin.putRamp("bucket", `object-${i}`, OBJECT_BYTES, i));
     const random = seededRandom(seed);

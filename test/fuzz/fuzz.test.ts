@@ -8,9 +8,11 @@ const runs = Number(process.env.FRONTCACHE_FUZZ_RUNS ?? 2_000);
 const seconds = Number(process.env.FRONTCACHE_FUZZ_SECONDS ?? 0);
 const seed = Number(process.env.FRONTCACHE_FUZZ_SEED ?? (seconds > 0 ? Date.now() % 2 ** 31 : 1));
 
-describe("what strangers send", () => {
+describe("parsers of untrusted input", () => {
   for (const target of targets) {
-    it(`${target.name}: is read or refused as promised, seed ${seed}`, { timeout: seconds * 1_000 + 60_000 }, async () => {
+    it(`${target.name}: accept or reject every input as documented (seed ${seed})`, {
+      timeout: seconds * 1_000 + 60_000,
+    }, async () => {
       for (const input of corpusOf(target)) await target.check(input);
       const limit =
         seconds > 0 ? { interruptAfterTimeLimit: seconds * 1_000, numRuns: Number.MAX_SAFE_INTEGER } : { numRuns: runs };

@@ -17,8 +17,8 @@ beforeEach(async () => {
 
 afterEach(() => members.close());
 
-describe("members by Kubernetes", () => {
-  it("are the ready pods of the label, in a list that changes as they come and go", async () => {
+describe("members from Kubernetes", () => {
+  it("are the ready pods with the label, and follow their changes", async () => {
     api.pods.set("other", { ip: "10.0.0.9", labels: { app: "other" } });
     await members.beginWatching();
     expect(members.source.current()?.member("frontcache-1")).toEqual({
@@ -40,7 +40,7 @@ describe("members by Kubernetes", () => {
     expect(members.source.report()).toMatchObject({ failures: 0 });
   });
 
-  it("become one list for changes at the same time", async () => {
+  it("change once for simultaneous changes of pods", async () => {
     await members.beginWatching();
     for (const ordinal of [3, 4, 5, 6]) api.pods.set(`frontcache-${ordinal}`, { ip: `10.0.0.${ordinal}` });
     await members.until(0, 1, 2, 3, 4, 5, 6);
@@ -98,7 +98,7 @@ describe("members by Kubernetes", () => {
     expect(api.counts.lists).toBe(3);
   });
 
-  it("may be none: the first list is published all the same", async () => {
+  it("may be none; the first list is still published", async () => {
     for (const ordinal of [0, 1, 2]) api.pods.remove(`frontcache-${ordinal}`);
     await members.begin();
     const first = firstMembership(members.source, new AbortController().signal);

@@ -28,7 +28,7 @@ describe("a watch", () => {
     expect(api.counts.lists).toBe(1);
   });
 
-  it("that is dropped is resumed where it stopped, and misses nothing", async () => {
+  it("resumes where it stopped when its connection is lost, and misses nothing", async () => {
     await members.beginWatching();
     for (let ordinal = 3; ordinal < 8; ordinal++) {
       api.dropWatches();
@@ -38,7 +38,7 @@ describe("a watch", () => {
     expect(api.counts.lists).toBe(1);
   });
 
-  it("advances by bookmarks, so that an expired history does not matter", async () => {
+  it("advances through bookmarks, so an expired history does not matter", async () => {
     await members.beginWatching();
     api.pods.compact();
     api.bookmark();
@@ -49,7 +49,7 @@ describe("a watch", () => {
     expect(api.counts.lists).toBe(1);
   });
 
-  it.each(["status", "event"] as const)("whose history is gone, said by %s, is followed by a list", async (goneAs) => {
+  it.each(["status", "event"] as const)("is followed by a list if its history has expired, reported by %s", async (goneAs) => {
     await members.beginWatching();
     api.behaviour.goneAs = goneAs;
     api.dropWatches();
@@ -59,7 +59,7 @@ describe("a watch", () => {
     expect(api.counts.lists).toBe(2);
   });
 
-  it("that ends by an ERROR is followed by a list", async () => {
+  it("is followed by a list if it ends with an ERROR", async () => {
     await members.beginWatching();
     api.failWatches(500, "etcdserver: leader changed");
     await time.until("another list was made", () => api.counts.lists === 2);
@@ -67,7 +67,7 @@ describe("a watch", () => {
     await members.until(1, 2);
   });
 
-  it("that went silent is detected by its time limit; later ones are short until one ends as asked", async () => {
+  it("that goes silent is detected by its time limit; later watches are short until one ends as requested", async () => {
     await members.beginWatching();
     api.silenceWatches();
     api.pods.set("frontcache-3", { ip: "10.0.0.3" });
@@ -81,7 +81,7 @@ describe("a watch", () => {
     expect(api.counts.watches - watches).toBeLessThanOrEqual(3);
   });
 
-  it("that ends at once repeatedly is not requested in a busy loop", async () => {
+  it("that repeatedly ends immediately is not requested in a busy loop", async () => {
     await members.beginWatching();
     const untilMs = time.clock.monotonicMs() + 60_000;
     while (time.clock.monotonicMs() < untilMs) {
@@ -92,7 +92,7 @@ describe("a watch", () => {
   });
 });
 
-describe("lists afresh", () => {
+describe("lists", () => {
   it("are made every few minutes, whatever the watches report", async () => {
     await members.beginWatching();
     await time.pass(kubernetesTimes.relistMs * 1.2 + kubernetesTimes.watchMs * 1.2 + 1000);
@@ -124,7 +124,7 @@ describe("an unavailable API server", () => {
   };
 
   it.each(Object.entries(away))(
-    "for a minute because it %s leaves the list, which is right within 10 s of its return",
+    "for a minute because it %s leaves the list unchanged; it is correct within 10 s of the API's return",
     async (_how, it) => {
       await members.beginWatching();
       await it.begin();
@@ -142,7 +142,7 @@ describe("an unavailable API server", () => {
     },
   );
 
-  it("at the start delays the first list and fails nothing", async () => {
+  it("at the start delays the first list and causes no failure", async () => {
     await api.down();
     await members.begin();
     await time.pass(20_000);
@@ -159,7 +159,7 @@ describe("an unavailable API server", () => {
     expect(members.source.report().failures).toBe(0);
   });
 
-  it("that stops in the middle of a list gets another request", async () => {
+  it("that stops in the middle of a list is asked again", async () => {
     api.behaviour.listPauseMs = 20_000;
     await members.begin();
     await time.until("the list was given up", () => members.source.report().failures === 1);
@@ -171,7 +171,7 @@ describe("an unavailable API server", () => {
 });
 
 describe("credentials", () => {
-  it("are read again when the API no longer accepts them", async () => {
+  it("are read again when the API rejects them", async () => {
     const tokenFile = join(members.kubernetes.directory, "token");
     await writeFile(tokenFile, "first");
     api.behaviour.token = "first";

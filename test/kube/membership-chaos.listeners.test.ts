@@ -69,8 +69,8 @@ function calm(): void {
   api.behaviour.hang = false;
 }
 
-describe("members by Kubernetes, whatever happens to pods and API", () => {
-  it.each([1, 2, 3, 4, 5, 6])("are the correct ones after the disturbances (seed %d)", async (seed) => {
+describe("members from Kubernetes under random disturbances of pods and API", () => {
+  it.each([1, 2, 3, 4, 5, 6])("are correct after the disturbances (seed %d)", async (seed) => {
     const random = seededRandom(seed);
     const source = await kubernetes.members({ random });
     for (let step = 0; step < STEPS; step++) {

@@ -47,7 +47,7 @@ describe.skipIf(!kubeconfig)(suite, () => {
   const untilMembers = (...wanted: string[]): Promise<void> =>
     expect.poll(names, { timeout: 30_000, interval: 20 }).toEqual(wanted) as unknown as Promise<void>;
 
-  it("begin with an empty list, by a token whose Role lets it see pods and nothing else", async () => {
+  it("begin with an empty list, with a token whose Role allows only reading pods", async () => {
     await untilMembers();
     const config = new KubeConfig();
     config.loadFromFile(memberKubeconfig);
@@ -59,7 +59,7 @@ describe.skipIf(!kubeconfig)(suite, () => {
     await expect(member.deleteCollectionNamespacedPod({ namespace })).rejects.toMatchObject({ code: 403 });
   });
 
-  it("come and go with their pods", async () => {
+  it("follow their pods", async () => {
     await cluster.createPod("frontcache-0", { ready: true, ip: "10.1.0.10" });
     await cluster.createPod("frontcache-1", { ready: false, ip: "10.1.0.11" });
     await cluster.createPod("frontcache-2", { ready: true });
@@ -81,7 +81,7 @@ describe.skipIf(!kubeconfig)(suite, () => {
     await untilMembers("frontcache-0", "frontcache-1");
   });
 
-  it("are followed by one watch after the other, without a failure", async () => {
+  it("are followed by consecutive watches without a failure", async () => {
     const lists: unknown[] = [];
     const end = source.subscribe((membership) => lists.push(membership));
     for (let round = 0; round < 3; round++) {

@@ -44,7 +44,7 @@ async function counted(): Promise<Map<string, number>> {
 }
 
 describe("a client's metrics", () => {
-  it("count reads, bytes by transport, errors and failovers by the application's own OpenTelemetry", async () => {
+  it("count reads, bytes by transport, errors and failovers in the application's OpenTelemetry SDK", async () => {
     metrics.setGlobalMeterProvider(provider);
     await using origin = await S3Emulator.start();
     await using directory = await temporaryDirectory();
@@ -86,7 +86,7 @@ describe("a client's metrics", () => {
     expect(series.get(`${io.name} transport=http`)! % 300).toBe(100);
   });
 
-  it("are none where the application has no meter provider: nothing is made that could cost anything", () => {
+  it("are not created if the application has no meter provider", () => {
     expect(registeredMetrics()).toBeUndefined();
     metrics.setGlobalMeterProvider(provider);
     expect(registeredMetrics()).toBeDefined();

@@ -44,7 +44,7 @@ const labelled = [
   "frontcache.read.errors RESOURCE_EXHAUSTED",
 ];
 
-describe("a run that exercises everything", () => {
+describe("a run that exercises all metrics", () => {
   let cluster: Cluster;
   let receiver: OtlpReceiver;
 
@@ -84,7 +84,7 @@ describe("a run that exercises everything", () => {
     return [...names, ...labelled].filter((wanted) => !seen.has(wanted));
   };
 
-  it("brings every declared metric to the collector as it was declared", async () => {
+  it("exports every declared metric to the collector with its declared name, unit and labels", async () => {
     await exerciseAll(cluster);
     await expect.poll(unseen, { timeout: 30_000, interval: INTERVAL_MS / 5 }).toEqual([]);
     for (const { resource, metrics } of receiver.newest.values()) {
@@ -99,7 +99,7 @@ describe("a run that exercises everything", () => {
     }
   });
 
-  it("tells a collector and Prometheus the same", async () => {
+  it("exports the same values to a collector and to Prometheus", async () => {
     const [name] = cluster.names;
     const scraped = await scrape(cluster.member(name!).http);
     await expect

@@ -36,7 +36,7 @@ describe("a member's metrics", { timeout: 180_000 + 20 * OBJECTS }, () => {
   const start = (env: Record<string, string> = {}, ...flags: string[]): Promise<MemberProcess> =>
     MemberProcess.start({ endpoint: origin.endpoint, cacheDirectory: `${directory.path}:64MiB`, flags, env });
 
-  it("are all on /metrics, each with its type and its declared labels, and with true figures", async () => {
+  it("are all on /metrics, with their type, their declared labels and correct values", async () => {
     const version = origin.putRamp("bucket", "counted", 1_000);
     await using member = await start();
     const read = () => readOnce(member, "counted", 100, version);
@@ -66,7 +66,7 @@ describe("a member's metrics", { timeout: 180_000 + 20 * OBJECTS }, () => {
     expect(sumOf(scraped, "target_info", { service_name: "frontcache" })).toBe(1);
   });
 
-  it("have as many series after reads of many objects as before", async () => {
+  it("have a number of series that does not grow with the objects read", async () => {
     await using member = await start();
     for (let i = 0; i < OBJECTS; i++) origin.put("bucket", `many/${i}`, "x");
     const before = await scrape(member.http);
@@ -82,7 +82,7 @@ describe("a member's metrics", { timeout: 180_000 + 20 * OBJECTS }, () => {
     expect(after.series.length).toBe(before.series.length);
   });
 
-  it("are exported a last time at SIGTERM, with the reads of the last moment, and the exit code is 0", async () => {
+  it("are exported a last time after SIGTERM, including the last reads, and the exit code is 0", async () => {
     const version = origin.putRamp("bucket", "last", 1_000);
     await using receiver = await OtlpReceiver.start();
     await using member = await start({
@@ -107,7 +107,7 @@ describe("a member's metrics", { timeout: 180_000 + 20 * OBJECTS }, () => {
     expect(reads.points.filter(({ value }) => value > 0)).toEqual([{ labels: { result: "filled" }, value: 1 }]);
   });
 
-  it("that nobody takes hold no member up: it logs it once, serves, and ends in good order", async () => {
+  it("that no collector accepts are logged once and disturb neither service nor shutdown", async () => {
     await using member = await start({
       OTEL_EXPORTER_OTLP_ENDPOINT: "http://127.0.0.1:9",
       OTEL_METRIC_EXPORT_INTERVAL: "200",

@@ -65,7 +65,7 @@ function reject(keys: readonly string[], status: number, code: string): void {
 describe.each(["imds", "pod-identity", "sts"] as const)("credentials from %s", (kind) => {
   beforeEach(() => start(kind));
 
-  it("that comes late is found without a restart", async () => {
+  it("that start late are found without a restart", async () => {
     await source.close();
     await expect(origin.fetch(range)).rejects.toMatchObject({ code: "UNAVAILABLE" });
     await source.listen();
@@ -78,7 +78,7 @@ describe.each(["imds", "pod-identity", "sts"] as const)("credentials from %s", (
       ? [{ status: 400, code: "ExpiredTokenException" }]
       : [400, 401, 403, 503].map((status) => ({ status, code: "IDPCommunicationError" }));
 
-  it.each([...failures, "closed"] as const)("that fails (%o) makes reads UNAVAILABLE", async (failure) => {
+  it.each([...failures, "closed"] as const)("that fail (%o) make reads UNAVAILABLE", async (failure) => {
     source.failure = failure;
     await expect(origin.ask(statOf(ref))).rejects.toMatchObject({
       code: "UNAVAILABLE",
@@ -103,22 +103,25 @@ describe("credentials that the store rejects", () => {
     [400, "ExpiredToken"],
     [403, "InvalidAccessKeyId"],
     [403, "SignatureDoesNotMatch"],
-  ] as const)("with status %d (%s) are renewed for reads and for HEADs, whose answers have no code", async (status, code) => {
-    const other = openS3(store.endpoint, { credentials: "default" });
-    await Promise.all([origin.ask(statOf(ref)), other.ask(statOf(ref))]);
-    reject(["key1", "key2"], status, code);
-    expect(await origin.ask(statOf(ref))).toMatchObject({ objectSize: 7 });
-    expect(await other.ask(bucketOf(bucket))).toEqual({ region: undefined });
-    other.close();
-  });
+  ] as const)(
+    "with status %d (%s) are renewed for reads and for HEADs, whose responses have no error code",
+    async (status, code) => {
+      const other = openS3(store.endpoint, { credentials: "default" });
+      await Promise.all([origin.ask(statOf(ref)), other.ask(statOf(ref))]);
+      reject(["key1", "key2"], status, code);
+      expect(await origin.ask(statOf(ref))).toMatchObject({ objectSize: 7 });
+      expect(await other.ask(bucketOf(bucket))).toEqual({ region: undefined });
+      other.close();
+    },
+  );
 
-  it("whatever they are, are UNAVAILABLE, and the source is not asked for each request", async () => {
+  it("permanently make reads UNAVAILABLE, and the source is not asked for each request", async () => {
     store.faults.place({ error: { status: 403, code: "InvalidAccessKeyId" } });
     for (let i = 0; i < 10; i++) await expect(origin.fetch(range)).rejects.toMatchObject({ code: "UNAVAILABLE" });
     expect(source.issued).toBeLessThan(10);
   });
 
-  it("are not renewed because of an object that is denied, or that needs other parameters", async () => {
+  it("are not renewed if access to an object is denied, or if it needs other parameters", async () => {
     await origin.ask(statOf(ref));
     store.faults.place({ error: { status: 403, code: "AccessDenied" }, times: 4 });
     await expect(origin.fetch(range)).rejects.toMatchObject({ code: "PERMISSION_DENIED" });

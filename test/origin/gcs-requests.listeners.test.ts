@@ -75,7 +75,7 @@ describe("a request of the GCS origin", () => {
     for (const { headers } of seen) expect(headers.authorization).toBeUndefined();
   });
 
-  it("accepts gzip for ranges, to get the stored bytes, and has the generation as a condition", async () => {
+  it("accepts gzip for ranges, which returns the stored bytes, and has the generation as a condition", async () => {
     const answer = await open().fetch(rangeOf(ref, { offset: 0, length: 3 }));
     await bytesOf(answer);
     await bytesOf(await open().fetch(rangeOf(ref, { offset: 3, length: 3, version: answer.info.version })));
@@ -83,7 +83,7 @@ describe("a request of the GCS origin", () => {
     expect(seen.map(({ query }) => query.get("ifGenerationMatch"))).toEqual([null, answer.info.version]);
   });
 
-  it("has one token while it is valid, and the project that pays", async () => {
+  it("uses one token while it is valid, and names the billed project", async () => {
     const origin = open({ credentials: { keyFile }, userProject: "payer" });
     await origin.ask(statOf(ref));
     await bytesOf(await origin.fetch(rangeOf(ref, { offset: 0, length: 3 })));
@@ -114,7 +114,7 @@ describe("a request of the GCS origin", () => {
     expect(issued).toBeLessThan(10);
   });
 
-  it.each([400, 401, 500])("is not sent but UNAVAILABLE if the token service answers with status %d", async (status) => {
+  it.each([400, 401, 500])("is UNAVAILABLE without being sent if the token service answers with status %d", async (status) => {
     tokenStatus = status;
     await expect(open({ credentials: { keyFile } }).ask(statOf(ref))).rejects.toMatchObject({ code: "UNAVAILABLE" });
     const none = open({ credentials: { keyFile: join(directory, "none.json") } });
@@ -122,14 +122,14 @@ describe("a request of the GCS origin", () => {
     expect(seen).toEqual([]);
   });
 
-  it("is not sent but UNAVAILABLE if the token service is down", async () => {
+  it("is UNAVAILABLE without being sent if the token service is down", async () => {
     tokens.close();
     tokens.closeAllConnections();
     await expect(open({ credentials: { keyFile } }).ask(statOf(ref))).rejects.toMatchObject({ code: "UNAVAILABLE" });
     expect(seen).toEqual([]);
   });
 
-  it("is not sent but CANCELLED if it is aborted while it waits for the token", async () => {
+  it("is CANCELLED without being sent if it is aborted while it waits for the token", async () => {
     tokenStatus = undefined;
     const abort = new AbortController();
     const asked = new Promise((resolve) => tokens.once("request", resolve));

@@ -44,8 +44,8 @@ async function readCold(hedged: boolean, seed: number): Promise<Outcome> {
   return { p50Ms: times[times.length / 2]!, p99Ms: times[Math.floor(times.length * 0.99)]!, requests: memory.calls.length };
 }
 
-describe("hedging of an origin with a median of 20 ms, where 2 % of the answers take a second", () => {
-  it.each([1, 2, 3])("cuts the 99th percentile to at most 0.35 for at most 5 % more requests (seed %i)", async (seed) => {
+describe("hedging of an origin with a median of 20 ms and 2 % of responses that take a second", () => {
+  it.each([1, 2, 3])("reduces the 99th percentile to at most 0.35 with at most 5 % more requests (seed %i)", async (seed) => {
     const [plain, hedged] = [await readCold(false, seed), await readCold(true, seed)];
     console.info(
       `p50 ${plain.p50Ms.toFixed(0)} -> ${hedged.p50Ms.toFixed(0)} ms, p99 ${plain.p99Ms.toFixed(0)} -> ${hedged.p99Ms.toFixed(0)} ms, ` +

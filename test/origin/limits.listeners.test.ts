@@ -89,7 +89,7 @@ async function readAllCold(maxWaitMs: number): Promise<Outcome> {
 }
 
 describe("2,000 concurrent cold reads of an origin with a limit of 50 requests per second", () => {
-  it("never exceed the limit by more than the burst in any second, and are all answered if they may wait", async () => {
+  it("never exceed the limit by more than the burst in any second, and all succeed if they may wait", async () => {
     const { askedAtMs, served, refused } = await readAllCold(60_000);
     expect([askedAtMs.length, served, refused.length]).toEqual([READS, READS, 0]);
     const most = mostInASecond(askedAtMs);

@@ -61,7 +61,7 @@ async function chunksOf(response: IncomingMessage): Promise<Buffer[]> {
   return chunks;
 }
 
-describe.each(["http", "https"] as const)("a connection to an origin by %s", (scheme) => {
+describe.each(["http", "https"] as const)("a connection to an origin over %s", (scheme) => {
   const { agent: makeAgent, get, httpServer, rawServer, connectionEvent } = schemes[scheme];
 
   it("delivers several bodies completely, in memory that later reads do not change", async () => {
@@ -85,7 +85,7 @@ describe.each(["http", "https"] as const)("a connection to an origin by %s", (sc
     agent.destroy();
   });
 
-  it("keeps bytes that arrive while nobody listens, even if more arrive afterwards", async () => {
+  it("keeps bytes that arrive without a listener, even if more arrive afterwards", async () => {
     const made = rawServer();
     const accepted = once(made, connectionEvent) as Promise<[Socket]>;
     const agent = makeAgent();

@@ -89,7 +89,7 @@ origins:
     expect(seen).toEqual([]);
   });
 
-  it("continues to use the other stores while one does not answer", async () => {
+  it("keeps using the other stores while one does not answer", async () => {
     minio.faults.place({ latencyMs: 60_000 });
     const abort = new AbortController();
     const stalled = origin.fetch(rangeOf(parseObjectUrl("s3://lake-raw/key"), { offset: 0, length: 1 }, abort.signal));
@@ -124,7 +124,7 @@ describe("a request that fails finally", () => {
   });
 });
 
-describe("the documentation's file of origins", () => {
+describe("the origins file in the documentation", () => {
   it("is valid", () => {
     const text = readFileSync(join(import.meta.dirname, "..", "..", "server", "README.md"), "utf8");
     const [, example] = /```yaml\n(.*?)```/s.exec(text)!;

@@ -46,7 +46,7 @@ const schemes = {
   },
 };
 
-describe.each(["http", "https"] as const)("a range by %s", (scheme) => {
+describe.each(["http", "https"] as const)("a range over %s", (scheme) => {
   let server: Server;
   let agent: Agent | HttpsAgent;
   let answer: (asked: Asked) => void;
@@ -93,7 +93,7 @@ describe.each(["http", "https"] as const)("a range by %s", (scheme) => {
 
   const isRamp = (bytes: Buffer, seed: number): boolean => bytes.equals(rampBytes(0, LENGTH, seed));
 
-  it("bypasses the parser and lands completely, several times on the same connections", async () => {
+  it("bypasses the parser and is received completely, several times on the same connections", async () => {
     for (let round = 0; round < 3; round++) {
       const seeds = [1, 2, 3, 4].map((seed) => seed + 10 * round);
       const read = async (seed: number): Promise<void> => {
@@ -106,7 +106,7 @@ describe.each(["http", "https"] as const)("a range by %s", (scheme) => {
     expect(connections).toBe(MAX_CONNECTIONS);
   });
 
-  it("lands completely in any pieces, even if its head arrives in pieces and goes through the parser", async () => {
+  it("is received completely in any pieces, even if its head arrives in pieces and is parsed by Node", async () => {
     const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
     for (const [seed, cut] of [1, headOf().length - 2, headOf().length, headOf().length + 1, LENGTH].entries()) {
       answer = async ({ socket }) => {
@@ -121,7 +121,7 @@ describe.each(["http", "https"] as const)("a range by %s", (scheme) => {
     expect(connections).toBe(1);
   });
 
-  it("is not received while nobody lands it", async () => {
+  it("is not received before a landing is attached", async () => {
     const { answer: fetched, passes } = await fetch(1);
     expect(passes).toBe(true);
     const [held] = sockets;
@@ -132,32 +132,29 @@ describe.each(["http", "https"] as const)("a range by %s", (scheme) => {
     fetched.body.destroy();
   });
 
-  it.each(["destroyed", "aborted"])(
-    "writes nothing more into the landing once it is %s, and closes its connection",
-    async (how) => {
-      answer = ({ socket, seed }) => socket.write(Buffer.concat([Buffer.from(headOf()), rampBytes(0, MiB, seed)]));
-      const abort = new AbortController();
-      const { answer: fetched, passes } = await fetch(1, abort.signal);
-      const memory = Buffer.alloc(LENGTH, 255);
-      let landed = 0;
-      const landing = fetched.body.land({
-        room: () => memory.subarray(landed),
-        landed: (bytes) => {
-          landed += bytes;
-          if (landed === MiB) {
-            const [socket] = sockets;
-            socket!.write(rampBytes(0, MiB, 2));
-            if (how === "destroyed") fetched.body.destroy();
-            else abort.abort();
-          }
-        },
-      });
-      await expect(landing).rejects.toMatchObject({ code: "CANCELLED" });
-      await eventually(() => expect(sockets.size).toBe(0));
-      expect([passes, landed]).toEqual([true, MiB]);
-      expect(memory.subarray(MiB).every((byte) => byte === 255)).toBe(true);
-    },
-  );
+  it.each(["destroyed", "aborted"])("writes nothing into the landing after it is %s, and closes its connection", async (how) => {
+    answer = ({ socket, seed }) => socket.write(Buffer.concat([Buffer.from(headOf()), rampBytes(0, MiB, seed)]));
+    const abort = new AbortController();
+    const { answer: fetched, passes } = await fetch(1, abort.signal);
+    const memory = Buffer.alloc(LENGTH, 255);
+    let landed = 0;
+    const landing = fetched.body.land({
+      room: () => memory.subarray(landed),
+      landed: (bytes) => {
+        landed += bytes;
+        if (landed === MiB) {
+          const [socket] = sockets;
+          socket!.write(rampBytes(0, MiB, 2));
+          if (how === "destroyed") fetched.body.destroy();
+          else abort.abort();
+        }
+      },
+    });
+    await expect(landing).rejects.toMatchObject({ code: "CANCELLED" });
+    await eventually(() => expect(sockets.size).toBe(0));
+    expect([passes, landed]).toEqual([true, MiB]);
+    expect(memory.subarray(MiB).every((byte) => byte === 255)).toBe(true);
+  });
 
   it.each(["room", "landed"])("fails with the error of its landing (%s)", async (where) => {
     const { answer: fetched } = await fetch(1);
@@ -189,7 +186,7 @@ describe.each(["http", "https"] as const)("a range by %s", (scheme) => {
     await expect(bytesOf(fetched)).rejects.toMatchObject({ code: "UNAVAILABLE" });
   });
 
-  it("is complete or UNAVAILABLE if more bytes follow it, and so is the next answer on its connection", async () => {
+  it("is complete or UNAVAILABLE if more bytes follow it, and so is the next response on its connection", async () => {
     answer = ({ socket, seed }) => {
       socket.write(Buffer.concat([Buffer.from(headOf()), rampBytes(0, LENGTH, seed), Buffer.from("HTTP/1.1 206 OK\r\n")]));
     };

@@ -65,7 +65,7 @@ describe("a retrying read of S3", () => {
     ["is not XML", "Please log in"],
     ["is well-formed", "<html><body>Please log in</body></html>"],
     ["is empty", ""],
-  ])("fails after one repetition, with a message that says so, if the answer is a web page that %s", async (_, page) => {
+  ])("fails after one retry, with a message that says so, if the response is a web page that %s", async (_, page) => {
     store.faults.place({ page });
     const listing = origin.ask(pageOf(parsePrefixUrl("s3://bucket/a")));
     const message =

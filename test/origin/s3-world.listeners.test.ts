@@ -126,7 +126,7 @@ describe("a bucket in another region", () => {
     expect(seen.map(signedFor)).toEqual(["eu-west-1", "ap-south-1", "ap-south-1", "eu-west-1"]);
   });
 
-  it("is found by a HEAD too, whose answer has no body", async () => {
+  it("is found by a HEAD too, whose response has no body", async () => {
     home("ap-south-1", 301, "PermanentRedirect");
     expect(await open().ask(statOf(ref))).toMatchObject({ objectSize: 7 });
   });
@@ -156,7 +156,7 @@ describe("a bucket in another region", () => {
     expect(seen.length).toBe(2);
   });
 
-  it("is not looked for in an invalid region", async () => {
+  it("is not requested in an invalid region", async () => {
     for (const region of ["evil.example.com/", "a b", "x".repeat(100), ""]) {
       store.faults.clear();
       store.faults.place({ error: { status: 301, code: "PermanentRedirect", headers: { "x-amz-bucket-region": region } } });
@@ -190,7 +190,7 @@ describe("buckets of other accounts", () => {
 });
 
 describe("an old version of an object", () => {
-  it("is the one that the URL names, with its own ETag", async () => {
+  it("is read by its URL, with its own ETag", async () => {
     const first = store.putVersion("bucket", "key", "first");
     const second = store.putVersion("bucket", "key", "second");
     const origin = open();
@@ -250,7 +250,7 @@ describe("the credentials of a profile", () => {
     expect(seen.map(signedBy)).toEqual(["first", "first", "second", "second"]);
   });
 
-  it("are read again after their key was deleted, even if only a HEAD reports it", async () => {
+  it("are read again after their key was deleted, even if only a HEAD fails", async () => {
     write("first");
     const origin = retrying(open({ credentials: { profile: "lake" } }));
     await textOf(origin);

@@ -112,8 +112,8 @@ afterEach(async () => {
 
 const textOf = async (origin: S3Origin) => String(await bytesOf(await origin.fetch(range)));
 
-describe("an origin under an authority of its own", () => {
-  it("is refused at once, by one connection, with the code of its certificate and what to do", async () => {
+describe("an origin with a private certificate authority", () => {
+  it("is refused after one connection, with the certificate's error code and a hint", async () => {
     const tls = await tlsBefore(store.endpoint);
     await expect(open(tls.endpoint, {}).fetch(range)).rejects.toMatchObject({
       code: "UNAVAILABLE",
@@ -144,7 +144,7 @@ describe("an origin under an authority of its own", () => {
 describe("an origin behind a proxy", () => {
   const portOf = (url: string) => Number(new URL(url).port);
 
-  it("is reached by CONNECT for https: reads and HEADs", async () => {
+  it("is connected to with CONNECT for https, by reads and HEADs", async () => {
     const tls = await tlsBefore(store.endpoint);
     const proxy = await proxyTo(() => portOf(tls.endpoint));
     const proxyOf = proxiesOf({ HTTPS_PROXY: proxy.url.replace("//", "//user:pass%20word@"), NO_PROXY: "127.0.0.9" });
@@ -155,7 +155,7 @@ describe("an origin behind a proxy", () => {
     expect(new Set(proxy.asked)).toEqual(new Set([`CONNECT 127.0.0.1:1 ${credentials}`]));
   });
 
-  it("is asked by whole URLs for http, and directly if NO_PROXY names it", async () => {
+  it("is requested with absolute URLs for http, and directly if NO_PROXY contains it", async () => {
     const proxy = await proxyTo(() => portOf(store.endpoint));
     const origin = open("http://store.invalid", { proxyOf: proxiesOf({ HTTP_PROXY: proxy.url }) });
     expect(await textOf(origin)).toBe("content");
@@ -174,8 +174,8 @@ describe("an origin behind a proxy", () => {
   });
 });
 
-describe("GCS by https", () => {
-  it("is read with `ca` and a proxy, by a token of the metadata server, and by another one when the token is rejected", async () => {
+describe("GCS over https", () => {
+  it("is read with `ca`, a proxy and a token of the metadata server, and with a new token after a rejection", async () => {
     const google = await GcsEmulator.start();
     const metadata = await CredentialSource.start("google-metadata");
     closing.push(

@@ -58,7 +58,7 @@ async function failureOf(answer: Promise<unknown>): Promise<[number | undefined,
 }
 
 describe("the AWS SDK with the S3 endpoint of a member", () => {
-  it("gets an object and what is known of it", async () => {
+  it("gets an object with its metadata", async () => {
     const { output, bytes } = await get();
     expect(bytes.equals(OBJECT)).toBe(true);
     expect(output).toMatchObject({ ETag: `"${version}"`, ContentLength: OBJECT.length, ContentType: "text/plain" });
@@ -96,7 +96,7 @@ describe("the AWS SDK with the S3 endpoint of a member", () => {
     expect(await failureOf(get({ PartNumber: 1 }))).toEqual([501, "NotImplemented"]);
   });
 
-  it("lists a bucket page by page, with what is known of each object", async () => {
+  it("lists a bucket page by page, with the metadata of each object", async () => {
     const keys = Array.from({ length: 25 }, (_, at) => `dir ${at % 3}/ü&${String(at).padStart(2, "0")}`).sort();
     for (const key of keys) store.put("pages", key, key);
     const listed: (string | undefined)[] = [];
@@ -113,7 +113,7 @@ describe("the AWS SDK with the S3 endpoint of a member", () => {
     expect(folded).toMatchObject({ KeyCount: 3, IsTruncated: false });
   });
 
-  it("finds out whether a bucket is there, and where", async () => {
+  it("finds out whether a bucket exists, and its region", async () => {
     expect((await client.send(new HeadBucketCommand({ Bucket: "bucket" }))).$metadata.httpStatusCode).toBe(200);
     expect((await client.send(new GetBucketLocationCommand({ Bucket: "bucket" }))).LocationConstraint).toBeUndefined();
   });

@@ -26,7 +26,7 @@ async function untilNothingIsLeft(): Promise<void> {
   });
 }
 
-describe("a client that disconnects in the middle of an answer", () => {
+describe("a client that disconnects in the middle of a response", () => {
   it("leaves no read, fill or connection open, however many bytes it received", async () => {
     for (const bytes of [0, 1, 200, 100_000, 1_000_000, 5_000_000]) {
       const client = await stack.connect();
@@ -56,7 +56,7 @@ describe("a client that disconnects in the middle of an answer", () => {
 });
 
 describe("clients that stop reading", () => {
-  it("occupy none of the memory that fills share, so that other clients are served", async () => {
+  it("occupy no fill memory, so other clients are served", async () => {
     // As many as the fill memory has segments: each of them would hold one for good.
     const stalled = await Promise.all(Array.from({ length: 16 }, () => stack.connect()));
     for (const [at, client] of stalled.entries()) {

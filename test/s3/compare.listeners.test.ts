@@ -78,7 +78,7 @@ const ranges = [
   "lines=0-9",
 ];
 
-describe("the S3 endpoint answers as the origin does", () => {
+describe("the S3 endpoint answers like the origin", () => {
   const conditions: ((etag: string) => string[])[] = [
     () => [],
     (etag) => [`If-Match: ${etag}`],
@@ -99,7 +99,7 @@ describe("the S3 endpoint answers as the origin does", () => {
     (etag) => ['If-Match: "x"', `If-None-Match: ${etag}`],
   ];
 
-  it.each(["plain", "empty"])("to every range with every condition, of an object that is %s", async (key) => {
+  it.each(["plain", "empty"])("to every range with every condition, for an object that is %s", async (key) => {
     const etag = store.objects.get("bucket", key)!.version;
     for (const range of ranges) {
       for (const condition of conditions) {
@@ -110,7 +110,7 @@ describe("the S3 endpoint answers as the origin does", () => {
     }
   });
 
-  it("to ranges across blocks, cold and held", async () => {
+  it("to ranges across blocks, cold and cached", async () => {
     const edges = [0, 1, 65_535, 65_536, 262_143, 262_144, 524_288, LARGE_BYTES - 1, LARGE_BYTES, LARGE_BYTES + 1];
     for (let round = 0; round < 2; round++) {
       for (const first of edges) {
@@ -122,7 +122,7 @@ describe("the S3 endpoint answers as the origin does", () => {
     }
   });
 
-  it("to what isn't there", async () => {
+  it("to requests for missing objects", async () => {
     for (const method of ["GET", "HEAD"] as const) {
       for (const range of ["bytes=0-9", "bytes=-1", "x"]) {
         await compare(method, "/bucket/missing", `Range: ${range}`);
@@ -132,7 +132,7 @@ describe("the S3 endpoint answers as the origin does", () => {
     }
   });
 
-  it("to SDKs' queries", async () => {
+  it("to the queries of SDKs", async () => {
     await compare("GET", "/bucket/plain?x-id=GetObject", "Range: bytes=1-3");
     await compare("GET", "/bucket/plain?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Expires=60&X-Amz-Signature=0");
   });
@@ -176,7 +176,7 @@ describe("odd keys", () => {
     expect((await toMember.get(`/s3/odd-keys/${path}`)).body.toString()).toBe(`the object of ${key}`);
   });
 
-  it.each(["%", "%4", "%GG", "%FF", "%C3", "%ED%A0%80"])("%s is malformed for both", async (path) => {
+  it.each(["%", "%4", "%GG", "%FF", "%C3", "%ED%A0%80"])("%s is malformed at both", async (path) => {
     await compare("GET", `/odd-keys/${path}`);
   });
 });
@@ -231,7 +231,7 @@ describe("listings", () => {
     ["void", queries],
     ["full", few],
     ["missing", few],
-  ])("of a bucket that is %s are the store's", async (bucket, asked) => {
+  ])("of a bucket that is %s equal the store's", async (bucket, asked) => {
     for (const query of asked) {
       await compare("GET", `/${bucket}?${query}`);
       await compare("GET", `/${bucket}/?${query}`);
@@ -240,24 +240,21 @@ describe("listings", () => {
     await compare("HEAD", `/${bucket}/`);
   });
 
-  it.each(["", "&delimiter=/&encoding-type=url", "&prefix=a/"])(
-    "by the page are the store's, to the last one (%s)",
-    async (query) => {
-      let token = "";
-      for (let pages = 1; ; pages++) {
-        const path = `/listed?list-type=2&max-keys=2${query}${token}`;
-        await compare("GET", path);
-        const next = /<NextContinuationToken>([^<]*)</.exec((await toMember.get(`/s3${path}`)).body.toString())?.[1];
-        if (next === undefined) {
-          expect(pages).toBeGreaterThan(2);
-          break;
-        }
-        token = `&continuation-token=${encodeURIComponent(next)}`;
+  it.each(["", "&delimiter=/&encoding-type=url", "&prefix=a/"])("in pages equal the store's (%s)", async (query) => {
+    let token = "";
+    for (let pages = 1; ; pages++) {
+      const path = `/listed?list-type=2&max-keys=2${query}${token}`;
+      await compare("GET", path);
+      const next = /<NextContinuationToken>([^<]*)</.exec((await toMember.get(`/s3${path}`)).body.toString())?.[1];
+      if (next === undefined) {
+        expect(pages).toBeGreaterThan(2);
+        break;
       }
-    },
-  );
+      token = `&continuation-token=${encodeURIComponent(next)}`;
+    }
+  });
 
-  it("of the store are not kept: what is put or gone is seen at once", async () => {
+  it("are not cached: new and deleted objects appear immediately", async () => {
     store.put("fresh", "one", "1");
     await compare("GET", "/fresh?list-type=2");
     store.put("fresh", "two", "2");
@@ -266,7 +263,7 @@ describe("listings", () => {
     expect((await toMember.get("/s3/fresh?list-type=2")).body.toString()).toContain("<KeyCount>1<");
   });
 
-  it("that the store refuses are refused by the same code", async () => {
+  it("that the store refuses are refused with the same code", async () => {
     store.faults.place({ error: { status: 403, code: "AccessDenied" } });
     await compare("GET", "/listed?list-type=2");
     await compare("HEAD", "/listed");
@@ -274,8 +271,8 @@ describe("listings", () => {
   });
 });
 
-describe("a changed object", () => {
-  it("stays readable in the version that If-Match names while it is held, and is not mixed up with the new one", async () => {
+describe("an overwritten object", () => {
+  it("stays readable in the version of If-Match while that is cached, and is never mixed with the new one", async () => {
     const old = rampBytes(0, 100_000, 1);
     const version = store.put("bucket", "changing", old);
     expect((await toMember.get("/s3/bucket/changing")).body.equals(old)).toBe(true);

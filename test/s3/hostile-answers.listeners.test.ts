@@ -44,8 +44,8 @@ async function send({ wire, cuts, ending }: HostileAnswer, { socket }: Asked): P
   else if (ending === "reset") socket.resetAndDestroy();
 }
 
-describe("answers of hostile and broken HTTP listeners", () => {
-  it(`ends each read with the object's bytes or a CacheError, never hangs, and leaves no connection (${answers} of seed ${seed})`, async () => {
+describe("responses of hostile and broken HTTP listeners", () => {
+  it(`end each read with the object's bytes or a CacheError, cause no hang, and leave no connection open (${answers} of seed ${seed})`, async () => {
     const clock = new ManualClock();
     let current: HostileAnswer | undefined;
     let sent: Promise<void> = Promise.resolve();

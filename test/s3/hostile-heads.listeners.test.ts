@@ -62,8 +62,8 @@ function checkBytes(status: number, head: string, body: string): void {
   if (body !== right) throw new Error(`wrong bytes: ${JSON.stringify(body)} behind ${JSON.stringify(head)}`);
 }
 
-describe("heads that are right", () => {
-  it("are read wherever they are split", async () => {
+describe("valid request heads", () => {
+  it("are accepted wherever they are split", async () => {
     const whole = statuses(await say(GOOD));
     expect(whole).toEqual([206]);
     const splits = Array.from({ length: GOOD.length - 1 }, (_, at) => [GOOD.slice(0, at + 1), GOOD.slice(at + 1)]);
@@ -71,16 +71,16 @@ describe("heads that are right", () => {
     expect(statuses(await say(...GOOD))).toEqual([206]);
   });
 
-  it("are answered one by one when they come in one piece", async () => {
+  it("are answered one by one when they arrive in one piece", async () => {
     expect(statuses(await say(GOOD.repeat(50)))).toEqual(Array(50).fill(206));
   });
 
-  it("of HTTP/1.0 are answered, and are the last", async () => {
+  it("of HTTP/1.0 are answered, and the connection is closed", async () => {
     expect(statuses(await say(`GET /s3/bucket/object HTTP/1.0\r\n\r\n${GOOD}`))).toEqual([200]);
   });
 });
 
-describe("heads that are wrong are answered by 4xx and the end", () => {
+describe("invalid request heads are answered with 4xx and a closed connection", () => {
   it.each([
     ["lines that end in LF alone", "GET /s3/bucket/object HTTP/1.1\nHost: member\n\n", 400],
     ["a header without a name", "GET /s3/bucket/object HTTP/1.1\r\n: x\r\n\r\n", 400],
@@ -111,18 +111,18 @@ describe("heads that are wrong are answered by 4xx and the end", () => {
     expect(statuses(await say(head))).toEqual([status]);
   });
 
-  it("and a tunnel is not opened", async () => {
+  it("and CONNECT opens no tunnel", async () => {
     expect(await say("CONNECT elsewhere:443 HTTP/1.1\r\nHost: elsewhere\r\n\r\n")).toBe("");
     expect(statuses(await say(GOOD.replace("\r\n\r\n", "\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")))).toEqual([206]);
   });
 
-  it("behind a right one do not spoil its answer's bytes", async () => {
+  it("and do not damage the response to a valid request before them", async () => {
     const wire = await say(`${GOOD}\0\0\0`);
     if (wire !== "") expect(statuses(wire)[0]).toBe(206);
   });
 });
 
-describe("bytes at random", () => {
+describe("random bytes", () => {
   const requests = new HostileRequests(seededRandom(SEED));
 
   /** What comes back to a client that leaves as it likes: in good order, half closed, or at once. */
@@ -135,7 +135,7 @@ describe("bytes at random", () => {
     return "";
   }
 
-  it(`are answered by whole answers and right bytes, refused, or cut off (SEED=${SEED}, ${ROUNDS} connections)`, async () => {
+  it(`get complete and correct responses, a refusal, or a closed connection (SEED=${SEED}, ${ROUNDS} connections)`, async () => {
     const seen = new Map<number, number>();
     for (let round = 0; round < ROUNDS; round += BESIDES) {
       const sent = Array.from({ length: BESIDES }, () => requests.next());

@@ -2,9 +2,9 @@ import { requestHead } from "@frontcache/client/testing";
 import { parsePlainRequest } from "@frontcache/server/testing";
 import { describe, expect, it } from "vitest";
 
-describe("what frontcache's clients send", () => {
+describe("a request of frontcache's clients", () => {
   it.each(["key", "a/b//c", "é ~!*'()?#%+&", "tab\t, line\r\nbreak, \0", "k".repeat(1024), "é".repeat(512)])(
-    "is a plain request, the key being %s",
+    "has the fixed form of the plain lane for the key %s",
     (key) => {
       for (const version of ["", "v1", "W/v1"]) {
         for (const host of ["member-0.cache:8081", "10.0.0.1:8081", "[::1]:8081"]) {

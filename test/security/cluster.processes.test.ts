@@ -14,7 +14,7 @@ import { Authority, CertificateFiles } from "./authority.js";
 
 const [OLD, NEW] = ["old-secret-token-of-the-members", "new-secret-token-of-the-members"];
 
-it("members and clients by mutual TLS and tokens read, forward and exchange both; no secret is told", async () => {
+it("members and clients with mutual TLS and tokens read, forward and rotate both; no secret is logged", async () => {
   await using directory = await temporaryDirectory();
   const authority = await Authority.create("cluster");
   const files = new CertificateFiles(directory.path);

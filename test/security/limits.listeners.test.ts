@@ -19,7 +19,7 @@ async function read(listeners: ListenersUnderTest, key = URL): Promise<Buffer> {
   return Buffer.concat(parts);
 }
 
-it("a client's further reads are told to come again, by either listener, until one of its reads has ended", async () => {
+it("reads over a client's limit are rejected as retryable by both listeners until one of its reads ends", async () => {
   await using listeners = await open({ maxClientReads: "1" });
   let answer = (): void => {};
   listeners.cache.beforeAnswer = () => new Promise((resolve) => (answer = resolve));
@@ -37,7 +37,7 @@ it("a client's further reads are told to come again, by either listener, until o
   expect((await http.get("/s3/bucket/object")).body.toString()).toBe(BYTES);
 });
 
-it("a client's further connections are closed, and make room for others when they end", async () => {
+it("connections over a client's limit are closed, and ended connections make room", async () => {
   await using listeners = await open({ maxClientConnections: "2" });
   const [first, second] = [await RawClient.connect(listeners.httpPort), await RawClient.connect(listeners.httpPort)];
   const third = connect(listeners.httpPort, "127.0.0.1");
@@ -59,7 +59,7 @@ it("a client's further connections are closed, and make room for others when the
   await second[Symbol.asyncDispose]();
 });
 
-it("readers by gRPC that take nothing are cut off, the slowest first, and cost no more than the memory for them", async () => {
+it("gRPC clients that read nothing are disconnected, the slowest first, within the send-buffer memory", async () => {
   await using listeners = await open({ slowReaderBytes: `${4 * MiB}` });
   const large = Buffer.alloc(4 * MiB, 7);
   listeners.cache.objects.set(LARGE, large);

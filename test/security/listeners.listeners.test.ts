@@ -105,8 +105,8 @@ async function expectProbesAlone(listeners: ListenersUnderTest, shown: Shown): P
   expect(listeners.cache.requests).toEqual([]);
 }
 
-describe("where a token is asked for", () => {
-  it("requests without a valid one are counted for each listener", async () => {
+describe("with a required token", () => {
+  it("requests without a valid token are counted per listener", async () => {
     await using listeners = await open({ authTokenFile: tokenFile });
     for (const token of [undefined, "another-token-than-ours"]) {
       await get(listeners.httpPort, "/s3/bucket/object", { token });
@@ -115,7 +115,7 @@ describe("where a token is asked for", () => {
     expect([listeners.http.authenticationFailures.count, listeners.grpc.authenticationFailures.count]).toEqual([2, 2]);
   });
 
-  it.each([{}, { token: "another-token-than-ours" }])("nothing but health answers to %j", async (shown) => {
+  it.each([{}, { token: "another-token-than-ours" }])("only health checks are answered for %j", async (shown) => {
     await using listeners = await open({ authTokenFile: tokenFile });
     for (const method of METHODS) {
       await expect(listeners.call(shown, method)).rejects.toMatchObject({ code: status.UNAUTHENTICATED });
@@ -124,7 +124,7 @@ describe("where a token is asked for", () => {
     await expectProbesAlone(listeners, shown);
   });
 
-  it("everything answers to who shows it", async () => {
+  it("everything is answered for a client with the token", async () => {
     await using listeners = await open({ authTokenFile: tokenFile });
     await expectServed(listeners, { token: TOKEN });
   });
@@ -136,7 +136,7 @@ const typed = (name: string, password: string) => ({
 });
 
 describe("a browser", () => {
-  it("is asked for a password, and shown a member's pages for one of the tokens, whatever the name", async () => {
+  it("is asked for a password, and gets the pages with any token as password and any user name", async () => {
     await using listeners = await open({ authTokenFile: tokenFile });
     const at = (path: string) => `http://127.0.0.1:${listeners.httpPort}${path}`;
     for (const headers of [{}, typed("me", "another-token-than-ours"), typed(TOKEN, "")]) {
@@ -150,7 +150,7 @@ describe("a browser", () => {
     }
   });
 
-  it("gets no object by a password, for what else runs in it would too; S3's tools get S3's error and no such question", async () => {
+  it("gets no object with a password, because its scripts would too; S3 tools get S3's error without a password prompt", async () => {
     await using listeners = await open({ authTokenFile: tokenFile });
     for (const path of ["/s3/bucket/object", "/s3/bucket?list-type=2", "/gs/bucket/object", "/nothing", "http://x/status"]) {
       const { status: code, headers, body } = await getRaw(listeners.httpPort, path, typed("me", TOKEN));
@@ -160,7 +160,7 @@ describe("a browser", () => {
     expect(listeners.cache.requests).toEqual([]);
   });
 
-  it("without a certificate that is asked for is not asked for a password that would not do", async () => {
+  it("is not asked for a password if a certificate is required", async () => {
     await using listeners = await open({ ...mutual(), authTokenFile: tokenFile });
     const bare = await getRaw(listeners.httpPort, "/status", typed("me", TOKEN), trusting());
     expect([bare.status, bare.headers["www-authenticate"]]).toEqual([401, "Bearer"]);
@@ -169,8 +169,8 @@ describe("a browser", () => {
   });
 });
 
-describe("where a certificate is asked for", () => {
-  it("nobody without one is talked to by gRPC, and only probes answer by HTTP", async () => {
+describe("with a required certificate", () => {
+  it("a client without one cannot connect over gRPC, and gets only probes over HTTP", async () => {
     await using listeners = await open(mutual());
     for (const tls of [trusting(), trusting(stranger)]) {
       for (const method of [...METHODS, HEALTH])
@@ -179,14 +179,14 @@ describe("where a certificate is asked for", () => {
     }
   });
 
-  it("everything answers to who shows one of the authority's, and nobody reads in plain text", async () => {
+  it("everything is answered for a client with a certificate of the authority, and nothing in plain text", async () => {
     await using listeners = await open(mutual());
     await expectServed(listeners, { tls: trusting(client) });
     await expect(listeners.call({}, HEALTH)).rejects.toMatchObject({ code: status.UNAVAILABLE });
     await expect(get(listeners.httpPort, "/livez", {})).rejects.toThrow();
   });
 
-  it("a client does not talk to a member whose certificate another authority signed, or on another name", async () => {
+  it("a client rejects a member whose certificate has another authority or another name", async () => {
     await using listeners = await open({ tlsCert: files.cert, tlsKey: files.key });
     const { pem } = await Authority.create("a third");
     await expect(listeners.call({ tls: { ca: pem } }, HEALTH)).rejects.toMatchObject({ code: status.UNAVAILABLE });
@@ -194,7 +194,7 @@ describe("where a certificate is asked for", () => {
     expect((await get(listeners.httpPort, "/livez", { tls: trusting() })).status).toBe(200);
   });
 
-  it("and a token too, both must be shown", async () => {
+  it("both are required if a token is required too", async () => {
     await using listeners = await open({ ...mutual(), authTokenFile: tokenFile });
     await expect(listeners.call({ tls: trusting(client) }, METHODS[0]!)).rejects.toMatchObject({ code: status.UNAUTHENTICATED });
     await expectProbesAlone(listeners, { tls: trusting(client) });
@@ -207,17 +207,17 @@ describe("security settings", () => {
   it.each([
     [{ tlsCert: "/nowhere/tls.crt", tlsKey: "/nowhere/tls.key" }, "--tls-cert and --tls-key: cannot use /nowhere/tls.crt"],
     [{ authTokenFile: "/nowhere/tokens" }, "--auth-token-file: cannot use /nowhere/tokens"],
-  ])("prevent a start if a file cannot be used: %j", async (flags, problem) => {
+  ])("fail the start if a file cannot be used: %j", async (flags, problem) => {
     await expect(open(flags)).rejects.toThrow(problem);
   });
 
-  it("prevent a start if the key does not match the certificate", async () => {
+  it("fail the start if the key does not match the certificate", async () => {
     const other = join(directory.path, "other.key");
     writeFileSync(other, stranger.key);
     await expect(open({ tlsCert: files.cert, tlsKey: other })).rejects.toThrow(/cannot use .*mismatch/);
   });
 
-  it("refuse flags that need others", async () => {
+  it("reject flags that need others", async () => {
     await expect(open({ tlsCert: files.cert })).rejects.toThrow("--tls-cert and --tls-key must be set together");
     await expect(open({ tlsCa: files.ca })).rejects.toThrow("--tls-ca requires --tls-cert and --tls-key");
   });

@@ -106,8 +106,8 @@ function shownAt(port: number, { ca, cert, key }: { ca: string } & Pair): Promis
   });
 }
 
-describe("certificates that are exchanged", () => {
-  it("hold for new connections, while reads go on without a failure", async () => {
+describe("rotated certificates", () => {
+  it("apply to new connections, and no read fails meanwhile", async () => {
     const [old, fresh] = [await Authority.create("old"), await Authority.create("fresh")];
     const both = `${old.pem}${fresh.pem}`;
     const files = new CertificateFiles(directory.path);
@@ -144,10 +144,10 @@ describe("certificates that are exchanged", () => {
   });
 });
 
-describe("tokens that are exchanged", () => {
+describe("rotated tokens", () => {
   const [OLD, NEW] = ["the-old-token-of-everybody", "the-new-token-of-everybody"];
 
-  it("overlap, so that no read fails; then the old one is refused at once, on connections that stand as well", async () => {
+  it("overlap without a failed read; then the old one is refused immediately, also on open connections", async () => {
     const authTokenFile = join(directory.path, "tokens");
     writeFileSync(authTokenFile, OLD);
     await using listeners = await ListenersUnderTest.open({ authTokenFile }, clock);

@@ -41,7 +41,7 @@ function recordingLog(): { readonly log: Log; readonly lines: { readonly event: 
 }
 
 describe("the files of certificates", () => {
-  it("are refused with the reason if a key is given as CA, the CA is empty, or the key does not match", async () => {
+  it("are rejected with the reason if a key is given as CA, the CA is empty, or the key does not match", async () => {
     const [pair, second] = [await authority.issue("a"), await authority.issue("b")];
     expect(() => read(pair, pair.key)).toThrow("--tls-ca contains a private key instead of a certificate");
     expect(() => read(pair, "")).toThrow("--tls-ca contains no certificate");
@@ -61,11 +61,14 @@ describe("the files of certificates", () => {
     ["expiring soon", 2 * DAY_MS, undefined, "ours", [/^the certificate expires soon, on 20/]],
     ["of another name", 30 * DAY_MS, "elsewhere", "ours", [/^the certificate is not valid for --tls-server-name elsewhere/]],
     ["signed by another authority", 30 * DAY_MS, undefined, "theirs", [/^no certificate of --tls-ca signed/]],
-  ] as const)("have the right problems if the certificate is %s", async (_, validMs, serverName, signer, expected) => {
-    const pair = await (signer === "ours" ? authority : other).issueUntil(Date.now() + validMs, "frontcache");
-    const problems = certificateProblems(read(pair, authority.pem), serverName, Date.now());
-    expect(problems).toEqual(expected.map((text) => expect.stringMatching(text)));
-  });
+  ] as const)(
+    "are reported with the right problems if the certificate is %s",
+    async (_, validMs, serverName, signer, expected) => {
+      const pair = await (signer === "ours" ? authority : other).issueUntil(Date.now() + validMs, "frontcache");
+      const problems = certificateProblems(read(pair, authority.pem), serverName, Date.now());
+      expect(problems).toEqual(expected.map((text) => expect.stringMatching(text)));
+    },
+  );
 });
 
 describe("an expiring certificate", () => {

@@ -64,7 +64,7 @@ describe("the status of the cluster", () => {
   });
 
   // A shutdown that waited for the answer would take 20 s.
-  it("is sent to watchers repeatedly, and does not delay a shutdown", { timeout: 18_000 }, async () => {
+  it("is sent to subscribers repeatedly, and does not delay a shutdown", { timeout: 18_000 }, async () => {
     await using other = await Cluster.start({ names: namesOf(1) });
     const watch = await fetch(`http://${other.member("cache-0").http}/status/events`);
     const events = watch.body!.pipeThrough(new TextDecoderStream()).getReader();
@@ -78,7 +78,7 @@ describe("the status of the cluster", () => {
     expect(last.done).toBe(true);
   });
 
-  it("is one page of less than 100 KB that loads nothing else", async () => {
+  it("is one page of less than 100 KB that loads no other resource", async () => {
     const answer = await fetch(`http://${httpOf("cache-0")}/`);
     const html = await answer.text();
     expect(answer.headers.get("content-type")).toBe("text/html; charset=utf-8");
@@ -135,7 +135,7 @@ describe.skipIf(noBrowser !== undefined)(`the status page${noBrowser === undefin
     await page.close();
   });
 
-  it("reconnects after an error response, as from a member that starts", async () => {
+  it("reconnects after an error response, for example of a member that starts", async () => {
     const page = await browser.newPage();
     await page.clock.install();
     let refused = 0;

@@ -60,8 +60,8 @@ function asFunction(program: string): string {
   return `${imports}\n(async () => {${program.replace(/^ *import .*$/gm, "")}})();`;
 }
 
-describe("a program that reads by the client", () => {
-  it.each(["esm", "cjs"] as const)("runs as a single %s file, by every transport", async (format) => {
+describe("a program that uses the client", () => {
+  it.each(["esm", "cjs"] as const)("runs as a single %s file with every transport", async (format) => {
     const file = await bundle(format);
     const { stdout, stderr } = await promisify(execFile)(process.execPath, [file, member.grpc], { cwd: directory.path });
     expect(stderr).toBe("");

@@ -47,7 +47,7 @@ describe("dependencies", () => {
     everything.flatMap((each) => [...names(each.dependencies), ...names(each.devDependencies)]).filter((name) => !ours.has(name)),
   );
 
-  it("are all named in CONTRIBUTING with their reason, and no other package is", () => {
+  it("are all listed in CONTRIBUTING with their reason, and no other package is", () => {
     const named = reasons();
     expect([...named.keys()].sort()).toEqual([...foreign].sort());
     for (const why of named.values()) expect(why.length).toBeGreaterThan(10);
@@ -58,7 +58,7 @@ describe("dependencies", () => {
     expect([...importedIn(folder, shipped)].sort()).toEqual(declared.sort());
   });
 
-  it("of development are imported by a test, run by a script, or hold the types of one that is", () => {
+  it("of development are imported by a test, run by a script, or contain types of a package that is", () => {
     const imported = new Set(["proto", "client", "server", "test"].flatMap((folder) => [...importedIn(folder, () => true)]));
     const typed = (name: string): boolean => {
       const of = name.replace("@types/", "");
@@ -74,18 +74,18 @@ describe("dependencies", () => {
     expect(found.filter((name) => !known.has(name))).toEqual([]);
   });
 
-  it("are locked by their digest, except tools' binaries for systems that the lockfile was not written on", () => {
+  it("are locked by digest, except platform-specific binaries of other platforms", () => {
     const locked = [...lockedPackages()].filter(([, { dev, optional }]) => !(dev === true && optional === true));
     expect(locked.length).toBeGreaterThan(100);
     expect(locked.filter(([, { integrity }]) => !integrity?.startsWith("sha512-")).map(([place]) => place)).toEqual([]);
   });
 
-  it("need no install script in production, except those that are known to work without it", () => {
+  it("need no install script in production, except packages known to work without theirs", () => {
     const scripted = [...lockedPackages()].filter(([, each]) => each.hasInstallScript === true && each.dev !== true);
     expect(scripted.map(([place]) => place).sort()).toEqual(names(SCRIPTS_NOT_NEEDED).map((name) => `node_modules/${name}`));
   });
 
-  it("bring their native code prebuilt for the systems that members and clients run on", () => {
+  it("contain prebuilt native code for the platforms of members and clients", () => {
     const prebuilt = names(manifestOf("node_modules/koffi").optionalDependencies);
     for (const system of ["linux-x64", "linux-arm64", "darwin-arm64"]) {
       expect(prebuilt).toContain(`@koromix/koffi-${system}`);

@@ -63,7 +63,7 @@ describe.skipIf(!WANTED)(
       await expectWorkingCache(join(clone, "server", "bin", "frontcache.js"), join(directory, "cache-of-clone"));
     });
 
-    it("packs into packages that work where nothing else is", async () => {
+    it("produces packages that work on their own", async () => {
       const packages = packageFolders.flatMap((folder) => ["--workspace", folder]);
       run(clone, "npm", "pack", ...packages, "--pack-destination", directory);
       const tarballs = readdirSync(directory).filter((name) => name.endsWith(".tgz"));
@@ -79,7 +79,7 @@ describe.skipIf(!WANTED)(
       await expectWorkingCache(program, join(directory, "cache-of-packages"));
     });
 
-    it("builds an image's files by the steps of its Dockerfile, which work as they are", async () => {
+    it("builds the files of the image with the steps of its Dockerfile, and they work", async () => {
       const [build, final] = stages();
       const app = join(directory, "app");
       mkdirSync(app);

@@ -15,7 +15,7 @@ describe("the image", () => {
     expect(sources.filter((source) => !existsSync(join(root, source)) || isIgnored(source))).toEqual([]);
   });
 
-  it("is built without files for tests, and without earlier builds", () => {
+  it("contains no test files and no earlier builds", () => {
     for (const path of ["test", "node_modules", "server/node_modules/x", "server/dist/index.js", "proto/src/ring.test.ts"]) {
       expect([path, isIgnored(path)]).toEqual([path, true]);
     }
@@ -24,7 +24,7 @@ describe("the image", () => {
     }
   });
 
-  it("installs with every workspace's manifest in place, and runs no install script", () => {
+  it("installs with the manifests of all workspaces, and runs no install script", () => {
     const install = build!.findIndex(({ name, rest }) => name === "RUN" && rest.startsWith("npm ci"));
     const before = argumentsOf(build!.slice(0, install), "COPY").flatMap((rest) => copied(rest)?.sources ?? []);
     const manifests = packageFolders.map((folder) => `${folder}/package.json`);
@@ -33,7 +33,7 @@ describe("the image", () => {
     expect(npm.filter((command) => !command.includes("--ignore-scripts"))).toEqual([]);
   });
 
-  it("starts the member as an unprivileged user, on the ports that a member listens on", () => {
+  it("starts the member as an unprivileged user and exposes its ports", () => {
     const [entry] = argumentsOf(final!, "ENTRYPOINT").map((rest) => JSON.parse(rest) as string[]);
     expect(entry).toEqual(["node", expect.stringMatching(/^\/app\//)]);
     expect(existsSync(join(root, entry![1]!.replace("/app/", "")))).toBe(true);

@@ -62,7 +62,7 @@ describe.each(packageFolders)("the package %s", (folder) => {
     files = everything.get(manifestOf(folder).name)!.filter((path) => !isLeftOver(folder, path));
   });
 
-  it("contains every file that its manifest names, README and LICENSE included", () => {
+  it("contains every file that its manifest names, including README and LICENSE", () => {
     expect(files).toEqual(expect.arrayContaining([...promised(folder), "package.json", "README.md", "LICENSE"]));
     expect(readFileSync(join(root, folder, "LICENSE"), "utf8")).toBe(readFileSync(join(root, "LICENSE"), "utf8"));
   });
@@ -83,7 +83,7 @@ describe.each(packageFolders)("the package %s", (folder) => {
     expect([...new Set(wanted)].filter((path) => !types.includes(path))).toEqual([]);
   });
 
-  it("contains besides the build only files that are read at run time", () => {
+  it("contains, in addition to the build, only files that are read at run time", () => {
     const expected: Readonly<Record<string, RegExp>> = {
       proto: /^cache\.proto$/,
       client: /^$/,

@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { createServer } from "node:net";
 import { expect, it } from "vitest";
 
-it("lets a test of listeners listen, and fails one that starts a process", async () => {
+it("a listeners test may listen, and fails if it starts a process", async () => {
   const server = createServer().listen(0, "127.0.0.1");
   await once(server, "listening");
   server.close();

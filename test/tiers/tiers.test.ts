@@ -5,7 +5,7 @@ import { describe, expect, it } from "vitest";
 import { tierOf } from "./tiers.js";
 
 describe("the tiers", () => {
-  it("are told by the name of the file", () => {
+  it("are selected by the name of the file", () => {
     expect(tierOf("server/src/cache/local-cache.test.ts")).toBe("unit");
     expect(tierOf("test/s3/aws-sdk.listeners.test.ts")).toBe("listeners");
     expect(tierOf("test/e2e/crash.processes.test.ts")).toBe("processes");

@@ -93,7 +93,7 @@ function hang(kind: "open" | "read") {
 }
 
 describe("reads of block files on this host", () => {
-  it("land the right bytes, whatever the range, first and again", async () => {
+  it("return the correct bytes of any range, the first time and again", async () => {
     const { held, read, local } = setUp();
     held(id, ...ALL);
     const range = fc.tuple(fc.nat(blockBytes - 1), fc.integer({ min: 1, max: geometry.blockBytes }));
@@ -107,7 +107,7 @@ describe("reads of block files on this host", () => {
     expect(local.report).toMatchObject({ reads: 300, openFiles: 1 });
   });
 
-  it("are none without a version, without a file, of another version, and behind the object's end", async () => {
+  it("are not used without a version, without a file, for another version, or past the object's end", async () => {
     const { held, read, local } = setUp();
     held(id, ...ALL);
     expect(await read(0, 10, "")).toBeUndefined();
@@ -129,7 +129,7 @@ describe("reads of block files on this host", () => {
     expect(local.report.openFiles).toBe(0);
   });
 
-  it("take in what the member adds to a block, and nothing of what it does not hold", async () => {
+  it("use segments that the member adds later, and no missing segments", async () => {
     const { held, read } = setUp();
     const writer = held(id, 1, 2);
     expect((await read(SEGMENT, 3 * SEGMENT))?.length).toBe(2 * SEGMENT);
@@ -144,7 +144,7 @@ describe("reads of block files on this host", () => {
     ["a whole segment of it", 2 * SEGMENT, 3 * SEGMENT],
     ["a part of it", 2 * SEGMENT + 10, 2 * SEGMENT + 20],
     ["all of the block", 0, blockBytes],
-  ])("check each segment against its CRC before they take %s", async (_, start, end) => {
+  ])("verify each segment's CRC before %s", async (_, start, end) => {
     const { held, read, clock } = setUp();
     const writer = held(id, ...ALL);
     writer.spoil(2 * SEGMENT + 77, Buffer.from("x"));
@@ -156,7 +156,7 @@ describe("reads of block files on this host", () => {
     expect((await read(start, end))?.length).toBe(end - start);
   });
 
-  it("take no byte of a segment that was given up, however hot it was", async () => {
+  it("use no byte of a dropped segment, even if it was hot", async () => {
     const { held, read, clock } = setUp();
     const writer = held(id, ...ALL);
     for (let again = 0; again < 2; again++) expect((await read(0, 100))?.length).toBe(100);
@@ -170,7 +170,7 @@ describe("reads of block files on this host", () => {
     expect((await read(0, 100))?.length).toBe(100);
   });
 
-  it("never give a wrong byte, whatever the member does to the file meanwhile", async () => {
+  it("never return a wrong byte while the member changes the file", async () => {
     const { held, read, clock } = setUp();
     const writer = held(id, ...ALL);
     const step = fc.oneof(
@@ -203,7 +203,7 @@ describe("reads of block files on this host", () => {
     );
   });
 
-  it("close a file within a moment after its block was evicted, read or not", async () => {
+  it("close the file of an evicted block soon, read or not", async () => {
     const { held, read, clock, local } = setUp();
     const [used, unused] = [held(id, ...ALL), held({ ...id, version: "v2" }, ...ALL)];
     expect([(await read(0, 10))?.length, (await read(0, 10, "v2"))?.length]).toEqual([10, 10]);
@@ -216,7 +216,7 @@ describe("reads of block files on this host", () => {
     expect(clock.pending).toBe(1);
   });
 
-  it("keep a bounded number of files open, and none that nobody reads", async () => {
+  it("keep a bounded number of files open, and close unused files", async () => {
     const { held, read, clock, local } = setUp();
     for (let version = 0; version < 300; version++) {
       held({ ...id, version: `v${version}` }, 0);
@@ -227,7 +227,7 @@ describe("reads of block files on this host", () => {
     await expect.poll(() => local.report.openFiles).toBe(0);
   });
 
-  it("end with their call", async () => {
+  it("end when their call ends", async () => {
     const { held, read, call, local } = setUp();
     held(id, ...ALL);
     const reading = read(0, blockBytes);
@@ -271,7 +271,7 @@ describe("reads of block files on this host", () => {
     expect([local.report.openFiles, clock.pending]).toEqual([0, 0]);
   });
 
-  it("into memory of the caller's end when the disk has answered, for it writes there until then", async () => {
+  it("into the caller's buffer end only when the disk has answered, because the kernel writes into it until then", async () => {
     const { clock, held, read, limitTo } = setUp();
     held(id, ...ALL);
     await read(0, SEGMENT);
@@ -288,7 +288,7 @@ describe("reads of block files on this host", () => {
     await expect(reading).rejects.toMatchObject({ code: "DEADLINE_EXCEEDED" });
   });
 
-  it("are told in batches, each block once, and the last ones at the end", async () => {
+  it("are reported in batches, each block once, and the last ones at closing", async () => {
     const { held, read, clock, told, local } = setUp();
     held(id, ...ALL);
     for (let times = 0; times < 5; times++) await read(0, 10);

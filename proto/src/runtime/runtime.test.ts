@@ -20,7 +20,7 @@ function controlled<T>(): {
 }
 
 describe("a single flight", () => {
-  it("runs the work of a key once for all who come meanwhile, and again afterwards", async () => {
+  it("runs the work of a key once for all concurrent callers, and again afterwards", async () => {
     const flights = new SingleFlight<string, number>();
     const control = controlled<number>();
     const both = [flights.run("a", control.work), flights.run("a", control.work)];
@@ -43,7 +43,7 @@ describe("a single flight", () => {
     expect(flights.size).toBe(0);
   });
 
-  it("starts anew for who comes after the work was forgotten, and keeps the newer work when the older one settles", async () => {
+  it("starts new work after the running work was forgotten, and keeps the new work when the older one settles", async () => {
     const flights = new SingleFlight<string, number>();
     const [older, newer] = [controlled<number>(), controlled<number>()];
     const first = flights.run("a", older.work);
@@ -144,14 +144,14 @@ describe("forEachConcurrent", () => {
 });
 
 describe("the back-off", () => {
-  it("doubles with each failure in a row up to the longest wait", () => {
+  it("doubles with each consecutive failure up to the maximum", () => {
     const waits = [1, 2, 3, 4, 1_000].map((failures) =>
       backoffMs({ firstMs: 100, longestMs: 500, jitter: 0 }, failures, () => 0.5),
     );
     expect(waits).toEqual([100, 200, 400, 500, 500]);
   });
 
-  it("is random in half of the wait, or in the share that is asked for", () => {
+  it("is random in half of the delay, or in the configured share", () => {
     const between = (jitter?: number): number[] =>
       [0, 1].map((r) => backoffMs({ firstMs: 100, longestMs: 500, jitter }, 1, () => r));
     expect([between(), between(1)]).toEqual([

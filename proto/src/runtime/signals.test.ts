@@ -98,7 +98,7 @@ describe("untilAborted", () => {
 });
 
 describe("sleep", () => {
-  it("resolves when the time is over, and leaves no listener", async () => {
+  it("resolves after the delay, and leaves no listener", async () => {
     const timers = manualTimers();
     const { signal } = new AbortController();
     const sleeping = sleep(timers, 10, signal);
@@ -128,7 +128,7 @@ describe("LinkedAbort", () => {
     expect(new LinkedAbort(parent.signal).signal.reason).toBe("enough");
   });
 
-  it("leaves the parent alone when it is aborted itself", () => {
+  it("does not abort its parent when it is aborted itself", () => {
     const parent = new AbortController();
     const linked = new LinkedAbort(parent.signal);
     linked.abort("own reason");
@@ -136,7 +136,7 @@ describe("LinkedAbort", () => {
     expect(linked.signal.reason).toBe("own reason");
   });
 
-  it("leaves nothing at its parent when it is unlinked", () => {
+  it("leaves no listener at its parent when it is unlinked", () => {
     const parent = new AbortController();
     const linked = new LinkedAbort(parent.signal);
     linked.unlink();

@@ -24,7 +24,7 @@ function fixture(allowed: string) {
 }
 
 describe("allowed buckets", () => {
-  it("are read, and others are not, held or not, forwarded or not", async () => {
+  it("can be read, and others cannot, cached or not, forwarded or not", async () => {
     const { memory, read } = fixture("s3://lake,s3://logs-*");
     (await read("s3://lake/k")).close();
     (await read("s3://logs-1/k")).close();
@@ -34,13 +34,13 @@ describe("allowed buckets", () => {
     expect(memory.requests).toEqual([]);
   });
 
-  it("are looked at, and others are not", async () => {
+  it("can be queried, and others cannot", async () => {
     const { stat } = fixture("s3://lake");
     expect((await stat("s3://lake/k")).info.objectSize).toBe(5);
     await expect(stat("s3://lake-2/k")).rejects.toMatchObject(denied);
   });
 
-  it("are listed, and others are not, nor are they told to be there", async () => {
+  it("can be listed, and others cannot, and their existence is not revealed", async () => {
     const { memory, cache } = fixture("s3://lake");
     const page = { delimiter: "", maxKeys: 10 };
     const list = (url: string) => cache.ask({ kind: "list", ref: parsePrefixUrl(url), page, ...requested });
@@ -52,7 +52,7 @@ describe("allowed buckets", () => {
     expect(memory.lists).toHaveLength(1);
   });
 
-  it("are evicted from, and a prefix that takes others in is refused", async () => {
+  it("can be evicted from, and a prefix that includes other buckets is rejected", async () => {
     const { memory, evict } = fixture("s3://lake,s3://logs-*");
     await evict({ url: "s3://lake/k" });
     await evict({ prefix: "s3://lake/" });
@@ -64,7 +64,7 @@ describe("allowed buckets", () => {
     expect(memory.evictions).toHaveLength(3);
   });
 
-  it("are named to whoever evicts others, at bounded length", async () => {
+  it("are named in the error for other buckets, at bounded length", async () => {
     const { evict } = fixture("s3://lake");
     const short = { message: expect.stringMatching(/^s3:\/\/lake-2\/k: s3:\/\/lake-2 is not served here: ask for /) };
     await expect(evict({ prefix: "s3://lake-2/k" })).rejects.toMatchObject(short);
@@ -78,12 +78,12 @@ describe("allowed buckets", () => {
     }
   });
 
-  it("are all where none are named", () => {
+  it("are all buckets by default", () => {
     const memory = new MemoryCache();
     expect(onlyAllowed(undefined)(memory)).toBe(memory);
   });
 
-  it("are warmed, and others are not, by name, by prefix or by block", async () => {
+  it("can be warmed, and others cannot, by name, by prefix or by block", async () => {
     const { memory, cache } = fixture("s3://lake");
     const warm = (url: string, prefix: string) => {
       const objects = { objects: [{ ref: parseObjectUrl(url) }], prefixes: [parsePrefixUrl(prefix)] };
@@ -97,7 +97,7 @@ describe("allowed buckets", () => {
     expect([memory.warmings.length, memory.warmedBlocks.length]).toEqual([1, 0]);
   });
 
-  it("are touched, and blocks of others are not", async () => {
+  it("can be touched, and blocks of others cannot", async () => {
     const { memory, cache } = fixture("s3://lake");
     const blocks = ["s3://lake/k", "s3://lake-2/k"].map((url) => ({ url, version: "v1", offset: 0 }));
     expect(await cache.ask({ kind: "touch", blocks, ...requested })).toBe(1);

@@ -6,7 +6,7 @@ import { ManualClock } from "../testing/manual-clock.js";
 import { Clients, noLimits } from "./limits/clients.js";
 import { ListeningPort } from "./listening-port.js";
 
-describe("a listener's port", () => {
+describe("a listening port", () => {
   let clients: Clients;
   let server: Server;
   let port: ListeningPort;
@@ -37,7 +37,7 @@ describe("a listener's port", () => {
     return { peer: `${socket.localAddress}:${socket.localPort}`, closed: bothClosed };
   }
 
-  it("counts connections for their clients, and closes those that are too many", async () => {
+  it("counts connections per client, and closes connections over the limit", async () => {
     await connection();
     await connection();
     const { closed } = await connection();
@@ -45,7 +45,7 @@ describe("a listener's port", () => {
     expect([port.openConnections, clients.connections, clients.refusedConnections]).toEqual([2, 2, 1]);
   });
 
-  it("cuts one peer off, and leaves the others", async () => {
+  it("closes the connections of one peer and keeps the others", async () => {
     const slow = await connection();
     await connection();
     port.cutOff(slow.peer);
@@ -53,7 +53,7 @@ describe("a listener's port", () => {
     expect(port.openConnections).toBe(1);
   });
 
-  it("takes nobody in while it closes, and is closed when its last connection is", async () => {
+  it("accepts no connections while it closes, and is closed with its last connection", async () => {
     await connection();
     let isClosed = false;
     const closing = port.close().then(() => {

@@ -72,25 +72,25 @@ const counted = (result: ReadResult) => ({
 });
 
 describe("a measured read", () => {
-  it("is counted once by its result, with its bytes and both of its times", async () => {
+  it("is counted once by its result, with its bytes and both durations", async () => {
     await readAll(() => reading("hit", [60, 40]));
     expect(counted("hit")).toEqual({ reads: 1, bytes: 100, seconds: 0.03, firstByteSeconds: 0 });
     expect(hottest.top(1)).toEqual([{ url: "s3://bucket/k", reads: 1, bytes: 100 }]);
   });
 
-  it("that had to wait tells how long its first bytes took", async () => {
+  it("that waits records the time to its first bytes", async () => {
     await readAll(() => Promise.resolve(reading("filled", [100])));
     expect(counted("filled")).toMatchObject({ reads: 1, firstByteSeconds: 0.01 });
   });
 
-  it("saves the bytes that no origin was asked for, and not those of fills or of other members", async () => {
+  it("counts bytes without an origin request as saved, and not those of fills or other members", async () => {
     for (const result of ["hit", "joined", "stale", "filled", "forwarded"] as const) {
       await readAll(() => Promise.resolve(reading(result, [100])));
     }
     expect(metrics.families.saved.at().value).toBe(300);
   });
 
-  it("that fails is an error and no answer, whether at its opening or midway", async () => {
+  it("that fails counts as an error only, at its opening or midway", async () => {
     await expect(readAll(() => reading("filled", [50, "fail"]))).rejects.toThrow("out of reach");
     await expect(readAll(() => Promise.reject(new CacheError("NOT_FOUND", "s3://bucket/k: no such object")))).rejects.toThrow(
       "no such",
@@ -100,13 +100,13 @@ describe("a measured read", () => {
     expect(metrics.families.readErrors.at({ "error.type": "UNAVAILABLE" }).value).toBe(1);
   });
 
-  it("that its reader left is counted, and no error to look at", async () => {
+  it("whose client disconnected is counted, but is not a recent error", async () => {
     await expect(readAll(() => Promise.reject(new CacheError("CANCELLED", "the reader went away")))).rejects.toThrow();
     expect(metrics.families.readErrors.at({ "error.type": "CANCELLED" }).value).toBe(1);
     expect(errors.list()).toEqual([]);
   });
 
-  it("is no read of a reader's where a member asks what is held", async () => {
+  it("is not counted if another member asks for cached bytes", async () => {
     await readAll(() => reading("hit", [100]), true);
     expect(counted("hit").reads).toBe(0);
   });

@@ -2,29 +2,29 @@ import { describe, expect, it } from "vitest";
 import { count, formatBytes, formatDuration, formatShare } from "./amounts.js";
 import { formatTable } from "./table.js";
 
-describe("amounts for people", () => {
+describe("human-readable amounts", () => {
   it.each([
     [0, "0 B"],
     [1_023, "1023 B"],
     [1_536, "1.5 KiB"],
     [150 * 2 ** 20, "150 MiB"],
     [2 ** 60, "1024 PiB"],
-  ])("%d bytes are %s", (bytes, text) => expect(formatBytes(bytes)).toBe(text));
+  ])("format %d bytes as %s", (bytes, text) => expect(formatBytes(bytes)).toBe(text));
 
   it.each([
     [40, "0.0 s"],
     [9_940, "9.9 s"],
     [75_300, "75 s"],
     [3_600_000, "60 min"],
-  ])("%d ms are %s", (ms, text) => expect(formatDuration(ms)).toBe(text));
+  ])("format %d ms as %s", (ms, text) => expect(formatDuration(ms)).toBe(text));
 
-  it("counts and shares read as words", () => {
+  it("format counts and shares", () => {
     expect([count(1, "object"), count(0, "object"), formatShare(0.1234)]).toEqual(["1 object", "0 objects", "12.3 %"]);
   });
 });
 
 describe("a table", () => {
-  it("has columns as wide as their widest cells, and numbers to the right", () => {
+  it("has columns as wide as their widest cells, and right-aligned numbers", () => {
     const rows = [
       ["cache-0", "7", "ready"],
       ["c", "1234", "not ready"],

@@ -9,12 +9,12 @@ describe("a byte range", () => {
     ["100-", { offset: 100 }],
     ["-500", { lastBytes: 500 }],
     ["9007199254740991-", { offset: Number.MAX_SAFE_INTEGER }],
-  ])("reads %s as HTTP does", (text, range) => {
+  ])("is parsed from %s as in HTTP", (text, range) => {
     expect(parseByteRange(text)).toEqual(range);
   });
 
   it.each(["", "-", "-0", "5", "5-4", "a-b", "1-2,4-5", "bytes=0-1", "0 - 1", "-1-2", "9007199254740992-", "-9007199254740992"])(
-    "refuses %j in one line",
+    "is rejected in one line for %j",
     (text) => {
       expect(() => parseByteRange(text)).toThrow(/^--range: "[^\n]*" is not a range: use first-last/);
     },

@@ -33,7 +33,7 @@ const statusOf = (addresses: readonly string[], signal = new AbortController().s
   );
 
 describe("the status of a cluster", () => {
-  it("is that of the first member that answers, requested with the token", async () => {
+  it("is requested from the first member that answers, with the token", async () => {
     const report = { member: "m1", members: [] };
     const seen: unknown[] = [];
     const address = await listening(({ url, headers }, response) => {
@@ -75,7 +75,7 @@ const member = (name: string, rest: object): ListedMember =>
   ({ name, grpcAddress: "10.0.0.1:1", ringShare: 0.5, ...rest }) as ListedMember;
 
 describe("the table of the status", () => {
-  it("has the figures of the members, their totals, and a line for each problem", () => {
+  it("contains a row per member, totals, and a line per problem", () => {
     const full = { ...report.volumes[0], path: "/full", usedBytes: 0, state: "full" };
     const members = [
       member("a", { state: "ready", report: { ...report, volumes: [...report.volumes, full] } }),

@@ -41,8 +41,8 @@ async function begun(): Promise<void> {
   expect(file.bytes).toBe(3);
 }
 
-describe("a file that is written", () => {
-  it("is there when it is complete, in place of what was there before, and nothing beside it", async () => {
+describe("a downloaded file", () => {
+  it("replaces the previous file when it is complete, and leaves no other file", async () => {
     writeFileSync(path, "before");
     const file = await PartialFile.open(path, content, true);
     const heard: number[] = [];
@@ -55,7 +55,7 @@ describe("a file that is written", () => {
     expect([readFileSync(path, "utf8"), readdirSync(folder)]).toEqual(["abcdef", ["object"]]);
   });
 
-  it("is gone on with behind what came of the same version of the same range", async () => {
+  it("is resumed for the same version and range", async () => {
     await begun();
     const file = await PartialFile.open(path, content, true);
     expect(file.bytes).toBe(3);
@@ -72,7 +72,7 @@ describe("a file that is written", () => {
     ["another range", { ...content, end: 17 }, true],
     ["another object", { ...content, url: "s3://bucket/key2" }, true],
     ["the same, but anew is asked for", content, false],
-  ])("is begun anew for %s", async (_, other, resume) => {
+  ])("is restarted for %s", async (_, other, resume) => {
     await begun();
     const file = await PartialFile.open(path, other, resume);
     expect(file.bytes).toBe(0);
@@ -84,7 +84,7 @@ describe("a file that is written", () => {
     expect(readFileSync(path, "utf8")).toBe("new");
   });
 
-  it("is begun anew where what was left does not say what it is", async () => {
+  it("is restarted if the partial file has no valid description", async () => {
     await begun();
     writeFileSync(`${path}.part.json`, "{");
     expect((await PartialFile.open(path, content, true)).bytes).toBe(0);
@@ -96,13 +96,13 @@ describe("a file that is written", () => {
     expect(readdirSync(folder)).toEqual([]);
   });
 
-  it("needs a directory", async () => {
+  it("needs an existing directory", async () => {
     await expect(PartialFile.open(join(folder, "none", "object"), content, true)).rejects.toThrow("ENOENT");
   });
 });
 
 describe("a device", () => {
-  it("is written to, and never replaced", async () => {
+  it("is written directly and never replaced", async () => {
     expect([isDevice("/dev/null"), isDevice(path)]).toEqual([true, false]);
     await toDevice(Readable.from([Buffer.from("abc")]), "/dev/null", () => {});
     expect(statSync("/dev/null").isCharacterDevice()).toBe(true);

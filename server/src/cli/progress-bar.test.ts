@@ -11,7 +11,7 @@ function terminal(isTTY: boolean) {
 }
 
 describe("a progress bar", () => {
-  it("shows on a terminal how far it is, how fast, and how long the rest will take", () => {
+  it("shows progress, rate and remaining time on a terminal", () => {
     let nowMs = 0;
     const { stream, text } = terminal(true);
     const bar = openProgressBar(stream, true, () => nowMs);
@@ -24,7 +24,7 @@ describe("a progress bar", () => {
     expect(shown).toContain("█");
   });
 
-  it("is taken away at its end, and the cursor is there again", () => {
+  it("is removed at its end, and the cursor is visible again", () => {
     const { stream, text } = terminal(true);
     const bar = openProgressBar(stream);
     bar.update(1, 2);
@@ -36,7 +36,7 @@ describe("a progress bar", () => {
     expect(shown).toContain("\x1b[2K");
   });
 
-  it("is not shown where there is no terminal", () => {
+  it("is not shown without a terminal", () => {
     const { stream, text } = terminal(false);
     const bar = openProgressBar(stream);
     bar.update(1, 2, "note");

@@ -11,8 +11,8 @@ function load(given: Partial<Load>): Load {
   return { objects, sizeBytes: 10, concurrency: 4, durationMs: 20, read: async () => 10, signal: AbortSignal.any([]), ...given };
 }
 
-describe("a load of reads", () => {
-  it("asks for aligned ranges inside the objects, as many at a time as wanted", async () => {
+describe("a read load", () => {
+  it("reads aligned ranges inside the objects with the requested concurrency", async () => {
     let [running, most] = [0, 0];
     let bytes = 0;
     const report = await readLoad(
@@ -37,7 +37,7 @@ describe("a load of reads", () => {
     expect(report.p99Ms).toBeLessThanOrEqual(report.maxMs);
   });
 
-  it("counts what fails and goes on", async () => {
+  it("counts failures and continues", async () => {
     let reads = 0;
     const read = async (): Promise<number> => {
       if (++reads % 2 === 0) throw new CacheError("UNAVAILABLE", "now and then");

@@ -8,7 +8,7 @@ describe("an address", () => {
     ["[::1]:8080", "::1", 8080],
     ["[::]:65535", "::", 65535],
     ["cache-0.cache.svc:1", "cache-0.cache.svc", 1],
-  ])("reads %s and writes it back", (text, host, port) => {
+  ])("is parsed from %s and formatted back", (text, host, port) => {
     expect(listenAddress.parse(text)).toEqual({ host, port });
     expect(formatHostPort({ host, port })).toBe(text);
   });
@@ -25,11 +25,11 @@ describe("an address", () => {
     "a b:80",
     "http://host:80",
     "host:80/x",
-  ])("refuses %j", (text) => {
+  ])("is rejected: %j", (text) => {
     expect(() => listenAddress.parse(text)).toThrow(/^"[^\n]*" is not an address: use host:port/);
   });
 
-  it("to connect to needs a port", () => {
+  it("to connect to needs a port other than 0", () => {
     expect(() => remoteAddress.parse("host:0")).toThrow("a port from 1 to 65535");
   });
 });
@@ -40,17 +40,17 @@ describe("a host", () => {
     ["cache-0.cache", "cache-0.cache"],
     ["::1", "::1"],
     ["[fe80::1%eth0]", "fe80::1%eth0"],
-  ])("reads %s", (text, host) => {
+  ])("is parsed from %s", (text, host) => {
     expect(hostName.parse(text)).toBe(host);
   });
 
-  it.each(["", "host:80", "a b", "host/x", "a,b"])("refuses %j", (text) => {
+  it.each(["", "host:80", "a b", "host/x", "a,b"])("is rejected: %j", (text) => {
     expect(() => hostName.parse(text)).toThrow("is not a host");
   });
 });
 
 describe("a static member list", () => {
-  it("names each member with its addresses", () => {
+  it("contains each member with its addresses", () => {
     expect(members.parse("a=127.0.0.1:9001/9101, b=[::1]:9002,c=host:9003")).toEqual([
       { name: "a", grpcAddress: "127.0.0.1:9001", httpAddress: "127.0.0.1:9101" },
       { name: "b", grpcAddress: "[::1]:9002" },
@@ -63,13 +63,13 @@ describe("a static member list", () => {
   });
 
   it.each(["a", "a=", "=host:1", "a=host", "a=host:0", "a=host:1/", "a=host:1/70000", "a=host:1,,b=host:2"])(
-    "refuses %j",
+    "is rejected: %j",
     (text) => {
       expect(() => members.parse(text)).toThrow(/is not an? (member|address): use /);
     },
   );
 
-  it("has each name once", () => {
+  it("is rejected if a name occurs twice", () => {
     expect(() => members.parse("a=h:1,a=h:2")).toThrow("the member a appears twice");
   });
 });

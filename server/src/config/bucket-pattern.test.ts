@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { bucketPatterns, covers, parseBucketPattern } from "./bucket-pattern.js";
 
 describe("bucket patterns", () => {
-  it("are names, beginnings, or all of a scheme", () => {
+  it("are names, prefixes, or all buckets of a scheme", () => {
     expect(bucketPatterns.parse("s3://lake, gs://logs-*,s3://*")).toEqual([
       { scheme: "s3", bucket: "lake" },
       { scheme: "gs", bucket: "logs-*" },
@@ -11,7 +11,7 @@ describe("bucket patterns", () => {
   });
 
   it.each(["", "lake", "s3://", "s3://a*b", "s3://lake/key", "http://lake", "s3://lake,,gs://x*", "s3://la ke"])(
-    "are not %j",
+    "are rejected: %j",
     (text) => {
       expect(() => bucketPatterns.parse(text)).toThrow("is not a bucket: use s3://name");
     },
@@ -26,7 +26,7 @@ describe("bucket patterns", () => {
     ["s3://lake-*", "s3://lake*", false],
     ["s3://lake", "s3://lake*", false],
     ["s3://*", "s3://any", true],
-  ])("%s covers %s: %s", (first, second, expected) => {
+  ])("%s includes %s: %s", (first, second, expected) => {
     expect(covers(parseBucketPattern(first), parseBucketPattern(second))).toBe(expected);
   });
 });

@@ -17,8 +17,8 @@ function clausesOf(content: string): readonly string[] {
 
 const unset = { requestsPerSecond: undefined, bytesPerSecond: undefined, concurrency: undefined, maxWaitMs: undefined };
 
-describe("a file of origins", () => {
-  it("says of every pattern of buckets where it is and how to reach it", () => {
+describe("an origins file", () => {
+  it("configures endpoint and access for every bucket pattern", () => {
     const rules = parseOrigins(
       `
 origins:
@@ -87,7 +87,7 @@ origins:
     ]);
   });
 
-  it("tells everything that is wrong with it at once, one clause each, with its place", () => {
+  it("reports all problems together, one clause each, with their place", () => {
     expect(
       clausesOf(`
 origins:
@@ -127,7 +127,7 @@ default: s3
     ]);
   });
 
-  it("refuses wrong limits and keys, and never repeats what may be a secret", () => {
+  it("is rejected for invalid limits and keys, without quoting possible secrets", () => {
     expect(
       clausesOf(`
 origins:
@@ -148,7 +148,7 @@ origins:
     ]);
   });
 
-  it("refuses what would never be reached", () => {
+  it("is rejected if a rule can never match", () => {
     expect(clausesOf("origins: [{buckets: [s3://logs-*]}, {buckets: [s3://logs-2024, gs://logs-2024]}]")).toHaveLength(1);
     expect(clausesOf("origins: [{buckets: s3://logs-*}, {buckets: s3://logs-2024}]")).toEqual([
       "f: origins[1].buckets: s3://logs-2024 never matches because s3://logs-* comes first: move it up",
@@ -157,7 +157,7 @@ origins:
   });
 
   it.each(["", "origins:", "origins: []", "origins: s3://bucket", "- s3://bucket", "origins: [{}"])(
-    "refuses %j in one line each",
+    "is rejected in one line for %j",
     (content) => {
       const clauses = clausesOf(content);
       expect(clauses.length).toBeGreaterThan(0);
@@ -165,7 +165,7 @@ origins:
     },
   );
 
-  it("is named where it can't be read", () => {
+  it("is named in the error if it cannot be read", () => {
     expect(() => originsFile.parse("/nowhere/origins.yaml")).toThrow("/nowhere/origins.yaml cannot be read (ENOENT)");
     const directory = mkdtempSync(join(tmpdir(), "frontcache-origins-"));
     try {

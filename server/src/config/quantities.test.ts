@@ -13,7 +13,7 @@ describe("a size", () => {
     ["1TiB", 2 ** 40],
     ["1GB", 1e9],
     ["12b", 12],
-  ])("reads %s", (text, bytes) => {
+  ])("is parsed from %s", (text, bytes) => {
     expect(size(0).parse(text)).toBe(bytes);
   });
 
@@ -31,16 +31,16 @@ describe("a size", () => {
     "16MiB,",
     "0x10",
     "constructor",
-  ])("refuses %j in one line that says what to write", (text) => {
+  ])("is rejected in one line that says what to use: %j", (text) => {
     expect(() => size(0).parse(text)).toThrow(/^"[^\n]*" is not a size: use [^\n]*$/);
   });
 
-  it("has a least value", () => {
+  it("has a minimum", () => {
     expect(() => size(1 << 20).parse("0")).toThrow('"0" is too small: use at least 1MiB');
     expect(size(1 << 20).parse("1MiB")).toBe(1 << 20);
   });
 
-  it("is written in its largest whole unit", () => {
+  it("is formatted in the largest unit that divides it", () => {
     expect([0, 1, 1024, 1536, 16 << 20, 2 ** 40].map(formatSize)).toEqual([
       "0 bytes",
       "1 bytes",
@@ -61,20 +61,20 @@ describe("a duration", () => {
     ["60s", 60_000],
     ["5m", 300_000],
     ["1h", 3_600_000],
-  ])("reads %s as milliseconds", (text, ms) => {
+  ])("is parsed from %s to milliseconds", (text, ms) => {
     expect(duration(0).parse(text)).toBe(ms);
   });
 
-  it.each(["", "60", "-1s", "1d", "s", "1 s", "1e3ms", "never", `${"9".repeat(20)}h`])("refuses %j", (text) => {
+  it.each(["", "60", "-1s", "1d", "s", "1 s", "1e3ms", "never", `${"9".repeat(20)}h`])("is rejected: %j", (text) => {
     expect(() => duration(0).parse(text)).toThrow(/^"[^\n]*" is not a duration: use /);
   });
 
-  it("may be never, where that is allowed", () => {
+  it("may be `never` if allowed", () => {
     expect(duration(0, { never: true }).parse("never")).toBe(Number.POSITIVE_INFINITY);
     expect(() => duration(0, { never: true }).parse("ever")).toThrow("or never");
   });
 
-  it("has a least value", () => {
+  it("has a minimum", () => {
     expect(() => duration(100).parse("0")).toThrow('"0" is too short: use at least 100ms');
   });
 });
@@ -86,17 +86,17 @@ describe("a percentage", () => {
     ["95%", 0.95],
     ["99.5", 0.995],
     ["100", 1],
-  ])("reads %s as a share", (text, share) => {
+  ])("is parsed from %s to a share", (text, share) => {
     expect(percent.parse(text)).toBeCloseTo(share, 10);
   });
 
-  it.each(["", "101", "-1", "half", "%"])("refuses %j", (text) => {
+  it.each(["", "101", "-1", "half", "%"])("is rejected: %j", (text) => {
     expect(() => percent.parse(text)).toThrow("is not a percentage");
   });
 });
 
 describe("a whole number", () => {
-  it("lies in its range", () => {
+  it("must lie in its range", () => {
     expect(whole(1, 64).parse("1")).toBe(1);
     expect(whole(1, 64).parse("64")).toBe(64);
     for (const text of ["0", "65", "", "1.5", "-1", "four"])

@@ -64,7 +64,7 @@ describe("settings", () => {
     expect(Object.isFrozen(readSettings({}, {}))).toBe(true);
   });
 
-  it("prefer a flag to the environment, and the environment to the default", () => {
+  it("take a flag before the environment, and the environment before the default", () => {
     const environment = { FRONTCACHE_FILL: "whole", FRONTCACHE_NEGATIVE_TTL: "5s" };
     const settings = readSettings({ fill: "wanted" }, environment);
     expect([settings.fill, settings.negativeTtlMs, settings.revalidateAfterMs]).toEqual(["wanted", 5_000, 60_000]);
@@ -81,13 +81,13 @@ describe("settings", () => {
     expect(readSettings(flags, {})).toMatchObject({ negativeTtlMs: 0, revalidateAfterMs: 0, unreadyGraceMs: 0, lowWatermark: 0 });
   });
 
-  it("bound the part size by the block size, so that --block-size 1MiB works alone", () => {
+  it("limit the part size to the block size, so --block-size 1MiB works alone", () => {
     expect(readSettings({ blockBytes: "1MiB" }, {})).toMatchObject({ blockBytes: MiB, partBytes: MiB });
     expect(readSettings({ blockBytes: "2MiB", partBytes: "8MiB" }, {})).toMatchObject({ partBytes: 2 * MiB });
   });
 
   it.each(["blockBytes", "partBytes", "fillMemoryBytes", "fillParallelism", "purgeIntervalMs"] as const)(
-    "refuse 0 for %s",
+    "reject 0 for %s",
     (name) => {
       expect(problemsOf({ [name]: "0" })).toHaveLength(1);
     },
@@ -129,7 +129,7 @@ describe("settings", () => {
   });
 });
 
-describe("a file of origins", () => {
+describe("an origins file", () => {
   const write = (content: string): string => {
     const path = join(mkdtempSync(join(tmpdir(), "frontcache-settings-")), "origins.yaml");
     writeFileSync(path, content);
@@ -164,7 +164,7 @@ describe("cache directories", () => {
     expect(read("cache")[0]!.path).toMatch(/^\/.*\/cache$/);
   });
 
-  it.each(["", "/a,", ":1GiB", "/a:", "/a:0", "/a:many", "/a:b:1GiB", "/a,/a/"])("refuse %j", (cacheDirs) => {
+  it.each(["", "/a,", ":1GiB", "/a:", "/a:0", "/a:many", "/a:b:1GiB", "/a,/a/"])("are rejected: %j", (cacheDirs) => {
     expect(problemsOf({ cacheDirs })).toHaveLength(1);
   });
 
@@ -172,7 +172,7 @@ describe("cache directories", () => {
     ["/a,/a/v1", "/a/v1 is inside /a"],
     ["/a/b/c:1GiB,/b,/a/b:1GiB", "/a/b/c is inside /a/b"],
     ["/,/a", "/a is inside /"],
-  ])("are refused one inside another: %s", (cacheDirs, problem) => {
+  ])("are rejected if one is inside another: %s", (cacheDirs, problem) => {
     expect(problemsOf({ cacheDirs })).toEqual([`--cache-dirs: ${problem}: use separate directories`]);
     expect(read("/a,/ab,/b/a")).toHaveLength(3);
   });
@@ -201,7 +201,7 @@ describe("the declarations", () => {
     expect(variableOf(declarations.s3ForcePathStyle)).toBe("FRONTCACHE_S3_FORCE_PATH_STYLE");
   });
 
-  it("are one table row each", () => {
+  it("have one table row each", () => {
     const rows = settingsTable().trimEnd().split("\n");
     expect(rows).toHaveLength(settingNames.length + 2);
     expect(rows).toContain(

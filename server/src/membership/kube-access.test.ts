@@ -29,7 +29,7 @@ describe("a pod's access to the Kubernetes API", () => {
     expect(await podAccess(environment, directory)).toMatchObject({ namespace: "default" });
   });
 
-  it("reads the token and the authority for each request, since Kubernetes replaces them", async () => {
+  it("reads the token and the authority for each request, because Kubernetes replaces them", async () => {
     const access = await podAccess(environment, directory);
     const first: RequestOptions = { headers: { accept: "application/json" } };
     await access.authorize(first);

@@ -57,12 +57,12 @@ function settled(): string[] {
 }
 
 describe("pods as members", () => {
-  it("publishes the first list at once, even if it is empty", () => {
+  it("publish the first list immediately, even if it is empty", () => {
     podMembers().replace([]);
     expect(lists).toEqual([[]]);
   });
 
-  it("names a member after its pod, with the pod's address and this member's own ports", () => {
+  it("are named after their pods, with the pods' addresses and this member's ports", () => {
     const members = podMembers();
     members.replace([pod(1), pod(2, { address: "fd00::2" })]);
     expect(lists).toEqual([
@@ -73,18 +73,18 @@ describe("pods as members", () => {
     ]);
   });
 
-  it("omits the HTTP address if members have no HTTP listener", () => {
+  it("have no HTTP address if members have no HTTP listener", () => {
     const options = { identity: "pod", grpcPort: 8080, httpPort: undefined, unreadyGraceMs: 0, gatherMs: 0, clock } as const;
     new PodMembers({ ...options, onMembers: (members) => lists.push(members) }).replace([pod(1)]);
     expect(lists).toEqual([[{ name: "frontcache-1", grpcAddress: "10.0.0.1:8080" }]]);
   });
 
-  it("never counts a pod that is not ready, has no address or is terminating", () => {
+  it("never include a pod that is not ready, has no address or is terminating", () => {
     podMembers().replace([pod(0), pod(1, { ready: false }), without(pod(2), "address"), pod(3, { terminating: true })]);
     expect(names()).toEqual(["frontcache-0"]);
   });
 
-  it("gathers changes within 100 ms into one list", () => {
+  it("combine changes within 100 ms into one list", () => {
     const members = podMembers();
     members.replace([pod(0)]);
     members.set(pod(1));
@@ -97,21 +97,21 @@ describe("pods as members", () => {
     expect(names()).toEqual(["frontcache-1", "frontcache-2"]);
   });
 
-  it("removes a terminating pod at once, before it is deleted", () => {
+  it("lose a terminating pod immediately, before it is deleted", () => {
     const members = podMembers();
     members.replace([pod(0), pod(1)]);
     members.set(pod(1, { terminating: true }));
     expect(settled()).toEqual(["frontcache-0"]);
   });
 
-  it("removes a pod that lost its address at once", () => {
+  it("lose a pod without an address immediately", () => {
     const members = podMembers();
     members.replace([pod(0), pod(1)]);
     members.set(without(pod(1, { ready: false }), "address"));
     expect(settled()).toEqual(["frontcache-0"]);
   });
 
-  it("removes pods that a whole list does not have", () => {
+  it("lose pods that a whole list does not contain", () => {
     const members = podMembers();
     members.replace([pod(0), pod(1)]);
     members.replace([pod(1), pod(2)]);
@@ -152,7 +152,7 @@ describe("a member that becomes not ready", () => {
     expect(names()).toEqual(["frontcache-0"]);
   });
 
-  it("has only the rest of its grace period if a list reports it late, and all of it if the clocks disagree", () => {
+  it("has only the rest of its grace period if a list reports it late, and the whole one if the clocks disagree", () => {
     const members = podMembers();
     members.replace([pod(0), pod(1), pod(2), pod(3)]);
     members.replace([
@@ -168,7 +168,7 @@ describe("a member that becomes not ready", () => {
     expect(names()).toEqual(["frontcache-0"]);
   });
 
-  it("is removed at once if it terminates during the grace period", () => {
+  it("is removed immediately if it terminates during the grace period", () => {
     const members = podMembers();
     members.replace([pod(0), pod(1)]);
     members.set(pod(1, { ready: false }));
@@ -176,7 +176,7 @@ describe("a member that becomes not ready", () => {
     expect(settled()).toEqual(["frontcache-0"]);
   });
 
-  it("does not come back by an event that reports it as not ready", () => {
+  it("does not return through an event that reports it as not ready", () => {
     const members = podMembers();
     members.replace([pod(0), pod(1)]);
     members.set(pod(1, { ready: false }));
@@ -186,10 +186,10 @@ describe("a member that becomes not ready", () => {
   });
 });
 
-describe("a pod that comes back under its name", () => {
+describe("a pod that is recreated with the same name", () => {
   const successor = (changes: Partial<Pod> = {}): Pod => pod(1, { uid: "uid-1b", createdMs: CREATED + 5000, ...changes });
 
-  it("is a member when it is ready, by its new address", () => {
+  it("is a member with its new address when it is ready", () => {
     const members = podMembers();
     members.replace([pod(0), pod(1)]);
     members.set(pod(1, { terminating: true }));
@@ -201,7 +201,7 @@ describe("a pod that comes back under its name", () => {
     expect(lists.at(-1)?.find((member) => member.name === "frontcache-1")?.grpcAddress).toBe("10.0.9.9:8080");
   });
 
-  it("gets no grace period from the readiness of the pod before it", () => {
+  it("gets no grace period from the readiness of its predecessor", () => {
     const members = podMembers();
     members.replace([pod(0), pod(1)]);
     members.set(successor({ ready: false }));
@@ -212,7 +212,7 @@ describe("a pod that comes back under its name", () => {
     ["a change", (members: PodMembers) => members.set(pod(1, { address: "10.0.0.99" }))],
     ["a deletion's beginning", (members: PodMembers) => members.set(pod(1, { terminating: true }))],
     ["an end", (members: PodMembers) => members.remove(pod(1))],
-  ])("does not mind %s of the older pod that is told of late", (_what, tell) => {
+  ])("ignores %s of its predecessor that arrives late", (_what, tell) => {
     for (const createdMs of [CREATED, CREATED + 5000]) {
       const members = podMembers();
       members.replace([pod(0), pod(1)]);

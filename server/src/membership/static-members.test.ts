@@ -7,8 +7,8 @@ const BLOCK = 16 * 1024 * 1024;
 const a = { name: "a", grpcAddress: "127.0.0.1:9001", httpAddress: "127.0.0.1:9101" };
 const b = { name: "b", grpcAddress: "127.0.0.1:9002", httpAddress: "127.0.0.1:9102" };
 
-describe("a fixed member list", () => {
-  it("is available at once and calls each subscriber once", async () => {
+describe("a static member list", () => {
+  it("is available immediately and calls each subscriber once", async () => {
     const source = staticMembers([b, a], BLOCK);
     const heard: string[] = [];
     source.subscribe((membership) => heard.push(membership.hash));
@@ -18,7 +18,7 @@ describe("a fixed member list", () => {
     await source.close();
   });
 
-  it("refuses duplicate names", () => {
+  it("rejects duplicate names", () => {
     expect(() => staticMembers([a, { ...b, name: "a" }], BLOCK)).toThrow("the name a is taken twice");
   });
 

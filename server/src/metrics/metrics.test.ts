@@ -5,14 +5,14 @@ import { RecentErrors } from "./recent-errors.js";
 import { HistogramSeries } from "./series.js";
 
 describe("a histogram", () => {
-  it("counts a value at its boundary in that bucket, and above all of them in the last", () => {
+  it("counts a value at a boundary in that bucket, and a value above all boundaries in the last", () => {
     const series = new HistogramSeries({}, [1, 2, 4]);
     for (const value of [0.5, 1, 1.5, 4, 5]) series.record(value);
     expect([...series.counts]).toEqual([2, 1, 1, 1]);
     expect([series.count, series.sum]).toEqual([5, 12]);
   });
 
-  it("tells quantiles to within a bucket, and none before the first value", () => {
+  it("estimates quantiles within a bucket, and none before the first value", () => {
     const series = new HistogramSeries({}, [1, 2, 4]);
     expect(series.quantile(0.5)).toBeUndefined();
     for (let i = 0; i < 100; i++) series.record(i < 90 ? 1.5 : 100);
@@ -23,19 +23,19 @@ describe("a histogram", () => {
 });
 
 describe("a member's metrics", () => {
-  it("have all their series from the start, one for each volume where volumes count", () => {
+  it("have all their series from the start, one per volume if they are labelled by volume", () => {
     const { families } = new Metrics(["/a", "/b", "/a"], 0);
     expect(families.volumeUsage.all.map(({ labels }) => labels.volume)).toEqual(["/a", "/b"]);
     expect(families.volumeState.all).toHaveLength(6);
     expect(families.reads.all.every(({ value }) => value === 0)).toBe(true);
   });
 
-  it("refuse a label value that nobody declared", () => {
+  it("reject an undeclared label value", () => {
     const { families } = new Metrics(["/a"], 0);
     expect(() => families.volumeUsage.at({ volume: "/elsewhere" })).toThrow("frontcache.volume.usage has no series");
   });
 
-  it("look at what is watched before each reading", () => {
+  it("read the watched state before each collection", () => {
     const metrics = new Metrics([], 0);
     metrics.beforeReading(() => metrics.families.mappings.at().add(1));
     metrics.read();
@@ -44,7 +44,7 @@ describe("a member's metrics", () => {
 });
 
 describe("the hottest objects", () => {
-  it("hold every object read more often than one in their capacity, in bounded memory", () => {
+  it("contain every object with more than 1/capacity of the reads, in bounded memory", () => {
     const hottest = new HottestObjects(10);
     for (let i = 0; i < 5_000; i++) {
       hottest.touch(`s3://b/rare-${i}`, 1);
@@ -54,14 +54,14 @@ describe("the hottest objects", () => {
     expect(hottest.top(100)).toHaveLength(10);
   });
 
-  it("forget what is read no more", () => {
+  it("forget objects that are no longer read", () => {
     const hottest = new HottestObjects(10);
     for (let i = 0; i < 8; i++) hottest.touch("s3://b/was-hot", 1);
     for (let i = 0; i < 5; i++) hottest.decay();
     expect(hottest.top(10)).toEqual([]);
   });
 
-  it("look at one read in 16 where there are very many, and weigh it", () => {
+  it("sample one read in 16 under high load, and weight it", () => {
     const hottest = new HottestObjects(10);
     for (let i = 0; i < 10_000; i++) hottest.touch("s3://b/first", 1);
     hottest.decay();
@@ -71,7 +71,7 @@ describe("the hottest objects", () => {
 });
 
 describe("the recent errors", () => {
-  it("are the last so many, the newest first, with messages of bounded length", () => {
+  it("are bounded in number, the newest first, with messages of bounded length", () => {
     const errors = new RecentErrors(3);
     for (let atMs = 1; atMs <= 5; atMs++) errors.add({ atMs, code: "UNAVAILABLE", url: "s3://b/k", message: "x".repeat(9_999) });
     expect(errors.list().map(({ atMs }) => atMs)).toEqual([5, 4, 3]);

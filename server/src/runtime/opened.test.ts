@@ -20,7 +20,7 @@ function failing() {
   return { opened, closed, further, onFurther: (error: unknown) => void further.push((error as Error).message) };
 }
 
-describe("what was opened", () => {
+describe("a list of opened resources", () => {
   it("is closed completely even if some of it fails, and reports the first failure", async () => {
     const { opened, closed, further, onFurther } = failing();
     await expect(opened.close(onFurther)).rejects.toThrow("grpc");
@@ -28,7 +28,7 @@ describe("what was opened", () => {
     expect(further).toEqual(["at once", "store"]);
   });
 
-  it("never hides the failure that it is closed for", async () => {
+  it("never hides the failure that caused the close", async () => {
     const { opened, closed, further, onFurther } = failing();
     const failure = new Error("the address is taken");
     await expect(opened.closeAfter(failure, onFurther)).rejects.toBe(failure);

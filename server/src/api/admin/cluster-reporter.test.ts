@@ -48,7 +48,7 @@ describe("a report of the cluster", () => {
     expect(asked).toEqual(["m1", "m1"]);
   });
 
-  it("is created once at a time, however long the members take", async () => {
+  it("is created by one run at a time, even if members are slow", async () => {
     let answer = (): void => {};
     const asked: string[] = [];
     const { made, clock } = reporter(membersOf(2), async ({ name }) => {
@@ -80,7 +80,7 @@ describe("a report of the cluster", () => {
     expect(most).toBe(16);
   });
 
-  it("ends after three seconds, however many members are silent, and sends no further request", async () => {
+  it("ends after three seconds with any number of silent members, and sends no further request", async () => {
     const asked: string[] = [];
     const silence: ((report: MemberReport) => void)[] = [];
     const { made, clock } = reporter(membersOf(60), ({ name }) => {
@@ -100,7 +100,7 @@ describe("a report of the cluster", () => {
     expect(clock.waits).toBe(0);
   });
 
-  it("contains all members that answer, however many before them are silent, and those that answer again", async () => {
+  it("contains all members that answer, even behind many silent ones, and those that answer again", async () => {
     const answering = new Set(["m7", "m120", "m199"]);
     const late: (() => void)[] = [];
     const { made, clock } = reporter(membersOf(200), ({ name }) => {

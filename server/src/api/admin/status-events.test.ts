@@ -41,8 +41,8 @@ function events(): { events: StatusEvents; clock: ManualClock; turn: () => Promi
   return { events: made, clock, turn };
 }
 
-describe("events of the status", () => {
-  it("come at once, then every two seconds, one report for all who watch", async () => {
+describe("the events of the status", () => {
+  it("are sent immediately, then every two seconds, with one report for all subscribers", async () => {
     const { events: all, turn } = events();
     const [one, other] = [new NotedReply(), new NotedReply()];
     all.watch(one);
@@ -56,7 +56,7 @@ describe("events of the status", () => {
     expect(other.events).toEqual(["data: 2\n\n", "data: 3\n\n"]);
   });
 
-  it("are not piled up for a watcher that does not take them", async () => {
+  it("are not queued for a subscriber that does not read them", async () => {
     const { events: all, turn } = events();
     const slow = new NotedReply();
     all.watch(slow);
@@ -68,7 +68,7 @@ describe("events of the status", () => {
     expect(slow.events).toHaveLength(2);
   });
 
-  it("come again after a report that failed", async () => {
+  it("continue after a failed report", async () => {
     const clock = new ManualClock();
     let reports = 0;
     const report = async (): Promise<string> => {
@@ -83,7 +83,7 @@ describe("events of the status", () => {
     all.close();
   });
 
-  it("are for so many watchers and no more; one that leaves makes room", () => {
+  it("have a bounded number of subscribers; one that disconnects makes room", () => {
     const { events: all } = events();
     const first = new NotedReply();
     expect(all.watch(first)).toBe(true);
@@ -93,7 +93,7 @@ describe("events of the status", () => {
     expect(all.watch(new NotedReply())).toBe(true);
   });
 
-  it("leave no timer when the last watcher has left, and end when they are closed", async () => {
+  it("leave no timer when the last subscriber has disconnected, and end when they are closed", async () => {
     const { events: all, clock } = events();
     const reply = new NotedReply();
     all.watch(reply);

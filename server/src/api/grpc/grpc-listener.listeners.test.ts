@@ -41,11 +41,11 @@ function dynamicClient(protoFile: string, service: string): DynamicClient {
 describe("the methods", () => {
   beforeEach(() => member.listener.serve(member.cache, member.cache));
 
-  it("answer who owns a block", async () => {
+  it("return the owner of a block", async () => {
     expect(await answerOf((done) => member.client.lookupOwner({ key: URL, offset: 5 }, done))).toEqual({ addr: "bucket:8080" });
   });
 
-  it("tell what is known of an object", async () => {
+  it("return the metadata of an object", async () => {
     expect(await answerOf((done) => member.client.stat({ key: URL, version: "", forwarded: false }, done))).toEqual({
       version: "v1",
       objectSize: 100_000,
@@ -84,13 +84,13 @@ describe("the methods", () => {
     expect(member.cache.evictions).toEqual([]);
   });
 
-  it("note uses of blocks that readers on the host made themselves", async () => {
+  it("record uses of blocks that clients on the host read from files", async () => {
     const blocks = [{ key: URL, version: "v1", offset: 16 << 20 }];
     expect(await answerOf((done) => member.client.touch({ blocks }, done))).toEqual({ cached: 1 });
     expect(member.cache.touched).toEqual([{ url: URL, version: "v1", offset: 16 << 20 }]);
   });
 
-  it("stop when the caller leaves", async () => {
+  it("are aborted when the caller disconnects", async () => {
     const aborted = new Promise<void>((resolve) => {
       member.cache.beforeAnswer = (signal) =>
         new Promise((_, reject) => signal!.addEventListener("abort", () => reject(signal!.reason))).finally(
@@ -106,8 +106,8 @@ describe("the methods", () => {
   });
 });
 
-describe("a client that knows FrontCache's contract alone", () => {
-  it("finds owners and reads ranges", async () => {
+describe("a client with FrontCache's contract", () => {
+  it("looks up owners and reads ranges", async () => {
     member.listener.serve(member.cache, member.cache);
     const folder = mkdtempSync(join(tmpdir(), "frontcache-proto-"));
     const file = join(folder, "cache.proto");
@@ -140,7 +140,7 @@ describe("a client that knows FrontCache's contract alone", () => {
 });
 
 describe("health", () => {
-  it("is not serving before there is a reader and after the close began, in checks and in watches", async () => {
+  it("is NOT_SERVING before the cache is available and after the close began, in checks and in watches", async () => {
     const health = dynamicClient(healthProtoPath, "grpc.health.v1.Health");
     const check = health.Check as (request: object, done: (error: ServiceError | null, response: object) => void) => void;
     const statusOf = (service: string) => answerOf((done) => check.call(health, { service }, done));
@@ -170,7 +170,7 @@ describe("health", () => {
 });
 
 describe("reflection", () => {
-  it("names the services and describes them", async () => {
+  it("lists and describes the services", async () => {
     const folder = dirname(createRequire(import.meta.url).resolve("@grpc/reflection/package.json"));
     const file = join(folder, "build/proto/grpc/reflection/v1/reflection.proto");
     const reflection = dynamicClient(file, "grpc.reflection.v1.ServerReflection");
@@ -196,16 +196,16 @@ describe("reflection", () => {
 });
 
 describe("the listener", () => {
-  it("says what it listens on", async () => {
+  it("reports its address", async () => {
     expect(member.listener.address).toEqual({ host: "127.0.0.1", port: expect.any(Number) });
     expect(member.listener.address.port).toBeGreaterThan(0);
   });
 
-  it("refuses an address that is taken", async () => {
+  it("rejects an address that is in use", async () => {
     await expect(GrpcFixture.open({ listen: member.listener.address })).rejects.toThrow("EADDRINUSE");
   });
 
-  it("lets running reads end before it closes, and takes no new ones", async () => {
+  it("lets running reads finish before it closes, and rejects new ones", async () => {
     member.listener.serve(member.cache, member.cache);
     let answer!: () => void;
     member.cache.beforeAnswer = () => new Promise((resolve) => (answer = resolve));
@@ -227,7 +227,7 @@ describe("the listener", () => {
     await closed;
   });
 
-  it("cuts off what runs longer than it may", async () => {
+  it("aborts calls that exceed the drain timeout", async () => {
     member.listener.serve(member.cache, member.cache);
     member.cache.beforeSlice = (_, signal) =>
       new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
@@ -243,7 +243,7 @@ describe("the listener", () => {
     await eventually(() => expect([member.cache.openReads, member.listener.runningCalls]).toEqual([0, 0]));
   });
 
-  it("speaks IPv6", async () => {
+  it("listens on IPv6", async () => {
     await using six = await GrpcFixture.open({ listen: { host: "::1", port: 0 } });
     expect(await answerOf((done) => six.client.lookupOwner({ key: URL, offset: 0 }, done))).toEqual({ addr: "bucket:8080" });
   });

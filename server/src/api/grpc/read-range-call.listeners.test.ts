@@ -18,7 +18,7 @@ afterEach(async () => {
 });
 
 describe("a read", () => {
-  it.each([1, 65_535, 65_536, 65_537, MiB, 3 * MiB + 1])("of %d bytes is exact, whatever its slices are", async (bytes) => {
+  it.each([1, 65_535, 65_536, 65_537, MiB, 3 * MiB + 1])("of %d bytes is exact with slices of any size", async (bytes) => {
     const object = member.put(bytes);
     for (const sliceBytes of [bytes, 65_537, 700_001]) {
       member.cache.sliceBytes = sliceBytes;
@@ -26,7 +26,7 @@ describe("a read", () => {
     }
   });
 
-  it("sends what the request says, and version and size in its first message only", async () => {
+  it("sends the requested range, with version and size only in the first message", async () => {
     const size = 3 * MESSAGE_BYTES;
     const length = 2 * MESSAGE_BYTES + 5;
     const object = member.put(size);
@@ -53,13 +53,13 @@ describe("a read", () => {
     expect(await member.messagesOf()).toEqual([{ data: Buffer.alloc(0), version: "v1", objectSize: 0 }]);
   });
 
-  it("waits for slices that are not there yet", async () => {
+  it("waits for slices that are not available yet", async () => {
     const object = member.put(3 * MiB);
     member.cache.beforeSlice = () => new Promise((resolve) => setImmediate(resolve));
     expect(object.equals(await member.bytesOf())).toBe(true);
   });
 
-  it("serves many readers at a time", async () => {
+  it("is served concurrently with many others", async () => {
     const object = member.put(2 * MiB);
     member.cache.sliceBytes = 300_000;
     const ranges = Array.from({ length: 16 }, (_, at) => ({ offset: at * 1_000, length: MiB + at }));
@@ -70,7 +70,7 @@ describe("a read", () => {
   });
 });
 
-describe("a reader that reads slowly", () => {
+describe("a slow client", () => {
   let session: ClientHttp2Session;
 
   beforeEach(() => {
@@ -97,7 +97,7 @@ describe("a reader that reads slowly", () => {
     return stream;
   }
 
-  it("makes the member take no more slices than it reads, and give back the one in hand", async () => {
+  it("makes the member take no more slices than it reads, and release the current one", async () => {
     const object = member.put(4 * MiB);
     member.cache.scarce = true;
     const stream = open();
@@ -118,7 +118,7 @@ describe("a reader that reads slowly", () => {
     expect(member.clients.sendBuffer.bytes).toBe(0);
   });
 
-  it("does not cost a copy of a mapped block", async () => {
+  it("causes no copy of a mapped block", async () => {
     member.put(4 * MiB);
     member.cache.sliceBytes = 4 * MiB;
     const stream = open();
@@ -127,7 +127,7 @@ describe("a reader that reads slowly", () => {
     stream.close();
   });
 
-  it("leaves nothing behind when its connection is cut", async () => {
+  it("leaves nothing open when its connection is lost", async () => {
     member.put(4 * MiB);
     member.cache.scarce = true;
     open().on("error", () => {});

@@ -29,7 +29,7 @@ async function failureOf(fields: Partial<ReadRangeRequest> = {}): Promise<Servic
 describe("a read that fails", () => {
   const codes = Object.keys(errorTable) as ErrorCode[];
 
-  it.each(codes)("with %s says so by the error table, at once, later or in the middle", async (code) => {
+  it.each(codes)("with %s has the status of the error table, at the start, later or in the middle", async (code) => {
     member.put(2 * MiB);
     const fail = (): never => {
       throw new CacheError(code, `${URL}: what to do`, { cause: new Error("secret") });
@@ -49,7 +49,7 @@ describe("a read that fails", () => {
     }
   });
 
-  it("by a defect says nothing of it to the member.cache, and all to the log", async () => {
+  it("with a defect hides the cause from the client and logs it", async () => {
     member.cache.beforeAnswer = () => {
       throw new TypeError("secret", { cause: new Error("deeper") });
     };
@@ -65,7 +65,7 @@ describe("a read that fails", () => {
     ]);
   });
 
-  it("with a message that is no Unicode still says it", async () => {
+  it("with a message of invalid Unicode still returns it", async () => {
     member.cache.beforeAnswer = () => {
       throw new CacheError("NOT_FOUND", "s3://b/\ud800: no such object");
     };
@@ -77,7 +77,7 @@ describe("a read that fails", () => {
     [{ key: "http://bucket/key" }, /is not an object's URL/],
     [{ key: "s3://bucket" }, /names no object/],
     [{ offset: Number.MAX_SAFE_INTEGER, length: 1 }, /does not end between 0 and 2\^53 - 1/],
-  ])("%j is the reader's mistake", async (fields, message) => {
+  ])("with %j is INVALID_ARGUMENT", async (fields, message) => {
     const error = await failureOf(fields);
     expect([error.code, error.details]).toEqual([status.INVALID_ARGUMENT, expect.stringMatching(message)]);
   });
@@ -86,7 +86,7 @@ describe("a read that fails", () => {
     [2, 2n ** 60n, /^s3:\/\/bucket\/object: offset 1152921504606847000 is not a whole number from 0 to 2\^53 - 1$/],
     [2, 2n ** 64n - 1n, /offset -1 is not a whole number/],
     [3, 2n ** 53n, /length 9007199254740992 at offset 0 does not end/],
-  ])("field %d of %d is the reader's mistake, too", async (field, value, message) => {
+  ])("with field %d set to %d is INVALID_ARGUMENT", async (field, value, message) => {
     const wire = new BinaryWriter()
       .uint32((1 << 3) | 2)
       .string(URL)
@@ -104,8 +104,8 @@ describe("a read that fails", () => {
   });
 });
 
-describe("an error with more words than trailers hold", () => {
-  it("arrives, without the last of them", async () => {
+describe("an error message that is longer than trailers allow", () => {
+  it("arrives truncated", async () => {
     member.cache.beforeAnswer = async () => {
       throw new CacheError("UNAVAILABLE", `${URL}: ${"\u2603".repeat(100_000)}`);
     };
@@ -117,8 +117,8 @@ describe("an error with more words than trailers hold", () => {
   });
 });
 
-describe("a read that brings less than it has promised", () => {
-  it("is no answer that seems whole", async () => {
+describe("a read that yields fewer bytes than announced", () => {
+  it("does not end as a complete response", async () => {
     member.put(1_000);
     const whole = member.cache.open.bind(member.cache);
     member.cache.open = (wanted) => {
@@ -132,12 +132,12 @@ describe("a read that brings less than it has promised", () => {
   });
 });
 
-describe("a reader that leaves", () => {
+describe("a client that disconnects", () => {
   /** A hook that never answers, until the signal says so. */
   const hang = (signal: AbortSignal | undefined): Promise<void> =>
     new Promise((_, reject) => signal!.addEventListener("abort", () => reject(signal!.reason), { once: true }));
 
-  it.each(["while the read is opened", "while it waits for bytes"])("%s stops the read", async (when) => {
+  it.each(["while the read is opened", "while it waits for bytes"])("%s aborts the read", async (when) => {
     member.put(2 * MiB);
     if (when.endsWith("opened")) member.cache.beforeAnswer = hang;
     else member.cache.beforeSlice = (offset, signal) => (offset > 0 ? hang(signal) : undefined);
@@ -152,7 +152,7 @@ describe("a reader that leaves", () => {
     expect(member.logged).toEqual([]);
   });
 
-  it("too early has its read closed when it is opened", async () => {
+  it("before its read is open has the read closed when it opens", async () => {
     member.put(2 * MiB);
     let answer!: () => void;
     member.cache.beforeAnswer = () => new Promise((resolve) => (answer = resolve));
@@ -164,7 +164,7 @@ describe("a reader that leaves", () => {
     await member.untilNothingIsLeft();
   });
 
-  it("while its bytes are on their way has them given back when they come", async () => {
+  it("while it waits for bytes has them released when they arrive", async () => {
     member.put(2 * MiB);
     let arrive!: () => void;
     member.cache.beforeSlice = (offset) => (offset > 0 ? new Promise((resolve) => (arrive = resolve)) : undefined);
@@ -178,7 +178,7 @@ describe("a reader that leaves", () => {
     await member.untilNothingIsLeft();
   });
 
-  it("at its deadline is told so, and the read stops", async () => {
+  it("at its deadline gets DEADLINE_EXCEEDED, and the read is aborted", async () => {
     member.put(2 * MiB);
     member.cache.beforeAnswer = hang;
     const call = member.client.readRange(readRequest(), { deadline: Date.now() + 50 });
@@ -187,7 +187,7 @@ describe("a reader that leaves", () => {
     await member.untilNothingIsLeft();
   });
 
-  it("after the end finds nothing aborted", async () => {
+  it("after the end aborts nothing", async () => {
     member.put(10);
     await member.bytesOf();
     await member.untilNothingIsLeft();

@@ -33,7 +33,7 @@ function waitForStop(): Promise<Error> {
 }
 
 describe("a warming", () => {
-  it("tells how far each object is", async () => {
+  it("reports the progress of each object", async () => {
     const messages = await warm({ keys: [URL, `${URL}2`], version: "v7", dryRun: true });
     expect(messages).toMatchObject([
       { key: URL, ended: true },
@@ -44,7 +44,7 @@ describe("a warming", () => {
     ]);
   });
 
-  it("of one block, sent by a member, is answered from here", async () => {
+  it("of one block, sent by a member, is executed locally", async () => {
     member.cache.objects.set(URL, Buffer.alloc(100));
     const block = { offset: 50, objectSize: 100 };
     expect(await warm({ keys: [URL], version: "v1", block })).toMatchObject([
@@ -63,7 +63,7 @@ describe("a warming", () => {
     expect(member.cache.warmings).toEqual([]);
   });
 
-  it("stops when its caller leaves", async () => {
+  it("stops when its caller disconnects", async () => {
     const stopped = waitForStop();
     const call = member.client.warm(WarmRequest.fromPartial({ keys: [URL] }));
     const ended = new Promise<ServiceError>((resolve) => call.on("error", resolve).resume());
@@ -73,7 +73,7 @@ describe("a warming", () => {
     expect((await stopped).message).toBe("the client cancelled the call");
   });
 
-  it("is cut short when the member leaves, so that another one goes on with it", async () => {
+  it("is aborted when the member shuts down, so another member can resume it", async () => {
     const stopped = waitForStop();
     const running = warm({ keys: [URL] });
     await eventually(() => expect(member.cache.warmings.length).toBe(1));

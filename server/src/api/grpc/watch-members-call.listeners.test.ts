@@ -30,7 +30,7 @@ function hashesOf(watch: ClientReadableStream<MemberList>): string[] {
 }
 
 describe("a watch of the members", () => {
-  it("tells the list now and each new one, until its caller leaves", async () => {
+  it("sends the current list and each new one, until its caller disconnects", async () => {
     member.cache.memberList = listOf("first", 3);
     member.listener.serve(member.cache, member.cache);
     const watch = member.client.watchMembers({}).on("error", () => {});
@@ -45,7 +45,7 @@ describe("a watch of the members", () => {
     await eventually(() => expect(member.cache.memberListeners.size).toBe(0));
   });
 
-  it("ends in good order when the listener closes, and holds up no drain", async () => {
+  it("ends without an error when the listener closes, and does not delay the drain", async () => {
     member.listener.serve(member.cache, member.cache);
     const watch = member.client.watchMembers({});
     const hashes = hashesOf(watch);
@@ -60,7 +60,7 @@ describe("a watch of the members", () => {
     expect(member.cache.memberListeners.size).toBe(0);
   });
 
-  it("holds one list for a caller that does not read, and gives it the newest when it does", async () => {
+  it("buffers one list for a caller that does not read, and then sends the newest", async () => {
     member.listener.serve(member.cache, member.cache);
     const watch = member.client
       .watchMembers({})
@@ -80,7 +80,7 @@ describe("a watch of the members", () => {
     watch.cancel();
   });
 
-  it("is told that a member which is starting can't answer", async () => {
+  it("is rejected with UNAVAILABLE while the member starts", async () => {
     const watch = member.client.watchMembers({});
     const [error] = (await once(watch, "error")) as [ServiceError];
     expect(error.code).toBe(status.UNAVAILABLE);

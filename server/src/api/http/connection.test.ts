@@ -49,7 +49,7 @@ function open() {
 }
 
 describe("a connection", () => {
-  it("begins an answer when the one before is sent", () => {
+  it("starts a response when the previous one was sent", () => {
     const { connection, events, request } = open();
     const [first, second] = [request("a"), request("b")];
     expect(events).toEqual(["a begins"]);
@@ -59,7 +59,7 @@ describe("a connection", () => {
     expect([events.at(-1), connection.running]).toEqual(["b ends", false]);
   });
 
-  it("tells the running answer of its end, though the response never had its turn on the socket", () => {
+  it("notifies a waiting response of its end, even if the response never got the socket", () => {
     const { socket, connection, events, request } = open();
     const response = request("a");
     request("b");
@@ -69,7 +69,7 @@ describe("a connection", () => {
     expect(events).toEqual(["a begins", "a ends"]);
   });
 
-  it("that is to end does so after what is sent and what waits, and says so", () => {
+  it("that is asked to end does so after the running and queued responses, with Connection: close", () => {
     const { socket, connection, events, request } = open();
     const [first, second] = [request("a"), request("b")];
     connection.endWhenIdle();
@@ -80,13 +80,13 @@ describe("a connection", () => {
     expect([events.at(-1), socket.destroyed]).toEqual(["b ends", true]);
   });
 
-  it("that is to end and is idle ends at once", () => {
+  it("that is idle ends immediately when asked to end", () => {
     const { socket, connection } = open();
     connection.endWhenIdle();
     expect(socket.destroyed).toBe(true);
   });
 
-  it("is cut off by the request that is one too many", () => {
+  it("is closed by a request over the limit of queued requests", () => {
     const { socket, events, request } = open();
     for (let count = 0; count <= 100; count++) request(`${count}`);
     expect(socket.destroyed).toBe(false);

@@ -30,7 +30,7 @@ function untilGone(signal: AbortSignal | undefined): Promise<void> {
 }
 
 describe("the HTTP listener", () => {
-  it("serves the objects of both stores, many requests on one connection", async () => {
+  it("serves objects of both stores, and many requests on one connection", async () => {
     for (let round = 0; round < 3; round++) {
       expect((await client.get("/s3/bucket/object")).body.toString()).toBe("0123456789");
       expect((await client.get("/gs/bucket/object", "Range: bytes=2-3")).body.toString()).toBe("cd");
@@ -39,7 +39,7 @@ describe("the HTTP listener", () => {
     expect(fixture.listener.openConnections).toBe(1);
   });
 
-  it.each(["PUT", "POST", "DELETE", "PATCH", "OPTIONS"])("refuses to %s, as S3 would", async (method) => {
+  it.each(["PUT", "POST", "DELETE", "PATCH", "OPTIONS"])("rejects %s as S3 does", async (method) => {
     client.request(method, "/s3/bucket/object", "Content-Length: 0");
     const { status, headers, body } = await client.answer();
     expect([status, headers.allow]).toEqual([405, "GET, HEAD"]);
@@ -47,7 +47,7 @@ describe("the HTTP listener", () => {
     expect((await client.get("/s3/bucket/object")).status).toBe(200);
   });
 
-  it("throws away the body of what it refuses, without asking for it", async () => {
+  it("discards the body of a rejected request without asking for it", async () => {
     client.request("PUT", "/s3/bucket/object", "Content-Length: 300000");
     client.send(Buffer.alloc(300_000));
     expect((await client.answer()).status).toBe(405);
@@ -66,20 +66,20 @@ describe("the HTTP listener", () => {
     "/s3/bucket/object?tagging",
     "/s3/bucket/object?partNumber=1",
     "/gs/bucket/object?response-content-type=text%2Fplain",
-  ])("says of %s that S3 has it, and the cache has not", async (target) => {
+  ])("answers %s with 501 NotImplemented", async (target) => {
     for (const answer of [await client.get(target), await client.head(target)]) expect(answer.status).toBe(501);
     expect((await client.get(target)).body.toString()).toContain("<Code>NotImplemented</Code>");
   });
 
   it.each(["", "?prefix=a", "?acl", "?versions&list-type=2", "?uploads", "/?policyStatus="])(
-    "says of a bucket's %j that S3 has it, and the cache has not",
+    "answers the sub-resource %j of a bucket with 501 NotImplemented",
     async (query) => {
       const { status, body } = await client.get(`/s3/bucket${query}`);
       expect([status, /<Code>(\w+)</.exec(body.toString())?.[1]]).toEqual([501, "NotImplemented"]);
     },
   );
 
-  it.each(["s3", "gs"])("lists a bucket of %s in S3's form, as the store says", async (scheme) => {
+  it.each(["s3", "gs"])("lists a bucket of %s in the format of S3", async (scheme) => {
     const objects = [
       { key: "a&b", objectSize: 5, version: "v1", lastModifiedMs: 1_700_000_000_123, storageClass: "COLD" },
       { key: "\u0001 \ufffe", objectSize: 0 },
@@ -104,7 +104,7 @@ describe("the HTTP listener", () => {
     ]);
   });
 
-  it("names the resource of an error without its query, in one form", async () => {
+  it("returns the resource of an error without its query", async () => {
     const secret = "X-Amz-Signature=secret&X-Amz-Security-Token=secret";
     for (const target of [
       `/s3/bucket/object?acl&${secret}`,
@@ -120,7 +120,7 @@ describe("the HTTP listener", () => {
     }
   });
 
-  it("looks at buckets, and refuses to write to them", async () => {
+  it("answers HEAD of buckets, and rejects writes to them", async () => {
     expect((await client.head("/s3/bucket")).status).toBe(200);
     expect((await client.head("/gs/missing/")).status).toBe(404);
     for (const method of ["PUT", "DELETE", "POST"]) {
@@ -135,7 +135,7 @@ describe("the HTTP listener", () => {
     expect([status, /<Code>(\w+)</.exec(body.toString())?.[1]]).toEqual([404, "NoSuchBucket"]);
   });
 
-  it("stops listing when the client is gone", async () => {
+  it("aborts a listing when the client disconnects", async () => {
     let stopped = false;
     fixture.cache.beforeAnswer = (signal) =>
       untilGone(signal).catch((reason) => {
@@ -149,7 +149,7 @@ describe("the HTTP listener", () => {
     expect(fixture.logged).toEqual([]);
   });
 
-  it.each(["/", "/index.html", "/S3/bucket/object", "*"])("has nothing at %s", async (target) => {
+  it.each(["/", "/index.html", "/S3/bucket/object", "*"])("returns 404 for %s", async (target) => {
     const { status, body } = await client.get(target);
     expect(status).toBe(404);
     expect(body.toString()).toContain("objects are at /s3/");
@@ -162,19 +162,19 @@ describe("the HTTP listener", () => {
     "/s3/b",
     "/gs/buck%65t/?list-type=2",
     `/s3/bucket/${"k".repeat(1025)}`,
-  ])("calls %s malformed", async (target) => {
+  ])("returns 400 for the malformed path %s", async (target) => {
     const { status, body } = await client.get(target);
     expect(status).toBe(400);
     expect(body.toString()).toContain("<Code>InvalidURI</Code>");
   });
 
-  it("bounds the length of a path", async () => {
+  it("limits the length of a path", async () => {
     expect((await client.get(`/s3/bucket/object?${"a".repeat(8_000)}`)).status).toBe(200);
     expect((await client.get(`/s3/bucket/object?${"a".repeat(8_192)}`)).status).toBe(414);
   });
 });
 
-describe("Kubernetes's probes", () => {
+describe("Kubernetes probes", () => {
   it("report that the HTTP listener is alive and ready", async () => {
     for (const path of ["/livez", "/readyz", "/readyz?verbose"]) {
       const { status, headers, body } = await client.get(path);
@@ -183,14 +183,14 @@ describe("Kubernetes's probes", () => {
     }
   });
 
-  it("are told what stands against being ready", async () => {
+  it("get the reasons why the member is not ready", async () => {
     fixture.notReadyReasons = ["no membership yet", "volumes are recovering"];
     expect((await client.get("/livez")).status).toBe(200);
     const { status, body } = await client.get("/readyz");
     expect([status, body.toString()]).toEqual([503, "no membership yet\nvolumes are recovering\n"]);
   });
 
-  it("find it alive and not ready while it starts, and objects are not served yet", async () => {
+  it("find the starting member alive but not ready, and objects are not served", async () => {
     await using starting = await HttpFixture.open({ starting: true });
     await using other = await starting.connect();
     expect((await other.get("/livez")).status).toBe(200);
@@ -204,7 +204,7 @@ describe("Kubernetes's probes", () => {
     expect([status, body.toString()]).toEqual([503, expect.stringContaining("<Code>ServiceUnavailable</Code>")]);
   });
 
-  it("find it not ready when it is about to leave, while objects are still served", async () => {
+  it("find the draining member not ready while it still serves objects", async () => {
     fixture.listener.announceShutdown();
     const { status, body } = await client.get("/readyz");
     expect([status, body.toString()]).toEqual([503, "this member is shutting down\n"]);
@@ -212,8 +212,8 @@ describe("Kubernetes's probes", () => {
   });
 });
 
-describe("requests that are sent ahead of their answers", () => {
-  it("are answered in their order, one read at a time", async () => {
+describe("pipelined requests", () => {
+  it("are answered in order, one read at a time", async () => {
     let running = 0;
     let most = 0;
     fixture.cache.beforeAnswer = async () => {
@@ -227,14 +227,14 @@ describe("requests that are sent ahead of their answers", () => {
     expect(most).toBe(1);
   });
 
-  it("are cut off where they are too many", async () => {
+  it("close their connection if there are too many", async () => {
     fixture.cache.beforeAnswer = untilGone;
     client.send("GET /s3/bucket/object HTTP/1.1\r\nHost: m\r\n\r\n".repeat(1000));
     expect(await client.rest()).toBe("");
     expect(fixture.cache.requests).toHaveLength(1);
   });
 
-  it("are forgotten with their connection", async () => {
+  it("are dropped with their connection", async () => {
     fixture.cache.beforeAnswer = untilGone;
     client.send("GET /s3/bucket/object HTTP/1.1\r\nHost: m\r\n\r\n".repeat(10));
     await eventually(() => expect(fixture.cache.requests).toHaveLength(1));
@@ -245,7 +245,7 @@ describe("requests that are sent ahead of their answers", () => {
 });
 
 describe("closing the HTTP listener", () => {
-  it("ends idle connections at once and takes no new ones", async () => {
+  it("ends idle connections immediately and accepts no new ones", async () => {
     await client.get("/s3/bucket/object");
     await using silent = await fixture.connect();
     await eventually(() => expect(fixture.listener.openConnections).toBe(2));
@@ -254,7 +254,7 @@ describe("closing the HTTP listener", () => {
     await expect(fixture.connect()).rejects.toThrow("ECONNREFUSED");
   });
 
-  it("lets running answers finish, each the last of its connection", async () => {
+  it("lets running responses finish as the last of their connections", async () => {
     let go!: () => void;
     fixture.cache.beforeSlice = () => new Promise((resolve) => (go = resolve));
     client.request("GET", "/s3/bucket/object");
@@ -266,7 +266,7 @@ describe("closing the HTTP listener", () => {
     await once(client.socket, "close");
   });
 
-  it("says so in answers that had not begun", async () => {
+  it("adds Connection: close to responses that had not begun", async () => {
     let go!: () => void;
     fixture.cache.beforeAnswer = () => new Promise((resolve) => (go = resolve));
     client.send("GET /s3/bucket/object HTTP/1.1\r\nHost: m\r\n\r\n".repeat(2));
@@ -279,7 +279,7 @@ describe("closing the HTTP listener", () => {
     await closed;
   });
 
-  it("cuts off what has not finished in time", async () => {
+  it("closes connections whose responses do not finish in time", async () => {
     fixture.cache.beforeAnswer = untilGone;
     client.request("GET", "/s3/bucket/object");
     await eventually(() => expect(fixture.left().running).toBe(1));
@@ -291,7 +291,7 @@ describe("closing the HTTP listener", () => {
     await expect(client.answer()).rejects.toThrow("the connection ended");
   });
 
-  it("is needless where the address can't be had", async () => {
+  it("is not needed if the address cannot be used", async () => {
     const { listener } = fixture;
     const { HttpListener } = await import("./http-listener.js");
     const { clock } = fixture;
@@ -310,7 +310,7 @@ describe("closing the HTTP listener", () => {
 });
 
 describe("a page", () => {
-  it("is served by GET and HEAD at its path and nowhere else", async () => {
+  it("is served for GET and HEAD at its path only", async () => {
     fixture.pages.set(
       "/metrics",
       textPage("text/plain", () => "figures\n"),

@@ -48,7 +48,7 @@ describe("the plain lane", () => {
     ["/s3/bucket/missing", "bytes=0-0"],
     ["/s3/bucket/%zz", "bytes=0-0"],
     ["/s3/bucket", "bytes=0-0"],
-  ])("answers %s %s as Node's server would", async (target, range, ...headers) => {
+  ])("answers %s %s like Node's server", async (target, range, ...headers) => {
     const plain = await client.get(target, `Range: ${range}`, ...headers);
     const other = await client.get(target, `Range: ${range}`, ...headers, "User-Agent: a tool");
     expect([isPlain(plain.headers), isPlain(other.headers)]).toEqual([true, false]);
@@ -59,7 +59,7 @@ describe("the plain lane", () => {
     expect(withoutId(plain.body)).toBe(withoutId(other.body));
   });
 
-  it("is left for good by the first request of another form", async () => {
+  it("passes the connection to Node's parser permanently at the first request of another form", async () => {
     for (let round = 0; round < 3; round++)
       expect(isPlain((await client.get("/s3/bucket/object", "Range: bytes=0-9")).headers)).toBe(true);
     expect((await client.get("/readyz")).status).toBe(200);
@@ -67,7 +67,7 @@ describe("the plain lane", () => {
     expect([isPlain(headers), body.equals(OBJECT.subarray(0, 10))]).toEqual([false, true]);
   });
 
-  it("is left by a head in two pieces, wherever it is split, also behind an answer", async () => {
+  it("passes the connection to Node's parser for a head in two pieces, split anywhere, also after a response", async () => {
     const head = "GET /s3/bucket/object HTTP/1.1\r\nHost: member\r\nRange: bytes=2-5\r\n\r\n";
     for (let at = 1; at < head.length; at += 7) {
       await using other = await fixture.connect();
@@ -79,7 +79,7 @@ describe("the plain lane", () => {
     }
   });
 
-  it("hands over what was sent before the answer to the last request, in its order", async () => {
+  it("passes on bytes that arrived before the last response, in order", async () => {
     let go!: () => void;
     fixture.cache.beforeAnswer = () => new Promise((resolve) => (go = resolve));
     client.request("GET", "/s3/bucket/object", "Range: bytes=0-0");
@@ -94,7 +94,7 @@ describe("the plain lane", () => {
     for (const at of [0, 1, 2, 3]) expect((await client.answer()).body).toEqual(OBJECT.subarray(at, at + 1));
   });
 
-  it("cuts off who sends much more than it takes", async () => {
+  it("closes the connection of a client that sends much more than it reads", async () => {
     fixture.cache.beforeAnswer = (signal) =>
       new Promise((_, reject) => signal!.addEventListener("abort", () => reject(signal!.reason), { once: true }));
     client.request("GET", "/s3/bucket/object", "Range: bytes=0-0");
@@ -103,7 +103,7 @@ describe("the plain lane", () => {
     expect(await client.rest()).toBe("");
   });
 
-  it("stops for a client that ends its side, as Node's server does", async () => {
+  it("stops if the client half-closes the connection, like Node's server", async () => {
     fixture.cache.beforeAnswer = (signal) =>
       new Promise((_, reject) => signal!.addEventListener("abort", () => reject(signal!.reason), { once: true }));
     client.request("GET", "/s3/bucket/object", "Range: bytes=0-0");
@@ -112,7 +112,7 @@ describe("the plain lane", () => {
     expect(await client.rest()).toBe("");
   });
 
-  it("ends connections on which nothing moves, new ones sooner", () => {
+  it("closes connections without progress, new ones sooner", () => {
     const socket = Object.assign(new EventEmitter(), { destroyed: 0, timeouts: [] as number[] });
     const fake = Object.assign(socket, {
       setTimeout: (ms: number) => socket.timeouts.push(ms),

@@ -26,8 +26,8 @@ function answer(socket: HeldSocket, body: string): void {
   reply.end(Buffer.from(body));
 }
 
-describe("a small answer", () => {
-  it("is one piece: head and bytes", () => {
+describe("a small response", () => {
+  it("is written as one piece with its head", () => {
     const socket = new HeldSocket(true);
     answer(socket, "some bytes");
     expect(socket.writes.map((bytes) => bytes.toString())).toEqual([
@@ -35,7 +35,7 @@ describe("a small answer", () => {
     ]);
   });
 
-  it("stays as it is while its socket waits for the kernel, whatever is answered meanwhile", () => {
+  it("stays unchanged until the kernel has taken it, while other responses are written", () => {
     const slow = new HeldSocket(false);
     answer(slow, "of the slow one");
     answer(new HeldSocket(true), "of another one");

@@ -6,7 +6,7 @@ const PLAIN = "GET /s3/bucket/a%20key HTTP/1.1\r\nHost: member-0.cache:8081\r\nR
 const parse = (text: string) => parsePlainRequest(Buffer.from(text, "latin1"));
 
 describe("a plain request", () => {
-  it("is a GET of a range, of a version or of none", () => {
+  it("is a GET of a range with or without a version", () => {
     const headers = { host: "member-0.cache:8081", range: "bytes=10-19" };
     expect(parse(`${PLAIN}\r\n`)).toEqual({ url: "/s3/bucket/a%20key", headers });
     expect(parse(`${PLAIN}If-Match: "v1"\r\n\r\n`)).toEqual({
@@ -16,7 +16,7 @@ describe("a plain request", () => {
     expect(parse("GET /gs/b/k HTTP/1.1\r\nHost: [::1]:80\r\nRange: bytes=0-0\r\n\r\n")).toMatchObject({ url: "/gs/b/k" });
   });
 
-  it("may have the headers of members, behind all others", () => {
+  it("may end with the headers between members", () => {
     const headers = { host: "member-0.cache:8081", range: "bytes=10-19" };
     const [forwarded, cachedOnly] = ["frontcache-forwarded: 1\r\n", "frontcache-cached-only: 1\r\n"];
     expect(parse(`${PLAIN}${forwarded}\r\n`)?.headers).toEqual({ ...headers, "frontcache-forwarded": "1" });
@@ -60,7 +60,7 @@ describe("a plain request", () => {
     ["two of them", `${PLAIN}\r\n${PLAIN}\r\n`],
     ["a control character in a value", `${PLAIN}If-Match: "\x01"\r\n\r\n`],
     ["a path of more than 4 KiB", `${PLAIN.replace("%20", "x".repeat(4096))}\r\n`],
-  ])("has not %s", (_, text) => {
+  ])("does not have %s", (_, text) => {
     expect(parse(text)).toBeUndefined();
   });
 });

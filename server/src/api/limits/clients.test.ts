@@ -5,7 +5,7 @@ import { Clients, noLimits } from "./clients.js";
 const busy = expect.objectContaining({ code: "RESOURCE_EXHAUSTED", retryable: true });
 
 describe("clients", () => {
-  it("have connections up to a number each and in all, and are forgotten with their last one", () => {
+  it("are limited in connections, each and in total, and forgotten with their last connection", () => {
     const clients = new Clients({ ...noLimits, maxConnections: 3, maxClientConnections: 2 }, new ManualClock());
     const [first, second] = [clients.connected("a"), clients.connected("a")];
     expect(first).toBe(second);
@@ -19,7 +19,7 @@ describe("clients", () => {
     expect(clients.connected("c")).toBeDefined();
   });
 
-  it("have reads up to a number each and in all; further ones are told to come again", () => {
+  it("are limited in reads, each and in total; further reads are rejected as retryable", () => {
     const clients = new Clients({ ...noLimits, maxReads: 3, maxClientReads: 2 }, new ManualClock());
     const [a, b] = [clients.connected("a")!, clients.connected("b")!];
     expect([a.beginRead(), a.beginRead()]).toEqual([undefined, undefined]);
@@ -31,7 +31,7 @@ describe("clients", () => {
     expect(b.beginRead()).toBeUndefined();
   });
 
-  it("get no further reads while the event loop is late most of the time, but for single late ticks", () => {
+  it("get no further reads while the event loop is persistently delayed; single delays are ignored", () => {
     const clock = new ManualClock();
     let lateMs = 0;
     const late = Object.assign(Object.create(clock) as ManualClock, {

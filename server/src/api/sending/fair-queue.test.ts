@@ -6,13 +6,13 @@ const nextTurn = () => new Promise((resolve) => setImmediate(resolve));
 const member = (): QueueMember => ({ queue: [] });
 
 describe("the fair queue", () => {
-  it("sends at once while nobody else sends", () => {
+  it("sends immediately while no other client sends", () => {
     let sent = 0;
     new FairQueue().enqueue(member(), PART, () => sent++);
     expect(sent).toBe(1);
   });
 
-  it("serves clients round robin, however many parts one of them has", async () => {
+  it("serves clients round robin, independent of the number of their parts", async () => {
     const queue = new FairQueue();
     const order: string[] = [];
     const [greedy, modest] = [member(), member()];
@@ -23,7 +23,7 @@ describe("the fair queue", () => {
     expect([greedy.queue, modest.queue]).toEqual([[], []]);
   });
 
-  it("sends about 512 KiB in each turn of the event loop", async () => {
+  it("sends about 512 KiB per iteration of the event loop", async () => {
     const queue = new FairQueue();
     const client = member();
     let sent = 0;

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { SendBuffer } from "./send-buffer.js";
 
 describe("the send buffer", () => {
-  it("disconnects the slowest clients when it is exceeded, never the one that came last", () => {
+  it("disconnects the slowest clients when it is exceeded, never the newest one", () => {
     const buffer = new SendBuffer(100);
     const cut: string[] = [];
     const add = (name: string, bytes: number) => buffer.add(bytes, () => cut.push(name));
@@ -17,7 +17,7 @@ describe("the send buffer", () => {
     expect([cut, buffer.bytes]).toEqual([["second", "third", "fourth"], 500]);
   });
 
-  it("removes bytes once, however often that is repeated", () => {
+  it("removes bytes once, even if the removal is repeated", () => {
     const buffer = new SendBuffer(100);
     const taken = buffer.add(10, () => {});
     taken();

@@ -31,7 +31,7 @@ async function stall(): Promise<void> {
   await settled(() => memory().slicesGiven);
 }
 
-describe("the bytes of an answer", () => {
+describe("the bytes of a response", () => {
   it.each([
     [16 * MiB, false],
     [MiB, false],
@@ -39,7 +39,7 @@ describe("the bytes of an answer", () => {
     [MiB, true],
     [300_000, true],
     [1000, true],
-  ])("in slices of %d (scarce: %s) arrive as they are", async (sliceBytes, scarce) => {
+  ])("in slices of %d (scarce: %s) arrive unchanged", async (sliceBytes, scarce) => {
     memory().sliceBytes = sliceBytes;
     fixture.cache.scarce = scarce;
     const bytes = OBJECT.subarray(0, Math.min(OBJECT.length, sliceBytes * 300));
@@ -47,7 +47,7 @@ describe("the bytes of an answer", () => {
     expect([status, body.equals(bytes)]).toEqual([206, true]);
   });
 
-  it("leave with the head in one packet where they are few", async () => {
+  it("are sent in one packet with the head if they are few", async () => {
     const packets: Buffer[] = [];
     client.socket.on("data", (chunk: Buffer) => packets.push(chunk));
     for (let count = 1; count <= 20; count++) {
@@ -56,7 +56,7 @@ describe("the bytes of an answer", () => {
     }
   });
 
-  it("are answered for one slice at a time, however slow the reader is", async () => {
+  it("are sent one slice at a time to a slow client", async () => {
     memory().sliceBytes = MiB;
     await stall();
     expect(memory().openSlices).toBe(1);
@@ -65,13 +65,13 @@ describe("the bytes of an answer", () => {
     expect((await client.answer()).body.equals(OBJECT)).toBe(true);
   });
 
-  it("go on as they come", async () => {
+  it("are sent as they arrive", async () => {
     memory().sliceBytes = MiB;
     memory().beforeSlice = () => new Promise((resolve) => setImmediate(resolve));
     expect((await client.get("/s3/bucket/object")).body.equals(OBJECT)).toBe(true);
   });
 
-  it("that are more or less than the read has end the connection", async () => {
+  it("end the connection if the read yields more or fewer than announced", async () => {
     memory().sliceBytes = MiB;
     for (const lie of [-10, 10]) {
       const opened = memory().open.bind(memory());
@@ -87,13 +87,13 @@ describe("the bytes of an answer", () => {
   });
 });
 
-describe("memory that others wait for", () => {
+describe("scarce memory", () => {
   beforeEach(() => {
     fixture.cache.scarce = true;
     memory().sliceBytes = MiB;
   });
 
-  it("is given back 100 ms after its reader stopped reading, at the price of a copy", async () => {
+  it("is copied and released 100 ms after its client stopped reading", async () => {
     memory().sliceBytes = OBJECT.length;
     await stall();
     expect(memory().openSlices).toBe(1);
@@ -106,8 +106,8 @@ describe("memory that others wait for", () => {
   });
 });
 
-describe("a client that leaves", () => {
-  it.each([false, true])("in the middle of the bytes (scarce: %s) has everything given back", async (scarce) => {
+describe("a client that disconnects", () => {
+  it.each([false, true])("in the middle of the bytes (scarce: %s) has everything released", async (scarce) => {
     fixture.cache.scarce = scarce;
     await stall();
     client.socket.destroy();
@@ -118,7 +118,7 @@ describe("a client that leaves", () => {
     expect(fixture.logged).toEqual([]);
   });
 
-  it.each(["opened", "filled"])("while the read is %s has it stopped", async (when) => {
+  it.each(["opened", "filled"])("while the read is %s aborts it", async (when) => {
     const hang = (signal: AbortSignal | undefined): Promise<void> =>
       new Promise((_, reject) => signal!.addEventListener("abort", () => reject(signal!.reason), { once: true }));
     if (when === "opened") memory().beforeAnswer = hang;
@@ -131,7 +131,7 @@ describe("a client that leaves", () => {
     expect(fixture.logged).toEqual([]);
   });
 
-  it("too early has its read and its bytes given back when they come", async () => {
+  it("before its read is open has the read and its bytes released when they arrive", async () => {
     let go!: () => void;
     memory().beforeAnswer = () => new Promise((resolve) => (go = resolve));
     client.request("GET", "/s3/bucket/object");

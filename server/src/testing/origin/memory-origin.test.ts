@@ -16,7 +16,7 @@ function setup() {
   return { objects, clock, origin: new MemoryOrigin(objects, clock, 1000) };
 }
 
-describe("the origin in memory", () => {
+describe("the in-memory origin", () => {
   it("serves ranges of the current version, up to the object's end", async () => {
     const { objects, origin } = setup();
     const version = objects.putRamp(ref.url, 5000, 9);
@@ -42,7 +42,7 @@ describe("the origin in memory", () => {
     expect(origin.open).toBe(0);
   });
 
-  it("records bytes that two concurrent fetches request, and only those", async () => {
+  it("records the bytes that concurrent fetches request twice", async () => {
     const { objects, origin } = setup();
     objects.putRamp(ref.url, 5000, 0);
     origin.faults.place({ body: { afterBytes: 1000, how: "stall" }, times: 1 });
@@ -61,7 +61,7 @@ describe("the origin in memory", () => {
     expect(origin.open).toBe(0);
   });
 
-  it("holds answers until they are released, and rejects aborted ones", async () => {
+  it("delays responses until they are released, and rejects aborted ones", async () => {
     const { objects, origin } = setup();
     objects.putRamp(ref.url, 5000, 0);
     const hold = origin.faults.hold(({ kind }) => kind === "fetch");

@@ -17,7 +17,7 @@ describe("a ramp", () => {
     if (length > 0) expect(rampByte(offset, seed)).toBe(bytes[0]);
   });
 
-  it("comes in chunks of at most the size asked for", () => {
+  it("is produced in chunks of at most the requested size", () => {
     const chunks = [...rampChunks(100, 1_000_001, 4, 65_536)];
     expect(Math.max(...chunks.map((chunk) => chunk.length))).toBe(65_536);
     expect(Buffer.concat(chunks).equals(rampBytes(100, 1_000_001, 4))).toBe(true);
