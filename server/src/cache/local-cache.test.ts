@@ -268,7 +268,7 @@ describe("a member's cache", () => {
   it("asks the origin again after a member reported that the version was rejected, and never serves it as stale", async () => {
     await restOf(await cache.open(request(0, BLOCK)));
     await cache.settled();
-    cache.versionRejected(url, version);
+    cache.records.reject(url, version);
     origin.faults.place({ error: "UNAVAILABLE" });
     await expect(Promise.resolve(cache.open(request(0, BLOCK, { version: undefined })))).rejects.toMatchObject({
       code: "UNAVAILABLE",

@@ -8,12 +8,12 @@ import type { BlockStore, EvictReport, EvictSelector } from "../storage/block-st
 import { BlockOpener, type FillMode, PinnedBlock } from "./block-opener.js";
 import { type BlockRequest, notCached } from "./block-request.js";
 import { BlockWarmer, type WarmedBlock, type WarmRequest } from "./block-warmer.js";
-import { type CurrentVersionSettings, CurrentVersions } from "./current-versions.js";
 import { FillMemory } from "./fill/fill-memory.js";
 import { Fills } from "./fill/fills.js";
 import type { ObjectRead } from "./object-read.js";
+import { ObjectRecords, type RecordSettings } from "./object-records.js";
 
-export interface LocalCacheOptions extends CurrentVersionSettings {
+export interface LocalCacheOptions extends RecordSettings {
   readonly geometry: Geometry;
   readonly origin: Origin;
   readonly store: BlockStore;
@@ -34,9 +34,9 @@ const MAX_STARTS = 3;
 
 /** The cache of one member. It decides which version a read is of. BlockOpener reads that version's bytes. */
 export class LocalCache {
+  /** What the origin last answered about each object. */
+  readonly records: ObjectRecords;
   readonly #options: LocalCacheOptions;
-
-  readonly #versions: CurrentVersions;
   readonly #memory: FillMemory;
   readonly #fills: Fills;
   readonly #blocks: BlockOpener;
@@ -49,15 +49,15 @@ export class LocalCache {
     const { signal } = this.#closing;
     // Each running request to the origin may add a listener. The fill memory bounds their number.
     setMaxListeners(0, signal);
-    this.#versions = new CurrentVersions(options, signal);
+    this.records = new ObjectRecords(options, signal);
     this.#memory = new FillMemory({ budgetBytes: fillMemoryBytes, segmentBytes: geometry.segmentBytes });
-    const versions = this.#versions;
+    const { records } = this;
     const memory = this.#memory;
     this.#fills = new Fills({
       geometry,
       origin,
       store,
-      versions,
+      records,
       memory,
       clock,
       partBytes,
@@ -71,7 +71,7 @@ export class LocalCache {
   /** Opens a read of one block: immediately if the range is cached, else as soon as version and size are known. */
   open(request: BlockRequest): ObjectRead | Promise<ObjectRead> {
     const { ref, cachedOnly } = request;
-    const version = request.version ?? (cachedOnly ? this.#versions.last(ref.url) : this.#versions.fresh(ref.url))?.version;
+    const version = request.version ?? (cachedOnly ? this.records.last(ref.url) : this.records.fresh(ref.url))?.version;
     const pin = version === undefined ? undefined : this.#blocks.pin(request, version);
     const hit = pin && this.#blocks.cached(request, pin, "hit");
     return hit ?? this.#openMissing(request, pin);
@@ -79,11 +79,11 @@ export class LocalCache {
 
   /** What is known of an object. Asks the origin if that is not fresh enough. */
   async stat(ref: ObjectRef, version: string | undefined, signal: AbortSignal): Promise<ObjectInfo> {
-    const known = version === undefined ? this.#versions.fresh(ref.url) : this.#infoOf(ref.url, version);
+    const known = version === undefined ? this.records.fresh(ref.url) : this.#infoOf(ref.url, version);
     if (known !== undefined) return known;
-    const stale = version === undefined && this.#options.staleIfError ? this.#versions.last(ref.url) : undefined;
+    const stale = version === undefined && this.#options.staleIfError ? this.records.last(ref.url) : undefined;
     try {
-      const current = await untilAborted(this.#versions.ask(ref, stale !== undefined), signal);
+      const current = await untilAborted(this.records.ask(ref, stale !== undefined), signal);
       if (version !== undefined && current.version !== version) throw otherVersion(ref.url, version);
       return current;
     } catch (error) {
@@ -121,7 +121,7 @@ export class LocalCache {
   /** Evicts blocks, discards running fills, and forgets which versions are current. */
   evict(selector: EvictSelector): Promise<EvictReport> {
     this.#fills.discard(selector);
-    this.#versions.invalidate(selector);
+    this.records.invalidate(selector);
     return this.#options.store.evict(selector);
   }
 
@@ -133,14 +133,6 @@ export class LocalCache {
   /** Records reads of block files that clients on this host made without the member. Returns how many of the blocks are cached. */
   recordUses(blocks: readonly BlockId[]): number {
     return blocks.reduce((cached, block) => cached + Number(this.#options.store.recordUse(block)), 0);
-  }
-
-  /**
-   * The origin rejected this version, in a read of another block or at another member. It is forgotten at once and never
-   * served as current again: the next read or question without a version asks the origin.
-   */
-  versionRejected(url: string, version: string): void {
-    this.#versions.reject(url, version);
   }
 
   /** Running fills and their memory, for metrics and for tests that nothing is left. */
@@ -200,14 +192,14 @@ export class LocalCache {
    */
   async #openCurrent(request: BlockRequest, pinned: PinnedBlock): Promise<ObjectRead> {
     const { ref, blockOffset, signal } = request;
-    const fresh = this.#versions.fresh(ref.url);
+    const fresh = this.records.fresh(ref.url);
     if (fresh !== undefined) return this.#openVersion(request, fresh.version, pinned);
     const discovery = this.#fills.discovery(ref.url);
     if (discovery !== undefined) {
       const info = await untilAborted(discovery.description.promise.catch(unlessOutOfRange), signal);
       return info === undefined ? this.#openCurrent(request, pinned) : this.#openVersion(request, info.version, pinned);
     }
-    const last = this.#versions.last(ref.url);
+    const last = this.records.last(ref.url);
     const isAnyCached = last !== undefined && pinned.of(last.version) !== undefined;
     if (!isAnyCached && !this.#fills.fillsAnyVersion(ref.url, blockOffset)) return this.#blocks.discover(request, pinned);
     return this.#askFirst(request, last, pinned);
@@ -224,12 +216,12 @@ export class LocalCache {
       if (read !== undefined) pinned.handOver();
       return read;
     };
-    if (this.#versions.wasUnaskable(ref.url)) {
+    if (this.records.wasUnaskable(ref.url)) {
       const served = serveStale();
       if (served !== undefined) return served;
     }
     try {
-      const { version } = await untilAborted(this.#versions.ask(ref, stale !== undefined), signal);
+      const { version } = await untilAborted(this.records.ask(ref, stale !== undefined), signal);
       return await this.#openVersion(request, version, pinned);
     } catch (error) {
       if (stale === undefined || !isPassing(error)) throw error;
@@ -239,7 +231,7 @@ export class LocalCache {
   }
 
   #infoOf(url: string, version: string): ObjectInfo | undefined {
-    const last = this.#versions.last(url);
+    const last = this.records.last(url);
     return last?.version === version ? last : undefined;
   }
 }

@@ -216,7 +216,7 @@ export class Router implements Cache, MemberDirectory {
     } catch (error) {
       const { code } = CacheError.from(error);
       // The owner has learned it from the origin: what this member remembers is out of date, too.
-      if (code === "FAILED_PRECONDITION" && block.version !== undefined) local.versionRejected(block.ref.url, block.version);
+      if (code === "FAILED_PRECONDITION" && block.version !== undefined) local.records.reject(block.ref.url, block.version);
       if (!(error instanceof Unreachable) || block.signal.aborted) throw error;
       return this.#readHere(block);
     }

@@ -3,7 +3,7 @@ import type { Origin, OriginAnswer } from "../../origin/origin.js";
 import type { Clock } from "../../runtime/clock.js";
 import type { BlockId } from "../../storage/block.js";
 import type { BlockStore } from "../../storage/block-store.js";
-import { absence, type CurrentVersions } from "../current-versions.js";
+import { absence, type ObjectRecords } from "../object-records.js";
 import type { FillMemory } from "./fill-memory.js";
 
 /** What all fills of a member share. */
@@ -11,7 +11,7 @@ export interface FillContext {
   readonly geometry: Geometry;
   readonly origin: Pick<Origin, "fetch">;
   readonly store: Pick<BlockStore, "reserve" | "write">;
-  readonly versions: Pick<CurrentVersions, "observe" | "reject">;
+  readonly records: Pick<ObjectRecords, "observe" | "reject">;
   readonly memory: FillMemory;
   /** The smallest size of a part, if that much is missing contiguously. */
   readonly partBytes: number;
@@ -33,13 +33,13 @@ export interface FillTarget {
 
 /**
  * The version and size that a fill is of: those of its target, or those of the first answer. Every later answer must agree.
- * What an answer says about the object's current version goes to CurrentVersions, dated by when its request was sent.
+ * What an answer says about the object's current version goes to ObjectRecords, dated by when its request was sent.
  */
 export class FillDescription {
   readonly target: FillTarget;
   /** Resolves with the first answer. Rejects if no part got one. */
   readonly promise: Promise<ObjectInfo>;
-  readonly #context: Pick<FillContext, "geometry" | "versions">;
+  readonly #context: Pick<FillContext, "geometry" | "records">;
   readonly #onDescribed: (info: ObjectInfo) => void;
   #resolve!: (info: ObjectInfo) => void;
   #reject!: (error: CacheError) => void;
@@ -48,7 +48,7 @@ export class FillDescription {
   #observedAtMs = Number.NEGATIVE_INFINITY;
 
   /** `onDescribed` is called with the first answer, before `promise` resolves. */
-  constructor(context: Pick<FillContext, "geometry" | "versions">, target: FillTarget, onDescribed: (info: ObjectInfo) => void) {
+  constructor(context: Pick<FillContext, "geometry" | "records">, target: FillTarget, onDescribed: (info: ObjectInfo) => void) {
     this.#context = context;
     this.target = target;
     this.#onDescribed = onDescribed;
@@ -106,12 +106,12 @@ export class FillDescription {
     const { version } = this;
     const isOther = version !== undefined && info.version !== version;
     if (isOther || (this.#info !== undefined && info.objectSize !== this.#info.objectSize)) {
-      this.#context.versions.reject(url, version!);
+      this.#context.records.reject(url, version!);
       throw new CacheError("FAILED_PRECONDITION", `${url}: the object changed while it was read, read it again`);
     }
     if (isFromMember !== true) {
       this.#observedAtMs = Math.max(this.#observedAtMs, askedAtMs);
-      this.#context.versions.observe(url, { info, askedAtMs });
+      this.#context.records.observe(url, { info, askedAtMs });
     }
     if (this.#info !== undefined) return;
     this.#info = info;
@@ -123,9 +123,9 @@ export class FillDescription {
   refused(error: CacheError, askedAtMs: number): void {
     const { version } = this;
     const { code } = error;
-    if (code === "NOT_FOUND") this.#context.versions.observe(this.target.ref.url, absence(error, askedAtMs));
+    if (code === "NOT_FOUND") this.#context.records.observe(this.target.ref.url, absence(error, askedAtMs));
     else if (code === "FAILED_PRECONDITION" && version !== undefined) {
-      this.#context.versions.reject(this.target.ref.url, version);
+      this.#context.records.reject(this.target.ref.url, version);
     }
   }
 

@@ -32,10 +32,10 @@ describe("the parts of a fill", () => {
     unplanned = [];
     const { signal } = new AbortController();
     const memory = new FillMemory({ budgetBytes: BLOCK, segmentBytes: SEGMENT });
-    const versions = { observe() {}, reject() {} };
+    const records = { observe() {}, reject() {} };
     const store = { reserve: async () => undefined, write: async () => false };
     const sizes = { partBytes: 2 * SEGMENT, parallelism: 2 };
-    const context = { geometry: testGeometry, origin, store, versions, memory, clock, ...sizes, signal };
+    const context = { geometry: testGeometry, origin, store, records, memory, clock, ...sizes, signal };
     description = new FillDescription(context, { ref, blockOffset: 0, version: undefined }, () => {});
     segments = new FillSegments();
     whenRested = new Promise((resolve) => {

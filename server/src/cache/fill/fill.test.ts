@@ -4,7 +4,7 @@ import { systemError } from "../../storage/disk/disk.js";
 import { MemoryObjects } from "../../testing/origin/memory-objects.js";
 import { MemoryOrigin } from "../../testing/origin/memory-origin.js";
 import { openStore, type StoreFixture, testGeometry } from "../../testing/store-fixture.js";
-import type { Observation } from "../current-versions.js";
+import type { Observation } from "../object-records.js";
 import { Fill } from "./fill.js";
 import { FillMemory } from "./fill-memory.js";
 
@@ -36,13 +36,13 @@ describe("a fill", () => {
   });
 
   function open(version: string | undefined): Fill {
-    const versions = {
+    const records = {
       observe: (_url: string, observation: Observation) => void observations.push(observation),
       reject: (_url: string, name: string) => void rejected.push(name),
     };
     const { store, clock } = stored;
     const sizes = { partBytes: 2 * SEGMENT, parallelism: 2 };
-    const context = { geometry: testGeometry, origin, store, versions, memory, clock, ...sizes, signal: never };
+    const context = { geometry: testGeometry, origin, store, records, memory, clock, ...sizes, signal: never };
     let fill!: Fill;
     whenIdle = new Promise((idle) => {
       fill = new Fill(context, { ref, blockOffset: 0, version }, { described() {}, idle });
