@@ -28,6 +28,7 @@ const momentary = new Set<string>(
     metricList.loopDelayMax,
     metricList.loopUtilization,
     metricList.authenticationFailures,
+    metricList.memberRefusals,
     metricList.tlsHandshakeFailures,
     metricList.tlsCertificateExpiry,
     metricList.membershipFailures,

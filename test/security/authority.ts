@@ -55,7 +55,7 @@ export class Authority {
     return `${this.#certificate.toString("pem")}\n`;
   }
 
-  /** A certificate for servers and clients, with the names and the loopback address. */
+  /** A certificate for servers and clients, with the names, hosts or URIs, and the loopback address. */
   issue(...names: string[]): Promise<Pair> {
     return this.issueUntil(Date.now() + HOUR_MS, ...names);
   }
@@ -74,7 +74,7 @@ export class Authority {
       signingAlgorithm: ALGORITHM,
       extensions: [
         new SubjectAlternativeNameExtension([
-          ...names.map((value) => ({ type: "dns" as const, value })),
+          ...names.map((value) => ({ type: value.includes("://") ? ("url" as const) : ("dns" as const), value })),
           { type: "ip" as const, value: "127.0.0.1" },
         ]),
       ],

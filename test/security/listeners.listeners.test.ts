@@ -112,7 +112,9 @@ describe("with a required token", () => {
       await get(listeners.httpPort, "/s3/bucket/object", { token });
       await expect(listeners.call({ token }, METHODS[0]!)).rejects.toMatchObject({ code: status.UNAUTHENTICATED });
     }
-    expect([listeners.http.authenticationFailures.count, listeners.grpc.authenticationFailures.count]).toEqual([2, 2]);
+    expect([listeners.http.authenticationFailures.counts.http, listeners.grpc.authenticationFailures.counts.grpc]).toEqual([
+      2, 2,
+    ]);
   });
 
   it.each([{}, { token: "another-token-than-ours" }])("only health checks are answered for %j", async (shown) => {

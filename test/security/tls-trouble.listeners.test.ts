@@ -8,6 +8,7 @@ import {
   ManualClock,
   MemberSecurity,
   readCertificates,
+  readSettings,
 } from "@frontcache/server/testing";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { temporaryDirectory } from "../e2e/member-process.js";
@@ -76,8 +77,8 @@ describe("an expiring certificate", () => {
     const clock = new ManualClock(Date.now());
     const { log, lines } = recordingLog();
     files.write(await authority.issueUntil(Date.now() - HOUR_MS, "frontcache"), authority.pem);
-    const flags = { tlsCert: files.cert, tlsKey: files.key, tlsCa: files.ca, tlsServerName: undefined, authTokenFile: undefined };
-    const security = await MemberSecurity.open(flags, clock, log);
+    const flags = { tlsCert: files.cert, tlsKey: files.key, tlsCa: files.ca };
+    const security = await MemberSecurity.open(readSettings(flags, {}), clock, log);
     expect(lines).toEqual([{ event: "certificate-problem", msg: expect.stringContaining("expired on") }]);
     clock.advance(HOUR_MS);
     expect(lines.length).toBe(2);

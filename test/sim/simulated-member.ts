@@ -13,11 +13,13 @@ import {
   type MemoryObjects,
   MemoryOrigin,
   noLimits,
+  noSecurity,
   type ObjectRead,
   type ReadRequest,
   RunningCalls,
   silentLog,
   storageFaults,
+  testPeer,
 } from "@frontcache/server/testing";
 import { HopWatch } from "./hop-watch.js";
 import { simulatedConnections } from "./simulated-channels.js";
@@ -95,6 +97,9 @@ export class MemberProcess {
       calls: process.calls,
       clients: new Clients(noLimits, clock),
       cutOff: () => {},
+      // Only members call: the readers of the simulation ask the cache itself.
+      principalOf: () => noSecurity.members.principalOf(testPeer()),
+      refusals: noSecurity.members.refusals,
       closing: process.#closing.signal,
       clock,
       log: silentLog,

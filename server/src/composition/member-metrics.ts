@@ -151,11 +151,13 @@ export class MemberMetrics {
     families.membershipFailures.at().value = failures;
     families.connections.at({ listener: "grpc" }).value = grpcListener.openConnections;
     families.connections.at({ listener: "http" }).value = httpListener.openConnections;
-    families.authenticationFailures.at({ listener: "grpc" }).value = grpcListener.authenticationFailures.count;
-    families.authenticationFailures.at({ listener: "http" }).value = httpListener.authenticationFailures.count;
+    families.authenticationFailures.at({ listener: "grpc" }).value = grpcListener.authenticationFailures.counts.grpc;
+    families.authenticationFailures.at({ listener: "http" }).value = httpListener.authenticationFailures.counts.http;
     families.limitsReached.at({ limit: "connections" }).value = clients.refusedConnections;
     families.limitsReached.at({ limit: "reads" }).value = clients.refusedReads;
     families.limitsReached.at({ limit: "slow_clients" }).value = clients.sendBuffer.disconnectedClients;
+    for (const listener of ["grpc", "http"] as const)
+      families.memberRefusals.at({ listener }).value = security.members.refusals.counts[listener];
     this.#collectTls(security);
   }
 

@@ -12,8 +12,9 @@ export function constraintProblems(settings: Settings, environment: Environment)
   return [...problems, ...tlsProblems(settings), ...originProblems(settings, environment)];
 }
 
-function tlsProblems({ tlsCert, tlsKey, tlsCa, tlsServerName }: Settings): string[] {
+function tlsProblems({ tlsCert, tlsKey, tlsCa, tlsServerName, membersName }: Settings): string[] {
   if ((tlsCert === undefined) !== (tlsKey === undefined)) return ["--tls-cert and --tls-key must be set together"];
+  if (membersName !== undefined && tlsCa === undefined) return ["--members-name requires --tls-ca"];
   const given = [tlsCa && "--tls-ca", tlsServerName && "--tls-server-name"].filter((flag) => flag !== undefined);
   return tlsCert === undefined ? given.map((flag) => `${flag} requires --tls-cert and --tls-key`) : [];
 }

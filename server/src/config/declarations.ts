@@ -139,6 +139,12 @@ export const declarations = {
     "CA bundle (PEM) used to verify clients and other members; enables mutual TLS",
   ),
   tlsServerName: optional("tls-server-name", hostName, "the member's host", "name expected in the certificates of other members"),
+  membersName: optional(
+    "members-name",
+    line("name"),
+    "--tls-server-name",
+    "with --tls-ca: name in a client certificate (SAN or common name) by which a connection counts as another member's",
+  ),
   authTokenFile: optional(
     "auth-token-file",
     line("path"),

@@ -164,6 +164,12 @@ export const metricList = {
     "Requests rejected because they had no valid token or certificate.",
     { listener: ["grpc", "http"] },
   ),
+  memberRefusals: counter(
+    "frontcache.member.refusals",
+    "{request}",
+    "Requests that only members may make, by callers that did not prove to be members.",
+    { listener: ["grpc", "http"] },
+  ),
   tlsHandshakeFailures: counter("frontcache.tls.handshake.failures", "{handshake}", "TLS handshakes that failed.", {
     listener: ["grpc", "http"],
   }),

@@ -4,9 +4,11 @@ import type { Log } from "../runtime/log.js";
 /** At most one line per this time; the next line says how many failures it stands for. */
 const LINE_EVERY_MS = 10_000;
 
-/** Counts failures of one kind and logs their causes, at most one line every ten seconds. */
+export type ListenerName = "grpc" | "http";
+
+/** Counts failures of one kind per listener and logs their causes, at most one line every ten seconds. */
 export class FailureCount {
-  count = 0;
+  readonly counts: Record<ListenerName, number> = { grpc: 0, http: 0 };
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #event: string;
@@ -23,8 +25,8 @@ export class FailureCount {
   }
 
   /** `fields`: where it happened, and by whom. */
-  failed(cause: string, fields: { readonly listener: string; readonly client: string | undefined }): void {
-    this.count++;
+  failed(cause: string, fields: { readonly listener: ListenerName; readonly client: string | undefined }): void {
+    this.counts[fields.listener]++;
     const nowMs = this.#clock.monotonicMs();
     if (nowMs < this.#nextLineMs) {
       this.#unlogged++;

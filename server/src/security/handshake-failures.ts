@@ -1,7 +1,7 @@
 import type { Server, TLSSocket } from "node:tls";
 import type { Clock } from "../runtime/clock.js";
 import type { Log } from "../runtime/log.js";
-import { FailureCount } from "./failure-count.js";
+import { FailureCount, type ListenerName } from "./failure-count.js";
 
 /** Reasons of OpenSSL that need an explanation. */
 const EXPLANATIONS: Readonly<Record<string, string>> = {
@@ -14,27 +14,17 @@ const EXPLANATIONS: Readonly<Record<string, string>> = {
   "sslv3 alert certificate unknown": "the client refuses this member's certificate",
 };
 
-type ListenerName = "grpc" | "http";
-
-/** Counts failed TLS handshakes per listener and logs their causes, at most one line every ten seconds. */
-export class HandshakeFailures {
-  readonly counts: Record<ListenerName, number> = { grpc: 0, http: 0 };
-  readonly #failures: FailureCount;
-
+/** Counts failed TLS handshakes and logs their causes. */
+export class HandshakeFailures extends FailureCount {
   constructor(clock: Clock, log: Log) {
-    this.#failures = new FailureCount(clock, log, "tls-handshake-failed", "TLS handshake failed");
+    super(clock, log, "tls-handshake-failed", "TLS handshake failed");
   }
 
   /** Observes the handshakes of a server. */
   watch(server: Pick<Server, "on">, listener: ListenerName): void {
     server.on("tlsClientError", (error: Error, socket: TLSSocket) =>
-      this.failed(listener, causeOf(error, socket), socket.remoteAddress),
+      this.failed(causeOf(error, socket), { listener, client: socket.remoteAddress }),
     );
-  }
-
-  failed(listener: ListenerName, cause: string, client: string | undefined): void {
-    this.counts[listener]++;
-    this.#failures.failed(cause, { listener, client });
   }
 }
 

@@ -2,7 +2,10 @@ import { type Settings, SettingsError } from "../config/settings.js";
 import type { Clock } from "../runtime/clock.js";
 import type { Log } from "../runtime/log.js";
 import { type Certificates, certificateProblems, expiryMs, readCertificates } from "./certificates.js";
+import { FailureCount } from "./failure-count.js";
 import { HandshakeFailures } from "./handshake-failures.js";
+import { MemberAddresses } from "./member-addresses.js";
+import { type MemberAuthentication, MemberProof } from "./member-authentication.js";
 import { Tokens } from "./tokens.js";
 import { WatchedFiles } from "./watched-files.js";
 
@@ -18,6 +21,8 @@ export interface Security {
   readonly tls: TlsSecurity | undefined;
   /** The tokens that are valid now; undefined: no token is required. */
   readonly tokens: Tokens | undefined;
+  /** Recognizes other members. */
+  readonly members: MemberAuthentication;
 }
 
 /** TLS with certificates that can be rotated. New certificates apply to new connections. */
@@ -32,15 +37,15 @@ export interface TlsSecurity {
   onChange(listener: (certificates: Certificates) => void): void;
 }
 
-/** Plain text, without authentication. */
-export const noSecurity: Security = { tls: undefined, tokens: undefined };
-
 /** The settings that configure a member's security. */
-export type SecuritySettings = Pick<Settings, "tlsCert" | "tlsKey" | "tlsCa" | "tlsServerName" | "authTokenFile">;
+export type SecuritySettings = Pick<Settings, "tlsCert" | "tlsKey" | "tlsCa" | "tlsServerName" | "membersName" | "authTokenFile">;
 
 /** A member's security as configured. It follows changes of its files until it is closed, and logs problems of the certificate. */
 export class MemberSecurity implements Security {
   readonly tls: TlsSecurity | undefined;
+  readonly members: MemberAuthentication;
+  readonly #addresses: MemberAddresses;
+  readonly #isByAddress: boolean;
   readonly #certificates: WatchedFiles<Certificates> | undefined;
   readonly #tokens: WatchedFiles<Tokens> | undefined;
   readonly #clock: Clock;
@@ -58,6 +63,11 @@ export class MemberSecurity implements Security {
     this.#tokens = tokens;
     this.#clock = clock;
     this.#log = log;
+    this.#addresses = new MemberAddresses(clock);
+    const { membersName: name = settings.tlsCa === undefined ? undefined : settings.tlsServerName } = settings;
+    this.#isByAddress = name === undefined;
+    const refusals = new FailureCount(clock, log, "not-a-member", "a request of a member's kind did not come from a member");
+    this.members = new MemberProof({ name, addresses: this.#addresses, refusals });
     if (certificates === undefined) return;
     this.tls = tlsOf(settings, certificates, new HandshakeFailures(clock, log));
     certificates.onChange(() => this.#checkCertificate());
@@ -87,10 +97,25 @@ export class MemberSecurity implements Security {
     return this.#tokens?.current;
   }
 
-  /** Stops following the files. */
+  /**
+   * Recognizes the members of a list from now on. `hosts`: addresses and host names of the other members, now. Logs a warning if
+   * nothing but its address proves a member.
+   */
+  followMembers(hosts: () => readonly string[]): void {
+    if (!this.#isByAddress) return;
+    this.#addresses.follow(hosts);
+    this.#log.warn({ event: "members-by-address" }, BY_ADDRESS);
+  }
+
+  /** The member list has changed. */
+  membersChanged(): void {
+    if (this.#isByAddress) this.#addresses.refresh();
+  }
+
+  /** Stops following the files and the member list. */
   async close(): Promise<void> {
     this.#cancelCheck();
-    await Promise.all([this.#certificates?.close(), this.#tokens?.close()]);
+    await Promise.all([this.#certificates?.close(), this.#tokens?.close(), this.#addresses.close()]);
   }
 
   /** Logs each problem at the start, after a change, and once per hour while it lasts. */
@@ -102,6 +127,9 @@ export class MemberSecurity implements Security {
     this.#cancelCheck = this.#clock.after(CHECK_MS, () => this.#checkCertificate());
   }
 }
+
+const BY_ADDRESS =
+  "members are recognized by their IP addresses alone: anybody on a member's host counts as a member; use mutual TLS with --members-name";
 
 function tlsOf(
   { tlsCa, tlsServerName }: SecuritySettings,

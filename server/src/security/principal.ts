@@ -11,3 +11,8 @@ export const ANONYMOUS: Principal = Object.freeze({ name: "anonymous", isMember:
 
 /** The cache itself: what it asks of origins and of other members for no client in particular, such as fills and revalidation. */
 export const CACHE_ITSELF: Principal = Object.freeze({ name: "frontcache", isMember: true });
+
+/** Another member. `name`: what it proved, a name or an address. */
+export function memberPrincipal(name: string): Principal {
+  return Object.freeze({ name: `member ${name}`, isMember: true });
+}

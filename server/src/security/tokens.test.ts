@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
+import { noSecurity, testPeer } from "../testing/no-security.js";
 import { ConnectionAuthentication } from "./connection-authentication.js";
-import { noSecurity } from "./member-security.js";
 import { bearerFromBasic, Tokens } from "./tokens.js";
 
 const TOKEN = "a-token-that-nobody-guesses";
@@ -56,7 +56,7 @@ describe("a file of tokens", () => {
 describe("the authentication of a connection", () => {
   it("checks an accepted token again after the tokens change", () => {
     const security = { ...noSecurity, tokens: Tokens.parse(OLD) };
-    const authentication = new ConnectionAuthentication(security, false);
+    const authentication = new ConnectionAuthentication(security, testPeer());
     expect([
       authentication.accepts(`Bearer ${OLD}`),
       authentication.accepts(`Bearer ${OLD}`),
@@ -75,7 +75,7 @@ describe("the authentication of a connection", () => {
         return tokens.accepts(shown);
       },
     });
-    const authentication = new ConnectionAuthentication({ ...noSecurity, tokens: counted }, false);
+    const authentication = new ConnectionAuthentication({ ...noSecurity, tokens: counted }, testPeer());
     for (let i = 0; i < 1_000; i++) authentication.accepts(`Bearer ${OLD}`);
     expect(checks).toBe(1);
   });
@@ -117,7 +117,7 @@ describe("Basic authentication of a browser", () => {
   });
 
   it("is not accepted by a connection without the conversion", () => {
-    const authentication = new ConnectionAuthentication({ ...noSecurity, tokens: Tokens.parse(TOKEN) }, false);
+    const authentication = new ConnectionAuthentication({ ...noSecurity, tokens: Tokens.parse(TOKEN) }, testPeer());
     expect(authentication.accepts(basic(`me:${TOKEN}`))).toBe(false);
     expect(authentication.accepts(bearerFromBasic(basic(`me:${TOKEN}`)))).toBe(true);
   });
@@ -130,9 +130,9 @@ describe("a token", () => {
   it.each([
     ["no token is required", noSecurity, false, false],
     ["a token is required", { ...noSecurity, tokens }, false, true],
-    ["a certificate is required and missing", { tls, tokens }, false, false],
-    ["a certificate is required and present", { tls, tokens }, true, true],
+    ["a certificate is required and missing", { ...noSecurity, tls, tokens }, false, false],
+    ["a certificate is required and present", { ...noSecurity, tls, tokens }, true, true],
   ])("suffices or not: %s", (_, security, certified, expected) => {
-    expect(new ConnectionAuthentication(security, certified).tokenSuffices).toBe(expected);
+    expect(new ConnectionAuthentication(security, testPeer(certified)).tokenSuffices).toBe(expected);
   });
 });

@@ -8,9 +8,9 @@ import { Clients, noLimits } from "../api/limits/clients.js";
 import { formatHostPort, type HostPort } from "../config/addresses.js";
 import { systemClock } from "../runtime/clock.js";
 import type { Log } from "../runtime/log.js";
-import { noSecurity } from "../security/member-security.js";
 import { ManualClock } from "./manual-clock.js";
 import { MemoryCache } from "./memory-cache.js";
+import { noSecurity } from "./no-security.js";
 import { rampBytes } from "./origin/ramp.js";
 
 /** The object that reads of the fixture are of, where they don't say otherwise. */

@@ -3,9 +3,9 @@ import type { Page } from "../api/http/pages.js";
 import { Clients, noLimits } from "../api/limits/clients.js";
 import { systemClock } from "../runtime/clock.js";
 import { silentLog } from "../runtime/log.js";
-import { noSecurity } from "../security/member-security.js";
 import { ManualClock } from "./manual-clock.js";
 import { MemoryCache } from "./memory-cache.js";
+import { noSecurity } from "./no-security.js";
 import { RawClient } from "./raw-client.js";
 
 /** When every object of the fixture was last modified. */

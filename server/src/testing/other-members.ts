@@ -4,7 +4,8 @@ import { accessOf } from "../routing/member-access.js";
 import type { MemberView } from "../routing/member-view.js";
 import { OtherMembers } from "../routing/other-members.js";
 import type { Clock } from "../runtime/clock.js";
-import { noSecurity, type Security } from "../security/member-security.js";
+import type { Security } from "../security/member-security.js";
+import { noSecurity } from "./no-security.js";
 
 /** A clock with a chance that never surprises. */
 export function evenly(clock: Pick<Clock, "monotonicMs" | "after">): MembersClock {

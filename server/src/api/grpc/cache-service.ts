@@ -23,12 +23,14 @@ import type { ServerWritableStream } from "@grpc/grpc-js";
 import type { Cache, EvictQuestion, MemberDirectory } from "../../routing/cache.js";
 import type { Clock } from "../../runtime/clock.js";
 import type { Log } from "../../runtime/log.js";
-import { ANONYMOUS } from "../../security/principal.js";
+import type { FailureCount } from "../../security/failure-count.js";
+import { isMembersRequest } from "../../security/member-authentication.js";
+import type { Principal } from "../../security/principal.js";
 import type { Clients } from "../limits/clients.js";
 import { ReadRangeCall } from "./read-range-call.js";
 import { serializeInPlace } from "./read-range-sink.js";
 import type { RunningCalls } from "./running-calls.js";
-import { unaryCall } from "./unary-call.js";
+import { type CallContext, unaryCall } from "./unary-call.js";
 import { WarmCall } from "./warm-call.js";
 import { WatchMembersCall } from "./watch-members-call.js";
 
@@ -54,14 +56,19 @@ export interface CacheServiceOptions {
   readonly clients: Clients;
   /** Cuts off the connection from an `address:port`. */
   readonly cutOff: (peer: string) => void;
+  /** Whom the calls of an `address:port` are made for. */
+  readonly principalOf: (peer: string) => Principal;
+  /** Requests of members' kind that others made. */
+  readonly refusals: FailureCount;
   readonly clock: Clock;
   readonly log: Log;
 }
 
 /** The handlers of `servedMethods`. */
 export function cacheServiceHandlers(options: CacheServiceOptions) {
-  const { cache, members } = options;
-  const principal = ANONYMOUS;
+  const { cache, members, refusals } = options;
+  const isFromMember = (what: string, { principal, peer: client }: CallContext): boolean =>
+    isMembersRequest({ what, principal, listener: "grpc", client }, refusals);
   return {
     lookupOwner: unaryCall<LookupOwnerRequest, LookupOwnerResponse>(
       "LookupOwner",
@@ -77,7 +84,9 @@ export function cacheServiceHandlers(options: CacheServiceOptions) {
     },
     stat: unaryCall<StatRequest, StatResponse>(
       "Stat",
-      async ({ key, version, forwarded }, signal) => {
+      async ({ key, version, ...request }, context) => {
+        const { principal, signal } = context;
+        const forwarded = request.forwarded && isFromMember("a forwarded Stat", context);
         const of = { ref: parseObjectUrl(key), version: version === "" ? undefined : version, forwarded };
         const { info, cachedBytes } = await cache().ask({ kind: "stat", ...of, principal, signal });
         const { objectSize, contentType = "", lastModifiedMs = 0 } = info;
@@ -87,8 +96,9 @@ export function cacheServiceHandlers(options: CacheServiceOptions) {
     ),
     evict: unaryCall<EvictRequest, EvictResponse>(
       "Evict",
-      async (request, signal) => {
-        const { forwarded } = request;
+      async (request, context) => {
+        const { principal, signal } = context;
+        const forwarded = request.forwarded && isFromMember("a forwarded Evict", context);
         return cache().ask({ kind: "evict", selector: selectorOf(request), forwarded, principal, signal });
       },
       options,
@@ -99,7 +109,7 @@ export function cacheServiceHandlers(options: CacheServiceOptions) {
     },
     touch: unaryCall<TouchRequest, TouchResponse>(
       "Touch",
-      async ({ blocks: touched }, signal) => {
+      async ({ blocks: touched }, { principal, signal }) => {
         const blocks = touched.map(({ key: url, version, offset }) => ({ url, version, offset }));
         return { cached: await cache().ask({ kind: "touch", blocks, principal, signal }) };
       },
@@ -112,7 +122,7 @@ export function cacheServiceHandlers(options: CacheServiceOptions) {
 }
 
 /** The handlers of FrontCache's RouterService. */
-export function routerServiceHandlers(options: Pick<CacheServiceOptions, "members" | "calls" | "log">) {
+export function routerServiceHandlers(options: Pick<CacheServiceOptions, "members" | "calls" | "principalOf" | "log">) {
   return {
     lookupOwner: unaryCall<LookupOwnerRequest, LookupOwnersResponse>(
       "RouterService.LookupOwner",

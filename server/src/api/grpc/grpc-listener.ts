@@ -12,8 +12,11 @@ import type { HostPort } from "../../config/addresses.js";
 import type { Cache, MemberDirectory } from "../../routing/cache.js";
 import type { Clock } from "../../runtime/clock.js";
 import type { Log } from "../../runtime/log.js";
+import { ConnectionAuthentication } from "../../security/connection-authentication.js";
 import { FailureCount } from "../../security/failure-count.js";
+import { peerOf } from "../../security/member-authentication.js";
 import type { Security, TlsSecurity } from "../../security/member-security.js";
+import { ANONYMOUS, type Principal } from "../../security/principal.js";
 import { NotServing } from "../call-status.js";
 import type { Clients } from "../limits/clients.js";
 import { ListeningPort } from "../listening-port.js";
@@ -68,12 +71,14 @@ export class GrpcListener {
   /** Calls without a valid token. */
   readonly authenticationFailures: FailureCount;
   readonly #port: ListeningPort;
+  /** By the client's `address:port`. */
+  readonly #authentications = new Map<string, ConnectionAuthentication>();
   #serving: { readonly cache: Cache; readonly members: MemberDirectory } | undefined;
   #closed: Promise<void> | undefined;
 
   private constructor(options: GrpcListenerOptions) {
     this.#options = options;
-    const acceptor = createAcceptor(options.security.tls, (socket) => this.#connections.injectConnection(socket));
+    const acceptor = createAcceptor(options.security.tls, (socket) => this.#accept(socket));
     this.#port = new ListeningPort(acceptor, options);
     this.#setHealth("NOT_SERVING");
     // One listener for each watch of the members.
@@ -82,7 +87,10 @@ export class GrpcListener {
     this.authenticationFailures = new FailureCount(clock, log, "authentication-failed", "authentication failed");
     const cutOff = (peer: string): void => this.#port.cutOff(peer);
     const [cache, members] = [() => this.#whenServing.cache, () => this.#whenServing.members];
-    const service = { cache, members, calls: this.#calls, closing: this.#closing.signal, clients, cutOff, clock, log };
+    const principalOf = (peer: string): Principal => this.#authentications.get(peer)?.principal ?? ANONYMOUS;
+    const { refusals } = security.members;
+    const calls = { calls: this.#calls, closing: this.#closing.signal, clients, cutOff, principalOf, refusals };
+    const service = { cache, members, ...calls, clock, log };
     this.#grpc.addService(
       servedMethods,
       authenticatedOnly(cacheServiceHandlers(service), security, log, this.authenticationFailures),
@@ -152,6 +160,17 @@ export class GrpcListener {
     void this.#calls.idle().then(() => cancels.push(clock.after(FLUSH_MS, () => this.#port.cutOff())));
     await closed;
     for (const cancel of cancels) cancel();
+  }
+
+  #accept(socket: Socket): void {
+    const peer = `${socket.remoteAddress}:${socket.remotePort}`;
+    const authentication = new ConnectionAuthentication(this.#options.security, peerOf(socket));
+    this.#authentications.set(peer, authentication);
+    socket.once("close", () => {
+      // Another connection may have come from the same port meanwhile.
+      if (this.#authentications.get(peer) === authentication) this.#authentications.delete(peer);
+    });
+    this.#connections.injectConnection(socket);
   }
 
   get #whenServing(): { readonly cache: Cache; readonly members: MemberDirectory } {

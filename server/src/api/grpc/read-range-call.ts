@@ -5,7 +5,9 @@ import type { ObjectRead } from "../../cache/object-read.js";
 import type { Cache } from "../../routing/cache.js";
 import type { Clock } from "../../runtime/clock.js";
 import type { Log } from "../../runtime/log.js";
-import { ANONYMOUS } from "../../security/principal.js";
+import type { FailureCount } from "../../security/failure-count.js";
+import { isMembersRequest } from "../../security/member-authentication.js";
+import type { Principal } from "../../security/principal.js";
 import { callStatus } from "../call-status.js";
 import type { Client, Clients } from "../limits/clients.js";
 import { grpcCall } from "../sending/send-strategy.js";
@@ -17,6 +19,10 @@ export interface ReadRangeCallOptions {
   readonly clients: Clients;
   /** Disconnects the client at an `address:port`. */
   readonly cutOff: (peer: string) => void;
+  /** Whom the calls of an `address:port` are made for. */
+  readonly principalOf: (peer: string) => Principal;
+  /** Requests of members' kind that others made. */
+  readonly refusals: FailureCount;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -46,6 +52,7 @@ export class ReadRangeCall {
       if (busy !== undefined) throw busy;
       this.#call.once("cancelled", () => this.#client.endRead());
       const { key, offset, length, version, forwarded, cachedOnly } = this.#call.request;
+      const principal = this.#options.principalOf(this.#peer);
       const ref = parseObjectUrl(key);
       checkRange(key, offset, length);
       const opened = this.#options.cache().open({
@@ -53,9 +60,9 @@ export class ReadRangeCall {
         version: version === "" ? undefined : version,
         offset,
         length,
-        forwarded,
+        forwarded: forwarded && this.#isMembers(principal),
         cachedOnly,
-        principal: ANONYMOUS,
+        principal,
         signal: this.#gone.signal,
       });
       if (opened instanceof Promise) opened.then((read) => this.#send(read), this.#fail);
@@ -63,6 +70,11 @@ export class ReadRangeCall {
     } catch (error) {
       this.#fail(error);
     }
+  }
+
+  #isMembers(principal: Principal): boolean {
+    const request = { what: "a forwarded ReadRange", principal, listener: "grpc", client: this.#peer } as const;
+    return isMembersRequest(request, this.#options.refusals);
   }
 
   #send(read: ObjectRead): void {

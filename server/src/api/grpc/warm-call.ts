@@ -3,7 +3,9 @@ import { CacheError, type PrefixRef, parseObjectUrl, parsePrefixUrl, WarmProgres
 import type { ServerWritableStream } from "@grpc/grpc-js";
 import type { Cache } from "../../routing/cache.js";
 import type { Log } from "../../runtime/log.js";
-import { ANONYMOUS } from "../../security/principal.js";
+import type { FailureCount } from "../../security/failure-count.js";
+import { requireMember } from "../../security/member-authentication.js";
+import type { Principal } from "../../security/principal.js";
 import { callStatus } from "../call-status.js";
 
 /** Blocks warmed at a time by a call that does not say, and by one that says most. */
@@ -13,6 +15,10 @@ export interface WarmCallOptions {
   readonly cache: () => Cache;
   /** Aborted when the listener closes. */
   readonly closing: AbortSignal;
+  /** Whom the calls of an `address:port` are made for. */
+  readonly principalOf: (peer: string) => Principal;
+  /** Requests of members' kind that others made. */
+  readonly refusals: FailureCount;
   readonly log: Log;
 }
 
@@ -51,8 +57,11 @@ export class WarmCall {
 
   async #warm(request: WarmRequest): Promise<void> {
     const { signal } = this.#gone;
+    const { principalOf, refusals } = this.#options;
     const cache = this.#options.cache();
-    const asked = { principal: ANONYMOUS, dryRun: request.dryRun, signal };
+    const client = this.#call.getPeer();
+    const principal = principalOf(client);
+    const asked = { principal, dryRun: request.dryRun, signal };
     const version = request.version === "" ? undefined : request.version;
     const objects = request.keys.map((key) => ({ ref: parseObjectUrl(key), version }));
     const { block } = request;
@@ -62,6 +71,8 @@ export class WarmCall {
       const report = (progress: WarmProgress): Promise<void> => this.#report(progress);
       return cache.ask({ kind: "warm", objects, prefixes, concurrency, report, ...asked });
     }
+    // As a client's it would have whole objects warmed, by members that ask this one for blocks again.
+    requireMember({ what: "Warm of one block", principal, listener: "grpc", client }, refusals);
     const [object] = objects;
     if (object === undefined) throw new CacheError("INVALID_ARGUMENT", "a block to warm is of no object: name it in keys");
     const objectSize = block.objectSize === 0 ? undefined : block.objectSize;

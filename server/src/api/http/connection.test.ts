@@ -4,7 +4,7 @@ import type { Socket } from "node:net";
 import { describe, expect, it } from "vitest";
 import { systemClock } from "../../runtime/clock.js";
 import { ConnectionAuthentication } from "../../security/connection-authentication.js";
-import { noSecurity } from "../../security/member-security.js";
+import { noSecurity, testPeer } from "../../testing/no-security.js";
 import { Clients, noLimits } from "../limits/clients.js";
 import { Connection } from "./connection.js";
 
@@ -33,7 +33,7 @@ function open() {
   const socket = new FakeSocket();
   const connection = new Connection(
     socket as unknown as Socket,
-    new ConnectionAuthentication(noSecurity, false),
+    new ConnectionAuthentication(noSecurity, testPeer()),
     new Clients(noLimits, systemClock).of(),
   );
   const events: string[] = [];

@@ -34,6 +34,8 @@ export interface HttpContext {
   /** Authenticates the client. Unauthenticated clients get answers to probes only. */
   readonly authentication: Pick<ConnectionAuthentication, "accepts" | "tokenSuffices">;
   readonly authenticationFailures: FailureCount;
+  /** Requests of members' kind that others made. */
+  readonly refusals: FailureCount;
   /** On whose behalf the cache is asked. */
   readonly principal: Principal;
   /** Whose limits apply. */

@@ -1,15 +1,14 @@
 import { createServer, type IncomingMessage, type Server, type ServerOptions, type ServerResponse } from "node:http";
 import { createServer as createTlsServer } from "node:https";
 import type { Socket } from "node:net";
-import { TLSSocket } from "node:tls";
 import type { HostPort } from "../../config/addresses.js";
 import type { Cache } from "../../routing/cache.js";
 import type { Clock } from "../../runtime/clock.js";
 import type { Log } from "../../runtime/log.js";
 import { ConnectionAuthentication } from "../../security/connection-authentication.js";
 import { FailureCount } from "../../security/failure-count.js";
+import { peerOf } from "../../security/member-authentication.js";
 import type { Security, TlsSecurity } from "../../security/member-security.js";
-import { ANONYMOUS } from "../../security/principal.js";
 import type { Clients } from "../limits/clients.js";
 import { ListeningPort } from "../listening-port.js";
 import { nextRequestId } from "../s3/error-response.js";
@@ -148,12 +147,8 @@ export class HttpListener {
   #accept(socket: Socket, handOver: () => void): void {
     if (socket.destroyed) return;
     const { security, clients } = this.#options;
-    const certified = socket instanceof TLSSocket && socket.authorized;
-    const connection = new Connection(
-      socket,
-      new ConnectionAuthentication(security, certified),
-      clients.of(socket.remoteAddress),
-    );
+    const authentication = new ConnectionAuthentication(security, peerOf(socket));
+    const connection = new Connection(socket, authentication, clients.of(socket.remoteAddress));
     this.#connections.set(socket, connection);
     socket.once("close", () => this.#connections.delete(socket));
     new PlainLane({
@@ -174,11 +169,12 @@ export class HttpListener {
 
   #answer(request: Request, response: Reply, { signal, whenClosed, authentication, client }: Connection): void {
     const { clock, log, security } = this.#options;
-    const by = { principal: ANONYMOUS, client, encrypted: security.tls !== undefined };
+    const by = { principal: authentication.principal, client, encrypted: security.tls !== undefined };
     const { authenticationFailures } = this;
+    const { refusals } = security.members;
     const requestId = nextRequestId();
     answerRequest(
-      { request, requestId, response, authentication, authenticationFailures, ...by, signal, whenClosed, clock, log },
+      { request, requestId, response, authentication, authenticationFailures, refusals, ...by, signal, whenClosed, clock, log },
       this.#serving,
     );
   }

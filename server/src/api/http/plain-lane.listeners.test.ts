@@ -4,9 +4,9 @@ import { eventually } from "@frontcache/proto/testing";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { systemClock } from "../../runtime/clock.js";
 import { ConnectionAuthentication } from "../../security/connection-authentication.js";
-import { noSecurity } from "../../security/member-security.js";
 import { HttpFixture, NOTHING_LEFT } from "../../testing/http-fixture.js";
 import { ManualClock } from "../../testing/manual-clock.js";
+import { noSecurity, testPeer } from "../../testing/no-security.js";
 import { rampBytes } from "../../testing/origin/ramp.js";
 import type { RawClient } from "../../testing/raw-client.js";
 import { Clients, noLimits } from "../limits/clients.js";
@@ -120,7 +120,7 @@ describe("the plain lane", () => {
     }) as unknown as Socket;
     const connection = new Connection(
       fake,
-      new ConnectionAuthentication(noSecurity, false),
+      new ConnectionAuthentication(noSecurity, testPeer()),
       new Clients(noLimits, systemClock).of(),
     );
     const times = { firstBytesTimeoutMs: 10, idleTimeoutMs: 100 };

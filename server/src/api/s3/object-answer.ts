@@ -8,6 +8,7 @@ import {
 } from "@frontcache/proto";
 import type { ObjectRead } from "../../cache/object-read.js";
 import type { Cache, ObjectStat } from "../../routing/cache.js";
+import { isMembersRequest } from "../../security/member-authentication.js";
 import { callStatus } from "../call-status.js";
 import type { HttpContext } from "../http/http-context.js";
 import { encryptedSocket, plainSocket } from "../sending/send-strategy.js";
@@ -71,9 +72,9 @@ export class ObjectAnswer {
     this.#conditions = parseConditions(headers);
     this.#range = parseRange(headers.range);
     this.#requiredVersion = requiredVersion(this.#conditions);
-    this.#forwarded = headers[FORWARDED_HEADER] === "1";
+    this.#forwarded = this.#isSetByMember(FORWARDED_HEADER);
     this.#cachedOnly = headers[CACHED_ONLY_HEADER] === "1";
-    this.#openEnded = headers[OPEN_ENDED_HEADER] === "1";
+    this.#openEnded = this.#isSetByMember(OPEN_ENDED_HEADER);
     context.whenClosed(this.#closed);
   }
 
@@ -101,7 +102,14 @@ export class ObjectAnswer {
 
   /** Whether a member asks: it needs what this member knows, without a question to the origin for the rest. */
   get #isMembers(): boolean {
-    return this.#forwarded || this.#cachedOnly;
+    return this.#forwarded || (this.#cachedOnly && this.#context.principal.isMember);
+  }
+
+  /** Whether a header is set that is ignored unless a member sends it. */
+  #isSetByMember(header: string): boolean {
+    const { request, principal, client, refusals } = this.#context;
+    if (request.headers[header] !== "1") return false;
+    return isMembersRequest({ what: header, principal, listener: "http", client: client.address }, refusals);
   }
 
   /** Asks for the object's record, then answers without bytes or reads them. */

@@ -1,0 +1,100 @@
+import type { X509Certificate } from "node:crypto";
+import type { Socket } from "node:net";
+import { TLSSocket } from "node:tls";
+import { CacheError } from "@frontcache/proto";
+import type { FailureCount, ListenerName } from "./failure-count.js";
+import type { MemberAddresses } from "./member-addresses.js";
+import { ANONYMOUS, memberPrincipal, type Principal } from "./principal.js";
+
+/** What is known of the other end of a connection. */
+export interface Peer {
+  /** Its IP address; undefined: the connection is closed. */
+  readonly address: string | undefined;
+  /** It presented a certificate that a trusted authority signed. */
+  readonly isCertified: boolean;
+  /** That certificate. */
+  readonly certificate: X509Certificate | undefined;
+}
+
+/** The peer of an accepted connection, after its TLS handshake, if any. */
+export function peerOf(socket: Socket): Peer {
+  const isCertified = socket instanceof TLSSocket && socket.authorized;
+  return {
+    address: socket.remoteAddress,
+    isCertified,
+    certificate: isCertified ? socket.getPeerX509Certificate() : undefined,
+  };
+}
+
+/** Decides which connections are other members'. Only from a member is a request accepted as forwarded, and a member's call answered. */
+export interface MemberAuthentication {
+  /** Changes whenever the same peer may be judged differently. */
+  readonly revision: number;
+  /** Whom the requests of a connection are made for. */
+  principalOf(peer: Peer): Principal;
+  /** Requests that only members may make, by others. */
+  readonly refusals: FailureCount;
+}
+
+export interface MemberProofOptions {
+  /** The name in the certificates of members; undefined: members are recognized by their addresses. */
+  readonly name: string | undefined;
+  readonly addresses: MemberAddresses;
+  readonly refusals: FailureCount;
+}
+
+/** Recognizes members by the name in their certificates, or, without one, by the addresses of the member list. */
+export class MemberProof implements MemberAuthentication {
+  readonly refusals: FailureCount;
+  readonly #name: string | undefined;
+  readonly #addresses: MemberAddresses;
+
+  constructor({ name, addresses, refusals }: MemberProofOptions) {
+    this.#name = name;
+    this.#addresses = addresses;
+    this.refusals = refusals;
+  }
+
+  get revision(): number {
+    return this.#addresses.revision;
+  }
+
+  principalOf({ address, certificate }: Peer): Principal {
+    if (this.#name !== undefined) {
+      return certificate !== undefined && isNamed(certificate, this.#name) ? memberPrincipal(this.#name) : ANONYMOUS;
+    }
+    return address !== undefined && this.#addresses.has(address) ? memberPrincipal(address) : ANONYMOUS;
+  }
+}
+
+/** Whether a certificate names a host (SAN or, without any, the common name), a URI (SAN), or exactly this common name. */
+function isNamed(certificate: X509Certificate, name: string): boolean {
+  if (certificate.checkHost(name) !== undefined) return true;
+  // Node.js quotes names that contain a comma, so that no name can pass for several.
+  if (certificate.subjectAltName?.split(", ").includes(`URI:${name}`) === true) return true;
+  return certificate.subject.split("\n").includes(`CN=${name}`);
+}
+
+/** A request that only members may make. */
+export interface MembersRequest {
+  /** What was requested, for the log. */
+  readonly what: string;
+  readonly principal: Principal;
+  readonly listener: ListenerName;
+  /** The caller's address. */
+  readonly client: string | undefined;
+}
+
+/** Whether a caller is a member. If it is not, the request is counted and logged, and must be treated as a client's. */
+export function isMembersRequest({ what, principal, listener, client }: MembersRequest, refusals: FailureCount): boolean {
+  if (!principal.isMember) refusals.failed(`${what} by ${principal.name} counts as a client's`, { listener, client });
+  return principal.isMember;
+}
+
+/** Throws PERMISSION_DENIED, counted and logged, unless the caller is a member. For calls that clients never make. */
+export function requireMember({ what, principal, listener, client }: MembersRequest, refusals: FailureCount): void {
+  if (principal.isMember) return;
+  const message = `${what} is accepted from members only`;
+  refusals.failed(`${message}, not from ${principal.name}`, { listener, client });
+  throw new CacheError("PERMISSION_DENIED", message);
+}
