@@ -6,7 +6,7 @@ const root = join(import.meta.dirname, "..");
 const pages = readdirSync(join(root, "docs")).filter((name) => name.endsWith(".md"));
 const read = (path: string): string => readFileSync(join(root, path), "utf8");
 
-/** Paths of the repository in a text, between backticks. `(new)` behind one says that the reader is to make the file. */
+/** Returns the repository paths between backticks in a text. `(new)` after a path means that the file does not exist yet. */
 function pathsIn(text: string): { path: string; isNew: boolean }[] {
   const named = text.matchAll(/`((?:proto|client|server|deploy|test|docs)\/[\w./-]*)`( \(new\))?/g);
   return [...named].map(([, path, mark]) => ({ path: path!, isNew: mark !== undefined }));

@@ -1,6 +1,6 @@
-// Loaded by `--require` into a member that a test or the demo starts: it ends as soon as the process that started it is gone,
-// however that ended, because nobody is left to end it. Its standard input is a pipe that only that process holds open.
-// CommonJS: an ES module is read by the thread pool, which then has its size before the member sets it.
+// Loaded with `--require` into members that a test or the demo starts. Ends the member when the process that started it ends for
+// any reason. The member's standard input is a pipe that only this process keeps open.
+// CommonJS, because loading an ES module starts the thread pool before the member can set its size.
 const { stdin } = process;
 stdin.once("close", () => process.kill(process.pid, "SIGKILL"));
 stdin.on("error", () => {}).resume();

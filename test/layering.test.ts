@@ -17,7 +17,7 @@ const layers = [
   ["cli"],
 ];
 
-/** Which packages a package may import. */
+/** The packages that each package may import. */
 const packages: Record<string, string[]> = { proto: [], client: ["proto"], server: ["proto", "client"] };
 
 const layerOf = new Map(layers.flatMap((names, level) => names.map((name) => [name, level] as const)));
@@ -44,7 +44,7 @@ function place(path: string): string {
   return parts.length === 1 ? parts[0]!.replace(/\.js$/, ".ts") : parts[0]!;
 }
 
-/** What is wrong with an import inside server/src; undefined where nothing is. */
+/** Returns the violation of an import inside server/src; undefined if it is allowed. */
 function wrongLayer({ file, target }: Import): string | undefined {
   if (!target.startsWith(".")) return undefined;
   const from = place(file);
@@ -60,7 +60,7 @@ function wrongPackage(of: string, { target }: Import): string | undefined {
   return name === undefined || packages[of]?.includes(name) ? undefined : `${of} must not import ${name}`;
 }
 
-/** What is wrong with an import of a test that stands outside the packages; undefined where nothing is. */
+/** Returns the violation of an import in a test outside the packages; undefined if it is allowed. */
 function wrongInTests({ file, target }: Import): string | undefined {
   if (!target.startsWith(".")) return undefined;
   const [folder] = relative(root, join(file, "..", target)).split(sep);

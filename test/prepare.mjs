@@ -1,4 +1,4 @@
-// What a fresh clone lacks: installs the dependencies where they are missing and builds the packages.
+// Prepares a fresh clone: installs missing dependencies and builds the packages.
 import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { join } from "node:path";

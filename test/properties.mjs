@@ -1,4 +1,4 @@
-// `npm run properties -- 20`: runs the property tests of the unit tier from as many random seeds. Stops at the first seed that fails.
+// `npm run properties -- 20`: runs the property tests of the unit tier with 20 random seeds. Stops at the first seed that fails.
 import { spawnSync } from "node:child_process";
 import { randomInt } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";

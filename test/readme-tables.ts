@@ -1,4 +1,4 @@
-// The tables of the documents, made from the code. `npm run docs` writes them; readme.test.ts compares them.
+// The tables of the documents, generated from the code. `npm run docs` writes them; readme.test.ts compares them.
 
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -10,7 +10,7 @@ const root = join(import.meta.dirname, "..");
 
 export const README = join(root, "README.md");
 
-/** The documents that hold tables. */
+/** The documents with generated tables. */
 export const documents = [README, join(root, "deploy", "metrics.md"), join(root, "client", "README.md")];
 
 function errorsTable(): string {
@@ -32,7 +32,7 @@ function clientMetricsTable(): string {
   return ["| name | unit | what it is |", "|---|---|---|", ...rows].join("\n");
 }
 
-/** A document with its tables as they should be. */
+/** Returns a document with current tables. */
 export function withTables(document: string): string {
   const tables = {
     settings: settingsTable().trim(),

@@ -1,10 +1,10 @@
-/** A repeatable generator of numbers in [0, 1): mulberry32. */
+/** A deterministic generator of numbers in [0, 1): mulberry32. */
 export function seededRandom(seed: number): () => number {
   const chance = new Chance(seed);
   return () => chance.next();
 }
 
-/** Repeatable chance with the questions that simulations ask of it. */
+/** A deterministic random generator with the functions that simulations need. */
 export class Chance {
   #state: number;
 
@@ -12,12 +12,12 @@ export class Chance {
     this.#state = seed | 0;
   }
 
-  /** Begins again, as if it were new. */
+  /** Restarts the sequence. */
   reseed(seed: number): void {
     this.#state = seed | 0;
   }
 
-  /** A number in [0, 1). */
+  /** Returns a number in [0, 1). */
   next(): number {
     this.#state = (this.#state + 0x6d2b79f5) | 0;
     let mixed = Math.imul(this.#state ^ (this.#state >>> 15), 1 | this.#state);
@@ -25,12 +25,12 @@ export class Chance {
     return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
   }
 
-  /** A whole number from 0 to `end` - 1. */
+  /** Returns a whole number from 0 to `end` - 1. */
   below(end: number): number {
     return Math.floor(this.next() * end);
   }
 
-  /** True with a probability of 0 to 1. */
+  /** Returns true with the given probability, 0 to 1. */
   happens(probability: number): boolean {
     return probability > 0 && this.next() < probability;
   }

@@ -1,4 +1,4 @@
-// One member in front of a real S3 server: cold, hot and random reads through CacheClient, every byte checked.
+// One member with a real S3 server as origin: cold, hot and random reads through CacheClient, with every byte checked.
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

@@ -1,4 +1,4 @@
-// A member as its own process, as a user starts it.
+// Starts a member as a process, as users do.
 import { spawn } from "node:child_process";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -19,7 +19,7 @@ export async function startMember({ cache, endpoint }) {
       "--http-listen",
       "127.0.0.1:0",
       "--cache-dirs",
-      // A budget: on a disk that others have nearly filled nothing would be kept without one.
+      // With a size limit, because on a nearly full disk nothing would be cached without one.
       `${cache}:4GiB`,
       "--discovery",
       "none",

@@ -1,16 +1,16 @@
-// An S3 server from a package, with a bucket, filled through the AWS SDK; it counts what it is asked.
+// An S3 server from a package, with a bucket that is filled through the AWS SDK. It counts its requests.
 import { mkdir } from "node:fs/promises";
 import { createRequire } from "node:module";
 
-// Found from the server package, whose dependency the SDK is.
+// Resolved from the server package, which depends on the SDK.
 const require = createRequire(new URL("../../server/package.json", import.meta.url));
 const { PutObjectCommand, S3Client } = require("@aws-sdk/client-s3");
 const S3rver = createRequire(import.meta.url)("s3rver");
 
-// The SDK of this lockfile runs on Node 20; that later ones will not is no news for who watches the demo.
+// The locked SDK runs on Node 20. Its warning about later versions would only confuse users of the demo.
 process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED = "true";
 
-/** The key pair that the S3 server knows. */
+/** The key pair that the S3 server accepts. */
 export const CREDENTIALS = { accessKeyId: "S3RVER", secretAccessKey: "S3RVER" };
 
 export async function startOrigin({ directory, bucket }) {

@@ -17,7 +17,7 @@ const folders = [
 const defaults = readSettings({}, {});
 const podFields = { "metadata.name": "frontcache-0", "status.podIP": "10.0.0.1", "spec.nodeName": "node-a" };
 
-/** The label that members look for when nothing else is said. */
+/** The default label of `--label`. */
 const memberLabels = Object.fromEntries([defaults.label.split("=") as [string, string]]);
 
 const ports = { grpc: defaults.listen.port, http: defaults.httpListen.port };
@@ -65,7 +65,7 @@ describe.skipIf(cannotRender !== undefined)(`manifests${cannotRender === undefin
       const { startupProbe, readinessProbe, livenessProbe } = rendered.container;
       const byTls = readSettings({}, rendered.environment(podFields)).tlsCert !== undefined;
       for (const probe of [startupProbe, readinessProbe, livenessProbe]) {
-        // Kubernetes asks gRPC in plain text only.
+        // Kubernetes sends gRPC probes in plain text only.
         if (byTls)
           expect(probe?.httpGet).toMatchObject({
             port: "http",
@@ -74,7 +74,7 @@ describe.skipIf(cannotRender !== undefined)(`manifests${cannotRender === undefin
           });
         else expect(probe?.grpc?.port).toBe(ports.grpc);
       }
-      // Recovering volumes may take minutes; a member that hangs is found sooner.
+      // Recovering volumes may take minutes; a member that hangs later must be detected sooner.
       expect(startupProbe!.periodSeconds * startupProbe!.failureThreshold).toBeGreaterThanOrEqual(300);
       expect(livenessProbe!.periodSeconds * livenessProbe!.failureThreshold).toBeLessThanOrEqual(60);
     });

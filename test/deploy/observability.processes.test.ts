@@ -5,15 +5,15 @@ import { describe, expect, it } from "vitest";
 import { parse } from "yaml";
 import { cannotRender, deployFolder, Rendered } from "./render.js";
 
-/** Labels that Prometheus gives every series, from the resource. */
+/** Labels that Prometheus adds to every series from the resource. */
 const EVERYWHERE = ["job", "instance"];
 
 interface Known {
-  /** Values by label; undefined: whatever it is. */
+  /** Values by label; undefined: any value. */
   readonly labels: ReadonlyMap<string, readonly string[] | undefined>;
 }
 
-/** Each name that a query may use, as Prometheus has it. */
+/** Every name in Prometheus that a query may use. */
 const known = new Map<string, Known>(
   Object.values(metricList as Record<string, MetricDeclaration>).flatMap((metric) => {
     const labels = new Map<string, readonly string[] | undefined>(EVERYWHERE.map((label) => [label, undefined]));
@@ -30,10 +30,10 @@ const known = new Map<string, Known>(
     ];
   }),
 );
-// Of kube-state-metrics, which the overlay brings along.
+// Metrics of kube-state-metrics, which is part of the overlay.
 known.set("kube_statefulset_replicas", { labels: new Map([["statefulset", ["frontcache"]]]) });
 
-/** What is wrong with a query's names, labels and values. */
+/** Returns the errors in a query's names, labels and values. */
 function faultsOf(query: string): string[] {
   const faults: string[] = [];
   const used: Known[] = [];

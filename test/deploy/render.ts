@@ -4,7 +4,7 @@ import { parseAllDocuments } from "yaml";
 
 export const deployFolder = join(import.meta.dirname, "..", "..", "deploy");
 
-/** Why manifests can't be rendered here; undefined: they can. */
+/** The reason why manifests cannot be rendered here; undefined: they can. */
 export const cannotRender: string | undefined =
   spawnSync("kubectl", ["version", "--client"], { stdio: "ignore" }).status === 0 ? undefined : "kubectl is not installed";
 
@@ -48,7 +48,7 @@ export interface PodTemplate {
   };
 }
 
-/** A rendered object; each kind has its own of the optional fields. */
+/** A rendered object. The optional fields depend on its kind. */
 export interface Manifest {
   readonly kind: string;
   readonly metadata: { readonly name: string; readonly namespace?: string; readonly annotations?: Record<string, string> };
@@ -73,7 +73,7 @@ export interface Manifest {
   readonly subjects?: readonly { kind: string; name: string; namespace?: string }[];
 }
 
-/** What `kubectl kustomize` makes of a folder of `deploy/`. */
+/** The output of `kubectl kustomize` for a folder of `deploy/`. */
 export class Rendered {
   readonly manifests: readonly Manifest[];
 
@@ -87,7 +87,7 @@ export class Rendered {
     return this.manifests.filter((manifest) => manifest.kind === kind);
   }
 
-  /** The only one of its kind, or the one of a name. */
+  /** Returns the only object of a kind, or the one with the name. */
   one(kind: string, name?: string): Manifest {
     const found = this.all(kind).filter((manifest) => name === undefined || manifest.metadata.name === name);
     if (found.length !== 1) throw new Error(`${found.length} of ${kind} ${name ?? ""}`);
@@ -105,7 +105,7 @@ export class Rendered {
     return this.members.spec.template.spec.containers[0]!;
   }
 
-  /** The members' environment, with each field of the pod as `<fieldPath>`, or as it is in `fields`. */
+  /** Returns the members' environment. References to fields of the pod are `<fieldPath>`, or their values in `fields`. */
   environment(fields: Readonly<Record<string, string>>): Record<string, string> {
     const maps = (this.container.envFrom ?? []).flatMap(({ configMapRef }) =>
       configMapRef === undefined ? [] : [this.one("ConfigMap", configMapRef.name).data ?? {}],

@@ -6,12 +6,12 @@ export function namesOf(members: number): string[] {
   return Array.from({ length: members }, (_, index) => `cache-${index}`);
 }
 
-/** Loopback addresses from 127.0.0.2 on: 127.0.0.1 is what everybody else here uses. */
+/** Loopback addresses from 127.0.0.2 on, because other tests use 127.0.0.1. */
 export function hostOf(index: number): string {
   return `127.0.0.${index + 2}`;
 }
 
-/** The first of two ports that are free on all addresses, from below those that the system gives to outgoing connections. */
+/** Returns the first of two consecutive ports that are free on all addresses, below the range of ephemeral ports. */
 export async function freePorts(): Promise<number> {
   for (let port = 20_000 + (process.pid % 10_000); ; port += 2) if ((await isFree(port)) && (await isFree(port + 1))) return port;
 }

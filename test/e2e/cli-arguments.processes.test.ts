@@ -148,7 +148,7 @@ describe("a command line", () => {
 });
 
 describe("the completion script of bash", () => {
-  /** What bash offers for a line whose last word is being typed; `frontcache` is what is built here. */
+  /** Returns bash's completions of a line's last word; `frontcache` is the built program. */
   async function offered(...words: string[]): Promise<string[]> {
     const { stdout: script } = await frontcache(["completion", "bash"]);
     const typed = words.map((word) => `'${word}'`).join(" ");

@@ -11,7 +11,7 @@ const KiB = 1 << 10;
 const OBJECTS = 4;
 const BLOCKS = 20;
 
-/** Reads of 16 KiB, so that their number and not their size is the load. */
+/** Small reads, so that the number of reads determines the load. */
 const load = { readers: 4, bytes: 16 * KiB };
 
 describe("a cluster whose pods change", () => {
@@ -31,13 +31,13 @@ describe("a cluster whose pods change", () => {
   const byRing = (object: TestObject, { offset, length }: { offset: number; length: number }): Promise<Buffer> =>
     client.readRange(object.url, offset, length, object.version);
 
-  /** Resolves when the client has the members' newest list. */
+  /** Resolves when the client has the members' current list. */
   const followed = (): Promise<void> =>
     expect
       .poll(() => client.members().map(({ name }) => name), { timeout: 30_000 })
       .toEqual(cluster.names) as unknown as Promise<void>;
 
-  /** The owners of many blocks, as a member tells them. */
+  /** Returns the owners of many blocks according to a member. */
   const ownersOf = (blocks: number): Promise<string[]> =>
     cluster.talk("cache-0", (member) =>
       Promise.all(
@@ -105,7 +105,7 @@ describe("a cluster whose pods change", () => {
   it("fails no read when a member is killed, while it is absent and after it returns", async () => {
     const reports = await cluster.talk("cache-0", async (member) => {
       await using straight = new Readers(byRing, objects, load);
-      // As a client that only reaches a Service does: this member forwards.
+      // Like a client that can connect only to a Service: this member forwards.
       await using forwarded = new Readers((object, range) => readFrom(member, object, range), objects, load);
       const readers = [straight, forwarded];
       const more = (reads: number): Promise<unknown> => Promise.all(readers.map((each) => each.more(reads)));
@@ -155,7 +155,7 @@ describe("a cluster whose Kubernetes API is unavailable", () => {
     );
     await pods.api.down();
     await readers.more(500);
-    // Meanwhile one crashes and another one joins: neither is told to anybody, nor ready before it knows the others.
+    // Meanwhile one member crashes and another one joins. No member learns of it, and the new one is not ready without a list.
     await cluster.kill("cache-1");
     const starting = [cluster.startAgain("cache-1"), cluster.join({ name: "cache-3", host: hostOf(3) })];
     await readers.more(500);

@@ -3,29 +3,29 @@ import { join } from "node:path";
 import { KubeEmulator } from "../emulators/kube.js";
 import { RealCluster } from "../kube/real-cluster.js";
 
-/** Where a member is. */
+/** A member's place: its name and address. */
 export interface Place {
   readonly name: string;
   readonly host: string;
 }
 
-/** How the members of a cluster learn of each other, and what a kubelet would report of them. */
+/** Discovery of the members of a cluster, and the pod status that a kubelet would report. */
 export interface Pods {
-  /** Whether the lists follow what happens; fixed ones need no time to agree. */
+  /** Whether member lists follow changes. Static lists agree immediately. */
   readonly follow: boolean;
-  /** The flags of `serve` by which a member finds the others. */
+  /** The flags of `serve` for discovery. */
   flagsOf(name: string): readonly string[];
-  /** The pod is there, and not ready. */
+  /** The pod exists and is not ready. */
   created(place: Place): Promise<void>;
   ready(name: string): Promise<void>;
   unready(name: string): Promise<void>;
-  /** Its deletion began. */
+  /** The pod's deletion began. */
   leaving(name: string): Promise<void>;
   gone(name: string): Promise<void>;
   close(): Promise<void>;
 }
 
-/** Member lists that never change: of everybody, or what `listOf` says that a member believes. */
+/** Static member lists: all members, or the list that `listOf` returns for a member. */
 export function staticPods(places: readonly Place[], port: number, listOf = (_name: string) => places, withHttp = false): Pods {
   const ports = withHttp ? `${port}/${port + 1}` : String(port);
   const flag = (list: readonly Place[]): string => list.map(({ name, host }) => `${name}=${host}:${ports}`).join(",");
@@ -90,7 +90,7 @@ export class EmulatedPods implements Pods {
   }
 }
 
-/** Pods in a namespace of a real cluster, whose status the test reports in the place of kubelets. */
+/** Pods in a namespace of a real cluster. The test reports their status instead of a kubelet. */
 export class RealPods implements Pods {
   readonly cluster: RealCluster;
   readonly #kubeconfig: string;
@@ -102,7 +102,7 @@ export class RealPods implements Pods {
     this.#kubeconfig = kubeconfig;
   }
 
-  /** `admin` is the path of a kubeconfig that may do everything; the members get the token of their service account. */
+  /** `admin` is the path of an admin kubeconfig. The members get the token of their service account. */
   static async open(admin: string, directory: string): Promise<RealPods> {
     const cluster = await RealCluster.open(admin);
     const kubeconfig = join(directory, "kubeconfig");

@@ -1,18 +1,18 @@
 import { BLOCK_BYTES, isRight, type TestObject } from "./test-objects.js";
 
-/** What continuous readers saw. */
+/** The results of continuous reads. */
 export interface ReadReport {
   readonly reads: number;
-  /** What failed reads failed with, one line each. */
+  /** Errors of failed reads, one line each. */
   readonly failed: readonly string[];
   readonly wrong: number;
   readonly slowestMs: number;
 }
 
-/** After so many failures nothing more is learned; and reads that fail at once, of a closed client, would never let go. */
+/** Maximum failures before the reads stop, because reads of a closed client fail immediately and would never yield. */
 const MOST_FAILURES = 20;
 
-/** Reads that go on, one after the other by each reader over all blocks in turn, until `stop`. Every byte is checked. */
+/** Reads continuously until `stop`: each loop reads all blocks one after the other, and checks every byte. */
 export class Readers implements AsyncDisposable {
   #reads = 0;
   #slowestMs = 0;
@@ -30,7 +30,7 @@ export class Readers implements AsyncDisposable {
     this.#running = Promise.all(Array.from({ length: readers }, (_, index) => this.#read(index, readers, bytes)));
   }
 
-  /** Resolves when so many more reads are done; rejects when too many have failed. */
+  /** Resolves after `count` more reads; rejects if too many have failed. */
   more(reads: number): Promise<void> {
     return new Promise((resolve, reject) => {
       if (this.#stopped) reject(this.#tooMany());

@@ -34,7 +34,7 @@ describe.skipIf(!kubeconfig)(suite, () => {
     for (const name of cluster.names) {
       const host = cluster.hostOf(name);
       expect(await cluster.leave(name)).toBe(0);
-      // As a new pod it has a new address.
+      // A new pod has a new address.
       await cluster.join({ name, host: host.replace("127.0.0.", "127.0.1.") });
       await cluster.agreed();
     }

@@ -69,14 +69,14 @@ describe("five members that share 400 blocks", () => {
       const response = await fetch(`http://${cluster.hostOf(name)}:${cluster.port + 1}/s3/bucket/${key}`, { headers });
       expect(isRight(Buffer.from(await response.arrayBuffer()), object, { offset: 0, length: KiB })).toBe(true);
     }
-    // Each had to get a copy of its own.
+    // Each had to fill its own copy.
     await expect.poll(async () => (await blocks()) - before).toBe(MEMBERS);
   });
 });
 
 describe("two members that disagree about the ring", () => {
   it("answer every read with the correct bytes and never forward in a circle", async () => {
-    // Each knows the other one by another name, so for many blocks each takes the other one for the owner.
+    // Each knows the other one under another name, so for many blocks each considers the other one the owner.
     const believed: Record<string, string[]> = { a: ["a", "b"], d: ["c", "d"] };
     await using cluster = await Cluster.start({
       names: ["a", "d"],
@@ -92,7 +92,7 @@ describe("two members that disagree about the ring", () => {
         }
       });
     }
-    // At worst both fill it.
+    // At worst both members fill it.
     const fills = new Map<string, number>();
     for (const { block } of cluster.fetches) fills.set(block, (fills.get(block) ?? 0) + 1);
     console.info(`${fills.size} blocks, ${cluster.fetches.length} GETs`);

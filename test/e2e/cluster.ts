@@ -12,27 +12,27 @@ import { MemberProcess, temporaryDirectory } from "./member-process.js";
 import { type Fetch, OriginFetches } from "./origin-fetches.js";
 import { BLOCK_BYTES, type TestObject } from "./test-objects.js";
 
-/** What a cluster finds out for itself. */
+/** The options that a cluster determines itself. */
 export interface Surroundings {
-  /** A directory of its own, removed with it. */
+  /** A temporary directory, removed with the cluster. */
   readonly directory: string;
   readonly places: readonly Place[];
-  /** The one gRPC port of all members; their HTTP listeners have the next one. */
+  /** The gRPC port of all members; their HTTP listeners use the next port. */
   readonly port: number;
 }
 
 export interface ClusterOptions {
-  /** The names of the members that it begins with. */
+  /** The names of the initial members. */
   readonly names: readonly string[];
-  /** Who tells the members of each other; absent: a static list. */
+  /** The discovery of the members; absent: a static list. */
   readonly pods?: (surroundings: Surroundings) => Promise<Pods>;
   /** Further flags of every member. */
   readonly flags?: readonly string[];
-  /** The budget of each member's volume, `64MiB` for example; absent: all of its file system. */
+  /** The size limit of each member's volume, for example `64MiB`; absent: its whole file system. */
   readonly volumeSize?: string;
 }
 
-/** Members as processes, each on a loopback address of its own and all on one port, before one origin. */
+/** Members as processes with one origin. Each has its own loopback address; all use the same ports. */
 export class Cluster implements AsyncDisposable {
   readonly origin: S3Emulator;
   readonly directory: Awaited<ReturnType<typeof temporaryDirectory>>;
@@ -43,7 +43,7 @@ export class Cluster implements AsyncDisposable {
 
   readonly #members = new Map<string, MemberProcess & { readonly host: string }>();
   readonly #clients: CacheClient[] = [];
-  /** All members that ever ran, those included that have ended. */
+  /** All members since the start, including those that have ended. */
   readonly #lives: MemberProcess[] = [];
   #lostBefore = 0;
   readonly #fetches: OriginFetches;
@@ -65,7 +65,7 @@ export class Cluster implements AsyncDisposable {
     this.#fetches = new OriginFetches(origin, BLOCK_BYTES);
   }
 
-  /** Starts the members and waits until all of them know of each other. */
+  /** Starts the members and waits until all have the complete member list. */
   static async start({ names, pods, flags = [], volumeSize }: ClusterOptions): Promise<Cluster> {
     const [origin, directory, port] = [await S3Emulator.start(), await temporaryDirectory(), await freePorts()];
     const places = names.map((name, index) => ({ name, host: hostOf(index) }));
@@ -76,25 +76,25 @@ export class Cluster implements AsyncDisposable {
     return cluster;
   }
 
-  /** Names of the members that run, in order. */
+  /** Names of the running members, sorted. */
   get names(): string[] {
     return [...this.#members.keys()].sort();
   }
 
-  /** GETs of the origin since the start or the last `forget`. */
+  /** Origin GETs since the start or the last `forget`. */
   get fetches(): readonly Fetch[] {
     return this.#fetches.all;
   }
 
-  /** Forgets the origin's GETs so far. */
+  /** Resets the record of origin GETs. */
   forget(): void {
     this.#fetches.forget();
     this.#lostBefore = this.#lost;
   }
 
   /**
-   * Most GETs since the last `forget` that were not necessary: none. A machine that is too busy to run each member every
-   * second has members find each other unreachable. They fetch each other's blocks then, and the number of GETs proves nothing.
+   * Returns the allowed number of unnecessary GETs since the last `forget`: 0. If a busy machine does not run each member every
+   * second, members consider each other unreachable and fetch each other's blocks. Then the number of GETs proves nothing.
    */
   get mostStrays(): number {
     return this.#lost > this.#lostBefore ? Number.POSITIVE_INFINITY : 0;
@@ -116,18 +116,18 @@ export class Cluster implements AsyncDisposable {
     return `${this.hostOf(name)}:${this.port}`;
   }
 
-  /** Starts a member, on what its directory still holds, and reports it ready as soon as it serves. */
+  /** Starts a member on its existing directory, and reports it ready when it serves. */
   async join({ name, host }: Place): Promise<void> {
     await this.pods.created({ name, host });
     await this.#serve({ name, host });
   }
 
-  /** The same pod's container starts again after a crash. */
+  /** Restarts the container of the same pod after a crash. */
   async startAgain(name: string): Promise<void> {
     await this.#serve({ name, host: this.hostOf(name) });
   }
 
-  /** Ends a member as Kubernetes does: told that it is leaving, sent SIGTERM; resolves with its exit code when it is gone. */
+  /** Shuts a member down as Kubernetes does: marks the pod as terminating, sends SIGTERM; resolves with the exit code. */
   async leave(name: string): Promise<number | null> {
     const leaving = this.pods.leaving(name);
     const code = await this.#members.get(name)!.stop("SIGTERM");
@@ -137,25 +137,25 @@ export class Cluster implements AsyncDisposable {
     return code;
   }
 
-  /** Ends a member by SIGKILL; its pod stays and turns not ready. */
+  /** Kills a member with SIGKILL. Its pod stays and becomes not ready. */
   async kill(name: string): Promise<void> {
     await this.#members.get(name)!.kill();
     await this.pods.unready(name);
   }
 
-  /** A client that was given one member's address, closed with the cluster. */
+  /** Returns a client of one member's address; it is closed with the cluster. */
   async client(name = this.names[0]!): Promise<CacheClient> {
     const client = await CacheClient.connect({ endpoint: this.addressOf(name) });
     this.#clients.push(client);
     return client;
   }
 
-  /** Resolves when every running member has the list of all running members, or of those named. */
+  /** Resolves when every running member has the list of all running members, or of `names`. */
   async agreed(names = this.names, limitMs = 60_000): Promise<void> {
     await Promise.all(this.names.map((name) => this.listedBy(name, names, limitMs)));
   }
 
-  /** Resolves with a member's list when it is of these members; rejects with its last one when that takes too long. */
+  /** Resolves with a member's list when it contains exactly these members; rejects with its last list after a timeout. */
   async listedBy(name: string, names: readonly string[], limitMs = 60_000): Promise<Membership> {
     const wanted = [...names].sort().join();
     return this.talk(name, async (client) => {
@@ -178,7 +178,7 @@ export class Cluster implements AsyncDisposable {
     });
   }
 
-  /** Calls one member, whoever owns what it is asked for. */
+  /** Calls one member, independent of ownership. */
   async talk<Answer>(name: string, work: (client: CacheServiceClient) => Promise<Answer>): Promise<Answer> {
     const client = new CacheServiceClient(this.addressOf(name), credentials.createInsecure(), {
       "grpc.use_local_subchannel_pool": 1,
@@ -190,7 +190,7 @@ export class Cluster implements AsyncDisposable {
     }
   }
 
-  /** Puts objects of so many blocks; every seed is another one. */
+  /** Puts objects with the given numbers of blocks; each has its own seed. */
   put(objects: number, blocks: number): TestObject[] {
     return Array.from({ length: objects }, (_, index) => {
       const key = `object-${index}`;
@@ -210,13 +210,13 @@ export class Cluster implements AsyncDisposable {
     return join(this.directory.path, name);
   }
 
-  /** Blocks that a member holds as files: every one of the objects' blocks has a file of its own. */
+  /** Returns the number of block files of a member. */
   async heldBlocks(name: string): Promise<number> {
     const files = await readdir(join(this.cacheOf(name), "v1"), { recursive: true });
     return files.filter((file) => file.endsWith(".blk")).length;
   }
 
-  /** Ends everything; a member that ends with anything but 0, or logged a defect, fails the test. */
+  /** Ends everything. Fails the test if a member exits with another code than 0, or has logged a defect. */
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all(this.#clients.map((client) => client.close()));
     const running = [...this.#members.values()].filter((member) => member.runs);

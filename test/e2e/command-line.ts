@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
 
-/** What a command left behind. */
+/** The result of a command. */
 export interface Finished {
   readonly exitCode: number | null;
   readonly stdout: Buffer;
@@ -12,7 +12,7 @@ export interface Finished {
 /** The built program. */
 export const BIN = join(import.meta.dirname, "..", "..", "server", "bin", "frontcache.js");
 
-/** Runs the built `frontcache` to its end. Of the environment's own settings it sees none; `input` is its standard input. `started` gets the process. */
+/** Runs the built `frontcache` to its end, without frontcache's settings of this environment. `input` is its standard input; `started` gets the process. */
 export async function frontcache(
   args: readonly string[],
   env: Readonly<Record<string, string>> = {},

@@ -72,7 +72,7 @@ describe("frontcache get", () => {
   it("resumes an interrupted download, unless the object was overwritten", async () => {
     const path = join(directory.path, "resumed");
     origin.putRamp("bucket", "resumed", size, 6);
-    // Its second block never comes.
+    // Its second block never arrives.
     origin.faults.place({
       when: ({ key, headers }) => key === "resumed" && /bytes=1[6-9]/.test(headers.range ?? ""),
       error: { status: 403, code: "AccessDenied" },
@@ -221,7 +221,7 @@ describe("frontcache serve", () => {
     expect(names).toEqual(expect.arrayContaining(["starting", "stopping", "start-abandoned", "stopped"]));
   });
 
-  /** A member that is in the middle of a read of 8 MiB, which lasts as the origin's faults have it. */
+  /** Starts a member and a read of 8 MiB, whose duration depends on the origin's faults. */
   async function reading(key: string): Promise<{ started: MemberProcess; read: ChildProcessByStdio<null, Readable, Readable> }> {
     const started = await MemberProcess.start({ endpoint: origin.endpoint, cacheDirectory: join(directory.path, key) });
     origin.putRamp("bucket", key, 8 * MiB, 2);

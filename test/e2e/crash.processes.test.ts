@@ -21,7 +21,7 @@ describe("kill -9 during fills", () => {
       await using client = await CacheClient.connect({ endpoint: member.grpc });
       await client.readRange("s3://bucket/complete", 0, 48 * MiB, complete);
       await expect.poll(async () => (await client.stat("s3://bucket/complete", complete)).cachedBytes).toBe(48 * MiB);
-      // Paced so that the fills of ten blocks are all somewhere on their way when the member is killed.
+      // The origin is so slow that the fills of ten blocks are running when the member is killed.
       origin.faults.place({ bytesPerSecond: 20 * MiB });
       const sentBefore = origin.traffic.bytesSent;
       const lost = client.readRange("s3://bucket/cut", 0, 160 * MiB, cut).catch((error) => error.code);

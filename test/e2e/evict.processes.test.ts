@@ -15,7 +15,7 @@ describe("evict at any of three members", () => {
   });
   afterAll(() => cluster?.[Symbol.asyncDispose]());
 
-  /** Puts an object, or a new version of it, that the members hold among them, each a part; resolves to the version. */
+  /** Puts an object, or a new version of it, and has its blocks cached by the members; resolves with the version. */
   async function held(key: string): Promise<string> {
     const version = cluster.origin.putRamp("bucket", key, BLOCKS * BLOCK_BYTES, 1);
     const object = { url: `s3://bucket/${key}`, key, version, blocks: BLOCKS, seed: 1 };

@@ -10,7 +10,7 @@ const MiB = 1 << 20;
 /** Four blocks. */
 const LARGE_BYTES = 64 * MiB;
 
-/** Runs `work` against a member of its own with a fill mode. */
+/** Runs `work` with a new member in a fill mode. */
 async function withMember(mode: string, work: (client: CacheClient, origin: S3Emulator) => Promise<void>): Promise<void> {
   await using origin = await S3Emulator.start();
   await using directory = await temporaryDirectory();

@@ -10,7 +10,7 @@ const MiB = 1 << 20;
 const BLOCK = 16 * MiB;
 const SIZE = 40 * MiB;
 
-/** FrontCache's three gRPC contracts, as its clients were built with them. */
+/** The three gRPC contracts of FrontCache's clients. */
 const contracts = {
   "the first contract, until 2026-02-22": `
     syntax = "proto3";

@@ -11,19 +11,19 @@ import { MemberProcess, temporaryDirectory } from "./member-process.js";
 const MiB = 1 << 20;
 const BLOCKS = 8;
 
-/** Small blocks, so that both members own some; every version is asked for anew. */
+/** Small blocks, so that both members own some; every read checks the version. */
 const SETTINGS = "--discovery static --block-size 1MiB --part-size 1MiB --revalidate-after 0 --leave-after 0".split(" ");
 
 let origin: GcsEmulator;
 let directory: Awaited<ReturnType<typeof temporaryDirectory>>;
 const members: MemberProcess[] = [];
 let client: CacheClient;
-/** Requests of the origin that were not for bytes: looks at objects, and listings. */
+/** Origin requests without bytes: metadata of objects, and listings. */
 let looks: string[] = [];
 
 beforeAll(async () => {
   origin = await GcsEmulator.start();
-  // Strikes nothing; it only sees what comes.
+  // A fault that only records requests.
   origin.faults.place({
     when: ({ query, bucket, key }) => {
       if (query.get("alt") !== "media") looks.push(`${bucket}/${key}`);
@@ -36,7 +36,7 @@ beforeAll(async () => {
   const list = names.map((name, at) => `${name}=127.0.0.1:${ports[2 * at]}/${ports[2 * at + 1]}`).join(",");
   const started = names.map((name, at) =>
     MemberProcess.start({
-      // Nobody answers there: these members have no S3.
+      // Nothing listens there: these members have no S3 origin.
       endpoint: "http://127.0.0.1:1",
       cacheDirectory: join(directory.path, name),
       flags: [
@@ -63,7 +63,7 @@ beforeEach(() => {
   looks = [];
 });
 
-/** Ports that were free a moment ago. */
+/** Returns ports that are currently free. */
 async function freePorts(count: number): Promise<number[]> {
   const servers = Array.from({ length: count }, () => createServer().listen(0, "127.0.0.1"));
   await Promise.all(servers.map((server) => once(server, "listening")));
@@ -72,7 +72,7 @@ async function freePorts(count: number): Promise<number[]> {
   return ports;
 }
 
-/** A GET by a member's HTTP listener. */
+/** Sends a GET to a member's HTTP listener. */
 async function get(member: MemberProcess, path: string, headers: Record<string, string> = {}) {
   const response = await fetch(`http://${member.http}/gs/${path}`, { headers });
   return { status: response.status, headers: response.headers, bytes: Buffer.from(await response.arrayBuffer()) };

@@ -8,15 +8,15 @@ import { createInterface } from "node:readline";
 
 const BIN = join(import.meta.dirname, "..", "..", "server", "bin", "frontcache.js");
 
-/** Read by a member before its own code: it ends with this process, however that ends. */
+/** Loaded by members before their own code: it ends them when this process ends for any reason. */
 const END_WITH_PARENT = join(import.meta.dirname, "..", "end-with-parent.cjs");
 
-/** Members that run: they end before the test process does. */
+/** Running members; they are ended before the test process. */
 const running = new Set<ChildProcess>();
 process.once("exit", () => {
   for (const child of running) child.kill("SIGKILL");
 });
-// Where the runner was killed, its worker would go on to the end of the file.
+// If the test runner was killed, its worker would continue to the end of the file.
 process.once("disconnect", () => process.exit(1));
 
 /** A directory that is removed with the test. */
@@ -28,14 +28,14 @@ export async function temporaryDirectory(): Promise<AsyncDisposable & { readonly
 export interface MemberOptions {
   /** The S3 endpoint. */
   readonly endpoint: string;
-  /** With a budget behind it (`path:size`), or of 16 GiB: on this machine's disk others may have taken nearly everything. */
+  /** Optionally with a size limit (`path:size`). The default limit is 16 GiB, because the disk may be nearly full. */
   readonly cacheDirectory: string;
-  /** The cache directory is a file system of its own, and its only limit. */
+  /** The cache directory is a separate file system, whose size is the only limit. */
   readonly ownDisk?: boolean;
   /** Further flags of `serve`. */
   readonly flags?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
-  /** The program; the work tree's where none is given. */
+  /** The program; default: the one of this work tree. */
   readonly program?: string;
 }
 
@@ -47,15 +47,15 @@ export function memberEnvironment(endpoint: string, extra: Readonly<Record<strin
     AWS_REGION: "us-east-1",
     AWS_ACCESS_KEY_ID: "test",
     AWS_SECRET_ACCESS_KEY: "test",
-    // Tests count the origin's requests; an extra one now and then would make that a matter of luck.
+    // Tests count origin requests, and occasional hedged requests would make the counts random.
     FRONTCACHE_HEDGE: "false",
-    // So does a read that a member refuses because this machine is busy.
+    // Reads that a member rejects on a busy machine would, too.
     FRONTCACHE_OVERLOAD_AFTER: "never",
     ...extra,
   };
 }
 
-/** A member as its own process, started as a user starts it. */
+/** A member as a process, started as users do. */
 export class MemberProcess implements AsyncDisposable {
   readonly #child: ChildProcess;
 
@@ -65,7 +65,7 @@ export class MemberProcess implements AsyncDisposable {
   http = "";
   /** Every log line. */
   readonly log: Record<string, unknown>[] = [];
-  /** What it wrote to standard error. */
+  /** Its output on standard error. */
   stderr = "";
   readonly #exited: Promise<number | null>;
 
@@ -81,7 +81,7 @@ export class MemberProcess implements AsyncDisposable {
     });
   }
 
-  /** Starts a member and waits until it listens. Rejects with what it printed where it ends before. */
+  /** Starts a member and waits until it listens. If it ends before, rejects with its output. */
   static async start(options: MemberOptions): Promise<MemberProcess> {
     const { endpoint, cacheDirectory, ownDisk = false, flags = [], env = {}, program = BIN } = options;
     const defaults = flags.includes("--discovery") ? [] : ["--discovery", "none"];
@@ -106,7 +106,7 @@ export class MemberProcess implements AsyncDisposable {
     return member;
   }
 
-  /** How often this member found another one unreachable. */
+  /** The number of times that this member considered another one unreachable. */
   get lostOthers(): number {
     return this.log.filter(({ event }) => event === "member-unreachable").length;
   }
@@ -115,25 +115,25 @@ export class MemberProcess implements AsyncDisposable {
     return this.#child.pid!;
   }
 
-  /** Whether it has not ended yet. */
+  /** Whether the process is running. */
   get runs(): boolean {
     return running.has(this.#child);
   }
 
-  /** Resident bytes now: in all, and those of them that are no pages of mapped files. */
+  /** Returns resident bytes: in total, and without pages of mapped files. */
   get residentBytes(): { readonly all: number; readonly anonymous: number } {
     const status = readFileSync(`/proc/${this.pid}/status`, "utf8");
     const kilobytes = (name: string): number => Number(new RegExp(`${name}:\\s+(\\d+) kB`).exec(status)![1]);
     return { all: kilobytes("VmRSS") * 1024, anonymous: kilobytes("RssAnon") * 1024 };
   }
 
-  /** Ends it in good order; resolves to its exit code. */
+  /** Shuts it down with SIGTERM; resolves with the exit code. */
   stop(signal: NodeJS.Signals = "SIGTERM"): Promise<number | null> {
     this.#child.kill(signal);
     return this.#exited;
   }
 
-  /** Ends it as a crash does. */
+  /** Kills it with SIGKILL. */
   async kill(): Promise<void> {
     this.#child.kill("SIGKILL");
     await this.#exited;

@@ -1,6 +1,6 @@
 import type { S3Emulator } from "../emulators/s3.js";
 
-/** A GET of the origin, and the member that sent it. */
+/** An origin GET and the member that sent it. */
 export interface Fetch {
   readonly member: string;
   /** `key:offset`. */
@@ -8,22 +8,22 @@ export interface Fetch {
 }
 
 /**
- * GETs that a loaded machine may cost where none is needed: a member that is kept from answering in time is passed over for
- * the origin. A quiet machine costs none; without fills from members it would be every block that moved, 80 and more.
+ * Unnecessary GETs that a busy machine may cause: if a member does not answer in time, the others fetch from
+ * the origin. An idle machine causes none. Without fills from members, every moved block would need one: 80 and more.
  */
 export const MAX_STRAYS = 20;
 
-/** The GETs that an origin sees, by the members that send them: each signs its requests with its own name. */
+/** Records origin GETs by member: each member signs its requests with its own name. */
 export class OriginFetches {
   #fetches: Fetch[] = [];
 
   constructor(origin: S3Emulator, blockBytes: number) {
-    // Strikes nothing, only looks.
+    // A fault that only records requests.
     origin.faults.place({
       when: ({ method, headers, key }) => {
         const member = /Credential=([^/]+)\//.exec(headers.authorization ?? "")?.[1];
         const start = Number(/^bytes=(\d+)-/.exec(headers.range ?? "")?.[1]);
-        // Without a key it is a listing.
+        // Requests without a key are listings.
         if (method === "GET" && key !== "")
           this.#fetches.push({ member: member ?? "?", block: `${key}:${start - (start % blockBytes)}` });
         return false;
@@ -31,7 +31,7 @@ export class OriginFetches {
     });
   }
 
-  /** Since the start or the last `forget`. */
+  /** GETs since the start or the last `forget`. */
   get all(): readonly Fetch[] {
     return this.#fetches;
   }

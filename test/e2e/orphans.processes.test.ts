@@ -6,7 +6,7 @@ import { eventually } from "@frontcache/proto/testing";
 import { expect, it } from "vitest";
 import { temporaryDirectory } from "./member-process.js";
 
-/** Connects; resolves to what became of it at once, and with `over` once the connection has ended. */
+/** Connects; resolves with the outcome, and with `over`, which resolves when the connection has ended. */
 async function knock(address: string): Promise<{ readonly answer: string; readonly over: Promise<void> }> {
   const [host, port] = address.split(":");
   const socket = connect(Number(port), host!);
@@ -27,7 +27,7 @@ it("members end when the process that started them ends or is killed", async () 
   expect(answer).toBe("open");
   starter.kill("SIGKILL");
   await over;
-  // The kernel may take a few connections more while a process ends.
+  // The kernel may accept a few more connections while a process ends.
   await eventually(async () => {
     const last = await knock(address);
     if (last.answer === "open") await last.over;

@@ -32,13 +32,13 @@ describe("a member with a real S3 API", () => {
     origin.traffic.reset();
   });
 
-  /** A ramp object of its own for each test. */
+  /** Puts a new ramp object for a test. */
   function put(size: number, seed = ++objects): { url: string; version: string; seed: number; key: string } {
     const key = `object-${++objects}`;
     return { url: `s3://bucket/${key}`, version: origin.putRamp("bucket", key, size, seed), seed, key };
   }
 
-  /** Bytes that the origin was asked for, and whether any byte was asked for twice. */
+  /** Returns the bytes that were requested from the origin, and whether any byte was requested twice. */
   function fetched(): { bytes: number; gets: number; twice: boolean } {
     const gets = origin.traffic.gets.filter((get) => get.status === 206).toSorted((a, b) => a.start - b.start);
     const twice = gets.some((get, i) => i > 0 && gets[i - 1]!.key === get.key && gets[i - 1]!.end > get.start);

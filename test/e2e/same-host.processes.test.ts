@@ -16,7 +16,7 @@ describe("a client on the member's host that mounts its volume", () => {
   });
   afterAll(() => origin.close());
 
-  /** A member that holds a ramp object of two blocks, in files and not in memory. */
+  /** Starts a member that has cached a ramp object of two blocks in files. */
   async function holding(key: string) {
     const directory = await temporaryDirectory();
     const serve = (): Promise<MemberProcess> =>
@@ -66,7 +66,7 @@ describe("a client on the member's host that mounts its volume", () => {
       const into = Buffer.alloc(size);
       const whole = await client.readRange(url, 0, size, version, { into });
       expect([whole.buffer === into.buffer, whole.equals(bytes(0, size))]).toEqual([true, true]);
-      // The first reads of a segment go by the thread pool, later small ones don't: all are alike.
+      // The first reads of a segment use the thread pool, later small reads do not. All must return the same bytes.
       for (const [offset, length] of [
         [0, 1],
         [4_095, 65_536],
@@ -107,7 +107,7 @@ describe("a client on the member's host that mounts its volume", () => {
     await client.readRange(url, 0, 10, version);
     expect(client.localReads().reads).toBe(1);
     await client.close();
-    // The purger's tick writes the recency of touched blocks into their files' times.
+    // The purger writes the last use of touched blocks into their files' times.
     const touched = (): number => files().filter((path) => statSync(path).mtimeMs > longAgo.getTime()).length;
     await expect.poll(touched, { timeout: 30_000 }).toBe(1);
   });

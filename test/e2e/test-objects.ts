@@ -5,7 +5,7 @@ import { rampBytes } from "../emulators/s3.js";
 
 export const MiB = 1 << 20;
 
-/** Blocks of the clusters under test: one segment, so that many of them are small enough to fill quickly. */
+/** Block size of the tested clusters: one segment, so that many blocks can be filled quickly. */
 export const BLOCK_BYTES = MiB;
 
 /** An object of the origin whose bytes are known. */
@@ -17,12 +17,12 @@ export interface TestObject {
   readonly seed: number;
 }
 
-/** Whether these are the object's bytes in that range. */
+/** Returns whether these are the object's bytes in that range. */
 export function isRight(bytes: Buffer, { seed }: TestObject, { offset, length }: { offset: number; length: number }): boolean {
   return bytes.equals(rampBytes(offset, length, seed));
 }
 
-/** The bytes that a member answers a read with; `forwarded` as if another member sent it. */
+/** Returns the bytes of a member's response to a read; `forwarded`: as if another member sent it. */
 export async function readFrom(
   client: CacheServiceClient,
   { url, version }: TestObject,
@@ -34,7 +34,7 @@ export async function readFrom(
   return Buffer.concat(messages);
 }
 
-/** Reads whole objects by a client, two at a time, and checks every byte. */
+/** Reads whole objects with a client, two concurrently, and checks every byte. */
 export async function readAll(client: CacheClient, objects: readonly TestObject[]): Promise<void> {
   const left = [...objects];
   const reader = async (): Promise<void> => {

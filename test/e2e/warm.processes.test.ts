@@ -28,13 +28,13 @@ beforeAll(async () => {
 
 afterAll(() => cluster?.[Symbol.asyncDispose]());
 
-/** Each test begins with nothing held. */
+/** Each test begins with an empty cache. */
 beforeEach(async () => {
   await (await cluster.client()).evict({ prefix: "s3://bucket/" });
   cluster.forget();
 });
 
-/** How many blocks were fetched, and how many of these fetches were not by the block's owner, or not its first. */
+/** Returns the number of fetched blocks, of fetches by other members than the owner, and of repeated fetches. */
 async function fetched(): Promise<{ blocks: number; strays: number }> {
   const list = await cluster.listedBy(cluster.names[0]!, cluster.names);
   const blocks = new Set(cluster.fetches.map(({ block }) => block));
@@ -51,7 +51,7 @@ describe("client.warm", () => {
     const client = await cluster.client();
     const summary = await client.warm(urls, { concurrency: 8 });
     expect(summary).toMatchObject({ objects: OBJECTS, blocks: BLOCKS, totalBytes: BYTES, failed: 0, failures: [] });
-    // If a call is retried because a busy machine let its member fall silent, the second one finds what the first one fetched.
+    // If a call is retried because its member was too slow on a busy machine, the retry finds blocks of the first call.
     expect(summary.cachedBytes + summary.fetchedBytes).toBe(BYTES);
     const { blocks, strays } = await fetched();
     expect(blocks).toBe(BLOCKS);

@@ -2,19 +2,19 @@ import { once } from "node:events";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 
-/** The services that members get credentials from. */
+/** Sources of credentials. */
 export type SourceKind = "imds" | "pod-identity" | "sts" | "google-metadata";
 
-/** How a source fails: its status with the service's own code, or a connection that is closed without an answer. */
+/** The failure of a source: a status with the service's error code, or a connection that is closed without a response. */
 export type SourceFailure = { readonly status: number; readonly code: string } | "closed";
 
-/** A service on a local port that issues credentials `key1`, `key2`, ... (Google's: tokens), or fails as the test says. */
+/** A service on a local port that issues credentials `key1`, `key2`, ... (for Google: tokens), or fails as configured. */
 export class CredentialSource implements AsyncDisposable {
   /** Undefined: it works. */
   failure: SourceFailure | undefined;
-  /** How long issued credentials last. */
+  /** Lifetime of issued credentials. */
   lifetimeMs = 3_600_000;
-  /** Requests for credentials, failed ones included. */
+  /** Requests for credentials, including failed ones. */
   asked = 0;
   issued = 0;
   readonly #kind: SourceKind;

@@ -1,6 +1,6 @@
 import type { IncomingHttpHeaders } from "node:http";
 
-/** A request as rules, logs and tests see it. */
+/** A request, for faults, logs and tests. */
 export interface SeenRequest {
   readonly method: string;
   readonly bucket: string;
@@ -10,41 +10,41 @@ export interface SeenRequest {
   readonly headers: IncomingHttpHeaders;
 }
 
-/** What goes wrong with an answer. The parts may be combined. */
+/** The faults of a response. They may be combined. */
 export interface Fault {
-  /** Waits so long before the answer's head. */
+  /** Delay before the response header, milliseconds. */
   readonly latencyMs?: number | (() => number);
-  /** Paces the body; a connection carries one answer at a time, so this is per connection. */
+  /** Limits the rate of the body. A connection carries one response at a time, so this is per connection. */
   readonly bytesPerSecond?: number;
-  /** An error instead of the answer, by the store's own code. */
+  /** An error response with the store's error code. */
   readonly error?: { readonly status: number; readonly code: string; readonly headers?: Record<string, string> };
-  /** A success with a web page instead of the answer, as a proxy sends it. */
+  /** A successful response that is a web page, as from a proxy. */
   readonly page?: string;
-  /** The connection is reset before the head. */
+  /** Resets the connection before the response header. */
   readonly reset?: boolean;
-  /** After so many bytes of a longer body the connection is reset, or closed in good order, or never moves again. */
+  /** After this many bytes of a longer body, the connection is reset, closed, or stalls. */
   readonly body?: { readonly afterBytes: number; readonly how: "reset" | "close" | "stall" };
-  /** The range is ignored (200, whole object), named wrongly, or the body is one byte shorter or longer than named. */
+  /** The range is ignored (200, whole object), its header is wrong, or the body is one byte shorter or longer than announced. */
   readonly range?: "ignored" | "wrong" | "short" | "long";
-  /** Further headers of a good answer. */
+  /** Additional headers of a successful response. */
   readonly headers?: Record<string, string>;
-  /** The answer names no version; or conditions are ignored and a version is named that isn't the object's. */
+  /** The response has no version; or it ignores conditions and has a wrong version. */
   readonly version?: "missing" | "foreign";
 }
 
-/** A fault with the requests that it strikes. */
+/** A fault and the requests that it applies to. */
 export interface FaultRule extends Fault {
   /** Default: every request. */
   readonly when?: (request: SeenRequest) => boolean;
-  /** How many matching requests it strikes. Default: all. */
+  /** Number of matching requests that it applies to. Default: all. */
   readonly times?: number;
 }
 
-/** Faults placed by a test. */
+/** The active faults of an emulator. */
 export class Faults {
   #rules: { rule: FaultRule; left: number }[] = [];
 
-  /** Places a fault; the returned function takes it away. */
+  /** Adds a fault; the returned function removes it. */
   place(rule: FaultRule): () => void {
     const placed = { rule, left: rule.times ?? Number.POSITIVE_INFINITY };
     this.#rules.push(placed);
@@ -57,7 +57,7 @@ export class Faults {
     this.#rules = [];
   }
 
-  /** The faults that strike this request, in one; counts them as used. */
+  /** Returns the combined faults of a request, and counts them as used. */
   strike(request: SeenRequest): Fault {
     let fault: Fault = {};
     for (const placed of this.#rules) {

@@ -3,7 +3,7 @@ import { type Dialect, type Exchange, Listener } from "./listener.js";
 import { bytesContent, type Content, ObjectTable, rampContent, type StoredObject } from "./objects.js";
 import { sendObject } from "./send-object.js";
 
-/** The reasons of GCS's errors, by status. */
+/** The `reason` of GCS errors by status. */
 const reasons: Record<number, string> = {
   400: "invalid",
   401: "authError",
@@ -16,7 +16,7 @@ const reasons: Record<number, string> = {
   503: "backendError",
 };
 
-/** GCS's JSON API on a local port, without credentials: metadata, media, conditions, ranges, lists, and placed faults. */
+/** GCS's JSON API on a local port, without credentials: metadata, media, conditions, ranges, lists, and faults. */
 export class GcsEmulator implements AsyncDisposable, Dialect {
   readonly objects = new ObjectTable();
   readonly #listener = new Listener(this);
@@ -92,7 +92,7 @@ export class GcsEmulator implements AsyncDisposable, Dialect {
     this.#sendJson(exchange, 200, exchange.fault.version === "missing" ? rest : { generation, ...rest });
   }
 
-  /** A missing bucket and a missing object differ by the text alone. */
+  /** Only the text distinguishes a missing bucket from a missing object. */
   #notFound(exchange: Exchange, message: string): void {
     const errors = [{ message, domain: "global", reason: "notFound" }];
     this.#sendJson(exchange, 404, { error: { code: 404, message, errors } });

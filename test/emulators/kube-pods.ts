@@ -1,6 +1,6 @@
 import type { Clock } from "@frontcache/server/testing";
 
-/** A pod's JSON as the API has it, as far as these tests go. */
+/** The fields of a pod's JSON that the tests use. */
 export interface PodObject {
   readonly apiVersion: "v1";
   readonly kind: "Pod";
@@ -21,10 +21,10 @@ export interface PodObject {
   };
 }
 
-/** What a test says of a pod; what it leaves out stays, or is: ready, label `app=frontcache`, no node. */
+/** A change of a pod. Absent fields stay unchanged; of a new pod the defaults are: ready, label `app=frontcache`, no node. */
 export interface PodWish {
   readonly ready?: boolean;
-  /** Its address; null takes it away. */
+  /** Its address; null removes it. */
   readonly ip?: string | null;
   readonly nodeName?: string;
   readonly phase?: string;
@@ -34,7 +34,7 @@ export interface PodWish {
 export interface PodChange {
   readonly type: "ADDED" | "MODIFIED" | "DELETED";
   readonly object: PodObject;
-  /** As it was before; absent for a new one. */
+  /** The pod before the change; absent for a new pod. */
   readonly before?: PodObject;
   readonly resourceVersion: number;
 }
@@ -64,7 +64,7 @@ export class KubePods {
     return [...this.#pods.values()];
   }
 
-  /** Makes a pod or changes it. A pod that was removed comes back as another one, under another UID. */
+  /** Creates or changes a pod. A removed pod is recreated with a new UID. */
   set(name: string, wish: PodWish = {}): PodObject {
     const known = this.#pods.get(name);
     const identity = known?.metadata ?? {
@@ -84,7 +84,7 @@ export class KubePods {
     });
   }
 
-  /** Marks a pod as being deleted, as `kubectl delete` does; it is there until `remove`. */
+  /** Marks a pod as terminating, as `kubectl delete` does. It exists until `remove`. */
   startDeleting(name: string): PodObject {
     const known = this.#pods.get(name)!;
     return this.#commit("MODIFIED", { ...known, metadata: { ...known.metadata, deletionTimestamp: this.#timestamp() } });
@@ -94,14 +94,14 @@ export class KubePods {
     return this.#commit("DELETED", this.#pods.get(name)!);
   }
 
-  /** Forgets the history up to now: a watch from before gets 410. */
+  /** Expires the history up to now: a watch from an older resource version gets 410. */
   compact(): void {
     this.#history = [];
     this.#resourceVersion++;
     this.#forgottenUpTo = this.#resourceVersion;
   }
 
-  /** What happened after a moment; undefined when that is forgotten. */
+  /** Returns the events after a resource version; undefined if that history has expired. */
   since(resourceVersion: number): readonly PodChange[] | undefined {
     if (resourceVersion < this.#forgottenUpTo) return undefined;
     return this.#history.filter((change) => change.resourceVersion > resourceVersion);

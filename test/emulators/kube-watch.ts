@@ -11,7 +11,7 @@ export interface KubeCounts {
 export interface KubeWatchOptions {
   readonly selects: (pod: PodObject) => boolean;
   readonly bookmarks: boolean;
-  /** Ends the watch after that; 0: never. */
+  /** Ends the watch after this time; 0: never. */
   readonly timeoutSeconds: number;
   readonly clock: Clock;
 }
@@ -35,7 +35,7 @@ export class KubeWatch {
     }
   }
 
-  /** A pod that comes to match the selector is ADDED, one that no longer does is DELETED. */
+  /** A pod that starts to match the selector is ADDED, one that stops matching is DELETED. */
   tell({ type, object, before }: PodChange): void {
     const did = before !== undefined && this.#options.selects(before);
     const does = type !== "DELETED" && this.#options.selects(object);
@@ -43,7 +43,7 @@ export class KubeWatch {
     else if (did) this.#say({ type: "DELETED", object });
   }
 
-  /** Says it as it is. */
+  /** Sends an event unchanged. */
   say(type: PodChange["type"], object: PodObject): void {
     this.#say({ type, object });
   }

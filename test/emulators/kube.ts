@@ -9,25 +9,25 @@ import { matches } from "./label-selector.js";
 
 export type { PodObject, PodWish } from "./kube-pods.js";
 
-/** How the API behaves until told otherwise. */
+/** The current behaviour of the API. */
 interface Behaviour {
-  /** Waits so long before each answer. */
+  /** Delay before each response, milliseconds. */
   latencyMs: number;
-  /** Waits so long in the middle of each list. */
+  /** Delay in the middle of each list, milliseconds. */
   listPauseMs: number;
-  /** Answers everything with this status instead. */
+  /** Answers all requests with this status. */
   refuse: number | undefined;
   /** Accepts connections and never answers. */
   hang: boolean;
-  /** How a watch from a forgotten moment is told so. */
+  /** How a watch from an expired resource version is rejected. */
   goneAs: "status" | "event";
-  /** The only bearer token that is taken; undefined: whichever is sent, or none. */
+  /** The only accepted bearer token; undefined: any token, or none. */
   token: string | undefined;
 }
 
 /**
  * The part of the Kubernetes API that members use, on a free local port: list and watch of the pods of one namespace, with
- * label selectors, resource versions, pages, bookmarks and 410. Its faults are placed by the test, never by chance.
+ * label selectors, resource versions, pages, bookmarks and 410. Tests configure its faults; none is random.
  */
 export class KubeEmulator {
   readonly pods: KubePods;
@@ -52,7 +52,7 @@ export class KubeEmulator {
     this.#clock = clock;
   }
 
-  /** The clock says when watches end and what time pods name. */
+  /** The clock of watch timeouts and of timestamps in pods. */
   static async start(namespace = "default", clock: Clock = systemClock): Promise<KubeEmulator> {
     const emulator = new KubeEmulator(namespace, clock);
     await emulator.up();
@@ -63,17 +63,17 @@ export class KubeEmulator {
     return `http://127.0.0.1:${this.#port}`;
   }
 
-  /** Connections open now. */
+  /** Open connections. */
   get openSockets(): number {
     return this.#sockets.size;
   }
 
-  /** Watches open now. */
+  /** Open watches. */
   get openWatches(): number {
     return this.#watches.size;
   }
 
-  /** A kubeconfig file's text (JSON is YAML). `user` is the user's entry, none by default. */
+  /** Returns a kubeconfig (JSON is YAML). `user` is the user's entry; default: no credentials. */
   kubeconfig(user: Record<string, unknown> = {}): string {
     return JSON.stringify({
       apiVersion: "v1",
@@ -85,20 +85,20 @@ export class KubeEmulator {
     });
   }
 
-  /** Listens, at the port of before if there was one. */
+  /** Listens, on the previous port if there is one. */
   async up(): Promise<void> {
     this.#server = createServer((request, response) => void this.#serve(request, response));
     this.#server.on("connection", (socket) => {
       this.#sockets.add(socket);
       socket.on("close", () => this.#sockets.delete(socket));
-      socket.on("error", () => {}); // members may leave as they like
+      socket.on("error", () => {}); // clients may disconnect at any time
     });
     this.#server.listen(this.#port, "127.0.0.1");
     await once(this.#server, "listening");
     this.#port = (this.#server.address() as AddressInfo).port;
   }
 
-  /** The API goes away: connections are reset and new ones refused. */
+  /** Stops the API: connections are reset and new ones refused. */
   async down(): Promise<void> {
     const closed = once(this.#server!, "close");
     this.#server!.close();
@@ -115,33 +115,33 @@ export class KubeEmulator {
     for (const watch of [...this.#watches]) watch.drop();
   }
 
-  /** Ends all watches in good order, as at their time limit. */
+  /** Ends all watches normally, as at their time limit. */
   endWatches(): void {
     for (const watch of [...this.#watches]) watch.end();
   }
 
-  /** From now on no watch says or ends anything, those that begin later included. Lists work. */
+  /** Silences all current and future watches: they send nothing and never end. Lists still work. */
   silenceWatches(): void {
     this.#silent = true;
     for (const watch of this.#watches) watch.silence();
   }
 
-  /** New watches work again; those that went silent stay so, as their connections do. */
+  /** Lets new watches work again. Silent watches stay silent. */
   unsilenceWatches(): void {
     this.#silent = false;
   }
 
-  /** Sends a bookmark to those watches that asked for them. */
+  /** Sends a bookmark to watches that requested bookmarks. */
   bookmark(): void {
     for (const watch of this.#watches) watch.bookmark(this.pods.resourceVersion);
   }
 
-  /** Tells open watches of a pod as it was at some time before: an event that comes late. */
+  /** Sends a late event to open watches: an earlier state of a pod. */
   tellAgain(type: "ADDED" | "MODIFIED" | "DELETED", pod: PodObject): void {
     for (const watch of this.#watches) watch.say(type, pod);
   }
 
-  /** Ends all watches by an ERROR event. */
+  /** Ends all watches with an ERROR event. */
   failWatches(code: number, message: string): void {
     for (const watch of [...this.#watches]) watch.error(code, message);
   }
@@ -166,7 +166,7 @@ export class KubeEmulator {
     return isPods ? undefined : [403, `${request.method} ${path} is not what a member does`];
   }
 
-  /** A continue token is `<resource version>:<pods sent>`; here the pods are those of now, as long as nothing was forgotten. */
+  /** A continue token is `<resource version>:<pods sent>`. Pages contain the current pods, unless that history has expired. */
   async #list(query: URLSearchParams, response: ServerResponse): Promise<void> {
     this.counts.lists++;
     const token = query.get("continue") ?? `${this.pods.resourceVersion}:0`;

@@ -1,4 +1,4 @@
-/** Whether labels match a selector of `key=value`, `key==value`, `key!=value`, `key` and `!key`, by commas. */
+/** Returns whether labels match a selector: `key=value`, `key==value`, `key!=value`, `key` and `!key`, separated by commas. */
 export function matches(selector: string, labels: Readonly<Record<string, string>>): boolean {
   return selector
     .split(",")

@@ -1,30 +1,30 @@
 import type { StoredObject } from "./objects.js";
 
-/** What is asked of a listing. */
+/** The query of a listing. */
 export interface ListedPage {
   readonly prefix: string;
-  /** Empty: nothing is folded. */
+  /** Empty: keys are not grouped. */
   readonly delimiter: string;
-  /** Objects and folded prefixes at most. */
+  /** Maximum number of objects and common prefixes. */
   readonly limit: number;
-  /** Only names behind it. */
+  /** Only names after this one. */
   readonly after: string;
 }
 
-/** One page of a listing: objects, and what a delimiter has folded. */
+/** One page of a listing: objects and common prefixes. */
 export interface Page {
   readonly objects: readonly StoredObject[];
   readonly prefixes: readonly string[];
-  /** The last name of a page that others follow, in base64url. */
+  /** Token of the next page: the last name of this page in base64url. */
   readonly nextToken: string | undefined;
 }
 
-/** The name that a page's token stands for. */
+/** Returns the name in a page token. */
 export function nameOfToken(token: string): string {
   return Buffer.from(token, "base64url").toString();
 }
 
-/** The page of `objects`, which are in the order of their keys' bytes. */
+/** Returns a page of `objects`, which are sorted by the bytes of their keys. */
 export function listPage(objects: readonly StoredObject[], { prefix, delimiter, limit, after }: ListedPage): Page {
   const page: StoredObject[] = [];
   const prefixes = new Set<string>();

@@ -5,21 +5,21 @@ import { type Fault, Faults, type SeenRequest } from "./faults.js";
 import { pause } from "./pause.js";
 import { Traffic } from "./traffic.js";
 
-/** One request with what it takes to answer it. */
+/** A request and the means to answer it. */
 export interface Exchange {
   readonly seen: SeenRequest;
   readonly fault: Fault;
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
   readonly traffic: Traffic;
-  /** Answers with an error in the store's own form. */
+  /** Answers with an error in the store's format. */
   fail(status: number, code: string, headers?: Record<string, string>): void;
 }
 
-/** How a store reads and answers its own dialect of HTTP. */
+/** The HTTP dialect of a store. */
 export interface Dialect {
   /**
-   * Names what the request is about, by its raw path (a URL object would normalise `..` away) and its Host header. Throws
+   * Parses the bucket and key from the raw path (a URL object would normalise `..`) and the Host header. Throws
    * URIError.
    */
   read(path: string, host: string): { bucket: string; key: string };
@@ -27,7 +27,7 @@ export interface Dialect {
   sendError(exchange: Exchange, status: number, code: string, headers: Record<string, string>): void;
 }
 
-/** An HTTP listener on a free local port that counts, waits and fails as its tests want. */
+/** An HTTP listener on a free local port with traffic counters and configurable faults. */
 export class Listener {
   readonly faults = new Faults();
   readonly traffic = new Traffic();
@@ -41,9 +41,9 @@ export class Listener {
     this.#server.on("connection", (socket) => {
       this.#sockets.add(socket);
       socket.on("close", () => this.#sockets.delete(socket));
-      socket.on("error", () => {}); // clients may leave as they like
+      socket.on("error", () => {}); // clients may disconnect at any time
     });
-    // Idle connections stay until the client or `close` ends them, so that what a client leaks can be seen.
+    // Idle connections stay open until the client or `close` ends them, so that tests can detect leaked connections.
     this.#server.keepAliveTimeout = 0;
     this.#server.requestTimeout = 0;
   }
@@ -54,17 +54,17 @@ export class Listener {
     this.#url = `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
   }
 
-  /** `http://127.0.0.1:port`, also when it is closed. */
+  /** `http://127.0.0.1:port`, also after it was closed. */
   get url(): string {
     return this.#url;
   }
 
-  /** Connections open now, idle ones included. */
+  /** Open connections, including idle ones. */
   get openSockets(): number {
     return this.#sockets.size;
   }
 
-  /** Ends every connection, answered or not. */
+  /** Closes every connection, including those with running requests. */
   async close(): Promise<void> {
     const closed = once(this.#server, "close");
     this.#server.close();

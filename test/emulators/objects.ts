@@ -1,16 +1,16 @@
 import { rampChunks } from "@frontcache/server/testing";
 
-/** Bytes made on the fly, so that an object may be larger than memory. */
+/** Bytes that are generated on demand, so an object may be larger than memory. */
 export interface Content {
   readonly size: number;
-  /** The bytes of `[start, end)` in order, in chunks of at most `chunkBytes`. */
+  /** Yields the bytes of `[start, end)` in order, in chunks of at most `chunkBytes`. */
   chunks(start: number, end: number, chunkBytes: number): Iterable<Uint8Array>;
 }
 
 /** One version of an object. */
 export interface StoredObject extends Content {
   readonly key: string;
-  /** As the store's headers name it: an ETag with its quotes, or a generation. */
+  /** The version in the store's headers: an ETag with its quotes, or a generation. */
   readonly version: string;
   readonly contentType: string;
   readonly lastModifiedMs: number;
@@ -45,7 +45,7 @@ export class ObjectTable {
     return this.#buckets.get(bucket)?.get(key);
   }
 
-  /** Makes the bucket where it is missing. */
+  /** Creates the bucket if it is missing. */
   put(bucket: string, object: StoredObject): void {
     this.createBucket(bucket);
     this.#buckets.get(bucket)!.set(object.key, object);
@@ -55,7 +55,7 @@ export class ObjectTable {
     this.#buckets.get(bucket)?.delete(key);
   }
 
-  /** The bucket's objects in the order of their names' UTF-8 bytes, as the stores list them. */
+  /** Returns the bucket's objects sorted by the UTF-8 bytes of their names, as stores list them. */
   list(bucket: string): StoredObject[] {
     const objects = [...(this.#buckets.get(bucket)?.values() ?? [])];
     return objects.sort((a, b) => Buffer.compare(Buffer.from(a.key), Buffer.from(b.key)));

@@ -2,13 +2,13 @@ import { join } from "node:path";
 import { loadPackageDefinition, Server, ServerCredentials, type ServiceDefinition } from "@grpc/grpc-js";
 import { loadSync } from "@grpc/proto-loader";
 
-/** A point of a metric, the value of a histogram being its count. */
+/** A data point of a metric. The value of a histogram is its count. */
 export interface ReceivedPoint {
   readonly labels: Readonly<Record<string, string>>;
   readonly value: number;
 }
 
-/** A metric as one export brought it. */
+/** A metric in one export. */
 export interface ReceivedMetric {
   readonly name: string;
   readonly unit: string;
@@ -51,7 +51,7 @@ interface WireExport {
   }[];
 }
 
-/** A collector: takes OTLP over gRPC on a local port and keeps what came. */
+/** A collector that receives OTLP over gRPC on a local port and records all exports. */
 export class OtlpReceiver implements AsyncDisposable {
   readonly exports: ReceivedExport[] = [];
   readonly #server = new Server();
@@ -82,7 +82,7 @@ export class OtlpReceiver implements AsyncDisposable {
     return this.#endpoint;
   }
 
-  /** The newest export of each process, by its `service.instance.id`. */
+  /** The latest export of each process, by its `service.instance.id`. */
   get newest(): Map<string, ReceivedExport> {
     return new Map(this.exports.map((received) => [received.resource["service.instance.id"] ?? "", received]));
   }

@@ -1,6 +1,6 @@
 import type { ServerResponse } from "node:http";
 
-/** Waits, but not beyond the end of the connection. */
+/** Waits until the time is over or the connection has ended. */
 export function pause(delayMs: number, response: ServerResponse): Promise<void> {
   return new Promise((resolve) => {
     const done = (): void => {
@@ -13,7 +13,7 @@ export function pause(delayMs: number, response: ServerResponse): Promise<void> 
   });
 }
 
-/** Waits until a full answer may be written to again, or is closed. */
+/** Waits until a response accepts more bytes, or is closed. */
 export function drained(response: ServerResponse): Promise<void> {
   return new Promise((resolve) => {
     const done = (): void => {

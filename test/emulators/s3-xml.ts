@@ -3,7 +3,7 @@ import type { StoredObject } from "./objects.js";
 
 const HEADER = '<?xml version="1.0" encoding="UTF-8"?>\n';
 
-/** What S3 says beside its error codes. */
+/** The messages of S3's error codes. */
 const messages: Record<string, string> = {
   AccessDenied: "Access Denied",
   InternalError: "We encountered an internal error. Please try again.",
@@ -21,10 +21,10 @@ export function errorXml(code: string, resource: string): string {
   return `${HEADER}<Error><Code>${code}</Code><Message>${escapeXml(message)}</Message><Resource>${escapeXml(resource)}</Resource></Error>`;
 }
 
-/** The answer to GetBucketLocation in S3's first region. */
+/** The response to GetBucketLocation in us-east-1. */
 export const LOCATION_XML = `${HEADER}<LocationConstraint xmlns="http://s3.amazonaws.com/doc/2006-03-01/"/>`;
 
-/** Whether ListObjectsV2 takes the query. */
+/** Returns whether ListObjectsV2 accepts the query. */
 export function isListQuery(query: URLSearchParams): boolean {
   const maxKeys = query.get("max-keys") || "1000";
   return (
@@ -32,7 +32,7 @@ export function isListQuery(query: URLSearchParams): boolean {
   );
 }
 
-/** ListObjectsV2's answer to a query of the bucket. */
+/** Returns the response of ListObjectsV2 to a query. */
 export function listXml(bucket: string, objects: readonly StoredObject[], query: URLSearchParams): string {
   const isUrl = query.get("encoding-type") === "url";
   const name = (text: string): string => escapeXml(isUrl ? escapeUrl(text) : text);
@@ -69,7 +69,7 @@ export function listXml(bucket: string, objects: readonly StoredObject[], query:
   );
 }
 
-/** As S3 escapes names in listings: like a form, but for the slash. */
+/** Escapes a name as S3 does in listings: form encoding, except for the slash. */
 function escapeUrl(text: string): string {
   return encodeURIComponent(text).replaceAll("%20", "+").replaceAll("%2F", "/");
 }

@@ -13,7 +13,7 @@ const MAX_PUT_BYTES = 256 << 20;
 const VERSION_ID = /^[A-Za-z0-9._-]+$/;
 
 /**
- * S3 over HTTP on a local port, without signatures: objects, old versions, conditions, ranges, lists, and placed faults. The
+ * S3 over HTTP on a local port, without signatures: objects, old versions, conditions, ranges, lists, and faults. The
  * bucket is the first segment of the path, or of a host like `bucket.localhost`.
  */
 export class S3Emulator implements AsyncDisposable, Dialect {
@@ -21,7 +21,7 @@ export class S3Emulator implements AsyncDisposable, Dialect {
   readonly #listener = new Listener(this);
   readonly faults = this.#listener.faults;
   readonly traffic = this.#listener.traffic;
-  /** Named by the answers to HEADs of buckets; undefined: not named, as by stores other than AWS. */
+  /** The region in responses to HEADs of buckets; undefined: none, as from stores other than AWS. */
   region: string | undefined;
   #puts = 0;
   /** Versions put by `putVersion`, by bucket, key and version ID. */
@@ -173,7 +173,7 @@ export class S3Emulator implements AsyncDisposable, Dialect {
   }
 }
 
-/** Whether a condition's list of ETags (or `*`) names this one. */
+/** Returns whether a condition's list of ETags (or `*`) contains this one. */
 function matches(header: string, etag: string): boolean {
   return header.split(",").some((candidate) => candidate.trim() === "*" || candidate.trim() === etag);
 }

@@ -6,10 +6,10 @@ import type { Traffic } from "./traffic.js";
 
 const CHUNK_BYTES = 256 << 10;
 
-/** A paced body moves in steps of about this time, so that it arrives evenly. */
+/** A rate-limited body is sent in steps of about this time, so it arrives evenly. */
 const STEP_MS = 4;
 
-/** Sends `[start, end)` of the content behind a written head, as the fault wants it, and ends the answer. */
+/** Sends `[start, end)` of the content after the header, with the configured fault, and ends the response. */
 export async function sendBody(
   response: ServerResponse,
   content: Content,
@@ -40,7 +40,7 @@ async function sendPaced(
   for (const chunk of content.chunks(start, stop, Math.min(CHUNK_BYTES, stepBytes))) {
     sent += chunk.length;
     if (bytesPerSecond !== undefined) {
-      // A chunk leaves when its last byte is due; timers cut fractions of milliseconds off.
+      // A chunk is sent when its last byte is due. Timers truncate fractions of milliseconds.
       const waitMs = Math.ceil(beganMs + (sent / bytesPerSecond) * 1000 - performance.now());
       if (waitMs > 0) await pause(waitMs, response);
       if (response.destroyed) return;
@@ -55,6 +55,6 @@ function breakOff(response: ServerResponse, how: "reset" | "close" | "stall"): v
   const socket = response.socket;
   if (how === "stall" || socket === null) return;
   if (how === "close") socket.end();
-  // A reset overtakes what is unsent, so it waits until the kernel has taken that: a `drain` need not come where nothing was refused.
+  // A reset discards unsent bytes, so wait until the kernel has taken them. There may be no `drain` event if nothing was buffered.
   else socket.write("", () => socket.resetAndDestroy());
 }

@@ -2,11 +2,11 @@ import type { Exchange } from "./listener.js";
 import type { StoredObject } from "./objects.js";
 import { sendBody } from "./send-body.js";
 
-/** The part of an object that a `Range` header asks for; undefined where none of it exists. */
+/** The part of an object that a `Range` header requests; undefined if none of it exists. */
 export interface ServedRange {
   readonly start: number;
   readonly end: number;
-  /** Whether it is answered as a part (206). Several ranges at once and malformed ones are answered by the whole object. */
+  /** Whether the response is partial (206). Several ranges and malformed ones get the whole object. */
   readonly partial: boolean;
 }
 
@@ -25,7 +25,7 @@ export function servedRange(header: string | undefined, size: number): ServedRan
   return { start, end: last === "" ? size : Math.min(size, Number(last) + 1), partial: true };
 }
 
-/** Answers a GET or HEAD of an object whose conditions hold. `headers` are the store's own, the version among them. */
+/** Answers a GET or HEAD whose conditions are met. `headers` are those of the store, including the version. */
 export async function sendObject(exchange: Exchange, object: StoredObject, headers: Record<string, string>): Promise<void> {
   const { seen, fault, response, traffic } = exchange;
   const wanted = servedRange(fault.range === "ignored" ? undefined : seen.headers.range, object.size);

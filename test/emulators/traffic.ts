@@ -1,4 +1,4 @@
-/** One GET of an object's bytes; `end` is one past the last byte of the answer. */
+/** One GET of an object's bytes; `end` is one past the last byte of the response. */
 export interface GetRecord {
   readonly bucket: string;
   readonly key: string;
@@ -8,17 +8,17 @@ export interface GetRecord {
   readonly atMs: number;
 }
 
-/** What an emulator has seen and sent since the last `reset`. */
+/** The requests and bytes of an emulator since the last `reset`. */
 export class Traffic {
-  /** Requests by method, failed ones included. */
+  /** Requests by method, including failed ones. */
   requests: Record<string, number> = {};
-  /** GETs of objects in the order of their answers' heads. */
+  /** GETs of objects in the order of their response headers. */
   gets: GetRecord[] = [];
-  /** Bytes of bodies handed to sockets. */
+  /** Bytes of bodies written to sockets. */
   bytesSent = 0;
-  /** Requests being answered now, stalled ones included. */
+  /** Running requests, including stalled ones. */
   open = 0;
-  /** The most at one time. */
+  /** Maximum of concurrent requests. */
   peakOpen = 0;
 
   reset(): void {

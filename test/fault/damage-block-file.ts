@@ -11,7 +11,7 @@ export interface DamagedFile {
   readonly random: () => number;
 }
 
-/** What can happen to a block file while no member runs. Each one changes for certain something that the file is read by. */
+/** Damages to a block file while no member runs. Each one changes bytes that are verified when the file is read. */
 export const damages: Readonly<Record<string, (file: DamagedFile) => void>> = {
   "a bit of data turned over": (file) => {
     changeBytes(file.path, someSegment(file) + below(file.geometry.segmentBytes, file), 1, turnOver(file));
@@ -35,7 +35,7 @@ function below(limit: number, { random }: DamagedFile): number {
   return Math.floor(random() * limit);
 }
 
-/** The first byte of a cached segment. */
+/** Returns the position of the first byte of a cached segment. */
 function someSegment(file: DamagedFile): number {
   return file.held[below(file.held.length, file)]! * file.geometry.segmentBytes;
 }

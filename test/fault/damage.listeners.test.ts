@@ -32,7 +32,7 @@ const PAGE_BYTES = 4096;
 
 const info = testInfo();
 const ids = Array.from({ length: BLOCKS }, (_, name) => testId(`s3://bucket/${name}`));
-/** Every second block is cached in part. */
+/** Every second block is partly cached. */
 const held = ids.map((_id, i) => (i % 2 === 0 ? [0, 1, 2, 3, 4, 5, 6, 7] : [1, 2, 6]));
 
 describe("1,000 damages to block files between restarts", () => {
@@ -58,7 +58,7 @@ describe("1,000 damages to block files between restarts", () => {
     });
   }
 
-  /** Reads a block's segments as the cache does: what is a miss is fetched and written. Rejects at a wrong byte. */
+  /** Reads a block's segments as the cache does: fetches and writes missing segments. Rejects if a byte is wrong. */
   async function readThrough(store: BlockStore, block: number): Promise<void> {
     const id = ids[block]!;
     for (const segment of held[block]!) {
@@ -96,7 +96,7 @@ describe("1,000 damages to block files between restarts", () => {
       const { usedBytes } = store.status().volumes[0]!;
       const { blockFiles, allocatedBytes } = volumeFiles(directory);
       await store.close();
-      // File systems may keep a page of their own for a file of many pieces.
+      // File systems may need another page for the metadata of a fragmented file.
       expect(allocatedBytes - usedBytes).toBeLessThanOrEqual(blockFiles * PAGE_BYTES);
       for (let block = 0; block < BLOCKS; block++) damageOne(block);
     }

@@ -1,5 +1,5 @@
-// Loaded into a member (`node --import`): kills it with SIGKILL at one step of its work on its cache directory, so that the
-// member itself knows nothing of failpoints. FAILPOINT holds JSON, the type `Failpoint` of killed-member.ts.
+// Loaded into a member (`node --import`): kills it with SIGKILL at one step of its work on its cache directory. The member
+// itself contains no failpoints. FAILPOINT is JSON of the type `Failpoint` of killed-member.ts.
 import fs from "node:fs";
 import { sep } from "node:path";
 
@@ -12,11 +12,11 @@ process.on("SIGUSR2", () => {
 });
 
 const originals = { ...fs };
-/** Descriptors of files below the directory. */
+/** Descriptors of files in the cache directory. */
 const ours = new Set();
 let steps = 0;
 
-/** Whether the process dies at this step now. */
+/** Returns whether the process must die at this step. */
 function strikes(name) {
   return isArmed && name === step && ++steps === nth;
 }
@@ -29,7 +29,7 @@ function die() {
   process.kill(process.pid, "SIGKILL");
 }
 
-/** Dies before the call, in the middle of it (where `half` says how) or when it is done and nobody knows yet. */
+/** Dies before the call, in the middle of it (as `half` defines) or after it, before its callback. */
 function strike(name, call, half) {
   if (!strikes(name)) return;
   if (how === "after") call();

@@ -10,7 +10,7 @@ const MiB = 1 << 20;
 const DISK_BYTES = 64 * MiB;
 const OBJECT_BYTES = 10 * DISK_BYTES;
 const READERS = 8;
-/** The largest file that a purge may take more than it needs: a block with its footer. */
+/** A purge may evict at most one file more than necessary: a block with its footer. */
 const FILE_BYTES = MiB + 4096;
 const FLAGS = [
   "--block-size",
@@ -48,7 +48,7 @@ describe.skipIf(!mayMount())("a member on a disk of 64 MiB (where a tmpfs may be
     expect(exitCode).toBe(0);
   });
 
-  /** Reads MiB by MiB from `start` to `end`, eight at a time; any failed or wrong read rejects. */
+  /** Reads from `start` to `end` in reads of 1 MiB, eight concurrently; rejects if a read fails or is wrong. */
   async function readThrough(start: number, end: number): Promise<void> {
     let next = start;
     const reader = async (): Promise<void> => {
@@ -76,7 +76,7 @@ describe.skipIf(!mayMount())("a member on a disk of 64 MiB (where a tmpfs may be
   it("fails no read while another program fills the disk, and caches blocks again afterwards", async () => {
     await readThrough(0, DISK_BYTES);
     let at = DISK_BYTES;
-    // Whatever the purger gives up for its own next blocks, the other program takes too.
+    // The other program also takes the space that the purger releases.
     for (let blocks = 1; blocks > 0; at += 8 * MiB) {
       disk.fillUp();
       await readThrough(at, at + 8 * MiB);

@@ -27,7 +27,7 @@ const BLOCKS = 24;
 const ids = Array.from({ length: BLOCKS }, (_, name) => testId(`s3://bucket/${name}`));
 const info = testInfo();
 
-/** A disk on which opening a file below `directory` takes a thread until `answer`: a pipe that nobody writes to, yet. */
+/** A disk on which opening a file in `directory` blocks a thread until `answer`. It opens a pipe that has no writer yet. */
 class HangingDisk {
   readonly #directory: string;
   readonly #pipe: string;

@@ -9,7 +9,7 @@ import { volumeFiles } from "./volume-files.js";
 const MiB = 1 << 20;
 const PAGE_BYTES = 4096;
 
-/** More of them in long runs: FRONTCACHE_KILLS=50. The chain of kills that failed again: FRONTCACHE_KILLS_SEED=17. */
+/** For long runs set FRONTCACHE_KILLS=50; to repeat a run set FRONTCACHE_KILLS_SEED=17. */
 const kills = Number(process.env.FRONTCACHE_KILLS ?? 8);
 const seed = Number(process.env.FRONTCACHE_KILLS_SEED ?? 1);
 
@@ -18,18 +18,18 @@ const LANES = 2;
 const OBJECTS = 8;
 const OBJECT_BYTES = 12 * MiB;
 const READERS = 6;
-/** A third of the objects fits, so that blocks are filled, extended and purged all the time. */
+/** Room for a third of the objects, so that blocks are continuously filled, extended and purged. */
 const FLAGS = ["--block-size", "4MiB", "--part-size", "1MiB", "--purge-interval", "100ms"];
 const BUDGET = "32MiB";
 
-/** A member that lives longer than this never came to its failpoint. */
+/** A member that lives longer than this did not reach its failpoint. */
 const MOST_READS = 10_000;
 
-/** One cache directory through many lives of its member. */
+/** A cache directory over many restarts of its member. */
 class Lives {
   constructor(
     readonly origin: S3Emulator,
-    /** Of the objects. */
+    /** Versions of the objects. */
     readonly versions: readonly string[],
     readonly directory: string,
     readonly random: () => number,
@@ -44,7 +44,7 @@ class Lives {
     });
   }
 
-  /** A life that ends at the failpoint, in its recovery or while it is read from; what it left before is checked first. */
+  /** Runs a member until its failpoint, during recovery or reads. Before that, checks the state that its predecessor left. */
   async liveUntil(failpoint: Failpoint): Promise<void> {
     let member: MemberProcess;
     try {
@@ -66,7 +66,7 @@ class Lives {
     await Promise.all(Array.from({ length: READERS }, reader));
   }
 
-  /** One read by chance. It may fail, because the member dies; it may not be wrong. */
+  /** One random read. It may fail, because the member dies; it must not be wrong. */
   async readOnce(client: CacheClient): Promise<void> {
     const object = Math.floor(this.random() * OBJECTS);
     const offset = Math.floor(this.random() * OBJECT_BYTES);
@@ -82,7 +82,7 @@ class Lives {
   }
 }
 
-/** What a member that has just recovered must have found and left: no stray file, no damage, no space that it doesn't know of. */
+/** Checks a recovered member: no stray file, no damage, no unaccounted space. */
 function expectSound(member: MemberProcess, directory: string): void {
   const recovered = member.log.find((entry) => entry.event === "volumes-recovered") as {
     damages: number;
@@ -93,11 +93,11 @@ function expectSound(member: MemberProcess, directory: string): void {
   expect(strays).toEqual([]);
   expect(blocks).toBe(blockFiles);
   expect(allocatedBytes).toBeGreaterThanOrEqual(usedBytes);
-  // File systems may keep a page of their own for a file of many pieces.
+  // File systems may need another page for the metadata of a fragmented file.
   expect(allocatedBytes - usedBytes).toBeLessThanOrEqual(blockFiles * PAGE_BYTES);
 }
 
-/** Kills members one after the other on one directory, then reads everything. */
+/** Kills consecutive members on one directory, then reads everything. */
 async function killOften(
   origin: S3Emulator,
   versions: readonly string[],

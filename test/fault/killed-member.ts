@@ -4,18 +4,18 @@ import type { MemberOptions } from "../e2e/member-process.js";
 /** Steps of a member's work on its cache directory. */
 export const STEPS = ["create", "update", "write segments", "write footer", "rename", "close", "remove", "refresh time"] as const;
 
-/** Where a member dies. */
+/** The place where a member dies. */
 export interface Failpoint {
   readonly step: (typeof STEPS)[number];
-  /** At its `nth` such step, from 1, counted from `armed` on. */
+  /** The number of the step, from 1, counted since `armed`. */
   readonly nth: number;
-  /** Before the step, when half of a write is done, or after the step and before the member knows. */
+  /** Before the step, after half of a write, or after the step but before its callback. */
   readonly how: "before" | "half" | "after";
-  /** From the start, recovery included, or from the signal that `arm` sends. */
+  /** Counts from the start, including recovery, or from the signal that `arm` sends. */
   readonly armed: "at start" | "by signal";
 }
 
-/** A failpoint by chance. */
+/** Returns a random failpoint. */
 export function chooseFailpoint(random: () => number): Failpoint {
   const pick = <T>(choices: readonly T[]): T => choices[Math.floor(random() * choices.length)]!;
   const step = pick(STEPS);
@@ -23,7 +23,7 @@ export function chooseFailpoint(random: () => number): Failpoint {
   return { step, nth: 1 + Math.floor(random() * 20), how, armed: random() < 0.25 ? "at start" : "by signal" };
 }
 
-/** The environment of a member that dies there. */
+/** Returns the environment of a member that dies at a failpoint. */
 export function withFailpoint(failpoint: Failpoint, directory: string): NonNullable<MemberOptions["env"]> {
   return {
     NODE_OPTIONS: `--import ${join(import.meta.dirname, "failpoints.mjs")}`,
@@ -31,7 +31,7 @@ export function withFailpoint(failpoint: Failpoint, directory: string): NonNulla
   };
 }
 
-/** Lets a failpoint that is armed by signal count from now on. */
+/** Starts the counting of a failpoint that is armed by signal. */
 export function arm(pid: number): void {
   process.kill(pid, "SIGUSR2");
 }

@@ -3,7 +3,7 @@ import { appendFileSync, mkdtempSync, rmSync, statfsSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-/** A real file system of its own size, in memory, gone with the test. Linux and root only: see `mayMount`. */
+/** A small real file system in memory (tmpfs), unmounted after the test. Linux and root only: see `mayMount`. */
 export class SmallDisk implements Disposable {
   readonly path = mkdtempSync(join(tmpdir(), "frontcache-disk-"));
   readonly #foreign = join(this.path, "foreign");
@@ -12,13 +12,13 @@ export class SmallDisk implements Disposable {
     execFileSync("mount", ["-t", "tmpfs", "-o", `size=${sizeBytes},mode=0700`, "tmpfs", this.path], { stdio: "pipe" });
   }
 
-  /** Used bytes, as `df` counts them. */
+  /** Returns used bytes as reported by `df`. */
   get usedBytes(): number {
     const { blocks, bfree, bsize } = statfsSync(this.path);
     return (blocks - bfree) * bsize;
   }
 
-  /** Another program takes all that is free now. */
+  /** Simulates another program that takes all free space. */
   fillUp(): void {
     const chunk = Buffer.alloc(1 << 20);
     for (let chunkBytes = chunk.length; chunkBytes >= 4096; ) {
@@ -31,7 +31,7 @@ export class SmallDisk implements Disposable {
     }
   }
 
-  /** The other program gives its space back. */
+  /** Releases the space of the other program. */
   clearUp(): void {
     rmSync(this.#foreign, { force: true });
   }
@@ -42,7 +42,7 @@ export class SmallDisk implements Disposable {
   }
 }
 
-/** Whether this process may mount file systems. */
+/** Returns whether this process may mount file systems. */
 export function mayMount(): boolean {
   if (process.platform !== "linux" || process.getuid?.() !== 0) return false;
   try {

@@ -1,10 +1,10 @@
 import { readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 
-/** What lies on a volume, as the file system says it. */
+/** The files of a volume according to the file system. */
 export interface VolumeFiles {
   readonly blockFiles: number;
-  /** Bytes that the block files take on the disk, as `du` counts them. */
+  /** Disk usage of the block files, bytes, as reported by `du`. */
   readonly allocatedBytes: number;
   /** Names in tmp/. */
   readonly strays: string[];
@@ -12,7 +12,7 @@ export interface VolumeFiles {
 
 const STAT_BLOCK_BYTES = 512;
 
-/** Looks at a cache directory from outside. Files that vanish meanwhile don't count. */
+/** Lists a cache directory. Files that are removed meanwhile are ignored. */
 export function volumeFiles(directory: string): VolumeFiles {
   const entries = readdirSync(join(directory, "v1"), { recursive: true, withFileTypes: true });
   let [blockFiles, allocatedBytes] = [0, 0];

@@ -1,7 +1,7 @@
 import { until } from "@frontcache/proto/testing";
 import type { MemberProcess } from "../e2e/member-process.js";
 
-/** What a member says of its volume at every tick of its purger, with `--log-level debug`. */
+/** A member's log line about its volume at each run of its purger (`--log-level debug`). */
 export interface VolumeReport {
   readonly state: string;
   readonly blocks: number;
@@ -10,15 +10,15 @@ export interface VolumeReport {
   readonly limitBytes: number;
 }
 
-/** A tick comes every few seconds. */
+/** The purger runs every few seconds. */
 const TICKS_LIMIT_MS = 60_000;
 
-/** All reports of a member so far. */
+/** Returns all reports of a member so far. */
 export function volumeReports(member: MemberProcess): VolumeReport[] {
   return member.log.filter((entry) => entry.event === "volume") as unknown as VolumeReport[];
 }
 
-/** Waits for so many ticks of the purger to end; resolves to the last one's report. */
+/** Waits for a number of runs of the purger; resolves with the last report. */
 export async function ticks(member: MemberProcess, count: number): Promise<VolumeReport> {
   const from = volumeReports(member).length;
   await until(() => {

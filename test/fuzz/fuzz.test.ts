@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { corpusOf, inputsFor } from "./inputs.js";
 import { targets } from "./targets.js";
 
-/** More of them in long runs: `npm run fuzz`. One that failed again: FRONTCACHE_FUZZ_SEED. */
+/** For long runs use `npm run fuzz`; to repeat a run set FRONTCACHE_FUZZ_SEED. */
 const runs = Number(process.env.FRONTCACHE_FUZZ_RUNS ?? 2_000);
 const seconds = Number(process.env.FRONTCACHE_FUZZ_SECONDS ?? 0);
 const seed = Number(process.env.FRONTCACHE_FUZZ_SEED ?? (seconds > 0 ? Date.now() % 2 ** 31 : 1));
@@ -23,7 +23,7 @@ describe("parsers of untrusted input", () => {
         { ...limit, seed, markInterruptAsFailure: false },
       );
       if (seconds > 0) console.info(`${target.name}: ${details.numRuns} inputs`);
-      // An input that fails here belongs into the corpus together with the fix.
+      // An input that fails here belongs in the corpus, together with the fix.
       expect(details.failed ? { input: details.counterexample, error: String(details.errorInstance) } : {}).toEqual({});
     });
   }

@@ -3,12 +3,12 @@ import { join } from "node:path";
 import fc from "fast-check";
 import type { FuzzTarget } from "./target.js";
 
-/** Inputs kept for a target: good ones to begin from, and every one that once broke a promise. */
+/** The corpus of a target: valid inputs to mutate, and every input that ever failed. */
 export function corpusOf({ name }: FuzzTarget): readonly string[] {
   return JSON.parse(readFileSync(join(import.meta.dirname, "corpus", `${name}.json`), "utf8"));
 }
 
-/** One change of a text. Places are shares of its length, so that shrinking keeps them where they were. */
+/** One change of a text. Positions are shares of its length, so that shrinking preserves them. */
 type Edit = (text: string) => string;
 
 function edits(pieces: readonly string[]): fc.Arbitrary<Edit> {
@@ -53,7 +53,7 @@ function edits(pieces: readonly string[]): fc.Arbitrary<Edit> {
   );
 }
 
-/** Mostly good inputs with a few changes, which get deeper into a reader than noise; and some noise. */
+/** Mostly valid inputs with a few changes, which get deeper into a parser than noise; and some noise. */
 export function inputsFor(target: FuzzTarget): fc.Arbitrary<string> {
   const corpus = corpusOf(target);
   const changed = fc

@@ -1,17 +1,17 @@
-/** One thing that reads what strangers send. */
+/** A parser of untrusted input. */
 export interface FuzzTarget {
-  /** What is read; the corpus has this name, too. */
+  /** The name of the input, also of its corpus. */
   readonly name: string;
-  /** Pieces that inputs are put together from, beside what the corpus has. */
+  /** Fragments for generated inputs, in addition to the corpus. */
   readonly tokens: readonly string[];
   /**
-   * Reads one input and throws where a promise is broken. The input's characters stand for bytes (Latin-1), unless the
+   * Parses one input and throws if the result violates the documentation. Characters represent bytes (Latin-1), unless the
    * target says otherwise.
    */
   check(input: string): void | Promise<void>;
 }
 
-/** What a function that may refuse its input came to; any other error than an expected one goes on. */
+/** Returns the result of a function, or its expected rejection. Unexpected errors are rethrown. */
 export function resultOf<T>(read: () => T, isRefusal: (error: unknown) => boolean): { readonly value: T } | undefined {
   try {
     return { value: read() };
@@ -21,12 +21,12 @@ export function resultOf<T>(read: () => T, isRefusal: (error: unknown) => boolea
   }
 }
 
-/** Fails with what was promised. */
+/** Throws an error with the violated promise. */
 export function promise(kept: boolean, what: string): asserts kept {
   if (!kept) throw new Error(`broken: ${what}`);
 }
 
-/** Whether a text is one line that can be shown. */
+/** Returns whether a text is one printable line. */
 export function isOneLine(text: string): boolean {
   return text.length > 0 && !/[\r\n]/.test(text);
 }

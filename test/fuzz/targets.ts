@@ -10,7 +10,7 @@ import {
 } from "./targets/messages.js";
 import { objectUrlTarget } from "./targets/object-url.js";
 
-/** Everything that is fuzzed here; the client's reading of answers has its own tests (`client/src/landing`). */
+/** All fuzzed parsers. The client's parser of responses has its own tests in `client/src/members/http`. */
 export const targets: readonly FuzzTarget[] = [
   objectUrlTarget,
   requestTargetTarget,

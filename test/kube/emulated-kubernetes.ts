@@ -6,24 +6,24 @@ import { KubeEmulator } from "../emulators/kube.js";
 import { FlowingTime } from "./flowing-time.js";
 import { membersBy } from "./members-by.js";
 
-/** The Kubernetes emulator by flowing time, and a directory for its kubeconfig. */
+/** The Kubernetes emulator with flowing time, and a directory for its kubeconfig. */
 export class EmulatedKubernetes {
   private constructor(
     readonly time: FlowingTime,
     readonly api: KubeEmulator,
-    /** Removed at the end. */
+    /** A temporary directory. */
     readonly directory: string,
   ) {}
 
   static async open(): Promise<EmulatedKubernetes> {
-    // Loading the package takes real time, in which no time of the tests should pass.
+    // Loading the package takes real time, during which the simulated time must not advance.
     await import("@kubernetes/client-node");
     const time = new FlowingTime();
     const directory = await mkdtemp(join(tmpdir(), "frontcache-kube-"));
     return new EmulatedKubernetes(time, await KubeEmulator.start("cache", time.clock), directory);
   }
 
-  /** Members by the emulator; `user` is the kubeconfig's, where it is to be another one. */
+  /** Opens the member source of the emulator; `user` replaces the kubeconfig's user. */
   async members({
     user,
     ...wanted
@@ -33,7 +33,7 @@ export class EmulatedKubernetes {
     return membersBy(kubeconfig, { clock: this.time.clock, random: () => 0.5, ...wanted });
   }
 
-  /** Closes the source, and sees that nothing of it is left. */
+  /** Closes the source, and checks that it leaves nothing open. */
   async leave(source: MemberSource): Promise<void> {
     await source.close();
     await this.time.until("the source has left its connections", () => this.api.openSockets === 0);

@@ -1,19 +1,19 @@
 import { ManualClock } from "@frontcache/server/testing";
 
-/** Time that flows by each turn of the event loop, so that real sockets keep pace and long waits pass quickly. */
+/** Time that advances with each iteration of the event loop, so that real sockets keep up and long waits end quickly. */
 const TURN_MS = 10;
 
-/** A clock whose time passes only while a test waits. */
+/** A clock whose time advances only while a test waits. */
 export class FlowingTime {
   readonly clock = new ManualClock(Date.UTC(2024, 4, 1));
 
-  /** Lets so much time pass. */
+  /** Advances time by `ms`. */
   async pass(durationMs: number): Promise<void> {
     const untilMs = this.clock.monotonicMs() + durationMs;
     while (this.clock.monotonicMs() < untilMs) await this.#turn();
   }
 
-  /** Lets time pass until something holds, and returns how much of it; fails after `limitMs` of that time. */
+  /** Advances time until a condition is true, and returns the elapsed time; fails after `limitMs` of it. */
   async until(what: string, holds: () => boolean, limitMs = 60_000): Promise<number> {
     const beganMs = this.clock.monotonicMs();
     while (!holds()) {

@@ -165,7 +165,7 @@ describe("an unavailable API server", () => {
     await time.until("the list was given up", () => members.source.report().failures === 1);
     api.behaviour.listPauseMs = 0;
     expect(await members.until(0, 1, 2)).toBeLessThan(1000);
-    // The emulator's own wait has to end, too.
+    // The emulator's own delay must end, too.
     await time.pass(20_000);
   });
 });

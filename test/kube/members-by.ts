@@ -7,7 +7,7 @@ import {
   silentLog,
 } from "@frontcache/server/testing";
 
-/** Members of the pods that `app=frontcache` names, in the kubeconfig's namespace, with the settings' defaults but for what is wanted. */
+/** Opens members from the pods with `app=frontcache` in the kubeconfig's namespace, with the default settings and some options. */
 export function membersBy(
   kubeconfig: string,
   wanted: Partial<KubernetesMembersOptions> & Pick<KubernetesMembersOptions, "clock" | "random">,

@@ -19,7 +19,7 @@ beforeEach(async () => {
 
 afterEach(() => kubernetes.close());
 
-/** Who should be a member, read off the pods themselves. */
+/** Returns the expected members, computed from the pods. */
 function rightful(): Record<string, string> {
   const serves = ({ metadata, status }: PodObject): boolean =>
     metadata.deletionTimestamp === undefined &&
@@ -39,7 +39,7 @@ function changePods(random: () => number): void {
   else api.pods.set(name, { ready: random() < 0.7, ip });
 }
 
-/** What may go wrong between two changes. Whatever it is ends when the next one begins. */
+/** Disturbances between two changes. Each one ends when the next one begins. */
 const troubles: readonly (() => void | Promise<void>)[] = [
   () => api.dropWatches(),
   () => api.endWatches(),
@@ -82,7 +82,7 @@ describe("members from Kubernetes under random disturbances of pods and API", ()
       await time.pass(Math.floor(random() * 1500));
     }
     calm();
-    // The longest watch that may have gone silent unnoticed, then its list, then the grace of who turned not ready.
+    // The longest silent watch, then its list, then the grace period of pods that became not ready.
     await time.pass(1.2 * kubernetesTimes.watchMs + kubernetesTimes.watchSlackMs + 10_000 + 2000);
     const members = source.current()!.members.map(({ name, grpcAddress }) => [name, grpcAddress]);
     expect(Object.fromEntries(members)).toEqual(rightful());

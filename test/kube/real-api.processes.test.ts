@@ -28,7 +28,7 @@ describe.skipIf(!kubeconfig)(suite, () => {
     await cluster.writeMemberKubeconfig(memberKubeconfig);
     source = membersBy(memberKubeconfig, {
       unreadyGraceMs: GRACE_MS,
-      // Short, so that the test sees many of them end and begin.
+      // Short, so that many watches end and begin during the test.
       times: { ...kubernetesTimes, watchMs: WATCH_MS },
       clock: systemClock,
       random: Math.random,
@@ -43,7 +43,7 @@ describe.skipIf(!kubeconfig)(suite, () => {
 
   const names = (): string[] | undefined => source.current()?.members.map((member) => member.name);
 
-  /** Asks again and again, since the API answers when it likes; 10 s are the promise. */
+  /** Repeats a check, because the API's delays vary. The list must be correct within 10 s. */
   const untilMembers = (...wanted: string[]): Promise<void> =>
     expect.poll(names, { timeout: 30_000, interval: 20 }).toEqual(wanted) as unknown as Promise<void>;
 
@@ -86,13 +86,13 @@ describe.skipIf(!kubeconfig)(suite, () => {
     const end = source.subscribe((membership) => lists.push(membership));
     for (let round = 0; round < 3; round++) {
       const began = performance.now();
-      // Beyond the longest watch, so that each round is told of by another one.
+      // Longer than the longest watch, so that each round is reported by another watch.
       await expect.poll(() => performance.now() - began, { timeout: 30_000, interval: 50 }).toBeGreaterThan(2 * WATCH_MS);
       await cluster.setStatus("frontcache-2", { ready: round % 2 === 0 });
       await untilMembers("frontcache-0", "frontcache-1", ...(round % 2 === 0 ? ["frontcache-2"] : []));
     }
     end();
-    // The first one is the list of before.
+    // The first one is the previous list.
     expect(lists.length).toBe(1 + 3);
     // A watch counts as silent if a busy machine ends it late. A source that fails for another reason fails with each watch.
     expect(source.report().failures).toBeLessThanOrEqual(1);

@@ -6,9 +6,9 @@ import { parseAllDocuments } from "yaml";
 
 const rbacManifest = join(import.meta.dirname, "..", "..", "deploy", "base", "rbac.yaml");
 
-/** Nobody schedules for it, so that a cluster with nodes leaves the pods and their status to the test. */
+/** A scheduler that does not exist, so that a cluster with nodes leaves the pods and their status to the test. */
 const SCHEDULER = "frontcache-tests";
-/** Holds a deleted pod in the state of being deleted, as a container that is still stopping would. */
+/** A finalizer that keeps a deleted pod terminating, like a container that is still stopping. */
 const HOLD = "frontcache.tests/hold";
 
 export interface RealPodWish {
@@ -16,7 +16,7 @@ export interface RealPodWish {
   readonly ip?: string;
 }
 
-/** A namespace of one's own in a real cluster, with what `deploy/base` gives a member: its service account and Role. */
+/** A namespace in a real cluster, with the service account and Role of `deploy/base`. */
 export class RealCluster {
   readonly namespace = `frontcache-tests-${randomBytes(4).toString("hex")}`;
   readonly #core: CoreV1Api;
@@ -27,7 +27,7 @@ export class RealCluster {
     this.#objects = KubernetesObjectApi.makeApiClient(config);
   }
 
-  /** `kubeconfig` is the path of one that may do everything. */
+  /** `kubeconfig` is the path of an admin kubeconfig. */
   static async open(kubeconfig: string): Promise<RealCluster> {
     const config = new KubeConfig();
     config.loadFromFile(kubeconfig);
@@ -40,7 +40,7 @@ export class RealCluster {
     return cluster;
   }
 
-  /** Writes a kubeconfig that acts as a member: by a token of its service account. */
+  /** Writes a kubeconfig with a token of the members' service account. */
   async writeMemberKubeconfig(path: string): Promise<void> {
     const { status } = await this.#core.createNamespacedServiceAccountToken({
       name: "frontcache",
@@ -73,7 +73,7 @@ export class RealCluster {
     await this.setStatus(name, wish);
   }
 
-  /** What a kubelet would report. */
+  /** Reports a pod's status as a kubelet would. */
   async setStatus(name: string, { ready, ip }: RealPodWish): Promise<void> {
     await this.#change(name, "status", (pod) => ({
       ...pod,
@@ -86,7 +86,7 @@ export class RealCluster {
     }));
   }
 
-  /** Starts a pod's deletion; it is there, being deleted, until `endPod`. */
+  /** Starts a pod's deletion. It is terminating until `endPod`. */
   async deletePod(name: string): Promise<void> {
     await this.#core.deleteNamespacedPod({ name, namespace: this.namespace });
   }
@@ -95,7 +95,7 @@ export class RealCluster {
     await this.#change(name, "metadata", (pod) => ({ ...pod, metadata: { ...pod.metadata, finalizers: [] } }));
   }
 
-  /** Takes everything away; a cluster without controllers keeps the empty namespace as terminating. */
+  /** Deletes everything. A cluster without controllers keeps the empty namespace as terminating. */
   async release(): Promise<void> {
     const { items } = await this.#core.listNamespacedPod({ namespace: this.namespace });
     for (const { metadata } of items) {

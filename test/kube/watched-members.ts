@@ -5,9 +5,9 @@ import { EmulatedKubernetes } from "./emulated-kubernetes.js";
 
 type Wanted = Parameters<EmulatedKubernetes["members"]>[0];
 
-/** Members by an emulated Kubernetes that has three pods, `frontcache-0` to `frontcache-2`. */
+/** Members from an emulated Kubernetes with three pods, `frontcache-0` to `frontcache-2`. */
 export class WatchedMembers {
-  /** All lists so far. */
+  /** All published lists. */
   readonly lists: Membership[] = [];
   #source: MemberSource | undefined;
 
@@ -32,7 +32,7 @@ export class WatchedMembers {
     this.#source.subscribe((membership) => this.lists.push(membership));
   }
 
-  /** Begins, and waits for the first list and the first watch. */
+  /** Starts the source, and waits for the first list and the first watch. */
   async beginWatching(wanted: Wanted = {}): Promise<void> {
     await this.begin(wanted);
     const { api, time } = this.kubernetes;
@@ -40,7 +40,7 @@ export class WatchedMembers {
     expect(this.names).toEqual(["frontcache-0", "frontcache-1", "frontcache-2"]);
   }
 
-  /** Waits until the members are these, by their ordinals, and returns how long it took. */
+  /** Waits until the members have these ordinals, and returns the elapsed time. */
   until(...ordinals: number[]): Promise<number> {
     const wanted = ordinals.map((ordinal) => `frontcache-${ordinal}`).join();
     return this.kubernetes.time.until(`the members are ${wanted}`, () => this.names.join() === wanted);

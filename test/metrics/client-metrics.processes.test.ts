@@ -25,7 +25,7 @@ afterEach(async () => {
   exporter.reset();
 });
 
-/** Each series' value, or its count, by its name and labels. */
+/** Returns the value or count of each series, by name and labels. */
 async function counted(): Promise<Map<string, number>> {
   await provider.forceFlush();
   const found =
@@ -66,7 +66,7 @@ describe("a client's metrics", () => {
         return byFile.localReads().bytes;
       })
       .toBeGreaterThan(0);
-    // An answer that breaks off is asked for again, at the same member where there is no other.
+    // An interrupted response is retried, at the same member if there is no other.
     origin.putRamp("bucket", "unlucky", 1_000);
     const lift = origin.faults.place({ error: { status: 503, code: "SlowDown" }, when: ({ key }) => key === "unlucky" });
     const reading = byGrpc.readRange("s3://bucket/unlucky", 0, 1);

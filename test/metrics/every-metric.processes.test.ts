@@ -15,7 +15,7 @@ const INTERVAL_MS = 500;
 
 const declared = Object.values(metricList as Record<string, MetricDeclaration>);
 
-/** Values that may be 0 when the exporter reads them: momentary ones, those of TLS, which this cluster does not use, and failures. */
+/** Metrics that may be 0 when they are exported: momentary states, TLS (not used by this cluster), and failures. */
 const momentary = new Set<string>(
   [
     metricList.fillsRunning,
@@ -35,7 +35,7 @@ const momentary = new Set<string>(
   ].map(({ name }) => name),
 );
 
-/** Label values that must have been seen, too. */
+/** Label values that must have been exported. */
 const labelled = [
   ...readResults.map((result) => `frontcache.reads ${result}`),
   ...["asked", "midway"].map((stage) => `frontcache.failovers ${stage}`),
@@ -71,7 +71,7 @@ describe("a run that exercises all metrics", () => {
     await receiver?.[Symbol.asyncDispose]();
   });
 
-  /** What no process has exported with a value other than 0: names, and names with a label's value. */
+  /** Returns the names, and names with label values, that no process has exported with a value other than 0. */
   const unseen = (): string[] => {
     const seen = new Set<string>();
     for (const { name, points } of receiver.exports.flatMap(({ metrics }) => metrics)) {
@@ -112,7 +112,7 @@ describe("a run that exercises all metrics", () => {
   });
 });
 
-/** A file in a member's directory that is no block of ours. */
+/** Creates a file in a member's directory that is not a valid block. */
 async function leaveDamage(directory: string, { name }: Place): Promise<void> {
   const folder = join(directory, name, "v1", "ab");
   await mkdir(folder, { recursive: true });
@@ -124,7 +124,7 @@ async function exerciseAll(cluster: Cluster): Promise<void> {
   const owned = await ownedBlocks(cluster, objects);
   const first = cluster.names[0]!;
   await cluster.talk(first, async (member) => {
-    // Filled and forwarded, until the volumes overflow; a request in error is repeated.
+    // Fills and forwarded reads until the volumes overflow. Failed requests are retried.
     cluster.origin.faults.place({ error: { status: 503, code: "SlowDown" }, times: 1 });
     for (const { object, offset } of owned) await readFrom(member, object, { offset, length: BLOCK_BYTES });
     const own = owned.findLast(({ owner }) => owner === first)!;
@@ -145,7 +145,7 @@ async function exerciseAll(cluster: Cluster): Promise<void> {
 interface Owned {
   readonly object: TestObject;
   readonly offset: number;
-  /** The owner's name. */
+  /** Returns the owner's name. */
   readonly owner: string;
 }
 
@@ -159,7 +159,7 @@ async function ownedBlocks(cluster: Cluster, objects: readonly TestObject[]): Pr
   );
 }
 
-/** While the origin is out of reach, what is held is served without a version to confirm it. */
+/** Causes stale reads: while the origin is unreachable, cached blocks are served without confirmation of their version. */
 async function staleRead(cluster: Cluster, member: CacheServiceClient): Promise<void> {
   const version = cluster.origin.putRamp("bucket", "stale", BLOCK_BYTES);
   const object = { url: "s3://bucket/stale", key: "stale", version: "", blocks: 1, seed: 0 };
@@ -198,7 +198,7 @@ async function hedgedRead(cluster: Cluster, member: CacheServiceClient): Promise
   await readFrom(member, object, { offset: 0, length: 1_000, forwarded: true });
 }
 
-/** More reads at a time than the origin may be asked for. */
+/** Runs more concurrent reads than the origin limits allow. */
 async function limitedReads(cluster: Cluster, member: CacheServiceClient): Promise<void> {
   const lift = cluster.origin.faults.place({ latencyMs: 1_000, when: ({ key }) => key.startsWith("limited") });
   const reads = Array.from({ length: 12 }, (_, i) => {
@@ -210,7 +210,7 @@ async function limitedReads(cluster: Cluster, member: CacheServiceClient): Promi
   lift();
 }
 
-/** A member that does not own the block gets it from the one that does. */
+/** Causes a peer fill: a member that does not own the block fetches it from the owner. */
 async function handover(cluster: Cluster, { object, offset, owner }: Owned): Promise<void> {
   const other = cluster.names.find((name) => name !== owner)!;
   const range = { offset, length: BLOCK_BYTES, forwarded: true };
@@ -218,7 +218,7 @@ async function handover(cluster: Cluster, { object, offset, owner }: Owned): Pro
   await cluster.talk(other, (member) => readFrom(member, object, range));
 }
 
-/** The owner dies while its first bytes are on their way through another member, and is out of reach for the next one. */
+/** Kills the owner while another member forwards its first bytes, and reads while the owner is unreachable. */
 async function lostMidway(cluster: Cluster, first: string): Promise<void> {
   const version = cluster.origin.putRamp("bucket", "slow", 40 * BLOCK_BYTES);
   const slow: TestObject = { url: "s3://bucket/slow", key: "slow", version, blocks: 40, seed: 0 };
@@ -243,6 +243,6 @@ async function lostMidway(cluster: Cluster, first: string): Promise<void> {
     }
     expect(bytes).toBe(BLOCK_BYTES);
   });
-  // Another member asks it in vain, once: then it is left aside for a moment.
+  // Another member tries to connect once and fails; then its circuit is open for a moment.
   await cluster.talk("cache-1", (member) => readFrom(member, slow, { offset: further!.offset, length: BLOCK_BYTES }));
 }

@@ -8,10 +8,10 @@ import { scrape, sumOf } from "./scrape.js";
 
 const declared = Object.values(metricList as Record<string, MetricDeclaration>);
 
-/** Objects of the run that must not add series; the figure that is promised is FRONTCACHE_METRICS_OBJECTS=10000. */
+/** Number of objects that must not add series; long runs use FRONTCACHE_METRICS_OBJECTS=10000. */
 const OBJECTS = Number(process.env.FRONTCACHE_METRICS_OBJECTS ?? 300);
 
-/** Asks once for the first bytes of an object, where a client would ask again if the machine is busy; resolves to the status. */
+/** Requests the first bytes of an object without the retries of a client; resolves with the status. */
 async function readOnce(member: MemberProcess, key: string, length: number, version?: string): Promise<number> {
   const condition = version === undefined ? {} : { "if-match": `"${version}"` };
   const headers = { range: `bytes=0-${length - 1}`, connection: "close", ...condition };
@@ -77,7 +77,7 @@ describe("a member's metrics", { timeout: 180_000 + 20 * OBJECTS }, () => {
     };
     await Promise.all(Array.from({ length: 32 }, reader));
     const after = await scrape(member.http);
-    // A client on a busy machine may ask again.
+    // On a busy machine the client may retry.
     expect(sumOf(after, "frontcache_reads_total")).toBeGreaterThanOrEqual(OBJECTS);
     expect(after.series.length).toBe(before.series.length);
   });

@@ -1,5 +1,5 @@
 declare module "parse-prometheus-text-format" {
-  /** A metric of Prometheus's text format; values are text. */
+  /** A metric in Prometheus's text format; values are strings. */
   interface PrometheusFamily {
     readonly name: string;
     readonly help: string;

@@ -1,22 +1,22 @@
 import parse from "parse-prometheus-text-format";
 
-/** One series. A histogram has several: `_count`, `_sum` and a `_bucket` for each boundary. */
+/** One series. A histogram has several: `_count`, `_sum` and a `_bucket` per boundary. */
 export interface ScrapedSeries {
   readonly name: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly value: number;
 }
 
-/** What Prometheus reads of a member. */
+/** The result of a scrape. */
 export interface Scraped {
-  /** Types by the names of metrics. */
+  /** Types by metric name. */
   readonly types: ReadonlyMap<string, string>;
   readonly series: readonly ScrapedSeries[];
 }
 
 /**
- * Scrapes a member, whose HTTP listener's host:port is `http`. The parser folds all series of a histogram into one and fails where
- * that has no labels, so it is given histograms as the plain series that they are.
+ * Scrapes a member; `http` is the host:port of its HTTP listener. The parser merges all series of a histogram and fails if
+ * they have no labels, so histograms are parsed as their plain series.
  */
 export async function scrape(http: string): Promise<Scraped> {
   const answer = await fetch(`http://${http}/metrics`);
@@ -32,7 +32,7 @@ export async function scrape(http: string): Promise<Scraped> {
   return { types, series };
 }
 
-/** The sum over all series of a name that have these labels. */
+/** Returns the sum of all series with this name and these labels. */
 export function sumOf({ series }: Scraped, name: string, labels: Readonly<Record<string, string>> = {}): number {
   return series
     .filter((each) => each.name === name && Object.entries(labels).every(([label, value]) => each.labels[label] === value))

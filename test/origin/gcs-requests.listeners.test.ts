@@ -16,7 +16,7 @@ describe("a request of the GCS origin", () => {
   let seen: SeenRequest[];
   let directory: string;
   let tokens: Server;
-  /** The status of the token service's answer; undefined: it never answers. */
+  /** The status of the token service's response; undefined: it never answers. */
   let tokenStatus: number | undefined;
   let issued: number;
   let keyFile: string;

@@ -97,7 +97,7 @@ describe("2,000 concurrent cold reads of an origin with a limit of 50 requests p
       `${READS} reads: at most ${most} requests in any second, ${(askedAtMs.at(-1)! - askedAtMs[0]!) / 1000} s in all`,
     );
     expect(most).toBeLessThanOrEqual(REQUESTS_PER_SECOND + BURST);
-    // The burst at once, 50 a second from then on.
+    // The burst passes immediately, then 50 per second.
     expect(askedAtMs.at(-1)! - askedAtMs[0]!).toBeCloseTo(((READS - BURST) / REQUESTS_PER_SECOND) * 1000, -2);
   });
 
@@ -145,7 +145,7 @@ describe("the limits of an origin in real time", () => {
     const rejected = outcomes.filter((outcome) => outcome.status === "rejected");
     for (const { reason } of rejected) expect(reason).toMatchObject({ code: "RESOURCE_EXHAUSTED" });
     expect(store.traffic.gets.length).toBe(20 - rejected.length);
-    // All were asked at once: a second's worth may pass, and what comes in while the first ones are sent.
+    // All were requested at once: one second's requests may pass, and those that become due while the first ones are sent.
     expect(rejected.length).toBeGreaterThanOrEqual(15);
     origin.close();
   });

@@ -17,7 +17,7 @@ export function openS3(endpoint: string, options: Partial<S3Options> = {}): S3Or
   });
 }
 
-/** For tests that look at no events. */
+/** For tests that ignore events. */
 export const ignoredEvents: OriginEvents = {
   onRetry: () => {},
   onFailure: () => {},

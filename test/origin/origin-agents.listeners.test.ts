@@ -91,7 +91,7 @@ describe.each(["http", "https"] as const)("a connection to an origin over %s", (
     const agent = makeAgent();
     const socket = agent.createConnection(await listen(made)) as Socket;
     const [peer] = await accepted;
-    socket.once("readable", () => {}); // not flowing: the stream gathers
+    socket.once("readable", () => {}); // not flowing: the stream buffers
     for (const text of ["first ", "second ", "third"]) {
       const before = socket.readableLength;
       peer.write(text);

@@ -6,7 +6,7 @@ const refusals = [
   { status: 401, code: "Unauthorized", fetch: "PERMISSION_DENIED" },
   { status: 403, code: "AccessDenied", fetch: "PERMISSION_DENIED" },
   { status: 429, code: "TooManyRequests", fetch: "RESOURCE_EXHAUSTED" },
-  // A HEAD's answer has no body to tell throttling by.
+  // The response to a HEAD has no body, so its status does not identify throttling.
   { status: 503, code: "SlowDown", fetch: "RESOURCE_EXHAUSTED", stat: "UNAVAILABLE" },
   { status: 503, code: "ServiceUnavailable", fetch: "UNAVAILABLE" },
   { status: 500, code: "InternalError", fetch: "UNAVAILABLE" },

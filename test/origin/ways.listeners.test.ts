@@ -40,7 +40,7 @@ async function listen(server: Server | NetServer): Promise<number> {
   return (server.address() as AddressInfo).port;
 }
 
-/** Begins TLS before an emulator; returns its address by https. */
+/** Starts a TLS server in front of an emulator; returns its https address. */
 async function tlsBefore(endpoint: string): Promise<{ endpoint: string; connections: () => number }> {
   let connections = 0;
   const server = createTlsServer(pair, (socket) => {
@@ -53,7 +53,7 @@ async function tlsBefore(endpoint: string): Promise<{ endpoint: string; connecti
   return { endpoint: `https://127.0.0.1:${await listen(server)}`, connections: () => connections };
 }
 
-/** A proxy that has all its targets at `port` of this machine; `asked` are its requests. */
+/** A proxy that connects every target to a local `port`; `asked` are its requests. */
 async function proxyTo(port: () => number, status = 200) {
   const asked: string[] = [];
   const server = createHttpServer((request, response) => {

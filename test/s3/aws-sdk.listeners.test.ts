@@ -42,13 +42,13 @@ afterAll(async () => {
   await store.close();
 });
 
-/** An object's bytes with what the SDK tells of them. */
+/** Returns an object's bytes and the SDK's metadata. */
 async function get(input: Partial<GetObjectCommandInput> = {}) {
   const output = await client.send(new GetObjectCommand({ Bucket: "bucket", Key: "object", ...input }));
   return { output, bytes: Buffer.from(await output.Body!.transformToByteArray()) };
 }
 
-/** The status, and the name by which the SDK knows the error. */
+/** Returns the status and the SDK's name of the error. */
 async function failureOf(answer: Promise<unknown>): Promise<[number | undefined, string]> {
   const error = await answer.then(
     () => new Error("it was answered"),

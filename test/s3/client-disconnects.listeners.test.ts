@@ -17,7 +17,7 @@ afterEach(async () => {
   await store.close();
 });
 
-/** Nothing is read, filled, held in memory or open any more, but for idle connections to the store. */
+/** The state at rest: no reads, fills, memory or open resources, except idle connections to the store. */
 async function untilNothingIsLeft(): Promise<void> {
   await eventually(() => {
     expect(stack.local.status()).toMatchObject({ fills: 0, fillMemoryBytes: 0, waitingParts: 0 });
@@ -57,7 +57,7 @@ describe("a client that disconnects in the middle of a response", () => {
 
 describe("clients that stop reading", () => {
   it("occupy no fill memory, so other clients are served", async () => {
-    // As many as the fill memory has segments: each of them would hold one for good.
+    // As many clients as the fill memory has segments: each would occupy one permanently.
     const stalled = await Promise.all(Array.from({ length: 16 }, () => stack.connect()));
     for (const [at, client] of stalled.entries()) {
       store.putRamp("bucket", `stalled ${at}`, 64 << 20);

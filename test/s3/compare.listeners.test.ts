@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { rampBytes, S3Emulator } from "../emulators/s3.js";
 import { HttpStack } from "./http-stack.js";
 
-/** Several blocks, and segments that are not full. */
+/** Several blocks, with incomplete segments. */
 const LARGE_BYTES = 700_001;
 
 let store: S3Emulator;
@@ -27,7 +27,7 @@ afterAll(async () => {
   await store.close();
 });
 
-/** What an S3 client can see of an answer. Errors have words and ids of their own, and codes that must be the same. */
+/** The visible parts of a response. Messages and ids of errors may differ; their codes must not. */
 function seen(method: string, { status, headers, body }: RawAnswer): unknown {
   const told = ["etag", "last-modified", "content-type", "accept-ranges", "content-range", "content-length"];
   if (status === 304) return { status, etag: headers.etag };
@@ -38,7 +38,7 @@ function seen(method: string, { status, headers, body }: RawAnswer): unknown {
   return { status, headers: told.map((name) => headers[name]), body: body.toString("base64").slice(0, 64), length: body.length };
 }
 
-/** Sends the same request to both and expects the same answer, bytes included. */
+/** Sends the same request to both and expects equal responses, including all bytes. */
 async function compare(method: "GET" | "HEAD", path: string, ...headers: string[]): Promise<void> {
   toStore.request(method, path, ...headers);
   toMember.request(method, `/s3${path}`, ...headers);
@@ -168,7 +168,7 @@ describe("odd keys", () => {
     "k".repeat(1024),
   ])("%s names the same object at both", async (path) => {
     const key = decodeURIComponent(path);
-    // Two paths may name one key: its object must not become a younger one, which the HTTP listener would not see for a while.
+    // Two paths may have the same key: its object must not be overwritten, which the cache would notice only later.
     if (store.objects.get("odd-keys", key) === undefined) store.put("odd-keys", key, `the object of ${key}`);
     await compare("GET", `/odd-keys/${path}`);
     await compare("GET", `/odd-keys/${path}`, "Range: bytes=-5");

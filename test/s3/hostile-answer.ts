@@ -1,21 +1,21 @@
 import { errorAnswer, ramp, rampHead } from "@frontcache/client/testing";
 import fc from "fast-check";
 
-/** The object that is asked for, and the range of it. */
+/** The requested object and range. */
 export const object = { size: 3_000, version: "v1" } as const;
 export const asked = { offset: 700, length: 1_900 } as const;
 const end = asked.offset + asked.length;
 
-/** What a broken or hostile HTTP listener sends in answer to one request. */
+/** The response of a broken or hostile HTTP listener to one request. */
 export interface HostileAnswer {
   readonly wire: Buffer;
-  /** Where the wire is cut into pieces, as shares of its length. */
+  /** Positions at which the bytes are cut into pieces, as shares of their length. */
   readonly cuts: readonly number[];
-  /** What becomes of the connection behind the last byte. */
+  /** What happens to the connection after the last byte. */
   readonly ending: "end" | "reset" | "open";
 }
 
-/** An answer on its way to becoming a bad one. */
+/** A response that mutations make invalid. */
 interface Draft {
   readonly head: string;
   readonly body: Buffer;
@@ -35,12 +35,12 @@ const onBody =
   (change: (body: Buffer) => Buffer): Twist =>
   ({ head, body }) => ({ head, body: change(body) });
 
-/** A line of the head in place of the one of that name; undefined: none. */
+/** Replaces the header line of a name; undefined: removes it. */
 function line(name: string, value: string | undefined): Twist {
   return onHead((head) => head.replace(new RegExp(`\r\n${name}: [^\r\n]*`), value === undefined ? "" : `\r\n${name}: ${value}`));
 }
 
-/** One more line, in front of the others or behind them. */
+/** Adds a header line before or after the others. */
 function oneMore(text: string, inFront: boolean): Twist {
   return onHead((head) =>
     inFront ? head.replace("\r\n", () => `\r\n${text}\r\n`) : head.replace(/\r\n\r\n$/, () => `\r\n${text}\r\n\r\n`),
@@ -157,7 +157,7 @@ export const hostileAnswer: fc.Arbitrary<HostileAnswer> = fc.record({
   ending: fc.constantFrom("end" as const, "reset" as const, "open" as const),
 });
 
-/** Whether the wire's first blank line stands where the object's bytes begin: else what follows it is true to its head, not to the object. */
+/** Returns whether the first blank line directly precedes the object's bytes. Otherwise the body matches its header, not the object. */
 export function isFramed({ wire }: HostileAnswer): boolean {
   const bodyAt = wire.indexOf("\r\n\r\n", 0, "latin1") + 4;
   return wire.subarray(bodyAt, bodyAt + asked.length).equals(good.body);

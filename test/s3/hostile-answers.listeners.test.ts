@@ -18,19 +18,19 @@ import fc from "fast-check";
 import { afterEach, describe, expect, it } from "vitest";
 import { asked, type HostileAnswer, hostileAnswer, isFramed, object } from "./hostile-answer.js";
 
-/** More of them in long runs: FRONTCACHE_HOSTILE_ANSWERS=10000. A run again: FRONTCACHE_HOSTILE_SEED=17. */
+/** For long runs set FRONTCACHE_HOSTILE_ANSWERS=10000; to repeat a run set FRONTCACHE_HOSTILE_SEED=17. */
 const answers = Number(process.env.FRONTCACHE_HOSTILE_ANSWERS ?? 500);
 const seed = Number(process.env.FRONTCACHE_HOSTILE_SEED ?? 1);
 
 const HOSTILE = "s3://bucket/hostile";
 const GOOD = "s3://bucket/good";
-/** A read that has not ended after so long hangs. */
+/** A read that has not ended after this time hangs. */
 const HANGS_MS = 10_000;
 
 let listener: ScriptedListener | undefined;
 afterEach(() => listener?.kill());
 
-/** Sends the answer piece by piece; resolves when all of it is sent and the connection ended as it should. */
+/** Sends the response piece by piece; resolves when it is sent and the connection has ended as specified. */
 async function send({ wire, cuts, ending }: HostileAnswer, { socket }: Asked): Promise<void> {
   const ends = [...cuts.map((share) => Math.floor(share * wire.length)).sort((a, b) => a - b), wire.length];
   let at = 0;
@@ -65,7 +65,7 @@ describe("responses of hostile and broken HTTP listeners", () => {
     const transport = new HttpTransport(limits);
     const address = { grpcAddress: "m:80", httpAddress: listener.address };
 
-    /** Reads the range; resolves to its bytes, or to what it failed with. */
+    /** Reads the range; resolves with its bytes or its error. */
     async function read(url: string, onBegun?: (call: RunningCall) => void): Promise<Buffer | CacheError> {
       const call = new RunningCall({ clock, subject: url });
       const place = (bytes: number): Buffer => Buffer.alloc(bytes, 0xee);
@@ -83,7 +83,7 @@ describe("responses of hostile and broken HTTP listeners", () => {
       }
     }
 
-    /** What is still open when all has been said ends as a deadline would end it. */
+    /** Ends a read that is still open after the response, as a deadline would. */
     async function endOpenOne(call: RunningCall, answer: HostileAnswer): Promise<void> {
       await until(() => last !== undefined);
       await sent;
@@ -102,10 +102,10 @@ describe("responses of hostile and broken HTTP listeners", () => {
         if (!isError && isFramed(answer)) expect(outcome.equals(expected)).toBe(true);
         if (!isError) expect(outcome.length).toBe(asked.length);
         await sent;
-        // Nobody knows where such an answer ends.
+        // The end of such a response is unknown.
         const { socket } = last!;
         if (outcome instanceof Unintelligible) await until(() => socket.destroyed);
-        // Whoever comes next on the connection, if it still stands, gets what is its own, or begins again.
+        // The next read on the connection, if it is still open, gets its own bytes or is retried.
         const next = await read(GOOD);
         if (next instanceof CacheError) expect(isError).toBe(false);
         else expect(next.equals(expected)).toBe(true);
@@ -120,7 +120,7 @@ describe("responses of hostile and broken HTTP listeners", () => {
   }, 600_000);
 });
 
-/** Rejects where the work hangs. */
+/** Rejects if the work hangs. */
 async function inTime<Result>(work: Promise<Result>): Promise<Result> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {

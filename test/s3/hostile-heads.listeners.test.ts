@@ -5,7 +5,7 @@ import { seededRandom } from "../seeded-random.js";
 import { HostileRequests } from "./hostile-requests.js";
 
 const SEED = Number(process.env.SEED ?? 1);
-/** Connections of bytes at random; 10,000 take a quarter of a minute. */
+/** Connections with random bytes; 10,000 take 15 seconds. */
 const ROUNDS = Number(process.env.FRONTCACHE_HOSTILE_ROUNDS ?? 1_500);
 const BESIDES = 100;
 const OBJECT = "0123456789";
@@ -25,7 +25,7 @@ afterAll(async () => {
   await fixture[Symbol.asyncDispose]();
 });
 
-/** Sends bytes, in the given pieces, then its end; resolves to all that comes back. */
+/** Sends bytes in the given pieces, then FIN; resolves with all received bytes. */
 async function say(...pieces: (string | Buffer)[]): Promise<string> {
   await using client = await fixture.connect();
   for (const piece of pieces) {
@@ -36,13 +36,13 @@ async function say(...pieces: (string | Buffer)[]): Promise<string> {
   return await client.rest();
 }
 
-/** The statuses of the answers, which must be whole and nothing else. `heads`: some of them may answer a HEAD. */
+/** Returns the statuses of the responses, which must be complete, without other bytes. `heads`: some may answer a HEAD. */
 function statuses(wire: string, heads = false): number[] {
   const found: number[] = [];
   for (let rest = wire; rest !== ""; ) {
     const match = /^HTTP\/1\.1 (\d{3}) [^\r\n]*\r\n([^\0]*?)\r\n\r\n/.exec(rest);
     if (match === null) throw new Error(`not an answer: ${JSON.stringify(rest.slice(0, 200))}`);
-    // No body of ours begins like that: where one is missing altogether, it was a HEAD.
+    // No body begins like that. If a body is missing, the response was to a HEAD.
     const isHead = heads && /^(HTTP\/1\.1 |$)/.test(rest.slice(match[0].length));
     const length = isHead ? 0 : Number(/^content-length: (\d+)$/im.exec(match[2]!)?.[1] ?? 0);
     const body = rest.slice(match[0].length, match[0].length + length);
@@ -54,7 +54,7 @@ function statuses(wire: string, heads = false): number[] {
   return found;
 }
 
-/** Bytes of the object must be the very ones that the head names. */
+/** Checks that a body contains exactly the range in its header. */
 function checkBytes(status: number, head: string, body: string): void {
   if (status !== 206 && !(status === 200 && /^etag:/im.test(head))) return;
   const [, first, last] = /^content-range: bytes (\d+)-(\d+)\/10$/im.exec(head) ?? [];
@@ -125,7 +125,7 @@ describe("invalid request heads are answered with 4xx and a closed connection", 
 describe("random bytes", () => {
   const requests = new HostileRequests(seededRandom(SEED));
 
-  /** What comes back to a client that leaves as it likes: in good order, half closed, or at once. */
+  /** Returns the bytes that a client receives which disconnects normally, half-closes, or disconnects immediately. */
   async function hear(pieces: readonly Buffer[], leaves: "ends" | "resets"): Promise<string> {
     if (leaves === "ends") return say(...pieces);
     await using client = await fixture.connect();
@@ -144,7 +144,7 @@ describe("random bytes", () => {
       for (const status of found) seen.set(status, (seen.get(status) ?? 0) + 1);
       expect(fixture.listener.runningAnswers).toBeLessThanOrEqual(BESIDES);
     }
-    // The input meets all there is: good answers, refusals of ours, and refusals of bytes that are no HTTP.
+    // The input covers all outcomes: successes, our rejections, and rejections of bytes that are not HTTP.
     for (const status of [200, 206, 400, 404, 405, 416, 417, 501]) expect(seen.get(status) ?? 0, `${status}`).toBeGreaterThan(0);
     const others = [...seen.keys()].filter((status) => status >= 500 && status !== 501);
     expect(others).toEqual([]);

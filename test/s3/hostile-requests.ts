@@ -1,6 +1,6 @@
 const HOST = "Host: member\r\n";
 
-/** Right requests of every kind that the HTTP listener knows, bodies included. */
+/** Valid requests of every kind, including bodies. */
 const RIGHT = [
   `GET /s3/bucket/object HTTP/1.1\r\n${HOST}Range: bytes=2-5\r\n\r\n`,
   `GET /s3/bucket/object HTTP/1.1\r\n${HOST}Range: bytes=2-5\r\nIf-Match: "v1"\r\n\r\n`,
@@ -16,7 +16,7 @@ const RIGHT = [
   "GET /readyz HTTP/1.0\r\n\r\n",
 ];
 
-/** What parsers of HTTP have stumbled over. */
+/** Fragments that have caused defects in HTTP parsers. */
 const STONES = [
   "\r\n",
   "\n",
@@ -61,11 +61,11 @@ const STONES = [
   "continuation-token=",
 ];
 
-/** A source of hostile and broken input, the same for the same random numbers. */
+/** A generator of hostile and broken input, deterministic for given random numbers. */
 export class HostileRequests {
   constructor(private readonly random: () => number) {}
 
-  /** The bytes of one connection, in the pieces that they are sent in. */
+  /** Returns the bytes of one connection, in the pieces to send. */
   next(): Buffer[] {
     const bytes = this.#bytes();
     const pieces: Buffer[] = [];
@@ -81,11 +81,11 @@ export class HostileRequests {
     const kind = this.#below(20);
     if (kind === 0) return Buffer.from(Array.from({ length: 1 + this.#below(400) }, () => this.#below(256)));
     const text = this.#spoiled();
-    // Cut anywhere: in the head, in the body, between a CR and its LF.
+    // Cuts anywhere: in the header, in the body, between CR and LF.
     return Buffer.from(kind < 4 ? text.slice(0, 1 + this.#below(text.length)) : text, "latin1");
   }
 
-  /** Right requests, a few in a row, with some of it overwritten, cut out, doubled or put elsewhere. */
+  /** Returns a few valid requests, with some bytes overwritten, removed, duplicated or moved. */
   #spoiled(): string {
     let text = Array.from({ length: 1 + this.#below(3) }, () => this.#of(RIGHT)).join("");
     for (let changes = 1 + this.#below(4); changes > 0; changes--) {

@@ -21,10 +21,10 @@ import {
 } from "@frontcache/server/testing";
 import { openS3 } from "../origin/open-s3.js";
 
-/** Small enough that objects of a megabyte have several blocks. */
+/** Small blocks, so that objects of a megabyte have several. */
 export const geometry: Geometry = { blockBytes: 256 << 10, segmentBytes: 64 << 10 };
 
-/** A member's cache with its HTTP listener, on real sockets and files, in this process; its origin is an S3 endpoint. */
+/** A member's cache and HTTP listener in this process, with real sockets and files. Its origin is an S3 endpoint. */
 export class HttpStack implements AsyncDisposable {
   readonly #closes: (() => void | Promise<void>)[] = [];
   local!: LocalCache;
@@ -70,7 +70,7 @@ export class HttpStack implements AsyncDisposable {
     return stack;
   }
 
-  /** The endpoint for S3's clients, path style. */
+  /** The endpoint for S3 clients, path style. */
   get endpoint(): string {
     return `http://127.0.0.1:${this.listener.address.port}/s3`;
   }

@@ -23,7 +23,7 @@ export interface Pair {
   readonly key: string;
 }
 
-/** A certificate authority that lives as long as its test. */
+/** A certificate authority for a test. */
 export class Authority {
   readonly #keys: webcrypto.CryptoKeyPair;
   readonly #certificate: X509Certificate;
@@ -60,7 +60,7 @@ export class Authority {
     return this.issueUntil(Date.now() + HOUR_MS, ...names);
   }
 
-  /** The same, valid until a time (milliseconds since 1970), from an hour before now or before that time. */
+  /** Issues the same with an expiry (milliseconds since 1970). It is valid from an hour before now or before the expiry. */
   async issueUntil(notAfterMs: number, ...names: string[]): Promise<Pair> {
     const keys = await generateKeys();
     const certificate = await X509CertificateGenerator.create({
@@ -89,7 +89,7 @@ export class Authority {
   }
 }
 
-/** The files of one member's certificates, as Kubernetes mounts them. */
+/** The certificate files of a member, as Kubernetes mounts them. */
 export class CertificateFiles {
   readonly cert: string;
   readonly key: string;
@@ -107,7 +107,7 @@ export class CertificateFiles {
     writeFileSync(this.ca, ca);
   }
 
-  /** The flags of `serve` for mutual TLS. */
+  /** Returns the flags of `serve` for mutual TLS. */
   get flags(): string[] {
     return ["--tls-cert", this.cert, "--tls-key", this.key, "--tls-ca", this.ca];
   }

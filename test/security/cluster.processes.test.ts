@@ -38,7 +38,7 @@ it("members and clients with mutual TLS and tokens read, forward and rotate both
   }
   expect(cluster.fetches.length - 8).toBeLessThanOrEqual(cluster.mostStrays);
 
-  // By the command line: one member is asked, which forwards half of the blocks to the other one by its own certificate.
+  // The command line asks one member, which forwards reads of half of the blocks to the other one with its own certificate.
   const ca = join(directory.path, "ca.crt");
   const own = new CertificateFiles(await subdirectory(directory.path));
   own.write(client, authority.pem);
@@ -58,7 +58,7 @@ it("members and clients with mutual TLS and tokens read, forward and rotate both
   expect(denied.stderr).toMatch(/s3:\/\/other is not served here/);
   expect(cluster.fetches).toEqual([]);
 
-  // Members change over while a client goes on reading.
+  // Members rotate their certificates while a client continues to read.
   let token = OLD;
   await using reader = await CacheClient.connect({ endpoint, tls, token: () => token });
   const read = () => reader.readRange(object!.url, 3 * BLOCK_BYTES - 10, 20, object!.version);
@@ -84,7 +84,7 @@ it("members and clients with mutual TLS and tokens read, forward and rotate both
   expect(told).toContain('"event":"listening"');
 });
 
-/** A static list that names the HTTP listeners, too. */
+/** Returns a static member list with HTTP listeners. */
 async function withHttp({ places, port }: Surroundings): Promise<Pods> {
   const members = places.map(({ name, host }) => `${name}=${host}:${port}/${port + 1}`).join(",");
   return { ...staticPods(places, port), flagsOf: () => ["--discovery", "static", "--members", members] };

@@ -11,7 +11,7 @@ const LARGE = "s3://bucket/large";
 const open = (flags: object) => ListenersUnderTest.open(flags, new ManualClock());
 const request = (key: string) => ({ key, offset: 0, length: 64 * MiB, version: "", forwarded: false, cachedOnly: false });
 
-/** A whole read by gRPC. */
+/** Reads a whole range over gRPC. */
 async function read(listeners: ListenersUnderTest, key = URL): Promise<Buffer> {
   const parts: Buffer[] = [];
   const call = listeners.caller({}).client.readRange(request(key));
@@ -46,7 +46,7 @@ it("connections over a client's limit are closed, and ended connections make roo
     "close",
   );
   expect(listeners.clients.connections).toBe(2);
-  // Another address is another client.
+  // A different address is a different client.
   const other = connect({ port: listeners.httpPort, host: "127.0.0.1", localAddress: "127.0.0.9" });
   other.write("GET /livez HTTP/1.1\r\nHost: member\r\n\r\n");
   const [head] = (await once(other, "data")) as [Buffer];
@@ -70,7 +70,7 @@ it("gRPC clients that read nothing are disconnected, the slowest first, within t
     endings.push(new Promise((resolve) => call.once("error", (error: ServiceError) => resolve(error.code))));
     call.pause();
   }
-  // 16 messages of 512 KiB do not fit: the first ones have to go.
+  // 16 messages of 512 KiB do not fit: the first clients are disconnected.
   expect(await endings[0]).toBe(status.UNAVAILABLE);
   await expect.poll(() => listeners.clients.sendBuffer.bytes).toBeLessThanOrEqual(4 * MiB);
   const bytes = await read(listeners, LARGE);

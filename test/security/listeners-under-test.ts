@@ -21,13 +21,13 @@ import { Client, type Metadata, type ServiceError } from "@grpc/grpc-js";
 export const URL = "s3://bucket/object";
 export const BYTES = "the object's bytes";
 
-/** What a caller shows. */
+/** The credentials of a caller. */
 export interface Shown {
   readonly tls?: TlsOptions;
   readonly token?: string | undefined;
 }
 
-/** Both listeners of a member with the security that some flags configure, serving one object in memory. */
+/** Both listeners of a member with configured security, serving one object in memory. */
 export class ListenersUnderTest implements AsyncDisposable {
   readonly security: MemberSecurity;
   readonly clients: Clients;
@@ -44,7 +44,7 @@ export class ListenersUnderTest implements AsyncDisposable {
     this.http = http;
   }
 
-  /** `clock`: when the files are read again. */
+  /** `clock` determines when the files are read again. */
   static async open(flags: GivenFlags, clock: ManualClock, log: Log = silentLog): Promise<ListenersUnderTest> {
     const settings = readSettings(flags, {});
     const security = await MemberSecurity.open(settings, clock, log);
@@ -79,19 +79,19 @@ export class ListenersUnderTest implements AsyncDisposable {
     return this.http.address.port;
   }
 
-  /** A client of the contract with what its calls carry. */
+  /** Returns a client of the contract and the metadata of its calls. */
   caller({ tls, token }: Shown): { client: CacheServiceClient; metadata: Metadata } {
     const client = new CacheServiceClient(this.grpcAddress, channelCredentials(tls), { "grpc.use_local_subchannel_pool": 1 });
     this.#clients.push(client);
     return { client, ...this.metadataOf({ token }) };
   }
 
-  /** What a caller's calls carry. */
+  /** Returns the metadata of a caller's calls. */
   metadataOf({ token }: Pick<Shown, "token">): { metadata: Metadata } {
     return { metadata: callMetadata(accessOf(undefined, token)) };
   }
 
-  /** Ends a call of any service with an answer, or with an error; the request is a protobuf message's bytes. */
+  /** Calls any method with the bytes of a protobuf message; resolves with the response or rejects with the error. */
   call({ tls, token }: Shown, path: string, request = Buffer.alloc(0)): Promise<Buffer> {
     const client = new Client(this.grpcAddress, channelCredentials(tls), { "grpc.use_local_subchannel_pool": 1 });
     this.#clients.push(client);

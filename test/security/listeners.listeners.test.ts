@@ -35,7 +35,7 @@ const open = (flags: object) => ListenersUnderTest.open(flags, new ManualClock()
 const mutual = () => ({ tlsCert: files.cert, tlsKey: files.key, tlsCa: files.ca });
 const trusting = (pair?: Pair) => ({ ca: authority.pem, ...pair });
 
-/** Every method of the gRPC port that is not health, named as a caller names it. */
+/** The full names of all gRPC methods except health. */
 const METHODS = [
   ...["LookupOwner", "ReadRange", "Stat", "Evict", "WatchMembers"].map((method) => `/cache.CacheService/${method}`),
   "/cache.RouterService/LookupOwner",
@@ -44,7 +44,7 @@ const METHODS = [
 ];
 const HEALTH = "/grpc.health.v1.Health/Check";
 
-/** Every target of the HTTP listener that is no probe. */
+/** All targets of the HTTP listener except probes. */
 const TARGETS = ["/s3/bucket/object", "/gs/bucket/object", "/s3/bucket", "/status", "/metrics", "/", "/%zz", "/readyz/x"];
 
 interface HttpAnswer {
@@ -52,14 +52,14 @@ interface HttpAnswer {
   readonly body: string;
 }
 
-/** One request to the HTTP listener; rejects where TLS refuses. */
+/** Sends one request to the HTTP listener; rejects if the TLS handshake fails. */
 async function get(port: number, path: string, { tls, token }: Shown, method = "GET"): Promise<HttpAnswer> {
   const headers = token === undefined ? {} : { authorization: `Bearer ${token}` };
   const { status: code, body } = await getRaw(port, path, headers, tls, method);
   return { status: code, body };
 }
 
-/** The same with headers as they are sent and come. */
+/** Sends one request with headers, and returns the response's headers, too. */
 function getRaw(
   port: number,
   path: string,
@@ -132,7 +132,7 @@ describe("with a required token", () => {
   });
 });
 
-/** What a browser sends when its user has typed this. */
+/** Returns the headers that a browser sends for this user and password. */
 const typed = (name: string, password: string) => ({
   authorization: `Basic ${Buffer.from(`${name}:${password}`).toString("base64")}`,
 });

@@ -1,5 +1,5 @@
-// What makes certificates here (@peculiar/x509, by tsyringe) asks Reflect for the types of constructors' parameters, which only
-// decorators would have noted. Without any of them, none are known: this answers so, in place of a polyfill.
+// The certificate library (@peculiar/x509, through tsyringe) queries Reflect for the types of constructor parameters, which only
+// decorators record. There are no decorators, so this stub returns none and replaces a polyfill.
 interface MetadataOfTypes {
   getMetadata(key: unknown, target: object): unknown;
   getOwnMetadata(key: unknown, target: object): unknown;

@@ -18,7 +18,7 @@ beforeEach(async () => {
 
 afterEach(() => directory[Symbol.asyncDispose]());
 
-/** Readers by both listeners that read one after the other without a pause, and what they got. */
+/** Continuous reads over both listeners, and their results. */
 class Readers {
   readonly #listeners: ListenersUnderTest;
   readonly #shown: () => Shown;
@@ -42,7 +42,7 @@ class Readers {
     this.#running = [this.#go(() => this.#byGrpc(client)), this.#go(() => this.#byHttp())];
   }
 
-  /** Resolves when so many more reads are done, by each of the two. */
+  /** Resolves after this number of further reads over each listener. */
   async more(reads: number): Promise<void> {
     const until = this.reads + reads;
     await expect.poll(() => this.reads, { timeout: 30_000, interval: 5 }).toBeGreaterThan(until);
@@ -92,7 +92,7 @@ class Readers {
   }
 }
 
-/** The certificate that a new connection is shown. */
+/** Returns the certificate that a new connection receives. */
 function shownAt(port: number, { ca, cert, key }: { ca: string } & Pair): Promise<PeerCertificate> {
   return new Promise((resolve, reject) => {
     const socket = connect(
@@ -119,7 +119,7 @@ describe("rotated certificates", () => {
     await readers.more(20);
     const before = await shownAt(listeners.httpPort, { ca: both, ...pair });
 
-    // Only half of the new pair exists when the files are read: the old pair stays in use.
+    // Only one file of the new pair exists when the files are read, so the old pair stays in use.
     const next = await fresh.issue("frontcache");
     writeFileSync(files.cert, next.cert);
     clock.advance(1_000);
@@ -138,7 +138,7 @@ describe("rotated certificates", () => {
     await readers.more(20);
     await readers.stop();
     expect(readers.failures).toEqual([]);
-    // Who has an old one alone is not let in any more.
+    // A client with only an old certificate is rejected.
     const late = listeners.call({ tls: { ca: both, ...stillOld, serverName: "frontcache" } }, "/grpc.health.v1.Health/Check");
     await expect(late).rejects.toThrow(/UNAVAILABLE/);
   });

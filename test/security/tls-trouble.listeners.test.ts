@@ -34,7 +34,7 @@ afterAll(() => directory[Symbol.asyncDispose]());
 const read = ({ cert, key }: Pair, ca?: string) =>
   readCertificates([cert, key, ...(ca === undefined ? [] : [ca])].map((text) => Buffer.from(text)));
 
-/** A log that keeps its lines. */
+/** A log that records its lines. */
 function recordingLog(): { readonly log: Log; readonly lines: { readonly event: string; readonly msg: string }[] } {
   const lines: { event: string; msg: string }[] = [];
   const write = ({ event }: { event: string }, msg: string): void => void lines.push({ event, msg });

@@ -13,17 +13,17 @@ import { TROUBLES, type TroubledCluster } from "./trouble.js";
 import { Verdicts } from "./verdicts.js";
 
 const MINUTE_MS = 60_000;
-/** FRONTCACHE_SOAK_MINUTES; memory is compared between the second and the last of them. */
+/** Duration in minutes. Memory is compared between the second and the last minute. */
 const minutes = Number(process.env.FRONTCACHE_SOAK_MINUTES ?? 10);
 const seed = Number(process.env.FRONTCACHE_SOAK_SEED ?? Date.now() % 1_000_000);
-/** Each minute one line says what happened. */
+/** Each minute one line reports the state. */
 const SAMPLE_MS = 5_000;
-/** A third more than all volumes together, so that the purger has work. */
+/** A third more than all volumes together, so that the purger must evict. */
 const OBJECTS = 12;
 const BLOCKS_EACH = 24;
 const VOLUME = "72MiB";
 const VOLUME_BYTES = 72 * MiB;
-/** This one lives through it all: its memory tells of leaks. */
+/** This member is never stopped: its memory reveals leaks. */
 const ELDER = "cache-0";
 
 describe(`three members under mixed load and trouble for ${minutes} minutes, seed ${seed}`, () => {
@@ -79,7 +79,7 @@ describe(`three members under mixed load and trouble for ${minutes} minutes, see
   });
 });
 
-/** One trouble after the other with a moment between them; resolves to how often each was made. */
+/** Causes faults one after the other with pauses; resolves with the count of each. */
 async function makeTrouble(troubled: TroubledCluster, stopped: AbortSignal): Promise<Record<string, number>> {
   const happened: Record<string, number> = {};
   const names = Object.keys(TROUBLES);
@@ -96,9 +96,9 @@ async function makeTrouble(troubled: TroubledCluster, stopped: AbortSignal): Pro
   return happened;
 }
 
-/** The invariants of a cluster that nobody reads from any more. */
+/** Checks the invariants of a cluster at rest. */
 async function atRest(cluster: Cluster, atStart: Resources): Promise<void> {
-  // The purger's ticks go on; what it should take it has taken after two of them.
+  // The purger has evicted everything necessary after two runs.
   await pause(6_000);
   for (const name of cluster.names) {
     const { allocatedBytes, strays } = volumeFiles(cluster.cacheOf(name));
@@ -115,7 +115,7 @@ async function atRest(cluster: Cluster, atStart: Resources): Promise<void> {
   }
   const atEnd = resourcesOf(cluster.member(ELDER));
   console.info(`held at the start and at the end: ${JSON.stringify(atStart)}, ${JSON.stringify(atEnd)}`);
-  // Some connections idle on: to the origin, from the clients, from the other members.
+  // Some idle connections remain: to the origin, from the clients, from the other members.
   expect(atEnd.descriptors).toBeLessThan(atStart.descriptors + 60);
 }
 

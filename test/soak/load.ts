@@ -7,7 +7,7 @@ import { seededRandom } from "../seeded-random.js";
 import { isWhollyOf, LEAST_BYTES, type OverwrittenObject } from "../versions/overwritten-object.js";
 import type { Verdicts } from "./verdicts.js";
 
-/** What is read, through what. */
+/** The objects to read, and the clients. */
 export interface LoadTarget {
   readonly clients: readonly CacheClient[];
   readonly objects: readonly TestObject[];
@@ -19,7 +19,7 @@ export interface LoadTarget {
 
 type Reader = (target: LoadTarget, client: CacheClient, random: () => number) => Promise<void>;
 
-/** How many readers of each kind run side by side. */
+/** Number of concurrent reads of each kind. */
 const READERS: readonly (readonly [count: number, read: Reader])[] = [
   [4, readLittle],
   [2, readMuch],
@@ -29,7 +29,7 @@ const READERS: readonly (readonly [count: number, read: Reader])[] = [
   [1, readAndLeave],
 ];
 
-/** Readers of all kinds that go on until `stopped`; each read is judged. Resolves when the last one has ended. */
+/** Runs reads of all kinds until `stopped`, and checks each read. Resolves when the last one has ended. */
 export async function runLoad(target: LoadTarget, seed: number, stopped: AbortSignal): Promise<void> {
   const readers = READERS.flatMap(([count, read]) => Array.from({ length: count }, () => read));
   await Promise.all(
@@ -38,14 +38,14 @@ export async function runLoad(target: LoadTarget, seed: number, stopped: AbortSi
       const client = target.clients[index % target.clients.length]!;
       while (!stopped.aborted) {
         await read(target, client, random);
-        // A moment for everybody else in this process, the origin among them.
+        // A pause for the rest of this process, including the origin.
         await new Promise((resolve) => setImmediate(resolve));
       }
     }),
   );
 }
 
-/** Few objects are read most of the time, as people do. */
+/** Chooses an object; a few objects are read most of the time, as in practice. */
 function pickObject(objects: readonly TestObject[], random: () => number): TestObject {
   return objects[Math.floor(random() ** 3 * objects.length)]!;
 }
@@ -110,7 +110,7 @@ async function readByHttp({ http, objects, verdicts }: LoadTarget, _: CacheClien
   }
 }
 
-/** S3's tools try again where they are told to slow down; a member that was held up for a second says so. */
+/** Retries SlowDown as S3 tools do; a member that was delayed for a second returns it. */
 const SLOW_DOWN_TRIES = 5;
 const SLOW_DOWN_MS = 300;
 
@@ -131,7 +131,7 @@ async function fetchOnce(url: string, range: string): Promise<[status: number, b
     const answer = await fetch(url, { headers: { range } });
     return [answer.status, Buffer.from(await answer.arrayBuffer())];
   } catch (cause) {
-    // If an answer cannot be completed after its head was sent, the HTTP listener can only abort it.
+    // If a response fails after its header was sent, the HTTP listener can only abort it.
     const { message } = (cause as Error).cause as Error;
     throw new CacheError("UNAVAILABLE", `${url}: aborted: ${message}`, { cause });
   }

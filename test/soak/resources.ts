@@ -1,14 +1,14 @@
 import { readdirSync, readFileSync } from "node:fs";
 import type { MemberProcess } from "../e2e/member-process.js";
 
-/** What a process holds of its machine, as the kernel tells it. */
+/** The resources of a process according to the kernel. */
 export interface Resources {
   readonly descriptors: number;
   readonly mappedBlocks: number;
   readonly threads: number;
 }
 
-/** Looks at a member from outside. */
+/** Measures a member's process. */
 export function resourcesOf({ pid }: MemberProcess): Resources {
   const mapped = readFileSync(`/proc/${pid}/maps`, "utf8")
     .split("\n")
@@ -20,7 +20,7 @@ export function resourcesOf({ pid }: MemberProcess): Resources {
   };
 }
 
-/** Memory of a process over time: a sample whenever asked, bytes that are no pages of mapped files. */
+/** Memory samples of a process, without pages of mapped files, bytes. */
 export class MemoryCurve {
   readonly #samples: { readonly atMs: number; readonly bytes: number }[] = [];
 
@@ -28,7 +28,7 @@ export class MemoryCurve {
     this.#samples.push({ atMs, bytes });
   }
 
-  /** Mean of the samples of a time. */
+  /** Returns the mean of the samples in an interval. */
   meanBytes(fromMs: number, toMs: number): number {
     const within = this.#samples.filter(({ atMs }) => atMs >= fromMs && atMs < toMs);
     return within.reduce((sum, { bytes }) => sum + bytes, 0) / within.length;

@@ -9,7 +9,7 @@ import type { FaultRule } from "../emulators/faults.js";
 import type { OverwrittenObject } from "../versions/overwritten-object.js";
 import type { Verdicts } from "./verdicts.js";
 
-/** What trouble is made for. */
+/** The targets of faults. */
 export interface TroubledCluster {
   readonly cluster: Cluster;
   readonly pods: EmulatedPods;
@@ -17,15 +17,15 @@ export interface TroubledCluster {
   readonly objects: readonly TestObject[];
   readonly overwritten: OverwrittenObject;
   readonly verdicts: Verdicts;
-  /** Members that may be taken away, one at a time. */
+  /** Members that may be stopped, one at a time. */
   readonly mortal: readonly string[];
   readonly random: () => number;
 }
 
-/** One kind of trouble; resolves when it is over. */
+/** One kind of fault; resolves when it is over. */
 type Trouble = (troubled: TroubledCluster) => Promise<void>;
 
-/** All kinds, by the names that they are reported under. */
+/** All kinds of faults by their names in the report. */
 export const TROUBLES: Readonly<Record<string, Trouble>> = {
   "a member is killed": async ({ cluster, mortal, random }) => {
     const name = pick(mortal, random);
@@ -85,7 +85,7 @@ async function originTrouble({ cluster, verdicts }: TroubledCluster, fault: Faul
   well();
 }
 
-/** Flips a bit in a fifth of the block files of a member that does not run, cuts some short, removes some, adds a stray. */
+/** Damages the block files of a stopped member: flips a bit in a fifth of them, truncates some, removes some, adds a stray file. */
 function damageFiles(directory: string, random: () => number): void {
   const files = readdirSync(join(directory, "v1"), { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())

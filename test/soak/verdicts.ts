@@ -1,13 +1,13 @@
 import { CacheError } from "@frontcache/proto";
 
-/** Failures that the origin's trouble excuses: it was asked again and again, and did not answer. */
+/** Errors that are allowed while the origin has faults. */
 const EXCUSED_BY_ORIGIN = new Set(["UNAVAILABLE", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED"]);
-/** How long after the origin's trouble a read that began in it may still fail. */
+/** Time after the origin's faults in which a read that began during them may still fail. */
 const AFTERMATH_MS = 10_000;
 
-/** What all reads came to, each held against the rules. */
+/** The outcomes of all reads, checked against the rules. */
 export class Verdicts {
-  /** Answers by the kind of read. */
+  /** Successful reads by kind. */
   readonly answers: Record<string, number> = {};
   /** Wrong bytes, one line each. */
   readonly wrong: string[] = [];
@@ -19,7 +19,7 @@ export class Verdicts {
   #originTroubles = 0;
   #originWellSinceMs = Number.NEGATIVE_INFINITY;
 
-  /** The origin is in trouble until the returned function is called. */
+  /** Marks the origin as faulty until the returned function is called. */
   originInTrouble(): () => void {
     this.#originTroubles++;
     return () => {
@@ -34,7 +34,7 @@ export class Verdicts {
     if (wrong !== undefined) this.wrong.push(`${kind}: ${wrong}`);
   }
 
-  /** `alsoAllowed`: codes that this very read may fail with. */
+  /** `alsoAllowed`: additional codes that this read may fail with. */
   failedWith(kind: string, error: unknown, alsoAllowed: readonly string[] = []): void {
     const { code, message } = CacheError.from(error);
     const excused = EXCUSED_BY_ORIGIN.has(code) && this.#originRecently();

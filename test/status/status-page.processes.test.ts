@@ -10,7 +10,7 @@ import { temporaryDirectory } from "../e2e/member-process.js";
 import { readAll, type TestObject } from "../e2e/test-objects.js";
 import { noBrowser, openBrowser } from "./browser.js";
 
-/** Screenshots are kept in this directory. */
+/** Directory for screenshots. */
 const screenshots = process.env.FRONTCACHE_SCREENSHOTS;
 
 let cluster: Cluster;
@@ -63,7 +63,7 @@ describe("the status of the cluster", () => {
     ]);
   });
 
-  // A shutdown that waited for the answer would take 20 s.
+  // A shutdown that waited for the response would take 20 s.
   it("is sent to subscribers repeatedly, and does not delay a shutdown", { timeout: 18_000 }, async () => {
     await using other = await Cluster.start({ names: namesOf(1) });
     const watch = await fetch(`http://${other.member("cache-0").http}/status/events`);

@@ -9,7 +9,7 @@ import { rampBytes, S3Emulator } from "../emulators/s3.js";
 
 const SIZE = 3 << 20;
 
-/** A program as users write it: reads an object whole by each transport, and prints the digests of what it read. */
+/** A program as users write it: reads a whole object with each transport, and prints the digests. */
 const PROGRAM = `
   import { createHash } from "node:crypto";
   import { CacheClient } from "@frontcache/client";
@@ -44,7 +44,7 @@ afterAll(async () => {
   await directory[Symbol.asyncDispose]();
 });
 
-/** Bundles the program into one file far from any node_modules, with no more options than a user gives. */
+/** Bundles the program into one file without any node_modules nearby, with the options of a typical user. */
 async function bundle(format: "esm" | "cjs"): Promise<string> {
   const outfile = join(directory.path, `program.${format === "esm" ? "mjs" : "cjs"}`);
   const contents = format === "esm" ? PROGRAM : asFunction(PROGRAM);
@@ -54,7 +54,7 @@ async function bundle(format: "esm" | "cjs"): Promise<string> {
   return outfile;
 }
 
-/** CommonJS has no await at the top level. */
+/** CommonJS has no top-level await. */
 function asFunction(program: string): string {
   const imports = program.match(/^ *import .*$/gm)!.join("\n");
   return `${imports}\n(async () => {${program.replace(/^ *import .*$/gm, "")}})();`;

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { importsIn, lockedPackages, manifestOf, packageFolders, packageOf, root, sourcesIn } from "./manifests.js";
 
-/** Packages that are installed in production and have an install script, each with why it may be left out. */
+/** Production packages with an install script, each with the reason why the script is not needed. */
 const SCRIPTS_NOT_NEEDED: Readonly<Record<string, string>> = {
   koffi: "its script looks for the prebuilt binary, which comes as an optional package of its own",
   protobufjs: "its script only warns of loose versions",
@@ -11,7 +11,7 @@ const SCRIPTS_NOT_NEEDED: Readonly<Record<string, string>> = {
 
 const names = (dependencies: Readonly<Record<string, string>> | undefined): string[] => Object.keys(dependencies ?? {});
 
-/** The packages that CONTRIBUTING names, each with the reason it gives. */
+/** Returns the packages in CONTRIBUTING with their reasons. */
 function reasons(): Map<string, string> {
   const section = readFileSync(join(root, "CONTRIBUTING.md"), "utf8").split("## Dependencies, and why")[1]!;
   const rows = section.split("\n## ")[0]!.matchAll(/^\| (.*`.*) \| (.*) \|$/gm);
@@ -20,7 +20,7 @@ function reasons(): Map<string, string> {
   );
 }
 
-/** The packages that the files of a folder import. */
+/** Returns the packages that the files of a folder import. */
 function importedIn(folder: string, isMeant: (path: string) => boolean): Set<string> {
   const texts = sourcesIn(folder)
     .filter(isMeant)
@@ -28,10 +28,10 @@ function importedIn(folder: string, isMeant: (path: string) => boolean): Set<str
   return new Set(texts.flatMap(importsIn).flatMap((specifier) => packageOf(specifier) ?? []));
 }
 
-/** What a package ships: no tests, nothing that is there for tests alone, no generators beside the sources. */
+/** Whether a package contains a file: no tests, no test support, no generators. */
 const shipped = (path: string): boolean => /^(?:src|page|bin|threads)\//.test(path) && !/\.test\.ts$|\/testing\//.test(path);
 
-/** Whether one of a package's commands stands in a script of package.json, or the package in what generates code. */
+/** Returns whether a script of package.json uses one of a package's commands, or the code generator uses the package. */
 function runsAsTool(name: string): boolean {
   const { bin = {} } = JSON.parse(readFileSync(join(root, "node_modules", name, "package.json"), "utf8"));
   const commands = typeof bin === "string" ? [name] : names(bin);

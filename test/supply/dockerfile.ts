@@ -8,7 +8,7 @@ export interface Instruction {
   readonly rest: string;
 }
 
-/** The stages of deploy/Dockerfile, each from its FROM on. */
+/** Returns the stages of deploy/Dockerfile; each begins with its FROM. */
 export function stages(): Instruction[][] {
   const text = readFileSync(join(root, "deploy", "Dockerfile"), "utf8");
   const lines = text
@@ -24,12 +24,12 @@ export function stages(): Instruction[][] {
   return found;
 }
 
-/** The arguments of the instructions of one name. */
+/** Returns the arguments of all instructions with a name. */
 export function argumentsOf(stage: readonly Instruction[], name: string): string[] {
   return stage.filter((each) => each.name === name).map(({ rest }) => rest);
 }
 
-/** What a COPY takes from the repository, and where it puts it; undefined for one that takes from another stage. */
+/** Returns the sources and the target of a COPY; undefined for a COPY from another stage. */
 export function copied(rest: string): { readonly sources: string[]; readonly target: string } | undefined {
   if (rest.startsWith("--from")) return undefined;
   const words = rest.split(/\s+/);
@@ -48,12 +48,12 @@ const patterns = readFileSync(join(root, ".dockerignore"), "utf8")
     return { ignores: !line.startsWith("!"), matches: new RegExp(`^${glob.replaceAll("\0", "(?:.*/)?")}(?:/|$)`) };
   });
 
-/** Whether `.dockerignore` keeps a path of the repository out; the last pattern that matches decides. */
+/** Returns whether `.dockerignore` excludes a path; the last matching pattern decides. */
 export function isIgnored(path: string): boolean {
   return patterns.findLast(({ matches }) => matches.test(path))?.ignores ?? false;
 }
 
-/** Does what a COPY says, into a directory in place of the image's working directory. Throws where a source is missing. */
+/** Executes a COPY into a directory that represents the image's working directory. Throws if a source is missing. */
 export function copyInto(directory: string, { sources, target }: { readonly sources: string[]; readonly target: string }): void {
   for (const source of sources) {
     const from = join(root, source);

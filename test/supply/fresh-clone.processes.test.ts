@@ -12,14 +12,14 @@ const MiB = 1 << 20;
 const WANTED = process.env.FRONTCACHE_FRESH_CLONE === "1";
 const INSTALL = ["--ignore-scripts", "--prefer-offline", "--no-audit", "--no-fund"];
 
-/** Runs a program to its end; returns what it printed. Of the runner's environment it sees no NODE_ENV, which would leave things out. */
+/** Runs a program to its end; returns its output. NODE_ENV is removed, because it would skip development dependencies. */
 function run(cwd: string, program: string, ...args: string[]): string {
   const { NODE_ENV: _, ...inherited } = process.env;
   const env = { ...inherited, npm_config_loglevel: "error" };
   return execFileSync(program, args, { cwd, env, encoding: "utf8", stdio: ["ignore", "pipe", "inherit"] });
 }
 
-/** Starts the program as a member before the S3 emulator; checks cold, hot and mapped reads, reflection's file and the page. */
+/** Starts the program as a member of the S3 emulator; checks cold, hot and mapped reads, reflection and the status page. */
 async function expectWorkingCache(program: string, cacheDirectory: string): Promise<void> {
   await using origin = await S3Emulator.start();
   await using member = await MemberProcess.start({ endpoint: origin.endpoint, cacheDirectory, program });

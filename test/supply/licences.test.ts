@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { type LockedPackage, lockedPackages, root } from "./manifests.js";
 
-/** Licences (SPDX) that ask for no more than a notice. */
+/** Licences (SPDX) that require no more than a notice. */
 const ALLOWED = new Set([
   "0BSD",
   "Apache-2.0",
@@ -17,13 +17,13 @@ const ALLOWED = new Set([
   "Unlicense",
 ]);
 
-/** Whether an SPDX expression leaves us a choice that is allowed: one side of an OR, both sides of an AND. No brackets inside brackets. */
+/** Returns whether an SPDX expression permits an allowed choice: one side of an OR, both sides of an AND. Brackets cannot be nested. */
 function isAllowed(expression: string): boolean {
   const bare = expression.replace(/[()]/g, "");
   return bare.split(" OR ").some((choice) => choice.split(" AND ").every((licence) => ALLOWED.has(licence.trim())));
 }
 
-/** The licence of a package: the lockfile's, or what old manifests say in a list. "none" where neither says. */
+/** Returns the licence of a package from the lockfile, or from the list in old manifests; "none" if there is neither. */
 function licenceOf(place: string, { license }: LockedPackage): string {
   if (license !== undefined) return license;
   const manifest = join(root, place, "package.json");

@@ -4,10 +4,10 @@ import { join } from "node:path";
 /** The repository's root. */
 export const root = join(import.meta.dirname, "..", "..");
 
-/** The folders of the packages that are published, low to high. */
+/** The folders of the published packages, low to high. */
 export const packageFolders = ["proto", "client", "server"] as const;
 
-/** What these tests read of a package.json. */
+/** The fields of a package.json that these tests read. */
 export interface Manifest {
   readonly name: string;
   readonly version: string;
@@ -19,12 +19,12 @@ export interface Manifest {
   readonly optionalDependencies?: Readonly<Record<string, string>>;
 }
 
-/** The package.json in a folder of the repository; "" is the root's. Throws where there is none. */
+/** Reads the package.json in a folder of the repository; "" is the root. Throws if it is missing. */
 export function manifestOf(folder: string): Manifest {
   return JSON.parse(readFileSync(join(root, folder, "package.json"), "utf8"));
 }
 
-/** What these tests read of one entry of package-lock.json. */
+/** The fields of an entry of package-lock.json that these tests read. */
 export interface LockedPackage {
   readonly license?: string;
   readonly dev?: boolean;
@@ -34,7 +34,7 @@ export interface LockedPackage {
   readonly integrity?: string;
 }
 
-/** Every installed package by its place (`node_modules/koffi`) with what the lockfile says of it; the workspaces are left out. */
+/** Returns the lockfile's entry of every installed package by its path (`node_modules/koffi`), without workspaces. */
 export function lockedPackages(): Map<string, LockedPackage> {
   const { packages } = JSON.parse(readFileSync(join(root, "package-lock.json"), "utf8"));
   const all = Object.entries<LockedPackage>(packages);
@@ -44,24 +44,24 @@ export function lockedPackages(): Map<string, LockedPackage> {
 const SOURCE = /(?<!\.d)\.(?:ts|mjs|cjs|js)$/;
 const NOT_OURS = /(?:^|\/)(?:node_modules|dist|gen-)(?:\/|$)/;
 
-/** The source files below a folder of the repository, built and installed ones left out, as paths from that folder. */
+/** Returns the source files below a folder, without built and installed files, as paths relative to the folder. */
 export function sourcesIn(folder: string): string[] {
   const paths = readdirSync(join(root, folder), { recursive: true }) as string[];
   return paths.filter((path) => SOURCE.test(path) && !NOT_OURS.test(path));
 }
 
-/** Imports, static and dynamic, `import.meta.resolve` and `require`; not `Buffer.from` with its bracket. */
+/** Static and dynamic imports, `import.meta.resolve` and `require`; does not match `Buffer.from(`. */
 const SPECIFIER =
   /(?:\bfrom\s+|\bimport\s*\(?|\bimport\.meta\.resolve\(|\brequire\(|\bcreateRequire\(import\.meta\.url\)\()"([^"\s]+)"/g;
 
-/** What a source text imports, as it is written there. */
+/** Returns the import specifiers of a source text. */
 export function importsIn(text: string): string[] {
   return [...text.matchAll(SPECIFIER)].map(([, specifier]) => specifier!);
 }
 
 const PACKAGE = /^(?:@[a-z\d-]+\/)?[a-z][\w.-]*/;
 
-/** The package that an import names; undefined for relative imports, Node's own modules and a page's own names. */
+/** Returns the package of an import specifier; undefined for relative imports, Node's modules and import maps. */
 export function packageOf(specifier: string): string | undefined {
   return specifier.startsWith("node:") ? undefined : PACKAGE.exec(specifier)?.[0];
 }

@@ -4,7 +4,7 @@ import { join, posix } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import { importsIn, manifestOf, packageFolders, root } from "./manifests.js";
 
-/** The paths that `npm pack` would put into the package of each folder, by the package's name. */
+/** Returns the paths that `npm pack` would include, by package name. */
 function packed(): Map<string, string[]> {
   const packages = packageFolders.flatMap((folder) => ["--workspace", folder]);
   const args = ["pack", "--dry-run", "--json", "--ignore-scripts", ...packages];
@@ -13,26 +13,26 @@ function packed(): Map<string, string[]> {
   return new Map(all.map(({ name, files }) => [name, files.map(({ path }) => path)]));
 }
 
-/** Whether the source of a built file is gone: publishing builds afresh (`prepack`), a work tree may hold such files for long. */
+/** Returns whether the source of a built file was deleted. A work tree may contain such files; publishing rebuilds (`prepack`). */
 function isLeftOver(folder: string, path: string): boolean {
   const source = path.replace(/^dist\//, "src/").replace(/(?:\.js|\.d\.ts|\.js\.map)$/, ".ts");
   return path.startsWith("dist/") && source !== path && !existsSync(join(root, folder, source));
 }
 
-/** Every path that a manifest promises, without its "./". */
+/** Returns every path in a manifest, without its "./". */
 function promised(folder: string): string[] {
   const { exports = {}, bin = {} } = manifestOf(folder);
   const paths = [...Object.values(exports).flatMap((conditions) => Object.values(conditions)), ...Object.values(bin)];
   return paths.map((path) => posix.normalize(path));
 }
 
-/** The relative imports of a file of a package, as paths in it. */
+/** Returns the relative imports of a file as paths in its package. */
 function importsOf(folder: string, path: string): string[] {
   const relative = importsIn(readFileSync(join(root, folder, path), "utf8")).filter((specifier) => specifier.startsWith("."));
   return relative.map((specifier) => posix.join(posix.dirname(path), specifier));
 }
 
-/** The files of a package that its entries lead to: what they import, and what the types of that name. */
+/** Returns the files of a package that its entries need: their imports, and those of their types. */
 function reachable(folder: string): Set<string> {
   const found = new Set<string>();
   const waiting = promised(folder).filter((path) => path.endsWith(".js"));
@@ -45,7 +45,7 @@ function reachable(folder: string): Set<string> {
   return found;
 }
 
-/** Whether a built module holds types alone, which nothing loads. */
+/** Returns whether a built module contains only types, which are never loaded. */
 const holdsNoCode = (folder: string, path: string): boolean =>
   /^export \{\};$/m.test(readFileSync(join(root, folder, path), "utf8"));
 

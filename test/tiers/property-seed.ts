@@ -1,4 +1,4 @@
 import fc from "fast-check";
 
-// Set up for the unit tier: property tests run from one seed, so that a run that failed fails again. `npm run properties` chooses others.
+// Setup of the unit tier: property tests use a fixed seed, so a failure can be repeated. `npm run properties` uses random seeds.
 fc.configureGlobal({ ...fc.readConfigureGlobal(), seed: Number(process.env.FRONTCACHE_PROPERTY_SEED ?? 1) });

@@ -1,10 +1,10 @@
-/** The tiers of the tests, fastest first. A test file's name says which one it belongs to. */
+/** The tiers of the tests, fastest first. A test file's name determines its tier. */
 export type Tier = "unit" | "listeners" | "processes";
 
 export interface TierRule {
-  /** What the tests of this tier may use. */
+  /** The resources that tests of this tier may use. */
   readonly may: string;
-  /** How its files' names end. */
+  /** The suffix of its file names. */
   readonly ending: string;
 }
 
@@ -14,7 +14,7 @@ export const tiers: Readonly<Record<Tier, TierRule>> = {
   processes: { may: "start processes", ending: ".processes.test.ts" },
 };
 
-/** The tier of a test file, by the longest ending that its name has; undefined for a file that is no test. */
+/** Returns the tier of a file by the longest matching suffix; undefined if the file is not a test. */
 export function tierOf(file: string): Tier | undefined {
   if (file.endsWith(tiers.processes.ending)) return "processes";
   if (file.endsWith(tiers.listeners.ending)) return "listeners";

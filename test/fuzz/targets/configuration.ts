@@ -17,7 +17,7 @@ export const settingsTarget: FuzzTarget = {
   },
 };
 
-/** The file of origin settings: YAML. */
+/** The origins file: YAML. */
 export const originsFileTarget: FuzzTarget = {
   name: "origins-file",
   tokens: [

@@ -75,7 +75,7 @@ export const conditionsTarget: FuzzTarget = {
   },
 };
 
-/** A connection without a socket: what is written to it is dropped. */
+/** A connection without a socket. Written bytes are dropped. */
 class Bytes extends Duplex {
   constructor(bytes: Buffer) {
     super();
@@ -89,7 +89,7 @@ class Bytes extends Duplex {
   }
 }
 
-/** What Node's own parser makes of these bytes; undefined where they are no request, or not a whole one. */
+/** Returns the request that Node's parser finds in these bytes; undefined if they are not a complete request. */
 async function parsedByNode(bytes: Buffer): Promise<IncomingMessage[]> {
   const requests: IncomingMessage[] = [];
   const server: Server = createServer((request) => requests.push(request));
@@ -101,7 +101,7 @@ async function parsedByNode(bytes: Buffer): Promise<IncomingMessage[]> {
   return requests;
 }
 
-/** The short road of requests in one form: it reads less than Node does, and nothing in another way. */
+/** The plain lane: it accepts fewer requests than Node's parser, and interprets none differently. */
 export const plainRequestTarget: FuzzTarget = {
   name: "plain-request",
   tokens: [

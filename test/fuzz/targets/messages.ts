@@ -14,7 +14,7 @@ import {
 import { readPod } from "@frontcache/server/testing";
 import { type FuzzTarget, promise, resultOf } from "../target.js";
 
-/** Bytes of messages refuse by any error; what matters is that both readers do, and that nothing is made up. */
+/** Decoders may throw any error for invalid bytes. Both decoders must throw, and neither may invent data. */
 const anyError = (): boolean => true;
 
 const BYTES = [
@@ -31,7 +31,7 @@ const BYTES = [
   "\xff\xff\xff\xff\xff\xff\xff\xff\x7f",
 ];
 
-/** Requests to read: our reader beside the generated one. */
+/** Read requests: our decoder compared with the generated one. */
 export const readRangeRequestTarget: FuzzTarget = {
   name: "read-range-request",
   tokens: BYTES,
@@ -39,8 +39,8 @@ export const readRangeRequestTarget: FuzzTarget = {
     const bytes = Buffer.from(input, "latin1");
     const ours = resultOf(() => decodeReadRangeRequest(bytes), anyError)?.value;
     const generated = resultOf(() => ReadRangeRequest.decode(bytes), anyError)?.value;
-    // The generated one throws at numbers that are not exact, which ours hands on to be refused by name; and it takes some
-    // broken bytes for the message's end, which ours refuses.
+    // The generated decoder throws for inexact numbers; ours returns them, to be rejected by name. It also accepts some
+    // invalid bytes as the message's end, which ours rejects.
     if (ours === undefined || generated === undefined) return;
     if (Number.isSafeInteger(ours.offset) && Number.isSafeInteger(ours.length)) {
       promise(isDeepStrictEqual(ours, generated), "both read the same");
@@ -48,7 +48,7 @@ export const readRangeRequestTarget: FuzzTarget = {
   },
 };
 
-/** Answers, as they come from a member: our reader and writer beside the generated ones. */
+/** Responses of a member: our encoder and decoder compared with the generated ones. */
 export const readRangeResponseTarget: FuzzTarget = {
   name: "read-range-response",
   tokens: BYTES,
@@ -56,7 +56,7 @@ export const readRangeResponseTarget: FuzzTarget = {
     const bytes = Buffer.from(input, "latin1");
     const ours = resultOf(() => decodeReadRangeResponse(bytes), anyError)?.value;
     const generated = resultOf(() => ReadRangeResponse.decode(bytes), anyError)?.value;
-    // The generated one takes some broken bytes for the message's end, which ours refuses.
+    // The generated decoder accepts some invalid bytes as the message's end, which ours rejects.
     promise(ours === undefined || generated !== undefined, "what the generated reader refuses is refused");
     if (ours === undefined || generated === undefined) return;
     promise(isDeepStrictEqual(ours, { ...generated, data: Buffer.from(generated.data) }), "both read the same");
@@ -68,7 +68,7 @@ export const readRangeResponseTarget: FuzzTarget = {
 const GEOMETRY = { blockBytes: 65_536, segmentBytes: 8_192 };
 const FOOTER_BYTES = 4_096;
 
-/** Footers of block files; their checksum is made right again, so that what lies behind it is tried, too. */
+/** Footers of block files. Their checksum is corrected, so that the checks after it are reached. */
 export const footerTarget: FuzzTarget = {
   name: "footer",
   tokens: ["\x00", "\xff", "\xff\xff\xff\xff", "\x00\x00\x00\x80", "frcblock", "\xc3"],
@@ -85,7 +85,7 @@ export const footerTarget: FuzzTarget = {
   },
 };
 
-/** Member lists, as a member sends them. */
+/** Member lists in messages of a member. */
 export const memberListTarget: FuzzTarget = {
   name: "member-list",
   tokens: BYTES,
@@ -105,7 +105,7 @@ export const memberListTarget: FuzzTarget = {
   },
 };
 
-/** Pods, as the Kubernetes API tells of them: JSON. */
+/** Pods from the Kubernetes API: JSON. */
 export const podTarget: FuzzTarget = {
   name: "pod",
   tokens: ['"', "{", "}", "[", "]", "null", "true", "0", '"metadata":', '"status":', '"conditions":', '"Ready"', ",", ":"],

@@ -1,12 +1,12 @@
 import { CacheError, parseObjectUrl, parsePrefixUrl } from "@frontcache/proto";
 import { type FuzzTarget, isOneLine, promise, resultOf } from "../target.js";
 
-/** A refusal by the table: bad input, told in one line. */
+/** The documented rejection: INVALID_ARGUMENT with a message of one line. */
 export function isBadInput(error: unknown): boolean {
   return error instanceof CacheError && error.code === "INVALID_ARGUMENT" && isOneLine(error.message);
 }
 
-/** Objects' URLs, the characters as they are. */
+/** Object URLs; the characters are used unchanged. */
 export const objectUrlTarget: FuzzTarget = {
   name: "object-url",
   tokens: ["s3://", "gs://", "/", "..", "%2F", "?versionId=", "\n", "\u0000", "\ud800", "\u20ac", "@", ":", "#"],
