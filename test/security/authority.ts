@@ -55,7 +55,7 @@ export class Authority {
     return `${this.#certificate.toString("pem")}\n`;
   }
 
-  /** A certificate for servers and clients, with the names, hosts or URIs, and the loopback address. */
+  /** Issues a certificate for servers and clients, with the names (hosts or URIs) and the loopback address. */
   issue(...names: string[]): Promise<Pair> {
     return this.issueUntil(Date.now() + HOUR_MS, ...names);
   }
