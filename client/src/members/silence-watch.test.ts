@@ -1,74 +1,149 @@
 import { describe, expect, it } from "vitest";
 import { ManualClock } from "../testing/manual-clock.js";
-import { SilenceWatch } from "./silence-watch.js";
+import { afterTicks, PROBE_TIMEOUT_MS, SILENT_MS, SilenceWatch } from "./silence-watch.js";
 
+/** A few turns of the event loop: whatever waits for no timer is done. */
 const settled = () => new Promise((resolve) => setImmediate(resolve));
 
 function setUp() {
   const clock = new ManualClock();
-  const seen = { probes: 0, gone: 0 };
-  let answer: (there: boolean) => void = () => undefined;
+  const seen = { probes: 0, silent: 0 };
+  let answer: (isThere: boolean) => void = () => undefined;
   const probe = (): Promise<void> => {
     seen.probes++;
     return new Promise((resolve, reject) => {
-      answer = (there) => (there ? resolve() : reject(new Error("gone")));
+      answer = (isThere) => (isThere ? resolve() : reject(new Error("no answer")));
     });
   };
-  const guard = new SilenceWatch({ clock, afterMs: 100, probe }, () => seen.gone++);
-  return { clock, seen, guard, answer: (there: boolean) => answer(there) };
+  const watch = new SilenceWatch({ clock, probe });
+  const call = { onSilent: (): void => void seen.silent++ };
+  return { clock, seen, watch, call, answer: (isThere: boolean) => answer(isThere) };
 }
 
 describe("a silence watch", () => {
-  it("probes nobody while something arrives", () => {
-    const { clock, seen, guard } = setUp();
-    for (let round = 0; round < 5; round++) {
-      guard.progress();
-      clock.advance(100);
+  it("sends no probe while something arrives", () => {
+    const { clock, seen, watch, call } = setUp();
+    watch.add(call);
+    for (let round = 0; round < 20; round++) {
+      clock.advance(SILENT_MS / 2);
+      watch.heard();
     }
     expect(seen.probes).toBe(0);
   });
 
-  it("probes a member that answers but is slow again and again", async () => {
-    const { clock, seen, answer } = setUp();
+  it("probes a member that answers its probes but sends no bytes, again and again", async () => {
+    const { clock, seen, watch, call, answer } = setUp();
+    watch.add(call);
     for (let round = 1; round <= 3; round++) {
-      clock.advance(100);
+      clock.advance(SILENT_MS);
+      expect(seen).toEqual({ probes: round, silent: 0 });
       answer(true);
       await settled();
-      expect(seen).toEqual({ probes: round, gone: 0 });
     }
   });
 
-  it("says once that the member is gone", async () => {
-    const { clock, seen, answer } = setUp();
-    clock.advance(100);
+  it("ends all waiting calls, each once, if the probe is not answered", async () => {
+    const { clock, seen, watch, call, answer } = setUp();
+    watch.add(call);
+    clock.advance(SILENT_MS);
+    watch.add({ onSilent: call.onSilent });
     answer(false);
     await settled();
-    clock.advance(1_000);
-    expect(seen).toEqual({ probes: 1, gone: 1 });
+    clock.advance(10 * SILENT_MS);
+    expect(seen).toEqual({ probes: 1, silent: 2 });
     expect(clock.pending).toBe(0);
   });
 
-  it("says nothing when bytes arrive, or the read ends, during a probe", async () => {
-    for (const interrupt of ["progress", "end"] as const) {
-      const { clock, seen, guard, answer } = setUp();
-      clock.advance(100);
-      guard[interrupt]();
+  it("ends no call if bytes arrive, or the call ends, during the probe", async () => {
+    for (const interrupt of ["bytes", "end"] as const) {
+      const { clock, seen, watch, call, answer } = setUp();
+      watch.add(call);
+      clock.advance(SILENT_MS);
+      if (interrupt === "bytes") watch.heard();
+      else watch.remove(call);
+      clock.advance(SILENT_MS);
       answer(false);
       await settled();
-      expect(seen.gone).toBe(0);
-      guard.end();
-      expect(clock.pending).toBe(0);
+      expect(seen).toEqual({ probes: 1, silent: 0 });
     }
   });
 
-  it("probes nobody while the receiver has paused the answer", () => {
-    const { clock, seen, guard } = setUp();
-    guard.pause(true);
-    clock.advance(1_000);
+  it("takes bytes of one call as a sign of life for all others", () => {
+    const { clock, seen, watch, call } = setUp();
+    watch.add(call);
+    for (let round = 0; round < 10; round++) {
+      const other = { onSilent: call.onSilent };
+      watch.add(other);
+      clock.advance(SILENT_MS / 2);
+      watch.heard();
+      watch.remove(other);
+    }
     expect(seen.probes).toBe(0);
-    guard.pause(false);
-    clock.advance(200);
+  });
+
+  it("sends no probe, and keeps no timer, while no call waits", () => {
+    const { clock, seen, watch, call } = setUp();
+    watch.add(call);
+    watch.remove(call);
+    clock.advance(10 * SILENT_MS);
+    expect([seen.probes, clock.pending]).toEqual([0, 0]);
+    watch.add(call);
+    clock.advance(SILENT_MS);
     expect(seen.probes).toBe(1);
-    guard.end();
+  });
+
+  it("does not count time in which this process did not run", () => {
+    const { clock, seen, watch, call } = setUp();
+    watch.add(call);
+    for (let round = 0; round < 5; round++) clock.stall(SILENT_MS);
+    expect(seen.probes).toBe(0);
+    clock.advance(SILENT_MS);
+    expect(seen.probes).toBe(1);
+  });
+});
+
+describe("a wait for a probe's answer", () => {
+  /** Probes whose answer is read as soon as this process runs, after the timers of that turn of the event loop. */
+  function probe(clock: ManualClock) {
+    const probe = { outcome: "waiting" as "waiting" | "answered" | "timed out" };
+    const cancel = afterTicks(clock, PROBE_TIMEOUT_MS, () => {
+      probe.outcome = "timed out";
+    });
+    const read = (): void => {
+      cancel();
+      if (probe.outcome === "waiting") probe.outcome = "answered";
+    };
+    return { probe, read };
+  }
+
+  it("lasts exactly as long as given if this process runs all the time", () => {
+    const clock = new ManualClock();
+    const { probe: waiting } = probe(clock);
+    clock.advance(PROBE_TIMEOUT_MS - 1);
+    expect(waiting.outcome).toBe("waiting");
+    clock.advance(1);
+    expect(waiting.outcome).toBe("timed out");
+  });
+
+  it("does not take a live member for frozen on a starved machine, whose timers fire late while the answer lies unread", () => {
+    for (const [before, standstillMs] of [0, 100, 250, 400, 499].flatMap((ms) => [200, 500, 2_000, 10_000].map((s) => [ms, s]))) {
+      const clock = new ManualClock();
+      const { probe: waiting, read } = probe(clock);
+      clock.advance(before!);
+      clock.stall(standstillMs!);
+      read();
+      expect([before, standstillMs, waiting.outcome]).toEqual([before, standstillMs, "answered"]);
+    }
+  });
+
+  it("ends even if this process is late all the time", () => {
+    const clock = new ManualClock();
+    const { probe: waiting } = probe(clock);
+    let stalls = 0;
+    while (waiting.outcome === "waiting" && stalls < 100) {
+      clock.stall(PROBE_TIMEOUT_MS);
+      stalls++;
+    }
+    expect([waiting.outcome, stalls]).toEqual(["timed out", 15]);
   });
 });

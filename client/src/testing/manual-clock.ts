@@ -36,6 +36,13 @@ export class ManualClock implements Clock {
     this.#nowMs = untilMs;
   }
 
+  /** Lets time pass while this process does not run: timers that are due fire late, each once. */
+  stall(forMs: number): void {
+    this.#nowMs += forMs;
+    const due = [...this.#timers].filter(({ atMs }) => atMs <= this.#nowMs).sort((a, b) => a.atMs - b.atMs);
+    for (const timer of due) if (this.#timers.has(timer)) this.#fire(timer);
+  }
+
   /** Settles a promise whose work waits for nothing but this clock: whenever nothing else happens, time goes on to the next timer. */
   async run<Result>(work: Promise<Result>): Promise<Result> {
     let settled = false;

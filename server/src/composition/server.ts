@@ -19,6 +19,7 @@ import { Opened } from "../runtime/opened.js";
 import { MemberSecurity } from "../security/member-security.js";
 import { composeMember } from "./compose-member.js";
 import { MemberMetrics } from "./member-metrics.js";
+import { loadSdks } from "./open-origins.js";
 import { discoveryOf, openMembers, openOrigin, openStore } from "./open-ports.js";
 
 /** Maximum time for running calls to finish. Together with `--leave-after` it fits into the 30 s that Kubernetes grants by default. */
@@ -100,6 +101,7 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
   opened.add(() => members.close());
   const store = await openStore(settings, geometry, log);
   opened.add(() => store.close());
+  await loadSdks(settings);
   const membership = await firstMembership(members, signal);
   const memberClock = { ...clock, random: Math.random };
   const connections = connectMembers({

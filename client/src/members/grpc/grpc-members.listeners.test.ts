@@ -147,7 +147,27 @@ describe("members by gRPC", () => {
     clock.advance(500);
     clock.advance(500);
     await failed;
+    clock.advance(100);
     expect(clock.pending).toBe(0);
+    await member.kill();
+    await stopped;
+  });
+
+  it.each(["stat", "evict"] as const)("says Unreachable when a %s is not answered, nor a probe", async (kind) => {
+    const clock = new ManualClock();
+    let onAsked = (): void => undefined;
+    const asked = new Promise<void>((resolve) => {
+      onAsked = resolve;
+    });
+    const { transport, address, member, begin } = await setUp({ [kind]: () => onAsked() }, clock);
+    const answer =
+      kind === "stat" ? transport.stat(address, { url, version: "" }, begin()) : transport.evict(address, { url }, begin());
+    const failed = expect(answer).rejects.toMatchObject({ isGone: true, message: expect.stringContaining("a probe was not") });
+    await asked;
+    const stopped = member.stop();
+    clock.advance(500);
+    clock.advance(500);
+    await failed;
     await member.kill();
     await stopped;
   });
@@ -208,6 +228,7 @@ describe("members by gRPC", () => {
     const call = begin(10_000);
     await read(call);
     expect(getEventListeners(call.signal, "abort")).toEqual([]);
+    clock.advance(100);
     expect(clock.pending).toBe(0);
   });
 

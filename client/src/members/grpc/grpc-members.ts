@@ -36,7 +36,7 @@ import type {
 } from "../ports.js";
 import { Unreachable } from "../ports.js";
 import { RunningCall } from "../running-call.js";
-import { afterTicks, PROBE_TIMEOUT_MS, SILENT_MS, SilenceWatch } from "../silence-watch.js";
+import { afterTicks, PROBE_TIMEOUT_MS, SILENCE, SilenceWatch, type WaitingCall } from "../silence-watch.js";
 import { AnswerWriter } from "./answer-writer.js";
 import { callMetadata, fromObjectHeaders, isUnreachable } from "./call-metadata.js";
 import type { Channels, ServiceCalls } from "./grpc-channels.js";
@@ -48,6 +48,8 @@ interface GrpcCall {
   /** What it is about, at the beginning of its error messages; an object's URL, for example. */
   readonly subject: string;
   readonly limits: CallLimits;
+  /** Notices that the member is gone. Undefined: the call may wait for as long as nothing happens. */
+  readonly silence: SilenceWatch | undefined;
 }
 
 export interface GrpcMembersOptions {
@@ -61,6 +63,8 @@ export class GrpcMembers implements BlockTransport, MemberCalls {
   readonly #channels: Channels;
   readonly #clock: Clock;
   readonly #access: Access;
+  /** By gRPC address. */
+  readonly #silences = new Map<string, SilenceWatch>();
 
   /** Closes the channels with itself. */
   constructor(channels: Channels, { clock, access }: GrpcMembersOptions) {
@@ -75,22 +79,13 @@ export class GrpcMembers implements BlockTransport, MemberCalls {
     const call = await this.#call(address, url, limits);
     const message = { key: url, offset, length, version, forwarded, cachedOnly };
     const stream = call.client.readRange(message, this.#metadata(), callOptions(limits));
-    const silence = this.#watch(address, () => stream.cancel());
-    const source: AnswerSource = {
-      resume() {
-        silence.pause(false);
-        stream.resume();
-      },
-    };
-    const writer = new AnswerWriter(target, request, source);
+    const wait = new StreamWait(stream, call.silence);
+    const writer = new AnswerWriter(target, request, wait);
     stream.on("metadata", (headers: Metadata) => writer.describe(fromObjectHeaders(headers)));
     const onResponse = (response: ReadRangeResponse): void => {
-      silence.progress();
-      if (writer.write(response)) return;
-      silence.pause(true);
-      stream.pause();
+      if (!writer.write(response)) wait.pause();
     };
-    await receiveAll(stream, onResponse, call).finally(() => silence.end());
+    await receiveAll(stream, onResponse, call, wait);
     writer.end();
   }
 
@@ -126,12 +121,7 @@ export class GrpcMembers implements BlockTransport, MemberCalls {
     const call = await this.#call(address, urls[0] ?? prefixes[0]!, limits);
     const request = { keys: [...urls], prefixes: [...prefixes], version, concurrency, dryRun, block };
     const stream = call.client.warm(request, this.#metadata(), callOptions(limits));
-    const silence = this.#watch(address, () => stream.cancel());
-    const onMessage = (progress: WarmProgress): void => {
-      silence.progress();
-      onProgress(progress);
-    };
-    await receiveAll(stream, onMessage, call).finally(() => silence.end());
+    await receiveAll(stream, onProgress, call);
   }
 
   async touch(address: MemberAddress, blocks: readonly BlockId[], limits: CallLimits): Promise<number> {
@@ -145,7 +135,8 @@ export class GrpcMembers implements BlockTransport, MemberCalls {
   }
 
   async watchMembers(address: MemberAddress, onMembers: (list: MemberList) => void, limits: CallLimits): Promise<WatchEnd> {
-    const call = await this.#call(address, "the member list", limits);
+    // Members send a list only when it changes. The watch ends when a probe for another call closes the channel, or by keepalive.
+    const call = { ...(await this.#call(address, "the member list", limits)), silence: undefined };
     try {
       await receiveAll(call.client.watchMembers({}, this.#metadata(), callOptions(limits)), onMembers, call);
       return "ended";
@@ -172,6 +163,7 @@ export class GrpcMembers implements BlockTransport, MemberCalls {
       await receiveOne((callback) => call.client.lookupOwner(question, this.#metadata(), callOptions(own), callback), {
         ...call,
         limits: own,
+        silence: undefined,
       });
     } catch (error) {
       if (limits.ended !== undefined) throw limits.ended;
@@ -187,19 +179,26 @@ export class GrpcMembers implements BlockTransport, MemberCalls {
 
   keepOnly(grpcAddresses: ReadonlySet<string>): void {
     this.#channels.keepOnly(grpcAddresses);
+    for (const address of this.#silences.keys()) if (!grpcAddresses.has(address)) this.#silences.delete(address);
   }
 
   async close(): Promise<void> {
+    for (const silence of this.#silences.values()) silence.close();
     this.#channels.close();
   }
 
-  /** Cancels a stream when nothing arrives and the member does not answer a probe. */
-  #watch(address: MemberAddress, onGone: () => void): SilenceWatch {
-    const probe = async (): Promise<void> => {
-      const call = new RunningCall({ clock: this.#clock, subject: "a probe", deadlineMs: 2 * PROBE_TIMEOUT_MS });
-      await this.probe(address, call).finally(() => call.end());
-    };
-    return new SilenceWatch({ clock: this.#clock, afterMs: SILENT_MS, probe }, onGone);
+  #silenceOf(address: MemberAddress): SilenceWatch {
+    const { grpcAddress } = address;
+    let silence = this.#silences.get(grpcAddress);
+    if (silence === undefined) {
+      const probe = async (): Promise<void> => {
+        const call = new RunningCall({ clock: this.#clock, subject: "a probe", deadlineMs: LONGEST_PROBE_MS });
+        await this.probe(address, call).finally(() => call.end());
+      };
+      silence = new SilenceWatch({ clock: this.#clock, probe });
+      this.#silences.set(grpcAddress, silence);
+    }
+    return silence;
   }
 
   #metadata(): Metadata {
@@ -207,7 +206,50 @@ export class GrpcMembers implements BlockTransport, MemberCalls {
   }
 
   async #call(address: MemberAddress, subject: string, limits: CallLimits): Promise<GrpcCall> {
-    return { client: await this.#channels.connected(address, subject, limits), address, subject, limits };
+    const client = await this.#channels.connected(address, subject, limits);
+    return { client, address, subject, limits, silence: this.#silenceOf(address) };
+  }
+}
+
+/** Bounds a probe on a machine on which this process hardly runs: late ticks do not count. */
+const LONGEST_PROBE_MS = 4 * PROBE_TIMEOUT_MS;
+
+/** A stream that waits for its member, except while its receiver has paused it. */
+class StreamWait implements WaitingCall, AnswerSource {
+  readonly #stream: Pick<ClientReadableStream<unknown>, "cancel" | "pause" | "resume">;
+  readonly #silence: SilenceWatch | undefined;
+  /** The member does not respond any more. */
+  isSilent = false;
+  #isOver = false;
+
+  constructor(stream: Pick<ClientReadableStream<unknown>, "cancel" | "pause" | "resume">, silence: SilenceWatch | undefined) {
+    this.#stream = stream;
+    this.#silence = silence;
+    silence?.add(this);
+  }
+
+  heard(): void {
+    this.#silence?.heard();
+  }
+
+  pause(): void {
+    this.#silence?.remove(this);
+    this.#stream.pause();
+  }
+
+  resume(): void {
+    if (!this.#isOver) this.#silence?.add(this);
+    this.#stream.resume();
+  }
+
+  onSilent(): void {
+    this.isSilent = true;
+    this.#stream.cancel();
+  }
+
+  end(): void {
+    this.#isOver = true;
+    this.#silence?.remove(this);
   }
 }
 
@@ -225,9 +267,10 @@ function callOptions(limits: CallLimits): CallOptions {
 
 /** Hands over a stream's messages until it ends. What `onMessage` throws cancels the stream and is what this rejects with. */
 function receiveAll<Message>(
-  stream: Pick<ClientReadableStream<Message>, "on" | "cancel">,
+  stream: Pick<ClientReadableStream<Message>, "on" | "cancel" | "pause" | "resume">,
   onMessage: (message: Message) => void,
   call: GrpcCall,
+  wait = new StreamWait(stream, call.silence),
 ): Promise<void> {
   return new Promise((resolve, reject) => {
     let refusal: { readonly reason: unknown } | undefined;
@@ -236,10 +279,12 @@ function receiveAll<Message>(
     const settle = (then: () => void): void => {
       if (settled) return;
       settled = true;
+      wait.end();
       forget();
       then();
     };
     stream.on("data", (message: Message) => {
+      wait.heard();
       if (settled || refusal !== undefined) return;
       try {
         onMessage(message);
@@ -249,7 +294,7 @@ function receiveAll<Message>(
       }
     });
     stream.on("error", (error: ServiceError) =>
-      settle(() => reject(refusal === undefined ? failureOf(error, call) : refusal.reason)),
+      settle(() => reject(refusal === undefined ? failureOf(error, call, wait.isSilent) : refusal.reason)),
     );
     stream.on("end", () => settle(() => (refusal === undefined ? resolve() : reject(refusal.reason))));
     if (call.limits.ended !== undefined) stream.cancel();
@@ -262,22 +307,37 @@ function receiveOne<Answer>(
   call: GrpcCall,
 ): Promise<Answer> {
   return new Promise((resolve, reject) => {
+    let isSilent = false;
+    const wait = {
+      onSilent(): void {
+        isSilent = true;
+        running.cancel();
+      },
+    };
     const forget = call.limits.onEnd(() => running.cancel());
     const running = start((error, answer) => {
       forget();
-      if (error === null) resolve(answer);
-      else reject(failureOf(error, call));
+      call.silence?.remove(wait);
+      if (error === null) {
+        call.silence?.heard();
+        resolve(answer);
+      } else reject(failureOf(error, call, isSilent));
     });
+    call.silence?.add(wait);
     if (call.limits.ended !== undefined) running.cancel();
   });
 }
 
 /**
- * A failed call's CacheError. The member's own words are kept; they name the object. A cancellation that isn't the caller's
- * is the silence watch's: the member is unreachable, as one whose connection broke and one that is starting or shutting down.
+ * A failed call's CacheError. The member's own words are kept; they name the object. A member is unreachable if it fell silent, if
+ * its connection broke, and while it is starting or shutting down.
  */
-function failureOf(error: ServiceError, { address, subject, limits }: GrpcCall): CacheError {
+function failureOf(error: ServiceError, { address, subject, limits }: GrpcCall, isSilent: boolean): CacheError {
   if (limits.ended !== undefined) return abortError(limits.signal);
+  if (isSilent) {
+    const message = `${subject}: member ${address.grpcAddress} is unreachable: ${SILENCE}`;
+    return new Unreachable(message, { cause: error, isGone: true });
+  }
   if (isUnreachable(error)) {
     return new Unreachable(`${subject}: member ${address.grpcAddress} is unreachable: ${error.details}`, { cause: error });
   }

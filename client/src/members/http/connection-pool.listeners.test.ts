@@ -95,6 +95,7 @@ describe("the HTTP transport's connections", () => {
     await failed;
     await until(() => listener.sockets.size === 0);
     expect(landing.landedBytes).toBe(landedBytes);
+    clock.advance(100);
     expect(clock.pending).toBe(0);
   });
 
@@ -130,7 +131,7 @@ describe("the HTTP transport's connections", () => {
       message: expect.stringContaining("a probe was not"),
     });
     await landed;
-    // The first time-out shows whether anything has arrived since; the second one starts a probe, which is answered.
+    // The first bytes arrived within the first of these; after the second one nothing has arrived for 500 ms.
     clock.advance(500);
     clock.advance(500);
     // The probe has a connection of its own, which ends with its answer.
@@ -138,6 +139,7 @@ describe("the HTTP transport's connections", () => {
     listener.vanish();
     clock.advance(500);
     await failed;
+    clock.advance(100);
     expect(clock.pending).toBe(0);
   });
 

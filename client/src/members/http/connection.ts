@@ -90,11 +90,11 @@ export class HttpConnection {
     this.#socket.write(call.request, "latin1");
   }
 
-  /** Receives again after a pause, if the call still runs here. */
-  resume(call: HttpCall): void {
-    if (this.#call !== call || this.#gone) return;
-    call.onBytes(false);
+  /** Receives again after a pause, if the call still runs here. Returns whether it does. */
+  resume(call: HttpCall): boolean {
+    if (this.#call !== call || this.#gone) return false;
     this.#socket.resume();
+    return true;
   }
 
   /** Closes it at once. A running call is not told, and nothing is written into its room any more. */

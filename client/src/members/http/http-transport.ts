@@ -11,7 +11,7 @@ import {
   type ReadTarget,
   Unreachable,
 } from "../ports.js";
-import { afterTicks, PROBE_TIMEOUT_MS, SILENT_MS, type SilenceRule, SilenceWatch } from "../silence-watch.js";
+import { afterTicks, PROBE_TIMEOUT_MS, SILENCE, SilenceWatch, type WaitingCall } from "../silence-watch.js";
 import { type AnswerTo, HttpAnswer } from "./answer.js";
 import { CONNECT_TIMEOUT, type HttpConnection } from "./connection.js";
 import { ConnectionPool, type PooledCall } from "./connection-pool.js";
@@ -32,7 +32,7 @@ export interface HttpTransportOptions {
 /** What is read from; one object for all reads, because each further object shows in the cost of a small read. */
 interface Listener {
   readonly pool: ConnectionPool;
-  readonly silence: SilenceRule;
+  readonly silence: SilenceWatch;
 }
 
 /** Reads from members by HTTP/1.1. The kernel writes the bytes into the target's memory: they are not copied. */
@@ -86,6 +86,7 @@ export class HttpTransport implements BlockTransport {
 
   async close(): Promise<void> {
     this.#life.abort(new CacheError("CANCELLED", "the connections were closed"));
+    for (const { silence } of this.#listeners.values()) silence.close();
     this.keepOnly(new Set());
   }
 
@@ -96,7 +97,7 @@ export class HttpTransport implements BlockTransport {
       const address = socketAddress(httpAddress);
       listener = {
         pool: new ConnectionPool({ address, clock, connectTimeoutMs, access, mostConnections, idleMs }),
-        silence: { clock, afterMs: SILENT_MS, probe: () => this.probe(httpAddress) },
+        silence: new SilenceWatch({ clock, probe: () => this.probe(httpAddress) }),
       };
       this.#listeners.set(httpAddress, listener);
     }
@@ -117,7 +118,7 @@ interface Settle {
 }
 
 /** One read until its answer has landed. */
-class HttpRead implements PooledCall, AnswerSource {
+class HttpRead implements PooledCall, AnswerSource, WaitingCall {
   readonly request: string;
   readonly answer: HttpAnswer;
   readonly #to: AnswerTo;
@@ -126,7 +127,6 @@ class HttpRead implements PooledCall, AnswerSource {
   readonly #settle: Settle;
   readonly #forgetLimits: () => void;
   #connection: HttpConnection | undefined;
-  #silence: SilenceWatch | undefined;
 
   constructor(request: string, to: AnswerTo, { listener, limits }: { listener: Listener; limits: CallLimits }, settle: Settle) {
     this.request = request;
@@ -136,25 +136,26 @@ class HttpRead implements PooledCall, AnswerSource {
     this.#limits = limits;
     this.#settle = settle;
     this.#forgetLimits = limits.onEnd(() => this.#onEnded());
+    listener.silence.add(this);
     listener.pool.run(this);
   }
 
   onStart(connection: HttpConnection): void {
     this.#connection = connection;
-    this.#silence = new SilenceWatch(this.#listener.silence, () => this.#onGone(connection));
   }
 
   onBytes(paused: boolean): void {
-    if (paused) this.#silence?.pause(true);
-    else this.#silence?.progress();
+    const { silence } = this.#listener;
+    silence.heard();
+    if (paused) silence.remove(this);
   }
 
   resume(): void {
-    this.#silence?.pause(false);
-    this.#connection?.resume(this);
+    if (this.#connection?.resume(this) === true) this.#listener.silence.add(this);
   }
 
   onComplete(): void {
+    this.#listener.silence.heard();
     this.#end();
     const { failure } = this.answer;
     if (failure === undefined) this.#settle.resolve();
@@ -169,7 +170,6 @@ class HttpRead implements PooledCall, AnswerSource {
   onBroken(cause: (Error & { readonly code?: string }) | undefined): void {
     const wasClosedBefore = this.#connection?.used === true && !this.answer.begun;
     if (wasClosedBefore) {
-      this.#silence?.end();
       this.#connection = undefined;
       this.#listener.pool.runAfresh(this);
       return;
@@ -184,20 +184,24 @@ class HttpRead implements PooledCall, AnswerSource {
   /** The call ended early. */
   #onEnded(): void {
     this.#end();
-    if (this.#connection === undefined) this.#listener.pool.forget(this);
-    else this.#connection.close();
+    this.#leave();
     this.#settle.reject(this.#limits.ended);
   }
 
-  /** Nothing arrives, and the member does not answer a probe. */
-  #onGone(connection: HttpConnection): void {
+  onSilent(): void {
     this.#end();
-    connection.close();
-    this.#settle.reject(this.#unreachable(`no byte arrived for ${SILENT_MS} ms, and a probe was not answered`, undefined, true));
+    this.#leave();
+    this.#settle.reject(this.#unreachable(SILENCE, undefined, true));
+  }
+
+  /** Nothing of the answer is received any more. */
+  #leave(): void {
+    if (this.#connection === undefined) this.#listener.pool.forget(this);
+    else this.#connection.close();
   }
 
   #end(): void {
-    this.#silence?.end();
+    this.#listener.silence.remove(this);
     this.#forgetLimits();
   }
 

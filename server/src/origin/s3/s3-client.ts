@@ -66,11 +66,15 @@ export interface S3Sdk {
   client(region: string): S3Client;
 }
 
-/** Imports the SDK at first use: loading it takes 0.15 s and 20 MB, which a member without S3 saves. */
-export async function openS3Sdk(options: S3Options): Promise<S3Sdk> {
+/** Imports the SDK, if that has not been done: loading it takes 0.15 s and 20 MB, which a member without S3 saves. */
+export function loadS3Sdk() {
   // On Node 20 the SDK prints a warning about its future at every start. Our users decide which version they run.
   process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED = "true";
-  const [sdk, { NodeHttpHandler }] = await Promise.all([import("@aws-sdk/client-s3"), import("@smithy/node-http-handler")]);
+  return Promise.all([import("@aws-sdk/client-s3"), import("@smithy/node-http-handler")]);
+}
+
+export async function openS3Sdk(options: S3Options): Promise<S3Sdk> {
+  const [sdk, { NodeHttpHandler }] = await loadS3Sdk();
   const { S3Client, GetObjectCommand, HeadObjectCommand, HeadBucketCommand, ListObjectsV2Command } = sdk;
   const commands = { GetObjectCommand, HeadObjectCommand, HeadBucketCommand, ListObjectsV2Command };
   const way = { proxyOf: options.proxyOf, secureContext: await trusting(options.ca ?? (await authoritiesOfAws(options))) };
