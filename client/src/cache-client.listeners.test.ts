@@ -122,6 +122,8 @@ describe("a client", () => {
           objectSize: call.request.key.length,
           contentType: "text/plain",
           lastModifiedMs: 5,
+          headers: [{ name: "content-encoding", value: "gzip" }],
+          lacks: "",
           cachedBytes: 1,
         }),
       evict: (_call, callback) => callback(null, { blocks: 3, bytes: 4 }),
@@ -132,6 +134,7 @@ describe("a client", () => {
       objectSize: url.length,
       contentType: "text/plain",
       lastModifiedMs: 5,
+      headers: { "content-encoding": "gzip" },
       cachedBytes: 1,
     });
     expect(await client.evict({ prefix: "s3://bucket/" })).toEqual({ blocks: 3, bytes: 4 });

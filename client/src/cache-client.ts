@@ -1,5 +1,5 @@
 import { Readable } from "node:stream";
-import { CacheError, checkRange, checkUrlBeginning, type MemberInfo, parseObjectUrl } from "@frontcache/proto";
+import { CacheError, checkRange, checkUrlBeginning, headerPairs, type MemberInfo, parseObjectUrl } from "@frontcache/proto";
 import { LocalReads, type LocalReport } from "./local/local-reads.js";
 import { reportUses } from "./local/report-uses.js";
 import { type KnownMembers, WatchedMembers } from "./member-directory.js";
@@ -7,7 +7,7 @@ import { CircuitBreaker } from "./members/circuit-breaker.js";
 import { type Clock, systemClock } from "./members/clock.js";
 import { connectMembers } from "./members/connect-members.js";
 import { type FailoverOptions, inOrderOfReach, withFailover } from "./members/failover.js";
-import type { Evicted, EvictSelector, MemberAddress, MemberConnections, ObjectStat } from "./members/ports.js";
+import type { Evicted, EvictSelector, MemberAddress, MemberConnections, ObjectStat as MemberStat } from "./members/ports.js";
 import { RunningCall } from "./members/running-call.js";
 import { PROBE_TIMEOUT_MS } from "./members/silence-watch.js";
 import { type ClientMetrics, measuredBy, registeredMetrics } from "./metrics.js";
@@ -25,6 +25,12 @@ import { type ByteStream, RangeStream } from "./range-stream.js";
 import { type RangeWith, readRange } from "./read-range.js";
 import type { WarmSummary } from "./warm-count.js";
 import { type WarmOptions, type WarmTarget, warmObjects } from "./warming.js";
+
+/** What the cluster knows of an object. */
+export interface ObjectStat extends Omit<MemberStat, "headers" | "lacks"> {
+  /** Further headers that the object store returns for the object, for example `content-encoding` or `x-amz-meta-owner`. Names are in lower case. */
+  readonly headers: Readonly<Record<string, string>>;
+}
 
 /** The ports of a client; tests replace them. */
 export interface ClientPorts {
@@ -164,9 +170,10 @@ export class CacheClient implements AsyncDisposable {
   /** Returns the object's metadata, as its owner knows it. */
   async stat(url: string, version = "", options: CallOptions = {}): Promise<ObjectStat> {
     parseObjectUrl(url);
-    return await this.#run(url, options, (call) =>
+    const { lacks: _, ...stat } = await this.#run(url, options, (call) =>
       this.#anywhere(url, call, (address) => this.#ports.connections.calls.stat(address, { url, version }, call)),
     );
+    return { ...stat, headers: Object.fromEntries(headerPairs(stat.headers ?? "")) };
   }
 
   /**

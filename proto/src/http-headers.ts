@@ -18,3 +18,6 @@ export const OPEN_ENDED_HEADER = "frontcache-open-ended";
 
 /** Response header of every error that the HTTP listener answers: the ErrorCode. */
 export const ERROR_HEADER = "frontcache-error";
+
+/** Response header for a member that forwards a read, if not all headers of the object are known: what is lacking. */
+export const LACKS_HEADER = "frontcache-lacks";

@@ -19,6 +19,7 @@ export {
   Member,
   MemberList,
   type MessageFns,
+  ObjectHeader,
   ObjectRecord,
   ReadRangeRequest,
   ReadRangeResponse,
@@ -41,6 +42,7 @@ export {
 } from "./gen/cache.js";
 export * from "./http-headers.js";
 export * from "./members.js";
+export * from "./object-headers.js";
 export * from "./object-info.js";
 export * from "./object-url.js";
 export * from "./read-range-codec.js";

@@ -3,6 +3,13 @@ import { type Dialect, type Exchange, Listener } from "./listener.js";
 import { bytesContent, type Content, ObjectTable, rampContent, type StoredObject } from "./objects.js";
 import { sendObject } from "./send-object.js";
 
+/** What an object is stored with. */
+export interface GcsPutOptions {
+  readonly contentType?: string;
+  /** Further fields of the object's resource: contentEncoding, metadata and so on. */
+  readonly resource?: Readonly<Record<string, unknown>>;
+}
+
 /** The `reason` of GCS errors by status. */
 const reasons: Record<number, string> = {
   400: "invalid",
@@ -24,6 +31,8 @@ export class GcsEmulator implements AsyncDisposable, Dialect {
   readonly traffic = this.#listener.traffic;
   /** GCS's generations are microseconds since 1970; here they only grow. */
   #generation = 1_700_000_000_000_000;
+  /** The rest of the objects' metadata. */
+  readonly #resources = new WeakMap<StoredObject, Readonly<Record<string, unknown>>>();
 
   static async start(): Promise<GcsEmulator> {
     const emulator = new GcsEmulator();
@@ -41,11 +50,11 @@ export class GcsEmulator implements AsyncDisposable, Dialect {
   }
 
   /** Puts an object without HTTP, and creates its bucket; returns the version (the generation). */
-  put(bucket: string, key: string, body: Uint8Array | string | Content, options: { contentType?: string } = {}): string {
+  put(bucket: string, key: string, body: Uint8Array | string | Content, options: GcsPutOptions = {}): string {
     const bytes = typeof body === "string" ? Buffer.from(body) : body;
     const content = bytes instanceof Uint8Array ? bytesContent(bytes) : bytes;
     const version = String(++this.#generation);
-    const contentType = options.contentType ?? "application/octet-stream";
+    const { contentType = "application/octet-stream", resource = {} } = options;
     this.objects.put(bucket, {
       key,
       size: content.size,
@@ -53,7 +62,9 @@ export class GcsEmulator implements AsyncDisposable, Dialect {
       version,
       contentType,
       lastModifiedMs: Date.now(),
+      headers: mediaHeaders(resource),
     });
+    this.#resources.set(this.objects.get(bucket, key)!, resource);
     return version;
   }
 
@@ -88,7 +99,7 @@ export class GcsEmulator implements AsyncDisposable, Dialect {
     const object = this.objects.get(bucket, key);
     if (object === undefined) return this.#notFound(exchange, `No such object: ${bucket}/${key}`);
     if (query.get("alt") === "media") return this.#answerMedia(exchange, object);
-    const { generation, ...rest } = metadata(bucket, object);
+    const { generation, ...rest } = { ...metadata(bucket, object), ...this.#resources.get(object) };
     this.#sendJson(exchange, 200, exchange.fault.version === "missing" ? rest : { generation, ...rest });
   }
 
@@ -135,6 +146,24 @@ export class GcsEmulator implements AsyncDisposable, Dialect {
     response.writeHead(status, { ...headers, "Content-Type": "application/json", "Content-Length": Buffer.byteLength(json) });
     response.end(json);
   }
+}
+
+/** The headers of media that tell of an object's metadata. Neither its user metadata nor its Cache-Control are among them. */
+function mediaHeaders(resource: Readonly<Record<string, unknown>>): Record<string, string> {
+  const named = {
+    "content-encoding": resource.contentEncoding,
+    "content-language": resource.contentLanguage,
+    "content-disposition": resource.contentDisposition,
+    "x-goog-metageneration": resource.metageneration,
+    "x-goog-storage-class": resource.storageClass,
+    "x-goog-stored-content-encoding": resource.contentEncoding,
+  };
+  const present = Object.entries(named).filter((entry): entry is [string, string] => typeof entry[1] === "string");
+  return {
+    ...Object.fromEntries(present),
+    "cache-control": "no-cache, no-store, max-age=0",
+    expires: "Mon, 01 Jan 1990 00:00:00 GMT",
+  };
 }
 
 function metadata(bucket: string, object: StoredObject) {

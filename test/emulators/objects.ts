@@ -14,6 +14,8 @@ export interface StoredObject extends Content {
   readonly version: string;
   readonly contentType: string;
   readonly lastModifiedMs: number;
+  /** Further headers of its answers, names in lower case. */
+  readonly headers: Readonly<Record<string, string>>;
 }
 
 export function rampContent(size: number, seed: number): Content {

@@ -9,6 +9,13 @@ import { sendObject } from "./send-object.js";
 /** Bodies of PUT are kept in memory; use `putRamp` for larger objects. */
 const MAX_PUT_BYTES = 256 << 20;
 
+/** What an object is stored with. */
+export interface PutOptions {
+  readonly contentType?: string;
+  /** Further headers of its answers, names in lower case. */
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
 /** The form of a version ID. */
 const VERSION_ID = /^[A-Za-z0-9._-]+$/;
 
@@ -43,12 +50,12 @@ export class S3Emulator implements AsyncDisposable, Dialect {
   }
 
   /** Puts an object without HTTP, and creates its bucket; returns the version (the ETag without quotes). */
-  put(bucket: string, key: string, body: Uint8Array | string | Content, options: { contentType?: string } = {}): string {
+  put(bucket: string, key: string, body: Uint8Array | string | Content, options: PutOptions = {}): string {
     if (typeof body !== "string" && !(body instanceof Uint8Array)) {
-      return this.#store(bucket, key, body, `${body.size} bytes, put ${++this.#puts}`, options.contentType);
+      return this.#store(bucket, key, body, `${body.size} bytes, put ${++this.#puts}`, options);
     }
     const bytes = typeof body === "string" ? Buffer.from(body) : body;
-    return this.#store(bucket, key, bytesContent(bytes), bytes, options.contentType);
+    return this.#store(bucket, key, bytesContent(bytes), bytes, options);
   }
 
   /** Puts an object of any size whose byte i is (i + seed) % 251; needs no memory. */
@@ -133,7 +140,13 @@ export class S3Emulator implements AsyncDisposable, Dialect {
       return exchange.fail(412, "PreconditionFailed");
     }
     if (matches(seen.headers["if-none-match"] ?? "", object.version)) {
-      return void exchange.response.writeHead(304, { ETag: object.version }).end();
+      const { "cache-control": cacheControl, expires } = object.headers;
+      const kept = {
+        ...(cacheControl !== undefined && { "Cache-Control": cacheControl }),
+        ...(expires !== undefined && { expires }),
+      };
+      const lastModified = new Date(object.lastModifiedMs).toUTCString();
+      return void exchange.response.writeHead(304, { ETag: object.version, "Last-Modified": lastModified, ...kept }).end();
     }
     await sendObject(exchange, object, fault.version === "missing" ? {} : { ETag: object.version });
   }
@@ -158,7 +171,8 @@ export class S3Emulator implements AsyncDisposable, Dialect {
     response.writeHead(200, { ETag: `"${etag}"`, "Content-Length": 0 }).end();
   }
 
-  #store(bucket: string, key: string, content: Content, identity: Uint8Array | string, contentType?: string): string {
+  #store(bucket: string, key: string, content: Content, identity: Uint8Array | string, options: PutOptions): string {
+    const { contentType = "binary/octet-stream", headers = {} } = options;
     const etag = createHash("md5").update(identity).digest("hex");
     const { size } = content;
     this.objects.put(bucket, {
@@ -166,8 +180,9 @@ export class S3Emulator implements AsyncDisposable, Dialect {
       size,
       chunks: content.chunks,
       version: `"${etag}"`,
-      contentType: contentType ?? "binary/octet-stream",
+      contentType,
       lastModifiedMs: Date.now(),
+      headers,
     });
     return etag;
   }

@@ -34,6 +34,7 @@ export async function sendObject(exchange: Exchange, object: StoredObject, heade
   const sentEnd = fault.range === "short" ? end - 1 : end;
   const named = fault.range === "wrong" ? start + 1 : start;
   response.writeHead(partial ? 206 : 200, {
+    ...storedHeaders(object, !partial && seen.headers["x-amz-checksum-mode"] === "ENABLED"),
     "Accept-Ranges": "bytes",
     "Content-Type": object.contentType,
     "Last-Modified": new Date(object.lastModifiedMs).toUTCString(),
@@ -46,4 +47,9 @@ export async function sendObject(exchange: Exchange, object: StoredObject, heade
   const { bucket, key } = seen;
   traffic.gets.push({ bucket, key, start, end, status: response.statusCode, atMs: performance.now() });
   await sendBody(response, object, start, sentEnd, fault, traffic);
+}
+
+/** Checksums are of the whole object, and only for those who ask for them. */
+function storedHeaders({ headers }: StoredObject, withChecksums: boolean): Record<string, string> {
+  return Object.fromEntries(Object.entries(headers).filter(([name]) => withChecksums || !name.startsWith("x-amz-checksum-")));
 }

@@ -167,7 +167,7 @@ async function staleRead(cluster: Cluster, member: CacheServiceClient): Promise<
   await readFrom(member, object, range);
   const held = (): Promise<number> =>
     new Promise((resolve, reject) =>
-      member.stat({ key: object.url, version, forwarded: false }, (error, { cachedBytes }) =>
+      member.stat({ key: object.url, version, forwarded: false, checksums: false }, (error, { cachedBytes }) =>
         error === null ? resolve(cachedBytes) : reject(error),
       ),
     );

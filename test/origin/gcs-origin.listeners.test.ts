@@ -17,7 +17,7 @@ originContract(
     const maxConnections = 6;
     const settings = { endpoint: store.endpoint, credentials: "default", userProject: undefined, maxConnections } as const;
     const open = (idleTimeoutMs: number) =>
-      new GcsOrigin({ ...settings, idleTimeoutMs, proxyOf: () => undefined, ca: undefined });
+      new GcsOrigin({ ...settings, idleTimeoutMs, proxyOf: () => undefined, ca: undefined, onDroppedHeaders: () => {} });
     return { scheme: "gs", store, origin: open(60_000), shortTimeout: open(150), maxConnections };
   },
 );

@@ -24,7 +24,7 @@ describe("a request of the GCS origin", () => {
 
   function open(options: Partial<GcsOptions> = {}): GcsOrigin {
     const settings = { credentials: "default", userProject: undefined, maxConnections: 4, idleTimeoutMs: 5_000 } as const;
-    const direct = { proxyOf: () => undefined, ca: undefined };
+    const direct = { proxyOf: () => undefined, ca: undefined, onDroppedHeaders: () => {} };
     const origin = new GcsOrigin({ endpoint: store.endpoint, ...settings, ...direct, ...options });
     opened.push(origin);
     return origin;

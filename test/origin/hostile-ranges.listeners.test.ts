@@ -79,6 +79,8 @@ async function outcomeBy(agent: Agent): Promise<Outcome> {
       version: versionOfStoreTag(response.headers.etag),
       contentType: undefined,
       lastModifiedMs: undefined,
+      headers: undefined,
+      lacks: undefined,
     };
     return { passed, came: await bytesOf(checkedAnswer(rangeOf(ref, asked, signal), head, response)) };
   } catch (error) {

@@ -13,6 +13,7 @@ export function openS3(endpoint: string, options: Partial<S3Options> = {}): S3Or
     idleTimeoutMs: 5_000,
     proxyOf: () => undefined,
     ca: undefined,
+    onDroppedHeaders: () => {},
     ...options,
   });
 }
@@ -24,4 +25,5 @@ export const ignoredEvents: OriginEvents = {
   onHedge: () => {},
   onRequest: () => {},
   onLimitReached: () => {},
+  onDroppedHeaders: () => {},
 };

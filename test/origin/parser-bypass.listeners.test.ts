@@ -85,7 +85,7 @@ describe.each(["http", "https"] as const)("a range over %s", (scheme) => {
     const response = await httpGet({ ...get, connectTimeoutMs: 5_000, idleTimeoutMs: 5_000 }, signal);
     const { "content-length": contentLength, "content-range": contentRange } = response.headers;
     const head = { status: response.statusCode!, contentRange, contentLength: Number(contentLength), version: "v1" };
-    const unknown = { contentType: undefined, lastModifiedMs: undefined };
+    const unknown = { contentType: undefined, lastModifiedMs: undefined, headers: undefined, lacks: undefined };
     const passes = bypassOf(response) !== undefined;
     const range = { offset: 0, length: LENGTH };
     return { answer: checkedAnswer(rangeOf(ref, range, signal), { ...head, ...unknown }, response), passes };

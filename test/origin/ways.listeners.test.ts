@@ -197,6 +197,7 @@ describe("GCS over https", () => {
       idleTimeoutMs: 5_000,
       proxyOf: proxiesOf({ HTTPS_PROXY: proxy.url }),
       ca,
+      onDroppedHeaders: () => {},
     });
     closing.unshift(async () => origin.close());
     const gcs = rangeOf(parseObjectUrl("gs://bucket/key"), { offset: 0, length: 7 });

@@ -11,7 +11,7 @@ async function answersOf(cluster: Cluster, name: string): Promise<Record<string,
   };
   const { version } = await cluster.talk(name, (client) => {
     return new Promise<{ version: string }>((resolve, reject) => {
-      const question = { key: "s3://bucket/object", version: "", forwarded: false };
+      const question = { key: "s3://bucket/object", version: "", forwarded: false, checksums: false };
       client.stat(question, (error, answer) => (error === null ? resolve(answer) : reject(error)));
     });
   });

@@ -1,4 +1,12 @@
-import { type BlockId, CacheError, type MemberList, type ObjectInfo, type WarmProgress } from "@frontcache/proto";
+import {
+  type BlockId,
+  CacheError,
+  type LackingHeaders,
+  type MemberList,
+  type ObjectHeaders,
+  type ObjectInfo,
+  type WarmProgress,
+} from "@frontcache/proto";
 
 /** Where a member listens. */
 export interface MemberAddress {
@@ -43,6 +51,12 @@ export interface AnswerHead {
   readonly contentType?: string | undefined;
   /** Milliseconds since 1970. */
   readonly lastModifiedMs?: number | undefined;
+  /** All further headers of the object that the member knows. */
+  readonly headers?: ObjectHeaders | undefined;
+  /** What `headers` lacks. */
+  readonly lacks?: LackingHeaders | undefined;
+  /** All that the answer says of the object, as text, if that is cheap to compare: equal texts describe equal objects. */
+  readonly objectLines?: string | undefined;
 }
 
 /** The sender of a running answer, which can be paused by `ReadTarget.landed`. */
@@ -96,6 +110,8 @@ export interface StatQuestion {
   readonly version: string;
   /** A member sends it: the receiver never forwards it again. Absent: no. */
   readonly forwarded?: boolean;
+  /** The answer must not lack checksums, unless the origin cannot be asked for them. Absent: it may. */
+  readonly checksums?: boolean;
 }
 
 /** Which blocks to evict: those of one object, or of all objects whose URLs begin with a prefix; of one version, or of all. */

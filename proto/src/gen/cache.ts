@@ -57,6 +57,8 @@ export interface StatRequest {
   version: string;
   /** sent by a member: answer from here, never forward again */
   forwarded: boolean;
+  /** the answer must not lack checksums, unless the origin cannot be asked for them */
+  checksums: boolean;
 }
 
 export interface StatResponse {
@@ -68,6 +70,18 @@ export interface StatResponse {
   lastModifiedMs: number;
   /** bytes of this version on this member's volumes */
   cachedBytes: number;
+  /** further headers that the origin returns for the object, sorted by name */
+  headers: ObjectHeader[];
+  /** which headers are not known here: "metadata" or "checksums"; empty: all are known */
+  lacks: string;
+}
+
+/** A response header of an object, as the origin returned it. */
+export interface ObjectHeader {
+  /** in lower case */
+  name: string;
+  /** one character for each byte of the header */
+  value: string;
 }
 
 export interface WatchMembersRequest {
@@ -174,6 +188,10 @@ export interface ObjectRecord {
   contentType: string;
   /** milliseconds since 1970; 0: the origin sent none */
   lastModifiedMs: number;
+  /** all further headers of the object, in Latin-1: lines "name: value" that end with CRLF, sorted by name */
+  headers: Buffer;
+  /** as in StatResponse */
+  lacks: string;
 }
 
 export interface RecordQuestion {
@@ -634,7 +652,7 @@ export const ReadRangeResponse: MessageFns<ReadRangeResponse> = {
 };
 
 function createBaseStatRequest(): StatRequest {
-  return { key: "", version: "", forwarded: false };
+  return { key: "", version: "", forwarded: false, checksums: false };
 }
 
 export const StatRequest: MessageFns<StatRequest> = {
@@ -647,6 +665,9 @@ export const StatRequest: MessageFns<StatRequest> = {
     }
     if (message.forwarded !== false) {
       writer.uint32(24).bool(message.forwarded);
+    }
+    if (message.checksums !== false) {
+      writer.uint32(32).bool(message.checksums);
     }
     return writer;
   },
@@ -688,6 +709,14 @@ export const StatRequest: MessageFns<StatRequest> = {
             message.forwarded = reader.bool();
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.checksums = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -708,12 +737,13 @@ export const StatRequest: MessageFns<StatRequest> = {
     message.key = object.key ?? "";
     message.version = object.version ?? "";
     message.forwarded = object.forwarded ?? false;
+    message.checksums = object.checksums ?? false;
     return message;
   },
 };
 
 function createBaseStatResponse(): StatResponse {
-  return { version: "", objectSize: 0, contentType: "", lastModifiedMs: 0, cachedBytes: 0 };
+  return { version: "", objectSize: 0, contentType: "", lastModifiedMs: 0, cachedBytes: 0, headers: [], lacks: "" };
 }
 
 export const StatResponse: MessageFns<StatResponse> = {
@@ -732,6 +762,12 @@ export const StatResponse: MessageFns<StatResponse> = {
     }
     if (message.cachedBytes !== 0) {
       writer.uint32(40).uint64(message.cachedBytes);
+    }
+    for (const v of message.headers) {
+      ObjectHeader.encode(v!, writer.uint32(50).fork()).join();
+    }
+    if (message.lacks !== "") {
+      writer.uint32(58).string(message.lacks);
     }
     return writer;
   },
@@ -789,6 +825,22 @@ export const StatResponse: MessageFns<StatResponse> = {
             message.cachedBytes = longToNumber(reader.uint64());
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.headers.push(ObjectHeader.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.lacks = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -811,6 +863,75 @@ export const StatResponse: MessageFns<StatResponse> = {
     message.contentType = object.contentType ?? "";
     message.lastModifiedMs = object.lastModifiedMs ?? 0;
     message.cachedBytes = object.cachedBytes ?? 0;
+    message.headers = object.headers?.map((e) => ObjectHeader.fromPartial(e)) || [];
+    message.lacks = object.lacks ?? "";
+    return message;
+  },
+};
+
+function createBaseObjectHeader(): ObjectHeader {
+  return { name: "", value: "" };
+}
+
+export const ObjectHeader: MessageFns<ObjectHeader> = {
+  encode(message: ObjectHeader, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ObjectHeader {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseObjectHeader();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ObjectHeader>): ObjectHeader {
+    return ObjectHeader.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ObjectHeader>): ObjectHeader {
+    const message = createBaseObjectHeader();
+    message.name = object.name ?? "";
+    message.value = object.value ?? "";
     return message;
   },
 };
@@ -1734,7 +1855,7 @@ export const TouchResponse: MessageFns<TouchResponse> = {
 };
 
 function createBaseObjectRecord(): ObjectRecord {
-  return { version: "", objectSize: 0, contentType: "", lastModifiedMs: 0 };
+  return { version: "", objectSize: 0, contentType: "", lastModifiedMs: 0, headers: Buffer.alloc(0), lacks: "" };
 }
 
 export const ObjectRecord: MessageFns<ObjectRecord> = {
@@ -1750,6 +1871,12 @@ export const ObjectRecord: MessageFns<ObjectRecord> = {
     }
     if (message.lastModifiedMs !== 0) {
       writer.uint32(32).uint64(message.lastModifiedMs);
+    }
+    if (message.headers.length !== 0) {
+      writer.uint32(42).bytes(message.headers);
+    }
+    if (message.lacks !== "") {
+      writer.uint32(50).string(message.lacks);
     }
     return writer;
   },
@@ -1799,6 +1926,22 @@ export const ObjectRecord: MessageFns<ObjectRecord> = {
             message.lastModifiedMs = longToNumber(reader.uint64());
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.headers = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.lacks = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1820,6 +1963,8 @@ export const ObjectRecord: MessageFns<ObjectRecord> = {
     message.objectSize = object.objectSize ?? 0;
     message.contentType = object.contentType ?? "";
     message.lastModifiedMs = object.lastModifiedMs ?? 0;
+    message.headers = object.headers ?? Buffer.alloc(0);
+    message.lacks = object.lacks ?? "";
     return message;
   },
 };

@@ -1,5 +1,5 @@
 import { setMaxListeners } from "node:events";
-import { type BlockId, CacheError, type Geometry, type ObjectInfo, type ObjectRef } from "@frontcache/proto";
+import { type BlockId, CacheError, type Geometry, type LackingHeaders, type ObjectInfo, type ObjectRef } from "@frontcache/proto";
 import { untilAborted } from "@frontcache/proto/runtime";
 import type { BucketInfo, BucketQuestion, Listing, ListQuestion, Origin } from "../origin/origin.js";
 import type { Clock } from "../runtime/clock.js";
@@ -77,11 +77,20 @@ export class LocalCache {
     return hit ?? this.#openMissing(request, pin);
   }
 
-  /** What is known of an object. Asks the origin if that is not fresh enough. */
-  async stat(ref: ObjectRef, version: string | undefined, signal: AbortSignal): Promise<ObjectInfo> {
-    const known = version === undefined ? this.records.fresh(ref.url) : this.#infoOf(ref.url, version);
-    if (known !== undefined) return known;
-    const stale = version === undefined && this.#options.staleIfError ? this.records.last(ref.url) : undefined;
+  /**
+   * What is known of an object. Asks the origin if that is not fresh enough, or if it lacks what `needs` says. If the origin cannot
+   * be asked, the answer may lack it.
+   */
+  async stat(
+    ref: ObjectRef,
+    version: string | undefined,
+    signal: AbortSignal,
+    needs: "version" | LackingHeaders = "version",
+  ): Promise<ObjectInfo> {
+    const known = version === undefined ? this.records.fresh(ref.url) : this.records.infoOf(ref.url, version);
+    if (known !== undefined && !lacks(known, needs)) return known;
+    const last = version === undefined && this.#options.staleIfError ? this.records.last(ref.url) : undefined;
+    const stale = known ?? last;
     try {
       const current = await untilAborted(this.records.ask(ref, stale !== undefined), signal);
       if (version !== undefined && current.version !== version) throw otherVersion(ref.url, version);
@@ -174,7 +183,7 @@ export class LocalCache {
   /** A miss of a version that is known or believed to be current. */
   async #openVersion(request: BlockRequest, version: string, pinned: PinnedBlock): Promise<ObjectRead> {
     for (let d = this.#discovering(request); d !== undefined; d = this.#discovering(request)) await d;
-    return this.#blocks.fill(request, version, this.#infoOf(request.ref.url, version), pinned);
+    return this.#blocks.fill(request, version, this.records.infoOf(request.ref.url, version), pinned);
   }
 
   /**
@@ -229,11 +238,11 @@ export class LocalCache {
       return serveStale() ?? this.#askFirst(request, undefined, pinned);
     }
   }
+}
 
-  #infoOf(url: string, version: string): ObjectInfo | undefined {
-    const last = this.records.last(url);
-    return last?.version === version ? last : undefined;
-  }
+/** Whether an object's information lacks what is needed. */
+function lacks(info: ObjectInfo, needs: "version" | LackingHeaders): boolean {
+  return needs === "checksums" ? info.lacks !== undefined : needs === "metadata" && info.lacks === "metadata";
 }
 
 /** Whether the origin was unreachable, as opposed to having answered with an error. */

@@ -5,6 +5,7 @@ import type { Origin } from "../origin/origin.js";
 import type { Clock } from "../runtime/clock.js";
 import { CACHE_ITSELF } from "../security/principal.js";
 import type { BlockStore, EvictSelector } from "../storage/block-store.js";
+import { laterInfo } from "./later-info.js";
 
 export interface RecordSettings {
   /** How old an observation may be to count as current. 0: never current; Infinity: always. */
@@ -21,7 +22,7 @@ export interface RecordSettings {
 export interface ObjectRecordsOptions extends RecordSettings {
   readonly clock: Clock;
   readonly origin: Pick<Origin, "ask">;
-  readonly store: Pick<BlockStore, "newest">;
+  readonly store: Pick<BlockStore, "newest" | "describe">;
 }
 
 /**
@@ -37,7 +38,7 @@ export interface Observation {
   readonly askedAtMs: number;
 }
 
-/** Objects remembered, about 300 bytes each. */
+/** Objects remembered, about 300 bytes each, and their headers. */
 const CAPACITY = 100_000;
 
 /** Nobody knows which version is current, and no earlier one may be served stale. */
@@ -102,6 +103,12 @@ export class ObjectRecords {
     return this.observation(url)?.info;
   }
 
+  /** What was observed last, if it is this version. */
+  infoOf(url: string, version: string): ObjectInfo | undefined {
+    const info = this.last(url);
+    return info?.version === version ? info : undefined;
+  }
+
   /** What is remembered, fresh or not; `NOTHING_KNOWN` after a rejection. */
   observation(url: string): Observation | undefined {
     return this.#lookUp(url)?.observation;
@@ -125,7 +132,7 @@ export class ObjectRecords {
         const question = { kind: "stat", ref, hasFallback, signal: this.#signal, principal: CACHE_ITSELF } as const;
         const info = await this.#options.origin.ask(question);
         this.observe(ref.url, { info, askedAtMs });
-        return info;
+        return this.infoOf(ref.url, info.version) ?? info;
       } catch (error) {
         const failure = CacheError.from(error);
         if (failure.code === "NOT_FOUND") this.observe(ref.url, absence(failure, askedAtMs));
@@ -208,7 +215,10 @@ export class ObjectRecords {
     return record;
   }
 
-  #set(url: string, known: ObjectRecord | undefined, observation: Observation, replaced: Observation | undefined): void {
+  #set(url: string, known: ObjectRecord | undefined, observed: Observation, replaced: Observation | undefined): void {
+    const info = observed.info && laterInfo(known?.observation.info, observed.info);
+    if (info !== undefined && info !== known?.observation.info) this.#options.store.describe(url, info);
+    const observation = info === observed.info ? observed : { ...observed, info };
     this.#records.set(url, { observation, answeredAtMs: this.#options.clock.monotonicMs(), replaced });
     if (known !== undefined) this.#changed(url, known.observation, observation);
   }

@@ -10,12 +10,12 @@ export function addJsonOption(command: Command): Command {
   return command.option("--json", "print one JSON object instead of text");
 }
 
-/** Prints fields as `name: value` lines, or as one line of JSON. Omits undefined fields. */
+/** Prints fields as `name: value` lines without control characters, or as one line of JSON. Omits undefined fields. */
 export function printFields(fields: Readonly<Record<string, string | number | undefined>>, { json }: JsonFlags): void {
   const known = Object.entries(fields).filter(([, value]) => value !== undefined);
   const width = Math.max(...known.map(([name]) => name.length));
   const text = json
     ? JSON.stringify(Object.fromEntries(known))
-    : known.map(([name, value]) => `${`${name}:`.padEnd(width + 1)} ${value}`).join("\n");
+    : known.map(([name, value]) => `${`${name}:`.padEnd(width + 1)} ${String(value).replace(/\p{Cc}/gu, "?")}`).join("\n");
   process.stdout.write(`${text}\n`);
 }

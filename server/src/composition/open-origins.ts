@@ -3,6 +3,7 @@ import type { Environment } from "../config/declarations.js";
 import type { GcsRule, OriginRule, S3Rule } from "../config/origin-rule.js";
 import { parseOrigins } from "../config/origins-file.js";
 import type { Settings } from "../config/settings.js";
+import type { OnDroppedHeaders } from "../origin/checked-answer.js";
 import type { OriginFailure } from "../origin/failure-log.js";
 import { GcsOrigin, loadGcsSdk } from "../origin/gcs/gcs-origin.js";
 import { type Hedge, hedged } from "../origin/hedged.js";
@@ -55,6 +56,8 @@ export interface OriginEvents {
   readonly onRequest: (report: RequestReport) => void;
   /** This member's own limits rejected a request. */
   readonly onLimitReached: (reached: LimitReached) => void;
+  /** Some of an object's headers are ignored. */
+  readonly onDroppedHeaders: OnDroppedHeaders;
 }
 
 /**
@@ -111,7 +114,9 @@ function openOrigin(
     wrappers.push(hedged({ ...HEDGING, acquireExtra, onHedge: events.onHedge }, systemClock));
   }
   wrappers.push(measured(events.onRequest, systemClock));
-  return compose(...wrappers)(rule.scheme === "s3" ? openS3(rule, settings, environment, proxyOf) : openGcs(rule, proxyOf));
+  return compose(...wrappers)(
+    rule.scheme === "s3" ? openS3(rule, settings, environment, { proxyOf, ...events }) : openGcs(rule, { proxyOf, ...events }),
+  );
 }
 
 function retriesOf(maxWaitMs: number, onRetry: RetryingOptions["onRetry"]): RetryingOptions {
@@ -141,7 +146,15 @@ function limitsOf({ limits }: OriginRule, settings: OriginSettings): LimitOption
   };
 }
 
-function openS3(rule: S3Rule, { s3ForcePathStyle }: OriginSettings, environment: Environment, proxyOf: Way["proxyOf"]): Origin {
+/** What the stores of all rules share. */
+type StoreContext = Pick<Way, "proxyOf"> & Pick<OriginEvents, "onDroppedHeaders">;
+
+function openS3(
+  rule: S3Rule,
+  { s3ForcePathStyle }: OriginSettings,
+  environment: Environment,
+  { proxyOf, onDroppedHeaders }: StoreContext,
+): Origin {
   return new S3Origin({
     endpoint: rule.endpoint,
     region: rule.region,
@@ -153,6 +166,7 @@ function openS3(rule: S3Rule, { s3ForcePathStyle }: OriginSettings, environment:
     idleTimeoutMs: RETRIES.idleTimeoutMs,
     proxyOf,
     ca: rule.ca,
+    onDroppedHeaders,
   });
 }
 
@@ -167,7 +181,8 @@ function s3Credentials({ credentials }: S3Rule, environment: Environment): S3Opt
   };
 }
 
-function openGcs({ endpoint, credentials, userProject, ca }: GcsRule, proxyOf: Way["proxyOf"]): Origin {
+function openGcs({ endpoint, credentials, userProject, ca }: GcsRule, { proxyOf, onDroppedHeaders }: StoreContext): Origin {
   const { idleTimeoutMs } = RETRIES;
-  return new GcsOrigin({ endpoint, credentials, userProject, maxConnections: MAX_CONNECTIONS, idleTimeoutMs, proxyOf, ca });
+  const of = { endpoint, credentials, userProject, ca, proxyOf, onDroppedHeaders };
+  return new GcsOrigin({ ...of, maxConnections: MAX_CONNECTIONS, idleTimeoutMs });
 }

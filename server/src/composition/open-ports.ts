@@ -6,6 +6,7 @@ import { kubernetesMembers, kubernetesTimes } from "../membership/kubernetes-mem
 import type { MemberSource } from "../membership/member-source.js";
 import { staticMembers } from "../membership/static-members.js";
 import type { OriginMeter } from "../metrics/origin-meter.js";
+import { DroppedHeadersLog } from "../origin/dropped-headers-log.js";
 import { OriginFailureLog } from "../origin/failure-log.js";
 import type { Origin } from "../origin/origin.js";
 import { systemClock } from "../runtime/clock.js";
@@ -41,6 +42,7 @@ export async function openStore(settings: Settings, geometry: Geometry, log: Log
 /** Opens the origins, with metrics and log lines for their events. Connects only when the first request needs it. */
 export function openOrigin(settings: Settings, meter: OriginMeter, log: Log): Origin {
   const failureLog = new OriginFailureLog(log, systemClock);
+  const droppedHeadersLog = new DroppedHeadersLog(log, systemClock);
   return openOrigins(settings, process.env, {
     onRetry: ({ error, ...retry }) => {
       meter.retry();
@@ -53,6 +55,10 @@ export function openOrigin(settings: Settings, meter: OriginMeter, log: Log): Or
     },
     onRequest: (request) => meter.request(request),
     onLimitReached: ({ reason }) => meter.limit(reason),
+    onDroppedHeaders: (ref, names) => {
+      meter.droppedHeaders(names.length);
+      droppedHeadersLog.report(ref, names);
+    },
   });
 }
 

@@ -89,6 +89,11 @@ export const metricList = {
     "{request}",
     "Requests to object stores repeated after a transient failure.",
   ),
+  originDroppedHeaders: counter(
+    "frontcache.origin.headers.dropped",
+    "{header}",
+    "Headers of objects ignored because they are too long or contain characters that a header cannot contain.",
+  ),
   originHedges: counter(
     "frontcache.origin.hedges",
     "{request}",

@@ -49,6 +49,11 @@ export class OriginMeter {
     this.#metrics.families.originRetries.at().value++;
   }
 
+  /** Headers of an object were ignored. */
+  droppedHeaders(count: number): void {
+    this.#metrics.families.originDroppedHeaders.at().value += count;
+  }
+
   hedge({ won }: { readonly won: boolean }): void {
     this.#metrics.families.originHedges.at({ result: won ? "won" : "lost" }).value++;
   }

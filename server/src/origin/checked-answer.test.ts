@@ -17,6 +17,8 @@ const good: RangeHead = {
   version: "v1",
   contentType: undefined,
   lastModifiedMs: undefined,
+  headers: undefined,
+  lacks: undefined,
 };
 
 function answer(head: Partial<RangeHead>, requested: Range = range, body: number[] = [50]) {

@@ -1,5 +1,16 @@
 import type { Readable } from "node:stream";
-import { type BucketRef, CacheError, MAX_VERSION_LENGTH, type ObjectInfo, type ObjectRef, outOfRange } from "@frontcache/proto";
+import {
+  type BucketRef,
+  CacheError,
+  collectHeaders,
+  type LackingHeaders,
+  MAX_VERSION_LENGTH,
+  type ObjectHeaders,
+  type ObjectInfo,
+  type ObjectRef,
+  outOfRange,
+} from "@frontcache/proto";
+import { BoundedMap } from "@frontcache/proto/runtime";
 import { type BodyErrors, SocketBody } from "./http/socket-body.js";
 import type { OriginAnswer, OriginRequest } from "./origin.js";
 
@@ -13,13 +24,38 @@ export interface RangeHead {
   readonly version: string | undefined;
   readonly contentType: string | undefined;
   readonly lastModifiedMs: number | undefined;
+  /** All headers of the object besides; undefined: the store returned none. */
+  readonly headers: ObjectHeaders | undefined;
+  /** What answers of this kind cannot bring, although the object may have it. */
+  readonly lacks: LackingHeaders | undefined;
 }
+
+/** Called with the names of an object's headers that are ignored: too long, or with characters that a header cannot contain. */
+export type OnDroppedHeaders = (ref: ObjectRef, names: readonly string[]) => void;
 
 /** Stores accept any text as a type. A longer one is ignored, because it would have to fit into headers. */
 const MAX_TYPE_LENGTH = 1_024;
 
 /** The fields that an object's information is made of. */
-export type InfoHead = Pick<RangeHead, "version" | "contentType" | "lastModifiedMs">;
+export type InfoHead = Pick<RangeHead, "version" | "contentType" | "lastModifiedMs" | "headers" | "lacks">;
+
+/** Lists of headers that several objects have alike, such as the encryption of their bucket. Each is kept once. */
+const shared = new BoundedMap<ObjectHeaders, ObjectHeaders>(1_000);
+
+/** The headers of an object among those of an answer. */
+export function objectHeadersOf(
+  ref: ObjectRef,
+  all: Iterable<readonly [name: string, value: string]>,
+  onDropped: OnDroppedHeaders,
+): ObjectHeaders | undefined {
+  const { headers, dropped } = collectHeaders(all);
+  if (dropped.length > 0) onDropped(ref, dropped);
+  if (headers === "") return undefined;
+  const known = shared.get(headers);
+  if (known !== undefined) return known;
+  shared.set(headers, headers);
+  return headers;
+}
 
 /**
  * Checks the head of an answer and makes its body, which is checked while it is received: one version, exactly the requested
@@ -43,7 +79,7 @@ export function checkedAnswer(request: OriginRequest, head: RangeHead, stream: R
 
 /** The object's information. Throws UNAVAILABLE if the version is missing: no two answers could be known to belong together. */
 export function checkedInfo(ref: ObjectRef, objectSize: number | undefined, head: InfoHead): ObjectInfo {
-  const { version, contentType, lastModifiedMs } = head;
+  const { version, contentType, lastModifiedMs, headers, lacks } = head;
   if (version === undefined || version === "") throw new UnusableAnswer(ref, "names no version of the object");
   if (version.length > MAX_VERSION_LENGTH)
     throw new UnusableAnswer(ref, `names a version of more than ${MAX_VERSION_LENGTH} characters`);
@@ -56,6 +92,8 @@ export function checkedInfo(ref: ObjectRef, objectSize: number | undefined, head
     objectSize,
     ...(contentType !== undefined && contentType.length <= MAX_TYPE_LENGTH && { contentType }),
     ...(lastModifiedMs !== undefined && Number.isFinite(lastModifiedMs) && { lastModifiedMs }),
+    ...(headers !== undefined && { headers }),
+    ...(lacks !== undefined && { lacks }),
   };
 }
 

@@ -38,6 +38,8 @@ export interface StatQuestion extends RequestContext {
   readonly version: string | undefined;
   /** A member sent it: it is answered here. Absent: no. */
   readonly forwarded?: boolean | undefined;
+  /** The answer must not lack checksums, unless the origin cannot be asked for them. Absent: it may. */
+  readonly checksums?: boolean | undefined;
 }
 
 /** Evicts blocks at all members. */

@@ -9,7 +9,7 @@ import {
   RunningCall,
   Unreachable,
 } from "@frontcache/client/members";
-import { CacheError, type ObjectInfo } from "@frontcache/proto";
+import { CacheError, isSameInfo, type ObjectInfo } from "@frontcache/proto";
 import { BoundedMap } from "@frontcache/proto/runtime";
 import type { BlockRequest } from "../cache/block-request.js";
 import type { ObjectRead, ReadResult } from "../cache/object-read.js";
@@ -33,7 +33,7 @@ const REMEMBERED_OBJECTS = 1_000;
 export class MemberReads {
   readonly clock: Clock;
   readonly pool = new PiecePool();
-  readonly #infos = new BoundedMap<string, ObjectInfo>(REMEMBERED_OBJECTS);
+  readonly #described = new BoundedMap<string, Described>(REMEMBERED_OBJECTS);
 
   constructor(clock: Clock) {
     this.clock = clock;
@@ -47,21 +47,34 @@ export class MemberReads {
   }
 
   /** The description of an object, the same one for equal answers. */
-  describe(url: string, { version, objectSize, contentType, lastModifiedMs }: AnswerHead): ObjectInfo {
-    const known = this.#infos.get(url);
-    if (
-      known?.version === version &&
-      known.objectSize === objectSize &&
-      known.contentType === contentType &&
-      known.lastModifiedMs === lastModifiedMs
-    ) {
-      return known;
-    }
-    const type = contentType === undefined ? {} : { contentType };
-    const info: ObjectInfo = { version, objectSize, ...type, ...(lastModifiedMs === undefined ? {} : { lastModifiedMs }) };
-    this.#infos.set(url, info);
+  describe(url: string, head: AnswerHead): ObjectInfo {
+    const known = this.#described.get(url);
+    const { version, objectSize, objectLines } = head;
+    const isAlike = known?.info.version === version && known.info.objectSize === objectSize;
+    if (isAlike && objectLines !== undefined && known.objectLines === objectLines) return known.info;
+    const found = infoOf(head);
+    const info = isAlike && isSameInfo(known.info, found) ? known.info : found;
+    this.#described.set(url, { info, objectLines });
     return info;
   }
+}
+
+/** An object as other members describe it. */
+interface Described {
+  readonly info: ObjectInfo;
+  /** Of the answer that described it last. */
+  readonly objectLines: string | undefined;
+}
+
+function infoOf({ version, objectSize, contentType, lastModifiedMs, headers, lacks = "checksums" }: AnswerHead): ObjectInfo {
+  return {
+    version,
+    objectSize,
+    ...(contentType !== undefined && { contentType }),
+    ...(lastModifiedMs !== undefined && { lastModifiedMs }),
+    ...(headers !== undefined && { headers }),
+    lacks,
+  };
 }
 
 /** A read that other members answer: its bytes are handed out as they arrive, and the sender is paused while they aren't taken. */

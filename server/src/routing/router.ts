@@ -93,13 +93,13 @@ export class Router implements Cache, MemberDirectory {
   }
 
   /** Asked at the object's home, so that all members tell the same at any moment. */
-  async #stat({ ref, version, signal, forwarded = false }: StatQuestion): Promise<ObjectStat> {
+  async #stat({ ref, version, signal, forwarded = false, checksums = false }: StatQuestion): Promise<ObjectStat> {
     checkVersion(ref.url, version);
     const { others, local } = this.#options;
     const { others: members } = others.route(ref.url, 0, forwarded);
     if (members.length > 0) {
       const call = others.call(ref.url, signal);
-      const question = { url: ref.url, version: version ?? "", forwarded: true };
+      const question = { url: ref.url, version: version ?? "", forwarded: true, checksums };
       try {
         const { cachedBytes, ...info } = await others.first(
           members,
@@ -113,7 +113,7 @@ export class Router implements Cache, MemberDirectory {
         call.end();
       }
     }
-    const info = await local.stat(ref, version, signal);
+    const info = await local.stat(ref, version, signal, checksums ? "checksums" : "metadata");
     return { info, cachedBytes: local.cachedBytes(ref.url, info.version) };
   }
 

@@ -1,4 +1,4 @@
-import type { ObjectInfo } from "@frontcache/proto";
+import { isSameInfo, type ObjectInfo } from "@frontcache/proto";
 import type { CachedBlock, VolumeBlocks } from "./cached-block.js";
 import type { EvictionPolicy } from "./eviction/eviction-policy.js";
 import type { EvictSelector } from "./storage-report.js";
@@ -13,7 +13,7 @@ export interface NewestVersion {
 }
 
 interface CachedVersion {
-  readonly info: ObjectInfo;
+  info: ObjectInfo;
   readonly blocks: Set<CachedBlock>;
   createdAtMs: number;
 }
@@ -63,6 +63,9 @@ export class BlockIndex {
     const cached = versions.get(version) ?? { info: block.info, blocks: new Set(), createdAtMs: 0 };
     versions.set(version, cached);
     cached.blocks.add(block);
+    // Files of blocks behind the first one do not have the object's headers.
+    if (cached.info.lacks === "metadata" && block.info.lacks !== "metadata") this.describe(url, block.info);
+    else block.info = cached.info;
     cached.createdAtMs = Math.max(cached.createdAtMs, block.createdAtMs);
   }
 
@@ -87,6 +90,15 @@ export class BlockIndex {
     const { order, used } = block.siblings!;
     order.recordUse(block);
     used.add(block);
+  }
+
+  /** Replaces what is known of a version. Returns its blocks if anything has changed. */
+  describe(url: string, info: ObjectInfo): Iterable<CachedBlock> {
+    const cached = this.#objects.get(url)?.get(info.version);
+    if (cached === undefined || cached.info.objectSize !== info.objectSize || isSameInfo(cached.info, info)) return [];
+    cached.info = info;
+    for (const block of cached.blocks) block.info = info;
+    return cached.blocks;
   }
 
   /** Of the cached versions, the one whose latest block was created last. */

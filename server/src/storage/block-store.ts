@@ -1,4 +1,4 @@
-import type { Geometry } from "@frontcache/proto";
+import type { Geometry, ObjectInfo } from "@frontcache/proto";
 import { forEachConcurrent, sleep } from "@frontcache/proto/runtime";
 import type { Clock } from "../runtime/clock.js";
 import type { Log } from "../runtime/log.js";
@@ -231,6 +231,11 @@ export class BlockStore {
   /** Of the cached versions of an object, the one whose latest block was created last. */
   newest(url: string): NewestVersion | undefined {
     return this.#index.newest(url);
+  }
+
+  /** Replaces what is known of a version, as far as it is cached: its headers may have changed. */
+  describe(url: string, info: ObjectInfo): void {
+    this.#index.describe(url, info);
   }
 
   /** Bytes cached of one version of an object. */

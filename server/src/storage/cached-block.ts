@@ -43,7 +43,8 @@ export interface VolumeBlocks {
 export class CachedBlock implements Evictable {
   readonly key: string;
   readonly id: BlockId;
-  readonly info: ObjectInfo;
+  /** What was observed of the version last. Set by BlockIndex alone. */
+  info: ObjectInfo;
   readonly createdAtMs: number;
   readonly volume: Volume;
   readonly path: string;

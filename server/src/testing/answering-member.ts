@@ -1,4 +1,4 @@
-import { answeredTrailers, cacheService, objectHeaders } from "@frontcache/client/grpc";
+import { answeredTrailers, cacheService, descriptionMetadata } from "@frontcache/client/grpc";
 import {
   CacheError,
   type EvictRequest,
@@ -107,7 +107,7 @@ export interface SentRamp {
 export function sendRamp(call: ReadCall, { size, version = "v1", contentType, messageBytes = 1_000, onlyBytes }: SentRamp): void {
   const { offset, length } = call.request;
   const end = Math.min(size, offset + length, offset + (onlyBytes ?? length));
-  call.sendMetadata(objectHeaders({ version, objectSize: size, ...(contentType === undefined ? {} : { contentType }) }));
+  call.sendMetadata(descriptionMetadata({ version, objectSize: size, ...(contentType === undefined ? {} : { contentType }) }));
   for (let at = offset; at < end; at += messageBytes) {
     const first = at === offset;
     const data = rampBytes(at, Math.min(messageBytes, end - at), 0);

@@ -6,7 +6,7 @@ export class AnswerWriter {
   readonly #target: ReadTarget;
   readonly #request: ReadRequest;
   readonly #source: AnswerSource;
-  #description: Pick<AnswerHead, "contentType" | "lastModifiedMs"> = {};
+  #description: Omit<AnswerHead, "version" | "objectSize"> = {};
   /** Undefined before the first message. */
   #expectedBytes: number | undefined;
   #writtenBytes = 0;
@@ -17,8 +17,8 @@ export class AnswerWriter {
     this.#source = source;
   }
 
-  /** What the answer's headers say of the object; before the first message. */
-  describe(description: Pick<AnswerHead, "contentType" | "lastModifiedMs">): void {
+  /** What the answer's metadata says of the object; before the first message. */
+  describe(description: Omit<AnswerHead, "version" | "objectSize">): void {
     this.#description = description;
   }
 

@@ -1,6 +1,6 @@
 import { Metadata, status } from "@grpc/grpc-js";
 import { describe, expect, it } from "vitest";
-import { answeredTrailers, fromObjectHeaders, isUnreachable, objectHeaders } from "./call-metadata.js";
+import { answeredTrailers, descriptionFrom, descriptionMetadata, isUnreachable } from "./call-metadata.js";
 
 const codes = [status.UNAVAILABLE, status.CANCELLED, status.UNKNOWN, status.INTERNAL];
 
@@ -23,12 +23,12 @@ describe("an object's headers", () => {
     { contentType: "text/plain; charset=ütf-8 \u{1f600}", lastModifiedMs: 0 },
     { lastModifiedMs: 1_700_000_000_123 },
   ])("carry %j", (known) => {
-    expect(fromObjectHeaders(objectHeaders({ version: "v", objectSize: 1, ...known }))).toEqual(known);
+    expect(descriptionFrom(descriptionMetadata({ version: "v", objectSize: 1, ...known }))).toEqual(known);
   });
 
   it("are ignored if they are missing or malformed", () => {
     const malformed = new Metadata();
     malformed.set("frontcache-last-modified-ms", "soon");
-    expect([fromObjectHeaders(new Metadata()), fromObjectHeaders(malformed)]).toEqual([{}, {}]);
+    expect([descriptionFrom(new Metadata()), descriptionFrom(malformed)]).toEqual([{}, {}]);
   });
 });

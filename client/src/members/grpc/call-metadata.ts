@@ -1,4 +1,4 @@
-import type { ObjectInfo } from "@frontcache/proto";
+import { headersFromLines, LACKS_HEADER, lackingFrom, type ObjectInfo } from "@frontcache/proto";
 import { Metadata, type ServiceError, status } from "@grpc/grpc-js";
 import type { Access } from "../access.js";
 
@@ -35,21 +35,28 @@ export function isUnreachable({ code, metadata }: Pick<ServiceError, "code" | "m
 /** Response headers between members, for what FrontCache's messages have no field for. */
 const CONTENT_TYPE = "frontcache-content-type-bin";
 const LAST_MODIFIED = "frontcache-last-modified-ms";
+const HEADERS = "frontcache-headers-bin";
 
-/** An object's type and time as headers of a response. The type is sent as bytes, since origins pass on what was uploaded. */
-export function objectHeaders({ contentType, lastModifiedMs }: ObjectInfo): Metadata {
-  const headers = new Metadata();
-  if (contentType !== undefined) headers.set(CONTENT_TYPE, Buffer.from(contentType));
-  if (lastModifiedMs !== undefined) headers.set(LAST_MODIFIED, `${lastModifiedMs}`);
-  return headers;
+/** What is known of an object as metadata of a response. Text is sent as bytes, since origins pass on what was uploaded. */
+export function descriptionMetadata({ contentType, lastModifiedMs, headers, lacks }: ObjectInfo): Metadata {
+  const metadata = new Metadata();
+  if (contentType !== undefined) metadata.set(CONTENT_TYPE, Buffer.from(contentType));
+  if (lastModifiedMs !== undefined) metadata.set(LAST_MODIFIED, `${lastModifiedMs}`);
+  if (headers !== undefined) metadata.set(HEADERS, Buffer.from(headers, "latin1"));
+  if (lacks !== undefined) metadata.set(LACKS_HEADER, lacks);
+  return metadata;
 }
 
-/** An object's type and time in the headers of a response. Both are absent if the answering member sent none. */
-export function fromObjectHeaders(headers: Metadata): Pick<ObjectInfo, "contentType" | "lastModifiedMs"> {
-  const [contentType] = headers.get(CONTENT_TYPE);
-  const lastModifiedMs = Number(headers.get(LAST_MODIFIED)[0] ?? Number.NaN);
+/** What the metadata of a response says of an object. Everything is absent if the answering member sent nothing. */
+export function descriptionFrom(metadata: Metadata): Omit<ObjectInfo, "version" | "objectSize"> {
+  const [contentType] = metadata.get(CONTENT_TYPE);
+  const lastModifiedMs = Number(metadata.get(LAST_MODIFIED)[0] ?? Number.NaN);
+  const [headers] = metadata.get(HEADERS);
+  const [lacks = ""] = metadata.get(LACKS_HEADER);
   return {
     ...(contentType === undefined ? {} : { contentType: contentType.toString() }),
     ...(Number.isFinite(lastModifiedMs) ? { lastModifiedMs } : {}),
+    ...(headers === undefined ? {} : headersFromLines(headers.toString("latin1"))),
+    ...lackingFrom(lacks.toString()),
   };
 }

@@ -245,7 +245,15 @@ describe("members by gRPC", () => {
   });
 
   it("tells an object's stat, without what the origin did not name", async () => {
-    const answer = { version: "v1", objectSize: size, contentType: "", lastModifiedMs: 0, cachedBytes: 7 };
+    const answer = {
+      version: "v1",
+      objectSize: size,
+      contentType: "",
+      lastModifiedMs: 0,
+      cachedBytes: 7,
+      headers: [],
+      lacks: "",
+    };
     const { transport, address, begin } = await setUp({ stat: (_call, callback) => callback(null, answer) });
     expect(await transport.stat(address, { url, version: "" }, begin())).toEqual({
       version: "v1",

@@ -4,6 +4,7 @@ import {
   CacheError,
   type EvictResponse,
   errorCodeOfGrpc,
+  infoOfStat,
   type MemberList,
   type ReadRangeResponse,
   type StatResponse,
@@ -38,7 +39,7 @@ import { Unreachable } from "../ports.js";
 import { RunningCall } from "../running-call.js";
 import { afterTicks, PROBE_TIMEOUT_MS, SILENCE, SilenceWatch, type WaitingCall } from "../silence-watch.js";
 import { AnswerWriter } from "./answer-writer.js";
-import { callMetadata, fromObjectHeaders, isUnreachable } from "./call-metadata.js";
+import { callMetadata, descriptionFrom, isUnreachable } from "./call-metadata.js";
 import type { Channels, ServiceCalls } from "./grpc-channels.js";
 
 /** One gRPC call to one member. */
@@ -81,7 +82,7 @@ export class GrpcMembers implements BlockTransport, MemberCalls {
     const stream = call.client.readRange(message, this.#metadata(), callOptions(limits));
     const wait = new StreamWait(stream, call.silence);
     const writer = new AnswerWriter(target, request, wait);
-    stream.on("metadata", (headers: Metadata) => writer.describe(fromObjectHeaders(headers)));
+    stream.on("metadata", (headers: Metadata) => writer.describe(descriptionFrom(headers)));
     const onResponse = (response: ReadRangeResponse): void => {
       if (!writer.write(response)) wait.pause();
     };
@@ -89,14 +90,15 @@ export class GrpcMembers implements BlockTransport, MemberCalls {
     writer.end();
   }
 
-  async stat(address: MemberAddress, { url, version, forwarded = false }: StatQuestion, limits: CallLimits): Promise<ObjectStat> {
+  async stat(address: MemberAddress, question: StatQuestion, limits: CallLimits): Promise<ObjectStat> {
+    const { url, version, forwarded = false, checksums = false } = question;
     const call = await this.#call(address, url, limits);
-    const { contentType, lastModifiedMs, objectSize, cachedBytes, ...answer } = await receiveOne<StatResponse>(
-      (callback) => call.client.stat({ key: url, version, forwarded }, this.#metadata(), callOptions(limits), callback),
+    const request = { key: url, version, forwarded, checksums };
+    const answer = await receiveOne<StatResponse>(
+      (callback) => call.client.stat(request, this.#metadata(), callOptions(limits), callback),
       call,
     );
-    const known = { ...(contentType === "" ? {} : { contentType }), ...(lastModifiedMs === 0 ? {} : { lastModifiedMs }) };
-    return { version: answer.version, objectSize, cachedBytes, ...known };
+    return { ...infoOfStat(answer), cachedBytes: answer.cachedBytes };
   }
 
   async evict(address: MemberAddress, selector: EvictSelector, limits: CallLimits, forwarded = false): Promise<Evicted> {

@@ -1,4 +1,13 @@
-import { CacheError, ERROR_HEADER, type ErrorCode, errorTable } from "@frontcache/proto";
+import {
+  CacheError,
+  ERROR_HEADER,
+  type ErrorCode,
+  errorTable,
+  headersFromPairs,
+  LACKS_HEADER,
+  lackingFrom,
+} from "@frontcache/proto";
+import type { AnswerHead } from "../ports.js";
 
 /** The longest head that is read, its blank line included. A gateway's have about 400 bytes. */
 export const MAX_HEAD_BYTES = 16 << 10;
@@ -25,6 +34,8 @@ export interface AnswerHeading {
   readonly contentType: string | undefined;
   /** Milliseconds since 1970; parsed when it is asked for. */
   readonly lastModifiedMs: number | undefined;
+  /** The lines that describe the object, as they were sent: all before the Content-Length. Equal for equal descriptions. */
+  readonly objectLines: string;
   /** The code that the member names; undefined: none, or one that isn't known here. */
   readonly errorCode: ErrorCode | undefined;
   /** Whether another request may follow on the connection. */
@@ -46,11 +57,12 @@ export function parseHead(text: string): AnswerHeading {
   const lineEnd = text.indexOf("\r\n");
   const status = STATUS_LINE.exec(lineEnd < 0 ? text : text.slice(0, lineEnd))?.[1];
   if (status === undefined) throw new Unintelligible("no status line of HTTP/1.1");
-  const known = new KnownHeaders(Number(status));
-  for (let at = lineEnd < 0 ? text.length : lineEnd + 2; at < text.length; ) {
+  const start = lineEnd < 0 ? text.length : lineEnd + 2;
+  const known = new KnownHeaders(Number(status), text, start);
+  for (let at = start; at < text.length; ) {
     const next = text.indexOf("\r\n", at);
     const end = next < 0 ? text.length : next;
-    known.readLine(text, at, end);
+    known.readLine(at, end);
     at = end + 2;
   }
   return known.complete();
@@ -67,22 +79,33 @@ class KnownHeaders implements AnswerHeading {
   keepAlive = true;
   #hasLength = false;
   #lastModified: string | undefined;
+  readonly #text: string;
+  /** Where its lines begin, and where those before the Content-Length end. */
+  readonly #start: number;
+  #objectEnd = 0;
 
-  constructor(status: number) {
+  constructor(status: number, text: string, start: number) {
     this.status = status;
+    this.#text = text;
+    this.#start = start;
+  }
+
+  get objectLines(): string {
+    return this.#text.slice(this.#start, this.#objectEnd);
   }
 
   get lastModifiedMs(): number | undefined {
     return this.#lastModified === undefined ? undefined : parseDate(this.#lastModified);
   }
 
-  readLine(text: string, start: number, end: number): void {
+  readLine(start: number, end: number): void {
+    const text = this.#text;
     const colon = text.indexOf(":", start);
     const name = colon < 0 || colon >= end ? "" : text.slice(start, colon).toLowerCase();
     if (!NAME.test(name)) throw new Unintelligible("a line that is no header");
     const value = trimmed(text, colon + 1, end);
     if (!VALUE.test(value)) throw new Unintelligible(`control characters in its ${name}`);
-    this.#read(name, value);
+    this.#read(name, value, start);
   }
 
   complete(): AnswerHeading {
@@ -90,12 +113,13 @@ class KnownHeaders implements AnswerHeading {
     return this;
   }
 
-  #read(name: string, value: string): void {
+  #read(name: string, value: string, lineStart: number): void {
     switch (name) {
       case "content-length":
         if (this.#hasLength) throw twice(name);
         if (!LENGTH.test(value)) throw new Unintelligible("a Content-Length that is no number");
         this.#hasLength = true;
+        this.#objectEnd = lineStart;
         this.contentLength = Number(value);
         break;
       case "content-range":
@@ -119,10 +143,24 @@ class KnownHeaders implements AnswerHeading {
         if (value in errorTable) this.errorCode = value as ErrorCode;
         break;
       case "transfer-encoding":
-      case "content-encoding":
         throw new Unintelligible(`a ${name}`);
     }
   }
+}
+
+/** The headers of the object, and what they lack, among the lines that describe it. */
+export function objectHeadersIn(objectLines: string): Pick<AnswerHead, "headers" | "lacks"> {
+  const pairs: [string, string][] = [];
+  let lacks = "";
+  for (const line of objectLines.split("\r\n")) {
+    const colon = line.indexOf(":");
+    if (colon < 0) continue;
+    const [name, value] = [line.slice(0, colon).toLowerCase(), line.slice(colon + 1)];
+    if (name === LACKS_HEADER) lacks = value.trim();
+    else pairs.push([name, value]);
+  }
+  const { headers } = headersFromPairs(pairs);
+  return { headers, ...lackingFrom(lacks) };
 }
 
 /** The date parsed last: many reads of one object follow each other. */

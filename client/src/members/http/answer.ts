@@ -1,6 +1,6 @@
-import { CacheError, versionOfEntityTag } from "@frontcache/proto";
+import { CacheError, type LackingHeaders, type ObjectHeaders, versionOfEntityTag } from "@frontcache/proto";
 import { type AnswerHead, type AnswerSource, type ReadRequest, type ReadTarget, Unreachable } from "../ports.js";
-import { type AnswerHeading, HeadGathering, Unintelligible, type WholeHead } from "./answer-head.js";
+import { type AnswerHeading, HeadGathering, objectHeadersIn, Unintelligible, type WholeHead } from "./answer-head.js";
 
 /** What an answer belongs to. */
 export interface AnswerTo {
@@ -142,11 +142,12 @@ export class HttpAnswer {
   }
 }
 
-/** The head as targets take it. Type and date are read when they are asked for, which few targets do. */
+/** The head as targets take it. What it says of the object is read when it is asked for: only members do so. */
 class HttpAnswerHead implements AnswerHead {
   readonly version: string;
   readonly objectSize: number;
   readonly #heading: AnswerHeading;
+  #object: ReturnType<typeof objectHeadersIn> | undefined;
 
   constructor(version: string, objectSize: number, heading: AnswerHeading) {
     this.version = version;
@@ -160,6 +161,23 @@ class HttpAnswerHead implements AnswerHead {
 
   get lastModifiedMs(): number | undefined {
     return this.#heading.lastModifiedMs;
+  }
+
+  get headers(): ObjectHeaders | undefined {
+    return this.#described.headers;
+  }
+
+  get lacks(): LackingHeaders | undefined {
+    return this.#described.lacks;
+  }
+
+  get objectLines(): string {
+    return this.#heading.objectLines;
+  }
+
+  get #described(): ReturnType<typeof objectHeadersIn> {
+    this.#object ??= objectHeadersIn(this.#heading.objectLines);
+    return this.#object;
   }
 }
 

@@ -4,6 +4,7 @@ import {
   checkUrlBeginning,
   type EvictRequest,
   type EvictResponse,
+  infoToStat,
   type LookupOwnerRequest,
   type LookupOwnerResponse,
   type LookupOwnersResponse,
@@ -84,13 +85,12 @@ export function cacheServiceHandlers(options: CacheServiceOptions) {
     },
     stat: unaryCall<StatRequest, StatResponse>(
       "Stat",
-      async ({ key, version, ...request }, context) => {
+      async ({ key, version, checksums, ...request }, context) => {
         const { principal, signal } = context;
         const forwarded = request.forwarded && isFromMember("a forwarded Stat", context);
-        const of = { ref: parseObjectUrl(key), version: version === "" ? undefined : version, forwarded };
+        const of = { ref: parseObjectUrl(key), version: version === "" ? undefined : version, forwarded, checksums };
         const { info, cachedBytes } = await cache().ask({ kind: "stat", ...of, principal, signal });
-        const { objectSize, contentType = "", lastModifiedMs = 0 } = info;
-        return { version: info.version, objectSize, contentType, lastModifiedMs, cachedBytes };
+        return { ...infoToStat(info), cachedBytes };
       },
       options,
     ),

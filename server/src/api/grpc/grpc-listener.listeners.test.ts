@@ -46,14 +46,18 @@ describe("the methods", () => {
   });
 
   it("return the metadata of an object", async () => {
-    expect(await answerOf((done) => member.client.stat({ key: URL, version: "", forwarded: false }, done))).toEqual({
+    expect(
+      await answerOf((done) => member.client.stat({ key: URL, version: "", forwarded: false, checksums: false }, done)),
+    ).toEqual({
       version: "v1",
       objectSize: 100_000,
       contentType: "text/plain",
       lastModifiedMs: 0,
       cachedBytes: 100_000,
     });
-    const missing = answerOf((done) => member.client.stat({ key: `${URL}2`, version: "", forwarded: false }, done));
+    const missing = answerOf((done) =>
+      member.client.stat({ key: `${URL}2`, version: "", forwarded: false, checksums: false }, done),
+    );
     await expect(missing).rejects.toMatchObject({ code: status.NOT_FOUND, details: `${URL}2: no such object` });
   });
 
@@ -98,7 +102,9 @@ describe("the methods", () => {
         ) as Promise<void>;
     });
     const answer = new Promise((resolve) => {
-      const call = member.client.stat({ key: URL, version: "", forwarded: false }, (error) => resolve(error?.code));
+      const call = member.client.stat({ key: URL, version: "", forwarded: false, checksums: false }, (error) =>
+        resolve(error?.code),
+      );
       eventually(() => expect(member.listener.runningCalls).toBe(1)).then(() => call.cancel());
     });
     expect(await answer).toBe(status.CANCELLED);
@@ -150,7 +156,7 @@ describe("health", () => {
 
     await eventually(() => expect(seen).toEqual(["NOT_SERVING"]));
     expect(await statusOf("")).toEqual({ status: "NOT_SERVING" });
-    const early = answerOf((done) => member.client.stat({ key: URL, version: "", forwarded: false }, done));
+    const early = answerOf((done) => member.client.stat({ key: URL, version: "", forwarded: false, checksums: false }, done));
     await expect(early).rejects.toMatchObject({ code: status.UNAVAILABLE, details: expect.stringMatching(/is starting/) });
 
     member.listener.serve(member.cache, member.cache);
@@ -217,11 +223,11 @@ describe("the listener", () => {
     await eventually(() => expect(member.listener.runningCalls).toBe(1));
     const closed = member.listener.close();
     expect(member.listener.close()).toBe(closed);
-    await expect(answerOf((done) => member.client.stat({ key: URL, version: "", forwarded: false }, done))).rejects.toMatchObject(
-      {
-        code: status.UNAVAILABLE,
-      },
-    );
+    await expect(
+      answerOf((done) => member.client.stat({ key: URL, version: "", forwarded: false, checksums: false }, done)),
+    ).rejects.toMatchObject({
+      code: status.UNAVAILABLE,
+    });
     answer();
     expect(await read).toBe(100_000);
     await closed;

@@ -1,4 +1,4 @@
-import { objectHeaders } from "@frontcache/client/grpc";
+import { descriptionMetadata } from "@frontcache/client/grpc";
 import { CacheError, checkRange, parseObjectUrl, type ReadRangeRequest, type ReadRangeResponse } from "@frontcache/proto";
 import type { ServerWritableStream } from "@grpc/grpc-js";
 import type { ObjectRead } from "../../cache/object-read.js";
@@ -83,7 +83,7 @@ export class ReadRangeCall {
       return;
     }
     const { forwarded, cachedOnly } = this.#call.request;
-    if (forwarded || cachedOnly) this.#call.sendMetadata(objectHeaders(read.info));
+    if (forwarded || cachedOnly) this.#call.sendMetadata(descriptionMetadata(read.info));
     const { clock, cutOff } = this.#options;
     this.#sending = new Sending({
       read,

@@ -16,15 +16,18 @@ import { Sending } from "../sending/sending.js";
 import { type Conditions, judge, needsObject, parseConditions, rangeCounts, requiredVersion } from "./conditions.js";
 import { answerCachedOnlyMiss, type ErrorResponse, errorResponseOf, REQUEST_ID_HEADER, sendError } from "./error-response.js";
 import {
+  type AnswerHeaders,
   bodyHeaders,
-  describeObject,
+  describedHeaders,
   knownHeaders,
   makeHeaders,
   memberHeaders,
-  objectHeaders,
-  validatorHeaders,
+  notModifiedHeaders,
 } from "./object-headers.js";
 import { parseRange, type RequestedRange, type Span, spanOf } from "./range-header.js";
+
+/** Request header by which clients of S3 ask for the checksums of an object. The only value is ENABLED. */
+const CHECKSUM_MODE_HEADER = "x-amz-checksum-mode";
 
 /** Attempts of a read whose object changes between the question for its record and the read of its bytes. */
 const MAX_STARTS = 3;
@@ -135,7 +138,7 @@ export class ObjectAnswer {
     if (verdict !== "answer") {
       if (verdict === "failed") this.#sendError(FAILED);
       else {
-        response.writeHead(304, [...validatorHeaders(info), REQUEST_ID_HEADER, this.#context.requestId]);
+        response.writeHead(304, [...notModifiedHeaders(info), REQUEST_ID_HEADER, this.#context.requestId]);
         response.end();
       }
       return undefined;
@@ -145,7 +148,8 @@ export class ObjectAnswer {
     if (span !== undefined && request.method === "GET" && span.end > span.start) return span;
     if (span === undefined) this.#sendError(unsatisfiable(this.#ref, info.objectSize));
     else {
-      this.#writeHead(info, knownHeaders(info) ?? makeHeaders(info, info), span, range !== undefined);
+      const headers = knownHeaders(info) ?? makeHeaders(info, info);
+      this.#writeHead(info, this.#sentHeaders(headers, range !== undefined), span, range !== undefined);
       response.end();
     }
     return undefined;
@@ -173,12 +177,14 @@ export class ObjectAnswer {
 
   #stat(): Promise<ObjectStat> {
     const { principal, signal } = this.#context;
-    const ref = this.#ref;
-    return this.#cache.ask({ kind: "stat", ref, version: this.#requiredVersion, forwarded: this.#forwarded, principal, signal });
+    // A GET has its checksums from the bytes' answer, if at all: S3's clients ask for them with every read.
+    const checksums = this.#context.request.method === "HEAD" && this.#wantsChecksums;
+    const of = { ref: this.#ref, version: this.#requiredVersion, forwarded: this.#forwarded, checksums };
+    return this.#cache.ask({ kind: "stat", ...of, principal, signal });
   }
 
-  /** `seen`: the object as it was looked at before. */
-  #begin(read: ObjectRead, partial: boolean, seen?: ObjectInfo): void {
+  /** `observed`: the object's record, if it was asked for before. */
+  #begin(read: ObjectRead, partial: boolean, observed?: ObjectInfo): void {
     if (this.#over) {
       read.close();
       return;
@@ -186,18 +192,25 @@ export class ObjectAnswer {
     this.#read = read;
     // Of an object without bytes no range can be had, not even an open one from its beginning.
     if (partial && read.length === 0) throw new CacheError("OUT_OF_RANGE", `${this.#ref.url}: the object is empty`);
-    const headers = knownHeaders(read.info) ?? (seen === undefined ? undefined : makeHeaders(read.info, seen));
-    if (headers === undefined && this.#isMembers) this.#send(read, memberHeaders(read.info), partial);
-    else if (headers !== undefined) this.#send(read, headers, partial);
+    if (this.#isMembers) {
+      this.#send(read, memberHeaders(read.info), partial);
+      return;
+    }
+    const headers = knownHeaders(read.info) ?? (observed === undefined ? undefined : makeHeaders(read.info, observed));
+    if (headers !== undefined) this.#send(read, this.#sentHeaders(headers, partial), partial);
     else
-      this.#describe(read)
-        .then((described) => this.#send(read, described, partial))
+      describedHeaders(this.#cache, this.#ref, read.info, this.#context)
+        .then((described) => this.#send(read, this.#sentHeaders(described, partial), partial))
         .catch(this.#fail);
   }
 
-  async #describe({ info }: ObjectRead): Promise<readonly string[]> {
-    const description = await describeObject(this.#cache, this.#ref, info.version, this.#context);
-    return description === undefined ? objectHeaders(info) : makeHeaders(info, description);
+  /** The headers of the object that this answer has. */
+  #sentHeaders({ all, checksums }: AnswerHeaders, partial: boolean): readonly string[] {
+    return checksums.length > 0 && !partial && this.#wantsChecksums ? [...all, ...checksums] : all;
+  }
+
+  get #wantsChecksums(): boolean {
+    return this.#context.request.headers[CHECKSUM_MODE_HEADER] === "ENABLED";
   }
 
   #send(read: ObjectRead, headers: readonly string[], partial: boolean): void {

@@ -1,4 +1,12 @@
-import { CacheError, entityTagOf, type ObjectInfo, type ObjectRef } from "@frontcache/proto";
+import {
+  CacheError,
+  entityTagOf,
+  headerPairs,
+  isChecksumHeader,
+  LACKS_HEADER,
+  type ObjectInfo,
+  type ObjectRef,
+} from "@frontcache/proto";
 import { LinkedAbort } from "@frontcache/proto/runtime";
 import type { Cache } from "../../routing/cache.js";
 import type { HttpContext } from "../http/http-context.js";
@@ -10,37 +18,69 @@ const UNKNOWN_TYPE = "binary/octet-stream";
 /** Valid header values: visible Latin-1, spaces and tabs. Types also come from JSON, which allows anything. */
 const HEADER_VALUE = /^[\t\x20-\x7e\x80-\xff]+$/;
 
-/** The headers that all answers of an object share. Held blocks bring the same info for every read of them. */
-const made = new WeakMap<ObjectInfo, readonly string[]>();
+/** The headers that all answers of an object share, names and values in turn. */
+export interface AnswerHeaders {
+  /** All but checksums. */
+  readonly all: readonly string[];
+  /** Of the whole object. S3 sends them if the client asks for them, and never with a part of the object. */
+  readonly checksums: readonly string[];
+  /** Both, for another member. */
+  readonly forMembers: readonly string[];
+}
 
-/** The headers of an object, names and values in turn; undefined where type or date are missing and were not looked for. */
-export function knownHeaders(info: ObjectInfo): readonly string[] | undefined {
+/** Cached blocks bring the same info for every read of them. */
+const made = new WeakMap<ObjectInfo, AnswerHeaders>();
+
+/** The headers of an object. Undefined if some are not known, and were not looked for. */
+export function knownHeaders(info: ObjectInfo): AnswerHeaders | undefined {
   const known = made.get(info);
-  if (known !== undefined || info.contentType === undefined || info.lastModifiedMs === undefined) return known;
+  if (known !== undefined || info.lacks === "metadata") return known;
+  if (info.contentType === undefined || info.lastModifiedMs === undefined) return undefined;
   return makeHeaders(info, info);
 }
 
-/** Makes the headers of `info` and keeps them as known; `description`: all that can be had of the same version. */
-export function makeHeaders(info: ObjectInfo, description: ObjectInfo): readonly string[] {
-  const headers = objectHeaders({ ...description, version: info.version });
-  made.set(info, headers);
+/** The headers of `info` by a description of the same version. They are kept as known unless the description lacks some. */
+export function makeHeaders(info: ObjectInfo, description: ObjectInfo): AnswerHeaders {
+  const headers = objectHeaders({ ...info, ...description, version: info.version });
+  if (description.lacks !== "metadata") made.set(info, headers);
   return headers;
 }
 
 /** The headers of an object by what `info` says and no more. */
-export function objectHeaders(info: ObjectInfo): readonly string[] {
+function objectHeaders(info: ObjectInfo): AnswerHeaders {
   const { contentType = UNKNOWN_TYPE } = info;
   const type = HEADER_VALUE.test(contentType) ? contentType : UNKNOWN_TYPE;
-  return [...validatorHeaders(info), "Accept-Ranges", "bytes", "Content-Type", type];
+  const all = [...validatorHeaders(info), "Accept-Ranges", "bytes", "Content-Type", type];
+  const checksums: string[] = [];
+  for (const [name, value] of headerPairs(info.headers ?? "")) (isChecksumHeader(name) ? checksums : all).push(name, value);
+  return { all, checksums, forMembers: checksums.length === 0 ? all : [...all, ...checksums] };
 }
 
-/** The headers of an object for another member, which takes a missing type or date for unknown. */
+/** The headers of an object for another member, which takes a missing type for unknown. */
 export function memberHeaders(info: ObjectInfo): readonly string[] {
-  return info.contentType === undefined ? [...validatorHeaders(info), "Accept-Ranges", "bytes"] : objectHeaders(info);
+  const known = knownHeaders(info);
+  if (known !== undefined) return known.forMembers;
+  const { forMembers } = objectHeaders(info);
+  const lacks = info.lacks === "metadata" ? [LACKS_HEADER, info.lacks] : [];
+  return [...(info.contentType === undefined ? without(forMembers, "Content-Type") : forMembers), ...lacks];
 }
 
-/** The headers that distinguish versions of an object, which a 304 has, too. May throw INTERNAL. */
-export function validatorHeaders({ version, lastModifiedMs }: ObjectInfo): string[] {
+/** The headers of an answer without a body that says that the object is the same (RFC 9110, 15.4.5). May throw INTERNAL. */
+export function notModifiedHeaders(info: ObjectInfo): string[] {
+  const headers = validatorHeaders(info);
+  for (const [name, value] of headerPairs(info.headers ?? "")) {
+    if (name === "cache-control" || name === "expires") headers.push(name, value);
+  }
+  return headers;
+}
+
+function without(headers: readonly string[], name: string): readonly string[] {
+  const at = headers.indexOf(name);
+  return [...headers.slice(0, at), ...headers.slice(at + 2)];
+}
+
+/** The headers that distinguish versions of an object. May throw INTERNAL. */
+function validatorHeaders({ version, lastModifiedMs }: ObjectInfo): string[] {
   if (!HEADER_VALUE.test(version))
     throw new CacheError("INTERNAL", `a header cannot contain the version ${JSON.stringify(version)}`);
   const date = lastModifiedMs === undefined ? [] : ["Last-Modified", new Date(lastModifiedMs).toUTCString()];
@@ -57,11 +97,31 @@ export function bodyHeaders(object: readonly string[], { start, end }: Span, obj
 /** Longer than the origin takes, and the longest that a client waits for headers that it can do without. */
 const DESCRIBE_TIMEOUT_MS = 1_000;
 
+/** How long an object is served without some of its headers before they are asked for again. */
+const DESCRIBE_AGAIN_MS = 5_000;
+
+/** When the rest of an object's headers could not be had. Monotonic milliseconds. */
+const undescribed = new WeakMap<ObjectInfo, number>();
+
 /**
- * Type and date of an object whose bytes came without them, from another member or from an origin that names neither. They are
- * known for the newest version only. Undefined if they can't be had soon: the bytes matter more.
+ * The headers of an object whose bytes came without some of them: from a block file, from another member, or from an origin that
+ * does not send them with bytes. If they cannot be had soon, the known ones: the bytes matter more.
  */
-export async function describeObject(
+export async function describedHeaders(
+  cache: Pick<Cache, "ask">,
+  ref: ObjectRef,
+  info: ObjectInfo,
+  context: Pick<HttpContext, "principal" | "signal" | "clock">,
+): Promise<AnswerHeaders> {
+  const sinceMs = context.clock.monotonicMs() - (undescribed.get(info) ?? Number.NEGATIVE_INFINITY);
+  if (sinceMs < DESCRIBE_AGAIN_MS) return objectHeaders(info);
+  const description = (await describe(cache, ref, info.version, context)) ?? { ...info, lacks: "metadata" };
+  if (description.lacks === "metadata") undescribed.set(info, context.clock.monotonicMs());
+  return makeHeaders(info, description);
+}
+
+/** The record of the newest version, if it is this one. */
+async function describe(
   cache: Pick<Cache, "ask">,
   ref: ObjectRef,
   version: string,

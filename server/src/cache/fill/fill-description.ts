@@ -11,7 +11,7 @@ export interface FillContext {
   readonly geometry: Geometry;
   readonly origin: Pick<Origin, "fetch">;
   readonly store: Pick<BlockStore, "reserve" | "write">;
-  readonly records: Pick<ObjectRecords, "observe" | "reject">;
+  readonly records: Pick<ObjectRecords, "observe" | "reject" | "infoOf">;
   readonly memory: FillMemory;
   /** The smallest size of a part, if that much is missing contiguously. */
   readonly partBytes: number;
@@ -114,9 +114,9 @@ export class FillDescription {
       this.#context.records.observe(url, { info, askedAtMs });
     }
     if (this.#info !== undefined) return;
-    this.#info = info;
-    this.#onDescribed(info);
-    this.#resolve(info);
+    this.#info = this.#context.records.infoOf(url, info.version) ?? info;
+    this.#onDescribed(this.#info);
+    this.#resolve(this.#info);
   }
 
   /** Takes note of the error that answered a request sent at `askedAtMs` (monotonic), as far as it says what is current. */

@@ -32,7 +32,7 @@ describe("the parts of a fill", () => {
     unplanned = [];
     const { signal } = new AbortController();
     const memory = new FillMemory({ budgetBytes: BLOCK, segmentBytes: SEGMENT });
-    const records = { observe() {}, reject() {} };
+    const records = { infoOf: () => undefined, observe() {}, reject() {} };
     const store = { reserve: async () => undefined, write: async () => false };
     const sizes = { partBytes: 2 * SEGMENT, parallelism: 2 };
     const context = { geometry: testGeometry, origin, store, records, memory, clock, ...sizes, signal };

@@ -37,6 +37,7 @@ describe("a fill", () => {
 
   function open(version: string | undefined): Fill {
     const records = {
+      infoOf: () => undefined,
       observe: (_url: string, observation: Observation) => void observations.push(observation),
       reject: (_url: string, name: string) => void rejected.push(name),
     };

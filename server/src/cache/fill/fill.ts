@@ -105,10 +105,12 @@ export class Fill {
   async #write(segments: readonly number[], reservation: Reservation | undefined): Promise<boolean> {
     if (reservation === undefined || segments.length === 0 || this.#isDiscarded) return false;
     const { id, info, observedAtMs } = this.description;
-    const { clock, store } = this.#context;
+    const { clock, store, records } = this.#context;
     // The file says when this version was last observed, by the clock that a later process has, too. 0: never.
     const createdAtMs = Math.max(0, clock.nowMs() - (clock.monotonicMs() - observedAtMs));
-    return store.write({ id, info: info!, createdAtMs }, this.segments.filled(segments), reservation);
+    // The object's headers may have been observed again since the first answer.
+    const latest = records.infoOf(id.url, id.version) ?? info!;
+    return store.write({ id, info: latest, createdAtMs }, this.segments.filled(segments), reservation);
   }
 
   #dropUnkept(): void {

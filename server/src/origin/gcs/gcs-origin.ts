@@ -3,7 +3,15 @@ import { abortError, type BucketRef, type ObjectRef } from "@frontcache/proto";
 import { untilAborted } from "@frontcache/proto/runtime";
 import { systemClock } from "../../runtime/clock.js";
 import { boundedText } from "../../runtime/http-text.js";
-import { checkedAnswer, checkedInfo, otherVersion, UnusableAnswer } from "../checked-answer.js";
+import {
+  checkedAnswer,
+  checkedInfo,
+  type OnDroppedHeaders,
+  objectHeadersOf,
+  otherVersion,
+  type RangeHead,
+  UnusableAnswer,
+} from "../checked-answer.js";
 import { Credentials } from "../credentials.js";
 import { trusting } from "../http/authorities.js";
 import { type HttpTarget, httpGet, httpTarget } from "../http/http-get.js";
@@ -19,6 +27,7 @@ import {
 } from "../origin.js";
 import { gcsError, gcsRefusal } from "./gcs-errors.js";
 import { type GcsListing, gcsListing, gcsListQuery, modifiedMs } from "./gcs-listing.js";
+import { type GcsMetadata, METADATA_FIELDS, metadataHeaders } from "./gcs-metadata.js";
 
 /** How to reach GCS. */
 export interface GcsOptions {
@@ -38,6 +47,7 @@ export interface GcsOptions {
   readonly proxyOf: Way["proxyOf"];
   /** File of certificate authorities (PEM) to trust besides Node's. */
   readonly ca: string | undefined;
+  readonly onDroppedHeaders: OnDroppedHeaders;
 }
 
 /** Bytes read of an error's body. */
@@ -48,14 +58,6 @@ const MAX_METADATA_BYTES = 64 << 10;
 
 /** More than a thousand names of 1,024 bytes and their objects' metadata, escaped. */
 const MAX_LISTING_BYTES = 16 << 20;
-
-/** The requested fields of an object's metadata. Numbers are text. */
-interface GcsMetadata {
-  readonly generation?: string;
-  readonly size?: string;
-  readonly contentType?: string;
-  readonly updated?: string;
-}
 
 /**
  * Objects through GCS's JSON API; a version is a generation. One request per call, without
@@ -78,7 +80,7 @@ export class GcsOrigin implements Origin {
       // If gzip is not accepted, GCS decompresses objects that are stored compressed, and ignores the range.
       const headers = { range: `bytes=${offset}-${offset + length - 1}`, "accept-encoding": "gzip" };
       const response = await this.#get(request, objectPath(ref, `alt=media${condition}`), headers);
-      return checkedAnswer(request, rangeHead(response), response);
+      return checkedAnswer(request, { ...rangeHead(response), ...this.#mediaHeaders(ref, response) }, response);
     });
   }
 
@@ -94,12 +96,14 @@ export class GcsOrigin implements Origin {
   readonly #answers: Answers = {
     stat: async (question) => {
       const { ref } = question;
-      const response = await this.#get(question, objectPath(ref, "fields=generation,size,contentType,updated"));
+      const response = await this.#get(question, objectPath(ref, `fields=${METADATA_FIELDS}`));
       const metadata = await jsonOf<GcsMetadata>(ref, response, MAX_METADATA_BYTES);
       return checkedInfo(ref, metadata.size === undefined ? undefined : Number(metadata.size), {
         version: metadata.generation,
         contentType: metadata.contentType,
         lastModifiedMs: modifiedMs(metadata.updated),
+        headers: objectHeadersOf(ref, metadataHeaders(metadata), this.#options.onDroppedHeaders),
+        lacks: undefined,
       });
     },
     list: async (question) => {
@@ -114,6 +118,14 @@ export class GcsOrigin implements Origin {
       return { region: undefined };
     },
   };
+
+  /** The headers of an object that the answer to a read has. User metadata is not among them, nor the object's own Cache-Control. */
+  #mediaHeaders(ref: ObjectRef, { headers }: IncomingMessage): Pick<RangeHead, "headers" | "lacks"> {
+    const pairs = Object.entries(headers).flatMap(([name, value]): [string, string][] =>
+      value === undefined || OF_THE_API.has(name) ? [] : [[name, [value].flat().join(",")]],
+    );
+    return { headers: objectHeadersOf(ref, pairs, this.#options.onDroppedHeaders), lacks: "metadata" };
+  }
 
   async #send<Answer>(request: OriginRequest | OriginQuestion, send: () => Promise<Answer>): Promise<Answer> {
     if (request.signal.aborted) throw abortError(request.signal);
@@ -174,6 +186,9 @@ async function jsonOf<Value extends object>(ref: BucketRef, response: IncomingMe
   }
   throw new UnusableAnswer(ref, "is not GCS's JSON: check the endpoint, and proxies in front of it");
 }
+
+/** Headers that the JSON API gives its own answers. */
+const OF_THE_API: ReadonlySet<string> = new Set(["cache-control", "expires"]);
 
 function rangeHead({ statusCode = 0, headers }: IncomingMessage) {
   const generation = headers["x-goog-generation"];

@@ -1,4 +1,5 @@
 import {
+  type ClientRequest,
   type ClientRequestArgs,
   Agent as HttpAgent,
   type IncomingMessage,
@@ -90,18 +91,30 @@ type Connect = (
   callback?: (error: Error | null, stream: Duplex) => void,
 ) => Duplex | null | undefined;
 
+/** The longest head of an answer. Objects with the longest headers that stores accept, and a proxy's own, have less. */
+const MAX_HEAD_BYTES = 64 << 10;
+
 /** An agent for HTTP with at most `maxConnections` connections, which are kept alive; further requests wait for one. */
 export function originHttpAgent(maxConnections: number, way: Way): HttpAgent {
   const agent = new HttpAgent(optionsFor(maxConnections));
   sendToProxies(agent, way);
-  return withSocketReads(agent, "http:", way);
+  return withLongHeads(withSocketReads(agent, "http:", way));
 }
 
 /** The same for HTTPS. A connection through a proxy is a tunnel, whose bodies go through the HTTP parser. */
 export function originHttpsAgent(maxConnections: number, way: Way): HttpsAgent {
   const { secureContext } = way;
   const agent = new HttpsAgent({ ...optionsFor(maxConnections), ...(secureContext !== undefined && { secureContext }) });
-  return withSocketReads(agent, "https:", way);
+  return withLongHeads(withSocketReads(agent, "https:", way));
+}
+
+/** Node's limit is 16 KiB, and the SDK has no option for it. */
+function withLongHeads<Agent extends HttpAgent>(agent: Agent): Agent {
+  type WithAddRequest = { addRequest(request: ClientRequest, ...rest: unknown[]): void };
+  const addRequest = (agent as unknown as WithAddRequest).addRequest.bind(agent);
+  const withLimit: WithAddRequest["addRequest"] = (request, ...rest) =>
+    addRequest(Object.assign(request, { maxHeaderSize: MAX_HEAD_BYTES }), ...rest);
+  return Object.assign(agent, { addRequest: withLimit });
 }
 
 function optionsFor(maxConnections: number) {

@@ -1,5 +1,6 @@
 import type { S3Client, S3ClientConfig } from "@aws-sdk/client-s3";
 import { systemClock } from "../../runtime/clock.js";
+import type { OnDroppedHeaders } from "../checked-answer.js";
 import { Credentials } from "../credentials.js";
 import { trusting } from "../http/authorities.js";
 import { originHttpAgent, originHttpsAgent } from "../http/http-get.js";
@@ -27,6 +28,7 @@ export interface S3Options {
   readonly proxyOf: Way["proxyOf"];
   /** File of certificate authorities (PEM) to trust besides Node's; undefined: AWS_CA_BUNDLE, or the profile's `ca_bundle`. */
   readonly ca: string | undefined;
+  readonly onDroppedHeaders: OnDroppedHeaders;
 }
 
 /** Static credentials. */
@@ -64,6 +66,35 @@ export interface S3Sdk {
   readonly credentials: Credentials<S3Identity>;
   /** A client for a region. All clients share their connections and credentials. */
   client(region: string): S3Client;
+}
+
+/** The headers of answers, by the SDK's outputs, which have them in other forms or not at all. */
+const headersByOutput = new WeakMap<object, Readonly<Record<string, string>>>();
+
+/** The headers of the answer that an output of the SDK was made of, names in lower case. */
+export function responseHeadersOf(output: object): Readonly<Record<string, string>> {
+  return headersByOutput.get(output) ?? {};
+}
+
+/** Has `responseHeadersOf` know the headers of all answers to a client. */
+function keepHeaders(client: S3Client): S3Client {
+  client.middlewareStack.add(
+    (next) => async (args) => {
+      const result = await next(args);
+      const { headers } = result.response as { readonly headers?: Readonly<Record<string, string>> };
+      if (headers !== undefined) {
+        // The SDK renames an Expires header that is not a date.
+        const { expiresstring, ...others } = headers;
+        headersByOutput.set(
+          result.output as object,
+          expiresstring === undefined ? others : { ...others, expires: expiresstring },
+        );
+      }
+      return result;
+    },
+    { step: "deserialize", priority: "high", name: "keepHeaders" },
+  );
+  return client;
 }
 
 /** Imports the SDK, if that has not been done: loading it takes 0.15 s and 20 MB, which a member without S3 saves. */
@@ -118,7 +149,7 @@ export async function openS3Sdk(options: S3Options): Promise<S3Sdk> {
   );
   // `memoized`: the SDK asks for each request, in place of keeping and renewing a copy of its own.
   const provider = Object.assign(() => credentials.get(), { memoized: true });
-  const client = (of: string) => new S3Client({ ...config, region: of, credentials: provider });
+  const client = (of: string) => keepHeaders(new S3Client({ ...config, region: of, credentials: provider }));
   return { region, handler, commands, credentials, client };
 }
 

@@ -1,8 +1,16 @@
 import type { Readable } from "node:stream";
 import type { S3Client } from "@aws-sdk/client-s3";
-import { abortError, CacheError, canBeEntityTag, entityTagOf, type ObjectRef, versionOfStoreTag } from "@frontcache/proto";
+import {
+  abortError,
+  CacheError,
+  canBeEntityTag,
+  entityTagOf,
+  type ObjectHeaders,
+  type ObjectRef,
+  versionOfStoreTag,
+} from "@frontcache/proto";
 import { BoundedMap, untilAborted } from "@frontcache/proto/runtime";
-import { checkedAnswer, checkedInfo, otherVersion } from "../checked-answer.js";
+import { checkedAnswer, checkedInfo, objectHeadersOf, otherVersion } from "../checked-answer.js";
 import type { Credentials } from "../credentials.js";
 import {
   type Answers,
@@ -14,7 +22,7 @@ import {
   type OriginRequest,
   type StatQuestion,
 } from "../origin.js";
-import type { S3Identity, S3Options } from "./s3-client.js";
+import { responseHeadersOf, type S3Identity, type S3Options } from "./s3-client.js";
 import { S3Clients } from "./s3-clients.js";
 import { isMissing, lacksCode, regionOf, remedyOf, s3Error } from "./s3-errors.js";
 import { listInput, listingOf } from "./s3-listing.js";
@@ -51,6 +59,8 @@ export class S3Origin implements Origin {
         version: versionOfStoreTag(output.ETag),
         contentType: output.ContentType,
         lastModifiedMs: output.LastModified?.getTime(),
+        headers: this.#headersOf(ref, output),
+        lacks: "checksums" as const,
       };
       // In Node the SDK's body is the response itself.
       return checkedAnswer(request, head, output.Body as unknown as Readable);
@@ -81,7 +91,7 @@ export class S3Origin implements Origin {
     stat: (question) =>
       this.#send(question, async (client, { HeadObjectCommand }) => {
         const { ref, signal } = question;
-        const command = new HeadObjectCommand(this.#target(ref));
+        const command = new HeadObjectCommand({ ...this.#target(ref), ChecksumMode: "ENABLED" });
         const output = await client.send(command, { abortSignal: signal }).catch(async (error: unknown) => {
           if (isMissing(error) && !this.#existingBuckets.has(ref.bucket)) await this.#checkBucket(question);
           throw error;
@@ -91,6 +101,8 @@ export class S3Origin implements Origin {
           version: versionOfStoreTag(output.ETag),
           contentType: output.ContentType,
           lastModifiedMs: output.LastModified?.getTime(),
+          headers: this.#headersOf(ref, output),
+          lacks: undefined,
         });
       }),
     list: (question) =>
@@ -152,6 +164,10 @@ export class S3Origin implements Origin {
     } catch (withCode) {
       return withCode;
     }
+  }
+
+  #headersOf(ref: ObjectRef, output: object): ObjectHeaders | undefined {
+    return objectHeadersOf(ref, Object.entries(responseHeadersOf(output)), this.#options.onDroppedHeaders);
   }
 
   #open(): Promise<S3Clients> {

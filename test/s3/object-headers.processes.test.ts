@@ -1,0 +1,144 @@
+import { request } from "node:http";
+import { HeadObjectCommand, S3Client } from "@aws-sdk/client-s3";
+import { CacheClient } from "@frontcache/client";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { Cluster } from "../e2e/cluster.js";
+
+/** Every header that S3 stores with an object or tells of it. */
+const EVERYTHING = {
+  "cache-control": "max-age=3600, public",
+  "content-disposition": 'attachment; filename="x.csv"',
+  "content-encoding": "aws-chunked,gzip",
+  "content-language": "de, en",
+  expires: "Wed, 01 Jul 2026 01:00:00 GMT",
+  "x-amz-checksum-crc64nvme": "AAAAAAAAAAA=",
+  "x-amz-checksum-type": "FULL_OBJECT",
+  "x-amz-expiration": 'expiry-date="Fri, 21 Dec 2029 00:00:00 GMT", rule-id="Rule"',
+  "x-amz-meta-empty": "",
+  "x-amz-meta-mtime": "1700000000.123456789",
+  "x-amz-meta-name": "=?UTF-8?Q?M=C3=BCnchen?=",
+  "x-amz-meta-latin": "caf\xe9",
+  "x-amz-mp-parts-count": "3",
+  "x-amz-object-lock-legal-hold": "ON",
+  "x-amz-object-lock-mode": "COMPLIANCE",
+  "x-amz-object-lock-retain-until-date": "2029-01-01T00:00:00.000Z",
+  "x-amz-replication-status": "COMPLETED",
+  "x-amz-restore": 'ongoing-request="false", expiry-date="Fri, 21 Dec 2029 00:00:00 GMT"',
+  "x-amz-server-side-encryption": "aws:kms",
+  "x-amz-server-side-encryption-aws-kms-key-id": "arn:aws:kms:us-east-1:1:key/2",
+  "x-amz-server-side-encryption-bucket-key-enabled": "true",
+  "x-amz-storage-class": "STANDARD_IA",
+  "x-amz-tagging-count": "2",
+  "x-amz-version-id": "3sL4kqtJlcpXroDTDmJ.rmSpXd3dIbrHY",
+  "x-amz-website-redirect-location": "/elsewhere",
+};
+
+/** Headers that describe an answer or a connection, not the object. */
+const OF_AN_ANSWER = ["date", "connection", "keep-alive", "x-amz-request-id", "x-cache", "age", "via", "transfer-encoding"];
+
+interface Answer {
+  readonly status: number;
+  readonly headers: Record<string, unknown>;
+  readonly body: string;
+}
+
+function ask(base: string, method: string, key: string, headers: Record<string, string>): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    const sent = request(`${base}/bucket/${key}`, { method, headers, agent: false }, (response) => {
+      const body: Buffer[] = [];
+      response.on("data", (bytes: Buffer) => body.push(bytes));
+      response.on("error", reject);
+      response.on("end", () => {
+        const of = Object.entries(response.headers).filter(([name]) => !OF_AN_ANSWER.includes(name));
+        resolve({ status: response.statusCode!, headers: Object.fromEntries(of), body: Buffer.concat(body).toString("latin1") });
+      });
+    });
+    sent.on("error", reject);
+    sent.end();
+  });
+}
+
+const MODE = { "x-amz-checksum-mode": "ENABLED" };
+
+describe("all headers of an object", () => {
+  let cluster: Cluster;
+
+  beforeAll(async () => {
+    cluster = await Cluster.start({ names: ["a", "b"], flags: ["--revalidate-after", "0"] });
+  });
+
+  afterAll(async () => {
+    await cluster?.[Symbol.asyncDispose]();
+  });
+
+  const memberAt = (name: string): string => `http://${cluster.member(name).http}/s3`;
+
+  /** Sends the same requests to the origin and to each member, and expects the same answers. */
+  async function compareAll(key: string): Promise<void> {
+    const { version } = cluster.origin.objects.get("bucket", key)!;
+    for (const name of cluster.names) {
+      for (const [method, headers] of [
+        ["HEAD", {}],
+        ["GET", {}],
+        ["GET", { range: "bytes=2-5" }],
+        ["GET", { range: "bytes=2-5", "if-match": version }],
+        ["GET", { range: "bytes=-3", ...MODE }],
+        ["HEAD", MODE],
+        ["GET", MODE],
+        ["GET", { "if-none-match": version }],
+        ["HEAD", { "if-none-match": version }],
+      ] as const) {
+        const [expected, actual] = [
+          await ask(cluster.origin.endpoint, method, key, headers),
+          await ask(memberAt(name), method, key, headers),
+        ];
+        expect(actual, `${method} ${key} ${JSON.stringify(headers)} from ${name}`).toEqual(expected);
+      }
+    }
+  }
+
+  it("come from the owner and from other members as from the origin, cold and cached, by HEAD, GET, ranges and 304", async () => {
+    for (const key of ["object-1", "object-2", "object-3"]) {
+      cluster.origin.put("bucket", key, `content of ${key}`, { contentType: "text/csv", headers: EVERYTHING });
+      for (let round = 0; round < 2; round++) await compareAll(key);
+    }
+  });
+
+  it("are those of the newest answer of the origin, also if the ETag has not changed", async () => {
+    cluster.origin.put("bucket", "object-1", "content of object-1", {
+      contentType: "text/plain",
+      headers: { ...EVERYTHING, "x-amz-meta-mtime": "1700000001", "content-encoding": "identity" },
+    });
+    await compareAll("object-1");
+    cluster.origin.put("bucket", "object-1", "content of object-1", { contentType: "text/csv", headers: EVERYTHING });
+    await compareAll("object-1");
+  });
+
+  it("reach the AWS SDK and the TypeScript client", async () => {
+    for (const name of cluster.names) {
+      const s3 = new S3Client({
+        endpoint: memberAt(name),
+        forcePathStyle: true,
+        region: "us-east-1",
+        credentials: { accessKeyId: "any", secretAccessKey: "any" },
+      });
+      const head = await s3.send(new HeadObjectCommand({ Bucket: "bucket", Key: "object-1", ChecksumMode: "ENABLED" }));
+      s3.destroy();
+      expect(head).toMatchObject({
+        ContentEncoding: EVERYTHING["content-encoding"],
+        CacheControl: EVERYTHING["cache-control"],
+        Metadata: { mtime: EVERYTHING["x-amz-meta-mtime"], empty: "" },
+        ChecksumCRC64NVME: EVERYTHING["x-amz-checksum-crc64nvme"],
+        StorageClass: "STANDARD_IA",
+        ServerSideEncryption: "aws:kms",
+        TagCount: 2,
+        VersionId: EVERYTHING["x-amz-version-id"],
+        ObjectLockMode: "COMPLIANCE",
+      });
+      const client = await CacheClient.connect({ endpoint: cluster.member(name).grpc });
+      const { headers } = await client.stat("s3://bucket/object-1");
+      await client.close();
+      expect(headers).toEqual(EVERYTHING);
+    }
+  });
+});
