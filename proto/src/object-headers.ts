@@ -19,6 +19,7 @@ const OBJECT_HEADER = new RegExp(
 const METADATA = /^x-(?:amz|goog)-meta-/;
 const CHECKSUM = /^x-amz-checksum-/;
 const TOKEN = /^[!#$%&'*+.^_`|~0-9a-z-]+$/;
+const WELL_FORMED = /^(?:[!#$%&'*+.^_`|~0-9a-z-]+: [\t\x20-\x7e\x80-\xff]*\r\n)*$/;
 const VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
 
 /** Whether a header (its name in lower case) describes an object, as opposed to one answer. */
@@ -64,6 +65,11 @@ export function collectHeaders(all: Iterable<readonly [name: string, value: stri
     }
   }
   return { headers: linesOf(kept.sort().map((name) => [name, valid.get(name)!])), dropped };
+}
+
+/** Whether a text has the form of ObjectHeaders. The names may be any. */
+export function isWellFormed(headers: string): boolean {
+  return WELL_FORMED.test(headers);
 }
 
 /** The headers as pairs of name and value, sorted by name. */

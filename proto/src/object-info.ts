@@ -1,5 +1,5 @@
 import type { ObjectRecord, StatResponse } from "./gen/cache.js";
-import { collectHeaders, headerPairs, type ObjectHeaders } from "./object-headers.js";
+import { collectHeaders, headerPairs, isWellFormed, type ObjectHeaders } from "./object-headers.js";
 
 /**
  * Headers that the source of an ObjectInfo cannot have, although the object may: user metadata and others (GCS's answers to reads,
@@ -73,7 +73,7 @@ function fromMessage(
 
 /** Headers as another process sent them. They are checked, so that a member of another version cannot put others into answers. */
 export function headersFromLines(lines: string): Pick<ObjectInfo, "headers"> {
-  return headersFromPairs(wellFormed(lines) ? headerPairs(lines) : []);
+  return headersFromPairs(isWellFormed(lines) ? headerPairs(lines) : []);
 }
 
 /** The same, of names and values. */
@@ -86,8 +86,4 @@ export function headersFromPairs(pairs: Iterable<readonly [name: string, value: 
 export function lackingFrom(lacks: string): Pick<ObjectInfo, "lacks"> {
   if (lacks === "") return {};
   return { lacks: lacks === "checksums" ? lacks : "metadata" };
-}
-
-function wellFormed(lines: string): boolean {
-  return lines === "" || /^(?:[^\r\n:]+: [^\r\n]*\r\n)+$/.test(lines);
 }

@@ -18,7 +18,8 @@ export async function sendBody(
   fault: Fault,
   traffic: Traffic,
 ): Promise<void> {
-  response.flushHeaders();
+  // Unlike `flushHeaders`, which sends them in UTF-8.
+  response.write(Buffer.alloc(0));
   const stop = fault.body === undefined ? end : Math.min(end, start + fault.body.afterBytes);
   await sendPaced(response, content, start, stop, fault.bytesPerSecond, traffic);
   if (response.destroyed) return;

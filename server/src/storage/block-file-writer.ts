@@ -1,4 +1,4 @@
-import { encodeFooter, type Geometry } from "@frontcache/proto";
+import { encodeFooter, FOOTER_BYTES, type Geometry } from "@frontcache/proto";
 import type { FilledSegment } from "./block.js";
 import type { CachedBlock } from "./cached-block.js";
 import type { Disk, DiskFile } from "./disk/disk.js";
@@ -45,12 +45,24 @@ export class BlockFileWriter {
     }
   }
 
-  /** The footer that names the cached segments and `added`. Its length depends on the identity alone, so it always fits or never does. Undefined: it does not fit. */
-  footer(block: CachedBlock, added: readonly FilledSegment[] = []): Buffer | undefined {
+  /**
+   * The footer that names the cached segments and `added`, with the headers of the object that do not fit into it. Undefined if the
+   * block's identity does not fit. `mostBytes`: if it would be longer, the headers are omitted.
+   */
+  footer(block: CachedBlock, added: readonly FilledSegment[] = [], mostBytes = Number.POSITIVE_INFINITY): Buffer | undefined {
     const crcs = block.segments.crcs();
     for (const segment of added) crcs[segment.index] = segment.crc;
     const { id, info, createdAtMs } = block;
-    return encodeFooter({ id, info, createdAtMs, crcs, drops: block.segments.drops }, this.#geometry);
+    const footer = { id, info, createdAtMs, crcs, drops: block.segments.drops };
+    const whole = encodeFooter(footer, this.#geometry);
+    if (whole !== undefined && whole.length <= mostBytes) return whole;
+    const { version, objectSize } = info;
+    return encodeFooter({ ...footer, info: { version, objectSize, lacks: "metadata" } }, this.#geometry);
+  }
+
+  /** The footer for a file that may not grow. */
+  footerInPlace(block: CachedBlock, added: readonly FilledSegment[] = []): Buffer {
+    return this.footer(block, added, FOOTER_BYTES + block.behindFooterBytes)!;
   }
 
   async writeFooter(block: CachedBlock, file: DiskFile, footer: Buffer): Promise<void> {

@@ -233,9 +233,16 @@ export class BlockStore {
     return this.#index.newest(url);
   }
 
-  /** Replaces what is known of a version, as far as it is cached: its headers may have changed. */
+  /**
+   * Replaces what is known of a version, as far as it is cached: its headers have changed. The file of its first block gets them,
+   * too.
+   */
   describe(url: string, info: ObjectInfo): void {
-    this.#index.describe(url, info);
+    let first: CachedBlock | undefined;
+    for (const block of this.#closed ? [] : this.#index.describe(url, info)) {
+      if (first === undefined || block.id.offset < first.id.offset) first = block;
+    }
+    if (first !== undefined) void this.#writer.describe(first);
   }
 
   /** Bytes cached of one version of an object. */

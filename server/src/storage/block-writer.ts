@@ -1,5 +1,13 @@
 import { join } from "node:path";
-import { blockDigest, blockDirectory, blockLength, blockPath, type Geometry, segmentCount } from "@frontcache/proto";
+import {
+  blockDigest,
+  blockDirectory,
+  blockLength,
+  blockPath,
+  FOOTER_BYTES,
+  type Geometry,
+  segmentCount,
+} from "@frontcache/proto";
 import type { Clock } from "../runtime/clock.js";
 import { type BlockDescription, blockKey, type FilledSegment, temporaryDirectory } from "./block.js";
 import { BlockFileWriter } from "./block-file-writer.js";
@@ -72,7 +80,7 @@ export class BlockWriter {
       if (block.retired || block.segments.has(segment)) return;
       await this.#file
         .edit(block, async (file) => {
-          await this.#file.writeFooter(block, file, this.#file.footer(block)!);
+          await this.#file.writeFooter(block, file, this.#file.footerInPlace(block));
           // From here on, processes that read the file directly use no byte of the segment. Slices that are still on their way to
           // readers keep the bytes where they are; the next fill writes over them.
           if (isLent(block)) return;
@@ -80,6 +88,40 @@ export class BlockWriter {
         })
         .catch(() => this.#options.remover.retire(block));
     });
+  }
+
+  /** Writes the block's footer anew: the headers of the object have changed. The block's next segments may come with it. */
+  async describe(block: CachedBlock): Promise<void> {
+    if (block.isDescriptionDue) return;
+    block.isDescriptionDue = true;
+    this.#waiting.delete(block.key);
+    await this.#inOrder(block.key, async () => {
+      block.isDescriptionDue = false;
+      if (block.retired) return;
+      await this.#file
+        .edit(block, (file) => this.#writeDescription(block, file))
+        .catch((error: unknown) => {
+          block.volume.failed(error);
+          this.#options.remover.retire(block);
+        });
+    });
+  }
+
+  /** Makes room behind the footer first, or gives back what the new headers do not need. */
+  async #writeDescription(block: CachedBlock, file: DiskFile): Promise<void> {
+    const footer = this.#file.footer(block)!;
+    const moreBytes = footer.length - FOOTER_BYTES - block.behindFooterBytes;
+    if (moreBytes > 0) {
+      if (!block.volume.reserve(moreBytes)) return;
+      block.volume.commit(moreBytes);
+      block.behindFooterBytes += moreBytes;
+    }
+    await this.#file.writeFooter(block, file, footer);
+    if (moreBytes >= 0) return;
+    const { geometry } = this.#options;
+    await block.volume.gate.run(() => file.truncate(geometry.blockBytes + footer.length));
+    block.behindFooterBytes += moreBytes;
+    block.volume.freed(-moreBytes);
   }
 
   /** Resolves when no write is running. */
@@ -138,8 +180,9 @@ export class BlockWriter {
     const nowMs = clock.nowMs();
     const block = new CachedBlock({ ...described, firstUsedMs: nowMs, lastUsedMs: nowMs, volume, path, geometry });
     for (const segment of segments) block.segments.add(segment.index, segment.crc, true);
-    const bytes = block.chargedBytes;
     const footer = this.#file.footer(block);
+    block.behindFooterBytes = (footer?.length ?? FOOTER_BYTES) - FOOTER_BYTES;
+    const bytes = block.chargedBytes;
     if (segments.length === 0 || footer === undefined || !(await remover.isFree(path)) || !reservation.take(bytes)) return false;
     const temporary = join(temporaryDirectory(volume.path), `${digest}.${++this.#temporaries}`);
     let file: DiskFile | undefined;
@@ -210,7 +253,7 @@ export class BlockWriter {
       await this.#file.edit(block, async (file) => {
         // Processes that read the file directly still see a segment that was dropped and comes again: the footer goes first.
         left.uncertain = block.footerDrops !== block.segments.drops;
-        if (left.uncertain) await this.#file.writeFooter(block, file, this.#file.footer(block)!);
+        if (left.uncertain) await this.#file.writeFooter(block, file, this.#file.footerInPlace(block));
         left.uncertain = false;
         try {
           await this.#file.writeSegments(block, file, added);
@@ -219,7 +262,7 @@ export class BlockWriter {
           throw error;
         }
         left.uncertain = true;
-        await this.#file.writeFooter(block, file, this.#file.footer(block, added)!);
+        await this.#file.writeFooter(block, file, this.#file.footerInPlace(block, added));
       });
     } catch (error) {
       block.volume.failed(error);

@@ -56,6 +56,10 @@ export class CachedBlock implements Evictable {
   pins = 0;
   /** The number of dropped segments that its file's footer records. Set by BlockWriter alone. */
   footerDrops = 0;
+  /** Bytes behind its file's footer, for headers that do not fit into it. Set by BlockWriter and recovery alone. */
+  behindFooterBytes = 0;
+  /** A write of its changed headers is waiting. Set by BlockWriter alone. */
+  isDescriptionDue = false;
   /** The blocks of its volume, this one among them. Set by BlockIndex alone. */
   siblings: VolumeBlocks | undefined;
   /** Its file, if it is open. Set by OpenFiles alone. */
@@ -106,7 +110,7 @@ export class CachedBlock implements Evictable {
 
   /** Bytes that its file takes on the volume. */
   get chargedBytes(): number {
-    let bytes = FOOTER_BYTES;
+    let bytes = FOOTER_BYTES + this.behindFooterBytes;
     for (let segment = 0; segment < this.segments.count; segment++) {
       if (this.segments.has(segment)) bytes += this.segmentCharge(segment);
     }

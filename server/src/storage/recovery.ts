@@ -3,10 +3,12 @@ import {
   type BlockFooter,
   blockDigest,
   blocksDirectory,
+  bytesBehindFooter,
   CacheError,
   decodeFooter,
   FOOTER_BYTES,
   type Geometry,
+  isSameInfo,
   type ObjectInfo,
 } from "@frontcache/proto";
 import { forEachConcurrent } from "@frontcache/proto/runtime";
@@ -36,7 +38,7 @@ export interface RecoveryOptions {
 /** What all blocks of a version have alike. */
 interface VersionNames {
   readonly url: string;
-  readonly info: ObjectInfo;
+  info: ObjectInfo;
 }
 
 interface Recovering extends RecoveryOptions {
@@ -61,6 +63,7 @@ const NO_DESCRIPTORS = new Set(["EMFILE", "ENFILE"]);
 export async function recover(volumes: readonly Volume[], options: RecoveryOptions): Promise<number> {
   const recovering = { ...options, known: new Map<string, Map<string, VersionNames>>() };
   const found = (await Promise.all(volumes.map((volume) => recoverVolume(volume, recovering)))).flat();
+  describeAlike(found, recovering.known);
   found.sort((a, b) => a.lastUsedMs - b.lastUsedMs);
   for (const block of found) {
     block.volume.recovered(block.chargedBytes);
@@ -193,11 +196,39 @@ async function readBlock(
   if (bytes.length < FOOTER_BYTES) return "cut short";
   const footer = decodeFooter(bytes, geometry);
   if (footer === undefined) return "no footer of this format and block size";
+  const behindFooterBytes = bytesBehindFooter(bytes);
+  const info = behindFooterBytes === 0 ? footer.info : await completeInfo(path, behindFooterBytes, gate, options);
   if (!path.endsWith(`${blockDigest(footer.id, geometry.blockBytes)}.blk`)) return "the footer of another block";
-  const block = cachedBlock(volume, path, footer, stat, options);
+  const block = cachedBlock(volume, path, { ...footer, info: info ?? footer.info }, stat, options);
+  block.behindFooterBytes = behindFooterBytes;
   const leftOverBytes = stat.allocatedBytes - block.chargedBytes;
   if (leftOverBytes < Math.min(FILE_SYSTEM_BYTES, geometry.segmentBytes)) return block;
   return (await takeBack(block, gate, options)) ? block : "left-overs of a write that was cut off";
+}
+
+/** What a footer with headers behind it says of the object. Undefined if that cannot be read. */
+async function completeInfo(
+  path: string,
+  behindFooterBytes: number,
+  gate: DiskGate,
+  { disk, geometry }: RecoveryOptions,
+): Promise<ObjectInfo | undefined> {
+  const bytes = Buffer.alloc(FOOTER_BYTES + behindFooterBytes);
+  const read = async (): Promise<void> => {
+    const file = await disk.open(path, "read");
+    try {
+      await file.read(bytes, geometry.blockBytes);
+    } finally {
+      await file.close().catch(() => undefined);
+    }
+  };
+  try {
+    await gate.run(read);
+    return decodeFooter(bytes, geometry)?.info;
+  } catch (error) {
+    if (NO_DESCRIPTORS.has(systemCode(error)) || gate.isHanging) throw error;
+    return undefined;
+  }
 }
 
 function cachedBlock(volume: Volume, path: string, footer: BlockFooter, stat: DiskStat, options: Recovering): CachedBlock {
@@ -221,7 +252,18 @@ function shared(id: BlockId, info: ObjectInfo, known: Map<string, Map<string, Ve
   const names = versions.get(id.version) ?? { url: id.url, info };
   versions.set(id.version, names);
   const isSame = names.info.objectSize === info.objectSize;
+  // If the object's headers changed, the file of its first block was written again.
+  const isBetter = id.offset === 0 || names.info.lacks === "metadata";
+  if (isSame && isBetter && info.lacks !== "metadata" && !isSameInfo(names.info, info)) names.info = info;
   return { id: { url: names.url, version: names.info.version, offset: id.offset }, info: isSame ? names.info : info };
+}
+
+/** Gives all blocks of a version what the best file says of it. */
+function describeAlike(blocks: readonly CachedBlock[], known: Map<string, Map<string, VersionNames>>): void {
+  for (const block of blocks) {
+    const info = known.get(block.id.url)?.get(block.id.version)?.info;
+    if (info?.objectSize === block.info.objectSize) block.info = info;
+  }
 }
 
 /** Frees the space of segments that the footer does not speak of. False where that can't be done. */

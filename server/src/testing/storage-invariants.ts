@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { blocksDirectory, decodeFooter, FOOTER_BYTES, type Geometry, segmentLength } from "@frontcache/proto";
+import { blocksDirectory, bytesBehindFooter, decodeFooter, FOOTER_BYTES, type Geometry, segmentLength } from "@frontcache/proto";
 import { temporaryDirectory } from "../storage/block.js";
 import type { BlockStore } from "../storage/block-store.js";
 import { segmentCharge } from "../storage/cached-block.js";
@@ -51,7 +51,7 @@ async function fileCharge(path: string, disk: Disk, geometry: Geometry): Promise
     return footer.crcs.reduce<number>((sum, crc, segment) => {
       const segmentBytes = segmentLength(segment, length, geometry);
       return crc === undefined ? sum : sum + segmentCharge(segmentBytes, geometry);
-    }, FOOTER_BYTES);
+    }, FOOTER_BYTES + bytesBehindFooter(bytes));
   } finally {
     await file.close();
   }
