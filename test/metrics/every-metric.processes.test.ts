@@ -9,6 +9,7 @@ import { Cluster } from "../e2e/cluster.js";
 import { EmulatedPods, type Place } from "../e2e/cluster-pods.js";
 import { BLOCK_BYTES, readFrom, type TestObject } from "../e2e/test-objects.js";
 import { OtlpReceiver } from "../emulators/otlp.js";
+import { rampBytes } from "../emulators/s3.js";
 import { scrape, sumOf } from "./scrape.js";
 
 const INTERVAL_MS = 500;
@@ -131,6 +132,7 @@ async function exerciseAll(cluster: Cluster): Promise<void> {
     const range = { offset: own.offset, length: BLOCK_BYTES };
     await readFrom(member, own.object, range);
     await readFrom(member, { ...own.object, url: "s3://bucket/missing", version: "" }, range).catch(() => {});
+    await longHeaders(cluster, member);
     await staleRead(cluster, member);
     await joinedReads(cluster, member);
     await hedgedRead(cluster, member);
@@ -157,6 +159,14 @@ async function ownedBlocks(cluster: Cluster, objects: readonly TestObject[]): Pr
       return { object, offset, owner: list.owner(object.url, offset)!.name };
     }),
   );
+}
+
+/** Reads an object with more headers than are kept. */
+async function longHeaders(cluster: Cluster, member: CacheServiceClient): Promise<void> {
+  const headers = Object.fromEntries(Array.from({ length: 20 }, (_, at) => [`x-amz-meta-${at}`, "v".repeat(1_000)]));
+  cluster.origin.put("bucket", "described", rampBytes(0, 7, 0), { headers });
+  const object = { url: "s3://bucket/described", key: "described", version: "", blocks: 1, seed: 0 };
+  await readFrom(member, object, { offset: 0, length: 7 });
 }
 
 /** Causes stale reads: while the origin is unreachable, cached blocks are served without confirmation of their version. */

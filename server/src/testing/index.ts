@@ -38,7 +38,7 @@ export { checkedAnswer } from "../origin/checked-answer.js";
 export type { OriginFailure } from "../origin/failure-log.js";
 export { type GcsOptions, GcsOrigin } from "../origin/gcs/gcs-origin.js";
 export { hedged } from "../origin/hedged.js";
-export { httpGet, originHttpAgent, originHttpsAgent } from "../origin/http/http-get.js";
+export { httpGet, originHttpAgent, originHttpsAgent, withLongHeads } from "../origin/http/http-get.js";
 export { bypassOf } from "../origin/http/socket-reads.js";
 export { DIRECT, proxiesOf } from "../origin/http/way.js";
 export { limited } from "../origin/limited.js";

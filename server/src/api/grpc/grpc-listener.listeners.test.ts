@@ -53,6 +53,8 @@ describe("the methods", () => {
       objectSize: 100_000,
       contentType: "text/plain",
       lastModifiedMs: 0,
+      headers: [],
+      lacks: "",
       cachedBytes: 100_000,
     });
     const missing = answerOf((done) =>

@@ -108,8 +108,8 @@ export function originHttpsAgent(maxConnections: number, way: Way): HttpsAgent {
   return withLongHeads(withSocketReads(agent, "https:", way));
 }
 
-/** Node's limit is 16 KiB, and the SDK has no option for it. */
-function withLongHeads<Agent extends HttpAgent>(agent: Agent): Agent {
+/** Has an agent accept longer heads than Node's 16 KiB. The SDK has no option for it. */
+export function withLongHeads<Agent extends HttpAgent>(agent: Agent): Agent {
   type WithAddRequest = { addRequest(request: ClientRequest, ...rest: unknown[]): void };
   const addRequest = (agent as unknown as WithAddRequest).addRequest.bind(agent);
   const withLimit: WithAddRequest["addRequest"] = (request, ...rest) =>
