@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { parseHead, Unintelligible } from "./answer-head.js";
+import { objectHeadersIn, parseHead, Unintelligible } from "./answer-head.js";
 
 const good = [
   "HTTP/1.1 206 Partial Content",
@@ -32,6 +32,24 @@ describe("an answer's head", () => {
     expect(parse(lines)).toMatchObject({ status: 404, contentLength: 5, keepAlive: false });
   });
 
+  it("tells what it says of the object: the lines before the Content-Length", () => {
+    const lines = [
+      'ETag: "v1"',
+      "content-encoding: gzip",
+      "X-Amz-Meta-Latin: caf\xe9",
+      "x-amz-meta-empty:",
+      "x-anything: 1",
+      "frontcache-lacks: metadata",
+    ];
+    const { objectLines } = parse(["HTTP/1.1 206 Partial Content", ...lines, "Content-Length: 1", "x-amz-meta-late: 1"]);
+    expect(objectLines).toBe(`${lines.join("\r\n")}\r\n`);
+    expect(objectHeadersIn(objectLines)).toEqual({
+      headers: "content-encoding: gzip\r\nx-amz-meta-empty: \r\nx-amz-meta-latin: caf\xe9\r\n",
+      lacks: "metadata",
+    });
+    expect(objectHeadersIn(parse(good).objectLines)).toEqual({});
+  });
+
   it.each([
     "",
     "HTTP/1.0 206 Partial Content",
@@ -59,7 +77,6 @@ describe("an answer's head", () => {
     "Content-Range: bytes 0-9/100",
     "Transfer-Encoding: chunked",
     "Transfer-Encoding: identity",
-    "Content-Encoding: gzip",
     " folded",
     "\tfolded",
     "no colon",
