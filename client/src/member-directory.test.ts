@@ -1,11 +1,11 @@
 import { CacheError, type MemberInfo, Membership } from "@frontcache/proto";
+import { ManualClock } from "@frontcache/proto/testing";
 import { describe, expect, it } from "vitest";
 import { WatchedMembers } from "./member-directory.js";
 import { CircuitBreaker } from "./members/circuit-breaker.js";
 import { Unreachable, type WatchEnd } from "./members/ports.js";
 import { RunningCall } from "./members/running-call.js";
 import { FakeTransport } from "./testing/fake-transport.js";
-import { ManualClock } from "./testing/manual-clock.js";
 
 const url = "s3://bucket/file";
 const endpoint = "service:8080";
@@ -17,7 +17,7 @@ function membership(names: readonly string[], blockBytes = 16 * MiB): Membership
 }
 
 function setUp() {
-  const clock = new ManualClock();
+  const clock = new ManualClock(0);
   const transport = new FakeTransport({ version: "v1", size: 0 });
   const asked: string[] = [];
   /** The watch that runs. */
@@ -90,7 +90,7 @@ describe("the watched member list", () => {
     expect(members.members).toEqual([]);
     expect(members.geometry.blockBytes).toBe(16 * MiB);
     expect(asked.length).toBe(1);
-    expect(clock.pending).toBe(1);
+    expect(clock.waits).toBe(1);
     await members.close();
   });
 
@@ -158,14 +158,14 @@ describe("the watched member list", () => {
     watch.end(new Unreachable("no connection"));
     await expect(begun).rejects.toMatchObject({ code: "UNAVAILABLE" });
     call.end();
-    expect(clock.pending).toBe(0);
+    expect(clock.waits).toBe(0);
   });
 
   it("fails to start, and ends its watch, if no list arrives in time", async () => {
     const { begun, clock, call } = setUp();
     await expect(clock.run(begun)).rejects.toMatchObject({ code: "DEADLINE_EXCEEDED" });
     call.end();
-    expect(clock.pending).toBe(0);
+    expect(clock.waits).toBe(0);
   });
 
   it("leaves nothing running when it is closed", async () => {
@@ -176,6 +176,6 @@ describe("the watched member list", () => {
     await settled();
     await members.close();
     call.end();
-    expect(clock.pending).toBe(0);
+    expect(clock.waits).toBe(0);
   });
 });

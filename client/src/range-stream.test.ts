@@ -27,17 +27,17 @@ describe("a stream of a range", () => {
     };
     const breaks = fc.array(fc.option(fc.nat(8)), { maxLength: 4 });
     await fc.assert(
-      fc.asyncProperty(fc.record(range), fc.integer({ min: 61, max: 90 }), breaks, async (wanted, size, breaksAt) => {
-        const { bytes, transport, clock } = setUp(size, wanted);
+      fc.asyncProperty(fc.record(range), fc.integer({ min: 61, max: 90 }), breaks, async (requested, size, breaksAt) => {
+        const { bytes, transport, clock } = setUp(size, requested);
         transport.onRead = (_, count) => {
           const afterBytes = breaksAt[count - 1];
           const error = new CacheError("UNAVAILABLE", "the origin is down");
           return afterBytes === undefined || afterBytes === null ? undefined : { afterBytes, error };
         };
-        const expected = ramp(wanted.offset, Math.min(wanted.length ?? size, size - wanted.offset));
+        const expected = ramp(requested.offset, Math.min(requested.length ?? size, size - requested.offset));
         expect((await bytes()).equals(expected)).toBe(true);
         expect(transport.running).toBe(0);
-        expect(clock.pending).toBe(0);
+        expect(clock.waits).toBe(0);
       }),
       { numRuns: 60 },
     );
@@ -51,7 +51,7 @@ describe("a stream of a range", () => {
       let at = 0;
       for await (const piece of stream) {
         // What lands next has time to land in the wrong place.
-        for (let turn = 0; turn < 3; turn++) await new Promise((resolve) => setImmediate(resolve));
+        for (let iteration = 0; iteration < 3; iteration++) await new Promise((resolve) => setImmediate(resolve));
         expect(piece.equals(ramp(at, piece.length))).toBe(true);
         const id = ids.get(piece.buffer) ?? ids.size;
         ids.set(piece.buffer, id);
@@ -93,7 +93,7 @@ describe("a stream of a range", () => {
     await closed;
     expect(transport.running).toBe(0);
     expect(call.signal.aborted).toBe(true);
-    expect(clock.pending).toBe(0);
+    expect(clock.waits).toBe(0);
   });
 
   it("aborts the reads when it is destroyed while it waits, and closes only after they ended", async () => {

@@ -28,17 +28,17 @@ describe("reading a range", () => {
     const range = { offset: fc.nat(60), length: fc.integer({ min: 1, max: 80 }), version: fc.constantFrom("", "v1") };
     const breaks = fc.array(fc.option(fc.nat(8)), { maxLength: 4 });
     await fc.assert(
-      fc.asyncProperty(fc.record(range), fc.integer({ min: 61, max: 90 }), breaks, async (wanted, size, breaksAt) => {
+      fc.asyncProperty(fc.record(range), fc.integer({ min: 61, max: 90 }), breaks, async (requested, size, breaksAt) => {
         const { read, transport, call, clock } = setUp(size);
         transport.onRead = (_, count) => {
           const afterBytes = breaksAt[count - 1];
           return afterBytes === undefined || afterBytes === null ? undefined : { afterBytes, error: passing };
         };
-        const bytes = await read(wanted);
-        expect(bytes.equals(ramp(wanted.offset, Math.min(wanted.length, size - wanted.offset)))).toBe(true);
+        const bytes = await read(requested);
+        expect(bytes.equals(ramp(requested.offset, Math.min(requested.length, size - requested.offset)))).toBe(true);
         expect(transport.running).toBe(0);
         call.end();
-        expect(clock.pending).toBe(0);
+        expect(clock.waits).toBe(0);
       }),
       { numRuns: 60 },
     );

@@ -6,7 +6,7 @@ import type { WarmSummary } from "./warm-count.js";
 import { type WarmOptions, type WarmTarget, warmObjects } from "./warming.js";
 
 const urls = ["s3://bucket/a", "s3://bucket/b"];
-const told = (key: string, fields: Partial<WarmProgress>): WarmProgress => WarmProgress.fromPartial({ key, ...fields });
+const progressOf = (key: string, fields: Partial<WarmProgress>): WarmProgress => WarmProgress.fromPartial({ key, ...fields });
 
 function fixture() {
   const setting = new ReadSetting({ version: "v1", size: 20 });
@@ -21,15 +21,19 @@ describe("warming", () => {
     const { transport, warm } = fixture();
     transport.onWarm = async (_, order, onProgress) => {
       expect(order).toEqual({ urls, prefixes: [], version: "v1", concurrency: 4, dryRun: false });
-      onProgress(told(urls[0]!, { totalBytes: 20, totalBlocks: 3, doneBytes: 8, doneBlocks: 1 }));
-      onProgress(told(urls[1]!, { totalBytes: 5, totalBlocks: 1, doneBytes: 5, cachedBytes: 5, doneBlocks: 1 }));
-      onProgress(told(urls[1]!, { totalBytes: 5, totalBlocks: 1, doneBytes: 5, cachedBytes: 5, doneBlocks: 1, ended: true }));
-      const error = { error: "origin out of reach", errorCode: "UNAVAILABLE", ended: true };
-      onProgress(told(urls[0]!, { totalBytes: 20, totalBlocks: 3, doneBytes: 16, cachedBytes: 8, doneBlocks: 2, ...error }));
+      onProgress(progressOf(urls[0]!, { totalBytes: 20, totalBlocks: 3, doneBytes: 8, doneBlocks: 1 }));
+      onProgress(progressOf(urls[1]!, { totalBytes: 5, totalBlocks: 1, doneBytes: 5, cachedBytes: 5, doneBlocks: 1 }));
+      onProgress(
+        progressOf(urls[1]!, { totalBytes: 5, totalBlocks: 1, doneBytes: 5, cachedBytes: 5, doneBlocks: 1, ended: true }),
+      );
+      const error = { error: "origin unreachable", errorCode: "UNAVAILABLE", ended: true };
+      onProgress(
+        progressOf(urls[0]!, { totalBytes: 20, totalBlocks: 3, doneBytes: 16, cachedBytes: 8, doneBlocks: 2, ...error }),
+      );
     };
     const seen: WarmSummary[] = [];
     const summary = await warm(urls, { version: "v1", concurrency: 4, onProgress: (progress) => seen.push(progress) });
-    const failure = { url: urls[0], error: new CacheError("UNAVAILABLE", "s3://bucket/a: origin out of reach") };
+    const failure = { url: urls[0], error: new CacheError("UNAVAILABLE", "s3://bucket/a: origin unreachable") };
     expect(summary).toEqual({
       objects: 2,
       blocks: 3,
@@ -53,11 +57,11 @@ describe("warming", () => {
     transport.onWarm = async (address, order, onProgress) => {
       orders.push({ ...order, address });
       if (orders.length === 1) {
-        onProgress(told(urls[0]!, { totalBytes: 8, doneBytes: 8, doneBlocks: 1, ended: true }));
-        onProgress(told(urls[1]!, { totalBytes: 20, doneBytes: 8, doneBlocks: 1 }));
+        onProgress(progressOf(urls[0]!, { totalBytes: 8, doneBytes: 8, doneBlocks: 1, ended: true }));
+        onProgress(progressOf(urls[1]!, { totalBytes: 20, doneBytes: 8, doneBlocks: 1 }));
         throw new Unreachable("gone");
       }
-      onProgress(told(urls[1]!, { totalBytes: 20, doneBytes: 20, cachedBytes: 8, doneBlocks: 3, ended: true }));
+      onProgress(progressOf(urls[1]!, { totalBytes: 20, doneBytes: 20, cachedBytes: 8, doneBlocks: 3, ended: true }));
     };
     expect(await warm()).toMatchObject({ objects: 2, blocks: 4, cachedBytes: 8, fetchedBytes: 20, totalBytes: 28, failed: 0 });
     expect(orders.map((order) => [order.address, order.urls])).toEqual([
@@ -70,10 +74,10 @@ describe("warming", () => {
     const { transport, orders, warm } = fixture();
     transport.onWarm = async (address, order, onProgress) => {
       orders.push({ ...order, address });
-      const held = orders.length === 1 ? 0 : 8;
-      onProgress(told(urls[0]!, { totalBytes: 8, doneBytes: 8, cachedBytes: held, doneBlocks: 1, ended: true }));
+      const cachedBytes = orders.length === 1 ? 0 : 8;
+      onProgress(progressOf(urls[0]!, { totalBytes: 8, doneBytes: 8, cachedBytes, doneBlocks: 1, ended: true }));
       if (orders.length === 1) throw new Unreachable("gone");
-      onProgress(told(urls[1]!, { totalBytes: 5, doneBytes: 5, doneBlocks: 1, ended: true }));
+      onProgress(progressOf(urls[1]!, { totalBytes: 5, doneBytes: 5, doneBlocks: 1, ended: true }));
     };
     const summary = await warm([{ prefix: "s3://bucket/" }]);
     expect(summary).toMatchObject({ objects: 2, blocks: 2, cachedBytes: 8, fetchedBytes: 5, totalBytes: 13 });
@@ -87,7 +91,7 @@ describe("warming", () => {
     const { transport, orders, warm } = fixture();
     transport.onWarm = async (address, order, onProgress) => {
       orders.push({ ...order, address });
-      for (const url of order.urls) onProgress(told(url, { totalBytes: 1, doneBytes: 1, doneBlocks: 1, ended: true }));
+      for (const url of order.urls) onProgress(progressOf(url, { totalBytes: 1, doneBytes: 1, doneBlocks: 1, ended: true }));
     };
     const many = Array.from({ length: 2_500 }, (_, at) => `s3://bucket/${at}`);
     expect(await warm([...many, many.at(-1)!])).toMatchObject({ objects: 2_500, fetchedBytes: 2_500 });
@@ -97,7 +101,7 @@ describe("warming", () => {
   it("lists the first thousand failures, and counts the others", async () => {
     const { transport, warm } = fixture();
     transport.onWarm = async (_, order, onProgress) => {
-      for (const url of order.urls) onProgress(told(url, { error: "no such object", errorCode: "NOT_FOUND", ended: true }));
+      for (const url of order.urls) onProgress(progressOf(url, { error: "no such object", errorCode: "NOT_FOUND", ended: true }));
     };
     const summary = await warm(Array.from({ length: 1_500 }, (_, at) => `s3://bucket/${at}`));
     expect([summary.failed, summary.failures.length, summary.failures[0]?.error.code]).toEqual([1_500, 1_000, "NOT_FOUND"]);
@@ -126,7 +130,7 @@ describe("warming", () => {
     transport.onWarm = async (_, { urls: keys, prefixes, ...order }, onProgress) => {
       const request = WarmRequest.fromPartial({ ...order, keys: [...keys], prefixes: [...prefixes] });
       bytes.push(WarmRequest.encode(request).finish().length);
-      for (const key of keys) onProgress(told(key, { ended: true }));
+      for (const key of keys) onProgress(progressOf(key, { ended: true }));
     };
     expect((await warm(long)).objects).toBe(1_000);
     expect(Math.max(...bytes)).toBeLessThan(MAX_REQUEST_BYTES);

@@ -65,10 +65,10 @@ describe("the ring", () => {
 
   it("returns shares that match the distribution of blocks", () => {
     const ring = new Ring(members(5));
-    const told = ring.shares();
+    const computed = ring.shares();
     const blocks = 20_000;
-    for (const [name, owned] of shares(ring, blocks)) expect(owned / blocks).toBeCloseTo(told.get(name)!, 1.8);
-    expect([...told.values()].reduce((sum, share) => sum + share)).toBeCloseTo(1, 12);
+    for (const [name, owned] of shares(ring, blocks)) expect(owned / blocks).toBeCloseTo(computed.get(name)!, 1.8);
+    expect([...computed.values()].reduce((sum, share) => sum + share)).toBeCloseTo(1, 12);
     expect(new Ring([]).shares().size).toBe(0);
   });
 

@@ -129,7 +129,7 @@ describe("the alerting rules", () => {
   });
 
   it("cover the failures that need an operator, and have a summary", () => {
-    const wanted = [
+    const required = [
       "HitRatioFalling",
       "OriginErrors",
       "VolumeOverWatermark",
@@ -138,7 +138,7 @@ describe("the alerting rules", () => {
       "RingSmallerThanStatefulSet",
       "EventLoopDelay",
     ];
-    expect(rules.map(({ alert }) => alert)).toEqual(expect.arrayContaining(wanted.map((name) => `Frontcache${name}`)));
+    expect(rules.map(({ alert }) => alert)).toEqual(expect.arrayContaining(required.map((name) => `Frontcache${name}`)));
     for (const { annotations } of rules) expect(Object.keys(annotations)).toEqual(["summary", "action"]);
   });
 });

@@ -66,25 +66,25 @@ describe("a cluster whose pods change", () => {
     expect(moved.every((owner) => owner === cluster.addressOf("cache-4"))).toBe(true);
     expect(Math.abs(moved.length / after.length - 1 / 5)).toBeLessThan(0.03);
     await readAll(client, objects);
-    expect(cluster.fetches.length).toBeLessThanOrEqual(MAX_STRAYS + cluster.mostStrays);
-    await expect.poll(() => cluster.heldBlocks("cache-4")).toBeGreaterThan(0);
+    expect(cluster.fetches.length).toBeLessThanOrEqual(MAX_STRAYS + cluster.mostUnneeded);
+    await expect.poll(() => cluster.cachedBlocks("cache-4")).toBeGreaterThan(0);
   });
 
   it("fails no read when a member shuts down, and fetches again at most the blocks that it had cached", async () => {
-    const share = await cluster.heldBlocks("cache-1");
+    const share = await cluster.cachedBlocks("cache-1");
     cluster.forget();
     await using readers = new Readers(byRing, objects, load);
     await readers.more(100);
-    expect(await cluster.leave("cache-1")).toBe(0);
+    expect(await cluster.shutDown("cache-1")).toBe(0);
     await cluster.agreed();
     await readers.more(100);
     const { failed, wrong, reads, slowestMs } = await readers.stop();
     await readAll(client, objects);
     console.info(
-      `leaving: ${reads} reads meanwhile, the slowest ${slowestMs} ms; ${cluster.fetches.length} GETs of ${share} blocks`,
+      `shutdown: ${reads} reads meanwhile, the slowest ${slowestMs} ms; ${cluster.fetches.length} GETs of ${share} blocks`,
     );
     expect({ failed, wrong }).toEqual({ failed: [], wrong: 0 });
-    expect(cluster.fetches.length).toBeLessThanOrEqual(share + cluster.mostStrays);
+    expect(cluster.fetches.length).toBeLessThanOrEqual(share + cluster.mostUnneeded);
   });
 
   it("fails no read and fetches no cached block again during a rolling restart", async () => {
@@ -92,14 +92,14 @@ describe("a cluster whose pods change", () => {
     await using readers = new Readers(byRing, objects, load);
     for (const name of cluster.names) {
       const host = cluster.hostOf(name);
-      expect(await cluster.leave(name)).toBe(0);
+      expect(await cluster.shutDown(name)).toBe(0);
       await cluster.join({ name, host });
       await cluster.agreed();
     }
     const { failed, wrong, reads, slowestMs } = await readers.stop();
     console.info(`rolling restart: ${reads} reads, the slowest ${slowestMs} ms; ${cluster.fetches.length} GETs`);
     expect({ failed, wrong }).toEqual({ failed: [], wrong: 0 });
-    expect(cluster.fetches.length).toBeLessThanOrEqual(MAX_STRAYS + cluster.mostStrays);
+    expect(cluster.fetches.length).toBeLessThanOrEqual(MAX_STRAYS + cluster.mostUnneeded);
   });
 
   it("fails no read when a member is killed, while it is absent and after it returns", async () => {
@@ -123,15 +123,15 @@ describe("a cluster whose pods change", () => {
   });
 
   it("keeps the blocks of a pod that returns with the same name and a new address", async () => {
-    const held = await cluster.heldBlocks("cache-3");
-    expect(await cluster.leave("cache-3")).toBe(0);
+    const cached = await cluster.cachedBlocks("cache-3");
+    expect(await cluster.shutDown("cache-3")).toBe(0);
     await cluster.join({ name: "cache-3", host: "127.0.1.3" });
     await cluster.agreed();
     await followed();
     cluster.forget();
     await readAll(client, objects);
-    expect(cluster.fetches.length).toBeLessThanOrEqual(MAX_STRAYS + cluster.mostStrays);
-    expect(await cluster.heldBlocks("cache-3")).toBeGreaterThanOrEqual(held);
+    expect(cluster.fetches.length).toBeLessThanOrEqual(MAX_STRAYS + cluster.mostUnneeded);
+    expect(await cluster.cachedBlocks("cache-3")).toBeGreaterThanOrEqual(cached);
   });
 });
 
@@ -165,7 +165,7 @@ describe("a cluster whose Kubernetes API is unavailable", () => {
     await cluster.agreed(namesOf(4));
     await readers.more(500);
     const { failed, wrong, slowestMs } = await readers.stop();
-    console.info(`API gone: the slowest read ${slowestMs} ms`);
+    console.info(`API unavailable: the slowest read ${slowestMs} ms`);
     expect({ failed, wrong }).toEqual({ failed: [], wrong: 0 });
   });
 });

@@ -20,8 +20,8 @@ export interface Pods {
   ready(name: string): Promise<void>;
   unready(name: string): Promise<void>;
   /** The pod's deletion began. */
-  leaving(name: string): Promise<void>;
-  gone(name: string): Promise<void>;
+  terminating(name: string): Promise<void>;
+  removed(name: string): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -36,8 +36,8 @@ export function staticPods(places: readonly Place[], port: number, listOf = (_na
     created: nothing,
     ready: nothing,
     unready: nothing,
-    leaving: nothing,
-    gone: nothing,
+    terminating: nothing,
+    removed: nothing,
     close: nothing,
   };
 }
@@ -77,11 +77,11 @@ export class EmulatedPods implements Pods {
     this.api.pods.set(name, { ready: false });
   }
 
-  async leaving(name: string): Promise<void> {
+  async terminating(name: string): Promise<void> {
     this.api.pods.startDeleting(name);
   }
 
-  async gone(name: string): Promise<void> {
+  async removed(name: string): Promise<void> {
     this.api.pods.remove(name);
   }
 
@@ -126,11 +126,11 @@ export class RealPods implements Pods {
     return this.cluster.setStatus(name, { ready: false });
   }
 
-  leaving(name: string): Promise<void> {
+  terminating(name: string): Promise<void> {
     return this.cluster.deletePod(name);
   }
 
-  gone(name: string): Promise<void> {
+  removed(name: string): Promise<void> {
     return this.cluster.endPod(name);
   }
 

@@ -26,17 +26,17 @@ describe("five members that share 400 blocks", () => {
     await readAll(await cluster.client(), objects);
     const blocks = new Set(cluster.fetches.map(({ block }) => block));
     expect(blocks.size).toBe(OBJECTS * BLOCKS);
-    expect(cluster.fetches.length - blocks.size).toBeLessThanOrEqual(cluster.mostStrays);
+    expect(cluster.fetches.length - blocks.size).toBeLessThanOrEqual(cluster.mostUnneeded);
     const shares = cluster.names.map((name) => cluster.fetches.filter(({ member }) => member === name).length);
     const largest = Math.max(...shares) / ((OBJECTS * BLOCKS) / MEMBERS);
     console.info(`shares of ${OBJECTS * BLOCKS} blocks: ${shares.join(", ")}; the largest over the mean: ${largest.toFixed(2)}`);
     expect(largest).toBeLessThanOrEqual(1.25);
-    await expect.poll(() => Promise.all(cluster.names.map((name) => cluster.heldBlocks(name)))).toEqual(shares);
+    await expect.poll(() => Promise.all(cluster.names.map((name) => cluster.cachedBlocks(name)))).toEqual(shares);
   });
 
   it("answer reads of every block at every member with one hop to its owner and without another fill", async () => {
     cluster.forget();
-    const held = await Promise.all(cluster.names.map((name) => cluster.heldBlocks(name)));
+    const cached = await Promise.all(cluster.names.map((name) => cluster.cachedBlocks(name)));
     for (const name of cluster.names) {
       await cluster.talk(name, async (client) => {
         const reads = objects.flatMap((object) => Array.from({ length: BLOCKS }, (_, block) => ({ object, block })));
@@ -48,16 +48,16 @@ describe("five members that share 400 blocks", () => {
         );
       });
     }
-    expect(cluster.fetches.length).toBeLessThanOrEqual(cluster.mostStrays);
-    const blocks = async (): Promise<number> => sum(await Promise.all(cluster.names.map((name) => cluster.heldBlocks(name))));
-    expect((await blocks()) - sum(held)).toBeLessThanOrEqual(cluster.mostStrays);
+    expect(cluster.fetches.length).toBeLessThanOrEqual(cluster.mostUnneeded);
+    const blocks = async (): Promise<number> => sum(await Promise.all(cluster.names.map((name) => cluster.cachedBlocks(name))));
+    expect((await blocks()) - sum(cached)).toBeLessThanOrEqual(cluster.mostUnneeded);
   });
 
   it("never forward a read that another member forwarded", async () => {
     const key = "forwarded";
     const version = cluster.origin.putRamp("bucket", key, BLOCK_BYTES, 1);
     const object = { url: `s3://bucket/${key}`, key, version, blocks: 1, seed: 1 };
-    const blocks = async (): Promise<number> => sum(await Promise.all(cluster.names.map((name) => cluster.heldBlocks(name))));
+    const blocks = async (): Promise<number> => sum(await Promise.all(cluster.names.map((name) => cluster.cachedBlocks(name))));
     const before = await blocks();
     for (const name of cluster.names) {
       const range = { offset: 0, length: KiB, forwarded: true };

@@ -69,10 +69,10 @@ export class Cluster implements AsyncDisposable {
   static async start({ names, pods, flags = [], volumeSize }: ClusterOptions): Promise<Cluster> {
     const [origin, directory, port] = [await S3Emulator.start(), await temporaryDirectory(), await freePorts()];
     const places = names.map((name, index) => ({ name, host: hostOf(index) }));
-    const told = pods === undefined ? staticPods(places, port) : await pods({ directory: directory.path, places, port });
-    const cluster = new Cluster(origin, directory, port, told, flags, volumeSize);
+    const discovery = pods === undefined ? staticPods(places, port) : await pods({ directory: directory.path, places, port });
+    const cluster = new Cluster(origin, directory, port, discovery, flags, volumeSize);
     await Promise.all(places.map((place) => cluster.join(place)));
-    if (told.follow) await cluster.agreed();
+    if (discovery.follow) await cluster.agreed();
     return cluster;
   }
 
@@ -96,7 +96,7 @@ export class Cluster implements AsyncDisposable {
    * Returns the allowed number of unnecessary GETs since the last `forget`: 0. If a busy machine does not run each member every
    * second, members consider each other unreachable and fetch each other's blocks. Then the number of GETs proves nothing.
    */
-  get mostStrays(): number {
+  get mostUnneeded(): number {
     return this.#lost > this.#lostBefore ? Number.POSITIVE_INFINITY : 0;
   }
 
@@ -128,12 +128,12 @@ export class Cluster implements AsyncDisposable {
   }
 
   /** Shuts a member down as Kubernetes does: marks the pod as terminating, sends SIGTERM; resolves with the exit code. */
-  async leave(name: string): Promise<number | null> {
-    const leaving = this.pods.leaving(name);
+  async shutDown(name: string): Promise<number | null> {
+    const terminating = this.pods.terminating(name);
     const code = await this.#members.get(name)!.stop("SIGTERM");
-    await leaving;
+    await terminating;
     this.#members.delete(name);
-    await this.pods.gone(name);
+    await this.pods.removed(name);
     return code;
   }
 
@@ -157,20 +157,20 @@ export class Cluster implements AsyncDisposable {
 
   /** Resolves with a member's list when it contains exactly these members; rejects with its last list after a timeout. */
   async listedBy(name: string, names: readonly string[], limitMs = 60_000): Promise<Membership> {
-    const wanted = [...names].sort().join();
+    const expected = [...names].sort().join();
     return this.talk(name, async (client) => {
       const watch = client.watchMembers({});
       const limit = setTimeout(() => watch.cancel(), limitMs);
-      let heard = "nothing";
+      let listed = "nothing";
       try {
         for await (const message of watch as AsyncIterable<MemberList>) {
           const list = Membership.fromMessage(message);
-          heard = list.members.map((member) => member.name).join();
-          if (heard === wanted) return list;
+          listed = list.members.map((member) => member.name).join();
+          if (listed === expected) return list;
         }
         throw new Error("the watch ended");
       } catch (cause) {
-        throw new Error(`${name} lists ${heard} instead of ${wanted} after ${limitMs} ms`, { cause });
+        throw new Error(`${name} lists ${listed} instead of ${expected} after ${limitMs} ms`, { cause });
       } finally {
         clearTimeout(limit);
         watch.cancel();
@@ -211,7 +211,7 @@ export class Cluster implements AsyncDisposable {
   }
 
   /** Returns the number of block files of a member. */
-  async heldBlocks(name: string): Promise<number> {
+  async cachedBlocks(name: string): Promise<number> {
     const files = await readdir(join(this.cacheOf(name), "v1"), { recursive: true });
     return files.filter((file) => file.endsWith(".blk")).length;
   }

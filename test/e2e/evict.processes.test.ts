@@ -16,7 +16,7 @@ describe("evict at any of three members", () => {
   afterAll(() => cluster?.[Symbol.asyncDispose]());
 
   /** Puts an object, or a new version of it, and has its blocks cached by the members; resolves with the version. */
-  async function held(key: string): Promise<string> {
+  async function cached(key: string): Promise<string> {
     const version = cluster.origin.putRamp("bucket", key, BLOCKS * BLOCK_BYTES, 1);
     const object = { url: `s3://bucket/${key}`, key, version, blocks: BLOCKS, seed: 1 };
     const before = await counts();
@@ -30,7 +30,7 @@ describe("evict at any of three members", () => {
     return version;
   }
 
-  const counts = (): Promise<number[]> => Promise.all(cluster.names.map((name) => cluster.heldBlocks(name)));
+  const counts = (): Promise<number[]> => Promise.all(cluster.names.map((name) => cluster.cachedBlocks(name)));
   const total = (numbers: readonly number[]): number => numbers.reduce((sum, number) => sum + number, 0);
 
   async function byCommand(...args: string[]): Promise<{ blocks: number }> {
@@ -58,9 +58,9 @@ describe("evict at any of three members", () => {
       way === "gRPC"
         ? byCall(url, prefix, version)
         : byCommand(url, ...(prefix ? ["--prefix"] : []), ...(version === "" ? [] : ["--object-version", version]));
-    const [old, current] = [await held("a/one"), await held("a/one")];
-    await held("a/two");
-    await held("b");
+    const [old, current] = [await cached("a/one"), await cached("a/one")];
+    await cached("a/two");
+    await cached("b");
     expect(old).not.toBe(current);
     expect(await evict("s3://bucket/a/one", old)).toMatchObject({ blocks: BLOCKS });
     expect(await evict("s3://bucket/a/one", old)).toMatchObject({ blocks: 0 });

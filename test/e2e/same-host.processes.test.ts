@@ -17,7 +17,7 @@ describe("a client on the member's host that mounts its volume", () => {
   afterAll(() => origin.close());
 
   /** Starts a member that has cached a ramp object of two blocks in files. */
-  async function holding(key: string) {
+  async function memberWithCached(key: string) {
     const directory = await temporaryDirectory();
     const serve = (): Promise<MemberProcess> =>
       MemberProcess.start({
@@ -59,8 +59,8 @@ describe("a client on the member's host that mounts its volume", () => {
   }
 
   it("reads and streams cached bytes from the files while the member is stopped", async () => {
-    await using held = await holding("still");
-    const { client, member, url, version, size, bytes } = held;
+    await using cached = await memberWithCached("still");
+    const { client, member, url, version, size, bytes } = cached;
     process.kill(member.pid, "SIGSTOP");
     try {
       const into = Buffer.alloc(size);
@@ -89,8 +89,8 @@ describe("a client on the member's host that mounts its volume", () => {
   });
 
   it("asks the member for the current version, for missing bytes, and past the object's end", async () => {
-    await using held = await holding("current");
-    const { client, url, version, size, bytes } = held;
+    await using cached = await memberWithCached("current");
+    const { client, url, version, size, bytes } = cached;
     expect((await client.readRange(url, 5, 10)).equals(bytes(5, 10))).toBe(true);
     expect(client.localReads().reads).toBe(0);
     await expect(client.readRange(url, size, 10, version)).rejects.toMatchObject({ code: "OUT_OF_RANGE" });
@@ -100,8 +100,8 @@ describe("a client on the member's host that mounts its volume", () => {
   });
 
   it("reports its reads to the owner, which keeps the blocks recently used", async () => {
-    await using held = await holding("recent");
-    const { client, url, version, files } = held;
+    await using cached = await memberWithCached("recent");
+    const { client, url, version, files } = cached;
     const longAgo = new Date("2001-01-01");
     for (const path of files()) utimesSync(path, longAgo, longAgo);
     await client.readRange(url, 0, 10, version);
@@ -113,8 +113,8 @@ describe("a client on the member's host that mounts its volume", () => {
   });
 
   it("releases the space of an evicted block, and reads the block again when it is cached again", async () => {
-    await using held = await holding("evicted");
-    const { client, url, version, size, bytes } = held;
+    await using cached = await memberWithCached("evicted");
+    const { client, url, version, size, bytes } = cached;
     await client.readRange(url, 0, size, version);
     expect(client.localReads()).toMatchObject({ reads: 2, openFiles: 2 });
     await client.evict({ url });
@@ -125,8 +125,8 @@ describe("a client on the member's host that mounts its volume", () => {
   });
 
   it("never returns a wrong byte from a damaged file; the member fetches the segment again", async () => {
-    await using held = await holding("damaged");
-    const { client, url, version, size, bytes, files } = held;
+    await using cached = await memberWithCached("damaged");
+    const { client, url, version, size, bytes, files } = cached;
     for (const path of files()) {
       await using file = await open(path, "r+");
       await file.write(Buffer.from("damaged"), 0, 7, 100_000);

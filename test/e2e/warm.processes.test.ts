@@ -55,16 +55,16 @@ describe("client.warm", () => {
     expect(summary.cachedBytes + summary.fetchedBytes).toBe(BYTES);
     const { blocks, strays } = await fetched();
     expect(blocks).toBe(BLOCKS);
-    const { mostStrays } = cluster;
-    expect(strays).toBeLessThanOrEqual(MAX_STRAYS + mostStrays);
+    const { mostUnneeded } = cluster;
+    expect(strays).toBeLessThanOrEqual(MAX_STRAYS + mostUnneeded);
     cluster.forget();
     const again = await client.warm(urls);
     expect(again).toMatchObject({ blocks: BLOCKS, totalBytes: BYTES, failed: 0 });
     expect(again.cachedBytes + again.fetchedBytes).toBe(BYTES);
     // Blocks that another member warmed because it found their owner unreachable.
-    expect(again.fetchedBytes).toBeLessThanOrEqual(mostStrays + cluster.mostStrays);
+    expect(again.fetchedBytes).toBeLessThanOrEqual(mostUnneeded + cluster.mostUnneeded);
     expect((await client.readRange(urls[0]!, 0, LARGE)).length).toBe(LARGE);
-    expect(cluster.fetches.length).toBeLessThanOrEqual(cluster.mostStrays);
+    expect(cluster.fetches.length).toBeLessThanOrEqual(cluster.mostUnneeded);
   });
 
   it("fetches nothing in a dry run, and reports the objects that cannot be warmed", async () => {
@@ -73,7 +73,7 @@ describe("client.warm", () => {
     const looked = await client.warm(some, { dryRun: true });
     expect(looked).toMatchObject({ objects: 3, fetchedBytes: LARGE + SMALL, failed: 1 });
     expect(looked.failures).toMatchObject([{ url: "s3://bucket/none", error: { code: "NOT_FOUND" } }]);
-    expect(cluster.fetches.length).toBeLessThanOrEqual(cluster.mostStrays);
+    expect(cluster.fetches.length).toBeLessThanOrEqual(cluster.mostUnneeded);
   });
 });
 
@@ -86,21 +86,21 @@ describe("frontcache warm", () => {
     expect([exitCode, stderr]).toEqual([0, ""]);
     expect(stdout.toString()).toMatch(/^200 objects, 220 blocks: [\d.]+ MiB fetched, [\d.]+ \w+ already cached, [\d.]+ m?s\n$/);
     const { blocks, strays } = await fetched();
-    const { mostStrays } = cluster;
-    expect([blocks, strays <= MAX_STRAYS + mostStrays]).toEqual([BLOCKS, true]);
+    const { mostUnneeded } = cluster;
+    expect([blocks, strays <= MAX_STRAYS + mostUnneeded]).toEqual([BLOCKS, true]);
     cluster.forget();
     const again = JSON.parse((await run(["s3://bucket/prefix/", "--json"])).stdout.toString());
     expect(again).toMatchObject({ objects: OBJECTS, blocks: BLOCKS, failed: 0 });
     expect(again.cachedBytes + again.fetchedBytes).toBe(BYTES);
-    expect(again.fetchedBytes).toBeLessThanOrEqual(mostStrays + cluster.mostStrays);
-    expect(cluster.fetches.length).toBeLessThanOrEqual(cluster.mostStrays);
+    expect(again.fetchedBytes).toBeLessThanOrEqual(mostUnneeded + cluster.mostUnneeded);
+    expect(cluster.fetches.length).toBeLessThanOrEqual(cluster.mostUnneeded);
   });
 
   it("reads a manifest from standard input, and fetches nothing with --dry-run", async () => {
     const manifest = `# what is read first\n${urls[0]}\n\n  s3://bucket/prefix/object-01*\n`;
     const looked = await run(["-", "--dry-run"], manifest);
     expect(looked.stdout.toString()).toMatch(/^11 objects, 13 blocks: [\d.]+ MiB to fetch, 0 B already cached/);
-    expect(cluster.fetches.length).toBeLessThanOrEqual(cluster.mostStrays);
+    expect(cluster.fetches.length).toBeLessThanOrEqual(cluster.mostUnneeded);
     expect((await run(["-"], manifest)).exitCode).toBe(0);
     expect(new Set(cluster.fetches.map(({ block }) => block)).size).toBe(13);
     const wrong = await run(["-"], `${urls[1]}\nnonsense\n`);

@@ -58,7 +58,7 @@ export class Faults {
   }
 
   /** Returns the combined faults of a request, and counts them as used. */
-  strike(request: SeenRequest): Fault {
+  apply(request: SeenRequest): Fault {
     let fault: Fault = {};
     for (const placed of this.#rules) {
       if (placed.left === 0 || placed.rule.when?.(request) === false) continue;

@@ -36,7 +36,7 @@ export class KubeWatch {
   }
 
   /** A pod that starts to match the selector is ADDED, one that stops matching is DELETED. */
-  tell({ type, object, before }: PodChange): void {
+  send({ type, object, before }: PodChange): void {
     const did = before !== undefined && this.#options.selects(before);
     const does = type !== "DELETED" && this.#options.selects(object);
     if (does) this.#say({ type: did ? "MODIFIED" : "ADDED", object });

@@ -207,8 +207,8 @@ export class KubeEmulator {
     }
     if (this.#silent) watch.silence();
     this.#watches.add(watch);
-    for (const change of missed) watch.tell(change);
-    const unsubscribe = this.pods.subscribe((change) => watch.tell(change));
+    for (const change of missed) watch.send(change);
+    const unsubscribe = this.pods.subscribe((change) => watch.send(change));
     response.on("close", () => {
       unsubscribe();
       this.#watches.delete(watch);

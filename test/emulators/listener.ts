@@ -99,7 +99,7 @@ export class Listener {
     let exchange: Exchange = { seen, fault: {}, request, response, traffic, fail };
     try {
       const named = { ...seen, ...this.#dialect.read(pathname, request.headers.host ?? "") };
-      exchange = { ...exchange, seen: named, fault: this.faults.strike(named) };
+      exchange = { ...exchange, seen: named, fault: this.faults.apply(named) };
       return exchange;
     } catch (error) {
       if (!(error instanceof URIError)) throw error;

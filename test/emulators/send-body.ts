@@ -23,7 +23,7 @@ export async function sendBody(
   const stop = fault.body === undefined ? end : Math.min(end, start + fault.body.afterBytes);
   await sendPaced(response, content, start, stop, fault.bytesPerSecond, traffic);
   if (response.destroyed) return;
-  if (fault.body !== undefined && stop < end) return breakOff(response, fault.body.how);
+  if (fault.body !== undefined && stop < end) return interrupt(response, fault.body.how);
   response.end(fault.range === "long" ? Buffer.alloc(1) : undefined);
 }
 
@@ -52,7 +52,7 @@ async function sendPaced(
   }
 }
 
-function breakOff(response: ServerResponse, how: "reset" | "close" | "stall"): void {
+function interrupt(response: ServerResponse, how: "reset" | "close" | "stall"): void {
   const socket = response.socket;
   if (how === "stall" || socket === null) return;
   if (how === "close") socket.end();

@@ -28,9 +28,9 @@ export function servedRange(header: string | undefined, size: number): ServedRan
 /** Answers a GET or HEAD whose conditions are met. `headers` are those of the store, including the version. */
 export async function sendObject(exchange: Exchange, object: StoredObject, headers: Record<string, string>): Promise<void> {
   const { seen, fault, response, traffic } = exchange;
-  const wanted = servedRange(fault.range === "ignored" ? undefined : seen.headers.range, object.size);
-  if (wanted === undefined) return exchange.fail(416, "InvalidRange", { "Content-Range": `bytes */${object.size}` });
-  const { start, end, partial } = wanted;
+  const range = servedRange(fault.range === "ignored" ? undefined : seen.headers.range, object.size);
+  if (range === undefined) return exchange.fail(416, "InvalidRange", { "Content-Range": `bytes */${object.size}` });
+  const { start, end, partial } = range;
   const sentEnd = fault.range === "short" ? end - 1 : end;
   const named = fault.range === "wrong" ? start + 1 : start;
   response.writeHead(partial ? 206 : 200, {

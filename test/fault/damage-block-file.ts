@@ -6,7 +6,7 @@ export interface DamagedFile {
   /** Another block's file. */
   readonly other: string;
   /** Indexes of the block's cached segments. */
-  readonly held: readonly number[];
+  readonly cached: readonly number[];
   readonly geometry: Geometry;
   readonly random: () => number;
 }
@@ -37,7 +37,7 @@ function below(limit: number, { random }: DamagedFile): number {
 
 /** Returns the position of the first byte of a cached segment. */
 function someSegment(file: DamagedFile): number {
-  return file.held[below(file.held.length, file)]! * file.geometry.segmentBytes;
+  return file.cached[below(file.cached.length, file)]! * file.geometry.segmentBytes;
 }
 
 function turnOver(file: DamagedFile): (byte: number) => number {

@@ -33,7 +33,7 @@ const PAGE_BYTES = 4096;
 const info = testInfo();
 const ids = Array.from({ length: BLOCKS }, (_, name) => testId(`s3://bucket/${name}`));
 /** Every second block is partly cached. */
-const held = ids.map((_id, i) => (i % 2 === 0 ? [0, 1, 2, 3, 4, 5, 6, 7] : [1, 2, 6]));
+const cached = ids.map((_id, i) => (i % 2 === 0 ? [0, 1, 2, 3, 4, 5, 6, 7] : [1, 2, 6]));
 
 describe("1,000 damages to block files between restarts", () => {
   let directory: string;
@@ -61,7 +61,7 @@ describe("1,000 damages to block files between restarts", () => {
   /** Reads a block's segments as the cache does: fetches and writes missing segments. Rejects if a byte is wrong. */
   async function readThrough(store: BlockStore, block: number): Promise<void> {
     const id = ids[block]!;
-    for (const segment of held[block]!) {
+    for (const segment of cached[block]!) {
       const start = segment * SEGMENT;
       const bytes = await readBlock(store, id, start, start + SEGMENT);
       if (bytes === undefined) await keep(store, id, info, testSegments(id, info, [segment]));
@@ -70,7 +70,7 @@ describe("1,000 damages to block files between restarts", () => {
   }
 
   async function isWhole(store: BlockStore, block: number): Promise<boolean> {
-    for (const segment of held[block]!) {
+    for (const segment of cached[block]!) {
       const [start, end] = [segment * SEGMENT, (segment + 1) * SEGMENT];
       if (!areTestBytes(await readBlock(store, ids[block]!, start, end), start, SEGMENT)) return false;
     }
@@ -82,7 +82,7 @@ describe("1,000 damages to block files between restarts", () => {
     const other = pathOf((block + 1) % BLOCKS);
     const kinds = Object.values(damages);
     const damage = kinds[Math.floor(random() * kinds.length)]!;
-    damage({ path: pathOf(block), other, held: held[block]!, geometry: testGeometry, random });
+    damage({ path: pathOf(block), other, cached: cached[block]!, geometry: testGeometry, random });
   }
 
   it("cause no wrong byte, are all counted, and are repaired by the next read of the block", async () => {

@@ -17,7 +17,7 @@ const ours = new Set();
 let steps = 0;
 
 /** Returns whether the process must die at this step. */
-function strikes(name) {
+function isDue(name) {
   return isArmed && name === step && ++steps === nth;
 }
 
@@ -30,8 +30,8 @@ function die() {
 }
 
 /** Dies before the call, in the middle of it (as `half` defines) or after it, before its callback. */
-function strike(name, call, half) {
-  if (!strikes(name)) return;
+function pass(name, call, half) {
+  if (!isDue(name)) return;
   if (how === "after") call();
   if (how === "half") half?.();
   die();
@@ -42,7 +42,7 @@ fs.open = (...call) => {
   if (!isOurs(path)) return originals.open(...call);
   const { O_CREAT, O_RDWR } = fs.constants;
   const name = flags & O_CREAT ? "create" : flags & O_RDWR ? "update" : "open";
-  strike(name, () => originals.openSync(path, flags, mode));
+  pass(name, () => originals.openSync(path, flags, mode));
   return originals.open(path, flags, mode, (error, fd) => {
     if (!error) ours.add(fd);
     done(error, fd);
@@ -50,7 +50,7 @@ fs.open = (...call) => {
 };
 
 fs.close = (fd, done) => {
-  if (ours.delete(fd)) strike("close", () => originals.closeSync(fd));
+  if (ours.delete(fd)) pass("close", () => originals.closeSync(fd));
   return originals.close(fd, done);
 };
 
@@ -59,7 +59,7 @@ fs.writev = (fd, sources, position, done) => {
     const bytes = Buffer.concat(sources);
     const write = (count) => originals.writeSync(fd, bytes, 0, count, position);
     const name = bytes.length === FOOTER_BYTES ? "write footer" : "write segments";
-    strike(
+    pass(
       name,
       () => write(bytes.length),
       () => write(bytes.length >> 1),
@@ -69,16 +69,16 @@ fs.writev = (fd, sources, position, done) => {
 };
 
 fs.futimes = (fd, accessed, modified, done) => {
-  if (ours.has(fd)) strike("refresh time", () => originals.futimesSync(fd, accessed, modified));
+  if (ours.has(fd)) pass("refresh time", () => originals.futimesSync(fd, accessed, modified));
   return originals.futimes(fd, accessed, modified, done);
 };
 
 fs.rename = (from, to, done) => {
-  if (isOurs(from)) strike("rename", () => originals.renameSync(from, to));
+  if (isOurs(from)) pass("rename", () => originals.renameSync(from, to));
   return originals.rename(from, to, done);
 };
 
 fs.unlink = (path, done) => {
-  if (isOurs(path)) strike("remove", () => originals.unlinkSync(path));
+  if (isOurs(path)) pass("remove", () => originals.unlinkSync(path));
   return originals.unlink(path, done);
 };

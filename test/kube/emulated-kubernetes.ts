@@ -26,15 +26,15 @@ export class EmulatedKubernetes {
   /** Opens the member source of the emulator; `user` replaces the kubeconfig's user. */
   async members({
     user,
-    ...wanted
+    ...options
   }: Partial<KubernetesMembersOptions> & { readonly user?: Record<string, unknown> } = {}): Promise<MemberSource> {
     const kubeconfig = join(this.directory, "kubeconfig");
     await writeFile(kubeconfig, this.api.kubeconfig(user));
-    return membersBy(kubeconfig, { clock: this.time.clock, random: () => 0.5, ...wanted });
+    return membersBy(kubeconfig, { clock: this.time.clock, random: () => 0.5, ...options });
   }
 
   /** Closes the source, and checks that it leaves nothing open. */
-  async leave(source: MemberSource): Promise<void> {
+  async closeSource(source: MemberSource): Promise<void> {
     await source.close();
     await this.time.until("the source has left its connections", () => this.api.openSockets === 0);
     if (this.time.clock.waits > 0) throw new Error(`the source has left ${this.time.clock.waits} timers`);

@@ -10,21 +10,21 @@ export class FlowingTime {
   /** Advances time by `ms`. */
   async pass(durationMs: number): Promise<void> {
     const untilMs = this.clock.monotonicMs() + durationMs;
-    while (this.clock.monotonicMs() < untilMs) await this.#turn();
+    while (this.clock.monotonicMs() < untilMs) await this.#step();
   }
 
   /** Advances time until a condition is true, and returns the elapsed time; fails after `limitMs` of it. */
-  async until(what: string, holds: () => boolean, limitMs = 60_000): Promise<number> {
+  async until(what: string, condition: () => boolean, limitMs = 60_000): Promise<number> {
     const beganMs = this.clock.monotonicMs();
-    while (!holds()) {
+    while (!condition()) {
       const passedMs = this.clock.monotonicMs() - beganMs;
       if (passedMs > limitMs) throw new Error(`after ${limitMs} ms it is still not so that ${what}`);
-      await this.#turn();
+      await this.#step();
     }
     return this.clock.monotonicMs() - beganMs;
   }
 
-  async #turn(): Promise<void> {
+  async #step(): Promise<void> {
     await new Promise((resolve) => setImmediate(resolve));
     this.clock.advance(TURN_MS);
   }

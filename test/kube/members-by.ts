@@ -10,7 +10,7 @@ import {
 /** Opens members from the pods with `app=frontcache` in the kubeconfig's namespace, with the default settings and some options. */
 export function membersBy(
   kubeconfig: string,
-  wanted: Partial<KubernetesMembersOptions> & Pick<KubernetesMembersOptions, "clock" | "random">,
+  options: Partial<KubernetesMembersOptions> & Pick<KubernetesMembersOptions, "clock" | "random">,
 ): MemberSource {
   return kubernetesMembers({
     openAccess: () => openKubeAccess(kubeconfig),
@@ -23,6 +23,6 @@ export function membersBy(
     blockBytes: 1 << 24,
     times: kubernetesTimes,
     log: silentLog,
-    ...wanted,
+    ...options,
   });
 }

@@ -87,6 +87,6 @@ describe("members from Kubernetes under random disturbances of pods and API", ()
     const members = source.current()!.members.map(({ name, grpcAddress }) => [name, grpcAddress]);
     expect(Object.fromEntries(members)).toEqual(rightful());
     expect(source.report().failures).toBeGreaterThan(0);
-    await kubernetes.leave(source);
+    await kubernetes.closeSource(source);
   });
 });

@@ -44,8 +44,8 @@ describe.skipIf(!kubeconfig)(suite, () => {
   const names = (): string[] | undefined => source.current()?.members.map((member) => member.name);
 
   /** Repeats a check, because the API's delays vary. The list must be correct within 10 s. */
-  const untilMembers = (...wanted: string[]): Promise<void> =>
-    expect.poll(names, { timeout: 30_000, interval: 20 }).toEqual(wanted) as unknown as Promise<void>;
+  const untilMembers = (...expected: string[]): Promise<void> =>
+    expect.poll(names, { timeout: 30_000, interval: 20 }).toEqual(expected) as unknown as Promise<void>;
 
   it("begin with an empty list, with a token whose Role allows only reading pods", async () => {
     await untilMembers();

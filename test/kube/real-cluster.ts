@@ -9,7 +9,7 @@ const rbacManifest = join(import.meta.dirname, "..", "..", "deploy", "base", "rb
 /** A scheduler that does not exist, so that a cluster with nodes leaves the pods and their status to the test. */
 const SCHEDULER = "frontcache-tests";
 /** A finalizer that keeps a deleted pod terminating, like a container that is still stopping. */
-const HOLD = "frontcache.tests/hold";
+const FINALIZER = "frontcache.tests/hold";
 
 export interface RealPodWish {
   readonly ready: boolean;
@@ -62,7 +62,7 @@ export class RealCluster {
     await this.#core.createNamespacedPod({
       namespace: this.namespace,
       body: {
-        metadata: { name, labels: { app: "frontcache" }, finalizers: [HOLD] },
+        metadata: { name, labels: { app: "frontcache" }, finalizers: [FINALIZER] },
         spec: {
           schedulerName: SCHEDULER,
           serviceAccountName: "frontcache",

@@ -3,7 +3,7 @@ import type { MemberSource } from "@frontcache/server/testing";
 import { expect } from "vitest";
 import { EmulatedKubernetes } from "./emulated-kubernetes.js";
 
-type Wanted = Parameters<EmulatedKubernetes["members"]>[0];
+type MemberOptions = Parameters<EmulatedKubernetes["members"]>[0];
 
 /** Members from an emulated Kubernetes with three pods, `frontcache-0` to `frontcache-2`. */
 export class WatchedMembers {
@@ -27,14 +27,14 @@ export class WatchedMembers {
     return (this.source.current()?.members ?? []).map((member) => member.name);
   }
 
-  async begin(wanted: Wanted = {}): Promise<void> {
-    this.#source = await this.kubernetes.members(wanted);
+  async begin(options: MemberOptions = {}): Promise<void> {
+    this.#source = await this.kubernetes.members(options);
     this.#source.subscribe((membership) => this.lists.push(membership));
   }
 
   /** Starts the source, and waits for the first list and the first watch. */
-  async beginWatching(wanted: Wanted = {}): Promise<void> {
-    await this.begin(wanted);
+  async beginWatching(options: MemberOptions = {}): Promise<void> {
+    await this.begin(options);
     const { api, time } = this.kubernetes;
     await time.until("a watch is open", () => api.openWatches === 1);
     expect(this.names).toEqual(["frontcache-0", "frontcache-1", "frontcache-2"]);
@@ -42,12 +42,12 @@ export class WatchedMembers {
 
   /** Waits until the members have these ordinals, and returns the elapsed time. */
   until(...ordinals: number[]): Promise<number> {
-    const wanted = ordinals.map((ordinal) => `frontcache-${ordinal}`).join();
-    return this.kubernetes.time.until(`the members are ${wanted}`, () => this.names.join() === wanted);
+    const expected = ordinals.map((ordinal) => `frontcache-${ordinal}`).join();
+    return this.kubernetes.time.until(`the members are ${expected}`, () => this.names.join() === expected);
   }
 
   async close(): Promise<void> {
-    await this.kubernetes.leave(this.source);
+    await this.kubernetes.closeSource(this.source);
     await this.kubernetes.close();
   }
 }

@@ -83,7 +83,7 @@ describe("a run that exercises all metrics", () => {
       }
     }
     const names = declared.map(({ name }) => name).filter((name) => !momentary.has(name));
-    return [...names, ...labelled].filter((wanted) => !seen.has(wanted));
+    return [...names, ...labelled].filter((required) => !seen.has(required));
   };
 
   it("exports every declared metric to the collector with its declared name, unit and labels", async () => {
@@ -175,13 +175,13 @@ async function staleRead(cluster: Cluster, member: CacheServiceClient): Promise<
   const object = { url: "s3://bucket/stale", key: "stale", version: "", blocks: 1, seed: 0 };
   const range = { offset: 0, length: BLOCK_BYTES, forwarded: true };
   await readFrom(member, object, range);
-  const held = (): Promise<number> =>
+  const cachedBytes = (): Promise<number> =>
     new Promise((resolve, reject) =>
       member.stat({ key: object.url, version, forwarded: false, checksums: false }, (error, { cachedBytes }) =>
         error === null ? resolve(cachedBytes) : reject(error),
       ),
     );
-  await expect.poll(held).toBe(BLOCK_BYTES);
+  await expect.poll(cachedBytes).toBe(BLOCK_BYTES);
   const lift = cluster.origin.faults.place({ error: { status: 503, code: "ServiceUnavailable" } });
   await readFrom(member, object, range);
   lift();

@@ -113,9 +113,9 @@ describe("a member's metrics", { timeout: 180_000 + 20 * OBJECTS }, () => {
       OTEL_METRIC_EXPORT_INTERVAL: "200",
       OTEL_EXPORTER_OTLP_TIMEOUT: "100",
     });
-    const told = () => member.log.filter(({ event }) => event === "metrics-not-exported").length;
-    await expect.poll(told, { timeout: 30_000 }).toBe(1);
+    const logged = () => member.log.filter(({ event }) => event === "metrics-not-exported").length;
+    await expect.poll(logged, { timeout: 30_000 }).toBe(1);
     expect(await member.stop("SIGTERM")).toBe(0);
-    expect(told()).toBe(1);
+    expect(logged()).toBe(1);
   });
 });

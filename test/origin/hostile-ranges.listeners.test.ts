@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { Agent } from "node:http";
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
-import { setImmediate as turn } from "node:timers/promises";
+import { setImmediate as nextIteration } from "node:timers/promises";
 import { ramp } from "@frontcache/client/testing";
 import { CacheError, parseObjectUrl, versionOfStoreTag } from "@frontcache/proto";
 import { eventually } from "@frontcache/proto/testing";
@@ -59,7 +59,7 @@ async function send({ wire, cuts, ending, headApart }: RangeAnswer, socket: Sock
   for (const end of ends) {
     if (end > at && !socket.destroyed) socket.write(wire.subarray(at, end));
     at = end;
-    for (let turns = 0; turns < 5; turns++) await turn(); // so that it is usually read before the next piece
+    for (let iteration = 0; iteration < 5; iteration++) await nextIteration(); // so that it is usually read before the next piece
   }
   if (ending === "reset") socket.resetAndDestroy();
   else socket.end();

@@ -154,12 +154,12 @@ describe("the limits of an origin in real time", () => {
     store.putRamp("bucket", "ramp", 8 << 20);
     const origin = open("{ concurrency: 3, maxWait: 200ms }");
     const fetch = () => origin.fetch(rangeOf(parseObjectUrl("s3://bucket/ramp"), { offset: 0, length: 8 << 20 }));
-    const held = [await fetch(), await fetch(), await fetch()];
+    const responses = [await fetch(), await fetch(), await fetch()];
     await expect(fetch()).rejects.toMatchObject({ code: "RESOURCE_EXHAUSTED" });
-    held[1]!.body.destroy();
+    responses[1]!.body.destroy();
     expect((await bytesOf(await fetch())).length).toBe(8 << 20);
     expect(store.traffic.peakOpen).toBe(3);
-    for (const answer of held) answer.body.destroy();
+    for (const answer of responses) answer.body.destroy();
     origin.close();
   });
 });

@@ -107,12 +107,12 @@ describe.each(["http", "https"] as const)("a range over %s", (scheme) => {
   });
 
   it("is received completely in any pieces, even if its head arrives in pieces and is parsed by Node", async () => {
-    const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+    const nextIteration = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
     for (const [seed, cut] of [1, headOf().length - 2, headOf().length, headOf().length + 1, LENGTH].entries()) {
       answer = async ({ socket }) => {
         const wire = Buffer.concat([Buffer.from(headOf()), rampBytes(0, LENGTH, seed)]);
         socket.write(wire.subarray(0, cut));
-        for (let turns = 0; turns < 20; turns++) await turn();
+        for (let iteration = 0; iteration < 20; iteration++) await nextIteration();
         socket.write(wire.subarray(cut));
       };
       const { answer: fetched } = await fetch(seed);
@@ -124,11 +124,11 @@ describe.each(["http", "https"] as const)("a range over %s", (scheme) => {
   it("is not received before a landing is attached", async () => {
     const { answer: fetched, passes } = await fetch(1);
     expect(passes).toBe(true);
-    const [held] = sockets;
-    held!.write(Buffer.alloc(64 * MiB));
+    const [socket] = sockets;
+    socket!.write(Buffer.alloc(64 * MiB));
     // Time enough to receive far more than the kernel's buffers hold.
     for (let seed = 2; seed < 6; seed++) expect(isRamp(await bytesOf((await fetch(seed)).answer), seed)).toBe(true);
-    expect(held!.writableLength).toBeGreaterThan(32 * MiB);
+    expect(socket!.writableLength).toBeGreaterThan(32 * MiB);
     fetched.body.destroy();
   });
 

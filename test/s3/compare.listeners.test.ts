@@ -29,13 +29,18 @@ afterAll(async () => {
 
 /** The visible parts of a response. Messages and ids of errors may differ; their codes must not. */
 function seen(method: string, { status, headers, body }: RawAnswer): unknown {
-  const told = ["etag", "last-modified", "content-type", "accept-ranges", "content-range", "content-length"];
+  const compared = ["etag", "last-modified", "content-type", "accept-ranges", "content-range", "content-length"];
   if (status === 304) return { status, etag: headers.etag };
   if (status >= 400) {
     const code = method === "HEAD" ? undefined : /<Code>(\w+)<\/Code>/.exec(body.toString())?.[1];
     return { status, code, type: headers["content-type"], range: headers["content-range"] };
   }
-  return { status, headers: told.map((name) => headers[name]), body: body.toString("base64").slice(0, 64), length: body.length };
+  return {
+    status,
+    headers: compared.map((name) => headers[name]),
+    body: body.toString("base64").slice(0, 64),
+    length: body.length,
+  };
 }
 
 /** Sends the same request to both and expects equal responses, including all bytes. */
@@ -278,8 +283,8 @@ describe("an overwritten object", () => {
     expect((await toMember.get("/s3/bucket/changing")).body.equals(old)).toBe(true);
     await stack.local.settled();
     store.put("bucket", "changing", rampBytes(0, 100_000, 2));
-    const held = await toMember.get("/s3/bucket/changing", `If-Match: "${version}"`, "Range: bytes=10-19");
-    expect([held.status, held.body.equals(old.subarray(10, 20))]).toEqual([206, true]);
+    const cached = await toMember.get("/s3/bucket/changing", `If-Match: "${version}"`, "Range: bytes=10-19");
+    expect([cached.status, cached.body.equals(old.subarray(10, 20))]).toEqual([206, true]);
     const { status } = await toMember.get("/s3/bucket/changing", 'If-Match: "never seen"', "Range: bytes=10-19");
     expect(status).toBe(412);
   });

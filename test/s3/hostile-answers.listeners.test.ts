@@ -1,10 +1,9 @@
-import { setImmediate as turn } from "node:timers/promises";
+import { setImmediate as nextIteration } from "node:timers/promises";
 import {
   type Asked,
   answerRamp,
   BufferLanding,
   HttpTransport,
-  ManualClock,
   PinnedObject,
   plainAccess,
   RunningCall,
@@ -13,7 +12,7 @@ import {
   Unintelligible,
 } from "@frontcache/client/testing";
 import { CacheError } from "@frontcache/proto";
-import { until } from "@frontcache/proto/testing";
+import { ManualClock, until } from "@frontcache/proto/testing";
 import fc from "fast-check";
 import { afterEach, describe, expect, it } from "vitest";
 import { asked, type HostileAnswer, hostileAnswer, isFramed, object } from "./hostile-answer.js";
@@ -38,7 +37,7 @@ async function send({ wire, cuts, ending }: HostileAnswer, { socket }: Asked): P
     if (socket.destroyed) return;
     if (end > at) socket.write(wire.subarray(at, end));
     at = end;
-    await turn();
+    await nextIteration();
   }
   if (ending === "end") socket.end();
   else if (ending === "reset") socket.resetAndDestroy();
@@ -88,7 +87,7 @@ describe("responses of hostile and broken HTTP listeners", () => {
       await until(() => last !== undefined);
       await sent;
       if (answer.ending !== "open") return;
-      for (let turns = 0; turns < 5; turns++) await turn();
+      for (let iteration = 0; iteration < 5; iteration++) await nextIteration();
       call.abort(new CacheError("DEADLINE_EXCEEDED", "not done in time"));
     }
 
@@ -116,7 +115,7 @@ describe("responses of hostile and broken HTTP listeners", () => {
     transport.close();
     const { sockets } = listener;
     await until(() => sockets.size === 0);
-    expect(clock.pending).toBe(0);
+    expect(clock.waits).toBe(0);
   }, 600_000);
 });
 

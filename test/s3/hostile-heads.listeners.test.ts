@@ -26,7 +26,7 @@ afterAll(async () => {
 });
 
 /** Sends bytes in the given pieces, then FIN; resolves with all received bytes. */
-async function say(...pieces: (string | Buffer)[]): Promise<string> {
+async function send(...pieces: (string | Buffer)[]): Promise<string> {
   await using client = await fixture.connect();
   for (const piece of pieces) {
     client.send(piece);
@@ -64,19 +64,19 @@ function checkBytes(status: number, head: string, body: string): void {
 
 describe("valid request heads", () => {
   it("are accepted wherever they are split", async () => {
-    const whole = statuses(await say(GOOD));
+    const whole = statuses(await send(GOOD));
     expect(whole).toEqual([206]);
     const splits = Array.from({ length: GOOD.length - 1 }, (_, at) => [GOOD.slice(0, at + 1), GOOD.slice(at + 1)]);
-    for (const answer of await Promise.all(splits.map((pieces) => say(...pieces)))) expect(statuses(answer)).toEqual([206]);
-    expect(statuses(await say(...GOOD))).toEqual([206]);
+    for (const answer of await Promise.all(splits.map((pieces) => send(...pieces)))) expect(statuses(answer)).toEqual([206]);
+    expect(statuses(await send(...GOOD))).toEqual([206]);
   });
 
   it("are answered one by one when they arrive in one piece", async () => {
-    expect(statuses(await say(GOOD.repeat(50)))).toEqual(Array(50).fill(206));
+    expect(statuses(await send(GOOD.repeat(50)))).toEqual(Array(50).fill(206));
   });
 
   it("of HTTP/1.0 are answered, and the connection is closed", async () => {
-    expect(statuses(await say(`GET /s3/bucket/object HTTP/1.0\r\n\r\n${GOOD}`))).toEqual([200]);
+    expect(statuses(await send(`GET /s3/bucket/object HTTP/1.0\r\n\r\n${GOOD}`))).toEqual([200]);
   });
 });
 
@@ -108,16 +108,18 @@ describe("invalid request heads are answered with 4xx and a closed connection", 
     ["a huge path", `GET /s3/bucket/${"x".repeat(100_000)} HTTP/1.1\r\nHost: m\r\n\r\n`, 431],
     ["half a head", "GET /s3/bucket/object HTTP/1.1\r\nHo", 400],
   ])("%s", async (_, head, status) => {
-    expect(statuses(await say(head))).toEqual([status]);
+    expect(statuses(await send(head))).toEqual([status]);
   });
 
   it("and CONNECT opens no tunnel", async () => {
-    expect(await say("CONNECT elsewhere:443 HTTP/1.1\r\nHost: elsewhere\r\n\r\n")).toBe("");
-    expect(statuses(await say(GOOD.replace("\r\n\r\n", "\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")))).toEqual([206]);
+    expect(await send("CONNECT elsewhere:443 HTTP/1.1\r\nHost: elsewhere\r\n\r\n")).toBe("");
+    expect(statuses(await send(GOOD.replace("\r\n\r\n", "\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")))).toEqual([
+      206,
+    ]);
   });
 
   it("and do not damage the response to a valid request before them", async () => {
-    const wire = await say(`${GOOD}\0\0\0`);
+    const wire = await send(`${GOOD}\0\0\0`);
     if (wire !== "") expect(statuses(wire)[0]).toBe(206);
   });
 });
@@ -126,8 +128,8 @@ describe("random bytes", () => {
   const requests = new HostileRequests(seededRandom(SEED));
 
   /** Returns the bytes that a client receives which disconnects normally, half-closes, or disconnects immediately. */
-  async function hear(pieces: readonly Buffer[], leaves: "ends" | "resets"): Promise<string> {
-    if (leaves === "ends") return say(...pieces);
+  async function receive(pieces: readonly Buffer[], how: "ends" | "resets"): Promise<string> {
+    if (how === "ends") return send(...pieces);
     await using client = await fixture.connect();
     for (const piece of pieces) client.send(piece);
     await new Promise((resolve) => setImmediate(resolve));
@@ -139,7 +141,7 @@ describe("random bytes", () => {
     const seen = new Map<number, number>();
     for (let round = 0; round < ROUNDS; round += BESIDES) {
       const sent = Array.from({ length: BESIDES }, () => requests.next());
-      const wires = await Promise.all(sent.map((pieces, at) => hear(pieces, at % 10 === 9 ? "resets" : "ends")));
+      const wires = await Promise.all(sent.map((pieces, at) => receive(pieces, at % 10 === 9 ? "resets" : "ends")));
       const found = wires.flatMap((wire, at) => statuses(wire, Buffer.concat(sent[at]!).includes("HEAD")));
       for (const status of found) seen.set(status, (seen.get(status) ?? 0) + 1);
       expect(fixture.listener.runningAnswers).toBeLessThanOrEqual(BESIDES);
@@ -149,6 +151,6 @@ describe("random bytes", () => {
     const others = [...seen.keys()].filter((status) => status >= 500 && status !== 501);
     expect(others).toEqual([]);
     expect(fixture.logged).toEqual([]);
-    expect(statuses(await say(GOOD))).toEqual([206]);
+    expect(statuses(await send(GOOD))).toEqual([206]);
   }, 600_000);
 });

@@ -80,13 +80,13 @@ export class HostileRequests {
   #bytes(): Buffer {
     const kind = this.#below(20);
     if (kind === 0) return Buffer.from(Array.from({ length: 1 + this.#below(400) }, () => this.#below(256)));
-    const text = this.#spoiled();
+    const text = this.#damaged();
     // Cuts anywhere: in the header, in the body, between CR and LF.
     return Buffer.from(kind < 4 ? text.slice(0, 1 + this.#below(text.length)) : text, "latin1");
   }
 
   /** Returns a few valid requests, with some bytes overwritten, removed, duplicated or moved. */
-  #spoiled(): string {
+  #damaged(): string {
     let text = Array.from({ length: 1 + this.#below(3) }, () => this.#of(RIGHT)).join("");
     for (let changes = 1 + this.#below(4); changes > 0; changes--) {
       const at = this.#below(text.length);

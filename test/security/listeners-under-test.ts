@@ -62,7 +62,7 @@ export class ListenersUnderTest implements AsyncDisposable {
     const http = await HttpListener.open({
       ...options,
       notReadyReasons: () => [],
-      pages: new Map([["/status", textPage("text/plain", () => "told")]]),
+      pages: new Map([["/status", textPage("text/plain", () => "status")]]),
     });
     const listeners = new ListenersUnderTest(security, clients, grpc, http);
     listeners.cache.objects.set(URL, Buffer.from(BYTES));

@@ -9,7 +9,7 @@ import { temporaryDirectory } from "../e2e/member-process.js";
 import { Authority, CertificateFiles, type Pair } from "./authority.js";
 import { BYTES, ListenersUnderTest, type Shown, URL } from "./listeners-under-test.js";
 
-const TOKEN = "a-token-that-nobody-guesses";
+const TOKEN = "a-token-that-is-secret";
 
 let directory: Awaited<ReturnType<typeof temporaryDirectory>>;
 let authority: Authority;
@@ -148,7 +148,7 @@ describe("a browser", () => {
     }
     for (const name of ["", "me"]) {
       const shown = await fetch(at("/status?again"), { headers: typed(name, TOKEN) });
-      expect([shown.status, await shown.text()]).toEqual([200, "told"]);
+      expect([shown.status, await shown.text()]).toEqual([200, "status"]);
     }
   });
 
@@ -167,7 +167,7 @@ describe("a browser", () => {
     const bare = await getRaw(listeners.httpPort, "/status", typed("me", TOKEN), trusting());
     expect([bare.status, bare.headers["www-authenticate"]]).toEqual([401, "Bearer"]);
     const certified = await getRaw(listeners.httpPort, "/status", typed("me", TOKEN), trusting(client));
-    expect([certified.status, certified.body]).toEqual([200, "told"]);
+    expect([certified.status, certified.body]).toEqual([200, "status"]);
   });
 });
 

@@ -7,9 +7,9 @@ import { MiB } from "../e2e/test-objects.js";
 import { volumeFiles } from "../fault/volume-files.js";
 import { seededRandom } from "../seeded-random.js";
 import { OverwrittenObject } from "../versions/overwritten-object.js";
+import { FAULTS, type FaultTargets } from "./faults.js";
 import { runLoad } from "./load.js";
 import { MemoryCurve, type Resources, resourcesOf } from "./resources.js";
-import { TROUBLES, type TroubledCluster } from "./trouble.js";
 import { Verdicts } from "./verdicts.js";
 
 const MINUTE_MS = 60_000;
@@ -26,8 +26,8 @@ const VOLUME_BYTES = 72 * MiB;
 /** This member is never stopped: its memory reveals leaks. */
 const ELDER = "cache-0";
 
-describe(`three members under mixed load and trouble for ${minutes} minutes, seed ${seed}`, () => {
-  it("answer no read wrongly, fail none that the rules don't allow, and leave nothing behind", {
+describe(`three members under mixed load and faults for ${minutes} minutes, seed ${seed}`, () => {
+  it("return no wrong byte, fail only reads that the rules allow, and leak nothing", {
     timeout: (minutes + 3) * MINUTE_MS,
   }, async () => {
     let pods!: EmulatedPods;
@@ -56,7 +56,7 @@ describe(`three members under mixed load and trouble for ${minutes} minutes, see
     const http = cluster.member(ELDER).http;
     const load = runLoad({ clients, objects, overwritten, http, verdicts }, seed, stop.signal);
     const mortal = ["cache-1", "cache-2"];
-    const troubles = makeTrouble({ cluster, pods, client, objects, overwritten, verdicts, mortal, random }, stop.signal);
+    const faults = causeFaults({ cluster, pods, client, objects, overwritten, verdicts, mortal, random }, stop.signal);
     for (let at = SAMPLE_MS; at <= minutes * MINUTE_MS; at += SAMPLE_MS) {
       await pause(Math.max(0, began + at - performance.now()));
       memory.add(at, cluster.member(ELDER).residentBytes.anonymous);
@@ -64,7 +64,7 @@ describe(`three members under mixed load and trouble for ${minutes} minutes, see
       if (at % MINUTE_MS === 0) report(at, verdicts, memory, resourcesOf(cluster.member(ELDER)));
     }
     stop.abort();
-    const happened = await troubles;
+    const happened = await faults;
     await load;
     console.info(JSON.stringify({ happened, answers: verdicts.answers, allowed: verdicts.allowed }, undefined, 1));
     expect({ wrong: verdicts.wrong, failed: verdicts.failed }).toEqual({ wrong: [], failed: [] });
@@ -80,18 +80,18 @@ describe(`three members under mixed load and trouble for ${minutes} minutes, see
 });
 
 /** Causes faults one after the other with pauses; resolves with the count of each. */
-async function makeTrouble(troubled: TroubledCluster, stopped: AbortSignal): Promise<Record<string, number>> {
+async function causeFaults(targets: FaultTargets, stopped: AbortSignal): Promise<Record<string, number>> {
   const happened: Record<string, number> = {};
-  const names = Object.keys(TROUBLES);
+  const names = Object.keys(FAULTS);
   while (!stopped.aborted) {
-    const name = names[Math.floor(troubled.random() * names.length)]!;
+    const name = names[Math.floor(targets.random() * names.length)]!;
     happened[name] = (happened[name] ?? 0) + 1;
     try {
-      await TROUBLES[name]!(troubled);
+      await FAULTS[name]!(targets);
     } catch (cause) {
-      throw new Error(`trouble that could not be made or mended: ${name}`, { cause });
+      throw new Error(`cannot cause or end the fault: ${name}`, { cause });
     }
-    await pause(500 + troubled.random() * 1_500);
+    await pause(500 + targets.random() * 1_500);
   }
   return happened;
 }
@@ -109,22 +109,22 @@ async function atRest(cluster: Cluster, atStart: Resources): Promise<void> {
   await client.evict({ prefix: "s3://bucket/" });
   await pause(6_000);
   for (const name of cluster.names) {
-    expect({ name, blocks: await cluster.heldBlocks(name) }).toEqual({ name, blocks: 0 });
+    expect({ name, blocks: await cluster.cachedBlocks(name) }).toEqual({ name, blocks: 0 });
     const { mappedBlocks } = resourcesOf(cluster.member(name));
     expect({ name, mappedBlocks }).toEqual({ name, mappedBlocks: 0 });
   }
   const atEnd = resourcesOf(cluster.member(ELDER));
-  console.info(`held at the start and at the end: ${JSON.stringify(atStart)}, ${JSON.stringify(atEnd)}`);
+  console.info(`resources at the start and at the end: ${JSON.stringify(atStart)}, ${JSON.stringify(atEnd)}`);
   // Some idle connections remain: to the origin, from the clients, from the other members.
   expect(atEnd.descriptors).toBeLessThan(atStart.descriptors + 60);
 }
 
-function report(atMs: number, { answers, bytes, failed, allowed }: Verdicts, memory: MemoryCurve, held: Resources): void {
+function report(atMs: number, { answers, bytes, failed, allowed }: Verdicts, memory: MemoryCurve, resources: Resources): void {
   const reads = Object.values(answers).reduce((sum, count) => sum + count, 0);
   const excused = Object.values(allowed).reduce((sum, count) => sum + count, 0);
   const recent = mib(memory.meanBytes(atMs - MINUTE_MS, atMs + 1));
   console.info(
-    `minute ${atMs / MINUTE_MS}: ${reads} reads, ${mib(bytes)}, ${failed.length} failed, ${excused} excused, ${recent} of memory, ${JSON.stringify(held)}`,
+    `minute ${atMs / MINUTE_MS}: ${reads} reads, ${mib(bytes)}, ${failed.length} failed, ${excused} excused, ${recent} of memory, ${JSON.stringify(resources)}`,
   );
 }
 

@@ -67,12 +67,12 @@ async function readVersion(
 ): Promise<void> {
   const object = pickObject(objects, random);
   const size = object.blocks * BLOCK_BYTES;
-  const wanted = lengthOf();
-  const offset = Math.floor(random() * (size - wanted));
+  const length = lengthOf();
+  const offset = Math.floor(random() * (size - length));
   try {
-    const bytes = await client.readRange(object.url, offset, wanted, object.version);
-    const right = isRight(bytes, object, { offset, length: wanted });
-    verdicts.answered(kind, bytes.length, right ? undefined : `${object.key} at ${offset}, ${wanted} bytes`);
+    const bytes = await client.readRange(object.url, offset, length, object.version);
+    const right = isRight(bytes, object, { offset, length });
+    verdicts.answered(kind, bytes.length, right ? undefined : `${object.key} at ${offset}, ${length} bytes`);
   } catch (error) {
     verdicts.failedWith(kind, error);
   }

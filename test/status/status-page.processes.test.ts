@@ -72,7 +72,7 @@ describe("the status of the cluster", () => {
       const { value } = await events.read();
       expect(JSON.parse(value!.replace(/^data: /, "")).member).toBe("cache-0");
     }
-    expect(await other.leave("cache-0")).toBe(0);
+    expect(await other.shutDown("cache-0")).toBe(0);
     let last = await events.read();
     for (let more = 0; more < 10 && !last.done; more++) last = await events.read();
     expect(last.done).toBe(true);
@@ -164,7 +164,7 @@ describe.skipIf(noBrowser !== undefined)(`the status page${noBrowser === undefin
 
   it("requires a token as the password, also for its events", async () => {
     await using directory = await temporaryDirectory();
-    const [tokens, token] = [join(directory.path, "tokens"), "a-token-that-nobody-guesses"];
+    const [tokens, token] = [join(directory.path, "tokens"), "a-token-that-is-secret"];
     await writeFile(tokens, token);
     await using closed = await Cluster.start({ names: namesOf(1), flags: ["--auth-token-file", tokens] });
     const url = `http://${closed.member("cache-0").http}/`;

@@ -79,8 +79,8 @@ describe.each(packageFolders)("the package %s", (folder) => {
     expect(types).toEqual(
       expect.arrayContaining(files.filter((path) => /^dist\/.*\.js$/.test(path)).map((path) => path.replace(/\.js$/, ".d.ts"))),
     );
-    const wanted = types.flatMap((path) => importsOf(folder, path)).map((path) => path.replace(/\.js$/, ".d.ts"));
-    expect([...new Set(wanted)].filter((path) => !types.includes(path))).toEqual([]);
+    const required = types.flatMap((path) => importsOf(folder, path)).map((path) => path.replace(/\.js$/, ".d.ts"));
+    expect([...new Set(required)].filter((path) => !types.includes(path))).toEqual([]);
   });
 
   it("contains, in addition to the build, only files that are read at run time", () => {

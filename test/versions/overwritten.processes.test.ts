@@ -39,7 +39,7 @@ describe("an object that is overwritten 40 times under 16 readers of three membe
       await readers.more(ANSWERS_EACH);
       object.overwrite();
       if (overwrites === RESTARTS[0]) {
-        restarts.push(cluster.leave("cache-1").then(() => cluster.join({ name: "cache-1", host: hostOf(1) })));
+        restarts.push(cluster.shutDown("cache-1").then(() => cluster.join({ name: "cache-1", host: hostOf(1) })));
       }
       if (overwrites === RESTARTS[1]) restarts.push(cluster.kill("cache-2").then(() => cluster.startAgain("cache-2")));
     }

@@ -2,12 +2,12 @@ import fs, { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type BlockId, CacheError } from "@frontcache/proto";
+import { ManualClock } from "@frontcache/proto/testing";
 import fc from "fast-check";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { BufferLanding, PinnedObject } from "../members/block-landing.js";
 import { RunningCall } from "../members/running-call.js";
 import { BlockFileWriter } from "../testing/block-file-writer.js";
-import { ManualClock } from "../testing/manual-clock.js";
 import { ramp } from "../testing/ramp.js";
 import { LocalReads } from "./local-reads.js";
 
@@ -26,20 +26,20 @@ afterEach(async () => {
 
 function setUp() {
   const volume = mkdtempSync(join(tmpdir(), "frontcache-local-"));
-  const clock = new ManualClock();
-  const told: (readonly BlockId[])[] = [];
+  const clock = new ManualClock(0);
+  const reported: (readonly BlockId[])[] = [];
   const local = new LocalReads({
     clock,
     volumes: [`${volume}/none`, volume],
-    report: async (uses) => void told.push(uses),
+    report: async (uses) => void reported.push(uses),
   });
   cleanups.push(
     () => rmSync(volume, { recursive: true }),
     () => local.close(),
   );
-  const held = (of: BlockId, ...segments: readonly number[]): BlockFileWriter => {
+  const cached = (of: BlockId, ...segments: readonly number[]): BlockFileWriter => {
     const writer = new BlockFileWriter(volume, of, objectSize, geometry);
-    writer.hold(...segments);
+    writer.addSegments(...segments);
     cleanups.push(() => writer.close());
     return writer;
   };
@@ -68,12 +68,12 @@ function setUp() {
     if (!bytes.equals(ramp(id.offset + start, bytes.length))) throw new Error(`wrong bytes from ${start}`);
     return isWhole ? bytes : undefined;
   };
-  return { volume, clock, local, told, held, read, call, limitTo };
+  return { volume, clock, local, reported, cached, read, call, limitTo };
 }
 
-/** Holds all calls to the one disk of one kind back, from now on until it is told to answer. */
+/** Makes all calls of one kind hang, except on the disk `none`, until `answer` is called. */
 function hang(kind: "open" | "read") {
-  const held: (() => void)[] = [];
+  const delayed: (() => void)[] = [];
   let begin!: () => void;
   const hangs = new Promise<void>((resolve) => {
     begin = resolve;
@@ -81,12 +81,12 @@ function hang(kind: "open" | "read") {
   const call = fs[kind] as (...args: unknown[]) => void;
   const spy = vi.spyOn(fs, kind).mockImplementation(((...args: unknown[]): void => {
     if (String(args[0]).includes("/none/")) call(...args);
-    else held.push(() => call(...args));
-    if (held.length > 0) begin();
+    else delayed.push(() => call(...args));
+    if (delayed.length > 0) begin();
   }) as never);
   const answer = (): void => {
     spy.mockRestore();
-    for (const later of held.splice(0)) later();
+    for (const later of delayed.splice(0)) later();
   };
   cleanups.push(answer);
   return { hangs, answer };
@@ -94,8 +94,8 @@ function hang(kind: "open" | "read") {
 
 describe("reads of block files on this host", () => {
   it("return the correct bytes of any range, the first time and again", async () => {
-    const { held, read, local } = setUp();
-    held(id, ...ALL);
+    const { cached, read, local } = setUp();
+    cached(id, ...ALL);
     const range = fc.tuple(fc.nat(blockBytes - 1), fc.integer({ min: 1, max: geometry.blockBytes }));
     await fc.assert(
       fc.asyncProperty(range, async ([start, length]) => {
@@ -108,8 +108,8 @@ describe("reads of block files on this host", () => {
   });
 
   it("are not used without a version, without a file, for another version, or past the object's end", async () => {
-    const { held, read, local } = setUp();
-    held(id, ...ALL);
+    const { cached, read, local } = setUp();
+    cached(id, ...ALL);
     expect(await read(0, 10, "")).toBeUndefined();
     expect(await read(0, 10, "v2")).toBeUndefined();
     expect(await read(blockBytes, blockBytes + 10)).toBeUndefined();
@@ -120,18 +120,18 @@ describe("reads of block files on this host", () => {
     ["of another object", (writer) => writer.writeFooter({ url: "s3://bucket/other" })],
     ["of another version", (writer) => writer.writeFooter({ version: "v2" })],
     ["of another block", (writer) => writer.writeFooter({ offset: 0 })],
-    ["with a damaged footer", (writer) => writer.spoil(geometry.blockBytes + 9, Buffer.from("x"))],
+    ["with a damaged footer", (writer) => writer.overwrite(geometry.blockBytes + 9, Buffer.from("x"))],
     ["cut short", (writer) => writer.cutShort(geometry.blockBytes)],
   ])("are none where the file is one %s", async (_, damage) => {
-    const { held, read, local } = setUp();
-    damage(held(id, ...ALL));
+    const { cached, read, local } = setUp();
+    damage(cached(id, ...ALL));
     expect(await read(0, 10)).toBeUndefined();
     expect(local.report.openFiles).toBe(0);
   });
 
   it("use segments that the member adds later, and no missing segments", async () => {
-    const { held, read } = setUp();
-    const writer = held(id, 1, 2);
+    const { cached, read } = setUp();
+    const writer = cached(id, 1, 2);
     expect((await read(SEGMENT, 3 * SEGMENT))?.length).toBe(2 * SEGMENT);
     writer.writeSegment(3);
     expect(await read(3 * SEGMENT - 5, 3 * SEGMENT + 5)).toBeUndefined();
@@ -145,34 +145,34 @@ describe("reads of block files on this host", () => {
     ["a part of it", 2 * SEGMENT + 10, 2 * SEGMENT + 20],
     ["all of the block", 0, blockBytes],
   ])("verify each segment's CRC before %s", async (_, start, end) => {
-    const { held, read, clock } = setUp();
-    const writer = held(id, ...ALL);
-    writer.spoil(2 * SEGMENT + 77, Buffer.from("x"));
+    const { cached, read, clock } = setUp();
+    const writer = cached(id, ...ALL);
+    writer.overwrite(2 * SEGMENT + 77, Buffer.from("x"));
     expect(await read(start, end)).toBeUndefined();
     // The file is left alone for a moment, for its member to find out.
-    writer.hold(2);
+    writer.addSegments(2);
     expect(await read(0, 10)).toBeUndefined();
     clock.advance(1_000);
     expect((await read(start, end))?.length).toBe(end - start);
   });
 
   it("use no byte of a dropped segment, even if it was hot", async () => {
-    const { held, read, clock } = setUp();
-    const writer = held(id, ...ALL);
+    const { cached, read, clock } = setUp();
+    const writer = cached(id, ...ALL);
     for (let again = 0; again < 2; again++) expect((await read(0, 100))?.length).toBe(100);
     writer.drop(0);
     writer.writeFooter();
-    writer.spoil(0, Buffer.alloc(SEGMENT));
+    writer.overwrite(0, Buffer.alloc(SEGMENT));
     expect(await read(0, 100)).toBeUndefined();
     // Fetched again: the footer holds it as before, but what was known of the file before is void.
     clock.advance(1_000);
-    writer.hold(0);
+    writer.addSegments(0);
     expect((await read(0, 100))?.length).toBe(100);
   });
 
   it("never return a wrong byte while the member changes the file", async () => {
-    const { held, read, clock } = setUp();
-    const writer = held(id, ...ALL);
+    const { cached, read, clock } = setUp();
+    const writer = cached(id, ...ALL);
     const step = fc.oneof(
       fc.record({
         kind: fc.constant("read" as const),
@@ -190,11 +190,11 @@ describe("reads of block files on this host", () => {
           else if (next.kind === "wait") {
             clock.advance(1_000);
             await new Promise((resolve) => setImmediate(resolve));
-          } else if (next.kind === "fetch") writer.hold(next.segment);
+          } else if (next.kind === "fetch") writer.addSegments(next.segment);
           else {
             writer.drop(next.segment);
             writer.writeFooter();
-            writer.spoil(next.segment * SEGMENT, Buffer.alloc(Math.min(SEGMENT, blockBytes - next.segment * SEGMENT)));
+            writer.overwrite(next.segment * SEGMENT, Buffer.alloc(Math.min(SEGMENT, blockBytes - next.segment * SEGMENT)));
           }
         }
         await Promise.all(reads);
@@ -204,8 +204,8 @@ describe("reads of block files on this host", () => {
   });
 
   it("close the file of an evicted block soon, read or not", async () => {
-    const { held, read, clock, local } = setUp();
-    const [used, unused] = [held(id, ...ALL), held({ ...id, version: "v2" }, ...ALL)];
+    const { cached, read, clock, local } = setUp();
+    const [used, unused] = [cached(id, ...ALL), cached({ ...id, version: "v2" }, ...ALL)];
     expect([(await read(0, 10))?.length, (await read(0, 10, "v2"))?.length]).toEqual([10, 10]);
     used.evict();
     unused.evict();
@@ -213,13 +213,13 @@ describe("reads of block files on this host", () => {
     expect(await read(0, 10)).toBeUndefined();
     clock.advance(1_000);
     await expect.poll(() => local.report.openFiles).toBe(0);
-    expect(clock.pending).toBe(1);
+    expect(clock.waits).toBe(1);
   });
 
   it("keep a bounded number of files open, and close unused files", async () => {
-    const { held, read, clock, local } = setUp();
+    const { cached, read, clock, local } = setUp();
     for (let version = 0; version < 300; version++) {
-      held({ ...id, version: `v${version}` }, 0);
+      cached({ ...id, version: `v${version}` }, 0);
       expect((await read(0, 10, `v${version}`))?.length).toBe(10);
     }
     await expect.poll(() => local.report.openFiles).toBe(256);
@@ -228,8 +228,8 @@ describe("reads of block files on this host", () => {
   });
 
   it("end when their call ends", async () => {
-    const { held, read, call, local } = setUp();
-    held(id, ...ALL);
+    const { cached, read, call, local } = setUp();
+    cached(id, ...ALL);
     const reading = read(0, blockBytes);
     call.abort(new CacheError("CANCELLED", "enough"));
     await expect(reading).rejects.toThrow("enough");
@@ -252,8 +252,8 @@ describe("reads of block files on this host", () => {
     ["while a segment is checked", "read", () => [SEGMENT, SEGMENT + 10]],
     ["while all is read", "read", () => [0, 3 * SEGMENT]],
   ])("end with their call on a disk that hangs %s, which is left alone until it answers", async (when, call, prepare) => {
-    const { clock, held, read, local, limitTo } = setUp();
-    const writer = held(id, 0, 1, 2);
+    const { clock, cached, read, local, limitTo } = setUp();
+    const writer = cached(id, 0, 1, 2);
     const isFirst = call === "open" || when === "while its footer is read";
     if (!isFirst) await read(2 * SEGMENT, 3 * SEGMENT);
     const [start, end] = prepare(writer);
@@ -268,12 +268,12 @@ describe("reads of block files on this host", () => {
     disk.answer();
     await expect.poll(async () => (await read(2 * SEGMENT, 2 * SEGMENT + 10))?.length).toBe(10);
     await local.close();
-    expect([local.report.openFiles, clock.pending]).toEqual([0, 0]);
+    expect([local.report.openFiles, clock.waits]).toEqual([0, 0]);
   });
 
   it("into the caller's buffer end only when the disk has answered, because the kernel writes into it until then", async () => {
-    const { clock, held, read, limitTo } = setUp();
-    held(id, ...ALL);
+    const { clock, cached, read, limitTo } = setUp();
+    cached(id, ...ALL);
     await read(0, SEGMENT);
     const disk = hang("read");
     let isOver = false;
@@ -289,14 +289,14 @@ describe("reads of block files on this host", () => {
   });
 
   it("are reported in batches, each block once, and the last ones at closing", async () => {
-    const { held, read, clock, told, local } = setUp();
-    held(id, ...ALL);
+    const { cached, read, clock, reported, local } = setUp();
+    cached(id, ...ALL);
     for (let times = 0; times < 5; times++) await read(0, 10);
-    expect(told).toEqual([]);
+    expect(reported).toEqual([]);
     clock.advance(5_000);
-    await expect.poll(() => told).toEqual([[id]]);
+    await expect.poll(() => reported).toEqual([[id]]);
     await read(0, 10);
     await local.close();
-    expect([told, clock.pending]).toEqual([[[id], [id]], 0]);
+    expect([reported, clock.waits]).toEqual([[[id], [id]], 0]);
   });
 });

@@ -1,5 +1,5 @@
+import { ManualClock } from "@frontcache/proto/testing";
 import { describe, expect, it } from "vitest";
-import { ManualClock } from "../testing/manual-clock.js";
 import { CircuitBreaker } from "./circuit-breaker.js";
 import { inOrderOfReach } from "./failover.js";
 import type { MemberAddress } from "./ports.js";
@@ -11,7 +11,7 @@ const [a, b, c] = ["a:1", "b:1", "c:1"].map((grpcAddress) => ({ grpcAddress })) 
 ];
 
 function setUp() {
-  const clock = new ManualClock();
+  const clock = new ManualClock(0);
   const probes: { address: string; answer: () => void; fail: () => void }[] = [];
   const changes: string[] = [];
   const breaker = new CircuitBreaker({

@@ -1,7 +1,7 @@
 import { CacheError } from "@frontcache/proto";
+import { ManualClock } from "@frontcache/proto/testing";
 import { describe, expect, it } from "vitest";
 import { FakeTransport, type ReadScript } from "../testing/fake-transport.js";
-import { ManualClock } from "../testing/manual-clock.js";
 import { ramp } from "../testing/ramp.js";
 import { BufferLanding, PinnedObject } from "./block-landing.js";
 import { CircuitBreaker } from "./circuit-breaker.js";
@@ -18,7 +18,7 @@ const gone = new Unreachable("gone");
 const interrupted = new Unreachable("gone", { hadBegun: true });
 
 function setUp(onHttpRead: (count: number) => ReadScript | undefined = () => undefined) {
-  const clock = new ManualClock();
+  const clock = new ManualClock(0);
   const grpc = new FakeTransport({ version: "v1", size });
   const http = new FakeTransport({ version: "v1", size });
   http.onRead = (_, count) => onHttpRead(count);

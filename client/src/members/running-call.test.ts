@@ -1,14 +1,14 @@
 import { getEventListeners, getMaxListeners } from "node:events";
 import { CacheError } from "@frontcache/proto";
+import { ManualClock } from "@frontcache/proto/testing";
 import { describe, expect, it } from "vitest";
-import { ManualClock } from "../testing/manual-clock.js";
 import { RunningCall } from "./running-call.js";
 
 const subject = "s3://bucket/file";
 
 describe("a running call", () => {
   it("ends with its deadline", () => {
-    const clock = new ManualClock();
+    const clock = new ManualClock(0);
     const call = new RunningCall({ clock, subject, deadlineMs: 100 });
     clock.advance(60);
     expect(call.remainingMs()).toBe(40);
@@ -18,7 +18,7 @@ describe("a running call", () => {
   });
 
   it("ends as CANCELLED with whatever reason the caller's signal has, and as DEADLINE_EXCEEDED with a time-out", () => {
-    const clock = new ManualClock();
+    const clock = new ManualClock(0);
     for (const reason of [undefined, new Error("own"), "text"]) {
       const caller = new AbortController();
       const call = new RunningCall({ clock, subject, signal: caller.signal });
@@ -30,18 +30,18 @@ describe("a running call", () => {
   });
 
   it("leaves no timer and no listener behind, however it ends", () => {
-    const clock = new ManualClock();
+    const clock = new ManualClock(0);
     const caller = new AbortController();
     const done = new RunningCall({ clock, subject, deadlineMs: 100, signal: caller.signal });
     done.end();
     const aborted = new RunningCall({ clock, subject, deadlineMs: 100, signal: caller.signal });
     aborted.abort(new CacheError("CANCELLED", "enough"));
-    expect(clock.pending).toBe(0);
+    expect(clock.waits).toBe(0);
     expect(getEventListeners(caller.signal, "abort")).toEqual([]);
   });
 
   it("shares one listener with all others of the same signal, and changes nothing else at it", () => {
-    const clock = new ManualClock();
+    const clock = new ManualClock(0);
     const { signal } = new AbortController();
     const before = getMaxListeners(signal);
     const calls = Array.from({ length: 100 }, () => new RunningCall({ clock, subject, signal }));
@@ -54,7 +54,7 @@ describe("a running call", () => {
   });
 
   it("ends with all others of the same signal, but for those that were over, and those whose end comes of another's", () => {
-    const clock = new ManualClock();
+    const clock = new ManualClock(0);
     const caller = new AbortController();
     const calls = Array.from({ length: 4 }, () => new RunningCall({ clock, subject, signal: caller.signal }));
     calls[0]!.end();
@@ -70,7 +70,7 @@ describe("a running call", () => {
   });
 
   it("ends its children, which never outlast its deadline", () => {
-    const clock = new ManualClock();
+    const clock = new ManualClock(0);
     const call = new RunningCall({ clock, subject, deadlineMs: 100 });
     const [plain, shorter, longer] = [call.child(), call.child(40), call.child(400)];
     expect([plain, shorter, longer].map((child) => child.remainingMs())).toEqual([100, 40, 100]);

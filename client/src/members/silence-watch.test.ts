@@ -1,12 +1,12 @@
+import { ManualClock } from "@frontcache/proto/testing";
 import { describe, expect, it } from "vitest";
-import { ManualClock } from "../testing/manual-clock.js";
 import { afterTicks, PROBE_TIMEOUT_MS, SILENT_MS, SilenceWatch } from "./silence-watch.js";
 
 /** A few turns of the event loop: whatever waits for no timer is done. */
 const settled = () => new Promise((resolve) => setImmediate(resolve));
 
 function setUp() {
-  const clock = new ManualClock();
+  const clock = new ManualClock(0);
   const seen = { probes: 0, silent: 0 };
   let answer: (isThere: boolean) => void = () => undefined;
   const probe = (): Promise<void> => {
@@ -51,7 +51,7 @@ describe("a silence watch", () => {
     await settled();
     clock.advance(10 * SILENT_MS);
     expect(seen).toEqual({ probes: 1, silent: 2 });
-    expect(clock.pending).toBe(0);
+    expect(clock.waits).toBe(0);
   });
 
   it("ends no call if bytes arrive, or the call ends, during the probe", async () => {
@@ -86,7 +86,7 @@ describe("a silence watch", () => {
     watch.add(call);
     watch.remove(call);
     clock.advance(10 * SILENT_MS);
-    expect([seen.probes, clock.pending]).toEqual([0, 0]);
+    expect([seen.probes, clock.waits]).toEqual([0, 0]);
     watch.add(call);
     clock.advance(SILENT_MS);
     expect(seen.probes).toBe(1);
@@ -117,7 +117,7 @@ describe("a wait for a probe's answer", () => {
   }
 
   it("lasts exactly as long as given if this process runs all the time", () => {
-    const clock = new ManualClock();
+    const clock = new ManualClock(0);
     const { probe: waiting } = probe(clock);
     clock.advance(PROBE_TIMEOUT_MS - 1);
     expect(waiting.outcome).toBe("waiting");
@@ -127,7 +127,7 @@ describe("a wait for a probe's answer", () => {
 
   it("does not take a live member for frozen on a starved machine, whose timers fire late while the answer lies unread", () => {
     for (const [before, standstillMs] of [0, 100, 250, 400, 499].flatMap((ms) => [200, 500, 2_000, 10_000].map((s) => [ms, s]))) {
-      const clock = new ManualClock();
+      const clock = new ManualClock(0);
       const { probe: waiting, read } = probe(clock);
       clock.advance(before!);
       clock.stall(standstillMs!);
@@ -137,7 +137,7 @@ describe("a wait for a probe's answer", () => {
   });
 
   it("ends even if this process is late all the time", () => {
-    const clock = new ManualClock();
+    const clock = new ManualClock(0);
     const { probe: waiting } = probe(clock);
     let stalls = 0;
     while (waiting.outcome === "waiting" && stalls < 100) {

@@ -13,7 +13,7 @@ import {
 } from "@frontcache/proto";
 import { ramp } from "./ramp.js";
 
-/** Does to a block file of a ramp object what members do to theirs, one step at a time. */
+/** Changes a block file of a ramp object as members do, one step at a time. */
 export class BlockFileWriter {
   readonly id: BlockId;
   readonly #objectSize: number;
@@ -24,7 +24,7 @@ export class BlockFileWriter {
   readonly #crcs: (number | undefined)[];
   drops = 0;
 
-  /** A new file that holds nothing yet. */
+  /** Creates a file without cached segments. */
   constructor(volumePath: string, id: BlockId, objectSize: number, geometry: Geometry) {
     this.id = id;
     this.#objectSize = objectSize;
@@ -36,13 +36,13 @@ export class BlockFileWriter {
     this.writeFooter();
   }
 
-  /** Bytes first, then the footer. */
-  hold(...segments: readonly number[]): void {
+  /** Adds segments: writes their bytes, then the footer. */
+  addSegments(...segments: readonly number[]): void {
     for (const segment of segments) this.writeSegment(segment);
     this.writeFooter();
   }
 
-  /** The right bytes of a segment; the footer does not tell of it yet. */
+  /** Writes the correct bytes of a segment. The footer does not contain it yet. */
   writeSegment(segment: number): void {
     const { segmentBytes } = this.#geometry;
     const start = segment * segmentBytes;
@@ -52,7 +52,7 @@ export class BlockFileWriter {
     this.#crcs[segment] = crc32(bytes);
   }
 
-  /** Gives a segment up; the footer does not tell of it yet. */
+  /** Drops a segment. The footer still contains it. */
   drop(segment: number): void {
     this.#crcs[segment] = undefined;
     this.drops++;
@@ -69,8 +69,8 @@ export class BlockFileWriter {
     writeSync(this.#fd, encodeFooter(footer, this.#geometry)!, 0, undefined, this.#geometry.blockBytes);
   }
 
-  /** Writes anything anywhere. */
-  spoil(position: number, bytes: Buffer): void {
+  /** Overwrites bytes at a position. */
+  overwrite(position: number, bytes: Buffer): void {
     writeSync(this.#fd, bytes, 0, bytes.length, position);
   }
 

@@ -15,6 +15,6 @@ export { RunningCall } from "../members/running-call.js";
 export { clientMetricList, registeredMetrics } from "../metrics.js";
 export { completeOptions } from "../options.js";
 // Fakes and fixtures.
-export * from "./manual-clock.js";
+
 export * from "./ramp.js";
 export * from "./scripted-listener.js";

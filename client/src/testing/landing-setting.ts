@@ -1,10 +1,10 @@
+import { ManualClock } from "@frontcache/proto/testing";
 import { onTestFinished } from "vitest";
 import { type Access, plainAccess } from "../members/access.js";
 import { BufferLanding, PinnedObject } from "../members/block-landing.js";
 import { type Clock, systemClock } from "../members/clock.js";
 import { HttpTransport } from "../members/http/http-transport.js";
 import { RunningCall } from "../members/running-call.js";
-import { ManualClock } from "./manual-clock.js";
 import { type Asked, answerRamp, ScriptedListener } from "./scripted-listener.js";
 
 /** The object that landing transports under test read: a ramp of 100,000 bytes. */
@@ -53,7 +53,7 @@ export function openTransport(httpAddress: string, options: LandingOptions = {})
 
 /** A scripted listener and a transport to it, with a manual clock. */
 export async function setUp(script?: ListenerScript, mostConnections?: number) {
-  const clock = new ManualClock();
+  const clock = new ManualClock(0);
   const listener = await startListener(script);
   return {
     clock,

@@ -1,14 +1,14 @@
+import { ManualClock } from "@frontcache/proto/testing";
 import { CircuitBreaker } from "../members/circuit-breaker.js";
 import type { MemberAddress } from "../members/ports.js";
 import { RunningCall } from "../members/running-call.js";
 import type { ReadWith } from "../read-block.js";
 import { FakeTransport } from "./fake-transport.js";
-import { ManualClock } from "./manual-clock.js";
 
 /** All that a read works with, in memory: two members, blocks of 8 bytes. */
 export class ReadSetting {
   readonly url = "s3://bucket/file";
-  readonly clock = new ManualClock();
+  readonly clock = new ManualClock(0);
   readonly transport: FakeTransport;
   readonly call: RunningCall;
   readonly with: ReadWith;

@@ -2,3 +2,4 @@
 
 // Fakes and fixtures.
 export { eventually, settled, until } from "./eventually.js";
+export { ManualClock } from "./manual-clock.js";

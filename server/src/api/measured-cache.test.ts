@@ -36,7 +36,7 @@ function reading(result: ReadResult, steps: readonly (number | "fail")[]): Objec
     next() {
       const step = left.shift();
       clock.advance(10);
-      if (step === "fail") return Promise.reject(new CacheError("UNAVAILABLE", "s3://bucket/k: out of reach"));
+      if (step === "fail") return Promise.reject(new CacheError("UNAVAILABLE", "s3://bucket/k: unreachable"));
       return step === undefined ? undefined : { bytes: Buffer.alloc(step), release() {} };
     },
     close() {},
@@ -91,7 +91,7 @@ describe("a measured read", () => {
   });
 
   it("that fails counts as an error only, at its opening or midway", async () => {
-    await expect(readAll(() => reading("filled", [50, "fail"]))).rejects.toThrow("out of reach");
+    await expect(readAll(() => reading("filled", [50, "fail"]))).rejects.toThrow("unreachable");
     await expect(readAll(() => Promise.reject(new CacheError("NOT_FOUND", "s3://bucket/k: no such object")))).rejects.toThrow(
       "no such",
     );

@@ -79,7 +79,10 @@ describe("the table of the status", () => {
     const full = { ...report.volumes[0], path: "/full", usedBytes: 0, state: "full" };
     const members = [
       member("a", { state: "ready", report: { ...report, volumes: [...report.volumes, full] } }),
-      member("b", { state: "not ready", report: { ...report, notReady: ["this member is leaving"], membershipAgeMs: 120_000 } }),
+      member("b", {
+        state: "not ready",
+        report: { ...report, notReady: ["this member is shutting down"], membershipAgeMs: 120_000 },
+      }),
       member("c", { state: "unreachable", problem: "connect ECONNREFUSED" }),
     ];
     const lines = formatStatus({ members } as unknown as ClusterReport).split("\n");
@@ -88,7 +91,7 @@ describe("the table of the status", () => {
     expect(lines.slice(4)).toEqual([
       "1 of 3 ready, 2.0 MiB of 6.0 MiB used",
       "a: volume /full is full, nothing is cached on it",
-      "b: this member is leaving",
+      "b: this member is shutting down",
       "b: its member list was last confirmed 120 s ago",
       "c: connect ECONNREFUSED",
     ]);

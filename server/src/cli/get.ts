@@ -116,8 +116,8 @@ async function toFile(
 
 /** Keeps the received bytes, unless there are none or their version no longer exists. Returns the error to throw. */
 async function keepPartial(file: PartialFile, error: unknown): Promise<unknown> {
-  const gone = error instanceof CacheError && error.code === "FAILED_PRECONDITION";
-  if (file.bytes === 0 || gone) {
+  const isOverwritten = error instanceof CacheError && error.code === "FAILED_PRECONDITION";
+  if (file.bytes === 0 || isOverwritten) {
     await file.remove();
     return error;
   }

@@ -212,12 +212,12 @@ describe("a pod that is recreated with the same name", () => {
     ["a change", (members: PodMembers) => members.set(pod(1, { address: "10.0.0.99" }))],
     ["a deletion's beginning", (members: PodMembers) => members.set(pod(1, { terminating: true }))],
     ["an end", (members: PodMembers) => members.remove(pod(1))],
-  ])("ignores %s of its predecessor that arrives late", (_what, tell) => {
+  ])("ignores %s of its predecessor that arrives late", (_what, report) => {
     for (const createdMs of [CREATED, CREATED + 5000]) {
       const members = podMembers();
       members.replace([pod(0), pod(1)]);
       members.set(successor({ address: "10.0.9.9", createdMs }));
-      tell(members);
+      report(members);
       expect(settled()).toEqual(["frontcache-0", "frontcache-1"]);
       expect(lists.at(-1)?.find((member) => member.name === "frontcache-1")?.grpcAddress).toBe("10.0.9.9:8080");
     }

@@ -78,10 +78,10 @@ export class PodMembers {
     const known = this.#pods.get(pod.name);
     const same = known?.pod.uid === pod.uid;
     const formerUid = same ? known?.formerUid : known?.pod.uid;
-    this.#pods.set(pod.name, { pod, formerUid, ...this.#stand(pod, same ? known : undefined) });
+    this.#pods.set(pod.name, { pod, formerUid, ...this.#standingOf(pod, same ? known : undefined) });
   }
 
-  #stand(pod: Pod, before: Tracked | undefined): Pick<Tracked, "standing" | "graceEndsMs"> {
+  #standingOf(pod: Pod, before: Tracked | undefined): Pick<Tracked, "standing" | "graceEndsMs"> {
     const none = { standing: "none", graceEndsMs: 0 } as const;
     if (pod.terminating || pod.address === undefined || this.#memberName(pod) === undefined) return none;
     if (pod.ready) return { standing: "member", graceEndsMs: 0 };

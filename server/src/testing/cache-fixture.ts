@@ -7,7 +7,7 @@ import { type StoreFixture, testGeometry } from "./store-fixture.js";
 export function openCache(
   { store, clock }: StoreFixture,
   origin: Origin,
-  wanted: Partial<LocalCacheOptions> & Pick<LocalCacheOptions, "fill">,
+  options: Partial<LocalCacheOptions> & Pick<LocalCacheOptions, "fill">,
 ): LocalCache {
   return new LocalCache({
     geometry: testGeometry,
@@ -20,7 +20,7 @@ export function openCache(
     staleIfError: true,
     revalidateAfterMs: 1_000,
     negativeTtlMs: 100,
-    ...wanted,
+    ...options,
   });
 }
 

@@ -19,9 +19,9 @@ export const URL = "s3://bucket/object";
 /** The time that running calls get when the fixture's listener is closed, milliseconds. */
 export const DRAIN_MS = 10_000;
 
-/** A request for all of the object, or for what is wanted otherwise. */
-export function readRequest(wanted: Partial<ReadRangeRequest> = {}): ReadRangeRequest {
-  return { key: URL, offset: 0, length: 0, version: "", forwarded: false, cachedOnly: false, ...wanted };
+/** Returns a request for the whole object, with some other fields. */
+export function readRequest(fields: Partial<ReadRangeRequest> = {}): ReadRangeRequest {
+  return { key: URL, offset: 0, length: 0, version: "", forwarded: false, cachedOnly: false, ...fields };
 }
 
 /** A gRPC listener on a free local port, before a cache with objects in memory, and a client of it. */
@@ -70,15 +70,15 @@ export class GrpcFixture implements AsyncDisposable {
   }
 
   /** All messages of a read; rejects with the call's error. */
-  async messagesOf(wanted: Partial<ReadRangeRequest> = {}): Promise<ReadRangeResponse[]> {
+  async messagesOf(fields: Partial<ReadRangeRequest> = {}): Promise<ReadRangeResponse[]> {
     const messages: ReadRangeResponse[] = [];
-    for await (const message of this.client.readRange(readRequest(wanted))) messages.push(message);
+    for await (const message of this.client.readRange(readRequest(fields))) messages.push(message);
     return messages;
   }
 
   /** All bytes of a read. */
-  async bytesOf(wanted: Partial<ReadRangeRequest> = {}): Promise<Buffer> {
-    return Buffer.concat((await this.messagesOf(wanted)).map((message) => message.data));
+  async bytesOf(fields: Partial<ReadRangeRequest> = {}): Promise<Buffer> {
+    return Buffer.concat((await this.messagesOf(fields)).map((message) => message.data));
   }
 
   /** Resolves when every call has ended, and everything that it borrowed is back. */

@@ -62,11 +62,11 @@ export interface StoreFixture {
 
 /** Opens a store on a fake disk (a new one by default), with options of the test's own. */
 export async function openStore(
-  wanted: Partial<BlockStoreOptions> & { disk?: MemoryDisk; clock?: ManualClock } = {},
+  options: Partial<BlockStoreOptions> & { disk?: MemoryDisk; clock?: ManualClock } = {},
 ): Promise<StoreFixture> {
-  const clock = wanted.clock ?? new ManualClock();
-  const disk = wanted.disk ?? new MemoryDisk({ totalBytes: testDiskBytes, nowMs: () => clock.nowMs() });
-  const store = await openTestStore({ geometry: testGeometry, ...wanted, disk, clock });
+  const clock = options.clock ?? new ManualClock();
+  const disk = options.disk ?? new MemoryDisk({ totalBytes: testDiskBytes, nowMs: () => clock.nowMs() });
+  const store = await openTestStore({ geometry: testGeometry, ...options, disk, clock });
   return { store, disk, clock };
 }
 

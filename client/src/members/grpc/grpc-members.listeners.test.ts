@@ -2,9 +2,9 @@ import { getEventListeners, once } from "node:events";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { CacheError } from "@frontcache/proto";
+import { ManualClock } from "@frontcache/proto/testing";
 import { status } from "@grpc/grpc-js";
 import { afterEach, describe, expect, it } from "vitest";
-import { ManualClock } from "../../testing/manual-clock.js";
 import { ramp } from "../../testing/ramp.js";
 import { type MemberScript, type ReadCall, ScriptedMember, sendRamp } from "../../testing/scripted-member.js";
 import { plainAccess } from "../access.js";
@@ -138,7 +138,7 @@ describe("members by gRPC", () => {
   });
 
   it("says Unreachable when nothing arrives from a member and it does not answer a probe", async () => {
-    const clock = new ManualClock();
+    const clock = new ManualClock(0);
     const { read, member, landed } = await setUp({ readRange: (call) => sendBeginning(call, 100) }, clock);
     const failed = expect(read()).rejects.toBeInstanceOf(Unreachable);
     await landed;
@@ -148,13 +148,13 @@ describe("members by gRPC", () => {
     clock.advance(500);
     await failed;
     clock.advance(100);
-    expect(clock.pending).toBe(0);
+    expect(clock.waits).toBe(0);
     await member.kill();
     await stopped;
   });
 
   it.each(["stat", "evict"] as const)("says Unreachable when a %s is not answered, nor a probe", async (kind) => {
-    const clock = new ManualClock();
+    const clock = new ManualClock(0);
     let onAsked = (): void => undefined;
     const asked = new Promise<void>((resolve) => {
       onAsked = resolve;
@@ -223,13 +223,13 @@ describe("members by gRPC", () => {
   });
 
   it("leaves no timer, and no listener on the signal, of a read that went well", async () => {
-    const clock = new ManualClock();
+    const clock = new ManualClock(0);
     const { read, begin } = await setUp({ readRange: (call) => sendRamp(call, size) }, clock);
     const call = begin(10_000);
     await read(call);
     expect(getEventListeners(call.signal, "abort")).toEqual([]);
     clock.advance(100);
-    expect(clock.pending).toBe(0);
+    expect(clock.waits).toBe(0);
   });
 
   it("reaches a member again that was away", async () => {

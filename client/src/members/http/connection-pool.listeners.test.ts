@@ -45,7 +45,7 @@ describe("the HTTP transport's connections", () => {
     await until(() => listener.sockets.size === 1);
     clock.advance(6_000);
     await until(() => listener.sockets.size === 0);
-    expect(clock.pending).toBe(0);
+    expect(clock.waits).toBe(0);
     await read();
     expect(listener.connections).toBe(3);
   });
@@ -96,7 +96,7 @@ describe("the HTTP transport's connections", () => {
     await until(() => listener.sockets.size === 0);
     expect(landing.landedBytes).toBe(landedBytes);
     clock.advance(100);
-    expect(clock.pending).toBe(0);
+    expect(clock.waits).toBe(0);
   });
 
   it("are not made, and not taken, by reads that are aborted before or while they wait", async () => {
@@ -140,7 +140,7 @@ describe("the HTTP transport's connections", () => {
     clock.advance(500);
     await failed;
     clock.advance(100);
-    expect(clock.pending).toBe(0);
+    expect(clock.waits).toBe(0);
   });
 
   it("are closed when their member has left the ring, after what runs on them", async () => {

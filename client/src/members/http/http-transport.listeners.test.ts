@@ -32,7 +32,7 @@ describe("the HTTP transport", () => {
     ]);
     // The one that closes idle connections is left when the silence watch has found nobody waiting.
     clock.advance(100);
-    expect(clock.pending).toBe(1);
+    expect(clock.waits).toBe(1);
   });
 
   it("lands what a server of Node's sends, too, at a name as well as at an address", async () => {

@@ -59,7 +59,7 @@ describe("a report of the cluster", () => {
       return reportOf(name);
     });
     const reports = [made.report()];
-    for (let turn = 0; turn < 3; turn++) {
+    for (let iteration = 0; iteration < 3; iteration++) {
       await clock.advance(900);
       reports.push(made.report());
     }
@@ -107,8 +107,8 @@ describe("a report of the cluster", () => {
       if (answering.has(name)) return Promise.resolve(reportOf(name));
       return new Promise((_, reject) => late.push(() => reject(new Error("connection refused"))));
     });
-    /** The next report's members, silent ones being waited for a second each. */
-    const told = async (): Promise<string[]> => {
+    /** Returns the members that answered in the next report; silent members take a second each. */
+    const answered = async (): Promise<string[]> => {
       const report = made.report();
       for (let second = 0; second < 3; second++) {
         await new Promise((resolve) => setImmediate(resolve));
@@ -119,12 +119,12 @@ describe("a report of the cluster", () => {
       const { members } = await report;
       return members.flatMap(({ name, report }) => (report === undefined || name === "m0" ? [] : name));
     };
-    for (let reports = 0; reports < 5; reports++) await told();
-    for (let reports = 0; reports < 5; reports++) expect(await told()).toEqual(["m120", "m199", "m7"]);
+    for (let reports = 0; reports < 5; reports++) await answered();
+    for (let reports = 0; reports < 5; reports++) expect(await answered()).toEqual(["m120", "m199", "m7"]);
     answering.add("m60");
-    const heard: string[] = [];
-    for (let reports = 0; reports < 5; reports++) heard.push(...(await told()));
-    expect(heard).toContain("m60");
+    const found: string[] = [];
+    for (let reports = 0; reports < 5; reports++) found.push(...(await answered()));
+    expect(found).toContain("m60");
   });
 
   it("is empty while the member starts", async () => {

@@ -30,20 +30,20 @@ class NotedReply implements Reply {
   }
 }
 
-function events(): { events: StatusEvents; clock: ManualClock; turn: () => Promise<void> } {
+function events(): { events: StatusEvents; clock: ManualClock; tick: () => Promise<void> } {
   const clock = new ManualClock();
   let reports = 0;
   const made = new StatusEvents({ report: async () => String(++reports), clock });
-  const turn = async (): Promise<void> => {
+  const tick = async (): Promise<void> => {
     await clock.advance(2_000);
     await Promise.resolve();
   };
-  return { events: made, clock, turn };
+  return { events: made, clock, tick };
 }
 
 describe("the events of the status", () => {
   it("are sent immediately, then every two seconds, with one report for all subscribers", async () => {
-    const { events: all, turn } = events();
+    const { events: all, tick } = events();
     const [one, other] = [new NotedReply(), new NotedReply()];
     all.watch(one);
     await Promise.resolve();
@@ -51,20 +51,20 @@ describe("the events of the status", () => {
     all.watch(other);
     await Promise.resolve();
     other.take();
-    await turn();
+    await tick();
     expect(one.events).toEqual(["data: 1\n\n", "data: 3\n\n"]);
     expect(other.events).toEqual(["data: 2\n\n", "data: 3\n\n"]);
   });
 
   it("are not queued for a subscriber that does not read them", async () => {
-    const { events: all, turn } = events();
+    const { events: all, tick } = events();
     const slow = new NotedReply();
     all.watch(slow);
-    await turn();
-    await turn();
+    await tick();
+    await tick();
     expect(slow.events).toHaveLength(1);
     slow.take();
-    await turn();
+    await tick();
     expect(slow.events).toHaveLength(2);
   });
 

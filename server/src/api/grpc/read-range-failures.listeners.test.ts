@@ -121,8 +121,8 @@ describe("a read that yields fewer bytes than announced", () => {
   it("does not end as a complete response", async () => {
     member.put(1_000);
     const whole = member.cache.open.bind(member.cache);
-    member.cache.open = (wanted) => {
-      const read = whole(wanted) as ObjectRead;
+    member.cache.open = (request) => {
+      const read = whole(request) as ObjectRead;
       return { ...read, length: read.length + 1 };
     };
     const call = member.client.readRange(readRequest());

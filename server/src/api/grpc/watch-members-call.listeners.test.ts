@@ -19,7 +19,7 @@ function listOf(hash: string, members = 1): MemberList {
   return { members: named, hash, blockBytes: 1, name: "self" };
 }
 
-function tell(list: MemberList): void {
+function publish(list: MemberList): void {
   for (const listening of member.cache.memberListeners) listening(list);
 }
 
@@ -37,9 +37,9 @@ describe("a watch of the members", () => {
     const [first] = await once(watch, "data");
     expect(first).toEqual(member.cache.memberList);
     const hashes = hashesOf(watch);
-    tell(listOf("second"));
+    publish(listOf("second"));
     await eventually(() => expect(hashes).toEqual(["second"]));
-    tell(listOf("third"));
+    publish(listOf("third"));
     await eventually(() => expect(hashes).toEqual(["second", "third"]));
     watch.cancel();
     await eventually(() => expect(member.cache.memberListeners.size).toBe(0));
@@ -53,8 +53,8 @@ describe("a watch of the members", () => {
     expect(member.listener.runningCalls).toBe(0);
     const ended = once(watch, "end");
     member.listener.announceShutdown();
-    tell(listOf("while leaving"));
-    await eventually(() => expect(hashes.at(-1)).toBe("while leaving"));
+    publish(listOf("while closing"));
+    await eventually(() => expect(hashes.at(-1)).toBe("while closing"));
     void member.listener.close();
     await ended;
     expect(member.cache.memberListeners.size).toBe(0);
@@ -70,7 +70,7 @@ describe("a watch of the members", () => {
     // Lists of half a megabyte: a few of them fill the window of a stream that nobody reads.
     const rounds = 60;
     for (let round = 1; round <= rounds; round++) {
-      tell(listOf(`${round}`, 20_000));
+      publish(listOf(`${round}`, 20_000));
       await new Promise((resolve) => setImmediate(resolve));
     }
     const hashes = hashesOf(watch);

@@ -25,7 +25,7 @@ afterEach(async () => {
 });
 
 /** A hook for reads that end when their client leaves. */
-function untilGone(signal: AbortSignal | undefined): Promise<void> {
+function untilAborted(signal: AbortSignal | undefined): Promise<void> {
   return new Promise((_, reject) => signal!.addEventListener("abort", () => reject(signal!.reason), { once: true }));
 }
 
@@ -138,7 +138,7 @@ describe("the HTTP listener", () => {
   it("aborts a listing when the client disconnects", async () => {
     let stopped = false;
     fixture.cache.beforeAnswer = (signal) =>
-      untilGone(signal).catch((reason) => {
+      untilAborted(signal).catch((reason) => {
         stopped = true;
         throw reason;
       });
@@ -228,14 +228,14 @@ describe("pipelined requests", () => {
   });
 
   it("close their connection if there are too many", async () => {
-    fixture.cache.beforeAnswer = untilGone;
+    fixture.cache.beforeAnswer = untilAborted;
     client.send("GET /s3/bucket/object HTTP/1.1\r\nHost: m\r\n\r\n".repeat(1000));
     expect(await client.rest()).toBe("");
     expect(fixture.cache.requests).toHaveLength(1);
   });
 
   it("are dropped with their connection", async () => {
-    fixture.cache.beforeAnswer = untilGone;
+    fixture.cache.beforeAnswer = untilAborted;
     client.send("GET /s3/bucket/object HTTP/1.1\r\nHost: m\r\n\r\n".repeat(10));
     await eventually(() => expect(fixture.cache.requests).toHaveLength(1));
     client.socket.destroy();
@@ -280,7 +280,7 @@ describe("closing the HTTP listener", () => {
   });
 
   it("closes connections whose responses do not finish in time", async () => {
-    fixture.cache.beforeAnswer = untilGone;
+    fixture.cache.beforeAnswer = untilAborted;
     client.request("GET", "/s3/bucket/object");
     await eventually(() => expect(fixture.left().running).toBe(1));
     const closed = fixture.listener.close();

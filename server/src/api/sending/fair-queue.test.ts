@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { FairQueue, type QueueMember } from "./fair-queue.js";
 
 const PART = 512 << 10;
-const nextTurn = () => new Promise((resolve) => setImmediate(resolve));
+const nextIteration = () => new Promise((resolve) => setImmediate(resolve));
 const member = (): QueueMember => ({ queue: [] });
 
 describe("the fair queue", () => {
@@ -18,7 +18,7 @@ describe("the fair queue", () => {
     const [greedy, modest] = [member(), member()];
     for (let part = 0; part < 5; part++) queue.enqueue(greedy, PART, () => order.push(`greedy ${part}`));
     for (let part = 0; part < 2; part++) queue.enqueue(modest, PART, () => order.push(`modest ${part}`));
-    for (let turn = 0; turn < 8; turn++) await nextTurn();
+    for (let iteration = 0; iteration < 8; iteration++) await nextIteration();
     expect(order).toEqual(["greedy 0", "greedy 1", "modest 0", "greedy 2", "modest 1", "greedy 3", "greedy 4"]);
     expect([greedy.queue, modest.queue]).toEqual([[], []]);
   });
@@ -29,8 +29,8 @@ describe("the fair queue", () => {
     let sent = 0;
     for (let part = 0; part < 8; part++) queue.enqueue(client, PART / 2, () => sent++);
     const after: number[] = [sent];
-    for (let turn = 0; turn < 4; turn++) {
-      await nextTurn();
+    for (let iteration = 0; iteration < 4; iteration++) {
+      await nextIteration();
       after.push(sent);
     }
     expect(after).toEqual([2, 4, 6, 8, 8]);

@@ -10,7 +10,7 @@ import type { OverwrittenObject } from "../versions/overwritten-object.js";
 import type { Verdicts } from "./verdicts.js";
 
 /** The targets of faults. */
-export interface TroubledCluster {
+export interface FaultTargets {
   readonly cluster: Cluster;
   readonly pods: EmulatedPods;
   readonly client: CacheClient;
@@ -23,10 +23,10 @@ export interface TroubledCluster {
 }
 
 /** One kind of fault; resolves when it is over. */
-type Trouble = (troubled: TroubledCluster) => Promise<void>;
+type Fault = (targets: FaultTargets) => Promise<void>;
 
 /** All kinds of faults by their names in the report. */
-export const TROUBLES: Readonly<Record<string, Trouble>> = {
+export const FAULTS: Readonly<Record<string, Fault>> = {
   "a member is killed": async ({ cluster, mortal, random }) => {
     const name = pick(mortal, random);
     await cluster.kill(name);
@@ -44,11 +44,11 @@ export const TROUBLES: Readonly<Record<string, Trouble>> = {
   "a member is restarted": async ({ cluster, mortal, random }) => {
     const name = pick(mortal, random);
     const host = cluster.hostOf(name);
-    await cluster.leave(name);
+    await cluster.shutDown(name);
     await cluster.join({ name, host });
     await cluster.agreed();
   },
-  "a member stands still for a second": async ({ cluster, random }) => {
+  "a member is stopped for a second": async ({ cluster, random }) => {
     const { pid } = cluster.member(pick(cluster.names, random));
     process.kill(pid, "SIGSTOP");
     await pause(1_000);
@@ -60,15 +60,15 @@ export const TROUBLES: Readonly<Record<string, Trouble>> = {
     await pods.api.up();
   },
   "watches break": async ({ pods }) => pods.api.dropWatches(),
-  "the origin throttles": (troubled) => originTrouble(troubled, { error: { status: 503, code: "SlowDown" }, times: 8 }, 1_000),
-  "the origin fails": (troubled) => originTrouble(troubled, { error: { status: 500, code: "InternalError" }, times: 8 }, 1_000),
-  "the origin is slow": (troubled) => originTrouble(troubled, { latencyMs: 300 }, 3_000),
-  "the origin cuts bodies": (troubled) =>
-    originTrouble(troubled, { body: { afterBytes: 100_000, how: "reset" }, times: 8 }, 2_000),
-  "the origin's bodies stall": (troubled) =>
-    originTrouble(troubled, { body: { afterBytes: 100_000, how: "stall" }, times: 2 }, 2_000),
-  "the origin answers with short bodies": (troubled) =>
-    originTrouble(troubled, { range: "short", when: ({ method }) => method === "GET", times: 4 }, 1_000),
+  "the origin throttles": (targets) => faultOrigin(targets, { error: { status: 503, code: "SlowDown" }, times: 8 }, 1_000),
+  "the origin returns errors": (targets) =>
+    faultOrigin(targets, { error: { status: 500, code: "InternalError" }, times: 8 }, 1_000),
+  "the origin is slow": (targets) => faultOrigin(targets, { latencyMs: 300 }, 3_000),
+  "the origin cuts bodies": (targets) => faultOrigin(targets, { body: { afterBytes: 100_000, how: "reset" }, times: 8 }, 2_000),
+  "the origin's bodies stall": (targets) =>
+    faultOrigin(targets, { body: { afterBytes: 100_000, how: "stall" }, times: 2 }, 2_000),
+  "the origin answers with short bodies": (targets) =>
+    faultOrigin(targets, { range: "short", when: ({ method }) => method === "GET", times: 4 }, 1_000),
   "an object is overwritten": async ({ overwritten }) => overwritten.overwrite(),
   "an object is evicted": async ({ client, objects, random }) => void (await client.evict({ url: pick(objects, random).url })),
 };
@@ -77,7 +77,7 @@ function pick<T>(choices: readonly T[], random: () => number): T {
   return choices[Math.floor(random() * choices.length)]!;
 }
 
-async function originTrouble({ cluster, verdicts }: TroubledCluster, fault: FaultRule, forMs: number): Promise<void> {
+async function faultOrigin({ cluster, verdicts }: FaultTargets, fault: FaultRule, forMs: number): Promise<void> {
   const well = verdicts.originInTrouble();
   const remove = cluster.origin.faults.place(fault);
   await pause(forMs);
