@@ -43,7 +43,7 @@ describe("a read that other members answer", () => {
       });
     };
     const read = await reads().open(request(), { fetch });
-    expect([read.info, read.length]).toEqual([{ version: "v1", objectSize: SIZE }, SIZE]);
+    expect([read.info, read.length]).toEqual([{ version: "v1", objectSize: SIZE, lacks: "checksums" }, SIZE]);
     const pieces: Buffer[] = [];
     for (let at = 0; at < SIZE; ) {
       const isPaused = !land(landing, SIZE - at);
