@@ -20,6 +20,9 @@ beforeAll(async () => {
 
 afterAll(() => directory[Symbol.asyncDispose]());
 
+/** Members of the list, one at each host. */
+const at = (...hosts: string[]) => hosts.map((host, index) => ({ name: `cache-${index}`, grpcAddress: `${host}:8080` }));
+
 /** Ends when the answer has come. */
 function getForwarded(port: number, { tls }: Shown): Promise<void> {
   const headers = { range: "bytes=0-3", "frontcache-forwarded": "1", "frontcache-open-ended": "1" };
@@ -66,7 +69,7 @@ async function warmOneBlock(listeners: ListenersUnderTest, shown: Shown): Promis
 describe("a caller whose address is in the member list", () => {
   it("is a member: its forwarded requests are accepted", async () => {
     await using listeners = await ListenersUnderTest.open({}, new ManualClock());
-    listeners.security.followMembers(() => ["127.0.0.1"]);
+    listeners.security.followMembers(() => at("127.0.0.1"));
     expect(await sendForwarded(listeners, {})).toEqual(AS_MEMBER);
     await warmOneBlock(listeners, {});
     expect(listeners.cache.warmedBlocks).toMatchObject([{ principal: { isMember: true } }]);
@@ -81,10 +84,10 @@ describe("a caller whose address is in the member list", () => {
       return listeners.cache.stats.at(-1)?.forwarded;
     };
     expect(await stat()).toBe(false);
-    let hosts = ["localhost-of-nobody.invalid", "::1"];
-    listeners.security.followMembers(() => hosts);
+    let others = at("localhost-of-nobody.invalid", "[::1]");
+    listeners.security.followMembers(() => others);
     expect(await stat()).toBe(true);
-    hosts = ["10.0.0.7"];
+    others = at("10.0.0.7");
     listeners.security.membersChanged();
     expect(await stat()).toBe(false);
   });
@@ -95,7 +98,7 @@ describe("any other caller", () => {
     const lines: object[] = [];
     const log = { warn: (fields: object) => lines.push(fields) };
     await using listeners = await ListenersUnderTest.open({}, new ManualClock(), log as never);
-    listeners.security.followMembers(() => ["10.0.0.7"]);
+    listeners.security.followMembers(() => at("10.0.0.7"));
     expect(await sendForwarded(listeners, {})).toEqual(AS_CLIENT);
     expect(listeners.security.members.refusals.counts).toEqual(REFUSALS);
     expect(lines).toMatchObject([{ event: "members-by-address" }, { event: "not-a-member", listener: "grpc" }]);
@@ -131,7 +134,7 @@ describe("with mutual TLS", () => {
     ["the servers' name instead of the members'", { tlsServerName: "frontcache", membersName: "member" }, ["frontcache"]],
   ])("a caller with %s is none, even at a member's address", async (_, flags, names) => {
     await using listeners = await ListenersUnderTest.open({ ...mutual(), ...flags }, new ManualClock());
-    listeners.security.followMembers(() => ["127.0.0.1"]);
+    listeners.security.followMembers(() => at("127.0.0.1"));
     expect(await sendForwarded(listeners, await showing(...names))).toEqual(AS_CLIENT);
     expect(listeners.security.members.refusals.counts).toEqual(REFUSALS);
   });

@@ -1,4 +1,5 @@
 import { CacheError } from "@frontcache/proto";
+import type { CallingMember } from "./member-handshake.js";
 
 /** How TLS is spoken with members. Everything is in PEM. */
 export interface TlsOptions {
@@ -17,6 +18,8 @@ export interface Access {
   tls(): TlsOptions | undefined;
   /** For each call: the value of its Authorization header; undefined: none. */
   authorization(): string | undefined;
+  /** For each new connection: the member that proves itself by a key. Undefined or absent: nobody does. */
+  member?(): CallingMember | undefined;
 }
 
 /** Plain text, and no token. */

@@ -57,6 +57,10 @@ export function connectMembers(options: ConnectMembersOptions): MemberConnection
       breaker.keepOnly(httpAddresses);
       calls.keepOnly(new Set(addresses.map(({ grpcAddress }) => grpcAddress)));
     },
+    renew() {
+      http.renew();
+      calls.renew();
+    },
     async close() {
       await http.close();
       await breaker.close();

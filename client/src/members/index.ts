@@ -10,6 +10,16 @@ export type { Clock } from "./clock.js";
 export { type BytesBy, connectMembers } from "./connect-members.js";
 export { type Attempt, type FailoverOptions, withFailover } from "./failover.js";
 export {
+  type CallingMember,
+  type HandshakeOutcome,
+  type KeyProof,
+  ListenerHandshake,
+  type ListenerStep,
+  type ListeningMember,
+  type MemberKey,
+  memberKey,
+} from "./member-handshake.js";
+export {
   type AnswerHead,
   type AnswerSource,
   type BlockTransport,

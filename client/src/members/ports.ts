@@ -163,6 +163,8 @@ export interface MemberConnections {
   readonly calls: MemberCalls;
   /** Closes the connections to all other members; calls that run on them come to their end. */
   keepOnly(addresses: readonly MemberAddress[]): void;
+  /** Makes new connections from now on; calls that run end on the ones that they have. */
+  renew(): void;
   /** Closes all connections. Nothing may be called afterwards. */
   close(): Promise<void>;
 }

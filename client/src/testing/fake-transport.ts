@@ -109,6 +109,10 @@ export class FakeTransport implements BlockTransport, MemberCalls, MemberConnect
     this.kept = addresses.map(({ grpcAddress }) => grpcAddress);
   }
 
+  renew(): void {
+    this.keepOnly([]);
+  }
+
   async close(): Promise<void> {
     this.closed = true;
   }

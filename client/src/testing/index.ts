@@ -10,6 +10,7 @@ export { GrpcMembers } from "../members/grpc/grpc-members.js";
 export { Unintelligible } from "../members/http/answer-head.js";
 export { HttpTransport } from "../members/http/http-transport.js";
 export { requestHead } from "../members/http/request-head.js";
+export { CallerHandshake } from "../members/member-handshake.js";
 export { type CallLimits, type MemberAddress, type MemberConnections, Unreachable } from "../members/ports.js";
 export { RunningCall } from "../members/running-call.js";
 export { clientMetricList, registeredMetrics } from "../metrics.js";

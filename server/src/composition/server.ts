@@ -8,7 +8,7 @@ import { HttpListener } from "../api/http/http-listener.js";
 import { textPage } from "../api/http/pages.js";
 import { Clients } from "../api/limits/clients.js";
 import { measured } from "../api/measured-cache.js";
-import { formatHostPort, type HostPort, remoteAddress } from "../config/addresses.js";
+import { formatHostPort, type HostPort } from "../config/addresses.js";
 import type { Settings } from "../config/settings.js";
 import { firstMembership } from "../membership/member-source.js";
 import { PROMETHEUS_TEXT } from "../metrics/prometheus.js";
@@ -128,7 +128,8 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
   });
   opened.add(() => member.close());
   const others = () => member.view.known().filter(({ name }) => name !== self.name);
-  if (discoveryOf(settings) !== "none") security.followMembers(() => others().flatMap(hostsOf));
+  if (discoveryOf(settings) !== "none") security.followMembers(others);
+  security.onRenewal(() => connections.renew());
   members.subscribe((list) => {
     member.update(list);
     security.membersChanged();
@@ -175,11 +176,6 @@ function memberChanged(log: Log): (member: MemberInfo, isReachable: boolean) => 
 
 function closeFailed(log: Log): (error: unknown) => void {
   return (error) => log.error({ event: "close-failed", err: error }, "cannot close a component of the member");
-}
-
-/** The hosts of a member's listeners. */
-function hostsOf({ grpcAddress, httpAddress = grpcAddress }: MemberInfo): string[] {
-  return [grpcAddress, httpAddress].map((address) => remoteAddress.parse(address).host);
 }
 
 /** Returns the address to advertise. Nobody can connect to an unspecified address, so loopback replaces it. */

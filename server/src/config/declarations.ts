@@ -139,6 +139,12 @@ export const declarations = {
     "CA bundle (PEM) used to verify clients and other members; enables mutual TLS",
   ),
   tlsServerName: optional("tls-server-name", hostName, "the member's host", "name expected in the certificates of other members"),
+  membersKeyFile: optional(
+    "members-key-file",
+    line("path"),
+    "no key",
+    "file of keys that all members share, one per line: members prove by one of them that they are members, the first is preferred",
+  ),
   membersName: optional(
     "members-name",
     line("name"),

@@ -1,7 +1,7 @@
 import type { Access, TlsOptions } from "@frontcache/client/members";
 import type { Security } from "../security/member-security.js";
 
-/** How a member authenticates itself to the others: by its own certificate and by its own token, as both are at the moment. */
+/** How a member authenticates itself to the others: by its certificate, its token and the members' key, as they are at the moment. */
 export function accessOf(security: Security): Access {
   return {
     tls(): TlsOptions | undefined {
@@ -10,6 +10,7 @@ export function accessOf(security: Security): Access {
       const { cert, key, ca } = current;
       return { cert, key, ...(ca !== null && ca !== undefined && { ca }), ...(serverName !== undefined && { serverName }) };
     },
+    member: () => security.caller,
     authorization: () => (security.tokens === undefined ? undefined : `Bearer ${security.tokens.own}`),
   };
 }

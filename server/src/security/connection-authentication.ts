@@ -1,3 +1,4 @@
+import type { KeyProof } from "@frontcache/client/members";
 import type { Peer } from "./member-authentication.js";
 import type { Security } from "./member-security.js";
 import { ANONYMOUS, type Principal } from "./principal.js";
@@ -9,7 +10,7 @@ import type { Tokens } from "./tokens.js";
  */
 export class ConnectionAuthentication {
   readonly #security: Security;
-  readonly #peer: Peer;
+  #peer: Peer;
   #accepted: string | undefined;
   #acceptedBy: Tokens | undefined;
   #principal = ANONYMOUS;
@@ -18,6 +19,12 @@ export class ConnectionAuthentication {
   constructor(security: Security, peer: Peer) {
     this.#security = security;
     this.#peer = peer;
+  }
+
+  /** The peer proved something by a key of the members; undefined: nothing. */
+  proved(proof: KeyProof | undefined): void {
+    this.#peer = { ...this.#peer, proof };
+    this.#judgedBy = -1;
   }
 
   /** Whom the requests of this connection are made for. */

@@ -1,6 +1,7 @@
 import type { X509Certificate } from "node:crypto";
 import type { Socket } from "node:net";
 import { TLSSocket } from "node:tls";
+import type { KeyProof, ListeningMember, MemberKey } from "@frontcache/client/members";
 import { CacheError } from "@frontcache/proto";
 import type { FailureCount, ListenerName } from "./failure-count.js";
 import type { MemberAddresses } from "./member-addresses.js";
@@ -14,6 +15,8 @@ export interface Peer {
   readonly isCertified: boolean;
   /** That certificate. */
   readonly certificate: X509Certificate | undefined;
+  /** What it proved by a key of the members; undefined: nothing. */
+  readonly proof: KeyProof | undefined;
 }
 
 /** The peer of an accepted connection, after its TLS handshake, if any. */
@@ -23,6 +26,7 @@ export function peerOf(socket: Socket): Peer {
     address: socket.remoteAddress,
     isCertified,
     certificate: isCertified ? socket.getPeerX509Certificate() : undefined,
+    proof: undefined,
   };
 }
 
@@ -32,38 +36,54 @@ export interface MemberAuthentication {
   readonly revision: number;
   /** Whom the requests of a connection are made for. */
   principalOf(peer: Peer): Principal;
+  /** How this member answers others that prove themselves by a key. */
+  readonly listening: ListeningMember;
   /** Requests that only members may make, by others. */
   readonly refusals: FailureCount;
 }
 
 export interface MemberProofOptions {
-  /** The name in the certificates of members; undefined: members are recognized by their addresses. */
-  readonly name: string | undefined;
+  /** This member's own name. */
+  readonly self: string;
+  /** The keys that members share; undefined: members have none. */
+  readonly keys: { readonly current: readonly MemberKey[]; readonly revision: number } | undefined;
+  /** The name in the certificates of members; undefined: certificates prove no member. */
+  readonly certifiedName: string | undefined;
   readonly addresses: MemberAddresses;
   readonly refusals: FailureCount;
 }
 
-/** Recognizes members by the name in their certificates, or, without one, by the addresses of the member list. */
+/** Recognizes members by a key or by the name in their certificates. If neither is configured, by the addresses of the member list. */
 export class MemberProof implements MemberAuthentication {
   readonly refusals: FailureCount;
-  readonly #name: string | undefined;
-  readonly #addresses: MemberAddresses;
+  readonly #options: MemberProofOptions;
 
-  constructor({ name, addresses, refusals }: MemberProofOptions) {
-    this.#name = name;
-    this.#addresses = addresses;
-    this.refusals = refusals;
+  constructor(options: MemberProofOptions) {
+    this.#options = options;
+    this.refusals = options.refusals;
   }
 
   get revision(): number {
-    return this.#addresses.revision;
+    const { addresses, keys } = this.#options;
+    return addresses.revision + (keys?.revision ?? 0);
   }
 
-  principalOf({ address, certificate }: Peer): Principal {
-    if (this.#name !== undefined) {
-      return certificate !== undefined && isNamed(certificate, this.#name) ? memberPrincipal(this.#name) : ANONYMOUS;
-    }
-    return address !== undefined && this.#addresses.has(address) ? memberPrincipal(address) : ANONYMOUS;
+  get listening(): ListeningMember {
+    return { name: this.#options.self, keys: this.#options.keys?.current ?? [] };
+  }
+
+  /** Whether nothing but its address proves a member. */
+  get isByAddress(): boolean {
+    return this.#options.keys === undefined && this.#options.certifiedName === undefined;
+  }
+
+  principalOf({ address, certificate, proof }: Peer): Principal {
+    const { keys, certifiedName, addresses } = this.#options;
+    if (this.isByAddress) return address !== undefined && addresses.has(address) ? memberPrincipal(address) : ANONYMOUS;
+    // A key that was removed from the file proves nothing any more.
+    if (proof !== undefined && keys?.current.some(({ id }) => id === proof.key.id)) return memberPrincipal(proof.name);
+    const isCertified = certifiedName !== undefined && certificate !== undefined && isNamed(certificate, certifiedName);
+    return isCertified ? memberPrincipal(certifiedName) : ANONYMOUS;
   }
 }
 

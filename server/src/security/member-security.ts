@@ -1,3 +1,6 @@
+import type { CallingMember, MemberKey } from "@frontcache/client/members";
+import type { MemberInfo } from "@frontcache/proto";
+import { remoteAddress } from "../config/addresses.js";
 import { type Settings, SettingsError } from "../config/settings.js";
 import type { Clock } from "../runtime/clock.js";
 import type { Log } from "../runtime/log.js";
@@ -6,6 +9,7 @@ import { FailureCount } from "./failure-count.js";
 import { HandshakeFailures } from "./handshake-failures.js";
 import { MemberAddresses } from "./member-addresses.js";
 import { type MemberAuthentication, MemberProof } from "./member-authentication.js";
+import { MemberKeys, parseMemberKeys } from "./member-keys.js";
 import { Tokens } from "./tokens.js";
 import { WatchedFiles } from "./watched-files.js";
 
@@ -23,6 +27,8 @@ export interface Security {
   readonly tokens: Tokens | undefined;
   /** Recognizes other members. */
   readonly members: MemberAuthentication;
+  /** How this member proves itself to others; undefined: not by a key. */
+  readonly caller: CallingMember | undefined;
 }
 
 /** TLS with certificates that can be rotated. New certificates apply to new connections. */
@@ -38,36 +44,40 @@ export interface TlsSecurity {
 }
 
 /** The settings that configure a member's security. */
-export type SecuritySettings = Pick<Settings, "tlsCert" | "tlsKey" | "tlsCa" | "tlsServerName" | "membersName" | "authTokenFile">;
+export type SecuritySettings = Pick<
+  Settings,
+  "name" | "tlsCert" | "tlsKey" | "tlsCa" | "tlsServerName" | "membersName" | "membersKeyFile" | "authTokenFile"
+>;
+
+/** The files that are followed; undefined: not configured. */
+interface SecurityFiles {
+  certificates?: WatchedFiles<Certificates>;
+  tokens?: WatchedFiles<Tokens>;
+  keys?: WatchedFiles<readonly MemberKey[]>;
+}
 
 /** A member's security as configured. It follows changes of its files until it is closed, and logs problems of the certificate. */
 export class MemberSecurity implements Security {
   readonly tls: TlsSecurity | undefined;
-  readonly members: MemberAuthentication;
+  readonly members: MemberProof;
   readonly #addresses: MemberAddresses;
-  readonly #isByAddress: boolean;
-  readonly #certificates: WatchedFiles<Certificates> | undefined;
-  readonly #tokens: WatchedFiles<Tokens> | undefined;
+  readonly #keys: MemberKeys | undefined;
+  readonly #files: SecurityFiles;
   readonly #clock: Clock;
   readonly #log: Log;
   #cancelCheck: () => void = () => {};
 
-  private constructor(
-    settings: SecuritySettings,
-    certificates: WatchedFiles<Certificates> | undefined,
-    tokens: WatchedFiles<Tokens> | undefined,
-    clock: Clock,
-    log: Log,
-  ) {
-    this.#certificates = certificates;
-    this.#tokens = tokens;
+  private constructor(settings: SecuritySettings, files: SecurityFiles, clock: Clock, log: Log) {
+    const { certificates, keys } = files;
+    this.#files = files;
     this.#clock = clock;
     this.#log = log;
+    const { name: self, membersName = settings.tlsCa === undefined ? undefined : settings.tlsServerName } = settings;
     this.#addresses = new MemberAddresses(clock);
-    const { membersName: name = settings.tlsCa === undefined ? undefined : settings.tlsServerName } = settings;
-    this.#isByAddress = name === undefined;
+    this.#keys = keys === undefined ? undefined : new MemberKeys({ name: self, file: keys, clock, log });
     const refusals = new FailureCount(clock, log, "not-a-member", "a request of a member's kind did not come from a member");
-    this.members = new MemberProof({ name, addresses: this.#addresses, refusals });
+    const proofs = { keys: this.#keys, certifiedName: membersName, addresses: this.#addresses };
+    this.members = new MemberProof({ self, ...proofs, refusals });
     if (certificates === undefined) return;
     this.tls = tlsOf(settings, certificates, new HandshakeFailures(clock, log));
     certificates.onChange(() => this.#checkCertificate());
@@ -76,46 +86,62 @@ export class MemberSecurity implements Security {
 
   /** Rejects with a SettingsError if a file cannot be read or used. */
   static async open(settings: SecuritySettings, clock: Clock, log: Log): Promise<MemberSecurity> {
-    const { tlsCert, tlsKey, tlsCa, authTokenFile } = settings;
+    const { tlsCert, tlsKey, tlsCa, authTokenFile, membersKeyFile } = settings;
     const watch = watcher(clock, log);
-    let certificates: WatchedFiles<Certificates> | undefined;
-    if (tlsCert !== undefined && tlsKey !== undefined) {
-      const paths = tlsCa === undefined ? [tlsCert, tlsKey] : [tlsCert, tlsKey, tlsCa];
-      certificates = await watch("--tls-cert and --tls-key", paths, readCertificates);
-    }
+    const files: SecurityFiles = {};
     try {
-      const parse = ([text]: readonly Buffer[]): Tokens => Tokens.parse(String(text));
-      const tokens = authTokenFile === undefined ? undefined : await watch("--auth-token-file", [authTokenFile], parse);
-      return new MemberSecurity(settings, certificates, tokens, clock, log);
+      if (tlsCert !== undefined && tlsKey !== undefined) {
+        const paths = tlsCa === undefined ? [tlsCert, tlsKey] : [tlsCert, tlsKey, tlsCa];
+        files.certificates = await watch("--tls-cert and --tls-key", paths, readCertificates);
+      }
+      if (authTokenFile !== undefined) {
+        files.tokens = await watch("--auth-token-file", [authTokenFile], ([text]) => Tokens.parse(String(text)));
+      }
+      if (membersKeyFile !== undefined) {
+        files.keys = await watch("--members-key-file", [membersKeyFile], ([text]) => parseMemberKeys(String(text)));
+      }
+      return new MemberSecurity(settings, files, clock, log);
     } catch (error) {
-      await certificates?.close();
+      await closeAll(files);
       throw error;
     }
   }
 
   get tokens(): Tokens | undefined {
-    return this.#tokens?.current;
+    return this.#files.tokens?.current;
   }
 
-  /**
-   * Recognizes the members of a list from now on. `hosts`: addresses and host names of the other members, now. Logs a warning if
-   * nothing but its address proves a member.
-   */
-  followMembers(hosts: () => readonly string[]): void {
-    if (!this.#isByAddress) return;
-    this.#addresses.follow(hosts);
+  get caller(): CallingMember | undefined {
+    return this.#keys?.caller;
+  }
+
+  /** Calls back whenever connections to other members have to be replaced, because their proof is not by the newest key. */
+  onRenewal(listener: () => void): void {
+    this.#keys?.onRenewal(listener);
+  }
+
+  /** Recognizes the other members from now on. Logs a warning if nothing but its address proves a member. */
+  followMembers(others: () => readonly MemberInfo[]): void {
+    this.#keys?.follow((hostPort) => others().find((member) => addressesOf(member).includes(hostPort))?.name);
+    if (!this.members.isByAddress) return;
+    this.#addresses.follow(() =>
+      others()
+        .flatMap(addressesOf)
+        .map((address) => remoteAddress.parse(address).host),
+    );
     this.#log.warn({ event: "members-by-address" }, BY_ADDRESS);
   }
 
   /** The member list has changed. */
   membersChanged(): void {
-    if (this.#isByAddress) this.#addresses.refresh();
+    if (this.members.isByAddress) this.#addresses.refresh();
   }
 
   /** Stops following the files and the member list. */
   async close(): Promise<void> {
     this.#cancelCheck();
-    await Promise.all([this.#certificates?.close(), this.#tokens?.close(), this.#addresses.close()]);
+    this.#keys?.close();
+    await Promise.all([closeAll(this.#files), this.#addresses.close()]);
   }
 
   /** Logs each problem at the start, after a change, and once per hour while it lasts. */
@@ -129,7 +155,15 @@ export class MemberSecurity implements Security {
 }
 
 const BY_ADDRESS =
-  "members are recognized by their IP addresses alone: anybody on a member's host counts as a member; use mutual TLS with --members-name";
+  "members are recognized by their IP addresses alone: anybody on a member's host counts as a member; set --members-key-file, or use mutual TLS with --members-name";
+
+function addressesOf({ grpcAddress, httpAddress = grpcAddress }: MemberInfo): string[] {
+  return [grpcAddress, httpAddress];
+}
+
+async function closeAll({ certificates, tokens, keys }: SecurityFiles): Promise<void> {
+  await Promise.all([certificates?.close(), tokens?.close(), keys?.close()]);
+}
 
 function tlsOf(
   { tlsCa, tlsServerName }: SecuritySettings,

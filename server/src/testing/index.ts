@@ -49,6 +49,7 @@ export { retrying } from "../origin/retrying.js";
 export type { S3Options } from "../origin/s3/s3-client.js";
 export { S3Origin } from "../origin/s3/s3-origin.js";
 export type { Cache, ReadRequest } from "../routing/cache.js";
+export { accessOf as memberAccess } from "../routing/member-access.js";
 export { MemberView } from "../routing/member-view.js";
 export { OtherMembers } from "../routing/other-members.js";
 export { peerFills } from "../routing/peer-fill.js";

@@ -9,13 +9,13 @@ import { ANONYMOUS, memberPrincipal } from "../security/principal.js";
 export function membersAre(who: "everybody" | "nobody"): MemberAuthentication {
   const principal = who === "everybody" ? memberPrincipal("of a test") : ANONYMOUS;
   const refusals = new FailureCount(systemClock, silentLog, "not-a-member", "not a member");
-  return { revision: 0, principalOf: () => principal, refusals };
+  return { revision: 0, principalOf: () => principal, listening: { name: "member", keys: [] }, refusals };
 }
 
 /** Plain text, and nothing is checked: every caller is authenticated and counts as a member. */
-export const noSecurity: Security = { tls: undefined, tokens: undefined, members: membersAre("everybody") };
+export const noSecurity: Security = { tls: undefined, tokens: undefined, members: membersAre("everybody"), caller: undefined };
 
 /** A peer in plain text, or with a certificate that a trusted authority signed. */
 export function testPeer(isCertified = false): Peer {
-  return { address: "127.0.0.1", isCertified, certificate: undefined };
+  return { address: "127.0.0.1", isCertified, certificate: undefined, proof: undefined };
 }

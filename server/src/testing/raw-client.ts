@@ -77,6 +77,16 @@ export class RawClient implements AsyncDisposable {
     return { status, headers, body };
   }
 
+  /** The bytes of the next line, its end included. */
+  async line(): Promise<Buffer> {
+    await this.#until(() => this.#all().includes("\n"));
+    const end = this.#all().indexOf("\n") + 1;
+    const line = this.#all().subarray(0, end);
+    this.#chunks.splice(0, 1, this.#all().subarray(end));
+    this.#received -= end;
+    return line;
+  }
+
   /** Everything that comes until the connection is closed. */
   async rest(): Promise<string> {
     await this.#closed;

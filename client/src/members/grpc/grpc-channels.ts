@@ -5,6 +5,7 @@ import type { Access, TlsOptions } from "../access.js";
 import type { Clock } from "../clock.js";
 import { ConnectionFailure, checkConnection } from "../connection-failure.js";
 import { type CallLimits, type MemberAddress, Unreachable } from "../ports.js";
+import { memberCredentials } from "./member-credentials.js";
 import { CacheServiceClient } from "./service.js";
 
 /** How members are reached by gRPC. */
@@ -51,6 +52,8 @@ export interface Channels {
 export class GrpcChannels implements Channels {
   readonly #options: GrpcChannelsOptions;
   readonly #clients = new Map<string, CacheServiceClient>();
+  /** Why members' handshakes failed, which gRPC does not say. */
+  readonly #handshakeFailures = new Map<string, Error>();
   readonly #checks = new SingleFlight<string, void>();
   readonly #life = new AbortController();
 
@@ -82,6 +85,7 @@ export class GrpcChannels implements Channels {
   drop(grpcAddress: string): void {
     this.#clients.get(grpcAddress)?.close();
     this.#clients.delete(grpcAddress);
+    this.#handshakeFailures.delete(grpcAddress);
   }
 
   keepOnly(grpcAddresses: ReadonlySet<string>): void {
@@ -106,7 +110,12 @@ export class GrpcChannels implements Channels {
     if (client === undefined) {
       const { access, windowBytes } = this.#options;
       const tls = access.tls();
-      client = new CacheServiceClient(grpcAddress, channelCredentials(tls), {
+      const credentials = memberCredentials(channelCredentials(tls), {
+        ...this.#options,
+        hostPort: grpcAddress,
+        onFailed: (error) => this.#handshakeFailures.set(grpcAddress, error),
+      });
+      client = new CacheServiceClient(grpcAddress, credentials, {
         ...channelOptions,
         ...(tls?.serverName !== undefined && { "grpc.ssl_target_name_override": tls.serverName }),
         ...(windowBytes !== undefined && { "grpc-node.flow_control_window": windowBytes }),
@@ -131,7 +140,7 @@ export class GrpcChannels implements Channels {
         const state = channel.getConnectivityState(true);
         if (state === connectivityState.READY) resolve();
         else if (state === connectivityState.TRANSIENT_FAILURE || state === connectivityState.SHUTDOWN)
-          reject(new ConnectionFailure(grpcAddress, "the port does not speak gRPC"));
+          reject(this.#handshakeFailures.get(grpcAddress) ?? new ConnectionFailure(grpcAddress, "the port does not speak gRPC"));
         else channel.watchConnectivityState(state, Number.POSITIVE_INFINITY, look);
       };
       look();

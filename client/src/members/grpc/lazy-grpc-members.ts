@@ -6,6 +6,8 @@ import type { GrpcMembers } from "./grpc-members.js";
 export interface LazyGrpcMembers extends BlockTransport, MemberCalls {
   /** Closes the connections to all other members. */
   keepOnly(grpcAddresses: ReadonlySet<string>): void;
+  /** Makes new connections from now on. */
+  renew(): void;
 }
 
 /** GrpcMembers that loads grpc-js, nearly half of the client's start-up time, with the first call. */
@@ -28,6 +30,7 @@ export function lazyGrpcMembers(options: GrpcChannelsOptions): LazyGrpcMembers {
     watchMembers: async (...call) => (members ?? (await load())).watchMembers(...call),
     probe: async (...call) => (members ?? (await load())).probe(...call),
     keepOnly: (grpcAddresses) => members?.keepOnly(grpcAddresses),
+    renew: () => members?.keepOnly(new Set()),
     close: async () => (await loading)?.close(),
   };
 }

@@ -1,10 +1,13 @@
 import type { Access } from "../access.js";
 import type { Clock } from "../clock.js";
 import type { SocketAddress } from "../connection-failure.js";
+import { CallerHandshake } from "../member-handshake.js";
 import { type HttpCall, HttpConnection } from "./connection.js";
 
 export interface ConnectionPoolOptions {
   readonly address: SocketAddress;
+  /** The same as `host:port`. */
+  readonly hostPort: string;
   readonly clock: Clock;
   readonly connectTimeoutMs: number;
   readonly access: Access;
@@ -32,6 +35,8 @@ export class ConnectionPool {
   /** The last one to become idle is taken first, so that surplus connections expire. */
   readonly #idle: Idle[] = [];
   readonly #waiting = new Set<PooledCall>();
+  /** Busy connections that are closed with the call that they run. */
+  readonly #outdated = new Set<HttpConnection>();
   #cancelTimer: (() => void) | undefined;
 
   constructor(options: ConnectionPoolOptions) {
@@ -71,6 +76,12 @@ export class ConnectionPool {
     this.#waiting.delete(call);
   }
 
+  /** Runs calls on new connections from now on. */
+  renew(): void {
+    this.closeIdle();
+    for (const connection of this.#all) this.#outdated.add(connection);
+  }
+
   /** Closes all idle connections. */
   closeIdle(): void {
     for (const { connection } of [...this.#idle]) connection.close();
@@ -79,9 +90,11 @@ export class ConnectionPool {
   }
 
   #connect(): HttpConnection {
-    const { address, clock, connectTimeoutMs, access } = this.#options;
+    const { address, hostPort, clock, connectTimeoutMs, access } = this.#options;
+    const member = access.member?.();
+    const handshake = member === undefined ? undefined : new CallerHandshake(member, hostPort);
     const ends = { onIdle: this.#onIdle, onGone: this.#onGone };
-    const connection = new HttpConnection({ address, clock, connectTimeoutMs, tls: access.tls(), ...ends });
+    const connection = new HttpConnection({ address, clock, connectTimeoutMs, tls: access.tls(), handshake, ...ends });
     this.#all.add(connection);
     return connection;
   }
@@ -100,6 +113,10 @@ export class ConnectionPool {
   }
 
   readonly #onIdle = (connection: HttpConnection): void => {
+    if (this.#outdated.size > 0 && this.#outdated.has(connection)) {
+      connection.close();
+      return;
+    }
     const next = this.#nextWaiting();
     if (next !== undefined) {
       this.#start(next, connection);
@@ -111,6 +128,7 @@ export class ConnectionPool {
 
   readonly #onGone = (connection: HttpConnection): void => {
     this.#all.delete(connection);
+    this.#outdated.delete(connection);
     const at = this.#idle.findIndex((idle) => idle.connection === connection);
     if (at >= 0) this.#idle.splice(at, 1);
     if (connection.connected || connection.closedHere) {

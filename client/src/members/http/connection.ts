@@ -2,6 +2,7 @@ import type { Socket } from "node:net";
 import type { TlsOptions } from "../access.js";
 import type { Clock } from "../clock.js";
 import { openSocket, type SocketAddress } from "../connection-failure.js";
+import type { CallerHandshake } from "../member-handshake.js";
 import type { HttpAnswer } from "./answer.js";
 
 /** One request with its answer. It ends with one of onComplete, onRefused and onBroken. */
@@ -26,6 +27,8 @@ export interface HttpConnectionOptions {
   readonly connectTimeoutMs: number;
   /** Undefined: plain text. */
   readonly tls: TlsOptions | undefined;
+  /** By which a member proves itself first; undefined: nobody does. */
+  readonly handshake: CallerHandshake | undefined;
   /** An answer is complete; the connection may be used again. */
   onIdle(connection: HttpConnection): void;
   /** It is closed and must not be used any more. Called once. */
@@ -47,23 +50,24 @@ export class HttpConnection {
   readonly #socket: Socket;
   readonly #cancelTimer: () => void;
   #call: HttpCall | undefined;
+  /** Undefined when it is over, or if there is none. */
+  #handshake: CallerHandshake | undefined;
   #connected = false;
   #closedHere = false;
   #used = false;
   #gone = false;
 
   constructor(options: HttpConnectionOptions) {
-    const { address, clock, connectTimeoutMs, tls } = options;
+    const { address, clock, connectTimeoutMs, tls, handshake } = options;
     this.#options = options;
+    this.#handshake = handshake;
     const buffer = (): Buffer => this.#call?.answer.room() ?? anywhere;
     this.#socket = openSocket(address, tls, { onread: { buffer, callback: this.#onRead } });
     this.#cancelTimer = clock.after(connectTimeoutMs, () => {
       this.#end(Object.assign(new Error(`no answer within ${connectTimeoutMs} ms`), { code: CONNECT_TIMEOUT }));
     });
-    this.#socket.once(tls === undefined ? "connect" : "secureConnect", () => {
-      this.#connected = true;
-      this.#cancelTimer();
-    });
+    if (handshake !== undefined) this.#socket.write(handshake.hello, "latin1");
+    else this.#socket.once(tls === undefined ? "connect" : "secureConnect", this.#onConnected);
     this.#socket.on("error", (error) => this.#end(error));
     this.#socket.on("end", () => this.#end());
     this.#socket.on("close", () => this.#end());
@@ -87,7 +91,7 @@ export class HttpConnection {
   /** Sends the request. The connection must be idle, or new. */
   run(call: HttpCall): void {
     this.#call = call;
-    this.#socket.write(call.request, "latin1");
+    if (this.#handshake === undefined) this.#socket.write(call.request, "latin1");
   }
 
   /** Receives again after a pause, if the call still runs here. Returns whether it does. */
@@ -104,7 +108,28 @@ export class HttpConnection {
     this.#end();
   }
 
+  readonly #onConnected = (): void => {
+    this.#connected = true;
+    this.#cancelTimer();
+  };
+
+  /** Takes bytes of the handshake; after it, the request is sent. Returns whether to go on receiving. */
+  #shake(handshake: CallerHandshake, bytes: Buffer): boolean {
+    try {
+      const reply = handshake.take(bytes);
+      if (reply === undefined) return true;
+      this.#handshake = undefined;
+      this.#onConnected();
+      this.#socket.write(`${reply}${this.#call?.request ?? ""}`, "latin1");
+      return true;
+    } catch (error) {
+      this.#end(error as Error);
+      return false;
+    }
+  }
+
   readonly #onRead = (bytes: number, buffer: Uint8Array): boolean => {
+    if (this.#handshake !== undefined) return this.#shake(this.#handshake, anywhere.subarray(0, bytes));
     if (this.#call !== undefined) return this.#receive(this.#call, bytes, buffer);
     // Nobody asked for these bytes: they must not be taken for the next answer.
     this.#end();

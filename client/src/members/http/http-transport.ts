@@ -84,6 +84,11 @@ export class HttpTransport implements BlockTransport {
     }
   }
 
+  /** Makes new connections from now on; reads that run end on the ones that they have. */
+  renew(): void {
+    for (const { pool } of this.#listeners.values()) pool.renew();
+  }
+
   async close(): Promise<void> {
     this.#life.abort(new CacheError("CANCELLED", "the connections were closed"));
     for (const { silence } of this.#listeners.values()) silence.close();
@@ -96,7 +101,7 @@ export class HttpTransport implements BlockTransport {
       const { clock, connectTimeoutMs, access, mostConnections, idleMs } = this.#options;
       const address = socketAddress(httpAddress);
       listener = {
-        pool: new ConnectionPool({ address, clock, connectTimeoutMs, access, mostConnections, idleMs }),
+        pool: new ConnectionPool({ address, hostPort: httpAddress, clock, connectTimeoutMs, access, mostConnections, idleMs }),
         silence: new SilenceWatch({ clock, probe: () => this.probe(httpAddress) }),
       };
       this.#listeners.set(httpAddress, listener);

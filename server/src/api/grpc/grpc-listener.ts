@@ -3,6 +3,7 @@ import { createRequire } from "node:module";
 import { createServer, type Server as NetServer, type Socket } from "node:net";
 import { createServer as createTlsServer } from "node:tls";
 import { routerService } from "@frontcache/client/grpc";
+import { ListenerHandshake } from "@frontcache/client/members";
 import { CacheServiceDefinition, listenerOptions, RouterServiceDefinition } from "@frontcache/proto";
 import { Server, ServerCredentials } from "@grpc/grpc-js";
 import { loadSync } from "@grpc/proto-loader";
@@ -12,6 +13,7 @@ import type { HostPort } from "../../config/addresses.js";
 import type { Cache, MemberDirectory } from "../../routing/cache.js";
 import type { Clock } from "../../runtime/clock.js";
 import type { Log } from "../../runtime/log.js";
+import { answerHandshake } from "../../security/answer-handshake.js";
 import { ConnectionAuthentication } from "../../security/connection-authentication.js";
 import { FailureCount } from "../../security/failure-count.js";
 import { peerOf } from "../../security/member-authentication.js";
@@ -50,7 +52,7 @@ const connectionLimits = {
   "grpc.max_connection_idle_ms": 300_000,
 };
 
-/** How long a client may take over TLS's handshake. */
+/** How long a client may take over TLS's handshake, and how long after it until its first bytes. */
 const HANDSHAKE_MS = 10_000;
 
 /**
@@ -170,7 +172,36 @@ export class GrpcListener {
       // Another connection may have come from the same port meanwhile.
       if (this.#authentications.get(peer) === authentication) this.#authentications.delete(peer);
     });
-    this.#connections.injectConnection(socket);
+    this.#awaitFirstBytes(socket, authentication);
+  }
+
+  /** A member proves itself before HTTP/2 begins; everybody else begins with it at once. */
+  #awaitFirstBytes(socket: Socket, authentication: ConnectionAuthentication): void {
+    const { security, clock } = this.#options;
+    const { listening: member, refusals } = security.members;
+    const cancelTimer = clock.after(HANDSHAKE_MS, () => socket.destroy());
+    // What breaks here ends the connection, which is all that matters.
+    socket.on("error", () => {});
+    socket.once("close", cancelTimer);
+    const begin = (bytes: Buffer): void => {
+      cancelTimer();
+      socket.off("close", cancelTimer).pause();
+      if (bytes.length > 0) socket.unshift(bytes);
+      this.#connections.injectConnection(socket);
+    };
+    socket.once("data", (first: Buffer) => {
+      if (!ListenerHandshake.begins(first)) return begin(first);
+      answerHandshake({
+        socket,
+        first,
+        member,
+        onEnd: (proof, rest) => {
+          authentication.proved(proof);
+          begin(rest);
+        },
+        onFailed: ({ message }) => refusals.failed(message, { listener: "grpc", client: socket.remoteAddress }),
+      });
+    });
   }
 
   get #whenServing(): { readonly cache: Cache; readonly members: MemberDirectory } {

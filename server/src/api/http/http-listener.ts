@@ -5,6 +5,7 @@ import type { HostPort } from "../../config/addresses.js";
 import type { Cache } from "../../routing/cache.js";
 import type { Clock } from "../../runtime/clock.js";
 import type { Log } from "../../runtime/log.js";
+import { answerHandshake } from "../../security/answer-handshake.js";
 import { ConnectionAuthentication } from "../../security/connection-authentication.js";
 import { FailureCount } from "../../security/failure-count.js";
 import { peerOf } from "../../security/member-authentication.js";
@@ -147,6 +148,7 @@ export class HttpListener {
   #accept(socket: Socket, handOver: () => void): void {
     if (socket.destroyed) return;
     const { security, clients } = this.#options;
+    const { refusals } = security.members;
     const authentication = new ConnectionAuthentication(security, peerOf(socket));
     const connection = new Connection(socket, authentication, clients.of(socket.remoteAddress));
     this.#connections.set(socket, connection);
@@ -158,6 +160,18 @@ export class HttpListener {
       firstBytesTimeoutMs: limits.headTimeoutMs,
       idleTimeoutMs: limits.stalledMs,
       answer: (request, reply) => this.#answer(request, reply, connection),
+      prove: (first, then) => {
+        answerHandshake({
+          socket,
+          first,
+          member: security.members.listening,
+          onEnd: (proof, rest) => {
+            authentication.proved(proof);
+            then(rest);
+          },
+          onFailed: ({ message }) => refusals.failed(message, { listener: "http", client: connection.client.address }),
+        });
+      },
       handOver,
     });
   }

@@ -1,4 +1,5 @@
 import type { Socket } from "node:net";
+import { ListenerHandshake } from "@frontcache/client/members";
 import type { Clock } from "../../runtime/clock.js";
 import type { Connection } from "./connection.js";
 import type { Reply, Request } from "./http-context.js";
@@ -17,6 +18,8 @@ export interface PlainLaneOptions {
   /** For a connection on which nothing moves after that. */
   readonly idleTimeoutMs: number;
   answer(request: Request, reply: Reply): void;
+  /** Answers a member that proves itself, with these bytes first; then calls back with the bytes that came behind. */
+  prove(first: Buffer, then: (rest: Buffer) => void): void;
   /** Gives the socket to Node's HTTP server, with the bytes that have come unshifted. */
   handOver(): void;
 }
@@ -32,7 +35,10 @@ export class PlainLane {
 
   #behind: Buffer[] = [];
   #behindBytes = 0;
+  /** Something has come. */
   #begun = false;
+  /** A request has come. */
+  #isPlain = false;
 
   constructor(options: PlainLaneOptions) {
     this.#options = options;
@@ -54,13 +60,26 @@ export class PlainLane {
     }
     const request = parsePlainRequest(bytes);
     if (request === undefined) {
-      this.#handOver(bytes);
+      if (!this.#begun && ListenerHandshake.begins(bytes)) this.#prove(bytes);
+      else this.#handOver(bytes);
       return;
     }
-    if (!this.#begun) socket.setTimeout(idleTimeoutMs);
+    if (!this.#isPlain) socket.setTimeout(idleTimeoutMs);
     this.#begun = true;
+    this.#isPlain = true;
     this.#answer(request);
   };
+
+  /** A member proves itself before its first request. */
+  #prove(first: Buffer): void {
+    const { socket, prove } = this.#options;
+    this.#begun = true;
+    socket.off("data", this.#onData);
+    prove(first, (rest) => {
+      socket.on("data", this.#onData).resume();
+      if (rest.length > 0) this.#onData(rest);
+    });
+  }
 
   #answer({ url, headers }: PlainRequest): void {
     const { socket, connection, clock, answer } = this.#options;

@@ -1,0 +1,206 @@
+import { createHmac, randomBytes, timingSafeEqual } from "node:crypto";
+
+/**
+ * How a member proves to a listener that it is one, by a key that all members share and that never crosses the wire. It comes before
+ * everything else on a connection (within TLS, if that is used), so that requests do not pay for it and every protocol can follow:
+ *
+ * 1. caller:   `frontcache-member/1 <caller's name> <nonce> <ids of its keys>`
+ * 2. listener: `frontcache-member/1 <listener's name> <nonce> <id of a key that both have> <MAC>`, or `frontcache-member/1 unknown`
+ * 3. caller:   `<MAC>`, or `unproven`, and then its first request
+ *
+ * Each line ends with LF; names are base64url of UTF-8. Each MAC is HMAC-SHA256 by the chosen key over the sender's role, line 1, and
+ * line 2 up to its MAC. Both nonces are of this connection, so that nothing can be replayed on another one; both names are included,
+ * so that a listener cannot pass a proof on to another listener; the roles differ, so that a proof cannot be sent back.
+ */
+export const HANDSHAKE_PREFIX = "frontcache-member/1";
+
+const UNKNOWN = `${HANDSHAKE_PREFIX} unknown`;
+const UNPROVEN = "unproven";
+const NONCE_BYTES = 24;
+const ID_LENGTH = 12;
+
+/** Longer than any line of a handshake. */
+export const MAX_HANDSHAKE_LINE = 2_048;
+
+/** A key that members share. */
+export interface MemberKey {
+  /** Identifies the key; says nothing about it to who does not know it. */
+  readonly id: string;
+  readonly secret: Buffer;
+}
+
+/** The key that a text is. */
+export function memberKey(text: string): MemberKey {
+  const secret = Buffer.from(text);
+  return { id: mac(secret, "id", "").slice(0, ID_LENGTH), secret };
+}
+
+/** How the listener answered the handshake. `older`: by a key that is not the caller's first. */
+export type HandshakeOutcome = "proven" | "older" | "unknown";
+
+/** A member that connects to others. */
+export interface CallingMember {
+  readonly name: string;
+  /** The preferred one first; at least one. */
+  readonly keys: readonly MemberKey[];
+  /** The name of the member that listens at `host:port`; undefined: it isn't known. */
+  nameAt(hostPort: string): string | undefined;
+  /** A connection has been made. If the key was unknown, its requests count as a client's. */
+  onConnected(hostPort: string, outcome: HandshakeOutcome): void;
+}
+
+/** The caller's side of one connection's handshake. Its methods throw an Error if the listener is not the expected member. */
+export class CallerHandshake {
+  /** To be sent first. */
+  readonly hello: string;
+  readonly #member: CallingMember;
+  readonly #hostPort: string;
+  readonly #lines = new LineReader();
+
+  constructor(member: CallingMember, hostPort: string) {
+    const { name, keys } = member;
+    this.#member = member;
+    this.#hostPort = hostPort;
+    this.hello = `${HANDSHAKE_PREFIX} ${encodeName(name)} ${newNonce()} ${keys.map(({ id }) => id).join(",")}\n`;
+  }
+
+  /** Takes received bytes. Returns the line to send before the first request; undefined: more has to come. */
+  take(bytes: Buffer): string | undefined {
+    const line = this.#lines.take(bytes);
+    if (line === undefined) return undefined;
+    if (this.#lines.rest.length > 0) throw new Error("it sent more than the members' handshake");
+    return this.#answer(line);
+  }
+
+  #answer(line: string): string {
+    const { keys, onConnected } = this.#member;
+    if (line === UNKNOWN) {
+      onConnected(this.#hostPort, "unknown");
+      return `${UNPROVEN}\n`;
+    }
+    const [prefix, encodedName = "", nonce, id, proof = "", ...more] = line.split(" ");
+    const key = keys.find((each) => each.id === id);
+    if (prefix !== HANDSHAKE_PREFIX || nonce === undefined || key === undefined || more.length > 0) {
+      throw new Error("it does not speak the members' handshake");
+    }
+    const transcript = `${this.hello}${prefix} ${encodedName} ${nonce} ${id}`;
+    if (!isEqual(proof, mac(key.secret, "listener", transcript))) throw new Error("it does not know the members' key");
+    const name = decodeName(encodedName);
+    const expected = this.#member.nameAt(this.#hostPort);
+    if (expected !== undefined && name !== expected) throw new Error(`it is the member ${name}, not ${expected}`);
+    onConnected(this.#hostPort, key === keys[0] ? "proven" : "older");
+    return `${mac(key.secret, "caller", transcript)}\n`;
+  }
+}
+
+/** A member that others connect to. */
+export interface ListeningMember {
+  readonly name: string;
+  /** Empty: members don't prove themselves by a key. */
+  readonly keys: readonly MemberKey[];
+}
+
+/** What a caller has proven. */
+export interface KeyProof {
+  readonly name: string;
+  readonly key: MemberKey;
+}
+
+/** The listener's side. Its methods throw an Error if the caller breaks the protocol or its proof is wrong. */
+export class ListenerHandshake {
+  readonly #member: ListeningMember;
+  readonly #lines = new LineReader();
+  /** Once the challenge is sent: what the caller's next line must be, and what it proves. */
+  #expected: { readonly line: string; readonly proof: KeyProof | undefined } | undefined;
+
+  constructor(member: ListeningMember) {
+    this.#member = member;
+  }
+
+  /** Whether the first bytes of a connection, which may be few, are those of a handshake and of nothing else. */
+  static begins(bytes: Buffer): boolean {
+    const length = Math.min(bytes.length, HANDSHAKE_PREFIX.length);
+    return bytes.toString("latin1", 0, length) === HANDSHAKE_PREFIX.slice(0, length);
+  }
+
+  /** Takes received bytes. Returns what is next; undefined: more has to come. */
+  take(bytes: Buffer): ListenerStep | undefined {
+    const line = this.#lines.take(bytes);
+    if (line === undefined) return undefined;
+    return this.#expected === undefined ? this.#challenge(line) : this.#verify(line);
+  }
+
+  #challenge(hello: string): ListenerStep {
+    const { name, keys } = this.#member;
+    const [prefix, caller = "", nonce, ids, ...more] = hello.split(" ");
+    const isComplete = nonce !== undefined && ids !== undefined && more.length === 0;
+    if (prefix !== HANDSHAKE_PREFIX || !isComplete || this.#lines.rest.length > 0) {
+      throw new Error("it does not speak the members' handshake");
+    }
+    const offered = new Set(ids.split(","));
+    const key = keys.find(({ id }) => offered.has(id));
+    if (key === undefined) {
+      this.#expected = { line: UNPROVEN, proof: undefined };
+      return { reply: `${UNKNOWN}\n`, end: undefined };
+    }
+    const challenge = `${HANDSHAKE_PREFIX} ${encodeName(name)} ${newNonce()} ${key.id}`;
+    const transcript = `${hello}\n${challenge}`;
+    const proof = { name: decodeName(caller), key };
+    this.#expected = { line: mac(key.secret, "caller", transcript), proof };
+    return { reply: `${challenge} ${mac(key.secret, "listener", transcript)}\n`, end: undefined };
+  }
+
+  #verify(line: string): ListenerStep {
+    const { proof, line: expected } = this.#expected!;
+    if (!isEqual(line, expected)) {
+      if (proof === undefined) throw new Error("it does not speak the members' handshake");
+      throw new Error(`it claims to be the member ${proof.name} and does not know the members' key`);
+    }
+    return { reply: "", end: { proof, rest: this.#lines.rest } };
+  }
+}
+
+/** What the listener sends, and, at the end of the handshake, what it knows. */
+export interface ListenerStep {
+  readonly reply: string;
+  /** `proof` undefined: the members' keys differ. `rest`: bytes behind the handshake. */
+  readonly end: { readonly proof: KeyProof | undefined; readonly rest: Buffer } | undefined;
+}
+
+/** Assembles lines of bounded length. */
+class LineReader {
+  /** Bytes behind the last line. */
+  rest: Buffer = Buffer.alloc(0);
+
+  /** The next line without its end, of what was left and these bytes; undefined: it is not complete. */
+  take(bytes: Buffer): string | undefined {
+    const all = this.rest.length === 0 ? bytes : Buffer.concat([this.rest, bytes]);
+    const end = all.indexOf("\n");
+    this.rest = all.subarray(end + 1);
+    if (end > MAX_HANDSHAKE_LINE || (end < 0 && all.length > MAX_HANDSHAKE_LINE)) {
+      throw new Error("a line of the members' handshake is too long");
+    }
+    return end < 0 ? undefined : all.toString("latin1", 0, end);
+  }
+}
+
+function newNonce(): string {
+  return randomBytes(NONCE_BYTES).toString("base64url");
+}
+
+function mac(secret: Buffer, role: string, transcript: string): string {
+  return createHmac("sha256", secret).update(`${HANDSHAKE_PREFIX} ${role}\n${transcript}`).digest("base64url");
+}
+
+function isEqual(sent: string, expected: string): boolean {
+  const [a, b] = [Buffer.from(sent), Buffer.from(expected)];
+  return a.length === b.length && timingSafeEqual(a, b);
+}
+
+function encodeName(name: string): string {
+  return Buffer.from(name).toString("base64url");
+}
+
+function decodeName(encoded: string): string {
+  return Buffer.from(encoded, "base64url").toString();
+}
