@@ -139,13 +139,19 @@ const canLimitStacks = Object.getOwnPropertyDescriptor(Error, "stackTraceLimit")
 export class CacheError extends Error {
   override readonly name = "CacheError";
   readonly code: ErrorCode;
+  /**
+   * The origin was asked as often as one read may ask it. Nobody repeats such a request: neither another member nor the client. Over
+   * HTTP and gRPC this travels as `TRIED_HEADER`.
+   */
+  readonly isOriginTried: boolean;
 
-  constructor(code: ErrorCode, message: string, options?: { cause?: unknown }) {
+  constructor(code: ErrorCode, message: string, options?: { cause?: unknown; isOriginTried?: boolean | undefined }) {
     const limit = Error.stackTraceLimit;
     if (canLimitStacks && errorTable[code].expected) Error.stackTraceLimit = 0;
     super(oneLine(message), options);
     if (canLimitStacks) Error.stackTraceLimit = limit;
     this.code = code;
+    this.isOriginTried = options?.isOriginTried === true;
   }
 
   get grpcStatus(): number {

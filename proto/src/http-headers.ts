@@ -16,8 +16,20 @@ export const CACHED_ONLY_HEADER = "frontcache-cached-only";
  */
 export const OPEN_ENDED_HEADER = "frontcache-open-ended";
 
+/**
+ * Request header, and metadata over gRPC, of a read that resumes an interrupted answer. If the answer was interrupted because its
+ * block failed, the receiver repeats that error and asks the origin for nothing. The only value that counts is `1`.
+ */
+export const RESUMED_HEADER = "frontcache-resumed";
+
 /** Response header of every error that the HTTP listener answers: the ErrorCode. */
 export const ERROR_HEADER = "frontcache-error";
 
 /** Response header for a member that forwards a read, if not all headers of the object are known: what is lacking. */
 export const LACKS_HEADER = "frontcache-lacks";
+
+/**
+ * Response header, and trailing metadata over gRPC, of an error after which nobody asks the origin again: the answering member, or
+ * the member that it forwarded to, has asked it as often as one read may. The only value that counts is `1`.
+ */
+export const TRIED_HEADER = "frontcache-tried";

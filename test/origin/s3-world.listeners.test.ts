@@ -167,6 +167,48 @@ describe("a bucket in another region", () => {
   });
 });
 
+describe("a bucket at another endpoint", () => {
+  let other: S3Emulator;
+
+  beforeEach(async () => {
+    other = await S3Emulator.start();
+    other.put("bucket", "key", "moved");
+  });
+
+  afterEach(async () => {
+    for (const origin of opened.splice(0)) origin.close();
+    await other.close();
+  });
+
+  const redirect = (location: string) =>
+    store.faults.place({
+      when: ({ bucket }) => bucket === "bucket",
+      error: { status: 307, code: "TemporaryRedirect", headers: { location } },
+    });
+
+  it("is followed once and remembered, if it is the same host", async () => {
+    store.put("other", "key", "stays");
+    redirect(`${other.endpoint}/bucket/key`);
+    const origin = open();
+    expect(await textOf(origin)).toBe("moved");
+    expect(await origin.ask(statOf(ref))).toMatchObject({ objectSize: 5 });
+    expect(await textOf(origin, parseObjectUrl("s3://other/key"))).toBe("stays");
+    expect(store.traffic.requests).toEqual({ GET: 2 });
+    expect(other.traffic.requests).toEqual({ GET: 1, HEAD: 1 });
+  });
+
+  it.each(["http://localhost:1/bucket/key", "http://169.254.169.254/bucket/key", "ftp://127.0.0.1/", "/bucket/key", ""])(
+    "is refused at once if it is %j, with what to configure",
+    async (location) => {
+      redirect(location);
+      const failed = textOf(retrying(open()) as S3Origin);
+      await expect(failed).rejects.toMatchObject({ code: "UNAVAILABLE", isOriginTried: true });
+      await expect(failed).rejects.toThrow(/another endpoint: set `region` and `endpoint`.* in the origins file$/);
+      expect(store.traffic.requests).toEqual({ GET: 1 });
+    },
+  );
+});
+
 describe("buckets of other accounts", () => {
   it("are read without a signature if they are public", async () => {
     store.faults.place({

@@ -9,6 +9,12 @@ export interface CallPath {
   toCaller(deliver: () => void): void;
 }
 
+/** What a caller sends. */
+export interface Sent<Request> {
+  readonly request: Request;
+  readonly metadata: Metadata;
+}
+
 /** What a member's handler answers a unary call with. */
 export type UnaryAnswer<Response> = (error: Partial<ServiceError> | null, response?: Response) => void;
 
@@ -29,13 +35,13 @@ export class SimulatedCall<Request, Response> {
   #callerOver = false;
   #memberOver = false;
 
-  constructor(request: Request, path: CallPath, copy: (message: Response) => Response) {
+  constructor(sent: Sent<Request>, path: CallPath, copy: (message: Response) => Response) {
     this.path = path;
     this.caller = new CallerEnd(
       () => this.path.toMember(() => this.#endMember()),
       () => this.#endCaller(),
     );
-    this.member = new MemberEnd(request, this.caller, this.path, copy, () => this.#endMember());
+    this.member = new MemberEnd(sent, this.caller, this.path, copy, () => this.#endMember());
   }
 
   /** The connection breaks under it, for the caller and for the member. */
@@ -137,6 +143,7 @@ export class CallerEnd<Response> extends EventEmitter {
 /** As much of a ServerWritableStream, or of a ServerUnaryCall, as our code uses. */
 export class MemberEnd<Request, Response> extends EventEmitter {
   readonly request: Request;
+  readonly metadata: Metadata;
   readonly #callerEnd: CallerEnd<Response>;
   readonly #path: CallPath;
   readonly #copy: (message: Response) => Response;
@@ -148,7 +155,7 @@ export class MemberEnd<Request, Response> extends EventEmitter {
   readonly #stopped: (() => void)[] = [];
 
   constructor(
-    request: Request,
+    { request, metadata }: Sent<Request>,
     callerEnd: CallerEnd<Response>,
     path: CallPath,
     copy: (message: Response) => Response,
@@ -156,6 +163,7 @@ export class MemberEnd<Request, Response> extends EventEmitter {
   ) {
     super();
     this.request = request;
+    this.metadata = metadata;
     this.#callerEnd = callerEnd;
     this.#path = path;
     this.#copy = copy;

@@ -10,6 +10,7 @@ import {
   Unreachable,
 } from "@frontcache/client/testing";
 import type { ReadRangeRequest } from "@frontcache/proto";
+import type { Metadata } from "@grpc/grpc-js";
 import type { CallerEnd } from "./simulated-call.js";
 import type { Connection } from "./simulated-connection.js";
 import type { SimulatedNetwork } from "./simulated-network.js";
@@ -68,9 +69,9 @@ export class SimulatedChannels implements Channels {
     const unary = (method: keyof ServiceCalls) => (request: object, _metadata: unknown, _options: unknown, callback: Answered) =>
       answered(connection.call(method, request), callback);
     const calls: Record<keyof ServiceCalls, unknown> = {
-      readRange: (request: ReadRangeRequest) => {
+      readRange: (request: ReadRangeRequest, metadata: Metadata) => {
         this.#caller.onRead?.(request);
-        return connection.call("readRange", request);
+        return connection.call("readRange", request, metadata);
       },
       warm: stream("warm"),
       watchMembers: stream("watchMembers"),

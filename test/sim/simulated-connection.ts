@@ -1,5 +1,6 @@
 import type { ReadRangeResponse } from "@frontcache/proto";
 import type { cacheServiceHandlers } from "@frontcache/server/testing";
+import { Metadata } from "@grpc/grpc-js";
 import { type CallerEnd, SimulatedCall } from "./simulated-call.js";
 import type { SimulatedNetwork } from "./simulated-network.js";
 
@@ -40,11 +41,11 @@ export class Connection {
   }
 
   /** Begins a call; its answer comes at the returned end. */
-  call<Response>(method: Method, request: object): CallerEnd<Response> {
+  call<Response>(method: Method, request: object, metadata = new Metadata()): CallerEnd<Response> {
     const { chance, time, weather } = this.#network;
-    const call = this.#begin<Response>(method, request);
+    const call = this.#begin<Response>(method, request, metadata);
     if (chance.happens(weather.duplicates)) {
-      const ghost = this.#begin<Response>(method, request).caller;
+      const ghost = this.#begin<Response>(method, request, metadata).caller;
       ghost.on("error", () => {});
       time.after(chance.below(GHOST_MS), () => ghost.cancel());
     }
@@ -73,9 +74,9 @@ export class Connection {
     this.#closed();
   }
 
-  #begin<Response>(method: Method, request: object): SimulatedCall<object, Response> {
+  #begin<Response>(method: Method, request: object, metadata: Metadata): SimulatedCall<object, Response> {
     const path = { toMember: this.#lane(this.from, this.host.name), toCaller: this.#lane(this.host.name, this.from) };
-    const call = new SimulatedCall<object, Response>(request, path, copied);
+    const call = new SimulatedCall<object, Response>({ request, metadata }, path, copied);
     if (!this.open || this.host.state === "leaving") {
       call.break("the connection is closed");
       return call;

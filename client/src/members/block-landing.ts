@@ -89,7 +89,8 @@ export abstract class BlockLanding implements ReadTarget {
     this.#answerStart = this.#landedBytes;
     const { url, version } = this.pinned;
     const { offset, length } = this.span;
-    return { url, offset: offset + this.#landedBytes, length: length - this.#landedBytes, version };
+    const rest = { url, offset: offset + this.#landedBytes, length: length - this.#landedBytes, version };
+    return this.#totalBytes === undefined ? rest : { ...rest, resumed: true };
   }
 
   open(head: AnswerHead, _source: AnswerSource): void {

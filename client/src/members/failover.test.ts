@@ -56,6 +56,16 @@ describe("failover", () => {
     expect(asked.length).toBe(3);
   });
 
+  it.each(["UNAVAILABLE", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED"] as const)(
+    "does not repeat %s if the origin was tried already",
+    async (code) => {
+      const { asked, go } = setUp();
+      const tried = new CacheError(code, "the origin is down", { isOriginTried: true });
+      await expect(go(() => throws(tried))).rejects.toBe(tried);
+      expect(asked).toEqual(["a:1"]);
+    },
+  );
+
   it("tries a wrong answer once more, not twice", async () => {
     const { asked, clock, go } = setUp();
     await expect(clock.run(go(() => throws(new CacheError("INTERNAL", "wrong"))))).rejects.toMatchObject({ code: "INTERNAL" });

@@ -29,7 +29,8 @@ export interface Attempt<Result> {
 /**
  * The one walk along the ring. Tries the members in turn until one has done the work, within the limits. If a member is
  * unreachable, the next one is tried at once. After an error that may pass, the next one is tried, or the same one again, after a
- * wait. After an answer that can't be right (INTERNAL), once more. Rejects with any other error, or with the last one.
+ * wait. After an answer that can't be right (INTERNAL), once more. Rejects with any other error, or with the last one. An error
+ * after which the origin must not be asked again (`isOriginTried`) is final.
  */
 export async function withFailover<Result>(
   attempt: Attempt<Result>,
@@ -53,7 +54,7 @@ export async function withFailover<Result>(
       if (isUnreachable) breaker.failed(address.grpcAddress);
       else breaker.succeeded(address.grpcAddress);
       const isWrong = error.code === "INTERNAL";
-      const mayPass = isUnreachable || (backoff !== undefined && (error.retryable || (isWrong && !wasWrong)));
+      const mayPass = isUnreachable || (backoff !== undefined && (mayBeRepeated(error) || (isWrong && !wasWrong)));
       if (!mayPass || attempt.mayRepeat?.() === false || made >= attempts) throw error;
       onRepeat?.(isUnreachable);
       wasWrong ||= isWrong;
@@ -67,6 +68,11 @@ export async function withFailover<Result>(
       );
     }
   }
+}
+
+/** Whether the same request may succeed here or elsewhere, and no member has repeated it already. */
+function mayBeRepeated({ retryable, isOriginTried }: CacheError): boolean {
+  return retryable && !isOriginTried;
 }
 
 /**

@@ -42,6 +42,8 @@ export interface ReadRequest {
   readonly cachedOnly?: boolean;
   /** The client did not say where the read ends, so that the object may end long before the range does. Absent: it did. */
   readonly openEnded?: boolean;
+  /** An answer to this read was interrupted after its head. Absent: no. */
+  readonly resumed?: boolean;
 }
 
 /** What every answer begins with. */

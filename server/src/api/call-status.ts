@@ -61,5 +61,5 @@ export function callStatus(error: unknown, method: string, log: Log, about: Abou
   const status = { code: known.grpcStatus, details: known.message.slice(0, MAX_DETAILS).toWellFormed() };
   // A member has no reason of its own to cancel a read but its end.
   const answered = !(known instanceof NotServing) && known.code !== "CANCELLED";
-  return answered ? { ...status, metadata: answeredTrailers() } : status;
+  return answered ? { ...status, metadata: answeredTrailers(known) } : status;
 }

@@ -86,7 +86,7 @@ export class BlockOpener {
     const fill = fills.open(ref, version, blockOffset);
     const wasUsedBefore = pin !== undefined || fill.isBusy;
     fill.segments.enter(segments);
-    const isPlanned = fill.request(segments, "demand");
+    const isPlanned = fill.request(segments, "demand", request.budget);
     return this.#described(request, { fill, segments, isPlanned, wasUsedBefore }, pinned, info);
   }
 
@@ -95,7 +95,7 @@ export class BlockOpener {
     const fill = this.#options.fills.discover(request.ref, request.blockOffset);
     const segments = this.#missing(request, this.#cautiousEnd(request), undefined);
     fill.segments.enter(segments);
-    fill.request(segments, "demand");
+    fill.request(segments, "demand", request.budget);
     return this.#described(request, { fill, segments, isPlanned: true, wasUsedBefore: false }, pinned, undefined);
   }
 
@@ -110,7 +110,7 @@ export class BlockOpener {
       const more = this.#missing(request, end, pin).filter((segment) => !segments.includes(segment));
       fill.segments.enter(more);
       segments.push(...more);
-      fill.request(more, "demand");
+      fill.request(more, "demand", request.budget);
       this.#completeBlock(entry, request, info, pin);
       const result = entry.isPlanned ? "filled" : "joined";
       return new BlockRead(this.#options, request, { info, end, pin: pinned.handOver(), filling: { fill, segments }, result });

@@ -162,7 +162,7 @@ export class BlockRead implements ObjectRead {
     this.#fill.segments.enter(missing);
     for (const at of missing) this.#entered.add(at);
     this.#arrive(segment);
-    this.#fill.request(missing, "demand");
+    this.#fill.request(missing, "demand", this.#request.budget);
   }
 
   #advance(slice: Slice): Slice {

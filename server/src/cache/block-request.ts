@@ -1,4 +1,5 @@
 import { CacheError, type ObjectRef } from "@frontcache/proto";
+import type { RequestBudget } from "../origin/request-budget.js";
 
 /** A read of (a part of) one block. */
 export interface BlockRequest {
@@ -15,6 +16,10 @@ export interface BlockRequest {
   readonly openEnded: boolean;
   /** Answer only with cached bytes, else NOT_FOUND. Without a version: of the version observed last, at any time. */
   readonly cachedOnly: boolean;
+  /** The read resumes an interrupted answer: if the block has just failed, this read fails by the same error. Absent: no. */
+  readonly isResumed?: boolean | undefined;
+  /** What the requests to the origin for this read are counted by. Absent: the read has made none. */
+  readonly budget?: RequestBudget | undefined;
   readonly signal: AbortSignal;
 }
 

@@ -2,6 +2,7 @@ import { setMaxListeners } from "node:events";
 import { type BlockId, CacheError, type Geometry, type LackingHeaders, type ObjectInfo, type ObjectRef } from "@frontcache/proto";
 import { untilAborted } from "@frontcache/proto/runtime";
 import type { BucketInfo, BucketQuestion, Listing, ListQuestion, Origin } from "../origin/origin.js";
+import { requestBudget } from "../origin/request-budget.js";
 import type { Clock } from "../runtime/clock.js";
 import type { BlockPin } from "../storage/block.js";
 import type { BlockStore, EvictReport, EvictSelector } from "../storage/block-store.js";
@@ -10,6 +11,7 @@ import { type BlockRequest, notCached } from "./block-request.js";
 import { BlockWarmer, type WarmedBlock, type WarmRequest } from "./block-warmer.js";
 import { FillMemory } from "./fill/fill-memory.js";
 import { Fills } from "./fill/fills.js";
+import { RecentFailures } from "./fill/recent-failures.js";
 import type { ObjectRead } from "./object-read.js";
 import { ObjectRecords, type RecordSettings } from "./object-records.js";
 
@@ -38,6 +40,7 @@ export class LocalCache {
   readonly records: ObjectRecords;
   readonly #options: LocalCacheOptions;
   readonly #memory: FillMemory;
+  readonly #failures: RecentFailures;
   readonly #fills: Fills;
   readonly #blocks: BlockOpener;
   readonly #warmer: BlockWarmer;
@@ -53,12 +56,14 @@ export class LocalCache {
     this.#memory = new FillMemory({ budgetBytes: fillMemoryBytes, segmentBytes: geometry.segmentBytes });
     const { records } = this;
     const memory = this.#memory;
+    this.#failures = new RecentFailures(clock);
     this.#fills = new Fills({
       geometry,
       origin,
       store,
       records,
       memory,
+      failures: this.#failures,
       clock,
       partBytes,
       parallelism: fillParallelism,
@@ -161,10 +166,14 @@ export class LocalCache {
   }
 
   /** Opens a read that misses. Takes over `pin`. */
-  async #openMissing(request: BlockRequest, pin: BlockPin | undefined): Promise<ObjectRead> {
+  async #openMissing(opened: BlockRequest, pin: BlockPin | undefined): Promise<ObjectRead> {
+    // One budget for all that is asked of the origin, however often the read restarts.
+    const request = { ...opened, budget: requestBudget(opened.version) };
     const pinned = new PinnedBlock(this.#blocks, request, pin);
     try {
       if (request.cachedOnly) throw notCached(request.ref, request.blockOffset + request.start);
+      const failure = request.isResumed === true ? this.#failures.find(request) : undefined;
+      if (failure !== undefined) throw failure;
       const { version, signal } = request;
       for (let starts = 1; ; starts++) {
         try {
@@ -230,7 +239,8 @@ export class LocalCache {
       if (served !== undefined) return served;
     }
     try {
-      const { version } = await untilAborted(this.records.ask(ref, stale !== undefined), signal);
+      const { version } = await untilAborted(this.records.ask(ref, stale !== undefined, request.budget), signal);
+      request.budget?.count();
       return await this.#openVersion(request, version, pinned);
     } catch (error) {
       if (stale === undefined || !isPassing(error)) throw error;

@@ -2,6 +2,7 @@ import { CacheError, type ObjectInfo, type ObjectRef } from "@frontcache/proto";
 import { BoundedMap, SingleFlight } from "@frontcache/proto/runtime";
 import { NoSuchBucket } from "../origin/checked-answer.js";
 import type { Origin } from "../origin/origin.js";
+import type { RequestBudget } from "../origin/request-budget.js";
 import type { Clock } from "../runtime/clock.js";
 import { CACHE_ITSELF } from "../security/principal.js";
 import type { BlockStore, EvictSelector } from "../storage/block-store.js";
@@ -124,12 +125,15 @@ export class ObjectRecords {
     for (const [url, { observation }] of this.#records) yield [url, observation];
   }
 
-  /** Asks the origin for the current version and observes the answer. Concurrent questions with the same `hasFallback` share one request. */
-  ask(ref: ObjectRef, hasFallback: boolean): Promise<ObjectInfo> {
+  /**
+   * Asks the origin for the current version and observes the answer. Concurrent questions with the same `hasFallback` share one
+   * request. `budget` counts it.
+   */
+  ask(ref: ObjectRef, hasFallback: boolean, budget?: RequestBudget): Promise<ObjectInfo> {
     return this.#questions.run(questionKey(ref.url, hasFallback), async () => {
       const askedAtMs = this.#options.clock.monotonicMs();
       try {
-        const question = { kind: "stat", ref, hasFallback, signal: this.#signal, principal: CACHE_ITSELF } as const;
+        const question = { kind: "stat", ref, hasFallback, signal: this.#signal, principal: CACHE_ITSELF, budget } as const;
         const info = await this.#options.origin.ask(question);
         this.observe(ref.url, { info, askedAtMs });
         return this.infoOf(ref.url, info.version) ?? info;

@@ -157,9 +157,9 @@ export class UnusableAnswer extends CacheError {
   }
 }
 
-/** Requests fail until somebody changes the configuration. Repeating them does not help. */
+/** Requests fail until somebody changes the configuration. Repeating them does not help, so that nobody does. */
 export class Misconfigured extends CacheError {
   constructor({ url }: Pick<BucketRef, "url">, problem: string, cause?: unknown) {
-    super("UNAVAILABLE", `${url}: ${problem}`, { cause });
+    super("UNAVAILABLE", `${url}: ${problem}`, { cause, isOriginTried: true });
   }
 }

@@ -1,6 +1,6 @@
 import type { Clock } from "../runtime/clock.js";
 import { HedgedRequest, type HedgedWork } from "./hedged-request.js";
-import { type OriginWrapper, withSignal, wrap } from "./origin.js";
+import { mayAddRequest, type OriginRequest, type OriginWrapper, type StatQuestion, withSignal, wrap } from "./origin.js";
 import type { Permit } from "./origin-limits.js";
 
 /** The outcome of an extra request. */
@@ -35,7 +35,8 @@ export function hedged(options: HedgeOptions, clock: Clock): OriginWrapper {
     // Separate, because some stores answer them by separate services.
     const times = { fetch: new FirstByteTimes(), stat: new FirstByteTimes() };
 
-    const send = <Answer>(kind: "fetch" | "stat", url: string, work: HedgedWork<Answer>): Promise<Answer> => {
+    const send = <Answer>(kind: "fetch" | "stat", request: Hedgeable, work: HedgedWork<Answer>): Promise<Answer> => {
+      const { url } = request.ref;
       const { minDelayMs, acquireExtra, onHedge } = options;
       const p95Ms = times[kind].p95Ms;
       budget.earn();
@@ -45,7 +46,7 @@ export function hedged(options: HedgeOptions, clock: Clock): OriginWrapper {
         delayMs: p95Ms === undefined ? undefined : Math.max(minDelayMs, p95Ms),
         acquireExtra: () => {
           const permit = acquireExtra();
-          if (permit === undefined || budget.spend()) return permit;
+          if (permit === undefined || (budget.spend() && mayAddRequest(request))) return permit;
           permit.release();
           return undefined;
         },
@@ -57,7 +58,7 @@ export function hedged(options: HedgeOptions, clock: Clock): OriginWrapper {
 
     return wrap(next, {
       fetch: (request) =>
-        send("fetch", request.ref.url, {
+        send("fetch", request, {
           send: (signal) => next.fetch(withSignal(request, signal)),
           discard: ({ body }) => body.destroy(),
           hasBody: true,
@@ -65,7 +66,7 @@ export function hedged(options: HedgeOptions, clock: Clock): OriginWrapper {
         }),
       ask: (question) =>
         question.kind === "stat"
-          ? send("stat", question.ref.url, {
+          ? send("stat", question, {
               send: (signal) => next.ask(withSignal(question, signal)),
               discard: () => {},
               hasBody: false,
@@ -75,6 +76,8 @@ export function hedged(options: HedgeOptions, clock: Clock): OriginWrapper {
     });
   };
 }
+
+type Hedgeable = OriginRequest | StatQuestion;
 
 /** Answers that count as recent: few enough to follow an origin that changes, enough for a steady 95th percentile. */
 const WINDOW = 256;

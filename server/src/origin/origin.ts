@@ -1,5 +1,6 @@
 import type { BucketRef, ObjectInfo, ObjectRef, PrefixRef } from "@frontcache/proto";
 import type { Principal } from "../security/principal.js";
+import type { RequestBudget, RequestPermit } from "./request-budget.js";
 
 /** What every request to an origin carries. */
 export interface RequestContext {
@@ -8,8 +9,18 @@ export interface RequestContext {
   readonly principal: Principal;
 }
 
+/** How often a request may be repeated. */
+export interface Repetition {
+  /** Shared by all requests of one read of one block. Absent: the request has a budget of its own. */
+  readonly budget?: RequestBudget | undefined;
+  /** Asked before a repetition: whether somebody still waits for the answer. Absent: somebody does. */
+  readonly isNeeded?: (() => boolean) | undefined;
+  /** The permission of this attempt, given by `retrying`. Further requests on its behalf need permission, too. */
+  readonly permit?: RequestPermit | undefined;
+}
+
 /** A request for a range of an object's bytes. */
-export interface OriginRequest extends RequestContext {
+export interface OriginRequest extends RequestContext, Repetition {
   readonly ref: ObjectRef;
   readonly offset: number;
   /** Bytes, more than 0. The range may reach past the object's end. */
@@ -48,7 +59,7 @@ export interface OriginAnswer {
 }
 
 /** Asks for an object's information without its bytes. */
-export interface StatQuestion extends RequestContext {
+export interface StatQuestion extends RequestContext, Repetition {
   readonly kind: "stat";
   readonly ref: ObjectRef;
   /** The caller can answer from the cache instead: fewer attempts, a shorter timeout. */
@@ -56,14 +67,14 @@ export interface StatQuestion extends RequestContext {
 }
 
 /** Asks for one page of the objects under a prefix. */
-export interface ListQuestion extends RequestContext {
+export interface ListQuestion extends RequestContext, Repetition {
   readonly kind: "list";
   readonly ref: PrefixRef;
   readonly page: ListPage;
 }
 
 /** Asks whether a bucket exists and may be listed. */
-export interface BucketQuestion extends RequestContext {
+export interface BucketQuestion extends RequestContext, Repetition {
   readonly kind: "statBucket";
   readonly ref: BucketRef;
 }
@@ -151,6 +162,11 @@ export function compose(...wrappers: readonly OriginWrapper[]): OriginWrapper {
 /** A request or question with another signal. */
 export function withSignal<R extends RequestContext>(request: R, signal: AbortSignal): R {
   return { ...request, signal };
+}
+
+/** Whether a further request may be sent on behalf of a request or question. */
+export function mayAddRequest({ permit }: Repetition): boolean {
+  return permit === undefined || permit.extra();
 }
 
 /** One function for each kind of question: how a store answers. */

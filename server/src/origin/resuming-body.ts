@@ -31,7 +31,6 @@ export class ResumingBody implements OriginBody {
     const { retries } = this.#options;
     const landed = (bytes: number): void => {
       this.#received += bytes;
-      retries.progress(bytes);
       this.#current.attempt.wait(retries.idleTimeoutMs);
       landing.landed(bytes);
     };
@@ -57,7 +56,7 @@ export class ResumingBody implements OriginBody {
       await answer.body.land(landing);
       return true;
     } catch (error) {
-      attempt.end();
+      attempt.fail();
       if (this.#received === first.answer.length) throw error; // all bytes, and then more than that
       await retries.failed(error, abort.signal);
       return false;

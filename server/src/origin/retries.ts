@@ -2,13 +2,15 @@ import { abortError, CacheError } from "@frontcache/proto";
 import { backoffMs, LinkedAbort, sleep } from "@frontcache/proto/runtime";
 import type { Clock, Random } from "../runtime/clock.js";
 import { Misconfigured, UnusableAnswer } from "./checked-answer.js";
+import type { Repetition } from "./origin.js";
 import { LimitReached } from "./origin-limits.js";
+import { MAX_REQUESTS, RequestBudget, type RequestPermit } from "./request-budget.js";
 
 /** How often and how fast failed requests are repeated. */
 export interface RetryOptions {
-  /** Requests before an error is final; 1 never repeats. */
+  /** Requests before an error is final; 1 never repeats. The request's budget may be smaller. */
   readonly attempts: number;
-  /** The delay after failure n is random between 0 and min(maxDelayMs, baseDelayMs * 2^(n - 1)): full jitter. */
+  /** The delay after failure n of the budget is random between 0 and min(maxDelayMs, baseDelayMs * 2^(n - 1)): full jitter. */
   readonly baseDelayMs: number;
   readonly maxDelayMs: number;
   /** A request without an answer's head after this time has failed. It includes waiting for the origin's limits. */
@@ -22,7 +24,7 @@ export interface RetryOptions {
 /** A failed request that will be repeated. */
 export interface Retry {
   readonly url: string;
-  /** The number of failures in a row, from 1. */
+  /** The number of failures so far, from 1. */
   readonly failures: number;
   readonly delayMs: number;
   readonly error: CacheError;
@@ -37,24 +39,32 @@ export interface Attempted<Answer> {
 /** Failures by answers that cannot be used: one may be an accident, two are not. */
 const MAX_UNUSABLE = 2;
 
-/** This many bytes reset the count of failures: a long body may break now and then, but not at every chunk. */
-const RESET_BYTES = 256 << 10;
+/** What is repeated. */
+export interface Repeated extends Repetition {
+  readonly ref: { readonly url: string };
+}
 
-/** The attempts of one read or question, all its resumed bodies included. */
+/**
+ * The attempts of one read or question, all its resumed bodies included. They share the budget of the request with whatever else is
+ * requested for the same read.
+ */
 export class Retries {
   readonly #options: RetryOptions;
   readonly #clock: Clock;
   readonly #random: Random;
   readonly #url: string;
+  readonly #budget: RequestBudget;
+  readonly #isNeeded: () => boolean;
   #failures = 0;
-  #bytesSinceFailure = 0;
   #unusable = 0;
 
-  constructor(options: RetryOptions, clock: Clock, random: Random, url: string) {
+  constructor(options: RetryOptions, clock: Clock, random: Random, { ref, budget, isNeeded }: Repeated) {
     this.#options = options;
     this.#clock = clock;
     this.#random = random;
-    this.#url = url;
+    this.#url = ref.url;
+    this.#budget = budget ?? new RequestBudget(Math.max(MAX_REQUESTS, options.attempts));
+    this.#isNeeded = isNeeded ?? (() => true);
   }
 
   /** A body that does not move for this time has failed. */
@@ -63,48 +73,53 @@ export class Retries {
   }
 
   /** Sends until there is an answer. Its attempt must be ended. Rejects with the final error. */
-  async send<Answer>(send: (signal: AbortSignal) => Promise<Answer>, signal: AbortSignal): Promise<Attempted<Answer>> {
+  async send<Answer>(send: (attempt: Attempt) => Promise<Answer>, signal: AbortSignal): Promise<Attempted<Answer>> {
     for (;;) {
-      const attempt = new Attempt(signal, this.#clock, this.#url);
+      const acquired = this.#budget.acquire(signal);
+      const permit = acquired instanceof Promise ? await acquired : acquired;
+      if (permit === undefined) throw this.#exhausted(this.#budget.lastFailure ?? notSent(this.#url));
+      const attempt = new Attempt(signal, permit, this.#clock, this.#url);
       attempt.wait(this.#options.headTimeoutMs);
       try {
-        const answer = await send(attempt.signal);
+        const answer = await send(attempt);
         attempt.rest();
         return { answer, attempt };
       } catch (error) {
-        attempt.end();
+        attempt.fail();
         await this.failed(error, signal);
       }
     }
-  }
-
-  /** Bytes of a body have arrived. */
-  progress(bytes: number): void {
-    if (this.#failures === 0) return;
-    this.#bytesSinceFailure += bytes;
-    if (this.#bytesSinceFailure >= RESET_BYTES) this.#failures = 0;
   }
 
   /** Waits until the failed request may be repeated. Rejects with the final error if it must not be, and at once when aborted. */
   async failed(thrown: unknown, signal: AbortSignal): Promise<void> {
     if (signal.aborted) throw abortError(signal);
     const error = CacheError.from(thrown);
-    if (!error.retryable || error instanceof LimitReached || error instanceof Misconfigured) throw error;
+    this.#budget.failed(error);
+    if (!error.retryable || error instanceof Misconfigured) throw error;
+    if (error instanceof LimitReached) throw this.#failures === 0 ? error : this.#exhausted(error);
     this.#failures++;
-    this.#bytesSinceFailure = 0;
     const { attempts, baseDelayMs, maxDelayMs, onRetry } = this.#options;
     if (error instanceof UnusableAnswer) this.#unusable++;
-    if (this.#failures >= attempts || this.#unusable >= MAX_UNUSABLE) throw exhausted(error, this.#failures);
+    if (this.#failures >= attempts || this.#unusable >= MAX_UNUSABLE || this.#budget.isExhausted) throw this.#exhausted(error);
+    if (!this.#isNeeded()) throw this.#exhausted(error);
     const backoff = { firstMs: baseDelayMs, longestMs: maxDelayMs, jitter: 1 };
-    const delayMs = backoffMs(backoff, this.#failures, this.#random);
+    // Concurrent parts fail together: the number of all failures keeps the few repetitions that are left apart.
+    const delayMs = backoffMs(backoff, this.#budget.failures, this.#random);
     onRetry({ url: this.#url, failures: this.#failures, delayMs, error });
     await sleep(this.#clock, delayMs, signal);
+    if (!this.#isNeeded()) throw this.#exhausted(error);
+  }
+
+  #exhausted(error: CacheError): CacheError {
+    const code = error.code === "RESOURCE_EXHAUSTED" ? error.code : "UNAVAILABLE";
+    if (error.isOriginTried) return error;
+    return new CacheError(code, `${error.message} (${this.#budget.failures} attempts)`, { cause: error, isOriginTried: true });
   }
 }
 
-function exhausted(error: CacheError, attempts: number): CacheError {
-  const code = error.code === "RESOURCE_EXHAUSTED" ? error.code : "UNAVAILABLE";
-  return new CacheError(code, `${error.message} (${attempts} attempts)`, { cause: error });
+function notSent(url: string): CacheError {
+  return new CacheError("UNAVAILABLE", `${url}: the origin was asked as often as one read may ask it`);
 }
 
 /**
@@ -113,6 +128,7 @@ function exhausted(error: CacheError, attempts: number): CacheError {
  */
 export class Attempt {
   readonly #abort: LinkedAbort;
+  readonly permit: RequestPermit;
   readonly #clock: Clock;
   readonly #url: string;
   #waitingSinceMs: number | undefined;
@@ -120,8 +136,9 @@ export class Attempt {
   #cancelTimer: (() => void) | undefined;
   readonly #onTimer = (): void => this.#check();
 
-  constructor(parent: AbortSignal, clock: Clock, url: string) {
+  constructor(parent: AbortSignal, permit: RequestPermit, clock: Clock, url: string) {
     this.#abort = new LinkedAbort(parent);
+    this.permit = permit;
     this.#clock = clock;
     this.#url = url;
   }
@@ -143,8 +160,15 @@ export class Attempt {
     this.#waitingSinceMs = undefined;
   }
 
-  /** Frees the timer and the link to the parent. The request itself continues. */
+  /** The request failed. */
+  fail(): void {
+    this.permit.spend();
+    this.end();
+  }
+
+  /** Frees the timer, the link to the parent and the permission. The request itself continues. */
   end(): void {
+    this.permit.refund();
     this.rest();
     this.#stopTimer();
     this.#abort.unlink();

@@ -6,6 +6,7 @@ import { MemoryObjects } from "../testing/origin/memory-objects.js";
 import { MemoryOrigin } from "../testing/origin/memory-origin.js";
 import { rampBytes } from "../testing/origin/ramp.js";
 import { bucketOf, live, pageOf, rangeOf, statOf } from "../testing/origin/requests.js";
+import { RequestBudget } from "./request-budget.js";
 import type { Retry } from "./retries.js";
 import { retrying } from "./retrying.js";
 
@@ -80,8 +81,8 @@ describe("a retrying origin", () => {
   ])("turns permanent %s into %s after a bounded number of attempts", async (error, code) => {
     const { clock, memory, origin } = setup();
     memory.faults.place({ error });
-    await expect(clock.run(origin.fetch(rangeOf(ref, whole)))).rejects.toMatchObject({ code });
-    await expect(clock.run(origin.ask(statOf(ref)))).rejects.toMatchObject({ code });
+    await expect(clock.run(origin.fetch(rangeOf(ref, whole)))).rejects.toMatchObject({ code, isOriginTried: true });
+    await expect(clock.run(origin.ask(statOf(ref)))).rejects.toMatchObject({ code, isOriginTried: true });
     expect(memory.calls.length).toBe(8);
     expect(clock.waits).toBe(0);
   });
@@ -104,6 +105,46 @@ describe("a retrying origin", () => {
     await bytesOf(await clock.run(origin.fetch(rangeOf(ref, whole))));
     expect(retries).toMatchObject([{ error: { code: "UNAVAILABLE", message: expect.stringContaining("2000 ms") } }]);
     expect(memory.open).toBe(0);
+    expect(clock.waits).toBe(0);
+  });
+});
+
+describe("the budget of a read", () => {
+  it("is shared by concurrent requests, whose repetitions are spread over the time that one request would take", async () => {
+    const { clock, memory, origin, retries } = setup();
+    memory.faults.place({ error: "UNAVAILABLE" });
+    const budget = new RequestBudget(6);
+    const requests = [0, 1, 2, 3].map((part) => origin.fetch({ ...rangeOf(ref, { offset: part * KiB, length: KiB }), budget }));
+    const outcomes = await clock.run(Promise.allSettled(requests));
+    for (const outcome of outcomes) expect(outcome).toMatchObject({ status: "rejected", reason: { isOriginTried: true } });
+    expect(memory.calls.length).toBe(6);
+    expect(retries.length).toBeGreaterThanOrEqual(2);
+    expect(clock.waits).toBe(0);
+    clock.advance(2_000);
+    expect(memory.calls.length).toBe(6);
+  });
+
+  it("is not charged for a request whose body has arrived", async () => {
+    const { clock, memory, origin } = setup();
+    const budget = new RequestBudget(1);
+    for (let part = 0; part < 5; part++) {
+      await bytesOf(await clock.run(origin.fetch({ ...rangeOf(ref, { offset: part, length: KiB }), budget })));
+    }
+    expect(memory.calls.length).toBe(5);
+    memory.faults.place({ body: { afterBytes: 1, how: "break" } });
+    await expect(clock.run(origin.fetch({ ...rangeOf(ref, whole), budget }).then(bytesOf))).rejects.toThrow("attempts");
+    expect(memory.calls.length).toBe(6);
+  });
+
+  it("leaves a request alone that nobody needs any more", async () => {
+    const { clock, memory, origin } = setup();
+    memory.faults.place({ error: "UNAVAILABLE" });
+    let isNeeded = true;
+    const outcome = clock.run(origin.fetch({ ...rangeOf(ref, whole), isNeeded: () => isNeeded }));
+    const failed = expect(outcome).rejects.toMatchObject({ isOriginTried: true });
+    isNeeded = false;
+    await failed;
+    expect(memory.calls.length).toBe(1);
     expect(clock.waits).toBe(0);
   });
 });
@@ -132,14 +173,11 @@ describe("a resuming body", () => {
     expect(memory.open).toBe(0);
   });
 
-  it("reaches its end if every attempt makes progress", async () => {
-    const { clock, memory, objects, origin } = setup();
-    const size = 20 * 256 * KiB;
-    objects.putRamp(ref.url, size, 5);
-    memory.faults.place({ body: { afterBytes: 256 * KiB, how: "break" } });
-    const bytes = await clock.run(origin.fetch(rangeOf(ref, { offset: 0, length: size })).then(bytesOf));
-    expect(bytes.equals(rampBytes(0, size, 5))).toBe(true);
-    expect(memory.calls.length).toBe(20);
+  it("fails after a bounded number of requests even if each of them makes progress", async () => {
+    const { clock, memory, origin } = setup();
+    memory.faults.place({ body: { afterBytes: 128 * KiB, how: "break" } });
+    await expect(clock.run(origin.fetch(rangeOf(ref, whole)).then(bytesOf))).rejects.toMatchObject({ isOriginTried: true });
+    expect(memory.calls.length).toBe(4);
   });
 
   it("fails with FAILED_PRECONDITION if the object has changed", async () => {

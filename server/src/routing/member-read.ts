@@ -118,8 +118,9 @@ class MemberRead extends BlockLanding implements ObjectRead {
   }
 
   override nextRequest(): ReadRequest {
-    const { cachedOnly, openEnded } = this.#request;
-    return { ...super.nextRequest(), forwarded: true, cachedOnly, openEnded };
+    const { cachedOnly, openEnded, isResumed } = this.#request;
+    const request = super.nextRequest();
+    return { ...request, forwarded: true, cachedOnly, openEnded, resumed: isResumed === true || request.resumed === true };
   }
 
   override open(head: AnswerHead, source: AnswerSource): void {
@@ -208,7 +209,14 @@ class MemberRead extends BlockLanding implements ObjectRead {
     if (resume === undefined || !isOpened || !(failure instanceof Unreachable)) return failure;
     const { start } = this.#request;
     const { version } = this.info;
-    const rest = { ...this.#request, version, start: start + this.landedBytes, end: start + this.length, openEnded: false };
+    const rest = {
+      ...this.#request,
+      version,
+      start: start + this.landedBytes,
+      end: start + this.length,
+      openEnded: false,
+      isResumed: true,
+    };
     try {
       const read = await resume(rest);
       if (this.#isClosed) read.close();

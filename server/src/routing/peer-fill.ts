@@ -92,10 +92,12 @@ class Peers {
    * it would make it older.
    */
   async #answerOf({ question, read }: Found, request: OriginRequest): Promise<OriginAnswer | undefined> {
-    const { ref, signal, principal } = request;
+    const { ref, signal, principal, budget, isNeeded } = request;
     const isUnversioned = request.version === undefined;
     const info = isUnversioned
-      ? await this.#next.ask({ kind: "stat", ref, hasFallback: false, signal, principal }).catch(() => undefined)
+      ? await this.#next
+          .ask({ kind: "stat", ref, hasFallback: false, signal, principal, budget, isNeeded })
+          .catch(() => undefined)
       : read.info;
     if (info?.version !== read.info.version || info.objectSize !== read.info.objectSize) {
       question.end();

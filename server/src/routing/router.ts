@@ -179,7 +179,7 @@ export class Router implements Cache, MemberDirectory {
 
   /** The part of the request that lies in one block; `objectEnd` is where it ends once that is known. */
   #readBlock(
-    { ref, offset, length, cachedOnly, openEnded = false, signal, forwarded }: ReadRequest,
+    { ref, offset, length, cachedOnly, openEnded = false, isResumed = false, signal, forwarded }: ReadRequest,
     blockOffset: number,
     version: string | undefined,
     objectEnd?: number,
@@ -194,6 +194,7 @@ export class Router implements Cache, MemberDirectory {
       end: Math.min(blockBytes, rangeEnd - blockOffset),
       openEnded: openEnded || (length === 0 && objectEnd === undefined),
       cachedOnly,
+      isResumed,
       signal,
     };
     const { others } = this.#options;

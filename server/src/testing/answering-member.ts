@@ -118,5 +118,5 @@ export function sendRamp(call: ReadCall, { size, version = "v1", contentType, me
 
 /** Answers a call with an error of the member's own. */
 export function sendError(call: ReadCall | WarmCall, error: CacheError): void {
-  call.emit("error", { code: error.grpcStatus, details: error.message, metadata: answeredTrailers() });
+  call.emit("error", { code: error.grpcStatus, details: error.message, metadata: answeredTrailers(error) });
 }

@@ -1,13 +1,19 @@
 import { Metadata, status } from "@grpc/grpc-js";
 import { describe, expect, it } from "vitest";
-import { answeredTrailers, descriptionFrom, descriptionMetadata, isUnreachable } from "./call-metadata.js";
+import { answeredTrailers, descriptionFrom, descriptionMetadata, isOriginTried, isUnreachable } from "./call-metadata.js";
 
 const codes = [status.UNAVAILABLE, status.CANCELLED, status.UNKNOWN, status.INTERNAL];
 
 describe("a failed call", () => {
   it.each(codes)("with status %i means an unreachable member, unless the member itself answered", (code) => {
     expect(isUnreachable({ code, metadata: new Metadata() })).toBe(true);
-    expect(isUnreachable({ code, metadata: answeredTrailers() })).toBe(false);
+    expect(isUnreachable({ code, metadata: answeredTrailers({ isOriginTried: false }) })).toBe(false);
+  });
+
+  it("says in its trailers whether the origin was tried", () => {
+    expect(isOriginTried({ metadata: answeredTrailers({ isOriginTried: true }) })).toBe(true);
+    expect(isOriginTried({ metadata: answeredTrailers({ isOriginTried: false }) })).toBe(false);
+    expect([isOriginTried({ metadata: new Metadata() }), isOriginTried({})]).toEqual([false, false]);
   });
 
   it("with any other status is the member's answer", () => {

@@ -1,4 +1,4 @@
-import { headersFromLines, LACKS_HEADER, lackingFrom, type ObjectInfo } from "@frontcache/proto";
+import { type CacheError, headersFromLines, LACKS_HEADER, lackingFrom, type ObjectInfo, TRIED_HEADER } from "@frontcache/proto";
 import { Metadata, type ServiceError, status } from "@grpc/grpc-js";
 import type { Access } from "../access.js";
 
@@ -18,10 +18,16 @@ export function callMetadata({ authorization }: Access): Metadata {
 const ANSWERED = "frontcache-answered";
 
 /** The trailers of an error with which a member answers. A new object each time, because grpc-js adds to it. */
-export function answeredTrailers(): Metadata {
+export function answeredTrailers({ isOriginTried }: Pick<CacheError, "isOriginTried">): Metadata {
   const trailers = new Metadata();
   trailers.set(ANSWERED, "1");
+  if (isOriginTried) trailers.set(TRIED_HEADER, "1");
   return trailers;
+}
+
+/** Whether a member says in the trailers of an error that the origin must not be asked again. */
+export function isOriginTried({ metadata }: Partial<Pick<ServiceError, "metadata">>): boolean {
+  return metadata?.get(TRIED_HEADER)[0] === "1";
 }
 
 /** Codes that grpc-js gives to calls whose connection breaks. The code depends on where in the call it breaks. */

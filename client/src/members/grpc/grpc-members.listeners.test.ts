@@ -56,7 +56,7 @@ function sendBeginning(call: ReadCall, bytes: number): void {
 }
 
 const failWith = (code: status, details: string) =>
-  Object.assign(new Error(details), { code, details, metadata: answeredTrailers() });
+  Object.assign(new Error(details), { code, details, metadata: answeredTrailers({ isOriginTried: false }) });
 
 describe("members by gRPC", () => {
   it("lands what the member sends, and asks with url, range, version and deadline", async () => {

@@ -6,6 +6,7 @@ import {
   errorCodeOfGrpc,
   infoOfStat,
   type MemberList,
+  RESUMED_HEADER,
   type ReadRangeResponse,
   type StatResponse,
   type TouchResponse,
@@ -39,7 +40,7 @@ import { Unreachable } from "../ports.js";
 import { RunningCall } from "../running-call.js";
 import { afterTicks, PROBE_TIMEOUT_MS, SILENCE, SilenceWatch, type WaitingCall } from "../silence-watch.js";
 import { AnswerWriter } from "./answer-writer.js";
-import { callMetadata, descriptionFrom, isUnreachable } from "./call-metadata.js";
+import { callMetadata, descriptionFrom, isOriginTried, isUnreachable } from "./call-metadata.js";
 import type { Channels, ServiceCalls } from "./grpc-channels.js";
 
 /** One gRPC call to one member. */
@@ -76,10 +77,12 @@ export class GrpcMembers implements BlockTransport, MemberCalls {
 
   async read(address: MemberAddress, target: ReadTarget, limits: CallLimits): Promise<void> {
     const request = target.nextRequest();
-    const { url, offset, length, version, forwarded = false, cachedOnly = false } = request;
+    const { url, offset, length, version, forwarded = false, cachedOnly = false, resumed = false } = request;
     const call = await this.#call(address, url, limits);
     const message = { key: url, offset, length, version, forwarded, cachedOnly };
-    const stream = call.client.readRange(message, this.#metadata(), callOptions(limits));
+    const metadata = this.#metadata();
+    if (resumed) metadata.set(RESUMED_HEADER, "1");
+    const stream = call.client.readRange(message, metadata, callOptions(limits));
     const wait = new StreamWait(stream, call.silence);
     const writer = new AnswerWriter(target, request, wait);
     stream.on("metadata", (headers: Metadata) => writer.describe(descriptionFrom(headers)));
@@ -345,7 +348,7 @@ function failureOf(error: ServiceError, { address, subject, limits }: GrpcCall, 
   }
   const code = errorCodeOfGrpc(error.code);
   const message = error.details.includes(subject) ? error.details : `${subject}: ${error.details}`;
-  return new CacheError(code, message, { cause: error });
+  return new CacheError(code, message, { cause: error, isOriginTried: isOriginTried(error) });
 }
 
 function isUnimplemented(cause: unknown): boolean {

@@ -1,4 +1,11 @@
 /** What members and clients share of gRPC. This entry loads grpc-js; the package's main entry does not. */
-export { answeredTrailers, callMetadata, descriptionFrom, descriptionMetadata, isUnreachable } from "./call-metadata.js";
+export {
+  answeredTrailers,
+  callMetadata,
+  descriptionFrom,
+  descriptionMetadata,
+  isOriginTried,
+  isUnreachable,
+} from "./call-metadata.js";
 export { channelCredentials } from "./grpc-channels.js";
 export { CacheServiceClient, cacheService, routerService } from "./service.js";

@@ -6,6 +6,7 @@ import {
   headersFromPairs,
   LACKS_HEADER,
   lackingFrom,
+  TRIED_HEADER,
 } from "@frontcache/proto";
 import type { AnswerHead } from "../ports.js";
 
@@ -38,6 +39,8 @@ export interface AnswerHeading {
   readonly objectLines: string;
   /** The code that the member names; undefined: none, or one that isn't known here. */
   readonly errorCode: ErrorCode | undefined;
+  /** The origin must not be asked again. */
+  readonly isOriginTried: boolean;
   /** Whether another request may follow on the connection. */
   readonly keepAlive: boolean;
 }
@@ -76,6 +79,7 @@ class KnownHeaders implements AnswerHeading {
   etag: string | undefined;
   contentType: string | undefined;
   errorCode: ErrorCode | undefined;
+  isOriginTried = false;
   keepAlive = true;
   #hasLength = false;
   #lastModified: string | undefined;
@@ -141,6 +145,9 @@ class KnownHeaders implements AnswerHeading {
         break;
       case ERROR_HEADER:
         if (value in errorTable) this.errorCode = value as ErrorCode;
+        break;
+      case TRIED_HEADER:
+        this.isOriginTried = value === "1";
         break;
       case "transfer-encoding":
         throw new Unintelligible(`a ${name}`);

@@ -197,7 +197,7 @@ const MAX_MESSAGE_LENGTH = 2_000;
 
 /** An answer instead of the bytes. */
 export interface ErrorAnswer {
-  readonly heading: Pick<AnswerHeading, "status" | "keepAlive" | "errorCode">;
+  readonly heading: Pick<AnswerHeading, "status" | "keepAlive" | "errorCode" | "isOriginTried">;
   /** S3's error document, in UTF-8; empty: the member has nothing to add to the code. */
   readonly body: Buffer;
 }
@@ -207,16 +207,16 @@ export interface ErrorAnswer {
  * the member is starting or shutting down. Unintelligible if the answer names no code: then its sender is not a member.
  */
 export function errorOf({ heading, body }: ErrorAnswer, { url, offset }: ReadRequest, member: string): CacheError {
-  const { status, keepAlive, errorCode } = heading;
+  const { status, keepAlive, errorCode, isOriginTried } = heading;
   if (errorCode === undefined) {
     return new Unintelligible(`${url}: ${member} answered ${status}, not as a member does`);
   }
   const message = body.length === 0 ? errorCode : (elementOf(body.toString("utf8"), "Message") ?? errorCode);
-  if (errorCode === "CANCELLED" || (errorCode === "UNAVAILABLE" && !keepAlive)) {
+  if (errorCode === "CANCELLED" || (errorCode === "UNAVAILABLE" && !keepAlive && !isOriginTried)) {
     return new Unreachable(`${url}: member ${member} is starting or shutting down: ${message}`);
   }
   const words = message.includes(url) ? message : `${url}: ${message}`;
-  return new CacheError(errorCode, errorCode === "OUT_OF_RANGE" ? `${words} (offset ${offset})` : words);
+  return new CacheError(errorCode, errorCode === "OUT_OF_RANGE" ? `${words} (offset ${offset})` : words, { isOriginTried });
 }
 
 /** The text of the document's first element of that name, on one line of bounded length; undefined: there is none. */

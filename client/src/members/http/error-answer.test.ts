@@ -6,8 +6,8 @@ import { Unintelligible } from "./answer-head.js";
 
 const url = "s3://bucket/file";
 const request = { url, offset: 7, length: 1, version: "" };
-const errorBy = (errorCode: ErrorCode | undefined, document: string, keepAlive = true) =>
-  errorOf({ heading: { status: 503, keepAlive, errorCode }, body: Buffer.from(document) }, request, "m:1");
+const errorBy = (errorCode: ErrorCode | undefined, document: string, keepAlive = true, isOriginTried = false) =>
+  errorOf({ heading: { status: 503, keepAlive, errorCode, isOriginTried }, body: Buffer.from(document) }, request, "m:1");
 const document = (message = `${url}: so it is`) =>
   `<?xml version="1.0"?>\n<Error><Code>X</Code><Message>${message}</Message></Error>`;
 
@@ -29,6 +29,12 @@ describe("an error by HTTP", () => {
     expect(errorBy("UNAVAILABLE", document())).not.toBeInstanceOf(Unreachable);
     expect(errorBy("CANCELLED", document())).toBeInstanceOf(Unreachable);
     expect(errorBy("RESOURCE_EXHAUSTED", document(), false)).not.toBeInstanceOf(Unreachable);
+  });
+
+  it("is not an unreachable member if the member has tried the origin, although it closes the connection", () => {
+    const error = errorBy("UNAVAILABLE", document(), false, true);
+    expect(error).not.toBeInstanceOf(Unreachable);
+    expect(error.isOriginTried).toBe(true);
   });
 
   it("has its message unescaped, on one line, of bounded length, with the object's name", () => {

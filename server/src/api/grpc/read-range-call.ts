@@ -1,5 +1,12 @@
 import { descriptionMetadata } from "@frontcache/client/grpc";
-import { CacheError, checkRange, parseObjectUrl, type ReadRangeRequest, type ReadRangeResponse } from "@frontcache/proto";
+import {
+  CacheError,
+  checkRange,
+  parseObjectUrl,
+  RESUMED_HEADER,
+  type ReadRangeRequest,
+  type ReadRangeResponse,
+} from "@frontcache/proto";
 import type { ServerWritableStream } from "@grpc/grpc-js";
 import type { ObjectRead } from "../../cache/object-read.js";
 import type { Cache } from "../../routing/cache.js";
@@ -62,6 +69,7 @@ export class ReadRangeCall {
         length,
         forwarded: forwarded && this.#isMembers(principal),
         cachedOnly,
+        isResumed: this.#call.metadata.get(RESUMED_HEADER)[0] === "1",
         principal,
         signal: this.#gone.signal,
       });

@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { CacheError, ERROR_HEADER, type ErrorCode, type ErrorKind, errorTable } from "@frontcache/proto";
+import { CacheError, ERROR_HEADER, type ErrorCode, type ErrorKind, errorTable, TRIED_HEADER } from "@frontcache/proto";
 import type { HttpContext, Reply } from "../http/http-context.js";
 import { boundedXml, XML_HEADER } from "./xml.js";
 
@@ -12,15 +12,17 @@ export interface ErrorResponse {
   readonly errorCode: ErrorCode;
   /** One line for people. */
   readonly message: string;
+  /** The origin must not be asked again. Absent: no. */
+  readonly isOriginTried?: boolean;
   /** Further headers, names and values in turn. */
   readonly headers?: readonly string[];
 }
 
 /** Never throws: whatever was thrown as an error response. */
 export function errorResponseOf(error: unknown): ErrorResponse {
-  const { code, message } = CacheError.from(error);
+  const { code, message, isOriginTried } = CacheError.from(error);
   const { http, s3, s3Http = http }: ErrorKind = errorTable[code];
-  return { status: s3Http, code: s3, errorCode: code, message };
+  return { status: s3Http, code: s3, errorCode: code, message, isOriginTried };
 }
 
 /** For operations of S3 that are not served; `what` begins the message. */
@@ -76,6 +78,7 @@ export function sendError({ response, requestId }: Answered, error: ErrorRespons
     requestId,
     ERROR_HEADER,
     error.errorCode,
+    ...(error.isOriginTried === true ? [TRIED_HEADER, "1"] : []),
     ...(error.headers ?? []),
   ]);
   response.end(body);

@@ -1,4 +1,5 @@
 import { CacheError } from "@frontcache/proto";
+import { RequestBudget, requestBudget } from "../../origin/request-budget.js";
 import type { Priority } from "./fill-memory.js";
 import { Part, type PartContext, type SegmentRun } from "./part.js";
 
@@ -54,6 +55,8 @@ export class FillParts {
   readonly #undecided = new Set<Part>();
   /** While no part has an answer: the failure of the failed part that is nearest to the block's start. */
   #nearestFailure: { readonly part: Part; readonly failure: CacheError } | undefined;
+  /** Of all parts from the first plan until none is queued or running. */
+  #budget = new RequestBudget(0);
   /** The part that brings a segment, from its planning until its end. */
   readonly #partOf = new Map<number, Part>();
 
@@ -77,9 +80,13 @@ export class FillParts {
     return this.#running.size === 0 && this.#queued === 0;
   }
 
-  /** Queues parts for segments (ascending) that are not on their way. */
-  plan(missing: readonly number[], priority: Priority): void {
+  /**
+   * Queues parts for segments (ascending) that are not on their way. If no part is queued or running, their requests take from
+   * `budget`, or from a new one; else from the budget of the others.
+   */
+  plan(missing: readonly number[], priority: Priority, budget?: RequestBudget): void {
     const { partBytes, geometry, memory } = this.#fill.context;
+    if (this.isIdle) this.#budget = budget ?? requestBudget(this.#fill.description.target.version);
     const targetSegments = Math.max(1, Math.floor(partBytes / geometry.segmentBytes));
     const maxSegments = Math.min(memory.maxSegments, 2 * targetSegments);
     for (const run of planParts(missing, { targetSegments, maxSegments })) {
@@ -139,9 +146,10 @@ export class FillParts {
     if (description.info === undefined) this.#undecided.add(part);
     let failure: CacheError | undefined;
     try {
-      await part.run(this.#fill);
+      await part.run(this.#fill, this.#budget);
     } catch (error) {
       failure = CacheError.from(error);
+      if (isFinal(failure) && this.#isNeeded(part)) this.#failBlock(failure);
       if (description.info === undefined) this.#failUndescribed(part, failure);
     }
     this.#running.delete(part);
@@ -159,14 +167,33 @@ export class FillParts {
     const isNearer = nearest === undefined || nearest.part.isAbandoned || (!part.isAbandoned && part.first < nearest.part.first);
     if (isNearer) this.#nearestFailure = { part, failure };
     if (this.#undecided.size > 0) return;
-    if (failure.code !== "OUT_OF_RANGE") {
-      for (let queued = this.#takeNext(); queued !== undefined; queued = this.#takeNext()) this.#end(queued, failure);
-    }
+    if (failure.code !== "OUT_OF_RANGE") this.#failQueued(failure);
     if (this.#queued === 0) this.#fill.description.fail(this.#nearestFailure!.failure);
+  }
+
+  /** The block has failed: no further request starts, and the parts that run do not repeat theirs. */
+  #failBlock(failure: CacheError): void {
+    // Reads without a version restart, with what is left of their budgets, if the object has another version now.
+    if (failure.code !== "FAILED_PRECONDITION") this.#budget.close(failure);
+    if (failure.isOriginTried) this.#fill.context.failures.add(this.#fill.description.target, failure);
+    this.#failQueued(failure);
+  }
+
+  #failQueued(failure: CacheError): void {
+    for (let queued = this.#takeNext(); queued !== undefined; queued = this.#takeNext()) this.#end(queued, failure);
+  }
+
+  #isNeeded(part: Part): boolean {
+    return part.indices.some((segment) => this.#fill.segments.isRequested(segment));
   }
 
   #end(part: Part, failure: CacheError | undefined): void {
     for (const segment of part.indices) this.#partOf.delete(segment);
     this.#onEnded(part, failure);
   }
+}
+
+/** Whether the whole block has failed: the other parts would get the same answer, or the origin was asked as often as it may be. */
+function isFinal({ code, retryable, isOriginTried }: CacheError): boolean {
+  return retryable ? isOriginTried : code !== "CANCELLED" && code !== "OUT_OF_RANGE";
 }

@@ -7,6 +7,7 @@ import { openStore, type StoreFixture, testGeometry } from "../../testing/store-
 import type { Observation } from "../object-records.js";
 import { Fill } from "./fill.js";
 import { FillMemory } from "./fill-memory.js";
+import { RecentFailures } from "./recent-failures.js";
 
 const { blockBytes: BLOCK, segmentBytes: SEGMENT } = testGeometry;
 const ref = parseObjectUrl("s3://bucket/key");
@@ -43,7 +44,8 @@ describe("a fill", () => {
     };
     const { store, clock } = stored;
     const sizes = { partBytes: 2 * SEGMENT, parallelism: 2 };
-    const context = { geometry: testGeometry, origin, store, records, memory, clock, ...sizes, signal: never };
+    const failures = new RecentFailures(clock);
+    const context = { geometry: testGeometry, origin, store, records, memory, failures, clock, ...sizes, signal: never };
     let fill!: Fill;
     whenIdle = new Promise((idle) => {
       fill = new Fill(context, { ref, blockOffset: 0, version }, { described() {}, idle });

@@ -1,4 +1,5 @@
 import type { CacheError, ObjectInfo } from "@frontcache/proto";
+import type { RequestBudget } from "../../origin/request-budget.js";
 import type { Reservation } from "../../storage/block.js";
 import { type FillContext, FillDescription, type FillTarget } from "./fill-description.js";
 import type { Priority } from "./fill-memory.js";
@@ -55,11 +56,14 @@ export class Fill {
     return this.segments.buffer(segment) !== undefined || this.#parts.has(segment);
   }
 
-  /** Requests those of `segments` (ascending) that are neither in memory nor on their way. Returns whether there were any. */
-  request(segments: readonly number[], priority: Priority): boolean {
+  /**
+   * Requests those of `segments` (ascending) that are neither in memory nor on their way. Returns whether there were any. `budget`
+   * counts the requests, unless parts are on their way: then theirs does.
+   */
+  request(segments: readonly number[], priority: Priority, budget?: RequestBudget): boolean {
     const missing = segments.filter((segment) => !this.has(segment));
     for (const segment of missing) this.segments.forgetFailure(segment);
-    this.#parts.plan(missing, priority);
+    this.#parts.plan(missing, priority, budget);
     if (priority === "demand") this.#parts.promote(segments);
     this.#parts.start();
     return missing.length > 0;

@@ -1,6 +1,7 @@
 import { CacheError } from "@frontcache/proto";
 import { whenAborted } from "@frontcache/proto/runtime";
 import type { OriginAnswer } from "../../origin/origin.js";
+import type { RequestBudget } from "../../origin/request-budget.js";
 import { CACHE_ITSELF } from "../../security/principal.js";
 import type { Reservation } from "../../storage/block.js";
 import type { FillContext, FillDescription } from "./fill-description.js";
@@ -61,12 +62,12 @@ export class Part {
   }
 
   /** Fetches the part. Rejects with a CacheError; `segments` then has the complete and the incomplete segments. */
-  async run(fill: PartContext): Promise<void> {
+  async run(fill: PartContext, budget: RequestBudget): Promise<void> {
     const { context } = fill;
     const buffers = await this.#claimMemory(context);
     this.#isRequested = true;
     try {
-      const answer = await this.#fetch(fill);
+      const answer = await this.#fetch(fill, budget);
       try {
         this.#assignBuffers(fill, buffers);
         await this.#receive(fill.segments, answer);
@@ -89,16 +90,18 @@ export class Part {
   }
 
   /** Sends the request, for as much of the part as the block is known to have. */
-  async #fetch({ context, description }: PartContext): Promise<OriginAnswer> {
+  async #fetch({ context, description, segments }: PartContext, budget: RequestBudget): Promise<OriginAnswer> {
     const { origin, clock, geometry, signal } = context;
     const { version, blockBytes, target } = description;
     const start = this.first * geometry.segmentBytes;
     const end = Math.min(start + this.count * geometry.segmentBytes, blockBytes);
     const offset = target.blockOffset + start;
+    const isNeeded = (): boolean => this.indices.some((segment) => segments.isRequested(segment));
+    const range = { ref: target.ref, offset, length: end - start, version };
     const askedAtMs = clock.monotonicMs();
     let answer: OriginAnswer;
     try {
-      answer = await origin.fetch({ ref: target.ref, offset, length: end - start, version, signal, principal: CACHE_ITSELF });
+      answer = await origin.fetch({ ...range, signal, principal: CACHE_ITSELF, budget, isNeeded });
     } catch (error) {
       description.refused(CacheError.from(error), askedAtMs);
       throw error;

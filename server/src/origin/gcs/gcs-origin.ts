@@ -20,6 +20,7 @@ import {
   type Answers,
   type AnswerTo,
   answerBy,
+  mayAddRequest,
   type Origin,
   type OriginAnswer,
   type OriginQuestion,
@@ -154,7 +155,7 @@ export class GcsOrigin implements Origin {
       const refusal = { status, contentRange, isAuthorized, body: await boundedText(response, MAX_ERROR_BYTES, "cut") };
       const isRejected = status === 401 && isAuthorized && !isRenewed;
       const isReplaced = isRejected && (await untilAborted(credentials!.replace(token), signal)) !== undefined;
-      if (!isReplaced) throw gcsRefusal(refusal, request);
+      if (!isReplaced || !mayAddRequest(request)) throw gcsRefusal(refusal, request);
     }
   }
 

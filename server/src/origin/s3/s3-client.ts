@@ -5,6 +5,7 @@ import { Credentials } from "../credentials.js";
 import { trusting } from "../http/authorities.js";
 import { originHttpAgent, originHttpsAgent } from "../http/http-get.js";
 import type { Way } from "../http/way.js";
+import type { BucketPlace } from "./bucket-place.js";
 import { S3RangeRequests } from "./s3-range-requests.js";
 
 /** How to reach S3 or a compatible store. */
@@ -64,8 +65,8 @@ export interface S3Sdk {
   readonly handler: S3RangeRequests;
   readonly commands: S3Commands;
   readonly credentials: Credentials<S3Identity>;
-  /** A client for a region. All clients share their connections and credentials. */
-  client(region: string): S3Client;
+  /** A client for a place. All clients share their connections and credentials. */
+  client(place: BucketPlace): S3Client;
 }
 
 /** The headers of answers, by the SDK's outputs, which have them in other forms or not at all. */
@@ -149,7 +150,8 @@ export async function openS3Sdk(options: S3Options): Promise<S3Sdk> {
   );
   // `memoized`: the SDK asks for each request, in place of keeping and renewing a copy of its own.
   const provider = Object.assign(() => credentials.get(), { memoized: true });
-  const client = (of: string) => keepHeaders(new S3Client({ ...config, region: of, credentials: provider }));
+  const client = ({ region: of, endpoint }: BucketPlace) =>
+    keepHeaders(new S3Client({ ...config, region: of, credentials: provider, ...(endpoint !== undefined && { endpoint }) }));
   return { region, handler, commands, credentials, client };
 }
 

@@ -1,31 +1,30 @@
 import type { S3Client } from "@aws-sdk/client-s3";
+import type { BucketRef } from "@frontcache/proto";
 import { BoundedMap } from "@frontcache/proto/runtime";
 import type { Credentials } from "../credentials.js";
+import { type BucketPlace, isRedirect, redirectedPlace } from "./bucket-place.js";
 import { openS3Sdk, type S3Commands, type S3Identity, type S3Options, type S3Sdk } from "./s3-client.js";
 
-/** Buckets whose regions are remembered. A forgotten one costs one redirect. */
+/** Buckets whose places are remembered. A forgotten one costs one redirect. */
 const MAX_BUCKETS = 10_000;
 
-/** AWS has about 40. */
-const MAX_REGIONS = 100;
+/** AWS has about 40 regions. */
+const MAX_CLIENTS = 100;
 
-/** A region becomes part of a host name, so nothing else may be taken for one. */
-const REGION = /^[a-z0-9-]{1,40}$/;
-
-/** A client for one region. */
-export interface RegionalClient {
+/** A client for one place. */
+export interface PlacedClient {
   readonly client: S3Client;
-  readonly region: string;
+  readonly place: BucketPlace;
 }
 
 /**
- * The SDK's clients, one for each region that has buckets. The SDK follows redirects too, but asks the wrong region first each
- * time, and confuses regions if it does this for several buckets concurrently.
+ * The SDK's clients, one for each place that has buckets. The SDK follows redirects too, but asks the wrong region first each time,
+ * and confuses regions if it does this for several buckets concurrently.
  */
 export class S3Clients {
   readonly #sdk: S3Sdk;
-  readonly #regionOf = new BoundedMap<string, string>(MAX_BUCKETS);
-  readonly #clients = new Map<string, RegionalClient>();
+  readonly #placeOf = new BoundedMap<string, BucketPlace>(MAX_BUCKETS);
+  readonly #clients = new Map<string, PlacedClient>();
 
   private constructor(sdk: S3Sdk) {
     this.#sdk = sdk;
@@ -39,22 +38,27 @@ export class S3Clients {
     return this.#sdk.commands;
   }
 
-  /** The client for the bucket's known region, else for the configured one. */
-  of(bucket: string): RegionalClient {
-    const region = this.#regionOf.peek(bucket) ?? this.#sdk.region;
-    let found = this.#clients.get(region);
+  /** The client for the bucket's known place, else for the configured one. */
+  of(bucket: string): PlacedClient {
+    const place = this.#placeOf.peek(bucket) ?? { region: this.#sdk.region, endpoint: undefined };
+    const key = keyOf(place);
+    let found = this.#clients.get(key);
     if (found === undefined) {
-      found = { client: this.#sdk.client(region), region };
-      this.#clients.set(region, found);
+      found = { client: this.#sdk.client(place), place };
+      this.#clients.set(key, found);
     }
     return found;
   }
 
-  /** Remembers a bucket's region. Returns whether a request to `askedRegion` must be sent there instead. */
-  moved(bucket: string, region: string | undefined, askedRegion: string): boolean {
-    if (region === undefined || region === askedRegion || !REGION.test(region)) return false;
-    if (!this.#clients.has(region) && this.#clients.size >= MAX_REGIONS) return false;
-    this.#regionOf.set(bucket, region);
+  /**
+   * Remembers the place that a redirect names for a bucket, if it is at the same provider. Returns whether a request that `asked`
+   * sent must be sent there instead.
+   */
+  async moved(ref: Pick<BucketRef, "bucket">, error: unknown, asked: PlacedClient): Promise<boolean> {
+    if (!isRedirect(error)) return false;
+    const place = redirectedPlace(error, ref, asked.place, await customEndpointOf(asked.client));
+    if (place === undefined || (!this.#clients.has(keyOf(place)) && this.#clients.size >= MAX_CLIENTS)) return false;
+    this.#placeOf.set(ref.bucket, place);
     return true;
   }
 
@@ -68,4 +72,17 @@ export class S3Clients {
     for (const { client } of this.#clients.values()) client.destroy();
     this.#sdk.handler.destroy();
   }
+}
+
+function keyOf({ region, endpoint = "" }: BucketPlace): string {
+  return `${region} ${endpoint}`;
+}
+
+/** The endpoint that a client has sent a request to, from options, environment or profile; undefined: AWS's own. */
+async function customEndpointOf({ config }: S3Client): Promise<URL | undefined> {
+  if (config.isCustomEndpoint !== true) return undefined;
+  const endpoint = await config.endpoint?.();
+  if (endpoint === undefined) return undefined;
+  const { protocol, hostname, port } = endpoint;
+  return new URL(`${protocol}//${hostname}${port === undefined ? "" : `:${port}`}`);
 }

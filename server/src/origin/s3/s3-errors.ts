@@ -3,6 +3,7 @@ import { Misconfigured, NoSuchBucket, otherVersion } from "../checked-answer.js"
 import { CredentialsFailure } from "../credentials.js";
 import { certificateProblem } from "../http/certificate-errors.js";
 import type { OriginQuestion, OriginRequest } from "../origin.js";
+import { endpointOf, isRedirect, regionOf } from "./bucket-place.js";
 import { notS3 } from "./s3-listing.js";
 
 /** What an error of S3 means, by its code. For other codes the HTTP status decides. */
@@ -19,14 +20,9 @@ const byName: Readonly<Record<string, readonly [ErrorCode, string]>> = {
   TooManyRequests: ["RESOURCE_EXHAUSTED", "the origin throttles"],
   RequestTimeTooSkewed: ["UNAVAILABLE", "this member's clock differs from the origin's: set it"],
   RequestTimeout: ["UNAVAILABLE", "the origin's timeout for the request passed"],
-  TemporaryRedirect: ["UNAVAILABLE", "the bucket is being moved to another region"],
-  PermanentRedirect: ["UNAVAILABLE", "the bucket is in another region or at another endpoint: configure it for this bucket"],
-  AuthorizationHeaderMalformed: ["UNAVAILABLE", "the bucket is in another region: configure it for this bucket"],
 };
 
 const byStatus: Readonly<Record<number, readonly [ErrorCode, string]>> = {
-  301: byName.PermanentRedirect!,
-  307: byName.TemporaryRedirect!,
   400: ["INVALID_ARGUMENT", "the origin rejects the request"],
   401: byName.AccessDenied!,
   403: byName.AccessDenied!,
@@ -51,8 +47,6 @@ function statusesOf(ref: BucketRef): typeof byStatus {
 interface SdkError {
   readonly name?: string;
   readonly code?: string;
-  /** From the body of AuthorizationHeaderMalformed. */
-  readonly Region?: string;
   readonly $metadata?: { readonly httpStatusCode?: number };
   readonly $response?: { readonly headers?: Readonly<Record<string, string>> };
 }
@@ -60,14 +54,6 @@ interface SdkError {
 /** Whether an error means that the object, or its bucket, does not exist: the answer to a HEAD does not say which. */
 export function isMissing(error: unknown): boolean {
   return ((error ?? {}) as SdkError).$metadata?.httpStatusCode === 404;
-}
-
-/** The bucket's region according to an error: redirects name it in a header, rejected signatures in their body. */
-export function regionOf(error: unknown): string | undefined {
-  const { Region, $metadata, $response } = (error ?? {}) as SdkError;
-  const status = $metadata?.httpStatusCode;
-  if (status !== 301 && status !== 307 && status !== 400) return undefined;
-  return $response?.headers?.["x-amz-bucket-region"] ?? Region;
 }
 
 /** Rejections of the credentials themselves, which new ones can fix, with what to do if there are no others. */
@@ -112,6 +98,7 @@ export function s3Error(error: unknown, request: OriginRequest | OriginQuestion)
     if (version !== undefined && (name === "PreconditionFailed" || status === 412)) return otherVersion(ref, version, error);
     if (name === "InvalidRange" || status === 416) return pastTheEnd(ref, offset, $response?.headers?.["content-range"], error);
   }
+  if (isRedirect(error) || name === "AuthorizationHeaderMalformed") return new Misconfigured(ref, elsewhere(error, ref), error);
   const known = byName[name] ?? (status === undefined ? undefined : statusesOf(ref)[status]);
   if (known === byName.NoSuchBucket) return new NoSuchBucket(ref, error);
   if (known !== undefined) return new CacheError(known[0], `${ref.url}: ${known[1]}`, { cause: error });
@@ -120,6 +107,20 @@ export function s3Error(error: unknown, request: OriginRequest | OriginQuestion)
   if (untrusted !== undefined) return new Misconfigured(ref, untrusted, error);
   const what = status === undefined ? `cannot be reached (${code ?? name})` : `returned an error (status ${status})`;
   return new CacheError("UNAVAILABLE", `${ref.url}: the origin ${what}`, { cause: error });
+}
+
+/** The longest name in DNS. */
+const MAX_HOST_LENGTH = 253;
+
+/** What to configure for a bucket whose place could not be found by a redirect. */
+function elsewhere(error: unknown, ref: BucketRef): string {
+  const region = regionOf(error);
+  const host = endpointOf(error, ref, "https:")?.host.slice(0, MAX_HOST_LENGTH);
+  const settings = [
+    region === undefined ? "`region`" : `\`region: ${region}\``,
+    host === undefined ? "`endpoint`" : `\`endpoint\` (the origin names ${host})`,
+  ];
+  return `the bucket is in another region or at another endpoint: set ${settings.join(" and ")} for it in the origins file`;
 }
 
 function pastTheEnd(ref: BucketRef, offset: number, contentRange: string | undefined, cause: unknown): CacheError {

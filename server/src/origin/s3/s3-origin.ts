@@ -16,6 +16,7 @@ import {
   type Answers,
   type AnswerTo,
   answerBy,
+  mayAddRequest,
   type Origin,
   type OriginAnswer,
   type OriginQuestion,
@@ -24,7 +25,7 @@ import {
 } from "../origin.js";
 import { responseHeadersOf, type S3Identity, type S3Options } from "./s3-client.js";
 import { S3Clients } from "./s3-clients.js";
-import { isMissing, lacksCode, regionOf, remedyOf, s3Error } from "./s3-errors.js";
+import { isMissing, lacksCode, remedyOf, s3Error } from "./s3-errors.js";
 import { listInput, listingOf } from "./s3-listing.js";
 
 /** Buckets to remember. A forgotten one costs one request more at the next missing object. */
@@ -32,8 +33,8 @@ const MAX_BUCKETS = 10_000;
 
 /**
  * Objects through the AWS SDK; a version is an ETag without its quotes. One request per call, without retries. Exceptions: if
- * the answer says that the bucket is in another region, the request is sent there at once, and so are all later ones; if the answer
- * rejects the credentials, the request is sent once more with renewed ones.
+ * the answer says that the bucket is in another region or at another endpoint of the same provider, the request is sent there at once,
+ * and so are all later ones; if the answer rejects the credentials, the request is sent once more with renewed ones.
  */
 export class S3Origin implements Origin {
   readonly #options: S3Options;
@@ -77,10 +78,11 @@ export class S3Origin implements Origin {
   }
 
   /** Rejects with NOT_FOUND if the object's bucket does not exist. A bucket that cannot be asked for counts as existing. */
-  async #checkBucket({ ref, signal, principal }: StatQuestion): Promise<void> {
+  async #checkBucket({ ref, ...question }: StatQuestion): Promise<void> {
     const { url, scheme, bucket } = ref;
+    if (!mayAddRequest(question)) return;
     try {
-      await this.#answers.statBucket({ kind: "statBucket", ref: { url, scheme, bucket }, signal, principal });
+      await this.#answers.statBucket({ ...question, kind: "statBucket", ref: { url, scheme, bucket } });
       this.#existingBuckets.set(bucket, true);
     } catch (error) {
       if (CacheError.from(error).code === "NOT_FOUND") throw error;
@@ -120,7 +122,7 @@ export class S3Origin implements Origin {
   };
 
   /**
-   * Sends a request to the bucket's region. Sends it once more if the answer names another region, and once more if the answer
+   * Sends a request to the bucket's place. Sends it once more if the answer names another place, and once more if the answer
    * rejects the credentials and there are others.
    */
   async #send<Answer>(
@@ -133,15 +135,17 @@ export class S3Origin implements Origin {
       const clients = await this.#open();
       for (let [isMoved, isRenewed] = [false, false]; ; ) {
         const used = await untilAborted(clients.credentials.get(), signal);
-        const { client, region } = clients.of(ref.bucket);
+        const asked = clients.of(ref.bucket);
+        const { client } = asked;
         try {
           return await send(client, clients.commands);
         } catch (thrown) {
           if (signal.aborted) throw thrown;
           const error = await this.#withCode(thrown, request, client, clients.commands);
-          if (!isMoved && clients.moved(ref.bucket, regionOf(error), region)) isMoved = true;
+          if (!isMoved && (await clients.moved(ref, error, asked))) isMoved = true;
           else if (!isRenewed && (await isRemedied(error, clients.credentials, used, signal))) isRenewed = true;
           else throw error;
+          if (!mayAddRequest(request)) throw error;
         }
       }
     } catch (error) {
@@ -151,7 +155,7 @@ export class S3Origin implements Origin {
 
   /** The error of a HEAD with the code that the same request as a GET is answered with. */
   async #withCode(error: unknown, request: OriginRequest | OriginQuestion, client: S3Client, commands: S3Clients["commands"]) {
-    if (!("kind" in request) || request.kind === "list" || !lacksCode(error)) return error;
+    if (!("kind" in request) || request.kind === "list" || !lacksCode(error) || !mayAddRequest(request)) return error;
     const { ref, signal } = request;
     const { GetObjectCommand, ListObjectsV2Command } = commands;
     const options = { abortSignal: signal };

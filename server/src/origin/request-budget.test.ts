@@ -1,0 +1,69 @@
+import { CacheError } from "@frontcache/proto";
+import { describe, expect, it } from "vitest";
+import { RequestBudget, type RequestPermit } from "./request-budget.js";
+
+const live = new AbortController().signal;
+const down = new CacheError("UNAVAILABLE", "down");
+
+async function taken(budget: RequestBudget): Promise<RequestPermit> {
+  const permit = await budget.acquire(live);
+  if (permit === undefined) throw new Error("no permit");
+  return permit;
+}
+
+describe("a budget of requests", () => {
+  it("permits as many failures as it has, and counts no request that succeeds", async () => {
+    const budget = new RequestBudget(2);
+    for (let request = 0; request < 10; request++) (await taken(budget)).refund();
+    (await taken(budget)).spend();
+    (await taken(budget)).spend();
+    expect(budget.isExhausted).toBe(true);
+    expect(budget.acquire(live)).toBeUndefined();
+  });
+
+  it("lets a request wait for the outcome of those that run, and refuses it when the last of them fails", async () => {
+    const budget = new RequestBudget(2);
+    const [one, other] = [await taken(budget), await taken(budget)];
+    const third = budget.acquire(live);
+    const fourth = budget.acquire(live);
+    one.refund();
+    const permit = (await third)!;
+    other.spend();
+    permit.spend();
+    expect(await fourth).toBeUndefined();
+  });
+
+  it("counts requests on behalf of another one", async () => {
+    const budget = new RequestBudget(3);
+    const permit = await taken(budget);
+    expect([permit.extra(), permit.extra(), permit.extra()]).toEqual([true, true, false]);
+    permit.refund();
+    permit.spend();
+    const again = await taken(budget);
+    again.extra();
+    again.spend();
+    (await taken(budget)).spend();
+    expect(budget.isExhausted).toBe(true);
+  });
+
+  it("permits nothing after it was closed, to those that wait either", async () => {
+    const budget = new RequestBudget(1);
+    const permit = await taken(budget);
+    const waiting = budget.acquire(live);
+    budget.close(down);
+    expect(await waiting).toBeUndefined();
+    expect(permit.extra()).toBe(false);
+    expect(budget.lastFailure).toBe(down);
+  });
+
+  it("ends the wait of a request that is aborted", async () => {
+    const budget = new RequestBudget(1);
+    const permit = await taken(budget);
+    const abort = new AbortController();
+    const waiting = budget.acquire(abort.signal);
+    abort.abort(new CacheError("CANCELLED", "enough"));
+    await expect(waiting).rejects.toMatchObject({ code: "CANCELLED" });
+    permit.refund();
+    (await taken(budget)).refund();
+  });
+});
