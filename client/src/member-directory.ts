@@ -1,5 +1,5 @@
 import { CacheError, DEFAULT_GEOMETRY, type Geometry, type MemberInfo, type MemberList, Membership } from "@frontcache/proto";
-import { type Backoff, backoffMs, sleep } from "@frontcache/proto/runtime";
+import { type Backoff, backoffMs, sleep, untilAborted } from "@frontcache/proto/runtime";
 import type { CircuitBreaker } from "./members/circuit-breaker.js";
 import type { Clock } from "./members/clock.js";
 import { ConnectionFailure } from "./members/connection-failure.js";
@@ -56,10 +56,10 @@ export class WatchedMembers implements KnownMembers {
     if (call.ended !== undefined) throw call.ended;
     const members = new WatchedMembers(options);
     try {
-      await new Promise<void>((resolve, reject) => {
-        call.signal.addEventListener("abort", () => reject(call.signal.reason), { once: true });
+      const first = new Promise<void>((resolve, reject) => {
         members.#following = members.#follow(resolve, reject);
       });
+      await untilAborted(first, call.signal);
       return members;
     } catch (error) {
       await members.close();

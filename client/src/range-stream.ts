@@ -1,5 +1,6 @@
 import { Readable } from "node:stream";
 import { abortError, CacheError } from "@frontcache/proto";
+import { whenAborted } from "@frontcache/proto/runtime";
 import { type BlockSpan, BufferLanding, PinnedObject } from "./members/block-landing.js";
 import type { RunningCall } from "./members/running-call.js";
 import { blockSpans, type ReadWith, readBlock } from "./read-block.js";
@@ -46,9 +47,7 @@ export class RangeStream extends Readable {
     super({ highWaterMark: 1 });
     this.#call = call;
     this.#pieces = pieces(range, using, call);
-    const onAbort = (): void => void this.destroy(abortError(call.signal));
-    call.signal.addEventListener("abort", onAbort, { once: true });
-    if (call.signal.aborted) onAbort();
+    whenAborted(call.signal, () => void this.destroy(abortError(call.signal)));
   }
 
   override _read(): void {

@@ -1,4 +1,5 @@
 import { abortError, type BlockId, CacheError, type MemberList, outOfRange, type WarmProgress } from "@frontcache/proto";
+import { whenAborted } from "@frontcache/proto/runtime";
 import type {
   BlockTransport,
   CallLimits,
@@ -145,9 +146,7 @@ export class FakeTransport implements BlockTransport, MemberCalls, MemberConnect
 /** Settles as `work` does; when aborted, a moment later, for stopping takes sockets a moment too. */
 function orAborted(work: Promise<void>, signal: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
-    const onAbort = (): void => void setImmediate(() => reject(abortError(signal)));
-    if (signal.aborted) return onAbort();
-    signal.addEventListener("abort", onAbort, { once: true });
-    work.then(resolve, reject).finally(() => signal.removeEventListener("abort", onAbort));
+    const remove = whenAborted(signal, () => setImmediate(() => reject(abortError(signal))));
+    if (!signal.aborted) work.then(resolve, reject).finally(remove);
   });
 }

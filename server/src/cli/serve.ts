@@ -1,3 +1,4 @@
+import { whenAborted } from "@frontcache/proto/runtime";
 import { type Command, Option } from "commander";
 import type { RunningServer } from "../composition/server.js";
 import { formatHostPort } from "../config/addresses.js";
@@ -50,7 +51,7 @@ async function serve(flags: GivenFlags): Promise<void> {
   exitOnDefects(log);
   logProcessWarnings(log);
   const stop = stopSignal(log);
-  const stopped = new Promise<void>((resolve) => stop.addEventListener("abort", () => resolve(), { once: true }));
+  const stopped = new Promise<void>((resolve) => void whenAborted(stop, resolve));
   const starting = start(settings, log, stop);
   await Promise.race([starting, stopped]);
   await stopped;

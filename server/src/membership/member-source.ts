@@ -1,4 +1,5 @@
 import type { Membership } from "@frontcache/proto";
+import { untilAborted } from "@frontcache/proto/runtime";
 
 /**
  * The source of the member list, as a port. It starts when it is created. Each change produces a new immutable list. It never throws.
@@ -23,24 +24,11 @@ export interface MemberSourceReport {
   readonly failures: number;
 }
 
-/** Waits for the source's first list. Rejects with the signal's reason if it is aborted first. */
-export function firstMembership(source: MemberSource, signal: AbortSignal): Promise<Membership> {
-  return new Promise((resolve, reject) => {
-    if (signal.aborted) return reject(signal.reason);
-    const known = source.current();
-    if (known !== undefined) return resolve(known);
-    const end = (): void => {
-      unsubscribe();
-      signal.removeEventListener("abort", onAbort);
-    };
-    const onAbort = (): void => {
-      end();
-      reject(signal.reason);
-    };
-    const unsubscribe = source.subscribe((membership) => {
-      end();
-      resolve(membership);
-    });
-    signal.addEventListener("abort", onAbort, { once: true });
+/** Waits for the source's first list. Rejects with `abortError(signal)` if the signal is aborted first. */
+export async function firstMembership(source: MemberSource, signal: AbortSignal): Promise<Membership> {
+  let unsubscribe = (): void => {};
+  const first = new Promise<Membership>((resolve) => {
+    unsubscribe = source.subscribe(resolve);
   });
+  return untilAborted(first, signal).finally(unsubscribe);
 }
