@@ -13,10 +13,10 @@ import { MemoryCache } from "./memory-cache.js";
 import { noSecurity } from "./no-security.js";
 import { rampBytes } from "./origin/ramp.js";
 
-/** The object that reads of the fixture are of, where they don't say otherwise. */
+/** The default object of the fixture's reads. */
 export const URL = "s3://bucket/object";
 
-/** The time that running calls get when the fixture's listener is closed, milliseconds. */
+/** Drain timeout of the fixture's listener, milliseconds. */
 export const DRAIN_MS = 10_000;
 
 /** Returns a request for the whole object, with some other fields. */
@@ -24,26 +24,28 @@ export function readRequest(fields: Partial<ReadRangeRequest> = {}): ReadRangeRe
   return { key: URL, offset: 0, length: 0, version: "", forwarded: false, cachedOnly: false, ...fields };
 }
 
-/** A gRPC listener on a free local port, before a cache with objects in memory, and a client of it. */
+/** A gRPC listener on a free local port, with a cache of objects in memory, and a client. */
 export class GrpcFixture implements AsyncDisposable {
   readonly clock = new ManualClock();
   readonly cache = new MemoryCache();
   readonly clients = new Clients(noLimits, systemClock);
   readonly logged: Record<string, unknown>[] = [];
+  readonly debugLogged: Record<string, unknown>[] = [];
   #listener!: GrpcListener;
   #client!: CacheServiceClient;
 
-  /** Opens it; it serves at once unless `starting`. */
+  /** Opens the fixture; it serves immediately unless `starting`. */
   static async open(options: { starting?: boolean; listen?: HostPort } = {}): Promise<GrpcFixture> {
     const fixture = new GrpcFixture();
     const take = (fields: unknown): void => void fixture.logged.push(fields as Record<string, unknown>);
+    const takeDebug = (fields: unknown): void => void fixture.debugLogged.push(fields as Record<string, unknown>);
     fixture.#listener = await GrpcListener.open({
       listen: options.listen ?? { host: "127.0.0.1", port: 0 },
       drainMs: DRAIN_MS,
       security: noSecurity,
       clients: fixture.clients,
       clock: fixture.clock,
-      log: { debug: take, info: take, warn: take, error: take } as unknown as Log,
+      log: { debug: takeDebug, debugEnabled: true, info: take, warn: take, error: take } as unknown as Log,
     });
     if (options.starting !== true) fixture.#listener.serve(fixture.cache, fixture.cache);
     fixture.#client = new CacheServiceClient(fixture.address, credentials.createInsecure());
@@ -62,31 +64,31 @@ export class GrpcFixture implements AsyncDisposable {
     return formatHostPort(this.#listener.address);
   }
 
-  /** The object has these bytes from now on: a ramp. */
+  /** Replaces the object by a ramp of this length. */
   put(bytes: number): Buffer {
     const object = rampBytes(0, bytes, 7);
     this.cache.objects.set(URL, object);
     return object;
   }
 
-  /** All messages of a read; rejects with the call's error. */
+  /** Returns all messages of a read; rejects with the call's error. */
   async messagesOf(fields: Partial<ReadRangeRequest> = {}): Promise<ReadRangeResponse[]> {
     const messages: ReadRangeResponse[] = [];
     for await (const message of this.client.readRange(readRequest(fields))) messages.push(message);
     return messages;
   }
 
-  /** All bytes of a read. */
+  /** Returns all bytes of a read. */
   async bytesOf(fields: Partial<ReadRangeRequest> = {}): Promise<Buffer> {
     return Buffer.concat((await this.messagesOf(fields)).map((message) => message.data));
   }
 
-  /** Resolves when every call has ended, and everything that it borrowed is back. */
+  /** Resolves when every call has ended and has released its resources. */
   async untilNothingIsLeft(): Promise<void> {
     await eventually(() => expect({ ...this.#borrowed(), timers: this.clock.waits }).toEqual({ ...nothing, timers: 0 }));
   }
 
-  /** Fails where a call goes on without its client, or something is left behind. */
+  /** Fails if a call continues without its client, or a resource is not released. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.client.close();
     await eventually(() => expect(this.#borrowed()).toEqual(nothing));

@@ -63,6 +63,20 @@ describe("the methods", () => {
     await expect(missing).rejects.toMatchObject({ code: status.NOT_FOUND, details: `${URL}2: no such object` });
   });
 
+  it("have one debug log line per call with a request id and the outcome", async () => {
+    const stat = (key: string) =>
+      answerOf((done) => member.client.stat({ key, version: "", forwarded: false, checksums: false }, done));
+    await stat(URL);
+    await expect(stat(`${URL}2`)).rejects.toThrow();
+    const line = { event: "request", method: "Stat", requestId: expect.any(String), client: expect.any(String) };
+    await eventually(() =>
+      expect(member.debugLogged).toMatchObject([
+        { ...line, url: URL, code: "OK" },
+        { ...line, url: `${URL}2`, code: "NOT_FOUND" },
+      ]),
+    );
+  });
+
   it.each([
     [
       { key: URL, version: "", prefix: false, forwarded: true },

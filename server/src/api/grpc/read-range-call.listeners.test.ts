@@ -42,6 +42,24 @@ describe("a read", () => {
     expect(member.cache.requests[0]).toMatchObject({ offset: 10, length, version: "v7", forwarded: true, cachedOnly: true });
   });
 
+  it("has one debug log line with its own request id, its client and its result", async () => {
+    member.put(100);
+    await member.bytesOf({ offset: 10, length: 20 });
+    await member.bytesOf();
+    await eventually(() => expect(member.debugLogged.length).toBe(2));
+    expect(member.debugLogged[0]).toMatchObject({
+      event: "request",
+      method: "ReadRange",
+      url: "s3://bucket/object",
+      client: expect.stringMatching(/^127\.0\.0\.1:\d+$/),
+      offset: 10,
+      length: 20,
+      result: "hit",
+      code: "OK",
+    });
+    expect(new Set(member.debugLogged.map(({ requestId }) => requestId)).size).toBe(2);
+  });
+
   it("of the current version has no version in its request", async () => {
     member.put(1);
     await member.bytesOf();

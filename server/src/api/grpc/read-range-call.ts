@@ -2,6 +2,7 @@ import { descriptionMetadata } from "@frontcache/client/grpc";
 import {
   CacheError,
   checkRange,
+  type ErrorCode,
   parseObjectUrl,
   RESUMED_HEADER,
   type ReadRangeRequest,
@@ -17,6 +18,7 @@ import { isMembersRequest } from "../../security/member-authentication.js";
 import type { Principal } from "../../security/principal.js";
 import { callStatus } from "../call-status.js";
 import type { Client, Clients } from "../limits/clients.js";
+import { nextRequestId } from "../request-id.js";
 import { grpcCall } from "../sending/send-strategy.js";
 import { Sending } from "../sending/sending.js";
 import { ReadRangeSink } from "./read-range-sink.js";
@@ -26,7 +28,7 @@ export interface ReadRangeCallOptions {
   readonly clients: Clients;
   /** Disconnects the client at an `address:port`. */
   readonly cutOff: (peer: string) => void;
-  /** Whom the calls of an `address:port` are made for. */
+  /** Returns the principal of the connection from an `address:port`. */
   readonly principalOf: (peer: string) => Principal;
   /** Requests of members' kind that others made. */
   readonly refusals: FailureCount;
@@ -34,14 +36,17 @@ export interface ReadRangeCallOptions {
   readonly log: Log;
 }
 
-/** One running ReadRange: opens the read and has it sent in messages. grpc-js emits `cancelled` at the end of every call. */
+/** One running ReadRange: opens the read and sends it in messages. grpc-js emits `cancelled` at the end of every call. */
 export class ReadRangeCall {
   readonly #call: ServerWritableStream<ReadRangeRequest, ReadRangeResponse>;
   readonly #options: ReadRangeCallOptions;
-  readonly #gone = new AbortController();
+  readonly #requestId = nextRequestId();
+  readonly #cancelled = new AbortController();
   readonly #peer: string;
   readonly #client: Client;
+  #read: ObjectRead | undefined;
   #sending: Sending | undefined;
+  #failure: ErrorCode | undefined;
   #ended = false;
 
   constructor(call: ServerWritableStream<ReadRangeRequest, ReadRangeResponse>, options: ReadRangeCallOptions) {
@@ -71,7 +76,7 @@ export class ReadRangeCall {
         cachedOnly,
         isResumed: this.#call.metadata.get(RESUMED_HEADER)[0] === "1",
         principal,
-        signal: this.#gone.signal,
+        signal: this.#cancelled.signal,
       });
       if (opened instanceof Promise) opened.then((read) => this.#send(read), this.#fail);
       else this.#send(opened);
@@ -92,6 +97,7 @@ export class ReadRangeCall {
     }
     const { forwarded, cachedOnly } = this.#call.request;
     if (forwarded || cachedOnly) this.#call.sendMetadata(descriptionMetadata(read.info));
+    this.#read = read;
     const { clock, cutOff } = this.#options;
     this.#sending = new Sending({
       read,
@@ -108,17 +114,28 @@ export class ReadRangeCall {
   readonly #fail = (error: unknown): void => {
     if (this.#ended) return;
     this.#ended = true;
-    this.#call.emit(
-      "error",
-      callStatus(error, "ReadRange", this.#options.log, { url: this.#call.request.key, client: this.#peer }),
-    );
+    this.#failure = CacheError.from(error).code;
+    this.#call.emit("error", callStatus(error, "ReadRange", this.#options.log, this.#about));
   };
 
   /** The call is over: answered, failed, past its deadline, or cancelled by the client. */
   #end(): void {
     const isAnswered = this.#ended || this.#sending?.complete === true;
     this.#ended = true;
-    if (!isAnswered) this.#gone.abort(new CacheError("CANCELLED", "the client cancelled the read"));
+    if (!isAnswered) this.#cancelled.abort(new CacheError("CANCELLED", "the client cancelled the read"));
     this.#sending?.end();
+    if (this.#options.log.debugEnabled) this.#log();
+  }
+
+  get #about() {
+    return { requestId: this.#requestId, url: this.#call.request.key, client: this.#peer };
+  }
+
+  /** Writes one line per read. A `call-failed` line of the same read has the same request id. */
+  #log(): void {
+    const { offset, length } = this.#call.request;
+    const code = this.#failure ?? (this.#sending?.complete === true ? "OK" : "CANCELLED");
+    const fields = { event: "request", method: "ReadRange", ...this.#about, offset, length, result: this.#read?.result, code };
+    this.#options.log.debug(fields, "answered a call");
   }
 }

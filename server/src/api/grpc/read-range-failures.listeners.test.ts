@@ -63,6 +63,10 @@ describe("a read that fails", () => {
         cause: expect.stringMatching(/secret.*deeper/s),
       }),
     ]);
+    const { requestId } = member.logged[0]!;
+    await eventually(() =>
+      expect(member.debugLogged).toContainEqual(expect.objectContaining({ event: "request", requestId, code: "INTERNAL" })),
+    );
   });
 
   it("with a message of invalid Unicode still returns it", async () => {

@@ -1,11 +1,12 @@
-import { CacheError } from "@frontcache/proto";
+import { CacheError, type ErrorCode } from "@frontcache/proto";
 import type { handleUnaryCall } from "@grpc/grpc-js";
 import type { Log } from "../../runtime/log.js";
 import type { Principal } from "../../security/principal.js";
 import { callStatus } from "../call-status.js";
+import { nextRequestId } from "../request-id.js";
 import type { RunningCalls } from "./running-calls.js";
 
-/** Whom a call is made for, and what ends it. */
+/** The principal, the client and the end of a call. */
 export interface CallContext {
   readonly principal: Principal;
   /** The client's `address:port`. */
@@ -16,31 +17,39 @@ export interface CallContext {
 
 export interface UnaryCallOptions {
   readonly calls: RunningCalls;
-  /** Whom the calls of an `address:port` are made for. */
+  /** Returns the principal of the connection from an `address:port`. */
   readonly principalOf: (peer: string) => Principal;
   readonly log: Log;
 }
 
-/** A unary method from a function that answers or throws a CacheError. */
-export function unaryCall<Request, Response>(
+/** Makes a unary method from a function that returns the response or throws a CacheError. */
+export function unaryCall<Request extends object, Response>(
   method: string,
   answer: (request: Request, context: CallContext) => Response | Promise<Response>,
   { calls, principalOf, log }: UnaryCallOptions,
 ): handleUnaryCall<Request, Response> {
   return async (call, callback) => {
-    const gone = new AbortController();
+    const cancelled = new AbortController();
+    const about = { requestId: nextRequestId(), url: urlOf(call.request), client: call.getPeer() };
+    let code: ErrorCode | "OK" = "OK";
     let answered = false;
     call.once("cancelled", calls.begin());
     call.once("cancelled", () => {
-      if (!answered) gone.abort(new CacheError("CANCELLED", "the client cancelled the call"));
+      if (!answered) cancelled.abort(new CacheError("CANCELLED", "the client cancelled the call"));
     });
     try {
-      const peer = call.getPeer();
-      callback(null, await answer(call.request, { principal: principalOf(peer), peer, signal: gone.signal }));
+      const { client: peer } = about;
+      callback(null, await answer(call.request, { principal: principalOf(peer), peer, signal: cancelled.signal }));
     } catch (error) {
-      callback(callStatus(error, method, log));
+      code = CacheError.from(error).code;
+      callback(callStatus(error, method, log, about));
     } finally {
       answered = true;
+      if (log.debugEnabled) log.debug({ event: "request", method, ...about, code }, "answered a call");
     }
   };
+}
+
+function urlOf(request: object): string | undefined {
+  return "key" in request && typeof request.key === "string" ? request.key : undefined;
 }

@@ -1,5 +1,13 @@
-import { setMaxListeners } from "node:events";
-import { CacheError, type PrefixRef, parseObjectUrl, parsePrefixUrl, WarmProgress, type WarmRequest } from "@frontcache/proto";
+import {
+  CacheError,
+  type ErrorCode,
+  type PrefixRef,
+  parseObjectUrl,
+  parsePrefixUrl,
+  WarmProgress,
+  type WarmRequest,
+} from "@frontcache/proto";
+import { whenAborted } from "@frontcache/proto/runtime";
 import type { ServerWritableStream } from "@grpc/grpc-js";
 import type { Cache } from "../../routing/cache.js";
 import type { Log } from "../../runtime/log.js";
@@ -7,15 +15,16 @@ import type { FailureCount } from "../../security/failure-count.js";
 import { requireMember } from "../../security/member-authentication.js";
 import type { Principal } from "../../security/principal.js";
 import { callStatus } from "../call-status.js";
+import { nextRequestId } from "../request-id.js";
 
-/** Blocks warmed at a time by a call that does not say, and by one that says most. */
+/** Concurrent blocks of a warming: the default and the maximum. */
 const CONCURRENCY = { default: 16, most: 256 };
 
 export interface WarmCallOptions {
   readonly cache: () => Cache;
   /** Aborted when the listener closes. */
   readonly closing: AbortSignal;
-  /** Whom the calls of an `address:port` are made for. */
+  /** Returns the principal of the connection from an `address:port`. */
   readonly principalOf: (peer: string) => Principal;
   /** Requests of members' kind that others made. */
   readonly refusals: FailureCount;
@@ -23,40 +32,45 @@ export interface WarmCallOptions {
 }
 
 /**
- * One running Warm, until everything is warm, the client cancels, or the listener closes: a warming may last for hours, and another
- * member can go on with it. What is under way then is fetched to its end, and kept.
+ * One running Warm. It ends when everything is warm, the client cancels, or the listener closes: a warming may last for hours, and
+ * another member can resume it. Running fetches then complete and are cached.
  */
 export class WarmCall {
   readonly #call: ServerWritableStream<WarmRequest, WarmProgress>;
   readonly #options: WarmCallOptions;
 
-  readonly #gone = new AbortController();
+  readonly #ended = new AbortController();
 
   constructor(call: ServerWritableStream<WarmRequest, WarmProgress>, options: WarmCallOptions) {
     this.#call = call;
     this.#options = options;
-    // One listener for each segment that is waited for.
-    setMaxListeners(0, this.#gone.signal);
-    call.once("cancelled", () => this.#gone.abort(new CacheError("CANCELLED", "the client cancelled the call")));
+    call.once("cancelled", () => this.#ended.abort(new CacheError("CANCELLED", "the client cancelled the call")));
   }
 
   /** Answers the call. Never rejects. */
   async run(): Promise<void> {
     const { closing, log } = this.#options;
-    closing.addEventListener("abort", this.#shutDown, { once: true });
+    // A CANCELLED from the member makes the client continue at another member.
+    const shutDown = (): void => this.#ended.abort(new CacheError("CANCELLED", "this member is shutting down"));
+    const remove = whenAborted(closing, shutDown);
+    const requestId = nextRequestId();
+    const { keys, prefixes } = this.#call.request;
+    const about = { requestId, url: keys[0] ?? prefixes[0], client: this.#call.getPeer() };
+    let code: ErrorCode | "OK" = "OK";
     try {
-      if (closing.aborted) this.#shutDown();
       await this.#warm(this.#call.request);
       this.#call.end();
     } catch (error) {
-      this.#call.emit("error", callStatus(error, "Warm", log));
+      code = CacheError.from(error).code;
+      this.#call.emit("error", callStatus(error, "Warm", log, about));
     } finally {
-      closing.removeEventListener("abort", this.#shutDown);
+      remove();
+      if (log.debugEnabled) log.debug({ event: "request", method: "Warm", ...about, code }, "answered a call");
     }
   }
 
   async #warm(request: WarmRequest): Promise<void> {
-    const { signal } = this.#gone;
+    const { signal } = this.#ended;
     const { principalOf, refusals } = this.#options;
     const cache = this.#options.cache();
     const client = this.#call.getPeer();
@@ -71,7 +85,7 @@ export class WarmCall {
       const report = (progress: WarmProgress): Promise<void> => this.#report(progress);
       return cache.ask({ kind: "warm", objects, prefixes, concurrency, report, ...asked });
     }
-    // As a client's it would have whole objects warmed, by members that ask this one for blocks again.
+    // Like a client's request, it would warm whole objects, through members that ask this one for blocks again.
     requireMember({ what: "Warm of one block", principal, listener: "grpc", client }, refusals);
     const [object] = objects;
     if (object === undefined) throw new CacheError("INVALID_ARGUMENT", "a block to warm is of no object: name it in keys");
@@ -83,29 +97,25 @@ export class WarmCall {
     await this.#report(WarmProgress.fromPartial(progress));
   }
 
-  /** Resolves when the message is on its way, or nobody is there to take it. */
+  /** Resolves when the message was sent, or the call has ended. */
   #report(progress: WarmProgress): Promise<void> {
-    const { signal } = this.#gone;
+    const { signal } = this.#ended;
     return new Promise((resolve) => {
-      if (signal.aborted) return resolve();
-      const done = (): void => {
-        signal.removeEventListener("abort", done);
+      const remove = whenAborted(signal, resolve);
+      if (signal.aborted) return;
+      this.#call.write(progress, () => {
+        remove();
         resolve();
-      };
-      signal.addEventListener("abort", done, { once: true });
-      this.#call.write(progress, done);
+      });
     });
   }
-
-  /** A CANCELLED of the member's own makes the client continue at another member. */
-  readonly #shutDown = (): void => this.#gone.abort(new CacheError("CANCELLED", "this member is shutting down"));
 }
 
 function concurrencyOf({ concurrency }: WarmRequest): number {
   if (concurrency <= CONCURRENCY.most) return concurrency === 0 ? CONCURRENCY.default : concurrency;
   throw new CacheError(
     "INVALID_ARGUMENT",
-    `concurrency ${concurrency} is too much: at most ${CONCURRENCY.most} blocks at a time`,
+    `concurrency ${concurrency} is too high: at most ${CONCURRENCY.most} concurrent blocks`,
   );
 }
 

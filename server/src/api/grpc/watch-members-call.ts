@@ -1,4 +1,5 @@
 import type { MemberList, WatchMembersRequest } from "@frontcache/proto";
+import { whenAborted } from "@frontcache/proto/runtime";
 import type { ServerWritableStream } from "@grpc/grpc-js";
 import type { MemberDirectory } from "../../routing/cache.js";
 import type { Log } from "../../runtime/log.js";
@@ -12,9 +13,8 @@ export interface WatchMembersCallOptions {
 }
 
 /**
- * One running WatchMembers: the member list now and each new one, until the client cancels or the listener closes, which ends
- * it without an error. One message is sent at a time, and later only the newest list, so that a client
- * that reads slowly costs no more than one list.
+ * One running WatchMembers: sends the current member list and each new one, until the client cancels or the listener closes, which
+ * ends it without an error. One message is sent at a time, then only the newest list, so a slow client costs no more than one list.
  */
 export class WatchMembersCall {
   readonly #call: ServerWritableStream<WatchMembersRequest, MemberList>;
@@ -24,6 +24,7 @@ export class WatchMembersCall {
   #sending = false;
   #ended = false;
   #unsubscribe: () => void = () => {};
+  #removeFromClosing: () => void = () => {};
 
   constructor(call: ServerWritableStream<WatchMembersRequest, MemberList>, options: WatchMembersCallOptions) {
     this.#call = call;
@@ -41,8 +42,7 @@ export class WatchMembersCall {
       this.#call.emit("error", callStatus(error, "WatchMembers", log));
       return;
     }
-    closing.addEventListener("abort", this.#finish, { once: true });
-    if (closing.aborted) this.#finish();
+    this.#removeFromClosing = whenAborted(closing, this.#finish);
   }
 
   readonly #onList = (list: MemberList): void => {
@@ -50,7 +50,7 @@ export class WatchMembersCall {
     if (!this.#sending) this.#send();
   };
 
-  /** Runs again when the message was taken. */
+  /** Sends the newest list; called again when the previous message was sent. */
   readonly #send = (): void => {
     const list = this.#newest;
     this.#newest = undefined;
@@ -69,6 +69,6 @@ export class WatchMembersCall {
   readonly #end = (): void => {
     this.#ended = true;
     this.#unsubscribe();
-    this.#options.closing.removeEventListener("abort", this.#finish);
+    this.#removeFromClosing();
   };
 }

@@ -12,7 +12,7 @@ import { peerOf } from "../../security/member-authentication.js";
 import type { Security, TlsSecurity } from "../../security/member-security.js";
 import type { Clients } from "../limits/clients.js";
 import { ListeningPort } from "../listening-port.js";
-import { nextRequestId } from "../s3/error-response.js";
+import { nextRequestId } from "../request-id.js";
 import { answerRequest, type Serving } from "./answer-request.js";
 import { Connection } from "./connection.js";
 import type { Reply, Request } from "./http-context.js";

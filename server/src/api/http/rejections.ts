@@ -1,7 +1,8 @@
 import { STATUS_CODES } from "node:http";
 import type { Socket } from "node:net";
 import { bearerFromBasic, WRONG_TOKEN } from "../../security/tokens.js";
-import { type ErrorResponse, errorDocument, nextRequestId } from "../s3/error-response.js";
+import { nextRequestId } from "../request-id.js";
+import { type ErrorResponse, errorDocument } from "../s3/error-response.js";
 import type { HttpContext } from "./http-context.js";
 import { isProbe, type Pages } from "./pages.js";
 

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { errorDocument, nextRequestId } from "./error-response.js";
+import { nextRequestId } from "../request-id.js";
+import { errorDocument } from "./error-response.js";
 
 const documentOf = (key: string) => {
   const refusal = {

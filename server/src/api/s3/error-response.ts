@@ -1,4 +1,3 @@
-import { randomBytes } from "node:crypto";
 import { CacheError, ERROR_HEADER, type ErrorCode, type ErrorKind, errorTable, TRIED_HEADER } from "@frontcache/proto";
 import type { HttpContext, Reply } from "../http/http-context.js";
 import { boundedXml, XML_HEADER } from "./xml.js";
@@ -33,17 +32,6 @@ export function notImplemented(what: string): ErrorResponse {
 
 /** The response header with the request's id. */
 export const REQUEST_ID_HEADER = "x-amz-request-id";
-
-/** Request ids begin with the same digits while the process runs, and count on from there. */
-const idPrefix = randomBytes(4).toString("hex").slice(1).toUpperCase();
-const FIRST_ID = 100_000_000;
-let ids = 0;
-
-/** An id for a request: 16 digits. It is made for every request, and costs one addition and one concatenation. */
-export function nextRequestId(): string {
-  ids = (ids + 1) % (9 * FIRST_ID);
-  return idPrefix + (FIRST_ID + ids);
-}
 
 /** Bytes of each text in an error document: the longest key and its bucket fit in, and both texts into the 8 KiB that clients read. */
 const MAX_TEXT_BYTES = 3_900;
