@@ -33,6 +33,8 @@ export class Ring {
   readonly #values: Uint32Array;
   /** The member of each point, as an index into `#names`. */
   readonly #owners: Uint16Array;
+  /** The block that was looked up last: a read asks for its ranks one after the other. */
+  #last: { readonly url: string; readonly blockOffset: number; readonly ranked: readonly string[] } | undefined;
   #recent = new Map<string, string[]>();
   #older = new Map<string, string[]>();
 
@@ -56,6 +58,10 @@ export class Ring {
    */
   nameAt(url: string, blockOffset: number, rank: number): string | undefined {
     if (rank >= this.#names.length) return undefined;
+    const last = this.#last;
+    if (last !== undefined && rank < last.ranked.length && last.blockOffset === blockOffset && last.url === url) {
+      return last.ranked[rank];
+    }
     const key = ownerKey(url, blockOffset);
     let ranked = this.#remembered(key);
     if (ranked === undefined || ranked.length <= rank) {
@@ -64,6 +70,7 @@ export class Ring {
       ranked = this.#ranking(key, count);
       this.#recent.set(key, ranked);
     }
+    this.#last = { url, blockOffset, ranked };
     return ranked[rank];
   }
 

@@ -23,7 +23,9 @@ export interface CallScope {
 export class RunningCall implements CallLimits {
   readonly #scope: CallScope;
   readonly #deadlineAtMs: number;
-  readonly #listeners = new Set<() => void>();
+  /** The one listener that most calls have, and the others. */
+  #listener: (() => void) | undefined;
+  #moreListeners: Set<() => void> | undefined;
   #controller: AbortController | undefined;
   #ended: CacheError | undefined;
   #cancelTimer: (() => void) | undefined;
@@ -59,8 +61,15 @@ export class RunningCall implements CallLimits {
   }
 
   onEnd(listener: () => void): () => void {
-    this.#listeners.add(listener);
-    return () => void this.#listeners.delete(listener);
+    if (this.#listener === undefined) {
+      this.#listener = listener;
+      return () => {
+        if (this.#listener === listener) this.#listener = undefined;
+      };
+    }
+    this.#moreListeners ??= new Set();
+    this.#moreListeners.add(listener);
+    return () => void this.#moreListeners?.delete(listener);
   }
 
   remainingMs(): number {
@@ -78,9 +87,11 @@ export class RunningCall implements CallLimits {
     this.end();
     if (this.#ended !== undefined) return;
     this.#ended = reason;
-    const listeners = [...this.#listeners];
-    this.#listeners.clear();
-    for (const listener of listeners) listener();
+    const [first, more] = [this.#listener, this.#moreListeners];
+    this.#listener = undefined;
+    this.#moreListeners = undefined;
+    first?.();
+    for (const listener of more ?? []) listener();
     this.#controller?.abort(reason);
   }
 

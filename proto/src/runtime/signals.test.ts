@@ -52,6 +52,16 @@ describe("whenAborted", () => {
     expect(listeners(signal)).toBe(1);
   });
 
+  it("keeps the one listener of a signal that is waited for again and again, such as a connection's", () => {
+    const controller = new AbortController();
+    for (let i = 0; i < 100; i++) whenAborted(controller.signal, () => undefined)();
+    expect(listeners(controller.signal)).toBe(1);
+    let called = 0;
+    whenAborted(controller.signal, () => called++);
+    controller.abort();
+    expect([called, listeners(controller.signal)]).toEqual([1, 0]);
+  });
+
   it("registers the same function once per call", () => {
     const controller = new AbortController();
     let called = 0;

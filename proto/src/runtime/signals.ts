@@ -11,8 +11,9 @@ const sharedListeners = new WeakMap<AbortSignal, SharedListener>();
 
 /**
  * Calls `callback` once when the signal is aborted: immediately if it is aborted already. The returned function removes the
- * callback. All callbacks of a signal share one listener, which is removed with the last of them. Therefore a signal may have
- * any number of callbacks without a warning of Node, and a long-lived signal accumulates nothing.
+ * callback. All callbacks of a signal share one listener. Therefore a signal may have any number of callbacks without a warning of
+ * Node, and a long-lived signal accumulates nothing. The listener is removed with the last callback, unless it has been added so
+ * often that the signal is likely to be waited for again.
  *
  * `callback` must not throw.
  */
@@ -34,9 +35,17 @@ interface Registration {
   readonly callback: () => void;
 }
 
+/**
+ * A signal that was waited for this often belongs to something that lives long, such as a connection. Its listener stays: adding
+ * and removing it for each request costs more than all other bookkeeping of a small read.
+ */
+const OFTEN = 3;
+
 class SharedListener {
   readonly #signal: AbortSignal;
   readonly #registrations = new Set<Registration>();
+  #added = 0;
+  #isListening = false;
 
   constructor(signal: AbortSignal) {
     this.#signal = signal;
@@ -44,10 +53,11 @@ class SharedListener {
 
   add(callback: () => void): () => void {
     const registration = { callback };
-    if (this.#registrations.size === 0) this.#signal.addEventListener("abort", this.#onAbort);
+    if (!this.#isListening) this.#listen();
     this.#registrations.add(registration);
     return () => {
-      if (this.#registrations.delete(registration) && this.#registrations.size === 0) this.#stop();
+      const isLast = this.#registrations.delete(registration) && this.#registrations.size === 0;
+      if (isLast && this.#added < OFTEN) this.#stop();
     };
   }
 
@@ -60,7 +70,14 @@ class SharedListener {
     }
   };
 
+  #listen(): void {
+    this.#isListening = true;
+    this.#added++;
+    this.#signal.addEventListener("abort", this.#onAbort);
+  }
+
   #stop(): void {
+    this.#isListening = false;
     this.#signal.removeEventListener("abort", this.#onAbort);
   }
 }

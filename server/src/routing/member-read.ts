@@ -40,10 +40,8 @@ export class MemberReads {
   }
 
   /** Resolves with the head of the answer; rejects with what `fetch` rejects with before it, or with the signal's reason. */
-  async open(request: BlockRequest, fetching: Fetching): Promise<ObjectRead> {
-    const read = new MemberRead(request, fetching, this);
-    await read.opened;
-    return read;
+  open(request: BlockRequest, fetching: Fetching): Promise<ObjectRead> {
+    return new MemberRead(request, fetching, this).opened;
   }
 
   /** The description of an object, the same one for equal answers. */
@@ -81,7 +79,7 @@ function infoOf({ version, objectSize, contentType, lastModifiedMs, headers, lac
 class MemberRead extends BlockLanding implements ObjectRead {
   readonly offset: number;
   readonly result: ReadResult = "forwarded";
-  readonly opened: Promise<void>;
+  readonly opened: Promise<ObjectRead>;
   info!: ObjectInfo;
   length = 0;
   readonly #request: BlockRequest;
@@ -95,7 +93,7 @@ class MemberRead extends BlockLanding implements ObjectRead {
   readonly #pieces: Piece[] = [];
   #filling: Piece | undefined;
   #takenBytes = 0;
-  #open: (() => void) | undefined;
+  #open: ((read: ObjectRead) => void) | undefined;
   #waiting: { resolve: (slice: Slice | undefined) => void; reject: (error: unknown) => void } | undefined;
   /** Where the bytes come from behind those of the members. */
   #rest: ObjectRead | undefined;
@@ -119,8 +117,9 @@ class MemberRead extends BlockLanding implements ObjectRead {
 
   override nextRequest(): ReadRequest {
     const { cachedOnly, openEnded, isResumed } = this.#request;
-    const request = super.nextRequest();
-    return { ...request, forwarded: true, cachedOnly, openEnded, resumed: isResumed === true || request.resumed === true };
+    const { url, offset, length, version, resumed } = super.nextRequest();
+    const wasResumed = isResumed === true || resumed === true;
+    return { url, offset, length, version, forwarded: true, cachedOnly, openEnded, resumed: wasResumed };
   }
 
   override open(head: AnswerHead, source: AnswerSource): void {
@@ -128,7 +127,7 @@ class MemberRead extends BlockLanding implements ObjectRead {
     this.#source = source;
     if (this.#open === undefined) return;
     this.info = this.#reads.describe(this.#request.ref.url, head);
-    this.#open();
+    this.#open(this);
     this.#open = undefined;
   }
 

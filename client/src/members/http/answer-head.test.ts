@@ -101,6 +101,33 @@ describe("an answer's head", () => {
     },
   );
 
+  it("is parsed alike whether the same object's head came before or not, and never takes a length twice", () => {
+    const head = (length: number, more = ""): string =>
+      `HTTP/1.1 206 Partial Content\r\nETag: "repeated"\r\nContent-Type: a/b\r\nContent-Length: ${length}\r\nContent-Range: bytes 1-${length}/99\r\nx-amz-request-id: 1\r\nDate: today${more}`;
+    for (const length of [5, 7, 5]) {
+      const { status, contentLength, contentRange, etag, contentType, keepAlive, errorCode } = parseHead(head(length));
+      expect([status, contentLength, contentRange, etag, contentType, keepAlive, errorCode]).toEqual([
+        206,
+        length,
+        `bytes 1-${length}/99`,
+        '"repeated"',
+        "a/b",
+        true,
+        undefined,
+      ]);
+    }
+    expect(parseHead(head(5, "\r\nConnection: close")).keepAlive).toBe(false);
+    for (const line of [
+      "Content-Length: 5",
+      "Content-Range: bytes 1-5/99",
+      'ETag: "b"',
+      "Transfer-Encoding: chunked",
+      "x\u0001: y",
+    ]) {
+      expect(() => parseHead(head(5, `\r\n${line}`))).toThrow(Unintelligible);
+    }
+  });
+
   it("is refused without a Content-Length", () => {
     expect(() => parse(good.filter((line) => !line.startsWith("Content-Length")))).toThrow("no Content-Length");
   });

@@ -8,6 +8,7 @@ import {
   lackingFrom,
   TRIED_HEADER,
 } from "@frontcache/proto";
+import { BoundedMap } from "@frontcache/proto/runtime";
 import type { AnswerHead } from "../ports.js";
 
 /** The longest head that is read, its blank line included. A gateway's have about 400 bytes. */
@@ -57,6 +58,73 @@ const LENGTH = /^\d{1,15}$/;
  * way to tell where the body ends: Transfer-Encoding, several lengths, folded lines, line ends other than CRLF, interim answers.
  */
 export function parseHead(text: string): AnswerHeading {
+  const bodyAt = text.indexOf(BODY);
+  const body = bodyAt < 0 ? null : BODY_LINES.exec(text.slice(bodyAt));
+  if (body === null) return parseAll(text);
+  const beginning = text.slice(0, bodyAt);
+  const known = beginnings.peek(beginning);
+  if (known !== undefined) return new RepeatedHead(known, Number(body[1]), body[2]);
+  const heading = parseAll(text);
+  beginnings.set(beginning, heading);
+  return heading;
+}
+
+const BODY = "\r\nContent-Length: ";
+
+/** The lines of a member's answer that differ between answers with bytes of one object. */
+const BODY_LINES =
+  /^\r\nContent-Length: (\d{1,15})\r\nContent-Range: (bytes \d{1,15}-\d{1,15}\/\d{1,15})(?:\r\n(?:x-amz-request-id|Date|Age|X-Cache|Via): [\t\x20-\x7e\x80-\xff]*)*$/;
+
+/** Objects whose heads are remembered, by everything before the Content-Length. */
+const MOST_BEGINNINGS = 500;
+const beginnings = new BoundedMap<string, AnswerHeading>(MOST_BEGINNINGS);
+
+/** A head that differs from an earlier one in its BODY_LINES only. */
+class RepeatedHead implements AnswerHeading {
+  readonly contentLength: number;
+  readonly contentRange: string | undefined;
+  readonly #earlier: AnswerHeading;
+
+  constructor(earlier: AnswerHeading, contentLength: number, contentRange: string | undefined) {
+    this.#earlier = earlier;
+    this.contentLength = contentLength;
+    this.contentRange = contentRange;
+  }
+
+  get status(): number {
+    return this.#earlier.status;
+  }
+
+  get etag(): string | undefined {
+    return this.#earlier.etag;
+  }
+
+  get contentType(): string | undefined {
+    return this.#earlier.contentType;
+  }
+
+  get lastModifiedMs(): number | undefined {
+    return this.#earlier.lastModifiedMs;
+  }
+
+  get objectLines(): string {
+    return this.#earlier.objectLines;
+  }
+
+  get errorCode(): ErrorCode | undefined {
+    return this.#earlier.errorCode;
+  }
+
+  get isOriginTried(): boolean {
+    return this.#earlier.isOriginTried;
+  }
+
+  get keepAlive(): boolean {
+    return this.#earlier.keepAlive;
+  }
+}
+
+function parseAll(text: string): AnswerHeading {
   const lineEnd = text.indexOf("\r\n");
   const status = STATUS_LINE.exec(lineEnd < 0 ? text : text.slice(0, lineEnd))?.[1];
   if (status === undefined) throw new Unintelligible("no status line of HTTP/1.1");
@@ -87,6 +155,7 @@ class KnownHeaders implements AnswerHeading {
   /** Where its lines begin, and where those before the Content-Length end. */
   readonly #start: number;
   #objectEnd = 0;
+  #objectLines: string | undefined;
 
   constructor(status: number, text: string, start: number) {
     this.status = status;
@@ -95,7 +164,8 @@ class KnownHeaders implements AnswerHeading {
   }
 
   get objectLines(): string {
-    return this.#text.slice(this.#start, this.#objectEnd);
+    this.#objectLines ??= this.#text.slice(this.#start, this.#objectEnd);
+    return this.#objectLines;
   }
 
   get lastModifiedMs(): number | undefined {

@@ -36,10 +36,10 @@ export interface HttpConnectionOptions {
 }
 
 /**
- * Where bytes are received while it isn't known where they belong. One for all connections: its bytes have been taken before
- * the next bytes are received anywhere.
+ * Where bytes are received while it isn't known where they belong: a head, with the bytes behind it. One for all connections: its
+ * bytes have been taken before the next bytes are received anywhere. A whole answer of 64 KiB arrives in one read of the socket.
  */
-const anywhere = Buffer.allocUnsafeSlow(64 << 10);
+const anywhere = Buffer.allocUnsafeSlow(72 << 10);
 
 /**
  * A connection to one member, with at most one call at a time. The kernel writes the bodies of answers directly into the memory
