@@ -60,11 +60,11 @@ function ask(base: string, method: string, key: string, headers: Record<string, 
 
 const MODE = { "x-amz-checksum-mode": "ENABLED" };
 
-describe("all headers of an object", () => {
+describe.each(["auto", "grpc"])("all headers of an object, with --forward %s", (forward) => {
   let cluster: Cluster;
 
   beforeAll(async () => {
-    cluster = await Cluster.start({ names: ["a", "b"], flags: ["--revalidate-after", "0"] });
+    cluster = await Cluster.start({ names: ["a", "b"], flags: ["--revalidate-after", "0", "--forward", forward] });
   });
 
   afterAll(async () => {
@@ -73,27 +73,35 @@ describe("all headers of an object", () => {
 
   const memberAt = (name: string): string => `http://${cluster.member(name).http}/s3`;
 
-  /** Sends the same requests to the origin and to each member, and expects the same answers. */
-  async function compareAll(key: string): Promise<void> {
+  /** Sends all kinds of requests for an object. */
+  async function* answersOf(base: string, key: string): AsyncGenerator<readonly [request: string, answer: Answer]> {
     const { version } = cluster.origin.objects.get("bucket", key)!;
+    for (const [method, headers] of [
+      ["HEAD", {}],
+      ["GET", {}],
+      ["GET", { range: "bytes=2-5" }],
+      ["GET", { range: "bytes=2-5", "if-match": version }],
+      ["GET", { range: "bytes=-3", ...MODE }],
+      ["HEAD", MODE],
+      ["GET", MODE],
+      ["GET", { "if-none-match": version }],
+      ["HEAD", { "if-none-match": version }],
+    ] as const)
+      yield [`${method} ${key} ${JSON.stringify(headers)}`, await ask(base, method, key, headers)];
+  }
+
+  async function answersOfOrigin(key: string): Promise<Map<string, Answer>> {
+    const answers = new Map<string, Answer>();
+    for await (const [request, answer] of answersOf(cluster.origin.endpoint, key)) answers.set(request, answer);
+    return answers;
+  }
+
+  /** Sends the same requests to each member, and expects the origin's answers. */
+  async function compareAll(key: string, expected?: ReadonlyMap<string, Answer>): Promise<void> {
+    const answers = expected ?? (await answersOfOrigin(key));
     for (const name of cluster.names) {
-      for (const [method, headers] of [
-        ["HEAD", {}],
-        ["GET", {}],
-        ["GET", { range: "bytes=2-5" }],
-        ["GET", { range: "bytes=2-5", "if-match": version }],
-        ["GET", { range: "bytes=-3", ...MODE }],
-        ["HEAD", MODE],
-        ["GET", MODE],
-        ["GET", { "if-none-match": version }],
-        ["HEAD", { "if-none-match": version }],
-      ] as const) {
-        const [expected, actual] = [
-          await ask(cluster.origin.endpoint, method, key, headers),
-          await ask(memberAt(name), method, key, headers),
-        ];
-        expect(actual, `${method} ${key} ${JSON.stringify(headers)} from ${name}`).toEqual(expected);
-      }
+      for await (const [request, answer] of answersOf(memberAt(name), key))
+        expect(answer, `${request} from ${name}`).toEqual(answers.get(request));
     }
   }
 
@@ -112,6 +120,26 @@ describe("all headers of an object", () => {
     await compareAll("object-1");
     cluster.origin.put("bucket", "object-1", "content of object-1", { contentType: "text/csv", headers: EVERYTHING });
     await compareAll("object-1");
+  });
+
+  it("are there after a restart, also while the origin is down", async () => {
+    const long = { ...EVERYTHING, "x-amz-meta-long": "v".repeat(7_000) };
+    for (const [key, headers] of [
+      ["object-1", EVERYTHING],
+      ["object-2", long],
+    ] as const) {
+      cluster.origin.put("bucket", key, `content of ${key}`, { contentType: "text/csv", headers });
+      await compareAll(key);
+    }
+    const expected = [await answersOfOrigin("object-1"), await answersOfOrigin("object-2")];
+    for (const name of cluster.names) {
+      await cluster.kill(name);
+      await cluster.startAgain(name);
+    }
+    const lift = cluster.origin.faults.place({ error: { status: 503, code: "ServiceUnavailable" } });
+    await compareAll("object-1", expected[0]);
+    await compareAll("object-2", expected[1]);
+    lift();
   });
 
   it("reach the AWS SDK and the TypeScript client", async () => {
