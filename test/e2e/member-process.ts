@@ -141,6 +141,16 @@ export class MemberProcess implements AsyncDisposable {
     await this.#exited;
   }
 
+  /** Stops the process (SIGSTOP): the kernel still accepts connections for it, but nothing is answered. */
+  freeze(): void {
+    this.#child.kill("SIGSTOP");
+  }
+
+  /** Continues after `freeze`. Harmless when repeated. */
+  thaw(): void {
+    this.#child.kill("SIGCONT");
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     if (running.has(this.#child)) await this.kill();
   }

@@ -2,6 +2,8 @@ import { ManualClock } from "@frontcache/proto/testing";
 import { describe, expect, it } from "vitest";
 import { afterTicks, PROBE_TIMEOUT_MS, SILENT_MS, SilenceWatch } from "./silence-watch.js";
 
+const TICK_MS = SILENT_MS / 5;
+
 /** A few turns of the event loop: whatever waits for no timer is done. */
 const settled = () => new Promise((resolve) => setImmediate(resolve));
 
@@ -16,6 +18,12 @@ function setUp() {
     });
   };
   const watch = new SilenceWatch({ clock, probe });
+  // Something has just arrived from the member.
+  const earlier = { onSilent: () => undefined };
+  watch.add(earlier);
+  watch.heard();
+  clock.advance(TICK_MS);
+  watch.remove(earlier);
   const call = { onSilent: (): void => void seen.silent++ };
   return { clock, seen, watch, call, answer: (isThere: boolean) => answer(isThere) };
 }

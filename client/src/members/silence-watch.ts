@@ -56,8 +56,9 @@ class TickCount {
     return this.#counted;
   }
 
-  reset(): void {
-    this.#counted = 0;
+  /** Counts again from `counted` ticks. */
+  restart(counted = 0): void {
+    this.#counted = counted;
     this.#late = 0;
   }
 }
@@ -77,15 +78,17 @@ export interface SilenceRule {
 
 /**
  * Detects that one member is gone without having closed its connections: its machine lost power or network, or its process is
- * stopped. If calls wait for the member and nothing has arrived from it for SILENT_MS, the member is probed. A member that answers
- * the probe may take as long as it needs, because its origin may be slow. One watch serves all calls to a member: a call costs no
+ * stopped. If a call has waited for the member for a tick and nothing has arrived from it for SILENT_MS, the member is probed. A
+ * member that answers the probe may take as long as it needs, because its origin may be slow. One watch serves all calls to a member: a call costs no
  * timer of its own, and what arrives for one call shows that the member responds to the others.
  */
 export class SilenceWatch {
   readonly #rule: SilenceRule;
   readonly #waiting = new Set<WaitingCall>();
   readonly #silent: TickCount;
+  /** Whether something has arrived since the last tick; and when a tick found that. */
   #heard = false;
+  #heardMs = Number.NEGATIVE_INFINITY;
   #isProbing = false;
   #cancelTimer: (() => void) | undefined;
 
@@ -98,7 +101,11 @@ export class SilenceWatch {
   add(call: WaitingCall): void {
     this.#waiting.add(call);
     if (this.#cancelTimer !== undefined) return;
-    this.#restart();
+    // If nothing had arrived for that long before the call, the member is probed after one tick: a client that found the owner
+    // frozen must not wait as long again at the next member, which asks the owner, too.
+    const isSilent = this.#rule.clock.monotonicMs() - this.#heardMs >= SILENT_MS;
+    this.#heard = false;
+    this.#silent.restart(isSilent ? TICKS - 1 : 0);
     this.#arm();
   }
 
@@ -120,7 +127,8 @@ export class SilenceWatch {
 
   #restart(): void {
     this.#heard = false;
-    this.#silent.reset();
+    this.#heardMs = this.#rule.clock.monotonicMs();
+    this.#silent.restart();
   }
 
   #arm(): void {
@@ -129,12 +137,11 @@ export class SilenceWatch {
 
   readonly #onTick = (): void => {
     this.#cancelTimer = undefined;
-    if (this.#waiting.size === 0) return;
     if (!this.#isProbing) {
       if (this.#heard) this.#restart();
-      else if (this.#silent.ticked() === TICKS) void this.#probe();
+      else if (this.#waiting.size > 0 && this.#silent.ticked() === TICKS) void this.#probe();
     }
-    this.#arm();
+    if (this.#waiting.size > 0) this.#arm();
   };
 
   async #probe(): Promise<void> {
@@ -144,9 +151,11 @@ export class SilenceWatch {
       () => false,
     );
     this.#isProbing = false;
-    const responds = answers || this.#heard;
-    this.#restart();
-    if (responds) return;
+    if (answers || this.#heard) {
+      this.#restart();
+      return;
+    }
+    this.#silent.restart();
     for (const call of this.#waiting) {
       this.#waiting.delete(call);
       call.onSilent();
