@@ -61,7 +61,7 @@ export class ClientMetrics {
 
   /** Records a retry. */
   failover(wasUnreachable: boolean): void {
-    this.#failovers.add(1, { reason: wasUnreachable ? "out_of_reach" : "failed" });
+    this.#failovers.add(1, { reason: wasUnreachable ? "unreachable" : "failed" });
   }
 }
 

@@ -29,14 +29,17 @@ export type Given<Value> = Value | (() => Value) | undefined;
 
 /** What the options of `connect` come to. Throws INVALID_ARGUMENT for ones that can't be used. */
 export function accessOf(tls: Given<TlsOptions>, token: Given<string>): Access {
-  const tlsOf = typeof tls === "function" ? () => given("tls", tls) : () => tls;
+  const tlsOf = typeof tls === "function" ? () => given("tls", () => checkAuthorities(tls())) : () => tls;
   const authorization = (): string | undefined => {
     const shown = typeof token === "function" ? given("token", token) : token;
     return shown === undefined ? undefined : `Bearer ${checkToken(shown)}`;
   };
   if (typeof token !== "function") authorization();
-  if (typeof tls !== "function" && tls !== undefined && (tls.cert === undefined) !== (tls.key === undefined)) {
-    throw new CacheError("INVALID_ARGUMENT", "tls: cert and key belong together: give both or none");
+  if (typeof tls !== "function" && tls !== undefined) {
+    checkAuthorities(tls);
+    if ((tls.cert === undefined) !== (tls.key === undefined)) {
+      throw new CacheError("INVALID_ARGUMENT", "tls: cert and key belong together: give both or none");
+    }
   }
   return { tls: tlsOf, authorization };
 }
@@ -51,8 +54,14 @@ function given<Value>(option: "tls" | "token", get: () => Value): Value {
   }
 }
 
-/** Nothing else may get into a header; the token itself is never told. */
+/** Node ignores a CA without certificates, for example a key, and then rejects every member's certificate. */
+function checkAuthorities(tls: TlsOptions): TlsOptions {
+  if (tls.ca === undefined || /-----BEGIN (?:TRUSTED )?CERTIFICATE-----/.test(tls.ca.toString("latin1"))) return tls;
+  throw new CacheError("INVALID_ARGUMENT", "tls: ca contains no certificate: give the authorities' certificates in PEM");
+}
+
+/** Checks that a token fits into a header. The message does not contain the token. */
 function checkToken(token: string): string {
   if (/^[A-Za-z0-9._~+/-]{1,1024}=*$/.test(token)) return token;
-  throw new CacheError("INVALID_ARGUMENT", "the token is none: give one of A-Z a-z 0-9 . _ ~ + / - on one line");
+  throw new CacheError("INVALID_ARGUMENT", "the token is invalid: use A-Z a-z 0-9 . _ ~ + / - on one line");
 }

@@ -125,6 +125,14 @@ export class GrpcChannels implements Channels {
     return client;
   }
 
+  /** The port accepts connections, and with TLS handshakes, but no gRPC. TLS 1.3 reports a refused client certificate only afterwards. */
+  #whyNotReady(): string {
+    const tls = this.#options.access.tls();
+    if (tls === undefined) return "the port does not speak gRPC in plain text (does the member require TLS?)";
+    if (tls.cert === undefined) return "the port does not speak gRPC, or the member requires a client certificate";
+    return "the port does not speak gRPC, or the member refuses the client certificate";
+  }
+
   /** Resolves when the channel is connected; rejects when that fails, or takes too long. */
   #ready(client: CacheServiceClient, grpcAddress: string, signal: AbortSignal): Promise<void> {
     const { clock, connectTimeoutMs } = this.#options;
@@ -140,7 +148,7 @@ export class GrpcChannels implements Channels {
         const state = channel.getConnectivityState(true);
         if (state === connectivityState.READY) resolve();
         else if (state === connectivityState.TRANSIENT_FAILURE || state === connectivityState.SHUTDOWN)
-          reject(this.#handshakeFailures.get(grpcAddress) ?? new ConnectionFailure(grpcAddress, "the port does not speak gRPC"));
+          reject(this.#handshakeFailures.get(grpcAddress) ?? new ConnectionFailure(grpcAddress, this.#whyNotReady()));
         else channel.watchConnectivityState(state, Number.POSITIVE_INFINITY, look);
       };
       look();
