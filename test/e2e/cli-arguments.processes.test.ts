@@ -1,9 +1,14 @@
 import { execFile } from "node:child_process";
 import { once } from "node:events";
+import { writeFile } from "node:fs/promises";
 import { type AddressInfo, createServer } from "node:net";
+import { join } from "node:path";
+import { createServer as createTlsServer } from "node:tls";
 import { promisify } from "node:util";
 import { describe, expect, it } from "vitest";
+import { Authority } from "../security/authority.js";
 import { BIN, frontcache } from "./command-line.js";
+import { temporaryDirectory } from "./member-process.js";
 
 describe("a command line", () => {
   it.concurrent.each<[string, string[], RegExp]>([
@@ -20,43 +25,43 @@ describe("a command line", () => {
       /^frontcache: option '--fill <auto\|whole\|wanted>' argument missing; see --help\n$/,
     ],
     [
-      "with wrong settings",
+      "with invalid settings",
       ["serve", "--fill", "some", "--block-size", "1"],
       /^frontcache: --block-size: "1" is too small: use at least 1MiB; --fill: "some" is not a known value: [^\n]*\n$/,
     ],
     [
-      "with settings that don't fit together",
+      "with conflicting settings",
       ["serve", "--low-watermark", "99"],
       /^frontcache: --low-watermark 99 must be less than [^\n]*\n$/,
     ],
-    ["with an argument too many", ["serve", "now"], /^frontcache: too many arguments[^\n]*; see --help\n$/],
+    ["with an unexpected argument", ["serve", "now"], /^frontcache: too many arguments[^\n]*; see --help\n$/],
     ["without a URL", ["get"], /^frontcache: missing required argument 'url'; see --help\n$/],
-    ["with a URL that is none", ["stat", "bucket/key"], /^frontcache: "bucket\/key" is not an object's URL: [^\n]*\n$/],
+    ["with an invalid URL", ["stat", "bucket/key"], /^frontcache: "bucket\/key" is not an object's URL: [^\n]*\n$/],
     [
-      "with a range that is none",
+      "with an invalid range",
       ["get", "s3://bucket/key", "--range", "5-4"],
       /^frontcache: --range: "5-4" is not a range: [^\n]*\n$/,
     ],
     [
-      "with a size that is none",
+      "with an invalid size",
       ["bench", "s3://bucket/key", "--size", "some"],
       /^frontcache: --size: "some" is not a size: [^\n]*\n$/,
     ],
     [
-      "with an endpoint that is none",
+      "with an invalid endpoint",
       ["get", "s3://bucket/key", "--endpoint", "8080"],
       /^frontcache: --endpoint: "8080" is not an address: [^\n]*\n$/,
     ],
-    ["with a bucket that is none", ["warm", "s3://*"], /^frontcache: "s3:\/\/" has no valid bucket: [^\n]*\n$/],
+    ["with an invalid bucket", ["warm", "s3://*"], /^frontcache: "s3:\/\/" has no valid bucket: [^\n]*\n$/],
     [
-      "with too much at a time",
+      "with a concurrency that is too high",
       ["warm", "s3://bucket/", "--concurrency", "300"],
       /^frontcache: --concurrency: "300" is not [^\n]*\n$/,
     ],
-    ["with an interval that is none", ["status", "--watch", "soon"], /^frontcache: --watch: "soon" is not a duration: [^\n]*\n$/],
-    ["with a shell that is unknown", ["completion", "cmd"], /^frontcache: command-argument value 'cmd' is invalid [^\n]*\n$/],
-    ["with a prefix of nothing", ["evict", "--prefix", ""], /^frontcache: "" begins no object's URL: [^\n]*\n$/],
-  ])("%s ends with one line and exit code 2", async (_, args, line) => {
+    ["with an invalid interval", ["status", "--watch", "soon"], /^frontcache: --watch: "soon" is not a duration: [^\n]*\n$/],
+    ["with an unknown shell", ["completion", "cmd"], /^frontcache: command-argument value 'cmd' is invalid [^\n]*\n$/],
+    ["with an empty prefix", ["evict", "--prefix", ""], /^frontcache: "" begins no object's URL: [^\n]*\n$/],
+  ])("%s prints one line and exits with 2", async (_, args, line) => {
     const { exitCode, stdout, stderr } = await frontcache(args);
     expect({ exitCode, stdout: stdout.toString() }).toEqual({ exitCode: 2, stdout: "" });
     expect(stderr).toMatch(line);
@@ -69,7 +74,7 @@ describe("a command line", () => {
       /^frontcache: --tls-ca: cannot read \/nofile \(ENOENT\); see --help\n$/,
     ],
     [
-      "refuses a global option that the command does not have",
+      "rejects a global option that the command does not have",
       ["--endpoint", "127.0.0.1:1", "version"],
       /^frontcache: --endpoint is not an option of version; see --help\n$/,
     ],
@@ -99,6 +104,23 @@ describe("a command line", () => {
       2,
       expect.stringMatching(/^frontcache: FRONTCACHE_PURGE_INTERVAL: "soon" is not a duration: /),
     ]);
+  });
+
+  it("prints no deprecation warning of Node for TLS to an IP address (DEP0123)", async () => {
+    await using directory = await temporaryDirectory();
+    const authority = await Authority.create("ours");
+    const ca = join(directory.path, "ca.crt");
+    await writeFile(ca, authority.pem);
+    const server = createTlsServer({ ...(await authority.issue("frontcache")), ALPNProtocols: ["h2"] });
+    server.on("secureConnection", (socket) => void socket.on("error", () => {}).end("not gRPC"));
+    await once(server.listen(0, "127.0.0.1"), "listening");
+    const endpoint = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+    const { exitCode, stderr } = await frontcache(["stat", "s3://bucket/key", "--endpoint", endpoint, "--tls-ca", ca]);
+    expect([exitCode, stderr]).toEqual([
+      1,
+      expect.stringMatching(/^frontcache: cannot connect to [^\n]* does not speak gRPC[^\n]*\n$/),
+    ]);
+    server.close();
   });
 
   it.concurrent("reports the cause and exits with 1 if it cannot connect to the endpoint", async () => {
