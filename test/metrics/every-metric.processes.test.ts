@@ -22,6 +22,7 @@ const momentary = new Set<string>(
     metricList.fillsRunning,
     metricList.fillsWaiting,
     metricList.fillMemory,
+    metricList.originsUnavailable,
     metricList.volumeReserved,
     metricList.references,
     metricList.loopDelayP50,

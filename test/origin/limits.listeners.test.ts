@@ -17,7 +17,7 @@ import {
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { S3Emulator } from "../emulators/s3.js";
 import { simulatedCache } from "../versions/simulated-cache.js";
-import { ignoredEvents } from "./open-s3.js";
+import { ignoredEvents, observedOrigins } from "./open-s3.js";
 
 const REQUESTS_PER_SECOND = 50;
 /** Requests saved up in a pause: those of one second. */
@@ -130,7 +130,7 @@ describe("the limits of an origin in real time", () => {
   const open = (limits: string) => {
     const rule = `{ buckets: s3://*, endpoint: "${store.endpoint}", pathStyle: true, credentials: anonymous, limits: ${limits} }`;
     const settings = { ...readSettings({}, {}), origins: parseOrigins(`origins: [${rule}]`, "origins.yaml") };
-    return openOrigins(settings, {}, ignoredEvents);
+    return openOrigins(settings, {}, ignoredEvents, observedOrigins());
   };
   const live = new AbortController().signal;
   setMaxListeners(0, live); // shared by all reads

@@ -1,4 +1,4 @@
-import { type OriginEvents, type S3Options, S3Origin } from "@frontcache/server/testing";
+import { OriginAvailability, type OriginEvents, type S3Options, S3Origin, systemClock } from "@frontcache/server/testing";
 
 /** The S3 origin of an emulator, with the options of a test. */
 export function openS3(endpoint: string, options: Partial<S3Options> = {}): S3Origin {
@@ -16,6 +16,11 @@ export function openS3(endpoint: string, options: Partial<S3Options> = {}): S3Or
     onDroppedHeaders: () => {},
     ...options,
   });
+}
+
+/** The availability of origins, for tests that do not look at it. */
+export function observedOrigins(): OriginAvailability {
+  return new OriginAvailability({ clock: systemClock, onChange: () => {} });
 }
 
 /** For tests that ignore events. */

@@ -15,11 +15,11 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { SeenRequest } from "../emulators/faults.js";
 import { GcsEmulator } from "../emulators/gcs.js";
 import { S3Emulator } from "../emulators/s3.js";
-import { ignoredEvents } from "./open-s3.js";
+import { ignoredEvents, observedOrigins } from "./open-s3.js";
 
 function open(content: string, environment: Record<string, string> = {}, events: Partial<OriginEvents> = {}): Origin {
   const settings = { ...readSettings({}, {}), origins: parseOrigins(content, "origins.yaml") };
-  return openOrigins(settings, environment, { ...ignoredEvents, ...events });
+  return openOrigins(settings, environment, { ...ignoredEvents, ...events }, observedOrigins());
 }
 
 const textOf = async (origin: Origin, url: string): Promise<string> =>

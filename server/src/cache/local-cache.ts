@@ -1,6 +1,7 @@
 import { setMaxListeners } from "node:events";
 import { type BlockId, CacheError, type Geometry, type LackingHeaders, type ObjectInfo, type ObjectRef } from "@frontcache/proto";
 import { untilAborted } from "@frontcache/proto/runtime";
+import type { OriginStates } from "../origin/availability.js";
 import type { BucketInfo, BucketQuestion, Listing, ListQuestion, Origin } from "../origin/origin.js";
 import { requestBudget } from "../origin/request-budget.js";
 import type { Clock } from "../runtime/clock.js";
@@ -12,10 +13,11 @@ import { BlockWarmer, type WarmedBlock, type WarmRequest } from "./block-warmer.
 import { FillMemory } from "./fill/fill-memory.js";
 import { Fills } from "./fill/fills.js";
 import { RecentFailures } from "./fill/recent-failures.js";
+import { Freshness, type FreshnessSettings } from "./freshness.js";
 import type { ObjectRead } from "./object-read.js";
-import { ObjectRecords, type RecordSettings } from "./object-records.js";
+import { ObjectRecords, type ObjectRecordsOptions } from "./object-records.js";
 
-export interface LocalCacheOptions extends RecordSettings {
+export interface LocalCacheOptions extends FreshnessSettings, Pick<ObjectRecordsOptions, "onChange"> {
   readonly geometry: Geometry;
   readonly origin: Origin;
   readonly store: BlockStore;
@@ -27,17 +29,22 @@ export interface LocalCacheOptions extends RecordSettings {
   readonly fillMemoryBytes: number;
   /** Parts of one block fetched at a time. */
   readonly fillParallelism: number;
-  /** Serve a cached version that could not be confirmed because the origin is unreachable. */
-  readonly staleIfError: boolean;
+  /** What to expect of each origin. Undefined: an answer. */
+  readonly originStates?: OriginStates | undefined;
 }
 
 /** How often an unversioned read restarts because the object changed, or because the read that it waited for was cancelled. */
 const MAX_STARTS = 3;
 
+/** How long a question about an object waits for headers that only the origin knows. */
+const COMPLETED_WITHIN_MS = 1_000;
+
 /** The cache of one member. It decides which version a read is of. BlockOpener reads that version's bytes. */
 export class LocalCache {
   /** What the origin last answered about each object. */
   readonly records: ObjectRecords;
+  /** Which version of an object is current, as fresh as the settings demand. */
+  readonly freshness: Freshness;
   readonly #options: LocalCacheOptions;
   readonly #memory: FillMemory;
   readonly #failures: RecentFailures;
@@ -52,7 +59,8 @@ export class LocalCache {
     const { signal } = this.#closing;
     // Each running request to the origin may add a listener. The fill memory bounds their number.
     setMaxListeners(0, signal);
-    this.records = new ObjectRecords(options, signal);
+    this.records = new ObjectRecords(options);
+    this.freshness = new Freshness({ ...options, records: this.records }, signal);
     this.#memory = new FillMemory({ budgetBytes: fillMemoryBytes, segmentBytes: geometry.segmentBytes });
     const { records } = this;
     const memory = this.#memory;
@@ -76,9 +84,13 @@ export class LocalCache {
   /** Opens a read of one block: immediately if the range is cached, else as soon as version and size are known. */
   open(request: BlockRequest): ObjectRead | Promise<ObjectRead> {
     const { ref, cachedOnly } = request;
-    const version = request.version ?? (cachedOnly ? this.records.last(ref.url) : this.records.fresh(ref.url))?.version;
-    const pin = version === undefined ? undefined : this.#blocks.pin(request, version);
-    const hit = pin && this.#blocks.cached(request, pin, "hit");
+    const version = request.version ?? (cachedOnly ? this.records.last(ref.url) : this.freshness.fresh(ref.url))?.version;
+    const stale = version === undefined && !cachedOnly ? this.freshness.staleAtOnce(ref) : undefined;
+    const pinned = version ?? stale?.version;
+    const pin = pinned === undefined ? undefined : this.#blocks.pin(request, pinned);
+    if (stale !== undefined && !this.#blocks.isCached(request, stale, pin)) return this.#openMissing(request, pin);
+    const hit = pin && this.#blocks.cached(request, pin, stale === undefined ? "hit" : "stale");
+    if (hit !== undefined && stale !== undefined) this.freshness.servedStale();
     return hit ?? this.#openMissing(request, pin);
   }
 
@@ -92,18 +104,18 @@ export class LocalCache {
     signal: AbortSignal,
     needs: "version" | LackingHeaders = "version",
   ): Promise<ObjectInfo> {
-    const known = version === undefined ? this.records.fresh(ref.url) : this.records.infoOf(ref.url, version);
+    const known = version === undefined ? this.freshness.fresh(ref.url) : this.records.infoOf(ref.url, version);
     if (known !== undefined && !lacks(known, needs)) return known;
-    const last = version === undefined && this.#options.staleIfError ? this.records.last(ref.url) : undefined;
-    const stale = known ?? last;
-    try {
-      const current = await untilAborted(this.records.ask(ref, stale !== undefined), signal);
+    if (known !== undefined) {
+      const current = (await this.freshness.confirmed(ref, signal, COMPLETED_WITHIN_MS)) ?? known;
       if (version !== undefined && current.version !== version) throw otherVersion(ref.url, version);
       return current;
-    } catch (error) {
-      if (stale === undefined || !isPassing(error)) throw error;
-      return stale;
     }
+    // Whether another version than the known one is current, only a new answer can say.
+    const asked = version === undefined ? {} : { hasFallback: false, notBeforeMs: this.#options.clock.monotonicMs() };
+    const { info } = await this.freshness.current(ref, signal, asked);
+    if (version !== undefined && info.version !== version) throw otherVersion(ref.url, version);
+    return info;
   }
 
   /** Passed on to the origin: listings are not cached. */
@@ -210,54 +222,43 @@ export class LocalCache {
    */
   async #openCurrent(request: BlockRequest, pinned: PinnedBlock): Promise<ObjectRead> {
     const { ref, blockOffset, signal } = request;
-    const fresh = this.records.fresh(ref.url);
+    const fresh = this.freshness.fresh(ref.url);
     if (fresh !== undefined) return this.#openVersion(request, fresh.version, pinned);
+    const last = this.records.last(ref.url);
+    const pin = last && pinned.of(last.version);
+    if (last !== undefined && this.#blocks.isCached(request, last, pin)) return this.#askFirst(request, true, pinned);
     const discovery = this.#fills.discovery(ref.url);
     if (discovery !== undefined) {
       const info = await untilAborted(discovery.description.promise.catch(unlessOutOfRange), signal);
       return info === undefined ? this.#openCurrent(request, pinned) : this.#openVersion(request, info.version, pinned);
     }
-    const last = this.records.last(ref.url);
-    const isAnyCached = last !== undefined && pinned.of(last.version) !== undefined;
-    if (!isAnyCached && !this.#fills.fillsAnyVersion(ref.url, blockOffset)) return this.#blocks.discover(request, pinned);
-    return this.#askFirst(request, last, pinned);
+    if (pin !== undefined || this.#fills.fillsAnyVersion(ref.url, blockOffset)) return this.#askFirst(request, false, pinned);
+    return this.#blocks.discover(request, pinned);
   }
 
-  /** Asks which version is current before any byte is fetched. While the origin is unreachable, cached bytes are served as stale. */
-  async #askFirst(request: BlockRequest, last: ObjectInfo | undefined, pinned: PinnedBlock): Promise<ObjectRead> {
-    const { ref, signal } = request;
-    const mayServe = this.#options.staleIfError && last !== undefined;
-    const stale = mayServe && this.#blocks.isCached(request, last, pinned.of(last.version)) ? last : undefined;
-    const serveStale = (): ObjectRead | undefined => {
-      const pin = stale && pinned.of(stale.version);
-      const read = pin && this.#blocks.cached(request, pin, "stale");
-      if (read !== undefined) pinned.handOver();
-      return read;
-    };
-    if (this.records.wasUnaskable(ref.url)) {
-      const served = serveStale();
-      if (served !== undefined) return served;
+  /**
+   * Asks which version is current before any byte is fetched. `isCached`: all requested bytes are cached of the known version. They
+   * are served as stale if the origin does not answer in time.
+   */
+  async #askFirst(request: BlockRequest, isCached: boolean, pinned: PinnedBlock): Promise<ObjectRead> {
+    const { ref, signal, budget } = request;
+    const { info, isStale } = await this.freshness.current(ref, signal, { hasFallback: isCached, budget });
+    if (!isStale) {
+      budget?.count();
+      return this.#openVersion(request, info.version, pinned);
     }
-    try {
-      const { version } = await untilAborted(this.records.ask(ref, stale !== undefined, request.budget), signal);
-      request.budget?.count();
-      return await this.#openVersion(request, version, pinned);
-    } catch (error) {
-      if (stale === undefined || !isPassing(error)) throw error;
-      // The segments may have been lost meanwhile.
-      return serveStale() ?? this.#askFirst(request, undefined, pinned);
-    }
+    const pin = pinned.of(info.version);
+    const read = pin && this.#blocks.cached(request, pin, "stale");
+    // The segments may have been lost meanwhile.
+    if (read === undefined) return this.#askFirst(request, false, pinned);
+    pinned.handOver();
+    return read;
   }
 }
 
 /** Whether an object's information lacks what is needed. */
 function lacks(info: ObjectInfo, needs: "version" | LackingHeaders): boolean {
   return needs === "checksums" ? info.lacks !== undefined : needs === "metadata" && info.lacks === "metadata";
-}
-
-/** Whether the origin was unreachable, as opposed to having answered with an error. */
-function isPassing(error: unknown): boolean {
-  return CacheError.from(error).retryable;
 }
 
 /** Another read's range lies past the object's end. This read's range may not. */

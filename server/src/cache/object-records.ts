@@ -1,29 +1,18 @@
-import { CacheError, type ObjectInfo, type ObjectRef } from "@frontcache/proto";
-import { BoundedMap, SingleFlight } from "@frontcache/proto/runtime";
+import type { CacheError, ObjectInfo } from "@frontcache/proto";
+import { BoundedMap } from "@frontcache/proto/runtime";
 import { NoSuchBucket } from "../origin/checked-answer.js";
-import type { Origin } from "../origin/origin.js";
-import type { RequestBudget } from "../origin/request-budget.js";
 import type { Clock } from "../runtime/clock.js";
-import { CACHE_ITSELF } from "../security/principal.js";
 import type { BlockStore, EvictSelector } from "../storage/block-store.js";
 import { laterInfo } from "./later-info.js";
 
-export interface RecordSettings {
-  /** How old an observation may be to count as current. 0: never current; Infinity: always. */
-  readonly revalidateAfterMs: number;
-  /** How long "no such object" counts, and "the origin cannot be asked". */
-  readonly negativeTtlMs: number;
+export interface ObjectRecordsOptions {
+  readonly clock: Clock;
+  readonly store: Pick<BlockStore, "newest" | "describe">;
   /**
    * Called synchronously when what is known of an object turns into something else: another version, an absence, or nothing
    * (`NOTHING_KNOWN`), because the version was rejected, became doubtful, or was evicted. Not called for new metadata of one version.
    */
   readonly onChange?: ((url: string, before: Observation, after: Observation) => void) | undefined;
-}
-
-export interface ObjectRecordsOptions extends RecordSettings {
-  readonly clock: Clock;
-  readonly origin: Pick<Origin, "ask">;
-  readonly store: Pick<BlockStore, "newest" | "describe">;
 }
 
 /**
@@ -52,8 +41,6 @@ interface ObjectRecord {
   readonly answeredAtMs: number;
   /** What was known before the last change. */
   readonly replaced: Observation | undefined;
-  /** When the origin could not be asked about this object, after the observation. Monotonic milliseconds. */
-  unaskableAtMs?: number | undefined;
 }
 
 /** The observation of a NOT_FOUND. */
@@ -67,36 +54,15 @@ export function absence(error: CacheError, askedAtMs: number): Observation {
  */
 export class ObjectRecords {
   readonly #options: ObjectRecordsOptions;
-  /** Aborted when the member closes. */
-  readonly #signal: AbortSignal;
   readonly #records = new BoundedMap<string, ObjectRecord>(CAPACITY);
   /** One moment by both clocks, so that later jumps of the wall clock have no effect. */
   readonly #started: { readonly wallMs: number; readonly monotonicMs: number };
-  readonly #questions = new SingleFlight<string, ObjectInfo>();
   /** Observations whose request was sent before this moment count as expired. Monotonic milliseconds. */
   #expiredBeforeMs = Number.NEGATIVE_INFINITY;
 
-  constructor(options: ObjectRecordsOptions, signal: AbortSignal) {
+  constructor(options: ObjectRecordsOptions) {
     this.#options = options;
-    this.#signal = signal;
     this.#started = { wallMs: options.clock.nowMs(), monotonicMs: options.clock.monotonicMs() };
-  }
-
-  /** The current version, if it was observed recently enough. Throws NOT_FOUND if the absence was observed recently enough. */
-  fresh(url: string): ObjectInfo | undefined {
-    const observation = this.observation(url);
-    if (observation === undefined) return undefined;
-    const { clock, revalidateAfterMs, negativeTtlMs } = this.#options;
-    const { info, askedAtMs } = observation;
-    if (askedAtMs < this.#expiredBeforeMs) return undefined;
-    const ageMs = clock.monotonicMs() - askedAtMs;
-    if (info !== undefined) return ageMs < revalidateAfterMs ? info : undefined;
-    if (ageMs < negativeTtlMs) {
-      throw observation.isBucketMissing === true
-        ? new NoSuchBucket({ url })
-        : new CacheError("NOT_FOUND", `${url}: no such object`);
-    }
-    return undefined;
   }
 
   /** The version observed last, at any time. Undefined: none, or the origin rejected it meanwhile. */
@@ -115,41 +81,26 @@ export class ObjectRecords {
     return this.#lookUp(url)?.observation;
   }
 
+  /** What is remembered, unless it counts as expired whatever its age is. */
+  unexpired(url: string): Observation | undefined {
+    const observation = this.observation(url);
+    return observation === undefined || observation.askedAtMs < this.#expiredBeforeMs ? undefined : observation;
+  }
+
   /** How long ago the request of the remembered observation was sent. Infinity: unknown. */
   ageMs(url: string): number {
     return this.#options.clock.monotonicMs() - (this.observation(url)?.askedAtMs ?? Number.NEGATIVE_INFINITY);
   }
 
+  /** When the version was rejected, after which nothing is known. Monotonic milliseconds; -Infinity: something is known. */
+  rejectedAtMs(url: string): number {
+    const record = this.#records.peek(url);
+    return record?.observation === NOTHING_KNOWN ? record.answeredAtMs : Number.NEGATIVE_INFINITY;
+  }
+
   /** All that is remembered, the least recently observed object first, with `NOTHING_KNOWN` of those whose version was rejected. */
   *entries(): IterableIterator<[url: string, observation: Observation]> {
     for (const [url, { observation }] of this.#records) yield [url, observation];
-  }
-
-  /**
-   * Asks the origin for the current version and observes the answer. Concurrent questions with the same `hasFallback` share one
-   * request. `budget` counts it.
-   */
-  ask(ref: ObjectRef, hasFallback: boolean, budget?: RequestBudget): Promise<ObjectInfo> {
-    return this.#questions.run(questionKey(ref.url, hasFallback), async () => {
-      const askedAtMs = this.#options.clock.monotonicMs();
-      try {
-        const question = { kind: "stat", ref, hasFallback, signal: this.#signal, principal: CACHE_ITSELF, budget } as const;
-        const info = await this.#options.origin.ask(question);
-        this.observe(ref.url, { info, askedAtMs });
-        return this.infoOf(ref.url, info.version) ?? info;
-      } catch (error) {
-        const failure = CacheError.from(error);
-        if (failure.code === "NOT_FOUND") this.observe(ref.url, absence(failure, askedAtMs));
-        else if (failure.retryable) this.#couldNotAsk(ref.url);
-        throw failure;
-      }
-    });
-  }
-
-  /** Whether the origin was unreachable for this object a moment ago. */
-  wasUnaskable(url: string): boolean {
-    const atMs = this.#records.peek(url)?.unaskableAtMs;
-    return atMs !== undefined && this.#options.clock.monotonicMs() - atMs < this.#options.negativeTtlMs;
   }
 
   /**
@@ -165,7 +116,7 @@ export class ObjectRecords {
     const known = this.#lookUp(url);
     const { askedAtMs } = observation;
     if (known === undefined) this.#set(url, undefined, observation, undefined);
-    else if (isNothing(known.observation)) {
+    else if (known.observation === NOTHING_KNOWN) {
       if (askedAtMs >= known.answeredAtMs) this.#set(url, known, observation, known.replaced);
     } else if (isSame(known.observation, observation)) {
       if (askedAtMs >= known.observation.askedAtMs) this.#set(url, known, observation, known.replaced);
@@ -191,16 +142,17 @@ export class ObjectRecords {
     this.#expiredBeforeMs = this.#options.clock.monotonicMs();
   }
 
+  /** The same for one object. */
+  expire(url: string): void {
+    const known = this.#lookUp(url);
+    if (known === undefined || known.observation === NOTHING_KNOWN) return;
+    this.#records.set(url, { ...known, observation: { ...known.observation, askedAtMs: Number.NEGATIVE_INFINITY } });
+  }
+
   /** Forgets all objects that match the selector. */
   invalidate({ url, prefix }: EvictSelector): void {
-    const names = url !== undefined ? [url] : prefix === undefined ? [] : this.#records;
-    for (const entry of names) {
-      const name = typeof entry === "string" ? entry : entry[0];
-      const record = this.#records.peek(name);
-      if (record === undefined || !name.startsWith(prefix ?? "")) continue;
-      this.#records.delete(name);
-      this.#changed(name, record.observation, NOTHING_KNOWN);
-    }
+    if (url !== undefined) this.#delete(url);
+    else if (prefix !== undefined) for (const [name] of this.#records) if (name.startsWith(prefix)) this.#delete(name);
   }
 
   /** What is remembered. After a restart: what the newest cached block says. */
@@ -227,32 +179,26 @@ export class ObjectRecords {
     if (known !== undefined) this.#changed(url, known.observation, observation);
   }
 
-  /** What was known is not current any more, or may not be. Questions that were sent before are not joined. */
+  /** What was known is not current any more, or may not be. */
   #forget(url: string, known: ObjectRecord | undefined): void {
-    const replaced = known === undefined || isNothing(known.observation) ? known?.replaced : known.observation;
+    const replaced = known === undefined || known.observation === NOTHING_KNOWN ? known?.replaced : known.observation;
     this.#set(url, known, NOTHING_KNOWN, replaced);
-    for (const hasFallback of [true, false]) this.#questions.forget(questionKey(url, hasFallback));
+  }
+
+  #delete(url: string): void {
+    const record = this.#records.peek(url);
+    if (record === undefined) return;
+    this.#records.delete(url);
+    this.#changed(url, record.observation, NOTHING_KNOWN);
   }
 
   #changed(url: string, before: Observation, after: Observation): void {
-    if (!isNothing(before) && (isNothing(after) || !isSame(before, after))) this.#options.onChange?.(url, before, after);
+    if (before === NOTHING_KNOWN || (after !== NOTHING_KNOWN && isSame(before, after))) return;
+    this.#options.onChange?.(url, before, after);
   }
-
-  #couldNotAsk(url: string): void {
-    const record = this.#lookUp(url);
-    if (record !== undefined) record.unaskableAtMs = this.#options.clock.monotonicMs();
-  }
-}
-
-function isNothing({ info, askedAtMs }: Observation): boolean {
-  return info === undefined && askedAtMs === Number.NEGATIVE_INFINITY;
 }
 
 /** Whether both are of one version, or both of an absence. */
 function isSame(a: Observation, b: Observation): boolean {
   return a.info?.version === b.info?.version;
-}
-
-function questionKey(url: string, hasFallback: boolean): string {
-  return `${hasFallback} ${url}`;
 }

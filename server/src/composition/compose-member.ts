@@ -1,6 +1,7 @@
 import type { Clock as MemberClock, MemberConnections } from "@frontcache/client/members";
 import type { Geometry, MemberInfo, Membership } from "@frontcache/proto";
 import { LocalCache, type LocalCacheOptions } from "../cache/local-cache.js";
+import type { OriginStates } from "../origin/availability.js";
 import type { Origin } from "../origin/origin.js";
 import { MemberView } from "../routing/member-view.js";
 import { OtherMembers } from "../routing/other-members.js";
@@ -21,6 +22,8 @@ export interface MemberParts {
   readonly clock: Clock & MemberClock;
   readonly store: BlockStore;
   readonly origin: Origin;
+  /** What to expect of the origins. Undefined: an answer. */
+  readonly originStates?: OriginStates | undefined;
   readonly connections: MemberConnections;
   readonly events: RoutingEvents;
   /** Called when another member becomes unreachable (`false`), and when it answers again (`true`). */
@@ -46,7 +49,7 @@ export function composeMember(parts: MemberParts): ComposedMember {
   const view = new MemberView(self.name, clock, parts.membership);
   const others = new OtherMembers({ self, view, connections, clock, onReachable });
   const origin = peerFills({ geometry, clock, others, events })(parts.origin);
-  const local = new LocalCache({ ...parts.settings, geometry, origin, store, clock });
+  const local = new LocalCache({ ...parts.settings, geometry, origin, originStates: parts.originStates, store, clock });
   const router = new Router({ local, geometry, others, events });
   return {
     view,

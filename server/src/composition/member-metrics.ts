@@ -20,6 +20,7 @@ import { ReadMeter } from "../metrics/read-meter.js";
 import { RecentErrors } from "../metrics/recent-errors.js";
 import { RoutingMeter } from "../metrics/routing-meter.js";
 import { type MetricsSnapshot, snapshotOf } from "../metrics/snapshot.js";
+import type { OriginAvailability } from "../origin/availability.js";
 import type { MemberView } from "../routing/member-view.js";
 import type { Clock } from "../runtime/clock.js";
 import type { Log } from "../runtime/log.js";
@@ -36,7 +37,8 @@ const ERRORS = 50;
 /** The components whose state is read before each collection of metrics. */
 export interface Watched {
   readonly store: Pick<BlockStore, "status" | "onPurged">;
-  readonly local: Pick<LocalCache, "status">;
+  readonly local: Pick<LocalCache, "status" | "freshness">;
+  readonly originStates: Pick<OriginAvailability, "unavailable">;
   readonly view: MemberView;
   readonly members: Pick<MemberSource, "report">;
   readonly grpcListener: Pick<GrpcListener, "openConnections" | "authenticationFailures">;
@@ -125,7 +127,7 @@ export class MemberMetrics {
     for (let stop = this.#stops.pop(); stop !== undefined; stop = this.#stops.pop()) await stop();
   }
 
-  #collect({ store, local, view, members, grpcListener, httpListener, clients, security }: Watched): void {
+  #collect({ store, local, originStates, view, members, grpcListener, httpListener, clients, security }: Watched): void {
     const { families } = this.metrics;
     const { volumes, mappings, openFiles, references, damages, purged } = store.status();
     for (const { path: volume, usedBytes, reservedBytes, limitBytes, blocks, state } of volumes) {
@@ -145,6 +147,8 @@ export class MemberMetrics {
     families.fillsRunning.at().value = fills;
     families.fillsWaiting.at().value = waitingParts;
     families.fillMemory.at().value = fillMemoryBytes;
+    families.originsUnavailable.at().value = originStates.unavailable;
+    families.staleAnswers.at().value = local.freshness.staleAnswers;
     families.ringMembers.at().value = view.current.members.length;
     const { ageMs, failures } = members.report();
     families.membershipAge.at().value = ageMs / 1000;

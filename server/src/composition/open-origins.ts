@@ -1,9 +1,10 @@
-import { SCHEMES } from "@frontcache/proto";
+import { type CacheError, SCHEMES } from "@frontcache/proto";
 import type { Environment } from "../config/declarations.js";
 import type { GcsRule, OriginRule, S3Rule } from "../config/origin-rule.js";
 import { parseOrigins } from "../config/origins-file.js";
 import type { Settings } from "../config/settings.js";
-import type { OnDroppedHeaders } from "../origin/checked-answer.js";
+import type { OriginAvailability } from "../origin/availability.js";
+import { type OnDroppedHeaders, OriginUnavailable } from "../origin/checked-answer.js";
 import type { OriginFailure } from "../origin/failure-log.js";
 import { GcsOrigin, loadGcsSdk } from "../origin/gcs/gcs-origin.js";
 import { type Hedge, hedged } from "../origin/hedged.js";
@@ -25,8 +26,8 @@ const MAX_CONNECTIONS = 256;
 /** Retries take 3 s on average: longer than a moment of throttling, shorter than clients' timeouts. */
 const RETRIES = { attempts: 6, baseDelayMs: 100, maxDelayMs: 5_000, headTimeoutMs: 10_000, idleTimeoutMs: 5_000 };
 
-/** For questions that the cache can answer with a stale version: one failure may be chance, two are not; a slow origin is not down. */
-const WITH_FALLBACK = { attempts: 2, headTimeoutMs: 3_000 };
+/** For questions that the cache can answer with a stale version: one failure may be chance, two are not. No read waits for them long. */
+const WITH_FALLBACK = { attempts: 2, headTimeoutMs: RETRIES.headTimeoutMs };
 
 /** Requests waiting for an origin's limits. `--origin-max-wait` bounds each wait; this bounds the memory of a flood. */
 const MAX_WAITING = 10_000;
@@ -61,16 +62,21 @@ export interface OriginEvents {
 }
 
 /**
- * All origins as one. A request passes, in this order: the choice by bucket; the report of failures; retries; limits, which count
- * each attempt; hedging, which must not take a wait for the limits for the origin's; measuring; the store. Nothing is connected
- * before the first request.
+ * All origins as one. A request passes, in this order: the choice by bucket; the report of failures; retries; the guard against
+ * origins that are unavailable; limits, which count each attempt; hedging, which must not take a wait for the limits for the
+ * origin's; the observation of its availability; measuring; the store. Nothing is connected before the first request.
  */
-export function openOrigins(settings: OriginSettings, environment: Environment, events: OriginEvents): Origin {
+export function openOrigins(
+  settings: OriginSettings,
+  environment: Environment,
+  events: OriginEvents,
+  availability: OriginAvailability,
+): Origin {
   const proxyOf = proxiesOf(environment);
   const rules = settings.origins ?? EVERYWHERE;
   return perBucket(
     rules.flatMap((rule) => {
-      const origin = openOrigin(rule, settings, environment, events, proxyOf);
+      const origin = openOrigin(rule, { settings, environment, events, availability, proxyOf });
       return rule.buckets.map((pattern) => ({ ...pattern, origin }));
     }),
   );
@@ -87,33 +93,42 @@ export async function loadSdks({ origins }: Pick<OriginSettings, "origins">): Pr
   if (schemes.has("gs")) await loadGcsSdk();
 }
 
-function openOrigin(
-  rule: OriginRule,
-  settings: OriginSettings,
-  environment: Environment,
-  events: OriginEvents,
-  proxyOf: Way["proxyOf"],
-): Origin {
+interface OriginContext {
+  readonly settings: OriginSettings;
+  readonly environment: Environment;
+  readonly events: OriginEvents;
+  readonly availability: OriginAvailability;
+  readonly proxyOf: Way["proxyOf"];
+}
+
+function openOrigin(rule: OriginRule, { settings, environment, events, availability, proxyOf }: OriginContext): Origin {
   const options = limitsOf(rule, settings);
   const isLimited = [options.requestsPerSecond, options.bytesPerSecond, options.concurrency].some((limit) => limit !== undefined);
   const limits = isLimited ? new OriginLimits(options, systemClock, events.onLimitReached) : undefined;
   // Waiting for the limits must not count as a slow origin.
   const maxWaitMs = isLimited ? options.maxWaitMs : 0;
   const endpoint = endpointOf(rule, environment);
+  const { guarded, observed } = availability.wrappersOf(endpoint);
+  // That an origin is unavailable is reported once, by its availability.
+  const isReported = (error: CacheError): boolean => !(error instanceof OriginUnavailable);
   const wrappers: OriginWrapper[] = [
-    measured(({ error, ...report }) => error && events.onFailure({ ...report, endpoint, error }), systemClock),
+    measured(
+      ({ error, ...report }) => error && isReported(error) && events.onFailure({ ...report, endpoint, error }),
+      systemClock,
+    ),
     retrying(
       retriesOf(maxWaitMs, (retry) => events.onRetry({ ...retry, endpoint })),
       systemClock,
       Math.random,
     ),
   ];
+  wrappers.push(guarded);
   if (limits !== undefined) wrappers.push(limited(limits));
   if (rule.hedge ?? settings.hedge) {
     const acquireExtra = () => (limits === undefined ? { release() {} } : limits.tryAcquire());
     wrappers.push(hedged({ ...HEDGING, acquireExtra, onHedge: events.onHedge }, systemClock));
   }
-  wrappers.push(measured(events.onRequest, systemClock));
+  wrappers.push(observed, measured(events.onRequest, systemClock));
   return compose(...wrappers)(
     rule.scheme === "s3" ? openS3(rule, settings, environment, { proxyOf, ...events }) : openGcs(rule, { proxyOf, ...events }),
   );

@@ -6,6 +6,7 @@ import { kubernetesMembers, kubernetesTimes } from "../membership/kubernetes-mem
 import type { MemberSource } from "../membership/member-source.js";
 import { staticMembers } from "../membership/static-members.js";
 import type { OriginMeter } from "../metrics/origin-meter.js";
+import { OriginAvailability } from "../origin/availability.js";
 import { DroppedHeadersLog } from "../origin/dropped-headers-log.js";
 import { OriginFailureLog } from "../origin/failure-log.js";
 import type { Origin } from "../origin/origin.js";
@@ -14,7 +15,7 @@ import type { Log } from "../runtime/log.js";
 import { BlockStore, ioParallelism, storageTuning } from "../storage/block-store.js";
 import { descriptorLimit, openNodeDisk, poolThreads } from "../storage/disk/node-disk.js";
 import { openMapper } from "../storage/mapping/mapping.js";
-import { openOrigins } from "./open-origins.js";
+import { type OriginEvents, openOrigins } from "./open-origins.js";
 
 /** Maximum open and mapped block files: half of vm.max_map_count (65,530), because each may need two areas. */
 const MAX_MAPPINGS = 16_384;
@@ -40,10 +41,10 @@ export async function openStore(settings: Settings, geometry: Geometry, log: Log
 }
 
 /** Opens the origins, with metrics and log lines for their events. Connects only when the first request needs it. */
-export function openOrigin(settings: Settings, meter: OriginMeter, log: Log): Origin {
+export function openOrigin(settings: Settings, meter: OriginMeter, log: Log, availability: OriginAvailability): Origin {
   const failureLog = new OriginFailureLog(log, systemClock);
   const droppedHeadersLog = new DroppedHeadersLog(log, systemClock);
-  return openOrigins(settings, process.env, {
+  const events = {
     onRetry: ({ error, ...retry }) => {
       meter.retry();
       log.debug({ event: "origin-retry", ...retry }, error.message);
@@ -58,6 +59,22 @@ export function openOrigin(settings: Settings, meter: OriginMeter, log: Log): Or
     onDroppedHeaders: (ref, names) => {
       meter.droppedHeaders(names.length);
       droppedHeadersLog.report(ref, names);
+    },
+  } satisfies OriginEvents;
+  return openOrigins(settings, process.env, events, availability);
+}
+
+/** Observes which origins are available, and logs when that changes. */
+export function observeOrigins(log: Log): OriginAvailability {
+  return new OriginAvailability({
+    clock: systemClock,
+    onChange({ bucket, endpoint, isAvailable, error }) {
+      const fields = { bucket, origin: endpoint };
+      if (isAvailable) log.info({ event: "origin-available", ...fields }, "the origin answers again");
+      else {
+        const message = "the origin does not answer: cached data is served, all other requests fail until it answers";
+        log.warn({ event: "origin-unavailable", ...fields, error: error?.message }, message);
+      }
     },
   });
 }

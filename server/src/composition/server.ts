@@ -20,7 +20,7 @@ import { MemberSecurity } from "../security/member-security.js";
 import { composeMember } from "./compose-member.js";
 import { MemberMetrics } from "./member-metrics.js";
 import { loadSdks } from "./open-origins.js";
-import { discoveryOf, openMembers, openOrigin, openStore } from "./open-ports.js";
+import { discoveryOf, observeOrigins, openMembers, openOrigin, openStore } from "./open-ports.js";
 
 /** Maximum time for running calls to finish. Together with `--leave-after` it fits into the 30 s that Kubernetes grants by default. */
 const DRAIN_MS = 20_000;
@@ -112,7 +112,8 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
     mostConnections: MOST_MEMBER_CONNECTIONS,
     windowBytes: MEMBER_WINDOW_BYTES,
   });
-  const origin = openOrigin(settings, metrics.origin, log);
+  const originStates = observeOrigins(log);
+  const origin = openOrigin(settings, metrics.origin, log, originStates);
   opened.add(() => origin.close());
   const member = composeMember({
     self,
@@ -122,6 +123,7 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
     clock: memberClock,
     store,
     origin,
+    originStates,
     connections,
     events: metrics.routing,
     onReachable: memberChanged(log),
@@ -138,7 +140,7 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
   await metrics.export(process.env, log);
   signal.throwIfAborted();
   const { view, local, router } = member;
-  metrics.watch({ store, local, view, members, grpcListener, httpListener, clients, security });
+  metrics.watch({ store, local, originStates, view, members, grpcListener, httpListener, clients, security });
   status.watch({ store, view, members, notReady: () => httpListener.notReadyReasons() });
   const cache = measured(metrics.reads)(onlyAllowed(settings.allowBucket)(router));
   grpcListener.serve(cache, router);

@@ -112,7 +112,12 @@ export const declarations = {
     "age at which an object's version is checked at the origin again; 0: check on every read; never: keep the first version",
   ),
   negativeTtlMs: setting("negative-ttl", duration(0), "1s", "how long a missing object is remembered; 0: not at all"),
-  staleIfError: setting("stale-if-error", bool, "true", "serve cached data if the origin cannot be reached to check its version"),
+  staleIfError: setting(
+    "stale-if-error",
+    bool,
+    "true",
+    "serve cached data if the origin is slow or unreachable when its version is to be checked",
+  ),
   s3ForcePathStyle: setting(
     "s3-force-path-style",
     bool,

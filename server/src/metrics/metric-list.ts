@@ -102,6 +102,16 @@ export const metricList = {
       result: ["won", "lost"],
     },
   ),
+  originsUnavailable: upDown(
+    "frontcache.origins.unavailable",
+    "{bucket}",
+    "Buckets whose origin does not answer: cached data is served, other requests fail at once.",
+  ),
+  staleAnswers: counter(
+    "frontcache.stale_answers",
+    "{answer}",
+    "Answers by a cached version that could not be confirmed, because the origin was slow or unreachable; reads and metadata.",
+  ),
   limitsReached: counter(
     "frontcache.limits.reached",
     "{request}",

@@ -163,3 +163,21 @@ export class Misconfigured extends CacheError {
     super("UNAVAILABLE", `${url}: ${problem}`, { cause, isOriginTried: true });
   }
 }
+
+/** No answer came: the origin could not be reached, or the connection ended or stood still before the answer. */
+export class NoAnswer extends CacheError {
+  /** `what` continues "the origin". */
+  constructor({ url }: Pick<BucketRef, "url">, what: string, cause?: unknown) {
+    super("UNAVAILABLE", `${url}: the origin ${what}`, { cause });
+  }
+}
+
+/** The origin is known not to answer. Nothing was sent, and repeating the request at once does not help. */
+export class OriginUnavailable extends CacheError {
+  /** `cause`: the failure that made it unavailable, perhaps of a request for another object. */
+  constructor({ url }: Pick<BucketRef, "url">, endpoint: string, silentMs: number, cause: CacheError) {
+    const why = cause.message.replace(/^\S+: the origin /, "");
+    const message = `${url}: the origin ${endpoint} has not answered for ${Math.ceil(silentMs / 1_000)} s: it ${why}`;
+    super("UNAVAILABLE", message, { cause, isOriginTried: true });
+  }
+}

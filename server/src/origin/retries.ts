@@ -1,7 +1,7 @@
 import { abortError, CacheError } from "@frontcache/proto";
 import { backoffMs, LinkedAbort, sleep } from "@frontcache/proto/runtime";
 import type { Clock, Random } from "../runtime/clock.js";
-import { Misconfigured, UnusableAnswer } from "./checked-answer.js";
+import { Misconfigured, NoAnswer, OriginUnavailable, UnusableAnswer } from "./checked-answer.js";
 import type { Repetition } from "./origin.js";
 import { LimitReached } from "./origin-limits.js";
 import { MAX_REQUESTS, RequestBudget, type RequestPermit } from "./request-budget.js";
@@ -96,7 +96,7 @@ export class Retries {
     if (signal.aborted) throw abortError(signal);
     const error = CacheError.from(thrown);
     this.#budget.failed(error);
-    if (!error.retryable || error instanceof Misconfigured) throw error;
+    if (!error.retryable || error instanceof Misconfigured || error instanceof OriginUnavailable) throw error;
     if (error instanceof LimitReached) throw this.#failures === 0 ? error : this.#exhausted(error);
     this.#failures++;
     const { attempts, baseDelayMs, maxDelayMs, onRetry } = this.#options;
@@ -187,7 +187,6 @@ export class Attempt {
       this.#cancelTimer = this.#clock.after(leftMs, this.#onTimer);
       return;
     }
-    const message = `${this.#url}: the origin sent nothing for ${this.#timeoutMs} ms`;
-    this.#abort.abort(new CacheError("UNAVAILABLE", message));
+    this.#abort.abort(new NoAnswer({ url: this.#url }, `sent nothing for ${this.#timeoutMs} ms`));
   }
 }

@@ -34,6 +34,7 @@ export { metricList, readResults } from "../metrics/metric-list.js";
 export { Metrics } from "../metrics/metrics.js";
 export { ReadMeter } from "../metrics/read-meter.js";
 export { RecentErrors } from "../metrics/recent-errors.js";
+export { OriginAvailability } from "../origin/availability.js";
 export { checkedAnswer } from "../origin/checked-answer.js";
 export type { OriginFailure } from "../origin/failure-log.js";
 export { type GcsOptions, GcsOrigin } from "../origin/gcs/gcs-origin.js";

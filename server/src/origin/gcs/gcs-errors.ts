@@ -1,7 +1,8 @@
 import { abortError, CacheError, type ErrorCode, outOfRange } from "@frontcache/proto";
-import { Misconfigured, NoSuchBucket, otherVersion } from "../checked-answer.js";
+import { Misconfigured, NoAnswer, NoSuchBucket, otherVersion } from "../checked-answer.js";
 import { CredentialsFailure } from "../credentials.js";
 import { certificateProblem } from "../http/certificate-errors.js";
+import { isConnectionError } from "../http/connection-errors.js";
 import type { OriginQuestion, OriginRequest } from "../origin.js";
 
 /** An unsuccessful answer of GCS. */
@@ -71,5 +72,6 @@ export function gcsError(error: unknown, { ref, signal }: OriginRequest | Origin
   if (untrusted !== undefined) return new Misconfigured(ref, untrusted, error);
   const code = (error as { code?: unknown } | undefined)?.code;
   const what = typeof code === "string" ? ` (${code})` : "";
+  if (isConnectionError(error)) return new NoAnswer(ref, `cannot be reached${what}`, error);
   return new CacheError("UNAVAILABLE", `${ref.url}: the origin cannot be reached${what}`, { cause: error });
 }

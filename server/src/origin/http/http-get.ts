@@ -137,10 +137,25 @@ function withSocketReads<Agent extends HttpAgent>(agent: Agent, protocol: "http:
     const reads = new SocketReads();
     const to = proxy === undefined ? options : { ...options, host: hostOf(proxy), port: portOf(proxy) };
     const socket = connect({ ...to, onread: reads } as ClientRequestArgs, callback) as Socket;
+    limitConnecting(socket);
     reads.socket = socket;
     return socket;
   };
   return Object.assign(agent, { createConnection });
+}
+
+/**
+ * Enough for a lost packet, which the kernel sends again after a second. An origin behind a network that drops packets is noticed by
+ * this timeout.
+ */
+const CONNECT_TIMEOUT_MS = 3_000;
+
+function limitConnecting(socket: Socket): void {
+  const cancel = systemClock.after(CONNECT_TIMEOUT_MS, () => {
+    socket.destroy(Object.assign(new Error(`no connection in ${CONNECT_TIMEOUT_MS} ms`), { code: "ETIMEDOUT" }));
+  });
+  socket.once("connect", cancel);
+  socket.once("close", cancel);
 }
 
 interface ByProxy {

@@ -1,7 +1,8 @@
 import { abortError, type BucketRef, CacheError, type ErrorCode, outOfRange } from "@frontcache/proto";
-import { Misconfigured, NoSuchBucket, otherVersion } from "../checked-answer.js";
+import { Misconfigured, NoAnswer, NoSuchBucket, otherVersion } from "../checked-answer.js";
 import { CredentialsFailure } from "../credentials.js";
 import { certificateProblem } from "../http/certificate-errors.js";
+import { isConnectionError } from "../http/connection-errors.js";
 import type { OriginQuestion, OriginRequest } from "../origin.js";
 import { endpointOf, isRedirect, regionOf } from "./bucket-place.js";
 import { notS3 } from "./s3-listing.js";
@@ -105,6 +106,7 @@ export function s3Error(error: unknown, request: OriginRequest | OriginQuestion)
   if (status !== undefined && status >= 200 && status < 300) return notS3(ref, error);
   const untrusted = certificateProblem(error);
   if (untrusted !== undefined) return new Misconfigured(ref, untrusted, error);
+  if (isConnectionError(error)) return new NoAnswer(ref, `cannot be reached (${code ?? name})`, error);
   const what = status === undefined ? `cannot be reached (${code ?? name})` : `returned an error (status ${status})`;
   return new CacheError("UNAVAILABLE", `${ref.url}: the origin ${what}`, { cause: error });
 }

@@ -1,6 +1,6 @@
 import { abortError, CacheError, outOfRange } from "@frontcache/proto";
 import { LinkedAbort, sleep } from "@frontcache/proto/runtime";
-import { otherVersion } from "../../origin/checked-answer.js";
+import { NoAnswer, otherVersion } from "../../origin/checked-answer.js";
 import {
   type Answers,
   type AnswerTo,
@@ -97,6 +97,7 @@ export class MemoryOrigin implements Origin {
       const fault = this.faults.strike(call);
       await this.faults.pass(call, signal);
       if (fault.latencyMs !== undefined) await this.#sleep(fault.latencyMs, signal);
+      if (fault.error === "UNAVAILABLE") throw new NoAnswer(call, "cannot be reached (placed fault)");
       if (fault.error !== undefined) throw new CacheError(fault.error, `${call.url}: placed fault`);
       return fault;
     } finally {
