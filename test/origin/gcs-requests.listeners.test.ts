@@ -3,7 +3,7 @@ import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { parseObjectUrl } from "@frontcache/proto";
+import { headerPairs, headerValue, parseObjectUrl } from "@frontcache/proto";
 import { bytesOf, type GcsOptions, GcsOrigin, rangeOf, statOf } from "@frontcache/server/testing";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { SeenRequest } from "../emulators/faults.js";
@@ -73,6 +73,60 @@ describe("a request of the GCS origin", () => {
       expect(await open({ endpoint: undefined }).ask(statOf(ref))).toMatchObject({ objectSize: 7 });
     }
     for (const { headers } of seen) expect(headers.authorization).toBeUndefined();
+  });
+
+  it("brings the object's metadata as headers, and names what no header can hold", async () => {
+    const resource = {
+      cacheControl: "no-transform",
+      contentDisposition: "attachment",
+      contentEncoding: "gzip",
+      contentLanguage: "de",
+      crc32c: "n03x6A==",
+      md5Hash: "XrY7u+Ae7tCTyyK7j1rNww==",
+      customTime: "2026-01-01T00:00:00Z",
+      kmsKeyName: "projects/p/keyRings/r/cryptoKeys/k",
+      metageneration: "3",
+      retention: { mode: "Locked", retainUntilTime: "2029-01-01T00:00:00Z" },
+      storageClass: "NEARLINE",
+      metadata: {
+        Owner: "M\u00fcller",
+        empty: "",
+        "two words": "a",
+        injected: "a\r\nset-cookie: b",
+        null: "a\0",
+        long: "v".repeat(13_000),
+      },
+    };
+    const version = store.put("bucket", "described", "content", { resource });
+    const described = parseObjectUrl("gs://bucket/described");
+    const dropped: string[] = [];
+    const origin = open({ onDroppedHeaders: (_, names) => dropped.push(...names) });
+    const { headers, lacks } = await origin.ask(statOf(described));
+    expect(lacks).toBeUndefined();
+    expect(Object.fromEntries(headerPairs(headers!))).toEqual({
+      "cache-control": "no-transform",
+      "content-disposition": "attachment",
+      "content-encoding": "gzip",
+      "content-language": "de",
+      "x-goog-custom-time": "2026-01-01T00:00:00Z",
+      "x-goog-encryption-kms-key-name": "projects/p/keyRings/r/cryptoKeys/k",
+      "x-goog-generation": version,
+      "x-goog-hash": "crc32c=n03x6A==,md5=XrY7u+Ae7tCTyyK7j1rNww==",
+      "x-goog-meta-empty": "",
+      "x-goog-meta-owner": Buffer.from("M\u00fcller").toString("latin1"),
+      "x-goog-metageneration": "3",
+      "x-goog-object-lock-mode": "Locked",
+      "x-goog-object-lock-retain-until-date": "2029-01-01T00:00:00Z",
+      "x-goog-storage-class": "NEARLINE",
+      "x-goog-stored-content-encoding": "gzip",
+      "x-goog-stored-content-length": "7",
+    });
+    expect(dropped.sort()).toEqual(["injected", "long", "null", "two words"].map((name) => `x-goog-meta-${name}`));
+    const answer = await origin.fetch(rangeOf(described, { offset: 0, length: 3 }));
+    await bytesOf(answer);
+    expect(answer.info.lacks).toBe("metadata");
+    expect(headerValue(answer.info.headers!, "content-encoding")).toBe("gzip");
+    expect(headerValue(answer.info.headers!, "cache-control")).toBeUndefined();
   });
 
   it("accepts gzip for ranges, which returns the stored bytes, and has the generation as a condition", async () => {

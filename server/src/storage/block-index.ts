@@ -92,13 +92,20 @@ export class BlockIndex {
     used.add(block);
   }
 
-  /** Replaces what is known of a version. Returns its blocks if anything has changed. */
-  describe(url: string, info: ObjectInfo): Iterable<CachedBlock> {
+  /** Replaces what is known of a version. Returns its first block if the block's file should get it. */
+  describe(url: string, info: ObjectInfo): CachedBlock | undefined {
     const cached = this.#objects.get(url)?.get(info.version);
-    if (cached === undefined || cached.info.objectSize !== info.objectSize || isSameInfo(cached.info, info)) return [];
+    if (cached === undefined || cached.info.objectSize !== info.objectSize || isSameInfo(cached.info, info)) return undefined;
+    // That an object has no checksums is not worth a write: a later process asks again.
+    const isWorthWriting =
+      cached.info.lacks === "metadata" || !isSameInfo({ ...cached.info, lacks: "checksums" }, { ...info, lacks: "checksums" });
     cached.info = info;
-    for (const block of cached.blocks) block.info = info;
-    return cached.blocks;
+    let first: CachedBlock | undefined;
+    for (const block of cached.blocks) {
+      block.info = info;
+      if (first === undefined || block.id.offset < first.id.offset) first = block;
+    }
+    return isWorthWriting ? first : undefined;
   }
 
   /** Of the cached versions, the one whose latest block was created last. */

@@ -238,10 +238,7 @@ export class BlockStore {
    * too.
    */
   describe(url: string, info: ObjectInfo): void {
-    let first: CachedBlock | undefined;
-    for (const block of this.#closed ? [] : this.#index.describe(url, info)) {
-      if (first === undefined || block.id.offset < first.id.offset) first = block;
-    }
+    const first = this.#closed ? undefined : this.#index.describe(url, info);
     if (first !== undefined) void this.#writer.describe(first);
   }
 

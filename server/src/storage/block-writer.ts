@@ -117,11 +117,14 @@ export class BlockWriter {
       block.behindFooterBytes += moreBytes;
     }
     await this.#file.writeFooter(block, file, footer);
-    if (moreBytes >= 0) return;
-    const { geometry } = this.#options;
-    await block.volume.gate.run(() => file.truncate(geometry.blockBytes + footer.length));
-    block.behindFooterBytes += moreBytes;
-    block.volume.freed(-moreBytes);
+    if (moreBytes < 0) {
+      const { geometry } = this.#options;
+      await block.volume.gate.run(() => file.truncate(geometry.blockBytes + footer.length));
+      block.behindFooterBytes += moreBytes;
+      block.volume.freed(-moreBytes);
+    }
+    // The write is not a use of the block.
+    await block.volume.gate.run(() => file.setModified(block.lastUsedMs));
   }
 
   /** Resolves when no write is running. */

@@ -109,6 +109,20 @@ describe("the headers of an object in block files", () => {
     await last.store.close();
   });
 
+  it("are not written again if nothing but the lack of checksums has changed", async () => {
+    const { store, disk } = await openStore();
+    await keepAll(store, { ...withHeaders(100), lacks: "checksums" });
+    let writes = 0;
+    disk.before = (operation) => {
+      if (operation === "write") writes++;
+      return undefined;
+    };
+    store.describe(url, withHeaders(100));
+    await store.settled();
+    expect([writes, infosOf(store)]).toEqual([0, ids.map(() => withHeaders(100))]);
+    await store.close();
+  });
+
   it("are known to readers even if the disk has no room for them", async () => {
     const fixture = await openStore({ volumes: [{ path: "/cache", limitBytes: 3 * (16_384 + FOOTER_BYTES) }], highWatermark: 1 });
     await keepAll(fixture.store, withHeaders(100));

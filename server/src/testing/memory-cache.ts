@@ -1,6 +1,7 @@
 import {
   type BlockId,
   CacheError,
+  type LackingHeaders,
   type MemberList,
   type ObjectInfo,
   type ObjectRef,
@@ -32,6 +33,10 @@ export class MemoryCache implements Cache, MemberDirectory {
   version = "v1";
   contentType: string | undefined = "text/plain";
   lastModifiedMs: number | undefined;
+  /** Further headers of every object. */
+  headers: string | undefined;
+  /** What reads lack, but not the answers to `stat`. */
+  readsLack: LackingHeaders | undefined;
   /** Whether reads bring type and date along, as those of cached blocks do. */
   describesReads = false;
   /** Whether slices are of memory that others wait for. */
@@ -144,12 +149,19 @@ export class MemoryCache implements Cache, MemberDirectory {
   }
 
   #described(info: ObjectInfo): ObjectInfo {
-    const { contentType, lastModifiedMs } = this;
+    const { contentType, lastModifiedMs, headers } = this;
     return {
       ...info,
+      ...(headers !== undefined && { headers }),
       ...(lastModifiedMs !== undefined && { lastModifiedMs }),
       ...(contentType !== undefined && { contentType }),
     };
+  }
+
+  #infoOfRead(info: ObjectInfo): ObjectInfo {
+    const { headers: _, ...described } = this.describesReads ? this.#described(info) : info;
+    if (this.readsLack !== undefined) return { ...described, lacks: this.readsLack };
+    return this.describesReads ? this.#described(info) : info;
   }
 
   #open({ ref, offset, length, version, signal }: ReadRequest): ObjectRead {
@@ -168,7 +180,7 @@ export class MemoryCache implements Cache, MemberDirectory {
     };
     const info = { version: this.version, objectSize: bytes.length };
     return {
-      info: this.describesReads ? this.#described(info) : info,
+      info: this.#infoOfRead(info),
       offset,
       length: end - offset,
       result: "hit",

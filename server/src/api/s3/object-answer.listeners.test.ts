@@ -248,6 +248,84 @@ describe("a HEAD", () => {
   });
 });
 
+describe("the headers of an object", () => {
+  const HEADERS = {
+    "cache-control": "max-age=60",
+    "content-encoding": "gzip",
+    expires: "0",
+    "x-amz-checksum-crc32": "AAAAAA==",
+    "x-amz-meta-empty": "",
+    "x-amz-meta-latin": "caf\xe9 \x9b",
+  };
+  const { "x-amz-checksum-crc32": _, ...WITHOUT_CHECKSUMS } = HEADERS;
+  const MODE = "x-amz-checksum-mode: ENABLED";
+
+  beforeEach(() => {
+    const lines = Object.entries(HEADERS).map(([name, value]) => `${name}: ${value}\r\n`);
+    fixture.cache.headers = lines.join("");
+  });
+
+  it.each([
+    ["by Node's server", []],
+    ["in the plain lane", ["Range: bytes=0-9"]],
+  ])("are sent as the origin sent them, %s", async (_lane, headers) => {
+    const answer = await get(...headers);
+    expect(answer.headers).toMatchObject(WITHOUT_CHECKSUMS);
+    expect(answer.headers).not.toHaveProperty("x-amz-checksum-crc32");
+  });
+
+  it("include checksums if the client asks for them and gets the whole object", async () => {
+    expect((await get(MODE)).headers).toMatchObject(HEADERS);
+    expect((await client.head("/s3/bucket/object", MODE)).headers).toMatchObject(HEADERS);
+    expect(fixture.cache.stats).toMatchObject([{ checksums: true }]);
+    expect((await client.head("/s3/bucket/object")).headers).not.toHaveProperty("x-amz-checksum-crc32");
+    for (const range of ["Range: bytes=0-", "Range: bytes=-10"])
+      expect((await get(range, MODE)).headers).not.toHaveProperty("x-amz-checksum-crc32");
+  });
+
+  it("are those of RFC 9110 alone if the object has not changed", async () => {
+    const { status, headers } = await get('If-None-Match: "v1"', MODE);
+    const { date, connection, "keep-alive": keepAlive, "x-amz-request-id": id, ...described } = headers;
+    expect(status).toBe(304);
+    const kept = { "cache-control": "max-age=60", expires: "0" };
+    expect(described).toEqual({ etag: '"v1"', "last-modified": LAST_MODIFIED, ...kept });
+  });
+
+  it("are all sent to a member, with what is lacking", async () => {
+    const forwarded = "frontcache-forwarded: 1";
+    const { headers } = await get("Range: bytes=0-9", forwarded);
+    expect(headers).toMatchObject(HEADERS);
+    expect(headers).not.toHaveProperty("frontcache-lacks");
+    fixture.cache.readsLack = "metadata";
+    const lacking = (await get("Range: bytes=0-9", forwarded)).headers;
+    expect(lacking["frontcache-lacks"]).toBe("metadata");
+    expect(lacking).not.toHaveProperty("content-encoding");
+    expect(fixture.cache.stats).toEqual([]);
+  });
+
+  it("are asked for if the read lacks them", async () => {
+    fixture.cache.readsLack = "metadata";
+    expect((await get("Range: bytes=0-9")).headers).toMatchObject(WITHOUT_CHECKSUMS);
+    expect(fixture.cache.stats).toHaveLength(1);
+    fixture.cache.readsLack = "checksums";
+    expect((await get("Range: bytes=0-9")).status).toBe(206);
+    expect(fixture.cache.stats).toHaveLength(1);
+  });
+
+  it("may be as long as S3 accepts", async () => {
+    const value = "v".repeat(2_000);
+    const long = Object.fromEntries([1, 2, 3, 4, 5].map((at) => [`x-amz-meta-${at}`, value]));
+    fixture.cache.headers = Object.keys(long)
+      .map((name) => `${name}: ${value}\r\n`)
+      .join("");
+    for (const headers of [[], ["Range: bytes=0-9"]]) {
+      const answer = await get(...headers);
+      expect(answer.headers).toMatchObject(long);
+      expect(answer.body.length).toBe(headers.length === 0 ? OBJECT.length : 10);
+    }
+  });
+});
+
 describe("type and date that a read doesn't tell", () => {
   beforeEach(() => {
     fixture.cache.describesReads = false;
