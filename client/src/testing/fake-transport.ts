@@ -17,34 +17,34 @@ import type {
 } from "../members/ports.js";
 import { ramp } from "./ramp.js";
 
-/** How one read goes wrong or waits; nothing of it: it goes well. */
+/** The faults of one read; without any it succeeds. */
 export interface ReadScript {
-  /** Waited for before the answer begins. */
+  /** The response begins after this promise. */
   readonly gate?: Promise<void>;
-  /** The answer's version, instead of the object's. */
+  /** The version of the response; default: the object's. */
   readonly version?: string;
-  /** The answer breaks off after so many bytes. */
+  /** The response is interrupted after this number of bytes. */
   readonly afterBytes?: number;
-  /** What it breaks off with, or what it fails with at once. */
+  /** The error of the interruption, or the immediate error. */
   readonly error?: CacheError;
 }
 
-/** A read that was asked for. */
+/** A requested read. */
 export interface AskedRead extends ReadRequest {
   readonly address: string;
 }
 
-/** Members in memory that all hold one ramp object. */
+/** Members in memory that have all cached one ramp object. */
 export class FakeTransport implements BlockTransport, MemberCalls, MemberConnections {
   readonly blocks = this;
   readonly calls = this;
-  /** The object as it is now; tests overwrite it. */
+  /** The current object; tests overwrite it. */
   object: { readonly version: string; readonly size: number };
-  /** Decides how each read goes; `count` is 1 for the first. */
+  /** Returns the faults of each read; `count` is 1 for the first. */
   onRead: (read: AskedRead, count: number) => ReadScript | undefined = () => undefined;
-  /** Decides how each watch goes; without it, members don't know WatchMembers. */
+  /** Answers each watch; undefined: members do not support WatchMembers. */
   onWatch: ((address: string, onMembers: (list: MemberList) => void, limits: CallLimits) => Promise<WatchEnd>) | undefined;
-  /** Decides how each warming goes. */
+  /** Answers each warming. */
   onWarm: (address: string, order: WarmOrder, onProgress: (progress: WarmProgress) => void, limits: CallLimits) => Promise<void> =
     async () => undefined;
   onProbe: (address: string) => Promise<void> = async () => undefined;
@@ -128,7 +128,7 @@ export class FakeTransport implements BlockTransport, MemberCalls, MemberConnect
     target.open({ version: script.version ?? version, objectSize: size }, { resume: () => undefined });
     const expected = Math.min(read.length, size - read.offset);
     const bytes = Math.min(script.afterBytes ?? expected, expected);
-    // In two halves, so that readers see a part of it first.
+    // In two halves, so that consumers get a part of it first.
     let sent = 0;
     for (const end of bytes > 1 ? [bytes >> 1, bytes] : [bytes]) {
       while (sent < end) {
@@ -143,7 +143,7 @@ export class FakeTransport implements BlockTransport, MemberCalls, MemberConnect
   }
 }
 
-/** Settles as `work` does; when aborted, a moment later, for stopping takes sockets a moment too. */
+/** Settles as `work` does, or rejects shortly after the signal is aborted, because sockets also take a moment to stop. */
 function orAborted(work: Promise<void>, signal: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     const remove = whenAborted(signal, () => setImmediate(() => reject(abortError(signal))));

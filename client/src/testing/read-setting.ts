@@ -5,7 +5,7 @@ import { RunningCall } from "../members/running-call.js";
 import type { ReadWith } from "../read-block.js";
 import { FakeTransport } from "./fake-transport.js";
 
-/** All that a read works with, in memory: two members, blocks of 8 bytes. */
+/** The collaborators of a read in memory: two members, blocks of 8 bytes. */
 export class ReadSetting {
   readonly url = "s3://bucket/file";
   readonly clock = new ManualClock(0);

@@ -3,21 +3,21 @@ import { type AddressInfo, createServer, type Server, type Socket } from "node:n
 import { ERROR_HEADER, type ErrorCode, errorTable } from "@frontcache/proto";
 import { ramp } from "./ramp.js";
 
-/** One request as the listener receives it. */
+/** A request that the listener received. */
 export interface Asked {
-  /** The head's lines, without their ends. */
+  /** The lines of its header, without their ends. */
   readonly lines: readonly string[];
-  /** 1 for the HTTP listener's first request. */
+  /** The number of the request; the first one is 1. */
   readonly count: number;
-  /** The connection; the first one is 1. */
+  /** The number of the connection; the first one is 1. */
   readonly connection: number;
   readonly socket: Socket;
 }
 
-/** A real TCP server on a free port that answers each head as the test says, byte for byte. */
+/** A real TCP server on a free port that answers each request header with scripted bytes. */
 export class ScriptedListener {
   readonly address: string;
-  /** Connections that are open. */
+  /** Open connections. */
   readonly sockets = new Set<Socket>();
   connections = 0;
   readonly asked: Asked[] = [];
@@ -29,21 +29,21 @@ export class ScriptedListener {
     server.on("connection", (socket) => this.#accept(socket, onAsked));
   }
 
-  /** `port`: listens there again, instead of on a free one. */
+  /** Listens on `port`, by default on a free one. */
   static async start(onAsked: (asked: Asked) => void, port = 0): Promise<ScriptedListener> {
     const server = createServer({ noDelay: true, allowHalfOpen: true });
     await once(server.listen(port, "127.0.0.1"), "listening");
     return new ScriptedListener(server, onAsked);
   }
 
-  /** Listens no more. Connections stay. */
+  /** Stops listening. Connections stay open. */
   vanish(): void {
     this.#server.close();
   }
 
-  /** Listens no more, and breaks all connections. */
+  /** Stops listening, and resets all connections. */
   async kill(): Promise<void> {
-    // Closed already: it says so, which does no harm.
+    // If it was closed before, the callback gets an error, which is ignored.
     const closed = new Promise((resolve) => this.#server.close(resolve));
     for (const socket of this.sockets) socket.resetAndDestroy();
     await closed;
@@ -68,7 +68,7 @@ export class ScriptedListener {
   }
 }
 
-/** The headers that a correct listener sends for a range of a ramp object; `with`: headers in place of its own, undefined for none. */
+/** The response of a correct listener for a range of a ramp object. `with` replaces headers; undefined removes one. */
 export interface RampAnswer {
   readonly first: number;
   /** One past the last byte. */
@@ -79,7 +79,7 @@ export interface RampAnswer {
   readonly with?: Readonly<Record<string, string | undefined>>;
 }
 
-/** The head of an answer as a HTTP listener sends it. */
+/** Returns the response header of an HTTP listener. */
 export function rampHead({
   first,
   end,
@@ -101,7 +101,7 @@ export function rampHead({
   return `HTTP/1.1 ${status}\r\n${lines.join("\r\n")}\r\n\r\n`;
 }
 
-/** The whole answer. */
+/** Returns the whole response. */
 export function rampAnswer(answer: RampAnswer): Buffer {
   return Buffer.concat([Buffer.from(rampHead(answer), "latin1"), ramp(answer.first, answer.end - answer.first)]);
 }
@@ -114,7 +114,7 @@ export function answerRamp({ lines, socket }: Asked, size: number): void {
   else socket.write(errorAnswer("416 Range Not Satisfiable", "InvalidRange", `the object has ${size} bytes`));
 }
 
-/** An error answer as the HTTP listener sends it. */
+/** Returns an error response of the HTTP listener. */
 export function errorAnswer(
   status: string,
   code: string,
@@ -126,7 +126,7 @@ export function errorAnswer(
   return `HTTP/1.1 ${status}\r\nContent-Type: application/xml\r\n${error === undefined ? "" : `${ERROR_HEADER}: ${error}\r\n`}Content-Length: ${Buffer.byteLength(body)}\r\n${headers}\r\n${body}`;
 }
 
-/** The code that members name with a status and S3's code. */
+/** Returns the ErrorCode of a status and an S3 code. */
 function errorCodeOf(status: string, s3Code: string): ErrorCode | undefined {
   const codes = Object.entries(errorTable).filter(([, { http, s3 }]) => status.startsWith(`${http} `) || s3 === s3Code);
   const exact = codes.find(([, { s3 }]) => s3 === s3Code) ?? codes[0];

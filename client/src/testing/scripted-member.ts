@@ -18,10 +18,10 @@ import {
 import { cacheService } from "../members/grpc/service.js";
 import { ramp } from "./ramp.js";
 
-/** A read as the member sees it. */
+/** A read as received by the member. */
 export type ReadCall = ServerWritableStream<ReadRangeRequest, ReadRangeResponse>;
 
-/** What a member does; what is left out, it does not know (UNIMPLEMENTED). */
+/** The handlers of a member; missing methods are UNIMPLEMENTED. */
 export interface MemberScript {
   readRange?(call: ReadCall): void;
   stat?: handleUnaryCall<StatRequest, StatResponse>;
@@ -29,7 +29,7 @@ export interface MemberScript {
   watchMembers?(call: ServerWritableStream<WatchMembersRequest, MemberList>): void;
 }
 
-/** A real gRPC server on a free port that does what the test says. */
+/** A real gRPC server on a free port with scripted handlers. */
 export class ScriptedMember {
   readonly address: string;
   readonly #server: Server;
@@ -39,9 +39,9 @@ export class ScriptedMember {
     this.address = `127.0.0.1:${port}`;
   }
 
-  /** `address`: listens there again, instead of on a free port. */
+  /** Listens on `address`, by default on a free port. */
   static async start(script: MemberScript, address = "127.0.0.1:0"): Promise<ScriptedMember> {
-    // Without channelz, grpc-js 1.14 knows no sessions that forceShutdown could end.
+    // Without channelz, grpc-js 1.14 does not track the sessions that forceShutdown ends.
     const server = new Server();
     server.addService(cacheService, script as UntypedServiceImplementation);
     const port = await new Promise<number>((resolve, reject) => {
@@ -52,20 +52,20 @@ export class ScriptedMember {
     return new ScriptedMember(server, port);
   }
 
-  /** Ends it the hard way: connections break. */
+  /** Kills it: connections are reset. */
   async kill(): Promise<void> {
     const stopped = this.stop();
     this.#server.forceShutdown();
     await stopped;
   }
 
-  /** Listens no more, and resolves when its clients have closed their connections. */
+  /** Stops listening, and resolves when its clients have closed their connections. */
   async stop(): Promise<void> {
     await new Promise((resolve) => this.#server.tryShutdown(resolve));
   }
 }
 
-/** Sends a range of a ramp object of `size` bytes as a good member does, in messages of `messageBytes`. */
+/** Sends a range of a ramp object of `size` bytes as a member does, in messages of `messageBytes`. */
 export function sendRamp(call: ReadCall, size: number, version = "v1", messageBytes = 1_000): void {
   const { offset, length } = call.request;
   const end = Math.min(size, offset + length);

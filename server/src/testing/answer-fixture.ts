@@ -1,8 +1,8 @@
 import type { OriginAnswer } from "../origin/origin.js";
 
 /**
- * All bytes of an answer, for tests; `onLanded` is told of each piece as it lands. Rejects as the body does, and where it has
- * more bytes than the answer says.
+ * Receives all bytes of a response; calls `onLanded` for each received piece. Rejects if the body fails, or if it has
+ * more bytes than announced.
  */
 export async function bytesOf({ body, length }: OriginAnswer, onLanded: (piece: Buffer) => unknown = () => {}): Promise<Buffer> {
   const all = Buffer.allocUnsafe(length + 1);
@@ -11,7 +11,7 @@ export async function bytesOf({ body, length }: OriginAnswer, onLanded: (piece: 
     room: () => all.subarray(received),
     landed: (bytes) => {
       received += bytes;
-      if (received > length) throw new Error(`more than the ${length} bytes that the answer has`);
+      if (received > length) throw new Error(`more than the announced ${length} bytes`);
       onLanded(all.subarray(received - bytes, received));
     },
   });

@@ -14,24 +14,24 @@ import { rampBytes } from "./origin/ramp.js";
 export type ReadCall = ServerWritableStream<ReadRangeRequest, ReadRangeResponse>;
 export type WarmCall = ServerWritableStream<WarmRequest, WarmProgress>;
 
-/** The one fake of another member: a real gRPC server on a free port that answers as the test says. */
+/** The fake of another member: a real gRPC server on a free port with scripted answers. */
 export class AnsweringMember implements AsyncDisposable {
   readonly name: string;
 
-  /** Reads, evictions and warmings in the order in which they came. */
+  /** Reads, evictions and warmings in the order of their arrival. */
   readonly reads: ReadRangeRequest[] = [];
   readonly evictions: EvictRequest[] = [];
   readonly warmings: WarmRequest[] = [];
-  /** Reads whose caller has left before their end. */
+  /** Reads that their callers cancelled. */
   left = 0;
-  /** How it answers a read; at first with a ramp object of 100,000 bytes. */
+  /** Answers a read; default: with a ramp object of 100,000 bytes. */
   onRead: (call: ReadCall) => void = (call) => sendRamp(call, { size: 100_000 });
-  /** How it answers a warming; at first a block of 1,000 bytes of v1 was fetched. */
+  /** Answers a warming; default: a block of 1,000 bytes of v1 was fetched. */
   onWarm: (call: WarmCall) => void = (call) => {
     call.write(WarmProgress.fromPartial({ version: "v1", doneBytes: 1_000, totalBytes: 100_000, ended: true }));
     call.end();
   };
-  /** How it answers who owns a block, by which it is probed: undefined never. */
+  /** Answers LookupOwner, which is the probe; undefined: never. */
   onProbe: "answer" | "starting" | "never" = "answer";
   readonly #server = new Server();
   #port = 0;
@@ -48,7 +48,7 @@ export class AnsweringMember implements AsyncDisposable {
       },
       lookupOwner: (_call: unknown, callback: sendUnaryData<{ addr: string }>) => {
         if (this.onProbe === "answer") callback(null, { addr: this.info.grpcAddress });
-        // What a member says before it serves: no trailer.
+        // A member that is starting sends no trailer.
         if (this.onProbe === "starting") callback({ code: new CacheError("UNAVAILABLE", "").grpcStatus, details: "starting" });
       },
       evict: (call: ServerUnaryCall<EvictRequest, unknown>, callback: sendUnaryData<{ blocks: number; bytes: number }>) => {
@@ -63,7 +63,7 @@ export class AnsweringMember implements AsyncDisposable {
     });
   }
 
-  /** `port`: listens there again, instead of on a free one. */
+  /** Listens on `port`, by default on a free one. */
   static async start(name: string, port = 0): Promise<AnsweringMember> {
     const member = new AnsweringMember(name);
     member.#port = await new Promise<number>((resolve, reject) => {
@@ -82,7 +82,7 @@ export class AnsweringMember implements AsyncDisposable {
     return { name: this.name, grpcAddress: `127.0.0.1:${this.#port}` };
   }
 
-  /** Ends it as a crash does: connections break, nobody listens. */
+  /** Simulates a crash: resets connections and stops listening. */
   async kill(): Promise<void> {
     const ended = new Promise((resolve) => this.#server.tryShutdown(resolve));
     this.#server.forceShutdown();
@@ -99,11 +99,11 @@ export interface SentRamp {
   readonly version?: string;
   readonly contentType?: string;
   readonly messageBytes?: number;
-  /** Sends so many bytes and neither more nor an end. */
+  /** Sends this number of bytes, and then neither more bytes nor an end. */
   readonly onlyBytes?: number;
 }
 
-/** Answers a read with the bytes of a ramp object, as a good member does. */
+/** Answers a read with the bytes of a ramp object, as a member does. */
 export function sendRamp(call: ReadCall, { size, version = "v1", contentType, messageBytes = 1_000, onlyBytes }: SentRamp): void {
   const { offset, length } = call.request;
   const end = Math.min(size, offset + length, offset + (onlyBytes ?? length));
@@ -116,7 +116,7 @@ export function sendRamp(call: ReadCall, { size, version = "v1", contentType, me
   if (onlyBytes === undefined) call.end();
 }
 
-/** Answers a call with an error of the member's own. */
+/** Answers a call with an error of the member itself. */
 export function sendError(call: ReadCall | WarmCall, error: CacheError): void {
   call.emit("error", { code: error.grpcStatus, details: error.message, metadata: answeredTrailers(error) });
 }

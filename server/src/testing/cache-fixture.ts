@@ -3,7 +3,7 @@ import type { ObjectRead } from "../cache/object-read.js";
 import type { Origin } from "../origin/origin.js";
 import { type StoreFixture, testGeometry } from "./store-fixture.js";
 
-/** A cache on a store of tests: parts of two segments, memory for one block, versions looked at again after a second. */
+/** A cache with a test store: parts of two segments, memory for one block, versions revalidated after a second. */
 export function openCache(
   { store, clock }: StoreFixture,
   origin: Origin,
@@ -24,7 +24,7 @@ export function openCache(
   });
 }
 
-/** All bytes that a read still has to give; closes it. */
+/** Returns the remaining bytes of a read, and closes it. */
 export async function restOf(read: ObjectRead): Promise<Buffer> {
   const pieces: Buffer[] = [];
   for (let slice = await read.next(); slice !== undefined; slice = await read.next()) {

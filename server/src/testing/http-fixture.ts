@@ -8,10 +8,10 @@ import { MemoryCache } from "./memory-cache.js";
 import { noSecurity } from "./no-security.js";
 import { RawClient } from "./raw-client.js";
 
-/** When every object of the fixture was last modified. */
+/** Modification time of every object of the fixture. */
 export const LAST_MODIFIED = "Fri, 01 Nov 2024 12:00:00 GMT";
 
-/** A listener on a free local port, before a cache with objects in memory. */
+/** An HTTP listener on a free local port, with a cache of objects in memory. */
 export class HttpFixture implements AsyncDisposable {
   readonly clock = new ManualClock();
   readonly cache = new MemoryCache();
@@ -22,11 +22,11 @@ export class HttpFixture implements AsyncDisposable {
   readonly pages = new Map<string, Page>();
   #listener!: HttpListener;
 
-  /** Opens it; it serves at once unless `starting`. */
+  /** Opens the fixture; it serves immediately unless `starting`. */
   static async open(options: { starting?: boolean } = {}): Promise<HttpFixture> {
     const fixture = new HttpFixture();
     fixture.cache.describesReads = true;
-    // No header has the milliseconds.
+    // Headers have no milliseconds.
     fixture.cache.lastModifiedMs = Date.parse(LAST_MODIFIED) + 789;
     const log = {
       ...silentLog,
@@ -61,7 +61,7 @@ export class HttpFixture implements AsyncDisposable {
     return RawClient.connect(this.#listener.address.port);
   }
 
-  /** What is borrowed, open or waiting: all 0 where nothing is left behind. */
+  /** Counts of open and waiting resources: all 0 at rest. */
   left(): { reads: number; slices: number; timers: number; running: number } {
     const { openReads: reads, openSlices: slices } = this.cache;
     return { reads, slices, timers: this.clock.waits, running: this.#listener.runningAnswers };
@@ -74,5 +74,5 @@ export class HttpFixture implements AsyncDisposable {
   }
 }
 
-/** What `left` is at rest. */
+/** The value of `left` at rest. */
 export const NOTHING_LEFT = { reads: 0, slices: 0, timers: 0, running: 0 };

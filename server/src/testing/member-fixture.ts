@@ -8,10 +8,10 @@ import { BlockStore, type BlockStoreOptions, storageTuning } from "../storage/bl
 import { noMapping } from "../storage/mapping/mapping.js";
 import { evenly } from "./other-members.js";
 
-/** What a test must say of its store. Everything else has a default. */
+/** The required options of a test store. All others have defaults. */
 export type TestStoreOptions = Partial<BlockStoreOptions> & Pick<BlockStoreOptions, "geometry" | "disk" | "clock">;
 
-/** Opens a store for tests: one volume, no mappings, nothing kept free on the disk. */
+/** Opens a store for tests: one volume, no mappings, no space kept free on the disk. */
 export function openTestStore(options: TestStoreOptions): Promise<BlockStore> {
   return BlockStore.open({
     volumes: [{ path: "/cache" }],
@@ -30,15 +30,15 @@ export function openTestStore(options: TestStoreOptions): Promise<BlockStore> {
 export interface TestMemberOptions
   extends Pick<MemberParts, "store" | "origin" | "geometry">,
     Partial<Pick<MemberParts, "self" | "membership" | "connections" | "events">> {
-  /** Chance never surprises if it has no `random`. */
+  /** Without `random`, all random numbers are equal. */
   readonly clock: Clock | MemberParts["clock"];
-  /** Replaces some of the defaults, which are those of `frontcache serve` in sizes that suit the geometry. */
+  /** Overrides of the defaults, which are those of `frontcache serve`, scaled to the geometry. */
   readonly settings?: Partial<MemberParts["settings"]> | undefined;
 }
 
 const SELF: MemberInfo = { name: "self", grpcAddress: "127.0.0.1:1" };
 
-/** Builds a member for tests as `startServer` does: by default the only one, on the store and the origin of the test. */
+/** Builds a member for tests as `startServer` does, with the store and the origin of the test; by default the only member. */
 export function buildTestMember({ geometry, clock, settings, ...parts }: TestMemberOptions): ComposedMember {
   const { self = SELF } = parts;
   const memberClock = "random" in clock ? clock : { ...evenly(clock), nowMs: () => clock.nowMs() };

@@ -24,12 +24,12 @@ import {
 import type { Slice } from "../runtime/slice.js";
 
 /**
- * The one fake of Cache and MemberDirectory: objects in memory, all of one version. It counts reads and slices that are open, and
+ * The fake of Cache and MemberDirectory: objects in memory, all of one version. It counts open reads and slices, and
  * overwrites every slice's bytes when it is released, as reused memory would be.
  */
 export class MemoryCache implements Cache, MemberDirectory {
   readonly objects = new Map<string, Buffer>();
-  /** The version of every object. A read or a `stat` of another one fails by FAILED_PRECONDITION. */
+  /** The version of every object. A read or `stat` of another version fails with FAILED_PRECONDITION. */
   version = "v1";
   contentType: string | undefined = "text/plain";
   lastModifiedMs: number | undefined;
@@ -39,7 +39,7 @@ export class MemoryCache implements Cache, MemberDirectory {
   readsLack: LackingHeaders | undefined;
   /** Whether reads bring type and date along, as those of cached blocks do. */
   describesReads = false;
-  /** Whether slices are of memory that others wait for. */
+  /** Whether slices use scarce memory. */
   scarce = false;
   /** Bytes of a slice. */
   sliceBytes = 1 << 20;
@@ -63,7 +63,7 @@ export class MemoryCache implements Cache, MemberDirectory {
   memberList: MemberList = { members: [], hash: "", blockBytes: 1, name: "self" };
   /** Every page of a listing. A bucket exists if it has an object. */
   listing: Listing = { objects: [], prefixes: [] };
-  /** Of every bucket. */
+  /** The region of every bucket. */
   region: string | undefined;
   openReads = 0;
   openSlices = 0;

@@ -4,23 +4,23 @@ import { systemError } from "../storage/disk/disk.js";
 import { surveyByFiles } from "../storage/disk/file-survey.js";
 import { MemoryFile, PAGE_BYTES } from "./memory-file.js";
 
-/** What a disk is asked to do: the methods of Disk and DiskFile. */
+/** The operations of a disk: the methods of Disk and DiskFile. */
 export type DiskOperation = Exclude<keyof Disk, "survey"> | Exclude<keyof DiskFile, "fd">;
 
 /**
- * Where tests put faults: called before every operation. It may throw a system error, wait (a disk that hangs), or return
- * a number for a write or read of only that many bytes: a write then fails with EIO, a read comes back short.
+ * Injects faults: called before every operation. It may throw a system error, wait (a hung disk), or return
+ * a number to limit a write or read to that many bytes: the write then fails with EIO, the read is short.
  */
 export type FaultPlacement = (operation: DiskOperation, path: string) => undefined | number | Promise<undefined | number>;
 
 export interface MemoryDiskOptions {
   readonly totalBytes: number;
-  /** Wall time for files' times, milliseconds. */
+  /** Returns wall time for file times, milliseconds. */
   readonly nowMs: () => number;
   readonly before?: FaultPlacement;
 }
 
-/** The one fake of Disk: a file system in memory with sparse files, a size, and faults where a test puts them. */
+/** The fake of Disk: a file system in memory with sparse files, a size, and injected faults. */
 export class MemoryDisk implements Disk {
   readonly #files = new Map<string, MemoryFile>();
   readonly #directories = new Set<string>(["/"]);
@@ -32,9 +32,9 @@ export class MemoryDisk implements Disk {
   readonly #account = (pages: number): void => {
     this.#usedPages += pages;
   };
-  /** Bytes that others have put on the disk. */
+  /** Bytes used by other programs. */
   foreignBytes = 0;
-  /** The placement of faults; replace it at any time. */
+  /** The fault injection; may be replaced at any time. */
   before: FaultPlacement | undefined;
 
   constructor(options: MemoryDiskOptions) {
@@ -42,7 +42,7 @@ export class MemoryDisk implements Disk {
     this.before = options.before;
   }
 
-  /** The process dies: nothing that it has under way ever ends or does anything, and what is on the disk now stays on it. */
+  /** Simulates the death of the process: its running operations have no effect and never end; the disk keeps its contents. */
   crash(): MemoryDisk {
     this.#crashed = true;
     const next = new MemoryDisk({ totalBytes: this.#options.totalBytes, nowMs: this.#options.nowMs });
@@ -52,7 +52,7 @@ export class MemoryDisk implements Disk {
     return next;
   }
 
-  /** Bytes that files take, those included that are open without a name. */
+  /** Bytes used by files, including unlinked open files. */
   get usedBytes(): number {
     return this.#usedPages * PAGE_BYTES;
   }
@@ -61,19 +61,19 @@ export class MemoryDisk implements Disk {
     return this.#open.size;
   }
 
-  /** Paths of all files, sorted. */
+  /** Returns the sorted paths of all files. */
   paths(): string[] {
     return [...this.#files.keys()].sort();
   }
 
-  /** A file's content, to look at and to damage behind the store's back. Throws ENOENT. */
+  /** Returns a file's content, to inspect or damage. Throws ENOENT. */
   file(path: string): MemoryFile {
     const file = this.#files.get(path);
     if (file === undefined) throw systemError("ENOENT", path);
     return file;
   }
 
-  /** Puts a file there, with its directories. */
+  /** Creates a file and its directories. */
   putFile(path: string, bytes: Uint8Array): void {
     const file = this.#newFile();
     file.write(bytes, 0, Infinity, this.#options.nowMs());
@@ -81,7 +81,7 @@ export class MemoryDisk implements Disk {
     this.#name(path, file);
   }
 
-  /** Takes a directory away with all below it, as somebody else would. */
+  /** Removes a directory recursively, like another program. */
   removeDirectory(path: string): void {
     const isBelow = (name: string): boolean => name === path || name.startsWith(`${path}/`);
     for (const name of [...this.#files.keys()].filter(isBelow)) this.#unname(name);
@@ -149,7 +149,7 @@ export class MemoryDisk implements Disk {
     };
   }
 
-  /** Every operation begins here: on the next turn at the earliest, after the fault that is placed on it. */
+  /** Starts an operation: in the next iteration of the event loop at the earliest, after its injected fault. */
   async enter(operation: DiskOperation, path: string): Promise<number | undefined> {
     const limit = await this.before?.(operation, path);
     if (this.#crashed) await new Promise(() => undefined);
@@ -173,7 +173,7 @@ export class MemoryDisk implements Disk {
     return new MemoryFile(this.#options.nowMs(), this.#account);
   }
 
-  /** Gives a file a name, which another file may lose by that. */
+  /** Links a file to a name, and unlinks another file of that name. */
   #name(path: string, file: MemoryFile): void {
     file.hold();
     this.#files.get(path)?.drop();
@@ -194,7 +194,7 @@ export class MemoryDisk implements Disk {
   }
 }
 
-/** A descriptor: keeps the content while its name may go. */
+/** A descriptor: keeps the content of an unlinked file. */
 class OpenMemoryFile implements DiskFile {
   readonly #disk: MemoryDisk;
   readonly #path: string;
@@ -241,7 +241,7 @@ class OpenMemoryFile implements DiskFile {
     this.content.modifiedMs = modifiedMs;
   }
 
-  /** As the system's: the descriptor is gone even where it fails. */
+  /** As in the system, the descriptor is closed even if closing fails. */
   async close(): Promise<void> {
     try {
       await this.#enter("close");

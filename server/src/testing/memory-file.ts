@@ -2,7 +2,7 @@ import { systemError } from "../storage/disk/disk.js";
 
 export const PAGE_BYTES = 4096;
 
-/** A sparse file's content in pages, as file systems keep it. */
+/** A sparse file's content in pages, as in file systems. */
 export class MemoryFile {
   readonly createdMs: number;
   readonly #account: (pages: number) => void;
@@ -10,10 +10,10 @@ export class MemoryFile {
   readonly #pages = new Map<number, Uint8Array>();
   sizeBytes = 0;
   modifiedMs: number;
-  /** Names and descriptors: with the last of them its pages go back. */
+  /** Number of names and descriptors. The pages are freed with the last one. */
   #users = 0;
 
-  /** `account` is told of every page that comes (1) or goes (-1, or more at once). */
+  /** `account` is called for each allocated page (1) and for freed pages (-1 or less). */
   constructor(createdMs: number, account: (pages: number) => void) {
     this.createdMs = createdMs;
     this.#account = account;
@@ -53,7 +53,7 @@ export class MemoryFile {
     return length;
   }
 
-  /** Writes page by page; throws ENOSPC where a new page exceeds `freeBytes`, what is before it stays written. */
+  /** Writes page by page; throws ENOSPC if a new page exceeds `freeBytes`. The pages before it stay written. */
   write(source: Uint8Array, position: number, freeBytes: number, nowMs: number): void {
     let leftBytes = freeBytes;
     this.modifiedMs = nowMs;
@@ -71,7 +71,7 @@ export class MemoryFile {
     });
   }
 
-  /** Makes a hole: whole pages go, the rest of others becomes zero. */
+  /** Punches a hole: frees whole pages, and zeroes the rest. */
   deallocate(position: number, lengthBytes: number): void {
     eachPage(position, lengthBytes, (page, from, _at, count) => {
       if (count === PAGE_BYTES) {
@@ -85,7 +85,7 @@ export class MemoryFile {
     this.sizeBytes = sizeBytes;
   }
 
-  /** Turns one bit over, as a failing disk does. */
+  /** Flips one bit, like a failing disk. */
   flipBit(position: number, bit: number): void {
     const byte = new Uint8Array(1);
     this.read(byte, position);
@@ -94,7 +94,7 @@ export class MemoryFile {
   }
 }
 
-/** Calls for each page of a range: its number, where in it the range begins, where in the range it begins, and how many bytes. */
+/** Calls back for each page of a range with the page number, the offset in the page, the offset in the range, and the bytes. */
 function eachPage(
   position: number,
   length: number,

@@ -1,7 +1,7 @@
 import { type MetricDeclaration, prometheusLabel, prometheusName } from "../metrics/declaration.js";
 import { metricList } from "../metrics/metric-list.js";
 
-/** Every metric as a Markdown table, which the documentation holds and a test compares. */
+/** Returns all metrics as a Markdown table for the documentation; a test compares it. */
 export function metricsTable(): string {
   const rows = Object.values(metricList as Record<string, MetricDeclaration>).map((metric) => {
     const names = `\`${metric.name}\`<br>\`${prometheusName(metric)}\``;

@@ -7,7 +7,7 @@ import type { Clock } from "../runtime/clock.js";
 import type { Security } from "../security/member-security.js";
 import { noSecurity } from "./no-security.js";
 
-/** A clock with a chance that never surprises. */
+/** A clock whose random numbers are all equal. */
 export function evenly(clock: Pick<Clock, "monotonicMs" | "after">): MembersClock {
   return {
     monotonicMs: () => clock.monotonicMs(),
@@ -21,11 +21,11 @@ export interface OtherMembersFixture {
   readonly view: MemberView;
   readonly clock: Pick<Clock, "monotonicMs" | "after">;
   readonly security?: Security;
-  /** Default: gRPC, as fake members speak it. */
+  /** Default: gRPC, because fake members support only gRPC. */
   readonly transport?: BytesBy;
 }
 
-/** The ways of a member under test to real listeners of others. */
+/** Opens a tested member's connections to real listeners of others. */
 export function openOtherMembers(options: OtherMembersFixture): OtherMembers {
   const { self, view, security = noSecurity, transport = "grpc" } = options;
   const clock = evenly(options.clock);

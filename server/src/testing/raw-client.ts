@@ -1,15 +1,15 @@
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 
-/** One answer as it came over the wire. */
+/** One response as received. */
 export interface RawAnswer {
   readonly status: number;
-  /** By lower-case name. */
+  /** Headers by lower-case name. */
   readonly headers: Readonly<Record<string, string>>;
   readonly body: Buffer;
 }
 
-/** What tests speak HTTP/1.1 with: bytes go out as they are given, and answers are taken by their Content-Length alone. */
+/** An HTTP/1.1 client for tests: sends bytes unchanged, and reads responses only by their Content-Length. */
 export class RawClient implements AsyncDisposable {
   readonly socket: Socket;
 
@@ -22,7 +22,7 @@ export class RawClient implements AsyncDisposable {
   private constructor(socket: Socket) {
     this.socket = socket;
     this.#closed = new Promise((resolve) => socket.once("close", () => resolve()));
-    socket.on("error", () => {}); // cut off is one way to be answered
+    socket.on("error", () => {}); // the listener may close the connection
     socket.on("data", (chunk: Buffer) => {
       this.#chunks.push(chunk);
       this.#received += chunk.length;
@@ -60,7 +60,7 @@ export class RawClient implements AsyncDisposable {
     return this.answer(false);
   }
 
-  /** The next answer; rejects where the connection ends before it is complete. `hasBody` false: it answers a HEAD. */
+  /** Reads the next response; rejects if the connection ends first. `hasBody` false: it answers a HEAD. */
   async answer(hasBody = true): Promise<RawAnswer> {
     await this.#until(() => this.#all().includes("\r\n\r\n"));
     const end = this.#all().indexOf("\r\n\r\n");
@@ -77,7 +77,7 @@ export class RawClient implements AsyncDisposable {
     return { status, headers, body };
   }
 
-  /** The bytes of the next line, its end included. */
+  /** Returns the bytes of the next line, including its end. */
   async line(): Promise<Buffer> {
     await this.#until(() => this.#all().includes("\n"));
     const end = this.#all().indexOf("\n") + 1;
@@ -87,7 +87,7 @@ export class RawClient implements AsyncDisposable {
     return line;
   }
 
-  /** Everything that comes until the connection is closed. */
+  /** Returns all bytes until the connection is closed. */
   async rest(): Promise<string> {
     await this.#closed;
     return this.#all().toString("latin1");
@@ -98,7 +98,7 @@ export class RawClient implements AsyncDisposable {
     await this.#closed;
   }
 
-  /** What has come and was not taken yet, in one. */
+  /** Returns all received bytes that were not consumed. */
   #all(): Buffer {
     if (this.#chunks.length !== 1) this.#chunks.splice(0, this.#chunks.length, Buffer.concat(this.#chunks));
     return this.#chunks[0]!;
@@ -107,7 +107,7 @@ export class RawClient implements AsyncDisposable {
   async #until(isThere: () => boolean): Promise<void> {
     while (!isThere()) {
       if (this.#ended)
-        throw new Error(`the connection ended in the middle of an answer: ${this.#all().toString("latin1", 0, 200)}`);
+        throw new Error(`the connection ended in the middle of a response: ${this.#all().toString("latin1", 0, 200)}`);
       await new Promise<void>((resolve) => {
         this.#wake = resolve;
       });

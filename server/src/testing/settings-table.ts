@@ -1,6 +1,6 @@
 import { type Declaration, declarations, settingNames, variableOf } from "../config/declarations.js";
 
-/** Every setting as a Markdown table, which the documentation holds and a test compares. */
+/** Returns all settings as a Markdown table for the documentation; a test compares it. */
 export function settingsTable(): string {
   const rows = settingNames.map((name) => {
     const declaration: Declaration<unknown> = declarations[name];
@@ -15,7 +15,7 @@ export function settingsTable(): string {
   ].join("\n");
 }
 
-/** Pipes would end a cell. */
+/** Formats a row. Pipes are escaped, because they would end a cell. */
 function row(cells: string[]): string {
   return `| ${cells.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |`;
 }

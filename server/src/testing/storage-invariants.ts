@@ -5,7 +5,7 @@ import type { BlockStore } from "../storage/block-store.js";
 import { segmentCharge } from "../storage/cached-block.js";
 import type { Disk } from "../storage/disk/disk.js";
 
-/** What is wrong with the volumes at rest; empty where nothing is. For tests: it reads every footer. */
+/** Returns the violated invariants of volumes at rest; empty if there are none. For tests, because it reads every footer. */
 export async function storageFaults(store: BlockStore, disk: Disk, geometry: Geometry): Promise<string[]> {
   const status = store.status();
   const faults: string[] = [];
@@ -39,7 +39,7 @@ async function filesOf(
   return found;
 }
 
-/** What a block file takes by its own footer; undefined where it is none. */
+/** Returns the bytes of a block file according to its footer; undefined if it is not a block file. */
 async function fileCharge(path: string, disk: Disk, geometry: Geometry): Promise<number | undefined> {
   const file = await disk.open(path, "read");
   try {

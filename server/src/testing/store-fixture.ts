@@ -8,32 +8,32 @@ import { MemoryDisk } from "./memory-disk.js";
 
 const KiB = 1 << 10;
 
-/** Small enough for tests to be quick, large enough for whole pages: blocks of 8 segments of 8 KiB. */
+/** Blocks of 8 segments of 8 KiB: small for fast tests, but with whole pages. */
 export const testGeometry: Geometry = { blockBytes: 64 * KiB, segmentBytes: 8 * KiB };
 
-/** Bytes of a test object: a ramp modulo a prime, so that any byte proves its offset; `seed` sets versions apart. */
+/** Returns bytes of a test object: a ramp modulo a prime, so that any byte proves its offset. `seed` distinguishes versions. */
 export function testBytes(offset: number, length: number, seed = 0): Buffer {
   const bytes = Buffer.allocUnsafe(length);
   for (let at = 0; at < length; at++) bytes[at] = (offset + at + seed * 17) % 251;
   return bytes;
 }
 
-/** Whether bytes are those of a test object from `offset`; false for none at all. */
+/** Returns whether bytes are those of a test object at `offset`; false for undefined. */
 export function areTestBytes(bytes: Buffer | undefined, offset: number, length: number, seed = 0): boolean {
   return bytes?.equals(testBytes(offset, length, seed)) ?? false;
 }
 
-/** A block of a test object. */
+/** Returns the id of a test object's block. */
 export function testId(url: string, offset = 0, version = "v1"): BlockId {
   return { url, version, offset };
 }
 
-/** What the origin says of a test object. */
+/** Returns the metadata of a test object. */
 export function testInfo(objectSize = 64 * KiB, version = "v1"): ObjectInfo {
   return { version, objectSize, contentType: "text/plain", lastModifiedMs: 1_700_000_000_000 };
 }
 
-/** Segments of a block of a test object as a fill brings them; all of the block's where no indexes are given. */
+/** Returns segments of a test object's block as a fill writes them; default: all segments of the block. */
 export function testSegments(
   id: BlockId,
   info: ObjectInfo,
@@ -50,17 +50,17 @@ export function testSegments(
   });
 }
 
-/** Of the fake disk that stores of tests are opened on. */
+/** Size of the fake disk of test stores, bytes. */
 export const testDiskBytes = 2048 * KiB;
 
-/** A store on a disk in memory, with a clock that stands still. */
+/** A store on a disk in memory, with a manual clock. */
 export interface StoreFixture {
   readonly store: BlockStore;
   readonly disk: MemoryDisk;
   readonly clock: ManualClock;
 }
 
-/** Opens a store on a fake disk (a new one by default), with options of the test's own. */
+/** Opens a store on a fake disk (default: a new one) with the options of a test. */
 export async function openStore(
   options: Partial<BlockStoreOptions> & { disk?: MemoryDisk; clock?: ManualClock } = {},
 ): Promise<StoreFixture> {
@@ -70,7 +70,7 @@ export async function openStore(
   return { store, disk, clock };
 }
 
-/** Reserves and writes segments, as a fill does; resolves to whether they were kept. */
+/** Reserves and writes segments, as a fill does; resolves with whether they were cached. */
 export async function keep(
   store: BlockStore,
   id: BlockId,
@@ -88,7 +88,7 @@ export async function keep(
   }
 }
 
-/** Reads a range of a block as a reader does, slice by slice; undefined where any of it is a miss. */
+/** Reads a range of a block slice by slice; undefined if any of it is missing. */
 export async function readBlock(store: BlockStore, id: BlockId, start: number, end: number): Promise<Buffer | undefined> {
   const pin = store.pin(id);
   if (pin === undefined) return undefined;

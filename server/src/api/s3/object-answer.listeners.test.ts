@@ -421,7 +421,7 @@ describe("a read that fails", () => {
     fixture.cache.beforeSlice = (offset) => {
       if (offset === 500) throw new CacheError("UNAVAILABLE", "s3://bucket/object: gone");
     };
-    await expect(get()).rejects.toThrow("in the middle of an answer");
+    await expect(get()).rejects.toThrow("in the middle of a response");
     expect(fixture.logged).toMatchObject([
       {
         event: "call-failed",

@@ -80,7 +80,7 @@ describe("the bytes of a response", () => {
         return read instanceof Promise ? read : { ...read, length: read.length + lie };
       };
       await using other = await fixture.connect();
-      await expect(other.get("/s3/bucket/object")).rejects.toThrow("in the middle of an answer");
+      await expect(other.get("/s3/bucket/object")).rejects.toThrow("in the middle of a response");
       memory().open = opened;
     }
     expect(fixture.logged).toMatchObject([{ code: "INTERNAL" }, { code: "INTERNAL" }]);

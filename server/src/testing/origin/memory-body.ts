@@ -4,7 +4,7 @@ import type { Landing, OriginBody } from "../../origin/origin.js";
 import type { MemoryFault } from "./memory-faults.js";
 import type { MemoryObject } from "./memory-objects.js";
 
-/** A fetch that has not ended, with the range that is still to come. */
+/** A running fetch, with its remaining range. */
 export interface RunningFetch {
   readonly url: string;
   readonly version: string;
@@ -14,24 +14,24 @@ export interface RunningFetch {
 
 export interface MemoryBodyOptions {
   readonly object: MemoryObject;
-  /** Its `start` grows with the bytes. */
+  /** Its `start` advances with the bytes. */
   readonly running: RunningFetch;
   readonly fault: MemoryFault;
-  /** Upper bound of a chunk. */
+  /** Maximum bytes of a chunk. */
   readonly chunkBytes: number;
   readonly life: LinkedAbort;
-  /** Waits by the origin's clock; rejects when aborted. */
+  /** Waits on the origin's clock; rejects when aborted. */
   readonly pause: (delayMs: number, signal: AbortSignal) => Promise<void>;
   readonly onBytes: (bytes: number) => void;
   /** Called at least once when the body has been read, has failed or was destroyed. */
   readonly onEnd: () => void;
 }
 
-/** The body of a MemoryOrigin's answer, with its placed fault. */
+/** The body of a MemoryOrigin's response, with its fault. */
 export class MemoryBody implements OriginBody {
   readonly #options: MemoryBodyOptions;
   readonly #begin: number;
-  /** Where the bytes end: before the end of the range if a fault ends or stalls them. */
+  /** End of the bytes: before the end of the range if a fault ends or stalls them. */
   readonly #stop: number;
 
   constructor(options: MemoryBodyOptions) {

@@ -5,20 +5,20 @@ import { untilAborted } from "@frontcache/proto/runtime";
 export interface MemoryCall {
   readonly kind: "fetch" | "stat" | "list" | "statBucket";
   readonly url: string;
-  /** 0 for all but fetch. */
+  /** 0 for calls other than fetch. */
   readonly offset: number;
-  /** As requested, which may reach past the object's end; 0 for all but fetch. */
+  /** The requested length, possibly past the object's end; 0 for calls other than fetch. */
   readonly length: number;
   readonly version: string | undefined;
 }
 
-/** A fault of a call. Times are the Clock's. */
+/** A fault of a call. Times are on the Clock. */
 export interface MemoryFault {
-  /** Before the answer. */
+  /** Delay before the response. */
   readonly latencyMs?: number;
   /** The call fails with this code. */
   readonly error?: ErrorCode;
-  /** After this many bytes a longer body fails with UNAVAILABLE, or never moves again. */
+  /** After this many bytes a longer body fails with UNAVAILABLE, or stalls. */
   readonly body?: { readonly afterBytes: number; readonly how: "break" | "stall" };
   /** Pause before each chunk of the body. */
   readonly chunkDelayMs?: number;
@@ -32,22 +32,22 @@ export interface MemoryFaultRule extends MemoryFault {
   readonly times?: number;
 }
 
-/** Answers that a test holds until it releases them. */
+/** Responses that are delayed until the test releases them. */
 export interface Hold {
-  /** Calls that wait now. */
+  /** Number of waiting calls. */
   readonly held: number;
   /** Resolves when this number of calls wait. */
   reached(calls: number): Promise<void>;
-  /** Releases the waiting calls, and holds no more. */
+  /** Releases the waiting calls, and delays no further ones. */
   release(): void;
 }
 
-/** The faults and holds that a test placed for calls of a MemoryOrigin. */
+/** The faults and delays of a MemoryOrigin. */
 export class MemoryFaults {
   #rules: { rule: MemoryFaultRule; left: number }[] = [];
   #holds: { when: (call: MemoryCall) => boolean; gate: Gate }[] = [];
 
-  /** Places a fault; the returned function removes it. */
+  /** Adds a fault; the returned function removes it. */
   place(rule: MemoryFaultRule): () => void {
     const placed = { rule, left: rule.times ?? Number.POSITIVE_INFINITY };
     this.#rules.push(placed);
@@ -56,7 +56,7 @@ export class MemoryFaults {
     };
   }
 
-  /** Holds the answers to matching calls, by default to all, before their head. */
+  /** Delays the responses to matching calls, by default to all, before their header. */
   hold(when: (call: MemoryCall) => boolean = () => true): Hold {
     const gate = new Gate(() => {
       this.#holds = this.#holds.filter((hold) => hold.gate !== gate);
@@ -65,13 +65,13 @@ export class MemoryFaults {
     return gate;
   }
 
-  /** Removes all faults and releases all held answers. */
+  /** Removes all faults, and releases all delayed responses. */
   clear(): void {
     this.#rules = [];
     for (const { gate } of this.#holds) gate.release();
   }
 
-  /** The faults of this call as one; counts them as used. */
+  /** Returns the combined faults of a call, and counts them as used. */
   strike(call: MemoryCall): MemoryFault {
     let fault: MemoryFault = {};
     for (const placed of this.#rules) {
@@ -82,7 +82,7 @@ export class MemoryFaults {
     return fault;
   }
 
-  /** Waits while the call is held; rejects if it is aborted first. */
+  /** Waits while the call is delayed; rejects if it is aborted first. */
   async pass(call: MemoryCall, signal: AbortSignal): Promise<void> {
     for (const { when, gate } of this.#holds) if (when(call)) await gate.pass(signal);
   }

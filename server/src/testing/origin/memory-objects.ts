@@ -9,7 +9,7 @@ export interface MemoryObject {
   copy(offset: number, memory: Buffer): void;
 }
 
-/** The objects of a simulated store, which the origins of several members may share. Each put makes a new version: v1, v2, ... */
+/** The objects of a simulated store, which the origins of several members may share. Each put creates a new version: v1, v2, ... */
 export class MemoryObjects {
   readonly #objects = new Map<string, MemoryObject>();
   #versions = 0;
@@ -31,12 +31,12 @@ export class MemoryObjects {
     this.#objects.delete(url);
   }
 
-  /** The current version. */
+  /** Returns the current version. */
   get(url: string): MemoryObject | undefined {
     return this.#objects.get(url);
   }
 
-  /** URLs that begin with `url`, in byte order. */
+  /** Returns the URLs that begin with `url`, in byte order. */
   under(url: string): string[] {
     const found = [...this.#objects.keys()].filter((name) => name.startsWith(url));
     return found.sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)));

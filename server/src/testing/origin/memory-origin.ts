@@ -16,9 +16,9 @@ import { MemoryBody, type RunningFetch } from "./memory-body.js";
 import { type MemoryCall, type MemoryFault, MemoryFaults } from "./memory-faults.js";
 import { type MemoryObject, type MemoryObjects, memoryListing } from "./memory-objects.js";
 
-/** The fake of Origin: objects in memory, faults and holds placed by tests, time from a Clock, and counts of everything. */
+/** The fake of Origin: objects in memory, faults and delays, time from a Clock, and counters. */
 export class MemoryOrigin implements Origin {
-  /** Every call in order. */
+  /** All calls in order. */
   readonly calls: MemoryCall[] = [];
   /** Fetches that requested bytes of a version while an earlier fetch was still receiving some of them. */
   readonly doubled: MemoryCall[] = [];
@@ -40,12 +40,12 @@ export class MemoryOrigin implements Origin {
     this.#chunkBytes = chunkBytes;
   }
 
-  /** Calls without an answer, and answers that were neither read to the end nor destroyed: 0 at rest. */
+  /** Number of calls without a response, and of responses that were neither read to the end nor destroyed: 0 at rest. */
   get open(): number {
     return this.#waiting + this.#running.size;
   }
 
-  /** The number of calls of a kind. */
+  /** Returns the number of calls of a kind. */
   count(kind: MemoryCall["kind"]): number {
     return this.calls.filter((call) => call.kind === kind).length;
   }
@@ -71,7 +71,7 @@ export class MemoryOrigin implements Origin {
       await this.#answer(callOf(question), question.signal);
       return memoryListing(this.#objects, question.ref, question.page);
     },
-    // Buckets are those with an object.
+    // A bucket exists if it has an object.
     statBucket: async (question) => {
       await this.#answer(callOf(question), question.signal);
       memoryListing(this.#objects, { ...question.ref, prefix: "" }, { delimiter: "", maxKeys: 1 });

@@ -7,7 +7,7 @@ import { CACHE_ITSELF } from "../../security/principal.js";
 export const live: AbortSignal = new AbortController().signal;
 setMaxListeners(0, live);
 
-/** A request for a range, of the current version unless one is given. */
+/** Returns a request for a range, of the current version by default. */
 export function rangeOf(
   ref: ObjectRef,
   range: { readonly offset: number; readonly length: number; readonly version?: string | undefined },
