@@ -33,11 +33,11 @@ export class MemoryCache implements Cache, MemberDirectory {
   version = "v1";
   contentType: string | undefined = "text/plain";
   lastModifiedMs: number | undefined;
-  /** Further headers of every object. */
+  /** Additional headers of every object. */
   headers: string | undefined;
-  /** What reads lack, but not the answers to `stat`. */
+  /** Headers that reads lack, in contrast to the answers to `stat`. */
   readsLack: LackingHeaders | undefined;
-  /** Whether reads bring type and date along, as those of cached blocks do. */
+  /** Whether reads include type and date, like reads of cached blocks. */
   describesReads = false;
   /** Whether slices use scarce memory. */
   scarce = false;
