@@ -3,7 +3,7 @@ import { untilAborted } from "@frontcache/proto/runtime";
 import type { BlockPin } from "../storage/block.js";
 import type { BlockStore } from "../storage/block-store.js";
 import { BlockRead } from "./block-read.js";
-import type { BlockRequest } from "./block-request.js";
+import { type BlockRequest, describedBy } from "./block-request.js";
 import type { Fill } from "./fill/fill.js";
 import type { Fills } from "./fill/fills.js";
 import type { ObjectRead, ReadResult } from "./object-read.js";
@@ -52,7 +52,13 @@ export class BlockOpener {
     try {
       const end = this.#clampedEnd(request, pin.info);
       if (!this.#areAllCached(request, end, pin)) return undefined;
-      return new BlockRead(this.#options, request, { info: pin.info, end, pin, filling: undefined, result });
+      return new BlockRead(this.#options, request, {
+        info: describedBy(request, pin.info),
+        end,
+        pin,
+        filling: undefined,
+        result,
+      });
     } catch (error) {
       pin.release();
       throw error;
@@ -113,7 +119,13 @@ export class BlockOpener {
       fill.request(more, "demand", request.budget);
       this.#completeBlock(entry, request, info, pin);
       const result = entry.isPlanned ? "filled" : "joined";
-      return new BlockRead(this.#options, request, { info, end, pin: pinned.handOver(), filling: { fill, segments }, result });
+      return new BlockRead(this.#options, request, {
+        info: describedBy(request, info),
+        end,
+        pin: pinned.handOver(),
+        filling: { fill, segments },
+        result,
+      });
     } catch (error) {
       for (const segment of segments) fill.leave(segment, false);
       throw error;

@@ -1,4 +1,4 @@
-import { CacheError, type ObjectRef } from "@frontcache/proto";
+import { CacheError, type ObjectInfo, type ObjectRef } from "@frontcache/proto";
 import type { RequestBudget } from "../origin/request-budget.js";
 
 /** A read of (a part of) one block. */
@@ -6,6 +6,8 @@ export interface BlockRequest {
   readonly ref: ObjectRef;
   /** Absent: the current version. */
   readonly version: string | undefined;
+  /** The object's record, if it is known: its headers are newer than those of the block. */
+  readonly record?: ObjectInfo | undefined;
   /** The block's first byte in the object. */
   readonly blockOffset: number;
   /** First byte, from the block's beginning. */
@@ -21,6 +23,12 @@ export interface BlockRequest {
   /** What the requests to the origin for this read are counted by. Absent: the read has made none. */
   readonly budget?: RequestBudget | undefined;
   readonly signal: AbortSignal;
+}
+
+/** What a read says of its object: the record if it is of the same version, else what came with the block. */
+export function describedBy({ record }: BlockRequest, found: ObjectInfo): ObjectInfo {
+  const isSame = record?.version === found.version && record.objectSize === found.objectSize;
+  return isSame && record.lacks !== "metadata" ? record : found;
 }
 
 /** The error of a cached-only read that misses. */

@@ -11,7 +11,7 @@ import {
 } from "@frontcache/client/members";
 import { CacheError, isSameInfo, type ObjectInfo } from "@frontcache/proto";
 import { BoundedMap } from "@frontcache/proto/runtime";
-import type { BlockRequest } from "../cache/block-request.js";
+import { type BlockRequest, describedBy } from "../cache/block-request.js";
 import type { ObjectRead, ReadResult } from "../cache/object-read.js";
 import type { Slice } from "../runtime/slice.js";
 import { type Piece, PiecePool } from "./piece-pool.js";
@@ -126,7 +126,7 @@ class MemberRead extends BlockLanding implements ObjectRead {
     super.open(head, source);
     this.#source = source;
     if (this.#open === undefined) return;
-    this.info = this.#reads.describe(this.#request.ref.url, head);
+    this.info = describedBy(this.#request, this.#reads.describe(this.#request.ref.url, head));
     this.#open(this);
     this.#open = undefined;
   }

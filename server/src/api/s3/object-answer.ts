@@ -198,10 +198,13 @@ export class ObjectAnswer {
       this.#send(read, memberHeaders(read.info), partial);
       return;
     }
-    const headers = knownHeaders(read.info) ?? (observed === undefined ? undefined : makeHeaders(read.info, observed));
+    // The record was asked for just now. The block may have been described earlier.
+    const isNewer = observed?.version === read.info.version && observed.lacks !== "metadata";
+    const info = isNewer ? observed : read.info;
+    const headers = knownHeaders(info) ?? (observed === undefined ? undefined : makeHeaders(info, observed));
     if (headers !== undefined) this.#send(read, this.#sentHeaders(headers, partial), partial);
     else
-      describedHeaders(this.#cache, this.#ref, read.info, this.#context)
+      describedHeaders(this.#cache, this.#ref, info, this.#context)
         .then((described) => this.#send(read, this.#sentHeaders(described, partial), partial))
         .catch(this.#fail);
   }
