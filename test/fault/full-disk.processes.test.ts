@@ -23,6 +23,8 @@ const FLAGS = [
   "32MiB",
   "--log-level",
   "debug",
+  "--keep-free",
+  "0",
 ];
 
 describe.skipIf(!mayMount())("a member on a disk of 64 MiB (where a tmpfs may be mounted)", () => {

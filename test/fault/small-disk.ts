@@ -8,8 +8,16 @@ export class SmallDisk implements Disposable {
   readonly path = mkdtempSync(join(tmpdir(), "frontcache-disk-"));
   readonly #foreign = join(this.path, "foreign");
 
-  constructor(readonly sizeBytes: number) {
-    execFileSync("mount", ["-t", "tmpfs", "-o", `size=${sizeBytes},mode=0700`, "tmpfs", this.path], { stdio: "pipe" });
+  /** `inodes`: the number of files and directories that it can have; absent: the kernel's default. */
+  constructor(sizeBytes: number, inodes?: number) {
+    const options = [`size=${sizeBytes}`, "mode=0700", ...(inodes === undefined ? [] : [`nr_inodes=${inodes}`])].join(",");
+    execFileSync("mount", ["-t", "tmpfs", "-o", options, "tmpfs", this.path], { stdio: "pipe" });
+  }
+
+  /** Returns the free shares of bytes and of inodes, 0 to 1. */
+  get freeShares(): { readonly bytes: number; readonly inodes: number } {
+    const { blocks, bavail, files, ffree } = statfsSync(this.path);
+    return { bytes: bavail / blocks, inodes: ffree / files };
   }
 
   /** Returns used bytes as reported by `df`. */

@@ -42,7 +42,7 @@ export const declarations = {
     "cache-dirs",
     cacheDirs,
     "/tmp/frontcache",
-    "cache directories, each with an optional size limit; without one the cache may fill the file system up to --high-watermark",
+    "cache directories, each with an optional size limit; without one the cache may fill the file system, except --keep-free",
   ),
   name: {
     flag: "name",
@@ -104,6 +104,12 @@ export const declarations = {
   purgeIntervalMs: setting("purge-interval", duration(100), "10s", "interval between two checks of the volumes by the purger"),
   highWatermark: setting("high-watermark", percent, "95", "used share of a volume above which the purger evicts"),
   lowWatermark: setting("low-watermark", percent, "90", "used share of a volume at which the purger stops evicting"),
+  keepFree: setting(
+    "keep-free",
+    percent,
+    "15",
+    "share of the file system and of its inodes that stays free in cache directories without a size; kubelet evicts pods below 15 by default",
+  ),
   eviction: setting("eviction", choice("lru", "slru"), "slru", "eviction policy: lru, or scan-resistant slru"),
   revalidateAfterMs: setting(
     "revalidate-after",

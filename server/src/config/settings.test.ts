@@ -42,6 +42,7 @@ describe("settings", () => {
       forward: "auto",
       purgeIntervalMs: 10_000,
       highWatermark: 0.95,
+      keepFree: 0.15,
       lowWatermark: 0.9,
       eviction: "slru",
       revalidateAfterMs: 60_000,

@@ -22,6 +22,8 @@ function volume(): Volume {
     log: silentLog,
     tuning: storageTuning,
     highWatermark: 0.95,
+    keepFree: 0,
+    maxBlocks: Number.POSITIVE_INFINITY,
     lowWatermark: 0.9,
   });
 }

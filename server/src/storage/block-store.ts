@@ -15,11 +15,11 @@ import { Purger, RecencyKeeper } from "./eviction/purger.js";
 import type { Mapper } from "./mapping/mapping.js";
 import { OpenFiles } from "./open-files.js";
 import { Placement } from "./placement.js";
-import { recover } from "./recovery.js";
+import { type Recovered, recover } from "./recovery.js";
 import { ReadBuffers, References } from "./references.js";
 import type { EvictReport, EvictSelector, PurgeReport, StorageStatus } from "./storage-report.js";
 import type { StorageTuning } from "./storage-tuning.js";
-import { Volume, VolumeReservation } from "./volume.js";
+import { NOTHING, Volume, VolumeReservation } from "./volume.js";
 
 export type { NewestVersion } from "./block-index.js";
 export type { EvictReport, EvictSelector, PurgeReport, StorageStatus, VolumeState, VolumeStatus } from "./storage-report.js";
@@ -42,6 +42,10 @@ export interface BlockStoreOptions {
   readonly highWatermark: number;
   /** Used share of a volume, 0 to 1, at which it stops. */
   readonly lowWatermark: number;
+  /** Share of the file system and of its inodes, 0 to 1, that stays free on volumes without a budget. */
+  readonly keepFree: number;
+  /** The largest number of cached blocks: what is remembered of each takes memory. */
+  readonly maxBlocks: number;
   readonly eviction: Eviction;
   /** The largest number of block files that are open and mapped. */
   readonly maxMappings: number;
@@ -75,8 +79,9 @@ export class BlockStore {
     const { disk, mapper, clock, log, geometry, tuning } = options;
     this.#options = options;
     this.#volumes = options.volumes.map(({ path, limitBytes }) => {
-      const { highWatermark, lowWatermark } = options;
-      return new Volume({ path, limitBytes, disk, clock, log, tuning, highWatermark, lowWatermark });
+      const { highWatermark, lowWatermark, keepFree } = options;
+      const maxBlocks = Math.ceil(options.maxBlocks / options.volumes.length);
+      return new Volume({ path, limitBytes, disk, clock, log, tuning, highWatermark, lowWatermark, keepFree, maxBlocks });
     });
     const index = new BlockIndex(() => evictionPolicy<CachedBlock>(options.eviction));
     this.#index = index;
@@ -126,6 +131,8 @@ export class BlockStore {
       const claimed = await Promise.all(store.#volumes.map((volume) => store.#claim(volume)));
       await store.#recover(store.#volumes.filter((_, i) => claimed[i]));
       store.#purger.start();
+      // The bounds may be closer than before, or others may have taken room. The start does not wait for it.
+      for (const volume of store.#volumes) if (volume.exceeded.length > 0) void store.#purger.purge(volume, NOTHING);
       return store;
     } catch (error) {
       store.#closed = true;
@@ -147,20 +154,31 @@ export class BlockStore {
     const isClaimed = await Promise.race([claiming.then(() => true), timedOut.then(() => false)]).finally(() => timeout.abort());
     if (isClaimed) return true;
     if (this.#closed) return false;
-    volume.awaitAnswer(tuning.startTimeoutMs);
-    void claiming
-      .then(() => (this.#closed ? undefined : this.#recover([volume])))
-      .then(() => volume.join())
-      .catch((error: unknown) => volume.leaveOut(error));
+    this.#joinLate(volume, claiming, tuning.startTimeoutMs);
     return false;
   }
 
-  async #recover(volumes: readonly Volume[]): Promise<void> {
+  /** Uses the volume as soon as it has answered. */
+  #joinLate(volume: Volume, answered: Promise<void>, timeoutMs: number): void {
+    volume.awaitAnswer(timeoutMs);
+    const join = async (): Promise<void> => {
+      await answered;
+      if (this.#closed) return;
+      const hanging = await this.#recover([volume]);
+      if (hanging.length === 0) volume.join();
+    };
+    void join().catch((error: unknown) => volume.leaveOut(error));
+  }
+
+  /** Returns the volumes that have stopped answering. They join when they answer. */
+  async #recover(volumes: readonly Volume[]): Promise<Recovered["hanging"]> {
     const { geometry, disk, clock, tuning, log } = this.#options;
     const began = clock.monotonicMs();
     const [index, remover, damages] = [this.#index, this.#remover, this.#damages];
-    const blocks = await recover(volumes, { geometry, disk, index, remover, damages, clock, tuning });
-    await Promise.all(volumes.map((volume) => volume.refreshSpace()));
+    const { blocks, hanging } = await recover(volumes, { geometry, disk, index, remover, damages, clock, tuning });
+    for (const { volume, answered } of hanging) this.#joinLate(volume, answered, tuning.diskTimeoutMs);
+    const answering = volumes.filter((volume) => hanging.every((each) => each.volume !== volume));
+    await Promise.all(answering.map((volume) => volume.refreshSpace()));
     const report = volumes.map((volume) => {
       const { path, usedBytes } = volume;
       return { path, blocks: index.on(volume).order.size, usedBytes };
@@ -168,6 +186,7 @@ export class BlockStore {
     const durationMs = Math.round(clock.monotonicMs() - began);
     const found = { blocks, volumes: report, damages: damages.count, durationMs };
     log.info({ event: "volumes-recovered", ...found }, "the volumes are recovered");
+    return hanging;
   }
 
   async #releaseClaims(): Promise<void> {

@@ -205,6 +205,7 @@ export class BlockWriter {
       return false;
     }
     reservation.spend(bytes);
+    volume.fileAdded();
     index.add(block);
     files.adopt(block, file);
     return true;
@@ -293,6 +294,7 @@ export class BlockWriter {
   async #directory(volume: Volume, path: string): Promise<void> {
     if (this.#directories.has(path)) return;
     await volume.gate.run(() => this.#options.disk.makeDirectory(path));
+    if (!this.#directories.has(path)) volume.directoryAdded();
     this.#directories.add(path);
   }
 }

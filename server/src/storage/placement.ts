@@ -32,7 +32,8 @@ export class Placement {
 
   #reserveNow(key: string, bytes: number, charged: number): VolumeReservation | undefined {
     const volume = this.#volumeFor(key);
-    return volume?.reserve(charged) ? new VolumeReservation(volume, bytes, charged) : undefined;
+    const files = this.#newFiles(key);
+    return volume?.reserve(charged, files) ? new VolumeReservation(volume, bytes, charged, files) : undefined;
   }
 
   /** Purges, for a short time. Repeats it, because others may take the room that becomes free. */
@@ -47,7 +48,8 @@ export class Placement {
       for (let fruitless = 0; ; ) {
         const volume = this.#volumeFor(key);
         if (volume === undefined || charged > volume.limitBytes) return undefined;
-        const purged = await Promise.race([purger.purge(volume, charged), overdue]);
+        const requested = { bytes: charged, files: this.#newFiles(key) };
+        const purged = await Promise.race([purger.purge(volume, requested), overdue]);
         const reservation = this.#reserveNow(key, bytes, charged);
         if (reservation !== undefined || purged === "overdue") return reservation;
         // A purge that ran already may have had less to free. Twice nothing: all that is left is being read.
@@ -63,10 +65,25 @@ export class Placement {
     if (present !== undefined) return isUsable(present) ? present : undefined;
     let most: Volume | undefined;
     for (const volume of this.#options.volumes) {
-      if (isUsable(volume) && (most === undefined || volume.freeBytes > most.freeBytes)) most = volume;
+      if (isUsable(volume) && (most === undefined || hasMoreRoom(volume, most))) most = volume;
     }
     return most;
   }
+
+  /** Files that a block needs: none if it has one. */
+  #newFiles(key: string): number {
+    return this.#options.index.get(key) === undefined ? NEW_BLOCK_FILES : 0;
+  }
+}
+
+/** A new block's file, and its directory if it is the first one in it. */
+const NEW_BLOCK_FILES = 2;
+
+/** By bytes, but a volume without room for a file comes last. */
+function hasMoreRoom(volume: Volume, other: Volume): boolean {
+  const [own, others] = [volume.free, other.free];
+  if (own.files === 0 || others.files === 0) return own.files > others.files;
+  return own.bytes > others.bytes;
 }
 
 /** Whether room may be found there, now or by a purge. */

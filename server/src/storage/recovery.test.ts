@@ -256,6 +256,37 @@ describe("after a start", () => {
     await store.close();
   });
 
+  it("a volume that stops answering while its blocks are read is used as soon as it answers again", async () => {
+    const first = await openStore({ volumes: [{ path: "/a" }] });
+    await keep(first.store, ids[0]!, info, testSegments(ids[0]!, info));
+    await first.store.close();
+    const { disk, clock } = first;
+    let answer = (): void => undefined;
+    let reached = (): void => undefined;
+    const hang = new Promise<undefined>((resolve) => {
+      answer = () => resolve(undefined);
+    });
+    const isReached = new Promise<void>((resolve) => {
+      reached = resolve;
+    });
+    disk.before = (operation, path) => {
+      if (operation !== "list" || !path.startsWith("/a/v1")) return undefined;
+      reached();
+      return hang;
+    };
+    const opening = openStore({ disk, clock, volumes: [{ path: "/a" }, { path: "/b" }] });
+    await isReached;
+    await turn();
+    clock.advance(storageTuning.diskTimeoutMs);
+    const { store } = await opening;
+    expect(store.status().volumes).toMatchObject([{ state: "failing" }, { state: "ok" }]);
+    expect(await keep(store, ids[1]!, info, testSegments(ids[1]!, info))).toBe(true);
+    answer();
+    await expect.poll(() => store.status().volumes[0]!.state).toBe("ok");
+    expect(store.status().volumes).toMatchObject([{ blocks: 1 }, { blocks: 1 }]);
+    await store.close();
+  });
+
   it("a volume that answers after the store was closed is released", async () => {
     const disk = new MemoryDisk({ totalBytes: testDiskBytes, nowMs: () => 0 });
     const clock = new ManualClock();

@@ -44,6 +44,15 @@ interface VersionNames {
 interface Recovering extends RecoveryOptions {
   /** By URL and version. */
   readonly known: Map<string, Map<string, VersionNames>>;
+  readonly found: Map<Volume, CachedBlock[]>;
+}
+
+/** What a recovery comes to. */
+export interface Recovered {
+  /** Blocks in the index. */
+  readonly blocks: number;
+  /** Volumes that stopped answering meanwhile; `answered` resolves when they answer again. */
+  readonly hanging: readonly { readonly volume: Volume; readonly answered: Promise<void> }[];
 }
 
 /** File systems may take up to this much of a file's space for themselves. More than a footer speaks of: a write was cut off. */
@@ -52,24 +61,32 @@ const FILE_SYSTEM_BYTES = 64 << 10;
 /** Few enough for a slow disk to answer in the time that one operation has. */
 const FILES_A_LOOK = 16;
 
+/** Paths that are listed before their files are read: enough for all looks to be busy. */
+const PATHS_AT_A_TIME = 4_096;
+
+/** Blocks over a volume's bound that are read before the least recently used ones are removed. */
+const SURPLUS = 0.25;
+
 /** Errors of this process, not of a file. */
 const NO_DESCRIPTORS = new Set(["EMFILE", "ENFILE"]);
 
 /**
  * Finds the blocks of the volumes, and removes other files: strays in tmp/, files that do not parse, blocks of another
- * size or format. Enters the blocks into the index in the order of their files' times; resolves to their number. A volume
- * whose disk fails meanwhile is left out. Rejects with a CacheError where the process has too few descriptors for it.
+ * size or format. Of more blocks than a volume may have, the most recently used ones stay. Enters the blocks into the index in the
+ * order of their files' times. A volume whose disk fails meanwhile is left out. Rejects with a CacheError where the process has
+ * too few descriptors for it.
  */
-export async function recover(volumes: readonly Volume[], options: RecoveryOptions): Promise<number> {
-  const recovering = { ...options, known: new Map<string, Map<string, VersionNames>>() };
-  const found = (await Promise.all(volumes.map((volume) => recoverVolume(volume, recovering)))).flat();
+export async function recover(volumes: readonly Volume[], options: RecoveryOptions): Promise<Recovered> {
+  const recovering = { ...options, known: new Map<string, Map<string, VersionNames>>(), found: new Map<Volume, CachedBlock[]>() };
+  const recoveries = await Promise.all(volumes.map((volume) => recoverVolume(volume, recovering)));
+  const found = [...recovering.found.values()].flat();
   describeAlike(found, recovering.known);
   found.sort((a, b) => a.lastUsedMs - b.lastUsedMs);
   for (const block of found) {
     block.volume.recovered(block.chargedBytes);
     await addBlock(block, options);
   }
-  return options.index.size;
+  return { blocks: options.index.size, hanging: recoveries.filter((hanging) => hanging !== undefined) };
 }
 
 /** Adds a block to the index. If another volume has the block too, the fuller one stays, or the one that is being used. */
@@ -81,7 +98,8 @@ async function addBlock(block: CachedBlock, { index, remover }: RecoveryOptions)
   index.add(block);
 }
 
-async function recoverVolume(volume: Volume, options: Recovering): Promise<CachedBlock[]> {
+/** Returns the volume if it stopped answering. */
+async function recoverVolume(volume: Volume, options: Recovering): Promise<Recovered["hanging"][number] | undefined> {
   const { disk, remover, clock, tuning } = options;
   const temporaries = temporaryDirectory(volume.path);
   const limits = { ioParallelism: tuning.recoveryParallelism, diskTimeoutMs: tuning.diskTimeoutMs };
@@ -90,39 +108,58 @@ async function recoverVolume(volume: Volume, options: Recovering): Promise<Cache
     await gate.run(() => disk.makeDirectory(temporaries));
     await gate.run(() => disk.makeDirectory(blocksDirectory(volume.path)));
     for (const name of await gate.run(() => disk.list(temporaries))) await remover.removeFile(volume, join(temporaries, name));
-    return await readBlocks(volume, gate, options);
+    await readBlocks(volume, gate, options);
+    return undefined;
   } catch (error) {
+    options.found.delete(volume);
     if (NO_DESCRIPTORS.has(systemCode(error))) {
       const message = `${volume.path}: too few file descriptors to read its blocks, raise the limit (ulimit -n)`;
       throw new CacheError("RESOURCE_EXHAUSTED", message, { cause: error });
     }
+    if (gate.isHanging) return { volume, answered: gate.answered() };
     volume.leaveOut(error);
-    return [];
+    return undefined;
   }
 }
 
-/** The volume's blocks. Other files are removed and counted as damage. */
-async function readBlocks(volume: Volume, gate: DiskGate, options: Recovering): Promise<CachedBlock[]> {
-  const { disk, geometry, tuning } = options;
+/** Finds the volume's blocks. Other files are removed and counted as damage. */
+async function readBlocks(volume: Volume, gate: DiskGate, options: Recovering): Promise<void> {
+  const { disk, geometry, tuning, found } = options;
   const rejects = new Rejects(volume, options);
-  const paths = await listBlocks(volume, gate, disk, rejects);
-  const blocks: CachedBlock[] = [];
   const survey = disk.survey();
+  found.set(volume, []);
   try {
-    await forEachConcurrent(batches(paths), tuning.recoveryParallelism, async (batch) => {
-      const looks = await gate.run(() => survey.look(batch, geometry.blockBytes, FOOTER_BYTES));
-      for (const [i, look] of looks.entries()) {
-        const block = await readBlock(volume, batch[i]!, look, gate, options);
-        if (typeof block === "string") await rejects.remove(batch[i]!, block);
-        else blocks.push(block);
-      }
-    });
+    for await (const paths of listBlocks(volume, gate, disk, rejects)) {
+      await forEachConcurrent(batches(paths), tuning.recoveryParallelism, async (batch) => {
+        const looks = await gate.run(() => survey.look(batch, geometry.blockBytes, FOOTER_BYTES));
+        for (const [i, look] of looks.entries()) {
+          const block = await readBlock(volume, batch[i]!, look, gate, options);
+          if (typeof block === "string") await rejects.remove(batch[i]!, block);
+          else found.get(volume)!.push(block);
+        }
+      });
+      if (found.get(volume)!.length > volume.maxBlocks * (1 + SURPLUS)) await removeSurplus(volume, options);
+    }
+    await removeSurplus(volume, options);
   } finally {
     survey.close();
   }
   rejects.report();
-  return blocks;
 }
+
+/** Removes the least recently used of more blocks than the volume may have, so that memory suffices for any number of files. */
+async function removeSurplus(volume: Volume, { found, known, remover }: Recovering): Promise<void> {
+  const blocks = found.get(volume)!;
+  if (blocks.length <= volume.maxBlocks) return;
+  blocks.sort((a, b) => b.lastUsedMs - a.lastUsedMs);
+  const surplus = blocks.splice(volume.maxBlocks);
+  known.clear();
+  for (const { id, info } of [...found.values()].flat()) shared(id, info, known);
+  await forEachConcurrent(surplus, REMOVALS, async ({ path }) => void (await remover.removeFile(volume, path)));
+}
+
+/** Files that are removed at a time. */
+const REMOVALS = 8;
 
 /** Files that are not blocks of this store, by the reason. */
 class Rejects {
@@ -148,10 +185,10 @@ class Rejects {
   }
 }
 
-/** Paths of all that has a block file's name. */
-async function listBlocks(volume: Volume, gate: DiskGate, disk: Disk, rejects: Rejects): Promise<string[]> {
+/** Paths of all that has a block file's name, some thousands at a time. */
+async function* listBlocks(volume: Volume, gate: DiskGate, disk: Disk, rejects: Rejects): AsyncGenerator<string[]> {
   const top = blocksDirectory(volume.path);
-  const paths: string[] = [];
+  let paths: string[] = [];
   for (const directory of await gate.run(() => disk.list(top))) {
     const names = await gate.run(() => listDirectory(disk, join(top, directory)));
     if (names === undefined) await rejects.remove(join(top, directory), "not a directory");
@@ -161,8 +198,11 @@ async function listBlocks(volume: Volume, gate: DiskGate, disk: Disk, rejects: R
       if (isBlockFileName(directory, name)) paths.push(path);
       else await rejects.remove(path, "not a block file's name");
     }
+    if (paths.length < PATHS_AT_A_TIME) continue;
+    yield paths;
+    paths = [];
   }
-  return paths;
+  yield paths;
 }
 
 /** Undefined where it is no directory. */

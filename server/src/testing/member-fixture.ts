@@ -19,6 +19,8 @@ export function openTestStore(options: TestStoreOptions): Promise<BlockStore> {
     log: silentLog,
     highWatermark: 0.95,
     lowWatermark: 0.9,
+    keepFree: 0,
+    maxBlocks: Number.POSITIVE_INFINITY,
     eviction: "lru",
     maxMappings: 16,
     purgeIntervalMs: 10_000,

@@ -15,6 +15,8 @@ export type FaultPlacement = (operation: DiskOperation, path: string) => undefin
 
 export interface MemoryDiskOptions {
   readonly totalBytes: number;
+  /** Files and directories; absent: any number. */
+  readonly totalInodes?: number | undefined;
   /** Returns wall time for file times, milliseconds. */
   readonly nowMs: () => number;
   readonly before?: FaultPlacement;
@@ -45,7 +47,8 @@ export class MemoryDisk implements Disk {
   /** Simulates the death of the process: its running operations have no effect and never end; the disk keeps its contents. */
   crash(): MemoryDisk {
     this.#crashed = true;
-    const next = new MemoryDisk({ totalBytes: this.#options.totalBytes, nowMs: this.#options.nowMs });
+    const { totalBytes, totalInodes, nowMs } = this.#options;
+    const next = new MemoryDisk({ totalBytes, totalInodes, nowMs });
     next.foreignBytes = this.foreignBytes;
     for (const [path, file] of this.#files) next.#name(path, file.copy(next.#account));
     for (const directory of this.#directories) next.#directories.add(directory);
@@ -93,6 +96,7 @@ export class MemoryDisk implements Disk {
     if (mode === "create") {
       this.#needDirectory(parent(path));
       if (this.#files.has(path)) throw systemError("EEXIST", path);
+      if (this.freeInodes === 0) throw systemError("ENOSPC", path);
       this.#name(path, this.#newFile());
     }
     const open = new OpenMemoryFile(this, path, this.file(path));
@@ -134,7 +138,8 @@ export class MemoryDisk implements Disk {
   async space(directory: string): Promise<DiskSpace> {
     await this.enter("space", directory);
     this.#needDirectory(directory);
-    return { totalBytes: this.#options.totalBytes, freeBytes: this.freeBytes };
+    const { totalBytes, totalInodes = Number.POSITIVE_INFINITY } = this.#options;
+    return { totalBytes, freeBytes: this.freeBytes, sizeBytes: totalBytes, totalInodes, freeInodes: this.freeInodes };
   }
 
   async claim(directory: string): Promise<DirectoryClaim> {
@@ -158,6 +163,11 @@ export class MemoryDisk implements Disk {
 
   get freeBytes(): number {
     return Math.max(0, this.#options.totalBytes - this.foreignBytes - this.usedBytes);
+  }
+
+  get freeInodes(): number {
+    const { totalInodes = Number.POSITIVE_INFINITY } = this.#options;
+    return Math.max(0, totalInodes - this.#files.size - this.#directories.size);
   }
 
   get nowMs(): number {

@@ -19,6 +19,7 @@ export class DiskGate {
   #running = 0;
   #overdue = 0;
   readonly #waiting: Waiter[] = [];
+  #whenAnswered: (() => void)[] = [];
 
   constructor(clock: Clock, tuning: Pick<StorageTuning, "ioParallelism" | "diskTimeoutMs">, onHang: (error: Error) => void) {
     this.#clock = clock;
@@ -34,6 +35,12 @@ export class DiskGate {
   /** Operations that have not ended, overdue ones included. */
   get running(): number {
     return this.#running;
+  }
+
+  /** Resolves when every operation that has outlived its limit has ended. */
+  answered(): Promise<void> {
+    if (!this.isHanging) return Promise.resolve();
+    return new Promise((resolve) => this.#whenAnswered.push(resolve));
   }
 
   /**
@@ -54,6 +61,7 @@ export class DiskGate {
       const end = (): void => {
         cancel();
         if (late) this.#overdue--;
+        if (late && this.#overdue === 0) for (const resolve of this.#whenAnswered.splice(0)) resolve();
         this.#leave();
       };
       operation().then(

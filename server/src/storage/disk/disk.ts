@@ -4,6 +4,11 @@ export interface DiskSpace {
   readonly totalBytes: number;
   /** Bytes that this process may still write. */
   readonly freeBytes: number;
+  /** Bytes of the whole file system, including those that only root may use. */
+  readonly sizeBytes: number;
+  /** Files and directories that the file system can have; Infinity where it has no such bound. */
+  readonly totalInodes: number;
+  readonly freeInodes: number;
 }
 
 export interface DiskStat {

@@ -17,6 +17,9 @@ const flags = {
 const FALLOC_FL_KEEP_SIZE = 1;
 const FALLOC_FL_PUNCH_HOLE = 2;
 
+/** Of file systems that make inodes as they need them (btrfs) or do not say (some of networks). */
+const NO_INODES = { totalInodes: Number.POSITIVE_INFINITY, freeInodes: Number.POSITIVE_INFINITY };
+
 /** This system's file system. */
 export async function openNodeDisk(): Promise<Disk> {
   return new NodeDisk(await loadLibc());
@@ -74,8 +77,9 @@ class NodeDisk implements Disk {
   }
 
   async space(directory: string): Promise<DiskSpace> {
-    const { blocks, bfree, bavail, bsize } = await called<fs.StatsFs>((done) => fs.statfs(directory, done));
-    return { totalBytes: (blocks - bfree + bavail) * bsize, freeBytes: bavail * bsize };
+    const { blocks, bfree, bavail, bsize, files, ffree } = await called<fs.StatsFs>((done) => fs.statfs(directory, done));
+    const inodes = files > 0 ? { totalInodes: files, freeInodes: ffree } : NO_INODES;
+    return { totalBytes: (blocks - bfree + bavail) * bsize, freeBytes: bavail * bsize, sizeBytes: blocks * bsize, ...inodes };
   }
 
   claim(directory: string): Promise<DirectoryClaim> {

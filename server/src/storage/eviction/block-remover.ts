@@ -27,7 +27,7 @@ export class BlockRemover {
   readonly #removals = new Map<CachedBlock, Removal>();
   readonly #unlinking = new SingleFlight<string, boolean>();
   /** Files that could not be removed, with what they still take. */
-  readonly #stuck = new Map<string, { volume: Volume; bytes: number }>();
+  readonly #stuck = new Map<string, { volume: Volume; bytes: number; files: number }>();
 
   constructor(options: BlockRemoverOptions) {
     this.#options = options;
@@ -55,12 +55,13 @@ export class BlockRemover {
     await block.released();
     await this.#options.files.close(block);
     const { chargedBytes, volume, path } = block;
-    if (await unlinked) volume.freed(chargedBytes);
+    const isUnlinked = await unlinked;
+    // The name may have been freed by a later try, while somebody still read the block.
+    const stuck = isUnlinked ? undefined : this.#stuck.get(path);
+    if (stuck === undefined) volume.freed(chargedBytes, 1);
     else {
-      // The name may have been freed by a later try, while somebody still read the block.
-      const stuck = this.#stuck.get(path);
-      if (stuck === undefined) volume.freed(chargedBytes);
-      else stuck.bytes += chargedBytes;
+      stuck.bytes += chargedBytes;
+      stuck.files++;
     }
     this.#removals.delete(block);
   }
@@ -78,11 +79,12 @@ export class BlockRemover {
       if (systemCode(error) === "EISDIR") return false;
       if (systemCode(error) !== "ENOENT") {
         volume.failed(error);
-        if (!this.#stuck.has(path)) this.#stuck.set(path, { volume, bytes: 0 });
+        if (!this.#stuck.has(path)) this.#stuck.set(path, { volume, bytes: 0, files: 0 });
         return false;
       }
     }
-    volume.freed(this.#stuck.get(path)?.bytes ?? 0);
+    const { bytes = 0, files = 0 } = this.#stuck.get(path) ?? {};
+    volume.freed(bytes, files);
     this.#stuck.delete(path);
     return true;
   }

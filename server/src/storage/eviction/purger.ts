@@ -5,7 +5,7 @@ import type { BlockIndex } from "../block-index.js";
 import type { CachedBlock, VolumeBlocks } from "../cached-block.js";
 import type { Disk } from "../disk/disk.js";
 import type { PurgeReport, Victim } from "../storage-report.js";
-import type { Volume } from "../volume.js";
+import { type Extent, NOTHING, type Resource, type Volume } from "../volume.js";
 import type { BlockRemover } from "./block-remover.js";
 
 export interface PurgerOptions {
@@ -34,6 +34,8 @@ export class Purger {
   #bytes = 0;
   /** What was evicted before the last summary in the log. */
   #summedUp = { blocks: 0, bytes: 0 };
+  /** What the volumes were short of. */
+  readonly #reasons = new Set<Resource>();
 
   constructor(options: PurgerOptions) {
     this.#options = options;
@@ -78,14 +80,16 @@ export class Purger {
     if (blocks === 0) return;
     this.#summedUp = { blocks: this.#blocks, bytes: this.#bytes };
     const volumes = this.#options.volumes.map(({ path, usedBytes, limitBytes }) => ({ path, usedBytes, limitBytes }));
-    this.#options.log.info({ event: "purged", blocks, bytes, volumes }, "evicted blocks since the last line");
+    const reasons = [...this.#reasons];
+    this.#reasons.clear();
+    this.#options.log.info({ event: "purged", blocks, bytes, reasons, volumes }, "evicted blocks since the last line");
   }
 
   async #tend(volume: Volume): Promise<void> {
     if (!volume.isInUse) return;
     await volume.refreshSpace();
     await this.#options.remover.retryStuck(volume);
-    if (volume.overflowBytes > 0) await this.purge(volume, 0);
+    if (volume.exceeded.length > 0) await this.purge(volume, NOTHING);
     else volume.roomFreed();
     await this.#options.recency.refresh(volume);
     const { path, state, usedBytes, reservedBytes, limitBytes } = volume;
@@ -101,17 +105,22 @@ export class Purger {
   }
 
   /**
-   * Evicts from a volume until it is below its low watermark and `requestedBytes` fit. Joins a purge that runs. Never rejects.
+   * Evicts from a volume until it is below its low watermark and what is requested fits. Joins a purge that runs. Never rejects.
    */
-  purge(volume: Volume, requestedBytes: number): Promise<PurgeReport> {
-    return this.#running.run(volume, () => this.#purge(volume, requestedBytes));
+  purge(volume: Volume, requested: Extent): Promise<PurgeReport> {
+    return this.#running.run(volume, () => this.#purge(volume, requested));
   }
 
-  async #purge(volume: Volume, requestedBytes: number): Promise<PurgeReport> {
+  async #purge(volume: Volume, requested: Extent): Promise<PurgeReport> {
     const { clock, log } = this.#options;
     const began = clock.monotonicMs();
     await volume.refreshSpace();
-    const excess = Math.max(volume.excessBytes, requestedBytes - volume.freeBytes);
+    const { free } = volume;
+    const excess = {
+      bytes: Math.max(volume.excess.bytes, requested.bytes - free.bytes),
+      files: Math.max(volume.excess.files, requested.files - free.files),
+    };
+    const reasons = volume.shortOf(requested);
     const victims: Victim[] = [];
     const bytes = await this.#evict(volume, excess, victims);
     const blocks = victims.length;
@@ -120,20 +129,21 @@ export class Purger {
       volume.roomFreed();
       this.#blocks += blocks;
       this.#bytes += bytes;
+      for (const reason of reasons) this.#reasons.add(reason);
     }
     const durationMs = clock.monotonicMs() - began;
     const report = { volume: volume.path, blocks, bytes, durationMs, usedBytes: volume.usedBytes, limitBytes: volume.limitBytes };
-    log.debug({ event: "purge", ...report }, "one run over a volume");
+    log.debug({ event: "purge", reasons, ...report }, "one run over a volume");
     const purged = { ...report, victims };
     for (const listener of this.#listeners) listener(purged);
     return purged;
   }
 
-  /** Evicts blocks that no one reads, in the order of eviction, until `excessBytes` are free. Resolves to the bytes freed. */
-  async #evict(volume: Volume, excessBytes: number, evicted: Victim[]): Promise<number> {
+  /** Evicts blocks that no one reads, in the order of eviction, until the excess is gone. Resolves to the bytes freed. */
+  async #evict(volume: Volume, excess: Extent, evicted: Victim[]): Promise<number> {
     const nowMs = this.#options.clock.nowMs();
     let bytes = 0;
-    const isEnough = (): boolean => bytes >= excessBytes || this.#closed;
+    const isEnough = (): boolean => (bytes >= excess.bytes && evicted.length >= excess.files) || this.#closed;
     await forEachConcurrent(victims(this.#options.index.on(volume), isEnough), REMOVALS, async (block) => {
       // The wall clock may have been set back.
       const sinceMs = (thenMs: number): number => Math.max(0, nowMs - thenMs);
