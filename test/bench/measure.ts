@@ -45,7 +45,7 @@ export async function timeMs(work: () => Promise<unknown>): Promise<number> {
   return performance.now() - begin;
 }
 
-/** A way to read that is measured beside others in the same run. */
+/** A way to read that is compared with others in the same run. */
 export interface Contestant {
   readonly name: string;
   /** Reads once, and resolves to the number of bytes read. */

@@ -148,7 +148,7 @@ export class GcsEmulator implements AsyncDisposable, Dialect {
   }
 }
 
-/** The headers of media that tell of an object's metadata. Neither its user metadata nor its Cache-Control are among them. */
+/** The headers of media with metadata of the object. They contain neither its user metadata nor its Cache-Control. */
 function mediaHeaders(resource: Readonly<Record<string, unknown>>): Record<string, string> {
   const named = {
     "content-encoding": resource.contentEncoding,

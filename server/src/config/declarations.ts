@@ -154,13 +154,13 @@ export const declarations = {
     "members-key-file",
     line("path"),
     "no key",
-    "file of keys that all members share, one per line: members prove by one of them that they are members, the first is preferred",
+    "file of keys shared by all members, one per line; members prove with a key that they are members, and prefer the first",
   ),
   membersName: optional(
     "members-name",
     line("name"),
     "--tls-server-name",
-    "with --tls-ca: name in a client certificate (SAN or common name) by which a connection counts as another member's",
+    "with --tls-ca: name in a client certificate (SAN or common name) that identifies another member",
   ),
   authTokenFile: optional(
     "auth-token-file",

@@ -92,7 +92,7 @@ export const metricList = {
   originDroppedHeaders: counter(
     "frontcache.origin.headers.dropped",
     "{header}",
-    "Headers of objects ignored because they are too long or contain characters that a header cannot contain.",
+    "Headers of objects ignored because they are too long or contain invalid characters.",
   ),
   originHedges: counter(
     "frontcache.origin.hedges",
@@ -110,7 +110,7 @@ export const metricList = {
   staleAnswers: counter(
     "frontcache.stale_answers",
     "{answer}",
-    "Answers by a cached version that could not be confirmed, because the origin was slow or unreachable; reads and metadata.",
+    "Answers with a cached version that was not confirmed because the origin was slow or unreachable; reads and metadata.",
   ),
   limitsReached: counter(
     "frontcache.limits.reached",
@@ -182,7 +182,7 @@ export const metricList = {
   memberRefusals: counter(
     "frontcache.member.refusals",
     "{request}",
-    "Requests that only members may make, by callers that did not prove to be members.",
+    "Requests that only members may send, from callers that did not prove to be members.",
     { listener: ["grpc", "http"] },
   ),
   tlsHandshakeFailures: counter("frontcache.tls.handshake.failures", "{handshake}", "TLS handshakes that failed.", {

@@ -87,7 +87,7 @@ function shifting(next: () => number): (read: number) => number {
   return (read) => (next() + Math.floor(read / 10_000) * (CACHE_BLOCKS / 10)) % BLOCKS;
 }
 
-/** Steady popularity alone, beside a scan and beside a loop; and popularity that shifts. */
+/** Steady popularity alone, with a concurrent scan and with a concurrent loop; and popularity that shifts. */
 export function* traces(): Generator<Trace> {
   const scan = { blocks: range(BLOCKS, 10 * CACHE_BLOCKS), blocksPerSecond: 50, counts: false };
   const round = range(BLOCKS, 1.5 * CACHE_BLOCKS);

@@ -6,7 +6,7 @@ import { startLoadGenerator } from "./http-load.js";
 
 const OBJECT = Buffer.alloc(64 << 10, 7);
 
-/** A server of one object, which counts what it is asked for. */
+/** A server of one object that counts its requests. */
 async function startServer() {
   const [ranges, paths]: [string[], string[]] = [[], []];
   const server = createServer((request, response) => {

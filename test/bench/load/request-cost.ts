@@ -9,7 +9,7 @@ export interface Target {
   readonly name: string;
   readonly port: number;
   readonly path: string;
-  /** Where the block begins whose ranges are requested. */
+  /** Start of the block whose ranges are requested. */
   readonly first?: number;
   /** The processes whose CPU time is counted. */
   readonly pids: readonly number[];

@@ -55,9 +55,9 @@ describe("a warming", () => {
   });
 
   it.each<[string, Partial<WarmRequest>]>([
-    ["a URL that is none", { keys: ["key"] }],
-    ["too much at a time", { keys: [URL], concurrency: 257 }],
-    ["a block of nothing", { block: { offset: 0, objectSize: 0 } }],
+    ["an invalid URL", { keys: ["key"] }],
+    ["a concurrency that is too high", { keys: [URL], concurrency: 257 }],
+    ["a block without an object", { block: { offset: 0, objectSize: 0 } }],
   ])("is refused for %s", async (_, request) => {
     await expect(warm(request)).rejects.toMatchObject({ code: status.INVALID_ARGUMENT });
     expect(member.cache.warmings).toEqual([]);
