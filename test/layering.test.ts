@@ -11,6 +11,7 @@ const layers = [
   ["security"],
   ["origin", "storage", "membership"],
   ["cache"],
+  ["objects"],
   ["routing"],
   ["api"],
   ["composition"],

@@ -7,6 +7,7 @@ import {
   type GivenFlags,
   GrpcListener,
   HttpListener,
+  knowsNoObjects,
   type Log,
   type ManualClock,
   MemberSecurity,
@@ -66,7 +67,7 @@ export class ListenersUnderTest implements AsyncDisposable {
     });
     const listeners = new ListenersUnderTest(security, clients, grpc, http);
     listeners.cache.objects.set(URL, Buffer.from(BYTES));
-    grpc.serve(listeners.cache, listeners.cache);
+    grpc.serve({ cache: listeners.cache, members: listeners.cache, objects: knowsNoObjects });
     http.serve(listeners.cache);
     return listeners;
   }

@@ -79,6 +79,10 @@ export class SimulatedChannels implements Channels {
       evict: unary("evict"),
       touch: unary("touch"),
       lookupOwner: unary("lookupOwner"),
+      lookUpRecords: stream("lookUpRecords"),
+      renewLeases: unary("renewLeases"),
+      versionChanged: unary("versionChanged"),
+      handOver: stream("handOver"),
     };
     return calls as ServiceCalls;
   }
@@ -112,6 +116,7 @@ export function simulatedConnections(network: SimulatedNetwork, caller: Simulate
   return {
     blocks: members,
     calls: members,
+    objects: members,
     keepOnly: (addresses) => members.keepOnly(new Set(addresses.map(({ grpcAddress }) => grpcAddress))),
     renew: () => members.keepOnly(new Set()),
     close: () => members.close(),

@@ -94,6 +94,7 @@ export class MemberProcess {
     const handlers = cacheServiceHandlers({
       cache: () => process.#routed,
       members: () => process.#member.router,
+      objects: () => process.#member.objects,
       calls: process.calls,
       clients: new Clients(noLimits, clock),
       cutOff: () => {},
@@ -155,8 +156,10 @@ export class MemberProcess {
     if (this.#origin.open > 0) faults.push(`${this.#origin.open} answers of the origin are open`);
     if (this.calls.count > 0) faults.push(`${this.calls.count} calls run`);
     if (this.#hops.open > 0) faults.push(`${this.#hops.open} reads are open`);
-    // The purger's is the only timer of a member that nobody asks anything.
-    if (clock.waits !== 1) faults.push(`${clock.waits} timers instead of the purger's one`);
+    // A member that nobody asks anything has a timer of the purger, and one that notices standstills, unless it is alone.
+    const { members } = this.view.current;
+    const timers = members.some(({ name }) => name !== this.options.self.name) ? 2 : 1;
+    if (clock.waits !== timers) faults.push(`${clock.waits} timers instead of ${timers}`);
     return faults.map((fault) => `${this.options.self.name} at rest: ${fault}`);
   }
 

@@ -51,6 +51,7 @@ export function connectMembers(options: ConnectMembersOptions): MemberConnection
   return {
     blocks,
     calls,
+    objects: calls,
     keepOnly(addresses) {
       const httpAddresses = new Set(addresses.map(({ httpAddress }) => httpAddress));
       http.keepOnly(httpAddresses);

@@ -29,6 +29,7 @@ export {
   type MemberAddress,
   type MemberCalls,
   type MemberConnections,
+  type ObjectCalls,
   type ObjectStat,
   type ReadRequest,
   type ReadTarget,

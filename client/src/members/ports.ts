@@ -1,10 +1,16 @@
 import {
   type BlockId,
   CacheError,
+  type HandedOverRecord,
+  type HandOverRequest,
   type LackingHeaders,
+  type LookUpRecordsRequest,
   type MemberList,
   type ObjectHeaders,
   type ObjectInfo,
+  type RecordAnswer,
+  type RenewLeasesRequest,
+  type RenewLeasesResponse,
   type WarmProgress,
 } from "@frontcache/proto";
 
@@ -159,10 +165,33 @@ export interface MemberCalls {
   probe(address: MemberAddress, limits: CallLimits): Promise<void>;
 }
 
+/** Calls by which members agree about objects. Only members make them. Every method rejects as those of MemberCalls do. */
+export interface ObjectCalls {
+  /** Asks for the records of objects. Calls back with each answer as it arrives; resolves when all have. */
+  lookUpRecords(
+    address: MemberAddress,
+    request: LookUpRecordsRequest,
+    onAnswer: (answer: RecordAnswer) => void,
+    limits: CallLimits,
+  ): Promise<void>;
+  /** Extends leases that the member granted. */
+  renewLeases(address: MemberAddress, request: RenewLeasesRequest, limits: CallLimits): Promise<RenewLeasesResponse>;
+  /** Revokes the leases of these objects that the member holds. Resolves when it has dropped them. */
+  versionChanged(address: MemberAddress, urls: readonly string[], limits: CallLimits): Promise<void>;
+  /** Takes over the objects whose home the caller has become. Resolves to whether the member confirmed. */
+  handOver(
+    address: MemberAddress,
+    request: HandOverRequest,
+    onRecord: (record: HandedOverRecord) => void,
+    limits: CallLimits,
+  ): Promise<boolean>;
+}
+
 /** The ways to all members. */
 export interface MemberConnections {
   readonly blocks: BlockTransport;
   readonly calls: MemberCalls;
+  readonly objects: ObjectCalls;
   /** Closes the connections to all other members; calls that run on them come to their end. */
   keepOnly(addresses: readonly MemberAddress[]): void;
   /** Makes new connections from now on; calls that run end on the ones that they have. */

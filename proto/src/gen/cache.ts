@@ -201,6 +201,8 @@ export interface RecordQuestion {
   rejectedVersion: string;
   /** the sender received bytes of this version, so that an older one must not be served any more; empty: it did not */
   seenVersion: string;
+  /** headers that the record must not lack, if the origin can be asked: "metadata" or "checksums"; empty: version and size suffice */
+  needs: string;
 }
 
 export interface LookUpRecordsRequest {
@@ -1970,7 +1972,7 @@ export const ObjectRecord: MessageFns<ObjectRecord> = {
 };
 
 function createBaseRecordQuestion(): RecordQuestion {
-  return { key: "", rejectedVersion: "", seenVersion: "" };
+  return { key: "", rejectedVersion: "", seenVersion: "", needs: "" };
 }
 
 export const RecordQuestion: MessageFns<RecordQuestion> = {
@@ -1983,6 +1985,9 @@ export const RecordQuestion: MessageFns<RecordQuestion> = {
     }
     if (message.seenVersion !== "") {
       writer.uint32(26).string(message.seenVersion);
+    }
+    if (message.needs !== "") {
+      writer.uint32(34).string(message.needs);
     }
     return writer;
   },
@@ -2024,6 +2029,14 @@ export const RecordQuestion: MessageFns<RecordQuestion> = {
             message.seenVersion = reader.string();
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.needs = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2044,6 +2057,7 @@ export const RecordQuestion: MessageFns<RecordQuestion> = {
     message.key = object.key ?? "";
     message.rejectedVersion = object.rejectedVersion ?? "";
     message.seenVersion = object.seenVersion ?? "";
+    message.needs = object.needs ?? "";
     return message;
   },
 };

@@ -13,7 +13,7 @@ import { BlockWarmer, type WarmedBlock, type WarmRequest } from "./block-warmer.
 import { FillMemory } from "./fill/fill-memory.js";
 import { Fills } from "./fill/fills.js";
 import { RecentFailures } from "./fill/recent-failures.js";
-import { Freshness, type FreshnessSettings } from "./freshness.js";
+import { type CurrentRecord, Freshness, type FreshnessSettings } from "./freshness.js";
 import type { ObjectRead } from "./object-read.js";
 import { ObjectRecords, type ObjectRecordsOptions } from "./object-records.js";
 
@@ -95,15 +95,24 @@ export class LocalCache {
   }
 
   /**
+   * The object's current record, as fresh as the settings demand. Asks the origin if it lacks what `needs` says; if the origin
+   * cannot be asked, the record may lack it. `notBeforeMs` (monotonic): what the origin answered to earlier requests does not count.
+   */
+  async current(
+    ref: ObjectRef,
+    signal: AbortSignal,
+    { needs = "version", notBeforeMs }: { needs?: Needs | undefined; notBeforeMs?: number | undefined } = {},
+  ): Promise<CurrentRecord> {
+    const { info, isStale } = await this.freshness.current(ref, signal, { notBeforeMs });
+    if (!lacks(info, needs)) return { info, isStale };
+    return { info: (await this.freshness.confirmed(ref, signal, COMPLETED_WITHIN_MS)) ?? info, isStale };
+  }
+
+  /**
    * What is known of an object. Asks the origin if that is not fresh enough, or if it lacks what `needs` says. If the origin cannot
    * be asked, the answer may lack it.
    */
-  async stat(
-    ref: ObjectRef,
-    version: string | undefined,
-    signal: AbortSignal,
-    needs: "version" | LackingHeaders = "version",
-  ): Promise<ObjectInfo> {
+  async stat(ref: ObjectRef, version: string | undefined, signal: AbortSignal, needs: Needs = "version"): Promise<ObjectInfo> {
     const known = version === undefined ? this.freshness.fresh(ref.url) : this.records.infoOf(ref.url, version);
     if (known !== undefined && !lacks(known, needs)) return known;
     if (known !== undefined) {
@@ -256,8 +265,11 @@ export class LocalCache {
   }
 }
 
+/** What of a record is needed: version and size alone, or headers too, with or without checksums. */
+export type Needs = "version" | LackingHeaders;
+
 /** Whether an object's information lacks what is needed. */
-function lacks(info: ObjectInfo, needs: "version" | LackingHeaders): boolean {
+export function lacks(info: ObjectInfo, needs: Needs): boolean {
   return needs === "checksums" ? info.lacks !== undefined : needs === "metadata" && info.lacks === "metadata";
 }
 

@@ -1,6 +1,7 @@
 import type { Clock as MemberClock, MemberConnections } from "@frontcache/client/members";
 import type { Geometry, MemberInfo, Membership } from "@frontcache/proto";
 import { LocalCache, type LocalCacheOptions } from "../cache/local-cache.js";
+import { ObjectHomes } from "../objects/object-homes.js";
 import type { OriginStates } from "../origin/availability.js";
 import type { Origin } from "../origin/origin.js";
 import { MemberView } from "../routing/member-view.js";
@@ -35,6 +36,8 @@ export interface ComposedMember {
   readonly view: MemberView;
   readonly others: OtherMembers;
   readonly local: LocalCache;
+  /** Which version of each object is current, by agreement with the other members. */
+  readonly objects: ObjectHomes;
   /** The cache port that the listeners serve. */
   readonly router: Router;
   /** Takes over a new member list. */
@@ -49,18 +52,23 @@ export function composeMember(parts: MemberParts): ComposedMember {
   const view = new MemberView(self.name, clock, parts.membership);
   const others = new OtherMembers({ self, view, connections, clock, onReachable });
   const origin = peerFills({ geometry, clock, others, events })(parts.origin);
-  const local = new LocalCache({ ...parts.settings, geometry, origin, originStates: parts.originStates, store, clock });
-  const router = new Router({ local, geometry, others, events });
+  const onChange = (url: string): void => objects.changed(url);
+  const local = new LocalCache({ ...parts.settings, geometry, origin, originStates: parts.originStates, store, clock, onChange });
+  const objects = new ObjectHomes({ ...parts.settings, peers: others, membership: parts.membership, clock, local });
+  const router = new Router({ local, geometry, others, objects, events });
   return {
     view,
     others,
     local,
+    objects,
     router,
     update(membership) {
       view.update(membership);
       others.update();
+      objects.update(membership);
     },
     async close() {
+      await objects.close();
       await local.close();
       await others.close();
     },

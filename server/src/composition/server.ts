@@ -139,11 +139,11 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
 
   await metrics.export(process.env, log);
   signal.throwIfAborted();
-  const { view, local, router } = member;
+  const { view, local, router, objects } = member;
   metrics.watch({ store, local, originStates, view, members, grpcListener, httpListener, clients, security });
   status.watch({ store, view, members, notReady: () => httpListener.notReadyReasons() });
   const cache = measured(metrics.reads)(onlyAllowed(settings.allowBucket)(router));
-  grpcListener.serve(cache, router);
+  grpcListener.serve({ cache, members: router, objects });
   httpListener.serve(cache);
   const { name, grpcAddress, httpAddress } = self;
   log.always(

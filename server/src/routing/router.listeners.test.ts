@@ -3,6 +3,7 @@ import { eventually } from "@frontcache/proto/testing";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { LocalCache } from "../cache/local-cache.js";
 import type { ObjectRead } from "../cache/object-read.js";
+import type { ObjectHomes } from "../objects/object-homes.js";
 import { ANONYMOUS } from "../security/principal.js";
 import type { EvictSelector } from "../storage/storage-report.js";
 import { AnsweringMember, sendError, sendRamp } from "../testing/answering-member.js";
@@ -10,7 +11,7 @@ import { openCache, restOf } from "../testing/cache-fixture.js";
 import { MemoryObjects } from "../testing/origin/memory-objects.js";
 import { MemoryOrigin } from "../testing/origin/memory-origin.js";
 import { rampBytes } from "../testing/origin/ramp.js";
-import { openOtherMembers } from "../testing/other-members.js";
+import { openObjectHomes, openOtherMembers } from "../testing/other-members.js";
 import { openStore, type StoreFixture, testGeometry } from "../testing/store-fixture.js";
 import type { ReadRequest } from "./cache.js";
 import { MemberView } from "./member-view.js";
@@ -31,6 +32,7 @@ let local: LocalCache;
 let other: AnsweringMember;
 let others: OtherMembers;
 let view: MemberView;
+let homes: ObjectHomes;
 let router: Router;
 /** Blocks that this member owns, and those of the other one. */
 let mine: number[];
@@ -40,14 +42,17 @@ beforeEach(async () => {
   stored = await openStore();
   const { clock } = stored;
   objects = new MemoryObjects();
-  objects.putRamp(url, SIZE, 0);
+  const version = objects.putRamp(url, SIZE, 0);
   origin = new MemoryOrigin(objects, clock, 10_000);
   local = openCache(stored, origin, { fill: "wanted", revalidateAfterMs: 60_000 });
   other = await AnsweringMember.start("other");
-  other.onRead = (call) => sendRamp(call, { size: SIZE });
+  other.onRead = (call) => sendRamp(call, { size: SIZE, version });
   view = new MemberView(self.name, clock, Membership.of([self, other.info], BLOCK));
   others = openOtherMembers({ self, view, clock });
-  router = new Router({ local, geometry: testGeometry, others, events: silentRouting });
+  other.record = { version, objectSize: SIZE };
+  homes = openObjectHomes(others, local, clock);
+  await homes.tookOver();
+  router = new Router({ local, geometry: testGeometry, others, objects: homes, events: silentRouting });
   const blocks = Array.from({ length: BLOCKS }, (_, index) => index * BLOCK);
   mine = blocks.filter((offset) => view.current.owner(url, offset)?.name === "self");
   theirs = blocks.filter((offset) => !mine.includes(offset));
@@ -55,6 +60,7 @@ beforeEach(async () => {
 });
 
 afterEach(async () => {
+  await homes.close();
   await others.close();
   await other.kill();
   await local.settled();
@@ -139,6 +145,7 @@ describe("a read of one block", () => {
   });
 
   it("is answered here while its owner is out of reach, starting or leaving, and by the owner again afterwards", async () => {
+    await stat("v1");
     const answer = other.onRead;
     other.onRead = (call) => call.emit("error", { code: 14, details: "this member is starting" });
     expect(await bytesOf(request(theirs[0]!, 100))).toEqual(rampBytes(theirs[0]!, 100, 0));

@@ -7,12 +7,17 @@ import {
   type Geometry,
   type MemberInfo,
   type MemberList,
+  type ObjectInfo,
   type ObjectRef,
 } from "@frontcache/proto";
+import { untilAborted } from "@frontcache/proto/runtime";
 import type { BlockRequest } from "../cache/block-request.js";
 import type { WarmedBlock } from "../cache/block-warmer.js";
-import type { LocalCache } from "../cache/local-cache.js";
+import type { CurrentRecord } from "../cache/freshness.js";
+import { type LocalCache, lacks, type Needs } from "../cache/local-cache.js";
 import type { ObjectRead } from "../cache/object-read.js";
+import type { ObjectHomes } from "../objects/object-homes.js";
+import { otherVersion } from "../origin/checked-answer.js";
 import type { EvictReport } from "../storage/storage-report.js";
 import {
   answeredBy,
@@ -38,9 +43,12 @@ export interface RouterOptions {
   readonly local: LocalCache;
   readonly geometry: Geometry;
   readonly others: OtherMembers;
+  readonly objects: ObjectHomes;
   readonly events: RoutingEvents;
 }
 
+/** Attempts of a read without a version, if the object changes between the question for its version and the read of its bytes. */
+const MAX_STARTS = 3;
 /** How long a member may take to evict what it is asked to. */
 const EVICT_TIMEOUT_MS = 30_000;
 
@@ -92,38 +100,36 @@ export class Router implements Cache, MemberDirectory {
     return view.subscribe((membership) => listener(membership.toMessage(self.name)));
   }
 
-  /** Asked at the object's home, so that all members tell the same at any moment. */
-  async #stat({ ref, version, signal, forwarded = false, checksums = false }: StatQuestion): Promise<ObjectStat> {
+  /** The record is the home's, so that all members answer the same at any moment. */
+  async #stat({ ref, version, signal, checksums = false }: StatQuestion): Promise<ObjectStat> {
     checkVersion(ref.url, version);
-    const { others, local } = this.#options;
-    const { others: members } = others.route(ref.url, 0, forwarded);
-    if (members.length > 0) {
-      const call = others.call(ref.url, signal);
-      const question = { url: ref.url, version: version ?? "", forwarded: true, checksums };
-      try {
-        const { cachedBytes, ...info } = await others.first(
-          members,
-          (member) => others.connections.calls.stat(member, question, call),
-          call,
-        );
-        return { info, cachedBytes };
-      } catch (error) {
-        if (!(error instanceof Unreachable) || signal.aborted) throw error;
-      } finally {
-        call.end();
-      }
-    }
-    const info = await local.stat(ref, version, signal, checksums ? "checksums" : "metadata");
-    return { info, cachedBytes: local.cachedBytes(ref.url, info.version) };
+    const { local } = this.#options;
+    const { info, isStale } = await this.#record(ref, version, checksums ? "checksums" : "metadata", signal);
+    return { info, cachedBytes: local.cachedBytes(ref.url, info.version), ...(isStale && { isStale }) };
+  }
+
+  /** The record of an object, of a version if one is given. Rejects with FAILED_PRECONDITION if another version is current. */
+  async #record(ref: ObjectRef, version: string | undefined, needs: Needs, signal: AbortSignal): Promise<CurrentRecord> {
+    const { local, objects } = this.#options;
+    const known = version === undefined ? undefined : local.records.infoOf(ref.url, version);
+    if (known !== undefined && !lacks(known, needs)) return { info: known, isStale: false };
+    const current = await asRecord(objects.current(ref, signal, { needs }));
+    if (version === undefined || current.info.version === version) return current;
+    // The client may know of a newer version than the home.
+    await objects.seen(ref, version, signal);
+    const newest = await asRecord(objects.current(ref, signal, { needs }));
+    if (newest.info.version !== version) throw otherVersion(ref, version);
+    return newest;
   }
 
   /** Evicts here and, unless a member asked for it, at all other members. Rejects if one of them is unreachable. */
   async #evict({ selector, forwarded, signal }: EvictQuestion): Promise<EvictReport> {
-    const { others, local } = this.#options;
+    const { others, local, objects } = this.#options;
     const members = forwarded ? [] : others.view.current.members.filter(({ name }) => name !== others.self.name);
     const { url, prefix = "", version } = selector;
     const theirs = { ...(url === undefined ? { prefix } : { url }), ...(version !== undefined && { version }) };
     const call = others.call(url ?? prefix, signal, EVICT_TIMEOUT_MS);
+    objects.forget(selector);
     const reports = await Promise.all([
       local.evict(selector),
       ...members.map((member) => others.connections.calls.evict(member, theirs, call, true)),
@@ -197,27 +203,106 @@ export class Router implements Cache, MemberDirectory {
       isResumed,
       signal,
     };
-    const { others } = this.#options;
-    const { others: members } = others.route(ref.url, blockOffset, forwarded || cachedOnly);
+    if (cachedOnly) return this.#options.local.open(block);
+    const { others, objects } = this.#options;
+    const { others: members } = others.route(ref.url, blockOffset, forwarded);
+    // The home owns block 0, and opens it without a version. The version of any other block is asked for first.
+    const isHomes = blockOffset === 0 || (members.length === 0 && objects.decides(ref.url));
+    if (version === undefined && !isHomes) return this.#readCurrent(block, forwarded);
     return members.length === 0 ? this.#readHere(block) : this.#readElsewhere(members, block);
   }
 
+  /** A read of a block's current version, which the object's home or a lease names. */
+  #readCurrent(block: BlockRequest, forwarded: boolean): ObjectRead | Promise<ObjectRead> {
+    const { objects } = this.#options;
+    const current = objects.current(block.ref, block.signal);
+    if (current instanceof Promise) return this.#readOf(current, block, forwarded);
+    const read = this.#readVersion({ ...block, version: current.version }, forwarded);
+    return read instanceof Promise ? this.#restarting(read, current.version, block, forwarded) : read;
+  }
+
+  async #readOf(current: Promise<CurrentRecord>, block: BlockRequest, forwarded: boolean): Promise<ObjectRead> {
+    const { info, isStale } = await current;
+    const read = this.#readVersion({ ...block, version: info.version }, forwarded);
+    const opened = await (read instanceof Promise ? this.#restarting(read, info.version, block, forwarded) : read);
+    return isStale && opened.info.version === info.version ? asStale(opened) : opened;
+  }
+
+  /** Starts again with the newer version if the object has changed and no byte was sent. */
+  async #restarting(read: Promise<ObjectRead>, version: string, block: BlockRequest, forwarded: boolean): Promise<ObjectRead> {
+    const { objects } = this.#options;
+    let [opening, rejected] = [read, version];
+    for (let starts = 1; ; starts++) {
+      try {
+        return await opening;
+      } catch (error) {
+        const hasChanged = CacheError.from(error).code === "FAILED_PRECONDITION";
+        if (!hasChanged || block.signal.aborted || starts === MAX_STARTS) throw error;
+      }
+      const { info } = await asRecord(objects.current(block.ref, block.signal, { rejected }));
+      rejected = info.version;
+      opening = Promise.resolve(this.#readVersion({ ...block, version: info.version }, forwarded));
+    }
+  }
+
+  #readVersion(block: BlockRequest, forwarded: boolean): ObjectRead | Promise<ObjectRead> {
+    const { others: members } = this.#options.others.route(block.ref.url, block.blockOffset, forwarded);
+    return members.length === 0 ? this.#readHere(block) : this.#readElsewhere(members, block);
+  }
+
+  /**
+   * A read by this member. Bytes of a version are handed out only when no member answers with an older version any more, by a lease
+   * or a record.
+   */
   #readHere(block: BlockRequest): ObjectRead | Promise<ObjectRead> {
-    return this.#options.local.open(block);
+    const { local, objects } = this.#options;
+    const { ref, version } = block;
+    const changing = objects.changing(ref.url);
+    if (changing !== undefined) return untilAborted(changing, block.signal).then(() => this.#readHere(block));
+    if (version === undefined && !objects.decides(ref.url)) return this.#readCurrent(block, true);
+    const read = local.open(block);
+    return read instanceof Promise ? this.#settled(read, block) : read;
+  }
+
+  async #settled(read: Promise<ObjectRead>, block: BlockRequest): Promise<ObjectRead> {
+    const { local, objects } = this.#options;
+    const { ref, version, signal } = block;
+    const agreeing = version === undefined ? undefined : objects.seen(ref, version, signal);
+    let opened: ObjectRead;
+    try {
+      opened = await read;
+    } catch (error) {
+      if (version !== undefined && CacheError.from(error).code === "FAILED_PRECONDITION")
+        await objects.rejected(ref, version, signal);
+      throw error;
+    }
+    const changing = objects.changing(ref.url) ?? agreeing;
+    if (changing !== undefined) {
+      try {
+        await untilAborted(changing, signal);
+      } catch (error) {
+        opened.close();
+        throw error;
+      }
+    }
+    const known = version === undefined ? local.records.observation(ref.url) : undefined;
+    if (known === undefined || known.info?.version === opened.info.version) return opened;
+    // The read joined a request that was sent before the object changed.
+    opened.close();
+    return this.#readHere(block);
   }
 
   /** A read of a block by other members; by this one if none of them can be reached, be it after the first bytes. */
   async #readElsewhere(members: readonly MemberInfo[], block: BlockRequest): Promise<ObjectRead> {
-    const { local, others } = this.#options;
+    const { others, objects } = this.#options;
     const resume = (rest: BlockRequest): ObjectRead | Promise<ObjectRead> => this.#readHere(rest);
     const fetch: Fetching["fetch"] = (landing, limits) =>
       others.first(members, (member) => this.#readAt(member, landing, limits), limits);
     try {
-      return await others.reads.open(block, { fetch, resume });
+      const read = await others.reads.open(block, { fetch, resume });
+      if (block.version === undefined) objects.agreed(block.ref.url, read.info.version);
+      return read;
     } catch (error) {
-      const { code } = CacheError.from(error);
-      // The owner has learned it from the origin: what this member remembers is out of date, too.
-      if (code === "FAILED_PRECONDITION" && block.version !== undefined) local.records.reject(block.ref.url, block.version);
       if (!(error instanceof Unreachable) || block.signal.aborted) throw error;
       return this.#readHere(block);
     }
@@ -237,4 +322,14 @@ export class Router implements Cache, MemberDirectory {
       throw error;
     }
   }
+}
+
+async function asRecord(current: ObjectInfo | Promise<CurrentRecord>): Promise<CurrentRecord> {
+  return current instanceof Promise ? current : { info: current, isStale: false };
+}
+
+/** The same read, of a version that nobody could confirm. */
+function asStale(read: ObjectRead): ObjectRead {
+  const { info, offset, length } = read;
+  return { info, offset, length, result: "stale", next: () => read.next(), close: () => read.close() };
 }

@@ -2,16 +2,29 @@ import { answeredTrailers, cacheService, descriptionMetadata } from "@frontcache
 import {
   CacheError,
   type EvictRequest,
+  type HandOverRequest,
+  type HandOverResponse,
+  type LookUpRecordsRequest,
+  type LookUpRecordsResponse,
   type MemberInfo,
+  type ObjectInfo,
   type ReadRangeRequest,
   type ReadRangeResponse,
+  RecordAnswer,
+  type RecordQuestion,
+  type RenewLeasesRequest,
+  type RenewLeasesResponse,
+  recordToMessage,
   WarmProgress,
   type WarmRequest,
 } from "@frontcache/proto";
 import { Server, ServerCredentials, type ServerUnaryCall, type ServerWritableStream, type sendUnaryData } from "@grpc/grpc-js";
+import { LEASE_MS } from "../objects/granted-leases.js";
 import { rampBytes } from "./origin/ramp.js";
 
 export type ReadCall = ServerWritableStream<ReadRangeRequest, ReadRangeResponse>;
+type RecordsCall = ServerWritableStream<LookUpRecordsRequest, LookUpRecordsResponse>;
+type HandOverCall = ServerWritableStream<HandOverRequest, HandOverResponse>;
 export type WarmCall = ServerWritableStream<WarmRequest, WarmProgress>;
 
 /** The fake of another member: a real gRPC server on a free port with scripted answers. */
@@ -31,6 +44,10 @@ export class AnsweringMember implements AsyncDisposable {
     call.write(WarmProgress.fromPartial({ version: "v1", doneBytes: 1_000, totalBytes: 100_000, ended: true }));
     call.end();
   };
+  /** The record of every object. It is leased for as long as leases last. */
+  record: ObjectInfo = { version: "v1", objectSize: 100_000 };
+  /** Questions for records, in the order in which they came. */
+  readonly questions: RecordQuestion[] = [];
   /** Answers LookupOwner, which is the probe; undefined: never. */
   onProbe: "answer" | "starting" | "never" = "answer";
   readonly #server = new Server();
@@ -59,6 +76,21 @@ export class AnsweringMember implements AsyncDisposable {
         this.warmings.push(call.request);
         this.onWarm(call);
       },
+      lookUpRecords: (call: RecordsCall) => {
+        const { questions } = call.request;
+        this.questions.push(...questions);
+        const record = recordToMessage(this.record);
+        const lease = { leaseId: this.questions.length, leaseMs: LEASE_MS };
+        call.write({ answers: questions.map((_, index) => RecordAnswer.fromPartial({ index, record, ...lease })) });
+        call.end();
+      },
+      handOver: (call: HandOverCall) => {
+        call.write({ records: [], confirmed: true });
+        call.end();
+      },
+      renewLeases: ({ request }: ServerUnaryCall<RenewLeasesRequest, unknown>, callback: sendUnaryData<RenewLeasesResponse>) =>
+        callback(null, { refused: request.ids, leaseMs: 0 }),
+      versionChanged: (_call: unknown, callback: sendUnaryData<object>) => callback(null, {}),
       ...Object.fromEntries(["stat", "watchMembers"].map((method) => [method, () => {}])),
     });
   }

@@ -12,6 +12,7 @@ import { ManualClock } from "./manual-clock.js";
 import { MemoryCache } from "./memory-cache.js";
 import { noSecurity } from "./no-security.js";
 import { rampBytes } from "./origin/ramp.js";
+import { knowsNoObjects } from "./other-members.js";
 
 /** The default object of the fixture's reads. */
 export const URL = "s3://bucket/object";
@@ -47,9 +48,15 @@ export class GrpcFixture implements AsyncDisposable {
       clock: fixture.clock,
       log: { debug: takeDebug, debugEnabled: true, info: take, warn: take, error: take } as unknown as Log,
     });
-    if (options.starting !== true) fixture.#listener.serve(fixture.cache, fixture.cache);
+    if (options.starting !== true) fixture.serve();
     fixture.#client = new CacheServiceClient(fixture.address, credentials.createInsecure());
     return fixture;
+  }
+
+  /** Answers calls from now on. */
+  serve(): void {
+    const { cache } = this;
+    this.#listener.serve({ cache, members: cache, objects: knowsNoObjects });
   }
 
   get listener(): GrpcListener {

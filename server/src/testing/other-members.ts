@@ -1,5 +1,7 @@
 import { type BytesBy, connectMembers, type Clock as MembersClock } from "@frontcache/client/members";
 import type { MemberInfo } from "@frontcache/proto";
+import type { LocalCache } from "../cache/local-cache.js";
+import { ObjectHomes, type ObjectService } from "../objects/object-homes.js";
 import { accessOf } from "../routing/member-access.js";
 import type { MemberView } from "../routing/member-view.js";
 import { OtherMembers } from "../routing/other-members.js";
@@ -33,3 +35,24 @@ export function openOtherMembers(options: OtherMembersFixture): OtherMembers {
   const connections = connectMembers({ clock, access, connectTimeoutMs: 1_000, transport, mostConnections: 8 });
   return new OtherMembers({ self, view, connections, clock });
 }
+
+/** What decides with these members which version of each object is current. Records are as old as `frontcache serve` has them at most. */
+export function openObjectHomes(others: OtherMembers, local: LocalCache, clock: Clock): ObjectHomes {
+  return new ObjectHomes({
+    peers: others,
+    membership: others.view.current,
+    clock: { ...evenly(clock), nowMs: () => clock.nowMs() },
+    local,
+    revalidateAfterMs: 60_000,
+    negativeTtlMs: 1_000,
+    staleIfError: true,
+  });
+}
+
+/** A member that decides about no object. */
+export const knowsNoObjects: ObjectService = {
+  lookUp: async () => {},
+  renew: ({ ids }) => ({ refused: [...ids], leaseMs: 0 }),
+  versionChanged: () => {},
+  handOver: async () => true,
+};

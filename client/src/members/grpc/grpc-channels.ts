@@ -34,7 +34,17 @@ const channelOptions = {
 /** The calls of one member. */
 export type ServiceCalls = Pick<
   CacheServiceClient,
-  "readRange" | "stat" | "evict" | "warm" | "touch" | "watchMembers" | "lookupOwner"
+  | "readRange"
+  | "stat"
+  | "evict"
+  | "warm"
+  | "touch"
+  | "watchMembers"
+  | "lookupOwner"
+  | "lookUpRecords"
+  | "renewLeases"
+  | "versionChanged"
+  | "handOver"
 >;
 
 /** Channels to members, as a port, so that a simulated run owns the network. */

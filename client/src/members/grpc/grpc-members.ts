@@ -4,10 +4,18 @@ import {
   CacheError,
   type EvictResponse,
   errorCodeOfGrpc,
+  type HandedOverRecord,
+  type HandOverRequest,
+  type HandOverResponse,
   infoOfStat,
+  type LookUpRecordsRequest,
+  type LookUpRecordsResponse,
   type MemberList,
   RESUMED_HEADER,
   type ReadRangeResponse,
+  type RecordAnswer,
+  type RenewLeasesRequest,
+  type RenewLeasesResponse,
   type StatResponse,
   type TouchResponse,
   type WarmProgress,
@@ -30,6 +38,7 @@ import type {
   EvictSelector,
   MemberAddress,
   MemberCalls,
+  ObjectCalls,
   ObjectStat,
   ReadTarget,
   StatQuestion,
@@ -61,7 +70,7 @@ export interface GrpcMembersOptions {
 }
 
 /** All calls to members by gRPC. The bytes of a read are copied once, from the received message into the target. */
-export class GrpcMembers implements BlockTransport, MemberCalls {
+export class GrpcMembers implements BlockTransport, MemberCalls, ObjectCalls {
   readonly #channels: Channels;
   readonly #clock: Clock;
   readonly #access: Access;
@@ -137,6 +146,50 @@ export class GrpcMembers implements BlockTransport, MemberCalls {
       call,
     );
     return cached;
+  }
+
+  async lookUpRecords(
+    address: MemberAddress,
+    request: LookUpRecordsRequest,
+    onAnswer: (answer: RecordAnswer) => void,
+    limits: CallLimits,
+  ): Promise<void> {
+    const call = await this.#call(address, request.questions[0]!.key, limits);
+    const stream = call.client.lookUpRecords(request, this.#metadata(), callOptions(limits));
+    await receiveAll(stream, ({ answers }: LookUpRecordsResponse) => answers.forEach(onAnswer), call);
+  }
+
+  async renewLeases(address: MemberAddress, request: RenewLeasesRequest, limits: CallLimits): Promise<RenewLeasesResponse> {
+    const call = await this.#call(address, "a renewal of leases", limits);
+    return receiveOne<RenewLeasesResponse>(
+      (callback) => call.client.renewLeases(request, this.#metadata(), callOptions(limits), callback),
+      call,
+    );
+  }
+
+  async versionChanged(address: MemberAddress, urls: readonly string[], limits: CallLimits): Promise<void> {
+    const call = await this.#call(address, urls[0]!, limits);
+    await receiveOne<object>(
+      (callback) => call.client.versionChanged({ keys: [...urls] }, this.#metadata(), callOptions(limits), callback),
+      call,
+    );
+  }
+
+  async handOver(
+    address: MemberAddress,
+    request: HandOverRequest,
+    onRecord: (record: HandedOverRecord) => void,
+    limits: CallLimits,
+  ): Promise<boolean> {
+    const call = await this.#call(address, "a hand-over of objects", limits);
+    const stream = call.client.handOver(request, this.#metadata(), callOptions(limits));
+    let isConfirmed = false;
+    const onMessage = ({ records, confirmed }: HandOverResponse): void => {
+      for (const record of records) onRecord(record);
+      isConfirmed = confirmed;
+    };
+    await receiveAll(stream, onMessage, call);
+    return isConfirmed;
   }
 
   async watchMembers(address: MemberAddress, onMembers: (list: MemberList) => void, limits: CallLimits): Promise<WatchEnd> {

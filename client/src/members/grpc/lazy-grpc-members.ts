@@ -1,9 +1,9 @@
-import type { BlockTransport, MemberCalls } from "../ports.js";
+import type { BlockTransport, MemberCalls, ObjectCalls } from "../ports.js";
 import type { GrpcChannelsOptions } from "./grpc-channels.js";
 import type { GrpcMembers } from "./grpc-members.js";
 
 /** Calls to members by gRPC, which load grpc-js when the first one is made. */
-export interface LazyGrpcMembers extends BlockTransport, MemberCalls {
+export interface LazyGrpcMembers extends BlockTransport, MemberCalls, ObjectCalls {
   /** Closes the connections to all other members. */
   keepOnly(grpcAddresses: ReadonlySet<string>): void;
   /** Makes new connections from now on. */
@@ -27,6 +27,10 @@ export function lazyGrpcMembers(options: GrpcChannelsOptions): LazyGrpcMembers {
     evict: async (...call) => (members ?? (await load())).evict(...call),
     warm: async (...call) => (members ?? (await load())).warm(...call),
     touch: async (...call) => (members ?? (await load())).touch(...call),
+    lookUpRecords: async (...call) => (members ?? (await load())).lookUpRecords(...call),
+    renewLeases: async (...call) => (members ?? (await load())).renewLeases(...call),
+    versionChanged: async (...call) => (members ?? (await load())).versionChanged(...call),
+    handOver: async (...call) => (members ?? (await load())).handOver(...call),
     watchMembers: async (...call) => (members ?? (await load())).watchMembers(...call),
     probe: async (...call) => (members ?? (await load())).probe(...call),
     keepOnly: (grpcAddresses) => members?.keepOnly(grpcAddresses),

@@ -21,6 +21,7 @@ import {
   type WatchMembersRequest,
 } from "@frontcache/proto";
 import type { ServerWritableStream } from "@grpc/grpc-js";
+import type { ObjectService } from "../../objects/object-homes.js";
 import type { Cache, EvictQuestion, MemberDirectory } from "../../routing/cache.js";
 import type { Clock } from "../../runtime/clock.js";
 import type { Log } from "../../runtime/log.js";
@@ -28,6 +29,7 @@ import type { FailureCount } from "../../security/failure-count.js";
 import { isMembersRequest } from "../../security/member-authentication.js";
 import type { Principal } from "../../security/principal.js";
 import type { Clients } from "../limits/clients.js";
+import { objectServiceHandlers } from "./object-service.js";
 import { ReadRangeCall } from "./read-range-call.js";
 import { serializeInPlace } from "./read-range-sink.js";
 import type { RunningCalls } from "./running-calls.js";
@@ -44,6 +46,10 @@ export const servedMethods = {
   warm: cacheService.warm,
   touch: cacheService.touch,
   watchMembers: cacheService.watchMembers,
+  lookUpRecords: cacheService.lookUpRecords,
+  renewLeases: cacheService.renewLeases,
+  versionChanged: cacheService.versionChanged,
+  handOver: cacheService.handOver,
 };
 
 export interface CacheServiceOptions {
@@ -51,6 +57,8 @@ export interface CacheServiceOptions {
   readonly cache: () => Cache;
   /** The same. */
   readonly members: () => MemberDirectory;
+  /** The same. */
+  readonly objects: () => ObjectService;
   readonly calls: RunningCalls;
   /** Aborted when the listener closes. */
   readonly closing: AbortSignal;
@@ -71,6 +79,7 @@ export function cacheServiceHandlers(options: CacheServiceOptions) {
   const isFromMember = (what: string, { principal, peer: client }: CallContext): boolean =>
     isMembersRequest({ what, principal, listener: "grpc", client }, refusals);
   return {
+    ...objectServiceHandlers(options),
     lookupOwner: unaryCall<LookupOwnerRequest, LookupOwnerResponse>(
       "LookupOwner",
       ({ key, offset }) => {

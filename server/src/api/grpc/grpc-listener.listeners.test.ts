@@ -39,7 +39,7 @@ function dynamicClient(protoFile: string, service: string): DynamicClient {
 }
 
 describe("the methods", () => {
-  beforeEach(() => member.listener.serve(member.cache, member.cache));
+  beforeEach(() => member.serve());
 
   it("return the owner of a block", async () => {
     expect(await answerOf((done) => member.client.lookupOwner({ key: URL, offset: 5 }, done))).toEqual({ addr: "bucket:8080" });
@@ -130,7 +130,7 @@ describe("the methods", () => {
 
 describe("a client with FrontCache's contract", () => {
   it("looks up owners and reads ranges", async () => {
-    member.listener.serve(member.cache, member.cache);
+    member.serve();
     const folder = mkdtempSync(join(tmpdir(), "frontcache-proto-"));
     const file = join(folder, "cache.proto");
     writeFileSync(
@@ -175,7 +175,7 @@ describe("health", () => {
     const early = answerOf((done) => member.client.stat({ key: URL, version: "", forwarded: false, checksums: false }, done));
     await expect(early).rejects.toMatchObject({ code: status.UNAVAILABLE, details: expect.stringMatching(/is starting/) });
 
-    member.listener.serve(member.cache, member.cache);
+    member.serve();
     expect(await statusOf("")).toEqual({ status: "SERVING" });
     expect(await statusOf("cache.CacheService")).toEqual({ status: "SERVING" });
     expect(await statusOf("cache.RouterService")).toEqual({ status: "SERVING" });
@@ -228,7 +228,7 @@ describe("the listener", () => {
   });
 
   it("lets running reads finish before it closes, and rejects new ones", async () => {
-    member.listener.serve(member.cache, member.cache);
+    member.serve();
     let answer!: () => void;
     member.cache.beforeAnswer = () => new Promise((resolve) => (answer = resolve));
     const read = (async () => {
@@ -250,7 +250,7 @@ describe("the listener", () => {
   });
 
   it("aborts calls that exceed the drain timeout", async () => {
-    member.listener.serve(member.cache, member.cache);
+    member.serve();
     member.cache.beforeSlice = (_, signal) =>
       new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
     const call = member.client.readRange(readRequest());

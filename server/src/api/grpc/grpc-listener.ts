@@ -10,6 +10,7 @@ import { loadSync } from "@grpc/proto-loader";
 import { ReflectionService } from "@grpc/reflection";
 import { HealthImplementation, protoPath as healthProtoPath, type ServingStatus } from "grpc-health-check";
 import type { HostPort } from "../../config/addresses.js";
+import type { ObjectService } from "../../objects/object-homes.js";
 import type { Cache, MemberDirectory } from "../../routing/cache.js";
 import type { Clock } from "../../runtime/clock.js";
 import type { Log } from "../../runtime/log.js";
@@ -62,6 +63,13 @@ const HANDSHAKE_MS = 10_000;
  * The sockets are accepted here and handed to grpc-js: its own way of cutting connections off after a graceful shutdown
  * does nothing where channelz is off, and a client that hangs would keep the process alive.
  */
+/** What calls are answered by. */
+export interface Serving {
+  readonly cache: Cache;
+  readonly members: MemberDirectory;
+  readonly objects: ObjectService;
+}
+
 export class GrpcListener {
   readonly #options: GrpcListenerOptions;
 
@@ -75,7 +83,7 @@ export class GrpcListener {
   readonly #port: ListeningPort;
   /** By the client's `address:port`. */
   readonly #authentications = new Map<string, ConnectionAuthentication>();
-  #serving: { readonly cache: Cache; readonly members: MemberDirectory } | undefined;
+  #serving: Serving | undefined;
   #closed: Promise<void> | undefined;
 
   private constructor(options: GrpcListenerOptions) {
@@ -88,11 +96,15 @@ export class GrpcListener {
     const { clock, log, security, clients } = options;
     this.authenticationFailures = new FailureCount(clock, log, "authentication-failed", "authentication failed");
     const cutOff = (peer: string): void => this.#port.cutOff(peer);
-    const [cache, members] = [() => this.#whenServing.cache, () => this.#whenServing.members];
+    const served = {
+      cache: () => this.#whenServing.cache,
+      members: () => this.#whenServing.members,
+      objects: () => this.#whenServing.objects,
+    };
     const principalOf = (peer: string): Principal => this.#authentications.get(peer)?.principal ?? ANONYMOUS;
     const { refusals } = security.members;
     const calls = { calls: this.#calls, closing: this.#closing.signal, clients, cutOff, principalOf, refusals };
-    const service = { cache, members, ...calls, clock, log };
+    const service = { ...served, ...calls, clock, log };
     this.#grpc.addService(
       servedMethods,
       authenticatedOnly(cacheServiceHandlers(service), security, log, this.authenticationFailures),
@@ -132,8 +144,8 @@ export class GrpcListener {
   }
 
   /** Answers calls from now on, and says so to health checks. */
-  serve(cache: Cache, members: MemberDirectory): void {
-    this.#serving = { cache, members };
+  serve(serving: Serving): void {
+    this.#serving = serving;
     this.#setHealth("SERVING");
   }
 
@@ -204,7 +216,7 @@ export class GrpcListener {
     });
   }
 
-  get #whenServing(): { readonly cache: Cache; readonly members: MemberDirectory } {
+  get #whenServing(): Serving {
     if (this.#serving === undefined) throw new NotServing();
     return this.#serving;
   }

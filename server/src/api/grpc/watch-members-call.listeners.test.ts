@@ -32,7 +32,7 @@ function hashesOf(watch: ClientReadableStream<MemberList>): string[] {
 describe("a watch of the members", () => {
   it("sends the current list and each new one, until its caller disconnects", async () => {
     member.cache.memberList = listOf("first", 3);
-    member.listener.serve(member.cache, member.cache);
+    member.serve();
     const watch = member.client.watchMembers({}).on("error", () => {});
     const [first] = await once(watch, "data");
     expect(first).toEqual(member.cache.memberList);
@@ -46,7 +46,7 @@ describe("a watch of the members", () => {
   });
 
   it("ends without an error when the listener closes, and does not delay the drain", async () => {
-    member.listener.serve(member.cache, member.cache);
+    member.serve();
     const watch = member.client.watchMembers({});
     const hashes = hashesOf(watch);
     await eventually(() => expect(hashes).toHaveLength(1));
@@ -61,7 +61,7 @@ describe("a watch of the members", () => {
   });
 
   it("buffers one list for a caller that does not read, and then sends the newest", async () => {
-    member.listener.serve(member.cache, member.cache);
+    member.serve();
     const watch = member.client
       .watchMembers({})
       .on("error", () => {})

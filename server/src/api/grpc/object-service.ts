@@ -1,0 +1,64 @@
+import type {
+  HandedOverRecord,
+  HandOverRequest,
+  HandOverResponse,
+  LookUpRecordsRequest,
+  LookUpRecordsResponse,
+  RenewLeasesRequest,
+  RenewLeasesResponse,
+  VersionChangedRequest,
+  VersionChangedResponse,
+} from "@frontcache/proto";
+import type { ObjectService } from "../../objects/object-homes.js";
+import type { FailureCount } from "../../security/failure-count.js";
+import { requireMember } from "../../security/member-authentication.js";
+import { streamingCall } from "./streaming-call.js";
+import { type CallContext, type UnaryCallOptions, unaryCall } from "./unary-call.js";
+
+export interface ObjectServiceOptions extends UnaryCallOptions {
+  /** Throws UNAVAILABLE while the member starts. */
+  readonly objects: () => ObjectService;
+  /** Requests of members' kind that others made. */
+  readonly refusals: FailureCount;
+}
+
+/** The handlers of the calls by which members agree about objects. They are refused to everybody else. */
+export function objectServiceHandlers(options: ObjectServiceOptions) {
+  const { objects, refusals } = options;
+  const ofMember = (what: string, { principal, peer: client }: CallContext): ObjectService => {
+    requireMember({ what, principal, listener: "grpc", client }, refusals);
+    return objects();
+  };
+  return {
+    lookUpRecords: streamingCall<LookUpRecordsRequest, LookUpRecordsResponse>(
+      "LookUpRecords",
+      (request, send, context) => {
+        const report = (answers: LookUpRecordsResponse["answers"]): void => void send({ answers });
+        return ofMember("LookUpRecords", context).lookUp(request, report, context.signal);
+      },
+      options,
+    ),
+    renewLeases: unaryCall<RenewLeasesRequest, RenewLeasesResponse>(
+      "RenewLeases",
+      (request, context) => ofMember("RenewLeases", context).renew(request),
+      options,
+    ),
+    versionChanged: unaryCall<VersionChangedRequest, VersionChangedResponse>(
+      "VersionChanged",
+      ({ keys }, context) => {
+        ofMember("VersionChanged", context).versionChanged(keys);
+        return {};
+      },
+      options,
+    ),
+    handOver: streamingCall<HandOverRequest, HandOverResponse>(
+      "HandOver",
+      async (request, send, context) => {
+        const sendRecords = (records: HandedOverRecord[]): Promise<void> => send({ records, confirmed: false });
+        const confirmed = await ofMember("HandOver", context).handOver(request, sendRecords);
+        await send({ records: [], confirmed });
+      },
+      options,
+    ),
+  };
+}

@@ -1,0 +1,128 @@
+import type { MemberInfo, ObjectInfo } from "@frontcache/proto";
+import { BoundedMap } from "@frontcache/proto/runtime";
+import type { Clock } from "../runtime/clock.js";
+
+/** Leases held at a time, about 300 bytes each. */
+const CAPACITY = 100_000;
+/** How often leases are renewed: at most 5 requests per second to one home. */
+const RENEW_EVERY_MS = 200;
+/** Leases with less time left are renewed: they would expire before the renewal after the next one. */
+const RENEW_BELOW_MS = 2 * RENEW_EVERY_MS;
+/** Leases that were not used for so long are not renewed. */
+const UNUSED_MS = 5_000;
+
+/** Another member's record of an object, which this member may answer by for a while. */
+export interface HeldLease {
+  readonly id: number;
+  /** Undefined: there is no such object. */
+  readonly info: ObjectInfo | undefined;
+  readonly isBucketMissing: boolean;
+  /** The member that granted it. */
+  readonly home: MemberInfo;
+}
+
+interface Held extends HeldLease {
+  expiresAtMs: number;
+  usedAtMs: number;
+}
+
+/** A renewal's outcome. */
+export interface Renewal {
+  readonly refused: readonly number[];
+  /** Counted from when the renewal was sent. */
+  readonly leaseMs: number;
+}
+
+/** The leases that this member holds. They count from when the question or the renewal was sent: the home counts from later. */
+export class HeldLeases {
+  readonly #clock: Pick<Clock, "monotonicMs" | "after">;
+  readonly #renew: (home: MemberInfo, ids: readonly number[]) => Promise<Renewal>;
+  readonly #byUrl = new BoundedMap<string, Held>(CAPACITY);
+  readonly #renewing = new Set<string>();
+  #cancelTimer: (() => void) | undefined;
+
+  constructor(
+    clock: Pick<Clock, "monotonicMs" | "after">,
+    renew: (home: MemberInfo, ids: readonly number[]) => Promise<Renewal>,
+  ) {
+    this.#clock = clock;
+    this.#renew = renew;
+  }
+
+  get size(): number {
+    return this.#byUrl.size;
+  }
+
+  /** The valid lease of an object's record. Counts as a use. */
+  use(url: string): HeldLease | undefined {
+    const held = this.#byUrl.peek(url);
+    if (held === undefined) return undefined;
+    const nowMs = this.#clock.monotonicMs();
+    if (held.expiresAtMs <= nowMs) return undefined;
+    held.usedAtMs = nowMs;
+    return held;
+  }
+
+  /** A lease was granted in the answer to a question that was sent at `sentAtMs`. */
+  add(url: string, lease: HeldLease, sentAtMs: number, leaseMs: number): void {
+    const nowMs = this.#clock.monotonicMs();
+    this.#byUrl.set(url, { ...lease, expiresAtMs: sentAtMs + leaseMs, usedAtMs: nowMs });
+    this.#cancelTimer ??= this.#clock.after(RENEW_EVERY_MS, this.#tick);
+  }
+
+  drop(url: string): void {
+    this.#byUrl.delete(url);
+  }
+
+  /** Drops the leases of all objects whose URLs begin like this. */
+  dropUnder(prefix: string): void {
+    for (const [url] of this.#byUrl) if (url.startsWith(prefix)) this.#byUrl.delete(url);
+  }
+
+  close(): void {
+    this.#byUrl.clear();
+    this.#cancelTimer?.();
+    this.#cancelTimer = undefined;
+  }
+
+  readonly #tick = (): void => {
+    const nowMs = this.#clock.monotonicMs();
+    const due = new Map<string, { readonly home: MemberInfo; readonly leases: Map<number, string> }>();
+    for (const [url, held] of this.#byUrl) {
+      const isUnused = nowMs - held.usedAtMs >= UNUSED_MS;
+      if (isUnused && held.expiresAtMs <= nowMs) this.#byUrl.delete(url);
+      else if (!isUnused && held.expiresAtMs - nowMs < RENEW_BELOW_MS) {
+        const { grpcAddress } = held.home;
+        let batch = due.get(grpcAddress);
+        if (batch === undefined) {
+          batch = { home: held.home, leases: new Map() };
+          due.set(grpcAddress, batch);
+        }
+        batch.leases.set(held.id, url);
+      }
+    }
+    for (const { home, leases } of due.values()) void this.#renewAt(home, leases, nowMs);
+    this.#cancelTimer = this.#byUrl.size === 0 ? undefined : this.#clock.after(RENEW_EVERY_MS, this.#tick);
+  };
+
+  /** A home that does not answer renews nothing: the leases expire. */
+  async #renewAt(home: MemberInfo, leases: ReadonlyMap<number, string>, sentAtMs: number): Promise<void> {
+    const { grpcAddress } = home;
+    if (this.#renewing.has(grpcAddress)) return;
+    this.#renewing.add(grpcAddress);
+    try {
+      const { refused, leaseMs } = await this.#renew(home, [...leases.keys()]);
+      const ended = new Set(refused);
+      for (const [id, url] of leases) {
+        const held = this.#byUrl.peek(url);
+        // It may have been revoked, or replaced by a newer one, while the renewal was on its way.
+        if (held?.id !== id) continue;
+        if (ended.has(id)) this.#byUrl.delete(url);
+        else held.expiresAtMs = Math.max(held.expiresAtMs, sentAtMs + leaseMs);
+      }
+    } catch {
+    } finally {
+      this.#renewing.delete(grpcAddress);
+    }
+  }
+}

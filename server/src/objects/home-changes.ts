@@ -1,0 +1,155 @@
+import type { MemberInfo, Membership } from "@frontcache/proto";
+import type { Clock } from "../runtime/clock.js";
+import { LEASE_MS } from "./granted-leases.js";
+
+/** Objects whose home this member has become, or became again, and whose decider before has not confirmed yet. */
+export interface TakeOver {
+  readonly from: MemberInfo;
+  /** Whether the member before decided about the object. */
+  covers(url: string): boolean;
+  /** The list in which that member was the home. Undefined: it substituted for this member, or it may have. */
+  readonly before: Membership | undefined;
+}
+
+/** Where it is decided which version of an object is current. */
+export type Decider =
+  /** This member decides. */
+  | "here"
+  /** Another member decides: the home, or the one that has not handed the object over yet. */
+  | MemberInfo;
+
+/**
+ * Who decides about an object while homes change. A home that is new, or that was away, decides only after the member that decided
+ * before has confirmed that it stopped. Until then that member is asked.
+ *
+ * A member M joins, u is an object whose home it becomes, and P was the home before:
+ * 1. M hears of the list with itself. It asks P about u, and asks P to hand over.
+ * 2. P has not heard of the list: it does not confirm, and answers about u, as it does for everybody.
+ * 3. P hears of the list. It still decides about u (`retained`), since M has not taken over.
+ * 4. M asks again. P ends its leases, forgets that it decides, hands over its records and confirms.
+ * 5. M decides.
+ */
+export class HomeChanges {
+  readonly #self: MemberInfo;
+  readonly #clock: Pick<Clock, "monotonicMs">;
+  readonly #takeOvers = new Set<TakeOver>();
+  /** Members that became the homes of objects of this one and have not taken over; by name, with the list before. */
+  readonly #retained = new Map<string, Membership>();
+  /** Members that do not answer, since when. By name. */
+  readonly #gone = new Map<string, number>();
+  #current: Membership;
+
+  constructor(self: MemberInfo, clock: Pick<Clock, "monotonicMs">, current: Membership) {
+    this.#self = self;
+    this.#clock = clock;
+    this.#current = current;
+  }
+
+  get current(): Membership {
+    return this.#current;
+  }
+
+  /** The takeovers that are outstanding. */
+  get outstanding(): ReadonlySet<TakeOver> {
+    return this.#takeOvers;
+  }
+
+  /** There is no other member, and none that has to hand over. */
+  get #isAlone(): boolean {
+    const { members } = this.#current;
+    const isOnly = members.length === 0 || (members.length === 1 && members[0]!.name === this.#self.name);
+    return isOnly && this.#takeOvers.size === 0;
+  }
+
+  /** Whether this member may be asked to hand over: not while it has yet to take over itself what it would hand over. */
+  get mayHandOver(): boolean {
+    for (const { before } of this.#takeOvers) if (before !== undefined) return false;
+    return true;
+  }
+
+  decider(url: string): Decider {
+    if (this.#isAlone) return "here";
+    const home = this.#current.owner(url, 0);
+    if (home === undefined || home.name === this.#self.name) {
+      if (this.#takeOvers.size > 0) for (const takeOver of this.#takeOvers) if (takeOver.covers(url)) return takeOver.from;
+      return "here";
+    }
+    if (this.#retained.size > 0 && this.#retained.get(home.name)?.owner(url, 0)?.name === this.#self.name) return "here";
+    return home;
+  }
+
+  /** The list has changed. Returns the takeovers that begin. */
+  update(list: Membership): TakeOver[] {
+    const before = this.#current;
+    this.#current = list;
+    const left = before.members.filter(({ name }) => name !== this.#self.name && list.member(name) === undefined);
+    const joined = list.members.filter(({ name }) => name !== this.#self.name && before.member(name) === undefined);
+    for (const name of this.#retained.keys()) if (list.member(name) === undefined) this.#retained.delete(name);
+    const wasMember = before.member(this.#self.name) !== undefined;
+    const gained = list.member(this.#self.name) === undefined ? list.members : joined;
+    if (wasMember) for (const { name } of gained) this.#retained.set(name, before);
+    return [
+      ...left.map((from) => this.#begin({ from, before, covers: (url) => before.owner(url, 0)?.name === from.name })),
+      ...joined.map((from) => this.#begin(this.#substitution(from))),
+    ];
+  }
+
+  /**
+   * This member has started, or stood still for so long that others may have taken it for dead. It decides about nothing until all
+   * others have confirmed that they do not. Returns the takeovers that begin.
+   */
+  reset(): TakeOver[] {
+    this.#retained.clear();
+    const known = new Set([...this.#takeOvers].map(({ from }) => from.name));
+    const others = this.#current.members.filter(({ name }) => name !== this.#self.name && !known.has(name));
+    return others.map((from) => this.#begin(this.#substitution(from)));
+  }
+
+  /** The member has confirmed, or is gone for so long that its leases have expired. */
+  tookOver(takeOver: TakeOver): void {
+    this.#takeOvers.delete(takeOver);
+  }
+
+  /** Another member has taken over the objects whose home it is. */
+  handedOver(name: string): void {
+    this.#retained.delete(name);
+    this.#gone.delete(name);
+  }
+
+  /** Whether this member decided until now about an object that goes to its home `name`. */
+  decidedFor(name: string, url: string): boolean {
+    const before = this.#retained.get(name);
+    if (before?.owner(url, 0)?.name === this.#self.name) return true;
+    return this.#gone.has(name) && this.#current.owner(url, 0, 1)?.name === this.#self.name;
+  }
+
+  /** The member does not answer. Returns since when, monotonic milliseconds. */
+  isGone(name: string): number {
+    let sinceMs = this.#gone.get(name);
+    if (sinceMs === undefined) {
+      sinceMs = this.#clock.monotonicMs();
+      this.#gone.set(name, sinceMs);
+    }
+    return sinceMs;
+  }
+
+  /** The member answers. */
+  answered(name: string): void {
+    if (this.#gone.size > 0) this.#gone.delete(name);
+  }
+
+  /** Milliseconds until no lease of a member that has been gone since then can be valid. */
+  leasesLastMs(goneSinceMs: number): number {
+    return Math.max(0, goneSinceMs + LEASE_MS - this.#clock.monotonicMs());
+  }
+
+  #begin(takeOver: TakeOver): TakeOver {
+    this.#takeOvers.add(takeOver);
+    return takeOver;
+  }
+
+  /** Objects that the next member on the ring decides about while this member is away. */
+  #substitution(from: MemberInfo): TakeOver {
+    return { from, before: undefined, covers: (url) => this.#current.owner(url, 0, 1)?.name === from.name };
+  }
+}

@@ -1,0 +1,19 @@
+import type { CallLimits, ObjectCalls, RunningCall } from "@frontcache/client/members";
+import type { MemberInfo, Membership } from "@frontcache/proto";
+
+/** The other members, as far as object records need them. `OtherMembers` in `routing/` is the implementation. */
+export interface Peers {
+  readonly self: MemberInfo;
+  readonly view: { readonly current: Membership };
+  readonly connections: { readonly objects: ObjectCalls };
+  /** The members to ask about an object, its home first, up to this member; unreachable ones are left out. */
+  route(
+    url: string,
+    blockOffset: number,
+    forwarded: boolean,
+  ): { readonly others: readonly MemberInfo[]; readonly thenHere: boolean };
+  /** Has the first of these members that can be reached do something. Rejects with Unreachable if none can. */
+  first<Result>(members: readonly MemberInfo[], at: (member: MemberInfo) => Promise<Result>, limits: CallLimits): Promise<Result>;
+  /** A call on behalf of a request; `end` must be called. */
+  call(subject: string, signal: AbortSignal, deadlineMs?: number): RunningCall;
+}
