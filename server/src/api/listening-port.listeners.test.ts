@@ -66,3 +66,39 @@ describe("a listening port", () => {
     await closing;
   });
 });
+
+describe("a port on [::]", () => {
+  it("accepts IPv4 and IPv6", async () => {
+    const clients = new Clients(noLimits, new ManualClock());
+    const port = new ListeningPort(createServer(), { listen: { host: "::", port: 0 }, clients, log: silentLog });
+    await port.open();
+    for (const host of ["127.0.0.1", "::1"]) {
+      const socket = connect({ host, port: port.address.port });
+      await once(socket, "connect");
+      socket.destroy();
+    }
+    port.cutOff();
+    await port.close();
+  });
+
+  it("accepts IPv4 on a host without IPv6", async () => {
+    const server = createServer();
+    const listen = server.listen.bind(server) as (options: object) => Server;
+    const listenWithoutIpv6 = (options: { host: string }): Server => {
+      if (options.host !== "::") return listen(options);
+      const error = Object.assign(new Error("listen EAFNOSUPPORT"), { code: "EAFNOSUPPORT" });
+      process.nextTick(() => server.emit("error", error));
+      return server;
+    };
+    Object.assign(server, { listen: listenWithoutIpv6 });
+    const clients = new Clients(noLimits, new ManualClock());
+    const port = new ListeningPort(server, { listen: { host: "::", port: 0 }, clients, log: silentLog });
+    await port.open();
+    expect(port.address.host).toBe("0.0.0.0");
+    const socket = connect({ host: "127.0.0.1", port: port.address.port });
+    await once(socket, "connect");
+    socket.destroy();
+    port.cutOff();
+    await port.close();
+  });
+});

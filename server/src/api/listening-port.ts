@@ -11,6 +11,9 @@ export interface ListeningPortOptions {
   readonly log: Log;
 }
 
+/** Errors of listening on `[::]` where the kernel has no IPv6. */
+const NO_IPV6 = new Set(["EAFNOSUPPORT", "EADDRNOTAVAIL"]);
+
 /** The TCP port of a listener, from taking it to its last connection's end. */
 export class ListeningPort {
   readonly #server: Server;
@@ -29,11 +32,25 @@ export class ListeningPort {
 
   /** Takes the port. Rejects with the system's error where the address can't be listened on. */
   async open(): Promise<void> {
-    const { listen, log } = this.#options;
-    await once(this.#server.listen(listen), "listening");
-    this.#address = { host: listen.host, port: (this.#server.address() as AddressInfo).port };
+    const { log } = this.#options;
+    const { host } = await this.#listen();
+    this.#address = { host, port: (this.#server.address() as AddressInfo).port };
     // A connection that could not be accepted concerns its client alone.
     this.#server.on("error", (error) => log.warn({ event: "accept-failed" }, `cannot accept a connection: ${error.message}`));
+  }
+
+  /** On a host without IPv6, `[::]` comes to all addresses of IPv4. Resolves with the address that it listens on. */
+  async #listen(): Promise<HostPort> {
+    const { listen } = this.#options;
+    try {
+      await once(this.#server.listen(listen), "listening");
+      return listen;
+    } catch (error) {
+      if (listen.host !== "::" || !NO_IPV6.has((error as NodeJS.ErrnoException).code ?? "")) throw error;
+      const byIpv4 = { ...listen, host: "0.0.0.0" };
+      await once(this.#server.listen(byIpv4), "listening");
+      return byIpv4;
+    }
   }
 
   /** What it listens on, with the port that was picked where 0 was asked for. */

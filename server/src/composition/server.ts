@@ -180,8 +180,8 @@ function closeFailed(log: Log): (error: unknown) => void {
   return (error) => log.error({ event: "close-failed", err: error }, "cannot close a component of the member");
 }
 
-/** Returns the address to advertise. Nobody can connect to an unspecified address, so loopback replaces it. */
+/** Returns the address to advertise. Nobody can connect to an unspecified address, so loopback replaces it; `[::]` accepts IPv4, too. */
 function reachableAddress({ advertise }: Settings, { host, port }: HostPort): string {
-  const loopback: Record<string, string> = { "0.0.0.0": "127.0.0.1", "::": "::1" };
+  const loopback: Record<string, string> = { "0.0.0.0": "127.0.0.1", "::": "127.0.0.1" };
   return formatHostPort({ host: advertise ?? loopback[host] ?? host, port });
 }

@@ -36,8 +36,18 @@ function optional<T>(flag: string, parser: Parser<T>, defaultText: string, text:
 
 /** Every setting of `serve`, by its name in the Settings object. */
 export const declarations = {
-  listen: setting("listen", listenAddress, "0.0.0.0:8080", "address of the gRPC listener; port 0 picks a free one"),
-  httpListen: setting("http-listen", listenAddress, "0.0.0.0:8081", "address of the HTTP listener; port 0 picks a free one"),
+  listen: setting(
+    "listen",
+    listenAddress,
+    "[::]:8080",
+    "address of the gRPC listener; [::] accepts IPv4 and IPv6; port 0 picks a free one",
+  ),
+  httpListen: setting(
+    "http-listen",
+    listenAddress,
+    "[::]:8081",
+    "address of the HTTP listener; [::] accepts IPv4 and IPv6; port 0 picks a free one",
+  ),
   cacheDirs: setting(
     "cache-dirs",
     cacheDirs,

@@ -21,8 +21,8 @@ function problemsOf(flags: GivenFlags, environment: Record<string, string> = {})
 describe("settings", () => {
   it("have the documented defaults", () => {
     expect(readSettings({}, {})).toEqual({
-      listen: { host: "0.0.0.0", port: 8080 },
-      httpListen: { host: "0.0.0.0", port: 8081 },
+      listen: { host: "::", port: 8080 },
+      httpListen: { host: "::", port: 8081 },
       cacheDirs: [{ path: "/tmp/frontcache" }],
       name: hostname(),
       advertise: undefined,
