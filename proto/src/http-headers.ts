@@ -33,3 +33,12 @@ export const LACKS_HEADER = "frontcache-lacks";
  * the member that it forwarded to, has asked it as often as one read may. The only value that counts is `1`.
  */
 export const TRIED_HEADER = "frontcache-tried";
+
+/** Response header of objects over HTTP: whether the answer came from the cache. */
+export const CACHE_STATUS_HEADER = "X-Cache";
+
+/**
+ * Whether an answer came from the cache (HIT), from the origin (MISS), or from the cache although the version could not be confirmed
+ * because the origin is slow or unreachable (STALE).
+ */
+export type CacheStatus = "HIT" | "MISS" | "STALE";

@@ -23,6 +23,7 @@ export {
   type AnswerHead,
   type AnswerSource,
   type BlockTransport,
+  type CacheReport,
   type CallLimits,
   type Evicted,
   type EvictSelector,

@@ -1,6 +1,7 @@
 import {
   type BlockId,
   CacheError,
+  type CacheStatus,
   type HandedOverRecord,
   type HandOverRequest,
   type LackingHeaders,
@@ -65,6 +66,15 @@ export interface AnswerHead {
   readonly lacks?: LackingHeaders | undefined;
   /** All that the answer says of the object, as text, if that is cheap to compare: equal texts describe equal objects. */
   readonly objectLines?: string | undefined;
+  /** How the member's cache answered. Undefined: it did not say. */
+  readonly cached?: CacheReport | undefined;
+}
+
+/** How a member's cache answered. */
+export interface CacheReport {
+  readonly status: CacheStatus;
+  /** How long ago the origin named this version as the current one, seconds. Undefined: the member does not say. */
+  readonly ageSeconds: number | undefined;
 }
 
 /** The sender of a running answer, which can be paused by `ReadTarget.landed`. */

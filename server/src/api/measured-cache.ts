@@ -1,3 +1,4 @@
+import type { CacheReport } from "@frontcache/client/members";
 import { CacheError, type ObjectInfo } from "@frontcache/proto";
 import type { ObjectRead, ReadResult } from "../cache/object-read.js";
 import type { ReadMeter } from "../metrics/read-meter.js";
@@ -54,6 +55,14 @@ class MeasuredRead implements ObjectRead {
 
   get result(): ReadResult {
     return this.#read.result;
+  }
+
+  get ageMs(): number | undefined {
+    return this.#read.ageMs;
+  }
+
+  get forwarded(): CacheReport | undefined {
+    return this.#read.forwarded;
   }
 
   next(): Slice | undefined | Promise<Slice | undefined> {

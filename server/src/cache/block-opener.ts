@@ -7,6 +7,7 @@ import { type BlockRequest, describedBy } from "./block-request.js";
 import type { Fill } from "./fill/fill.js";
 import type { Fills } from "./fill/fills.js";
 import type { ObjectRead, ReadResult } from "./object-read.js";
+import type { ObjectRecords } from "./object-records.js";
 
 /** How much of a block is fetched when a read misses a part of it. */
 export type FillMode = "auto" | "whole" | "wanted";
@@ -15,6 +16,7 @@ export interface BlockOpenerOptions {
   readonly geometry: Geometry;
   readonly store: Pick<BlockStore, "pin">;
   readonly fills: Fills;
+  readonly records: Pick<ObjectRecords, "ageOf">;
   readonly fill: FillMode;
   /** Bytes requested at first if the reader does not know where the object ends. */
   readonly partBytes: number;

@@ -7,12 +7,14 @@ import { type BlockRequest, notCached } from "./block-request.js";
 import type { Fill } from "./fill/fill.js";
 import type { Fills } from "./fill/fills.js";
 import type { ObjectRead, ReadResult } from "./object-read.js";
+import type { ObjectRecords } from "./object-records.js";
 
 /** What all reads of blocks share. */
 export interface BlockReadContext {
   readonly geometry: Geometry;
   readonly store: Pick<BlockStore, "pin">;
   readonly fills: Pick<Fills, "open" | "discovering">;
+  readonly records: Pick<ObjectRecords, "ageOf">;
 }
 
 /** What is known when a read is opened. */
@@ -62,6 +64,10 @@ export class BlockRead implements ObjectRead {
     this.#pin = pin;
     this.#fill = filling?.fill;
     this.#entered = new Set(filling?.segments);
+  }
+
+  get ageMs(): number | undefined {
+    return this.#context.records.ageOf(this.#request.ref.url, this.info.version);
   }
 
   next(): Slice | undefined | Promise<Slice | undefined> {

@@ -77,7 +77,7 @@ export class LocalCache {
       parallelism: fillParallelism,
       signal,
     });
-    this.#blocks = new BlockOpener({ geometry, store, fills: this.#fills, fill: options.fill, partBytes });
+    this.#blocks = new BlockOpener({ geometry, store, fills: this.#fills, records, fill: options.fill, partBytes });
     this.#warmer = new BlockWarmer({ geometry, store, fills: this.#fills });
   }
 

@@ -1,3 +1,4 @@
+import type { CacheReport } from "@frontcache/client/members";
 import type { ObjectInfo } from "@frontcache/proto";
 import type { Slice } from "../runtime/slice.js";
 
@@ -15,6 +16,10 @@ export interface ObjectRead {
   /** How many there are: what was asked for, or less where the object ends. */
   readonly length: number;
   readonly result: ReadResult;
+  /** How long ago the origin named this version as the current one, milliseconds. Undefined: unknown, or another member knows. */
+  readonly ageMs?: number | undefined;
+  /** How another member's cache answered. Undefined: no other member answered, or it did not say. */
+  readonly forwarded?: CacheReport | undefined;
   /**
    * The next bytes, at once where they are in memory; undefined at the end. One call at a time. Rejects with a CacheError
    * where the rest can't be had.

@@ -92,6 +92,13 @@ export class ObjectRecords {
     return this.#options.clock.monotonicMs() - (this.observation(url)?.askedAtMs ?? Number.NEGATIVE_INFINITY);
   }
 
+  /** The same of one version. Undefined: another version was observed last, or the age is unknown. */
+  ageOf(url: string, version: string): number | undefined {
+    const observation = this.observation(url);
+    if (observation?.info?.version !== version || observation.askedAtMs === Number.NEGATIVE_INFINITY) return undefined;
+    return this.#options.clock.monotonicMs() - observation.askedAtMs;
+  }
+
   /** When the version was rejected, after which nothing is known. Monotonic milliseconds; -Infinity: something is known. */
   rejectedAtMs(url: string): number {
     const record = this.#records.peek(url);

@@ -73,6 +73,10 @@ export interface ObjectStat {
   readonly info: ObjectInfo;
   /** Bytes of that version on this member's volumes. */
   readonly cachedBytes: number;
+  /** The version could not be confirmed, because the origin is slow or unreachable. Absent: it is confirmed. */
+  readonly isStale?: boolean;
+  /** How long ago the origin named this version as the current one, milliseconds. Absent: another member knows. */
+  readonly ageMs?: number | undefined;
 }
 
 export interface Answers {

@@ -2,6 +2,7 @@ import {
   type AnswerHead,
   type AnswerSource,
   BlockLanding,
+  type CacheReport,
   type CallLimits,
   type Clock,
   PinnedObject,
@@ -82,6 +83,7 @@ class MemberRead extends BlockLanding implements ObjectRead {
   readonly opened: Promise<ObjectRead>;
   info!: ObjectInfo;
   length = 0;
+  #head!: AnswerHead;
   readonly #request: BlockRequest;
   readonly #fetching: Fetching;
   readonly #reads: MemberReads;
@@ -115,6 +117,10 @@ class MemberRead extends BlockLanding implements ObjectRead {
     });
   }
 
+  get forwarded(): CacheReport | undefined {
+    return this.#head.cached;
+  }
+
   override nextRequest(): ReadRequest {
     const { cachedOnly, openEnded, isResumed } = this.#request;
     const { url, offset, length, version, resumed } = super.nextRequest();
@@ -127,6 +133,7 @@ class MemberRead extends BlockLanding implements ObjectRead {
     this.#source = source;
     if (this.#open === undefined) return;
     this.info = describedBy(this.#request, this.#reads.describe(this.#request.ref.url, head));
+    this.#head = head;
     this.#open(this);
     this.#open = undefined;
   }

@@ -1,3 +1,4 @@
+import type { CacheReport } from "@frontcache/client/members";
 import { CacheError, type ObjectInfo } from "@frontcache/proto";
 import type { ObjectRead, ReadResult } from "../cache/object-read.js";
 import type { Slice } from "../runtime/slice.js";
@@ -41,6 +42,14 @@ export class MultiBlockRead implements ObjectRead {
   /** That of the block whose bytes came last. */
   get result(): ReadResult {
     return this.#result;
+  }
+
+  get ageMs(): number | undefined {
+    return this.#options.first.ageMs;
+  }
+
+  get forwarded(): CacheReport | undefined {
+    return this.#options.first.forwarded;
   }
 
   next(): Slice | undefined | Promise<Slice | undefined> {

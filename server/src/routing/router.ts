@@ -105,7 +105,8 @@ export class Router implements Cache, MemberDirectory {
     checkVersion(ref.url, version);
     const { local } = this.#options;
     const { info, isStale } = await this.#record(ref, version, checksums ? "checksums" : "metadata", signal);
-    return { info, cachedBytes: local.cachedBytes(ref.url, info.version), ...(isStale && { isStale }) };
+    const [cachedBytes, ageMs] = [local.cachedBytes(ref.url, info.version), local.records.ageOf(ref.url, info.version)];
+    return { info, cachedBytes, isStale, ageMs };
   }
 
   /** The record of an object, of a version if one is given. Rejects with FAILED_PRECONDITION if another version is current. */
@@ -330,6 +331,6 @@ async function asRecord(current: ObjectInfo | Promise<CurrentRecord>): Promise<C
 
 /** The same read, of a version that nobody could confirm. */
 function asStale(read: ObjectRead): ObjectRead {
-  const { info, offset, length } = read;
-  return { info, offset, length, result: "stale", next: () => read.next(), close: () => read.close() };
+  const { info, offset, length, ageMs, forwarded } = read;
+  return { info, offset, length, ageMs, forwarded, result: "stale", next: () => read.next(), close: () => read.close() };
 }

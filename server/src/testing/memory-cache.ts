@@ -51,6 +51,10 @@ export class MemoryCache implements Cache, MemberDirectory {
   beforeStat: ((signal: AbortSignal) => Promise<void> | void) | undefined;
   /** Runs after every answer to `stat`. */
   afterStat: (() => void) | undefined;
+  /** Where the bytes of reads come from, and how old the record is. */
+  origin: Pick<ObjectRead, "result" | "ageMs" | "forwarded"> = { result: "hit" };
+  /** How fresh the records are that answer `stat`. */
+  statFreshness: Pick<ObjectStat, "isStale" | "ageMs"> = {};
   readonly requests: ReadRequest[] = [];
   readonly stats: StatQuestion[] = [];
   readonly lists: ListQuestion[] = [];
@@ -125,7 +129,11 @@ export class MemoryCache implements Cache, MemberDirectory {
     await this.beforeAnswer?.(question.signal);
     const { length } = this.#find(question.ref);
     this.#checkVersion(question.version);
-    const answer = { info: this.#described({ version: this.version, objectSize: length }), cachedBytes: length };
+    const answer = {
+      info: this.#described({ version: this.version, objectSize: length }),
+      cachedBytes: length,
+      ...this.statFreshness,
+    };
     this.afterStat?.();
     return answer;
   }
@@ -183,7 +191,7 @@ export class MemoryCache implements Cache, MemberDirectory {
       info: this.#infoOfRead(info),
       offset,
       length: end - offset,
-      result: "hit",
+      ...this.origin,
       next: () => {
         const before = at === end ? undefined : this.beforeSlice?.(at, signal);
         return before === undefined ? take() : before.then(take);

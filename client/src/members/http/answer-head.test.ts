@@ -27,6 +27,18 @@ describe("an answer's head", () => {
     });
   });
 
+  it("tells how the member's cache answered, whether the same object's head came before or not", () => {
+    const withCache = (...lines: string[]) => parse([...good.slice(0, 5), ...lines, "x-amz-request-id: 1", "Date: now"]).cached;
+    for (let times = 0; times < 2; times++) {
+      expect(withCache("X-Cache: HIT", "Age: 12")).toEqual({ status: "HIT", ageSeconds: 12 });
+      expect(withCache("X-Cache: MISS")).toEqual({ status: "MISS", ageSeconds: undefined });
+      expect(withCache("X-Cache: STALE", "Age: 100000")).toEqual({ status: "STALE", ageSeconds: 100_000 });
+      for (const other of [[], ["Age: 12"], ["X-Cache: HITS"], ["X-Cache: Hit from elsewhere"]]) {
+        expect(withCache(...other)).toBeUndefined();
+      }
+    }
+  });
+
   it("may have names in any case, blanks around values and headers that don't matter", () => {
     const lines = ["HTTP/1.1 404 ", "content-LENGTH:\t 5 \t", "x-anything:", "X-Other: caf\xe9 \x80", "CONNECTION: x, Close"];
     expect(parse(lines)).toMatchObject({ status: 404, contentLength: 5, keepAlive: false });

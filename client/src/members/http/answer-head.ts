@@ -1,5 +1,6 @@
 import {
   CacheError,
+  type CacheStatus,
   ERROR_HEADER,
   type ErrorCode,
   errorTable,
@@ -9,7 +10,7 @@ import {
   TRIED_HEADER,
 } from "@frontcache/proto";
 import { BoundedMap } from "@frontcache/proto/runtime";
-import type { AnswerHead } from "../ports.js";
+import type { AnswerHead, CacheReport } from "../ports.js";
 
 /** The longest head that is read, its blank line included. A gateway's have about 400 bytes. */
 export const MAX_HEAD_BYTES = 16 << 10;
@@ -38,6 +39,8 @@ export interface AnswerHeading {
   readonly lastModifiedMs: number | undefined;
   /** The lines that describe the object, as they were sent: all before the Content-Length. Equal for equal descriptions. */
   readonly objectLines: string;
+  /** How the member's cache answered; parsed when it is asked for. */
+  readonly cached: CacheReport | undefined;
   /** The code that the member names; undefined: none, or one that isn't known here. */
   readonly errorCode: ErrorCode | undefined;
   /** The origin must not be asked again. */
@@ -63,7 +66,7 @@ export function parseHead(text: string): AnswerHeading {
   if (body === null) return parseAll(text);
   const beginning = text.slice(0, bodyAt);
   const known = beginnings.peek(beginning);
-  if (known !== undefined) return new RepeatedHead(known, Number(body[1]), body[2]);
+  if (known !== undefined) return new RepeatedHead(known, body);
   const heading = parseAll(text);
   beginnings.set(beginning, heading);
   return heading;
@@ -84,11 +87,17 @@ class RepeatedHead implements AnswerHeading {
   readonly contentLength: number;
   readonly contentRange: string | undefined;
   readonly #earlier: AnswerHeading;
+  readonly #bodyLines: string;
 
-  constructor(earlier: AnswerHeading, contentLength: number, contentRange: string | undefined) {
+  constructor(earlier: AnswerHeading, [bodyLines, contentLength, contentRange]: RegExpExecArray) {
     this.#earlier = earlier;
-    this.contentLength = contentLength;
+    this.#bodyLines = bodyLines;
+    this.contentLength = Number(contentLength);
     this.contentRange = contentRange;
+  }
+
+  get cached(): CacheReport | undefined {
+    return cacheReportIn(this.#bodyLines);
   }
 
   get status(): number {
@@ -172,6 +181,10 @@ class KnownHeaders implements AnswerHeading {
     return this.#lastModified === undefined ? undefined : parseDate(this.#lastModified);
   }
 
+  get cached(): CacheReport | undefined {
+    return cacheReportIn(this.#text);
+  }
+
   readLine(start: number, end: number): void {
     const text = this.#text;
     const colon = text.indexOf(":", start);
@@ -223,6 +236,15 @@ class KnownHeaders implements AnswerHeading {
         throw new Unintelligible(`a ${name}`);
     }
   }
+}
+
+const CACHE_LINES = /\r\nX-Cache: (HIT|MISS|STALE)(?:\r\nAge: (\d{1,9}))?(?=\r\n|$)/;
+
+/** How the member's cache answered, as members write it. */
+function cacheReportIn(lines: string): CacheReport | undefined {
+  const match = CACHE_LINES.exec(lines);
+  if (match === null) return undefined;
+  return { status: match[1] as CacheStatus, ageSeconds: match[2] === undefined ? undefined : Number(match[2]) };
 }
 
 /** The headers of the object, and what they lack, among the lines that describe it. */

@@ -1,5 +1,12 @@
 import { CacheError, type LackingHeaders, type ObjectHeaders, versionOfEntityTag } from "@frontcache/proto";
-import { type AnswerHead, type AnswerSource, type ReadRequest, type ReadTarget, Unreachable } from "../ports.js";
+import {
+  type AnswerHead,
+  type AnswerSource,
+  type CacheReport,
+  type ReadRequest,
+  type ReadTarget,
+  Unreachable,
+} from "../ports.js";
 import { type AnswerHeading, HeadGathering, objectHeadersIn, Unintelligible, type WholeHead } from "./answer-head.js";
 
 /** What an answer belongs to. */
@@ -173,6 +180,10 @@ class HttpAnswerHead implements AnswerHead {
 
   get objectLines(): string {
     return this.#heading.objectLines;
+  }
+
+  get cached(): CacheReport | undefined {
+    return this.#heading.cached;
   }
 
   get #described(): ReturnType<typeof objectHeadersIn> {

@@ -13,6 +13,8 @@ export interface Request {
   readonly url?: string | undefined;
   readonly httpVersion: string;
   readonly headers: IncomingHttpHeaders;
+  /** It came in the form of frontcache's own clients and members. */
+  readonly isPlain?: boolean;
 }
 
 /** Where an answer is written to. Node's ServerResponse is one. */

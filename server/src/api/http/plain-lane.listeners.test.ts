@@ -52,7 +52,10 @@ describe("the plain lane", () => {
     const plain = await client.get(target, `Range: ${range}`, ...headers);
     const other = await client.get(target, `Range: ${range}`, ...headers, "User-Agent: a tool");
     expect([isPlain(plain.headers), isPlain(other.headers)]).toEqual([true, false]);
-    const { connection, "keep-alive": keepAlive, "x-amz-request-id": id, ...expected } = other.headers;
+    // Whether and since when bytes are cached is told to tools and to members.
+    const { connection, "keep-alive": keepAlive, "x-amz-request-id": id, "x-cache": cached, ...expected } = other.headers;
+    const isForwarded = headers.includes("frontcache-forwarded: 1");
+    expect(plain.headers["x-cache"]).toBe(isForwarded ? cached : undefined);
     expect({ ...plain.headers, date: "" }).toMatchObject({ ...expected, date: "" });
     expect([plain.status, plain.headers["content-length"]]).toEqual([other.status, String(plain.body.length)]);
     const withoutId = (body: Buffer): string => body.toString("latin1").replace(/<RequestId>.*<\/RequestId>/, "");

@@ -84,7 +84,7 @@ export class PlainLane {
   #answer({ url, headers }: PlainRequest): void {
     const { socket, connection, clock, answer } = this.#options;
     const reply = new PlainReply(socket, clock.nowMs(), this.#sent);
-    const request = { method: "GET", url, httpVersion: "1.1", headers };
+    const request = { method: "GET", url, httpVersion: "1.1", headers, isPlain: true };
     connection.answer(reply, () => answer(request, reply));
   }
 

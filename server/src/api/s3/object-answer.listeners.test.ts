@@ -36,12 +36,33 @@ describe("a GET", () => {
       "accept-ranges": "bytes",
       "content-type": "text/plain",
       "content-length": "1000",
+      "x-cache": "HIT",
       "x-amz-request-id": expect.stringMatching(/^[0-9A-F]{16}$/),
       date: expect.any(String),
       connection: "keep-alive",
       "keep-alive": expect.any(String),
     });
     expect(body.equals(OBJECT)).toBe(true);
+  });
+
+  it.each([
+    [{ result: "hit", ageMs: 12_999 }, ["HIT", "12"]],
+    [{ result: "hit" }, ["HIT", undefined]],
+    [{ result: "joined", ageMs: 5 }, ["MISS", undefined]],
+    [{ result: "filled", ageMs: 5 }, ["MISS", undefined]],
+    [{ result: "stale", ageMs: 61_000 }, ["STALE", "61"]],
+    [{ result: "forwarded", forwarded: { status: "STALE", ageSeconds: 70 } }, ["STALE", "70"]],
+    [{ result: "forwarded", forwarded: { status: "HIT", ageSeconds: 0 } }, ["HIT", "0"]],
+    [{ result: "forwarded", forwarded: undefined }, [undefined, undefined]],
+  ] as const)("tells whether and since when it is cached: %j", async (origin, expected) => {
+    fixture.cache.origin = origin;
+    // In the form of frontcache's own clients, which ends with the first request of another form.
+    const own = await get("Range: bytes=0-9");
+    const whole = await get();
+    const part = await get("Range: bytes=0-9", "User-Agent: a tool");
+    const member = await get("Range: bytes=0-9", "frontcache-forwarded: 1");
+    for (const { headers } of [whole, part, member]) expect([headers["x-cache"], headers.age]).toEqual(expected);
+    expect([own.headers["x-cache"], own.headers.age]).toEqual([undefined, undefined]);
   });
 
   it("has a request id of its own, by which the log at debug level has a line with what was answered", async () => {
@@ -235,9 +256,24 @@ describe("a HEAD", () => {
       const { body, ...head } = await client.get("/s3/bucket/object", ...headers);
       fixture.cache.requests.length = 0;
       const bare = await client.head("/s3/bucket/object", ...headers);
-      const { date, "x-amz-request-id": id, ...expected } = head.headers;
+      const { date, "x-amz-request-id": id, "x-cache": cached, ...expected } = head.headers;
       expect(bare).toMatchObject({ status: head.status, headers: expected });
       expect(fixture.cache.requests).toEqual([]);
+    }
+  });
+
+  it.each([
+    [{ ageMs: 12_999 }, ["HIT", "12"]],
+    [{ ageMs: 0 }, ["MISS", undefined]],
+    [{}, ["HIT", undefined]],
+    [{ isStale: true, ageMs: 61_000 }, ["STALE", "61"]],
+  ] as const)("tells whether the record was known, and since when: %j", async (freshness, expected) => {
+    fixture.cache.statFreshness = freshness;
+    const head = await client.head("/s3/bucket/object");
+    expect([head.headers["x-cache"], head.headers.age]).toEqual(expected);
+    if ("isStale" in freshness) {
+      const suffix = await get("Range: bytes=-10");
+      expect([suffix.headers["x-cache"], suffix.headers.age]).toEqual(expected);
     }
   });
 

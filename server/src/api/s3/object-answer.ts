@@ -24,6 +24,7 @@ import {
   makeHeaders,
   memberHeaders,
   notModifiedHeaders,
+  pushCacheHeaders,
 } from "./object-headers.js";
 import { parseRange, type RequestedRange, type Span, spanOf } from "./range-header.js";
 
@@ -63,6 +64,8 @@ export class ObjectAnswer {
   /** The range's end is not the client's: a member put the block's end there. */
   readonly #openEnded: boolean;
   #read: ObjectRead | undefined;
+  /** What the cache answered about the object's record. */
+  #record: Pick<ObjectRead, "result" | "ageMs"> | undefined;
   #sending: Sending | undefined;
   #over = false;
   /** It counts as a running read. */
@@ -119,7 +122,7 @@ export class ObjectAnswer {
   /** Asks for the object's record, then answers without bytes or reads them. */
   async #answerByRecord(): Promise<void> {
     for (let starts = 1; ; starts++) {
-      const { info } = await this.#stat();
+      const { info } = await this.#askedRecord();
       const span = this.#over ? undefined : this.#answerByHead(info);
       if (span === undefined) return;
       try {
@@ -130,6 +133,16 @@ export class ObjectAnswer {
         if (!changed || this.#over || starts === MAX_STARTS) throw error;
       }
     }
+  }
+
+  async #askedRecord(): Promise<ObjectStat> {
+    const { clock } = this.#context;
+    const askedAtMs = clock.monotonicMs();
+    const stat = await this.#stat();
+    const { isStale, ageMs } = stat;
+    const isNew = ageMs !== undefined && ageMs <= clock.monotonicMs() - askedAtMs;
+    this.#record = { result: isStale === true ? "stale" : isNew ? "filled" : "hit", ageMs };
+    return stat;
   }
 
   /** Answers if no bytes are needed. Otherwise returns where the requested ones are. */
@@ -229,10 +242,18 @@ export class ObjectAnswer {
   }
 
   #writeHead({ objectSize }: ObjectInfo, headers: readonly string[], span: Span, partial: boolean): void {
-    const { response, requestId } = this.#context;
+    const { request, response, requestId } = this.#context;
     const all = bodyHeaders(headers, span, objectSize, partial);
+    // Frontcache's own clients do not read these headers; members pass them on.
+    if (this.#forwarded || request.isPlain !== true) pushCacheHeaders(this.#origin, all);
     all.push(REQUEST_ID_HEADER, requestId);
     response.writeHead(partial ? 206 : 200, all);
+  }
+
+  /** Where the answer comes from. */
+  get #origin(): Pick<ObjectRead, "result" | "ageMs" | "forwarded"> {
+    const [read, record] = [this.#read, this.#record];
+    return record !== undefined && (read === undefined || record.result === "stale") ? record : read!;
   }
 
   readonly #fail = (error: unknown): void => {

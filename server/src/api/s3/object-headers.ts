@@ -1,4 +1,5 @@
 import {
+  CACHE_STATUS_HEADER,
   CacheError,
   entityTagOf,
   headerPairs,
@@ -8,6 +9,7 @@ import {
   type ObjectRef,
 } from "@frontcache/proto";
 import { LinkedAbort } from "@frontcache/proto/runtime";
+import type { ObjectRead } from "../../cache/object-read.js";
 import type { Cache } from "../../routing/cache.js";
 import type { HttpContext } from "../http/http-context.js";
 import type { Span } from "./range-header.js";
@@ -92,6 +94,20 @@ export function bodyHeaders(object: readonly string[], { start, end }: Span, obj
   const headers = [...object, "Content-Length", String(end - start)];
   if (partial) headers.push("Content-Range", `bytes ${start}-${end - 1}/${objectSize}`);
   return headers;
+}
+
+const STATUS_OF = { hit: "HIT", joined: "MISS", filled: "MISS", stale: "STALE" } as const;
+
+/** X-Cache and Age, names and values in turn: how this cache answered, or the one of the member that a read was forwarded to. */
+export function pushCacheHeaders(origin: Pick<ObjectRead, "result" | "ageMs" | "forwarded">, headers: string[]): void {
+  const { result, ageMs, forwarded } = origin;
+  const status = result === "forwarded" ? forwarded?.status : STATUS_OF[result];
+  if (status === undefined) return;
+  headers.push(CACHE_STATUS_HEADER, status);
+  // What has just been fetched has no age.
+  if (status === "MISS") return;
+  const ageSeconds = forwarded === undefined ? ageMs && Math.floor(ageMs / 1_000) : forwarded.ageSeconds;
+  if (ageSeconds !== undefined) headers.push("Age", String(ageSeconds));
 }
 
 /** Longer than the origin takes, and the longest that a client waits for headers that it can do without. */
