@@ -109,7 +109,7 @@ export class Freshness {
   fresh(url: string, notBeforeMs = Number.NEGATIVE_INFINITY): ObjectInfo | undefined {
     const { clock, records, revalidateAfterMs, negativeTtlMs } = this.#options;
     const observation = records.unexpired(url);
-    if (observation === undefined || observation.askedAtMs < notBeforeMs) return undefined;
+    if (observation === undefined || observation.askedAtMs <= notBeforeMs) return undefined;
     const ageMs = clock.monotonicMs() - observation.askedAtMs;
     if (observation.info === undefined) {
       if (ageMs < negativeTtlMs) throw missing(url, observation);
@@ -221,10 +221,10 @@ export class Freshness {
       if (running === undefined || running === contradicted || running.askedAtMs < this.#options.records.rejectedAtMs(url)) break;
       try {
         const info = await running.answer;
-        if (running.askedAtMs >= sinceMs) return info;
+        if (running.askedAtMs > sinceMs) return info;
       } catch (error) {
         // A question with a fallback has fewer attempts.
-        if (running.askedAtMs >= sinceMs && (hasFallback || !running.hasFallback)) throw error;
+        if (running.askedAtMs > sinceMs && (hasFallback || !running.hasFallback)) throw error;
       }
     }
     return this.#start(ref, wanted).answer;
