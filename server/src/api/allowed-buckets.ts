@@ -3,8 +3,8 @@ import { type BucketPattern, covers } from "../config/bucket-pattern.js";
 import type { Cache, Question } from "../routing/cache.js";
 
 /**
- * Refuses every request about a bucket that is not allowed, by PERMISSION_DENIED, before it reaches the cache: cached blocks of
- * such a bucket are not served either. It stands behind both listeners, so that it holds for forwarded reads, too. `undefined`
+ * Rejects every request for a bucket that is not allowed with PERMISSION_DENIED, before it reaches the cache, so that cached blocks of
+ * the bucket are not served either. Both listeners use it, so it also applies to forwarded reads. `undefined`
  * allows all buckets.
  */
 export function onlyAllowed(allowed: readonly BucketPattern[] | undefined): (next: Cache) => Cache {
@@ -33,7 +33,7 @@ class AllowRule {
     this.#checkBuckets(url, { scheme, bucket });
   }
 
-  /** The question as far as it is allowed. Blocks of other buckets are not touched; anything else about them throws. */
+  /** Returns the allowed part of a question. Touches of blocks of other buckets are omitted; other questions about them throw. */
   permitted(question: Question): Question {
     switch (question.kind) {
       case "stat":
@@ -62,7 +62,7 @@ class AllowRule {
 
   #checkBuckets(name: string, requested: BucketPattern): void {
     if (this.#covers(requested)) return;
-    // An eviction's prefix is any text, and the message must fit into an answer.
+    // An eviction's prefix is any text, and the message must fit into a response.
     const [subject, bucket] = [name, `${requested.scheme}://${requested.bucket}`].map(shortened);
     throw new CacheError(
       "PERMISSION_DENIED",
@@ -80,7 +80,7 @@ function shortened(name: string): string {
 
 const BUCKET_OF_URL = new RegExp(`^(${SCHEME_PATTERN})://([^/]*)(/?)`);
 
-/** The buckets of a URL or of the beginning of one. Without the slash behind a bucket: all buckets whose names begin like that. */
+/** Returns the buckets of a URL or of a prefix of URLs. Without a slash after the bucket: all buckets with this prefix. */
 function bucketsOf(beginning: string): BucketPattern {
   const [, scheme, bucket, slash] = BUCKET_OF_URL.exec(beginning) ?? [];
   return { scheme: scheme as Scheme, bucket: slash === "/" ? bucket! : `${bucket}*` };

@@ -4,36 +4,36 @@ import type { Metadata, status } from "@grpc/grpc-js";
 import { describeCause } from "../runtime/causes.js";
 import type { Log } from "../runtime/log.js";
 
-/** What a call ends with that failed. */
+/** The gRPC status of a failed call. */
 export interface CallStatus {
   readonly code: status;
-  /** The line for the caller. */
+  /** The message for the caller, on one line. */
   readonly details: string;
-  /** Trailers; absent where another member may answer in place of this one. */
+  /** Trailers; absent if another member may answer instead. */
   readonly metadata?: Metadata;
 }
 
-/** This member does not serve: it is starting. Another one may answer. */
+/** The error of a member that is starting. Another member may answer. */
 export class NotServing extends CacheError {
   constructor() {
     super("UNAVAILABLE", "this member is starting: ask another one, or try again");
   }
 }
 
-/** This member has too much to do. Another one has perhaps less, and so has this one soon. */
+/** The error of an overloaded member. Another member, or this one later, may answer. */
 export class Busy extends CacheError {
   constructor(why: string) {
     super("RESOURCE_EXHAUSTED", `this member is busy, ${why}: try again later, or another member`);
   }
 }
 
-/** Failures that somebody here should look at; the others are the caller's business, or not worth a line each. */
+/** Failures that concern the operator. The others concern the caller, or are not worth a log line each. */
 const LOGGED: ReadonlySet<ErrorCode> = new Set(["INTERNAL", "UNAVAILABLE", "RESOURCE_EXHAUSTED"]);
 
-/** Characters of a message that go over the wire: trailers that are too long are never sent, and the caller waits for ever. */
+/** Maximum characters of a sent message. If trailers are too long, grpc-js never sends them, and the caller never gets an answer. */
 const MAX_DETAILS = 4_000;
 
-/** What a failed call was about, for the log. */
+/** The subject of a call, for the log. */
 interface About {
   readonly url?: string | undefined;
   readonly client?: string | undefined;
@@ -41,8 +41,8 @@ interface About {
 }
 
 /**
- * Turns whatever was thrown into a call's status. The cause goes to the log and not over the wire. `details` is made well
- * formed, because grpc-js throws on a lone surrogate when it escapes it.
+ * Converts a thrown value to a call's status. The cause is logged and not sent. `details` is made well
+ * formed, because grpc-js throws when it escapes a lone surrogate.
  */
 export function callStatus(error: unknown, method: string, log: Log, about: About = {}): CallStatus {
   const known = CacheError.from(error);
@@ -59,7 +59,7 @@ export function callStatus(error: unknown, method: string, log: Log, about: Abou
     else log.warn(fields, known.message);
   }
   const status = { code: known.grpcStatus, details: known.message.slice(0, MAX_DETAILS).toWellFormed() };
-  // A member has no reason of its own to cancel a read but its end.
+  // A member itself cancels reads only when it shuts down.
   const answered = !(known instanceof NotServing) && known.code !== "CANCELLED";
   return answered ? { ...status, metadata: answeredTrailers(known) } : status;
 }

@@ -6,7 +6,7 @@ import type { Clients } from "./limits/clients.js";
 
 export interface ListeningPortOptions {
   readonly listen: HostPort;
-  /** What each connection counts for; those that are too many are closed at once. */
+  /** Counts the connections of each client. Connections over the limit are closed immediately. */
   readonly clients: Clients;
   readonly log: Log;
 }
@@ -19,7 +19,7 @@ export class ListeningPort {
   readonly #server: Server;
   readonly #options: ListeningPortOptions;
 
-  /** All that is accepted, what still shakes hands included. */
+  /** All accepted connections, including those in a handshake. */
   readonly #sockets = new Set<Socket>();
   #address: HostPort;
 
@@ -30,7 +30,7 @@ export class ListeningPort {
     server.on("connection", (socket: Socket) => this.#track(socket));
   }
 
-  /** Takes the port. Rejects with the system's error where the address can't be listened on. */
+  /** Starts listening. Rejects with the system's error if the address cannot be listened on. */
   async open(): Promise<void> {
     const { log } = this.#options;
     const { host } = await this.#listen();
@@ -58,17 +58,17 @@ export class ListeningPort {
     return this.#address;
   }
 
-  /** Connections open now, idle ones included. */
+  /** Number of open connections, including idle ones. */
   get openConnections(): number {
     return this.#sockets.size;
   }
 
-  /** No new connections. Resolves when none is left. */
+  /** Stops accepting connections. Resolves when none is open. */
   close(): Promise<void> {
     return new Promise((resolve) => this.#server.close(() => resolve()));
   }
 
-  /** Ends the connections of a client's `address:port`, or all of them, whatever they are at. */
+  /** Closes the connections of a client's `address:port`, or all connections, immediately. */
   cutOff(peer?: string): void {
     for (const socket of this.#sockets) {
       if (peer === undefined || peer === `${socket.remoteAddress}:${socket.remotePort}`) socket.destroy();

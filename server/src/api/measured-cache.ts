@@ -5,7 +5,7 @@ import type { ReadMeter } from "../metrics/read-meter.js";
 import type { Cache } from "../routing/cache.js";
 import type { Slice } from "../runtime/slice.js";
 
-/** Counts the reads of clients. Members' questions whether bytes are cached here (`cachedOnly`) are not counted. */
+/** Counts the reads of clients. Cached-only reads of other members are not counted. */
 export function measured(meter: ReadMeter): (next: Cache) => Cache {
   return (next) => ({
     open(request) {
@@ -27,13 +27,13 @@ export function measured(meter: ReadMeter): (next: Cache) => Cache {
   });
 }
 
-/** Passes everything through and counts it on its way. */
+/** Passes all slices through and counts them. */
 class MeasuredRead implements ObjectRead {
   readonly #read: ObjectRead;
   readonly #meter: ReadMeter;
   readonly #url: string;
   readonly #begunMs: number;
-  /** Whether nothing has been waited for. */
+  /** Whether all bytes so far were available immediately. */
   #atOnce: boolean;
 
   readonly info: ObjectInfo;

@@ -3,7 +3,7 @@ import { forEachConcurrent } from "@frontcache/proto/runtime";
 import type { Clock } from "../../runtime/clock.js";
 import type { ClusterReport, ListedMember, MemberReport } from "./member-report.js";
 
-/** Requests the report of another member; rejects with one line that says why it failed. */
+/** Requests the report of another member; rejects with the cause on one line. */
 export type AskMember = (member: MemberInfo) => Promise<MemberReport>;
 
 export interface ClusterReporterOptions {
@@ -19,12 +19,12 @@ export interface ClusterReporterOptions {
 const PARALLELISM = 16;
 
 /**
- * Maximum duration of a report. Each unreachable member takes a timeout of one second, and dozens may be unreachable at once; the
+ * Maximum duration of a report. Each unreachable member takes a timeout of one second, and dozens may be unreachable; the
  * report should show that soon.
  */
 const REPORT_MS = 3_000;
 
-/** A report is reused for this time, so that more watchers do not cause more requests. */
+/** A report is reused for this time, so that more subscribers do not cause more requests. */
 const FRESH_MS = 500;
 
 /** The problem of a member that did not answer in time. */
@@ -34,12 +34,12 @@ type Answer = Pick<ListedMember, "state" | "report" | "problem">;
 
 /**
  * Reports the status of the cluster by requesting the reports of the other members. Members that did not answer are asked last the
- * next time, so that after a few reports all reachable members are in each, however many are unreachable.
+ * next time, so after a few reports all reachable members are in each report, even if many others are unreachable.
  */
 export class ClusterReporter {
   readonly #options: ClusterReporterOptions;
   #last: Promise<ClusterReport> | undefined;
-  /** Until when the last report is reused (monotonic). A running report is reused until it ends. */
+  /** Time (monotonic) until which the last report is reused. A running report is reused until it ends. */
   #freshUntilMs = Number.POSITIVE_INFINITY;
   /** Names of listed members that did not answer the last request, the one asked longest ago first. */
   readonly #silent = new Set<string>();
@@ -48,7 +48,7 @@ export class ClusterReporter {
     this.#options = options;
   }
 
-  /** The status of the cluster, at most half a second old. A member that does not answer is listed with the reason. */
+  /** Returns the status of the cluster, at most half a second old. A member that does not answer is listed with the reason. */
   report(): Promise<ClusterReport> {
     const { clock } = this.#options;
     if (this.#last !== undefined && clock.monotonicMs() < this.#freshUntilMs) return this.#last;
@@ -76,7 +76,7 @@ export class ClusterReporter {
     };
   }
 
-  /** Members that answered last time first. Forgets members that are no longer listed. */
+  /** Sorts members: those that answered last time first. Forgets members that are no longer listed. */
   #inOrder(members: readonly MemberInfo[]): MemberInfo[] {
     const byName = new Map(members.map((member) => [member.name, member]));
     for (const name of this.#silent) if (!byName.has(name)) this.#silent.delete(name);

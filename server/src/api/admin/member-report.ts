@@ -6,9 +6,9 @@ export interface MemberReport extends MetricsSnapshot {
   readonly name: string;
   /** Version of frontcache. */
   readonly version: string;
-  /** Why the member is not ready; empty: it is ready. */
+  /** Reasons why the member is not ready; empty: it is ready. */
   readonly notReady: readonly string[];
-  /** Time since the source of the member list was last heard from; 0 for a static list; undefined before the first list. */
+  /** Time since the source last confirmed the member list; 0 for a static list; undefined before the first list. */
   readonly membershipAgeMs: number | undefined;
   readonly volumes: readonly VolumeStatus[];
 }
@@ -16,7 +16,7 @@ export interface MemberReport extends MetricsSnapshot {
 /** `unreachable`: the member did not answer; `unknown`: its HTTP listener is not known. */
 export type MemberState = "ready" | "not ready" | "unreachable" | "unknown";
 
-/** A member of the ring, as the reporting member sees it. */
+/** A member of the ring, according to the reporting member. */
 export interface ListedMember {
   readonly name: string;
   /** `host:port` of its gRPC listener. */
@@ -26,19 +26,19 @@ export interface ListedMember {
   /** Share of all blocks that the member owns, 0 to 1. */
   readonly ringShare: number;
   readonly state: MemberState;
-  /** Undefined: the member did not answer, and `problem` says why. */
+  /** Undefined: the member did not answer; `problem` is the cause. */
   readonly report?: MemberReport;
   readonly problem?: string;
 }
 
-/** The status of the cluster, as one of its members sees it. */
+/** The status of the cluster according to one of its members. */
 export interface ClusterReport {
   /** Wall time, milliseconds since 1970. */
   readonly atMs: number;
   /** The reporting member. */
   readonly member: string;
-  /** Hash of its member list: members with equal hashes rank every block alike. */
+  /** Hash of its member list: members with equal hashes rank every block equally. */
   readonly listHash: string;
-  /** By name. */
+  /** Sorted by name. */
   readonly members: readonly ListedMember[];
 }

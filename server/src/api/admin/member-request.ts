@@ -1,6 +1,6 @@
 import { getText } from "../../runtime/http-text.js";
 
-/** How to authenticate to a member. */
+/** Credentials for a member. */
 export interface MemberAccess {
   /** Undefined: plain text. */
   readonly tls:
@@ -21,7 +21,7 @@ export interface MemberRequest {
   readonly path: string;
   readonly access: MemberAccess;
   readonly timeoutMs: number;
-  /** A longer response is an error. */
+  /** Maximum response; a longer one is an error. */
   readonly maxBytes: number;
   readonly signal?: AbortSignal | undefined;
 }

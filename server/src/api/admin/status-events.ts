@@ -15,11 +15,11 @@ export interface StatusEventsOptions {
 
 interface Watcher {
   readonly reply: Reply;
-  /** The last event has not been sent yet: the watcher is slow or gone. */
+  /** Whether the last event has not been sent yet, because the subscriber is slow or has disconnected. */
   isBlocked: boolean;
 }
 
-/** Server-sent events (HTML Living Standard, 9.2): a report at once and then every two seconds while there are watchers. */
+/** Server-sent events (HTML Living Standard, 9.2): a report immediately and then every two seconds while there are subscribers. */
 export class StatusEvents {
   readonly #options: StatusEventsOptions;
   readonly #watchers = new Set<Watcher>();
@@ -30,12 +30,12 @@ export class StatusEvents {
     this.#options = options;
   }
 
-  /** Number of watchers. */
+  /** Number of subscribers. */
   get watchers(): number {
     return this.#watchers.size;
   }
 
-  /** Adds a watcher until its reply is closed; returns false if there are too many. */
+  /** Adds a subscriber until its reply is closed; returns false if there are too many. */
   watch(reply: Reply): boolean {
     if (this.#watchers.size >= MAX_WATCHERS || this.#closed) return false;
     const watcher: Watcher = { reply, isBlocked: false };
@@ -79,7 +79,7 @@ export class StatusEvents {
     }
     const event = Buffer.from(`data: ${report}\n\n`);
     for (const watcher of watchers) {
-      // A slow watcher misses reports; they are not buffered for it.
+      // A slow subscriber misses reports; they are not buffered.
       if (watcher.isBlocked || !this.#watchers.has(watcher)) continue;
       watcher.isBlocked = true;
       watcher.reply.write(event, () => {

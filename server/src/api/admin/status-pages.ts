@@ -40,7 +40,7 @@ export interface StatusSources {
   readonly notReady: () => readonly string[];
 }
 
-/** The pages of the HTTP listener about the state of the cluster: the status page, the same as JSON, and its events. */
+/** The pages of the HTTP listener about the cluster: the status page, the same data as JSON, and its events. */
 export class StatusPages {
   readonly pages: Pages;
   readonly #options: StatusPagesOptions;
@@ -64,7 +64,7 @@ export class StatusPages {
     ]);
   }
 
-  /** Reports the state of these from now on. Before, the member is starting and has no list and no volumes. */
+  /** Starts reporting the state of these parts. Before that, the member is starting and reports no list and no volumes. */
   watch(sources: StatusSources): void {
     this.#sources = sources;
   }

@@ -6,7 +6,7 @@ import type { Security } from "../../security/member-security.js";
 import { WRONG_TOKEN } from "../../security/tokens.js";
 import { callStatus } from "../call-status.js";
 
-/** What stands behind every call, of whatever kind. */
+/** The handler of a call of any kind. */
 type AnyCall = Pick<ServerUnaryCall<unknown, unknown>, "metadata" | "getPeer"> & {
   emit(event: "error", error: unknown): unknown;
 };
@@ -14,8 +14,8 @@ type AnyCall = Pick<ServerUnaryCall<unknown, unknown>, "metadata" | "getPeer"> &
 type AnyHandler = (call: AnyCall, callback: sendUnaryData<unknown> | undefined) => void;
 
 /**
- * The handlers of a service, each asked only by calls that show a known token; others end with UNAUTHENTICATED. grpc-js's own
- * interceptors would stand in the way of every message.
+ * Wraps the handlers of a service: only authenticated calls reach them; others end with UNAUTHENTICATED. The interceptors of
+ * grpc-js are not used, because they process every message.
  */
 export function authenticatedOnly<Handlers extends UntypedServiceImplementation>(
   handlers: Handlers,

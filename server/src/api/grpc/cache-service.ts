@@ -55,19 +55,19 @@ export const servedMethods = {
 export interface CacheServiceOptions {
   /** Throws UNAVAILABLE while the member starts. */
   readonly cache: () => Cache;
-  /** The same. */
+  /** Throws UNAVAILABLE while the member starts. */
   readonly members: () => MemberDirectory;
-  /** The same. */
+  /** Throws UNAVAILABLE while the member starts. */
   readonly objects: () => ObjectService;
   readonly calls: RunningCalls;
   /** Aborted when the listener closes. */
   readonly closing: AbortSignal;
   readonly clients: Clients;
-  /** Cuts off the connection from an `address:port`. */
+  /** Closes the connection from an `address:port`. */
   readonly cutOff: (peer: string) => void;
-  /** Whom the calls of an `address:port` are made for. */
+  /** Returns the principal of the connection from an `address:port`. */
   readonly principalOf: (peer: string) => Principal;
-  /** Requests of members' kind that others made. */
+  /** Counts requests that only members may send, from other callers. */
   readonly refusals: FailureCount;
   readonly clock: Clock;
   readonly log: Log;
@@ -124,7 +124,7 @@ export function cacheServiceHandlers(options: CacheServiceOptions) {
       },
       options,
     ),
-    // Not counted among the running calls: it has no end of its own that a drain could wait for.
+    // Not counted as a running call: it has no natural end that a drain could wait for.
     watchMembers: (call: ServerWritableStream<WatchMembersRequest, MemberList>): void =>
       new WatchMembersCall(call, options).run(),
   };
@@ -147,7 +147,7 @@ function ownersOf({ key, offset }: LookupOwnerRequest, members: MemberDirectory)
   return members.ownersOf(ref, offset);
 }
 
-/** A prefix names at least its scheme, so that a forgotten key never empties the cache. */
+/** Returns the blocks to evict. A prefix must contain a scheme, so that a missing key never empties the cache. */
 function selectorOf({ key, version, prefix }: EvictRequest): EvictQuestion["selector"] {
   const of = version === "" ? {} : { version };
   if (!prefix) return { url: parseObjectUrl(key).url, ...of };

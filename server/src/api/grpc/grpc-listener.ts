@@ -27,18 +27,18 @@ import { authenticatedOnly } from "./authenticated-only.js";
 import { cacheServiceHandlers, routerServiceHandlers, servedMethods } from "./cache-service.js";
 import { RunningCalls } from "./running-calls.js";
 
-/** Reflection serves the contract from the file that the proto package carries. */
+/** Reflection serves the contract from a file of the proto package. */
 const PROTO_PATH = createRequire(import.meta.url).resolve("@frontcache/proto/cache.proto");
 
-/** The names that health checks ask for: the process as a whole, and its services. */
+/** The names in health checks: the whole process, and its services. */
 const HEALTH_NAMES = ["", CacheServiceDefinition.fullName, RouterServiceDefinition.fullName];
 
-/** After the last call ended, its trailers still have to be sent; what is open after that are watches of health. */
+/** Time to send the trailers of the last call. Streams that are open after it are watches of the health service. */
 const FLUSH_MS = 100;
 
 export interface GrpcListenerOptions {
   readonly listen: HostPort;
-  /** The time that running calls get to finish when the listener is closed, milliseconds. */
+  /** Maximum time for running calls to finish when the listener closes, milliseconds. */
   readonly drainMs: number;
   readonly security: Security;
   readonly clients: Clients;
@@ -46,22 +46,22 @@ export interface GrpcListenerOptions {
   readonly log: Log;
 }
 
-/** Our clients keep one stream open for the member list, and few reads at a time. */
+/** Limit of streams per connection. Our clients have one stream for the member list, and few concurrent reads. */
 const connectionLimits = {
   "grpc.max_concurrent_streams": 1_000,
-  // A connection without a stream: whoever needs it again connects again.
+  // Closes connections without streams; clients reconnect when necessary.
   "grpc.max_connection_idle_ms": 300_000,
 };
 
-/** How long a client may take over TLS's handshake, and how long after it until its first bytes. */
+/** Timeout of the TLS handshake, and of the first bytes after it. */
 const HANDSHAKE_MS = 10_000;
 
 /**
- * A member's gRPC port. It is taken first, before anything is touched that another process with the same settings may be
- * using, and answers UNAVAILABLE until it is given a cache.
+ * A member's gRPC port. It is opened first, before resources that another process with the same settings may be
+ * using. It answers UNAVAILABLE until it gets a cache.
  *
- * The sockets are accepted here and handed to grpc-js: its own way of cutting connections off after a graceful shutdown
- * does nothing where channelz is off, and a client that hangs would keep the process alive.
+ * The sockets are accepted here and passed to grpc-js. Its own function to close connections after a graceful shutdown
+ * does nothing without channelz, and a hung client would keep the process alive.
  */
 /** What calls are answered by. */
 export interface Serving {
@@ -78,10 +78,10 @@ export class GrpcListener {
   readonly #health = new HealthImplementation();
   readonly #calls = new RunningCalls();
   readonly #closing = new AbortController();
-  /** Calls without a valid token. */
+  /** Counts calls without a valid token. */
   readonly authenticationFailures: FailureCount;
   readonly #port: ListeningPort;
-  /** By the client's `address:port`. */
+  /** Connections by the client's `address:port`. */
   readonly #authentications = new Map<string, ConnectionAuthentication>();
   #serving: Serving | undefined;
   #closed: Promise<void> | undefined;
@@ -91,7 +91,7 @@ export class GrpcListener {
     const acceptor = createAcceptor(options.security.tls, (socket) => this.#accept(socket));
     this.#port = new ListeningPort(acceptor, options);
     this.#setHealth("NOT_SERVING");
-    // One listener for each watch of the members.
+    // One listener per watch of the members.
     setMaxListeners(0, this.#closing.signal);
     const { clock, log, security, clients } = options;
     this.authenticationFailures = new FailureCount(clock, log, "authentication-failed", "authentication failed");
@@ -113,7 +113,7 @@ export class GrpcListener {
       routerService,
       authenticatedOnly(routerServiceHandlers(service), security, log, this.authenticationFailures),
     );
-    // Kubernetes asks it, and has no token.
+    // Kubernetes calls it without a token.
     this.#health.addToServer(this.#grpc);
     new ReflectionService(loadSync([PROTO_PATH, healthProtoPath])).addToServer({
       addService: (methods, handlers) =>
@@ -121,42 +121,42 @@ export class GrpcListener {
     });
   }
 
-  /** Rejects with the system's error where the address can't be listened on. */
+  /** Rejects with the system's error if the address cannot be listened on. */
   static async open(options: GrpcListenerOptions): Promise<GrpcListener> {
     const listener = new GrpcListener(options);
     await listener.#port.open();
     return listener;
   }
 
-  /** What it listens on, with the port that was picked where 0 was asked for. */
+  /** The address that it listens on, with the actual port if 0 was configured. */
   get address(): HostPort {
     return this.#port.address;
   }
 
-  /** Connections open now, idle ones included. */
+  /** Number of open connections, including idle ones. */
   get openConnections(): number {
     return this.#port.openConnections;
   }
 
-  /** Calls that run. */
+  /** Number of running calls. */
   get runningCalls(): number {
     return this.#calls.count;
   }
 
-  /** Answers calls from now on, and says so to health checks. */
+  /** Starts answering calls, and reports SERVING to health checks. */
   serve(serving: Serving): void {
     this.#serving = serving;
     this.#setHealth("SERVING");
   }
 
-  /** Says to health checks that it is about to close, and goes on answering. */
+  /** Reports NOT_SERVING to health checks, and keeps answering. */
   announceShutdown(): void {
     this.#setHealth("NOT_SERVING");
   }
 
   /**
-   * Not serving for health checks, no new connections or calls; running calls get `drainMs`, what is left then is cut off.
-   * Resolves when no connection is left. Harmless when repeated.
+   * Reports NOT_SERVING, rejects new connections and calls, and lets running calls finish for `drainMs`; then closes connections.
+   * Resolves when no connection is open. Further calls have no effect.
    */
   close(): Promise<void> {
     this.#closed ??= this.#close();
@@ -167,7 +167,7 @@ export class GrpcListener {
     this.#setHealth("NOT_SERVING");
     const closed = this.#port.close();
     this.#closing.abort();
-    // Despite its name this is the graceful way: GOAWAY to every client, and each connection ends with its last call.
+    // Despite its name, this is graceful: it sends GOAWAY to every client, and each connection ends with its last call.
     this.#connections.destroy();
     const { clock, drainMs } = this.#options;
     const cancels = [clock.after(drainMs, () => this.#port.cutOff())];
@@ -181,18 +181,18 @@ export class GrpcListener {
     const authentication = new ConnectionAuthentication(this.#options.security, peerOf(socket));
     this.#authentications.set(peer, authentication);
     socket.once("close", () => {
-      // Another connection may have come from the same port meanwhile.
+      // A new connection may use the same client port meanwhile.
       if (this.#authentications.get(peer) === authentication) this.#authentications.delete(peer);
     });
     this.#awaitFirstBytes(socket, authentication);
   }
 
-  /** A member proves itself before HTTP/2 begins; everybody else begins with it at once. */
+  /** A member proves its identity before HTTP/2 begins. Other callers begin with HTTP/2 immediately. */
   #awaitFirstBytes(socket: Socket, authentication: ConnectionAuthentication): void {
     const { security, clock } = this.#options;
     const { listening: member, refusals } = security.members;
     const cancelTimer = clock.after(HANDSHAKE_MS, () => socket.destroy());
-    // What breaks here ends the connection, which is all that matters.
+    // An error ends the connection; nothing else needs to be done.
     socket.on("error", () => {});
     socket.once("close", cancelTimer);
     const begin = (bytes: Buffer): void => {
@@ -226,15 +226,15 @@ export class GrpcListener {
   }
 }
 
-/** Accepts connections, by TLS if configured, and hands over each established one. */
+/** Accepts connections, with TLS if configured, and passes on each established one. */
 function createAcceptor(tls: TlsSecurity | undefined, accept: (socket: Socket) => void): NetServer {
   if (tls === undefined) return createServer({ noDelay: true }, accept);
   const { mutual } = tls;
-  // A certificate's bearer is known before the first call: who has none is not talked to at all.
+  // The client certificate is verified before the first call; connections without one are rejected.
   const trust = { requestCert: mutual, rejectUnauthorized: mutual };
   const options = { noDelay: true, ALPNProtocols: ["h2"], handshakeTimeout: HANDSHAKE_MS, ...trust };
   const acceptor = createTlsServer({ ...options, ...tls.current }, (socket) => {
-    // What breaks here ends the connection, which is all that matters.
+    // An error ends the connection; nothing else needs to be done.
     socket.on("error", () => {});
     accept(socket);
   });

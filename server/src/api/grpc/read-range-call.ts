@@ -30,7 +30,7 @@ export interface ReadRangeCallOptions {
   readonly cutOff: (peer: string) => void;
   /** Returns the principal of the connection from an `address:port`. */
   readonly principalOf: (peer: string) => Principal;
-  /** Requests of members' kind that others made. */
+  /** Counts requests that only members may send, from other callers. */
   readonly refusals: FailureCount;
   readonly clock: Clock;
   readonly log: Log;
@@ -118,7 +118,7 @@ export class ReadRangeCall {
     this.#call.emit("error", callStatus(error, "ReadRange", this.#options.log, this.#about));
   };
 
-  /** The call is over: answered, failed, past its deadline, or cancelled by the client. */
+  /** Called when the call is over: answered, failed, past its deadline, or cancelled by the client. */
   #end(): void {
     const isAnswered = this.#ended || this.#sending?.complete === true;
     this.#ended = true;

@@ -1,7 +1,7 @@
 import { type ObjectInfo, type ReadRangeResponse, readRangeResponseBytes, writeReadRangeResponse } from "@frontcache/proto";
 import type { Sink } from "../sending/sending.js";
 
-/** The part of a ReadRange call that messages are written to. */
+/** The methods of a ReadRange call that the sink uses. */
 export interface MessageStream {
   write(message: ReadRangeResponse, taken?: () => void): unknown;
   end(): unknown;
@@ -9,7 +9,7 @@ export interface MessageStream {
 
 const NO_BYTES = Buffer.alloc(0);
 
-/** Sends a read as messages. The first one, also that of an empty object, names version and size. */
+/** Sends a read as messages. The first message, even of an empty object, contains version and size. */
 export class ReadRangeSink implements Sink {
   readonly #call: MessageStream;
   readonly #info: ObjectInfo;
@@ -44,10 +44,10 @@ export class ReadRangeSink implements Sink {
 }
 
 /**
- * A message that is serialized where it is going. grpc-js asks a serialized message for its `byteLength`, allocates a frame
- * with five bytes more, and has the message copied into it; a Buffer in between would be one copy more of every byte
- * (measured: 1.3 to 2 times the CPU of a whole read). Any other use of it throws, so that a grpc-js that works in another way
- * fails every read and every test instead of sending something wrong.
+ * A message that is serialized in its destination. grpc-js reads the `byteLength` of a serialized message, allocates a frame
+ * with five more bytes, and copies the message into it. A Buffer in between would be another copy of every byte
+ * (measured: 1.3 to 2 times the CPU of a whole read). Any other use throws, so that a version of grpc-js that works differently
+ * fails every read and test instead of sending wrong bytes.
  */
 class MessageInPlace implements Pick<Buffer, "byteLength" | "copy"> {
   readonly byteLength: number;

@@ -1,4 +1,4 @@
-/** Counts calls that run, so that a drain can wait for them. */
+/** Counts running calls, so that a drain can wait for them. */
 export class RunningCalls {
   #count = 0;
   #waiting: (() => void)[] = [];
@@ -8,8 +8,8 @@ export class RunningCalls {
   }
 
   /**
-   * A call begins. The returned function ends it; harmless when repeated. It belongs on the call's `cancelled` event, by
-   * which grpc-js reports the end of every call, good or bad, once the last of its bytes is on its way.
+   * Counts a call. The returned function ends it; it may be called repeatedly. Register it for the call's `cancelled` event, with
+   * which grpc-js reports the end of every call, successful or not, when its last bytes were sent.
    */
   begin(): () => void {
     let running = true;
@@ -21,7 +21,7 @@ export class RunningCalls {
     };
   }
 
-  /** Resolves as soon as no call runs. */
+  /** Resolves when no call is running. */
   idle(): Promise<void> {
     return this.#count === 0 ? Promise.resolve() : new Promise((resolve) => this.#waiting.push(resolve));
   }

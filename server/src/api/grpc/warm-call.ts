@@ -26,7 +26,7 @@ export interface WarmCallOptions {
   readonly closing: AbortSignal;
   /** Returns the principal of the connection from an `address:port`. */
   readonly principalOf: (peer: string) => Principal;
-  /** Requests of members' kind that others made. */
+  /** Counts requests that only members may send, from other callers. */
   readonly refusals: FailureCount;
   readonly log: Log;
 }

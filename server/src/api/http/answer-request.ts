@@ -8,12 +8,12 @@ import type { HttpContext, Reply } from "./http-context.js";
 import { answerProbe, isProbe, type Pages } from "./pages.js";
 import { rejectUnauthenticated } from "./rejections.js";
 
-/** Keys have 1,024 bytes, three times as many escaped; presigned URLs add about 2 KiB. */
+/** Maximum target. Keys have up to 1,024 bytes, or three times as many escaped; presigned URLs add about 2 KiB. */
 const MAX_TARGET_BYTES = 8 << 10;
 
 const MALFORMED = { status: 400, code: "BadRequest", errorCode: "INVALID_ARGUMENT" } as const;
 
-/** What a listener answers with at the moment. */
+/** The current state of a listener. */
 export interface Serving {
   /** Undefined while the member starts. */
   readonly cache: Cache | undefined;
@@ -22,13 +22,13 @@ export interface Serving {
   readonly pages: Pages;
 }
 
-/** Answers one request, whatever it is. Never throws. */
+/** Answers one request of any kind. Never throws. */
 export function answerRequest(context: HttpContext, serving: () => Serving): void {
   const error = answerOrReject(context, serving);
   if (error !== undefined) sendError(context, error, resourceOf(context.request.url ?? ""));
 }
 
-/** `/bucket/key` or a path, as it was sent. Never a query: presigned URLs have signatures and tokens there. */
+/** Returns `/bucket/key` or the path, as sent, without its query, which may contain signatures and tokens of presigned URLs. */
 function resourceOf(url: string): string {
   const path = url.replace(/^https?:\/\/[^/?]*/i, "").split("?", 1)[0]!;
   const scheme = schemeOfPath(path);
@@ -82,7 +82,7 @@ function answerOrReject(context: HttpContext, serving: () => Serving): ErrorResp
   return undefined;
 }
 
-/** Operations of S3 that this cache does not have. */
+/** Returns the error for an S3 operation that this cache does not support. */
 function notServed(target: RequestTarget): ErrorResponse | undefined {
   if (target.kind === "buckets") return notImplemented("the list of buckets");
   return target.kind === "object" && target.subresource !== undefined ? notImplemented(target.subresource) : undefined;

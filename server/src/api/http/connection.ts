@@ -4,18 +4,18 @@ import type { ConnectionAuthentication } from "../../security/connection-authent
 import type { Client } from "../limits/clients.js";
 import type { Reply } from "./http-context.js";
 
-/** Requests that a client may send ahead of their answers; one that sends more is cut off. */
+/** Maximum pipelined requests. If a client sends more, its connection is closed. */
 const MAX_WAITING = 100;
 
-/** Then the client has to connect anew, perhaps to another member: services spread connections, not requests. */
+/** Maximum requests of a connection. The client then reconnects, perhaps to another member: Services balance connections. */
 const MAX_REQUESTS = 1_000_000;
 
-/** One for all: an error of its own for each connection that ends would take longer than everything else about its end. */
+/** Shared by all connections, because creating an error costs more than the rest of a connection's end. */
 const CLIENT_GONE = new CacheError("CANCELLED", "the client disconnected");
 
 /**
- * One client's connection. Its requests are answered one after the other, so that a client which sends many ahead has one
- * read running, and they all share one signal: a client is gone when its connection is.
+ * A client's connection. Its requests are answered one after the other, so a client that pipelines has only one
+ * running read. All requests share one signal, which is aborted when the connection is closed.
  */
 export class Connection {
   readonly #socket: Socket;
@@ -50,7 +50,7 @@ export class Connection {
     return this.#running;
   }
 
-  /** Runs `answer`, which ends or destroys the response, when those before it are closed. */
+  /** Runs `answer`, which ends or destroys the response, when the previous responses are closed. */
   answer(response: Reply, answer: () => void): void {
     if (this.#waiting.length === MAX_WAITING) {
       this.cutOff();
@@ -61,14 +61,14 @@ export class Connection {
   }
 
   /**
-   * Calls back once, when the running answer is sent or can't be sent any more. The response's own `close` is not enough: it
-   * never comes for one that still waited for its turn on the socket.
+   * Calls back once, when the running response was sent or can no longer be sent. The response's `close` event is not enough: it
+   * is never emitted for a response that is still waiting for the socket.
    */
   readonly whenClosed = (onClosed: () => void): void => {
     this.#onClosed = onClosed;
   };
 
-  /** Ends it as soon as it has nothing to answer; what is still answered says so. */
+  /** Closes the connection after its running and queued responses, which announce it. */
   endWhenIdle(): void {
     this.#last = true;
     if (!this.#running) this.cutOff();

@@ -17,36 +17,36 @@ export interface Request {
   readonly isPlain?: boolean;
 }
 
-/** Where an answer is written to. Node's ServerResponse is one. */
+/** The destination of a response. Node's ServerResponse implements it. */
 export interface Reply extends Sink {
   readonly headersSent: boolean;
   setHeader(name: "Connection", value: "close"): unknown;
-  /** `headers`: names and values in turn. They are sent with the first bytes, or at the end. */
+  /** `headers` alternates names and values. They are sent with the first bytes, or at the end. */
   writeHead(status: number, headers: string[]): unknown;
-  /** `close`: all of it was sent, or the connection is closed. */
+  /** `close`: the whole response was sent, or the connection is closed. */
   on(event: "close", listener: () => void): unknown;
 }
 
-/** One request, its response, and everything that answering it needs. */
+/** A request, its response, and the collaborators for answering it. */
 export interface HttpContext {
   readonly request: Request;
-  /** Names the request in its response and in the log. */
+  /** Identifies the request in its response and in the log. */
   readonly requestId: string;
   readonly response: Reply;
-  /** Authenticates the client. Unauthenticated clients get answers to probes only. */
+  /** Authenticates the client. Unauthenticated clients get only answers to probes. */
   readonly authentication: Pick<ConnectionAuthentication, "accepts" | "tokenSuffices">;
   readonly authenticationFailures: FailureCount;
-  /** Requests of members' kind that others made. */
+  /** Counts requests that only members may send, from other callers. */
   readonly refusals: FailureCount;
-  /** On whose behalf the cache is asked. */
+  /** The principal of the request. */
   readonly principal: Principal;
-  /** Whose limits apply. */
+  /** The client whose limits apply. */
   readonly client: Client;
-  /** Whether the connection is by TLS. */
+  /** Whether the connection uses TLS. */
   readonly encrypted: boolean;
-  /** Aborted when the client is gone. It belongs to the connection: listeners must be taken off it again. */
+  /** Aborted when the client disconnects. It belongs to the connection, so listeners must be removed from it. */
   readonly signal: AbortSignal;
-  /** Calls back once, when the answer is sent or can't be sent any more. One listener. */
+  /** Calls back once, when the response was sent or can no longer be sent. Only one callback is supported. */
   whenClosed(onClosed: () => void): void;
   readonly clock: Clock;
   readonly log: Log;

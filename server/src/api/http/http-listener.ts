@@ -24,21 +24,21 @@ import { rejectMalformed } from "./rejections.js";
 const limits = {
   headBytes: 16 << 10,
   headTimeoutMs: 10_000,
-  /** With the body, which is read and thrown away. */
+  /** Timeout of a request, including its body, which is read and discarded. */
   requestTimeoutMs: 30_000,
-  /** Longer than load balancers keep idle connections (60 s), so that this side does not close one that is about to be used. */
+  /** Longer than the idle timeout of load balancers (60 s), so that we do not close a connection that is about to be used. */
   keepAliveMs: 75_000,
-  /** For a connection on which nothing moves while it is answered. A fill may try for more than a minute. */
+  /** Timeout of a connection without progress during a response. A fill may retry for more than a minute. */
   stalledMs: 120_000,
 };
 
 export interface HttpListenerOptions {
   readonly listen: HostPort;
-  /** The time that running answers get to finish when the listener is closed, milliseconds. */
+  /** Maximum time for running responses to finish when the listener closes, milliseconds. */
   readonly drainMs: number;
-  /** Reasons why the member is not ready, one line each, besides that the listener starts or shuts down. */
+  /** Returns reasons why the member is not ready, one line each, other than start and shutdown. */
   notReadyReasons(): readonly string[];
-  /** What is served beside objects and probes, from the start on. */
+  /** Further pages, served from the start. */
   readonly pages: Pages;
   readonly security: Security;
   readonly clients: Clients;
@@ -47,17 +47,17 @@ export interface HttpListenerOptions {
 }
 
 /**
- * A member's HTTP port: objects as S3 serves them, and Kubernetes's probes. It is taken first and answers 503 until it is
- * given a cache.
+ * A member's HTTP port: objects in the form of S3, and Kubernetes probes. It is opened first and answers 503 until it
+ * gets a cache.
  */
 export class HttpListener {
   readonly #options: HttpListenerOptions;
 
   readonly #server: Server;
-  /** Requests without a valid token or certificate. */
+  /** Counts requests without a valid token or certificate. */
   readonly authenticationFailures: FailureCount;
   readonly #port: ListeningPort;
-  /** Those whose handshake, if any, is done. */
+  /** Connections whose TLS handshake, if any, is done. */
   readonly #connections = new Map<Socket, Connection>();
   #cache: Cache | undefined;
   #shuttingDown = false;
@@ -74,18 +74,18 @@ export class HttpListener {
       keepAliveTimeout: limits.keepAliveMs,
       connectionsCheckingInterval: limits.headTimeoutMs / 2,
       noDelay: true,
-      // Checked with the rest of the request: Node's own answers are not of the form that all others have.
+      // Checked with the rest of the request, because Node's own responses have another form than ours.
       requireHostHeader: false,
     });
     this.#server.timeout = limits.stalledMs;
-    // Every connection begins in the plain lane, and goes on to Node's own listener from there.
+    // Every connection begins in the plain lane, which may pass it on to Node's listener.
     const accepted = tls === undefined ? "connection" : "secureConnection";
     const [serveHttp] = this.#server.listeners(accepted);
     this.#server.removeAllListeners(accepted);
     this.#port = new ListeningPort(this.#server, options);
     this.#server.on(accepted, (socket: Socket) => this.#accept(socket, () => serveHttp!.call(this.#server, socket)));
     this.#server.on("request", this.#take);
-    // Bodies are ignored: a client that asks before it sends one is answered at once.
+    // Bodies are ignored, so a client that sends Expect: 100-continue gets the response immediately.
     this.#server.on("checkContinue", this.#take);
     this.#server.on("checkExpectation", this.#take);
     this.#server.on("clientError", (error: NodeJS.ErrnoException, socket: Socket) =>
@@ -93,43 +93,43 @@ export class HttpListener {
     );
   }
 
-  /** Rejects with the system's error where the address can't be listened on. */
+  /** Rejects with the system's error if the address cannot be listened on. */
   static async open(options: HttpListenerOptions): Promise<HttpListener> {
     const listener = new HttpListener(options);
     await listener.#port.open();
     return listener;
   }
 
-  /** What it listens on, with the port that was picked where 0 was asked for. */
+  /** The address that it listens on, with the actual port if 0 was configured. */
   get address(): HostPort {
     return this.#port.address;
   }
 
-  /** Connections open now, idle ones included. */
+  /** Number of open connections, including idle ones. */
   get openConnections(): number {
     return this.#connections.size;
   }
 
-  /** Requests being answered now. */
+  /** Number of requests being answered. */
   get runningAnswers(): number {
     let running = 0;
     for (const connection of this.#connections.values()) if (connection.running) running++;
     return running;
   }
 
-  /** Answers for objects from now on. */
+  /** Starts serving objects. */
   serve(cache: Cache): void {
     this.#cache = cache;
   }
 
-  /** Not ready from now on, so that nobody sends new clients here; everything is still answered. */
+  /** Reports not-ready, so that no new clients are routed here, and keeps answering. */
   announceShutdown(): void {
     this.#shuttingDown = true;
   }
 
   /**
-   * No new connections; idle ones end, each running answer is its connection's last. What has not finished after `drainMs` is
-   * cut off. Resolves when no connection is left. Harmless when repeated.
+   * Stops accepting connections, closes idle ones, and lets running responses finish for `drainMs` as the last of their
+   * connections. Resolves when no connection is open. Further calls have no effect.
    */
   close(): Promise<void> {
     this.#closed ??= this.#close();
@@ -199,7 +199,7 @@ export class HttpListener {
     pages: this.#options.pages,
   });
 
-  /** Why this member is not ready, one line each; empty: it is ready. */
+  /** Returns the reasons why this member is not ready, one line each; empty: it is ready. */
   notReadyReasons(): readonly string[] {
     const own = this.#shuttingDown
       ? ["this member is shutting down"]
@@ -211,8 +211,8 @@ export class HttpListener {
 }
 
 /**
- * Node's HTTP server, over TLS if configured. Connections without a trusted certificate are accepted, for an answer that says so
- * and for the probes of Kubernetes, which has no certificate.
+ * Creates Node's HTTP server, with TLS if configured. Connections without a trusted certificate are accepted, to answer with the reason
+ * and for the probes of Kubernetes, which have no certificate.
  */
 function createListener(tls: TlsSecurity | undefined, options: ServerOptions): Server {
   if (tls === undefined) return createServer(options);

@@ -6,7 +6,7 @@ export type Page = (request: Request, reply: Reply) => void;
 /** The pages of an HTTP listener by their paths. */
 export type Pages = ReadonlyMap<string, Page>;
 
-/** A page of text that is made anew for each request. */
+/** Creates a page whose text is generated for each request. */
 export function textPage(contentType: string, text: () => string): Page {
   return (request, reply) => {
     const body = Buffer.from(text());
@@ -16,12 +16,12 @@ export function textPage(contentType: string, text: () => string): Page {
   };
 }
 
-/** Whether the path is one of Kubernetes's probes. */
+/** Returns whether the path is a probe of Kubernetes. */
 export function isProbe(path: string): boolean {
   return path === "/livez" || path === "/readyz";
 }
 
-/** Answers a probe: alive as long as this runs; ready (200) where there is no reason against it, else 503, a reason a line. */
+/** Answers a probe: alive while the process runs; ready (200) without reasons against it, otherwise 503 with one reason per line. */
 export function answerProbe(response: Reply, path: string, notReadyReasons: readonly string[]): void {
   const reasons = path === "/livez" ? [] : notReadyReasons;
   const lines = reasons.length === 0 ? ["ok"] : reasons;

@@ -3,16 +3,16 @@ import type { Socket } from "node:net";
 import type { Reply } from "./http-context.js";
 
 /**
- * Where small answers are put together with their heads: a copy of so little costs less than handing the kernel two pieces.
- * One for all connections: the kernel has mostly taken an answer when `write` returns.
+ * The buffer for small responses with their headers: copying a few bytes costs less than passing two pieces to the kernel.
+ * All connections share it, because the kernel has usually taken a response when `write` returns.
  */
 let joint = Buffer.allocUnsafeSlow(12 << 10);
 
-/** The answer to a plain request: its head and bytes go to the socket as they are. */
+/** The response to a plain request. Its header and bytes are written directly to the socket. */
 export class PlainReply implements Reply {
   readonly #socket: Socket;
   readonly #nowMs: number;
-  /** Called after `close`, when all of it was sent. */
+  /** Called after `close`, when the whole response was sent. */
   readonly #sent: () => void;
 
   #head = "";
@@ -61,7 +61,7 @@ export class PlainReply implements Reply {
     this.#onClose = listener;
   }
 
-  /** Head and bytes in one system call. A socket that is closed or half closed takes nothing; the connection sees to the rest. */
+  /** Writes header and bytes in one system call. A closed or half-closed socket takes nothing; the connection handles that. */
   #send(bytes: Buffer | undefined, taken: () => void): void {
     const socket = this.#socket;
     if (!socket.writable) return;
@@ -84,7 +84,7 @@ export class PlainReply implements Reply {
     const headBytes = joint.write(head, "latin1");
     const count = headBytes + bytes.copy(joint, headBytes);
     socket.write(joint.subarray(0, count), then);
-    // What the kernel did not take at once is the socket's until it does.
+    // The socket keeps using the bytes that the kernel did not take immediately.
     if (socket.writableLength > 0) joint = Buffer.allocUnsafeSlow(joint.length);
   }
 }
@@ -92,7 +92,7 @@ export class PlainReply implements Reply {
 let dateSecond = -1;
 let dateText = "";
 
-/** The Date header's text, made once a second. */
+/** Returns the Date header, computed once per second. */
 function httpDate(nowMs: number): string {
   const second = Math.floor(nowMs / 1000);
   if (second !== dateSecond) [dateSecond, dateText] = [second, new Date(second * 1000).toUTCString()];

@@ -1,10 +1,10 @@
 import { CACHED_ONLY_HEADER, FORWARDED_HEADER, OPEN_ENDED_HEADER, RESUMED_HEADER, SCHEME_PATTERN } from "@frontcache/proto";
 
-/** One request in the form that frontcache's own clients send, and nothing else. */
+/** A request in the fixed form of frontcache's clients. */
 export interface PlainRequest {
-  /** The path, as it was sent. */
+  /** The path as sent. */
   readonly url: string;
-  /** All its headers, as Node would name them. */
+  /** All its headers, with names as in Node. */
   readonly headers: {
     readonly host: string;
     readonly range: string;
@@ -19,10 +19,10 @@ export interface PlainRequest {
 
 type Writable<T> = { -readonly [K in keyof T]: T[K] };
 
-/** A key of 1,024 bytes, escaped, with what stands around it. */
+/** Room for an escaped key of 1,024 bytes and the rest of the request. */
 const MAX_BYTES = 4 << 10;
 
-/** Without a query and with few headers, always in this order; hosts as URLs have them. The last headers are frontcache's own. */
+/** No query, and few headers, always in this order; hosts as in URLs. The last headers are those between members. */
 const FORM = new RegExp(
   [
     `^GET (/(?:${SCHEME_PATTERN})/[!"$->@-~]+) HTTP/1\\.1`,
@@ -33,7 +33,7 @@ const FORM = new RegExp(
   ].join("\r\n"),
 );
 
-/** The request that these bytes are, all of them; undefined where they are anything else, however good it may be. */
+/** Parses bytes that are exactly one request in the fixed form; undefined for anything else, even if it is valid HTTP. */
 export function parsePlainRequest(bytes: Buffer): PlainRequest | undefined {
   if (bytes.length > MAX_BYTES) return undefined;
   const match = FORM.exec(bytes.toString("latin1"));

@@ -22,9 +22,9 @@ const PASSWORD_REQUESTED: ErrorResponse = {
 };
 
 /**
- * The answer to a request without a valid token or certificate. Undefined: the request is a probe, or for a page and from a browser
- * with a token as its password. Browsers send a password to everything at the same address, also for a script in an object, so
- * that a password gives no access to objects.
+ * Returns the response to a request without a valid token or certificate. Undefined: it is a probe, or a browser's request for a page
+ * with a token as the password. Browsers send passwords with all requests to an address, also those of a script in an object, so
+ * passwords give no access to objects.
  */
 export function rejectUnauthenticated(
   { request, authentication }: Pick<HttpContext, "request" | "authentication">,
@@ -43,7 +43,7 @@ const MALFORMED: ErrorResponse = {
   message: "the request is not valid HTTP/1.1 (RFC 9112)",
 };
 
-/** Answers to errors of the HTTP parser; all others are MALFORMED. */
+/** Responses to errors of the HTTP parser; all others are MALFORMED. */
 const parserErrors: Readonly<Record<string, ErrorResponse>> = {
   HPE_HEADER_OVERFLOW: {
     status: 431,
@@ -59,7 +59,7 @@ const parserErrors: Readonly<Record<string, ErrorResponse>> = {
   },
 };
 
-/** Answers bytes that are no HTTP request, and ends the connection. `begun`: an answer is under way, so that only the end is left. */
+/** Answers bytes that are not an HTTP request, and ends the connection. `begun`: a response has begun, so it only ends the connection. */
 export function rejectMalformed(error: NodeJS.ErrnoException, socket: Socket, begun: boolean): void {
   const isParserError = error.code?.startsWith("HPE_") === true || error.code === "ERR_HTTP_REQUEST_TIMEOUT";
   if (!isParserError || begun || !socket.writable) {

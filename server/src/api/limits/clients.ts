@@ -3,7 +3,7 @@ import { Busy } from "../call-status.js";
 import { FairQueue, type QueueMember } from "../sending/fair-queue.js";
 import { SendBuffer } from "../sending/send-buffer.js";
 
-/** Limits for clients, of both listeners together. */
+/** Limits for clients, over both listeners. */
 export interface ClientLimits {
   readonly maxConnections: number;
   readonly maxClientConnections: number;
@@ -14,16 +14,16 @@ export interface ClientLimits {
   readonly overloadMs: number;
 }
 
-/** How often the delay of the event loop is measured. */
+/** Interval between measurements of the event-loop delay. */
 const MEASURE_MS = 100;
 
 /**
- * Measurements of which the median decides about overload: one or two late ticks, of a garbage collection for example, reject no
- * read, and after an overload reads are accepted again within three measurements.
+ * Number of measurements whose median determines overload. One or two late ticks, for example of a garbage collection, reject no
+ * read. After an overload, reads are accepted again within three measurements.
  */
 const MEASUREMENTS = 5;
 
-/** One client: everything that comes from one address. It is forgotten with its last connection. */
+/** A client: all connections and reads from one address. It is forgotten with its last connection. */
 export class Client implements QueueMember {
   readonly clients: Clients;
   readonly address: string;
@@ -37,13 +37,13 @@ export class Client implements QueueMember {
     this.address = address;
   }
 
-  /** Sends a part of a large answer when the fair queue comes to this client. */
+  /** Sends a part of a large response when the fair queue selects this client. */
   enqueue(bytes: number, send: () => void): void {
     this.clients.fairQueue.enqueue(this, bytes, send);
   }
 
   /**
-   * Begins a read. Returns a retryable error if it must not begin. `endRead` ends it. It is called for every read, and must be cheap.
+   * Begins a read, until `endRead`. Returns a retryable error if the read is rejected. Called for every read, so it must be cheap.
    */
   beginRead(): Busy | undefined {
     const refused = this.clients.refusalFor(this);
@@ -60,23 +60,23 @@ export class Client implements QueueMember {
   }
 }
 
-/** The clients of both listeners: how much each of them uses, and whose part is sent next. */
+/** The clients of both listeners, with their usage and the fair queue. */
 export class Clients {
   readonly #limits: ClientLimits;
   readonly #clock: Clock;
 
   readonly fairQueue = new FairQueue();
   readonly sendBuffer: SendBuffer;
-  /** Reads that run. */
+  /** Number of running reads. */
   reads = 0;
-  /** Reads that ever began. */
+  /** Number of reads since the start. */
   begunReads = 0;
-  /** Rejected since the start. */
+  /** Numbers of rejections since the start. */
   refusedConnections = 0;
   refusedReads = 0;
   readonly #clients = new Map<string, Client>();
   #connections = 0;
-  /** The newest measurements in milliseconds, the oldest first, and their median. */
+  /** The latest measurements in milliseconds, the oldest first, and their median. */
   #delaysMs: number[] = Array.from({ length: MEASUREMENTS }, () => 0);
   #delayMs = 0;
   #cancelTimer: () => void = () => {};
@@ -88,12 +88,12 @@ export class Clients {
     if (limits.overloadMs < Number.POSITIVE_INFINITY) this.#measureDelay(clock.monotonicMs());
   }
 
-  /** Connections that stand. */
+  /** Number of open connections. */
   get connections(): number {
     return this.#connections;
   }
 
-  /** A connection from an address; undefined: it must be closed, there are too many. `disconnected` ends it. */
+  /** Counts a connection from an address, until `disconnected`. Returns undefined if it is over a limit and must be closed. */
   connected(address: string | undefined): Client | undefined {
     const known = this.of(address);
     const { maxConnections, maxClientConnections } = this.#limits;
@@ -112,12 +112,12 @@ export class Clients {
     if (--client.connections === 0) this.#clients.delete(client.address);
   }
 
-  /** The client at an address. */
+  /** Returns the client at an address. */
   of(address = ""): Client {
     return this.#clients.get(address) ?? new Client(this, address);
   }
 
-  /** Why a client's read must not begin now. */
+  /** Returns the reason to reject a client's read. */
   refusalFor({ reads, address }: Client): Busy | undefined {
     const { maxReads, maxClientReads, overloadMs } = this.#limits;
     if (reads < maxClientReads && this.reads < maxReads && this.#delayMs <= overloadMs) return undefined;
@@ -143,7 +143,7 @@ export class Clients {
   }
 }
 
-/** Limits that are never reached. */
+/** No limits. */
 export const noLimits: ClientLimits = {
   maxConnections: Number.POSITIVE_INFINITY,
   maxClientConnections: Number.POSITIVE_INFINITY,

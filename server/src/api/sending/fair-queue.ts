@@ -1,10 +1,10 @@
 /**
- * Bytes of large answers that are handed to sockets in one turn of the event loop: the kernel copies them while everything
- * else waits, at some GB/s for a tenth of a millisecond.
+ * Bytes of large responses that are written to sockets per iteration of the event loop. The kernel copies them while everything
+ * else waits: a tenth of a millisecond at a few GB/s.
  */
 const TURN_BYTES = 512 << 10;
 
-/** One party of a fair queue. Its `queue` belongs to the FairQueue. */
+/** A participant of a fair queue. Its `queue` belongs to the FairQueue. */
 export interface QueueMember {
   queue: QueuedPart[];
 }
@@ -15,17 +15,17 @@ interface QueuedPart {
 }
 
 /**
- * Decides when the next part of a large answer is sent. Each turn of the event loop sends a bounded number of bytes, round robin
- * among clients and not among connections, so that a client with many connections gets no more than others. Between turns the
+ * Schedules the parts of large responses. Each iteration of the event loop sends a bounded number of bytes, round robin
+ * among clients (not connections), so a client with many connections gets no more than others. Between iterations, the
  * loop answers small requests.
  */
 export class FairQueue {
-  /** Members with parts to send, the next one first. */
+  /** Participants with parts to send, the next one first. */
   #waiting: QueueMember[] = [];
   #sentBytes = 0;
   #scheduled = false;
 
-  /** Calls `send` once: at once if nobody waits and this turn has sent little yet, else in a later turn. */
+  /** Calls `send` once: immediately if the queue is empty and this iteration has sent little, otherwise in a later iteration. */
   enqueue(member: QueueMember, bytes: number, send: () => void): void {
     if (this.#waiting.length === 0 && this.#sentBytes < TURN_BYTES) {
       this.#sentBytes += bytes;

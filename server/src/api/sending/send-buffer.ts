@@ -1,31 +1,31 @@
-/** Bytes of one answer that its client has not taken yet. */
+/** Bytes of a response that its client has not received yet. */
 interface Unsent {
   readonly bytes: number;
   readonly disconnect: () => void;
 }
 
 /**
- * The budget of memory in which bytes wait for slow clients. When it is exceeded, the client whose bytes have waited longest is
- * disconnected. Clients that read keep leaving the queue, so that the slow ones are at its front.
+ * The memory limit of bytes that wait for slow clients. When it is exceeded, the client whose bytes have waited longest is
+ * disconnected. Bytes of fast clients leave the queue quickly, so slow clients are at its front.
  */
 export class SendBuffer {
-  /** In the order in which they were added. */
+  /** In order of their addition. */
   readonly #unsent = new Set<Unsent>();
   readonly #maxBytes: number;
   #bytes = 0;
-  /** Clients that were disconnected since the start. */
+  /** Number of clients disconnected since the start. */
   disconnectedClients = 0;
 
   constructor(maxBytes: number) {
     this.#maxBytes = maxBytes;
   }
 
-  /** Bytes that wait now. */
+  /** Number of waiting bytes. */
   get bytes(): number {
     return this.#bytes;
   }
 
-  /** Adds bytes. The returned function removes them again, harmless when repeated; `disconnect` must lead to that, too. */
+  /** Adds bytes. The returned function removes them and may be called repeatedly; `disconnect` must also cause the removal. */
   add(bytes: number, disconnect: () => void): () => void {
     const added = { bytes, disconnect };
     this.#unsent.add(added);

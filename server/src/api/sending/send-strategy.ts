@@ -2,44 +2,44 @@ import { MESSAGE_BYTES } from "@frontcache/proto";
 import type { Slice } from "../../runtime/slice.js";
 
 /**
- * How the bytes of a slice leave. The sending engine asks for one strategy per slice and does what it says; a further way to send
- * (from the block's file, for example) is a further strategy here.
+ * How the bytes of a slice are sent. The sending engine gets one strategy per slice and follows it. Add a new way to send
+ * (for example from the block's file) as a new strategy here.
  */
 export interface SendStrategy {
   /** Whether parts of large slices wait in the fair queue. */
   readonly queues: boolean;
   /**
-   * Who copies the bytes out of the slice's memory: `nobody`, so that the sink uses that memory until it took the bytes; the
-   * `engine`, before it writes; or the `sink`, before its `write` returns.
+   * Who copies the bytes out of the slice's memory: `nobody` (the sink uses this memory until the bytes are sent), the
+   * `engine` (before it writes), or the `sink` (before its `write` returns).
    */
   readonly copiedBy: "nobody" | "engine" | "sink";
-  /** Whether unsent bytes occupy memory of this process, which the send buffer bounds. Mapped bytes don't. */
+  /** Whether unsent bytes use memory of this process, which the send buffer limits. Mapped bytes do not. */
   readonly occupiesMemory: boolean;
-  /** Bytes of the next part of a large slice, at most. `lastBytes`: of the part before, 0 for the first one of a read. */
+  /** Returns the maximum bytes of the next part of a large slice. `lastBytes`: bytes of the previous part, 0 for the first one. */
   nextPart(lastBytes: number, isAlone: boolean): number;
 }
 
-/** Chooses the strategy for a slice. */
+/** Selects the strategy for a slice. */
 export type StrategyFor = (slice: Slice) => SendStrategy;
 
 /**
- * Mapped memory is handed to the kernel in parts: 16 MiB at once would keep everything else waiting. Parts cost time, too, so
- * that each is twice as large as the one before, up to a bound. While others read, the first is small, because clients that
- * disconnect soon shall cost no more than that (measured: beside a crowd of them small reads took 1.9 and 2.8 times as long at
- * p99 as alone, 3.2 and 3.3 times with large first parts).
+ * Mapped memory is written in parts, because 16 MiB at once would delay everything else. Parts have overhead, so
+ * each part is twice as large as the previous one, up to a limit. If others read too, the first part is small, because clients that
+ * disconnect soon should cost little (measured: with many such clients, small reads took 1.9 and 2.8 times as long at
+ * p99 as on an idle member; with large first parts 3.2 and 3.3 times).
  */
 const AMONG_OTHERS = { first: 64 << 10, most: 512 << 10 };
 
 /**
- * While nobody else reads. Measured: beside another client's scan of 1 GiB/s small reads took 1.5 to 2.0 times as long at
- * p99 as alone; reads of 16 MiB one at a time were at 0.93 of raw TCP, with 2 MiB at most at 0.81.
+ * The limit if no other client reads. Measured: during another client's scan of 1 GiB/s, small reads took 1.5 to 2.0 times as long at
+ * p99 as on an idle member; single reads of 16 MiB reached 0.93 of raw TCP, with a limit of 2 MiB 0.81.
  */
 const ALONE = { first: 1 << 20, most: 4 << 20 };
 
-/** Bytes that are copied at a time: scarce memory by the engine, everything by TLS. */
+/** Maximum bytes of a copy: of scarce memory by the engine, of all memory by TLS. */
 export const PIECE_BYTES = 128 << 10;
 
-/** Hands memory to a plain socket as it is. */
+/** Writes memory to a plain socket without a copy. */
 const mappedParts: SendStrategy = {
   queues: true,
   copiedBy: "nobody",
@@ -50,7 +50,7 @@ const mappedParts: SendStrategy = {
   },
 };
 
-/** TLS encrypts all of a part into memory at once, but may use the slice's memory until the part is written. */
+/** TLS encrypts a whole part into memory, but may use the slice's memory until the part is written. */
 const encryptedPieces: SendStrategy = {
   queues: true,
   copiedBy: "nobody",
@@ -58,7 +58,7 @@ const encryptedPieces: SendStrategy = {
   nextPart: () => PIECE_BYTES,
 };
 
-/** Copies memory that others wait for, so that a slow client can't keep it. */
+/** Copies scarce memory, so that a slow client cannot occupy it. */
 const copiedPieces: SendStrategy = {
   queues: false,
   copiedBy: "engine",
@@ -66,7 +66,7 @@ const copiedPieces: SendStrategy = {
   nextPart: () => PIECE_BYTES,
 };
 
-/** Messages of gRPC, which are serialized into the call's own buffers inside `write`. */
+/** gRPC messages, which `write` serializes into the call's own buffers. */
 const messages: SendStrategy = {
   queues: true,
   copiedBy: "sink",

@@ -8,14 +8,14 @@ import { PIECE_BYTES, type SendStrategy, type StrategyFor } from "./send-strateg
 /** A client that takes longer than this for one write is stalled. */
 const STALLED_MS = 100;
 
-/** Slices up to this size are sent in one write, and at once. */
+/** Slices up to this size are sent immediately in one write. */
 const SMALL_BYTES = 64 << 10;
 
-/** Where the bytes go: a plain reply, a response of Node's HTTP server, a gRPC call. */
+/** The destination of the bytes: a plain reply, a response of Node's HTTP server, or a gRPC call. */
 export interface Sink {
-  /** `taken` is called when the bytes have left this process, and never if they don't. One write at a time. */
+  /** Calls `taken` when the bytes have left this process, or never. Only one write may be running. */
   write(bytes: Buffer, taken: () => void): unknown;
-  /** The last bytes, if any. */
+  /** Writes the last bytes, if any, and ends the response. */
   end(bytes?: Buffer): unknown;
   /** Disconnects the client. */
   destroy(): unknown;
@@ -25,38 +25,38 @@ export interface SendingOptions {
   readonly read: ObjectRead;
   readonly sink: Sink;
   readonly strategyFor: StrategyFor;
-  /** Whose place in the fair queue, and whose send buffer, is used. */
+  /** The client, for the fair queue and the send buffer. */
   readonly client: Client;
   readonly clock: Clock;
-  /** Called right before the first bytes, also of an answer without bytes. Until then a failure can be answered properly. */
+  /** Called before the first bytes, also of an empty response. Before that, a failure can still be answered with an error. */
   begin(): void;
-  /** The bytes can't be had, or not all of them. Called once at most; nothing is sent after it. */
+  /** Called at most once, if the read fails. Nothing is sent afterwards. */
   onFailure(error: unknown): void;
 }
 
 /**
- * Sends the bytes of a read: pulls a slice, sends it in writes, releases it, and pulls the next one when the sink took it. A
- * SendStrategy says how. The owner calls `end` when the answer is over, sent or not.
+ * Sends the bytes of a read: pulls a slice, sends it in writes, releases it, and pulls the next one after the sink has taken it. A
+ * SendStrategy defines how. The owner calls `end` when the response is over, sent or not.
  *
- * Memory in the sink's hands can't be taken back, however long the client stalls. That costs nothing for mapped bytes. Of memory
- * that others wait for (`scarce`) only copies are handed over, and the slice is released as soon as its last byte is copied: if
- * the client stalls, all of the rest is copied.
+ * Memory that the sink uses cannot be reclaimed while the client stalls. For mapped bytes this costs nothing. Of scarce memory
+ * only copies are passed to the sink, and the slice is released as soon as its last byte is copied: if
+ * the client stalls, the rest is copied.
  */
 export class Sending {
   readonly #options: SendingOptions;
   #slice: Slice | undefined;
   #strategy: SendStrategy | undefined;
-  /** Bytes of the slice that were handed over. */
+  /** Bytes of the slice that were passed to the sink. */
   #handedBytes = 0;
-  /** The sink uses the slice's memory. */
+  /** Whether the sink uses the slice's memory. */
   #inFlight = false;
-  /** Bytes of the read that were not handed over. */
+  /** Bytes of the read that were not passed to the sink yet. */
   #unsentBytes: number;
-  /** The engine's one buffer for copies. */
+  /** The engine's buffer for copies. */
   #piece: Buffer | undefined;
   #begun = false;
   #over = false;
-  /** The last part, and how many reads had begun before it. */
+  /** Bytes of the last part, and the number of reads that had begun before it. */
   #lastPart = 0;
   #begunBefore: number | undefined;
   #cancelStallTimer: (() => void) | undefined;
@@ -68,12 +68,12 @@ export class Sending {
     this.#unsentBytes = options.read.length;
   }
 
-  /** Whether all bytes were handed over. */
+  /** Whether all bytes were passed to the sink. */
   get complete(): boolean {
     return this.#unsentBytes === 0 && this.#begun;
   }
 
-  /** Sends everything. Never throws. */
+  /** Starts sending. Never throws. */
   start(): void {
     if (this.#unsentBytes > 0) {
       this.#pull();
@@ -87,7 +87,7 @@ export class Sending {
     }
   }
 
-  /** Gives back everything. Harmless when repeated. */
+  /** Releases all resources. May be called repeatedly. */
   end(): void {
     if (this.#over) return;
     this.#over = true;
@@ -140,7 +140,7 @@ export class Sending {
     } else this.#write(slice, strategy, bytes);
   }
 
-  /** Whether no other read ran since the last part. */
+  /** Returns whether no other read ran since the last part. */
   #isAlone(): boolean {
     const { reads, begunReads } = this.#options.client.clients;
     const isAlone = reads <= 1 && (this.#begunBefore ?? begunReads) === begunReads;
@@ -148,7 +148,7 @@ export class Sending {
     return isAlone;
   }
 
-  /** The last bytes go with the end, in one packet with the head if they are few. */
+  /** Sends the last bytes with the end; if they are few, in one packet with the header. */
   #write(slice: Slice, { copiedBy, occupiesMemory }: SendStrategy, count: number): void {
     const { sink, clock } = this.#options;
     const { length } = slice.bytes;
@@ -165,7 +165,7 @@ export class Sending {
     if (isWhole && !this.#inFlight) this.#release();
   }
 
-  /** The buffer is free again when the sink took its bytes. */
+  /** The buffer is free again after the sink has taken its bytes. */
   #copy(bytes: Buffer): Buffer {
     this.#piece ??= Buffer.allocUnsafeSlow(Math.min(PIECE_BYTES, this.#unsentBytes));
     const copied = bytes.copy(this.#piece);
@@ -177,7 +177,7 @@ export class Sending {
     return client.clients.sendBuffer.add(bytes, () => sink.destroy());
   }
 
-  /** The sink took the last write. */
+  /** Called when the sink has taken the last write. */
   #taken(): void {
     this.#unbuffer?.();
     this.#cancelStallTimer?.();
