@@ -28,7 +28,10 @@ import { type WarmOptions, type WarmTarget, warmObjects } from "./warming.js";
 
 /** What the cluster knows of an object. */
 export interface ObjectStat extends Omit<MemberStat, "headers" | "lacks"> {
-  /** Further headers that the object store returns for the object, for example `content-encoding` or `x-amz-meta-owner`. Names are in lower case. */
+  /**
+   * Further headers that the object store returns for the object, for example `content-encoding` or `x-amz-meta-owner`. Names are
+   * in lower case.
+   */
   readonly headers: Readonly<Record<string, string>>;
 }
 
@@ -126,9 +129,9 @@ export class CacheClient implements AsyncDisposable {
   }
 
   /**
-   * Reads the bytes of `[offset, offset + length)`: exactly `length`, or fewer if the object ends first. Length 0 needs no request.
-   * All bytes are of one version: the given one (S3: the ETag without quotes; GCS: the generation) or else the current one.
-   * Rejects with OUT_OF_RANGE if `offset` is past the object's end, FAILED_PRECONDITION if the current version differs.
+   * Reads the bytes of `[offset, offset + length)`: exactly `length`, or fewer if the object ends first. Length 0 needs no
+   * request. All bytes are of one version: the given one (S3: the ETag without quotes; GCS: the generation) or else the current
+   * one. Rejects with OUT_OF_RANGE if `offset` is past the object's end, FAILED_PRECONDITION if the current version differs.
    */
   async readRange(url: string, offset: number, length: number, version = "", options: ReadOptions = {}): Promise<Buffer> {
     parseObjectUrl(url);
@@ -142,9 +145,9 @@ export class CacheClient implements AsyncDisposable {
   }
 
   /**
-   * Returns the same bytes as a Readable, which is also an async iterable. Without a length, it reads to the object's end; an empty
-   * object yields no bytes. Destroying the stream, or breaking out of the loop, aborts the reads. The deadline applies to each
-   * block's read, not to the whole stream. Throws INVALID_ARGUMENT synchronously; other errors destroy the stream.
+   * Returns the same bytes as a Readable, which is also an async iterable. Without a length, it reads to the object's end; an
+   * empty object yields no bytes. Destroying the stream, or breaking out of the loop, aborts the reads. The deadline applies to
+   * each block's read, not to the whole stream. Throws INVALID_ARGUMENT synchronously; other errors destroy the stream.
    */
   stream(url: string, offset = 0, length?: number, version = "", options: StreamOptions = {}): ByteStream {
     parseObjectUrl(url);
@@ -178,15 +181,18 @@ export class CacheClient implements AsyncDisposable {
 
   /**
    * Fetches whole objects into the cache, by URL or prefix. Each block is fetched once, by its owner, with a lower priority than
-   * reads; cached blocks are not fetched again. Resolves with the totals and the failures when all objects have been tried. It has
-   * no deadline. Rejects with INVALID_ARGUMENT for an invalid URL, UNAVAILABLE if no member can be reached.
+   * reads; cached blocks are not fetched again. Resolves with the totals and the failures when all objects have been tried. It
+   * has no deadline. Rejects with INVALID_ARGUMENT for an invalid URL, UNAVAILABLE if no member can be reached.
    */
   async warm(targets: Iterable<WarmTarget> | AsyncIterable<WarmTarget>, options: WarmOptions = {}): Promise<WarmSummary> {
     const using = { calls: this.#ports.connections.calls, owners: this.#members, failover: this.#failover };
     return this.#track(this.#begin("warming", options), (call) => warmObjects(targets, options, using, call));
   }
 
-  /** Removes the cached blocks of one object, or of all objects with a prefix, from all members. Without a version: of all versions. */
+  /**
+   * Removes the cached blocks of one object, or of all objects with a prefix, from all members. Without a version: of all
+   * versions.
+   */
   async evict(selector: EvictSelector, options: CallOptions = {}): Promise<Evicted> {
     const subject = "prefix" in selector ? checkUrlBeginning(selector.prefix) : parseObjectUrl(selector.url).url;
     return this.#run(subject, options, (call) =>

@@ -33,9 +33,9 @@ const OWNERS_TO_ASK = 4;
 const ENDPOINT_RANK = 2;
 
 /**
- * Keeps the ring current through WatchMembers. If a watch ends, it is restarted alternately at the endpoint and at a random member;
- * meanwhile the last list is used. If the endpoint does not support WatchMembers, or computes its ring differently, the client uses
- * only the endpoint, which forwards reads.
+ * Keeps the ring current through WatchMembers. If a watch ends, it is restarted alternately at the endpoint and at a random
+ * member; meanwhile the last list is used. If the endpoint does not support WatchMembers, or computes its ring differently, the
+ * client uses only the endpoint, which forwards reads.
  */
 export class WatchedMembers implements KnownMembers {
   readonly #options: WatchOptions;

@@ -66,8 +66,8 @@ export class ClientMetrics {
 }
 
 /**
- * Returns the client's metrics. Without a meter provider, returns undefined: metrics are disabled and cost nothing. The provider is
- * looked up when a client is created.
+ * Returns the client's metrics. Without a meter provider, returns undefined: metrics are disabled and cost nothing. The provider
+ * is looked up when a client is created.
  */
 export function registeredMetrics(): ClientMetrics | undefined {
   const meter = metrics.getMeter("@frontcache/client");

@@ -43,7 +43,8 @@ export interface CallOptions {
 export interface ReadOptions extends CallOptions {
   /**
    * Buffer of at least `length` bytes that receives the result, instead of a new one. Allocating a fresh buffer costs several
-   * times more than the transfer itself. Do not use the buffer before the read settles. After an error its contents are undefined.
+   * times more than the transfer itself. Do not use the buffer before the read settles. After an error its contents are
+   * undefined.
    */
   readonly into?: Uint8Array;
 }

@@ -33,8 +33,8 @@ export interface StreamWith extends ReadWith {
 }
 
 /**
- * Streams a range in order and in one version. While one block is consumed, the next blocks are read ahead. Destroying the stream, or
- * breaking out of a `for await` loop, aborts the reads.
+ * Streams a range in order and in one version. While one block is consumed, the next blocks are read ahead. Destroying the
+ * stream, or breaking out of a `for await` loop, aborts the reads.
  */
 export class RangeStream extends Readable {
   readonly #pieces: AsyncGenerator<Buffer, void>;

@@ -33,7 +33,9 @@ export interface ReadWith {
   readonly metrics: ClientMetrics | undefined;
 }
 
-/** Reads one block's span to its last byte, from a file or a member. After an interruption, resumes after the last received byte. */
+/**
+ * Reads one block's span to its last byte, from a file or a member. After an interruption, resumes after the last received byte.
+ */
 export async function readBlock(
   landing: BufferLanding,
   { blocks, owners, failover, local, metrics }: ReadWith,

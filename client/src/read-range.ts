@@ -22,14 +22,14 @@ export interface RangeWith extends ReadWith {
 }
 
 /**
- * The blocks of shorter ranges of a known version are requested concurrently. For a longer range, the first block's response comes
- * first and contains the object's size, so that no blocks past the end are requested.
+ * The blocks of shorter ranges of a known version are requested concurrently. For a longer range, the first block's response
+ * comes first and contains the object's size, so that no blocks past the end are requested.
  */
 const ALL_AT_ONCE_BYTES = 64 << 20;
 
 /**
- * Reads the range in one version: exactly `length` bytes, or fewer if the object ends first. Without a version, the first response
- * determines the version. If the object is overwritten meanwhile, the whole read is retried once.
+ * Reads the range in one version: exactly `length` bytes, or fewer if the object ends first. Without a version, the first
+ * response determines the version. If the object is overwritten meanwhile, the whole read is retried once.
  */
 export async function readRange(range: RequestedRange, using: RangeWith, call: RunningCall): Promise<Buffer> {
   try {

@@ -16,8 +16,8 @@ export class StreamMemory {
   }
 
   /**
-   * Call when the consumer has requested the bytes after a block. It may still use the block's last chunk, because streams read one
-   * chunk ahead. Therefore the buffer of the block before this one becomes free.
+   * Call when the consumer has requested the bytes after a block. It may still use the block's last chunk, because streams read
+   * one chunk ahead. Therefore the buffer of the block before this one becomes free.
    */
   pass(block: Buffer | undefined): void {
     if (!this.#reuse) return;

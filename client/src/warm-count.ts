@@ -42,7 +42,9 @@ type Counts = Pick<WarmProgress, "doneBytes" | "cachedBytes" | "totalBytes" | "d
 
 const NOTHING: Counts = { doneBytes: 0, cachedBytes: 0, totalBytes: 0, doneBlocks: 0 };
 
-/** Sums the progress that members report for a batch of objects or a prefix. A new report about an object replaces the last one. */
+/**
+ * Sums the progress that members report for a batch of objects or a prefix. A new report about an object replaces the last one.
+ */
 export class WarmCount {
   readonly #before: WarmSummary;
   #summary: WarmSummary;
@@ -80,7 +82,9 @@ export class WarmCount {
     this.#summary = { ...this.#summary, failed: failed + 1, failures: kept };
   }
 
-  /** Another member restarts the objects that are not done, and all objects of a prefix. Bytes fetched before are cached by then. */
+  /**
+   * Another member restarts the objects that are not done, and all objects of a prefix. Bytes fetched before are cached by then.
+   */
   restart(): void {
     if (this.#left === undefined) this.#summary = this.#before;
     else for (const counts of this.#running.values()) this.#replace(counts, NOTHING);

@@ -27,7 +27,10 @@ export function blockOffsetOf(offset: number, geometry: Geometry): number {
   return offset - (offset % geometry.blockBytes);
 }
 
-/** Returns the length of the block at `blockOffset`: the block size, or less for the object's last block, or 0 past the object's end. */
+/**
+ * Returns the length of the block at `blockOffset`: the block size, or less for the object's last block, or 0 past the object's
+ * end.
+ */
 export function blockLength(blockOffset: number, objectSize: number, geometry: Geometry): number {
   return Math.max(0, Math.min(geometry.blockBytes, objectSize - blockOffset));
 }
@@ -48,7 +51,10 @@ export function segmentOf(position: number, geometry: Geometry): number {
   return Math.floor(position / geometry.segmentBytes);
 }
 
-/** Returns the length of a segment in a block of `blockBytes`: the segment size, less for the last segment, 0 past the block's end. */
+/**
+ * Returns the length of a segment in a block of `blockBytes`: the segment size, less for the last segment, 0 past the block's
+ * end.
+ */
 export function segmentLength(segment: number, blockBytes: number, { segmentBytes }: Geometry): number {
   return Math.max(0, Math.min(segmentBytes, blockBytes - segment * segmentBytes));
 }

@@ -3,12 +3,14 @@ const MiB = 1 << 20;
 
 /**
  * Bytes of data in one ReadRangeResponse. Of the sizes from 16 KiB to 2 MiB, 512 KiB was the fastest for hot 16 MiB blocks, read
- * singly or four concurrently; it costs both sides a fifth less CPU per byte than 64 KiB. Smaller messages have more overhead. Larger
- * ones gain nothing and cost memory, because a member buffers one message per stream.
+ * singly or four concurrently; it costs both sides a fifth less CPU per byte than 64 KiB. Smaller messages have more overhead.
+ * Larger ones gain nothing and cost memory, because a member buffers one message per stream.
  */
 export const MESSAGE_BYTES = 512 * KiB;
 
-/** Options of channels for reads. HTTP/2's default window of 64 KiB would limit a stream to window / round trip: 16 MiB/s at 4 ms. */
+/**
+ * Options of channels for reads. HTTP/2's default window of 64 KiB would limit a stream to window / round trip: 16 MiB/s at 4 ms.
+ */
 export const readingChannelOptions = {
   "grpc-node.flow_control_window": 16 * MiB,
   "grpc.max_receive_message_length": 4 * MiB,

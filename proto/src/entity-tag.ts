@@ -1,6 +1,6 @@
 /**
- * Versions and entity tags (RFC 9110, 8.8.3). A version is an ETag without its quotes. A weak tag's version keeps the mark `W/` in
- * front: `W/"abc"` is the version `W/abc`.
+ * Versions and entity tags (RFC 9110, 8.8.3). A version is an ETag without its quotes. A weak tag's version keeps the mark `W/`
+ * in front: `W/"abc"` is the version `W/abc`.
  */
 
 /** Characters that a tag may contain between its quotes. */

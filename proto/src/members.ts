@@ -19,8 +19,8 @@ export function memberFromMessage({ name, grpcAddr, httpAddr }: Member): MemberI
 }
 
 /**
- * The members at one moment, and their ring. Immutable: a change creates a new Membership. Memberships with equal `hash` rank every
- * block equally and have the same addresses.
+ * The members at one moment, and their ring. Immutable: a change creates a new Membership. Memberships with equal `hash` rank
+ * every block equally and have the same addresses.
  */
 export class Membership {
   /** Sorted by name, in code unit order. */
@@ -41,8 +41,8 @@ export class Membership {
 
   /**
    * Creates the membership of members in any order; the list may be empty. If the names are unchanged, the ring of `previous` is
-   * reused, so a changed address is cheap. Throws INVALID_ARGUMENT if a name is empty or duplicate, an address is not `host:port`,
-   * the block size is not a positive whole number, or there are more than MAX_RING_MEMBERS members.
+   * reused, so a changed address is cheap. Throws INVALID_ARGUMENT if a name is empty or duplicate, an address is not
+   * `host:port`, the block size is not a positive whole number, or there are more than MAX_RING_MEMBERS members.
    */
   static of(members: readonly MemberInfo[], blockBytes: number, previous?: Membership): Membership {
     check(members, blockBytes);
@@ -50,8 +50,8 @@ export class Membership {
   }
 
   /**
-   * Creates the membership from a member's message. Throws as `of` does. If its hash differs from the message's, the sender computes
-   * its ring differently.
+   * Creates the membership from a member's message. Throws as `of` does. If its hash differs from the message's, the sender
+   * computes its ring differently.
    */
   static fromMessage(message: MemberList, previous?: Membership): Membership {
     return Membership.of(message.members.map(memberFromMessage), message.blockBytes, previous);

@@ -53,7 +53,9 @@ export interface PrefixRef extends BucketRef {
 /** The limit of S3 and GCS, in bytes of UTF-8. */
 const MAX_KEY_BYTES = 1024;
 
-/** Maximum characters of a version, because versions are part of headers, errors and block files. ETags have about a tenth of it. */
+/**
+ * Maximum characters of a version, because versions are part of headers, errors and block files. ETags have about a tenth of it.
+ */
 export const MAX_VERSION_LENGTH = 1_024;
 
 /** Bucket names of both stores, including old S3 buckets with capitals and underscores, and GCS names of 222 characters. */
@@ -73,8 +75,8 @@ export function parsePrefixUrl(url: string): PrefixRef {
 }
 
 /**
- * Checks a prefix of object URLs, for example of an eviction. It must contain a scheme, so that an empty argument does not select all
- * objects. Returns the prefix, or throws INVALID_ARGUMENT.
+ * Checks a prefix of object URLs, for example of an eviction. It must contain a scheme, so that an empty argument does not select
+ * all objects. Returns the prefix, or throws INVALID_ARGUMENT.
  */
 export function checkUrlBeginning(text: string): string {
   if (splitScheme(text) !== undefined) return text;
@@ -84,7 +86,9 @@ export function checkUrlBeginning(text: string): string {
 /** Marks a weak tag. On its own it is not a version, because it would be an empty tag in headers. */
 const WEAK_MARK = "W/";
 
-/** Throws FAILED_PRECONDITION for a version that no object can have: too long, or `W/` alone. Undefined is the current version. */
+/**
+ * Throws FAILED_PRECONDITION for a version that no object can have: too long, or `W/` alone. Undefined is the current version.
+ */
 export function checkVersion(url: string, version: string | undefined): void {
   if (version === WEAK_MARK) throw new CacheError("FAILED_PRECONDITION", `${url}: a weak tag without a name is not a version`);
   if (version === undefined || version.length <= MAX_VERSION_LENGTH) return;

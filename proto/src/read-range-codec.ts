@@ -8,8 +8,8 @@ const OBJECT_SIZE_TAG = 2 << 3;
 const VERSION_TAG = (3 << 3) | 2;
 
 /**
- * Serialises a ReadRangeResponse with a single copy of its bytes. The generated code copies them three times: into the writer's list
- * of chunks, into the joined array and into a Buffer. The encoding is the same; a test compares them.
+ * Serialises a ReadRangeResponse with a single copy of its bytes. The generated code copies them three times: into the writer's
+ * list of chunks, into the joined array and into a Buffer. The encoding is the same; a test compares them.
  */
 export function encodeReadRangeResponse(message: ReadRangeResponse): Buffer {
   const out = Buffer.allocUnsafe(readRangeResponseBytes(message));
@@ -48,8 +48,8 @@ export function writeReadRangeResponse({ data, version, objectSize }: ReadRangeR
 }
 
 /**
- * Decodes a ReadRangeResponse without copying: `data` is a view of `input`. All messages of a stream except the first contain only
- * data and take a fast path. Other messages use the general decoder.
+ * Decodes a ReadRangeResponse without copying: `data` is a view of `input`. All messages of a stream except the first contain
+ * only data and take a fast path. Other messages use the general decoder.
  */
 export function decodeReadRangeResponse(input: Buffer): ReadRangeResponse {
   if (input[0] === DATA_TAG) {

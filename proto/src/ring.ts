@@ -6,7 +6,9 @@ export const RING_PARAMETERS = { algorithm: "md5", vnodes: 160, pointsPerVnode: 
 /** Maximum blocks whose ranking a ring remembers, in two generations of half this size. */
 const REMEMBERED_BLOCKS = 8192;
 
-/** Points are sorted as `value * INDEX_LIMIT + index`: 32 + 21 bits, which a double represents exactly. Room for 3,276 members. */
+/**
+ * Points are sorted as `value * INDEX_LIMIT + index`: 32 + 21 bits, which a double represents exactly. Room for 3,276 members.
+ */
 const INDEX_LIMIT = 2 ** 21;
 
 const POINTS_PER_MEMBER = RING_PARAMETERS.vnodes * RING_PARAMETERS.pointsPerVnode;
@@ -20,12 +22,12 @@ export function ownerKey(url: string, blockOffset: number): string {
 }
 
 /**
- * Maps blocks to members by consistent hashing (ketama) over the members' names. The result is the same on every machine. All points
- * equal those of the package hashring with 160 virtual nodes per member; a test compares them. That package is not used, because it
- * takes several times as long and breaks in ES module bundles (CONTRIBUTING.md, "Bundles").
+ * Maps blocks to members by consistent hashing (ketama) over the members' names. The result is the same on every machine. All
+ * points equal those of the package hashring with 160 virtual nodes per member; a test compares them. That package is not used,
+ * because it takes several times as long and breaks in ES module bundles (CONTRIBUTING.md, "Bundles").
  *
- * A ring is immutable. Building one blocks the event loop for 1 ms with 10 members, for 220 ms with 1,000. Finding an owner costs 3 to
- * 5 us, or 0.5 us if it is remembered.
+ * A ring is immutable. Building one blocks the event loop for 1 ms with 10 members, for 220 ms with 1,000. Finding an owner costs
+ * 3 to 5 us, or 0.5 us if it is remembered.
  */
 export class Ring {
   readonly #names: readonly string[];
@@ -53,8 +55,9 @@ export class Ring {
   }
 
   /**
-   * Returns the name of the member at a rank for a block; undefined past the last. Rank 0 is the block's owner, rank 1 the member that
-   * takes over if the owner is unreachable, and so on through all members. Low ranks are cheapest: the ring is walked only that far.
+   * Returns the name of the member at a rank for a block; undefined past the last. Rank 0 is the block's owner, rank 1 the member
+   * that takes over if the owner is unreachable, and so on through all members. Low ranks are cheapest: the ring is walked only
+   * that far.
    */
   nameAt(url: string, blockOffset: number, rank: number): string | undefined {
     if (rank >= this.#names.length) return undefined;
@@ -122,7 +125,10 @@ export class Ring {
   }
 }
 
-/** Returns ketama's points, sorted, each as `value * INDEX_LIMIT + index`. The md5 of `<name>-<vnode>` gives four points per vnode. */
+/**
+ * Returns ketama's points, sorted, each as `value * INDEX_LIMIT + index`. The md5 of `<name>-<vnode>` gives four points per
+ * vnode.
+ */
 function sortedPoints(names: readonly string[]): Float64Array {
   const { vnodes, pointsPerVnode } = RING_PARAMETERS;
   const order = new Float64Array(names.length * POINTS_PER_MEMBER);

@@ -3,7 +3,9 @@ import { seededRandom } from "../seeded-random.js";
 import { cpuMs } from "./machine.js";
 import { KiB, type StageObject } from "./stage.js";
 
-/** A number of rounds or reads, or a duration. With `--quick` a tenth of it: enough to test a question, too little for figures. */
+/**
+ * A number of rounds or reads, or a duration. With `--quick` a tenth of it: enough to test a question, too little for figures.
+ */
 export function quick(amount: number): number {
   return process.env.FRONTCACHE_BENCH_QUICK === undefined ? amount : amount / 10;
 }

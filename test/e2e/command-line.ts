@@ -12,7 +12,10 @@ export interface Finished {
 /** The built program. */
 export const BIN = join(import.meta.dirname, "..", "..", "server", "bin", "frontcache.js");
 
-/** Runs the built `frontcache` to its end, without frontcache's settings of this environment. `input` is its standard input; `started` gets the process. */
+/**
+ * Runs the built `frontcache` to its end, without frontcache's settings of this environment. `input` is its standard input;
+ * `started` gets the process.
+ */
 export async function frontcache(
   args: readonly string[],
   env: Readonly<Record<string, string>> = {},

@@ -56,6 +56,7 @@ function interrupt(response: ServerResponse, how: "reset" | "close" | "stall"): 
   const socket = response.socket;
   if (how === "stall" || socket === null) return;
   if (how === "close") socket.end();
-  // A reset discards unsent bytes, so wait until the kernel has taken them. There may be no `drain` event if nothing was buffered.
+  // A reset discards unsent bytes, so wait until the kernel has taken them. There may be no `drain` event if nothing was
+  // buffered.
   else socket.write("", () => socket.resetAndDestroy());
 }

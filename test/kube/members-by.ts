@@ -7,7 +7,9 @@ import {
   silentLog,
 } from "@frontcache/server/testing";
 
-/** Opens members from the pods with `app=frontcache` in the kubeconfig's namespace, with the default settings and some options. */
+/**
+ * Opens members from the pods with `app=frontcache` in the kubeconfig's namespace, with the default settings and some options.
+ */
 export function membersBy(
   kubeconfig: string,
   options: Partial<KubernetesMembersOptions> & Pick<KubernetesMembersOptions, "clock" | "random">,

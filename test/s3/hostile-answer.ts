@@ -157,7 +157,10 @@ export const hostileAnswer: fc.Arbitrary<HostileAnswer> = fc.record({
   ending: fc.constantFrom("end" as const, "reset" as const, "open" as const),
 });
 
-/** Returns whether the first blank line directly precedes the object's bytes. Otherwise the body matches its header, not the object. */
+/**
+ * Returns whether the first blank line directly precedes the object's bytes. Otherwise the body matches its header, not the
+ * object.
+ */
 export function isFramed({ wire }: HostileAnswer): boolean {
   const bodyAt = wire.indexOf("\r\n\r\n", 0, "latin1") + 4;
   return wire.subarray(bodyAt, bodyAt + asked.length).equals(good.body);

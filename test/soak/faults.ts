@@ -85,7 +85,9 @@ async function faultOrigin({ cluster, verdicts }: FaultTargets, fault: FaultRule
   well();
 }
 
-/** Damages the block files of a stopped member: flips a bit in a fifth of them, truncates some, removes some, adds a stray file. */
+/**
+ * Damages the block files of a stopped member: flips a bit in a fifth of them, truncates some, removes some, adds a stray file.
+ */
 function damageFiles(directory: string, random: () => number): void {
   const files = readdirSync(join(directory, "v1"), { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())

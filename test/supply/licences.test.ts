@@ -17,7 +17,10 @@ const ALLOWED = new Set([
   "Unlicense",
 ]);
 
-/** Returns whether an SPDX expression permits an allowed choice: one side of an OR, both sides of an AND. Brackets cannot be nested. */
+/**
+ * Returns whether an SPDX expression permits an allowed choice: one side of an OR, both sides of an AND. Brackets cannot be
+ * nested.
+ */
 function isAllowed(expression: string): boolean {
   const bare = expression.replace(/[()]/g, "");
   return bare.split(" OR ").some((choice) => choice.split(" AND ").every((licence) => ALLOWED.has(licence.trim())));

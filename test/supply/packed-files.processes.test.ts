@@ -13,7 +13,9 @@ function packed(): Map<string, string[]> {
   return new Map(all.map(({ name, files }) => [name, files.map(({ path }) => path)]));
 }
 
-/** Returns whether the source of a built file was deleted. A work tree may contain such files; publishing rebuilds (`prepack`). */
+/**
+ * Returns whether the source of a built file was deleted. A work tree may contain such files; publishing rebuilds (`prepack`).
+ */
 function isLeftOver(folder: string, path: string): boolean {
   const source = path.replace(/^dist\//, "src/").replace(/(?:\.js|\.d\.ts|\.js\.map)$/, ".ts");
   return path.startsWith("dist/") && source !== path && !existsSync(join(root, folder, source));

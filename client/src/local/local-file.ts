@@ -31,9 +31,9 @@ export function suspendUntilSettled(volume: LocalVolume, work: Promise<unknown>)
 const tail = Buffer.allocUnsafeSlow(FOOTER_TAIL_BYTES);
 
 /**
- * A block file of a member on this host, open for reading. The member may append segments and drop damaged ones; it records a drop in
- * the footer before it overwrites the bytes. Bytes are therefore valid if the footer, read after them, records no new drop. The file
- * of an evicted block stays readable, and uses its space, until it is closed.
+ * A block file of a member on this host, open for reading. The member may append segments and drop damaged ones; it records a
+ * drop in the footer before it overwrites the bytes. Bytes are therefore valid if the footer, read after them, records no new
+ * drop. The file of an evicted block stays readable, and uses its space, until it is closed.
  */
 export class LocalFile {
   readonly #fd: number;
@@ -145,8 +145,8 @@ export class LocalFile {
   }
 
   /**
-   * Reads cached bytes on the thread pool, and verifies the CRC of unverified segments. `[start, start + target.length)` must lie in
-   * one segment, or in verified segments. Returns false as `readNow` does. Never rejects.
+   * Reads cached bytes on the thread pool, and verifies the CRC of unverified segments. `[start, start + target.length)` must lie
+   * in one segment, or in verified segments. Returns false as `readNow` does. Never rejects.
    */
   async read(target: Buffer, start: number, nowMs: number): Promise<boolean> {
     const segment = segmentOf(start, this.#geometry);
@@ -162,7 +162,9 @@ export class LocalFile {
     return true;
   }
 
-  /** Returns the end of a piece of a long read from `start`: its segment's end, or through verified segments at most `mostBytes`. */
+  /**
+   * Returns the end of a piece of a long read from `start`: its segment's end, or through verified segments at most `mostBytes`.
+   */
   pieceEnd(start: number, end: number, mostBytes: number): number {
     const { segmentBytes } = this.#geometry;
     const first = segmentOf(start, this.#geometry);

@@ -32,8 +32,8 @@ const MAIN_THREAD_BYTES = 128 << 10;
 /** Pages read within this time are assumed to be in memory. */
 const HOT_MS = 10_000;
 /**
- * A read on the main thread that exceeds the first limit waited either for the disk or for the CPU. It counts as a disk wait if this
- * process has read from a disk meanwhile, or if it exceeds the second limit. Reads then avoid the main thread for a while.
+ * A read on the main thread that exceeds the first limit waited either for the disk or for the CPU. It counts as a disk wait if
+ * this process has read from a disk meanwhile, or if it exceeds the second limit. Reads then avoid the main thread for a while.
  */
 const LONG_MS = 2;
 const VERY_LONG_MS = 50;
@@ -69,8 +69,8 @@ export class LocalReads {
   }
 
   /**
-   * Reads a span from a file. Returns whether all bytes were read. If not, some bytes at the start may have been read; the rest must
-   * be requested from a member. Rejects only with the error that ended the call.
+   * Reads a span from a file. Returns whether all bytes were read. If not, some bytes at the start may have been read; the rest
+   * must be requested from a member. Rejects only with the error that ended the call.
    */
   read(landing: BufferLanding, geometry: Geometry, limits: CallLimits): boolean | Promise<boolean> {
     const { url, version } = landing.pinned;

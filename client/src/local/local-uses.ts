@@ -11,7 +11,9 @@ export interface LocalUsesOptions {
   readonly report: (uses: readonly BlockId[]) => Promise<void>;
 }
 
-/** Collects the blocks read from files and reports them in batches. Without reports, members would evict these blocks as unused. */
+/**
+ * Collects the blocks read from files and reports them in batches. Without reports, members would evict these blocks as unused.
+ */
 export class LocalUses {
   readonly #options: LocalUsesOptions;
   #uses = new Set<BlockId>();

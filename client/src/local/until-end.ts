@@ -1,8 +1,8 @@
 import type { CallLimits } from "../members/ports.js";
 
 /**
- * Waits for the work or the end of the call, whichever comes first. If the call ends first, calls `onAbandoned` and rejects with the
- * call's error. The abandoned work continues and must never reject.
+ * Waits for the work or the end of the call, whichever comes first. If the call ends first, calls `onAbandoned` and rejects with
+ * the call's error. The abandoned work continues and must never reject.
  */
 export async function untilEnd<Result>(work: Promise<Result>, limits: CallLimits, onAbandoned: () => void): Promise<Result> {
   let stop = (): void => {};

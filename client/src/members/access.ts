@@ -1,33 +1,33 @@
 import { CacheError } from "@frontcache/proto";
 import type { CallingMember } from "./member-handshake.js";
 
-/** How TLS is spoken with members. Everything is in PEM. */
+/** TLS options for connections to members. All certificates and keys are in PEM. */
 export interface TlsOptions {
-  /** The authorities that members' certificates are checked by. Default: the system's. */
+  /** The authorities that verify members' certificates. Default: the system's. */
   readonly ca?: string | Buffer;
-  /** The client's own certificate chain, with `key`, where members ask for one. */
+  /** The client's certificate chain, with `key`, if members require one. */
   readonly cert?: string | Buffer;
   readonly key?: string | Buffer;
-  /** The name in members' certificates. Default: the host by which each is reached. */
+  /** The name expected in members' certificates. Default: the host of each member's address. */
   readonly serverName?: string;
 }
 
-/** What a client shows to members. Both are asked for whenever they are needed, so that they may change meanwhile. */
+/** A client's credentials for members. They are read whenever they are needed, so they may be rotated. */
 export interface Access {
-  /** For each new connection; undefined: plain text. */
+  /** Returns the TLS options of a new connection; undefined: plain text. */
   tls(): TlsOptions | undefined;
-  /** For each call: the value of its Authorization header; undefined: none. */
+  /** Returns the value of a call's Authorization header; undefined: none. */
   authorization(): string | undefined;
-  /** For each new connection: the member that proves itself by a key. Undefined or absent: nobody does. */
+  /** Returns the member that proves its identity on a new connection with a key. Undefined or absent: no proof. */
   member?(): CallingMember | undefined;
 }
 
-/** Plain text, and no token. */
+/** Plain text without a token. */
 export const plainAccess: Access = { tls: () => undefined, authorization: () => undefined };
 
 export type Given<Value> = Value | (() => Value) | undefined;
 
-/** What the options of `connect` come to. Throws INVALID_ARGUMENT for ones that can't be used. */
+/** Converts the options of `connect`. Throws INVALID_ARGUMENT for invalid ones. */
 export function accessOf(tls: Given<TlsOptions>, token: Given<string>): Access {
   const tlsOf = typeof tls === "function" ? () => given("tls", () => checkAuthorities(tls())) : () => tls;
   const authorization = (): string | undefined => {
@@ -44,7 +44,9 @@ export function accessOf(tls: Given<TlsOptions>, token: Given<string>): Access {
   return { tls: tlsOf, authorization };
 }
 
-/** What the caller's function gives now: where it can't, as while a file is exchanged, it may soon. */
+/**
+ * Calls the caller's function. Its failure is UNAVAILABLE, because it may be temporary, for example during a rotation of files.
+ */
 function given<Value>(option: "tls" | "token", get: () => Value): Value {
   try {
     return get();

@@ -3,39 +3,39 @@ import type { AnswerHead, AnswerSource, ReadRequest, ReadTarget } from "./ports.
 
 /** The range of an object that lies in one block; one request reads it. */
 export interface BlockSpan {
-  /** Where its block begins in the object; the ring is asked with it. */
+  /** Start of the block in the object, which determines its owner. */
   readonly blockOffset: number;
-  /** First byte, counted from the object's beginning. */
+  /** First byte in the object. */
   readonly offset: number;
   /** Bytes, at least 1. */
   readonly length: number;
 }
 
-/** One version of an object. All answers of one read must be of it. The first answer settles what the caller left open. */
+/** The version and size of an object, equal for all responses of a read. Unknown values are taken from the first response. */
 export class PinnedObject {
   readonly url: string;
   #version: string;
   #objectSize: number | undefined;
 
-  /** `version` empty: the first answer's. */
+  /** If `version` is empty, the first response determines it. */
   constructor(url: string, version: string) {
     this.url = url;
     this.#version = version;
   }
 
-  /** Empty while it isn't known. */
+  /** Empty while it is unknown. */
   get version(): string {
     return this.#version;
   }
 
-  /** Undefined before the first answer. */
+  /** Undefined before the first response. */
   get objectSize(): number | undefined {
     return this.#objectSize;
   }
 
   /**
-   * Checks the head of an answer that begins at `offset`, and learns from the first one. Throws OUT_OF_RANGE when the object
-   * ends before that, INTERNAL when the answer is of another version or size than was asked for or seen.
+   * Checks the header of a response that begins at `offset`; the first one determines unknown values. Throws OUT_OF_RANGE if the
+   * object ends before it, INTERNAL if the response has another version or size than requested or known.
    */
   check({ version, objectSize }: AnswerHead, offset: number): void {
     if (version === "") throw this.#broken(offset, "the answer names no version");
@@ -59,13 +59,13 @@ export class PinnedObject {
 }
 
 /**
- * The account of the bytes that one block's read has received: an interrupted answer leaves what it brought, and the next
- * request asks for the rest, of the same version. Where the bytes go is its subclasses' business.
+ * Counts the received bytes of one block's read. After an interrupted response its bytes are kept, and the next
+ * request asks for the rest, of the same version. Subclasses decide where the bytes are stored.
  */
 export abstract class BlockLanding implements ReadTarget {
   readonly span: BlockSpan;
   readonly pinned: PinnedObject;
-  /** Bytes received before the running answer. */
+  /** Bytes received before the current response. */
   #answerStart = 0;
   #landedBytes = 0;
   #totalBytes: number | undefined;
@@ -75,12 +75,12 @@ export abstract class BlockLanding implements ReadTarget {
     this.pinned = pinned;
   }
 
-  /** Bytes at the span's beginning that have been received. */
+  /** Received bytes at the start of the span. */
   get landedBytes(): number {
     return this.#landedBytes;
   }
 
-  /** Whether no byte is missing. */
+  /** Whether all bytes were received. */
   get complete(): boolean {
     return this.#landedBytes === this.#totalBytes;
   }
@@ -108,33 +108,36 @@ export abstract class BlockLanding implements ReadTarget {
     return true;
   }
 
-  /** Called once, with the number of bytes that the whole read brings. */
+  /** Called once with the number of bytes of the whole read. */
   protected abstract begin(totalBytes: number): void;
 
-  /** Forgets the bytes of the running answer behind the first `keptBytes` of the span: the answer turned out wrong. */
+  /** Discards the bytes of the current response after the first `keptBytes` of the span, because the response was invalid. */
   protected forget(keptBytes: number): void {
     this.#landedBytes = Math.max(this.#answerStart, keptBytes);
   }
 
-  /** Whether the first `bytes` of the span were received before the running answer. */
+  /** Returns whether the first `bytes` of the span were received before the current response. */
   protected isBeforeAnswer(bytes: number): boolean {
     return bytes <= this.#answerStart;
   }
 }
 
-/** What a block needs to know of the read that it belongs to. */
+/** The part of a read that its blocks share. */
 export interface BufferPlace {
-  /** The one version that all answers are of. */
+  /** The version of all responses. */
   readonly pinned: PinnedObject;
-  /** The buffer of `bytes` bytes for the block's span, called once: less than the span's length where the object ends. */
+  /**
+   * Returns the buffer of `bytes` bytes for the block's span; called once. `bytes` is less than the span if the object ends
+   * before.
+   */
   place(bytes: number): Buffer;
-  /** Whether nobody looks at the buffer after the read has failed, so that bytes may still come into it then. Absent: no. */
+  /** Whether the buffer is unused after a failed read, so that bytes may still be written into it. Absent: no. */
   readonly mayBeLeft?: boolean;
-  /** Called whenever more has landed. */
+  /** Called when bytes were received. */
   onLanded?(): void;
 }
 
-/** The most that is received at a time, so that whoever waits for the first bytes of a block gets them soon. */
+/** Maximum bytes received at a time, so that consumers get the first bytes of a block soon. */
 const READ_BYTES = 4 << 20;
 
 /** A block's read into one buffer. */
@@ -148,12 +151,12 @@ export class BufferLanding extends BlockLanding {
     this.#place = place;
   }
 
-  /** Whether a read that fails need not wait until nothing writes into its buffer any more. */
+  /** Whether a failed read may end while the buffer is still being written. */
   get mayBeLeft(): boolean {
     return this.#place.mayBeLeft === true;
   }
 
-  /** Memory for all bytes that are missing. The answer must have been opened. */
+  /** The buffer of all missing bytes. The response must have been opened. */
   get rest(): Buffer {
     return this.#buffer!.subarray(this.landedBytes);
   }
@@ -168,7 +171,7 @@ export class BufferLanding extends BlockLanding {
     return true;
   }
 
-  /** What landed since the last call, for a reader that doesn't wait for the whole; undefined: nothing. */
+  /** Returns the bytes received since the last call, for consumers that do not wait for the whole; undefined: none. */
   take(): Buffer | undefined {
     if (this.#buffer === undefined || this.#takenBytes === this.landedBytes) return undefined;
     const piece = this.#buffer.subarray(this.#takenBytes, this.landedBytes);
@@ -176,7 +179,9 @@ export class BufferLanding extends BlockLanding {
     return piece;
   }
 
-  /** Forgets the bytes of the running answer, which turned out wrong. False: some have been taken already, the read must fail. */
+  /**
+   * Discards the bytes of the current, invalid response. Returns false if some were consumed already; then the read must fail.
+   */
   takeBack(): boolean {
     const isUntouched = this.isBeforeAnswer(this.#takenBytes);
     this.forget(this.#takenBytes);

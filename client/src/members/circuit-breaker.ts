@@ -4,9 +4,9 @@ import type { Clock } from "./clock.js";
 
 export interface CircuitBreakerOptions {
   readonly clock: Clock;
-  /** How long a circuit stays open after the first, second, ... failure in a row. */
+  /** Time that a circuit stays open after consecutive failures. */
   readonly openFor: Backoff;
-  /** Tries to reach an address. Settles in bounded time, and at once when the signal is aborted. */
+  /** Probes an address. Settles in bounded time, and immediately when the signal is aborted. */
   readonly probe: (address: string, signal: AbortSignal) => Promise<void>;
   /** Called when a circuit opens (`false`) and when it closes again (`true`). */
   readonly onChange?: ((address: string, isReachable: boolean) => void) | undefined;
@@ -15,14 +15,14 @@ export interface CircuitBreakerOptions {
 /** A circuit that is not closed. */
 interface Broken {
   readonly failures: number;
-  /** When it is probed; undefined: half open, a probe succeeded and the next call may try. */
+  /** Time of the next probe; undefined: half open, because a probe succeeded and the next call may try. */
   readonly untilMs: number | undefined;
 }
 
 /**
- * Which addresses answer. Only the calls that run when an address fails pay for it: its circuit opens for a while, then a probe
- * in the background tests it, and the next call after a successful probe tries it. That call closes the circuit, or opens it
- * for longer.
+ * Tracks which addresses answer. Only calls that run when an address fails are affected: its circuit opens for a while, then a
+ * probe in the background tests it, and the next call after a successful probe tries it. This call closes the circuit, or opens
+ * it for longer.
  */
 export class CircuitBreaker {
   readonly #options: CircuitBreakerOptions;
@@ -35,7 +35,7 @@ export class CircuitBreaker {
     this.#options = options;
   }
 
-  /** Whether not to call an address now. Starts its probe if that is due. */
+  /** Returns whether an address must not be called now. Starts its probe if it is due. */
   isOpen(address: string): boolean {
     if (this.#broken.size === 0) return false;
     const broken = this.#broken.get(address);
@@ -44,23 +44,23 @@ export class CircuitBreaker {
     return true;
   }
 
-  /** Whether the last call failed, and none has succeeded since. */
+  /** Returns whether the last call failed, and none has succeeded since. */
   isBroken(address: string): boolean {
     return this.#broken.has(address);
   }
 
-  /** Whether the last call or probe of an address got an answer. */
+  /** Returns whether the last call or probe of an address got an answer. */
   isAnswering(address: string): boolean {
     return this.#answering.has(address);
   }
 
-  /** The address answered, be it with an error. */
+  /** Records an answer of an address, possibly an error. */
   succeeded(address: string): void {
     this.#answering.add(address);
     if (this.#broken.size > 0 && this.#broken.delete(address)) this.#options.onChange?.(address, true);
   }
 
-  /** The address could not be reached. Calls that fail together count as one failure. */
+  /** Records that an address is unreachable. Concurrent failures count as one. */
   failed(address: string): void {
     const { clock, openFor, onChange } = this.#options;
     this.#answering.delete(address);
@@ -87,13 +87,13 @@ export class CircuitBreaker {
     );
   }
 
-  /** Forgets all addresses but these. */
+  /** Forgets all other addresses. */
   keepOnly(addresses: ReadonlySet<string | undefined>): void {
     for (const address of this.#answering) if (!addresses.has(address)) this.#answering.delete(address);
     for (const address of this.#broken.keys()) if (!addresses.has(address)) this.#broken.delete(address);
   }
 
-  /** Aborts the probes that run, and starts no more. */
+  /** Aborts running probes, and starts no more. */
   async close(): Promise<void> {
     this.#life.abort(new CacheError("CANCELLED", "the connections were closed"));
     await Promise.all(this.#probes.values());

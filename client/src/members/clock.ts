@@ -1,14 +1,14 @@
-/** Time and chance as a port, so that a simulated run owns them. */
+/** The port of time and randomness; the simulation replaces it. */
 export interface Clock {
-  /** Milliseconds from an arbitrary beginning; never goes back. */
+  /** Monotonic time, milliseconds since an arbitrary start. */
   monotonicMs(): number;
   /** Calls back once after `delayMs`; the returned function cancels. */
   after(delayMs: number, callback: () => void): () => void;
-  /** A number in [0, 1). */
+  /** Returns a random number in [0, 1). */
   random(): number;
 }
 
-/** The real time and chance. A wait keeps the process alive: whatever waits here belongs to a call or to an open client. */
+/** The system's time and randomness. Timers keep the process alive, because they belong to a call or to an open client. */
 export const systemClock: Clock = {
   monotonicMs: () => performance.now(),
   after(delayMs, callback) {

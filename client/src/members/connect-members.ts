@@ -15,29 +15,31 @@ import {
   Unreachable,
 } from "./ports.js";
 
-/** How bytes are read: by HTTP from members that have an HTTP listener, by gRPC if that can't be done; or by one of them alone. */
+/** Protocol of reads. `auto`: HTTP if the member has an HTTP listener that works, otherwise gRPC. */
 export type BytesBy = "auto" | "http" | "grpc";
 
-/** How members are connected to. */
+/** Options of connections to members. */
 export interface ConnectMembersOptions {
   readonly clock: Clock;
   readonly access: Access;
   readonly connectTimeoutMs: number;
   readonly transport: BytesBy;
-  /** Connections by HTTP to one member; reads beyond that wait in order. */
+  /** Maximum HTTP connections to one member; further reads wait in order. */
   readonly mostConnections: number;
-  /** HTTP/2's window of a stream; absent: 16 MiB. */
+  /** HTTP/2 window of a stream, bytes; absent: 16 MiB. */
   readonly windowBytes?: number | undefined;
-  /** Wraps each transport, for measuring. Absent: nothing is measured. */
+  /** Wraps each transport to measure it. Absent: nothing is measured. */
   readonly measured?: ((by: "http" | "grpc", transport: BlockTransport) => BlockTransport) | undefined;
 }
 
-/** How long an HTTP listener that failed is left alone while its member answers by gRPC. */
+/** Time that a failed HTTP listener is not used while its member answers over gRPC. */
 const HTTP_OPEN_FOR: Backoff = { firstMs: 500, longestMs: 15_000 };
-/** Shorter than members (75 s) and load balancers (60 s) keep idle connections, so that mostly this side closes them. */
+/**
+ * Shorter than the idle timeouts of members (75 s) and load balancers (60 s), so that usually this side closes idle connections.
+ */
 const IDLE_MS = 45_000;
 
-/** The ways to all members that the options ask for. Nothing is connected before it is needed. */
+/** Creates the connections to members that the options require. Connects only when the first call needs it. */
 export function connectMembers(options: ConnectMembersOptions): MemberConnections {
   const { clock, access, connectTimeoutMs, transport, mostConnections, windowBytes } = options;
   const measured = options.measured ?? ((_by: "http" | "grpc", unmeasured: BlockTransport) => unmeasured);
@@ -71,9 +73,9 @@ export function connectMembers(options: ConnectMembersOptions): MemberConnection
 }
 
 /**
- * Reads by HTTP from members that have an HTTP listener, and by gRPC from those that have none, or one that can't be used. If an
- * answer by HTTP is interrupted, gRPC resumes after its last byte: it tells a lost member from a failed origin. `breaker` is by
- * HTTP address.
+ * Reads over HTTP from members with an HTTP listener, and over gRPC from members without one, or with one that does not work. If
+ * an HTTP response is interrupted, gRPC resumes after its last byte, because it distinguishes a lost member from a failed origin.
+ * The keys of `breaker` are HTTP addresses.
  */
 export function httpFirst(http: BlockTransport, grpc: BlockTransport, breaker: CircuitBreaker): BlockTransport {
   return {
@@ -95,16 +97,16 @@ export function httpFirst(http: BlockTransport, grpc: BlockTransport, breaker: C
   };
 }
 
-/** Whether gRPC may do better at the same member. Remembers what the failure says of its HTTP listener. */
+/** Returns whether gRPC may succeed at the same member. Records the failure of its HTTP listener. */
 function mayResume(error: unknown, httpAddress: string, breaker: CircuitBreaker): boolean {
-  // Nothing of an answer that isn't a member's has been accepted.
+  // No byte of a response that is not a member's was accepted.
   if (error instanceof Unintelligible) {
     breaker.failed(httpAddress);
     return true;
   }
   if (error instanceof UnnameableVersion) return true;
   if (error instanceof Unreachable) {
-    // An interrupted answer is mostly one whose origin failed: the listener itself may be well.
+    // A response is usually interrupted because its origin failed; the listener itself may work.
     if (!error.hadBegun) breaker.failed(httpAddress);
     return !error.isGone;
   }

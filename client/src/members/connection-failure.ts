@@ -3,20 +3,20 @@ import { type ConnectionOptions, checkServerIdentity, connect as connectTls, TLS
 import type { TlsOptions } from "./access.js";
 import type { Clock } from "./clock.js";
 
-/** What `net.connect` takes. */
+/** The address options of `net.connect`. */
 export interface SocketAddress {
   readonly host: string;
   readonly port: number;
 }
 
-/** A `host:port` or `[IPv6 address]:port` in the form of `net.connect`. */
+/** Converts `host:port` or `[IPv6 address]:port` to the form of `net.connect`. */
 export function socketAddress(hostPort: string): SocketAddress {
   const colon = hostPort.lastIndexOf(":");
   const host = hostPort.slice(0, colon).replace(/^\[(.*)\]$/, "$1");
   return { host, port: Number(hostPort.slice(colon + 1)) };
 }
 
-/** Connects in plain text, or by TLS. Connected: the event `connect`, or `secureConnect` by TLS. */
+/** Connects in plain text or with TLS. The socket emits `connect`, or with TLS `secureConnect`. */
 export function openSocket(address: SocketAddress, tls: TlsOptions | undefined, options: OpenSocketOptions = {}): Socket {
   const { onread, isDiagnosis = false } = options;
   if (tls === undefined) {
@@ -36,17 +36,19 @@ export function openSocket(address: SocketAddress, tls: TlsOptions | undefined, 
 
 export interface OpenSocketOptions {
   readonly onread?: OnReadOpts;
-  /** Nothing is sent on the connection: it is made although the member's certificate is refused, to see what is wrong with it. */
+  /** Connects even if the member's certificate is invalid, to diagnose it. Nothing is sent on such a connection. */
   readonly isDiagnosis?: boolean;
 }
 
-/** What is checked in the member's certificate: a name, or an address. A name may be sent by SNI, an address may not. */
+/**
+ * Returns the options that verify a name or an address in the member's certificate. SNI may contain a name but not an address.
+ */
 function nameToCheck(serverName: string): Pick<ConnectionOptions, "servername" | "checkServerIdentity"> {
   if (isIP(serverName) === 0) return { servername: serverName };
   return { checkServerIdentity: (_host, certificate) => checkServerIdentity(serverName, certificate) };
 }
 
-/** Why no connection could be made, in words: "cannot connect to 10.0.0.7:8081: connection refused". */
+/** The cause of a failed connection: "cannot connect to 10.0.0.7:8081: connection refused". */
 export class ConnectionFailure extends Error {
   constructor(hostPort: string, why: string, cause?: unknown) {
     super(`cannot connect to ${hostPort}: ${why}`, { cause });
@@ -86,7 +88,7 @@ const REASONS: Readonly<Record<string, string>> = {
   ERR_OSSL_X509_KEY_VALUES_MISMATCH: "the client certificate and its key do not belong together",
 };
 
-/** What an error of a socket means, without its address. */
+/** Describes an error of a socket, without its address. */
 export function reasonOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   const { code, reason } = error as NodeJS.ErrnoException & { readonly reason?: string };
@@ -104,9 +106,9 @@ export interface CheckConnectionOptions {
 
 /**
  * Resolves when `hostPort` accepts a connection, with TLS if `tls` is given, within `timeoutMs`. Rejects with a
- * ConnectionFailure, or with the signal's reason. The connection is closed again. It precedes each of gRPC's own, for two
- * reasons: gRPC tells no cause, and an attempt of its own can't be aborted, so that an address which swallows everything would
- * hold a socket, and the process, for two minutes.
+ * ConnectionFailure, or with the signal's reason. The connection is closed again. It precedes each connection of gRPC for two
+ * reasons: gRPC does not report causes, and its attempts cannot be aborted, so an address that drops all packets would
+ * keep a socket, and the process, for two minutes.
  */
 export function checkConnection(hostPort: string, options: CheckConnectionOptions): Promise<void> {
   const { clock, timeoutMs, tls, signal } = options;
@@ -140,7 +142,7 @@ export function checkConnection(hostPort: string, options: CheckConnectionOption
   });
 }
 
-/** What is wrong with the certificate of a diagnostic connection; undefined: nothing. */
+/** Describes why the certificate of a diagnostic connection is invalid; undefined if it is valid. */
 function refusedCertificate(socket: TLSSocket): string | undefined {
   if (socket.authorized) return undefined;
   const error = socket.authorizationError as unknown as Error | string;

@@ -4,33 +4,33 @@ import type { CircuitBreaker } from "./circuit-breaker.js";
 import type { Clock } from "./clock.js";
 import { type CallLimits, type MemberAddress, Unreachable } from "./ports.js";
 
-/** How often and how fast something is tried again. */
+/** Number and delays of attempts. */
 export interface FailoverOptions {
   readonly clock: Clock;
-  /** By gRPC address. */
+  /** Its keys are gRPC addresses. */
   readonly breaker: CircuitBreaker;
-  /** Tries in all, at least 1. */
+  /** Maximum attempts in total, at least 1. */
   readonly attempts: number;
-  /** The waits before a retry after an error that may pass; undefined: only an unreachable member is a reason to try another one. */
+  /** Delays before retries of retryable errors; undefined: only unreachable members cause another attempt. */
   readonly backoff: Backoff | undefined;
-  /** Called before each try but the first. */
+  /** Called before each attempt except the first. */
   readonly onRepeat?: ((wasUnreachable: boolean) => void) | undefined;
 }
 
-/** Work for the first member that can do it. */
+/** A call that any of several members can answer. */
 export interface Attempt<Result> {
   /** In order of preference; at least one. */
   readonly addresses: readonly MemberAddress[];
   at(address: MemberAddress): Promise<Result>;
-  /** Asked after a failure that may pass; false: it must not be tried again. */
+  /** Called after a retryable error; false: it must not be retried. */
   mayRepeat?(): boolean;
 }
 
 /**
- * The one walk along the ring. Tries the members in turn until one has done the work, within the limits. If a member is
- * unreachable, the next one is tried at once. After an error that may pass, the next one is tried, or the same one again, after a
- * wait. After an answer that can't be right (INTERNAL), once more. Rejects with any other error, or with the last one. An error
- * after which the origin must not be asked again (`isOriginTried`) is final.
+ * The only failover along the ring. Tries members in order until one succeeds, within the limits. If a member is unreachable, the
+ * next one is tried immediately. After a retryable error, the next one is tried, or the same one again, after a delay. After an
+ * invalid response (INTERNAL), one more attempt is made. Rejects with any other error, or with the last one. An error after which
+ * the origin must not be asked again (`isOriginTried`) is final.
  */
 export async function withFailover<Result>(
   attempt: Attempt<Result>,
@@ -70,15 +70,15 @@ export async function withFailover<Result>(
   }
 }
 
-/** Whether the same request may succeed here or elsewhere, and no member has repeated it already. */
+/** Returns whether the same request may succeed here or elsewhere, and no member has retried it already. */
 function mayBeRepeated({ retryable, isOriginTried }: CacheError): boolean {
   return retryable && !isOriginTried;
 }
 
 /**
- * The addresses in the order to try them: those that answer, in the given order; then the unknown; then those with an open
- * circuit. Members before the first one that answers are probed in the background: if only the Service's address can be reached,
- * no read waits for addresses that never will.
+ * Returns the addresses in the order of attempts: those that answer, in the given order; then the unknown; then those with an
+ * open circuit. Members before the first one that answers are probed in the background. Thus, if only the Service's address is
+ * reachable, no read waits for unreachable addresses.
  */
 export function inOrderOfReach(addresses: readonly MemberAddress[], breaker: CircuitBreaker): readonly MemberAddress[] {
   const answering = addresses.filter(({ grpcAddress }) => breaker.isAnswering(grpcAddress));

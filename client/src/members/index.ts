@@ -1,5 +1,5 @@
 /**
- * The internal entry of the package, for `@frontcache/server`: how members are reached, by clients and by each other. It is not
+ * The internal entry of the package, for `@frontcache/server`: connections of clients and members to members. It is not
  * part of the public API and may change with any release.
  */
 export type { Access, TlsOptions } from "./access.js";

@@ -1,16 +1,16 @@
 import { createHmac, randomBytes, timingSafeEqual } from "node:crypto";
 
 /**
- * How a member proves to a listener that it is one, by a key that all members share and that never crosses the wire. It comes before
- * everything else on a connection (within TLS, if that is used), so that requests do not pay for it and every protocol can follow:
+ * The handshake in which a member proves its identity with a key that all members share and that is never sent. It precedes
+ * everything else on a connection (inside TLS, if used), so requests cost nothing more, and any protocol can follow:
  *
  * 1. caller:   `frontcache-member/1 <caller's name> <nonce> <ids of its keys>`
- * 2. listener: `frontcache-member/1 <listener's name> <nonce> <id of a key that both have> <MAC>`, or `frontcache-member/1 unknown`
+ * 2. listener: `frontcache-member/1 <listener's name> <nonce> <id of a common key> <MAC>`, or `frontcache-member/1 unknown`
  * 3. caller:   `<MAC>`, or `unproven`, and then its first request
  *
- * Each line ends with LF; names are base64url of UTF-8. Each MAC is HMAC-SHA256 by the chosen key over the sender's role, line 1, and
- * line 2 up to its MAC. Both nonces are of this connection, so that nothing can be replayed on another one; both names are included,
- * so that a listener cannot pass a proof on to another listener; the roles differ, so that a proof cannot be sent back.
+ * Each line ends with LF; names are base64url of UTF-8. Each MAC is HMAC-SHA256 by the chosen key over the sender's role, line 1,
+ * and line 2 up to its MAC. Both nonces belong to this connection, so nothing can be replayed on another one. Both names are
+ * included, so a listener cannot pass a proof on to another listener. The roles differ, so a proof cannot be sent back.
  */
 export const HANDSHAKE_PREFIX = "frontcache-member/1";
 
@@ -19,39 +19,39 @@ const UNPROVEN = "unproven";
 const NONCE_BYTES = 24;
 const ID_LENGTH = 12;
 
-/** Longer than any line of a handshake. */
+/** Maximum length of a line of the handshake. */
 export const MAX_HANDSHAKE_LINE = 2_048;
 
 /** A key that members share. */
 export interface MemberKey {
-  /** Identifies the key; says nothing about it to who does not know it. */
+  /** Identifies the key without revealing it. */
   readonly id: string;
   readonly secret: Buffer;
 }
 
-/** The key that a text is. */
+/** Derives the key from its text. */
 export function memberKey(text: string): MemberKey {
   const secret = Buffer.from(text);
   return { id: mac(secret, "id", "").slice(0, ID_LENGTH), secret };
 }
 
-/** How the listener answered the handshake. `older`: by a key that is not the caller's first. */
+/** The result of the handshake. `older`: proven with a key that is not the caller's first. */
 export type HandshakeOutcome = "proven" | "older" | "unknown";
 
-/** A member that connects to others. */
+/** The identity of a connecting member. */
 export interface CallingMember {
   readonly name: string;
-  /** The preferred one first; at least one. */
+  /** At least one key, the preferred one first. */
   readonly keys: readonly MemberKey[];
-  /** The name of the member that listens at `host:port`; undefined: it isn't known. */
+  /** Returns the name of the member at `host:port`; undefined: unknown. */
   nameAt(hostPort: string): string | undefined;
-  /** A connection has been made. If the key was unknown, its requests count as a client's. */
+  /** Called for each connection. If the key was unknown, its requests are treated as a client's. */
   onConnected(hostPort: string, outcome: HandshakeOutcome): void;
 }
 
 /** The caller's side of one connection's handshake. Its methods throw an Error if the listener is not the expected member. */
 export class CallerHandshake {
-  /** To be sent first. */
+  /** The first line to send. */
   readonly hello: string;
   readonly #member: CallingMember;
   readonly #hostPort: string;
@@ -64,7 +64,7 @@ export class CallerHandshake {
     this.hello = `${HANDSHAKE_PREFIX} ${encodeName(name)} ${newNonce()} ${keys.map(({ id }) => id).join(",")}\n`;
   }
 
-  /** Takes received bytes. Returns the line to send before the first request; undefined: more has to come. */
+  /** Takes received bytes. Returns the line to send before the first request; undefined: more bytes are needed. */
   take(bytes: Buffer): string | undefined {
     const line = this.#lines.take(bytes);
     if (line === undefined) return undefined;
@@ -93,14 +93,14 @@ export class CallerHandshake {
   }
 }
 
-/** A member that others connect to. */
+/** The identity of a listening member. */
 export interface ListeningMember {
   readonly name: string;
-  /** Empty: members don't prove themselves by a key. */
+  /** Empty: members do not use keys. */
   readonly keys: readonly MemberKey[];
 }
 
-/** What a caller has proven. */
+/** The proof of a caller. */
 export interface KeyProof {
   readonly name: string;
   readonly key: MemberKey;
@@ -110,20 +110,20 @@ export interface KeyProof {
 export class ListenerHandshake {
   readonly #member: ListeningMember;
   readonly #lines = new LineReader();
-  /** Once the challenge is sent: what the caller's next line must be, and what it proves. */
+  /** After the challenge: the expected next line of the caller, and what it proves. */
   #expected: { readonly line: string; readonly proof: KeyProof | undefined } | undefined;
 
   constructor(member: ListeningMember) {
     this.#member = member;
   }
 
-  /** Whether the first bytes of a connection, which may be few, are those of a handshake and of nothing else. */
+  /** Returns whether the first bytes of a connection, even if few, can only be those of a handshake. */
   static begins(bytes: Buffer): boolean {
     const length = Math.min(bytes.length, HANDSHAKE_PREFIX.length);
     return bytes.toString("latin1", 0, length) === HANDSHAKE_PREFIX.slice(0, length);
   }
 
-  /** Takes received bytes. Returns what is next; undefined: more has to come. */
+  /** Takes received bytes. Returns the next step; undefined: more bytes are needed. */
   take(bytes: Buffer): ListenerStep | undefined {
     const line = this.#lines.take(bytes);
     if (line === undefined) return undefined;
@@ -160,19 +160,19 @@ export class ListenerHandshake {
   }
 }
 
-/** What the listener sends, and, at the end of the handshake, what it knows. */
+/** The listener's next step: a line to send, or the result of the handshake. */
 export interface ListenerStep {
   readonly reply: string;
-  /** `proof` undefined: the members' keys differ. `rest`: bytes behind the handshake. */
+  /** `proof` undefined: the members' keys differ. `rest`: bytes after the handshake. */
   readonly end: { readonly proof: KeyProof | undefined; readonly rest: Buffer } | undefined;
 }
 
 /** Assembles lines of bounded length. */
 class LineReader {
-  /** Bytes behind the last line. */
+  /** Bytes after the last line. */
   rest: Buffer = Buffer.alloc(0);
 
-  /** The next line without its end, of what was left and these bytes; undefined: it is not complete. */
+  /** Returns the next line without its end from the remaining and these bytes; undefined: it is incomplete. */
   take(bytes: Buffer): string | undefined {
     const all = this.rest.length === 0 ? bytes : Buffer.concat([this.rest, bytes]);
     const end = all.indexOf("\n");

@@ -15,23 +15,23 @@ import {
   type WarmProgress,
 } from "@frontcache/proto";
 
-/** Where a member listens. */
+/** The addresses of a member's listeners. */
 export interface MemberAddress {
-  /** `host:port` of its gRPC listener; identifies the member wherever it is remembered by address. */
+  /** `host:port` of its gRPC listener; the key of the member in tables by address. */
   readonly grpcAddress: string;
-  /** `host:port` of its HTTP listener; absent: it has none, or it isn't known. */
+  /** `host:port` of its HTTP listener; absent: none, or unknown. */
   readonly httpAddress?: string;
 }
 
-/** What ends a call before it is done. */
+/** The conditions that end a call early. */
 export interface CallLimits {
-  /** Why the call has ended early; undefined while it has not. The transport stops its work, then rejects with this error. */
+  /** The error that ended the call early; undefined while it runs. The transport stops its work, then rejects with this error. */
   readonly ended: CacheError | undefined;
-  /** Calls `listener` once when the call ends early; the returned function removes it. Not for a call that has `ended`. */
+  /** Calls `listener` once when the call ends early; the returned function removes it. The call must not have `ended`. */
   onEnd(listener: () => void): () => void;
   /** Aborted with `ended` as its reason. Created on first use: it costs more than all other bookkeeping of a small read. */
   readonly signal: AbortSignal;
-  /** Milliseconds until the deadline, which is sent to members; Infinity: there is none. */
+  /** Milliseconds until the deadline, which is sent to members; Infinity: no deadline. */
   remainingMs(): number;
 }
 
@@ -39,32 +39,32 @@ export interface CallLimits {
 export interface ReadRequest {
   readonly url: string;
   readonly offset: number;
-  /** Bytes, at least 1; the answer is shorter only where the object ends. */
+  /** Bytes, at least 1; the response is shorter only if the object ends before. */
   readonly length: number;
   /** Empty: the current version. */
   readonly version: string;
-  /** A member sends it: the receiver never forwards it again. Absent: no. */
+  /** Sent by a member: the receiver never forwards it again. Absent: no. */
   readonly forwarded?: boolean;
-  /** Answer with cached bytes, or with NOT_FOUND if some are missing. Absent: no. */
+  /** Return only cached bytes, or NOT_FOUND if some are missing. Absent: no. */
   readonly cachedOnly?: boolean;
-  /** The client did not say where the read ends, so that the object may end long before the range does. Absent: it did. */
+  /** The client gave no end, so the object may end long before the range. Absent: it gave one. */
   readonly openEnded?: boolean;
-  /** An answer to this read was interrupted after its head. Absent: no. */
+  /** A response to this read was interrupted after its header. Absent: no. */
   readonly resumed?: boolean;
 }
 
-/** What every answer begins with. */
+/** The start of every response. */
 export interface AnswerHead {
   readonly version: string;
   readonly objectSize: number;
   readonly contentType?: string | undefined;
   /** Milliseconds since 1970. */
   readonly lastModifiedMs?: number | undefined;
-  /** All further headers of the object that the member knows. */
+  /** All known further headers of the object. */
   readonly headers?: ObjectHeaders | undefined;
-  /** What `headers` lacks. */
+  /** The headers that `headers` lacks. */
   readonly lacks?: LackingHeaders | undefined;
-  /** All that the answer says of the object, as text, if that is cheap to compare: equal texts describe equal objects. */
+  /** The description of the object as text, if it is cheap to compare: equal texts describe equal objects. */
   readonly objectLines?: string | undefined;
   /** How the member's cache answered. Undefined: it did not say. */
   readonly cached?: CacheReport | undefined;
@@ -77,101 +77,104 @@ export interface CacheReport {
   readonly ageSeconds: number | undefined;
 }
 
-/** The sender of a running answer, which can be paused by `ReadTarget.landed`. */
+/** The source of a response, which `ReadTarget.landed` can pause. */
 export interface AnswerSource {
-  /** Receives again. Has no effect if the answer isn't paused, or is over. */
+  /** Resumes receiving. Has no effect if the response is not paused, or is over. */
   resume(): void;
 }
 
 /**
- * Where the bytes of a range land, over as many answers as it takes: an interrupted answer leaves its bytes, and the next
- * request asks for the rest. A transport that can receives directly into `room`; another one copies.
+ * The target of a range's bytes, over one or more responses: after an interrupted response its bytes are kept, and the next
+ * request asks for the rest. Transports receive directly into `room` if they can; others copy.
  */
 export interface ReadTarget {
-  /** The request for the bytes that are missing. The answer to it is the running one from here on. */
+  /** Returns the request for the missing bytes. Its response becomes the current one. */
   nextRequest(): ReadRequest;
   /**
-   * Called once per answer, before any of its bytes. Throws a CacheError for a head that can't be right; the transport stops and
+   * Called once per response, before its bytes. Throws a CacheError for an invalid header; the transport stops and
    * rejects with that error.
    */
   open(head: AnswerHead, source: AnswerSource): void;
-  /** Memory for the next bytes, never empty. It belongs to the transport until `landed`, or until the read has settled. */
+  /**
+   * Returns the buffer for the next bytes, never empty. It belongs to the transport until `landed`, or until the read has
+   * settled.
+   */
   room(): Buffer;
   /**
-   * The first `bytes` of the room have been received. Returns whether more may come: after `false` the transport pauses until
-   * `AnswerSource.resume`. Bytes that are received already still land.
+   * Call when the first `bytes` of the room were received. Returns whether to continue: after `false` the transport pauses until
+   * `AnswerSource.resume`. Bytes that were received already are still delivered.
    */
   landed(bytes: number): boolean;
 }
 
-/** Bytes of blocks from members. */
+/** The port of reads of blocks from members. */
 export interface BlockTransport {
   /**
-   * Fills the target to the last byte. Rejects with a CacheError: Unreachable if the member could not be reached or the
-   * connection to it broke, INTERNAL for an answer with missing or surplus bytes. Nothing happens after it has settled.
+   * Fills the target completely. Rejects with a CacheError: Unreachable if the member could not be reached or the
+   * connection was lost, INTERNAL for a response with missing or surplus bytes. Nothing happens after it has settled.
    */
   read(address: MemberAddress, target: ReadTarget, limits: CallLimits): Promise<void>;
   /** Closes all connections; reads must have ended. */
   close(): Promise<void>;
 }
 
-/** What a member knows of an object. */
+/** A member's description of an object. */
 export interface ObjectStat extends ObjectInfo {
   /** Bytes of this version on the answering member's volumes. */
   readonly cachedBytes: number;
 }
 
-/** A question for an object's record. */
+/** A request for an object's record. */
 export interface StatQuestion {
   readonly url: string;
   /** Empty: the current version. */
   readonly version: string;
-  /** A member sends it: the receiver never forwards it again. Absent: no. */
+  /** Sent by a member: the receiver never forwards it again. Absent: no. */
   readonly forwarded?: boolean;
-  /** The answer must not lack checksums, unless the origin cannot be asked for them. Absent: it may. */
+  /** The answer must contain checksums, unless the origin is unavailable. Absent: they may be missing. */
   readonly checksums?: boolean;
 }
 
-/** Which blocks to evict: those of one object, or of all objects whose URLs begin with a prefix; of one version, or of all. */
+/** The blocks to evict: of one object, or of all objects whose URLs begin with a prefix; of one version, or of all. */
 export type EvictSelector =
   | { readonly url: string; readonly version?: string }
   | { readonly prefix: string; readonly version?: string };
 
-/** What an eviction freed. */
+/** The result of an eviction. */
 export interface Evicted {
   readonly blocks: number;
   readonly bytes: number;
 }
 
-/** Objects for one member to have warmed. */
+/** Objects that one member should warm, with the help of the others. */
 export interface WarmOrder {
   readonly urls: readonly string[];
-  /** All objects whose URLs begin with one of these, too. */
+  /** In addition, all objects whose URLs begin with one of these. */
   readonly prefixes: readonly string[];
   /** Empty: the current ones. */
   readonly version: string;
-  /** Blocks at a time, at all members together. */
+  /** Maximum concurrent blocks over all members. */
   readonly concurrency: number;
   readonly dryRun: boolean;
-  /** A member sends it: only this block of the one URL. Absent: whole objects. */
+  /** Sent by a member: only this block of the single URL. Absent: whole objects. */
   readonly block?: { readonly offset: number /** 0: not known. */; readonly objectSize: number };
 }
 
-/** How a watch came to its end: closed by the member, or never begun because the member does not know WatchMembers. */
+/** The end of a watch: closed by the member, or never begun because the member does not support WatchMembers. */
 export type WatchEnd = "ended" | "unsupported";
 
-/** All calls to members but reads of bytes. Every method rejects with a CacheError, Unreachable as in BlockTransport. */
+/** The port of calls to members other than reads. Every method rejects with a CacheError, Unreachable as in BlockTransport. */
 export interface MemberCalls {
   stat(address: MemberAddress, question: StatQuestion, limits: CallLimits): Promise<ObjectStat>;
-  /** `forwarded`: the receiver evicts its own blocks only. */
+  /** `forwarded`: the receiver evicts only its own blocks. */
   evict(address: MemberAddress, selector: EvictSelector, limits: CallLimits, forwarded?: boolean): Promise<Evicted>;
-  /** Reports the progress of the objects, until all have ended. */
+  /** Warms objects, and reports their progress until all have ended. */
   warm(address: MemberAddress, order: WarmOrder, onProgress: (progress: WarmProgress) => void, limits: CallLimits): Promise<void>;
-  /** Reports blocks that were read from their files; resolves to the number of them that the member has. */
+  /** Reports blocks that were read from their files; resolves with the number of them that the member has. */
   touch(address: MemberAddress, blocks: readonly BlockId[], limits: CallLimits): Promise<number>;
-  /** Hands over the member list now and whenever it changes, until the member or the limits end it. */
+  /** Passes on the member list, and each change of it, until the member or the limits end the watch. */
   watchMembers(address: MemberAddress, onMembers: (list: MemberList) => void, limits: CallLimits): Promise<WatchEnd>;
-  /** Resolves when the member's event loop has answered a question that needs nobody else. */
+  /** Resolves when the member's event loop has answered a request that needs no other member or origin. */
   probe(address: MemberAddress, limits: CallLimits): Promise<void>;
 }
 
@@ -197,24 +200,24 @@ export interface ObjectCalls {
   ): Promise<boolean>;
 }
 
-/** The ways to all members. */
+/** The connections to all members. */
 export interface MemberConnections {
   readonly blocks: BlockTransport;
   readonly calls: MemberCalls;
   readonly objects: ObjectCalls;
-  /** Closes the connections to all other members; calls that run on them come to their end. */
+  /** Closes the connections to all other members after their running calls. */
   keepOnly(addresses: readonly MemberAddress[]): void;
-  /** Makes new connections from now on; calls that run end on the ones that they have. */
+  /** Uses new connections for further calls; running calls end on theirs. */
   renew(): void;
-  /** Closes all connections. Nothing may be called afterwards. */
+  /** Closes all connections. No method may be called afterwards. */
   close(): Promise<void>;
 }
 
-/** The member could not be reached, or the connection to it broke: another member may answer. */
+/** The member could not be reached, or the connection was lost: another member may answer. */
 export class Unreachable extends CacheError {
-  /** The member itself does not respond, by whatever protocol. */
+  /** Whether the member itself does not respond, over any protocol. */
   readonly isGone: boolean;
-  /** An answer had begun. */
+  /** Whether a response had begun. */
   readonly hadBegun: boolean;
 
   constructor(message: string, options: { cause?: unknown; isGone?: boolean; hadBegun?: boolean } = {}) {

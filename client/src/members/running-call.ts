@@ -4,26 +4,26 @@ import { whenAborted } from "@frontcache/proto/runtime";
 import type { Clock } from "./clock.js";
 import type { CallLimits } from "./ports.js";
 
-/** What a call is, and what ends it early. */
+/** The subject of a call, and the conditions that end it early. */
 export interface CallScope {
   readonly clock: Clock;
-  /** What the call is about, at the beginning of its error messages: an object's URL, for example. */
+  /** The subject at the start of its error messages, for example an object's URL. */
   readonly subject: string;
-  /** Milliseconds from now; absent: no deadline of its own. */
+  /** Milliseconds from now; absent: no own deadline. */
   readonly deadlineMs?: number;
-  /** The caller's signal; a part of another call has none of its own. */
+  /** The caller's signal; absent for a part of another call. */
   readonly signal?: AbortSignal;
 }
 
 /**
- * One call of the client while it runs: everything done for it ends with it, when the caller's signal is aborted (CANCELLED),
- * the deadline is over (DEADLINE_EXCEEDED), the call that it is a part of ends, or `abort` is called. `end` must be called: it
- * takes the timer and the listener away.
+ * A running call of the client. All its work ends when the caller's signal is aborted (CANCELLED),
+ * the deadline passes (DEADLINE_EXCEEDED), its parent call ends, or `abort` is called. `end` must be called: it
+ * removes the timer and the listener.
  */
 export class RunningCall implements CallLimits {
   readonly #scope: CallScope;
   readonly #deadlineAtMs: number;
-  /** The one listener that most calls have, and the others. */
+  /** The single listener of most calls, and further ones. */
   #listener: (() => void) | undefined;
   #moreListeners: Set<() => void> | undefined;
   #controller: AbortController | undefined;
@@ -53,7 +53,7 @@ export class RunningCall implements CallLimits {
   get signal(): AbortSignal {
     if (this.#controller === undefined) {
       this.#controller = new AbortController();
-      // Many things wait on one signal, each only for its time: more than ten listeners are no leak.
+      // Many operations listen to one signal temporarily, so more than ten listeners are not a leak.
       setMaxListeners(0, this.#controller.signal);
       if (this.#ended !== undefined) this.#controller.abort(this.#ended);
     }
@@ -76,13 +76,13 @@ export class RunningCall implements CallLimits {
     return Math.max(0, this.#deadlineAtMs - this.#scope.clock.monotonicMs());
   }
 
-  /** A call for a part of this one: it ends when this one does, by a deadline of its own if that is sooner, or alone. */
+  /** Creates a call for a part of this one. It ends with this call, with its own deadline if that is earlier, or separately. */
   child(deadlineMs?: number): RunningCall {
     const { clock, subject } = this.#scope;
     return new RunningCall({ clock, subject, ...(deadlineMs === undefined ? {} : { deadlineMs }) }, this);
   }
 
-  /** Ends the call with an error; does nothing when it has been aborted before. */
+  /** Ends the call with an error; has no effect if it was aborted before. */
   abort(reason: CacheError): void {
     this.end();
     if (this.#ended !== undefined) return;
@@ -95,7 +95,7 @@ export class RunningCall implements CallLimits {
     this.#controller?.abort(reason);
   }
 
-  /** Frees the timer and the listener; whoever waits for an early end still does. */
+  /** Removes the timer and the listener of the caller's signal. */
   end(): void {
     this.#cancelTimer?.();
     this.#cancelTimer = undefined;
@@ -115,7 +115,7 @@ export class RunningCall implements CallLimits {
   }
 }
 
-/** A reason as a CacheError: whatever the caller aborts with means that the caller went away, except a time-out. */
+/** Converts an abort reason to a CacheError. Any reason of the caller means CANCELLED, except a timeout. */
 function cancellation(subject: string, reason: unknown): CacheError {
   if (reason instanceof CacheError) return reason;
   const timedOut = reason instanceof Error && reason.name === "TimeoutError";

@@ -1,22 +1,22 @@
 import type { Clock } from "./clock.js";
 
-/** Nothing arrives from a member for this long before it is probed. */
+/** Time without bytes from a member before it is probed. */
 export const SILENT_MS = 500;
-/** How long a probe may take. A member's event loop answers it by itself, so an owner that waits for its origin is in time. */
+/** Timeout of a probe. A member's event loop answers it alone, so an owner that waits for its origin answers in time. */
 export const PROBE_TIMEOUT_MS = 500;
 
-/** Why a member counts as unreachable then, in messages. */
+/** The cause in messages about a frozen member. */
 export const SILENCE = `no byte arrived for ${SILENT_MS} ms, and a probe was not answered within ${PROBE_TIMEOUT_MS} ms`;
 
-/** A wait is counted in this many ticks. */
+/** Number of ticks of a wait. */
 const TICKS = 5;
-/** A tick this late means that this process did not run meanwhile. An answer may be there, unread. */
+/** A tick this late means that this process did not run meanwhile. An answer may have arrived unread. */
 const LATE_MS = 50;
 
 /**
- * Calls back after `delayMs` in which this process ran; the returned function cancels. The time is counted in ticks. After a
- * standstill of this process, for example on a starved machine, the awaited answer may be there unread: a late tick does not
- * count. At most twice as many ticks are left out as are counted, so that the wait ends on the most starved machine, too.
+ * Calls back after `delayMs` in which this process ran; the returned function cancels. Time is counted in ticks. After a
+ * standstill of this process, for example on an overloaded machine, the answer may have arrived unread, so a late tick does not
+ * count. At most twice as many ticks are ignored as are counted, so the wait always ends.
  */
 export function afterTicks(clock: Pick<Clock, "after" | "monotonicMs">, delayMs: number, callback: () => void): () => void {
   const count = new TickCount(clock, delayMs / TICKS);
@@ -29,7 +29,7 @@ export function afterTicks(clock: Pick<Clock, "after" | "monotonicMs">, delayMs:
   return () => cancel();
 }
 
-/** Counts the ticks that came in time. */
+/** Counts the ticks that were on time. */
 class TickCount {
   readonly #clock: Pick<Clock, "monotonicMs">;
   readonly #tickMs: number;
@@ -48,7 +48,7 @@ class TickCount {
     return this.#tickMs;
   }
 
-  /** A tick has ended. Returns how many counted so far. */
+  /** Ends a tick. Returns the number of counted ticks. */
   ticked(): number {
     const isLate = this.#clock.monotonicMs() >= this.#dueMs + LATE_MS;
     if (isLate && this.#late < 2 * TICKS) this.#late++;
@@ -56,7 +56,7 @@ class TickCount {
     return this.#counted;
   }
 
-  /** Counts again from `counted` ticks. */
+  /** Restarts counting at `counted` ticks. */
   restart(counted = 0): void {
     this.#counted = counted;
     this.#late = 0;
@@ -65,11 +65,11 @@ class TickCount {
 
 /** A call that waits for a member. */
 export interface WaitingCall {
-  /** The member does not respond any more. The call is not waiting from here on. */
+  /** Called when the member does not respond. The call no longer counts as waiting. */
   onSilent(): void;
 }
 
-/** How a member is probed. */
+/** The probe of a member. */
 export interface SilenceRule {
   readonly clock: Clock;
   /** Settles in bounded time: rejects if the member's event loop does not answer. */
@@ -77,16 +77,16 @@ export interface SilenceRule {
 }
 
 /**
- * Detects that one member is gone without having closed its connections: its machine lost power or network, or its process is
+ * Detects that a member has failed without closing its connections: its machine lost power or network, or its process was
  * stopped. If a call has waited for the member for a tick and nothing has arrived from it for SILENT_MS, the member is probed. A
- * member that answers the probe may take as long as it needs, because its origin may be slow. One watch serves all calls to a member: a call costs no
- * timer of its own, and what arrives for one call shows that the member responds to the others.
+ * member that answers the probe may take any time, because its origin may be slow. One watch serves all calls to a member: a call
+ * needs no own timer, and bytes for one call show that the member responds to the others.
  */
 export class SilenceWatch {
   readonly #rule: SilenceRule;
   readonly #waiting = new Set<WaitingCall>();
   readonly #silent: TickCount;
-  /** Whether something has arrived since the last tick; and when a tick found that. */
+  /** Whether bytes have arrived since the last tick, and the time of the tick that found this. */
   #heard = false;
   #heardMs = Number.NEGATIVE_INFINITY;
   #isProbing = false;
@@ -97,29 +97,29 @@ export class SilenceWatch {
     this.#silent = new TickCount(rule.clock, SILENT_MS / TICKS);
   }
 
-  /** A call waits for the member from here on, until `remove`. */
+  /** Adds a call that waits for the member, until `remove`. */
   add(call: WaitingCall): void {
     this.#waiting.add(call);
     if (this.#cancelTimer !== undefined) return;
-    // If nothing had arrived for that long before the call, the member is probed after one tick: a client that found the owner
-    // frozen must not wait as long again at the next member, which asks the owner, too.
+    // If nothing had arrived for this time before the call, the member is probed after one tick: a client that found the owner
+    // frozen must not wait as long again at the next member, which also asks the owner.
     const isSilent = this.#rule.clock.monotonicMs() - this.#heardMs >= SILENT_MS;
     this.#heard = false;
     this.#silent.restart(isSilent ? TICKS - 1 : 0);
     this.#arm();
   }
 
-  /** The call has ended, or its receiver has paused the answer. */
+  /** Removes a call that has ended, or whose receiver has paused the response. */
   remove(call: WaitingCall): void {
     this.#waiting.delete(call);
   }
 
-  /** Something has arrived from the member. */
+  /** Records that bytes have arrived from the member. */
   heard(): void {
     this.#heard = true;
   }
 
-  /** Stops. No call may be waiting. */
+  /** Stops the watch. No call may be waiting. */
   close(): void {
     this.#cancelTimer?.();
     this.#cancelTimer = undefined;

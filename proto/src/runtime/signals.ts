@@ -11,9 +11,9 @@ const sharedListeners = new WeakMap<AbortSignal, SharedListener>();
 
 /**
  * Calls `callback` once when the signal is aborted: immediately if it is aborted already. The returned function removes the
- * callback. All callbacks of a signal share one listener. Therefore a signal may have any number of callbacks without a warning of
- * Node, and a long-lived signal accumulates nothing. The listener is removed with the last callback, unless it has been added so
- * often that the signal is likely to be waited for again.
+ * callback. All callbacks of a signal share one listener. Therefore a signal may have any number of callbacks without a warning
+ * of Node, and a long-lived signal accumulates nothing. The listener is removed with the last callback, unless it has been added
+ * so often that the signal is likely to be waited for again.
  *
  * `callback` must not throw.
  */

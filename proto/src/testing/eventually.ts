@@ -3,8 +3,8 @@ const LIMIT_MS = 30_000;
 const PAUSE_MS = 5;
 
 /**
- * Repeats a check until it neither throws nor rejects, and resolves with its result. After `limitMs`, rejects with the last error of
- * the check.
+ * Repeats a check until it neither throws nor rejects, and resolves with its result. After `limitMs`, rejects with the last error
+ * of the check.
  */
 export async function eventually<Result>(check: () => Result | Promise<Result>, limitMs = LIMIT_MS): Promise<Result> {
   for (const endMs = performance.now() + limitMs; ; ) {

@@ -3,9 +3,9 @@ import { type BucketPattern, covers } from "../config/bucket-pattern.js";
 import type { Cache, Question } from "../routing/cache.js";
 
 /**
- * Rejects every request for a bucket that is not allowed with PERMISSION_DENIED, before it reaches the cache, so that cached blocks of
- * the bucket are not served either. Both listeners use it, so it also applies to forwarded reads. `undefined`
- * allows all buckets.
+ * Rejects every request for a bucket that is not allowed with PERMISSION_DENIED, before it reaches the cache, so that cached
+ * blocks of the bucket are not served either. Both listeners use it, so it also applies to forwarded reads. `undefined` allows
+ * all buckets.
  */
 export function onlyAllowed(allowed: readonly BucketPattern[] | undefined): (next: Cache) => Cache {
   if (allowed === undefined) return (next) => next;

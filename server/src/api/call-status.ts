@@ -30,7 +30,9 @@ export class Busy extends CacheError {
 /** Failures that concern the operator. The others concern the caller, or are not worth a log line each. */
 const LOGGED: ReadonlySet<ErrorCode> = new Set(["INTERNAL", "UNAVAILABLE", "RESOURCE_EXHAUSTED"]);
 
-/** Maximum characters of a sent message. If trailers are too long, grpc-js never sends them, and the caller never gets an answer. */
+/**
+ * Maximum characters of a sent message. If trailers are too long, grpc-js never sends them, and the caller never gets an answer.
+ */
 const MAX_DETAILS = 4_000;
 
 /** The subject of a call, for the log. */

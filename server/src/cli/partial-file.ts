@@ -47,8 +47,8 @@ export class PartialFile {
   }
 
   /**
-   * Appends a stream that starts after the bytes received so far. Rejects with its error or the system's; bytes received before the
-   * error are in the file.
+   * Appends a stream that starts after the bytes received so far. Rejects with its error or the system's; bytes received before
+   * the error are in the file.
    */
   async append(open: () => Readable, onBytes: (bytes: number) => void): Promise<void> {
     const handle = await openFile(this.partPath, "a");

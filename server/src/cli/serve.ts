@@ -88,7 +88,9 @@ async function start(settings: Settings, log: Log, stop: AbortSignal): Promise<R
   }
 }
 
-/** Converts the system's error for an unusable listen address to a message that says what to do; returns other errors unchanged. */
+/**
+ * Converts the system's error for an unusable listen address to a message that says what to do; returns other errors unchanged.
+ */
 function listenError(error: unknown, { listen, httpListen }: Settings): unknown {
   const { code, port } = error as NodeJS.ErrnoException & { port?: number };
   const isHttp = port === httpListen.port && port !== listen.port;

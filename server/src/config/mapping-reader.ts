@@ -11,8 +11,8 @@ export class Problems extends Error {
 }
 
 /**
- * Reads a mapping of a configuration file field by field. It collects all problems with their place. Fields that were not read before
- * `end` are unknown fields.
+ * Reads a mapping of a configuration file field by field. It collects all problems with their place. Fields that were not read
+ * before `end` are unknown fields.
  */
 export class MappingReader {
   readonly #fields: ReadonlyMap<string, unknown>;
@@ -20,7 +20,10 @@ export class MappingReader {
   readonly #place: string;
   readonly #problems: string[];
 
-  /** `place` names the mapping in messages: `origins[0].limits`. A value that is not a mapping is reported, and read as an empty mapping. */
+  /**
+   * `place` names the mapping in messages: `origins[0].limits`. A value that is not a mapping is reported, and read as an empty
+   * mapping.
+   */
   constructor(value: unknown, place: string, problems: string[]) {
     this.#place = place;
     this.#problems = problems;

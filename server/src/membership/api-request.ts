@@ -35,8 +35,8 @@ const KEEP_ALIVE_MS = 10_000;
 const MAX_REFUSAL_BYTES = 4096;
 
 /**
- * Yields the body of a response in chunks. Throws KubeApiError for any status but 200, other errors if the API is unreachable or the
- * body is truncated. The connection is closed when the iteration ends.
+ * Yields the body of a response in chunks. Throws KubeApiError for any status but 200, other errors if the API is unreachable or
+ * the body is truncated. The connection is closed when the iteration ends.
  */
 export async function* apiChunks(asked: ApiRequest): AsyncGenerator<Buffer> {
   const { request, answered, agent } = await send(asked);

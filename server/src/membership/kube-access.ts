@@ -11,7 +11,10 @@ export interface KubeAccess {
   readonly server: string;
   /** The pod's own namespace, or that of the kubeconfig's current context. */
   readonly namespace: string;
-  /** Adds credentials, an authority and an agent of its own to one request. Files are read each time: Kubernetes replaces tokens hourly. */
+  /**
+   * Adds credentials, an authority and an agent of its own to one request. Files are read each time: Kubernetes replaces tokens
+   * hourly.
+   */
   authorize(options: RequestOptions): Promise<void>;
 }
 
@@ -30,7 +33,10 @@ export function openKubeAccess(kubeconfig: string | undefined): Promise<KubeAcce
   return kubeconfig === undefined ? podAccess(process.env) : kubeconfigAccess(kubeconfig);
 }
 
-/** Returns access through a pod's service account: an address in the environment and three files. Throws INVALID_ARGUMENT outside Kubernetes. */
+/**
+ * Returns access through a pod's service account: an address in the environment and three files. Throws INVALID_ARGUMENT outside
+ * Kubernetes.
+ */
 export async function podAccess(environment: Environment, directory = SERVICE_ACCOUNT): Promise<KubeAccess> {
   if (!inKubernetes(environment, directory)) {
     const message = "no pod credentials here: run in a pod with a service account, or set --kubeconfig";

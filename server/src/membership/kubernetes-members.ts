@@ -17,8 +17,8 @@ export interface KubernetesTimes extends ListAndWatchTimes {
 }
 
 /**
- * With these times the list is current within 10 s of the API's return: a back-off of at most 4 s, and an attempt of at most 5 s that
- * began just before; after a silent watch, a watch of at most 6 s and its slack. 300 members send 10 requests per second.
+ * With these times the list is current within 10 s of the API's return: a back-off of at most 4 s, and an attempt of at most 5 s
+ * that began just before; after a silent watch, a watch of at most 6 s and its slack. 300 members send 10 requests per second.
  */
 export const kubernetesTimes: KubernetesTimes = {
   gatherMs: 100,

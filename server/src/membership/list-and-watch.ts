@@ -44,9 +44,10 @@ export interface ListAndWatchOptions {
 class SilentWatch extends Error {}
 
 /**
- * Follows the pods until it is closed: a list, then consecutive watches, each from the resource version of the last one. It lists again
- * if the API no longer has that resource version (410, as a response or an event), if the API refuses a watch for another reason, if a
- * watch went silent, and every few minutes. A lost connection only costs a new watch. During an outage the listener is not called.
+ * Follows the pods until it is closed: a list, then consecutive watches, each from the resource version of the last one. It lists
+ * again if the API no longer has that resource version (410, as a response or an event), if the API refuses a watch for another
+ * reason, if a watch went silent, and every few minutes. A lost connection only costs a new watch. During an outage the listener
+ * is not called.
  */
 export class ListAndWatch {
   readonly #options: ListAndWatchOptions;

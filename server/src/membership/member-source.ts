@@ -2,8 +2,8 @@ import type { Membership } from "@frontcache/proto";
 import { untilAborted } from "@frontcache/proto/runtime";
 
 /**
- * The source of the member list, as a port. It starts when it is created. Each change produces a new immutable list. It never throws.
- * While its API is unreachable, the last list stays current.
+ * The source of the member list, as a port. It starts when it is created. Each change produces a new immutable list. It never
+ * throws. While its API is unreachable, the last list stays current.
  */
 export interface MemberSource {
   /** The current list; undefined before the first. */

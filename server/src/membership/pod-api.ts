@@ -38,8 +38,8 @@ const MAX_EVENT_BYTES = 8 << 20;
 const NEWLINE = 10;
 
 /**
- * Lists and watches the pods of one namespace that match one selector. It does not use the watch of @kubernetes/client-node, because
- * version 1.4 never notices a dead connection.
+ * Lists and watches the pods of one namespace that match one selector. It does not use the watch of @kubernetes/client-node,
+ * because version 1.4 never notices a dead connection.
  */
 export class PodApi {
   readonly #options: PodApiOptions;
@@ -111,7 +111,10 @@ interface EventObject {
   readonly object?: { code?: number; message?: string; metadata?: { resourceVersion?: string } };
 }
 
-/** Parses an event. Throws for ERROR, which reports 410 and other failures of a running watch. Returns undefined for unknown events. */
+/**
+ * Parses an event. Throws for ERROR, which reports 410 and other failures of a running watch. Returns undefined for unknown
+ * events.
+ */
 function readEvent({ type, object }: EventObject): PodEvent | undefined {
   const resourceVersion = object?.metadata?.resourceVersion ?? "";
   if (type === "ERROR") {

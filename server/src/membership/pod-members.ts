@@ -15,7 +15,9 @@ export interface PodMembersOptions {
   /** Changes within this time are combined into one list. */
   readonly gatherMs: number;
   readonly clock: Clock;
-  /** Called immediately with the first list, even if it is empty; then after each combined change, even if the list is unchanged. */
+  /**
+   * Called immediately with the first list, even if it is empty; then after each combined change, even if the list is unchanged.
+   */
   readonly onMembers: (members: readonly MemberInfo[]) => void;
 }
 
@@ -30,8 +32,8 @@ interface Tracked {
 
 /**
  * Turns pods into member lists. A pod is a member if it is Ready, has an address and is not terminating. A pod that terminates or
- * loses its address is removed at once. A pod that only becomes not ready is removed after a grace period: readiness flaps must not
- * move the blocks of a loaded cluster.
+ * loses its address is removed at once. A pod that only becomes not ready is removed after a grace period: readiness flaps must
+ * not move the blocks of a loaded cluster.
  */
 export class PodMembers {
   readonly #options: PodMembersOptions;
@@ -147,8 +149,8 @@ export class PodMembers {
 }
 
 /**
- * Returns the time since a pod became not ready, by the cluster's clock, because lists and watches may report the change late. If our
- * clock is behind, the result is 0, so the grace period is never extended.
+ * Returns the time since a pod became not ready, by the cluster's clock, because lists and watches may report the change late. If
+ * our clock is behind, the result is 0, so the grace period is never extended.
  */
 function unreadyForMs(pod: Pod, nowMs: number): number {
   return pod.readyTurnedMs === undefined ? 0 : Math.max(0, nowMs - pod.readyTurnedMs);

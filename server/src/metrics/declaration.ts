@@ -31,8 +31,8 @@ export type MetricDeclaration = NumberDeclaration | HistogramDeclaration;
 const unitSuffixes: Readonly<Record<string, string>> = { s: "seconds", By: "bytes" };
 
 /**
- * Returns the metric's name in Prometheus, by OpenTelemetry's compatibility rules: `_` for dots, the unit as a word, `_ratio` for a
- * gauge of unit 1, `_total` for counters. It is the same for a scraped member and for a collector.
+ * Returns the metric's name in Prometheus, by OpenTelemetry's compatibility rules: `_` for dots, the unit as a word, `_ratio` for
+ * a gauge of unit 1, `_total` for counters. It is the same for a scraped member and for a collector.
  */
 export function prometheusName({ name, unit, kind }: MetricDeclaration): string {
   const base = name.replaceAll(/[^a-zA-Z0-9]+/g, "_");

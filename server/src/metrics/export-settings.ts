@@ -7,8 +7,8 @@ export interface ExportSettings {
 }
 
 /**
- * Returns the settings; undefined if no endpoint is configured or the export is disabled. `OTEL_METRIC_EXPORT_INTERVAL` (60,000) and
- * `OTEL_METRIC_EXPORT_TIMEOUT` (30,000) are milliseconds. As the standard requires, an invalid number selects the default.
+ * Returns the settings; undefined if no endpoint is configured or the export is disabled. `OTEL_METRIC_EXPORT_INTERVAL` (60,000)
+ * and `OTEL_METRIC_EXPORT_TIMEOUT` (30,000) are milliseconds. As the standard requires, an invalid number selects the default.
  */
 export function exportSettings(environment: Readonly<Record<string, string | undefined>>): ExportSettings | undefined {
   const endpoint = environment.OTEL_EXPORTER_OTLP_METRICS_ENDPOINT || environment.OTEL_EXPORTER_OTLP_ENDPOINT;

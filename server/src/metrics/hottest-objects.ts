@@ -16,8 +16,8 @@ const SAMPLE_FROM = 10_000;
 const SAMPLE = 16;
 
 /**
- * The most read objects in bounded memory: the space-saving algorithm (Metwally et al., 2005). A new object replaces the least read
- * one and inherits its count, so no frequent object is missed. Figures are halved every interval, so old objects make room.
+ * The most read objects in bounded memory: the space-saving algorithm (Metwally et al., 2005). A new object replaces the least
+ * read one and inherits its count, so no frequent object is missed. Figures are halved every interval, so old objects make room.
  */
 export class HottestObjects {
   readonly #capacity: number;

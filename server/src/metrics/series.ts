@@ -40,8 +40,8 @@ export class HistogramSeries {
   }
 
   /**
-   * Estimates a quantile (`share` from 0 to 1), assuming an even distribution inside each bucket. Returns undefined if nothing was
-   * recorded, the highest boundary if the quantile is above it.
+   * Estimates a quantile (`share` from 0 to 1), assuming an even distribution inside each bucket. Returns undefined if nothing
+   * was recorded, the highest boundary if the quantile is above it.
    */
   quantile(share: number): number | undefined {
     if (this.count === 0) return undefined;

@@ -36,7 +36,10 @@ export function openOtherMembers(options: OtherMembersFixture): OtherMembers {
   return new OtherMembers({ self, view, connections, clock });
 }
 
-/** What decides with these members which version of each object is current. Records are as old as `frontcache serve` has them at most. */
+/**
+ * What decides with these members which version of each object is current. Records are as old as `frontcache serve` has them at
+ * most.
+ */
 export function openObjectHomes(others: OtherMembers, local: LocalCache, clock: Clock): ObjectHomes {
   return new ObjectHomes({
     peers: others,

@@ -21,7 +21,10 @@ class FifoPolicy extends LruPolicy<SimulatedBlock> {
   override recordUse(): void {}
 }
 
-/** Uses within this time after a block was added count as one, as in the member's own policy: one sequential read uses a block many times. */
+/**
+ * Uses within this time after a block was added count as one, as in the member's own policy: one sequential read uses a block
+ * many times.
+ */
 const ONE_USE_MS = 30_000;
 
 /** The member's policies and others, by name. */

@@ -20,7 +20,9 @@ const NGINX_SLICES = "nginx, slice cache";
 const ROUNDS = { rounds: 7, seconds: 1, warmUpSeconds: 3 };
 const AT_LEAST: Readonly<Record<string, number>> = { "4 KiB": 40_000, "64 KiB": 30_000 };
 
-/** The targets compare a member's rate with that of a Node server that reads no files. The other servers are shown for comparison. */
+/**
+ * The targets compare a member's rate with that of a Node server that reads no files. The other servers are shown for comparison.
+ */
 function figuresOf({ title }: RequestSize, costs: ReadonlyMap<string, RequestCost>): Figure[] {
   const [member, plain] = [costs.get(MEMBER)!, costs.get(NODE_HTTP)!];
   const atLeast = AT_LEAST[title];

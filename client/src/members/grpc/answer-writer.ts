@@ -1,7 +1,7 @@
 import { CacheError, type ReadRangeResponse } from "@frontcache/proto";
 import type { AnswerHead, AnswerSource, ReadRequest, ReadTarget } from "../ports.js";
 
-/** Copies the messages of one answer into its target, and accepts exactly the bytes that were requested. */
+/** Copies the messages of one response into its target, and accepts exactly the requested bytes. */
 export class AnswerWriter {
   readonly #target: ReadTarget;
   readonly #request: ReadRequest;
@@ -17,14 +17,14 @@ export class AnswerWriter {
     this.#source = source;
   }
 
-  /** What the answer's metadata says of the object; before the first message. */
+  /** Records the description of the object in the response's metadata, before the first message. */
   describe(description: Omit<AnswerHead, "version" | "objectSize">): void {
     this.#description = description;
   }
 
   /**
-   * Returns whether more messages may come at once. Throws the target's error for a head that it refuses, INTERNAL when the
-   * message brings more than was requested.
+   * Returns whether to receive more messages. Throws the target's error for a header that it rejects, INTERNAL if the
+   * message contains more than requested.
    */
   write({ data, version, objectSize }: ReadRangeResponse): boolean {
     if (this.#expectedBytes === undefined) {
@@ -47,7 +47,7 @@ export class AnswerWriter {
     return more || this.#writtenBytes === this.#expectedBytes;
   }
 
-  /** The answer came to an orderly end. Throws INTERNAL if bytes are missing. */
+  /** Called at the normal end of the response. Throws INTERNAL if bytes are missing. */
   end(): void {
     if (this.#expectedBytes === undefined) throw this.#wrong("nothing at all");
     if (this.#writtenBytes < this.#expectedBytes) {

@@ -8,25 +8,25 @@ import { type CallLimits, type MemberAddress, Unreachable } from "../ports.js";
 import { memberCredentials } from "./member-credentials.js";
 import { CacheServiceClient } from "./service.js";
 
-/** How members are reached by gRPC. */
+/** Options of gRPC channels to members. */
 export interface GrpcChannelsOptions {
   readonly clock: Clock;
   readonly access: Access;
-  /** How long connecting may take before the member counts as unreachable, milliseconds. */
+  /** Connection timeout after which the member is unreachable, milliseconds. */
   readonly connectTimeoutMs: number;
-  /** HTTP/2's window of a stream: how much a receiver that pauses can make this process hold. Absent: 16 MiB. */
+  /** HTTP/2 window of a stream, bytes: maximum bytes buffered for a paused receiver. Absent: 16 MiB. */
   readonly windowBytes?: number | undefined;
 }
 
 /**
- * Several channels to a member, or a block cut into several streams, gained nothing when measured: a read costs the time of
- * the receiver's one thread, not of the connection.
+ * Several channels to a member, or several streams per block, gained nothing in measurements: reads are limited by
+ * the receiver's single thread, not by the connection.
  */
 const channelOptions = {
   ...readingChannelOptions,
-  // Not shared with others in the process: closing a channel closes its connection.
+  // Not shared in the process, so closing a channel closes its connection.
   "grpc.use_local_subchannel_pool": 1,
-  // Members publish no settings in DNS, and are reached directly.
+  // Members publish no settings in DNS, and need no proxy.
   "grpc.service_config_disable_resolution": 1,
   "grpc.enable_http_proxy": 0,
 };
@@ -47,22 +47,25 @@ export type ServiceCalls = Pick<
   | "handOver"
 >;
 
-/** Channels to members, as a port, so that a simulated run owns the network. */
+/** The port of channels to members; the simulation replaces it. */
 export interface Channels {
-  /** The member's calls, once it is connected. Rejects with Unreachable if it isn't in time. `subject` begins its message. */
+  /**
+   * Resolves with the member's calls when it is connected. Rejects with Unreachable after a timeout; its message begins with
+   * `subject`.
+   */
   connected(address: MemberAddress, subject: string, limits: CallLimits): Promise<ServiceCalls>;
-  /** Closes the channel to a member; the next call connects anew. */
+  /** Closes the channel to a member; the next call reconnects. */
   drop(grpcAddress: string): void;
-  /** Closes all channels but these; calls that run on them come to their end. */
+  /** Closes all other channels after their running calls. */
   keepOnly(grpcAddresses: ReadonlySet<string>): void;
   close(): void;
 }
 
-/** One channel for each member, made when first needed, and only where somebody listens. */
+/** One channel per member, created when first needed, and only if its address accepts connections. */
 export class GrpcChannels implements Channels {
   readonly #options: GrpcChannelsOptions;
   readonly #clients = new Map<string, CacheServiceClient>();
-  /** Why members' handshakes failed, which gRPC does not say. */
+  /** Causes of failed member handshakes, which gRPC does not report. */
   readonly #handshakeFailures = new Map<string, Error>();
   readonly #checks = new SingleFlight<string, void>();
   readonly #life = new AbortController();
@@ -82,10 +85,10 @@ export class GrpcChannels implements Channels {
       return client;
     } catch (error) {
       if (limits.signal.aborted) throw limits.signal.reason;
-      // Another call has dropped the channel meanwhile: this one goes by the next channel, or fails by it.
+      // Another call has closed the channel meanwhile: this call uses the next channel.
       const isDropped = client !== undefined && this.#clients.get(grpcAddress) !== client;
       if (isDropped && !this.#life.signal.aborted) return this.connected({ grpcAddress }, subject, limits);
-      // It would go on connecting by itself, for ever.
+      // Otherwise it would keep reconnecting forever.
       this.drop(grpcAddress);
       const cause = ConnectionFailure.of(grpcAddress, error);
       throw new Unreachable(`${subject}: ${cause.message}`, { cause, isGone: true });
@@ -135,7 +138,10 @@ export class GrpcChannels implements Channels {
     return client;
   }
 
-  /** The port accepts connections, and with TLS handshakes, but no gRPC. TLS 1.3 reports a refused client certificate only afterwards. */
+  /**
+   * The port accepts connections, and with TLS handshakes, but no gRPC. TLS 1.3 reports a refused client certificate only
+   * afterwards.
+   */
   #whyNotReady(): string {
     const tls = this.#options.access.tls();
     if (tls === undefined) return "the port does not speak gRPC in plain text (does the member require TLS?)";
@@ -143,7 +149,7 @@ export class GrpcChannels implements Channels {
     return "the port does not speak gRPC, or the member refuses the client certificate";
   }
 
-  /** Resolves when the channel is connected; rejects when that fails, or takes too long. */
+  /** Resolves when the channel is connected; rejects if that fails or takes too long. */
   #ready(client: CacheServiceClient, grpcAddress: string, signal: AbortSignal): Promise<void> {
     const { clock, connectTimeoutMs } = this.#options;
     const channel = client.getChannel();
@@ -170,7 +176,7 @@ export class GrpcChannels implements Channels {
   }
 }
 
-/** A channel's credentials for the TLS options as they are now. */
+/** Returns a channel's credentials for the current TLS options. */
 export function channelCredentials(tls: TlsOptions | undefined): ChannelCredentials {
   if (tls === undefined) return credentials.createInsecure();
   return credentials.createSsl(pem(tls.ca), pem(tls.key), pem(tls.cert));

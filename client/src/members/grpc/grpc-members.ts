@@ -56,28 +56,28 @@ import type { Channels, ServiceCalls } from "./grpc-channels.js";
 interface GrpcCall {
   readonly client: ServiceCalls;
   readonly address: MemberAddress;
-  /** What it is about, at the beginning of its error messages; an object's URL, for example. */
+  /** The subject at the start of its error messages, for example an object's URL. */
   readonly subject: string;
   readonly limits: CallLimits;
-  /** Notices that the member is gone. Undefined: the call may wait for as long as nothing happens. */
+  /** Detects that the member does not respond. Undefined: the call may be silent for any time. */
   readonly silence: SilenceWatch | undefined;
 }
 
 export interface GrpcMembersOptions {
   readonly clock: Clock;
-  /** How calls authenticate. */
+  /** Authentication of calls. */
   readonly access: Access;
 }
 
-/** All calls to members by gRPC. The bytes of a read are copied once, from the received message into the target. */
+/** Calls to members over gRPC. The bytes of a read are copied once, from the received message into the target. */
 export class GrpcMembers implements BlockTransport, MemberCalls, ObjectCalls {
   readonly #channels: Channels;
   readonly #clock: Clock;
   readonly #access: Access;
-  /** By gRPC address. */
+  /** Silence watches by gRPC address. */
   readonly #silences = new Map<string, SilenceWatch>();
 
-  /** Closes the channels with itself. */
+  /** Closes the channels, too. */
   constructor(channels: Channels, { clock, access }: GrpcMembersOptions) {
     this.#channels = channels;
     this.#clock = clock;
@@ -205,8 +205,8 @@ export class GrpcMembers implements BlockTransport, MemberCalls, ObjectCalls {
   }
 
   /**
-   * Asks which member owns some block, which a member answers by itself. A connection alone proves nothing: it seems to stand
-   * long after the member's machine is gone, or its process is stopped.
+   * Asks for the owner of a block, which a member answers on its own. An open connection proves nothing: it seems to work
+   * long after the member's machine has failed or its process was stopped.
    */
   async probe(address: MemberAddress, limits: CallLimits): Promise<void> {
     const { grpcAddress } = address;
@@ -269,14 +269,14 @@ export class GrpcMembers implements BlockTransport, MemberCalls, ObjectCalls {
   }
 }
 
-/** Bounds a probe on a machine on which this process hardly runs: late ticks do not count. */
+/** Timeout of a probe in ticks. Late ticks do not count, because this process did not run either. */
 const LONGEST_PROBE_MS = 4 * PROBE_TIMEOUT_MS;
 
-/** A stream that waits for its member, except while its receiver has paused it. */
+/** A stream that waits for its member, except while its receiver pauses it. */
 class StreamWait implements WaitingCall, AnswerSource {
   readonly #stream: Pick<ClientReadableStream<unknown>, "cancel" | "pause" | "resume">;
   readonly #silence: SilenceWatch | undefined;
-  /** The member does not respond any more. */
+  /** Called when the member does not respond. */
   isSilent = false;
   #isOver = false;
 
@@ -312,18 +312,18 @@ class StreamWait implements WaitingCall, AnswerSource {
 }
 
 /**
- * How much later than ours a member's deadline is, milliseconds. Ours ends the call by cancelling it; the member's is there
- * for a cancellation that never arrives.
+ * Difference between the member's deadline and ours, milliseconds. Ours cancels the call; the member's deadline is needed
+ * only if the cancellation never arrives.
  */
 const DEADLINE_GRACE_MS = 1_000;
 
-/** A call's options: the deadline, if there is one. */
+/** Returns a call's options: the deadline, if any. */
 function callOptions(limits: CallLimits): CallOptions {
   const remainingMs = limits.remainingMs();
   return Number.isFinite(remainingMs) ? { deadline: Date.now() + remainingMs + DEADLINE_GRACE_MS } : {};
 }
 
-/** Hands over a stream's messages until it ends. What `onMessage` throws cancels the stream and is what this rejects with. */
+/** Passes on a stream's messages until it ends. If `onMessage` throws, cancels the stream and rejects with its error. */
 function receiveAll<Message>(
   stream: Pick<ClientReadableStream<Message>, "on" | "cancel" | "pause" | "resume">,
   onMessage: (message: Message) => void,
@@ -359,7 +359,7 @@ function receiveAll<Message>(
   });
 }
 
-/** The one answer of a call. */
+/** Resolves with the response of a unary call. */
 function receiveOne<Answer>(
   start: (callback: (error: ServiceError | null, answer: Answer) => void) => ClientUnaryCall,
   call: GrpcCall,
@@ -387,8 +387,8 @@ function receiveOne<Answer>(
 }
 
 /**
- * A failed call's CacheError. The member's own words are kept; they name the object. A member is unreachable if it fell silent, if
- * its connection broke, and while it is starting or shutting down.
+ * Converts the error of a failed call. The member's message, which names the object, is kept. A member is unreachable if it is
+ * silent, if its connection was lost, and while it is starting or shutting down.
  */
 function failureOf(error: ServiceError, { address, subject, limits }: GrpcCall, isSilent: boolean): CacheError {
   if (limits.ended !== undefined) return abortError(limits.signal);

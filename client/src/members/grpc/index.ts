@@ -1,4 +1,4 @@
-/** What members and clients share of gRPC. This entry loads grpc-js; the package's main entry does not. */
+/** The gRPC parts that members and clients share. This entry loads grpc-js; the package's main entry does not. */
 export {
   answeredTrailers,
   callMetadata,

@@ -2,11 +2,11 @@ import type { BlockTransport, MemberCalls, ObjectCalls } from "../ports.js";
 import type { GrpcChannelsOptions } from "./grpc-channels.js";
 import type { GrpcMembers } from "./grpc-members.js";
 
-/** Calls to members by gRPC, which load grpc-js when the first one is made. */
+/** Calls to members over gRPC that load grpc-js with the first call. */
 export interface LazyGrpcMembers extends BlockTransport, MemberCalls, ObjectCalls {
   /** Closes the connections to all other members. */
   keepOnly(grpcAddresses: ReadonlySet<string>): void;
-  /** Makes new connections from now on. */
+  /** Uses new connections for further calls. */
   renew(): void;
 }
 
@@ -50,9 +50,9 @@ async function openGrpcMembers(options: GrpcChannelsOptions): Promise<GrpcMember
 }
 
 /**
- * Bundles of ES modules: esbuild turns a `require` of `http2` inside a CommonJS package, which grpc-js is, into a call of a global
- * `require`, and ES modules have none. While grpc-js is loaded there is one, for modules of Node.js only. Returns a function that
- * removes it.
+ * Supports ES module bundles. esbuild turns a `require` of `http2` inside a CommonJS package such as grpc-js into a call of a
+ * global `require`, which ES modules lack. This function provides one for modules of Node.js while grpc-js is loaded. Returns a
+ * function that removes it.
  */
 function provideRequire(): () => void {
   const scope: { require?: unknown } = globalThis;

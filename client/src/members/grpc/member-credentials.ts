@@ -8,18 +8,18 @@ type SecureConnector = ReturnType<ChannelCredentials["_createSecureConnector"]>;
 
 export interface MemberCredentialsOptions {
   readonly access: Access;
-  /** The listener that the channel is to. */
+  /** Address of the channel's listener. */
   readonly hostPort: string;
   readonly clock: Clock;
-  /** How long a handshake may take, milliseconds. */
+  /** Timeout of a handshake, milliseconds. */
   readonly connectTimeoutMs: number;
-  /** A handshake failed. gRPC connects again later. */
+  /** Called when a handshake failed. gRPC reconnects later. */
   onFailed(error: Error): void;
 }
 
 /**
- * A channel's credentials by which a member proves itself on each connection that gRPC makes, be it after the loss of another one.
- * `next` are the credentials for TLS or plain text. If nobody proves himself, they are returned as they are.
+ * Credentials of a channel with which a member proves its identity on each connection of gRPC, including reconnections.
+ * `next` are the credentials for TLS or plain text. Without a member key they are returned unchanged.
  */
 export function memberCredentials(next: ChannelCredentials, options: MemberCredentialsOptions): ChannelCredentials {
   return options.access.member?.() === undefined ? next : new MemberCredentials(next, options);

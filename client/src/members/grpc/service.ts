@@ -20,7 +20,7 @@ import {
   type ServiceError,
 } from "@grpc/grpc-js";
 
-/** A service of the contract as it is generated, without grpc-js. */
+/** A generated service of the contract, without grpc-js. */
 interface Contract {
   readonly fullName: string;
   readonly methods: Readonly<Record<string, Method>>;
@@ -36,7 +36,7 @@ interface Method {
 type RequestOf<M extends Method> = ReturnType<M["requestType"]["decode"]>;
 type ResponseOf<M extends Method> = ReturnType<M["responseType"]["decode"]>;
 
-/** A service for grpc-js's Server and Client. */
+/** Converts a service to the form of grpc-js's Server and Client. */
 export type ServiceOf<C extends Contract> = {
   readonly [Name in keyof C["methods"]]: MethodDefinition<RequestOf<C["methods"][Name]>, ResponseOf<C["methods"][Name]>>;
 };
@@ -85,7 +85,7 @@ function serviceOf<C extends Contract>({ fullName, methods }: C): ServiceOf<C> {
 
 const generated = serviceOf(CacheServiceDefinition);
 
-/** CacheService with our own (de)serializers where they matter. Members and clients use this one. */
+/** CacheService with our own (de)serializers for the messages of reads. Members and clients use it. */
 export const cacheService: ServiceOf<CacheServiceDefinition> = {
   ...generated,
   lookupOwner: { ...generated.lookupOwner, requestDeserialize: decodeLookupOwnerRequest },
@@ -99,7 +99,7 @@ export const cacheService: ServiceOf<CacheServiceDefinition> = {
 
 const router = serviceOf(RouterServiceDefinition);
 
-/** RouterService, by which clients of FrontCache find a block's members. */
+/** RouterService, with which clients of FrontCache find a block's members. */
 export const routerService: ServiceOf<RouterServiceDefinition> = {
   lookupOwner: { ...router.lookupOwner, requestDeserialize: decodeLookupOwnerRequest },
 };

@@ -12,12 +12,12 @@ import {
 import { BoundedMap } from "@frontcache/proto/runtime";
 import type { AnswerHead, CacheReport } from "../ports.js";
 
-/** The longest head that is read, its blank line included. A gateway's have about 400 bytes. */
+/** Maximum response header, including its blank line, bytes. A member's have about 400 bytes without further object headers. */
 export const MAX_HEAD_BYTES = 16 << 10;
 
 /**
- * What came is not an answer of a member's HTTP listener: it breaks HTTP/1.1, contains something that no listener sends, or lacks
- * something that each one sends. Nothing is read by HTTP from its sender.
+ * The error for a response that is not from a member's HTTP listener: it violates HTTP/1.1, contains something that no listener
+ * sends, or lacks something that every listener sends. HTTP is then not used for its sender.
  */
 export class Unintelligible extends CacheError {
   constructor(message: string) {
@@ -25,7 +25,7 @@ export class Unintelligible extends CacheError {
   }
 }
 
-/** The head of a member's answer, checked as far as possible without knowing the request. */
+/** The header of a member's response, checked as far as possible without the request. */
 export interface AnswerHeading {
   /** 200 to 599. */
   readonly status: number;
@@ -35,15 +35,15 @@ export interface AnswerHeading {
   readonly contentRange: string | undefined;
   readonly etag: string | undefined;
   readonly contentType: string | undefined;
-  /** Milliseconds since 1970; parsed when it is asked for. */
+  /** Milliseconds since 1970; parsed on demand. */
   readonly lastModifiedMs: number | undefined;
-  /** The lines that describe the object, as they were sent: all before the Content-Length. Equal for equal descriptions. */
+  /** The lines that describe the object, as sent: all before the Content-Length. Equal for equal descriptions. */
   readonly objectLines: string;
   /** How the member's cache answered; parsed when it is asked for. */
   readonly cached: CacheReport | undefined;
   /** The code that the member names; undefined: none, or one that isn't known here. */
   readonly errorCode: ErrorCode | undefined;
-  /** The origin must not be asked again. */
+  /** Whether further origin requests are forbidden. */
   readonly isOriginTried: boolean;
   /** Whether another request may follow on the connection. */
   readonly keepAlive: boolean;
@@ -52,13 +52,13 @@ export interface AnswerHeading {
 const STATUS_LINE = /^HTTP\/1\.1 ([2-5]\d\d) [\t\x20-\x7e\x80-\xff]*$/;
 const NAME = /^[!#$%&'*+.^_`|~0-9a-z-]+$/;
 const VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
-/** Fifteen digits are a petabyte, and exact as a number. */
+/** Fifteen digits are a petabyte, which a number represents exactly. */
 const LENGTH = /^\d{1,15}$/;
 
 /**
- * Parses a head, decoded as Latin-1, from its first byte to the end of its last header; the blank line is cut off. Strict: the
- * one form of RFC 9112 that gateways use is taken, anything else is Unintelligible. That leaves out what leaves more than one
- * way to tell where the body ends: Transfer-Encoding, several lengths, folded lines, line ends other than CRLF, interim answers.
+ * Parses a header, decoded as Latin-1, from its first byte to the end of its last line, without the blank line. Strict: only the
+ * form of RFC 9112 that members send is accepted; anything else is Unintelligible. This excludes everything that could make the
+ * end of the body ambiguous: Transfer-Encoding, several lengths, folded lines, line ends other than CRLF, interim responses.
  */
 export function parseHead(text: string): AnswerHeading {
   const bodyAt = text.indexOf(BODY);
@@ -74,15 +74,15 @@ export function parseHead(text: string): AnswerHeading {
 
 const BODY = "\r\nContent-Length: ";
 
-/** The lines of a member's answer that differ between answers with bytes of one object. */
+/** The lines of a response that differ between responses with bytes of the same object. */
 const BODY_LINES =
   /^\r\nContent-Length: (\d{1,15})\r\nContent-Range: (bytes \d{1,15}-\d{1,15}\/\d{1,15})(?:\r\n(?:x-amz-request-id|Date|Age|X-Cache|Via): [\t\x20-\x7e\x80-\xff]*)*$/;
 
-/** Objects whose heads are remembered, by everything before the Content-Length. */
+/** Maximum remembered headers; their keys are the lines before the Content-Length. */
 const MOST_BEGINNINGS = 500;
 const beginnings = new BoundedMap<string, AnswerHeading>(MOST_BEGINNINGS);
 
-/** A head that differs from an earlier one in its BODY_LINES only. */
+/** Parses a header that differs from a remembered one only in its BODY_LINES. */
 class RepeatedHead implements AnswerHeading {
   readonly contentLength: number;
   readonly contentRange: string | undefined;
@@ -148,7 +148,7 @@ function parseAll(text: string): AnswerHeading {
   return known.complete();
 }
 
-/** The headers that matter, as they are found. */
+/** Collects the relevant headers. */
 class KnownHeaders implements AnswerHeading {
   readonly status: number;
   contentLength = 0;
@@ -161,7 +161,7 @@ class KnownHeaders implements AnswerHeading {
   #hasLength = false;
   #lastModified: string | undefined;
   readonly #text: string;
-  /** Where its lines begin, and where those before the Content-Length end. */
+  /** Start of its lines, and end of those before the Content-Length. */
   readonly #start: number;
   #objectEnd = 0;
   #objectLines: string | undefined;
@@ -262,7 +262,7 @@ export function objectHeadersIn(objectLines: string): Pick<AnswerHead, "headers"
   return { headers, ...lackingFrom(lacks) };
 }
 
-/** The date parsed last: many reads of one object follow each other. */
+/** The last parsed date, because consecutive reads are often of the same object. */
 let parsed: { readonly text: string; readonly ms: number | undefined } = { text: "", ms: undefined };
 
 function parseDate(text: string): number | undefined {
@@ -290,20 +290,20 @@ function isBlank(code: number): boolean {
 const BLANK_LINE = "\r\n\r\n";
 const BEGINNING = Buffer.from("HTTP/1.1 ");
 
-/** A head, with how many of the bytes that completed it belong to it. */
+/** A header, and the number of the last received bytes that belong to it. */
 export interface WholeHead {
   readonly heading: AnswerHeading;
   readonly headBytes: number;
 }
 
-/** Assembles a head from the pieces in which it arrives. Mostly it arrives in one, which is parsed in place. */
+/** Assembles a header from received pieces. Usually it arrives in one piece, which is parsed in place. */
 export class HeadGathering {
   #gathered: Buffer | undefined;
   #gatheredBytes = 0;
 
   /**
-   * Takes the next bytes, which are not kept. Returns the head once it is whole; undefined: more is needed. Throws
-   * Unintelligible for a head that is none, or too long.
+   * Takes the next bytes, which are not kept. Returns the header when it is complete; undefined: more bytes are needed. Throws
+   * Unintelligible for an invalid or too long header.
    */
   take(bytes: Buffer): WholeHead | undefined {
     if (this.#gathered === undefined) {
@@ -318,9 +318,9 @@ export class HeadGathering {
     const before = this.#gatheredBytes;
     this.#gatheredBytes += bytes.copy(this.#gathered, before);
     const gathered = this.#gathered.subarray(0, this.#gatheredBytes);
-    // What is no head may never come to a blank line: it is refused by its first bytes.
+    // Other protocols may never send a blank line, so they are rejected by their first bytes.
     if (before < BEGINNING.length && !beginsAlike(gathered)) throw new Unintelligible("no status line of HTTP/1.1");
-    // The blank line may have begun with the last three bytes of what was there.
+    // The blank line may begin in the last three bytes of the previous piece.
     const end = gathered.indexOf(BLANK_LINE, Math.max(0, before - 3), "latin1");
     if (end >= 0) return { heading: parse(gathered, end), headBytes: end + BLANK_LINE.length - before };
     if (this.#gatheredBytes === MAX_HEAD_BYTES) throw tooLong();

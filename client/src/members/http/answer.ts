@@ -9,7 +9,7 @@ import {
 } from "../ports.js";
 import { type AnswerHeading, HeadGathering, objectHeadersIn, Unintelligible, type WholeHead } from "./answer-head.js";
 
-/** What an answer belongs to. */
+/** The request of a response. */
 export interface AnswerTo {
   readonly request: ReadRequest;
   readonly target: ReadTarget;
@@ -18,9 +18,9 @@ export interface AnswerTo {
 }
 
 /**
- * One answer as it arrives: first a head, in any pieces, then the body. `room` is where the body's next bytes belong, so that
- * the socket can receive them there; bytes that came with the head are copied. Whatever is wrong is thrown, and the connection
- * must be closed then, because nobody knows where the answer ends.
+ * Receives one response: first a header, in any pieces, then the body. `room` is the buffer of the body's next bytes, so
+ * the socket can receive them there; bytes that arrive with the header are copied. Errors are thrown, and the connection
+ * must then be closed, because the end of the response is unknown.
  */
 export class HttpAnswer {
   readonly #to: AnswerTo;
@@ -38,27 +38,27 @@ export class HttpAnswer {
     this.#source = source;
   }
 
-  /** Whether anything of it has arrived. */
+  /** Whether any byte has arrived. */
   get begun(): boolean {
     return this.#begun;
   }
 
-  /** Whether it has arrived to its last byte. */
+  /** Whether its last byte has arrived. */
   get complete(): boolean {
     return this.#heading !== undefined && this.#bodyBytes === this.#heading.contentLength;
   }
 
-  /** Whether another request may follow on its connection, once it is complete. */
+  /** Whether another request may follow on its connection after it is complete. */
   get keepAlive(): boolean {
     return this.#heading?.keepAlive === true;
   }
 
-  /** The error that the member answered with instead of the bytes, once the answer is complete. */
+  /** The member's error, if it returned one, after the response is complete. */
   get failure(): CacheError | undefined {
     return this.#failure;
   }
 
-  /** Where the next bytes belong, to be followed by `landed`; undefined: it isn't known yet, they are to be passed to `take`. */
+  /** The buffer for the next bytes, followed by `landed`; undefined: it is unknown yet, so pass the bytes to `take`. */
   room(): Buffer | undefined {
     if (this.#heading === undefined) return undefined;
     const missing = this.#heading.contentLength - this.#bodyBytes;
@@ -67,7 +67,7 @@ export class HttpAnswer {
     return room.length > missing ? room.subarray(0, missing) : room;
   }
 
-  /** The first `bytes` of the room have been received. Returns whether to receive more at once. */
+  /** Call when the first `bytes` of the room were received. Returns whether to receive more. */
   landed(bytes: number): boolean {
     this.#bodyBytes += bytes;
     if (!this.#isError) return this.#to.target.landed(bytes) || this.complete;
@@ -75,7 +75,7 @@ export class HttpAnswer {
     return true;
   }
 
-  /** Takes bytes that were received elsewhere and are not kept. Returns whether to receive more at once. */
+  /** Takes bytes that were received elsewhere and are not kept. Returns whether to receive more. */
   take(bytes: Buffer): boolean {
     this.#begun = true;
     const head = this.#readHead(bytes);
@@ -106,7 +106,7 @@ export class HttpAnswer {
     }
   }
 
-  /** Checks that the head promises exactly the bytes that were requested. */
+  /** Checks that the header announces exactly the requested bytes. */
   #checked(heading: AnswerHeading): AnswerHead {
     const { status, contentLength, contentRange, etag } = heading;
     const { offset, length } = this.#to.request;
@@ -149,7 +149,7 @@ export class HttpAnswer {
   }
 }
 
-/** The head as targets take it. What it says of the object is read when it is asked for: only members do so. */
+/** The header for targets. The description of the object is parsed on demand, because only members use it. */
 class HttpAnswerHead implements AnswerHead {
   readonly version: string;
   readonly objectSize: number;
@@ -194,7 +194,7 @@ class HttpAnswerHead implements AnswerHead {
 
 const CONTENT_RANGE = /^bytes (\d{1,15})-(\d{1,15})\/(\d{1,15})$/;
 
-/** What a Content-Range says; `end` is one past its last byte. Undefined for anything else, and for what can't be. */
+/** Parses a Content-Range; `end` is one past its last byte. Undefined if it is invalid or impossible. */
 function spanOf(contentRange: string | undefined): { first: number; end: number; objectSize: number } | undefined {
   const match = contentRange === undefined ? null : CONTENT_RANGE.exec(contentRange);
   if (match === null) return undefined;
@@ -202,20 +202,20 @@ function spanOf(contentRange: string | undefined): { first: number; end: number;
   return first < end && end <= objectSize ? { first, end, objectSize } : undefined;
 }
 
-/** The longest body of an error that is read. */
+/** Maximum body of an error, bytes. */
 export const MAX_ERROR_BYTES = 8 << 10;
 const MAX_MESSAGE_LENGTH = 2_000;
 
-/** An answer instead of the bytes. */
+/** A response without the requested bytes. */
 export interface ErrorAnswer {
   readonly heading: Pick<AnswerHeading, "status" | "keepAlive" | "errorCode" | "isOriginTried">;
-  /** S3's error document, in UTF-8; empty: the member has nothing to add to the code. */
+  /** S3's error document in UTF-8; empty: the member sent only the code. */
   readonly body: Buffer;
 }
 
 /**
- * The error that a member answered with, in its own words; the object's URL precedes them if they don't name it. Unreachable if
- * the member is starting or shutting down. Unintelligible if the answer names no code: then its sender is not a member.
+ * Returns a member's error with its message; if the message does not name the object, its URL precedes it. Unreachable if
+ * the member is starting or shutting down. Unintelligible if the response has no error code: then its sender is not a member.
  */
 export function errorOf({ heading, body }: ErrorAnswer, { url, offset }: ReadRequest, member: string): CacheError {
   const { status, keepAlive, errorCode, isOriginTried } = heading;
@@ -230,7 +230,7 @@ export function errorOf({ heading, body }: ErrorAnswer, { url, offset }: ReadReq
   return new CacheError(errorCode, errorCode === "OUT_OF_RANGE" ? `${words} (offset ${offset})` : words, { isOriginTried });
 }
 
-/** The text of the document's first element of that name, on one line of bounded length; undefined: there is none. */
+/** Returns the text of the document's first element with this name, on one line of bounded length; undefined if there is none. */
 function elementOf(document: string, name: string): string | undefined {
   const start = document.indexOf(`<${name}>`);
   if (start < 0) return undefined;

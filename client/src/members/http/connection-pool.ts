@@ -6,20 +6,20 @@ import { type HttpCall, HttpConnection } from "./connection.js";
 
 export interface ConnectionPoolOptions {
   readonly address: SocketAddress;
-  /** The same as `host:port`. */
+  /** The address as `host:port`. */
   readonly hostPort: string;
   readonly clock: Clock;
   readonly connectTimeoutMs: number;
   readonly access: Access;
-  /** Connections at a time, at least 1. */
+  /** Maximum connections, at least 1. */
   readonly mostConnections: number;
-  /** How long an unused connection is kept, milliseconds. */
+  /** Idle timeout of a connection, milliseconds. */
   readonly idleMs: number;
 }
 
-/** A call on its way through the pool. */
+/** A call in the pool. */
 export interface PooledCall extends HttpCall {
-  /** Called with the connection that it runs on, whenever that changes. */
+  /** Called with the connection of the call whenever it changes. */
   onStart(connection: HttpConnection): void;
 }
 
@@ -28,14 +28,17 @@ interface Idle {
   readonly sinceMs: number;
 }
 
-/** The connections to one member: made when needed, reused, closed when idle for long. Calls that find none free wait in order. */
+/**
+ * The connections to one member: opened when needed, reused, closed after an idle timeout. Calls without a free one wait in
+ * order.
+ */
 export class ConnectionPool {
   readonly #options: ConnectionPoolOptions;
   readonly #all = new Set<HttpConnection>();
-  /** The last one to become idle is taken first, so that surplus connections expire. */
+  /** The most recently used connection is taken first, so that surplus connections expire. */
   readonly #idle: Idle[] = [];
   readonly #waiting = new Set<PooledCall>();
-  /** Busy connections that are closed with the call that they run. */
+  /** Busy connections that are closed after their call. */
   readonly #outdated = new Set<HttpConnection>();
   #cancelTimer: (() => void) | undefined;
 
@@ -43,12 +46,12 @@ export class ConnectionPool {
     this.#options = options;
   }
 
-  /** All connections, busy or idle. */
+  /** Number of connections, busy and idle. */
   get size(): number {
     return this.#all.size;
   }
 
-  /** Runs the call on a connection that is free, or will be. */
+  /** Runs the call on a free connection, possibly after a wait. */
   run(call: PooledCall): void {
     const idle = this.#idle.pop();
     if (idle !== undefined) this.#start(call, idle.connection);
@@ -56,13 +59,13 @@ export class ConnectionPool {
     else this.#waiting.add(call);
   }
 
-  /** Runs it on a new connection: again, after its old one broke. */
+  /** Runs the call again on a new connection, after its old one was closed. */
   runAfresh(call: PooledCall): void {
     let connection: HttpConnection;
     try {
       connection = this.#connect();
     } catch (error) {
-      // Certificates come from the caller: they may be invalid, or unreadable at this moment.
+      // Certificates come from the caller: they may be invalid or temporarily unreadable.
       const cause = error instanceof Error ? error : new Error(String(error));
       call.onBroken(cause);
       if (this.#all.size === 0) this.#breakWaiting(cause);
@@ -71,12 +74,12 @@ export class ConnectionPool {
     this.#start(call, connection);
   }
 
-  /** Forgets an call that waits. */
+  /** Removes a waiting call. */
   forget(call: PooledCall): void {
     this.#waiting.delete(call);
   }
 
-  /** Runs calls on new connections from now on. */
+  /** Uses new connections for further calls. */
   renew(): void {
     this.closeIdle();
     for (const connection of this.#all) this.#outdated.add(connection);
@@ -137,7 +140,7 @@ export class ConnectionPool {
     } else if (this.#all.size === 0) this.#breakWaiting(new Error("no connection could be made"));
   };
 
-  /** No connection can be made: the calls that wait need not try one after the other. */
+  /** Called when no connection can be made. The waiting calls fail together instead of trying one after the other. */
   #breakWaiting(cause: Error): void {
     const waiting = [...this.#waiting];
     this.#waiting.clear();

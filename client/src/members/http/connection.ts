@@ -5,52 +5,52 @@ import { openSocket, type SocketAddress } from "../connection-failure.js";
 import type { CallerHandshake } from "../member-handshake.js";
 import type { HttpAnswer } from "./answer.js";
 
-/** One request with its answer. It ends with one of onComplete, onRefused and onBroken. */
+/** One request with its response. It ends with onComplete, onRefused or onBroken. */
 export interface HttpCall {
   /** The whole request, in ASCII. */
   readonly request: string;
   readonly answer: Pick<HttpAnswer, "room" | "landed" | "take" | "complete" | "keepAlive">;
-  /** More of the answer has arrived; `paused`: nothing more is received until `HttpConnection.resume`. */
+  /** More bytes have arrived; `paused`: nothing more is received until `HttpConnection.resume`. */
   onBytes(paused: boolean): void;
-  /** All of it has arrived. */
+  /** The whole response has arrived. */
   onComplete(): void;
-  /** The answer is not accepted, and the connection is closed. */
+  /** The response was rejected, and the connection is closed. */
   onRefused(error: unknown): void;
-  /** The connection broke, or could not be made. `cause` is undefined if the member closed it in an orderly way. */
+  /** The connection was lost or could not be made. `cause` is undefined if the member closed it normally. */
   onBroken(cause: Error | undefined): void;
 }
 
 export interface HttpConnectionOptions {
   readonly address: SocketAddress;
   readonly clock: Clock;
-  /** How long connecting may take, milliseconds. */
+  /** Connection timeout, milliseconds. */
   readonly connectTimeoutMs: number;
   /** Undefined: plain text. */
   readonly tls: TlsOptions | undefined;
-  /** By which a member proves itself first; undefined: nobody does. */
+  /** The identity that a member proves first; undefined: no proof. */
   readonly handshake: CallerHandshake | undefined;
-  /** An answer is complete; the connection may be used again. */
+  /** A response is complete; the connection may be reused. */
   onIdle(connection: HttpConnection): void;
-  /** It is closed and must not be used any more. Called once. */
+  /** The connection is closed and must not be used. Called once. */
   onGone(connection: HttpConnection): void;
 }
 
 /**
- * Where bytes are received while it isn't known where they belong: a head, with the bytes behind it. One for all connections: its
- * bytes have been taken before the next bytes are received anywhere. A whole answer of 64 KiB arrives in one read of the socket.
+ * The buffer for bytes without a destination: a header and the bytes after it. All connections share it, because its
+ * bytes are consumed before any further bytes are received. A whole response of 64 KiB fits into one read of the socket.
  */
 const anywhere = Buffer.allocUnsafeSlow(72 << 10);
 
 /**
- * A connection to one member, with at most one call at a time. The kernel writes the bodies of answers directly into the memory
- * that they have room for: after each read, `buffer` is asked where the next one goes.
+ * A connection to one member with at most one running call. The kernel writes the bodies of responses directly into the memory
+ * of their calls: after each read, `buffer` returns the destination of the next one.
  */
 export class HttpConnection {
   readonly #options: HttpConnectionOptions;
   readonly #socket: Socket;
   readonly #cancelTimer: () => void;
   #call: HttpCall | undefined;
-  /** Undefined when it is over, or if there is none. */
+  /** The handshake; undefined when it is over, or if there is none. */
   #handshake: CallerHandshake | undefined;
   #connected = false;
   #closedHere = false;
@@ -78,30 +78,30 @@ export class HttpConnection {
     return this.#connected;
   }
 
-  /** Whether it was closed by `close`, while nothing was wrong with it. */
+  /** Whether it was closed by `close` without an error. */
   get closedHere(): boolean {
     return this.#closedHere;
   }
 
-  /** Whether it carried an answer before: then the member may have closed it without our knowing it yet. */
+  /** Whether it has completed a call. Then the member may have closed it without our knowledge. */
   get used(): boolean {
     return this.#used;
   }
 
-  /** Sends the request. The connection must be idle, or new. */
+  /** Sends the request. The connection must be idle or new. */
   run(call: HttpCall): void {
     this.#call = call;
     if (this.#handshake === undefined) this.#socket.write(call.request, "latin1");
   }
 
-  /** Receives again after a pause, if the call still runs here. Returns whether it does. */
+  /** Resumes receiving after a pause, if the call still runs here. Returns whether it does. */
   resume(call: HttpCall): boolean {
     if (this.#call !== call || this.#gone) return false;
     this.#socket.resume();
     return true;
   }
 
-  /** Closes it at once. A running call is not told, and nothing is written into its room any more. */
+  /** Closes it immediately. A running call is not notified, and nothing more is written into its buffer. */
   close(): void {
     this.#call = undefined;
     this.#closedHere = true;
@@ -113,7 +113,7 @@ export class HttpConnection {
     this.#cancelTimer();
   };
 
-  /** Takes bytes of the handshake; after it, the request is sent. Returns whether to go on receiving. */
+  /** Takes bytes of the handshake; after it, the request is sent. Returns whether to continue receiving. */
   #shake(handshake: CallerHandshake, bytes: Buffer): boolean {
     try {
       const reply = handshake.take(bytes);
@@ -131,12 +131,12 @@ export class HttpConnection {
   readonly #onRead = (bytes: number, buffer: Uint8Array): boolean => {
     if (this.#handshake !== undefined) return this.#shake(this.#handshake, anywhere.subarray(0, bytes));
     if (this.#call !== undefined) return this.#receive(this.#call, bytes, buffer);
-    // Nobody asked for these bytes: they must not be taken for the next answer.
+    // Unsolicited bytes must not be interpreted as the next response.
     this.#end();
     return false;
   };
 
-  /** Returns whether to go on receiving. */
+  /** Returns whether to continue receiving. */
   #receive(call: HttpCall, bytes: number, buffer: Uint8Array): boolean {
     const { answer } = call;
     let more: boolean;
@@ -148,7 +148,7 @@ export class HttpConnection {
       return false;
     }
     if (answer.complete) this.#complete(call);
-    // The receiver may have ended the call in between.
+    // The receiver may have ended the call meanwhile.
     else if (this.#call === call) call.onBytes(!more);
     return more || this.#call !== call;
   }
@@ -168,11 +168,11 @@ export class HttpConnection {
     this.#socket.destroy();
     const call = this.#call;
     this.#call = undefined;
-    // First the call, which may begin again in this connection's place, then those that wait for one.
+    // First the call, which may be retried on a new connection, then the waiting calls.
     call?.onBroken(cause);
     this.#options.onGone(this);
   }
 }
 
-/** The error code of a connection that could not be made in time. */
+/** The error code of a connection timeout. */
 export const CONNECT_TIMEOUT = "FRONTCACHE_CONNECT_TIMEOUT";

@@ -17,25 +17,25 @@ import { CONNECT_TIMEOUT, type HttpConnection } from "./connection.js";
 import { ConnectionPool, type PooledCall } from "./connection-pool.js";
 import { requestHead } from "./request-head.js";
 
-/** How members are read from by HTTP. */
+/** Options of reads over HTTP. */
 export interface HttpTransportOptions {
   readonly clock: Clock;
-  /** How long connecting may take before the member counts as unreachable, milliseconds. */
+  /** Connection timeout after which the member is unreachable, milliseconds. */
   readonly connectTimeoutMs: number;
   readonly access: Access;
-  /** Connections to one member; reads beyond that wait in order. */
+  /** Maximum connections to one member; further reads wait in order. */
   readonly mostConnections: number;
-  /** How long an unused connection is kept, milliseconds; shorter than members keep theirs (75 s). */
+  /** Idle timeout of connections, milliseconds; shorter than that of members (75 s). */
   readonly idleMs: number;
 }
 
-/** What is read from; one object for all reads, because each further object shows in the cost of a small read. */
+/** The source of a read. Shared by all reads, because each further object adds to the cost of a small read. */
 interface Listener {
   readonly pool: ConnectionPool;
   readonly silence: SilenceWatch;
 }
 
-/** Reads from members by HTTP/1.1. The kernel writes the bytes into the target's memory: they are not copied. */
+/** Reads from members over HTTP/1.1. The kernel writes the bytes into the target's memory without a copy. */
 export class HttpTransport implements BlockTransport {
   readonly #options: HttpTransportOptions;
   readonly #listeners = new Map<string, Listener>();
@@ -47,8 +47,8 @@ export class HttpTransport implements BlockTransport {
   }
 
   /**
-   * As `BlockTransport.read`. Rejects with Unintelligible if the answer is not a member's, UnnameableVersion for a version that
-   * can't be an entity tag.
+   * Reads as `BlockTransport.read`. Rejects with Unintelligible if the response is not a member's, UnnameableVersion for a
+   * version that cannot be an entity tag.
    */
   read(address: MemberAddress, target: ReadTarget, limits: CallLimits): Promise<void> {
     const request = target.nextRequest();
@@ -68,14 +68,14 @@ export class HttpTransport implements BlockTransport {
   }
 
   /**
-   * Resolves when the event loop of whoever listens at the address has answered, on a connection of its own. A connection alone
-   * proves nothing: the kernel accepts it for a stopped process, too.
+   * Resolves when the event loop of the listener at the address has answered, on a new connection. An accepted connection
+   * proves nothing: the kernel also accepts connections for a stopped process.
    */
   probe(httpAddress: string): Promise<void> {
     return this.#probes.run(httpAddress, () => probe(httpAddress, this.#options, this.#life.signal));
   }
 
-  /** Closes connections to all other members; reads that run on them come to their end. */
+  /** Closes connections to all other members after their running reads. */
   keepOnly(httpAddresses: ReadonlySet<string | undefined>): void {
     for (const [httpAddress, { pool }] of this.#listeners) {
       if (httpAddresses.has(httpAddress)) continue;
@@ -84,7 +84,7 @@ export class HttpTransport implements BlockTransport {
     }
   }
 
-  /** Makes new connections from now on; reads that run end on the ones that they have. */
+  /** Uses new connections for further reads; running reads end on theirs. */
   renew(): void {
     for (const { pool } of this.#listeners.values()) pool.renew();
   }
@@ -110,7 +110,7 @@ export class HttpTransport implements BlockTransport {
   }
 }
 
-/** HTTP can't name the version of a read. */
+/** The error for a version that HTTP cannot express. */
 export class UnnameableVersion extends CacheError {
   constructor(url: string) {
     super("INVALID_ARGUMENT", `${url}: its version can't be an entity tag: use transport auto or grpc`);
@@ -122,7 +122,7 @@ interface Settle {
   reject(error: unknown): void;
 }
 
-/** One read until its answer has landed. */
+/** One read until its response was received. */
 class HttpRead implements PooledCall, AnswerSource, WaitingCall {
   readonly request: string;
   readonly answer: HttpAnswer;
@@ -186,7 +186,7 @@ class HttpRead implements PooledCall, AnswerSource, WaitingCall {
     this.#settle.reject(this.#unreachable(why, failure, cause?.code === CONNECT_TIMEOUT));
   }
 
-  /** The call ended early. */
+  /** Called when the call ended early. */
   #onEnded(): void {
     this.#end();
     this.#leave();
@@ -199,7 +199,7 @@ class HttpRead implements PooledCall, AnswerSource, WaitingCall {
     this.#settle.reject(this.#unreachable(SILENCE, undefined, true));
   }
 
-  /** Nothing of the answer is received any more. */
+  /** Called when nothing more of the response is received. */
   #leave(): void {
     if (this.#connection === undefined) this.#listener.pool.forget(this);
     else this.#connection.close();
@@ -243,7 +243,7 @@ function probe(
     signal.addEventListener("abort", onAbort, { once: true });
     socket.on("error", fail);
     socket.once("close", () => fail(new Error("it closed the connection")));
-    // Whatever comes: its event loop runs.
+    // Any response proves that its event loop runs.
     socket.once("data", () => settle(resolve));
     socket.write(`GET /livez HTTP/1.1\r\nHost: ${httpAddress}\r\nConnection: close\r\n\r\n`);
   });

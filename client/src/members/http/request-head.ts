@@ -9,13 +9,13 @@ import {
 } from "@frontcache/proto";
 import type { ReadRequest } from "../ports.js";
 
-/** Characters that need no escape in a path. Slashes stay: the HTTP listener takes all of them for the key's own. */
+/** Characters that need no escape in a path. Slashes are not escaped, because they are part of the key. */
 const PLAIN = /^[A-Za-z0-9._~/-]*$/;
 
 /**
- * The head of the GET for a read, in ASCII. The key is escaped so that decoding it once returns it verbatim; the version must be
- * one that has an entity tag, the URL an object's. `host` is the receiver, `authorization` the value of that header. Members'
- * listeners have a fast path for this form: these headers, in this order, and nothing else.
+ * Returns the header of a GET for a read, in ASCII. The key is escaped so that decoding it once returns it verbatim; the version
+ * must have an entity tag, the URL must be an object's. `host` is the receiver, `authorization` the value of that header.
+ * Members' listeners have a fast path for this form: exactly these headers, in this order.
  */
 export function requestHead(request: ReadRequest, host: string, authorization?: string): string {
   const { url, offset, length, version, forwarded, cachedOnly, openEnded, resumed } = request;

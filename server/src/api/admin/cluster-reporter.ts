@@ -33,8 +33,8 @@ const LATE = `no answer within ${REPORT_MS / 1_000} s`;
 type Answer = Pick<ListedMember, "state" | "report" | "problem">;
 
 /**
- * Reports the status of the cluster by requesting the reports of the other members. Members that did not answer are asked last the
- * next time, so after a few reports all reachable members are in each report, even if many others are unreachable.
+ * Reports the status of the cluster by requesting the reports of the other members. Members that did not answer are asked last
+ * the next time, so after a few reports all reachable members are in each report, even if many others are unreachable.
  */
 export class ClusterReporter {
   readonly #options: ClusterReporterOptions;

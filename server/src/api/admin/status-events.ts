@@ -19,7 +19,9 @@ interface Watcher {
   isBlocked: boolean;
 }
 
-/** Server-sent events (HTML Living Standard, 9.2): a report immediately and then every two seconds while there are subscribers. */
+/**
+ * Server-sent events (HTML Living Standard, 9.2): a report immediately and then every two seconds while there are subscribers.
+ */
 export class StatusEvents {
   readonly #options: StatusEventsOptions;
   readonly #watchers = new Set<Watcher>();

@@ -32,8 +32,8 @@ export interface WarmCallOptions {
 }
 
 /**
- * One running Warm. It ends when everything is warm, the client cancels, or the listener closes: a warming may last for hours, and
- * another member can resume it. Running fetches then complete and are cached.
+ * One running Warm. It ends when everything is warm, the client cancels, or the listener closes: a warming may last for hours,
+ * and another member can resume it. Running fetches then complete and are cached.
  */
 export class WarmCall {
   readonly #call: ServerWritableStream<WarmRequest, WarmProgress>;

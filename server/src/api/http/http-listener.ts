@@ -211,8 +211,8 @@ export class HttpListener {
 }
 
 /**
- * Creates Node's HTTP server, with TLS if configured. Connections without a trusted certificate are accepted, to answer with the reason
- * and for the probes of Kubernetes, which have no certificate.
+ * Creates Node's HTTP server, with TLS if configured. Connections without a trusted certificate are accepted, to answer with the
+ * reason and for the probes of Kubernetes, which have no certificate.
  */
 function createListener(tls: TlsSecurity | undefined, options: ServerOptions): Server {
   if (tls === undefined) return createServer(options);

@@ -21,7 +21,9 @@ export function isProbe(path: string): boolean {
   return path === "/livez" || path === "/readyz";
 }
 
-/** Answers a probe: alive while the process runs; ready (200) without reasons against it, otherwise 503 with one reason per line. */
+/**
+ * Answers a probe: alive while the process runs; ready (200) without reasons against it, otherwise 503 with one reason per line.
+ */
 export function answerProbe(response: Reply, path: string, notReadyReasons: readonly string[]): void {
   const reasons = path === "/livez" ? [] : notReadyReasons;
   const lines = reasons.length === 0 ? ["ok"] : reasons;

@@ -22,9 +22,9 @@ const PASSWORD_REQUESTED: ErrorResponse = {
 };
 
 /**
- * Returns the response to a request without a valid token or certificate. Undefined: it is a probe, or a browser's request for a page
- * with a token as the password. Browsers send passwords with all requests to an address, also those of a script in an object, so
- * passwords give no access to objects.
+ * Returns the response to a request without a valid token or certificate. Undefined: it is a probe, or a browser's request for a
+ * page with a token as the password. Browsers send passwords with all requests to an address, also those of a script in an
+ * object, so passwords give no access to objects.
  */
 export function rejectUnauthenticated(
   { request, authentication }: Pick<HttpContext, "request" | "authentication">,
@@ -59,7 +59,10 @@ const parserErrors: Readonly<Record<string, ErrorResponse>> = {
   },
 };
 
-/** Answers bytes that are not an HTTP request, and ends the connection. `begun`: a response has begun, so it only ends the connection. */
+/**
+ * Answers bytes that are not an HTTP request, and ends the connection. `begun`: a response has begun, so it only ends the
+ * connection.
+ */
 export function rejectMalformed(error: NodeJS.ErrnoException, socket: Socket, begun: boolean): void {
   const isParserError = error.code?.startsWith("HPE_") === true || error.code === "ERR_HTTP_REQUEST_TIMEOUT";
   if (!isParserError || begun || !socket.writable) {

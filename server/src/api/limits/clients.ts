@@ -43,7 +43,8 @@ export class Client implements QueueMember {
   }
 
   /**
-   * Begins a read, until `endRead`. Returns a retryable error if the read is rejected. Called for every read, so it must be cheap.
+   * Begins a read, until `endRead`. Returns a retryable error if the read is rejected. Called for every read, so it must be
+   * cheap.
    */
   beginRead(): Busy | undefined {
     const refused = this.clients.refusalFor(this);

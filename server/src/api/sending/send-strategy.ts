@@ -15,7 +15,9 @@ export interface SendStrategy {
   readonly copiedBy: "nobody" | "engine" | "sink";
   /** Whether unsent bytes use memory of this process, which the send buffer limits. Mapped bytes do not. */
   readonly occupiesMemory: boolean;
-  /** Returns the maximum bytes of the next part of a large slice. `lastBytes`: bytes of the previous part, 0 for the first one. */
+  /**
+   * Returns the maximum bytes of the next part of a large slice. `lastBytes`: bytes of the previous part, 0 for the first one.
+   */
   nextPart(lastBytes: number, isAlone: boolean): number;
 }
 
@@ -23,16 +25,16 @@ export interface SendStrategy {
 export type StrategyFor = (slice: Slice) => SendStrategy;
 
 /**
- * Mapped memory is written in parts, because 16 MiB at once would delay everything else. Parts have overhead, so
- * each part is twice as large as the previous one, up to a limit. If others read too, the first part is small, because clients that
- * disconnect soon should cost little (measured: with many such clients, small reads took 1.9 and 2.8 times as long at
- * p99 as on an idle member; with large first parts 3.2 and 3.3 times).
+ * Mapped memory is written in parts, because 16 MiB at once would delay everything else. Parts have overhead, so each part is
+ * twice as large as the previous one, up to a limit. If others read too, the first part is small, because clients that disconnect
+ * soon should cost little (measured: with many such clients, small reads took 1.9 and 2.8 times as long at p99 as on an idle
+ * member; with large first parts 3.2 and 3.3 times).
  */
 const AMONG_OTHERS = { first: 64 << 10, most: 512 << 10 };
 
 /**
- * The limit if no other client reads. Measured: during another client's scan of 1 GiB/s, small reads took 1.5 to 2.0 times as long at
- * p99 as on an idle member; single reads of 16 MiB reached 0.93 of raw TCP, with a limit of 2 MiB 0.81.
+ * The limit if no other client reads. Measured: during another client's scan of 1 GiB/s, small reads took 1.5 to 2.0 times as
+ * long at p99 as on an idle member; single reads of 16 MiB reached 0.93 of raw TCP, with a limit of 2 MiB 0.81.
  */
 const ALONE = { first: 1 << 20, most: 4 << 20 };
 

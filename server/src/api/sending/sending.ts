@@ -35,12 +35,12 @@ export interface SendingOptions {
 }
 
 /**
- * Sends the bytes of a read: pulls a slice, sends it in writes, releases it, and pulls the next one after the sink has taken it. A
- * SendStrategy defines how. The owner calls `end` when the response is over, sent or not.
+ * Sends the bytes of a read: pulls a slice, sends it in writes, releases it, and pulls the next one after the sink has taken it.
+ * A SendStrategy defines how. The owner calls `end` when the response is over, sent or not.
  *
  * Memory that the sink uses cannot be reclaimed while the client stalls. For mapped bytes this costs nothing. Of scarce memory
- * only copies are passed to the sink, and the slice is released as soon as its last byte is copied: if
- * the client stalls, the rest is copied.
+ * only copies are passed to the sink, and the slice is released as soon as its last byte is copied: if the client stalls, the
+ * rest is copied.
  */
 export class Sending {
   readonly #options: SendingOptions;

@@ -9,7 +9,9 @@ export interface MemoryObject {
   copy(offset: number, memory: Buffer): void;
 }
 
-/** The objects of a simulated store, which the origins of several members may share. Each put creates a new version: v1, v2, ... */
+/**
+ * The objects of a simulated store, which the origins of several members may share. Each put creates a new version: v1, v2, ...
+ */
 export class MemoryObjects {
   readonly #objects = new Map<string, MemoryObject>();
   #versions = 0;
