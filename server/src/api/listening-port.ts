@@ -14,7 +14,7 @@ export interface ListeningPortOptions {
 /** Errors of listening on `[::]` where the kernel has no IPv6. */
 const NO_IPV6 = new Set(["EAFNOSUPPORT", "EADDRNOTAVAIL"]);
 
-/** The TCP port of a listener, from taking it to its last connection's end. */
+/** The TCP port of a listener, from listening to the end of its last connection. */
 export class ListeningPort {
   readonly #server: Server;
   readonly #options: ListeningPortOptions;
@@ -35,7 +35,7 @@ export class ListeningPort {
     const { log } = this.#options;
     const { host } = await this.#listen();
     this.#address = { host, port: (this.#server.address() as AddressInfo).port };
-    // A connection that could not be accepted concerns its client alone.
+    // A connection that could not be accepted affects only its client.
     this.#server.on("error", (error) => log.warn({ event: "accept-failed" }, `cannot accept a connection: ${error.message}`));
   }
 
@@ -53,7 +53,7 @@ export class ListeningPort {
     }
   }
 
-  /** What it listens on, with the port that was picked where 0 was asked for. */
+  /** The address that it listens on, with the actual port if 0 was configured. */
   get address(): HostPort {
     return this.#address;
   }

@@ -41,7 +41,7 @@ export interface AnswerHeading {
   readonly objectLines: string;
   /** How the member's cache answered; parsed when it is asked for. */
   readonly cached: CacheReport | undefined;
-  /** The code that the member names; undefined: none, or one that isn't known here. */
+  /** The member's error code; undefined: none, or an unknown one. */
   readonly errorCode: ErrorCode | undefined;
   /** Whether further origin requests are forbidden. */
   readonly isOriginTried: boolean;
@@ -247,7 +247,7 @@ function cacheReportIn(lines: string): CacheReport | undefined {
   return { status: match[1] as CacheStatus, ageSeconds: match[2] === undefined ? undefined : Number(match[2]) };
 }
 
-/** The headers of the object, and what they lack, among the lines that describe it. */
+/** Parses the headers of the object, and what they lack, from the lines that describe it. */
 export function objectHeadersIn(objectLines: string): Pick<AnswerHead, "headers" | "lacks"> {
   const pairs: [string, string][] = [];
   let lacks = "";
