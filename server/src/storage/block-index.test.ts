@@ -7,6 +7,7 @@ import { testGeometry, testId, testInfo } from "../testing/store-fixture.js";
 import { BlockIndex } from "./block-index.js";
 import { CachedBlock } from "./cached-block.js";
 import { evictionPolicy } from "./eviction/policies.js";
+import { HeaderMemory } from "./header-memory.js";
 import { storageTuning } from "./storage-tuning.js";
 import { Volume } from "./volume.js";
 
@@ -29,7 +30,7 @@ function volume(): Volume {
 }
 
 function newIndex(): BlockIndex {
-  return new BlockIndex(() => evictionPolicy<CachedBlock>("lru"));
+  return new BlockIndex(() => evictionPolicy<CachedBlock>("lru"), new HeaderMemory(1_000));
 }
 
 function block(on: Volume, url: string, version = "v1", createdAtMs = 0): CachedBlock {

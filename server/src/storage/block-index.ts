@@ -1,6 +1,7 @@
 import { isSameInfo, type ObjectInfo } from "@frontcache/proto";
 import type { CachedBlock, VolumeBlocks } from "./cached-block.js";
 import type { EvictionPolicy } from "./eviction/eviction-policy.js";
+import type { HeaderMemory } from "./header-memory.js";
 import type { EvictSelector } from "./storage-report.js";
 import type { Volume } from "./volume.js";
 
@@ -24,10 +25,12 @@ export class BlockIndex {
   readonly #volumes = new Map<Volume, VolumeBlocks>();
   readonly #blocks = new Map<string, CachedBlock>();
   readonly #objects = new Map<string, Map<string, CachedVersion>>();
+  readonly #headers: HeaderMemory;
 
   /** `newOrder` makes the eviction order of one volume. */
-  constructor(newOrder: () => EvictionPolicy<CachedBlock>) {
+  constructor(newOrder: () => EvictionPolicy<CachedBlock>, headers: HeaderMemory) {
     this.#newOrder = newOrder;
+    this.#headers = headers;
   }
 
   get size(): number {
@@ -60,12 +63,12 @@ export class BlockIndex {
     const { url, version } = block.id;
     const versions = this.#objects.get(url) ?? new Map<string, CachedVersion>();
     this.#objects.set(url, versions);
-    const cached = versions.get(version) ?? { info: block.info, blocks: new Set(), createdAtMs: 0 };
+    const cached = versions.get(version) ?? { info: this.#headers.keep(block.info), blocks: new Set(), createdAtMs: 0 };
     versions.set(version, cached);
     cached.blocks.add(block);
     // Files of blocks behind the first one do not have the object's headers.
     if (cached.info.lacks === "metadata" && block.info.lacks !== "metadata") this.describe(url, block.info);
-    else block.info = cached.info;
+    block.info = cached.info;
     cached.createdAtMs = Math.max(cached.createdAtMs, block.createdAtMs);
   }
 
@@ -79,7 +82,10 @@ export class BlockIndex {
     const versions = this.#objects.get(url);
     const cached = versions?.get(version);
     cached?.blocks.delete(block);
-    if (cached?.blocks.size === 0) versions?.delete(version);
+    if (cached?.blocks.size === 0) {
+      versions?.delete(version);
+      this.#headers.release(cached.info);
+    }
     if (versions?.size === 0) this.#objects.delete(url);
   }
 
@@ -96,16 +102,19 @@ export class BlockIndex {
   describe(url: string, info: ObjectInfo): CachedBlock | undefined {
     const cached = this.#objects.get(url)?.get(info.version);
     if (cached === undefined || cached.info.objectSize !== info.objectSize || isSameInfo(cached.info, info)) return undefined;
-    // That an object has no checksums is not worth a write: a later process asks again.
-    const isWorthWriting =
-      cached.info.lacks === "metadata" || !isSameInfo({ ...cached.info, lacks: "checksums" }, { ...info, lacks: "checksums" });
-    cached.info = info;
+    const before = cached.info;
+    this.#headers.release(before);
+    cached.info = this.#headers.keep(info);
+    if (isSameInfo(before, cached.info)) return undefined;
     let first: CachedBlock | undefined;
     for (const block of cached.blocks) {
-      block.info = info;
+      block.info = cached.info;
       if (first === undefined || block.id.offset < first.id.offset) first = block;
     }
-    return isWorthWriting ? first : undefined;
+    // That an object has no checksums is not worth a write: a later process asks again.
+    const isWorthWriting =
+      before.lacks === "metadata" || !isSameInfo({ ...before, lacks: "checksums" }, { ...info, lacks: "checksums" });
+    return isWorthWriting && cached.info === info ? first : undefined;
   }
 
   /** Of the cached versions, the one whose latest block was created last. */

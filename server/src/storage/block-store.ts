@@ -12,6 +12,7 @@ import type { DirectoryClaim, Disk } from "./disk/disk.js";
 import { BlockRemover } from "./eviction/block-remover.js";
 import { type Eviction, evictionPolicy } from "./eviction/policies.js";
 import { Purger, RecencyKeeper } from "./eviction/purger.js";
+import { HeaderMemory } from "./header-memory.js";
 import type { Mapper } from "./mapping/mapping.js";
 import { OpenFiles } from "./open-files.js";
 import { Placement } from "./placement.js";
@@ -83,7 +84,7 @@ export class BlockStore {
       const maxBlocks = Math.ceil(options.maxBlocks / options.volumes.length);
       return new Volume({ path, limitBytes, disk, clock, log, tuning, highWatermark, lowWatermark, keepFree, maxBlocks });
     });
-    const index = new BlockIndex(() => evictionPolicy<CachedBlock>(options.eviction));
+    const index = new BlockIndex(() => evictionPolicy<CachedBlock>(options.eviction), new HeaderMemory(tuning.headerMemoryBytes));
     this.#index = index;
     const files = new OpenFiles({
       disk,

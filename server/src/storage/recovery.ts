@@ -8,12 +8,10 @@ import {
   decodeFooter,
   FOOTER_BYTES,
   type Geometry,
-  isSameInfo,
   type ObjectInfo,
 } from "@frontcache/proto";
 import { forEachConcurrent } from "@frontcache/proto/runtime";
 import type { Clock } from "../runtime/clock.js";
-import type { BlockId } from "./block.js";
 import { temporaryDirectory } from "./block.js";
 import type { BlockIndex } from "./block-index.js";
 import { CachedBlock } from "./cached-block.js";
@@ -22,6 +20,7 @@ import type { Disk, DiskStat, FileLook } from "./disk/disk.js";
 import { systemCode } from "./disk/disk.js";
 import { DiskGate } from "./disk/disk-gate.js";
 import type { BlockRemover } from "./eviction/block-remover.js";
+import { KnownVersions } from "./known-versions.js";
 import type { StorageTuning } from "./storage-tuning.js";
 import type { Volume } from "./volume.js";
 
@@ -35,15 +34,8 @@ export interface RecoveryOptions {
   readonly tuning: StorageTuning;
 }
 
-/** What all blocks of a version have alike. */
-interface VersionNames {
-  readonly url: string;
-  info: ObjectInfo;
-}
-
 interface Recovering extends RecoveryOptions {
-  /** By URL and version. */
-  readonly known: Map<string, Map<string, VersionNames>>;
+  readonly known: KnownVersions;
   readonly found: Map<Volume, CachedBlock[]>;
 }
 
@@ -77,10 +69,11 @@ const NO_DESCRIPTORS = new Set(["EMFILE", "ENFILE"]);
  * too few descriptors for it.
  */
 export async function recover(volumes: readonly Volume[], options: RecoveryOptions): Promise<Recovered> {
-  const recovering = { ...options, known: new Map<string, Map<string, VersionNames>>(), found: new Map<Volume, CachedBlock[]>() };
+  const known = new KnownVersions(options.tuning.headerMemoryBytes);
+  const recovering = { ...options, known, found: new Map<Volume, CachedBlock[]>() };
   const recoveries = await Promise.all(volumes.map((volume) => recoverVolume(volume, recovering)));
   const found = [...recovering.found.values()].flat();
-  describeAlike(found, recovering.known);
+  describeAlike(found, known);
   found.sort((a, b) => a.lastUsedMs - b.lastUsedMs);
   for (const block of found) {
     block.volume.recovered(block.chargedBytes);
@@ -154,7 +147,7 @@ async function removeSurplus(volume: Volume, { found, known, remover }: Recoveri
   blocks.sort((a, b) => b.lastUsedMs - a.lastUsedMs);
   const surplus = blocks.splice(volume.maxBlocks);
   known.clear();
-  for (const { id, info } of [...found.values()].flat()) shared(id, info, known);
+  for (const { id, info } of [...found.values()].flat()) known.share(id, info);
   await forEachConcurrent(surplus, REMOVALS, async ({ path }) => void (await remover.removeFile(volume, path)));
 }
 
@@ -276,7 +269,7 @@ function cachedBlock(volume: Volume, path: string, footer: BlockFooter, stat: Di
   const { geometry, known } = options;
   const { modifiedMs: lastUsedMs, createdMs } = stat;
   const firstUsedMs = createdMs > 0 ? createdMs : lastUsedMs;
-  const block = new CachedBlock({ ...shared(id, info, known), createdAtMs, firstUsedMs, lastUsedMs, volume, path, geometry });
+  const block = new CachedBlock({ ...known.share(id, info), createdAtMs, firstUsedMs, lastUsedMs, volume, path, geometry });
   block.segments.drops = drops;
   block.footerDrops = drops;
   crcs.forEach((crc, segment) => {
@@ -285,23 +278,10 @@ function cachedBlock(volume: Volume, path: string, footer: BlockFooter, stat: Di
   return block;
 }
 
-/** One copy of URL, version and info for all blocks of a version: half of what 65,536 blocks would take otherwise. */
-function shared(id: BlockId, info: ObjectInfo, known: Map<string, Map<string, VersionNames>>): { id: BlockId; info: ObjectInfo } {
-  const versions = known.get(id.url) ?? new Map<string, VersionNames>();
-  known.set(id.url, versions);
-  const names = versions.get(id.version) ?? { url: id.url, info };
-  versions.set(id.version, names);
-  const isSame = names.info.objectSize === info.objectSize;
-  // If the object's headers changed, the file of its first block was written again.
-  const isBetter = id.offset === 0 || names.info.lacks === "metadata";
-  if (isSame && isBetter && info.lacks !== "metadata" && !isSameInfo(names.info, info)) names.info = info;
-  return { id: { url: names.url, version: names.info.version, offset: id.offset }, info: isSame ? names.info : info };
-}
-
 /** Gives all blocks of a version what the best file says of it. */
-function describeAlike(blocks: readonly CachedBlock[], known: Map<string, Map<string, VersionNames>>): void {
+function describeAlike(blocks: readonly CachedBlock[], known: KnownVersions): void {
   for (const block of blocks) {
-    const info = known.get(block.id.url)?.get(block.id.version)?.info;
+    const info = known.infoOf(block.id);
     if (info?.objectSize === block.info.objectSize) block.info = info;
   }
 }

@@ -14,6 +14,8 @@ export interface StorageTuning {
   readonly readMemoryBytes: number;
   /** Bytes of mapped block files that may stay in the process's memory. */
   readonly mappedMemoryBytes: number;
+  /** Memory for headers of cached objects. */
+  readonly headerMemoryBytes: number;
   /** Room that a volume with a budget leaves on a disk that others fill, unless the disk is small. */
   readonly diskReserveBytes: number;
   /** Looks at 16 files each, at the start, under way on one volume at a time; each has a thread of its own. */
@@ -36,6 +38,7 @@ export const storageTuning: StorageTuning = {
   purgeWaitMs: 1_000,
   readMemoryBytes: 32 << 20,
   mappedMemoryBytes: 64 << 20,
+  headerMemoryBytes: 64 << 20,
   diskReserveBytes: 64 << 20,
   recoveryParallelism: 4,
 };

@@ -14,6 +14,7 @@ import {
 } from "../testing/store-fixture.js";
 import type { BlockStore } from "./block-store.js";
 import { systemError } from "./disk/disk.js";
+import { storageTuning } from "./storage-tuning.js";
 
 const BLOCK = testGeometry.blockBytes;
 const url = "s3://bucket/key";
@@ -131,6 +132,26 @@ describe("the headers of an object in block files", () => {
     await expectSound(fixture);
     const next = await restarted(fixture);
     expect(infosOf(next.store)).toEqual(ids.map(() => withHeaders(100)));
+    await next.store.close();
+  });
+
+  it("are unknown if the memory for headers is used up, until some of it is free", async () => {
+    const tuning = { ...storageTuning, headerMemoryBytes: 1_000 };
+    const first = await openStore({ tuning });
+    const other = testId("s3://bucket/other");
+    const info = withHeaders(600);
+    await keep(first.store, other, info, testSegments(other, info, [0]));
+    await keepAll(first.store, info);
+    expect(infosOf(first.store)).toEqual([lacking, lacking, lacking]);
+    first.store.describe(url, withHeaders(600, "w"));
+    expect(infosOf(first.store)).toEqual([lacking, lacking, lacking]);
+    await expectSound(first);
+    await first.store.evict({ url: other.url });
+    first.store.describe(url, withHeaders(600, "w"));
+    expect(infosOf(first.store)).toEqual(ids.map(() => withHeaders(600, "w")));
+    await expectSound(first);
+    const next = await openStore({ disk: first.disk.crash(), clock: first.clock, tuning: { ...tuning, headerMemoryBytes: 599 } });
+    expect(infosOf(next.store)).toEqual([lacking, lacking, lacking]);
     await next.store.close();
   });
 
