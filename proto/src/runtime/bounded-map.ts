@@ -1,14 +1,24 @@
-/** A map of at most `capacity` entries. A new entry displaces the least recently used one. */
+/** A bound of what the values of a map need together, besides their number. */
+export interface Weights<Value> {
+  readonly limit: number;
+  /** The weight of a value, which never changes. */
+  readonly of: (value: Value) => number;
+}
+
+/** A map of at most `capacity` entries. A new entry displaces the least recently used ones. */
 export class BoundedMap<Key, Value> {
   readonly #capacity: number;
   readonly #onDisplaced: ((key: Key, value: Value) => void) | undefined;
+  readonly #weights: Weights<Value> | undefined;
+  #weight = 0;
   /** In order of use, the least recently used entry first. */
   readonly #entries = new Map<Key, Value>();
 
   /** `onDisplaced` is called with each entry that a new one displaces, not with those that are deleted or replaced. */
-  constructor(capacity: number, onDisplaced?: (key: Key, value: Value) => void) {
+  constructor(capacity: number, onDisplaced?: (key: Key, value: Value) => void, weights?: Weights<Value>) {
     this.#capacity = capacity;
     this.#onDisplaced = onDisplaced;
+    this.#weights = weights;
   }
 
   get size(): number {
@@ -36,20 +46,35 @@ export class BoundedMap<Key, Value> {
 
   /** Sets the value of the key. Counts as a use. */
   set(key: Key, value: Value): void {
-    this.#entries.delete(key);
+    this.delete(key);
     this.#entries.set(key, value);
-    if (this.#entries.size <= this.#capacity) return;
-    const [oldestKey, oldest] = this.#entries.entries().next().value!;
-    this.#entries.delete(oldestKey);
-    this.#onDisplaced?.(oldestKey, oldest);
+    this.#weight += this.#weightOf(value);
+    while (this.#entries.size > this.#capacity || (this.#isTooHeavy && this.#entries.size > 1)) {
+      const [oldestKey, oldest] = this.#entries.entries().next().value!;
+      this.delete(oldestKey);
+      this.#onDisplaced?.(oldestKey, oldest);
+    }
   }
 
   delete(key: Key): boolean {
+    if (this.#weights !== undefined) {
+      const value = this.#entries.get(key);
+      if (value !== undefined) this.#weight -= this.#weightOf(value);
+    }
     return this.#entries.delete(key);
   }
 
   clear(): void {
     this.#entries.clear();
+    this.#weight = 0;
+  }
+
+  get #isTooHeavy(): boolean {
+    return this.#weights !== undefined && this.#weight > this.#weights.limit;
+  }
+
+  #weightOf(value: Value): number {
+    return this.#weights === undefined ? 0 : this.#weights.of(value);
   }
 
   /** Iterates from the least recently used entry. Entries may be deleted meanwhile. */

@@ -68,6 +68,24 @@ describe("a single flight", () => {
 });
 
 describe("a bounded map", () => {
+  it("displaces as many entries as it takes to bound their weight", () => {
+    const displaced: string[] = [];
+    const map = new BoundedMap<string, number>(10, (key) => displaced.push(key), { limit: 10, of: (value) => value });
+    for (const [key, value] of Object.entries({ a: 4, b: 3, c: 3 })) map.set(key, value);
+    map.set("b", 2);
+    expect(displaced).toEqual([]);
+    map.set("d", 8);
+    expect([displaced, map.size]).toEqual([["a", "c"], 2]);
+    map.delete("d");
+    map.set("e", 8);
+    expect([displaced, map.size]).toEqual([["a", "c"], 2]);
+    map.set("f", 20);
+    expect([...map]).toEqual([["f", 20]]);
+    map.clear();
+    map.set("g", 10);
+    expect(map.size).toBe(1);
+  });
+
   it("displaces the least recently used entry", () => {
     const displaced: string[] = [];
     const map = new BoundedMap<string, number>(2, (key) => displaced.push(key));

@@ -28,8 +28,10 @@ export interface Observation {
   readonly askedAtMs: number;
 }
 
-/** Objects remembered, about 300 bytes each, and their headers. */
+/** Objects remembered, about 300 bytes each without their headers. */
 const CAPACITY = 100_000;
+/** The memory for their headers. */
+const MAX_HEADER_BYTES = 64 << 20;
 
 /** Nobody knows which version is current, and no earlier one may be served stale. */
 export const NOTHING_KNOWN: Observation = { info: undefined, askedAtMs: Number.NEGATIVE_INFINITY };
@@ -54,7 +56,7 @@ export function absence(error: CacheError, askedAtMs: number): Observation {
  */
 export class ObjectRecords {
   readonly #options: ObjectRecordsOptions;
-  readonly #records = new BoundedMap<string, ObjectRecord>(CAPACITY);
+  readonly #records = new BoundedMap<string, ObjectRecord>(CAPACITY, undefined, { limit: MAX_HEADER_BYTES, of: headerBytesOf });
   /** One moment by both clocks, so that later jumps of the wall clock have no effect. */
   readonly #started: { readonly wallMs: number; readonly monotonicMs: number };
   /** Observations whose request was sent before this moment count as expired. Monotonic milliseconds. */
@@ -208,4 +210,8 @@ export class ObjectRecords {
 /** Whether both are of one version, or both of an absence. */
 function isSame(a: Observation, b: Observation): boolean {
   return a.info?.version === b.info?.version;
+}
+
+function headerBytesOf({ observation, replaced }: ObjectRecord): number {
+  return (observation.info?.headers?.length ?? 0) + (replaced?.info?.headers?.length ?? 0);
 }

@@ -2,8 +2,10 @@ import type { MemberInfo, ObjectInfo } from "@frontcache/proto";
 import { BoundedMap } from "@frontcache/proto/runtime";
 import type { Clock } from "../runtime/clock.js";
 
-/** Leases held at a time, about 300 bytes each. */
+/** Leases held at a time, about 300 bytes each without the headers of their objects. */
 const CAPACITY = 100_000;
+/** The memory for these headers. */
+const MAX_HEADER_BYTES = 64 << 20;
 /** How often leases are renewed: at most 5 requests per second to one home. */
 const RENEW_EVERY_MS = 200;
 /** Leases with less time left are renewed: they would expire before the renewal after the next one. */
@@ -37,7 +39,10 @@ export interface Renewal {
 export class HeldLeases {
   readonly #clock: Pick<Clock, "monotonicMs" | "after">;
   readonly #renew: (home: MemberInfo, ids: readonly number[]) => Promise<Renewal>;
-  readonly #byUrl = new BoundedMap<string, Held>(CAPACITY);
+  readonly #byUrl = new BoundedMap<string, Held>(CAPACITY, undefined, {
+    limit: MAX_HEADER_BYTES,
+    of: ({ info }) => info?.headers?.length ?? 0,
+  });
   readonly #renewing = new Set<string>();
   #cancelTimer: (() => void) | undefined;
 

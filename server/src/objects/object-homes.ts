@@ -55,6 +55,8 @@ const TAKE_OVER_WITHIN_MS = 60_000;
 const AGREED_OBJECTS = 100_000;
 /** Records that are looked at, or sent, in one turn of the event loop. */
 const RECORDS_AT_ONCE = 500;
+/** Bytes of headers in one message: gRPC's messages have at most 4 MiB. */
+const HEADER_BYTES_AT_ONCE = 1 << 20;
 
 /** What other members ask this one about objects: the members' calls of the gRPC contract. */
 export type ObjectService = Pick<ObjectHomes, "lookUp" | "renew" | "versionChanged" | "handOver">;
@@ -268,7 +270,7 @@ export class ObjectHomes {
     if (hash !== this.#changes.current.hash) return false;
     this.#changes.handedOver(name);
     await Promise.all(this.#granted.urls().map((url) => (isTheirs(url) ? this.#granted.revoke(url) : undefined)));
-    for (let at = 0; at < records.length; at += RECORDS_AT_ONCE) await send(records.slice(at, at + RECORDS_AT_ONCE));
+    for (const batch of batchesOf(records)) await send(batch);
     return true;
   }
 
@@ -649,4 +651,20 @@ async function* inTurns<Item>(items: readonly Item[]): AsyncGenerator<Item> {
     if (++count % RECORDS_AT_ONCE === 0) await new Promise<void>((resolve) => setImmediate(resolve));
     yield item;
   }
+}
+
+/** Records in batches that fit into one message each. */
+function* batchesOf(records: readonly HandedOverRecord[]): Generator<HandedOverRecord[]> {
+  let batch: HandedOverRecord[] = [];
+  let headerBytes = 0;
+  for (const each of records) {
+    const bytes = each.record?.headers.length ?? 0;
+    if (batch.length === RECORDS_AT_ONCE || (batch.length > 0 && headerBytes + bytes > HEADER_BYTES_AT_ONCE)) {
+      yield batch;
+      [batch, headerBytes] = [[], 0];
+    }
+    batch.push(each);
+    headerBytes += bytes;
+  }
+  if (batch.length > 0) yield batch;
 }

@@ -218,13 +218,13 @@ export class Router implements Cache, MemberDirectory {
     const { objects } = this.#options;
     const current = objects.current(block.ref, block.signal);
     if (current instanceof Promise) return this.#readOf(current, block, forwarded);
-    const read = this.#readVersion({ ...block, version: current.version }, forwarded);
+    const read = this.#readVersion({ ...block, version: current.version, record: current }, forwarded);
     return read instanceof Promise ? this.#restarting(read, current.version, block, forwarded) : read;
   }
 
   async #readOf(current: Promise<CurrentRecord>, block: BlockRequest, forwarded: boolean): Promise<ObjectRead> {
     const { info, isStale } = await current;
-    const read = this.#readVersion({ ...block, version: info.version }, forwarded);
+    const read = this.#readVersion({ ...block, version: info.version, record: info }, forwarded);
     const opened = await (read instanceof Promise ? this.#restarting(read, info.version, block, forwarded) : read);
     return isStale && opened.info.version === info.version ? asStale(opened) : opened;
   }
@@ -242,7 +242,7 @@ export class Router implements Cache, MemberDirectory {
       }
       const { info } = await asRecord(objects.current(block.ref, block.signal, { rejected }));
       rejected = info.version;
-      opening = Promise.resolve(this.#readVersion({ ...block, version: info.version }, forwarded));
+      opening = Promise.resolve(this.#readVersion({ ...block, version: info.version, record: info }, forwarded));
     }
   }
 

@@ -30,12 +30,21 @@ export interface AnswerHeaders {
   readonly forMembers: readonly string[];
 }
 
-/** Cached blocks bring the same info for every read of them. */
-const made = new WeakMap<ObjectInfo, AnswerHeaders>();
+/** The headers of the objects that were served last: at most so many in a generation, and bytes of them. */
+const MOST_MADE = 10_000;
+const MOST_MADE_BYTES = 16 << 20;
+
+/** Cached blocks bring the same info for every read of them. In two generations, as an order of use would cost more on each hit. */
+let made = new Map<ObjectInfo, AnswerHeaders>();
+let madeBefore = new Map<ObjectInfo, AnswerHeaders>();
+let madeBytes = 0;
 
 /** The headers of an object. Undefined if some are not known, and were not looked for. */
 export function knownHeaders(info: ObjectInfo): AnswerHeaders | undefined {
-  const known = made.get(info);
+  let known = made.get(info);
+  if (known !== undefined) return known;
+  known = madeBefore.get(info);
+  if (known !== undefined) keepMade(info, known);
   if (known !== undefined || info.lacks === "metadata") return known;
   if (info.contentType === undefined || info.lastModifiedMs === undefined) return undefined;
   return makeHeaders(info, info);
@@ -44,8 +53,14 @@ export function knownHeaders(info: ObjectInfo): AnswerHeaders | undefined {
 /** The headers of `info` by a description of the same version. They are kept as known unless the description lacks some. */
 export function makeHeaders(info: ObjectInfo, description: ObjectInfo): AnswerHeaders {
   const headers = objectHeaders({ ...info, ...description, version: info.version });
-  if (description.lacks !== "metadata") made.set(info, headers);
+  if (description.lacks !== "metadata") keepMade(info, headers);
   return headers;
+}
+
+function keepMade(info: ObjectInfo, headers: AnswerHeaders): void {
+  if (made.size >= MOST_MADE || madeBytes >= MOST_MADE_BYTES) [madeBefore, made, madeBytes] = [made, new Map(), 0];
+  made.set(info, headers);
+  madeBytes += info.headers?.length ?? 0;
 }
 
 /** The headers of an object by what `info` says and no more. */
