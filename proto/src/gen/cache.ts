@@ -232,6 +232,8 @@ export interface RecordAnswer {
   /** UNAVAILABLE and so on; empty: none */
   errorCode: string;
   error: string;
+  /** with an error: the origin was asked as often as it may be, and nobody may repeat the question */
+  tried: boolean;
 }
 
 export interface LookUpRecordsResponse {
@@ -2152,6 +2154,7 @@ function createBaseRecordAnswer(): RecordAnswer {
     leaseMs: 0,
     errorCode: "",
     error: "",
+    tried: false,
   };
 }
 
@@ -2183,6 +2186,9 @@ export const RecordAnswer: MessageFns<RecordAnswer> = {
     }
     if (message.error !== "") {
       writer.uint32(74).string(message.error);
+    }
+    if (message.tried !== false) {
+      writer.uint32(80).bool(message.tried);
     }
     return writer;
   },
@@ -2272,6 +2278,14 @@ export const RecordAnswer: MessageFns<RecordAnswer> = {
             message.error = reader.string();
             continue;
           }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.tried = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2300,6 +2314,7 @@ export const RecordAnswer: MessageFns<RecordAnswer> = {
     message.leaseMs = object.leaseMs ?? 0;
     message.errorCode = object.errorCode ?? "";
     message.error = object.error ?? "";
+    message.tried = object.tried ?? false;
     return message;
   },
 };

@@ -20,6 +20,7 @@ import { ReadMeter } from "../metrics/read-meter.js";
 import { RecentErrors } from "../metrics/recent-errors.js";
 import { RoutingMeter } from "../metrics/routing-meter.js";
 import { type MetricsSnapshot, snapshotOf } from "../metrics/snapshot.js";
+import type { ObjectHomes } from "../objects/object-homes.js";
 import type { OriginAvailability } from "../origin/availability.js";
 import type { MemberView } from "../routing/member-view.js";
 import type { Clock } from "../runtime/clock.js";
@@ -38,6 +39,7 @@ const ERRORS = 50;
 export interface Watched {
   readonly store: Pick<BlockStore, "status" | "onPurged">;
   readonly local: Pick<LocalCache, "status" | "freshness">;
+  readonly objects: Pick<ObjectHomes, "status">;
   readonly originStates: Pick<OriginAvailability, "unavailable">;
   readonly view: MemberView;
   readonly members: Pick<MemberSource, "report">;
@@ -127,7 +129,7 @@ export class MemberMetrics {
     for (let stop = this.#stops.pop(); stop !== undefined; stop = this.#stops.pop()) await stop();
   }
 
-  #collect({ store, local, originStates, view, members, grpcListener, httpListener, clients, security }: Watched): void {
+  #collect({ store, local, objects, originStates, view, members, grpcListener, httpListener, clients, security }: Watched): void {
     const { families } = this.metrics;
     const { volumes, mappings, openFiles, references, damages, purged } = store.status();
     for (const { path: volume, usedBytes, reservedBytes, limitBytes, blocks, state } of volumes) {
@@ -163,6 +165,10 @@ export class MemberMetrics {
     for (const listener of ["grpc", "http"] as const)
       families.memberRefusals.at({ listener }).value = security.members.refusals.counts[listener];
     this.#collectTls(security);
+    const { leasesGranted, leasesHeld, takeOvers } = objects.status();
+    families.objectLeases.at({ role: "granted" }).value = leasesGranted;
+    families.objectLeases.at({ role: "held" }).value = leasesHeld;
+    families.objectTakeovers.at().value = takeOvers;
   }
 
   #collectTls({ tls }: Security): void {

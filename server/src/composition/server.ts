@@ -140,7 +140,7 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
   await metrics.export(process.env, log);
   signal.throwIfAborted();
   const { view, local, router, objects } = member;
-  metrics.watch({ store, local, originStates, view, members, grpcListener, httpListener, clients, security });
+  metrics.watch({ store, local, objects, originStates, view, members, grpcListener, httpListener, clients, security });
   status.watch({ store, view, members, notReady: () => httpListener.notReadyReasons() });
   const cache = measured(metrics.reads)(onlyAllowed(settings.allowBucket)(router));
   grpcListener.serve({ cache, members: router, objects });

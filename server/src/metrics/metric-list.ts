@@ -185,6 +185,17 @@ export const metricList = {
     "Requests that only members may send, from callers that did not prove to be members.",
     { listener: ["grpc", "http"] },
   ),
+  objectLeases: gauge(
+    "frontcache.object.leases",
+    "{lease}",
+    "Leases of object records: granted as the home of the objects, and held to answer without asking their homes.",
+    { role: ["granted", "held"] },
+  ),
+  objectTakeovers: gauge(
+    "frontcache.object.takeovers",
+    "{member}",
+    "Members that have yet to hand over objects whose home this member has become.",
+  ),
   tlsHandshakeFailures: counter("frontcache.tls.handshake.failures", "{handshake}", "TLS handshakes that failed.", {
     listener: ["grpc", "http"],
   }),

@@ -432,7 +432,7 @@ export class ObjectHomes {
     if (answer.errorCode !== "") {
       throw answer.errorCode === "NOT_FOUND" && answer.bucketMissing
         ? new NoSuchBucket(ref)
-        : new CacheError(answer.errorCode as CacheError["code"], answer.error);
+        : new CacheError(answer.errorCode as CacheError["code"], answer.error, { isOriginTried: answer.tried });
     }
     const info = answer.record && recordFromMessage(answer.record);
     if (info !== undefined) this.#agreed.set(url, info.version);
@@ -467,8 +467,9 @@ export class ObjectHomes {
         leaseMs: leaseId === 0 ? 0 : leaseMs,
       });
     } catch (error) {
-      const { code, message } = CacheError.from(error);
-      return RecordAnswer.fromPartial({ index, errorCode: code, error: message, bucketMissing: error instanceof NoSuchBucket });
+      const { code: errorCode, message, isOriginTried: tried } = CacheError.from(error);
+      const bucketMissing = error instanceof NoSuchBucket;
+      return RecordAnswer.fromPartial({ index, errorCode, error: message, tried, bucketMissing });
     }
   }
 
