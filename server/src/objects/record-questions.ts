@@ -5,8 +5,11 @@ import type { Peers } from "./peers.js";
 
 /** A home asks the origin with retries: longer than those take. */
 const DEADLINE_MS = 65_000;
-/** Questions in one call; a question has a URL of at most 1.3 KB, and gRPC's messages have at most 4 MiB. */
-const MOST_IN_CALL = 1_000;
+/**
+ * Questions in one call: a question has a URL of at most 1.3 KB and a version of at most 1 KB, and members accept requests of at
+ * most 256 KiB (MAX_REQUEST_BYTES).
+ */
+const MOST_IN_CALL = 100;
 
 /** What the asking member needs, and knows of an object besides its URL. */
 export interface Hints {
