@@ -4,10 +4,10 @@ import type { CachedBlock } from "./cached-block.js";
 import type { Disk, DiskFile } from "./disk/disk.js";
 import type { Volume } from "./volume.js";
 
-/** Segments written at once, at most: each write has a time limit. */
+/** Maximum segments of one write, because each write has a time limit. */
 const MAX_RUN = 8;
 
-/** What is written into a block's file, each operation by its volume's gate. All reject with the system's errors. */
+/** Writes block files through the gates of their volumes. All methods reject with the system's errors. */
 export class BlockFileWriter {
   readonly #geometry: Geometry;
   readonly #disk: Disk;
@@ -35,8 +35,8 @@ export class BlockFileWriter {
   }
 
   /**
-   * Segments in ascending order, adjacent ones in one write: from 2 MiB on Linux keeps them in huge pages, which cost a fraction
-   * to write and to map (measured: populating a mapping of 16 MiB takes 0.03 ms instead of 0.6).
+   * Writes segments in ascending order, adjacent ones in one write: from 2 MiB on Linux keeps them in huge pages, which cost a
+   * fraction to write and to map (measured: populating a mapping of 16 MiB takes 0.03 ms instead of 0.6).
    */
   async writeSegments(block: CachedBlock, file: DiskFile, segments: readonly FilledSegment[]): Promise<void> {
     for (const run of adjacent(segments)) {
@@ -46,8 +46,8 @@ export class BlockFileWriter {
   }
 
   /**
-   * The footer that names the cached segments and `added`, with the headers of the object that do not fit into it. Undefined if the
-   * block's identity does not fit. `mostBytes`: if it would be longer, the headers are omitted.
+   * Encodes the footer with the cached segments and `added`, and the headers of the object that do not fit into it. Undefined if
+   * the block's identity does not fit. `mostBytes`: if it would be longer, the headers are omitted.
    */
   footer(block: CachedBlock, added: readonly FilledSegment[] = [], mostBytes = Number.POSITIVE_INFINITY): Buffer | undefined {
     const crcs = block.segments.crcs();
@@ -60,7 +60,7 @@ export class BlockFileWriter {
     return encodeFooter({ ...footer, info: { version, objectSize, lacks: "metadata" } }, this.#geometry);
   }
 
-  /** The footer for a file that may not grow. */
+  /** Encodes the footer of a file that must not grow. */
   footerInPlace(block: CachedBlock, added: readonly FilledSegment[] = []): Buffer {
     return this.footer(block, added, FOOTER_BYTES + block.behindFooterBytes)!;
   }
@@ -71,14 +71,14 @@ export class BlockFileWriter {
     block.footerDrops = drops;
   }
 
-  /** Gives a segment's space back to the disk. False where the disk can't. */
+  /** Frees a segment's space on the disk. Returns false if the disk does not support it. */
   deallocate(block: CachedBlock, file: DiskFile, segment: number): Promise<boolean> {
     const position = segment * this.#geometry.segmentBytes;
     return block.volume.gate.run(() => file.deallocate(position, block.segments.lengthOf(segment)));
   }
 }
 
-/** Ascending segments as runs without gaps. */
+/** Groups ascending segments into runs without gaps. */
 function adjacent(segments: readonly FilledSegment[]): FilledSegment[][] {
   const runs: FilledSegment[][] = [];
   for (const segment of segments) {

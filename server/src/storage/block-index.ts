@@ -9,7 +9,7 @@ import type { Volume } from "./volume.js";
 export interface NewestVersion {
   readonly version: string;
   readonly info: ObjectInfo;
-  /** When its latest block was made, milliseconds since 1970. */
+  /** Time of the creation of its latest block, milliseconds since 1970. */
   readonly createdAtMs: number;
 }
 
@@ -27,7 +27,7 @@ export class BlockIndex {
   readonly #objects = new Map<string, Map<string, CachedVersion>>();
   readonly #headers: HeaderMemory;
 
-  /** `newOrder` makes the eviction order of one volume. */
+  /** `newOrder` creates the eviction order of one volume. */
   constructor(newOrder: () => EvictionPolicy<CachedBlock>, headers: HeaderMemory) {
     this.#newOrder = newOrder;
     this.#headers = headers;
@@ -55,7 +55,7 @@ export class BlockIndex {
     return this.#blocks.values();
   }
 
-  /** Enters a block; those found at the start in the order of their last use. */
+  /** Adds a block. Blocks found at the start are added in the order of their last use. */
   add(block: CachedBlock): void {
     this.#blocks.set(block.key, block);
     block.siblings = this.on(block.volume);
@@ -66,7 +66,7 @@ export class BlockIndex {
     const cached = versions.get(version) ?? { info: this.#headers.keep(block.info), blocks: new Set(), createdAtMs: 0 };
     versions.set(version, cached);
     cached.blocks.add(block);
-    // Files of blocks behind the first one do not have the object's headers.
+    // Only the file of an object's first block has the object's headers.
     if (cached.info.lacks === "metadata" && block.info.lacks !== "metadata") this.describe(url, block.info);
     block.info = cached.info;
     cached.createdAtMs = Math.max(cached.createdAtMs, block.createdAtMs);
@@ -89,7 +89,7 @@ export class BlockIndex {
     if (versions?.size === 0) this.#objects.delete(url);
   }
 
-  /** Notes a use of a block; nothing for one that is on its way out. */
+  /** Records a use of a block. Ignores blocks that are being removed. */
   recordUse(block: CachedBlock, nowMs: number): void {
     if (block.retired) return;
     block.lastUsedMs = nowMs;
@@ -98,7 +98,7 @@ export class BlockIndex {
     used.add(block);
   }
 
-  /** Replaces what is known of a version. Returns its first block if the block's file should get it. */
+  /** Replaces the metadata of a version. Returns its first block if the block's file should be updated. */
   describe(url: string, info: ObjectInfo): CachedBlock | undefined {
     const cached = this.#objects.get(url)?.get(info.version);
     if (cached === undefined || cached.info.objectSize !== info.objectSize || isSameInfo(cached.info, info)) return undefined;
@@ -111,13 +111,13 @@ export class BlockIndex {
       block.info = cached.info;
       if (first === undefined || block.id.offset < first.id.offset) first = block;
     }
-    // That an object has no checksums is not worth a write: a later process asks again.
+    // The absence of checksums is not worth a write: a later process asks again.
     const isWorthWriting =
       before.lacks === "metadata" || !isSameInfo({ ...before, lacks: "checksums" }, { ...info, lacks: "checksums" });
     return isWorthWriting && cached.info === info ? first : undefined;
   }
 
-  /** Of the cached versions, the one whose latest block was created last. */
+  /** Returns the cached version whose latest block was created last. */
   newest(url: string): NewestVersion | undefined {
     let newest: CachedVersion | undefined;
     for (const cached of this.#objects.get(url)?.values() ?? []) {
@@ -126,14 +126,14 @@ export class BlockIndex {
     return newest && { version: newest.info.version, info: newest.info, createdAtMs: newest.createdAtMs };
   }
 
-  /** Bytes cached of one version of an object. */
+  /** Returns the cached bytes of one version of an object. */
   cachedBytes(url: string, version: string): number {
     let bytes = 0;
     for (const block of this.#objects.get(url)?.get(version)?.blocks ?? []) bytes += block.segments.cachedBytes;
     return bytes;
   }
 
-  /** The blocks of a URL, or of every URL that begins with the prefix; of one version or of all. */
+  /** Yields the blocks of a URL, or of every URL that begins with the prefix; of one version or of all. */
   *select({ url, prefix, version }: EvictSelector): Generator<CachedBlock> {
     const urls = url !== undefined ? [url] : prefix !== undefined ? this.#urlsFrom(prefix) : [];
     for (const name of urls) {

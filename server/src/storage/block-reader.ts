@@ -16,12 +16,12 @@ import { READ_BYTES, type ReadBuffers } from "./references.js";
 /** Plain reads end at multiples of this, so that the next one begins on a page. */
 const READ_ALIGNMENT = 256 << 10;
 
-/** Our own code for a file that ends before its data does. */
+/** Our error code for a file that is shorter than its data. */
 const CUT_SHORT = "ECUTSHORT";
 
-/** The file is not what it was: its own trouble, not the disk's. */
+/** Errors of a changed file, not of the disk. */
 const OF_THE_FILE = new Set([CUT_SHORT, "ENOENT"]);
-/** The process's trouble or the whole disk's: the file may be well. */
+/** Errors of the process or the whole disk: the file may be intact. */
 const NOT_OF_THE_FILE = new Set(["EMFILE", "ENFILE", "ETIMEDOUT"]);
 
 export interface BlockReaderOptions {
@@ -32,8 +32,8 @@ export interface BlockReaderOptions {
 }
 
 /**
- * Reads cached blocks: from the mapping if the bytes are in memory, else from the file on the thread pool. What is not
- * as the footer says is given up; the read that finds it is a miss.
+ * Reads cached blocks: from the mapping if the bytes are in memory, otherwise from the file on the thread pool. Bytes that do not
+ * match the footer are dropped, and the read that finds them is a miss.
  */
 export class BlockReader {
   readonly #options: BlockReaderOptions;
@@ -78,14 +78,14 @@ export class BlockReader {
     const { drops } = block.segments;
     await this.#fill(block, open, slice, start);
     if (block.segments.drops === drops) return slice;
-    // A segment was dropped, and perhaps written again, while the disk read: these bytes may be neither the old nor the new.
+    // A segment was dropped, and perhaps rewritten, during the read: these bytes may be neither the old nor the new ones.
     slice.release();
     return undefined;
   }
 
   /**
-   * Fills the slice from the file. Where that fails it rejects and lets the slice go: at once, or for a read that outlives
-   * its time limit when it ends, because until then the disk may still write into that memory.
+   * Fills the slice from the file. If that fails, it rejects and releases the slice: immediately, or for a read that exceeds
+   * its time limit, when the read ends, because until then the disk may still write into this memory.
    */
   async #fill(block: CachedBlock, open: OpenFile, slice: Slice, position: number): Promise<void> {
     const { bytes } = slice;
@@ -113,13 +113,15 @@ export class BlockReader {
     }
   }
 
-  /** Notes that cold pages are on their way, so that nobody waits for them in the mapping. */
+  /** Records that cold pages are being read, so that no read waits for them in the mapping. */
   #arriving(open: OpenFile, start: number, end: number): (() => void) | undefined {
     const isCold = open.mapping !== undefined && !open.mapping.isResident(start, end);
     return isCold ? open.arrive(start, end) : undefined;
   }
 
-  /** Checks a segment against its CRC. Concurrent checks of one segment share the work. False: it was damaged and is dropped. */
+  /**
+   * Verifies a segment's CRC. Concurrent checks of one segment share the work. Returns false if it was damaged and is dropped.
+   */
   #checkOnce(block: CachedBlock, open: OpenFile, segment: number): Promise<boolean> {
     block.checks ??= new SingleFlight();
     return block.checks.run(segment, () => this.#check(block, open, segment));
@@ -142,7 +144,7 @@ export class BlockReader {
     return segments.isChecked(segment);
   }
 
-  /** A file that can't be opened (no segment given), or a segment that can't be read. */
+  /** Handles a file that cannot be opened (no segment given), or a segment that cannot be read. */
   #unreadable(block: CachedBlock, error: unknown, segment?: number): void {
     const code = systemCode(error);
     if (!OF_THE_FILE.has(code)) block.volume.failed(error);
@@ -159,7 +161,7 @@ export class StorePin implements BlockPin {
 
   readonly id: BlockId;
   readonly info: ObjectInfo;
-  /** Harmless when repeated. */
+  /** May be called repeatedly. */
   readonly release: () => void;
   #released = false;
 

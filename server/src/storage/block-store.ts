@@ -26,7 +26,7 @@ export type { NewestVersion } from "./block-index.js";
 export type { EvictReport, EvictSelector, PurgeReport, StorageStatus, VolumeState, VolumeStatus } from "./storage-report.js";
 export { ioParallelism, type StorageTuning, storageTuning } from "./storage-tuning.js";
 
-/** A cache directory: `path` alone is limited by its file system, with `limitBytes` by a budget. */
+/** A cache directory. Without `limitBytes`, its file system is the limit. */
 export interface VolumeSetting {
   readonly path: string;
   readonly limitBytes?: number;
@@ -39,24 +39,24 @@ export interface BlockStoreOptions {
   readonly mapper: Mapper;
   readonly clock: Clock;
   readonly log: Log;
-  /** Used share of a volume, 0 to 1, from which the purger evicts. */
+  /** Used share of a volume, 0 to 1, above which the purger evicts. */
   readonly highWatermark: number;
-  /** Used share of a volume, 0 to 1, at which it stops. */
+  /** Used share of a volume, 0 to 1, at which the purger stops. */
   readonly lowWatermark: number;
   /** Share of the file system and of its inodes, 0 to 1, that stays free on volumes without a budget. */
   readonly keepFree: number;
-  /** The largest number of cached blocks: what is remembered of each takes memory. */
+  /** Maximum number of cached blocks, because each takes memory. */
   readonly maxBlocks: number;
   readonly eviction: Eviction;
-  /** The largest number of block files that are open and mapped. */
+  /** Maximum number of open and mapped block files. */
   readonly maxMappings: number;
   readonly purgeIntervalMs: number;
   readonly tuning: StorageTuning;
 }
 
-/** How long closing may take to write the blocks' recency into their files' times. */
+/** Maximum time at closing to write the blocks' last uses into their files' times. */
 const LAST_REFRESH_MS = 2_000;
-/** Blocks that an eviction removes at a time. */
+/** Concurrent removals of an eviction. */
 const REMOVALS = 16;
 
 /** The cached blocks on all volumes: finds, reads, writes and evicts them. No method rejects because of a disk. */
@@ -122,7 +122,7 @@ export class BlockStore {
   }
 
   /**
-   * Claims the volumes, removes what is no block, and finds their blocks. A volume that does not answer in time does not delay
+   * Locks the volumes, finds their blocks, and removes other files. A volume that does not answer in time does not delay
    * the start: it joins when it answers. Rejects with a CacheError if a directory cannot be used: it belongs to another process
    * or owner, or is not writable.
    */
@@ -132,7 +132,7 @@ export class BlockStore {
       const claimed = await Promise.all(store.#volumes.map((volume) => store.#claim(volume)));
       await store.#recover(store.#volumes.filter((_, i) => claimed[i]));
       store.#purger.start();
-      // The bounds may be closer than before, or others may have taken room. The start does not wait for it.
+      // The limits may be lower than before, or other programs may have taken space. The start does not wait for the purge.
       for (const volume of store.#volumes) if (volume.exceeded.length > 0) void store.#purger.purge(volume, NOTHING);
       return store;
     } catch (error) {
@@ -142,7 +142,7 @@ export class BlockStore {
     }
   }
 
-  /** Resolves to whether the volume answered in time. A volume that answers later joins then. */
+  /** Resolves with whether the volume answered in time. A volume that answers later joins then. */
   async #claim(volume: Volume): Promise<boolean> {
     const { disk, clock, tuning } = this.#options;
     const claiming = disk.claim(volume.path).then((claim) => {
@@ -194,7 +194,7 @@ export class BlockStore {
     await Promise.all(this.#claims.splice(0).map((claim) => claim.release()));
   }
 
-  /** Pins a cached block, which counts as a use. Undefined: the block is not cached. */
+  /** Pins a cached block, which counts as a use. Returns undefined if the block is not cached. */
   pin(id: BlockId): BlockPin | undefined {
     const block = this.#closed ? undefined : this.#index.get(blockKey(id));
     if (block === undefined) return undefined;
@@ -203,7 +203,7 @@ export class BlockStore {
     return new StorePin(block, this.#reader, this.#references);
   }
 
-  /** Records a use of a block that was read without this store. False: the block is not cached. */
+  /** Records a use of a block that was read without this store. Returns false if the block is not cached. */
   recordUse(id: BlockId): boolean {
     const block = this.#closed ? undefined : this.#index.get(blockKey(id));
     if (block !== undefined) this.#index.recordUse(block, this.#options.clock.nowMs());
@@ -211,16 +211,16 @@ export class BlockStore {
   }
 
   /**
-   * Reserves room for `bytes` of a block's segments, on the volume that has the block or the one with the most room.
-   * If they do not fit, the purger runs, and the call waits briefly for it. Undefined: nothing can be cached now. Never rejects.
+   * Reserves space for `bytes` of a block's segments, on the volume that has the block or the one with the most space.
+   * If they do not fit, the call runs the purger and waits briefly for it. Undefined: nothing can be cached now. Never rejects.
    */
   async reserve(id: BlockId, bytes: number): Promise<Reservation | undefined> {
     return this.#closed ? undefined : this.#placement.reserve(blockKey(id), bytes);
   }
 
   /**
-   * Writes segments into the block's file, except those cached already. Calls for one block take effect in their order.
-   * True: all are cached now. False: they are not, and nothing else has changed. Never rejects.
+   * Writes segments into the block's file, except those that are cached already. Calls for one block take effect in order.
+   * Resolves with true if all are cached now; with false if they are not and nothing else has changed. Never rejects.
    */
   async write(block: BlockDescription, segments: readonly FilledSegment[], reservation: Reservation): Promise<boolean> {
     if (this.#closed || !(reservation instanceof VolumeReservation)) return false;
@@ -235,7 +235,7 @@ export class BlockStore {
     }
   }
 
-  /** Removes blocks now. The space of blocks that are being read is freed when their readers are done. */
+  /** Removes blocks immediately. The space of blocks that are being read is freed when these reads are done. */
   async evict(selector: EvictSelector): Promise<EvictReport> {
     let bytes = 0;
     const blocks = [...this.#index.select(selector)].filter((block) => !block.retired);
@@ -248,13 +248,13 @@ export class BlockStore {
     return { blocks: blocks.length, bytes };
   }
 
-  /** Of the cached versions of an object, the one whose latest block was created last. */
+  /** Returns the cached version of an object whose latest block was created last. */
   newest(url: string): NewestVersion | undefined {
     return this.#index.newest(url);
   }
 
   /**
-   * Replaces what is known of a version, as far as it is cached: its headers have changed. The file of its first block gets them,
+   * Replaces the metadata of a cached version, because its headers have changed. The file of its first block is updated,
    * too.
    */
   describe(url: string, info: ObjectInfo): void {
@@ -262,12 +262,12 @@ export class BlockStore {
     if (first !== undefined) void this.#writer.describe(first);
   }
 
-  /** Bytes cached of one version of an object. */
+  /** Returns the cached bytes of one version of an object. */
   cachedBytes(url: string, version: string): number {
     return this.#index.cachedBytes(url, version);
   }
 
-  /** What the volumes have cached, and their health. */
+  /** Returns the usage and health of the volumes. */
   status(): StorageStatus {
     return {
       volumes: this.#volumes.map((volume) => ({
@@ -286,19 +286,19 @@ export class BlockStore {
     };
   }
 
-  /** Calls back after each run of the purger over a volume. The returned function stops that. */
+  /** Calls back after each run of the purger over a volume. The returned function ends the subscription. */
   onPurged(listener: (report: PurgeReport) => void): () => void {
     return this.#purger.onPurged(listener);
   }
 
-  /** Resolves when no write and no removal is under way; those of pinned blocks are, until their last pin ends. */
+  /** Resolves when no write or removal is running. The removal of a pinned block runs until its last pin is released. */
   async settled(): Promise<void> {
     await this.#writer.idle();
     await this.#remover.settled();
   }
 
   /**
-   * Stops the purger, writes recency, unmaps and closes files, releases the directories. Files that pins or slices still use are
+   * Stops the purger, writes last uses, unmaps and closes files, unlocks the directories. Files that pins or slices still use are
    * closed with the last of them.
    */
   async close(): Promise<void> {

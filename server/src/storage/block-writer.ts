@@ -28,7 +28,7 @@ export interface BlockWriterOptions {
   readonly remover: BlockRemover;
 }
 
-/** A call of `write` that has not been answered. */
+/** A running call of `write`. */
 interface PendingWrite {
   readonly described: BlockDescription;
   readonly segments: readonly FilledSegment[];
@@ -37,24 +37,24 @@ interface PendingWrite {
   readonly fail: (error: unknown) => void;
 }
 
-/** What a write adds to a block, and the room that it has taken. */
+/** The segments that a write adds to a block, and its reserved space. */
 interface Addition {
   readonly write: PendingWrite;
   readonly segments: readonly FilledSegment[];
   readonly bytes: number;
-  /** Undefined: the room is the block's volume's own. */
+  /** Undefined: the space was taken from the block's volume directly. */
   readonly room: VolumeReservation | undefined;
 }
 
 /**
- * Writes segments into block files: for one block in the order of the calls, for different blocks concurrently.
- * Writes that wait behind another write of their block are combined: the parts of a block arrive at nearly the same time.
+ * Writes segments into block files: in the order of the calls for one block, concurrently for different blocks.
+ * Writes that wait for another write of their block are combined, because the parts of a block arrive at nearly the same time.
  */
 export class BlockWriter {
   readonly #options: BlockWriterOptions;
 
   readonly #tails = new Map<string, Promise<unknown>>();
-  /** Writes of a block that have not begun, as long as nothing else of the block is to be done behind them. */
+  /** Writes of a block that have not begun, while no other operation of the block is queued after them. */
   readonly #waiting = new Map<string, PendingWrite[]>();
   readonly #directories = new Set<string>();
   readonly #file: BlockFileWriter;
@@ -73,7 +73,7 @@ export class BlockWriter {
     return new Promise((settle, fail) => this.#enqueue(blockKey(id), { described, segments, reservation, settle, fail }));
   }
 
-  /** Removes a segment from the file that the table has dropped already. */
+  /** Removes a segment from the file. The table has dropped it already. */
   async forget(block: CachedBlock, segment: number): Promise<void> {
     this.#waiting.delete(block.key);
     await this.#inOrder(block.key, async () => {
@@ -81,8 +81,8 @@ export class BlockWriter {
       await this.#file
         .edit(block, async (file) => {
           await this.#file.writeFooter(block, file, this.#file.footerInPlace(block));
-          // From here on, processes that read the file directly use no byte of the segment. Slices that are still on their way to
-          // readers keep the bytes where they are; the next fill writes over them.
+          // From here on, processes that read the file directly use no byte of the segment. The bytes stay in place for slices
+          // that are still being sent; the next fill overwrites them.
           if (isLent(block)) return;
           if (!(await this.#file.deallocate(block, file, segment))) this.#options.remover.retire(block);
         })
@@ -90,7 +90,10 @@ export class BlockWriter {
     });
   }
 
-  /** Writes the block's footer anew: the headers of the object have changed. The block's next segments may come with it. */
+  /**
+   * Rewrites the block's footer, because the headers of the object have changed. The block's next segments may be written with
+   * it.
+   */
   async describe(block: CachedBlock): Promise<void> {
     if (block.isDescriptionDue) return;
     block.isDescriptionDue = true;
@@ -107,7 +110,7 @@ export class BlockWriter {
     });
   }
 
-  /** Makes room behind the footer first, or gives back what the new headers do not need. */
+  /** Reserves space after the footer first, or frees the space that the new headers do not need. */
   async #writeDescription(block: CachedBlock, file: DiskFile): Promise<void> {
     const footer = this.#file.footer(block)!;
     const moreBytes = footer.length - FOOTER_BYTES - block.behindFooterBytes;
@@ -159,7 +162,7 @@ export class BlockWriter {
     });
   }
 
-  /** Until the block has a file, one after the other; then all that is left at once. */
+  /** Writes one after the other until the block has a file; then all remaining ones together. */
   async #writeTogether(key: string, writes: readonly PendingWrite[]): Promise<void> {
     for (let next = 0; next < writes.length; next++) {
       const block = this.#options.index.get(key);
@@ -169,7 +172,10 @@ export class BlockWriter {
     }
   }
 
-  /** A new block: everything into a temporary file, then its name, then the index. Before the rename nobody knows of it. */
+  /**
+   * Writes a new block: all bytes into a temporary file, then the rename, then the index. Before the rename the block does not
+   * exist.
+   */
   async #create(
     described: BlockDescription,
     segments: readonly FilledSegment[],
@@ -211,7 +217,9 @@ export class BlockWriter {
     return true;
   }
 
-  /** More segments of a block: bytes in place, then the footer, then the table. Before the footer nobody counts on them. */
+  /**
+   * Adds segments to a block: bytes in place, then the footer, then the table. Before the footer is written, no read uses them.
+   */
   async #append(block: CachedBlock, writes: readonly PendingWrite[]): Promise<void> {
     const additions = this.#additions(block, writes);
     if (additions.length === 0) return;
@@ -232,7 +240,10 @@ export class BlockWriter {
     for (const { write } of additions) write.settle(kept);
   }
 
-  /** What the writes add, each segment once. Those that add nothing, or don't belong to the block or find no room, are settled. */
+  /**
+   * Collects the segments that writes add, each once. Settles writes that add nothing, do not belong to the block, or have no
+   * space.
+   */
   #additions(block: CachedBlock, writes: readonly PendingWrite[]): Addition[] {
     const coming = new Set<number>();
     const additions: Addition[] = [];
@@ -255,7 +266,7 @@ export class BlockWriter {
     const left = { uncertain: false };
     try {
       await this.#file.edit(block, async (file) => {
-        // Processes that read the file directly still see a segment that was dropped and comes again: the footer goes first.
+        // For processes that read the file directly, a rewritten segment must be removed from the footer first.
         left.uncertain = block.footerDrops !== block.segments.drops;
         if (left.uncertain) await this.#file.writeFooter(block, file, this.#file.footerInPlace(block));
         left.uncertain = false;
@@ -270,16 +281,16 @@ export class BlockWriter {
       });
     } catch (error) {
       block.volume.failed(error);
-      // Half a footer, or bytes that could not be taken back: only a new file is certain again.
+      // A partly written footer, or bytes that could not be freed: only a new file has a certain state.
       if (left.uncertain || systemCode(error) === "ENOENT") this.#options.remover.retire(block);
       return false;
     }
     return !block.retired;
   }
 
-  /** Gives back the space of bytes that no footer will speak of. False: they may still be there. */
+  /** Frees the space of bytes that no footer will contain. Returns false if they may still exist. */
   async #takeBack(block: CachedBlock, file: DiskFile, added: readonly FilledSegment[]): Promise<boolean> {
-    // A slice of a segment that was dropped and came again may still be on its way to a reader.
+    // A slice of a segment that was dropped and rewritten may still be in use.
     if (isLent(block)) return false;
     try {
       for (const segment of added) {
@@ -299,7 +310,7 @@ export class BlockWriter {
   }
 }
 
-/** Whether slices or reads of the block's file are under way. */
+/** Returns whether slices or reads of the block's file are in use. */
 function isLent(block: CachedBlock): boolean {
   return (block.open?.users ?? 0) > 0;
 }

@@ -5,15 +5,15 @@ import type { Slice } from "../runtime/slice.js";
 export type { BlockId } from "@frontcache/proto";
 
 /**
- * The identity as one string, for maps: different for any two blocks, whatever their parts hold. Keys may have line breaks, and
- * the version that a reader names any character at all; its length says where it ends. Joined, because a template's pieces
- * stay beside the string for a while: 9 MB of 65,536 blocks at the start.
+ * Returns the identity as one string, for maps: different for any two blocks. Keys may contain line breaks, and
+ * the version that a client sends may contain any character; its length marks its end. Joined, because the pieces of a template
+ * stay in memory for a while: 9 MB for 65,536 blocks at the start.
  */
 export function blockKey({ url, version, offset }: BlockId): string {
   return [offset, version.length, version, url].join(" ");
 }
 
-/** A fetched segment, whole (the block's last one may be shorter), on its way to a block file. */
+/** A whole fetched segment to be written into a block file. The block's last one may be shorter. */
 export interface FilledSegment {
   /** Index in the block. */
   readonly index: number;
@@ -22,38 +22,38 @@ export interface FilledSegment {
   readonly crc: number;
 }
 
-/** What a block file records besides its segments. */
+/** The metadata in a block file. */
 export interface BlockDescription {
   readonly id: BlockId;
   readonly info: ObjectInfo;
-  /** When the last request was sent that the origin answered with this version, milliseconds since 1970. 0: unknown. */
+  /** Send time of the last request that the origin answered with this version, milliseconds since 1970. 0: unknown. */
   readonly createdAtMs: number;
 }
 
-/** A pinned block: its file stays readable until `release`, whatever is evicted. */
+/** A pinned block: its file stays readable until `release`, even if the block is evicted. */
 export interface BlockPin {
   readonly id: BlockId;
   readonly info: ObjectInfo;
-  /** Whether the segment is cached now. A fill may add segments, and damage may remove them, while the block is pinned. */
+  /** Returns whether the segment is cached now. Fills may add segments, and damage may remove them, while the block is pinned. */
   has(segment: number): boolean;
   /**
-   * Bytes of the block from `start`, at least one and at most up to `end`. At once where they are mapped and in memory;
-   * otherwise by the thread pool. Undefined if they are not cached after all: evicted, truncated, damaged, unreadable.
+   * Returns bytes of the block from `start`, at least one and at most up to `end`. Synchronous if they are mapped and in memory;
+   * otherwise on the thread pool. Undefined if they are no longer cached: evicted, truncated, damaged, unreadable.
    * That is a miss, never an error.
    */
   read(start: number, end: number): Slice | Promise<Slice | undefined> | undefined;
-  /** Exactly once. Slices given out keep the bytes alive on their own. */
+  /** Must be called exactly once. Returned slices keep their bytes valid on their own. */
   release(): void;
 }
 
-/** Room on a volume, reserved for bytes that are about to be fetched. */
+/** Space on a volume, reserved for bytes that will be fetched. */
 export interface Reservation {
   readonly bytes: number;
-  /** Gives back what was not written. Harmless when repeated. */
+  /** Releases the unused space. May be called repeatedly. */
   release(): void;
 }
 
-/** Where a volume keeps block files that are not whole yet. Empty at rest. */
+/** The directory of incomplete block files of a volume. Empty at rest. */
 export function temporaryDirectory(volumePath: string): string {
   return join(volumePath, "tmp");
 }

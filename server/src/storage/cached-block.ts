@@ -6,16 +6,16 @@ import type { OpenFile } from "./open-file.js";
 import { SegmentTable } from "./segment-table.js";
 import type { Volume } from "./volume.js";
 
-/** File systems give space in pages of this size, on every system that we know of. */
+/** File systems allocate space in pages of this size on all known systems. */
 const PAGE_BYTES = 4096;
 
-/** What `bytes` of a segment take on a volume: whole pages, except in geometries of smaller segments than a page. */
+/** Returns the space of `bytes` of a segment on a volume: whole pages, except in geometries with segments smaller than a page. */
 export function segmentCharge(bytes: number, geometry: Geometry): number {
   const unit = Math.min(PAGE_BYTES, geometry.segmentBytes);
   return Math.ceil(bytes / unit) * unit;
 }
 
-/** The most that `bytes` of one block's segments take on a volume, the footer of a new block included. */
+/** Returns the maximum space of `bytes` of one block's segments on a volume, including the footer of a new block. */
 export function mostCharged(bytes: number, geometry: Geometry): number {
   return segmentCharge(bytes, geometry) + FOOTER_BYTES;
 }
@@ -24,7 +24,7 @@ export interface CachedBlockFields {
   readonly id: BlockId;
   readonly info: ObjectInfo;
   readonly createdAtMs: number;
-  /** When its file was made and last used; wall time. */
+  /** Creation and last use of its file; wall time. */
   readonly firstUsedMs: number;
   readonly lastUsedMs: number;
   readonly volume: Volume;
@@ -32,18 +32,18 @@ export interface CachedBlockFields {
   readonly geometry: Geometry;
 }
 
-/** The cached blocks of one volume. BlockIndex keeps them. */
+/** The cached blocks of one volume, managed by BlockIndex. */
 export interface VolumeBlocks {
   readonly order: EvictionPolicy<CachedBlock>;
   /** Blocks used since their files' times were last written. */
   readonly used: Set<CachedBlock>;
 }
 
-/** A block file that is cached: one object per file, from the file's rename until its removal. */
+/** A cached block: one object per file, from the file's rename until its removal. */
 export class CachedBlock implements Evictable {
   readonly key: string;
   readonly id: BlockId;
-  /** What was observed of the version last. Set by BlockIndex alone. */
+  /** The last observed metadata of the version. Set only by BlockIndex. */
   info: ObjectInfo;
   readonly createdAtMs: number;
   readonly volume: Volume;
@@ -52,21 +52,21 @@ export class CachedBlock implements Evictable {
   readonly firstUsedMs: number;
   /** Wall time of the last pin or write. */
   lastUsedMs: number;
-  /** Pins and writes under way. */
+  /** Number of pins and running writes. */
   pins = 0;
-  /** The number of dropped segments that its file's footer records. Set by BlockWriter alone. */
+  /** Number of dropped segments according to its file's footer. Set only by BlockWriter. */
   footerDrops = 0;
-  /** Bytes behind its file's footer, for headers that do not fit into it. Set by BlockWriter and recovery alone. */
+  /** Bytes after its file's footer, for headers that do not fit into it. Set only by BlockWriter and recovery. */
   behindFooterBytes = 0;
-  /** A write of its changed headers is waiting. Set by BlockWriter alone. */
+  /** Whether a write of its changed headers is waiting. Set only by BlockWriter. */
   isDescriptionDue = false;
-  /** The blocks of its volume, this one among them. Set by BlockIndex alone. */
+  /** The blocks of its volume, including this one. Set only by BlockIndex. */
   siblings: VolumeBlocks | undefined;
-  /** Its file, if it is open. Set by OpenFiles alone. */
+  /** Its file, if it is open. Set only by OpenFiles. */
   open: OpenFile | undefined;
-  /** Checks of segments that are running. Set by BlockReader alone. */
+  /** Running checks of segments. Set only by BlockReader. */
   checks: SingleFlight<number, boolean> | undefined;
-  /** Removed from the index for good. Running reads may finish. */
+  /** Whether it was removed from the index. Running reads may finish. */
   retired = false;
   #whenReleased: (() => void) | undefined;
 
@@ -95,7 +95,7 @@ export class CachedBlock implements Evictable {
     if (this.pins === 0) this.#whenReleased?.();
   }
 
-  /** Resolves when the last pin is gone. Once, of a retired block: no new pin comes then. */
+  /** Resolves when the last pin is released. Call once, on a retired block, which gets no new pins. */
   released(): Promise<void> {
     return new Promise((resolve) => {
       this.#whenReleased = resolve;
@@ -103,12 +103,12 @@ export class CachedBlock implements Evictable {
     });
   }
 
-  /** Whether a read or write uses it now. */
+  /** Whether a read or write uses it. */
   get isBusy(): boolean {
     return this.pins > 0 || (this.open?.users ?? 0) > 0;
   }
 
-  /** Bytes that its file takes on the volume. */
+  /** Bytes of its file on the volume. */
   get chargedBytes(): number {
     let bytes = FOOTER_BYTES + this.behindFooterBytes;
     for (let segment = 0; segment < this.segments.count; segment++) {
@@ -128,7 +128,7 @@ export class CachedBlock implements Evictable {
   }
 }
 
-/** The first 48 bits of the digest that a block file is named for. */
+/** Returns the first 48 bits of the digest in a block file's name. */
 function digestNumber(path: string): number {
   const nameAt = path.length - "0123456789abcdef0123456789abcdef.blk".length;
   return Number.parseInt(path.slice(nameAt, nameAt + 12), 16);

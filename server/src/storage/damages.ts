@@ -3,13 +3,13 @@ import type { CachedBlock } from "./cached-block.js";
 
 export interface DamagesOptions {
   readonly log: Log;
-  /** Takes a segment that is no longer in the block's table out of its file. */
+  /** Removes a segment that is no longer in the block's table from its file. */
   readonly forget: (block: CachedBlock, segment: number) => void;
   /** Removes the block and its file. */
   readonly retire: (block: CachedBlock) => void;
 }
 
-/** What was found damaged: given up at once, counted, logged once each. */
+/** Handles damage: drops the damaged data, counts it, and logs it once. */
 export class Damages {
   readonly #options: DamagesOptions;
 
@@ -19,12 +19,12 @@ export class Damages {
     this.#options = options;
   }
 
-  /** Damaged segments, blocks and files since the start. */
+  /** Number of damaged segments, blocks and files since the start. */
   get count(): number {
     return this.#count;
   }
 
-  /** The segment's bytes are wrong or can't be read: the next reader fetches it anew. */
+  /** Drops a segment whose bytes are wrong or unreadable. The next read fetches it again. */
   badSegment(block: CachedBlock, segment: number, error: unknown): void {
     if (block.retired || !block.segments.has(segment)) return;
     block.drop(segment);
@@ -33,14 +33,14 @@ export class Damages {
     else this.#options.forget(block, segment);
   }
 
-  /** The file is gone, cut short or can't be opened. */
+  /** Drops a block whose file is missing, truncated or cannot be opened. */
   badBlock(block: CachedBlock, error: unknown): void {
     if (block.retired) return;
     this.#note({ event: "block-damaged", ...place(block), err: error }, "a block file is damaged; the block is dropped");
     this.#options.retire(block);
   }
 
-  /** Files that are no blocks of ours, found at the start: one line for all that have the same fault. */
+  /** Reports files that are not valid blocks, found at the start: one line per kind of fault. */
   badFiles(volumePath: string, reason: string, paths: readonly string[]): void {
     this.#count += paths.length - 1;
     this.#note(

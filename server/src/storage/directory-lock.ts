@@ -10,9 +10,9 @@ const LOCK_EXCLUSIVE_NOW = 2 | 4;
 const GROUP_AND_OTHERS_WRITE = 0o022;
 
 /**
- * Takes a directory for this process: makes it where it is missing, checks that it is ours to write and nobody else's to
- * meddle with, and locks it. The lock is flock(2)'s, which the kernel drops with the process, or without it a file with the
- * process's id. Rejects with a CacheError.
+ * Locks a directory for this process: creates it if it is missing, checks that only this user can write
+ * to it, and locks it. The lock is flock(2), which the kernel releases with the process, or, without flock, a file with the
+ * process ID. Rejects with a CacheError.
  */
 export async function claimDirectory(directory: string, libc: Libc | undefined): Promise<DirectoryClaim> {
   try {
@@ -26,7 +26,7 @@ export async function claimDirectory(directory: string, libc: Libc | undefined):
   }
 }
 
-/** Only this user may write below the directory: whoever writes there decides what clients read. */
+/** Checks that only this user may write in the directory, because its files determine the bytes that clients read. */
 async function checkOwner(directory: string): Promise<void> {
   const blocks = join(directory, "v1");
   await mkdir(blocks, { recursive: true, mode: 0o700 });
@@ -68,7 +68,7 @@ async function lockByProcessId(directory: string): Promise<DirectoryClaim> {
   return releaseOnce(() => rm(path, { force: true }));
 }
 
-/** Undefined where there is a lock already. */
+/** Returns undefined if the directory is locked already. */
 async function createLock(path: string): Promise<FileHandle | undefined> {
   try {
     return await open(path, "wx", 0o600);
@@ -78,7 +78,7 @@ async function createLock(path: string): Promise<FileHandle | undefined> {
   }
 }
 
-/** Whether the process that wrote `<id> <start>` still runs: an id alone may have gone to another one. */
+/** Returns whether the process of `<id> <start>` is running. An ID alone may have been reused. */
 async function isAlive(holder: string): Promise<boolean> {
   const [id, start] = holder.split(" ");
   if (!/^[1-9]\d*$/.test(id ?? "")) return false;
@@ -90,7 +90,9 @@ async function isAlive(holder: string): Promise<boolean> {
   return start === undefined || (await startedAt(Number(id))) === start;
 }
 
-/** When a process started, in the kernel's ticks: the 22nd field of its stat file. Undefined on other systems. */
+/**
+ * Returns the start time of a process in kernel ticks: the 22nd field of its stat file. Undefined on systems other than Linux.
+ */
 async function startedAt(processId: number): Promise<string | undefined> {
   try {
     const text = await readFile(`/proc/${processId}/stat`, "utf8");

@@ -1,9 +1,9 @@
-/** How much of one thing, bytes or inodes, a file system has. */
+/** The capacity of a file system in bytes or inodes. */
 export interface Amount {
-  /** Infinity: the file system has no such bound. */
+  /** Infinity: the file system has no such limit. */
   readonly total: number;
   readonly free: number;
-  /** What must stay free, whoever uses the rest. */
+  /** The amount that must stay free. */
   readonly kept: number;
 }
 
@@ -16,7 +16,7 @@ export class FileSystemShare {
   #usedAtObservation = 0;
   #used = 0;
 
-  /** What the volume uses now. */
+  /** Current usage of the volume. */
   get used(): number {
     return this.#used;
   }
@@ -25,27 +25,27 @@ export class FileSystemShare {
     return this.#amount !== undefined;
   }
 
-  /** What the volume and others may use together; 0 while it is unknown. */
+  /** The amount that the volume and others may use together; 0 while unknown. */
   get total(): number {
     return this.#amount === undefined ? 0 : this.#amount.total - this.#amount.kept;
   }
 
-  /** What the file system would still give, including what has to stay free; 0 while it is unknown. */
+  /** The free amount, including the part that must stay free; 0 while unknown. */
   get freeInAll(): number {
     return this.#amount === undefined ? 0 : this.#amount.free - (this.#used - this.#usedAtObservation);
   }
 
-  /** What may still be taken. */
+  /** The amount that the volume may still take. */
   get free(): number {
     return this.freeInAll - (this.#amount?.kept ?? 0);
   }
 
-  /** The volume has taken more, or given some back. */
+  /** Records that the volume has taken more, or released some. */
   add(amount: number): void {
     this.#used += amount;
   }
 
-  /** Others have taken more. */
+  /** Records that others have taken more. */
   lose(amount: number): void {
     if (this.#amount !== undefined) this.#amount = { ...this.#amount, free: this.#amount.free - amount };
   }
@@ -55,7 +55,7 @@ export class FileSystemShare {
     this.#usedAtObservation = this.#used;
   }
 
-  /** The most that the volume may use if `share` (0 to 1) of the total is used; Infinity while it is unknown or unbounded. */
+  /** Returns the maximum usage of the volume if `share` (0 to 1) of the total is used; Infinity while unknown or unlimited. */
   mostAt(share: number): number {
     if (this.#amount === undefined || this.#amount.total === Number.POSITIVE_INFINITY) return Number.POSITIVE_INFINITY;
     const others = this.#amount.total - this.freeInAll - this.#used;

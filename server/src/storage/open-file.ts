@@ -3,11 +3,11 @@ import type { Mapping } from "./mapping/mapping.js";
 import type { RecentResidency } from "./mapping/recent-residency.js";
 import type { References } from "./references.js";
 
-/** What all mappings together have in the process's memory. */
+/** The process's memory used by all mappings. */
 export interface MappedMemory {
-  /** Whether more fits. */
+  /** Returns whether more fits. */
   readonly hasRoom: boolean;
-  /** Notes that so many came; negative: that they have left. */
+  /** Records added bytes; negative: removed bytes. */
   grow(bytes: number): void;
 }
 
@@ -16,24 +16,24 @@ interface ByteRange {
   readonly end: number;
 }
 
-/** A block's open file with its mapping. It is closed when it has been retired and its last user is gone. */
+/** A block's open file with its mapping. It is closed after it was retired and its last user has finished. */
 export class OpenFile {
   readonly file: DiskFile;
   readonly mapping: Mapping | undefined;
-  /** Of the mapping, where there is one. */
+  /** Residency of the mapping, if there is one. */
   readonly residency: RecentResidency | undefined;
   readonly references: References;
   readonly #onIdle: () => void;
   readonly #memory: MappedMemory;
 
-  /** Reads, writes and slices that are under way. */
+  /** Number of running reads, writes and slices. */
   users = 0;
-  /** What of the mapping may be in this process's memory, where there is one. */
+  /** The parts of the mapping that may be in this process's memory, if there is a mapping. */
   readonly regions: MappedRegions | undefined;
-  /** Ranges that are on their way from the disk to the page cache: touching them would wait for the disk. */
+  /** Ranges that are being read from the disk into the page cache: touching them would wait for the disk. */
   readonly #arriving = new Set<ByteRange>();
   #retired: (() => void) | undefined;
-  /** Users may have touched what the last `letGo` had let go. */
+  /** Whether users may have touched pages that the last `letGo` released. */
   #touchedBehind = false;
 
   constructor(
@@ -53,12 +53,12 @@ export class OpenFile {
     this.regions = mapping && new MappedRegions(mapping.bytes.length);
   }
 
-  /** Whether `[start, end)` of the mapping can be touched without others having to leave the process's memory for it. */
+  /** Returns whether `[start, end)` of the mapping can be touched without displacing other pages from the process's memory. */
   isCheap(start: number, end: number): boolean {
     return this.#memory.hasRoom || this.regions!.areEntered(start, end);
   }
 
-  /** A read is about to touch `[start, end)` of the mapping; calls back for what is worth entering into the page table ahead. */
+  /** Call before a read touches `[start, end)` of the mapping. Calls back for ranges that are worth prefaulting. */
   touch(start: number, end: number, onHot: (start: number, end: number) => void): void {
     const regions = this.regions!;
     if (regions.areEntered(start, end)) return;
@@ -67,7 +67,7 @@ export class OpenFile {
     if (regions.touchedBytes > before) this.#memory.grow(regions.touchedBytes - before);
   }
 
-  /** Takes the mapping's pages out of this process's memory; those that its users touch after that, when the last one leaves. */
+  /** Releases the mapping's pages from this process's memory; pages touched afterwards are released with the last user. */
   letGo(): void {
     this.mapping?.letGo();
     this.regions?.clear();
@@ -92,7 +92,7 @@ export class OpenFile {
     this.#memory.grow(-counted);
   }
 
-  /** Resolves when nobody uses it any more. No new user may come then. */
+  /** Resolves when it has no users. It must get no new users then. */
   idle(): Promise<void> {
     return new Promise((resolve) => {
       this.#retired = resolve;
@@ -100,7 +100,7 @@ export class OpenFile {
     });
   }
 
-  /** Notes a read of cold pages; the returned function ends it. */
+  /** Records a read of cold pages; the returned function ends it. */
   arrive(start: number, end: number): () => void {
     const range = { start, end };
     this.#arriving.add(range);
@@ -116,8 +116,8 @@ export class OpenFile {
 }
 
 /**
- * What one touch may bring into the process's memory at most: a huge page, where the page cache keeps the file in such, else
- * 64 KiB (Linux maps around a page that is touched).
+ * Maximum memory that one touch may add: a huge page, if the page cache keeps the file in huge pages, otherwise
+ * 64 KiB (Linux maps the neighbours of a touched page).
  */
 const REGION_BYTES = 2 << 20;
 
@@ -125,7 +125,7 @@ const UNTOUCHED = 0;
 const TOUCHED = 1;
 const ENTERED = 2;
 
-/** Which regions of a mapping may be in this process's memory, as far as its reads go. */
+/** Tracks the regions of a mapping that may be in this process's memory because of its reads. */
 export class MappedRegions {
   readonly #mappedBytes: number;
 
@@ -137,12 +137,12 @@ export class MappedRegions {
     this.#states = new Uint8Array(Math.ceil(mappedBytes / REGION_BYTES));
   }
 
-  /** Bytes of the regions touched since the last `clear`: more of the mapping is not in memory. */
+  /** Bytes of the regions touched since the last `clear`, an upper bound of the mapping's memory. */
   get touchedBytes(): number {
     return this.#touchedBytes;
   }
 
-  /** Whether all of `[start, end)` is thought to be in the page table already. */
+  /** Returns whether all of `[start, end)` is probably in the page table. */
   areEntered(start: number, end: number): boolean {
     const last = regionOf(end - 1);
     for (let region = regionOf(start); region <= last; region++) if (this.#states[region] !== ENTERED) return false;
@@ -150,8 +150,8 @@ export class MappedRegions {
   }
 
   /**
-   * A read is about to touch `[start, end)`. Calls back for each region that it touches for the second time and does not enter
-   * as a whole by itself: the rest of it is worth entering ahead.
+   * Call before a read touches `[start, end)`. Calls back for each region that is touched for the second time and not covered
+   * completely by this read: the rest of it is worth prefaulting.
    */
   touch(start: number, end: number, onHot: (start: number, end: number) => void): void {
     const last = regionOf(end - 1);
@@ -166,14 +166,14 @@ export class MappedRegions {
     }
   }
 
-  /** There are new bytes in the file, which nobody has touched. */
+  /** Records new bytes in the file, which were not touched yet. */
   grow(): void {
     for (let region = 0; region < this.#states.length; region++) {
       if (this.#states[region] === ENTERED) this.#states[region] = TOUCHED;
     }
   }
 
-  /** Nothing of it is in memory any more. */
+  /** Records that nothing of it is in memory. */
   clear(): void {
     this.#states.fill(UNTOUCHED);
     this.#touchedBytes = 0;

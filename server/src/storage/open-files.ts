@@ -11,17 +11,17 @@ import type { References } from "./references.js";
 export interface OpenFilesOptions {
   readonly disk: Disk;
   readonly mapper: Mapper;
-  /** Bytes of a file to map. */
+  /** Bytes to map of each file. */
   readonly blockBytes: number;
-  /** Most files open at a time. Those in use at this moment are not closed, so that it may be passed for as long. */
+  /** Maximum open files. Files in use are not closed, so the number may be exceeded temporarily. */
   readonly capacity: number;
-  /** Bytes of mappings that may stay in this process's memory, about. */
+  /** Approximate limit of this process's memory used by mappings, bytes. */
   readonly residentBytes: number;
   readonly references: References;
   readonly clock: Pick<Clock, "monotonicMs">;
 }
 
-/** The block files that are open, the least recently used first. */
+/** The open block files, the least recently used first. */
 export class OpenFiles {
   readonly #options: OpenFilesOptions;
 
@@ -44,12 +44,12 @@ export class OpenFiles {
     };
   }
 
-  /** Mappings that have not ended. */
+  /** Number of mappings. */
   get mappings(): number {
     return this.#mappings;
   }
 
-  /** Descriptors that have not been closed. */
+  /** Number of open descriptors. */
   get openFiles(): number {
     return this.#open;
   }
@@ -60,15 +60,15 @@ export class OpenFiles {
     this.#order.add(block);
   }
 
-  /** The block's open file, pinned: `unpin` it after use. Rejects with the system's error, ENOENT for a retired block. */
+  /** Opens the block's file and pins it: `unpin` it after use. Rejects with the system's error, ENOENT for a retired block. */
   async use(block: CachedBlock): Promise<OpenFile> {
-    // A file opened for several may be closed again before the last of them gets here.
+    // A file that was opened for several callers may be closed again before the last of them continues.
     while (block.open === undefined) await this.#opening.run(block, () => this.#openFile(block));
     block.open.pin();
     return block.open;
   }
 
-  /** Takes over a file that the block's writer has open. */
+  /** Takes over the file that the block's writer has opened. */
   adopt(block: CachedBlock, file: DiskFile): OpenFile {
     this.#open++;
     const mapping = this.#options.mapper.map(file, this.#options.blockBytes);
@@ -81,7 +81,7 @@ export class OpenFiles {
     return block.open;
   }
 
-  /** Closes the block's file when its last user is gone; resolves then. */
+  /** Closes the block's file after its last user; resolves then. */
   async close(block: CachedBlock): Promise<void> {
     await this.#opening.running(block)?.catch(() => undefined);
     const { open } = block;
@@ -102,12 +102,12 @@ export class OpenFiles {
       open.mapping.unmap();
       this.#mappings--;
     }
-    // A close that fails has still given the descriptor back.
+    // Even if closing fails, the descriptor is closed.
     await open.file.close().catch(() => undefined);
     this.#open--;
   }
 
-  /** Closes every file; resolves when those are closed that nobody uses. */
+  /** Closes every file; resolves when all unused files are closed. */
   async closeUnused(): Promise<void> {
     const closing = [...this.#order].map((block) => ({ isUsed: (block.open?.users ?? 0) > 0, closed: this.close(block) }));
     await Promise.all(closing.filter(({ isUsed }) => !isUsed).map(({ closed }) => closed));
@@ -127,14 +127,14 @@ export class OpenFiles {
     const close = (file: DiskFile): void => void file.close().catch(() => undefined);
     const file = await block.volume.gate.run(() => this.#options.disk.open(block.path, "read"), close);
     if (!block.retired) return file;
-    // By now another file may have the name, which holds other segments.
+    // Another file with other segments may have the name now.
     close(file);
     throw systemError("ENOENT", block.path);
   }
 
   /**
-   * The pages of mappings are the page cache's, but they count as this process's memory while they are in its page table.
-   * Beyond the limit the least recently used blocks' leave it, until half of the limit is left.
+   * The pages of mappings belong to the page cache, but they count as this process's memory while they are in its page table.
+   * Above the limit, the pages of the least recently used blocks are released until half of the limit is used.
    */
   #touched(bytes: number): void {
     const { residentBytes } = this.#options;
@@ -153,7 +153,7 @@ export class OpenFiles {
     if (this.#order.size > this.#options.capacity) void this.#closeBeyond(this.#options.capacity);
   }
 
-  /** Closes idle files, the least recently used first, until `capacity` are left; never the one in hand. */
+  /** Closes unused files, the least recently used first, until `capacity` are open; never the current one. */
   async #closeBeyond(capacity: number, inHand?: CachedBlock): Promise<void> {
     const closing: Promise<void>[] = [];
     let excess = this.#order.size - capacity;

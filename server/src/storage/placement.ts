@@ -12,11 +12,11 @@ export interface PlacementOptions {
   readonly purger: Purger;
   readonly clock: Clock;
   readonly geometry: Geometry;
-  /** How long a reservation waits for the purger. */
+  /** Maximum time that a reservation waits for the purger. */
   readonly waitMs: number;
 }
 
-/** Finds room for blocks: on the volume that has the block, else on the volume with the most room. */
+/** Finds space for blocks: on the volume that has the block, otherwise on the volume with the most space. */
 export class Placement {
   readonly #options: PlacementOptions;
 
@@ -24,7 +24,7 @@ export class Placement {
     this.#options = options;
   }
 
-  /** As `BlockStore.reserve`, for a block's key. */
+  /** Reserves as `BlockStore.reserve`, for a block's key. */
   async reserve(key: string, bytes: number): Promise<VolumeReservation | undefined> {
     const charged = mostCharged(bytes, this.#options.geometry);
     return this.#reserveNow(key, bytes, charged) ?? this.#reserveSoon(key, bytes, charged);
@@ -36,7 +36,7 @@ export class Placement {
     return volume?.reserve(charged, files) ? new VolumeReservation(volume, bytes, charged, files) : undefined;
   }
 
-  /** Purges, for a short time. Repeats it, because others may take the room that becomes free. */
+  /** Purges for a short time, repeatedly, because other reservations may take the freed space. */
   async #reserveSoon(key: string, bytes: number, charged: number): Promise<VolumeReservation | undefined> {
     const { clock, purger, waitMs } = this.#options;
     const timeOut = new AbortController();
@@ -52,7 +52,7 @@ export class Placement {
         const purged = await Promise.race([purger.purge(volume, requested), overdue]);
         const reservation = this.#reserveNow(key, bytes, charged);
         if (reservation !== undefined || purged === "overdue") return reservation;
-        // A purge that ran already may have had less to free. Twice nothing: all that is left is being read.
+        // A running purge may have had a smaller goal. If two purges free nothing, all remaining blocks are being read.
         if (purged?.blocks === 0 && ++fruitless === 2) return undefined;
       }
     } finally {
@@ -70,23 +70,23 @@ export class Placement {
     return most;
   }
 
-  /** Files that a block needs: none if it has one. */
+  /** Returns the number of files that a block needs: 0 if it has one. */
   #newFiles(key: string): number {
     return this.#options.index.get(key) === undefined ? NEW_BLOCK_FILES : 0;
   }
 }
 
-/** A new block's file, and its directory if it is the first one in it. */
+/** A new block's file, and its directory if it is the first file in it. */
 const NEW_BLOCK_FILES = 2;
 
-/** By bytes, but a volume without room for a file comes last. */
+/** Compares by bytes; a volume without room for a file comes last. */
 function hasMoreRoom(volume: Volume, other: Volume): boolean {
   const [own, others] = [volume.free, other.free];
   if (own.files === 0 || others.files === 0) return own.files > others.files;
   return own.bytes > others.bytes;
 }
 
-/** Whether room may be found there, now or by a purge. */
+/** Returns whether the volume may have space, now or after a purge. */
 function isUsable(volume: Volume): boolean {
   return volume.state !== "failing" && !volume.isCrowdedOut;
 }

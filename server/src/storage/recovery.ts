@@ -39,34 +39,34 @@ interface Recovering extends RecoveryOptions {
   readonly found: Map<Volume, CachedBlock[]>;
 }
 
-/** What a recovery comes to. */
+/** The result of a recovery. */
 export interface Recovered {
-  /** Blocks in the index. */
+  /** Number of blocks in the index. */
   readonly blocks: number;
-  /** Volumes that stopped answering meanwhile; `answered` resolves when they answer again. */
+  /** Volumes that stopped answering; `answered` resolves when they answer again. */
   readonly hanging: readonly { readonly volume: Volume; readonly answered: Promise<void> }[];
 }
 
-/** File systems may take up to this much of a file's space for themselves. More than a footer speaks of: a write was cut off. */
+/** Metadata of the file system per file, at most. If a file uses more space than its footer explains, a write was interrupted. */
 const FILE_SYSTEM_BYTES = 64 << 10;
 
-/** Few enough for a slow disk to answer in the time that one operation has. */
+/** Few enough for a slow disk to answer within the time limit of one operation. */
 const FILES_A_LOOK = 16;
 
-/** Paths that are listed before their files are read: enough for all looks to be busy. */
+/** Paths that are listed before their files are read: enough to keep all surveys busy. */
 const PATHS_AT_A_TIME = 4_096;
 
-/** Blocks over a volume's bound that are read before the least recently used ones are removed. */
+/** Blocks above a volume's limit that are read before the least recently used ones are removed. */
 const SURPLUS = 0.25;
 
 /** Errors of this process, not of a file. */
 const NO_DESCRIPTORS = new Set(["EMFILE", "ENFILE"]);
 
 /**
- * Finds the blocks of the volumes, and removes other files: strays in tmp/, files that do not parse, blocks of another
- * size or format. Of more blocks than a volume may have, the most recently used ones stay. Enters the blocks into the index in the
- * order of their files' times. A volume whose disk fails meanwhile is left out. Rejects with a CacheError where the process has
- * too few descriptors for it.
+ * Finds the blocks of the volumes, and removes other files: files in tmp/, invalid files, blocks of another
+ * size or format. If a volume has too many blocks, the most recently used ones stay. Adds the blocks to the index in the
+ * order of their files' times. A volume whose disk fails meanwhile is not used. Rejects with a CacheError if the process has
+ * too few descriptors.
  */
 export async function recover(volumes: readonly Volume[], options: RecoveryOptions): Promise<Recovered> {
   const known = new KnownVersions(options.tuning.headerMemoryBytes);
@@ -82,7 +82,9 @@ export async function recover(volumes: readonly Volume[], options: RecoveryOptio
   return { blocks: options.index.size, hanging: recoveries.filter((hanging) => hanging !== undefined) };
 }
 
-/** Adds a block to the index. If another volume has the block too, the fuller one stays, or the one that is being used. */
+/**
+ * Adds a block to the index. If another volume has the block too, the one with more segments stays, or the one that is in use.
+ */
 async function addBlock(block: CachedBlock, { index, remover }: RecoveryOptions): Promise<void> {
   for (let twin = index.get(block.key); twin !== undefined; twin = index.get(block.key)) {
     if (twin.isBusy || twin.chargedBytes >= block.chargedBytes) return remover.retire(block).freed;
@@ -140,7 +142,7 @@ async function readBlocks(volume: Volume, gate: DiskGate, options: Recovering): 
   rejects.report();
 }
 
-/** Removes the least recently used of more blocks than the volume may have, so that memory suffices for any number of files. */
+/** Removes the least recently used blocks above the volume's limit, so that memory suffices for any number of files. */
 async function removeSurplus(volume: Volume, { found, known, remover }: Recovering): Promise<void> {
   const blocks = found.get(volume)!;
   if (blocks.length <= volume.maxBlocks) return;
@@ -151,7 +153,7 @@ async function removeSurplus(volume: Volume, { found, known, remover }: Recoveri
   await forEachConcurrent(surplus, REMOVALS, async ({ path }) => void (await remover.removeFile(volume, path)));
 }
 
-/** Files that are removed at a time. */
+/** Concurrent removals of files. */
 const REMOVALS = 8;
 
 /** Files that are not blocks of this store, by the reason. */
@@ -178,7 +180,7 @@ class Rejects {
   }
 }
 
-/** Paths of all that has a block file's name, some thousands at a time. */
+/** Yields the paths of all files with a block file's name, some thousands at a time. */
 async function* listBlocks(volume: Volume, gate: DiskGate, disk: Disk, rejects: Rejects): AsyncGenerator<string[]> {
   const top = blocksDirectory(volume.path);
   let paths: string[] = [];
@@ -186,7 +188,7 @@ async function* listBlocks(volume: Volume, gate: DiskGate, disk: Disk, rejects: 
     const names = await gate.run(() => listDirectory(disk, join(top, directory)));
     if (names === undefined) await rejects.remove(join(top, directory), "not a directory");
     for (const name of names ?? []) {
-      // One piece of memory; of `join` the pieces stay beside the string.
+      // A single string in memory; `join` would keep the pieces.
       const path = [top, directory, name].join(sep);
       if (isBlockFileName(directory, name)) paths.push(path);
       else await rejects.remove(path, "not a block file's name");
@@ -198,7 +200,7 @@ async function* listBlocks(volume: Volume, gate: DiskGate, disk: Disk, rejects: 
   yield paths;
 }
 
-/** Undefined where it is no directory. */
+/** Returns undefined if it is not a directory. */
 async function listDirectory(disk: Disk, path: string): Promise<string[] | undefined> {
   try {
     return await disk.list(path);
@@ -212,7 +214,7 @@ function* batches(paths: readonly string[]): Generator<string[]> {
   for (let at = 0; at < paths.length; at += FILES_A_LOOK) yield paths.slice(at, at + FILES_A_LOOK);
 }
 
-/** The block of a file, or what is wrong with the file. */
+/** Returns the block of a file, or the file's fault. */
 async function readBlock(
   volume: Volume,
   path: string,
@@ -239,7 +241,7 @@ async function readBlock(
   return (await takeBack(block, gate, options)) ? block : "left-overs of a write that was cut off";
 }
 
-/** What a footer with headers behind it says of the object. Undefined if that cannot be read. */
+/** Reads the object's metadata from a footer with headers after it. Undefined if they cannot be read. */
 async function completeInfo(
   path: string,
   behindFooterBytes: number,
@@ -278,7 +280,7 @@ function cachedBlock(volume: Volume, path: string, footer: BlockFooter, stat: Di
   return block;
 }
 
-/** Gives all blocks of a version what the best file says of it. */
+/** Sets the metadata of all blocks of a version from the best file. */
 function describeAlike(blocks: readonly CachedBlock[], known: KnownVersions): void {
   for (const block of blocks) {
     const info = known.infoOf(block.id);
@@ -286,7 +288,7 @@ function describeAlike(blocks: readonly CachedBlock[], known: KnownVersions): vo
   }
 }
 
-/** Frees the space of segments that the footer does not speak of. False where that can't be done. */
+/** Frees the space of segments that the footer does not contain. Returns false if that is impossible. */
 async function takeBack(block: CachedBlock, gate: DiskGate, { disk, geometry }: RecoveryOptions): Promise<boolean> {
   const take = async (): Promise<boolean> => {
     const file = await disk.open(block.path, "update");
@@ -313,7 +315,7 @@ async function takeBack(block: CachedBlock, gate: DiskGate, { disk, geometry }: 
 /** Names of block files, without their directory. */
 const BLOCK_FILE = /^[0-9a-f]{32}\.blk$/;
 
-/** Whether a name found in directory `aa` of the blocks can be a block file's. */
+/** Returns whether a name in directory `aa` can be a block file's. */
 function isBlockFileName(directory: string, name: string): boolean {
   return BLOCK_FILE.test(name) && name.startsWith(directory) && directory.length === 2;
 }

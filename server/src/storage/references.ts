@@ -1,6 +1,6 @@
 import type { Slice } from "../runtime/slice.js";
 
-/** Counts the pins and slices that readers use. 0 when no read runs. */
+/** Counts the pins and slices in use. 0 when no read is running. */
 export class References {
   #open = 0;
 
@@ -8,7 +8,7 @@ export class References {
     return this.#open;
   }
 
-  /** Counts a reference. The returned function removes it, once, and calls `takeBack`. */
+  /** Adds a reference. The returned function removes it, once, and calls `takeBack`. */
   add(takeBack: () => void): () => void {
     this.#open++;
     let isOpen = true;
@@ -20,21 +20,21 @@ export class References {
     };
   }
 
-  /** Bytes as a slice that is taken back with its release. */
+  /** Returns bytes as a slice that calls `takeBack` when it is released. */
   slice(bytes: Buffer, takeBack: () => void): Slice {
     return { bytes, release: this.add(takeBack) };
   }
 }
 
-/** Bytes of a pooled buffer, and the most that one read brings. */
+/** Size of a pooled buffer, and maximum bytes of one read. */
 export const READ_BYTES = 1 << 20;
 
-/** Reads up to this size take memory of their own: pooled buffers would be wasted on them. */
+/** Reads up to this size get separate memory, because pooled buffers would be wasted on them. */
 const SMALL_BYTES = 64 << 10;
 
 /**
- * Memory for reads from files. The number of buffers is bounded. When none is left, because slow readers use
- * them, reads become small rather than wait for somebody else's reader.
+ * Memory for reads from files. The number of buffers is limited. If none is left, because slow clients use
+ * them, reads become small instead of waiting for other clients.
  */
 export class ReadBuffers {
   readonly #memoryBytes: number;
@@ -48,7 +48,7 @@ export class ReadBuffers {
     this.#references = references;
   }
 
-  /** Memory for up to `wantedBytes`: at least 64 KiB, at most 1 MiB of it. */
+  /** Returns memory for up to `wantedBytes`: at least 64 KiB, at most 1 MiB. */
   take(wantedBytes: number): Slice {
     if (wantedBytes <= SMALL_BYTES) return this.#own(wantedBytes);
     const buffer = this.#free.pop() ?? this.#allocate();

@@ -1,22 +1,24 @@
 import { type Geometry, segmentCount, segmentLength, segmentOf } from "@frontcache/proto";
 
-/** Bits of a word that V8 keeps as a small integer. */
+/** Bits of a number that V8 stores as a small integer. */
 const WORD_BITS = 30;
 
 /**
- * Which segments of a block are cached, with their CRCs, and which of them are verified: those that this process
- * wrote or has read whole once. Plain arrays of small integers: with 65,536 blocks, typed arrays would take twice as much.
+ * The cached segments of a block with their CRCs, and which of them are verified: those that this process has written or read
+ * completely. Plain arrays of small integers: with 65,536 blocks, typed arrays would take twice as much memory.
  */
 export class SegmentTable {
   readonly blockBytes: number;
   readonly geometry: Geometry;
 
-  /** CRC-32 as a signed number; undefined where the segment is absent. */
+  /** CRC-32 as a signed number; undefined if the segment is missing. */
   readonly #crcs: (number | undefined)[];
-  /** One bit a segment, 30 a number. Made with the first bit: after a start most blocks have none for long. */
+  /**
+   * One bit per segment, 30 per number. Created with the first bit, because most blocks have none for a long time after a start.
+   */
   #checked: number[] | undefined;
 
-  /** All absent, for a block of `blockBytes` bytes (the object's last one may be short). */
+  /** Creates an empty table for a block of `blockBytes` bytes (the object's last one may be short). */
   constructor(blockBytes: number, geometry: Geometry) {
     this.blockBytes = blockBytes;
     this.geometry = geometry;
@@ -37,12 +39,12 @@ export class SegmentTable {
     return (word & (1 << (segment % WORD_BITS))) !== 0;
   }
 
-  /** A cached segment's CRC-32, from 0. */
+  /** Returns a cached segment's CRC-32 as an unsigned number. */
   crc(segment: number): number {
     return this.#crcs[segment]! >>> 0;
   }
 
-  /** One CRC a segment, undefined where absent: the footer's form. */
+  /** Returns one CRC per segment, undefined for missing ones: the form of the footer. */
   crcs(): (number | undefined)[] {
     return this.#crcs.map((crc) => (crc === undefined ? undefined : crc >>> 0));
   }
@@ -58,7 +60,7 @@ export class SegmentTable {
     this.#checked[Math.floor(segment / WORD_BITS)]! |= 1 << (segment % WORD_BITS);
   }
 
-  /** How often a segment was dropped. A read that ran meanwhile cannot know whether its bytes are the old or the new ones. */
+  /** Number of drops. A read that ran during a drop cannot know whether its bytes are the old or the new ones. */
   drops = 0;
 
   drop(segment: number): void {
@@ -80,12 +82,12 @@ export class SegmentTable {
     return this.#crcs.every((crc) => crc === undefined);
   }
 
-  /** Bytes of a segment: the block's last one may be short. */
+  /** Returns the length of a segment; the block's last one may be short. */
   lengthOf(segment: number): number {
     return segmentLength(segment, this.blockBytes, this.geometry);
   }
 
-  /** One past the last contiguously cached byte from `start`; `start` itself if that byte is not cached. */
+  /** Returns the end of the contiguously cached bytes from `start`; `start` itself if that byte is not cached. */
   cachedEnd(start: number): number {
     let segment = segmentOf(start, this.geometry);
     while (this.has(segment)) segment++;

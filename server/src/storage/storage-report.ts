@@ -1,27 +1,29 @@
-/** What removed blocks amount to. */
+/** Number and bytes of removed blocks. */
 export interface EvictReport {
   readonly blocks: number;
-  /** Bytes of the volume that they took. Those of blocks that are still pinned come back when the last pin ends. */
+  /** Their bytes on the volume. The space of pinned blocks is freed when the last pin is released. */
   readonly bytes: number;
 }
 
-/** Which blocks to evict: of one URL, or of all URLs that begin with a prefix; of one version or all. Neither: none. */
+/**
+ * The blocks to evict: of one URL, or of all URLs that begin with a prefix; of one version or all. Without URL and prefix: none.
+ */
 export interface EvictSelector {
   readonly url?: string;
   readonly prefix?: string;
   readonly version?: string;
 }
 
-/** `full`: a block did not fit lately; `failing`: the disk answered with an error or not at all, and is left alone for a while. */
+/** `full`: a block did not fit recently; `failing`: the disk returned an error or did not answer, and is not used for a while. */
 export type VolumeState = "ok" | "full" | "failing";
 
 export interface VolumeStatus {
   readonly path: string;
-  /** Bytes that cached blocks take: their segments in whole pages and 4 KiB of footer each. */
+  /** Bytes of cached blocks: their segments in whole pages, and 4 KiB of footer each. */
   readonly usedBytes: number;
-  /** Reserved for running fills. */
+  /** Bytes reserved for running fills. */
   readonly reservedBytes: number;
-  /** The byte budget, or what the file system would give in all. */
+  /** The size limit, or the bytes that the file system allows in total. */
   readonly limitBytes: number;
   readonly blocks: number;
   readonly state: VolumeState;
@@ -31,29 +33,29 @@ export interface StorageStatus {
   readonly volumes: readonly VolumeStatus[];
   readonly mappings: number;
   readonly openFiles: number;
-  /** Pins and slices given out and not released. */
+  /** Number of pins and slices that are not released. */
   readonly references: number;
-  /** Segments, blocks and files found damaged since the start. */
+  /** Number of damaged segments, blocks and files since the start. */
   readonly damages: number;
-  /** Evicted by the purger since the start. */
+  /** Blocks evicted by the purger since the start. */
   readonly purged: EvictReport;
 }
 
-/** How old an evicted block was. */
+/** Age of an evicted block. */
 export interface Victim {
-  /** Since it came. */
+  /** Time since its creation. */
   readonly ageMs: number;
-  /** Since it was last used. */
+  /** Time since its last use. */
   readonly idleMs: number;
 }
 
-/** What one run of the purger did to a volume. */
+/** The result of one run of the purger over a volume. */
 export interface PurgeReport extends EvictReport {
   readonly victims: readonly Victim[];
   /** The volume's path. */
   readonly volume: string;
   readonly durationMs: number;
-  /** Of the volume, afterwards. */
+  /** Usage of the volume afterwards. */
   readonly usedBytes: number;
   readonly limitBytes: number;
 }

@@ -1,30 +1,30 @@
-/** Bounds of the storage that no user sets. */
+/** Internal limits of the storage, not configurable. */
 export interface StorageTuning {
-  /** Operations under way on one volume at a time: see `ioParallelism`. */
+  /** Concurrent operations per volume: see `ioParallelism`. */
   readonly ioParallelism: number;
-  /** After this long an operation counts as failed and its disk as hanging. */
+  /** Time limit of an operation, after which it fails and its disk counts as hung. */
   readonly diskTimeoutMs: number;
-  /** How long the start waits for a volume to answer. A volume that answers later joins then. */
+  /** Maximum time that the start waits for a volume. A volume that answers later joins then. */
   readonly startTimeoutMs: number;
-  /** How long a full or failing volume is not used. */
+  /** Time that a full or failing volume is not used. */
   readonly retryAfterMs: number;
-  /** How long a fill waits for the purger when it does not fit. */
+  /** Maximum time that a fill waits for the purger if it does not fit. */
   readonly purgeWaitMs: number;
   /** Pooled memory for reads that are not served from a mapping. */
   readonly readMemoryBytes: number;
-  /** Bytes of mapped block files that may stay in the process's memory. */
+  /** Limit of the process's memory used by mapped block files, bytes. */
   readonly mappedMemoryBytes: number;
   /** Memory for headers of cached objects. */
   readonly headerMemoryBytes: number;
-  /** Room that a volume with a budget leaves on a disk that others fill, unless the disk is small. */
+  /** Space that a volume with a size limit leaves free on a disk that other programs fill, unless the disk is small. */
   readonly diskReserveBytes: number;
-  /** Looks at 16 files each, at the start, under way on one volume at a time; each has a thread of its own. */
+  /** Concurrent surveys of 16 files each per volume at the start; each has its own thread. */
   readonly recoveryParallelism: number;
 }
 
 /**
- * Operations that each of some volumes may have under way: eight, or as many as leave a quarter of the thread pool to
- * everything else when all volumes hang. A thread that waits for a disk can't be taken back.
+ * Returns the concurrent operations per volume: eight, or as many as leave a quarter of the thread pool to
+ * everything else if all volumes hang, because a thread that waits for a disk cannot be interrupted.
  */
 export function ioParallelism(volumes: number, poolThreads: number): number {
   return Math.max(1, Math.min(8, Math.floor((poolThreads * 3) / 4 / volumes)));

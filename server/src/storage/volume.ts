@@ -10,26 +10,26 @@ import type { StorageTuning } from "./storage-tuning.js";
 
 export interface VolumeOptions {
   readonly path: string;
-  /** The byte budget; undefined: what the file system gives. */
+  /** The size limit, bytes; undefined: the file system. */
   readonly limitBytes: number | undefined;
   readonly disk: Disk;
   readonly clock: Clock;
   readonly log: Log;
   readonly tuning: StorageTuning;
-  /** Used share, 0 to 1, over which blocks have to go. */
+  /** Used share, 0 to 1, above which blocks are evicted. */
   readonly highWatermark: number;
-  /** Used share, 0 to 1, down to which they go. */
+  /** Used share, 0 to 1, at which eviction stops. */
   readonly lowWatermark: number;
-  /** Without a budget: share of the file system and of its inodes, 0 to 1, that stays free. */
+  /** Without a size limit: share of the file system and of its inodes, 0 to 1, that stays free. */
   readonly keepFree: number;
-  /** Blocks that memory suffices for. */
+  /** Maximum number of blocks, limited by memory. */
   readonly maxBlocks: number;
 }
 
-/** What a volume can be short of: bytes, inodes of its file system, or entries of the index in memory. */
+/** The limited resources of a volume: bytes, inodes of its file system, or entries of the index in memory. */
 export type Resource = "bytes" | "inodes" | "entries";
 
-/** What has to be evicted, or may still be taken. */
+/** An amount to evict, or to take. */
 export interface Extent {
   readonly bytes: number;
   readonly files: number;
@@ -37,7 +37,7 @@ export interface Extent {
 
 export const NOTHING: Extent = Object.freeze({ bytes: 0, files: 0 });
 
-/** Errors that say "no room", not "broken". */
+/** Errors that mean "no space", not "broken". */
 const NO_ROOM = new Set(["ENOSPC", "EDQUOT"]);
 /** Errors of this process, not of the disk. */
 const NO_DESCRIPTORS = new Set(["EMFILE", "ENFILE"]);
@@ -46,8 +46,8 @@ const CROWDED_OUT =
   "other programs use too much of this file system, so nothing is cached here: free space, or set a size (path:size); short of";
 
 /**
- * One cache directory: its space and its health. It alone counts its bytes: a fill reserves bytes before they come, a write turns
- * reserved bytes into used ones (`commit`), a removal frees used bytes.
+ * One cache directory: its space and its health. Only it counts its bytes: a fill reserves bytes before it fetches them, a write
+ * turns reserved bytes into used ones (`commit`), a removal frees used bytes.
  */
 export class Volume {
   readonly path: string;
@@ -68,7 +68,7 @@ export class Volume {
     this.gate = new DiskGate(options.clock, options.tuning, (error) => this.failed(error));
   }
 
-  /** The largest number of blocks. */
+  /** Maximum number of blocks. */
   get maxBlocks(): number {
     return this.#options.maxBlocks;
   }
@@ -83,7 +83,7 @@ export class Volume {
     return this.#inodes.used;
   }
 
-  /** Bytes set aside for running fills. */
+  /** Bytes reserved for running fills. */
   get reservedBytes(): number {
     return this.#reservedBytes;
   }
@@ -94,17 +94,17 @@ export class Volume {
     return this.isCrowdedOut || now < this.#fullUntilMs ? "full" : "ok";
   }
 
-  /** Whether new bytes may be put here now. */
+  /** Whether new bytes may be cached here now. */
   get isWritable(): boolean {
     return this.state === "ok";
   }
 
-  /** The budget, or what the file system gives; 0 while that is unknown. */
+  /** The size limit, or the limit of the file system; 0 while unknown. */
   get limitBytes(): number {
     return this.#options.limitBytes ?? this.#bytes.total;
   }
 
-  /** What can still be reserved. */
+  /** The amount that can be reserved. */
   get free(): Extent {
     const { limitBytes = Infinity, maxBlocks } = this.#options;
     const bytes = Math.min(limitBytes - this.usedBytes, this.#bytes.free) - this.#reservedBytes;
@@ -113,8 +113,8 @@ export class Volume {
   }
 
   /**
-   * Whether others alone fill the disk over the high watermark. Nothing is kept then: whatever the purger took away would be
-   * too little, and what came meanwhile would go at its next tick.
+   * Whether other programs alone exceed the high watermark. Then nothing is cached: evicting everything would be
+   * too little, and new blocks would be evicted by the next run of the purger.
    */
   get isCrowdedOut(): boolean {
     return this.#crowdedResource !== undefined;
@@ -126,7 +126,7 @@ export class Volume {
     return this.#inodes.mostAt(highWatermark) <= 0 ? "inodes" : undefined;
   }
 
-  /** What the volume uses more of than the high watermark allows. */
+  /** The resource of which the volume uses more than the high watermark allows. */
   get exceeded(): readonly Resource[] {
     const { highWatermark, maxBlocks } = this.#options;
     const exceeded: Resource[] = [];
@@ -136,7 +136,7 @@ export class Volume {
     return exceeded;
   }
 
-  /** What the volume exceeds its high watermark of, or has too little of for what is requested. */
+  /** Returns the resource that exceeds its high watermark, or that is insufficient for a request. */
   shortOf(requested: Extent): readonly Resource[] {
     const { free } = this;
     const short = new Set(this.exceeded);
@@ -147,8 +147,8 @@ export class Volume {
   }
 
   /**
-   * What to evict when the purger runs: until the low watermark, but no more than half of what may be here at all, or a
-   * disk that others fill above the low watermark would be emptied again and again.
+   * Returns the amount to evict: down to the low watermark, but at most half of the allowed usage. Otherwise a
+   * disk that other programs fill above the low watermark would be emptied repeatedly.
    */
   get excess(): Extent {
     const { highWatermark, lowWatermark, maxBlocks } = this.#options;
@@ -164,7 +164,7 @@ export class Volume {
     return { bytes, files: Math.min(this.usedFiles, Math.ceil(this.usedFiles - mostFiles)) };
   }
 
-  /** What this volume may hold at a used share: of its budget, or of the disk without what others have there. */
+  /** Returns the allowed usage at a used share: of the size limit, or of the disk without the bytes of other programs. */
   #mostBytes(share: number): number {
     const { limitBytes } = this.#options;
     return limitBytes === undefined ? this.#bytes.mostAt(share) : share * limitBytes;
@@ -175,14 +175,14 @@ export class Volume {
     if (!this.#bytes.isKnown) return 0;
     let excess = this.usedBytes - mostBytes;
     if (limitBytes !== undefined) {
-      // A budget on a disk that others fill gives way only as far as its own next blocks need room.
+      // With a size limit on a disk that other programs fill, only the space for the next blocks is evicted.
       const reserveBytes = Math.min(tuning.diskReserveBytes, (1 - share) * this.#bytes.total);
       excess = Math.max(excess, reserveBytes - this.#bytes.free);
     }
     return Math.min(this.usedBytes, excess);
   }
 
-  /** Sets bytes aside, and room for new files. False: they do not fit. */
+  /** Reserves bytes and new files. Returns false if they do not fit. */
   reserve(bytes: number, files = 0): boolean {
     const { free } = this;
     if (!this.isWritable || bytes > free.bytes || files > free.files) return false;
@@ -191,41 +191,41 @@ export class Volume {
     return true;
   }
 
-  /** What was reserved is not needed any more. */
+  /** Releases reserved space. */
   unreserve(bytes: number, files = 0): void {
     this.#reservedBytes -= bytes;
     this.#reservedFiles -= files;
   }
 
-  /** Reserved bytes are in a file now. */
+  /** Turns reserved bytes into used ones, because they were written. */
   commit(bytes: number): void {
     this.#reservedBytes -= bytes;
     this.#bytes.add(bytes);
   }
 
-  /** There is one block file more. */
+  /** Counts a new block file. */
   fileAdded(): void {
     this.#inodes.add(1);
   }
 
-  /** A directory was made, which takes an inode for good. */
+  /** Counts a new directory, which uses an inode permanently. */
   directoryAdded(): void {
     this.#inodes.lose(1);
   }
 
-  /** A block file that takes these bytes was found at the start. */
+  /** Counts a block file that was found at the start. */
   recovered(bytes: number): void {
     this.#bytes.add(bytes);
     this.#inodes.add(1);
   }
 
-  /** Used bytes are free again: files are gone, or a segment of one. */
+  /** Frees used bytes, because files or a segment were removed. */
   freed(bytes: number, files = 0): void {
     this.#bytes.add(-bytes);
     this.#inodes.add(-files);
   }
 
-  /** Looks at the file system again. Never rejects: a disk that does not answer is marked. */
+  /** Measures the file system. Never rejects: a disk that does not answer is marked. */
   async refreshSpace(): Promise<void> {
     try {
       const { disk, limitBytes } = this.#options;
@@ -240,7 +240,7 @@ export class Volume {
     }
   }
 
-  /** Logs once when others have taken the disk, and once when they have given it back. */
+  /** Logs once when other programs have filled the disk, and once when they have freed it. */
   #noteCrowd(): void {
     const { path, limitBytes } = this;
     const resource = this.#crowdedResource;
@@ -252,7 +252,7 @@ export class Volume {
     else this.#options.log.info(event, "the file system has room again");
   }
 
-  /** Takes note of an operation's error: the volume is left alone for a while. Logs once for each such while. */
+  /** Records an operation's error: the volume is not used for a while. Logs once for each such period. */
   failed(error: unknown): void {
     const code = systemCode(error);
     if (NO_DESCRIPTORS.has(code)) return;
@@ -274,7 +274,7 @@ export class Volume {
     return this.#failingUntilMs !== Infinity;
   }
 
-  /** The volume's blocks could not be read at the start: it is not used before the next start. */
+  /** Excludes the volume until the next start, because its blocks could not be read. */
   leaveOut(error: unknown): void {
     this.#failingUntilMs = Infinity;
     this.#isLeftOut = true;
@@ -284,7 +284,7 @@ export class Volume {
     );
   }
 
-  /** The volume does not answer at the start: it is not used before `join`. */
+  /** Excludes the volume until `join`, because it does not answer at the start. */
   awaitAnswer(timeoutMs: number): void {
     this.#failingUntilMs = Infinity;
     this.#options.log.error(
@@ -293,30 +293,33 @@ export class Volume {
     );
   }
 
-  /** The volume has answered after `awaitAnswer`, and its blocks were recovered, unless it was left out. */
+  /** Includes the volume after `awaitAnswer`: it has answered, and its blocks were recovered, unless it was excluded. */
   join(): void {
     if (!this.#isLeftOut) this.#failingUntilMs = -Infinity;
   }
 
-  /** There is room: a full volume is tried again at once. */
+  /** Records free space: a full volume is used again immediately. */
   roomFreed(): void {
     this.#fullUntilMs = -Infinity;
   }
 }
 
 /**
- * Room on one volume for the segments of one part. What a write takes of it belongs to that write, which says how it ended:
+ * Space on one volume for the segments of one part. A write takes some of it and reports the outcome:
  * `spend` or `putBack`.
  */
 export class VolumeReservation implements Reservation {
   readonly volume: Volume;
-  /** Bytes of the segments. Their room may be larger. */
+  /** Bytes of the segments. Their space may be larger. */
   readonly bytes: number;
   #leftBytes: number;
   readonly #files: number;
   #isReleased = false;
 
-  /** Of what the volume has set aside. `chargedBytes`: the most that `bytes` of segments take on the volume; `files`: new ones. */
+  /**
+   * Created from reserved space. `chargedBytes`: maximum space of `bytes` of segments on the volume; `files`: number of new
+   * files.
+   */
   constructor(volume: Volume, bytes: number, chargedBytes: number, files: number) {
     this.volume = volume;
     this.bytes = bytes;
@@ -324,7 +327,7 @@ export class VolumeReservation implements Reservation {
     this.#files = files;
   }
 
-  /** Takes room for a write; more than is left, if the volume has it. False: there is not enough. */
+  /** Takes space for a write, even more than is left if the volume has it. Returns false if there is not enough. */
   take(bytes: number): boolean {
     const missing = bytes - this.#leftBytes;
     if (missing > 0) {
@@ -335,18 +338,18 @@ export class VolumeReservation implements Reservation {
     return true;
   }
 
-  /** The bytes taken are in a file now. */
+  /** Records that the taken bytes were written. */
   spend(bytes: number): void {
     this.volume.commit(bytes);
   }
 
-  /** The bytes taken were not needed. */
+  /** Returns taken bytes that were not needed. */
   putBack(bytes: number): void {
     if (this.#isReleased) this.volume.unreserve(bytes);
     else this.#leftBytes += bytes;
   }
 
-  /** Gives back what no write has taken. Harmless when repeated. */
+  /** Releases the space that no write has taken. May be called repeatedly. */
   release(): void {
     if (!this.#isReleased) this.volume.unreserve(0, this.#files);
     this.#isReleased = true;

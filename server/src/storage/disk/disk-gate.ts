@@ -8,8 +8,8 @@ interface Waiter {
 }
 
 /**
- * The way to one disk: a bounded number of operations at a time, each with a time limit. An operation that outlives its
- * limit can't be stopped, its thread is lost until the disk answers; so while there is one, no other is let in.
+ * Limits the operations of one disk: a bounded number runs concurrently, each with a time limit. An operation that exceeds its
+ * limit cannot be stopped, and its thread is lost until the disk answers. While there is one, further operations are rejected.
  */
 export class DiskGate {
   readonly #clock: Clock;
@@ -27,24 +27,24 @@ export class DiskGate {
     this.#onHang = onHang;
   }
 
-  /** Whether an operation has outlived its limit and the disk has not answered since. */
+  /** Whether an operation has exceeded its limit and the disk has not answered since. */
   get isHanging(): boolean {
     return this.#overdue > 0;
   }
 
-  /** Operations that have not ended, overdue ones included. */
+  /** Number of running operations, including overdue ones. */
   get running(): number {
     return this.#running;
   }
 
-  /** Resolves when every operation that has outlived its limit has ended. */
+  /** Resolves when all overdue operations have ended. */
   answered(): Promise<void> {
     if (!this.isHanging) return Promise.resolve();
     return new Promise((resolve) => this.#whenAnswered.push(resolve));
   }
 
   /**
-   * Runs an operation. Rejects with its error, or with ETIMEDOUT: then `abandon` gets what it still comes to, late.
+   * Runs an operation. Rejects with its error, or with ETIMEDOUT: then `abandon` gets its late result.
    */
   async run<T>(operation: () => Promise<T>, abandon?: (late: T) => void): Promise<T> {
     if (this.isHanging) throw hanging();
@@ -78,7 +78,7 @@ export class DiskGate {
     });
   }
 
-  /** A place becomes free: the first in the line takes it over. */
+  /** Passes a free place to the first waiting operation. */
   #leave(): void {
     const next = this.#waiting.shift();
     if (next === undefined) this.#running--;

@@ -4,19 +4,19 @@ import { systemError } from "./disk.js";
 
 type Look = FileLook | NodeJS.ErrnoException;
 
-/** What the thread answers: of each file the bytes read and its stat, or an error's code and message. */
+/** The thread's answer: the bytes and the stat of each file, or an error's code and message. */
 interface Answer {
   readonly looks: readonly ({ readonly bytesRead: number; readonly stat: SystemStat } | { code?: string; message: string })[];
-  /** One piece a file, all of the length that was asked for. */
+  /** One piece per file, all of the requested length. */
   readonly bytes: Uint8Array;
 }
 
-/** The same place from the sources and from the build. */
+/** The same path from the sources and from the build. */
 const THREAD = new URL("../../../threads/look-at-files.cjs", import.meta.url);
-/** It holds next to nothing. */
+/** Heap limit of the thread, which needs little memory. */
 const MEMORY = { maxYoungGenerationSizeMb: 2, maxOldGenerationSizeMb: 16 };
 
-/** File by file through a disk's own methods. */
+/** Surveys file by file through a disk's methods. */
 export function surveyByFiles(disk: Pick<Disk, "open">): FileSurvey {
   return {
     async look(paths, position, lengthBytes) {
@@ -43,8 +43,8 @@ async function lookAt(disk: Pick<Disk, "open">, path: string, position: number, 
 }
 
 /**
- * By threads of its own, as many as there are looks under way: 65,536 files take a third of the time that the thread pool
- * takes, whose every call costs the main thread two switches. Where a thread can't be had, `otherwise` does it.
+ * Surveys with separate threads, one per running survey: 65,536 files take a third of the time of the thread pool,
+ * whose calls cost the main thread two switches each. If no thread can be started, `otherwise` is used.
  */
 export class ThreadSurvey implements FileSurvey {
   readonly #otherwise: FileSurvey;
@@ -75,7 +75,7 @@ export class ThreadSurvey implements FileSurvey {
   close(): void {
     this.#closed = true;
     for (const thread of this.#threads) {
-      // One that hangs in a call ends with it, and keeps nobody waiting.
+      // A thread that hangs in a system call ends with the call; nothing waits for it.
       thread.unref();
       void thread.terminate();
     }
@@ -107,7 +107,7 @@ function closed(): Error {
   return new Error("the survey is over");
 }
 
-/** What the storage needs of the system's stat. */
+/** Returns the fields of the system's stat that the storage needs. */
 export interface SystemStat {
   readonly size: number;
   readonly blocks: number;
@@ -115,7 +115,7 @@ export interface SystemStat {
   readonly birthtimeMs: number;
 }
 
-/** stat counts space in these. */
+/** The unit of `blocks` in stat, bytes. */
 const STAT_BLOCK_BYTES = 512;
 
 export function toDiskStat({ size, blocks, mtimeMs, birthtimeMs }: SystemStat): DiskStat {

@@ -5,7 +5,9 @@ import type { DirectoryClaim, Disk, DiskFile, DiskSpace, DiskStat, FileSurvey } 
 import { surveyByFiles, ThreadSurvey, toDiskStat } from "./file-survey.js";
 
 const { O_RDONLY, O_RDWR, O_CREAT, O_EXCL } = fs.constants;
-/** Absent on some systems. What somebody put in a block file's place must not block a thread (a pipe) or lead elsewhere (a link). */
+/**
+ * Absent on some systems. A foreign file in place of a block file must not block a thread (a pipe) or lead elsewhere (a link).
+ */
 const { O_NONBLOCK = 0, O_NOFOLLOW = 0 } = fs.constants as Partial<typeof fs.constants>;
 
 const flags = {
@@ -17,15 +19,15 @@ const flags = {
 const FALLOC_FL_KEEP_SIZE = 1;
 const FALLOC_FL_PUNCH_HOLE = 2;
 
-/** Of file systems that make inodes as they need them (btrfs) or do not say (some of networks). */
+/** Inode count of file systems that allocate inodes dynamically (btrfs) or do not report them (some network file systems). */
 const NO_INODES = { totalInodes: Number.POSITIVE_INFINITY, freeInodes: Number.POSITIVE_INFINITY };
 
-/** This system's file system. */
+/** The file system of this machine. */
 export async function openNodeDisk(): Promise<Disk> {
   return new NodeDisk(await loadLibc());
 }
 
-/** How many files this process may have open; undefined where the system does not say. */
+/** Returns the maximum open files of this process; undefined if the system does not report it. */
 export function descriptorLimit(): number | undefined {
   try {
     const soft = /^Max open files\s+(\d+)/m.exec(readFileSync("/proc/self/limits", "utf8"))?.[1];
@@ -35,13 +37,13 @@ export function descriptorLimit(): number | undefined {
   }
 }
 
-/** Threads of the pool that file operations run on: libuv's default where the environment does not say. */
+/** Returns the size of the thread pool of file operations: from the environment, or libuv's default. */
 export function poolThreads(): number {
   const threads = Number.parseInt(process.env.UV_THREADPOOL_SIZE ?? "", 10);
   return threads > 0 ? Math.min(threads, 1024) : 4;
 }
 
-// By callbacks and descriptors: a third of the main thread's time that promises and file handles take, which counts with
+// Callbacks and descriptors take a third of the main thread's time of promises and file handles, which matters with
 // 65,536 files at the start and 4 KiB reads.
 class NodeDisk implements Disk {
   readonly #libc: Libc | undefined;
@@ -139,7 +141,7 @@ class NodeFile implements DiskFile {
   }
 }
 
-/** What of the sources is left when their first `count` bytes are written. */
+/** Returns the rest of the sources after their first `count` bytes. */
 function behind(sources: readonly Uint8Array[], count: number): Uint8Array[] {
   const left: Uint8Array[] = [];
   let skipped = count;
@@ -150,7 +152,7 @@ function behind(sources: readonly Uint8Array[], count: number): Uint8Array[] {
   return left;
 }
 
-/** A callback function's result as a promise. */
+/** Converts the result of a callback function to a promise. */
 function called<T = void>(start: (done: (error: Error | null, value?: T) => void) => void): Promise<T> {
   return new Promise((resolve, reject) => {
     start((error, value) => (error === null || error === undefined ? resolve(value as T) : reject(error)));

@@ -14,9 +14,9 @@ export interface BlockRemoverOptions {
 
 /** A block that is being removed. Neither promise rejects. */
 export interface Removal {
-  /** Its file's name is gone, or noted for another try. */
+  /** Resolves when its file was unlinked, or recorded for a retry. */
   readonly unlinked: Promise<void>;
-  /** Its last pin and slice are gone too, it is unmapped and closed: the space is back. */
+  /** Resolves when its last pin and slice are released too, and it is unmapped and closed: the space is free. */
   readonly freed: Promise<void>;
 }
 
@@ -26,19 +26,19 @@ export class BlockRemover {
 
   readonly #removals = new Map<CachedBlock, Removal>();
   readonly #unlinking = new SingleFlight<string, boolean>();
-  /** Files that could not be removed, with what they still take. */
+  /** Files that could not be removed, with their bytes. */
   readonly #stuck = new Map<string, { volume: Volume; bytes: number; files: number }>();
 
   constructor(options: BlockRemoverOptions) {
     this.#options = options;
   }
 
-  /** Files that wait for another try. */
+  /** Number of files that wait for a retry. */
   get stuckFiles(): number {
     return this.#stuck.size;
   }
 
-  /** Removes a block from the index at once, and then its file. Harmless when repeated. */
+  /** Removes a block from the index immediately, and then its file. May be called repeatedly. */
   retire(block: CachedBlock): Removal {
     const running = this.#removals.get(block);
     if (running !== undefined) return running;
@@ -56,7 +56,7 @@ export class BlockRemover {
     await this.#options.files.close(block);
     const { chargedBytes, volume, path } = block;
     const isUnlinked = await unlinked;
-    // The name may have been freed by a later try, while somebody still read the block.
+    // A retry may have unlinked the file while the block was still being read.
     const stuck = isUnlinked ? undefined : this.#stuck.get(path);
     if (stuck === undefined) volume.freed(chargedBytes, 1);
     else {
@@ -66,7 +66,7 @@ export class BlockRemover {
     this.#removals.delete(block);
   }
 
-  /** Removes a file; resolves to whether it is gone. Where it is not, another try follows. */
+  /** Removes a file; resolves with whether it was removed. If not, it is retried. */
   removeFile(volume: Volume, path: string): Promise<boolean> {
     return this.#unlinking.run(path, () => this.#unlink(volume, path));
   }
@@ -75,7 +75,7 @@ export class BlockRemover {
     try {
       await volume.gate.run(() => this.#options.disk.remove(path));
     } catch (error) {
-      // The store makes no directories here: it stays, and the volume counts as healthy.
+      // The store creates no directories here: it stays, and the volume counts as healthy.
       if (systemCode(error) === "EISDIR") return false;
       if (systemCode(error) !== "ENOENT") {
         volume.failed(error);
@@ -89,26 +89,26 @@ export class BlockRemover {
     return true;
   }
 
-  /** Whether the path is free for a new file: waits for a removal under way, tries a stuck one again. */
+  /** Resolves with whether the path is free for a new file: waits for a running removal, and retries a failed one. */
   async isFree(path: string): Promise<boolean> {
     await this.#unlinking.running(path);
     const stuck = this.#stuck.get(path);
     return stuck === undefined || this.removeFile(stuck.volume, path);
   }
 
-  /** Tries the volume's stuck files again. */
+  /** Retries the failed removals of a volume. */
   async retryStuck(volume: Volume): Promise<void> {
     for (const [path, stuck] of [...this.#stuck]) {
       if (stuck.volume === volume && !(await this.removeFile(volume, path))) return;
     }
   }
 
-  /** Resolves when no file is being removed; pins may still keep the space of some. */
+  /** Resolves when no file is being removed; pins may still occupy the space of some. */
   async unlinked(): Promise<void> {
     await this.#unlinking.settled();
   }
 
-  /** Resolves when every removal under way has come to its end, pins included. */
+  /** Resolves when all running removals have ended, including the release of pins. */
   async settled(): Promise<void> {
     await Promise.all([...this.#removals.values()].map((removal) => removal.freed));
     await this.unlinked();

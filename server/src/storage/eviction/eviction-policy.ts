@@ -1,22 +1,22 @@
-/** All that a policy knows of a block. Wall times, milliseconds since 1970. */
+/** The fields of a block that a policy uses. Wall times, milliseconds since 1970. */
 export interface Evictable {
-  /** When it came. */
+  /** Creation time. */
   readonly firstUsedMs: number;
-  /** When it was last read or written. */
+  /** Time of the last read or write. */
   readonly lastUsedMs: number;
-  /** A number that stands for the block's identity: the same when the same block comes again. */
+  /** A number that identifies the block, equal when the same block is cached again. */
   readonly fingerprint: number;
 }
 
-/** The order in which the blocks of a volume are given up. */
+/** The order of eviction of a volume's blocks. */
 export interface EvictionPolicy<Block extends Evictable> {
   readonly size: number;
-  /** A new block, or one found at the start: those are entered in the order of their last use. */
+  /** Adds a new block, or one found at the start; these are added in the order of their last use. */
   add(block: Block): void;
-  /** The block was used; its `lastUsedMs` says when. */
+  /** Records a use of a block at its `lastUsedMs`. */
   recordUse(block: Block): void;
-  /** The block is gone. Harmless for one that it does not have. */
+  /** Removes a block. Has no effect for an unknown block. */
   remove(block: Block): void;
-  /** All blocks, the first to give up first. Blocks may come, go and be used while somebody iterates. */
+  /** Yields all blocks in the order of eviction. Blocks may be added, removed and used during the iteration. */
   victims(): Iterable<Block>;
 }

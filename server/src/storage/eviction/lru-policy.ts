@@ -1,8 +1,8 @@
 import type { Evictable, EvictionPolicy } from "./eviction-policy.js";
 
-/** Gives up the least recently used block. One read of more than fits takes everything else with it. */
+/** Evicts the least recently used block. A scan of more than fits evicts everything else. */
 export class LruPolicy<Block extends Evictable> implements EvictionPolicy<Block> {
-  /** The least recently used first. */
+  /** Blocks, the least recently used first. */
   readonly #order = new Set<Block>();
 
   get size(): number {

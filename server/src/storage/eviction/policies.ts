@@ -6,10 +6,10 @@ import { SlruPolicy } from "./slru-policy.js";
 export type Eviction = "lru" | "slru";
 
 /**
- * A policy by its name. `slru` is the default: of what others read during a scan of ten times the cache it finds 50 % where
- * lru finds 33 % (Zipf 0.8; the best possible is 66 %), and it is ahead of lru on every other trace too. S3-FIFO is a point
- * ahead of it where nothing ever changes, 6 to 9 behind during scans and 1 to 2 when the blocks in demand change. Share and
- * time hardly matter: 70 to 90 % and 15 to 60 s are within two points. `npm run bench -- eviction-policies` prints all of it.
+ * Creates a policy by name. `slru` is the default: during a scan of ten times the cache, 50 % of the other reads are hits;
+ * with lru 33 % (Zipf 0.8; the optimum is 66 %). It is better than lru on every other trace, too. S3-FIFO is one point
+ * better with constant demand, 6 to 9 points worse during scans, and 1 to 2 points worse with changing demand. Share and
+ * time hardly matter: 70 to 90 % and 15 to 60 s are within two points. `npm run bench -- eviction-policies` prints the figures.
  */
 export function evictionPolicy<Block extends Evictable>(eviction: Eviction): EvictionPolicy<Block> {
   return eviction === "lru" ? new LruPolicy() : new SlruPolicy({ oneUseMs: 30_000, protectedShare: 0.8 });

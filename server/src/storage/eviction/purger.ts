@@ -18,10 +18,10 @@ export interface PurgerOptions {
   readonly intervalMs: number;
 }
 
-/** Removals under way at a time on one volume. */
+/** Concurrent removals per volume. */
 const REMOVALS = 4;
 
-/** Keeps the volumes below their watermarks, and the files' times near the blocks'. */
+/** Keeps the volumes below their watermarks, and the files' times close to the blocks' last uses. */
 export class Purger {
   readonly #options: PurgerOptions;
 
@@ -32,21 +32,21 @@ export class Purger {
   #closed = false;
   #blocks = 0;
   #bytes = 0;
-  /** What was evicted before the last summary in the log. */
+  /** Evictions included in the last summary in the log. */
   #summedUp = { blocks: 0, bytes: 0 };
-  /** What the volumes were short of. */
+  /** The resources that the volumes lacked. */
   readonly #reasons = new Set<Resource>();
 
   constructor(options: PurgerOptions) {
     this.#options = options;
   }
 
-  /** What it has evicted since the start. */
+  /** Evictions since the start. */
   get evicted(): { readonly blocks: number; readonly bytes: number } {
     return { blocks: this.#blocks, bytes: this.#bytes };
   }
 
-  /** Calls back after each run over a volume. The returned function ends it. */
+  /** Calls back after each run over a volume. The returned function ends the subscription. */
   onPurged(listener: (report: PurgeReport) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
@@ -59,7 +59,7 @@ export class Purger {
     });
   }
 
-  /** No more ticks; resolves when what runs is over. */
+  /** Stops the interval; resolves when running work has ended. */
   async close(): Promise<void> {
     this.#closed = true;
     this.#cancelTick?.();
@@ -68,7 +68,10 @@ export class Purger {
     this.#sumUp();
   }
 
-  /** The work of each interval: measures the file systems, retries removals, evicts from volumes over their high watermark, writes times. */
+  /**
+   * The work of each interval: measures the file systems, retries removals, evicts from volumes over their high watermark, writes
+   * times.
+   */
   async tick(): Promise<void> {
     await Promise.all(this.#options.volumes.map((volume) => this.#tend(volume)));
     this.#sumUp();
@@ -105,7 +108,8 @@ export class Purger {
   }
 
   /**
-   * Evicts from a volume until it is below its low watermark and what is requested fits. Joins a purge that runs. Never rejects.
+   * Evicts from a volume until it is below its low watermark and the requested space is free. Joins a running purge. Never
+   * rejects.
    */
   purge(volume: Volume, requested: Extent): Promise<PurgeReport> {
     return this.#running.run(volume, () => this.#purge(volume, requested));
@@ -139,7 +143,7 @@ export class Purger {
     return purged;
   }
 
-  /** Evicts blocks that no one reads, in the order of eviction, until the excess is gone. Resolves to the bytes freed. */
+  /** Evicts unpinned blocks in the order of eviction until the excess is freed. Resolves with the freed bytes. */
   async #evict(volume: Volume, excess: Extent, evicted: Victim[]): Promise<number> {
     const nowMs = this.#options.clock.nowMs();
     let bytes = 0;
@@ -162,7 +166,7 @@ function* victims({ order }: VolumeBlocks, isEnough: () => boolean): Generator<C
   }
 }
 
-/** Files refreshed at a time: fewer than the disk takes, readers come first. */
+/** Concurrent updates of file times: fewer than the disk allows, so that reads have priority. */
 const REFRESHES = 4;
 
 export interface RecencyKeeperOptions {
@@ -171,7 +175,7 @@ export interface RecencyKeeperOptions {
   readonly index: Pick<BlockIndex, "on">;
 }
 
-/** Writes blocks' recency into their files' times, so that it survives a restart. */
+/** Writes blocks' last uses into their files' times, so that they survive a restart. */
 export class RecencyKeeper {
   readonly #options: RecencyKeeperOptions;
 
@@ -181,7 +185,7 @@ export class RecencyKeeper {
 
   /**
    * Writes the times of blocks used since the last call, a few at a time. Stops at `untilMs` (monotonic) and at the
-   * first error: recency is worth no trouble. What is left comes with the next refresh.
+   * first error, because last uses are not important enough. The rest follows with the next call.
    */
   async refresh(volume: Volume, untilMs = Infinity): Promise<void> {
     const { used } = this.#options.index.on(volume);

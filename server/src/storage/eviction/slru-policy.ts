@@ -1,32 +1,32 @@
 import type { Evictable, EvictionPolicy } from "./eviction-policy.js";
 
 export interface SlruOptions {
-  /** How long the uses of a block after it came still count as one: longer than a reader takes to get through it. */
+  /** Uses within this time after a block was added count as one use. It must be longer than a client takes to read a block. */
   readonly oneUseMs: number;
-  /** Share of the blocks, 0 to 1, that is protected at most. */
+  /** Maximum share of protected blocks, 0 to 1. */
   readonly protectedShare: number;
 }
 
-/** Since when a block is known that has proved worth keeping. */
+/** The time of addition of a block that has earned protection. */
 const PROVED = -Infinity;
 
 /**
- * Segmented LRU with a memory. A block that is used again later than one use lasts is protected; the least recently used of
- * the others goes first. So what is read only once, however much it is, leaves the protected blocks alone. When too many
- * are protected, the least recently used of them become others.
+ * Segmented LRU with a memory. A block that is used again after `oneUseMs` becomes protected. The least recently used of
+ * the other blocks is evicted first. Thus blocks that are read only once, even many, never displace protected ones. If too many
+ * are protected, the least recently used of them lose their protection.
  *
- * It remembers as many blocks as it has, by number, of those that it gave up last: one of them that comes again has been
- * used again. Without that a block that is asked for too rarely to outlive the newcomers could never become protected,
- * and when the blocks in demand change the old ones would stay.
+ * It remembers as many evicted blocks as it has blocks, by fingerprint. If such a block is added again, this counts
+ * as another use. Otherwise a block that is used too rarely to outlive new blocks could never become protected,
+ * and old blocks would stay when demand changes.
  */
 export class SlruPolicy<Block extends Evictable> implements EvictionPolicy<Block> {
   readonly #options: SlruOptions;
 
-  /** Blocks that are not protected, with the time since when they are known; the least recently used first. */
+  /** Blocks that are not protected, with the time of their addition; the least recently used first. */
   readonly #probation = new Map<Block, number>();
-  /** The least recently used first. */
+  /** Protected blocks, the least recently used first. */
   readonly #protected = new Set<Block>();
-  /** Fingerprints of blocks given up, with the time since when they were known; the first that went first. */
+  /** Fingerprints of evicted blocks, with the time of their addition, in the order of eviction. */
   readonly #remembered = new Map<number, number>();
 
   constructor(options: SlruOptions) {
@@ -37,7 +37,7 @@ export class SlruPolicy<Block extends Evictable> implements EvictionPolicy<Block
     return this.#probation.size + this.#protected.size;
   }
 
-  /** Of a block found at the start, the file tells both times, and by them whether it was protected. */
+  /** The two times of a file found at the start determine whether its block was protected. */
   add(block: Block): void {
     const knownSinceMs = this.#remembered.get(block.fingerprint) ?? block.firstUsedMs;
     this.#remembered.delete(block.fingerprint);
@@ -65,7 +65,7 @@ export class SlruPolicy<Block extends Evictable> implements EvictionPolicy<Block
     yield* this.#protected;
   }
 
-  /** Takes a block out; undefined where it is not there. */
+  /** Removes a block; returns undefined if it is unknown. */
   #take(block: Block): number | undefined {
     if (this.#protected.delete(block)) return PROVED;
     const knownSinceMs = this.#probation.get(block);
@@ -78,7 +78,7 @@ export class SlruPolicy<Block extends Evictable> implements EvictionPolicy<Block
     else this.#protected.add(block);
   }
 
-  /** Only when blocks have to go: at the start the first ones to enter would be too many of the few that there are. */
+  /** Called only for evictions: at the start, the first added blocks would exceed their share of the few blocks. */
   #demote(): void {
     const most = this.#options.protectedShare * this.size;
     for (const block of this.#protected) {

@@ -1,9 +1,9 @@
 import type { KoffiFunc } from "koffi";
 
-/** An address; koffi takes and gives them as BigInt. */
+/** An address; koffi represents addresses as BigInt. */
 export type Address = bigint;
 
-/** The functions of the system's C library that Node has no way to. They return -1 (mmap: all ones) where they fail. */
+/** Functions of the C library that Node does not provide. They return -1 (mmap: all ones) on failure. */
 export interface Libc {
   mmap(address: Address, lengthBytes: number, protection: number, flags: number, fd: number, offset: number): Address;
   readonly madvise: KoffiFunc<(address: Address, lengthBytes: number, advice: number) => number>;
@@ -14,20 +14,20 @@ export interface Libc {
   cachestat(systemCall: number, fd: number, range: BigUint64Array, stat: BigUint64Array, flags: number): number | bigint;
   readonly fallocate: KoffiFunc<(fd: number, mode: number, offset: number, lengthBytes: number) => number>;
   flock(fd: number, operation: number): number;
-  /** `vectors` is an address; undefined where the library does not have it (musl before 1.2.5). */
+  /** `vectors` is an address; undefined if the library lacks it (musl before 1.2.5). */
   readonly preadv2: ((fd: number, vectors: Address, count: number, offset: number, flags: number) => number | bigint) | undefined;
   /** The error number of the last call. */
   errno(): number;
-  /** The memory at an address as an ArrayBuffer: true for as long as it is mapped. */
+  /** Returns the memory at an address as an ArrayBuffer, valid while it is mapped. */
   view(address: Address, lengthBytes: number): ArrayBuffer;
 }
 
-/** Where glibc and musl keep it. */
+/** The names of the C libraries of glibc and musl. */
 const NAMES = ["libc.so.6", `libc.musl-${process.arch === "arm64" ? "aarch64" : "x86_64"}.so.1`];
 
 let loaded: Promise<Libc | undefined> | undefined;
 
-/** The C library; undefined on systems other than Linux and where koffi is not installed or does not load. */
+/** Loads the C library; undefined on systems other than Linux, and if koffi is not installed or does not load. */
 export function loadLibc(): Promise<Libc | undefined> {
   loaded ??= process.platform === "linux" ? load().catch(() => undefined) : Promise.resolve(undefined);
   return loaded;
@@ -63,7 +63,7 @@ function open(koffi: typeof import("koffi").default): import("koffi").LibraryHan
   throw new Error(`no C library by the names ${NAMES.join(", ")}`);
 }
 
-/** Undefined where the library does not have the function. */
+/** Returns undefined if the library does not have the function. */
 function known<Function>(find: () => Function): Function | undefined {
   try {
     return find();

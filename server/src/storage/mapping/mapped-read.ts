@@ -4,9 +4,9 @@ import type { SegmentTable } from "../segment-table.js";
 import { MAX_COPY_BYTES } from "./page-copies.js";
 
 /**
- * A slice of the mapping from `start`, as long as it can be up to `end`; undefined where the first bytes are not mapped,
- * not checked against their CRC yet, or not in memory. Synchronous and without a copy, except of small ranges that others
- * would have to leave the process's memory for.
+ * Returns the longest possible slice of the mapping from `start` up to `end`; undefined if the first bytes are not mapped,
+ * not verified, or not in memory. Synchronous and without a copy, except for small ranges that would
+ * displace other pages from the process's memory.
  */
 export function mappedRead(open: OpenFile, segments: SegmentTable, start: number, end: number): Slice | undefined {
   const { mapping } = open;
@@ -17,13 +17,13 @@ export function mappedRead(open: OpenFile, segments: SegmentTable, start: number
   }
   const readEnd = residentEnd(open, segments, start, Math.min(end, segments.checkedEnd(start)));
   if (readEnd === start) return undefined;
-  // Pinned first: touching may let pages go, this block's too.
+  // Pinned first, because touching may release pages, also of this block.
   open.pin();
   open.touch(start, readEnd, (from, to) => populate(open, segments, from, to));
   return open.references.slice(mapping.bytes.subarray(start, readEnd), () => open.unpin());
 }
 
-/** The whole range where it is resident, else its first segment's part, else `start`: three looks of a microsecond at most. */
+/** Returns the end of the resident bytes: of the whole range, of its first segment, or `start`. At most three checks of 1 us. */
 function residentEnd(open: OpenFile, segments: SegmentTable, start: number, end: number): number {
   if (end <= start) return start;
   if (isTouchable(open, start, end)) return end;
@@ -32,12 +32,12 @@ function residentEnd(open: OpenFile, segments: SegmentTable, start: number, end:
   return segmentEnd < end && isTouchable(open, start, segmentEnd) ? segmentEnd : start;
 }
 
-/** Pages count as resident as soon as the kernel reads them, so a cold read under way is asked for on its own. */
+/** Pages count as resident as soon as the kernel starts to read them, so running cold reads are checked separately. */
 function isTouchable(open: OpenFile, start: number, end: number): boolean {
   return !open.isArriving(start, end) && open.residency!.isResident(start, end);
 }
 
-/** Fills the page table for the checked and resident runs of a region, off the main thread, so that no later touch faults. */
+/** Prefaults the verified and resident runs of a region outside the main thread, so that later touches do not fault. */
 function populate(open: OpenFile, segments: SegmentTable, start: number, end: number): void {
   const { segmentBytes } = segments.geometry;
   for (let next = start; next < end; ) {
@@ -46,7 +46,7 @@ function populate(open: OpenFile, segments: SegmentTable, start: number, end: nu
     if (runEnd > at && isTouchable(open, at, runEnd)) {
       open.pin();
       void open.mapping!.populate(at, runEnd).then(() => {
-        // The pages may have been let go meanwhile, and are in memory again now.
+        // The pages may have been released meanwhile, and are in memory again.
         open.touch(at, runEnd, () => {});
         open.unpin();
       });

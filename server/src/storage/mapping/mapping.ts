@@ -5,38 +5,38 @@ import { type Residency, reachesTo, systemResidency } from "./residency.js";
 
 /** A block file's bytes in memory. */
 export interface Mapping {
-  /** Touch them only where `isResident` has just said yes: elsewhere the process waits for the disk, or dies. */
+  /** Touch only bytes for which `isResident` has just returned true. Other touches wait for the disk or kill the process. */
   readonly bytes: Buffer;
-  /** Whether `[start, end)` lies inside the file and can be touched without waiting for the disk. At once, about 1 us. */
+  /** Returns whether `[start, end)` is inside the file and can be touched without waiting for the disk. Takes about 1 us. */
   isResident(start: number, end: number): boolean;
-  /** The bytes of a small range without touching the mapping, where they are in memory and there is a way: see PageCopies. */
+  /** Returns the bytes of a small range without touching the mapping, if they are in memory and supported: see PageCopies. */
   copy(start: number, end: number): PageCopy | undefined;
-  /** Whether the file still has bytes up to `end`. */
+  /** Returns whether the file still has bytes up to `end`. */
   reaches(end: number): boolean;
-  /** Enters pages into the page table, off the main thread; skipped when that is busy. Never rejects. */
+  /** Prefaults pages outside the main thread; skipped under load. Never rejects. */
   populate(start: number, end: number): Promise<void>;
-  /** Takes its pages out of this process's memory; they stay in the page cache, and the next touch brings them back. */
+  /** Releases its pages from this process's memory. They stay in the page cache, and the next touch maps them again. */
   letGo(): void;
-  /** Ends it. Nothing may touch `bytes` afterwards. */
+  /** Unmaps the file. `bytes` must not be touched afterwards. */
   unmap(): void;
 }
 
-/** Maps files, or does not. */
+/** The port of mapping files. */
 export interface Mapper {
-  /** Maps the first `blockBytes` of a file; undefined where that isn't to be had. Never throws. */
+  /** Maps the first `blockBytes` of a file; undefined if that is impossible. Never throws. */
   map(file: DiskFile, blockBytes: number): Mapping | undefined;
 }
 
-/** Maps nothing: every read is a plain one. */
+/** Maps nothing: all reads are plain reads. */
 export const noMapping: Mapper = { map: () => undefined };
 
 export interface MapperOptions {
   readonly blockBytes: number;
-  /** The largest number of mappings at a time. */
+  /** Maximum number of mappings. */
   readonly maxMappings: number;
 }
 
-/** A mapper of this system's, by mmap(2); `noMapping` where koffi or Linux is missing. */
+/** Opens a mapper that uses mmap(2); `noMapping` without koffi or Linux. */
 export async function openMapper(options: MapperOptions): Promise<Mapper> {
   const libc = await loadLibc();
   return libc === undefined ? noMapping : new SystemMapper(libc, systemResidency(libc), options);
@@ -54,14 +54,14 @@ const MADV_DONTNEED = 4;
 const MADV_POPULATE_READ = 22;
 const MAP_FAILED = 2n ** 64n - 1n;
 
-/** Koffi throws where too many calls wait for its threads (256), and the page table's lock lets few of them gain anything. */
+/** Maximum concurrent calls. Koffi throws if too many calls wait (256), and the page table's lock limits the gain. */
 const MAX_POPULATING = 4;
 
-/** Slots of a slab, where they fit: with 16 MiB blocks, 1 GiB of addresses. */
+/** Slots per slab, if they fit: with 16 MiB blocks, 1 GiB of addresses. */
 const SLAB_SLOTS = 64;
-/** Addresses of a slab, but for one slot that is larger: V8 ends the process over an ArrayBuffer of 8 GiB. */
+/** Maximum addresses of a slab, unless one slot is larger: V8 crashes on an ArrayBuffer of 8 GiB. */
 const SLAB_BYTES = 1 << 30;
-/** Slots begin at multiples of it where they are as large: only so can huge pages of the page cache be mapped as such. */
+/** Alignment of slots that are at least as large, because huge pages of the page cache can only be mapped aligned. */
 const HUGE_PAGE_BYTES = 2 << 20;
 /** Slots beyond `maxMappings`, for mappings that are being closed. */
 const SPARE_SLOTS = 64;
@@ -72,8 +72,8 @@ interface Slot {
 }
 
 /**
- * Maps into slots of address space that are reserved once, each with the one ArrayBuffer that it will ever have. An
- * ArrayBuffer for every mapping would do too, but V8 counts each as that much new garbage to come, and collects the whole
+ * Maps files into slots of address space that are reserved once, each with one permanent ArrayBuffer. A new
+ * ArrayBuffer for every mapping would also work, but V8 counts each as future garbage of its size, and collects the whole
  * heap every few mappings.
  */
 export class SystemMapper implements Mapper {
@@ -106,7 +106,7 @@ export class SystemMapper implements Mapper {
       this.#clear(slot);
       return undefined;
     }
-    // No read-ahead: pages that the kernel fetches on its own account would look resident before they are.
+    // No read-ahead: prefetched pages would look resident before they are.
     this.#libc.posixFadvise(fd, 0, 0, POSIX_FADV_RANDOM);
     return this.#mapping(slot, fd);
   }
@@ -137,7 +137,7 @@ export class SystemMapper implements Mapper {
     });
   }
 
-  /** Back to addresses without memory. Where even that fails the slot is not used again. */
+  /** Unmaps a slot but keeps its addresses reserved. If that fails, the slot is not used again. */
   #clear(slot: Slot): void {
     const flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;
     const address = this.#libc.mmap(slot.address, this.#slotBytes, PROT_NONE, flags, -1, 0);

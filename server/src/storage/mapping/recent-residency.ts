@@ -1,26 +1,26 @@
 import type { Clock } from "../../runtime/clock.js";
 import type { Mapping } from "./mapping.js";
 
-/** Looks are remembered for regions of this size. */
+/** Results are remembered for regions of this size. */
 const REGION_BYTES = 1 << 20;
 
 /**
- * How long what was seen counts. The kernel may drop a page meanwhile: then one touch waits for the disk, once in this time
- * at most for each region.
+ * Lifetime of a result. The kernel may drop a page meanwhile: then one touch waits for the disk, at most once in this time
+ * per region.
  */
 const REMEMBERED_MS = 100;
 
 /**
- * Whether bytes of a mapping can be touched without waiting for the disk, as `Mapping.isResident` says, with a short memory
- * for small reads, of which a look at the page cache would be a tenth. That the file still reaches so far is asked each time:
- * what was cut off is never touched.
+ * Answers `Mapping.isResident` (whether bytes can be touched without waiting for the disk) with a short memory
+ * for small reads, for which a check of the page cache would cost a tenth. The length of the file is checked each time, so
+ * truncated bytes are never touched.
  */
 export class RecentResidency {
   readonly #mapping: Mapping;
   readonly #clock: Pick<Clock, "monotonicMs">;
   readonly #blockBytes: number;
 
-  /** By region, until when it counts as resident; negated: as not wholly resident. */
+  /** Per region, the time until which it counts as resident; negated: as not completely resident. */
   readonly #untilMs: Float64Array;
 
   constructor(mapping: Mapping, clock: Pick<Clock, "monotonicMs">, blockBytes: number) {

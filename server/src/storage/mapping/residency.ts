@@ -1,6 +1,6 @@
 import type { Address, Libc } from "./libc.js";
 
-/** Says whether bytes of a mapped file are in memory, without touching them. */
+/** Determines whether bytes of a mapped file are in memory, without touching them. */
 export interface Residency {
   isResident(fd: number, address: Address, start: number, end: number): boolean;
 }
@@ -10,18 +10,18 @@ const CACHESTAT = 451;
 const EBADF = 9;
 const SEEK_END = 2;
 
-/** By cachestat(2) where the kernel has it (6.5) and lets us (containers may not), else by mincore(2). */
+/** Uses cachestat(2) if the kernel has it (6.5) and permits it (containers may not), otherwise mincore(2). */
 export function systemResidency(libc: Libc): Residency {
   return hasCachestat(libc) ? new CachestatResidency(libc) : new MincoreResidency(libc);
 }
 
-/** Asked about no file at all, a kernel that has the call says so by EBADF. */
+/** For an invalid descriptor, a kernel that has the call returns EBADF. */
 function hasCachestat(libc: Libc): boolean {
   libc.cachestat(CACHESTAT, -1, new BigUint64Array(2), new BigUint64Array(5), 0);
   return libc.errno() === EBADF;
 }
 
-/** Counts the range's pages in the page cache: about 1 us whatever its length. */
+/** Counts the range's pages in the page cache: about 1 us for any length. */
 export class CachestatResidency implements Residency {
   readonly #libc: Libc;
 
@@ -44,7 +44,7 @@ export class CachestatResidency implements Residency {
   }
 }
 
-/** Asks for each page of the range: up to 20 us for 1 MiB, less once the page table is filled. */
+/** Checks each page of the range: up to 20 us for 1 MiB, less when the page table is filled. */
 export class MincoreResidency implements Residency {
   readonly #libc: Libc;
 
@@ -70,7 +70,7 @@ export class MincoreResidency implements Residency {
   }
 }
 
-/** The last page of a file that was cut short stays in memory, with zeros behind the cut: the length must be looked at too. */
+/** The last page of a truncated file stays in memory, with zeros after the end, so the length must be checked, too. */
 export function reachesTo(libc: Libc, fd: number, end: number): boolean {
   return Number(libc.lseek(fd, 0, SEEK_END)) >= end;
 }
