@@ -358,7 +358,7 @@ export class ObjectHomes {
     return isHome ? this.#options.peers.route(url, 0, false) : { others: [decider], thenHere: true };
   }
 
-  /** The answer of the first of these members that can be reached. Undefined: none of them can. */
+  /** The answer of the first of these members that can be reached. Undefined: none of them can, or will answer to this member. */
   async #ask(members: readonly MemberInfo[], url: string, hints: Hints, hops: number): Promise<Answered | undefined> {
     if (members.length === 0) return undefined;
     const { peers } = this.#options;
@@ -371,7 +371,9 @@ export class ObjectHomes {
       };
       return await peers.first(members, ask, call);
     } catch (error) {
-      if (!(error instanceof Unreachable) || this.#closing.signal.aborted) throw error;
+      // A member that does not know this one as a member, because it has another list or key, decides nothing for it.
+      const isUnanswered = error instanceof Unreachable || CacheError.from(error).code === "PERMISSION_DENIED";
+      if (!isUnanswered || this.#closing.signal.aborted) throw error;
       return undefined;
     } finally {
       call.end();

@@ -1,0 +1,105 @@
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { CacheClient } from "@frontcache/client";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { freePorts } from "../e2e/addresses.js";
+import { MemberProcess, temporaryDirectory } from "../e2e/member-process.js";
+import { rampBytes, S3Emulator } from "../emulators/s3.js";
+import { scrape, sumOf } from "../metrics/scrape.js";
+
+const KEYS = ["first-key-of-the-members-0123456789", "other-key-of-the-members-0123456789"];
+const OBJECTS = 12;
+const BYTES = 1_000;
+/** Loopback addresses, so that both members can have the same ports. */
+const HOSTS = ["127.0.0.2", "127.0.0.3"];
+
+let directory: Awaited<ReturnType<typeof temporaryDirectory>>;
+let origin: S3Emulator;
+let members: MemberProcess[];
+
+beforeEach(async () => {
+  directory = await temporaryDirectory();
+  origin = await S3Emulator.start();
+  members = [];
+});
+
+afterEach(async () => {
+  await Promise.all(members.map((member) => member.stop()));
+  await origin.close();
+  await directory[Symbol.asyncDispose]();
+});
+
+/** Starts two members, each with its key, or without one. */
+async function start(...keys: readonly (string | undefined)[]): Promise<void> {
+  const port = await freePorts();
+  const list = HOSTS.map((host, index) => `cache-${index}=${host}:${port}/${port + 1}`).join(",");
+  members = await Promise.all(
+    HOSTS.map((host, index) => {
+      const key = keys[index];
+      const path = join(directory.path, `key-${index}`);
+      if (key !== undefined) writeFileSync(path, `${key}\n`);
+      return MemberProcess.start({
+        endpoint: origin.endpoint,
+        cacheDirectory: join(directory.path, `cache-${index}`),
+        flags: [
+          ...["--discovery", "static", "--members", list, "--name", `cache-${index}`],
+          ...["--listen", `${host}:${port}`, "--http-listen", `${host}:${port + 1}`, "--unready-grace", "0s"],
+          ...(key === undefined ? [] : ["--members-key-file", path]),
+        ],
+      });
+    }),
+  );
+}
+
+/** Reads every object, without a version, through every member, by both protocols; half of the reads have to be forwarded. */
+async function readAll(): Promise<void> {
+  for (let object = 0; object < OBJECTS; object++) origin.putRamp("bucket", `object-${object}`, BYTES, object);
+  for (const { http, grpc } of members) {
+    await using client = await CacheClient.connect({ endpoint: grpc, transport: "grpc" });
+    for (let object = 0; object < OBJECTS; object++) {
+      const answer = await fetch(`http://${http}/s3/bucket/object-${object}`);
+      expect([answer.status, Buffer.from(await answer.arrayBuffer()).equals(rampBytes(0, BYTES, object))]).toEqual([200, true]);
+      const { objectSize } = await client.stat(`s3://bucket/object-${object}`);
+      expect(objectSize).toBe(BYTES);
+    }
+  }
+}
+
+async function refusals(): Promise<number> {
+  const counts = await Promise.all(
+    members.map(async ({ http }) => sumOf(await scrape(http), "frontcache_member_refusals_total")),
+  );
+  return counts.reduce((sum, count) => sum + count, 0);
+}
+
+async function forwarded(): Promise<number> {
+  const counts = await Promise.all(members.map(async ({ http }) => sumOf(await scrape(http), "frontcache_forwards_total")));
+  return counts.reduce((sum, count) => sum + count, 0);
+}
+
+describe("members of a static list", () => {
+  it.each([
+    ["with the same key", [KEYS[0], KEYS[0]]],
+    ["without a key, by their addresses", [undefined, undefined]],
+  ])("%s know each other: they forward reads, and nothing is refused", async (_, keys) => {
+    await start(...keys);
+    await readAll();
+    expect(await refusals()).toBe(0);
+    expect(await forwarded()).toBeGreaterThan(0);
+    const warned = members.map(({ log }) => log.filter(({ event }) => event === "members-by-address").length);
+    expect(warned).toEqual(keys[0] === undefined ? [1, 1] : [0, 0]);
+    for (const { log, stderr } of members) expect(`${JSON.stringify(log)}${stderr}`).not.toContain(KEYS[0]);
+  });
+
+  it.each([
+    ["of which one has no key yet", [KEYS[0], undefined]],
+    ["with different keys", KEYS],
+  ])("%s do not know each other: no read fails, and the refusals are counted and logged", async (_, keys) => {
+    await start(...keys);
+    await readAll();
+    expect(await refusals()).toBeGreaterThan(0);
+    const events = members.flatMap(({ log }) => log.map(({ event }) => event));
+    expect(events).toContain("not-a-member");
+    expect(events).toContain("members-key-unknown");
+  });
+});
