@@ -17,10 +17,11 @@ export const CACHED_ONLY_HEADER = "frontcache-cached-only";
 export const OPEN_ENDED_HEADER = "frontcache-open-ended";
 
 /**
- * Request header, and metadata over gRPC, of a read that resumes an interrupted answer. If the answer was interrupted because its
- * block failed, the receiver repeats that error and asks the origin for nothing. The only value that counts is `1`.
+ * Request header, and metadata over gRPC, of a read that was requested before and got no answer, or not all of it. The receiver
+ * counts the requests to the origin that the block has cost a moment ago: if they were as many as one read may cost, it repeats
+ * their error. The only value that counts is `1`.
  */
-export const RESUMED_HEADER = "frontcache-resumed";
+export const REPEATED_HEADER = "frontcache-repeated";
 
 /** Response header of every error that the HTTP listener answers: the ErrorCode. */
 export const ERROR_HEADER = "frontcache-error";

@@ -44,7 +44,7 @@ describe("a block's landing", () => {
     const landing = landingOf(10, 20);
     expect(landing.nextRequest()).toEqual({ url, offset: 10, length: 20, version: "" });
     answer(landing, 5);
-    expect(landing.nextRequest()).toEqual({ url, offset: 15, length: 15, version: "v1", resumed: true });
+    expect(landing.nextRequest()).toEqual({ url, offset: 15, length: 15, version: "v1", repeated: true });
   });
 
   it("gives each byte to a waiting reader once", () => {

@@ -69,6 +69,7 @@ export abstract class BlockLanding implements ReadTarget {
   #answerStart = 0;
   #landedBytes = 0;
   #totalBytes: number | undefined;
+  #requests = 0;
 
   constructor(span: BlockSpan, pinned: PinnedObject) {
     this.span = span;
@@ -90,7 +91,7 @@ export abstract class BlockLanding implements ReadTarget {
     const { url, version } = this.pinned;
     const { offset, length } = this.span;
     const rest = { url, offset: offset + this.#landedBytes, length: length - this.#landedBytes, version };
-    return this.#totalBytes === undefined ? rest : { ...rest, resumed: true };
+    return this.#requests++ === 0 ? rest : { ...rest, repeated: true };
   }
 
   open(head: AnswerHead, _source: AnswerSource): void {

@@ -49,8 +49,8 @@ export interface ReadRequest {
   readonly cachedOnly?: boolean;
   /** The client gave no end, so the object may end long before the range. Absent: it gave one. */
   readonly openEnded?: boolean;
-  /** A response to this read was interrupted after its header. Absent: no. */
-  readonly resumed?: boolean;
+  /** The read was requested before, and no response or only a part of it arrived. Absent: no. */
+  readonly repeated?: boolean;
 }
 
 /** The start of every response. */

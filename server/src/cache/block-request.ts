@@ -18,8 +18,8 @@ export interface BlockRequest {
   readonly openEnded: boolean;
   /** Answer only with cached bytes, else NOT_FOUND. Without a version: of the version observed last, at any time. */
   readonly cachedOnly: boolean;
-  /** The read resumes an interrupted answer: if the block has just failed, this read fails by the same error. Absent: no. */
-  readonly isResumed?: boolean | undefined;
+  /** The read was requested before: requests to the origin that the block has cost a moment ago count for it, too. Absent: no. */
+  readonly isRepeated?: boolean | undefined;
   /** What the requests to the origin for this read are counted by. Absent: the read has made none. */
   readonly budget?: RequestBudget | undefined;
   readonly signal: AbortSignal;

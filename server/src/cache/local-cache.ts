@@ -12,7 +12,7 @@ import { type BlockRequest, notCached } from "./block-request.js";
 import { BlockWarmer, type WarmedBlock, type WarmRequest } from "./block-warmer.js";
 import { FillMemory } from "./fill/fill-memory.js";
 import { Fills } from "./fill/fills.js";
-import { RecentFailures } from "./fill/recent-failures.js";
+import { RecentBudgets } from "./fill/recent-budgets.js";
 import { type CurrentRecord, Freshness, type FreshnessSettings } from "./freshness.js";
 import type { ObjectRead } from "./object-read.js";
 import { ObjectRecords, type ObjectRecordsOptions } from "./object-records.js";
@@ -47,7 +47,7 @@ export class LocalCache {
   readonly freshness: Freshness;
   readonly #options: LocalCacheOptions;
   readonly #memory: FillMemory;
-  readonly #failures: RecentFailures;
+  readonly #budgets: RecentBudgets;
   readonly #fills: Fills;
   readonly #blocks: BlockOpener;
   readonly #warmer: BlockWarmer;
@@ -64,14 +64,14 @@ export class LocalCache {
     this.#memory = new FillMemory({ budgetBytes: fillMemoryBytes, segmentBytes: geometry.segmentBytes });
     const { records } = this;
     const memory = this.#memory;
-    this.#failures = new RecentFailures(clock);
+    this.#budgets = new RecentBudgets(clock);
     this.#fills = new Fills({
       geometry,
       origin,
       store,
       records,
       memory,
-      failures: this.#failures,
+      budgets: this.#budgets,
       clock,
       partBytes,
       parallelism: fillParallelism,
@@ -189,12 +189,12 @@ export class LocalCache {
   /** Opens a read that misses. Takes over `pin`. */
   async #openMissing(opened: BlockRequest, pin: BlockPin | undefined): Promise<ObjectRead> {
     // One budget for all that is asked of the origin, however often the read restarts.
-    const request = { ...opened, budget: requestBudget(opened.version) };
+    const before = opened.isRepeated === true ? this.#budgets.find(opened) : undefined;
+    const request = { ...opened, budget: before ?? requestBudget(opened.version) };
     const pinned = new PinnedBlock(this.#blocks, request, pin);
     try {
       if (request.cachedOnly) throw notCached(request.ref, request.blockOffset + request.start);
-      const failure = request.isResumed === true ? this.#failures.find(request) : undefined;
-      if (failure !== undefined) throw failure;
+      if (before?.isExhausted === true) throw before.finalError(request.ref.url);
       const { version, signal } = request;
       for (let starts = 1; ; starts++) {
         try {

@@ -35,7 +35,8 @@ async function setUp(fill: FillMode = "auto", random: () => number = () => 0.5) 
   const read = async (wanted: Partial<BlockRequest> = {}): Promise<Buffer> => {
     const signal = new AbortController().signal;
     const whole = { blockOffset: 0, start: 0, end: BLOCK, openEnded: false, cachedOnly: false };
-    return restOf(await cache.open({ ref, version: undefined, signal, ...whole, ...wanted }));
+    const opened = await cache.open({ ref, version: undefined, signal, ...whole, ...wanted });
+    return restOf(opened).finally(() => opened.close());
   };
   /** The error of a read, and how many requests it made; nothing else may be requested for two seconds. */
   const failing = async (wanted: Partial<BlockRequest> = {}) => {
@@ -92,16 +93,31 @@ describe.each(faults)("a read of a block whose origin %s", (_, fault) => {
     await close();
   });
 
+  it("continues with the rest of its budget when it is repeated after its client gave up", async () => {
+    const { origin, read, clock, failing, close } = await setUp();
+    origin.faults.place(fault);
+    const gone = new AbortController();
+    const first = read({ signal: gone.signal }).catch((error: unknown) => error);
+    // The four parts have failed, and wait before they are repeated.
+    for (let turn = 0; turn < 20 && clock.waits > 1; turn++) await new Promise((resolve) => setImmediate(resolve));
+    gone.abort();
+    await first;
+    clock.advance(4_000);
+    await failing({ isRepeated: true });
+    expect(origin.calls.length).toBeLessThanOrEqual(MAX_REQUESTS);
+    await close();
+  });
+
   it("fails again without a request when it resumes an answer that this failure interrupted", async () => {
     const { origin, version, failing, clock, read, close } = await setUp();
     origin.faults.place(fault);
     await failing({ version });
     origin.faults.clear();
     const before = origin.calls.length;
-    await expect(read({ version, start: 1, isResumed: true })).rejects.toMatchObject({ isOriginTried: true });
+    await expect(read({ version, start: 1, isRepeated: true })).rejects.toMatchObject({ isOriginTried: true });
     expect(origin.calls.length).toBe(before);
     clock.advance(5_000);
-    expect((await clock.run(read({ version, start: 1, isResumed: true }))).length).toBe(BLOCK - 1);
+    expect((await clock.run(read({ version, start: 1, isRepeated: true }))).length).toBe(BLOCK - 1);
     await close();
   });
 });

@@ -53,7 +53,7 @@ describe("a budget of requests", () => {
     budget.close(down);
     expect(await waiting).toBeUndefined();
     expect(permit.extra()).toBe(false);
-    expect(budget.lastFailure).toBe(down);
+    expect(budget.finalError("s3://bucket/key")).toMatchObject({ code: "UNAVAILABLE", cause: down, isOriginTried: true });
   });
 
   it("ends the wait of a request that is aborted", async () => {

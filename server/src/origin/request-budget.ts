@@ -1,5 +1,4 @@
-import type { CacheError } from "@frontcache/proto";
-import { abortError } from "@frontcache/proto";
+import { abortError, CacheError } from "@frontcache/proto";
 import { whenAborted } from "@frontcache/proto/runtime";
 
 /** Requests that one read of one block may send to its origin while none succeeds. */
@@ -32,9 +31,13 @@ export class RequestBudget {
     return this.#failures;
   }
 
-  /** The error of the last one of them. */
-  get lastFailure(): CacheError | undefined {
-    return this.#lastFailure;
+  /** The error of a request that is not sent, because the budget is exhausted: that of the last failed request. */
+  finalError(url: string): CacheError {
+    const error =
+      this.#lastFailure ?? new CacheError("UNAVAILABLE", `${url}: the origin was asked as often as one read may ask it`);
+    if (error.isOriginTried || !error.retryable) return error;
+    const code = error.code === "RESOURCE_EXHAUSTED" ? error.code : "UNAVAILABLE";
+    return new CacheError(code, `${error.message} (${this.#failures} attempts)`, { cause: error, isOriginTried: true });
   }
 
   /** Whether no request may start any more, whatever becomes of the running ones. */

@@ -77,7 +77,7 @@ export class Retries {
     for (;;) {
       const acquired = this.#budget.acquire(signal);
       const permit = acquired instanceof Promise ? await acquired : acquired;
-      if (permit === undefined) throw this.#exhausted(this.#budget.lastFailure ?? notSent(this.#url));
+      if (permit === undefined) throw this.#budget.finalError(this.#url);
       const attempt = new Attempt(signal, permit, this.#clock, this.#url);
       attempt.wait(this.#options.headTimeoutMs);
       try {
@@ -97,29 +97,19 @@ export class Retries {
     const error = CacheError.from(thrown);
     this.#budget.failed(error);
     if (!error.retryable || error instanceof Misconfigured || error instanceof OriginUnavailable) throw error;
-    if (error instanceof LimitReached) throw this.#failures === 0 ? error : this.#exhausted(error);
+    if (error instanceof LimitReached) throw this.#failures === 0 ? error : this.#budget.finalError(this.#url);
     this.#failures++;
     const { attempts, baseDelayMs, maxDelayMs, onRetry } = this.#options;
     if (error instanceof UnusableAnswer) this.#unusable++;
-    if (this.#failures >= attempts || this.#unusable >= MAX_UNUSABLE || this.#budget.isExhausted) throw this.#exhausted(error);
-    if (!this.#isNeeded()) throw this.#exhausted(error);
+    const isLast = this.#failures >= attempts || this.#unusable >= MAX_UNUSABLE || this.#budget.isExhausted;
+    if (isLast || !this.#isNeeded()) throw this.#budget.finalError(this.#url);
     const backoff = { firstMs: baseDelayMs, longestMs: maxDelayMs, jitter: 1 };
     // Concurrent parts fail together: the number of all failures keeps the few repetitions that are left apart.
     const delayMs = backoffMs(backoff, this.#budget.failures, this.#random);
     onRetry({ url: this.#url, failures: this.#failures, delayMs, error });
     await sleep(this.#clock, delayMs, signal);
-    if (!this.#isNeeded()) throw this.#exhausted(error);
+    if (!this.#isNeeded()) throw this.#budget.finalError(this.#url);
   }
-
-  #exhausted(error: CacheError): CacheError {
-    const code = error.code === "RESOURCE_EXHAUSTED" ? error.code : "UNAVAILABLE";
-    if (error.isOriginTried) return error;
-    return new CacheError(code, `${error.message} (${this.#budget.failures} attempts)`, { cause: error, isOriginTried: true });
-  }
-}
-
-function notSent(url: string): CacheError {
-  return new CacheError("UNAVAILABLE", `${url}: the origin was asked as often as one read may ask it`);
 }
 
 /**

@@ -19,8 +19,8 @@ export interface ReadRequest extends RequestContext {
   readonly cachedOnly: boolean;
   /** The end of the range is that of its block, because the client named none. Absent: the client named it. */
   readonly openEnded?: boolean;
-  /** It resumes an interrupted answer. Absent: no. */
-  readonly isResumed?: boolean;
+  /** It was requested before, and got no answer, or not all of it. Absent: no. */
+  readonly isRepeated?: boolean;
 }
 
 /** Everything that is asked of the cache besides bytes. `Answers` has the answer to each kind. Listings and buckets are the origin's. */

@@ -122,10 +122,10 @@ class MemberRead extends BlockLanding implements ObjectRead {
   }
 
   override nextRequest(): ReadRequest {
-    const { cachedOnly, openEnded, isResumed } = this.#request;
-    const { url, offset, length, version, resumed } = super.nextRequest();
-    const wasResumed = isResumed === true || resumed === true;
-    return { url, offset, length, version, forwarded: true, cachedOnly, openEnded, resumed: wasResumed };
+    const { cachedOnly, openEnded, isRepeated } = this.#request;
+    const { url, offset, length, version, repeated } = super.nextRequest();
+    const isAgain = isRepeated === true || repeated === true;
+    return { url, offset, length, version, forwarded: true, cachedOnly, openEnded, repeated: isAgain };
   }
 
   override open(head: AnswerHead, source: AnswerSource): void {
@@ -221,7 +221,7 @@ class MemberRead extends BlockLanding implements ObjectRead {
       start: start + this.landedBytes,
       end: start + this.length,
       openEnded: false,
-      isResumed: true,
+      isRepeated: true,
     };
     try {
       const read = await resume(rest);

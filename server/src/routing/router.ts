@@ -186,7 +186,7 @@ export class Router implements Cache, MemberDirectory {
 
   /** The part of the request that lies in one block; `objectEnd` is where it ends once that is known. */
   #readBlock(
-    { ref, offset, length, cachedOnly, openEnded = false, isResumed = false, signal, forwarded }: ReadRequest,
+    { ref, offset, length, cachedOnly, openEnded = false, isRepeated = false, signal, forwarded }: ReadRequest,
     blockOffset: number,
     version: string | undefined,
     objectEnd?: number,
@@ -201,7 +201,7 @@ export class Router implements Cache, MemberDirectory {
       end: Math.min(blockBytes, rangeEnd - blockOffset),
       openEnded: openEnded || (length === 0 && objectEnd === undefined),
       cachedOnly,
-      isResumed,
+      isRepeated,
       signal,
     };
     if (cachedOnly) return this.#options.local.open(block);

@@ -11,7 +11,7 @@ import {
   type LookUpRecordsRequest,
   type LookUpRecordsResponse,
   type MemberList,
-  RESUMED_HEADER,
+  REPEATED_HEADER,
   type ReadRangeResponse,
   type RecordAnswer,
   type RenewLeasesRequest,
@@ -86,11 +86,11 @@ export class GrpcMembers implements BlockTransport, MemberCalls, ObjectCalls {
 
   async read(address: MemberAddress, target: ReadTarget, limits: CallLimits): Promise<void> {
     const request = target.nextRequest();
-    const { url, offset, length, version, forwarded = false, cachedOnly = false, resumed = false } = request;
+    const { url, offset, length, version, forwarded = false, cachedOnly = false, repeated = false } = request;
     const call = await this.#call(address, url, limits);
     const message = { key: url, offset, length, version, forwarded, cachedOnly };
     const metadata = this.#metadata();
-    if (resumed) metadata.set(RESUMED_HEADER, "1");
+    if (repeated) metadata.set(REPEATED_HEADER, "1");
     const stream = call.client.readRange(message, metadata, callOptions(limits));
     const wait = new StreamWait(stream, call.silence);
     const writer = new AnswerWriter(target, request, wait);

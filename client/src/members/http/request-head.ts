@@ -4,7 +4,7 @@ import {
   FORWARDED_HEADER,
   OPEN_ENDED_HEADER,
   parseObjectUrl,
-  RESUMED_HEADER,
+  REPEATED_HEADER,
   splitScheme,
 } from "@frontcache/proto";
 import type { ReadRequest } from "../ports.js";
@@ -18,14 +18,14 @@ const PLAIN = /^[A-Za-z0-9._~/-]*$/;
  * Members' listeners have a fast path for this form: exactly these headers, in this order.
  */
 export function requestHead(request: ReadRequest, host: string, authorization?: string): string {
-  const { url, offset, length, version, forwarded, cachedOnly, openEnded, resumed } = request;
+  const { url, offset, length, version, forwarded, cachedOnly, openEnded, repeated } = request;
   const match = version === "" ? "" : `If-Match: ${entityTagOf(version)}\r\n`;
   const authenticated = authorization === undefined ? "" : `Authorization: ${authorization}\r\n`;
   const range = `Range: bytes=${offset}-${offset + length - 1}`;
   const head = `GET ${pathOf(url)} HTTP/1.1\r\nHost: ${host}\r\n${range}\r\n${match}${authenticated}`;
-  if (forwarded !== true && cachedOnly !== true && openEnded !== true && resumed !== true) return `${head}\r\n`;
+  if (forwarded !== true && cachedOnly !== true && openEnded !== true && repeated !== true) return `${head}\r\n`;
   const members = `${flag(FORWARDED_HEADER, forwarded)}${flag(CACHED_ONLY_HEADER, cachedOnly)}${flag(OPEN_ENDED_HEADER, openEnded)}`;
-  return `${head}${members}${flag(RESUMED_HEADER, resumed)}\r\n`;
+  return `${head}${members}${flag(REPEATED_HEADER, repeated)}\r\n`;
 }
 
 function flag(header: string, isSet: boolean | undefined): string {

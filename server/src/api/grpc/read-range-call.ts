@@ -4,7 +4,7 @@ import {
   checkRange,
   type ErrorCode,
   parseObjectUrl,
-  RESUMED_HEADER,
+  REPEATED_HEADER,
   type ReadRangeRequest,
   type ReadRangeResponse,
 } from "@frontcache/proto";
@@ -74,7 +74,7 @@ export class ReadRangeCall {
         length,
         forwarded: forwarded && this.#isMembers(principal),
         cachedOnly,
-        isResumed: this.#call.metadata.get(RESUMED_HEADER)[0] === "1",
+        isRepeated: this.#call.metadata.get(REPEATED_HEADER)[0] === "1",
         principal,
         signal: this.#cancelled.signal,
       });

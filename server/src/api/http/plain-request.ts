@@ -1,4 +1,4 @@
-import { CACHED_ONLY_HEADER, FORWARDED_HEADER, OPEN_ENDED_HEADER, RESUMED_HEADER, SCHEME_PATTERN } from "@frontcache/proto";
+import { CACHED_ONLY_HEADER, FORWARDED_HEADER, OPEN_ENDED_HEADER, REPEATED_HEADER, SCHEME_PATTERN } from "@frontcache/proto";
 
 /** A request in the fixed form of frontcache's clients. */
 export interface PlainRequest {
@@ -13,7 +13,7 @@ export interface PlainRequest {
     readonly [FORWARDED_HEADER]?: "1";
     readonly [CACHED_ONLY_HEADER]?: "1";
     readonly [OPEN_ENDED_HEADER]?: "1";
-    readonly [RESUMED_HEADER]?: "1";
+    readonly [REPEATED_HEADER]?: "1";
   };
 }
 
@@ -29,7 +29,7 @@ const FORM = new RegExp(
     "Host: ([A-Za-z0-9._:[\\]-]{1,255})",
     "Range: (bytes=\\d{1,15}-\\d{1,15})",
     "(?:If-Match: ([!-~]+)\r\n)?(?:Authorization: (Bearer [!-~]+)\r\n)?" +
-      `(${FORWARDED_HEADER}: 1\r\n)?(${CACHED_ONLY_HEADER}: 1\r\n)?(${OPEN_ENDED_HEADER}: 1\r\n)?(${RESUMED_HEADER}: 1\r\n)?\r\n$`,
+      `(${FORWARDED_HEADER}: 1\r\n)?(${CACHED_ONLY_HEADER}: 1\r\n)?(${OPEN_ENDED_HEADER}: 1\r\n)?(${REPEATED_HEADER}: 1\r\n)?\r\n$`,
   ].join("\r\n"),
 );
 
@@ -38,13 +38,13 @@ export function parsePlainRequest(bytes: Buffer): PlainRequest | undefined {
   if (bytes.length > MAX_BYTES) return undefined;
   const match = FORM.exec(bytes.toString("latin1"));
   if (match === null) return undefined;
-  const [, url, host, range, ifMatch, authorization, forwarded, cachedOnly, openEnded, resumed] = match;
+  const [, url, host, range, ifMatch, authorization, forwarded, cachedOnly, openEnded, repeated] = match;
   const headers: Writable<PlainRequest["headers"]> = { host: host!, range: range! };
   if (ifMatch !== undefined) headers["if-match"] = ifMatch;
   if (authorization !== undefined) headers.authorization = authorization;
   if (forwarded !== undefined) headers[FORWARDED_HEADER] = "1";
   if (cachedOnly !== undefined) headers[CACHED_ONLY_HEADER] = "1";
   if (openEnded !== undefined) headers[OPEN_ENDED_HEADER] = "1";
-  if (resumed !== undefined) headers[RESUMED_HEADER] = "1";
+  if (repeated !== undefined) headers[REPEATED_HEADER] = "1";
   return { url: url!, headers };
 }

@@ -5,7 +5,7 @@ import {
   type ObjectInfo,
   type ObjectRef,
   OPEN_ENDED_HEADER,
-  RESUMED_HEADER,
+  REPEATED_HEADER,
 } from "@frontcache/proto";
 import type { ObjectRead } from "../../cache/object-read.js";
 import type { Cache, ObjectStat } from "../../routing/cache.js";
@@ -184,7 +184,7 @@ export class ObjectAnswer {
       forwarded: this.#forwarded,
       cachedOnly: this.#cachedOnly,
       openEnded: this.#openEnded,
-      isResumed: this.#context.request.headers[RESUMED_HEADER] === "1",
+      isRepeated: this.#context.request.headers[REPEATED_HEADER] === "1",
       principal,
       signal,
     });

@@ -5,7 +5,7 @@ import type { BlockId } from "../../storage/block.js";
 import type { BlockStore } from "../../storage/block-store.js";
 import { absence, type ObjectRecords } from "../object-records.js";
 import type { FillMemory } from "./fill-memory.js";
-import type { RecentFailures } from "./recent-failures.js";
+import type { RecentBudgets } from "./recent-budgets.js";
 
 /** What all fills of a member share. */
 export interface FillContext {
@@ -14,7 +14,7 @@ export interface FillContext {
   readonly store: Pick<BlockStore, "reserve" | "write">;
   readonly records: Pick<ObjectRecords, "observe" | "reject" | "infoOf">;
   readonly memory: FillMemory;
-  readonly failures: RecentFailures;
+  readonly budgets: RecentBudgets;
   /** The smallest size of a part, if that much is missing contiguously. */
   readonly partBytes: number;
   /** Parts of one block that are fetched concurrently. */

@@ -9,7 +9,7 @@ import { FillDescription } from "./fill-description.js";
 import { FillMemory } from "./fill-memory.js";
 import { FillParts, planParts } from "./fill-parts.js";
 import { FillSegments } from "./fill-segments.js";
-import { RecentFailures } from "./recent-failures.js";
+import { RecentBudgets } from "./recent-budgets.js";
 
 const { blockBytes: BLOCK, segmentBytes: SEGMENT } = testGeometry;
 const ref = parseObjectUrl("s3://bucket/key");
@@ -36,8 +36,8 @@ describe("the parts of a fill", () => {
     const records = { infoOf: () => undefined, observe() {}, reject() {} };
     const store = { reserve: async () => undefined, write: async () => false };
     const sizes = { partBytes: 2 * SEGMENT, parallelism: 2 };
-    const failures = new RecentFailures(clock);
-    const context = { geometry: testGeometry, origin, store, records, memory, failures, clock, ...sizes, signal };
+    const budgets = new RecentBudgets(clock);
+    const context = { geometry: testGeometry, origin, store, records, memory, budgets, clock, ...sizes, signal };
     description = new FillDescription(context, { ref, blockOffset: 0, version: undefined }, () => {});
     segments = new FillSegments();
     whenRested = new Promise((resolve) => {

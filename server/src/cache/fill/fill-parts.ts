@@ -86,7 +86,11 @@ export class FillParts {
    */
   plan(missing: readonly number[], priority: Priority, budget?: RequestBudget): void {
     const { partBytes, geometry, memory } = this.#fill.context;
-    if (this.isIdle) this.#budget = budget ?? requestBudget(this.#fill.description.target.version);
+    const { context, description } = this.#fill;
+    if (this.isIdle && missing.length > 0) {
+      this.#budget = budget ?? requestBudget(description.target.version);
+      context.budgets.begin(description.target, this.#budget);
+    }
     const targetSegments = Math.max(1, Math.floor(partBytes / geometry.segmentBytes));
     const maxSegments = Math.min(memory.maxSegments, 2 * targetSegments);
     for (const run of planParts(missing, { targetSegments, maxSegments })) {
@@ -175,7 +179,6 @@ export class FillParts {
   #failBlock(failure: CacheError): void {
     // Reads without a version restart, with what is left of their budgets, if the object has another version now.
     if (failure.code !== "FAILED_PRECONDITION") this.#budget.close(failure);
-    if (failure.isOriginTried) this.#fill.context.failures.add(this.#fill.description.target, failure);
     this.#failQueued(failure);
   }
 
@@ -189,6 +192,7 @@ export class FillParts {
 
   #end(part: Part, failure: CacheError | undefined): void {
     for (const segment of part.indices) this.#partOf.delete(segment);
+    if (this.isIdle) this.#fill.context.budgets.end(this.#fill.description.target, this.#budget);
     this.#onEnded(part, failure);
   }
 }

@@ -7,7 +7,7 @@ import { openStore, type StoreFixture, testGeometry } from "../../testing/store-
 import type { Observation } from "../object-records.js";
 import { Fill } from "./fill.js";
 import { FillMemory } from "./fill-memory.js";
-import { RecentFailures } from "./recent-failures.js";
+import { RecentBudgets } from "./recent-budgets.js";
 
 const { blockBytes: BLOCK, segmentBytes: SEGMENT } = testGeometry;
 const ref = parseObjectUrl("s3://bucket/key");
@@ -44,8 +44,8 @@ describe("a fill", () => {
     };
     const { store, clock } = stored;
     const sizes = { partBytes: 2 * SEGMENT, parallelism: 2 };
-    const failures = new RecentFailures(clock);
-    const context = { geometry: testGeometry, origin, store, records, memory, failures, clock, ...sizes, signal: never };
+    const budgets = new RecentBudgets(clock);
+    const context = { geometry: testGeometry, origin, store, records, memory, budgets, clock, ...sizes, signal: never };
     let fill!: Fill;
     whenIdle = new Promise((idle) => {
       fill = new Fill(context, { ref, blockOffset: 0, version }, { described() {}, idle });
