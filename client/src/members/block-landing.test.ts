@@ -27,7 +27,7 @@ function answer(landing: BufferLanding, bytes: number): void {
 }
 
 describe("a block's landing", () => {
-  it("is complete and right however often answers are interrupted", () => {
+  it("is complete and correct after any number of interrupted responses", () => {
     fc.assert(
       fc.property(fc.nat(99), fc.integer({ min: 1, max: 120 }), fc.array(fc.nat(30)), (offset, length, breaks) => {
         const landing = landingOf(offset, length);
@@ -40,14 +40,14 @@ describe("a block's landing", () => {
     );
   });
 
-  it("asks for the rest, of the version that has been seen", () => {
+  it("requests the rest with the version of the first response", () => {
     const landing = landingOf(10, 20);
     expect(landing.nextRequest()).toEqual({ url, offset: 10, length: 20, version: "" });
     answer(landing, 5);
     expect(landing.nextRequest()).toEqual({ url, offset: 15, length: 15, version: "v1", repeated: true });
   });
 
-  it("gives each byte to a waiting reader once", () => {
+  it("delivers each byte to a waiting consumer once", () => {
     const landing = landingOf(0, 10);
     expect(landing.take()).toBeUndefined();
     answer(landing, 4);
@@ -57,7 +57,7 @@ describe("a block's landing", () => {
     expect(landing.take()?.equals(ramp(4, 6))).toBe(true);
   });
 
-  it("forgets the bytes of a wrong answer and keeps those of the one before", () => {
+  it("discards the bytes of an invalid response and keeps those of the previous one", () => {
     const landing = landingOf(0, 10);
     answer(landing, 4);
     answer(landing, 3);
@@ -69,7 +69,7 @@ describe("a block's landing", () => {
     expect(landing.landedBytes).toBe(4);
   });
 
-  it("says so when a wrong answer's bytes are out already", () => {
+  it("reports that bytes of an invalid response were already consumed", () => {
     const landing = landingOf(0, 10);
     answer(landing, 4);
     landing.take();

@@ -38,13 +38,13 @@ describe("a circuit breaker", () => {
     expect(probes).toEqual([]);
   });
 
-  it("tries the unknown in order, without a probe, while nobody is known to answer", () => {
+  it("tries unknown members in order, without a probe, while no member is known to answer", () => {
     const { order, probes } = setUp();
     expect(order([a, b])).toEqual([a, b]);
     expect(probes).toEqual([]);
   });
 
-  it("puts one that answers before the unknown, and has those probed that were to come first", async () => {
+  it("puts a member that answers before unknown ones, and probes those that had precedence", async () => {
     const { breaker, order, probes } = setUp();
     breaker.succeeded("b:1");
     expect(order([a, b, c])).toEqual([b, a, c]);
@@ -55,7 +55,7 @@ describe("a circuit breaker", () => {
     expect(order([a, b, c])).toEqual([a, b, c]);
   });
 
-  it("puts a lost member last until a probe reaches it again", async () => {
+  it("puts a lost member last until a probe succeeds", async () => {
     const { clock, breaker, order, probes } = setUp();
     for (const address of [a, b]) breaker.succeeded(address.grpcAddress);
     breaker.failed("a:1");
@@ -69,7 +69,7 @@ describe("a circuit breaker", () => {
     expect(order([a, b])).toEqual([a, b]);
   });
 
-  it("waits longer after each failed probe, up to a bound, and counts reads that failed together once", async () => {
+  it("increases the delay after each failed probe up to a maximum, and counts concurrent failures once", async () => {
     const { clock, breaker, order, probes } = setUp();
     for (const address of [a, b]) breaker.succeeded(address.grpcAddress);
     const openMs: number[] = [];
@@ -89,7 +89,7 @@ describe("a circuit breaker", () => {
     expect(openMs).toEqual([750, 1_500, 3_000, 3_000, 3_000]);
   });
 
-  it("ends its probes when closed and begins no more", async () => {
+  it("aborts its probes when it is closed and starts no more", async () => {
     const { breaker, order, probes } = setUp();
     breaker.succeeded("b:1");
     order([a, b]);
@@ -98,7 +98,7 @@ describe("a circuit breaker", () => {
     expect(probes.length).toBe(1);
   });
 
-  it("forgets members that left", () => {
+  it("forgets removed members", () => {
     const { breaker, order } = setUp();
     for (const address of [a, b]) breaker.succeeded(address.grpcAddress);
     breaker.failed("a:1");

@@ -36,14 +36,14 @@ function setUp(onHttpRead: (count: number) => ReadScript | undefined = () => und
   return { clock, grpc, http, transport, call, read, counts };
 }
 
-describe("reading by HTTP first", () => {
-  it("asks the HTTP listener alone", async () => {
+describe("a transport that prefers HTTP", () => {
+  it("uses only the HTTP listener", async () => {
     const { read, counts } = setUp();
     expect((await read()).equals(ramp(10, 50))).toBe(true);
     expect(counts()).toEqual({ http: 1, grpc: 0 });
   });
 
-  it("asks by gRPC if there is no HTTP listener, or the version can't be named by HTTP", async () => {
+  it("uses gRPC if there is no HTTP listener, or HTTP cannot express the version", async () => {
     const { read, counts, grpc } = setUp(() => ({ error: new UnnameableVersion(url) }));
     await read("v1", { grpcAddress: "b:80" });
     expect(counts()).toEqual({ http: 0, grpc: 1 });
@@ -53,7 +53,7 @@ describe("reading by HTTP first", () => {
   });
 
   it.each([gone, new Unintelligible("<html>")])(
-    "resumes by gRPC at the same member, and leaves its HTTP listener alone for a while: %s",
+    "resumes over gRPC at the same member, and does not use its HTTP listener for a while: %s",
     async (error) => {
       const { read, counts, grpc, clock } = setUp((count) => (count === 1 ? { error } : undefined));
       expect((await read()).equals(ramp(10, 50))).toBe(true);
@@ -67,7 +67,7 @@ describe("reading by HTTP first", () => {
     },
   );
 
-  it("resumes after the last byte of an interrupted answer, with the same version", async () => {
+  it("resumes after the last byte of an interrupted response, with the same version", async () => {
     const { read, counts, grpc, http } = setUp((count) => (count === 1 ? { afterBytes: 20, error: interrupted } : undefined));
     expect((await read("")).equals(ramp(10, 50))).toBe(true);
     expect(grpc.reads[0]).toMatchObject({ offset: 30, length: 30, version: "v1" });
@@ -76,26 +76,26 @@ describe("reading by HTTP first", () => {
     expect(counts()).toEqual({ http: 2, grpc: 1 });
   });
 
-  it("fails where the rest is of another size than the beginning", async () => {
+  it("fails if the rest has another object size than the start", async () => {
     const { read, grpc } = setUp(() => ({ afterBytes: 20, error: interrupted }));
     grpc.object = { version: "v1", size: size + 1 };
     await expect(read("")).rejects.toMatchObject({ code: "INTERNAL" });
   });
 
-  it("does not ask by gRPC at a member that does not respond at all", async () => {
+  it("does not try gRPC at a member that does not respond at all", async () => {
     const { read, counts } = setUp(() => ({ error: new Unreachable("gone", { isGone: true }) }));
     await expect(read()).rejects.toBeInstanceOf(Unreachable);
     expect(counts()).toEqual({ http: 1, grpc: 0 });
   });
 
-  it.each(["NOT_FOUND", "UNAVAILABLE", "FAILED_PRECONDITION", "INTERNAL"] as const)("leaves %s as it is", async (code) => {
+  it.each(["NOT_FOUND", "UNAVAILABLE", "FAILED_PRECONDITION", "INTERNAL"] as const)("returns %s unchanged", async (code) => {
     const { read, counts } = setUp((count) => (count === 1 ? { error: new CacheError(code, "so it is") } : undefined));
     await expect(read()).rejects.toMatchObject({ code });
     await read();
     expect(counts()).toEqual({ http: 2, grpc: 0 });
   });
 
-  it("ends with its call, without asking anybody else", async () => {
+  it("ends with its call without another request", async () => {
     const { read, counts, call } = setUp(() => ({ gate: new Promise(() => undefined) }));
     const failed = expect(read()).rejects.toMatchObject({ code: "CANCELLED" });
     call.abort(new CacheError("CANCELLED", "enough"));

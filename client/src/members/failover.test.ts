@@ -32,7 +32,7 @@ function throws(error: unknown): never {
 }
 
 describe("failover", () => {
-  it("goes to the next member at once when one is unreachable, and puts that one last", async () => {
+  it("tries the next member immediately if one is unreachable, and puts that one last", async () => {
     const { asked, clock, breaker, go } = setUp();
     const result = go(({ grpcAddress }) => (grpcAddress === "a:1" ? throws(new Unreachable("gone")) : "done"));
     expect(await result).toBe("done");
@@ -41,7 +41,7 @@ describe("failover", () => {
     expect(inOrderOfReach(addresses, breaker)).toEqual([addresses[1], addresses[0]]);
   });
 
-  it("waits before it tries again what may pass", async () => {
+  it("waits before it retries a retryable error", async () => {
     const { asked, clock, go } = setUp();
     const result = go((_, count) => (count < 4 ? throws(passing()) : "done"));
     expect(await clock.run(result)).toBe("done");
@@ -50,14 +50,14 @@ describe("failover", () => {
     expect(clock.monotonicMs()).toBe(525);
   });
 
-  it("ends after a bounded number of tries, with the last error", async () => {
+  it("ends with the last error after the maximum number of attempts", async () => {
     const { asked, clock, go } = setUp(3);
     await expect(clock.run(go(() => throws(passing())))).rejects.toMatchObject({ code: "UNAVAILABLE" });
     expect(asked.length).toBe(3);
   });
 
   it.each(["UNAVAILABLE", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED"] as const)(
-    "does not repeat %s if the origin was tried already",
+    "does not retry %s if the origin was tried already",
     async (code) => {
       const { asked, go } = setUp();
       const tried = new CacheError(code, "the origin is down", { isOriginTried: true });
@@ -66,14 +66,14 @@ describe("failover", () => {
     },
   );
 
-  it("tries a wrong answer once more, not twice", async () => {
+  it("retries an invalid response once", async () => {
     const { asked, clock, go } = setUp();
     await expect(clock.run(go(() => throws(new CacheError("INTERNAL", "wrong"))))).rejects.toMatchObject({ code: "INTERNAL" });
     expect(asked).toEqual(["a:1", "b:1"]);
   });
 
   it.each(["NOT_FOUND", "FAILED_PRECONDITION", "OUT_OF_RANGE", "PERMISSION_DENIED", "INVALID_ARGUMENT"] as const)(
-    "does not try %s again",
+    "does not retry %s",
     async (code) => {
       const { asked, go } = setUp();
       await expect(go(() => throws(new CacheError(code, "no")))).rejects.toMatchObject({ code });
@@ -81,7 +81,7 @@ describe("failover", () => {
     },
   );
 
-  it("ends with the deadline, leaving no timer", async () => {
+  it("ends with the deadline and leaves no timer", async () => {
     const { clock, call, go } = setUp(1_000);
     await expect(clock.run(go(() => throws(passing())))).rejects.toMatchObject({ code: "DEADLINE_EXCEEDED" });
     expect(clock.monotonicMs()).toBe(10_000);
@@ -89,7 +89,7 @@ describe("failover", () => {
     expect(clock.waits).toBe(0);
   });
 
-  it("ends at once when the call is aborted while it waits", async () => {
+  it("ends immediately when the call is aborted while it waits", async () => {
     const { clock, call, go } = setUp();
     const result = go(() => throws(passing()));
     await new Promise((resolve) => setImmediate(resolve));

@@ -48,7 +48,7 @@ function shake(caller: CallerHandshake, listener: ListenerHandshake): KeyProof |
 }
 
 describe("the members' handshake", () => {
-  it("proves the caller's name to a listener with the same key, and never shows the key", () => {
+  it("proves the caller's name to a listener with the same key, and never sends the key", () => {
     const caller = new Caller(NEW);
     const sent: string[] = [];
     const handshake = caller.begin();
@@ -66,7 +66,7 @@ describe("the members' handshake", () => {
     ["the caller has only the old key", [OLD], [NEW, OLD], OLD, "proven"],
     ["both have both", [NEW, OLD], [NEW, OLD], NEW, "proven"],
     ["the listener has only the new key", [NEW, OLD], [NEW], NEW, "proven"],
-  ] as const)("works while a key is replaced: %s", (_, theirs, ours, used, outcome) => {
+  ] as const)("works during the replacement of a key: %s", (_, theirs, ours, used, outcome) => {
     const caller = new Caller(...theirs);
     expect(shake(caller.begin(), listenerWith(...ours))).toEqual({ name: "cache-0", key: used });
     expect(caller.outcomes).toEqual([`m:1 ${outcome}`]);
@@ -75,13 +75,13 @@ describe("the members' handshake", () => {
   it.each([
     ["another key", [OLD]],
     ["no key", []],
-  ])("proves nothing to a listener with %s, and goes on", (_, keys) => {
+  ])("proves nothing to a listener with %s, and continues", (_, keys) => {
     const caller = new Caller(NEW);
     expect(shake(caller.begin(), listenerWith(...keys))).toBeUndefined();
     expect(caller.outcomes).toEqual(["m:1 unknown"]);
   });
 
-  it("refuses a caller that knows the key's id and not the key", () => {
+  it("rejects a caller that knows the key's id but not the key", () => {
     const caller = new Caller({ id: NEW.id, secret: OLD.secret });
     const listener = listenerWith(NEW);
     const challenge = listener.take(bytes(caller.begin().hello))!.reply;
@@ -90,7 +90,7 @@ describe("the members' handshake", () => {
     expect(() => caller.begin().take(bytes(challenge))).toThrow("it does not know the members' key");
   });
 
-  it("refuses a proof that was recorded on another connection", () => {
+  it("rejects a proof that was recorded on another connection", () => {
     const recorded = new Caller(NEW).begin();
     const first = listenerWith(NEW);
     const proof = recorded.take(bytes(first.take(bytes(recorded.hello))!.reply))!;
@@ -99,13 +99,13 @@ describe("the members' handshake", () => {
     expect(() => second.take(bytes(proof))).toThrow("does not know the members' key");
   });
 
-  it("refuses a proof that the listener's own challenge is sent back as", () => {
+  it("rejects the listener's own challenge as a proof", () => {
     const listener = listenerWith(NEW);
     const { reply } = listener.take(bytes(new Caller(NEW).begin().hello))!;
     expect(() => listener.take(bytes(`${reply.trim().split(" ").at(-1)}\n`))).toThrow("does not know the members' key");
   });
 
-  it("refuses a listener that is another member than the one expected at its address", () => {
+  it("rejects a listener that is not the expected member of its address", () => {
     const caller = new Caller(NEW);
     caller.expected = "cache-2";
     expect(() => shake(caller.begin(), listenerWith(NEW))).toThrow("it is the member cache-1, not cache-2");
@@ -113,7 +113,7 @@ describe("the members' handshake", () => {
     expect(shake(caller.begin(), listenerWith(NEW))).toMatchObject({ name: "cache-0" });
   });
 
-  it("takes lines in any pieces, and leaves what is behind the proof", () => {
+  it("accepts lines in any pieces, and returns the bytes after the proof", () => {
     const handshake = new Caller(NEW).begin();
     const listener = listenerWith(NEW);
     const half = handshake.hello.length >> 1;
@@ -130,12 +130,12 @@ describe("the members' handshake", () => {
     ["too many fields", "frontcache-member/1 bmFtZQ nonce id more\n"],
     ["a line that is too long", `frontcache-member/1 ${"a".repeat(MAX_HANDSHAKE_LINE)}\n`],
     ["a line without an end", "a".repeat(MAX_HANDSHAKE_LINE + 1)],
-  ])("refuses %s", (_, text) => {
+  ])("rejects %s", (_, text) => {
     expect(() => listenerWith(NEW).take(bytes(text))).toThrow(/members' handshake/);
     expect(() => new Caller(NEW).begin().take(bytes(text))).toThrow(/members' handshake/);
   });
 
-  it("refuses bytes of a listener that speaks before its turn", () => {
+  it("rejects bytes of a listener that sends too early", () => {
     const handshake = new Caller(NEW).begin();
     const { reply } = listenerWith(NEW).take(bytes(handshake.hello))!;
     expect(() => handshake.take(bytes(`${reply}HTTP/1.1 200`))).toThrow("it sent more than the members' handshake");

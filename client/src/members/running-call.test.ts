@@ -17,7 +17,7 @@ describe("a running call", () => {
     expect(call.remainingMs()).toBe(0);
   });
 
-  it("ends as CANCELLED with whatever reason the caller's signal has, and as DEADLINE_EXCEEDED with a time-out", () => {
+  it("ends as CANCELLED for any reason of the caller's signal, and as DEADLINE_EXCEEDED for a timeout", () => {
     const clock = new ManualClock(0);
     for (const reason of [undefined, new Error("own"), "text"]) {
       const caller = new AbortController();
@@ -29,7 +29,7 @@ describe("a running call", () => {
     expect(new RunningCall({ clock, subject, signal: timedOut }).signal.reason).toMatchObject({ code: "DEADLINE_EXCEEDED" });
   });
 
-  it("leaves no timer and no listener behind, however it ends", () => {
+  it("leaves no timer and no listener after any kind of end", () => {
     const clock = new ManualClock(0);
     const caller = new AbortController();
     const done = new RunningCall({ clock, subject, deadlineMs: 100, signal: caller.signal });
@@ -40,7 +40,7 @@ describe("a running call", () => {
     expect(getEventListeners(caller.signal, "abort")).toEqual([]);
   });
 
-  it("shares one listener with all others of the same signal, and changes nothing else at it", () => {
+  it("shares one listener with all other calls of the same signal, and changes nothing else at it", () => {
     const clock = new ManualClock(0);
     const { signal } = new AbortController();
     const before = getMaxListeners(signal);
@@ -53,7 +53,7 @@ describe("a running call", () => {
     expect(getEventListeners(signal, "abort")).toEqual([]);
   });
 
-  it("ends with all others of the same signal, but for those that were over, and those whose end comes of another's", () => {
+  it("ends with all other running calls of the same signal, once each", () => {
     const clock = new ManualClock(0);
     const caller = new AbortController();
     const calls = Array.from({ length: 4 }, () => new RunningCall({ clock, subject, signal: caller.signal }));

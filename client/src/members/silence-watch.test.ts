@@ -29,7 +29,7 @@ function setUp() {
 }
 
 describe("a silence watch", () => {
-  it("sends no probe while something arrives", () => {
+  it("sends no probe while bytes arrive", () => {
     const { clock, seen, watch, call } = setUp();
     watch.add(call);
     for (let round = 0; round < 20; round++) {
@@ -39,7 +39,7 @@ describe("a silence watch", () => {
     expect(seen.probes).toBe(0);
   });
 
-  it("probes a member that answers its probes but sends no bytes, again and again", async () => {
+  it("repeatedly probes a member that answers probes but sends no bytes", async () => {
     const { clock, seen, watch, call, answer } = setUp();
     watch.add(call);
     for (let round = 1; round <= 3; round++) {
@@ -76,7 +76,7 @@ describe("a silence watch", () => {
     }
   });
 
-  it("takes bytes of one call as a sign of life for all others", () => {
+  it("counts bytes of one call as a sign of life for all calls", () => {
     const { clock, seen, watch, call } = setUp();
     watch.add(call);
     for (let round = 0; round < 10; round++) {
@@ -124,7 +124,7 @@ describe("a wait for a probe's answer", () => {
     return { probe, read };
   }
 
-  it("lasts exactly as long as given if this process runs all the time", () => {
+  it("lasts exactly the given time if this process runs continuously", () => {
     const clock = new ManualClock(0);
     const { probe: waiting } = probe(clock);
     clock.advance(PROBE_TIMEOUT_MS - 1);
@@ -133,7 +133,7 @@ describe("a wait for a probe's answer", () => {
     expect(waiting.outcome).toBe("timed out");
   });
 
-  it("does not take a live member for frozen on a starved machine, whose timers fire late while the answer lies unread", () => {
+  it("does not consider a live member frozen on an overloaded machine, whose timers fire late while the answer is unread", () => {
     for (const [before, standstillMs] of [0, 100, 250, 400, 499].flatMap((ms) => [200, 500, 2_000, 10_000].map((s) => [ms, s]))) {
       const clock = new ManualClock(0);
       const { probe: waiting, read } = probe(clock);
@@ -144,7 +144,7 @@ describe("a wait for a probe's answer", () => {
     }
   });
 
-  it("ends even if this process is late all the time", () => {
+  it("ends even if all ticks of this process are late", () => {
     const clock = new ManualClock(0);
     const { probe: waiting } = probe(clock);
     let stalls = 0;

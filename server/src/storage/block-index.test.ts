@@ -41,7 +41,7 @@ function block(on: Volume, url: string, version = "v1", createdAtMs = 0): Cached
 }
 
 describe("the index", () => {
-  it("finds blocks by identity, keeps the volume's order of use, and notes which blocks were used", () => {
+  it("finds blocks by identity, keeps the volume's order of use, and records used blocks", () => {
     const [index, on] = [newIndex(), volume()];
     const blocks = ["a", "b", "c"].map((url) => block(on, url));
     for (const each of blocks) index.add(each);
@@ -58,7 +58,7 @@ describe("the index", () => {
     ]);
   });
 
-  it("does not lose a block to the removal of its predecessor", () => {
+  it("keeps a block when its predecessor is removed", () => {
     const [index, on] = [newIndex(), volume()];
     const [first, second] = [block(on, "a"), block(on, "a")];
     index.add(first);
@@ -69,7 +69,7 @@ describe("the index", () => {
     expect(index.newest("a")?.version).toBe("v1");
   });
 
-  it("knows the newest version until its last block is gone", () => {
+  it("returns the newest version until its last block is removed", () => {
     const [index, on] = [newIndex(), volume()];
     const [older, newer] = [block(on, "a", "v1", 1), block(on, "a", "v2", 2)];
     index.add(newer);
@@ -82,7 +82,7 @@ describe("the index", () => {
     expect([...index.select({ prefix: "" })]).toEqual([]);
   });
 
-  it("looks at each block once when it searches for the oldest of 65,536 that nobody reads", () => {
+  it("visits each block once to find the oldest unpinned one of 65,536", () => {
     const [index, on] = [newIndex(), volume()];
     const blocks = Array.from({ length: 65_536 }, (_, name) => block(on, `s3://bucket/${name}`));
     for (const each of blocks) index.add(each);

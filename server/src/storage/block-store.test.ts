@@ -17,7 +17,7 @@ const BLOCK = 64 * KiB;
 const url = "s3://bucket/key";
 
 describe("a block store", () => {
-  it("gives back what was written, and knows nothing else", async () => {
+  it("returns written blocks, and no others", async () => {
     const { store, disk } = await openStore();
     const [id, info] = [testId(url), testInfo()];
     expect(store.pin(id)).toBeUndefined();
@@ -30,7 +30,7 @@ describe("a block store", () => {
     await store.close();
   });
 
-  it("has the segments that were written and no others", async () => {
+  it("returns written segments, and no others", async () => {
     const { store } = await openStore();
     const [id, info] = [testId(url), testInfo()];
     await keep(store, id, info, testSegments(id, info, [1, 2, 5]));
@@ -84,7 +84,7 @@ describe("a block store", () => {
     await store.close();
   });
 
-  it("combines the writes that wait behind another write of their block, and answers each of them", async () => {
+  it("combines writes that wait for another write of their block, and settles each", async () => {
     const { store, disk } = await openStore();
     const [id, info] = [testId(url), testInfo()];
     const otherSize = { ...info, objectSize: info.objectSize + 1 };
@@ -110,7 +110,7 @@ describe("a block store", () => {
     await store.close();
   });
 
-  it("keeps the short last block of an object and tiny objects", async () => {
+  it("caches the short last block of an object, and tiny objects", async () => {
     const { store, disk } = await openStore();
     const [last, info] = [testId(url, BLOCK), testInfo(BLOCK + 10_001)];
     const [tiny, tinyInfo] = [testId("s3://bucket/tiny"), testInfo(1)];
@@ -123,7 +123,7 @@ describe("a block store", () => {
     await store.close();
   });
 
-  it("refuses segments past the block's end, another object size and an identity that fits into no footer", async () => {
+  it("rejects segments past the block's end, another object size, and an identity that does not fit into a footer", async () => {
     const { store, disk } = await openStore();
     const [id, info] = [testId(url), testInfo()];
     await keep(store, id, info, testSegments(id, info, [0]));
@@ -137,7 +137,7 @@ describe("a block store", () => {
     await store.close();
   });
 
-  it("names the newest cached version and the cached bytes of each", async () => {
+  it("returns the newest cached version and the cached bytes of each version", async () => {
     const { store } = await openStore();
     for (const [version, createdAtMs] of [
       ["v1", 100],
@@ -158,7 +158,7 @@ describe("a block store", () => {
     await store.close();
   });
 
-  it("evicts by URL, by version and by prefix, and nothing without a name", async () => {
+  it("evicts by URL, by version and by prefix, and nothing for an empty selector", async () => {
     const { store, disk } = await openStore();
     const names = ["s3://bucket/a/1", "s3://bucket/a/2", "s3://bucket/b"];
     for (const name of names) {
@@ -180,7 +180,7 @@ describe("a block store", () => {
     await store.close();
   });
 
-  it("evicts a pinned block from under its reader, who reads on, and gives the space back after the last slice", async () => {
+  it("evicts a pinned block while its read continues, and frees the space after the last slice", async () => {
     const { store, disk } = await openStore();
     const [id, info] = [testId(url), testInfo()];
     await keep(store, id, info, testSegments(id, info));
@@ -199,7 +199,7 @@ describe("a block store", () => {
     await store.close();
   });
 
-  it("gives the reader of an evicted block nothing of the block that came after it", async () => {
+  it("returns no bytes of a new block to the read of its evicted predecessor", async () => {
     const { store } = await openStore({ maxMappings: 1 });
     const [id, other, info] = [testId(url), testId("s3://bucket/other"), testInfo()];
     await keep(store, id, info, testSegments(id, info));
@@ -215,7 +215,7 @@ describe("a block store", () => {
     await store.close();
   });
 
-  it("writes a block anew only when the evicted one's file is gone", async () => {
+  it("rewrites a block only after the evicted one's file was removed", async () => {
     const { store, disk } = await openStore();
     const [id, info] = [testId(url), testInfo()];
     await keep(store, id, info, testSegments(id, info));
@@ -234,7 +234,7 @@ describe("a block store", () => {
     await store.close();
   });
 
-  it("takes a block in again at once after its eviction", async () => {
+  it("caches a block again immediately after its eviction", async () => {
     const { store, disk } = await openStore();
     const [id, info] = [testId(url), testInfo()];
     await keep(store, id, info, testSegments(id, info));
@@ -247,7 +247,7 @@ describe("a block store", () => {
     await store.close();
   });
 
-  it("leaves no file open, no timer and no lock behind", async () => {
+  it("leaves no open file, timer or lock", async () => {
     const { store, disk, clock } = await openStore();
     const [id, info] = [testId(url), testInfo()];
     await keep(store, id, info, testSegments(id, info));

@@ -88,7 +88,7 @@ describe("a process that dies", () => {
     );
   });
 
-  it("keeps every block whose write had been answered", async () => {
+  it("keeps every block whose write was completed", async () => {
     const { store, disk, clock } = await openStore();
     for (const name of names.slice(0, 3)) await keep(store, id(name), info, testSegments(id(name), info));
     disk.before = () => new Promise(() => undefined);

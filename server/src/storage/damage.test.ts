@@ -49,7 +49,7 @@ async function readThrough(store: BlockStore): Promise<{ bytes: Buffer; fetched:
 }
 
 describe("a damaged block file", () => {
-  it("with a flipped bit in its data is a miss of that segment alone, and whole after the next write", async () => {
+  it("with a flipped bit in its data is a miss of only that segment, and complete after the next write", async () => {
     const { store, disk, path } = await restarted();
     disk.file(path).flipBit(2 * SEGMENT + 77, 3);
     expect(await readBlock(store, id, 2 * SEGMENT, 3 * SEGMENT)).toBeUndefined();
@@ -64,7 +64,7 @@ describe("a damaged block file", () => {
     await store.close();
   });
 
-  it("says in its footer that a segment was given up, before the segment's bytes are touched, and for ever", async () => {
+  it("records a dropped segment in its footer permanently, before the segment's bytes change", async () => {
     const first = await openStore();
     await keep(first.store, id, info, testSegments(id, info, [0, 1, 2]));
     await first.store.close();
@@ -110,7 +110,7 @@ describe("a damaged block file", () => {
     await again.store.close();
   });
 
-  it("has each segment checked once, however many readers ask for it", async () => {
+  it("has each segment verified once for any number of reads", async () => {
     const { store, disk } = await restarted();
     let bytesRead = 0;
     disk.before = (operation) => {
@@ -123,7 +123,7 @@ describe("a damaged block file", () => {
     await store.close();
   });
 
-  it("truncated while it is cached is a miss, is counted once, and is whole after the next read", async () => {
+  it("truncated while it is cached is a miss, is counted once, and is complete after the next read", async () => {
     const { store, disk, path } = await restarted();
     expect(areTestBytes(await readBlock(store, id, 0, BLOCK), 0, BLOCK)).toBe(true);
     disk.file(path).truncate(5 * SEGMENT + 10);
@@ -136,7 +136,7 @@ describe("a damaged block file", () => {
     await store.close();
   });
 
-  it("whose name is gone is a miss once it has to be opened", async () => {
+  it("that was unlinked is a miss when it has to be opened", async () => {
     const { store, disk, path } = await restarted();
     disk.removeDirectory(path);
     expect(await readBlock(store, id, 0, BLOCK)).toBeUndefined();
@@ -145,7 +145,7 @@ describe("a damaged block file", () => {
     await store.close();
   });
 
-  it.each(["EIO", "EACCES"])("that can't be opened (%s) is a miss and is given up", async (code) => {
+  it.each(["EIO", "EACCES"])("that cannot be opened (%s) is a miss and is dropped", async (code) => {
     const { store, disk, clock } = await restarted();
     disk.before = (operation, path) => {
       if (operation === "open") throw systemError(code, path);
@@ -161,7 +161,7 @@ describe("a damaged block file", () => {
     await store.close();
   });
 
-  it("that can't be opened for lack of descriptors is a miss and stays", async () => {
+  it("that cannot be opened for lack of descriptors is a miss and stays cached", async () => {
     const { store, disk } = await restarted();
     disk.before = (operation, path) => {
       if (operation === "open") throw systemError("EMFILE", path);
@@ -174,7 +174,7 @@ describe("a damaged block file", () => {
     await store.close();
   });
 
-  it("with a bad sector loses that segment, whether it was checked before or not", async () => {
+  it("with a bad sector loses that segment, verified before or not", async () => {
     const { store, disk, clock } = await restarted();
     expect(areTestBytes(await readBlock(store, id, 0, SEGMENT), 0, SEGMENT)).toBe(true);
     disk.before = (operation, path) => {
@@ -192,7 +192,7 @@ describe("a damaged block file", () => {
     await store.close();
   });
 
-  it("that has lost its last segment is removed", async () => {
+  it("without any segment left is removed", async () => {
     const { store, disk, path } = await restarted();
     for (let segment = 0; segment < 8; segment++) disk.file(path).flipBit(segment * SEGMENT, 0);
     for (let segment = 0; segment < 8; segment++) expect(await readBlock(store, id, segment * SEGMENT, BLOCK)).toBeUndefined();
@@ -202,7 +202,7 @@ describe("a damaged block file", () => {
     await store.close();
   });
 
-  it("never gives a wrong byte, is counted, and is whole after the next read, whatever happened to it between two starts", async () => {
+  it("damaged between two starts never causes a wrong byte, is counted, and is complete after the next read", async () => {
     const damage = fc.oneof(
       fc.record({ kind: fc.constant("flip" as const), at: fc.nat(BLOCK + FOOTER_BYTES - 1), bit: fc.nat(7) }),
       fc.record({ kind: fc.constant("cut" as const), at: fc.nat(BLOCK + FOOTER_BYTES - 1), bit: fc.constant(0) }),

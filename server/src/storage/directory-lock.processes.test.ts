@@ -12,7 +12,7 @@ const libc = await loadLibc();
 describe.each([
   ["the kernel's lock", libc, libc !== undefined],
   ["a process id", undefined, true],
-] as const)("a directory claimed by %s", (_name, library, isRunnable) => {
+] as const)("a directory locked by %s", (_name, library, isRunnable) => {
   let directory: string;
 
   beforeEach(() => {
@@ -21,7 +21,7 @@ describe.each([
 
   afterEach(() => rmSync(directory, { recursive: true, force: true }));
 
-  it.runIf(isRunnable)("is refused to another, who is told whom to look for", async () => {
+  it.runIf(isRunnable)("is refused to another process, with a hint at its owner", async () => {
     const claim = await claimDirectory(directory, library);
     const message = new RegExp(`^${directory} is in use by another process \\(${process.pid}.*\\): stop it or choose another`);
     await expect(claimDirectory(directory, library)).rejects.toThrow(message);
@@ -30,7 +30,7 @@ describe.each([
     await (await claimDirectory(directory, library)).release();
   });
 
-  it.runIf(isRunnable)("is free again after its holder's death", async () => {
+  it.runIf(isRunnable)("is unlocked by its owner's death", async () => {
     const holder = spawn(process.execPath, ["-e", "setInterval(() => undefined, 1000)"], { stdio: "ignore" });
     writeFileSync(join(directory, "lock"), `${holder.pid}`);
     holder.kill("SIGKILL");
@@ -38,7 +38,7 @@ describe.each([
     await (await claimDirectory(directory, library)).release();
   });
 
-  it.runIf(isRunnable)("is made with its parents, and is free of a lock file that says nothing", async () => {
+  it.runIf(isRunnable)("is created with its parents, and ignores an invalid lock file", async () => {
     const deep = join(directory, "a", "b");
     await (await claimDirectory(deep, library)).release();
     writeFileSync(join(deep, "lock"), "what is this");
@@ -46,8 +46,8 @@ describe.each([
   });
 });
 
-describe("a claim by process id", () => {
-  it.runIf(process.platform === "linux")("is not held by a later process of the same id", async () => {
+describe("a lock by process ID", () => {
+  it.runIf(process.platform === "linux")("is not held by a later process with the same ID", async () => {
     const directory = mkdtempSync(join(tmpdir(), "claim-"));
     writeFileSync(join(directory, "lock"), `${process.pid} 1`);
     const claim = await claimDirectory(directory, undefined);

@@ -15,7 +15,7 @@ function stage(): { regions: MappedRegions; touch: (start: number, end: number) 
 }
 
 describe("the regions of a mapping", () => {
-  it("count once, however often they are touched, and never beyond the mapping", () => {
+  it("count once for any number of touches, and never beyond the mapping", () => {
     const { regions, touch } = stage();
     for (let read = 0; read < 100; read++) touch(10, 20);
     expect(regions.touchedBytes).toBe(2 * MiB);
@@ -26,7 +26,7 @@ describe("the regions of a mapping", () => {
     expect(regions.touchedBytes).toBe(7 * MiB);
   });
 
-  it("are hot at the second touch, once, and not where reads take them whole", () => {
+  it("are hot once, at the second touch, and not if reads cover them completely", () => {
     const { regions, touch } = stage();
     expect(touch(10, 20)).toEqual([]);
     expect(regions.areEntered(10, 20)).toBe(false);
@@ -37,7 +37,7 @@ describe("the regions of a mapping", () => {
     expect(regions.areEntered(0, 7 * MiB)).toBe(true);
   });
 
-  it("are touched anew after all is let go, and hot again where the file has grown", () => {
+  it("are counted again after a release, and hot again where the file has grown", () => {
     const { regions, touch } = stage();
     touch(0, 7 * MiB);
     regions.grow();

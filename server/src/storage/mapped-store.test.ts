@@ -62,7 +62,7 @@ describe.each([
     rmSync(directory, { recursive: true });
   });
 
-  it.runIf(isRunnable)("gives back what was written, before and after a start", async () => {
+  it.runIf(isRunnable)("returns written bytes, before and after a restart", async () => {
     for (const id of ids) await keep(store, id, info, testSegments(id, info));
     for (const id of ids) expect(areTestBytes(await readBlock(store, id, 0, BLOCK), 0, BLOCK)).toBe(true);
     await store.close();
@@ -72,20 +72,17 @@ describe.each([
     expect(await storageFaults(store, disk, testGeometry)).toEqual([]);
   });
 
-  it.runIf(isRunnable && isMapped)(
-    "keeps no more of the mapped files in its memory than it may, and reads rightly on",
-    async () => {
-      await store.close();
-      await open(16, { ...storageTuning, mappedMemoryBytes: BLOCK });
-      for (const id of ids) await keep(store, id, info, testSegments(id, info));
-      for (let round = 0; round < 4; round++) {
-        for (const id of ids) expect(areTestBytes(await readBlock(store, id, 0, BLOCK), 0, BLOCK)).toBe(true);
-        await expect.poll(residentKB).toBeLessThanOrEqual((2 * BLOCK) / 1024);
-      }
-    },
-  );
+  it.runIf(isRunnable && isMapped)("limits the memory of mapped files, and keeps reading correctly", async () => {
+    await store.close();
+    await open(16, { ...storageTuning, mappedMemoryBytes: BLOCK });
+    for (const id of ids) await keep(store, id, info, testSegments(id, info));
+    for (let round = 0; round < 4; round++) {
+      for (const id of ids) expect(areTestBytes(await readBlock(store, id, 0, BLOCK), 0, BLOCK)).toBe(true);
+      await expect.poll(residentKB).toBeLessThanOrEqual((2 * BLOCK) / 1024);
+    }
+  });
 
-  it.runIf(isRunnable && isMapped)("counts what a reader touches late, whose block has left the memory meanwhile", async () => {
+  it.runIf(isRunnable && isMapped)("counts late touches of a block whose pages were released meanwhile", async () => {
     await store.close();
     await open(16, { ...storageTuning, mappedMemoryBytes: BLOCK });
     for (const id of ids) await keep(store, id, info, testSegments(id, info));
@@ -96,7 +93,7 @@ describe.each([
     expect(residentKB()).toBeLessThanOrEqual(BLOCK / 1024);
   });
 
-  it.runIf(isRunnable && isMapped)("answers what is in memory at once, whole and without a copy", async () => {
+  it.runIf(isRunnable && isMapped)("returns bytes in memory synchronously, completely and without a copy", async () => {
     const id = ids[0]!;
     await keep(store, id, info, testSegments(id, info, [0, 1, 2, 4]));
     const pin = store.pin(id)!;
@@ -114,7 +111,7 @@ describe.each([
     pin.release();
   });
 
-  it.runIf(isRunnable)("finds a file cut short under it to be a miss, and lives", async () => {
+  it.runIf(isRunnable)("treats a truncated mapped file as a miss without crashing", async () => {
     const id = ids[0]!;
     await keep(store, id, info, testSegments(id, info));
     expect(areTestBytes(await readBlock(store, id, 0, BLOCK), 0, BLOCK)).toBe(true);
@@ -131,7 +128,7 @@ describe.each([
     expect(await storageFaults(store, disk, testGeometry)).toEqual([]);
   });
 
-  it.runIf(isRunnable)("keeps an evicted block for its reader, and gives its space back after the last slice", async () => {
+  it.runIf(isRunnable)("keeps an evicted block for its read, and frees its space after the last slice", async () => {
     const id = ids[0]!;
     await keep(store, id, info, testSegments(id, info));
     const pin = store.pin(id)!;
@@ -149,7 +146,7 @@ describe.each([
     expect(store.status()).toMatchObject({ mappings: 0, openFiles: 0, volumes: [{ usedBytes: 0 }] });
   });
 
-  it.runIf(isRunnable)("closes the least recently used files beyond its bound, never one that is being read", async () => {
+  it.runIf(isRunnable)("closes the least recently used files above its limit, never one that is being read", async () => {
     for (const id of ids) await keep(store, id, info, testSegments(id, info));
     const pins = ids.map((id) => store.pin(id)!);
     const slices = await Promise.all(pins.map((pin) => pin.read(0, BLOCK)));
@@ -162,7 +159,7 @@ describe.each([
     await expect.poll(() => store.status().openFiles).toBeLessThanOrEqual(2);
   });
 
-  it.runIf(isRunnable)("reads rightly while blocks come and go", async () => {
+  it.runIf(isRunnable)("reads correctly while blocks are cached and evicted", async () => {
     const rounds = Array.from({ length: 60 }, (_, round) => round);
     await Promise.all(
       ids.map(async (id, index) => {

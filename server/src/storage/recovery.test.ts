@@ -92,7 +92,7 @@ describe("after a start", () => {
     await store.close();
   });
 
-  it("strays, foreign files and blocks of other sizes or formats are gone", async () => {
+  it("stray files, foreign files and blocks of other sizes or formats are removed", async () => {
     const first = await openStore();
     await keep(first.store, ids[0]!, info, testSegments(ids[0]!, info));
     await first.store.close();
@@ -119,7 +119,7 @@ describe("after a start", () => {
     await other.store.close();
   });
 
-  it("somebody's directories stay, are noted, and the volume serves", async () => {
+  it("foreign directories stay, are logged, and the volume is used", async () => {
     const first = await openStore();
     await keep(first.store, ids[0]!, info, testSegments(ids[0]!, info));
     await first.store.close();
@@ -135,7 +135,7 @@ describe("after a start", () => {
     await store.close();
   });
 
-  it("space of segments that were being written when the process died is back", async () => {
+  it("the space of segments that were being written when the process died is free", async () => {
     const first = await openStore();
     await keep(first.store, ids[0]!, info, testSegments(ids[0]!, info, [0]));
     first.disk.before = (operation, path) => {
@@ -167,7 +167,7 @@ describe("after a start", () => {
     await store.close();
   });
 
-  it.each(["EIO", "EACCES"])("a volume whose disk answers %s to a listing is left out, and the other serves", async (code) => {
+  it.each(["EIO", "EACCES"])("a volume whose disk answers %s to a listing is not used, and the other one is", async (code) => {
     const volumes = [{ path: "/a" }, { path: "/b" }];
     const first = await openStore({ volumes });
     await first.store.close();
@@ -184,7 +184,7 @@ describe("after a start", () => {
     await store.close();
   });
 
-  it("a volume whose disk hangs is left out, too", async () => {
+  it("a volume whose disk hangs is not used either", async () => {
     const volumes = [{ path: "/a" }, { path: "/b" }];
     const first = await openStore({ volumes });
     await first.store.close();
@@ -197,7 +197,7 @@ describe("after a start", () => {
     await store.close();
   });
 
-  it("a file that can't be read is given up", async () => {
+  it("a file that cannot be read is dropped", async () => {
     const first = await openStore();
     for (const id of ids) await keep(first.store, id, info, testSegments(id, info));
     await first.store.close();

@@ -4,7 +4,7 @@ import { READ_BYTES, ReadBuffers, References } from "./references.js";
 const KiB = 1 << 10;
 
 describe("read buffers", () => {
-  it("give the requested bytes, up to one read, and take them back once", () => {
+  it("provide the requested bytes, up to one read, and are returned once", () => {
     const references = new References();
     const buffers = new ReadBuffers(2 * READ_BYTES, references);
     const [large, odd, small] = [buffers.take(10 * READ_BYTES), buffers.take(100_000), buffers.take(4 * KiB)];
@@ -18,7 +18,7 @@ describe("read buffers", () => {
     expect(references.open).toBe(0);
   });
 
-  it("make reads small when slow readers hold everything, and use no more pooled memory than they may", () => {
+  it("make reads small while slow clients use all buffers, and limit the pooled memory", () => {
     const references = new References();
     const buffers = new ReadBuffers(2 * READ_BYTES, references);
     const slices = Array.from({ length: 5 }, () => buffers.take(READ_BYTES));

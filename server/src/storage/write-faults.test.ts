@@ -77,7 +77,7 @@ describe.each(codes)("a disk that answers %s", (code) => {
     }
   });
 
-  it("at any step of a write of more segments leaves what was cached before, or nothing, and no wrong byte", async () => {
+  it("at any step of a write of more segments leaves the segments cached before, or none, and no wrong byte", async () => {
     const first = (store: BlockStore): Promise<boolean> => keep(store, id, info, testSegments(id, info, [0, 3]));
     const more = (store: BlockStore): Promise<boolean> => keep(store, id, info, testSegments(id, info, [1, 2]));
     const steps = await stepsOf(more, first);
@@ -95,7 +95,7 @@ describe.each(codes)("a disk that answers %s", (code) => {
     }
   });
 
-  it("from some step on, for good, harms neither the reader nor other blocks", async () => {
+  it("permanently from some step on affects neither the read nor other blocks", async () => {
     const write = (store: BlockStore): Promise<boolean> => keep(store, id, info, testSegments(id, info, [0, 3]));
     const steps = await stepsOf(write, (store) => keep(store, other, info, testSegments(other, info)));
     for (let step = 0; step < steps; step++) {
@@ -123,7 +123,7 @@ describe("a volume", () => {
     ["EACCES", "failing"],
     ["ENOSPC", "full"],
     ["EMFILE", "ok"],
-  ])("says after %s that it is %s, and is left alone for a while", async (code, state) => {
+  ])("has after %s the state %s, and is tried again after a while", async (code, state) => {
     const { store, disk, clock } = await openStore();
     failAt(disk, code, (_count, operation) => operation === "write");
     await keep(store, id, info, testSegments(id, info, [0]));
@@ -137,7 +137,7 @@ describe("a volume", () => {
     await store.close();
   });
 
-  it("that fails keeps nothing more of its blocks, while another one takes new blocks", async () => {
+  it("that fails caches nothing more, while another one caches new blocks", async () => {
     const { store, disk } = await openStore({ volumes: [{ path: "/a" }, { path: "/b" }] });
     await keep(store, id, info, testSegments(id, info, [0]));
     expect(store.status().volumes.map((volume) => volume.blocks)).toEqual([1, 0]);
@@ -170,7 +170,7 @@ describe("a volume", () => {
     await expectRecovered(fixture);
   });
 
-  it("with a disk that hangs fails writes and reads by its time limit, and everything else at once", async () => {
+  it("with a hung disk fails running operations at their time limit, and further ones immediately", async () => {
     const fixture = await openStore({ maxMappings: 1 });
     const { store, disk, clock } = fixture;
     await keep(store, id, info, testSegments(id, info));

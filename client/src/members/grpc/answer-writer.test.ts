@@ -37,8 +37,8 @@ class Target implements ReadTarget {
 const writerTo = (target: Target) => new AnswerWriter(target, target.nextRequest(), { resume: () => undefined });
 const message = (data: Buffer, version = "", objectSize = 0) => ({ data, version, objectSize });
 
-describe("an answer's writer", () => {
-  it("lands messages of any lengths one behind the other", () => {
+describe("a response writer", () => {
+  it("writes messages of any lengths consecutively", () => {
     fc.assert(
       fc.property(fc.array(fc.nat(20), { minLength: 1 }), fc.integer({ min: 1, max: 30 }), (lengths, roomBytes) => {
         const total = lengths.reduce((sum, length) => sum + length, 0);
@@ -57,7 +57,7 @@ describe("an answer's writer", () => {
     );
   });
 
-  it("refuses a byte too much before it is written", () => {
+  it("rejects surplus bytes before they are written", () => {
     const target = new Target(4);
     const writer = writerTo(target);
     writer.write(message(ramp(0, 4), "v1", 10));
@@ -65,7 +65,7 @@ describe("an answer's writer", () => {
     expect(target.landedBytes).toBe(4);
   });
 
-  it("refuses an end with bytes missing, and one without any message", () => {
+  it("rejects an end with missing bytes, or without any message", () => {
     const writer = writerTo(new Target(4));
     expect(() => writer.end()).toThrow("file at offset 0: the member sent nothing at all");
     writer.write(message(ramp(0, 3), "v1", 10));

@@ -10,7 +10,7 @@ describe("a failed call", () => {
     expect(isUnreachable({ code, metadata: answeredTrailers({ isOriginTried: false }) })).toBe(false);
   });
 
-  it("says in its trailers whether the origin was tried", () => {
+  it("reports in its trailers whether the origin was tried", () => {
     expect(isOriginTried({ metadata: answeredTrailers({ isOriginTried: true }) })).toBe(true);
     expect(isOriginTried({ metadata: answeredTrailers({ isOriginTried: false }) })).toBe(false);
     expect([isOriginTried({ metadata: new Metadata() }), isOriginTried({})]).toEqual([false, false]);

@@ -58,8 +58,8 @@ function sendBeginning(call: ReadCall, bytes: number): void {
 const failWith = (code: status, details: string) =>
   Object.assign(new Error(details), { code, details, metadata: answeredTrailers({ isOriginTried: false }) });
 
-describe("members by gRPC", () => {
-  it("lands what the member sends, and asks with url, range, version and deadline", async () => {
+describe("calls to members over gRPC", () => {
+  it("send url, range, version and deadline, and receive the member's bytes", async () => {
     const asked: ReadCall[] = [];
     const { landing, read } = await setUp({
       readRange(call) {
@@ -75,7 +75,7 @@ describe("members by gRPC", () => {
     expect(remainingMs).toBeLessThanOrEqual(11_000);
   });
 
-  it("fails with INTERNAL when the member sends less or more than asked for", async () => {
+  it("fail with INTERNAL if the member sends fewer or more bytes than requested", async () => {
     const short = await setUp({
       readRange(call) {
         sendBeginning(call, 100);
@@ -95,7 +95,7 @@ describe("members by gRPC", () => {
     await expect(nothing.read()).rejects.toMatchObject({ code: "INTERNAL", message: expect.stringContaining("nothing at all") });
   });
 
-  it("ends an answer of another version at once, on the member's side too", async () => {
+  it("cancel a response of another version immediately, also at the member", async () => {
     let cancelled: Promise<unknown> | undefined;
     const { read } = await setUp({
       readRange(call) {
@@ -107,7 +107,7 @@ describe("members by gRPC", () => {
     await cancelled;
   });
 
-  it("passes on the member's error in its own words, with what landed before it", async () => {
+  it("return the member's error message, and keep the bytes received before", async () => {
     const { read, landing } = await setUp({
       readRange(call) {
         sendBeginning(call, 100);
@@ -119,12 +119,12 @@ describe("members by gRPC", () => {
     expect(landing.landedBytes).toBe(200);
   });
 
-  it("names the object where the member's words don't", async () => {
+  it("add the object to a member's message that does not name it", async () => {
     const { read } = await setUp({ readRange: (call) => void call.emit("error", failWith(status.NOT_FOUND, "no such object")) });
     await expect(read()).rejects.toMatchObject({ code: "NOT_FOUND", message: `${url}: no such object` });
   });
 
-  it("says Unreachable when the connection breaks in the middle", async () => {
+  it("are Unreachable if the connection is lost in the middle", async () => {
     const { read, member, landing } = await setUp({
       readRange(call) {
         sendBeginning(call, 100);
@@ -137,7 +137,7 @@ describe("members by gRPC", () => {
     expect(landing.complete).toBe(false);
   });
 
-  it("says Unreachable when nothing arrives from a member and it does not answer a probe", async () => {
+  it("are Unreachable if nothing arrives from a member and it does not answer a probe", async () => {
     const clock = new ManualClock(0);
     const { read, member, landed } = await setUp({ readRange: (call) => sendBeginning(call, 100) }, clock);
     const failed = expect(read()).rejects.toBeInstanceOf(Unreachable);
@@ -153,7 +153,7 @@ describe("members by gRPC", () => {
     await stopped;
   });
 
-  it.each(["stat", "evict"] as const)("says Unreachable when a %s is not answered, nor a probe", async (kind) => {
+  it.each(["stat", "evict"] as const)("are Unreachable if neither a %s nor a probe is answered", async (kind) => {
     const clock = new ManualClock(0);
     let onAsked = (): void => undefined;
     const asked = new Promise<void>((resolve) => {
@@ -172,13 +172,13 @@ describe("members by gRPC", () => {
     await stopped;
   });
 
-  it("says Unreachable when nobody listens", async () => {
+  it("are Unreachable if nothing listens", async () => {
     const { read, member } = await setUp({});
     await member.kill();
     await expect(read()).rejects.toBeInstanceOf(Unreachable);
   });
 
-  it("says Unreachable when the listener speaks HTTP/1 only, such as a member's HTTP listener", async () => {
+  it("are Unreachable if the listener supports only HTTP/1, like a member's HTTP listener", async () => {
     const listener = createServer((_request, response) => void response.end());
     await once(listener.listen(0, "127.0.0.1"), "listening");
     const { port } = listener.address() as AddressInfo;
@@ -189,7 +189,7 @@ describe("members by gRPC", () => {
     await new Promise((resolve) => listener.close(resolve));
   });
 
-  it("ends with the deadline when no answer comes, on the member's side too", async () => {
+  it("end with the deadline if no response arrives, also at the member", async () => {
     let cancelled: Promise<unknown> | undefined;
     const { read, begin } = await setUp({
       readRange(call) {
@@ -200,7 +200,7 @@ describe("members by gRPC", () => {
     await cancelled;
   });
 
-  it("ends when the call is aborted in the middle, on the member's side too, and lands nothing more", async () => {
+  it("end when the call is aborted in the middle, also at the member, and receive nothing more", async () => {
     let reached: (call: ReadCall) => void;
     const reading = new Promise<ReadCall>((resolve) => {
       reached = resolve;
@@ -222,7 +222,7 @@ describe("members by gRPC", () => {
     expect(getEventListeners(call.signal, "abort")).toEqual([]);
   });
 
-  it("leaves no timer, and no listener on the signal, of a read that went well", async () => {
+  it("leave no timer and no listener at the signal after a successful read", async () => {
     const clock = new ManualClock(0);
     const { read, begin } = await setUp({ readRange: (call) => sendRamp(call, size) }, clock);
     const call = begin(10_000);
@@ -232,7 +232,7 @@ describe("members by gRPC", () => {
     expect(clock.waits).toBe(0);
   });
 
-  it("reaches a member again that was away", async () => {
+  it("succeed again after a member's absence", async () => {
     const script: MemberScript = { readRange: (call) => sendRamp(call, size) };
     const { read, member, transport, address, begin, landing } = await setUp(script);
     await read();
@@ -244,7 +244,7 @@ describe("members by gRPC", () => {
     expect(other.complete).toBe(true);
   });
 
-  it("tells an object's stat, without what the origin did not name", async () => {
+  it("return an object's metadata, without fields that the origin did not send", async () => {
     const answer = {
       version: "v1",
       objectSize: size,
@@ -262,7 +262,7 @@ describe("members by gRPC", () => {
     });
   });
 
-  it("evicts by URL or by prefix", async () => {
+  it("evict by URL or by prefix", async () => {
     const asked: unknown[] = [];
     const { transport, address, begin } = await setUp({
       evict(call, callback) {
@@ -278,7 +278,7 @@ describe("members by gRPC", () => {
     ]);
   });
 
-  it("cancels a unary call with its signal", async () => {
+  it("cancel a unary call with its signal", async () => {
     let cancelled: Promise<unknown> | undefined;
     const { transport, address, begin } = await setUp({
       stat(call) {
@@ -290,7 +290,7 @@ describe("members by gRPC", () => {
     await cancelled;
   });
 
-  it("says whether a member knows WatchMembers", async () => {
+  it("report whether a member supports WatchMembers", async () => {
     const list = { members: [], hash: "h", blockBytes: 1, name: "a" };
     const knows = await setUp({
       watchMembers(call) {
@@ -305,7 +305,7 @@ describe("members by gRPC", () => {
     expect(await older.transport.watchMembers(older.address, () => undefined, older.begin())).toBe("unsupported");
   });
 
-  it("closes the connections of members that left, and none while calls run on them", async () => {
+  it("close the connections of removed members after their running calls", async () => {
     const { transport, read, landing, member } = await setUp({
       readRange(call) {
         sendBeginning(call, 100);

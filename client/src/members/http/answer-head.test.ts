@@ -16,8 +16,8 @@ const good = [
 const parse = (lines: readonly string[]) => parseHead(lines.join("\r\n"));
 const withLine = (line: string) => () => parse([...good, line]);
 
-describe("an answer's head", () => {
-  it("is parsed as HTTP listeners send it", () => {
+describe("a response header", () => {
+  it("is parsed in the form of HTTP listeners", () => {
     expect(parse(good)).toMatchObject({
       status: 206,
       contentLength: 10,
@@ -27,7 +27,7 @@ describe("an answer's head", () => {
     });
   });
 
-  it("tells how the member's cache answered, whether the same object's head came before or not", () => {
+  it("reports how the member's cache answered, with and without an earlier header of the object", () => {
     const withCache = (...lines: string[]) => parse([...good.slice(0, 5), ...lines, "x-amz-request-id: 1", "Date: now"]).cached;
     for (let times = 0; times < 2; times++) {
       expect(withCache("X-Cache: HIT", "Age: 12")).toEqual({ status: "HIT", ageSeconds: 12 });
@@ -39,12 +39,12 @@ describe("an answer's head", () => {
     }
   });
 
-  it("may have names in any case, blanks around values and headers that don't matter", () => {
+  it("may have names in any case, blanks around values, and irrelevant headers", () => {
     const lines = ["HTTP/1.1 404 ", "content-LENGTH:\t 5 \t", "x-anything:", "X-Other: caf\xe9 \x80", "CONNECTION: x, Close"];
     expect(parse(lines)).toMatchObject({ status: 404, contentLength: 5, keepAlive: false });
   });
 
-  it("tells what it says of the object: the lines before the Content-Length", () => {
+  it("has the lines before the Content-Length as the description of the object", () => {
     const lines = [
       'ETag: "v1"',
       "content-encoding: gzip",
@@ -77,7 +77,7 @@ describe("an answer's head", () => {
     "http/1.1 206 Partial Content",
     "ICY 200 OK",
     "220 smtp.example ESMTP",
-  ])("is refused with the status line %j", (line) => {
+  ])("is rejected with the status line %j", (line) => {
     expect(() => parse([line, ...good.slice(1)])).toThrow(Unintelligible);
   });
 
@@ -101,19 +101,19 @@ describe("an answer's head", () => {
     "Name: val\rue",
     "Name: \u007f",
     "\u00e9: value",
-  ])("is refused with another line %j", (line) => {
+  ])("is rejected with another line %j", (line) => {
     expect(withLine(line)).toThrow(Unintelligible);
   });
 
   it.each(["", "-1", "+10", "0x10", "1e3", "10,10", "10 10", "10.0", "1".repeat(16), "\u0661"])(
-    "is refused with the Content-Length %j",
+    "is rejected with the Content-Length %j",
     (length) => {
       const lines = good.map((line) => (line.startsWith("Content-Length") ? `Content-Length: ${length}` : line));
       expect(() => parse(lines)).toThrow(Unintelligible);
     },
   );
 
-  it("is parsed alike whether the same object's head came before or not, and never takes a length twice", () => {
+  it("is parsed equally with and without an earlier header of the object, and never with two lengths", () => {
     const head = (length: number, more = ""): string =>
       `HTTP/1.1 206 Partial Content\r\nETag: "repeated"\r\nContent-Type: a/b\r\nContent-Length: ${length}\r\nContent-Range: bytes 1-${length}/99\r\nx-amz-request-id: 1\r\nDate: today${more}`;
     for (const length of [5, 7, 5]) {
@@ -140,11 +140,11 @@ describe("an answer's head", () => {
     }
   });
 
-  it("is refused without a Content-Length", () => {
+  it("is rejected without a Content-Length", () => {
     expect(() => parse(good.filter((line) => !line.startsWith("Content-Length")))).toThrow("no Content-Length");
   });
 
-  it("is understood or refused, whatever it is, and quickly", () => {
+  it("is parsed or rejected quickly for any bytes", () => {
     const bytes = fc.uint8Array({ maxLength: 400 }).map((codes) => Buffer.from(codes).toString("latin1"));
     const line = fc.oneof(
       fc.constantFrom(...good),
@@ -172,7 +172,7 @@ describe("an answer's head", () => {
   });
 
   // A parser that is quadratic would take minutes.
-  it("is parsed or refused in time that is linear in its size", () => {
+  it("is parsed or rejected in time linear in its size", () => {
     const repeats = 300_000;
     for (const filling of [" ", "\t ", ",", "a", ": ", "\r\n ", "\r\n"]) {
       try {

@@ -47,8 +47,8 @@ function refusal(bytes: string | Buffer, using = setUp()): CacheError {
   throw new Error("the answer was taken");
 }
 
-describe("an answer that lands", () => {
-  it("is the object's bytes, wherever it is cut on its way", () => {
+describe("a received response", () => {
+  it("has the object's bytes for any fragmentation", () => {
     const bytes = rampAnswer(answer);
     fc.assert(
       fc.property(fc.array(fc.integer({ min: 1, max: 200 }), { maxLength: 30 }), (lengths) => {
@@ -61,7 +61,7 @@ describe("an answer that lands", () => {
     );
   });
 
-  it("is the same when it comes byte by byte, and when it is cut once, anywhere", () => {
+  it("is the same if it arrives byte by byte, or cut once anywhere", () => {
     const bytes = rampAnswer(answer);
     for (let cut = 0; cut <= bytes.length; cut++) {
       const { landing, part } = setUp();
@@ -70,7 +70,7 @@ describe("an answer that lands", () => {
     }
   });
 
-  it("tells how much is there, in its place: behind the head's piece nothing is copied", () => {
+  it("is received in place: nothing is copied after the piece with the header", () => {
     const { landing, part } = setUp();
     landing.take(Buffer.from(rampHead(answer), "latin1"));
     const room = landing.room()!;
@@ -80,7 +80,7 @@ describe("an answer that lands", () => {
     expect(landing.room()!.byteOffset).toBe(room.byteOffset + 60);
   });
 
-  it("may be shorter where the object ends, and may be the whole object as 200 where that was asked for", () => {
+  it("may be shorter at the object's end, and may be a 200 if the whole object was requested", () => {
     const short = setUp({ offset: 200, length: 500 });
     receive(short.landing, rampAnswer({ first: 200, end: 300, objectSize }));
     expect(short.part.take()!.equals(ramp(200, 100))).toBe(true);
@@ -126,14 +126,14 @@ describe("an answer that lands", () => {
     expect(using.part.landedBytes).toBe(0);
   });
 
-  it("is not begun by an interim answer, nor followed by more bytes than promised", () => {
+  it("is rejected after an interim response, and with more bytes than announced", () => {
     expect(refusal(`HTTP/1.1 100 Continue\r\n\r\n${rampHead(answer)}`)).toBeInstanceOf(Unintelligible);
     const using = setUp();
     expect(refusal(Buffer.concat([rampAnswer(answer), Buffer.from("x")]), using)).toBeInstanceOf(Unintelligible);
     expect(using.part.landedBytes).toBe(0);
   });
 
-  it("is the member's error, read to its end", () => {
+  it("may be the member's error, which is read to its end", () => {
     const { landing } = setUp();
     const bytes = Buffer.from(errorAnswer("412 Precondition Failed", "PreconditionFailed", `${url} is of another version`));
     expect(receive(landing, bytes, [90, 1, 1])).toBe(bytes.length);
@@ -141,14 +141,14 @@ describe("an answer that lands", () => {
     expect(landing.failure).toMatchObject({ code: "FAILED_PRECONDITION", message: `${url} is of another version` });
   });
 
-  it("is not accepted as a member's error without an error document or with a huge one", () => {
+  it("is not a member's error without an error document or with a huge one", () => {
     expect(refusal("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n")).toBeInstanceOf(Unintelligible);
     expect(refusal("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 5\r\n\r\nsorry")).toBeInstanceOf(Unintelligible);
     expect(refusal("HTTP/1.1 500 Oh\r\nContent-Length: 100000\r\n\r\n")).toBeInstanceOf(Unintelligible);
   });
 });
 
-describe("hostile answers", () => {
+describe("hostile responses", () => {
   /** Something done to a head: bytes cut out at a place, others put there. */
   const change = fc.record({
     at: fc.nat(260),
@@ -173,7 +173,7 @@ describe("hostile answers", () => {
   });
   const lengths = fc.array(fc.integer({ min: 1, max: 300 }), { maxLength: 8 });
 
-  it("end in an error, or bring exactly the bytes behind their head, as many as were asked for", () => {
+  it("end in an error, or deliver exactly the requested bytes after their header", () => {
     let taken = 0;
     fc.assert(
       fc.property(fc.array(change, { minLength: 1, maxLength: 3 }), lengths, (changes, cuts) => {
@@ -199,7 +199,7 @@ describe("hostile answers", () => {
     expect(taken).toBeGreaterThan(50);
   });
 
-  it("end in an error, or wait for more, when they are nothing but noise", () => {
+  it("end in an error, or wait for more, if they are noise", () => {
     const noise = fc.oneof(
       fc.uint8Array({ maxLength: 300 }),
       fc.string({ maxLength: 300 }).map((text) => Buffer.from(text)),

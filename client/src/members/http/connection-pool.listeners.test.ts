@@ -9,7 +9,7 @@ import { Unreachable } from "../ports.js";
 const whole = { first: 0, end: size, objectSize: size };
 
 describe("the HTTP transport's connections", () => {
-  it("are no more than allowed; reads beyond that wait in order", async () => {
+  it("are limited; further reads wait in order", async () => {
     const held: Asked[] = [];
     const { read, land, listener } = await setUp((asked) => void held.push(asked), 2);
     const reads = [0, 1, 2, 3].map((offset) => read(land(offset, 1).landing));
@@ -25,7 +25,7 @@ describe("the HTTP transport's connections", () => {
     expect(listener.connections).toBe(2);
   });
 
-  it("are made again where one is lost and somebody waits", async () => {
+  it("are replaced if one is lost while reads wait", async () => {
     const { read, listener } = await setUp((asked) => {
       if (asked.count === 1) asked.socket.resetAndDestroy();
       else answerRamp(asked, size);
@@ -36,7 +36,7 @@ describe("the HTTP transport's connections", () => {
     expect(listener.connections).toBe(2);
   });
 
-  it("are closed when idle for long", async () => {
+  it("are closed after the idle timeout", async () => {
     const { read, listener, clock } = await setUp();
     await Promise.all([read(), read()]);
     clock.advance(6_000);
@@ -50,7 +50,7 @@ describe("the HTTP transport's connections", () => {
     expect(listener.connections).toBe(3);
   });
 
-  it("may be closed by the HTTP listener while idle: the next read doesn't notice", async () => {
+  it("may be closed by the HTTP listener while idle, without effect on the next read", async () => {
     const { read, listener } = await setUp();
     await read();
     for (const socket of listener.sockets) socket.end();
@@ -59,7 +59,7 @@ describe("the HTTP transport's connections", () => {
     expect(listener.connections).toBe(2);
   });
 
-  it("may be closed just when a read was sent: it is sent once more, on a new one", async () => {
+  it("may be closed just after a read was sent, which is then sent again on a new one", async () => {
     const ends = [(asked: Asked) => asked.socket.end(), (asked: Asked) => asked.socket.resetAndDestroy()];
     for (const end of ends) {
       const { read, listener } = await setUp((asked) => {
@@ -72,7 +72,7 @@ describe("the HTTP transport's connections", () => {
     }
   });
 
-  it("are not blamed on idleness twice: a new one that breaks is out of reach", async () => {
+  it("are retried only once: if a new one is lost too, the member is unreachable", async () => {
     const { read, listener } = await setUp((asked) => {
       if (asked.count === 1) answerRamp(asked, size);
       else asked.socket.resetAndDestroy();
@@ -82,7 +82,7 @@ describe("the HTTP transport's connections", () => {
     expect([listener.connections, listener.asked.length]).toEqual([2, 3]);
   });
 
-  it("are closed when a read is aborted in the middle, and nothing lands afterwards", async () => {
+  it("are closed when a read is aborted in the middle, and nothing is received afterwards", async () => {
     const { read, land, begin, listener, clock } = await setUp(({ socket }) =>
       socket.write(rampAnswer(whole).subarray(0, 30_000)),
     );
@@ -99,7 +99,7 @@ describe("the HTTP transport's connections", () => {
     expect(clock.waits).toBe(0);
   });
 
-  it("are not made, and not taken, by reads that are aborted before or while they wait", async () => {
+  it("are neither opened nor used by reads that are aborted before or while they wait", async () => {
     const held: Asked[] = [];
     const { read, begin, land, listener } = await setUp((asked) => void held.push(asked), 1);
     const aborted = begin();
@@ -120,7 +120,7 @@ describe("the HTTP transport's connections", () => {
     expect(held[1]!.lines).toContain("Range: bytes=2-2");
   });
 
-  it("are given up if nothing arrives and a probe is not answered, but not if the member is slow", async () => {
+  it("are closed if nothing arrives and a probe is not answered, but not if the member is slow", async () => {
     const { read, land, listener, clock } = await setUp(({ lines, socket }) => {
       if (lines[0]!.startsWith("GET /livez ")) socket.end("HTTP/1.1 401 Unauthorized\r\n\r\n");
       else socket.write(rampAnswer(whole).subarray(0, 30_000));
@@ -143,7 +143,7 @@ describe("the HTTP transport's connections", () => {
     expect(clock.waits).toBe(0);
   });
 
-  it("are closed when their member has left the ring, after what runs on them", async () => {
+  it("are closed after their running reads when their member was removed", async () => {
     const held: Asked[] = [];
     const { read, transport, listener } = await setUp((asked) => {
       if (asked.count <= 2) answerRamp(asked, size);
@@ -171,14 +171,14 @@ function accessFor(connections: number): Access {
   return { ...plainAccess, tls };
 }
 
-describe("certificates that can't be had", () => {
-  it("are an error of the reads that need a connection, and of those that wait for one", async () => {
+describe("unavailable client certificates", () => {
+  it("fail the reads that need a connection, and those that wait for one", async () => {
     const listener = await startListener();
     const { read } = openTransport(listener.address, { mostConnections: 1, access: accessFor(0) });
     for (const reading of [read(), read()]) await expect(reading).rejects.toThrow(/cannot connect to .*: no such file/);
   });
 
-  it("are an error of a read whose connection turned out to be closed", async () => {
+  it("fail a read whose connection was closed meanwhile", async () => {
     const listener = await startListener((asked) => (asked.count === 1 ? answerRamp(asked, size) : asked.socket.destroy()));
     const { read } = openTransport(listener.address, { mostConnections: 1, access: accessFor(1) });
     await read();
@@ -188,8 +188,8 @@ describe("certificates that can't be had", () => {
   });
 });
 
-describe("a reader that leaves before its connection stands", () => {
-  it("leaves its place to one that waits", async () => {
+describe("a read that is aborted while it connects", () => {
+  it("passes its place to a waiting read", async () => {
     const listener = await startListener();
     const { begin, land, read } = openTransport(listener.address, { mostConnections: 1 });
     const call = begin();

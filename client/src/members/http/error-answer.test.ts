@@ -11,8 +11,8 @@ const errorBy = (errorCode: ErrorCode | undefined, document: string, keepAlive =
 const document = (message = `${url}: so it is`) =>
   `<?xml version="1.0"?>\n<Error><Code>X</Code><Message>${message}</Message></Error>`;
 
-describe("an error by HTTP", () => {
-  it("has the code that the member names, and its own words", () => {
+describe("an error over HTTP", () => {
+  it("has the member's code and message", () => {
     for (const code of Object.keys(errorTable) as ErrorCode[]) {
       if (code === "CANCELLED") continue;
       const message = `${url}: so it is${code === "OUT_OF_RANGE" ? " (offset 7)" : ""}`;
@@ -20,7 +20,7 @@ describe("an error by HTTP", () => {
     }
   });
 
-  it("is the code alone if the member has nothing to add", () => {
+  it("has only the code if the member sent no message", () => {
     expect(errorBy("NOT_FOUND", "")).toMatchObject({ code: "NOT_FOUND", message: `${url}: NOT_FOUND` });
   });
 
@@ -44,7 +44,7 @@ describe("an error by HTTP", () => {
   });
 
   it.each(["", "upstream connect error", "<html><body>503</body></html>", document()])(
-    "is not a member's without a code, with the body %j",
+    "is not a member's without a code (body %j)",
     (body) => {
       expect(errorBy(undefined, body, false)).toBeInstanceOf(Unintelligible);
     },

@@ -12,7 +12,7 @@ import { Unintelligible } from "./answer-head.js";
 const whole = { first: 0, end: size, objectSize: size };
 
 describe("the HTTP transport", () => {
-  it("lands the bytes asked for, one read after the other on one connection, and leaves no timer", async () => {
+  it("receives the requested bytes, in consecutive reads on one connection, and leaves no timer", async () => {
     const { read, land, listener, clock } = await setUp();
     for (const [offset, length] of [
       [0, size],
@@ -35,7 +35,7 @@ describe("the HTTP transport", () => {
     expect(clock.waits).toBe(1);
   });
 
-  it("lands what a server of Node's sends, too, at a name as well as at an address", async () => {
+  it("receives the bytes of a Node server, at a name and at an address", async () => {
     const server = createServer((request, response) => {
       const [, first, last] = /bytes=(\d+)-(\d+)/.exec(request.headers.range!)!;
       const [start, end] = [Number(first), Number(last) + 1];
@@ -50,7 +50,7 @@ describe("the HTTP transport", () => {
     expect(landing.take()!.equals(ramp(0, size))).toBe(true);
   });
 
-  it("lands a slow answer as it comes, and keeps its beginning when the connection is reset", async () => {
+  it("receives a slow response as it arrives, and keeps its bytes when the connection is reset", async () => {
     let socket: Asked["socket"] | undefined;
     const { read, land } = await setUp((asked) => {
       ({ socket } = asked);
@@ -65,7 +65,7 @@ describe("the HTTP transport", () => {
     expect(piece.equals(ramp(0, piece.length))).toBe(true);
   });
 
-  it("says Unreachable for an answer that ends too soon, and where nobody listens", async () => {
+  it("is Unreachable for a response that ends too early, and if nothing listens", async () => {
     const { read, listener } = await setUp(({ socket }) => socket.end(rampAnswer(whole).subarray(0, 60_000)));
     await expect(read()).rejects.toBeInstanceOf(Unreachable);
     await listener.kill();
@@ -77,7 +77,7 @@ describe("the HTTP transport", () => {
     });
   });
 
-  it("says Unreachable when no connection stands in time, to all who wait for one", async () => {
+  it("is Unreachable for all waiting reads if no connection is made in time", async () => {
     const { read, clock } = await setUp(undefined, 1);
     const reads = [read(), read(), read()];
     // No turn of the event loop has gone by: nothing can have connected.
@@ -99,7 +99,7 @@ describe("the HTTP transport", () => {
     await until(() => listener.sockets.size === 0);
   });
 
-  it("does not take another range, another version or bytes too many, and closes the connection", async () => {
+  it("rejects another range, another version or surplus bytes, and closes the connection", async () => {
     const answers = [
       rampAnswer({ ...whole, first: 1 }),
       rampAnswer({ ...whole, version: "v2" }),
@@ -113,7 +113,7 @@ describe("the HTTP transport", () => {
     await until(() => listener.sockets.size === 0);
   });
 
-  it("takes bytes that nobody asked for as the end of their connection, never as an answer", async () => {
+  it("closes a connection with unsolicited bytes, and never uses them as a response", async () => {
     const { read, listener } = await setUp((asked) => {
       answerRamp(asked, size);
       if (asked.count === 1) asked.socket.write(rampAnswer({ ...whole, version: "v1" }));
@@ -124,7 +124,7 @@ describe("the HTTP transport", () => {
     expect(listener.connections).toBe(2);
   });
 
-  it("passes on the member's error in its own words, and keeps the connection", async () => {
+  it("returns the member's error message, and keeps the connection", async () => {
     const { read, listener } = await setUp((asked) => {
       if (asked.count === 1) asked.socket.write(errorAnswer("404 Not Found", "NoSuchKey", `${url}: no such object`));
       else answerRamp(asked, size);
@@ -134,7 +134,7 @@ describe("the HTTP transport", () => {
     expect(listener.connections).toBe(1);
   });
 
-  it("closes a connection that the member wants closed, and makes another", async () => {
+  it("closes a connection with Connection: close, and opens another", async () => {
     const { read, listener } = await setUp(({ socket }) => socket.write(rampAnswer({ ...whole, with: { Connection: "close" } })));
     await read();
     await until(() => listener.sockets.size === 0);
@@ -142,7 +142,7 @@ describe("the HTTP transport", () => {
     expect(listener.connections).toBe(2);
   });
 
-  it("asks for a version that can't stand in a header by no request", async () => {
+  it("sends no request for a version that a header cannot contain", async () => {
     const { read, land, listener } = await setUp();
     await expect(read(land(0, 1, 'v"1').landing)).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
     expect(listener.connections).toBe(0);

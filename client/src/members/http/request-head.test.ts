@@ -4,22 +4,22 @@ import { requestHead } from "./request-head.js";
 
 const read = { url: "s3://bucket/a/b.parquet", offset: 16, length: 4, version: "" };
 
-describe("a request's head", () => {
-  it("asks for the range, of the version where one is wanted", () => {
+describe("a request header", () => {
+  it("requests the range, and the version if one is given", () => {
     expect(requestHead(read, "m:8081")).toBe("GET /s3/bucket/a/b.parquet HTTP/1.1\r\nHost: m:8081\r\nRange: bytes=16-19\r\n\r\n");
     expect(requestHead({ ...read, url: "gs://bucket/k", version: "7" }, "m:1")).toBe(
       'GET /gs/bucket/k HTTP/1.1\r\nHost: m:1\r\nRange: bytes=16-19\r\nIf-Match: "7"\r\n\r\n',
     );
   });
 
-  it("says what members say of a read that they forward", () => {
+  it("has the headers between members for a forwarded read", () => {
     const forwarded = requestHead({ ...read, forwarded: true, cachedOnly: false, openEnded: true }, "m:1");
     expect(forwarded).toMatch(/\r\nRange: bytes=16-19\r\nfrontcache-forwarded: 1\r\nfrontcache-open-ended: 1\r\n\r\n$/);
     const cachedOnly = requestHead({ ...read, forwarded: true, cachedOnly: true, openEnded: false }, "m:1");
     expect(cachedOnly).toMatch(/\r\nfrontcache-forwarded: 1\r\nfrontcache-cached-only: 1\r\n\r\n$/);
   });
 
-  it("escapes keys so that decoding them once gives them back, and nothing of them leaves the path", () => {
+  it("escapes keys so that decoding once returns them, and keeps them inside the path", () => {
     const key = fc.oneof(
       fc.string({
         minLength: 1,
@@ -40,7 +40,7 @@ describe("a request's head", () => {
     );
   });
 
-  it.each(["http://bucket/key", "s3://bu\r\ncket/key", "s3://a b/k"])("is not made for %j", (url) => {
+  it.each(["http://bucket/key", "s3://bu\r\ncket/key", "s3://a b/k"])("is not created for %j", (url) => {
     expect(() => requestHead({ ...read, url }, "m:1")).toThrow(expect.objectContaining({ code: "INVALID_ARGUMENT" }));
   });
 });

@@ -24,8 +24,8 @@ function gate(clock = new ManualClock()): { gate: DiskGate; clock: ManualClock; 
   return { gate: new DiskGate(clock, limits, (error) => hangs.push(error.message)), clock, hangs };
 }
 
-describe("a disk's gate", () => {
-  it("lets a bounded number in, the others in their order", async () => {
+describe("a disk gate", () => {
+  it("runs a bounded number of operations concurrently, and the others in order", async () => {
     const { gate: disk } = gate();
     const [a, b, c] = [operation(), operation(), operation()];
     const order: string[] = [];
@@ -47,7 +47,7 @@ describe("a disk's gate", () => {
     expect(disk.running).toBe(0);
   });
 
-  it("fails an operation that outlives its limit, those that wait behind it, and new ones, until the disk answers", async () => {
+  it("fails an operation that exceeds its limit, waiting ones and new ones, until the disk answers", async () => {
     const { gate: disk, clock, hangs } = gate();
     const [a, b] = [operation(), operation()];
     const late: string[] = [];

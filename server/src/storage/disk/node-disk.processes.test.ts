@@ -27,7 +27,7 @@ describe.each(disks)("%s", (_name, openDisk) => {
 
   afterEach(() => rmSync(directory, { recursive: true, force: true }));
 
-  it("reads what was written, in the middle, at the end and behind it", async () => {
+  it("reads written bytes in the middle, at the end and past it", async () => {
     const file = await disk.open(join(directory, "a"), "create");
     await file.write([testBytes(0, 10_000)], 0);
     const target = Buffer.alloc(100);
@@ -37,7 +37,7 @@ describe.each(disks)("%s", (_name, openDisk) => {
     await file.close();
   });
 
-  it("writes several pieces one behind the other, empty ones too", async () => {
+  it("writes several pieces consecutively, including empty ones", async () => {
     const file = await disk.open(join(directory, "a"), "create");
     await file.write([testBytes(0, 5000), testBytes(0, 0), testBytes(5000, 1), testBytes(5001, 7000)], 0);
     await file.write([], 0);
@@ -46,7 +46,7 @@ describe.each(disks)("%s", (_name, openDisk) => {
     await file.close();
   });
 
-  it("keeps files sparse, frees ranges and cuts", async () => {
+  it("keeps files sparse, frees ranges and truncates", async () => {
     const file = await disk.open(join(directory, "a"), "create");
     await file.write([testBytes(0, 4096)], 1 << 20);
     expect(await file.stat()).toMatchObject({ sizeBytes: (1 << 20) + 4096, allocatedBytes: 4096 });
@@ -62,7 +62,7 @@ describe.each(disks)("%s", (_name, openDisk) => {
     await file.close();
   });
 
-  it("opens only what is there, creates only what is not, and keeps an open file whose name is gone", async () => {
+  it("opens only existing files, creates only new ones, and keeps an unlinked open file", async () => {
     const path = join(directory, "a");
     await expect(disk.open(path, "read")).rejects.toMatchObject({ code: "ENOENT" });
     await expect(disk.open(path, "update")).rejects.toMatchObject({ code: "ENOENT" });
@@ -103,7 +103,7 @@ describe.each(disks)("%s", (_name, openDisk) => {
     await file.close();
   });
 
-  it("surveys many files at a time: of each a piece and its stat, or what is wrong with it", async () => {
+  it("surveys many files together: a piece and the stat of each, or its error", async () => {
     const paths = ["a", "b", "short", "none"].map((name) => join(directory, name));
     for (const [i, path] of paths.slice(0, 3).entries()) {
       const file = await disk.open(path, "create");
@@ -122,13 +122,13 @@ describe.each(disks)("%s", (_name, openDisk) => {
     survey.close();
   });
 
-  it("says how much room there is", async () => {
+  it("reports the capacity of the file system", async () => {
     const { totalBytes, freeBytes } = await disk.space(directory);
     expect(totalBytes).toBeGreaterThan(0);
     expect(freeBytes).toBeLessThanOrEqual(totalBytes);
   });
 
-  it("lets one hold a directory at a time, and the next one after it", async () => {
+  it("lets one owner lock a directory at a time", async () => {
     const path = join(directory, "cache");
     const claim = await disk.claim(path);
     await expect(disk.claim(path)).rejects.toThrow(/cache is in use by another process/);
@@ -139,7 +139,7 @@ describe.each(disks)("%s", (_name, openDisk) => {
 });
 
 describe("this system's disk", () => {
-  it("refuses a directory that it can't make, in one line that names it", async () => {
+  it("rejects a directory that it cannot create, in one line that names it", async () => {
     const directory = mkdtempSync(join(tmpdir(), "disk-"));
     writeFileSync(join(directory, "file"), "");
     const disk = await openNodeDisk();
@@ -149,7 +149,7 @@ describe("this system's disk", () => {
     rmSync(directory, { recursive: true });
   });
 
-  it("closes block directories that others could write to", async () => {
+  it("removes write access of others from block directories", async () => {
     const directory = mkdtempSync(join(tmpdir(), "disk-"));
     mkdirSync(join(directory, "v1"));
     chmodSync(join(directory, "v1"), 0o777);
@@ -160,7 +160,7 @@ describe("this system's disk", () => {
     rmSync(directory, { recursive: true });
   });
 
-  it.runIf(process.platform === "linux")("neither waits for a pipe nor follows a link in a file's place", async () => {
+  it.runIf(process.platform === "linux")("neither waits for a pipe nor follows a link in place of a file", async () => {
     const directory = mkdtempSync(join(tmpdir(), "disk-"));
     const [pipe, link, folder] = ["pipe", "link", "folder"].map((name) => join(directory, name));
     execFileSync("mkfifo", [pipe!]);
@@ -178,7 +178,7 @@ describe("this system's disk", () => {
     rmSync(directory, { recursive: true });
   });
 
-  it("gives up a survey that is closed, even while it hangs", async () => {
+  it("aborts a survey that is closed, even while it hangs", async () => {
     const survey = (await openNodeDisk()).survey();
     const look = survey.look([import.meta.filename], 0, 10);
     survey.close();
@@ -186,7 +186,7 @@ describe("this system's disk", () => {
     await expect(survey.look([import.meta.filename], 0, 10)).rejects.toThrow("the survey is over");
   });
 
-  it.runIf(process.platform === "linux")("knows how many files may be open", () => {
+  it.runIf(process.platform === "linux")("reports how many files may be open", () => {
     expect(descriptorLimit()).toBeGreaterThan(0);
   });
 });

@@ -38,7 +38,7 @@ function from(first: number, count: number): number[] {
 }
 
 describe.each(["lru", "slru"] as const)("%s", (eviction) => {
-  it("gives up the least recently used of blocks that came a moment ago", () => {
+  it("evicts the least recently used of new blocks first", () => {
     const { policy, add, touch, victims } = order(eviction);
     for (const name of [1, 2, 3]) add(name);
     touch(1, 1);
@@ -46,7 +46,7 @@ describe.each(["lru", "slru"] as const)("%s", (eviction) => {
     expect(policy.size).toBe(3);
   });
 
-  it("forgets what is removed, once and for all", () => {
+  it("forgets removed blocks", () => {
     const { policy, add, touch, remove, victims } = order(eviction);
     for (const name of [1, 2]) add(name);
     remove(1);
@@ -55,7 +55,7 @@ describe.each(["lru", "slru"] as const)("%s", (eviction) => {
     expect([victims(), policy.size]).toEqual([[2], 1]);
   });
 
-  it("lets blocks go while it names them", () => {
+  it("allows removals during the iteration", () => {
     const { policy, add, remove } = order(eviction);
     for (const name of from(1, 6)) add(name);
     const seen: number[] = [];
@@ -69,7 +69,7 @@ describe.each(["lru", "slru"] as const)("%s", (eviction) => {
 });
 
 describe("slru", () => {
-  it("spares blocks that were used again when a scan of any length passes", () => {
+  it("keeps blocks that were used again during a scan of any length", () => {
     const { add, touch, remove, victims } = order("slru");
     for (const name of from(0, 10)) add(name);
     for (const name of from(0, 8)) touch(name, 31);
@@ -80,7 +80,7 @@ describe("slru", () => {
     expect(victims().slice(-8)).toEqual(from(0, 8));
   });
 
-  it("does not take one reader's many uses for a second one", () => {
+  it("does not count many uses by one read as a second use", () => {
     const { add, touch, victims } = order("slru");
     for (const name of from(0, 4)) add(name);
     touch(3, 60);
@@ -88,7 +88,7 @@ describe("slru", () => {
     expect(victims()).toEqual([1, 2, 0, 3]);
   });
 
-  it("protects no more than four fifths, the latest ones", () => {
+  it("protects at most four fifths, the most recently used ones", () => {
     const { add, touch, victims } = order("slru");
     for (const name of from(0, 10)) add(name);
     for (const name of from(0, 10)) touch(name, 60 + name);
@@ -98,7 +98,7 @@ describe("slru", () => {
     expect(victims()).toEqual([1, 10, 2, 3, 4, 5, 6, 7, 8, 9, 0]);
   });
 
-  it("protects at once a block that comes again soon after it was given up", () => {
+  it("protects a block immediately if it is cached again soon after its eviction", () => {
     const { add, remove, victims } = order("slru");
     for (const name of from(0, 5)) add(name);
     remove(0);
@@ -107,7 +107,7 @@ describe("slru", () => {
     expect(victims()).toEqual([1, 2, 3, 4, 5, 0]);
   });
 
-  it("remembers no more blocks than it has", () => {
+  it("remembers at most as many evicted blocks as it has blocks", () => {
     const { add, remove, victims } = order("slru");
     for (const name of from(0, 5)) add(name);
     for (const name of [0, 1, 2]) remove(name);

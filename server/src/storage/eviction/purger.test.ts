@@ -24,7 +24,7 @@ function cachedNames(store: Parameters<typeof keep>[0], count: number): number[]
 }
 
 describe("the purger", () => {
-  it("evicts the least recently used blocks from the high to the low watermark at its tick", async () => {
+  it("evicts the least recently used blocks from the high to the low watermark at each interval", async () => {
     const { store, disk, clock } = await openStore({ volumes: [{ path: "/cache", limitBytes: 20 * FILE }] });
     await fill(store, 0, 20);
     for (const name of [0, 1, 2]) store.pin(id(name))!.release();
@@ -43,7 +43,7 @@ describe("the purger", () => {
     await store.close();
   });
 
-  it("logs one line per interval with the totals of all its runs, and each run at debug only", async () => {
+  it("logs one line per interval with the totals of all runs, and each run only at debug level", async () => {
     const logged: Record<string, unknown>[] = [];
     let runs = 0;
     const note = (entry: Record<string, unknown>): void => void (entry.event === "purged" && logged.push(entry));
@@ -71,7 +71,7 @@ describe("the purger", () => {
     await store.close();
   });
 
-  it("makes room at once for what does not fit, by budget or by file system, and no volume is ever over its limit", async () => {
+  it("frees space immediately for blocks that do not fit, with and without a size limit, and never exceeds a limit", async () => {
     for (const volume of [{ path: "/cache", limitBytes: 10 * FILE }, { path: "/cache" }]) {
       const { store, disk } = await openStore({ volumes: [volume] });
       const kept: boolean[] = [];
@@ -87,7 +87,7 @@ describe("the purger", () => {
     }
   });
 
-  it("makes room for many that wait at a time", async () => {
+  it("frees space for many waiting reservations together", async () => {
     const { store, disk } = await openStore({ volumes: [{ path: "/cache", limitBytes: 10 * FILE }] });
     await fill(store, 0, 10);
     const kept = await Promise.all([20, 21, 22, 23, 24].map((name) => keep(store, id(name), info, testSegments(id(name), info))));
@@ -96,7 +96,7 @@ describe("the purger", () => {
     await store.close();
   });
 
-  it("spares pinned blocks, and says no where nothing else is left", async () => {
+  it("keeps pinned blocks, and rejects a reservation if only pinned blocks are left", async () => {
     const { store } = await openStore({ volumes: [{ path: "/cache", limitBytes: 3 * FILE }] });
     await fill(store, 0, 3);
     const pins = [0, 1, 2].map((name) => store.pin(id(name))!);
@@ -111,13 +111,13 @@ describe("the purger", () => {
     await store.close();
   });
 
-  it("says no at once to what can never fit", async () => {
+  it("rejects immediately a reservation that can never fit", async () => {
     const { store } = await openStore({ volumes: [{ path: "/cache", limitBytes: FILE - 1 }] });
     expect(await store.reserve(id(0), BLOCK)).toBeUndefined();
     await store.close();
   });
 
-  it("is waited for no longer than a second", async () => {
+  it("delays a reservation at most for a second", async () => {
     const { store, disk, clock } = await openStore({ volumes: [{ path: "/cache", limitBytes: 2 * FILE }] });
     await fill(store, 0, 2);
     let resume = (): void => undefined;
@@ -135,7 +135,7 @@ describe("the purger", () => {
     await store.close();
   });
 
-  it("gives way to another program that fills the disk, and comes back when there is room again", async () => {
+  it("evicts for another program that fills the disk, and caches again when there is space", async () => {
     const { store, disk, clock } = await openStore();
     await fill(store, 0, 8);
     for (let tick = 0; store.status().volumes[0]!.blocks > 0; tick++) {
@@ -157,7 +157,7 @@ describe("the purger", () => {
     await store.close();
   });
 
-  it("leaves half of what others leave to it, instead of emptying the cache at each of its ticks", async () => {
+  it("keeps half of the space that others leave, instead of emptying the cache at each interval", async () => {
     const clock = new ManualClock();
     const disk = new MemoryDisk({ totalBytes: 200 * FILE, nowMs: () => clock.nowMs() });
     const { store } = await openStore({ disk, clock });
@@ -176,7 +176,7 @@ describe("the purger", () => {
     await store.close();
   });
 
-  it("keeps nothing while others alone are over the high watermark, says so once, and keeps blocks when they have gone", async () => {
+  it("caches nothing while others alone exceed the high watermark, logs it once, and caches again afterwards", async () => {
     const said: string[] = [];
     const note = ({ event }: { event: string }): void => void said.push(event);
     const log = { debug: () => undefined, info: note, warn: note, error: note } as unknown as Log;
@@ -223,7 +223,7 @@ describe("the purger", () => {
     await store.close();
   });
 
-  it("puts a new block on the volume with the most room, and more of it where it is", async () => {
+  it("puts a new block on the volume with the most space, and further segments on the block's volume", async () => {
     const volumes = [
       { path: "/a", limitBytes: 3 * FILE },
       { path: "/b", limitBytes: 4 * FILE },

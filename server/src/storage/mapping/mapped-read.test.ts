@@ -66,7 +66,7 @@ function lengthRead({ open, segments }: Stage, start: number, end: number): numb
 }
 
 describe("a read of a mapping", () => {
-  it("goes as far as it is wanted, checked and in memory; by one segment where the whole is not in memory", () => {
+  it("covers the requested, verified and resident bytes, or one segment if not all are resident", () => {
     expect(lengthRead(stage(BLOCK), 10, BLOCK)).toBe(BLOCK - 10);
     expect(lengthRead(stage(BLOCK), 10, 20)).toBe(10);
     expect(lengthRead(stage(BLOCK, 3), 10, BLOCK)).toBe(3 * SEGMENT - 10);
@@ -75,7 +75,7 @@ describe("a read of a mapping", () => {
     expect(lengthRead(stage(10), 0, BLOCK)).toBeUndefined();
   });
 
-  it("touches nothing that is on its way from the disk, though it counts as in memory already", () => {
+  it("touches no bytes that are being read from the disk, although they count as resident", () => {
     const staged = stage(BLOCK);
     const arrived = staged.open.arrive(2 * SEGMENT, 3 * SEGMENT);
     expect(lengthRead(staged, 2 * SEGMENT + 5, BLOCK)).toBeUndefined();
@@ -85,7 +85,7 @@ describe("a read of a mapping", () => {
     expect(lengthRead(staged, 2 * SEGMENT, BLOCK)).toBe(6 * SEGMENT);
   });
 
-  it("fills the page table once from the second read on, for what is checked and in memory, and keeps the file open for it", async () => {
+  it("prefaults verified and resident bytes once, from the second read on, and keeps the file open meanwhile", async () => {
     const staged = stage(BLOCK, 6);
     lengthRead(staged, 0, 10);
     expect(staged.populated).toEqual([]);
@@ -98,7 +98,7 @@ describe("a read of a mapping", () => {
     expect(staged.open.users).toBe(0);
   });
 
-  it("is a copy where it is small and others would have to leave the memory for it, and given back once", () => {
+  it("is a copy if it is small and would displace other pages, and is given back once", () => {
     const staged = stage(BLOCK, 6, false);
     const slice = mappedRead(staged.open, staged.segments, 10, 20)!;
     expect([areTestBytes(slice.bytes, 10, 10), staged.copies(), staged.open.users, staged.references.open]).toEqual([
@@ -118,7 +118,7 @@ describe("a read of a mapping", () => {
     entered.release();
   });
 
-  it("is read from the mapping where no copy is to be had", () => {
+  it("uses the mapping if no copy is available", () => {
     const staged = stage(15, 8, false);
     expect(lengthRead(staged, 10, 20)).toBeUndefined();
     expect(lengthRead(staged, 10, 15)).toBe(5);

@@ -66,7 +66,7 @@ describe.runIf(libc !== undefined).each([
     }
   }
 
-  it("is to be had of blocks of a gibibyte, the largest that settings allow", () => {
+  it("supports blocks of 1 GiB, the maximum setting", () => {
     const large = new SystemMapper(libc!, new Residency(libc!), { blockBytes: 1 << 30, maxMappings: 2 });
     const mappings = [0, 1].map(() => large.map(asFile(fd), 1 << 30)!);
     for (const mapping of mappings) {
@@ -76,7 +76,7 @@ describe.runIf(libc !== undefined).each([
     }
   });
 
-  it("shows the file's bytes, also those written later", () => {
+  it("contains the file's bytes, also those written later", () => {
     mapped((mapping) => {
       expect(mapping.isResident(0, BLOCK)).toBe(true);
       expect(mapping.bytes.equals(testBytes(0, BLOCK))).toBe(true);
@@ -85,7 +85,7 @@ describe.runIf(libc !== undefined).each([
     });
   });
 
-  it("knows bytes behind a cut, in the last page too, to be no longer there", () => {
+  it("does not contain bytes after a truncation, also in the last page", () => {
     mapped((mapping) => {
       expect(mapping.isResident(0, 9000)).toBe(true);
       ftruncateSync(fd, 9000);
@@ -97,7 +97,7 @@ describe.runIf(libc !== undefined).each([
     });
   });
 
-  it("knows holes and pages that the kernel has let go to be not in memory", () => {
+  it("reports holes and dropped pages as not resident", () => {
     ftruncateSync(fd, 0);
     ftruncateSync(fd, BLOCK);
     writeSync(fd, testBytes(0, 4096), 0, 4096, 65_536);
@@ -109,13 +109,13 @@ describe.runIf(libc !== undefined).each([
     });
   });
 
-  it.skipIf(isInMemory)("knows a file that was advised away to be cold", () => {
+  it.skipIf(isInMemory)("reports a file as cold after its pages were dropped", () => {
     fsyncSync(fd);
     libc!.posixFadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
     mapped((mapping) => expect(mapping.isResident(0, BLOCK)).toBe(false));
   });
 
-  it("fills the page table off the main thread, and survives doing so behind a cut", async () => {
+  it("prefaults outside the main thread, also past a truncation", async () => {
     const mapping = mapper!.map(asFile(fd), BLOCK)!;
     await mapping.populate(5000, BLOCK);
     expect(mapping.bytes[BLOCK - 1]).toBe(testBytes(BLOCK - 1, 1)[0]);
@@ -124,7 +124,7 @@ describe.runIf(libc !== undefined).each([
     mapping.unmap();
   });
 
-  it("gives a bounded number of mappings, and places come back", () => {
+  it("is limited in number, and places are reused", () => {
     const mappings: Mapping[] = [];
     for (let next = mapper!.map(asFile(fd), BLOCK); next !== undefined; next = mapper!.map(asFile(fd), BLOCK))
       mappings.push(next);
@@ -135,14 +135,14 @@ describe.runIf(libc !== undefined).each([
     for (const mapping of [...mappings, again]) mapping.unmap();
   });
 
-  it("maps nothing of what can't be mapped", () => {
+  it("is not created for files that cannot be mapped", () => {
     expect(mapper!.map(asFile(9999), BLOCK)).toBeUndefined();
     expect(mapper!.map({} as DiskFile, BLOCK)).toBeUndefined();
     expect(mapper!.map(asFile(fd), BLOCK + 1)).toBeUndefined();
     mapped((mapping) => expect(mapping.isResident(0, 1)).toBe(true));
   });
 
-  it("leaves no memory mapped after its end", () => {
+  it("leaves no mapped memory after its end", () => {
     mapped(() => expect(readFileSync("/proc/self/maps", "utf8")).toContain(path));
     expect(readFileSync("/proc/self/maps", "utf8")).not.toContain(path);
   });

@@ -31,14 +31,14 @@ describe.runIf(copies !== undefined && !isInMemory)("copies of pages", () => {
 
   const take = (start: number, end: number) => copies!.take(fd, start, end);
 
-  it("are the file's bytes, each copy with memory of its own until it is given back", () => {
+  it("contain the file's bytes, each in separate memory until it is given back", () => {
     const two = [take(5, 15), take(50_000, 50_000 + MAX_COPY_BYTES)];
     expect(areTestBytes(two[0]?.bytes, 5, 10)).toBe(true);
     expect(areTestBytes(two[1]?.bytes, 50_000, MAX_COPY_BYTES)).toBe(true);
     for (const copy of two) copy!.giveBack();
   });
 
-  it("are not to be had behind the file's end, of no file, or of what is not in memory", () => {
+  it("are not available past the file's end, without a file, or for bytes that are not in memory", () => {
     expect(take(BYTES - 10, BYTES + 1)).toBeUndefined();
     expect(copies!.take(9_999, 0, 10)).toBeUndefined();
     fsyncSync(fd);
@@ -46,7 +46,7 @@ describe.runIf(copies !== undefined && !isInMemory)("copies of pages", () => {
     expect(take(0, 10)).toBeUndefined();
   });
 
-  it("are bounded, and come back", () => {
+  it("are limited in number, and reused", () => {
     const all = [];
     for (let next = take(0, 10); next !== undefined; next = take(0, 10)) all.push(next);
     expect(all).toHaveLength(256);

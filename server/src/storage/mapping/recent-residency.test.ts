@@ -17,8 +17,8 @@ function stage(resident: { from: number; to: number }) {
   return { world, resident, residency };
 }
 
-describe("the memory of what is in memory", () => {
-  it("looks once for many small reads of a region, and again a moment later", () => {
+describe("the memory of residency checks", () => {
+  it("checks once for many small reads of a region, and again a moment later", () => {
     const { world, resident, residency } = stage({ from: 0, to: 4 * MiB });
     for (let at = MiB; at < 2 * MiB; at += 4096) expect(residency.isResident(at, at + 4096)).toBe(true);
     expect(world.looks).toBe(1);
@@ -28,21 +28,21 @@ describe("the memory of what is in memory", () => {
     expect(residency.isResident(MiB, MiB + 1)).toBe(false);
   });
 
-  it("never says so of bytes that were cut off the file", () => {
+  it("never reports truncated bytes as resident", () => {
     const { world, residency } = stage({ from: 0, to: 4 * MiB });
     expect(residency.isResident(3 * MiB, 3 * MiB + 10)).toBe(true);
     world.lengthBytes = 3 * MiB + 5;
     expect(residency.isResident(3 * MiB, 3 * MiB + 10)).toBe(false);
   });
 
-  it("looks at the very bytes where the region is not wholly in memory", () => {
+  it("checks the requested bytes if the region is not completely resident", () => {
     const { residency } = stage({ from: 100, to: 200 });
     expect(residency.isResident(100, 200)).toBe(true);
     expect(residency.isResident(100, 201)).toBe(false);
     expect(residency.isResident(99, 200)).toBe(false);
   });
 
-  it("looks at reads across regions as they are", () => {
+  it("checks reads across regions directly", () => {
     const { residency, world } = stage({ from: 0, to: 3 * MiB });
     expect(residency.isResident(0, 3 * MiB)).toBe(true);
     expect(residency.isResident(0, 3 * MiB + 1)).toBe(false);
