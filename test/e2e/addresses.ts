@@ -11,9 +11,13 @@ export function hostOf(index: number): string {
   return `127.0.0.${index + 2}`;
 }
 
-/** Returns the first of two consecutive ports that are free on all addresses, below the range of ephemeral ports. */
+/**
+ * Returns the first of two consecutive ports that are free on all addresses, below the range of ephemeral ports. Test processes
+ * that run at the same time have process ids next to each other: their searches begin 100 ports apart.
+ */
 export async function freePorts(): Promise<number> {
-  for (let port = 20_000 + (process.pid % 10_000); ; port += 2) if ((await isFree(port)) && (await isFree(port + 1))) return port;
+  for (let port = 20_000 + ((process.pid * 100) % 10_000); ; port += 2)
+    if ((await isFree(port)) && (await isFree(port + 1))) return port;
 }
 
 async function isFree(port: number): Promise<boolean> {

@@ -9,7 +9,7 @@ import { S3Emulator } from "../emulators/s3.js";
 import { freePorts, hostOf } from "./addresses.js";
 import { type Place, type Pods, staticPods } from "./cluster-pods.js";
 import { MemberProcess, temporaryDirectory } from "./member-process.js";
-import { type Fetch, OriginFetches } from "./origin-fetches.js";
+import { type Fetch, MAX_STRAYS, OriginFetches } from "./origin-fetches.js";
 import { BLOCK_BYTES, type TestObject } from "./test-objects.js";
 
 /** The options that a cluster determines itself. */
@@ -93,11 +93,11 @@ export class Cluster implements AsyncDisposable {
   }
 
   /**
-   * Returns the allowed number of unnecessary GETs since the last `forget`: 0. If a busy machine does not run each member every
-   * second, members consider each other unreachable and fetch each other's blocks. Then the number of GETs proves nothing.
+   * Returns the allowed number of unnecessary GETs since the last `forget`: 0. If a busy machine does not run a member for half a
+   * second, others consider it unreachable and fetch some of its blocks.
    */
   get mostUnneeded(): number {
-    return this.#lost > this.#lostBefore ? Number.POSITIVE_INFINITY : 0;
+    return this.#lost > this.#lostBefore ? MAX_STRAYS : 0;
   }
 
   get #lost(): number {

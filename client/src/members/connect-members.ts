@@ -28,6 +28,11 @@ export interface ConnectMembersOptions {
   readonly mostConnections: number;
   /** HTTP/2 window of a stream, bytes; absent: 16 MiB. */
   readonly windowBytes?: number | undefined;
+  /**
+   * Whether a member that has sent nothing for a while is probed after 100 ms of a read instead of 500. Members set it: a client that
+   * found the owner of a block frozen must not wait as long again at the next member, which also asks the owner. Absent: no.
+   */
+  readonly probesEarly?: boolean | undefined;
   /** Wraps each transport to measure it. Absent: nothing is measured. */
   readonly measured?: ((by: "http" | "grpc", transport: BlockTransport) => BlockTransport) | undefined;
 }
@@ -41,10 +46,10 @@ const IDLE_MS = 45_000;
 
 /** Creates the connections to members that the options require. Connects only when the first call needs it. */
 export function connectMembers(options: ConnectMembersOptions): MemberConnections {
-  const { clock, access, connectTimeoutMs, transport, mostConnections, windowBytes } = options;
+  const { clock, access, connectTimeoutMs, transport, mostConnections, windowBytes, probesEarly } = options;
   const measured = options.measured ?? ((_by: "http" | "grpc", unmeasured: BlockTransport) => unmeasured);
-  const calls = lazyGrpcMembers({ clock, access, connectTimeoutMs, windowBytes });
-  const http = new HttpTransport({ clock, connectTimeoutMs, access, mostConnections, idleMs: IDLE_MS });
+  const calls = lazyGrpcMembers({ clock, access, connectTimeoutMs, windowBytes, probesEarly });
+  const http = new HttpTransport({ clock, connectTimeoutMs, access, mostConnections, idleMs: IDLE_MS, probesEarly });
   const probe = (httpAddress: string): Promise<void> => http.probe(httpAddress);
   const breaker = new CircuitBreaker({ clock, openFor: HTTP_OPEN_FOR, probe });
   const byHttp = measured("http", http);

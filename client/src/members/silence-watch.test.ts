@@ -7,7 +7,7 @@ const TICK_MS = SILENT_MS / 5;
 /** A few turns of the event loop: whatever waits for no timer is done. */
 const settled = () => new Promise((resolve) => setImmediate(resolve));
 
-function setUp() {
+function setUp(probesEarly = false) {
   const clock = new ManualClock(0);
   const seen = { probes: 0, silent: 0 };
   let answer: (isThere: boolean) => void = () => undefined;
@@ -17,7 +17,7 @@ function setUp() {
       answer = (isThere) => (isThere ? resolve() : reject(new Error("no answer")));
     });
   };
-  const watch = new SilenceWatch({ clock, probe });
+  const watch = new SilenceWatch({ clock, probesEarly, probe });
   // Something has just arrived from the member.
   const earlier = { onSilent: () => undefined };
   watch.add(earlier);

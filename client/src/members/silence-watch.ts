@@ -11,7 +11,7 @@ export const SILENCE = `no byte arrived for ${SILENT_MS} ms, and a probe was not
 /** Number of ticks of a wait. */
 const TICKS = 5;
 /** A tick this late means that this process did not run meanwhile. An answer may have arrived unread. */
-const LATE_MS = 50;
+const LATE_MS = 20;
 
 /**
  * Calls back after `delayMs` in which this process ran; the returned function cancels. Time is counted in ticks. After a
@@ -72,13 +72,15 @@ export interface WaitingCall {
 /** The probe of a member. */
 export interface SilenceRule {
   readonly clock: Clock;
+  /** Whether a call after a silence is given only one tick before the member is probed, in place of SILENT_MS. */
+  readonly probesEarly: boolean;
   /** Settles in bounded time: rejects if the member's event loop does not answer. */
   readonly probe: () => Promise<void>;
 }
 
 /**
  * Detects that a member has failed without closing its connections: its machine lost power or network, or its process was
- * stopped. If a call has waited for the member for a tick and nothing has arrived from it for SILENT_MS, the member is probed. A
+ * stopped. If calls wait for the member and nothing has arrived from it for SILENT_MS, the member is probed. A
  * member that answers the probe may take any time, because its origin may be slow. One watch serves all calls to a member: a call
  * needs no own timer, and bytes for one call show that the member responds to the others.
  */
@@ -101,11 +103,10 @@ export class SilenceWatch {
   add(call: WaitingCall): void {
     this.#waiting.add(call);
     if (this.#cancelTimer !== undefined) return;
-    // If nothing had arrived for this time before the call, the member is probed after one tick: a client that found the owner
-    // frozen must not wait as long again at the next member, which also asks the owner.
-    const isSilent = this.#rule.clock.monotonicMs() - this.#heardMs >= SILENT_MS;
+    const { clock, probesEarly } = this.#rule;
+    const wasSilent = clock.monotonicMs() - this.#heardMs >= SILENT_MS;
     this.#heard = false;
-    this.#silent.restart(isSilent ? TICKS - 1 : 0);
+    this.#silent.restart(probesEarly && wasSilent ? TICKS - 1 : 0);
     this.#arm();
   }
 

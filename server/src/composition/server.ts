@@ -111,6 +111,7 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
     transport: settings.forward,
     mostConnections: MOST_MEMBER_CONNECTIONS,
     windowBytes: MEMBER_WINDOW_BYTES,
+    probesEarly: true,
   });
   const originStates = observeOrigins(log);
   const origin = openOrigin(settings, metrics.origin, log, originStates);

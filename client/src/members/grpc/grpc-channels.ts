@@ -16,6 +16,8 @@ export interface GrpcChannelsOptions {
   readonly connectTimeoutMs: number;
   /** HTTP/2 window of a stream, bytes: maximum bytes buffered for a paused receiver. Absent: 16 MiB. */
   readonly windowBytes?: number | undefined;
+  /** As in SilenceRule. Absent: no. */
+  readonly probesEarly?: boolean | undefined;
 }
 
 /**

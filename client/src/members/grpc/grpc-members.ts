@@ -67,6 +67,8 @@ export interface GrpcMembersOptions {
   readonly clock: Clock;
   /** Authentication of calls. */
   readonly access: Access;
+  /** As in SilenceRule. Absent: no. */
+  readonly probesEarly?: boolean | undefined;
 }
 
 /** Calls to members over gRPC. The bytes of a read are copied once, from the received message into the target. */
@@ -74,11 +76,13 @@ export class GrpcMembers implements BlockTransport, MemberCalls, ObjectCalls {
   readonly #channels: Channels;
   readonly #clock: Clock;
   readonly #access: Access;
+  readonly #probesEarly: boolean;
   /** Silence watches by gRPC address. */
   readonly #silences = new Map<string, SilenceWatch>();
 
   /** Closes the channels, too. */
-  constructor(channels: Channels, { clock, access }: GrpcMembersOptions) {
+  constructor(channels: Channels, { clock, access, probesEarly = false }: GrpcMembersOptions) {
+    this.#probesEarly = probesEarly;
     this.#channels = channels;
     this.#clock = clock;
     this.#access = access;
@@ -253,7 +257,7 @@ export class GrpcMembers implements BlockTransport, MemberCalls, ObjectCalls {
         const call = new RunningCall({ clock: this.#clock, subject: "a probe", deadlineMs: LONGEST_PROBE_MS });
         await this.probe(address, call).finally(() => call.end());
       };
-      silence = new SilenceWatch({ clock: this.#clock, probe });
+      silence = new SilenceWatch({ clock: this.#clock, probesEarly: this.#probesEarly, probe });
       this.#silences.set(grpcAddress, silence);
     }
     return silence;

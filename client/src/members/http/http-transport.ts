@@ -27,6 +27,8 @@ export interface HttpTransportOptions {
   readonly mostConnections: number;
   /** Idle timeout of connections, milliseconds; shorter than that of members (75 s). */
   readonly idleMs: number;
+  /** As in SilenceRule. Absent: no. */
+  readonly probesEarly?: boolean | undefined;
 }
 
 /** The source of a read. Shared by all reads, because each further object adds to the cost of a small read. */
@@ -98,11 +100,11 @@ export class HttpTransport implements BlockTransport {
   #listenerAt(httpAddress: string): Listener {
     let listener = this.#listeners.get(httpAddress);
     if (listener === undefined) {
-      const { clock, connectTimeoutMs, access, mostConnections, idleMs } = this.#options;
+      const { clock, connectTimeoutMs, access, mostConnections, idleMs, probesEarly = false } = this.#options;
       const address = socketAddress(httpAddress);
       listener = {
         pool: new ConnectionPool({ address, hostPort: httpAddress, clock, connectTimeoutMs, access, mostConnections, idleMs }),
-        silence: new SilenceWatch({ clock, probe: () => this.probe(httpAddress) }),
+        silence: new SilenceWatch({ clock, probesEarly, probe: () => this.probe(httpAddress) }),
       };
       this.#listeners.set(httpAddress, listener);
     }
