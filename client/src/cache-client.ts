@@ -6,7 +6,7 @@ import { type KnownMembers, WatchedMembers } from "./member-directory.js";
 import { CircuitBreaker } from "./members/circuit-breaker.js";
 import { type Clock, systemClock } from "./members/clock.js";
 import { connectMembers } from "./members/connect-members.js";
-import { type FailoverOptions, inOrderOfReach, withFailover } from "./members/failover.js";
+import { type FailoverOptions, orderByAvailability, withFailover } from "./members/failover.js";
 import type { Evicted, EvictSelector, MemberAddress, MemberConnections, ObjectStat as MemberStat } from "./members/ports.js";
 import { RunningCall } from "./members/running-call.js";
 import { PROBE_TIMEOUT_MS } from "./members/silence-watch.js";
@@ -235,7 +235,7 @@ export class CacheClient implements AsyncDisposable {
 
   /** Asks the owner of an object's first block; if that fails, the next members on the ring. */
   #anywhere<Result>(url: string, call: RunningCall, at: (address: MemberAddress) => Promise<Result>): Promise<Result> {
-    const addresses = inOrderOfReach(this.#members.addressesOf(url, 0), this.#breaker);
+    const addresses = orderByAvailability(this.#members.addressesOf(url, 0), this.#breaker);
     return withFailover({ addresses, at }, call, this.#failover);
   }
 

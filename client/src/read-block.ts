@@ -1,7 +1,7 @@
 import { type BlockRange, blockRanges, CacheError, type Geometry } from "@frontcache/proto";
 import type { LocalReads } from "./local/local-reads.js";
 import type { BlockSpan, BufferLanding } from "./members/block-landing.js";
-import { type FailoverOptions, inOrderOfReach, withFailover } from "./members/failover.js";
+import { type FailoverOptions, orderByAvailability, withFailover } from "./members/failover.js";
 import type { BlockTransport, CallLimits, MemberAddress } from "./members/ports.js";
 import type { ClientMetrics } from "./metrics.js";
 
@@ -58,6 +58,6 @@ export async function readBlock(
     }
   };
   const owned = owners.addressesOf(landing.pinned.url, landing.span.blockOffset);
-  const addresses = inOrderOfReach(owned, failover.breaker);
+  const addresses = orderByAvailability(owned, failover.breaker);
   await withFailover({ addresses, at, mayRepeat: () => repeatable }, limits, failover);
 }

@@ -1,6 +1,6 @@
 import { CacheError, parseObjectUrl, parsePrefixUrl, type WarmProgress } from "@frontcache/proto";
 import { Batch } from "./batch.js";
-import { type FailoverOptions, inOrderOfReach, withFailover } from "./members/failover.js";
+import { type FailoverOptions, orderByAvailability, withFailover } from "./members/failover.js";
 import type { MemberAddress, MemberCalls } from "./members/ports.js";
 import type { RunningCall } from "./members/running-call.js";
 import { checkWhole } from "./options.js";
@@ -78,7 +78,7 @@ export async function warmObjects(
       if (order.urls.length + prefixes.length > 0) await using.calls.warm(address, order, report, call);
     };
     const owned = using.owners.addressesOf(urls?.[0] ?? prefixes[0]!, 0);
-    await withFailover({ addresses: inOrderOfReach(owned, using.failover.breaker), at }, call, using.failover);
+    await withFailover({ addresses: orderByAvailability(owned, using.failover.breaker), at }, call, using.failover);
     const [unfinished] = count.left;
     if (unfinished !== undefined)
       throw new CacheError("INTERNAL", `${unfinished}: the member sent no final result for this object`);

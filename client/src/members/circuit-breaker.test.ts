@@ -1,7 +1,7 @@
 import { ManualClock } from "@frontcache/proto/testing";
 import { describe, expect, it } from "vitest";
 import { CircuitBreaker } from "./circuit-breaker.js";
-import { inOrderOfReach } from "./failover.js";
+import { orderByAvailability } from "./failover.js";
 import type { MemberAddress } from "./ports.js";
 
 const [a, b, c] = ["a:1", "b:1", "c:1"].map((grpcAddress) => ({ grpcAddress })) as [
@@ -24,7 +24,7 @@ function setUp() {
       }),
     onChange: (address, isReachable) => changes.push(`${address} ${isReachable ? "reachable" : "unreachable"}`),
   });
-  const order = (addresses: readonly MemberAddress[]) => inOrderOfReach(addresses, breaker);
+  const order = (addresses: readonly MemberAddress[]) => orderByAvailability(addresses, breaker);
   return { clock, probes, changes, breaker, order };
 }
 

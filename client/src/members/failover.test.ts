@@ -3,7 +3,7 @@ import type { Backoff } from "@frontcache/proto/runtime";
 import { ManualClock } from "@frontcache/proto/testing";
 import { describe, expect, it } from "vitest";
 import { CircuitBreaker } from "./circuit-breaker.js";
-import { inOrderOfReach, withFailover } from "./failover.js";
+import { orderByAvailability, withFailover } from "./failover.js";
 import { type MemberAddress, Unreachable } from "./ports.js";
 import { RunningCall } from "./running-call.js";
 
@@ -38,7 +38,7 @@ describe("failover", () => {
     expect(await result).toBe("done");
     expect(asked).toEqual(["a:1", "b:1"]);
     expect(clock.monotonicMs()).toBe(0);
-    expect(inOrderOfReach(addresses, breaker)).toEqual([addresses[1], addresses[0]]);
+    expect(orderByAvailability(addresses, breaker)).toEqual([addresses[1], addresses[0]]);
   });
 
   it("waits before it retries a retryable error", async () => {

@@ -80,7 +80,7 @@ function mayBeRepeated({ retryable, isOriginTried }: CacheError): boolean {
  * open circuit. Members before the first one that answers are probed in the background. Thus, if only the Service's address is
  * reachable, no read waits for unreachable addresses.
  */
-export function inOrderOfReach(addresses: readonly MemberAddress[], breaker: CircuitBreaker): readonly MemberAddress[] {
+export function orderByAvailability(addresses: readonly MemberAddress[], breaker: CircuitBreaker): readonly MemberAddress[] {
   const answering = addresses.filter(({ grpcAddress }) => breaker.isAnswering(grpcAddress));
   if (answering.length === addresses.length) return addresses;
   if (answering.length > 0) {
