@@ -265,6 +265,7 @@ describe("the freshness of records", () => {
     await hold.reached(1);
     abort.abort();
     expect(await reading).toBe("CANCELLED");
+    expect(stored.clock.waits).toBe(1); // the purger's
     hold.release();
     await settle();
   });

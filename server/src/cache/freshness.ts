@@ -198,17 +198,19 @@ export class Freshness {
   async #askInTime(ref: ObjectRef, signal: AbortSignal, sinceMs: number, waitMs: number): Promise<ObjectInfo | undefined> {
     const { clock } = this.#options;
     const answer = this.#ask(ref, { hasFallback: true, sinceMs });
+    const askedAtMs = this.#questions.get(ref.url)?.askedAtMs ?? clock.monotonicMs();
+    let cancel = (): void => {};
+    const tooLate = new Promise<undefined>((resolve) => {
+      if (waitMs === Number.POSITIVE_INFINITY) return;
+      cancel = clock.after(Math.max(0, askedAtMs + waitMs - clock.monotonicMs()), () => resolve(undefined));
+    });
     try {
-      if (waitMs === Number.POSITIVE_INFINITY) return await untilAborted(answer, signal);
-      const askedAtMs = this.#questions.get(ref.url)?.askedAtMs ?? clock.monotonicMs();
-      const inTime = new Promise<ObjectInfo | undefined>((resolve, reject) => {
-        const cancel = clock.after(Math.max(0, askedAtMs + waitMs - clock.monotonicMs()), () => resolve(undefined));
-        answer.then(resolve, reject).finally(cancel);
-      });
-      return await untilAborted(inTime, signal);
+      return await untilAborted(Promise.race([answer, tooLate]), signal);
     } catch (error) {
       if (signal.aborted || !CacheError.from(error).retryable) throw error;
       return undefined;
+    } finally {
+      cancel();
     }
   }
 
