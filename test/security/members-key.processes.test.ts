@@ -97,6 +97,13 @@ describe("members of a static list", () => {
   ])("%s do not know each other: no read fails, and the refusals are counted and logged", async (_, keys) => {
     await start(...keys);
     await readAll();
+    await using client = await CacheClient.connect({ endpoint: members[0]!.grpc });
+    const evicted = client.evict({ url: "s3://bucket/object-0" }).then(
+      () => "evicted",
+      ({ message }: Error) => message,
+    );
+    // The members must not send it to and fro without end.
+    expect(await evicted).toMatch(/^evicted$|accepted from members only/);
     expect(await refusals()).toBeGreaterThan(0);
     const events = members.flatMap(({ log }) => log.map(({ event }) => event));
     expect(events).toContain("not-a-member");

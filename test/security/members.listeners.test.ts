@@ -45,19 +45,20 @@ async function sendForwarded(listeners: ListenersUnderTest, shown: Shown): Promi
   for await (const _ of client.readRange(request, metadata) as AsyncIterable<unknown>);
   await getForwarded(listeners.httpPort, shown);
   await unary((done) => client.stat({ key: URL, version: "", forwarded: true, checksums: false }, metadata, done));
-  await unary((done) => client.evict({ key: URL, version: "", prefix: false, forwarded: true }, metadata, done));
-  const { requests, stats, evictions } = listeners.cache;
-  return [...requests, ...stats.slice(-1), ...evictions].map(({ forwarded, principal }) => ({
-    forwarded,
-    isMember: principal.isMember,
-  }));
+  const { requests, stats } = listeners.cache;
+  return [...requests, ...stats.slice(-1)].map(({ forwarded, principal }) => ({ forwarded, isMember: principal.isMember }));
 }
 
-const AS_MEMBER = Array.from({ length: 4 }, () => ({ forwarded: true, isMember: true }));
-const AS_CLIENT = Array.from({ length: 4 }, () => ({ forwarded: false, isMember: false }));
+const AS_MEMBER = Array.from({ length: 3 }, () => ({ forwarded: true, isMember: true }));
+const AS_CLIENT = Array.from({ length: 3 }, () => ({ forwarded: false, isMember: false }));
 
-/** One more than its four requests: each of the two headers of the read by HTTP is refused. */
-const REFUSALS = { grpc: 3, http: 2 };
+/** One more than its three requests: each of the two headers of the read by HTTP is refused. */
+const REFUSALS = { grpc: 2, http: 2 };
+
+function evictHere(listeners: ListenersUnderTest, shown: Shown): Promise<void> {
+  const { client, metadata } = listeners.caller(shown);
+  return unary((done) => client.evict({ key: URL, version: "", prefix: false, forwarded: true }, metadata, done));
+}
 
 async function warmOneBlock(listeners: ListenersUnderTest, shown: Shown): Promise<void> {
   const { client, metadata } = listeners.caller(shown);
@@ -73,6 +74,8 @@ describe("a caller whose address is in the member list", () => {
     expect(await sendForwarded(listeners, {})).toEqual(AS_MEMBER);
     await warmOneBlock(listeners, {});
     expect(listeners.cache.warmedBlocks).toMatchObject([{ principal: { isMember: true } }]);
+    await evictHere(listeners, {});
+    expect(listeners.cache.evictions).toMatchObject([{ forwarded: true, principal: { isMember: true } }]);
     expect(listeners.security.members.refusals.counts).toEqual({ grpc: 0, http: 0 });
   });
 
@@ -104,11 +107,35 @@ describe("any other caller", () => {
     expect(lines).toMatchObject([{ event: "members-by-address" }, { event: "not-a-member", listener: "grpc" }]);
   });
 
-  it("can't have single blocks warmed", async () => {
+  it("can't have single blocks warmed, or evict at one member alone", async () => {
     await using listeners = await ListenersUnderTest.open({}, new ManualClock());
     await expect(warmOneBlock(listeners, {})).rejects.toMatchObject({ code: status.PERMISSION_DENIED });
-    expect(listeners.cache.warmedBlocks).toEqual([]);
+    await expect(evictHere(listeners, {})).rejects.toMatchObject({ code: status.PERMISSION_DENIED });
+    expect([listeners.cache.warmedBlocks, listeners.cache.evictions]).toEqual([[], []]);
+    expect(listeners.security.members.refusals.counts).toEqual({ grpc: 2, http: 0 });
+  });
+
+  it.each([
+    ["LookUpRecords", { name: "cache-1", hops: 0, questions: [] }],
+    ["HandOver", { name: "cache-1", hash: "" }],
+  ] as const)("gets no answer to %s", async (method, request) => {
+    await using listeners = await ListenersUnderTest.open({}, new ManualClock());
+    const { client } = listeners.caller({});
+    const call = method === "HandOver" ? client.handOver(request as never) : client.lookUpRecords(request as never);
+    const answers = async (): Promise<void> => {
+      for await (const _ of call as AsyncIterable<unknown>);
+    };
+    await expect(answers()).rejects.toMatchObject({ code: status.PERMISSION_DENIED });
     expect(listeners.security.members.refusals.counts).toEqual({ grpc: 1, http: 0 });
+  });
+
+  it("revokes and renews no lease", async () => {
+    await using listeners = await ListenersUnderTest.open({}, new ManualClock());
+    const { client } = listeners.caller({});
+    const denied = { code: status.PERMISSION_DENIED };
+    await expect(unary((done) => client.versionChanged({ keys: [URL] }, done))).rejects.toMatchObject(denied);
+    await expect(unary((done) => client.renewLeases({ name: "cache-1", ids: [1] }, done))).rejects.toMatchObject(denied);
+    expect(listeners.security.members.refusals.counts).toEqual({ grpc: 2, http: 0 });
   });
 });
 

@@ -26,7 +26,7 @@ import type { Cache, EvictQuestion, MemberDirectory } from "../../routing/cache.
 import type { Clock } from "../../runtime/clock.js";
 import type { Log } from "../../runtime/log.js";
 import type { FailureCount } from "../../security/failure-count.js";
-import { isMembersRequest } from "../../security/member-authentication.js";
+import { isMembersRequest, requireMember } from "../../security/member-authentication.js";
 import type { Principal } from "../../security/principal.js";
 import type { Clients } from "../limits/clients.js";
 import { objectServiceHandlers } from "./object-service.js";
@@ -105,9 +105,10 @@ export function cacheServiceHandlers(options: CacheServiceOptions) {
     ),
     evict: unaryCall<EvictRequest, EvictResponse>(
       "Evict",
-      async (request, context) => {
-        const { principal, signal } = context;
-        const forwarded = request.forwarded && isFromMember("a forwarded Evict", context);
+      async (request, { principal, peer: client, signal }) => {
+        const { forwarded } = request;
+        // As a client's it would go to all members. Members that do not know each other would send it to and fro without end.
+        if (forwarded) requireMember({ what: "Evict at one member", principal, listener: "grpc", client }, refusals);
         return cache().ask({ kind: "evict", selector: selectorOf(request), forwarded, principal, signal });
       },
       options,
