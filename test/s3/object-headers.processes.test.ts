@@ -58,6 +58,11 @@ function ask(base: string, method: string, key: string, headers: Record<string, 
   });
 }
 
+function withoutChecksums({ headers, ...answer }: Answer): Answer {
+  const kept = Object.entries(headers).filter(([name]) => !name.startsWith("x-amz-checksum-"));
+  return { ...answer, headers: Object.fromEntries(kept) };
+}
+
 const MODE = { "x-amz-checksum-mode": "ENABLED" };
 
 describe.each(["auto", "grpc"])("all headers of an object, with --forward %s", (forward) => {
@@ -74,7 +79,7 @@ describe.each(["auto", "grpc"])("all headers of an object, with --forward %s", (
   const memberAt = (name: string): string => `http://${cluster.member(name).http}/s3`;
 
   /** Sends all kinds of requests for an object. */
-  async function* answersOf(base: string, key: string): AsyncGenerator<readonly [request: string, answer: Answer]> {
+  async function* answersOf(base: string, key: string): AsyncGenerator<readonly [request: string, send: () => Promise<Answer>]> {
     const { version } = cluster.origin.objects.get("bucket", key)!;
     for (const [method, headers] of [
       ["HEAD", {}],
@@ -87,12 +92,12 @@ describe.each(["auto", "grpc"])("all headers of an object, with --forward %s", (
       ["GET", { "if-none-match": version }],
       ["HEAD", { "if-none-match": version }],
     ] as const)
-      yield [`${method} ${key} ${JSON.stringify(headers)}`, await ask(base, method, key, headers)];
+      yield [`${method} ${key} ${JSON.stringify(headers)}`, () => ask(base, method, key, headers)];
   }
 
   async function answersOfOrigin(key: string): Promise<Map<string, Answer>> {
     const answers = new Map<string, Answer>();
-    for await (const [request, answer] of answersOf(cluster.origin.endpoint, key)) answers.set(request, answer);
+    for await (const [request, send] of answersOf(cluster.origin.endpoint, key)) answers.set(request, await send());
     return answers;
   }
 
@@ -100,8 +105,16 @@ describe.each(["auto", "grpc"])("all headers of an object, with --forward %s", (
   async function compareAll(key: string, expected?: ReadonlyMap<string, Answer>): Promise<void> {
     const answers = expected ?? (await answersOfOrigin(key));
     for (const name of cluster.names) {
-      for await (const [request, answer] of answersOf(memberAt(name), key))
-        expect(answer, `${request} from ${name}`).toEqual(answers.get(request));
+      for await (const [request, send] of answersOf(memberAt(name), key)) {
+        let answer = await send();
+        // On a busy machine a member may find the object's home unreachable, and neither the home nor the origin answers.
+        for (let tries = 0; answer.status === 503 && cluster.mostUnneeded > 0 && tries < 20; tries++) answer = await send();
+        const expected = answers.get(request)!;
+        // Such a member reads the bytes from the origin itself. They come without checksums.
+        const isBusy = request.startsWith("GET") && cluster.mostUnneeded > 0;
+        const [one, other] = isBusy ? [withoutChecksums(answer), withoutChecksums(expected)] : [answer, expected];
+        expect(one, `${request} from ${name}`).toEqual(other);
+      }
     }
   }
 
@@ -163,9 +176,12 @@ describe.each(["auto", "grpc"])("all headers of an object, with --forward %s", (
         VersionId: EVERYTHING["x-amz-version-id"],
         ObjectLockMode: "COMPLIANCE",
       });
-      const client = await CacheClient.connect({ endpoint: cluster.member(name).grpc });
-      const { headers } = await client.stat("s3://bucket/object-1");
+      const transport = forward === "grpc" ? "grpc" : "auto";
+      const client = await CacheClient.connect({ endpoint: cluster.member(name).grpc, transport });
+      const { headers, version } = await client.stat("s3://bucket/object-1");
+      const bytes = await client.readRange("s3://bucket/object-1", 0, 100, version);
       await client.close();
+      expect(bytes.toString()).toBe("content of object-1");
       expect(headers).toEqual(EVERYTHING);
     }
   });
