@@ -23,6 +23,12 @@ export const OPEN_ENDED_HEADER = "frontcache-open-ended";
  */
 export const REPEATED_HEADER = "frontcache-repeated";
 
+/**
+ * Request header of a read with a deadline: whole milliseconds until the client gives up. The receiver ends the read then, and starts
+ * no request to the origin after it. It only bounds the read: without it, the read ends with its connection.
+ */
+export const TIMEOUT_HEADER = "frontcache-timeout-ms";
+
 /** Response header of every error that the HTTP listener answers: the ErrorCode. */
 export const ERROR_HEADER = "frontcache-error";
 

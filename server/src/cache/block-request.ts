@@ -22,6 +22,8 @@ export interface BlockRequest {
   readonly isRepeated?: boolean | undefined;
   /** What the requests to the origin for this read are counted by. Absent: the read has made none. */
   readonly budget?: RequestBudget | undefined;
+  /** When `signal` is aborted because the client gives up, monotonic milliseconds. Absent: that is not known. */
+  readonly deadlineAtMs?: number | undefined;
   readonly signal: AbortSignal;
 }
 

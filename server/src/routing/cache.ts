@@ -21,6 +21,8 @@ export interface ReadRequest extends RequestContext {
   readonly openEnded?: boolean;
   /** It was requested before, and got no answer, or not all of it. Absent: no. */
   readonly isRepeated?: boolean;
+  /** When the client gives up, monotonic milliseconds; `signal` is aborted then. Absent: it has not said. */
+  readonly deadlineAtMs?: number | undefined;
 }
 
 /** Everything that is asked of the cache besides bytes. `Answers` has the answer to each kind. Listings and buckets are the origin's. */

@@ -104,13 +104,15 @@ class MemberRead extends BlockLanding implements ObjectRead {
   #isClosed = false;
 
   constructor(request: BlockRequest, fetching: Fetching, reads: MemberReads) {
-    const { ref, version, blockOffset, start, end, signal } = request;
+    const { ref, version, blockOffset, start, end, signal, deadlineAtMs } = request;
     super({ blockOffset, offset: blockOffset + start, length: end - start }, new PinnedObject(ref.url, version ?? ""));
     this.offset = blockOffset + start;
     this.#request = request;
     this.#fetching = fetching;
     this.#reads = reads;
-    this.#call = new RunningCall({ clock: reads.clock, subject: ref.url, signal });
+    const { clock } = reads;
+    const deadlineMs = deadlineAtMs === undefined ? {} : { deadlineMs: Math.max(0, deadlineAtMs - clock.monotonicMs()) };
+    this.#call = new RunningCall({ clock, subject: ref.url, signal, ...deadlineMs });
     this.opened = new Promise((resolve, reject) => {
       this.#open = resolve;
       void this.#run(reject);

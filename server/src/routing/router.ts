@@ -186,7 +186,7 @@ export class Router implements Cache, MemberDirectory {
 
   /** The part of the request that lies in one block; `objectEnd` is where it ends once that is known. */
   #readBlock(
-    { ref, offset, length, cachedOnly, openEnded = false, isRepeated = false, signal, forwarded }: ReadRequest,
+    { ref, offset, length, cachedOnly, openEnded = false, isRepeated = false, deadlineAtMs, signal, forwarded }: ReadRequest,
     blockOffset: number,
     version: string | undefined,
     objectEnd?: number,
@@ -202,6 +202,7 @@ export class Router implements Cache, MemberDirectory {
       openEnded: openEnded || (length === 0 && objectEnd === undefined),
       cachedOnly,
       isRepeated,
+      deadlineAtMs,
       signal,
     };
     if (cachedOnly) return this.#options.local.open(block);

@@ -62,7 +62,7 @@ export class HttpTransport implements BlockTransport {
       } else if (request.version !== "" && !canBeEntityTag(request.version)) {
         reject(new UnnameableVersion(request.url));
       } else {
-        const head = requestHead(request, httpAddress, this.#options.access.authorization());
+        const head = requestHead(request, httpAddress, this.#options.access.authorization(), limits.remainingMs());
         const listener = this.#listenerAt(httpAddress);
         new HttpRead(head, { request, target, member: httpAddress }, { listener, limits }, { resolve, reject });
       }

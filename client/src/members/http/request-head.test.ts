@@ -19,6 +19,13 @@ describe("a request header", () => {
     expect(cachedOnly).toMatch(/\r\nfrontcache-forwarded: 1\r\nfrontcache-cached-only: 1\r\n\r\n$/);
   });
 
+  it("says how long the client waits, unless that is as long as usual", () => {
+    expect(requestHead(read, "m:1", undefined, 1_234.5)).toMatch(/\r\nRange: bytes=16-19\r\nfrontcache-timeout-ms: 1235\r\n\r\n$/);
+    const repeated = requestHead({ ...read, repeated: true }, "m:1", undefined, 1);
+    expect(repeated).toMatch(/\r\nfrontcache-repeated: 1\r\nfrontcache-timeout-ms: 1\r\n\r\n$/);
+    expect(requestHead(read, "m:1", undefined, 30_000)).toBe(requestHead(read, "m:1"));
+  });
+
   it("escapes keys so that decoding once returns them, and keeps them inside the path", () => {
     const key = fc.oneof(
       fc.string({

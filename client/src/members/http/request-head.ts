@@ -6,6 +6,7 @@ import {
   parseObjectUrl,
   REPEATED_HEADER,
   splitScheme,
+  TIMEOUT_HEADER,
 } from "@frontcache/proto";
 import type { ReadRequest } from "../ports.js";
 
@@ -13,19 +14,28 @@ import type { ReadRequest } from "../ports.js";
 const PLAIN = /^[A-Za-z0-9._~/-]*$/;
 
 /**
+ * A deadline that is as far away as the client's default is not sent, to keep the request short: the client closes the connection
+ * when it is over, which ends the read, too.
+ */
+const FAR_MS = 30_000;
+
+/**
  * Returns the header of a GET for a read, in ASCII. The key is escaped so that decoding it once returns it verbatim; the version
  * must have an entity tag, the URL must be an object's. `host` is the receiver, `authorization` the value of that header.
  * Members' listeners have a fast path for this form: exactly these headers, in this order.
  */
-export function requestHead(request: ReadRequest, host: string, authorization?: string): string {
+export function requestHead(request: ReadRequest, host: string, authorization?: string, remainingMs = Infinity): string {
   const { url, offset, length, version, forwarded, cachedOnly, openEnded, repeated } = request;
   const match = version === "" ? "" : `If-Match: ${entityTagOf(version)}\r\n`;
   const authenticated = authorization === undefined ? "" : `Authorization: ${authorization}\r\n`;
   const range = `Range: bytes=${offset}-${offset + length - 1}`;
   const head = `GET ${pathOf(url)} HTTP/1.1\r\nHost: ${host}\r\n${range}\r\n${match}${authenticated}`;
-  if (forwarded !== true && cachedOnly !== true && openEnded !== true && repeated !== true) return `${head}\r\n`;
+  if (forwarded !== true && cachedOnly !== true && openEnded !== true && repeated !== true && remainingMs >= FAR_MS) {
+    return `${head}\r\n`;
+  }
   const members = `${flag(FORWARDED_HEADER, forwarded)}${flag(CACHED_ONLY_HEADER, cachedOnly)}${flag(OPEN_ENDED_HEADER, openEnded)}`;
-  return `${head}${members}${flag(REPEATED_HEADER, repeated)}\r\n`;
+  const timeout = remainingMs < FAR_MS ? `${TIMEOUT_HEADER}: ${Math.ceil(remainingMs)}\r\n` : "";
+  return `${head}${members}${flag(REPEATED_HEADER, repeated)}${timeout}\r\n`;
 }
 
 function flag(header: string, isSet: boolean | undefined): string {

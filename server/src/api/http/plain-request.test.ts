@@ -32,6 +32,17 @@ describe("a plain request", () => {
     });
   });
 
+  it("may name that it is repeated, and how long its client waits, in this order", () => {
+    const [repeated, timeout] = ["frontcache-repeated: 1\r\n", "frontcache-timeout-ms: 250\r\n"];
+    expect(parse(`${PLAIN}${repeated}${timeout}\r\n`)?.headers).toMatchObject({
+      "frontcache-repeated": "1",
+      "frontcache-timeout-ms": "250",
+    });
+    for (const wrong of [`${timeout}${repeated}`, `${timeout}${timeout}`, "frontcache-timeout-ms: -1\r\n"]) {
+      expect(parse(`${PLAIN}${wrong}\r\n`)).toBeUndefined();
+    }
+  });
+
   it.each([
     ["another value of a member's header", `${PLAIN}frontcache-forwarded: 2\r\n\r\n`],
     ["a member's header twice", `${PLAIN}frontcache-forwarded: 1\r\nfrontcache-forwarded: 1\r\n\r\n`],

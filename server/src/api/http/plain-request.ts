@@ -1,4 +1,4 @@
-import { CACHED_ONLY_HEADER, FORWARDED_HEADER, OPEN_ENDED_HEADER, REPEATED_HEADER, SCHEME_PATTERN } from "@frontcache/proto";
+import { CACHED_ONLY_HEADER, FORWARDED_HEADER, OPEN_ENDED_HEADER, REPEATED_HEADER, SCHEME_PATTERN, TIMEOUT_HEADER } from "@frontcache/proto";
 
 /** A request in the fixed form of frontcache's clients. */
 export interface PlainRequest {
@@ -14,6 +14,7 @@ export interface PlainRequest {
     readonly [CACHED_ONLY_HEADER]?: "1";
     readonly [OPEN_ENDED_HEADER]?: "1";
     readonly [REPEATED_HEADER]?: "1";
+    readonly [TIMEOUT_HEADER]?: string;
   };
 }
 
@@ -29,7 +30,7 @@ const FORM = new RegExp(
     "Host: ([A-Za-z0-9._:[\\]-]{1,255})",
     "Range: (bytes=\\d{1,15}-\\d{1,15})",
     "(?:If-Match: ([!-~]+)\r\n)?(?:Authorization: (Bearer [!-~]+)\r\n)?" +
-      `(${FORWARDED_HEADER}: 1\r\n)?(${CACHED_ONLY_HEADER}: 1\r\n)?(${OPEN_ENDED_HEADER}: 1\r\n)?(${REPEATED_HEADER}: 1\r\n)?\r\n$`,
+      `(${FORWARDED_HEADER}: 1\r\n)?(${CACHED_ONLY_HEADER}: 1\r\n)?(${OPEN_ENDED_HEADER}: 1\r\n)?(${REPEATED_HEADER}: 1\r\n)?(?:${TIMEOUT_HEADER}: (\\d{1,9})\r\n)?\r\n$`,
   ].join("\r\n"),
 );
 
@@ -38,7 +39,7 @@ export function parsePlainRequest(bytes: Buffer): PlainRequest | undefined {
   if (bytes.length > MAX_BYTES) return undefined;
   const match = FORM.exec(bytes.toString("latin1"));
   if (match === null) return undefined;
-  const [, url, host, range, ifMatch, authorization, forwarded, cachedOnly, openEnded, repeated] = match;
+  const [, url, host, range, ifMatch, authorization, forwarded, cachedOnly, openEnded, repeated, timeout] = match;
   const headers: Writable<PlainRequest["headers"]> = { host: host!, range: range! };
   if (ifMatch !== undefined) headers["if-match"] = ifMatch;
   if (authorization !== undefined) headers.authorization = authorization;
@@ -46,5 +47,6 @@ export function parsePlainRequest(bytes: Buffer): PlainRequest | undefined {
   if (cachedOnly !== undefined) headers[CACHED_ONLY_HEADER] = "1";
   if (openEnded !== undefined) headers[OPEN_ENDED_HEADER] = "1";
   if (repeated !== undefined) headers[REPEATED_HEADER] = "1";
+  if (timeout !== undefined) headers[TIMEOUT_HEADER] = timeout;
   return { url: url!, headers };
 }

@@ -1,5 +1,6 @@
 import { setImmediate as turn } from "node:timers/promises";
 import { CacheError, type ErrorCode } from "@frontcache/proto";
+import { untilAborted } from "@frontcache/proto/runtime";
 import { eventually } from "@frontcache/proto/testing";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { HttpFixture, LAST_MODIFIED, NOTHING_LEFT } from "../../testing/http-fixture.js";
@@ -27,6 +28,20 @@ afterEach(async () => {
 const get = (...headers: string[]): Promise<RawAnswer> => client.get("/s3/bucket/object", ...headers);
 
 describe("a GET", () => {
+  it("ends at the deadline that the client names, and has no other without one", async () => {
+    let signal: AbortSignal | undefined;
+    fixture.cache.beforeAnswer = (given) => {
+      signal = given;
+      return untilAborted(new Promise<void>(() => {}), given!);
+    };
+    const { status, headers } = await get("frontcache-timeout-ms: 5");
+    expect([status, headers["frontcache-error"]]).toEqual([504, "DEADLINE_EXCEEDED"]);
+    expect(signal?.aborted).toBe(true);
+    fixture.cache.beforeAnswer = undefined;
+    expect((await get("frontcache-timeout-ms: soon")).status).toBe(200);
+    expect((await get("frontcache-timeout-ms: 60000")).status).toBe(200);
+  });
+
   it("is answered with the object and all that S3 tells of it", async () => {
     const { status, headers, body } = await get();
     expect(status).toBe(200);

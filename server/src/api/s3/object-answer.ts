@@ -6,7 +6,9 @@ import {
   type ObjectRef,
   OPEN_ENDED_HEADER,
   REPEATED_HEADER,
+  TIMEOUT_HEADER,
 } from "@frontcache/proto";
+import { LinkedAbort } from "@frontcache/proto/runtime";
 import type { ObjectRead } from "../../cache/object-read.js";
 import type { Cache, ObjectStat } from "../../routing/cache.js";
 import { isMembersRequest } from "../../security/member-authentication.js";
@@ -67,6 +69,8 @@ export class ObjectAnswer {
   /** What the cache answered about the object's record. */
   #record: Pick<ObjectRead, "result" | "ageMs"> | undefined;
   #sending: Sending | undefined;
+  /** The deadline that the client named. */
+  readonly #deadline: Deadline | undefined;
   #over = false;
   /** It counts as a running read. */
   #isCounted = false;
@@ -82,6 +86,7 @@ export class ObjectAnswer {
     this.#forwarded = this.#isSetByMember(FORWARDED_HEADER);
     this.#cachedOnly = headers[CACHED_ONLY_HEADER] === "1";
     this.#openEnded = this.#isSetByMember(OPEN_ENDED_HEADER);
+    this.#deadline = deadlineOf(context, ref);
     context.whenClosed(this.#closed);
   }
 
@@ -105,6 +110,11 @@ export class ObjectAnswer {
     const read = this.#open(this.#requiredVersion, offset, length);
     if (read instanceof Promise) read.then((opened) => this.#begin(opened, this.#range !== undefined)).catch(this.#fail);
     else this.#begin(read, this.#range !== undefined);
+  }
+
+  /** Aborted when the client is gone, or its deadline is over. */
+  get #signal(): AbortSignal {
+    return this.#deadline?.abort.signal ?? this.#context.signal;
   }
 
   /** Whether a member asks: it needs what this member knows, without a question to the origin for the rest. */
@@ -175,7 +185,8 @@ export class ObjectAnswer {
   }
 
   #open(version: string | undefined, offset: number, length: number): ObjectRead | Promise<ObjectRead> {
-    const { principal, signal } = this.#context;
+    const { principal } = this.#context;
+    const signal = this.#signal;
     return this.#cache.open({
       ref: this.#ref,
       version,
@@ -186,12 +197,14 @@ export class ObjectAnswer {
       openEnded: this.#openEnded,
       isRepeated: this.#context.request.headers[REPEATED_HEADER] === "1",
       principal,
+      deadlineAtMs: this.#deadline?.atMs,
       signal,
     });
   }
 
   #stat(): Promise<ObjectStat> {
-    const { principal, signal } = this.#context;
+    const { principal } = this.#context;
+    const signal = this.#signal;
     // A GET has its checksums from the bytes' answer, if at all: S3's clients ask for them with every read.
     const checksums = this.#context.request.method === "HEAD" && this.#wantsChecksums;
     const of = { ref: this.#ref, version: this.#requiredVersion, forwarded: this.#forwarded, checksums };
@@ -296,6 +309,7 @@ export class ObjectAnswer {
   /** The response is closed, the answer sent or not. */
   readonly #closed = (): void => {
     this.#over = true;
+    this.#deadline?.cancel();
     if (this.#isCounted) this.#context.client.endRead();
     this.#sending?.end();
     this.#read?.close();
@@ -312,6 +326,30 @@ export class ObjectAnswer {
       "answered a request",
     );
   }
+}
+
+interface Deadline {
+  /** Monotonic milliseconds. */
+  readonly atMs: number;
+  /** Linked to the connection's signal. */
+  readonly abort: LinkedAbort;
+  /** Frees the timer and the link. */
+  cancel(): void;
+}
+
+/** The deadline of a request that names one. Another form of the header is ignored. */
+function deadlineOf({ request, clock, signal }: HttpContext, { url }: ObjectRef): Deadline | undefined {
+  const timeout = request.headers[TIMEOUT_HEADER];
+  if (typeof timeout !== "string" || !/^\d{1,9}$/.test(timeout)) return undefined;
+  const timeoutMs = Number(timeout);
+  const abort = new LinkedAbort(signal);
+  const message = `${url}: not done within the client's ${timeoutMs} ms`;
+  const cancelTimer = clock.after(timeoutMs, () => abort.abort(new CacheError("DEADLINE_EXCEEDED", message)));
+  const cancel = (): void => {
+    cancelTimer();
+    abort.unlink();
+  };
+  return { atMs: clock.monotonicMs() + timeoutMs, abort, cancel };
 }
 
 /** A range as the cache takes it; `length` 0: to the object's end. */
