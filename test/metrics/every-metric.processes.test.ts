@@ -31,6 +31,7 @@ const momentary = new Set<string>(
     metricList.loopUtilization,
     metricList.authenticationFailures,
     metricList.memberRefusals,
+    metricList.originTlsFailures,
     metricList.tlsHandshakeFailures,
     metricList.tlsCertificateExpiry,
     metricList.membershipFailures,

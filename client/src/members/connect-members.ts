@@ -33,6 +33,8 @@ export interface ConnectMembersOptions {
    * found the owner of a block frozen must not wait as long again at the next member, which also asks the owner. Absent: no.
    */
   readonly probesEarly?: boolean | undefined;
+  /** Called when an HTTP listener fails (`false`), so that reads use gRPC, and when it answers again. Absent: nobody is told. */
+  readonly onHttpChange?: ((httpAddress: string, isReachable: boolean) => void) | undefined;
   /** Wraps each transport to measure it. Absent: nothing is measured. */
   readonly measured?: ((by: "http" | "grpc", transport: BlockTransport) => BlockTransport) | undefined;
 }
@@ -51,7 +53,7 @@ export function connectMembers(options: ConnectMembersOptions): MemberConnection
   const calls = lazyGrpcMembers({ clock, access, connectTimeoutMs, windowBytes, probesEarly });
   const http = new HttpTransport({ clock, connectTimeoutMs, access, mostConnections, idleMs: IDLE_MS, probesEarly });
   const probe = (httpAddress: string): Promise<void> => http.probe(httpAddress);
-  const breaker = new CircuitBreaker({ clock, openFor: HTTP_OPEN_FOR, probe });
+  const breaker = new CircuitBreaker({ clock, openFor: HTTP_OPEN_FOR, probe, onChange: options.onHttpChange });
   const byHttp = measured("http", http);
   const byGrpc = measured("grpc", calls);
   const blocks = transport === "grpc" ? byGrpc : transport === "http" ? byHttp : httpFirst(byHttp, byGrpc, breaker);

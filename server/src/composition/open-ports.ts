@@ -10,6 +10,7 @@ import type { OriginMeter } from "../metrics/origin-meter.js";
 import { OriginAvailability } from "../origin/availability.js";
 import { DroppedHeadersLog } from "../origin/dropped-headers-log.js";
 import { OriginFailureLog } from "../origin/failure-log.js";
+import { isTlsFailure } from "../origin/http/certificate-errors.js";
 import type { Origin } from "../origin/origin.js";
 import { systemClock } from "../runtime/clock.js";
 import type { Log } from "../runtime/log.js";
@@ -60,7 +61,10 @@ export function openOrigin(settings: Settings, meter: OriginMeter, log: Log, ava
       meter.hedge(hedge);
       log.debug({ event: "origin-hedge", ...hedge }, "a second request was sent");
     },
-    onRequest: (request) => meter.request(request),
+    onRequest: (request) => {
+      meter.request(request);
+      if (isTlsFailure(request.error)) meter.tlsFailure();
+    },
     onLimitReached: ({ reason }) => meter.limit(reason),
     onDroppedHeaders: (ref, names) => {
       meter.droppedHeaders(names.length);

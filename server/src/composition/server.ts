@@ -112,6 +112,7 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
     mostConnections: MOST_MEMBER_CONNECTIONS,
     windowBytes: MEMBER_WINDOW_BYTES,
     probesEarly: true,
+    onHttpChange: httpChanged(log),
   });
   const originStates = observeOrigins(log);
   const origin = openOrigin(settings, metrics.origin, log, originStates);
@@ -174,6 +175,14 @@ function memberChanged(log: Log): (member: MemberInfo, isReachable: boolean) => 
   return ({ name, grpcAddress: grpc, httpAddress: http }, isReachable) => {
     if (isReachable) log.info({ event: "member-reachable", member: name, grpc, http }, "another member can be reached again");
     else log.warn({ event: "member-unreachable", member: name, grpc, http }, "cannot reach another member");
+  };
+}
+
+/** Logs a line when the HTTP listener of another member fails, and when it answers again. */
+function httpChanged(log: Log): (http: string, isReachable: boolean) => void {
+  return (http, isReachable) => {
+    if (isReachable) log.info({ event: "member-http-reachable", http }, "the HTTP listener of another member answers again");
+    else log.warn({ event: "member-http-unreachable", http }, "cannot read from another member over HTTP: reads use gRPC");
   };
 }
 

@@ -94,6 +94,11 @@ export const metricList = {
     "{header}",
     "Headers of objects ignored because they are too long or contain invalid characters.",
   ),
+  originTlsFailures: counter(
+    "frontcache.origin.tls.failures",
+    "{request}",
+    "Requests to object stores that failed because of TLS: an untrusted certificate, or a server without TLS.",
+  ),
   originHedges: counter(
     "frontcache.origin.hedges",
     "{request}",

@@ -54,6 +54,10 @@ export class OriginMeter {
     this.#metrics.families.originDroppedHeaders.at().value += count;
   }
 
+  tlsFailure(): void {
+    this.#metrics.families.originTlsFailures.at().value++;
+  }
+
   hedge({ won }: { readonly won: boolean }): void {
     this.#metrics.families.originHedges.at({ result: won ? "won" : "lost" }).value++;
   }

@@ -20,7 +20,9 @@ describe("a request header", () => {
   });
 
   it("says how long the client waits, unless that is as long as usual", () => {
-    expect(requestHead(read, "m:1", undefined, 1_234.5)).toMatch(/\r\nRange: bytes=16-19\r\nfrontcache-timeout-ms: 1235\r\n\r\n$/);
+    expect(requestHead(read, "m:1", undefined, 1_234.5)).toMatch(
+      /\r\nRange: bytes=16-19\r\nfrontcache-timeout-ms: 1235\r\n\r\n$/,
+    );
     const repeated = requestHead({ ...read, repeated: true }, "m:1", undefined, 1);
     expect(repeated).toMatch(/\r\nfrontcache-repeated: 1\r\nfrontcache-timeout-ms: 1\r\n\r\n$/);
     expect(requestHead(read, "m:1", undefined, 30_000)).toBe(requestHead(read, "m:1"));

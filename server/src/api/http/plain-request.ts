@@ -1,4 +1,11 @@
-import { CACHED_ONLY_HEADER, FORWARDED_HEADER, OPEN_ENDED_HEADER, REPEATED_HEADER, SCHEME_PATTERN, TIMEOUT_HEADER } from "@frontcache/proto";
+import {
+  CACHED_ONLY_HEADER,
+  FORWARDED_HEADER,
+  OPEN_ENDED_HEADER,
+  REPEATED_HEADER,
+  SCHEME_PATTERN,
+  TIMEOUT_HEADER,
+} from "@frontcache/proto";
 
 /** A request in the fixed form of frontcache's clients. */
 export interface PlainRequest {

@@ -34,7 +34,12 @@ describe("a GET", () => {
       signal = given;
       return untilAborted(new Promise<void>(() => {}), given!);
     };
-    const { status, headers } = await get("frontcache-timeout-ms: 5");
+    const answer = get("frontcache-timeout-ms: 5");
+    await eventually(() => expect(signal).toBeDefined());
+    fixture.clock.advance(4);
+    expect(signal?.aborted).toBe(false);
+    fixture.clock.advance(1);
+    const { status, headers } = await answer;
     expect([status, headers["frontcache-error"]]).toEqual([504, "DEADLINE_EXCEEDED"]);
     expect(signal?.aborted).toBe(true);
     fixture.cache.beforeAnswer = undefined;

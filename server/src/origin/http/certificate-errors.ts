@@ -8,3 +8,15 @@ export function certificateProblem(error: unknown): string | undefined {
   if (typeof code !== "string" || !CODE.test(code)) return undefined;
   return `the origin's certificate is not trusted (${code}): name its authority by \`ca\` in the origins file, AWS_CA_BUNDLE (S3) or NODE_EXTRA_CA_CERTS`;
 }
+
+/** Codes of Node's and OpenSSL's for a connection on which no TLS came about. */
+const TLS_CODE = /^(?:EPROTO$|ERR_SSL_|ERR_TLS_)/;
+
+/** Whether an error, or one of its causes, is a failure of TLS: an untrusted certificate, or a server that speaks no TLS. */
+export function isTlsFailure(error: unknown): boolean {
+  for (let cause = error; cause instanceof Error; cause = cause.cause) {
+    const { code } = cause as { readonly code?: unknown };
+    if (typeof code === "string" && (CODE.test(code) || TLS_CODE.test(code))) return true;
+  }
+  return false;
+}
