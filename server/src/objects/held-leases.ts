@@ -10,6 +10,8 @@ const MAX_HEADER_BYTES = 64 << 20;
 const RENEW_EVERY_MS = 200;
 /** Leases with less time left are renewed: they would expire before the renewal after the next one. */
 const RENEW_BELOW_MS = 2 * RENEW_EVERY_MS;
+/** Leases in one renewal: an id has at most 8 bytes, and a request at most 256 KiB. */
+const MAX_RENEWED = 20_000;
 /** Leases that were not used for so long are not renewed. */
 const UNUSED_MS = 5_000;
 
@@ -103,7 +105,7 @@ export class HeldLeases {
           batch = { home: held.home, leases: new Map() };
           due.set(grpcAddress, batch);
         }
-        batch.leases.set(held.id, url);
+        if (batch.leases.size < MAX_RENEWED) batch.leases.set(held.id, url);
       }
     }
     for (const { home, leases } of due.values()) void this.#renewAt(home, leases, nowMs);

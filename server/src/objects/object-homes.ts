@@ -561,7 +561,8 @@ export class ObjectHomes {
       const request = { name: this.#self.name, hash: this.#changes.current.hash };
       try {
         const { objects } = this.#options.peers.connections;
-        const isConfirmed = await this.#call(from.name, (call) => objects.handOver(from, request, onRecord, call));
+        const asking = this.#call(from.name, (call) => objects.handOver(from, request, onRecord, call));
+        const isConfirmed = await untilAborted(asking, signal);
         this.#changes.answered(from.name);
         if (isConfirmed) break;
       } catch {
