@@ -62,8 +62,16 @@ export class Cluster implements AsyncDisposable {
   static async start(endpoint: string, size: number, flags: readonly string[] = []): Promise<Cluster> {
     const directory = await temporaryDirectory();
     const addresses: { name: string; grpc: string; http: string }[] = [];
+    const used = new Set<number>();
+    // A port that was free a moment ago is free again when the next one is asked for.
+    const unusedPort = async (): Promise<number> => {
+      let port = await freePort();
+      while (used.has(port)) port = await freePort();
+      used.add(port);
+      return port;
+    };
     for (let index = 0; index < size; index++) {
-      const [grpc, http] = [await freePort(), await freePort()];
+      const [grpc, http] = [await unusedPort(), await unusedPort()];
       addresses.push({ name: `member-${index}`, grpc: `127.0.0.1:${grpc}`, http: `127.0.0.1:${http}` });
     }
     const list = addresses.map(({ name, grpc, http }) => `${name}=${grpc}/${http.slice(http.indexOf(":") + 1)}`).join(",");
