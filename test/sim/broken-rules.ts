@@ -1,7 +1,16 @@
 import { blockOffsetOf } from "@frontcache/proto";
 import type { Origin } from "@frontcache/server";
-import { type Cache, type ObjectRead, type ReadRequest, wrap } from "@frontcache/server/testing";
-import type { BrokenRules } from "./simulated-member.js";
+import {
+  type Cache,
+  HomeChanges,
+  type ManualClock,
+  type ObjectRead,
+  ObjectRecords,
+  type ReadRequest,
+  Standstill,
+  wrap,
+} from "@frontcache/server/testing";
+import type { BrokenRules, ObjectCalls } from "./simulated-member.js";
 import { geometry } from "./simulated-parts.js";
 
 /** Rules that can be broken on purpose, one at a time, to see how soon the model finds it. */
@@ -13,6 +22,89 @@ export const breakableRules: Readonly<Record<string, BrokenRules>> = {
   /** A member sends reads on that a member sent it. */
   "one-hop": { read: (read) => (request) => read({ ...request, forwarded: false }) },
 };
+
+/** Rules about homes and leases that can be broken on purpose; runs about versions find them. */
+export const breakableVersionRules: Readonly<Record<string, BrokenRules>> = {
+  /** A home does not tell lease holders that an object has changed, and goes on as if they had confirmed. */
+  "version-changed": { objects: (calls) => ({ ...calls, versionChanged: async () => {} }) },
+  /** A home never hears that the origin rejected a version. */
+  "version-rejected": { objects: withoutRejections },
+  /** A lease counts from when its answer arrives. */
+  "lease-clock": { objects: leasesFromArrival },
+  /** What the origin answered dates from when its answer arrived. */
+  "observation-date": { patch: observedOnArrival },
+  /** A member that substitutes for a home answers at once, by what it knew before. */
+  substitution: { patch: () => replaced(HomeChanges.prototype, "isGone", () => Number.NEGATIVE_INFINITY) },
+  /** A home confirms that it has handed its objects over, and goes on deciding about them. */
+  "hand-over-confirmed": { service: (objects) => ({ ...objects, handOver: async () => true }) },
+  /** A new home decides before the previous one has confirmed. */
+  "hand-over-awaited": { objects: (calls) => ({ ...calls, handOver: async () => true }) },
+  /** A home that stood still goes on with its records. */
+  "self-fencing": { patch: () => replaced(Standstill.prototype, "check", () => {}) },
+  /** The absence of an object is believed as long as a lease lasts, which its home does not know of. */
+  absence: { objects: unrevokedAbsence },
+};
+
+/** Replaces a method of a class; the returned function puts it back. */
+function replaced<Class extends object, Name extends keyof Class>(of: Class, name: Name, by: Class[Name]): () => void {
+  const before = of[name];
+  of[name] = by;
+  return () => {
+    of[name] = before;
+  };
+}
+
+/** As long as leases of versions are. */
+const LEASE_MS = 600;
+
+function withoutRejections(calls: ObjectCalls): ObjectCalls {
+  return {
+    ...calls,
+    lookUpRecords(address, request, onAnswer, limits) {
+      const questions = request.questions.map((question) => ({ ...question, rejectedVersion: "" }));
+      return calls.lookUpRecords(address, { ...request, questions }, onAnswer, limits);
+    },
+  };
+}
+
+function leasesFromArrival(calls: ObjectCalls, time: ManualClock): ObjectCalls {
+  return {
+    ...calls,
+    lookUpRecords(address, request, onAnswer, limits) {
+      const sentAtMs = time.monotonicMs();
+      const late: typeof onAnswer = (answer) => {
+        const lateMs = answer.leaseMs === 0 ? 0 : time.monotonicMs() - sentAtMs;
+        onAnswer({ ...answer, leaseMs: answer.leaseMs + lateMs });
+      };
+      return calls.lookUpRecords(address, request, late, limits);
+    },
+    async renewLeases(address, request, limits) {
+      const sentAtMs = time.monotonicMs();
+      const answer = await calls.renewLeases(address, request, limits);
+      return { ...answer, leaseMs: answer.leaseMs + time.monotonicMs() - sentAtMs };
+    },
+  };
+}
+
+function observedOnArrival(time: ManualClock): () => void {
+  const { observe } = ObjectRecords.prototype;
+  return replaced(ObjectRecords.prototype, "observe", function (this: ObjectRecords, url, observation) {
+    observe.call(this, url, { ...observation, askedAtMs: time.monotonicMs() });
+  });
+}
+
+function unrevokedAbsence(calls: ObjectCalls): ObjectCalls {
+  return {
+    ...calls,
+    lookUpRecords(address, request, onAnswer, limits) {
+      const leased: typeof onAnswer = (answer) => {
+        const isAbsence = answer.record === undefined && answer.errorCode === "";
+        onAnswer(isAbsence ? { ...answer, leaseMs: LEASE_MS } : answer);
+      };
+      return calls.lookUpRecords(address, request, leased, limits);
+    },
+  };
+}
 
 async function readUnpinned(read: Cache["open"], request: ReadRequest): Promise<ObjectRead> {
   if (request.version !== undefined || request.forwarded) return read(request);

@@ -1,13 +1,15 @@
 import type { CacheClient } from "@frontcache/client";
-import { clientOver, completeOptions } from "@frontcache/client/testing";
+import { clientOver, completeOptions, type MemberConnections } from "@frontcache/client/testing";
 import { parseObjectUrl } from "@frontcache/proto";
 import { ANONYMOUS } from "@frontcache/server/testing";
+import { judgeHttp, versionOf, versionRequired } from "./http-answers.js";
 import { type AskedRead, ReadModel, type ReadOutcome } from "./read-model.js";
 import { simulatedConnections } from "./simulated-channels.js";
 import type { SimulatedCluster } from "./simulated-cluster.js";
+import { askByHttp, type HttpAnswer, type HttpRequest } from "./simulated-http.js";
 import type { MemberProcess } from "./simulated-member.js";
 import { SERVICE } from "./simulated-network.js";
-import { geometry, NEGATIVE_TTL_MS, REVALIDATE_AFTER_MS } from "./simulated-parts.js";
+import { geometry } from "./simulated-parts.js";
 import { ProcessClock } from "./simulated-time.js";
 import { readSlowly } from "./slow-reader.js";
 import type { VersionHistory } from "./version-history.js";
@@ -29,32 +31,38 @@ interface Running {
   readonly through: MemberProcess | undefined;
 }
 
+/** How a client of a member's listener takes the bytes. */
+export interface Taking {
+  readonly leavesAfter: number;
+  readonly slowness: number;
+}
+
 const CLIENTS = 2;
 
 /** Users of a simulated cluster: through the HTTP listener of a member and by CacheClient. Every answer is judged by the model. */
 export class ClusterReaders {
   readonly #cluster: SimulatedCluster;
+  readonly #history: VersionHistory;
 
   readonly model: ReadModel;
   readonly #running = new Set<Running>();
+  /** What ends reads that nobody judges, by the member that they are through. */
+  readonly #endings = new Map<MemberProcess, Set<() => void>>();
   #warming = 0;
   #clients: { readonly client: CacheClient; readonly clock: ProcessClock }[] = [];
 
   constructor(cluster: SimulatedCluster, history: VersionHistory) {
     this.#cluster = cluster;
-    const { time, originTrouble, losses } = cluster;
+    this.#history = history;
+    const { time, originTrouble, losses, partitions, ages } = cluster;
     cluster.onDeath = (process) => {
+      for (const end of this.#endings.get(process) ?? []) end();
+      this.#endings.delete(process);
       for (const running of this.#running) if (running.through === process) this.#running.delete(running);
     };
-    this.model = new ReadModel({
-      history,
-      nowMs: () => time.nowMs(),
-      revalidateAfterMs: REVALIDATE_AFTER_MS,
-      negativeTtlMs: NEGATIVE_TTL_MS,
-      originTrouble,
-      mayBeLost: ({ startedMs }) => losses.countDuring(startedMs, time.monotonicMs()) > 1,
-      wallErrorMs: () => cluster.wallErrorMs,
-    });
+    const nowMs = (): number => time.nowMs();
+    const wallErrorMs = (): number => cluster.wallErrorMs;
+    this.model = new ReadModel({ history, nowMs, ...ages, originTrouble, losses, partitions, wallErrorMs });
   }
 
   get running(): number {
@@ -65,34 +73,99 @@ export class ClusterReaders {
     const { network, time, chance } = this.#cluster;
     for (let index = 0; index < CLIENTS; index++) {
       const clock = new ProcessClock(time, chance);
-      const connections = simulatedConnections(network, { name: `client-${index}` }, clock);
+      const connections = this.#noticed(simulatedConnections(network, { name: `client-${index}` }, clock));
       const options = completeOptions({ endpoint: SERVICE, parallelBlocks: 3, streamBlocks: 2 });
       this.#clients.push({ client: await clientOver(options, { clock, connections }), clock });
     }
   }
 
-  /** Reads through one member, as a user of its HTTP listener. */
-  throughMember(index: number, wanted: Wanted, how: { cachedOnly: boolean; leavesAfter: number; slowness: number }): void {
+  /** Reads through one member, as a user of its cache. */
+  throughMember(index: number, wanted: Wanted, how: Taking & { readonly cachedOnly: boolean }): void {
     const { process } = this.#cluster.servingAt(index) ?? {};
     if (process === undefined) return;
-    const running = this.#begin(wanted, how.cachedOnly, process);
+    const running = this.#begin(wanted, process, how.cachedOnly);
     const { url, version, offset, length } = wanted;
     const { signal } = running.abort;
     const range = { ref: parseObjectUrl(url), version, offset, length };
     const request = { ...range, forwarded: false, cachedOnly: how.cachedOnly, principal: ANONYMOUS, signal };
     const { clock } = process.options;
     const ended = process.calls.begin();
-    const reading = readSlowly(() => process.read(request), { clock, chance: this.#cluster.chance, signal, ...how });
+    const open = async () => {
+      await clock.awake();
+      const read = await process.cache.open(request);
+      this.model.received(url, read.info.version, running.asked.floor);
+      return read;
+    };
+    const reading = readSlowly(open, { clock, chance: this.#cluster.chance, signal, ...how });
     void this.#finish(running, reading.finally(ended));
+  }
+
+  /** Asks a member's S3 endpoint. */
+  byHttp(index: number, url: string, request: HttpRequest, how: Taking): void {
+    const { process } = this.#cluster.servingAt(index) ?? {};
+    if (process === undefined) return;
+    const running = this.#begin({ url, version: versionRequired(request), offset: 0, length: 0 }, process);
+    const { asked } = running;
+    const ended = process.calls.begin();
+    const answering = askByHttp(process, parseObjectUrl(url), request, {
+      ...how,
+      chance: this.#cluster.chance,
+      signal: asked.signal,
+      onHead: (head) => {
+        const version = head.status < 400 ? versionOf(head) : undefined;
+        if (version !== undefined) this.model.received(url, version, asked.floor);
+      },
+    });
+    void answering.finally(ended).then((answer: HttpAnswer) => {
+      const left = asked.signal.aborted || (!answer.complete && answer.pieces >= how.leavesAfter);
+      if (this.#running.delete(running)) judgeHttp({ model: this.model, history: this.#history }, request, asked, answer, left);
+    });
   }
 
   /** Reads by CacheClient, at once or by stream. */
   byClient(index: number, wanted: Wanted, streamed: boolean): void {
     const { client, clock } = this.#clients[index % CLIENTS]!;
-    const running = this.#begin(wanted, false, undefined);
+    const running = this.#begin(wanted, undefined);
     const reading =
-      streamed || wanted.length === 0 ? this.#stream(client, clock, wanted, running) : this.#range(client, wanted, running);
+      streamed || wanted.length === 0
+        ? this.#stream(client, clock, wanted, running)
+        : this.#range(client, wanted, running.abort.signal);
     void this.#finish(running, reading);
+  }
+
+  /** Reads without being judged: resolves with the error, if any, or when the member dies. Undefined: nobody serves. */
+  readOnce(by: "member" | "client", index: number, wanted: Wanted): Promise<unknown> | undefined {
+    const { url, version, offset, length } = wanted;
+    const { signal } = new AbortController();
+    if (by === "client") return this.#range(this.#clients[index % CLIENTS]!.client, wanted, signal).then(({ error }) => error);
+    const { process } = this.#cluster.servingAt(index) ?? {};
+    if (process === undefined) return undefined;
+    const { clock } = process.options;
+    const request = { ref: parseObjectUrl(url), version, offset, length, forwarded: false, cachedOnly: false };
+    const open = () => process.cache.open({ ...request, principal: ANONYMOUS, signal });
+    const how = { clock, chance: this.#cluster.chance, slowness: 0, leavesAfter: Number.POSITIVE_INFINITY, signal };
+    const endings = this.#endings.get(process) ?? new Set();
+    this.#endings.set(process, endings);
+    const died = new Promise<void>((resolve) => endings.add(resolve));
+    return Promise.race([died, readSlowly(open, how).then(({ error }) => error)]);
+  }
+
+  /** Asks for an object's record by CacheClient. */
+  stat(index: number, url: string, version: string | undefined): void {
+    const { client } = this.#clients[index % CLIENTS]!;
+    const running = this.#begin({ url, version, offset: 0, length: 0 }, undefined);
+    const { asked, abort } = running;
+    client.stat(url, version, { signal: abort.signal }).then(
+      (record) => {
+        if (!this.#running.delete(running)) return;
+        this.model.judgeRecord(asked, record);
+        this.model.served++;
+      },
+      (error: unknown) => {
+        const outcome = { bytes: Buffer.alloc(0), version: undefined, length: undefined, error };
+        if (this.#running.delete(running)) this.model.judge(asked, outcome);
+      },
+    );
   }
 
   /** Has a client warm an object. That it could not be warmed is told and no failure. */
@@ -124,13 +197,38 @@ export class ClusterReaders {
     await Promise.all(this.#clients.splice(0).map(({ client }) => client.close()));
   }
 
-  #begin({ url, version, offset, length }: Wanted, cachedOnly: boolean, through: MemberProcess | undefined): Running {
+  #begin({ url, version, offset, length }: Wanted, through: MemberProcess | undefined, cachedOnly = false): Running {
     const abort = new AbortController();
     const startedMs = this.#cluster.time.monotonicMs();
-    const asked = { url, version, offset, length: length === 0 ? Number.POSITIVE_INFINITY : length, startedMs, cachedOnly };
-    const running = { asked: { ...asked, signal: abort.signal }, abort, through };
+    const range = { offset, length: length === 0 ? Number.POSITIVE_INFINITY : length };
+    const floor = this.model.floor(url);
+    const asked = { url, version, ...range, startedMs, floor, cachedOnly, signal: abort.signal };
+    const running = { asked, abort, through };
     this.#running.add(running);
     return running;
+  }
+
+  /** Every answer that a client's library gets counts as received, also where its read begins anew. */
+  #noticed(connections: MemberConnections): MemberConnections {
+    const { blocks } = connections;
+    const read: MemberConnections["blocks"]["read"] = (address, target, limits) => {
+      let url = "";
+      const noticed: typeof target = {
+        nextRequest: () => {
+          const request = target.nextRequest();
+          ({ url } = request);
+          return request;
+        },
+        open: (head, source) => {
+          target.open(head, source);
+          this.model.received(url, head.version);
+        },
+        room: () => target.room(),
+        landed: (bytes) => target.landed(bytes),
+      };
+      return blocks.read(address, noticed, limits);
+    };
+    return { ...connections, blocks: { read, close: () => blocks.close() } };
   }
 
   async #finish(running: Running, reading: Promise<ReadOutcome>): Promise<void> {
@@ -138,9 +236,9 @@ export class ClusterReaders {
     if (this.#running.delete(running)) this.model.judge(running.asked, outcome);
   }
 
-  async #range(client: CacheClient, { url, version, offset, length }: Wanted, { abort }: Running): Promise<ReadOutcome> {
+  async #range(client: CacheClient, { url, version, offset, length }: Wanted, signal: AbortSignal): Promise<ReadOutcome> {
     try {
-      const bytes = await client.readRange(url, offset, length, version, { signal: abort.signal });
+      const bytes = await client.readRange(url, offset, length, version, { signal });
       return { bytes, version: undefined, length: undefined };
     } catch (error) {
       return { bytes: Buffer.alloc(0), version: undefined, length: undefined, error };

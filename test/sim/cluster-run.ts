@@ -1,15 +1,28 @@
+import type { ManualClock } from "@frontcache/server/testing";
 import { Chance } from "../seeded-random.js";
 import { ClusterReaders } from "./cluster-readers.js";
-import { type Step, wantedOf } from "./cluster-steps.js";
+import { requestOf, type Step, versionBack, wantedOf } from "./cluster-steps.js";
+import { FailingReads } from "./failing-reads.js";
 import type { Place } from "./place.js";
 import { SimulatedCluster } from "./simulated-cluster.js";
 import type { BrokenRules } from "./simulated-member.js";
-import { URLS } from "./simulated-parts.js";
+import { type Ages, shortAges, URLS } from "./simulated-parts.js";
 import { during, pass } from "./simulated-time.js";
+import type { Subject } from "./step-makers.js";
 import { VersionHistory } from "./version-history.js";
 
 /** Steps that happen to one member. */
-type MemberStep = Extract<Step, { kind: "evict" | "disk" | "fillDisk" | "cut" | "crash" | "leave" | "deafen" | "jump" }>;
+type MemberStep = Extract<
+  Step,
+  { kind: "evict" | "disk" | "fillDisk" | "cut" | "crash" | "leave" | "freeze" | "deafen" | "jump" }
+>;
+
+/** How a run differs from others besides its steps. */
+export interface RunOptions {
+  readonly rules?: BrokenRules;
+  /** What the steps are about: with `versions`, members believe some versions for long. */
+  readonly subject?: Subject;
+}
 
 /** What one run came to. */
 export interface RunReport {
@@ -36,17 +49,23 @@ class ClusterRun {
   readonly #cluster: SimulatedCluster;
   readonly #history = new VersionHistory();
   readonly #readers: ClusterReaders;
+  readonly #failing: FailingReads;
   #puts = 0;
 
-  constructor(seed: number, rules: BrokenRules) {
+  constructor(seed: number, { rules = {}, subject = "all" }: RunOptions) {
     this.#seed = seed;
     this.#chance = new Chance(seed);
-    this.#cluster = new SimulatedCluster(this.#chance, rules);
+    this.#cluster = new SimulatedCluster(this.#chance, rules, agesOf(seed, subject));
     this.#readers = new ClusterReaders(this.#cluster, this.#history);
+    this.#failing = new FailingReads(this.#cluster, this.#readers);
+  }
+
+  get time(): ManualClock {
+    return this.#cluster.time;
   }
 
   async run(steps: readonly Step[]): Promise<RunReport> {
-    const { time } = this.#cluster;
+    const { time } = this;
     for (const url of URLS) this.#put(url, this.#chance.below(20_000));
     await during(time, this.#cluster.start());
     await during(time, this.#readers.connect());
@@ -76,8 +95,22 @@ class ClusterRun {
       case "clientRead":
         this.#read(step);
         break;
+      case "http": {
+        const request = requestOf(step, this.#history.versions(step.url));
+        this.#readers.byHttp(step.member, step.url, request, step);
+        break;
+      }
+      case "failing":
+        this.#failing.start(step);
+        break;
+      case "stat":
+        this.#readers.stat(step.client, step.url, versionBack(this.#history.versions(step.url), step.back));
+        break;
       case "put":
         this.#put(step.url, step.size);
+        break;
+      case "putAgain":
+        this.#putAgain(step.url, step.back);
         break;
       case "delete":
         cluster.objects.delete(step.url);
@@ -97,6 +130,9 @@ class ClusterRun {
         break;
       case "origin":
         this.#troubleOrigin(step);
+        break;
+      case "distance":
+        cluster.distance(step, step.forMs);
         break;
       case "weather":
         cluster.weather(step, step.forMs);
@@ -131,6 +167,9 @@ class ClusterRun {
       case "leave":
         cluster.leave(place, step.backAfterMs);
         break;
+      case "freeze":
+        cluster.freeze(place, step.forMs);
+        break;
       case "deafen":
         cluster.deafen(place, step.forMs);
         break;
@@ -154,8 +193,18 @@ class ClusterRun {
   /** Another version of an object; every version of one object is another ramp, as long as there are not 251 of them. */
   #put(url: string, size: number): void {
     const seed = (this.#puts++ * 7) % 251;
-    const version = this.#cluster.objects.putRamp(url, size, seed);
-    this.#history.put(url, { version, size, seed }, this.#cluster.time.nowMs());
+    const contentType = `text/v${this.#puts}`;
+    const version = this.#cluster.objects.putRamp(url, size, seed, { contentType });
+    this.#history.put(url, { version, size, seed, contentType }, this.#cluster.time.nowMs());
+  }
+
+  /** An earlier version with another header. */
+  #putAgain(url: string, back: number): void {
+    const versions = this.#history.versions(url);
+    const put = versions[Math.max(0, versions.length - 1 - back)]!;
+    const contentType = `text/v${++this.#puts}`;
+    this.#cluster.objects.putRamp(url, put.size, put.seed, { contentType, version: put.version });
+    this.#history.put(url, { ...put, contentType }, this.#cluster.time.nowMs());
   }
 
   /** Takes all trouble away, lets everything come to its end, and looks at what is left. */
@@ -165,11 +214,11 @@ class ClusterRun {
     await pass(cluster.time, REST_MS);
     cluster.forgetTroubles();
     const faults = await during(cluster.time, cluster.faults());
-    return [...faults, ...this.#readers.faults()];
+    return [...faults, ...this.#readers.faults(), ...this.#failing.faults()];
   }
 
   #broken(): string[] {
-    return [...this.#cluster.soFar(), ...this.#readers.model.broken];
+    return [...this.#cluster.soFar(), ...this.#readers.model.broken, ...this.#failing.broken];
   }
 
   #report(steps: number, broken: readonly string[]): RunReport {
@@ -178,7 +227,18 @@ class ClusterRun {
   }
 }
 
+/** How long members believe versions: some for so long that only a message can tell them better. */
+function agesOf(seed: number, subject: Subject): Ages {
+  return subject === "all" ? shortAges : { ...shortAges, revalidateAfterMs: [2_000, 6_000, 60_000][seed % 3]! };
+}
+
 /** Runs the steps of a seed on a cluster made by that seed. The same seed and steps come to the same report. */
-export function runCluster(seed: number, steps: readonly Step[], rules: BrokenRules = {}): Promise<RunReport> {
-  return new ClusterRun(seed, rules).run(steps);
+export async function runCluster(seed: number, steps: readonly Step[], options: RunOptions = {}): Promise<RunReport> {
+  const run = new ClusterRun(seed, options);
+  const putBack = options.rules?.patch?.(run.time);
+  try {
+    return await run.run(steps);
+  } finally {
+    putBack?.();
+  }
 }

@@ -10,15 +10,7 @@ import {
 } from "@frontcache/server/testing";
 import type { Chance } from "../seeded-random.js";
 import { type AskedRead, ReadModel } from "./read-model.js";
-import {
-  cacheSettings,
-  chooseSettings,
-  geometry,
-  NEGATIVE_TTL_MS,
-  openStore,
-  REVALIDATE_AFTER_MS,
-  retrying,
-} from "./simulated-parts.js";
+import { cacheSettings, chooseSettings, geometry, openStore, retrying, shortAges } from "./simulated-parts.js";
 import { during, ProcessClock, pass, turn } from "./simulated-time.js";
 import { readSlowly } from "./slow-reader.js";
 import { Trouble } from "./trouble.js";
@@ -47,8 +39,9 @@ export class MemberWorld {
     this.chance = chance;
     const { time, history, originTrouble } = this;
     this.disk = new TroubledDisk(200 * 1024, chance, () => time.nowMs());
-    const ages = { revalidateAfterMs: REVALIDATE_AFTER_MS, negativeTtlMs: NEGATIVE_TTL_MS, wallErrorMs: () => 0 };
-    this.model = new ReadModel({ history, originTrouble, nowMs: () => time.nowMs(), mayBeLost: () => false, ...ages });
+    const [losses, partitions] = [new Trouble(0), new Trouble(0)];
+    const nowMs = (): number => time.nowMs();
+    this.model = new ReadModel({ history, originTrouble, losses, partitions, nowMs, ...shortAges, wallErrorMs: () => 0 });
   }
 
   /** What the model does not allow, and what was wrong at rest; empty as long as all is well. */
@@ -60,7 +53,7 @@ export class MemberWorld {
   async start(): Promise<void> {
     const { time, chance, disk } = this;
     this.#clock = new ProcessClock(time, chance);
-    const settings = chooseSettings(chance, [96 * 1024]);
+    const settings = chooseSettings(chance, [96 * 1024], shortAges);
     this.#store = await during(time, openStore(disk, this.#clock, settings));
     const origin = retrying(this.origin, this.#clock);
     const parts = { geometry, clock: this.#clock, store: this.#store, origin, settings: cacheSettings(settings) };
@@ -85,7 +78,8 @@ export class MemberWorld {
     const abort = new AbortController();
     const { signal } = abort;
     const startedMs = this.time.nowMs();
-    const asked = { url, version, offset: blockOffset + start, length, startedMs, cachedOnly: false, signal };
+    const floor = this.model.floor(url);
+    const asked = { url, version, offset: blockOffset + start, length, startedMs, floor, cachedOnly: false, signal };
     const range = { blockOffset, start, end: start + length, openEnded: this.chance.happens(0.2) };
     const request = { ref: parseObjectUrl(url), version, ...range, cachedOnly: false, signal };
     const leavesAfter = this.chance.happens(0.1) ? this.chance.below(4) : Number.POSITIVE_INFINITY;

@@ -3,7 +3,7 @@ import { rampBytes } from "@frontcache/server/testing";
 import type { Trouble } from "./trouble.js";
 import type { PutVersion, VersionHistory } from "./version-history.js";
 
-/** A read that was asked for. */
+/** A read, or a question for a record, that a client asked. */
 export interface AskedRead {
   readonly url: string;
   /** Undefined: the current one. */
@@ -12,8 +12,10 @@ export interface AskedRead {
   /** Infinity: to the object's end. */
   readonly length: number;
   readonly startedMs: number;
+  /** Number of the newest era that anyone had received when the read started. */
+  readonly floor: number;
   readonly signal: AbortSignal;
-  /** Only what is held was asked for. */
+  /** Only cached bytes were asked for. */
   readonly cachedOnly: boolean;
 }
 
@@ -31,19 +33,28 @@ export interface ReadOutcome {
   readonly left?: boolean;
 }
 
+/** An object's record as an answer names it. */
+export interface AnsweredRecord {
+  readonly version: string;
+  readonly objectSize?: number | undefined;
+  readonly contentType?: string | undefined;
+}
+
 export interface ReadModelOptions {
   readonly history: VersionHistory;
   readonly nowMs: () => number;
   readonly revalidateAfterMs: number;
   readonly negativeTtlMs: number;
   readonly originTrouble: Trouble;
-  /** Whether so many members were lost while the read ran that it may fail. */
-  readonly mayBeLost: (read: AskedRead) => boolean;
+  /** Members that were lost: gone, frozen, or not reachable by all others. */
+  readonly losses: Trouble;
+  /** Networks in which some members could not reach others, which both ran. */
+  readonly partitions: Trouble;
   /** What wall clocks that were set back may add to the age of what members believe after their restart. */
   readonly wallErrorMs: () => number;
 }
 
-/** What reads may return: every answer is held against what the objects were, and when. */
+/** What reads may return: every answer is held against what the objects were, and when, and against what others received. */
 export class ReadModel {
   readonly #options: ReadModelOptions;
 
@@ -52,9 +63,26 @@ export class ReadModel {
   /** Reads that ended with their bytes right, and with an error that is allowed. */
   served = 0;
   refused = 0;
+  /** By URL: number of the newest era that anyone has received. */
+  readonly #received = new Map<string, number>();
+  /** By URL: when the first read failed because the object had changed, since it last changed. */
+  readonly #firstRefusedMs = new Map<string, number>();
 
   constructor(options: ReadModelOptions) {
     this.#options = options;
+  }
+
+  /** The newest era of the object that anyone has received: no read that starts now may be answered with an older one. */
+  floor(url: string): number {
+    return this.#received.get(url) ?? 0;
+  }
+
+  /** Someone received a byte or the record of this version, in a read that started with this floor. */
+  received(url: string, version: string, floor = 0): void {
+    this.#receive(
+      url,
+      this.#options.history.eraSince(url, floor, (put) => put?.version === version),
+    );
   }
 
   judge(read: AskedRead, outcome: ReadOutcome): void {
@@ -62,23 +90,65 @@ export class ReadModel {
     if (outcome.error !== undefined) this.#judgeError(read, outcome.error);
   }
 
+  /** An answer that names the object's record, with bytes behind it or without. */
+  judgeRecord(read: AskedRead, record: AnsweredRecord): void {
+    const { history } = this.#options;
+    const { version, objectSize, contentType } = record;
+    const is = (put: PutVersion | undefined): boolean =>
+      put?.version === version && (contentType === undefined || put.contentType === contentType);
+    const put = history.version(read.url, version);
+    if (put === undefined) this.#break(read, `answered with a version that never was: ${version}`);
+    else if (objectSize !== undefined && objectSize !== put.size) this.#break(read, `${version} has not ${objectSize} bytes`);
+    else if (read.version !== undefined && read.version !== version) this.#break(read, `answered with ${version}`);
+    else if (read.version === undefined && !read.cachedOnly) this.#judgeAge(read, [version], is);
+    this.received(read.url, version, read.floor);
+  }
+
+  /** A connection that was closed in the middle of an answer of this version. */
+  judgeBroken(read: AskedRead, version: string): void {
+    const { history, nowMs, originTrouble, losses } = this.#options;
+    const now = nowMs();
+    const { url, startedMs } = read;
+    if (!history.changed(url, version, this.#believedMs(read), now)) {
+      const mayBreak = originTrouble.during(startedMs, now) || losses.countDuring(startedMs, now) > 1;
+      if (!mayBreak) this.#break(read, `${version} was aborted although nothing had changed`);
+    }
+    this.refused++;
+  }
+
   #judgeBytes(read: AskedRead, outcome: ReadOutcome): void {
     const whole = outcome.error === undefined && outcome.left !== true;
-    const { history, nowMs } = this.#options;
+    const { history } = this.#options;
     const known = history.versions(read.url);
     const named = outcome.version === undefined ? known : known.filter(({ version }) => version === outcome.version);
     const of = named.filter((put) => isOf(put, read, outcome, whole));
-    const isCurrent = of.some(({ version }) => history.wasCurrent(read.url, version, this.#believedMs(read), nowMs()));
+    const versions = of.map(({ version }) => version);
     if (named.length === 0) this.#break(read, `answered with a version that never was: ${outcome.version}`);
     else if (of.length === 0) this.#break(read, `${outcome.bytes.length} wrong bytes of ${outcome.version ?? "any version"}`);
-    else if (read.version !== undefined && of.every(({ version }) => version !== read.version))
-      this.#break(read, `answered with ${of[0]!.version}`);
-    else if (read.version === undefined && !isCurrent && !read.cachedOnly) this.#break(read, `${of[0]!.version} is too old`);
+    else if (read.version !== undefined && !versions.includes(read.version)) this.#break(read, `answered with ${versions[0]}`);
+    else if (read.version === undefined && !read.cachedOnly)
+      this.#judgeAge(read, versions, (put) => put !== undefined && versions.includes(put.version));
+    // Bytes that several versions have tell nothing.
+    const [version, ...others] = new Set(read.version === undefined ? versions : [read.version]);
+    if (version !== undefined && others.length === 0) this.received(read.url, version, read.floor);
     if (whole) this.served++;
   }
 
+  /** Whether an answer of one of these versions, or the absence of the object, is neither too old nor older than what others received. */
+  #judgeAge(read: AskedRead, versions: readonly (string | undefined)[], is: (put: PutVersion | undefined) => boolean): void {
+    const { history, nowMs } = this.#options;
+    const { url, floor } = read;
+    const believedMs = this.#believedMs(read);
+    const wasCurrent = versions.some((version) => version !== undefined && history.wasCurrent(url, version, believedMs, nowMs()));
+    if (versions.length > 0 && !wasCurrent) this.#break(read, `${versions[0]} is too old`);
+    const era = history.eraSince(url, floor, is);
+    const what = versions[0] ?? "no object";
+    if (era !== undefined || this.#isExcused(read)) return;
+    this.#break(read, `${what} (era ${history.eraSince(url, 0, is)}), although era ${floor} had been received`);
+  }
+
   #judgeError(read: AskedRead, thrown: unknown): void {
-    const { history, nowMs, negativeTtlMs, originTrouble, mayBeLost } = this.#options;
+    const { history, nowMs, negativeTtlMs, originTrouble, losses } = this.#options;
     const error = CacheError.from(thrown);
     const { url, version, startedMs, offset } = read;
     const now = nowMs();
@@ -86,20 +156,58 @@ export class ReadModel {
     const inTrouble = originTrouble.during(startedMs, now);
     const allowed: Partial<Record<ErrorCode, () => boolean>> = {
       CANCELLED: () => read.signal.aborted,
-      UNAVAILABLE: () => inTrouble || mayBeLost(read),
+      UNAVAILABLE: () => inTrouble || losses.countDuring(startedMs, now) > 1,
       RESOURCE_EXHAUSTED: () => inTrouble,
-      NOT_FOUND: () => read.cachedOnly || history.wasMissing(url, startedMs - negativeTtlMs, now),
+      NOT_FOUND: () => read.cachedOnly || history.wasMissing(url, inTrouble ? believedMs : startedMs - negativeTtlMs, now),
       OUT_OF_RANGE: () => read.cachedOnly || history.hadEnded(url, version, offset, believedMs, now),
-      FAILED_PRECONDITION: () => history.changed(url, version, version === undefined ? believedMs : startedMs, now),
+      FAILED_PRECONDITION: () => history.changed(url, version, version === undefined || inTrouble ? believedMs : startedMs, now),
     };
     if (allowed[error.code]?.() !== true) {
       const { code, message, cause } = error;
       this.#break(read, `failed with ${code}: ${message} ${cause instanceof Error ? (cause.stack ?? cause.message) : ""}`);
     }
+    if (version === undefined && !read.cachedOnly) {
+      if (error.code === "NOT_FOUND") this.#judgeAbsence(read);
+      if (error.code === "FAILED_PRECONDITION") this.#judgeRefusal(read);
+    }
     this.refused++;
   }
 
-  /** Since when a version may be believed to be current; while the origin can't be asked, any one that is held. */
+  #judgeAbsence(read: AskedRead): void {
+    const isAbsent = (put: PutVersion | undefined): boolean => put === undefined;
+    this.#judgeAge(read, [], isAbsent);
+    this.#receive(read.url, this.#options.history.eraSince(read.url, read.floor, isAbsent));
+  }
+
+  /** An object that has changed may break reads off once: from then on its home knows the new version. */
+  #judgeRefusal(read: AskedRead): void {
+    const { history, nowMs, originTrouble, losses, partitions } = this.#options;
+    const { url, startedMs } = read;
+    const now = nowMs();
+    const changedMs = history.changedMs(url);
+    const firstMs = this.#firstRefusedMs.get(url) ?? Number.NEGATIVE_INFINITY;
+    if (firstMs <= changedMs) this.#firstRefusedMs.set(url, now);
+    else if (firstMs < startedMs) {
+      const isDisturbed = [originTrouble, losses, partitions].some((trouble) => trouble.during(firstMs, now));
+      if (!isDisturbed) this.#break(read, `failed because the object changed at ${changedMs}, as another read had before`);
+    }
+  }
+
+  #receive(url: string, era: number | undefined): void {
+    if (era !== undefined && era > this.floor(url)) this.#received.set(url, era);
+  }
+
+  /**
+   * Whether the answer may be older than what others received: members could not reach each other, or neither the object's
+   * home nor the origin answered.
+   */
+  #isExcused({ startedMs }: AskedRead): boolean {
+    const { nowMs, originTrouble, losses, partitions } = this.#options;
+    const now = nowMs();
+    return partitions.during(startedMs, now) || (originTrouble.during(startedMs, now) && losses.during(startedMs, now));
+  }
+
+  /** Since when a version may be believed to be current; while the origin can't be asked, any one that is cached. */
   #believedMs({ startedMs }: AskedRead): number {
     const { nowMs, revalidateAfterMs, originTrouble, wallErrorMs } = this.#options;
     if (originTrouble.during(startedMs, nowMs())) return Number.NEGATIVE_INFINITY;

@@ -1,10 +1,11 @@
 import { fork } from "node:child_process";
 import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
-import { breakableRules } from "./broken-rules.js";
+import { breakableRules, breakableVersionRules } from "./broken-rules.js";
 import { type RunReport, runCluster } from "./cluster-run.js";
-import { describeStep, makeSteps, type Step } from "./cluster-steps.js";
+import { describeStep, type Step } from "./cluster-steps.js";
 import { MAX_SHRINK_RUNS, shrink } from "./shrink.js";
+import { makeSteps, type Subject } from "./step-makers.js";
 
 const { values } = parseArgs({
   options: {
@@ -12,6 +13,7 @@ const { values } = parseArgs({
     steps: { type: "string", default: "5000" },
     first: { type: "string", default: "1" },
     workers: { type: "string", default: String(availableParallelism()) },
+    subject: { type: "string", default: "all" },
     break: { type: "string" },
     "no-shrink": { type: "boolean", default: false },
   },
@@ -22,17 +24,20 @@ const [seeds, steps, first, workers] = [values.seeds, values.steps, values.first
   number,
   number,
 ];
-const rules = values.break === undefined ? {} : breakableRules[values.break];
+/** Rules about versions are found by runs about versions. */
+const subject: Subject = values.subject === "versions" || breakableVersionRules[values.break ?? ""] ? "versions" : "all";
+const rules = values.break === undefined ? {} : (breakableRules[values.break] ?? breakableVersionRules[values.break]);
+const run = (seed: number, some: readonly Step[]): Promise<RunReport> => runCluster(seed, some, { rules: rules ?? {}, subject });
 const print = (line: string): void => void process.stdout.write(`${line}\n`);
 
 if (rules === undefined) {
-  print(`--break ${values.break} is no rule: use ${Object.keys(breakableRules).join(", ")}`);
+  print(`--break ${values.break} is no rule: use ${Object.keys({ ...breakableRules, ...breakableVersionRules }).join(", ")}`);
   process.exitCode = 2;
 } else if (process.send !== undefined) {
   // What breaks is run again with stacks; errors that are part of the game need none, and cost a tenth of the time.
   Error.stackTraceLimit = 0;
   process.on("message", (seed: number) => {
-    void runCluster(seed, makeSteps(seed, steps), rules).then((report) => process.send!(report));
+    void run(seed, makeSteps(seed, steps, subject)).then((report) => process.send!(report));
   });
 } else await main();
 
@@ -93,10 +98,10 @@ function kindOf({ broken }: RunReport): string | undefined {
 async function printShrunk(report: RunReport): Promise<void> {
   const { seed, steps: taken } = report;
   print(`shrinking seed ${seed} ...`);
-  const all = makeSteps(seed, steps).slice(0, taken);
-  const fails = async (some: readonly Step[]): Promise<boolean> => kindOf(await runCluster(seed, some, rules)) === kindOf(report);
+  const all = makeSteps(seed, steps, subject).slice(0, taken);
+  const fails = async (some: readonly Step[]): Promise<boolean> => kindOf(await run(seed, some)) === kindOf(report);
   const short = await shrink(all, fails, MAX_SHRINK_RUNS);
-  const { broken } = await runCluster(seed, short, rules);
+  const { broken } = await run(seed, short);
   print([`seed ${seed} in ${short.length} steps:`, ...short.map((step, at) => `${at + 1}. ${describeStep(step)}`)].join("\n"));
   print(broken.join("\n"));
 }

@@ -7,6 +7,10 @@ export interface CallPath {
   toMember(deliver: () => void): void;
   /** Has something done at the caller, behind what was sent there before. */
   toCaller(deliver: () => void): void;
+  /** Has the member's process notice something that happened to the connection: at once, unless it is frozen. */
+  atMember(notice: () => void): void;
+  /** The same for the caller's process. */
+  atCaller(notice: () => void): void;
 }
 
 /** What a caller sends. */
@@ -46,8 +50,8 @@ export class SimulatedCall<Request, Response> {
 
   /** The connection breaks under it, for the caller and for the member. */
   break(why: string): void {
-    this.#endMember();
-    this.caller.fail({ code: status.UNAVAILABLE, details: why });
+    this.path.atMember(() => this.#endMember());
+    this.path.atCaller(() => this.caller.fail({ code: status.UNAVAILABLE, details: why }));
   }
 
   /** The caller's process is gone: it hears nothing any more. */
@@ -55,7 +59,7 @@ export class SimulatedCall<Request, Response> {
     this.caller.removeAllListeners();
     this.caller.on("error", () => {});
     this.caller.cancel();
-    this.#endMember();
+    this.path.atMember(() => this.#endMember());
   }
 
   #endCaller(): void {
@@ -220,8 +224,10 @@ export class MemberEnd<Request, Response> extends EventEmitter {
   }
 
   readonly #taken = (): void => {
-    this.#inWindow--;
-    const next = this.#stopped.shift();
-    if (next !== undefined) queueMicrotask(next);
+    this.#path.atMember(() => {
+      this.#inWindow--;
+      const next = this.#stopped.shift();
+      if (next !== undefined) queueMicrotask(next);
+    });
   };
 }

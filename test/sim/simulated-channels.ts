@@ -1,3 +1,4 @@
+import { cacheService } from "@frontcache/client/grpc";
 import {
   type CallLimits,
   type Channels,
@@ -12,7 +13,7 @@ import {
 import type { ReadRangeRequest } from "@frontcache/proto";
 import type { Metadata } from "@grpc/grpc-js";
 import type { CallerEnd } from "./simulated-call.js";
-import type { Connection } from "./simulated-connection.js";
+import type { Connection, End, Handlers } from "./simulated-connection.js";
 import type { SimulatedNetwork } from "./simulated-network.js";
 
 /** As the real client's default. */
@@ -34,7 +35,7 @@ export class SimulatedChannels implements Channels {
     const known = this.#connections.get(grpcAddress);
     if (known?.open === true) return this.#callsOn(known);
     try {
-      const connection = await this.#network.connect(this.#caller.name, grpcAddress, CONNECT_TIMEOUT_MS);
+      const connection = await this.#network.connect(this.#caller, grpcAddress, CONNECT_TIMEOUT_MS);
       await this.#unlessDead(connection);
       this.#connections.set(grpcAddress, connection);
       return this.#callsOn(connection);
@@ -65,34 +66,22 @@ export class SimulatedChannels implements Channels {
 
   /** The calls of a service client as GrpcMembers makes them, on a simulated connection. */
   #callsOn(connection: Connection): ServiceCalls {
-    const stream = (method: keyof ServiceCalls) => (request: object) => connection.call(method, request);
-    const unary = (method: keyof ServiceCalls) => (request: object, _metadata: unknown, _options: unknown, callback: Answered) =>
-      answered(connection.call(method, request), callback);
-    const calls: Record<keyof ServiceCalls, unknown> = {
-      readRange: (request: ReadRangeRequest, metadata: Metadata) => {
-        this.#caller.onRead?.(request);
-        return connection.call("readRange", request, metadata);
-      },
-      warm: stream("warm"),
-      watchMembers: stream("watchMembers"),
-      stat: unary("stat"),
-      evict: unary("evict"),
-      touch: unary("touch"),
-      lookupOwner: unary("lookupOwner"),
-      lookUpRecords: stream("lookUpRecords"),
-      renewLeases: unary("renewLeases"),
-      versionChanged: unary("versionChanged"),
-      handOver: stream("handOver"),
+    const streaming = (method: keyof Handlers) => (request: object, metadata: Metadata) => {
+      if (method === "readRange") this.#caller.onRead?.(request as ReadRangeRequest);
+      return connection.call(method, request, metadata);
     };
-    return calls as ServiceCalls;
+    const unary = (method: keyof Handlers) => (request: object, metadata: Metadata, _options: unknown, callback: Answered) =>
+      answered(connection.call(method, request, metadata), callback);
+    const calls = Object.entries(cacheService).map(([name, { responseStream }]) => {
+      const method = name as keyof Handlers;
+      return [method, responseStream ? streaming(method) : unary(method)];
+    });
+    return Object.fromEntries(calls) as ServiceCalls;
   }
 }
 
 /** Whose channels they are. */
-export interface SimulatedCaller {
-  readonly name: string;
-  /** The process that they belong to; absent: one that never dies. */
-  readonly process?: { readonly dead: boolean };
+export interface SimulatedCaller extends End {
   /** Called with every read that is sent. */
   readonly onRead?: (request: ReadRangeRequest) => void;
 }

@@ -4,7 +4,8 @@ import { HEARD_WITHIN_MS, MemberLists } from "./member-lists.js";
 import { newPlace, type Place } from "./place.js";
 import { type BrokenRules, MemberProcess } from "./simulated-member.js";
 import { SimulatedNetwork, type Weather } from "./simulated-network.js";
-import { chooseSettings, REVALIDATE_AFTER_MS } from "./simulated-parts.js";
+import { nearOrigin, type OriginDistance } from "./simulated-origin.js";
+import { type Ages, chooseSettings } from "./simulated-parts.js";
 import { ProcessClock } from "./simulated-time.js";
 import { Trouble } from "./trouble.js";
 import type { Failpoint } from "./troubled-disk.js";
@@ -13,6 +14,8 @@ import type { Failpoint } from "./troubled-disk.js";
 const ORIGIN_FELT_MS = 1_500;
 /** How long the loss of a member may be felt after its return. */
 const LOSS_FELT_MS = 2_000;
+/** How long after its end, and the age of a record, a partition may be felt: members find each other again. */
+const PARTITION_FELT_MS = 2_000;
 /** How long a leaving member answers everything. */
 const LEAVE_AFTER_MS = 300;
 
@@ -27,6 +30,11 @@ export class SimulatedCluster {
   readonly originFaults = new MemoryFaults();
   readonly originTrouble = new Trouble(ORIGIN_FELT_MS);
   readonly losses = new Trouble(LOSS_FELT_MS);
+  readonly partitions: Trouble;
+  readonly ages: Ages;
+  originDistance = nearOrigin;
+  /** All that may have members do some work twice. */
+  readonly disturbances = new Trouble(LOSS_FELT_MS);
   readonly places: readonly Place[];
   /** What went wrong that is no read's business. */
   readonly broken: string[] = [];
@@ -36,9 +44,11 @@ export class SimulatedCluster {
   /** Called when a process has died: what it was asked is never answered. */
   onDeath: (process: MemberProcess) => void = () => {};
 
-  constructor(chance: Chance, rules: BrokenRules) {
+  constructor(chance: Chance, rules: BrokenRules, ages: Ages) {
     this.chance = chance;
     this.#rules = rules;
+    this.ages = ages;
+    this.partitions = new Trouble(ages.revalidateAfterMs + PARTITION_FELT_MS);
     this.network = new SimulatedNetwork(this.time, chance);
     const names = Array.from({ length: 3 + chance.below(3) }, (_, index) => `cache-${index}`);
     this.places = names.map((name) => newPlace(name, chance, this.time));
@@ -76,7 +86,7 @@ export class SimulatedCluster {
     if (process === undefined || this.serving.length <= 1) return;
     const die = (): void => {
       if (place.process !== process) return;
-      const endLoss = this.losses.begin(place.name, this.time.monotonicMs());
+      const endLoss = this.#lost(place.name);
       process.die(silently);
       this.onDeath(process);
       this.#gone(place);
@@ -93,7 +103,7 @@ export class SimulatedCluster {
     const { process } = place;
     if (process === undefined || !place.serves || this.serving.length <= 1) return;
     place.serves = false;
-    const endLoss = this.losses.begin(place.name, this.time.monotonicMs());
+    const endLoss = this.#lost(place.name);
     this.#lists.tellAll();
     this.time.after(LEAVE_AFTER_MS, () => {
       if (place.process !== process) return;
@@ -108,30 +118,52 @@ export class SimulatedCluster {
 
   /** Nothing gets through to a member, or between two of them. */
   cut(place: Place, other: Place | undefined, forMs: number): void {
-    const endLoss = this.losses.begin(place.name, this.time.monotonicMs());
+    const end = this.#lost(place.name, this.partitions);
     this.network.cut(place.name, other?.name);
     this.#for(forMs, () => {
       this.network.heal();
-      endLoss(this.time.monotonicMs());
+      end();
     });
   }
 
   weather(weather: Weather, forMs: number): void {
     // Where connections break everywhere, anybody may lose more than one member.
-    const ends = (weather.breaks > 0 ? ["one", "other"] : []).map((whom) => this.losses.begin(whom, this.time.monotonicMs()));
+    const lost = weather.breaks > 0 ? ["one", "other"] : [];
+    const ends = lost.map((whom) => this.#lost(whom, this.partitions));
+    if (weather.duplicates > 0) ends.push(this.#begin("network", this.disturbances));
     this.network.weather = weather;
     this.#for(forMs, () => {
       this.network.heal();
-      for (const end of ends) end(this.time.monotonicMs());
+      for (const end of ends) end();
     });
   }
 
   originFault(rule: MemoryFaultRule, isTrouble: boolean, forMs: number): void {
     const remove = this.originFaults.place(rule);
-    const end = isTrouble ? this.originTrouble.begin("origin", this.time.monotonicMs()) : undefined;
+    const end = isTrouble ? this.#begin("origin", this.originTrouble, this.disturbances) : undefined;
     this.#for(forMs, () => {
       remove();
-      end?.(this.time.monotonicMs());
+      end?.();
+    });
+  }
+
+  /** Requests to the origin and its answers take their time for a while. */
+  distance(distance: OriginDistance, forMs: number): void {
+    this.originDistance = distance;
+    this.#for(forMs, () => {
+      this.originDistance = nearOrigin;
+    });
+  }
+
+  /** A member's process stands still for a while. */
+  freeze(place: Place, forMs: number): void {
+    const clock = place.process?.options.clock;
+    if (clock === undefined) return;
+    const endLoss = this.#lost(place.name);
+    clock.freeze();
+    this.#for(forMs, () => {
+      clock.thaw();
+      endLoss();
     });
   }
 
@@ -145,7 +177,7 @@ export class SimulatedCluster {
     place.wallOffsetMs += byMs;
     if (place.process !== undefined) place.process.options.clock.wallOffsetMs = place.wallOffsetMs;
     if (byMs < 0) {
-      const untilMs = this.time.nowMs() - byMs + 2 * REVALIDATE_AFTER_MS;
+      const untilMs = this.time.nowMs() - byMs + 2 * this.ages.revalidateAfterMs;
       place.setBacks.push({ byMs: -byMs, untilMs, restarted: false });
     }
   }
@@ -153,6 +185,7 @@ export class SimulatedCluster {
   /** Takes all trouble away. */
   calm(): void {
     for (const end of [...this.#ends]) end();
+    this.#begin("everything", this.disturbances)();
     this.originFaults.clear();
     for (const place of this.places) {
       place.disk.calm();
@@ -164,7 +197,7 @@ export class SimulatedCluster {
   /** At rest no read feels what was before. */
   forgetTroubles(): void {
     const nowMs = this.time.monotonicMs();
-    for (const trouble of [this.originTrouble, this.losses]) trouble.forgetBefore(nowMs);
+    for (const trouble of [this.originTrouble, this.losses, this.partitions, this.disturbances]) trouble.forgetBefore(nowMs);
     for (const place of this.places) place.setBacks = place.setBacks.filter(({ untilMs }) => untilMs > nowMs);
   }
 
@@ -198,8 +231,9 @@ export class SimulatedCluster {
     for (const setBack of place.setBacks) setBack.restarted = true;
     const { objects, network, originFaults: faults } = this;
     const broken = this.#rules;
-    const options = { self: place.self, disk: place.disk, clock, network, objects, faults, broken };
-    const settings = chooseSettings(this.chance, [48 * 1024, 96 * 1024]);
+    const distance = (): OriginDistance => this.originDistance;
+    const options = { self: place.self, disk: place.disk, clock, network, objects, faults, distance, broken };
+    const settings = chooseSettings(this.chance, [48 * 1024, 96 * 1024], this.ages);
     try {
       place.process = await MemberProcess.start({ ...options, settings }, this.#lists.of(place));
       place.serves = true;
@@ -210,15 +244,27 @@ export class SimulatedCluster {
     place.returns = false;
   }
 
+  /** A member is lost, by itself or for others. Returns what ends that. */
+  #lost(name: string, ...alsoTrouble: readonly Trouble[]): () => void {
+    return this.#begin(name, this.losses, this.disturbances, ...alsoTrouble);
+  }
+
+  #begin(whom: string, ...troubles: readonly Trouble[]): () => void {
+    const ends = troubles.map((trouble) => trouble.begin(whom, this.time.monotonicMs()));
+    return () => {
+      for (const end of ends) end(this.time.monotonicMs());
+    };
+  }
+
   #gone(place: Place): void {
     place.process = undefined;
     place.serves = false;
   }
 
-  #return(place: Place, afterMs: number, endLoss: (nowMs: number) => void): void {
+  #return(place: Place, afterMs: number, endLoss: () => void): void {
     place.returns = true;
     place.disk.calm();
-    this.#for(afterMs, () => void this.#start(place).then(() => endLoss(this.time.monotonicMs())));
+    this.#for(afterMs, () => void this.#start(place).then(endLoss));
   }
 
   /** Does something after a while, or as soon as all trouble is taken away. */

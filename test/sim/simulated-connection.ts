@@ -1,8 +1,10 @@
+import { cacheService } from "@frontcache/client/grpc";
 import type { ReadRangeResponse } from "@frontcache/proto";
 import type { cacheServiceHandlers } from "@frontcache/server/testing";
 import { Metadata } from "@grpc/grpc-js";
 import { type CallerEnd, SimulatedCall } from "./simulated-call.js";
 import type { SimulatedNetwork } from "./simulated-network.js";
+import type { ProcessClock } from "./simulated-time.js";
 
 /** What a member answers calls with. */
 export type Handlers = ReturnType<typeof cacheServiceHandlers>;
@@ -11,9 +13,15 @@ type Method = keyof Handlers;
 /** How long the answer to a request that arrived twice is sent to nobody, milliseconds, at most. */
 const GHOST_MS = 50;
 
-/** Whoever listens at an address. */
-export interface Host {
+/** A process at one end of a connection. */
+export interface End {
   readonly name: string;
+  /** Its event loop. Absent: it never stops. */
+  readonly process?: ProcessClock | undefined;
+}
+
+/** Whoever listens at an address. */
+export interface Host extends End {
   readonly handlers: Handlers;
   /** `leaving` takes no new calls; of a `gone` one nothing ever comes again. */
   state: "listening" | "leaving" | "gone";
@@ -22,16 +30,16 @@ export interface Host {
 /** A connection from one process to another, with the calls that run on it. */
 export class Connection {
   readonly #network: SimulatedNetwork;
-  readonly from: string;
+  readonly caller: End;
   readonly host: Host;
   readonly #closed: () => void;
 
   open = true;
   readonly #calls = new Set<SimulatedCall<never, never>>();
 
-  constructor(network: SimulatedNetwork, from: string, host: Host, closed: () => void) {
+  constructor(network: SimulatedNetwork, caller: End, host: Host, closed: () => void) {
     this.#network = network;
-    this.from = from;
+    this.caller = caller;
     this.host = host;
     this.#closed = closed;
   }
@@ -75,8 +83,14 @@ export class Connection {
   }
 
   #begin<Response>(method: Method, request: object, metadata: Metadata): SimulatedCall<object, Response> {
-    const path = { toMember: this.#lane(this.from, this.host.name), toCaller: this.#lane(this.host.name, this.from) };
-    const call = new SimulatedCall<object, Response>({ request, metadata }, path, copied);
+    const { caller, host } = this;
+    const path = {
+      toMember: this.#lane(caller, host),
+      toCaller: this.#lane(host, caller),
+      atMember: noticedBy(host),
+      atCaller: noticedBy(caller),
+    };
+    const call = new SimulatedCall<object, Response>({ request, metadata }, path, (message) => copied(method, message));
     if (!this.open || this.host.state === "leaving") {
       call.break("the connection is closed");
       return call;
@@ -95,8 +109,9 @@ export class Connection {
   }
 
   /** Delivers in order. A message that meets a cut waits for it to heal, and the ones behind it with it. */
-  #lane(from: string, to: string): (deliver: () => void) => void {
+  #lane(from: End, to: End): (deliver: () => void) => void {
     const network = this.#network;
+    const notice = noticedBy(to);
     const queue: (() => void)[] = [];
     let busy = false;
     const next = (): void => {
@@ -105,10 +120,12 @@ export class Connection {
     };
     const arrive = (): void => {
       if (this.host.state === "gone") return;
-      if (network.passes(from, to)) {
-        queue.shift()!();
-        next();
-      } else network.whenHealed(arrive);
+      if (!network.passes(from.name, to.name)) network.whenHealed(arrive);
+      else
+        notice(() => {
+          queue.shift()!();
+          next();
+        });
     };
     return (deliver) => {
       if (network.chance.happens(network.weather.breaks) && this.open) this.break("the connection broke");
@@ -118,8 +135,17 @@ export class Connection {
   }
 }
 
-/** A message as it is after its way: bytes in memory of their own. */
-function copied<Message>(message: Message): Message {
-  const { data } = message as Partial<ReadRangeResponse>;
-  return data === undefined ? message : { ...message, data: Buffer.from(data) };
+/** How a process notices something: by its event loop. */
+function noticedBy({ process }: End): (notice: () => void) => void {
+  return process === undefined ? (notice) => notice() : (notice) => process.deliver(notice);
+}
+
+/**
+ * A message as it is after its way: serialised and parsed. Of a piece of a read only the bytes are copied, since serialising
+ * each would take most of a run's time.
+ */
+function copied<Message>(method: Method, message: Message): Message {
+  if (method === "readRange") return { ...message, data: Buffer.from((message as ReadRangeResponse).data) };
+  const { responseSerialize, responseDeserialize } = cacheService[method];
+  return responseDeserialize(responseSerialize(message as never)) as Message;
 }

@@ -1,3 +1,4 @@
+import type { MemberConnections } from "@frontcache/client/testing";
 import { type MemberInfo, type MemberList, Membership, type ReadRangeRequest } from "@frontcache/proto";
 import type { Origin } from "@frontcache/server";
 import {
@@ -8,14 +9,14 @@ import {
   Clients,
   type ComposedMember,
   cacheServiceHandlers,
+  type ManualClock,
   type MemberView,
   type MemoryFaults,
   type MemoryObjects,
   MemoryOrigin,
   noLimits,
   noSecurity,
-  type ObjectRead,
-  type ReadRequest,
+  type ObjectService,
   RunningCalls,
   silentLog,
   storageFaults,
@@ -24,6 +25,7 @@ import {
 import { HopWatch } from "./hop-watch.js";
 import { simulatedConnections } from "./simulated-channels.js";
 import type { SimulatedNetwork } from "./simulated-network.js";
+import { atDistance, type OriginDistance } from "./simulated-origin.js";
 import { cacheSettings, geometry, type LifeSettings, openStore, retrying } from "./simulated-parts.js";
 import type { ProcessClock } from "./simulated-time.js";
 import type { TroubledDisk } from "./troubled-disk.js";
@@ -32,7 +34,15 @@ import type { TroubledDisk } from "./troubled-disk.js";
 export interface BrokenRules {
   origin?(origin: Origin): Origin;
   read?(read: Cache["open"]): Cache["open"];
+  /** Changes the calls that a member makes about objects. */
+  objects?(calls: ObjectCalls, time: ManualClock): ObjectCalls;
+  /** Changes how a member answers such calls. */
+  service?(objects: ObjectService): ObjectService;
+  /** Changes classes for the time of a run; the returned function puts them back. */
+  patch?(time: ManualClock): () => void;
 }
+
+export type ObjectCalls = MemberConnections["objects"];
 
 export interface MemberProcessOptions {
   readonly self: MemberInfo;
@@ -41,6 +51,7 @@ export interface MemberProcessOptions {
   readonly network: SimulatedNetwork;
   readonly objects: MemoryObjects;
   readonly faults: MemoryFaults;
+  readonly distance: () => OriginDistance;
   readonly settings: LifeSettings;
   readonly broken: BrokenRules;
 }
@@ -53,33 +64,43 @@ export class MemberProcess {
   readonly options: MemberProcessOptions;
 
   readonly calls = new RunningCalls();
+  readonly clients: Clients;
   readonly #closing = new AbortController();
   readonly #member: ComposedMember;
   readonly #origin: MemoryOrigin;
   readonly #store: BlockStore;
-  readonly #routed: Cache;
+  /** What its listeners serve. */
+  readonly cache: Cache;
+  /** What other members ask it about objects. */
+  readonly #objects: ObjectService;
   readonly #hops = new HopWatch();
 
   private constructor(options: MemberProcessOptions, first: Membership, store: BlockStore) {
     this.options = options;
     const { self, clock, network, settings, broken } = options;
+    this.clients = new Clients(noLimits, clock);
     const caller = { name: self.name, process: clock, onRead: (request: ReadRangeRequest) => this.#hops.sent(request) };
     this.#origin = new MemoryOrigin(options.objects, clock, 200, options.faults);
     this.#store = store;
+    const { time, chance } = network;
+    const connections = simulatedConnections(network, caller, clock);
+    const calls = broken.objects?.(callsOf(connections.objects), time) ?? connections.objects;
+    const origin = atDistance(this.#origin, { time, chance, process: clock, distance: options.distance });
     this.#member = buildTestMember({
       self,
       membership: first,
       geometry,
       clock,
       store,
-      origin: retrying(broken.origin?.(this.#origin) ?? this.#origin, clock),
-      connections: simulatedConnections(network, caller, clock),
+      origin: retrying(broken.origin?.(origin) ?? origin, clock),
+      connections: { ...connections, objects: calls },
       settings: cacheSettings(settings),
     });
-    const { router } = this.#member;
+    const { router, objects } = this.#member;
+    this.#objects = broken.service?.(serviceOf(objects)) ?? objects;
     const routed: Cache["open"] = (request) => router.open(request);
     const open = broken.read?.(routed) ?? routed;
-    this.#routed = { open: (request) => this.#hops.watch(request, () => open(request)), ask: (question) => router.ask(question) };
+    this.cache = { open: (request) => this.#hops.watch(request, () => open(request)), ask: (question) => router.ask(question) };
   }
 
   get view(): MemberView {
@@ -92,11 +113,11 @@ export class MemberProcess {
     const store = await openStore(disk, clock, settings);
     const process = new MemberProcess(options, Membership.fromMessage(members), store);
     const handlers = cacheServiceHandlers({
-      cache: () => process.#routed,
+      cache: () => process.cache,
       members: () => process.#member.router,
-      objects: () => process.#member.objects,
+      objects: () => process.#objects,
       calls: process.calls,
-      clients: new Clients(noLimits, clock),
+      clients: process.clients,
       cutOff: () => {},
       // Only members call: the readers of the simulation ask the cache itself.
       principalOf: () => noSecurity.members.principalOf(testPeer()),
@@ -105,24 +126,19 @@ export class MemberProcess {
       clock,
       log: silentLog,
     });
-    network.listen(self.name, self.grpcAddress, handlers);
+    network.listen(self.grpcAddress, { name: self.name, process: clock, handlers });
     return process;
-  }
-
-  /** A read by its HTTP listener, which counts among its running calls. */
-  read(request: ReadRequest): ObjectRead | Promise<ObjectRead> {
-    return this.#routed.open(request);
   }
 
   /** Evicts as a user's call has it. */
   evict(url: string): Promise<unknown> {
     const { signal } = new AbortController();
-    return this.#routed.ask({ kind: "evict", selector: { url }, forwarded: false, principal: ANONYMOUS, signal });
+    return this.cache.ask({ kind: "evict", selector: { url }, forwarded: false, principal: ANONYMOUS, signal });
   }
 
   /** It hears of a new member list. */
   hear(members: MemberList): void {
-    this.#member.update(Membership.fromMessage(members, this.view.current));
+    this.options.clock.deliver(() => this.#member.update(Membership.fromMessage(members, this.view.current)));
   }
 
   /** As `close` of a real one: no new calls, running ones end within their time, then everything is put down in order. */
@@ -131,8 +147,8 @@ export class MemberProcess {
     network.leave(self.grpcAddress);
     this.#closing.abort();
     await Promise.race([this.calls.idle(), new Promise<void>((resolve) => clock.after(DRAIN_MS, resolve))]);
-    network.remove(self.name, self.grpcAddress, false);
     await this.#member.close();
+    network.remove(self.name, self.grpcAddress, false);
     await this.#store.close();
     clock.die();
   }
@@ -168,4 +184,23 @@ export class MemberProcess {
     const { doubled } = this.#origin;
     return [...(doubled.length === 0 ? [] : [`fetched twice at a time: ${JSON.stringify(doubled)}`]), ...this.#hops.broken];
   }
+}
+
+/** The same calls as single functions, each of which can be replaced. */
+function callsOf(objects: ObjectCalls): ObjectCalls {
+  return {
+    lookUpRecords: (address, request, onAnswer, limits) => objects.lookUpRecords(address, request, onAnswer, limits),
+    renewLeases: (address, request, limits) => objects.renewLeases(address, request, limits),
+    versionChanged: (address, urls, limits) => objects.versionChanged(address, urls, limits),
+    handOver: (address, request, onRecord, limits) => objects.handOver(address, request, onRecord, limits),
+  };
+}
+
+function serviceOf(objects: ObjectService): ObjectService {
+  return {
+    lookUp: (request, report, signal) => objects.lookUp(request, report, signal),
+    renew: (request) => objects.renew(request),
+    versionChanged: (urls) => objects.versionChanged(urls),
+    handOver: (request, send) => objects.handOver(request, send),
+  };
 }

@@ -1,6 +1,6 @@
 import type { ManualClock } from "@frontcache/server/testing";
 import type { Chance } from "../seeded-random.js";
-import { Connection, type Handlers, type Host } from "./simulated-connection.js";
+import { Connection, type End, type Host } from "./simulated-connection.js";
 
 /** How the network is at the moment, everywhere. */
 export interface Weather {
@@ -45,9 +45,9 @@ export class SimulatedNetwork {
   }
 
   /** A process listens at an address; one that listened there before is known to be gone from now on. */
-  listen(name: string, address: string, handlers: Handlers): void {
+  listen(address: string, host: Omit<Host, "state">): void {
     const before = this.#hosts.get(address);
-    this.#hosts.set(address, { name, handlers, state: "listening" });
+    this.#hosts.set(address, { ...host, state: "listening" });
     if (before !== undefined) this.#breakAll(({ host }) => host === before);
   }
 
@@ -62,7 +62,7 @@ export class SimulatedNetwork {
     const host = this.#hosts.get(address);
     if (host?.name === name) host.state = "gone";
     for (const connection of [...this.#connections]) {
-      if (connection.from === name) connection.forsake(silently ? NOTICED_GONE_MS : 0);
+      if (connection.caller.name === name) connection.forsake(silently ? NOTICED_GONE_MS : 0);
     }
     if (host === undefined) return;
     const breakAll = (): void => this.#breakAll((connection) => connection.host === host);
@@ -94,23 +94,30 @@ export class SimulatedNetwork {
   }
 
   /** Resolves with a connection; rejects when it is refused, or does not stand in time. */
-  connect(from: string, address: string, timeoutMs: number): Promise<Connection> {
+  connect(caller: End, address: string, timeoutMs: number): Promise<Connection> {
     return new Promise((resolve, reject) => {
       let late = false;
+      // A connection stands when the member's process has answered, and a caller hears of it when it runs itself.
+      const settle = (settled: () => void): void => (caller.process === undefined ? settled() : caller.process.deliver(settled));
       const cancelTimeout = this.time.after(timeoutMs, () => {
         late = true;
-        reject(new Error("no connection in time"));
+        settle(() => reject(new Error("no connection in time")));
       });
       const arrive = (): void => {
         const host = this.#hostAt(address);
         if (late || host?.state === "gone") return;
-        if (host !== undefined && !this.passes(from, host.name)) {
+        if (host !== undefined && !this.passes(caller.name, host.name)) {
           this.whenHealed(arrive);
           return;
         }
-        cancelTimeout();
-        if (host?.state === "listening") resolve(this.#connection(from, host));
-        else reject(new Error("refused"));
+        const answer = (): void => {
+          if (late) return;
+          cancelTimeout();
+          const connection = host?.state === "listening" ? this.#connection(caller, host) : undefined;
+          settle(() => (connection === undefined ? reject(new Error("refused")) : resolve(connection)));
+        };
+        if (host?.process === undefined) answer();
+        else host.process.deliver(answer);
       };
       this.later(arrive);
     });
@@ -123,8 +130,8 @@ export class SimulatedNetwork {
     else this.time.after(1 + this.chance.below(delayMs), arrive);
   }
 
-  #connection(from: string, host: Host): Connection {
-    const connection = new Connection(this, from, host, () => this.#connections.delete(connection));
+  #connection(caller: End, host: Host): Connection {
+    const connection = new Connection(this, caller, host, () => this.#connections.delete(connection));
     this.#connections.add(connection);
     return connection;
   }

@@ -15,16 +15,24 @@ import type { TroubledDisk } from "./troubled-disk.js";
 
 /** Small enough that a few hundred steps fill, split and evict many blocks. */
 export const geometry: Geometry = { blockBytes: 4096, segmentBytes: 512 };
-export const REVALIDATE_AFTER_MS = 2_000;
-export const NEGATIVE_TTL_MS = 200;
+
+/** How long members believe what the origin answered. */
+export interface Ages {
+  readonly revalidateAfterMs: number;
+  readonly negativeTtlMs: number;
+}
+
+export const shortAges: Ages = { revalidateAfterMs: 2_000, negativeTtlMs: 200 };
 export const URLS = ["s3://bucket/a", "s3://bucket/b", "s3://bucket/c"];
 
 /** What is chosen for each life of a member. */
 export type LifeSettings = Pick<BlockStoreOptions, "eviction"> &
-  Pick<LocalCacheOptions, "fill"> & { readonly limitBytes: number };
+  Pick<LocalCacheOptions, "fill"> &
+  Ages & { readonly limitBytes: number };
 
-export function chooseSettings(chance: Chance, limitsBytes: readonly number[]): LifeSettings {
+export function chooseSettings(chance: Chance, limitsBytes: readonly number[], ages: Ages): LifeSettings {
   return {
+    ...ages,
     limitBytes: chance.pick(limitsBytes),
     eviction: chance.pick(["lru", "slru"] as const),
     fill: chance.pick(["auto", "whole", "wanted"] as const),
@@ -60,13 +68,13 @@ export function retrying(origin: Origin, clock: ProcessClock): Origin {
 }
 
 /** How a process fills and revalidates. */
-export function cacheSettings({ fill }: LifeSettings): Required<TestMemberOptions>["settings"] {
+export function cacheSettings({ fill, revalidateAfterMs, negativeTtlMs }: LifeSettings): Required<TestMemberOptions>["settings"] {
   return {
     fill,
     partBytes: 2 * geometry.segmentBytes,
     fillMemoryBytes: 12 * geometry.segmentBytes,
     fillParallelism: 3,
-    revalidateAfterMs: REVALIDATE_AFTER_MS,
-    negativeTtlMs: NEGATIVE_TTL_MS,
+    revalidateAfterMs,
+    negativeTtlMs,
   };
 }

@@ -3,6 +3,8 @@ export interface PutVersion {
   readonly version: string;
   readonly size: number;
   readonly seed: number;
+  /** The value of a header that may change although the version does not. */
+  readonly contentType?: string | undefined;
 }
 
 interface Era {
@@ -11,7 +13,10 @@ interface Era {
   readonly fromMs: number;
 }
 
-/** What each object was, and when: the model that answers are held against. */
+/**
+ * What each object was, and when: the model that answers are held against. Eras are counted: the first one of an object is
+ * number 0. A version may have several eras, because an object may be overwritten with what it was before.
+ */
 export class VersionHistory {
   readonly #eras = new Map<string, Era[]>();
 
@@ -32,6 +37,18 @@ export class VersionHistory {
     return this.#of(url).flatMap(({ put }) => put ?? []);
   }
 
+  /** The current version; undefined: there is no such object. */
+  current(url: string): PutVersion | undefined {
+    return this.#of(url).at(-1)!.put;
+  }
+
+  /** Number of the first era, not before one, in which the object was like this. Undefined: none. */
+  eraSince(url: string, number: number, is: (put: PutVersion | undefined) => boolean): number | undefined {
+    const eras = this.#of(url);
+    for (let at = number; at < eras.length; at++) if (is(eras[at]!.put)) return at;
+    return undefined;
+  }
+
   /** Whether the version was current at some time between two moments, both included. */
   wasCurrent(url: string, version: string, fromMs: number, toMs: number): boolean {
     return this.#during(url, fromMs, toMs).some(({ put }) => put?.version === version);
@@ -50,7 +67,15 @@ export class VersionHistory {
   /** Whether the version was not current at some time; without one, whether the object changed. */
   changed(url: string, version: string | undefined, fromMs: number, toMs: number): boolean {
     const eras = this.#during(url, fromMs, toMs);
-    return version === undefined ? eras.length > 1 : eras.some(({ put }) => put?.version !== version);
+    if (version === undefined) return new Set(eras.map(({ put }) => put?.version)).size > 1;
+    return eras.some(({ put }) => put?.version !== version);
+  }
+
+  /** When the object became another version, or came into being, or was deleted, the last time. */
+  changedMs(url: string): number {
+    const eras = this.#of(url);
+    const last = eras.findLastIndex(({ put }, at) => put?.version !== eras[at - 1]?.put?.version || at === 0);
+    return eras[last]!.fromMs;
   }
 
   #begin(url: string, era: Era): void {

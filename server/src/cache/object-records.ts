@@ -109,7 +109,8 @@ export class ObjectRecords {
 
   /** All that is remembered, the least recently observed object first, with `NOTHING_KNOWN` of those whose version was rejected. */
   *entries(): IterableIterator<[url: string, observation: Observation]> {
-    for (const [url, { observation }] of this.#records) yield [url, observation];
+    // A copy: an object that is observed meanwhile moves to the end, and the loop would never reach it.
+    for (const [url, { observation }] of [...this.#records]) yield [url, observation];
   }
 
   /**

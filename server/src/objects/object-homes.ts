@@ -183,6 +183,14 @@ export class ObjectHomes {
     );
   }
 
+  /**
+   * Has the home of an object, be it this member, ask the origin whether a version is current that it does not know: a client may
+   * have learned of an overwrite before the home. Never rejects.
+   */
+  async verify(ref: ObjectRef, version: string, signal: AbortSignal): Promise<void> {
+    await this.#see(ref, version, 0, signal).catch(() => {});
+  }
+
   /** The home answered a read with this version. */
   agreed(url: string, version: string): void {
     if (this.#agreed.peek(url) !== version) this.#agreed.set(url, version);

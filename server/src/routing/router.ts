@@ -117,7 +117,7 @@ export class Router implements Cache, MemberDirectory {
     const current = await asRecord(objects.current(ref, signal, { needs }));
     if (version === undefined || current.info.version === version) return current;
     // The client may know of a newer version than the home.
-    await objects.seen(ref, version, signal);
+    await objects.verify(ref, version, signal);
     const newest = await asRecord(objects.current(ref, signal, { needs }));
     if (newest.info.version !== version) throw otherVersion(ref, version);
     return newest;
@@ -238,8 +238,7 @@ export class Router implements Cache, MemberDirectory {
       try {
         return await opening;
       } catch (error) {
-        const hasChanged = CacheError.from(error).code === "FAILED_PRECONDITION";
-        if (!hasChanged || block.signal.aborted || starts === MAX_STARTS) throw error;
+        if (!isOutdated(error) || block.signal.aborted || starts === MAX_STARTS) throw error;
       }
       const { info } = await asRecord(objects.current(block.ref, block.signal, { rejected }));
       rejected = info.version;
@@ -274,8 +273,7 @@ export class Router implements Cache, MemberDirectory {
     try {
       opened = await read;
     } catch (error) {
-      if (version !== undefined && CacheError.from(error).code === "FAILED_PRECONDITION")
-        await objects.rejected(ref, version, signal);
+      if (version !== undefined && isOutdated(error)) await objects.rejected(ref, version, signal);
       throw error;
     }
     const changing = objects.changing(ref.url) ?? agreeing;
@@ -328,6 +326,17 @@ export class Router implements Cache, MemberDirectory {
 
 async function asRecord(current: ObjectInfo | Promise<CurrentRecord>): Promise<CurrentRecord> {
   return current instanceof Promise ? current : { info: current, isStale: false };
+}
+
+/**
+ * Whether the origin has another version than the one asked for, or none any more. Absence counts, too:
+ * 1. The object is deleted. Its home still answers with v1, as its record is fresh.
+ * 2. A read of v1 misses block 2. The origin answers 404, and the client learns that the object is gone.
+ * 3. If the home were not told, the next `stat` would return v1 again.
+ */
+function isOutdated(error: unknown): boolean {
+  const { code } = CacheError.from(error);
+  return code === "FAILED_PRECONDITION" || code === "NOT_FOUND";
 }
 
 /** The same read, of a version that nobody could confirm. */

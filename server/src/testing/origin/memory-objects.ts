@@ -9,6 +9,13 @@ export interface MemoryObject {
   copy(offset: number, memory: Buffer): void;
 }
 
+/** How an object is put. */
+export interface PutAs {
+  readonly contentType?: string | undefined;
+  /** Absent: the next one. */
+  readonly version?: string | undefined;
+}
+
 /**
  * The objects of a simulated store, which the origins of several members may share. Each put creates a new version: v1, v2, ...
  */
@@ -19,14 +26,17 @@ export class MemoryObjects {
   /** Returns the new version. */
   put(url: string, bytes: Uint8Array | string, contentType?: string): string {
     const content = typeof bytes === "string" ? Buffer.from(bytes) : bytes;
-    return this.#store(url, content.length, contentType, (offset, memory) => {
+    return this.#store(url, content.length, { contentType }, (offset, memory) => {
       memory.set(content.subarray(offset, offset + memory.length));
     });
   }
 
-  /** Puts an object of any size whose byte i is (i + seed) % 251; returns the new version. */
-  putRamp(url: string, size: number, seed: number): string {
-    return this.#store(url, size, undefined, (offset, memory) => fillWithRamp(memory, offset, seed));
+  /**
+   * Puts an object of any size whose byte i is (i + seed) % 251; returns the new version. With a version: the same object
+   * again, as an overwrite with the same bytes that changes nothing but headers.
+   */
+  putRamp(url: string, size: number, seed: number, as: PutAs = {}): string {
+    return this.#store(url, size, as, (offset, memory) => fillWithRamp(memory, offset, seed));
   }
 
   delete(url: string): void {
@@ -44,8 +54,9 @@ export class MemoryObjects {
     return found.sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
   }
 
-  #store(url: string, objectSize: number, contentType: string | undefined, copy: MemoryObject["copy"]): string {
-    const version = `v${++this.#versions}`;
+  #store(url: string, objectSize: number, { contentType, version: same }: PutAs, copy: MemoryObject["copy"]): string {
+    this.#versions++;
+    const version = same ?? `v${this.#versions}`;
     // A modification time per version, from a fixed day: a simulated run has no wall clock.
     const lastModifiedMs = Date.UTC(2024, 0, 1) + this.#versions * 1000;
     this.#objects.set(url, {

@@ -1,0 +1,64 @@
+import { sleep } from "@frontcache/proto/runtime";
+import type { Origin } from "@frontcache/server";
+import type { ManualClock } from "@frontcache/server/testing";
+import { type MemoryOrigin, wrap } from "@frontcache/server/testing";
+import type { Chance } from "../seeded-random.js";
+import type { ProcessClock } from "./simulated-time.js";
+
+/** How long requests and answers travel between members and the origin at the moment, at most, milliseconds. */
+export interface OriginDistance {
+  readonly toMs: number;
+  readonly backMs: number;
+}
+
+export const nearOrigin: OriginDistance = { toMs: 0, backMs: 0 };
+
+export interface SimulatedOriginOptions {
+  readonly time: ManualClock;
+  readonly chance: Chance;
+  /** The process that asks. */
+  readonly process: ProcessClock;
+  readonly distance: () => OriginDistance;
+}
+
+/**
+ * An origin at a distance: it looks at the object when the request arrives, so that the answer may be old when it reaches the
+ * member. A process that is frozen or dead hears nothing.
+ */
+export function atDistance(next: MemoryOrigin, { time, chance, process, distance }: SimulatedOriginOptions): Origin {
+  const travel = async (longestMs: number, signal: AbortSignal): Promise<void> => {
+    if (longestMs > 0) await sleep(time, chance.below(longestMs), signal);
+  };
+  const answered = async <Answer>(asking: Promise<Answer>): Promise<Answer> => {
+    try {
+      return await asking;
+    } finally {
+      await process.awake();
+    }
+  };
+  return wrap(next, {
+    fetch: (request) =>
+      answered(
+        (async () => {
+          await travel(distance().toMs, request.signal);
+          const answer = await next.fetch(request);
+          try {
+            await travel(distance().backMs, request.signal);
+          } catch (error) {
+            answer.body.destroy();
+            throw error;
+          }
+          return answer;
+        })(),
+      ),
+    ask: (question) =>
+      answered(
+        (async () => {
+          await travel(distance().toMs, question.signal);
+          const answer = await next.ask(question);
+          await travel(distance().backMs, question.signal);
+          return answer;
+        })(),
+      ),
+  });
+}
