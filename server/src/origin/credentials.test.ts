@@ -103,13 +103,13 @@ describe("credentials", () => {
       for (let i = 0; i < 10; i++) await credentials.replace(await credentials.get());
       clock.advance(1_000);
     }
-    expect(loads()).toBe(6); // at first, and after 0, 2, 6, 14 and 30 seconds
+    expect(loads()).toBe(5); // at first, and after 0, 4, 20 and 50 seconds
     clock.advance(60_000);
     for (let i = 0; i < 2; i++) {
       await credentials.replace(await credentials.get());
       clock.advance(1_000);
     }
-    expect(loads()).toBe(8);
+    expect(loads()).toBe(7);
   });
 
   it("fail if the source does not answer in ten seconds, and are asked for anew afterwards", async () => {

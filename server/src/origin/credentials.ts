@@ -24,7 +24,7 @@ const AHEAD_INTERVAL_MS = 10_000;
 /** Minimum time between two renewals that requests wait for: a source that fails is not asked once per request. */
 const INTERVAL_MS = 1_000;
 
-/** The interval doubles up to this while new credentials are rejected, too: other ones do not help then. */
+/** The interval grows fourfold up to this while new credentials are rejected, too: other ones do not help then. */
 const MAX_INTERVAL_MS = 30_000;
 
 /** A source that does not answer in this time has failed. */
@@ -96,7 +96,7 @@ export class Credentials<Value> {
       this.#failure = undefined;
       const isSoon = nowMs - this.#loadedMs <= MAX_INTERVAL_MS;
       const isNew = previous !== undefined && !this.#source.isSame(previous, this.#current);
-      this.#intervalMs = isNew && isSoon ? Math.min(2 * this.#intervalMs, MAX_INTERVAL_MS) : INTERVAL_MS;
+      this.#intervalMs = isNew && isSoon ? Math.min(4 * this.#intervalMs, MAX_INTERVAL_MS) : INTERVAL_MS;
       this.#loadedMs = nowMs;
       // The first credentials may be old ones: if they are rejected, their renewal need not wait.
       if (previous === undefined) this.#startedMs = Number.NEGATIVE_INFINITY;
