@@ -89,6 +89,12 @@ export class ObjectRecords {
     return observation === undefined || observation.askedAtMs < this.#expiredBeforeMs ? undefined : observation;
   }
 
+  /** Whether something is remembered that counts as expired whatever its age is. */
+  isExpired(url: string): boolean {
+    const observation = this.observation(url);
+    return observation !== undefined && observation.askedAtMs < this.#expiredBeforeMs;
+  }
+
   /** How long ago the request of the remembered observation was sent. Infinity: unknown. */
   ageMs(url: string): number {
     return this.#options.clock.monotonicMs() - (this.observation(url)?.askedAtMs ?? Number.NEGATIVE_INFINITY);

@@ -86,6 +86,7 @@ export class ObjectHomes {
   readonly #questions: RecordQuestions;
   readonly #asked = new Map<string, Asked>();
   #sequence = 0;
+  #hasOthers = false;
   /** Objects with another version than before, until no lease of the old version is left. */
   readonly #changing = new Map<string, Promise<void>>();
   readonly #agreed = new BoundedMap<string, string>(AGREED_OBJECTS);
@@ -108,7 +109,7 @@ export class ObjectHomes {
     });
     this.#held = new HeldLeases(clock, (home, ids) => this.#renew(home, ids));
     this.#questions = new RecordQuestions(peers, clock, signal);
-    if (this.#hasOthers) this.#standstill.start();
+    this.#watchStandstills(membership);
     this.#reset();
   }
 
@@ -121,10 +122,10 @@ export class ObjectHomes {
     };
   }
 
-  /** Whether this member decides which version of an object is current. */
+  /** Whether this member decides which version of an object is current, by itself: what it knows of the object is not doubtful. */
   decides(url: string): boolean {
     this.#standstill.check();
-    return this.#changes.decider(url) === "here";
+    return this.#changes.decider(url) === "here" && !this.#isDoubtful(url);
   }
 
   /** Resolves when no lease of an older version of the object is left. Undefined: none is. */
@@ -220,8 +221,7 @@ export class ObjectHomes {
   update(list: Membership): void {
     if (list === this.#changes.current) return;
     for (const takeOver of this.#changes.update(list)) this.#takeOver(takeOver);
-    if (this.#hasOthers) this.#standstill.start();
-    else this.#standstill.stop();
+    this.#watchStandstills(list);
   }
 
   /** Resolves when no takeover is outstanding. */
@@ -282,8 +282,11 @@ export class ObjectHomes {
     return true;
   }
 
-  get #hasOthers(): boolean {
-    return this.#changes.current.members.some(({ name }) => name !== this.#self.name);
+  /** A member that is alone has nobody who decides in its place while it stands still. */
+  #watchStandstills({ members }: Membership): void {
+    this.#hasOthers = members.some(({ name }) => name !== this.#self.name);
+    if (this.#hasOthers) this.#standstill.start();
+    else this.#standstill.stop();
   }
 
   /** The record at the member that decides: this one. */
@@ -294,7 +297,11 @@ export class ObjectHomes {
       const changing = this.changing(url);
       if (changing !== undefined) await untilAborted(changing, signal);
       try {
-        const record = await local.current(ref, signal, decision);
+        const record = await local.current(
+          ref,
+          signal,
+          this.#isDoubtful(url) ? { notBeforeMs: AFTER_DOUBT, ...decision } : decision,
+        );
         if (this.changing(url) === undefined) return record;
       } catch (error) {
         if (CacheError.from(error).code !== "NOT_FOUND" || this.changing(url) === undefined) throw error;
@@ -508,6 +515,14 @@ export class ObjectHomes {
     return { record: await untilAborted(passOn(), signal), isHere: false };
   }
 
+  /**
+   * Whether another member may know better: this member stood still, or became the home since it observed the object. Then a read
+   * waits for the origin, as long as it takes: the known version may be older than one that was received already.
+   */
+  #isDoubtful(url: string): boolean {
+    return this.#hasOthers && this.#options.local.records.isExpired(url);
+  }
+
   /** Whether this is what is remembered of an object. */
   #isRecord(url: string, info: ObjectInfo | undefined): boolean {
     const observation = this.#options.local.records.observation(url);
@@ -560,13 +575,16 @@ export class ObjectHomes {
     const { records } = this.#options.local;
     const begunMs = this.#clock.monotonicMs();
     const received = new Set<string>();
+    let sentAtMs = begunMs;
+    // Ages count from when the other member sent them. Counting from before makes no record seem younger than it is.
     const onRecord = ({ key, record, bucketMissing, ageMs }: HandedOverRecord): void => {
       received.add(key);
       const info = record && recordFromMessage(record);
-      records.observe(key, { info, isBucketMissing: bucketMissing, askedAtMs: this.#clock.monotonicMs() - ageMs });
+      records.observe(key, { info, isBucketMissing: bucketMissing, askedAtMs: sentAtMs - ageMs });
     };
     while (!signal.aborted && this.#clock.monotonicMs() - begunMs < TAKE_OVER_WITHIN_MS) {
       const request = { name: this.#self.name, hash: this.#changes.current.hash };
+      sentAtMs = this.#clock.monotonicMs();
       try {
         const { objects } = this.#options.peers.connections;
         const asking = this.#call(from.name, (call) => objects.handOver(from, request, onRecord, call));
@@ -631,6 +649,9 @@ interface Wanted {
 }
 
 const ANY: Wanted = {};
+
+/** Any answer counts that is not remembered yet. */
+const AFTER_DOUBT = -Number.MAX_VALUE;
 
 const ALL_NEEDS: readonly Needs[] = ["version", "metadata", "checksums"];
 
