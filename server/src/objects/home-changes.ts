@@ -148,8 +148,11 @@ export class HomeChanges {
     return takeOver;
   }
 
-  /** Objects that the next member on the ring decides about while this member is away. */
+  /** Objects that the next member on the ring decides about while this member is away, by the list of then or of now. */
   #substitution(from: MemberInfo): TakeOver {
-    return { from, before: undefined, covers: (url) => this.#current.owner(url, 0, 1)?.name === from.name };
+    const then = this.#current;
+    const covers = (url: string): boolean =>
+      then.owner(url, 0, 1)?.name === from.name || this.#current.owner(url, 0, 1)?.name === from.name;
+    return { from, before: undefined, covers };
   }
 }
