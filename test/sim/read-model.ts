@@ -101,7 +101,7 @@ export class ReadModel {
     else if (objectSize !== undefined && objectSize !== put.size) this.#break(read, `${version} has not ${objectSize} bytes`);
     else if (read.version !== undefined && read.version !== version) this.#break(read, `answered with ${version}`);
     else if (read.version === undefined && !read.cachedOnly) this.#judgeAge(read, [version], is);
-    this.received(read.url, version, read.floor);
+    this.received(read.url, version, evidenceFrom(read));
   }
 
   /** A connection that was closed in the middle of an answer of this version. */
@@ -130,7 +130,7 @@ export class ReadModel {
       this.#judgeAge(read, versions, (put) => put !== undefined && versions.includes(put.version));
     // Bytes that several versions have tell nothing.
     const [version, ...others] = new Set(read.version === undefined ? versions : [read.version]);
-    if (version !== undefined && others.length === 0) this.received(read.url, version, read.floor);
+    if (version !== undefined && others.length === 0) this.received(read.url, version, evidenceFrom(read));
     if (whole) this.served++;
   }
 
@@ -226,4 +226,12 @@ function isOf(put: PutVersion, read: AskedRead, { bytes, length }: ReadOutcome, 
   if (length !== undefined && length !== expected) return false;
   if (whole ? bytes.length !== expected : bytes.length > expected) return false;
   return bytes.equals(rampBytes(read.offset, bytes.length, put.seed));
+}
+
+/**
+ * The first era that an answered read may prove. A read that names a version may be answered from what was cached when the object
+ * had that version for the first time: it does not prove that the object has it again.
+ */
+function evidenceFrom({ version, cachedOnly, floor }: AskedRead): number {
+  return version === undefined && !cachedOnly ? floor : 0;
 }
