@@ -406,10 +406,11 @@ export class ObjectHomes {
       if (isOutdated) await this.#decide(ref, signal, { notBeforeMs: this.#clock.monotonicMs() });
       return;
     }
+    // This member may become the one that decides.
+    if (isOutdated) records.expire(url);
+    if (hops >= MOST_HOPS) return;
     const members = hops === 0 ? this.#routeTo(decider, url).others : this.#reachable(decider, url);
-    const answered = hops >= MOST_HOPS ? undefined : await untilAborted(this.#ask(members, url, { seen: version }, hops), signal);
-    // This member may substitute for the home.
-    if (answered === undefined && isOutdated) records.expire(url);
+    await untilAborted(this.#ask(members, url, { seen: version }, hops), signal);
   }
 
   /** The decider, unless it is the home and the circuit to it is open. */
