@@ -100,6 +100,10 @@ class TestMember implements Peers {
     throw new Unreachable("nobody to ask");
   }
 
+  heardOf({ name }: MemberInfo): void {
+    expect(gone.has(name)).toBe(false);
+  }
+
   call(subject: string, of: AbortSignal): RunningCall {
     return new RunningCall({ clock: evenly(clock), subject, signal: of });
   }

@@ -277,7 +277,12 @@ export class ObjectHomes {
     }
     if (hash !== this.#changes.current.hash) return false;
     this.#changes.handedOver(name);
-    await Promise.all(this.#granted.urls().map((url) => (isTheirs(url) ? this.#granted.revoke(url) : undefined)));
+    // It decides from here on. A circuit that is still open would have this member substitute for it.
+    const home = current.member(name);
+    if (home !== undefined) this.#options.peers.heardOf(home);
+    const revoked: (Promise<void> | undefined)[] = [];
+    for await (const url of inTurns(this.#granted.urls())) if (isTheirs(url)) revoked.push(this.#granted.revoke(url));
+    await Promise.all(revoked);
     for (const batch of batchesOf(records)) await send(batch);
     return true;
   }

@@ -14,6 +14,8 @@ export interface Peers {
   ): { readonly others: readonly MemberInfo[]; readonly thenHere: boolean };
   /** Has the first of these members that can be reached do something. Rejects with Unreachable if none can. */
   first<Result>(members: readonly MemberInfo[], at: (member: MemberInfo) => Promise<Result>, limits: CallLimits): Promise<Result>;
+  /** The member has called this one: it can be reached again. */
+  heardOf(member: MemberInfo): void;
   /** A call on behalf of a request; `end` must be called. */
   call(subject: string, signal: AbortSignal, deadlineMs?: number): RunningCall;
 }

@@ -92,6 +92,11 @@ export class OtherMembers {
     return withFailover(attempt, limits, { clock, breaker, attempts: others.length, backoff: undefined });
   }
 
+  /** The member has called this one: its circuit closes. */
+  heardOf({ grpcAddress }: MemberInfo): void {
+    this.breaker.succeeded(grpcAddress);
+  }
+
   /** How long fills wait for a member. */
   answerTime({ grpcAddress }: MemberInfo): AnswerTime {
     let answerTime = this.#answerTimes.get(grpcAddress);
