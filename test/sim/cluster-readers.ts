@@ -3,7 +3,7 @@ import { clientOver, completeOptions, type MemberConnections } from "@frontcache
 import { parseObjectUrl } from "@frontcache/proto";
 import { ANONYMOUS } from "@frontcache/server/testing";
 import { judgeHttp, versionOf, versionRequired } from "./http-answers.js";
-import { type AskedRead, ReadModel, type ReadOutcome } from "./read-model.js";
+import { type AskedRead, evidenceFrom, ReadModel, type ReadOutcome } from "./read-model.js";
 import { simulatedConnections } from "./simulated-channels.js";
 import type { SimulatedCluster } from "./simulated-cluster.js";
 import { askByHttp, type HttpAnswer, type HttpRequest } from "./simulated-http.js";
@@ -93,7 +93,7 @@ export class ClusterReaders {
     const open = async () => {
       await clock.awake();
       const read = await process.cache.open(request);
-      this.model.received(url, read.info.version, running.asked.floor);
+      this.model.received(url, read.info.version, evidenceFrom(running.asked));
       return read;
     };
     const reading = readSlowly(open, { clock, chance: this.#cluster.chance, signal, ...how });
@@ -113,7 +113,7 @@ export class ClusterReaders {
       signal: asked.signal,
       onHead: (head) => {
         const version = head.status < 400 ? versionOf(head) : undefined;
-        if (version !== undefined) this.model.received(url, version, asked.floor);
+        if (version !== undefined) this.model.received(url, version, evidenceFrom(asked));
       },
     });
     void answering.finally(ended).then((answer: HttpAnswer) => {

@@ -232,6 +232,6 @@ function isOf(put: PutVersion, read: AskedRead, { bytes, length }: ReadOutcome, 
  * The first era that an answered read may prove. A read that names a version may be answered from what was cached when the object
  * had that version for the first time: it does not prove that the object has it again.
  */
-function evidenceFrom({ version, cachedOnly, floor }: AskedRead): number {
+export function evidenceFrom({ version, cachedOnly, floor }: AskedRead): number {
   return version === undefined && !cachedOnly ? floor : 0;
 }
