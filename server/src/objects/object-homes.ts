@@ -4,7 +4,6 @@ import {
   CacheError,
   type HandedOverRecord,
   type HandOverRequest,
-  isSameInfo,
   type LookUpRecordsRequest,
   type MemberInfo,
   type Membership,
@@ -24,12 +23,15 @@ import { type LocalCache, lacks, type Needs } from "../cache/local-cache.js";
 import { NoSuchBucket } from "../origin/checked-answer.js";
 import type { Clock } from "../runtime/clock.js";
 import type { EvictSelector } from "../storage/storage-report.js";
-import { GrantedLeases, LEASE_MS } from "./granted-leases.js";
+import { DecidedRecords } from "./decided-records.js";
+import { LEASE_MS } from "./granted-leases.js";
 import { HeldLeases, type Renewal } from "./held-leases.js";
-import { HomeChanges, type TakeOver } from "./home-changes.js";
+import { HomeChanges } from "./home-changes.js";
 import type { Peers } from "./peers.js";
 import { type AnsweredQuestion, type Hints, RecordQuestions } from "./record-questions.js";
+import { SharedQuestions } from "./shared-questions.js";
 import { Standstill } from "./standstill.js";
+import { TakeOvers } from "./take-overs.js";
 
 export interface ObjectHomesOptions {
   readonly peers: Peers;
@@ -46,30 +48,13 @@ export interface ObjectHomesOptions {
 
 /** Questions are passed on so many times at most: members whose lists differ never pass them on in a circle. */
 const MOST_HOPS = 2;
-/** How often a home is asked to hand over, and how long a call may take. */
-const TAKE_OVER_EVERY_MS = 200;
+/** How long a renewal or a revocation of leases may take. */
 const CALL_MS = 5_000;
-/** A member that answers without confirming for so long has another list for good: a network partition. */
-const TAKE_OVER_WITHIN_MS = 60_000;
 /** Objects whose version this member and the home agreed on last. */
 const AGREED_OBJECTS = 100_000;
-/** Records that are looked at, or sent, in one turn of the event loop. */
-const RECORDS_AT_ONCE = 500;
-/** Bytes of headers in one message: gRPC's messages have at most 4 MiB. */
-const HEADER_BYTES_AT_ONCE = 1 << 20;
 
 /** What other members ask this one about objects: the members' calls of the gRPC contract. */
 export type ObjectService = Pick<ObjectHomes, "lookUp" | "renew" | "versionChanged" | "handOver">;
-
-/** A question for a record that is on its way to another member. */
-interface Asked {
-  readonly url: string;
-  /** Counts questions and reads: a read may share the answer to a question that was sent after the read began. */
-  readonly sequence: number;
-  readonly record: Promise<CurrentRecord>;
-  /** Its answer may be older than a change that this member was told of: nobody else may use it. */
-  isVoid: boolean;
-}
 
 /**
  * One truth per object: one member, the object's home, decides which version is current. Other members ask it, and answer by a
@@ -77,46 +62,47 @@ interface Asked {
  */
 export class ObjectHomes {
   readonly #options: ObjectHomesOptions;
-  readonly #self: MemberInfo;
   readonly #clock: Clock;
+  /** Who decides. */
   readonly #changes: HomeChanges;
+  readonly #takeOvers: TakeOvers;
   readonly #standstill: Standstill;
-  readonly #granted: GrantedLeases;
+  /** What this member decides. */
+  readonly #decided: DecidedRecords;
+  /** What others decided, and leased to this member. */
   readonly #held: HeldLeases;
   readonly #questions: RecordQuestions;
-  readonly #asked = new Map<string, Asked>();
-  #sequence = 0;
-  #hasOthers = false;
-  /** Objects with another version than before, until no lease of the old version is left. */
-  readonly #changing = new Map<string, Promise<void>>();
+  readonly #shared = new SharedQuestions();
   readonly #agreed = new BoundedMap<string, string>(AGREED_OBJECTS);
   readonly #closing = new AbortController();
-  readonly #takingOver = new Set<Promise<void>>();
 
   constructor(options: ObjectHomesOptions) {
     this.#options = options;
-    const { peers, clock, membership } = options;
+    const { peers, clock, membership, local } = options;
     const { signal } = this.#closing;
     setMaxListeners(0, signal);
-    this.#self = peers.self;
     this.#clock = clock;
     this.#changes = new HomeChanges(peers.self, clock, membership);
-    this.#standstill = new Standstill(clock, () => this.#reset());
-    this.#granted = new GrantedLeases({
-      clock,
-      epoch: Math.floor(clock.random() * 2 ** 20),
-      revoke: (holder, urls) => this.#call(urls[0]!, (call) => peers.connections.objects.versionChanged(holder, urls, call)),
+    this.#decided = new DecidedRecords({
+      ...options,
+      leases: {
+        epoch: Math.floor(clock.random() * 2 ** 20),
+        revoke: (holder, urls) => this.#call(urls[0]!, (call) => peers.connections.objects.versionChanged(holder, urls, call)),
+      },
     });
     this.#held = new HeldLeases(clock, (home, ids) => this.#renew(home, ids));
     this.#questions = new RecordQuestions(peers, clock, signal);
+    const { records } = local;
+    this.#takeOvers = new TakeOvers({ peers, changes: this.#changes, decided: this.#decided, records, clock, signal });
+    this.#standstill = new Standstill(clock, () => this.#takeOvers.reset());
     this.#watchStandstills(membership);
-    this.#reset();
+    this.#takeOvers.reset();
   }
 
   /** Leases granted to other members and held of them, and takeovers that are outstanding, for metrics. */
   status(): { leasesGranted: number; leasesHeld: number; takeOvers: number } {
     return {
-      leasesGranted: this.#granted.size,
+      leasesGranted: this.#decided.leases,
       leasesHeld: this.#held.size,
       takeOvers: this.#changes.outstanding.size,
     };
@@ -125,12 +111,17 @@ export class ObjectHomes {
   /** Whether this member decides which version of an object is current, by itself: what it knows of the object is not doubtful. */
   decides(url: string): boolean {
     this.#standstill.check();
-    return this.#changes.decider(url) === "here" && !this.#isDoubtful(url);
+    return this.#changes.decider(url) === "here" && !this.#decided.isDoubtful(url);
   }
 
   /** Resolves when no lease of an older version of the object is left. Undefined: none is. */
   changing(url: string): Promise<void> | undefined {
-    return this.#changing.size === 0 ? undefined : this.#changing.get(url);
+    return this.#decided.changing(url);
+  }
+
+  /** A version, or absence, was observed in place of another one, or was rejected. */
+  changed(url: string): void {
+    this.#decided.changed(url);
   }
 
   /**
@@ -144,16 +135,17 @@ export class ObjectHomes {
   ): ObjectInfo | Promise<CurrentRecord> {
     this.#standstill.check();
     const { url } = ref;
-    const decider = this.#changes.decider(url);
     if (rejected !== undefined) return this.#find(ref, { needs, rejected }, signal);
-    if (decider === "here") {
-      const fresh = this.#changing.has(url) ? undefined : this.#options.local.freshness.fresh(url);
-      return fresh !== undefined && !lacks(fresh, needs) ? fresh : this.#decide(ref, signal, { needs });
-    }
-    const lease = this.#held.use(url);
-    if (lease === undefined) return this.#share(ref, needs, signal);
-    if (lease.info === undefined) return absent(ref, lease.isBucketMissing);
-    return lacks(lease.info, needs) ? this.#share(ref, needs, signal) : lease.info;
+    if (this.#changes.decider(url) === "here")
+      return this.#decided.fresh(url, needs) ?? this.#decided.current(ref, signal, { needs });
+    const leased = this.#leased(ref, needs);
+    if (leased !== undefined) return leased;
+    const ask = (isVoid: () => boolean): Promise<CurrentRecord> => this.#find(ref, { needs }, this.#closing.signal, isVoid);
+    const leasedMeanwhile = (): CurrentRecord | undefined => {
+      const info = this.#leased(ref, needs);
+      return info && { info, isStale: false };
+    };
+    return this.#shared.share({ url, needs }, ask, leasedMeanwhile, signal);
   }
 
   /**
@@ -202,38 +194,27 @@ export class ObjectHomes {
     if (url !== undefined) this.#drop(url);
     else if (prefix !== undefined) {
       this.#held.dropUnder(prefix);
-      for (const { url: asked } of this.#asked.values()) if (asked.startsWith(prefix)) this.#drop(asked);
+      this.#shared.voidUnder(prefix);
     }
-  }
-
-  /** A version, or absence, was observed in place of another one, or was rejected. */
-  changed(url: string): void {
-    const revoked = this.#granted.revoke(url);
-    if (revoked === undefined) return;
-    const before = this.#changing.get(url);
-    const settled = Promise.all([before, revoked]).then(() => {
-      if (this.#changing.get(url) === settled) this.#changing.delete(url);
-    });
-    this.#changing.set(url, settled);
   }
 
   /** The member list has changed. */
   update(list: Membership): void {
     if (list === this.#changes.current) return;
-    for (const takeOver of this.#changes.update(list)) this.#takeOver(takeOver);
+    this.#takeOvers.update(list);
     this.#watchStandstills(list);
   }
 
-  /** Resolves when no takeover is outstanding. */
-  async tookOver(): Promise<void> {
-    while (this.#takingOver.size > 0) await Promise.all(this.#takingOver);
+  /** Resolves when nothing is left to take over. */
+  tookOver(): Promise<void> {
+    return this.#takeOvers.settled();
   }
 
   async close(): Promise<void> {
     this.#standstill.stop();
     this.#held.close();
     this.#closing.abort(new CacheError("CANCELLED", "the member is closing"));
-    await Promise.all(this.#takingOver);
+    await this.#takeOvers.settled();
   }
 
   /** Answers another member's questions. Each answer is reported as soon as it is known. */
@@ -250,9 +231,8 @@ export class ObjectHomes {
   /** Renews leases that this member granted. */
   renew({ name, ids }: RenewLeasesRequest): RenewLeasesResponse {
     this.#standstill.check();
-    const isCurrent = (url: string, info: ObjectInfo | undefined): boolean =>
-      this.#changes.decider(url) === "here" && this.#leaseMs(url) === LEASE_MS && this.#isRecord(url, info);
-    return { refused: ids.filter((id) => !this.#granted.renew(id, name, isCurrent)), leaseMs: LEASE_MS };
+    const decides = (url: string): boolean => this.#changes.decider(url) === "here";
+    return { refused: ids.filter((id) => !this.#decided.renew(id, name, decides)), leaseMs: LEASE_MS };
   }
 
   /** Drops the leases of these objects, and ignores leases in answers to questions that were sent before. */
@@ -260,90 +240,26 @@ export class ObjectHomes {
     for (const url of urls) this.#drop(url);
   }
 
-  /**
-   * Another member takes over the objects whose home it has become. Resolves to whether this member has stopped deciding about
-   * them; `send` gets the records first.
-   */
-  async handOver({ name, hash }: HandOverRequest, send: (records: HandedOverRecord[]) => Promise<void>): Promise<boolean> {
+  /** As `TakeOvers.handOver`. */
+  handOver(request: HandOverRequest, send: (records: HandedOverRecord[]) => Promise<void>): Promise<boolean> {
     this.#standstill.check();
-    const { current } = this.#changes;
-    if (hash !== current.hash || !this.#changes.mayHandOver) return false;
-    const isTheirs = (url: string): boolean => current.owner(url, 0)?.name === name;
-    const records: HandedOverRecord[] = [];
-    for await (const [url, { info, isBucketMissing = false, askedAtMs }] of inTurns([...this.#options.local.records.entries()])) {
-      if (!isTheirs(url) || !this.#changes.decidedFor(name, url) || !Number.isFinite(askedAtMs)) continue;
-      const ageMs = Math.max(0, Math.round(this.#clock.monotonicMs() - askedAtMs));
-      records.push({ key: url, record: info && recordToMessage(info), bucketMissing: isBucketMissing, ageMs });
-    }
-    if (hash !== this.#changes.current.hash) return false;
-    this.#changes.handedOver(name);
-    // It decides from here on. A circuit that is still open would have this member substitute for it.
-    const home = current.member(name);
-    if (home !== undefined) this.#options.peers.heardOf(home);
-    const revoked: (Promise<void> | undefined)[] = [];
-    for await (const url of inTurns(this.#granted.urls())) if (isTheirs(url)) revoked.push(this.#granted.revoke(url));
-    await Promise.all(revoked);
-    for (const batch of batchesOf(records)) await send(batch);
-    return true;
+    return this.#takeOvers.handOver(request, send);
   }
 
   /** A member that is alone has nobody who decides in its place while it stands still. */
   #watchStandstills({ members }: Membership): void {
-    this.#hasOthers = members.some(({ name }) => name !== this.#self.name);
-    if (this.#hasOthers) this.#standstill.start();
+    const hasOthers = members.some(({ name }) => name !== this.#options.peers.self.name);
+    this.#decided.hasOthers = hasOthers;
+    if (hasOthers) this.#standstill.start();
     else this.#standstill.stop();
   }
 
-  /** The record at the member that decides: this one. */
-  async #decide(ref: ObjectRef, signal: AbortSignal, decision: Decision = {}): Promise<CurrentRecord> {
-    const { local } = this.#options;
-    const { url } = ref;
-    for (;;) {
-      const changing = this.changing(url);
-      if (changing !== undefined) await untilAborted(changing, signal);
-      try {
-        const record = await local.current(
-          ref,
-          signal,
-          this.#isDoubtful(url) ? { notBeforeMs: AFTER_DOUBT, ...decision } : decision,
-        );
-        if (this.changing(url) === undefined) return record;
-      } catch (error) {
-        if (CacheError.from(error).code !== "NOT_FOUND" || this.changing(url) === undefined) throw error;
-      }
-    }
-  }
-
-  /** Asks the home, or shares a question that was sent after this read began. */
-  async #share(ref: ObjectRef, needs: Needs, signal: AbortSignal): Promise<CurrentRecord> {
-    const { url } = ref;
-    const key = askedKey(url, needs);
-    const began = ++this.#sequence;
-    for (;;) {
-      const asked = this.#asked.get(key);
-      if (asked === undefined) break;
-      const record = untilAborted(asked.record, signal);
-      if (asked.sequence > began && !asked.isVoid) return record;
-      await record.catch(() => {
-        if (signal.aborted) throw CacheError.from(signal.reason);
-      });
-      const lease = this.#held.use(url);
-      if (lease === undefined) continue;
-      const info = lease.info ?? absent(ref, lease.isBucketMissing);
-      if (!lacks(info, needs)) return { info, isStale: false };
-    }
-    const asked: Asked = {
-      url,
-      sequence: ++this.#sequence,
-      record: this.#find(ref, { needs }, this.#closing.signal, () => asked.isVoid),
-      isVoid: false,
-    };
-    this.#asked.set(key, asked);
-    const forget = (): void => {
-      if (this.#asked.get(key) === asked) this.#asked.delete(key);
-    };
-    asked.record.then(forget, forget);
-    return untilAborted(asked.record, signal);
+  /** The record by a lease, if it suffices. Throws NOT_FOUND if an absence is leased. */
+  #leased(ref: ObjectRef, needs: Needs): ObjectInfo | undefined {
+    const lease = this.#held.use(ref.url);
+    if (lease === undefined) return undefined;
+    const info = lease.info ?? absent(ref, lease.isBucketMissing);
+    return lacks(info, needs) ? undefined : info;
   }
 
   /** The record, from wherever it is decided. If nobody can be asked, the record that this member remembers is used as stale. */
@@ -353,7 +269,7 @@ export class ObjectHomes {
     const { needs, rejected } = wanted;
     if (rejected !== undefined) records.reject(url, rejected);
     const decider = this.#changes.decider(url);
-    if (decider === "here") return this.#decide(ref, signal, { needs });
+    if (decider === "here") return this.#decided.current(ref, signal, { needs });
     try {
       return await untilAborted(this.#findElsewhere(decider, ref, wanted, isVoid), signal);
     } catch (error) {
@@ -369,7 +285,7 @@ export class ObjectHomes {
     if (answered !== undefined) return this.#accept(ref, answered, isVoid?.() === true);
     // Neither the home nor the next member on the ring can be reached: no record of this member counts.
     if (thenHere) return this.#substitute(decider, ref, wanted.needs);
-    return this.#decide(ref, this.#closing.signal, { needs: wanted.needs, notBeforeMs: this.#clock.monotonicMs() });
+    return this.#decided.current(ref, this.#closing.signal, { needs: wanted.needs, notBeforeMs: this.#clock.monotonicMs() });
   }
 
   /** The members to ask in this order: the home and who substitutes for it, or the member that has not handed over yet. */
@@ -408,7 +324,7 @@ export class ObjectHomes {
     const known = records.observation(url);
     const isOutdated = known !== undefined && known.info?.version !== version;
     if (decider === "here") {
-      if (isOutdated) await this.#decide(ref, signal, { notBeforeMs: this.#clock.monotonicMs() });
+      if (isOutdated) await this.#decided.current(ref, signal, { notBeforeMs: this.#clock.monotonicMs() });
       return;
     }
     // This member may become the one that decides.
@@ -433,14 +349,16 @@ export class ObjectHomes {
     const sinceMs = this.#changes.isGone(gone.name);
     const known = this.#agreed.peek(url) ?? this.#options.local.records.last(url)?.version;
     const leasesLast = this.#changes.leasesLastMs(sinceMs) > 0;
-    const record = await this.#decide(ref, signal, {
-      needs,
-      notBeforeMs: leasesLast ? this.#clock.monotonicMs() : sinceMs,
-    }).catch((error: unknown) => {
-      const failure = CacheError.from(error);
-      if (failure.code === "NOT_FOUND") return failure;
-      throw failure;
-    });
+    const record = await this.#decided
+      .current(ref, signal, {
+        needs,
+        notBeforeMs: leasesLast ? this.#clock.monotonicMs() : sinceMs,
+      })
+      .catch((error: unknown) => {
+        const failure = CacheError.from(error);
+        if (failure.code === "NOT_FOUND") return failure;
+        throw failure;
+      });
     const isKnown = !(record instanceof CacheError) && record.info.version === known;
     const waitMs = isKnown ? 0 : this.#changes.leasesLastMs(sinceMs);
     if (waitMs > 0) await sleep(this.#clock, waitMs, signal);
@@ -478,16 +396,16 @@ export class ObjectHomes {
       }
       const { record, isHere } = await this.#resolve(ref, wantedOf(question), asked);
       const { url } = ref;
-      const leaseMs = isHere && holder !== undefined && !record?.isStale ? this.#leaseMs(url) : 0;
       const info = record?.info;
-      const leaseId = leaseMs > 0 && this.#isRecord(url, info) ? this.#granted.grant(url, holder!, info, leaseMs) : 0;
+      const mayLease = isHere && holder !== undefined && record?.isStale !== true;
+      const lease = mayLease ? this.#decided.lease(url, holder, info) : undefined;
       return RecordAnswer.fromPartial({
         index,
         ...(info !== undefined && { record: recordToMessage(info) }),
         bucketMissing: info === undefined && this.#options.local.records.observation(url)?.isBucketMissing === true,
         stale: record?.isStale === true,
-        leaseId,
-        leaseMs: leaseId === 0 ? 0 : leaseMs,
+        leaseId: lease?.id ?? 0,
+        leaseMs: lease?.forMs ?? 0,
       });
     } catch (error) {
       const { code: errorCode, message, isOriginTried: tried } = CacheError.from(error);
@@ -505,14 +423,17 @@ export class ObjectHomes {
     if (rejected !== undefined) this.#options.local.records.reject(url, rejected);
     if (decider === "here") {
       try {
-        return { record: await this.#decide(ref, signal, { needs }), isHere: true };
+        return { record: await this.#decided.current(ref, signal, { needs }), isHere: true };
       } catch (error) {
         if (CacheError.from(error).code !== "NOT_FOUND") throw error;
         return { record: undefined, isHere: true };
       }
     }
     if (hops >= MOST_HOPS) {
-      return { record: await this.#decide(ref, signal, { needs, notBeforeMs: this.#clock.monotonicMs() }), isHere: false };
+      return {
+        record: await this.#decided.current(ref, signal, { needs, notBeforeMs: this.#clock.monotonicMs() }),
+        isHere: false,
+      };
     }
     const passOn = async (): Promise<CurrentRecord> => {
       const answered = await this.#ask(this.#reachable(decider, url), url, wanted, hops + 1);
@@ -521,98 +442,15 @@ export class ObjectHomes {
     return { record: await untilAborted(passOn(), signal), isHere: false };
   }
 
-  /**
-   * Whether another member may know better: this member stood still, or became the home since it observed the object. Then a read
-   * waits for the origin, as long as it takes: the known version may be older than one that was received already.
-   */
-  #isDoubtful(url: string): boolean {
-    return this.#hasOthers && this.#options.local.records.isExpired(url);
-  }
-
-  /** Whether this is what is remembered of an object. */
-  #isRecord(url: string, info: ObjectInfo | undefined): boolean {
-    const observation = this.#options.local.records.observation(url);
-    if (observation === undefined || this.changing(url) !== undefined) return false;
-    const { info: known } = observation;
-    return known === info || (known !== undefined && info !== undefined && isSameInfo(known, info));
-  }
-
-  /** How long a lease of the object's record may be. */
-  #leaseMs(url: string): number {
-    return Math.max(0, Math.min(LEASE_MS, Math.floor(this.#remainingMs(url))));
-  }
-
-  /** How long the object's record is fresh. */
-  #remainingMs(url: string): number {
-    const observation = this.#options.local.records.observation(url);
-    if (observation === undefined) return 0;
-    const { revalidateAfterMs, negativeTtlMs } = this.#options;
-    const ttlMs = observation.info === undefined ? negativeTtlMs : revalidateAfterMs;
-    return observation.askedAtMs + ttlMs - this.#clock.monotonicMs();
-  }
-
   #drop(url: string): void {
     this.#held.drop(url);
-    for (const needs of ALL_NEEDS) {
-      const key = askedKey(url, needs);
-      const asked = this.#asked.get(key);
-      if (asked === undefined) continue;
-      asked.isVoid = true;
-      this.#asked.delete(key);
-    }
-  }
-
-  /** This member has started or stood still: what it knows counts as expired, and others may have decided in its place. */
-  #reset(): void {
-    this.#options.local.records.expireAll();
-    for (const takeOver of this.#changes.reset()) this.#takeOver(takeOver);
-  }
-
-  #takeOver(takeOver: TakeOver): void {
-    const running = this.#runTakeOver(takeOver).catch(() => {});
-    this.#takingOver.add(running);
-    void running.finally(() => this.#takingOver.delete(running));
-  }
-
-  /** Asks the member that decided before until it confirms, or is gone for so long that none of its leases is valid. */
-  async #runTakeOver(takeOver: TakeOver): Promise<void> {
-    const { from } = takeOver;
-    const { signal } = this.#closing;
-    const { records } = this.#options.local;
-    const begunMs = this.#clock.monotonicMs();
-    const received = new Set<string>();
-    let sentAtMs = begunMs;
-    // Ages count from when the other member sent them. Counting from before makes no record seem younger than it is.
-    const onRecord = ({ key, record, bucketMissing, ageMs }: HandedOverRecord): void => {
-      received.add(key);
-      const info = record && recordFromMessage(record);
-      records.observe(key, { info, isBucketMissing: bucketMissing, askedAtMs: sentAtMs - ageMs });
-    };
-    while (!signal.aborted && this.#clock.monotonicMs() - begunMs < TAKE_OVER_WITHIN_MS) {
-      const request = { name: this.#self.name, hash: this.#changes.current.hash };
-      sentAtMs = this.#clock.monotonicMs();
-      try {
-        const { objects } = this.#options.peers.connections;
-        const asking = this.#call(from.name, (call) => objects.handOver(from, request, onRecord, call));
-        const isConfirmed = await untilAborted(asking, signal);
-        this.#changes.answered(from.name);
-        if (isConfirmed) break;
-      } catch {
-        if (this.#changes.leasesLastMs(this.#changes.isGone(from.name)) === 0) break;
-      }
-      await sleep(this.#clock, TAKE_OVER_EVERY_MS, signal);
-    }
-    // What this member knows of these objects may be older than what the other member knew.
-    if (takeOver.before !== undefined) {
-      for await (const [url] of inTurns([...records.entries()]))
-        if (!received.has(url) && takeOver.covers(url)) records.expire(url);
-    }
-    this.#changes.tookOver(takeOver);
+    this.#shared.void(url);
   }
 
   async #renew(home: MemberInfo, ids: readonly number[]): Promise<Renewal> {
     const { objects } = this.#options.peers.connections;
-    return this.#call(home.name, (call) => objects.renewLeases(home, { name: this.#self.name, ids: [...ids] }, call));
+    const request = { name: this.#options.peers.self.name, ids: [...ids] };
+    return this.#call(home.name, (call) => objects.renewLeases(home, request, call));
   }
 
   /** A call of this member's own. */
@@ -656,22 +494,6 @@ interface Wanted {
 
 const ANY: Wanted = {};
 
-/** Any answer counts that is not remembered yet. */
-const AFTER_DOUBT = -Number.MAX_VALUE;
-
-const ALL_NEEDS: readonly Needs[] = ["version", "metadata", "checksums"];
-
-/** Questions that need more are not shared with those that need less. A URL may contain spaces. */
-function askedKey(url: string, needs: Needs): string {
-  return needs === "version" ? url : `${needs} ${url}`;
-}
-
-interface Decision {
-  readonly needs?: Needs | undefined;
-  /** What the origin answered to requests before this moment does not count, monotonic milliseconds. */
-  readonly notBeforeMs?: number | undefined;
-}
-
 function wantedOf({ needs, rejectedVersion }: RecordQuestion): Wanted {
   return {
     needs: needs === "metadata" || needs === "checksums" ? needs : "version",
@@ -681,29 +503,4 @@ function wantedOf({ needs, rejectedVersion }: RecordQuestion): Wanted {
 
 function absent({ url }: ObjectRef, isBucketMissing: boolean): never {
   throw isBucketMissing ? new NoSuchBucket({ url }) : new CacheError("NOT_FOUND", `${url}: no such object`);
-}
-
-/** The items of a long list, a bounded number of them in one turn of the event loop. */
-async function* inTurns<Item>(items: readonly Item[]): AsyncGenerator<Item> {
-  let count = 0;
-  for (const item of items) {
-    if (++count % RECORDS_AT_ONCE === 0) await new Promise<void>((resolve) => setImmediate(resolve));
-    yield item;
-  }
-}
-
-/** Records in batches that fit into one message each. */
-function* batchesOf(records: readonly HandedOverRecord[]): Generator<HandedOverRecord[]> {
-  let batch: HandedOverRecord[] = [];
-  let headerBytes = 0;
-  for (const each of records) {
-    const bytes = each.record?.headers.length ?? 0;
-    if (batch.length === RECORDS_AT_ONCE || (batch.length > 0 && headerBytes + bytes > HEADER_BYTES_AT_ONCE)) {
-      yield batch;
-      [batch, headerBytes] = [[], 0];
-    }
-    batch.push(each);
-    headerBytes += bytes;
-  }
-  if (batch.length > 0) yield batch;
 }

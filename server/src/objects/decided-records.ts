@@ -1,0 +1,141 @@
+import { CacheError, isSameInfo, type MemberInfo, type ObjectInfo, type ObjectRef } from "@frontcache/proto";
+import { untilAborted } from "@frontcache/proto/runtime";
+import type { CurrentRecord } from "../cache/freshness.js";
+import { type LocalCache, lacks, type Needs } from "../cache/local-cache.js";
+import type { Clock } from "../runtime/clock.js";
+import { GrantedLeases, type GrantedLeasesOptions, LEASE_MS } from "./granted-leases.js";
+
+export interface DecidedRecordsOptions {
+  readonly clock: Pick<Clock, "monotonicMs" | "after">;
+  readonly local: Pick<LocalCache, "current" | "freshness" | "records">;
+  readonly leases: Omit<GrantedLeasesOptions, "clock">;
+  /** How old a record may be. */
+  readonly revalidateAfterMs: number;
+  /** How old an absence may be. */
+  readonly negativeTtlMs: number;
+}
+
+/** What is needed of a record, and how old it may be. */
+export interface Decision {
+  /** Absent: version and size. */
+  readonly needs?: Needs | undefined;
+  /** What the origin answered to requests before this moment does not count, monotonic milliseconds. */
+  readonly notBeforeMs?: number | undefined;
+}
+
+/** Any answer counts that is not remembered yet. */
+const AFTER_DOUBT = -Number.MAX_VALUE;
+
+/**
+ * The records of objects at the member that decides about them: as fresh as the settings demand, leased to others, and not handed
+ * out in a new version before all leases of the old one have ended.
+ */
+export class DecidedRecords {
+  readonly #options: DecidedRecordsOptions;
+  readonly #leases: GrantedLeases;
+  /** Objects with another version than before, until no lease of the old version is left. */
+  readonly #changing = new Map<string, Promise<void>>();
+  /** Whether there are members that may decide in place of this one. */
+  hasOthers = false;
+
+  constructor(options: DecidedRecordsOptions) {
+    this.#options = options;
+    this.#leases = new GrantedLeases({ ...options.leases, clock: options.clock });
+  }
+
+  /** Leases that are granted. */
+  get leases(): number {
+    return this.#leases.size;
+  }
+
+  /** Resolves when no lease of an older version of the object is left. Undefined: none is. */
+  changing(url: string): Promise<void> | undefined {
+    return this.#changing.size === 0 ? undefined : this.#changing.get(url);
+  }
+
+  /** A version, or absence, was observed in place of another one, or was rejected. */
+  changed(url: string): void {
+    const revoked = this.#leases.revoke(url);
+    if (revoked === undefined) return;
+    const before = this.#changing.get(url);
+    const settled = Promise.all([before, revoked]).then(() => {
+      if (this.#changing.get(url) === settled) this.#changing.delete(url);
+    });
+    this.#changing.set(url, settled);
+  }
+
+  /** The record, if it is fresh and suffices. Throws NOT_FOUND if the absence is fresh. */
+  fresh(url: string, needs: Needs): ObjectInfo | undefined {
+    const fresh = this.#changing.has(url) ? undefined : this.#options.local.freshness.fresh(url);
+    return fresh !== undefined && !lacks(fresh, needs) ? fresh : undefined;
+  }
+
+  /** The record, as soon as the origin has confirmed it, if that is necessary, and no lease of another version is left. */
+  async current(ref: ObjectRef, signal: AbortSignal, decision: Decision = {}): Promise<CurrentRecord> {
+    const { url } = ref;
+    for (;;) {
+      const changing = this.changing(url);
+      if (changing !== undefined) await untilAborted(changing, signal);
+      try {
+        const asked = this.isDoubtful(url) ? { notBeforeMs: AFTER_DOUBT, ...decision } : decision;
+        const record = await this.#options.local.current(ref, signal, asked);
+        if (this.changing(url) === undefined) return record;
+      } catch (error) {
+        if (CacheError.from(error).code !== "NOT_FOUND" || this.changing(url) === undefined) throw error;
+      }
+    }
+  }
+
+  /**
+   * Whether another member may know better: this member stood still, or became the home since it observed the object. Then a read
+   * waits for the origin, as long as it takes: the known version may be older than one that was received already.
+   */
+  isDoubtful(url: string): boolean {
+    return this.hasOthers && this.#options.local.records.isExpired(url);
+  }
+
+  /** Leases a record, or an absence, that `current` has just resolved with. Undefined: it can't be leased. */
+  lease(url: string, holder: MemberInfo, info: ObjectInfo | undefined): { id: number; forMs: number } | undefined {
+    const forMs = this.#leaseMs(url);
+    if (forMs === 0 || !this.#isCurrent(url, info)) return undefined;
+    const id = this.#leases.grant(url, holder, info, forMs);
+    return id === 0 ? undefined : { id, forMs };
+  }
+
+  /** Extends a lease by LEASE_MS if its record is still current and stays fresh for so long. Returns whether it did. */
+  renew(id: number, holder: string, decides: (url: string) => boolean): boolean {
+    return this.#leases.renew(
+      id,
+      holder,
+      (url, info) => decides(url) && this.#leaseMs(url) === LEASE_MS && this.#isCurrent(url, info),
+    );
+  }
+
+  /** Ends the leases of one object. Undefined: there are none. */
+  revoke(url: string): Promise<void> | undefined {
+    return this.#leases.revoke(url);
+  }
+
+  /** Objects whose records are leased. */
+  leased(): string[] {
+    return this.#leases.urls();
+  }
+
+  /** Whether this is what is remembered of an object. */
+  #isCurrent(url: string, info: ObjectInfo | undefined): boolean {
+    const observation = this.#options.local.records.observation(url);
+    if (observation === undefined || this.changing(url) !== undefined) return false;
+    const { info: known } = observation;
+    return known === info || (known !== undefined && info !== undefined && isSameInfo(known, info));
+  }
+
+  /** How long a lease of the object's record may be: not longer than the record is fresh. */
+  #leaseMs(url: string): number {
+    const { clock, local, revalidateAfterMs, negativeTtlMs } = this.#options;
+    const observation = local.records.observation(url);
+    if (observation === undefined) return 0;
+    const ttlMs = observation.info === undefined ? negativeTtlMs : revalidateAfterMs;
+    const remainingMs = Math.floor(observation.askedAtMs + ttlMs - clock.monotonicMs());
+    return Math.max(0, Math.min(LEASE_MS, remainingMs));
+  }
+}
