@@ -16,13 +16,18 @@ const INTERVAL_MS = 500;
 
 const declared = Object.values(metricList as Record<string, MetricDeclaration>);
 
-/** Metrics that may be 0 when they are exported: momentary states, TLS (not used by this cluster), and failures. */
+/**
+ * Metrics that may be 0 when they are exported: momentary states, TLS (not used by this cluster), failures, and leases (a record is
+ * never fresh with --revalidate-after 0).
+ */
 const momentary = new Set<string>(
   [
     metricList.fillsRunning,
     metricList.fillsWaiting,
     metricList.fillMemory,
     metricList.originsUnavailable,
+    metricList.objectLeases,
+    metricList.objectTakeovers,
     metricList.volumeReserved,
     metricList.references,
     metricList.loopDelayP50,
