@@ -1,5 +1,5 @@
 // The certificate library (@peculiar/x509, through tsyringe) queries Reflect for the types of constructor parameters, which only
-// decorators record. There are no decorators, so this stub returns none and replaces a polyfill.
+// decorators record. There are no decorators, so this object returns none, and no polyfill is needed.
 interface MetadataOfTypes {
   getMetadata(key: unknown, target: object): unknown;
   getOwnMetadata(key: unknown, target: object): unknown;

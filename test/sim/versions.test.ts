@@ -25,6 +25,8 @@ describe("a simulated cluster whose objects are overwritten while members freeze
 /** Rules, and the first seed that finds each: it is tried first, which saves the time of those before. */
 const foundBy = {
   "version-changed": 1,
+  "version-rejected": 17,
+  substitution: 16,
   "observation-date": 18,
   "hand-over-confirmed": 1,
   "hand-over-awaited": 1,

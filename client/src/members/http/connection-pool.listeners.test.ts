@@ -10,17 +10,17 @@ const whole = { first: 0, end: size, objectSize: size };
 
 describe("the HTTP transport's connections", () => {
   it("are limited; further reads wait in order", async () => {
-    const held: Asked[] = [];
-    const { read, land, listener } = await setUp((asked) => void held.push(asked), 2);
+    const unanswered: Asked[] = [];
+    const { read, land, listener } = await setUp((asked) => void unanswered.push(asked), 2);
     const reads = [0, 1, 2, 3].map((offset) => read(land(offset, 1).landing));
-    await until(() => held.length === 2);
+    await until(() => unanswered.length === 2);
     expect(listener.connections).toBe(2);
-    answerRamp(held[0]!, size);
-    await until(() => held.length === 3);
-    expect(held[2]!.lines).toContain("Range: bytes=2-2");
-    for (const asked of held.slice(1)) answerRamp(asked, size);
-    await until(() => held.length === 4);
-    answerRamp(held[3]!, size);
+    answerRamp(unanswered[0]!, size);
+    await until(() => unanswered.length === 3);
+    expect(unanswered[2]!.lines).toContain("Range: bytes=2-2");
+    for (const asked of unanswered.slice(1)) answerRamp(asked, size);
+    await until(() => unanswered.length === 4);
+    answerRamp(unanswered[3]!, size);
     await Promise.all(reads);
     expect(listener.connections).toBe(2);
   });
@@ -100,8 +100,8 @@ describe("the HTTP transport's connections", () => {
   });
 
   it("are neither opened nor used by reads that are aborted before or while they wait", async () => {
-    const held: Asked[] = [];
-    const { read, begin, land, listener } = await setUp((asked) => void held.push(asked), 1);
+    const unanswered: Asked[] = [];
+    const { read, begin, land, listener } = await setUp((asked) => void unanswered.push(asked), 1);
     const aborted = begin();
     aborted.abort(new CacheError("CANCELLED", "before"));
     await expect(read(undefined, aborted)).rejects.toMatchObject({ message: "before" });
@@ -112,12 +112,12 @@ describe("the HTTP transport's connections", () => {
     const third = read(land(2, 1).landing);
     waiting.abort(new CacheError("CANCELLED", "meanwhile"));
     await expect(second).rejects.toMatchObject({ message: "meanwhile" });
-    await until(() => held.length === 1);
-    answerRamp(held[0]!, size);
-    await until(() => held.length === 2);
-    answerRamp(held[1]!, size);
+    await until(() => unanswered.length === 1);
+    answerRamp(unanswered[0]!, size);
+    await until(() => unanswered.length === 2);
+    answerRamp(unanswered[1]!, size);
     await Promise.all([first, third]);
-    expect(held[1]!.lines).toContain("Range: bytes=2-2");
+    expect(unanswered[1]!.lines).toContain("Range: bytes=2-2");
   });
 
   it("are closed if nothing arrives and a probe is not answered, but not if the member is slow", async () => {
@@ -144,17 +144,17 @@ describe("the HTTP transport's connections", () => {
   });
 
   it("are closed after their running reads when their member was removed", async () => {
-    const held: Asked[] = [];
+    const unanswered: Asked[] = [];
     const { read, transport, listener } = await setUp((asked) => {
       if (asked.count <= 2) answerRamp(asked, size);
-      else held.push(asked);
+      else unanswered.push(asked);
     });
     await Promise.all([read(), read()]);
     const running = read();
-    await until(() => held.length === 1);
+    await until(() => unanswered.length === 1);
     transport.keepOnly(new Set(["other:81", undefined]));
     await until(() => listener.sockets.size === 1);
-    answerRamp(held[0]!, size);
+    answerRamp(unanswered[0]!, size);
     await running;
     await transport.close();
     await until(() => listener.sockets.size === 0);

@@ -22,7 +22,7 @@ interface Entry {
 }
 
 /**
- * The budgets of blocks that are fetched, or whose requests have just failed. A client whose answer breaks off, or that takes its
+ * The budgets of blocks that are fetched, or whose requests have just failed. A client whose answer is aborted, or that takes its
  * member for frozen, repeats its read: over HTTP, an answer that has begun cannot say why it ends too soon. The repeated read
  * continues with the budget of the first one, and learns its error if nothing is left.
  */
