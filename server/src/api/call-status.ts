@@ -31,6 +31,16 @@ export class Busy extends CacheError {
 const LOGGED: ReadonlySet<ErrorCode> = new Set(["INTERNAL", "UNAVAILABLE", "RESOURCE_EXHAUSTED"]);
 
 /**
+ * Returns the error of a read of which no byte was sent. A read without a version has no precondition that could fail: if the object
+ * was overwritten each time the read began, the client should try again.
+ */
+export function readFailure(error: unknown, url: string, version: string | undefined): CacheError {
+  const failure = CacheError.from(error);
+  if (version !== undefined || failure.code !== "FAILED_PRECONDITION") return failure;
+  return new CacheError("UNAVAILABLE", `${url}: the object changes faster than it can be read: try again`, { cause: failure });
+}
+
+/**
  * Maximum characters of a sent message. If trailers are too long, grpc-js never sends them, and the caller never gets an answer.
  */
 const MAX_DETAILS = 4_000;

@@ -112,7 +112,7 @@ export class BlockOpener {
     const { fill, segments } = entry;
     try {
       const info = known ?? (await untilAborted(fill.description.promise, request.signal));
-      if (request.version === undefined) await confirmed(entry, request.signal);
+      await confirmed(entry, request.signal);
       const end = this.#clampedEnd(request, info);
       const pin = pinned.of(info.version);
       const more = this.#missing(request, end, pin).filter((segment) => !segments.includes(segment));
@@ -216,8 +216,8 @@ export class PinnedBlock {
 }
 
 /**
- * The version that is believed to be current may have been replaced. The origin's answer to the first missing bytes confirms it
- * before any byte is sent, so that the read can still restart.
+ * The version may have been replaced, whether it was observed here or named by the object's record elsewhere. The origin's answer to
+ * the first missing bytes confirms it before any byte is sent, so that a read of the current version can still restart.
  */
 async function confirmed({ fill, segments }: Entry, signal: AbortSignal): Promise<void> {
   const first = segments[0]!;

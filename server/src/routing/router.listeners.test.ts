@@ -137,6 +137,26 @@ describe("a read of one block", () => {
     expect([origin.calls, other.reads]).toEqual([[], []]);
   });
 
+  it.each(["this member", "another member"])(
+    "begins again with the newer version if the home, %s, still names the old one",
+    async (home) => {
+      const name = home === "this member" ? "self" : "other";
+      const keys = Array.from({ length: 20 }, (_, index) => `s3://bucket/key-${index}`);
+      const moved = keys.find((key) => view.current.owner(key, 0)?.name === name)!;
+      const [first, second] = Array.from({ length: BLOCKS - 1 }, (_, index) => (index + 1) * BLOCK).filter(
+        (offset) => view.current.owner(moved, offset)?.name === "self",
+      ) as [number, number];
+      const ref = parseObjectUrl(moved);
+      const old = objects.putRamp(moved, SIZE, 0);
+      other.record = { version: old, objectSize: SIZE };
+      // This member learns of the old version by fetching one of its blocks, not only by the home's word.
+      expect(await bytesOf(request(first, 100, { ref }))).toEqual(rampBytes(first, 100, 0));
+      const current = objects.putRamp(moved, SIZE, 7);
+      other.onRejected = () => (other.record = { version: current, objectSize: SIZE });
+      expect(await bytesOf(request(second, 100, { ref }))).toEqual(rampBytes(second, 100, 7));
+    },
+  );
+
   it("fails with the owner's own error, and asks nobody else", async () => {
     other.onRead = (call) => sendError(call, new CacheError("UNAVAILABLE", "its origin is down"));
     await expect(bytesOf(request(theirs[0]!, 100))).rejects.toThrow("its origin is down");

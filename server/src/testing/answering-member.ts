@@ -46,6 +46,8 @@ export class AnsweringMember implements AsyncDisposable {
   };
   /** The record of every object. It is leased for as long as leases last. */
   record: ObjectInfo = { version: "v1", objectSize: 100_000 };
+  /** Called when a question says that the origin rejected a version, before the answer. */
+  onRejected: () => void = () => {};
   /** Questions for records, in the order in which they came. */
   readonly questions: RecordQuestion[] = [];
   /** Answers LookupOwner, which is the probe; undefined: never. */
@@ -79,6 +81,7 @@ export class AnsweringMember implements AsyncDisposable {
       lookUpRecords: (call: RecordsCall) => {
         const { questions } = call.request;
         this.questions.push(...questions);
+        if (questions.some(({ rejectedVersion }) => rejectedVersion !== "")) this.onRejected();
         const record = recordToMessage(this.record);
         const lease = { leaseId: this.questions.length, leaseMs: LEASE_MS };
         call.write({ answers: questions.map((_, index) => RecordAnswer.fromPartial({ index, record, ...lease })) });

@@ -16,7 +16,7 @@ import type { Log } from "../../runtime/log.js";
 import type { FailureCount } from "../../security/failure-count.js";
 import { isMembersRequest } from "../../security/member-authentication.js";
 import type { Principal } from "../../security/principal.js";
-import { callStatus } from "../call-status.js";
+import { callStatus, readFailure } from "../call-status.js";
 import type { Client, Clients } from "../limits/clients.js";
 import { nextRequestId } from "../request-id.js";
 import { grpcCall } from "../sending/send-strategy.js";
@@ -111,9 +111,11 @@ export class ReadRangeCall {
     this.#sending.start();
   }
 
-  readonly #fail = (error: unknown): void => {
+  readonly #fail = (thrown: unknown): void => {
     if (this.#ended) return;
     this.#ended = true;
+    const { key, version } = this.#call.request;
+    const error = this.#sending?.begun === true ? thrown : readFailure(thrown, key, version === "" ? undefined : version);
     this.#failure = CacheError.from(error).code;
     this.#call.emit("error", callStatus(error, "ReadRange", this.#options.log, this.#about));
   };

@@ -43,10 +43,24 @@ describe("a read that fails", () => {
     for (const hook of hooks) {
       member.cache.beforeAnswer = member.cache.beforeSlice = undefined;
       hook();
-      const error = await failureOf();
+      const error = await failureOf({ version: "v1" });
       expect([error.code, error.details]).toEqual([errorTable[code].grpc, `${URL}: what to do`]);
       await member.untilNothingIsLeft();
     }
+  });
+
+  it("because the object has another version is UNAVAILABLE without a version, unless bytes were sent", async () => {
+    member.put(2 * MiB);
+    const fail = (): never => {
+      throw new CacheError("FAILED_PRECONDITION", `${URL}: another version`);
+    };
+    member.cache.beforeAnswer = fail;
+    expect((await failureOf()).code).toBe(status.UNAVAILABLE);
+    member.cache.beforeAnswer = undefined;
+    member.cache.beforeSlice = (offset) => (offset === 0 ? fail() : undefined);
+    expect((await failureOf()).code).toBe(status.UNAVAILABLE);
+    member.cache.beforeSlice = (offset) => (offset > 0 ? fail() : undefined);
+    expect((await failureOf()).code).toBe(status.FAILED_PRECONDITION);
   });
 
   it("with a defect hides the cause from the client and logs it", async () => {

@@ -437,12 +437,24 @@ describe("type and date that a read doesn't tell", () => {
 });
 
 describe("a read that fails", () => {
+  it("because the object has another version is answered with 412 only if the client named a version, else with 503", async () => {
+    const { cache: memory } = fixture;
+    const fail = (): never => {
+      throw new CacheError("FAILED_PRECONDITION", "s3://bucket/object: another version");
+    };
+    for (const hook of [() => (memory.beforeAnswer = fail), () => (memory.beforeSlice = fail)]) {
+      memory.beforeAnswer = memory.beforeSlice = undefined;
+      hook();
+      const answers = [await get(), await get('If-None-Match: "other"'), await get('If-Match: "v1"')];
+      expect(answers.map(({ status }) => status)).toEqual([503, 503, 412]);
+    }
+  });
+
   it.each([
     ["INVALID_ARGUMENT", 400, "InvalidArgument"],
     ["UNAUTHENTICATED", 401, "AccessDenied"],
     ["PERMISSION_DENIED", 403, "AccessDenied"],
     ["NOT_FOUND", 404, "NoSuchKey"],
-    ["FAILED_PRECONDITION", 412, "PreconditionFailed"],
     ["OUT_OF_RANGE", 416, "InvalidRange"],
     ["RESOURCE_EXHAUSTED", 503, "SlowDown"],
     ["CANCELLED", 503, "ServiceUnavailable"],

@@ -12,7 +12,7 @@ import { LinkedAbort } from "@frontcache/proto/runtime";
 import type { ObjectRead } from "../../cache/object-read.js";
 import type { Cache, ObjectStat } from "../../routing/cache.js";
 import { isMembersRequest } from "../../security/member-authentication.js";
-import { callStatus } from "../call-status.js";
+import { callStatus, readFailure } from "../call-status.js";
 import type { HttpContext } from "../http/http-context.js";
 import { encryptedSocket, plainSocket } from "../sending/send-strategy.js";
 import { Sending } from "../sending/sending.js";
@@ -269,9 +269,10 @@ export class ObjectAnswer {
     return record !== undefined && (read === undefined || record.result === "stale") ? record : read!;
   }
 
-  readonly #fail = (error: unknown): void => {
+  readonly #fail = (thrown: unknown): void => {
     if (this.#over) return;
     const { request, requestId, response, client, log } = this.#context;
+    const error = response.headersSent ? thrown : readFailure(thrown, this.#ref.url, this.#requiredVersion);
     const { code } = CacheError.from(error);
     if (!response.headersSent) {
       if (code === "NOT_FOUND" && this.#cachedOnly) {

@@ -73,6 +73,11 @@ export class Sending {
     return this.#unsentBytes === 0 && this.#begun;
   }
 
+  /** Whether bytes, or the end of an empty response, were passed to the sink. */
+  get begun(): boolean {
+    return this.#begun;
+  }
+
   /** Starts sending. Never throws. */
   start(): void {
     if (this.#unsentBytes > 0) {
