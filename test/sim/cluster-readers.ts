@@ -147,7 +147,8 @@ export class ClusterReaders {
     const endings = this.#endings.get(process) ?? new Set();
     this.#endings.set(process, endings);
     const died = new Promise<void>((resolve) => endings.add(resolve));
-    return Promise.race([died, readSlowly(open, how).then(({ error }) => error)]);
+    const reading = readSlowly(open, how).finally(process.calls.begin());
+    return Promise.race([died, reading.then(({ error }) => error)]);
   }
 
   /** Asks for an object's record by CacheClient. */

@@ -1,4 +1,5 @@
 import { CacheError } from "@frontcache/proto";
+import { untilAborted } from "@frontcache/proto/runtime";
 import { beforeEach, describe, expect, it } from "vitest";
 import type { ObjectRead } from "../cache/object-read.js";
 import { rampBytes } from "../testing/origin/ramp.js";
@@ -34,15 +35,19 @@ function blockRead(index: number, version = "v1", async = false): ObjectRead {
   };
 }
 
-function readOf(blocks: number, openNext: (index: number) => ObjectRead | Promise<ObjectRead>): MultiBlockRead {
+function readOf(
+  blocks: number,
+  openNext: (index: number, signal: AbortSignal) => ObjectRead | Promise<ObjectRead>,
+): MultiBlockRead {
   return new MultiBlockRead({
     first: blockRead(0),
     length: blocks * BLOCK,
     blocks,
-    open(index, version) {
+    signal: new AbortController().signal,
+    open(index, version, signal) {
       expect(version).toBe("v1");
       asked.push(index);
-      return openNext(index);
+      return openNext(index, signal);
     },
   });
 }
@@ -106,6 +111,19 @@ describe("a read across blocks", () => {
     read.close();
     await new Promise((resolve) => setImmediate(resolve));
     expect(open.size).toBe(0);
+  });
+
+  it("aborts a block that is not opened yet when it is closed", async () => {
+    const aborted: unknown[] = [];
+    const read = readOf(3, (index, signal) => {
+      signal.addEventListener("abort", () => aborted.push([index, signal.reason.code]));
+      return index === 1 ? blockRead(index) : untilAborted(new Promise<never>(() => {}), signal);
+    });
+    await take(read, 2 * BLOCK);
+    const next = read.next();
+    read.close();
+    expect(await next).toBeUndefined();
+    expect([aborted, open.size]).toEqual([[[2, "CANCELLED"]], 0]);
   });
 
   it("leaves a block that is opened after its reader has left", async () => {

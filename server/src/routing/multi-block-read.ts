@@ -1,10 +1,11 @@
 import type { CacheReport } from "@frontcache/client/members";
 import { CacheError, type ObjectInfo } from "@frontcache/proto";
+import { LinkedAbort } from "@frontcache/proto/runtime";
 import type { ObjectRead, ReadResult } from "../cache/object-read.js";
 import type { Slice } from "../runtime/slice.js";
 
-/** Opens the read of a further block, of the version that the first block had. */
-export type OpenNext = (blockIndex: number, version: string) => ObjectRead | Promise<ObjectRead>;
+/** Opens the read of a further block, of the version that the first block had. The signal ends that read alone. */
+export type OpenNext = (blockIndex: number, version: string, signal: AbortSignal) => ObjectRead | Promise<ObjectRead>;
 
 export interface MultiBlockReadOptions {
   /** The first block's read: it decides the version. */
@@ -13,7 +14,15 @@ export interface MultiBlockReadOptions {
   readonly length: number;
   /** Blocks of the whole read. */
   readonly blocks: number;
+  /** Aborted when nobody waits for the read any more. */
+  readonly signal: AbortSignal;
   readonly open: OpenNext;
+}
+
+/** The read of a further block, opened or on its way. */
+interface FurtherBlock {
+  readonly read: Promise<ObjectRead>;
+  readonly abort: LinkedAbort;
 }
 
 /** A read across blocks: one after the other, all of the first one's version, the next one always on its way. */
@@ -25,7 +34,9 @@ export class MultiBlockRead implements ObjectRead {
   readonly length: number;
   #result: ReadResult;
   #current: ObjectRead | undefined;
-  #upcoming: Promise<ObjectRead> | undefined;
+  /** Of the current block, unless it is the first one. */
+  #currentAbort: LinkedAbort | undefined;
+  #upcoming: FurtherBlock | undefined;
   #nextIndex = 1;
   #closed = false;
 
@@ -61,19 +72,26 @@ export class MultiBlockRead implements ObjectRead {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.#current?.close();
-    this.#current = undefined;
-    this.#upcoming?.then((read) => read.close()).catch(() => {});
+    this.#leaveCurrent();
+    const upcoming = this.#upcoming;
     this.#upcoming = undefined;
+    if (upcoming === undefined) return;
+    upcoming.read.then((read) => read.close()).catch(() => {});
+    // Another member opens its block with the first bytes. Until then only the signal says that nobody needs them.
+    upcoming.abort.abort(new CacheError("CANCELLED", "the read was closed before this block's turn"));
   }
 
   /** To the next block. */
   async #turn(): Promise<Slice | undefined> {
-    if (this.#closed || this.#upcoming === undefined) return undefined;
-    this.#current?.close();
-    this.#current = undefined;
-    const read = await this.#upcoming;
-    if (this.#closed) return undefined;
+    const upcoming = this.#upcoming;
+    if (this.#closed || upcoming === undefined) return undefined;
+    this.#leaveCurrent();
+    this.#currentAbort = upcoming.abort;
+    const read = await upcoming.read.catch((error: unknown) => {
+      if (this.#closed) return undefined;
+      throw error;
+    });
+    if (this.#closed || read === undefined) return undefined;
     if (read.info.version !== this.info.version) {
       throw new CacheError("INTERNAL", `offset ${read.offset} was answered with another version than asked for`);
     }
@@ -83,15 +101,24 @@ export class MultiBlockRead implements ObjectRead {
     return this.next();
   }
 
+  #leaveCurrent(): void {
+    this.#current?.close();
+    this.#currentAbort?.unlink();
+    this.#current = undefined;
+    this.#currentAbort = undefined;
+  }
+
   #lookAhead(): void {
     const index = this.#nextIndex++;
     if (index >= this.#options.blocks) {
       this.#upcoming = undefined;
       return;
     }
-    // What it throws is told when the block's turn comes: until then there are bytes to hand out.
-    const open = async (): Promise<ObjectRead> => this.#options.open(index, this.info.version);
-    this.#upcoming = open();
-    this.#upcoming.catch(() => {});
+    // Its error is reported when the block's turn comes: until then there are bytes to hand out.
+    const abort = new LinkedAbort(this.#options.signal);
+    const open = async (): Promise<ObjectRead> => this.#options.open(index, this.info.version, abort.signal);
+    const read = open();
+    read.catch(() => {});
+    this.#upcoming = { read, abort };
   }
 }

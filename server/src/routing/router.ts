@@ -167,7 +167,8 @@ export class Router implements Cache, MemberDirectory {
       first,
       length: end - offset,
       blocks,
-      open: (index, version) => this.#readBlock(request, blockOffset + index * blockBytes, version, end),
+      signal: request.signal,
+      open: (index, version, signal) => this.#readBlock({ ...request, signal }, blockOffset + index * blockBytes, version, end),
     });
   }
 
