@@ -1,52 +1,8 @@
-import { connect as connectTcp, isIP, type NetConnectOpts, type OnReadOpts, type Socket } from "node:net";
-import { type ConnectionOptions, checkServerIdentity, connect as connectTls, TLSSocket } from "node:tls";
+import type { Socket } from "node:net";
+import { TLSSocket } from "node:tls";
+import { openSocket, socketAddress } from "../http/sockets.js";
 import type { TlsOptions } from "./access.js";
 import type { Clock } from "./clock.js";
-
-/** The address options of `net.connect`. */
-export interface SocketAddress {
-  readonly host: string;
-  readonly port: number;
-}
-
-/** Converts `host:port` or `[IPv6 address]:port` to the form of `net.connect`. */
-export function socketAddress(hostPort: string): SocketAddress {
-  const colon = hostPort.lastIndexOf(":");
-  const host = hostPort.slice(0, colon).replace(/^\[(.*)\]$/, "$1");
-  return { host, port: Number(hostPort.slice(colon + 1)) };
-}
-
-/** Connects in plain text or with TLS. The socket emits `connect`, or with TLS `secureConnect`. */
-export function openSocket(address: SocketAddress, tls: TlsOptions | undefined, options: OpenSocketOptions = {}): Socket {
-  const { onread, isDiagnosis = false } = options;
-  if (tls === undefined) {
-    const plain: NetConnectOpts = { ...address, noDelay: true };
-    if (onread !== undefined) plain.onread = onread;
-    return connectTcp(plain);
-  }
-  const { ca, cert, key, serverName = address.host } = tls;
-  const secure: ConnectionOptions & { onread?: OnReadOpts } = { ...address, ...nameToCheck(serverName) };
-  if (ca !== undefined) secure.ca = ca;
-  if (cert !== undefined) secure.cert = cert;
-  if (key !== undefined) secure.key = key;
-  if (onread !== undefined) secure.onread = onread;
-  if (isDiagnosis) secure.rejectUnauthorized = false;
-  return connectTls(secure).setNoDelay();
-}
-
-export interface OpenSocketOptions {
-  readonly onread?: OnReadOpts;
-  /** Connects even if the member's certificate is invalid, to diagnose it. Nothing is sent on such a connection. */
-  readonly isDiagnosis?: boolean;
-}
-
-/**
- * Returns the options that verify a name or an address in the member's certificate. SNI may contain a name but not an address.
- */
-function nameToCheck(serverName: string): Pick<ConnectionOptions, "servername" | "checkServerIdentity"> {
-  if (isIP(serverName) === 0) return { servername: serverName };
-  return { checkServerIdentity: (_host, certificate) => checkServerIdentity(serverName, certificate) };
-}
 
 /** The cause of a failed connection: "cannot connect to 10.0.0.7:8081: connection refused". */
 export class ConnectionFailure extends Error {

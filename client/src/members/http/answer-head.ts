@@ -10,6 +10,7 @@ import {
   TRIED_HEADER,
 } from "@frontcache/proto";
 import { BoundedMap } from "@frontcache/proto/runtime";
+import { InvalidResponse, type ResponseFraming, ResponseHead } from "../../http/response-head.js";
 import type { AnswerHead, CacheReport } from "../ports.js";
 
 /** Maximum response header, including its blank line, bytes. A member's have about 400 bytes without further object headers. */
@@ -26,10 +27,9 @@ export class Unintelligible extends CacheError {
 }
 
 /** The header of a member's response, checked as far as possible without the request. */
-export interface AnswerHeading {
+export interface AnswerHeading extends ResponseFraming {
   /** 200 to 599. */
   readonly status: number;
-  /** Bytes of the body. */
   readonly contentLength: number;
   /** Verbatim; undefined: no such header. */
   readonly contentRange: string | undefined;
@@ -45,20 +45,11 @@ export interface AnswerHeading {
   readonly errorCode: ErrorCode | undefined;
   /** Whether further origin requests are forbidden. */
   readonly isOriginTried: boolean;
-  /** Whether another request may follow on the connection. */
-  readonly keepAlive: boolean;
 }
 
-const STATUS_LINE = /^HTTP\/1\.1 ([2-5]\d\d) [\t\x20-\x7e\x80-\xff]*$/;
-const NAME = /^[!#$%&'*+.^_`|~0-9a-z-]+$/;
-const VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
-/** Fifteen digits are a petabyte, which a number represents exactly. */
-const LENGTH = /^\d{1,15}$/;
-
 /**
- * Parses a header, decoded as Latin-1, from its first byte to the end of its last line, without the blank line. Strict: only the
- * form of RFC 9112 that members send is accepted; anything else is Unintelligible. This excludes everything that could make the
- * end of the body ambiguous: Transfer-Encoding, several lengths, folded lines, line ends other than CRLF, interim responses.
+ * Parses a member's header, as `ResponseHead` does. Throws InvalidResponse also for what is valid but no member sends: chunks, interim
+ * responses, HTTP/1.0.
  */
 export function parseHead(text: string): AnswerHeading {
   const bodyAt = text.indexOf(BODY);
@@ -100,6 +91,10 @@ class RepeatedHead implements AnswerHeading {
     return cacheReportIn(this.#bodyLines);
   }
 
+  get isChunked(): false {
+    return false;
+  }
+
   get status(): number {
     return this.#earlier.status;
   }
@@ -134,46 +129,54 @@ class RepeatedHead implements AnswerHeading {
 }
 
 function parseAll(text: string): AnswerHeading {
-  const lineEnd = text.indexOf("\r\n");
-  const status = STATUS_LINE.exec(lineEnd < 0 ? text : text.slice(0, lineEnd))?.[1];
-  if (status === undefined) throw new Unintelligible("no status line of HTTP/1.1");
-  const start = lineEnd < 0 ? text.length : lineEnd + 2;
-  const known = new KnownHeaders(Number(status), text, start);
-  for (let at = start; at < text.length; ) {
-    const next = text.indexOf("\r\n", at);
-    const end = next < 0 ? text.length : next;
-    known.readLine(at, end);
-    at = end + 2;
-  }
-  return known.complete();
+  return new WholeHead(new ResponseHead(text), text);
 }
 
-/** Collects the relevant headers. */
-class KnownHeaders implements AnswerHeading {
+/** The rules that members keep besides those of HTTP/1.1. */
+function checkMemberHead(head: ResponseHead, text: string): number {
+  if (head.status < 200) throw new InvalidResponse("an interim response");
+  if (!text.startsWith("HTTP/1.1 ")) throw new InvalidResponse("no status line of HTTP/1.1");
+  if (head.contentLength === undefined) throw new InvalidResponse("no Content-Length");
+  for (const name of ["content-range", "etag"]) if (head.hasSeveral(name)) throw new InvalidResponse(`two of ${name}`);
+  return head.contentLength;
+}
+
+const OBJECT_LINES_END = /\r\ncontent-length:/i;
+
+/** A header that resembles no remembered one. */
+class WholeHead implements AnswerHeading {
   readonly status: number;
-  contentLength = 0;
-  contentRange: string | undefined;
-  etag: string | undefined;
-  contentType: string | undefined;
-  errorCode: ErrorCode | undefined;
-  isOriginTried = false;
-  keepAlive = true;
-  #hasLength = false;
-  #lastModified: string | undefined;
+  readonly contentLength: number;
+  readonly contentRange: string | undefined;
+  readonly etag: string | undefined;
+  readonly contentType: string | undefined;
+  readonly errorCode: ErrorCode | undefined;
+  readonly isOriginTried: boolean;
+  readonly keepAlive: boolean;
+  readonly #lastModified: string | undefined;
   readonly #text: string;
-  /** Start of its lines, and end of those before the Content-Length. */
-  readonly #start: number;
-  #objectEnd = 0;
   #objectLines: string | undefined;
 
-  constructor(status: number, text: string, start: number) {
-    this.status = status;
+  constructor(head: ResponseHead, text: string) {
+    this.contentLength = checkMemberHead(head, text);
+    this.status = head.status;
+    this.keepAlive = head.keepAlive;
+    this.contentRange = head.header("content-range");
+    this.etag = head.header("etag");
+    this.contentType = head.header("content-type");
+    const errorCode = head.header(ERROR_HEADER);
+    this.errorCode = errorCode !== undefined && errorCode in errorTable ? (errorCode as ErrorCode) : undefined;
+    this.isOriginTried = head.header(TRIED_HEADER) === "1";
+    this.#lastModified = head.header("last-modified");
     this.#text = text;
-    this.#start = start;
+  }
+
+  get isChunked(): false {
+    return false;
   }
 
   get objectLines(): string {
-    this.#objectLines ??= this.#text.slice(this.#start, this.#objectEnd);
+    this.#objectLines ??= this.#text.slice(this.#text.indexOf("\r\n") + 2, this.#text.search(OBJECT_LINES_END) + 2);
     return this.#objectLines;
   }
 
@@ -183,58 +186,6 @@ class KnownHeaders implements AnswerHeading {
 
   get cached(): CacheReport | undefined {
     return cacheReportIn(this.#text);
-  }
-
-  readLine(start: number, end: number): void {
-    const text = this.#text;
-    const colon = text.indexOf(":", start);
-    const name = colon < 0 || colon >= end ? "" : text.slice(start, colon).toLowerCase();
-    if (!NAME.test(name)) throw new Unintelligible("a line that is no header");
-    const value = trimmed(text, colon + 1, end);
-    if (!VALUE.test(value)) throw new Unintelligible(`control characters in its ${name}`);
-    this.#read(name, value, start);
-  }
-
-  complete(): AnswerHeading {
-    if (!this.#hasLength) throw new Unintelligible("no Content-Length");
-    return this;
-  }
-
-  #read(name: string, value: string, lineStart: number): void {
-    switch (name) {
-      case "content-length":
-        if (this.#hasLength) throw twice(name);
-        if (!LENGTH.test(value)) throw new Unintelligible("a Content-Length that is no number");
-        this.#hasLength = true;
-        this.#objectEnd = lineStart;
-        this.contentLength = Number(value);
-        break;
-      case "content-range":
-        if (this.contentRange !== undefined) throw twice(name);
-        this.contentRange = value;
-        break;
-      case "etag":
-        if (this.etag !== undefined) throw twice(name);
-        this.etag = value;
-        break;
-      case "connection":
-        if (/(?:^|,)[\t ]*close[\t ]*(?:,|$)/i.test(value)) this.keepAlive = false;
-        break;
-      case "content-type":
-        this.contentType ??= value;
-        break;
-      case "last-modified":
-        this.#lastModified ??= value;
-        break;
-      case ERROR_HEADER:
-        if (value in errorTable) this.errorCode = value as ErrorCode;
-        break;
-      case TRIED_HEADER:
-        this.isOriginTried = value === "1";
-        break;
-      case "transfer-encoding":
-        throw new Unintelligible(`a ${name}`);
-    }
   }
 }
 
@@ -270,74 +221,4 @@ function parseDate(text: string): number | undefined {
   const ms = Date.parse(text);
   parsed = { text, ms: Number.isNaN(ms) ? undefined : ms };
   return parsed.ms;
-}
-
-function twice(name: string): Unintelligible {
-  return new Unintelligible(`two of ${name}`);
-}
-
-function trimmed(text: string, start: number, end: number): string {
-  let [first, last] = [start, end];
-  while (first < last && isBlank(text.charCodeAt(first))) first++;
-  while (first < last && isBlank(text.charCodeAt(last - 1))) last--;
-  return text.slice(first, last);
-}
-
-function isBlank(code: number): boolean {
-  return code === 0x20 || code === 0x09;
-}
-
-const BLANK_LINE = "\r\n\r\n";
-const BEGINNING = Buffer.from("HTTP/1.1 ");
-
-/** A header, and the number of the last received bytes that belong to it. */
-export interface WholeHead {
-  readonly heading: AnswerHeading;
-  readonly headBytes: number;
-}
-
-/** Assembles a header from received pieces. Usually it arrives in one piece, which is parsed in place. */
-export class HeadGathering {
-  #gathered: Buffer | undefined;
-  #gatheredBytes = 0;
-
-  /**
-   * Takes the next bytes, which are not kept. Returns the header when it is complete; undefined: more bytes are needed. Throws
-   * Unintelligible for an invalid or too long header.
-   */
-  take(bytes: Buffer): WholeHead | undefined {
-    if (this.#gathered === undefined) {
-      const end = bytes.indexOf(BLANK_LINE, 0, "latin1");
-      if (end >= 0) return { heading: parse(bytes, end), headBytes: end + BLANK_LINE.length };
-    }
-    return this.#gather(bytes);
-  }
-
-  #gather(bytes: Buffer): WholeHead | undefined {
-    this.#gathered ??= Buffer.allocUnsafe(MAX_HEAD_BYTES);
-    const before = this.#gatheredBytes;
-    this.#gatheredBytes += bytes.copy(this.#gathered, before);
-    const gathered = this.#gathered.subarray(0, this.#gatheredBytes);
-    // Other protocols may never send a blank line, so they are rejected by their first bytes.
-    if (before < BEGINNING.length && !beginsAlike(gathered)) throw new Unintelligible("no status line of HTTP/1.1");
-    // The blank line may begin in the last three bytes of the previous piece.
-    const end = gathered.indexOf(BLANK_LINE, Math.max(0, before - 3), "latin1");
-    if (end >= 0) return { heading: parse(gathered, end), headBytes: end + BLANK_LINE.length - before };
-    if (this.#gatheredBytes === MAX_HEAD_BYTES) throw tooLong();
-    return undefined;
-  }
-}
-
-function beginsAlike(bytes: Buffer): boolean {
-  const length = Math.min(bytes.length, BEGINNING.length);
-  return bytes.compare(BEGINNING, 0, length, 0, length) === 0;
-}
-
-function parse(bytes: Buffer, end: number): AnswerHeading {
-  if (end + BLANK_LINE.length > MAX_HEAD_BYTES) throw tooLong();
-  return parseHead(bytes.toString("latin1", 0, end));
-}
-
-function tooLong(): Unintelligible {
-  return new Unintelligible(`a head of more than ${MAX_HEAD_BYTES} bytes`);
 }

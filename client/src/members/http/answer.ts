@@ -1,4 +1,6 @@
 import { CacheError, type LackingHeaders, type ObjectHeaders, versionOfEntityTag } from "@frontcache/proto";
+import { InvalidResponse } from "../../http/response-head.js";
+import { ResponseReader } from "../../http/response-reader.js";
 import {
   type AnswerHead,
   type AnswerSource,
@@ -7,7 +9,7 @@ import {
   type ReadTarget,
   Unreachable,
 } from "../ports.js";
-import { type AnswerHeading, HeadGathering, objectHeadersIn, Unintelligible, type WholeHead } from "./answer-head.js";
+import { type AnswerHeading, MAX_HEAD_BYTES, objectHeadersIn, parseHead, Unintelligible } from "./answer-head.js";
 
 /** The request of a response. */
 export interface AnswerTo {
@@ -17,40 +19,18 @@ export interface AnswerTo {
   readonly member: string;
 }
 
-/**
- * Receives one response: first a header, in any pieces, then the body. `room` is the buffer of the body's next bytes, so
- * the socket can receive them there; bytes that arrive with the header are copied. Errors are thrown, and the connection
- * must then be closed, because the end of the response is unknown.
- */
-export class HttpAnswer {
+/** Receives one response of a member: the requested bytes into the target, or an error. */
+export class HttpAnswer extends ResponseReader<AnswerHeading> {
   readonly #to: AnswerTo;
   readonly #source: AnswerSource;
-  readonly #head = new HeadGathering();
-  #begun = false;
-  #heading: AnswerHeading | undefined;
-  #isError = false;
   #errorBody: Buffer | undefined;
-  #bodyBytes = 0;
+  #errorBytes = 0;
   #failure: CacheError | undefined;
 
   constructor(to: AnswerTo, source: AnswerSource) {
+    super(MAX_HEAD_BYTES);
     this.#to = to;
     this.#source = source;
-  }
-
-  /** Whether any byte has arrived. */
-  get begun(): boolean {
-    return this.#begun;
-  }
-
-  /** Whether its last byte has arrived. */
-  get complete(): boolean {
-    return this.#heading !== undefined && this.#bodyBytes === this.#heading.contentLength;
-  }
-
-  /** Whether another request may follow on its connection after it is complete. */
-  get keepAlive(): boolean {
-    return this.#heading?.keepAlive === true;
   }
 
   /** The member's error, if it returned one, after the response is complete. */
@@ -58,52 +38,43 @@ export class HttpAnswer {
     return this.#failure;
   }
 
-  /** The buffer for the next bytes, followed by `landed`; undefined: it is unknown yet, so pass the bytes to `take`. */
-  room(): Buffer | undefined {
-    if (this.#heading === undefined) return undefined;
-    const missing = this.#heading.contentLength - this.#bodyBytes;
-    if (missing === 0) return undefined;
-    const room = this.#isError ? this.#errorBody!.subarray(this.#bodyBytes) : this.#to.target.room();
-    return room.length > missing ? room.subarray(0, missing) : room;
+  override take(bytes: Buffer): boolean {
+    try {
+      return super.take(bytes);
+    } catch (error) {
+      throw error instanceof InvalidResponse ? this.#wrong(error.message) : error;
+    }
   }
 
-  /** Call when the first `bytes` of the room were received. Returns whether to receive more. */
-  landed(bytes: number): boolean {
-    this.#bodyBytes += bytes;
-    if (!this.#isError) return this.#to.target.landed(bytes) || this.complete;
-    if (this.complete) this.#fail(this.#heading!);
+  protected parseHead(text: string): AnswerHeading {
+    return parseHead(text);
+  }
+
+  protected onHead(heading: AnswerHeading): void {
+    if (heading.status === 206 || heading.status === 200) this.#to.target.open(this.#checked(heading), this.#source);
+    else this.#errorBody = this.#openError(heading);
+  }
+
+  protected bodyRoom(): Buffer {
+    return this.#errorBody === undefined ? this.#to.target.room() : this.#errorBody.subarray(this.#errorBytes);
+  }
+
+  protected bodyLanded(bytes: number): boolean {
+    if (this.#errorBody === undefined) return this.#to.target.landed(bytes);
+    this.#errorBytes += bytes;
     return true;
   }
 
-  /** Takes bytes that were received elsewhere and are not kept. Returns whether to receive more. */
-  take(bytes: Buffer): boolean {
-    this.#begun = true;
-    const head = this.#readHead(bytes);
-    if (head === undefined) return true;
-    const { heading, headBytes } = head;
-    this.#isError = heading.status !== 206 && heading.status !== 200;
-    const opened = this.#isError ? undefined : this.#checked(heading);
-    if (bytes.length - headBytes > heading.contentLength) throw this.#wrong("more bytes than it promised");
-    if (opened === undefined) this.#errorBody = this.#openError(heading);
-    else this.#to.target.open(opened, this.#source);
-    this.#heading = heading;
-    let more = true;
-    for (let at = headBytes; at < bytes.length; ) {
-      const copied = bytes.copy(this.room()!, 0, at);
-      at += copied;
-      more = this.landed(copied);
-    }
-    if (this.#isError && heading.contentLength === 0) this.#fail(heading);
-    return more;
+  /** Never called, because every body has room. */
+  protected keep(): void {
+    throw this.#wrong("bytes without a destination");
   }
 
-  #readHead(bytes: Buffer): WholeHead | undefined {
-    if (this.#heading !== undefined) throw this.#wrong("more bytes than it promised");
-    try {
-      return this.#head.take(bytes);
-    } catch (error) {
-      throw this.#wrong(CacheError.from(error).message);
-    }
+  protected override onEnd(heading: AnswerHeading): void {
+    if (this.#errorBody === undefined) return;
+    const { request, member } = this.#to;
+    this.#failure = errorOf({ heading, body: this.#errorBody }, request, member);
+    if (this.#failure instanceof Unintelligible) throw this.#failure;
   }
 
   /** Checks that the header announces exactly the requested bytes. */
@@ -127,12 +98,6 @@ export class HttpAnswer {
     if (status < 400) throw this.#wrong(`status ${status}`);
     if (contentLength > MAX_ERROR_BYTES) throw this.#wrong(`status ${status} with ${contentLength} bytes`);
     return Buffer.allocUnsafe(contentLength);
-  }
-
-  #fail(heading: AnswerHeading): void {
-    const { request, member } = this.#to;
-    this.#failure = errorOf({ heading, body: this.#errorBody! }, request, member);
-    if (this.#failure instanceof Unintelligible) throw this.#failure;
   }
 
   get #subject(): string {

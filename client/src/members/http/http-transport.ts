@@ -1,8 +1,13 @@
 import { CacheError, canBeEntityTag } from "@frontcache/proto";
 import { SingleFlight } from "@frontcache/proto/runtime";
+import { type ConnectionSetup, ConnectTimeout, type HttpCall, type HttpConnection } from "../../http/connection.js";
+import { ConnectionPool } from "../../http/connection-pool.js";
+import { dialDirectly } from "../../http/dial.js";
+import { openSocket, socketAddress } from "../../http/sockets.js";
 import type { Access } from "../access.js";
 import type { Clock } from "../clock.js";
-import { ConnectionFailure, openSocket, reasonOf, socketAddress } from "../connection-failure.js";
+import { ConnectionFailure, reasonOf } from "../connection-failure.js";
+import { CallerHandshake } from "../member-handshake.js";
 import {
   type AnswerSource,
   type BlockTransport,
@@ -13,8 +18,6 @@ import {
 } from "../ports.js";
 import { afterTicks, PROBE_TIMEOUT_MS, SILENCE, SilenceWatch, type WaitingCall } from "../silence-watch.js";
 import { type AnswerTo, HttpAnswer } from "./answer.js";
-import { CONNECT_TIMEOUT, type HttpConnection } from "./connection.js";
-import { ConnectionPool, type PooledCall } from "./connection-pool.js";
 import { requestHead } from "./request-head.js";
 
 /** Options of reads over HTTP. */
@@ -101,15 +104,22 @@ export class HttpTransport implements BlockTransport {
     let listener = this.#listeners.get(httpAddress);
     if (listener === undefined) {
       const { clock, connectTimeoutMs, access, mostConnections, idleMs, probesEarly = false } = this.#options;
-      const address = socketAddress(httpAddress);
+      const setUp = () => connectionSetup(httpAddress, access);
       listener = {
-        pool: new ConnectionPool({ address, hostPort: httpAddress, clock, connectTimeoutMs, access, mostConnections, idleMs }),
+        pool: new ConnectionPool({ clock, connectTimeoutMs, setUp, mostConnections, idleMs }),
         silence: new SilenceWatch({ clock, probesEarly, probe: () => this.probe(httpAddress) }),
       };
       this.#listeners.set(httpAddress, listener);
     }
     return listener;
   }
+}
+
+/** Returns how a connection to a member is opened, with its credentials as they are now. */
+function connectionSetup(httpAddress: string, access: Access): ConnectionSetup {
+  const member = access.member?.();
+  const preamble = member === undefined ? undefined : new CallerHandshake(member, httpAddress);
+  return { dial: dialDirectly(socketAddress(httpAddress), access.tls()), preamble };
 }
 
 /** The error for a version that HTTP cannot express. */
@@ -125,8 +135,9 @@ interface Settle {
 }
 
 /** One read until its response was received. */
-class HttpRead implements PooledCall, AnswerSource, WaitingCall {
+class HttpRead implements HttpCall, AnswerSource, WaitingCall {
   readonly request: string;
+  readonly isRepeatable = true;
   readonly answer: HttpAnswer;
   readonly #to: AnswerTo;
   readonly #listener: Listener;
@@ -174,18 +185,11 @@ class HttpRead implements PooledCall, AnswerSource, WaitingCall {
     this.#settle.reject(error);
   }
 
-  onBroken(cause: (Error & { readonly code?: string }) | undefined): void {
-    const wasClosedBefore = this.#connection?.used === true && !this.answer.begun;
-    if (wasClosedBefore) {
-      this.#connection = undefined;
-      this.#listener.pool.runAfresh(this);
-      return;
-    }
+  onBroken(cause: Error | undefined, isConnected: boolean): void {
     this.#end();
-    const isConnected = this.#connection?.connected === true;
-    const failure = isConnected ? cause : ConnectionFailure.of(this.#to.member, cause);
+    const failure = isConnected ? cause : ConnectionFailure.of(this.#to.member, cause ?? new Error("it closed the connection"));
     const why = failure === undefined ? "it closed the connection" : isConnected ? reasonOf(failure) : failure.message;
-    this.#settle.reject(this.#unreachable(why, failure, cause?.code === CONNECT_TIMEOUT));
+    this.#settle.reject(this.#unreachable(why, failure, cause instanceof ConnectTimeout));
   }
 
   /** Called when the call ended early. */
@@ -204,7 +208,7 @@ class HttpRead implements PooledCall, AnswerSource, WaitingCall {
   /** Called when nothing more of the response is received. */
   #leave(): void {
     if (this.#connection === undefined) this.#listener.pool.forget(this);
-    else this.#connection.close();
+    else this.#connection.drop(this);
   }
 
   #end(): void {

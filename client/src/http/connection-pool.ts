@@ -1,26 +1,16 @@
-import type { Access } from "../access.js";
-import type { Clock } from "../clock.js";
-import type { SocketAddress } from "../connection-failure.js";
-import { CallerHandshake } from "../member-handshake.js";
-import { type HttpCall, HttpConnection } from "./connection.js";
+import { type ConnectionSetup, type HttpCall, HttpConnection } from "./connection.js";
+import type { HttpClock } from "./timeouts.js";
 
 export interface ConnectionPoolOptions {
-  readonly address: SocketAddress;
-  /** The address as `host:port`. */
-  readonly hostPort: string;
-  readonly clock: Clock;
+  readonly clock: HttpClock;
+  /** Connection timeout, milliseconds. */
   readonly connectTimeoutMs: number;
-  readonly access: Access;
+  /** Returns how a new connection is opened. May throw: certificates may be invalid or temporarily unreadable. */
+  setUp(): ConnectionSetup;
   /** Maximum connections, at least 1. */
   readonly mostConnections: number;
   /** Idle timeout of a connection, milliseconds. */
   readonly idleMs: number;
-}
-
-/** A call in the pool. */
-export interface PooledCall extends HttpCall {
-  /** Called with the connection of the call whenever it changes. */
-  onStart(connection: HttpConnection): void;
 }
 
 interface Idle {
@@ -29,15 +19,15 @@ interface Idle {
 }
 
 /**
- * The connections to one member: opened when needed, reused, closed after an idle timeout. Calls without a free one wait in
- * order.
+ * The connections to one peer: opened when needed, reused, closed after an idle timeout. Calls without a free one wait in
+ * order. A call that is lost on a connection that the peer had closed runs again on a new one, once.
  */
 export class ConnectionPool {
   readonly #options: ConnectionPoolOptions;
   readonly #all = new Set<HttpConnection>();
   /** The most recently used connection is taken first, so that surplus connections expire. */
   readonly #idle: Idle[] = [];
-  readonly #waiting = new Set<PooledCall>();
+  readonly #waiting = new Set<HttpCall>();
   /** Busy connections that are closed after their call. */
   readonly #outdated = new Set<HttpConnection>();
   #cancelTimer: (() => void) | undefined;
@@ -51,31 +41,20 @@ export class ConnectionPool {
     return this.#all.size;
   }
 
-  /** Runs the call on a free connection, possibly after a wait. */
-  run(call: PooledCall): void {
+  /** Runs the call on a free or new connection, or has it wait for one. */
+  run(call: HttpCall): "started" | "waiting" {
     const idle = this.#idle.pop();
     if (idle !== undefined) this.#start(call, idle.connection);
-    else if (this.#all.size < this.#options.mostConnections) this.runAfresh(call);
-    else this.#waiting.add(call);
-  }
-
-  /** Runs the call again on a new connection, after its old one was closed. */
-  runAfresh(call: PooledCall): void {
-    let connection: HttpConnection;
-    try {
-      connection = this.#connect();
-    } catch (error) {
-      // Certificates come from the caller: they may be invalid or temporarily unreadable.
-      const cause = error instanceof Error ? error : new Error(String(error));
-      call.onBroken(cause);
-      if (this.#all.size === 0) this.#breakWaiting(cause);
-      return;
+    else if (this.#all.size < this.#options.mostConnections) this.#runAfresh(call);
+    else {
+      this.#waiting.add(call);
+      return "waiting";
     }
-    this.#start(call, connection);
+    return "started";
   }
 
   /** Removes a waiting call. */
-  forget(call: PooledCall): void {
+  forget(call: HttpCall): void {
     this.#waiting.delete(call);
   }
 
@@ -92,22 +71,41 @@ export class ConnectionPool {
     this.#cancelTimer = undefined;
   }
 
+  /** Closes all connections. Calls that run or wait are broken by `cause`. */
+  close(cause: Error): void {
+    this.#breakWaiting(cause);
+    this.closeIdle();
+    for (const connection of [...this.#all]) connection.ended(cause);
+  }
+
+  /** Runs the call on a new connection. */
+  #runAfresh(call: HttpCall): void {
+    let connection: HttpConnection;
+    try {
+      connection = this.#connect();
+    } catch (error) {
+      const cause = error instanceof Error ? error : new Error(String(error));
+      call.onBroken(cause, false);
+      if (this.#all.size === 0) this.#breakWaiting(cause);
+      return;
+    }
+    this.#start(call, connection);
+  }
+
   #connect(): HttpConnection {
-    const { address, hostPort, clock, connectTimeoutMs, access } = this.#options;
-    const member = access.member?.();
-    const handshake = member === undefined ? undefined : new CallerHandshake(member, hostPort);
-    const ends = { onIdle: this.#onIdle, onGone: this.#onGone };
-    const connection = new HttpConnection({ address, clock, connectTimeoutMs, tls: access.tls(), handshake, ...ends });
+    const { setUp, clock, connectTimeoutMs } = this.#options;
+    const ends = { onIdle: this.#onIdle, onStale: this.#onStale, onGone: this.#onGone };
+    const connection = new HttpConnection({ ...setUp(), clock, connectTimeoutMs, ...ends });
     this.#all.add(connection);
     return connection;
   }
 
-  #start(call: PooledCall, connection: HttpConnection): void {
+  #start(call: HttpCall, connection: HttpConnection): void {
     call.onStart(connection);
     connection.run(call);
   }
 
-  #nextWaiting(): PooledCall | undefined {
+  #nextWaiting(): HttpCall | undefined {
     for (const next of this.#waiting) {
       this.#waiting.delete(next);
       return next;
@@ -129,22 +127,24 @@ export class ConnectionPool {
     this.#cancelTimer ??= this.#options.clock.after(this.#options.idleMs, this.#sweep);
   };
 
-  readonly #onGone = (connection: HttpConnection): void => {
+  readonly #onStale = (call: HttpCall): void => this.#runAfresh(call);
+
+  readonly #onGone = (connection: HttpConnection, cause: Error | undefined): void => {
     this.#all.delete(connection);
     this.#outdated.delete(connection);
     const at = this.#idle.findIndex((idle) => idle.connection === connection);
     if (at >= 0) this.#idle.splice(at, 1);
     if (connection.connected || connection.closedHere) {
       const next = this.#all.size < this.#options.mostConnections ? this.#nextWaiting() : undefined;
-      if (next !== undefined) this.runAfresh(next);
-    } else if (this.#all.size === 0) this.#breakWaiting(new Error("no connection could be made"));
+      if (next !== undefined) this.#runAfresh(next);
+    } else if (this.#all.size === 0) this.#breakWaiting(cause ?? new Error("no connection could be made"));
   };
 
   /** Called when no connection can be made. The waiting calls fail together instead of trying one after the other. */
   #breakWaiting(cause: Error): void {
     const waiting = [...this.#waiting];
     this.#waiting.clear();
-    for (const call of waiting) call.onBroken(cause);
+    for (const call of waiting) call.onBroken(cause, false);
   }
 
   readonly #sweep = (): void => {

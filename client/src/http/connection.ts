@@ -1,0 +1,260 @@
+import type { Socket } from "node:net";
+import type { Timers } from "@frontcache/proto/runtime";
+import type { Dial, Dialed } from "./dial.js";
+import type { ResponseFraming } from "./response-head.js";
+import type { ResponseReader } from "./response-reader.js";
+
+/** One request with its response. It ends with onComplete, onRefused or onBroken. */
+export interface HttpCall {
+  /** The head of the request, in Latin-1, with its blank line. */
+  readonly request: string;
+  /** The body of the request. Absent: none. */
+  readonly requestBody?: Uint8Array | undefined;
+  /** Whether the request may be sent again if it was lost on a connection that the peer had closed. */
+  readonly isRepeatable: boolean;
+  readonly answer: Pick<
+    ResponseReader<ResponseFraming>,
+    "room" | "landed" | "take" | "begun" | "complete" | "keepAlive" | "ended"
+  >;
+  /** Called with the connection of the call whenever it changes. */
+  onStart(connection: HttpConnection): void;
+  /** More bytes have arrived; `paused`: nothing more is received until `HttpConnection.resume`. */
+  onBytes(paused: boolean): void;
+  /** The whole response has arrived. */
+  onComplete(): void;
+  /** The response was rejected, and the connection is closed. */
+  onRefused(error: unknown): void;
+  /**
+   * The connection was lost, or could not be made (`isConnected` is false). `cause` is undefined if the peer closed it normally.
+   */
+  onBroken(cause: Error | undefined, isConnected: boolean): void;
+}
+
+/** What precedes the first request on a connection: a line each way, and one more. */
+export interface Preamble {
+  /** What is sent first. */
+  readonly hello: string;
+  /** Takes received bytes. Returns what to send before the first request; undefined: more bytes are needed. Throws to refuse. */
+  take(bytes: Buffer): string | undefined;
+}
+
+/** How a connection is opened. */
+export interface ConnectionSetup {
+  readonly dial: Dial;
+  /** Absent: none. */
+  readonly preamble?: Preamble | undefined;
+}
+
+export interface HttpConnectionOptions extends ConnectionSetup {
+  readonly clock: Timers;
+  /** Connection timeout, milliseconds, with TLS and the preamble. */
+  readonly connectTimeoutMs: number;
+  /** A response is complete; the connection may be reused. */
+  onIdle(connection: HttpConnection): void;
+  /** The peer had closed the connection before a request was sent, which may be sent again on another one. */
+  onStale(call: HttpCall): void;
+  /** The connection is closed and must not be used. Called once. */
+  onGone(connection: HttpConnection, cause: Error | undefined): void;
+}
+
+/** A connection was not open within its timeout. */
+export class ConnectTimeout extends Error {
+  readonly code = "ETIMEDOUT";
+
+  constructor(timeoutMs: number) {
+    super(`no answer within ${timeoutMs} ms`);
+  }
+}
+
+/**
+ * The buffer for bytes without a destination: a head and the bytes after it. All connections share it, because its
+ * bytes are consumed before any further bytes are received. A whole response of 64 KiB fits into one read of the socket.
+ */
+const anywhere = Buffer.allocUnsafeSlow(72 << 10);
+
+/**
+ * A connection to one peer with at most one running call. The kernel writes the bodies of responses directly into the memory
+ * of their calls: after each read, `#buffer` returns the destination of the next one.
+ */
+export class HttpConnection implements Dialed {
+  readonly #options: HttpConnectionOptions;
+  readonly #abortDial: () => void;
+  readonly #cancelTimer: () => void;
+  /** Undefined before it is connected. */
+  #socket: Socket | undefined;
+  #call: HttpCall | undefined;
+  /** Undefined when it is over, or if there is none. */
+  #preamble: Preamble | undefined;
+  #connected = false;
+  #closedHere = false;
+  #used = false;
+  #gone = false;
+
+  /** Throws if its options of TLS are invalid. */
+  constructor(options: HttpConnectionOptions) {
+    const { dial, preamble, clock, connectTimeoutMs } = options;
+    this.#options = options;
+    this.#preamble = preamble;
+    this.#abortDial = dial({ buffer: this.#buffer, callback: this.#onRead }, this);
+    this.#cancelTimer = clock.after(connectTimeoutMs, () => this.ended(new ConnectTimeout(connectTimeoutMs)));
+  }
+
+  /** Whether it was ever connected. */
+  get connected(): boolean {
+    return this.#connected;
+  }
+
+  /** Whether it was closed by `close` without an error. */
+  get closedHere(): boolean {
+    return this.#closedHere;
+  }
+
+  /** Sends the request. The connection must be idle or new. */
+  run(call: HttpCall): void {
+    this.#call = call;
+    if (this.#connected) this.#send(call);
+  }
+
+  /** Resumes receiving after a pause, if the call still runs here. Returns whether it does. */
+  resume(call: HttpCall): boolean {
+    if (this.#call !== call || this.#gone) return false;
+    this.#socket?.resume();
+    return true;
+  }
+
+  /** Closes it immediately if the call runs here. The call is not notified. */
+  drop(call: HttpCall): void {
+    if (this.#call === call) this.close();
+  }
+
+  /** Closes it immediately. A running call is not notified, and nothing more is written into its buffer. */
+  close(): void {
+    this.#call = undefined;
+    this.#closedHere = true;
+    this.ended();
+  }
+
+  /** Called by the dial. */
+  opened(socket: Socket): void {
+    if (this.#gone) return;
+    this.#socket = socket;
+    if (this.#preamble === undefined) this.#begin("");
+    else socket.write(this.#preamble.hello, "latin1");
+  }
+
+  /** Called by the dial. */
+  received(bytes: Buffer): void {
+    let more = true;
+    for (let at = 0; at < bytes.length && !this.#gone; ) {
+      const room = this.#buffer();
+      const copied = bytes.copy(room, 0, at);
+      at += copied;
+      more = this.#onRead(copied, room);
+    }
+    if (!more) this.#socket?.pause();
+  }
+
+  /** Called by the dial. */
+  ended(cause?: Error): void {
+    if (this.#gone) return;
+    this.#gone = true;
+    this.#cancelTimer();
+    this.#abortDial();
+    const call = this.#call;
+    this.#call = undefined;
+    // First the call, which may be repeated on a new connection, then the waiting calls.
+    if (call !== undefined) this.#breakCall(call, cause);
+    this.#options.onGone(this, cause);
+  }
+
+  #breakCall(call: HttpCall, cause: Error | undefined): void {
+    const { answer } = call;
+    try {
+      if (cause === undefined && answer.ended()) call.onComplete();
+      else if (this.#used && !answer.begun && call.isRepeatable) this.#options.onStale(call);
+      else call.onBroken(cause, this.#connected);
+    } catch (error) {
+      call.onRefused(error);
+    }
+  }
+
+  /** Called when requests can be sent. `reply` precedes the first one. */
+  #begin(reply: string): void {
+    this.#connected = true;
+    this.#cancelTimer();
+    if (this.#call !== undefined) this.#send(this.#call, reply);
+    else if (reply !== "") this.#socket!.write(reply, "latin1");
+  }
+
+  #send({ request, requestBody }: HttpCall, reply = ""): void {
+    const socket = this.#socket!;
+    if (requestBody !== undefined) socket.cork();
+    socket.write(reply === "" ? request : `${reply}${request}`, "latin1");
+    if (requestBody === undefined) return;
+    socket.write(requestBody);
+    socket.uncork();
+  }
+
+  /** The buffer for the next bytes. */
+  readonly #buffer = (): Buffer => {
+    const call = this.#call;
+    if (call === undefined) return anywhere;
+    try {
+      return call.answer.room() ?? anywhere;
+    } catch (error) {
+      this.#refuse(call, error);
+      return anywhere;
+    }
+  };
+
+  /** Handles bytes in a buffer. Returns whether to continue receiving. */
+  readonly #onRead = (bytes: number, buffer: Uint8Array): boolean => {
+    if (this.#call !== undefined && this.#connected) return this.#receive(this.#call, bytes, buffer);
+    if (this.#preamble !== undefined && !this.#connected) return this.#shake(this.#preamble, anywhere.subarray(0, bytes));
+    // Unsolicited bytes must not be interpreted as the next response.
+    this.ended();
+    return false;
+  };
+
+  /** Takes bytes of the preamble; after it, the request is sent. Returns whether to continue receiving. */
+  #shake(preamble: Preamble, bytes: Buffer): boolean {
+    try {
+      const reply = preamble.take(bytes);
+      if (reply !== undefined) this.#begin(reply);
+      return true;
+    } catch (error) {
+      this.ended(error as Error);
+      return false;
+    }
+  }
+
+  /** Returns whether to continue receiving. */
+  #receive(call: HttpCall, bytes: number, buffer: Uint8Array): boolean {
+    const { answer } = call;
+    let more: boolean;
+    try {
+      more = buffer === anywhere ? answer.take(anywhere.subarray(0, bytes)) : answer.landed(bytes);
+    } catch (error) {
+      this.#refuse(call, error);
+      return false;
+    }
+    if (this.#call !== call) return false; // the receiver has ended the call, and so the connection
+    if (answer.complete) this.#complete(call);
+    else call.onBytes(!more);
+    return more || this.#call !== call;
+  }
+
+  #refuse(call: HttpCall, error: unknown): void {
+    this.close();
+    call.onRefused(error);
+  }
+
+  #complete(call: HttpCall): void {
+    this.#call = undefined;
+    this.#used = true;
+    call.onComplete();
+    if (this.#gone) return;
+    if (call.answer.keepAlive) this.#options.onIdle(this);
+    else this.ended();
+  }
+}
