@@ -113,6 +113,27 @@ export const errorTable = {
 
 export type ErrorCode = keyof typeof errorTable;
 
+/**
+ * Codes of S3 that are finer than an ErrorCode, with their HTTP status. An error that has one is answered to S3 clients with it; to all
+ * other clients its ErrorCode counts.
+ */
+export const s3Codes = {
+  InvalidURI: 400,
+  InvalidBucketName: 400,
+  KeyTooLongError: 400,
+  NoSuchBucket: 404,
+  NoSuchVersion: 404,
+  InvalidObjectState: 403,
+  MethodNotAllowed: 405,
+} as const satisfies Record<string, number>;
+
+export type S3Code = keyof typeof s3Codes;
+
+/** Returns the code of S3 that another process sent; undefined for any other text. */
+export function s3CodeOf(text: string | undefined): S3Code | undefined {
+  return text !== undefined && Object.hasOwn(s3Codes, text) ? (text as S3Code) : undefined;
+}
+
 const codeOfGrpc = new Map<number, ErrorCode>(
   (Object.keys(errorTable) as ErrorCode[]).map((code) => [errorTable[code].grpc, code]),
 );
@@ -144,14 +165,21 @@ export class CacheError extends Error {
    * HTTP and gRPC this travels as `TRIED_HEADER`.
    */
   readonly isOriginTried: boolean;
+  /** S3's code, if it says more than `code`. */
+  readonly s3Code: S3Code | undefined;
 
-  constructor(code: ErrorCode, message: string, options?: { cause?: unknown; isOriginTried?: boolean | undefined }) {
+  constructor(
+    code: ErrorCode,
+    message: string,
+    options?: { cause?: unknown; isOriginTried?: boolean | undefined; s3Code?: S3Code | undefined },
+  ) {
     const limit = Error.stackTraceLimit;
     if (canLimitStacks && errorTable[code].expected) Error.stackTraceLimit = 0;
     super(oneLine(message), options);
     if (canLimitStacks) Error.stackTraceLimit = limit;
     this.code = code;
     this.isOriginTried = options?.isOriginTried === true;
+    this.s3Code = options?.s3Code;
   }
 
   get grpcStatus(): number {

@@ -101,11 +101,15 @@ function splitUrl(url: string): Omit<ObjectRef, "url"> {
   const bucket = slash < 0 ? rest : rest.slice(0, slash);
   const key = slash < 0 ? "" : rest.slice(slash + 1);
   if (!BUCKET.test(bucket)) {
-    throw new CacheError("INVALID_ARGUMENT", `${quote(url)} has no valid bucket: write ${scheme}://bucket/key`);
+    throw new CacheError("INVALID_ARGUMENT", `${quote(url)} has no valid bucket: write ${scheme}://bucket/key`, {
+      s3Code: "InvalidBucketName",
+    });
   }
   if (!key.isWellFormed()) throw new CacheError("INVALID_ARGUMENT", `the key of ${quote(url)} is not valid Unicode`);
   if (Buffer.byteLength(key) > MAX_KEY_BYTES) {
-    throw new CacheError("INVALID_ARGUMENT", `the key of ${quote(url)} is longer than ${MAX_KEY_BYTES} bytes`);
+    throw new CacheError("INVALID_ARGUMENT", `the key of ${quote(url)} is longer than ${MAX_KEY_BYTES} bytes`, {
+      s3Code: "KeyTooLongError",
+    });
   }
   return { scheme, bucket, key };
 }

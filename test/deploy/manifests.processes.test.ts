@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { declarations, readSettings, unknownVariables, variableOf } from "@frontcache/server/testing";
+import { DEFAULT_S3_LISTEN, declarations, readSettings, unknownVariables, variableOf } from "@frontcache/server/testing";
 import { beforeAll, describe, expect, it } from "vitest";
 import { type Container, cannotRender, deployFolder, Rendered } from "./render.js";
 
@@ -20,7 +20,7 @@ const podFields = { "metadata.name": "frontcache-0", "status.podIP": "10.0.0.1",
 /** The default label of `--label`. */
 const memberLabels = Object.fromEntries([defaults.label.split("=") as [string, string]]);
 
-const ports = { grpc: defaults.listen.port, http: defaults.httpListen.port };
+const ports = { grpc: defaults.listen.port, http: defaults.httpListen.port, s3: DEFAULT_S3_LISTEN.port };
 
 describe.skipIf(cannotRender !== undefined)(`manifests${cannotRender === undefined ? "" : ` (skipped: ${cannotRender})`}`, () => {
   describe.each(folders)("of deploy/%s", (folder) => {
@@ -57,7 +57,7 @@ describe.skipIf(cannotRender !== undefined)(`manifests${cannotRender === undefin
         expect(reached).toEqual(ports);
       }
       const [clients] = rendered.one("NetworkPolicy").spec.ingress;
-      expect(clients?.ports.map(({ port }) => port)).toEqual(["grpc", "http"]);
+      expect(clients?.ports.map(({ port }) => port)).toEqual(["grpc", "http", "s3"]);
       expect(rendered.one("NetworkPolicy").spec.podSelector.matchLabels).toEqual(memberLabels);
     });
 
@@ -219,7 +219,7 @@ describe("the image", () => {
   });
 
   it("exposes the ports of the members and does not run as root", () => {
-    expect(dockerfile).toContain(`EXPOSE ${ports.grpc} ${ports.http}\n`);
+    expect(dockerfile).toContain(`EXPOSE ${ports.grpc} ${ports.http} ${ports.s3}\n`);
     expect(dockerfile).toContain("USER 1000:1000\n");
   });
 });

@@ -65,6 +65,8 @@ export class MemberProcess implements AsyncDisposable {
   grpc = "";
   /** host:port of the HTTP listener. */
   http = "";
+  /** host:port of the S3 endpoint. */
+  s3 = "";
   /** Every log line. */
   readonly log: Record<string, unknown>[] = [];
   /** Its output on standard error. */
@@ -88,7 +90,7 @@ export class MemberProcess implements AsyncDisposable {
     const { endpoint, cacheDirectory, ownDisk = false, flags = [], env = {}, program = BIN } = options;
     const defaults = flags.includes("--discovery") ? [] : ["--discovery", "none"];
     const free = (flag: string): string[] => (flags.includes(flag) ? [] : [flag, "127.0.0.1:0"]);
-    const address = [...free("--listen"), ...free("--http-listen")];
+    const address = [...free("--listen"), ...free("--http-listen"), ...(program === BIN ? free("--s3-listen") : [])];
     const args = [
       "--require",
       END_WITH_PARENT,
@@ -164,6 +166,7 @@ export class MemberProcess implements AsyncDisposable {
         if (entry.event !== "listening") return;
         this.grpc = entry.grpc;
         this.http = entry.http;
+        this.s3 = entry.s3;
         resolve();
       });
     });

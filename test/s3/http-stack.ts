@@ -13,6 +13,7 @@ import {
   openMapper,
   openNodeDisk,
   openTestStore,
+  PREFIXED,
   RawClient,
   type Router,
   silentLog,
@@ -57,6 +58,8 @@ export class HttpStack implements AsyncDisposable {
     stack.router = member.router;
     stack.listener = await HttpListener.open({
       listen: { host: "127.0.0.1", port: 0 },
+      name: "http",
+      addressing: PREFIXED,
       drainMs: 5_000,
       notReadyReasons: () => [],
       pages: new Map(),

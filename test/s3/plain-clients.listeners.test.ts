@@ -11,7 +11,7 @@ describe("a request of frontcache's clients", () => {
           const request = { url: `s3://bucket/${key}`, offset: 2 ** 40, length: 2 ** 24, version };
           for (const authorization of [undefined, "Bearer a-token.of_~+/-="]) {
             const head = requestHead(request as never, host, authorization);
-            const parsed = parsePlainRequest(Buffer.from(head, "latin1"));
+            const parsed = parsePlainRequest(Buffer.from(head, "latin1"), "prefixed");
             expect(parsed?.headers).toMatchObject({ host, ...(authorization !== undefined && { authorization }) });
           }
         }

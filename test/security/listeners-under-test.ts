@@ -12,6 +12,7 @@ import {
   type ManualClock,
   MemberSecurity,
   MemoryCache,
+  PREFIXED,
   readSettings,
   silentLog,
   systemClock,
@@ -62,6 +63,8 @@ export class ListenersUnderTest implements AsyncDisposable {
     const grpc = await GrpcListener.open(options);
     const http = await HttpListener.open({
       ...options,
+      name: "http",
+      addressing: PREFIXED,
       notReadyReasons: () => [],
       pages: new Map([["/status", textPage("text/plain", () => "status")]]),
     });

@@ -4,6 +4,7 @@ import {
   type Cache,
   type Clients,
   FailureCount,
+  NO_QUERY,
   noSecurity,
   ObjectAnswer,
   type Reply,
@@ -72,6 +73,7 @@ export function askByHttp(
       request: { ...request, url: `/s3/${ref.bucket}/${ref.key}`, httpVersion: "1.1" },
       requestId: "simulated",
       response: reply,
+      listener: "http" as const,
       authentication: { accepts: () => true, tokenSuffices: true },
       authenticationFailures: new FailureCount(clock, silentLog, "authentication-failed", "authentication failed"),
       refusals: noSecurity.members.refusals,
@@ -86,7 +88,7 @@ export function askByHttp(
       log: silentLog,
     };
     clock.deliver(() => {
-      if (!client.signal.aborted) new ObjectAnswer(context, cache, ref).run();
+      if (!client.signal.aborted) new ObjectAnswer(context, cache, { scope: "object", ref, query: NO_QUERY }).run();
     });
   });
 }

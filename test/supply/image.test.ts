@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { readSettings } from "@frontcache/server/testing";
+import { DEFAULT_S3_LISTEN, readSettings } from "@frontcache/server/testing";
 import { describe, expect, it } from "vitest";
 import { argumentsOf, copied, isIgnored, stages } from "./dockerfile.js";
 import { packageFolders, root } from "./manifests.js";
@@ -39,6 +39,6 @@ describe("the image", () => {
     expect(existsSync(join(root, entry![1]!.replace("/app/", "")))).toBe(true);
     expect(argumentsOf(final!, "USER")).toEqual([expect.stringMatching(/^[1-9]\d*:[1-9]\d*$/)]);
     const { listen, httpListen } = readSettings({}, {});
-    expect(argumentsOf(final!, "EXPOSE")).toEqual([`${listen.port} ${httpListen.port}`]);
+    expect(argumentsOf(final!, "EXPOSE")).toEqual([`${listen.port} ${httpListen.port} ${DEFAULT_S3_LISTEN.port}`]);
   });
 });

@@ -91,11 +91,16 @@ async function start(settings: Settings, log: Log, stop: AbortSignal): Promise<R
 /**
  * Converts the system's error for an unusable listen address to a message that says what to do; returns other errors unchanged.
  */
-function listenError(error: unknown, { listen, httpListen }: Settings): unknown {
+function listenError(error: unknown, { listen, httpListen, s3Listen }: Settings): unknown {
   const { code, port } = error as NodeJS.ErrnoException & { port?: number };
-  const isHttp = port === httpListen.port && port !== listen.port;
-  const address = formatHostPort(isHttp ? httpListen : listen);
-  const other = `set another address with ${isHttp ? "--http-listen" : "--listen"}`;
+  const listeners = [
+    { flag: "--listen", at: listen },
+    { flag: "--http-listen", at: httpListen },
+    ...(s3Listen === undefined || s3Listen === "none" ? [] : [{ flag: "--s3-listen", at: s3Listen }]),
+  ];
+  const { flag, at } = listeners.find((each) => each.at.port === port) ?? listeners[0]!;
+  const address = formatHostPort(at);
+  const other = `set another address with ${flag}`;
   switch (code) {
     case "EADDRINUSE":
       return new Error(`${address} is in use by another process: ${other}`, { cause: error });

@@ -26,6 +26,7 @@ import type { MemberView } from "../routing/member-view.js";
 import type { Clock } from "../runtime/clock.js";
 import type { Log } from "../runtime/log.js";
 import { expiryMs } from "../security/certificates.js";
+import { LISTENERS } from "../security/failure-count.js";
 import type { Security } from "../security/member-security.js";
 import type { BlockStore, PurgeReport } from "../storage/block-store.js";
 
@@ -45,6 +46,7 @@ export interface Watched {
   readonly members: Pick<MemberSource, "report">;
   readonly grpcListener: Pick<GrpcListener, "openConnections" | "authenticationFailures">;
   readonly httpListener: Pick<HttpListener, "openConnections" | "authenticationFailures">;
+  readonly s3Listener: Pick<HttpListener, "openConnections" | "authenticationFailures"> | undefined;
   readonly clients: Pick<Clients, "refusedConnections" | "refusedReads" | "sendBuffer">;
   readonly security: Security;
 }
@@ -129,7 +131,8 @@ export class MemberMetrics {
     for (let stop = this.#stops.pop(); stop !== undefined; stop = this.#stops.pop()) await stop();
   }
 
-  #collect({ store, local, objects, originStates, view, members, grpcListener, httpListener, clients, security }: Watched): void {
+  #collect(watched: Watched): void {
+    const { store, local, objects, originStates, view, members, clients, security } = watched;
     const { families } = this.metrics;
     const { volumes, mappings, openFiles, references, damages, purged } = store.status();
     for (const { path: volume, usedBytes, reservedBytes, limitBytes, blocks, state } of volumes) {
@@ -155,15 +158,16 @@ export class MemberMetrics {
     const { ageMs, failures } = members.report();
     families.membershipAge.at().value = ageMs / 1000;
     families.membershipFailures.at().value = failures;
-    families.connections.at({ listener: "grpc" }).value = grpcListener.openConnections;
-    families.connections.at({ listener: "http" }).value = httpListener.openConnections;
-    families.authenticationFailures.at({ listener: "grpc" }).value = grpcListener.authenticationFailures.counts.grpc;
-    families.authenticationFailures.at({ listener: "http" }).value = httpListener.authenticationFailures.counts.http;
+    const listeners = { grpc: watched.grpcListener, http: watched.httpListener, s3: watched.s3Listener };
+    for (const listener of LISTENERS) {
+      const { openConnections = 0, authenticationFailures } = listeners[listener] ?? {};
+      families.connections.at({ listener }).value = openConnections;
+      families.authenticationFailures.at({ listener }).value = authenticationFailures?.counts[listener] ?? 0;
+      families.memberRefusals.at({ listener }).value = security.members.refusals.counts[listener];
+    }
     families.limitsReached.at({ limit: "connections" }).value = clients.refusedConnections;
     families.limitsReached.at({ limit: "reads" }).value = clients.refusedReads;
     families.limitsReached.at({ limit: "slow_clients" }).value = clients.sendBuffer.disconnectedClients;
-    for (const listener of ["grpc", "http"] as const)
-      families.memberRefusals.at({ listener }).value = security.members.refusals.counts[listener];
     this.#collectTls(security);
     const { leasesGranted, leasesHeld, takeOvers } = objects.status();
     families.objectLeases.at({ role: "granted" }).value = leasesGranted;
@@ -174,8 +178,7 @@ export class MemberMetrics {
   #collectTls({ tls }: Security): void {
     if (tls === undefined) return;
     const { tlsHandshakeFailures, tlsCertificateExpiry } = this.metrics.families;
-    for (const listener of ["grpc", "http"] as const)
-      tlsHandshakeFailures.at({ listener }).value = tls.handshakes.counts[listener];
+    for (const listener of LISTENERS) tlsHandshakeFailures.at({ listener }).value = tls.handshakes.counts[listener];
     tlsCertificateExpiry.at().value = expiryMs(tls.current) / 1000;
   }
 

@@ -4,11 +4,12 @@ import { sleep } from "@frontcache/proto/runtime";
 import { StatusPages } from "../api/admin/status-pages.js";
 import { onlyAllowed } from "../api/allowed-buckets.js";
 import { GrpcListener } from "../api/grpc/grpc-listener.js";
-import { HttpListener } from "../api/http/http-listener.js";
+import { HttpListener, type HttpListenerOptions } from "../api/http/http-listener.js";
 import { textPage } from "../api/http/pages.js";
 import { Clients } from "../api/limits/clients.js";
 import { measured } from "../api/measured-cache.js";
-import { formatHostPort, type HostPort } from "../config/addresses.js";
+import { PREFIXED } from "../api/s3/request-target.js";
+import { DEFAULT_S3_LISTEN, formatHostPort, type HostPort } from "../config/addresses.js";
 import type { Settings } from "../config/settings.js";
 import { firstMembership } from "../membership/member-source.js";
 import { PROMETHEUS_TEXT } from "../metrics/prometheus.js";
@@ -41,6 +42,8 @@ export interface RunningServer {
   readonly grpcAddress: string;
   /** `host:port` of its HTTP listener, for clients and other members. */
   readonly httpAddress: string;
+  /** `host:port` of its S3 endpoint; undefined if the member has none. */
+  readonly s3Address: string | undefined;
   /**
    * Shuts down gracefully, in this order:
    * 1. Reports not-ready.
@@ -79,17 +82,17 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
   opened.add(() => clients.close());
   const grpcListener = await GrpcListener.open({ listen: settings.listen, drainMs: DRAIN_MS, security, clients, clock, log });
   opened.addListener(() => grpcListener.close());
+  const listening = { drainMs: DRAIN_MS, notReadyReasons: () => [], security, clients, clock, log };
   const httpListener = await HttpListener.open({
+    ...listening,
     listen: settings.httpListen,
-    drainMs: DRAIN_MS,
-    notReadyReasons: () => [],
+    name: "http",
+    addressing: PREFIXED,
     pages: new Map([...status.pages, ["/metrics", textPage(PROMETHEUS_TEXT, () => metrics.text())]]),
-    security,
-    clients,
-    clock,
-    log,
   });
   opened.addListener(() => httpListener.close());
+  const s3Listener = await openS3Listener(settings, listening);
+  if (s3Listener !== undefined) opened.addListener(() => s3Listener.close());
   const self = {
     name: settings.name,
     grpcAddress: reachableAddress(settings, grpcListener.address),
@@ -142,20 +145,35 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
   await metrics.export(process.env, log);
   signal.throwIfAborted();
   const { view, local, router, objects } = member;
-  metrics.watch({ store, local, objects, originStates, view, members, grpcListener, httpListener, clients, security });
+  metrics.watch({
+    store,
+    local,
+    objects,
+    originStates,
+    view,
+    members,
+    grpcListener,
+    httpListener,
+    s3Listener,
+    clients,
+    security,
+  });
   status.watch({ store, view, members, notReady: () => httpListener.notReadyReasons() });
   const cache = measured(metrics.reads)(onlyAllowed(settings.allowBucket)(router));
   grpcListener.serve({ cache, members: router, objects });
   httpListener.serve(cache);
+  s3Listener?.serve(cache);
   const { name, grpcAddress, httpAddress } = self;
+  const s3Address = s3Listener && reachableAddress(settings, s3Listener.address);
   log.always(
-    { event: "listening", grpc: grpcAddress, http: httpAddress, name, members: view.current.members.length },
+    { event: "listening", grpc: grpcAddress, http: httpAddress, s3: s3Address, name, members: view.current.members.length },
     "the member is ready",
   );
   const leaveAfterMs = discoveryOf(settings) === "none" ? 0 : settings.leaveAfterMs;
   const shutDown = async (): Promise<void> => {
     grpcListener.announceShutdown();
     httpListener.announceShutdown();
+    s3Listener?.announceShutdown();
     if (leaveAfterMs > 0) await sleep(clock, leaveAfterMs);
     await opened.close(closeFailed(log));
   };
@@ -163,11 +181,32 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
   return {
     grpcAddress,
     httpAddress,
+    s3Address,
     close() {
       closed ??= shutDown();
       return closed;
     },
   };
+}
+
+/**
+ * Opens the S3 endpoint. Without `--s3-listen`, another program may use the port: several members run on one host in development, and
+ * none of them needs this listener to work.
+ */
+async function openS3Listener(
+  { s3Listen = DEFAULT_S3_LISTEN, s3Domain }: Settings,
+  options: Omit<HttpListenerOptions, "listen" | "name" | "addressing" | "pages">,
+): Promise<HttpListener | undefined> {
+  if (s3Listen === "none") return undefined;
+  const addressing = { form: "root", domains: s3Domain } as const;
+  try {
+    return await HttpListener.open({ ...options, listen: s3Listen, name: "s3", addressing, pages: new Map() });
+  } catch (error) {
+    if (s3Listen !== DEFAULT_S3_LISTEN || (error as NodeJS.ErrnoException).code !== "EADDRINUSE") throw error;
+    const text = `${formatHostPort(s3Listen)} is in use: this member has no S3 endpoint at the root; set --s3-listen`;
+    options.log.warn({ event: "s3-listener-skipped" }, text);
+    return undefined;
+  }
 }
 
 /** Logs when another member becomes unreachable, and when it answers again. */

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { formatHostPort, hostName, listenAddress, members, remoteAddress } from "./addresses.js";
+import { domains, formatHostPort, hostName, listenAddress, members, orNone, remoteAddress } from "./addresses.js";
 
 describe("an address", () => {
   it.each([
@@ -72,4 +72,20 @@ describe("a static member list", () => {
   it("is rejected if a name occurs twice", () => {
     expect(() => members.parse("a=h:1,a=h:2")).toThrow("the member a appears twice");
   });
+});
+
+describe("the domains of the S3 endpoint", () => {
+  it("are DNS names in lower case, separated by commas", () => {
+    expect(domains.parse("")).toEqual([]);
+    expect(domains.parse("S3.example.com, localhost")).toEqual(["s3.example.com", "localhost"]);
+  });
+
+  it.each(["s3.example.com:9000", "*.example.com", "a..b", "-a", "a,", ".a"])("are not %s", (text) => {
+    expect(() => domains.parse(text)).toThrow(/is not a domain: use a DNS name/);
+  });
+});
+
+it("an address of a listener may be none where the listener can be missing", () => {
+  expect(orNone(listenAddress).parse("none")).toBe("none");
+  expect(orNone(listenAddress).parse("[::]:0")).toEqual({ host: "::", port: 0 });
 });

@@ -23,6 +23,27 @@ export const listenAddress: Parser<HostPort> = { unit: "host:port", parse: (text
 /** An address to connect to. */
 export const remoteAddress: Parser<HostPort> = { unit: "host:port", parse: (text) => parseHostPort(text, 1) };
 
+/** The address of the S3 endpoint if none is configured. */
+export const DEFAULT_S3_LISTEN: HostPort = { host: "::", port: 9_000 };
+
+/** What `parser` takes, or the word none. */
+export function orNone<T>(parser: Parser<T>): Parser<T | "none"> {
+  return { unit: `${parser.unit}|none`, parse: (text) => (text === "none" ? text : parser.parse(text)) };
+}
+
+/** DNS names separated by commas, in lower case; empty text: none. */
+export const domains: Parser<readonly string[]> = {
+  unit: "domain,...",
+  parse(text) {
+    if (text === "") return [];
+    return text.split(",").map((each) => {
+      const domain = each.trim().toLowerCase();
+      if (/^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$/.test(domain)) return domain;
+      throw wrong(each.trim(), "a domain", "a DNS name without a port, as in s3.example.com");
+    });
+  },
+};
+
 /** The text of an address, IPv6 in brackets. */
 export function formatHostPort({ host, port }: HostPort): string {
   return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;

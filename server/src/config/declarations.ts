@@ -1,5 +1,5 @@
 import { hostname } from "node:os";
-import { hostName, listenAddress, members } from "./addresses.js";
+import { DEFAULT_S3_LISTEN, domains, formatHostPort, hostName, listenAddress, members, orNone } from "./addresses.js";
 import { bucketPatterns } from "./bucket-pattern.js";
 import { cacheDirs } from "./cache-dirs.js";
 import { originsFile } from "./origins-file.js";
@@ -48,6 +48,21 @@ export const declarations = {
     "[::]:8081",
     "address of the HTTP listener; [::] accepts IPv4 and IPv6; port 0 picks a free one",
   ),
+  s3Listen: optional(
+    "s3-listen",
+    orNone(listenAddress),
+    formatHostPort(DEFAULT_S3_LISTEN),
+    "address of the S3 endpoint whose buckets are at the root; none: no such listener; without this setting the member starts without it if the port is in use",
+  ),
+  s3Domain: {
+    ...setting(
+      "s3-domain",
+      domains,
+      "",
+      "domain whose subdomains are buckets of the S3 endpoint (virtual-host style); separate several by commas or repeat the flag",
+    ),
+    repeatable: true as const,
+  },
   cacheDirs: setting(
     "cache-dirs",
     cacheDirs,
@@ -150,7 +165,7 @@ export const declarations = {
     "tls-cert",
     line("path"),
     "plain text",
-    "certificate chain of this member (PEM); enables TLS on both listeners",
+    "certificate chain of this member (PEM); enables TLS on all listeners",
   ),
   tlsKey: optional("tls-key", line("path"), "plain text", "private key of --tls-cert (PEM)"),
   tlsCa: optional(
@@ -182,7 +197,7 @@ export const declarations = {
     "max-connections",
     whole(1, 1_000_000),
     "10000",
-    "maximum connections to both listeners; further ones are closed",
+    "maximum connections to all listeners; further ones are closed",
   ),
   maxClientConnections: setting(
     "max-client-connections",

@@ -23,6 +23,7 @@ describe("settings", () => {
     expect(readSettings({}, {})).toEqual({
       listen: { host: "::", port: 8080 },
       httpListen: { host: "::", port: 8081 },
+      s3Domain: [],
       cacheDirs: [{ path: "/tmp/frontcache" }],
       name: hostname(),
       advertise: undefined,

@@ -176,19 +176,19 @@ export const metricList = {
   ),
 
   connections: upDown("frontcache.connections", "{connection}", "Open connections, including idle ones.", {
-    listener: ["grpc", "http"],
+    listener: ["grpc", "http", "s3"],
   }),
   authenticationFailures: counter(
     "frontcache.authentication.failures",
     "{request}",
     "Requests rejected because they had no valid token or certificate.",
-    { listener: ["grpc", "http"] },
+    { listener: ["grpc", "http", "s3"] },
   ),
   memberRefusals: counter(
     "frontcache.member.refusals",
     "{request}",
     "Requests that only members may send, from callers that did not prove to be members.",
-    { listener: ["grpc", "http"] },
+    { listener: ["grpc", "http", "s3"] },
   ),
   objectLeases: gauge(
     "frontcache.object.leases",
@@ -202,7 +202,7 @@ export const metricList = {
     "Members that have yet to hand over objects whose home this member has become.",
   ),
   tlsHandshakeFailures: counter("frontcache.tls.handshake.failures", "{handshake}", "TLS handshakes that failed.", {
-    listener: ["grpc", "http"],
+    listener: ["grpc", "http", "s3"],
   }),
   tlsCertificateExpiry: gauge(
     "frontcache.tls.certificate.expiry",

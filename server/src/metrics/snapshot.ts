@@ -28,7 +28,7 @@ export interface MetricsSnapshot {
     readonly retries: number;
   };
   readonly fills: { readonly running: number; readonly waitingParts: number; readonly memoryBytes: number };
-  readonly connections: { readonly grpc: number; readonly http: number };
+  readonly connections: { readonly grpc: number; readonly http: number; readonly s3: number };
   readonly ring: { readonly members: number; readonly changes: number };
   readonly corruptions: number;
   readonly evictions: number;
@@ -78,6 +78,7 @@ export function snapshotOf(metrics: Metrics, hottest: HottestObjects, errors: Re
     connections: {
       grpc: families.connections.at({ listener: "grpc" }).value,
       http: families.connections.at({ listener: "http" }).value,
+      s3: families.connections.at({ listener: "s3" }).value,
     },
     ring: { members: families.ringMembers.at().value, changes: families.ringChanges.at().value },
     corruptions: families.corruptions.at().value,

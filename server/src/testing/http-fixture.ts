@@ -1,6 +1,7 @@
 import { HttpListener } from "../api/http/http-listener.js";
 import type { Page } from "../api/http/pages.js";
 import { Clients, noLimits } from "../api/limits/clients.js";
+import { type Addressing, PREFIXED } from "../api/s3/request-target.js";
 import { systemClock } from "../runtime/clock.js";
 import { silentLog } from "../runtime/log.js";
 import { ManualClock } from "./manual-clock.js";
@@ -22,8 +23,9 @@ export class HttpFixture implements AsyncDisposable {
   readonly pages = new Map<string, Page>();
   #listener!: HttpListener;
 
-  /** Opens the fixture; it serves immediately unless `starting`. */
-  static async open(options: { starting?: boolean } = {}): Promise<HttpFixture> {
+  /** Opens the fixture; it serves immediately unless `starting`. The default addressing is that of the HTTP listener. */
+  static async open(options: { starting?: boolean; addressing?: Addressing } = {}): Promise<HttpFixture> {
+    const { addressing = PREFIXED } = options;
     const fixture = new HttpFixture();
     fixture.cache.describesReads = true;
     // Headers have no milliseconds.
@@ -37,6 +39,8 @@ export class HttpFixture implements AsyncDisposable {
     };
     fixture.#listener = await HttpListener.open({
       listen: { host: "127.0.0.1", port: 0 },
+      name: addressing.form === "root" ? "s3" : "http",
+      addressing,
       drainMs: 10_000,
       notReadyReasons: () => fixture.notReadyReasons,
       pages: fixture.pages,

@@ -3,6 +3,7 @@ import { Duplex } from "node:stream";
 import { parseObjectUrl } from "@frontcache/proto";
 import {
   judge,
+  PREFIXED,
   parseConditions,
   parsePlainRequest,
   parseRange,
@@ -18,14 +19,14 @@ export const requestTargetTarget: FuzzTarget = {
   name: "request-target",
   tokens: ["/s3/", "/gs/", "%2F", "%00", "%", "%C3%A9", "%ff", "\xc3\xa9", "?versionId=", "&", "..", "//", "+", "http://x"],
   check(input) {
-    const target = resultOf(() => parseTarget(input), isBadInput)?.value;
-    if (target?.kind !== "object") return;
+    const target = resultOf(() => parseTarget(input, "host", PREFIXED), isBadInput)?.value;
+    if (target?.scope !== "object") return;
     const { url, scheme, bucket, key } = target.ref;
     promise(parseObjectUrl(url).key === key, "the URL names the same object");
     if (input.includes("?")) return;
     const escaped = `/${scheme === "s3" ? "s3" : "gs"}/${bucket}/${encodeURIComponent(key)}`;
-    const again = parseTarget(escaped);
-    promise(again.kind === "object" && again.ref.url === url, "escaping a key and reading it gives the key");
+    const again = parseTarget(escaped, "host", PREFIXED);
+    promise(again.scope === "object" && again.ref.url === url, "escaping a key and reading it gives the key");
   },
 };
 
@@ -123,7 +124,7 @@ export const plainRequestTarget: FuzzTarget = {
     '"',
   ],
   async check(input) {
-    const plain = parsePlainRequest(Buffer.from(input, "latin1"));
+    const plain = parsePlainRequest(Buffer.from(input, "latin1"), "prefixed");
     if (plain === undefined) return;
     const requests = await parsedByNode(Buffer.from(input, "latin1"));
     promise(requests.length === 1, "Node takes it for one request, too");

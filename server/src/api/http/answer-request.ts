@@ -1,17 +1,15 @@
-import { schemeOfPath } from "@frontcache/proto";
+import { CacheError, schemeOfPath } from "@frontcache/proto";
 import type { Cache } from "../../routing/cache.js";
-import { BucketAnswer } from "../s3/bucket-answer.js";
-import { type ErrorResponse, errorResponseOf, notImplemented, sendError } from "../s3/error-response.js";
-import { ObjectAnswer } from "../s3/object-answer.js";
-import { parseTarget, type RequestTarget } from "../s3/request-target.js";
+import { answerOperation } from "../s3/answer-operation.js";
+import { type ErrorResponse, errorResponseOf, sendError } from "../s3/error-response.js";
+import { recognize } from "../s3/operations.js";
+import { type Addressing, isHost, parseTarget, type RequestTarget, type S3Target } from "../s3/request-target.js";
 import type { HttpContext, Reply } from "./http-context.js";
 import { answerProbe, isProbe, type Pages } from "./pages.js";
 import { rejectUnauthenticated } from "./rejections.js";
 
 /** Maximum target. Keys have up to 1,024 bytes, or three times as many escaped; presigned URLs add about 2 KiB. */
 const MAX_TARGET_BYTES = 8 << 10;
-
-const MALFORMED = { status: 400, code: "BadRequest", errorCode: "INVALID_ARGUMENT" } as const;
 
 /** The current state of a listener. */
 export interface Serving {
@@ -23,74 +21,109 @@ export interface Serving {
 }
 
 /** Answers one request of any kind. Never throws. */
-export function answerRequest(context: HttpContext, serving: () => Serving): void {
-  const error = answerOrReject(context, serving);
-  if (error !== undefined) sendError(context, error, resourceOf(context.request.url ?? ""));
+export function answerRequest(context: HttpContext, addressing: Addressing, serving: () => Serving): void {
+  const error = answerOrReject(context, addressing, serving);
+  if (error !== undefined) sendError(context, error, resourceOf(context.request.url ?? "", addressing));
 }
 
 /** Returns `/bucket/key` or the path, as sent, without its query, which may contain signatures and tokens of presigned URLs. */
-function resourceOf(url: string): string {
+function resourceOf(url: string, { form }: Addressing): string {
   const path = url.replace(/^https?:\/\/[^/?]*/i, "").split("?", 1)[0]!;
-  const scheme = schemeOfPath(path);
+  const scheme = form === "root" ? undefined : schemeOfPath(path);
   return scheme === undefined ? path : path.slice(scheme.length + 1) || "/";
 }
 
-function answerOrReject(context: HttpContext, serving: () => Serving): ErrorResponse | undefined {
-  const { url = "", method, headers, httpVersion } = context.request;
-  if (!context.authentication.accepts(headers.authorization)) {
+function answerOrReject(context: HttpContext, addressing: Addressing, serving: () => Serving): ErrorResponse | undefined {
+  const { authentication, authenticationFailures, client, listener } = context;
+  const { url = "", method = "", headers } = context.request;
+  if (!authentication.accepts(headers.authorization)) {
     const error = rejectUnauthenticated(context, serving().pages);
     if (error !== undefined) {
-      context.authenticationFailures.failed(error.message, { listener: "http", client: context.client.address });
+      authenticationFailures.failed(error.message, { listener, client: client.address });
       return error;
     }
   }
-  if (headers.host === undefined && httpVersion === "1.1") return { ...MALFORMED, message: "HTTP/1.1 requires a Host header" };
-  if (headers.expect !== undefined && !/^100-continue$/i.test(headers.expect)) {
-    return {
-      status: 417,
-      code: "ExpectationFailed",
-      errorCode: "INVALID_ARGUMENT",
-      message: "only 100-continue can be expected",
-    };
-  }
-  if (url.length > MAX_TARGET_BYTES) {
-    const message = `the path is longer than ${MAX_TARGET_BYTES} bytes`;
-    return { status: 414, code: "URITooLong", errorCode: "INVALID_ARGUMENT", message };
-  }
+  const malformed = malformedHead(context);
+  if (malformed !== undefined) return malformed;
   let target: RequestTarget;
   try {
-    target = parseTarget(url);
+    target = parseTarget(url, headers.host, addressing);
   } catch (error) {
-    return { ...errorResponseOf(error), code: "InvalidURI" };
+    const { s3Code = "InvalidURI" } = CacheError.from(error);
+    return { ...errorResponseOf(error), code: s3Code };
   }
-  const isRead = method === "GET" || method === "HEAD";
-  if (target.kind === "path") {
-    if (!isRead) return nothingHere();
-    const { pages, notReadyReasons } = serving();
-    const page = pages.get(target.path);
-    if (page !== undefined) page(context.request, context.response);
-    else if (isProbe(target.path)) answerProbe(context.response, target.path, notReadyReasons);
-    else return nothingHere();
-    return undefined;
+  if (target.scope === "path") return answerPage(context, target.path, serving());
+  if (method !== "GET" && method !== "HEAD") return readOnly();
+  return answerS3(context, target, method, serving().cache);
+}
+
+/** The error of a request that no target can answer. */
+function malformedHead({ request }: HttpContext): ErrorResponse | undefined {
+  const { url = "", headers, httpVersion, rawHeaders } = request;
+  const { host, expect } = headers;
+  if (host === undefined ? httpVersion === "1.1" : !isHost(host) || (rawHeaders !== undefined && hasTwoHosts(rawHeaders))) {
+    return invalid("InvalidHostHeader", "a request has one Host header, of the form host or host:port");
   }
-  const error = isRead ? notServed(target) : readOnly();
-  if (error !== undefined || target.kind === "buckets") return error;
-  const { cache } = serving();
-  if (cache === undefined) return starting(context.response);
-  if (target.kind === "bucket") new BucketAnswer(context, cache, target.ref, target.query).run();
-  else new ObjectAnswer(context, cache, target.ref).run();
+  if (expect !== undefined && !/^100-continue$/i.test(expect)) {
+    return { ...invalid("ExpectationFailed", "only 100-continue can be expected"), status: 417 };
+  }
+  if (url.length <= MAX_TARGET_BYTES) return undefined;
+  return { ...invalid("URITooLong", `the path is longer than ${MAX_TARGET_BYTES} bytes`), status: 414 };
+}
+
+/** Node ignores all but the first one. `rawHeaders` alternates names and values. */
+function hasTwoHosts(rawHeaders: readonly string[]): boolean {
+  let hosts = 0;
+  for (let at = 0; at < rawHeaders.length; at += 2) {
+    const name = rawHeaders[at]!;
+    if (name.length === 4 && name.toLowerCase() === "host") hosts++;
+  }
+  return hosts > 1;
+}
+
+function answerPage(
+  { request, response }: HttpContext,
+  path: string,
+  { pages, notReadyReasons }: Serving,
+): ErrorResponse | undefined {
+  if (request.method !== "GET" && request.method !== "HEAD") return nothingHere();
+  const page = pages.get(path);
+  if (page !== undefined) page(request, response);
+  else if (isProbe(path)) answerProbe(response, path, notReadyReasons);
+  else return nothingHere();
   return undefined;
 }
 
-/** Returns the error for an S3 operation that this cache does not support. */
-function notServed(target: RequestTarget): ErrorResponse | undefined {
-  if (target.kind === "buckets") return notImplemented("the list of buckets");
-  return target.kind === "object" && target.subresource !== undefined ? notImplemented(target.subresource) : undefined;
+function answerS3(context: HttpContext, target: S3Target, method: string, cache: Cache | undefined): ErrorResponse | undefined {
+  const recognized = recognize(method, target.scope, target.query);
+  switch (recognized.kind) {
+    case "unknown":
+      return {
+        status: 501,
+        code: "NotImplemented",
+        errorCode: "INVALID_ARGUMENT",
+        message: `the sub-resource ${recognized.subresource} is not known: ask the object store itself`,
+      };
+    case "conflict":
+      return invalid("InvalidArgument", `Conflicting query string parameters: ${recognized.subresources.join(", ")}`);
+    case "method":
+      return notAllowed(`${method} is not allowed against this resource`, recognized.allowed);
+    case "operation":
+      if (cache === undefined) return starting(context.response);
+      return answerOperation(context, cache, recognized.operation, target);
+  }
+}
+
+function invalid(code: string, message: string): ErrorResponse {
+  return { status: 400, code, errorCode: "INVALID_ARGUMENT", message };
 }
 
 function readOnly(): ErrorResponse {
-  const message = "this is a cache for reading: write to the object store itself";
-  return { status: 405, code: "MethodNotAllowed", errorCode: "INVALID_ARGUMENT", message, headers: ["Allow", "GET, HEAD"] };
+  return notAllowed("this is a cache for reading: write to the object store itself", ["GET", "HEAD"]);
+}
+
+function notAllowed(message: string, allowed: readonly string[]): ErrorResponse {
+  return { ...invalid("MethodNotAllowed", message), status: 405, headers: ["Allow", allowed.join(", ")] };
 }
 
 function nothingHere(): ErrorResponse {

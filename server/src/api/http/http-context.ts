@@ -2,7 +2,7 @@ import type { IncomingHttpHeaders } from "node:http";
 import type { Clock } from "../../runtime/clock.js";
 import type { Log } from "../../runtime/log.js";
 import type { ConnectionAuthentication } from "../../security/connection-authentication.js";
-import type { FailureCount } from "../../security/failure-count.js";
+import type { FailureCount, ListenerName } from "../../security/failure-count.js";
 import type { Principal } from "../../security/principal.js";
 import type { Client } from "../limits/clients.js";
 import type { Sink } from "../sending/sending.js";
@@ -13,6 +13,8 @@ export interface Request {
   readonly url?: string | undefined;
   readonly httpVersion: string;
   readonly headers: IncomingHttpHeaders;
+  /** Names and values in turn, as sent. Absent: no header appears twice. */
+  readonly rawHeaders?: readonly string[];
   /** It came in the form of frontcache's own clients and members. */
   readonly isPlain?: boolean;
 }
@@ -27,6 +29,9 @@ export interface Reply extends Sink {
   on(event: "close", listener: () => void): unknown;
 }
 
+/** The listeners that speak HTTP/1.1. */
+export type HttpListenerName = Exclude<ListenerName, "grpc">;
+
 /** A request, its response, and the collaborators for answering it. */
 export interface HttpContext {
   readonly request: Request;
@@ -36,6 +41,8 @@ export interface HttpContext {
   /** Authenticates the client. Unauthenticated clients get only answers to probes. */
   readonly authentication: Pick<ConnectionAuthentication, "accepts" | "tokenSuffices">;
   readonly authenticationFailures: FailureCount;
+  /** The listener that received the request. */
+  readonly listener: HttpListenerName;
   /** Counts requests that only members may send, from other callers. */
   readonly refusals: FailureCount;
   /** The principal of the request. */

@@ -6,6 +6,7 @@ import { HttpFixture, NOTHING_LEFT } from "../../testing/http-fixture.js";
 import { noSecurity } from "../../testing/no-security.js";
 import type { RawClient } from "../../testing/raw-client.js";
 import { Clients, noLimits } from "../limits/clients.js";
+import { PREFIXED } from "../s3/request-target.js";
 import { textPage } from "./pages.js";
 
 let fixture: HttpFixture;
@@ -59,16 +60,26 @@ describe("the HTTP listener", () => {
     expect(await client.answer()).toMatchObject({ status: 405, headers: { connection: "close" } });
   });
 
+  it.each(["/s3", "/s3/", "/gs/?list-type=2", "/s3/bucket/object?tagging", "/s3/bucket/object?annotation"])(
+    "answers %s with 501 NotImplemented",
+    async (target) => {
+      const { status, body } = await client.get(target);
+      expect([status, /<Code>(\w+)</.exec(body.toString())?.[1]]).toEqual([501, "NotImplemented"]);
+    },
+  );
+
   it.each([
-    "/s3",
-    "/s3/",
-    "/gs/?list-type=2",
-    "/s3/bucket/object?tagging",
-    "/s3/bucket/object?partNumber=1",
-    "/gs/bucket/object?response-content-type=text%2Fplain",
-  ])("answers %s with 501 NotImplemented", async (target) => {
-    for (const answer of [await client.get(target), await client.head(target)]) expect(answer.status).toBe(501);
-    expect((await client.get(target)).body.toString()).toContain("<Code>NotImplemented</Code>");
+    ["GET", "/s3/bucket/object?restore", "POST"],
+    ["HEAD", "/s3/bucket/object?acl", "GET, PUT"],
+    ["HEAD", "/s3", "GET"],
+  ])("answers %s of %s with 405 and the methods that S3 has for it", async (method, target, allow) => {
+    client.request(method, target);
+    expect(await client.answer(method !== "HEAD")).toMatchObject({ status: 405, headers: { allow } });
+  });
+
+  it("answers two sub-resources with 400 InvalidArgument", async () => {
+    const { status, body } = await client.get("/s3/bucket/object?acl&tagging");
+    expect([status, body.toString()]).toEqual([400, expect.stringContaining("<Code>InvalidArgument</Code>")]);
   });
 
   it.each(["", "?prefix=a", "?acl", "?versions&list-type=2", "?uploads", "/?policyStatus="])(
@@ -156,16 +167,16 @@ describe("the HTTP listener", () => {
   });
 
   it.each([
-    "/s3/bucket/%zz",
-    "/s3/bucket/%FF",
-    "/s3/b/key",
-    "/s3/b",
-    "/gs/buck%65t/?list-type=2",
-    `/s3/bucket/${"k".repeat(1025)}`,
-  ])("returns 400 for the malformed path %s", async (target) => {
+    ["/s3/bucket/%zz", "InvalidURI"],
+    ["/s3/bucket/%FF", "InvalidURI"],
+    ["/s3/b/key", "InvalidBucketName"],
+    ["/s3/b", "InvalidBucketName"],
+    ["/gs/buck%65t/?list-type=2", "InvalidBucketName"],
+    [`/s3/bucket/${"k".repeat(1025)}`, "KeyTooLongError"],
+  ])("returns 400 for the malformed path %s, with S3's code %s", async (target, code) => {
     const { status, body } = await client.get(target);
     expect(status).toBe(400);
-    expect(body.toString()).toContain("<Code>InvalidURI</Code>");
+    expect(body.toString()).toContain(`<Code>${code}</Code>`);
   });
 
   it("limits the length of a path", async () => {
@@ -296,6 +307,8 @@ describe("closing the HTTP listener", () => {
     const { HttpListener } = await import("./http-listener.js");
     const { clock } = fixture;
     const options = {
+      name: "http" as const,
+      addressing: PREFIXED,
       drainMs: 1,
       notReadyReasons: () => [],
       pages: new Map(),

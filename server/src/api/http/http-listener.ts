@@ -13,9 +13,10 @@ import type { Security, TlsSecurity } from "../../security/member-security.js";
 import type { Clients } from "../limits/clients.js";
 import { ListeningPort } from "../listening-port.js";
 import { nextRequestId } from "../request-id.js";
+import type { Addressing } from "../s3/request-target.js";
 import { answerRequest, type Serving } from "./answer-request.js";
 import { Connection } from "./connection.js";
-import type { Reply, Request } from "./http-context.js";
+import type { HttpListenerName, Reply, Request } from "./http-context.js";
 import type { Pages } from "./pages.js";
 import { PlainLane } from "./plain-lane.js";
 import { rejectMalformed } from "./rejections.js";
@@ -34,6 +35,9 @@ const limits = {
 
 export interface HttpListenerOptions {
   readonly listen: HostPort;
+  /** The listener's name in metrics and log lines. */
+  readonly name: HttpListenerName;
+  readonly addressing: Addressing;
   /** Maximum time for running responses to finish when the listener closes, milliseconds. */
   readonly drainMs: number;
   /** Returns reasons why the member is not ready, one line each, other than start and shutdown. */
@@ -47,8 +51,8 @@ export interface HttpListenerOptions {
 }
 
 /**
- * A member's HTTP port: objects in the form of S3, and Kubernetes probes. It is opened first and answers 503 until it
- * gets a cache.
+ * A port of a member that speaks HTTP/1.1: the HTTP listener, or the S3 endpoint at the root. It is opened first and answers 503 until
+ * it gets a cache.
  */
 export class HttpListener {
   readonly #options: HttpListenerOptions;
@@ -67,7 +71,7 @@ export class HttpListener {
     this.#options = options;
     const { tls } = options.security;
     this.authenticationFailures = new FailureCount(options.clock, options.log, "authentication-failed", "authentication failed");
-    this.#server = createListener(tls, {
+    this.#server = createListener(tls, options.name, {
       maxHeaderSize: limits.headBytes,
       headersTimeout: limits.headTimeoutMs,
       requestTimeout: limits.requestTimeoutMs,
@@ -147,7 +151,7 @@ export class HttpListener {
 
   #accept(socket: Socket, handOver: () => void): void {
     if (socket.destroyed) return;
-    const { security, clients } = this.#options;
+    const { security, clients, name, addressing } = this.#options;
     const { refusals } = security.members;
     const authentication = new ConnectionAuthentication(security, peerOf(socket));
     const connection = new Connection(socket, authentication, clients.of(socket.remoteAddress));
@@ -157,6 +161,7 @@ export class HttpListener {
       socket,
       connection,
       clock: this.#options.clock,
+      form: addressing.form,
       firstBytesTimeoutMs: limits.headTimeoutMs,
       idleTimeoutMs: limits.stalledMs,
       answer: (request, reply) => this.#answer(request, reply, connection),
@@ -169,7 +174,7 @@ export class HttpListener {
             authentication.proved(proof);
             then(rest);
           },
-          onFailed: ({ message }) => refusals.failed(message, { listener: "http", client: connection.client.address }),
+          onFailed: ({ message }) => refusals.failed(message, { listener: name, client: connection.client.address }),
         });
       },
       handOver,
@@ -182,13 +187,14 @@ export class HttpListener {
   };
 
   #answer(request: Request, response: Reply, { signal, whenClosed, authentication, client }: Connection): void {
-    const { clock, log, security } = this.#options;
-    const by = { principal: authentication.principal, client, encrypted: security.tls !== undefined };
+    const { clock, log, security, name, addressing } = this.#options;
+    const by = { listener: name, principal: authentication.principal, client, encrypted: security.tls !== undefined };
     const { authenticationFailures } = this;
     const { refusals } = security.members;
     const requestId = nextRequestId();
     answerRequest(
       { request, requestId, response, authentication, authenticationFailures, refusals, ...by, signal, whenClosed, clock, log },
+      addressing,
       this.#serving,
     );
   }
@@ -214,11 +220,11 @@ export class HttpListener {
  * Creates Node's HTTP server, with TLS if configured. Connections without a trusted certificate are accepted, to answer with the
  * reason and for the probes of Kubernetes, which have no certificate.
  */
-function createListener(tls: TlsSecurity | undefined, options: ServerOptions): Server {
+function createListener(tls: TlsSecurity | undefined, name: HttpListenerName, options: ServerOptions): Server {
   if (tls === undefined) return createServer(options);
   const trust = { requestCert: tls.mutual, rejectUnauthorized: false };
   const server = createTlsServer({ ...options, ...tls.current, ...trust, handshakeTimeout: limits.headTimeoutMs });
-  tls.handshakes.watch(server, "http");
+  tls.handshakes.watch(server, name);
   tls.onChange((certificates) => server.setSecureContext(certificates));
   return server;
 }

@@ -127,7 +127,16 @@ describe("the plain lane", () => {
       new Clients(noLimits, systemClock).of(),
     );
     const times = { firstBytesTimeoutMs: 10, idleTimeoutMs: 100 };
-    new PlainLane({ socket: fake, connection, clock: new ManualClock(), ...times, answer() {}, prove() {}, handOver() {} });
+    new PlainLane({
+      socket: fake,
+      connection,
+      clock: new ManualClock(),
+      form: "prefixed",
+      ...times,
+      answer() {},
+      prove() {},
+      handOver() {},
+    });
     expect(socket.timeouts).toEqual([10]);
     socket.emit("data", Buffer.from("GET /s3/b/k HTTP/1.1\r\nHost: m\r\nRange: bytes=0-0\r\n\r\n"));
     expect([socket.timeouts, socket.destroyed]).toEqual([[10, 100], 0]);

@@ -1,6 +1,7 @@
 import type { Socket } from "node:net";
 import { ListenerHandshake } from "@frontcache/client/members";
 import type { Clock } from "../../runtime/clock.js";
+import type { Addressing } from "../s3/request-target.js";
 import type { Connection } from "./connection.js";
 import type { Reply, Request } from "./http-context.js";
 import { PlainReply } from "./plain-reply.js";
@@ -13,6 +14,8 @@ export interface PlainLaneOptions {
   readonly socket: Socket;
   readonly connection: Connection;
   readonly clock: Clock;
+  /** Where the listener expects the bucket in a path. */
+  readonly form: Addressing["form"];
   /** Timeout of the first bytes of a new connection. */
   readonly firstBytesTimeoutMs: number;
   /** Timeout of a connection without progress after that. */
@@ -51,14 +54,14 @@ export class PlainLane {
   }
 
   readonly #onData = (bytes: Buffer): void => {
-    const { socket, connection, idleTimeoutMs } = this.#options;
+    const { socket, connection, form, idleTimeoutMs } = this.#options;
     if (connection.running) {
       this.#behind.push(bytes);
       this.#behindBytes += bytes.length;
       if (this.#behindBytes > MAX_BEHIND_BYTES) socket.destroy();
       return;
     }
-    const request = parsePlainRequest(bytes);
+    const request = parsePlainRequest(bytes, form);
     if (request === undefined) {
       if (!this.#begun && ListenerHandshake.begins(bytes)) this.#prove(bytes);
       else this.#handOver(bytes);

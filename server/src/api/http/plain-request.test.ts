@@ -3,7 +3,7 @@ import { parsePlainRequest } from "./plain-request.js";
 
 const PLAIN = "GET /s3/bucket/a%20key HTTP/1.1\r\nHost: member-0.cache:8081\r\nRange: bytes=10-19\r\n";
 
-const parse = (text: string) => parsePlainRequest(Buffer.from(text, "latin1"));
+const parse = (text: string) => parsePlainRequest(Buffer.from(text, "latin1"), "prefixed");
 
 describe("a plain request", () => {
   it("is a GET of a range with or without a version", () => {
@@ -14,6 +14,15 @@ describe("a plain request", () => {
       headers: { ...headers, "if-match": '"v1"' },
     });
     expect(parse("GET /gs/b/k HTTP/1.1\r\nHost: [::1]:80\r\nRange: bytes=0-0\r\n\r\n")).toMatchObject({ url: "/gs/b/k" });
+  });
+
+  it("has any path at the root of an S3 endpoint", () => {
+    const text = "GET /bucket/a%20key HTTP/1.1\r\nHost: bucket.s3.local\r\nRange: bytes=0-9\r\n\r\n";
+    expect(parse(text)).toBeUndefined();
+    expect(parsePlainRequest(Buffer.from(text), "root")).toMatchObject({ url: "/bucket/a%20key" });
+    for (const target of ["/key?versionId=1", "/a#b", "*", "http://h/a"]) {
+      expect(parsePlainRequest(Buffer.from(text.replace("/bucket/a%20key", target)), "root")).toBeUndefined();
+    }
   });
 
   it("may end with the headers between members", () => {

@@ -6,6 +6,7 @@ import {
   SCHEME_PATTERN,
   TIMEOUT_HEADER,
 } from "@frontcache/proto";
+import type { Addressing } from "../s3/request-target.js";
 
 /** A request in the fixed form of frontcache's clients. */
 export interface PlainRequest {
@@ -31,20 +32,26 @@ type Writable<T> = { -readonly [K in keyof T]: T[K] };
 const MAX_BYTES = 4 << 10;
 
 /** No query, and few headers, always in this order; hosts as in URLs. The last headers are those between members. */
-const FORM = new RegExp(
-  [
-    `^GET (/(?:${SCHEME_PATTERN})/[!"$->@-~]+) HTTP/1\\.1`,
-    "Host: ([A-Za-z0-9._:[\\]-]{1,255})",
-    "Range: (bytes=\\d{1,15}-\\d{1,15})",
-    "(?:If-Match: ([!-~]+)\r\n)?(?:Authorization: (Bearer [!-~]+)\r\n)?" +
-      `(${FORWARDED_HEADER}: 1\r\n)?(${CACHED_ONLY_HEADER}: 1\r\n)?(${OPEN_ENDED_HEADER}: 1\r\n)?(${REPEATED_HEADER}: 1\r\n)?(?:${TIMEOUT_HEADER}: (\\d{1,9})\r\n)?\r\n$`,
-  ].join("\r\n"),
-);
+const formWith = (path: string): RegExp =>
+  new RegExp(
+    [
+      `^GET (${path}) HTTP/1\\.1`,
+      "Host: ([A-Za-z0-9._:[\\]-]{1,255})",
+      "Range: (bytes=\\d{1,15}-\\d{1,15})",
+      "(?:If-Match: ([!-~]+)\r\n)?(?:Authorization: (Bearer [!-~]+)\r\n)?" +
+        `(${FORWARDED_HEADER}: 1\r\n)?(${CACHED_ONLY_HEADER}: 1\r\n)?(${OPEN_ENDED_HEADER}: 1\r\n)?(${REPEATED_HEADER}: 1\r\n)?(?:${TIMEOUT_HEADER}: (\\d{1,9})\r\n)?\r\n$`,
+    ].join("\r\n"),
+  );
 
-/** Parses bytes that are exactly one request in the fixed form; undefined for anything else, even if it is valid HTTP. */
-export function parsePlainRequest(bytes: Buffer): PlainRequest | undefined {
+const FORMS = { prefixed: formWith(`/(?:${SCHEME_PATTERN})/[!"$->@-~]+`), root: formWith(`/[!"$->@-~]+`) } as const;
+
+/**
+ * Parses bytes that are exactly one request in the fixed form; undefined for anything else, even if it is valid HTTP. `form` is the
+ * listener's form of paths.
+ */
+export function parsePlainRequest(bytes: Buffer, form: Addressing["form"]): PlainRequest | undefined {
   if (bytes.length > MAX_BYTES) return undefined;
-  const match = FORM.exec(bytes.toString("latin1"));
+  const match = FORMS[form].exec(bytes.toString("latin1"));
   if (match === null) return undefined;
   const [, url, host, range, ifMatch, authorization, forwarded, cachedOnly, openEnded, repeated, timeout] = match;
   const headers: Writable<PlainRequest["headers"]> = { host: host!, range: range! };

@@ -14,6 +14,9 @@ const UNAUTHENTICATED: ErrorResponse = {
   headers: ["WWW-Authenticate", "Bearer"],
 };
 
+/** S3's answer. Its clients take 401 for a defect of the server. */
+const DENIED: ErrorResponse = { ...UNAUTHENTICATED, status: 403, headers: [] };
+
 /** Makes a browser ask its user for a password. */
 const PASSWORD_REQUESTED: ErrorResponse = {
   ...UNAUTHENTICATED,
@@ -27,9 +30,10 @@ const PASSWORD_REQUESTED: ErrorResponse = {
  * object, so passwords give no access to objects.
  */
 export function rejectUnauthenticated(
-  { request, authentication }: Pick<HttpContext, "request" | "authentication">,
+  { request, authentication, listener }: Pick<HttpContext, "request" | "authentication" | "listener">,
   pages: Pages,
 ): ErrorResponse | undefined {
+  if (listener === "s3") return DENIED;
   const path = (request.url ?? "").split("?", 1)[0]!;
   if (isProbe(path)) return undefined;
   if (!pages.has(path) || !authentication.tokenSuffices) return UNAUTHENTICATED;

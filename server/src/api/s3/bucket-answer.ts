@@ -1,26 +1,27 @@
-import type { BucketRef } from "@frontcache/proto";
 import type { BucketInfo } from "../../origin/origin.js";
 import type { Cache } from "../../routing/cache.js";
 import { callStatus } from "../call-status.js";
 import type { HttpContext } from "../http/http-context.js";
-import { type ListRequest, parseBucketQuery } from "./bucket-query.js";
-import { type ErrorResponse, errorResponseOf, notImplemented, REQUEST_ID_HEADER, sendError } from "./error-response.js";
+import { type ListRequest, parseListQuery } from "./bucket-query.js";
+import { type ErrorResponse, errorResponseOf, REQUEST_ID_HEADER, sendError } from "./error-response.js";
 import { listingXml, locationXml } from "./listing-xml.js";
+import type { Operation } from "./operations.js";
+import type { BucketTarget } from "./request-target.js";
 
 /** The answer to one GET or HEAD of a bucket, passed on to the origin: tools that list before they read work so. */
 export class BucketAnswer {
   readonly #context: HttpContext;
   readonly #cache: Cache;
-  readonly #ref: BucketRef;
-  readonly #query: string;
+  readonly #target: BucketTarget;
+  readonly #operation: Operation;
 
   #over = false;
 
-  constructor(context: HttpContext, cache: Cache, ref: BucketRef, query: string) {
+  constructor(context: HttpContext, cache: Cache, target: BucketTarget, operation: Operation) {
     this.#context = context;
     this.#cache = cache;
-    this.#ref = ref;
-    this.#query = query;
+    this.#target = target;
+    this.#operation = operation;
     context.whenClosed(() => {
       this.#over = true;
     });
@@ -32,19 +33,15 @@ export class BucketAnswer {
   }
 
   async #answer(): Promise<void> {
-    if (this.#context.request.method === "HEAD") {
-      await this.#statBucket();
-      return this.#end("");
-    }
-    const requested = parseBucketQuery(this.#ref, this.#query);
-    if (requested.kind === "other") return this.#sendError(notImplemented(requested.what));
-    if (requested.kind === "list") return this.#end(await this.#list(requested));
-    this.#end(locationXml(await this.#statBucket()));
+    const { ref, query } = this.#target;
+    if (this.#operation === "ListObjectsV2") return this.#end(await this.#list(parseListQuery(ref, query)));
+    const info = await this.#statBucket();
+    this.#end(this.#operation === "HeadBucket" ? "" : locationXml(info));
   }
 
   #statBucket(): Promise<BucketInfo> {
     const { principal, signal } = this.#context;
-    return this.#cache.ask({ kind: "statBucket", ref: this.#ref, principal, signal });
+    return this.#cache.ask({ kind: "statBucket", ref: this.#target.ref, principal, signal });
   }
 
   async #list(requested: ListRequest): Promise<string> {
@@ -75,7 +72,7 @@ export class BucketAnswer {
     if (this.#over) return;
     const { request, requestId, client, log } = this.#context;
     const { details } = callStatus(error, `${request.method} bucket`, log, {
-      url: this.#ref.url,
+      url: this.#target.ref.url,
       requestId,
       client: client.address,
     });
@@ -84,6 +81,6 @@ export class BucketAnswer {
   }
 
   #sendError(refusal: ErrorResponse): void {
-    sendError(this.#context, refusal, `/${this.#ref.bucket}`);
+    sendError(this.#context, refusal, `/${this.#target.ref.bucket}`);
   }
 }

@@ -1,17 +1,9 @@
 import { type BucketRef, CacheError, type PrefixRef } from "@frontcache/proto";
 import type { ListPage } from "../../origin/origin.js";
-import { decodeOnce } from "./request-target.js";
-
-/** What a GET of a bucket asks for. */
-export type BucketRequest =
-  | ListRequest
-  | { readonly kind: "location" }
-  /** An operation of S3 that is not served. */
-  | { readonly kind: "other"; readonly what: string };
+import type { Query } from "./query.js";
 
 /** A page of ListObjectsV2. */
 export interface ListRequest {
-  readonly kind: "list";
   readonly ref: PrefixRef;
   /** `maxKeys` may be 0, for which the store need not be asked. */
   readonly page: ListPage;
@@ -22,29 +14,10 @@ export interface ListRequest {
 /** S3's own bound; who asks for more gets so many. */
 const MAX_KEYS = 1_000;
 
-/** What S3 answers to a GET of a bucket with this in the query is no list of objects. */
-const SUBRESOURCE =
-  /^(accelerate|acl|analytics|cors|encryption|intelligent-tiering|inventory|lifecycle|logging|metadata[A-Za-z]*|metrics|notification|object-lock|ownershipControls|policy|policyStatus|publicAccessBlock|replication|requestPayment|session|tagging|uploads|versioning|versions|website)$/;
-
-/** Reads a bucket's query. Of what is said twice the first counts, and what S3 doesn't know says nothing. Throws INVALID_ARGUMENT. */
-export function parseBucketQuery(bucket: BucketRef, query: string): BucketRequest {
-  const parameters = new Map<string, string>();
-  for (const part of query.split("&")) {
-    const [, name = "", value = ""] = /^([^=]*)=?(.*)$/s.exec(part)!;
-    if (SUBRESOURCE.test(name)) return { kind: "other", what: name };
-    if (!parameters.has(name)) parameters.set(name, value);
-  }
-  if (parameters.has("location")) return { kind: "location" };
-  const type = parameters.get("list-type");
-  if (type === undefined) return { kind: "other", what: "the first form of listing, which has no list-type=2," };
-  if (type !== "2") throw wrong("list-type", "2");
-  return listRequest(bucket, (name) => {
-    const written = parameters.get(name);
-    return written === undefined ? undefined : decodeOnce(written.replaceAll("+", " "), "query");
-  });
-}
-
-function listRequest(bucket: BucketRef, parameter: (name: string) => string | undefined): ListRequest {
+/** Parses the query of ListObjectsV2. Throws INVALID_ARGUMENT. */
+export function parseListQuery(bucket: BucketRef, query: Query): ListRequest {
+  const parameter = (name: string) => query.get(name);
+  if (parameter("list-type") !== "2") throw wrong("list-type", "2");
   const encoding = parameter("encoding-type") ?? "";
   if (encoding !== "" && encoding !== "url") throw wrong("encoding-type", "url");
   const maxKeys = parameter("max-keys") || String(MAX_KEYS);
@@ -54,7 +27,6 @@ function listRequest(bucket: BucketRef, parameter: (name: string) => string | un
   const startAfter = parameter("start-after") || undefined;
   const prefix = parameter("prefix") ?? "";
   return {
-    kind: "list",
     ref: { ...bucket, url: `${bucket.scheme}://${bucket.bucket}/${prefix}`, prefix },
     page: {
       delimiter: parameter("delimiter") ?? "",

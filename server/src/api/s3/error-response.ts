@@ -1,4 +1,4 @@
-import { CacheError, ERROR_HEADER, type ErrorCode, type ErrorKind, errorTable, TRIED_HEADER } from "@frontcache/proto";
+import { CacheError, ERROR_HEADER, type ErrorCode, type ErrorKind, errorTable, s3Codes, TRIED_HEADER } from "@frontcache/proto";
 import type { HttpContext, Reply } from "../http/http-context.js";
 import { boundedXml, XML_HEADER } from "./xml.js";
 
@@ -19,8 +19,9 @@ export interface ErrorResponse {
 
 /** Never throws: whatever was thrown as an error response. */
 export function errorResponseOf(error: unknown): ErrorResponse {
-  const { code, message, isOriginTried } = CacheError.from(error);
+  const { code, message, isOriginTried, s3Code } = CacheError.from(error);
   const { http, s3, s3Http = http }: ErrorKind = errorTable[code];
+  if (s3Code !== undefined) return { status: s3Codes[s3Code], code: s3Code, errorCode: code, message, isOriginTried };
   return { status: s3Http, code: s3, errorCode: code, message, isOriginTried };
 }
 

@@ -29,6 +29,7 @@ import {
   pushCacheHeaders,
 } from "./object-headers.js";
 import { parseRange, type RequestedRange, type Span, spanOf } from "./range-header.js";
+import type { ObjectTarget } from "./request-target.js";
 
 /** Request header by which clients of S3 ask for the checksums of an object. The only value is ENABLED. */
 const CHECKSUM_MODE_HEADER = "x-amz-checksum-mode";
@@ -75,7 +76,7 @@ export class ObjectAnswer {
   /** It counts as a running read. */
   #isCounted = false;
 
-  constructor(context: HttpContext, cache: Cache, ref: ObjectRef) {
+  constructor(context: HttpContext, cache: Cache, { ref }: ObjectTarget) {
     this.#context = context;
     this.#cache = cache;
     this.#ref = ref;
@@ -124,9 +125,9 @@ export class ObjectAnswer {
 
   /** Whether a header is set that is ignored unless a member sends it. */
   #isSetByMember(header: string): boolean {
-    const { request, principal, client, refusals } = this.#context;
+    const { request, principal, listener, client, refusals } = this.#context;
     if (request.headers[header] !== "1") return false;
-    return isMembersRequest({ what: header, principal, listener: "http", client: client.address }, refusals);
+    return isMembersRequest({ what: header, principal, listener, client: client.address }, refusals);
   }
 
   /** Asks for the object's record, then answers without bytes or reads them. */

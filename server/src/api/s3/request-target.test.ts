@@ -1,9 +1,16 @@
 import { describe, expect, it } from "vitest";
-import { parseTarget } from "./request-target.js";
+import { type Addressing, isHost, PREFIXED, parseTarget as parse, type RequestTarget } from "./request-target.js";
+
+function parseTarget(target: string): RequestTarget {
+  return parse(target, "member:8081", PREFIXED);
+}
 
 function urlOf(target: string): string {
-  const parsed = parseTarget(target);
-  return parsed.kind === "object" ? parsed.ref.url : parsed.kind;
+  return nameOf(parseTarget(target));
+}
+
+function nameOf(parsed: RequestTarget): string {
+  return parsed.scope === "object" || parsed.scope === "bucket" ? parsed.ref.url : parsed.scope;
 }
 
 describe("the target of a request", () => {
@@ -14,7 +21,8 @@ describe("the target of a request", () => {
     ["/s3/bucket//a//b/", "s3://bucket//a//b/"],
     ["/s3/bucket/../x/./y", "s3://bucket/../x/./y"],
     ["/s3/bucket/a%2Fb%2f..%2Fc", "s3://bucket/a/b/../c"],
-    ["/s3/bucket/a+b%2Bc", "s3://bucket/a+b+c"],
+    ["/s3/bucket/a+b%2Bc", "s3://bucket/a b+c"],
+    ["/gs/bucket/a+b%2Bc", "gs://bucket/a+b+c"],
     ["/s3/bucket/%20a%25b%2525", "s3://bucket/ a%b%25"],
     ["/s3/bucket/%C3%A9%F0%9F%90%98", "s3://bucket/é🐘"],
     ["/s3/bucket/\u00c3\u00a9", "s3://bucket/é"],
@@ -48,17 +56,17 @@ describe("the target of a request", () => {
   });
 
   it.each([
-    ["/s3/bucket", "s3", ""],
-    ["/gs/bucket/", "gs", ""],
-    ["/s3/bucket?list-type=2&prefix=/a?b/", "s3", "list-type=2&prefix=/a?b/"],
-    ["/s3/bucket/?location", "s3", "location"],
-  ])("%s is about a bucket", (target, scheme, query) => {
+    ["/s3/bucket", "s3"],
+    ["/gs/bucket/", "gs"],
+    ["/s3/bucket?list-type=2&prefix=/a?b/", "s3"],
+    ["/s3/bucket/?location", "s3"],
+  ])("%s is about a bucket", (target, scheme) => {
     const ref = { url: `${scheme}://bucket`, scheme, bucket: "bucket" };
-    expect(parseTarget(target)).toEqual({ kind: "bucket", ref, query });
+    expect(parseTarget(target)).toMatchObject({ scope: "bucket", ref });
   });
 
   it.each(["/s3", "/s3/", "/gs/", "/s3?x-id=ListBuckets"])("%s is about all buckets", (target) => {
-    expect(parseTarget(target)).toEqual({ kind: "buckets" });
+    expect(parseTarget(target)).toMatchObject({ scope: "service", scheme: target.slice(1, 3) });
   });
 
   it.each([
@@ -71,19 +79,68 @@ describe("the target of a request", () => {
     ["http://member", ""],
     ["", ""],
   ])("%j is another path", (target, path) => {
-    expect(parseTarget(target)).toEqual({ kind: "path", path });
+    expect(parseTarget(target)).toEqual({ scope: "path", path });
+  });
+});
+
+describe("a target at the root", () => {
+  const root: Addressing = { form: "root", domains: ["s3.local", "eu.s3.local", "localhost"] };
+  const at = (host: string, target: string): string => nameOf(parse(target, host, root));
+
+  it.each([
+    ["/", "service"],
+    ["/?x-id=ListBuckets", "service"],
+    ["/bucket", "s3://bucket"],
+    ["/bucket/?location", "s3://bucket"],
+    ["/bucket/key", "s3://bucket/key"],
+    ["/bucket/a//../b%2Fc", "s3://bucket/a//../b/c"],
+    ["/livez/x", "s3://livez/x"],
+    ["http://10.0.0.1:9000/bucket/key", "s3://bucket/key"],
+    ["http://bucket.s3.local:9000/key?x-id=GetObject", "s3://bucket/key"],
+    ["http://bucket.s3.local", "s3://bucket"],
+  ])("%s names %s", (target, name) => {
+    for (const host of ["10.0.0.1:9000", "[::1]:9000", "s3.local", "S3.LOCAL:80", "", "member"])
+      expect(at(host, target)).toBe(name);
+  });
+
+  it.each([
+    ["bucket.s3.local", "s3://bucket/a/b"],
+    ["bucket.s3.local:9000", "s3://bucket/a/b"],
+    ["BUCKET.S3.local", "s3://bucket/a/b"],
+    ["my.bucket.s3.local", "s3://my.bucket/a/b"],
+    ["bucket.eu.s3.local", "s3://bucket/a/b"],
+    ["bucket.localhost:9000", "s3://bucket/a/b"],
+    ["eu.s3.local", "s3://abc/a/b"],
+    ["xs3.local", "s3://abc/a/b"],
+  ])("takes the bucket from the host %s", (host, name) => {
+    expect(at(host, name.startsWith("s3://abc/") ? "/abc/a/b" : "/a/b")).toBe(name);
+  });
+
+  it("names a bucket by its virtual host and an empty path", () => {
+    expect(at("bucket.s3.local", "/?list-type=2")).toBe("s3://bucket");
+    expect(() => at("b.s3.local", "/key")).toThrow(/has no valid bucket/);
+  });
+
+  it.each(["*", "member:80", "", "ftp://x/bucket/key"])("%j names nothing", (target) => {
+    expect(at("member", target)).toBe("path");
+  });
+});
+
+describe("a Host header", () => {
+  it.each(["", "member", "member:9000", "10.0.0.1:", "[::1]", "[fe80::1%25eth0]:80", "under_score.x"])("may be %j", (host) => {
+    expect(isHost(host)).toBe(true);
+  });
+
+  it.each(["a b", "a/b", "a:b", "a:1:2", "::1", "[::1", "user@host", "a:123456", "a,b", "a?"])("may not be %j", (host) => {
+    expect(isHost(host)).toBe(false);
   });
 });
 
 describe("the query of a request", () => {
-  it.each(["x-id=GetObject", "X-Amz-Signature=%zz&X-Amz-Date=1", "", "&&", "=", "aclx", "foo"])("%j changes nothing", (query) => {
-    expect(parseTarget(`/s3/bucket/key?${query}`)).toMatchObject({ ref: { url: "s3://bucket/key" }, subresource: undefined });
-  });
-
-  it.each(["acl", "tagging=", "x-id=GetObject&attributes", "partNumber=2", "response-content-type=a", "uploadId=x"])(
-    "%j asks for something else than the object",
+  it.each(["x-id=GetObject", "X-Amz-Signature=%zz&X-Amz-Date=1", "", "&&", "=", "aclx", "foo"])(
+    "%j changes no object",
     (query) => {
-      expect(parseTarget(`/s3/bucket/key?${query}`)).toMatchObject({ subresource: expect.stringMatching(/^[a-zA-Z-]+$/) });
+      expect(urlOf(`/s3/bucket/key?${query}`)).toBe("s3://bucket/key");
     },
   );
 

@@ -1,19 +1,49 @@
-import { isUtf8 } from "node:buffer";
-import { type BucketRef, CacheError, type ObjectRef, parseObjectUrl, parsePrefixUrl, schemeOfPath } from "@frontcache/proto";
+import {
+  type BucketRef,
+  CacheError,
+  type ObjectRef,
+  parseObjectUrl,
+  parsePrefixUrl,
+  type Scheme,
+  schemeOfPath,
+} from "@frontcache/proto";
+import { decodeOnce } from "./percent-decoding.js";
+import { NO_QUERY, Query } from "./query.js";
 
-/** What a request's target names. */
-export type RequestTarget =
-  | { readonly kind: "object"; readonly ref: ObjectRef; readonly subresource: string | undefined }
-  /** A bucket, with its query as it was sent. */
-  | { readonly kind: "bucket"; readonly ref: BucketRef; readonly query: string }
-  /** All buckets. */
-  | { readonly kind: "buckets" }
-  /** None of the above: a path without its query. */
-  | { readonly kind: "path"; readonly path: string };
+/** What the target of a request names. */
+export type RequestTarget = S3Target | { readonly scope: "path"; readonly path: string };
 
-/** What S3 answers to a GET of an object with this in the query is not the object. `response-*` would change its headers. */
-const SUBRESOURCE =
-  /^(acl|attributes|legal-hold|object-lock|partNumber|restore|retention|select|tagging|torrent|uploadId|uploads|response-.*)$/;
+/** A target of the S3 API. */
+export type S3Target = ServiceTarget | BucketTarget | ObjectTarget;
+
+/** All buckets of a scheme. */
+export interface ServiceTarget {
+  readonly scope: "service";
+  readonly scheme: Scheme;
+  readonly query: Query;
+}
+
+export interface BucketTarget {
+  readonly scope: "bucket";
+  readonly ref: BucketRef;
+  readonly query: Query;
+}
+
+export interface ObjectTarget {
+  readonly scope: "object";
+  /** With `?versionId=...` at the end of URL and key if the query names a version. */
+  readonly ref: ObjectRef;
+  readonly query: Query;
+}
+
+/** Where a listener expects the bucket. */
+export type Addressing =
+  /** Under the schemes of object URLs: `/s3/<bucket>/<key>`, `/gs/<bucket>/<key>`. Other paths are pages. */
+  | { readonly form: "prefixed" }
+  /** At the root, as S3 does: `/<bucket>/<key>`, or `/<key>` with the host `<bucket>.<domain>`, in lower case. */
+  | { readonly form: "root"; readonly domains: readonly string[] };
+
+export const PREFIXED: Addressing = { form: "prefixed" };
 
 /** The form of an S3 version's id; `null` is one, too. */
 const VERSION_ID = /^[A-Za-z0-9._-]{1,1024}$/;
@@ -21,75 +51,79 @@ const VERSION_ID = /^[A-Za-z0-9._-]{1,1024}$/;
 /** A key with this ending is ambiguous: the URL of a version of another object looks the same. */
 const LIKE_A_VERSION = /\?versionId=[A-Za-z0-9._-]+$/;
 
+/** A host of a URL, as a name, an IPv4 address or an IPv6 literal, with an optional port. */
+const HOST = /^(?:\[[0-9A-Fa-f:.]{2,45}(?:%25[\w.-]{1,32})?\]|[\w.-]{1,255})(?::\d{0,5})?$/;
+
+/** Returns whether a Host header has a valid form. An empty one is valid: it names no host. */
+export function isHost(host: string): boolean {
+  return host === "" || HOST.test(host);
+}
+
 /**
- * Reads `/s3/<bucket>/<key>` or `/gs/<bucket>/<key>`. The key is decoded once and never normalised: `..`, `//` and `+` are
- * names like others. Of the query only `versionId` counts, which becomes a part of the object's name as its URL has it.
- * Throws INVALID_ARGUMENT.
+ * Parses a target: an absolute path, or a URL, whose authority replaces the Host header. The key is decoded once and never normalised:
+ * `..` and `//` are part of it. A bare `+` is a space in keys of S3, as S3 reads it, and a plus in keys of GCS. Throws INVALID_ARGUMENT.
  */
-export function parseTarget(target: string): RequestTarget {
-  const origin = target.startsWith("/") ? "" : (/^https?:\/\/[^/?]*/i.exec(target)?.[0] ?? "");
-  const mark = target.indexOf("?", origin.length);
-  const path = target.slice(origin.length, mark < 0 ? target.length : mark);
-  const scheme = schemeOfPath(path);
-  if (scheme === undefined) return { kind: "path", path };
-  const bucketAt = scheme.length + 2;
-  if (path.length <= bucketAt) return { kind: "buckets" };
-  const slash = path.indexOf("/", bucketAt);
-  if (slash < 0 || slash === path.length - 1) {
-    const { url, bucket } = parsePrefixUrl(`${scheme}://${path.slice(bucketAt, slash < 0 ? path.length : slash)}`);
-    return { kind: "bucket", ref: { url, scheme, bucket }, query: mark < 0 ? "" : target.slice(mark + 1) };
-  }
-  const named = `${scheme}://${path.slice(bucketAt, slash)}/${decodeOnce(path.slice(slash + 1))}`;
-  const { subresource, versionId }: ObjectQuery = mark < 0 ? {} : readQuery(target.slice(mark + 1));
-  if (scheme === "s3" && versionId !== undefined) {
-    return { kind: "object", ref: parseObjectUrl(`${named}?versionId=${versionId}`), subresource };
-  }
-  if (scheme === "s3" && LIKE_A_VERSION.test(named)) throw likeAVersion();
-  return { kind: "object", ref: parseObjectUrl(named), subresource };
+export function parseTarget(target: string, host: string | undefined, addressing: Addressing): RequestTarget {
+  const absolute = target.startsWith("/") ? undefined : /^https?:\/\/([^/?]*)/i.exec(target);
+  const from = absolute?.[0].length ?? 0;
+  const mark = target.indexOf("?", from);
+  const path = target.slice(from, mark < 0 ? target.length : mark);
+  const scheme = addressing.form === "root" ? "s3" : schemeOfPath(path);
+  // A URL may have no path. `*` and host:port, which other methods have, name nothing.
+  if (scheme === undefined || (path === "" ? absolute === null : path[0] !== "/")) return { scope: "path", path };
+  const query = mark < 0 ? NO_QUERY : new Query(target.slice(mark + 1));
+  if (addressing.form === "prefixed") return resourceOf(scheme, path, scheme.length + 2, query);
+  const bucket = bucketOfHost(absolute?.[1] ?? host ?? "", addressing.domains);
+  if (bucket === undefined) return resourceOf(scheme, path, 1, query);
+  return path.length <= 1 ? bucketTarget(scheme, bucket, query) : objectTarget(scheme, bucket, path.slice(1), query);
 }
 
-/** What an object's query says that counts. */
-interface ObjectQuery {
-  subresource?: string;
-  versionId?: string;
+/** The bucket, and the key, that a path names from `start` on. */
+function resourceOf(scheme: Scheme, path: string, start: number, query: Query): S3Target {
+  if (path.length <= start) return { scope: "service", scheme, query };
+  const slash = path.indexOf("/", start);
+  const bucket = path.slice(start, slash < 0 ? path.length : slash);
+  if (slash < 0 || slash === path.length - 1) return bucketTarget(scheme, bucket, query);
+  return objectTarget(scheme, bucket, path.slice(slash + 1), query);
 }
 
-function readQuery(query: string): ObjectQuery {
-  const found: ObjectQuery = {};
-  for (const part of query.split("&")) {
-    const equals = part.indexOf("=");
-    const name = equals < 0 ? part : part.slice(0, equals);
-    if (SUBRESOURCE.test(name)) found.subresource ??= name;
-    if (name !== "versionId") continue;
-    const value = decodeOnce(part.slice(name.length + 1));
-    if (!VERSION_ID.test(value))
-      throw new CacheError("INVALID_ARGUMENT", "the versionId is invalid: omit it, or write one that S3 returned");
-    found.versionId = value;
+/** The bucket of a virtual host: the part before the longest domain. Undefined: the path begins with the bucket. */
+function bucketOfHost(host: string, domains: readonly string[]): string | undefined {
+  if (domains.length === 0) return undefined;
+  const name = host.replace(/:\d*$/, "").toLowerCase();
+  let bucket: string | undefined;
+  for (const domain of domains) {
+    if (name === domain) return undefined;
+    if (!name.endsWith(domain) || name[name.length - domain.length - 1] !== ".") continue;
+    const before = name.slice(0, -domain.length - 1);
+    if (bucket === undefined || before.length < bucket.length) bucket = before;
   }
-  return found;
+  return bucket;
 }
 
-/** Percent-decoding, of UTF-8 alone; throws INVALID_ARGUMENT. Node gives a target's bytes as Latin-1. */
-export function decodeOnce(text: string, where = "path"): string {
-  if (!/[%\x80-\xff]/.test(text)) return text;
-  const bytes = Buffer.from(
-    text.replace(/%(..?)?/g, (written, digits: string | undefined) => {
-      if (!/^[0-9A-Fa-f]{2}$/.test(digits ?? "")) throw malformed(where, `${written} is no escape`);
-      return String.fromCharCode(Number.parseInt(digits!, 16));
-    }),
-    "latin1",
-  );
-  if (!isUtf8(bytes)) throw malformed(where, "it is not UTF-8");
-  return bytes.toString("utf8");
+function bucketTarget(scheme: Scheme, name: string, query: Query): BucketTarget {
+  const { url, bucket } = parsePrefixUrl(`${scheme}://${name}`);
+  return { scope: "bucket", ref: { url, scheme, bucket }, query };
+}
+
+function objectTarget(scheme: Scheme, bucket: string, path: string, query: Query): ObjectTarget {
+  const named = `${scheme}://${bucket}/${decodeOnce(scheme === "s3" ? path.replaceAll("+", " ") : path)}`;
+  if (scheme !== "s3") return { scope: "object", ref: parseObjectUrl(named), query };
+  const versionId = query === NO_QUERY ? undefined : query.get("versionId");
+  if (versionId !== undefined)
+    return { scope: "object", ref: parseObjectUrl(`${named}?versionId=${checkVersionId(versionId)}`), query };
+  if (LIKE_A_VERSION.test(named)) throw likeAVersion();
+  return { scope: "object", ref: parseObjectUrl(named), query };
+}
+
+function checkVersionId(versionId: string): string {
+  if (VERSION_ID.test(versionId)) return versionId;
+  throw new CacheError("INVALID_ARGUMENT", "the versionId is invalid: omit it, or use one that S3 returned");
 }
 
 function likeAVersion(): CacheError {
   return new CacheError(
     "INVALID_ARGUMENT",
-    "a key that ends like ?versionId=... can't be read here: ask the object store itself",
+    "a key that ends like ?versionId=... cannot be read here: read it from the object store",
   );
-}
-
-function malformed(where: string, why: string): CacheError {
-  return new CacheError("INVALID_ARGUMENT", `the ${where} can't be decoded, ${why}: percent-encode the key's UTF-8 bytes`);
 }

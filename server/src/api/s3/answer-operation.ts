@@ -1,0 +1,64 @@
+import type { Cache } from "../../routing/cache.js";
+import type { HttpContext } from "../http/http-context.js";
+import { BucketAnswer } from "./bucket-answer.js";
+import { type ErrorResponse, notImplemented } from "./error-response.js";
+import { ObjectAnswer } from "./object-answer.js";
+import type { BucketOperation, ObjectOperation, Operation, ServiceOperation } from "./operations.js";
+import type { BucketTarget, ObjectTarget, S3Target, ServiceTarget } from "./request-target.js";
+
+/** Answers one operation. Never throws. */
+type Answerer<Target extends S3Target> = (context: HttpContext, cache: Cache, target: Target, operation: Operation) => void;
+
+type Answerers<Name extends Operation, Target extends S3Target> = { readonly [Each in Name]?: Answerer<Target> };
+
+/** The operations that are answered, by name. All others of S3 are refused. */
+const service: Answerers<ServiceOperation, ServiceTarget> = {};
+
+const answerBucket: Answerer<BucketTarget> = (context, cache, target, operation) =>
+  new BucketAnswer(context, cache, target, operation).run();
+
+const bucket: Answerers<BucketOperation, BucketTarget> = {
+  GetBucketLocation: answerBucket,
+  HeadBucket: answerBucket,
+  ListObjectsV2: answerBucket,
+};
+
+const answerObject: Answerer<ObjectTarget> = (context, cache, target) => new ObjectAnswer(context, cache, target).run();
+
+const object: Answerers<ObjectOperation, ObjectTarget> = {
+  GetObject: answerObject,
+  HeadObject: answerObject,
+};
+
+/** Answers an operation of S3, or returns the error of one that is not supported. */
+export function answerOperation(
+  context: HttpContext,
+  cache: Cache,
+  operation: Operation,
+  target: S3Target,
+): ErrorResponse | undefined {
+  switch (target.scope) {
+    case "service":
+      return answered(service, context, cache, operation, target);
+    case "bucket":
+      return answered(bucket, context, cache, operation, target);
+    case "object":
+      for (const name of target.query.names()) {
+        if (name === "partNumber" || name.startsWith("response-")) return notImplemented(name);
+      }
+      return answered(object, context, cache, operation, target);
+  }
+}
+
+function answered<Target extends S3Target>(
+  answerers: Partial<Record<Operation, Answerer<Target>>>,
+  context: HttpContext,
+  cache: Cache,
+  operation: Operation,
+  target: Target,
+): ErrorResponse | undefined {
+  const answer = answerers[operation];
+  if (answer === undefined) return notImplemented(operation);
+  answer(context, cache, target, operation);
+  return undefined;
+}
