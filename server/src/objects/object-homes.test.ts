@@ -275,6 +275,50 @@ describe("the record of an object", () => {
     expect(b!.homes.seen(ref, newer, signal)).toBeUndefined();
   });
 
+  it("is asked for anew when a listing names another version, at the home and elsewhere", async () => {
+    const [a, b] = await startAll("a", "b");
+    const [atHome, elsewhere] = [objectOf(a!.view.current, "a"), objectOf(a!.view.current, "b")];
+    for (const ref of [atHome, elsewhere]) {
+      objects.put(ref.url, "one");
+      await a!.current(ref);
+      await b!.current(ref);
+    }
+    const listed = [atHome, elsewhere].map((ref) => ({ ref, version: objects.put(ref.url, "two") }));
+    await a!.homes.listed(listed);
+    for (const { ref, version } of listed) {
+      expect((await a!.current(ref)).info.version).toBe(version);
+      expect((await b!.current(ref)).info.version).toBe(version);
+    }
+  });
+
+  it("is asked for anew once only when listings keep naming a version that the object does not have", async () => {
+    const [a, b] = await startAll("a", "b");
+    const ref = objectOf(a!.view.current, "a");
+    const version = objects.put(ref.url, "one");
+    await a!.current(ref);
+    const asked = a!.origin.count("stat");
+    for (let pages = 0; pages < 3; pages++) {
+      await a!.homes.listed([{ ref, version: "other" }]);
+      await b!.homes.listed([{ ref, version: "other" }]);
+    }
+    expect(a!.origin.count("stat")).toBe(asked + 2);
+    expect((await b!.current(ref)).info.version).toBe(version);
+  });
+
+  it("is not asked for when a listing names the known version, or objects that no member knows", async () => {
+    const [a] = await startAll("a", "b");
+    const known = objectOf(a!.view.current, "a");
+    const version = objects.put(known.url, "one");
+    await a!.current(known);
+    const asked = a!.origin.calls.length;
+    await a!.homes.listed([
+      { ref: known, version },
+      { ref: parseObjectUrl("s3://bucket/unknown-1"), version },
+      { ref: parseObjectUrl("s3://bucket/unknown-2"), version },
+    ]);
+    expect(a!.origin.calls).toHaveLength(asked);
+  });
+
   it("may be an absence, which is leased and revoked like a version", async () => {
     const [a, b] = await startAll("a", "b");
     const ref = objectOf(a!.view.current, "a");

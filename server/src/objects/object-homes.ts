@@ -27,6 +27,7 @@ import { DecidedRecords } from "./decided-records.js";
 import { LEASE_MS } from "./granted-leases.js";
 import { HeldLeases, type Renewal } from "./held-leases.js";
 import { HomeChanges } from "./home-changes.js";
+import { type ListedVersion, ListedVersions } from "./listed-versions.js";
 import type { Peers } from "./peers.js";
 import { type AnsweredQuestion, type Hints, RecordQuestions } from "./record-questions.js";
 import { SharedQuestions } from "./shared-questions.js";
@@ -73,6 +74,7 @@ export class ObjectHomes {
   readonly #held: HeldLeases;
   readonly #questions: RecordQuestions;
   readonly #shared = new SharedQuestions();
+  readonly #listed: ListedVersions;
   readonly #agreed = new BoundedMap<string, string>(AGREED_OBJECTS);
   readonly #closing = new AbortController();
 
@@ -94,6 +96,11 @@ export class ObjectHomes {
     this.#questions = new RecordQuestions(peers, clock, signal);
     const { records } = local;
     this.#takeOvers = new TakeOvers({ peers, changes: this.#changes, decided: this.#decided, records, clock, signal });
+    this.#listed = new ListedVersions({
+      clock,
+      isKnown: (url, version) => this.#isKnown(url, version),
+      report: ({ ref, version }) => this.#see(ref, version, 0, signal),
+    });
     this.#standstill = new Standstill(clock, () => this.#takeOvers.reset());
     this.#watchStandstills(membership);
     this.#takeOvers.reset();
@@ -182,6 +189,14 @@ export class ObjectHomes {
    */
   async verify(ref: ObjectRef, version: string, signal: AbortSignal): Promise<void> {
     await this.#see(ref, version, 0, signal).catch(() => {});
+  }
+
+  /**
+   * A listing of the origin names these versions. Has the homes of objects that are known in another version ask the origin. Resolves
+   * when they have, or soon. Never rejects.
+   */
+  listed(versions: Iterable<ListedVersion>): Promise<void> {
+    return this.#listed.observe(versions);
   }
 
   /** The home answered a read with this version. */
@@ -314,6 +329,13 @@ export class ObjectHomes {
     } finally {
       call.end();
     }
+  }
+
+  /** Whether this member decides about the object, and a listing of this version is no news to it. */
+  #isKnown(url: string, version: string): boolean {
+    if (this.#changes.decider(url) !== "here") return false;
+    const known = this.#options.local.records.observation(url);
+    return known === undefined || known.info?.version === version;
   }
 
   /** Bytes of this version exist: a record of another version is not used any more without asking the origin. */

@@ -92,6 +92,16 @@ export interface ListPage {
   readonly token?: string | undefined;
   /** For the first page: only keys after this one, in byte order. */
   readonly startAfter?: string | undefined;
+  /** The objects' owners are requested. Absent: no. */
+  readonly withOwners?: boolean | undefined;
+  /** Objects in the order that costs the store least. An extension of Ceph. Absent: in byte order. */
+  readonly isUnordered?: boolean | undefined;
+}
+
+/** Who owns an object, in S3's terms. */
+export interface ObjectOwner {
+  readonly id: string;
+  readonly displayName?: string | undefined;
 }
 
 /** An object as a listing names it. */
@@ -104,6 +114,12 @@ export interface ListedObject {
   readonly lastModifiedMs?: number | undefined;
   /** As the store names it. */
   readonly storageClass?: string | undefined;
+  /** Absent: unknown, or not requested. */
+  readonly owner?: ObjectOwner | undefined;
+  /** The algorithms of the object's checksums, as S3 names them. */
+  readonly checksumAlgorithms?: readonly string[] | undefined;
+  /** FULL_OBJECT or COMPOSITE. */
+  readonly checksumType?: string | undefined;
 }
 
 /** A page of a listing. Both lists are in byte order. */

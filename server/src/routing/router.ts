@@ -9,6 +9,7 @@ import {
   type MemberList,
   type ObjectInfo,
   type ObjectRef,
+  type PrefixRef,
 } from "@frontcache/proto";
 import { untilAborted } from "@frontcache/proto/runtime";
 import type { BlockRequest } from "../cache/block-request.js";
@@ -18,6 +19,7 @@ import { type LocalCache, lacks, type Needs } from "../cache/local-cache.js";
 import type { ObjectRead } from "../cache/object-read.js";
 import type { ObjectHomes } from "../objects/object-homes.js";
 import { otherVersion } from "../origin/checked-answer.js";
+import type { Listing, ListQuestion } from "../origin/origin.js";
 import type { EvictReport } from "../storage/storage-report.js";
 import {
   answeredBy,
@@ -64,7 +66,7 @@ export class Router implements Cache, MemberDirectory {
     this.ask = answeredBy({
       stat: (question) => this.#stat(question),
       // Listings are this member's origin's: nobody owns them.
-      list: (question) => local.list(question),
+      list: (question) => this.#list(question),
       statBucket: (question) => local.statBucket(question),
       evict: (question) => this.#evict(question),
       warm: async (question) => void (await warmObjects(question, question.report, options)),
@@ -98,6 +100,13 @@ export class Router implements Cache, MemberDirectory {
   watchMembers(listener: (list: MemberList) => void): () => void {
     const { self, view } = this.#options.others;
     return view.subscribe((membership) => listener(membership.toMessage(self.name)));
+  }
+
+  /** A page of the origin. Its versions are reported to the homes of the objects before a client can read what it names. */
+  async #list(question: ListQuestion): Promise<Listing> {
+    const listing = await this.#options.local.list(question);
+    await this.#options.objects.listed(versionsOf(question.ref, listing));
+    return listing;
   }
 
   /** The record is the home's, so that all members answer the same at any moment. */
@@ -322,6 +331,15 @@ export class Router implements Cache, MemberDirectory {
       if (isUnreachable && limits.ended === undefined) events.onFailover(landing.landedBytes > 0 ? "midway" : "asked");
       throw error;
     }
+  }
+}
+
+/** The versions that a listing names. */
+function* versionsOf({ scheme, bucket }: PrefixRef, { objects }: Listing): Generator<{ ref: ObjectRef; version: string }> {
+  for (const { key, version } of objects) {
+    if (version === undefined) continue;
+    const url = `${scheme}://${bucket}/${key}`;
+    yield { ref: { url, scheme, bucket, key }, version };
   }
 }
 
