@@ -31,9 +31,15 @@ export class SimulatedChannels implements Channels {
     this.#caller = caller;
   }
 
-  async connected({ grpcAddress }: MemberAddress, subject: string, limits: CallLimits): Promise<ServiceCalls> {
+  ready({ grpcAddress }: MemberAddress): ServiceCalls | undefined {
     const known = this.#connections.get(grpcAddress);
-    if (known?.open === true) return this.#callsOn(known);
+    return known?.open === true ? this.#callsOn(known) : undefined;
+  }
+
+  async connected(address: MemberAddress, subject: string, limits: CallLimits): Promise<ServiceCalls> {
+    const known = this.ready(address);
+    if (known !== undefined) return known;
+    const { grpcAddress } = address;
     try {
       const connection = await this.#network.connect(this.#caller, grpcAddress, CONNECT_TIMEOUT_MS);
       await this.#unlessDead(connection);

@@ -14,38 +14,47 @@ const TICKS = 5;
 const LATE_MS = 20;
 
 /**
- * Calls back after `delayMs` in which this process ran; the returned function cancels. Time is counted in ticks. After a
- * standstill of this process, for example on an overloaded machine, the answer may have arrived unread, so a late tick does not
- * count. At most twice as many ticks are ignored as are counted, so the wait always ends.
+ * The event loop runs its timers before it reads its sockets. When the last tick comes, an answer may have arrived unread, above all on
+ * a machine where this process seldom runs. This long after it, the answer has been read.
+ */
+const READ_MS = 2;
+
+/**
+ * Calls back after `delayMs` in which this process ran, and has read what arrived; the returned function cancels. Time is counted in
+ * ticks. After a standstill of this process, for example on an overloaded machine, the answer may have arrived unread, so a late tick
+ * does not count. At most twice as many ticks are ignored as are counted, so the wait always ends.
  */
 export function afterTicks(clock: Pick<Clock, "after" | "monotonicMs">, delayMs: number, callback: () => void): () => void {
-  const count = new TickCount(clock, delayMs / TICKS);
+  const count = new TickCount(clock);
+  const tickMs = Math.max(0, delayMs - READ_MS) / TICKS;
   let cancel: () => void = () => undefined;
-  const tick = (): void => {
-    if (count.ticked() === TICKS) callback();
-    else cancel = clock.after(count.begin(), tick);
+  const arm = (counted: number): void => {
+    cancel = clock.after(count.begin(counted < TICKS ? tickMs : READ_MS), tick);
   };
-  cancel = clock.after(count.begin(), tick);
+  const tick = (): void => {
+    const counted = count.ticked();
+    if (counted > TICKS) callback();
+    else arm(counted);
+  };
+  arm(0);
   return () => cancel();
 }
 
 /** Counts the ticks that were on time. */
 class TickCount {
   readonly #clock: Pick<Clock, "monotonicMs">;
-  readonly #tickMs: number;
   #dueMs = 0;
   #counted = 0;
   #late = 0;
 
-  constructor(clock: Pick<Clock, "monotonicMs">, tickMs: number) {
+  constructor(clock: Pick<Clock, "monotonicMs">) {
     this.#clock = clock;
-    this.#tickMs = tickMs;
   }
 
   /** Starts a tick; returns its length in milliseconds. */
-  begin(): number {
-    this.#dueMs = this.#clock.monotonicMs() + this.#tickMs;
-    return this.#tickMs;
+  begin(tickMs: number): number {
+    this.#dueMs = this.#clock.monotonicMs() + tickMs;
+    return tickMs;
   }
 
   /** Ends a tick. Returns the number of counted ticks. */
@@ -96,7 +105,7 @@ export class SilenceWatch {
 
   constructor(rule: SilenceRule) {
     this.#rule = rule;
-    this.#silent = new TickCount(rule.clock, SILENT_MS / TICKS);
+    this.#silent = new TickCount(rule.clock);
   }
 
   /** Adds a call that waits for the member, until `remove`. */
@@ -133,7 +142,7 @@ export class SilenceWatch {
   }
 
   #arm(): void {
-    this.#cancelTimer = this.#rule.clock.after(this.#silent.begin(), this.#onTick);
+    this.#cancelTimer = this.#rule.clock.after(this.#silent.begin(SILENT_MS / TICKS), this.#onTick);
   }
 
   readonly #onTick = (): void => {

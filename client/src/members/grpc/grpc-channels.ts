@@ -51,6 +51,8 @@ export type ServiceCalls = Pick<
 
 /** The port of channels to members; the simulation replaces it. */
 export interface Channels {
+  /** Returns the member's calls if it is connected. */
+  ready(address: MemberAddress): ServiceCalls | undefined;
   /**
    * Resolves with the member's calls when it is connected. Rejects with Unreachable after a timeout; its message begins with
    * `subject`.
@@ -76,9 +78,18 @@ export class GrpcChannels implements Channels {
     this.#options = options;
   }
 
-  async connected({ grpcAddress }: MemberAddress, subject: string, limits: CallLimits): Promise<CacheServiceClient> {
-    const known = this.#clients.get(grpcAddress);
-    if (known?.getChannel().getConnectivityState(true) === connectivityState.READY) return known;
+  ready({ grpcAddress }: MemberAddress): CacheServiceClient | undefined {
+    const client = this.#clients.get(grpcAddress);
+    return client?.getChannel().getConnectivityState(true) === connectivityState.READY ? client : undefined;
+  }
+
+  connected({ grpcAddress }: MemberAddress, subject: string, limits: CallLimits): Promise<CacheServiceClient> {
+    return this.#connect(grpcAddress, subject, limits, true);
+  }
+
+  async #connect(grpcAddress: string, subject: string, limits: CallLimits, mayRepeat: boolean): Promise<CacheServiceClient> {
+    const known = this.ready({ grpcAddress });
+    if (known !== undefined) return known;
     let client: CacheServiceClient | undefined;
     try {
       await untilAborted(this.#check(grpcAddress), limits.signal);
@@ -87,9 +98,10 @@ export class GrpcChannels implements Channels {
       return client;
     } catch (error) {
       if (limits.signal.aborted) throw limits.signal.reason;
-      // Another call has closed the channel meanwhile: this call uses the next channel.
+      // Another call has closed the channel meanwhile: this call uses the next channel. Only once, because calls to a member that
+      // does not respond would close each other's channels in turn.
       const isDropped = client !== undefined && this.#clients.get(grpcAddress) !== client;
-      if (isDropped && !this.#life.signal.aborted) return this.connected({ grpcAddress }, subject, limits);
+      if (isDropped && mayRepeat && !this.#life.signal.aborted) return this.#connect(grpcAddress, subject, limits, false);
       // Otherwise it would keep reconnecting forever.
       this.drop(grpcAddress);
       const cause = ConnectionFailure.of(grpcAddress, error);

@@ -1,8 +1,8 @@
 import { getEventListeners, once } from "node:events";
 import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
+import { type AddressInfo, createServer as createTcpServer, type Socket } from "node:net";
 import { CacheError } from "@frontcache/proto";
-import { ManualClock } from "@frontcache/proto/testing";
+import { eventually, ManualClock } from "@frontcache/proto/testing";
 import { status } from "@grpc/grpc-js";
 import { afterEach, describe, expect, it } from "vitest";
 import { ramp } from "../../testing/ramp.js";
@@ -12,6 +12,7 @@ import { BufferLanding, PinnedObject } from "../block-landing.js";
 import { type Clock, systemClock } from "../clock.js";
 import { Unreachable } from "../ports.js";
 import { RunningCall } from "../running-call.js";
+import { SILENCE } from "../silence-watch.js";
 import { answeredTrailers } from "./call-metadata.js";
 import { GrpcChannels } from "./grpc-channels.js";
 import { GrpcMembers } from "./grpc-members.js";
@@ -24,9 +25,9 @@ afterEach(async () => {
   for (const cleanup of cleanups.splice(0)) await cleanup();
 });
 
-async function setUp(script: MemberScript, clock: Clock = systemClock) {
+async function setUp(script: MemberScript, clock: Clock = systemClock, connectTimeoutMs = 1_000) {
   const member = await ScriptedMember.start(script);
-  const options = { clock, access: plainAccess, connectTimeoutMs: 1_000 };
+  const options = { clock, access: plainAccess, connectTimeoutMs };
   const transport = new GrpcMembers(new GrpcChannels(options), options);
   cleanups.push(
     () => transport.close(),
@@ -186,6 +187,26 @@ describe("calls to members over gRPC", () => {
     await expect(transport.stat({ grpcAddress: `127.0.0.1:${port}` }, { url, version: "" }, begin())).rejects.toBeInstanceOf(
       Unreachable,
     );
+    await new Promise((resolve) => listener.close(resolve));
+  });
+
+  it("find out that a member is frozen before they are connected, as soon as afterwards", async () => {
+    // The kernel accepts connections for a stopped process.
+    const listener = createTcpServer();
+    await once(listener.listen(0, "127.0.0.1"), "listening");
+    const grpcAddress = `127.0.0.1:${(listener.address() as AddressInfo).port}`;
+    const sockets: Socket[] = [];
+    listener.on("connection", (socket) => sockets.push(socket));
+    const clock = new ManualClock(0);
+    const { transport, begin } = await setUp({}, clock, 60_000);
+    let failure: unknown;
+    const stat = transport.stat({ grpcAddress }, { url, version: "" }, begin()).catch((error: unknown) => (failure = error));
+    await eventually(() => {
+      clock.advance(100);
+      expect(failure).toMatchObject({ isGone: true, message: expect.stringContaining(SILENCE) });
+    });
+    await stat;
+    for (const socket of sockets) socket.destroy();
     await new Promise((resolve) => listener.close(resolve));
   });
 

@@ -1,9 +1,7 @@
 import {
-  abortError,
   type BlockId,
   CacheError,
   type EvictResponse,
-  errorCodeOfGrpc,
   type HandedOverRecord,
   type HandOverRequest,
   type HandOverResponse,
@@ -20,18 +18,10 @@ import {
   type TouchResponse,
   type WarmProgress,
 } from "@frontcache/proto";
-import {
-  type CallOptions,
-  type ClientReadableStream,
-  type ClientUnaryCall,
-  type Metadata,
-  type ServiceError,
-  status,
-} from "@grpc/grpc-js";
+import type { Metadata } from "@grpc/grpc-js";
 import type { Access } from "../access.js";
 import type { Clock } from "../clock.js";
 import type {
-  AnswerSource,
   BlockTransport,
   CallLimits,
   Evicted,
@@ -47,21 +37,11 @@ import type {
 } from "../ports.js";
 import { Unreachable } from "../ports.js";
 import { RunningCall } from "../running-call.js";
-import { afterTicks, PROBE_TIMEOUT_MS, SILENCE, SilenceWatch, type WaitingCall } from "../silence-watch.js";
+import { afterTicks, PROBE_TIMEOUT_MS, SilenceWatch } from "../silence-watch.js";
 import { AnswerWriter } from "./answer-writer.js";
-import { callMetadata, descriptionFrom, isOriginTried, isUnreachable } from "./call-metadata.js";
+import { callMetadata, descriptionFrom } from "./call-metadata.js";
+import { callOptions, frozenMember, type GrpcCall, isUnimplemented, receiveAll, receiveOne, StreamWait } from "./grpc-call.js";
 import type { Channels, ServiceCalls } from "./grpc-channels.js";
-
-/** One gRPC call to one member. */
-interface GrpcCall {
-  readonly client: ServiceCalls;
-  readonly address: MemberAddress;
-  /** The subject at the start of its error messages, for example an object's URL. */
-  readonly subject: string;
-  readonly limits: CallLimits;
-  /** Detects that the member does not respond. Undefined: the call may be silent for any time. */
-  readonly silence: SilenceWatch | undefined;
-}
 
 export interface GrpcMembersOptions {
   readonly clock: Clock;
@@ -203,7 +183,7 @@ export class GrpcMembers implements BlockTransport, MemberCalls, ObjectCalls {
       await receiveAll(call.client.watchMembers({}, this.#metadata(), callOptions(limits)), onMembers, call);
       return "ended";
     } catch (error) {
-      if (error instanceof CacheError && isUnimplemented(error.cause)) return "unsupported";
+      if (isUnimplemented(error)) return "unsupported";
       throw error;
     }
   }
@@ -220,13 +200,10 @@ export class GrpcMembers implements BlockTransport, MemberCalls, ObjectCalls {
       own.abort(new CacheError("DEADLINE_EXCEEDED", `${grpcAddress}: no answer to a probe within ${PROBE_TIMEOUT_MS} ms`));
     });
     try {
-      const call = await this.#call(address, "a probe", limits);
+      const client = await this.#channels.connected(address, "a probe", own);
       const question = { key: "s3://bucket/key", offset: 0 };
-      await receiveOne((callback) => call.client.lookupOwner(question, this.#metadata(), callOptions(own), callback), {
-        ...call,
-        limits: own,
-        silence: undefined,
-      });
+      const call = { client, address, subject: "a probe", limits: own, silence: undefined };
+      await receiveOne((callback) => client.lookupOwner(question, this.#metadata(), callOptions(own), callback), call);
     } catch (error) {
       if (limits.ended !== undefined) throw limits.ended;
       const isAnswer = error instanceof CacheError && !(error instanceof Unreachable) && error !== own.ended;
@@ -268,146 +245,31 @@ export class GrpcMembers implements BlockTransport, MemberCalls, ObjectCalls {
   }
 
   async #call(address: MemberAddress, subject: string, limits: CallLimits): Promise<GrpcCall> {
-    const client = await this.#channels.connected(address, subject, limits);
-    return { client, address, subject, limits, silence: this.#silenceOf(address) };
+    const silence = this.#silenceOf(address);
+    const client = this.#channels.ready(address) ?? (await this.#connected(address, subject, limits, silence));
+    return { client, address, subject, limits, silence };
+  }
+
+  /** Connects. The kernel accepts connections for a stopped process, so connecting counts as waiting for the member, too. */
+  async #connected(
+    address: MemberAddress,
+    subject: string,
+    { signal }: CallLimits,
+    silence: SilenceWatch,
+  ): Promise<ServiceCalls> {
+    const connecting = new RunningCall({ clock: this.#clock, subject, signal });
+    const wait = { onSilent: (): void => connecting.abort(frozenMember(subject, address)) };
+    silence.add(wait);
+    try {
+      const client = await this.#channels.connected(address, subject, connecting);
+      silence.heard();
+      return client;
+    } finally {
+      silence.remove(wait);
+      connecting.end();
+    }
   }
 }
 
 /** Timeout of a probe in ticks. Late ticks do not count, because this process did not run either. */
 const LONGEST_PROBE_MS = 4 * PROBE_TIMEOUT_MS;
-
-/** A stream that waits for its member, except while its receiver pauses it. */
-class StreamWait implements WaitingCall, AnswerSource {
-  readonly #stream: Pick<ClientReadableStream<unknown>, "cancel" | "pause" | "resume">;
-  readonly #silence: SilenceWatch | undefined;
-  /** Called when the member does not respond. */
-  isSilent = false;
-  #isOver = false;
-
-  constructor(stream: Pick<ClientReadableStream<unknown>, "cancel" | "pause" | "resume">, silence: SilenceWatch | undefined) {
-    this.#stream = stream;
-    this.#silence = silence;
-    silence?.add(this);
-  }
-
-  heard(): void {
-    this.#silence?.heard();
-  }
-
-  pause(): void {
-    this.#silence?.remove(this);
-    this.#stream.pause();
-  }
-
-  resume(): void {
-    if (!this.#isOver) this.#silence?.add(this);
-    this.#stream.resume();
-  }
-
-  onSilent(): void {
-    this.isSilent = true;
-    this.#stream.cancel();
-  }
-
-  end(): void {
-    this.#isOver = true;
-    this.#silence?.remove(this);
-  }
-}
-
-/**
- * Difference between the member's deadline and ours, milliseconds. Ours cancels the call; the member's deadline is needed
- * only if the cancellation never arrives.
- */
-const DEADLINE_GRACE_MS = 1_000;
-
-/** Returns a call's options: the deadline, if any. */
-function callOptions(limits: CallLimits): CallOptions {
-  const remainingMs = limits.remainingMs();
-  return Number.isFinite(remainingMs) ? { deadline: Date.now() + remainingMs + DEADLINE_GRACE_MS } : {};
-}
-
-/** Passes on a stream's messages until it ends. If `onMessage` throws, cancels the stream and rejects with its error. */
-function receiveAll<Message>(
-  stream: Pick<ClientReadableStream<Message>, "on" | "cancel" | "pause" | "resume">,
-  onMessage: (message: Message) => void,
-  call: GrpcCall,
-  wait = new StreamWait(stream, call.silence),
-): Promise<void> {
-  return new Promise((resolve, reject) => {
-    let refusal: { readonly reason: unknown } | undefined;
-    let settled = false;
-    const forget = call.limits.onEnd(() => stream.cancel());
-    const settle = (then: () => void): void => {
-      if (settled) return;
-      settled = true;
-      wait.end();
-      forget();
-      then();
-    };
-    stream.on("data", (message: Message) => {
-      wait.heard();
-      if (settled || refusal !== undefined) return;
-      try {
-        onMessage(message);
-      } catch (reason) {
-        refusal = { reason };
-        stream.cancel();
-      }
-    });
-    stream.on("error", (error: ServiceError) =>
-      settle(() => reject(refusal === undefined ? failureOf(error, call, wait.isSilent) : refusal.reason)),
-    );
-    stream.on("end", () => settle(() => (refusal === undefined ? resolve() : reject(refusal.reason))));
-    if (call.limits.ended !== undefined) stream.cancel();
-  });
-}
-
-/** Resolves with the response of a unary call. */
-function receiveOne<Answer>(
-  start: (callback: (error: ServiceError | null, answer: Answer) => void) => ClientUnaryCall,
-  call: GrpcCall,
-): Promise<Answer> {
-  return new Promise((resolve, reject) => {
-    let isSilent = false;
-    const wait = {
-      onSilent(): void {
-        isSilent = true;
-        running.cancel();
-      },
-    };
-    const forget = call.limits.onEnd(() => running.cancel());
-    const running = start((error, answer) => {
-      forget();
-      call.silence?.remove(wait);
-      if (error === null) {
-        call.silence?.heard();
-        resolve(answer);
-      } else reject(failureOf(error, call, isSilent));
-    });
-    call.silence?.add(wait);
-    if (call.limits.ended !== undefined) running.cancel();
-  });
-}
-
-/**
- * Converts the error of a failed call. The member's message, which names the object, is kept. A member is unreachable if it is
- * silent, if its connection was lost, and while it is starting or shutting down.
- */
-function failureOf(error: ServiceError, { address, subject, limits }: GrpcCall, isSilent: boolean): CacheError {
-  if (limits.ended !== undefined) return abortError(limits.signal);
-  if (isSilent) {
-    const message = `${subject}: member ${address.grpcAddress} is unreachable: ${SILENCE}`;
-    return new Unreachable(message, { cause: error, isGone: true });
-  }
-  if (isUnreachable(error)) {
-    return new Unreachable(`${subject}: member ${address.grpcAddress} is unreachable: ${error.details}`, { cause: error });
-  }
-  const code = errorCodeOfGrpc(error.code);
-  const message = error.details.includes(subject) ? error.details : `${subject}: ${error.details}`;
-  return new CacheError(code, message, { cause: error, isOriginTried: isOriginTried(error) });
-}
-
-function isUnimplemented(cause: unknown): boolean {
-  return cause instanceof Error && "code" in cause && cause.code === status.UNIMPLEMENTED;
-}
