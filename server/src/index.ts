@@ -1,1 +1,1 @@
-export type { Origin, OriginAnswer, OriginRequest } from "./origin/origin.js";
+export type { Origin, OriginAnswer, OriginRequest, PassQuestion } from "./origin/origin.js";

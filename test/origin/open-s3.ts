@@ -7,6 +7,7 @@ export function openS3(endpoint: string, options: Partial<S3Options> = {}): S3Or
     region: undefined,
     forcePathStyle: true,
     credentials: { accessKeyId: "key", secretAccessKey: "secret" },
+    originClient: "auto",
     requesterPays: false,
     maxConnections: 4,
     connectTimeoutMs: 5_000,

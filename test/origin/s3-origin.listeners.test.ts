@@ -13,9 +13,11 @@ const refusals = [
   { status: 502, code: "BadGateway", fetch: "UNAVAILABLE" },
 ] as const;
 
-originContract("the S3 origin", refusals, async () => {
-  const store = await S3Emulator.start();
-  const maxConnections = 6;
-  const open = (idleTimeoutMs: number) => openS3(store.endpoint, { maxConnections, idleTimeoutMs });
-  return { scheme: "s3", store, origin: open(60_000), shortTimeout: open(150), maxConnections };
-});
+for (const originClient of ["auto", "sdk"] as const) {
+  originContract(`the S3 origin with --origin-client ${originClient}`, refusals, async () => {
+    const store = await S3Emulator.start();
+    const maxConnections = 6;
+    const open = (idleTimeoutMs: number) => openS3(store.endpoint, { maxConnections, idleTimeoutMs, originClient });
+    return { scheme: "s3", store, origin: open(60_000), shortTimeout: open(150), maxConnections };
+  });
+}

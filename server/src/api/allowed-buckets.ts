@@ -39,6 +39,7 @@ class AllowRule {
       case "stat":
       case "list":
       case "statBucket":
+      case "pass":
       case "warmBlock":
         this.check(question.ref);
         return question;

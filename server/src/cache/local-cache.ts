@@ -2,7 +2,7 @@ import { setMaxListeners } from "node:events";
 import { type BlockId, CacheError, type Geometry, type LackingHeaders, type ObjectInfo, type ObjectRef } from "@frontcache/proto";
 import { untilAborted } from "@frontcache/proto/runtime";
 import type { OriginStates } from "../origin/availability.js";
-import type { BucketInfo, BucketQuestion, Listing, ListQuestion, Origin } from "../origin/origin.js";
+import type { BucketInfo, BucketQuestion, Listing, ListQuestion, Origin, PassedAnswer, PassQuestion } from "../origin/origin.js";
 import { requestBudget } from "../origin/request-budget.js";
 import type { Clock } from "../runtime/clock.js";
 import type { BlockPin } from "../storage/block.js";
@@ -134,6 +134,11 @@ export class LocalCache {
 
   /** Passed on to the origin, too. */
   statBucket(question: BucketQuestion): Promise<BucketInfo> {
+    return this.#options.origin.ask(question);
+  }
+
+  /** The origin's own answer, which is not cached. */
+  pass(question: PassQuestion): Promise<PassedAnswer> {
     return this.#options.origin.ask(question);
   }
 

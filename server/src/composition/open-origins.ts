@@ -44,7 +44,14 @@ const EVERYWHERE = parseOrigins(
 /** The settings that origins are built from. */
 export type OriginSettings = Pick<
   Settings,
-  "origins" | "s3ForcePathStyle" | "originRequests" | "originBytes" | "originConcurrency" | "originMaxWaitMs" | "hedge"
+  | "origins"
+  | "s3ForcePathStyle"
+  | "originRequests"
+  | "originBytes"
+  | "originConcurrency"
+  | "originMaxWaitMs"
+  | "hedge"
+  | "originClient"
 >;
 
 /** Events of the origins, for logs and metrics. */
@@ -166,7 +173,7 @@ type StoreContext = Pick<Way, "proxyOf"> & Pick<OriginEvents, "onDroppedHeaders"
 
 function openS3(
   rule: S3Rule,
-  { s3ForcePathStyle }: OriginSettings,
+  { s3ForcePathStyle, originClient }: OriginSettings,
   environment: Environment,
   { proxyOf, onDroppedHeaders }: StoreContext,
 ): Origin {
@@ -175,6 +182,7 @@ function openS3(
     region: rule.region,
     forcePathStyle: rule.pathStyle ?? s3ForcePathStyle,
     credentials: s3Credentials(rule, environment),
+    originClient,
     requesterPays: rule.requesterPays,
     maxConnections: MAX_CONNECTIONS,
     connectTimeoutMs: RETRIES.headTimeoutMs,

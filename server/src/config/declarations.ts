@@ -248,6 +248,12 @@ export const declarations = {
     "true",
     "send a second request when the first exceeds the p95 latency; adds at most 5 % requests",
   ),
+  originClient: setting(
+    "origin-client",
+    choice("auto", "sdk"),
+    "auto",
+    "client for GET and HEAD of S3 objects: auto signs requests itself; sdk uses the AWS SDK",
+  ),
   forward: setting(
     "forward",
     choice("auto", "http", "grpc"),

@@ -50,6 +50,7 @@ describe("settings", () => {
       negativeTtlMs: 1_000,
       staleIfError: true,
       s3ForcePathStyle: false,
+      originClient: "auto",
       originMaxWaitMs: 5_000,
       hedge: true,
       maxConnections: 10_000,

@@ -14,8 +14,11 @@ export const originOutcomes = [
   "invalid",
   "cancelled",
 ] as const;
-/** The operation of a request to an object store: bytes, metadata of an object, a page of a listing, or the existence of a bucket. */
-export const originOperations = ["fetch", "stat", "list", "bucket"] as const;
+/**
+ * The operation of a request to an object store: bytes, metadata of an object, a page of a listing, the existence of a bucket, or a
+ * client's own request that is passed on.
+ */
+export const originOperations = ["fetch", "stat", "list", "bucket", "pass"] as const;
 export const volumeStates = ["ok", "full", "failing"] as const;
 
 /** Seconds. Hits take 50 us, forwarded reads some hundred, the origin 10 ms to seconds. */

@@ -11,6 +11,7 @@ import {
   withSignal,
   wrap,
 } from "./origin.js";
+import { dropAnswer } from "./passed-body.js";
 
 /** What to expect of a bucket's origin: answers, late answers, or none. */
 export type OriginState = "available" | "slow" | "unavailable";
@@ -154,7 +155,7 @@ export class OriginAvailability implements OriginStates {
         guard(
           question,
           () => next.ask(question),
-          () => {},
+          (answer) => dropAnswer(question, answer),
         ),
       close() {
         closing.abort();
@@ -294,12 +295,15 @@ function bucketOf({ scheme, bucket }: BucketRef): string {
   return `${scheme}://${bucket}`;
 }
 
-/** A question that shows whether the origin answers: what was asked, or a HEAD of the object. */
+/** A question that shows whether the origin answers: what was asked, or a HEAD of the object or bucket. */
 function questionOf(request: Asked): OriginQuestion {
   // The probe is nobody's attempt.
-  if ("kind" in request) return { ...request, budget: undefined, permit: undefined, isNeeded: undefined };
+  if ("kind" in request && request.kind !== "pass")
+    return { ...request, budget: undefined, permit: undefined, isNeeded: undefined };
   const { ref, signal, principal } = request;
-  return { kind: "stat", ref, hasFallback: true, signal, principal };
+  return "key" in ref
+    ? { kind: "stat", ref, hasFallback: true, signal, principal }
+    : { kind: "statBucket", ref, signal, principal };
 }
 
 function destroyBody({ body }: OriginAnswer): void {

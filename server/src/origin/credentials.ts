@@ -51,6 +51,14 @@ export class Credentials<Value> {
     this.#clock = clock;
   }
 
+  /** The current credentials, unless they have expired or their renewal is due: then use `get`. */
+  get valid(): Value | undefined {
+    const current = this.#current;
+    if (current === undefined) return undefined;
+    const expiryMs = this.#source.expiryMs(current);
+    return expiryMs === undefined || expiryMs - this.#clock.nowMs() >= RENEW_AHEAD_MS ? current : undefined;
+  }
+
   /** The credentials to use now. Rejects with a CredentialsFailure if there are none. */
   async get(): Promise<Value> {
     const current = this.#current;

@@ -78,10 +78,8 @@ export class OriginFailureLog {
 
 /** The code of the store's, the network's or the credential source's error; undefined if the causes have none. */
 function storeCodeOf(error: Error): string | undefined {
-  for (let cause = error.cause; cause instanceof Error; cause = cause.cause) {
-    if (cause instanceof CacheError) continue;
-    const { code } = cause as { code?: unknown };
-    return typeof code === "string" ? code : cause.name;
-  }
-  return undefined;
+  let { cause } = error;
+  while (cause instanceof CacheError) cause = cause.cause;
+  const { code, name } = (cause ?? {}) as { code?: unknown; name?: unknown };
+  return typeof code === "string" ? code : typeof name === "string" ? name : undefined;
 }

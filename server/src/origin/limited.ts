@@ -1,5 +1,6 @@
 import { type Landing, type OriginBody, type OriginWrapper, wrap } from "./origin.js";
 import type { OriginLimits, Permit } from "./origin-limits.js";
+import { untilEnd } from "./passed-body.js";
 
 /** Holds requests back until this member's limits permit them. Stands inside of retries, so that each attempt counts. */
 export function limited(limits: OriginLimits): OriginWrapper {
@@ -19,10 +20,20 @@ export function limited(limits: OriginLimits): OriginWrapper {
       },
       async ask(question) {
         const permit = await limits.acquire(question.ref.url, 0, question.signal);
+        let received = 0;
         try {
-          return await next.ask(question);
-        } finally {
+          return untilEnd(question, await next.ask(question), {
+            received: (bytes) => {
+              received += bytes;
+            },
+            ended() {
+              permit.correct(received);
+              permit.release();
+            },
+          });
+        } catch (error) {
           permit.release();
+          throw error;
         }
       },
     });

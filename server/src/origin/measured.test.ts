@@ -2,7 +2,7 @@ import { CacheError, parseObjectUrl } from "@frontcache/proto";
 import { describe, expect, it } from "vitest";
 import { bytesOf } from "../testing/answer-fixture.js";
 import { ManualClock } from "../testing/manual-clock.js";
-import { bucketOf, pageOf, rangeOf, statOf } from "../testing/origin/requests.js";
+import { bucketOf, pageOf, rangeOf, statOf, textAnswer } from "../testing/origin/requests.js";
 import { measured as measuredBy, type RequestReport } from "./measured.js";
 import { type Answers, answerBy, type Landing, type Origin } from "./origin.js";
 
@@ -32,6 +32,7 @@ function measured(chunks: readonly (number | "fail")[]): { origin: Origin; repor
     },
     list: () => Promise.reject(new CacheError("PERMISSION_DENIED", "no")),
     statBucket: async () => ({ region: undefined }),
+    pass: async () => textAnswer("passed"),
   };
   const inner: Origin = {
     async fetch() {

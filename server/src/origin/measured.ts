@@ -1,11 +1,12 @@
 import { type BucketRef, CacheError, type ErrorCode } from "@frontcache/proto";
 import type { Clock } from "../runtime/clock.js";
 import { type Landing, type OriginAnswer, type OriginBody, type OriginWrapper, wrap } from "./origin.js";
+import { untilEnd } from "./passed-body.js";
 
 /** How one request ended. */
 export interface RequestReport {
   readonly ref: BucketRef;
-  readonly operation: "fetch" | "stat" | "list" | "bucket";
+  readonly operation: "fetch" | "stat" | "list" | "bucket" | "pass";
   /** `ok`: answered completely. `CANCELLED`: the caller did not need it, or the rest of it. */
   readonly outcome: "ok" | ErrorCode;
   /** Undefined if the request succeeded or was dropped. */
@@ -17,7 +18,7 @@ export interface RequestReport {
   readonly bytes: number;
 }
 
-const operationOf = { stat: "stat", list: "list", statBucket: "bucket" } as const;
+const operationOf = { stat: "stat", list: "list", statBucket: "bucket", pass: "pass" } as const;
 
 /** Reports the end of every request: of each attempt if it stands inside of retries, of all attempts together outside of them. */
 export function measured(onRequest: (report: RequestReport) => void, clock: Clock): OriginWrapper {
@@ -38,8 +39,12 @@ export function measured(onRequest: (report: RequestReport) => void, clock: Cloc
         try {
           const answer = await next.ask(question);
           running.answered();
-          running.end("ok");
-          return answer;
+          return untilEnd(question, answer, {
+            received: (bytes) => {
+              running.bytes += bytes;
+            },
+            ended: (error) => (error === undefined ? running.end("ok") : running.fail(error)),
+          });
         } catch (error) {
           throw running.fail(error);
         }

@@ -79,8 +79,23 @@ export interface BucketQuestion extends RequestContext, Repetition {
   readonly ref: BucketRef;
 }
 
+/**
+ * Asks the origin for its own answer to a request that the cache does not answer itself. The request is sent with this member's
+ * credentials. S3 only.
+ */
+export interface PassQuestion extends RequestContext, Repetition {
+  readonly kind: "pass";
+  /** An object, or a bucket. A bucket with an empty name is the store itself: its list of buckets. */
+  readonly ref: ObjectRef | BucketRef;
+  readonly method: "GET" | "HEAD";
+  /** Parameters of the query, not escaped. A parameter without a value has an empty one. No parameters of signatures. */
+  readonly query: readonly (readonly [name: string, value: string])[];
+  /** Names in lower case. Headers of the connection, of signatures and of authentication are left out. */
+  readonly headers: readonly (readonly [name: string, value: string])[];
+}
+
 /** What an origin is asked besides bytes. */
-export type OriginQuestion = StatQuestion | ListQuestion | BucketQuestion;
+export type OriginQuestion = StatQuestion | ListQuestion | BucketQuestion | PassQuestion;
 
 /** Which page of a listing to ask for. */
 export interface ListPage {
@@ -137,11 +152,34 @@ export interface BucketInfo {
   readonly region: string | undefined;
 }
 
+/** The body of a passed answer: read it to its end once, or destroy it. Ends with a CacheError if the origin's body ends early. */
+export interface PassedBody extends AsyncIterable<Uint8Array> {
+  /** Drops the outstanding bytes and frees the connection. Harmless when repeated, or after the end. */
+  destroy(): void;
+}
+
+/**
+ * The origin's own answer, whatever its status. Exceptions, which are CacheErrors: the origin throttles or fails (429, 500, 502, 503,
+ * 504) after all retries, rejects this member's credentials, or redirects to a place that is not known.
+ */
+export interface PassedAnswer {
+  readonly status: number;
+  /**
+   * Names in lower case, in the origin's order, without headers of the connection. Only an answer to HEAD has `content-length` here: the
+   * length of the body that a GET would have.
+   */
+  readonly headers: readonly (readonly [name: string, value: string])[];
+  /** Bytes of the body; undefined: the origin does not say. Of an answer to HEAD: 0. */
+  readonly length: number | undefined;
+  readonly body: PassedBody;
+}
+
 interface AnswerByKind {
   readonly stat: ObjectInfo;
   /** A page may be empty although more pages follow. */
   readonly list: Listing;
   readonly statBucket: BucketInfo;
+  readonly pass: PassedAnswer;
 }
 
 /** The answer to a question, by the question's type. */

@@ -1,6 +1,7 @@
 import { LinkedAbort } from "@frontcache/proto/runtime";
 import type { Clock, Random } from "../runtime/clock.js";
 import { type OriginRequest, type OriginWrapper, wrap } from "./origin.js";
+import { untilEnd } from "./passed-body.js";
 import { ResumingBody } from "./resuming-body.js";
 import { type Attempt, Retries, type RetryOptions } from "./retries.js";
 
@@ -38,8 +39,11 @@ export function retrying(options: RetryingOptions, clock: Clock, random: Random)
         const retries = new Retries(own, clock, random, question);
         const send = ({ signal, permit }: Attempt) => next.ask({ ...question, signal, permit });
         const { answer, attempt } = await retries.send(send, question.signal);
-        attempt.end();
-        return answer;
+        return untilEnd(question, answer, {
+          waiting: () => attempt.wait(retries.idleTimeoutMs),
+          received: () => attempt.rest(),
+          ended: () => attempt.end(),
+        });
       },
     });
 }

@@ -1,7 +1,15 @@
 import type { BlockId, MemberList, ObjectInfo, ObjectRef, WarmProgress } from "@frontcache/proto";
 import type { WarmedBlock, WarmRequest } from "../cache/block-warmer.js";
 import type { ObjectRead } from "../cache/object-read.js";
-import type { BucketInfo, BucketQuestion, Listing, ListQuestion, RequestContext } from "../origin/origin.js";
+import type {
+  BucketInfo,
+  BucketQuestion,
+  Listing,
+  ListQuestion,
+  PassedAnswer,
+  PassQuestion,
+  RequestContext,
+} from "../origin/origin.js";
 import type { EvictReport, EvictSelector } from "../storage/storage-report.js";
 import type { WarmingRequest } from "./warming.js";
 
@@ -25,11 +33,12 @@ export interface ReadRequest extends RequestContext {
   readonly deadlineAtMs?: number | undefined;
 }
 
-/** Everything that is asked of the cache besides bytes. `Answers` has the answer to each kind. Listings and buckets are the origin's. */
+/** Everything that is asked of the cache besides bytes. `Answers` has the answer to each kind. Listings, buckets and passed requests are the origin's. */
 export type Question =
   | StatQuestion
   | ListQuestion
   | BucketQuestion
+  | PassQuestion
   | EvictQuestion
   | WarmQuestion
   | WarmBlockQuestion
@@ -85,6 +94,7 @@ export interface Answers {
   readonly stat: ObjectStat;
   readonly list: Listing;
   readonly statBucket: BucketInfo;
+  readonly pass: PassedAnswer;
   readonly evict: EvictReport;
   readonly warm: undefined;
   readonly warmBlock: WarmedBlock;

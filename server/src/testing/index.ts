@@ -52,6 +52,7 @@ export { DIRECT, proxiesOf } from "../origin/http/way.js";
 export { limited } from "../origin/limited.js";
 export { compose, type Listing, type ListPage, wrap } from "../origin/origin.js";
 export { OriginLimits } from "../origin/origin-limits.js";
+export { wholeBody } from "../origin/passed-body.js";
 export type { Retry } from "../origin/retries.js";
 export { retrying } from "../origin/retrying.js";
 export type { S3Options } from "../origin/s3/s3-client.js";

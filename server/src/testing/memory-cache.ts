@@ -9,7 +9,7 @@ import {
   WarmProgress,
 } from "@frontcache/proto";
 import type { ObjectRead } from "../cache/object-read.js";
-import type { BucketInfo, BucketQuestion, Listing, ListQuestion } from "../origin/origin.js";
+import type { BucketInfo, BucketQuestion, Listing, ListQuestion, PassedAnswer, PassQuestion } from "../origin/origin.js";
 import {
   answeredBy,
   type Cache,
@@ -22,6 +22,7 @@ import {
   type WarmQuestion,
 } from "../routing/cache.js";
 import type { Slice } from "../runtime/slice.js";
+import { textAnswer } from "./origin/requests.js";
 
 /**
  * The fake of Cache and MemberDirectory: objects in memory, all of one version. It counts open reads and slices, and
@@ -62,6 +63,9 @@ export class MemoryCache implements Cache, MemberDirectory {
   readonly warmings: WarmQuestion[] = [];
   readonly warmedBlocks: WarmBlockQuestion[] = [];
   readonly touched: BlockId[] = [];
+  readonly passed: PassQuestion[] = [];
+  /** Answers passed requests; by default each with the question's URL. */
+  passedAnswer = ({ ref }: PassQuestion): PassedAnswer => textAnswer(ref.url);
   readonly memberListeners = new Set<(list: MemberList) => void>();
   /** The list that `watchMembers` begins with. */
   memberList: MemberList = { members: [], hash: "", blockBytes: 1, name: "self" };
@@ -81,6 +85,11 @@ export class MemoryCache implements Cache, MemberDirectory {
       return this.listing;
     },
     statBucket: (question) => this.#statBucket(question),
+    pass: async (question) => {
+      await this.beforeAnswer?.(question.signal);
+      this.passed.push(question);
+      return this.passedAnswer(question);
+    },
     evict: async (question) => {
       await this.beforeAnswer?.(question.signal);
       this.evictions.push(question);

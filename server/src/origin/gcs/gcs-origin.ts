@@ -1,5 +1,5 @@
 import type { IncomingMessage } from "node:http";
-import { abortError, type BucketRef, type ObjectRef } from "@frontcache/proto";
+import { abortError, type BucketRef, CacheError, type ObjectRef } from "@frontcache/proto";
 import { untilAborted } from "@frontcache/proto/runtime";
 import { systemClock } from "../../runtime/clock.js";
 import { boundedText } from "../../runtime/http-text.js";
@@ -117,6 +117,9 @@ export class GcsOrigin implements Origin {
       const response = await this.#get(question, objectsPath(question.ref, "maxResults=1&fields=kind"));
       await jsonOf(question.ref, response, MAX_METADATA_BYTES);
       return { region: undefined };
+    },
+    pass: ({ ref }) => {
+      throw new CacheError("INVALID_ARGUMENT", `${ref.url}: requests for GCS are not passed on: use Google's endpoint`);
     },
   };
 

@@ -30,26 +30,31 @@ export function httpTarget(endpoint: string, maxConnections: number, idleTimeout
   return { base, agent, idleTimeoutMs };
 }
 
-/** One GET. */
+/** One GET or HEAD. */
 export interface HttpGet extends HttpTarget {
+  /** Default: GET. */
+  readonly method?: "GET" | "HEAD";
   /** Sent verbatim after the base's path. */
   readonly path: string;
   /** Names in lower case. */
   readonly headers: OutgoingHttpHeaders;
   /** For a connection to open or to become free; undefined: only the idle timeout counts. */
   readonly connectTimeoutMs: number | undefined;
+  /** The body is read from the response itself, and does not bypass the parser. Absent: by a SocketBody. */
+  readonly isStreamed?: boolean;
 }
 
 /**
- * Sends a GET; resolves with the response when its head has arrived. Aborts and timeouts end the body, too. The body of a range may
+ * Sends a GET or HEAD; resolves with the response when its head has arrived. Aborts and timeouts end the body, too. The body of a range may
  * bypass the HTTP parser: read it by a SocketBody.
  */
 export function httpGet(get: HttpGet, signal: AbortSignal): Promise<IncomingMessage> {
-  const { base, path, headers, agent, connectTimeoutMs, idleTimeoutMs } = get;
+  const { base, method = "GET", path, headers, agent, connectTimeoutMs, idleTimeoutMs, isStreamed = false } = get;
   const send = base.protocol === "https:" ? requestHttps : requestHttp;
   return new Promise((resolve, reject) => {
     const request = send({
       agent,
+      method,
       headers,
       hostname: base.hostname.replace(/^\[(.*)\]$/, "$1"),
       port: base.port,
@@ -71,7 +76,7 @@ export function httpGet(get: HttpGet, signal: AbortSignal): Promise<IncomingMess
     request.on("socket", (socket) => {
       if (socket.connecting) socket.once("connect", stopTimer);
       else stopTimer();
-      if (headers.range !== undefined) SocketReads.of(socket)?.expectRange();
+      if (headers.range !== undefined && !isStreamed) SocketReads.of(socket)?.expectRange();
     });
     request.on("response", (response) => {
       noteBypass(response);

@@ -18,6 +18,8 @@ export interface S3Options {
   readonly forcePathStyle: boolean;
   /** `default` is the SDK's chain; `anonymous` signs nothing. */
   readonly credentials: "default" | "anonymous" | { readonly profile: string } | S3Keys;
+  /** Who sends GETs and HEADs of objects: `auto` is this member's own client; `sdk` is the AWS SDK's. */
+  readonly originClient: "auto" | "sdk";
   /** Agrees to pay for reads from requester-pays buckets. */
   readonly requesterPays: boolean;
   /** Upper bound of connections; further requests wait for one. */
@@ -47,7 +49,7 @@ const silent = { trace() {}, debug() {}, info() {}, warn() {}, error() {} };
 /** The SDK's commands that are used. */
 export type S3Commands = Pick<
   typeof import("@aws-sdk/client-s3"),
-  "GetObjectCommand" | "HeadObjectCommand" | "HeadBucketCommand" | "ListObjectsV2Command"
+  "GetObjectCommand" | "HeadObjectCommand" | "HeadBucketCommand" | "ListBucketsCommand" | "ListObjectsV2Command"
 >;
 
 /** What requests are signed with; compared, never logged. */
@@ -107,8 +109,7 @@ export function loadS3Sdk() {
 
 export async function openS3Sdk(options: S3Options): Promise<S3Sdk> {
   const [sdk, { NodeHttpHandler }] = await loadS3Sdk();
-  const { S3Client, GetObjectCommand, HeadObjectCommand, HeadBucketCommand, ListObjectsV2Command } = sdk;
-  const commands = { GetObjectCommand, HeadObjectCommand, HeadBucketCommand, ListObjectsV2Command };
+  const { S3Client } = sdk;
   const way = { proxyOf: options.proxyOf, secureContext: await trusting(options.ca ?? (await authoritiesOfAws(options))) };
   const [httpAgent, httpsAgent] = [originHttpAgent(options.maxConnections, way), originHttpsAgent(options.maxConnections, way)];
   const { connectTimeoutMs, idleTimeoutMs } = options;
@@ -152,7 +153,7 @@ export async function openS3Sdk(options: S3Options): Promise<S3Sdk> {
   const provider = Object.assign(() => credentials.get(), { memoized: true });
   const client = ({ region: of, endpoint }: BucketPlace) =>
     keepHeaders(new S3Client({ ...config, region: of, credentials: provider, ...(endpoint !== undefined && { endpoint }) }));
-  return { region, handler, commands, credentials, client };
+  return { region, handler, commands: sdk, credentials, client };
 }
 
 function credentialsConfig(credentials: S3Options["credentials"]): S3ClientConfig {

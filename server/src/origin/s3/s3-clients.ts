@@ -1,9 +1,8 @@
 import type { S3Client } from "@aws-sdk/client-s3";
 import type { BucketRef } from "@frontcache/proto";
 import { BoundedMap } from "@frontcache/proto/runtime";
-import type { Credentials } from "../credentials.js";
 import { type BucketPlace, isRedirect, redirectedPlace } from "./bucket-place.js";
-import { openS3Sdk, type S3Commands, type S3Identity, type S3Options, type S3Sdk } from "./s3-client.js";
+import type { S3Sdk } from "./s3-client.js";
 
 /** Buckets whose places are remembered. A forgotten one costs one redirect. */
 const MAX_BUCKETS = 10_000;
@@ -26,16 +25,8 @@ export class S3Clients {
   readonly #placeOf = new BoundedMap<string, BucketPlace>(MAX_BUCKETS);
   readonly #clients = new Map<string, PlacedClient>();
 
-  private constructor(sdk: S3Sdk) {
+  constructor(sdk: S3Sdk) {
     this.#sdk = sdk;
-  }
-
-  static async open(options: S3Options): Promise<S3Clients> {
-    return new S3Clients(await openS3Sdk(options));
-  }
-
-  get commands(): S3Commands {
-    return this.#sdk.commands;
   }
 
   /** The client for the bucket's known place, else for the configured one. */
@@ -60,11 +51,6 @@ export class S3Clients {
     if (place === undefined || (!this.#clients.has(keyOf(place)) && this.#clients.size >= MAX_CLIENTS)) return false;
     this.#placeOf.set(ref.bucket, place);
     return true;
-  }
-
-  /** What all clients sign with. */
-  get credentials(): Credentials<S3Identity> {
-    return this.#sdk.credentials;
   }
 
   /** Closes all connections. */

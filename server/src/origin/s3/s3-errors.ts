@@ -75,6 +75,11 @@ export function remedyOf(error: unknown): "other credentials" | "another signatu
   return name === "RequestTimeTooSkewed" ? "another signature" : undefined;
 }
 
+/** Whether another request may succeed at once: elsewhere, or with another signature. */
+export function isRemediable(error: unknown): boolean {
+  return isRedirect(error) || remedyOf(error) !== undefined;
+}
+
 /** Whether the error may have a code that S3 sends only in the body of an error, which an answer to a HEAD does not have. */
 export function lacksCode(error: unknown): boolean {
   const status = ((error ?? {}) as SdkError).$metadata?.httpStatusCode;

@@ -23,9 +23,13 @@ export interface S3RangeRequestsOptions {
 export class S3RangeRequests {
   readonly metadata = { handlerProtocol: "http/1.1" };
 
+  readonly httpAgent: HttpAgent;
+  readonly httpsAgent: HttpsAgent;
   readonly #options: S3RangeRequestsOptions;
 
   constructor(options: S3RangeRequestsOptions) {
+    this.httpAgent = options.httpAgent;
+    this.httpsAgent = options.httpsAgent;
     this.#options = options;
   }
 

@@ -9,12 +9,15 @@ import {
   type OriginAnswer,
   type OriginQuestion,
   type OriginRequest,
+  type PassedAnswer,
+  type PassQuestion,
   type StatQuestion,
 } from "../../origin/origin.js";
 import type { Clock } from "../../runtime/clock.js";
 import { MemoryBody, type RunningFetch } from "./memory-body.js";
 import { type MemoryCall, type MemoryFault, MemoryFaults } from "./memory-faults.js";
 import { type MemoryObject, type MemoryObjects, memoryListing } from "./memory-objects.js";
+import { textAnswer } from "./requests.js";
 
 /** The fake of Origin: objects in memory, faults and delays, time from a Clock, and counters. */
 export class MemoryOrigin implements Origin {
@@ -31,6 +34,9 @@ export class MemoryOrigin implements Origin {
   #waiting = 0;
 
   readonly faults: MemoryFaults;
+
+  /** Answers passed requests; by default each with the question's URL. */
+  passedAnswer = ({ ref }: PassQuestion): PassedAnswer => textAnswer(ref.url);
 
   /** Bodies arrive in chunks of `chunkBytes`: 64 KiB as from a socket. Origins of several members may share their faults. */
   constructor(objects: MemoryObjects, clock: Clock, chunkBytes: number, faults = new MemoryFaults()) {
@@ -76,6 +82,10 @@ export class MemoryOrigin implements Origin {
       await this.#answer(callOf(question), question.signal);
       memoryListing(this.#objects, { ...question.ref, prefix: "" }, { delimiter: "", maxKeys: 1 });
       return { region: undefined };
+    },
+    pass: async (question) => {
+      await this.#answer(callOf(question), question.signal);
+      return this.passedAnswer(question);
     },
   };
 

@@ -1,6 +1,15 @@
 import { setMaxListeners } from "node:events";
 import type { BucketRef, ObjectRef, PrefixRef } from "@frontcache/proto";
-import type { BucketQuestion, ListPage, ListQuestion, OriginRequest, StatQuestion } from "../../origin/origin.js";
+import type {
+  BucketQuestion,
+  ListPage,
+  ListQuestion,
+  OriginRequest,
+  PassedAnswer,
+  PassQuestion,
+  StatQuestion,
+} from "../../origin/origin.js";
+import { bodyOf } from "../../origin/passed-body.js";
 import { CACHE_ITSELF } from "../../security/principal.js";
 
 /** Never aborted; shared by the requests of a test. */
@@ -27,4 +36,15 @@ export function pageOf(ref: PrefixRef, page: Partial<ListPage> = {}, signal = li
 
 export function bucketOf(ref: BucketRef, signal = live): BucketQuestion {
   return { kind: "statBucket", ref, signal, principal: CACHE_ITSELF };
+}
+
+/** A request to pass on: by default a GET without a query and without headers. */
+export function passOf(ref: BucketRef | ObjectRef, what: Partial<PassQuestion> = {}, signal = live): PassQuestion {
+  return { kind: "pass", ref, method: "GET", query: [], headers: [], signal, principal: CACHE_ITSELF, ...what };
+}
+
+/** A passed answer of status 200 with a text. */
+export function textAnswer(text: string): PassedAnswer {
+  const bytes = Buffer.from(text);
+  return { status: 200, headers: [["content-type", "text/plain"]], length: bytes.length, body: bodyOf(bytes) };
 }

@@ -1,0 +1,116 @@
+import { createHmac, hash } from "node:crypto";
+import type { S3Identity } from "./s3-client.js";
+
+/** The hash of an empty body: what reads are signed with. */
+export const EMPTY_SHA256 = hash("sha256", "");
+
+const ALGORITHM = "AWS4-HMAC-SHA256";
+
+/** A header, its name in lower case. */
+export type Header = readonly [name: string, value: string];
+
+/** What is signed of a request. */
+export interface Signable {
+  readonly method: string;
+  /** Escaped, as it is sent. It is not normalised: S3's keys may contain `//` and `..`. */
+  readonly path: string;
+  /** As `canonicalQuery` returns it. */
+  readonly query: string;
+  /** All headers to sign, `host` and `x-amz-date` among them, in the order of their names. */
+  readonly headers: readonly Header[];
+  /** The body's SHA-256 in hexadecimal, or UNSIGNED-PAYLOAD. */
+  readonly payloadHash: string;
+}
+
+/** Where a signature is valid. */
+export interface SigningScope {
+  readonly region: string;
+  /** `s3`; of an access point of an Object Lambda `s3-object-lambda`. */
+  readonly service: string;
+}
+
+/** An identity's key for one day and scope. */
+interface SigningKey {
+  readonly day: string;
+  readonly scope: string;
+  readonly key: Buffer;
+}
+
+/** Scopes whose keys are kept for one identity. AWS has about 40 regions. */
+const MAX_SCOPES = 100;
+
+/**
+ * Signature version 4 in headers, equal to that of `@smithy/signature-v4` (a property test compares them). The SDK's signer takes
+ * four times as long (measured: 40 us against 10): it hashes in a chain of promises and sorts, escapes and checks what never changes between our requests.
+ */
+export class Signer {
+  /** By identity, then by region and service. Renewed credentials are other objects, so old keys are collected with them. */
+  readonly #keys = new WeakMap<S3Identity, Map<string, SigningKey>>();
+
+  /** The value of the Authorization header. `amzDate` is the value of `x-amz-date`. */
+  authorization(request: Signable, amzDate: string, identity: S3Identity, scope: SigningScope): string {
+    const { method, path, query, headers, payloadHash } = request;
+    let [lines, names] = ["", ""];
+    for (const [name, value] of headers) {
+      lines += `${name}:${canonicalValue(value)}\n`;
+      names = names === "" ? name : `${names};${name}`;
+    }
+    const canonical = `${method}\n${path}\n${query}\n${lines}\n${names}\n${payloadHash}`;
+    const { key, scope: named } = this.#key(amzDate.slice(0, 8), identity, scope);
+    const text = `${ALGORITHM}\n${amzDate}\n${named}\n${hash("sha256", canonical)}`;
+    const signature = createHmac("sha256", key).update(text).digest("hex");
+    return `${ALGORITHM} Credential=${identity.accessKeyId}/${named}, SignedHeaders=${names}, Signature=${signature}`;
+  }
+
+  #key(day: string, identity: S3Identity, { region, service }: SigningScope): SigningKey {
+    let keys = this.#keys.get(identity);
+    if (keys === undefined) {
+      keys = new Map();
+      this.#keys.set(identity, keys);
+    }
+    const name = `${region}/${service}`;
+    const known = keys.get(name);
+    if (known?.day === day) return known;
+    let key: Buffer | string = `AWS4${identity.secretAccessKey}`;
+    for (const part of [day, region, service, "aws4_request"]) key = createHmac("sha256", key).update(part).digest();
+    const made = { day, scope: `${day}/${name}/aws4_request`, key: key as Buffer };
+    if (keys.size >= MAX_SCOPES) keys.clear();
+    keys.set(name, made);
+    return made;
+  }
+}
+
+/** Line breaks and runs of blanks count as one blank, none at the ends. */
+function canonicalValue(value: string): string {
+  return /[\r\n\t]|^ | {2}| $/.test(value) ? value.replace(/[\r\n\t ]+/g, " ").replace(/^ | $/g, "") : value;
+}
+
+/** A query as it is signed and sent: escaped, in the order of the names, without the question mark. */
+export function canonicalQuery(parameters: readonly (readonly [name: string, value: string])[]): string {
+  if (parameters.length === 0) return "";
+  const escaped = parameters.map(([name, value]) => [escapeName(name), escapeName(value)] as const);
+  escaped.sort(([name, value], [other, otherValue]) => compare(name, other) || compare(value, otherValue));
+  return escaped.map(([name, value]) => `${name}=${value}`).join("&");
+}
+
+function compare(one: string, other: string): number {
+  return one < other ? -1 : one > other ? 1 : 0;
+}
+
+const PLAIN = /^[A-Za-z0-9_.~-]*$/;
+
+/** Text as a segment of a path or a part of a query, as in RFC 3986. */
+export function escapeName(text: string): string {
+  if (PLAIN.test(text)) return text;
+  return encodeURIComponent(text).replace(/[!'()*]/g, (char) => `%${char.charCodeAt(0).toString(16).toUpperCase()}`);
+}
+
+/** A key as a path: all but its slashes is escaped, and nothing is normalised. */
+export function escapeKey(key: string): string {
+  return /^[A-Za-z0-9_.~/-]*$/.test(key) ? key : key.split("/").map(escapeName).join("/");
+}
+
+/** A time as SigV4 writes it: `20261128T203543Z`. */
+export function amzDateOf(ms: number): string {
+  return `${new Date(ms).toISOString().slice(0, 19).replace(/[-:]/g, "")}Z`;
+}

@@ -1,0 +1,289 @@
+import type { IncomingMessage } from "node:http";
+import { abortError, CacheError, type ObjectInfo, type ObjectRef, versionOfStoreTag } from "@frontcache/proto";
+import { BoundedMap } from "@frontcache/proto/runtime";
+import { systemClock } from "../../runtime/clock.js";
+import { boundedText } from "../../runtime/http-text.js";
+import { checkedAnswer, checkedInfo, objectHeadersOf, UnusableAnswer } from "../checked-answer.js";
+import { httpGet } from "../http/http-get.js";
+import {
+  mayAddRequest,
+  type OriginAnswer,
+  type OriginRequest,
+  type PassedAnswer,
+  type PassedBody,
+  type PassQuestion,
+  type StatQuestion,
+} from "../origin.js";
+import { bodyOf } from "../passed-body.js";
+import { addressOf, type BucketAddress } from "./bucket-address.js";
+import { type Attempt, ifMatchOf, type ObjectRequests, rangeOf, versionedKeyOf } from "./object-requests.js";
+import type { S3Options, S3Sdk } from "./s3-client.js";
+import type { PlacedClient } from "./s3-clients.js";
+import { isRemediable, lacksCode, s3Error } from "./s3-errors.js";
+import { S3Refusal } from "./s3-refusal.js";
+import { amzDateOf, canonicalQuery, escapeKey, type Header, Signer } from "./signature.js";
+
+/** Buckets whose addresses are kept. A forgotten one costs the SDK's preparation of one request: 2 ms. */
+const MAX_BUCKETS = 10_000;
+
+/** Bytes read of an error's body. */
+const MAX_ERROR_BYTES = 64 << 10;
+
+/** Headers that belong to a connection or to a signature, which this member makes itself. */
+const NOT_PASSED =
+  /^(?:host|connection|keep-alive|te|trailer|transfer-encoding|upgrade|expect|content-length|authorization|cookie|x-amz-date|x-amz-security-token|x-amz-content-sha256|date|user-agent|amz-sdk-.*|proxy-.*|x-forwarded-.*|forwarded|via|frontcache-.*)$/;
+
+/** Headers of a connection, which are not an answer's own. */
+const NOT_ANSWERED = /^(?:connection|keep-alive|te|trailer|transfer-encoding|upgrade|proxy-.*)$/;
+
+/** A request before it is signed. */
+interface Unsigned {
+  readonly method: "GET" | "HEAD";
+  /** A key, or undefined for the bucket itself. */
+  readonly key: string | undefined;
+  readonly query: readonly (readonly [name: string, value: string])[];
+  /** Names in lower case. */
+  readonly headers: readonly Header[];
+  /** The answer's body is read as a stream. */
+  readonly isStreamed: boolean;
+}
+
+/**
+ * GETs and HEADs of objects, and requests of clients that are passed on, signed without the AWS SDK: its middleware takes most of
+ * the CPU time of a small object. Addresses, regions and credentials are the SDK's.
+ */
+export class SignedObjectRequests implements ObjectRequests {
+  readonly #sdk: S3Sdk;
+  readonly #options: S3Options;
+  /** Sends what only the SDK can sign. */
+  readonly #others: ObjectRequests;
+  readonly #signer = new Signer();
+  readonly #addresses = new WeakMap<PlacedClient, BoundedMap<string, Promise<BucketAddress | undefined>>>();
+  /** How far the origin's clock is ahead of this machine's. */
+  #clockOffsetMs = 0;
+  /** The date of the current second. */
+  #dated = { second: 0, text: "" };
+
+  constructor(sdk: S3Sdk, options: S3Options, others: ObjectRequests) {
+    this.#sdk = sdk;
+    this.#options = options;
+    this.#others = others;
+  }
+
+  async fetch(request: OriginRequest, attempt: Attempt): Promise<OriginAnswer> {
+    const { ref, signal } = request;
+    const address = await this.#addressOf(attempt.to, ref.bucket);
+    if (address === undefined) return this.#others.fetch(request, attempt);
+    const ifMatch = ifMatchOf(request);
+    const { key, versionId } = versionedKeyOf(ref);
+    const headers: Header[] = [["range", rangeOf(request)]];
+    if (ifMatch !== undefined) headers.push(["if-match", ifMatch]);
+    const unsigned = { method: "GET", key, query: queryOf(versionId), headers, isStreamed: false } as const;
+    const response = await this.#succeed(unsigned, address, attempt, signal);
+    const contentLength = lengthOf(response);
+    const head = {
+      status: response.statusCode!,
+      contentRange: response.headers["content-range"],
+      contentLength,
+      ...this.#describe(ref, response),
+      lacks: "checksums" as const,
+    };
+    return checkedAnswer(request, head, response);
+  }
+
+  async stat(question: StatQuestion, attempt: Attempt): Promise<ObjectInfo> {
+    const { ref, signal } = question;
+    const address = await this.#addressOf(attempt.to, ref.bucket);
+    if (address === undefined) return this.#others.stat(question, attempt);
+    const { key, versionId } = versionedKeyOf(ref);
+    const headers: Header[] = [["x-amz-checksum-mode", "ENABLED"]];
+    const unsigned = { method: "HEAD", key, query: queryOf(versionId), headers, isStreamed: true } as const;
+    const response = await this.#succeed(unsigned, address, attempt, signal);
+    response.resume();
+    if (response.statusCode !== 200) throw new UnusableAnswer(ref, `has status ${response.statusCode}, not 200`);
+    return checkedInfo(ref, lengthOf(response), { ...this.#describe(ref, response), lacks: undefined });
+  }
+
+  /** Sends a client's request. Rejects with an S3Refusal if the store redirects, throttles, fails or rejects the signature. */
+  async pass(question: PassQuestion, attempt: Attempt): Promise<PassedAnswer> {
+    const { ref, method, signal } = question;
+    const address = await this.#addressOf(attempt.to, ref.bucket);
+    if (address === undefined) {
+      throw new CacheError("INVALID_ARGUMENT", `${ref.url}: requests for this bucket cannot be passed on: it needs a session`);
+    }
+    const response = await this.#send(this.#unsigned(question), address, attempt, signal);
+    const { statusCode: status = 0, rawHeaders } = response;
+    const answered: Header[] = [];
+    for (let at = 0; at < rawHeaders.length; at += 2) {
+      const name = rawHeaders[at]!.toLowerCase();
+      if (!NOT_ANSWERED.test(name) && (method === "HEAD" || name !== "content-length"))
+        answered.push([name, rawHeaders[at + 1]!]);
+    }
+    if (method === "HEAD" || status === 204 || status === 304) {
+      response.resume();
+      if (status >= 300) {
+        const refusal = new S3Refusal(status, response.headers, "");
+        const withCode =
+          lacksCode(refusal) && mayAddRequest(question) ? await this.#asGet(question, address, attempt) : undefined;
+        this.#throwUnlessFinal(withCode ?? refusal, question);
+      }
+      return { status, headers: answered, length: 0, body: bodyOf(Buffer.alloc(0)) };
+    }
+    if (status >= 300) {
+      const text = await boundedText(response, MAX_ERROR_BYTES, "cut");
+      this.#throwUnlessFinal(new S3Refusal(status, response.headers, text), question);
+      const bytes = Buffer.from(text);
+      return { status, headers: answered, length: bytes.length, body: bodyOf(bytes) };
+    }
+    return { status, headers: answered, length: lengthOf(response), body: new ResponseBody(response, question) };
+  }
+
+  /** The refusal of a HEAD with its code, which is in the body of the answer to a GET. Undefined: the GET succeeds. */
+  async #asGet(question: PassQuestion, address: BucketAddress, attempt: Attempt): Promise<S3Refusal | undefined> {
+    const unsigned = this.#unsigned({ ...question, method: "GET" });
+    const response = await this.#send(unsigned, address, attempt, question.signal);
+    const { statusCode: status = 0, headers } = response;
+    if (status >= 300) return new S3Refusal(status, headers, await boundedText(response, MAX_ERROR_BYTES, "cut"));
+    response.on("error", () => {});
+    response.destroy();
+    return undefined;
+  }
+
+  #unsigned({ ref, method, query, headers }: PassQuestion): Unsigned {
+    const key = "key" in ref ? ref.key : undefined;
+    return { method, key, query, headers: headers.filter(([name]) => !NOT_PASSED.test(name)), isStreamed: true };
+  }
+
+  /** Signs by the origin's clock from now on, which an answer has told: this machine's is wrong. */
+  correctClock(error: unknown): void {
+    const date = ((error ?? {}) as Partial<Pick<S3Refusal, "$response">>).$response?.headers?.date;
+    const originMs = Date.parse(date ?? "");
+    if (Number.isFinite(originMs)) this.#clockOffsetMs = originMs - systemClock.nowMs();
+  }
+
+  /** Throws refusals that are not an answer to the client: those that another request may remedy, and those that are retried. */
+  #throwUnlessFinal(refusal: S3Refusal, question: PassQuestion): void {
+    const { httpStatusCode: status } = refusal.$metadata;
+    if (status === 501 || status === 505 || (status >= 300 && status < 400 && status !== 301 && status !== 307)) return;
+    if (s3Error(refusal, question).retryable || isRemediable(refusal)) throw refusal;
+  }
+
+  async #succeed(unsigned: Unsigned, address: BucketAddress, attempt: Attempt, signal: AbortSignal): Promise<IncomingMessage> {
+    const response = await this.#send(unsigned, address, attempt, signal);
+    const { statusCode: status = 0, headers } = response;
+    if (status >= 200 && status < 300) return response;
+    throw new S3Refusal(status, headers, await boundedText(response, MAX_ERROR_BYTES, "cut"));
+  }
+
+  #send(
+    { method, key, query, headers, isStreamed }: Unsigned,
+    { base, host, prefix, scope, payloadHash }: BucketAddress,
+    { identity }: Attempt,
+    signal: AbortSignal,
+  ): Promise<IncomingMessage> {
+    const amzDate = this.#amzDate();
+    const all: Header[] = [["host", host], ...headers];
+    if (this.#options.requesterPays) all.push(["x-amz-request-payer", "requester"]);
+    if (scope !== undefined) {
+      all.push(["x-amz-content-sha256", payloadHash], ["x-amz-date", amzDate]);
+      if (identity.sessionToken !== undefined) all.push(["x-amz-security-token", identity.sessionToken]);
+      all.sort(byName);
+    }
+    const path = `${prefix}/${key === undefined ? "" : escapeKey(key)}`;
+    const canonical = canonicalQuery(query);
+    const sent: Record<string, string> = Object.fromEntries(all);
+    if (scope !== undefined) {
+      const signable = { method, path, query: canonical, headers: all, payloadHash };
+      sent.authorization = this.#signer.authorization(signable, amzDate, identity, scope);
+    }
+    const { httpAgent, httpsAgent } = this.#sdk.handler;
+    const { connectTimeoutMs, idleTimeoutMs } = this.#options;
+    return httpGet(
+      {
+        base,
+        agent: base.protocol === "https:" ? httpsAgent : httpAgent,
+        method,
+        path: canonical === "" ? path : `${path}?${canonical}`,
+        headers: sent,
+        connectTimeoutMs,
+        idleTimeoutMs,
+        isStreamed,
+      },
+      signal,
+    );
+  }
+
+  #addressOf(to: PlacedClient, bucket: string): Promise<BucketAddress | undefined> {
+    let addresses = this.#addresses.get(to);
+    if (addresses === undefined) {
+      addresses = new BoundedMap(MAX_BUCKETS);
+      this.#addresses.set(to, addresses);
+    }
+    const known = addresses.peek(bucket);
+    if (known !== undefined) return known;
+    const resolving = addressOf(to.client, this.#sdk.commands, bucket);
+    const all = addresses;
+    resolving.catch(() => all.delete(bucket)); // the next request tries again
+    addresses.set(bucket, resolving);
+    return resolving;
+  }
+
+  #amzDate(): string {
+    const ms = systemClock.nowMs() + this.#clockOffsetMs;
+    const second = Math.floor(ms / 1_000);
+    if (second !== this.#dated.second) this.#dated = { second, text: amzDateOf(ms) };
+    return this.#dated.text;
+  }
+
+  #describe(ref: ObjectRef, { headers }: IncomingMessage) {
+    const { etag, "content-type": contentType, "last-modified": lastModified } = headers;
+    const pairs = Object.entries(headers).map(([name, value]): Header => [name, [value ?? ""].flat().join(", ")]);
+    return {
+      version: versionOfStoreTag(etag),
+      contentType,
+      lastModifiedMs: lastModified === undefined ? undefined : Date.parse(lastModified),
+      headers: objectHeadersOf(ref, pairs, this.#options.onDroppedHeaders),
+    };
+  }
+}
+
+function queryOf(versionId: string | undefined): Unsigned["query"] {
+  return versionId === undefined ? [] : [["versionId", versionId]];
+}
+
+function byName([one]: Header, [other]: Header): number {
+  return one < other ? -1 : one > other ? 1 : 0;
+}
+
+function lengthOf({ headers }: IncomingMessage): number | undefined {
+  const { "content-length": digits = "" } = headers;
+  return /^\d{1,16}$/.test(digits) ? Number(digits) : undefined;
+}
+
+/** The body of a response, as it arrives. */
+class ResponseBody implements PassedBody {
+  readonly #response: IncomingMessage;
+  readonly #question: PassQuestion;
+
+  constructor(response: IncomingMessage, question: PassQuestion) {
+    this.#response = response;
+    this.#question = question;
+    // A slow reader is no reason to end the connection: `retrying` ends a body that stalls while its reader waits.
+    response.setTimeout(0);
+    response.on("error", () => {}); // reported to the reader
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array, void> {
+    const { ref, signal } = this.#question;
+    try {
+      for await (const chunk of this.#response as AsyncIterable<Buffer>) yield chunk;
+    } catch (cause) {
+      if (signal.aborted) throw abortError(signal);
+      throw new CacheError("UNAVAILABLE", `${ref.url}: the origin's answer ended early`, { cause });
+    }
+  }
+
+  destroy(): void {
+    this.#response.destroy();
+  }
+}
