@@ -9,7 +9,7 @@ import { connectMembers } from "./members/connect-members.js";
 import { type FailoverOptions, orderByAvailability, withFailover } from "./members/failover.js";
 import type { Evicted, EvictSelector, MemberAddress, MemberConnections, ObjectStat as MemberStat } from "./members/ports.js";
 import { RunningCall } from "./members/running-call.js";
-import { PROBE_TIMEOUT_MS } from "./members/silence-watch.js";
+import { silentMsOf } from "./members/silence-watch.js";
 import { type ClientMetrics, measuredBy, registeredMetrics } from "./metrics.js";
 import {
   type CallOptions,
@@ -65,7 +65,8 @@ export class CacheClient implements AsyncDisposable {
       const { clock, connections } = ports;
       const { endpoint, connectTimeoutMs, deadlineMs } = options;
       const probe = async (grpcAddress: string, signal: AbortSignal): Promise<void> => {
-        const call = new RunningCall({ clock, subject: "a probe", deadlineMs: connectTimeoutMs + PROBE_TIMEOUT_MS, signal });
+        const probeMs = connectTimeoutMs + silentMsOf(connectTimeoutMs);
+        const call = new RunningCall({ clock, subject: "a probe", deadlineMs: probeMs, signal });
         await connections.calls.probe({ grpcAddress }, call).finally(() => call.end());
       };
       const breaker = new CircuitBreaker({ clock, openFor: OPEN_FOR, probe });

@@ -13,7 +13,10 @@ export interface ConnectOptions {
   readonly parallelBlocks?: number;
   /** Blocks that one `stream` reads concurrently and keeps in memory, including the block that is being consumed. Default 6. */
   readonly streamBlocks?: number;
-  /** Connection timeout before trying the next member, milliseconds. Default 1,000. */
+  /**
+   * Time in which a member must accept a connection before the next member is tried, milliseconds. A member that sends nothing for
+   * half of it is probed, and must answer in as much. Default 1,000.
+   */
   readonly connectTimeoutMs?: number;
   /** Maximum attempts to read one block, counted over all members. Default 6. */
   readonly attempts?: number;

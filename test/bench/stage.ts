@@ -79,7 +79,11 @@ export class Cluster implements AsyncDisposable {
       const listeners = ["--listen", grpc, "--http-listen", http];
       const discovery = ["--discovery", "static", "--members", list, "--name", name];
       const cacheDirectory = `${directory.path}/${name}`;
-      return MemberProcess.start({ endpoint, cacheDirectory, flags: [...listeners, ...discovery, ...flags] });
+      return MemberProcess.start({
+        endpoint,
+        cacheDirectory,
+        flags: [...listeners, ...discovery, "--member-timeout", "1s", ...flags],
+      });
     };
     return new Cluster(await Promise.all(addresses.map(start)), directory);
   }

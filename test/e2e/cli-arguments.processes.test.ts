@@ -36,6 +36,11 @@ describe("a command line", () => {
     ],
     ["with an unexpected argument", ["serve", "now"], /^frontcache: too many arguments[^\n]*; see --help\n$/],
     ["without a URL", ["get"], /^frontcache: missing required argument 'url'; see --help\n$/],
+    [
+      "with an invalid timeout",
+      ["stat", "s3://bucket/key", "--member-timeout", "soon"],
+      /^frontcache: --member-timeout: "soon" is not a duration: [^\n]*\n$/,
+    ],
     ["with an invalid URL", ["stat", "bucket/key"], /^frontcache: "bucket\/key" is not an object's URL: [^\n]*\n$/],
     [
       "with an invalid range",

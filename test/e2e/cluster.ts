@@ -1,14 +1,14 @@
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
-import { CacheClient } from "@frontcache/client";
+import type { CacheClient } from "@frontcache/client";
 import { CacheServiceClient } from "@frontcache/client/grpc";
 import { type MemberList, Membership } from "@frontcache/proto";
 import { credentials } from "@grpc/grpc-js";
 import { expect } from "vitest";
 import { S3Emulator } from "../emulators/s3.js";
-import { freePorts, hostOf } from "./addresses.js";
+import { claimPorts, hostOf } from "./addresses.js";
 import { type Place, type Pods, staticPods } from "./cluster-pods.js";
-import { MemberProcess, temporaryDirectory } from "./member-process.js";
+import { connectClient, MemberProcess, temporaryDirectory } from "./member-process.js";
 import { type Fetch, MAX_STRAYS, OriginFetches } from "./origin-fetches.js";
 import { BLOCK_BYTES, type TestObject } from "./test-objects.js";
 
@@ -67,7 +67,7 @@ export class Cluster implements AsyncDisposable {
 
   /** Starts the members and waits until all have the complete member list. */
   static async start({ names, pods, flags = [], volumeSize }: ClusterOptions): Promise<Cluster> {
-    const [origin, directory, port] = [await S3Emulator.start(), await temporaryDirectory(), await freePorts()];
+    const [origin, directory, port] = [await S3Emulator.start(), await temporaryDirectory(), await claimPorts()];
     const places = names.map((name, index) => ({ name, host: hostOf(index) }));
     const discovery = pods === undefined ? staticPods(places, port) : await pods({ directory: directory.path, places, port });
     const cluster = new Cluster(origin, directory, port, discovery, flags, volumeSize);
@@ -145,7 +145,7 @@ export class Cluster implements AsyncDisposable {
 
   /** Returns a client of one member's address; it is closed with the cluster. */
   async client(name = this.names[0]!): Promise<CacheClient> {
-    const client = await CacheClient.connect({ endpoint: this.addressOf(name) });
+    const client = await connectClient({ endpoint: this.addressOf(name) });
     this.#clients.push(client);
     return client;
   }

@@ -1,9 +1,8 @@
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
-import { CacheClient } from "@frontcache/client";
 import { describe, expect, it } from "vitest";
 import { rampBytes, S3Emulator } from "../emulators/s3.js";
-import { MemberProcess, temporaryDirectory } from "./member-process.js";
+import { connectClient, MemberProcess, temporaryDirectory } from "./member-process.js";
 
 const MiB = 1 << 20;
 
@@ -18,7 +17,7 @@ describe("kill -9 during fills", () => {
 
     {
       await using member = await serve();
-      await using client = await CacheClient.connect({ endpoint: member.grpc });
+      await using client = await connectClient({ endpoint: member.grpc });
       await client.readRange("s3://bucket/complete", 0, 48 * MiB, complete);
       await expect.poll(async () => (await client.stat("s3://bucket/complete", complete)).cachedBytes).toBe(48 * MiB);
       // The origin is so slow that the fills of ten blocks are running when the member is killed.
@@ -32,7 +31,7 @@ describe("kill -9 during fills", () => {
 
     origin.faults.clear();
     await using member = await serve();
-    await using client = await CacheClient.connect({ endpoint: member.grpc });
+    await using client = await connectClient({ endpoint: member.grpc });
     expect(await readdir(join(directory.path, "tmp"))).toEqual([]);
     origin.traffic.reset();
     const bytes = await client.readRange("s3://bucket/complete", 0, 48 * MiB, complete);

@@ -1,8 +1,8 @@
-import { CacheClient } from "@frontcache/client";
+import type { CacheClient } from "@frontcache/client";
 import { describe, expect, it } from "vitest";
 import { rampBytes, S3Emulator } from "../emulators/s3.js";
 import { seededRandom } from "../seeded-random.js";
-import { MemberProcess, temporaryDirectory } from "./member-process.js";
+import { connectClient, MemberProcess, temporaryDirectory } from "./member-process.js";
 
 const KiB = 1 << 10;
 const MiB = 1 << 20;
@@ -19,7 +19,7 @@ async function withMember(mode: string, work: (client: CacheClient, origin: S3Em
     cacheDirectory: directory.path,
     flags: ["--fill", mode],
   });
-  await using client = await CacheClient.connect({ endpoint: member.grpc });
+  await using client = await connectClient({ endpoint: member.grpc });
   await work(client, origin);
 }
 

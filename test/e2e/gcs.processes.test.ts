@@ -1,13 +1,12 @@
-import { once } from "node:events";
 import { type IncomingHttpHeaders, request } from "node:http";
-import { createServer } from "node:net";
 import { join } from "node:path";
 import { HeadBucketCommand, HeadObjectCommand, paginateListObjectsV2, S3Client } from "@aws-sdk/client-s3";
-import { CacheClient } from "@frontcache/client";
+import type { CacheClient } from "@frontcache/client";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { GcsEmulator } from "../emulators/gcs.js";
 import { rampBytes } from "../emulators/s3.js";
-import { MemberProcess, temporaryDirectory } from "./member-process.js";
+import { claimPorts, hostOf } from "./addresses.js";
+import { connectClient, MemberProcess, temporaryDirectory } from "./member-process.js";
 
 const MiB = 1 << 20;
 const BLOCKS = 8;
@@ -32,9 +31,9 @@ beforeAll(async () => {
     },
   });
   directory = await temporaryDirectory();
-  const ports = await freePorts(4);
+  const port = await claimPorts();
   const names = ["cache-a", "cache-b"];
-  const list = names.map((name, at) => `${name}=127.0.0.1:${ports[2 * at]}/${ports[2 * at + 1]}`).join(",");
+  const list = names.map((name, at) => `${name}=${hostOf(at)}:${port}/${port + 1}`).join(",");
   const started = names.map((name, at) =>
     MemberProcess.start({
       // Nothing listens there: these members have no S3 origin.
@@ -43,13 +42,13 @@ beforeAll(async () => {
       flags: [
         ...SETTINGS,
         ...["--members", list, "--name", name],
-        ...["--listen", `127.0.0.1:${ports[2 * at]}`, "--http-listen", `127.0.0.1:${ports[2 * at + 1]}`],
+        ...["--listen", `${hostOf(at)}:${port}`, "--http-listen", `${hostOf(at)}:${port + 1}`],
       ],
       env: { STORAGE_EMULATOR_HOST: origin.endpoint },
     }),
   );
   members.push(...(await Promise.all(started)));
-  client = await CacheClient.connect({ endpoint: members[0]!.grpc });
+  client = await connectClient({ endpoint: members[0]!.grpc });
 });
 
 afterAll(async () => {
@@ -63,15 +62,6 @@ beforeEach(() => {
   origin.traffic.reset();
   looks = [];
 });
-
-/** Returns ports that are currently free. */
-async function freePorts(count: number): Promise<number[]> {
-  const servers = Array.from({ length: count }, () => createServer().listen(0, "127.0.0.1"));
-  await Promise.all(servers.map((server) => once(server, "listening")));
-  const ports = servers.map((server) => (server.address() as { port: number }).port);
-  await Promise.all(servers.map((server) => once(server.close(), "close")));
-  return ports;
-}
 
 /** Sends a GET to a member's HTTP listener. */
 async function get(member: MemberProcess, path: string, headers: Record<string, string> = {}) {

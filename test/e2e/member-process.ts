@@ -5,6 +5,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { CacheClient, type ConnectOptions } from "@frontcache/client";
 
 const BIN = join(import.meta.dirname, "..", "..", "server", "bin", "frontcache.js");
 
@@ -23,6 +24,14 @@ process.once("disconnect", () => process.exit(1));
 export async function temporaryDirectory(): Promise<AsyncDisposable & { readonly path: string }> {
   const path = await mkdtemp(join(tmpdir(), "frontcache-test-"));
   return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) };
+}
+
+/** Time in which members must answer in tests that are not about members that do not: on a busy machine one may stand still for long. */
+export const MEMBER_TIMEOUT = "60s";
+
+/** Connects a client that gives members as much time as members give each other in tests. */
+export function connectClient(options: ConnectOptions): Promise<CacheClient> {
+  return CacheClient.connect({ connectTimeoutMs: 60_000, ...options });
 }
 
 export interface MemberOptions {
@@ -53,6 +62,7 @@ export function memberEnvironment(endpoint: string, extra: Readonly<Record<strin
     FRONTCACHE_HEDGE: "false",
     // Reads that a member rejects on a busy machine would, too.
     FRONTCACHE_OVERLOAD_AFTER: "never",
+    FRONTCACHE_MEMBER_TIMEOUT: MEMBER_TIMEOUT,
     ...extra,
   };
 }
@@ -76,10 +86,9 @@ export class MemberProcess implements AsyncDisposable {
   private constructor(child: ChildProcess) {
     this.#child = child;
     running.add(child);
-    this.#exited = once(child, "exit").then(([code]) => {
-      running.delete(child);
-      return code as number | null;
-    });
+    child.once("exit", () => running.delete(child));
+    // Its output may end after it: `log` is complete when the streams are closed.
+    this.#exited = once(child, "close").then(([code]) => code as number | null);
     child.stderr?.on("data", (text: Buffer) => {
       this.stderr += text.toString();
     });
@@ -104,6 +113,7 @@ export class MemberProcess implements AsyncDisposable {
       "true",
       ...flags,
     ];
+    (await import("node:fs")).appendFileSync("/tmp/stable-starts.txt", "m\n");
     const child = spawn(process.execPath, args, { env: memberEnvironment(endpoint, env), stdio: ["pipe", "pipe", "pipe"] });
     const member = new MemberProcess(child);
     await member.#listening();

@@ -1,7 +1,7 @@
-import { CacheClient } from "@frontcache/client";
+import type { CacheClient } from "@frontcache/client";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { rampBytes, S3Emulator } from "../emulators/s3.js";
-import { MemberProcess, temporaryDirectory } from "./member-process.js";
+import { connectClient, MemberProcess, temporaryDirectory } from "./member-process.js";
 
 const KiB = 1 << 10;
 const MiB = 1 << 20;
@@ -17,7 +17,7 @@ describe("a member with a real S3 API", () => {
     origin = await S3Emulator.start();
     directory = await temporaryDirectory();
     member = await MemberProcess.start({ endpoint: origin.endpoint, cacheDirectory: directory.path });
-    client = await CacheClient.connect({ endpoint: member.grpc });
+    client = await connectClient({ endpoint: member.grpc });
   });
 
   afterAll(async () => {

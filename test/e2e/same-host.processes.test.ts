@@ -1,10 +1,9 @@
 import { readdirSync, statSync, utimesSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { join } from "node:path";
-import { CacheClient } from "@frontcache/client";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { rampBytes, S3Emulator } from "../emulators/s3.js";
-import { MemberProcess, temporaryDirectory } from "./member-process.js";
+import { connectClient, MemberProcess, temporaryDirectory } from "./member-process.js";
 
 const MiB = 1 << 20;
 
@@ -30,13 +29,13 @@ describe("a client on the member's host that mounts its volume", () => {
     const url = `s3://bucket/${key}`;
     const first = await serve();
     {
-      await using client = await CacheClient.connect({ endpoint: first.grpc });
+      await using client = await connectClient({ endpoint: first.grpc });
       await client.readRange(url, 0, size, version);
       await expect.poll(async () => (await client.stat(url, version)).cachedBytes).toBe(size);
     }
     await first.stop();
     const member = await serve();
-    const client = await CacheClient.connect({ endpoint: member.grpc, localVolumes: ["/nowhere", directory.path] });
+    const client = await connectClient({ endpoint: member.grpc, localVolumes: ["/nowhere", directory.path] });
     origin.traffic.reset();
     return {
       member,

@@ -1,6 +1,6 @@
-import { CacheClient } from "@frontcache/client";
+import type { CacheClient } from "@frontcache/client";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { MemberProcess } from "../e2e/member-process.js";
+import { connectClient, MemberProcess } from "../e2e/member-process.js";
 import { S3Emulator } from "../emulators/s3.js";
 import { mayMount, SmallDisk } from "./small-disk.js";
 
@@ -20,7 +20,7 @@ describe.skipIf(!mayMount())("a member on a disk with 1,000 inodes (where a tmpf
     for (let object = 0; object < OBJECTS; object++) origin.putRamp("bucket", `small-${object}`, 1_000);
     const flags = ["--purge-interval", "200ms"];
     member = await MemberProcess.start({ endpoint: origin.endpoint, cacheDirectory: disk.path, ownDisk: true, flags });
-    client = await CacheClient.connect({ endpoint: member.grpc });
+    client = await connectClient({ endpoint: member.grpc });
   });
 
   afterEach(async () => {

@@ -16,7 +16,7 @@ describe("a cluster of three members of which one is stopped by SIGSTOP", () => 
   beforeAll(async () => {
     const withHttp = async ({ places, port }: Parameters<NonNullable<Parameters<typeof Cluster.start>[0]["pods"]>>[0]) =>
       staticPods(places, port, () => places, true);
-    cluster = await Cluster.start({ names: namesOf(3), pods: withHttp });
+    cluster = await Cluster.start({ names: namesOf(3), pods: withHttp, flags: ["--member-timeout", "1s"] });
     objects = cluster.put(4, 12);
     await readAll(await cluster.client(), objects);
   });

@@ -1,6 +1,6 @@
-import { CacheClient } from "@frontcache/client";
+import type { CacheClient } from "@frontcache/client";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { MemberProcess } from "../e2e/member-process.js";
+import { connectClient, MemberProcess } from "../e2e/member-process.js";
 import { rampBytes, S3Emulator } from "../emulators/s3.js";
 import { mayMount, SmallDisk } from "./small-disk.js";
 import { volumeFiles } from "./volume-files.js";
@@ -39,7 +39,7 @@ describe.skipIf(!mayMount())("a member on a disk of 64 MiB (where a tmpfs may be
     origin = await S3Emulator.start();
     version = origin.putRamp("bucket", "large", OBJECT_BYTES, 5);
     member = await MemberProcess.start({ endpoint: origin.endpoint, cacheDirectory: disk.path, ownDisk: true, flags: FLAGS });
-    client = await CacheClient.connect({ endpoint: member.grpc });
+    client = await connectClient({ endpoint: member.grpc });
   });
 
   afterEach(async () => {

@@ -1,6 +1,6 @@
-import { CacheClient } from "@frontcache/client";
+import type { CacheClient } from "@frontcache/client";
 import { describe, expect, it } from "vitest";
-import { MemberProcess, temporaryDirectory } from "../e2e/member-process.js";
+import { connectClient, MemberProcess, temporaryDirectory } from "../e2e/member-process.js";
 import { rampBytes, S3Emulator } from "../emulators/s3.js";
 import { seededRandom } from "../seeded-random.js";
 import { arm, chooseFailpoint, type Failpoint, withFailpoint } from "./killed-member.js";
@@ -53,7 +53,7 @@ class Lives {
       if (failpoint.armed === "at start" && String(error).includes("ended with null")) return;
       throw error;
     }
-    await using client = await CacheClient.connect({ endpoint: member.grpc, attempts: 1 });
+    await using client = await connectClient({ endpoint: member.grpc, attempts: 1 });
     await using living = member;
     if (failpoint.armed === "by signal") {
       expectSound(living, this.directory);
@@ -109,7 +109,7 @@ async function killOften(
   for (const failpoint of failpoints) await lives.liveUntil(failpoint);
   await using member = await lives.start();
   expectSound(member, directory.path);
-  await using client = await CacheClient.connect({ endpoint: member.grpc });
+  await using client = await connectClient({ endpoint: member.grpc });
   for (let object = 0; object < OBJECTS; object++) {
     const bytes = await client.readRange(`s3://bucket/object-${object}`, 0, OBJECT_BYTES, versions[object]);
     expect(bytes.equals(rampBytes(0, OBJECT_BYTES, object))).toBe(true);

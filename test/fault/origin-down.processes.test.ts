@@ -1,9 +1,10 @@
 import { join } from "node:path";
-import { CacheClient } from "@frontcache/client";
+import type { CacheClient } from "@frontcache/client";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { namesOf } from "../e2e/addresses.js";
 import { Cluster } from "../e2e/cluster.js";
 import { frontcache } from "../e2e/command-line.js";
+import { connectClient } from "../e2e/member-process.js";
 import type { Fault, SeenRequest } from "../emulators/faults.js";
 
 const MiB = 1 << 20;
@@ -31,8 +32,8 @@ describe.each([1, 3])("the origin of %d members", (members) => {
   beforeAll(async () => {
     cluster = await Cluster.start({ names: namesOf(members), flags: ["--block-size", "16MiB", "--part-size", "4MiB"] });
     endpoint = cluster.addressOf("cache-0");
-    http = await CacheClient.connect({ endpoint, deadlineMs: 60_000 });
-    grpc = await CacheClient.connect({ endpoint, transport: "grpc", deadlineMs: 60_000 });
+    http = await connectClient({ endpoint, deadlineMs: 60_000 });
+    grpc = await connectClient({ endpoint, transport: "grpc", deadlineMs: 60_000 });
     cluster.origin.faults.place({ when: (request) => count(request) });
   });
 

@@ -1,4 +1,3 @@
-import { CacheClient } from "@frontcache/client";
 import { clientMetricList, registeredMetrics } from "@frontcache/client/testing";
 import { metrics } from "@opentelemetry/api";
 import {
@@ -9,7 +8,7 @@ import {
   PeriodicExportingMetricReader,
 } from "@opentelemetry/sdk-metrics";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { MemberProcess, temporaryDirectory } from "../e2e/member-process.js";
+import { connectClient, MemberProcess, temporaryDirectory } from "../e2e/member-process.js";
 import { S3Emulator } from "../emulators/s3.js";
 
 const exporter = new InMemoryMetricExporter(AggregationTemporality.CUMULATIVE);
@@ -52,9 +51,9 @@ describe("a client's metrics", () => {
     const version = origin.putRamp("bucket", "key", 1_000);
     const url = "s3://bucket/key";
     const { path } = directory;
-    await using byHttp = await CacheClient.connect({ endpoint: member.grpc, transport: "http" });
-    await using byGrpc = await CacheClient.connect({ endpoint: member.grpc, transport: "grpc" });
-    await using byFile = await CacheClient.connect({ endpoint: member.grpc, localVolumes: [path] });
+    await using byHttp = await connectClient({ endpoint: member.grpc, transport: "http" });
+    await using byGrpc = await connectClient({ endpoint: member.grpc, transport: "grpc" });
+    await using byFile = await connectClient({ endpoint: member.grpc, localVolumes: [path] });
 
     await byHttp.readRange(url, 0, 100, version);
     await byGrpc.readRange(url, 0, 200, version);

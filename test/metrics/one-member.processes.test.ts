@@ -1,7 +1,6 @@
-import { CacheClient } from "@frontcache/client";
 import { type MetricDeclaration, metricList, prometheusLabel, prometheusName } from "@frontcache/server/testing";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { MemberProcess, temporaryDirectory } from "../e2e/member-process.js";
+import { connectClient, MemberProcess, temporaryDirectory } from "../e2e/member-process.js";
 import { OtlpReceiver } from "../emulators/otlp.js";
 import { S3Emulator } from "../emulators/s3.js";
 import { scrape, sumOf } from "./scrape.js";
@@ -70,7 +69,7 @@ describe("a member's metrics", { timeout: 180_000 + 20 * OBJECTS }, () => {
     await using member = await start();
     for (let i = 0; i < OBJECTS; i++) origin.put("bucket", `many/${i}`, "x");
     const before = await scrape(member.http);
-    await using client = await CacheClient.connect({ endpoint: member.grpc });
+    await using client = await connectClient({ endpoint: member.grpc });
     let next = 0;
     const reader = async (): Promise<void> => {
       while (next < OBJECTS) await client.readRange(`s3://bucket/many/${next++}`, 0, 1);

@@ -1,8 +1,8 @@
 import { request } from "node:http";
 import { HeadObjectCommand, S3Client } from "@aws-sdk/client-s3";
-import { CacheClient } from "@frontcache/client";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Cluster } from "../e2e/cluster.js";
+import { connectClient } from "../e2e/member-process.js";
 
 /** Every header that S3 stores with an object or tells of it. */
 const EVERYTHING = {
@@ -177,7 +177,7 @@ describe.each(["auto", "grpc"])("all headers of an object, with --forward %s", (
         ObjectLockMode: "COMPLIANCE",
       });
       const transport = forward === "grpc" ? "grpc" : "auto";
-      const client = await CacheClient.connect({ endpoint: cluster.member(name).grpc, transport });
+      const client = await connectClient({ endpoint: cluster.member(name).grpc, transport });
       const { headers, version } = await client.stat("s3://bucket/object-1");
       const bytes = await client.readRange("s3://bucket/object-1", 0, 100, version);
       await client.close();

@@ -1,13 +1,12 @@
 import { writeFileSync } from "node:fs";
 import { mkdtemp } from "node:fs/promises";
 import { join } from "node:path";
-import { CacheClient } from "@frontcache/client";
 import { expect, it } from "vitest";
 import { namesOf } from "../e2e/addresses.js";
 import { Cluster, type Surroundings } from "../e2e/cluster.js";
 import { type Pods, staticPods } from "../e2e/cluster-pods.js";
 import { frontcache } from "../e2e/command-line.js";
-import { temporaryDirectory } from "../e2e/member-process.js";
+import { connectClient, temporaryDirectory } from "../e2e/member-process.js";
 import { BLOCK_BYTES } from "../e2e/test-objects.js";
 import { rampBytes } from "../emulators/s3.js";
 import { Authority, CertificateFiles } from "./authority.js";
@@ -32,7 +31,7 @@ it("members and clients with mutual TLS and tokens read, forward and rotate both
   const expected = rampBytes(0, bytes, object!.seed);
 
   for (const transport of ["http", "grpc"] as const) {
-    await using reader = await CacheClient.connect({ endpoint, tls, token: OLD, transport });
+    await using reader = await connectClient({ endpoint, tls, token: OLD, transport });
     expect((await reader.readRange(object!.url, 0, bytes, object!.version)).equals(expected)).toBe(true);
     expect(reader.members()).toHaveLength(2);
   }
@@ -60,13 +59,11 @@ it("members and clients with mutual TLS and tokens read, forward and rotate both
 
   // Members rotate their certificates while a client continues to read.
   let token = OLD;
-  await using reader = await CacheClient.connect({ endpoint, tls, token: () => token });
+  await using reader = await connectClient({ endpoint, tls, token: () => token });
   const read = () => reader.readRange(object!.url, 3 * BLOCK_BYTES - 10, 20, object!.version);
   writeFileSync(tokens, `${NEW}\n${OLD}\n`);
   const known = (shownToken: string) => async (): Promise<boolean> => {
-    const answers = cluster.names.map((name) =>
-      CacheClient.connect({ endpoint: cluster.addressOf(name), tls, token: shownToken }),
-    );
+    const answers = cluster.names.map((name) => connectClient({ endpoint: cluster.addressOf(name), tls, token: shownToken }));
     const connected = await Promise.allSettled(answers);
     for (const answer of connected) if (answer.status === "fulfilled") await answer.value.close();
     expect((await read()).equals(rampBytes(3 * BLOCK_BYTES - 10, 20, object!.seed))).toBe(true);

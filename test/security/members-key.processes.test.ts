@@ -1,9 +1,8 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { CacheClient } from "@frontcache/client";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { freePorts } from "../e2e/addresses.js";
-import { MemberProcess, temporaryDirectory } from "../e2e/member-process.js";
+import { claimPorts } from "../e2e/addresses.js";
+import { connectClient, MemberProcess, temporaryDirectory } from "../e2e/member-process.js";
 import { rampBytes, S3Emulator } from "../emulators/s3.js";
 import { scrape, sumOf } from "../metrics/scrape.js";
 
@@ -31,7 +30,7 @@ afterEach(async () => {
 
 /** Starts two members, each with its key, or without one. */
 async function start(...keys: readonly (string | undefined)[]): Promise<void> {
-  const port = await freePorts();
+  const port = await claimPorts();
   const list = HOSTS.map((host, index) => `cache-${index}=${host}:${port}/${port + 1}`).join(",");
   members = await Promise.all(
     HOSTS.map((host, index) => {
@@ -55,7 +54,7 @@ async function start(...keys: readonly (string | undefined)[]): Promise<void> {
 async function readAll(): Promise<void> {
   for (let object = 0; object < OBJECTS; object++) origin.putRamp("bucket", `object-${object}`, BYTES, object);
   for (const { http, grpc } of members) {
-    await using client = await CacheClient.connect({ endpoint: grpc, transport: "grpc" });
+    await using client = await connectClient({ endpoint: grpc, transport: "grpc" });
     for (let object = 0; object < OBJECTS; object++) {
       const answer = await fetch(`http://${http}/s3/bucket/object-${object}`);
       expect([answer.status, Buffer.from(await answer.arrayBuffer()).equals(rampBytes(0, BYTES, object))]).toEqual([200, true]);
@@ -97,7 +96,7 @@ describe("members of a static list", () => {
   ])("%s do not know each other: no read fails, and the refusals are counted and logged", async (_, keys) => {
     await start(...keys);
     await readAll();
-    await using client = await CacheClient.connect({ endpoint: members[0]!.grpc });
+    await using client = await connectClient({ endpoint: members[0]!.grpc });
     const evicted = client.evict({ url: "s3://bucket/object-0" }).then(
       () => "evicted",
       ({ message }: Error) => message,

@@ -1,9 +1,8 @@
 import { execFileSync } from "node:child_process";
 import { cpSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { CacheClient } from "@frontcache/client";
 import { beforeAll, describe, expect, it } from "vitest";
-import { MemberProcess, temporaryDirectory } from "../e2e/member-process.js";
+import { connectClient, MemberProcess, temporaryDirectory } from "../e2e/member-process.js";
 import { rampBytes, S3Emulator } from "../emulators/s3.js";
 import { argumentsOf, copied, copyInto, stages } from "./dockerfile.js";
 import { manifestOf, packageFolders, root } from "./manifests.js";
@@ -23,7 +22,7 @@ function run(cwd: string, program: string, ...args: string[]): string {
 async function expectWorkingCache(program: string, cacheDirectory: string): Promise<void> {
   await using origin = await S3Emulator.start();
   await using member = await MemberProcess.start({ endpoint: origin.endpoint, cacheDirectory, program });
-  await using client = await CacheClient.connect({ endpoint: member.grpc });
+  await using client = await connectClient({ endpoint: member.grpc });
   const version = origin.putRamp("bucket", "object", 20 * MiB, 1);
   const read = async (): Promise<void> => {
     const bytes = await client.readRange("s3://bucket/object", 0, 20 * MiB, version);

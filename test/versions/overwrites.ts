@@ -3,7 +3,7 @@
 
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { freePorts, hostOf, namesOf } from "../e2e/addresses.js";
+import { claimPorts, hostOf, namesOf } from "../e2e/addresses.js";
 import { MemberProcess, temporaryDirectory } from "../e2e/member-process.js";
 import { S3Emulator } from "../emulators/s3.js";
 import { Chance } from "../seeded-random.js";
@@ -35,13 +35,13 @@ const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout
 
 await using origin = await S3Emulator.start();
 await using directory = await temporaryDirectory();
-const port = await freePorts();
+const port = await claimPorts();
 const names = namesOf(3);
 const list = names.map((name, index) => `${name}=${hostOf(index)}:${port}/${port + 1}`).join(",");
 const processes = await Promise.all(
   names.map((name, index) => {
     const listen = ["--listen", `${hostOf(index)}:${port}`, "--http-listen", `${hostOf(index)}:${port + 1}`];
-    const flags = ["--name", name, ...listen, "--discovery", "static", "--members", list];
+    const flags = ["--name", name, ...listen, "--discovery", "static", "--members", list, "--member-timeout", "1s"];
     return MemberProcess.start({ endpoint: origin.endpoint, cacheDirectory: join(directory.path, name), flags });
   }),
 );

@@ -1,9 +1,8 @@
-import { CacheClient } from "@frontcache/client";
 import { eventually } from "@frontcache/proto/testing";
 import { describe, expect, it } from "vitest";
 import { hostOf, namesOf } from "../e2e/addresses.js";
 import { Cluster } from "../e2e/cluster.js";
-import { MemberProcess, temporaryDirectory } from "../e2e/member-process.js";
+import { connectClient, MemberProcess, temporaryDirectory } from "../e2e/member-process.js";
 import { S3Emulator } from "../emulators/s3.js";
 import { OverwrittenObject } from "./overwritten-object.js";
 import { type ReaderKind, VersionReaders } from "./version-readers.js";
@@ -65,7 +64,7 @@ describe("a member that believes no version for longer than a millisecond", () =
     await using directory = await temporaryDirectory();
     const flags = ["--revalidate-after", "1ms"];
     await using member = await MemberProcess.start({ endpoint: origin.endpoint, cacheDirectory: directory.path, flags });
-    await using client = await CacheClient.connect({ endpoint: member.grpc, attempts: 1 });
+    await using client = await connectClient({ endpoint: member.grpc, attempts: 1 });
     const read = async (): Promise<string> => (await client.readRange("s3://bucket/small", 0, 10)).toString();
     origin.put("bucket", "small", "old");
     expect(await read()).toBe("old");

@@ -1,7 +1,8 @@
 import { ManualClock } from "@frontcache/proto/testing";
 import { describe, expect, it } from "vitest";
-import { afterTicks, PROBE_TIMEOUT_MS, SILENT_MS, SilenceWatch } from "./silence-watch.js";
+import { afterTicks, SilenceWatch } from "./silence-watch.js";
 
+const SILENT_MS = 500;
 const TICK_MS = SILENT_MS / 5;
 
 /** A few turns of the event loop: whatever waits for no timer is done. */
@@ -17,7 +18,7 @@ function setUp(probesEarly = false) {
       answer = (isThere) => (isThere ? resolve() : reject(new Error("no answer")));
     });
   };
-  const watch = new SilenceWatch({ clock, probesEarly, probe });
+  const watch = new SilenceWatch({ clock, silentMs: SILENT_MS, probesEarly, probe });
   // Something has just arrived from the member.
   const earlier = { onSilent: () => undefined };
   watch.add(earlier);
@@ -114,7 +115,7 @@ describe("a wait for a probe's answer", () => {
   /** Probes whose answer is read as soon as this process runs, after the timers of that turn of the event loop. */
   function probe(clock: ManualClock) {
     const probe = { outcome: "waiting" as "waiting" | "answered" | "timed out" };
-    const cancel = afterTicks(clock, PROBE_TIMEOUT_MS, () => {
+    const cancel = afterTicks(clock, SILENT_MS, () => {
       probe.outcome = "timed out";
     });
     const read = (): void => {
@@ -127,7 +128,7 @@ describe("a wait for a probe's answer", () => {
   it("lasts exactly the given time if this process runs continuously", () => {
     const clock = new ManualClock(0);
     const { probe: waiting } = probe(clock);
-    clock.advance(PROBE_TIMEOUT_MS - 1);
+    clock.advance(SILENT_MS - 1);
     expect(waiting.outcome).toBe("waiting");
     clock.advance(1);
     expect(waiting.outcome).toBe("timed out");
@@ -147,7 +148,7 @@ describe("a wait for a probe's answer", () => {
   it("reads what arrived before it ends, because timers run before sockets are read", () => {
     const clock = new ManualClock(0);
     const { probe: waiting, read } = probe(clock);
-    clock.advance(PROBE_TIMEOUT_MS - 3);
+    clock.advance(SILENT_MS - 3);
     // The answer has arrived, but this process did not run for a moment that is too short to count as a standstill.
     clock.stall(19);
     expect(waiting.outcome).toBe("waiting");
@@ -160,7 +161,7 @@ describe("a wait for a probe's answer", () => {
     const { probe: waiting } = probe(clock);
     let stalls = 0;
     while (waiting.outcome === "waiting" && stalls < 100) {
-      clock.stall(PROBE_TIMEOUT_MS);
+      clock.stall(SILENT_MS);
       stalls++;
     }
     expect([waiting.outcome, stalls]).toEqual(["timed out", 16]);

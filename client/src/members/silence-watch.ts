@@ -1,12 +1,17 @@
 import type { Clock } from "./clock.js";
 
-/** Time without bytes from a member before it is probed. */
-export const SILENT_MS = 500;
-/** Timeout of a probe. A member's event loop answers it alone, so an owner that waits for its origin answers in time. */
-export const PROBE_TIMEOUT_MS = 500;
+/**
+ * Returns the time without bytes from a member before it is probed, and the timeout of the probe: half of the time in which it must
+ * accept a connection. A member's event loop answers a probe alone, so an owner that waits for its origin answers in time.
+ */
+export function silentMsOf(connectTimeoutMs: number): number {
+  return connectTimeoutMs / 2;
+}
 
 /** The cause in messages about a frozen member. */
-export const SILENCE = `no byte arrived for ${SILENT_MS} ms, and a probe was not answered within ${PROBE_TIMEOUT_MS} ms`;
+export function silenceOf(silentMs: number): string {
+  return `no byte arrived for ${silentMs} ms, and a probe was not answered within ${silentMs} ms`;
+}
 
 /** Number of ticks of a wait. */
 const TICKS = 5;
@@ -81,7 +86,9 @@ export interface WaitingCall {
 /** The probe of a member. */
 export interface SilenceRule {
   readonly clock: Clock;
-  /** Whether a call after a silence is given only one tick before the member is probed, in place of SILENT_MS. */
+  /** Time without bytes before the member is probed. */
+  readonly silentMs: number;
+  /** Whether a call after a silence is given only one tick before the member is probed, in place of `silentMs`. */
   readonly probesEarly: boolean;
   /** Settles in bounded time: rejects if the member's event loop does not answer. */
   readonly probe: () => Promise<void>;
@@ -89,7 +96,7 @@ export interface SilenceRule {
 
 /**
  * Detects that a member has failed without closing its connections: its machine lost power or network, or its process was
- * stopped. If calls wait for the member and nothing has arrived from it for SILENT_MS, the member is probed. A
+ * stopped. If calls wait for the member and nothing has arrived from it for `silentMs`, the member is probed. A
  * member that answers the probe may take any time, because its origin may be slow. One watch serves all calls to a member: a call
  * needs no own timer, and bytes for one call show that the member responds to the others.
  */
@@ -112,8 +119,8 @@ export class SilenceWatch {
   add(call: WaitingCall): void {
     this.#waiting.add(call);
     if (this.#cancelTimer !== undefined) return;
-    const { clock, probesEarly } = this.#rule;
-    const wasSilent = clock.monotonicMs() - this.#heardMs >= SILENT_MS;
+    const { clock, silentMs, probesEarly } = this.#rule;
+    const wasSilent = clock.monotonicMs() - this.#heardMs >= silentMs;
     this.#heard = false;
     this.#silent.restart(probesEarly && wasSilent ? TICKS - 1 : 0);
     this.#arm();
@@ -129,6 +136,11 @@ export class SilenceWatch {
     this.#heard = true;
   }
 
+  /** The cause in messages about the member when it is frozen. */
+  get cause(): string {
+    return silenceOf(this.#rule.silentMs);
+  }
+
   /** Stops the watch. No call may be waiting. */
   close(): void {
     this.#cancelTimer?.();
@@ -142,7 +154,8 @@ export class SilenceWatch {
   }
 
   #arm(): void {
-    this.#cancelTimer = this.#rule.clock.after(this.#silent.begin(SILENT_MS / TICKS), this.#onTick);
+    const { clock, silentMs } = this.#rule;
+    this.#cancelTimer = clock.after(this.#silent.begin(silentMs / TICKS), this.#onTick);
   }
 
   readonly #onTick = (): void => {

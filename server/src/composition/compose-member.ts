@@ -26,6 +26,8 @@ export interface MemberParts {
   /** What to expect of the origins. Undefined: an answer. */
   readonly originStates?: OriginStates | undefined;
   readonly connections: MemberConnections;
+  /** Time in which another member must accept a connection or answer. Absent: 1 s. */
+  readonly memberTimeoutMs?: number | undefined;
   readonly events: RoutingEvents;
   /** Called when another member becomes unreachable (`false`), and when it answers again (`true`). */
   readonly onReachable?: ((member: MemberInfo, isReachable: boolean) => void) | undefined;
@@ -48,9 +50,9 @@ export interface ComposedMember {
 
 /** Builds a member from its parts: the one place where cache, routing and fills from other members are put together. */
 export function composeMember(parts: MemberParts): ComposedMember {
-  const { self, geometry, clock, store, events, connections, onReachable } = parts;
+  const { self, geometry, clock, store, events, connections, onReachable, memberTimeoutMs: timeoutMs } = parts;
   const view = new MemberView(self.name, clock, parts.membership);
-  const others = new OtherMembers({ self, view, connections, clock, onReachable });
+  const others = new OtherMembers({ self, view, connections, clock, timeoutMs, onReachable });
   const origin = peerFills({ geometry, clock, others, events })(parts.origin);
   const onChange = (url: string): void => objects.changed(url);
   const local = new LocalCache({ ...parts.settings, geometry, origin, originStates: parts.originStates, store, clock, onChange });

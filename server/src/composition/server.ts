@@ -26,8 +26,6 @@ import { discoveryOf, observeOrigins, openMembers, openOrigin, openStore } from 
 /** Maximum time for running calls to finish. Together with `--leave-after` it fits into the 30 s that Kubernetes grants by default. */
 const DRAIN_MS = 20_000;
 
-/** Connection timeout to another member. */
-const MEMBER_CONNECT_TIMEOUT_MS = 1_000;
 /** Maximum HTTP connections to one other member. It is large, because a forwarded read to a slow client keeps its connection. */
 const MOST_MEMBER_CONNECTIONS = 256;
 /**
@@ -71,12 +69,13 @@ export async function startServer(settings: Settings, log: Log, signal?: AbortSi
 
 async function start(settings: Settings, log: Log, opened: Opened, signal: AbortSignal): Promise<RunningServer> {
   const clock = systemClock;
+  const { memberTimeoutMs } = settings;
   const metrics = new MemberMetrics(settings, clock);
   opened.add(() => metrics.close());
   const geometry = { ...DEFAULT_GEOMETRY, blockBytes: settings.blockBytes };
   const security = await MemberSecurity.open(settings, clock, log);
   opened.add(() => security.close());
-  const status = new StatusPages({ name: settings.name, counted: () => metrics.snapshot(), security, clock });
+  const status = new StatusPages({ name: settings.name, memberTimeoutMs, counted: () => metrics.snapshot(), security, clock });
   opened.addListener(async () => status.close());
   const clients = new Clients(settings, clock);
   opened.add(() => clients.close());
@@ -110,7 +109,7 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
   const connections = connectMembers({
     clock: memberClock,
     access: accessOf(security),
-    connectTimeoutMs: MEMBER_CONNECT_TIMEOUT_MS,
+    connectTimeoutMs: memberTimeoutMs,
     transport: settings.forward,
     mostConnections: MOST_MEMBER_CONNECTIONS,
     windowBytes: MEMBER_WINDOW_BYTES,
@@ -130,6 +129,7 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
     origin,
     originStates,
     connections,
+    memberTimeoutMs,
     events: metrics.routing,
     onReachable: memberChanged(log),
   });

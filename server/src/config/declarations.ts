@@ -100,6 +100,12 @@ export const declarations = {
     "whether a member is named after its pod or its node; node is for DaemonSets",
   ),
   unreadyGraceMs: setting("unready-grace", duration(0), "10s", "time before a pod that is not ready is removed from the ring"),
+  memberTimeoutMs: setting(
+    "member-timeout",
+    duration(10),
+    "1s",
+    "time in which another member must accept a connection; a member that sends nothing for half of it must answer a probe in as much; otherwise it is unreachable for a moment",
+  ),
   leaveAfterMs: setting(
     "leave-after",
     duration(0),

@@ -34,6 +34,7 @@ describe("settings", () => {
       kubeconfig: undefined,
       identity: "pod",
       unreadyGraceMs: 10_000,
+      memberTimeoutMs: 1_000,
       leaveAfterMs: 5_000,
       blockBytes: 16 * MiB,
       fill: "auto",

@@ -9,12 +9,19 @@ describe("the time that a member gets for its answer", () => {
 
   beforeEach(() => {
     clock = new ManualClock();
-    answerTime = new AnswerTime(clock);
+    answerTime = new AnswerTime(clock, 1_000);
   });
 
   it("is 10 ms with one that is not busy", () => {
     for (let answer = 0; answer < 100; answer++) answerTime.answered(1);
     expect(answerTime.waitMs).toBe(10);
+  });
+
+  it("is longer in proportion if members have more time in general", () => {
+    const slow = new AnswerTime(clock, 60_000);
+    expect(slow.waitMs).toBe(6_000);
+    for (let answer = 0; answer < 100; answer++) slow.answered(1);
+    expect(slow.waitMs).toBe(600);
   });
 
   it("grows to four times what a busy one takes, up to 200 ms, and shrinks again", () => {
@@ -78,7 +85,7 @@ describe("the time that a member gets for its answer", () => {
         return () => {};
       },
     };
-    new AnswerTime(stalling).wait(() => late++);
+    new AnswerTime(stalling, 1_000).wait(() => late++);
     for (let tick = 0; tick < 5; tick++) rung.splice(0).forEach((ring) => void ring());
     expect(late).toBe(0);
     rung.splice(0).forEach((ring) => void ring());

@@ -18,6 +18,8 @@ export interface OtherMembersOptions {
   readonly view: MemberView;
   readonly connections: MemberConnections;
   readonly clock: Clock;
+  /** Time in which a member must accept a connection or answer; then it is unreachable. Absent: 1 s. */
+  readonly timeoutMs?: number | undefined;
   /** Called when a member can't be reached any more (`false`), and when it answers again (`true`). Absent: nobody is told. */
   readonly onReachable?: ((member: MemberInfo, isReachable: boolean) => void) | undefined;
 }
@@ -36,8 +38,8 @@ const HERE: Route = { others: [], thenHere: true };
 const MOST_OTHERS = 2;
 /** How long the circuit to an unreachable member stays open: no longer than a pod takes to come back. */
 const OPEN_FOR: Backoff = { firstMs: 250, longestMs: 10_000 };
-/** How long a probe may take: to connect, and to answer. */
-const PROBE_MS = 2_500;
+/** Longest duration of a probe over `timeoutMs`: it connects, and waits for the answer. */
+const PROBE_FACTOR = 2.5;
 
 /** The other members: which of them is asked for what, and which can be reached. */
 export class OtherMembers {
@@ -45,16 +47,18 @@ export class OtherMembers {
   readonly view: MemberView;
   readonly connections: MemberConnections;
   readonly clock: Clock;
+  readonly timeoutMs: number;
   readonly reads: MemberReads;
   /** By gRPC address. */
   readonly breaker: CircuitBreaker;
   readonly #answerTimes = new Map<string, AnswerTime>();
 
-  constructor({ self, view, connections, clock, onReachable }: OtherMembersOptions) {
+  constructor({ self, view, connections, clock, timeoutMs = 1_000, onReachable }: OtherMembersOptions) {
     this.self = self;
     this.view = view;
     this.connections = connections;
     this.clock = clock;
+    this.timeoutMs = timeoutMs;
     this.reads = new MemberReads(clock);
     const onChange = (grpcAddress: string, isReachable: boolean): void => {
       const member = view.known().find((known) => known.grpcAddress === grpcAddress);
@@ -101,7 +105,7 @@ export class OtherMembers {
   answerTime({ grpcAddress }: MemberInfo): AnswerTime {
     let answerTime = this.#answerTimes.get(grpcAddress);
     if (answerTime === undefined) {
-      answerTime = new AnswerTime(this.clock);
+      answerTime = new AnswerTime(this.clock, this.timeoutMs);
       this.#answerTimes.set(grpcAddress, answerTime);
     }
     return answerTime;
@@ -127,7 +131,7 @@ export class OtherMembers {
   }
 
   async #probe(grpcAddress: string, signal: AbortSignal): Promise<void> {
-    const call = this.call(`a probe of ${grpcAddress}`, signal, PROBE_MS);
+    const call = this.call(`a probe of ${grpcAddress}`, signal, PROBE_FACTOR * this.timeoutMs);
     await this.connections.calls.probe({ grpcAddress }, call).finally(() => call.end());
   }
 }

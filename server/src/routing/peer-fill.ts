@@ -26,8 +26,8 @@ export interface PeerFillOptions {
 
 /** Members asked for one part, at the same time, after a change of the member list. Otherwise the next on the ring alone. */
 const MOST_ASKED = 2;
-/** How long no byte may arrive from a member before the origin takes over. */
-const IDLE_MS = 500;
+/** Share of a member's timeout in which no byte may arrive from it before the origin takes over. */
+const IDLE_SHARE = 1 / 2;
 
 /**
  * Asks other members before the origin: after a scale-out, a scale-in or a restart the bytes are nearly always cached by the
@@ -239,7 +239,7 @@ class PeerBody implements OriginBody {
   #nextInTime(): Promise<Slice | undefined> {
     const { question, read } = this.#options;
     return new Promise((resolve) => {
-      const cancel = this.#clock.after(IDLE_MS, () => resolve(undefined));
+      const cancel = this.#clock.after(this.#others.timeoutMs * IDLE_SHARE, () => resolve(undefined));
       const settle = (slice: Slice | undefined): void => {
         cancel();
         resolve(slice);

@@ -2,7 +2,7 @@ import { abortError, CacheError, errorCodeOfGrpc } from "@frontcache/proto";
 import { type CallOptions, type ClientReadableStream, type ClientUnaryCall, type ServiceError, status } from "@grpc/grpc-js";
 import type { AnswerSource, CallLimits, MemberAddress } from "../ports.js";
 import { Unreachable } from "../ports.js";
-import { SILENCE, type SilenceWatch, type WaitingCall } from "../silence-watch.js";
+import type { SilenceWatch, WaitingCall } from "../silence-watch.js";
 import { isOriginTried, isUnreachable } from "./call-metadata.js";
 import type { ServiceCalls } from "./grpc-channels.js";
 
@@ -135,9 +135,9 @@ export function receiveOne<Answer>(
  * Converts the error of a failed call. The member's message, which names the object, is kept. A member is unreachable if it is
  * silent, if its connection was lost, and while it is starting or shutting down.
  */
-function failureOf(error: ServiceError, { address, subject, limits }: GrpcCall, isSilent: boolean): CacheError {
+function failureOf(error: ServiceError, { address, subject, limits, silence }: GrpcCall, isSilent: boolean): CacheError {
   if (limits.ended !== undefined) return abortError(limits.signal);
-  if (isSilent) return frozenMember(subject, address, error);
+  if (isSilent) return frozenMember(subject, address, silence, error);
   if (isUnreachable(error)) {
     return new Unreachable(`${subject}: member ${address.grpcAddress} is unreachable: ${error.details}`, { cause: error });
   }
@@ -153,6 +153,14 @@ export function isUnimplemented(error: unknown): boolean {
 }
 
 /** Returns the error of a call to a member that does not respond. */
-export function frozenMember(subject: string, { grpcAddress }: MemberAddress, cause?: unknown): Unreachable {
-  return new Unreachable(`${subject}: member ${grpcAddress} is unreachable: ${SILENCE}`, { cause, isGone: true });
+export function frozenMember(
+  subject: string,
+  { grpcAddress }: MemberAddress,
+  silence: SilenceWatch | undefined,
+  cause?: unknown,
+): Unreachable {
+  return new Unreachable(`${subject}: member ${grpcAddress} is unreachable: ${silence?.cause ?? "it does not respond"}`, {
+    cause,
+    isGone: true,
+  });
 }

@@ -12,7 +12,7 @@ import { BufferLanding, PinnedObject } from "../block-landing.js";
 import { type Clock, systemClock } from "../clock.js";
 import { Unreachable } from "../ports.js";
 import { RunningCall } from "../running-call.js";
-import { SILENCE } from "../silence-watch.js";
+import { silenceOf } from "../silence-watch.js";
 import { answeredTrailers } from "./call-metadata.js";
 import { GrpcChannels } from "./grpc-channels.js";
 import { GrpcMembers } from "./grpc-members.js";
@@ -27,8 +27,8 @@ afterEach(async () => {
 
 async function setUp(script: MemberScript, clock: Clock = systemClock, connectTimeoutMs = 1_000) {
   const member = await ScriptedMember.start(script);
-  const options = { clock, access: plainAccess, connectTimeoutMs };
-  const transport = new GrpcMembers(new GrpcChannels(options), options);
+  const options = { clock, access: plainAccess };
+  const transport = new GrpcMembers(new GrpcChannels({ ...options, connectTimeoutMs }), options);
   cleanups.push(
     () => transport.close(),
     () => member.kill(),
@@ -203,7 +203,7 @@ describe("calls to members over gRPC", () => {
     const stat = transport.stat({ grpcAddress }, { url, version: "" }, begin()).catch((error: unknown) => (failure = error));
     await eventually(() => {
       clock.advance(100);
-      expect(failure).toMatchObject({ isGone: true, message: expect.stringContaining(SILENCE) });
+      expect(failure).toMatchObject({ isGone: true, message: expect.stringContaining(silenceOf(500)) });
     });
     await stat;
     for (const socket of sockets) socket.destroy();

@@ -37,7 +37,7 @@ import type {
 } from "../ports.js";
 import { Unreachable } from "../ports.js";
 import { RunningCall } from "../running-call.js";
-import { afterTicks, PROBE_TIMEOUT_MS, SilenceWatch } from "../silence-watch.js";
+import { afterTicks, SilenceWatch, silentMsOf } from "../silence-watch.js";
 import { AnswerWriter } from "./answer-writer.js";
 import { callMetadata, descriptionFrom } from "./call-metadata.js";
 import { callOptions, frozenMember, type GrpcCall, isUnimplemented, receiveAll, receiveOne, StreamWait } from "./grpc-call.js";
@@ -47,6 +47,8 @@ export interface GrpcMembersOptions {
   readonly clock: Clock;
   /** Authentication of calls. */
   readonly access: Access;
+  /** Time in which a member must accept a connection; half of it is the timeout of its answer to a probe. Absent: 1 s. */
+  readonly connectTimeoutMs?: number | undefined;
   /** As in SilenceRule. Absent: no. */
   readonly probesEarly?: boolean | undefined;
 }
@@ -57,11 +59,13 @@ export class GrpcMembers implements BlockTransport, MemberCalls, ObjectCalls {
   readonly #clock: Clock;
   readonly #access: Access;
   readonly #probesEarly: boolean;
+  readonly #silentMs: number;
   /** Silence watches by gRPC address. */
   readonly #silences = new Map<string, SilenceWatch>();
 
   /** Closes the channels, too. */
-  constructor(channels: Channels, { clock, access, probesEarly = false }: GrpcMembersOptions) {
+  constructor(channels: Channels, { clock, access, connectTimeoutMs = 1_000, probesEarly = false }: GrpcMembersOptions) {
+    this.#silentMs = silentMsOf(connectTimeoutMs);
     this.#probesEarly = probesEarly;
     this.#channels = channels;
     this.#clock = clock;
@@ -196,8 +200,8 @@ export class GrpcMembers implements BlockTransport, MemberCalls, ObjectCalls {
     const { grpcAddress } = address;
     const signal = limits.signal;
     const own = new RunningCall({ clock: this.#clock, subject: `a probe of ${grpcAddress}`, signal });
-    const cancelTimer = afterTicks(this.#clock, PROBE_TIMEOUT_MS, () => {
-      own.abort(new CacheError("DEADLINE_EXCEEDED", `${grpcAddress}: no answer to a probe within ${PROBE_TIMEOUT_MS} ms`));
+    const cancelTimer = afterTicks(this.#clock, this.#silentMs, () => {
+      own.abort(new CacheError("DEADLINE_EXCEEDED", `${grpcAddress}: no answer to a probe within ${this.#silentMs} ms`));
     });
     try {
       const client = await this.#channels.connected(address, "a probe", own);
@@ -231,10 +235,10 @@ export class GrpcMembers implements BlockTransport, MemberCalls, ObjectCalls {
     let silence = this.#silences.get(grpcAddress);
     if (silence === undefined) {
       const probe = async (): Promise<void> => {
-        const call = new RunningCall({ clock: this.#clock, subject: "a probe", deadlineMs: LONGEST_PROBE_MS });
+        const call = new RunningCall({ clock: this.#clock, subject: "a probe", deadlineMs: PROBE_FACTOR * this.#silentMs });
         await this.probe(address, call).finally(() => call.end());
       };
-      silence = new SilenceWatch({ clock: this.#clock, probesEarly: this.#probesEarly, probe });
+      silence = new SilenceWatch({ clock: this.#clock, silentMs: this.#silentMs, probesEarly: this.#probesEarly, probe });
       this.#silences.set(grpcAddress, silence);
     }
     return silence;
@@ -258,7 +262,7 @@ export class GrpcMembers implements BlockTransport, MemberCalls, ObjectCalls {
     silence: SilenceWatch,
   ): Promise<ServiceCalls> {
     const connecting = new RunningCall({ clock: this.#clock, subject, signal });
-    const wait = { onSilent: (): void => connecting.abort(frozenMember(subject, address)) };
+    const wait = { onSilent: (): void => connecting.abort(frozenMember(subject, address, silence)) };
     silence.add(wait);
     try {
       const client = await this.#channels.connected(address, subject, connecting);
@@ -271,5 +275,5 @@ export class GrpcMembers implements BlockTransport, MemberCalls, ObjectCalls {
   }
 }
 
-/** Timeout of a probe in ticks. Late ticks do not count, because this process did not run either. */
-const LONGEST_PROBE_MS = 4 * PROBE_TIMEOUT_MS;
+/** Longest duration of a probe over its timeout: late ticks do not count, because this process did not run either. */
+const PROBE_FACTOR = 4;

@@ -16,7 +16,7 @@ import {
   type ReadTarget,
   Unreachable,
 } from "../ports.js";
-import { afterTicks, PROBE_TIMEOUT_MS, SILENCE, SilenceWatch, type WaitingCall } from "../silence-watch.js";
+import { afterTicks, SilenceWatch, silentMsOf, type WaitingCall } from "../silence-watch.js";
 import { type AnswerTo, HttpAnswer } from "./answer.js";
 import { requestHead } from "./request-head.js";
 
@@ -107,7 +107,12 @@ export class HttpTransport implements BlockTransport {
       const setUp = () => connectionSetup(httpAddress, access);
       listener = {
         pool: new ConnectionPool({ clock, connectTimeoutMs, setUp, mostConnections, idleMs }),
-        silence: new SilenceWatch({ clock, probesEarly, probe: () => this.probe(httpAddress) }),
+        silence: new SilenceWatch({
+          clock,
+          silentMs: silentMsOf(connectTimeoutMs),
+          probesEarly,
+          probe: () => this.probe(httpAddress),
+        }),
       };
       this.#listeners.set(httpAddress, listener);
     }
@@ -202,7 +207,7 @@ class HttpRead implements HttpCall, AnswerSource, WaitingCall {
   onSilent(): void {
     this.#end();
     this.#leave();
-    this.#settle.reject(this.#unreachable(SILENCE, undefined, true));
+    this.#settle.reject(this.#unreachable(this.#listener.silence.cause, undefined, true));
   }
 
   /** Called when nothing more of the response is received. */
@@ -231,7 +236,7 @@ function probe(
   { clock, access, connectTimeoutMs }: HttpTransportOptions,
   signal: AbortSignal,
 ): Promise<void> {
-  const timeoutMs = Math.min(connectTimeoutMs, PROBE_TIMEOUT_MS);
+  const timeoutMs = silentMsOf(connectTimeoutMs);
   return new Promise((resolve, reject) => {
     if (signal.aborted) return reject(signal.reason);
     const socket = openSocket(socketAddress(httpAddress), access.tls());

@@ -19,13 +19,14 @@ const JSON_TYPE = "application/json";
 /** The path of a member's own report. */
 const MEMBER_PATH = "/status/member";
 
-/** Limits for the report of another member. */
-const MEMBER_TIMEOUT_MS = 1_000;
+/** Maximum size of the report of another member. */
 const MEMBER_MAX_BYTES = 1 << 20;
 
 export interface StatusPagesOptions {
   /** The name of this member. */
   readonly name: string;
+  /** Timeout of the report of another member. */
+  readonly memberTimeoutMs: number;
   /** The current values of its counters. */
   readonly counted: () => MetricsSnapshot;
   readonly security: Security;
@@ -50,9 +51,9 @@ export class StatusPages {
 
   constructor(options: StatusPagesOptions) {
     this.#options = options;
-    const { security, clock } = options;
+    const { security, clock, memberTimeoutMs: timeoutMs } = options;
     const own = (): MemberReport => this.#own();
-    const ask = (member: MemberInfo): Promise<MemberReport> => requestReport(member, security);
+    const ask = (member: MemberInfo): Promise<MemberReport> => requestReport(member, security, timeoutMs);
     const reporter = new ClusterReporter({ list: () => this.#sources?.view.current, own, ask, clock });
     const report = async (): Promise<string> => JSON.stringify(await reporter.report());
     this.#events = new StatusEvents({ report, clock });
@@ -98,12 +99,12 @@ export class StatusPages {
 }
 
 /** Requests the report of another member, authenticated as this member. Rejects with one line. */
-async function requestReport({ httpAddress }: MemberInfo, { tls, tokens }: Security): Promise<MemberReport> {
+async function requestReport({ httpAddress }: MemberInfo, { tls, tokens }: Security, timeoutMs: number): Promise<MemberReport> {
   const { status, text } = await getFromMember({
     address: httpAddress!,
     path: MEMBER_PATH,
     access: { tls: tls && { ...tls.current, serverName: tls.serverName }, token: tokens?.own },
-    timeoutMs: MEMBER_TIMEOUT_MS,
+    timeoutMs,
     maxBytes: MEMBER_MAX_BYTES,
   });
   if (status !== 200) throw new Error(`the member answers with HTTP status ${status}`);
