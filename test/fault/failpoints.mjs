@@ -73,11 +73,6 @@ fs.futimes = (fd, accessed, modified, done) => {
   return originals.futimes(fd, accessed, modified, done);
 };
 
-fs.rename = (from, to, done) => {
-  if (isOurs(from)) pass("rename", () => originals.renameSync(from, to));
-  return originals.rename(from, to, done);
-};
-
 fs.unlink = (path, done) => {
   if (isOurs(path)) pass("remove", () => originals.unlinkSync(path));
   return originals.unlink(path, done);

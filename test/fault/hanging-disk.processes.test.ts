@@ -43,9 +43,13 @@ class HangingDisk {
       if (path.startsWith(this.#directory)) await this.#hang();
       return disk.open(path, mode);
     };
+    const create: Disk["create"] = async (path, pieces) => {
+      if (path.startsWith(this.#directory)) await this.#hang();
+      return disk.create(path, pieces);
+    };
     return {
       open,
-      rename: (from, to) => disk.rename(from, to),
+      create,
       remove: (path) => disk.remove(path),
       list: (directory) => disk.list(directory),
       makeDirectory: (path) => disk.makeDirectory(path),

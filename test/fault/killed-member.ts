@@ -2,7 +2,7 @@ import { join } from "node:path";
 import type { MemberOptions } from "../e2e/member-process.js";
 
 /** Steps of a member's work on its cache directory. */
-export const STEPS = ["create", "update", "write segments", "write footer", "rename", "close", "remove", "refresh time"] as const;
+export const STEPS = ["create", "update", "write segments", "write footer", "close", "remove", "refresh time"] as const;
 
 /** The place where a member dies. */
 export interface Failpoint {

@@ -6,8 +6,6 @@ export interface VolumeFiles {
   readonly blockFiles: number;
   /** Disk usage of the block files, bytes, as reported by `du`. */
   readonly allocatedBytes: number;
-  /** Names in tmp/. */
-  readonly strays: string[];
 }
 
 const STAT_BLOCK_BYTES = 512;
@@ -22,5 +20,5 @@ export function volumeFiles(directory: string): VolumeFiles {
     blockFiles++;
     allocatedBytes += stat.blocks * STAT_BLOCK_BYTES;
   }
-  return { blockFiles, allocatedBytes, strays: readdirSync(join(directory, "tmp")) };
+  return { blockFiles, allocatedBytes };
 }

@@ -4,7 +4,7 @@ import { FURTHEST } from "./cluster-readers.js";
 import type { Action, Range, Step } from "./cluster-steps.js";
 import { geometry, URLS } from "./simulated-parts.js";
 
-const FAILPOINTS: readonly DiskOperation[] = ["open", "write", "write", "rename", "remove", "deallocate", "read"];
+const FAILPOINTS: readonly DiskOperation[] = ["open", "create", "write", "write", "remove", "deallocate", "read"];
 
 type Make = (chance: Chance) => Action;
 

@@ -1,8 +1,7 @@
 import { encodeFooter, FOOTER_BYTES, type Geometry } from "@frontcache/proto";
 import type { FilledSegment } from "./block.js";
 import type { CachedBlock } from "./cached-block.js";
-import type { Disk, DiskFile } from "./disk/disk.js";
-import type { Volume } from "./volume.js";
+import type { Disk, DiskFile, FilePiece } from "./disk/disk.js";
 
 /** Maximum segments of one write, because each write has a time limit. */
 const MAX_RUN = 8;
@@ -17,16 +16,32 @@ export class BlockFileWriter {
     this.#disk = disk;
   }
 
-  open(volume: Volume, path: string, mode: "create" | "update"): Promise<DiskFile> {
-    return volume.gate.run(
-      () => this.#disk.open(path, mode),
-      (late) => void late.close().catch(() => undefined),
-    );
+  /**
+   * Creates a block's file: its segments, then the footer, which marks the file as complete. After an error, an incomplete file
+   * may remain.
+   */
+  async create(block: CachedBlock, segments: readonly FilledSegment[], footer: Buffer): Promise<DiskFile> {
+    const runs = adjacent(segments).map((run) => this.#piece(run));
+    const last = { position: this.#geometry.blockBytes, sources: [footer] };
+    const isShort = segments.length <= MAX_RUN;
+    const file = await block.volume.gate.run(() => this.#disk.create(block.path, isShort ? [...runs, last] : []), close);
+    if (isShort) return file;
+    try {
+      for (const { position, sources } of [...runs, last]) await block.volume.gate.run(() => file.write(sources, position));
+      return file;
+    } catch (error) {
+      close(file);
+      throw error;
+    }
+  }
+
+  #open({ volume, path }: CachedBlock): Promise<DiskFile> {
+    return volume.gate.run(() => this.#disk.open(path, "update"), close);
   }
 
   /** Opens a block's file for some work and closes it. */
   async edit(block: CachedBlock, work: (file: DiskFile) => Promise<void>): Promise<void> {
-    const file = await this.open(block.volume, block.path, "update");
+    const file = await this.#open(block);
     try {
       await work(file);
     } finally {
@@ -40,9 +55,13 @@ export class BlockFileWriter {
    */
   async writeSegments(block: CachedBlock, file: DiskFile, segments: readonly FilledSegment[]): Promise<void> {
     for (const run of adjacent(segments)) {
-      const sources = run.map(({ bytes }) => bytes);
-      await block.volume.gate.run(() => file.write(sources, run[0]!.index * this.#geometry.segmentBytes));
+      const { sources, position } = this.#piece(run);
+      await block.volume.gate.run(() => file.write(sources, position));
     }
+  }
+
+  #piece(run: readonly FilledSegment[]): FilePiece {
+    return { position: run[0]!.index * this.#geometry.segmentBytes, sources: run.map(({ bytes }) => bytes) };
   }
 
   /**
@@ -76,6 +95,11 @@ export class BlockFileWriter {
     const position = segment * this.#geometry.segmentBytes;
     return block.volume.gate.run(() => file.deallocate(position, block.segments.lengthOf(segment)));
   }
+}
+
+/** Closes a file whose creation or opening exceeded its time limit, or failed. */
+function close(file: DiskFile): void {
+  void file.close().catch(() => undefined);
 }
 
 /** Groups ascending segments into runs without gaps. */

@@ -115,7 +115,8 @@ export class BlockReader {
 
   /** Records that cold pages are being read, so that no read waits for them in the mapping. */
   #arriving(open: OpenFile, start: number, end: number): (() => void) | undefined {
-    const isCold = open.mapping !== undefined && !open.mapping.isResident(start, end);
+    const mapping = open.mapped?.mapping;
+    const isCold = mapping !== undefined && !mapping.isResident(start, end);
     return isCold ? open.arrive(start, end) : undefined;
   }
 

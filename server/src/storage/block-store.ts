@@ -89,7 +89,6 @@ export class BlockStore {
     const files = new OpenFiles({
       disk,
       mapper,
-      blockBytes: geometry.blockBytes,
       residentBytes: tuning.mappedMemoryBytes,
       capacity: options.maxMappings,
       references: this.#references,
@@ -176,7 +175,7 @@ export class BlockStore {
     const { geometry, disk, clock, tuning, log } = this.#options;
     const began = clock.monotonicMs();
     const [index, remover, damages] = [this.#index, this.#remover, this.#damages];
-    const { blocks, hanging } = await recover(volumes, { geometry, disk, index, remover, damages, clock, tuning });
+    const { blocks, incomplete, hanging } = await recover(volumes, { geometry, disk, index, remover, damages, clock, tuning });
     for (const { volume, answered } of hanging) this.#joinLate(volume, answered, tuning.diskTimeoutMs);
     const answering = volumes.filter((volume) => hanging.every((each) => each.volume !== volume));
     await Promise.all(answering.map((volume) => volume.refreshSpace()));
@@ -185,7 +184,7 @@ export class BlockStore {
       return { path, blocks: index.on(volume).order.size, usedBytes };
     });
     const durationMs = Math.round(clock.monotonicMs() - began);
-    const found = { blocks, volumes: report, damages: damages.count, durationMs };
+    const found = { blocks, volumes: report, damages: damages.count, incomplete, durationMs };
     log.info({ event: "volumes-recovered", ...found }, "the volumes are recovered");
     return hanging;
   }

@@ -1,4 +1,3 @@
-import { join } from "node:path";
 import {
   blockDigest,
   blockDirectory,
@@ -9,7 +8,7 @@ import {
   segmentCount,
 } from "@frontcache/proto";
 import type { Clock } from "../runtime/clock.js";
-import { type BlockDescription, blockKey, type FilledSegment, temporaryDirectory } from "./block.js";
+import { type BlockDescription, blockKey, type FilledSegment } from "./block.js";
 import { BlockFileWriter } from "./block-file-writer.js";
 import type { BlockIndex } from "./block-index.js";
 import { CachedBlock } from "./cached-block.js";
@@ -58,7 +57,6 @@ export class BlockWriter {
   readonly #waiting = new Map<string, PendingWrite[]>();
   readonly #directories = new Set<string>();
   readonly #file: BlockFileWriter;
-  #temporaries = 0;
 
   constructor(options: BlockWriterOptions) {
     this.#options = options;
@@ -173,8 +171,8 @@ export class BlockWriter {
   }
 
   /**
-   * Writes a new block: all bytes into a temporary file, then the rename, then the index. Before the rename the block does not
-   * exist.
+   * Writes a new block: its segments, then the footer, then the index. Without its footer, a file is no block: readers on this
+   * host ignore it, and the next start removes it.
    */
   async #create(
     described: BlockDescription,
@@ -182,7 +180,7 @@ export class BlockWriter {
     reservation: VolumeReservation,
   ): Promise<boolean> {
     const { id } = described;
-    const { geometry, clock, index, files, remover, disk } = this.#options;
+    const { geometry, clock, index, files, remover } = this.#options;
     const { volume } = reservation;
     const digest = blockDigest(id, geometry.blockBytes);
     const path = blockPath(volume.path, digest);
@@ -193,21 +191,16 @@ export class BlockWriter {
     block.behindFooterBytes = (footer?.length ?? FOOTER_BYTES) - FOOTER_BYTES;
     const bytes = block.chargedBytes;
     if (segments.length === 0 || footer === undefined || !(await remover.isFree(path)) || !reservation.take(bytes)) return false;
-    const temporary = join(temporaryDirectory(volume.path), `${digest}.${++this.#temporaries}`);
-    let file: DiskFile | undefined;
+    let file: DiskFile;
     try {
-      await this.#directory(volume, temporaryDirectory(volume.path));
       await this.#directory(volume, blockDirectory(volume.path, digest));
-      file = await this.#file.open(volume, temporary, "create");
-      await this.#file.writeSegments(block, file, segments);
-      await this.#file.writeFooter(block, file, footer);
-      await volume.gate.run(() => disk.rename(temporary, path));
+      file = await this.#file.create(block, segments, footer);
     } catch (error) {
       reservation.putBack(bytes);
       this.#directories.clear();
-      volume.failed(error);
-      await file?.close().catch(() => undefined);
-      await Promise.all([remover.removeFile(volume, temporary), remover.removeFile(volume, path)]);
+      // A foreign file: the next write of the block succeeds.
+      if (systemCode(error) !== "EEXIST") volume.failed(error);
+      await remover.removeFile(volume, path);
       return false;
     }
     reservation.spend(bytes);
@@ -228,7 +221,7 @@ export class BlockWriter {
     const kept = await this.#appendHeld(block, added);
     if (kept) {
       for (const segment of added) block.segments.add(segment.index, segment.crc, true);
-      block.open?.regions?.grow();
+      block.open?.grow();
       this.#options.index.recordUse(block, this.#options.clock.nowMs());
     }
     for (const { bytes, room } of additions) {

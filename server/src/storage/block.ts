@@ -1,4 +1,3 @@
-import { join } from "node:path";
 import type { BlockId, ObjectInfo } from "@frontcache/proto";
 import type { Slice } from "../runtime/slice.js";
 
@@ -51,9 +50,4 @@ export interface Reservation {
   readonly bytes: number;
   /** Releases the unused space. May be called repeatedly. */
   release(): void;
-}
-
-/** The directory of incomplete block files of a volume. Empty at rest. */
-export function temporaryDirectory(volumePath: string): string {
-  return join(volumePath, "tmp");
 }

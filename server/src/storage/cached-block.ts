@@ -39,7 +39,7 @@ export interface VolumeBlocks {
   readonly used: Set<CachedBlock>;
 }
 
-/** A cached block: one object per file, from the file's rename until its removal. */
+/** A cached block: one object per file, from the file's completion until its removal. */
 export class CachedBlock implements Evictable {
   readonly key: string;
   readonly id: BlockId;

@@ -1,14 +1,28 @@
+import type { Clock } from "../runtime/clock.js";
 import type { DiskFile } from "./disk/disk.js";
-import type { Mapping } from "./mapping/mapping.js";
-import type { RecentResidency } from "./mapping/recent-residency.js";
+import type { Mapper, Mapping } from "./mapping/mapping.js";
+import type { PageCopy } from "./mapping/page-copies.js";
+import { RecentResidency } from "./mapping/recent-residency.js";
 import type { References } from "./references.js";
 
-/** The process's memory used by all mappings. */
+/** What all open files share. */
+export interface OpenFileContext {
+  readonly mapper: Mapper;
+  readonly clock: Pick<Clock, "monotonicMs">;
+  readonly references: References;
+  readonly memory: MappedMemory;
+  /** Called when a file has no users any more. */
+  readonly onIdle: () => void;
+}
+
+/** The process's memory used by all mappings, and their number. */
 export interface MappedMemory {
   /** Returns whether more fits. */
   readonly hasRoom: boolean;
   /** Records added bytes; negative: removed bytes. */
   grow(bytes: number): void;
+  /** Records a mapping (1), or the end of one (-1). */
+  count(mappings: number): void;
 }
 
 interface ByteRange {
@@ -16,62 +30,107 @@ interface ByteRange {
   readonly end: number;
 }
 
-/** A block's open file with its mapping. It is closed after it was retired and its last user has finished. */
+/** A mapping of an open file. */
+export interface MappedFile {
+  readonly mapping: Mapping;
+  readonly residency: RecentResidency;
+  /** The parts of the mapping that may be in this process's memory. */
+  readonly regions: MappedRegions;
+}
+
+/** A block's open file. It is closed after it was retired and its last user has finished. */
 export class OpenFile {
   readonly file: DiskFile;
-  readonly mapping: Mapping | undefined;
-  /** Residency of the mapping, if there is one. */
-  readonly residency: RecentResidency | undefined;
-  readonly references: References;
-  readonly #onIdle: () => void;
-  readonly #memory: MappedMemory;
+  readonly shared: OpenFileContext;
+  /** Bytes of the block. */
+  readonly #blockBytes: number;
 
   /** Number of running reads, writes and slices. */
   users = 0;
-  /** The parts of the mapping that may be in this process's memory, if there is a mapping. */
-  readonly regions: MappedRegions | undefined;
+  /** Its mapping, made when a read needs it. "impossible": there is none, and will be none. */
+  #mapped: MappedFile | "impossible" | undefined;
   /** Ranges that are being read from the disk into the page cache: touching them would wait for the disk. */
-  readonly #arriving = new Set<ByteRange>();
+  #arriving: Set<ByteRange> | undefined;
   #retired: (() => void) | undefined;
   /** Whether users may have touched pages that the last `letGo` released. */
   #touchedBehind = false;
 
-  constructor(
-    file: DiskFile,
-    mapping: Mapping | undefined,
-    residency: RecentResidency | undefined,
-    references: References,
-    onIdle: () => void,
-    memory: MappedMemory,
-  ) {
+  constructor(file: DiskFile, blockBytes: number, shared: OpenFileContext) {
     this.file = file;
-    this.mapping = mapping;
-    this.residency = residency;
-    this.references = references;
-    this.#onIdle = onIdle;
-    this.#memory = memory;
-    this.regions = mapping && new MappedRegions(mapping.bytes.length);
+    this.#blockBytes = blockBytes;
+    this.shared = shared;
   }
 
-  /** Returns whether `[start, end)` of the mapping can be touched without displacing other pages from the process's memory. */
+  /** The file's mapping, if a read has needed it. */
+  get mapped(): MappedFile | undefined {
+    return this.#mapped === "impossible" ? undefined : this.#mapped;
+  }
+
+  /** Maps the file. Returns undefined if that is impossible. */
+  map(): MappedFile | undefined {
+    if (this.#mapped === undefined) this.#mapped = this.#newMapping() ?? "impossible";
+    return this.mapped;
+  }
+
+  #newMapping(): MappedFile | undefined {
+    const { mapper, clock, memory } = this.shared;
+    const mapping = mapper.map(this.file, this.#blockBytes);
+    if (mapping === undefined) return undefined;
+    memory.count(1);
+    return {
+      mapping,
+      residency: new RecentResidency(mapping, clock, this.#blockBytes),
+      regions: new MappedRegions(this.#blockBytes),
+    };
+  }
+
+  /** Returns the bytes of a small range without the mapping, if they are in memory. */
+  copy(start: number, end: number): PageCopy | undefined {
+    return this.shared.mapper.copy(this.file, start, end);
+  }
+
+  /** Returns whether `[start, end)` of a mapping can be touched without displacing other pages from the process's memory. */
   isCheap(start: number, end: number): boolean {
-    return this.#memory.hasRoom || this.regions!.areEntered(start, end);
+    const { mapped } = this;
+    return mapped !== undefined && (this.shared.memory.hasRoom || mapped.regions.areEntered(start, end));
   }
 
   /** Call before a read touches `[start, end)` of the mapping. Calls back for ranges that are worth prefaulting. */
   touch(start: number, end: number, onHot: (start: number, end: number) => void): void {
-    const regions = this.regions!;
-    if (regions.areEntered(start, end)) return;
+    const regions = this.mapped?.regions;
+    if (regions === undefined || regions.areEntered(start, end)) return;
     const before = regions.touchedBytes;
     regions.touch(start, end, onHot);
-    if (regions.touchedBytes > before) this.#memory.grow(regions.touchedBytes - before);
+    if (regions.touchedBytes > before) this.shared.memory.grow(regions.touchedBytes - before);
+  }
+
+  /** Records new bytes in the file, which were not touched yet. */
+  grow(): void {
+    this.mapped?.regions.grow();
+  }
+
+  /** Bytes of the mapping that may be in this process's memory. */
+  get touchedBytes(): number {
+    return this.mapped?.regions.touchedBytes ?? 0;
   }
 
   /** Releases the mapping's pages from this process's memory; pages touched afterwards are released with the last user. */
   letGo(): void {
-    this.mapping?.letGo();
-    this.regions?.clear();
+    const { mapped } = this;
+    mapped?.mapping.letGo();
+    mapped?.regions.clear();
     this.#touchedBehind = this.users > 0;
+  }
+
+  /** Unmaps the file. Call when it has no users and gets no new ones. */
+  unmap(): void {
+    const { mapped } = this;
+    if (mapped === undefined) return;
+    const { memory } = this.shared;
+    memory.grow(-mapped.regions.touchedBytes);
+    memory.count(-1);
+    mapped.mapping.unmap();
+    this.#mapped = "impossible";
   }
 
   pin(): void {
@@ -82,14 +141,14 @@ export class OpenFile {
     this.users--;
     if (this.users > 0) return;
     if (this.#touchedBehind) this.#letGoRest();
-    if (this.#retired === undefined) this.#onIdle();
+    if (this.#retired === undefined) this.shared.onIdle();
     else this.#retired();
   }
 
   #letGoRest(): void {
-    const counted = this.regions?.touchedBytes ?? 0;
+    const counted = this.touchedBytes;
     this.letGo();
-    this.#memory.grow(-counted);
+    this.shared.memory.grow(-counted);
   }
 
   /** Resolves when it has no users. It must get no new users then. */
@@ -103,11 +162,13 @@ export class OpenFile {
   /** Records a read of cold pages; the returned function ends it. */
   arrive(start: number, end: number): () => void {
     const range = { start, end };
+    this.#arriving ??= new Set();
     this.#arriving.add(range);
-    return () => this.#arriving.delete(range);
+    return () => this.#arriving!.delete(range);
   }
 
   isArriving(start: number, end: number): boolean {
+    if (this.#arriving === undefined) return false;
     for (const range of this.#arriving) {
       if (range.start < end && start < range.end) return true;
     }

@@ -4,15 +4,13 @@ import type { CachedBlock } from "./cached-block.js";
 import type { Disk, DiskFile } from "./disk/disk.js";
 import { systemCode, systemError } from "./disk/disk.js";
 import type { Mapper } from "./mapping/mapping.js";
-import { RecentResidency } from "./mapping/recent-residency.js";
-import { type MappedMemory, OpenFile } from "./open-file.js";
+import { MAX_COPY_BYTES } from "./mapping/page-copies.js";
+import { OpenFile, type OpenFileContext } from "./open-file.js";
 import type { References } from "./references.js";
 
 export interface OpenFilesOptions {
   readonly disk: Disk;
   readonly mapper: Mapper;
-  /** Bytes to map of each file. */
-  readonly blockBytes: number;
   /** Maximum open files. Files in use are not closed, so the number may be exceeded temporarily. */
   readonly capacity: number;
   /** Approximate limit of this process's memory used by mappings, bytes. */
@@ -31,17 +29,22 @@ export class OpenFiles {
   #mappings = 0;
   #open = 0;
   #touchedBytes = 0;
-  readonly #memory: MappedMemory;
+  readonly #shared: OpenFileContext;
 
   constructor(options: OpenFilesOptions) {
     this.#options = options;
-    const hasRoom = (): boolean => this.#touchedBytes < options.residentBytes;
-    this.#memory = {
+    const { mapper, clock, references, residentBytes } = options;
+    const hasRoom = (): boolean => this.#touchedBytes < residentBytes;
+    const memory = {
       get hasRoom() {
         return hasRoom();
       },
-      grow: (bytes) => this.#touched(bytes),
+      grow: (bytes: number) => this.#touched(bytes),
+      count: (mappings: number) => {
+        this.#mappings += mappings;
+      },
     };
+    this.#shared = { mapper, clock, references, memory, onIdle: () => this.#closeExcess() };
   }
 
   /** Number of mappings. */
@@ -68,16 +71,12 @@ export class OpenFiles {
     return block.open;
   }
 
-  /** Takes over the file that the block's writer has opened. */
+  /** Takes over the file that the block's writer has opened. It is mapped by the first read that needs a mapping. */
   adopt(block: CachedBlock, file: DiskFile): OpenFile {
     this.#open++;
-    const mapping = this.#options.mapper.map(file, this.#options.blockBytes);
-    if (mapping !== undefined) this.#mappings++;
-    const { references, clock, blockBytes } = this.#options;
-    const residency = mapping && new RecentResidency(mapping, clock, blockBytes);
-    block.open = new OpenFile(file, mapping, residency, references, () => this.#closeExcess(), this.#memory);
+    block.open = new OpenFile(file, block.segments.blockBytes, this.#shared);
     this.#order.add(block);
-    void this.#closeBeyond(this.#options.capacity, block);
+    if (this.#order.size > this.#options.capacity) void this.#closeBeyond(this.#options.capacity, block);
     return block.open;
   }
 
@@ -97,11 +96,7 @@ export class OpenFiles {
 
   async #close(open: OpenFile): Promise<void> {
     await open.idle();
-    if (open.mapping !== undefined) {
-      this.#touchedBytes -= open.regions!.touchedBytes;
-      open.mapping.unmap();
-      this.#mappings--;
-    }
+    open.unmap();
     // Even if closing fails, the descriptor is closed.
     await open.file.close().catch(() => undefined);
     this.#open--;
@@ -115,12 +110,19 @@ export class OpenFiles {
 
   async #openFile(block: CachedBlock): Promise<OpenFile> {
     try {
-      return this.adopt(block, await this.#openPath(block));
+      return this.#adoptRead(block, await this.#openPath(block));
     } catch (error) {
       if (systemCode(error) !== "EMFILE" && systemCode(error) !== "ENFILE") throw error;
       await this.#closeBeyond(this.#order.size >> 1, block);
-      return this.adopt(block, await this.#openPath(block));
+      return this.#adoptRead(block, await this.#openPath(block));
     }
+  }
+
+  /** Mapped before the first read, unless copies suffice: the kernel reads ahead of reads of a file that is not mapped. */
+  #adoptRead(block: CachedBlock, file: DiskFile): OpenFile {
+    const open = this.adopt(block, file);
+    if (block.segments.blockBytes > MAX_COPY_BYTES) open.map();
+    return open;
   }
 
   async #openPath(block: CachedBlock): Promise<DiskFile> {
@@ -141,7 +143,7 @@ export class OpenFiles {
     this.#touchedBytes += bytes;
     if (this.#touchedBytes <= residentBytes) return;
     for (const { open } of this.#order) {
-      const touchedBytes = open?.regions?.touchedBytes ?? 0;
+      const touchedBytes = open?.touchedBytes ?? 0;
       if (touchedBytes === 0) continue;
       this.#touchedBytes -= touchedBytes;
       open!.letGo();

@@ -111,7 +111,8 @@ describe("after a start", () => {
     disk.putFile("/cache/mine", testBytes(0, 10));
     const { store } = await openStore({ disk, clock: first.clock });
     expect(disk.paths()).toEqual(["/cache/mine", good]);
-    expect(store.status().damages).toBe(5);
+    // A file that ends before its footer does was being written when the process died: no damage.
+    expect(store.status().damages).toBe(4);
     expect(await storageFaults(store, disk, testGeometry)).toEqual([]);
     await store.close();
     const other = await openStore({ disk, clock: first.clock, geometry: { ...testGeometry, blockBytes: 2 * BLOCK } });

@@ -12,7 +12,6 @@ import {
 } from "@frontcache/proto";
 import { forEachConcurrent } from "@frontcache/proto/runtime";
 import type { Clock } from "../runtime/clock.js";
-import { temporaryDirectory } from "./block.js";
 import type { BlockIndex } from "./block-index.js";
 import { CachedBlock } from "./cached-block.js";
 import type { Damages } from "./damages.js";
@@ -37,12 +36,16 @@ export interface RecoveryOptions {
 interface Recovering extends RecoveryOptions {
   readonly known: KnownVersions;
   readonly found: Map<Volume, CachedBlock[]>;
+  /** Files without a footer. */
+  readonly incomplete: { files: number };
 }
 
 /** The result of a recovery. */
 export interface Recovered {
   /** Number of blocks in the index. */
   readonly blocks: number;
+  /** Number of removed files that the previous process had not completed. */
+  readonly incomplete: number;
   /** Volumes that stopped answering; `answered` resolves when they answer again. */
   readonly hanging: readonly { readonly volume: Volume; readonly answered: Promise<void> }[];
 }
@@ -63,14 +66,14 @@ const SURPLUS = 0.25;
 const NO_DESCRIPTORS = new Set(["EMFILE", "ENFILE"]);
 
 /**
- * Finds the blocks of the volumes, and removes other files: files in tmp/, invalid files, blocks of another
- * size or format. If a volume has too many blocks, the most recently used ones stay. Adds the blocks to the index in the
+ * Finds the blocks of the volumes, and removes other files: incomplete and invalid files, blocks of another size or
+ * format, and what earlier releases left in tmp/. If a volume has too many blocks, the most recently used ones stay. Adds the blocks to the index in the
  * order of their files' times. A volume whose disk fails meanwhile is not used. Rejects with a CacheError if the process has
  * too few descriptors.
  */
 export async function recover(volumes: readonly Volume[], options: RecoveryOptions): Promise<Recovered> {
   const known = new KnownVersions(options.tuning.headerMemoryBytes);
-  const recovering = { ...options, known, found: new Map<Volume, CachedBlock[]>() };
+  const recovering: Recovering = { ...options, known, found: new Map(), incomplete: { files: 0 } };
   const recoveries = await Promise.all(volumes.map((volume) => recoverVolume(volume, recovering)));
   const found = [...recovering.found.values()].flat();
   describeAlike(found, known);
@@ -79,7 +82,9 @@ export async function recover(volumes: readonly Volume[], options: RecoveryOptio
     block.volume.recovered(block.chargedBytes);
     await addBlock(block, options);
   }
-  return { blocks: options.index.size, hanging: recoveries.filter((hanging) => hanging !== undefined) };
+  const { index } = options;
+  const hanging = recoveries.filter((each) => each !== undefined);
+  return { blocks: index.size, incomplete: recovering.incomplete.files, hanging };
 }
 
 /**
@@ -96,13 +101,14 @@ async function addBlock(block: CachedBlock, { index, remover }: RecoveryOptions)
 /** Returns the volume if it stopped answering. */
 async function recoverVolume(volume: Volume, options: Recovering): Promise<Recovered["hanging"][number] | undefined> {
   const { disk, remover, clock, tuning } = options;
-  const temporaries = temporaryDirectory(volume.path);
+  const temporaries = join(volume.path, "tmp");
   const limits = { ioParallelism: tuning.recoveryParallelism, diskTimeoutMs: tuning.diskTimeoutMs };
   const gate = new DiskGate(clock, limits, () => undefined);
   try {
-    await gate.run(() => disk.makeDirectory(temporaries));
     await gate.run(() => disk.makeDirectory(blocksDirectory(volume.path)));
-    for (const name of await gate.run(() => disk.list(temporaries))) await remover.removeFile(volume, join(temporaries, name));
+    for (const name of (await gate.run(() => listDirectory(disk, temporaries))) ?? []) {
+      await remover.removeFile(volume, join(temporaries, name));
+    }
     await readBlocks(volume, gate, options);
     return undefined;
   } catch (error) {
@@ -119,8 +125,9 @@ async function recoverVolume(volume: Volume, options: Recovering): Promise<Recov
 
 /** Finds the volume's blocks. Other files are removed and counted as damage. */
 async function readBlocks(volume: Volume, gate: DiskGate, options: Recovering): Promise<void> {
-  const { disk, geometry, tuning, found } = options;
+  const { disk, geometry, tuning, found, remover } = options;
   const rejects = new Rejects(volume, options);
+  const incomplete: string[] = [];
   const survey = disk.survey();
   found.set(volume, []);
   try {
@@ -130,6 +137,7 @@ async function readBlocks(volume: Volume, gate: DiskGate, options: Recovering): 
         for (const [i, look] of looks.entries()) {
           const block = await readBlock(volume, batch[i]!, look, gate, options);
           if (typeof block === "string") await rejects.remove(batch[i]!, block);
+          else if (block === undefined) incomplete.push(batch[i]!);
           else found.get(volume)!.push(block);
         }
       });
@@ -139,6 +147,8 @@ async function readBlocks(volume: Volume, gate: DiskGate, options: Recovering): 
   } finally {
     survey.close();
   }
+  options.incomplete.files += incomplete.length;
+  await forEachConcurrent(incomplete, REMOVALS, async (path) => void (await remover.removeFile(volume, path)));
   rejects.report();
 }
 
@@ -200,12 +210,12 @@ async function* listBlocks(volume: Volume, gate: DiskGate, disk: Disk, rejects: 
   yield paths;
 }
 
-/** Returns undefined if it is not a directory. */
+/** Returns undefined if there is no such directory. */
 async function listDirectory(disk: Disk, path: string): Promise<string[] | undefined> {
   try {
     return await disk.list(path);
   } catch (error) {
-    if (systemCode(error) === "ENOTDIR") return undefined;
+    if (systemCode(error) === "ENOTDIR" || systemCode(error) === "ENOENT") return undefined;
     throw error;
   }
 }
@@ -214,21 +224,24 @@ function* batches(paths: readonly string[]): Generator<string[]> {
   for (let at = 0; at < paths.length; at += FILES_A_LOOK) yield paths.slice(at, at + FILES_A_LOOK);
 }
 
-/** Returns the block of a file, or the file's fault. */
+/**
+ * Returns the block of a file, or the file's fault. Undefined if the file ends before its footer does: the process died while it
+ * wrote the block.
+ */
 async function readBlock(
   volume: Volume,
   path: string,
   look: FileLook | NodeJS.ErrnoException,
   gate: DiskGate,
   options: Recovering,
-): Promise<CachedBlock | string> {
+): Promise<CachedBlock | string | undefined> {
   const { geometry } = options;
   if (look instanceof Error) {
     if (NO_DESCRIPTORS.has(systemCode(look))) throw look;
     return `unreadable: ${systemCode(look)}`;
   }
   const { bytes, stat } = look;
-  if (bytes.length < FOOTER_BYTES) return "cut short";
+  if (bytes.length < FOOTER_BYTES) return undefined;
   const footer = decodeFooter(bytes, geometry);
   if (footer === undefined) return "no footer of this format and block size";
   const behindFooterBytes = bytesBehindFooter(bytes);

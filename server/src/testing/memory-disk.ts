@@ -1,5 +1,5 @@
 import { CacheError } from "@frontcache/proto";
-import type { DirectoryClaim, Disk, DiskFile, DiskSpace, DiskStat, FileSurvey } from "../storage/disk/disk.js";
+import type { DirectoryClaim, Disk, DiskFile, DiskSpace, DiskStat, FilePiece, FileSurvey } from "../storage/disk/disk.js";
 import { systemError } from "../storage/disk/disk.js";
 import { surveyByFiles } from "../storage/disk/file-survey.js";
 import { MemoryFile, PAGE_BYTES } from "./memory-file.js";
@@ -91,25 +91,32 @@ export class MemoryDisk implements Disk {
     for (const name of [...this.#directories].filter(isBelow)) this.#directories.delete(name);
   }
 
-  async open(path: string, mode: "read" | "update" | "create"): Promise<DiskFile> {
+  async open(path: string): Promise<DiskFile> {
     await this.enter("open", path);
-    if (mode === "create") {
-      this.#needDirectory(parent(path));
-      if (this.#files.has(path)) throw systemError("EEXIST", path);
-      if (this.freeInodes === 0) throw systemError("ENOSPC", path);
-      this.#name(path, this.#newFile());
+    return this.#opened(path);
+  }
+
+  async create(path: string, pieces: readonly FilePiece[]): Promise<DiskFile> {
+    await this.enter("create", path);
+    this.#needDirectory(parent(path));
+    if (this.#files.has(path)) throw systemError("EEXIST", path);
+    if (this.freeInodes === 0) throw systemError("ENOSPC", path);
+    this.#name(path, this.#newFile());
+    const file = this.#opened(path);
+    try {
+      for (const { position, sources } of pieces) await file.write(sources, position);
+      return file;
+    } catch (error) {
+      this.closed(file);
+      throw error;
     }
+  }
+
+  #opened(path: string): OpenMemoryFile {
     const open = new OpenMemoryFile(this, path, this.file(path));
     open.content.hold();
     this.#open.add(open);
     return open;
-  }
-
-  async rename(from: string, to: string): Promise<void> {
-    await this.enter("rename", to);
-    this.#needDirectory(parent(to));
-    this.#name(to, this.file(from));
-    this.#unname(from);
   }
 
   async remove(path: string): Promise<void> {

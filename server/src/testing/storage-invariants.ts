@@ -1,6 +1,5 @@
 import { join } from "node:path";
 import { blocksDirectory, bytesBehindFooter, decodeFooter, FOOTER_BYTES, type Geometry, segmentLength } from "@frontcache/proto";
-import { temporaryDirectory } from "../storage/block.js";
 import type { BlockStore } from "../storage/block-store.js";
 import { segmentCharge } from "../storage/cached-block.js";
 import type { Disk } from "../storage/disk/disk.js";
@@ -12,7 +11,6 @@ export async function storageFaults(store: BlockStore, disk: Disk, geometry: Geo
   if (status.references > 0) faults.push(`${status.references} pins or slices left`);
   for (const volume of status.volumes) {
     if (volume.reservedBytes !== 0) faults.push(`${volume.path}: ${volume.reservedBytes} bytes reserved`);
-    for (const name of await disk.list(temporaryDirectory(volume.path))) faults.push(`${volume.path}: stray ${name} in tmp/`);
     const found = await filesOf(volume.path, disk, geometry);
     if (found.files !== volume.blocks) faults.push(`${volume.path}: ${volume.blocks} blocks, ${found.files} files`);
     if (found.bytes !== volume.usedBytes)

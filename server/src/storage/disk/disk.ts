@@ -63,11 +63,22 @@ export interface DirectoryClaim {
   release(): Promise<void>;
 }
 
+/** Bytes of a new file. */
+export interface FilePiece {
+  readonly position: number;
+  /** Written consecutively. */
+  readonly sources: readonly Uint8Array[];
+}
+
 /** A file system as a port. Every method rejects with the system's error. */
 export interface Disk {
-  /** `create` fails if the path exists; `update` reads and writes an existing file. */
-  open(path: string, mode: "read" | "update" | "create"): Promise<DiskFile>;
-  rename(from: string, to: string): Promise<void>;
+  /** Opens an existing file; `update` reads and writes it. */
+  open(path: string, mode: "read" | "update"): Promise<DiskFile>;
+  /**
+   * Creates a file and writes its pieces, one after the other. Rejects with EEXIST if the path exists. After any other error, the
+   * file may exist with some of its bytes.
+   */
+  create(path: string, pieces: readonly FilePiece[]): Promise<DiskFile>;
   remove(path: string): Promise<void>;
   /** Returns the sorted names in a directory. */
   list(directory: string): Promise<string[]>;

@@ -1,7 +1,7 @@
 import fs, { readFileSync } from "node:fs";
 import { claimDirectory } from "../directory-lock.js";
 import { type Libc, loadLibc } from "../mapping/libc.js";
-import type { DirectoryClaim, Disk, DiskFile, DiskSpace, DiskStat, FileSurvey } from "./disk.js";
+import type { DirectoryClaim, Disk, DiskFile, DiskSpace, DiskStat, FilePiece, FileSurvey } from "./disk.js";
 import { surveyByFiles, ThreadSurvey, toDiskStat } from "./file-survey.js";
 
 const { O_RDONLY, O_RDWR, O_CREAT, O_EXCL } = fs.constants;
@@ -52,13 +52,24 @@ class NodeDisk implements Disk {
     this.#libc = libc;
   }
 
-  async open(path: string, mode: "read" | "update" | "create"): Promise<DiskFile> {
-    const fd = await called<number>((done) => fs.open(path, flags[mode], 0o600, done));
-    return new NodeFile(fd, this.#libc);
+  open(path: string, mode: "read" | "update"): Promise<DiskFile> {
+    return this.#open(path, flags[mode]);
   }
 
-  rename(from: string, to: string): Promise<void> {
-    return called((done) => fs.rename(from, to, done));
+  async create(path: string, pieces: readonly FilePiece[]): Promise<DiskFile> {
+    const file = await this.#open(path, flags.create);
+    try {
+      for (const { position, sources } of pieces) await file.write(sources, position);
+      return file;
+    } catch (error) {
+      await file.close().catch(() => undefined);
+      throw error;
+    }
+  }
+
+  async #open(path: string, flag: number): Promise<DiskFile> {
+    const fd = await called<number>((done) => fs.open(path, flag, 0o600, done));
+    return new NodeFile(fd, this.#libc);
   }
 
   remove(path: string): Promise<void> {

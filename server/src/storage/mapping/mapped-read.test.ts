@@ -6,8 +6,7 @@ import { OpenFile } from "../open-file.js";
 import { References } from "../references.js";
 import { SegmentTable } from "../segment-table.js";
 import { mappedRead } from "./mapped-read.js";
-import type { Mapping } from "./mapping.js";
-import { RecentResidency } from "./recent-residency.js";
+import type { Mapper, Mapping } from "./mapping.js";
 
 const { blockBytes: BLOCK, segmentBytes: SEGMENT } = testGeometry;
 
@@ -33,11 +32,6 @@ function stage(residentBytes: number, checked = 8, hasRoom = true): Stage {
   const mapping: Mapping = {
     bytes: testBytes(0, BLOCK),
     isResident: (_start, end) => end <= residentBytes,
-    copy: (start, end) => {
-      if (end > residentBytes) return undefined;
-      copies++;
-      return { bytes: testBytes(start, end - start), giveBack: () => copies-- };
-    },
     reaches: () => true,
     populate: (start, end) => {
       populated.push([start, end]);
@@ -49,9 +43,22 @@ function stage(residentBytes: number, checked = 8, hasRoom = true): Stage {
   const references = new References();
   const segments = new SegmentTable(BLOCK, testGeometry);
   for (let segment = 0; segment < 8; segment++) segments.add(segment, 0, segment < checked);
-  const memory = { hasRoom, grow: () => undefined };
-  const residency = new RecentResidency(mapping, systemClock, BLOCK);
-  const open = new OpenFile({} as DiskFile, mapping, residency, references, () => undefined, memory);
+  const memory = { hasRoom, grow: () => undefined, count: () => undefined };
+  const mapper: Mapper = {
+    map: () => mapping,
+    copy: (_file, start, end) => {
+      if (end > residentBytes) return undefined;
+      copies++;
+      return { bytes: testBytes(start, end - start), giveBack: () => copies-- };
+    },
+  };
+  const open = new OpenFile({} as DiskFile, BLOCK, {
+    mapper,
+    clock: systemClock,
+    references,
+    memory,
+    onIdle: () => undefined,
+  });
   const finishPopulating = (): void => {
     for (const finish of waiting.splice(0)) finish();
   };
@@ -109,7 +116,7 @@ describe("a read of a mapping", () => {
     ]);
     slice.release();
     slice.release();
-    expect([staged.copies(), staged.references.open, staged.open.regions!.touchedBytes]).toEqual([0, 0, 0]);
+    expect([staged.copies(), staged.references.open, staged.open.touchedBytes]).toEqual([0, 0, 0]);
     // Neither what is not known to be true, nor what is large, nor what is in the memory anyway.
     expect(lengthRead(staged, 6 * SEGMENT, 6 * SEGMENT + 10)).toBeUndefined();
     for (let read = 0; read < 2; read++) expect(lengthRead(staged, 0, BLOCK)).toBe(6 * SEGMENT);
