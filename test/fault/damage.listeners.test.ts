@@ -1,7 +1,7 @@
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { blockDigest, blockPath } from "@frontcache/proto";
+import { blockDigest, blockPath, FOOTER_BYTES } from "@frontcache/proto";
 import {
   areTestBytes,
   type BlockStore,
@@ -77,19 +77,23 @@ describe("1,000 damages to block files between restarts", () => {
     return true;
   }
 
-  function damageOne(block: number): void {
+  /** Returns whether the damage counts as one: a file without its whole footer counts as incomplete. */
+  function damageOne(block: number): boolean {
     const pathOf = (name: number): string => blockPath(directory, blockDigest(ids[name]!, BLOCK));
     const other = pathOf((block + 1) % BLOCKS);
     const kinds = Object.values(damages);
     const damage = kinds[Math.floor(random() * kinds.length)]!;
     damage({ path: pathOf(block), other, cached: cached[block]!, geometry: testGeometry, random });
+    const size = statSync(pathOf(block), { throwIfNoEntry: false })?.size;
+    return size === undefined || size >= BLOCK + FOOTER_BYTES;
   }
 
-  it("cause no wrong byte, are all counted, and are repaired by the next read of the block", async () => {
+  it("cause no wrong byte, are all counted unless they shorten a file, and are repaired by the next read of the block", async () => {
+    let damaged = 0;
     for (let round = 0; round <= ROUNDS; round++) {
       const store = await open(round % 2 === 0);
       for (let block = 0; block < BLOCKS; block++) await readThrough(store, block);
-      expect(store.status().damages).toBe(round === 0 ? 0 : BLOCKS);
+      expect(store.status().damages).toBe(damaged);
       await store.settled();
       for (let block = 0; block < BLOCKS; block++) expect(await isWhole(store, block)).toBe(true);
       expect(await storageFaults(store, await openNodeDisk(), testGeometry)).toEqual([]);
@@ -98,7 +102,8 @@ describe("1,000 damages to block files between restarts", () => {
       await store.close();
       // File systems may need another page for the metadata of a fragmented file.
       expect(allocatedBytes - usedBytes).toBeLessThanOrEqual(blockFiles * PAGE_BYTES);
-      for (let block = 0; block < BLOCKS; block++) damageOne(block);
+      damaged = 0;
+      for (let block = 0; block < BLOCKS; block++) damaged += Number(damageOne(block));
     }
   });
 });

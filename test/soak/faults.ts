@@ -98,7 +98,7 @@ function damageFiles(directory: string, random: () => number): void {
     else if (dice < 0.25) truncate(file, random);
     else if (dice < 0.3) rmSync(file);
   }
-  closeSync(openSync(join(directory, "tmp", "stray"), "w"));
+  closeSync(openSync(join(directory, "v1", "stray"), "w"));
 }
 
 function flipBit(file: string, random: () => number): void {

@@ -90,7 +90,7 @@ describe("a block store", () => {
     const otherSize = { ...info, objectSize: info.objectSize + 1 };
     const opened: string[] = [];
     disk.before = (operation, path) => {
-      if (operation === "open") opened.push(path);
+      if (operation === "create" || operation === "open") opened.push(path);
       return undefined;
     };
     const kept = await Promise.all([
