@@ -234,6 +234,8 @@ export interface RecordAnswer {
   error: string;
   /** with an error: the origin was asked as often as it may be, and nobody may repeat the question */
   tried: boolean;
+  /** to the origin, before this answer: they count for the read that needs the record */
+  failedRequests: number;
 }
 
 export interface LookUpRecordsResponse {
@@ -2155,6 +2157,7 @@ function createBaseRecordAnswer(): RecordAnswer {
     errorCode: "",
     error: "",
     tried: false,
+    failedRequests: 0,
   };
 }
 
@@ -2189,6 +2192,9 @@ export const RecordAnswer: MessageFns<RecordAnswer> = {
     }
     if (message.tried !== false) {
       writer.uint32(80).bool(message.tried);
+    }
+    if (message.failedRequests !== 0) {
+      writer.uint32(88).uint32(message.failedRequests);
     }
     return writer;
   },
@@ -2286,6 +2292,14 @@ export const RecordAnswer: MessageFns<RecordAnswer> = {
             message.tried = reader.bool();
             continue;
           }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.failedRequests = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2315,6 +2329,7 @@ export const RecordAnswer: MessageFns<RecordAnswer> = {
     message.errorCode = object.errorCode ?? "";
     message.error = object.error ?? "";
     message.tried = object.tried ?? false;
+    message.failedRequests = object.failedRequests ?? 0;
     return message;
   },
 };

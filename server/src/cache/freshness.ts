@@ -30,6 +30,8 @@ export interface CurrentRecord {
   readonly info: ObjectInfo;
   /** It could not be confirmed, because the origin is slow or unreachable. */
   readonly isStale: boolean;
+  /** Requests to the origin that failed at another member before this answer. Absent: none. */
+  readonly failedRequests?: number | undefined;
 }
 
 export interface CurrentOptions {
@@ -38,6 +40,15 @@ export interface CurrentOptions {
   /** Only an answer to a question that was sent after this moment counts, however long it takes. Monotonic milliseconds. */
   readonly notBeforeMs?: number | undefined;
   /** Counts the requests of a question that is asked for this caller alone. */
+  readonly budget?: RequestBudget | undefined;
+}
+
+/** How long a caller with a fallback waits. */
+interface InTime {
+  /** As in Wanted. */
+  readonly sinceMs: number;
+  /** Counted from the question. */
+  readonly waitMs: number;
   readonly budget?: RequestBudget | undefined;
 }
 
@@ -157,7 +168,7 @@ export class Freshness {
     const late = isPatient ? undefined : this.staleAtOnce(ref);
     if (late !== undefined) return this.#stale(late);
     const waitMs = isPatient ? Number.POSITIVE_INFINITY : FALLBACK_AFTER_MS;
-    const info = await this.#askInTime(ref, signal, sinceMs, waitMs);
+    const info = await this.#askInTime(ref, signal, { sinceMs, waitMs, budget });
     if (info !== undefined) return { info, isStale: false };
     const last = records.last(url);
     // The version was rejected meanwhile: it is not served stale.
@@ -168,7 +179,7 @@ export class Freshness {
   /** The origin's answer, however fresh the record is. Undefined: it does not come, or not within `waitMs` of the question. */
   async confirmed(ref: ObjectRef, signal: AbortSignal, waitMs: number): Promise<ObjectInfo | undefined> {
     const isAvailable = (this.#options.originStates?.stateOf(ref) ?? "available") === "available";
-    return this.#askInTime(ref, signal, Number.NEGATIVE_INFINITY, isAvailable ? waitMs : 0);
+    return this.#askInTime(ref, signal, { sinceMs: Number.NEGATIVE_INFINITY, waitMs: isAvailable ? waitMs : 0 });
   }
 
   /** An answer used the version of `staleAtOnce`. */
@@ -195,9 +206,9 @@ export class Freshness {
   }
 
   /** The answer, for a caller with a fallback. Undefined: it does not come, or not within `waitMs` of the question. */
-  async #askInTime(ref: ObjectRef, signal: AbortSignal, sinceMs: number, waitMs: number): Promise<ObjectInfo | undefined> {
+  async #askInTime(ref: ObjectRef, signal: AbortSignal, { sinceMs, waitMs, budget }: InTime): Promise<ObjectInfo | undefined> {
     const { clock } = this.#options;
-    const answer = this.#ask(ref, { hasFallback: true, sinceMs });
+    const answer = this.#ask(ref, { hasFallback: true, sinceMs, budget });
     const askedAtMs = this.#questions.get(ref.url)?.askedAtMs ?? clock.monotonicMs();
     let cancel = (): void => {};
     const tooLate = new Promise<undefined>((resolve) => {

@@ -13,7 +13,7 @@ import { BlockWarmer, type WarmedBlock, type WarmRequest } from "./block-warmer.
 import { FillMemory } from "./fill/fill-memory.js";
 import { Fills } from "./fill/fills.js";
 import { RecentBudgets } from "./fill/recent-budgets.js";
-import { type CurrentRecord, Freshness, type FreshnessSettings } from "./freshness.js";
+import { type CurrentOptions, type CurrentRecord, Freshness, type FreshnessSettings } from "./freshness.js";
 import type { ObjectRead } from "./object-read.js";
 import { ObjectRecords, type ObjectRecordsOptions } from "./object-records.js";
 
@@ -101,9 +101,13 @@ export class LocalCache {
   async current(
     ref: ObjectRef,
     signal: AbortSignal,
-    { needs = "version", notBeforeMs }: { needs?: Needs | undefined; notBeforeMs?: number | undefined } = {},
+    {
+      needs = "version",
+      notBeforeMs,
+      budget,
+    }: Pick<CurrentOptions, "notBeforeMs" | "budget"> & { needs?: Needs | undefined } = {},
   ): Promise<CurrentRecord> {
-    const { info, isStale } = await this.freshness.current(ref, signal, { notBeforeMs });
+    const { info, isStale } = await this.freshness.current(ref, signal, { notBeforeMs, budget });
     if (!lacks(info, needs)) return { info, isStale };
     return { info: (await this.freshness.confirmed(ref, signal, COMPLETED_WITHIN_MS)) ?? info, isStale };
   }
@@ -195,7 +199,7 @@ export class LocalCache {
   async #openMissing(opened: BlockRequest, pin: BlockPin | undefined): Promise<ObjectRead> {
     // One budget for all that is asked of the origin, however often the read restarts.
     const before = opened.isRepeated === true ? this.#budgets.find(opened) : undefined;
-    const request = { ...opened, budget: before ?? requestBudget(opened.version) };
+    const request = { ...opened, budget: before ?? opened.budget ?? requestBudget(opened.version) };
     const pinned = new PinnedBlock(this.#blocks, request, pin);
     try {
       if (request.cachedOnly) throw notCached(request.ref, request.blockOffset + request.start);

@@ -1,6 +1,7 @@
 import { CacheError, parseObjectUrl } from "@frontcache/proto";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { OriginAvailability } from "../origin/availability.js";
 import { MAX_REQUESTS } from "../origin/request-budget.js";
 import { retrying } from "../origin/retrying.js";
 import { openCache, restOf } from "../testing/cache-fixture.js";
@@ -31,7 +32,9 @@ async function setUp(fill: FillMode = "auto", random: () => number = () => 0.5) 
   const objects = new MemoryObjects();
   const origin = new MemoryOrigin(objects, clock, 1000);
   const version = objects.putRamp(ref.url, 2 * BLOCK, 7);
-  const cache = openCache(stored, retrying(RETRIES, clock, random)(origin), { fill, revalidateAfterMs: 0 });
+  // As a member composes them: the probes of an unavailable origin count, too.
+  const { guarded, observed } = new OriginAvailability({ clock, onChange() {} }).wrappersOf("s3");
+  const cache = openCache(stored, retrying(RETRIES, clock, random)(guarded(observed(origin))), { fill, revalidateAfterMs: 0 });
   const read = async (wanted: Partial<BlockRequest> = {}): Promise<Buffer> => {
     const signal = new AbortController().signal;
     const whole = { blockOffset: 0, start: 0, end: BLOCK, openEnded: false, cachedOnly: false };

@@ -2,6 +2,7 @@ import { CacheError, isSameInfo, type MemberInfo, type ObjectInfo, type ObjectRe
 import { untilAborted } from "@frontcache/proto/runtime";
 import type { CurrentRecord } from "../cache/freshness.js";
 import { type LocalCache, lacks, type Needs } from "../cache/local-cache.js";
+import type { RequestBudget } from "../origin/request-budget.js";
 import type { Clock } from "../runtime/clock.js";
 import { GrantedLeases, type GrantedLeasesOptions, LEASE_MS } from "./granted-leases.js";
 
@@ -21,6 +22,8 @@ export interface Decision {
   readonly needs?: Needs | undefined;
   /** What the origin answered to requests before this moment does not count, monotonic milliseconds. */
   readonly notBeforeMs?: number | undefined;
+  /** Counts the requests to the origin. */
+  readonly budget?: RequestBudget | undefined;
 }
 
 /** Any answer counts that is not remembered yet. */

@@ -21,6 +21,7 @@ import { BoundedMap, sleep, untilAborted } from "@frontcache/proto/runtime";
 import type { CurrentRecord } from "../cache/freshness.js";
 import { type LocalCache, lacks, type Needs } from "../cache/local-cache.js";
 import { NoSuchBucket } from "../origin/checked-answer.js";
+import { type RequestBudget, requestBudget } from "../origin/request-budget.js";
 import type { Clock } from "../runtime/clock.js";
 import type { EvictSelector } from "../storage/storage-report.js";
 import { DecidedRecords } from "./decided-records.js";
@@ -131,6 +132,12 @@ export class ObjectHomes {
     this.#decided.changed(url);
   }
 
+  /** The record of an object, if this member decides and the record is fresh, or under a lease. Throws NOT_FOUND for an absence. */
+  known(ref: ObjectRef, needs: Needs = "version"): ObjectInfo | undefined {
+    this.#standstill.check();
+    return this.#changes.decider(ref.url) === "here" ? this.#decided.fresh(ref.url, needs) : this.#leased(ref, needs);
+  }
+
   /**
    * The record of an object; at once if this member decides and the record is fresh, or under a lease. Rejects or throws NOT_FOUND
    * if there is no such object, and with the origin's error if it can't be asked and nothing is known.
@@ -138,15 +145,14 @@ export class ObjectHomes {
   current(
     ref: ObjectRef,
     signal: AbortSignal,
-    { needs = "version", rejected }: Wanted = ANY,
+    { needs = "version", rejected, budget }: Wanted = ANY,
   ): ObjectInfo | Promise<CurrentRecord> {
     this.#standstill.check();
     const { url } = ref;
-    if (rejected !== undefined) return this.#find(ref, { needs, rejected }, signal);
-    if (this.#changes.decider(url) === "here")
-      return this.#decided.fresh(url, needs) ?? this.#decided.current(ref, signal, { needs });
-    const leased = this.#leased(ref, needs);
-    if (leased !== undefined) return leased;
+    if (rejected !== undefined) return this.#find(ref, { needs, rejected, budget }, signal);
+    const known = this.known(ref, needs);
+    if (known !== undefined) return known;
+    if (this.#changes.decider(url) === "here") return this.#decided.current(ref, signal, { needs, budget });
     const ask = (isVoid: () => boolean): Promise<CurrentRecord> => this.#find(ref, { needs }, this.#closing.signal, isVoid);
     const leasedMeanwhile = (): CurrentRecord | undefined => {
       const info = this.#leased(ref, needs);
@@ -281,10 +287,10 @@ export class ObjectHomes {
   async #find(ref: ObjectRef, wanted: Wanted, signal: AbortSignal, isVoid?: () => boolean): Promise<CurrentRecord> {
     const { url } = ref;
     const { records } = this.#options.local;
-    const { needs, rejected } = wanted;
+    const { needs, rejected, budget } = wanted;
     if (rejected !== undefined) records.reject(url, rejected);
     const decider = this.#changes.decider(url);
-    if (decider === "here") return this.#decided.current(ref, signal, { needs });
+    if (decider === "here") return this.#decided.current(ref, signal, { needs, budget });
     try {
       return await untilAborted(this.#findElsewhere(decider, ref, wanted, isVoid), signal);
     } catch (error) {
@@ -403,7 +409,8 @@ export class ObjectHomes {
       const lease = { id: answer.leaseId, info, isBucketMissing: answer.bucketMissing, home };
       this.#held.add(url, lease, sentAtMs, Math.min(answer.leaseMs, LEASE_MS));
     }
-    return { info: info ?? absent(ref, answer.bucketMissing), isStale: answer.stale };
+    const { stale: isStale, failedRequests } = answer;
+    return { info: info ?? absent(ref, answer.bucketMissing), isStale, failedRequests };
   }
 
   /** Answers one question of another member. Never rejects. */
@@ -416,7 +423,8 @@ export class ObjectHomes {
         await this.#see(ref, seenVersion, asked.hops + 1, asked.signal);
         return RecordAnswer.fromPartial({ index });
       }
-      const { record, isHere } = await this.#resolve(ref, wantedOf(question), asked);
+      const budget = requestBudget(undefined);
+      const { record, isHere } = await this.#resolve(ref, { ...wantedOf(question), budget }, asked);
       const { url } = ref;
       const info = record?.info;
       const mayLease = isHere && holder !== undefined && record?.isStale !== true;
@@ -428,6 +436,7 @@ export class ObjectHomes {
         stale: record?.isStale === true,
         leaseId: lease?.id ?? 0,
         leaseMs: lease?.forMs ?? 0,
+        failedRequests: budget.failures + (record?.failedRequests ?? 0),
       });
     } catch (error) {
       const { code: errorCode, message, isOriginTried: tried } = CacheError.from(error);
@@ -441,11 +450,11 @@ export class ObjectHomes {
     this.#standstill.check();
     const { url } = ref;
     const decider = this.#changes.decider(url);
-    const { needs, rejected } = wanted;
+    const { needs, rejected, budget } = wanted;
     if (rejected !== undefined) this.#options.local.records.reject(url, rejected);
     if (decider === "here") {
       try {
-        return { record: await this.#decided.current(ref, signal, { needs }), isHere: true };
+        return { record: await this.#decided.current(ref, signal, { needs, budget }), isHere: true };
       } catch (error) {
         if (CacheError.from(error).code !== "NOT_FOUND") throw error;
         return { record: undefined, isHere: true };
@@ -453,7 +462,7 @@ export class ObjectHomes {
     }
     if (hops >= MOST_HOPS) {
       return {
-        record: await this.#decided.current(ref, signal, { needs, notBeforeMs: this.#clock.monotonicMs() }),
+        record: await this.#decided.current(ref, signal, { needs, budget, notBeforeMs: this.#clock.monotonicMs() }),
         isHere: false,
       };
     }
@@ -512,6 +521,8 @@ interface Wanted {
   readonly needs?: Needs | undefined;
   /** An origin said that this version is not current. */
   readonly rejected?: string | undefined;
+  /** Counts the requests to the origin that this member sends for this caller alone. */
+  readonly budget?: RequestBudget | undefined;
 }
 
 const ANY: Wanted = {};

@@ -183,12 +183,15 @@ export class OriginAvailability implements OriginStates {
   async #guard<Answer>({ state, request, send, drop, probe }: Guarded<Answer>): Promise<Answer> {
     const { ref } = request;
     if (state.failures >= FAILURES) {
-      if (this.#isProbeDue(state)) state.probe = { begunMs: this.#clock.monotonicMs(), ended: probe() };
+      const isProbing = this.#isProbeDue(state);
+      if (isProbing) state.probe = { begunMs: this.#clock.monotonicMs(), ended: probe() };
       await this.#untilProbed(state);
       if (state.failures >= FAILURES) {
         this.#becomeUnavailable(state);
         throw this.#unavailable(ref, state);
       }
+      // The permit of the request was that of the probe. The request itself is one more.
+      if (isProbing && request.permit?.extra() === false) throw request.budget!.finalError(ref.url);
     }
     return new Promise((resolve, reject) => {
       let isOver = false;
@@ -297,7 +300,7 @@ function bucketOf({ scheme, bucket }: BucketRef): string {
 
 /** A question that shows whether the origin answers: what was asked, or a HEAD of the object or bucket. */
 function questionOf(request: Asked): OriginQuestion {
-  // The probe is nobody's attempt.
+  // It is not repeated, and the permit of the request that waits for it counts for it.
   if ("kind" in request && request.kind !== "pass")
     return { ...request, budget: undefined, permit: undefined, isNeeded: undefined };
   const { ref, signal, principal } = request;

@@ -4,6 +4,8 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { LocalCache } from "../cache/local-cache.js";
 import type { ObjectRead } from "../cache/object-read.js";
 import type { ObjectHomes } from "../objects/object-homes.js";
+import { retrying } from "../origin/retrying.js";
+import { systemClock } from "../runtime/clock.js";
 import { ANONYMOUS } from "../security/principal.js";
 import type { EvictSelector } from "../storage/storage-report.js";
 import { AnsweringMember, sendError, sendRamp } from "../testing/answering-member.js";
@@ -156,6 +158,33 @@ describe("a read of one block", () => {
       expect(await bytesOf(request(second, 100, { ref }))).toEqual(rampBytes(second, 100, 7));
     },
   );
+
+  it.each([0, 3, 5])("makes six requests to the origin at most, %d failed ones of the object's home included", async (failed) => {
+    const again = {
+      attempts: 6,
+      baseDelayMs: 0,
+      maxDelayMs: 0,
+      headTimeoutMs: 10_000,
+      idleTimeoutMs: 10_000,
+      withFallback: { attempts: 2, headTimeoutMs: 3_000 },
+      onRetry() {},
+    };
+    const cache = openCache(stored, retrying(again, systemClock, () => 0)(origin), { fill: "wanted" });
+    const ref = parseObjectUrl(
+      Array.from({ length: 20 }, (_, index) => `s3://bucket/key-${index}`).find(
+        (key) => view.current.owner(key, 0)?.name === "other" && view.current.owner(key, BLOCK)?.name === "self",
+      )!,
+    );
+    other.record = { version: objects.putRamp(ref.url, SIZE, 0), objectSize: SIZE };
+    other.failedRequests = failed;
+    origin.faults.place({ error: "UNAVAILABLE" });
+    const reading = new Router({ local: cache, geometry: testGeometry, others, objects: homes, events: silentRouting });
+    const read = async (): Promise<Buffer> => restOf(await reading.open(request(BLOCK, BLOCK, { ref })));
+    await expect(read()).rejects.toMatchObject({ code: "UNAVAILABLE", isOriginTried: true });
+    // One request counts for the answer of the home.
+    expect(origin.calls.length).toBe(6 - 1 - failed);
+    await cache.close();
+  });
 
   it("fails with the owner's own error, and asks nobody else", async () => {
     other.onRead = (call) => sendError(call, new CacheError("UNAVAILABLE", "its origin is down"));

@@ -20,6 +20,7 @@ import type { ObjectRead } from "../cache/object-read.js";
 import type { ObjectHomes } from "../objects/object-homes.js";
 import { otherVersion } from "../origin/checked-answer.js";
 import type { Listing, ListQuestion } from "../origin/origin.js";
+import { MAX_REQUESTS, RequestBudget } from "../origin/request-budget.js";
 import type { EvictReport } from "../storage/storage-report.js";
 import {
   answeredBy,
@@ -227,15 +228,23 @@ export class Router implements Cache, MemberDirectory {
 
   /** A read of a block's current version, which the object's home or a lease names. */
   #readCurrent(block: BlockRequest, forwarded: boolean): ObjectRead | Promise<ObjectRead> {
-    const { objects } = this.#options;
-    const current = objects.current(block.ref, block.signal);
-    if (current instanceof Promise) return this.#readOf(current, block, forwarded);
-    const read = this.#readVersion({ ...block, version: current.version, record: current }, forwarded);
-    return read instanceof Promise ? this.#restarting(read, current.version, block, forwarded) : read;
+    const known = this.#options.objects.known(block.ref);
+    if (known === undefined) return this.#readNamed(block, forwarded);
+    const read = this.#readVersion({ ...block, version: known.version, record: known }, forwarded);
+    return read instanceof Promise ? this.#restarting(read, known.version, block, forwarded) : read;
   }
 
-  async #readOf(current: Promise<CurrentRecord>, block: BlockRequest, forwarded: boolean): Promise<ObjectRead> {
-    const { info, isStale } = await current;
+  /** The same if the home must be asked. The requests to the origin for the record and for the block have one budget. */
+  async #readNamed(request: BlockRequest, forwarded: boolean): Promise<ObjectRead> {
+    const { objects } = this.#options;
+    // One request counts for the question, if it succeeds.
+    const block = { ...request, budget: new RequestBudget(MAX_REQUESTS - 1) };
+    const {
+      info,
+      isStale,
+      failedRequests = 0,
+    } = await asRecord(objects.current(block.ref, block.signal, { budget: block.budget }));
+    for (let failed = 0; failed < failedRequests; failed++) block.budget.count();
     const read = this.#readVersion({ ...block, version: info.version, record: info }, forwarded);
     const opened = await (read instanceof Promise ? this.#restarting(read, info.version, block, forwarded) : read);
     return isStale && opened.info.version === info.version ? asStale(opened) : opened;
@@ -251,7 +260,7 @@ export class Router implements Cache, MemberDirectory {
       } catch (error) {
         if (!isOutdated(error) || block.signal.aborted || starts === MAX_STARTS) throw error;
       }
-      const { info } = await asRecord(objects.current(block.ref, block.signal, { rejected }));
+      const { info } = await asRecord(objects.current(block.ref, block.signal, { rejected, budget: block.budget }));
       rejected = info.version;
       opening = Promise.resolve(this.#readVersion({ ...block, version: info.version, record: info }, forwarded));
     }

@@ -48,6 +48,8 @@ export class AnsweringMember implements AsyncDisposable {
   record: ObjectInfo = { version: "v1", objectSize: 100_000 };
   /** Called when a question says that the origin rejected a version, before the answer. */
   onRejected: () => void = () => {};
+  /** Requests to the origin that failed before each answer for a record. */
+  failedRequests = 0;
   /** Questions for records, in the order in which they came. */
   readonly questions: RecordQuestion[] = [];
   /** Answers LookupOwner, which is the probe; undefined: never. */
@@ -83,8 +85,9 @@ export class AnsweringMember implements AsyncDisposable {
         this.questions.push(...questions);
         if (questions.some(({ rejectedVersion }) => rejectedVersion !== "")) this.onRejected();
         const record = recordToMessage(this.record);
-        const lease = { leaseId: this.questions.length, leaseMs: LEASE_MS };
-        call.write({ answers: questions.map((_, index) => RecordAnswer.fromPartial({ index, record, ...lease })) });
+        const { failedRequests } = this;
+        const answer = { record, leaseId: this.questions.length, leaseMs: LEASE_MS, failedRequests };
+        call.write({ answers: questions.map((_, index) => RecordAnswer.fromPartial({ index, ...answer })) });
         call.end();
       },
       handOver: (call: HandOverCall) => {
