@@ -3,8 +3,9 @@ import type { HttpClock } from "./timeouts.js";
 
 export interface ConnectionPoolOptions {
   readonly clock: HttpClock;
-  /** Connection timeout, milliseconds. */
+  /** As in HttpConnectionOptions. */
   readonly connectTimeoutMs: number;
+  readonly secureTimeoutMs?: number | undefined;
   /** Returns how a new connection is opened. May throw: certificates may be invalid or temporarily unreadable. */
   setUp(): ConnectionSetup;
   /** Maximum connections, at least 1. */
@@ -75,7 +76,7 @@ export class ConnectionPool {
   close(cause: Error): void {
     this.#breakWaiting(cause);
     this.closeIdle();
-    for (const connection of [...this.#all]) connection.ended(cause);
+    for (const connection of [...this.#all]) connection.abort(cause);
   }
 
   /** Runs the call on a new connection. */
@@ -93,9 +94,9 @@ export class ConnectionPool {
   }
 
   #connect(): HttpConnection {
-    const { setUp, clock, connectTimeoutMs } = this.#options;
+    const { setUp, clock, connectTimeoutMs, secureTimeoutMs } = this.#options;
     const ends = { onIdle: this.#onIdle, onStale: this.#onStale, onGone: this.#onGone };
-    const connection = new HttpConnection({ ...setUp(), clock, connectTimeoutMs, ...ends });
+    const connection = new HttpConnection({ ...setUp(), clock, connectTimeoutMs, secureTimeoutMs, ...ends });
     this.#all.add(connection);
     return connection;
   }

@@ -47,8 +47,10 @@ export interface ConnectionSetup {
 
 export interface HttpConnectionOptions extends ConnectionSetup {
   readonly clock: Timers;
-  /** Connection timeout, milliseconds, with TLS and the preamble. */
+  /** Until the peer, or the proxy, accepts the connection, milliseconds. */
   readonly connectTimeoutMs: number;
+  /** Of a tunnel, TLS and the preamble after that, milliseconds; undefined: `connectTimeoutMs` includes them. */
+  readonly secureTimeoutMs?: number | undefined;
   /** A response is complete; the connection may be reused. */
   onIdle(connection: HttpConnection): void;
   /** The peer had closed the connection before a request was sent, which may be sent again on another one. */
@@ -79,7 +81,7 @@ const anywhere = Buffer.allocUnsafeSlow(72 << 10);
 export class HttpConnection implements Dialed {
   readonly #options: HttpConnectionOptions;
   readonly #abortDial: () => void;
-  readonly #cancelTimer: () => void;
+  #cancelTimer: () => void;
   /** Undefined before it is connected. */
   #socket: Socket | undefined;
   #call: HttpCall | undefined;
@@ -96,7 +98,7 @@ export class HttpConnection implements Dialed {
     this.#options = options;
     this.#preamble = preamble;
     this.#abortDial = dial({ buffer: this.#buffer, callback: this.#onRead }, this);
-    this.#cancelTimer = clock.after(connectTimeoutMs, () => this.ended(new ConnectTimeout(connectTimeoutMs)));
+    this.#cancelTimer = this.#endAfter(clock, connectTimeoutMs);
   }
 
   /** Whether it was ever connected. */
@@ -104,7 +106,7 @@ export class HttpConnection implements Dialed {
     return this.#connected;
   }
 
-  /** Whether it was closed by `close` without an error. */
+  /** Whether it was closed on this side without an error. */
   get closedHere(): boolean {
     return this.#closedHere;
   }
@@ -127,11 +129,25 @@ export class HttpConnection implements Dialed {
     if (this.#call === call) this.close();
   }
 
+  /** Closes it immediately. A running call is broken by `cause`. */
+  abort(cause: Error): void {
+    this.#closedHere = true;
+    this.ended(cause);
+  }
+
   /** Closes it immediately. A running call is not notified, and nothing more is written into its buffer. */
   close(): void {
     this.#call = undefined;
     this.#closedHere = true;
     this.ended();
+  }
+
+  /** Called by the dial. */
+  reached(): void {
+    const { clock, secureTimeoutMs } = this.#options;
+    if (secureTimeoutMs === undefined || this.#gone) return;
+    this.#cancelTimer();
+    this.#cancelTimer = this.#endAfter(clock, secureTimeoutMs);
   }
 
   /** Called by the dial. */
@@ -167,11 +183,15 @@ export class HttpConnection implements Dialed {
     this.#options.onGone(this, cause);
   }
 
+  #endAfter(clock: Timers, timeoutMs: number): () => void {
+    return clock.after(timeoutMs, () => this.ended(new ConnectTimeout(timeoutMs)));
+  }
+
   #breakCall(call: HttpCall, cause: Error | undefined): void {
     const { answer } = call;
     try {
       if (cause === undefined && answer.ended()) call.onComplete();
-      else if (this.#used && !answer.begun && call.isRepeatable) this.#options.onStale(call);
+      else if (this.#used && !this.#closedHere && !answer.begun && call.isRepeatable) this.#options.onStale(call);
       else call.onBroken(cause, this.#connected);
     } catch (error) {
       call.onRefused(error);

@@ -4,6 +4,8 @@ import { openSocket, type SecureOptions, type SocketAddress, secureSocket } from
 
 /** What becomes of a connection that is being opened. */
 export interface Dialed {
+  /** The peer, or the proxy, has accepted the connection. TLS and a tunnel may follow. */
+  reached(): void;
   /** Requests can be sent on the socket. Its bytes arrive in the memory of `onread`, or by `received`. */
   opened(socket: Socket): void;
   /** Bytes have arrived on a socket that cannot receive into the memory of `onread`. They are not changed later. */
@@ -23,6 +25,7 @@ export function dialDirectly(address: SocketAddress, tls: SecureOptions | undefi
   return (onread, dialed) => {
     const socket = openSocket(address, tls, { onread });
     onSocket?.(socket);
+    socket.once("connect", () => dialed.reached());
     socket.once(tls === undefined ? "connect" : "secureConnect", () => dialed.opened(socket));
     reportEnd(socket, dialed);
     return () => socket.destroy();
@@ -90,6 +93,7 @@ export function dialByTunnel({ proxy, proxyTls, target, tls, onSocket }: TunnelO
       reportEnd(secured, dialed);
       socket = secured;
     };
+    socket.once("connect", () => dialed.reached());
     socket.on("data", onData).on("error", onError).on("close", onClose);
     socket.once(proxyTls === undefined ? "connect" : "secureConnect", () => {
       const lines = [`CONNECT ${authority} HTTP/1.1`, `Host: ${authority}`, ...proxyAuthorization(proxy), "", ""];

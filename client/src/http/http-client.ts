@@ -11,8 +11,10 @@ export interface HttpClientOptions {
   readonly clock: HttpClock;
   /** Maximum connections to one target; further requests wait in order. */
   readonly mostConnections: number;
-  /** Of opening a connection, with its tunnel and TLS, milliseconds. */
+  /** Until a target, or its proxy, accepts a connection, milliseconds. */
   readonly connectTimeoutMs: number;
+  /** Of a tunnel and TLS after that, milliseconds. */
+  readonly secureTimeoutMs: number;
   /** Of waiting for a free connection, milliseconds; undefined: none. */
   readonly waitTimeoutMs: number | undefined;
   /** Of a connection on which nothing moves, before the head and in the body, milliseconds. */
@@ -111,7 +113,7 @@ class Target {
   #session: Buffer | undefined;
 
   constructor(name: string, options: HttpClientOptions, timeouts: Pick<ExchangeScope, "waits" | "stalls">) {
-    const { clock, connectTimeoutMs, mostConnections, idleMs, maxHeadBytes } = options;
+    const { clock, connectTimeoutMs, secureTimeoutMs, mostConnections, idleMs, maxHeadBytes } = options;
     const url = new URL(name);
     const proxy = options.proxyOf(url);
     const isForwarded = proxy !== undefined && url.protocol === "http:";
@@ -124,7 +126,7 @@ class Target {
       : "";
     const dials = this.#dials(url, proxy, options.secureContext);
     const setUp = () => ({ dial: dials() });
-    const pool = new ConnectionPool({ clock, connectTimeoutMs, mostConnections, idleMs, setUp });
+    const pool = new ConnectionPool({ clock, connectTimeoutMs, secureTimeoutMs, mostConnections, idleMs, setUp });
     this.scope = { ...timeouts, pool, maxHeadBytes };
   }
 
