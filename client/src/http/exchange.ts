@@ -100,9 +100,9 @@ export class Exchange extends ResponseReader<ResponseHead> implements HttpCall, 
     this.#receive();
   }
 
-  destroy(): void {
+  destroy(reason?: Error): void {
     this.#early = undefined;
-    if (!this.complete) this.#fail(new DroppedBody());
+    if (!this.complete) this.#fail(reason ?? new Error("the response was dropped"));
   }
 
   // The call.
@@ -209,12 +209,5 @@ export class Exchange extends ResponseReader<ResponseHead> implements HttpCall, 
     this.#scope.waits?.delete(this);
     this.#scope.stalls.delete(this);
     this.#removeAbort();
-  }
-}
-
-/** Nobody waits for the rest of a body. */
-export class DroppedBody extends Error {
-  constructor() {
-    super("the response was dropped");
   }
 }

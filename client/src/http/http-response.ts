@@ -21,8 +21,11 @@ export interface HttpBody {
   /** Receives nothing more until `resume`. Bytes that were received already are still landed. */
   pause(): void;
   resume(): void;
-  /** Drops the outstanding bytes, and closes the connection if there are some. `land` rejects then. Harmless when repeated. */
-  destroy(): void;
+  /**
+   * Drops the outstanding bytes, and closes the connection if there are some. `land` rejects with the reason then. Harmless when
+   * repeated.
+   */
+  destroy(reason?: Error): void;
 }
 
 /** A response whose head has arrived. */

@@ -1,7 +1,7 @@
-import { Readable } from "node:stream";
 import { type ErrorCode, parseObjectUrl } from "@frontcache/proto";
 import { describe, expect, it } from "vitest";
 import { bytesOf } from "../testing/answer-fixture.js";
+import { MemoryHttpBody } from "../testing/memory-http-body.js";
 import { rangeOf } from "../testing/origin/requests.js";
 import { checkedAnswer, type RangeHead } from "./checked-answer.js";
 import type { OriginAnswer } from "./origin.js";
@@ -22,8 +22,8 @@ const good: RangeHead = {
 };
 
 function answer(head: Partial<RangeHead>, requested: Range = range, body: number[] = [50]) {
-  const stream = Readable.from(body.map((bytes) => Buffer.alloc(bytes)));
-  return { stream, open: () => checkedAnswer(rangeOf(ref, requested), { ...good, ...head }, stream) };
+  const received = new MemoryHttpBody(body.map((bytes) => Buffer.alloc(bytes)));
+  return { received, open: () => checkedAnswer(rangeOf(ref, requested), { ...good, ...head }, received) };
 }
 
 async function received(answer: OriginAnswer): Promise<{ bytes: number; code: string | undefined }> {
@@ -65,10 +65,10 @@ describe("an origin's answer", () => {
     ["has no version", { version: undefined }, "UNAVAILABLE"],
     ["has a version that no header can contain", { version: "v\n1" }, "UNAVAILABLE"],
     ["has an empty version", { version: "" }, "UNAVAILABLE"],
-  ])("is rejected, and its stream destroyed, if it %s", (_, head, code) => {
-    const { open, stream } = answer(head);
+  ])("is rejected, and its body destroyed, if it %s", (_, head, code) => {
+    const { open, received: body } = answer(head);
     expect(open).toThrow(expect.objectContaining({ code }));
-    expect(stream.destroyed).toBe(true);
+    expect(body.destroyed).toBeDefined();
   });
 
   it("is rejected if it has another version than the requested one", () => {

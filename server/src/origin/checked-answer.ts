@@ -1,4 +1,4 @@
-import type { Readable } from "node:stream";
+import type { HttpBody } from "@frontcache/client/http";
 import {
   type BucketRef,
   CacheError,
@@ -11,7 +11,7 @@ import {
   outOfRange,
 } from "@frontcache/proto";
 import { BoundedMap } from "@frontcache/proto/runtime";
-import { type BodyErrors, SocketBody } from "./http/socket-body.js";
+import { type BodyErrors, CheckedBody } from "./http/checked-body.js";
 import type { OriginAnswer, OriginRequest } from "./origin.js";
 
 /** An unverified head of a store's answer to a range request. */
@@ -60,19 +60,18 @@ export function objectHeadersOf(
 /**
  * Checks the head of an answer and makes its body, which is checked while it is received: one version, exactly the requested
  * range or the range up to the object's end. Throws UNAVAILABLE for any other answer, FAILED_PRECONDITION for another version;
- * the stream is destroyed then.
+ * the body is destroyed then.
  */
-export function checkedAnswer(request: OriginRequest, head: RangeHead, stream: Readable): OriginAnswer {
-  const { ref, offset, version, signal } = request;
+export function checkedAnswer(request: OriginRequest, head: RangeHead, received: HttpBody): OriginAnswer {
+  const { ref, offset, version } = request;
   try {
     const { length, objectSize } = checkRangeHead(request, head);
     const info = checkedInfo(ref, objectSize, head);
     if (version !== undefined && info.version !== version) throw otherVersion(ref, version);
-    const body = new SocketBody(stream, length, bodyErrors(ref, offset, length), signal);
+    const body = new CheckedBody(received, length, bodyErrors(ref, offset, length));
     return { info, length, body };
   } catch (error) {
-    stream.on("error", () => {});
-    stream.destroy();
+    received.destroy();
     throw error;
   }
 }

@@ -1,6 +1,9 @@
+import type { Landing } from "@frontcache/client/http";
 import type { BucketRef, ObjectInfo, ObjectRef, PrefixRef } from "@frontcache/proto";
 import type { Principal } from "../security/principal.js";
 import type { RequestBudget, RequestPermit } from "./request-budget.js";
+
+export type { Landing };
 
 /** What every request to an origin carries. */
 export interface RequestContext {
@@ -27,14 +30,6 @@ export interface OriginRequest extends RequestContext, Repetition {
   readonly length: number;
   /** The version that the bytes must be of, as a condition of the request; undefined: the current one. */
   readonly version: string | undefined;
-}
-
-/** Receives the bytes of a body in memory of its own. */
-export interface Landing {
-  /** Where the next bytes go: room for at least one. The writer reports them by `landed`. */
-  room(): Buffer;
-  /** The first `bytes` of the room are written. An error thrown here ends the body. */
-  landed(bytes: number): void;
 }
 
 /** The bytes of an answer. Nothing is read before `land`. A body that is not landed must be destroyed. */

@@ -1,5 +1,6 @@
+import { InvalidResponse } from "@frontcache/client/http";
 import { abortError, CacheError, type ErrorCode, outOfRange } from "@frontcache/proto";
-import { Misconfigured, NoAnswer, NoSuchBucket, otherVersion } from "../checked-answer.js";
+import { Misconfigured, NoAnswer, NoSuchBucket, otherVersion, UnusableAnswer } from "../checked-answer.js";
 import { CredentialsFailure } from "../credentials.js";
 import { certificateProblem } from "../http/certificate-errors.js";
 import { isConnectionError } from "../http/connection-errors.js";
@@ -68,6 +69,7 @@ export function gcsError(error: unknown, { ref, signal }: OriginRequest | Origin
       "this member has no valid Google credentials: check their source (Workload Identity, metadata server, key file), or configure anonymous access";
     return new CacheError("UNAVAILABLE", `${ref.url}: ${message}`, { cause: error.cause });
   }
+  if (error instanceof InvalidResponse) return new UnusableAnswer(ref, `violates HTTP/1.1: it has ${error.message}`, error);
   const untrusted = certificateProblem(error);
   if (untrusted !== undefined) return new Misconfigured(ref, untrusted, error);
   const code = (error as { code?: unknown } | undefined)?.code;

@@ -1,8 +1,7 @@
-import type { IncomingMessage } from "node:http";
+import { bodyBytes, type HttpClient, type HttpResponse } from "@frontcache/client/http";
 import { abortError, type BucketRef, CacheError, type ObjectRef } from "@frontcache/proto";
 import { untilAborted } from "@frontcache/proto/runtime";
 import { systemClock } from "../../runtime/clock.js";
-import { boundedText } from "../../runtime/http-text.js";
 import {
   checkedAnswer,
   checkedInfo,
@@ -14,7 +13,7 @@ import {
 } from "../checked-answer.js";
 import { Credentials } from "../credentials.js";
 import { trusting } from "../http/authorities.js";
-import { type HttpTarget, httpGet, httpTarget } from "../http/http-get.js";
+import { originClient } from "../http/origin-client.js";
 import type { Way } from "../http/way.js";
 import {
   type Answers,
@@ -81,7 +80,7 @@ export class GcsOrigin implements Origin {
       // If gzip is not accepted, GCS decompresses objects that are stored compressed, and ignores the range.
       const headers = { range: `bytes=${offset}-${offset + length - 1}`, "accept-encoding": "gzip" };
       const response = await this.#get(request, objectPath(ref, `alt=media${condition}`), headers);
-      return checkedAnswer(request, { ...rangeHead(response), ...this.#mediaHeaders(ref, response) }, response);
+      return checkedAnswer(request, { ...rangeHead(response), ...this.#mediaHeaders(ref, response) }, response.body);
     });
   }
 
@@ -90,7 +89,7 @@ export class GcsOrigin implements Origin {
   }
 
   close(): void {
-    this.#client?.then(({ target }) => target.agent.destroy()).catch(() => {}); // a client that never opened has nothing to close
+    this.#client?.then(({ http }) => http.close()).catch(() => {}); // a client that never opened has nothing to close
     this.#client = undefined;
   }
 
@@ -124,10 +123,8 @@ export class GcsOrigin implements Origin {
   };
 
   /** The headers of an object that the answer to a read has. User metadata is not among them, nor the object's own Cache-Control. */
-  #mediaHeaders(ref: ObjectRef, { headers }: IncomingMessage): Pick<RangeHead, "headers" | "lacks"> {
-    const pairs = Object.entries(headers).flatMap(([name, value]): [string, string][] =>
-      value === undefined || OF_THE_API.has(name) ? [] : [[name, [value].flat().join(",")]],
-    );
+  #mediaHeaders(ref: ObjectRef, { head }: HttpResponse): Pick<RangeHead, "headers" | "lacks"> {
+    const pairs = [...head].filter(([name]) => !OF_THE_API.has(name));
     return { headers: objectHeadersOf(ref, pairs, this.#options.onDroppedHeaders), lacks: "metadata" };
   }
 
@@ -140,22 +137,19 @@ export class GcsOrigin implements Origin {
     }
   }
 
-  async #get(
-    request: OriginRequest | OriginQuestion,
-    path: string,
-    headers: Record<string, string> = {},
-  ): Promise<IncomingMessage> {
+  async #get(request: OriginRequest | OriginQuestion, path: string, headers: Record<string, string> = {}): Promise<HttpResponse> {
     const { signal } = request;
-    const { target, credentials, billing } = await this.#open();
+    const { http, target, prefix, credentials, billing } = await this.#open();
     for (let isRenewed = false; ; isRenewed = true) {
       const token = credentials === undefined ? undefined : await untilAborted(credentials.get(), signal);
-      const get = { ...target, path, headers: { ...headers, ...token?.headers, ...billing }, connectTimeoutMs: undefined };
-      const response = await httpGet(get, signal);
-      const status = response.statusCode ?? 0;
+      const sent = { ...headers, ...token?.headers, ...billing };
+      const response = await http.send({ method: "GET", target, path: prefix + path, headers: sent }, signal);
+      const { status } = response;
       if (status >= 200 && status < 300) return response;
-      const contentRange = response.headers["content-range"];
+      const contentRange = response.head.header("content-range");
       const isAuthorized = token !== undefined;
-      const refusal = { status, contentRange, isAuthorized, body: await boundedText(response, MAX_ERROR_BYTES, "cut") };
+      const body = String(await bodyBytes(response.body, MAX_ERROR_BYTES, "cut"));
+      const refusal = { status, contentRange, isAuthorized, body };
       const isRejected = status === 401 && isAuthorized && !isRenewed;
       const isReplaced = isRejected && (await untilAborted(credentials!.replace(token), signal)) !== undefined;
       if (!isReplaced || !mayAddRequest(request)) throw gcsRefusal(refusal, request);
@@ -180,8 +174,8 @@ function objectPath({ bucket, key }: ObjectRef, query: string): string {
 }
 
 /** The JSON object of an answer. Throws UNAVAILABLE for anything else. */
-async function jsonOf<Value extends object>(ref: BucketRef, response: IncomingMessage, maxBytes: number): Promise<Value> {
-  const text = await boundedText(response, maxBytes, "cut");
+async function jsonOf<Value extends object>(ref: BucketRef, response: HttpResponse, maxBytes: number): Promise<Value> {
+  const text = String(await bodyBytes(response.body, maxBytes, "cut"));
   try {
     const value: unknown = JSON.parse(text);
     if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as Value;
@@ -194,15 +188,14 @@ async function jsonOf<Value extends object>(ref: BucketRef, response: IncomingMe
 /** Headers that the JSON API gives its own answers. */
 const OF_THE_API: ReadonlySet<string> = new Set(["cache-control", "expires"]);
 
-function rangeHead({ statusCode = 0, headers }: IncomingMessage) {
-  const generation = headers["x-goog-generation"];
-  const { "content-length": contentLength, "last-modified": lastModified } = headers;
+function rangeHead({ status, head }: HttpResponse) {
+  const lastModified = head.header("last-modified");
   return {
-    status: statusCode,
-    contentRange: headers["content-range"],
-    contentLength: contentLength === undefined ? undefined : Number(contentLength),
-    version: typeof generation === "string" ? generation : undefined,
-    contentType: headers["content-type"],
+    status,
+    contentRange: head.header("content-range"),
+    contentLength: head.contentLength,
+    version: head.header("x-goog-generation"),
+    contentType: head.header("content-type"),
     lastModifiedMs: lastModified === undefined ? undefined : Date.parse(lastModified),
   };
 }
@@ -216,7 +209,11 @@ interface GcsToken {
 
 /** GCS's address, and what requests carry. */
 interface GcsClient {
-  readonly target: HttpTarget;
+  readonly http: HttpClient;
+  /** `http(s)://host[:port]` */
+  readonly target: string;
+  /** Precedes all paths: that of the configured endpoint. */
+  readonly prefix: string;
   /** Undefined: requests are anonymous. */
   readonly credentials: Credentials<GcsToken> | undefined;
   readonly billing: Readonly<Record<string, string>>;
@@ -249,14 +246,17 @@ async function openGcsClient(options: GcsOptions): Promise<GcsClient> {
   // The library reads STORAGE_EMULATOR_HOST without a scheme as https, but emulators speak http.
   const address =
     emulated && !/^https?:/.test(storage.baseUrl) ? storage.apiEndpoint.replace("https:", "http:") : storage.apiEndpoint;
-  const target = httpTarget(address, options.maxConnections, options.idleTimeoutMs, {
-    proxyOf: options.proxyOf,
-    secureContext: await trusting(options.ca),
-  });
+  const { maxConnections, idleTimeoutMs, proxyOf } = options;
+  const way = { proxyOf, secureContext: await trusting(options.ca) };
+  const { origin: target, protocol, pathname } = new URL(address);
+  const at = {
+    http: originClient({ maxConnections, waitTimeoutMs: undefined, idleTimeoutMs, way }),
+    target,
+    prefix: pathname.replace(/\/$/, ""),
+  };
   const billing: Record<string, string> = options.userProject === undefined ? {} : { "x-goog-user-project": options.userProject };
-  const isAnonymous =
-    credentials === "anonymous" || (credentials === "default" && (emulated || target.base.protocol === "http:"));
-  if (isAnonymous) return { target, credentials: undefined, billing };
+  const isAnonymous = credentials === "anonymous" || (credentials === "default" && (emulated || protocol === "http:"));
+  if (isAnonymous) return { ...at, credentials: undefined, billing };
   // A new client of the library for each renewal: it has no cached token, and reads files again.
   const load = async (): Promise<GcsToken> => {
     const { authClient } = open();
@@ -266,7 +266,7 @@ async function openGcsClient(options: GcsOptions): Promise<GcsClient> {
   };
   const isSame = (one: GcsToken, other: GcsToken) => one.headers.Authorization === other.headers.Authorization;
   const source = { load, expiryMs: ({ expiryMs }: GcsToken) => expiryMs, isSame };
-  return { target, credentials: new Credentials(source, systemClock), billing };
+  return { ...at, credentials: new Credentials(source, systemClock), billing };
 }
 
 /** Google's library would ask its metadata server, which is on this machine's link, by the proxy for HTTPS. */

@@ -1,8 +1,4 @@
-import type { ClientRequest, Agent as HttpAgent } from "node:http";
-import { request as requestHttp } from "node:http";
-import { request as requestHttps } from "node:https";
 import { BlockList, isIP } from "node:net";
-import type { Duplex } from "node:stream";
 import type { SecureContext } from "node:tls";
 
 /** How connections reach an origin. */
@@ -15,9 +11,6 @@ export interface Way {
 
 /** Without a proxy, with Node's authorities. */
 export const DIRECT: Way = { proxyOf: () => undefined, secureContext: undefined };
-
-/** A proxy that does not answer a CONNECT in this time has failed. */
-const CONNECT_TIMEOUT_MS = 10_000;
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -76,78 +69,4 @@ export function hostOf({ hostname }: URL): string {
 
 export function portOf({ protocol, port }: URL): string {
   return port !== "" ? port : protocol === "https:" ? "443" : "80";
-}
-
-/** The headers that authenticate to a proxy with a user's name in its URL. */
-function authorization({ username, password }: URL): Record<string, string> {
-  if (username === "" && password === "") return {};
-  const pair = Buffer.from(`${decodeURIComponent(username)}:${decodeURIComponent(password)}`).toString("base64");
-  return { "proxy-authorization": `Basic ${pair}` };
-}
-
-/** The proxy rejected a connection, or did not answer. */
-export class ProxyError extends Error {
-  readonly code = "PROXY";
-}
-
-/** Asks a proxy for a connection to `target`. Calls back once. */
-export function tunnel(proxy: URL, target: URL, callback: (error: Error | null, socket?: Duplex) => void): void {
-  const send = proxy.protocol === "https:" ? requestHttps : requestHttp;
-  const authority = `${target.hostname}:${portOf(target)}`;
-  const request = send({
-    method: "CONNECT",
-    host: hostOf(proxy),
-    port: portOf(proxy),
-    path: authority,
-    headers: { host: authority, ...authorization(proxy) },
-    agent: false,
-    timeout: CONNECT_TIMEOUT_MS,
-  });
-  const settle = callOnce(callback);
-  const fail = (why: string, cause?: unknown) => settle(new ProxyError(`the proxy ${proxy.host} ${why}`, { cause }));
-  request.on("connect", ({ statusCode = 0 }, socket, head) => {
-    socket.setTimeout(0);
-    if (statusCode >= 200 && statusCode < 300) {
-      if (head.length > 0) socket.unshift(head);
-      settle(null, socket);
-      return;
-    }
-    socket.destroy();
-    fail(`refuses a connection to ${authority} (status ${statusCode})`);
-  });
-  request.on("response", (response) => {
-    response.destroy();
-    fail(`refuses a connection to ${authority} (status ${response.statusCode})`);
-  });
-  request.on("timeout", () => {
-    fail("does not answer");
-    request.destroy();
-  });
-  request.on("error", (error) => fail(`cannot be reached: ${(error as NodeJS.ErrnoException).code ?? error.message}`, error));
-  request.end();
-}
-
-function callOnce<Args extends unknown[]>(callback: (...args: Args) => void): (...args: Args) => void {
-  let isCalled = false;
-  return (...args) => {
-    if (isCalled) return;
-    isCalled = true;
-    callback(...args);
-  };
-}
-
-/** Has an agent send plain HTTP requests to their proxy with the whole URL as the path, as proxies expect them. */
-export function sendToProxies(agent: HttpAgent, { proxyOf }: Way): void {
-  type WithAddRequest = HttpAgent & { addRequest(request: ClientRequest, ...rest: unknown[]): void };
-  const addRequest = (agent as WithAddRequest).addRequest.bind(agent);
-  const viaProxy: WithAddRequest["addRequest"] = (request, ...rest) => {
-    const target = new URL(`http://${request.getHeader("host") ?? request.host}`);
-    const proxy = proxyOf(target);
-    if (proxy !== undefined) {
-      request.path = `http://${target.host}${request.path}`;
-      for (const [name, value] of Object.entries(authorization(proxy))) request.setHeader(name, value);
-    }
-    addRequest(request, ...rest);
-  };
-  Object.assign(agent, { addRequest: viaProxy });
 }

@@ -5,7 +5,7 @@ import { EMPTY_SHA256, type SigningScope } from "./signature.js";
 /** How requests for a bucket's objects are sent from a place. */
 export interface BucketAddress {
   /** `http(s)://host[:port]` */
-  readonly base: URL;
+  readonly target: string;
   /** The value of the Host header. */
   readonly host: string;
   /** Precedes `/key` in paths: `/bucket` in path style, empty in virtual-host style, after the path of the endpoint. */
@@ -52,8 +52,8 @@ export async function addressOf(
   await client.send(command);
   const { protocol, hostname, port, path, headers } = prepared!;
   const { host = hostname, authorization, "x-amz-content-sha256": payloadHash = EMPTY_SHA256 } = headers;
-  const base = new URL(`${protocol}//${hostname}${port === undefined ? "" : `:${port}`}`);
-  const address = { base, host, prefix: path.slice(0, -(bucket === "" ? 1 : KEY.length + 1)), payloadHash };
+  const target = `${protocol}//${hostname}${port === undefined ? "" : `:${port}`}`;
+  const address = { target, host, prefix: path.slice(0, -(bucket === "" ? 1 : KEY.length + 1)), payloadHash };
   if (authorization === undefined) return { ...address, scope: undefined };
   const [, region, service] = CREDENTIAL.exec(authorization) ?? [];
   if (region === undefined || service === undefined || headers["x-amz-s3session-token"] !== undefined) return undefined;

@@ -1,12 +1,13 @@
 import type { S3Client, S3ClientConfig } from "@aws-sdk/client-s3";
+import type { HttpClient } from "@frontcache/client/http";
 import { systemClock } from "../../runtime/clock.js";
 import type { OnDroppedHeaders } from "../checked-answer.js";
 import { Credentials } from "../credentials.js";
 import { trusting } from "../http/authorities.js";
-import { originHttpAgent, originHttpsAgent } from "../http/http-get.js";
+import { originClient } from "../http/origin-client.js";
 import type { Way } from "../http/way.js";
 import type { BucketPlace } from "./bucket-place.js";
-import { S3RangeRequests } from "./s3-range-requests.js";
+import { S3HttpHandler } from "./s3-http-handler.js";
 
 /** How to reach S3 or a compatible store. */
 export interface S3Options {
@@ -64,7 +65,8 @@ export interface S3Identity {
 export interface S3Sdk {
   /** The configured region. */
   readonly region: string;
-  readonly handler: S3RangeRequests;
+  /** Sends all requests, those of the SDK's clients, too. */
+  readonly http: HttpClient;
   readonly commands: S3Commands;
   readonly credentials: Credentials<S3Identity>;
   /** A client for a place. All clients share their connections and credentials. */
@@ -104,24 +106,15 @@ function keepHeaders(client: S3Client): S3Client {
 export function loadS3Sdk() {
   // On Node 20 the SDK prints a warning about its future at every start. Our users decide which version they run.
   process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED = "true";
-  return Promise.all([import("@aws-sdk/client-s3"), import("@smithy/node-http-handler")]);
+  return import("@aws-sdk/client-s3");
 }
 
 export async function openS3Sdk(options: S3Options): Promise<S3Sdk> {
-  const [sdk, { NodeHttpHandler }] = await loadS3Sdk();
+  const sdk = await loadS3Sdk();
   const { S3Client } = sdk;
   const way = { proxyOf: options.proxyOf, secureContext: await trusting(options.ca ?? (await authoritiesOfAws(options))) };
-  const [httpAgent, httpsAgent] = [originHttpAgent(options.maxConnections, way), originHttpsAgent(options.maxConnections, way)];
-  const { connectTimeoutMs, idleTimeoutMs } = options;
-  const others = new NodeHttpHandler({
-    httpAgent,
-    httpsAgent,
-    connectionTimeout: connectTimeoutMs,
-    // The only timeout of the SDK that ends a stalled answer.
-    socketTimeout: idleTimeoutMs,
-    logger: silent,
-  });
-  const handler = new S3RangeRequests({ others, httpAgent, httpsAgent, connectTimeoutMs, idleTimeoutMs });
+  const { maxConnections, connectTimeoutMs: waitTimeoutMs, idleTimeoutMs } = options;
+  const http = originClient({ maxConnections, waitTimeoutMs, idleTimeoutMs, way });
   const config: S3ClientConfig & { ignoreCache: boolean } = {
     forcePathStyle: options.forcePathStyle,
     // `retrying` retries: the SDK does not see a body that ends early, and two retry loops multiply.
@@ -130,7 +123,7 @@ export async function openS3Sdk(options: S3Options): Promise<S3Sdk> {
     responseChecksumValidation: "WHEN_REQUIRED",
     requestChecksumCalculation: "WHEN_REQUIRED",
     logger: silent,
-    requestHandler: handler,
+    requestHandler: new S3HttpHandler(http),
     // Reads credential files again when credentials are renewed, because they may have changed.
     ignoreCache: true,
     ...(options.endpoint !== undefined && { endpoint: options.endpoint }),
@@ -153,7 +146,7 @@ export async function openS3Sdk(options: S3Options): Promise<S3Sdk> {
   const provider = Object.assign(() => credentials.get(), { memoized: true });
   const client = ({ region: of, endpoint }: BucketPlace) =>
     keepHeaders(new S3Client({ ...config, region: of, credentials: provider, ...(endpoint !== undefined && { endpoint }) }));
-  return { region, handler, commands: sdk, credentials, client };
+  return { region, http, commands: sdk, credentials, client };
 }
 
 function credentialsConfig(credentials: S3Options["credentials"]): S3ClientConfig {

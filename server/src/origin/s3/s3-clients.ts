@@ -56,7 +56,7 @@ export class S3Clients {
   /** Closes all connections. */
   destroy(): void {
     for (const { client } of this.#clients.values()) client.destroy();
-    this.#sdk.handler.destroy();
+    this.#sdk.http.close();
   }
 }
 

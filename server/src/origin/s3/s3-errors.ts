@@ -1,5 +1,6 @@
+import { InvalidResponse } from "@frontcache/client/http";
 import { abortError, type BucketRef, CacheError, type ErrorCode, outOfRange } from "@frontcache/proto";
-import { Misconfigured, NoAnswer, NoSuchBucket, otherVersion } from "../checked-answer.js";
+import { Misconfigured, NoAnswer, NoSuchBucket, otherVersion, UnusableAnswer } from "../checked-answer.js";
 import { CredentialsFailure } from "../credentials.js";
 import { certificateProblem } from "../http/certificate-errors.js";
 import { isConnectionError } from "../http/connection-errors.js";
@@ -109,6 +110,7 @@ export function s3Error(error: unknown, request: OriginRequest | OriginQuestion)
   if (known === byName.NoSuchBucket) return new NoSuchBucket(ref, error);
   if (known !== undefined) return new CacheError(known[0], `${ref.url}: ${known[1]}`, { cause: error });
   if (status !== undefined && status >= 200 && status < 300) return notS3(ref, error);
+  if (error instanceof InvalidResponse) return new UnusableAnswer(ref, `violates HTTP/1.1: it has ${error.message}`, error);
   const untrusted = certificateProblem(error);
   if (untrusted !== undefined) return new Misconfigured(ref, untrusted, error);
   if (isConnectionError(error)) return new NoAnswer(ref, `cannot be reached (${code ?? name})`, error);

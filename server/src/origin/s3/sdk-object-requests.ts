@@ -1,7 +1,7 @@
-import type { Readable } from "node:stream";
 import type { GetObjectCommandOutput, HeadObjectCommandOutput } from "@aws-sdk/client-s3";
 import { type ObjectInfo, type ObjectRef, versionOfStoreTag } from "@frontcache/proto";
 import { checkedAnswer, checkedInfo, objectHeadersOf } from "../checked-answer.js";
+import type { BodyStream } from "../http/body-stream.js";
 import type { OriginAnswer, OriginRequest, StatQuestion } from "../origin.js";
 import { type Attempt, ifMatchOf, type ObjectRequests, rangeOf, versionedKeyOf } from "./object-requests.js";
 import { responseHeadersOf, type S3Commands, type S3Options } from "./s3-client.js";
@@ -28,8 +28,8 @@ export class SdkObjectRequests implements ObjectRequests {
       ...this.#describe(ref, output),
       lacks: "checksums" as const,
     };
-    // In Node the SDK's body is the response itself.
-    return checkedAnswer(request, head, output.Body as unknown as Readable);
+    // The SDK's body is the stream of S3HttpHandler.
+    return checkedAnswer(request, head, (output.Body as unknown as BodyStream).body);
   }
 
   async stat({ ref, signal }: StatQuestion, { to }: Attempt): Promise<ObjectInfo> {

@@ -1,10 +1,9 @@
-import type { IncomingMessage } from "node:http";
+import { bodyBytes, type HttpResponse } from "@frontcache/client/http";
 import { abortError, CacheError, type ObjectInfo, type ObjectRef, versionOfStoreTag } from "@frontcache/proto";
 import { BoundedMap } from "@frontcache/proto/runtime";
 import { systemClock } from "../../runtime/clock.js";
-import { boundedText } from "../../runtime/http-text.js";
 import { checkedAnswer, checkedInfo, objectHeadersOf, UnusableAnswer } from "../checked-answer.js";
-import { httpGet } from "../http/http-get.js";
+import { BodyStream } from "../http/body-stream.js";
 import {
   mayAddRequest,
   type OriginAnswer,
@@ -44,8 +43,6 @@ interface Unsigned {
   readonly query: readonly (readonly [name: string, value: string])[];
   /** Names in lower case. */
   readonly headers: readonly Header[];
-  /** The answer's body is read as a stream. */
-  readonly isStreamed: boolean;
 }
 
 /**
@@ -78,17 +75,16 @@ export class SignedObjectRequests implements ObjectRequests {
     const { key, versionId } = versionedKeyOf(ref);
     const headers: Header[] = [["range", rangeOf(request)]];
     if (ifMatch !== undefined) headers.push(["if-match", ifMatch]);
-    const unsigned = { method: "GET", key, query: queryOf(versionId), headers, isStreamed: false } as const;
+    const unsigned = { method: "GET", key, query: queryOf(versionId), headers } as const;
     const response = await this.#succeed(unsigned, address, attempt, signal);
-    const contentLength = lengthOf(response);
     const head = {
-      status: response.statusCode!,
-      contentRange: response.headers["content-range"],
-      contentLength,
+      status: response.status,
+      contentRange: response.head.header("content-range"),
+      contentLength: response.head.contentLength,
       ...this.#describe(ref, response),
       lacks: "checksums" as const,
     };
-    return checkedAnswer(request, head, response);
+    return checkedAnswer(request, head, response.body);
   }
 
   async stat(question: StatQuestion, attempt: Attempt): Promise<ObjectInfo> {
@@ -97,11 +93,10 @@ export class SignedObjectRequests implements ObjectRequests {
     if (address === undefined) return this.#others.stat(question, attempt);
     const { key, versionId } = versionedKeyOf(ref);
     const headers: Header[] = [["x-amz-checksum-mode", "ENABLED"]];
-    const unsigned = { method: "HEAD", key, query: queryOf(versionId), headers, isStreamed: true } as const;
+    const unsigned = { method: "HEAD", key, query: queryOf(versionId), headers } as const;
     const response = await this.#succeed(unsigned, address, attempt, signal);
-    response.resume();
-    if (response.statusCode !== 200) throw new UnusableAnswer(ref, `has status ${response.statusCode}, not 200`);
-    return checkedInfo(ref, lengthOf(response), { ...this.#describe(ref, response), lacks: undefined });
+    if (response.status !== 200) throw new UnusableAnswer(ref, `has status ${response.status}, not 200`);
+    return checkedInfo(ref, response.head.contentLength, { ...this.#describe(ref, response), lacks: undefined });
   }
 
   /** Sends a client's request. Rejects with an S3Refusal if the store redirects, throttles, fails or rejects the signature. */
@@ -112,17 +107,14 @@ export class SignedObjectRequests implements ObjectRequests {
       throw new CacheError("INVALID_ARGUMENT", `${ref.url}: requests for this bucket cannot be passed on: it needs a session`);
     }
     const response = await this.#send(this.#unsigned(question), address, attempt, signal);
-    const { statusCode: status = 0, rawHeaders } = response;
+    const { status, head } = response;
     const answered: Header[] = [];
-    for (let at = 0; at < rawHeaders.length; at += 2) {
-      const name = rawHeaders[at]!.toLowerCase();
-      if (!NOT_ANSWERED.test(name) && (method === "HEAD" || name !== "content-length"))
-        answered.push([name, rawHeaders[at + 1]!]);
+    for (const [name, value] of head) {
+      if (!NOT_ANSWERED.test(name) && (method === "HEAD" || name !== "content-length")) answered.push([name, value]);
     }
     if (method === "HEAD" || status === 204 || status === 304) {
-      response.resume();
       if (status >= 300) {
-        const refusal = new S3Refusal(status, response.headers, "");
+        const refusal = new S3Refusal(status, head.toRecord(), "");
         const withCode =
           lacksCode(refusal) && mayAddRequest(question) ? await this.#asGet(question, address, attempt) : undefined;
         this.#throwUnlessFinal(withCode ?? refusal, question);
@@ -130,28 +122,25 @@ export class SignedObjectRequests implements ObjectRequests {
       return { status, headers: answered, length: 0, body: bodyOf(Buffer.alloc(0)) };
     }
     if (status >= 300) {
-      const text = await boundedText(response, MAX_ERROR_BYTES, "cut");
-      this.#throwUnlessFinal(new S3Refusal(status, response.headers, text), question);
-      const bytes = Buffer.from(text);
+      const bytes = await bodyBytes(response.body, MAX_ERROR_BYTES, "cut");
+      this.#throwUnlessFinal(new S3Refusal(status, head.toRecord(), String(bytes)), question);
       return { status, headers: answered, length: bytes.length, body: bodyOf(bytes) };
     }
-    return { status, headers: answered, length: lengthOf(response), body: new ResponseBody(response, question) };
+    return { status, headers: answered, length: head.contentLength, body: new ResponseBody(response, question) };
   }
 
   /** The refusal of a HEAD with its code, which is in the body of the answer to a GET. Undefined: the GET succeeds. */
   async #asGet(question: PassQuestion, address: BucketAddress, attempt: Attempt): Promise<S3Refusal | undefined> {
     const unsigned = this.#unsigned({ ...question, method: "GET" });
     const response = await this.#send(unsigned, address, attempt, question.signal);
-    const { statusCode: status = 0, headers } = response;
-    if (status >= 300) return new S3Refusal(status, headers, await boundedText(response, MAX_ERROR_BYTES, "cut"));
-    response.on("error", () => {});
-    response.destroy();
+    if (response.status >= 300) return refusalOf(response);
+    response.body.destroy();
     return undefined;
   }
 
   #unsigned({ ref, method, query, headers }: PassQuestion): Unsigned {
     const key = "key" in ref ? ref.key : undefined;
-    return { method, key, query, headers: headers.filter(([name]) => !NOT_PASSED.test(name)), isStreamed: true };
+    return { method, key, query, headers: headers.filter(([name]) => !NOT_PASSED.test(name)) };
   }
 
   /** Signs by the origin's clock from now on, which an answer has told: this machine's is wrong. */
@@ -168,19 +157,19 @@ export class SignedObjectRequests implements ObjectRequests {
     if (s3Error(refusal, question).retryable || isRemediable(refusal)) throw refusal;
   }
 
-  async #succeed(unsigned: Unsigned, address: BucketAddress, attempt: Attempt, signal: AbortSignal): Promise<IncomingMessage> {
+  async #succeed(unsigned: Unsigned, address: BucketAddress, attempt: Attempt, signal: AbortSignal): Promise<HttpResponse> {
     const response = await this.#send(unsigned, address, attempt, signal);
-    const { statusCode: status = 0, headers } = response;
+    const { status } = response;
     if (status >= 200 && status < 300) return response;
-    throw new S3Refusal(status, headers, await boundedText(response, MAX_ERROR_BYTES, "cut"));
+    throw await refusalOf(response);
   }
 
   #send(
-    { method, key, query, headers, isStreamed }: Unsigned,
-    { base, host, prefix, scope, payloadHash }: BucketAddress,
+    { method, key, query, headers }: Unsigned,
+    { target, host, prefix, scope, payloadHash }: BucketAddress,
     { identity }: Attempt,
     signal: AbortSignal,
-  ): Promise<IncomingMessage> {
+  ): Promise<HttpResponse> {
     const amzDate = this.#amzDate();
     const all: Header[] = [["host", host], ...headers];
     if (this.#options.requesterPays) all.push(["x-amz-request-payer", "requester"]);
@@ -196,21 +185,8 @@ export class SignedObjectRequests implements ObjectRequests {
       const signable = { method, path, query: canonical, headers: all, payloadHash };
       sent.authorization = this.#signer.authorization(signable, amzDate, identity, scope);
     }
-    const { httpAgent, httpsAgent } = this.#sdk.handler;
-    const { connectTimeoutMs, idleTimeoutMs } = this.#options;
-    return httpGet(
-      {
-        base,
-        agent: base.protocol === "https:" ? httpsAgent : httpAgent,
-        method,
-        path: canonical === "" ? path : `${path}?${canonical}`,
-        headers: sent,
-        connectTimeoutMs,
-        idleTimeoutMs,
-        isStreamed,
-      },
-      signal,
-    );
+    const request = { method, target, path: canonical === "" ? path : `${path}?${canonical}`, headers: sent };
+    return this.#sdk.http.send(request, signal);
   }
 
   #addressOf(to: PlacedClient, bucket: string): Promise<BucketAddress | undefined> {
@@ -235,14 +211,13 @@ export class SignedObjectRequests implements ObjectRequests {
     return this.#dated.text;
   }
 
-  #describe(ref: ObjectRef, { headers }: IncomingMessage) {
-    const { etag, "content-type": contentType, "last-modified": lastModified } = headers;
-    const pairs = Object.entries(headers).map(([name, value]): Header => [name, [value ?? ""].flat().join(", ")]);
+  #describe(ref: ObjectRef, { head }: HttpResponse) {
+    const lastModified = head.header("last-modified");
     return {
-      version: versionOfStoreTag(etag),
-      contentType,
+      version: versionOfStoreTag(head.header("etag")),
+      contentType: head.header("content-type"),
       lastModifiedMs: lastModified === undefined ? undefined : Date.parse(lastModified),
-      headers: objectHeadersOf(ref, pairs, this.#options.onDroppedHeaders),
+      headers: objectHeadersOf(ref, head, this.#options.onDroppedHeaders),
     };
   }
 }
@@ -255,28 +230,25 @@ function byName([one]: Header, [other]: Header): number {
   return one < other ? -1 : one > other ? 1 : 0;
 }
 
-function lengthOf({ headers }: IncomingMessage): number | undefined {
-  const { "content-length": digits = "" } = headers;
-  return /^\d{1,16}$/.test(digits) ? Number(digits) : undefined;
+async function refusalOf({ status, head, body }: HttpResponse): Promise<S3Refusal> {
+  return new S3Refusal(status, head.toRecord(), String(await bodyBytes(body, MAX_ERROR_BYTES, "cut")));
 }
 
 /** The body of a response, as it arrives. */
 class ResponseBody implements PassedBody {
-  readonly #response: IncomingMessage;
+  readonly #stream: BodyStream;
   readonly #question: PassQuestion;
 
-  constructor(response: IncomingMessage, question: PassQuestion) {
-    this.#response = response;
+  constructor({ body }: HttpResponse, question: PassQuestion) {
+    this.#stream = new BodyStream(body);
     this.#question = question;
-    // A slow reader is no reason to end the connection: `retrying` ends a body that stalls while its reader waits.
-    response.setTimeout(0);
-    response.on("error", () => {}); // reported to the reader
+    this.#stream.on("error", () => {}); // reported to the reader
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array, void> {
     const { ref, signal } = this.#question;
     try {
-      for await (const chunk of this.#response as AsyncIterable<Buffer>) yield chunk;
+      for await (const chunk of this.#stream as AsyncIterable<Buffer>) yield chunk;
     } catch (cause) {
       if (signal.aborted) throw abortError(signal);
       throw new CacheError("UNAVAILABLE", `${ref.url}: the origin's answer ended early`, { cause });
@@ -284,6 +256,6 @@ class ResponseBody implements PassedBody {
   }
 
   destroy(): void {
-    this.#response.destroy();
+    this.#stream.destroy();
   }
 }

@@ -1,0 +1,71 @@
+import type { HttpBody, Landing } from "@frontcache/client/http";
+import { CacheError } from "@frontcache/proto";
+import type { OriginBody } from "../origin.js";
+
+/** The errors of a body that is not as its head says. */
+export interface BodyErrors {
+  /** The connection ended after `received` bytes. */
+  broken(received: number, cause?: unknown): CacheError;
+  /** More bytes arrived than the head says. */
+  surplus(): CacheError;
+}
+
+/** Memory for bytes behind the last one of a range, which are an error. */
+const SURPLUS_ROOM = Buffer.alloc(1);
+
+/** The body of a response: exactly `length` bytes, or a CacheError. Nothing is read before `land`. */
+export class CheckedBody implements OriginBody {
+  readonly #body: HttpBody;
+  readonly #length: number;
+  readonly #errors: BodyErrors;
+  #received = 0;
+
+  constructor(body: HttpBody, length: number, errors: BodyErrors) {
+    this.#body = body;
+    this.#length = length;
+    this.#errors = errors;
+  }
+
+  async land(landing: Landing): Promise<void> {
+    try {
+      await this.#body.land({ room: () => this.#room(landing), landed: (bytes) => this.#landed(landing, bytes) });
+    } catch (error) {
+      if (error instanceof CacheError) throw error;
+      throw error instanceof LandingFailure ? CacheError.from(error.cause) : this.#errors.broken(this.#received, error);
+    }
+    if (this.#received < this.#length) throw this.#errors.broken(this.#received);
+  }
+
+  /** If all bytes have arrived, the connection is kept. */
+  destroy(): void {
+    if (!this.#body.complete) this.#body.destroy(new CacheError("CANCELLED", "the origin's answer was dropped"));
+  }
+
+  #room(landing: Landing): Buffer {
+    const left = this.#length - this.#received;
+    if (left === 0) return SURPLUS_ROOM;
+    const room = attempt(() => landing.room());
+    return room.length > left ? room.subarray(0, left) : room;
+  }
+
+  #landed(landing: Landing, bytes: number): void {
+    if (this.#received === this.#length) throw this.#errors.surplus();
+    this.#received += bytes;
+    attempt(() => landing.landed(bytes));
+  }
+}
+
+/** Distinguishes an error of the landing from one of the connection. */
+class LandingFailure extends Error {
+  constructor(cause: unknown) {
+    super("the landing failed", { cause });
+  }
+}
+
+function attempt<Result>(act: () => Result): Result {
+  try {
+    return act();
+  } catch (error) {
+    throw new LandingFailure(error);
+  }
+}
