@@ -39,6 +39,11 @@ export class ObjectTable {
     if (!this.#buckets.has(bucket)) this.#buckets.set(bucket, new Map());
   }
 
+  /** Names of all buckets, sorted. */
+  buckets(): string[] {
+    return [...this.#buckets.keys()].sort();
+  }
+
   hasBucket(bucket: string): boolean {
     return this.#buckets.has(bucket);
   }

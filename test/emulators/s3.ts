@@ -3,7 +3,7 @@ export { rampBytes } from "@frontcache/server/testing";
 import { createHash } from "node:crypto";
 import { type Dialect, type Exchange, Listener } from "./listener.js";
 import { bytesContent, type Content, ObjectTable, rampContent, type StoredObject } from "./objects.js";
-import { errorXml, isListQuery, LOCATION_XML, listXml } from "./s3-xml.js";
+import { bucketsXml, errorXml, isListQuery, LOCATION_XML, listXml, SUBRESOURCES, subresourceXml } from "./s3-xml.js";
 import { sendObject } from "./send-object.js";
 
 /** Bodies of PUT are kept in memory; use `putRamp` for larger objects. */
@@ -30,6 +30,10 @@ export class S3Emulator implements AsyncDisposable, Dialect {
   readonly traffic = this.#listener.traffic;
   /** The region in responses to HEADs of buckets; undefined: none, as from stores other than AWS. */
   region: string | undefined;
+  /** The forms of listing that it has. A store without the second form ignores the parameter that asks for it. */
+  listForms: "both" | "first" | "second" = "both";
+  /** Whether ListBuckets is refused, as to credentials that may read some buckets only. */
+  hidesBuckets = false;
   #puts = 0;
   /** Versions put by `putVersion`, by bucket, key and version ID. */
   readonly #versions = new Map<string, StoredObject>();
@@ -85,15 +89,18 @@ export class S3Emulator implements AsyncDisposable, Dialect {
 
   read(path: string, host: string): { bucket: string; key: string } {
     const virtual = /^(.+)\.localhost(?::\d+)?$/.exec(host)?.[1];
-    if (virtual !== undefined) return { bucket: virtual, key: decodeURIComponent(path.slice(1)) };
+    if (virtual !== undefined) return { bucket: virtual, key: keyOf(path.slice(1)) };
     const [bucket, key] = [path.slice(1).replace(/\/.*$/s, ""), path.replace(/^\/[^/]*\/?/, "")];
-    return { bucket: decodeURIComponent(bucket), key: decodeURIComponent(key) };
+    return { bucket: decodeURIComponent(bucket), key: keyOf(key) };
   }
 
   async answer(exchange: Exchange): Promise<void> {
     const { bucket, key, method } = exchange.seen;
     if (method === "PUT") return this.#answerPut(exchange);
+    if (bucket === "") return this.#answerService(exchange);
     if (!this.objects.hasBucket(bucket)) return exchange.fail(404, "NoSuchBucket");
+    const subresource = SUBRESOURCES.find((name) => exchange.seen.query.has(name));
+    if (subresource !== undefined && method === "GET") return this.#answerSubresource(exchange, subresource);
     if (key === "") {
       if (method === "HEAD") {
         const region = this.region === undefined ? {} : { "x-amz-bucket-region": this.region };
@@ -120,10 +127,25 @@ export class S3Emulator implements AsyncDisposable, Dialect {
     const { bucket, method, query } = seen;
     const isLocation = query.has("location");
     if (method !== "GET") return void exchange.fail(405, "MethodNotAllowed");
-    if (!isLocation && query.get("list-type") !== "2") return void exchange.fail(501, "NotImplemented");
+    const form = query.get("list-type") === "2" && this.listForms !== "first" ? 2 : 1;
+    if (!isLocation && form === 1 && this.listForms === "second") return void exchange.fail(501, "NotImplemented");
     if (!isLocation && !isListQuery(query)) return void exchange.fail(400, "InvalidArgument");
-    const xml = isLocation ? LOCATION_XML : listXml(bucket, this.objects.list(bucket), query);
+    const xml = isLocation ? LOCATION_XML : listXml(bucket, this.objects.list(bucket), query, form);
     response.writeHead(200, { "Content-Type": "application/xml", "Content-Length": Buffer.byteLength(xml) }).end(xml);
+  }
+
+  #answerService(exchange: Exchange): void {
+    if (this.hidesBuckets) return void exchange.fail(403, "AccessDenied");
+    const xml = bucketsXml(this.objects.buckets());
+    exchange.response.writeHead(200, { "Content-Type": "application/xml", "Content-Length": Buffer.byteLength(xml) }).end(xml);
+  }
+
+  #answerSubresource(exchange: Exchange, subresource: string): void {
+    const { bucket, key } = exchange.seen;
+    if (key !== "" && this.objects.get(bucket, key) === undefined) return void exchange.fail(404, "NoSuchKey");
+    const xml = subresourceXml(subresource);
+    if (xml === undefined) return void exchange.fail(501, "NotImplemented");
+    exchange.response.writeHead(200, { "Content-Type": "application/xml", "Content-Length": Buffer.byteLength(xml) }).end(xml);
   }
 
   async #answerObject(exchange: Exchange): Promise<void> {
@@ -186,6 +208,11 @@ export class S3Emulator implements AsyncDisposable, Dialect {
     });
     return etag;
   }
+}
+
+/** S3 reads a bare plus sign in a path as a space. */
+function keyOf(path: string): string {
+  return decodeURIComponent(path.replaceAll("+", " "));
 }
 
 /** Returns whether a condition's list of ETags (or `*`) contains this one. */

@@ -1,15 +1,19 @@
 import {
   GetBucketAclCommand,
   GetBucketLocationCommand,
+  GetBucketVersioningCommand,
   GetObjectCommand,
   type GetObjectCommandInput,
+  GetObjectTaggingCommand,
   HeadBucketCommand,
   HeadObjectCommand,
   ListBucketsCommand,
   ListObjectsCommand,
+  type ListObjectsCommandOutput,
   ListObjectsV2Command,
   NoSuchKey,
   PutObjectCommand,
+  paginateListBuckets,
   paginateListObjectsV2,
   S3Client,
 } from "@aws-sdk/client-s3";
@@ -88,9 +92,8 @@ describe("the AWS SDK with the S3 endpoint of a member", () => {
     expect((await failureOf(get({ IfModifiedSince: new Date(Date.now() + 60_000) })))[0]).toBe(304);
     const put = new PutObjectCommand({ Bucket: "bucket", Key: "object", Body: Buffer.alloc(3 << 20) });
     expect(await failureOf(client.send(put))).toEqual([405, "MethodNotAllowed"]);
-    expect(await failureOf(client.send(new ListObjectsCommand({ Bucket: "bucket" })))).toEqual([501, "NotImplemented"]);
-    expect(await failureOf(client.send(new ListBucketsCommand({})))).toEqual([501, "NotImplemented"]);
     expect(await failureOf(client.send(new GetBucketAclCommand({ Bucket: "bucket" })))).toEqual([501, "NotImplemented"]);
+    expect(await failureOf(client.send(new ListObjectsCommand({ Bucket: "missing" })))).toEqual([404, "NoSuchBucket"]);
     expect(await failureOf(client.send(new HeadBucketCommand({ Bucket: "missing" })))).toEqual([404, "NotFound"]);
     expect(await failureOf(client.send(new ListObjectsV2Command({ Bucket: "missing" })))).toEqual([404, "NoSuchBucket"]);
     expect(await failureOf(get({ PartNumber: 1 }))).toEqual([501, "NotImplemented"]);
@@ -113,8 +116,77 @@ describe("the AWS SDK with the S3 endpoint of a member", () => {
     expect(folded).toMatchObject({ KeyCount: 3, IsTruncated: false });
   });
 
+  it.each(["both", "first", "second"] as const)("lists by both forms whatever forms the store has (%s)", async (forms) => {
+    store.listForms = forms;
+    const keys = Array.from({ length: 25 }, (_, at) => `dir ${at % 3}/it's ü&${String(at).padStart(2, "0")}`).sort();
+    for (const key of [...keys, "top"]) store.put("forms", key, key);
+    const listed: (string | undefined)[] = [];
+    for (let Marker: string | undefined = ""; Marker !== undefined; ) {
+      const { Contents = [], IsTruncated }: ListObjectsCommandOutput = await client.send(
+        new ListObjectsCommand({ Bucket: "forms", MaxKeys: 4, Marker }),
+      );
+      listed.push(...Contents.map(({ Key }) => Key));
+      for (const { Owner } of Contents) expect(Owner?.DisplayName).toBe("somebody");
+      Marker = IsTruncated === true ? Contents.at(-1)!.Key : undefined;
+    }
+    expect(listed).toEqual([...keys, "top"]);
+    const folded: (string | undefined)[] = [];
+    for (let Marker: string | undefined = ""; Marker !== undefined; ) {
+      const page: ListObjectsCommandOutput = await client.send(
+        new ListObjectsCommand({ Bucket: "forms", MaxKeys: 1, Delimiter: "/", Marker }),
+      );
+      folded.push(...(page.CommonPrefixes ?? []).map(({ Prefix }) => Prefix), ...(page.Contents ?? []).map(({ Key }) => Key));
+      Marker = page.NextMarker;
+    }
+    expect(folded).toEqual(["dir 0/", "dir 1/", "dir 2/", "top"]);
+    const second: (string | undefined)[] = [];
+    for await (const page of paginateListObjectsV2(
+      { client, pageSize: 4 },
+      { Bucket: "forms", StartAfter: keys[2], FetchOwner: true },
+    )) {
+      second.push(...(page.Contents ?? []).map(({ Key }) => Key));
+    }
+    expect(second).toEqual([...keys.slice(3), "top"]);
+    store.listForms = "both";
+  });
+
+  it("lists the buckets of the store, page by page if it asks for pages", async () => {
+    const all = store.objects.buckets();
+    const { Buckets = [], Owner } = await client.send(new ListBucketsCommand({}));
+    expect(Buckets.map(({ Name }) => Name)).toEqual(all);
+    expect(Owner?.DisplayName).toBe("somebody");
+    const paged: (string | undefined)[] = [];
+    for await (const page of paginateListBuckets({ client, pageSize: 1 }, { Prefix: all[0]!.slice(0, 1) })) {
+      paged.push(...(page.Buckets ?? []).map(({ Name }) => Name));
+    }
+    expect(paged).toEqual(all.filter((name) => name.startsWith(all[0]!.slice(0, 1))));
+  });
+
+  it("gets the origin's own answers to sub-resources", async () => {
+    const tags = await client.send(new GetObjectTaggingCommand({ Bucket: "bucket", Key: "object" }));
+    expect(tags.TagSet).toEqual([{ Key: "team", Value: "lake" }]);
+    expect((await client.send(new GetBucketVersioningCommand({ Bucket: "bucket" }))).Status).toBe("Enabled");
+    const missing = new GetObjectTaggingCommand({ Bucket: "bucket", Key: "missing" });
+    expect(await failureOf(client.send(missing))).toEqual([404, "NoSuchKey"]);
+    expect(await failureOf(client.send(new GetBucketAclCommand({ Bucket: "missing" })))).toEqual([404, "NoSuchBucket"]);
+  });
+
+  it("gets the newest version of an object that a listing names", async () => {
+    store.put("listed-news", "key", "one");
+    const read = async () => (await get({ Bucket: "listed-news", Key: "key" })).bytes.toString();
+    expect(await read()).toBe("one");
+    store.put("listed-news", "key", "two");
+    expect(await read()).toBe("one");
+    await client.send(new ListObjectsV2Command({ Bucket: "listed-news" }));
+    expect(await read()).toBe("two");
+    store.put("listed-news", "key", "three");
+    await client.send(new ListObjectsCommand({ Bucket: "listed-news" }));
+    expect(await read()).toBe("three");
+  });
+
   it("finds out whether a bucket exists, and its region", async () => {
-    expect((await client.send(new HeadBucketCommand({ Bucket: "bucket" }))).$metadata.httpStatusCode).toBe(200);
+    const head = await client.send(new HeadBucketCommand({ Bucket: "bucket" }));
+    expect(head.BucketRegion).toBe("us-east-1");
     expect((await client.send(new GetBucketLocationCommand({ Bucket: "bucket" }))).LocationConstraint).toBeUndefined();
   });
 

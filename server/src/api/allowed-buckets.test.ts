@@ -1,4 +1,4 @@
-import { parseObjectUrl, parsePrefixUrl } from "@frontcache/proto";
+import { CacheError, parseObjectUrl, parsePrefixUrl } from "@frontcache/proto";
 import { describe, expect, it } from "vitest";
 import { bucketPatterns } from "../config/bucket-pattern.js";
 import type { ReadRequest } from "../routing/cache.js";
@@ -32,6 +32,22 @@ describe("allowed buckets", () => {
     for (const url of ["s3://lake-2/k", "gs://lake/k", "s3://log/k"]) expect(() => read(url)).toThrow(/is not served here/);
     expect(() => read("s3://lake-2/k", { forwarded: true, cachedOnly: true })).toThrow(expect.objectContaining(denied));
     expect(memory.requests).toEqual([]);
+  });
+
+  it("are listed, and others are not; by their names if the origin refuses", async () => {
+    const ref = { url: "s3://", scheme: "s3", bucket: "" } as const;
+    const list = async ({ memory, cache }: ReturnType<typeof fixture>, names?: string[]) => {
+      if (names === undefined) memory.beforeAnswer = () => Promise.reject(new CacheError("PERMISSION_DENIED", "no"));
+      memory.bucketList = { buckets: (names ?? []).map((name) => ({ name })), owner: { id: "me" } };
+      return cache.ask({ kind: "listBuckets", ref, ...requested });
+    };
+    const mixed = "s3://lake,s3://logs-*,gs://other";
+    expect(await list(fixture(mixed), ["lake", "lake-2", "logs-1"])).toEqual({
+      buckets: [{ name: "lake" }, { name: "logs-1" }],
+      owner: { id: "me" },
+    });
+    expect((await list(fixture(mixed))).buckets).toEqual([{ name: "lake" }]);
+    await expect(list(fixture("s3://logs-*"))).rejects.toMatchObject(denied);
   });
 
   it("can be queried, and others cannot", async () => {

@@ -1,6 +1,7 @@
 import { type BucketRef, CacheError, SCHEME_PATTERN, type Scheme } from "@frontcache/proto";
-import { type BucketPattern, covers } from "../config/bucket-pattern.js";
-import type { Cache, Question } from "../routing/cache.js";
+import { type BucketPattern, covers, literalNames } from "../config/bucket-pattern.js";
+import type { BucketList, BucketsQuestion } from "../origin/origin.js";
+import type { AnswerTo, Cache, Question } from "../routing/cache.js";
 
 /**
  * Rejects every request for a bucket that is not allowed with PERMISSION_DENIED, before it reaches the cache, so that cached
@@ -16,6 +17,7 @@ export function onlyAllowed(allowed: readonly BucketPattern[] | undefined): (nex
       return next.open(request);
     },
     async ask<Q extends Question>(question: Q) {
+      if (question.kind === "listBuckets") return (await rule.listed(question, next)) as AnswerTo<Q>;
       return next.ask(rule.permitted(question) as Q);
     },
   });
@@ -33,8 +35,21 @@ class AllowRule {
     this.#checkBuckets(url, { scheme, bucket });
   }
 
+  /** The allowed buckets. If the origin refuses to list its buckets, those that are allowed by name. */
+  async listed(question: BucketsQuestion, next: Pick<Cache, "ask">): Promise<BucketList> {
+    const { scheme } = question.ref;
+    try {
+      const { buckets, ...list } = await next.ask(question);
+      return { ...list, buckets: buckets.filter(({ name }) => this.#covers({ scheme, bucket: name })) };
+    } catch (error) {
+      const names = literalNames(this.#allowed, scheme);
+      if (CacheError.from(error).retryable || names.length === 0) throw error;
+      return { buckets: names.map((name) => ({ name })) };
+    }
+  }
+
   /** Returns the allowed part of a question. Touches of blocks of other buckets are omitted; other questions about them throw. */
-  permitted(question: Question): Question {
+  permitted(question: Exclude<Question, BucketsQuestion>): Question {
     switch (question.kind) {
       case "stat":
       case "list":

@@ -2,7 +2,17 @@ import { setMaxListeners } from "node:events";
 import { type BlockId, CacheError, type Geometry, type LackingHeaders, type ObjectInfo, type ObjectRef } from "@frontcache/proto";
 import { untilAborted } from "@frontcache/proto/runtime";
 import type { OriginStates } from "../origin/availability.js";
-import type { BucketInfo, BucketQuestion, Listing, ListQuestion, Origin, PassedAnswer, PassQuestion } from "../origin/origin.js";
+import type {
+  BucketInfo,
+  BucketList,
+  BucketQuestion,
+  BucketsQuestion,
+  Listing,
+  ListQuestion,
+  Origin,
+  PassedAnswer,
+  PassQuestion,
+} from "../origin/origin.js";
 import { requestBudget } from "../origin/request-budget.js";
 import type { Clock } from "../runtime/clock.js";
 import type { BlockPin } from "../storage/block.js";
@@ -138,6 +148,11 @@ export class LocalCache {
 
   /** Passed on to the origin, too. */
   statBucket(question: BucketQuestion): Promise<BucketInfo> {
+    return this.#options.origin.ask(question);
+  }
+
+  /** Passed on to the origins. */
+  listBuckets(question: BucketsQuestion): Promise<BucketList> {
     return this.#options.origin.ask(question);
   }
 

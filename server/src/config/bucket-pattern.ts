@@ -27,3 +27,11 @@ export function covers(first: BucketPattern, second: BucketPattern): boolean {
   if (first.scheme !== second.scheme) return false;
   return first.bucket.endsWith("*") ? second.bucket.startsWith(first.bucket.slice(0, -1)) : first.bucket === second.bucket;
 }
+
+/** Returns the buckets of a scheme that patterns name exactly, sorted and without duplicates. */
+export function literalNames(patterns: readonly BucketPattern[], scheme: Scheme): string[] {
+  const names = patterns.flatMap((pattern) =>
+    pattern.scheme === scheme && !pattern.bucket.endsWith("*") ? [pattern.bucket] : [],
+  );
+  return [...new Set(names)].sort();
+}

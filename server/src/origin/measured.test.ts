@@ -32,6 +32,7 @@ function measured(chunks: readonly (number | "fail")[]): { origin: Origin; repor
     },
     list: () => Promise.reject(new CacheError("PERMISSION_DENIED", "no")),
     statBucket: async () => ({ region: undefined }),
+    listBuckets: async () => ({ buckets: [] }),
     pass: async () => textAnswer("passed"),
   };
   const inner: Origin = {

@@ -18,7 +18,7 @@ export interface RequestReport {
   readonly bytes: number;
 }
 
-const operationOf = { stat: "stat", list: "list", statBucket: "bucket", pass: "pass" } as const;
+const operationOf = { stat: "stat", list: "list", statBucket: "bucket", listBuckets: "list", pass: "pass" } as const;
 
 /** Reports the end of every request: of each attempt if it stands inside of retries, of all attempts together outside of them. */
 export function measured(onRequest: (report: RequestReport) => void, clock: Clock): OriginWrapper {

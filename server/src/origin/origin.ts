@@ -89,8 +89,17 @@ export interface PassQuestion extends RequestContext, Repetition {
   readonly headers: readonly (readonly [name: string, value: string])[];
 }
 
+/** Asks for the buckets of the store. */
+export interface BucketsQuestion extends RequestContext, Repetition {
+  readonly kind: "listBuckets";
+  /** The scheme, and a bucket with an empty name. */
+  readonly ref: BucketRef;
+  /** The project whose buckets GCS lists. Absent: the one that the origin is configured to bill. */
+  readonly project?: string | undefined;
+}
+
 /** What an origin is asked besides bytes. */
-export type OriginQuestion = StatQuestion | ListQuestion | BucketQuestion | PassQuestion;
+export type OriginQuestion = StatQuestion | ListQuestion | BucketQuestion | BucketsQuestion | PassQuestion;
 
 /** Which page of a listing to ask for. */
 export interface ListPage {
@@ -147,6 +156,22 @@ export interface BucketInfo {
   readonly region: string | undefined;
 }
 
+/** A bucket as the list of buckets names it. */
+export interface ListedBucket {
+  readonly name: string;
+  /** Milliseconds since 1970. Absent: unknown. */
+  readonly createdMs?: number | undefined;
+  readonly region?: string | undefined;
+}
+
+/** The buckets that an origin lists. */
+export interface BucketList {
+  /** Sorted by name. */
+  readonly buckets: readonly ListedBucket[];
+  /** Absent: unknown. */
+  readonly owner?: ObjectOwner | undefined;
+}
+
 /** The body of a passed answer: read it to its end once, or destroy it. Ends with a CacheError if the origin's body ends early. */
 export interface PassedBody extends AsyncIterable<Uint8Array> {
   /** Drops the outstanding bytes and frees the connection. Harmless when repeated, or after the end. */
@@ -174,6 +199,7 @@ interface AnswerByKind {
   /** A page may be empty although more pages follow. */
   readonly list: Listing;
   readonly statBucket: BucketInfo;
+  readonly listBuckets: BucketList;
   readonly pass: PassedAnswer;
 }
 

@@ -1,13 +1,14 @@
 import { S3Client } from "@aws-sdk/client-s3";
-import { parseObjectUrl, parsePrefixUrl } from "@frontcache/proto";
+import { CacheError, parseObjectUrl, parsePrefixUrl } from "@frontcache/proto";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { CACHE_ITSELF } from "../security/principal.js";
 import { ManualClock } from "../testing/manual-clock.js";
 import { MemoryObjects } from "../testing/origin/memory-objects.js";
 import { MemoryOrigin } from "../testing/origin/memory-origin.js";
-import { bucketOf, pageOf, rangeOf, statOf } from "../testing/origin/requests.js";
-import type { Origin } from "./origin.js";
-import { checkName, perBucket } from "./per-bucket.js";
+import { bucketOf, live, pageOf, rangeOf, statOf } from "../testing/origin/requests.js";
+import type { AnswerTo, Origin, OriginQuestion } from "./origin.js";
+import { type BucketRoute, checkName, perBucket } from "./per-bucket.js";
 
 function origin(urls: readonly string[]): MemoryOrigin {
   const objects = new MemoryObjects();
@@ -36,6 +37,39 @@ describe("the choice of an origin", () => {
     }
     expect([one.calls.length, logs.calls.length, rest.calls.length]).toEqual([4, 4, 4]);
     await expect(origins.ask(statOf(parseObjectUrl("gs://one/x")))).rejects.toMatchObject({ code: "PERMISSION_DENIED" });
+  });
+
+  const store = (answer: string[] | CacheError): Origin => ({
+    fetch: () => Promise.reject(new Error("nothing is fetched")),
+    ask: async <Q extends OriginQuestion>() => {
+      if (answer instanceof CacheError) throw answer;
+      return { buckets: answer.map((name) => ({ name })) } as unknown as AnswerTo<Q>;
+    },
+    close() {},
+  });
+  const bucketsOf = async (...routes: BucketRoute[]) => {
+    const ref = { url: "s3://", scheme: "s3", bucket: "" } as const;
+    const question = { kind: "listBuckets", ref, signal: live, principal: CACHE_ITSELF } as const;
+    return (await perBucket(routes).ask(question)).buckets.map(({ name }) => name);
+  };
+  const refusing = store(new CacheError("PERMISSION_DENIED", "no"));
+
+  it("lists the buckets of all origins, each where it is served from", async () => {
+    const [one, two] = [store(["shared", "one-b", "hidden"]), store(["shared", "one-c", "two"])];
+    const routes = [
+      { scheme: "s3", bucket: "one-*", origin: one },
+      { scheme: "gs", bucket: "*", origin: store(["gcs"]) },
+      { scheme: "s3", bucket: "*", origin: two },
+    ] as const;
+    expect(await bucketsOf(...routes)).toEqual(["one-b", "shared", "two"]);
+  });
+
+  it("lists the buckets that are named if an origin refuses to list them", async () => {
+    const named = { scheme: "s3", bucket: "named", origin: refusing } as const;
+    expect(await bucketsOf(named, { scheme: "s3", bucket: "*", origin: store(["a"]) })).toEqual(["a", "named"]);
+    await expect(bucketsOf({ scheme: "s3", bucket: "*", origin: refusing })).rejects.toMatchObject({ code: "PERMISSION_DENIED" });
+    const gone = store(new CacheError("UNAVAILABLE", "gone"));
+    await expect(bucketsOf(named, { scheme: "s3", bucket: "*", origin: gone })).rejects.toMatchObject({ code: "UNAVAILABLE" });
   });
 });
 

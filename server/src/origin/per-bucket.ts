@@ -1,5 +1,5 @@
 import { type BucketRef, CacheError, type ObjectRef, type Scheme } from "@frontcache/proto";
-import type { Origin } from "./origin.js";
+import type { AnswerTo, BucketList, BucketsQuestion, Origin, OriginQuestion } from "./origin.js";
 
 /** Which buckets an origin answers for. */
 export interface BucketRoute {
@@ -22,11 +22,45 @@ export function perBucket(routes: readonly BucketRoute[]): Origin {
   };
   return {
     fetch: async (request) => originOf(request.ref).fetch(request),
-    ask: async (question) => originOf(question.ref).ask(question),
+    ask: async <Q extends OriginQuestion>(question: Q): Promise<AnswerTo<Q>> =>
+      question.kind === "listBuckets"
+        ? ((await listBuckets(routes, question)) as AnswerTo<Q>)
+        : originOf(question.ref).ask(question),
     close() {
       for (const origin of new Set(routes.map((route) => route.origin))) origin.close();
     },
   };
+}
+
+/**
+ * The buckets of all origins, each listed by the origin that serves it. Of an origin that refuses to list its buckets: those that
+ * its routes name exactly. Rejects if an origin could not be asked, or if all of them refuse and no bucket is named.
+ */
+async function listBuckets(routes: readonly BucketRoute[], question: BucketsQuestion): Promise<BucketList> {
+  const { scheme } = question.ref;
+  const ofScheme = routes.filter((route) => route.scheme === scheme);
+  const origins = [...new Set(ofScheme.map(({ origin }) => origin))];
+  let refusal: unknown;
+  const lists = await Promise.all(
+    origins.map(async (origin): Promise<BucketList> => {
+      try {
+        return await origin.ask(question);
+      } catch (error) {
+        const buckets = ofScheme.flatMap((route) =>
+          route.origin === origin && !route.bucket.endsWith("*") ? [{ name: route.bucket }] : [],
+        );
+        if (CacheError.from(error).retryable) throw error;
+        refusal = error;
+        return { buckets };
+      }
+    }),
+  );
+  const served = lists.flatMap(({ buckets }, at) =>
+    buckets.filter(({ name }) => ofScheme.find(({ bucket }) => matches(bucket, name))?.origin === origins[at]),
+  );
+  if (served.length === 0 && refusal !== undefined) throw refusal;
+  const owner = lists.find((list) => list.owner !== undefined)?.owner;
+  return { buckets: served.sort((one, other) => (one.name < other.name ? -1 : 1)), ...(owner !== undefined && { owner }) };
 }
 
 function matches(pattern: string, bucket: string): boolean {

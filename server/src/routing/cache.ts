@@ -3,7 +3,9 @@ import type { WarmedBlock, WarmRequest } from "../cache/block-warmer.js";
 import type { ObjectRead } from "../cache/object-read.js";
 import type {
   BucketInfo,
+  BucketList,
   BucketQuestion,
+  BucketsQuestion,
   Listing,
   ListQuestion,
   PassedAnswer,
@@ -36,6 +38,7 @@ export interface ReadRequest extends RequestContext {
 /** Everything that is asked of the cache besides bytes. `Answers` has the answer to each kind. Listings, buckets and passed requests are the origin's. */
 export type Question =
   | StatQuestion
+  | BucketsQuestion
   | ListQuestion
   | BucketQuestion
   | PassQuestion
@@ -94,6 +97,7 @@ export interface Answers {
   readonly stat: ObjectStat;
   readonly list: Listing;
   readonly statBucket: BucketInfo;
+  readonly listBuckets: BucketList;
   readonly pass: PassedAnswer;
   readonly evict: EvictReport;
   readonly warm: undefined;

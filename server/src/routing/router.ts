@@ -69,6 +69,7 @@ export class Router implements Cache, MemberDirectory {
       // Listings are this member's origin's: nobody owns them.
       list: (question) => this.#list(question),
       statBucket: (question) => local.statBucket(question),
+      listBuckets: (question) => local.listBuckets(question),
       pass: (question) => local.pass(question),
       evict: (question) => this.#evict(question),
       warm: async (question) => void (await warmObjects(question, question.report, options)),

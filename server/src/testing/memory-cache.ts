@@ -9,7 +9,15 @@ import {
   WarmProgress,
 } from "@frontcache/proto";
 import type { ObjectRead } from "../cache/object-read.js";
-import type { BucketInfo, BucketQuestion, Listing, ListQuestion, PassedAnswer, PassQuestion } from "../origin/origin.js";
+import type {
+  BucketInfo,
+  BucketList,
+  BucketQuestion,
+  Listing,
+  ListQuestion,
+  PassedAnswer,
+  PassQuestion,
+} from "../origin/origin.js";
 import {
   answeredBy,
   type Cache,
@@ -71,6 +79,8 @@ export class MemoryCache implements Cache, MemberDirectory {
   memberList: MemberList = { members: [], hash: "", blockBytes: 1, name: "self" };
   /** Every page of a listing. A bucket exists if it has an object. */
   listing: Listing = { objects: [], prefixes: [] };
+  /** The answer to a question for all buckets. */
+  bucketList: BucketList = { buckets: [] };
   /** The region of every bucket. */
   region: string | undefined;
   openReads = 0;
@@ -85,6 +95,10 @@ export class MemoryCache implements Cache, MemberDirectory {
       return this.listing;
     },
     statBucket: (question) => this.#statBucket(question),
+    listBuckets: async (question) => {
+      await this.beforeAnswer?.(question.signal);
+      return this.bucketList;
+    },
     pass: async (question) => {
       await this.beforeAnswer?.(question.signal);
       this.passed.push(question);

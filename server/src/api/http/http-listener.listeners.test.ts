@@ -60,7 +60,7 @@ describe("the HTTP listener", () => {
     expect(await client.answer()).toMatchObject({ status: 405, headers: { connection: "close" } });
   });
 
-  it.each(["/s3", "/s3/", "/gs/?list-type=2", "/s3/bucket/object?tagging", "/s3/bucket/object?annotation"])(
+  it.each(["/gs/bucket/object?tagging", "/gs/bucket?versions", "/s3/bucket?session", "/s3/bucket/object?annotation"])(
     "answers %s with 501 NotImplemented",
     async (target) => {
       const { status, body } = await client.get(target);
@@ -82,11 +82,45 @@ describe("the HTTP listener", () => {
     expect([status, body.toString()]).toEqual([400, expect.stringContaining("<Code>InvalidArgument</Code>")]);
   });
 
-  it.each(["", "?prefix=a", "?acl", "?versions&list-type=2", "?uploads", "/?policyStatus="])(
-    "answers the sub-resource %j of a bucket with 501 NotImplemented",
+  it.each([
+    ["/s3/bucket?acl", "s3://bucket", []],
+    [
+      "/s3/bucket?versions&list-type=2&prefix=a+b",
+      "s3://bucket",
+      [
+        ["list-type", "2"],
+        ["prefix", "a b"],
+      ],
+    ],
+    ["/s3/bucket/?policyStatus=&X-Amz-Signature=0&x-id=GetBucketPolicyStatus", "s3://bucket", []],
+    ["/s3/bucket/object?tagging&versionId=v1", "s3://bucket/object", [["versionId", "v1"]]],
+  ])("passes %s on to the origin with its own parameters only", async (target, url, parameters) => {
+    const { status, headers, body } = await client.get(target);
+    expect([status, body.toString(), headers["x-cache"]]).toEqual([200, url, "BYPASS"]);
+    const { ref, query } = fixture.cache.passed.at(-1)!;
+    expect(ref.url).toBe(url);
+    expect(query.filter(([name]) => !["acl", "versions", "policyStatus", "tagging"].includes(name))).toEqual(parameters);
+  });
+
+  it("passes S3's headers on to the origin, except for those of signatures", async () => {
+    const sent = ["x-amz-object-attributes: ETag,Checksum", "x-amz-date: 20240101T000000Z", "authorization: AWS4-HMAC-SHA256 x"];
+    client.request("GET", "/s3/bucket/object?attributes", ...sent, "accept: */*");
+    expect((await client.answer()).status).toBe(200);
+    expect(fixture.cache.passed.at(-1)!.headers).toEqual([["x-amz-object-attributes", "ETag,Checksum"]]);
+  });
+
+  it.each(["/s3", "/s3/", "/s3?x-id=ListBuckets"])("lists the buckets at %s", async (target) => {
+    fixture.cache.bucketList = { buckets: [{ name: "lake", createdMs: 0, region: "eu-central-1" }, { name: "logs" }] };
+    const { status, body } = await client.get(target);
+    const names = [...body.toString().matchAll(/<Name>([^<]*)</g)].map(([, name]) => name);
+    expect([status, names]).toEqual([200, ["lake", "logs"]]);
+    expect(body.toString()).toContain("<BucketRegion>eu-central-1</BucketRegion>");
+  });
+
+  it.each(["max-buckets=0", "max-buckets=10001", "max-buckets=x"])(
+    "answers a list of buckets with %s with 400",
     async (query) => {
-      const { status, body } = await client.get(`/s3/bucket${query}`);
-      expect([status, /<Code>(\w+)</.exec(body.toString())?.[1]]).toEqual([501, "NotImplemented"]);
+      expect((await client.get(`/s3?${query}`)).status).toBe(400);
     },
   );
 
@@ -118,11 +152,11 @@ describe("the HTTP listener", () => {
   it("returns the resource of an error without its query", async () => {
     const secret = "X-Amz-Signature=secret&X-Amz-Security-Token=secret";
     for (const target of [
-      `/s3/bucket/object?acl&${secret}`,
+      `/gs/bucket/object?acl&${secret}`,
       `/s3/bucket/missing?${secret}`,
       `http://member/gs/bucket/a%zz?${secret}`,
-      `/s3/bucket?acl&${secret}`,
-      `/s3?${secret}`,
+      `/gs/bucket?acl&${secret}`,
+      `/s3?max-buckets=x&${secret}`,
       `/elsewhere?${secret}`,
     ]) {
       const body = (await client.get(target)).body.toString();

@@ -1,86 +1,51 @@
+import { CacheError } from "@frontcache/proto";
 import type { BucketInfo } from "../../origin/origin.js";
 import type { Cache } from "../../routing/cache.js";
-import { callStatus } from "../call-status.js";
 import type { HttpContext } from "../http/http-context.js";
-import { type ListRequest, parseListQuery } from "./bucket-query.js";
-import { type ErrorResponse, errorResponseOf, REQUEST_ID_HEADER, sendError } from "./error-response.js";
-import { listingXml, locationXml } from "./listing-xml.js";
+import { aboutBucket, answerDocument, type Document, xmlDocument } from "./document-answer.js";
+import { parseFirstListRequest, parseListRequest } from "./list-request.js";
+import { FIRST_REGION, locationXml } from "./listing-xml.js";
+import { listObjects, listObjectsV2 } from "./listings.js";
 import type { Operation } from "./operations.js";
+import { passOn } from "./passed-operation.js";
 import type { BucketTarget } from "./request-target.js";
 
-/** The answer to one GET or HEAD of a bucket, passed on to the origin: tools that list before they read work so. */
-export class BucketAnswer {
-  readonly #context: HttpContext;
-  readonly #cache: Cache;
-  readonly #target: BucketTarget;
-  readonly #operation: Operation;
+/** The documents of operations that are made of the origin's answer, not passed on as they are. */
+const documents: Partial<Record<Operation, (context: HttpContext, cache: Cache, target: BucketTarget) => Promise<Document>>> = {
+  ListObjects: async (context, cache, { ref, query }) =>
+    xmlDocument(await listObjects(cache, parseFirstListRequest(ref, query), context)),
+  ListObjectsV2: async (context, cache, { ref, query }) =>
+    xmlDocument(await listObjectsV2(cache, parseListRequest(ref, query), context)),
+  HeadBucket: async (context, cache, target) => {
+    const { region = FIRST_REGION } = await statBucket(context, cache, target);
+    return { headers: ["Content-Type", "application/xml", "x-amz-bucket-region", region], body: Buffer.alloc(0) };
+  },
+  GetBucketLocation: async (context, cache, target) =>
+    (await locationOf(context, cache, target)) ?? xmlDocument(locationXml(await statBucket(context, cache, target))),
+};
 
-  #over = false;
+/** Answers an operation of a bucket. Never throws. */
+export function answerBucket(context: HttpContext, cache: Cache, target: BucketTarget, operation: Operation): void {
+  const { url, bucket } = target.ref;
+  const make = documents[operation]!;
+  answerDocument(context, { operation, url, resource: `/${bucket}` }, async () => make(context, cache, target), aboutBucket);
+}
 
-  constructor(context: HttpContext, cache: Cache, target: BucketTarget, operation: Operation) {
-    this.#context = context;
-    this.#cache = cache;
-    this.#target = target;
-    this.#operation = operation;
-    context.whenClosed(() => {
-      this.#over = true;
-    });
-  }
+function statBucket({ principal, signal }: HttpContext, cache: Cache, { ref }: BucketTarget): Promise<BucketInfo> {
+  return cache.ask({ kind: "statBucket", ref, principal, signal });
+}
 
-  /** Answers. Never throws. */
-  run(): void {
-    this.#answer().catch((error: unknown) => this.#fail(error));
-  }
-
-  async #answer(): Promise<void> {
-    const { ref, query } = this.#target;
-    if (this.#operation === "ListObjectsV2") return this.#end(await this.#list(parseListQuery(ref, query)));
-    const info = await this.#statBucket();
-    this.#end(this.#operation === "HeadBucket" ? "" : locationXml(info));
-  }
-
-  #statBucket(): Promise<BucketInfo> {
-    const { principal, signal } = this.#context;
-    return this.#cache.ask({ kind: "statBucket", ref: this.#target.ref, principal, signal });
-  }
-
-  async #list(requested: ListRequest): Promise<string> {
-    const { principal, signal } = this.#context;
-    const { ref, page } = requested;
-    // No store need list nothing, and GCS wouldn't.
-    if (page.maxKeys > 0) return listingXml(requested, await this.#cache.ask({ kind: "list", ref, page, principal, signal }));
-    await this.#statBucket();
-    return listingXml(requested, { objects: [], prefixes: [] });
-  }
-
-  #end(xml: string): void {
-    if (this.#over) return;
-    const { response } = this.#context;
-    const body = Buffer.from(xml);
-    response.writeHead(200, [
-      "Content-Type",
-      "application/xml",
-      "Content-Length",
-      String(body.length),
-      REQUEST_ID_HEADER,
-      this.#context.requestId,
-    ]);
-    response.end(body);
-  }
-
-  #fail(error: unknown): void {
-    if (this.#over) return;
-    const { request, requestId, client, log } = this.#context;
-    const { details } = callStatus(error, `${request.method} bucket`, log, {
-      url: this.#target.ref.url,
-      requestId,
-      client: client.address,
-    });
-    const { code, ...refusal } = errorResponseOf(error);
-    this.#sendError({ ...refusal, code: code === "NoSuchKey" ? "NoSuchBucket" : code, message: details });
-  }
-
-  #sendError(refusal: ErrorResponse): void {
-    sendError(this.#context, refusal, `/${this.#target.ref.bucket}`);
+/**
+ * The origin's own answer to GetBucketLocation. Undefined: it has none, because the request needs a permission that reading does not
+ * need, or the store does not know the operation.
+ */
+async function locationOf(context: HttpContext, cache: Cache, target: BucketTarget): Promise<Document | undefined> {
+  if (target.ref.scheme !== "s3") return undefined;
+  try {
+    const answer = await passOn(context, cache, target);
+    return answer.status === 200 && /<LocationConstraint[\s/>]/.test(answer.body.toString()) ? answer : undefined;
+  } catch (error) {
+    if (CacheError.from(error).retryable) throw error;
+    return undefined;
   }
 }

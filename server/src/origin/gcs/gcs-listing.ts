@@ -1,6 +1,6 @@
 import type { BucketRef, PrefixRef } from "@frontcache/proto";
 import { UnusableAnswer } from "../checked-answer.js";
-import type { ListedObject, Listing, ListPage } from "../origin.js";
+import type { ListedBucket, ListedObject, Listing, ListPage } from "../origin.js";
 
 /** The requested fields of GCS's listing. Numbers are text; any field may be missing. */
 export interface GcsListing {
@@ -40,6 +40,27 @@ export function gcsListing(ref: BucketRef, { startAfter }: ListPage, listing: Gc
     prefixes,
     ...(nextPageToken !== undefined && { nextToken: nextPageToken }),
   };
+}
+
+/** The requested fields of GCS's list of buckets. */
+export interface GcsBuckets {
+  readonly items?: readonly { readonly name?: string; readonly timeCreated?: string; readonly location?: string }[];
+  readonly nextPageToken?: string;
+}
+
+/** The value of the `fields` parameter that requests them. */
+export const GCS_BUCKET_FIELDS = "items(name,timeCreated,location),nextPageToken";
+
+/** S3's maximum, too. */
+export const MAX_LISTED_BUCKETS = 10_000;
+
+/** The buckets of a page. */
+export function bucketsOf({ items = [] }: GcsBuckets): ListedBucket[] {
+  return items.flatMap(({ name, timeCreated, location }) => {
+    if (typeof name !== "string") return [];
+    const createdMs = Date.parse(timeCreated ?? "");
+    return [{ name, ...(Number.isFinite(createdMs) && { createdMs }), ...(location !== undefined && { region: location }) }];
+  });
 }
 
 /** A modification time in whole seconds, as in the Last-Modified header of a range. */

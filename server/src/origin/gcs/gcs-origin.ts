@@ -19,14 +19,25 @@ import {
   type Answers,
   type AnswerTo,
   answerBy,
+  type ListedBucket,
   mayAddRequest,
   type Origin,
   type OriginAnswer,
   type OriginQuestion,
   type OriginRequest,
 } from "../origin.js";
-import { gcsError, gcsRefusal } from "./gcs-errors.js";
-import { type GcsListing, gcsListing, gcsListQuery, modifiedMs } from "./gcs-listing.js";
+import { bodyOf } from "../passed-body.js";
+import { type GcsRefusal, gcsError, gcsRefusal } from "./gcs-errors.js";
+import {
+  bucketsOf,
+  GCS_BUCKET_FIELDS,
+  type GcsBuckets,
+  type GcsListing,
+  gcsListing,
+  gcsListQuery,
+  MAX_LISTED_BUCKETS,
+  modifiedMs,
+} from "./gcs-listing.js";
 import { type GcsMetadata, METADATA_FIELDS, metadataHeaders } from "./gcs-metadata.js";
 
 /** How to reach GCS. */
@@ -49,6 +60,8 @@ export interface GcsOptions {
   readonly ca: string | undefined;
   readonly onDroppedHeaders: OnDroppedHeaders;
 }
+
+const JSON_TYPE = "application/json; charset=UTF-8";
 
 /** Bytes read of an error's body. */
 const MAX_ERROR_BYTES = 8 << 10;
@@ -117,8 +130,40 @@ export class GcsOrigin implements Origin {
       await jsonOf(question.ref, response, MAX_METADATA_BYTES);
       return { region: undefined };
     },
-    pass: ({ ref }) => {
-      throw new CacheError("INVALID_ARGUMENT", `${ref.url}: requests for GCS are not passed on: use Google's endpoint`);
+    listBuckets: async (question) => {
+      const { ref, project = this.#options.userProject } = question;
+      if (project === undefined) {
+        const message = `${ref.url}: GCS lists the buckets of a project: name one, or set \`userProject\` in the origins file`;
+        throw new CacheError("PERMISSION_DENIED", message);
+      }
+      const buckets: ListedBucket[] = [];
+      for (let token = ""; ; ) {
+        const query = new URLSearchParams({ project, fields: GCS_BUCKET_FIELDS, ...(token !== "" && { pageToken: token }) });
+        const response = await this.#get(question, `/storage/v1/b?${query}`);
+        const page = await jsonOf<GcsBuckets>(ref, response, MAX_LISTING_BYTES);
+        buckets.push(...bucketsOf(page));
+        if (page.nextPageToken === undefined || buckets.length >= MAX_LISTED_BUCKETS) return { buckets };
+        token = page.nextPageToken;
+      }
+    },
+    pass: async (question) => {
+      const { ref, query } = question;
+      const parameters = new URLSearchParams(query.map(([name, value]): [string, string] => [name, value])).toString();
+      const path = "key" in ref ? objectPath(ref, parameters) : `${bucketPath(ref)}?${parameters}`;
+      const sent = await this.#request(question, path);
+      if ("refusal" in sent) {
+        const { status, body } = sent.refusal;
+        const error = gcsRefusal(sent.refusal, question);
+        // What another request may remedy is not the store's answer.
+        if (CacheError.from(error).retryable || status === 401) throw error;
+        const bytes = Buffer.from(body);
+        return { status, headers: [["content-type", sent.contentType]], length: bytes.length, body: bodyOf(bytes) };
+      }
+      const { response } = sent;
+      const bytes = await bodyBytes(response.body, MAX_LISTING_BYTES, "cut");
+      const { status } = response;
+      const type = response.head.header("content-type") ?? JSON_TYPE;
+      return { status, headers: [["content-type", type]], length: bytes.length, body: bodyOf(bytes) };
     },
   };
 
@@ -138,6 +183,16 @@ export class GcsOrigin implements Origin {
   }
 
   async #get(request: OriginRequest | OriginQuestion, path: string, headers: Record<string, string> = {}): Promise<HttpResponse> {
+    const sent = await this.#request(request, path, headers);
+    if ("refusal" in sent) throw gcsRefusal(sent.refusal, request);
+    return sent.response;
+  }
+
+  async #request(
+    request: OriginRequest | OriginQuestion,
+    path: string,
+    headers: Record<string, string> = {},
+  ): Promise<{ response: HttpResponse } | { refusal: GcsRefusal; contentType: string }> {
     const { signal } = request;
     const { http, target, prefix, credentials, billing } = await this.#open();
     for (let isRenewed = false; ; isRenewed = true) {
@@ -145,14 +200,15 @@ export class GcsOrigin implements Origin {
       const sent = { ...headers, ...token?.headers, ...billing };
       const response = await http.send({ method: "GET", target, path: prefix + path, headers: sent }, signal);
       const { status } = response;
-      if (status >= 200 && status < 300) return response;
+      if (status >= 200 && status < 300) return { response };
       const contentRange = response.head.header("content-range");
       const isAuthorized = token !== undefined;
       const body = String(await bodyBytes(response.body, MAX_ERROR_BYTES, "cut"));
       const refusal = { status, contentRange, isAuthorized, body };
       const isRejected = status === 401 && isAuthorized && !isRenewed;
       const isReplaced = isRejected && (await untilAborted(credentials!.replace(token), signal)) !== undefined;
-      if (!isReplaced || !mayAddRequest(request)) throw gcsRefusal(refusal, request);
+      if (!isReplaced || !mayAddRequest(request))
+        return { refusal, contentType: response.head.header("content-type") ?? JSON_TYPE };
     }
   }
 
@@ -165,12 +221,16 @@ export class GcsOrigin implements Origin {
   }
 }
 
-function objectsPath({ bucket }: BucketRef, query: string): string {
-  return `/storage/v1/b/${encodeURIComponent(bucket)}/o?${query}`;
+function bucketPath({ bucket }: BucketRef): string {
+  return `/storage/v1/b/${encodeURIComponent(bucket)}`;
 }
 
-function objectPath({ bucket, key }: ObjectRef, query: string): string {
-  return `/storage/v1/b/${encodeURIComponent(bucket)}/o/${encodeURIComponent(key)}?${query}`;
+function objectsPath(ref: BucketRef, query: string): string {
+  return `${bucketPath(ref)}/o?${query}`;
+}
+
+function objectPath(ref: ObjectRef, query: string): string {
+  return `${bucketPath(ref)}/o/${encodeURIComponent(ref.key)}?${query}`;
 }
 
 /** The JSON object of an answer. Throws UNAVAILABLE for anything else. */

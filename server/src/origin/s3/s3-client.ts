@@ -50,7 +50,12 @@ const silent = { trace() {}, debug() {}, info() {}, warn() {}, error() {} };
 /** The SDK's commands that are used. */
 export type S3Commands = Pick<
   typeof import("@aws-sdk/client-s3"),
-  "GetObjectCommand" | "HeadObjectCommand" | "HeadBucketCommand" | "ListBucketsCommand" | "ListObjectsV2Command"
+  | "GetObjectCommand"
+  | "HeadObjectCommand"
+  | "HeadBucketCommand"
+  | "ListBucketsCommand"
+  | "ListObjectsCommand"
+  | "ListObjectsV2Command"
 >;
 
 /** What requests are signed with; compared, never logged. */

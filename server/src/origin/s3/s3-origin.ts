@@ -1,4 +1,5 @@
 import type { Readable } from "node:stream";
+import type { ListObjectsCommandInput, ListObjectsV2CommandInput } from "@aws-sdk/client-s3";
 import { abortError, CacheError } from "@frontcache/proto";
 import { BoundedMap, untilAborted } from "@frontcache/proto/runtime";
 import {
@@ -16,7 +17,7 @@ import { type Attempt, type ObjectRequests, versionedKeyOf } from "./object-requ
 import { openS3Sdk, type S3Identity, type S3Options, type S3Sdk } from "./s3-client.js";
 import { type PlacedClient, S3Clients } from "./s3-clients.js";
 import { isMissing, isRemediable, lacksCode, remedyOf, s3Error } from "./s3-errors.js";
-import { listInput, listingOf } from "./s3-listing.js";
+import { bucketListOf, listObjects } from "./s3-listing.js";
 import { S3Refusal } from "./s3-refusal.js";
 import { SdkObjectRequests } from "./sdk-object-requests.js";
 import { SignedObjectRequests } from "./signed-object-requests.js";
@@ -81,8 +82,22 @@ export class S3Origin implements Origin {
     list: (question) =>
       this.#send(question, async ({ sdk }, { to }) => {
         const { ref, page, signal } = question;
-        const command = new sdk.commands.ListObjectsV2Command({ ...listInput(ref, page), ...this.#payer });
-        return listingOf(ref, await to.client.send(command, { abortSignal: signal }));
+        const { ListObjectsCommand, ListObjectsV2Command } = sdk.commands;
+        const options = { abortSignal: signal };
+        const commands = {
+          v2: (input: ListObjectsV2CommandInput) => {
+            const command = new ListObjectsV2Command({ ...input, ...this.#payer });
+            if (page.isUnordered === true) addParameter(command.middlewareStack, "allow-unordered", "true");
+            return to.client.send(command, options);
+          },
+          v1: (input: ListObjectsCommandInput) => to.client.send(new ListObjectsCommand({ ...input, ...this.#payer }), options),
+        };
+        return listObjects(commands, ref, page);
+      }),
+    listBuckets: (question) =>
+      this.#send(question, async ({ sdk }, { to }) => {
+        const output = await to.client.send(new sdk.commands.ListBucketsCommand({}), { abortSignal: question.signal });
+        return bucketListOf(output);
       }),
     statBucket: (question) =>
       this.#send(question, async ({ sdk }, { to }) => {
@@ -185,4 +200,14 @@ async function isRemedied(error: unknown, { sdk, signed }: OpenedS3, used: S3Ide
   if (remedy === "other credentials") return (await untilAborted(sdk.credentials.replace(used), signal)) !== undefined;
   if (remedy === "another signature") signed.correctClock(error);
   return remedy !== undefined;
+}
+
+/** Has a command send a parameter that the SDK does not know. */
+function addParameter(stack: { add(middleware: never, options: object): void }, name: string, value: string): void {
+  const middleware =
+    (next: (args: unknown) => unknown) => (args: { readonly request: { readonly query: Record<string, string> } }) => {
+      args.request.query[name] = value;
+      return next(args);
+    };
+  stack.add(middleware as never, { step: "build", name: "addParameter" });
 }

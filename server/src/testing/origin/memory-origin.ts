@@ -83,6 +83,10 @@ export class MemoryOrigin implements Origin {
       memoryListing(this.#objects, { ...question.ref, prefix: "" }, { delimiter: "", maxKeys: 1 });
       return { region: undefined };
     },
+    listBuckets: async (question) => {
+      await this.#answer(callOf(question), question.signal);
+      return { buckets: [] };
+    },
     pass: async (question) => {
       await this.#answer(callOf(question), question.signal);
       return this.passedAnswer(question);
