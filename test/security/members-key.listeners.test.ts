@@ -2,6 +2,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { connectMembers, type MemberConnections } from "@frontcache/client/members";
 import { BufferLanding, CallerHandshake, PinnedObject, RunningCall, systemClock } from "@frontcache/client/testing";
+import { RecordQuestion } from "@frontcache/proto";
 import { ManualClock, MemberSecurity, memberAccess, RawClient, readSettings, silentLog } from "@frontcache/server/testing";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { temporaryDirectory } from "../e2e/member-process.js";
@@ -97,7 +98,33 @@ describe("a member with the members' key", () => {
     const caller = await Caller.open({ membersKeyFile: path });
     expect(await caller.isMemberAt(listeners)).toEqual(MEMBER);
     expect(listeners.cache.stats.at(-1)!.principal.name).toBe("member cache-0");
-    expect(listeners.security.members.refusals.counts).toEqual({ grpc: 0, http: 0 });
+    expect(listeners.security.members.refusals.counts).toMatchObject({ grpc: 0, http: 0 });
+  });
+
+  it("asks about objects, renews leases and takes over only in the name that it proved", async () => {
+    const { path } = keyFile("keys", NEW);
+    const listeners = await openListeners({ membersKeyFile: path });
+    const { connections } = await Caller.open({ membersKeyFile: path });
+    const address = { grpcAddress: listeners.grpcAddress };
+    const call = new RunningCall({ clock: systemClock, subject: URL, deadlineMs: 10_000 });
+    const calls = (name: string): Promise<unknown>[] => [
+      connections.objects.lookUpRecords(
+        address,
+        { name, hops: 0, questions: [RecordQuestion.fromPartial({ key: URL })] },
+        () => {},
+        call,
+      ),
+      connections.objects.renewLeases(address, { name, ids: [1] }, call),
+      connections.objects.handOver(address, { name, hash: "" }, () => {}, call),
+    ];
+    const outcomes = async (name: string): Promise<string[]> =>
+      (await Promise.allSettled(calls(name))).map((outcome) =>
+        outcome.status === "fulfilled" ? "answered" : outcome.reason.code,
+      );
+    expect(await outcomes("cache-0")).toEqual(["answered", "answered", "answered"]);
+    expect(await outcomes("cache-2")).toEqual(["PERMISSION_DENIED", "PERMISSION_DENIED", "PERMISSION_DENIED"]);
+    expect(listeners.security.members.refusals.counts).toMatchObject({ grpc: 3, http: 0 });
+    call.end();
   });
 
   it("is one within TLS, too", async () => {
@@ -133,7 +160,7 @@ describe("any other caller", () => {
     const listeners = await openListeners({ membersKeyFile: keyFile("ours", NEW).path });
     listeners.security.followMembers(() => [{ name: "cache-0", grpcAddress: "127.0.0.1:8080" }]);
     expect(await (await Caller.open(flags())).isMemberAt(listeners)).toEqual(CLIENT);
-    expect(listeners.security.members.refusals.counts).toEqual({ grpc: 1, http: 1 });
+    expect(listeners.security.members.refusals.counts).toMatchObject({ grpc: 1, http: 1 });
   });
 
   it("that replays a recorded handshake is disconnected and counted", async () => {
@@ -153,7 +180,7 @@ describe("any other caller", () => {
       expect(await replaying.rest()).toBe("");
     }
     expect(listeners.cache.requests).toEqual([]);
-    expect(listeners.security.members.refusals.counts).toEqual({ grpc: 1, http: 1 });
+    expect(listeners.security.members.refusals.counts).toMatchObject({ grpc: 1, http: 1 });
   });
 
   it.each(["frontcache-member/1 \n", "frontcache-member/1 a b c\nproven\n", `frontcache-member/1 ${"x".repeat(5_000)}`])(
@@ -165,7 +192,7 @@ describe("any other caller", () => {
         client.send(text);
         expect(await client.rest()).toBe("");
       }
-      expect(listeners.security.members.refusals.counts).toEqual({ grpc: 1, http: 1 });
+      expect(listeners.security.members.refusals.counts).toMatchObject({ grpc: 1, http: 1 });
     },
   );
 });

@@ -81,7 +81,8 @@ export class MemberProof implements MemberAuthentication {
     const { keys, certifiedName, addresses } = this.#options;
     if (this.isByAddress) return address !== undefined && addresses.has(address) ? memberPrincipal(address) : ANONYMOUS;
     // A key that was removed from the file proves nothing any more.
-    if (proof !== undefined && keys?.current.some(({ id }) => id === proof.key.id)) return memberPrincipal(proof.name);
+    if (proof !== undefined && keys?.current.some(({ id }) => id === proof.key.id))
+      return memberPrincipal(proof.name, proof.name);
     const isCertified = certifiedName !== undefined && certificate !== undefined && isNamed(certificate, certifiedName);
     return isCertified ? memberPrincipal(certifiedName) : ANONYMOUS;
   }
@@ -112,9 +113,23 @@ export function isMembersRequest({ what, principal, listener, client }: MembersR
 }
 
 /** Throws PERMISSION_DENIED, counted and logged, unless the caller is a member. For calls that clients never make. */
-export function requireMember({ what, principal, listener, client }: MembersRequest, refusals: FailureCount): void {
-  if (principal.isMember) return;
-  const message = `${what} is accepted from members only`;
+export function requireMember(request: MembersRequest, refusals: FailureCount): void {
+  const { what, principal } = request;
+  if (!principal.isMember) refuse(`${what} is accepted from members only`, request, refusals);
+}
+
+/** The same for a call in which a member names itself: it must be the name that its connection proved, if that proved one. */
+export function requireMemberNamed(name: string, request: MembersRequest, refusals: FailureCount): void {
+  requireMember(request, refusals);
+  const { what, principal } = request;
+  if (principal.memberName === undefined || principal.memberName === name) return;
+  refuse(`${what} in the name of member ${JSON.stringify(name.slice(0, MAX_LOGGED_NAME))} is refused`, request, refusals);
+}
+
+/** Characters of a name that a caller claims, in the log. */
+const MAX_LOGGED_NAME = 100;
+
+function refuse(message: string, { principal, listener, client }: MembersRequest, refusals: FailureCount): never {
   refusals.failed(`${message}, not from ${principal.name}`, { listener, client });
   throw new CacheError("PERMISSION_DENIED", message);
 }

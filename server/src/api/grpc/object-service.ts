@@ -11,7 +11,7 @@ import type {
 } from "@frontcache/proto";
 import type { ObjectService } from "../../objects/object-homes.js";
 import type { FailureCount } from "../../security/failure-count.js";
-import { requireMember } from "../../security/member-authentication.js";
+import { requireMember, requireMemberNamed } from "../../security/member-authentication.js";
 import { streamingCall } from "./streaming-call.js";
 import { type CallContext, type UnaryCallOptions, unaryCall } from "./unary-call.js";
 
@@ -25,8 +25,9 @@ export interface ObjectServiceOptions extends UnaryCallOptions {
 /** The handlers of the calls by which members agree about objects. They are refused to everybody else. */
 export function objectServiceHandlers(options: ObjectServiceOptions) {
   const { objects, refusals } = options;
-  const ofMember = (what: string, { principal, peer: client }: CallContext): ObjectService => {
-    requireMember({ what, principal, listener: "grpc", client }, refusals);
+  /** Who is asked on behalf of a member that names itself. */
+  const named = (what: string, { name }: { readonly name: string }, { principal, peer: client }: CallContext): ObjectService => {
+    requireMemberNamed(name, { what, principal, listener: "grpc", client }, refusals);
     return objects();
   };
   return {
@@ -34,19 +35,20 @@ export function objectServiceHandlers(options: ObjectServiceOptions) {
       "LookUpRecords",
       (request, send, context) => {
         const report = (answers: LookUpRecordsResponse["answers"]): void => void send({ answers });
-        return ofMember("LookUpRecords", context).lookUp(request, report, context.signal);
+        return named("LookUpRecords", request, context).lookUp(request, report, context.signal);
       },
       options,
     ),
     renewLeases: unaryCall<RenewLeasesRequest, RenewLeasesResponse>(
       "RenewLeases",
-      (request, context) => ofMember("RenewLeases", context).renew(request),
+      (request, context) => named("RenewLeases", request, context).renew(request),
       options,
     ),
     versionChanged: unaryCall<VersionChangedRequest, VersionChangedResponse>(
       "VersionChanged",
-      ({ keys }, context) => {
-        ofMember("VersionChanged", context).versionChanged(keys);
+      ({ keys }, { principal, peer: client }) => {
+        requireMember({ what: "VersionChanged", principal, listener: "grpc", client }, refusals);
+        objects().versionChanged(keys);
         return {};
       },
       options,
@@ -55,7 +57,7 @@ export function objectServiceHandlers(options: ObjectServiceOptions) {
       "HandOver",
       async (request, send, context) => {
         const sendRecords = (records: HandedOverRecord[]): Promise<void> => send({ records, confirmed: false });
-        const confirmed = await ofMember("HandOver", context).handOver(request, sendRecords);
+        const confirmed = await named("HandOver", request, context).handOver(request, sendRecords);
         await send({ records: [], confirmed });
       },
       options,
