@@ -2,6 +2,7 @@ import type { CacheClient } from "@frontcache/client";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { connectClient, MemberProcess } from "../e2e/member-process.js";
 import { S3Emulator } from "../emulators/s3.js";
+import { scrape, sumOf } from "../metrics/scrape.js";
 import { mayMount, SmallDisk } from "./small-disk.js";
 
 const INODES = 1_000;
@@ -43,5 +44,7 @@ describe.skipIf(!mayMount())("a member on a disk with 1,000 inodes (where a tmpf
     const last = `s3://bucket/small-${OBJECTS - 1}`;
     await expect.poll(() => client.stat(last)).toMatchObject({ cachedBytes: 1_000 });
     await expect.poll(() => member.log.findLast(({ event }) => event === "purged")).toMatchObject({ reasons: ["inodes"] });
+    const free = async (): Promise<number> => sumOf(await scrape(member.http), "frontcache_volume_free_files");
+    await expect.poll(free).toBeLessThan(INODES);
   });
 });

@@ -135,11 +135,12 @@ export class MemberMetrics {
     const { store, local, objects, originStates, view, members, clients, security } = watched;
     const { families } = this.metrics;
     const { volumes, mappings, openFiles, references, damages, purged } = store.status();
-    for (const { path: volume, usedBytes, reservedBytes, limitBytes, blocks, state } of volumes) {
+    for (const { path: volume, usedBytes, reservedBytes, limitBytes, blocks, freeFiles, state } of volumes) {
       families.volumeUsage.at({ volume }).value = usedBytes;
       families.volumeReserved.at({ volume }).value = reservedBytes;
       families.volumeLimit.at({ volume }).value = limitBytes;
       families.volumeBlocks.at({ volume }).value = blocks;
+      families.volumeFreeFiles.at({ volume }).value = freeFiles;
       for (const each of volumeStates) families.volumeState.at({ volume, state: each }).value = each === state ? 1 : 0;
     }
     families.mappings.at().value = mappings;

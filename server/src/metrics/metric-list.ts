@@ -144,6 +144,12 @@ export const metricList = {
   volumeReserved: upDown("frontcache.volume.reserved", "By", "Bytes of a volume reserved for running fills.", volume),
   volumeLimit: upDown("frontcache.volume.limit", "By", "Size limit of a volume, or the size of its file system.", volume),
   volumeBlocks: upDown("frontcache.volume.blocks", "{block}", "Blocks cached on a volume.", volume),
+  volumeFreeFiles: upDown(
+    "frontcache.volume.free_files",
+    "{file}",
+    "Block files that a volume may still create, by the free inodes of its file system and the memory for the list of blocks.",
+    volume,
+  ),
   volumeState: gauge("frontcache.volume.state", "{state}", "1 for the current state of a volume, 0 for the others.", {
     ...volume,
     state: volumeStates,

@@ -1,7 +1,12 @@
+import { CacheError, parseObjectUrl } from "@frontcache/proto";
 import { eventually } from "@frontcache/proto/testing";
 import { describe, expect, it } from "vitest";
+import { CACHE_ITSELF } from "../security/principal.js";
 import { ManualClock } from "../testing/manual-clock.js";
-import { Credentials, CredentialsFailure } from "./credentials.js";
+import { NoAnswer } from "./checked-answer.js";
+import { Credentials, CredentialsFailure, inTime } from "./credentials.js";
+import { gcsError } from "./gcs/gcs-errors.js";
+import { s3Error } from "./s3/s3-errors.js";
 
 interface Key {
   readonly name: string;
@@ -30,6 +35,26 @@ const fail = (): never => {
 };
 
 describe("credentials", () => {
+  it("are missing, and the origin is not blamed, if their source does not answer within the time of a request", async () => {
+    const { credentials } = setup(() => new Promise<Key>(() => {}));
+    const ref = parseObjectUrl("s3://bucket/key");
+    for (const [reason, failure] of [
+      [new NoAnswer(ref, "sent nothing for 3000 ms"), CredentialsFailure],
+      [new CacheError("CANCELLED", "the client is gone"), CacheError],
+    ] as const) {
+      const request = new AbortController();
+      const waiting = inTime(credentials.get(), request.signal).catch((error: unknown) => error);
+      request.abort(reason);
+      const error = await waiting;
+      expect(error).toBeInstanceOf(failure);
+      const asked = { ref, offset: 0, length: 1, version: undefined, signal: request.signal, principal: CACHE_ITSELF };
+      for (const reported of [s3Error(error, asked), gcsError(error, asked)]) {
+        expect(reported).not.toBeInstanceOf(NoAnswer);
+        expect(reported.message).toMatch(failure === CredentialsFailure ? /no valid .* credentials/ : /the client is gone/);
+      }
+    }
+  });
+
   it("are loaded once for concurrent requests, and kept", async () => {
     const { credentials, loads } = setup(() => ({ name: "a", expiryMs: undefined }));
     await Promise.all([1, 2, 3].map(() => credentials.get()));

@@ -1,5 +1,6 @@
-import { SingleFlight } from "@frontcache/proto/runtime";
+import { SingleFlight, untilAborted } from "@frontcache/proto/runtime";
 import type { Clock } from "../runtime/clock.js";
+import { NoAnswer } from "./checked-answer.js";
 
 /** Where credentials come from: a metadata server, a token service, files or the environment. */
 export interface CredentialsSource<Value> {
@@ -13,6 +14,19 @@ export interface CredentialsSource<Value> {
 /** The source of credentials did not return any. The cause is the source's error. */
 export class CredentialsFailure extends Error {
   override readonly name = "CredentialsFailure";
+}
+
+/**
+ * Waits for credentials. If the request's time is over before they come, it is the source that did not answer, not the origin: rejects
+ * with a CredentialsFailure.
+ */
+export async function inTime<Value>(credentials: Promise<Value>, signal: AbortSignal): Promise<Value> {
+  try {
+    return await untilAborted(credentials, signal);
+  } catch (error) {
+    if (!signal.aborted || !(signal.reason instanceof NoAnswer)) throw error;
+    throw new CredentialsFailure("no credentials", { cause: new Error("the source of credentials did not answer in time") });
+  }
 }
 
 /** Credentials are renewed this long before they expire. Sources offer new ones about five minutes before the old ones expire. */

@@ -275,6 +275,7 @@ export class BlockStore {
         reservedBytes: volume.reservedBytes,
         limitBytes: volume.limitBytes,
         blocks: this.#index.on(volume).order.size,
+        freeFiles: volume.free.files,
         state: volume.state,
       })),
       mappings: this.#files.mappings,

@@ -26,6 +26,8 @@ export interface VolumeStatus {
   /** The size limit, or the bytes that the file system allows in total. */
   readonly limitBytes: number;
   readonly blocks: number;
+  /** Block files that the volume may still create: by the inodes of its file system, and by the memory for the list of blocks. */
+  readonly freeFiles: number;
   readonly state: VolumeState;
 }
 

@@ -62,13 +62,13 @@ export function gcsRefusal(refusal: GcsRefusal, request: OriginRequest | OriginQ
 
 /** Total: an error of a call of GCS as a CacheError of one line. */
 export function gcsError(error: unknown, { ref, signal }: OriginRequest | OriginQuestion): CacheError {
-  if (signal.aborted) return abortError(signal);
-  if (error instanceof CacheError) return error;
   if (error instanceof CredentialsFailure) {
     const message =
       "this member has no valid Google credentials: check their source (Workload Identity, metadata server, key file), or configure anonymous access";
     return new CacheError("UNAVAILABLE", `${ref.url}: ${message}`, { cause: error.cause });
   }
+  if (signal.aborted) return abortError(signal);
+  if (error instanceof CacheError) return error;
   if (error instanceof InvalidResponse) return new UnusableAnswer(ref, `violates HTTP/1.1: it has ${error.message}`, error);
   const untrusted = certificateProblem(error);
   if (untrusted !== undefined) return new Misconfigured(ref, untrusted, error);

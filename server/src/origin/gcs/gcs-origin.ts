@@ -1,6 +1,5 @@
 import { bodyBytes, type HttpClient, type HttpResponse } from "@frontcache/client/http";
 import { abortError, type BucketRef, CacheError, type ObjectRef } from "@frontcache/proto";
-import { untilAborted } from "@frontcache/proto/runtime";
 import { systemClock } from "../../runtime/clock.js";
 import {
   checkedAnswer,
@@ -11,7 +10,7 @@ import {
   type RangeHead,
   UnusableAnswer,
 } from "../checked-answer.js";
-import { Credentials } from "../credentials.js";
+import { Credentials, inTime } from "../credentials.js";
 import { trusting } from "../http/authorities.js";
 import { originClient } from "../http/origin-client.js";
 import type { Way } from "../http/way.js";
@@ -196,7 +195,7 @@ export class GcsOrigin implements Origin {
     const { signal } = request;
     const { http, target, prefix, credentials, billing } = await this.#open();
     for (let isRenewed = false; ; isRenewed = true) {
-      const token = credentials === undefined ? undefined : await untilAborted(credentials.get(), signal);
+      const token = credentials === undefined ? undefined : await inTime(credentials.get(), signal);
       const sent = { ...headers, ...token?.headers, ...billing };
       const response = await http.send({ method: "GET", target, path: prefix + path, headers: sent }, signal);
       const { status } = response;
@@ -206,7 +205,7 @@ export class GcsOrigin implements Origin {
       const body = String(await bodyBytes(response.body, MAX_ERROR_BYTES, "cut"));
       const refusal = { status, contentRange, isAuthorized, body };
       const isRejected = status === 401 && isAuthorized && !isRenewed;
-      const isReplaced = isRejected && (await untilAborted(credentials!.replace(token), signal)) !== undefined;
+      const isReplaced = isRejected && (await inTime(credentials!.replace(token), signal)) !== undefined;
       if (!isReplaced || !mayAddRequest(request))
         return { refusal, contentType: response.head.header("content-type") ?? JSON_TYPE };
     }

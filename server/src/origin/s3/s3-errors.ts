@@ -90,13 +90,13 @@ export function lacksCode(error: unknown): boolean {
 /** Total: an error of an S3 call as a CacheError of one line. The SDK's own text, which may contain signed URLs, stays in the cause. */
 export function s3Error(error: unknown, request: OriginRequest | OriginQuestion): CacheError {
   const { ref, signal } = request;
-  if (signal.aborted) return abortError(signal);
-  if (error instanceof CacheError) return error;
   if (error instanceof CredentialsFailure) {
     const message =
       "this member has no valid AWS credentials: check their source (IAM role, Pod Identity, profile, AWS_*), or configure anonymous access";
     return new CacheError("UNAVAILABLE", `${ref.url}: ${message}`, { cause: error.cause });
   }
+  if (signal.aborted) return abortError(signal);
+  if (error instanceof CacheError) return error;
   const { name = "", code, $metadata, $response } = (error ?? {}) as SdkError;
   if (Object.hasOwn(rejections, name)) return new Misconfigured(ref, `this member's credentials ${rejections[name]}`, error);
   const status = $metadata?.httpStatusCode;

@@ -1,7 +1,8 @@
 import type { Readable } from "node:stream";
 import type { ListObjectsCommandInput, ListObjectsV2CommandInput } from "@aws-sdk/client-s3";
 import { abortError, CacheError } from "@frontcache/proto";
-import { BoundedMap, untilAborted } from "@frontcache/proto/runtime";
+import { BoundedMap } from "@frontcache/proto/runtime";
+import { inTime } from "../credentials.js";
 import {
   type Answers,
   type AnswerTo,
@@ -122,7 +123,7 @@ export class S3Origin implements Origin {
       const opened = await this.#open();
       const { clients, sdk } = opened;
       for (let [isMoved, isRenewed] = [false, false]; ; ) {
-        const identity = sdk.credentials.valid ?? (await untilAborted(sdk.credentials.get(), signal));
+        const identity = sdk.credentials.valid ?? (await inTime(sdk.credentials.get(), signal));
         const to = clients.of(ref.bucket);
         try {
           return await send(opened, { to, identity });
@@ -197,7 +198,7 @@ function isFinal(error: unknown): boolean {
 /** Whether a request that failed with `error` can succeed now. Rejects with a CredentialsFailure if new credentials cannot be had. */
 async function isRemedied(error: unknown, { sdk, signed }: OpenedS3, used: S3Identity, signal: AbortSignal): Promise<boolean> {
   const remedy = remedyOf(error);
-  if (remedy === "other credentials") return (await untilAborted(sdk.credentials.replace(used), signal)) !== undefined;
+  if (remedy === "other credentials") return (await inTime(sdk.credentials.replace(used), signal)) !== undefined;
   if (remedy === "another signature") signed.correctClock(error);
   return remedy !== undefined;
 }
