@@ -1,7 +1,8 @@
 import { getEventListeners } from "node:events";
+import { setTimeout as setTimeoutPromise } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
 import { CacheError } from "../errors.js";
-import { LinkedAbort, sleep, type Timers, untilAborted, whenAborted } from "./signals.js";
+import { AbortSource, LinkedAbort, sleep, type Timers, untilAborted, whenAborted } from "./signals.js";
 
 /** Timers that ring when the test says so. */
 function manualTimers(): Timers & { ring(): void; readonly pending: number } {
@@ -126,6 +127,56 @@ describe("sleep", () => {
     expect(timers.pending).toBe(0);
     await expect(sleep(timers, 10, controller.signal)).rejects.toMatchObject({ code: "CANCELLED" });
     expect(timers.pending).toBe(0);
+  });
+});
+
+describe("AbortSource", () => {
+  it("calls back once, in order, except for callbacks that were removed before or by another callback", () => {
+    const source = new AbortSource();
+    const called: string[] = [];
+    whenAborted(source.signal, () => {
+      called.push("first");
+      removeSecond();
+    });
+    const removeSecond = whenAborted(source.signal, () => called.push("second"));
+    const removeThird = whenAborted(source.signal, () => called.push("third"));
+    whenAborted(source.signal, () => called.push("fourth"));
+    removeThird();
+    expect([source.signal.aborted, source.signal.reason]).toEqual([false, undefined]);
+    source.signal.throwIfAborted();
+    source.abort("enough");
+    source.abort("more");
+    expect(called).toEqual(["first", "fourth"]);
+    expect([source.signal.aborted, source.signal.reason]).toEqual([true, "enough"]);
+    whenAborted(source.signal, () => called.push("late"));
+    expect(called).toEqual(["first", "fourth", "late"]);
+    expect(() => source.signal.throwIfAborted()).toThrow("enough");
+  });
+
+  it("notifies event listeners, also those that are added by code that knows only AbortSignal", async () => {
+    const source = new AbortSource();
+    const called: unknown[] = [];
+    const listener = (event: Event) => called.push(event.type);
+    const removed = () => called.push("removed");
+    source.signal.addEventListener("abort", listener, { once: true });
+    source.signal.addEventListener("abort", removed);
+    source.signal.removeEventListener("abort", removed);
+    source.signal.onabort = () => called.push("onabort");
+    const waiting = setTimeoutPromise(60_000, undefined, { signal: source.signal });
+    source.abort("enough");
+    expect(called).toEqual(["abort", "onabort"]);
+    await expect(waiting).rejects.toMatchObject({ name: "AbortError", cause: "enough" });
+    source.signal.addEventListener("abort", listener);
+    expect(called).toEqual(["abort", "onabort"]);
+  });
+
+  it("is the parent of a LinkedAbort like a native signal", () => {
+    const source = new AbortSource();
+    const [linked, unlinked] = [new LinkedAbort(source.signal), new LinkedAbort(source.signal)];
+    unlinked.unlink();
+    const nested = new LinkedAbort(linked.signal);
+    source.abort("enough");
+    expect([linked, nested, unlinked].map(({ signal }) => signal.reason)).toEqual(["enough", "enough", undefined]);
   });
 });
 

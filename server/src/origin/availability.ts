@@ -180,33 +180,43 @@ export class OriginAvailability implements OriginStates {
     }
   }
 
-  async #guard<Answer>({ state, request, send, drop, probe }: Guarded<Answer>): Promise<Answer> {
+  #guard<Answer>(guarded: Guarded<Answer>): Promise<Answer> {
+    return guarded.state.failures >= FAILURES ? this.#afterProbe(guarded) : this.#sendGuarded(guarded);
+  }
+
+  async #afterProbe<Answer>(guarded: Guarded<Answer>): Promise<Answer> {
+    const { state, request, probe } = guarded;
     const { ref } = request;
+    const isProbing = this.#isProbeDue(state);
+    if (isProbing) state.probe = { begunMs: this.#clock.monotonicMs(), ended: probe() };
+    await this.#untilProbed(state);
     if (state.failures >= FAILURES) {
-      const isProbing = this.#isProbeDue(state);
-      if (isProbing) state.probe = { begunMs: this.#clock.monotonicMs(), ended: probe() };
-      await this.#untilProbed(state);
-      if (state.failures >= FAILURES) {
-        this.#becomeUnavailable(state);
-        throw this.#unavailable(ref, state);
-      }
-      // The permit of the request was that of the probe. The request itself is one more.
-      if (isProbing && request.permit?.extra() === false) throw request.budget!.finalError(ref.url);
+      this.#becomeUnavailable(state);
+      throw this.#unavailable(ref, state);
     }
+    // The permit of the request was that of the probe. The request itself is one more.
+    if (isProbing && request.permit?.extra() === false) throw request.budget!.finalError(ref.url);
+    return this.#sendGuarded(guarded);
+  }
+
+  /** Sends a request, which is rejected when its origin becomes unavailable. */
+  #sendGuarded<Answer>({ state, request, send, drop }: Guarded<Answer>): Promise<Answer> {
     return new Promise((resolve, reject) => {
-      let isOver = false;
-      const fail = (error: unknown): void => {
-        isOver = true;
+      const becomeUnavailable = (): void => {
         state.pending.delete(becomeUnavailable);
-        reject(error);
+        reject(this.#unavailable(request.ref, state));
       };
-      const becomeUnavailable = (): void => fail(this.#unavailable(ref, state));
       state.pending.add(becomeUnavailable);
-      send().then((answer) => {
-        state.pending.delete(becomeUnavailable);
-        if (isOver) drop(answer);
-        else resolve(answer);
-      }, fail);
+      send().then(
+        (answer) => {
+          if (state.pending.delete(becomeUnavailable)) resolve(answer);
+          else drop(answer);
+        },
+        (error: unknown) => {
+          state.pending.delete(becomeUnavailable);
+          reject(error); // does nothing if the origin became unavailable before
+        },
+      );
     });
   }
 

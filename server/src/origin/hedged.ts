@@ -1,6 +1,16 @@
+import type { ObjectInfo } from "@frontcache/proto";
 import type { Clock } from "../runtime/clock.js";
 import { HedgedRequest, type HedgedWork } from "./hedged-request.js";
-import { mayAddRequest, type OriginRequest, type OriginWrapper, type StatQuestion, withSignal, wrap } from "./origin.js";
+import {
+  type AnswerTo,
+  type Origin,
+  type OriginAnswer,
+  type OriginRequest,
+  type OriginWrapper,
+  type StatQuestion,
+  withSignal,
+  wrap,
+} from "./origin.js";
 import type { Permit } from "./origin-limits.js";
 
 /** The outcome of an extra request. */
@@ -32,52 +42,30 @@ export interface HedgeOptions {
 export function hedged(options: HedgeOptions, clock: Clock): OriginWrapper {
   return (next) => {
     const budget = new HedgeBudget(options.share);
-    // Separate, because some stores answer them by separate services.
-    const times = { fetch: new FirstByteTimes(), stat: new FirstByteTimes() };
-
-    const send = <Answer>(kind: "fetch" | "stat", request: Hedgeable, work: HedgedWork<Answer>): Promise<Answer> => {
-      const { url } = request.ref;
-      const { minDelayMs, acquireExtra, onHedge } = options;
-      const p95Ms = times[kind].p95Ms;
-      budget.earn();
-      return new HedgedRequest({
-        ...work,
-        clock,
-        delayMs: p95Ms === undefined ? undefined : Math.max(minDelayMs, p95Ms),
-        acquireExtra: () => {
-          const permit = acquireExtra();
-          if (permit === undefined || (budget.spend() && mayAddRequest(request))) return permit;
-          permit.release();
-          return undefined;
-        },
-        onAnswer: (ms) => times[kind].record(ms),
-        onThrottled: () => budget.clear(),
-        onHedge: (hedge) => onHedge({ url, ...hedge }),
-      }).run();
+    const shared = { clock, options, budget };
+    // Their times are separate, because some stores answer them by separate services.
+    const fetches: HedgedWork<OriginRequest, OriginAnswer> = {
+      ...shared,
+      times: new FirstByteTimes(),
+      send: (request, signal) => next.fetch(withSignal(request, signal)),
+      discard: ({ body }) => body.destroy(),
+      hasBody: true,
     };
-
-    return wrap(next, {
-      fetch: (request) =>
-        send("fetch", request, {
-          send: (signal) => next.fetch(withSignal(request, signal)),
-          discard: ({ body }) => body.destroy(),
-          hasBody: true,
-          signal: request.signal,
-        }),
-      ask: (question) =>
-        question.kind === "stat"
-          ? send("stat", question, {
-              send: (signal) => next.ask(withSignal(question, signal)),
-              discard: () => {},
-              hasBody: false,
-              signal: question.signal,
-            })
-          : next.ask(question),
-    });
+    const stats: HedgedWork<StatQuestion, ObjectInfo> = {
+      ...shared,
+      times: new FirstByteTimes(),
+      send: (question, signal) => next.ask(withSignal(question, signal)),
+      discard: () => {},
+      hasBody: false,
+    };
+    const ask: Origin["ask"] = (question) => {
+      if (question.kind !== "stat") return next.ask(question);
+      // The compiler does not connect a question's kind to the type of its answer.
+      return new HedgedRequest(stats, question).run() as Promise<AnswerTo<typeof question>>;
+    };
+    return wrap(next, { fetch: (request) => new HedgedRequest(fetches, request).run(), ask });
   };
 }
-
-type Hedgeable = OriginRequest | StatQuestion;
 
 /** Answers that count as recent: few enough to follow an origin that changes, enough for a steady 95th percentile. */
 const WINDOW = 256;
@@ -86,10 +74,10 @@ const WINDOW = 256;
 const MIN_ANSWERS = 20;
 
 /** Sorting the window takes 20 us, so it is sorted once per this many answers. */
-const SORT_INTERVAL = 16;
+const SORT_INTERVAL = 64;
 
 /** How long an origin's recent answers took to start. */
-class FirstByteTimes {
+export class FirstByteTimes {
   readonly #window = new Float64Array(WINDOW);
   #recorded = 0;
   #p95Ms: number | undefined;
@@ -115,7 +103,7 @@ class FirstByteTimes {
 const MAX_SAVED = 10;
 
 /** Bounds the extra requests to a share of the ordinary ones. */
-class HedgeBudget {
+export class HedgeBudget {
   readonly #share: number;
   #left = 0;
 
