@@ -118,6 +118,8 @@ export type ErrorCode = keyof typeof errorTable;
  * other clients its ErrorCode counts.
  */
 export const s3Codes = {
+  InvalidArgument: 400,
+  InvalidRequest: 400,
   InvalidURI: 400,
   InvalidBucketName: 400,
   KeyTooLongError: 400,
@@ -125,6 +127,7 @@ export const s3Codes = {
   NoSuchVersion: 404,
   InvalidObjectState: 403,
   MethodNotAllowed: 405,
+  InvalidPartNumber: 416,
 } as const satisfies Record<string, number>;
 
 export type S3Code = keyof typeof s3Codes;

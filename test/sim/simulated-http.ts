@@ -1,12 +1,12 @@
 import type { ObjectRef } from "@frontcache/proto";
 import {
   ANONYMOUS,
+  answerObject,
   type Cache,
   type Clients,
   FailureCount,
   NO_QUERY,
   noSecurity,
-  ObjectAnswer,
   type Reply,
   silentLog,
 } from "@frontcache/server/testing";
@@ -88,7 +88,8 @@ export function askByHttp(
       log: silentLog,
     };
     clock.deliver(() => {
-      if (!client.signal.aborted) new ObjectAnswer(context, cache, { scope: "object", ref, query: NO_QUERY }).run();
+      if (!client.signal.aborted)
+        answerObject(context, cache, { scope: "object", ref, bare: ref, versionId: undefined, query: NO_QUERY });
     });
   });
 }

@@ -144,7 +144,7 @@ function bodyErrors(ref: ObjectRef, offset: number, length: number): BodyErrors 
 /** The object's bucket does not exist. Another NOT_FOUND is about the object only. */
 export class NoSuchBucket extends CacheError {
   constructor({ url }: Pick<BucketRef, "url">, cause?: unknown) {
-    super("NOT_FOUND", `${url}: no such bucket`, { cause });
+    super("NOT_FOUND", `${url}: no such bucket`, { cause, s3Code: "NoSuchBucket" });
   }
 }
 

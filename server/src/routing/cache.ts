@@ -56,6 +56,8 @@ export interface StatQuestion extends RequestContext {
   readonly forwarded?: boolean | undefined;
   /** The answer must not lack checksums, unless the origin cannot be asked for them. Absent: it may. */
   readonly checksums?: boolean | undefined;
+  /** The origin is asked, whatever the age of the record is. Absent: no. */
+  readonly confirmed?: boolean | undefined;
 }
 
 /** Evicts blocks at all members. */

@@ -52,6 +52,8 @@ export interface RouterOptions {
 
 /** Attempts of a read without a version, if the object changes between the question for its version and the read of its bytes. */
 const MAX_STARTS = 3;
+/** A version that no object has. */
+const NO_VERSION = "W/";
 /** How long a member may take to evict what it is asked to. */
 const EVICT_TIMEOUT_MS = 30_000;
 
@@ -113,9 +115,11 @@ export class Router implements Cache, MemberDirectory {
   }
 
   /** The record is the home's, so that all members answer the same at any moment. */
-  async #stat({ ref, version, signal, checksums = false }: StatQuestion): Promise<ObjectStat> {
+  async #stat({ ref, version, signal, checksums = false, confirmed = false }: StatQuestion): Promise<ObjectStat> {
     checkVersion(ref.url, version);
-    const { local } = this.#options;
+    const { local, objects } = this.#options;
+    // The home asks the origin about a version that it does not know.
+    if (confirmed) await objects.verify(ref, NO_VERSION, signal);
     const { info, isStale } = await this.#record(ref, version, checksums ? "checksums" : "metadata", signal);
     const [cachedBytes, ageMs] = [local.cachedBytes(ref.url, info.version), local.records.ageOf(ref.url, info.version)];
     return { info, cachedBytes, isStale, ageMs };

@@ -1,4 +1,13 @@
-import { type CacheError, headersFromLines, LACKS_HEADER, lackingFrom, type ObjectInfo, TRIED_HEADER } from "@frontcache/proto";
+import {
+  type CacheError,
+  headersFromLines,
+  LACKS_HEADER,
+  lackingFrom,
+  type ObjectInfo,
+  type S3Code,
+  s3CodeOf,
+  TRIED_HEADER,
+} from "@frontcache/proto";
 import { Metadata, type ServiceError, status } from "@grpc/grpc-js";
 import type { Access } from "../access.js";
 
@@ -17,12 +26,21 @@ export function callMetadata({ authorization }: Access): Metadata {
  */
 const ANSWERED = "frontcache-answered";
 
+/** Trailer of an error for which S3 has a code that says more than gRPC's. */
+const S3_CODE = "frontcache-s3-code";
+
 /** Returns the trailers of a member's error. A new object each time, because grpc-js adds to it. */
-export function answeredTrailers({ isOriginTried }: Pick<CacheError, "isOriginTried">): Metadata {
+export function answeredTrailers({ isOriginTried, s3Code }: Pick<CacheError, "isOriginTried" | "s3Code">): Metadata {
   const trailers = new Metadata();
   trailers.set(ANSWERED, "1");
   if (isOriginTried) trailers.set(TRIED_HEADER, "1");
+  if (s3Code !== undefined) trailers.set(S3_CODE, s3Code);
   return trailers;
+}
+
+/** Returns S3's code of an error; undefined: the trailers name none. */
+export function s3CodeIn({ metadata }: Partial<Pick<ServiceError, "metadata">>): S3Code | undefined {
+  return s3CodeOf(metadata?.get(S3_CODE)[0]?.toString());
 }
 
 /** Returns whether the trailers of an error forbid further origin requests. */

@@ -57,7 +57,7 @@ function sendBeginning(call: ReadCall, bytes: number): void {
 }
 
 const failWith = (code: status, details: string) =>
-  Object.assign(new Error(details), { code, details, metadata: answeredTrailers({ isOriginTried: false }) });
+  Object.assign(new Error(details), { code, details, metadata: answeredTrailers({ isOriginTried: false, s3Code: undefined }) });
 
 describe("calls to members over gRPC", () => {
   it("send url, range, version and deadline, and receive the member's bytes", async () => {

@@ -1,4 +1,4 @@
-import { CacheError, type LackingHeaders, type ObjectHeaders, versionOfEntityTag } from "@frontcache/proto";
+import { CacheError, type LackingHeaders, type ObjectHeaders, s3CodeOf, versionOfEntityTag } from "@frontcache/proto";
 import { InvalidResponse } from "../../http/response-head.js";
 import { ResponseReader } from "../../http/response-reader.js";
 import {
@@ -192,7 +192,11 @@ export function errorOf({ heading, body }: ErrorAnswer, { url, offset }: ReadReq
     return new Unreachable(`${url}: member ${member} is starting or shutting down: ${message}`);
   }
   const words = message.includes(url) ? message : `${url}: ${message}`;
-  return new CacheError(errorCode, errorCode === "OUT_OF_RANGE" ? `${words} (offset ${offset})` : words, { isOriginTried });
+  const s3Code = s3CodeOf(body.length === 0 ? undefined : elementOf(body.toString("utf8"), "Code"));
+  return new CacheError(errorCode, errorCode === "OUT_OF_RANGE" ? `${words} (offset ${offset})` : words, {
+    isOriginTried,
+    s3Code,
+  });
 }
 
 /** Returns the text of the document's first element with this name, on one line of bounded length; undefined if there is none. */

@@ -2,7 +2,7 @@ import type { Cache } from "../../routing/cache.js";
 import type { HttpContext } from "../http/http-context.js";
 import { answerBucket } from "./bucket-answer.js";
 import { type ErrorResponse, notImplemented } from "./error-response.js";
-import { ObjectAnswer } from "./object-answer.js";
+import { answerObject } from "./object-answer.js";
 import type { BucketOperation, ObjectOperation, Operation, ServiceOperation } from "./operations.js";
 import { answerPassed } from "./passed-operation.js";
 import type { BucketTarget, ObjectTarget, S3Target, ServiceTarget } from "./request-target.js";
@@ -49,8 +49,6 @@ const bucket: Answerers<BucketOperation, BucketTarget> = {
   ListObjectVersions: answerPassed,
 };
 
-const answerObject: Answerer<ObjectTarget> = (context, cache, target) => new ObjectAnswer(context, cache, target).run();
-
 const object: Answerers<ObjectOperation, ObjectTarget> = {
   GetObject: answerObject,
   HeadObject: answerObject,
@@ -76,9 +74,6 @@ export function answerOperation(
     case "bucket":
       return answered(bucket, context, cache, operation, target);
     case "object":
-      for (const name of target.query.names()) {
-        if (name === "partNumber" || name.startsWith("response-")) return notImplemented(name);
-      }
       return answered(object, context, cache, operation, target);
   }
 }

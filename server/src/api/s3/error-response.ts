@@ -1,6 +1,15 @@
-import { CacheError, ERROR_HEADER, type ErrorCode, type ErrorKind, errorTable, s3Codes, TRIED_HEADER } from "@frontcache/proto";
+import {
+  CacheError,
+  ERROR_HEADER,
+  type ErrorCode,
+  type ErrorKind,
+  errorTable,
+  type S3Code,
+  s3Codes,
+  TRIED_HEADER,
+} from "@frontcache/proto";
 import type { HttpContext, Reply } from "../http/http-context.js";
-import { boundedXml, XML_HEADER } from "./xml.js";
+import { boundedXml, textXml, XML_HEADER } from "./xml.js";
 
 /** An error as S3 answers it. */
 export interface ErrorResponse {
@@ -13,6 +22,8 @@ export interface ErrorResponse {
   readonly message: string;
   /** The origin must not be asked again. Absent: no. */
   readonly isOriginTried?: boolean;
+  /** Further elements of the document, names and values in turn. */
+  readonly elements?: readonly string[];
   /** Further headers, names and values in turn. */
   readonly headers?: readonly string[];
 }
@@ -23,6 +34,11 @@ export function errorResponseOf(error: unknown): ErrorResponse {
   const { http, s3, s3Http = http }: ErrorKind = errorTable[code];
   if (s3Code !== undefined) return { status: s3Codes[s3Code], code: s3Code, errorCode: code, message, isOriginTried };
   return { status: s3Http, code: s3, errorCode: code, message, isOriginTried };
+}
+
+/** The error of a request that S3 rejects whatever the object is. */
+export function rejection(s3Code: S3Code, message: string): ErrorResponse {
+  return { status: s3Codes[s3Code], code: s3Code, errorCode: "INVALID_ARGUMENT", message };
 }
 
 /** For operations of S3 that are not served; `what` begins the message. */
@@ -38,9 +54,11 @@ export const REQUEST_ID_HEADER = "x-amz-request-id";
 const MAX_TEXT_BYTES = 3_900;
 
 /** S3's error document, below 8 KiB. `resource` is what the request was about, as `/bucket/key` or a path. */
-export function errorDocument({ code, message }: ErrorResponse, resource: string, requestId: string): string {
+export function errorDocument({ code, message, elements = [] }: ErrorResponse, resource: string, requestId: string): string {
+  let further = "";
+  for (let at = 0; at < elements.length; at += 2) further += `<${elements[at]}>${textXml(elements[at + 1]!)}</${elements[at]}>`;
   return (
-    `${XML_HEADER}<Error><Code>${code}</Code><Message>${boundedXml(message, MAX_TEXT_BYTES)}</Message>` +
+    `${XML_HEADER}<Error><Code>${code}</Code><Message>${boundedXml(message, MAX_TEXT_BYTES)}</Message>${further}` +
     `<Resource>${boundedXml(resource, MAX_TEXT_BYTES)}</Resource><RequestId>${requestId}</RequestId></Error>`
   );
 }

@@ -57,6 +57,8 @@ describe("a GET", () => {
       "content-type": "text/plain",
       "content-length": "1000",
       "x-cache": "HIT",
+      via: "1.1 frontcache",
+      "server-timing": expect.stringMatching(/^cache;dur=\d+\.\d$/),
       "x-amz-request-id": expect.stringMatching(/^[0-9A-F]{16}$/),
       date: expect.any(String),
       connection: "keep-alive",

@@ -104,6 +104,14 @@ function validatorHeaders({ version, lastModifiedMs }: ObjectInfo): string[] {
   return ["ETag", entityTagOf(version), ...date];
 }
 
+/** The headers with others in place of those of the same names. Both have names and values in turn. */
+export function withOverrides(headers: readonly string[], overrides: readonly string[]): readonly string[] {
+  if (overrides.length === 0) return headers;
+  const replaced = new Set(overrides.filter((_, at) => at % 2 === 0).map((name) => name.toLowerCase()));
+  const kept = headers.filter((_, at) => !replaced.has(headers[at - (at % 2)]!.toLowerCase()));
+  return [...kept, ...overrides];
+}
+
 /** The head of an answer with these bytes of the object; `partial`: as a part of it (206). */
 export function bodyHeaders(object: readonly string[], { start, end }: Span, objectSize: number, partial: boolean): string[] {
   const headers = [...object, "Content-Length", String(end - start)];
@@ -111,7 +119,15 @@ export function bodyHeaders(object: readonly string[], { start, end }: Span, obj
   return headers;
 }
 
+/** Names this cache to clients and to caches on the way. */
+export const VIA = ["Via", "1.1 frontcache"] as const;
+
 const STATUS_OF = { hit: "HIT", joined: "MISS", filled: "MISS", stale: "STALE" } as const;
+
+/** Via, and how long the cache took until the head of the answer, milliseconds. */
+export function pushTiming(tookMs: number, headers: string[]): void {
+  headers.push(...VIA, "Server-Timing", `cache;dur=${Math.max(0, tookMs).toFixed(1)}`);
+}
 
 /** X-Cache and Age, names and values in turn: how this cache answered, or the one of the member that a read was forwarded to. */
 export function pushCacheHeaders(origin: Pick<ObjectRead, "result" | "ageMs" | "forwarded">, headers: string[]): void {
@@ -151,19 +167,41 @@ export async function describedHeaders(
   return makeHeaders(info, description);
 }
 
+/** Objects that have no checksums, or whose checksums could not be had. */
+const withoutChecksums = new WeakSet<ObjectInfo>();
+
+/** Whether the object may have checksums that are not known. */
+export function lacksChecksums(info: ObjectInfo, { checksums }: AnswerHeaders): boolean {
+  return checksums.length === 0 && info.lacks !== undefined && !withoutChecksums.has(info);
+}
+
+/** The headers of an object with its checksums, which the origin is asked for. The known headers if they cannot be had soon. */
+export async function withChecksums(
+  cache: Pick<Cache, "ask">,
+  ref: ObjectRef,
+  info: ObjectInfo,
+  context: Pick<HttpContext, "principal" | "signal" | "clock">,
+): Promise<AnswerHeaders> {
+  const description = await describe(cache, ref, info.version, context, true);
+  const headers = makeHeaders(info, description ?? info);
+  if (headers.checksums.length === 0) withoutChecksums.add(info);
+  return headers;
+}
+
 /** The record of the newest version, if it is this one. */
 async function describe(
   cache: Pick<Cache, "ask">,
   ref: ObjectRef,
   version: string,
   { principal, signal, clock }: Pick<HttpContext, "principal" | "signal" | "clock">,
+  checksums = false,
 ): Promise<ObjectInfo | undefined> {
   const limit = new LinkedAbort(signal);
   const cancel = clock.after(DESCRIBE_TIMEOUT_MS, () =>
     limit.abort(new CacheError("DEADLINE_EXCEEDED", `${ref.url}: no description yet`)),
   );
   try {
-    return (await cache.ask({ kind: "stat", ref, version, principal, signal: limit.signal })).info;
+    return (await cache.ask({ kind: "stat", ref, version, checksums, principal, signal: limit.signal })).info;
   } catch {
     return undefined;
   } finally {

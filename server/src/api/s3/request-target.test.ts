@@ -145,8 +145,11 @@ describe("the query of a request", () => {
   );
 
   it("is not to be taken for a part of the key, nor the other way round", () => {
-    expect(() => parseTarget("/s3/bucket/key%3FversionId=abc")).toThrow(/ends like \?versionId=/);
-    expect(() => parseTarget("/s3/bucket/key%3FversionId%3Dabc?x-id=GetObject")).toThrow(/ends like \?versionId=/);
+    for (const target of ["/s3/bucket/key%3FversionId=abc", "/s3/bucket/key%3FversionId%3Dabc?x-id=GetObject"]) {
+      expect(parseTarget(target)).toMatchObject({ ref: { key: "key?versionId=abc" }, isAmbiguous: true });
+    }
+    expect(parseTarget("/s3/bucket/key?versionId=abc")).not.toHaveProperty("isAmbiguous");
+    expect(() => parseTarget("/gs/bucket/key%3Fgeneration=12")).toThrow(/ends like \?generation=/);
     expect(urlOf("/s3/bucket/key%3FversionId=abc?versionId=def")).toBe("s3://bucket/key?versionId=abc?versionId=def");
     expect(urlOf("/s3/bucket/key%3FversionId=a%20b")).toBe("s3://bucket/key?versionId=a b");
     expect(urlOf("/gs/bucket/key%3FversionId=abc")).toBe("gs://bucket/key?versionId=abc");
@@ -155,6 +158,15 @@ describe("the query of a request", () => {
   it("names a version of S3's as the object's URL does", () => {
     expect(urlOf("/s3/bucket/key?x-id=GetObject&versionId=3HL4kqtJ.l_v-40")).toBe("s3://bucket/key?versionId=3HL4kqtJ.l_v-40");
     expect(urlOf("/s3/bucket/key?versionId=null")).toBe("s3://bucket/key?versionId=null");
+    expect(parseTarget("/s3/bucket/key?versionId=a")).toMatchObject({ bare: { url: "s3://bucket/key" }, versionId: "a" });
     for (const id of ["", "a%20b", "%zz", "a/b"]) expect(() => parseTarget(`/s3/bucket/key?versionId=${id}`)).toThrow();
+  });
+
+  it("names a generation of GCS's by both names", () => {
+    for (const query of ["generation=12", "versionId=12", "generation=12&versionId=13"]) {
+      expect(urlOf(`/gs/bucket/key?${query}`)).toBe("gs://bucket/key?generation=12");
+    }
+    for (const id of ["", "a", "-1", "1.5"])
+      expect(() => parseTarget(`/gs/bucket/key?generation=${id}`)).toThrow("Invalid version id");
   });
 });

@@ -31,8 +31,13 @@ export interface BucketTarget {
 
 export interface ObjectTarget {
   readonly scope: "object";
-  /** With `?versionId=...` at the end of URL and key if the query names a version. */
+  /** With `?versionId=...` or `?generation=...` at the end of URL and key if the query names a version: an object of its own. */
   readonly ref: ObjectRef;
+  /** The object without a version. */
+  readonly bare: ObjectRef;
+  readonly versionId: string | undefined;
+  /** The key looks like that of a version: only the origin can answer. Absent: no. */
+  readonly isAmbiguous?: true;
   readonly query: Query;
 }
 
@@ -45,11 +50,17 @@ export type Addressing =
 
 export const PREFIXED: Addressing = { form: "prefixed" };
 
-/** The form of an S3 version's id; `null` is one, too. */
-const VERSION_ID = /^[A-Za-z0-9._-]{1,1024}$/;
-
-/** A key with this ending is ambiguous: the URL of a version of another object looks the same. */
-const LIKE_A_VERSION = /\?versionId=[A-Za-z0-9._-]+$/;
+/**
+ * How a query names a version, and how its id looks; the first parameter is part of the URL of the version. A key with such an ending is
+ * ambiguous: the URL of a version of another object looks the same.
+ */
+const VERSIONS: Readonly<
+  Record<Scheme, { readonly parameters: readonly string[]; readonly form: RegExp; readonly ending: RegExp }>
+> = {
+  // `null` is an id, too.
+  s3: { parameters: ["versionId"], form: /^[A-Za-z0-9._-]{1,1024}$/, ending: /\?versionId=[A-Za-z0-9._-]+$/ },
+  gs: { parameters: ["generation", "versionId"], form: /^\d{1,20}$/, ending: /\?generation=\d{1,20}$/ },
+};
 
 /** A host of a URL, as a name, an IPv4 address or an IPv6 literal, with an optional port. */
 const HOST = /^(?:\[[0-9A-Fa-f:.]{2,45}(?:%25[\w.-]{1,32})?\]|[\w.-]{1,255})(?::\d{0,5})?$/;
@@ -108,22 +119,19 @@ function bucketTarget(scheme: Scheme, name: string, query: Query): BucketTarget 
 
 function objectTarget(scheme: Scheme, bucket: string, path: string, query: Query): ObjectTarget {
   const named = `${scheme}://${bucket}/${decodeOnce(scheme === "s3" ? path.replaceAll("+", " ") : path)}`;
-  if (scheme !== "s3") return { scope: "object", ref: parseObjectUrl(named), query };
-  const versionId = query === NO_QUERY ? undefined : query.get("versionId");
-  if (versionId !== undefined)
-    return { scope: "object", ref: parseObjectUrl(`${named}?versionId=${checkVersionId(versionId)}`), query };
-  if (LIKE_A_VERSION.test(named)) throw likeAVersion();
-  return { scope: "object", ref: parseObjectUrl(named), query };
-}
-
-function checkVersionId(versionId: string): string {
-  if (VERSION_ID.test(versionId)) return versionId;
-  throw new CacheError("INVALID_ARGUMENT", "the versionId is invalid: omit it, or use one that S3 returned");
-}
-
-function likeAVersion(): CacheError {
-  return new CacheError(
+  const bare = parseObjectUrl(named);
+  const version = VERSIONS[scheme];
+  const id =
+    query === NO_QUERY ? undefined : version.parameters.map((name) => query.get(name)).find((value) => value !== undefined);
+  if (id !== undefined) {
+    if (!version.form.test(id))
+      throw new CacheError("INVALID_ARGUMENT", "Invalid version id specified", { s3Code: "InvalidArgument" });
+    return { scope: "object", ref: parseObjectUrl(`${named}?${version.parameters[0]}=${id}`), bare, versionId: id, query };
+  }
+  if (!version.ending.test(named)) return { scope: "object", ref: bare, bare, versionId: undefined, query };
+  if (scheme === "s3") return { scope: "object", ref: bare, bare, versionId: undefined, query, isAmbiguous: true };
+  throw new CacheError(
     "INVALID_ARGUMENT",
-    "a key that ends like ?versionId=... cannot be read here: read it from the object store",
+    "a key that ends like ?generation=... cannot be read here: read it from the object store",
   );
 }

@@ -228,8 +228,11 @@ function objectsPath(ref: BucketRef, query: string): string {
   return `${bucketPath(ref)}/o?${query}`;
 }
 
+/** A key of the form `key?generation=N` names a generation, as that of an S3 object may name a version. */
 function objectPath(ref: ObjectRef, query: string): string {
-  return `${bucketPath(ref)}/o/${encodeURIComponent(ref.key)}?${query}`;
+  const [, named = ref.key, generation] = /^(.+)\?generation=(\d{1,20})$/s.exec(ref.key) ?? [];
+  const all = generation === undefined ? query : `generation=${generation}&${query}`;
+  return `${bucketPath(ref)}/o/${encodeURIComponent(named)}?${all}`;
 }
 
 /** The JSON object of an answer. Throws UNAVAILABLE for anything else. */

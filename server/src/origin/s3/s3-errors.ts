@@ -108,7 +108,10 @@ export function s3Error(error: unknown, request: OriginRequest | OriginQuestion)
   if (isRedirect(error) || name === "AuthorizationHeaderMalformed") return new Misconfigured(ref, elsewhere(error, ref), error);
   const known = byName[name] ?? (status === undefined ? undefined : statusesOf(ref)[status]);
   if (known === byName.NoSuchBucket) return new NoSuchBucket(ref, error);
-  if (known !== undefined) return new CacheError(known[0], `${ref.url}: ${known[1]}`, { cause: error });
+  if (known !== undefined) {
+    const s3Code = known === byName.InvalidObjectState ? "InvalidObjectState" : undefined;
+    return new CacheError(known[0], `${ref.url}: ${known[1]}`, { cause: error, s3Code });
+  }
   if (status !== undefined && status >= 200 && status < 300) return notS3(ref, error);
   if (error instanceof InvalidResponse) return new UnusableAnswer(ref, `violates HTTP/1.1: it has ${error.message}`, error);
   const untrusted = certificateProblem(error);

@@ -35,6 +35,9 @@ const NOT_PASSED =
 /** Headers of a connection, which are not an answer's own. */
 const NOT_ANSWERED = /^(?:connection|keep-alive|te|trailer|transfer-encoding|upgrade|proxy-.*)$/;
 
+/** Statuses of refusals that no repetition changes, whatever their codes are. */
+const FINAL: ReadonlySet<number> = new Set([405, 406, 409, 410, 411, 412, 413, 414, 416, 417, 501, 505]);
+
 /** A request before it is signed. */
 interface Unsigned {
   readonly method: "GET" | "HEAD";
@@ -153,7 +156,7 @@ export class SignedObjectRequests implements ObjectRequests {
   /** Throws refusals that are not an answer to the client: those that another request may remedy, and those that are retried. */
   #throwUnlessFinal(refusal: S3Refusal, question: PassQuestion): void {
     const { httpStatusCode: status } = refusal.$metadata;
-    if (status === 501 || status === 505 || (status >= 300 && status < 400 && status !== 301 && status !== 307)) return;
+    if (FINAL.has(status) || (status >= 300 && status < 400 && status !== 301 && status !== 307)) return;
     if (s3Error(refusal, question).retryable || isRemediable(refusal)) throw refusal;
   }
 
