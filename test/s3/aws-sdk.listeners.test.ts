@@ -96,7 +96,8 @@ describe("the AWS SDK with the S3 endpoint of a member", () => {
     expect(await failureOf(client.send(new ListObjectsCommand({ Bucket: "missing" })))).toEqual([404, "NoSuchBucket"]);
     expect(await failureOf(client.send(new HeadBucketCommand({ Bucket: "missing" })))).toEqual([404, "NotFound"]);
     expect(await failureOf(client.send(new ListObjectsV2Command({ Bucket: "missing" })))).toEqual([404, "NoSuchBucket"]);
-    expect(await failureOf(get({ PartNumber: 1 }))).toEqual([501, "NotImplemented"]);
+    expect(await failureOf(get({ PartNumber: 2 }))).toEqual([416, "InvalidPartNumber"]);
+    expect(await failureOf(get({ PartNumber: 1, Range: "bytes=0-1" }))).toEqual([400, "InvalidRequest"]);
   });
 
   it("lists a bucket page by page, with the metadata of each object", async () => {

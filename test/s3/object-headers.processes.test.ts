@@ -34,7 +34,17 @@ const EVERYTHING = {
 };
 
 /** Headers that describe an answer or a connection, not the object. */
-const OF_AN_ANSWER = ["date", "connection", "keep-alive", "x-amz-request-id", "x-cache", "age", "via", "transfer-encoding"];
+const OF_AN_ANSWER = [
+  "date",
+  "connection",
+  "keep-alive",
+  "x-amz-request-id",
+  "x-cache",
+  "age",
+  "via",
+  "server-timing",
+  "transfer-encoding",
+];
 
 interface Answer {
   readonly status: number;
