@@ -219,8 +219,3 @@ function keyOf(path: string): string {
 function matches(header: string, etag: string): boolean {
   return header.split(",").some((candidate) => candidate.trim() === "*" || candidate.trim() === etag);
 }
-
-/** A key as S3 reads it in a path: a bare + is a space. */
-function keyOf(path: string): string {
-  return decodeURIComponent(path.replaceAll("+", " "));
-}
