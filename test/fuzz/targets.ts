@@ -1,6 +1,7 @@
 import type { FuzzTarget } from "./target.js";
 import { originsFileTarget, settingsTarget } from "./targets/configuration.js";
 import { conditionsTarget, plainRequestTarget, rangeTarget, requestTargetTarget } from "./targets/http.js";
+import { httpResponseTarget } from "./targets/http-response.js";
 import {
   footerTarget,
   memberListTarget,
@@ -10,13 +11,14 @@ import {
 } from "./targets/messages.js";
 import { objectUrlTarget } from "./targets/object-url.js";
 
-/** All fuzzed parsers. The client's parser of responses has its own tests in `client/src/members/http`. */
+/** All fuzzed parsers. What members require of each other's responses besides has its own tests in `client/src/members/http`. */
 export const targets: readonly FuzzTarget[] = [
   objectUrlTarget,
   requestTargetTarget,
   rangeTarget,
   conditionsTarget,
   plainRequestTarget,
+  httpResponseTarget,
   readRangeRequestTarget,
   readRangeResponseTarget,
   footerTarget,

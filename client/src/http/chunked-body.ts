@@ -1,11 +1,15 @@
 import { checkHeaderLines, InvalidResponse } from "./response-head.js";
 
 /** The line of a chunk's size with its extensions, which mean nothing here. Twelve digits are 256 TiB. */
-const SIZE_LINE = /^([0-9A-Fa-f]{1,12})(?:[\t ]*;[\t\x20-\x7e\x80-\xff]*)?$/;
+const SIZE_LINE =
+  /^([0-9A-Fa-f]{1,12})(?:;[!#$%&'*+.^_`|~0-9A-Za-z-]+(?:=(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+|"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e\x80-\xff])*"))?)*$/;
 /** The longest line of a chunk's size. */
 const MAX_SIZE_LINE_BYTES = 1 << 10;
 /** The longest trailers, with their line ends. */
 const MAX_TRAILER_BYTES = 16 << 10;
+
+/** A recipient that put trailers among the headers would take the body for another one. */
+const FRAMING_TRAILER = /\r\n(?:content-length|transfer-encoding):/i;
 
 const CR = 0x0d;
 const LF = 0x0a;
@@ -65,6 +69,7 @@ export class ChunkedBody {
       if (line !== "") this.#trailers += `\r\n${line}`;
       else {
         checkHeaderLines(this.#trailers);
+        if (FRAMING_TRAILER.test(this.#trailers)) throw new InvalidResponse("a trailer about the body's length");
         this.#state = "complete";
       }
     } else {

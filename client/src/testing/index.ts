@@ -18,4 +18,5 @@ export { completeOptions } from "../options.js";
 // Fakes and fixtures.
 
 export * from "./ramp.js";
+export * from "./received-response.js";
 export * from "./scripted-listener.js";
