@@ -1,4 +1,4 @@
-import { blockDigest, blockPath } from "@frontcache/proto";
+import { blockDigest } from "@frontcache/proto";
 import { describe, expect, it } from "vitest";
 import { silentLog } from "../runtime/log.js";
 import { ManualClock } from "../testing/manual-clock.js";
@@ -36,8 +36,8 @@ function newIndex(): BlockIndex {
 function block(on: Volume, url: string, version = "v1", createdAtMs = 0): CachedBlock {
   const id = testId(url, 0, version);
   const info = testInfo(65_536, version);
-  const path = blockPath("/cache", blockDigest(id, 65_536));
-  return new CachedBlock({ id, info, createdAtMs, firstUsedMs: 0, lastUsedMs: 0, volume: on, path, geometry: testGeometry });
+  const digest = blockDigest(id, 65_536);
+  return new CachedBlock({ id, info, createdAtMs, firstUsedMs: 0, lastUsedMs: 0, volume: on, digest, geometry: testGeometry });
 }
 
 describe("the index", () => {
@@ -46,11 +46,11 @@ describe("the index", () => {
     const blocks = ["a", "b", "c"].map((url) => block(on, url));
     for (const each of blocks) index.add(each);
     index.recordUse(blocks[0]!, 77);
-    expect(index.get(blocks[1]!.key)).toBe(blocks[1]);
+    expect(index.get(blocks[1]!.id)).toBe(blocks[1]);
     expect([...index.on(on).order.victims()]).toEqual([blocks[1], blocks[2], blocks[0]]);
     expect([[...index.on(on).used], blocks[0]!.lastUsedMs]).toEqual([[blocks[0]], 77]);
     index.remove(blocks[0]!);
-    expect([index.size, index.on(on).order.size, index.on(on).used.size, index.get(blocks[0]!.key)]).toEqual([
+    expect([index.size, index.on(on).order.size, index.on(on).used.size, index.get(blocks[0]!.id)]).toEqual([
       2,
       2,
       0,
@@ -65,7 +65,7 @@ describe("the index", () => {
     index.remove(first);
     index.add(second);
     index.remove(first);
-    expect(index.get(second.key)).toBe(second);
+    expect(index.get(second.id)).toBe(second);
     expect(index.newest("a")?.version).toBe("v1");
   });
 

@@ -1,5 +1,7 @@
 import { isSameInfo, type ObjectInfo } from "@frontcache/proto";
+import type { BlockId } from "./block.js";
 import type { CachedBlock, VolumeBlocks } from "./cached-block.js";
+import { CachedVersion } from "./cached-version.js";
 import type { EvictionPolicy } from "./eviction/eviction-policy.js";
 import type { HeaderMemory } from "./header-memory.js";
 import type { EvictSelector } from "./storage-report.js";
@@ -13,19 +15,14 @@ export interface NewestVersion {
   readonly createdAtMs: number;
 }
 
-interface CachedVersion {
-  info: ObjectInfo;
-  readonly blocks: Set<CachedBlock>;
-  createdAtMs: number;
-}
-
 /** The cached blocks: by identity, by object, and per volume in the order of eviction. */
 export class BlockIndex {
   readonly #newOrder: () => EvictionPolicy<CachedBlock>;
   readonly #volumes = new Map<Volume, VolumeBlocks>();
-  readonly #blocks = new Map<string, CachedBlock>();
-  readonly #objects = new Map<string, Map<string, CachedVersion>>();
+  /** The cached versions of each URL, linked. */
+  readonly #objects = new Map<string, CachedVersion>();
   readonly #headers: HeaderMemory;
+  #size = 0;
 
   /** `newOrder` creates the eviction order of one volume. */
   constructor(newOrder: () => EvictionPolicy<CachedBlock>, headers: HeaderMemory) {
@@ -34,7 +31,7 @@ export class BlockIndex {
   }
 
   get size(): number {
-    return this.#blocks.size;
+    return this.#size;
   }
 
   /** The blocks of a volume, in the order of their eviction. */
@@ -47,46 +44,51 @@ export class BlockIndex {
     return blocks;
   }
 
-  get(key: string): CachedBlock | undefined {
-    return this.#blocks.get(key);
+  get({ url, version, offset }: BlockId): CachedBlock | undefined {
+    return this.#version(url, version)?.get(offset);
   }
 
-  blocks(): IterableIterator<CachedBlock> {
-    return this.#blocks.values();
-  }
-
-  /** Adds a block. Blocks found at the start are added in the order of their last use. */
+  /** Adds a block that the index does not have. Blocks found at the start are added in the order of their last use. */
   add(block: CachedBlock): void {
-    this.#blocks.set(block.key, block);
+    this.#size++;
     block.siblings = this.on(block.volume);
     block.siblings.order.add(block);
     const { url, version } = block.id;
-    const versions = this.#objects.get(url) ?? new Map<string, CachedVersion>();
-    this.#objects.set(url, versions);
-    const cached = versions.get(version) ?? { info: this.#headers.keep(block.info), blocks: new Set(), createdAtMs: 0 };
-    versions.set(version, cached);
-    cached.blocks.add(block);
+    let cached = this.#version(url, version);
+    if (cached === undefined) {
+      cached = new CachedVersion(this.#headers.keep(block.info), this.#objects.get(url));
+      this.#objects.set(url, cached);
+    }
+    cached.add(block);
     // Only the file of an object's first block has the object's headers.
     if (cached.info.lacks === "metadata" && block.info.lacks !== "metadata") this.describe(url, block.info);
     block.info = cached.info;
-    cached.createdAtMs = Math.max(cached.createdAtMs, block.createdAtMs);
   }
 
   remove(block: CachedBlock): void {
-    if (this.#blocks.get(block.key) !== block) return;
-    this.#blocks.delete(block.key);
+    const { url, version } = block.id;
+    const cached = this.#version(url, version);
+    if (cached?.get(block.id.offset) !== block) return;
+    this.#size--;
     const { order, used } = this.on(block.volume);
     order.remove(block);
     used.delete(block);
-    const { url, version } = block.id;
-    const versions = this.#objects.get(url);
-    const cached = versions?.get(version);
-    cached?.blocks.delete(block);
-    if (cached?.blocks.size === 0) {
-      versions?.delete(version);
-      this.#headers.release(cached.info);
+    cached.remove(block);
+    if (!cached.isEmpty) return;
+    this.#headers.release(cached.info);
+    this.#unlink(url, cached);
+  }
+
+  #unlink(url: string, cached: CachedVersion): void {
+    const first = this.#objects.get(url)!;
+    if (first === cached) {
+      if (cached.next === undefined) this.#objects.delete(url);
+      else this.#objects.set(url, cached.next);
+      return;
     }
-    if (versions?.size === 0) this.#objects.delete(url);
+    let before = first;
+    while (before.next !== cached) before = before.next!;
+    before.next = cached.next;
   }
 
   /** Records a use of a block. Ignores blocks that are being removed. */
@@ -100,14 +102,14 @@ export class BlockIndex {
 
   /** Replaces the metadata of a version. Returns its first block if the block's file should be updated. */
   describe(url: string, info: ObjectInfo): CachedBlock | undefined {
-    const cached = this.#objects.get(url)?.get(info.version);
+    const cached = this.#version(url, info.version);
     if (cached === undefined || cached.info.objectSize !== info.objectSize || isSameInfo(cached.info, info)) return undefined;
     const before = cached.info;
     this.#headers.release(before);
     cached.info = this.#headers.keep(info);
     if (isSameInfo(before, cached.info)) return undefined;
     let first: CachedBlock | undefined;
-    for (const block of cached.blocks) {
+    for (const block of cached) {
       block.info = cached.info;
       if (first === undefined || block.id.offset < first.id.offset) first = block;
     }
@@ -120,7 +122,7 @@ export class BlockIndex {
   /** Returns the cached version whose latest block was created last. */
   newest(url: string): NewestVersion | undefined {
     let newest: CachedVersion | undefined;
-    for (const cached of this.#objects.get(url)?.values() ?? []) {
+    for (let cached = this.#objects.get(url); cached !== undefined; cached = cached.next) {
       if (newest === undefined || cached.createdAtMs > newest.createdAtMs) newest = cached;
     }
     return newest && { version: newest.info.version, info: newest.info, createdAtMs: newest.createdAtMs };
@@ -129,7 +131,7 @@ export class BlockIndex {
   /** Returns the cached bytes of one version of an object. */
   cachedBytes(url: string, version: string): number {
     let bytes = 0;
-    for (const block of this.#objects.get(url)?.get(version)?.blocks ?? []) bytes += block.segments.cachedBytes;
+    for (const block of this.#version(url, version) ?? []) bytes += block.segments.cachedBytes;
     return bytes;
   }
 
@@ -137,8 +139,8 @@ export class BlockIndex {
   *select({ url, prefix, version }: EvictSelector): Generator<CachedBlock> {
     const urls = url !== undefined ? [url] : prefix !== undefined ? this.#urlsFrom(prefix) : [];
     for (const name of urls) {
-      for (const [cachedVersion, cached] of this.#objects.get(name) ?? []) {
-        if (version === undefined || version === cachedVersion) yield* cached.blocks;
+      for (const cached of this.#versions(name)) {
+        if (version === undefined || version === cached.info.version) yield* cached;
       }
     }
   }
@@ -147,5 +149,15 @@ export class BlockIndex {
     for (const url of this.#objects.keys()) {
       if (url.startsWith(prefix)) yield url;
     }
+  }
+
+  #version(url: string, version: string): CachedVersion | undefined {
+    let cached = this.#objects.get(url);
+    while (cached !== undefined && cached.info.version !== version) cached = cached.next;
+    return cached;
+  }
+
+  *#versions(url: string): Generator<CachedVersion> {
+    for (let cached = this.#objects.get(url); cached !== undefined; cached = cached.next) yield cached;
   }
 }

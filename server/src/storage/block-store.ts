@@ -2,7 +2,7 @@ import type { Geometry, ObjectInfo } from "@frontcache/proto";
 import { forEachConcurrent, sleep } from "@frontcache/proto/runtime";
 import type { Clock } from "../runtime/clock.js";
 import type { Log } from "../runtime/log.js";
-import { type BlockDescription, type BlockId, type BlockPin, blockKey, type FilledSegment, type Reservation } from "./block.js";
+import type { BlockDescription, BlockId, BlockPin, FilledSegment, Reservation } from "./block.js";
 import { BlockIndex, type NewestVersion } from "./block-index.js";
 import { BlockReader, StorePin } from "./block-reader.js";
 import { BlockWriter } from "./block-writer.js";
@@ -195,7 +195,7 @@ export class BlockStore {
 
   /** Pins a cached block, which counts as a use. Returns undefined if the block is not cached. */
   pin(id: BlockId): BlockPin | undefined {
-    const block = this.#closed ? undefined : this.#index.get(blockKey(id));
+    const block = this.#closed ? undefined : this.#index.get(id);
     if (block === undefined) return undefined;
     this.#index.recordUse(block, this.#options.clock.nowMs());
     this.#files.recordUse(block);
@@ -204,7 +204,7 @@ export class BlockStore {
 
   /** Records a use of a block that was read without this store. Returns false if the block is not cached. */
   recordUse(id: BlockId): boolean {
-    const block = this.#closed ? undefined : this.#index.get(blockKey(id));
+    const block = this.#closed ? undefined : this.#index.get(id);
     if (block !== undefined) this.#index.recordUse(block, this.#options.clock.nowMs());
     return block !== undefined;
   }
@@ -214,7 +214,7 @@ export class BlockStore {
    * If they do not fit, the call runs the purger and waits briefly for it. Undefined: nothing can be cached now. Never rejects.
    */
   async reserve(id: BlockId, bytes: number): Promise<Reservation | undefined> {
-    return this.#closed ? undefined : this.#placement.reserve(blockKey(id), bytes);
+    return this.#closed ? undefined : this.#placement.reserve(id, bytes);
   }
 
   /**

@@ -73,8 +73,9 @@ export class BlockWriter {
 
   /** Removes a segment from the file. The table has dropped it already. */
   async forget(block: CachedBlock, segment: number): Promise<void> {
-    this.#waiting.delete(block.key);
-    await this.#inOrder(block.key, async () => {
+    const key = blockKey(block.id);
+    this.#waiting.delete(key);
+    await this.#inOrder(key, async () => {
       if (block.retired || block.segments.has(segment)) return;
       await this.#file
         .edit(block, async (file) => {
@@ -95,8 +96,9 @@ export class BlockWriter {
   async describe(block: CachedBlock): Promise<void> {
     if (block.isDescriptionDue) return;
     block.isDescriptionDue = true;
-    this.#waiting.delete(block.key);
-    await this.#inOrder(block.key, async () => {
+    const key = blockKey(block.id);
+    this.#waiting.delete(key);
+    await this.#inOrder(key, async () => {
       block.isDescriptionDue = false;
       if (block.retired) return;
       await this.#file
@@ -134,12 +136,11 @@ export class BlockWriter {
   }
 
   #inOrder(key: string, work: () => Promise<void>): Promise<void> {
-    const result = (this.#tails.get(key) ?? Promise.resolve()).then(work);
-    const tail = result
-      .catch(() => undefined)
-      .then(() => {
-        if (this.#tails.get(key) === tail) this.#tails.delete(key);
-      });
+    const result = this.#tails.get(key)?.then(work) ?? work();
+    const ended = (): void => {
+      if (this.#tails.get(key) === tail) this.#tails.delete(key);
+    };
+    const tail: Promise<void> = result.then(ended, ended);
     this.#tails.set(key, tail);
     return result;
   }
@@ -154,18 +155,18 @@ export class BlockWriter {
     this.#waiting.set(key, together);
     this.#inOrder(key, async () => {
       if (this.#waiting.get(key) === together) this.#waiting.delete(key);
-      await this.#writeTogether(key, together);
+      await this.#writeTogether(together);
     }).catch((error: unknown) => {
       for (const { fail } of together) fail(error);
     });
   }
 
   /** Writes one after the other until the block has a file; then all remaining ones together. */
-  async #writeTogether(key: string, writes: readonly PendingWrite[]): Promise<void> {
+  async #writeTogether(writes: readonly PendingWrite[]): Promise<void> {
     for (let next = 0; next < writes.length; next++) {
-      const block = this.#options.index.get(key);
-      if (block !== undefined) return this.#append(block, writes.slice(next));
       const { described, segments, reservation, settle } = writes[next]!;
+      const block = this.#options.index.get(described.id);
+      if (block !== undefined) return this.#append(block, writes.slice(next));
       settle(await this.#create(described, segments, reservation));
     }
   }
@@ -185,7 +186,7 @@ export class BlockWriter {
     const digest = blockDigest(id, geometry.blockBytes);
     const path = blockPath(volume.path, digest);
     const nowMs = clock.nowMs();
-    const block = new CachedBlock({ ...described, firstUsedMs: nowMs, lastUsedMs: nowMs, volume, path, geometry });
+    const block = new CachedBlock({ ...described, firstUsedMs: nowMs, lastUsedMs: nowMs, volume, digest, geometry });
     for (const segment of segments) block.segments.add(segment.index, segment.crc, true);
     const footer = this.#file.footer(block);
     block.behindFooterBytes = (footer?.length ?? FOOTER_BYTES) - FOOTER_BYTES;

@@ -1,6 +1,6 @@
-import { blockLength, FOOTER_BYTES, type Geometry, type ObjectInfo } from "@frontcache/proto";
+import { blockDigest, blockLength, blockPath, FOOTER_BYTES, type Geometry, type ObjectInfo } from "@frontcache/proto";
 import type { SingleFlight } from "@frontcache/proto/runtime";
-import { type BlockId, blockKey } from "./block.js";
+import type { BlockId } from "./block.js";
 import type { Evictable, EvictionPolicy } from "./eviction/eviction-policy.js";
 import type { OpenFile } from "./open-file.js";
 import { SegmentTable } from "./segment-table.js";
@@ -20,6 +20,9 @@ export function mostCharged(bytes: number, geometry: Geometry): number {
   return segmentCharge(bytes, geometry) + FOOTER_BYTES;
 }
 
+/** The first 48 bits of a digest. */
+const FINGERPRINT_DIGITS = 12;
+
 export interface CachedBlockFields {
   readonly id: BlockId;
   readonly info: ObjectInfo;
@@ -28,7 +31,8 @@ export interface CachedBlockFields {
   readonly firstUsedMs: number;
   readonly lastUsedMs: number;
   readonly volume: Volume;
-  readonly path: string;
+  /** The digest of its identity. */
+  readonly digest: string;
   readonly geometry: Geometry;
 }
 
@@ -41,13 +45,12 @@ export interface VolumeBlocks {
 
 /** A cached block: one object per file, from the file's completion until its removal. */
 export class CachedBlock implements Evictable {
-  readonly key: string;
   readonly id: BlockId;
   /** The last observed metadata of the version. Set only by BlockIndex. */
   info: ObjectInfo;
   readonly createdAtMs: number;
   readonly volume: Volume;
-  readonly path: string;
+  readonly fingerprint: number;
   readonly segments: SegmentTable;
   readonly firstUsedMs: number;
   /** Wall time of the last pin or write. */
@@ -75,15 +78,15 @@ export class CachedBlock implements Evictable {
     this.info = fields.info;
     this.createdAtMs = fields.createdAtMs;
     this.volume = fields.volume;
-    this.path = fields.path;
-    this.key = blockKey(fields.id);
+    this.fingerprint = Number.parseInt(fields.digest.slice(0, FINGERPRINT_DIGITS), 16);
     this.firstUsedMs = fields.firstUsedMs;
     this.lastUsedMs = fields.lastUsedMs;
     this.segments = new SegmentTable(blockLength(fields.id.offset, fields.info.objectSize, fields.geometry), fields.geometry);
   }
 
-  get fingerprint(): number {
-    return digestNumber(this.path);
+  /** Its file. Computed each time: a cached block is opened and removed rarely, and all paths together would need much memory. */
+  get path(): string {
+    return blockPath(this.volume.path, blockDigest(this.id, this.segments.geometry.blockBytes));
   }
 
   acquire(): void {
@@ -126,10 +129,4 @@ export class CachedBlock implements Evictable {
   segmentCharge(segment: number): number {
     return segmentCharge(this.segments.lengthOf(segment), this.segments.geometry);
   }
-}
-
-/** Returns the first 48 bits of the digest in a block file's name. */
-function digestNumber(path: string): number {
-  const nameAt = path.length - "0123456789abcdef0123456789abcdef.blk".length;
-  return Number.parseInt(path.slice(nameAt, nameAt + 12), 16);
 }

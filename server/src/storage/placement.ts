@@ -1,6 +1,7 @@
 import type { Geometry } from "@frontcache/proto";
 import { sleep } from "@frontcache/proto/runtime";
 import type { Clock } from "../runtime/clock.js";
+import type { BlockId } from "./block.js";
 import type { BlockIndex } from "./block-index.js";
 import { mostCharged } from "./cached-block.js";
 import type { Purger } from "./eviction/purger.js";
@@ -24,20 +25,20 @@ export class Placement {
     this.#options = options;
   }
 
-  /** Reserves as `BlockStore.reserve`, for a block's key. */
-  async reserve(key: string, bytes: number): Promise<VolumeReservation | undefined> {
+  /** Reserves as `BlockStore.reserve`. */
+  async reserve(id: BlockId, bytes: number): Promise<VolumeReservation | undefined> {
     const charged = mostCharged(bytes, this.#options.geometry);
-    return this.#reserveNow(key, bytes, charged) ?? this.#reserveSoon(key, bytes, charged);
+    return this.#reserveNow(id, bytes, charged) ?? this.#reserveSoon(id, bytes, charged);
   }
 
-  #reserveNow(key: string, bytes: number, charged: number): VolumeReservation | undefined {
-    const volume = this.#volumeFor(key);
-    const files = this.#newFiles(key);
+  #reserveNow(id: BlockId, bytes: number, charged: number): VolumeReservation | undefined {
+    const volume = this.#volumeFor(id);
+    const files = this.#newFiles(id);
     return volume?.reserve(charged, files) ? new VolumeReservation(volume, bytes, charged, files) : undefined;
   }
 
   /** Purges for a short time, repeatedly, because other reservations may take the freed space. */
-  async #reserveSoon(key: string, bytes: number, charged: number): Promise<VolumeReservation | undefined> {
+  async #reserveSoon(id: BlockId, bytes: number, charged: number): Promise<VolumeReservation | undefined> {
     const { clock, purger, waitMs } = this.#options;
     const timeOut = new AbortController();
     const overdue = sleep(clock, waitMs, timeOut.signal).then(
@@ -46,11 +47,11 @@ export class Placement {
     );
     try {
       for (let fruitless = 0; ; ) {
-        const volume = this.#volumeFor(key);
+        const volume = this.#volumeFor(id);
         if (volume === undefined || charged > volume.limitBytes) return undefined;
-        const requested = { bytes: charged, files: this.#newFiles(key) };
+        const requested = { bytes: charged, files: this.#newFiles(id) };
         const purged = await Promise.race([purger.purge(volume, requested), overdue]);
-        const reservation = this.#reserveNow(key, bytes, charged);
+        const reservation = this.#reserveNow(id, bytes, charged);
         if (reservation !== undefined || purged === "overdue") return reservation;
         // A running purge may have had a smaller goal. If two purges free nothing, all remaining blocks are being read.
         if (purged?.blocks === 0 && ++fruitless === 2) return undefined;
@@ -60,8 +61,8 @@ export class Placement {
     }
   }
 
-  #volumeFor(key: string): Volume | undefined {
-    const present = this.#options.index.get(key)?.volume;
+  #volumeFor(id: BlockId): Volume | undefined {
+    const present = this.#options.index.get(id)?.volume;
     if (present !== undefined) return isUsable(present) ? present : undefined;
     let most: Volume | undefined;
     for (const volume of this.#options.volumes) {
@@ -71,8 +72,8 @@ export class Placement {
   }
 
   /** Returns the number of files that a block needs: 0 if it has one. */
-  #newFiles(key: string): number {
-    return this.#options.index.get(key) === undefined ? NEW_BLOCK_FILES : 0;
+  #newFiles(id: BlockId): number {
+    return this.#options.index.get(id) === undefined ? NEW_BLOCK_FILES : 0;
   }
 }
 

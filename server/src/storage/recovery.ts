@@ -91,7 +91,7 @@ export async function recover(volumes: readonly Volume[], options: RecoveryOptio
  * Adds a block to the index. If another volume has the block too, the one with more segments stays, or the one that is in use.
  */
 async function addBlock(block: CachedBlock, { index, remover }: RecoveryOptions): Promise<void> {
-  for (let twin = index.get(block.key); twin !== undefined; twin = index.get(block.key)) {
+  for (let twin = index.get(block.id); twin !== undefined; twin = index.get(block.id)) {
     if (twin.isBusy || twin.chargedBytes >= block.chargedBytes) return remover.retire(block).freed;
     await remover.retire(twin).freed;
   }
@@ -246,8 +246,9 @@ async function readBlock(
   if (footer === undefined) return "no footer of this format and block size";
   const behindFooterBytes = bytesBehindFooter(bytes);
   const info = behindFooterBytes === 0 ? footer.info : await completeInfo(path, behindFooterBytes, gate, options);
-  if (!path.endsWith(`${blockDigest(footer.id, geometry.blockBytes)}.blk`)) return "the footer of another block";
-  const block = cachedBlock(volume, path, { ...footer, info: info ?? footer.info }, stat, options);
+  const digest = blockDigest(footer.id, geometry.blockBytes);
+  if (!path.endsWith(`${digest}.blk`)) return "the footer of another block";
+  const block = cachedBlock(volume, digest, { ...footer, info: info ?? footer.info }, stat, options);
   block.behindFooterBytes = behindFooterBytes;
   const leftOverBytes = stat.allocatedBytes - block.chargedBytes;
   if (leftOverBytes < Math.min(FILE_SYSTEM_BYTES, geometry.segmentBytes)) return block;
@@ -279,12 +280,12 @@ async function completeInfo(
   }
 }
 
-function cachedBlock(volume: Volume, path: string, footer: BlockFooter, stat: DiskStat, options: Recovering): CachedBlock {
+function cachedBlock(volume: Volume, digest: string, footer: BlockFooter, stat: DiskStat, options: Recovering): CachedBlock {
   const { id, info, createdAtMs, crcs, drops } = footer;
   const { geometry, known } = options;
   const { modifiedMs: lastUsedMs, createdMs } = stat;
   const firstUsedMs = createdMs > 0 ? createdMs : lastUsedMs;
-  const block = new CachedBlock({ ...known.share(id, info), createdAtMs, firstUsedMs, lastUsedMs, volume, path, geometry });
+  const block = new CachedBlock({ ...known.share(id, info), createdAtMs, firstUsedMs, lastUsedMs, volume, digest, geometry });
   block.segments.drops = drops;
   block.footerDrops = drops;
   crcs.forEach((crc, segment) => {

@@ -11,53 +11,46 @@ export class SegmentTable {
   readonly blockBytes: number;
   readonly geometry: Geometry;
 
-  /** CRC-32 as a signed number; undefined if the segment is missing. */
-  readonly #crcs: (number | undefined)[];
-  /**
-   * One bit per segment, 30 per number. Created with the first bit, because most blocks have none for a long time after a start.
-   */
-  #checked: number[] | undefined;
+  readonly count: number;
+
+  /** CRC-32 of each segment as a signed number, undefined if it is missing; then one bit per verified segment, 30 per number. */
+  readonly #table: (number | undefined)[];
 
   /** Creates an empty table for a block of `blockBytes` bytes (the object's last one may be short). */
   constructor(blockBytes: number, geometry: Geometry) {
     this.blockBytes = blockBytes;
     this.geometry = geometry;
-    const count = segmentCount(blockBytes, geometry);
-    this.#crcs = new Array<number | undefined>(count).fill(undefined);
-  }
-
-  get count(): number {
-    return this.#crcs.length;
+    this.count = segmentCount(blockBytes, geometry);
+    this.#table = new Array<number | undefined>(this.count + Math.ceil(this.count / WORD_BITS)).fill(undefined);
   }
 
   has(segment: number): boolean {
-    return this.#crcs[segment] !== undefined;
+    return segment < this.count && this.#table[segment] !== undefined;
   }
 
   isChecked(segment: number): boolean {
-    const word = this.#checked?.[Math.floor(segment / WORD_BITS)] ?? 0;
-    return (word & (1 << (segment % WORD_BITS))) !== 0;
+    return segment < this.count && ((this.#table[this.#wordOf(segment)] ?? 0) & bitOf(segment)) !== 0;
   }
 
   /** Returns a cached segment's CRC-32 as an unsigned number. */
   crc(segment: number): number {
-    return this.#crcs[segment]! >>> 0;
+    return this.#table[segment]! >>> 0;
   }
 
   /** Returns one CRC per segment, undefined for missing ones: the form of the footer. */
   crcs(): (number | undefined)[] {
-    return this.#crcs.map((crc) => (crc === undefined ? undefined : crc >>> 0));
+    return this.#table.slice(0, this.count).map((crc) => (crc === undefined ? undefined : crc >>> 0));
   }
 
   add(segment: number, crc: number, isChecked: boolean): void {
-    this.#crcs[segment] = crc | 0;
+    this.#table[segment] = crc | 0;
     if (isChecked) this.check(segment);
   }
 
   check(segment: number): void {
     if (!this.has(segment)) return;
-    this.#checked ??= new Array<number>(Math.ceil(this.count / WORD_BITS)).fill(0);
-    this.#checked[Math.floor(segment / WORD_BITS)]! |= 1 << (segment % WORD_BITS);
+    const word = this.#wordOf(segment);
+    this.#table[word] = (this.#table[word] ?? 0) | bitOf(segment);
   }
 
   /** Number of drops. A read that ran during a drop cannot know whether its bytes are the old or the new ones. */
@@ -65,8 +58,9 @@ export class SegmentTable {
 
   drop(segment: number): void {
     this.drops++;
-    this.#crcs[segment] = undefined;
-    if (this.#checked !== undefined) this.#checked[Math.floor(segment / WORD_BITS)]! &= ~(1 << (segment % WORD_BITS));
+    this.#table[segment] = undefined;
+    const word = this.#wordOf(segment);
+    this.#table[word] = (this.#table[word] ?? 0) & ~bitOf(segment);
   }
 
   /** Bytes of the cached segments. */
@@ -79,7 +73,8 @@ export class SegmentTable {
   }
 
   isEmpty(): boolean {
-    return this.#crcs.every((crc) => crc === undefined);
+    for (let segment = 0; segment < this.count; segment++) if (this.has(segment)) return false;
+    return true;
   }
 
   /** Returns the length of a segment; the block's last one may be short. */
@@ -94,14 +89,23 @@ export class SegmentTable {
     return this.#end(start, segment);
   }
 
-  /** As `heldEnd`, of segments that are verified. */
+  /** As `cachedEnd`, of segments that are verified. */
   checkedEnd(start: number): number {
     let segment = segmentOf(start, this.geometry);
     while (this.isChecked(segment)) segment++;
     return this.#end(start, segment);
   }
 
+  /** The index of the number that has the segment's bit. */
+  #wordOf(segment: number): number {
+    return this.count + Math.floor(segment / WORD_BITS);
+  }
+
   #end(start: number, segment: number): number {
     return Math.max(start, Math.min(segment * this.geometry.segmentBytes, this.blockBytes));
   }
+}
+
+function bitOf(segment: number): number {
+  return 1 << (segment % WORD_BITS);
 }

@@ -31,7 +31,7 @@ export interface AnswerHeaders {
 }
 
 /** The headers of the objects that were served last: at most so many in a generation, and bytes of them. */
-const MOST_MADE = 10_000;
+const MOST_MADE = 2_500;
 const MOST_MADE_BYTES = 16 << 20;
 
 /** Cached blocks bring the same info for every read of them. In two generations, as an order of use would cost more on each hit. */

@@ -54,12 +54,18 @@ export class FillMemory {
     return this.#queues.demand.size + this.#queues.background.size;
   }
 
-  /** Claims `count` buffers (at most `maxSegments`). */
+  /** Takes `count` buffers (at most `maxSegments`) at once. Undefined if they are not free, or if a claim has to come first. */
+  take(count: number, priority: Priority): Buffer[] | undefined {
+    const { demand, background } = this.#queues;
+    const isFirst = demand.size === 0 && (priority === "demand" || background.size === 0);
+    return isFirst && this.#fits(count) ? this.#remove(count) : undefined;
+  }
+
+  /** Claims `count` buffers (at most `maxSegments`), and waits for them. */
   claim(count: number, priority: Priority, signal: AbortSignal): Claim {
     if (signal.aborted) return { buffers: Promise.reject(abortError(signal)), promote() {} };
-    if (this.#queues.demand.size === 0 && (priority === "demand" || this.#queues.background.size === 0) && this.#fits(count)) {
-      return { buffers: Promise.resolve(this.#take(count)), promote() {} };
-    }
+    const buffers = this.take(count, priority);
+    if (buffers !== undefined) return { buffers: Promise.resolve(buffers), promote() {} };
     return this.#enqueue(count, priority, signal);
   }
 
@@ -69,7 +75,7 @@ export class FillMemory {
     this.#serve();
   }
 
-  /** Calls back when demand has to wait: memory that is not strictly needed can be freed then. The returned function stops that. */
+  /** Calls back when demand has to wait: the caller has memory that it can free then. The returned function stops that. */
   onPressure(drop: () => void): () => void {
     this.#onPressure.add(drop);
     return () => this.#onPressure.delete(drop);
@@ -114,7 +120,7 @@ export class FillMemory {
       for (const waiter of queue) {
         if (!this.#fits(waiter.count)) return;
         queue.delete(waiter);
-        waiter.give(this.#take(waiter.count));
+        waiter.give(this.#remove(waiter.count));
       }
     }
   }
@@ -123,7 +129,7 @@ export class FillMemory {
     return this.#free.length + this.#capacity - this.#allocated >= count;
   }
 
-  #take(count: number): Buffer[] {
+  #remove(count: number): Buffer[] {
     return Array.from({ length: count }, () => this.#free.pop() ?? this.#allocate());
   }
 

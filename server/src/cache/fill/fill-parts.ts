@@ -49,16 +49,14 @@ export class FillParts {
   readonly #fill: PartContext;
   readonly #onEnded: PartEnded;
   /** Parts whose request has not been sent, each priority in order. */
-  readonly #queue: Record<Priority, Set<Part>> = { demand: new Set(), background: new Set() };
-  readonly #running = new Set<Part>();
+  readonly #queue: Record<Priority, Part[]> = { demand: [], background: [] };
+  readonly #running: Part[] = [];
   /** Running parts without an answer or a failure, while no part has an answer. */
-  readonly #undecided = new Set<Part>();
+  #undecided = 0;
   /** While no part has an answer: the failure of the failed part that is nearest to the block's start. */
   #nearestFailure: { readonly part: Part; readonly failure: CacheError } | undefined;
   /** Of all parts from the first plan until none is queued or running. */
   #budget = new RequestBudget(0);
-  /** The part that brings a segment, from its planning until its end. */
-  readonly #partOf = new Map<number, Part>();
 
   constructor(fill: PartContext, onEnded: PartEnded) {
     this.#fill = fill;
@@ -67,17 +65,12 @@ export class FillParts {
 
   /** Whether the segment is on its way. */
   has(segment: number): boolean {
-    return this.#partOf.has(segment);
-  }
-
-  /** Segments on their way. */
-  get segments(): number {
-    return this.#partOf.size;
+    return this.#partOf(segment) !== undefined;
   }
 
   /** Whether no part is queued or running. */
   get isIdle(): boolean {
-    return this.#running.size === 0 && this.#queued === 0;
+    return this.#running.length === 0 && this.#queued === 0;
   }
 
   /**
@@ -94,26 +87,24 @@ export class FillParts {
     const targetSegments = Math.max(1, Math.floor(partBytes / geometry.segmentBytes));
     const maxSegments = Math.min(memory.maxSegments, 2 * targetSegments);
     for (const run of planParts(missing, { targetSegments, maxSegments })) {
-      const part = new Part(run, priority);
-      this.#queue[priority].add(part);
-      for (const segment of part.indices) this.#partOf.set(segment, part);
+      this.#queue[priority].push(new Part(run, priority));
     }
   }
 
   /** Readers wait for these segments now: their parts become demand, behind the demand that is queued. */
   promote(segments: readonly number[]): void {
     for (const segment of segments) {
-      const part = this.#partOf.get(segment);
+      const part = this.#partOf(segment);
       if (part === undefined || part.priority === "demand") continue;
-      const wasQueued = this.#queue.background.delete(part);
+      const wasQueued = remove(this.#queue.background, part);
       part.promote();
-      if (wasQueued) this.#queue.demand.add(part);
+      if (wasQueued) this.#queue.demand.push(part);
     }
   }
 
   /** Starts queued parts, as many as may run concurrently. */
   start(): void {
-    while (this.#running.size < this.#fill.context.parallelism) {
+    while (this.#running.length < this.#fill.context.parallelism) {
       const part = this.#takeNext();
       if (part === undefined) return;
       if (this.#fill.description.isBeyond(part.first)) this.#end(part, undefined);
@@ -123,31 +114,34 @@ export class FillParts {
 
   /** No reader needs the segment any more. Drops its part if that is demand, not requested yet, and not needed for other segments. */
   abandon(segment: number): void {
-    const part = this.#partOf.get(segment);
+    const part = this.#partOf(segment);
     if (part === undefined || part.priority !== "demand") return;
     if (part.indices.some((other) => this.#fill.segments.isRequested(other))) return;
-    if (this.#queue.demand.delete(part)) this.#end(part, undefined);
+    if (remove(this.#queue.demand, part)) this.#end(part, undefined);
     else part.abandon();
   }
 
   get #queued(): number {
-    return this.#queue.demand.size + this.#queue.background.size;
+    return this.#queue.demand.length + this.#queue.background.length;
   }
 
-  #takeNext(): Part | undefined {
-    for (const queue of [this.#queue.demand, this.#queue.background]) {
-      for (const part of queue) {
-        queue.delete(part);
-        return part;
-      }
+  /** The part that brings a segment, from its planning until its end. There are few. */
+  #partOf(segment: number): Part | undefined {
+    const { demand, background } = this.#queue;
+    for (const parts of [this.#running, demand, background]) {
+      for (const part of parts) if (part.has(segment)) return part;
     }
     return undefined;
   }
 
+  #takeNext(): Part | undefined {
+    return this.#queue.demand.shift() ?? this.#queue.background.shift();
+  }
+
   async #run(part: Part): Promise<void> {
     const { description } = this.#fill;
-    this.#running.add(part);
-    if (description.info === undefined) this.#undecided.add(part);
+    this.#running.push(part);
+    if (description.info === undefined) this.#undecided++;
     let failure: CacheError | undefined;
     try {
       await part.run(this.#fill, this.#budget);
@@ -156,7 +150,7 @@ export class FillParts {
       if (isFinal(failure) && this.#isNeeded(part)) this.#failBlock(failure);
       if (description.info === undefined) this.#failUndescribed(part, failure);
     }
-    this.#running.delete(part);
+    remove(this.#running, part);
     this.start();
     this.#end(part, part.isAbandoned ? undefined : failure);
   }
@@ -166,11 +160,11 @@ export class FillParts {
    * object's end. When the last part fails, the description fails with the error of the part nearest to the block's start.
    */
   #failUndescribed(part: Part, failure: CacheError): void {
-    this.#undecided.delete(part);
+    this.#undecided--;
     const nearest = this.#nearestFailure;
     const isNearer = nearest === undefined || nearest.part.isAbandoned || (!part.isAbandoned && part.first < nearest.part.first);
     if (isNearer) this.#nearestFailure = { part, failure };
-    if (this.#undecided.size > 0) return;
+    if (this.#undecided > 0) return;
     if (failure.code !== "OUT_OF_RANGE") this.#failQueued(failure);
     if (this.#queued === 0) this.#fill.description.fail(this.#nearestFailure!.failure);
   }
@@ -191,10 +185,16 @@ export class FillParts {
   }
 
   #end(part: Part, failure: CacheError | undefined): void {
-    for (const segment of part.indices) this.#partOf.delete(segment);
     if (this.isIdle) this.#fill.context.budgets.end(this.#fill.description.target, this.#budget);
     this.#onEnded(part, failure);
   }
+}
+
+/** Removes a part from a list. Returns whether the list had it. */
+function remove(parts: Part[], part: Part): boolean {
+  const at = parts.indexOf(part);
+  if (at >= 0) parts.splice(at, 1);
+  return at >= 0;
 }
 
 /** Whether the whole block has failed: the other parts would get the same answer, or the origin was asked as often as it may be. */

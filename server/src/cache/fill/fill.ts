@@ -30,7 +30,8 @@ export class Fill {
   readonly #context: FillContext;
   readonly #parts: FillParts;
   readonly #onIdle: () => void;
-  readonly #stopPressure: () => void;
+  /** Set while segments may be in memory that could not be written. */
+  #stopPressure: (() => void) | undefined;
   /** Writes that run or wait for their room. */
   #writes = 0;
   #isDiscarded = false;
@@ -43,12 +44,11 @@ export class Fill {
     this.description = new FillDescription(context, target, events.described);
     const { description, segments } = this;
     this.#parts = new FillParts({ context, description, segments }, (part, failure) => this.#partEnded(part, failure));
-    this.#stopPressure = context.memory.onPressure(() => this.#dropUnkept());
   }
 
   /** Whether some of the block is in memory or on its way. */
   get isBusy(): boolean {
-    return this.segments.size > 0 || this.#parts.segments > 0;
+    return this.segments.size > 0 || !this.#parts.isIdle;
   }
 
   /** Whether the segment is in memory or on its way. */
@@ -85,7 +85,7 @@ export class Fill {
   #partEnded(part: Part, failure: CacheError | undefined): void {
     const complete: number[] = [];
     for (const segment of part.indices) {
-      if (part.segments.get(segment)?.complete === true) complete.push(segment);
+      if (part.isComplete(segment)) complete.push(segment);
       else if (failure === undefined || this.description.isBeyond(segment)) this.segments.drop(segment);
       else this.segments.fail(segment, failure);
     }
@@ -101,6 +101,7 @@ export class Fill {
     reservation?.release();
     this.#writes--;
     for (const segment of segments) this.segments.settle(segment, kept);
+    if (!kept) this.#stopPressure ??= this.#context.memory.onPressure(() => this.#dropUnkept());
     if (this.#context.memory.waiting > 0) this.segments.dropUnkept();
     this.#checkIdle();
   }
@@ -125,7 +126,7 @@ export class Fill {
   #checkIdle(): void {
     if (this.#isIdle || this.#writes > 0 || this.segments.size > 0 || !this.#parts.isIdle) return;
     this.#isIdle = true;
-    this.#stopPressure();
+    this.#stopPressure?.();
     this.#onIdle();
   }
 }

@@ -1,4 +1,4 @@
-import { CacheError } from "@frontcache/proto";
+import { abortError, CacheError } from "@frontcache/proto";
 import { whenAborted } from "@frontcache/proto/runtime";
 import type { OriginAnswer } from "../../origin/origin.js";
 import type { RequestBudget } from "../../origin/request-budget.js";
@@ -27,20 +27,36 @@ export class Part {
   readonly first: number;
   readonly count: number;
   priority: Priority;
-  /** The segments that have a buffer, complete or not. */
-  readonly segments = new Map<number, SegmentBuffer>();
   /** Room on a volume for these segments. Undefined before the answer's head. */
   reservation: Promise<Reservation | undefined> | undefined;
   /** No reader needed the part any more before its request was sent. */
   isAbandoned = false;
   #claim: Claim | undefined;
   #isRequested = false;
-  readonly #waiting = new AbortController();
+  /** Aborts the wait for memory. */
+  #waiting: AbortController | undefined;
+  /** The memory of its first segments, complete or not. Empty before the answer's head. */
+  readonly #buffers: SegmentBuffer[] = [];
 
   constructor({ first, count }: SegmentRun, priority: Priority) {
     this.first = first;
     this.count = count;
     this.priority = priority;
+  }
+
+  /** Whether the segment is one of the part's. */
+  has(segment: number): boolean {
+    return segment >= this.first && segment < this.first + this.count;
+  }
+
+  /** Whether all bytes of a segment have arrived. */
+  isComplete(segment: number): boolean {
+    return this.#buffers[segment - this.first]?.complete === true;
+  }
+
+  /** Whether the origin has answered: its segments have memory. */
+  get isAnswered(): boolean {
+    return this.#buffers.length > 0;
   }
 
   /** Indices of its segments, ascending. */
@@ -58,13 +74,14 @@ export class Part {
   abandon(): void {
     if (this.#isRequested) return;
     this.isAbandoned = true;
-    this.#waiting.abort(new CacheError("CANCELLED", "no reader needs these segments any more"));
+    this.#waiting?.abort(new CacheError("CANCELLED", "no reader needs these segments any more"));
   }
 
-  /** Fetches the part. Rejects with a CacheError; `segments` then has the complete and the incomplete segments. */
+  /** Fetches the part. Rejects with a CacheError; some segments may be complete then. */
   async run(fill: PartContext, budget: RequestBudget): Promise<void> {
     const { context } = fill;
-    const buffers = await this.#claimMemory(context);
+    if (context.signal.aborted) throw abortError(context.signal);
+    const buffers = context.memory.take(this.count, this.priority) ?? (await this.#claimMemory(context));
     this.#isRequested = true;
     try {
       const answer = await this.#fetch(fill, budget);
@@ -80,9 +97,11 @@ export class Part {
   }
 
   async #claimMemory({ memory, signal }: FillContext): Promise<Buffer[]> {
-    const stop = whenAborted(signal, () => this.#waiting.abort(signal.reason));
+    const waiting = new AbortController();
+    this.#waiting = waiting;
+    const stop = whenAborted(signal, () => waiting.abort(signal.reason));
     try {
-      this.#claim = memory.claim(this.count, this.priority, this.#waiting.signal);
+      this.#claim = memory.claim(this.count, this.priority, waiting.signal);
       return await this.#claim.buffers;
     } finally {
       stop();
@@ -123,7 +142,7 @@ export class Part {
       const length = description.segmentLength(segment);
       if (length <= 0) break;
       const buffer = new SegmentBuffer(length, buffers.pop()!, free);
-      this.segments.set(segment, buffer);
+      this.#buffers.push(buffer);
       bytes += length;
       segments.progressed(segment, buffer);
     }
@@ -131,19 +150,19 @@ export class Part {
   }
 
   async #receive(segments: FillSegments, { body }: OriginAnswer): Promise<void> {
-    let segment = this.first;
+    let at = 0;
     const current = (): SegmentBuffer => {
-      const buffer = this.segments.get(segment);
+      const buffer = this.#buffers[at];
       if (buffer === undefined) throw new CacheError("INTERNAL", "the origin's answer is longer than its range");
       return buffer;
     };
     const landed = (bytes: number): void => {
       const buffer = current();
       buffer.landed(bytes);
-      segments.progressed(segment, buffer);
-      if (buffer.complete) segment++;
+      segments.progressed(this.first + at, buffer);
+      if (buffer.complete) at++;
     };
     await body.land({ room: () => current().room, landed });
-    if (this.segments.has(segment)) throw new CacheError("INTERNAL", "the origin's answer is shorter than its range");
+    if (at < this.#buffers.length) throw new CacheError("INTERNAL", "the origin's answer is shorter than its range");
   }
 }
