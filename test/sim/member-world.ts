@@ -27,19 +27,22 @@ export class MemberWorld {
   readonly origin = new MemoryOrigin(this.objects, this.time, 200);
   /** When the origin was made to fail: then reads may fail or be stale. */
   readonly originTrouble = new Trouble(0);
+  /** A member that was started again may not know what its predecessor has sent, if the origin cannot be asked. */
+  readonly losses = new Trouble(0);
   readonly model: ReadModel;
   readonly disk: TroubledDisk;
   readonly #reads = new Set<{ readonly asked: AskedRead; readonly abort: AbortController }>();
   #endTrouble: (nowMs: number) => void = () => {};
+  #endLoss: (nowMs: number) => void = () => {};
   #clock!: ProcessClock;
   #store!: BlockStore;
   #cache!: LocalCache;
 
   constructor(chance: Chance) {
     this.chance = chance;
-    const { time, history, originTrouble } = this;
+    const { time, history, originTrouble, losses } = this;
     this.disk = new TroubledDisk(200 * 1024, chance, () => time.nowMs());
-    const [losses, partitions] = [new Trouble(0), new Trouble(0)];
+    const partitions = new Trouble(0);
     const nowMs = (): number => time.nowMs();
     this.model = new ReadModel({ history, originTrouble, losses, partitions, nowMs, ...shortAges, wallErrorMs: () => 0 });
   }
@@ -122,6 +125,7 @@ export class MemberWorld {
     if (origin.doubled.length > 0) broken.push(`fetched twice at a time: ${JSON.stringify(origin.doubled)}`);
     broken.push(...(await storageFaults(this.#store, this.disk.files, geometry)));
     this.#endTrouble(this.time.nowMs());
+    this.#endLoss(this.time.nowMs());
   }
 
   /** Ends the member in good order and starts it again on the same disk. */
@@ -142,6 +146,8 @@ export class MemberWorld {
     this.#calm();
     this.#clock.die();
     this.disk.crash();
+    this.#endLoss(this.time.nowMs());
+    this.#endLoss = this.losses.begin("member", this.time.nowMs());
     if (this.chance.happens(0.3)) this.disk.flipBit();
     // What the dead process was doing goes on nowhere: its origin requests end with it, its disk operations never do.
     void this.#cache.close();

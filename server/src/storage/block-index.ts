@@ -123,7 +123,7 @@ export class BlockIndex {
   newest(url: string): NewestVersion | undefined {
     let newest: CachedVersion | undefined;
     for (let cached = this.#objects.get(url); cached !== undefined; cached = cached.next) {
-      if (newest === undefined || cached.createdAtMs > newest.createdAtMs) newest = cached;
+      if (newest === undefined || cached.createdAtMs >= newest.createdAtMs) newest = cached;
     }
     return newest && { version: newest.info.version, info: newest.info, createdAtMs: newest.createdAtMs };
   }
