@@ -50,12 +50,7 @@ describe("the index", () => {
     expect([...index.on(on).order.victims()]).toEqual([blocks[1], blocks[2], blocks[0]]);
     expect([[...index.on(on).used], blocks[0]!.lastUsedMs]).toEqual([[blocks[0]], 77]);
     index.remove(blocks[0]!);
-    expect([index.size, index.on(on).order.size, index.on(on).used.size, index.get(blocks[0]!.id)]).toEqual([
-      2,
-      2,
-      0,
-      undefined,
-    ]);
+    expect([index.size, index.on(on).order.size, index.on(on).used.size, index.get(blocks[0]!.id)]).toEqual([2, 2, 0, undefined]);
   });
 
   it("keeps a block when its predecessor is removed", () => {
