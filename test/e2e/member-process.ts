@@ -113,7 +113,6 @@ export class MemberProcess implements AsyncDisposable {
       "true",
       ...flags,
     ];
-    (await import("node:fs")).appendFileSync("/tmp/stable-starts.txt", "m\n");
     const child = spawn(process.execPath, args, { env: memberEnvironment(endpoint, env), stdio: ["pipe", "pipe", "pipe"] });
     const member = new MemberProcess(child);
     await member.#listening();
