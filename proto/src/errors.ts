@@ -123,6 +123,8 @@ export const s3Codes = {
   InvalidURI: 400,
   InvalidBucketName: 400,
   KeyTooLongError: 400,
+  AccessDenied: 403,
+  InvalidAccessKeyId: 403,
   NoSuchBucket: 404,
   NoSuchVersion: 404,
   InvalidObjectState: 403,

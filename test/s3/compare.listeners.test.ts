@@ -139,7 +139,7 @@ describe("the S3 endpoint answers like the origin", () => {
 
   it("to the queries of SDKs", async () => {
     await compare("GET", "/bucket/plain?x-id=GetObject", "Range: bytes=1-3");
-    await compare("GET", "/bucket/plain?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Expires=60&X-Amz-Signature=0");
+    await compare("GET", "/bucket/plain?AWSAccessKeyId=a&Signature=0&Expires=99999999999");
   });
 });
 
@@ -220,7 +220,7 @@ describe("listings", () => {
     "list-type=2&encoding-type=xml",
     "list-type=2&continuation-token=",
     "list-type=2&fetch-owner=true",
-    "list-type=2&x-id=ListObjectsV2&X-Amz-Signature=0",
+    "list-type=2&x-id=ListObjectsV2&AWSAccessKeyId=a&Signature=0&Expires=99999999999",
     "prefix=a&list-type=2&prefix=b",
     "list-type=2&prefix=a/&max-keys=1&delimiter=/&start-after=a/1",
     "location",

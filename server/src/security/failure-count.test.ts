@@ -13,7 +13,7 @@ it("counts every failure, and logs one line in ten seconds with the number of th
   clock.advance(10_000);
   fail();
   const fields = { event: "authentication-failed", listener: "http", client: "10.0.0.7" };
-  expect(failures.counts).toEqual({ grpc: 0, http: 1_001 });
+  expect(failures.counts).toEqual({ grpc: 0, http: 1_001, s3: 0 });
   expect(lines).toEqual([
     [{ ...fields, unlogged: 0 }, "authentication failed: wrong token"],
     [{ ...fields, unlogged: 999 }, "authentication failed: wrong token"],

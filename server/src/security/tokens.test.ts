@@ -47,6 +47,11 @@ describe("a file of tokens", () => {
     [`Bearer ${OLD.toUpperCase()}`, false],
     [`Bearer ${OLD} ${OLD}`, false],
     [`Bearer ${"x".repeat(100_000)}`, false],
+    [`AWS4-ECDSA-P256-SHA256 Credential=${OLD}/20261101/s3/aws4_request, SignedHeaders=host, Signature=0`, true],
+    [`AWS ${OLD}:c2lnbmF0dXJl`, true],
+    [`AWS ${OLD}`, false],
+    [`AWS4-HMAC-SHA256 Credential=${OLD}/x/20261101/us-east-1/s3/aws4_request`, false],
+    [`AWS4-HMAC-SHA256 Credential=${OLD}/us-east-1/s3/aws4_request`, false],
     ["AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/20261101/us-east-1/s3/aws4_request", false],
   ])("accepts %j: %s", (authorization, expected) => {
     expect(Tokens.parse(OLD).accepts(authorization)).toBe(expected);

@@ -65,9 +65,20 @@ function digest(token: string): Buffer {
   return createHash("sha256").update(token).digest();
 }
 
+/** Where an Authorization header has the token. The id of an access key may contain slashes, and ends before the date of its scope. */
+const FORMS = [
+  /^Bearer +(\S+)$/i,
+  /^AWS4-(?:HMAC-SHA256|ECDSA-P256-SHA256) +Credential=([^\s,]+)\/\d{8}\/(?:[^\s,/]+\/)?[^\s,/]+\/aws4_request(?:,|\s|$)/,
+  /^AWS +([^\s:]+):/,
+];
+
 function tokenIn(authorization: string): string | undefined {
   if (authorization.length > 2 * MAX_LENGTH) return undefined;
-  return (/^Bearer +(\S+)$/i.exec(authorization) ?? /^AWS4-HMAC-SHA256 +Credential=([^\s/,]+)\//.exec(authorization))?.[1];
+  for (const form of FORMS) {
+    const token = form.exec(authorization)?.[1];
+    if (token !== undefined) return token;
+  }
+  return undefined;
 }
 
 /**

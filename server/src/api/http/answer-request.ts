@@ -3,6 +3,8 @@ import type { Cache } from "../../routing/cache.js";
 import { answerOperation } from "../s3/answer-operation.js";
 import { type ErrorResponse, errorResponseOf, sendError } from "../s3/error-response.js";
 import { recognize } from "../s3/operations.js";
+import { EXPIRED, mayBePresigned, type Presigned, presignedIn } from "../s3/presigned.js";
+import { Query } from "../s3/query.js";
 import { type Addressing, isHost, parseTarget, type RequestTarget, type S3Target } from "../s3/request-target.js";
 import type { HttpContext, Reply } from "./http-context.js";
 import { answerProbe, isProbe, type Pages } from "./pages.js";
@@ -36,8 +38,11 @@ function resourceOf(url: string, { form }: Addressing): string {
 function answerOrReject(context: HttpContext, addressing: Addressing, serving: () => Serving): ErrorResponse | undefined {
   const { authentication, authenticationFailures, client, listener } = context;
   const { url = "", method = "", headers } = context.request;
-  if (!authentication.accepts(headers.authorization)) {
-    const error = rejectUnauthenticated(context, serving().pages);
+  const presigned = presignedOf(context);
+  if (presigned !== undefined && "status" in presigned) return presigned;
+  const authorization = headers.authorization ?? authorizationOf(presigned);
+  if (!authentication.accepts(authorization)) {
+    const error = rejectUnauthenticated(context, authorization, serving().pages);
     if (error !== undefined) {
       authenticationFailures.failed(error.message, { listener, client: client.address });
       return error;
@@ -55,6 +60,24 @@ function answerOrReject(context: HttpContext, addressing: Addressing, serving: (
   if (target.scope === "path") return answerPage(context, target.path, serving());
   if (method !== "GET" && method !== "HEAD") return readOnly();
   return answerS3(context, target, method, serving().cache);
+}
+
+/** The signature in the query of a request; an error if S3 would not accept the request, whoever signed it. */
+function presignedOf({ request, clock }: HttpContext): Presigned | ErrorResponse | undefined {
+  const { url = "" } = request;
+  if (!mayBePresigned(url)) return undefined;
+  let presigned: Presigned | ErrorResponse | undefined;
+  try {
+    presigned = presignedIn(new Query(url.slice(url.indexOf("?") + 1)));
+  } catch (error) {
+    return errorResponseOf(error);
+  }
+  return presigned !== undefined && "expiresAtMs" in presigned && presigned.expiresAtMs <= clock.nowMs() ? EXPIRED : presigned;
+}
+
+/** The Authorization header that shows the same access key. */
+function authorizationOf(presigned: Presigned | undefined): string | undefined {
+  return presigned?.accessKeyId === undefined ? undefined : `Bearer ${presigned.accessKeyId}`;
 }
 
 /** The error of a request that no target can answer. */

@@ -17,6 +17,9 @@ const UNAUTHENTICATED: ErrorResponse = {
 /** S3's answer. Its clients take 401 for a defect of the server. */
 const DENIED: ErrorResponse = { ...UNAUTHENTICATED, status: 403, headers: [] };
 
+/** S3's answer to an access key that it does not know. */
+const UNKNOWN_KEY: ErrorResponse = { ...DENIED, code: "InvalidAccessKeyId" };
+
 /** Makes a browser ask its user for a password. */
 const PASSWORD_REQUESTED: ErrorResponse = {
   ...UNAUTHENTICATED,
@@ -31,9 +34,10 @@ const PASSWORD_REQUESTED: ErrorResponse = {
  */
 export function rejectUnauthenticated(
   { request, authentication, listener }: Pick<HttpContext, "request" | "authentication" | "listener">,
+  authorization: string | undefined,
   pages: Pages,
 ): ErrorResponse | undefined {
-  if (listener === "s3") return DENIED;
+  if (listener === "s3") return authorization === undefined ? DENIED : UNKNOWN_KEY;
   const path = (request.url ?? "").split("?", 1)[0]!;
   if (isProbe(path)) return undefined;
   if (!pages.has(path) || !authentication.tokenSuffices) return UNAUTHENTICATED;

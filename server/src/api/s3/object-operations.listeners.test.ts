@@ -110,8 +110,22 @@ describe("headers in place of the object's", () => {
     expect((await get(query, SIGNED)).headers).toMatchObject(expected);
     expect((await get(query, SIGNED, "Range: bytes=0-1")).headers).toMatchObject(expected);
     expect((await client.head(`/bucket/object${query}`, SIGNED)).headers).toMatchObject(expected);
-    expect((await get(`${query}&X-Amz-Signature=abc`)).headers).toMatchObject(expected);
+    expect((await get(`${query}&AWSAccessKeyId=a&Signature=b&Expires=99999999999`)).headers).toMatchObject(expected);
     expect((await get("", SIGNED)).headers).toMatchObject({ "content-type": "text/plain", "cache-control": "max-age=1" });
+  });
+
+  it("are refused if the signature has expired, whoever signed", async () => {
+    fixture.clock.advance(5_000);
+    const date = new Date(fixture.clock.nowMs() - 5_000).toISOString().replaceAll(/[-:]|\.\d+/g, "");
+    const signed = (seconds: number) =>
+      get(`?X-Amz-Credential=a%2F20261101%2Fr%2Fs3%2Faws4_request&X-Amz-Date=${date}&X-Amz-Expires=${seconds}&X-Amz-Signature=0`);
+    expect((await signed(6)).status).toBe(200);
+    const refused = await signed(4);
+    expect([codeOf(refused), refused.body.toString()]).toEqual([
+      "403 AccessDenied",
+      expect.stringContaining("Request has expired"),
+    ]);
+    expect(codeOf(await signed(-1))).toBe("403 AccessDenied");
   });
 
   it("are refused without a signature, with another name, and with a value that is not valid in a header", async () => {
@@ -140,7 +154,7 @@ describe("a request that the cache cannot answer", () => {
         ],
         "from the origin",
       );
-    const signature = "X-Amz-Signature=s&X-Amz-Credential=c&response-content-type=a&x-id=GetObject";
+    const signature = "AWSAccessKeyId=a&Signature=b&Expires=99999999999&response-content-type=a&x-id=GetObject";
     const { status, headers, body } = await get(`${suffix}?${signature}`, header, SIGNED, "Range: bytes=0-3", "Cookie: c");
     expect([status, headers.etag, headers["x-cache"], body.toString()]).toEqual([203, '"o"', "BYPASS", "from the origin"]);
     expect([headers.server, headers["x-amz-charged"]]).toEqual([undefined, "requester"]);

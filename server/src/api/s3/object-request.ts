@@ -1,10 +1,10 @@
 import type { IncomingHttpHeaders } from "node:http";
 import type { ObjectRef } from "@frontcache/proto";
 import type { Request } from "../http/http-context.js";
-import { isSignedRequest } from "./access-key.js";
 import { type CacheDirectives, parseCacheControl } from "./cache-control.js";
 import { type Conditions, parseConditions, requiredVersion } from "./conditions.js";
 import { type ErrorResponse, rejection } from "./error-response.js";
+import { isSignedRequest } from "./presigned.js";
 import { NO_QUERY, type Query } from "./query.js";
 import { parseRange, type RequestedRange } from "./range-header.js";
 import type { ObjectTarget } from "./request-target.js";
@@ -94,24 +94,30 @@ export function parseObjectRequest(request: Request, target: ObjectTarget): Obje
     const message = "Request specific response headers cannot be used for anonymous GET requests.";
     return rejection("InvalidRequest", message);
   }
+  // SDKs move headers into the query of presigned URLs.
+  const header = (name: string) => headers[name] ?? (query === NO_QUERY ? undefined : query.get(name));
   const cacheControl = parseCacheControl(headers["cache-control"], headers.pragma);
   return {
     ...parsed,
     partNumber,
     overrides,
-    wantsChecksums: headers[CHECKSUM_MODE_HEADER] === "ENABLED",
+    wantsChecksums: header(CHECKSUM_MODE_HEADER) === "ENABLED",
     cacheControl,
-    passes: whyPassed(headers, cacheControl),
-    paysRequest: headers["x-amz-request-payer"] === "requester",
+    passes: whyPassed(headers, header, cacheControl),
+    paysRequest: header("x-amz-request-payer") === "requester",
     warms: headers[WARM_HEADER] === "1",
   };
 }
 
-function whyPassed(headers: IncomingHttpHeaders, cacheControl: CacheDirectives): ObjectRequest["passes"] {
+function whyPassed(
+  headers: IncomingHttpHeaders,
+  header: (name: string) => unknown,
+  cacheControl: CacheDirectives,
+): ObjectRequest["passes"] {
   // The bytes are nobody's but the key's owner's: they are never cached.
   for (const name in headers) if (name.startsWith("x-amz-server-side-encryption-customer-")) return "customer key";
   // Only the origin knows the owner of a bucket.
-  if (headers["x-amz-expected-bucket-owner"] !== undefined) return "expected owner";
+  if (header("x-amz-expected-bucket-owner") !== undefined) return "expected owner";
   return cacheControl?.isBypass === true ? "no-store" : undefined;
 }
 
