@@ -50,6 +50,11 @@ describe("an object's URL", () => {
     },
   );
 
+  it.each(["tenant:bucket", ":bucket"])("accepts the bucket %s of a tenant of Ceph", (bucket) => {
+    expect(parseObjectUrl(`s3://${bucket}/key`)).toMatchObject({ bucket, key: "key" });
+    expect(refusal(`gs://${bucket}/key`)).toContain("no valid bucket");
+  });
+
   it.each(["s3://bucket", "s3://bucket/"])("rejects %j: no key", (url) => {
     expect(refusal(url)).toContain("names no object");
   });

@@ -61,6 +61,9 @@ export const MAX_VERSION_LENGTH = 1_024;
 /** Bucket names of both stores, including old S3 buckets with capitals and underscores, and GCS names of 222 characters. */
 const BUCKET = /^[A-Za-z0-9][A-Za-z0-9._-]{1,220}[A-Za-z0-9]$/;
 
+/** A bucket of another tenant of Ceph, `tenant:bucket`. The tenant without a name is the default one. */
+const TENANT = /^[A-Za-z0-9_]{0,64}:/;
+
 /** Parses `s3://bucket/key` or `gs://bucket/key`; anything after the bucket's slash is the key. Throws INVALID_ARGUMENT. */
 export function parseObjectUrl(url: string): ObjectRef {
   const { scheme, bucket, key } = splitUrl(url);
@@ -100,7 +103,7 @@ function splitUrl(url: string): Omit<ObjectRef, "url"> {
   const slash = rest.indexOf("/");
   const bucket = slash < 0 ? rest : rest.slice(0, slash);
   const key = slash < 0 ? "" : rest.slice(slash + 1);
-  if (!BUCKET.test(bucket)) {
+  if (!BUCKET.test(scheme === "s3" ? bucket.replace(TENANT, "") : bucket)) {
     throw new CacheError("INVALID_ARGUMENT", `${quote(url)} has no valid bucket: write ${scheme}://bucket/key`, {
       s3Code: "InvalidBucketName",
     });

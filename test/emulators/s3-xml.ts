@@ -86,7 +86,7 @@ export function listXml(bucket: string, objects: readonly StoredObject[], query:
     `<KeyCount>${page.objects.length + page.prefixes.length}</KeyCount>`;
   return (
     `${HEADER}<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Name>${escapeXml(bucket)}</Name>` +
-    `<Prefix>${name(prefix)}</Prefix>${form === 1 ? first : second}<MaxKeys>${limit}</MaxKeys>${asked("Delimiter", "delimiter", name)}` +
+    `<Prefix>${form === 1 ? escapeXml(prefix) : name(prefix)}</Prefix>${form === 1 ? first : second}<MaxKeys>${limit}</MaxKeys>${asked("Delimiter", "delimiter", name)}` +
     `${isUrl ? "<EncodingType>url</EncodingType>" : ""}<IsTruncated>${nextToken !== undefined}</IsTruncated>` +
     `${contents.join("")}${folded.join("")}</ListBucketResult>`
   );

@@ -6,6 +6,7 @@ import {
   type BlockStore,
   buildTestMember,
   Clients,
+  type GcsOrigin,
   HttpListener,
   type LocalCache,
   noLimits,
@@ -25,7 +26,7 @@ import { openS3 } from "../origin/open-s3.js";
 /** Small blocks, so that objects of a megabyte have several. */
 export const geometry: Geometry = { blockBytes: 256 << 10, segmentBytes: 64 << 10 };
 
-/** A member's cache and HTTP listener in this process, with real sockets and files. Its origin is an S3 endpoint. */
+/** A member's cache and HTTP listener in this process, with real sockets and files. */
 export class HttpStack implements AsyncDisposable {
   readonly #closes: (() => void | Promise<void>)[] = [];
   local!: LocalCache;
@@ -33,7 +34,8 @@ export class HttpStack implements AsyncDisposable {
   router!: Router;
   listener!: HttpListener;
 
-  static async open(endpoint: string): Promise<HttpStack> {
+  /** `endpointOrOrigin`: of S3, or GCS. */
+  static async open(endpointOrOrigin: string | GcsOrigin): Promise<HttpStack> {
     const stack = new HttpStack();
     const clock = systemClock;
     const path = await mkdtemp(join(tmpdir(), "frontcache-test-"));
@@ -49,7 +51,10 @@ export class HttpStack implements AsyncDisposable {
     });
     stack.store = store;
     stack.#closes.push(() => store.close());
-    const origin = openS3(endpoint, { region: "us-east-1", maxConnections: 16, idleTimeoutMs: 10_000 });
+    const origin =
+      typeof endpointOrOrigin === "string"
+        ? openS3(endpointOrOrigin, { region: "us-east-1", maxConnections: 16, idleTimeoutMs: 10_000 })
+        : endpointOrOrigin;
     stack.#closes.push(() => origin.close());
     const settings = { partBytes: 128 << 10, fillMemoryBytes: 1 << 20, staleIfError: false, negativeTtlMs: 0 };
     const member = buildTestMember({ geometry, clock, store, origin, settings });

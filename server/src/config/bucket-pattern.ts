@@ -7,7 +7,10 @@ export interface BucketPattern {
   readonly bucket: string;
 }
 
-const FORM = new RegExp(`^(${SCHEME_PATTERN})://([A-Za-z0-9._-]*\\*|[A-Za-z0-9][A-Za-z0-9._-]{1,220}[A-Za-z0-9])$`);
+const NAME = "[A-Za-z0-9._-]*\\*|[A-Za-z0-9][A-Za-z0-9._-]{1,220}[A-Za-z0-9]";
+
+/** A tenant of Ceph may precede the name, with a colon. */
+const FORM = new RegExp(`^(${SCHEME_PATTERN})://((?:[A-Za-z0-9_]{0,64}:)?(?:${NAME}))$`);
 
 /** Parses `s3://name`, `s3://prefix*` or `gs://*`. Throws an Error that says what to use. */
 export function parseBucketPattern(text: string): BucketPattern {

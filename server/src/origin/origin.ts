@@ -82,6 +82,8 @@ export interface PassQuestion extends RequestContext, Repetition {
   readonly kind: "pass";
   /** An object, or a bucket. A bucket with an empty name is the store itself: its list of buckets. */
   readonly ref: ObjectRef | BucketRef;
+  /** The objects of the bucket in place of the bucket itself, where they are resources of their own: GCS. */
+  readonly collection?: "objects" | undefined;
   readonly method: "GET" | "HEAD";
   /** Parameters of the query, not escaped. A parameter without a value has an empty one. No parameters of signatures. */
   readonly query: readonly (readonly [name: string, value: string])[];
@@ -192,6 +194,8 @@ export interface PassedAnswer {
   /** Bytes of the body; undefined: the origin does not say. Of an answer to HEAD: 0. */
   readonly length: number | undefined;
   readonly body: PassedBody;
+  /** The objects that the answer lists with their current versions. Absent: it is no listing. */
+  readonly listed?: readonly Pick<ListedObject, "key" | "version">[] | undefined;
 }
 
 interface AnswerByKind {

@@ -1,5 +1,6 @@
 import { type BlockLanding, type CallLimits, Unreachable } from "@frontcache/client/members";
 import {
+  type BucketRef,
   blockOffsetOf,
   CacheError,
   checkRange,
@@ -9,7 +10,6 @@ import {
   type MemberList,
   type ObjectInfo,
   type ObjectRef,
-  type PrefixRef,
 } from "@frontcache/proto";
 import { untilAborted } from "@frontcache/proto/runtime";
 import type { BlockRequest } from "../cache/block-request.js";
@@ -19,7 +19,7 @@ import { type LocalCache, lacks, type Needs } from "../cache/local-cache.js";
 import type { ObjectRead } from "../cache/object-read.js";
 import type { ObjectHomes } from "../objects/object-homes.js";
 import { otherVersion } from "../origin/checked-answer.js";
-import type { Listing, ListQuestion } from "../origin/origin.js";
+import type { ListedObject, Listing, ListQuestion, PassedAnswer, PassQuestion } from "../origin/origin.js";
 import { MAX_REQUESTS, RequestBudget } from "../origin/request-budget.js";
 import type { EvictReport } from "../storage/storage-report.js";
 import {
@@ -72,7 +72,7 @@ export class Router implements Cache, MemberDirectory {
       list: (question) => this.#list(question),
       statBucket: (question) => local.statBucket(question),
       listBuckets: (question) => local.listBuckets(question),
-      pass: (question) => local.pass(question),
+      pass: (question) => this.#pass(question),
       evict: (question) => this.#evict(question),
       warm: async (question) => void (await warmObjects(question, question.report, options)),
       warmBlock: (question) => this.#warmBlock(question),
@@ -110,8 +110,15 @@ export class Router implements Cache, MemberDirectory {
   /** A page of the origin. Its versions are reported to the homes of the objects before a client can read what it names. */
   async #list(question: ListQuestion): Promise<Listing> {
     const listing = await this.#options.local.list(question);
-    await this.#options.objects.listed(versionsOf(question.ref, listing));
+    await this.#options.objects.listed(versionsOf(question.ref, listing.objects));
     return listing;
+  }
+
+  /** The origin's own answer. If it is a listing, as a page of one. */
+  async #pass(question: PassQuestion): Promise<PassedAnswer> {
+    const answer = await this.#options.local.pass(question);
+    if (answer.listed !== undefined) await this.#options.objects.listed(versionsOf(question.ref, answer.listed));
+    return answer;
   }
 
   /** The record is the home's, so that all members answer the same at any moment. */
@@ -350,7 +357,10 @@ export class Router implements Cache, MemberDirectory {
 }
 
 /** The versions that a listing names. */
-function* versionsOf({ scheme, bucket }: PrefixRef, { objects }: Listing): Generator<{ ref: ObjectRef; version: string }> {
+function* versionsOf(
+  { scheme, bucket }: BucketRef,
+  objects: readonly Pick<ListedObject, "key" | "version">[],
+): Generator<{ ref: ObjectRef; version: string }> {
   for (const { key, version } of objects) {
     if (version === undefined) continue;
     const url = `${scheme}://${bucket}/${key}`;

@@ -1,5 +1,7 @@
 import { CacheError, schemeOfPath } from "@frontcache/proto";
 import type { Cache } from "../../routing/cache.js";
+import { answerJson } from "../gcs/json-answer.js";
+import { isJsonPath } from "../gcs/json-target.js";
 import { answerOperation } from "../s3/answer-operation.js";
 import { type ErrorResponse, errorResponseOf, sendError } from "../s3/error-response.js";
 import { recognize } from "../s3/operations.js";
@@ -57,6 +59,7 @@ function answerOrReject(context: HttpContext, addressing: Addressing, serving: (
     const { s3Code = "InvalidURI" } = CacheError.from(error);
     return { ...errorResponseOf(error), code: s3Code };
   }
+  if (target.scope === "path" && isJsonPath(target.path)) return answerGcs(context, url, serving().cache);
   if (target.scope === "path") return answerPage(context, target.path, serving());
   if (method !== "GET" && method !== "HEAD") return readOnly();
   return answerS3(context, target, method, serving().cache);
@@ -135,6 +138,13 @@ function answerS3(context: HttpContext, target: S3Target, method: string, cache:
       if (cache === undefined) return starting(context.response);
       return answerOperation(context, cache, recognized.operation, target);
   }
+}
+
+/** GCS's own clients put these paths behind the address that they are given. */
+function answerGcs(context: HttpContext, url: string, cache: Cache | undefined): ErrorResponse | undefined {
+  if (cache === undefined) return starting(context.response);
+  answerJson(context, cache, url.replace(/^https?:\/\/[^/?]*/i, ""));
+  return undefined;
 }
 
 function invalid(code: string, message: string): ErrorResponse {

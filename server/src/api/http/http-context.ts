@@ -5,6 +5,7 @@ import type { ConnectionAuthentication } from "../../security/connection-authent
 import type { FailureCount, ListenerName } from "../../security/failure-count.js";
 import type { Principal } from "../../security/principal.js";
 import type { Client } from "../limits/clients.js";
+import type { ErrorResponse } from "../s3/error-response.js";
 import type { Sink } from "../sending/sending.js";
 
 /** The parts of a request that are used. Node's IncomingMessage has them. */
@@ -32,6 +33,15 @@ export interface Reply extends Sink {
 /** The listeners that speak HTTP/1.1. */
 export type HttpListenerName = Exclude<ListenerName, "grpc">;
 
+/** A form of errors other than S3's. */
+export interface ErrorForm {
+  readonly contentType: string;
+  /** The body of an error. */
+  write(error: ErrorResponse): string;
+  /** Changes the error before it is sent. */
+  change?(error: ErrorResponse): ErrorResponse;
+}
+
 /** A request, its response, and the collaborators for answering it. */
 export interface HttpContext {
   readonly request: Request;
@@ -55,6 +65,8 @@ export interface HttpContext {
   readonly signal: AbortSignal;
   /** Calls back once, when the response was sent or can no longer be sent. Only one callback is supported. */
   whenClosed(onClosed: () => void): void;
+  /** The form of errors. Absent: S3's document. */
+  readonly errorForm?: ErrorForm | undefined;
   readonly clock: Clock;
   readonly log: Log;
 }

@@ -71,14 +71,15 @@ export function answerCachedOnlyMiss(response: Reply): void {
   response.end();
 }
 
-type Answered = Pick<HttpContext, "response" | "requestId">;
+type Answered = Pick<HttpContext, "response" | "requestId" | "errorForm">;
 
 /** Answers with an error; a HEAD gets the same head without the body. The answer must not have begun. */
-export function sendError({ response, requestId }: Answered, error: ErrorResponse, resource: string): void {
-  const body = Buffer.from(errorDocument(error, resource, requestId));
+export function sendError({ response, requestId, errorForm }: Answered, refusal: ErrorResponse, resource: string): void {
+  const error = errorForm?.change?.(refusal) ?? refusal;
+  const body = Buffer.from(errorForm?.write(error) ?? errorDocument(error, resource, requestId));
   response.writeHead(error.status, [
     "Content-Type",
-    "application/xml",
+    errorForm?.contentType ?? "application/xml",
     "Content-Length",
     String(body.length),
     REQUEST_ID_HEADER,

@@ -76,8 +76,10 @@ interface ListedPage extends Pick<Listing, "objects" | "prefixes"> {
 function listXml(request: ListRequest | FirstListRequest, own: readonly string[], listed: ListedPage): string {
   const { ref, page, isEscaped } = request;
   const name = nameWriter(request);
+  // The AWS SDK for Python does not decode the prefix of the first form, and Ceph does not escape it.
+  const prefix = "marker" in request ? nameXml(ref.prefix) : name(ref.prefix);
   const parts = [
-    `${XML_HEADER}<ListBucketResult ${NAMESPACE}><Name>${nameXml(ref.bucket)}</Name><Prefix>${name(ref.prefix)}</Prefix>`,
+    `${XML_HEADER}<ListBucketResult ${NAMESPACE}><Name>${nameXml(ref.bucket)}</Name><Prefix>${prefix}</Prefix>`,
     ...own,
     `<MaxKeys>${page.maxKeys}</MaxKeys>`,
   ];

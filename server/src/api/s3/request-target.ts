@@ -112,13 +112,19 @@ function bucketOfHost(host: string, domains: readonly string[]): string | undefi
   return bucket;
 }
 
+/** The only character of a bucket's name that clients escape is the colon after a tenant of Ceph. */
+function bucketName(text: string): string {
+  return text.includes("%") ? text.replace(/%3a/i, ":") : text;
+}
+
 function bucketTarget(scheme: Scheme, name: string, query: Query): BucketTarget {
-  const { url, bucket } = parsePrefixUrl(`${scheme}://${name}`);
+  const { url, bucket } = parsePrefixUrl(`${scheme}://${bucketName(name)}`);
   return { scope: "bucket", ref: { url, scheme, bucket }, query };
 }
 
-function objectTarget(scheme: Scheme, bucket: string, path: string, query: Query): ObjectTarget {
-  const named = `${scheme}://${bucket}/${decodeOnce(scheme === "s3" ? path.replaceAll("+", " ") : path)}`;
+/** The target of an object. `path` is the percent-encoded key. Throws INVALID_ARGUMENT. */
+export function objectTarget(scheme: Scheme, bucket: string, path: string, query: Query): ObjectTarget {
+  const named = `${scheme}://${bucketName(bucket)}/${decodeOnce(scheme === "s3" ? path.replaceAll("+", " ") : path)}`;
   const bare = parseObjectUrl(named);
   const version = VERSIONS[scheme];
   const id =

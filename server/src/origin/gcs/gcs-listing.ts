@@ -63,6 +63,16 @@ export function bucketsOf({ items = [] }: GcsBuckets): ListedBucket[] {
   });
 }
 
+/** The generations in the text of a listing. None if it has another form. */
+export function listedVersions(text: string): { key: string; version: string | undefined }[] {
+  try {
+    const { items = [] } = JSON.parse(text) as GcsListing;
+    return items.flatMap(({ name, generation }) => (name === undefined ? [] : [{ key: name, version: generation }]));
+  } catch {
+    return [];
+  }
+}
+
 /** A modification time in whole seconds, as in the Last-Modified header of a range. */
 export function modifiedMs(updated: string | undefined): number | undefined {
   return updated === undefined ? undefined : Math.floor(Date.parse(updated) / 1000) * 1000;

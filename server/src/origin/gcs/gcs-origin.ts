@@ -34,6 +34,7 @@ import {
   type GcsListing,
   gcsListing,
   gcsListQuery,
+  listedVersions,
   MAX_LISTED_BUCKETS,
   modifiedMs,
 } from "./gcs-listing.js";
@@ -148,7 +149,13 @@ export class GcsOrigin implements Origin {
     pass: async (question) => {
       const { ref, query } = question;
       const parameters = new URLSearchParams(query.map(([name, value]): [string, string] => [name, value])).toString();
-      const path = "key" in ref ? objectPath(ref, parameters) : `${bucketPath(ref)}?${parameters}`;
+      const isListing = question.collection === "objects";
+      const path =
+        "key" in ref
+          ? objectPath(ref, parameters)
+          : isListing
+            ? objectsPath(ref, parameters)
+            : `${bucketPath(ref)}?${parameters}`;
       const sent = await this.#request(question, path);
       if ("refusal" in sent) {
         const { status, body } = sent.refusal;
@@ -162,7 +169,9 @@ export class GcsOrigin implements Origin {
       const bytes = await bodyBytes(response.body, MAX_LISTING_BYTES, "cut");
       const { status } = response;
       const type = response.head.header("content-type") ?? JSON_TYPE;
-      return { status, headers: [["content-type", type]], length: bytes.length, body: bodyOf(bytes) };
+      const hasOthers = query.some(([name, value]) => (name === "versions" || name === "softDeleted") && value === "true");
+      const listed = isListing && !hasOthers ? listedVersions(bytes.toString()) : undefined;
+      return { status, headers: [["content-type", type]], length: bytes.length, body: bodyOf(bytes), listed };
     },
   };
 

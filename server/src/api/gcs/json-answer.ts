@@ -1,0 +1,200 @@
+import type { IncomingHttpHeaders } from "node:http";
+import { CacheError, errorTable, type ObjectRef } from "@frontcache/proto";
+import type { PassQuestion } from "../../origin/origin.js";
+import { wholeBody } from "../../origin/passed-body.js";
+import type { Cache } from "../../routing/cache.js";
+import type { HttpContext } from "../http/http-context.js";
+import { answerOperation } from "../s3/answer-operation.js";
+import { answerDocument, type Document, type ErrorChange } from "../s3/document-answer.js";
+import { sendError } from "../s3/error-response.js";
+import { NO_QUERY, Query } from "../s3/query.js";
+import { type ObjectTarget, objectTarget } from "../s3/request-target.js";
+import { jsonError } from "./json-errors.js";
+import { type JsonTarget, parseJsonTarget } from "./json-target.js";
+import { type JsonConditions, jsonConditions, judgeJson, objectResource } from "./object-resource.js";
+
+const JSON_TYPE = "application/json; charset=UTF-8";
+
+/** More than a thousand objects with all their metadata. */
+const MAX_DOCUMENT_BYTES = 16 << 20;
+
+/** Parameters by which an object's metadata can be answered from its record. Others are the origin's to answer. */
+const KNOWN_PARAMETERS =
+  /^(?:alt|fields|prettyPrint|projection|userProject|key|quotaUser|uploadType|generation|if(?:Metag|G)eneration(?:Not)?Match|\$.*)$/;
+
+/** S3's form of an error tells a throttled client another status than GCS's. */
+const statusOfGcs: ErrorChange = (error) =>
+  error.errorCode === "RESOURCE_EXHAUSTED" ? { ...error, status: errorTable.RESOURCE_EXHAUSTED.http } : error;
+
+/**
+ * Answers a request of GCS's JSON API: an object's bytes and metadata from the cache, listings and buckets from the origin. Never
+ * throws. `target` is the request's target without a host.
+ */
+export function answerJson(received: HttpContext, cache: Cache, target: string): void {
+  const context: HttpContext = { ...received, errorForm: { contentType: JSON_TYPE, write: jsonError, change: statusOfGcs } };
+  const mark = target.indexOf("?");
+  const path = mark < 0 ? target : target.slice(0, mark);
+  const query = mark < 0 ? NO_QUERY : new Query(target.slice(mark + 1));
+  const { method } = context.request;
+  if (method !== "GET" && method !== "HEAD") {
+    refuse(context, 405, "this is a cache for reading: write to Google Cloud Storage itself");
+    return;
+  }
+  try {
+    answerTarget(context, cache, parseJsonTarget(path), query);
+  } catch (error) {
+    const { message } = CacheError.from(error);
+    refuse(context, 400, message);
+  }
+}
+
+function answerTarget(context: HttpContext, cache: Cache, target: JsonTarget, query: Query): void {
+  switch (target.kind) {
+    case "other":
+      refuse(context, 501, "only buckets, objects and their bytes are served: ask Google Cloud Storage itself");
+      break;
+    case "buckets":
+      answer(context, "buckets.list", "gs://", () => bucketList(context, cache, query));
+      break;
+    case "bucket":
+      answer(context, "buckets.get", target.ref.url, () => passed(context, cache, { ref: target.ref }, query));
+      break;
+    case "objects":
+      answer(context, "objects.list", target.ref.url, () =>
+        passed(context, cache, { ref: target.ref, collection: "objects" }, query),
+      );
+      break;
+    case "object": {
+      const { ref, isDownload } = target;
+      const conditions = jsonConditions((name) => query.get(name));
+      if (isDownload || query.get("alt") === "media") answerMedia(context, cache, ref, conditions);
+      else answer(context, "objects.get", ref.url, () => metadata(context, cache, ref, query, conditions));
+    }
+  }
+}
+
+function answer(context: HttpContext, operation: string, url: string, make: () => Promise<Document>): void {
+  answerDocument(context, { operation, url, resource: url }, make);
+}
+
+/** An object's metadata, from its record. */
+async function metadata(
+  context: HttpContext,
+  cache: Cache,
+  ref: ObjectRef,
+  query: Query,
+  conditions: JsonConditions,
+): Promise<Document> {
+  const needsOrigin = query.get("projection") === "full" || [...query.names()].some((name) => !KNOWN_PARAMETERS.test(name));
+  const { principal, signal } = context;
+  if (needsOrigin) return passed(context, cache, { ref }, query);
+  const { info } = await cache.ask({ kind: "stat", ref, version: undefined, checksums: true, principal, signal });
+  // Another generation may exist, which the cache does not have.
+  if (conditions.generation !== undefined && conditions.generation !== info.version)
+    return passed(context, cache, { ref }, query);
+  const verdict = judgeJson(conditions, info);
+  if (verdict === "failed")
+    throw new CacheError("FAILED_PRECONDITION", `${ref.url}: a condition of the request is not fulfilled`);
+  if (verdict === "same") return { status: 304, headers: [], body: Buffer.alloc(0) };
+  return jsonDocument(objectResource(ref, info));
+}
+
+/**
+ * An object's bytes, by the same code as GetObject, where generations are ETags. If the request names a generation or has conditions on
+ * the metageneration, the record is asked for first: the bytes of the current generation are cached under the object's own name.
+ */
+function answerMedia(context: HttpContext, cache: Cache, ref: ObjectRef, conditions: JsonConditions): void {
+  const { generation, ifGenerationMatch, ifGenerationNotMatch, ifMetagenerationMatch, ifMetagenerationNotMatch } = conditions;
+  const path = encodeURIComponent(ref.key);
+  const current = objectTarget("gs", ref.bucket, path, NO_QUERY);
+  if (generation === undefined && ifMetagenerationMatch === undefined && ifMetagenerationNotMatch === undefined) {
+    sendMedia(context, cache, current, { match: ifGenerationMatch, noneMatch: ifGenerationNotMatch });
+    return;
+  }
+  const { principal, signal } = context;
+  const old = (): void => {
+    const target = objectTarget("gs", ref.bucket, path, new Query(`generation=${generation}`));
+    sendMedia(context, cache, target, { match: ifGenerationMatch, noneMatch: ifGenerationNotMatch });
+  };
+  cache.ask({ kind: "stat", ref, version: undefined, principal, signal }).then(
+    ({ info }) => {
+      if (generation !== undefined && generation !== info.version) {
+        old();
+        return;
+      }
+      const verdict = judgeJson(conditions, info);
+      if (verdict === "failed") refuse(context, 412, `${ref.url}: a condition of the request is not fulfilled`);
+      else sendMedia(context, cache, current, verdict === "same" ? { noneMatch: info.version } : { match: info.version });
+    },
+    (error: unknown) => {
+      // An object that was deleted may have older generations.
+      if (generation !== undefined && CacheError.from(error).code === "NOT_FOUND") old();
+      else answer(context, "objects.get", ref.url, () => Promise.reject(error));
+    },
+  );
+}
+
+/** Generations for If-Match and If-None-Match. */
+interface MediaConditions {
+  readonly match?: string | undefined;
+  readonly noneMatch?: string | undefined;
+}
+
+function sendMedia(context: HttpContext, cache: Cache, target: ObjectTarget, { match, noneMatch }: MediaConditions): void {
+  // Google's library for Node sends no-store with each read.
+  const { method, url, httpVersion, headers: given } = context.request;
+  const { "cache-control": _, ...received } = given;
+  const headers: IncomingHttpHeaders = {
+    ...received,
+    "x-amz-checksum-mode": "ENABLED",
+    ...(match !== undefined && { "if-match": `"${match}"` }),
+    ...(noneMatch !== undefined && { "if-none-match": `"${noneMatch}"` }),
+  };
+  const ofMedia = { ...context, request: { method, url, httpVersion, headers } };
+  answerOperation(ofMedia, cache, method === "HEAD" ? "HeadObject" : "GetObject", target);
+}
+
+async function bucketList(context: HttpContext, cache: Cache, query: Query): Promise<Document> {
+  const { principal, signal } = context;
+  const ref = { url: "gs://", scheme: "gs", bucket: "" } as const;
+  const project = query.get("project") || undefined;
+  const { buckets } = await cache.ask({ kind: "listBuckets", ref, project, principal, signal });
+  const prefix = query.get("prefix") ?? "";
+  const items = buckets.flatMap(({ name, createdMs, region }) =>
+    name.startsWith(prefix)
+      ? [
+          {
+            kind: "storage#bucket",
+            id: name,
+            name,
+            ...(createdMs !== undefined && { timeCreated: new Date(createdMs).toISOString() }),
+            ...(region !== undefined && { location: region }),
+          },
+        ]
+      : [],
+  );
+  return jsonDocument({ kind: "storage#buckets", ...(items.length > 0 && { items }) });
+}
+
+/** The origin's own answer. */
+async function passed(
+  { principal, signal }: HttpContext,
+  cache: Cache,
+  of: Pick<PassQuestion, "ref" | "collection">,
+  query: Query,
+): Promise<Document> {
+  const parameters = [...query.names()].map((name): [string, string] => [name, query.get(name)!]);
+  const question: PassQuestion = { kind: "pass", ...of, method: "GET", query: parameters, headers: [], principal, signal };
+  const { status, headers, ...rest } = await cache.ask(question);
+  const body = await wholeBody({ status, headers, ...rest }, question, MAX_DOCUMENT_BYTES);
+  return { status, headers: [...headers.flat(), "X-Cache", "BYPASS"], body };
+}
+
+function jsonDocument(value: object): Document {
+  return { headers: ["Content-Type", JSON_TYPE], body: Buffer.from(JSON.stringify(value)) };
+}
+
+function refuse(context: HttpContext, status: number, message: string): void {
+  const errorCode = status === 412 ? "FAILED_PRECONDITION" : "INVALID_ARGUMENT";
+  sendError(context, { status, code: "", errorCode, message }, "");
+}
