@@ -139,7 +139,7 @@ describe("the availability of an origin", () => {
     expect(store.open).toBe(0);
   });
 
-  it("tells a slow origin by three late answers in a row, those included that are still to come", async () => {
+  it("considers an origin slow after three late answers in a row, including those that have not arrived yet", async () => {
     const hold = store.faults.hold();
     const asked = [stat(), stat(), stat()];
     await hold.reached(3);

@@ -38,7 +38,7 @@ export interface AvailabilityOptions {
   readonly onChange: (change: AvailabilityChange) => void;
 }
 
-/** After so many requests in a row without any answer a probe decides: a store may have closed connections that it kept open. */
+/** After this many requests in a row without any answer a probe decides: a store may have closed connections that it kept open. */
 const FAILURES = 2;
 /** A later answer is late. */
 const LATE_AFTER_MS = 250;

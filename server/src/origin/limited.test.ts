@@ -100,7 +100,7 @@ describe("the limit of requests per second", () => {
 });
 
 describe("the limit of bytes per second", () => {
-  it("holds on average, whatever the sizes", async () => {
+  it("is kept on average, whatever the sizes", async () => {
     const { clock, memory, origin } = setup({ bytesPerSecond: 8 * MiB, maxWaitMs: 60_000 });
     const read = async (): Promise<Buffer> => bytesOf(await origin.fetch(rangeOf(ref, { offset: 0, length: 4 * MiB })));
     const reads = Promise.all(Array.from({ length: 25 }, read));

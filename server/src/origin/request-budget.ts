@@ -4,15 +4,15 @@ import { whenAborted } from "@frontcache/proto/runtime";
 /** Requests that one read of one block may send to its origin while none succeeds. */
 export const MAX_REQUESTS = 6;
 
-/** The budget of a read. If it names a version, one request counts for the question that told the version. */
+/** The budget of a read. If it names a version, one request counts for the question whose answer was the version. */
 export function requestBudget(version: string | undefined): RequestBudget {
   return new RequestBudget(version === undefined ? MAX_REQUESTS : MAX_REQUESTS - 1);
 }
 
 /**
  * Bounds the requests of one read of one block: its parts, their repetitions and resumed bodies, hedges, redirects and questions share
- * it. A request takes one and returns it when it succeeds, so that only failed and running requests count. If running requests hold
- * the rest, the next one waits for their outcome.
+ * it. A request takes one and returns it when it succeeds, so that only failed and running requests count. If running requests have
+ * taken the rest, the next one waits for their outcome.
  */
 export class RequestBudget {
   #left: number;

@@ -21,6 +21,7 @@ export class ResumingBody implements OriginBody {
   readonly #options: ResumingBodyOptions;
   #current: Attempted<OriginAnswer>;
   #received = 0;
+  #hasEnded = false;
 
   constructor(options: ResumingBodyOptions) {
     this.#options = options;
@@ -42,6 +43,7 @@ export class ResumingBody implements OriginBody {
   }
 
   destroy(): void {
+    if (this.#hasEnded) return;
     const { request, abort } = this.#options;
     this.#end();
     abort.abort(new CacheError("CANCELLED", `${request.ref.url}: the origin's answer was dropped`));
@@ -73,6 +75,7 @@ export class ResumingBody implements OriginBody {
   }
 
   #end(): void {
+    this.#hasEnded = true;
     const { attempt, answer } = this.#current;
     attempt.end();
     answer.body.destroy();

@@ -8,6 +8,7 @@ import {
   type ReadRangeRequest,
   type ReadRangeResponse,
 } from "@frontcache/proto";
+import { AbortSource } from "@frontcache/proto/runtime";
 import type { ServerWritableStream } from "@grpc/grpc-js";
 import type { ObjectRead } from "../../cache/object-read.js";
 import type { Cache } from "../../routing/cache.js";
@@ -41,7 +42,7 @@ export class ReadRangeCall {
   readonly #call: ServerWritableStream<ReadRangeRequest, ReadRangeResponse>;
   readonly #options: ReadRangeCallOptions;
   readonly #requestId = nextRequestId();
-  readonly #cancelled = new AbortController();
+  readonly #cancelled = new AbortSource();
   readonly #peer: string;
   readonly #client: Client;
   #read: ObjectRead | undefined;

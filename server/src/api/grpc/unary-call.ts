@@ -1,4 +1,5 @@
 import { CacheError, type ErrorCode } from "@frontcache/proto";
+import { AbortSource } from "@frontcache/proto/runtime";
 import type { handleUnaryCall } from "@grpc/grpc-js";
 import type { Log } from "../../runtime/log.js";
 import type { Principal } from "../../security/principal.js";
@@ -29,7 +30,7 @@ export function unaryCall<Request extends object, Response>(
   { calls, principalOf, log }: UnaryCallOptions,
 ): handleUnaryCall<Request, Response> {
   return async (call, callback) => {
-    const cancelled = new AbortController();
+    const cancelled = new AbortSource();
     const about = { requestId: nextRequestId(), url: urlOf(call.request), client: call.getPeer() };
     let code: ErrorCode | "OK" = "OK";
     let answered = false;

@@ -204,7 +204,7 @@ export class GcsOrigin implements Origin {
     const { signal } = request;
     const { http, target, prefix, credentials, billing } = await this.#open();
     for (let isRenewed = false; ; isRenewed = true) {
-      const token = credentials === undefined ? undefined : await inTime(credentials.get(), signal);
+      const token = credentials && (credentials.valid ?? (await inTime(credentials.get(), signal)));
       const sent = { ...headers, ...token?.headers, ...billing };
       const response = await http.send({ method: "GET", target, path: prefix + path, headers: sent }, signal);
       const { status } = response;

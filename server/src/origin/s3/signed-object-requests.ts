@@ -146,7 +146,7 @@ export class SignedObjectRequests implements ObjectRequests {
     return { method, key, query, headers: headers.filter(([name]) => !NOT_PASSED.test(name)) };
   }
 
-  /** Signs by the origin's clock from now on, which an answer has told: this machine's is wrong. */
+  /** Signs by the origin's clock from now on, according to the date of an answer: this machine's clock is wrong. */
   correctClock(error: unknown): void {
     const date = ((error ?? {}) as Partial<Pick<S3Refusal, "$response">>).$response?.headers?.date;
     const originMs = Date.parse(date ?? "");
