@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { defineConfig, type TestProjectInlineConfiguration } from "vitest/config";
+import { bundledProgram } from "./test/tiers/bundled-program.js";
 import { type Tier, tiers } from "./test/tiers/tiers.js";
 
 const file = (path: string): string => join(import.meta.dirname, path);
@@ -58,7 +59,10 @@ export default defineConfig({
         ],
       }),
       project("listeners", { setupFiles: [file("test/tiers/forbid-processes.ts")] }),
-      project("processes", {}),
+      project("processes", {
+        globalSetup: file("test/tiers/bundled-program.ts"),
+        env: { TESTED_PROGRAM: bundledProgram },
+      }),
     ],
   },
 });

@@ -7,8 +7,8 @@ import { createServer as createTlsServer } from "node:tls";
 import { promisify } from "node:util";
 import { describe, expect, it } from "vitest";
 import { Authority } from "../security/authority.js";
-import { BIN, frontcache } from "./command-line.js";
-import { temporaryDirectory } from "./member-process.js";
+import { frontcache } from "./command-line.js";
+import { PROGRAM, temporaryDirectory } from "./member-process.js";
 
 describe("a command line", () => {
   it.concurrent.each<[string, string[], RegExp]>([
@@ -175,11 +175,11 @@ describe("a command line", () => {
 });
 
 describe("the completion script of bash", () => {
-  /** Returns bash's completions of a line's last word; `frontcache` is the built program. */
+  /** Returns bash's completions of a line's last word; `frontcache` is the tested program. */
   async function offered(...words: string[]): Promise<string[]> {
     const { stdout: script } = await frontcache(["completion", "bash"]);
     const typed = words.map((word) => `'${word}'`).join(" ");
-    const command = `frontcache() { '${process.execPath}' '${BIN}' "$@"; }
+    const command = `frontcache() { '${process.execPath}' '${PROGRAM}' "$@"; }
       COMP_WORDS=(frontcache ${typed}) COMP_CWORD=${words.length}; _frontcache; printf '%s\\n' "\${COMPREPLY[@]}"`;
     const { stdout } = await promisify(execFile)("bash", ["--norc", "-euc", `${script}\n${command}`]);
     return stdout.split("\n").filter((line) => line !== "");

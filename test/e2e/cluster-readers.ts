@@ -1,3 +1,4 @@
+import { setTimeout } from "node:timers/promises";
 import { BLOCK_BYTES, isRight, type TestObject } from "./test-objects.js";
 
 /** The results of continuous reads. */
@@ -12,7 +13,10 @@ export interface ReadReport {
 /** Maximum failures before the reads stop, because reads of a closed client fail immediately and would never yield. */
 const MOST_FAILURES = 20;
 
-/** Reads continuously until `stop`: each loop reads all blocks one after the other, and checks every byte. */
+/** Pause of a loop after each read: the reads go on while members start and end, and leave them the processors. */
+const PAUSE_MS = 10;
+
+/** Reads until `stop`: each loop reads all blocks one after the other, and checks every byte. */
 export class Readers implements AsyncDisposable {
   #reads = 0;
   #slowestMs = 0;
@@ -67,6 +71,7 @@ export class Readers implements AsyncDisposable {
         if (this.#reads >= reads) resolve();
         return this.#reads < reads;
       });
+      await setTimeout(PAUSE_MS);
     }
   }
 

@@ -230,7 +230,9 @@ export class Cluster implements AsyncDisposable {
   async #serve({ name, host }: Place): Promise<void> {
     const listen = ["--listen", `${host}:${this.port}`, "--http-listen", `${host}:${this.port + 1}`];
     const flags = ["--name", name, ...listen, "--advertise", host, ...this.pods.flagsOf(name)];
-    const sizes = ["--block-size", "1MiB", "--part-size", "1MiB", "--leave-after", "1500ms", "--hedge", "false"];
+    // Others must learn in time that it shuts down, also on a busy machine. Static lists do not change.
+    const leaveAfter = this.pods.follow ? "3s" : "0";
+    const sizes = ["--block-size", "1MiB", "--part-size", "1MiB", "--leave-after", leaveAfter, "--hedge", "false"];
     const member = await MemberProcess.start({
       endpoint: this.origin.endpoint,
       cacheDirectory: this.#volumeSize === undefined ? this.cacheOf(name) : `${this.cacheOf(name)}:${this.#volumeSize}`,

@@ -1,7 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { join } from "node:path";
-import { MEMBER_TIMEOUT } from "./member-process.js";
+import { MEMBER_TIMEOUT, PROGRAM } from "./member-process.js";
 
 /** The result of a command. */
 export interface Finished {
@@ -10,11 +9,8 @@ export interface Finished {
   readonly stderr: string;
 }
 
-/** The built program. */
-export const BIN = join(import.meta.dirname, "..", "..", "server", "bin", "frontcache.js");
-
 /**
- * Runs the built `frontcache` to its end, without frontcache's settings of this environment, and with a long --member-timeout. `input` is its standard input;
+ * Runs `frontcache` to its end, without frontcache's settings of this environment, and with a long --member-timeout. `input` is its standard input;
  * `started` gets the process.
  */
 export async function frontcache(
@@ -24,7 +20,7 @@ export async function frontcache(
   started: (child: ChildProcess) => void = () => {},
 ): Promise<Finished> {
   const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith("FRONTCACHE_"));
-  const child = spawn(process.execPath, [BIN, ...args], {
+  const child = spawn(process.execPath, [PROGRAM, ...args], {
     env: { ...Object.fromEntries(inherited), FRONTCACHE_MEMBER_TIMEOUT: MEMBER_TIMEOUT, ...env },
     stdio: ["pipe", "pipe", "pipe"],
   });

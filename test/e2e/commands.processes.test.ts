@@ -8,10 +8,9 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { commandsFor } from "../demo/commands.mjs";
 import { rampBytes, S3Emulator } from "../emulators/s3.js";
 import { frontcache } from "./command-line.js";
-import { MemberProcess, temporaryDirectory } from "./member-process.js";
+import { MemberProcess, PROGRAM, temporaryDirectory } from "./member-process.js";
 
 const MiB = 1 << 20;
-const BIN = join(import.meta.dirname, "..", "..", "server", "bin", "frontcache.js");
 
 let origin: S3Emulator;
 let directory: Awaited<ReturnType<typeof temporaryDirectory>>;
@@ -87,7 +86,7 @@ describe("frontcache get", () => {
   });
 
   it("ends without an error when the consumer of its output closes the pipe", async () => {
-    const args = [BIN, "get", url, "--endpoint", member.grpc];
+    const args = [PROGRAM, "get", url, "--endpoint", member.grpc];
     const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "pipe"] });
     let stderr = "";
     child.stderr.on("data", (text) => {
@@ -160,7 +159,8 @@ describe("frontcache serve", () => {
       1,
       `frontcache: ${member.grpc} is in use by another process: set another address with --listen\n`,
     ]);
-    const taken = await frontcache(["serve", "--listen", "127.0.0.1:0", "--cache-dirs", join(directory.path, "cache")]);
+    const anyPorts = ["--listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0", "--s3-listen", "127.0.0.1:0"];
+    const taken = await frontcache(["serve", ...anyPorts, "--cache-dirs", join(directory.path, "cache")]);
     expect([taken.exitCode, taken.stderr]).toEqual([1, expect.stringMatching(/^frontcache: [^\n]*cache is in use[^\n]*\n$/)]);
   });
 
@@ -203,7 +203,7 @@ describe("frontcache serve", () => {
     ].join(";");
     const child = spawn(
       process.execPath,
-      [BIN, "serve", "--listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0", "--cache-dirs", join(directory.path, "hung")],
+      [PROGRAM, "serve", "--listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0", "--cache-dirs", join(directory.path, "hung")],
       {
         env: { ...process.env, NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(hang)}` },
         stdio: ["ignore", "pipe", "pipe"],
@@ -225,7 +225,7 @@ describe("frontcache serve", () => {
   async function reading(key: string): Promise<{ started: MemberProcess; read: ChildProcessByStdio<null, Readable, Readable> }> {
     const started = await MemberProcess.start({ endpoint: origin.endpoint, cacheDirectory: join(directory.path, key) });
     origin.putRamp("bucket", key, 8 * MiB, 2);
-    const args = [BIN, "get", `s3://bucket/${key}`, "--endpoint", started.grpc];
+    const args = [PROGRAM, "get", `s3://bucket/${key}`, "--endpoint", started.grpc];
     const read = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "pipe"] });
     await once(read.stdout, "readable");
     return { started, read };

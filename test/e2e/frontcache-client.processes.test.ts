@@ -4,7 +4,7 @@ import { type Client, credentials, loadPackageDefinition, type ServiceError, sta
 import { loadSync } from "@grpc/proto-loader";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { rampBytes, S3Emulator } from "../emulators/s3.js";
-import { MemberProcess, temporaryDirectory } from "./member-process.js";
+import { BUILT_PROGRAM, MemberProcess, temporaryDirectory } from "./member-process.js";
 
 const MiB = 1 << 20;
 const BLOCK = 16 * MiB;
@@ -79,7 +79,7 @@ let version: string;
 beforeAll(async () => {
   origin = await S3Emulator.start();
   directory = await temporaryDirectory();
-  member = await MemberProcess.start({ endpoint: origin.endpoint, cacheDirectory: directory.path });
+  member = await MemberProcess.start({ endpoint: origin.endpoint, cacheDirectory: directory.path, program: BUILT_PROGRAM });
   version = origin.putRamp("bucket", "object", SIZE, 11);
 });
 

@@ -1,65 +1,73 @@
-import { readdirSync, statSync, utimesSync } from "node:fs";
+import { statSync, utimesSync } from "node:fs";
 import { open } from "node:fs/promises";
-import { join } from "node:path";
+import { blockDigest, blockPath } from "@frontcache/proto";
+import { eventually } from "@frontcache/proto/testing";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { rampBytes, S3Emulator } from "../emulators/s3.js";
 import { connectClient, MemberProcess, temporaryDirectory } from "./member-process.js";
 
 const MiB = 1 << 20;
 
+const BLOCK = 16 * MiB;
+/** Two blocks. */
+const SIZE = BLOCK + MiB + 17;
+const SEED = 5;
+
+/** An object for each test, because the tests change its block files. */
+const KEYS = ["still", "current", "recent", "evicted", "damaged"] as const;
+
 describe("a client on the member's host that mounts its volume", () => {
   let origin: S3Emulator;
+  let directory: Awaited<ReturnType<typeof temporaryDirectory>>;
+  let member: MemberProcess;
+  const versions = new Map<string, string>();
 
   beforeAll(async () => {
     origin = await S3Emulator.start();
-  });
-  afterAll(() => origin.close());
-
-  /** Starts a member that has cached a ramp object of two blocks in files. */
-  async function memberWithCached(key: string) {
-    const directory = await temporaryDirectory();
+    directory = await temporaryDirectory();
+    const flags = ["--fill", "whole", "--purge-interval", "1s"];
     const serve = (): Promise<MemberProcess> =>
-      MemberProcess.start({
-        endpoint: origin.endpoint,
-        cacheDirectory: directory.path,
-        flags: ["--fill", "whole", "--purge-interval", "1s"],
-      });
-    const size = 17 * MiB + 17;
-    const version = origin.putRamp("bucket", key, size, 5);
-    const url = `s3://bucket/${key}`;
-    const first = await serve();
+      MemberProcess.start({ endpoint: origin.endpoint, cacheDirectory: directory.path, flags });
+    member = await serve();
     {
-      await using client = await connectClient({ endpoint: first.grpc });
-      await client.readRange(url, 0, size, version);
-      await expect.poll(async () => (await client.stat(url, version)).cachedBytes).toBe(size);
+      await using client = await connectClient({ endpoint: member.grpc });
+      for (const key of KEYS) {
+        const version = origin.putRamp("bucket", key, SIZE, SEED);
+        versions.set(key, version);
+        const url = `s3://bucket/${key}`;
+        await client.readRange(url, 0, SIZE, version);
+        await eventually(async () => expect((await client.stat(url, version)).cachedBytes).toBe(SIZE));
+      }
     }
-    await first.stop();
-    const member = await serve();
+    expect(await member.stop()).toBe(0);
+    member = await serve();
+  });
+  afterAll(async () => {
+    await member?.stop();
+    await origin?.close();
+    await directory?.[Symbol.asyncDispose]();
+  });
+
+  /** Returns an object that is cached in two block files, and a client that reads them. */
+  async function openCached(key: (typeof KEYS)[number]) {
+    const [url, version] = [`s3://bucket/${key}`, versions.get(key)!];
     const client = await connectClient({ endpoint: member.grpc, localVolumes: ["/nowhere", directory.path] });
     origin.traffic.reset();
     return {
-      member,
       client,
       url,
       version,
-      size,
-      bytes: (offset: number, length: number) => rampBytes(offset, length, 5),
+      size: SIZE,
+      bytes: (offset: number, length: number) => rampBytes(offset, length, SEED),
       /** Paths of the block files. */
-      files: () =>
-        readdirSync(join(directory.path, "v1"), { recursive: true, encoding: "utf8" })
-          .filter((name) => name.endsWith(".blk"))
-          .map((name) => join(directory.path, "v1", name)),
-      async [Symbol.asyncDispose]() {
-        await client.close();
-        await member[Symbol.asyncDispose]();
-        await directory[Symbol.asyncDispose]();
-      },
+      files: [0, BLOCK].map((offset) => blockPath(directory.path, blockDigest({ url, version, offset }, BLOCK))),
+      [Symbol.asyncDispose]: () => client.close(),
     };
   }
 
   it("reads and streams cached bytes from the files while the member is stopped", async () => {
-    await using cached = await memberWithCached("still");
-    const { client, member, url, version, size, bytes } = cached;
+    await using cached = await openCached("still");
+    const { client, url, version, size, bytes } = cached;
     process.kill(member.pid, "SIGSTOP");
     try {
       const into = Buffer.alloc(size);
@@ -88,7 +96,7 @@ describe("a client on the member's host that mounts its volume", () => {
   });
 
   it("asks the member for the current version, for missing bytes, and past the object's end", async () => {
-    await using cached = await memberWithCached("current");
+    await using cached = await openCached("current");
     const { client, url, version, size, bytes } = cached;
     expect((await client.readRange(url, 5, 10)).equals(bytes(5, 10))).toBe(true);
     expect(client.localReads().reads).toBe(0);
@@ -99,20 +107,20 @@ describe("a client on the member's host that mounts its volume", () => {
   });
 
   it("reports its reads to the owner, which keeps the blocks recently used", async () => {
-    await using cached = await memberWithCached("recent");
+    await using cached = await openCached("recent");
     const { client, url, version, files } = cached;
     const longAgo = new Date("2001-01-01");
-    for (const path of files()) utimesSync(path, longAgo, longAgo);
+    for (const path of files) utimesSync(path, longAgo, longAgo);
     await client.readRange(url, 0, 10, version);
     expect(client.localReads().reads).toBe(1);
     await client.close();
     // The purger writes the last use of touched blocks into their files' times.
-    const touched = (): number => files().filter((path) => statSync(path).mtimeMs > longAgo.getTime()).length;
+    const touched = (): number => files.filter((path) => statSync(path).mtimeMs > longAgo.getTime()).length;
     await expect.poll(touched, { timeout: 30_000 }).toBe(1);
   });
 
   it("releases the space of an evicted block, and reads the block again when it is cached again", async () => {
-    await using cached = await memberWithCached("evicted");
+    await using cached = await openCached("evicted");
     const { client, url, version, size, bytes } = cached;
     await client.readRange(url, 0, size, version);
     expect(client.localReads()).toMatchObject({ reads: 2, openFiles: 2 });
@@ -124,9 +132,9 @@ describe("a client on the member's host that mounts its volume", () => {
   });
 
   it("never returns a wrong byte from a damaged file; the member fetches the segment again", async () => {
-    await using cached = await memberWithCached("damaged");
+    await using cached = await openCached("damaged");
     const { client, url, version, size, bytes, files } = cached;
-    for (const path of files()) {
+    for (const path of files) {
       await using file = await open(path, "r+");
       await file.write(Buffer.from("damaged"), 0, 7, 100_000);
     }

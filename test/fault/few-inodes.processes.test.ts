@@ -5,11 +5,11 @@ import { S3Emulator } from "../emulators/s3.js";
 import { scrape, sumOf } from "../metrics/scrape.js";
 import { mayMount, SmallDisk } from "./small-disk.js";
 
-const INODES = 1_000;
-const OBJECTS = 2_000;
+const INODES = 400;
+const OBJECTS = 800;
 const READERS = 16;
 
-describe.skipIf(!mayMount())("a member on a disk with 1,000 inodes (where a tmpfs may be mounted)", () => {
+describe.skipIf(!mayMount())("a member on a disk with 400 inodes (where a tmpfs may be mounted)", () => {
   let disk: SmallDisk;
   let origin: S3Emulator;
   let member: MemberProcess;

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { build } from "esbuild";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { MemberProcess, temporaryDirectory } from "../e2e/member-process.js";
+import { BUILT_PROGRAM, MemberProcess, temporaryDirectory } from "../e2e/member-process.js";
 import { rampBytes, S3Emulator } from "../emulators/s3.js";
 
 const SIZE = 3 << 20;
@@ -31,7 +31,11 @@ let digest: string;
 beforeAll(async () => {
   origin = await S3Emulator.start();
   directory = await temporaryDirectory();
-  member = await MemberProcess.start({ endpoint: origin.endpoint, cacheDirectory: join(directory.path, "cache") });
+  member = await MemberProcess.start({
+    endpoint: origin.endpoint,
+    cacheDirectory: join(directory.path, "cache"),
+    program: BUILT_PROGRAM,
+  });
   origin.putRamp("bucket", "object", SIZE, 3);
   digest = createHash("sha256")
     .update(rampBytes(0, SIZE, 3))
