@@ -3,7 +3,7 @@ import { clientOver, completeOptions, type MemberConnections } from "@frontcache
 import { parseObjectUrl } from "@frontcache/proto";
 import { ANONYMOUS } from "@frontcache/server/testing";
 import { judgeHttp, versionOf, versionRequired } from "./http-answers.js";
-import { type AskedRead, evidenceFrom, ReadModel, type ReadOutcome } from "./read-model.js";
+import { type AskedRead, evidenceFrom, type HeldLease, ReadModel, type ReadOutcome } from "./read-model.js";
 import { simulatedConnections } from "./simulated-channels.js";
 import type { SimulatedCluster } from "./simulated-cluster.js";
 import { askByHttp, type HttpAnswer, type HttpRequest } from "./simulated-http.js";
@@ -62,7 +62,8 @@ export class ClusterReaders {
     };
     const nowMs = (): number => time.nowMs();
     const wallErrorMs = (): number => cluster.wallErrorMs;
-    this.model = new ReadModel({ history, nowMs, ...ages, originTrouble, losses, partitions, wallErrorMs });
+    const leases = (url: string): HeldLease[] => cluster.leases(url);
+    this.model = new ReadModel({ history, nowMs, ...ages, originTrouble, losses, partitions, wallErrorMs, leases });
   }
 
   get running(): number {
@@ -120,6 +121,13 @@ export class ClusterReaders {
       const left = asked.signal.aborted || (!answer.complete && answer.pieces >= how.leavesAfter);
       if (this.#running.delete(running)) judgeHttp({ model: this.model, history: this.#history }, request, asked, answer, left);
     });
+  }
+
+  /** Asks for the record of an object, or for a byte of it, through the members in turn. */
+  poll(url: string, time: number): void {
+    const request: HttpRequest =
+      time % 3 === 0 ? { method: "GET", headers: { range: "bytes=0-0" } } : { method: "HEAD", headers: {} };
+    this.byHttp(time, url, request, { slowness: 0, leavesAfter: Number.POSITIVE_INFINITY });
   }
 
   /** Reads by CacheClient, at once or by stream. */

@@ -3,6 +3,7 @@ import { Chance } from "../seeded-random.js";
 import { ClusterReaders } from "./cluster-readers.js";
 import { requestOf, type Step, versionBack, wantedOf } from "./cluster-steps.js";
 import { FailingReads } from "./failing-reads.js";
+import { HEARD_WITHIN_MS } from "./member-lists.js";
 import type { Place } from "./place.js";
 import { SimulatedCluster } from "./simulated-cluster.js";
 import type { BrokenRules } from "./simulated-member.js";
@@ -68,6 +69,8 @@ class ClusterRun {
     const { time } = this;
     for (const url of URLS) this.#put(url, this.#chance.below(20_000));
     await during(time, this.#cluster.start());
+    // All members have the same list.
+    await pass(time, HEARD_WITHIN_MS);
     await during(time, this.#readers.connect());
     let taken = 0;
     for (const step of steps) {
@@ -122,6 +125,15 @@ class ClusterRun {
       case "abort":
         this.#readers.abortOne();
         break;
+      case "poll":
+        for (let time = 0; time < step.times; time++)
+          cluster.schedule(time * step.everyMs, () => this.#readers.poll(step.url, time));
+        break;
+      case "slowLink": {
+        const [from, to] = [cluster.servingAt(step.from), cluster.servingAt(step.to)];
+        if (from !== undefined && to !== undefined) cluster.slowLink(from, to, step.delayMs, step.forMs);
+        break;
+      }
       case "rest":
         cluster.broken.push(...(await this.#rest()));
         break;

@@ -46,6 +46,8 @@ export type Action =
   | { readonly kind: "evict"; readonly url: string; readonly member: number }
   | { readonly kind: "warm"; readonly url: string; readonly client: number }
   | { readonly kind: "abort" }
+  /** An object is asked for again and again for a while, through one member after the other. */
+  | { readonly kind: "poll"; readonly url: string; readonly everyMs: number; readonly times: number }
   | { readonly kind: "slowOrigin"; readonly latencyMs: number; readonly chunkDelayMs: number; readonly forMs: number }
   | {
       readonly kind: "origin";
@@ -57,6 +59,14 @@ export type Action =
   | { readonly kind: "fillDisk"; readonly member: number; readonly bytes: number }
   | ({ readonly kind: "distance"; readonly forMs: number } & OriginDistance)
   | ({ readonly kind: "weather"; readonly forMs: number } & Weather)
+  /** Messages from one member to another one take longer; those of the other direction do not. */
+  | {
+      readonly kind: "slowLink";
+      readonly from: number;
+      readonly to: number;
+      readonly delayMs: number;
+      readonly forMs: number;
+    }
   | { readonly kind: "cut"; readonly member: number; readonly other?: number; readonly forMs: number }
   | {
       readonly kind: "crash";

@@ -44,7 +44,16 @@ export class MemberWorld {
     this.disk = new TroubledDisk(200 * 1024, chance, () => time.nowMs());
     const partitions = new Trouble(0);
     const nowMs = (): number => time.nowMs();
-    this.model = new ReadModel({ history, originTrouble, losses, partitions, nowMs, ...shortAges, wallErrorMs: () => 0 });
+    this.model = new ReadModel({
+      history,
+      originTrouble,
+      losses,
+      partitions,
+      nowMs,
+      ...shortAges,
+      wallErrorMs: () => 0,
+      leases: () => [],
+    });
   }
 
   /** What the model does not allow, and what was wrong at rest; empty as long as all is well. */

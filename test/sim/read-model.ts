@@ -40,6 +40,14 @@ export interface AnsweredRecord {
   readonly contentType?: string | undefined;
 }
 
+/** A lease of an object's record that a member may answer by. */
+export interface HeldLease {
+  /** Name of the member. */
+  readonly holder: string;
+  /** Undefined: the object is missing. */
+  readonly version: string | undefined;
+}
+
 export interface ReadModelOptions {
   readonly history: VersionHistory;
   readonly nowMs: () => number;
@@ -50,6 +58,8 @@ export interface ReadModelOptions {
   readonly losses: Trouble;
   /** Networks in which some members could not reach others, which both ran. */
   readonly partitions: Trouble;
+  /** The valid leases of an object's record, of all members that run. */
+  readonly leases: (url: string) => readonly HeldLease[];
   /** What wall clocks that were set back may add to the age of what members believe after their restart. */
   readonly wallErrorMs: () => number;
 }
@@ -194,14 +204,27 @@ export class ReadModel {
   }
 
   #receive(url: string, era: number | undefined): void {
-    if (era !== undefined && era > this.floor(url)) this.#received.set(url, era);
+    if (era === undefined || era <= this.floor(url)) return;
+    this.#received.set(url, era);
+    this.#judgeLeases(url, era);
+  }
+
+  /** When someone has received an era of an object, no member may answer by a lease of an older one, be it in the list or not. */
+  #judgeLeases(url: string, era: number): void {
+    const { history, nowMs, leases } = this.#options;
+    if (this.#isExcused({ startedMs: nowMs() })) return;
+    for (const { holder, version } of leases(url)) {
+      const leased = history.eraSince(url, era, (put) => put?.version === version);
+      if (leased === undefined)
+        this.broken.push(`${holder} has a lease of ${version} of ${url}, although era ${era} was received (at ${nowMs()})`);
+    }
   }
 
   /**
    * Whether the answer may be older than what others received: members could not reach each other, or neither the object's
    * home nor the origin answered.
    */
-  #isExcused({ startedMs }: AskedRead): boolean {
+  #isExcused({ startedMs }: Pick<AskedRead, "startedMs">): boolean {
     const { nowMs, originTrouble, losses, partitions } = this.#options;
     const now = nowMs();
     return partitions.during(startedMs, now) || (originTrouble.during(startedMs, now) && losses.during(startedMs, now));

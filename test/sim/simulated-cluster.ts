@@ -2,6 +2,7 @@ import { ManualClock, type MemoryFaultRule, MemoryFaults, MemoryObjects } from "
 import type { Chance } from "../seeded-random.js";
 import { HEARD_WITHIN_MS, MemberLists } from "./member-lists.js";
 import { newPlace, type Place } from "./place.js";
+import type { HeldLease } from "./read-model.js";
 import { type BrokenRules, MemberProcess } from "./simulated-member.js";
 import { SimulatedNetwork, type Weather } from "./simulated-network.js";
 import { nearOrigin, type OriginDistance } from "./simulated-origin.js";
@@ -59,6 +60,14 @@ export class SimulatedCluster {
   /** Members that answer users now. */
   get serving(): Place[] {
     return this.places.filter(({ serves }) => serves);
+  }
+
+  /** The valid leases of an object's record, also of members that are leaving. */
+  leases(url: string): HeldLease[] {
+    return this.places.flatMap(({ name, process }) => {
+      const lease = process?.lease(url);
+      return lease === undefined ? [] : [{ holder: name, version: lease.info?.version }];
+    });
   }
 
   /** The one at an index, or the next one that answers users. */
@@ -155,6 +164,27 @@ export class SimulatedCluster {
     });
   }
 
+  /** Messages from one member to another one take longer for a while. */
+  slowLink(from: Place, to: Place, delayMs: number, forMs: number): void {
+    if (from === to) return;
+    this.network.slowDown(from.name, to.name, delayMs);
+    // A read may do some work twice if another one that it would have joined is late.
+    const end = this.#begin("network", this.disturbances);
+    this.#for(forMs, () => {
+      this.network.speedUp(from.name, to.name);
+      end();
+    });
+  }
+
+  /** Does something after a while, unless all trouble is taken away before. */
+  schedule(ms: number, act: () => void): void {
+    const cancel = this.time.after(ms, () => {
+      this.#ends.delete(cancel);
+      act();
+    });
+    this.#ends.add(cancel);
+  }
+
   /** A member's process stands still for a while. */
   freeze(place: Place, forMs: number): void {
     const clock = place.process?.options.clock;
@@ -185,6 +215,7 @@ export class SimulatedCluster {
   /** Takes all trouble away. */
   calm(): void {
     for (const end of [...this.#ends]) end();
+    this.#ends.clear();
     this.#begin("everything", this.disturbances)();
     this.originFaults.clear();
     for (const place of this.places) {

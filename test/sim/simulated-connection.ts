@@ -112,24 +112,24 @@ export class Connection {
   #lane(from: End, to: End): (deliver: () => void) => void {
     const network = this.#network;
     const notice = noticedBy(to);
-    const queue: (() => void)[] = [];
+    const queue: { readonly deliver: () => void; readonly dueAtMs: number }[] = [];
     let busy = false;
     const next = (): void => {
       busy = queue.length > 0;
-      if (busy) network.later(arrive);
+      if (busy) network.later(arrive, Math.max(0, queue[0]!.dueAtMs - network.time.monotonicMs()));
     };
     const arrive = (): void => {
       if (this.host.state === "gone") return;
       if (!network.passes(from.name, to.name)) network.whenHealed(arrive);
       else
         notice(() => {
-          queue.shift()!();
+          queue.shift()!.deliver();
           next();
         });
     };
     return (deliver) => {
       if (network.chance.happens(network.weather.breaks) && this.open) this.break("the connection broke");
-      queue.push(deliver);
+      queue.push({ deliver, dueAtMs: network.time.monotonicMs() + network.linkDelayMs(from.name, to.name) });
       if (!busy) next();
     };
   }

@@ -136,6 +136,11 @@ export class MemberProcess {
     return this.cache.ask({ kind: "evict", selector: { url }, forwarded: false, principal: ANONYMOUS, signal });
   }
 
+  /** The valid lease that it holds of an object's record. */
+  lease(url: string): { readonly info: { readonly version: string } | undefined } | undefined {
+    return this.#member.objects.lease(url);
+  }
+
   /** It hears of a new member list. */
   hear(members: MemberList): void {
     this.options.clock.deliver(() => this.#member.update(Membership.fromMessage(members, this.view.current)));

@@ -31,6 +31,8 @@ export class SimulatedNetwork {
   readonly #connections = new Set<Connection>();
   /** Names of those who are cut off, and pairs of names between which nothing gets through. */
   readonly #cuts = new Set<string>();
+  /** How much longer messages from one process to another take, milliseconds, by "from>to". */
+  readonly #slowLinks = new Map<string, number>();
   /** What waits for the network to heal. */
   #held: (() => void)[] = [];
 
@@ -79,6 +81,21 @@ export class SimulatedNetwork {
     this.#cuts.add(other === undefined ? name : pair(name, other));
   }
 
+  /** From now on messages from one process to another take longer. */
+  slowDown(from: string, to: string, delayMs: number): void {
+    this.#slowLinks.set(`${from}>${to}`, delayMs);
+  }
+
+  /** Ends what `slowDown` began. */
+  speedUp(from: string, to: string): void {
+    this.#slowLinks.delete(`${from}>${to}`);
+  }
+
+  /** How much longer a message takes from one process to another. */
+  linkDelayMs(from: string, to: string): number {
+    return this.#slowLinks.size === 0 ? 0 : (this.#slowLinks.get(`${from}>${to}`) ?? 0);
+  }
+
   heal(): void {
     this.#cuts.clear();
     this.weather = fairWeather;
@@ -123,11 +140,12 @@ export class SimulatedNetwork {
     });
   }
 
-  /** Does something after the time that a message takes. */
-  later(arrive: () => void): void {
+  /** Does something after the time that a message takes; `linkMs` is what a slow link adds. */
+  later(arrive: () => void, linkMs = 0): void {
     const { delayMs } = this.weather;
-    if (delayMs === 0) queueMicrotask(arrive);
-    else this.time.after(1 + this.chance.below(delayMs), arrive);
+    const inMs = linkMs + (delayMs === 0 ? 0 : 1 + this.chance.below(delayMs));
+    if (inMs === 0) queueMicrotask(arrive);
+    else this.time.after(inMs, arrive);
   }
 
   #connection(caller: End, host: Host): Connection {

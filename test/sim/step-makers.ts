@@ -35,6 +35,7 @@ const makers = {
   evict: (chance) => ({ kind: "evict", url: chance.pick(URLS), member: chance.below(5) }),
   warm: (chance) => ({ kind: "warm", url: chance.pick(URLS), client: chance.below(2) }),
   abort: () => ({ kind: "abort" }),
+  poll: (chance) => ({ kind: "poll", url: chance.pick(URLS), everyMs: 10 + chance.below(50), times: 10 + chance.below(30) }),
   slowOrigin: (chance) => ({
     kind: "slowOrigin",
     latencyMs: chance.below(50),
@@ -76,6 +77,14 @@ const makers = {
     duplicates: chance.pick([0, 0.2]),
     forMs: chance.below(1_500),
   }),
+  /** Shorter than what has a member taken for frozen; two messages in turn take longer than a lease lasts. */
+  slowLink: (chance) => ({
+    kind: "slowLink",
+    from: chance.below(5),
+    to: chance.below(5),
+    delayMs: 200 + chance.below(250),
+    forMs: 500 + chance.below(2_000),
+  }),
   cut: (chance) => ({
     kind: "cut",
     member: chance.below(5),
@@ -97,6 +106,16 @@ const makers = {
     kind: "freeze",
     member: chance.below(5),
     forMs: chance.pick([100, 400, 800, 3_000]) + chance.below(400),
+  }),
+  /** About as long as leases last, and as what counts as a standstill. */
+  halt: (chance) => ({ kind: "freeze", member: chance.below(5), forMs: 450 + chance.below(300) }),
+  /** It dies, and is back before the leases that it granted have expired, or a little later. */
+  restart: (chance) => ({
+    kind: "crash",
+    member: chance.below(5),
+    silently: chance.happens(0.3),
+    backAfterMs: chance.pick([20, 200, 500, 900]),
+    flips: 0,
   }),
   deafen: (chance) => ({ kind: "deafen", member: chance.below(5), forMs: chance.below(3_000) }),
   jump: (chance) => ({ kind: "jump", member: chance.below(5), byMs: chance.below(8_000) - 4_000 }),
@@ -155,6 +174,29 @@ const versions: Mix = {
   rest: 0.2,
 };
 
+/** A few objects that are overwritten, deleted and created all the time, and asked for through all members. */
+const polled: Mix = {
+  read: 4,
+  clientRead: 6,
+  http: 14,
+  stat: 2,
+  put: 12,
+  putAgain: 1,
+  delete: 5,
+  poll: 8,
+  distance: 3,
+  slowNetwork: 1,
+  slowLink: 5,
+  crash: 0.5,
+  restart: 1,
+  leave: 1.5,
+  freeze: 0.7,
+  halt: 3,
+  deafen: 1.5,
+  jump: 0.5,
+  rest: 0.2,
+};
+
 /** The same without trouble at the origin, and with members that are cut off from others. */
 const partitioned: Mix = { ...versions, origin: 0, cut: 0.7, weather: 0.7 };
 
@@ -164,7 +206,7 @@ export type Subject = "all" | "versions";
 /** The steps of a seed. Each one stands for itself, so that some of them can be left out. */
 export function makeSteps(seed: number, count: number, subject: Subject = "all"): Step[] {
   const chance = new Chance(seed);
-  const mix = subject === "all" ? all : seed % 5 === 0 ? partitioned : versions;
+  const mix = subject === "all" ? all : [partitioned, polled, versions, polled, versions][seed % 5]!;
   const total = Object.values(mix).reduce((sum, share) => sum + share, 0);
   return Array.from({ length: count }, () => {
     const action = makerAt(mix, chance.next() * total)(chance);

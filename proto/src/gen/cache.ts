@@ -200,9 +200,11 @@ export interface RecordQuestion {
   /** an origin said that this version is not current; empty: none did */
   rejectedVersion: string;
   /** the sender received bytes of this version, so that an older one must not be served any more; empty: it did not */
-  seenVersion: string;
+  observedVersion: string;
   /** headers that the record must not lack, if the origin can be asked: "metadata" or "checksums"; empty: version and size suffice */
   needs: string;
+  /** a client requires this version; the origin is asked if the record is another one; empty: none does */
+  claimedVersion: string;
 }
 
 export interface LookUpRecordsRequest {
@@ -236,6 +238,8 @@ export interface RecordAnswer {
   tried: boolean;
   /** to the origin, before this answer: they count for the read that needs the record */
   failedRequests: number;
+  /** the home of the object is changing, and no member decides about the object at the moment: ask again */
+  undecided: boolean;
 }
 
 export interface LookUpRecordsResponse {
@@ -1976,7 +1980,7 @@ export const ObjectRecord: MessageFns<ObjectRecord> = {
 };
 
 function createBaseRecordQuestion(): RecordQuestion {
-  return { key: "", rejectedVersion: "", seenVersion: "", needs: "" };
+  return { key: "", rejectedVersion: "", observedVersion: "", needs: "", claimedVersion: "" };
 }
 
 export const RecordQuestion: MessageFns<RecordQuestion> = {
@@ -1987,11 +1991,14 @@ export const RecordQuestion: MessageFns<RecordQuestion> = {
     if (message.rejectedVersion !== "") {
       writer.uint32(18).string(message.rejectedVersion);
     }
-    if (message.seenVersion !== "") {
-      writer.uint32(26).string(message.seenVersion);
+    if (message.observedVersion !== "") {
+      writer.uint32(26).string(message.observedVersion);
     }
     if (message.needs !== "") {
       writer.uint32(34).string(message.needs);
+    }
+    if (message.claimedVersion !== "") {
+      writer.uint32(42).string(message.claimedVersion);
     }
     return writer;
   },
@@ -2030,7 +2037,7 @@ export const RecordQuestion: MessageFns<RecordQuestion> = {
               break;
             }
 
-            message.seenVersion = reader.string();
+            message.observedVersion = reader.string();
             continue;
           }
           case 4: {
@@ -2039,6 +2046,14 @@ export const RecordQuestion: MessageFns<RecordQuestion> = {
             }
 
             message.needs = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.claimedVersion = reader.string();
             continue;
           }
         }
@@ -2060,8 +2075,9 @@ export const RecordQuestion: MessageFns<RecordQuestion> = {
     const message = createBaseRecordQuestion();
     message.key = object.key ?? "";
     message.rejectedVersion = object.rejectedVersion ?? "";
-    message.seenVersion = object.seenVersion ?? "";
+    message.observedVersion = object.observedVersion ?? "";
     message.needs = object.needs ?? "";
+    message.claimedVersion = object.claimedVersion ?? "";
     return message;
   },
 };
@@ -2158,6 +2174,7 @@ function createBaseRecordAnswer(): RecordAnswer {
     error: "",
     tried: false,
     failedRequests: 0,
+    undecided: false,
   };
 }
 
@@ -2195,6 +2212,9 @@ export const RecordAnswer: MessageFns<RecordAnswer> = {
     }
     if (message.failedRequests !== 0) {
       writer.uint32(88).uint32(message.failedRequests);
+    }
+    if (message.undecided !== false) {
+      writer.uint32(96).bool(message.undecided);
     }
     return writer;
   },
@@ -2300,6 +2320,14 @@ export const RecordAnswer: MessageFns<RecordAnswer> = {
             message.failedRequests = reader.uint32();
             continue;
           }
+          case 12: {
+            if (tag !== 96) {
+              break;
+            }
+
+            message.undecided = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2330,6 +2358,7 @@ export const RecordAnswer: MessageFns<RecordAnswer> = {
     message.error = object.error ?? "";
     message.tried = object.tried ?? false;
     message.failedRequests = object.failedRequests ?? 0;
+    message.undecided = object.undecided ?? false;
     return message;
   },
 };

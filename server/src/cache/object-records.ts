@@ -43,6 +43,8 @@ interface ObjectRecord {
   readonly answeredAtMs: number;
   /** What was known before the last change. */
   readonly replaced: Observation | undefined;
+  /** Observations whose request was sent before this moment count as expired. Monotonic milliseconds. */
+  readonly expiredBeforeMs: number;
 }
 
 /** The observation of a NOT_FOUND. */
@@ -85,14 +87,14 @@ export class ObjectRecords {
 
   /** What is remembered, unless it counts as expired whatever its age is. */
   unexpired(url: string): Observation | undefined {
-    const observation = this.observation(url);
-    return observation === undefined || observation.askedAtMs < this.#expiredBeforeMs ? undefined : observation;
+    const record = this.#lookUp(url);
+    return record === undefined || this.#isExpired(record) ? undefined : record.observation;
   }
 
   /** Whether something is remembered that counts as expired whatever its age is. */
   isExpired(url: string): boolean {
-    const observation = this.observation(url);
-    return observation !== undefined && observation.askedAtMs < this.#expiredBeforeMs;
+    const record = this.#lookUp(url);
+    return record !== undefined && this.#isExpired(record);
   }
 
   /** How long ago the request of the remembered observation was sent. Infinity: unknown. */
@@ -158,11 +160,16 @@ export class ObjectRecords {
     this.#expiredBeforeMs = this.#options.clock.monotonicMs();
   }
 
-  /** The same for one object. */
+  /** The same for one object, and for observations before now that come later, from a member that hands the object over. */
   expire(url: string): void {
+    const expiredBeforeMs = this.#options.clock.monotonicMs();
     const known = this.#lookUp(url);
-    if (known === undefined || known.observation === NOTHING_KNOWN) return;
-    this.#records.set(url, { ...known, observation: { ...known.observation, askedAtMs: Number.NEGATIVE_INFINITY } });
+    if (known === undefined) this.#set(url, undefined, NOTHING_KNOWN, undefined);
+    else if (known.observation === NOTHING_KNOWN) this.#records.set(url, { ...known, expiredBeforeMs });
+    else {
+      const observation = { ...known.observation, askedAtMs: Number.NEGATIVE_INFINITY };
+      this.#records.set(url, { ...known, observation, expiredBeforeMs });
+    }
   }
 
   /** Forgets all objects that match the selector. */
@@ -182,7 +189,7 @@ export class ObjectRecords {
     // It seems younger than this process if the wall clock was set back: the origin is asked then.
     const askedAtMs = ageMs < 0 ? Number.NEGATIVE_INFINITY : monotonicMs - ageMs;
     const observation = { info: newest.info, askedAtMs };
-    const record = { observation, answeredAtMs: askedAtMs, replaced: undefined };
+    const record = { observation, answeredAtMs: askedAtMs, replaced: undefined, expiredBeforeMs: Number.NEGATIVE_INFINITY };
     this.#records.set(url, record);
     return record;
   }
@@ -191,7 +198,8 @@ export class ObjectRecords {
     const info = observed.info && laterInfo(known?.observation.info, observed.info);
     if (info !== undefined && info !== known?.observation.info) this.#options.store.describe(url, info);
     const observation = info === observed.info ? observed : { ...observed, info };
-    this.#records.set(url, { observation, answeredAtMs: this.#options.clock.monotonicMs(), replaced });
+    const expiredBeforeMs = known?.expiredBeforeMs ?? Number.NEGATIVE_INFINITY;
+    this.#records.set(url, { observation, answeredAtMs: this.#options.clock.monotonicMs(), replaced, expiredBeforeMs });
     if (known !== undefined) this.#changed(url, known.observation, observation);
   }
 
@@ -199,6 +207,10 @@ export class ObjectRecords {
   #forget(url: string, known: ObjectRecord | undefined): void {
     const replaced = known === undefined || known.observation === NOTHING_KNOWN ? known?.replaced : known.observation;
     this.#set(url, known, NOTHING_KNOWN, replaced);
+  }
+
+  #isExpired({ observation, expiredBeforeMs }: ObjectRecord): boolean {
+    return observation.askedAtMs < Math.max(this.#expiredBeforeMs, expiredBeforeMs);
   }
 
   #delete(url: string): void {

@@ -56,7 +56,15 @@ export function composeMember(parts: MemberParts): ComposedMember {
   const origin = peerFills({ geometry, clock, others, events })(parts.origin);
   const onChange = (url: string): void => objects.changed(url);
   const local = new LocalCache({ ...parts.settings, geometry, origin, originStates: parts.originStates, store, clock, onChange });
-  const objects = new ObjectHomes({ ...parts.settings, peers: others, membership: parts.membership, clock, local });
+  const isRestarted = store.status().volumes.some(({ blocks }) => blocks > 0);
+  const objects = new ObjectHomes({
+    ...parts.settings,
+    peers: others,
+    membership: parts.membership,
+    clock,
+    local,
+    isRestarted,
+  });
   const router = new Router({ local, geometry, others, objects, events });
   return {
     view,

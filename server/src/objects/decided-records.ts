@@ -4,6 +4,7 @@ import type { CurrentRecord } from "../cache/freshness.js";
 import { type LocalCache, lacks, type Needs } from "../cache/local-cache.js";
 import type { RequestBudget } from "../origin/request-budget.js";
 import type { Clock } from "../runtime/clock.js";
+import { inTurns } from "../runtime/in-turns.js";
 import { GrantedLeases, type GrantedLeasesOptions, LEASE_MS } from "./granted-leases.js";
 
 export interface DecidedRecordsOptions {
@@ -14,6 +15,8 @@ export interface DecidedRecordsOptions {
   readonly revalidateAfterMs: number;
   /** How old an absence may be. */
   readonly negativeTtlMs: number;
+  /** Whether an earlier process of this member may have granted leases a moment ago. */
+  readonly isRestarted: boolean;
 }
 
 /** What is needed of a record, and how old it may be. */
@@ -38,12 +41,20 @@ export class DecidedRecords {
   readonly #leases: GrantedLeases;
   /** Objects with another version than before, until no lease of the old version is left. */
   readonly #changing = new Map<string, Promise<void>>();
+  /** Resolves when the leases of an earlier process have expired, whatever they were of. Undefined: they have. */
+  #earlierLeases: Promise<void> | undefined;
   /** Whether there are members that may decide in place of this one. */
   hasOthers = false;
 
   constructor(options: DecidedRecordsOptions) {
     this.#options = options;
     this.#leases = new GrantedLeases({ ...options.leases, clock: options.clock });
+    if (options.isRestarted) {
+      this.#earlierLeases = new Promise((resolve) => options.clock.after(LEASE_MS, resolve));
+      void this.#earlierLeases.then(() => {
+        this.#earlierLeases = undefined;
+      });
+    }
   }
 
   /** Leases that are granted. */
@@ -51,8 +62,9 @@ export class DecidedRecords {
     return this.#leases.size;
   }
 
-  /** Resolves when no lease of an older version of the object is left. Undefined: none is. */
+  /** Resolves when no lease of an older version of the object, about which this member decides, is left. Undefined: none is. */
   changing(url: string): Promise<void> | undefined {
+    if (this.#earlierLeases !== undefined && this.hasOthers) return this.#earlierLeases;
     return this.#changing.size === 0 ? undefined : this.#changing.get(url);
   }
 
@@ -69,23 +81,25 @@ export class DecidedRecords {
 
   /** The record, if it is fresh and suffices. Throws NOT_FOUND if the absence is fresh. */
   fresh(url: string, needs: Needs): ObjectInfo | undefined {
-    const fresh = this.#changing.has(url) ? undefined : this.#options.local.freshness.fresh(url);
+    const fresh = this.changing(url) !== undefined ? undefined : this.#options.local.freshness.fresh(url);
     return fresh !== undefined && !lacks(fresh, needs) ? fresh : undefined;
   }
 
-  /** The record, as soon as the origin has confirmed it, if that is necessary, and no lease of another version is left. */
-  async current(ref: ObjectRef, signal: AbortSignal, decision: Decision = {}): Promise<CurrentRecord> {
+  /**
+   * The record, as soon as the origin has confirmed it, if that is necessary, and no lease of another version is left. Undefined: there
+   * is no such object.
+   */
+  async current(ref: ObjectRef, signal: AbortSignal, decision: Decision = {}): Promise<CurrentRecord | undefined> {
     const { url } = ref;
     for (;;) {
       const changing = this.changing(url);
       if (changing !== undefined) await untilAborted(changing, signal);
-      try {
-        const asked = this.isDoubtful(url) ? { notBeforeMs: AFTER_DOUBT, ...decision } : decision;
-        const record = await this.#options.local.current(ref, signal, asked);
-        if (this.changing(url) === undefined) return record;
-      } catch (error) {
-        if (CacheError.from(error).code !== "NOT_FOUND" || this.changing(url) === undefined) throw error;
-      }
+      const asked = this.isDoubtful(url) ? { notBeforeMs: AFTER_DOUBT, ...decision } : decision;
+      const record = await this.#options.local.current(ref, signal, asked).catch((error: unknown) => {
+        if (CacheError.from(error).code !== "NOT_FOUND") throw error;
+        return undefined;
+      });
+      if (this.changing(url) === undefined) return record;
     }
   }
 
@@ -114,19 +128,18 @@ export class DecidedRecords {
     );
   }
 
-  /** Ends the leases of one object. Undefined: there are none. */
-  revoke(url: string): Promise<void> | undefined {
-    return this.#leases.revoke(url);
+  /** Ends the leases of objects. Resolves when none of them, and none of an older version of these objects, is left. */
+  async release(isReleased: (url: string) => boolean): Promise<void> {
+    const ends: (Promise<void> | undefined)[] = [];
+    for await (const url of inTurns(this.#leases.urls())) if (isReleased(url)) ends.push(this.#leases.revoke(url));
+    for (const [url, changing] of this.#changing) if (isReleased(url)) ends.push(changing);
+    if (this.hasOthers) ends.push(this.#earlierLeases);
+    await Promise.all(ends);
   }
 
-  /** Objects whose records are leased. */
-  leased(): string[] {
-    return this.#leases.urls();
-  }
-
-  /** Whether this is what is remembered of an object. */
+  /** Whether this is what is remembered of an object, and not expired. */
   #isCurrent(url: string, info: ObjectInfo | undefined): boolean {
-    const observation = this.#options.local.records.observation(url);
+    const observation = this.#options.local.records.unexpired(url);
     if (observation === undefined || this.changing(url) !== undefined) return false;
     const { info: known } = observation;
     return known === info || (known !== undefined && info !== undefined && isSameInfo(known, info));
@@ -135,7 +148,7 @@ export class DecidedRecords {
   /** How long a lease of the object's record may be: not longer than the record is fresh. */
   #leaseMs(url: string): number {
     const { clock, local, revalidateAfterMs, negativeTtlMs } = this.#options;
-    const observation = local.records.observation(url);
+    const observation = local.records.unexpired(url);
     if (observation === undefined) return 0;
     const ttlMs = observation.info === undefined ? negativeTtlMs : revalidateAfterMs;
     const remainingMs = Math.floor(observation.askedAtMs + ttlMs - clock.monotonicMs());

@@ -1,6 +1,7 @@
 import type { MemberInfo, ObjectInfo } from "@frontcache/proto";
 import { BoundedMap } from "@frontcache/proto/runtime";
 import type { Clock } from "../runtime/clock.js";
+import { LEASE_MS } from "./granted-leases.js";
 
 /** Leases held at a time, about 300 bytes each without the headers of their objects. */
 const CAPACITY = 100_000;
@@ -45,6 +46,8 @@ export class HeldLeases {
     limit: MAX_HEADER_BYTES,
     of: ({ info }) => info?.headers?.length ?? 0,
   });
+  /** When the lease of an object was dropped last, monotonic milliseconds. Forgotten when no lease from before can be valid. */
+  readonly #droppedAtMs = new Map<string, number>();
   readonly #renewing = new Set<string>();
   #cancelTimer: (() => void) | undefined;
 
@@ -62,23 +65,45 @@ export class HeldLeases {
 
   /** The valid lease of an object's record. Counts as a use. */
   use(url: string): HeldLease | undefined {
-    const held = this.#byUrl.peek(url);
-    if (held === undefined) return undefined;
-    const nowMs = this.#clock.monotonicMs();
-    if (held.expiresAtMs <= nowMs) return undefined;
-    held.usedAtMs = nowMs;
+    const held = this.#valid(url);
+    if (held !== undefined) held.usedAtMs = this.#clock.monotonicMs();
     return held;
   }
 
-  /** A lease was granted in the answer to a question that was sent at `sentAtMs`. */
+  /** The same without counting as a use. */
+  peek(url: string): HeldLease | undefined {
+    return this.#valid(url);
+  }
+
+  /**
+   * A lease was granted in the answer to a question that was sent at `sentAtMs`. It is ignored if the object has changed since:
+   * 1. This member asks the home, which grants a lease of v1.
+   * 2. The home observes v2, and has this member drop its lease. That call overtakes the answer of 1.
+   * 3. This member confirms, and the home hands out v2.
+   * 4. The answer of 1 arrives.
+   */
   add(url: string, lease: HeldLease, sentAtMs: number, leaseMs: number): void {
     const nowMs = this.#clock.monotonicMs();
+    if (sentAtMs <= (this.#droppedAtMs.get(url) ?? Number.NEGATIVE_INFINITY)) return;
     this.#byUrl.set(url, { ...lease, expiresAtMs: sentAtMs + leaseMs, usedAtMs: nowMs });
     this.#cancelTimer ??= this.#clock.after(RENEW_EVERY_MS, this.#tick);
   }
 
+  /** The object has changed. */
   drop(url: string): void {
     this.#byUrl.delete(url);
+    const nowMs = this.#clock.monotonicMs();
+    this.#droppedAtMs.delete(url);
+    this.#droppedAtMs.set(url, nowMs);
+    for (const [dropped, atMs] of this.#droppedAtMs) {
+      if (atMs + LEASE_MS >= nowMs) break;
+      this.#droppedAtMs.delete(dropped);
+    }
+  }
+
+  #valid(url: string): Held | undefined {
+    const held = this.#byUrl.peek(url);
+    return held === undefined || held.expiresAtMs <= this.#clock.monotonicMs() ? undefined : held;
   }
 
   /** Drops the leases of all objects whose URLs begin like this. */

@@ -11,6 +11,9 @@ export interface TakeOver {
   readonly before: Membership | undefined;
 }
 
+/** Returns whether this member decided about an object. */
+type Retained = (url: string) => boolean;
+
 /** Where it is decided which version of an object is current. */
 export type Decider =
   /** This member decides. */
@@ -33,8 +36,11 @@ export class HomeChanges {
   readonly #self: MemberInfo;
   readonly #clock: Pick<Clock, "monotonicMs">;
   readonly #takeOvers = new Set<TakeOver>();
-  /** Members that became the homes of objects of this one and have not taken over; by name, with the list before. */
-  readonly #retained = new Map<string, Membership>();
+  /**
+   * Members that became the homes of objects of this one and have not taken over; by name, with the objects about which this member
+   * decided until then.
+   */
+  readonly #retained = new Map<string, Retained>();
   /** Members that do not answer, since when. By name. */
   readonly #gone = new Map<string, number>();
   #current: Membership;
@@ -69,25 +75,20 @@ export class HomeChanges {
 
   decider(url: string): Decider {
     if (this.#isAlone) return "here";
-    const home = this.#current.owner(url, 0);
-    if (home === undefined || home.name === this.#self.name) {
-      if (this.#takeOvers.size > 0) for (const takeOver of this.#takeOvers) if (takeOver.covers(url)) return takeOver.from;
-      return "here";
-    }
-    if (this.#retained.size > 0 && this.#retained.get(home.name)?.owner(url, 0)?.name === this.#self.name) return "here";
-    return home;
+    return this.#deciderOf(url, this.#current, this.#takeOvers, this.#retained);
   }
 
   /** The list has changed. Returns the takeovers that begin. */
   update(list: Membership): TakeOver[] {
     const before = this.#current;
+    const decidedBefore = this.#decidedNow();
     this.#current = list;
     const left = before.members.filter(({ name }) => name !== this.#self.name && list.member(name) === undefined);
     const joined = list.members.filter(({ name }) => name !== this.#self.name && before.member(name) === undefined);
     for (const name of this.#retained.keys()) if (list.member(name) === undefined) this.#retained.delete(name);
     const wasMember = before.member(this.#self.name) !== undefined;
     const gained = list.member(this.#self.name) === undefined ? list.members : joined;
-    if (wasMember) for (const { name } of gained) this.#retained.set(name, before);
+    if (wasMember) for (const { name } of gained) this.#retained.set(name, decidedBefore);
     return [
       ...left.map((from) => this.#begin({ from, before, covers: (url) => before.owner(url, 0)?.name === from.name })),
       ...joined.map((from) => this.#begin(this.#substitution(from))),
@@ -110,17 +111,22 @@ export class HomeChanges {
     this.#takeOvers.delete(takeOver);
   }
 
-  /** Another member has taken over the objects whose home it is. */
-  handedOver(name: string): void {
+  /**
+   * Another member takes over the objects whose home it is. Returns whether this member decided until now about one of them: as the
+   * home before, or in place of the home.
+   */
+  handedOver(name: string): (url: string) => boolean {
+    const before = this.#retained.get(name);
+    const wasGone = this.#gone.has(name);
+    const current = this.#current;
     this.#retained.delete(name);
     this.#gone.delete(name);
+    return (url) => before?.(url) === true || (wasGone && current.owner(url, 0, 1)?.name === this.#self.name);
   }
 
-  /** Whether this member decided until now about an object that goes to its home `name`. */
-  decidedFor(name: string, url: string): boolean {
-    const before = this.#retained.get(name);
-    if (before?.owner(url, 0)?.name === this.#self.name) return true;
-    return this.#gone.has(name) && this.#current.owner(url, 0, 1)?.name === this.#self.name;
+  /** Whether this member is the object's home, or the next one on the ring, which decides in place of the home. */
+  isSubstitute(url: string): boolean {
+    return [0, 1].some((rank) => this.#current.owner(url, 0, rank)?.name === this.#self.name);
   }
 
   /** The member does not answer. Returns since when, monotonic milliseconds. */
@@ -141,6 +147,27 @@ export class HomeChanges {
   /** Milliseconds until no lease of a member that has been gone since then can be valid. */
   leasesLastMs(goneSinceMs: number): number {
     return Math.max(0, goneSinceMs + LEASE_MS - this.#clock.monotonicMs());
+  }
+
+  #deciderOf(url: string, list: Membership, takeOvers: Iterable<TakeOver>, retained: ReadonlyMap<string, Retained>): Decider {
+    const home = list.owner(url, 0);
+    if (home === undefined || home.name === this.#self.name) {
+      for (const takeOver of takeOvers) if (takeOver.covers(url)) return takeOver.from;
+      return "here";
+    }
+    return retained.size > 0 && retained.get(home.name)?.(url) === true ? "here" : home;
+  }
+
+  /**
+   * The objects about which this member decides at this moment. One that it has not taken over yet is none of them, although the list
+   * names this member as its home:
+   * 1. P decides about u. By the next list M is u's home, and asks P to hand over.
+   * 2. By the list after that N is u's home. P decides still, M does not.
+   */
+  #decidedNow(): Retained {
+    if (this.#isAlone) return () => true;
+    const [list, takeOvers, retained] = [this.#current, [...this.#takeOvers], new Map(this.#retained)];
+    return (url) => this.#deciderOf(url, list, takeOvers, retained) === "here";
   }
 
   #begin(takeOver: TakeOver): TakeOver {

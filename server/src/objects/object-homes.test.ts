@@ -66,6 +66,7 @@ class TestMember implements Peers {
       revalidateAfterMs: REVALIDATE_AFTER_MS,
       negativeTtlMs: 1_000,
       staleIfError: true,
+      isRestarted: false,
     });
   }
 
@@ -223,8 +224,8 @@ describe("the record of an object", () => {
     await b!.current(ref);
     const newer = objects.put(ref.url, "two");
     a!.local.records.expire(ref.url);
-    const seen = await a!.current(ref);
-    expect(seen.info.version).toBe(newer);
+    const observed = await a!.current(ref);
+    expect(observed.info.version).toBe(newer);
     expect(calls).toContain("changed a>b");
     expect((await b!.current(ref)).info.version).toBe(newer);
   });
@@ -270,9 +271,9 @@ describe("the record of an object", () => {
     objects.put(ref.url, "one");
     await a!.current(ref);
     const newer = objects.put(ref.url, "two");
-    await b!.homes.seen(ref, newer, signal);
+    await b!.homes.observed(ref, newer, signal);
     expect((await a!.current(ref)).info.version).toBe(newer);
-    expect(b!.homes.seen(ref, newer, signal)).toBeUndefined();
+    expect(b!.homes.observed(ref, newer, signal)).toBeUndefined();
   });
 
   it("is asked for anew when a listing names another version, at the home and elsewhere", async () => {
@@ -325,7 +326,7 @@ describe("the record of an object", () => {
     await expect(b!.current(ref)).rejects.toMatchObject({ code: "NOT_FOUND" });
     expect(() => b!.homes.current(ref, signal)).toThrow(CacheError);
     const version = objects.put(ref.url, "one");
-    await b!.homes.seen(ref, version, signal);
+    await b!.homes.observed(ref, version, signal);
     expect((await b!.current(ref)).info.version).toBe(version);
   });
 });

@@ -17,7 +17,9 @@ it("sends the questions of one turn together, in calls that members accept", asy
   const peers = { self: { ...member, name: "a" }, connections: { objects }, call: () => ({ end() {} }) };
   const questions = new RecordQuestions(peers as unknown as Peers, new ManualClock(), new AbortController().signal);
   const urls = Array.from({ length: 250 }, (_, at) => `s3://bucket/${String(at).padStart(1_024, "k")}`);
-  const answers = await Promise.all(urls.map((url) => questions.ask(member, url, { seen: "v".repeat(MAX_VERSION_LENGTH) }, 0)));
+  const answers = await Promise.all(
+    urls.map((url) => questions.ask(member, url, { received: "v".repeat(MAX_VERSION_LENGTH) }, 0)),
+  );
   expect(answers.map(({ answer }) => answer.error)).toEqual(urls);
   expect(requests.length).toBeLessThan(5);
   for (const request of requests) expect(LookUpRecordsRequest.encode(request).finish().length).toBeLessThan(MAX_REQUEST_BYTES);

@@ -18,7 +18,9 @@ export interface Hints {
   /** An origin said that this version is not current. */
   readonly rejected?: string | undefined;
   /** Bytes of this version were received: an older one must not be served any more. */
-  readonly seen?: string | undefined;
+  readonly received?: string | undefined;
+  /** A client requires this version. */
+  readonly claimed?: string | undefined;
 }
 
 /** A question on its way. */
@@ -48,17 +50,23 @@ export class RecordQuestions {
     this.#signal = signal;
   }
 
-  /** `hops`: how many members passed the question on before. Rejects with Unreachable if the member can't be reached. */
+  /** `hops`: how many members passed the question on before. Rejects with Unreachable if the member cannot be reached. */
   ask(
     member: MemberInfo,
     url: string,
-    { needs = "version", rejected = "", seen = "" }: Hints,
+    { needs = "version", rejected = "", received = "", claimed = "" }: Hints,
     hops: number,
   ): Promise<AnsweredQuestion> {
     return new Promise((resolve, reject) => {
       const key = `${member.grpcAddress} ${hops}`;
       const waiting = {
-        question: { key: url, rejectedVersion: rejected, seenVersion: seen, needs: needs === "version" ? "" : needs },
+        question: {
+          key: url,
+          rejectedVersion: rejected,
+          observedVersion: received,
+          needs: needs === "version" ? "" : needs,
+          claimedVersion: claimed,
+        },
         resolve,
         reject,
       };

@@ -24,11 +24,11 @@ export class SharedQuestions {
 
   /**
    * The answer to a question of `ask`, or to one that is sent for another read. `leased` is asked for a record that a question which
-   * ended meanwhile brought. `isVoid` says to the question whether its answer must not be kept.
+   * ended meanwhile brought.
    */
   async share(
     of: { readonly url: string; readonly needs: Needs },
-    ask: (isVoid: () => boolean) => Promise<CurrentRecord>,
+    ask: () => Promise<CurrentRecord>,
     leased: () => CurrentRecord | undefined,
     signal: AbortSignal,
   ): Promise<CurrentRecord> {
@@ -43,7 +43,7 @@ export class SharedQuestions {
       const found = leased();
       if (found !== undefined) return found;
     }
-    const asked: Asked = { url: of.url, sequence: ++this.#sequence, record: ask(() => asked.isVoid), isVoid: false };
+    const asked: Asked = { url: of.url, sequence: ++this.#sequence, record: ask(), isVoid: false };
     this.#asked.set(key, asked);
     const forget = (): void => {
       if (this.#asked.get(key) === asked) this.#asked.delete(key);
@@ -52,7 +52,7 @@ export class SharedQuestions {
     return untilAborted(asked.record, signal);
   }
 
-  /** The object has changed: answers to questions that were sent before are neither kept nor shared. */
+  /** The object has changed: answers to questions that were sent before are not shared. */
   void(url: string): void {
     for (const needs of ALL_NEEDS) {
       const key = keyOf(url, needs);

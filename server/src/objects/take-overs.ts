@@ -8,16 +8,20 @@ import {
 import { sleep, untilAborted } from "@frontcache/proto/runtime";
 import type { LocalCache } from "../cache/local-cache.js";
 import type { Clock } from "../runtime/clock.js";
+import { inTurns } from "../runtime/in-turns.js";
 import type { DecidedRecords } from "./decided-records.js";
 import type { HomeChanges, TakeOver } from "./home-changes.js";
 import type { Peers } from "./peers.js";
 
-/** How often a member is asked to hand over, and how long a call may take. */
+/** How often a member is asked to hand over: at first more often, because most members have the new list by then. */
+const SOON_MS = 50;
+const SOON_FOR_MS = 500;
 const EVERY_MS = 200;
+/** How long a call may take. */
 const CALL_MS = 5_000;
 /** A member that answers without confirming for so long has another list for good: a network partition. */
 const WITHIN_MS = 60_000;
-/** Records that are looked at, or sent, in one turn of the event loop. */
+/** Records in one message. */
 const RECORDS_AT_ONCE = 500;
 /** Headers of the records in one message: gRPC's messages have at most 4 MiB. */
 const HEADER_BYTES_AT_ONCE = 1 << 20;
@@ -43,7 +47,10 @@ export class TakeOvers {
 
   /** The member list has changed. */
   update(list: Membership): void {
-    for (const takeOver of this.#options.changes.update(list)) this.#start(takeOver);
+    const { changes, decided } = this.#options;
+    for (const takeOver of changes.update(list)) this.#start(takeOver);
+    // If this member does not decide about an object any more, its leases end.
+    void decided.release((url) => changes.decider(url) !== "here");
   }
 
   /** This member has started or stood still: what it knows counts as expired, and others may have decided in its place. */
@@ -60,27 +67,30 @@ export class TakeOvers {
 
   /**
    * Another member takes over the objects whose home it has become. Resolves to whether this member has stopped deciding about
-   * them; `send` gets the records first.
+   * them; `send` gets the records first:
+   * 1. This member decides nothing about these objects from now on. Questions that wait for the origin are asked again of the new home.
+   * 2. All leases of these objects end, those of older versions included.
+   * 3. What was observed until then is sent, then the confirmation.
    */
   async handOver({ name, hash }: HandOverRequest, send: (records: HandedOverRecord[]) => Promise<void>): Promise<boolean> {
     const { changes, decided, records, peers, clock } = this.#options;
     const { current } = changes;
     if (hash !== current.hash || !changes.mayHandOver) return false;
     const isTheirs = (url: string): boolean => current.owner(url, 0)?.name === name;
-    const known: HandedOverRecord[] = [];
-    for await (const [url, { info, isBucketMissing = false, askedAtMs }] of inTurns([...records.entries()])) {
-      if (!isTheirs(url) || !changes.decidedFor(name, url) || !Number.isFinite(askedAtMs)) continue;
-      const ageMs = Math.max(0, Math.round(clock.monotonicMs() - askedAtMs));
-      known.push({ key: url, record: info && recordToMessage(info), bucketMissing: isBucketMissing, ageMs });
-    }
-    if (hash !== changes.current.hash) return false;
-    changes.handedOver(name);
+    const decidedUntilNow = changes.handedOver(name);
     // It decides from here on. A circuit that is still open would have this member substitute for it.
     const home = current.member(name);
     if (home !== undefined) peers.heardOf(home);
-    const revoked: (Promise<void> | undefined)[] = [];
-    for await (const url of inTurns(decided.leased())) if (isTheirs(url)) revoked.push(decided.revoke(url));
-    await Promise.all(revoked);
+    await decided.release((url) => changes.decider(url) !== "here");
+    const known: HandedOverRecord[] = [];
+    for await (const [url] of inTurns([...records.entries()])) {
+      const observation = records.unexpired(url);
+      if (observation === undefined || !Number.isFinite(observation.askedAtMs)) continue;
+      if (!isTheirs(url) || !decidedUntilNow(url)) continue;
+      const { info, isBucketMissing = false, askedAtMs } = observation;
+      const ageMs = Math.max(0, Math.ceil(clock.monotonicMs() - askedAtMs));
+      known.push({ key: url, record: info && recordToMessage(info), bucketMissing: isBucketMissing, ageMs });
+    }
     for (const batch of batchesOf(known)) await send(batch);
     return true;
   }
@@ -105,7 +115,7 @@ export class TakeOvers {
       } catch {
         if (changes.leasesLastMs(changes.isGone(from.name)) === 0) break;
       }
-      await sleep(clock, EVERY_MS, signal);
+      await sleep(clock, clock.monotonicMs() - begunMs < SOON_FOR_MS ? SOON_MS : EVERY_MS, signal);
     }
     // What this member knows of these objects may be older than what the other member knew.
     if (takeOver.before !== undefined) {
@@ -127,15 +137,6 @@ export class TakeOvers {
     const call = peers.call(from.name, signal, CALL_MS);
     const request = { name: peers.self.name, hash: changes.current.hash };
     return peers.connections.objects.handOver(from, request, onRecord, call).finally(() => call.end());
-  }
-}
-
-/** The items of a long list, a bounded number of them in one turn of the event loop. */
-async function* inTurns<Item>(items: readonly Item[]): AsyncGenerator<Item> {
-  let count = 0;
-  for (const item of items) {
-    if (++count % RECORDS_AT_ONCE === 0) await new Promise<void>((resolve) => setImmediate(resolve));
-    yield item;
   }
 }
 

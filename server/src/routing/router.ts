@@ -136,7 +136,11 @@ export class Router implements Cache, MemberDirectory {
   async #record(ref: ObjectRef, version: string | undefined, needs: Needs, signal: AbortSignal): Promise<CurrentRecord> {
     const { local, objects } = this.#options;
     const known = version === undefined ? undefined : local.records.infoOf(ref.url, version);
-    if (known !== undefined && !lacks(known, needs)) return { info: known, isStale: false };
+    if (known !== undefined && !lacks(known, needs)) {
+      const changing = objects.changing(ref.url);
+      if (changing !== undefined) await untilAborted(changing, signal);
+      return { info: known, isStale: false };
+    }
     const current = await asRecord(objects.current(ref, signal, { needs }));
     if (version === undefined || current.info.version === version) return current;
     // The client may know of a newer version than the home.
@@ -300,15 +304,24 @@ export class Router implements Cache, MemberDirectory {
   async #settled(read: Promise<ObjectRead>, block: BlockRequest): Promise<ObjectRead> {
     const { local, objects } = this.#options;
     const { ref, version, signal } = block;
-    const agreeing = version === undefined ? undefined : objects.seen(ref, version, signal);
+    const reported = version === undefined ? undefined : objects.observed(ref, version, signal);
+    reported?.catch(() => {});
     let opened: ObjectRead;
     try {
       opened = await read;
     } catch (error) {
-      if (version !== undefined && isOutdated(error)) await objects.rejected(ref, version, signal);
+      if (!isOutdated(error)) throw error;
+      if (version !== undefined) await objects.rejected(ref, version, signal);
+      else {
+        // An absence is a record, too: no member may answer with a version after a client has learned of it.
+        await untilAborted(objects.changing(ref.url) ?? Promise.resolve(), signal);
+        if (!objects.decides(ref.url)) return this.#readHere(block);
+      }
       throw error;
     }
-    const changing = objects.changing(ref.url) ?? agreeing;
+    // Asked again: this member may have been the home until now.
+    const reporting = reported ?? (version === undefined ? undefined : objects.observed(ref, version, signal));
+    const changing = objects.changing(ref.url) ?? reporting;
     if (changing !== undefined) {
       try {
         await untilAborted(changing, signal);
@@ -317,9 +330,11 @@ export class Router implements Cache, MemberDirectory {
         throw error;
       }
     }
-    const known = version === undefined ? local.records.observation(ref.url) : undefined;
-    if (known === undefined || known.info?.version === opened.info.version) return opened;
-    // The read joined a request that was sent before the object changed.
+    if (version !== undefined) return opened;
+    const known = local.records.observation(ref.url);
+    const isCurrent = known === undefined || known.info?.version === opened.info.version;
+    if (isCurrent && objects.decides(ref.url)) return opened;
+    // The read joined a request that was sent before the object changed, or another member decides now.
     opened.close();
     return this.#readHere(block);
   }

@@ -49,6 +49,7 @@ export function openObjectHomes(others: OtherMembers, local: LocalCache, clock: 
     revalidateAfterMs: 60_000,
     negativeTtlMs: 1_000,
     staleIfError: true,
+    isRestarted: false,
   });
 }
 

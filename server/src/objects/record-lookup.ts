@@ -1,0 +1,226 @@
+import { Unreachable } from "@frontcache/client/members";
+import { CacheError, type MemberInfo, type ObjectInfo, type ObjectRef, recordFromMessage } from "@frontcache/proto";
+import { type BoundedMap, sleep, untilAborted } from "@frontcache/proto/runtime";
+import type { CurrentRecord } from "../cache/freshness.js";
+import type { LocalCache, Needs } from "../cache/local-cache.js";
+import { NoSuchBucket } from "../origin/checked-answer.js";
+import type { RequestBudget } from "../origin/request-budget.js";
+import type { Clock } from "../runtime/clock.js";
+import type { DecidedRecords } from "./decided-records.js";
+import { LEASE_MS } from "./granted-leases.js";
+import type { HeldLeases } from "./held-leases.js";
+import type { Decider, HomeChanges } from "./home-changes.js";
+import type { Peers } from "./peers.js";
+import type { AnsweredQuestion, Hints, RecordQuestions } from "./record-questions.js";
+import type { Standstill } from "./standstill.js";
+import type { Substitution } from "./substitution.js";
+
+/** A question is passed on at most this many times: members with different lists might pass it on in a circle. */
+const MOST_HOPS = 2;
+/** How often, and for how long, a question is repeated while no member decides about its object. Takeovers are faster. */
+const UNDECIDED_EVERY_MS = 20;
+const UNDECIDED_WITHIN_MS = 2_000;
+
+/** What is requested of a record. */
+export interface Wanted {
+  /** Absent: version and size. */
+  readonly needs?: Needs | undefined;
+  /** An origin said that this version is not current. */
+  readonly rejected?: string | undefined;
+  /** Counts the requests to the origin that this member sends for this caller alone. */
+  readonly budget?: RequestBudget | undefined;
+}
+
+/** What to do, depending on who decides about an object. */
+export interface AtDecider<Result> {
+  here(): Promise<Result>;
+  /** `members`: whom to ask, in this order. */
+  elsewhere(decider: MemberInfo, members: readonly MemberInfo[]): Promise<Result>;
+  /** No member has decided for long. */
+  undecided(decider: MemberInfo): Promise<Result>;
+}
+
+export interface Resolved {
+  /** Undefined: there is no such object. */
+  readonly record: CurrentRecord | undefined;
+  /** This member decided, and may grant a lease. */
+  readonly isHere: boolean;
+}
+
+/** Another member's answer. */
+interface Answered extends AnsweredQuestion {
+  readonly member: MemberInfo;
+}
+
+/** No member decides about the object at the moment, because its home is changing. */
+export class Undecided extends CacheError {
+  constructor(url: string) {
+    super("UNAVAILABLE", `${url}: the object's home is changing, try again`);
+  }
+}
+
+export interface RecordLookupOptions {
+  readonly peers: Peers;
+  readonly changes: HomeChanges;
+  readonly standstill: Pick<Standstill, "check">;
+  readonly decided: DecidedRecords;
+  readonly held: HeldLeases;
+  readonly questions: RecordQuestions;
+  readonly substitution: Substitution;
+  /** By URL: the version that this member and the home agreed on last. */
+  readonly agreed: BoundedMap<string, string>;
+  readonly records: LocalCache["records"];
+  readonly clock: Pick<Clock, "monotonicMs" | "after">;
+  /** Whether a record may be used that nobody could confirm. */
+  readonly staleIfError: boolean;
+  /** Aborted when the member closes. */
+  readonly signal: AbortSignal;
+}
+
+/** Finds the record of an object at the member that decides about the object. */
+export class RecordLookup {
+  readonly #options: RecordLookupOptions;
+
+  constructor(options: RecordLookupOptions) {
+    this.#options = options;
+  }
+
+  /** Who decides about an object. A standstill of this member that has just ended counts. */
+  decider(url: string): Decider {
+    this.#options.standstill.check();
+    return this.#options.changes.decider(url);
+  }
+
+  /**
+   * The record, from wherever it is decided. If neither the home nor the origin can be asked, the record that this member remembers is
+   * used as stale. Rejects with NOT_FOUND if there is no such object.
+   */
+  async find(ref: ObjectRef, wanted: Wanted, signal: AbortSignal): Promise<CurrentRecord> {
+    const { records, staleIfError } = this.#options;
+    try {
+      const { record } = await this.resolve(ref, wanted, 0, signal);
+      return record ?? absent(ref, records.observation(ref.url)?.isBucketMissing === true);
+    } catch (error) {
+      const last = staleIfError && CacheError.from(error).retryable ? records.last(ref.url) : undefined;
+      if (last === undefined || signal.aborted) throw error;
+      return { info: last, isStale: true };
+    }
+  }
+
+  /**
+   * The record, for this member or for another one that asks. `hops`: how many members passed the question on. Rejects with NOT_FOUND
+   * if another member said that there is no such object.
+   */
+  async resolve(ref: ObjectRef, { needs, rejected, budget }: Wanted, hops: number, signal: AbortSignal): Promise<Resolved> {
+    const { url } = ref;
+    const { decided, records, substitution } = this.#options;
+    if (rejected !== undefined) records.reject(url, rejected);
+    const substituted = async (decider: MemberInfo): Promise<Resolved> => ({
+      record: await substitution.record(decider, ref, needs),
+      isHere: false,
+    });
+    return this.atDecider(url, hops, signal, {
+      here: async () => ({ record: await decided.current(ref, signal, { needs, budget }), isHere: true }),
+      elsewhere: async (decider, members) => {
+        const answered = await this.ask(members, url, { needs, rejected }, hops);
+        if (answered === undefined) return substituted(decider);
+        return { record: this.#accept(ref, answered), isHere: false };
+      },
+      undecided: substituted,
+    });
+  }
+
+  /**
+   * Does something at the member that decides about an object; again if another member decides when it is done:
+   * 1. This member, P, decides about an object, and asks the origin.
+   * 2. Another member, M, joins and takes over. P confirms, and M decides.
+   * 3. The origin answers P. M may have handed out a later version meanwhile: M is asked.
+   */
+  async atDecider<Result>(url: string, hops: number, signal: AbortSignal, at: AtDecider<Result>): Promise<Result> {
+    const { clock } = this.#options;
+    const begunMs = clock.monotonicMs();
+    for (;;) {
+      const decider = this.decider(url);
+      if (decider === "here") {
+        const result = await at.here();
+        if (this.decider(url) === "here") return result;
+        continue;
+      }
+      try {
+        if (hops > MOST_HOPS) throw new Undecided(url);
+        return await untilAborted(at.elsewhere(decider, this.#membersToAsk(decider, url, hops)), signal);
+      } catch (error) {
+        if (!(error instanceof Undecided) || hops > 0) throw error;
+      }
+      if (clock.monotonicMs() - begunMs >= UNDECIDED_WITHIN_MS) return untilAborted(at.undecided(decider), signal);
+      await sleep(clock, UNDECIDED_EVERY_MS, signal);
+    }
+  }
+
+  /**
+   * The answer of the first of these members that can be reached. Undefined: none of them can, or none answers to this member. Rejects
+   * with Undecided if no member decides.
+   */
+  async ask(members: readonly MemberInfo[], url: string, hints: Hints, hops: number): Promise<Answered | undefined> {
+    if (members.length === 0) return undefined;
+    const { peers, questions, changes, signal } = this.#options;
+    const call = peers.call(url, signal);
+    try {
+      const askOne = async (member: MemberInfo): Promise<Answered> => {
+        const answered = await questions.ask(member, url, hints, hops);
+        changes.answered(member.name);
+        return { ...answered, member };
+      };
+      const answered = await peers.first(members, askOne, call);
+      if (answered.answer.undecided) throw new Undecided(url);
+      return answered;
+    } catch (error) {
+      // A member that does not know this one as a member, because it has another list or key, decides nothing for it.
+      const isUnanswered = error instanceof Unreachable || CacheError.from(error).code === "PERMISSION_DENIED";
+      if (!isUnanswered || signal.aborted) throw error;
+      return undefined;
+    } finally {
+      call.end();
+    }
+  }
+
+  /**
+   * Whom to ask: the home and the members that may substitute for it, or the member that has not handed over yet. A question that was
+   * passed on is passed on to the one that decides, and to no substitute.
+   */
+  #membersToAsk(decider: MemberInfo, url: string, hops: number): readonly MemberInfo[] {
+    const { changes, peers } = this.#options;
+    const isHome = changes.current.owner(url, 0)?.name === decider.name;
+    const members = isHome ? peers.route(url, 0, false).others : [decider];
+    return hops === 0 ? members : members.filter(({ name }) => name === decider.name);
+  }
+
+  /** Takes over what an answer says. */
+  #accept(ref: ObjectRef, { answer, sentAtMs, member: home }: Answered): CurrentRecord {
+    const { url } = ref;
+    const { agreed, held } = this.#options;
+    if (answer.errorCode !== "") {
+      throw answer.errorCode === "NOT_FOUND" && answer.bucketMissing
+        ? new NoSuchBucket(ref)
+        : new CacheError(answer.errorCode as CacheError["code"], answer.error, { isOriginTried: answer.tried });
+    }
+    const info = answer.record && recordFromMessage(answer.record);
+    if (info !== undefined) agreed.set(url, info.version);
+    if (answer.leaseMs > 0) {
+      const lease = { id: answer.leaseId, info, isBucketMissing: answer.bucketMissing, home };
+      held.add(url, lease, sentAtMs, Math.min(answer.leaseMs, LEASE_MS));
+    }
+    const { stale: isStale, failedRequests } = answer;
+    return { info: info ?? absent(ref, answer.bucketMissing), isStale, failedRequests };
+  }
+}
+
+/** Throws that there is no such object. */
+export function absent({ url }: ObjectRef, isBucketMissing: boolean): never {
+  throw isBucketMissing ? new NoSuchBucket({ url }) : new CacheError("NOT_FOUND", `${url}: no such object`);
+}
+
+/** The record that a lease names. Throws NOT_FOUND if an absence is leased. */
+export function leasedRecord(ref: ObjectRef, lease: { info: ObjectInfo | undefined; isBucketMissing: boolean }): ObjectInfo {
+  return lease.info ?? absent(ref, lease.isBucketMissing);
+}

@@ -1,0 +1,74 @@
+import type { MemberInfo, ObjectRef } from "@frontcache/proto";
+import { type BoundedMap, sleep } from "@frontcache/proto/runtime";
+import type { CurrentRecord } from "../cache/freshness.js";
+import type { Needs } from "../cache/local-cache.js";
+import type { Clock } from "../runtime/clock.js";
+import type { DecidedRecords } from "./decided-records.js";
+import type { HomeChanges } from "./home-changes.js";
+
+export interface SubstitutionOptions {
+  readonly changes: HomeChanges;
+  readonly decided: DecidedRecords;
+  /** By URL: the version that this member and the home agreed on last. */
+  readonly agreed: BoundedMap<string, string>;
+  readonly clock: Pick<Clock, "monotonicMs" | "after">;
+  /** Aborted when the member closes. */
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Decides in place of a member that cannot be reached. That member may have granted leases:
+ * 1. Home H leases v1 to member L, and dies. The object is overwritten with v2.
+ * 2. This member finds that H is gone, and asks the origin for each read. The answer is v2.
+ * 3. L still answers with v1. A client that got v2 here and v1 there would see the object go back.
+ * 4. So v2 waits until no lease of H can be valid. v1, on which H and this member agreed, would not have to wait.
+ */
+export class Substitution {
+  readonly #options: SubstitutionOptions;
+  /** By URL: resolves when no lease of an older version than the one that was observed here is left. */
+  readonly #waiting = new Map<string, Promise<void>>();
+
+  constructor(options: SubstitutionOptions) {
+    this.#options = options;
+  }
+
+  /** The record of an object about which a member decided that is gone. Undefined: there is no such object. */
+  async record(gone: MemberInfo, ref: ObjectRef, needs: Needs | undefined): Promise<CurrentRecord | undefined> {
+    const { url } = ref;
+    const { changes, decided, agreed, clock, signal } = this.#options;
+    const sinceMs = changes.isGone(gone.name);
+    // Another member may have decided in the meantime, unless this one is the only one that may.
+    const mayRemember = changes.isSubstitute(url) && changes.leasesLastMs(sinceMs) === 0;
+    const notBeforeMs = mayRemember ? sinceMs : clock.monotonicMs();
+    const record = await decided.current(ref, signal, { needs, notBeforeMs });
+    if (record === undefined || record.info.version !== agreed.peek(url)) await this.#wait(url, sinceMs);
+    if (record !== undefined) agreed.set(url, record.info.version);
+    return record;
+  }
+
+  /** Resolves when no lease of a member that is gone can be valid. */
+  leasesEnd(gone: MemberInfo): Promise<void> {
+    return this.#leasesEnd(this.#options.changes.isGone(gone.name));
+  }
+
+  /** Resolves when the version that was observed in place of a gone member may be handed out. Undefined: it may. */
+  waiting(url: string): Promise<void> | undefined {
+    return this.#waiting.size === 0 ? undefined : this.#waiting.get(url);
+  }
+
+  async #wait(url: string, sinceMs: number): Promise<void> {
+    const ended = this.#leasesEnd(sinceMs);
+    this.#waiting.set(url, ended);
+    try {
+      await ended;
+    } finally {
+      if (this.#waiting.get(url) === ended) this.#waiting.delete(url);
+    }
+  }
+
+  async #leasesEnd(sinceMs: number): Promise<void> {
+    const { changes, clock, signal } = this.#options;
+    const waitMs = changes.leasesLastMs(sinceMs);
+    if (waitMs > 0) await sleep(clock, waitMs, signal);
+  }
+}
