@@ -130,8 +130,10 @@ class ClusterRun {
           cluster.schedule(time * step.everyMs, () => this.#readers.poll(step.url, time));
         break;
       case "slowLink": {
-        const [from, to] = [cluster.servingAt(step.from), cluster.servingAt(step.to)];
-        if (from !== undefined && to !== undefined) cluster.slowLink(from, to, step.delayMs, step.forMs);
+        const from = cluster.servingAt(step.from);
+        const to = step.to === undefined ? undefined : cluster.servingAt(step.to);
+        for (const place of to === undefined ? cluster.places : [to])
+          if (from !== undefined) cluster.slowLink(from, place, step.delayMs, step.forMs);
         break;
       }
       case "rest":

@@ -59,11 +59,11 @@ export type Action =
   | { readonly kind: "fillDisk"; readonly member: number; readonly bytes: number }
   | ({ readonly kind: "distance"; readonly forMs: number } & OriginDistance)
   | ({ readonly kind: "weather"; readonly forMs: number } & Weather)
-  /** Messages from one member to another one take longer; those of the other direction do not. */
+  /** Messages from one member to another one, or to all others, take longer; those of the other direction do not. */
   | {
       readonly kind: "slowLink";
       readonly from: number;
-      readonly to: number;
+      readonly to?: number;
       readonly delayMs: number;
       readonly forMs: number;
     }

@@ -216,7 +216,7 @@ export class ReadModel {
     for (const { holder, version } of leases(url)) {
       const leased = history.eraSince(url, era, (put) => put?.version === version);
       if (leased === undefined)
-        this.broken.push(`${holder} has a lease of ${version} of ${url}, although era ${era} was received (at ${nowMs()})`);
+        this.broken.push(`${holder} has a lease of ${version} of ${url}, although era ${era} was received`);
     }
   }
 

@@ -81,8 +81,8 @@ const makers = {
   slowLink: (chance) => ({
     kind: "slowLink",
     from: chance.below(5),
-    to: chance.below(5),
-    delayMs: 200 + chance.below(250),
+    ...(chance.happens(0.3) && { to: chance.below(5) }),
+    delayMs: 250 + chance.below(200),
     forMs: 500 + chance.below(2_000),
   }),
   cut: (chance) => ({
