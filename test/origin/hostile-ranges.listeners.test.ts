@@ -91,9 +91,9 @@ async function outcome(): Promise<Buffer | string> {
 /** The status and the body of the current answer by Node's client; undefined: it is an error. */
 async function outcomeByNode(): Promise<{ status: number; body: Buffer } | undefined> {
   try {
-    const [response] = (await once(get(`${target()}/hostile`, { agent: false, maxHeaderSize: 64 << 10 }), "response")) as [
-      IncomingMessage,
-    ];
+    const sent = get(`${target()}/hostile`, { agent: false, maxHeaderSize: 64 << 10 });
+    sent.on("error", () => {}); // of bytes behind the response, too
+    const [response] = (await once(sent, "response")) as [IncomingMessage];
     const chunks: Buffer[] = [];
     for await (const chunk of response as AsyncIterable<Buffer>) chunks.push(chunk);
     return { status: response.statusCode!, body: Buffer.concat(chunks) };
