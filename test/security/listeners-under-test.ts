@@ -3,6 +3,7 @@ import { CacheServiceClient, callMetadata, channelCredentials } from "@frontcach
 import { accessOf } from "@frontcache/client/testing";
 import {
   Clients,
+  Cors,
   formatHostPort,
   type GivenFlags,
   GrpcListener,
@@ -65,6 +66,7 @@ export class ListenersUnderTest implements AsyncDisposable {
       ...options,
       name: "http",
       addressing: PREFIXED,
+      cors: new Cors(() => []),
       notReadyReasons: () => [],
       pages: new Map([["/status", textPage("text/plain", () => "status")]]),
     });

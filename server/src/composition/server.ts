@@ -8,8 +8,10 @@ import { HttpListener, type HttpListenerOptions } from "../api/http/http-listene
 import { textPage } from "../api/http/pages.js";
 import { Clients } from "../api/limits/clients.js";
 import { measured } from "../api/measured-cache.js";
+import { Cors, type CorsOrigins } from "../api/s3/cors.js";
 import { PREFIXED } from "../api/s3/request-target.js";
 import { DEFAULT_S3_LISTEN, formatHostPort, type HostPort } from "../config/addresses.js";
+import { covers } from "../config/bucket-pattern.js";
 import type { Settings } from "../config/settings.js";
 import { firstMembership } from "../membership/member-source.js";
 import { PROMETHEUS_TEXT } from "../metrics/prometheus.js";
@@ -81,7 +83,8 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
   opened.add(() => clients.close());
   const grpcListener = await GrpcListener.open({ listen: settings.listen, drainMs: DRAIN_MS, security, clients, clock, log });
   opened.addListener(() => grpcListener.close());
-  const listening = { drainMs: DRAIN_MS, notReadyReasons: () => [], security, clients, clock, log };
+  const cors = new Cors(corsOriginsOf(settings));
+  const listening = { cors, drainMs: DRAIN_MS, notReadyReasons: () => [], security, clients, clock, log };
   const httpListener = await HttpListener.open({
     ...listening,
     listen: settings.httpListen,
@@ -187,6 +190,11 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
       return closed;
     },
   };
+}
+
+/** The configured pages per bucket: those of its origin in the origins file, else those of the settings. */
+function corsOriginsOf({ origins = [], corsOrigin }: Settings): CorsOrigins {
+  return (bucket) => origins.find(({ buckets }) => buckets.some((each) => covers(each, bucket)))?.corsOrigins ?? corsOrigin;
 }
 
 /**

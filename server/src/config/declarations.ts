@@ -2,6 +2,7 @@ import { hostname } from "node:os";
 import { DEFAULT_S3_LISTEN, domains, formatHostPort, hostName, listenAddress, members, orNone } from "./addresses.js";
 import { bucketPatterns } from "./bucket-pattern.js";
 import { cacheDirs } from "./cache-dirs.js";
+import { corsOrigins } from "./cors-origins.js";
 import { originsFile } from "./origins-file.js";
 import { bool, choice, line, type Parser } from "./parser.js";
 import { duration, percent, size, whole } from "./quantities.js";
@@ -60,6 +61,15 @@ export const declarations = {
       domains,
       "",
       "domain whose subdomains are buckets of the S3 endpoint (virtual-host style); separate several by commas or repeat the flag",
+    ),
+    repeatable: true as const,
+  },
+  corsOrigin: {
+    ...optional(
+      "cors-origin",
+      corsOrigins,
+      "the bucket's own rules",
+      "origins of web pages that may read objects by CORS, or *; separate several by commas or repeat the flag",
     ),
     repeatable: true as const,
   },

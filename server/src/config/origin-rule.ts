@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { type BucketPattern, parseBucketPattern } from "./bucket-pattern.js";
+import { corsOrigins } from "./cors-origins.js";
 import type { MappingReader } from "./mapping-reader.js";
 import { bool, line, type Parser, wrong } from "./parser.js";
 import { duration, size, whole } from "./quantities.js";
@@ -29,6 +30,8 @@ interface AnyRule {
   readonly ca: string | undefined;
   readonly limits: RuleLimits;
   readonly hedge: boolean | undefined;
+  /** Origins of pages that may read the buckets by CORS. Undefined: those of the settings. */
+  readonly corsOrigins: readonly string[] | undefined;
 }
 
 export interface S3Rule extends AnyRule {
@@ -60,6 +63,7 @@ export function readOriginRule(rule: MappingReader): OriginRule | undefined {
     ca: rule.parsed("ca", authorities),
     limits: readLimits(rule),
     hedge: rule.parsed("hedge", bool),
+    corsOrigins: rule.parsed("corsOrigins", corsOrigins),
   };
   const read: OriginRule =
     scheme === "s3"

@@ -118,10 +118,10 @@ default: s3
       'f: origins[3].region: "Eu West" is not a region: use a name as in eu-central-1',
       'f: origins[3].pathStyle: "yes" is not a boolean: use true or false',
       "f: origins[3].credentials: unknown value: use default, anonymous, profile or keys",
-      "f: origins[3].keyFile: unknown field: use buckets, endpoint, ca, limits, hedge, region, pathStyle, credentials, requesterPays",
+      "f: origins[3].keyFile: unknown field: use buckets, endpoint, ca, limits, hedge, corsOrigins, region, pathStyle, credentials, requesterPays",
       "f: origins[4].credentials.profile: unknown field: use keyFile",
       "f: origins[4].credentials: missing: use keyFile",
-      "f: origins[4].requesterPays: unknown field: use buckets, endpoint, ca, limits, hedge, credentials, userProject",
+      "f: origins[4].requesterPays: unknown field: use buckets, endpoint, ca, limits, hedge, corsOrigins, credentials, userProject",
       "f: origins[5]: is not a mapping: use fields with values",
       "f: origins[5].buckets: missing: use s3://name, s3://prefix* or gs://*",
     ]);

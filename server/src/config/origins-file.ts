@@ -31,6 +31,7 @@ import type { Parser } from "./parser.js";
  *           concurrency: 64
  *           maxWait: 5s
  *         hedge: false                      # default: --hedge
+ *         corsOrigins: https://maps.example # pages that may read by CORS, separated by commas; default: --cors-origin
  *       - buckets: [gs://models, gs://media-*]
  */
 export const originsFile: Parser<readonly OriginRule[]> = {

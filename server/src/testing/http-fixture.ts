@@ -1,6 +1,7 @@
 import { HttpListener } from "../api/http/http-listener.js";
 import type { Page } from "../api/http/pages.js";
 import { Clients, noLimits } from "../api/limits/clients.js";
+import { Cors, type CorsOrigins } from "../api/s3/cors.js";
 import { type Addressing, PREFIXED } from "../api/s3/request-target.js";
 import { systemClock } from "../runtime/clock.js";
 import { silentLog } from "../runtime/log.js";
@@ -24,8 +25,10 @@ export class HttpFixture implements AsyncDisposable {
   #listener!: HttpListener;
 
   /** Opens the fixture; it serves immediately unless `starting`. The default addressing is that of the HTTP listener. */
-  static async open(options: { starting?: boolean; addressing?: Addressing } = {}): Promise<HttpFixture> {
-    const { addressing = PREFIXED } = options;
+  static async open(
+    options: { starting?: boolean; addressing?: Addressing; corsOrigins?: CorsOrigins } = {},
+  ): Promise<HttpFixture> {
+    const { addressing = PREFIXED, corsOrigins = () => [] } = options;
     const fixture = new HttpFixture();
     fixture.cache.describesReads = true;
     // Headers have no milliseconds.
@@ -41,6 +44,7 @@ export class HttpFixture implements AsyncDisposable {
       listen: { host: "127.0.0.1", port: 0 },
       name: addressing.form === "root" ? "s3" : "http",
       addressing,
+      cors: new Cors(corsOrigins),
       drainMs: 10_000,
       notReadyReasons: () => fixture.notReadyReasons,
       pages: fixture.pages,

@@ -12,6 +12,7 @@ export { parsePlainRequest } from "../api/http/plain-request.js";
 export { Clients, noLimits } from "../api/limits/clients.js";
 export { measured } from "../api/measured-cache.js";
 export { judge, parseConditions, rangeCounts } from "../api/s3/conditions.js";
+export { Cors } from "../api/s3/cors.js";
 export { answerObject } from "../api/s3/object-answer.js";
 export { NO_QUERY } from "../api/s3/query.js";
 export { parseRange, type Span, spanOf } from "../api/s3/range-header.js";

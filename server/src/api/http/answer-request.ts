@@ -1,8 +1,10 @@
-import { CacheError, schemeOfPath } from "@frontcache/proto";
+import { type BucketRef, CacheError, schemeOfPath } from "@frontcache/proto";
 import type { Cache } from "../../routing/cache.js";
 import { answerJson } from "../gcs/json-answer.js";
 import { isJsonPath } from "../gcs/json-target.js";
 import { answerOperation } from "../s3/answer-operation.js";
+import { addCorsHeaders, answerPreflight, type Cors, corsQuestionOf } from "../s3/cors.js";
+import type { CorsQuestion, CorsRule } from "../s3/cors-rules.js";
 import { type ErrorResponse, errorResponseOf, sendError } from "../s3/error-response.js";
 import { recognize } from "../s3/operations.js";
 import { EXPIRED, mayBePresigned, type Presigned, presignedIn } from "../s3/presigned.js";
@@ -25,9 +27,59 @@ export interface Serving {
 }
 
 /** Answers one request of any kind. Never throws. */
-export function answerRequest(context: HttpContext, addressing: Addressing, serving: () => Serving): void {
-  const error = answerOrReject(context, addressing, serving);
-  if (error !== undefined) sendError(context, error, resourceOf(context.request.url ?? "", addressing));
+export function answerRequest(context: HttpContext, addressing: Addressing, cors: Cors, serving: () => Serving): void {
+  const asPage = corsQuestionOf(context);
+  const answer = (): void => {
+    const error = answerOrReject(context, addressing, serving);
+    if (error !== undefined) sendError(context, error, resourceOf(context.request.url ?? "", addressing));
+  };
+  if (asPage === undefined) answer();
+  else answerForeignPage(context, addressing, cors, asPage, serving, answer);
+}
+
+/** Answers a request of a page of another origin: a preflight, or by `answer` with headers for the page. */
+function answerForeignPage(
+  context: HttpContext,
+  addressing: Addressing,
+  cors: Cors,
+  question: CorsQuestion | ErrorResponse,
+  serving: () => Serving,
+  answer: () => void,
+): void {
+  const { request, response } = context;
+  const reject = (error: ErrorResponse | undefined): void => {
+    if (error !== undefined) sendError(context, error, resourceOf(request.url ?? "", addressing));
+  };
+  if ("status" in question) {
+    reject(question);
+    return;
+  }
+  const isPreflight = request.method === "OPTIONS";
+  const proceed = (rules: readonly CorsRule[]): void => {
+    if (isPreflight) reject(answerPreflight(context, rules, question));
+    else {
+      addCorsHeaders(response, rules, question);
+      answer();
+    }
+  };
+  const bucket = bucketOf(context, addressing);
+  const { cache } = serving();
+  // Without a bucket there are no rules.
+  const rules = bucket === undefined || cache === undefined ? [] : cors.rulesOf(bucket, cache, context);
+  if (rules instanceof Promise) void rules.then((known) => context.signal.aborted || proceed(known));
+  else proceed(rules);
+}
+
+/** The bucket that a request names. Undefined: it names none, or is malformed, which its answer says. */
+function bucketOf(context: HttpContext, addressing: Addressing): BucketRef | undefined {
+  if (malformedHead(context) !== undefined) return undefined;
+  const { url = "", headers } = context.request;
+  try {
+    const target = parseTarget(url, headers.host, addressing);
+    return target.scope === "bucket" || target.scope === "object" ? target.ref : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 /** Returns `/bucket/key` or the path, as sent, without its query, which may contain signatures and tokens of presigned URLs. */

@@ -6,6 +6,7 @@ import { HttpFixture, NOTHING_LEFT } from "../../testing/http-fixture.js";
 import { noSecurity } from "../../testing/no-security.js";
 import type { RawClient } from "../../testing/raw-client.js";
 import { Clients, noLimits } from "../limits/clients.js";
+import { Cors } from "../s3/cors.js";
 import { PREFIXED } from "../s3/request-target.js";
 import { textPage } from "./pages.js";
 
@@ -40,7 +41,7 @@ describe("the HTTP listener", () => {
     expect(fixture.listener.openConnections).toBe(1);
   });
 
-  it.each(["PUT", "POST", "DELETE", "PATCH", "OPTIONS"])("rejects %s as S3 does", async (method) => {
+  it.each(["PUT", "POST", "DELETE", "PATCH"])("rejects %s as S3 does", async (method) => {
     client.request(method, "/s3/bucket/object", "Content-Length: 0");
     const { status, headers, body } = await client.answer();
     expect([status, headers.allow]).toEqual([405, "GET, HEAD"]);
@@ -343,6 +344,7 @@ describe("closing the HTTP listener", () => {
     const options = {
       name: "http" as const,
       addressing: PREFIXED,
+      cors: new Cors(() => []),
       drainMs: 1,
       notReadyReasons: () => [],
       pages: new Map(),

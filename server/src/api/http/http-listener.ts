@@ -13,6 +13,7 @@ import type { Security, TlsSecurity } from "../../security/member-security.js";
 import type { Clients } from "../limits/clients.js";
 import { ListeningPort } from "../listening-port.js";
 import { nextRequestId } from "../request-id.js";
+import type { Cors } from "../s3/cors.js";
 import type { Addressing } from "../s3/request-target.js";
 import { answerRequest, type Serving } from "./answer-request.js";
 import { Connection } from "./connection.js";
@@ -38,6 +39,8 @@ export interface HttpListenerOptions {
   /** The listener's name in metrics and log lines. */
   readonly name: HttpListenerName;
   readonly addressing: Addressing;
+  /** The rules about pages of other origins. Shared by all listeners. */
+  readonly cors: Cors;
   /** Maximum time for running responses to finish when the listener closes, milliseconds. */
   readonly drainMs: number;
   /** Returns reasons why the member is not ready, one line each, other than start and shutdown. */
@@ -187,7 +190,7 @@ export class HttpListener {
   };
 
   #answer(request: Request, response: Reply, { signal, whenClosed, authentication, client }: Connection): void {
-    const { clock, log, security, name, addressing } = this.#options;
+    const { clock, log, security, name, addressing, cors } = this.#options;
     const by = { listener: name, principal: authentication.principal, client, encrypted: security.tls !== undefined };
     const { authenticationFailures } = this;
     const { refusals } = security.members;
@@ -195,6 +198,7 @@ export class HttpListener {
     answerRequest(
       { request, requestId, response, authentication, authenticationFailures, refusals, ...by, signal, whenClosed, clock, log },
       addressing,
+      cors,
       this.#serving,
     );
   }
