@@ -28,23 +28,24 @@ export interface Serving {
 
 /** Answers one request of any kind. Never throws. */
 export function answerRequest(context: HttpContext, addressing: Addressing, cors: Cors, serving: () => Serving): void {
-  const asPage = corsQuestionOf(context);
-  const answer = (): void => {
-    const error = answerOrReject(context, addressing, serving);
-    if (error !== undefined) sendError(context, error, resourceOf(context.request.url ?? "", addressing));
-  };
-  if (asPage === undefined) answer();
-  else answerForeignPage(context, addressing, cors, asPage, serving, answer);
+  const question = corsQuestionOf(context);
+  if (question === undefined) answerOwn(context, addressing, serving);
+  else answerForeignPage(context, addressing, cors, question, serving);
 }
 
-/** Answers a request of a page of another origin: a preflight, or by `answer` with headers for the page. */
+/** Answers a request, of a page or not. */
+function answerOwn(context: HttpContext, addressing: Addressing, serving: () => Serving): void {
+  const error = answerOrReject(context, addressing, serving);
+  if (error !== undefined) sendError(context, error, resourceOf(context.request.url ?? "", addressing));
+}
+
+/** Answers a request of a page of another origin: a preflight, or any other request with headers for the page. */
 function answerForeignPage(
   context: HttpContext,
   addressing: Addressing,
   cors: Cors,
   question: CorsQuestion | ErrorResponse,
   serving: () => Serving,
-  answer: () => void,
 ): void {
   const { request, response } = context;
   const reject = (error: ErrorResponse | undefined): void => {
@@ -59,7 +60,7 @@ function answerForeignPage(
     if (isPreflight) reject(answerPreflight(context, rules, question));
     else {
       addCorsHeaders(response, rules, question);
-      answer();
+      answerOwn(context, addressing, serving);
     }
   };
   const bucket = bucketOf(context, addressing);
