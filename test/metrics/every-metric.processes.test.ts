@@ -1,4 +1,4 @@
-import { mkdir, writeFile } from "node:fs/promises";
+import { mkdir, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { CacheServiceClient } from "@frontcache/client/grpc";
 import type { ReadRangeResponse } from "@frontcache/proto";
@@ -120,11 +120,13 @@ describe("a run that exercises all metrics", () => {
   });
 });
 
-/** Creates a file in a member's directory that is not a valid block. */
+/** Creates a file in a member's directory that is as long as a block's, but has none of the footers. */
 async function leaveDamage(directory: string, { name }: Place): Promise<void> {
   const folder = join(directory, name, "v1", "ab");
   await mkdir(folder, { recursive: true });
-  await writeFile(join(folder, `ab${"0".repeat(30)}.blk`), "no block");
+  const path = join(folder, `ab${"0".repeat(30)}.blk`);
+  await writeFile(path, "no block");
+  await truncate(path, 2 * BLOCK_BYTES);
 }
 
 async function exerciseAll(cluster: Cluster): Promise<void> {
