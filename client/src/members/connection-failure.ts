@@ -1,5 +1,6 @@
 import type { Socket } from "node:net";
 import { TLSSocket } from "node:tls";
+import { whenAborted } from "@frontcache/proto/runtime";
 import { openSocket, socketAddress } from "../http/sockets.js";
 import type { TlsOptions } from "./access.js";
 import type { Clock } from "./clock.js";
@@ -78,16 +79,15 @@ export function checkConnection(hostPort: string, options: CheckConnectionOption
     }
     const settle = (then: () => void): void => {
       cancelTimer();
-      signal.removeEventListener("abort", onAbort);
+      forgetAbort();
       socket.destroy();
       then();
     };
     const fail = (error: unknown): void => settle(() => reject(ConnectionFailure.of(hostPort, error)));
-    const onAbort = (): void => settle(() => reject(signal.reason));
     const cancelTimer = clock.after(timeoutMs, () => {
       fail(new ConnectionFailure(hostPort, `no answer within ${timeoutMs} ms`));
     });
-    signal.addEventListener("abort", onAbort, { once: true });
+    const forgetAbort = whenAborted(signal, () => settle(() => reject(signal.reason)));
     socket.once(tls === undefined ? "connect" : "secureConnect", () => {
       const why = socket instanceof TLSSocket ? refusedCertificate(socket) : undefined;
       if (why === undefined) settle(resolve);

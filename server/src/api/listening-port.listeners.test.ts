@@ -1,8 +1,8 @@
 import { once } from "node:events";
 import { connect, createServer, type Server, type Socket } from "node:net";
+import { ManualClock } from "@frontcache/proto/testing";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { silentLog } from "../runtime/log.js";
-import { ManualClock } from "../testing/manual-clock.js";
 import { Clients, noLimits } from "./limits/clients.js";
 import { ListeningPort } from "./listening-port.js";
 

@@ -1,4 +1,5 @@
 import { CacheError, parseObjectUrl } from "@frontcache/proto";
+import { ManualClock } from "@frontcache/proto/testing";
 import { beforeEach, describe, expect, it } from "vitest";
 import type { ObjectRead, ReadResult } from "../cache/object-read.js";
 import { HottestObjects } from "../metrics/hottest-objects.js";
@@ -7,7 +8,6 @@ import { ReadMeter } from "../metrics/read-meter.js";
 import { RecentErrors } from "../metrics/recent-errors.js";
 import type { ReadRequest } from "../routing/cache.js";
 import { ANONYMOUS } from "../security/principal.js";
-import { ManualClock } from "../testing/manual-clock.js";
 import { measured } from "./measured-cache.js";
 
 const ref = parseObjectUrl("s3://bucket/k");

@@ -1,6 +1,6 @@
 import type { MemberInfo } from "@frontcache/proto";
+import { ManualClock } from "@frontcache/proto/testing";
 import { beforeEach, describe, expect, it } from "vitest";
-import { ManualClock } from "../testing/manual-clock.js";
 import type { Pod } from "./pod.js";
 import { PodMembers } from "./pod-members.js";
 

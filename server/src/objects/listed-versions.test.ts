@@ -1,6 +1,6 @@
 import { parseObjectUrl } from "@frontcache/proto";
+import { ManualClock } from "@frontcache/proto/testing";
 import { describe, expect, it } from "vitest";
-import { ManualClock } from "../testing/manual-clock.js";
 import { type ListedVersion, ListedVersions } from "./listed-versions.js";
 
 const page = Array.from({ length: 1_000 }, (_, at) => ({ ref: parseObjectUrl(`s3://bucket/${at}`), version: "v" }));

@@ -1,11 +1,10 @@
 import { type CallLimits, RunningCall, Unreachable } from "@frontcache/client/members";
 import { CacheError, type MemberInfo, Membership, type ObjectRef, parseObjectUrl } from "@frontcache/proto";
-import { eventually } from "@frontcache/proto/testing";
+import { eventually, ManualClock } from "@frontcache/proto/testing";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { CurrentRecord } from "../cache/freshness.js";
 import type { LocalCache } from "../cache/local-cache.js";
 import { openCache } from "../testing/cache-fixture.js";
-import { ManualClock } from "../testing/manual-clock.js";
 import { MemoryObjects } from "../testing/origin/memory-objects.js";
 import { MemoryOrigin } from "../testing/origin/memory-origin.js";
 import { evenly } from "../testing/other-members.js";

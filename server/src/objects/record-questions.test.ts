@@ -1,6 +1,6 @@
 import { LookUpRecordsRequest, MAX_REQUEST_BYTES, MAX_VERSION_LENGTH, type MemberInfo, RecordAnswer } from "@frontcache/proto";
+import { ManualClock } from "@frontcache/proto/testing";
 import { expect, it } from "vitest";
-import { ManualClock } from "../testing/manual-clock.js";
 import type { Peers } from "./peers.js";
 import { RecordQuestions } from "./record-questions.js";
 

@@ -1,8 +1,7 @@
 import { CacheError, parseObjectUrl } from "@frontcache/proto";
-import { eventually } from "@frontcache/proto/testing";
+import { eventually, ManualClock } from "@frontcache/proto/testing";
 import { describe, expect, it } from "vitest";
 import { CACHE_ITSELF } from "../security/principal.js";
-import { ManualClock } from "../testing/manual-clock.js";
 import { NoAnswer } from "./checked-answer.js";
 import { Credentials, CredentialsFailure, inTime } from "./credentials.js";
 import { gcsError } from "./gcs/gcs-errors.js";

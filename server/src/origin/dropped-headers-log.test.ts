@@ -1,6 +1,6 @@
 import { parseObjectUrl } from "@frontcache/proto";
+import { ManualClock } from "@frontcache/proto/testing";
 import { expect, it } from "vitest";
-import { ManualClock } from "../testing/manual-clock.js";
 import { DroppedHeadersLog } from "./dropped-headers-log.js";
 
 it("names some dropped headers of one object of each bucket a minute", () => {

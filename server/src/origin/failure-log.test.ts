@@ -1,6 +1,6 @@
 import { CacheError, type ErrorCode, parseObjectUrl } from "@frontcache/proto";
+import { ManualClock } from "@frontcache/proto/testing";
 import { describe, expect, it } from "vitest";
-import { ManualClock } from "../testing/manual-clock.js";
 import { OriginFailureLog } from "./failure-log.js";
 
 function setup() {

@@ -1,7 +1,7 @@
 import { parseObjectUrl, parsePrefixUrl } from "@frontcache/proto";
+import { ManualClock } from "@frontcache/proto/testing";
 import { describe, expect, it } from "vitest";
 import { bytesOf } from "../testing/answer-fixture.js";
-import { ManualClock } from "../testing/manual-clock.js";
 import { MemoryObjects } from "../testing/origin/memory-objects.js";
 import { MemoryOrigin } from "../testing/origin/memory-origin.js";
 import { bucketOf, pageOf, rangeOf, statOf } from "../testing/origin/requests.js";

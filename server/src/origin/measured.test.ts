@@ -1,7 +1,7 @@
 import { CacheError, parseObjectUrl } from "@frontcache/proto";
+import { ManualClock } from "@frontcache/proto/testing";
 import { describe, expect, it } from "vitest";
 import { bytesOf } from "../testing/answer-fixture.js";
-import { ManualClock } from "../testing/manual-clock.js";
 import { bucketOf, pageOf, rangeOf, statOf, textAnswer } from "../testing/origin/requests.js";
 import { measured as measuredBy, type RequestReport } from "./measured.js";
 import { type Answers, answerBy, type Landing, type Origin } from "./origin.js";

@@ -1,7 +1,7 @@
 import { abortError, parseObjectUrl } from "@frontcache/proto";
 import { whenAborted } from "@frontcache/proto/runtime";
+import { ManualClock } from "@frontcache/proto/testing";
 import { describe, expect, it } from "vitest";
-import { ManualClock } from "../testing/manual-clock.js";
 import { MemoryObjects } from "../testing/origin/memory-objects.js";
 import { MemoryOrigin } from "../testing/origin/memory-origin.js";
 import { passOf, textAnswer } from "../testing/origin/requests.js";

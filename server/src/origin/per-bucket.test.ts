@@ -1,9 +1,9 @@
 import { S3Client } from "@aws-sdk/client-s3";
 import { CacheError, parseObjectUrl, parsePrefixUrl } from "@frontcache/proto";
+import { ManualClock } from "@frontcache/proto/testing";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { CACHE_ITSELF } from "../security/principal.js";
-import { ManualClock } from "../testing/manual-clock.js";
 import { MemoryObjects } from "../testing/origin/memory-objects.js";
 import { MemoryOrigin } from "../testing/origin/memory-origin.js";
 import { bucketOf, live, pageOf, rangeOf, statOf } from "../testing/origin/requests.js";

@@ -1,6 +1,6 @@
+import { ManualClock } from "@frontcache/proto/testing";
 import { beforeEach, describe, expect, it } from "vitest";
 import type { Clock } from "../runtime/clock.js";
-import { ManualClock } from "../testing/manual-clock.js";
 import { AnswerTime } from "./answer-time.js";
 
 describe("the time that a member gets for its answer", () => {

@@ -1,9 +1,9 @@
 import { type BlockLanding, Unreachable } from "@frontcache/client/members";
 import { CacheError, parseObjectUrl } from "@frontcache/proto";
+import { ManualClock } from "@frontcache/proto/testing";
 import { describe, expect, it } from "vitest";
 import type { BlockRequest } from "../cache/block-request.js";
 import { restOf } from "../testing/cache-fixture.js";
-import { ManualClock } from "../testing/manual-clock.js";
 import { rampBytes } from "../testing/origin/ramp.js";
 import { evenly } from "../testing/other-members.js";
 import { MemberReads } from "./member-read.js";

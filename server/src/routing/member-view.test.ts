@@ -1,6 +1,6 @@
 import { Membership } from "@frontcache/proto";
+import { ManualClock } from "@frontcache/proto/testing";
 import { describe, expect, it } from "vitest";
-import { ManualClock } from "../testing/manual-clock.js";
 import { MemberView } from "./member-view.js";
 
 const list = (...names: string[]): Membership =>

@@ -1,11 +1,10 @@
 import { CacheError, DEFAULT_GEOMETRY, Membership, parseObjectUrl } from "@frontcache/proto";
-import { eventually } from "@frontcache/proto/testing";
+import { eventually, ManualClock } from "@frontcache/proto/testing";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Origin } from "../origin/origin.js";
 import type { Clock } from "../runtime/clock.js";
 import { bytesOf } from "../testing/answer-fixture.js";
 import { AnsweringMember, type ReadCall, sendError, sendRamp } from "../testing/answering-member.js";
-import { ManualClock } from "../testing/manual-clock.js";
 import { MemoryObjects } from "../testing/origin/memory-objects.js";
 import { MemoryOrigin } from "../testing/origin/memory-origin.js";
 import { rampBytes } from "../testing/origin/ramp.js";

@@ -1,10 +1,9 @@
 import { CacheError, Membership, parseObjectUrl, parsePrefixUrl, type WarmProgress } from "@frontcache/proto";
-import { eventually } from "@frontcache/proto/testing";
+import { eventually, ManualClock } from "@frontcache/proto/testing";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { WarmedBlock, WarmRequest } from "../cache/block-warmer.js";
 import type { Listing, ListQuestion } from "../origin/origin.js";
 import { AnsweringMember, sendError } from "../testing/answering-member.js";
-import { ManualClock } from "../testing/manual-clock.js";
 import { openOtherMembers } from "../testing/other-members.js";
 import { MemberView } from "./member-view.js";
 import type { OtherMembers } from "./other-members.js";

@@ -1,6 +1,5 @@
-import { eventually } from "@frontcache/proto/testing";
+import { eventually, ManualClock } from "@frontcache/proto/testing";
 import { describe, expect, it } from "vitest";
-import { ManualClock } from "../testing/manual-clock.js";
 import { MemberAddresses } from "./member-addresses.js";
 
 /** A name server whose answers can change; a name without addresses can't be resolved. */

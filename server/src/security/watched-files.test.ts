@@ -1,8 +1,8 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { ManualClock } from "@frontcache/proto/testing";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { ManualClock } from "../testing/manual-clock.js";
 import { WatchedFiles } from "./watched-files.js";
 
 let directory: string;

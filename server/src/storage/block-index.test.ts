@@ -1,7 +1,7 @@
 import { blockDigest } from "@frontcache/proto";
+import { ManualClock } from "@frontcache/proto/testing";
 import { describe, expect, it } from "vitest";
 import { silentLog } from "../runtime/log.js";
-import { ManualClock } from "../testing/manual-clock.js";
 import { MemoryDisk } from "../testing/memory-disk.js";
 import { testGeometry, testId, testInfo } from "../testing/store-fixture.js";
 import { BlockIndex } from "./block-index.js";

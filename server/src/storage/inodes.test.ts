@@ -1,6 +1,6 @@
+import { ManualClock } from "@frontcache/proto/testing";
 import { describe, expect, it } from "vitest";
 import type { Log } from "../runtime/log.js";
-import { ManualClock } from "../testing/manual-clock.js";
 import { MemoryDisk } from "../testing/memory-disk.js";
 import { storageFaults } from "../testing/storage-invariants.js";
 import { keep, openStore, testDiskBytes, testGeometry, testId, testInfo, testSegments } from "../testing/store-fixture.js";

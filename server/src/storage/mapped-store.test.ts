@@ -1,8 +1,8 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { ManualClock } from "@frontcache/proto/testing";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { ManualClock } from "../testing/manual-clock.js";
 import { openTestStore } from "../testing/member-fixture.js";
 import { storageFaults } from "../testing/storage-invariants.js";
 import { areTestBytes, keep, readBlock, testGeometry, testId, testInfo, testSegments } from "../testing/store-fixture.js";

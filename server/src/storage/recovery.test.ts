@@ -1,7 +1,7 @@
 import { FOOTER_BYTES } from "@frontcache/proto";
+import { ManualClock } from "@frontcache/proto/testing";
 import { describe, expect, it } from "vitest";
 import type { Log } from "../runtime/log.js";
-import { ManualClock } from "../testing/manual-clock.js";
 import { MemoryDisk } from "../testing/memory-disk.js";
 import { storageFaults } from "../testing/storage-invariants.js";
 import {

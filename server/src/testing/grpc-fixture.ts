@@ -1,6 +1,6 @@
 import { CacheServiceClient } from "@frontcache/client/grpc";
 import type { ReadRangeRequest, ReadRangeResponse } from "@frontcache/proto";
-import { eventually } from "@frontcache/proto/testing";
+import { eventually, ManualClock } from "@frontcache/proto/testing";
 import { credentials } from "@grpc/grpc-js";
 import { expect } from "vitest";
 import { GrpcListener } from "../api/grpc/grpc-listener.js";
@@ -8,7 +8,6 @@ import { Clients, noLimits } from "../api/limits/clients.js";
 import { formatHostPort, type HostPort } from "../config/addresses.js";
 import { systemClock } from "../runtime/clock.js";
 import type { Log } from "../runtime/log.js";
-import { ManualClock } from "./manual-clock.js";
 import { MemoryCache } from "./memory-cache.js";
 import { noSecurity } from "./no-security.js";
 import { rampBytes } from "./origin/ramp.js";

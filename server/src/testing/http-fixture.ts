@@ -1,3 +1,4 @@
+import { ManualClock } from "@frontcache/proto/testing";
 import { HttpListener } from "../api/http/http-listener.js";
 import type { Page } from "../api/http/pages.js";
 import { Clients, noLimits } from "../api/limits/clients.js";
@@ -5,7 +6,6 @@ import { Cors, type CorsOrigins } from "../api/s3/cors.js";
 import { type Addressing, PREFIXED } from "../api/s3/request-target.js";
 import { systemClock } from "../runtime/clock.js";
 import { silentLog } from "../runtime/log.js";
-import { ManualClock } from "./manual-clock.js";
 import { MemoryCache } from "./memory-cache.js";
 import { noSecurity } from "./no-security.js";
 import { RawClient } from "./raw-client.js";

@@ -1,5 +1,6 @@
 // Exports for tests outside this package, in addition to its published interface. Never published.
 
+export { ManualClock } from "@frontcache/proto/testing";
 // Internal modules, for tests of one component.
 export type { ClusterReport } from "../api/admin/member-report.js";
 export { cacheServiceHandlers } from "../api/grpc/cache-service.js";
@@ -80,7 +81,6 @@ export { noMapping, openMapper } from "../storage/mapping/mapping.js";
 // Fakes and fixtures.
 export * from "./answer-fixture.js";
 export * from "./http-fixture.js";
-export * from "./manual-clock.js";
 export * from "./member-fixture.js";
 export * from "./memory-cache.js";
 export * from "./memory-disk.js";

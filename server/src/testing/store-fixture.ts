@@ -1,8 +1,8 @@
 import { crc32 } from "node:zlib";
 import { blockLength, type Geometry, type ObjectInfo, segmentCount, segmentLength } from "@frontcache/proto";
+import { ManualClock } from "@frontcache/proto/testing";
 import type { BlockId, FilledSegment } from "../storage/block.js";
 import type { BlockStore, BlockStoreOptions } from "../storage/block-store.js";
-import { ManualClock } from "./manual-clock.js";
 import { openTestStore } from "./member-fixture.js";
 import { MemoryDisk } from "./memory-disk.js";
 

@@ -1,5 +1,5 @@
 import { CacheError, canBeEntityTag } from "@frontcache/proto";
-import { SingleFlight } from "@frontcache/proto/runtime";
+import { SingleFlight, whenAborted } from "@frontcache/proto/runtime";
 import { type ConnectionSetup, ConnectTimeout, type HttpCall, type HttpConnection } from "../../http/connection.js";
 import { ConnectionPool } from "../../http/connection-pool.js";
 import { dialDirectly } from "../../http/dial.js";
@@ -242,16 +242,15 @@ function probe(
     const socket = openSocket(socketAddress(httpAddress), access.tls());
     const settle = (then: () => void): void => {
       cancelTimer();
-      signal.removeEventListener("abort", onAbort);
+      forgetAbort();
       socket.destroy();
       then();
     };
     const fail = (error: unknown): void => settle(() => reject(ConnectionFailure.of(httpAddress, error)));
-    const onAbort = (): void => settle(() => reject(signal.reason));
     const cancelTimer = afterTicks(clock, timeoutMs, () => {
       fail(new ConnectionFailure(httpAddress, `no answer within ${timeoutMs} ms`));
     });
-    signal.addEventListener("abort", onAbort, { once: true });
+    const forgetAbort = whenAborted(signal, () => settle(() => reject(signal.reason)));
     socket.on("error", fail);
     socket.once("close", () => fail(new Error("it closed the connection")));
     // Any response proves that its event loop runs.

@@ -1,6 +1,6 @@
 import { type MemberInfo, Membership } from "@frontcache/proto";
+import { ManualClock } from "@frontcache/proto/testing";
 import { describe, expect, it } from "vitest";
-import { ManualClock } from "../../testing/manual-clock.js";
 import { ClusterReporter } from "./cluster-reporter.js";
 import type { MemberReport } from "./member-report.js";
 

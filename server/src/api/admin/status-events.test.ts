@@ -1,6 +1,5 @@
-import { eventually } from "@frontcache/proto/testing";
+import { eventually, ManualClock } from "@frontcache/proto/testing";
 import { describe, expect, it } from "vitest";
-import { ManualClock } from "../../testing/manual-clock.js";
 import type { Reply } from "../http/http-context.js";
 import { StatusEvents } from "./status-events.js";
 

@@ -1,5 +1,6 @@
 import { setMaxListeners } from "node:events";
 import { CacheError } from "@frontcache/proto";
+import { whenAborted } from "@frontcache/proto/runtime";
 import type { ServerWritableStream } from "@grpc/grpc-js";
 import { callStatus } from "../call-status.js";
 import type { CallContext, UnaryCallOptions } from "./unary-call.js";
@@ -24,8 +25,11 @@ export function streamingCall<Request, Response>(
     const send = (message: Response): Promise<void> =>
       new Promise((resolve) => {
         if (gone.signal.aborted) return resolve();
-        gone.signal.addEventListener("abort", () => resolve(), { once: true });
-        call.write(message, () => resolve());
+        const forget = whenAborted(gone.signal, resolve);
+        call.write(message, () => {
+          forget();
+          resolve();
+        });
       });
     try {
       const peer = call.getPeer();

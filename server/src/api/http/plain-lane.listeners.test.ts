@@ -1,11 +1,10 @@
 import { EventEmitter } from "node:events";
 import type { Socket } from "node:net";
-import { eventually } from "@frontcache/proto/testing";
+import { eventually, ManualClock } from "@frontcache/proto/testing";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { systemClock } from "../../runtime/clock.js";
 import { ConnectionAuthentication } from "../../security/connection-authentication.js";
 import { HttpFixture, NOTHING_LEFT } from "../../testing/http-fixture.js";
-import { ManualClock } from "../../testing/manual-clock.js";
 import { noSecurity, testPeer } from "../../testing/no-security.js";
 import { rampBytes } from "../../testing/origin/ramp.js";
 import type { RawClient } from "../../testing/raw-client.js";

@@ -1,5 +1,5 @@
+import { ManualClock } from "@frontcache/proto/testing";
 import { describe, expect, it } from "vitest";
-import { ManualClock } from "../../testing/manual-clock.js";
 import { Clients, noLimits } from "./clients.js";
 
 const busy = expect.objectContaining({ code: "RESOURCE_EXHAUSTED", retryable: true });

@@ -1,7 +1,7 @@
 import { CacheError, type ObjectInfo, parseObjectUrl } from "@frontcache/proto";
+import { ManualClock } from "@frontcache/proto/testing";
 import { beforeEach, describe, expect, it } from "vitest";
 import { ANONYMOUS } from "../../security/principal.js";
-import { ManualClock } from "../../testing/manual-clock.js";
 import { MemoryCache } from "../../testing/memory-cache.js";
 import { describedHeaders, knownHeaders, makeHeaders } from "./object-headers.js";
 

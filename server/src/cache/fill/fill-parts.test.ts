@@ -1,7 +1,7 @@
 import { parseObjectUrl } from "@frontcache/proto";
+import { ManualClock } from "@frontcache/proto/testing";
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { ManualClock } from "../../testing/manual-clock.js";
 import { MemoryObjects } from "../../testing/origin/memory-objects.js";
 import { MemoryOrigin } from "../../testing/origin/memory-origin.js";
 import { testGeometry } from "../../testing/store-fixture.js";

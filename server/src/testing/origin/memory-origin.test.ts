@@ -1,8 +1,7 @@
 import { parseObjectUrl } from "@frontcache/proto";
-import { eventually } from "@frontcache/proto/testing";
+import { eventually, ManualClock } from "@frontcache/proto/testing";
 import { describe, expect, it } from "vitest";
 import { bytesOf } from "../answer-fixture.js";
-import { ManualClock } from "../manual-clock.js";
 import { MemoryObjects } from "./memory-objects.js";
 import { MemoryOrigin } from "./memory-origin.js";
 import { rampBytes } from "./ramp.js";
