@@ -33,7 +33,7 @@ export interface ConnectMembersOptions {
    * found the owner of a block frozen must not wait as long again at the next member, which also asks the owner. Absent: no.
    */
   readonly probesEarly?: boolean | undefined;
-  /** Called when an HTTP listener fails (`false`), so that reads use gRPC, and when it answers again. Absent: nobody is told. */
+  /** Called when an HTTP listener fails (`false`), so that reads use gRPC, and when it answers again. Absent: nothing is called. */
   readonly onHttpChange?: ((httpAddress: string, isReachable: boolean) => void) | undefined;
   /** Wraps each transport to measure it. Absent: nothing is measured. */
   readonly measured?: ((by: "http" | "grpc", transport: BlockTransport) => BlockTransport) | undefined;

@@ -189,7 +189,7 @@ export interface ObjectCalls {
   ): Promise<void>;
   /** Extends leases that the member granted. */
   renewLeases(address: MemberAddress, request: RenewLeasesRequest, limits: CallLimits): Promise<RenewLeasesResponse>;
-  /** Revokes the leases of these objects that the member holds. Resolves when it has dropped them. */
+  /** Revokes the member's leases of these objects. Resolves when the member has dropped them. */
   versionChanged(address: MemberAddress, urls: readonly string[], limits: CallLimits): Promise<void>;
   /** Takes over the objects whose home the caller has become. Resolves to whether the member confirmed. */
   handOver(

@@ -29,7 +29,7 @@ export class RunningCall implements CallLimits {
   #controller: AbortController | undefined;
   #ended: CacheError | undefined;
   #cancelTimer: (() => void) | undefined;
-  #leaveOuter: (() => void) | undefined;
+  #unlinkOuter: (() => void) | undefined;
 
   constructor(scope: CallScope, outer?: RunningCall) {
     this.#scope = scope;
@@ -99,19 +99,19 @@ export class RunningCall implements CallLimits {
   end(): void {
     this.#cancelTimer?.();
     this.#cancelTimer = undefined;
-    this.#leaveOuter?.();
-    this.#leaveOuter = undefined;
+    this.#unlinkOuter?.();
+    this.#unlinkOuter = undefined;
   }
 
   #follow(outer: RunningCall): void {
     if (outer.#ended !== undefined) this.abort(outer.#ended);
-    else this.#leaveOuter = outer.onEnd(() => this.abort(outer.#ended!));
+    else this.#unlinkOuter = outer.onEnd(() => this.abort(outer.#ended!));
   }
 
   #obey(signal: AbortSignal): void {
     const onAbort = (): void => this.abort(cancellation(this.#scope.subject, signal.reason));
     if (signal.aborted) onAbort();
-    else this.#leaveOuter = whenAborted(signal, onAbort);
+    else this.#unlinkOuter = whenAborted(signal, onAbort);
   }
 }
 

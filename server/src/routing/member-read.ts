@@ -21,11 +21,11 @@ import { type Piece, PiecePool } from "./piece-pool.js";
 export interface Fetching {
   /** Fills the landing from other members. Rejects with Unreachable if none of them can be reached. */
   fetch(landing: BlockLanding, limits: CallLimits): Promise<void>;
-  /** Takes over, with the rest of the range, when none can be reached after the first bytes. Absent: the read fails then. */
+  /** Opens a read of the rest of the range if no member can be reached after the first bytes. Absent: the read fails then. */
   readonly resume?: ((rest: BlockRequest) => ObjectRead | Promise<ObjectRead>) | undefined;
 }
 
-/** Bytes that wait for a slow reader; when there are more, the sender is paused. */
+/** Bytes that wait for a slow client; if there are more, the sender is paused. */
 const WINDOW_BYTES = 512 << 10;
 /** Objects whose description is remembered: headers are made once for each of them, not for each read. */
 const REMEMBERED_OBJECTS = 1_000;
@@ -76,7 +76,7 @@ function infoOf({ version, objectSize, contentType, lastModifiedMs, headers, lac
   };
 }
 
-/** A read that other members answer: its bytes are handed out as they arrive, and the sender is paused while they aren't taken. */
+/** A read that another member answers. Its bytes are handed out as they arrive; while they are not taken, the sender is paused. */
 class MemberRead extends BlockLanding implements ObjectRead {
   readonly offset: number;
   readonly result: ReadResult = "forwarded";
@@ -97,7 +97,7 @@ class MemberRead extends BlockLanding implements ObjectRead {
   #takenBytes = 0;
   #open: ((read: ObjectRead) => void) | undefined;
   #waiting: { resolve: (slice: Slice | undefined) => void; reject: (error: unknown) => void } | undefined;
-  /** Where the bytes come from behind those of the members. */
+  /** The read of the bytes behind those of the members. */
   #rest: ObjectRead | undefined;
   #isOver = false;
   #failure: CacheError | undefined;
@@ -210,7 +210,7 @@ class MemberRead extends BlockLanding implements ObjectRead {
     else this.#wake();
   }
 
-  /** Has the rest read elsewhere if no member can be reached any more. Returns what the read fails with. */
+  /** Opens a read of the rest elsewhere if no member can be reached any more. Returns the error of the read; undefined: it continues. */
   async #resumed(failure: CacheError): Promise<CacheError | undefined> {
     const { resume } = this.#fetching;
     const isOpened = this.#open === undefined;
@@ -235,7 +235,7 @@ class MemberRead extends BlockLanding implements ObjectRead {
     }
   }
 
-  /** The waiting reader gets what has landed, or what follows. */
+  /** Resolves the waiting call of `next` with the bytes that have landed, or with those that follow. */
   #wake(): void {
     const waiting = this.#waiting;
     if (waiting === undefined) return;
@@ -246,7 +246,7 @@ class MemberRead extends BlockLanding implements ObjectRead {
   }
 
   /**
-   * Wakes the reader when the event loop has read all that the sockets have. Each slice costs a write to the client's socket; with
+   * Resolves the waiting call of `next` when the event loop has read all that the sockets have. Each slice costs a write to the client's socket; with
    * a slice for each read of the member's socket, a forwarded read of 64 KiB cost 5.5 times the owner's CPU time.
    */
   #wakeLater(): void {
@@ -258,7 +258,7 @@ class MemberRead extends BlockLanding implements ObjectRead {
     });
   }
 
-  /** Nothing fills the piece any more; it leaves the list with its last bytes. */
+  /** Nothing fills the piece any more. It is removed from the list with its last bytes. */
   #filled(): void {
     const piece = this.#filling;
     if (piece === undefined) return;

@@ -1,14 +1,14 @@
 import type { MemberInfo, Membership } from "@frontcache/proto";
 import type { Clock } from "../runtime/clock.js";
 
-/** How long a list that was replaced still says who may hold a block: longer than a pod takes to leave and to come back. */
+/** How long a replaced list still counts for who may have cached a block: longer than a pod takes to stop and to start again. */
 const REMEMBER_MS = 60_000;
 /** Lists remembered; a rolling restart replaces many in a minute. */
 const MAX_REMEMBERED = 8;
-/** Members of the newest list that may have been a block's owner or taken over from it. */
+/** Members of the newest list that may have been a block's owner, or may have read it in place of the owner. */
 const RANKS = 2;
 
-/** The newest member list, and the ones before it for a while: whoever owned a block then is likely to hold it now. */
+/** The newest member list, and the ones before it for a while: a block's owner by an earlier list is likely to have it cached. */
 export class MemberView {
   readonly #self: string;
   readonly #clock: Clock;
@@ -58,8 +58,8 @@ export class MemberView {
   }
 
   /**
-   * Other members that may hold a block, the likeliest first: its owners by the lists before, newest first, then the first on
-   * the ring as it is now. A member that left may still be leaving, and answers until it is gone.
+   * Other members that may have cached a block, the likeliest first: its owners by the earlier lists, newest first, then the first on
+   * the current ring. A member that is not in the list any more answers until it has shut down.
    */
   mayHave(url: string, blockOffset: number): MemberInfo[] {
     const found = new Map<string, MemberInfo>();

@@ -7,7 +7,7 @@ export interface WarmObject {
   readonly ref: ObjectRef;
   /** Absent: the current one. */
   readonly version?: string | undefined;
-  /** Of that version, where a listing has told it. */
+  /** Of that version, if a listing has named it. */
   readonly objectSize?: number;
 }
 
@@ -19,11 +19,11 @@ export interface WarmWith {
   /** Warms one block when its turn has come. */
   block(object: WarmObject, blockOffset: number): Promise<WarmedBlock>;
   /** Tells how far an object is; awaited, so that who reads slowly slows the warming down. */
-  tell(progress: WarmProgress): Promise<void>;
+  report(progress: WarmProgress): Promise<void>;
   readonly signal: AbortSignal;
 }
 
-/** The warming of one object. Its first block tells the version and the size of it; the others are of that version. */
+/** The warming of one object. Its first block names its version and size. The other blocks are of that version. */
 export class ObjectWarming {
   readonly #object: WarmObject;
   readonly #using: WarmWith;
@@ -38,7 +38,7 @@ export class ObjectWarming {
     this.#using = using;
   }
 
-  /** Resolves when the object is warm, or has been told to have failed: its first failure ends it. Rejects for the signal alone. */
+  /** Resolves when the object is warm, or its failure was reported: the first failure ends it. Rejects only if the signal is aborted. */
   async run(): Promise<void> {
     let failure = await this.#warm(this.#object);
     if (failure?.code === "FAILED_PRECONDITION" && this.#object.objectSize !== undefined) {
@@ -48,7 +48,7 @@ export class ObjectWarming {
       failure = await this.#warm({ ref: this.#object.ref });
     }
     this.#using.signal.throwIfAborted();
-    await this.#using.tell({
+    await this.#using.report({
       ...this.#progress(),
       error: failure?.message ?? "",
       errorCode: failure?.code ?? "",
@@ -92,7 +92,7 @@ export class ObjectWarming {
     if (objectSize > 0) this.#doneBlocks++;
     this.#cachedBytes += cachedBytes;
     this.#fetchedBytes += fetchedBytes;
-    await this.#using.tell(this.#progress());
+    await this.#using.report(this.#progress());
   }
 
   #progress(): WarmProgress {

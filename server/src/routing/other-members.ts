@@ -20,13 +20,13 @@ export interface OtherMembersOptions {
   readonly clock: Clock;
   /** Time in which a member must accept a connection or answer; then it is unreachable. Absent: 1 s. */
   readonly timeoutMs?: number | undefined;
-  /** Called when a member can't be reached any more (`false`), and when it answers again (`true`). Absent: nobody is told. */
+  /** Called when a member becomes unreachable (`false`), and when it answers again (`true`). Absent: nothing is called. */
   readonly onReachable?: ((member: MemberInfo, isReachable: boolean) => void) | undefined;
 }
 
-/** Where something is to be done. */
+/** The members that may answer a request. */
 export interface Route {
-  /** Other members to ask, in this order, until one can be reached. Empty: this member does it. */
+  /** Other members to ask, in this order, until one can be reached. Empty: this member answers. */
   readonly others: readonly MemberInfo[];
   /** Whether this member is the next on the ring if none of the others can be reached. */
   readonly thenHere: boolean;
@@ -34,14 +34,14 @@ export interface Route {
 
 const HERE: Route = { others: [], thenHere: true };
 
-/** Other members that are asked: the owner, and the one that takes over from it. Further on nobody would look for a block. */
+/** Other members that are asked: the owner, and the next one on the ring. Nobody looks for a block at further ones. */
 const MOST_OTHERS = 2;
 /** How long the circuit to an unreachable member stays open: no longer than a pod takes to come back. */
 const OPEN_FOR: Backoff = { firstMs: 250, longestMs: 10_000 };
 /** Longest duration of a probe over `timeoutMs`: it connects, and waits for the answer. */
 const PROBE_FACTOR = 2.5;
 
-/** The other members: which of them is asked for what, and which can be reached. */
+/** The other members: chooses which of them to ask, and knows which are reachable. */
 export class OtherMembers {
   readonly self: MemberInfo;
   readonly view: MemberView;
@@ -89,7 +89,7 @@ export class OtherMembers {
     return { others, thenHere: false };
   }
 
-  /** Has the first of these members that can be reached do something. Rejects with Unreachable if none can. */
+  /** Calls the first of these members that can be reached. Rejects with Unreachable if none can. */
   first<Result>(others: readonly MemberInfo[], at: (member: MemberInfo) => Promise<Result>, limits: CallLimits): Promise<Result> {
     const { clock, breaker } = this;
     const attempt = { addresses: others, at: (address: MemberAddress) => at(address as MemberInfo) };
@@ -116,7 +116,7 @@ export class OtherMembers {
     return new RunningCall({ clock: this.clock, subject, signal, ...(deadlineMs !== undefined && { deadlineMs }) });
   }
 
-  /** Closes connections to members that nothing is asked of any more. Call it when the member list has changed. */
+  /** Closes the connections to members that are not asked any more. Call it when the member list has changed. */
   update(): void {
     const known = this.view.known();
     const addresses = new Set(known.map(({ grpcAddress }) => grpcAddress));

@@ -29,12 +29,12 @@ export interface WarmingOptions {
 }
 
 /**
- * Has the blocks of objects warmed, each by its owner, a bounded number of them at a time. Resolves when every object has
- * been told to have ended, well or not; rejects with what `tell` or the listing of the objects throws, or the signal's reason.
+ * Warms the blocks of objects, each at its owner, a bounded number of them at a time. Resolves when every object has been reported to
+ * have ended, well or not. Rejects with the error of `report` or of the listing of the objects, or with the signal's reason.
  */
 export async function warmObjects(
   request: WarmingRequest,
-  tell: (progress: WarmProgress) => Promise<void>,
+  report: (progress: WarmProgress) => Promise<void>,
   options: WarmingOptions,
 ): Promise<void> {
   const { concurrency, dryRun, signal } = request;
@@ -44,14 +44,14 @@ export async function warmObjects(
       signal.throwIfAborted();
       return routed({ ref, version, objectSize, blockOffset, dryRun, signal }, options);
     });
-  const using = { blockBytes: options.geometry.blockBytes, parallelism: concurrency, block, tell, signal };
-  await forEachConcurrent(objectsOf(request, tell, options), concurrency, (object) => new ObjectWarming(object, using).run());
+  const using = { blockBytes: options.geometry.blockBytes, parallelism: concurrency, block, report, signal };
+  await forEachConcurrent(objectsOf(request, report, options), concurrency, (object) => new ObjectWarming(object, using).run());
 }
 
-/** The named objects, then the listed ones, a page at a time; of a page it is told at once how much there is to do. */
+/** The named objects, then the listed ones, a page at a time. The bytes of a page are reported before it is warmed. */
 async function* objectsOf(
   { objects, prefixes, signal }: WarmingRequest,
-  tell: (progress: WarmProgress) => Promise<void>,
+  report: (progress: WarmProgress) => Promise<void>,
   { local, geometry }: WarmingOptions,
 ): AsyncGenerator<WarmObject> {
   yield* objects;
@@ -65,7 +65,7 @@ async function* objectsOf(
       });
       for (const { ref, objectSize } of listed) {
         const totalBlocks = Math.ceil(objectSize / geometry.blockBytes);
-        await tell(WarmProgress.fromPartial({ key: ref.url, totalBytes: objectSize, totalBlocks }));
+        await report(WarmProgress.fromPartial({ key: ref.url, totalBytes: objectSize, totalBlocks }));
       }
       yield* listed;
       token = listing.nextToken;
