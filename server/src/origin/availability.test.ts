@@ -110,6 +110,18 @@ describe("the availability of an origin", () => {
     expect(availability.unavailable).toBe(0);
   });
 
+  it("fails a request that may send nothing besides the probe, even if the probe was answered, but none after it", async () => {
+    const up = store.faults.place({ error: "UNAVAILABLE" });
+    for (let i = 0; i < 2; i++) await stat();
+    up();
+    store.calls.length = 0;
+    const permit = { extra: () => false, refund() {}, spend() {} };
+    await expect(origin.ask({ ...statOf(ref), permit })).rejects.toMatchObject({ code: "UNAVAILABLE", isOriginTried: true });
+    expect([store.calls.length, availability.stateOf(ref), changes]).toEqual([1, "available", []]);
+    await origin.ask(statOf(ref));
+    expect(store.calls.length).toBe(2);
+  });
+
   it("fails a request after a quarter of a second if packets to the origin are lost, and again at once", async () => {
     const lost = store.faults.place({ error: "UNAVAILABLE", times: 2 });
     await stat();
