@@ -132,11 +132,13 @@ describe("a request that this member signs", () => {
   });
 
   it("is confirmed if it is passed on with a query and headers", async () => {
-    const origin = open();
+    const origin = open({ requesterPays: true });
     const query = [
       ["list-type", "2"],
       ["prefix", "a b/+é"],
       ["acl", ""],
+      ["X-Amz-Signature", "of the client"],
+      ["Expires", "1"],
     ] as const;
     const headers = [
       ["x-amz-expected-bucket-owner", "123"],
@@ -144,11 +146,17 @@ describe("a request that this member signs", () => {
       ["x-amz-date", "20000101T000000Z"],
       ["if-none-match", '"x"'],
       ["accept", "*/*"],
+      ["x-amz-request-payer", "requester"],
+      ["x-amz-object-attributes", "ETag"],
+      ["x-amz-object-attributes", "ObjectSize"],
     ] as const;
     const passed = await origin.ask(passOf(parsePrefixUrl("s3://bucket"), { query, headers }));
     expect(passed.status).toBe(200);
     passed.body.destroy();
     expect(seen[0]!.url).toBe("/bucket/?acl=&list-type=2&prefix=a%20b%2F%2B%C3%A9");
+    expect(seen[0]!.headers["x-amz-object-attributes"]).toBe("ETag,ObjectSize");
+    expect(seen[0]!.headers["x-amz-request-payer"]).toBe("requester");
+    expect(seen[0]!.headers.authorization).not.toContain("accept");
     expect(seen[0]!.headers).toMatchObject({ "x-amz-expected-bucket-owner": "123", "if-none-match": '"x"', accept: "*/*" });
     const service = await origin.ask(passOf({ url: "s3://", scheme: "s3", bucket: "" }));
     service.body.destroy();

@@ -32,6 +32,13 @@ const MAX_ERROR_BYTES = 64 << 10;
 const NOT_PASSED =
   /^(?:host|connection|keep-alive|te|trailer|transfer-encoding|upgrade|expect|content-length|authorization|cookie|x-amz-date|x-amz-security-token|x-amz-content-sha256|date|user-agent|amz-sdk-.*|proxy-.*|x-forwarded-.*|forwarded|via|frontcache-.*)$/;
 
+/** Headers that are signed. Proxies may change others on the way. */
+const SIGNED = /^(?:host|range|(?:content|if|x-amz)-.+)$/;
+
+/** Parameters of signatures of all versions: an answer to two signatures is an error. */
+const SIGNATURE_PARAMETER =
+  /^(?:x-amz-(?:algorithm|credential|date|expires|signedheaders|signature|security-token)|awsaccesskeyid|signature|expires)$/i;
+
 /** Headers of a connection, which are not an answer's own. */
 const NOT_ANSWERED = /^(?:connection|keep-alive|te|trailer|transfer-encoding|upgrade|proxy-.*)$/;
 
@@ -143,7 +150,12 @@ export class SignedObjectRequests implements ObjectRequests {
 
   #unsigned({ ref, method, query, headers }: PassQuestion): Unsigned {
     const key = "key" in ref ? ref.key : undefined;
-    return { method, key, query, headers: headers.filter(([name]) => !NOT_PASSED.test(name)) };
+    return {
+      method,
+      key,
+      query: query.filter(([name]) => !SIGNATURE_PARAMETER.test(name)),
+      headers: headers.filter(([name]) => !NOT_PASSED.test(name)),
+    };
   }
 
   /** Signs by the origin's clock from now on, according to the date of an answer: this machine's clock is wrong. */
@@ -174,18 +186,18 @@ export class SignedObjectRequests implements ObjectRequests {
     signal: AbortSignal,
   ): Promise<HttpResponse> {
     const amzDate = this.#amzDate();
-    const all: Header[] = [["host", host], ...headers];
-    if (this.#options.requesterPays) all.push(["x-amz-request-payer", "requester"]);
-    if (scope !== undefined) {
-      all.push(["x-amz-content-sha256", payloadHash], ["x-amz-date", amzDate]);
-      if (identity.sessionToken !== undefined) all.push(["x-amz-security-token", identity.sessionToken]);
-      all.sort(byName);
-    }
+    const sent: Record<string, string> = { host };
+    // Several headers of one name are one, in the signature too.
+    for (const [name, value] of headers) sent[name] = Object.hasOwn(sent, name) ? `${sent[name]},${value}` : value;
+    if (this.#options.requesterPays) sent["x-amz-request-payer"] = "requester";
     const path = `${prefix}/${key === undefined ? "" : escapeKey(key)}`;
     const canonical = canonicalQuery(query);
-    const sent: Record<string, string> = Object.fromEntries(all);
     if (scope !== undefined) {
-      const signable = { method, path, query: canonical, headers: all, payloadHash };
+      sent["x-amz-content-sha256"] = payloadHash;
+      sent["x-amz-date"] = amzDate;
+      if (identity.sessionToken !== undefined) sent["x-amz-security-token"] = identity.sessionToken;
+      const signed = Object.entries(sent).filter(([name]) => SIGNED.test(name));
+      const signable = { method, path, query: canonical, headers: signed.sort(byName), payloadHash };
       sent.authorization = this.#signer.authorization(signable, amzDate, identity, scope);
     }
     const request = { method, target, path: canonical === "" ? path : `${path}?${canonical}`, headers: sent };
