@@ -6,12 +6,12 @@ import { BLOCK_BYTES, isRight, readAll, readFrom, type TestObject } from "./test
 
 const KiB = 1 << 10;
 const MEMBERS = 5;
-const OBJECTS = 20;
+const OBJECTS = 10;
 const BLOCKS = 20;
 
 const sum = (counts: readonly number[]): number => counts.reduce((all, count) => all + count, 0);
 
-describe("five members that share 400 blocks", () => {
+describe("five members that share 200 blocks", () => {
   let cluster: Cluster;
   let objects: TestObject[];
 

@@ -28,8 +28,8 @@ describe.skipIf(!kubeconfig)(suite, () => {
     await cluster.writeMemberKubeconfig(memberKubeconfig);
     source = membersBy(memberKubeconfig, {
       unreadyGraceMs: GRACE_MS,
-      // Short, so that many watches end and begin during the test.
-      times: { ...kubernetesTimes, watchMs: WATCH_MS },
+      // Short watches, so that many end and begin during the test. On a busy machine they may end late.
+      times: { ...kubernetesTimes, watchMs: WATCH_MS, watchSlackMs: 60_000 },
       clock: systemClock,
       random: Math.random,
     });
@@ -94,7 +94,7 @@ describe.skipIf(!kubeconfig)(suite, () => {
     end();
     // The first one is the previous list.
     expect(lists.length).toBe(1 + 3);
-    // A watch counts as silent if a busy machine ends it late. A source that fails for another reason fails with each watch.
+    // A source that fails for a reason of its own fails with each watch.
     expect(source.report().failures).toBeLessThanOrEqual(1);
   });
 });

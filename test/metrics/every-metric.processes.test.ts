@@ -198,7 +198,7 @@ async function staleRead(cluster: Cluster, member: CacheServiceClient): Promise<
 
 async function joinedReads(cluster: Cluster, member: CacheServiceClient): Promise<void> {
   const version = cluster.origin.putRamp("bucket", "joined", BLOCK_BYTES);
-  const lift = cluster.origin.faults.place({ latencyMs: 100, when: ({ key }) => key === "joined" });
+  const lift = cluster.origin.faults.place({ latencyMs: 500, when: ({ key }) => key === "joined" });
   const object = { url: "s3://bucket/joined", key: "joined", version, blocks: 1, seed: 0 };
   const read = () => readFrom(member, object, { offset: 0, length: BLOCK_BYTES, forwarded: true });
   await Promise.all([read(), read()]);
