@@ -29,6 +29,9 @@ export interface OpenedBlock {
   readonly result: ReadResult;
 }
 
+/** Why a wait ends with its read. Made once: most reads that miss are closed after a wait. */
+const CLOSED = new CacheError("CANCELLED", "the read was closed");
+
 /** How often in a row a segment is requested without a byte of it arriving: evicted, damaged, or dropped for lack of memory. */
 const MAX_REQUESTS = 4;
 
@@ -80,7 +83,7 @@ export class BlockRead implements ObjectRead {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.#stopping?.abort(new CacheError("CANCELLED", "the read was closed"));
+    this.#stopping?.abort(CLOSED);
     this.#pin?.release();
     this.#pin = undefined;
     for (const segment of this.#entered) this.#leave(segment);

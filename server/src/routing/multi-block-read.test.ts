@@ -16,7 +16,7 @@ beforeEach(() => {
 });
 
 /** The read of one block in slices of 300 bytes. */
-function blockRead(index: number, version = "v1", async = false): ObjectRead {
+function blockRead(index: number, version = "v1", async = false, result: ObjectRead["result"] = "hit"): ObjectRead {
   let at = index * BLOCK;
   open.add(index);
   const take = () => {
@@ -29,7 +29,7 @@ function blockRead(index: number, version = "v1", async = false): ObjectRead {
     info: { version, objectSize: 5 * BLOCK },
     offset: index * BLOCK,
     length: BLOCK,
-    result: "hit",
+    result,
     next: () => (async ? Promise.resolve().then(take) : take()),
     close: () => void open.delete(index),
   };
@@ -38,9 +38,10 @@ function blockRead(index: number, version = "v1", async = false): ObjectRead {
 function readOf(
   blocks: number,
   openNext: (index: number, signal: AbortSignal) => ObjectRead | Promise<ObjectRead>,
+  first = blockRead(0),
 ): MultiBlockRead {
   return new MultiBlockRead({
-    first: blockRead(0),
+    first,
     length: blocks * BLOCK,
     blocks,
     signal: new AbortController().signal,
@@ -65,6 +66,27 @@ async function take(read: ObjectRead, most = Number.POSITIVE_INFINITY): Promise<
 }
 
 describe("a read across blocks", () => {
+  it("begins one block ahead of cached blocks, and up to three ahead of blocks that are fetched", async () => {
+    const cached = readOf(8, (index) => blockRead(index));
+    await take(cached, 2 * BLOCK + 1);
+    expect(asked).toEqual([1, 2, 3]);
+    cached.close();
+    asked = [];
+    const fetched = (index: number): ObjectRead => blockRead(index, "v1", false, "filled");
+    const read = readOf(8, fetched, fetched(0));
+    expect(asked).toEqual([1]);
+    await take(read, BLOCK + 1);
+    expect(asked).toEqual([1, 2, 3]);
+    await take(read, BLOCK);
+    expect(asked).toEqual([1, 2, 3, 4, 5]);
+    await take(read, BLOCK);
+    expect(asked).toEqual([1, 2, 3, 4, 5, 6]);
+    read.close();
+    await Promise.resolve();
+    await Promise.resolve();
+    expect(open.size).toBe(0);
+  });
+
   it.each([
     ["at once", (index: number) => blockRead(index)],
     ["later", async (index: number) => blockRead(index, "v1", true)],

@@ -25,7 +25,16 @@ interface FurtherBlock {
   readonly abort: LinkedAbort;
 }
 
-/** A read across blocks: one after the other, all of the first one's version, the next one always on its way. */
+/**
+ * Blocks that a read may begin ahead of the one that it is at, while its blocks come from the origin: with 4 parts of each, 16
+ * requests, so that the origin's latency does not limit one sequential read.
+ */
+const MAX_AHEAD = 3;
+
+/**
+ * A read across blocks: one after the other, all of the first one's version, the next one always on its way. With each block that
+ * had to be fetched from the origin, the read begins one more block ahead.
+ */
 export class MultiBlockRead implements ObjectRead {
   readonly #options: MultiBlockReadOptions;
 
@@ -36,7 +45,10 @@ export class MultiBlockRead implements ObjectRead {
   #current: ObjectRead | undefined;
   /** Of the current block, unless it is the first one. */
   #currentAbort: LinkedAbort | undefined;
-  #upcoming: FurtherBlock | undefined;
+  /** The next blocks, in order. */
+  readonly #upcoming: FurtherBlock[] = [];
+  /** Blocks to begin ahead. */
+  #ahead = 1;
   #nextIndex = 1;
   #closed = false;
 
@@ -73,18 +85,18 @@ export class MultiBlockRead implements ObjectRead {
     if (this.#closed) return;
     this.#closed = true;
     this.#leaveCurrent();
-    const upcoming = this.#upcoming;
-    this.#upcoming = undefined;
-    if (upcoming === undefined) return;
-    upcoming.read.then((read) => read.close()).catch(() => {});
-    // Another member opens its block with the first bytes. Until then only the signal says that nobody needs them.
-    upcoming.abort.abort(new CacheError("CANCELLED", "the read was closed before this block's turn"));
+    for (const { read, abort } of this.#upcoming.splice(0)) {
+      read.then((opened) => opened.close()).catch(() => {});
+      // Another member opens its block with the first bytes. Until then only the signal says that nobody needs them.
+      abort.abort(new CacheError("CANCELLED", "the read was closed before this block's turn"));
+    }
   }
 
   /** To the next block. */
   async #turn(): Promise<Slice | undefined> {
-    const upcoming = this.#upcoming;
+    const [upcoming] = this.#upcoming;
     if (this.#closed || upcoming === undefined) return undefined;
+    if (isFetched(this.#result)) this.#ahead = Math.min(MAX_AHEAD, this.#ahead + 1);
     this.#leaveCurrent();
     this.#currentAbort = upcoming.abort;
     const read = await upcoming.read.catch((error: unknown) => {
@@ -95,6 +107,7 @@ export class MultiBlockRead implements ObjectRead {
     if (read.info.version !== this.info.version) {
       throw new CacheError("INTERNAL", `offset ${read.offset} was answered with another version than asked for`);
     }
+    this.#upcoming.shift();
     this.#current = read;
     this.#result = read.result;
     this.#lookAhead();
@@ -109,16 +122,19 @@ export class MultiBlockRead implements ObjectRead {
   }
 
   #lookAhead(): void {
-    const index = this.#nextIndex++;
-    if (index >= this.#options.blocks) {
-      this.#upcoming = undefined;
-      return;
+    while (this.#upcoming.length < this.#ahead && this.#nextIndex < this.#options.blocks) {
+      const index = this.#nextIndex++;
+      // Its error is reported when the block's turn comes: until then there are bytes to hand out.
+      const abort = new LinkedAbort(this.#options.signal);
+      const open = async (): Promise<ObjectRead> => this.#options.open(index, this.info.version, abort.signal);
+      const read = open();
+      read.catch(() => {});
+      this.#upcoming.push({ read, abort });
     }
-    // Its error is reported when the block's turn comes: until then there are bytes to hand out.
-    const abort = new LinkedAbort(this.#options.signal);
-    const open = async (): Promise<ObjectRead> => this.#options.open(index, this.info.version, abort.signal);
-    const read = open();
-    read.catch(() => {});
-    this.#upcoming = { read, abort };
   }
+}
+
+/** Whether this member fetched the block from the origin. */
+function isFetched(result: ReadResult): boolean {
+  return result === "filled" || result === "joined";
 }

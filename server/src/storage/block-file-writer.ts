@@ -17,14 +17,14 @@ export class BlockFileWriter {
   }
 
   /**
-   * Creates a block's file: its segments, then the footer, which marks the file as complete. After an error, an incomplete file
+   * Creates a block's file at `path`: its segments, then the footer, which marks the file as complete. After an error, an incomplete file
    * may remain.
    */
-  async create(block: CachedBlock, segments: readonly FilledSegment[], footer: Buffer): Promise<DiskFile> {
+  async create(block: CachedBlock, path: string, segments: readonly FilledSegment[], footer: Buffer): Promise<DiskFile> {
     const runs = adjacent(segments).map((run) => this.#piece(run));
     const last = { position: this.#geometry.blockBytes, sources: [footer] };
     const isShort = segments.length <= MAX_RUN;
-    const file = await block.volume.gate.run(() => this.#disk.create(block.path, isShort ? [...runs, last] : []), close);
+    const file = await block.volume.gate.run(() => this.#disk.create(path, isShort ? [...runs, last] : []), close);
     if (isShort) return file;
     try {
       for (const { position, sources } of [...runs, last]) await block.volume.gate.run(() => file.write(sources, position));

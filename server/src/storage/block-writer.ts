@@ -195,7 +195,7 @@ export class BlockWriter {
     let file: DiskFile;
     try {
       await this.#directory(volume, blockDirectory(volume.path, digest));
-      file = await this.#file.create(block, segments, footer);
+      file = await this.#file.create(block, path, segments, footer);
     } catch (error) {
       reservation.putBack(bytes);
       this.#directories.clear();

@@ -11,8 +11,8 @@ import type { OriginProcess } from "../origin-process.js";
 import { MiB, type StageObject } from "../stage.js";
 import { GrpcServer } from "./grpc.js";
 
-/** nginx in one process, as for large files: slices of 1 MiB in a cache of files, and plain files, both sent by sendfile. */
-const configuration = (folder: string, port: number, origin: string): string => `
+/** nginx in one process, as for large files: slices in a cache of files, and plain files, both sent by sendfile. */
+const configuration = (folder: string, port: number, origin: string, slice: string): string => `
 daemon off; master_process off; error_log ${folder}/error.log; pid ${folder}/pid;
 events { worker_connections 1024; }
 http {
@@ -24,7 +24,7 @@ http {
   server {
     listen 127.0.0.1:${port};
     location /s3/ {
-      slice 1m;
+      slice ${slice};
       proxy_cache slices; proxy_cache_key $uri$slice_range; proxy_cache_valid 200 206 1h;
       proxy_set_header Range $slice_range; proxy_http_version 1.1;
       proxy_pass ${origin}/;
@@ -49,8 +49,8 @@ export class Nginx implements AsyncDisposable {
     this.address = address;
   }
 
-  /** Returns undefined, and prints a note, if nginx is not installed. */
-  static async start(origin: OriginProcess): Promise<Nginx | undefined> {
+  /** Returns undefined, and prints a note, if nginx is not installed. `slice`: bytes of one request to the origin. */
+  static async start(origin: OriginProcess, slice = "1m"): Promise<Nginx | undefined> {
     const program = findProgram("nginx");
     if (program === undefined) {
       console.log("  skipped: nginx is not installed");
@@ -58,7 +58,7 @@ export class Nginx implements AsyncDisposable {
     }
     const [folder, port] = [await mkdtemp(join(tmpdir(), "frontcache-nginx-")), await freePort()];
     await mkdir(join(folder, "cache"));
-    await writeFile(join(folder, "nginx.conf"), configuration(folder, port, origin.endpoint));
+    await writeFile(join(folder, "nginx.conf"), configuration(folder, port, origin.endpoint, slice));
     const args = ["-p", folder, "-e", join(folder, "error.log"), "-c", join(folder, "nginx.conf")];
     const child = spawn(program, args, { stdio: "inherit" });
     const nginx = new Nginx(child, folder, `127.0.0.1:${port}`);

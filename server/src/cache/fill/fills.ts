@@ -29,7 +29,10 @@ export class Fills {
 
   /** Whether any version of the block is being filled. */
   fillsAnyVersion(url: string, blockOffset: number): boolean {
-    return [...this.#byBlock.values()].some(({ target }) => target.ref.url === url && target.blockOffset === blockOffset);
+    for (const { target } of this.#byBlock.values()) {
+      if (target.blockOffset === blockOffset && target.ref.url === url) return true;
+    }
+    return false;
   }
 
   /** The running fill of a block of one version, or a new one without any request. */

@@ -88,8 +88,9 @@ export class Part {
       try {
         this.#assignBuffers(fill, buffers);
         await this.#receive(fill.segments, answer);
-      } finally {
+      } catch (error) {
         answer.body.destroy();
+        throw error;
       }
     } finally {
       for (const spare of buffers) context.memory.give(spare);
