@@ -26,11 +26,12 @@ describe("a simulated cluster whose objects are overwritten while members freeze
 const foundBy = {
   "version-changed": 8,
   "version-rejected": 8,
-  "observation-date": 1,
+  "lease-clock": 21,
+  "observation-date": 31,
   substitution: 1,
   "hand-over-confirmed": 8,
   "hand-over-awaited": 8,
-  "self-fencing": 1,
+  "self-fencing": 2,
   absence: 8,
 };
 

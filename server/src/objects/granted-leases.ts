@@ -94,7 +94,8 @@ export class GrantedLeases {
 
   #end({ url, holder }: Lease, remainingMs: number): Promise<void> {
     return new Promise((resolve) => {
-      const cancel = this.#options.clock.after(remainingMs, resolve);
+      // Rounded up: the sum of two fractions may be a little less than when the lease ends at its holder.
+      const cancel = this.#options.clock.after(Math.ceil(remainingMs), resolve);
       let batch = this.#toRevoke.get(holder.grpcAddress);
       if (batch === undefined) {
         batch = { holder, urls: new Map() };

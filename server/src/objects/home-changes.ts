@@ -146,7 +146,7 @@ export class HomeChanges {
 
   /** Milliseconds until no lease of a member that has been gone since then can be valid. */
   leasesLastMs(goneSinceMs: number): number {
-    return Math.max(0, goneSinceMs + LEASE_MS - this.#clock.monotonicMs());
+    return Math.max(0, Math.ceil(goneSinceMs + LEASE_MS - this.#clock.monotonicMs()));
   }
 
   #deciderOf(url: string, list: Membership, takeOvers: Iterable<TakeOver>, retained: ReadonlyMap<string, Retained>): Decider {

@@ -1,6 +1,6 @@
 import { Unreachable } from "@frontcache/client/members";
 import { CacheError, type MemberInfo, type ObjectInfo, type ObjectRef, recordFromMessage } from "@frontcache/proto";
-import { type BoundedMap, sleep, untilAborted } from "@frontcache/proto/runtime";
+import { type Backoff, type BoundedMap, backoffMs, sleep, untilAborted } from "@frontcache/proto/runtime";
 import type { CurrentRecord } from "../cache/freshness.js";
 import type { LocalCache, Needs } from "../cache/local-cache.js";
 import { NoSuchBucket } from "../origin/checked-answer.js";
@@ -17,9 +17,9 @@ import type { Substitution } from "./substitution.js";
 
 /** A question is passed on at most this many times: members with different lists might pass it on in a circle. */
 const MOST_HOPS = 2;
-/** How often, and for how long, a question is repeated while no member decides about its object. Takeovers are faster. */
-const UNDECIDED_EVERY_MS = 20;
-const UNDECIDED_WITHIN_MS = 2_000;
+/** When, and for how long, a question is repeated while no member decides about its object. Takeovers are faster. */
+const UNDECIDED_BACKOFF: Backoff = { firstMs: 20, longestMs: 160, jitter: 0 };
+const UNDECIDED_WITHIN_MS = 1_000;
 
 /** What is requested of a record. */
 export interface Wanted {
@@ -139,7 +139,7 @@ export class RecordLookup {
   async atDecider<Result>(url: string, hops: number, signal: AbortSignal, at: AtDecider<Result>): Promise<Result> {
     const { clock } = this.#options;
     const begunMs = clock.monotonicMs();
-    for (;;) {
+    for (let undecided = 1; ; ) {
       const decider = this.decider(url);
       if (decider === "here") {
         const result = await at.here();
@@ -153,7 +153,11 @@ export class RecordLookup {
         if (!(error instanceof Undecided) || hops > 0) throw error;
       }
       if (clock.monotonicMs() - begunMs >= UNDECIDED_WITHIN_MS) return untilAborted(at.undecided(decider), signal);
-      await sleep(clock, UNDECIDED_EVERY_MS, signal);
+      await sleep(
+        clock,
+        backoffMs(UNDECIDED_BACKOFF, undecided++, () => 0.5),
+        signal,
+      );
     }
   }
 
