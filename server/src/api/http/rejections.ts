@@ -2,7 +2,7 @@ import { STATUS_CODES } from "node:http";
 import type { Socket } from "node:net";
 import { bearerFromBasic, WRONG_TOKEN } from "../../security/tokens.js";
 import { nextRequestId } from "../request-id.js";
-import { type ErrorResponse, errorDocument } from "../s3/error-response.js";
+import { type ErrorResponse, errorDocument, REQUEST_ID_HEADER } from "../s3/error-response.js";
 import type { HttpContext } from "./http-context.js";
 import { isProbe, type Pages } from "./pages.js";
 
@@ -78,10 +78,11 @@ export function rejectMalformed(error: NodeJS.ErrnoException, socket: Socket, be
     return;
   }
   const response = parserErrors[error.code ?? ""] ?? MALFORMED;
-  const body = errorDocument(response, "", nextRequestId());
+  const requestId = nextRequestId();
+  const body = errorDocument(response, "", requestId);
   const head =
     `HTTP/1.1 ${response.status} ${STATUS_CODES[response.status]}\r\n` +
-    `Content-Type: application/xml\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n`;
+    `Content-Type: application/xml\r\nContent-Length: ${Buffer.byteLength(body)}\r\n${REQUEST_ID_HEADER}: ${requestId}\r\nConnection: close\r\n\r\n`;
   socket.write(head + body);
   socket.destroySoon();
 }

@@ -37,9 +37,10 @@ import {
   withOverrides,
 } from "./object-headers.js";
 import { type ObjectPart, partOf } from "./object-parts.js";
+import { FAILED, NOT_CACHED, originKnowsMore, resourceOf, unsatisfiable } from "./object-refusals.js";
 import { type ObjectRequest, parseObjectRequest } from "./object-request.js";
 import { PassedReply, passedHeaders, passedParameters } from "./passed-answer.js";
-import { type RequestedRange, type Span, spanOf } from "./range-header.js";
+import { type DirectRange, directRange, type RequestedRange, type Span, spanOf } from "./range-header.js";
 import { type Deadline, deadlineOf } from "./request-deadline.js";
 import type { ObjectTarget } from "./request-target.js";
 import { warmObject } from "./warm-request.js";
@@ -48,22 +49,6 @@ import { warmObject } from "./warm-request.js";
 const MAX_STARTS = 3;
 
 const NEEDS_OBJECT = `${CACHED_ONLY_HEADER} reads take a range with a known offset, and If-Match with one ETag at most`;
-
-/** The answer if an If-Match or If-Unmodified-Since is not fulfilled. */
-const FAILED: ErrorResponse = {
-  status: 412,
-  code: "PreconditionFailed",
-  errorCode: "FAILED_PRECONDITION",
-  message: "a condition of the request is not fulfilled",
-};
-
-/** The answer to a read that must not ask the origin (only-if-cached), if not all of it is cached. */
-const NOT_CACHED: ErrorResponse = {
-  status: 504,
-  code: "GatewayTimeout",
-  errorCode: "NOT_FOUND",
-  message: "the object is not cached, and the request forbids to ask the origin (Cache-Control: only-if-cached)",
-};
 
 /** Answers one GET or HEAD of an object. Never throws. */
 export function answerObject(context: HttpContext, cache: Cache, target: ObjectTarget): void {
@@ -201,7 +186,7 @@ class ObjectAnswer {
         if (part === "unknown") return this.#pass();
         const range = part === undefined ? this.#effectiveRange(info) : undefined;
         const span = part?.span ?? (range === undefined ? wholeOf(info) : spanOf(range, info.objectSize));
-        if (span === undefined) return this.#sendError(this.#unsatisfiable(info.objectSize));
+        if (span === undefined) return this.#sendError(unsatisfiable(this.#context.request, this.#request, info.objectSize));
         const partial = range !== undefined || (part !== undefined && info.objectSize > 0);
         if (this.#request.isHead || span.end === span.start) return await this.#answerByHead(info, span, partial, part);
         const read = await this.#open(info.version, span.start, span.end - span.start);
@@ -226,7 +211,7 @@ class ObjectAnswer {
     const askedAtMs = clock.monotonicMs();
     const maxAgeMs = this.#isOutdated || passes === "no-store" ? 0 : (cacheControl?.maxAgeMs ?? Number.POSITIVE_INFINITY);
     let stat = await this.#stat(maxAgeMs === 0);
-    if (maxAgeMs > 0 && (stat.ageMs ?? maxAgeMs) > maxAgeMs) stat = await this.#stat(true);
+    if (maxAgeMs > 0 && (stat.ageMs ?? Number.MAX_VALUE) > maxAgeMs) stat = await this.#stat(true);
     const { isStale, ageMs } = stat;
     const isNew = ageMs !== undefined && ageMs <= clock.monotonicMs() - askedAtMs;
     this.#record = { result: isStale === true ? "stale" : isNew ? "filled" : "hit", ageMs };
@@ -383,41 +368,19 @@ class ObjectAnswer {
     const isPastTheEnd = code === "OUT_OF_RANGE" && s3Code === undefined && this.#request.range !== undefined;
     if (code === "NOT_FOUND" && this.#cachedOnly) answerCachedOnlyMiss(this.#context.response);
     else if (code === "NOT_FOUND" && !this.#mayAsk) this.#sendError(NOT_CACHED);
-    else if (this.#isForOrigin(error)) this.#pass();
+    else if (!this.#isMembers && this.#mayAsk && originKnowsMore(error, this.#request)) this.#pass();
     else if (isPastTheEnd && !this.#isMembers && this.#mayAsk) void this.#refuseRange(error);
     else return false;
     return true;
   }
 
-  /** Whether the origin's own answer says more than the error: its document, its status, headers such as x-amz-delete-marker. */
-  #isForOrigin({ code, s3Code }: CacheError): boolean {
-    const { ref, target, paysRequest } = this.#request;
-    if (ref.scheme !== "s3" || this.#isMembers || this.#context.request.isPlain === true || !this.#mayAsk) return false;
-    if (s3Code === "InvalidObjectState") return true;
-    if (code === "PERMISSION_DENIED") return paysRequest;
-    return target.versionId !== undefined && s3Code !== "NoSuchBucket" && (code === "NOT_FOUND" || code === "INVALID_ARGUMENT");
-  }
-
   /** S3 names the size in this answer, and the error does not. */
   async #refuseRange(error: unknown): Promise<void> {
     const refusal = await this.#stat().then(
-      ({ info }) => this.#unsatisfiable(info.objectSize),
+      ({ info }) => unsatisfiable(this.#context.request, this.#request, info.objectSize),
       (unknown) => errorResponseOf(CacheError.from(unknown).code === "FAILED_PRECONDITION" ? unknown : error),
     );
     if (!this.#over) this.#sendError(refusal);
-  }
-
-  #unsatisfiable(objectSize: number): ErrorResponse {
-    const { url } = this.#request.ref;
-    const requested = this.#context.request.headers.range ?? "";
-    return {
-      status: 416,
-      code: "InvalidRange",
-      errorCode: "OUT_OF_RANGE",
-      message: `${url}: the range has none of the object's ${objectSize} bytes`,
-      elements: ["RangeRequested", requested.slice(0, MAX_RANGE), "ActualObjectSize", String(objectSize)],
-      headers: ["Content-Range", `bytes */${objectSize}`],
-    };
   }
 
   #sendError(refusal: ErrorResponse): void {
@@ -451,28 +414,6 @@ class ObjectAnswer {
 /** The header with the number of parts of an object, in answers with one of them. */
 const PARTS_COUNT = "x-amz-mp-parts-count";
 
-/** Characters of a Range header that an error document repeats. */
-const MAX_RANGE = 200;
-
-/** The subject of an error document. */
-function resourceOf({ bare: { bucket, key } }: ObjectTarget): string {
-  return `/${bucket}/${key}`;
-}
-
 function wholeOf({ objectSize }: ObjectInfo): Span {
   return { start: 0, end: objectSize };
-}
-
-/** A range as the cache takes it; `length` 0: to the object's end. */
-interface DirectRange {
-  readonly offset: number;
-  readonly length: number;
-}
-
-/** Undefined if the range depends on the object's size: a suffix, or an offset that is no exact number. */
-function directRange(range: RequestedRange | undefined): DirectRange | undefined {
-  if (range === undefined) return { offset: 0, length: 0 };
-  if (range.form === "suffix" || !Number.isSafeInteger(range.first)) return undefined;
-  const end = range.last + 1;
-  return { offset: range.first, length: Number.isSafeInteger(end) ? end - range.first : 0 };
 }

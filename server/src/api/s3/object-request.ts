@@ -14,6 +14,8 @@ export interface ObjectRequest {
   readonly target: ObjectTarget;
   readonly ref: ObjectRef;
   readonly isHead: boolean;
+  /** It came in the form of frontcache's own clients and members. */
+  readonly isPlain: boolean;
   readonly conditions: Conditions;
   readonly range: RequestedRange | undefined;
   /** The version that the client requires. */
@@ -66,6 +68,7 @@ export function parseObjectRequest(request: Request, target: ObjectTarget): Obje
     target,
     ref: target.ref,
     isHead: method === "HEAD",
+    isPlain: request.isPlain === true,
     conditions,
     range: parseRange(headers.range),
     requiredVersion: requiredVersion(conditions),

@@ -28,3 +28,17 @@ export function spanOf(range: RequestedRange, objectSize: number): Span | undefi
   const end = range.form === "suffix" ? objectSize : Math.min(objectSize, range.last + 1);
   return start < end ? { start, end } : undefined;
 }
+
+/** A range as the cache takes it; `length` 0: to the object's end. */
+export interface DirectRange {
+  readonly offset: number;
+  readonly length: number;
+}
+
+/** Undefined if the range depends on the object's size: a suffix, or an offset that is no exact number. */
+export function directRange(range: RequestedRange | undefined): DirectRange | undefined {
+  if (range === undefined) return { offset: 0, length: 0 };
+  if (range.form === "suffix" || !Number.isSafeInteger(range.first)) return undefined;
+  const end = range.last + 1;
+  return { offset: range.first, length: Number.isSafeInteger(end) ? end - range.first : 0 };
+}
