@@ -9,6 +9,7 @@ import {
   type ObjectInfo,
   type ObjectRef,
   outOfRange,
+  type S3Code,
 } from "@frontcache/proto";
 import { BoundedMap } from "@frontcache/proto/runtime";
 import { type BodyErrors, CheckedBody } from "./http/checked-body.js";
@@ -158,8 +159,8 @@ export class UnusableAnswer extends CacheError {
 
 /** Requests fail until somebody changes the configuration. Repeating them does not help, so that nobody does. */
 export class Misconfigured extends CacheError {
-  constructor({ url }: Pick<BucketRef, "url">, problem: string, cause?: unknown) {
-    super("UNAVAILABLE", `${url}: ${problem}`, { cause, isOriginTried: true });
+  constructor({ url }: Pick<BucketRef, "url">, problem: string, cause?: unknown, s3Code?: S3Code) {
+    super("UNAVAILABLE", `${url}: ${problem}`, { cause, isOriginTried: true, s3Code });
   }
 }
 

@@ -63,3 +63,10 @@ describe("an error of S3", () => {
     expect(s3Error(odd, statOf(ref)).code).toBe("UNAVAILABLE");
   });
 });
+
+it("tells S3's clients that a wrong key pair of this member is denied, so that they do not repeat the request", () => {
+  const failed = (name: string) => s3Error(thrown(name, 403), statOf(ref));
+  expect(failed("SignatureDoesNotMatch")).toMatchObject({ code: "UNAVAILABLE", s3Code: "AccessDenied" });
+  expect(failed("InvalidObjectState")).toMatchObject({ code: "PERMISSION_DENIED", s3Code: "InvalidObjectState" });
+  expect(failed("ExpiredToken").s3Code).toBeUndefined();
+});

@@ -98,7 +98,11 @@ export function s3Error(error: unknown, request: OriginRequest | OriginQuestion)
   if (signal.aborted) return abortError(signal);
   if (error instanceof CacheError) return error;
   const { name = "", code, $metadata, $response } = (error ?? {}) as SdkError;
-  if (Object.hasOwn(rejections, name)) return new Misconfigured(ref, `this member's credentials ${rejections[name]}`, error);
+  if (Object.hasOwn(rejections, name)) {
+    // A wrong key pair does not mend itself, and S3's clients repeat requests that are unavailable.
+    const s3Code = name === "SignatureDoesNotMatch" ? "AccessDenied" : undefined;
+    return new Misconfigured(ref, `this member's credentials ${rejections[name]}`, error, s3Code);
+  }
   const status = $metadata?.httpStatusCode;
   if ("offset" in request) {
     const { offset, version } = request;
