@@ -213,6 +213,7 @@ function metadata(bucket: string, object: StoredObject) {
     size: String(object.size),
     contentType: object.contentType,
     storageClass: "STANDARD",
+    mediaLink: `https://storage.googleapis.com/download/storage/v1/b/${bucket}/o/${encodeURIComponent(object.key)}?alt=media`,
     updated: new Date(object.lastModifiedMs).toISOString(),
   };
 }

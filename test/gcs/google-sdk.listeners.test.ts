@@ -152,6 +152,16 @@ describe("the JSON API", () => {
     expect([answer.status, json.error.code, json.error.errors[0].reason]).toEqual([status, status, reason]);
   });
 
+  it.each([METADATA, `${METADATA}?projection=full`, "/storage/v1/b/bucket/o"])(
+    "has no links to the origin in %s",
+    async (path) => {
+      const { status, body } = await get(path);
+      expect(status).toBe(200);
+      expect(body.toString()).not.toContain("mediaLink");
+      expect(body.toString()).toContain(generation);
+    },
+  );
+
   it("rejects writes", async () => {
     const url = `http://127.0.0.1:${stack.listener.address.port}/storage/v1/b/bucket/o`;
     expect((await fetch(url, { method: "POST", body: "{}" })).status).toBe(405);

@@ -14,15 +14,15 @@ const FIELD_OF: Readonly<Record<string, string>> = {
 
 const USER_METADATA = "x-goog-meta-";
 
-/** An object of GCS's JSON API, made of the object's record. What the record does not have is left out, such as access lists. */
+/**
+ * An object of GCS's JSON API, made of the object's record. What the record does not have is left out, such as access lists. So are
+ * links: clients that have none use their endpoint.
+ */
 export function objectResource({ bucket, key }: ObjectRef, info: ObjectInfo): Record<string, unknown> {
   const { version, objectSize, contentType, lastModifiedMs } = info;
-  const self = `/storage/v1/b/${encodeURIComponent(bucket)}/o/${encodeURIComponent(key)}`;
   const resource: Record<string, unknown> = {
     kind: "storage#object",
     id: `${bucket}/${key}/${version}`,
-    selfLink: self,
-    mediaLink: `/download${self}?generation=${version}&alt=media`,
     name: key,
     bucket,
     generation: version,

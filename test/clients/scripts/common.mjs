@@ -1,0 +1,19 @@
+// What all clients in JavaScript report: a line of JSON for each object, and one for the listing.
+import { createHash } from "node:crypto";
+
+export const { ENDPOINT, BUCKET, CLIENT_FOLDER } = process.env;
+export const KEYS = JSON.parse(process.env.KEYS);
+
+export async function bytesOf(stream) {
+  const chunks = [];
+  for await (const chunk of stream) chunks.push(chunk);
+  return Buffer.concat(chunks);
+}
+
+export function report(key, data) {
+  console.log(JSON.stringify({ key, size: data.length, md5: createHash("md5").update(data).digest("hex") }));
+}
+
+export function listed(keys) {
+  console.log(JSON.stringify({ listed: keys }));
+}
