@@ -9,9 +9,9 @@ import { KiB } from "../stage.js";
 
 const OBJECTS = 64;
 const CONNECTIONS = 8;
-const ROUNDS = 7;
-const HEADS = 1_500;
-const WARM_UP_HEADS = 6_000;
+const ROUNDS = 5;
+const HEADS = 1_000;
+const WARM_UP_HEADS = 4_000;
 const SDK = `${OURS}, --origin-client sdk`;
 
 export const benchmark: Benchmark = {
