@@ -10,8 +10,8 @@ export interface HttpCall {
   readonly request: string;
   /** The body of the request. Absent: none. */
   readonly requestBody?: Uint8Array | undefined;
-  /** Whether the request may be sent again if it was lost on a connection that the peer had closed. */
-  readonly isRepeatable: boolean;
+  /** Returns whether to send the request again, which was lost on a connection that the peer had closed. */
+  mayRepeat(): boolean;
   readonly answer: Pick<
     ResponseReader<ResponseFraming>,
     "room" | "landed" | "take" | "begun" | "complete" | "keepAlive" | "ended"
@@ -191,7 +191,7 @@ export class HttpConnection implements Dialed {
     const { answer } = call;
     try {
       if (cause === undefined && answer.ended()) call.onComplete();
-      else if (this.#used && !this.#closedHere && !answer.begun && call.isRepeatable) this.#options.onStale(call);
+      else if (this.#used && !this.#closedHere && !answer.begun && call.mayRepeat()) this.#options.onStale(call);
       else call.onBroken(cause, this.#connected);
     } catch (error) {
       call.onRefused(error);

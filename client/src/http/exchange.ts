@@ -21,8 +21,8 @@ export interface ExchangeScope {
 export interface WireRequest {
   readonly head: string;
   readonly body: Uint8Array | undefined;
-  /** Whether it may be sent twice. */
-  readonly isRepeatable: boolean;
+  /** As in HttpRequest. */
+  readonly mayRepeat: (() => boolean) | undefined;
   /** Whether its response has no body. */
   readonly isHead: boolean;
 }
@@ -43,8 +43,8 @@ type Outcome = "complete" | Error;
 export class Exchange extends ResponseReader<ResponseHead> implements HttpCall, HttpBody, Timed {
   readonly request: string;
   readonly requestBody: Uint8Array | undefined;
-  readonly isRepeatable: boolean;
   readonly answer = this;
+  readonly #mayRepeat: (() => boolean) | undefined;
   readonly #scope: ExchangeScope;
   readonly #removeAbort: () => void;
   #connection: HttpConnection | undefined;
@@ -61,7 +61,7 @@ export class Exchange extends ResponseReader<ResponseHead> implements HttpCall, 
     super(scope.maxHeadBytes, request.isHead);
     this.request = request.head;
     this.requestBody = request.body;
-    this.isRepeatable = request.isRepeatable;
+    this.#mayRepeat = request.mayRepeat;
     this.#scope = scope;
     this.#settle = settle;
     this.#removeAbort = whenAborted(signal, () => this.#fail(abortError(signal)));
@@ -106,6 +106,10 @@ export class Exchange extends ResponseReader<ResponseHead> implements HttpCall, 
   }
 
   // The call.
+
+  mayRepeat(): boolean {
+    return this.#mayRepeat?.() === true;
+  }
 
   onStart(connection: HttpConnection): void {
     this.#connection = connection;

@@ -14,6 +14,8 @@ const systemClock = {
   },
 };
 
+const usual = { method: "GET", path: "/key", headers: {}, mayRepeat: () => true };
+
 /** A listener that answers requests by a script, and a client for it. */
 async function setUp(script: (asked: Asked) => void, options: Partial<HttpClientOptions> = {}) {
   const listener = await ScriptedListener.start(script);
@@ -33,7 +35,7 @@ async function setUp(script: (asked: Asked) => void, options: Partial<HttpClient
   });
   onTestFinished(() => client.close());
   const send = (request: Partial<HttpRequest> = {}, signal = new AbortController().signal): Promise<HttpResponse> =>
-    client.send({ method: "GET", target: `http://${listener.address}`, path: "/key", headers: {}, ...request }, signal);
+    client.send({ ...usual, target: `http://${listener.address}`, ...request }, signal);
   const textOf = async (request?: Partial<HttpRequest>) => {
     const { body } = await send(request);
     return String(await bodyBytes(body, 1_000_000, "reject"));
@@ -81,7 +83,7 @@ describe("a request", () => {
     expect(listener.connections).toBe(0);
   });
 
-  it("is sent again if its kept connection was closed, unless it is not idempotent", async () => {
+  it("is sent again if its kept connection was closed, unless it is not idempotent or must not be repeated", async () => {
     const closeSecond = (asked: Asked): void => {
       if (asked.count % 2 === 0) asked.socket.resetAndDestroy();
       else answers(OK)(asked);
@@ -91,6 +93,9 @@ describe("a request", () => {
     expect(listener.asked.length).toBe(3);
     await expect(textOf({ method: "POST" })).rejects.toMatchObject({ code: "ECONNRESET" });
     expect(listener.asked.length).toBe(4);
+    expect(await textOf()).toBe("ok");
+    await expect(textOf({ mayRepeat: () => false })).rejects.toMatchObject({ code: "ECONNRESET" });
+    expect(listener.asked.length).toBe(6);
   });
 
   it("is not sent again if a byte of its response has arrived", async () => {

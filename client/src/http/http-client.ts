@@ -40,6 +40,8 @@ export interface HttpRequest {
   readonly headers: Readonly<Record<string, string | undefined>>;
   /** Absent: none. */
   readonly body?: Uint8Array | undefined;
+  /** Asked before the request is sent a second time, because its kept connection had been closed by the peer. Absent: it is not. */
+  readonly mayRepeat?: (() => boolean) | undefined;
 }
 
 /** Targets whose pools are kept although they have no connections. */
@@ -55,7 +57,8 @@ const IDEMPOTENT: ReadonlySet<string> = new Set(["GET", "HEAD", "PUT", "DELETE",
  *   copy in between, except for what arrives with the head. `bodyBytes` reads a short body whole.
  * - It rejects with InvalidResponse (what violates HTTP/1.1), ProxyError, `abortError` of the signal, or the system's errors with
  *   their codes: ETIMEDOUT also for its own timeouts, ECONNRESET also for a connection that ended early.
- * - Repeats nothing, except that an idempotent request is sent again if its kept connection had been closed by the peer.
+ * - Repeats nothing, except that an idempotent request is sent again, if it may be, when its kept connection was closed by the peer
+ *   before a byte of the response.
  */
 export class HttpClient {
   readonly #options: HttpClientOptions;
@@ -130,7 +133,7 @@ class Target {
     this.scope = { ...timeouts, pool, maxHeadBytes };
   }
 
-  wireRequest({ method, path, headers, body }: HttpRequest): WireRequest {
+  wireRequest({ method, path, headers, body, mayRepeat }: HttpRequest): WireRequest {
     let lines = `${method} ${this.#prefix}${path} HTTP/1.1\r\n`;
     if (!REQUEST_LINE.test(lines)) throw new TypeError("a request's method or path has characters that it cannot contain");
     if (headers.host === undefined) lines += `host: ${this.#host}\r\n`;
@@ -142,7 +145,7 @@ class Target {
     }
     if (body !== undefined && headers["content-length"] === undefined) lines += `content-length: ${body.length}\r\n`;
     const head = `${lines}${this.#proxyLines}\r\n`;
-    return { head, body, isRepeatable: IDEMPOTENT.has(method), isHead: method === "HEAD" };
+    return { head, body, mayRepeat: IDEMPOTENT.has(method) ? mayRepeat : undefined, isHead: method === "HEAD" };
   }
 
   /** Returns how each connection is opened. */

@@ -142,7 +142,6 @@ interface Settle {
 /** One read until its response was received. */
 class HttpRead implements HttpCall, AnswerSource, WaitingCall {
   readonly request: string;
-  readonly isRepeatable = true;
   readonly answer: HttpAnswer;
   readonly #to: AnswerTo;
   readonly #listener: Listener;
@@ -161,6 +160,10 @@ class HttpRead implements HttpCall, AnswerSource, WaitingCall {
     this.#forgetLimits = limits.onEnd(() => this.#onEnded());
     listener.silence.add(this);
     listener.pool.run(this);
+  }
+
+  mayRepeat(): boolean {
+    return true;
   }
 
   onStart(connection: HttpConnection): void {

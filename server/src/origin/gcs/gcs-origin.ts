@@ -206,7 +206,8 @@ export class GcsOrigin implements Origin {
     for (let isRenewed = false; ; isRenewed = true) {
       const token = credentials && (credentials.valid ?? (await inTime(credentials.get(), signal)));
       const sent = { ...headers, ...token?.headers, ...billing };
-      const response = await http.send({ method: "GET", target, path: prefix + path, headers: sent }, signal);
+      const mayRepeat = (): boolean => mayAddRequest(request);
+      const response = await http.send({ method: "GET", target, path: prefix + path, headers: sent, mayRepeat }, signal);
       const { status } = response;
       if (status >= 200 && status < 300) return { response };
       const contentRange = response.head.header("content-range");

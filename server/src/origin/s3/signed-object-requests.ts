@@ -7,6 +7,7 @@ import { BodyStream } from "../http/body-stream.js";
 import {
   mayAddRequest,
   type OriginAnswer,
+  type OriginQuestion,
   type OriginRequest,
   type PassedAnswer,
   type PassedBody,
@@ -55,6 +56,9 @@ interface Unsigned {
   readonly headers: readonly Header[];
 }
 
+/** On whose behalf a request is sent. */
+type Asker = Pick<OriginRequest | OriginQuestion, "signal" | "permit">;
+
 /**
  * GETs and HEADs of objects, and requests of clients that are passed on, signed without the AWS SDK: its middleware takes most of
  * the CPU time of a small object. Addresses, regions and credentials are the SDK's.
@@ -78,7 +82,7 @@ export class SignedObjectRequests implements ObjectRequests {
   }
 
   async fetch(request: OriginRequest, attempt: Attempt): Promise<OriginAnswer> {
-    const { ref, signal } = request;
+    const { ref } = request;
     const address = await this.#addressOf(attempt.to, ref.bucket);
     if (address === undefined) return this.#others.fetch(request, attempt);
     const ifMatch = ifMatchOf(request);
@@ -86,7 +90,7 @@ export class SignedObjectRequests implements ObjectRequests {
     const headers: Header[] = [["range", rangeOf(request)]];
     if (ifMatch !== undefined) headers.push(["if-match", ifMatch]);
     const unsigned = { method: "GET", key, query: queryOf(versionId), headers } as const;
-    const response = await this.#succeed(unsigned, address, attempt, signal);
+    const response = await this.#succeed(unsigned, address, attempt, request);
     const head = {
       status: response.status,
       contentRange: response.head.header("content-range"),
@@ -98,25 +102,25 @@ export class SignedObjectRequests implements ObjectRequests {
   }
 
   async stat(question: StatQuestion, attempt: Attempt): Promise<ObjectInfo> {
-    const { ref, signal } = question;
+    const { ref } = question;
     const address = await this.#addressOf(attempt.to, ref.bucket);
     if (address === undefined) return this.#others.stat(question, attempt);
     const { key, versionId } = versionedKeyOf(ref);
     const headers: Header[] = [["x-amz-checksum-mode", "ENABLED"]];
     const unsigned = { method: "HEAD", key, query: queryOf(versionId), headers } as const;
-    const response = await this.#succeed(unsigned, address, attempt, signal);
+    const response = await this.#succeed(unsigned, address, attempt, question);
     if (response.status !== 200) throw new UnusableAnswer(ref, `has status ${response.status}, not 200`);
     return checkedInfo(ref, response.head.contentLength, { ...this.#describe(ref, response), lacks: undefined });
   }
 
   /** Sends a client's request. Rejects with an S3Refusal if the store redirects, throttles, fails or rejects the signature. */
   async pass(question: PassQuestion, attempt: Attempt): Promise<PassedAnswer> {
-    const { ref, method, signal } = question;
+    const { ref, method } = question;
     const address = await this.#addressOf(attempt.to, ref.bucket);
     if (address === undefined) {
       throw new CacheError("INVALID_ARGUMENT", `${ref.url}: requests for this bucket cannot be passed on: it needs a session`);
     }
-    const response = await this.#send(this.#unsigned(question), address, attempt, signal);
+    const response = await this.#send(this.#unsigned(question), address, attempt, question);
     const { status, head } = response;
     const answered: Header[] = [];
     for (const [name, value] of head) {
@@ -142,7 +146,7 @@ export class SignedObjectRequests implements ObjectRequests {
   /** The refusal of a HEAD with its code, which is in the body of the answer to a GET. Undefined: the GET succeeds. */
   async #asGet(question: PassQuestion, address: BucketAddress, attempt: Attempt): Promise<S3Refusal | undefined> {
     const unsigned = this.#unsigned({ ...question, method: "GET" });
-    const response = await this.#send(unsigned, address, attempt, question.signal);
+    const response = await this.#send(unsigned, address, attempt, question);
     if (response.status >= 300) return refusalOf(response);
     response.body.destroy();
     return undefined;
@@ -172,8 +176,8 @@ export class SignedObjectRequests implements ObjectRequests {
     if (s3Error(refusal, question).retryable || isRemediable(refusal)) throw refusal;
   }
 
-  async #succeed(unsigned: Unsigned, address: BucketAddress, attempt: Attempt, signal: AbortSignal): Promise<HttpResponse> {
-    const response = await this.#send(unsigned, address, attempt, signal);
+  async #succeed(unsigned: Unsigned, address: BucketAddress, attempt: Attempt, asker: Asker): Promise<HttpResponse> {
+    const response = await this.#send(unsigned, address, attempt, asker);
     const { status } = response;
     if (status >= 200 && status < 300) return response;
     throw await refusalOf(response);
@@ -183,7 +187,7 @@ export class SignedObjectRequests implements ObjectRequests {
     { method, key, query, headers }: Unsigned,
     { target, host, prefix, scope, payloadHash }: BucketAddress,
     { identity }: Attempt,
-    signal: AbortSignal,
+    asker: Asker,
   ): Promise<HttpResponse> {
     const amzDate = this.#amzDate();
     const sent: Record<string, string> = { host };
@@ -200,8 +204,9 @@ export class SignedObjectRequests implements ObjectRequests {
       const signable = { method, path, query: canonical, headers: signed.sort(byName), payloadHash };
       sent.authorization = this.#signer.authorization(signable, amzDate, identity, scope);
     }
-    const request = { method, target, path: canonical === "" ? path : `${path}?${canonical}`, headers: sent };
-    return this.#sdk.http.send(request, signal);
+    const sentPath = canonical === "" ? path : `${path}?${canonical}`;
+    const request = { method, target, path: sentPath, headers: sent, mayRepeat: () => mayAddRequest(asker) };
+    return this.#sdk.http.send(request, asker.signal);
   }
 
   #addressOf(to: PlacedClient, bucket: string): Promise<BucketAddress | undefined> {
