@@ -148,7 +148,7 @@ export class BlockReader {
   /** Handles a file that cannot be opened (no segment given), or a segment that cannot be read. */
   #unreadable(block: CachedBlock, error: unknown, segment?: number): void {
     const code = systemCode(error);
-    if (!OF_THE_FILE.has(code)) block.volume.failed(error);
+    if (!OF_THE_FILE.has(code)) block.volume.health.failed(error);
     if (NOT_OF_THE_FILE.has(code)) return;
     if (segment === undefined || OF_THE_FILE.has(code)) this.#options.damages.badBlock(block, error);
     else this.#options.damages.badSegment(block, segment, error);

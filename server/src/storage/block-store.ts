@@ -20,7 +20,8 @@ import { type Recovered, recover } from "./recovery.js";
 import { ReadBuffers, References } from "./references.js";
 import type { EvictReport, EvictSelector, PurgeReport, StorageStatus } from "./storage-report.js";
 import type { StorageTuning } from "./storage-tuning.js";
-import { NOTHING, Volume, VolumeReservation } from "./volume.js";
+import { NOTHING, Volume } from "./volume.js";
+import { VolumeReservation } from "./volume-reservation.js";
 
 export type { NewestVersion } from "./block-index.js";
 export type { EvictReport, EvictSelector, PurgeReport, StorageStatus, VolumeState, VolumeStatus } from "./storage-report.js";
@@ -160,14 +161,14 @@ export class BlockStore {
 
   /** Uses the volume as soon as it has answered. */
   #joinLate(volume: Volume, answered: Promise<void>, timeoutMs: number): void {
-    volume.awaitAnswer(timeoutMs);
+    volume.health.awaitAnswer(timeoutMs);
     const join = async (): Promise<void> => {
       await answered;
       if (this.#closed) return;
       const hanging = await this.#recover([volume]);
-      if (hanging.length === 0) volume.join();
+      if (hanging.length === 0) volume.health.join();
     };
-    void join().catch((error: unknown) => volume.leaveOut(error));
+    void join().catch((error: unknown) => volume.health.leaveOut(error));
   }
 
   /** Returns the volumes that have stopped answering. They join when they answer. */
@@ -276,7 +277,7 @@ export class BlockStore {
         limitBytes: volume.limitBytes,
         blocks: this.#index.on(volume).order.size,
         freeFiles: volume.free.files,
-        state: volume.state,
+        state: volume.health.state,
       })),
       mappings: this.#files.mappings,
       openFiles: this.#files.openFiles,

@@ -16,7 +16,8 @@ import type { Disk, DiskFile } from "./disk/disk.js";
 import { systemCode } from "./disk/disk.js";
 import type { BlockRemover } from "./eviction/block-remover.js";
 import type { OpenFiles } from "./open-files.js";
-import type { Volume, VolumeReservation } from "./volume.js";
+import type { Volume } from "./volume.js";
+import type { VolumeReservation } from "./volume-reservation.js";
 
 export interface BlockWriterOptions {
   readonly geometry: Geometry;
@@ -104,7 +105,7 @@ export class BlockWriter {
       await this.#file
         .edit(block, (file) => this.#writeDescription(block, file))
         .catch((error: unknown) => {
-          block.volume.failed(error);
+          block.volume.health.failed(error);
           this.#options.remover.retire(block);
         });
     });
@@ -200,7 +201,7 @@ export class BlockWriter {
       reservation.putBack(bytes);
       this.#directories.clear();
       // A foreign file: the next write of the block succeeds.
-      if (systemCode(error) !== "EEXIST") volume.failed(error);
+      if (systemCode(error) !== "EEXIST") volume.health.failed(error);
       await remover.removeFile(volume, path);
       return false;
     }
@@ -274,7 +275,7 @@ export class BlockWriter {
         await this.#file.writeFooter(block, file, this.#file.footerInPlace(block, added));
       });
     } catch (error) {
-      block.volume.failed(error);
+      block.volume.health.failed(error);
       // A partly written footer, or bytes that could not be freed: only a new file has a certain state.
       if (left.uncertain || systemCode(error) === "ENOENT") this.#options.remover.retire(block);
       return false;

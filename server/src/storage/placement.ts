@@ -5,7 +5,8 @@ import type { BlockId } from "./block.js";
 import type { BlockIndex } from "./block-index.js";
 import { mostCharged } from "./cached-block.js";
 import type { Purger } from "./eviction/purger.js";
-import { type Volume, VolumeReservation } from "./volume.js";
+import type { Volume } from "./volume.js";
+import { VolumeReservation } from "./volume-reservation.js";
 
 export interface PlacementOptions {
   readonly volumes: readonly Volume[];
@@ -89,5 +90,5 @@ function hasMoreRoom(volume: Volume, other: Volume): boolean {
 
 /** Returns whether the volume may have space, now or after a purge. */
 function isUsable(volume: Volume): boolean {
-  return volume.state !== "failing" && !volume.isCrowdedOut;
+  return volume.health.state !== "failing" && !volume.isCrowdedOut;
 }

@@ -118,7 +118,7 @@ async function recoverVolume(volume: Volume, options: Recovering): Promise<Recov
       throw new CacheError("RESOURCE_EXHAUSTED", message, { cause: error });
     }
     if (gate.isHanging) return { volume, answered: gate.answered() };
-    volume.leaveOut(error);
+    volume.health.leaveOut(error);
     return undefined;
   }
 }

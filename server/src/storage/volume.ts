@@ -1,12 +1,10 @@
 import type { Clock } from "../runtime/clock.js";
 import type { Log } from "../runtime/log.js";
-import type { Reservation } from "./block.js";
 import type { Disk } from "./disk/disk.js";
-import { systemCode } from "./disk/disk.js";
 import { DiskGate } from "./disk/disk-gate.js";
 import { FileSystemShare } from "./file-system-share.js";
-import type { VolumeState } from "./storage-report.js";
 import type { StorageTuning } from "./storage-tuning.js";
+import { VolumeHealth } from "./volume-health.js";
 
 export interface VolumeOptions {
   readonly path: string;
@@ -37,35 +35,33 @@ export interface Extent {
 
 export const NOTHING: Extent = Object.freeze({ bytes: 0, files: 0 });
 
-/** Errors that mean "no space", not "broken". */
-const NO_ROOM = new Set(["ENOSPC", "EDQUOT"]);
-/** Errors of this process, not of the disk. */
-const NO_DESCRIPTORS = new Set(["EMFILE", "ENFILE"]);
-
 const CROWDED_OUT =
   "other programs use too much of this file system, so nothing is cached here: free space, or set a size (path:size); short of";
 
 /**
- * One cache directory: its space and its health. Only it counts its bytes: a fill reserves bytes before it fetches them, a write
+ * One cache directory: its space, and its health. Only it counts its bytes: a fill reserves bytes before it fetches them, a write
  * turns reserved bytes into used ones (`commit`), a removal frees used bytes.
  */
 export class Volume {
   readonly path: string;
   readonly gate: DiskGate;
+  readonly health: VolumeHealth;
   readonly #options: VolumeOptions;
   readonly #bytes = new FileSystemShare();
   readonly #inodes = new FileSystemShare();
   #reservedBytes = 0;
   #reservedFiles = 0;
   #wasCrowdedOut = false;
-  #failingUntilMs = -Infinity;
-  #isLeftOut = false;
-  #fullUntilMs = -Infinity;
 
   constructor(options: VolumeOptions) {
     this.#options = options;
     this.path = options.path;
-    this.gate = new DiskGate(options.clock, options.tuning, (error) => this.failed(error));
+    this.gate = new DiskGate(options.clock, options.tuning, (error) => this.health.failed(error));
+    this.health = new VolumeHealth(options, {
+      isHanging: () => this.gate.isHanging,
+      isCrowdedOut: () => this.isCrowdedOut,
+      hasInodes: () => this.#inodes.free >= 1,
+    });
   }
 
   /** Maximum number of blocks. */
@@ -86,17 +82,6 @@ export class Volume {
   /** Bytes reserved for running fills. */
   get reservedBytes(): number {
     return this.#reservedBytes;
-  }
-
-  get state(): VolumeState {
-    const now = this.#options.clock.monotonicMs();
-    if (this.gate.isHanging || now < this.#failingUntilMs) return "failing";
-    return this.isCrowdedOut || now < this.#fullUntilMs ? "full" : "ok";
-  }
-
-  /** Whether new bytes may be cached here now. */
-  get isWritable(): boolean {
-    return this.state === "ok";
   }
 
   /** The size limit, or the limit of the file system; 0 while unknown. */
@@ -185,7 +170,7 @@ export class Volume {
   /** Reserves bytes and new files. Returns false if they do not fit. */
   reserve(bytes: number, files = 0): boolean {
     const { free } = this;
-    if (!this.isWritable || bytes > free.bytes || files > free.files) return false;
+    if (!this.health.isWritable || bytes > free.bytes || files > free.files) return false;
     this.#reservedBytes += bytes;
     this.#reservedFiles += files;
     return true;
@@ -236,7 +221,7 @@ export class Volume {
       this.#inodes.observe({ total: totalInodes, free: freeInodes, kept: totalInodes === Infinity ? 0 : keepFree * totalInodes });
       this.#noteCrowd();
     } catch (error) {
-      this.failed(error);
+      this.health.failed(error);
     }
   }
 
@@ -250,110 +235,5 @@ export class Volume {
     const event = { event: isCrowdedOut ? "volume-crowded-out" : "volume-has-room", volume: path, limitBytes };
     if (isCrowdedOut) this.#options.log.warn({ ...event, resource }, `${CROWDED_OUT} ${resource}`);
     else this.#options.log.info(event, "the file system has room again");
-  }
-
-  /** Records an operation's error: the volume is not used for a while. Logs once for each such period. */
-  failed(error: unknown): void {
-    const code = systemCode(error);
-    if (NO_DESCRIPTORS.has(code)) return;
-    const { clock, log, tuning } = this.#options;
-    const untilMs = clock.monotonicMs() + tuning.retryAfterMs;
-    const before = this.state;
-    if (NO_ROOM.has(code)) this.#fullUntilMs = untilMs;
-    else this.#failingUntilMs = Math.max(untilMs, this.#failingUntilMs);
-    if (this.state === before) return;
-    const full = NO_ROOM.has(code) ? { resource: this.#inodes.free < 1 ? "inodes" : "bytes" } : {};
-    log.warn(
-      { event: "volume-failed", volume: this.path, state: this.state, ...full, retryAfterMs: tuning.retryAfterMs, err: error },
-      "an operation on the volume failed; it is not used for a while",
-    );
-  }
-
-  /** Whether the volume is in use: it answered at the start, and its blocks were recovered. */
-  get isInUse(): boolean {
-    return this.#failingUntilMs !== Infinity;
-  }
-
-  /** Excludes the volume until the next start, because its blocks could not be read. */
-  leaveOut(error: unknown): void {
-    this.#failingUntilMs = Infinity;
-    this.#isLeftOut = true;
-    this.#options.log.error(
-      { event: "volume-left-out", volume: this.path, err: error },
-      "cannot read the volume's blocks; it is not used before the next start",
-    );
-  }
-
-  /** Excludes the volume until `join`, because it does not answer at the start. */
-  awaitAnswer(timeoutMs: number): void {
-    this.#failingUntilMs = Infinity;
-    this.#options.log.error(
-      { event: "volume-missing", volume: this.path, timeoutMs },
-      "the volume does not answer; the member starts without it and uses it as soon as it answers: check the disk or its mount",
-    );
-  }
-
-  /** Includes the volume after `awaitAnswer`: it has answered, and its blocks were recovered, unless it was excluded. */
-  join(): void {
-    if (!this.#isLeftOut) this.#failingUntilMs = -Infinity;
-  }
-
-  /** Records free space: a full volume is used again immediately. */
-  roomFreed(): void {
-    this.#fullUntilMs = -Infinity;
-  }
-}
-
-/**
- * Space on one volume for the segments of one part. A write takes some of it and reports the outcome:
- * `spend` or `putBack`.
- */
-export class VolumeReservation implements Reservation {
-  readonly volume: Volume;
-  /** Bytes of the segments. Their space may be larger. */
-  readonly bytes: number;
-  #leftBytes: number;
-  readonly #files: number;
-  #isReleased = false;
-
-  /**
-   * Created from reserved space. `chargedBytes`: maximum space of `bytes` of segments on the volume; `files`: number of new
-   * files.
-   */
-  constructor(volume: Volume, bytes: number, chargedBytes: number, files: number) {
-    this.volume = volume;
-    this.bytes = bytes;
-    this.#leftBytes = chargedBytes;
-    this.#files = files;
-  }
-
-  /** Takes space for a write, even more than is left if the volume has it. Returns false if there is not enough. */
-  take(bytes: number): boolean {
-    const missing = bytes - this.#leftBytes;
-    if (missing > 0) {
-      if (!this.volume.reserve(missing)) return false;
-      this.#leftBytes += missing;
-    }
-    this.#leftBytes -= bytes;
-    return true;
-  }
-
-  /** Records that the taken bytes were written. */
-  spend(bytes: number): void {
-    this.volume.commit(bytes);
-  }
-
-  /** Returns taken bytes that were not needed. */
-  putBack(bytes: number): void {
-    if (this.#isReleased) this.volume.unreserve(bytes);
-    else this.#leftBytes += bytes;
-  }
-
-  /** Releases the space that no write has taken. May be called repeatedly. */
-  release(): void {
-    if (!this.#isReleased) this.volume.unreserve(0, this.#files);
-    this.#isReleased = true;
-    this.volume.unreserve(this.#leftBytes);
-    this.#leftBytes = 0;
   }
 }

@@ -78,7 +78,7 @@ export class BlockRemover {
       // The store creates no directories here: it stays, and the volume counts as healthy.
       if (systemCode(error) === "EISDIR") return false;
       if (systemCode(error) !== "ENOENT") {
-        volume.failed(error);
+        volume.health.failed(error);
         if (!this.#stuck.has(path)) this.#stuck.set(path, { volume, bytes: 0, files: 0 });
         return false;
       }

@@ -89,13 +89,14 @@ export class Purger {
   }
 
   async #tend(volume: Volume): Promise<void> {
-    if (!volume.isInUse) return;
+    if (!volume.health.isInUse) return;
     await volume.refreshSpace();
     await this.#options.remover.retryStuck(volume);
     if (volume.exceeded.length > 0) await this.purge(volume, NOTHING);
-    else volume.roomFreed();
+    else volume.health.roomFreed();
     await this.#options.recency.refresh(volume);
-    const { path, state, usedBytes, reservedBytes, limitBytes } = volume;
+    const { path, usedBytes, reservedBytes, limitBytes } = volume;
+    const { state } = volume.health;
     const report = {
       volume: path,
       state,
@@ -130,7 +131,7 @@ export class Purger {
     const blocks = victims.length;
     if (blocks > 0) {
       await volume.refreshSpace();
-      volume.roomFreed();
+      volume.health.roomFreed();
       this.#blocks += blocks;
       this.#bytes += bytes;
       for (const reason of reasons) this.#reasons.add(reason);
