@@ -114,11 +114,9 @@ export class BlockRouter {
     } catch (error) {
       if (!isOutdated(error)) throw error;
       if (version !== undefined) await objects.rejected(ref, version, signal);
-      else {
-        // An absence is a record, too: no member may answer with a version after a client has learned of it.
-        await untilAborted(objects.changing(ref.url) ?? Promise.resolve(), signal);
-        if (!objects.decides(ref.url)) return this.#readHere(block);
-      }
+      // No member may answer with the version after a client has learned that the object is another one, or gone.
+      await untilAborted(objects.changing(ref.url) ?? Promise.resolve(), signal);
+      if (version === undefined && !objects.decides(ref.url)) return this.#readHere(block);
       throw error;
     }
     // Asked again: this member may have been the home until now.
