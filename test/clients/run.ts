@@ -12,6 +12,9 @@ import { CREDENTIALS, type OriginStores, startOrigin } from "./origin-store.js";
 /** Timeout of one client's run. */
 const RUN_TIMEOUT_MS = 120_000;
 
+/** Attempts of an eviction. */
+const MAX_ATTEMPTS = 30;
+
 const CI_LIST = JSON.parse(readFileSync(join(import.meta.dirname, "ci.json"), "utf8")) as string[];
 
 /** Members with one origin: clients speak to the last one, which owns only some of the blocks. */
@@ -51,8 +54,12 @@ async function evict({ members }: Stage): Promise<void> {
   const program = join(import.meta.dirname, "..", "..", "server", "bin", "frontcache.js");
   for (const scheme of ["s3", "gs"]) {
     const args = [program, "evict", "--prefix", `${scheme}://${BUCKET}/`, "--endpoint", members[0]!.grpc];
-    const { code, output } = await run(process.execPath, args, process.env);
-    if (code !== 0) throw new Error(`evict ended with ${code}: ${output}`);
+    // The command waits a second for a connection, which may be too short on a starved machine.
+    for (let attempt = 1; ; attempt++) {
+      const { code, output } = await run(process.execPath, args, process.env);
+      if (code === 0) break;
+      if (attempt === MAX_ATTEMPTS) throw new Error(`evict ended with ${code}: ${output}`);
+    }
   }
 }
 
