@@ -79,7 +79,8 @@ export class ObservedVersions {
     };
     await lookup.atDecider(url, hops, signal, {
       here: async () => {
-        if (!isOutdated()) return;
+        // Known, perhaps by another member's report a moment ago: leases of the older version may be left.
+        if (!isOutdated()) return untilAborted(decided.changing(url) ?? Promise.resolve(), signal);
         const notBeforeMs = clock.monotonicMs();
         // If the origin does not answer now, it is asked before the next read.
         if (source === "received") records.expire(url);
