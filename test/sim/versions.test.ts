@@ -27,7 +27,6 @@ const foundBy = {
   "version-changed": 8,
   "version-rejected": 8,
   "lease-clock": 21,
-  "observation-date": 47,
   substitution: 1,
   "hand-over-confirmed": 8,
   "hand-over-awaited": 8,
