@@ -5,7 +5,7 @@ import { build, type Plugin } from "esbuild";
 
 const root = join(import.meta.dirname, "..", "..");
 const bin = join(root, "server", "bin", "frontcache.js");
-const directory = join(root, "test", ".bundle");
+const directory = join(root, "test", "dist");
 const inputsFile = join(directory, "inputs.json");
 
 /**
