@@ -130,8 +130,9 @@ export class DecidedRecords {
 
   /** Ends the leases of objects. Resolves when none of them, and none of an older version of these objects, is left. */
   async release(isReleased: (url: string) => boolean): Promise<void> {
+    // Like a change: if this member decides again before a lease has ended, a newer version waits for that lease.
+    for await (const url of inTurns(this.#leases.urls())) if (isReleased(url)) this.changed(url);
     const ends: (Promise<void> | undefined)[] = [];
-    for await (const url of inTurns(this.#leases.urls())) if (isReleased(url)) ends.push(this.#leases.revoke(url));
     for (const [url, changing] of this.#changing) if (isReleased(url)) ends.push(changing);
     if (this.hasOthers) ends.push(this.#earlierLeases);
     await Promise.all(ends);
