@@ -24,10 +24,10 @@ export function errorXml(code: string, resource: string): string {
 /** The response to GetBucketLocation in us-east-1. */
 export const LOCATION_XML = `${HEADER}<LocationConstraint xmlns="http://s3.amazonaws.com/doc/2006-03-01/"/>`;
 
-/** Sub-resources that are neither an object's bytes nor a listing. Most of them are not implemented. */
+/** Sub-resources that are neither an object's bytes nor a listing. The emulator knows tagging and versioning, and refuses the others. */
 export const SUBRESOURCES = ["acl", "attributes", "cors", "policy", "tagging", "uploadId", "uploads", "versioning", "versions"];
 
-/** Returns the response to a GET of a sub-resource; undefined: it is not implemented. */
+/** Returns the response to a GET of a sub-resource; undefined: the emulator refuses it. */
 export function subresourceXml(name: string): string | undefined {
   if (name === "tagging") return `${HEADER}<Tagging><TagSet><Tag><Key>team</Key><Value>lake</Value></Tag></TagSet></Tagging>`;
   return name === "versioning"

@@ -85,7 +85,7 @@ export class HttpConnection implements Dialed {
   /** Undefined before it is connected. */
   #socket: Socket | undefined;
   #call: HttpCall | undefined;
-  /** Undefined when it is over, or if there is none. */
+  /** Undefined after the preamble, and on connections without one. */
   #preamble: Preamble | undefined;
   #connected = false;
   #closedHere = false;

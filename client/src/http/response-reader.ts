@@ -120,7 +120,7 @@ export abstract class ResponseReader<Head extends ResponseFraming> {
       return;
     }
     if (this.#isBodyless || status === 204 || status === 304) {
-      // Some servers send a body where there is none. It ends the use of the connection, not the response.
+      // Some servers send a body where HTTP forbids one. It ends the use of the connection, not the response.
       this.#hasSurplus = restBytes > 0;
       this.onHead(head);
       this.#head = head;

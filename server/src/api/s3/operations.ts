@@ -126,7 +126,7 @@ const PARAMETERS = new Set([
 /** The form of S3's sub-resources. */
 const SUBRESOURCE_FORM = /^(?=.{1,64}$)(?!x-|response-)[a-z][A-Za-z]*(?:-[a-z]+)*$/;
 
-/** The operation of a request, or why there is none. */
+/** The operation of a request, or the reason why the request is refused. */
 export type Recognized =
   | { readonly kind: "operation"; readonly operation: Operation }
   /** A sub-resource that S3 had not defined when this was written. */
