@@ -7,7 +7,7 @@ const root = join(import.meta.dirname, "..");
 /** Layers of server/src, low to high. A file imports its own folder or a lower layer, never a sibling of its own layer. */
 const layers = [
   ["runtime"],
-  ["metrics", "config"],
+  ["metrics", "config", "kubernetes"],
   ["security"],
   ["origin", "storage", "membership"],
   ["cache"],

@@ -1,8 +1,8 @@
 import { getHeapStatistics } from "node:v8";
 import type { Geometry, MemberInfo } from "@frontcache/proto";
 import type { Settings } from "../config/settings.js";
+import { inKubernetes, openKubeAccess } from "../kubernetes/kube-access.js";
 import { alone } from "../membership/alone.js";
-import { inKubernetes, openKubeAccess } from "../membership/kube-access.js";
 import { kubernetesMembers, kubernetesTimes } from "../membership/kubernetes-members.js";
 import type { MemberSource } from "../membership/member-source.js";
 import { staticMembers } from "../membership/static-members.js";

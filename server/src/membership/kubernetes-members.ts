@@ -1,7 +1,7 @@
 import { Membership } from "@frontcache/proto";
+import type { KubeAccess } from "../kubernetes/kube-access.js";
 import type { Clock, Random } from "../runtime/clock.js";
 import type { Log } from "../runtime/log.js";
-import type { KubeAccess } from "./kube-access.js";
 import { ListAndWatch, type ListAndWatchTimes } from "./list-and-watch.js";
 import type { MemberSource } from "./member-source.js";
 import { PodApi } from "./pod-api.js";

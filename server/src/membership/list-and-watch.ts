@@ -1,6 +1,6 @@
 import { backoffMs, sleep } from "@frontcache/proto/runtime";
+import { KubeApiError } from "../kubernetes/api-request.js";
 import type { Clock, Random } from "../runtime/clock.js";
-import { KubeApiError } from "./api-request.js";
 import type { Pod } from "./pod.js";
 import type { PodApi } from "./pod-api.js";
 

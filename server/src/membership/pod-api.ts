@@ -1,6 +1,6 @@
+import { apiChunks, KubeApiError } from "../kubernetes/api-request.js";
+import type { KubeAccess } from "../kubernetes/kube-access.js";
 import type { Clock } from "../runtime/clock.js";
-import { apiChunks, KubeApiError } from "./api-request.js";
-import type { KubeAccess } from "./kube-access.js";
 import { type Pod, readPod } from "./pod.js";
 
 /** All pods at one moment of the API's history. */

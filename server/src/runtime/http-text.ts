@@ -2,11 +2,13 @@ import { once } from "node:events";
 import { type IncomingMessage, request as plainRequest } from "node:http";
 import { type RequestOptions, request as tlsRequest } from "node:https";
 
-/** One GET. It uses its own connection unless `options` contain an agent. */
+/** One GET, or a POST if there is a body. It uses its own connection unless `options` contain an agent. Redirects are not followed. */
 export interface TextRequest {
   readonly url: URL | string;
   /** TLS options, headers and other options of the request. */
   readonly options?: Omit<RequestOptions, "signal" | "timeout" | "method"> | undefined;
+  /** The body of a POST; undefined: a GET. */
+  readonly body?: string | undefined;
   /** Timeout of the whole request, including its body. */
   readonly timeoutMs: number;
   /** A longer body fails the request. */
@@ -15,17 +17,19 @@ export interface TextRequest {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Sends one GET and reads its body, in bounded time and memory. Rejects with the system's
- * error, the signal's reason, a TimeoutError, or if the body is too long. */
-export async function getText(request: TextRequest): Promise<{ readonly status: number; readonly text: string }> {
-  const { url, options, timeoutMs, maxBytes, signal } = request;
+/**
+ * Sends one request and reads the response's body, in bounded time and memory. Rejects with the system's error, the signal's reason, a
+ * TimeoutError, or if the body is too long.
+ */
+export async function requestText(request: TextRequest): Promise<{ readonly status: number; readonly text: string }> {
+  const { url, options, body, timeoutMs, maxBytes, signal } = request;
   const timeout = AbortSignal.timeout(timeoutMs);
   const ends = signal === undefined ? timeout : AbortSignal.any([signal, timeout]);
   const target = new URL(url);
   const send = target.protocol === "https:" ? tlsRequest : plainRequest;
-  const sent = send(target, { agent: false, ...options, signal: ends });
+  const sent = send(target, { agent: false, ...options, method: body === undefined ? "GET" : "POST", signal: ends });
   try {
-    const [response] = (await once(sent.end(), "response")) as [IncomingMessage];
+    const [response] = (await once(sent.end(body), "response")) as [IncomingMessage];
     return { status: response.statusCode ?? 0, text: await boundedText(response, maxBytes, "reject") };
   } catch (error) {
     throw ends.aborted ? ends.reason : error; // a body that is aborted fails with a reset

@@ -1,4 +1,4 @@
-import { getText } from "../../runtime/http-text.js";
+import { requestText } from "../../runtime/http-text.js";
 
 /** Credentials for a member. */
 export interface MemberAccess {
@@ -34,7 +34,7 @@ export async function getFromMember(request: MemberRequest): Promise<{ readonly 
   const given = Object.entries({ ca, cert, key, servername }).filter(([, value]) => value !== undefined);
   const headers = token === undefined ? {} : { authorization: `Bearer ${token}` };
   try {
-    return await getText({
+    return await requestText({
       url: `${tls === undefined ? "http" : "https"}://${address}${path}`,
       options: { headers, ...Object.fromEntries(given) },
       timeoutMs,
