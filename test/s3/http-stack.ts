@@ -36,7 +36,7 @@ export class HttpStack implements AsyncDisposable {
   listener!: HttpListener;
 
   /** `endpointOrOrigin`: of S3, or GCS. */
-  static async open(endpointOrOrigin: string | GcsOrigin): Promise<HttpStack> {
+  static async open(endpointOrOrigin: string | GcsOrigin, options: { revalidateAfterMs?: number } = {}): Promise<HttpStack> {
     const stack = new HttpStack();
     const clock = systemClock;
     const path = await mkdtemp(join(tmpdir(), "frontcache-test-"));
@@ -57,7 +57,7 @@ export class HttpStack implements AsyncDisposable {
         ? openS3(endpointOrOrigin, { region: "us-east-1", maxConnections: 16, idleTimeoutMs: 10_000 })
         : endpointOrOrigin;
     stack.#closes.push(() => origin.close());
-    const settings = { partBytes: 128 << 10, fillMemoryBytes: 1 << 20, staleIfError: false, negativeTtlMs: 0 };
+    const settings = { partBytes: 128 << 10, fillMemoryBytes: 1 << 20, staleIfError: false, negativeTtlMs: 0, ...options };
     const member = buildTestMember({ geometry, clock, store, origin, settings });
     stack.#closes.push(() => member.close());
     stack.local = member.local;

@@ -11,7 +11,7 @@ import type { RecentBudgets } from "./recent-budgets.js";
 export interface FillContext {
   readonly geometry: Geometry;
   readonly origin: Pick<Origin, "fetch">;
-  readonly store: Pick<BlockStore, "reserve" | "write">;
+  readonly store: Pick<BlockStore, "reserve" | "write" | "describe">;
   readonly records: Pick<ObjectRecords, "observe" | "reject" | "infoOf">;
   readonly memory: FillMemory;
   readonly budgets: RecentBudgets;

@@ -34,7 +34,7 @@ describe("the parts of a fill", () => {
     const { signal } = new AbortController();
     const memory = new FillMemory({ budgetBytes: BLOCK, segmentBytes: SEGMENT });
     const records = { infoOf: () => undefined, observe() {}, reject() {} };
-    const store = { reserve: async () => undefined, write: async () => false };
+    const store = { reserve: async () => undefined, write: async () => false, describe: () => {} };
     const sizes = { partBytes: 2 * SEGMENT, parallelism: 2 };
     const budgets = new RecentBudgets(clock);
     const context = { geometry: testGeometry, origin, store, records, memory, budgets, clock, ...sizes, signal };

@@ -115,7 +115,11 @@ export class Fill {
     const createdAtMs = Math.max(0, clock.nowMs() - (clock.monotonicMs() - observedAtMs));
     // The object's headers may have been observed again since the first answer.
     const latest = records.infoOf(id.url, id.version) ?? info!;
-    return store.write({ id, info: latest, createdAtMs }, this.segments.filled(segments), reservation);
+    const kept = await store.write({ id, info: latest, createdAtMs }, this.segments.filled(segments), reservation);
+    // Headers that were observed during the write found no block to describe.
+    const newest = kept ? records.infoOf(id.url, id.version) : undefined;
+    if (newest !== undefined && newest !== latest) store.describe(id.url, newest);
+    return kept;
   }
 
   #dropUnkept(): void {
