@@ -278,7 +278,8 @@ export class LocalCache {
     const { info, isStale } = await this.freshness.current(ref, signal, { hasFallback: isCached, budget });
     if (!isStale) {
       budget?.count();
-      return this.#openVersion(request, info.version, pinned);
+      // The answer may have other headers than the block that was pinned before the question.
+      return this.#openVersion({ ...request, record: info }, info.version, pinned);
     }
     const pin = pinned.of(info.version);
     const read = pin && this.#blocks.cached(request, pin, "stale");

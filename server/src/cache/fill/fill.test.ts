@@ -1,4 +1,4 @@
-import { parseObjectUrl } from "@frontcache/proto";
+import { type ObjectInfo, parseObjectUrl } from "@frontcache/proto";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { systemError } from "../../storage/disk/disk.js";
 import { MemoryObjects } from "../../testing/origin/memory-objects.js";
@@ -20,6 +20,7 @@ describe("a fill", () => {
   let memory: FillMemory;
   let observations: Observation[];
   let rejected: string[];
+  let observed: ObjectInfo | undefined;
   let whenIdle: Promise<void>;
 
   beforeEach(async () => {
@@ -29,6 +30,7 @@ describe("a fill", () => {
     memory = new FillMemory({ budgetBytes: BLOCK, segmentBytes: SEGMENT });
     observations = [];
     rejected = [];
+    observed = undefined;
   });
 
   afterEach(async () => {
@@ -38,7 +40,7 @@ describe("a fill", () => {
 
   function open(version: string | undefined): Fill {
     const records = {
-      infoOf: () => undefined,
+      infoOf: () => observed,
       observe: (_url: string, observation: Observation) => void observations.push(observation),
       reject: (_url: string, name: string) => void rejected.push(name),
     };
@@ -58,6 +60,19 @@ describe("a fill", () => {
     open(undefined).request([1, 2], "demand");
     await whenIdle;
     expect(stored.store.cachedBytes(ref.url, version)).toBe(2 * SEGMENT);
+  });
+
+  it("describes the block by the headers that were observed during the write", async () => {
+    const version = objects.putRamp(ref.url, BLOCK, 7);
+    const { store } = stored;
+    const write = store.write.bind(store);
+    store.write = (...given) => {
+      observed = { version, objectSize: BLOCK, headers: "x-amz-meta-new: 1\r\n" };
+      return write(...given);
+    };
+    open(undefined).request([0], "demand");
+    await whenIdle;
+    expect(store.newest(ref.url)?.info).toEqual(observed);
   });
 
   it("dates what an answer says is current by when its request was sent", async () => {
