@@ -74,7 +74,7 @@ export function askByHttp(
       requestId: "simulated",
       response: reply,
       listener: "http" as const,
-      authentication: { accepts: () => true, tokenSuffices: true },
+      authentication: { authenticate: () => ANONYMOUS, acceptsPasswords: false },
       authenticationFailures: new FailureCount(clock, silentLog, "authentication-failed", "authentication failed"),
       refusals: noSecurity.members.refusals,
       principal: ANONYMOUS,

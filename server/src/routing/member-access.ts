@@ -11,6 +11,6 @@ export function accessOf(security: Security): Access {
       return { cert, key, ...(ca !== null && ca !== undefined && { ca }), ...(serverName !== undefined && { serverName }) };
     },
     member: () => security.caller,
-    authorization: () => (security.tokens === undefined ? undefined : `Bearer ${security.tokens.own}`),
+    authorization: () => (security.ownToken === undefined ? undefined : `Bearer ${security.ownToken}`),
   };
 }

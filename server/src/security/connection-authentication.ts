@@ -1,24 +1,37 @@
 import type { KeyProof } from "@frontcache/client/members";
+import { CacheError } from "@frontcache/proto";
+import type { Clock } from "../runtime/clock.js";
+import type { Authenticated, PresentedRequest } from "./authenticator.js";
 import type { Peer } from "./member-authentication.js";
 import type { Security } from "./member-security.js";
 import { ANONYMOUS, type Principal } from "./principal.js";
-import type { Tokens } from "./tokens.js";
+import { mayBePresigned } from "./signatures/presigned.js";
+import { WRONG_TOKEN } from "./tokens.js";
+
+/** The error of a request that presents no valid credentials, or none at all where some are required. */
+const unauthenticated = (): CacheError => new CacheError("UNAUTHENTICATED", `no trusted client certificate, or ${WRONG_TOKEN}`);
 
 /**
  * Authenticates the requests of one connection. It remembers the last accepted Authorization header and who the peer is, so that a
- * further request costs two comparisons. After a change of the tokens or of the member list they are checked again.
+ * further request costs two comparisons. After a change of the files or of the member list they are checked again.
  */
 export class ConnectionAuthentication {
   readonly #security: Security;
+  readonly #clock: Pick<Clock, "nowMs">;
   #peer: Peer;
-  #accepted: string | undefined;
-  #acceptedBy: Tokens | undefined;
-  #principal = ANONYMOUS;
+  /** Who the peer is by its connection alone. */
+  #peerPrincipal = ANONYMOUS;
   #judgedBy = -1;
+  /** The Authorization header that was accepted last, and whom it proved. */
+  #authorization: string | undefined;
+  #principal: Principal | undefined;
+  #untilMs = 0;
+  #revision = -1;
 
-  constructor(security: Security, peer: Peer) {
+  constructor(security: Security, peer: Peer, clock: Pick<Clock, "nowMs">) {
     this.#security = security;
     this.#peer = peer;
+    this.#clock = clock;
   }
 
   /** The peer proved something by a key of the members; undefined: nothing. */
@@ -27,31 +40,61 @@ export class ConnectionAuthentication {
     this.#judgedBy = -1;
   }
 
-  /** Whom the requests of this connection are made for. */
-  get principal(): Principal {
+  /** Whether a password that is a token would authenticate a request of this connection. */
+  get acceptsPasswords(): boolean {
+    const { tls, authenticator } = this.#security;
+    return authenticator !== undefined && (tls?.mutual !== true || this.#peer.isCertified);
+  }
+
+  /**
+   * Returns who makes a request, at once unless another system must be asked. Throws, or rejects with, a CacheError: UNAUTHENTICATED
+   * without valid credentials, or what an authenticator says.
+   */
+  authenticate(request: PresentedRequest): Principal | Promise<Principal> {
+    const { tls, authenticator, exemptsMembers } = this.#security;
+    if (tls?.mutual === true && !this.#peer.isCertified) throw unauthenticated();
+    const peer = this.#byConnection();
+    if (authenticator === undefined || (peer.isMember && exemptsMembers)) return peer;
+    const { authorization } = request.headers;
+    const { revision } = authenticator;
+    if (
+      this.#principal !== undefined &&
+      authorization === this.#authorization &&
+      revision === this.#revision &&
+      (this.#untilMs === Number.POSITIVE_INFINITY || this.#clock.nowMs() < this.#untilMs) &&
+      !mayBePresigned(request.url ?? "")
+    )
+      return this.#principal;
+    const found = authenticator.authenticate(request, this.#peer);
+    if (found instanceof Promise) return found.then((known) => this.#accept(known, request, revision));
+    return this.#accept(found, request, revision);
+  }
+
+  #byConnection(): Principal {
     const { members } = this.#security;
     if (this.#judgedBy !== members.revision) {
       this.#judgedBy = members.revision;
-      this.#principal = members.principalOf(this.#peer);
+      this.#peerPrincipal = members.principalOf(this.#peer);
+      this.#principal = undefined;
     }
-    return this.#principal;
+    return this.#peerPrincipal;
   }
 
-  /** Whether a valid token alone authenticates a request of this connection. */
-  get tokenSuffices(): boolean {
-    const { tls, tokens } = this.#security;
-    return tokens !== undefined && (tls?.mutual !== true || this.#peer.isCertified);
-  }
-
-  /** Whether a request with this Authorization header is authenticated. */
-  accepts(authorization: string | undefined): boolean {
-    const { tls, tokens } = this.#security;
-    if (tls?.mutual === true && !this.#peer.isCertified) return false;
-    if (tokens === undefined) return true;
-    if (tokens === this.#acceptedBy && authorization === this.#accepted) return true;
-    if (!tokens.accepts(authorization)) return false;
-    this.#acceptedBy = tokens;
-    this.#accepted = authorization;
-    return true;
+  #accept(found: Authenticated | undefined, { headers, url = "" }: PresentedRequest, revision: number): Principal {
+    const { authorization } = headers;
+    if (found === undefined) {
+      const presentsNothing = authorization === undefined && !mayBePresigned(url);
+      if (presentsNothing && this.#security.allowsAnonymous) return this.#peerPrincipal;
+      throw unauthenticated();
+    }
+    // A member proves with a token that it may call, and by its connection that it is a member.
+    const principal = this.#peerPrincipal.isMember ? this.#peerPrincipal : found.principal;
+    if (found.untilMs !== undefined && !mayBePresigned(url)) {
+      this.#authorization = authorization;
+      this.#principal = principal;
+      this.#untilMs = found.untilMs;
+      this.#revision = revision;
+    }
+    return principal;
   }
 }

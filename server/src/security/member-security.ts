@@ -4,13 +4,14 @@ import { remoteAddress } from "../config/addresses.js";
 import { type Settings, SettingsError } from "../config/settings.js";
 import type { Clock } from "../runtime/clock.js";
 import type { Log } from "../runtime/log.js";
+import { type Authenticator, AuthenticatorChain } from "./authenticator.js";
 import { type Certificates, certificateProblems, expiryMs, readCertificates } from "./certificates.js";
 import { FailureCount } from "./failure-count.js";
 import { HandshakeFailures } from "./handshake-failures.js";
 import { MemberAddresses } from "./member-addresses.js";
 import { type MemberAuthentication, MemberProof } from "./member-authentication.js";
 import { MemberKeys, parseMemberKeys } from "./member-keys.js";
-import { Tokens } from "./tokens.js";
+import { TokenFileAuthenticator, Tokens } from "./tokens.js";
 import { WatchedFiles } from "./watched-files.js";
 
 /** How often the files of certificates and tokens are read. They are few and small. */
@@ -23,8 +24,14 @@ const CHECK_MS = 3_600_000;
 export interface Security {
   /** Undefined: plain text. */
   readonly tls: TlsSecurity | undefined;
-  /** The tokens that are valid now; undefined: no token is required. */
-  readonly tokens: Tokens | undefined;
+  /** Authenticates clients by what their requests present; undefined: nothing but the connection is checked. */
+  readonly authenticator: Authenticator | undefined;
+  /** Whether a request without credentials is made for the anonymous principal, whose grants decide. Otherwise it is refused. */
+  readonly allowsAnonymous: boolean;
+  /** Whether the connection of a member suffices, without further credentials. */
+  readonly exemptsMembers: boolean;
+  /** The token that this member sends to others; undefined: none. */
+  readonly ownToken: string | undefined;
   /** Recognizes other members. */
   readonly members: MemberAuthentication;
   /** How this member proves itself to others; undefined: not by a key. */
@@ -59,6 +66,9 @@ interface SecurityFiles {
 /** A member's security as configured. It follows changes of its files until it is closed, and logs problems of the certificate. */
 export class MemberSecurity implements Security {
   readonly tls: TlsSecurity | undefined;
+  readonly authenticator: Authenticator | undefined;
+  readonly allowsAnonymous = false;
+  readonly exemptsMembers = false;
   readonly members: MemberProof;
   readonly #addresses: MemberAddresses;
   readonly #keys: MemberKeys | undefined;
@@ -68,7 +78,7 @@ export class MemberSecurity implements Security {
   #cancelCheck: () => void = () => {};
 
   private constructor(settings: SecuritySettings, files: SecurityFiles, clock: Clock, log: Log) {
-    const { certificates, keys } = files;
+    const { certificates, keys, tokens } = files;
     this.#files = files;
     this.#clock = clock;
     this.#log = log;
@@ -78,6 +88,7 @@ export class MemberSecurity implements Security {
     const refusals = new FailureCount(clock, log, "not-a-member", "a request of a member's kind did not come from a member");
     const proofs = { keys: this.#keys, certifiedName: membersName, addresses: this.#addresses };
     this.members = new MemberProof({ self, ...proofs, refusals });
+    this.authenticator = tokens === undefined ? undefined : new AuthenticatorChain([new TokenFileAuthenticator(tokens)]);
     if (certificates === undefined) return;
     this.tls = tlsOf(settings, certificates, new HandshakeFailures(clock, log));
     certificates.onChange(() => this.#checkCertificate());
@@ -107,8 +118,8 @@ export class MemberSecurity implements Security {
     }
   }
 
-  get tokens(): Tokens | undefined {
-    return this.#files.tokens?.current;
+  get ownToken(): string | undefined {
+    return this.#files.tokens?.current.own;
   }
 
   get caller(): CallingMember | undefined {

@@ -1,3 +1,21 @@
+/** By what a principal was authenticated. */
+export const authenticationMethods = [
+  /** By nothing: the request presents no credentials. */
+  "anonymous",
+  /** By the proof of a member's connection. */
+  "member",
+  /** By a bearer token of `--auth-token-file` or of the identities file. */
+  "token",
+  /** By the signature of an S3 request. */
+  "signature",
+  /** By a client certificate. */
+  "certificate",
+  /** By a JSON web token of an issuer, such as a Kubernetes ServiceAccount token. */
+  "jwt",
+] as const;
+
+export type AuthenticationMethod = (typeof authenticationMethods)[number];
+
 /** Who a request is made for. Every request of the ports Cache and Origin carries one. */
 export interface Principal {
   /** For logs and decisions about access. Never a secret. */
@@ -6,15 +24,29 @@ export interface Principal {
   readonly isMember: boolean;
   /** The member's own name, if it proved it by a key of the members. A certificate or an address proves only that it is a member. */
   readonly memberName?: string | undefined;
+  /** Its groups, as grants name them. */
+  readonly groups: readonly string[];
+  readonly method: AuthenticationMethod;
 }
 
+const NO_GROUPS: readonly string[] = [];
+
 /** A client that proved no identity. */
-export const ANONYMOUS: Principal = Object.freeze({ name: "anonymous", isMember: false });
+export const ANONYMOUS: Principal = Object.freeze({ name: "anonymous", isMember: false, groups: NO_GROUPS, method: "anonymous" });
 
 /** The cache itself: what it asks of origins and of other members for no client in particular, such as fills and revalidation. */
-export const CACHE_ITSELF: Principal = Object.freeze({ name: "frontcache", isMember: true });
+export const CACHE_ITSELF: Principal = Object.freeze({ name: "frontcache", isMember: true, groups: NO_GROUPS, method: "member" });
+
+/** A client that proved its identity. */
+export function clientPrincipal(
+  name: string,
+  method: Exclude<AuthenticationMethod, "anonymous" | "member">,
+  groups: readonly string[] = NO_GROUPS,
+): Principal {
+  return Object.freeze({ name, isMember: false, groups, method });
+}
 
 /** Another member. `name`: what it proved, a name or an address; `memberName`: its own name, if it proved that. */
 export function memberPrincipal(name: string, memberName?: string): Principal {
-  return Object.freeze({ name: `member ${name}`, isMember: true, memberName });
+  return Object.freeze({ name: `member ${name}`, isMember: true, memberName, groups: NO_GROUPS, method: "member" });
 }

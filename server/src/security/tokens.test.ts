@@ -1,7 +1,9 @@
 import { describe, expect, it } from "vitest";
-import { noSecurity, testPeer } from "../testing/no-security.js";
+import { systemClock } from "../runtime/clock.js";
+import { membersAre, noSecurity, testPeer } from "../testing/no-security.js";
 import { ConnectionAuthentication } from "./connection-authentication.js";
-import { bearerFromBasic, Tokens } from "./tokens.js";
+import { clientPrincipal } from "./principal.js";
+import { bearerFromBasic, presentedToken, TokenFileAuthenticator, Tokens } from "./tokens.js";
 
 const TOKEN = "a-token-that-nobody-guesses";
 const basic = (text: string): string => `Basic ${Buffer.from(text).toString("base64")}`;
@@ -9,11 +11,39 @@ const basic = (text: string): string => `Basic ${Buffer.from(text).toString("bas
 const OLD = "old-token-0123456789abcdef";
 const NEW = "new-token-0123456789abcdef";
 
+/** A file of tokens that can be replaced. */
+function tokenFile(text: string) {
+  return { current: Tokens.parse(text), revision: 0 };
+}
+
+/** Security by the tokens of a file alone. */
+const byTokens = (file: { current: Tokens; revision: number }) => ({
+  ...noSecurity,
+  authenticator: new TokenFileAuthenticator(file),
+});
+
+const asked = (authorization: string | undefined) => ({ headers: { authorization } });
+
+/** Whether a file of one token authenticates a request with this header. */
+function accepts(token: string, authorization: string | undefined): boolean {
+  return new TokenFileAuthenticator(tokenFile(token)).authenticate(asked(authorization)) !== undefined;
+}
+
+/** Whether a connection accepts a request with this header. */
+function isAccepted(authentication: ConnectionAuthentication, authorization: string | undefined): boolean {
+  try {
+    authentication.authenticate(asked(authorization));
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 describe("a file of tokens", () => {
   it("may contain several tokens, the first of which is the member's own", () => {
     const tokens = Tokens.parse(`\n${NEW}\r\n  ${OLD}  \n\n`);
     expect(tokens.own).toBe(NEW);
-    expect([NEW, OLD].every((token) => tokens.accepts(`Bearer ${token}`))).toBe(true);
+    expect([NEW, OLD].every((token) => tokens.has(token))).toBe(true);
   });
 
   it.each([
@@ -54,35 +84,77 @@ describe("a file of tokens", () => {
     [`AWS4-HMAC-SHA256 Credential=${OLD}/us-east-1/s3/aws4_request`, false],
     ["AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/20261101/us-east-1/s3/aws4_request", false],
   ])("accepts %j: %s", (authorization, expected) => {
-    expect(Tokens.parse(OLD).accepts(authorization)).toBe(expected);
+    expect(accepts(OLD, authorization)).toBe(expected);
   });
 });
 
 describe("the authentication of a connection", () => {
   it("checks an accepted token again after the tokens change", () => {
-    const security = { ...noSecurity, tokens: Tokens.parse(OLD) };
-    const authentication = new ConnectionAuthentication(security, testPeer());
-    expect([
-      authentication.accepts(`Bearer ${OLD}`),
-      authentication.accepts(`Bearer ${OLD}`),
-      authentication.accepts("Bearer x"),
-    ]).toEqual([true, true, false]);
-    security.tokens = Tokens.parse(NEW);
-    expect([authentication.accepts(`Bearer ${OLD}`), authentication.accepts(`Bearer ${NEW}`)]).toEqual([false, true]);
+    const file = tokenFile(OLD);
+    const authentication = new ConnectionAuthentication(byTokens(file), testPeer(), systemClock);
+    expect([`Bearer ${OLD}`, `Bearer ${OLD}`, "Bearer x"].map((each) => isAccepted(authentication, each))).toEqual([
+      true,
+      true,
+      false,
+    ]);
+    file.current = Tokens.parse(NEW);
+    file.revision++;
+    expect([`Bearer ${OLD}`, `Bearer ${NEW}`].map((each) => isAccepted(authentication, each))).toEqual([false, true]);
   });
 
   it("checks a repeated header only once", () => {
-    const tokens = Tokens.parse(OLD);
+    const file = tokenFile(OLD);
     let checks = 0;
-    const counted = Object.assign(Object.create(tokens) as Tokens, {
-      accepts: (shown: string | undefined) => {
+    const counted = new TokenFileAuthenticator({
+      get current() {
         checks++;
-        return tokens.accepts(shown);
+        return file.current;
       },
+      revision: 0,
     });
-    const authentication = new ConnectionAuthentication({ ...noSecurity, tokens: counted }, testPeer());
-    for (let i = 0; i < 1_000; i++) authentication.accepts(`Bearer ${OLD}`);
+    const authentication = new ConnectionAuthentication({ ...noSecurity, authenticator: counted }, testPeer(), systemClock);
+    for (let i = 0; i < 1_000; i++) isAccepted(authentication, `Bearer ${OLD}`);
     expect(checks).toBe(1);
+  });
+
+  it("does not take what one presigned URL proves as proof of the next request without a header", () => {
+    const security = { ...byTokens(tokenFile(OLD)), members: membersAre("nobody") };
+    const authentication = new ConnectionAuthentication(security, testPeer(), systemClock);
+    const credential = `X-Amz-Credential=${OLD}/20261101/us-east-1/s3/aws4_request&X-Amz-Date=20261101T000000Z&X-Amz-Expires=60`;
+    const url = `/b/k?${credential}&X-Amz-Signature=0`;
+    expect(presentedToken({ url, headers: {} })).toBe(OLD);
+    expect(authentication.authenticate({ url, headers: {} })).toMatchObject({ name: "token-holder", method: "token" });
+    expect(() => authentication.authenticate({ url: "/b/k", headers: {} })).toThrow("missing or unknown token");
+    expect(authentication.authenticate(asked(`Bearer ${OLD}`))).toMatchObject({ method: "token" });
+    expect(() => authentication.authenticate({ url: url.replace(OLD, "x"), headers: {} })).toThrow("missing or unknown token");
+  });
+
+  it("asks again when a proof has ended, or is of one request alone", () => {
+    let nowMs = 0;
+    const asks: string[] = [];
+    const principal = clientPrincipal("ada", "jwt");
+    const authenticator = {
+      revision: 0,
+      authenticate({ headers: { authorization = "" } }: { headers: { authorization?: string | undefined } }) {
+        asks.push(authorization);
+        return { principal, untilMs: authorization === "Bearer once" ? undefined : 10 };
+      },
+    };
+    const security = { ...noSecurity, members: membersAre("nobody"), authenticator };
+    const authentication = new ConnectionAuthentication(security, testPeer(), { nowMs: () => nowMs });
+    for (const authorization of ["Bearer a", "Bearer a", "Bearer once", "Bearer once", "Bearer a"]) {
+      expect(authentication.authenticate(asked(authorization))).toBe(principal);
+    }
+    expect(asks).toEqual(["Bearer a", "Bearer once", "Bearer once"]);
+    nowMs = 10;
+    expect(authentication.authenticate(asked("Bearer a"))).toBe(principal);
+    expect(asks.slice(3)).toEqual(["Bearer a"]);
+  });
+
+  it("rejects later what an authenticator rejects later", async () => {
+    const authenticator = { revision: 0, authenticate: () => Promise.resolve(undefined) };
+    const authentication = new ConnectionAuthentication({ ...noSecurity, authenticator }, testPeer(), systemClock);
+    await expect(authentication.authenticate(asked("Bearer a"))).rejects.toMatchObject({ code: "UNAUTHENTICATED" });
   });
 });
 
@@ -118,26 +190,26 @@ describe("Basic authentication of a browser", () => {
     `me:${TOKEN} ${TOKEN}`,
     `me:\r\n${TOKEN}`,
   ])("is refused if the password is not a token: %j", (credentials) => {
-    expect(Tokens.parse(TOKEN).accepts(bearerFromBasic(basic(credentials)))).toBe(false);
+    expect(accepts(TOKEN, bearerFromBasic(basic(credentials)))).toBe(false);
   });
 
   it("is not accepted by a connection without the conversion", () => {
-    const authentication = new ConnectionAuthentication({ ...noSecurity, tokens: Tokens.parse(TOKEN) }, testPeer());
-    expect(authentication.accepts(basic(`me:${TOKEN}`))).toBe(false);
-    expect(authentication.accepts(bearerFromBasic(basic(`me:${TOKEN}`)))).toBe(true);
+    const authentication = new ConnectionAuthentication(byTokens(tokenFile(TOKEN)), testPeer(), systemClock);
+    expect(isAccepted(authentication, basic(`me:${TOKEN}`))).toBe(false);
+    expect(isAccepted(authentication, bearerFromBasic(basic(`me:${TOKEN}`)))).toBe(true);
   });
 });
 
-describe("a token", () => {
-  const tokens = Tokens.parse(TOKEN);
+describe("a password", () => {
+  const tokens = byTokens(tokenFile(TOKEN));
   const tls = { mutual: true } as never;
 
   it.each([
     ["no token is required", noSecurity, false, false],
-    ["a token is required", { ...noSecurity, tokens }, false, true],
-    ["a certificate is required and missing", { ...noSecurity, tls, tokens }, false, false],
-    ["a certificate is required and present", { ...noSecurity, tls, tokens }, true, true],
-  ])("suffices or not: %s", (_, security, certified, expected) => {
-    expect(new ConnectionAuthentication(security, testPeer(certified)).tokenSuffices).toBe(expected);
+    ["a token is required", tokens, false, true],
+    ["a certificate is required and missing", { ...tokens, tls }, false, false],
+    ["a certificate is required and present", { ...tokens, tls }, true, true],
+  ])("is accepted or not: %s", (_, security, certified, expected) => {
+    expect(new ConnectionAuthentication(security, testPeer(certified), systemClock).acceptsPasswords).toBe(expected);
   });
 });

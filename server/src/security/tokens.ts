@@ -1,4 +1,8 @@
 import { createHash, timingSafeEqual } from "node:crypto";
+import { Query } from "../runtime/query.js";
+import type { Authenticated, Authenticator, PresentedRequest } from "./authenticator.js";
+import { clientPrincipal } from "./principal.js";
+import { mayBePresigned, presignedIn } from "./signatures/presigned.js";
 
 /** The message for a request without a valid token, on either listener. */
 export const WRONG_TOKEN = "missing or unknown token: send Authorization: Bearer with a token of the member's --auth-token-file";
@@ -46,21 +50,40 @@ export class Tokens {
     return this.#tokens[0]!;
   }
 
-  /**
-   * Whether an Authorization header contains a valid token: as `Bearer <token>`, or as the access key ID of an S3 signature,
-   * because S3 clients cannot send anything else. The time does not depend on how much of a token is right: all digests are
-   * compared, each to its end.
-   */
-  accepts(authorization: string | undefined): boolean {
-    const sent = authorization === undefined ? undefined : tokenIn(authorization);
-    if (sent === undefined) return false;
-    const sentDigest = digest(sent);
+  /** Whether a token is valid. The time does not depend on how much of it is right: all digests are compared, each to its end. */
+  has(token: string): boolean {
+    const sent = digest(token);
     let known = false;
-    for (const each of this.#digests) known = timingSafeEqual(each, sentDigest) || known;
+    for (const each of this.#digests) known = timingSafeEqual(each, sent) || known;
     return known;
   }
 }
 
+/** Everybody who presents a token of `--auth-token-file`. */
+const TOKEN_HOLDER: Authenticated = {
+  principal: clientPrincipal("token-holder", "token"),
+  untilMs: Number.POSITIVE_INFINITY,
+};
+
+/** Authenticates whoever presents a token of the file as one principal. */
+export class TokenFileAuthenticator implements Authenticator {
+  readonly #file: { readonly current: Tokens; readonly revision: number };
+
+  constructor(file: { readonly current: Tokens; readonly revision: number }) {
+    this.#file = file;
+  }
+
+  get revision(): number {
+    return this.#file.revision;
+  }
+
+  authenticate(request: PresentedRequest): Authenticated | undefined {
+    const token = presentedToken(request);
+    return token !== undefined && this.#file.current.has(token) ? TOKEN_HOLDER : undefined;
+  }
+}
+
+/** The SHA-256 of a token. */
 function digest(token: string): Buffer {
   return createHash("sha256").update(token).digest();
 }
@@ -71,6 +94,16 @@ const FORMS = [
   /^AWS4-(?:HMAC-SHA256|ECDSA-P256-SHA256) +Credential=([^\s,]+)\/\d{8}\/(?:[^\s,/]+\/)?[^\s,/]+\/aws4_request(?:,|\s|$)/,
   /^AWS +([^\s:]+):/,
 ];
+
+/**
+ * The token that a request presents: as `Authorization: Bearer <token>`, or as the access key ID of an S3 signature, in a header or in
+ * the query of a presigned URL, because S3 clients cannot send anything else.
+ */
+export function presentedToken({ headers, url = "" }: PresentedRequest): string | undefined {
+  const { authorization } = headers;
+  if (authorization !== undefined) return tokenIn(authorization);
+  return mayBePresigned(url) ? presignedIn(new Query(url.slice(url.indexOf("?") + 1)))?.accessKeyId : undefined;
+}
 
 function tokenIn(authorization: string): string | undefined {
   if (authorization.length > 2 * MAX_LENGTH) return undefined;

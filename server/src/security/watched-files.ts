@@ -21,6 +21,7 @@ export class WatchedFiles<Thing> {
   /** The contents that were read last, good or not. */
   #contents: readonly Buffer[];
   #thing: Thing;
+  #revision = 0;
   #cancelTimer: () => void = () => {};
   #polling: Promise<void> = Promise.resolve();
   /** The last reported problem; empty after the files could be read again. */
@@ -40,6 +41,11 @@ export class WatchedFiles<Thing> {
 
   get current(): Thing {
     return this.#thing;
+  }
+
+  /** Grows with every change that is in use. */
+  get revision(): number {
+    return this.#revision;
   }
 
   /** Calls the listener after each change. */
@@ -71,6 +77,7 @@ export class WatchedFiles<Thing> {
       if (contents.every((content, at) => content.equals(this.#contents[at]!))) return;
       this.#contents = contents;
       this.#thing = this.#options.read(contents);
+      this.#revision++;
       for (const listener of this.#listeners) listener(this.#thing);
     } catch (error) {
       this.#refuse(error as Error);

@@ -13,7 +13,15 @@ export function membersAre(who: "everybody" | "nobody"): MemberAuthentication {
 }
 
 /** Plain text, and nothing is checked: every caller is authenticated and counts as a member. */
-export const noSecurity: Security = { tls: undefined, tokens: undefined, members: membersAre("everybody"), caller: undefined };
+export const noSecurity: Security = {
+  tls: undefined,
+  authenticator: undefined,
+  allowsAnonymous: false,
+  exemptsMembers: false,
+  ownToken: undefined,
+  members: membersAre("everybody"),
+  caller: undefined,
+};
 
 /** A peer in plain text, or with a certificate that a trusted authority signed. */
 export function testPeer(isCertified = false): Peer {

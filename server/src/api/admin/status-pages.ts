@@ -99,11 +99,15 @@ export class StatusPages {
 }
 
 /** Requests the report of another member, authenticated as this member. Rejects with one line. */
-async function requestReport({ httpAddress }: MemberInfo, { tls, tokens }: Security, timeoutMs: number): Promise<MemberReport> {
+async function requestReport(
+  { httpAddress }: MemberInfo,
+  { tls, ownToken: token }: Security,
+  timeoutMs: number,
+): Promise<MemberReport> {
   const { status, text } = await getFromMember({
     address: httpAddress!,
     path: MEMBER_PATH,
-    access: { tls: tls && { ...tls.current, serverName: tls.serverName }, token: tokens?.own },
+    access: { tls: tls && { ...tls.current, serverName: tls.serverName }, token },
     timeoutMs,
     maxBytes: MEMBER_MAX_BYTES,
   });

@@ -1,5 +1,5 @@
 import { type BucketRef, CacheError, type ObjectRef, parseObjectUrl, parsePrefixUrl } from "@frontcache/proto";
-import { decodeOnce } from "../s3/percent-decoding.js";
+import { decodeOnce } from "../../runtime/percent-decoding.js";
 
 /** What a request of GCS's JSON API names. */
 export type JsonTarget =

@@ -65,8 +65,8 @@ export interface CacheServiceOptions {
   readonly clients: Clients;
   /** Closes the connection from an `address:port`. */
   readonly cutOff: (peer: string) => void;
-  /** Returns the principal of the connection from an `address:port`. */
-  readonly principalOf: (peer: string) => Principal;
+  /** Returns who makes a call. */
+  readonly principalOf: (call: object) => Principal;
   /** Counts requests that only members may send, from other callers. */
   readonly refusals: FailureCount;
   readonly clock: Clock;

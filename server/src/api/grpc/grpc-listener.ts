@@ -19,12 +19,11 @@ import { ConnectionAuthentication } from "../../security/connection-authenticati
 import { FailureCount } from "../../security/failure-count.js";
 import { peerOf } from "../../security/member-authentication.js";
 import type { Security, TlsSecurity } from "../../security/member-security.js";
-import { ANONYMOUS, type Principal } from "../../security/principal.js";
 import { NotServing } from "../call-status.js";
 import type { Clients } from "../limits/clients.js";
 import { ListeningPort } from "../listening-port.js";
-import { authenticatedOnly } from "./authenticated-only.js";
 import { cacheServiceHandlers, routerServiceHandlers, servedMethods } from "./cache-service.js";
+import { CallAuthentication } from "./call-authentication.js";
 import { RunningCalls } from "./running-calls.js";
 
 /** Reflection serves the contract from a file of the proto package. */
@@ -101,23 +100,21 @@ export class GrpcListener {
       members: () => this.#whenServing.members,
       objects: () => this.#whenServing.objects,
     };
-    const principalOf = (peer: string): Principal => this.#authentications.get(peer)?.principal ?? ANONYMOUS;
+    const authentication = new CallAuthentication({
+      connectionOf: (peer) => this.#authentications.get(peer),
+      failures: this.authenticationFailures,
+      log,
+    });
+    const { principalOf } = authentication;
     const { refusals } = security.members;
     const calls = { calls: this.#calls, closing: this.#closing.signal, clients, cutOff, principalOf, refusals };
     const service = { ...served, ...calls, clock, log };
-    this.#grpc.addService(
-      servedMethods,
-      authenticatedOnly(cacheServiceHandlers(service), security, log, this.authenticationFailures),
-    );
-    this.#grpc.addService(
-      routerService,
-      authenticatedOnly(routerServiceHandlers(service), security, log, this.authenticationFailures),
-    );
+    this.#grpc.addService(servedMethods, authentication.authenticatedOnly(cacheServiceHandlers(service)));
+    this.#grpc.addService(routerService, authentication.authenticatedOnly(routerServiceHandlers(service)));
     // Kubernetes calls it without a token.
     this.#health.addToServer(this.#grpc);
     new ReflectionService(loadSync([PROTO_PATH, healthProtoPath])).addToServer({
-      addService: (methods, handlers) =>
-        this.#grpc.addService(methods, authenticatedOnly(handlers, security, log, this.authenticationFailures)),
+      addService: (methods, handlers) => this.#grpc.addService(methods, authentication.authenticatedOnly(handlers)),
     });
   }
 
@@ -178,7 +175,7 @@ export class GrpcListener {
 
   #accept(socket: Socket): void {
     const peer = `${socket.remoteAddress}:${socket.remotePort}`;
-    const authentication = new ConnectionAuthentication(this.#options.security, peerOf(socket));
+    const authentication = new ConnectionAuthentication(this.#options.security, peerOf(socket), this.#options.clock);
     this.#authentications.set(peer, authentication);
     socket.once("close", () => {
       // A new connection may use the same client port meanwhile.

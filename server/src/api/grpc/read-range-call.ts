@@ -29,8 +29,8 @@ export interface ReadRangeCallOptions {
   readonly clients: Clients;
   /** Disconnects the client at an `address:port`. */
   readonly cutOff: (peer: string) => void;
-  /** Returns the principal of the connection from an `address:port`. */
-  readonly principalOf: (peer: string) => Principal;
+  /** Returns who makes a call. */
+  readonly principalOf: (call: object) => Principal;
   /** Counts requests that only members may send, from other callers. */
   readonly refusals: FailureCount;
   readonly clock: Clock;
@@ -65,7 +65,7 @@ export class ReadRangeCall {
       if (busy !== undefined) throw busy;
       this.#call.once("cancelled", () => this.#client.endRead());
       const { key, offset, length, version, forwarded, cachedOnly } = this.#call.request;
-      const principal = this.#options.principalOf(this.#peer);
+      const principal = this.#options.principalOf(this.#call);
       const ref = parseObjectUrl(key);
       checkRange(key, offset, length);
       const opened = this.#options.cache().open({

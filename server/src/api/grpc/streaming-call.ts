@@ -33,7 +33,7 @@ export function streamingCall<Request, Response>(
       });
     try {
       const peer = call.getPeer();
-      await run(call.request, send, { principal: principalOf(peer), peer, signal: gone.signal });
+      await run(call.request, send, { principal: principalOf(call), peer, signal: gone.signal });
       ended = true;
       call.end();
     } catch (error) {

@@ -18,8 +18,8 @@ export interface CallContext {
 
 export interface UnaryCallOptions {
   readonly calls: RunningCalls;
-  /** Returns the principal of the connection from an `address:port`. */
-  readonly principalOf: (peer: string) => Principal;
+  /** Returns who makes a call. */
+  readonly principalOf: (call: object) => Principal;
   readonly log: Log;
 }
 
@@ -40,7 +40,7 @@ export function unaryCall<Request extends object, Response>(
     });
     try {
       const { client: peer } = about;
-      callback(null, await answer(call.request, { principal: principalOf(peer), peer, signal: cancelled.signal }));
+      callback(null, await answer(call.request, { principal: principalOf(call), peer, signal: cancelled.signal }));
     } catch (error) {
       code = CacheError.from(error).code;
       callback(callStatus(error, method, log, about));

@@ -24,8 +24,8 @@ export interface WarmCallOptions {
   readonly cache: () => Cache;
   /** Aborted when the listener closes. */
   readonly closing: AbortSignal;
-  /** Returns the principal of the connection from an `address:port`. */
-  readonly principalOf: (peer: string) => Principal;
+  /** Returns who makes a call. */
+  readonly principalOf: (call: object) => Principal;
   /** Counts requests that only members may send, from other callers. */
   readonly refusals: FailureCount;
   readonly log: Log;
@@ -74,7 +74,7 @@ export class WarmCall {
     const { principalOf, refusals } = this.#options;
     const cache = this.#options.cache();
     const client = this.#call.getPeer();
-    const principal = principalOf(client);
+    const principal = principalOf(this.#call);
     const asked = { principal, dryRun: request.dryRun, signal };
     const version = request.version === "" ? undefined : request.version;
     const objects = request.keys.map((key) => ({ ref: parseObjectUrl(key), version }));

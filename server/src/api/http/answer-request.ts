@@ -1,5 +1,10 @@
 import { type BucketRef, CacheError, schemeOfPath } from "@frontcache/proto";
 import type { Cache } from "../../routing/cache.js";
+import { Query } from "../../runtime/query.js";
+import type { PresentedRequest } from "../../security/authenticator.js";
+import { ANONYMOUS, type Principal } from "../../security/principal.js";
+import { checkExpiry, mayBePresigned, presignedIn } from "../../security/signatures/presigned.js";
+import { bearerFromBasic } from "../../security/tokens.js";
 import { answerJson } from "../gcs/json-answer.js";
 import { isJsonPath } from "../gcs/json-target.js";
 import { answerOperation } from "../s3/answer-operation.js";
@@ -7,12 +12,10 @@ import { addCorsHeaders, answerPreflight, type Cors, corsQuestionOf } from "../s
 import type { CorsQuestion, CorsRule } from "../s3/cors-rules.js";
 import { type ErrorResponse, errorResponseOf, sendError } from "../s3/error-response.js";
 import { recognize } from "../s3/operations.js";
-import { EXPIRED, mayBePresigned, type Presigned, presignedIn } from "../s3/presigned.js";
-import { Query } from "../s3/query.js";
 import { type Addressing, isHost, parseTarget, type RequestTarget, type S3Target } from "../s3/request-target.js";
-import type { HttpContext, Reply } from "./http-context.js";
+import type { HttpContext, Reply, Request } from "./http-context.js";
 import { answerProbe, isProbe, type Pages } from "./pages.js";
-import { rejectUnauthenticated } from "./rejections.js";
+import { PASSWORD_REQUESTED, rejectUnauthenticated } from "./rejections.js";
 
 /** Maximum target. Keys have up to 1,024 bytes, or three times as many escaped; presigned URLs add about 2 KiB. */
 const MAX_TARGET_BYTES = 8 << 10;
@@ -33,10 +36,66 @@ export function answerRequest(context: HttpContext, addressing: Addressing, cors
   else answerForeignPage(context, addressing, cors, question, serving);
 }
 
-/** Answers a request, of a page or not. */
+/** Authenticates a request, of a page or not, and answers it. */
 function answerOwn(context: HttpContext, addressing: Addressing, serving: () => Serving): void {
-  const error = answerOrReject(context, addressing, serving);
-  if (error !== undefined) sendError(context, error, resourceOf(context.request.url ?? "", addressing));
+  const refuse = (error: ErrorResponse): void => sendError(context, error, resourceOf(context.request.url ?? "", addressing));
+  const proceed = (principal: Principal): void => {
+    context.principal = principal;
+    const error = answerOrReject(context, addressing, serving());
+    if (error !== undefined) refuse(error);
+  };
+  authenticate(context, serving().pages, proceed, refuse);
+}
+
+/** Calls back with the principal of a request, or with the answer to a request that is not authenticated; at once if possible. */
+function authenticate(
+  context: HttpContext,
+  pages: Pages,
+  proceed: (principal: Principal) => void,
+  refuse: (error: ErrorResponse) => void,
+): void {
+  const { request, authentication, authenticationFailures, client, clock, listener, signal } = context;
+  const fail = (error: unknown, hasPassword: boolean): void => {
+    const rejected = rejectUnauthenticated(context, CacheError.from(error), pages);
+    if (rejected === undefined) proceed(ANONYMOUS);
+    else if (rejected === "password" && !hasPassword)
+      by({ headers: { authorization: bearerFromBasic(request.headers.authorization) } }, true);
+    else {
+      const answer = rejected === "password" ? PASSWORD_REQUESTED : rejected;
+      authenticationFailures.failed(answer.message, { listener, client: client.address });
+      refuse(answer);
+    }
+  };
+  const by = (presented: PresentedRequest, hasPassword: boolean): void => {
+    let found: Principal | Promise<Principal>;
+    try {
+      found = authentication.authenticate(presented);
+    } catch (error) {
+      fail(error, hasPassword);
+      return;
+    }
+    if (!(found instanceof Promise)) proceed(found);
+    else {
+      found.then(
+        (principal) => signal.aborted || proceed(principal),
+        (error: unknown) => signal.aborted || fail(error, hasPassword),
+      );
+    }
+  };
+  try {
+    checkPresigned(request, clock.nowMs());
+  } catch (error) {
+    refuse(errorResponseOf(error));
+    return;
+  }
+  by(request, false);
+}
+
+/** Throws S3's error if S3 would not accept the signature in the query of a request, whoever signed it. */
+function checkPresigned({ url = "" }: Request, nowMs: number): void {
+  if (!mayBePresigned(url)) return;
+  const presigned = presignedIn(new Query(url.slice(url.indexOf("?") + 1)));
+  if (presigned !== undefined) checkExpiry(presigned, nowMs);
 }
 
 /** Answers a request of a page of another origin: a preflight, or any other request with headers for the page. */
@@ -90,19 +149,8 @@ function resourceOf(url: string, { form }: Addressing): string {
   return scheme === undefined ? path : path.slice(scheme.length + 1) || "/";
 }
 
-function answerOrReject(context: HttpContext, addressing: Addressing, serving: () => Serving): ErrorResponse | undefined {
-  const { authentication, authenticationFailures, client, listener } = context;
+function answerOrReject(context: HttpContext, addressing: Addressing, serving: Serving): ErrorResponse | undefined {
   const { url = "", method = "", headers } = context.request;
-  const presigned = presignedOf(context);
-  if (presigned !== undefined && "status" in presigned) return presigned;
-  const authorization = headers.authorization ?? authorizationOf(presigned);
-  if (!authentication.accepts(authorization)) {
-    const error = rejectUnauthenticated(context, authorization, serving().pages);
-    if (error !== undefined) {
-      authenticationFailures.failed(error.message, { listener, client: client.address });
-      return error;
-    }
-  }
   const malformed = malformedHead(context);
   if (malformed !== undefined) return malformed;
   let target: RequestTarget;
@@ -112,28 +160,10 @@ function answerOrReject(context: HttpContext, addressing: Addressing, serving: (
     const { s3Code = "InvalidURI" } = CacheError.from(error);
     return { ...errorResponseOf(error), code: s3Code };
   }
-  if (target.scope === "path" && isJsonPath(target.path)) return answerGcs(context, url, serving().cache);
-  if (target.scope === "path") return answerPage(context, target.path, serving());
+  if (target.scope === "path" && isJsonPath(target.path)) return answerGcs(context, url, serving.cache);
+  if (target.scope === "path") return answerPage(context, target.path, serving);
   if (method !== "GET" && method !== "HEAD") return readOnly();
-  return answerS3(context, target, method, serving().cache);
-}
-
-/** The signature in the query of a request; an error if S3 would not accept the request, whoever signed it. */
-function presignedOf({ request, clock }: HttpContext): Presigned | ErrorResponse | undefined {
-  const { url = "" } = request;
-  if (!mayBePresigned(url)) return undefined;
-  let presigned: Presigned | ErrorResponse | undefined;
-  try {
-    presigned = presignedIn(new Query(url.slice(url.indexOf("?") + 1)));
-  } catch (error) {
-    return errorResponseOf(error);
-  }
-  return presigned !== undefined && "expiresAtMs" in presigned && presigned.expiresAtMs <= clock.nowMs() ? EXPIRED : presigned;
-}
-
-/** The Authorization header that shows the same access key. */
-function authorizationOf(presigned: Presigned | undefined): string | undefined {
-  return presigned?.accessKeyId === undefined ? undefined : `Bearer ${presigned.accessKeyId}`;
+  return answerS3(context, target, method, serving.cache);
 }
 
 /** The error of a request that no target can answer. */

@@ -33,7 +33,7 @@ function open() {
   const socket = new FakeSocket();
   const connection = new Connection(
     socket as unknown as Socket,
-    new ConnectionAuthentication(noSecurity, testPeer()),
+    new ConnectionAuthentication(noSecurity, testPeer(), systemClock),
     new Clients(noLimits, systemClock).of(),
   );
   const events: string[] = [];

@@ -49,14 +49,14 @@ export interface HttpContext {
   readonly requestId: string;
   readonly response: Reply;
   /** Authenticates the client. Unauthenticated clients get only answers to probes. */
-  readonly authentication: Pick<ConnectionAuthentication, "accepts" | "tokenSuffices">;
+  readonly authentication: Pick<ConnectionAuthentication, "authenticate" | "acceptsPasswords">;
   readonly authenticationFailures: FailureCount;
   /** The listener that received the request. */
   readonly listener: HttpListenerName;
   /** Counts requests that only members may send, from other callers. */
   readonly refusals: FailureCount;
-  /** The principal of the request. */
-  readonly principal: Principal;
+  /** Who makes the request. ANONYMOUS until that is known. */
+  principal: Principal;
   /** The client whose limits apply. */
   readonly client: Client;
   /** Whether the connection uses TLS. */

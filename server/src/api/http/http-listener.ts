@@ -10,6 +10,7 @@ import { ConnectionAuthentication } from "../../security/connection-authenticati
 import { FailureCount } from "../../security/failure-count.js";
 import { peerOf } from "../../security/member-authentication.js";
 import type { Security, TlsSecurity } from "../../security/member-security.js";
+import { ANONYMOUS } from "../../security/principal.js";
 import type { Clients } from "../limits/clients.js";
 import { ListeningPort } from "../listening-port.js";
 import { nextRequestId } from "../request-id.js";
@@ -156,7 +157,7 @@ export class HttpListener {
     if (socket.destroyed) return;
     const { security, clients, name, addressing } = this.#options;
     const { refusals } = security.members;
-    const authentication = new ConnectionAuthentication(security, peerOf(socket));
+    const authentication = new ConnectionAuthentication(security, peerOf(socket), this.#options.clock);
     const connection = new Connection(socket, authentication, clients.of(socket.remoteAddress));
     this.#connections.set(socket, connection);
     socket.once("close", () => this.#connections.delete(socket));
@@ -191,7 +192,7 @@ export class HttpListener {
 
   #answer(request: Request, response: Reply, { signal, whenClosed, authentication, client }: Connection): void {
     const { clock, log, security, name, addressing, cors } = this.#options;
-    const by = { listener: name, principal: authentication.principal, client, encrypted: security.tls !== undefined };
+    const by = { listener: name, principal: ANONYMOUS, client, encrypted: security.tls !== undefined };
     const { authenticationFailures } = this;
     const { refusals } = security.members;
     const requestId = nextRequestId();

@@ -123,7 +123,7 @@ describe("the plain lane", () => {
     }) as unknown as Socket;
     const connection = new Connection(
       fake,
-      new ConnectionAuthentication(noSecurity, testPeer()),
+      new ConnectionAuthentication(noSecurity, testPeer(), systemClock),
       new Clients(noLimits, systemClock).of(),
     );
     const times = { firstBytesTimeoutMs: 10, idleTimeoutMs: 100 };

@@ -1,47 +1,43 @@
 import { STATUS_CODES } from "node:http";
 import type { Socket } from "node:net";
-import { bearerFromBasic, WRONG_TOKEN } from "../../security/tokens.js";
+import type { CacheError } from "@frontcache/proto";
+import { mayBePresigned } from "../../security/signatures/presigned.js";
+import { WRONG_TOKEN } from "../../security/tokens.js";
 import { nextRequestId } from "../request-id.js";
-import { type ErrorResponse, errorDocument, REQUEST_ID_HEADER } from "../s3/error-response.js";
+import { type ErrorResponse, errorDocument, errorResponseOf, REQUEST_ID_HEADER } from "../s3/error-response.js";
 import type { HttpContext } from "./http-context.js";
 import { isProbe, type Pages } from "./pages.js";
 
-const UNAUTHENTICATED: ErrorResponse = {
+/** Makes a browser ask its user for a password. */
+export const PASSWORD_REQUESTED: ErrorResponse = {
   status: 401,
   code: "AccessDenied",
   errorCode: "UNAUTHENTICATED",
-  message: `no trusted client certificate, or ${WRONG_TOKEN}`,
-  headers: ["WWW-Authenticate", "Bearer"],
-};
-
-/** S3's answer. Its clients take 401 for a defect of the server. */
-const DENIED: ErrorResponse = { ...UNAUTHENTICATED, status: 403, headers: [] };
-
-/** S3's answer to an access key that it does not know. */
-const UNKNOWN_KEY: ErrorResponse = { ...DENIED, code: "InvalidAccessKeyId" };
-
-/** Makes a browser ask its user for a password. */
-const PASSWORD_REQUESTED: ErrorResponse = {
-  ...UNAUTHENTICATED,
-  message: `${UNAUTHENTICATED.message}; browsers: a token as the password, with any user name`,
+  message: `no trusted client certificate, or ${WRONG_TOKEN}; browsers: a token as the password, with any user name`,
   headers: ["WWW-Authenticate", "Bearer", "WWW-Authenticate", 'Basic realm="frontcache"'],
 };
 
 /**
- * Returns the response to a request without a valid token or certificate. Undefined: it is a probe, or a browser's request for a
- * page with a token as the password. Browsers send passwords with all requests to an address, also those of a script in an
- * object, so passwords give no access to objects.
+ * Returns the response to a request without valid credentials. Undefined: it is a probe, which needs none. `password`: it is for a page,
+ * which a browser may request with a token as the password. Browsers send passwords with all requests to an address, also those of a
+ * script in an object, so passwords give no access to objects.
  */
 export function rejectUnauthenticated(
   { request, authentication, listener }: Pick<HttpContext, "request" | "authentication" | "listener">,
-  authorization: string | undefined,
+  error: CacheError,
   pages: Pages,
-): ErrorResponse | undefined {
-  if (listener === "s3") return authorization === undefined ? DENIED : UNKNOWN_KEY;
+): ErrorResponse | "password" | undefined {
   const path = (request.url ?? "").split("?", 1)[0]!;
-  if (isProbe(path)) return undefined;
-  if (!pages.has(path) || !authentication.tokenSuffices) return UNAUTHENTICATED;
-  return authentication.accepts(bearerFromBasic(request.headers.authorization)) ? undefined : PASSWORD_REQUESTED;
+  if (listener !== "s3" && isProbe(path)) return undefined;
+  const response = errorResponseOf(error);
+  if (error.code !== "UNAUTHENTICATED" || error.s3Code !== undefined) return response;
+  // S3's answers: that to an access key that it does not know, or that to a request without one. Its clients take 401 for a defect.
+  if (listener === "s3") {
+    const isSigned = request.headers.authorization !== undefined || mayBePresigned(request.url ?? "");
+    return { ...response, status: 403, code: isSigned ? "InvalidAccessKeyId" : "AccessDenied" };
+  }
+  if (pages.has(path) && authentication.acceptsPasswords) return "password";
+  return { ...response, headers: ["WWW-Authenticate", "Bearer"] };
 }
 
 const MALFORMED: ErrorResponse = {

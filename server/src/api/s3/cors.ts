@@ -3,6 +3,7 @@ import { BoundedMap } from "@frontcache/proto/runtime";
 import type { PassQuestion } from "../../origin/origin.js";
 import { wholeBody } from "../../origin/passed-body.js";
 import type { Cache } from "../../routing/cache.js";
+import { CACHE_ITSELF } from "../../security/principal.js";
 import type { HttpContext, Reply } from "../http/http-context.js";
 import { type CorsQuestion, type CorsRule, corsHeaders, parseCorsRules, readingRule } from "./cors-rules.js";
 import { type ErrorResponse, REQUEST_ID_HEADER } from "./error-response.js";
@@ -27,7 +28,7 @@ interface Remembered {
   readonly untilMs: number;
 }
 
-type RulesContext = Pick<HttpContext, "principal" | "signal" | "clock">;
+type RulesContext = Pick<HttpContext, "clock">;
 
 /** The rules about pages of other origins: configured ones, or those that the bucket has at its origin, which are remembered. */
 export class Cors {
@@ -69,11 +70,7 @@ export class Cors {
     return rules;
   }
 
-  async #ask(
-    { scheme, bucket }: BucketRef,
-    cache: Pick<Cache, "ask">,
-    { clock, principal }: RulesContext,
-  ): Promise<readonly CorsRule[]> {
+  async #ask({ scheme, bucket }: BucketRef, cache: Pick<Cache, "ask">, { clock }: RulesContext): Promise<readonly CorsRule[]> {
     // Others may wait for the answer, too, so it does not end with the client that asked first.
     const limit = new AbortController();
     const ref = { url: `${scheme}://${bucket}`, scheme, bucket };
@@ -86,7 +83,8 @@ export class Cors {
       method: "GET",
       query: [["cors", ""]],
       headers: [],
-      principal,
+      // Preflights have no credentials, and the answer is used for all clients.
+      principal: CACHE_ITSELF,
       signal: limit.signal,
     };
     let [rules, forMs]: [readonly CorsRule[], number] = [[], FAILED_MS];

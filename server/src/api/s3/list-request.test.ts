@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
+import { Query } from "../../runtime/query.js";
 import { isCommonPrefix, parseFirstListRequest, parseListRequest } from "./list-request.js";
-import { Query } from "./query.js";
 
 const bucket = { url: "s3://bucket", scheme: "s3", bucket: "bucket" } as const;
 

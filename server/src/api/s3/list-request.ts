@@ -1,6 +1,6 @@
 import { type BucketRef, CacheError, type PrefixRef } from "@frontcache/proto";
 import type { ListPage } from "../../origin/origin.js";
-import type { Query } from "./query.js";
+import type { Query } from "../../runtime/query.js";
 
 /** What both forms of a listing have in common. */
 interface AnyListRequest {

@@ -1,11 +1,11 @@
 import type { IncomingHttpHeaders } from "node:http";
 import type { ObjectRef } from "@frontcache/proto";
+import { NO_QUERY, type Query } from "../../runtime/query.js";
+import { isSignedRequest } from "../../security/signatures/presigned.js";
 import type { Request } from "../http/http-context.js";
 import { type CacheDirectives, parseCacheControl } from "./cache-control.js";
 import { type Conditions, parseConditions, requiredVersion } from "./conditions.js";
 import { type ErrorResponse, rejection } from "./error-response.js";
-import { isSignedRequest } from "./presigned.js";
-import { NO_QUERY, type Query } from "./query.js";
 import { parseRange, type RequestedRange } from "./range-header.js";
 import type { ObjectTarget } from "./request-target.js";
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
+import { Query } from "../../runtime/query.js";
 import { recognize, type Scope } from "./operations.js";
-import { Query } from "./query.js";
 
 function recognized(method: string, scope: Scope, query: string): string {
   const found = recognize(method, scope, new Query(query));

@@ -1,4 +1,4 @@
-import type { Query } from "./query.js";
+import type { Query } from "../../runtime/query.js";
 
 /** What a request is about: all buckets, one bucket, or one object. */
 export type Scope = "service" | "bucket" | "object";

@@ -1,11 +1,11 @@
 import { CACHE_STATUS_HEADER, CacheError } from "@frontcache/proto";
 import type { PassedAnswer, PassQuestion } from "../../origin/origin.js";
 import type { Cache } from "../../routing/cache.js";
+import type { Query } from "../../runtime/query.js";
 import { callStatus } from "../call-status.js";
 import type { HttpContext } from "../http/http-context.js";
 import { errorResponseOf, REQUEST_ID_HEADER, sendError } from "./error-response.js";
 import { VIA } from "./object-headers.js";
-import type { Query } from "./query.js";
 
 /** Parameters of signatures, which are made anew for the origin, and of SDKs. */
 const NOT_PASSED_PARAMETER =

@@ -7,8 +7,8 @@ import {
   type Scheme,
   schemeOfPath,
 } from "@frontcache/proto";
-import { decodeOnce } from "./percent-decoding.js";
-import { NO_QUERY, Query } from "./query.js";
+import { decodeOnce } from "../../runtime/percent-decoding.js";
+import { NO_QUERY, Query } from "../../runtime/query.js";
 
 /** What the target of a request names. */
 export type RequestTarget = S3Target | { readonly scope: "path"; readonly path: string };

@@ -1,10 +1,10 @@
 import { CacheError } from "@frontcache/proto";
 import type { ListedBucket } from "../../origin/origin.js";
 import type { Cache } from "../../routing/cache.js";
+import type { Query } from "../../runtime/query.js";
 import type { HttpContext } from "../http/http-context.js";
 import { answerDocument, xmlDocument } from "./document-answer.js";
 import { type BucketPage, bucketsXml } from "./listing-xml.js";
-import type { Query } from "./query.js";
 import type { ServiceTarget } from "./request-target.js";
 
 /** S3's maximum. */

@@ -1,10 +1,11 @@
 import { describe, expect, it } from "vitest";
+import { Query } from "../../runtime/query.js";
 import { isSignedRequest, mayBePresigned, presignedIn } from "./presigned.js";
-import { Query } from "./query.js";
 
 const parse = (query: string) => presignedIn(new Query(query));
 const v4 = (credential: string, date = "20261101T000000Z", expires = "60") =>
   `X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=${credential}&X-Amz-Date=${date}&X-Amz-Expires=${expires}&X-Amz-Signature=0`;
+const DENIED = expect.objectContaining({ code: "PERMISSION_DENIED", s3Code: "AccessDenied" });
 const SIGNED_MS = Date.UTC(2026, 10, 1);
 
 describe("a presigned URL", () => {
@@ -24,7 +25,7 @@ describe("a presigned URL", () => {
   it("may have a signature of version 2", () => {
     expect(parse("AWSAccessKeyId=a%2Fb&Signature=s%3D&Expires=1800000000")).toEqual({ accessKeyId: "a/b", expiresAtMs: 1.8e12 });
     for (const expires of ["", "&Expires=soon", "&Expires=-1", "&Expires=1.5"]) {
-      expect(parse(`AWSAccessKeyId=a&Signature=s${expires}`)).toMatchObject({ status: 403, code: "AccessDenied" });
+      expect(() => parse(`AWSAccessKeyId=a&Signature=s${expires}`)).toThrow(DENIED);
     }
   });
 
@@ -37,7 +38,7 @@ describe("a presigned URL", () => {
     ["20261101T000000Z", "-1"],
     ["20261101T000000Z", "604801"],
   ])("is denied with the date %j and the validity %j", (date, expires) => {
-    expect(parse(v4("id%2F20261101", date, expires))).toMatchObject({ status: 403, code: "AccessDenied" });
+    expect(() => parse(v4("id%2F20261101", date, expires))).toThrow(DENIED);
   });
 
   it("is recognized by its query", () => {

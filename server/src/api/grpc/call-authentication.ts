@@ -1,0 +1,82 @@
+import { CacheError } from "@frontcache/proto";
+import type { ServerErrorResponse, ServerUnaryCall, sendUnaryData, UntypedServiceImplementation } from "@grpc/grpc-js";
+import type { Log } from "../../runtime/log.js";
+import type { ConnectionAuthentication } from "../../security/connection-authentication.js";
+import type { FailureCount } from "../../security/failure-count.js";
+import { ANONYMOUS, type Principal } from "../../security/principal.js";
+import { callStatus } from "../call-status.js";
+
+/** The handler of a call of any kind. */
+type AnyCall = Pick<ServerUnaryCall<unknown, unknown>, "metadata" | "getPeer" | "cancelled"> & {
+  emit(event: "error", error: unknown): unknown;
+};
+
+type AnyHandler = (call: AnyCall, callback: sendUnaryData<unknown> | undefined) => void;
+
+export interface CallAuthenticationOptions {
+  /** Returns the authentication of the connection from an `address:port`; undefined: it is closed. */
+  readonly connectionOf: (peer: string) => Pick<ConnectionAuthentication, "authenticate"> | undefined;
+  /** Counts calls without valid credentials. */
+  readonly failures: FailureCount;
+  readonly log: Log;
+}
+
+/** Authenticates gRPC calls, and knows who makes a running one. */
+export class CallAuthentication {
+  readonly #options: CallAuthenticationOptions;
+  readonly #principals = new WeakMap<object, Principal>();
+
+  constructor(options: CallAuthenticationOptions) {
+    this.#options = options;
+  }
+
+  /** Who makes an authenticated call. */
+  readonly principalOf = (call: object): Principal => this.#principals.get(call) ?? ANONYMOUS;
+
+  /**
+   * Wraps the handlers of a service: only authenticated calls reach them; others end with UNAUTHENTICATED. The interceptors of
+   * grpc-js are not used, because they process every message.
+   */
+  authenticatedOnly<Handlers extends UntypedServiceImplementation>(handlers: Handlers): Handlers {
+    const wrapped = Object.entries(handlers).map(([name, handler]) => {
+      const answer: AnyHandler = (call, callback) => {
+        const proceed = (principal: Principal): void => {
+          this.#principals.set(call, principal);
+          (handler as AnyHandler)(call, callback);
+        };
+        const refuse = (error: unknown): void => this.#refuse(call, callback, name, error);
+        let found: Principal | Promise<Principal>;
+        try {
+          found = this.#authenticate(call);
+        } catch (error) {
+          refuse(error);
+          return;
+        }
+        if (found instanceof Promise) found.then((principal) => call.cancelled || proceed(principal), refuse);
+        else proceed(found);
+      };
+      return [name, answer];
+    });
+    return Object.fromEntries(wrapped);
+  }
+
+  #authenticate(call: AnyCall): Principal | Promise<Principal> {
+    const connection = this.#options.connectionOf(call.getPeer());
+    if (connection === undefined) throw new CacheError("CANCELLED", "the connection is closed");
+    return connection.authenticate({ headers: { authorization: authorizationOf(call) } });
+  }
+
+  #refuse(call: AnyCall, callback: sendUnaryData<unknown> | undefined, method: string, thrown: unknown): void {
+    const { failures, log } = this.#options;
+    const error = CacheError.from(thrown);
+    failures.failed(error.message, { listener: "grpc", client: call.getPeer() });
+    const status: ServerErrorResponse = Object.assign(new Error(error.message), callStatus(error, method, log));
+    if (callback === undefined) call.emit("error", status);
+    else callback(status);
+  }
+}
+
+function authorizationOf({ metadata }: AnyCall): string | undefined {
+  const [value] = metadata.get("authorization");
+  return typeof value === "string" ? value : undefined;
+}
