@@ -13,7 +13,7 @@ import type {
   PassedAnswer,
   PassQuestion,
 } from "../origin/origin.js";
-import { requestBudget } from "../origin/request-budget.js";
+import { type RequestBudget, requestBudget } from "../origin/request-budget.js";
 import type { Clock } from "../runtime/clock.js";
 import type { BlockPin } from "../storage/block.js";
 import type { BlockStore, EvictReport, EvictSelector } from "../storage/block-store.js";
@@ -22,7 +22,7 @@ import { type BlockRequest, notCached } from "./block-request.js";
 import { BlockWarmer, type WarmedBlock, type WarmRequest } from "./block-warmer.js";
 import { FillMemory } from "./fill/fill-memory.js";
 import { Fills } from "./fill/fills.js";
-import { RecentBudgets } from "./fill/recent-budgets.js";
+import { type BudgetedBlock, RecentBudgets } from "./fill/recent-budgets.js";
 import { type CurrentOptions, type CurrentRecord, Freshness, type FreshnessSettings } from "./freshness.js";
 import type { ObjectRead } from "./object-read.js";
 import { ObjectRecords, type ObjectRecordsOptions } from "./object-records.js";
@@ -208,6 +208,11 @@ export class LocalCache {
   async close(): Promise<void> {
     this.#closing.abort(new CacheError("CANCELLED", "the member is closing"));
     await this.#fills.settled();
+  }
+
+  /** The budget of the requests to the origin for a block that is fetched, or was fetched a moment ago and failed. */
+  recentBudget(block: BudgetedBlock): RequestBudget | undefined {
+    return this.#budgets.find(block);
   }
 
   /** Opens a read that misses. Takes over `pin`. */

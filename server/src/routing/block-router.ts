@@ -55,14 +55,11 @@ export class BlockRouter {
   /** The same if the home must be asked. The requests to the origin for the record and for the block have one budget. */
   async #readNamed(request: BlockRequest, forwarded: boolean): Promise<ObjectRead> {
     const { objects } = this.#options;
-    // One request counts for the question, if it succeeds.
-    const block = { ...request, budget: new RequestBudget(MAX_REQUESTS - 1) };
-    const {
-      info,
-      isStale,
-      failedRequests = 0,
-    } = await asRecord(objects.current(block.ref, block.signal, { budget: block.budget }));
-    for (let failed = 0; failed < failedRequests; failed++) block.budget.count();
+    const budget = request.budget ?? new RequestBudget(MAX_REQUESTS);
+    const block = { ...request, budget };
+    const { info, isStale, failedRequests = 0 } = await asRecord(objects.current(block.ref, block.signal, { budget }));
+    // The question that has succeeded counts, too.
+    for (let requests = 0; requests < failedRequests + 1; requests++) budget.count();
     const read = this.#readVersion({ ...block, version: info.version, record: info }, forwarded);
     const opened = await (read instanceof Promise ? this.#restarting(read, info.version, block, forwarded) : read);
     return isStale && opened.info.version === info.version ? asStale(opened) : opened;
@@ -116,7 +113,7 @@ export class BlockRouter {
       if (version !== undefined) await objects.rejected(ref, version, signal);
       // No member may answer with the version after a client has learned that the object is another one, or gone.
       await untilAborted(objects.changing(ref.url) ?? Promise.resolve(), signal);
-      if (version === undefined && !objects.decides(ref.url)) return this.#readHere(block);
+      if (version === undefined && !objects.decides(ref.url)) return this.#readAgain(block);
       throw error;
     }
     // Asked again: this member may have been the home until now.
@@ -136,7 +133,12 @@ export class BlockRouter {
     if (isCurrent && objects.decides(ref.url)) return opened;
     // The read joined a request that was sent before the object changed, or another member decides now.
     opened.close();
-    return this.#readHere(block);
+    return this.#readAgain(block);
+  }
+
+  /** The same read by this member once more, with what is left of its budget. */
+  #readAgain(block: BlockRequest): ObjectRead | Promise<ObjectRead> {
+    return this.#readHere({ ...block, budget: block.budget ?? this.#options.local.recentBudget(block) });
   }
 
   /** A read of a block by other members; by this one if none of them can be reached, be it after the first bytes. */

@@ -186,6 +186,38 @@ describe("a read of one block", () => {
     await cache.close();
   });
 
+  it("makes six requests to the origin at most if it begins again because this member stood still", async () => {
+    const again = {
+      attempts: 6,
+      baseDelayMs: 0,
+      maxDelayMs: 0,
+      headTimeoutMs: 10_000,
+      idleTimeoutMs: 10_000,
+      withFallback: { attempts: 2, headTimeoutMs: 3_000 },
+      onRetry() {},
+    };
+    const cache = openCache(stored, retrying(again, systemClock, () => 0)(origin), { fill: "wanted" });
+    const decider = openObjectHomes(others, cache, stored.clock);
+    await decider.tookOver();
+    const keys = Array.from({ length: 20 }, (_, index) => `s3://bucket/key-${index}`);
+    const ref = parseObjectUrl(keys.find((key) => view.current.owner(key, 0)?.name === "self")!);
+    other.record = { version: objects.putRamp(ref.url, SIZE, 0), objectSize: SIZE };
+    origin.faults.place({ body: { afterBytes: 10, how: "break" } });
+    const first = origin.faults.hold();
+    const reading = new Router({ local: cache, geometry: testGeometry, others, objects: decider, events: silentRouting });
+    const read = async (): Promise<Buffer> => restOf(await reading.open(request(0, BLOCK, { ref })));
+    const failed = expect(read()).rejects.toMatchObject({ code: "UNAVAILABLE", isOriginTried: true });
+    await first.reached(1);
+    // Other members may have decided meanwhile.
+    stored.clock.stall(600);
+    first.release();
+    await failed;
+    expect(origin.calls.at(-1)?.version).toBe(other.record.version);
+    expect(origin.calls.length).toBeLessThanOrEqual(6);
+    await decider.close();
+    await cache.close();
+  });
+
   it("fails with the owner's own error, and asks nobody else", async () => {
     other.onRead = (call) => sendError(call, new CacheError("UNAVAILABLE", "its origin is down"));
     await expect(bytesOf(request(theirs[0]!, 100))).rejects.toThrow("its origin is down");
