@@ -64,6 +64,7 @@ export class ListenersUnderTest implements AsyncDisposable {
     const grpc = await GrpcListener.open(options);
     const http = await HttpListener.open({
       ...options,
+      socketCalls: undefined,
       name: "http",
       addressing: PREFIXED,
       cors: new Cors(() => []),

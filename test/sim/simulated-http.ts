@@ -7,6 +7,7 @@ import {
   FailureCount,
   NO_QUERY,
   noSecurity,
+  plainSocket,
   type Reply,
   silentLog,
 } from "@frontcache/server/testing";
@@ -79,7 +80,7 @@ export function askByHttp(
       refusals: noSecurity.members.refusals,
       principal: ANONYMOUS,
       client: clients.of("client"),
-      encrypted: false,
+      strategyFor: plainSocket,
       signal: gone.signal,
       whenClosed: (listener: () => void): void => {
         onClosed = listener;

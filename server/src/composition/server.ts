@@ -20,6 +20,7 @@ import { systemClock } from "../runtime/clock.js";
 import type { Log } from "../runtime/log.js";
 import { Opened } from "../runtime/opened.js";
 import { MemberSecurity } from "../security/member-security.js";
+import { loadLibc } from "../storage/mapping/libc.js";
 import { composeMember } from "./compose-member.js";
 import { MemberMetrics } from "./member-metrics.js";
 import { loadSdks } from "./open-origins.js";
@@ -84,7 +85,8 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
   const grpcListener = await GrpcListener.open({ listen: settings.listen, drainMs: DRAIN_MS, security, clients, clock, log });
   opened.addListener(() => grpcListener.close());
   const cors = new Cors(corsOriginsOf(settings));
-  const listening = { cors, drainMs: DRAIN_MS, notReadyReasons: () => [], security, clients, clock, log };
+  const socketCalls = settings.sendfile ? await loadLibc() : undefined;
+  const listening = { cors, drainMs: DRAIN_MS, notReadyReasons: () => [], security, socketCalls, clients, clock, log };
   const httpListener = await HttpListener.open({
     ...listening,
     listen: settings.httpListen,

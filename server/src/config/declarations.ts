@@ -240,6 +240,12 @@ export const declarations = {
     "1s",
     "event-loop delay above which new reads are rejected",
   ),
+  sendfile: setting(
+    "sendfile",
+    bool,
+    "true",
+    "let the kernel send cached bytes from their files (Linux, connections without TLS); false: write them from mapped memory",
+  ),
   allowBucket: {
     ...optional(
       "allow-bucket",

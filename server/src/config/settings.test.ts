@@ -60,6 +60,7 @@ describe("settings", () => {
       maxClientReads: 2_000,
       slowReaderBytes: 256 * MiB,
       overloadMs: 1_000,
+      sendfile: true,
       logLevel: "info",
     });
   });

@@ -6,5 +6,18 @@ export interface Slice {
   readonly bytes: Buffer;
   /** Whether the memory is scarce: copy the bytes instead of keeping them while a slow socket drains. */
   readonly scarce?: boolean;
+  /** The same bytes in a file, from which the kernel can send them. */
+  readonly file?: FileBytes | undefined;
   release(): void;
+}
+
+/** The bytes of a slice in a file. The descriptor stays open until the slice is released. */
+export interface FileBytes {
+  readonly descriptor: number;
+  /** Position of the slice's first byte in the file. */
+  readonly position: number;
+  /** Returns whether the slice's bytes `[from, to)` are still in memory, so that sending them does not wait for the disk. */
+  isInMemory(from: number, to: number): boolean;
+  /** Reads the slice's bytes from `from` on again, outside the main thread. Undefined: they are not cached any more. */
+  readAgain(from: number): Promise<Slice | undefined>;
 }

@@ -46,8 +46,12 @@ export class BlockReader {
   read(block: CachedBlock, start: number, end: number): Slice | Promise<Slice | undefined> | undefined {
     const heldEnd = Math.min(end, block.segments.cachedEnd(start));
     if (heldEnd <= start) return undefined;
-    const mapped = block.open && mappedRead(block.open, block.segments, start, heldEnd);
+    const mapped = block.open && this.#mappedRead(block, block.open, start, heldEnd);
     return mapped ?? this.#readFile(block, start, heldEnd);
+  }
+
+  #mappedRead(block: CachedBlock, open: OpenFile, start: number, end: number): Slice | undefined {
+    return mappedRead(open, block.segments, start, end, (from, to) => this.#readOpen(block, open, from, to));
   }
 
   async #readFile(block: CachedBlock, start: number, end: number): Promise<Slice | undefined> {
@@ -59,16 +63,23 @@ export class BlockReader {
       return undefined;
     }
     try {
+      return await this.#readOpen(block, open, start, end);
+    } finally {
+      open.unpin();
+    }
+  }
+
+  /** Reads from an open file, which is pinned. */
+  async #readOpen(block: CachedBlock, open: OpenFile, start: number, end: number): Promise<Slice | undefined> {
+    try {
       const segment = segmentOf(start, this.#options.geometry);
       if (!block.segments.isChecked(segment) && !(await this.#checkOnce(block, open, segment))) return undefined;
       const checkedEnd = Math.min(end, block.segments.checkedEnd(start));
       if (checkedEnd <= start) return undefined;
-      return mappedRead(open, block.segments, start, checkedEnd) ?? (await this.#plainRead(block, open, start, checkedEnd));
+      return this.#mappedRead(block, open, start, checkedEnd) ?? (await this.#plainRead(block, open, start, checkedEnd));
     } catch (error) {
       this.#unreadable(block, error, segmentOf(start, this.#options.geometry));
       return undefined;
-    } finally {
-      open.unpin();
     }
   }
 

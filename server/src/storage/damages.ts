@@ -24,16 +24,23 @@ export class Damages {
     return this.#count;
   }
 
-  /** Drops a segment whose bytes are wrong or unreadable. The next read fetches it again. */
+  /**
+   * Drops a segment whose bytes are wrong or unreadable. The next read fetches it again. If its bytes may have been sent, the whole
+   * block is dropped: the kernel may still send them from the file's pages, so the file must not change, and the repair gets a new one.
+   */
   badSegment(block: CachedBlock, segment: number, error: unknown): void {
     if (block.retired || !block.segments.has(segment)) return;
+    if (block.segments.isChecked(segment)) {
+      this.badBlock(block, error);
+      return;
+    }
     block.drop(segment);
     this.#note({ event: "segment-damaged", ...place(block), segment, err: error }, "a segment is damaged; it is fetched again");
     if (block.segments.isEmpty()) this.#options.retire(block);
     else this.#options.forget(block, segment);
   }
 
-  /** Drops a block whose file is missing, truncated or cannot be opened. */
+  /** Drops a block whose file is missing, truncated, cannot be opened, or must not be repaired in place. */
   badBlock(block: CachedBlock, error: unknown): void {
     if (block.retired) return;
     this.#note({ event: "block-damaged", ...place(block), err: error }, "a block file is damaged; the block is dropped");

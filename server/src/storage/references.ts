@@ -8,6 +8,16 @@ export class References {
     return this.#open;
   }
 
+  /** Adds a reference, which the caller removes once. */
+  acquire(): void {
+    this.#open++;
+  }
+
+  /** Removes a reference that `acquire` added. */
+  remove(): void {
+    this.#open--;
+  }
+
   /** Adds a reference. The returned function removes it, once, and calls `takeBack`. */
   add(takeBack: () => void): () => void {
     this.#open++;

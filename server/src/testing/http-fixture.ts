@@ -4,8 +4,10 @@ import type { Page } from "../api/http/pages.js";
 import { Clients, noLimits } from "../api/limits/clients.js";
 import { Cors, type CorsOrigins } from "../api/s3/cors.js";
 import { type Addressing, PREFIXED } from "../api/s3/request-target.js";
+import type { SocketCalls } from "../api/sending/direct-socket.js";
 import { systemClock } from "../runtime/clock.js";
 import { silentLog } from "../runtime/log.js";
+import { loadLibc } from "../storage/mapping/libc.js";
 import { MemoryCache } from "./memory-cache.js";
 import { noSecurity } from "./no-security.js";
 import { RawClient } from "./raw-client.js";
@@ -26,7 +28,7 @@ export class HttpFixture implements AsyncDisposable {
 
   /** Opens the fixture; it serves immediately unless `starting`. The default addressing is that of the HTTP listener. */
   static async open(
-    options: { starting?: boolean; addressing?: Addressing; corsOrigins?: CorsOrigins } = {},
+    options: { starting?: boolean; addressing?: Addressing; corsOrigins?: CorsOrigins; socketCalls?: SocketCalls } = {},
   ): Promise<HttpFixture> {
     const { addressing = PREFIXED, corsOrigins = () => [] } = options;
     const fixture = new HttpFixture();
@@ -49,6 +51,7 @@ export class HttpFixture implements AsyncDisposable {
       notReadyReasons: () => fixture.notReadyReasons,
       pages: fixture.pages,
       security: noSecurity,
+      socketCalls: options.socketCalls ?? (await loadLibc()),
       clients: fixture.clients,
       clock: fixture.clock,
       log: log as typeof silentLog,

@@ -17,6 +17,7 @@ export { Cors } from "../api/s3/cors.js";
 export { answerObject } from "../api/s3/object-answer.js";
 export { parseRange, type Span, spanOf } from "../api/s3/range-header.js";
 export { PREFIXED, parseTarget } from "../api/s3/request-target.js";
+export { plainSocket } from "../api/sending/send-strategy.js";
 export { LocalCache, type LocalCacheOptions } from "../cache/local-cache.js";
 export type { ObjectRead, ReadResult } from "../cache/object-read.js";
 export { ObjectRecords } from "../cache/object-records.js";
@@ -77,6 +78,7 @@ export { openNodeDisk, poolThreads } from "../storage/disk/node-disk.js";
 export type { Evictable, EvictionPolicy } from "../storage/eviction/eviction-policy.js";
 export { LruPolicy } from "../storage/eviction/lru-policy.js";
 export { evictionPolicy } from "../storage/eviction/policies.js";
+export { loadLibc } from "../storage/mapping/libc.js";
 export { noMapping, openMapper } from "../storage/mapping/mapping.js";
 // Fakes and fixtures.
 export * from "./answer-fixture.js";

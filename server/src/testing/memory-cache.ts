@@ -29,7 +29,7 @@ import {
   type WarmBlockQuestion,
   type WarmQuestion,
 } from "../routing/cache.js";
-import type { Slice } from "../runtime/slice.js";
+import type { FileBytes, Slice } from "../runtime/slice.js";
 import { textAnswer } from "./origin/requests.js";
 
 /**
@@ -50,6 +50,8 @@ export class MemoryCache implements Cache, MemberDirectory {
   describesReads = false;
   /** Whether slices use scarce memory. */
   scarce = false;
+  /** Returns the file with the bytes of a slice. Absent: slices have no files. */
+  fileOf: ((ref: ObjectRef, offset: number) => FileBytes) | undefined;
   /** Bytes of a slice. */
   sliceBytes = 1 << 20;
   /** Runs before `next` answers with the slice at this offset. */
@@ -205,7 +207,7 @@ export class MemoryCache implements Cache, MemberDirectory {
     this.openReads++;
     const take = (): Slice | undefined => {
       if (at === end) return undefined;
-      const slice = this.#give(bytes.subarray(at, Math.min(end, at + this.sliceBytes)));
+      const slice = this.#give(bytes.subarray(at, Math.min(end, at + this.sliceBytes)), this.fileOf?.(ref, at));
       at += slice.bytes.length;
       return slice;
     };
@@ -226,7 +228,7 @@ export class MemoryCache implements Cache, MemberDirectory {
     };
   }
 
-  #give(source: Buffer): Slice {
+  #give(source: Buffer, file: FileBytes | undefined): Slice {
     const bytes = Buffer.from(source);
     let given = true;
     this.openSlices++;
@@ -234,6 +236,7 @@ export class MemoryCache implements Cache, MemberDirectory {
     return {
       bytes,
       scarce: this.scarce,
+      file,
       release: () => {
         if (!given) throw new Error("a slice was released twice");
         given = false;

@@ -6,6 +6,7 @@ import type { FailureCount, ListenerName } from "../../security/failure-count.js
 import type { Principal } from "../../security/principal.js";
 import type { Client } from "../limits/clients.js";
 import type { ErrorResponse } from "../s3/error-response.js";
+import type { StrategyFor } from "../sending/send-strategy.js";
 import type { Sink } from "../sending/sending.js";
 
 /** The parts of a request that are used. Node's IncomingMessage has them. */
@@ -59,8 +60,8 @@ export interface HttpContext {
   principal: Principal;
   /** The client whose limits apply. */
   readonly client: Client;
-  /** Whether the connection uses TLS. */
-  readonly encrypted: boolean;
+  /** How bytes are sent on this connection. */
+  readonly strategyFor: StrategyFor;
   /** Aborted when the client disconnects. It belongs to the connection, so listeners must be removed from it. */
   readonly signal: AbortSignal;
   /** Calls back once, when the response was sent or can no longer be sent. Only one callback is supported. */

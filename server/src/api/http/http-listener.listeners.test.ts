@@ -349,6 +349,7 @@ describe("closing the HTTP listener", () => {
       notReadyReasons: () => [],
       pages: new Map(),
       security: noSecurity,
+      socketCalls: undefined,
       clients: new Clients(noLimits, systemClock),
       clock,
       log: {} as never,

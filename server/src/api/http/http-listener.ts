@@ -16,8 +16,11 @@ import { ListeningPort } from "../listening-port.js";
 import { nextRequestId } from "../request-id.js";
 import type { Cors } from "../s3/cors.js";
 import type { Addressing } from "../s3/request-target.js";
+import { DirectSocket, type SocketCalls } from "../sending/direct-socket.js";
+import { directSocket, encryptedSocket, plainSocket, type StrategyFor } from "../sending/send-strategy.js";
 import { answerRequest, type Serving } from "./answer-request.js";
 import { Connection } from "./connection.js";
+import { fileResponses } from "./file-response.js";
 import type { HttpListenerName, Reply, Request } from "./http-context.js";
 import type { Pages } from "./pages.js";
 import { PlainLane } from "./plain-lane.js";
@@ -49,6 +52,8 @@ export interface HttpListenerOptions {
   /** Further pages, served from the start. */
   readonly pages: Pages;
   readonly security: Security;
+  /** System calls for sending past sockets' streams, on connections without TLS. Undefined: all bytes go through the streams. */
+  readonly socketCalls: SocketCalls | undefined;
   readonly clients: Clients;
   readonly clock: Clock;
   readonly log: Log;
@@ -67,6 +72,8 @@ export class HttpListener {
   readonly #port: ListeningPort;
   /** Connections whose TLS handshake, if any, is done. */
   readonly #connections = new Map<Socket, Connection>();
+  readonly #socketCalls: SocketCalls | undefined;
+  readonly #strategyFor: StrategyFor;
   #cache: Cache | undefined;
   #shuttingDown = false;
   #closed: Promise<void> | undefined;
@@ -74,6 +81,8 @@ export class HttpListener {
   private constructor(options: HttpListenerOptions) {
     this.#options = options;
     const { tls } = options.security;
+    this.#socketCalls = tls === undefined ? options.socketCalls : undefined;
+    this.#strategyFor = tls !== undefined ? encryptedSocket : this.#socketCalls === undefined ? plainSocket : directSocket;
     this.authenticationFailures = new FailureCount(options.clock, options.log, "authentication-failed", "authentication failed");
     this.#server = createListener(tls, options.name, {
       maxHeaderSize: limits.headBytes,
@@ -84,6 +93,7 @@ export class HttpListener {
       noDelay: true,
       // Checked with the rest of the request, because Node's own responses have another form than ours.
       requireHostHeader: false,
+      ...(this.#socketCalls && { ServerResponse: fileResponses(this.#socketCalls) }),
     });
     this.#server.timeout = limits.stalledMs;
     // Every connection begins in the plain lane, which may pass it on to Node's listener.
@@ -163,6 +173,7 @@ export class HttpListener {
     socket.once("close", () => this.#connections.delete(socket));
     new PlainLane({
       socket,
+      direct: this.#socketCalls && new DirectSocket(socket, this.#socketCalls),
       connection,
       clock: this.#options.clock,
       form: addressing.form,
@@ -192,7 +203,7 @@ export class HttpListener {
 
   #answer(request: Request, response: Reply, { signal, whenClosed, authentication, client }: Connection): void {
     const { clock, log, security, name, addressing, cors } = this.#options;
-    const by = { listener: name, principal: ANONYMOUS, client, encrypted: security.tls !== undefined };
+    const by = { listener: name, principal: ANONYMOUS, client, strategyFor: this.#strategyFor };
     const { authenticationFailures } = this;
     const { refusals } = security.members;
     const requestId = nextRequestId();

@@ -129,6 +129,7 @@ describe("the plain lane", () => {
     const times = { firstBytesTimeoutMs: 10, idleTimeoutMs: 100 };
     new PlainLane({
       socket: fake,
+      direct: undefined,
       connection,
       clock: new ManualClock(),
       form: "prefixed",

@@ -2,6 +2,7 @@ import type { Socket } from "node:net";
 import { ListenerHandshake } from "@frontcache/client/members";
 import type { Clock } from "../../runtime/clock.js";
 import type { Addressing } from "../s3/request-target.js";
+import type { DirectSocket } from "../sending/direct-socket.js";
 import type { Connection } from "./connection.js";
 import type { Reply, Request } from "./http-context.js";
 import { PlainReply } from "./plain-reply.js";
@@ -12,6 +13,8 @@ const MAX_BEHIND_BYTES = 64 << 10;
 
 export interface PlainLaneOptions {
   readonly socket: Socket;
+  /** Sends past the socket's stream. Undefined: impossible. */
+  readonly direct: DirectSocket | undefined;
   readonly connection: Connection;
   readonly clock: Clock;
   /** Where the listener expects the bucket in a path. */
@@ -85,8 +88,8 @@ export class PlainLane {
   }
 
   #answer({ url, headers }: PlainRequest): void {
-    const { socket, connection, clock, answer } = this.#options;
-    const reply = new PlainReply(socket, clock.nowMs(), this.#sent);
+    const { socket, direct, connection, clock, answer } = this.#options;
+    const reply = new PlainReply(socket, direct, clock.nowMs(), this.#sent);
     const request = { method: "GET", url, httpVersion: "1.1", headers, isPlain: true };
     connection.answer(reply, () => answer(request, reply));
   }

@@ -21,7 +21,7 @@ class HeldSocket {
 }
 
 function answer(socket: HeldSocket, body: string): void {
-  const reply = new PlainReply(socket as unknown as Socket, 0, () => {});
+  const reply = new PlainReply(socket as unknown as Socket, undefined, 0, () => {});
   reply.writeHead(206, ["Content-Length", String(body.length)]);
   reply.end(Buffer.from(body));
 }

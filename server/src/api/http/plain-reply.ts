@@ -1,5 +1,6 @@
 import { STATUS_CODES } from "node:http";
 import type { Socket } from "node:net";
+import { type DirectSocket, FULL, UNAVAILABLE } from "../sending/direct-socket.js";
 import type { Reply } from "./http-context.js";
 
 /**
@@ -12,6 +13,8 @@ let joint = Buffer.allocUnsafeSlow(12 << 10);
 export class PlainReply implements Reply {
   readonly #socket: Socket;
   readonly #nowMs: number;
+  /** Undefined: all bytes go through the socket's stream. */
+  readonly #direct: DirectSocket | undefined;
   /** Called after `close`, when the whole response was sent. */
   readonly #sent: () => void;
 
@@ -20,8 +23,9 @@ export class PlainReply implements Reply {
   #closing = "";
   #onClose: (() => void) | undefined;
 
-  constructor(socket: Socket, nowMs: number, sent: () => void) {
+  constructor(socket: Socket, direct: DirectSocket | undefined, nowMs: number, sent: () => void) {
     this.#socket = socket;
+    this.#direct = direct;
     this.#nowMs = nowMs;
     this.#sent = sent;
   }
@@ -45,13 +49,34 @@ export class PlainReply implements Reply {
     this.#send(bytes, taken);
   }
 
-  end(bytes?: Buffer): void {
-    this.#send(bytes, () => {
-      this.#onClose?.();
-      if (this.#closing === "") this.#sent();
-      else this.#socket.destroySoon();
-    });
+  /** The head and the first bytes leave in one packet if they fit. */
+  sendFile(descriptor: number, position: number, count: number): number {
+    const direct = this.#direct;
+    if (direct === undefined) return UNAVAILABLE;
+    if (this.#head !== "") {
+      const headBytes = joint.write(this.#head, "latin1");
+      const sent = direct.send(joint, headBytes, true);
+      if (sent === UNAVAILABLE) return UNAVAILABLE;
+      this.#head = "";
+      if (sent < headBytes) {
+        this.#socket.write(Buffer.from(joint.subarray(sent, headBytes)));
+        return FULL;
+      }
+    }
+    return direct.sendFile(descriptor, position, count);
   }
+
+  end(bytes?: Buffer): void {
+    if (bytes === undefined && this.#head === "" && this.#socket.writableLength === 0) this.#ended();
+    else this.#send(bytes, this.#ended);
+  }
+
+  /** All bytes have been passed to the kernel. */
+  readonly #ended = (): void => {
+    this.#onClose?.();
+    if (this.#closing === "") this.#sent();
+    else this.#socket.destroySoon();
+  };
 
   destroy(): void {
     this.#socket.destroy();

@@ -11,7 +11,6 @@ import type { Cache, ObjectStat } from "../../routing/cache.js";
 import { isMembersRequest } from "../../security/member-authentication.js";
 import { callStatus, readFailure } from "../call-status.js";
 import type { HttpContext } from "../http/http-context.js";
-import { encryptedSocket, plainSocket } from "../sending/send-strategy.js";
 import { Sending } from "../sending/sending.js";
 import { judge, needsObject, rangeCounts } from "./conditions.js";
 import {
@@ -322,10 +321,9 @@ class ObjectAnswer {
 
   #send(read: ObjectRead, headers: readonly string[], partial: boolean, part?: ObjectPart): void {
     if (this.#over) return;
-    const { response: sink, clock, client, encrypted } = this.#context;
+    const { response: sink, clock, client, strategyFor } = this.#context;
     const span = { start: read.offset, end: read.offset + read.length };
     const begin = (): void => this.#writeHead(read.info, headers, span, partial, part);
-    const strategyFor = encrypted ? encryptedSocket : plainSocket;
     this.#sending = new Sending({ read, sink, strategyFor, client, clock, begin, onFailure: this.#fail });
     this.#sending.start();
   }

@@ -2,7 +2,7 @@
  * Bytes of large responses that are written to sockets per iteration of the event loop. The kernel copies them while everything
  * else waits: a tenth of a millisecond at a few GB/s.
  */
-const TURN_BYTES = 512 << 10;
+export const TURN_BYTES = 512 << 10;
 
 /** A participant of a fair queue. Its `queue` belongs to the FairQueue. */
 export interface QueueMember {

@@ -1,9 +1,10 @@
 import { MESSAGE_BYTES } from "@frontcache/proto";
 import type { Slice } from "../../runtime/slice.js";
+import { TURN_BYTES } from "./fair-queue.js";
 
 /**
- * How the bytes of a slice are sent. The sending engine gets one strategy per slice and follows it. Add a new way to send
- * (for example from the block's file) as a new strategy here.
+ * How the bytes of a slice are sent. The sending engine gets one strategy per slice and follows it. Add a new way to send as a new
+ * strategy here.
  */
 export interface SendStrategy {
   /** Whether parts of large slices wait in the fair queue. */
@@ -13,6 +14,8 @@ export interface SendStrategy {
    * `engine` (before it writes), or the `sink` (before its `write` returns).
    */
   readonly copiedBy: "nobody" | "engine" | "sink";
+  /** Whether the kernel sends the bytes from the slice's file. Bytes that it does not take are written from memory. */
+  readonly isFromFile: boolean;
   /** Whether unsent bytes use memory of this process, which the send buffer limits. Mapped bytes do not. */
   readonly occupiesMemory: boolean;
   /**
@@ -45,6 +48,7 @@ export const PIECE_BYTES = 128 << 10;
 const mappedParts: SendStrategy = {
   queues: true,
   copiedBy: "nobody",
+  isFromFile: false,
   occupiesMemory: false,
   nextPart(lastBytes, isAlone) {
     const { first, most } = isAlone ? ALONE : AMONG_OTHERS;
@@ -52,10 +56,26 @@ const mappedParts: SendStrategy = {
   },
 };
 
+/** Slices from this size on are sent from their file. */
+const FROM_FILE_BYTES = 16 << 10;
+
+/**
+ * The kernel sends pages of the file with sendfile(2), without a copy. A part is as large as a turn of the fair queue, so that a turn
+ * sends at most 1 MiB.
+ */
+const filePages: SendStrategy = {
+  queues: true,
+  copiedBy: "nobody",
+  isFromFile: true,
+  occupiesMemory: false,
+  nextPart: () => TURN_BYTES,
+};
+
 /** TLS encrypts a whole part into memory, but may use the slice's memory until the part is written. */
 const encryptedPieces: SendStrategy = {
   queues: true,
   copiedBy: "nobody",
+  isFromFile: false,
   occupiesMemory: true,
   nextPart: () => PIECE_BYTES,
 };
@@ -64,6 +84,7 @@ const encryptedPieces: SendStrategy = {
 const copiedPieces: SendStrategy = {
   queues: false,
   copiedBy: "engine",
+  isFromFile: false,
   occupiesMemory: true,
   nextPart: () => PIECE_BYTES,
 };
@@ -72,11 +93,16 @@ const copiedPieces: SendStrategy = {
 const messages: SendStrategy = {
   queues: true,
   copiedBy: "sink",
+  isFromFile: false,
   occupiesMemory: true,
   nextPart: () => MESSAGE_BYTES,
 };
 
-/** For HTTP on plain sockets. */
+/** For HTTP on plain sockets on which the kernel can send files: see DirectSocket. */
+export const directSocket: StrategyFor = (slice) =>
+  slice.file !== undefined && slice.bytes.length >= FROM_FILE_BYTES ? filePages : plainSocket(slice);
+
+/** For HTTP on other plain sockets. */
 export const plainSocket: StrategyFor = (slice) => (slice.scarce === true ? copiedPieces : mappedParts);
 
 /** For HTTP over TLS. */

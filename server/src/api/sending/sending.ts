@@ -1,8 +1,9 @@
 import { CacheError } from "@frontcache/proto";
 import type { ObjectRead } from "../../cache/object-read.js";
 import type { Clock } from "../../runtime/clock.js";
-import type { Slice } from "../../runtime/slice.js";
+import type { FileBytes, Slice } from "../../runtime/slice.js";
 import type { Client } from "../limits/clients.js";
+import { UNAVAILABLE } from "./direct-socket.js";
 import { PIECE_BYTES, type SendStrategy, type StrategyFor } from "./send-strategy.js";
 
 /** A client that takes longer than this for one write is stalled. */
@@ -11,10 +12,15 @@ const STALLED_MS = 100;
 /** Slices up to this size are sent immediately in one write. */
 const SMALL_BYTES = 64 << 10;
 
+/** Bytes that are written through the stream to learn when a full socket takes bytes again. */
+const PROBE_BYTES = 4 << 10;
+
 /** The destination of the bytes: a plain reply, a response of Node's HTTP server, or a gRPC call. */
 export interface Sink {
   /** Calls `taken` when the bytes have left this process, or never. Only one write may be running. */
   write(bytes: Buffer, taken: () => void): unknown;
+  /** Sends bytes of a file after the head, as `DirectSocket.sendFile` does. Absent: UNAVAILABLE. */
+  sendFile?(descriptor: number, position: number, count: number): number;
   /** Writes the last bytes, if any, and ends the response. */
   end(bytes?: Buffer): unknown;
   /** Disconnects the client. */
@@ -34,6 +40,13 @@ export interface SendingOptions {
   onFailure(error: unknown): void;
 }
 
+/** A slice whose bytes from `from` on have left the memory and are read again. */
+interface LostSlice {
+  readonly slice: Slice;
+  readonly file: FileBytes;
+  from: number;
+}
+
 /**
  * Sends the bytes of a read: pulls a slice, sends it in writes, releases it, and pulls the next one after the sink has taken it.
  * A SendStrategy defines how. The owner calls `end` when the response is over, sent or not.
@@ -45,6 +58,7 @@ export interface SendingOptions {
 export class Sending {
   readonly #options: SendingOptions;
   #slice: Slice | undefined;
+  #lost: LostSlice | undefined;
   #strategy: SendStrategy | undefined;
   /** Bytes of the slice that were passed to the sink. */
   #handedBytes = 0;
@@ -98,13 +112,14 @@ export class Sending {
     this.#over = true;
     this.#unbuffer?.();
     this.#release();
+    this.#releaseLost();
     this.#options.read.close();
   }
 
   #pull(): void {
     if (this.#over) return;
     try {
-      const next = this.#options.read.next();
+      const next = this.#lost === undefined ? this.#options.read.next() : this.#nextAgain(this.#lost);
       if (next instanceof Promise) next.then((slice) => this.#take(slice)).catch((error: unknown) => this.#fail(error));
       else this.#take(next);
     } catch (error) {
@@ -133,16 +148,75 @@ export class Sending {
   #sendNext(slice: Slice, strategy: SendStrategy): void {
     const { length } = slice.bytes;
     if (length <= SMALL_BYTES) {
-      this.#write(slice, strategy, length);
+      this.#send(slice, strategy, length - this.#handedBytes);
       return;
     }
     this.#lastPart = strategy.nextPart(this.#lastPart, this.#isAlone());
     const bytes = Math.min(this.#lastPart, length - this.#handedBytes);
     if (strategy.queues) {
       this.#options.client.enqueue(bytes, () => {
-        if (!this.#over) this.#write(slice, strategy, bytes);
+        if (!this.#over) this.#send(slice, strategy, bytes);
       });
-    } else this.#write(slice, strategy, bytes);
+    } else this.#send(slice, strategy, bytes);
+  }
+
+  #send(slice: Slice, strategy: SendStrategy, count: number): void {
+    const { file } = slice;
+    if (file === undefined || !strategy.isFromFile) {
+      this.#write(slice, strategy, count);
+      return;
+    }
+    try {
+      // The first part was in memory a moment ago.
+      const isStillThere = this.#handedBytes === 0 || file.isInMemory(this.#handedBytes, this.#handedBytes + count);
+      if (isStillThere) this.#sendFile(slice, strategy, file, count);
+      else this.#pullAgain(slice, file);
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  /** Has the kernel send bytes of the slice's file. Bytes that it does not take now are written. */
+  #sendFile(slice: Slice, strategy: SendStrategy, { descriptor, position }: FileBytes, count: number): void {
+    const { sink } = this.#options;
+    const sent = sink.sendFile?.(descriptor, position + this.#handedBytes, count) ?? UNAVAILABLE;
+    if (sent === UNAVAILABLE) {
+      this.#write(slice, strategy, count);
+      return;
+    }
+    this.#handedBytes += sent;
+    this.#unsentBytes -= sent;
+    if (sent < count) {
+      this.#write(slice, strategy, Math.min(PROBE_BYTES, count - sent));
+      return;
+    }
+    const { length } = slice.bytes;
+    if (this.#handedBytes === length) this.#release();
+    if (this.#unsentBytes === 0) sink.end();
+    else this.#taken();
+  }
+
+  #pullAgain(slice: Slice, file: FileBytes): void {
+    this.#lost = { slice, file, from: this.#handedBytes };
+    this.#slice = undefined;
+    this.#handedBytes = 0;
+    this.#inFlight = false;
+    this.#pull();
+  }
+
+  /** The next bytes of a slice whose rest has left the memory. */
+  async #nextAgain(lost: LostSlice): Promise<Slice> {
+    const { slice, file } = lost;
+    const again = await file.readAgain(lost.from);
+    if (again === undefined) throw new CacheError("UNAVAILABLE", "cached bytes were lost while they were sent: try again");
+    lost.from += again.bytes.length;
+    if (lost.from === slice.bytes.length && this.#lost === lost) this.#releaseLost();
+    return again;
+  }
+
+  #releaseLost(): void {
+    this.#lost?.slice.release();
+    this.#lost = undefined;
   }
 
   /** Returns whether no other read ran since the last part. */

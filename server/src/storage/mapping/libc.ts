@@ -16,6 +16,11 @@ export interface Libc {
   flock(fd: number, operation: number): number;
   /** `vectors` is an address; undefined if the library lacks it (musl before 1.2.5). */
   readonly preadv2: ((fd: number, vectors: Address, count: number, offset: number, flags: number) => number | bigint) | undefined;
+  /** Returns the number of bytes that the kernel took. */
+  send(socket: number, bytes: Uint8Array, lengthBytes: number, flags: number): number | bigint;
+  /** Returns the number of bytes that the kernel took. `offset`: one number, the position in the file; the call advances it. */
+  sendfile(socket: number, file: number, offset: BigInt64Array, lengthBytes: number): number | bigint;
+  setsockopt(socket: number, level: number, option: number, value: Int32Array, valueBytes: number): number;
   /** The error number of the last call. */
   errno(): number;
   /** Returns the memory at an address as an ArrayBuffer, valid while it is mapped. */
@@ -47,6 +52,10 @@ async function load(): Promise<Libc> {
     fallocate: library.func("int fallocate(int fd, int mode, int64_t offset, int64_t len)"),
     flock: library.func("int flock(int fd, int operation)"),
     preadv2: known(() => library.func("int64_t preadv2(int fd, void *vectors, int count, int64_t offset, int flags)")),
+    send: library.func("int64_t send(int socket, void *bytes, size_t length, int flags)"),
+    // Where offsets have 32 bits, this is the call with 64 bits; elsewhere it is the same one.
+    sendfile: library.func("int64_t sendfile64(int socket, int file, void *offset, size_t length)"),
+    setsockopt: library.func("int setsockopt(int socket, int level, int option, void *value, uint32_t length)"),
     errno: () => koffi.errno(),
     view: (address, lengthBytes) => koffi.view(address, lengthBytes),
   };

@@ -65,8 +65,10 @@ function stage(residentBytes: number, checked = 8, hasRoom = true): Stage {
   return { open, segments, references, populated, finishPopulating, copies: () => copies };
 }
 
+const cannotReadAgain = async (): Promise<undefined> => undefined;
+
 function lengthRead({ open, segments }: Stage, start: number, end: number): number | undefined {
-  const slice = mappedRead(open, segments, start, end);
+  const slice = mappedRead(open, segments, start, end, cannotReadAgain);
   expect(slice === undefined || areTestBytes(slice.bytes, start, slice.bytes.length)).toBe(true);
   slice?.release();
   return slice?.bytes.length;
@@ -107,7 +109,7 @@ describe("a read of a mapping", () => {
 
   it("is a copy if it is small and would displace other pages, and is given back once", () => {
     const staged = stage(BLOCK, 6, false);
-    const slice = mappedRead(staged.open, staged.segments, 10, 20)!;
+    const slice = mappedRead(staged.open, staged.segments, 10, 20, cannotReadAgain)!;
     expect([areTestBytes(slice.bytes, 10, 10), staged.copies(), staged.open.users, staged.references.open]).toEqual([
       true,
       1,
@@ -120,7 +122,7 @@ describe("a read of a mapping", () => {
     // Neither what is not known to be true, nor what is large, nor what is in the memory anyway.
     expect(lengthRead(staged, 6 * SEGMENT, 6 * SEGMENT + 10)).toBeUndefined();
     for (let read = 0; read < 2; read++) expect(lengthRead(staged, 0, BLOCK)).toBe(6 * SEGMENT);
-    const entered = mappedRead(staged.open, staged.segments, 10, 20)!;
+    const entered = mappedRead(staged.open, staged.segments, 10, 20, cannotReadAgain)!;
     expect(staged.copies()).toBe(0);
     entered.release();
   });

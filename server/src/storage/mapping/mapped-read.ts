@@ -1,14 +1,23 @@
-import type { Slice } from "../../runtime/slice.js";
+import type { FileBytes, Slice } from "../../runtime/slice.js";
 import type { MappedFile, OpenFile } from "../open-file.js";
 import type { SegmentTable } from "../segment-table.js";
 import { MAX_COPY_BYTES } from "./page-copies.js";
+
+/** Reads bytes of an open file that are not in memory any more. */
+export type ReadAgain = (start: number, end: number) => Promise<Slice | undefined>;
 
 /**
  * Returns the longest possible slice of the mapping from `start` up to `end`; undefined if the first bytes are not mapped,
  * not verified, or not in memory. Synchronous and without a copy, except for small ranges that would
  * displace other pages from the process's memory.
  */
-export function mappedRead(open: OpenFile, segments: SegmentTable, start: number, end: number): Slice | undefined {
+export function mappedRead(
+  open: OpenFile,
+  segments: SegmentTable,
+  start: number,
+  end: number,
+  readAgain: ReadAgain,
+): Slice | undefined {
   const checkedEnd = Math.min(end, segments.checkedEnd(start));
   if (checkedEnd <= start) return undefined;
   const { references } = open.shared;
@@ -25,7 +34,56 @@ export function mappedRead(open: OpenFile, segments: SegmentTable, start: number
   // Pinned first, because touching may release pages, also of this block.
   open.pin();
   open.touch(start, readEnd, (from, to) => populate(open, mapped, segments, from, to));
-  return references.slice(mapped.mapping.bytes.subarray(start, readEnd), () => open.unpin());
+  return new MappedSlice(open, mapped, start, readEnd, readAgain);
+}
+
+/** A slice of a mapping. It pins the open file. */
+class MappedSlice implements Slice, FileBytes {
+  readonly bytes: Buffer;
+  readonly position: number;
+  readonly #open: OpenFile;
+  readonly #mapped: MappedFile;
+  readonly #readAgain: ReadAgain;
+  #isReleased = false;
+
+  /** Takes over a pin of the open file. */
+  constructor(open: OpenFile, mapped: MappedFile, start: number, end: number, readAgain: ReadAgain) {
+    this.bytes = mapped.mapping.bytes.subarray(start, end);
+    this.position = start;
+    this.#open = open;
+    this.#mapped = mapped;
+    this.#readAgain = readAgain;
+    open.shared.references.acquire();
+  }
+
+  get file(): FileBytes | undefined {
+    return this.#open.file.fd === undefined ? undefined : this;
+  }
+
+  get descriptor(): number {
+    return this.#open.file.fd!;
+  }
+
+  isInMemory(from: number, to: number): boolean {
+    return isTouchable(this.#open, this.#mapped, this.position + from, this.position + to);
+  }
+
+  async readAgain(from: number): Promise<Slice | undefined> {
+    // The slice may be released while the read waits.
+    this.#open.pin();
+    try {
+      return await this.#readAgain(this.position + from, this.position + this.bytes.length);
+    } finally {
+      this.#open.unpin();
+    }
+  }
+
+  release(): void {
+    if (this.#isReleased) return;
+    this.#isReleased = true;
+    this.#open.shared.references.remove();
+    this.#open.unpin();
+  }
 }
 
 /** Returns the end of the resident bytes: of the whole range, of its first segment, or `start`. At most three checks of 1 us. */
