@@ -97,5 +97,6 @@ export * from "./origin/requests.js";
 export * from "./other-members.js";
 export * from "./raw-client.js";
 export * from "./settings-table.js";
+export * from "./signing-issuer.js";
 export * from "./storage-invariants.js";
 export * from "./store-fixture.js";
