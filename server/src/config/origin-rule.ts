@@ -1,6 +1,5 @@
-import { readFileSync } from "node:fs";
-import { resolve } from "node:path";
 import { type BucketPattern, parseBucketPattern } from "./bucket-pattern.js";
+import { certificateFile } from "./certificate-file.js";
 import { corsOrigins } from "./cors-origins.js";
 import type { MappingReader } from "./mapping-reader.js";
 import { bool, line, type Parser, wrong } from "./parser.js";
@@ -60,7 +59,7 @@ export function readOriginRule(rule: MappingReader): OriginRule | undefined {
   const any = {
     buckets,
     endpoint: rule.parsed("endpoint", httpUrl),
-    ca: rule.parsed("ca", authorities),
+    ca: rule.parsed("ca", certificateFile),
     limits: readLimits(rule),
     hedge: rule.parsed("hedge", bool),
     corsOrigins: rule.parsed("corsOrigins", corsOrigins),
@@ -154,21 +153,6 @@ const httpUrl: Parser<string> = {
     const url = /^https?:\/\/[^\s/?#@]+(?:\/[^\s?#]*)?$/.test(text) && URL.canParse(text);
     if (!url) throw wrong(text, "an endpoint", "http://host:port or https://host");
     return text.replace(/\/+$/, "");
-  },
-};
-
-const authorities: Parser<string> = {
-  unit: "path",
-  parse(text) {
-    const path = resolve(text);
-    let content: string;
-    try {
-      content = readFileSync(path, "utf8");
-    } catch (error) {
-      throw new Error(`${path} cannot be read (${(error as NodeJS.ErrnoException).code})`);
-    }
-    if (!content.includes("-----BEGIN CERTIFICATE-----")) throw new Error(`${path} contains no certificate (PEM)`);
-    return path;
   },
 };
 

@@ -17,6 +17,8 @@ const BASIC = /^Basic +([A-Za-z0-9+/]+=*)$/i;
 const MIN_LENGTH = 16;
 const MAX_LENGTH = 1_024;
 const MAX_TOKENS = 100;
+/** Tokens of other issuers are longer than those of the file. A head has at most 16 KiB. */
+const MAX_HEADER_LENGTH = 14_000;
 
 /** The tokens that members accept. Several are valid at a time, so that clients can change to a new one before the old one is removed. */
 export class Tokens {
@@ -106,7 +108,7 @@ export function presentedToken({ headers, url = "" }: PresentedRequest): string 
 }
 
 function tokenIn(authorization: string): string | undefined {
-  if (authorization.length > 2 * MAX_LENGTH) return undefined;
+  if (authorization.length > MAX_HEADER_LENGTH) return undefined;
   for (const form of FORMS) {
     const token = form.exec(authorization)?.[1];
     if (token !== undefined) return token;

@@ -1,16 +1,9 @@
 import type { JWTPayload } from "jose";
+import type { OidcIssuerRule } from "../../config/token-issuers.js";
 import { type TokenIdentity, TokenRefused } from "./token-issuer.js";
 
 /** How the claims of an issuer's tokens become a principal. */
-export interface ClaimRules {
-  /** The claim with the name. */
-  readonly nameClaim: string;
-  /** Begins each name. Without a prefix, an issuer can name the principals of other issuers and of the identities file. */
-  readonly namePrefix: string;
-  /** The claim with a group or a list of groups; undefined: tokens prove no groups. */
-  readonly groupsClaim: string | undefined;
-  readonly groupsPrefix: string;
-}
+export type ClaimRules = Pick<OidcIssuerRule, "nameClaim" | "namePrefix" | "groupsClaim" | "groupsPrefix">;
 
 const MAX_NAME_LENGTH = 512;
 const MAX_GROUPS = 500;

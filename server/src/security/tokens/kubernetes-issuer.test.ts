@@ -38,6 +38,7 @@ class FakeApi implements ServiceAccountApi {
 let clock: ManualClock;
 let issuer: SigningIssuer;
 let api: FakeApi;
+let cluster: KubernetesIssuer;
 let verifier: TokenVerifier;
 
 beforeEach(async () => {
@@ -46,12 +47,12 @@ beforeEach(async () => {
   api = new FakeApi();
 });
 
-afterEach(() => verifier.close());
+afterEach(() => cluster.close());
 
 function start(): void {
   const ports = { clock, random: () => 0, log: silentLog };
-  const otherwise = new KubernetesIssuer({ api, audiences: ["frontcache"] }, ports);
-  verifier = new TokenVerifier({ issuers: new Map(), otherwise, clock });
+  cluster = new KubernetesIssuer({ api, audiences: ["frontcache"] }, ports);
+  verifier = new TokenVerifier({ issuers: new Map(), otherwise: cluster, clock });
 }
 
 const sign = (claims: JWTPayload = {}): Promise<string> => issuer.sign({ claims: { sub: SUBJECT, ...claims } });

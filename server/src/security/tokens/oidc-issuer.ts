@@ -1,30 +1,23 @@
+import { readFile } from "node:fs/promises";
+import { isLoopback, type OidcIssuerRule } from "../../config/token-issuers.js";
 import type { Clock } from "../../runtime/clock.js";
 import { requestText } from "../../runtime/http-text.js";
-import { type ClaimRules, identityOf } from "./claims.js";
+import { identityOf } from "./claims.js";
 import { IssuerKeys, type IssuerPorts } from "./issuer-keys.js";
 import { jsonObject } from "./json-object.js";
 import { type SigningKeys, signingKeys, validUntilMs } from "./signing-keys.js";
 import type { TokenIssuer, UnverifiedToken, Verification } from "./token-issuer.js";
 
-/** An OpenID Connect issuer whose tokens are accepted. */
-export interface OidcIssuerSettings extends ClaimRules {
-  /** Its URL, exactly as in the claim `iss`. Its discovery document is at `/.well-known/openid-configuration` below it. */
-  readonly issuer: string;
-  readonly audiences: readonly string[];
-  /** The authorities (PEM) of the issuer's certificate; undefined: those of the system. */
-  readonly ca: string | undefined;
-}
-
 /** Verifies the tokens of one OpenID Connect issuer by the keys that it publishes. */
 export class OidcIssuer implements TokenIssuer {
-  readonly #settings: OidcIssuerSettings;
+  readonly #rule: OidcIssuerRule;
   readonly #clock: Clock;
   readonly #keys: IssuerKeys;
 
   /** Starts to load the keys. `load` replaces the requests to the issuer. */
-  constructor(settings: OidcIssuerSettings, ports: IssuerPorts, load = (signal: AbortSignal) => loadKeys(settings, signal)) {
-    const { issuer, audiences } = settings;
-    this.#settings = settings;
+  constructor(rule: OidcIssuerRule, ports: IssuerPorts, load = (signal: AbortSignal) => loadKeys(rule, signal)) {
+    const { issuer, audiences } = rule;
+    this.#rule = rule;
     this.#clock = ports.clock;
     this.#keys = new IssuerKeys({ subject: issuer, audiences, load }, ports);
   }
@@ -35,7 +28,7 @@ export class OidcIssuer implements TokenIssuer {
 
   async verify(token: UnverifiedToken): Promise<Verification> {
     const { claims, revision } = await this.#keys.verify(token);
-    const identity = identityOf(claims!, this.#settings);
+    const identity = identityOf(claims!, this.#rule);
     return { identity, revision, validUntilMs: validUntilMs(claims!, this.#clock.nowMs()) };
   }
 
@@ -51,7 +44,8 @@ const TIMEOUT_MS = 5_000;
 const MAX_BYTES = 256 << 10;
 
 /** Requests the discovery document of an issuer, then its keys. Rejects unless both are valid. */
-async function loadKeys({ issuer, ca }: OidcIssuerSettings, signal: AbortSignal): Promise<SigningKeys> {
+async function loadKeys({ issuer, ca: file }: OidcIssuerRule, signal: AbortSignal): Promise<SigningKeys> {
+  const ca = file === undefined ? undefined : await readFile(file, "utf8");
   const get = (url: URL): Promise<Readonly<Record<string, unknown>>> => getJson({ url, ca, signal });
   const document = await get(new URL(`${issuer.replace(/\/$/, "")}/.well-known/openid-configuration`));
   if (document.issuer !== issuer) throw new Error("its discovery document names another issuer");
@@ -64,11 +58,6 @@ function keySetUrl(issuer: string, given: unknown): URL {
   if (url?.protocol === "https:" || (url?.protocol === "http:" && new URL(issuer).protocol === "http:" && isLoopback(url)))
     return url;
   throw new Error("the jwks_uri of its discovery document is not an https URL");
-}
-
-/** Whether a URL is of this host. */
-export function isLoopback({ hostname }: URL): boolean {
-  return hostname === "localhost" || hostname === "[::1]" || /^127(?:\.\d+){3}$/.test(hostname);
 }
 
 interface JsonRequest {

@@ -70,7 +70,7 @@ export class RefreshedValue<Value> {
 
   /**
    * Loads a newer value than `seen`, which seems outdated. Resolves with the current value, which may still be `seen`: a load is
-   * started at most once per interval, whoever requests it.
+   * started at most once per interval, whoever requests it. Rejects if the last load failed.
    */
   async newerThan(seen: Snapshot<Value>): Promise<Snapshot<Value>> {
     await this.#running;
@@ -78,6 +78,7 @@ export class RefreshedValue<Value> {
       this.#nextDemandMs = this.#options.clock.monotonicMs() + DEMAND_INTERVAL_MS;
       await this.#begin();
     }
+    if (this.#failures > 0) throw this.#lastError;
     return this.get();
   }
 

@@ -73,12 +73,6 @@ export class TokenVerifier {
     return this.#verify(digest, text);
   }
 
-  /** Closes the issuers. */
-  async close(): Promise<void> {
-    await Promise.all([...this.#issuers()].map((issuer) => issuer.close()));
-    await this.#running.settled();
-  }
-
   *#issuers(): Iterable<TokenIssuer> {
     yield* this.#options.issuers.values();
     if (this.#options.otherwise !== undefined) yield this.#options.otherwise;
