@@ -14,6 +14,8 @@ const OBJECT_HEADER = new RegExp(
     "replication-status|restore|storage-class|tagging-count|version-id|website-redirect-location)",
     "x-goog-(?:(?:meta|encryption|object-lock)-.+|component-count|custom-time|expiration|generation|hash|metageneration",
     "storage-class|stored-content-(?:encoding|length))",
+    // Ceph's: an object that can be appended to or not.
+    "x-rgw-object-type",
   ].join("|")})$`,
 );
 const METADATA = /^x-(?:amz|goog)-meta-/;

@@ -76,7 +76,7 @@ export interface BucketQuestion extends RequestContext, Repetition {
 
 /**
  * Asks the origin for its own answer to a request that the cache does not answer itself. The request is sent with this member's
- * credentials. S3 only.
+ * credentials. In GCS it is a request of the JSON API; with the parameter `alt=media` it is for an object's bytes.
  */
 export interface PassQuestion extends RequestContext, Repetition {
   readonly kind: "pass";

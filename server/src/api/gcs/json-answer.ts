@@ -6,6 +6,7 @@ import type { Cache } from "../../routing/cache.js";
 import { NO_QUERY, Query } from "../../runtime/query.js";
 import type { HttpContext } from "../http/http-context.js";
 import { answerOperation } from "../s3/answer-operation.js";
+import { customerKeyHeaders, hasCustomerKey } from "../s3/customer-key.js";
 import { answerDocument, type Document, type ErrorChange } from "../s3/document-answer.js";
 import { sendError } from "../s3/error-response.js";
 import { type ObjectTarget, objectTarget } from "../s3/request-target.js";
@@ -86,8 +87,9 @@ async function metadata(
   conditions: JsonConditions,
 ): Promise<Document> {
   const needsOrigin = query.get("projection") === "full" || [...query.names()].some((name) => !KNOWN_PARAMETERS.test(name));
-  const { principal, signal } = context;
-  if (needsOrigin) return passed(context, cache, { ref }, query);
+  const { principal, signal, request } = context;
+  // GCS tells the hashes of an object with a client's key only to those who have the key.
+  if (needsOrigin || hasCustomerKey(request.headers)) return passed(context, cache, { ref }, query);
   const { info } = await cache.ask({ kind: "stat", ref, version: undefined, checksums: true, principal, signal });
   // Another generation may exist, which the cache does not have.
   if (conditions.generation !== undefined && conditions.generation !== info.version)
@@ -178,13 +180,15 @@ async function bucketList(context: HttpContext, cache: Cache, query: Query): Pro
 
 /** The origin's own answer. */
 async function passed(
-  { principal, signal }: HttpContext,
+  { request, principal, signal }: HttpContext,
   cache: Cache,
   of: Pick<PassQuestion, "ref" | "collection">,
   query: Query,
 ): Promise<Document> {
+  const sent = hasCustomerKey(request.headers) ? customerKeyHeaders(request.headers) : [];
+  if ("status" in sent) throw new CacheError("INVALID_ARGUMENT", sent.message);
   const parameters = [...query.names()].map((name): [string, string] => [name, query.get(name)!]);
-  const question: PassQuestion = { kind: "pass", ...of, method: "GET", query: parameters, headers: [], principal, signal };
+  const question: PassQuestion = { kind: "pass", ...of, method: "GET", query: parameters, headers: sent, principal, signal };
   const { status, headers, ...rest } = await cache.ask(question);
   const body = await wholeBody({ status, headers, ...rest }, question, MAX_DOCUMENT_BYTES);
   const isBucket = question.collection === undefined && !("key" in question.ref);

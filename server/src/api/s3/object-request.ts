@@ -5,6 +5,7 @@ import { isSignedRequest } from "../../security/signatures/presigned.js";
 import type { Request } from "../http/http-context.js";
 import { type CacheDirectives, parseCacheControl } from "./cache-control.js";
 import { type Conditions, parseConditions, requiredVersion } from "./conditions.js";
+import { hasCustomerKey } from "./customer-key.js";
 import { type ErrorResponse, rejection } from "./error-response.js";
 import { parseRange, type RequestedRange } from "./range-header.js";
 import type { ObjectTarget } from "./request-target.js";
@@ -118,7 +119,7 @@ function whyPassed(
   cacheControl: CacheDirectives,
 ): ObjectRequest["passes"] {
   // The bytes are nobody's but the key's owner's: they are never cached.
-  for (const name in headers) if (name.startsWith("x-amz-server-side-encryption-customer-")) return "customer key";
+  if (hasCustomerKey(headers)) return "customer key";
   // Only the origin knows the owner of a bucket.
   if (header("x-amz-expected-bucket-owner") !== undefined) return "expected owner";
   return cacheControl?.isBypass === true ? "no-store" : undefined;

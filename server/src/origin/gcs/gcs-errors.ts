@@ -27,6 +27,8 @@ const byStatus: Readonly<Record<number, readonly [ErrorCode, string]>> = {
   403: denied,
   404: missing,
   410: missing,
+  412: ["FAILED_PRECONDITION", "a condition of the request is not fulfilled"],
+  416: ["OUT_OF_RANGE", "the range has none of the object's bytes"],
   429: throttled,
 };
 

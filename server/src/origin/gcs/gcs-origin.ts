@@ -25,8 +25,7 @@ import {
   type OriginQuestion,
   type OriginRequest,
 } from "../origin.js";
-import { bodyOf } from "../passed-body.js";
-import { type GcsRefusal, gcsError, gcsRefusal } from "./gcs-errors.js";
+import { gcsError, gcsRefusal } from "./gcs-errors.js";
 import {
   bucketsOf,
   GCS_BUCKET_FIELDS,
@@ -34,11 +33,12 @@ import {
   type GcsListing,
   gcsListing,
   gcsListQuery,
-  listedVersions,
   MAX_LISTED_BUCKETS,
   modifiedMs,
 } from "./gcs-listing.js";
 import { type GcsMetadata, METADATA_FIELDS, metadataHeaders } from "./gcs-metadata.js";
+import { type GcsSent, JSON_TYPE, MAX_LISTING_BYTES, passToGcs } from "./gcs-passing.js";
+import { objectPath, objectsPath } from "./gcs-paths.js";
 
 /** How to reach GCS. */
 export interface GcsOptions {
@@ -61,16 +61,11 @@ export interface GcsOptions {
   readonly onDroppedHeaders: OnDroppedHeaders;
 }
 
-const JSON_TYPE = "application/json; charset=UTF-8";
-
 /** Bytes read of an error's body. */
 const MAX_ERROR_BYTES = 8 << 10;
 
 /** More than any object's metadata with the requested fields. */
 const MAX_METADATA_BYTES = 64 << 10;
-
-/** More than a thousand names of 1,024 bytes and their objects' metadata, escaped. */
-const MAX_LISTING_BYTES = 16 << 20;
 
 /**
  * Objects through GCS's JSON API; a version is a generation. One request per call, without
@@ -146,33 +141,7 @@ export class GcsOrigin implements Origin {
         token = page.nextPageToken;
       }
     },
-    pass: async (question) => {
-      const { ref, query } = question;
-      const parameters = new URLSearchParams(query.map(([name, value]): [string, string] => [name, value])).toString();
-      const isListing = question.collection === "objects";
-      const path =
-        "key" in ref
-          ? objectPath(ref, parameters)
-          : isListing
-            ? objectsPath(ref, parameters)
-            : `${bucketPath(ref)}?${parameters}`;
-      const sent = await this.#request(question, path);
-      if ("refusal" in sent) {
-        const { status, body } = sent.refusal;
-        const error = gcsRefusal(sent.refusal, question);
-        // What another request may remedy is not the store's answer.
-        if (CacheError.from(error).retryable || status === 401) throw error;
-        const bytes = Buffer.from(body);
-        return { status, headers: [["content-type", sent.contentType]], length: bytes.length, body: bodyOf(bytes) };
-      }
-      const { response } = sent;
-      const bytes = await bodyBytes(response.body, MAX_LISTING_BYTES, "cut");
-      const { status } = response;
-      const type = response.head.header("content-type") ?? JSON_TYPE;
-      const hasOthers = query.some(([name, value]) => (name === "versions" || name === "softDeleted") && value === "true");
-      const listed = isListing && !hasOthers ? listedVersions(bytes.toString()) : undefined;
-      return { status, headers: [["content-type", type]], length: bytes.length, body: bodyOf(bytes), listed };
-    },
+    pass: (question) => passToGcs(question, (path, headers) => this.#request(question, path, headers)),
   };
 
   /** The headers of an object that the answer to a read has. User metadata is not among them, nor the object's own Cache-Control. */
@@ -196,11 +165,7 @@ export class GcsOrigin implements Origin {
     return sent.response;
   }
 
-  async #request(
-    request: OriginRequest | OriginQuestion,
-    path: string,
-    headers: Record<string, string> = {},
-  ): Promise<{ response: HttpResponse } | { refusal: GcsRefusal; contentType: string }> {
+  async #request(request: OriginRequest | OriginQuestion, path: string, headers: Record<string, string> = {}): Promise<GcsSent> {
     const { signal } = request;
     const { http, target, prefix, credentials, billing } = await this.#open();
     for (let isRenewed = false; ; isRenewed = true) {
@@ -228,21 +193,6 @@ export class GcsOrigin implements Origin {
     });
     return this.#client;
   }
-}
-
-function bucketPath({ bucket }: BucketRef): string {
-  return `/storage/v1/b/${encodeURIComponent(bucket)}`;
-}
-
-function objectsPath(ref: BucketRef, query: string): string {
-  return `${bucketPath(ref)}/o?${query}`;
-}
-
-/** A key of the form `key?generation=N` names a generation, as that of an S3 object may name a version. */
-function objectPath(ref: ObjectRef, query: string): string {
-  const [, named = ref.key, generation] = /^(.+)\?generation=(\d{1,20})$/s.exec(ref.key) ?? [];
-  const all = generation === undefined ? query : `generation=${generation}&${query}`;
-  return `${bucketPath(ref)}/o/${encodeURIComponent(named)}?${all}`;
 }
 
 /** The JSON object of an answer. Throws UNAVAILABLE for anything else. */

@@ -1,16 +1,15 @@
 import { bodyBytes, type HttpResponse } from "@frontcache/client/http";
-import { abortError, CacheError, type ObjectInfo, type ObjectRef, versionOfStoreTag } from "@frontcache/proto";
+import { CacheError, type ObjectInfo, type ObjectRef, versionOfStoreTag } from "@frontcache/proto";
 import { BoundedMap } from "@frontcache/proto/runtime";
 import { systemClock } from "../../runtime/clock.js";
 import { checkedAnswer, checkedInfo, objectHeadersOf, UnusableAnswer } from "../checked-answer.js";
-import { BodyStream } from "../http/body-stream.js";
+import { ResponseBody } from "../http/response-body.js";
 import {
   mayAddRequest,
   type OriginAnswer,
   type OriginQuestion,
   type OriginRequest,
   type PassedAnswer,
-  type PassedBody,
   type PassQuestion,
   type StatQuestion,
 } from "../origin.js";
@@ -55,6 +54,12 @@ interface Unsigned {
   /** Names in lower case. */
   readonly headers: readonly Header[];
 }
+
+/**
+ * Google's S3 interface decompresses objects that are stored compressed, and ignores the range, unless gzip is accepted. Others are not
+ * told: some stores compress for those who accept it.
+ */
+const DECOMPRESSES = /(?:^|\.)storage\.googleapis\.com(?::\d+)?$/i;
 
 /** On whose behalf a request is sent. */
 type Asker = Pick<OriginRequest | OriginQuestion, "signal" | "permit">;
@@ -190,7 +195,7 @@ export class SignedObjectRequests implements ObjectRequests {
     asker: Asker,
   ): Promise<HttpResponse> {
     const amzDate = this.#amzDate();
-    const sent: Record<string, string> = { host };
+    const sent: Record<string, string> = DECOMPRESSES.test(host) ? { host, "accept-encoding": "gzip" } : { host };
     // Several headers of one name are one, in the signature too.
     for (const [name, value] of headers) sent[name] = Object.hasOwn(sent, name) ? `${sent[name]},${value}` : value;
     if (this.#options.requesterPays) sent["x-amz-request-payer"] = "requester";
@@ -252,30 +257,4 @@ function byName([one]: Header, [other]: Header): number {
 
 async function refusalOf({ status, head, body }: HttpResponse): Promise<S3Refusal> {
   return new S3Refusal(status, head.toRecord(), String(await bodyBytes(body, MAX_ERROR_BYTES, "cut")));
-}
-
-/** The body of a response, as it arrives. */
-class ResponseBody implements PassedBody {
-  readonly #stream: BodyStream;
-  readonly #question: PassQuestion;
-
-  constructor({ body }: HttpResponse, question: PassQuestion) {
-    this.#stream = new BodyStream(body);
-    this.#question = question;
-    this.#stream.on("error", () => {}); // reported to the reader
-  }
-
-  async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array, void> {
-    const { ref, signal } = this.#question;
-    try {
-      for await (const chunk of this.#stream as AsyncIterable<Buffer>) yield chunk;
-    } catch (cause) {
-      if (signal.aborted) throw abortError(signal);
-      throw new CacheError("UNAVAILABLE", `${ref.url}: the origin's answer ended early`, { cause });
-    }
-  }
-
-  destroy(): void {
-    this.#stream.destroy();
-  }
 }
