@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { gunzipSync } from "node:zlib";
 import { listPage, nameOfToken } from "./list-page.js";
 import { type Dialect, type Exchange, Listener } from "./listener.js";
 import { bytesContent, type Content, ObjectTable, rampContent, type StoredObject } from "./objects.js";
@@ -129,6 +130,11 @@ export class GcsEmulator implements AsyncDisposable, Dialect {
     if (fault.version === "foreign") return sendObject(exchange, object, { "X-Goog-Generation": "7" });
     const condition = seen.query.get("ifGenerationMatch");
     if (condition !== null && condition !== object.version) return exchange.fail(412, "conditionNotMet");
+    const { customerEncryption, contentEncoding } = this.#resources.get(object) ?? {};
+    const { keySha256 } = (customerEncryption ?? {}) as { keySha256?: string };
+    if (seen.headers["x-goog-encryption-key-sha256"] !== keySha256) return exchange.fail(400, "customerEncryptionKeyIsIncorrect");
+    if (contentEncoding === "gzip" && !/\bgzip\b/.test(String(seen.headers["accept-encoding"])))
+      return sendDecompressed(exchange, object);
     await sendObject(exchange, object, fault.version === "missing" ? {} : { "X-Goog-Generation": object.version });
   }
 
@@ -155,6 +161,19 @@ export class GcsEmulator implements AsyncDisposable, Dialect {
     response.writeHead(status, { ...headers, "Content-Type": "application/json", "Content-Length": Buffer.byteLength(json) });
     response.end(json);
   }
+}
+
+/** Sends the bytes that were compressed, whatever range is requested. */
+function sendDecompressed({ response }: Exchange, object: StoredObject): void {
+  const { "content-encoding": _, ...headers } = object.headers;
+  response.writeHead(200, {
+    ...headers,
+    "Content-Type": object.contentType,
+    "X-Goog-Generation": object.version,
+    "X-Goog-Stored-Content-Length": object.size,
+    Warning: "214 UploadServer gunzipped",
+  });
+  response.end(gunzipSync(Buffer.concat([...object.chunks(0, object.size, object.size)])));
 }
 
 interface Hashes {

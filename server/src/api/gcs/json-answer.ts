@@ -1,5 +1,5 @@
 import type { IncomingHttpHeaders } from "node:http";
-import { CacheError, errorTable, type ObjectRef } from "@frontcache/proto";
+import { CacheError, errorTable, type ObjectInfo, type ObjectRef } from "@frontcache/proto";
 import type { PassQuestion } from "../../origin/origin.js";
 import { wholeBody } from "../../origin/passed-body.js";
 import type { Cache } from "../../routing/cache.js";
@@ -10,6 +10,7 @@ import { customerKeyHeaders, hasCustomerKey } from "../s3/customer-key.js";
 import { answerDocument, type Document, type ErrorChange } from "../s3/document-answer.js";
 import { sendError } from "../s3/error-response.js";
 import { type ObjectTarget, objectTarget } from "../s3/request-target.js";
+import { acceptsGzip, answerDecompressed, isDecompressed } from "./decompressed-answer.js";
 import { jsonError } from "./json-errors.js";
 import { type JsonTarget, parseJsonTarget } from "./json-target.js";
 import { type JsonConditions, jsonConditions, judgeJson, objectResource } from "./object-resource.js";
@@ -102,23 +103,35 @@ async function metadata(
 }
 
 /**
- * An object's bytes, by the same code as GetObject, where generations are ETags. If the request names a generation or has conditions on
- * the metageneration, the record is asked for first: the bytes of the current generation are cached under the object's own name.
+ * An object's bytes, by the same code as GetObject, where generations are ETags. The record is asked for first if the request names a
+ * generation, has conditions on the metageneration, or does not accept gzip: the bytes of the current generation are cached under the
+ * object's own name, and an object that is stored compressed may have to be decompressed.
  */
 function answerMedia(context: HttpContext, cache: Cache, ref: ObjectRef, conditions: JsonConditions): void {
   const { generation, ifGenerationMatch, ifGenerationNotMatch, ifMetagenerationMatch, ifMetagenerationNotMatch } = conditions;
   const path = encodeURIComponent(ref.key);
   const current = objectTarget("gs", ref.bucket, path, NO_QUERY);
-  if (generation === undefined && ifMetagenerationMatch === undefined && ifMetagenerationNotMatch === undefined) {
-    sendMedia(context, cache, current, { match: ifGenerationMatch, noneMatch: ifGenerationNotMatch });
+  const given = { match: ifGenerationMatch, noneMatch: ifGenerationNotMatch };
+  const hasVersion = (generation ?? ifMetagenerationMatch ?? ifMetagenerationNotMatch) !== undefined;
+  const takesStored = acceptsGzip(context.request) || hasCustomerKey(context.request.headers);
+  if (!hasVersion && takesStored) {
+    sendMedia(context, cache, current, given);
     return;
   }
   const { principal, signal } = context;
+  const record = (of: ObjectRef) => cache.ask({ kind: "stat", ref: of, version: undefined, principal, signal });
+  const fail = (error: unknown): void => answer(context, "objects.get", ref.url, () => Promise.reject(error));
+  const send = (target: ObjectTarget, info: ObjectInfo, media: MediaConditions): void => {
+    const verdict = judgeJson(conditions, info);
+    if (takesStored || verdict !== "ok" || !isDecompressed(info)) sendMedia(context, cache, target, media);
+    else answerDecompressed(context, cache, target.ref, info);
+  };
   const old = (): void => {
     const target = objectTarget("gs", ref.bucket, path, new Query(`generation=${generation}`));
-    sendMedia(context, cache, target, { match: ifGenerationMatch, noneMatch: ifGenerationNotMatch });
+    if (takesStored) sendMedia(context, cache, target, given);
+    else record(target.ref).then(({ info }) => send(target, info, given), fail);
   };
-  cache.ask({ kind: "stat", ref, version: undefined, principal, signal }).then(
+  record(ref).then(
     ({ info }) => {
       if (generation !== undefined && generation !== info.version) {
         old();
@@ -126,12 +139,13 @@ function answerMedia(context: HttpContext, cache: Cache, ref: ObjectRef, conditi
       }
       const verdict = judgeJson(conditions, info);
       if (verdict === "failed") refuse(context, 412, `${ref.url}: a condition of the request is not fulfilled`);
-      else sendMedia(context, cache, current, verdict === "same" ? { noneMatch: info.version } : { match: info.version });
+      else if (!hasVersion) send(current, info, given);
+      else send(current, info, verdict === "same" ? { noneMatch: info.version } : { match: info.version });
     },
     (error: unknown) => {
       // An object that was deleted may have older generations.
       if (generation !== undefined && CacheError.from(error).code === "NOT_FOUND") old();
-      else answer(context, "objects.get", ref.url, () => Promise.reject(error));
+      else fail(error);
     },
   );
 }
