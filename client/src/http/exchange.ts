@@ -44,6 +44,9 @@ export class Exchange extends ResponseReader<ResponseHead> implements HttpCall, 
   readonly request: string;
   readonly requestBody: Uint8Array | undefined;
   readonly answer = this;
+  movedMs = 0;
+  previous: Timed | undefined;
+  next: Timed | undefined;
   readonly #mayRepeat: (() => boolean) | undefined;
   readonly #scope: ExchangeScope;
   readonly #removeAbort: () => void;

@@ -1,4 +1,4 @@
-import type { Timers } from "@frontcache/proto/runtime";
+import { type Linked, LinkedList, type Timers } from "@frontcache/proto/runtime";
 
 /** The time as HTTP connections need it. */
 export interface HttpClock extends Timers {
@@ -6,8 +6,10 @@ export interface HttpClock extends Timers {
   monotonicMs(): number;
 }
 
-/** Something that must not stand still. */
-export interface Timed {
+/** Something that must not stand still. It is timed by one Timeouts at a time. */
+export interface Timed extends Linked<Timed> {
+  /** When it moved, monotonic milliseconds. Only the Timeouts writes it. */
+  movedMs: number;
   /** Called once when nothing has moved for the timeout. It is not timed any more then. */
   onTimeout(): void;
 }
@@ -16,8 +18,8 @@ export interface Timed {
 export class Timeouts {
   readonly timeoutMs: number;
   readonly #clock: HttpClock;
-  /** When each entry moved. */
-  readonly #movedMs = new Map<Timed, number>();
+  /** The entry that has not moved for longest is the first. */
+  readonly #entries = new LinkedList<Timed>();
   #cancelTimer: (() => void) | undefined;
 
   constructor(clock: HttpClock, timeoutMs: number) {
@@ -27,13 +29,15 @@ export class Timeouts {
 
   /** The entry begins to wait, or has moved. */
   moved(entry: Timed): void {
-    this.#movedMs.set(entry, this.#clock.monotonicMs());
+    entry.movedMs = this.#clock.monotonicMs();
+    this.#entries.delete(entry);
+    this.#entries.add(entry);
     this.#cancelTimer ??= this.#clock.after(this.timeoutMs, this.#onTimer);
   }
 
   /** The entry waits no longer. */
   delete(entry: Timed): void {
-    this.#movedMs.delete(entry);
+    this.#entries.delete(entry);
   }
 
   /** Stops the timer. No entry may be waiting. */
@@ -45,15 +49,14 @@ export class Timeouts {
   readonly #onTimer = (): void => {
     this.#cancelTimer = undefined;
     const nowMs = this.#clock.monotonicMs();
-    let nextMs = Number.POSITIVE_INFINITY;
-    for (const [entry, movedMs] of this.#movedMs) {
-      const dueMs = movedMs + this.timeoutMs;
-      if (dueMs > nowMs) nextMs = Math.min(nextMs, dueMs);
-      else {
-        this.#movedMs.delete(entry);
-        entry.onTimeout();
+    for (let entry = this.#entries.first; entry !== undefined; entry = this.#entries.first) {
+      const dueMs = entry.movedMs + this.timeoutMs;
+      if (dueMs > nowMs) {
+        this.#cancelTimer ??= this.#clock.after(dueMs - nowMs, this.#onTimer);
+        return;
       }
+      this.#entries.delete(entry);
+      entry.onTimeout();
     }
-    if (nextMs < Number.POSITIVE_INFINITY) this.#cancelTimer ??= this.#clock.after(nextMs - nowMs, this.#onTimer);
   };
 }

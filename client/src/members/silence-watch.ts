@@ -1,3 +1,4 @@
+import { type Linked, LinkedList } from "@frontcache/proto/runtime";
 import type { Clock } from "./clock.js";
 
 /**
@@ -78,7 +79,7 @@ class TickCount {
 }
 
 /** A call that waits for a member. */
-export interface WaitingCall {
+export interface WaitingCall extends Linked<WaitingCall> {
   /** Called when the member does not respond. The call no longer counts as waiting. */
   onSilent(): void;
 }
@@ -102,7 +103,7 @@ export interface SilenceRule {
  */
 export class SilenceWatch {
   readonly #rule: SilenceRule;
-  readonly #waiting = new Set<WaitingCall>();
+  readonly #waiting = new LinkedList<WaitingCall>();
   readonly #silent: TickCount;
   /** Whether bytes have arrived since the last tick, and the time of the tick that found this. */
   #heard = false;
@@ -179,9 +180,6 @@ export class SilenceWatch {
       return;
     }
     this.#silent.restart();
-    for (const call of this.#waiting) {
-      this.#waiting.delete(call);
-      call.onSilent();
-    }
+    for (let call = this.#waiting.shift(); call !== undefined; call = this.#waiting.shift()) call.onSilent();
   }
 }

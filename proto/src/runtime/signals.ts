@@ -1,4 +1,5 @@
 import { abortError } from "../errors.js";
+import { type Linked, LinkedList } from "./linked-list.js";
 
 /** The timers of a clock. */
 export interface Timers {
@@ -32,8 +33,19 @@ export function whenAborted(signal: AbortSignal, callback: () => void): () => vo
 }
 
 /** One registration of a callback; the same function may be registered several times. */
-interface Registration {
+class Registration implements Linked<Registration> {
   readonly callback: () => void;
+  previous: Registration | undefined;
+  next: Registration | undefined;
+
+  constructor(callback: () => void) {
+    this.callback = callback;
+  }
+}
+
+/** Calls back in the order of registration. A callback may remove others; these are not called. */
+function callAll(registrations: LinkedList<Registration>): void {
+  for (let next = registrations.shift(); next !== undefined; next = registrations.shift()) next.callback();
 }
 
 /**
@@ -44,7 +56,7 @@ const OFTEN = 3;
 
 class SharedListener {
   readonly #signal: AbortSignal;
-  readonly #registrations = new Set<Registration>();
+  readonly #registrations = new LinkedList<Registration>();
   #added = 0;
   #isListening = false;
 
@@ -53,7 +65,7 @@ class SharedListener {
   }
 
   add(callback: () => void): () => void {
-    const registration = { callback };
+    const registration = new Registration(callback);
     if (!this.#isListening) this.#listen();
     this.#registrations.add(registration);
     return () => {
@@ -62,13 +74,9 @@ class SharedListener {
     };
   }
 
-  /** A callback may remove other callbacks; these are not called. */
   readonly #onAbort = (): void => {
     this.#stop();
-    for (const registration of this.#registrations) {
-      this.#registrations.delete(registration);
-      registration.callback();
-    }
+    callAll(this.#registrations);
   };
 
   #listen(): void {
@@ -118,7 +126,7 @@ export function sleep(timers: Timers, delayMs: number, signal?: AbortSignal): Pr
  * of the platform that check the class of their signal, such as `fetch` and `AbortSignal.any`, do not accept it.
  */
 class PlainSignal implements AbortSignal {
-  #registrations: Set<Registration> | undefined;
+  #registrations: LinkedList<Registration> | undefined;
   #native: AbortController | undefined;
   #aborted = false;
   #reason: unknown;
@@ -141,9 +149,10 @@ class PlainSignal implements AbortSignal {
 
   /** Calls back once when aborted, in the order of the calls. The returned function removes the callback. */
   add(callback: () => void): () => void {
-    const registration = { callback };
-    this.#registrations ??= new Set();
-    const registrations = this.#registrations.add(registration);
+    const registration = new Registration(callback);
+    this.#registrations ??= new LinkedList();
+    const registrations = this.#registrations;
+    registrations.add(registration);
     return () => void registrations.delete(registration);
   }
 
@@ -151,10 +160,7 @@ class PlainSignal implements AbortSignal {
     if (this.#aborted) return;
     this.#aborted = true;
     this.#reason = reason;
-    const registrations = this.#registrations ?? [];
-    this.#registrations = undefined;
-    // A callback may remove other callbacks; these are not called.
-    for (const registration of registrations) registration.callback();
+    if (this.#registrations !== undefined) callAll(this.#registrations);
     this.#native?.abort(reason);
   }
 

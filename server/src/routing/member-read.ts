@@ -47,7 +47,7 @@ export class MemberReads {
 
   /** The description of an object, the same one for equal answers. */
   describe(url: string, head: AnswerHead): ObjectInfo {
-    const known = this.#described.get(url);
+    const known = this.#described.peek(url);
     const { version, objectSize, objectLines } = head;
     const isAlike = known?.info.version === version && known.info.objectSize === objectSize;
     if (isAlike && objectLines !== undefined && known.objectLines === objectLines) return known.info;

@@ -23,6 +23,8 @@ export class StreamWait implements WaitingCall, AnswerSource {
   readonly #silence: SilenceWatch | undefined;
   /** Called when the member does not respond. */
   isSilent = false;
+  previous: WaitingCall | undefined;
+  next: WaitingCall | undefined;
   #isOver = false;
 
   constructor(stream: Pick<ClientReadableStream<unknown>, "cancel" | "pause" | "resume">, silence: SilenceWatch | undefined) {

@@ -148,6 +148,8 @@ class HttpRead implements HttpCall, AnswerSource, WaitingCall {
   readonly #limits: CallLimits;
   readonly #settle: Settle;
   readonly #forgetLimits: () => void;
+  previous: WaitingCall | undefined;
+  next: WaitingCall | undefined;
   #connection: HttpConnection | undefined;
 
   constructor(request: string, to: AnswerTo, { listener, limits }: { listener: Listener; limits: CallLimits }, settle: Settle) {

@@ -1,5 +1,7 @@
+import { type Linked, LinkedList } from "@frontcache/proto/runtime";
+
 /** Bytes of a response that its client has not received yet. */
-interface Unsent {
+interface Unsent extends Linked<Unsent> {
   readonly bytes: number;
   readonly disconnect: () => void;
 }
@@ -10,7 +12,7 @@ interface Unsent {
  */
 export class SendBuffer {
   /** In order of their addition. */
-  readonly #unsent = new Set<Unsent>();
+  readonly #unsent = new LinkedList<Unsent>();
   readonly #maxBytes: number;
   #bytes = 0;
   /** Number of clients disconnected since the start. */
@@ -27,11 +29,12 @@ export class SendBuffer {
 
   /** Adds bytes. The returned function removes them and may be called repeatedly; `disconnect` must also cause the removal. */
   add(bytes: number, disconnect: () => void): () => void {
-    const added = { bytes, disconnect };
+    const added: Unsent = { bytes, disconnect, previous: undefined, next: undefined };
     this.#unsent.add(added);
     this.#bytes += bytes;
-    for (const slowest of this.#unsent) {
-      if (this.#bytes <= this.#maxBytes || slowest === added) break;
+    while (this.#bytes > this.#maxBytes) {
+      const slowest = this.#unsent.first;
+      if (slowest === undefined || slowest === added) break;
       this.#remove(slowest);
       this.disconnectedClients++;
       slowest.disconnect();
