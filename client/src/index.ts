@@ -1,4 +1,4 @@
-export { CacheError, type ErrorCode, type MemberInfo } from "@frontcache/proto";
+export { type AccessKey, CacheError, type ErrorCode, type MemberInfo } from "@frontcache/proto";
 export { CacheClient, type ObjectStat } from "./cache-client.js";
 export type { LocalReport } from "./local/local-reads.js";
 export type { TlsOptions } from "./members/access.js";

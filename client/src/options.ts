@@ -1,8 +1,9 @@
 import { CacheError } from "@frontcache/proto";
 import { type Access, accessOf, type TlsOptions } from "./members/access.js";
+import type { CredentialOptions } from "./members/credentials.js";
 
 /** Options of `CacheClient.connect`. Only `endpoint` is required. */
-export interface ConnectOptions {
+export interface ConnectOptions extends CredentialOptions {
   /** `host:port` of any member's gRPC listener, or of the Service in front of them. */
   readonly endpoint: string;
   /** Protocol of reads. Default `auto`: HTTP if the member has an HTTP listener that answers, otherwise gRPC. */
@@ -28,8 +29,6 @@ export interface ConnectOptions {
   readonly localVolumes?: readonly string[];
   /** Enables TLS for both protocols. A function is called for each new connection. Default: plain text. */
   readonly tls?: TlsOptions | (() => TlsOptions);
-  /** A bearer token that the members accept. A function is called for each call, which allows token rotation. */
-  readonly token?: string | (() => string);
   /** Aborts only the initial connect, with CANCELLED, or DEADLINE_EXCEEDED for a timeout signal. */
   readonly signal?: AbortSignal;
 }
@@ -72,7 +71,9 @@ export const clientDefaults = {
   localVolumes: [] as readonly string[],
 } as const;
 
-export type ClientOptions = Required<Omit<ConnectOptions, "tls" | "token" | "signal">> & { readonly access: Access };
+export type ClientOptions = Required<Omit<ConnectOptions, "tls" | keyof CredentialOptions | "signal">> & {
+  readonly access: Access;
+};
 
 const TRANSPORTS: ReadonlySet<string> = new Set<ClientOptions["transport"]>(["auto", "http", "grpc"]);
 
@@ -83,9 +84,10 @@ const ENDPOINT = /^(?:\[[0-9A-Fa-f:.%\w]+\]|[^\s:/[\]]+):\d{1,5}$/;
 
 /** Completes the options with defaults. Throws INVALID_ARGUMENT for an invalid value. */
 export function completeOptions(given: ConnectOptions): ClientOptions {
-  const { tls, token, signal: _, ...others } = given;
+  const { tls, token, tokenFile, accessKey, signal: _, ...others } = given;
   const defined = Object.fromEntries(Object.entries(others).filter(([, value]) => value !== undefined));
-  const options: ClientOptions = { ...clientDefaults, ...defined, endpoint: given.endpoint, access: accessOf(tls, token) };
+  const access = accessOf({ tls, token, tokenFile, accessKey });
+  const options: ClientOptions = { ...clientDefaults, ...defined, endpoint: given.endpoint, access };
   if (!ENDPOINT.test(options.endpoint)) {
     throw new CacheError("INVALID_ARGUMENT", `endpoint ${JSON.stringify(options.endpoint)} is not an address: write host:port`);
   }

@@ -1,3 +1,4 @@
+export * from "./access-key-token.js";
 export * from "./block-file.js";
 export * from "./block-footer.js";
 export * from "./blocks.js";

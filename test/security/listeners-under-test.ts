@@ -95,14 +95,14 @@ export class ListenersUnderTest implements AsyncDisposable {
 
   /** Returns the metadata of a caller's calls. */
   metadataOf({ token }: Pick<Shown, "token">): { metadata: Metadata } {
-    return { metadata: callMetadata(accessOf(undefined, token)) };
+    return { metadata: callMetadata(accessOf({ token })) };
   }
 
   /** Calls any method with the bytes of a protobuf message; resolves with the response or rejects with the error. */
   call({ tls, token }: Shown, path: string, request = Buffer.alloc(0)): Promise<Buffer> {
     const client = new Client(this.grpcAddress, channelCredentials(tls), { "grpc.use_local_subchannel_pool": 1 });
     this.#clients.push(client);
-    const metadata = callMetadata(accessOf(tls, token));
+    const metadata = callMetadata(accessOf({ tls, token }));
     const asIs = (bytes: Buffer): Buffer => bytes;
     return new Promise((resolve, reject) => {
       const call = client.makeBidiStreamRequest(path, asIs, asIs, metadata, { deadline: Date.now() + 10_000 });

@@ -1,4 +1,5 @@
 import { CacheError } from "@frontcache/proto";
+import { ask, type CredentialOptions, type Given, tokenSource } from "./credentials.js";
 import type { CallingMember } from "./member-handshake.js";
 
 /** TLS options for connections to members. All certificates and keys are in PEM. */
@@ -25,45 +26,26 @@ export interface Access {
 /** Plain text without a token. */
 export const plainAccess: Access = { tls: () => undefined, authorization: () => undefined };
 
-export type Given<Value> = Value | (() => Value) | undefined;
+/** The options of `connect` that authenticate a client. */
+export interface AccessOptions extends CredentialOptions {
+  readonly tls?: Given<TlsOptions> | undefined;
+}
 
 /** Converts the options of `connect`. Throws INVALID_ARGUMENT for invalid ones. */
-export function accessOf(tls: Given<TlsOptions>, token: Given<string>): Access {
-  const tlsOf = typeof tls === "function" ? () => given("tls", () => checkAuthorities(tls())) : () => tls;
-  const authorization = (): string | undefined => {
-    const shown = typeof token === "function" ? given("token", token) : token;
-    return shown === undefined ? undefined : `Bearer ${checkToken(shown)}`;
-  };
-  if (typeof token !== "function") authorization();
+export function accessOf({ tls, ...credentials }: AccessOptions): Access {
+  const tlsOf = typeof tls === "function" ? () => ask("tls", () => checkAuthorities(tls())) : () => tls;
+  const token = tokenSource(credentials);
   if (typeof tls !== "function" && tls !== undefined) {
     checkAuthorities(tls);
     if ((tls.cert === undefined) !== (tls.key === undefined)) {
       throw new CacheError("INVALID_ARGUMENT", "tls: cert and key belong together: give both or none");
     }
   }
-  return { tls: tlsOf, authorization };
-}
-
-/**
- * Calls the caller's function. Its failure is UNAVAILABLE, because it may be temporary, for example during a rotation of files.
- */
-function given<Value>(option: "tls" | "token", get: () => Value): Value {
-  try {
-    return get();
-  } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause);
-    throw new CacheError("UNAVAILABLE", `the function for ${option} has failed: ${why}`, { cause });
-  }
+  return { tls: tlsOf, authorization: () => (token === undefined ? undefined : `Bearer ${token()}`) };
 }
 
 /** Node ignores a CA without certificates, for example a key, and then rejects every member's certificate. */
 function checkAuthorities(tls: TlsOptions): TlsOptions {
   if (tls.ca === undefined || /-----BEGIN (?:TRUSTED )?CERTIFICATE-----/.test(tls.ca.toString("latin1"))) return tls;
   throw new CacheError("INVALID_ARGUMENT", "tls: ca contains no certificate: give the authorities' certificates in PEM");
-}
-
-/** Checks that a token fits into a header. The message does not contain the token. */
-function checkToken(token: string): string {
-  if (/^[A-Za-z0-9._~+/-]{1,1024}=*$/.test(token)) return token;
-  throw new CacheError("INVALID_ARGUMENT", "the token is invalid: use A-Z a-z 0-9 . _ ~ + / - on one line");
 }

@@ -2,12 +2,12 @@
  * The internal entry of the package, for `@frontcache/server`: connections of clients and members to members. It is not
  * part of the public API and may change with any release.
  */
-export type { Access, TlsOptions } from "./access.js";
-export { plainAccess } from "./access.js";
+export { type Access, type AccessOptions, accessOf, plainAccess, type TlsOptions } from "./access.js";
 export { BlockLanding, type BlockSpan, PinnedObject } from "./block-landing.js";
 export { CircuitBreaker } from "./circuit-breaker.js";
 export type { Clock } from "./clock.js";
 export { type BytesBy, connectMembers } from "./connect-members.js";
+export { type CredentialOptions, tokenSource } from "./credentials.js";
 export { type Attempt, type FailoverOptions, withFailover } from "./failover.js";
 export {
   type CallingMember,

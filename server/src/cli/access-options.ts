@@ -1,8 +1,8 @@
 import { readFileSync } from "node:fs";
 import type { TlsOptions } from "@frontcache/client";
+import { type CredentialOptions, tokenSource } from "@frontcache/client/members";
 import type { Command } from "commander";
 import { type Environment, variableOf } from "../config/declarations.js";
-import { Tokens } from "../security/tokens.js";
 import { UsageError } from "./exit-code.js";
 
 /** Authentication of a command to members. The flags are named as those of `serve`, so both can use the same environment. */
@@ -16,12 +16,11 @@ export interface AccessFlags {
 }
 
 /** The options of the client for authentication. */
-export interface AccessOptions {
+export interface ClientAccess extends CredentialOptions {
   readonly tls?: TlsOptions;
-  readonly token?: string;
 }
 
-/** Adds the options of `AccessFlags`. There is no option for a token itself, because other users can read command lines. */
+/** Adds the options of `AccessFlags`. There is no option for a token or key itself, because other users can read command lines. */
 export function addAccessOptions(command: Command): Command {
   return command
     .option("--tls", "use TLS, verify members with the CA certificates of the system (environment FRONTCACHE_TLS)")
@@ -31,12 +30,12 @@ export function addAccessOptions(command: Command): Command {
     .option("--tls-server-name <name>", "name expected in the certificates of members (environment FRONTCACHE_TLS_SERVER_NAME)")
     .option(
       "--auth-token-file <path>",
-      "send the first token of this file (environment FRONTCACHE_AUTH_TOKEN_FILE; or the token itself in FRONTCACHE_TOKEN)",
+      "send the first token of this file, for example of a Kubernetes ServiceAccount (environment FRONTCACHE_AUTH_TOKEN_FILE; or the token itself in FRONTCACHE_TOKEN, or an access key in FRONTCACHE_ACCESS_KEY_ID and FRONTCACHE_SECRET_ACCESS_KEY)",
     );
 }
 
 /** The client's options from the flags, then the environment. Throws a UsageError if a file cannot be used. */
-export function accessOptions(flags: AccessFlags, environment: Environment): AccessOptions {
+export function accessOptions(flags: AccessFlags, environment: Environment): ClientAccess {
   const given = (flag: string): Given | undefined => givenBy(flags, environment, flag);
   const tls = {
     ca: contentOf(given("tls-ca")),
@@ -46,9 +45,23 @@ export function accessOptions(flags: AccessFlags, environment: Environment): Acc
   };
   const known = Object.fromEntries(Object.entries(tls).filter(([, value]) => value !== undefined));
   const secure = flags.tls === true || environment.FRONTCACHE_TLS === "true" || Object.keys(known).length > 0;
-  const file = given("auth-token-file");
-  const token = file === undefined ? environment.FRONTCACHE_TOKEN || undefined : tokenIn(file);
-  return { ...(secure && { tls: known }), ...(token !== undefined && { token }) };
+  return { ...(secure && { tls: known }), ...credentials(given("auth-token-file"), environment) };
+}
+
+/** A token file, a token or an access key, of which the first one that is given counts. */
+function credentials(file: Given | undefined, environment: Environment): CredentialOptions {
+  const {
+    FRONTCACHE_TOKEN: token,
+    FRONTCACHE_ACCESS_KEY_ID: accessKeyId,
+    FRONTCACHE_SECRET_ACCESS_KEY: secretAccessKey,
+    FRONTCACHE_SESSION_TOKEN: sessionToken,
+  } = environment;
+  if (file !== undefined) return tokenFileOf(file);
+  if (token) return { token };
+  if (!accessKeyId && !secretAccessKey) return {};
+  if (!accessKeyId || !secretAccessKey)
+    throw new UsageError("FRONTCACHE_ACCESS_KEY_ID and FRONTCACHE_SECRET_ACCESS_KEY belong together: set both or none");
+  return { accessKey: { accessKeyId, secretAccessKey, ...(sessionToken && { sessionToken }) } };
 }
 
 /** A value, and the flag or variable that it comes from. */
@@ -65,13 +78,14 @@ function givenBy(flags: AccessFlags, environment: Environment, flag: string): Gi
   return value ? { from: variable, value } : undefined;
 }
 
-function tokenIn(file: Given): string {
-  const text = contentOf(file)!.toString();
+/** The client reads the file again when it changes. It must be usable now. */
+function tokenFileOf({ from, value }: Given): CredentialOptions {
   try {
-    return Tokens.parse(text).own;
+    tokenSource({ tokenFile: value })!();
   } catch (error) {
-    throw new UsageError(`${file.from}: cannot use ${file.value}: ${(error as Error).message}`);
+    throw new UsageError(`${from}: ${(error as Error).message.replace(/^tokenFile /, "")}`);
   }
+  return { tokenFile: value };
 }
 
 function contentOf(file: Given | undefined): Buffer | undefined {

@@ -1,5 +1,6 @@
 import { setTimeout as wait } from "node:timers/promises";
 import type { CacheClient } from "@frontcache/client";
+import { tokenSource } from "@frontcache/client/members";
 import type { Command } from "commander";
 import { duration } from "../config/quantities.js";
 import { accessOptions } from "./access-options.js";
@@ -47,8 +48,8 @@ async function status(flags: StatusFlags): Promise<void> {
 
 async function show(client: CacheClient, signal: AbortSignal, flags: StatusFlags): Promise<void> {
   const { json, watch } = flags;
-  const { tls, token } = accessOptions(flags, process.env);
-  const found = await clusterStatus(client.members(), { tls, token }, signal);
+  const access = accessOptions(flags, process.env);
+  const found = await clusterStatus(client.members(), { tls: access.tls, token: tokenSource(access)?.() }, signal);
   const text = json ? JSON.stringify(found) : formatStatus(found);
   process.stdout.write(`${watch !== undefined && !json && process.stdout.isTTY ? CLEAR : ""}${text}\n`);
 }

@@ -68,7 +68,15 @@ export function settingsForLog(settings: Settings): Record<string, unknown> {
 }
 
 /** Our variables that are not settings of `serve`. */
-const OTHER_VARIABLES = new Set(["FRONTCACHE_ENDPOINT", "FRONTCACHE_TOKEN", "FRONTCACHE_TLS", "FRONTCACHE_TEST_KUBECONFIG"]);
+const OTHER_VARIABLES = new Set([
+  "FRONTCACHE_ENDPOINT",
+  "FRONTCACHE_TOKEN",
+  "FRONTCACHE_ACCESS_KEY_ID",
+  "FRONTCACHE_SECRET_ACCESS_KEY",
+  "FRONTCACHE_SESSION_TOKEN",
+  "FRONTCACHE_TLS",
+  "FRONTCACHE_TEST_KUBECONFIG",
+]);
 
 /** Variables that Kubernetes adds to every pod for a Service whose name begins with frontcache. */
 const SERVICE_LINK = /^FRONTCACHE_(?:\w+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT(?:_\d+_\w+)?)$/;
