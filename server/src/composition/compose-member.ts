@@ -17,6 +17,8 @@ export interface MemberParts {
   readonly self: MemberInfo;
   /** The member list at the start. */
   readonly membership: Membership;
+  /** Whether there may be other members, in the list or not yet. */
+  readonly mayHaveOthers: boolean;
   readonly geometry: Geometry;
   /** How the cache fills and revalidates. */
   readonly settings: Omit<LocalCacheOptions, "geometry" | "origin" | "store" | "clock">;
@@ -61,6 +63,7 @@ export function composeMember(parts: MemberParts): ComposedMember {
     ...parts.settings,
     peers: others,
     membership: parts.membership,
+    mayHaveOthers: parts.mayHaveOthers,
     clock,
     local,
     isRestarted,

@@ -127,6 +127,7 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
   const member = composeMember({
     self,
     membership,
+    mayHaveOthers: discoveryOf(settings) !== "none",
     geometry,
     settings,
     clock: memberClock,

@@ -49,6 +49,8 @@ export interface ObjectHomesOptions {
   readonly staleIfError: boolean;
   /** Whether an earlier process of this member may have granted leases a moment ago. */
   readonly isRestarted: boolean;
+  /** Whether there may be other members, in the list of this one or not yet. */
+  readonly mayHaveOthers: boolean;
 }
 
 /** How long a renewal or a revocation of leases may take. */
@@ -276,11 +278,15 @@ export class ObjectHomes {
     return this.#takeOvers.handOver(request, send);
   }
 
-  /** A member that is alone has nobody who decides in its place while it stands still. */
+  /**
+   * A member that is alone for good has nobody who decides in its place while it stands still. Another one may have joined that is
+   * not in the list yet.
+   */
   #watchStandstills({ members }: Membership): void {
-    const hasOthers = members.some(({ name }) => name !== this.#options.peers.self.name);
+    const { peers, mayHaveOthers } = this.#options;
+    const hasOthers = members.some(({ name }) => name !== peers.self.name);
     this.#decided.hasOthers = hasOthers;
-    if (hasOthers) this.#standstill.start();
+    if (hasOthers || mayHaveOthers) this.#standstill.start();
     else this.#standstill.stop();
   }
 

@@ -1,4 +1,4 @@
-import { CacheError, type MemberInfo, type ObjectRef } from "@frontcache/proto";
+import { CacheError, type ObjectRef } from "@frontcache/proto";
 import { BoundedMap, untilAborted } from "@frontcache/proto/runtime";
 import type { LocalCache } from "../cache/local-cache.js";
 import type { Clock } from "../runtime/clock.js";
@@ -86,14 +86,17 @@ export class ObservedVersions {
         if (source === "received") records.expire(url);
         await decided.current(ref, signal, { notBeforeMs });
       },
-      elsewhere: async (decider, members) => {
+      elsewhere: (members) => {
         // This member may become the one that decides. A record that is handed over to it may be an older one.
         if (source === "received" && (isOutdated() || records.observation(url) === undefined)) records.expire(url);
-        const answered = await lookup.ask(members, url, { [source]: version }, hops);
-        if (answered === undefined && source === "received") await substitution.leasesEnd(decider);
+        return lookup.ask(members, url, { [source]: version }, hops);
       },
-      undecided: async (decider: MemberInfo) => {
+      answered: () => {},
+      inPlaceOf: async (decider) => {
         if (source === "received") await substitution.leasesEnd(decider);
+      },
+      undecided: async () => {
+        if (source === "received") await substitution.leasesEnd(undefined);
       },
     });
   }

@@ -19,7 +19,7 @@ import type { Substitution } from "./substitution.js";
 const MOST_HOPS = 2;
 /** When, and for how long, a question is repeated while no member decides about its object. Takeovers are faster. */
 const UNDECIDED_BACKOFF: Backoff = { firstMs: 20, longestMs: 160, jitter: 0 };
-const UNDECIDED_WITHIN_MS = 1_000;
+export const UNDECIDED_WITHIN_MS = 1_000;
 
 /** What is requested of a record. */
 export interface Wanted {
@@ -34,10 +34,13 @@ export interface Wanted {
 /** What to do, depending on who decides about an object. */
 export interface AtDecider<Result> {
   here(): Promise<Result>;
-  /** `members`: whom to ask, in this order. */
-  elsewhere(decider: MemberInfo, members: readonly MemberInfo[]): Promise<Result>;
+  /** Asks these members, in this order, by `ask`. */
+  elsewhere(members: readonly MemberInfo[]): Promise<Answered | undefined>;
+  answered(answer: Answered): Result;
+  /** In place of a decider that cannot be reached. */
+  inPlaceOf(decider: MemberInfo): Promise<Result>;
   /** No member has decided for long. */
-  undecided(decider: MemberInfo): Promise<Result>;
+  undecided(): Promise<Result>;
 }
 
 export interface Resolved {
@@ -48,7 +51,7 @@ export interface Resolved {
 }
 
 /** Another member's answer. */
-interface Answered extends AnsweredQuestion {
+export interface Answered extends AnsweredQuestion {
   readonly member: MemberInfo;
 }
 
@@ -115,18 +118,12 @@ export class RecordLookup {
     const { url } = ref;
     const { decided, records, substitution } = this.#options;
     if (rejected !== undefined) records.reject(url, rejected);
-    const substituted = async (decider: MemberInfo): Promise<Resolved> => ({
-      record: await substitution.record(decider, ref, needs),
-      isHere: false,
-    });
-    return this.atDecider(url, hops, signal, {
+    return this.atDecider<Resolved>(url, hops, signal, {
       here: async () => ({ record: await decided.current(ref, signal, { needs, budget }), isHere: true }),
-      elsewhere: async (decider, members) => {
-        const answered = await this.ask(members, url, { needs, rejected }, hops);
-        if (answered === undefined) return substituted(decider);
-        return { record: this.#accept(ref, answered), isHere: false };
-      },
-      undecided: substituted,
+      elsewhere: (members) => this.ask(members, url, { needs, rejected }, hops),
+      answered: (answer) => ({ record: this.#accept(ref, answer), isHere: false }),
+      inPlaceOf: async (decider) => ({ record: await substitution.record(decider, ref, needs), isHere: false }),
+      undecided: async () => ({ record: await substitution.undecidedRecord(ref, needs), isHere: false }),
     });
   }
 
@@ -135,10 +132,18 @@ export class RecordLookup {
    * 1. This member, P, decides about an object, and asks the origin.
    * 2. Another member, M, joins and takes over. P confirms, and M decides.
    * 3. The origin answers P. M may have handed out a later version meanwhile: M is asked.
+   *
+   * If no member decides for long, this one acts by itself, and then asks the others once more:
+   * 1. No member decides. This member observes v2.
+   * 2. M has come to decide before, and leases v1, which it observed when it began to decide.
+   * 3. M answers: v2 is not handed out before M knows it.
+   * If M still does not decide in 3, it observes what it hands out later than v2, because a member that begins to decide asks the
+   * origin first.
    */
   async atDecider<Result>(url: string, hops: number, signal: AbortSignal, at: AtDecider<Result>): Promise<Result> {
     const { clock } = this.#options;
     const begunMs = clock.monotonicMs();
+    let own: { readonly result: Result } | undefined;
     for (let undecided = 1; ; ) {
       const decider = this.decider(url);
       if (decider === "here") {
@@ -148,11 +153,20 @@ export class RecordLookup {
       }
       try {
         if (hops > MOST_HOPS) throw new Undecided(url);
-        return await untilAborted(at.elsewhere(decider, this.#membersToAsk(decider, url, hops)), signal);
+        const answer = await untilAborted(at.elsewhere(this.#membersToAsk(decider, url, hops)), signal);
+        if (answer !== undefined) return at.answered(answer);
+        if (!this.#isDecider(decider, url)) continue;
+        const result = await untilAborted(at.inPlaceOf(decider), signal);
+        if (this.#isDecider(decider, url)) return result;
+        continue;
       } catch (error) {
         if (!(error instanceof Undecided) || hops > 0) throw error;
       }
-      if (clock.monotonicMs() - begunMs >= UNDECIDED_WITHIN_MS) return untilAborted(at.undecided(decider), signal);
+      if (own !== undefined) return own.result;
+      if (clock.monotonicMs() - begunMs >= UNDECIDED_WITHIN_MS) {
+        own = { result: await untilAborted(at.undecided(), signal) };
+        continue;
+      }
       await sleep(
         clock,
         backoffMs(UNDECIDED_BACKOFF, undecided++, () => 0.5),
@@ -186,6 +200,11 @@ export class RecordLookup {
     } finally {
       call.end();
     }
+  }
+
+  #isDecider({ name }: MemberInfo, url: string): boolean {
+    const decider = this.decider(url);
+    return decider !== "here" && decider.name === name;
   }
 
   /**

@@ -34,26 +34,45 @@ export class Substitution {
 
   /** The record of an object about which a member decided that is gone. Undefined: there is no such object. */
   async record(gone: MemberInfo, ref: ObjectRef, needs: Needs | undefined): Promise<CurrentRecord | undefined> {
-    const { url } = ref;
-    const { changes, decided, agreed, clock, signal } = this.#options;
+    const { changes, clock } = this.#options;
     const sinceMs = changes.isGone(gone.name);
     // Another member may have decided in the meantime, unless this one is the only one that may.
-    const mayRemember = changes.isSubstitute(url) && changes.leasesLastMs(sinceMs) === 0;
-    const notBeforeMs = mayRemember ? sinceMs : clock.monotonicMs();
-    const record = await decided.current(ref, signal, { needs, notBeforeMs });
-    if (record === undefined || record.info.version !== agreed.peek(url)) await this.#wait(url, sinceMs);
-    if (record !== undefined) agreed.set(url, record.info.version);
+    const mayRemember = changes.isSubstitute(ref.url) && changes.leasesLastMs(sinceMs) === 0;
+    const record = await this.#observe(ref, needs, { sinceMs, notBeforeMs: mayRemember ? sinceMs : clock.monotonicMs() });
+    if (record !== undefined) this.#options.agreed.set(ref.url, record.info.version);
     return record;
   }
 
-  /** Resolves when no lease of a member that is gone can be valid. */
-  leasesEnd(gone: MemberInfo): Promise<void> {
-    return this.#leasesEnd(this.#options.changes.isGone(gone.name));
+  /**
+   * The origin's record of an object about which no member decides, although all of them answer. Undefined: there is no such object.
+   * Before it is handed out, the others must be asked again: see `RecordLookup.atDecider`.
+   */
+  undecidedRecord(ref: ObjectRef, needs: Needs | undefined): Promise<CurrentRecord | undefined> {
+    const nowMs = this.#options.clock.monotonicMs();
+    return this.#observe(ref, needs, { sinceMs: nowMs, notBeforeMs: nowMs });
+  }
+
+  /** Resolves when no lease can be valid that was granted by a member that is gone; undefined: by any member until now. */
+  leasesEnd(gone: MemberInfo | undefined): Promise<void> {
+    const { changes, clock } = this.#options;
+    return this.#leasesEnd(gone === undefined ? clock.monotonicMs() : changes.isGone(gone.name));
   }
 
   /** Resolves when the version that was observed in place of a gone member may be handed out. Undefined: it may. */
   waiting(url: string): Promise<void> | undefined {
     return this.#waiting.size === 0 ? undefined : this.#waiting.get(url);
+  }
+
+  /** Asks the origin. Another version than the agreed one waits for the leases of older ones, which nobody has granted since then. */
+  async #observe(
+    ref: ObjectRef,
+    needs: Needs | undefined,
+    { sinceMs, notBeforeMs }: { readonly sinceMs: number; readonly notBeforeMs: number },
+  ): Promise<CurrentRecord | undefined> {
+    const { decided, agreed, signal } = this.#options;
+    const record = await decided.current(ref, signal, { needs, notBeforeMs });
+    if (record === undefined || record.info.version !== agreed.peek(ref.url)) await this.#wait(ref.url, sinceMs);
+    return record;
   }
 
   async #wait(url: string, sinceMs: number): Promise<void> {

@@ -117,11 +117,9 @@ export class TakeOvers {
       }
       await sleep(clock, clock.monotonicMs() - begunMs < SOON_FOR_MS ? SOON_MS : EVERY_MS, signal);
     }
-    // What this member knows of these objects may be older than what the other member knew.
-    if (takeOver.before !== undefined) {
-      for await (const [url] of inTurns([...records.entries()]))
-        if (!received.has(url) && takeOver.covers(url)) records.expire(url);
-    }
+    // What this member knows of these objects may be older than what other members have handed out until now.
+    for await (const [url] of inTurns([...records.entries()]))
+      if (!received.has(url) && takeOver.covers(url)) records.expire(url);
     changes.tookOver(takeOver);
   }
 

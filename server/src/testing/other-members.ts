@@ -50,6 +50,7 @@ export function openObjectHomes(others: OtherMembers, local: LocalCache, clock: 
     negativeTtlMs: 1_000,
     staleIfError: true,
     isRestarted: false,
+    mayHaveOthers: false,
   });
 }
 

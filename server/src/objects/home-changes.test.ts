@@ -1,0 +1,182 @@
+import { type ObjectRef, parseObjectUrl, type RecordAnswer } from "@frontcache/proto";
+import { eventually, type ManualClock } from "@frontcache/proto/testing";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import type { MemoryObjects } from "../testing/origin/memory-objects.js";
+import { listOf, objectOf, TestHomes, type TestMember } from "../testing/test-homes.js";
+import { LEASE_MS } from "./granted-leases.js";
+import { UNDECIDED_WITHIN_MS } from "./record-lookup.js";
+
+let homes: TestHomes;
+let clock: ManualClock;
+let objects: MemoryObjects;
+let gone: Set<string>;
+
+beforeEach(() => {
+  homes = new TestHomes();
+  ({ clock, objects, gone } = homes);
+});
+
+afterEach(() => homes.close());
+
+describe("the next member on the ring", () => {
+  it("decides while the home is gone, at once about an unchanged object, and about others when no lease can be left", async () => {
+    const [, b, c] = await homes.startAll("a", "b", "c");
+    const ref = objectOf(b!.view.current, "a", "b");
+    const older = objects.put(ref.url, "one");
+    await b!.current(ref);
+    await c!.current(ref);
+    gone.add("a");
+    clock.advance(2 * LEASE_MS);
+    expect((await c!.current(ref)).info.version).toBe(older);
+    const newer = objects.put(ref.url, "two");
+    c!.homes.forget({ url: ref.url });
+    expect(await homes.whileTimePasses(c!.current(ref))).toMatchObject({ info: { version: newer } });
+    expect((await b!.current(ref)).info.version).toBe(newer);
+  });
+
+  it("hands out nothing of its own when it hears, while it waits, of the member that has decided meanwhile", async () => {
+    const [, b, c] = await homes.startAll("a", "b", "c");
+    const ref = objectOf(b!.view.current, "a", "b");
+    const older = objects.put(ref.url, "one");
+    await c!.current(ref);
+    c!.homes.forget({ url: ref.url });
+    gone.add("a");
+    b!.update(listOf("b", "c"));
+    await eventually(() => {
+      clock.advance(50);
+      expect(b!.homes.decides(ref.url)).toBe(true);
+    });
+    expect((await b!.current(ref)).info.version).toBe(older);
+    gone.add("b");
+    objects.put(ref.url, "two");
+    const asked = c!.current(ref);
+    await eventually(() => expect(c!.origin.calls.length).toBe(1));
+    gone.delete("b");
+    c!.update(listOf("b", "c"));
+    expect((await homes.whileTimePasses(asked)).info.version).toBe(older);
+  });
+
+  it("hands over to the home that is back", async () => {
+    const [a, b] = await homes.startAll("a", "b");
+    const ref = objectOf(b!.view.current, "a", "b");
+    objects.put(ref.url, "one");
+    await b!.current(ref);
+    gone.add("a");
+    clock.advance(2 * LEASE_MS);
+    const newer = objects.put(ref.url, "two");
+    expect(await homes.whileTimePasses(b!.current(ref))).toMatchObject({ info: { version: newer } });
+    await a!.homes.close();
+    await a!.local.close();
+    gone.clear();
+    const back = await homes.start("a", b!.view.current);
+    expect(await homes.whileTimePasses(back.current(ref))).toMatchObject({ info: { version: newer } });
+    await homes.whileTimePasses(back.homes.tookOver());
+    expect(back.local.records.last(ref.url)?.version).toBe(newer);
+    expect(back.homes.decides(ref.url)).toBe(true);
+  });
+});
+
+describe("a member that is alone in its list", () => {
+  it("asks the origin again after a standstill: another one may have joined, and decided in its place", async () => {
+    const alone = await homes.start("a", listOf("a"));
+    const ref = parseObjectUrl("s3://bucket/object");
+    objects.put(ref.url, "one");
+    await alone.current(ref);
+    const newer = objects.put(ref.url, "two");
+    clock.stall(2_000);
+    expect((await alone.current(ref)).info.version).toBe(newer);
+  });
+});
+
+describe("a member that joins", () => {
+  it("takes over from the home before, which decides until it has confirmed", async () => {
+    const [a, b] = await homes.startAll("a", "b");
+    const wider = listOf("a", "b", "c");
+    const ref = objectOf(wider, "c", "a");
+    expect(a!.view.current.owner(ref.url, 0)?.name).toBe("a");
+    const version = objects.put(ref.url, "one");
+    const c = await homes.start("c", wider);
+    // What was observed before a member started counts as expired there. Ages are rounded up by as long as a call takes.
+    clock.advance(5_000);
+    await b!.current(ref);
+    // The home before has the old list: it is asked, and does not confirm.
+    expect((await c.current(ref)).info.version).toBe(version);
+    expect(c.homes.decides(ref.url)).toBe(false);
+    expect(a!.homes.decides(ref.url)).toBe(true);
+    a!.update(wider);
+    b!.update(wider);
+    expect(a!.homes.decides(ref.url)).toBe(true);
+    await eventually(() => {
+      clock.advance(50);
+      expect(c.homes.status().takeOvers).toBe(0);
+    });
+    expect([a!, c].map(({ homes }) => homes.decides(ref.url))).toEqual([false, true]);
+    expect((await a!.current(ref)).info.version).toBe(version);
+    // The record was handed over.
+    expect(c.origin.calls).toEqual([]);
+  });
+});
+
+describe("an object about which no member decides", () => {
+  let home: TestMember;
+  let next: TestMember;
+  let other: TestMember;
+  let ref: ObjectRef;
+  let older: string;
+
+  /** The home has restarted, and waits for the next member, which has another list: each of them asks the other one. */
+  beforeEach(async () => {
+    const list = listOf("a", "b", "c");
+    ref = objectOf(listOf("a", "b", "c", "d"), "a", "b");
+    older = objects.put(ref.url, "one");
+    next = await homes.start("b", listOf("a", "b", "c", "d"));
+    home = await homes.start("a", list);
+    other = await homes.start("c", list);
+    await eventually(() => {
+      clock.advance(50);
+      const outstanding = [home, next, other].map((member) => member.homes.status().takeOvers);
+      expect(outstanding).toEqual([1, 2, 1]);
+    });
+    expect([home, next].map(({ homes }) => homes.decides(ref.url))).toEqual([false, false]);
+  });
+
+  const decidesAgain = async (): Promise<void> => {
+    next.update(listOf("a", "b", "c"));
+    await eventually(() => {
+      clock.advance(50);
+      expect(home.homes.status().takeOvers).toBe(0);
+    });
+  };
+
+  it("is answered from the origin after a while", async () => {
+    expect((await homes.whileTimePasses(other.current(ref))).info.version).toBe(older);
+  });
+
+  it("is answered by the home that decides meanwhile, although the origin has a newer version", async () => {
+    const begunMs = clock.monotonicMs();
+    const { lookUpRecords } = other.connections.objects;
+    let isLast = false;
+    // The home begins to decide just after it has said for the last time that it does not.
+    other.connections.objects.lookUpRecords = async (address, request, onAnswer, limits) => {
+      const answers: RecordAnswer[] = [];
+      await lookUpRecords(address, request, (answer) => answers.push(answer), limits);
+      if (!isLast && clock.monotonicMs() - begunMs >= UNDECIDED_WITHIN_MS) {
+        isLast = true;
+        await decidesAgain();
+        expect((await home.current(ref)).info.version).toBe(older);
+        objects.put(ref.url, "two");
+      }
+      answers.forEach(onAnswer);
+    };
+    expect((await homes.whileTimePasses(other.current(ref))).info.version).toBe(older);
+    expect(other.origin.calls.length).toBeGreaterThan(0);
+  });
+
+  it("is not answered with an older version when the home decides again", async () => {
+    await home.local.current(ref, new AbortController().signal);
+    const newer = objects.put(ref.url, "two");
+    expect((await homes.whileTimePasses(other.current(ref))).info.version).toBe(newer);
+    await decidesAgain();
+    expect((await homes.whileTimePasses(home.current(ref))).info.version).toBe(newer);
+  });
+});
