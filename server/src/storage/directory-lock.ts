@@ -1,7 +1,8 @@
 import { constants } from "node:fs";
-import { chmod, type FileHandle, mkdir, open, readFile, rm, stat } from "node:fs/promises";
+import { chmod, mkdir, open, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { CacheError } from "@frontcache/proto";
+import { lockByProcessId } from "@frontcache/proto/runtime";
 import type { DirectoryClaim } from "./disk/disk.js";
 import { systemCode } from "./disk/disk.js";
 import type { Libc } from "./mapping/libc.js";
@@ -18,7 +19,7 @@ export async function claimDirectory(directory: string, libc: Libc | undefined):
   try {
     await mkdir(directory, { recursive: true, mode: 0o700 });
     await checkOwner(directory);
-    return libc === undefined ? await lockByProcessId(directory) : await lockBySystem(directory, libc);
+    return libc === undefined ? await lockByFile(directory) : await lockBySystem(directory, libc);
   } catch (error) {
     if (error instanceof CacheError) throw error;
     const message = `${directory} can't be used as a cache directory (${systemCode(error) || "unexpected failure"}): it must be writable`;
@@ -53,53 +54,10 @@ async function lockBySystem(directory: string, libc: Libc): Promise<DirectoryCla
   return releaseOnce(() => handle.close());
 }
 
-async function lockByProcessId(directory: string): Promise<DirectoryClaim> {
-  const path = join(directory, "lock");
-  const own = `${process.pid} ${(await startedAt(process.pid)) ?? ""}`.trim();
-  const handle = await createLock(path);
-  if (handle === undefined) {
-    const holder = (await readFile(path, "utf8")).trim();
-    if (await isAlive(holder)) throw inUse(directory, holder);
-    await rm(path, { force: true });
-    return lockByProcessId(directory);
-  }
-  await handle.write(own, 0);
-  await handle.close();
-  return releaseOnce(() => rm(path, { force: true }));
-}
-
-/** Returns undefined if the directory is locked already. */
-async function createLock(path: string): Promise<FileHandle | undefined> {
-  try {
-    return await open(path, "wx", 0o600);
-  } catch (error) {
-    if (systemCode(error) === "EEXIST") return undefined;
-    throw error;
-  }
-}
-
-/** Returns whether the process of `<id> <start>` is running. An ID alone may have been reused. */
-async function isAlive(holder: string): Promise<boolean> {
-  const [id, start] = holder.split(" ");
-  if (!/^[1-9]\d*$/.test(id ?? "")) return false;
-  try {
-    process.kill(Number(id), 0);
-  } catch (error) {
-    return systemCode(error) === "EPERM";
-  }
-  return start === undefined || (await startedAt(Number(id))) === start;
-}
-
-/**
- * Returns the start time of a process in kernel ticks: the 22nd field of its stat file. Undefined on systems other than Linux.
- */
-async function startedAt(processId: number): Promise<string | undefined> {
-  try {
-    const text = await readFile(`/proc/${processId}/stat`, "utf8");
-    return text.slice(text.lastIndexOf(")") + 2).split(" ")[19];
-  } catch {
-    return undefined;
-  }
+async function lockByFile(directory: string): Promise<DirectoryClaim> {
+  const lock = await lockByProcessId(join(directory, "lock"));
+  if ("holder" in lock) throw inUse(directory, lock.holder);
+  return releaseOnce(lock.release);
 }
 
 function inUse(directory: string, holder: string): CacheError {
