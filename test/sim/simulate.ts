@@ -5,7 +5,7 @@ import { breakableRules, breakableVersionRules } from "./broken-rules.js";
 import { type RunReport, runCluster } from "./cluster-run.js";
 import { describeStep, type Step } from "./cluster-steps.js";
 import { MAX_SHRINK_RUNS, shrink } from "./shrink.js";
-import { makeSteps, type Subject } from "./step-makers.js";
+import { makeSteps, subjects } from "./step-makers.js";
 
 const { values } = parseArgs({
   options: {
@@ -13,7 +13,7 @@ const { values } = parseArgs({
     steps: { type: "string", default: "5000" },
     first: { type: "string", default: "1" },
     workers: { type: "string", default: String(availableParallelism()) },
-    subject: { type: "string", default: "all" },
+    subject: { type: "string" },
     break: { type: "string" },
     "no-shrink": { type: "boolean", default: false },
   },
@@ -25,7 +25,8 @@ const [seeds, steps, first, workers] = [values.seeds, values.steps, values.first
   number,
 ];
 /** Rules about versions are found by runs about versions. */
-const subject: Subject = values.subject === "versions" || breakableVersionRules[values.break ?? ""] ? "versions" : "all";
+const subject =
+  subjects.find((name) => name === values.subject) ?? (breakableVersionRules[values.break ?? ""] ? "versions" : "all");
 const rules = values.break === undefined ? {} : (breakableRules[values.break] ?? breakableVersionRules[values.break]);
 const run = (seed: number, some: readonly Step[]): Promise<RunReport> => runCluster(seed, some, { rules: rules ?? {}, subject });
 const print = (line: string): void => void process.stdout.write(`${line}\n`);

@@ -9,9 +9,14 @@ import type { ProcessClock } from "./simulated-time.js";
 export interface OriginDistance {
   readonly toMs: number;
   readonly backMs: number;
+  /** How much longer some answers with bytes travel, at most: questions overtake them. */
+  readonly lateMs: number;
 }
 
-export const nearOrigin: OriginDistance = { toMs: 0, backMs: 0 };
+export const nearOrigin: OriginDistance = { toMs: 0, backMs: 0, lateMs: 0 };
+
+/** The share of the answers with bytes that are late. */
+const LATE = 0.5;
 
 export interface SimulatedOriginOptions {
   readonly time: ManualClock;
@@ -43,7 +48,9 @@ export function atDistance(next: MemoryOrigin, { time, chance, process, distance
           await travel(distance().toMs, request.signal);
           const answer = await next.fetch(request);
           try {
-            await travel(distance().backMs, request.signal);
+            const { backMs, lateMs } = distance();
+            await travel(backMs, request.signal);
+            if (lateMs > 0 && chance.happens(LATE)) await travel(lateMs, request.signal);
           } catch (error) {
             answer.body.destroy();
             throw error;

@@ -47,7 +47,16 @@ const makers = {
     // Less than a read waits for: two requests in turn take no more than 250 ms.
     toMs: chance.pick([0, 10, 40]),
     backMs: chance.pick([0, 30, 80]),
+    lateMs: 0,
     forMs: 100 + chance.below(1_000),
+  }),
+  /** Less than a member waits for the head of an answer. */
+  lateAnswers: (chance) => ({
+    kind: "distance",
+    toMs: chance.pick([0, 10]),
+    backMs: 0,
+    lateMs: 150 + chance.below(130),
+    forMs: 1_000 + chance.below(2_000),
   }),
   origin: (chance) => ({
     kind: "origin",
@@ -200,13 +209,17 @@ const polled: Mix = {
 /** The same without trouble at the origin, and with members that are cut off from others. */
 const partitioned: Mix = { ...versions, origin: 0, cut: 0.7, weather: 0.7 };
 
+/** Objects that are overwritten while their bytes are on their way: answers of the origin arrive after newer ones. */
+const overtaken: Mix = { read: 12, clientRead: 6, http: 16, put: 14, poll: 10, lateAnswers: 6 };
+
 /** What a run is about. */
-export type Subject = "all" | "versions";
+export type Subject = (typeof subjects)[number];
+export const subjects = ["all", "versions", "overtaken"] as const;
 
 /** The steps of a seed. Each one stands for itself, so that some of them can be left out. */
 export function makeSteps(seed: number, count: number, subject: Subject = "all"): Step[] {
   const chance = new Chance(seed);
-  const mix = subject === "all" ? all : [partitioned, polled, versions, polled, versions][seed % 5]!;
+  const mix = { all, overtaken, versions: [partitioned, polled, versions, polled, versions][seed % 5]! }[subject];
   const total = Object.values(mix).reduce((sum, share) => sum + share, 0);
   return Array.from({ length: count }, () => {
     const action = makerAt(mix, chance.next() * total)(chance);

@@ -65,6 +65,11 @@ export class DecidedRecords {
   /** Resolves when no lease of an older version of the object, about which this member decides, is left. Undefined: none is. */
   changing(url: string): Promise<void> | undefined {
     if (this.#earlierLeases !== undefined && this.hasOthers) return this.#earlierLeases;
+    return this.revoking(url);
+  }
+
+  /** The same of the leases that this member granted while it decided about the object. */
+  revoking(url: string): Promise<void> | undefined {
     return this.#changing.size === 0 ? undefined : this.#changing.get(url);
   }
 

@@ -88,6 +88,41 @@ describe("a member that is alone in its list", () => {
   });
 });
 
+describe("a member of whose objects another one becomes the home", () => {
+  it("decides until the other one has taken over, unless it stood still: then the other one may have, without asking it", async () => {
+    const wider = listOf("a", "b");
+    const ref = objectOf(wider, "b");
+    objects.put(ref.url, "one");
+    const [first, second] = [await homes.start("a", listOf("a")), await homes.start("a", listOf("a"))];
+    await Promise.all([first.current(ref), second.current(ref)]);
+    first.update(wider);
+    expect(first.homes.decides(ref.url)).toBe(true);
+    clock.stall(2_000);
+    second.update(wider);
+    expect(second.homes.decides(ref.url)).toBe(false);
+    await first.homes.close();
+    await first.local.close();
+  });
+
+  it("hands out nothing newer, after that, before the leases of the older version that it granted have ended", async () => {
+    const [a, , c] = await homes.startAll("a", "b", "c");
+    const wider = listOf("a", "b", "c", "d");
+    const ref = objectOf(wider, "d", "a");
+    objects.put(ref.url, "one");
+    await c!.current(ref);
+    a!.update(wider);
+    gone.add("c");
+    void a!.homes.verify(ref, objects.put(ref.url, "two"), new AbortController().signal);
+    await eventually(() => expect(a!.homes.changing(ref.url)).toBeDefined());
+    const handedOver = a!.homes.handOver({ name: "d", hash: wider.hash }, async () => {});
+    expect(a!.homes.decides(ref.url)).toBe(false);
+    expect(a!.homes.changing(ref.url)).toBeDefined();
+    clock.advance(LEASE_MS);
+    expect(await handedOver).toBe(true);
+    expect(a!.homes.changing(ref.url)).toBeUndefined();
+  });
+});
+
 describe("a member that joins", () => {
   it("takes over from the home before, which decides until it has confirmed", async () => {
     const [a, b] = await homes.startAll("a", "b");

@@ -2,6 +2,9 @@ import type { MemberInfo, Membership } from "@frontcache/proto";
 import type { Clock } from "../runtime/clock.js";
 import { LEASE_MS } from "./granted-leases.js";
 
+/** How long after a standstill a member may hear of members that joined before its end. */
+const LIST_LAG_MS = 10_000;
+
 /** Objects whose home this member has become, or became again, and whose decider before has not confirmed yet. */
 export interface TakeOver {
   readonly from: MemberInfo;
@@ -43,6 +46,7 @@ export class HomeChanges {
   readonly #retained = new Map<string, Retained>();
   /** Members that do not answer, since when. By name. */
   readonly #gone = new Map<string, number>();
+  #stoodStillAtMs = Number.NEGATIVE_INFINITY;
   #current: Membership;
 
   constructor(self: MemberInfo, clock: Pick<Clock, "monotonicMs">, current: Membership) {
@@ -88,7 +92,7 @@ export class HomeChanges {
     for (const name of this.#retained.keys()) if (list.member(name) === undefined) this.#retained.delete(name);
     const wasMember = before.member(this.#self.name) !== undefined;
     const gained = list.member(this.#self.name) === undefined ? list.members : joined;
-    if (wasMember) for (const { name } of gained) this.#retained.set(name, decidedBefore);
+    if (wasMember && !this.#mayHaveBeenReplaced) for (const { name } of gained) this.#retained.set(name, decidedBefore);
     return [
       ...left.map((from) => this.#begin({ from, before, covers: (url) => before.owner(url, 0)?.name === from.name })),
       ...joined.map((from) => this.#begin(this.#substitution(from))),
@@ -104,6 +108,14 @@ export class HomeChanges {
     const known = new Set([...this.#takeOvers].map(({ from }) => from.name));
     const others = this.#current.members.filter(({ name }) => name !== this.#self.name && !known.has(name));
     return others.map((from) => this.#begin(this.#substitution(from)));
+  }
+
+  /**
+   * This member stood still. A member that joined meanwhile may have taken over without its confirmation, so this member stops
+   * deciding about the objects of each member that it hears of for a while.
+   */
+  stoodStill(): void {
+    this.#stoodStillAtMs = this.#clock.monotonicMs();
   }
 
   /** The member has confirmed, or is gone for so long that its leases have expired. */
@@ -147,6 +159,10 @@ export class HomeChanges {
   /** Milliseconds until no lease of a member that has been gone since then can be valid. */
   leasesLastMs(goneSinceMs: number): number {
     return Math.max(0, Math.ceil(goneSinceMs + LEASE_MS - this.#clock.monotonicMs()));
+  }
+
+  get #mayHaveBeenReplaced(): boolean {
+    return this.#clock.monotonicMs() - this.#stoodStillAtMs < LIST_LAG_MS;
   }
 
   #deciderOf(url: string, list: Membership, takeOvers: Iterable<TakeOver>, retained: ReadonlyMap<string, Retained>): Decider {

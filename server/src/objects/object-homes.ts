@@ -100,7 +100,7 @@ export class ObjectHomes {
     });
     const held = new HeldLeases(clock, (home, ids) => this.#renew(home, ids));
     const takeOvers = new TakeOvers({ peers, changes, decided, records, clock, signal });
-    const standstill = new Standstill(clock, () => takeOvers.reset());
+    const standstill = new Standstill(clock, () => takeOvers.stoodStill());
     const shared = { peers, changes, decided, records, clock, signal, agreed: this.#agreed };
     const substitution = new Substitution(shared);
     const questions = new RecordQuestions(peers, clock, signal);
@@ -143,9 +143,8 @@ export class ObjectHomes {
 
   /** Resolves when no member answers with an older version than those that are known here. Undefined: none does. */
   changing(url: string): Promise<void> | undefined {
-    const changing = this.#decided.changing(url);
-    if (changing !== undefined && this.#lookup.decider(url) === "here") return changing;
-    return this.#observed.pending(url) ?? this.#substitution.waiting(url);
+    const changing = this.#lookup.decider(url) === "here" ? this.#decided.changing(url) : this.#decided.revoking(url);
+    return changing ?? this.#observed.pending(url) ?? this.#substitution.waiting(url);
   }
 
   /** A version, or absence, was observed in place of another one, or was rejected. */
@@ -231,9 +230,10 @@ export class ObjectHomes {
     }
   }
 
-  /** The member list has changed. */
+  /** The member list has changed. A standstill that has just ended comes first: others may have decided in this member's place. */
   update(list: Membership): void {
     if (list === this.#changes.current) return;
+    this.#standstill.check();
     this.#takeOvers.update(list);
     this.#watchStandstills(list);
   }

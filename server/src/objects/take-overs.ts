@@ -53,11 +53,16 @@ export class TakeOvers {
     void decided.release((url) => changes.decider(url) !== "here");
   }
 
-  /** This member has started or stood still: what it knows counts as expired, and others may have decided in its place. */
+  /** This member has started: what it knows counts as expired, and others may have decided in its place. */
   reset(): void {
-    const { changes, records } = this.#options;
-    records.expireAll();
-    for (const takeOver of changes.reset()) this.#start(takeOver);
+    this.#options.records.expireAll();
+    for (const takeOver of this.#options.changes.reset()) this.#start(takeOver);
+  }
+
+  /** This member stood still. As `reset`; and members may have joined and taken over that it has not heard of. */
+  stoodStill(): void {
+    this.#options.changes.stoodStill();
+    this.reset();
   }
 
   /** Resolves when nothing is left to take over. */
