@@ -14,11 +14,6 @@ export interface ConnectionPoolOptions {
   readonly idleMs: number;
 }
 
-interface Idle {
-  readonly connection: HttpConnection;
-  readonly sinceMs: number;
-}
-
 /**
  * The connections to one peer: opened when needed, reused, closed after an idle timeout. Calls without a free one wait in
  * order. A call that is lost on a connection that the peer had closed runs again on a new one, once.
@@ -27,7 +22,7 @@ export class ConnectionPool {
   readonly #options: ConnectionPoolOptions;
   readonly #all = new Set<HttpConnection>();
   /** The most recently used connection is taken first, so that surplus connections expire. */
-  readonly #idle: Idle[] = [];
+  readonly #idle: HttpConnection[] = [];
   readonly #waiting = new Set<HttpCall>();
   /** Busy connections that are closed after their call. */
   readonly #outdated = new Set<HttpConnection>();
@@ -45,7 +40,7 @@ export class ConnectionPool {
   /** Runs the call on a free or new connection, or has it wait for one. */
   run(call: HttpCall): "started" | "waiting" {
     const idle = this.#idle.pop();
-    if (idle !== undefined) this.#start(call, idle.connection);
+    if (idle !== undefined) this.#start(call, idle);
     else if (this.#all.size < this.#options.mostConnections) this.#runAfresh(call);
     else {
       this.#waiting.add(call);
@@ -67,7 +62,7 @@ export class ConnectionPool {
 
   /** Closes all idle connections. */
   closeIdle(): void {
-    for (const { connection } of [...this.#idle]) connection.close();
+    for (const connection of [...this.#idle]) connection.close();
     this.#cancelTimer?.();
     this.#cancelTimer = undefined;
   }
@@ -124,7 +119,8 @@ export class ConnectionPool {
       this.#start(next, connection);
       return;
     }
-    this.#idle.push({ connection, sinceMs: this.#options.clock.monotonicMs() });
+    connection.idleSinceMs = this.#options.clock.monotonicMs();
+    this.#idle.push(connection);
     this.#cancelTimer ??= this.#options.clock.after(this.#options.idleMs, this.#sweep);
   };
 
@@ -133,7 +129,7 @@ export class ConnectionPool {
   readonly #onGone = (connection: HttpConnection, cause: Error | undefined): void => {
     this.#all.delete(connection);
     this.#outdated.delete(connection);
-    const at = this.#idle.findIndex((idle) => idle.connection === connection);
+    const at = this.#idle.indexOf(connection);
     if (at >= 0) this.#idle.splice(at, 1);
     if (connection.connected || connection.closedHere) {
       const next = this.#all.size < this.#options.mostConnections ? this.#nextWaiting() : undefined;
@@ -151,8 +147,8 @@ export class ConnectionPool {
   readonly #sweep = (): void => {
     const { clock, idleMs } = this.#options;
     const nowMs = clock.monotonicMs();
-    while (this.#idle.length > 0 && this.#idle[0]!.sinceMs + idleMs <= nowMs) this.#idle[0]!.connection.close();
+    while (this.#idle.length > 0 && this.#idle[0]!.idleSinceMs + idleMs <= nowMs) this.#idle[0]!.close();
     const oldest = this.#idle[0];
-    this.#cancelTimer = oldest === undefined ? undefined : clock.after(oldest.sinceMs + idleMs - nowMs, this.#sweep);
+    this.#cancelTimer = oldest === undefined ? undefined : clock.after(oldest.idleSinceMs + idleMs - nowMs, this.#sweep);
   };
 }

@@ -79,6 +79,8 @@ const anywhere = Buffer.allocUnsafeSlow(72 << 10);
  * of their calls: after each read, `#buffer` returns the destination of the next one.
  */
 export class HttpConnection implements Dialed {
+  /** When its last call ended, monotonic milliseconds. Only its pool uses it. */
+  idleSinceMs = 0;
   readonly #options: HttpConnectionOptions;
   readonly #abortDial: () => void;
   #cancelTimer: () => void;
@@ -253,7 +255,7 @@ export class HttpConnection implements Dialed {
     const { answer } = call;
     let more: boolean;
     try {
-      more = buffer === anywhere ? answer.take(anywhere.subarray(0, bytes)) : answer.landed(bytes);
+      more = buffer === anywhere ? answer.take(anywhere, bytes) : answer.landed(bytes);
     } catch (error) {
       this.#refuse(call, error);
       return false;

@@ -1,6 +1,12 @@
 import { ChunkedBody } from "./chunked-body.js";
 import { HeadGathering, type HeadText, headAt, InvalidResponse, type ResponseFraming } from "./response-head.js";
 
+/** A head that was recognised by an earlier one, and its bytes with the blank line. */
+export interface RepeatedHead<Head> {
+  readonly head: Head;
+  readonly headBytes: number;
+}
+
 /** Interim responses (1xx) before the final one. More are invalid, because a sender of nothing else would never end. */
 const MAX_INTERIM = 16;
 
@@ -32,6 +38,13 @@ export abstract class ResponseReader<Head extends ResponseFraming> {
 
   /** Parses the text of a head. Throws InvalidResponse. */
   protected abstract parseHead(text: string): Head;
+  /**
+   * Parses a whole head within the first `end` bytes, if it resembles an earlier one. Undefined: it does not, so that `parseHead` parses
+   * it.
+   */
+  protected repeatedHead(_bytes: Buffer, _end: number): RepeatedHead<Head> | undefined {
+    return undefined;
+  }
   /** Called with the head of the final response, before its body. Throws to reject the response. */
   protected abstract onHead(head: Head): void;
   /** Returns memory for the next bytes of the body, never empty; undefined: none yet, so they are passed to `keep`. */
@@ -79,9 +92,22 @@ export abstract class ResponseReader<Head extends ResponseFraming> {
     return true;
   }
 
-  /** Takes bytes that were received elsewhere and are not kept. Returns whether to receive more. */
-  take(bytes: Buffer): boolean {
+  /** Takes the first `end` bytes of a buffer, which are not kept. Returns whether to receive more. */
+  take(bytes: Buffer, end = bytes.length): boolean {
     this.#begun = true;
+    let at = 0;
+    const isBeginning = this.#head === undefined && this.#gathering === undefined;
+    const repeated = isBeginning ? this.repeatedHead(bytes, end) : undefined;
+    if (repeated !== undefined) {
+      at = repeated.headBytes;
+      this.#open(repeated.head, end - at);
+    }
+    if (this.#head === undefined || this.#chunks !== undefined) return this.#takeAny(bytes.subarray(at, end));
+    return this.#complete || this.#takePlain(bytes, at, end);
+  }
+
+  /** Takes bytes with the rest of a head, or of a body in any form. */
+  #takeAny(bytes: Buffer): boolean {
     let at = 0;
     while (this.#head === undefined) {
       const head = this.#nextHead(bytes, at);
@@ -90,7 +116,7 @@ export abstract class ResponseReader<Head extends ResponseFraming> {
       this.#open(this.parseHead(head.text), bytes.length - at);
     }
     if (this.#complete) return true;
-    return this.#chunks === undefined ? this.#takePlain(bytes, at) : this.#takeChunks(this.#chunks, bytes, at);
+    return this.#chunks === undefined ? this.#takePlain(bytes, at, bytes.length) : this.#takeChunks(this.#chunks, bytes, at);
   }
 
   /** The connection has ended without an error. Returns whether the response is complete by that. */
@@ -135,13 +161,13 @@ export abstract class ResponseReader<Head extends ResponseFraming> {
     if (contentLength === 0) this.#finish();
   }
 
-  #takePlain(bytes: Buffer, start: number): boolean {
-    if (bytes.length - start > this.#leftBytes) throw new InvalidResponse("more bytes than it promised");
+  #takePlain(bytes: Buffer, start: number, end: number): boolean {
+    if (end - start > this.#leftBytes) throw new InvalidResponse("more bytes than it promised");
     let more = this.isReceiving;
-    for (let at = start; at < bytes.length; ) {
-      const room = this.room();
-      if (room === undefined) return this.#keepPlain(bytes.subarray(at));
-      const copied = bytes.copy(room, 0, at);
+    for (let at = start; at < end; ) {
+      const room = this.bodyRoom();
+      if (room === undefined) return this.#keepPlain(bytes.subarray(at, end));
+      const copied = bytes.copy(room, 0, at, end);
       at += copied;
       more = this.landed(copied);
     }

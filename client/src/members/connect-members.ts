@@ -86,16 +86,16 @@ export function connectMembers(options: ConnectMembersOptions): MemberConnection
  */
 export function httpFirst(http: BlockTransport, grpc: BlockTransport, breaker: CircuitBreaker): BlockTransport {
   return {
-    async read(address: MemberAddress, target: ReadTarget, limits: CallLimits): Promise<void> {
+    read(address: MemberAddress, target: ReadTarget, limits: CallLimits): Promise<void> {
       const { httpAddress } = address;
       if (httpAddress === undefined || breaker.isOpen(httpAddress)) return grpc.read(address, target, limits);
-      try {
-        await http.read(address, target, limits);
-        breaker.succeeded(httpAddress);
-      } catch (error) {
-        if (limits.ended !== undefined || !mayResume(error, httpAddress, breaker)) throw error;
-        await grpc.read(address, target, limits);
-      }
+      return http.read(address, target, limits).then(
+        () => breaker.succeeded(httpAddress),
+        (error: unknown) => {
+          if (limits.ended !== undefined || !mayResume(error, httpAddress, breaker)) throw error;
+          return grpc.read(address, target, limits);
+        },
+      );
     },
     async close(): Promise<void> {
       await http.close();

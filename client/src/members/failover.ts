@@ -32,40 +32,59 @@ export interface Attempt<Result> {
  * invalid response (INTERNAL), one more attempt is made. Rejects with any other error, or with the last one. An error after which
  * the origin must not be asked again (`isOriginTried`) is final.
  */
-export async function withFailover<Result>(
+export function withFailover<Result>(attempt: Attempt<Result>, limits: CallLimits, options: FailoverOptions): Promise<Result> {
+  if (limits.ended !== undefined) return Promise.reject(limits.ended);
+  const address = attempt.addresses[0]!;
+  // Nearly all calls end here. An async function with a loop costs a small read more than its request does.
+  return attempt.at(address).then(
+    (result) => {
+      options.breaker.succeeded(address.grpcAddress);
+      return result;
+    },
+    (error: unknown) => withFurtherAttempts(attempt, limits, options, error),
+  );
+}
+
+/** Makes further attempts after the first one has failed. */
+async function withFurtherAttempts<Result>(
   attempt: Attempt<Result>,
   limits: CallLimits,
   { clock, breaker, attempts, backoff, onRepeat }: FailoverOptions,
+  firstFailure: unknown,
 ): Promise<Result> {
   const { addresses } = attempt;
+  let failure = firstFailure;
   let wasWrong = false;
   let waits = 0;
   for (let made = 1; ; made++) {
     if (limits.ended !== undefined) throw limits.ended;
-    const address = addresses[(made - 1) % addresses.length]!;
-    try {
-      const result = await attempt.at(address);
-      breaker.succeeded(address.grpcAddress);
-      return result;
-    } catch (thrown) {
-      if (limits.ended !== undefined) throw limits.ended;
-      const error = CacheError.from(thrown);
-      const isUnreachable = error instanceof Unreachable;
-      if (isUnreachable) breaker.failed(address.grpcAddress);
-      else breaker.succeeded(address.grpcAddress);
-      const isWrong = error.code === "INTERNAL";
-      const mayPass = isUnreachable || (backoff !== undefined && (mayBeRepeated(error) || (isWrong && !wasWrong)));
-      if (!mayPass || attempt.mayRepeat?.() === false || made >= attempts) throw error;
-      onRepeat?.(isUnreachable);
-      wasWrong ||= isWrong;
-      const isElsewhere = made % addresses.length !== 0;
-      if (isUnreachable && isElsewhere) continue;
+    const error = CacheError.from(failure);
+    const isUnreachable = error instanceof Unreachable;
+    const { grpcAddress } = addresses[(made - 1) % addresses.length]!;
+    if (isUnreachable) breaker.failed(grpcAddress);
+    else breaker.succeeded(grpcAddress);
+    const isWrong = error.code === "INTERNAL";
+    const mayPass = isUnreachable || (backoff !== undefined && (mayBeRepeated(error) || (isWrong && !wasWrong)));
+    if (!mayPass || attempt.mayRepeat?.() === false || made >= attempts) throw error;
+    onRepeat?.(isUnreachable);
+    wasWrong ||= isWrong;
+    const isElsewhere = made % addresses.length !== 0;
+    if (!isUnreachable || !isElsewhere) {
       if (backoff === undefined) throw error;
       await sleep(
         clock,
         backoffMs(backoff, ++waits, () => clock.random()),
         limits.signal,
       );
+      if (limits.ended !== undefined) throw limits.ended;
+    }
+    const next = addresses[made % addresses.length]!;
+    try {
+      const result = await attempt.at(next);
+      breaker.succeeded(next.grpcAddress);
+      return result;
+    } catch (thrown) {
+      failure = thrown;
     }
   }
 }

@@ -10,9 +10,9 @@ export interface CallScope {
   /** The subject at the start of its error messages, for example an object's URL. */
   readonly subject: string;
   /** Milliseconds from now; absent: no own deadline. */
-  readonly deadlineMs?: number;
+  readonly deadlineMs?: number | undefined;
   /** The caller's signal; absent for a part of another call. */
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
 }
 
 /**

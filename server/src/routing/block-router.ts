@@ -27,9 +27,11 @@ const MAX_STARTS = 3;
  */
 export class BlockRouter {
   readonly #options: BlockRouterOptions;
+  readonly #fromMembers: FromMembersOptions;
 
   constructor(options: BlockRouterOptions) {
     this.#options = options;
+    this.#fromMembers = { ...options, readHere: (block) => this.#readHere(block) };
   }
 
   /** Opens a read. `forwarded`: another member sent it, so that this member answers. */
@@ -142,34 +144,54 @@ export class BlockRouter {
   }
 
   /** A read of a block by other members; by this one if none of them can be reached, be it after the first bytes. */
-  async #readElsewhere(members: readonly MemberInfo[], block: BlockRequest): Promise<ObjectRead> {
-    const { others, objects } = this.#options;
-    const resume = (rest: BlockRequest): ObjectRead | Promise<ObjectRead> => this.#readHere(rest);
-    const fetch: Fetching["fetch"] = (landing, limits) =>
-      others.first(members, (member) => this.#readAt(member, landing, limits), limits);
-    try {
-      const read = await others.reads.open(block, { fetch, resume });
-      if (block.version === undefined) objects.agreed(block.ref.url, read.info.version);
-      return read;
-    } catch (error) {
-      if (!(error instanceof Unreachable) || block.signal.aborted) throw error;
-      return this.#readHere(block);
-    }
+  #readElsewhere(members: readonly MemberInfo[], block: BlockRequest): Promise<ObjectRead> {
+    return this.#options.others.reads.open(block, new FromMembers(members, block, this.#fromMembers));
+  }
+}
+
+interface FromMembersOptions extends Pick<BlockRouterOptions, "others" | "objects" | "events"> {
+  readHere(block: BlockRequest): ObjectRead | Promise<ObjectRead>;
+}
+
+/** Fetches the bytes of one read from the first member that can be reached. */
+class FromMembers implements Fetching {
+  readonly #members: readonly MemberInfo[];
+  readonly #block: BlockRequest;
+  readonly #options: FromMembersOptions;
+
+  constructor(members: readonly MemberInfo[], block: BlockRequest, options: FromMembersOptions) {
+    this.#members = members;
+    this.#block = block;
+    this.#options = options;
   }
 
-  async #readAt(member: MemberInfo, landing: BlockLanding, limits: CallLimits): Promise<void> {
+  fetch(landing: BlockLanding, limits: CallLimits): Promise<void> {
+    return this.#options.others.first(this.#members, (member) => this.#readAt(member, landing, limits), limits);
+  }
+
+  opened({ version }: ObjectInfo): void {
+    if (this.#block.version === undefined) this.#options.objects.agreed(this.#block.ref.url, version);
+  }
+
+  resume(rest: BlockRequest): ObjectRead | Promise<ObjectRead> {
+    return this.#options.readHere(rest);
+  }
+
+  #readAt(member: MemberInfo, landing: BlockLanding, limits: CallLimits): Promise<void> {
     const { others, events } = this.#options;
     const before = landing.landedBytes;
-    try {
-      await others.connections.blocks.read(member, landing, limits);
-      if (before === 0) events.onForward("answered");
-    } catch (error) {
-      const isUnreachable = error instanceof Unreachable;
-      const hasBegun = landing.landedBytes > before;
-      if (before === 0) events.onForward(hasBegun ? "answered" : isUnreachable ? "unreachable" : "failed");
-      if (isUnreachable && limits.ended === undefined) events.onFailover(landing.landedBytes > 0 ? "midway" : "asked");
-      throw error;
-    }
+    return others.connections.blocks.read(member, landing, limits).then(
+      () => {
+        if (before === 0) events.onForward("answered");
+      },
+      (error: unknown) => {
+        const isUnreachable = error instanceof Unreachable;
+        const hasBegun = landing.landedBytes > before;
+        if (before === 0) events.onForward(hasBegun ? "answered" : isUnreachable ? "unreachable" : "failed");
+        if (isUnreachable && limits.ended === undefined) events.onFailover(landing.landedBytes > 0 ? "midway" : "asked");
+        throw error;
+      },
+    );
   }
 }
 

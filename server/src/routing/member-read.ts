@@ -21,8 +21,10 @@ import { type Piece, PiecePool } from "./piece-pool.js";
 export interface Fetching {
   /** Fills the landing from other members. Rejects with Unreachable if none of them can be reached. */
   fetch(landing: BlockLanding, limits: CallLimits): Promise<void>;
-  /** Opens a read of the rest of the range if no member can be reached after the first bytes. Absent: the read fails then. */
-  readonly resume?: ((rest: BlockRequest) => ObjectRead | Promise<ObjectRead>) | undefined;
+  /** Called when the read is open. Absent: nothing is called. */
+  opened?(info: ObjectInfo): void;
+  /** Opens a read of the whole range, or of its rest, if no member can be reached. Absent: the read fails then. */
+  resume?(rest: BlockRequest): ObjectRead | Promise<ObjectRead>;
 }
 
 /** Bytes that wait for a slow client; if there are more, the sender is paused. */
@@ -95,7 +97,9 @@ class MemberRead extends BlockLanding implements ObjectRead {
   readonly #pieces: Piece[] = [];
   #filling: Piece | undefined;
   #takenBytes = 0;
-  #open: ((read: ObjectRead) => void) | undefined;
+  /** Settle `opened`; undefined: it is settled. */
+  #open: ((read: ObjectRead | Promise<ObjectRead>) => void) | undefined;
+  #failToOpen: ((error: unknown) => void) | undefined;
   #waiting: { resolve: (slice: Slice | undefined) => void; reject: (error: unknown) => void } | undefined;
   /** The read of the bytes behind those of the members. */
   #rest: ObjectRead | undefined;
@@ -111,12 +115,16 @@ class MemberRead extends BlockLanding implements ObjectRead {
     this.#fetching = fetching;
     this.#reads = reads;
     const { clock } = reads;
-    const deadlineMs = deadlineAtMs === undefined ? {} : { deadlineMs: Math.max(0, deadlineAtMs - clock.monotonicMs()) };
-    this.#call = new RunningCall({ clock, subject: ref.url, signal, ...deadlineMs });
+    const deadlineMs = deadlineAtMs === undefined ? undefined : Math.max(0, deadlineAtMs - clock.monotonicMs());
+    this.#call = new RunningCall({ clock, subject: ref.url, signal, deadlineMs });
     this.opened = new Promise((resolve, reject) => {
       this.#open = resolve;
-      void this.#run(reject);
+      this.#failToOpen = reject;
     });
+    fetching.fetch(this, this.#call).then(
+      () => this.#fetched(undefined),
+      (error: unknown) => this.#fetched(CacheError.from(error)),
+    );
   }
 
   get forwarded(): CacheReport | undefined {
@@ -136,6 +144,7 @@ class MemberRead extends BlockLanding implements ObjectRead {
     if (this.#open === undefined) return;
     this.info = describedBy(this.#request, this.#reads.describe(this.#request.ref.url, head));
     this.#head = head;
+    this.#fetching.opened?.(this.info);
     this.#open(this);
     this.#open = undefined;
   }
@@ -185,7 +194,7 @@ class MemberRead extends BlockLanding implements ObjectRead {
     if (!this.#isOver) this.#call.abort(new CacheError("CANCELLED", `${this.#request.ref.url}: the read was closed`));
     this.#waiting?.resolve(undefined);
     this.#waiting = undefined;
-    // Without a transport that writes into them. Otherwise #run does it when that has stopped.
+    // Without a transport that writes into them. Otherwise #end does it when that has stopped.
     if (this.#isOver) this.#dropPieces();
   }
 
@@ -193,46 +202,45 @@ class MemberRead extends BlockLanding implements ObjectRead {
     this.length = totalBytes;
   }
 
-  async #run(failToOpen: (error: unknown) => void): Promise<void> {
-    let failure: CacheError | undefined;
-    try {
-      await this.#fetching.fetch(this, this.#call);
-    } catch (error) {
-      failure = CacheError.from(error);
-    }
+  /** Nothing more comes from members. `failure`: why, if bytes are missing. */
+  #fetched(failure: CacheError | undefined): void {
     this.#call.end();
     this.#filled();
-    if (failure !== undefined && !this.#isClosed) failure = await this.#resumed(failure);
+    const mayResume = failure instanceof Unreachable && this.#fetching.resume !== undefined && !this.#isClosed;
+    if (!mayResume) this.#end(failure);
+    else if (this.#open === undefined) void this.#resume();
+    else if (this.#request.signal.aborted) this.#end(failure);
+    else {
+      this.#open(this.#openHere());
+      this.#open = undefined;
+    }
+  }
+
+  /** Rejects if no read can be opened. */
+  async #openHere(): Promise<ObjectRead> {
+    return this.#fetching.resume!(this.#request);
+  }
+
+  /** Continues elsewhere behind the bytes that have landed. */
+  async #resume(): Promise<void> {
+    const { version } = this.info;
+    const [start, end] = [this.#request.start + this.landedBytes, this.#request.start + this.length];
+    try {
+      const read = await this.#fetching.resume!({ ...this.#request, version, start, end, openEnded: false, isRepeated: true });
+      if (this.#isClosed) read.close();
+      else this.#rest = read;
+      this.#end(undefined);
+    } catch (error) {
+      this.#end(CacheError.from(error));
+    }
+  }
+
+  #end(failure: CacheError | undefined): void {
     this.#failure = failure;
     this.#isOver = true;
     if (this.#isClosed) this.#dropPieces();
-    if (this.#open !== undefined && failure !== undefined) failToOpen(failure);
+    if (this.#open !== undefined && failure !== undefined) this.#failToOpen?.(failure);
     else this.#wake();
-  }
-
-  /** Opens a read of the rest elsewhere if no member can be reached any more. Returns the error of the read; undefined: it continues. */
-  async #resumed(failure: CacheError): Promise<CacheError | undefined> {
-    const { resume } = this.#fetching;
-    const isOpened = this.#open === undefined;
-    if (resume === undefined || !isOpened || !(failure instanceof Unreachable)) return failure;
-    const { start } = this.#request;
-    const { version } = this.info;
-    const rest = {
-      ...this.#request,
-      version,
-      start: start + this.landedBytes,
-      end: start + this.length,
-      openEnded: false,
-      isRepeated: true,
-    };
-    try {
-      const read = await resume(rest);
-      if (this.#isClosed) read.close();
-      else this.#rest = read;
-      return undefined;
-    } catch (error) {
-      return CacheError.from(error);
-    }
   }
 
   /** Resolves the waiting call of `next` with the bytes that have landed, or with those that follow. */

@@ -22,21 +22,19 @@ describe("a response header", () => {
     expect(parse(good)).toMatchObject({
       status: 206,
       contentLength: 10,
-      contentRange: "bytes 0-9/100",
+      range: { first: 0, end: 10, objectSize: 100 },
       etag: '"v1"',
       keepAlive: true,
     });
   });
 
-  it("reports how the member's cache answered, with and without an earlier header of the object", () => {
+  it("reports how the member's cache answered", () => {
     const withCache = (...lines: string[]) => parse([...good.slice(0, 5), ...lines, "x-amz-request-id: 1", "Date: now"]).cached;
-    for (let times = 0; times < 2; times++) {
-      expect(withCache("X-Cache: HIT", "Age: 12")).toEqual({ status: "HIT", ageSeconds: 12 });
-      expect(withCache("X-Cache: MISS")).toEqual({ status: "MISS", ageSeconds: undefined });
-      expect(withCache("X-Cache: STALE", "Age: 100000")).toEqual({ status: "STALE", ageSeconds: 100_000 });
-      for (const other of [[], ["Age: 12"], ["X-Cache: HITS"], ["X-Cache: Hit from elsewhere"]]) {
-        expect(withCache(...other)).toBeUndefined();
-      }
+    expect(withCache("X-Cache: HIT", "Age: 12")).toEqual({ status: "HIT", ageSeconds: 12 });
+    expect(withCache("X-Cache: MISS")).toEqual({ status: "MISS", ageSeconds: undefined });
+    expect(withCache("X-Cache: STALE", "Age: 100000")).toEqual({ status: "STALE", ageSeconds: 100_000 });
+    for (const other of [[], ["Age: 12"], ["X-Cache: HITS"], ["X-Cache: Hit from elsewhere"]]) {
+      expect(withCache(...other)).toBeUndefined();
     }
   });
 
@@ -112,33 +110,6 @@ describe("a response header", () => {
       expect(() => parse(lines)).toThrow(InvalidResponse);
     },
   );
-
-  it("is parsed equally with and without an earlier header of the object, and never with two lengths", () => {
-    const head = (length: number, more = ""): string =>
-      `HTTP/1.1 206 Partial Content\r\nETag: "repeated"\r\nContent-Type: a/b\r\nContent-Length: ${length}\r\nContent-Range: bytes 1-${length}/99\r\nx-amz-request-id: 1\r\nDate: today${more}`;
-    for (const length of [5, 7, 5]) {
-      const { status, contentLength, contentRange, etag, contentType, keepAlive, errorCode } = parseHead(head(length));
-      expect([status, contentLength, contentRange, etag, contentType, keepAlive, errorCode]).toEqual([
-        206,
-        length,
-        `bytes 1-${length}/99`,
-        '"repeated"',
-        "a/b",
-        true,
-        undefined,
-      ]);
-    }
-    expect(parseHead(head(5, "\r\nConnection: close")).keepAlive).toBe(false);
-    for (const line of [
-      "Content-Length: 5",
-      "Content-Range: bytes 1-5/99",
-      'ETag: "b"',
-      "Transfer-Encoding: chunked",
-      "x\u0001: y",
-    ]) {
-      expect(() => parseHead(head(5, `\r\n${line}`))).toThrow(InvalidResponse);
-    }
-  });
 
   it("is rejected without a Content-Length", () => {
     expect(() => parse(good.filter((line) => !line.startsWith("Content-Length")))).toThrow("no Content-Length");

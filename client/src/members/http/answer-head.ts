@@ -9,7 +9,6 @@ import {
   lackingFrom,
   TRIED_HEADER,
 } from "@frontcache/proto";
-import { BoundedMap } from "@frontcache/proto/runtime";
 import { InvalidResponse, type ResponseFraming, ResponseHead } from "../../http/response-head.js";
 import type { AnswerHead, CacheReport } from "../ports.js";
 
@@ -31,8 +30,9 @@ export interface AnswerHeading extends ResponseFraming {
   /** 200 to 599. */
   readonly status: number;
   readonly contentLength: number;
+  /** The Content-Range. Undefined: none, or one that cannot be. */
+  readonly range: AnswerRange | undefined;
   /** Verbatim; undefined: no such header. */
-  readonly contentRange: string | undefined;
   readonly etag: string | undefined;
   readonly contentType: string | undefined;
   /** Milliseconds since 1970; parsed on demand. */
@@ -47,89 +47,32 @@ export interface AnswerHeading extends ResponseFraming {
   readonly isOriginTried: boolean;
 }
 
+/** The bytes of a response. */
+export interface AnswerRange {
+  readonly first: number;
+  /** One past the last byte. */
+  readonly end: number;
+  readonly objectSize: number;
+}
+
 /**
  * Parses a member's header, as `ResponseHead` does. Throws InvalidResponse also for what is valid but no member sends: chunks, interim
  * responses, HTTP/1.0.
  */
 export function parseHead(text: string): AnswerHeading {
-  const bodyAt = text.indexOf(BODY);
-  const body = bodyAt < 0 ? null : BODY_LINES.exec(text.slice(bodyAt));
-  if (body === null) return parseAll(text);
-  const beginning = text.slice(0, bodyAt);
-  const known = beginnings.peek(beginning);
-  if (known !== undefined) return new RepeatedHead(known, body);
-  const heading = parseAll(text);
-  beginnings.set(beginning, heading);
-  return heading;
-}
-
-const BODY = "\r\nContent-Length: ";
-
-/** The lines of a response that differ between responses with bytes of the same object. */
-const BODY_LINES =
-  /^\r\nContent-Length: (\d{1,15})\r\nContent-Range: (bytes \d{1,15}-\d{1,15}\/\d{1,15})(?:\r\n(?:x-amz-request-id|Date|Age|X-Cache|Via): [\t\x20-\x7e\x80-\xff]*)*$/;
-
-/** Maximum remembered headers; their keys are the lines before the Content-Length. */
-const MOST_BEGINNINGS = 500;
-const beginnings = new BoundedMap<string, AnswerHeading>(MOST_BEGINNINGS);
-
-/** Parses a header that differs from a remembered one only in its BODY_LINES. */
-class RepeatedHead implements AnswerHeading {
-  readonly contentLength: number;
-  readonly contentRange: string | undefined;
-  readonly #earlier: AnswerHeading;
-  readonly #bodyLines: string;
-
-  constructor(earlier: AnswerHeading, [bodyLines, contentLength, contentRange]: RegExpExecArray) {
-    this.#earlier = earlier;
-    this.#bodyLines = bodyLines;
-    this.contentLength = Number(contentLength);
-    this.contentRange = contentRange;
-  }
-
-  get cached(): CacheReport | undefined {
-    return cacheReportIn(this.#bodyLines);
-  }
-
-  get isChunked(): false {
-    return false;
-  }
-
-  get status(): number {
-    return this.#earlier.status;
-  }
-
-  get etag(): string | undefined {
-    return this.#earlier.etag;
-  }
-
-  get contentType(): string | undefined {
-    return this.#earlier.contentType;
-  }
-
-  get lastModifiedMs(): number | undefined {
-    return this.#earlier.lastModifiedMs;
-  }
-
-  get objectLines(): string {
-    return this.#earlier.objectLines;
-  }
-
-  get errorCode(): ErrorCode | undefined {
-    return this.#earlier.errorCode;
-  }
-
-  get isOriginTried(): boolean {
-    return this.#earlier.isOriginTried;
-  }
-
-  get keepAlive(): boolean {
-    return this.#earlier.keepAlive;
-  }
-}
-
-function parseAll(text: string): AnswerHeading {
   return new WholeHead(new ResponseHead(text), text);
+}
+
+const CONTENT_RANGE = /^bytes (\d{1,15})-(\d{1,15})\/(\d{1,15})$/;
+
+function rangeIn(contentRange: string | undefined): AnswerRange | undefined {
+  const match = contentRange === undefined ? null : CONTENT_RANGE.exec(contentRange);
+  return match === null ? undefined : possibleRange(Number(match[1]), Number(match[2]), Number(match[3]));
+}
+
+/** Undefined if no response can have this range. */
+export function possibleRange(first: number, last: number, objectSize: number): AnswerRange | undefined {
+  return first <= last && last < objectSize ? { first, end: last + 1, objectSize } : undefined;
 }
 
 /** The rules that members keep besides those of HTTP/1.1. */
@@ -147,7 +90,7 @@ const OBJECT_LINES_END = /\r\ncontent-length:/i;
 class WholeHead implements AnswerHeading {
   readonly status: number;
   readonly contentLength: number;
-  readonly contentRange: string | undefined;
+  readonly range: AnswerRange | undefined;
   readonly etag: string | undefined;
   readonly contentType: string | undefined;
   readonly errorCode: ErrorCode | undefined;
@@ -161,7 +104,7 @@ class WholeHead implements AnswerHeading {
     this.contentLength = checkMemberHead(head, text);
     this.status = head.status;
     this.keepAlive = head.keepAlive;
-    this.contentRange = head.header("content-range");
+    this.range = rangeIn(head.header("content-range"));
     this.etag = head.header("etag");
     this.contentType = head.header("content-type");
     const errorCode = head.header(ERROR_HEADER);

@@ -17,7 +17,7 @@ function setUp({ offset, length } = asked, version = "v1") {
     { blockOffset: 0, offset, length },
     { pinned: new PinnedObject(url, version), place: (bytes) => Buffer.alloc(bytes, 0xee) },
   );
-  const landing = new HttpAnswer({ request: part.nextRequest(), target: part, member: "m:1" }, { resume: () => undefined });
+  const landing = new HttpAnswer({ request: part.nextRequest(), target: part, member: "m:1" });
   return { part, landing };
 }
 

@@ -1,6 +1,6 @@
 import { CacheError, type LackingHeaders, type ObjectHeaders, s3CodeOf, versionOfEntityTag } from "@frontcache/proto";
 import { InvalidResponse } from "../../http/response-head.js";
-import { ResponseReader } from "../../http/response-reader.js";
+import { type RepeatedHead, ResponseReader } from "../../http/response-reader.js";
 import {
   type AnswerHead,
   type AnswerSource,
@@ -10,6 +10,7 @@ import {
   Unreachable,
 } from "../ports.js";
 import { type AnswerHeading, MAX_HEAD_BYTES, objectHeadersIn, parseHead, Unintelligible } from "./answer-head.js";
+import { RepeatedHeads } from "./repeated-head.js";
 
 /** The request of a response. */
 export interface AnswerTo {
@@ -19,48 +20,58 @@ export interface AnswerTo {
   readonly member: string;
 }
 
+/** The heads of all members' responses. */
+const heads = new RepeatedHeads();
+
 /** Receives one response of a member: the requested bytes into the target, or an error. */
-export class HttpAnswer extends ResponseReader<AnswerHeading> {
-  readonly #to: AnswerTo;
-  readonly #source: AnswerSource;
+export class HttpAnswer extends ResponseReader<AnswerHeading> implements AnswerSource {
+  protected readonly to: AnswerTo;
   #errorBody: Buffer | undefined;
   #errorBytes = 0;
   #failure: CacheError | undefined;
 
-  constructor(to: AnswerTo, source: AnswerSource) {
+  constructor(to: AnswerTo) {
     super(MAX_HEAD_BYTES);
-    this.#to = to;
-    this.#source = source;
+    this.to = to;
   }
+
+  /** Overridden by what can pause. */
+  resume(): void {}
 
   /** The member's error, if it returned one, after the response is complete. */
   get failure(): CacheError | undefined {
     return this.#failure;
   }
 
-  override take(bytes: Buffer): boolean {
+  override take(bytes: Buffer, end?: number): boolean {
     try {
-      return super.take(bytes);
+      return super.take(bytes, end);
     } catch (error) {
       throw error instanceof InvalidResponse ? this.#wrong(error.message) : error;
     }
   }
 
   protected parseHead(text: string): AnswerHeading {
-    return parseHead(text);
+    const heading = parseHead(text);
+    if (heading.status === 206) heads.remember(this.to.request.url, text, heading);
+    return heading;
+  }
+
+  protected override repeatedHead(bytes: Buffer, end: number): RepeatedHead<AnswerHeading> | undefined {
+    return heads.parse(this.to.request.url, bytes, end);
   }
 
   protected onHead(heading: AnswerHeading): void {
-    if (heading.status === 206 || heading.status === 200) this.#to.target.open(this.#checked(heading), this.#source);
+    if (heading.status === 206 || heading.status === 200) this.to.target.open(this.#checked(heading), this);
     else this.#errorBody = this.#openError(heading);
   }
 
   protected bodyRoom(): Buffer {
-    return this.#errorBody === undefined ? this.#to.target.room() : this.#errorBody.subarray(this.#errorBytes);
+    return this.#errorBody === undefined ? this.to.target.room() : this.#errorBody.subarray(this.#errorBytes);
   }
 
   protected bodyLanded(bytes: number): boolean {
-    if (this.#errorBody === undefined) return this.#to.target.landed(bytes);
+    if (this.#errorBody === undefined) return this.to.target.landed(bytes);
     this.#errorBytes += bytes;
     return true;
   }
@@ -72,17 +83,17 @@ export class HttpAnswer extends ResponseReader<AnswerHeading> {
 
   protected override onEnd(heading: AnswerHeading): void {
     if (this.#errorBody === undefined) return;
-    const { request, member } = this.#to;
+    const { request, member } = this.to;
     this.#failure = errorOf({ heading, body: this.#errorBody }, request, member);
     if (this.#failure instanceof Unintelligible) throw this.#failure;
   }
 
   /** Checks that the header announces exactly the requested bytes. */
   #checked(heading: AnswerHeading): AnswerHead {
-    const { status, contentLength, contentRange, etag } = heading;
-    const { offset, length } = this.#to.request;
+    const { status, contentLength, etag } = heading;
+    const { offset, length } = this.to.request;
     if (etag === undefined) throw this.#wrong("an answer without an ETag");
-    const range = status === 206 ? spanOf(contentRange) : { first: 0, end: contentLength, objectSize: contentLength };
+    const range = status === 206 ? heading.range : { first: 0, end: contentLength, objectSize: contentLength };
     if (range === undefined) throw this.#wrong("no range that can be");
     const end = Math.min(offset + length, range.objectSize);
     if (status === 200 && (offset !== 0 || contentLength !== end)) throw this.#wrong("the whole object instead of a range");
@@ -101,12 +112,12 @@ export class HttpAnswer extends ResponseReader<AnswerHeading> {
   }
 
   get #subject(): string {
-    const { url, offset } = this.#to.request;
+    const { url, offset } = this.to.request;
     return `${url} at offset ${offset}`;
   }
 
   #wrong(what: string): Unintelligible {
-    return new Unintelligible(`${this.#subject}: ${this.#to.member} answered with ${what}, as no member does`);
+    return new Unintelligible(`${this.#subject}: ${this.to.member} answered with ${what}, as no member does`);
   }
 
   #broken(what: string): CacheError {
@@ -155,16 +166,6 @@ class HttpAnswerHead implements AnswerHead {
     this.#object ??= objectHeadersIn(this.#heading.objectLines);
     return this.#object;
   }
-}
-
-const CONTENT_RANGE = /^bytes (\d{1,15})-(\d{1,15})\/(\d{1,15})$/;
-
-/** Parses a Content-Range; `end` is one past its last byte. Undefined if it is invalid or impossible. */
-function spanOf(contentRange: string | undefined): { first: number; end: number; objectSize: number } | undefined {
-  const match = contentRange === undefined ? null : CONTENT_RANGE.exec(contentRange);
-  if (match === null) return undefined;
-  const [first, end, objectSize] = [Number(match[1]), Number(match[2]) + 1, Number(match[3])];
-  return first < end && end <= objectSize ? { first, end, objectSize } : undefined;
 }
 
 /** Maximum body of an error, bytes. */

@@ -8,14 +8,7 @@ import type { Access } from "../access.js";
 import type { Clock } from "../clock.js";
 import { ConnectionFailure, reasonOf } from "../connection-failure.js";
 import { CallerHandshake } from "../member-handshake.js";
-import {
-  type AnswerSource,
-  type BlockTransport,
-  type CallLimits,
-  type MemberAddress,
-  type ReadTarget,
-  Unreachable,
-} from "../ports.js";
+import { type BlockTransport, type CallLimits, type MemberAddress, type ReadTarget, Unreachable } from "../ports.js";
 import { afterTicks, SilenceWatch, silentMsOf, type WaitingCall } from "../silence-watch.js";
 import { type AnswerTo, HttpAnswer } from "./answer.js";
 import { requestHead } from "./request-head.js";
@@ -58,18 +51,17 @@ export class HttpTransport implements BlockTransport {
   read(address: MemberAddress, target: ReadTarget, limits: CallLimits): Promise<void> {
     const request = target.nextRequest();
     const { httpAddress } = address;
-    return new Promise((resolve, reject) => {
-      if (limits.ended !== undefined) reject(limits.ended);
-      else if (httpAddress === undefined) {
-        reject(new Unreachable(`${request.url}: member ${address.grpcAddress} has no HTTP listener`));
-      } else if (request.version !== "" && !canBeEntityTag(request.version)) {
-        reject(new UnnameableVersion(request.url));
-      } else {
-        const head = requestHead(request, httpAddress, this.#options.access.authorization(), limits.remainingMs());
-        const listener = this.#listenerAt(httpAddress);
-        new HttpRead(head, { request, target, member: httpAddress }, { listener, limits }, { resolve, reject });
-      }
-    });
+    if (limits.ended !== undefined) return Promise.reject(limits.ended);
+    if (httpAddress === undefined) {
+      return Promise.reject(new Unreachable(`${request.url}: member ${address.grpcAddress} has no HTTP listener`));
+    }
+    if (request.version !== "" && !canBeEntityTag(request.version)) return Promise.reject(new UnnameableVersion(request.url));
+    try {
+      const head = requestHead(request, httpAddress, this.#options.access.authorization(), limits.remainingMs());
+      return new HttpRead(head, { request, target, member: httpAddress }, this.#listenerAt(httpAddress), limits).settled;
+    } catch (error) {
+      return Promise.reject(error);
+    }
   }
 
   /**
@@ -134,31 +126,30 @@ export class UnnameableVersion extends CacheError {
   }
 }
 
-interface Settle {
-  resolve(): void;
-  reject(error: unknown): void;
-}
-
-/** One read until its response was received. */
-class HttpRead implements HttpCall, AnswerSource, WaitingCall {
+/** One read until its response was received: the call on a connection, and the reader of the response. */
+class HttpRead extends HttpAnswer implements HttpCall, WaitingCall {
   readonly request: string;
-  readonly answer: HttpAnswer;
-  readonly #to: AnswerTo;
+  readonly answer = this;
+  /** Resolves when the target is filled. */
+  readonly settled: Promise<void>;
   readonly #listener: Listener;
   readonly #limits: CallLimits;
-  readonly #settle: Settle;
   readonly #forgetLimits: () => void;
+  #resolve!: () => void;
+  #reject!: (error: unknown) => void;
   previous: WaitingCall | undefined;
   next: WaitingCall | undefined;
   #connection: HttpConnection | undefined;
 
-  constructor(request: string, to: AnswerTo, { listener, limits }: { listener: Listener; limits: CallLimits }, settle: Settle) {
+  constructor(request: string, to: AnswerTo, listener: Listener, limits: CallLimits) {
+    super(to);
     this.request = request;
-    this.answer = new HttpAnswer(to, this);
-    this.#to = to;
     this.#listener = listener;
     this.#limits = limits;
-    this.#settle = settle;
+    this.settled = new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+    });
     this.#forgetLimits = limits.onEnd(() => this.#onEnded());
     listener.silence.add(this);
     listener.pool.run(this);
@@ -178,41 +169,40 @@ class HttpRead implements HttpCall, AnswerSource, WaitingCall {
     if (paused) silence.remove(this);
   }
 
-  resume(): void {
+  override resume(): void {
     if (this.#connection?.resume(this) === true) this.#listener.silence.add(this);
   }
 
   onComplete(): void {
     this.#listener.silence.heard();
     this.#end();
-    const { failure } = this.answer;
-    if (failure === undefined) this.#settle.resolve();
-    else this.#settle.reject(failure);
+    if (this.failure === undefined) this.#resolve();
+    else this.#reject(this.failure);
   }
 
   onRefused(error: unknown): void {
     this.#end();
-    this.#settle.reject(error);
+    this.#reject(error);
   }
 
   onBroken(cause: Error | undefined, isConnected: boolean): void {
     this.#end();
-    const failure = isConnected ? cause : ConnectionFailure.of(this.#to.member, cause ?? new Error("it closed the connection"));
+    const failure = isConnected ? cause : ConnectionFailure.of(this.to.member, cause ?? new Error("it closed the connection"));
     const why = failure === undefined ? "it closed the connection" : isConnected ? reasonOf(failure) : failure.message;
-    this.#settle.reject(this.#unreachable(why, failure, cause instanceof ConnectTimeout));
+    this.#reject(this.#unreachable(why, failure, cause instanceof ConnectTimeout));
   }
 
   /** Called when the call ended early. */
   #onEnded(): void {
     this.#end();
     this.#leave();
-    this.#settle.reject(this.#limits.ended);
+    this.#reject(this.#limits.ended);
   }
 
   onSilent(): void {
     this.#end();
     this.#leave();
-    this.#settle.reject(this.#unreachable(this.#listener.silence.cause, undefined, true));
+    this.#reject(this.#unreachable(this.#listener.silence.cause, undefined, true));
   }
 
   /** Called when nothing more of the response is received. */
@@ -227,11 +217,11 @@ class HttpRead implements HttpCall, AnswerSource, WaitingCall {
   }
 
   #unreachable(why: string, cause: Error | undefined, isGone: boolean): Unreachable {
-    const { request, member } = this.#to;
+    const { request, member } = this.to;
     return new Unreachable(`${request.url}: member ${member} is unreachable: ${why}`, {
       cause,
       isGone,
-      hadBegun: this.answer.begun,
+      hadBegun: this.begun,
     });
   }
 }
