@@ -107,8 +107,14 @@ export class PlainReply implements Reply {
       return;
     }
     const headBytes = joint.write(head, "latin1");
-    const count = headBytes + bytes.copy(joint, headBytes);
-    socket.write(joint.subarray(0, count), then);
+    joint.set(bytes, headBytes);
+    const count = headBytes + bytes.length;
+    const sent = Math.max(0, this.#direct?.send(joint, count, false) ?? UNAVAILABLE);
+    if (sent === count) {
+      taken();
+      return;
+    }
+    socket.write(joint.subarray(sent, count), then);
     // The socket keeps using the bytes that the kernel did not take immediately.
     if (socket.writableLength > 0) joint = Buffer.allocUnsafeSlow(joint.length);
   }
