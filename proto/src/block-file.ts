@@ -1,5 +1,5 @@
 import { hash } from "node:crypto";
-import { join } from "node:path";
+import { join, sep } from "node:path";
 
 /** A block's identity: an aligned slice of one version of one object. */
 export interface BlockId {
@@ -18,17 +18,21 @@ export function blockDigest(id: BlockId, blockBytes: number): string {
   return hash("sha256", `${id.url}\n${id.version}\n${id.offset}\n${blockBytes}`).slice(0, 32);
 }
 
+/** The volume whose block files were named last, and their directory: naming a file for each new block need not join paths. */
+let recent = { volumePath: "", directory: "" };
+
 /** The directory of a volume's block files. It has 256 directories, named by the first two digits of the digest. */
 export function blocksDirectory(volumePath: string): string {
-  return join(volumePath, "v1");
+  if (recent.volumePath !== volumePath) recent = { volumePath, directory: join(volumePath, "v1") };
+  return recent.directory;
 }
 
 /** The directory of a block's file. */
 export function blockDirectory(volumePath: string, digest: string): string {
-  return join(blocksDirectory(volumePath), digest.slice(0, 2));
+  return `${blocksDirectory(volumePath)}${sep}${digest.slice(0, 2)}`;
 }
 
 /** A block's file on a volume. */
 export function blockPath(volumePath: string, digest: string): string {
-  return join(blockDirectory(volumePath, digest), `${digest}.blk`);
+  return `${blockDirectory(volumePath, digest)}${sep}${digest}.blk`;
 }

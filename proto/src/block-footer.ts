@@ -71,16 +71,16 @@ export function encodeFooter(footer: BlockFooter, geometry: Geometry): Buffer | 
   const { id, info, crcs } = footer;
   const isKnown = info.lacks !== "metadata" || info.headers !== undefined;
   const format = isKnown ? WITH_HEADERS : WITHOUT_HEADERS;
-  const [url, version] = [Buffer.from(id.url), Buffer.from(id.version)];
-  const contentType = info.contentType === undefined ? undefined : Buffer.from(info.contentType);
+  const [urlBytes, versionBytes] = [Buffer.byteLength(id.url), Buffer.byteLength(id.version)];
+  const typeBytes = info.contentType === undefined ? 0 : Buffer.byteLength(info.contentType);
   const bitsAt = CRCS_AT[format];
   const crcsAt = bitsAt + Math.ceil(crcs.length / 8);
   const textAt = crcsAt + 4 * crcs.length;
-  const headersAt = textAt + url.length + version.length + (contentType?.length ?? 0);
-  const headers = Buffer.from(info.headers ?? "", "latin1");
-  const behind = headers.subarray(Math.max(0, DROPS_AT - headersAt));
+  const headersAt = textAt + urlBytes + versionBytes + typeBytes;
+  const { headers = "" } = info;
+  const behind = Buffer.from(headers.slice(Math.max(0, DROPS_AT - headersAt)), "latin1");
   if (isKnown && (headersAt > DROPS_AT || (behind.length > 0 && id.offset > 0))) {
-    const { headers: _, ...bare } = info;
+    const { headers: _headers, ...bare } = info;
     return encodeFooter({ ...footer, info: { ...bare, lacks: "metadata" } }, geometry);
   }
   if (headersAt > DROPS_AT) return undefined;
@@ -95,9 +95,9 @@ export function encodeFooter(footer: BlockFooter, geometry: Geometry): Buffer | 
   writeU64(bytes, info.objectSize, 40);
   bytes.writeDoubleLE(info.lastModifiedMs ?? NO_TIME, 48);
   bytes.writeDoubleLE(footer.createdAtMs, 56);
-  bytes.writeUInt16LE(url.length, 64);
-  bytes.writeUInt16LE(version.length, 66);
-  bytes.writeUInt16LE(contentType?.length ?? ABSENT, 68);
+  bytes.writeUInt16LE(urlBytes, 64);
+  bytes.writeUInt16LE(versionBytes, 66);
+  bytes.writeUInt16LE(info.contentType === undefined ? ABSENT : typeBytes, 68);
   bytes.writeUInt16LE(crcs.length, 70);
   if (format === WITH_HEADERS) {
     bytes.writeUInt16LE(headers.length, 72);
@@ -109,8 +109,10 @@ export function encodeFooter(footer: BlockFooter, geometry: Geometry): Buffer | 
     bytes[bitsAt + (segment >> 3)]! |= 1 << (segment & 7);
     bytes.writeUInt32LE(crc, crcsAt + 4 * segment);
   });
-  bytes.set(Buffer.concat([url, version, contentType ?? Buffer.alloc(0)]), textAt);
-  headers.copy(bytes, headersAt, 0, headers.length - behind.length);
+  bytes.write(id.url, textAt);
+  bytes.write(id.version, textAt + urlBytes);
+  bytes.write(info.contentType ?? "", textAt + urlBytes + versionBytes);
+  bytes.write(headers, headersAt, DROPS_AT - headersAt, "latin1");
   bytes.set(behind, FOOTER_BYTES);
   bytes.writeUInt32LE(footer.drops, DROPS_AT);
   bytes.writeUInt32LE(checksum(bytes), CHECKSUM_AT);

@@ -98,7 +98,16 @@ class SharedListener {
 export function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
   return new Promise((resolve, reject) => {
     const remove = whenAborted(signal, () => reject(abortError(signal)));
-    work.then(resolve, reject).finally(remove);
+    work.then(
+      (value) => {
+        remove();
+        resolve(value);
+      },
+      (error: unknown) => {
+        remove();
+        reject(error);
+      },
+    );
   });
 }
 

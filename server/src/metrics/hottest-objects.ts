@@ -62,14 +62,23 @@ export class HottestObjects {
   }
 
   #enter(url: string): Entry {
-    let entry: Entry = { reads: 0, bytes: 0 };
+    const entry: Entry = { reads: 0, bytes: 0 };
     if (this.#entries.size >= this.#capacity) {
-      const [least, leastEntry] = [...this.#entries].reduce((a, b) => (b[1].reads < a[1].reads ? b : a));
-      this.#entries.delete(least);
+      const least = this.#least();
       // The bytes are not inherited: the guarantee needs only the count.
-      entry = { reads: leastEntry.reads, bytes: 0 };
+      entry.reads = this.#entries.get(least)!.reads;
+      this.#entries.delete(least);
     }
     this.#entries.set(url, entry);
     return entry;
+  }
+
+  /** The least read object. Without a copy of the entries: each object that is read for the first time replaces one. */
+  #least(): string {
+    let [least, reads] = ["", Number.POSITIVE_INFINITY];
+    this.#entries.forEach((entry, url) => {
+      if (entry.reads < reads) [least, reads] = [url, entry.reads];
+    });
+    return least;
   }
 }

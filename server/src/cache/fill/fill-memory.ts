@@ -116,6 +116,7 @@ export class FillMemory {
   }
 
   #serve(): void {
+    if (this.waiting === 0) return;
     for (const queue of [this.#queues.demand, this.#queues.background]) {
       for (const waiter of queue) {
         if (!this.#fits(waiter.count)) return;
@@ -130,7 +131,9 @@ export class FillMemory {
   }
 
   #remove(count: number): Buffer[] {
-    return Array.from({ length: count }, () => this.#free.pop() ?? this.#allocate());
+    const buffers: Buffer[] = [];
+    while (buffers.length < count) buffers.push(this.#free.pop() ?? this.#allocate());
+    return buffers;
   }
 
   /** Not from Node's small-buffer pool: these are never freed and must not keep neighbours alive. */

@@ -116,7 +116,7 @@ export class FillParts {
   abandon(segment: number): void {
     const part = this.#partOf(segment);
     if (part === undefined || part.priority !== "demand") return;
-    if (part.indices.some((other) => this.#fill.segments.isRequested(other))) return;
+    if (part.isNeeded(this.#fill.segments)) return;
     if (remove(this.#queue.demand, part)) this.#end(part, undefined);
     else part.abandon();
   }
@@ -147,7 +147,7 @@ export class FillParts {
       await part.run(this.#fill, this.#budget);
     } catch (error) {
       failure = CacheError.from(error);
-      if (isFinal(failure) && this.#isNeeded(part)) this.#failBlock(failure);
+      if (isFinal(failure) && part.isNeeded(this.#fill.segments)) this.#failBlock(failure);
       if (description.info === undefined) this.#failUndescribed(part, failure);
     }
     remove(this.#running, part);
@@ -178,10 +178,6 @@ export class FillParts {
 
   #failQueued(failure: CacheError): void {
     for (let queued = this.#takeNext(); queued !== undefined; queued = this.#takeNext()) this.#end(queued, failure);
-  }
-
-  #isNeeded(part: Part): boolean {
-    return part.indices.some((segment) => this.#fill.segments.isRequested(segment));
   }
 
   #end(part: Part, failure: CacheError | undefined): void {

@@ -1,11 +1,11 @@
 import { abortError, CacheError } from "@frontcache/proto";
-import { whenAborted } from "@frontcache/proto/runtime";
+import { LinkedAbort } from "@frontcache/proto/runtime";
 import type { OriginAnswer } from "../../origin/origin.js";
 import type { RequestBudget } from "../../origin/request-budget.js";
 import { CACHE_ITSELF } from "../../security/principal.js";
 import type { Reservation } from "../../storage/block.js";
 import type { FillContext, FillDescription } from "./fill-description.js";
-import type { Claim, Priority } from "./fill-memory.js";
+import type { Claim, FillMemory, Priority } from "./fill-memory.js";
 import { type FillSegments, SegmentBuffer } from "./fill-segments.js";
 
 /** A contiguous run of a block's segments. */
@@ -34,7 +34,7 @@ export class Part {
   #claim: Claim | undefined;
   #isRequested = false;
   /** Aborts the wait for memory. */
-  #waiting: AbortController | undefined;
+  #waiting: LinkedAbort | undefined;
   /** The memory of its first segments, complete or not. Empty before the answer's head. */
   readonly #buffers: SegmentBuffer[] = [];
 
@@ -64,6 +64,14 @@ export class Part {
     return Array.from({ length: this.count }, (_, i) => this.first + i);
   }
 
+  /** Whether a reader will still come for one of its segments, or is at it. */
+  isNeeded(segments: Pick<FillSegments, "isRequested">): boolean {
+    for (let segment = this.first; segment < this.first + this.count; segment++) {
+      if (segments.isRequested(segment)) return true;
+    }
+    return false;
+  }
+
   /** A reader waits for the part now. */
   promote(): void {
     this.priority = "demand";
@@ -87,25 +95,26 @@ export class Part {
       const answer = await this.#fetch(fill, budget);
       try {
         this.#assignBuffers(fill, buffers);
+        // The object may be much smaller than the part: other parts wait for the memory.
+        giveAll(context.memory, buffers);
         await this.#receive(fill.segments, answer);
       } catch (error) {
         answer.body.destroy();
         throw error;
       }
     } finally {
-      for (const spare of buffers) context.memory.give(spare);
+      giveAll(context.memory, buffers);
     }
   }
 
   async #claimMemory({ memory, signal }: FillContext): Promise<Buffer[]> {
-    const waiting = new AbortController();
+    const waiting = new LinkedAbort(signal);
     this.#waiting = waiting;
-    const stop = whenAborted(signal, () => waiting.abort(signal.reason));
     try {
       this.#claim = memory.claim(this.count, this.priority, waiting.signal);
       return await this.#claim.buffers;
     } finally {
-      stop();
+      waiting.unlink();
     }
   }
 
@@ -116,7 +125,7 @@ export class Part {
     const start = this.first * geometry.segmentBytes;
     const end = Math.min(start + this.count * geometry.segmentBytes, blockBytes);
     const offset = target.blockOffset + start;
-    const isNeeded = (): boolean => this.indices.some((segment) => segments.isRequested(segment));
+    const isNeeded = (): boolean => this.isNeeded(segments);
     const range = { ref: target.ref, offset, length: end - start, version };
     const askedAtMs = clock.monotonicMs();
     let answer: OriginAnswer;
@@ -166,4 +175,9 @@ export class Part {
     await body.land({ room: () => current().room, landed });
     if (at < this.#buffers.length) throw new CacheError("INTERNAL", "the origin's answer is shorter than its range");
   }
+}
+
+/** Returns buffers that are not used, and empties their list. */
+function giveAll(memory: Pick<FillMemory, "give">, buffers: Buffer[]): void {
+  for (let spare = buffers.pop(); spare !== undefined; spare = buffers.pop()) memory.give(spare);
 }

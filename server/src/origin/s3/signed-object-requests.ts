@@ -205,7 +205,8 @@ export class SignedObjectRequests implements ObjectRequests {
       sent["x-amz-content-sha256"] = payloadHash;
       sent["x-amz-date"] = amzDate;
       if (identity.sessionToken !== undefined) sent["x-amz-security-token"] = identity.sessionToken;
-      const signed = Object.entries(sent).filter(([name]) => SIGNED.test(name));
+      const signed: Header[] = [];
+      for (const name in sent) if (SIGNED.test(name)) signed.push([name, sent[name]!]);
       const signable = { method, path, query: canonical, headers: signed.sort(byName), payloadHash };
       sent.authorization = this.#signer.authorization(signable, amzDate, identity, scope);
     }

@@ -2,6 +2,7 @@ import fs, { readFileSync } from "node:fs";
 import { claimDirectory } from "../directory-lock.js";
 import { type Libc, loadLibc } from "../mapping/libc.js";
 import type { DirectoryClaim, Disk, DiskFile, DiskSpace, DiskStat, FilePiece, FileSurvey } from "./disk.js";
+import { FileCreator } from "./file-creator.js";
 import { surveyByFiles, ThreadSurvey, toDiskStat } from "./file-survey.js";
 
 const { O_RDONLY, O_RDWR, O_CREAT, O_EXCL } = fs.constants;
@@ -47,6 +48,8 @@ export function poolThreads(): number {
 // 65,536 files at the start and 4 KiB reads.
 class NodeDisk implements Disk {
   readonly #libc: Libc | undefined;
+  /** One for each claimed directory, with a slash at its end: a disk that hangs does not stop the others. */
+  readonly #creators = new Map<string, FileCreator>();
 
   constructor(libc: Libc | undefined) {
     this.#libc = libc;
@@ -57,17 +60,24 @@ class NodeDisk implements Disk {
   }
 
   async create(path: string, pieces: readonly FilePiece[]): Promise<DiskFile> {
+    for (const [directory, creator] of this.#creators) {
+      if (path.startsWith(directory)) return new NodeFile(await creator.create(path, pieces), this.#libc);
+    }
+    return new NodeFile(await this.#create(path, pieces), this.#libc);
+  }
+
+  async #create(path: string, pieces: readonly FilePiece[]): Promise<number> {
     const file = await this.#open(path, flags.create);
     try {
       for (const { position, sources } of pieces) await file.write(sources, position);
-      return file;
+      return file.fd;
     } catch (error) {
       await file.close().catch(() => undefined);
       throw error;
     }
   }
 
-  async #open(path: string, flag: number): Promise<DiskFile> {
+  async #open(path: string, flag: number): Promise<NodeFile> {
     const fd = await called<number>((done) => fs.open(path, flag, 0o600, done));
     return new NodeFile(fd, this.#libc);
   }
@@ -95,8 +105,18 @@ class NodeDisk implements Disk {
     return { totalBytes: (blocks - bfree + bavail) * bsize, freeBytes: bavail * bsize, sizeBytes: blocks * bsize, ...inodes };
   }
 
-  claim(directory: string): Promise<DirectoryClaim> {
-    return claimDirectory(directory, this.#libc);
+  async claim(directory: string): Promise<DirectoryClaim> {
+    const claim = await claimDirectory(directory, this.#libc);
+    const name = directory.endsWith("/") ? directory : `${directory}/`;
+    const creator = new FileCreator({ otherwise: (path, pieces) => this.#create(path, pieces) });
+    this.#creators.set(name, creator);
+    return {
+      release: () => {
+        if (this.#creators.get(name) === creator) this.#creators.delete(name);
+        creator.close();
+        return claim.release();
+      },
+    };
   }
 }
 

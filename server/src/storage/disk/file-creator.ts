@@ -1,0 +1,150 @@
+import { Worker } from "node:worker_threads";
+import { type FilePiece, systemError } from "./disk.js";
+
+/** A file that was requested and is not created yet. */
+interface Request {
+  readonly path: string;
+  readonly pieces: readonly FilePiece[];
+  readonly lengthBytes: number;
+  readonly resolve: (fd: number) => void;
+  readonly reject: (error: Error) => void;
+}
+
+/** For each file its descriptor, or an error's code and message. */
+type Created = readonly (number | { readonly code?: string; readonly message: string })[];
+
+export interface FileCreatorOptions {
+  /** Creates a file while there is no thread. */
+  readonly otherwise: (path: string, pieces: readonly FilePiece[]) => Promise<number>;
+  /** Files that are created without a thread before one is started. Default: 32. */
+  readonly startAfter?: number | undefined;
+}
+
+/** The same path from the sources and from the build. */
+const THREAD = new URL("../../../threads/create-files.cjs", import.meta.url);
+/** Heap limit of the thread, which needs little memory. */
+const MEMORY = { maxYoungGenerationSizeMb: 2, maxOldGenerationSizeMb: 16 };
+/** A member that caches few small objects needs no thread. */
+const START_AFTER = 32;
+/** The largest file that is copied to the thread, footer included: for larger ones the thread pool costs little. */
+const MAX_FILE_BYTES = 64 << 10;
+/** Bytes of the files that one message names. */
+const SHARED_BYTES = 512 << 10;
+
+/**
+ * Creates small files in a thread, as many per message as are waiting. Three calls of the thread pool cost the main thread six
+ * switches for each file, which is more than the calls themselves. If no thread can be started, `otherwise` is used.
+ */
+export class FileCreator {
+  readonly #options: FileCreatorOptions;
+  #thread: Worker | undefined;
+  #isReady = false;
+  /** The bytes of the files that the thread creates now. */
+  #shared: Uint8Array | undefined;
+  #leftBeforeStart: number;
+  readonly #waiting: Request[] = [];
+  #running: Request[] = [];
+  #isScheduled = false;
+  #isClosed = false;
+
+  constructor(options: FileCreatorOptions) {
+    this.#options = options;
+    this.#leftBeforeStart = options.startAfter ?? START_AFTER;
+  }
+
+  /** Resolves with the file's descriptor. Do not change the bytes before. Rejects with the system's error. */
+  create(path: string, pieces: readonly FilePiece[]): Promise<number> {
+    let lengthBytes = 0;
+    for (const { sources } of pieces) for (const source of sources) lengthBytes += source.length;
+    if (lengthBytes > MAX_FILE_BYTES || !this.#hasThread()) return this.#options.otherwise(path, pieces);
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ path, pieces, lengthBytes, resolve, reject });
+      this.#schedule();
+    });
+  }
+
+  /** Ends the thread. A thread that hangs in a system call ends with the call; nothing waits for it. */
+  close(): void {
+    this.#isClosed = true;
+    this.#thread?.unref();
+    void this.#thread?.terminate();
+  }
+
+  #hasThread(): boolean {
+    if (this.#isReady) return true;
+    if (this.#leftBeforeStart-- === 0 && !this.#isClosed) this.#start();
+    return false;
+  }
+
+  #start(): void {
+    const shared = new SharedArrayBuffer(SHARED_BYTES);
+    this.#shared = new Uint8Array(shared);
+    // The descriptors are this thread's from their answer on: the end of the thread must not close them.
+    const thread = new Worker(THREAD, { execArgv: [], resourceLimits: MEMORY, workerData: shared, trackUnmanagedFds: false });
+    this.#thread = thread;
+    thread.unref();
+    thread.on("error", () => undefined);
+    thread.once("exit", () => this.#ended());
+    thread.on("message", (message: "ready" | Created) => {
+      if (message === "ready") this.#isReady = true;
+      else this.#answered(message);
+    });
+  }
+
+  /** Waits for the other files of this iteration of the event loop. */
+  #schedule(): void {
+    if (this.#isScheduled || this.#running.length > 0) return;
+    this.#isScheduled = true;
+    setImmediate(() => {
+      this.#isScheduled = false;
+      this.#send();
+    });
+  }
+
+  #send(): void {
+    if (!this.#isReady || this.#running.length > 0 || this.#waiting.length === 0) return;
+    const shared = this.#shared!;
+    const files: (string | number[])[] = [];
+    let at = 0;
+    let count = 0;
+    for (const { path, pieces, lengthBytes } of this.#waiting) {
+      if (at + lengthBytes > shared.length) break;
+      const lengths: number[] = [];
+      for (const { position, sources } of pieces) {
+        const start = at;
+        for (const source of sources) {
+          shared.set(source, at);
+          at += source.length;
+        }
+        lengths.push(position, at - start);
+      }
+      files.push(path, lengths);
+      count++;
+    }
+    this.#running = this.#waiting.splice(0, count);
+    this.#thread!.ref();
+    this.#thread!.postMessage(files);
+  }
+
+  #answered(created: Created): void {
+    const running = this.#running;
+    this.#running = [];
+    this.#thread!.unref();
+    this.#send();
+    for (const [i, result] of created.entries()) {
+      const { resolve, reject } = running[i]!;
+      if (typeof result === "number") resolve(result);
+      else reject(systemError(result.code ?? "EIO", result.message));
+    }
+  }
+
+  /** Nobody knows which of the running files exist. */
+  #ended(): void {
+    this.#isReady = false;
+    this.#thread = undefined;
+    for (const { path, reject } of this.#running.splice(0)) reject(systemError("EIO", `the thread that creates ${path} has ended`));
+    for (const { path, pieces, resolve, reject } of this.#waiting.splice(0)) {
+      this.#options.otherwise(path, pieces).then(resolve, reject);
+    }
+  }
+}
