@@ -28,7 +28,7 @@ function create(path, pieces, start) {
   }
 }
 
-parentPort.on("message", (files) => {
+parentPort.on("message", ({ files, closed }) => {
   let start = 0;
   const created = [];
   for (let i = 0; i < files.length; i += 2) {
@@ -39,6 +39,13 @@ parentPort.on("message", (files) => {
       created.push({ code, message });
     }
     for (let p = 1; p < pieces.length; p += 2) start += pieces[p];
+  }
+  for (const fd of closed) {
+    try {
+      fs.closeSync(fd);
+    } catch {
+      // The descriptor is closed all the same.
+    }
   }
   parentPort.postMessage(created);
 });

@@ -98,7 +98,14 @@ describe.each(packageFolders)("the package %s", (folder) => {
     const read: Readonly<Record<string, readonly string[]>> = {
       proto: ["cache.proto"],
       client: [],
-      server: ["page/index.html", "page/main.js", "page/page.css", "threads/look-at-files.cjs", "bin/package.json"],
+      server: [
+        "page/index.html",
+        "page/main.js",
+        "page/page.css",
+        "threads/create-files.cjs",
+        "threads/look-at-files.cjs",
+        "bin/package.json",
+      ],
     };
     expect(beside).toEqual(expect.arrayContaining([...read[folder]!]));
   });

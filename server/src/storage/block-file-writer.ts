@@ -2,6 +2,7 @@ import { encodeFooter, FOOTER_BYTES, type Geometry } from "@frontcache/proto";
 import type { FilledSegment } from "./block.js";
 import type { CachedBlock } from "./cached-block.js";
 import type { Disk, DiskFile, FilePiece } from "./disk/disk.js";
+import type { Volume } from "./volume.js";
 
 /** Maximum segments of one write, because each write has a time limit. */
 const MAX_RUN = 8;
@@ -20,14 +21,17 @@ export class BlockFileWriter {
    * Creates a block's file at `path`: its segments, then the footer, which marks the file as complete. After an error, an incomplete file
    * may remain.
    */
-  async create(block: CachedBlock, path: string, segments: readonly FilledSegment[], footer: Buffer): Promise<DiskFile> {
-    const runs = adjacent(segments).map((run) => this.#piece(run));
-    const last = { position: this.#geometry.blockBytes, sources: [footer] };
-    const isShort = segments.length <= MAX_RUN;
-    const file = await block.volume.gate.run(() => this.#disk.create(path, isShort ? [...runs, last] : []), close);
-    if (isShort) return file;
+  create({ volume }: CachedBlock, path: string, segments: readonly FilledSegment[], footer: Buffer): Promise<DiskFile> {
+    const pieces = adjacent(segments).map((run) => this.#piece(run));
+    pieces.push({ position: this.#geometry.blockBytes, sources: [footer] });
+    if (segments.length > MAX_RUN) return this.#createByPieces(volume, path, pieces);
+    return volume.gate.run(() => this.#disk.create(path, pieces), close);
+  }
+
+  async #createByPieces(volume: Volume, path: string, pieces: readonly FilePiece[]): Promise<DiskFile> {
+    const file = await volume.gate.run(() => this.#disk.create(path, []), close);
     try {
-      for (const { position, sources } of [...runs, last]) await block.volume.gate.run(() => file.write(sources, position));
+      for (const { position, sources } of pieces) await volume.gate.run(() => file.write(sources, position));
       return file;
     } catch (error) {
       close(file);

@@ -214,25 +214,21 @@ export class BlockStore {
    * Reserves space for `bytes` of a block's segments, on the volume that has the block or the one with the most space.
    * If they do not fit, the call runs the purger and waits briefly for it. Undefined: nothing can be cached now. Never rejects.
    */
-  async reserve(id: BlockId, bytes: number): Promise<Reservation | undefined> {
-    return this.#closed ? undefined : this.#placement.reserve(id, bytes);
+  reserve(id: BlockId, bytes: number): Reservation | Promise<Reservation | undefined> {
+    return this.#closed ? Promise.resolve(undefined) : this.#placement.reserve(id, bytes);
   }
 
   /**
    * Writes segments into the block's file, except those that are cached already. Calls for one block take effect in order.
    * Resolves with true if all are cached now; with false if they are not and nothing else has changed. Never rejects.
    */
-  async write(block: BlockDescription, segments: readonly FilledSegment[], reservation: Reservation): Promise<boolean> {
-    if (this.#closed || !(reservation instanceof VolumeReservation)) return false;
-    try {
-      return await this.#writer.write(block, segments, reservation);
-    } catch (error) {
-      this.#options.log.error(
-        { event: "write-failed", url: block.id.url, offset: block.id.offset, err: error },
-        "cannot write a block file",
-      );
+  write(block: BlockDescription, segments: readonly FilledSegment[], reservation: Reservation): Promise<boolean> {
+    if (this.#closed || !(reservation instanceof VolumeReservation)) return Promise.resolve(false);
+    return this.#writer.write(block, segments, reservation).catch((error: unknown) => {
+      const { url, offset } = block.id;
+      this.#options.log.error({ event: "write-failed", url, offset, err: error }, "cannot write a block file");
       return false;
-    }
+    });
   }
 
   /** Removes blocks immediately. The space of blocks that are being read is freed when these reads are done. */

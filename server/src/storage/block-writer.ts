@@ -147,6 +147,10 @@ export class BlockWriter {
   }
 
   #enqueue(key: string, write: PendingWrite): void {
+    if (!this.#tails.has(key)) {
+      this.#begin(key, write);
+      return;
+    }
     const waiting = this.#waiting.get(key);
     if (waiting !== undefined) {
       waiting.push(write);
@@ -160,6 +164,18 @@ export class BlockWriter {
     }).catch((error: unknown) => {
       for (const { fail } of together) fail(error);
     });
+  }
+
+  /** Writes at once: nothing else runs for the block. */
+  #begin(key: string, write: PendingWrite): void {
+    const ended = (): void => {
+      if (this.#tails.get(key) === tail) this.#tails.delete(key);
+    };
+    const tail: Promise<void> = this.#writeTogether([write]).then(ended, (error: unknown) => {
+      ended();
+      write.fail(error);
+    });
+    this.#tails.set(key, tail);
   }
 
   /** Writes one after the other until the block has a file; then all remaining ones together. */
@@ -192,10 +208,13 @@ export class BlockWriter {
     const footer = this.#file.footer(block);
     block.behindFooterBytes = (footer?.length ?? FOOTER_BYTES) - FOOTER_BYTES;
     const bytes = block.chargedBytes;
-    if (segments.length === 0 || footer === undefined || !(await remover.isFree(path)) || !reservation.take(bytes)) return false;
+    if (segments.length === 0 || footer === undefined) return false;
+    const free = remover.isFree(path);
+    if ((free !== true && !(await free)) || !reservation.take(bytes)) return false;
     let file: DiskFile;
     try {
-      await this.#directory(volume, blockDirectory(volume.path, digest));
+      const directory = blockDirectory(volume.path, digest);
+      if (!this.#directories.has(directory)) await this.#makeDirectory(volume, directory);
       file = await this.#file.create(block, path, segments, footer);
     } catch (error) {
       reservation.putBack(bytes);
@@ -297,8 +316,7 @@ export class BlockWriter {
     }
   }
 
-  async #directory(volume: Volume, path: string): Promise<void> {
-    if (this.#directories.has(path)) return;
+  async #makeDirectory(volume: Volume, path: string): Promise<void> {
     await volume.gate.run(() => this.#options.disk.makeDirectory(path));
     if (!this.#directories.has(path)) volume.directoryAdded();
     this.#directories.add(path);

@@ -27,7 +27,7 @@ export class Placement {
   }
 
   /** Reserves as `BlockStore.reserve`. */
-  async reserve(id: BlockId, bytes: number): Promise<VolumeReservation | undefined> {
+  reserve(id: BlockId, bytes: number): VolumeReservation | Promise<VolumeReservation | undefined> {
     const charged = mostCharged(bytes, this.#options.geometry);
     return this.#reserveNow(id, bytes, charged) ?? this.#reserveSoon(id, bytes, charged);
   }

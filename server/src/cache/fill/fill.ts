@@ -94,10 +94,11 @@ export class Fill {
   }
 
   /** Writes complete segments. Those that cannot be kept stay in memory for the readers that entered for them. */
-  async #keep(segments: readonly number[], reserving: Promise<Reservation | undefined>): Promise<void> {
+  async #keep(segments: readonly number[], reserving: NonNullable<Part["reservation"]>): Promise<void> {
     this.#writes++;
-    const reservation = await reserving;
-    const kept = await this.#write(segments, reservation);
+    const reservation = reserving instanceof Promise ? await reserving : reserving;
+    const canWrite = reservation !== undefined && segments.length > 0 && !this.#isDiscarded;
+    const kept = canWrite && (await this.#write(segments, reservation));
     reservation?.release();
     this.#writes--;
     for (const segment of segments) this.segments.settle(segment, kept);
@@ -107,8 +108,7 @@ export class Fill {
   }
 
   /** Resolves to whether the segments are cached now. */
-  async #write(segments: readonly number[], reservation: Reservation | undefined): Promise<boolean> {
-    if (reservation === undefined || segments.length === 0 || this.#isDiscarded) return false;
+  #write(segments: readonly number[], reservation: Reservation): Promise<boolean> {
     const { id, info, observedAtMs } = this.description;
     const { clock, store, records } = this.#context;
     // The file says when this version was last observed, by the clock that a later process has, too. 0: never.

@@ -28,7 +28,7 @@ export class Part {
   readonly count: number;
   priority: Priority;
   /** Room on a volume for these segments. Undefined before the answer's head. */
-  reservation: Promise<Reservation | undefined> | undefined;
+  reservation: Reservation | Promise<Reservation | undefined> | undefined;
   /** No reader needed the part any more before its request was sent. */
   isAbandoned = false;
   #claim: Claim | undefined;

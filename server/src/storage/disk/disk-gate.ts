@@ -2,9 +2,15 @@ import type { Clock } from "../../runtime/clock.js";
 import type { StorageTuning } from "../storage-tuning.js";
 import { systemError } from "./disk.js";
 
-interface Waiter {
-  go(): void;
-  fail(error: Error): void;
+/** An operation that runs, or waits for a place. */
+interface Operation {
+  readonly work: () => Promise<unknown>;
+  readonly abandon: ((late: never) => void) | undefined;
+  readonly resolve: (value: never) => void;
+  readonly reject: (error: unknown) => void;
+  /** When it began, monotonic milliseconds. */
+  begunMs: number;
+  isOverdue: boolean;
 }
 
 /**
@@ -16,10 +22,13 @@ export class DiskGate {
   readonly #tuning: Pick<StorageTuning, "ioParallelism" | "diskTimeoutMs">;
   readonly #onHang: (error: Error) => void;
 
-  #running = 0;
+  /** In the order in which they began. */
+  readonly #running = new Set<Operation>();
   #overdue = 0;
-  readonly #waiting: Waiter[] = [];
+  readonly #waiting: Operation[] = [];
   #whenAnswered: (() => void)[] = [];
+  /** One timer for all: an operation ends long before its limit as a rule. */
+  #cancelTimer: (() => void) | undefined;
 
   constructor(clock: Clock, tuning: Pick<StorageTuning, "ioParallelism" | "diskTimeoutMs">, onHang: (error: Error) => void) {
     this.#clock = clock;
@@ -34,7 +43,7 @@ export class DiskGate {
 
   /** Number of running operations, including overdue ones. */
   get running(): number {
-    return this.#running;
+    return this.#running.size;
   }
 
   /** Resolves when all overdue operations have ended. */
@@ -46,50 +55,66 @@ export class DiskGate {
   /**
    * Runs an operation. Rejects with its error, or with ETIMEDOUT: then `abandon` gets its late result.
    */
-  async run<T>(operation: () => Promise<T>, abandon?: (late: T) => void): Promise<T> {
-    if (this.isHanging) throw hanging();
-    if (this.#running >= this.#tuning.ioParallelism) {
-      await new Promise<void>((go, fail) => this.#waiting.push({ go, fail }));
-    } else this.#running++;
+  run<T>(work: () => Promise<T>, abandon?: (late: T) => void): Promise<T> {
+    if (this.isHanging) return Promise.reject(hanging());
     return new Promise<T>((resolve, reject) => {
-      let late = false;
-      const cancel = this.#clock.after(this.#tuning.diskTimeoutMs, () => {
-        late = true;
-        this.#hang();
-        reject(hanging());
-      });
-      const end = (): void => {
-        cancel();
-        if (late) this.#overdue--;
-        if (late && this.#overdue === 0) for (const resolve of this.#whenAnswered.splice(0)) resolve();
-        this.#leave();
-      };
-      operation().then(
-        (value) => {
-          end();
-          if (late) abandon?.(value);
-          else resolve(value);
-        },
-        (error: unknown) => {
-          end();
-          reject(error);
-        },
-      );
+      const operation: Operation = { work, abandon, resolve, reject, begunMs: 0, isOverdue: false };
+      if (this.#running.size < this.#tuning.ioParallelism) this.#begin(operation);
+      else this.#waiting.push(operation);
     });
   }
 
-  /** Passes a free place to the first waiting operation. */
-  #leave(): void {
-    const next = this.#waiting.shift();
-    if (next === undefined) this.#running--;
-    else next.go();
+  #begin(operation: Operation): void {
+    operation.begunMs = this.#clock.monotonicMs();
+    this.#running.add(operation);
+    this.#cancelTimer ??= this.#clock.after(this.#tuning.diskTimeoutMs, this.#onTimer);
+    operation.work().then(
+      (value) => {
+        this.#ended(operation);
+        if (operation.isOverdue) operation.abandon?.(value as never);
+        else operation.resolve(value as never);
+      },
+      (error: unknown) => {
+        this.#ended(operation);
+        operation.reject(error);
+      },
+    );
   }
 
-  #hang(): void {
+  #ended(operation: Operation): void {
+    this.#running.delete(operation);
+    if (operation.isOverdue && --this.#overdue === 0) for (const resolve of this.#whenAnswered.splice(0)) resolve();
+    const next = this.#waiting.shift();
+    if (next !== undefined) this.#begin(next);
+    else if (this.#running.size === this.#overdue) this.#stopTimer();
+  }
+
+  readonly #onTimer = (): void => {
+    this.#cancelTimer = undefined;
+    const nowMs = this.#clock.monotonicMs();
+    for (const operation of this.#running) {
+      if (operation.isOverdue) continue;
+      const leftMs = operation.begunMs + this.#tuning.diskTimeoutMs - nowMs;
+      if (leftMs > 0) {
+        this.#cancelTimer = this.#clock.after(leftMs, this.#onTimer);
+        return;
+      }
+      this.#hang(operation);
+    }
+  };
+
+  #stopTimer(): void {
+    this.#cancelTimer?.();
+    this.#cancelTimer = undefined;
+  }
+
+  #hang(operation: Operation): void {
     const error = hanging();
+    operation.isOverdue = true;
     this.#onHang(error);
     this.#overdue++;
-    for (const waiter of this.#waiting.splice(0)) waiter.fail(error);
+    operation.reject(error);
+    for (const waiting of this.#waiting.splice(0)) waiting.reject(error);
   }
 }
 

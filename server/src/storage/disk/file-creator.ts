@@ -1,13 +1,20 @@
+import { close } from "node:fs";
 import { Worker } from "node:worker_threads";
-import { type FilePiece, systemError } from "./disk.js";
+import { type DiskFile, type FilePiece, systemError } from "./disk.js";
 
 /** A file that was requested and is not created yet. */
 interface Request {
   readonly path: string;
   readonly pieces: readonly FilePiece[];
   readonly lengthBytes: number;
-  readonly resolve: (fd: number) => void;
+  readonly resolve: (file: DiskFile) => void;
   readonly reject: (error: Error) => void;
+}
+
+/** A descriptor that is to be closed. */
+interface Closing {
+  readonly fd: number;
+  readonly closed: () => void;
 }
 
 /** For each file its descriptor, or an error's code and message. */
@@ -15,7 +22,9 @@ type Created = readonly (number | { readonly code?: string; readonly message: st
 
 export interface FileCreatorOptions {
   /** Creates a file while there is no thread. */
-  readonly otherwise: (path: string, pieces: readonly FilePiece[]) => Promise<number>;
+  readonly otherwise: (path: string, pieces: readonly FilePiece[]) => Promise<DiskFile>;
+  /** Makes a file of its descriptor. `close` closes it. */
+  readonly opened: (fd: number, close: () => Promise<void>) => DiskFile;
   /** Files that are created without a thread before one is started. Default: 32. */
   readonly startAfter?: number | undefined;
 }
@@ -44,7 +53,12 @@ export class FileCreator {
   #leftBeforeStart: number;
   readonly #waiting: Request[] = [];
   #running: Request[] = [];
+  /** Descriptors to be closed with the next message, and those of the running one. */
+  #toClose: Closing[] = [];
+  #closing: Closing[] = [];
   #isScheduled = false;
+  /** Whether the thread has a message to answer. */
+  #isBusy = false;
   #isClosed = false;
 
   constructor(options: FileCreatorOptions) {
@@ -52,8 +66,8 @@ export class FileCreator {
     this.#leftBeforeStart = options.startAfter ?? START_AFTER;
   }
 
-  /** Resolves with the file's descriptor. Do not change the bytes before. Rejects with the system's error. */
-  create(path: string, pieces: readonly FilePiece[]): Promise<number> {
+  /** Resolves with the open file. Do not change the bytes before. Rejects with the system's error. */
+  create(path: string, pieces: readonly FilePiece[]): Promise<DiskFile> {
     let lengthBytes = 0;
     for (const { sources } of pieces) for (const source of sources) lengthBytes += source.length;
     if (lengthBytes > MAX_FILE_BYTES || !this.#hasThread()) return this.#options.otherwise(path, pieces);
@@ -66,6 +80,7 @@ export class FileCreator {
   /** Ends the thread. A thread that hangs in a system call ends with the call; nothing waits for it. */
   close(): void {
     this.#isClosed = true;
+    this.#isReady = false;
     this.#thread?.unref();
     void this.#thread?.terminate();
   }
@@ -93,7 +108,7 @@ export class FileCreator {
 
   /** Waits for the other files of this iteration of the event loop. */
   #schedule(): void {
-    if (this.#isScheduled || this.#running.length > 0) return;
+    if (this.#isScheduled || this.#isBusy) return;
     this.#isScheduled = true;
     setImmediate(() => {
       this.#isScheduled = false;
@@ -102,7 +117,8 @@ export class FileCreator {
   }
 
   #send(): void {
-    if (!this.#isReady || this.#running.length > 0 || this.#waiting.length === 0) return;
+    if (!this.#isReady || this.#isBusy || this.#waiting.length + this.#toClose.length === 0) return;
+    this.#isBusy = true;
     const shared = this.#shared!;
     const files: (string | number[])[] = [];
     let at = 0;
@@ -123,17 +139,30 @@ export class FileCreator {
     }
     this.#running = this.#waiting.splice(0, count);
     this.#thread!.ref();
-    this.#thread!.postMessage(files);
+    this.#closing = this.#toClose;
+    this.#toClose = [];
+    this.#thread!.postMessage({ files, closed: this.#closing.map(({ fd }) => fd) });
+  }
+
+  /** Closes a descriptor. It is closed even if that fails. */
+  #close(fd: number): Promise<void> {
+    return new Promise((closed) => {
+      if (!this.#isReady) return close(fd, () => closed());
+      this.#toClose.push({ fd, closed });
+      this.#schedule();
+    });
   }
 
   #answered(created: Created): void {
-    const running = this.#running;
-    this.#running = [];
-    this.#thread!.unref();
+    const [running, closing] = [this.#running, this.#closing];
+    [this.#running, this.#closing] = [[], []];
+    this.#isBusy = false;
+    this.#thread?.unref();
     this.#send();
+    for (const { closed } of closing) closed();
     for (const [i, result] of created.entries()) {
       const { resolve, reject } = running[i]!;
-      if (typeof result === "number") resolve(result);
+      if (typeof result === "number") resolve(this.#options.opened(result, () => this.#close(result)));
       else reject(systemError(result.code ?? "EIO", result.message));
     }
   }
@@ -141,8 +170,12 @@ export class FileCreator {
   /** Nobody knows which of the running files exist. */
   #ended(): void {
     this.#isReady = false;
+    this.#isBusy = false;
     this.#thread = undefined;
-    for (const { path, reject } of this.#running.splice(0)) reject(systemError("EIO", `the thread that creates ${path} has ended`));
+    for (const { closed } of this.#closing.splice(0)) closed();
+    for (const { fd, closed } of this.#toClose.splice(0)) close(fd, () => closed());
+    for (const { path, reject } of this.#running.splice(0))
+      reject(systemError("EIO", `the thread that creates ${path} has ended`));
     for (const { path, pieces, resolve, reject } of this.#waiting.splice(0)) {
       this.#options.otherwise(path, pieces).then(resolve, reject);
     }

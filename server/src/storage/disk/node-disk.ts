@@ -59,25 +59,25 @@ class NodeDisk implements Disk {
     return this.#open(path, flags[mode]);
   }
 
-  async create(path: string, pieces: readonly FilePiece[]): Promise<DiskFile> {
+  create(path: string, pieces: readonly FilePiece[]): Promise<DiskFile> {
     for (const [directory, creator] of this.#creators) {
-      if (path.startsWith(directory)) return new NodeFile(await creator.create(path, pieces), this.#libc);
+      if (path.startsWith(directory)) return creator.create(path, pieces);
     }
-    return new NodeFile(await this.#create(path, pieces), this.#libc);
+    return this.#create(path, pieces);
   }
 
-  async #create(path: string, pieces: readonly FilePiece[]): Promise<number> {
+  async #create(path: string, pieces: readonly FilePiece[]): Promise<DiskFile> {
     const file = await this.#open(path, flags.create);
     try {
       for (const { position, sources } of pieces) await file.write(sources, position);
-      return file.fd;
+      return file;
     } catch (error) {
       await file.close().catch(() => undefined);
       throw error;
     }
   }
 
-  async #open(path: string, flag: number): Promise<NodeFile> {
+  async #open(path: string, flag: number): Promise<DiskFile> {
     const fd = await called<number>((done) => fs.open(path, flag, 0o600, done));
     return new NodeFile(fd, this.#libc);
   }
@@ -108,7 +108,10 @@ class NodeDisk implements Disk {
   async claim(directory: string): Promise<DirectoryClaim> {
     const claim = await claimDirectory(directory, this.#libc);
     const name = directory.endsWith("/") ? directory : `${directory}/`;
-    const creator = new FileCreator({ otherwise: (path, pieces) => this.#create(path, pieces) });
+    const creator = new FileCreator({
+      otherwise: (path, pieces) => this.#create(path, pieces),
+      opened: (fd, close) => new NodeFile(fd, this.#libc, close),
+    });
     this.#creators.set(name, creator);
     return {
       release: () => {
@@ -123,10 +126,13 @@ class NodeDisk implements Disk {
 class NodeFile implements DiskFile {
   readonly fd: number;
   readonly #libc: Libc | undefined;
+  readonly #closeBy: (() => Promise<void>) | undefined;
 
-  constructor(fd: number, libc: Libc | undefined) {
+  /** `closeBy` closes the descriptor; absent: the thread pool does. */
+  constructor(fd: number, libc: Libc | undefined, closeBy?: () => Promise<void>) {
     this.fd = fd;
     this.#libc = libc;
+    this.#closeBy = closeBy;
   }
 
   async read(target: Uint8Array, position: number): Promise<number> {
@@ -168,7 +174,7 @@ class NodeFile implements DiskFile {
   }
 
   close(): Promise<void> {
-    return called((done) => fs.close(this.fd, done));
+    return this.#closeBy?.() ?? called((done) => fs.close(this.fd, done));
   }
 }
 

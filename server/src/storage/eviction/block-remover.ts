@@ -89,8 +89,12 @@ export class BlockRemover {
     return true;
   }
 
-  /** Resolves with whether the path is free for a new file: waits for a running removal, and retries a failed one. */
-  async isFree(path: string): Promise<boolean> {
+  /** Whether the path is free for a new file. Waits for a running removal, and retries a failed one. */
+  isFree(path: string): true | Promise<boolean> {
+    return this.#unlinking.running(path) === undefined && !this.#stuck.has(path) ? true : this.#becomesFree(path);
+  }
+
+  async #becomesFree(path: string): Promise<boolean> {
     await this.#unlinking.running(path);
     const stuck = this.#stuck.get(path);
     return stuck === undefined || this.removeFile(stuck.volume, path);

@@ -1,0 +1,109 @@
+import fs, { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { testBytes } from "../../testing/store-fixture.js";
+import type { DiskFile, FilePiece } from "./disk.js";
+import { FileCreator } from "./file-creator.js";
+
+const FOOTER_AT = 1 << 20;
+
+let directory: string;
+let creator: FileCreator;
+/** Paths of files that were created without the thread. */
+let otherwise: string[];
+
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), "creator-"));
+  otherwise = [];
+  creator = new FileCreator({
+    otherwise: async (path) => {
+      otherwise.push(path);
+      return fileOf(fs.openSync(path, "wx+"), async () => undefined);
+    },
+    opened: fileOf,
+    startAfter: 0,
+  });
+});
+
+afterEach(() => {
+  creator.close();
+  rmSync(directory, { recursive: true });
+});
+
+function fileOf(fd: number, close: () => Promise<void>): DiskFile {
+  return { fd, close } as DiskFile;
+}
+
+function pieces(seed: number): FilePiece[] {
+  return [
+    { position: 0, sources: [testBytes(0, 3_000, seed), testBytes(3_000, 96, seed)] },
+    { position: FOOTER_AT, sources: [testBytes(FOOTER_AT, 4_096, seed)] },
+  ];
+}
+
+/** Creates files until one is created by the thread, which takes time to start. */
+async function untilThreadWorks(): Promise<void> {
+  for (let n = 0; ; n++) {
+    const path = join(directory, `warm-up-${n}`);
+    const file = await creator.create(path, []);
+    await file.close();
+    if (!otherwise.includes(path)) return;
+    await new Promise(setImmediate);
+  }
+}
+
+describe("a thread that creates small files", () => {
+  it("creates many files, each with its own bytes in all places", async () => {
+    await untilThreadWorks();
+    otherwise = [];
+    const paths = Array.from({ length: 300 }, (_, n) => join(directory, `${n}`));
+    const files = await Promise.all(paths.map((path, n) => creator.create(path, pieces(n))));
+    expect(otherwise).toEqual([]);
+    for (const [n, path] of paths.entries()) {
+      const bytes = readFileSync(path);
+      expect(bytes.subarray(0, 3_096).equals(testBytes(0, 3_096, n))).toBe(true);
+      expect(bytes.subarray(FOOTER_AT).equals(testBytes(FOOTER_AT, 4_096, n))).toBe(true);
+    }
+    expect(statSync(paths[0]!).mode & 0o777).toBe(0o600);
+    await Promise.all(files.map((file) => file.close()));
+  });
+
+  it("rejects with the system's error for the file that it belongs to, and creates the others", async () => {
+    await untilThreadWorks();
+    writeFileSync(join(directory, "taken"), "");
+    const results = await Promise.allSettled([
+      creator.create(join(directory, "a"), pieces(1)),
+      creator.create(join(directory, "taken"), pieces(2)),
+      creator.create(join(directory, "missing", "b"), pieces(3)),
+      creator.create(join(directory, "c"), pieces(4)),
+    ]);
+    const codes = results.map((result) => (result.status === "rejected" ? result.reason.code : "created"));
+    expect(codes).toEqual(["created", "EEXIST", "ENOENT", "created"]);
+    expect(
+      readFileSync(join(directory, "c"))
+        .subarray(0, 3_096)
+        .equals(testBytes(0, 3_096, 4)),
+    ).toBe(true);
+  });
+
+  it("gives open descriptors that its end does not close, and closes them when asked", async () => {
+    await untilThreadWorks();
+    const [kept, closed] = await Promise.all(["a", "b"].map((name, n) => creator.create(join(directory, name), pieces(n))));
+    await closed!.close();
+    expect(() => fs.fstatSync(closed!.fd!)).toThrow(/EBADF/);
+    creator.close();
+    expect(fs.fstatSync(kept!.fd!).size).toBe(FOOTER_AT + 4_096);
+    await kept!.close();
+    expect(() => fs.fstatSync(kept!.fd!)).toThrow(/EBADF/);
+  });
+
+  it("leaves large files, and all files after it was closed, to the thread pool", async () => {
+    await untilThreadWorks();
+    otherwise = [];
+    await creator.create(join(directory, "large"), [{ position: 0, sources: [testBytes(0, 100_000)] }]);
+    creator.close();
+    await creator.create(join(directory, "small"), pieces(0));
+    expect(otherwise).toEqual([join(directory, "large"), join(directory, "small")]);
+  });
+});
