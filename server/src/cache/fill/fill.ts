@@ -108,7 +108,7 @@ export class Fill {
   }
 
   /** Resolves to whether the segments are cached now. */
-  #write(segments: readonly number[], reservation: Reservation): Promise<boolean> {
+  async #write(segments: readonly number[], reservation: Reservation): Promise<boolean> {
     const { id, info, observedAtMs } = this.description;
     const { clock, store, records } = this.#context;
     // The file says when this version was last observed, by the clock that a later process has, too. 0: never.
