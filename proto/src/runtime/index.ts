@@ -5,3 +5,4 @@ export * from "./linked-list.js";
 export * from "./process-lock.js";
 export * from "./signals.js";
 export * from "./single-flight.js";
+export * from "./transient-map.js";

@@ -48,8 +48,8 @@ export class BlockRead implements ObjectRead {
   #closed = false;
   #pin: BlockPin | undefined;
   #fill: Fill | undefined;
-  /** Segments entered at the fill and not left yet. */
-  readonly #entered: Set<number>;
+  /** Segments entered at the fill and not left yet. Undefined: none was ever entered, as in a read of cached bytes. */
+  #entered: Set<number> | undefined;
   /** The entered segment that this read is at. */
   #arrived: number | undefined;
   #requests = 0;
@@ -66,7 +66,7 @@ export class BlockRead implements ObjectRead {
     this.#position = request.start;
     this.#pin = pin;
     this.#fill = filling?.fill;
-    this.#entered = new Set(filling?.segments);
+    if (filling !== undefined) this.#entered = new Set(filling.segments);
   }
 
   get ageMs(): number | undefined {
@@ -86,7 +86,7 @@ export class BlockRead implements ObjectRead {
     this.#stopping?.abort(CLOSED);
     this.#pin?.release();
     this.#pin = undefined;
-    for (const segment of this.#entered) this.#leave(segment);
+    this.#leaveBefore(Number.POSITIVE_INFINITY);
   }
 
   /** The bytes at the position: immediately, or from the disk. Undefined: they are neither in memory nor cached. */
@@ -95,7 +95,7 @@ export class BlockRead implements ObjectRead {
     const segment = segmentOf(this.#position, geometry);
     const buffer = this.#fill?.segments.buffer(segment);
     if (buffer !== undefined) {
-      if (this.#entered.has(segment)) this.#arrive(segment);
+      if (this.#entered?.has(segment) === true) this.#arrive(segment);
       const segmentStart = segment * geometry.segmentBytes;
       const available = Math.min(buffer.filled, this.#end - segmentStart);
       const from = this.#position - segmentStart;
@@ -117,13 +117,13 @@ export class BlockRead implements ObjectRead {
   }
 
   async #wait(segment: number): Promise<void> {
-    if (this.#fill?.has(segment) === true && this.#entered.has(segment)) {
+    if (this.#fill?.has(segment) === true && this.#entered?.has(segment) === true) {
       this.#arrive(segment);
       // Its bytes may have arrived while a read of the file failed.
       if (!this.#isInMemory(segment)) await this.#fill.segments.progress(segment, this.#stopSignal());
       return;
     }
-    const failure = this.#entered.has(segment) ? this.#fill?.segments.failure(segment) : undefined;
+    const failure = this.#entered?.has(segment) === true ? this.#fill?.segments.failure(segment) : undefined;
     if (failure !== undefined) throw failure;
     if (this.#renewPin(segment)) return;
     const { ref, blockOffset, cachedOnly } = this.#request;
@@ -163,12 +163,13 @@ export class BlockRead implements ObjectRead {
         `${ref.url}: offset ${blockOffset + this.#position} could not be kept in memory, try again`,
       );
     }
-    for (const entered of this.#entered) this.#leave(entered);
+    this.#leaveBefore(Number.POSITIVE_INFINITY);
     const missing: number[] = [];
     for (let at = segment; at <= segmentOf(this.#end - 1, geometry); at++)
       if (this.#pin?.has(at) !== true || at === segment) missing.push(at);
     this.#fill = fills.open(ref, this.info.version, blockOffset);
     this.#fill.segments.enter(missing);
+    this.#entered ??= new Set();
     for (const at of missing) this.#entered.add(at);
     this.#arrive(segment);
     this.#fill.request(missing, "demand", this.#request.budget);
@@ -177,11 +178,16 @@ export class BlockRead implements ObjectRead {
   #advance(slice: Slice): Slice {
     this.#position += slice.bytes.length;
     this.#requests = 0;
-    if (this.#entered.size === 0) return slice;
+    if (this.#entered === undefined || this.#entered.size === 0) return slice;
     const { geometry } = this.#context;
     const now = this.#position >= this.#end ? Number.POSITIVE_INFINITY : segmentOf(this.#position, geometry);
-    for (const segment of this.#entered) if (segment < now) this.#leave(segment);
+    this.#leaveBefore(now);
     return slice;
+  }
+
+  #leaveBefore(next: number): void {
+    if (this.#entered === undefined) return;
+    for (const segment of this.#entered) if (segment < next) this.#leave(segment);
   }
 
   #arrive(segment: number): void {
@@ -191,7 +197,7 @@ export class BlockRead implements ObjectRead {
   }
 
   #leave(segment: number): void {
-    this.#entered.delete(segment);
+    this.#entered!.delete(segment);
     const arrived = this.#arrived === segment;
     if (arrived) this.#arrived = undefined;
     this.#fill!.leave(segment, arrived);

@@ -1,3 +1,5 @@
+import { TransientMap } from "@frontcache/proto/runtime";
+
 /** A frequently read object. Both figures are estimates for the last minutes. */
 export interface HotObject {
   readonly url: string;
@@ -6,6 +8,7 @@ export interface HotObject {
 }
 
 interface Entry {
+  url: string;
   reads: number;
   bytes: number;
 }
@@ -22,7 +25,8 @@ const SAMPLE = 16;
 export class HottestObjects {
   readonly #capacity: number;
 
-  readonly #entries = new Map<string, Entry>();
+  readonly #entries: Entry[] = [];
+  readonly #byUrl = new TransientMap<Entry>();
   #reads = 0;
   #weight = 1;
 
@@ -35,7 +39,7 @@ export class HottestObjects {
     this.#reads++;
     const weight = this.#weight;
     if (weight > 1 && this.#reads % SAMPLE !== 0) return;
-    const entry = this.#entries.get(url) ?? this.#enter(url);
+    const entry = this.#byUrl.get(url) ?? this.#enter(url);
     entry.reads += weight;
     entry.bytes += weight * bytes;
   }
@@ -44,16 +48,18 @@ export class HottestObjects {
   decay(): void {
     this.#weight = this.#reads >= SAMPLE_FROM ? SAMPLE : 1;
     this.#reads = 0;
-    for (const [url, entry] of this.#entries) {
+    const entries = this.#entries.splice(0);
+    for (const entry of entries) {
       entry.reads /= 2;
       entry.bytes /= 2;
-      if (entry.reads < 0.5) this.#entries.delete(url);
+      if (entry.reads < 0.5) this.#byUrl.delete(entry.url);
+      else this.#entries.push(entry);
     }
   }
 
   /** The `count` most read, the most read first. */
   top(count: number): HotObject[] {
-    const all = [...this.#entries].map(([url, { reads, bytes }]) => ({
+    const all = this.#entries.map(({ url, reads, bytes }) => ({
       url,
       reads: Math.round(reads),
       bytes: Math.round(bytes),
@@ -62,23 +68,20 @@ export class HottestObjects {
   }
 
   #enter(url: string): Entry {
-    const entry: Entry = { reads: 0, bytes: 0 };
-    if (this.#entries.size >= this.#capacity) {
-      const least = this.#least();
-      // The bytes are not inherited: the guarantee needs only the count.
-      entry.reads = this.#entries.get(least)!.reads;
-      this.#entries.delete(least);
-    }
-    this.#entries.set(url, entry);
+    const entry = this.#entries.length < this.#capacity ? { url, reads: 0, bytes: 0 } : this.#replaceLeast(url);
+    if (this.#entries.length < this.#capacity) this.#entries.push(entry);
+    this.#byUrl.set(url, entry);
     return entry;
   }
 
-  /** The least read object. Without a copy of the entries: each object that is read for the first time replaces one. */
-  #least(): string {
-    let [least, reads] = ["", Number.POSITIVE_INFINITY];
-    this.#entries.forEach((entry, url) => {
-      if (entry.reads < reads) [least, reads] = [url, entry.reads];
-    });
+  /** The least read object's entry for another object. Each object that is read for the first time takes one. */
+  #replaceLeast(url: string): Entry {
+    let least = this.#entries[0]!;
+    for (const entry of this.#entries) if (entry.reads < least.reads) least = entry;
+    this.#byUrl.delete(least.url);
+    least.url = url;
+    // The bytes are not inherited: the guarantee needs only the count.
+    least.bytes = 0;
     return least;
   }
 }

@@ -1,5 +1,5 @@
 import { type BucketRef, CacheError } from "@frontcache/proto";
-import { BoundedMap, LinkedAbort } from "@frontcache/proto/runtime";
+import { BoundedMap, type Linked, LinkedAbort, LinkedList } from "@frontcache/proto/runtime";
 import type { Clock } from "../runtime/clock.js";
 import { NoAnswer, OriginUnavailable } from "./checked-answer.js";
 import {
@@ -71,14 +71,22 @@ interface Probe {
   readonly ended: Promise<void>;
 }
 
+interface SentRequest extends Linked<SentRequest> {
+  readonly sentMs: number;
+}
+
+interface PendingRequest extends Linked<PendingRequest> {
+  readonly reject: () => void;
+}
+
 /** What is known of one bucket's origin. */
 class BucketState {
   readonly bucket: string;
   readonly endpoint: string;
   /** When the requests without an answer were sent, the oldest first. */
-  readonly waiting = new Set<{ readonly sentMs: number }>();
+  readonly waiting = new LinkedList<SentRequest>();
   /** Rejects requests that wait for an answer, when the origin becomes unavailable. */
-  readonly pending = new Set<() => void>();
+  readonly pending = new LinkedList<PendingRequest>();
   /** Requests without an answer since the last answer. */
   failures = 0;
   lastFailure: CacheError | undefined;
@@ -204,18 +212,15 @@ export class OriginAvailability implements OriginStates {
   /** Sends a request, which is rejected when its origin becomes unavailable. */
   #sendGuarded<Answer>({ state, request, send, drop }: Guarded<Answer>): Promise<Answer> {
     return new Promise((resolve, reject) => {
-      const becomeUnavailable = (): void => {
-        state.pending.delete(becomeUnavailable);
-        reject(this.#unavailable(request.ref, state));
-      };
-      state.pending.add(becomeUnavailable);
+      const pending: PendingRequest = { reject: () => reject(this.#unavailable(request.ref, state)) };
+      state.pending.add(pending);
       send().then(
         (answer) => {
-          if (state.pending.delete(becomeUnavailable)) resolve(answer);
+          if (state.pending.delete(pending)) resolve(answer);
           else drop(answer);
         },
         (error: unknown) => {
-          state.pending.delete(becomeUnavailable);
+          state.pending.delete(pending);
           reject(error); // does nothing if the origin became unavailable before
         },
       );
@@ -275,7 +280,7 @@ export class OriginAvailability implements OriginStates {
     state.isAvailable = false;
     const { bucket, endpoint, lastFailure } = state;
     this.#onChange({ bucket, endpoint, isAvailable: false, error: lastFailure });
-    for (const reject of [...state.pending]) reject();
+    for (let pending = state.pending.shift(); pending !== undefined; pending = state.pending.shift()) pending.reject();
   }
 
   #unavailable(ref: BucketRef, { endpoint, lastAnswerMs, lastFailure }: BucketState): CacheError {
@@ -286,8 +291,8 @@ export class OriginAvailability implements OriginStates {
   #lateAnswers(state: BucketState): number {
     const nowMs = this.#clock.monotonicMs();
     let count = this.#recentLateAnswers(state);
-    for (const { sentMs } of state.waiting) {
-      if (nowMs - sentMs <= LATE_AFTER_MS || ++count >= LATE_ANSWERS) break;
+    for (let sent = state.waiting.first; sent !== undefined; sent = sent.next) {
+      if (nowMs - sent.sentMs <= LATE_AFTER_MS || ++count >= LATE_ANSWERS) break;
     }
     return count;
   }

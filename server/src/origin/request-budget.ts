@@ -20,7 +20,8 @@ export class RequestBudget {
   #failures = 0;
   #lastFailure: CacheError | undefined;
   #isClosed = false;
-  readonly #waiting = new Set<() => void>();
+  /** Made for the first request that waits: few do. */
+  #waiting: Set<() => void> | undefined;
 
   constructor(requests: number) {
     this.#left = requests;
@@ -97,18 +98,19 @@ export class RequestBudget {
         removeAbort();
         resolve();
       };
+      this.#waiting ??= new Set();
       this.#waiting.add(wake);
       const removeAbort = whenAborted(signal, () => {
-        this.#waiting.delete(wake);
+        this.#waiting?.delete(wake);
         reject(abortError(signal));
       });
     });
   }
 
   #wake(): void {
-    const waiting = [...this.#waiting];
-    this.#waiting.clear();
-    for (const wake of waiting) wake();
+    const waiting = this.#waiting;
+    this.#waiting = undefined;
+    if (waiting !== undefined) for (const wake of waiting) wake();
   }
 }
 

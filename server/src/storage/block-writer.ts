@@ -7,6 +7,7 @@ import {
   type Geometry,
   segmentCount,
 } from "@frontcache/proto";
+import { TransientMap } from "@frontcache/proto/runtime";
 import type { Clock } from "../runtime/clock.js";
 import { type BlockDescription, blockKey, type FilledSegment } from "./block.js";
 import { BlockFileWriter } from "./block-file-writer.js";
@@ -53,9 +54,9 @@ interface Addition {
 export class BlockWriter {
   readonly #options: BlockWriterOptions;
 
-  readonly #tails = new Map<string, Promise<unknown>>();
+  readonly #tails = new TransientMap<Promise<unknown>>();
   /** Writes of a block that have not begun, while no other operation of the block is queued after them. */
-  readonly #waiting = new Map<string, PendingWrite[]>();
+  readonly #waiting = new TransientMap<PendingWrite[]>();
   readonly #directories = new Set<string>();
   readonly #file: BlockFileWriter;
 

@@ -1,5 +1,5 @@
 import { abortError } from "@frontcache/proto";
-import { whenAborted } from "@frontcache/proto/runtime";
+import { type Linked, LinkedList, whenAborted } from "@frontcache/proto/runtime";
 
 /** Demand: a reader waits. It comes before background work. */
 export type Priority = "demand" | "background";
@@ -18,7 +18,7 @@ export interface Claim {
   promote(): void;
 }
 
-interface Waiter {
+interface Waiter extends Linked<Waiter> {
   readonly count: number;
   readonly give: (buffers: Buffer[]) => void;
 }
@@ -32,7 +32,7 @@ export class FillMemory {
   readonly #capacity: number;
   readonly #free: Buffer[] = [];
   #allocated = 0;
-  readonly #queues: Record<Priority, Set<Waiter>> = { demand: new Set(), background: new Set() };
+  readonly #queues: Record<Priority, LinkedList<Waiter>> = { demand: new LinkedList(), background: new LinkedList() };
   readonly #onPressure = new Set<() => void>();
 
   constructor({ budgetBytes, segmentBytes }: FillMemoryOptions) {
@@ -118,7 +118,7 @@ export class FillMemory {
   #serve(): void {
     if (this.waiting === 0) return;
     for (const queue of [this.#queues.demand, this.#queues.background]) {
-      for (const waiter of queue) {
+      for (let waiter = queue.first; waiter !== undefined; waiter = queue.first) {
         if (!this.#fits(waiter.count)) return;
         queue.delete(waiter);
         waiter.give(this.#remove(waiter.count));

@@ -84,7 +84,8 @@ interface SegmentState {
  * readers that entered for it, until other demand needs the memory. A failure stays for these readers, too.
  */
 export class FillSegments {
-  readonly #states = new Map<number, SegmentState>();
+  /** By index. A plain array: most fills have one segment. */
+  readonly #states: (SegmentState | undefined)[] = [];
   #buffers = 0;
 
   /** Segments in memory. */
@@ -94,22 +95,22 @@ export class FillSegments {
 
   /** The segment's memory, while it is filled and until it is on disk. */
   buffer(segment: number): SegmentBuffer | undefined {
-    return this.#states.get(segment)?.buffer;
+    return this.#states[segment]?.buffer;
   }
 
   /** Whether a reader will still come for the segment, or is at it. */
   isRequested(segment: number): boolean {
-    return (this.#states.get(segment)?.entered ?? 0) > 0;
+    return (this.#states[segment]?.entered ?? 0) > 0;
   }
 
   /** Whether the segment is complete and could not be written. */
   isUnkept(segment: number): boolean {
-    return this.#states.get(segment)?.isUnkept === true;
+    return this.#states[segment]?.isUnkept === true;
   }
 
   /** Why the segment did not come, for readers that had entered for it. */
   failure(segment: number): CacheError | undefined {
-    return this.#states.get(segment)?.failure;
+    return this.#states[segment]?.failure;
   }
 
   /** Resolves when the segment has more bytes, or moves to the disk. Rejects if the segment fails or the signal is aborted. */
@@ -164,7 +165,7 @@ export class FillSegments {
 
   /** The segment is requested again: an earlier failure no longer counts. */
   forgetFailure(segment: number): void {
-    const state = this.#states.get(segment);
+    const state = this.#states[segment];
     if (state !== undefined) state.failure = undefined;
   }
 
@@ -178,7 +179,7 @@ export class FillSegments {
 
   /** The segment does not come, which is no error: it lies past the object's end, or no reader needs it any more. */
   drop(segment: number): void {
-    const state = this.#states.get(segment);
+    const state = this.#states[segment];
     if (state === undefined) return;
     this.#free(state);
     this.#wake(segment, state);
@@ -186,7 +187,7 @@ export class FillSegments {
 
   /** The segment does not come: its waiters fail now, and readers that entered for it fail when they arrive. */
   fail(segment: number, failure: CacheError): void {
-    const state = this.#states.get(segment);
+    const state = this.#states[segment];
     if (state === undefined) return;
     this.#free(state);
     if (state.entered > 0) state.failure = failure;
@@ -199,7 +200,7 @@ export class FillSegments {
   /** Complete segments in the form that a block file takes. */
   filled(segments: readonly number[]): FilledSegment[] {
     return segments.map((index) => {
-      const { bytes, crc } = this.#states.get(index)!.buffer!;
+      const { bytes, crc } = this.#states[index]!.buffer!;
       return { index, bytes, crc };
     });
   }
@@ -214,15 +215,15 @@ export class FillSegments {
 
   /** Frees unkept segments that no reader is at. Readers that still come for them request them again. */
   dropUnkept(): void {
-    for (const [segment, state] of this.#states) {
-      if (!state.isUnkept || state.arrived > 0) continue;
+    for (const [segment, state] of this.#states.entries()) {
+      if (state?.isUnkept !== true || state.arrived > 0) continue;
       this.#free(state);
       this.#forgetIfUnused(segment, state);
     }
   }
 
   #state(segment: number): SegmentState {
-    const known = this.#states.get(segment);
+    const known = this.#states[segment];
     if (known !== undefined) return known;
     const state: SegmentState = {
       buffer: undefined,
@@ -232,7 +233,7 @@ export class FillSegments {
       isUnkept: false,
       failure: undefined,
     };
-    this.#states.set(segment, state);
+    this.#states[segment] = state;
     return state;
   }
 
@@ -255,6 +256,6 @@ export class FillSegments {
 
   #forgetIfUnused(segment: number, state: SegmentState): void {
     if (state.entered > 0 || state.buffer !== undefined || (state.waiters?.size ?? 0) > 0) return;
-    if (this.#states.get(segment) === state) this.#states.delete(segment);
+    if (this.#states[segment] === state) this.#states[segment] = undefined;
   }
 }

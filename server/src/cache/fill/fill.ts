@@ -1,4 +1,5 @@
 import type { CacheError, ObjectInfo } from "@frontcache/proto";
+import type { Linked } from "@frontcache/proto/runtime";
 import type { RequestBudget } from "../../origin/request-budget.js";
 import type { Reservation } from "../../storage/block.js";
 import { type FillContext, FillDescription, type FillTarget } from "./fill-description.js";
@@ -22,7 +23,9 @@ export interface FillEvents {
  * file. If it cannot be written, it stays in memory until the readers that entered for it have left, or until other demand
  * needs the memory.
  */
-export class Fill {
+export class Fill implements Linked<Fill> {
+  previous?: Fill | undefined;
+  next?: Fill | undefined;
   readonly target: FillTarget;
   readonly description: FillDescription;
   /** What readers look at and wait for. They enter here and leave by `leave`. */

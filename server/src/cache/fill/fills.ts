@@ -1,4 +1,5 @@
 import type { ObjectRef } from "@frontcache/proto";
+import { LinkedList, TransientMap } from "@frontcache/proto/runtime";
 import { blockKey } from "../../storage/block.js";
 import type { EvictSelector } from "../../storage/block-store.js";
 import { Fill } from "./fill.js";
@@ -9,9 +10,11 @@ const nothing = (): void => {};
 /** All running fills of a member: at most one per block and version, and one discovery per object. */
 export class Fills {
   readonly #context: FillContext;
-  readonly #byBlock = new Map<string, Fill>();
+  /** All fills that run, and those with a version by their blocks. */
+  readonly #all = new LinkedList<Fill>();
+  readonly #byBlock = new TransientMap<Fill>();
   /** Fills that request whatever version is current, until their first answer, by object. */
-  readonly #discoveries = new Map<string, Fill>();
+  readonly #discoveries = new TransientMap<Fill>();
   readonly #settled = new Set<() => void>();
 
   constructor(context: FillContext) {
@@ -19,7 +22,7 @@ export class Fills {
   }
 
   get running(): number {
-    return this.#byBlock.size + this.#discoveries.size;
+    return this.#all.size;
   }
 
   /** The running fill of a block of one version. */
@@ -29,8 +32,10 @@ export class Fills {
 
   /** Whether any version of the block is being filled. */
   fillsAnyVersion(url: string, blockOffset: number): boolean {
-    for (const { target } of this.#byBlock.values()) {
-      if (target.blockOffset === blockOffset && target.ref.url === url) return true;
+    for (let fill = this.#all.first; fill !== undefined; fill = fill.next) {
+      const { target, description } = fill;
+      const isOfBlock = target.blockOffset === blockOffset && target.ref.url === url;
+      if (isOfBlock && description.version !== undefined) return true;
     }
     return false;
   }
@@ -42,10 +47,12 @@ export class Fills {
     if (running !== undefined) return running;
     const idle = (): void => {
       this.#byBlock.delete(key);
+      this.#all.delete(fill);
       this.#checkSettled();
     };
-    const fill = new Fill(this.#context, { ref, blockOffset, version }, { described: nothing, idle });
+    const fill: Fill = new Fill(this.#context, { ref, blockOffset, version }, { described: nothing, idle });
     this.#byBlock.set(key, fill);
+    this.#all.add(fill);
     return fill;
   }
 
@@ -79,17 +86,19 @@ export class Fills {
         idle: () => {
           if (key === undefined) this.#discoveries.delete(ref.url);
           else if (this.#byBlock.get(key) === fill) this.#byBlock.delete(key);
+          this.#all.delete(fill);
           this.#checkSettled();
         },
       },
     );
     this.#discoveries.set(ref.url, fill);
+    this.#all.add(fill);
     return fill;
   }
 
   /** Running fills that match the selector still serve their readers, but write nothing. */
   discard({ url, prefix, version }: EvictSelector): void {
-    for (const fill of [...this.#byBlock.values(), ...this.#discoveries.values()]) {
+    for (let fill = this.#all.first; fill !== undefined; fill = fill.next) {
       const name = fill.target.ref.url;
       const matches = url !== undefined ? name === url : prefix !== undefined && name.startsWith(prefix);
       const { info } = fill.description;

@@ -1,5 +1,5 @@
 import type { ObjectRef } from "@frontcache/proto";
-import { BoundedMap } from "@frontcache/proto/runtime";
+import { BoundedMap, TransientMap } from "@frontcache/proto/runtime";
 import type { RequestBudget } from "../../origin/request-budget.js";
 import type { Clock } from "../../runtime/clock.js";
 
@@ -15,10 +15,11 @@ export interface BudgetedBlock {
   readonly blockOffset: number;
 }
 
+/** A budget whose requests have failed. */
 interface Entry {
   readonly budget: RequestBudget;
-  /** When its last request had ended, monotonic milliseconds; undefined: some may still run. */
-  readonly endedAtMs: number | undefined;
+  /** When its last request had ended, monotonic milliseconds. */
+  readonly endedAtMs: number;
 }
 
 /**
@@ -28,7 +29,9 @@ interface Entry {
  */
 export class RecentBudgets {
   readonly #clock: Pick<Clock, "monotonicMs">;
-  readonly #entries = new BoundedMap<string, Entry>(CAPACITY);
+  /** Budgets of blocks for which requests run. */
+  readonly #running = new TransientMap<RequestBudget>();
+  readonly #failed = new BoundedMap<string, Entry>(CAPACITY);
 
   constructor(clock: Pick<Clock, "monotonicMs">) {
     this.#clock = clock;
@@ -36,23 +39,25 @@ export class RecentBudgets {
 
   /** Requests for the block begin. */
   begin(block: BudgetedBlock, budget: RequestBudget): void {
-    this.#entries.set(keyOf(block), { budget, endedAtMs: undefined });
+    this.#running.set(keyOf(block), budget);
   }
 
   /** No request for the block runs any more. */
   end(block: BudgetedBlock, budget: RequestBudget): void {
     const key = keyOf(block);
-    if (this.#entries.peek(key)?.budget !== budget) return;
-    if (budget.failures === 0) this.#entries.delete(key);
-    else this.#entries.set(key, { budget, endedAtMs: this.#clock.monotonicMs() });
+    if (this.#running.get(key) !== budget) return;
+    this.#running.delete(key);
+    if (budget.failures === 0) this.#failed.delete(key);
+    else this.#failed.set(key, { budget, endedAtMs: this.#clock.monotonicMs() });
   }
 
   /** The budget that a read of the block had a moment ago. */
   find(block: BudgetedBlock): RequestBudget | undefined {
-    const entry = this.#entries.peek(keyOf(block));
-    if (entry === undefined) return undefined;
-    const { budget, endedAtMs } = entry;
-    return endedAtMs === undefined || this.#clock.monotonicMs() - endedAtMs < REMEMBERED_MS ? budget : undefined;
+    const key = keyOf(block);
+    const running = this.#running.get(key);
+    if (running !== undefined) return running;
+    const failed = this.#failed.peek(key);
+    return failed !== undefined && this.#clock.monotonicMs() - failed.endedAtMs < REMEMBERED_MS ? failed.budget : undefined;
   }
 }
 

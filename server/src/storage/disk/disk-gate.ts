@@ -1,9 +1,10 @@
+import { type Linked, LinkedList } from "@frontcache/proto/runtime";
 import type { Clock } from "../../runtime/clock.js";
 import type { StorageTuning } from "../storage-tuning.js";
 import { systemError } from "./disk.js";
 
 /** An operation that runs, or waits for a place. */
-interface Operation {
+interface Operation extends Linked<Operation> {
   readonly work: () => Promise<unknown>;
   readonly abandon: ((late: never) => void) | undefined;
   readonly resolve: (value: never) => void;
@@ -23,7 +24,7 @@ export class DiskGate {
   readonly #onHang: (error: Error) => void;
 
   /** In the order in which they began. */
-  readonly #running = new Set<Operation>();
+  readonly #running = new LinkedList<Operation>();
   #overdue = 0;
   readonly #waiting: Operation[] = [];
   #whenAnswered: (() => void)[] = [];
@@ -92,7 +93,7 @@ export class DiskGate {
   readonly #onTimer = (): void => {
     this.#cancelTimer = undefined;
     const nowMs = this.#clock.monotonicMs();
-    for (const operation of this.#running) {
+    for (let operation = this.#running.first; operation !== undefined; operation = operation.next) {
       if (operation.isOverdue) continue;
       const leftMs = operation.begunMs + this.#tuning.diskTimeoutMs - nowMs;
       if (leftMs > 0) {
