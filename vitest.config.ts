@@ -40,11 +40,10 @@ export default defineConfig({
   },
   test: {
     pool: "forks",
-    // Tests wait for processes and timers more than they compute.
     maxWorkers: 2,
     // Members that tests start by the command line must not meet on the default port.
     env: { FRONTCACHE_HTTP_LISTEN: "127.0.0.1:0" },
-    expect: { poll: { timeout: 30_000 } },
+    expect: { poll: { timeout: 90_000 } },
     // Bounds for what hangs, not for what is slow on a busy machine.
     testTimeout: 180_000,
     hookTimeout: 180_000,
@@ -52,14 +51,18 @@ export default defineConfig({
     isolate: false,
     projects: [
       project("unit", {
+        sequence: { groupOrder: 0 },
         setupFiles: [
           file("test/tiers/forbid-processes.ts"),
           file("test/tiers/forbid-listening.ts"),
           file("test/tiers/property-seed.ts"),
         ],
       }),
-      project("listeners", { setupFiles: [file("test/tiers/forbid-processes.ts")] }),
+      project("listeners", { sequence: { groupOrder: 1 }, setupFiles: [file("test/tiers/forbid-processes.ts")] }),
       project("processes", {
+        sequence: { groupOrder: 2 },
+        // They wait for processes and timers more than they compute.
+        maxWorkers: 3,
         globalSetup: file("test/tiers/bundled-program.ts"),
         env: { TESTED_PROGRAM: bundledProgram },
       }),

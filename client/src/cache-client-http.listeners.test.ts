@@ -28,7 +28,7 @@ async function setUp(options: Partial<ConnectOptions>, onAsked: (asked: Asked) =
     watchMembers: (call) => void call.write(list!.toMessage("a")),
   });
   list = Membership.of([{ name: "a", grpcAddress: member.address, httpAddress: listener.address }], 1_000);
-  const client = await CacheClient.connect({ endpoint: member.address, ...options });
+  const client = await CacheClient.connect({ endpoint: member.address, connectTimeoutMs: 60_000, ...options });
   cleanups.push(
     () => listener.kill(),
     () => member.kill(),

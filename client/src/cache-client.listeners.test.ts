@@ -26,7 +26,7 @@ async function startMember(
 }
 
 async function connect(member: ScriptedMember, options: Partial<ConnectOptions> = {}): Promise<CacheClient> {
-  const client = await CacheClient.connect({ endpoint: member.address, ...options });
+  const client = await CacheClient.connect({ endpoint: member.address, connectTimeoutMs: 60_000, ...options });
   cleanups.push(() => client.close());
   return client;
 }
@@ -192,7 +192,7 @@ describe("a client", () => {
       },
       watchMembers: (call) => void call.write(Membership.of(infos, 1_000).toMessage("m1")),
     });
-    const client = await connect(member, { connectTimeoutMs: 60_000, deadlineMs: 5_000 });
+    const client = await connect(member, { connectTimeoutMs: 60_000, deadlineMs: 30_000 });
     expect((await client.readRange(url, 0, size)).equals(ramp(0, size))).toBe(true);
     expect(asked.length).toBe(10);
   });

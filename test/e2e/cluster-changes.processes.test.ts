@@ -20,7 +20,7 @@ describe("a cluster whose pods change", () => {
   let client: CacheClient;
 
   beforeAll(async () => {
-    cluster = await Cluster.start({ names: namesOf(4), pods: ({ directory }) => EmulatedPods.start(directory) });
+    cluster = await Cluster.start({ names: namesOf(3), pods: ({ directory }) => EmulatedPods.start(directory) });
     objects = cluster.put(OBJECTS, BLOCKS);
     client = await cluster.client();
     await readAll(client, objects);
@@ -34,7 +34,7 @@ describe("a cluster whose pods change", () => {
   /** Resolves when the client has the members' current list. */
   const followed = (): Promise<void> =>
     expect
-      .poll(() => client.members().map(({ name }) => name), { timeout: 30_000 })
+      .poll(() => client.members().map(({ name }) => name), { timeout: 90_000 })
       .toEqual(cluster.names) as unknown as Promise<void>;
 
   /** Returns the owners of many blocks according to a member. */
@@ -57,17 +57,18 @@ describe("a cluster whose pods change", () => {
   it("moves 1/(n+1) of the blocks to a joining member without origin requests", async () => {
     const before = await ownersOf(2_000);
     cluster.forget();
-    await cluster.join({ name: "cache-4", host: hostOf(4) });
+    await cluster.join({ name: "cache-3", host: hostOf(3) });
     await cluster.agreed();
     await followed();
     const after = await ownersOf(2_000);
     const moved = after.filter((owner, at) => owner !== before[at]);
-    console.info(`joining moved ${((100 * moved.length) / after.length).toFixed(1)} % of the blocks (1/5 is 20 %)`);
-    expect(moved.every((owner) => owner === cluster.addressOf("cache-4"))).toBe(true);
-    expect(Math.abs(moved.length / after.length - 1 / 5)).toBeLessThan(0.03);
+    console.info(`joining moved ${((100 * moved.length) / after.length).toFixed(1)} % of the blocks (1/4 is 25 %)`);
+    expect(moved.every((owner) => owner === cluster.addressOf("cache-3"))).toBe(true);
+    expect(Math.abs(moved.length / after.length - 1 / 4)).toBeLessThan(0.03);
     await readAll(client, objects);
+    console.info(`joining: ${cluster.fetches.length} GETs`);
     expect(cluster.fetches.length).toBeLessThanOrEqual(MAX_STRAYS + cluster.mostUnneeded);
-    await expect.poll(() => cluster.cachedBlocks("cache-4")).toBeGreaterThan(0);
+    await expect.poll(() => cluster.cachedBlocks("cache-3")).toBeGreaterThan(0);
   });
 
   it("fails no read when a member shuts down, and fetches again at most the blocks that it had cached", async () => {
@@ -109,11 +110,11 @@ describe("a cluster whose pods change", () => {
       await using forwarded = new Readers((object, range) => readFrom(member, object, range), objects, load);
       const readers = [straight, forwarded];
       const more = (reads: number): Promise<unknown> => Promise.all(readers.map((each) => each.more(reads)));
-      await more(200);
+      await more(100);
       await cluster.kill("cache-2");
-      await more(500);
-      await cluster.startAgain("cache-2");
       await more(200);
+      await cluster.startAgain("cache-2");
+      await more(100);
       return Promise.all(readers.map((each) => each.stop()));
     });
     for (const { reads, failed, wrong, slowestMs } of reports) {
@@ -154,16 +155,16 @@ describe("a cluster whose Kubernetes API is unavailable", () => {
       load,
     );
     await pods.api.down();
-    await readers.more(500);
+    await readers.more(200);
     // Meanwhile one member crashes and another one joins. No member learns of it, and the new one is not ready without a list.
     await cluster.kill("cache-1");
     const starting = [cluster.startAgain("cache-1"), cluster.join({ name: "cache-3", host: hostOf(3) })];
-    await readers.more(500);
+    await readers.more(200);
     for (const name of ["cache-0", "cache-2"]) await cluster.listedBy(name, namesOf(3));
     await pods.api.up();
     await Promise.all(starting);
     await cluster.agreed(namesOf(4));
-    await readers.more(500);
+    await readers.more(200);
     const { failed, wrong, slowestMs } = await readers.stop();
     console.info(`API unavailable: the slowest read ${slowestMs} ms`);
     expect({ failed, wrong }).toEqual({ failed: [], wrong: 0 });

@@ -14,7 +14,7 @@ export interface ReadReport {
 const MOST_FAILURES = 20;
 
 /** Pause of a loop after each read: the reads go on while members start and end, and leave them the processors. */
-const PAUSE_MS = 10;
+const PAUSE_MS = 20;
 
 /** Reads until `stop`: each loop reads all blocks one after the other, and checks every byte. */
 export class Readers implements AsyncDisposable {

@@ -230,8 +230,8 @@ export class Cluster implements AsyncDisposable {
   async #serve({ name, host }: Place): Promise<void> {
     const listen = ["--listen", `${host}:${this.port}`, "--http-listen", `${host}:${this.port + 1}`];
     const flags = ["--name", name, ...listen, "--advertise", host, ...this.pods.flagsOf(name)];
-    // Others must learn in time that it shuts down, also on a busy machine. Static lists do not change.
-    const leaveAfter = this.pods.follow ? "3s" : "0";
+    // Others learn meanwhile that it shuts down. Static lists do not change.
+    const leaveAfter = this.pods.follow ? "1s" : "0";
     const sizes = ["--block-size", "1MiB", "--part-size", "1MiB", "--leave-after", leaveAfter, "--hedge", "false"];
     const member = await MemberProcess.start({
       endpoint: this.origin.endpoint,

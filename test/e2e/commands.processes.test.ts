@@ -8,7 +8,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { commandsFor } from "../demo/commands.mjs";
 import { rampBytes, S3Emulator } from "../emulators/s3.js";
 import { frontcache } from "./command-line.js";
-import { MemberProcess, PROGRAM, temporaryDirectory } from "./member-process.js";
+import { MEMBER_TIMEOUT, MemberProcess, PROGRAM, temporaryDirectory } from "./member-process.js";
 
 const MiB = 1 << 20;
 
@@ -86,7 +86,7 @@ describe("frontcache get", () => {
   });
 
   it("ends without an error when the consumer of its output closes the pipe", async () => {
-    const args = [PROGRAM, "get", url, "--endpoint", member.grpc];
+    const args = [PROGRAM, "get", url, "--endpoint", member.grpc, "--member-timeout", MEMBER_TIMEOUT];
     const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "pipe"] });
     let stderr = "";
     child.stderr.on("data", (text) => {
@@ -221,11 +221,14 @@ describe("frontcache serve", () => {
     expect(names).toEqual(expect.arrayContaining(["starting", "stopping", "start-abandoned", "stopped"]));
   });
 
-  /** Starts a member and a read of 8 MiB, whose duration depends on the origin's faults. */
-  async function reading(key: string): Promise<{ started: MemberProcess; read: ChildProcessByStdio<null, Readable, Readable> }> {
+  /** Starts a member and a read of an object, whose duration depends on the origin's faults. */
+  async function reading(
+    key: string,
+    bytes: number,
+  ): Promise<{ started: MemberProcess; read: ChildProcessByStdio<null, Readable, Readable> }> {
     const started = await MemberProcess.start({ endpoint: origin.endpoint, cacheDirectory: join(directory.path, key) });
-    origin.putRamp("bucket", key, 8 * MiB, 2);
-    const args = [PROGRAM, "get", `s3://bucket/${key}`, "--endpoint", started.grpc];
+    origin.putRamp("bucket", key, bytes, 2);
+    const args = [PROGRAM, "get", `s3://bucket/${key}`, "--endpoint", started.grpc, "--member-timeout", MEMBER_TIMEOUT];
     const read = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "pipe"] });
     await once(read.stdout, "readable");
     return { started, read };
@@ -233,7 +236,7 @@ describe("frontcache serve", () => {
 
   it.each(["SIGTERM", "SIGINT"] as const)("lets a running read finish after %s and exits with 0", async (signal) => {
     origin.faults.place({ bytesPerSecond: 8 * MiB });
-    const { started, read } = await reading(signal);
+    const { started, read } = await reading(signal, 8 * MiB);
     const stopped = started.stop(signal);
     let bytes = 0;
     for await (const chunk of read.stdout) bytes += (chunk as Buffer).length;
@@ -241,8 +244,9 @@ describe("frontcache serve", () => {
   });
 
   it("exits immediately with 1 after a second signal", async () => {
+    // The read takes longer than any test.
     origin.faults.place({ bytesPerSecond: 1 * MiB });
-    const { started, read } = await reading("impatient");
+    const { started, read } = await reading("impatient", 1_000 * MiB);
     const stopped = started.stop();
     await eventually(() => expect(started.log.map(({ event }) => event)).toContain("stopping"));
     started.stop();

@@ -33,9 +33,9 @@ export async function temporaryDirectory(): Promise<AsyncDisposable & { readonly
 /** Time in which members must answer in tests that are not about members that do not: on a busy machine one may stand still for long. */
 export const MEMBER_TIMEOUT = "60s";
 
-/** Connects a client that gives members as much time as members give each other in tests. */
+/** Connects a client that gives members as much time as members give each other in tests, and reads as much as a busy machine takes. */
 export function connectClient(options: ConnectOptions): Promise<CacheClient> {
-  return CacheClient.connect({ connectTimeoutMs: 60_000, ...options });
+  return CacheClient.connect({ connectTimeoutMs: 60_000, deadlineMs: 120_000, ...options });
 }
 
 export interface MemberOptions {

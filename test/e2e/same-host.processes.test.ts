@@ -116,7 +116,7 @@ describe("a client on the member's host that mounts its volume", () => {
     await client.close();
     // The purger writes the last use of touched blocks into their files' times.
     const touched = (): number => files.filter((path) => statSync(path).mtimeMs > longAgo.getTime()).length;
-    await expect.poll(touched, { timeout: 30_000 }).toBe(1);
+    await expect.poll(touched, { timeout: 90_000 }).toBe(1);
   });
 
   it("releases the space of an evicted block, and reads the block again when it is cached again", async () => {
@@ -125,7 +125,7 @@ describe("a client on the member's host that mounts its volume", () => {
     await client.readRange(url, 0, size, version);
     expect(client.localReads()).toMatchObject({ reads: 2, openFiles: 2 });
     await client.evict({ url });
-    await expect.poll(() => client.localReads().openFiles, { timeout: 30_000 }).toBe(0);
+    await expect.poll(() => client.localReads().openFiles, { timeout: 90_000 }).toBe(0);
     expect((await client.readRange(url, 3, 70_000, version)).equals(bytes(3, 70_000))).toBe(true);
     expect(client.localReads().reads).toBe(2);
     expect(origin.traffic.requests).not.toEqual({});

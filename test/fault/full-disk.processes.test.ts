@@ -1,4 +1,5 @@
 import type { CacheClient } from "@frontcache/client";
+import { eventually } from "@frontcache/proto/testing";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { connectClient, MemberProcess } from "../e2e/member-process.js";
 import { rampBytes, S3Emulator } from "../emulators/s3.js";
@@ -65,14 +66,16 @@ describe.skipIf(!mayMount())("a member on a disk of 64 MiB (where a tmpfs may be
 
   it("serves ten times its size without a failed read, and settles between the watermarks", async () => {
     await readThrough(0, OBJECT_BYTES);
-    const { usedBytes, reservedBytes, limitBytes } = await ticks(member, 2);
+    // The last blocks may still be written, and evicted, after their bytes were read.
+    await eventually(async () => {
+      const { usedBytes, reservedBytes, limitBytes } = await ticks(member, 1);
+      expect([reservedBytes, limitBytes]).toEqual([0, DISK_BYTES]);
+      expect(disk.usedBytes).toBeLessThanOrEqual(0.95 * DISK_BYTES);
+      expect(disk.usedBytes).toBeGreaterThan(0.9 * DISK_BYTES - FILE_BYTES);
+      expect(volumeFiles(disk.path)).toMatchObject({ allocatedBytes: usedBytes });
+    });
     expect(member.log.filter((entry) => entry.event === "volume-failed")).toEqual([]);
     for (const report of volumeReports(member)) expect(report.usedBytes).toBeLessThanOrEqual(report.limitBytes);
-    expect(limitBytes).toBe(DISK_BYTES);
-    expect(disk.usedBytes).toBeLessThanOrEqual(0.95 * DISK_BYTES);
-    expect(disk.usedBytes).toBeGreaterThan(0.9 * DISK_BYTES - FILE_BYTES);
-    expect(reservedBytes).toBe(0);
-    expect(volumeFiles(disk.path)).toMatchObject({ allocatedBytes: usedBytes });
   });
 
   it("fails no read while another program fills the disk, and caches blocks again afterwards", async () => {
@@ -84,19 +87,21 @@ describe.skipIf(!mayMount())("a member on a disk of 64 MiB (where a tmpfs may be
       await readThrough(at, at + 8 * MiB);
       ({ blocks } = await ticks(member, 1));
     }
-    disk.fillUp();
-    expect(disk.usedBytes).toBe(DISK_BYTES);
+    await eventually(() => {
+      disk.fillUp();
+      expect(disk.usedBytes).toBe(DISK_BYTES);
+    });
     await readThrough(at, at + 8 * MiB);
     disk.clearUp();
-    const keepsAgain = async (): Promise<boolean> => {
+    // Until the member has noticed the free space, reads pass the full volume uncached.
+    await eventually(async () => {
+      origin.traffic.reset();
       await readThrough(0, DISK_BYTES / 2);
-      return (await ticks(member, 1)).usedBytes > DISK_BYTES / 2;
-    };
-    for (let tries = 1; !(await keepsAgain()); tries++) expect(tries).toBeLessThan(5);
-    origin.traffic.reset();
-    await readThrough(0, DISK_BYTES / 2);
-    expect(origin.traffic.gets).toEqual([]);
-    const { usedBytes } = await ticks(member, 1);
-    expect(volumeFiles(disk.path)).toMatchObject({ allocatedBytes: usedBytes });
+      expect(origin.traffic.gets).toEqual([]);
+    });
+    await eventually(async () => {
+      const { usedBytes } = await ticks(member, 1);
+      expect(volumeFiles(disk.path)).toMatchObject({ allocatedBytes: usedBytes });
+    });
   });
 });

@@ -1,7 +1,9 @@
 import type { CacheClient } from "@frontcache/client";
+import { eventually } from "@frontcache/proto/testing";
 import { describe, expect, it } from "vitest";
 import { connectClient, MemberProcess, temporaryDirectory } from "../e2e/member-process.js";
 import { rampBytes, S3Emulator } from "../emulators/s3.js";
+import { scrape, sumOf } from "../metrics/scrape.js";
 import { seededRandom } from "../seeded-random.js";
 import { arm, chooseFailpoint, type Failpoint, withFailpoint } from "./killed-member.js";
 import { volumeFiles } from "./volume-files.js";
@@ -56,7 +58,7 @@ class Lives {
     await using client = await connectClient({ endpoint: member.grpc, attempts: 1 });
     await using living = member;
     if (failpoint.armed === "by signal") {
-      expectSound(living, this.directory);
+      await expectSound(living, this.directory);
       arm(living.pid);
     }
     const reader = async (): Promise<void> => {
@@ -83,17 +85,20 @@ class Lives {
 }
 
 /** Checks a recovered member: no incomplete file, no damage, no unaccounted space. */
-function expectSound(member: MemberProcess, directory: string): void {
-  const recovered = member.log.find((entry) => entry.event === "volumes-recovered") as {
-    damages: number;
-    volumes: { blocks: number; usedBytes: number }[];
-  };
-  const [{ blocks, usedBytes }] = recovered.volumes as [{ blocks: number; usedBytes: number }];
-  const { blockFiles, allocatedBytes } = volumeFiles(directory);
-  expect(blocks).toBe(blockFiles);
-  expect(allocatedBytes).toBeGreaterThanOrEqual(usedBytes);
-  // File systems may need another page for the metadata of a fragmented file.
-  expect(allocatedBytes - usedBytes).toBeLessThanOrEqual(blockFiles * PAGE_BYTES);
+async function expectSound(member: MemberProcess, directory: string): Promise<void> {
+  const recovered = member.log.find((entry) => entry.event === "volumes-recovered") as { volumes: { blocks: number }[] };
+  // It may evict what its predecessor had above the watermark, from the first moment on.
+  await eventually(async () => {
+    const figures = await scrape(member.http);
+    const [blocks, evicted] = [sumOf(figures, "frontcache_volume_blocks"), sumOf(figures, "frontcache_evictions_total")];
+    const usedBytes = sumOf(figures, "frontcache_volume_usage_bytes");
+    expect(blocks + evicted).toBe(recovered.volumes[0]!.blocks);
+    const { blockFiles, allocatedBytes } = volumeFiles(directory);
+    expect(blocks).toBe(blockFiles);
+    expect(allocatedBytes).toBeGreaterThanOrEqual(usedBytes);
+    // File systems may need another page for the metadata of a fragmented file.
+    expect(allocatedBytes - usedBytes).toBeLessThanOrEqual(blockFiles * PAGE_BYTES);
+  });
 }
 
 /** Kills consecutive members on one directory, then reads everything. */
@@ -107,7 +112,7 @@ async function killOften(
   const lives = new Lives(origin, versions, directory.path, random);
   for (const failpoint of failpoints) await lives.liveUntil(failpoint);
   await using member = await lives.start();
-  expectSound(member, directory.path);
+  await expectSound(member, directory.path);
   await using client = await connectClient({ endpoint: member.grpc });
   for (let object = 0; object < OBJECTS; object++) {
     const bytes = await client.readRange(`s3://bucket/object-${object}`, 0, OBJECT_BYTES, versions[object]);

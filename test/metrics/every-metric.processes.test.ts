@@ -95,7 +95,7 @@ describe("a run that exercises all metrics", () => {
 
   it("exports every declared metric to the collector with its declared name, unit and labels", async () => {
     await exerciseAll(cluster);
-    await expect.poll(unseen, { timeout: 30_000, interval: INTERVAL_MS / 5 }).toEqual([]);
+    await expect.poll(unseen, { timeout: 90_000, interval: INTERVAL_MS / 5 }).toEqual([]);
     for (const { resource, metrics } of receiver.newest.values()) {
       expect(resource["service.name"]).toBe("frontcache");
       const received = metrics.map(({ name, unit, text, kind }) => ({ name, unit, text, kind }));

@@ -113,7 +113,7 @@ describe("a member's metrics", { timeout: 180_000 + 20 * OBJECTS }, () => {
       OTEL_EXPORTER_OTLP_TIMEOUT: "100",
     });
     const logged = () => member.log.filter(({ event }) => event === "metrics-not-exported").length;
-    await expect.poll(logged, { timeout: 30_000 }).toBe(1);
+    await expect.poll(logged, { timeout: 90_000 }).toBe(1);
     expect(await member.stop("SIGTERM")).toBe(0);
     expect(logged()).toBe(1);
   });

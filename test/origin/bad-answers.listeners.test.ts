@@ -147,7 +147,7 @@ describe("an origin's answer to a range", () => {
     ["has fewer chunks than its range", `${HEAD}Transfer-Encoding: chunked\r\n\r\n6\r\nconten\r\n0\r\n\r\n`, false],
     ["has more chunks than its range", `${HEAD}Transfer-Encoding: chunked\r\n\r\n8\r\ncontents\r\n0\r\n\r\n`, false],
     ["ends in a chunk", `${HEAD}Transfer-Encoding: chunked\r\n\r\n7\r\ncont`, true],
-    ["has a chunk without a size", `${HEAD}Transfer-Encoding: chunked\r\n\r\ncontent`, false],
+    ["has a chunk without a size", `${HEAD}Transfer-Encoding: chunked\r\n\r\ncontent\r\n`, false],
     ["is compressed for the way", `${HEAD}Transfer-Encoding: gzip, chunked\r\n\r\n7\r\ncontent\r\n0\r\n\r\n`, false],
     ["has chunks and a length", `${HEAD}Content-Length: 7\r\nTransfer-Encoding: chunked\r\n\r\n7\r\ncontent\r\n0\r\n\r\n`, false],
     ["has two lengths", `${HEAD}Content-Length: 7\r\nContent-Length: 8\r\n\r\ncontent`, false],

@@ -23,7 +23,7 @@ describe("a request of the GCS origin", () => {
   const opened: GcsOrigin[] = [];
 
   function open(options: Partial<GcsOptions> = {}): GcsOrigin {
-    const settings = { credentials: "default", userProject: undefined, maxConnections: 4, idleTimeoutMs: 5_000 } as const;
+    const settings = { credentials: "default", userProject: undefined, maxConnections: 4, idleTimeoutMs: 60_000 } as const;
     const direct = { proxyOf: () => undefined, ca: undefined, onDroppedHeaders: () => {} };
     const origin = new GcsOrigin({ endpoint: store.endpoint, ...settings, ...direct, ...options });
     opened.push(origin);

@@ -62,7 +62,7 @@ async function send({ wire, cuts, ending, headApart }: RangeAnswer, socket: Sock
 /** The outcome of the current answer by an origin's client. */
 async function outcome(): Promise<Buffer | string> {
   const { signal } = new AbortController();
-  const client = originClient({ maxConnections: 1, waitTimeoutMs: undefined, idleTimeoutMs: 10_000, way: DIRECT });
+  const client = originClient({ maxConnections: 1, waitTimeoutMs: undefined, idleTimeoutMs: 60_000, way: DIRECT });
   try {
     const { status, head, body } = await client.send(
       { method: "GET", target: target(), path: "/hostile", headers: range },

@@ -101,8 +101,8 @@ describe("a request that is passed on", () => {
       attempts: 3,
       baseDelayMs: 1,
       maxDelayMs: 2,
-      headTimeoutMs: 5_000,
-      idleTimeoutMs: 5_000,
+      headTimeoutMs: 60_000,
+      idleTimeoutMs: 60_000,
       withFallback: { attempts: 2, headTimeoutMs: 1_000 },
       onRetry: (retry: Retry) => retries.push(retry),
     };

@@ -56,8 +56,8 @@ function retrying(origin: S3Origin, onRetry: (retry: Retry) => void = () => {}):
     attempts: 4,
     baseDelayMs: 1,
     maxDelayMs: 2,
-    headTimeoutMs: 5_000,
-    idleTimeoutMs: 5_000,
+    headTimeoutMs: 60_000,
+    idleTimeoutMs: 60_000,
     withFallback: { attempts: 2, headTimeoutMs: 1_000 },
   };
   return retryingBy({ ...times, onRetry }, systemClock, Math.random)(origin);

@@ -194,7 +194,7 @@ describe("GCS over https", () => {
       credentials: "default",
       userProject: undefined,
       maxConnections: 4,
-      idleTimeoutMs: 5_000,
+      idleTimeoutMs: 60_000,
       proxyOf: proxiesOf({ HTTPS_PROXY: proxy.url }),
       ca,
       onDroppedHeaders: () => {},

@@ -55,7 +55,7 @@ export class HttpStack implements AsyncDisposable {
     stack.#closes.push(() => store.close());
     const origin =
       typeof endpointOrOrigin === "string"
-        ? openS3(endpointOrOrigin, { region: "us-east-1", maxConnections: 16, idleTimeoutMs: 10_000 })
+        ? openS3(endpointOrOrigin, { region: "us-east-1", maxConnections: 16, idleTimeoutMs: 60_000 })
         : endpointOrOrigin;
     stack.#closes.push(() => origin.close());
     const settings = { partBytes: 128 << 10, fillMemoryBytes: 1 << 20, staleIfError: false, negativeTtlMs: 0, ...options };

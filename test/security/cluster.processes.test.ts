@@ -69,10 +69,10 @@ it("members and clients with mutual TLS and tokens read, forward and rotate both
     expect((await read()).equals(rampBytes(3 * BLOCK_BYTES - 10, 20, object!.seed))).toBe(true);
     return connected.every((answer) => answer.status === "fulfilled");
   };
-  await expect.poll(known(NEW), { timeout: 30_000 }).toBe(true);
+  await expect.poll(known(NEW), { timeout: 90_000 }).toBe(true);
   token = NEW;
   writeFileSync(tokens, `${NEW}\n`);
-  await expect.poll(known(OLD), { timeout: 30_000 }).toBe(false);
+  await expect.poll(known(OLD), { timeout: 90_000 }).toBe(false);
   await read();
 
   const output = cluster.names.map((name) => JSON.stringify(cluster.member(name).log) + cluster.member(name).stderr).join();

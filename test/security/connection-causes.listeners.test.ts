@@ -40,7 +40,7 @@ const startTls = ({ cert, key }: Pair, requiresClient = false): Promise<string> 
 
 /** The message of a failed connect, after the address. */
 async function causeOf(endpoint: string, tls?: TlsOptions): Promise<string> {
-  const client = CacheClient.connect({ endpoint, ...(tls && { tls }) });
+  const client = CacheClient.connect({ endpoint, connectTimeoutMs: 60_000, ...(tls && { tls }) });
   const message = await client.then(
     () => expect.unreachable("connected"),
     (error: Error) => {

@@ -105,7 +105,7 @@ export class ListenersUnderTest implements AsyncDisposable {
     const metadata = callMetadata(accessOf({ tls, token }));
     const asIs = (bytes: Buffer): Buffer => bytes;
     return new Promise((resolve, reject) => {
-      const call = client.makeBidiStreamRequest(path, asIs, asIs, metadata, { deadline: Date.now() + 10_000 });
+      const call = client.makeBidiStreamRequest(path, asIs, asIs, metadata, { deadline: Date.now() + 60_000 });
       call.on("data", resolve);
       call.on("error", (error: ServiceError) => reject(error));
       call.write(request);

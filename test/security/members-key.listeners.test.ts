@@ -43,7 +43,7 @@ class Caller {
     this.security = security;
     this.clock = clock;
     this.lines = lines;
-    const members = { clock: { ...systemClock, random: Math.random }, connectTimeoutMs: 5_000, mostConnections: 4 };
+    const members = { clock: { ...systemClock, random: Math.random }, connectTimeoutMs: 60_000, mostConnections: 4 };
     this.connections = connectMembers({ ...members, access: memberAccess(security), transport: "http" });
     security.onRenewal(() => this.connections.renew());
   }
@@ -64,7 +64,7 @@ class Caller {
   /** Whether the listeners take it for a member: asked by a forwarded read by HTTP, and a forwarded stat by gRPC. */
   async isMemberAt(listeners: ListenersUnderTest): Promise<{ http: boolean; grpc: boolean }> {
     const address = { grpcAddress: listeners.grpcAddress, httpAddress: `127.0.0.1:${listeners.httpPort}` };
-    const call = new RunningCall({ clock: systemClock, subject: URL, deadlineMs: 10_000 });
+    const call = new RunningCall({ clock: systemClock, subject: URL, deadlineMs: 60_000 });
     const pinned = new PinnedObject(URL, "");
     const place = (bytes: number): Buffer => Buffer.alloc(bytes);
     const landing = new BufferLanding({ blockOffset: 0, offset: 0, length: BYTES.length }, { pinned, place });
@@ -106,7 +106,7 @@ describe("a member with the members' key", () => {
     const listeners = await openListeners({ membersKeyFile: path });
     const { connections } = await Caller.open({ membersKeyFile: path });
     const address = { grpcAddress: listeners.grpcAddress };
-    const call = new RunningCall({ clock: systemClock, subject: URL, deadlineMs: 10_000 });
+    const call = new RunningCall({ clock: systemClock, subject: URL, deadlineMs: 60_000 });
     const calls = (name: string): Promise<unknown>[] => [
       connections.objects.lookUpRecords(
         address,
@@ -146,7 +146,7 @@ describe("a member with the members' key", () => {
     await expect(caller.isMemberAt(listeners)).rejects.toThrow(
       `cannot connect to ${httpAddress}: it is the member cache-1, not cache-2`,
     );
-    const call = new RunningCall({ clock: systemClock, subject: URL, deadlineMs: 10_000 });
+    const call = new RunningCall({ clock: systemClock, subject: URL, deadlineMs: 60_000 });
     const stat = caller.connections.calls.stat(listeners, { url: URL, version: "" }, call).finally(() => call.end());
     await expect(stat).rejects.toThrow(`cannot connect to ${listeners.grpcAddress}: it is the member cache-1, not cache-2`);
   });

@@ -36,7 +36,7 @@ class Readers {
       tls: () => shown().tls,
       authorization: () => (shown().token === undefined ? undefined : `Bearer ${shown().token}`),
     };
-    const limits = { connectTimeoutMs: 5_000, mostConnections: 4, idleMs: 10_000, stalledAfterMs: 5_000 };
+    const limits = { connectTimeoutMs: 60_000, mostConnections: 4, idleMs: 10_000, stalledAfterMs: 60_000 };
     this.#landing = new HttpTransport({ clock: systemClock, access, ...limits });
     const { client } = listeners.caller(shown());
     this.#running = [this.#go(() => this.#byGrpc(client)), this.#go(() => this.#byHttp())];
@@ -45,7 +45,7 @@ class Readers {
   /** Resolves after this number of further reads over each listener. */
   async more(reads: number): Promise<void> {
     const until = this.reads + reads;
-    await expect.poll(() => this.reads, { timeout: 30_000, interval: 5 }).toBeGreaterThan(until);
+    await expect.poll(() => this.reads, { timeout: 90_000, interval: 5 }).toBeGreaterThan(until);
   }
 
   async stop(): Promise<void> {
@@ -76,7 +76,7 @@ class Readers {
 
   async #byHttp(): Promise<string> {
     let into = Buffer.alloc(0);
-    const call = new RunningCall({ clock: systemClock, subject: URL, deadlineMs: 10_000 });
+    const call = new RunningCall({ clock: systemClock, subject: URL, deadlineMs: 60_000 });
     const request = { url: URL, offset: 0, length: 100, version: "" };
     const target = {
       nextRequest: () => request,

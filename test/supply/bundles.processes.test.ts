@@ -15,7 +15,7 @@ const PROGRAM = `
   import { CacheClient } from "@frontcache/client";
   const digests = [];
   for (const transport of ["http", "auto", "grpc"]) {
-    const client = await CacheClient.connect({ endpoint: process.argv[2], transport });
+    const client = await CacheClient.connect({ endpoint: process.argv[2], transport, connectTimeoutMs: 60_000 });
     const bytes = await client.readRange("s3://bucket/object", 0, ${SIZE});
     digests.push(createHash("sha256").update(bytes).digest("hex"));
     await client.close();
@@ -78,7 +78,7 @@ describe("a program that uses the client", () => {
       import { CacheClient } from "@frontcache/client";
       const isLoaded = () => Object.keys(createRequire(import.meta.url).cache).some((path) => path.includes("grpc-js"));
       const before = isLoaded();
-      await (await CacheClient.connect({ endpoint: process.argv[1] })).close();
+      await (await CacheClient.connect({ endpoint: process.argv[1], connectTimeoutMs: 60_000 })).close();
       console.log(before, isLoaded());
     `;
     const args = ["--input-type=module", "--eval", program, member.grpc];

@@ -34,7 +34,7 @@ async function expectWorkingCache(program: string, cacheDirectory: string): Prom
     await read();
     return Number(/^frontcache_mappings\S* (\d+)/m.exec(await page("/metrics"))?.[1] ?? 0);
   };
-  await expect.poll(mapped, { timeout: 30_000 }).toBeGreaterThan(0);
+  await expect.poll(mapped, { timeout: 90_000 }).toBeGreaterThan(0);
   expect(await page("/")).toContain("<html");
   expect(await member.stop()).toBe(0);
 }

@@ -1,5 +1,5 @@
 /** Detects a hang. It is long enough for slow work on a busy machine. */
-const LIMIT_MS = 30_000;
+const LIMIT_MS = 90_000;
 const PAUSE_MS = 5;
 
 /**
@@ -27,7 +27,7 @@ export async function until(condition: () => boolean, limitMs = LIMIT_MS): Promi
 
 const SETTLED_AFTER = 10;
 
-/** Waits until a value is above zero and unchanged in ten consecutive checks; resolves with it. Rejects after 30 seconds. */
+/** Waits until a value is above zero and unchanged in ten consecutive checks; resolves with it. Rejects after 90 seconds. */
 export async function settled(measure: () => number): Promise<number> {
   let last = 0;
   let unchanged = 0;

@@ -43,7 +43,7 @@ describe("load generators", () => {
     await using load = startLoadGenerator();
     expect(load.name).toBe(name);
     const range = { length: 4096, first: 16_384, span: 32_768 };
-    const result = await load.run({ port: server.port, path: "/object", connections: 3, seconds: 0.1, range });
+    const result = await load.run({ port: server.port, path: "/object", connections: 3, seconds: 1, range });
     expect(result.failures).toBe(0);
     expect(result.requests).toBeGreaterThanOrEqual(3);
     expect(result.bytes).toBeGreaterThanOrEqual(result.requests * range.length);

@@ -25,7 +25,12 @@ afterEach(async () => {
   for (const cleanup of cleanups.splice(0)) await cleanup();
 });
 
-async function setUp(script: MemberScript, clock: Clock = systemClock, connectTimeoutMs = 1_000) {
+/** In real time the timeout detects a hang; a test that moves the clock knows it. */
+async function setUp(
+  script: MemberScript,
+  clock: Clock = systemClock,
+  connectTimeoutMs = clock === systemClock ? 60_000 : 1_000,
+) {
   const member = await ScriptedMember.start(script);
   const options = { clock, access: plainAccess };
   const transport = new GrpcMembers(new GrpcChannels({ ...options, connectTimeoutMs }), options);
@@ -47,7 +52,7 @@ async function setUp(script: MemberScript, clock: Clock = systemClock, connectTi
     cleanups.push(async () => call.end());
     return call;
   };
-  const read = (call = begin(10_000)) => transport.read(address, landing, call);
+  const read = (call = begin(60_000)) => transport.read(address, landing, call);
   return { member, transport, address, landing, landed, begin, read };
 }
 
@@ -73,7 +78,7 @@ describe("calls to members over gRPC", () => {
     expect(asked[0]!.request).toEqual({ key: url, offset: 0, length: size, version: "v1", forwarded: false, cachedOnly: false });
     const remainingMs = Number(asked[0]!.getDeadline()) - Date.now();
     expect(remainingMs).toBeGreaterThan(0);
-    expect(remainingMs).toBeLessThanOrEqual(11_000);
+    expect(remainingMs).toBeLessThanOrEqual(61_000);
   });
 
   it("fail with INTERNAL if the member sends fewer or more bytes than requested", async () => {
@@ -246,7 +251,7 @@ describe("calls to members over gRPC", () => {
   it("leave no timer and no listener at the signal after a successful read", async () => {
     const clock = new ManualClock(0);
     const { read, begin } = await setUp({ readRange: (call) => sendRamp(call, size) }, clock);
-    const call = begin(10_000);
+    const call = begin(60_000);
     await read(call);
     expect(getEventListeners(call.signal, "abort")).toEqual([]);
     clock.advance(100);
@@ -261,7 +266,7 @@ describe("calls to members over gRPC", () => {
     const again = await ScriptedMember.start(script, member.address);
     cleanups.push(() => again.kill());
     const other = new BufferLanding(landing.span, { pinned: new PinnedObject(url, "v1"), place: (bytes) => Buffer.alloc(bytes) });
-    await transport.read(address, other, begin(10_000));
+    await transport.read(address, other, begin(60_000));
     expect(other.complete).toBe(true);
   });
 
