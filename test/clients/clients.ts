@@ -1,6 +1,10 @@
 /** How a group of clients is installed, in pinned versions, into a folder of its own. */
 export type Installation =
   | { readonly by: "pip" | "npm" | "go"; readonly packages: readonly string[] }
+  /** A program in `scripts/`, built with modules. */
+  | { readonly by: "go build"; readonly packages: readonly string[]; readonly source: string }
+  /** Artifacts of Maven, as group:artifact:version. Those of `alone` come without their dependencies. */
+  | { readonly by: "maven"; readonly packages: readonly string[]; readonly alone?: readonly string[] }
   /** Programs that are on the machine, or that root installs from Debian's packages. */
   | { readonly by: "apt"; readonly packages: readonly string[]; readonly program: string };
 
@@ -18,10 +22,51 @@ export const installations = {
       "obstore==0.12.1",
       "google-cloud-storage==3.17.1",
       "gcsfs==2026.10.1",
+      "zarr==3.1.6",
+      "pylance==14.0.2",
+      "safetensors==0.8.0",
+    ],
+  },
+  torch: {
+    by: "pip",
+    packages: [
+      "torch==2.15.0",
+      "s3torchconnector==1.5.0",
+      "runai-model-streamer==0.17.0",
+      "runai-model-streamer-s3==0.17.0",
+      "safetensors==0.8.0",
     ],
   },
   node: { by: "npm", packages: ["minio@8.0.7", "@google-cloud/storage@7.22.0", "@aws-sdk/client-s3@3.1169.0"] },
   mc: { by: "go", packages: ["github.com/minio/mc@v0.0.0-20250313080218-cf909e1063a9"] },
+  "aws-sdk-go": {
+    by: "go build",
+    packages: [
+      "github.com/aws/aws-sdk-go-v2/config@v1.33.18",
+      "github.com/aws/aws-sdk-go-v2/feature/s3/manager@v1.23.24",
+      "github.com/aws/aws-sdk-go-v2/feature/s3/transfermanager@v0.5.7",
+      "github.com/aws/aws-sdk-go-v2/service/s3@v1.114.10",
+    ],
+    source: "aws_sdk.go",
+  },
+  "aws-sdk-java": {
+    by: "maven",
+    packages: ["software.amazon.awssdk:s3-transfer-manager:2.31.0", "org.slf4j:slf4j-nop:1.7.36"],
+  },
+  hadoop: {
+    by: "maven",
+    packages: [
+      "org.apache.hadoop:hadoop-client-api:3.4.1",
+      "org.apache.hadoop:hadoop-client-runtime:3.4.1",
+      "software.amazon.awssdk:s3-transfer-manager:2.31.0",
+      "software.amazon.awssdk:sts:2.31.0",
+      "software.amazon.awssdk:kms:2.31.0",
+      "org.apache.commons:commons-lang3:3.14.0",
+    ],
+    // It depends on all services of AWS, 600 MB.
+    alone: ["org.apache.hadoop:hadoop-aws:3.4.1"],
+  },
+  gdal: { by: "apt", packages: ["gdal-bin"], program: "gdalinfo" },
   rclone: { by: "apt", packages: ["rclone"], program: "rclone" },
   s3cmd: { by: "apt", packages: ["s3cmd"], program: "s3cmd" },
 } as const satisfies Record<string, Installation>;
@@ -48,6 +93,15 @@ export const clients: readonly Client[] = [
   { name: "polars", installation: "data", script: "polars_client.py", checksItself: true },
   { name: "duckdb", installation: "data", script: "duckdb_client.py" },
   { name: "obstore", installation: "data", script: "obstore_client.py" },
+  { name: "zarr", installation: "data", script: "zarr_client.py", checksItself: true },
+  { name: "lance", installation: "data", script: "lance_client.py", checksItself: true },
+  { name: "safetensors", installation: "data", script: "safetensors_client.py", checksItself: true },
+  { name: "s3torchconnector", installation: "torch", script: "torch_client.py" },
+  { name: "runai-model-streamer", installation: "torch", script: "runai_client.py", checksItself: true },
+  { name: "gdal", installation: "gdal", script: "gdal.sh", checksItself: true },
+  { name: "aws-sdk-go", installation: "aws-sdk-go", script: "aws_sdk.go" },
+  { name: "aws-sdk-java", installation: "aws-sdk-java", script: "AwsSdk.java" },
+  { name: "hadoop", installation: "hadoop", script: "Hadoop.java" },
   { name: "minio-js", installation: "node", script: "minio.mjs" },
   { name: "aws-sdk-js", installation: "node", script: "aws-sdk.mjs" },
   { name: "rclone", installation: "rclone", script: "rclone.sh" },

@@ -1,5 +1,6 @@
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { createHash } from "node:crypto";
+import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { delimiter, join } from "node:path";
 import { type Installation, installations } from "./clients.js";
@@ -7,8 +8,10 @@ import { type Installation, installations } from "./clients.js";
 /** Where clients are installed: never in the repository. */
 const FOLDER = process.env.FRONTCACHE_CLIENTS ?? join(homedir(), ".cache", "frontcache-clients");
 
-/** Timeout of one step of an installation. */
-const STEP_TIMEOUT_MS = 300_000;
+const SCRIPTS = join(import.meta.dirname, "scripts");
+
+/** Timeout of one step of an installation: the largest, torch, has 3 GB. */
+const STEP_TIMEOUT_MS = 1_200_000;
 
 /** An installation that succeeded, or why it did not. */
 export type Installed = { readonly environment: Readonly<Record<string, string>> } | Problem;
@@ -43,8 +46,9 @@ export function installOriginServer(): string | undefined {
 }
 
 function installInto(folder: string, installation: Installation): Installed {
-  const wanted = JSON.stringify(installation.packages);
-  const mark = join(folder, `installed-${Buffer.from(wanted).toString("base64url").slice(-40)}`);
+  const source = installation.by === "go build" ? readFileSync(join(SCRIPTS, installation.source), "utf8") : "";
+  const digest = createHash("sha256").update(JSON.stringify(installation) + source);
+  const mark = join(folder, `installed-${digest.digest("hex").slice(0, 40)}`);
   const isInstalled = existsSync(mark);
   mkdirSync(folder, { recursive: true });
   const path = (bin: string): Installed => ({
@@ -54,13 +58,30 @@ function installInto(folder: string, installation: Installation): Installed {
   if (problem !== undefined) return problem;
   if (!isInstalled) writeFileSync(mark, "");
   if (installation.by === "npm") return path(join(folder, "node_modules", ".bin"));
-  return installation.by === "apt" ? { environment: {} } : path(join(folder, "bin"));
+  if (installation.by === "apt") return { environment: {} };
+  return installation.by === "maven" ? { environment: { CLIENT_FOLDER: folder } } : path(join(folder, "bin"));
 }
 
 interface Step {
   readonly command: string;
   readonly args: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
+  readonly cwd?: string;
+}
+
+/** A project of Maven that has the artifacts as its dependencies. */
+function projectOf({ packages, alone = [] }: Extract<Installation, { by: "maven" }>): string {
+  const dependency = (name: string, further: string): string => {
+    const [group, artifact, version] = name.split(":");
+    const names = `<groupId>${group}</groupId><artifactId>${artifact}</artifactId><version>${version}</version>`;
+    return `<dependency>${names}${further}</dependency>`;
+  };
+  const nothingElse = "<exclusions><exclusion><groupId>*</groupId><artifactId>*</artifactId></exclusion></exclusions>";
+  const dependencies = [...packages.map((name) => dependency(name, "")), ...alone.map((name) => dependency(name, nothingElse))];
+  return (
+    `<project><modelVersion>4.0.0</modelVersion><groupId>clients</groupId><artifactId>clients</artifactId><version>1</version>` +
+    `<dependencies>${dependencies.join("")}</dependencies></project>`
+  );
 }
 
 function stepsOf(folder: string, installation: Installation): readonly Step[] {
@@ -76,6 +97,22 @@ function stepsOf(folder: string, installation: Installation): readonly Step[] {
       return [{ command: "npm", args: ["install", "--no-audit", "--no-fund", "--silent", "--prefix", folder, ...packages] }];
     case "go":
       return packages.map((module) => ({ command: "go", args: ["install", module], env: { GOBIN: join(folder, "bin") } }));
+    case "go build":
+      copyFileSync(join(SCRIPTS, installation.source), join(folder, "main.go"));
+      writeFileSync(join(folder, "go.mod"), "module client\n\ngo 1.24\n");
+      return [
+        { command: "go", args: ["get", ...packages], cwd: folder },
+        { command: "go", args: ["build", "-o", join(folder, "bin", "client"), "."], cwd: folder },
+      ];
+    case "maven":
+      writeFileSync(join(folder, "pom.xml"), projectOf(installation));
+      return [
+        {
+          command: "mvn",
+          args: ["-q", "-B", "dependency:copy-dependencies", `-DoutputDirectory=${join(folder, "lib")}`],
+          cwd: folder,
+        },
+      ];
     case "apt":
       if (spawnSync(installation.program, ["--version"], { stdio: "ignore" }).error === undefined) return [];
       return [
@@ -87,9 +124,10 @@ function stepsOf(folder: string, installation: Installation): readonly Step[] {
 
 /** Runs steps until one fails. Returns why it failed. */
 function runSteps(steps: readonly Step[]): Problem | undefined {
-  for (const { command, args, env } of steps) {
+  for (const { command, args, env, cwd } of steps) {
     const { status, error, stderr } = spawnSync(command, args, {
       env: { ...process.env, ...env },
+      cwd,
       timeout: STEP_TIMEOUT_MS,
       stdio: ["ignore", "ignore", "pipe"],
       encoding: "utf8",

@@ -8,7 +8,7 @@ import { CreateBucketCommand, PutObjectCommand, S3Client } from "@aws-sdk/client
 import { GcsEmulator } from "../emulators/gcs.js";
 import { S3Emulator } from "../emulators/s3.js";
 import { installOriginServer } from "./install.js";
-import { BUCKET, objects } from "./objects.js";
+import { BUCKET, objects, WRITABLE_BUCKET } from "./objects.js";
 
 export const CREDENTIALS = { accessKeyId: "clients", secretAccessKey: "clients-secret" };
 
@@ -31,6 +31,7 @@ export async function startOrigin(directory: string, onEmulator: boolean): Promi
   if (program === undefined) {
     const emulator = await S3Emulator.start();
     for (const [key, bytes] of objects) emulator.put(BUCKET, key, bytes);
+    emulator.objects.createBucket(WRITABLE_BUCKET);
     const close = async (): Promise<void> => void (await Promise.all([emulator.close(), gcs.close()]));
     return { name: "the emulator", endpoint: emulator.endpoint, gcs, [Symbol.asyncDispose]: close };
   }
@@ -64,6 +65,7 @@ async function fill(endpoint: string, server: ChildProcess): Promise<void> {
       await pause(100);
     }
   }
+  await client.send(new CreateBucketCommand({ Bucket: WRITABLE_BUCKET }));
   for (const [Key, Body] of objects) await client.send(new PutObjectCommand({ Bucket: BUCKET, Key, Body }));
   client.destroy();
 }

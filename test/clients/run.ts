@@ -6,11 +6,11 @@ import { claimPorts, hostOf } from "../e2e/addresses.js";
 import { MemberProcess, temporaryDirectory } from "../e2e/member-process.js";
 import { type Client, clients } from "./clients.js";
 import { type Installed, install } from "./install.js";
-import { BUCKET, expected, type ReadObject } from "./objects.js";
+import { BUCKET, expected, type ReadObject, WRITABLE_BUCKET } from "./objects.js";
 import { CREDENTIALS, type OriginStores, startOrigin } from "./origin-store.js";
 
 /** Timeout of one client's run. */
-const RUN_TIMEOUT_MS = 120_000;
+const RUN_TIMEOUT_MS = 300_000;
 
 /** Attempts of an eviction. */
 const MAX_ATTEMPTS = 30;
@@ -90,20 +90,28 @@ function run(command: string, args: readonly string[], env: NodeJS.ProcessEnv): 
   });
 }
 
-const INTERPRETERS: Readonly<Record<string, string>> = { py: "python3", mjs: process.execPath, sh: "bash" };
+/** How a program in `scripts/` is started, by the ending of its name. */
+const STARTS: Readonly<Record<string, (script: string, folder: string) => readonly [command: string, ...args: string[]]>> = {
+  py: (script, folder) => [join(folder, "bin", "python3"), script],
+  mjs: (script) => [process.execPath, script],
+  sh: (script) => ["bash", script],
+  java: (script, folder) => ["java", "-cp", join(folder, "lib", "*"), script],
+  go: (_, folder) => [join(folder, "bin", "client")],
+};
 
 /** Runs a client once. Returns what it reported otherwise than expected. */
 async function runClient(
   client: Client,
   environment: Readonly<Record<string, string>>,
   member: MemberProcess,
+  origin: OriginStores,
 ): Promise<string | undefined> {
   const { script, args = [], store } = client;
-  const interpreter = INTERPRETERS[script.split(".").at(-1)!]!;
-  const command = interpreter === "python3" ? join(environment.CLIENT_FOLDER!, "bin", "python3") : interpreter;
+  const start = STARTS[script.split(".").at(-1)!]!;
+  const [command, ...before] = start(join(import.meta.dirname, "scripts", script), environment.CLIENT_FOLDER ?? "");
   const directory = await temporaryDirectory();
   try {
-    const ended = await run(command, [join(import.meta.dirname, "scripts", script), ...args], {
+    const ended = await run(command, [...before, ...args], {
       PATH: process.env.PATH,
       HOME: directory.path,
       TMPDIR: directory.path,
@@ -114,6 +122,10 @@ async function runClient(
       COUNT: String(expected.size),
       KEYS: JSON.stringify([...expected.keys()]),
       WORK: directory.path,
+      ORIGIN: origin.endpoint,
+      ORIGIN_BUCKET: WRITABLE_BUCKET,
+      ORIGIN_ACCESS_KEY_ID: CREDENTIALS.accessKeyId,
+      ORIGIN_SECRET_ACCESS_KEY: CREDENTIALS.secretAccessKey,
       AWS_ACCESS_KEY_ID: "any",
       AWS_SECRET_ACCESS_KEY: "any-secret",
       AWS_REGION: "us-east-1",
@@ -174,7 +186,7 @@ async function main(args: readonly string[]): Promise<number> {
       await evict(stage);
       for (const temperature of ["cold", "cached"]) {
         const began = performance.now();
-        const wrong = await runClient(client, environment, member);
+        const wrong = await runClient(client, environment, member, origin);
         const seconds = ((performance.now() - began) / 1_000).toFixed(1);
         report(wrong === undefined ? "passed" : "failed", `${client.name}, ${stage.name}, ${temperature} (${seconds} s)`, wrong);
       }

@@ -15,7 +15,7 @@ function sectionOf(name: string): string | undefined {
 /** Code without addresses, names of buckets and quotes, which differ between documents and scripts. */
 function skeleton(code: string): string {
   return code
-    .replaceAll(/\bf(?=")/g, "")
+    .replaceAll(/\bf(?=")|(?:System\.g|os\.G)etenv\("\w+"\)/g, "")
     .replaceAll(/http:\/\/member:\d+|member:\d+|"member"|\bdatasets\b|\$?\{(?:ENDPOINT|HOST|BUCKET)\}/g, "")
     .replaceAll(/\b(?:ENDPOINT|HOST|BUCKET|host|hostname)\b/g, "")
     .replaceAll(/Number\(port\)|9000|\$WORK\/|[\s"'`$;]/g, "");
