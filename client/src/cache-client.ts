@@ -11,20 +11,36 @@ import type { Evicted, EvictSelector, MemberAddress, MemberConnections, ObjectSt
 import { RunningCall } from "./members/running-call.js";
 import { silentMsOf } from "./members/silence-watch.js";
 import { type ClientMetrics, measuredBy, registeredMetrics } from "./metrics.js";
+import { ObjectFile } from "./object-file.js";
+import { type ObjectReads, type Range, readObject, readRanges, readSuffix } from "./object-reads.js";
 import {
+  CALL_OPTIONS,
   type CallOptions,
   type ClientOptions,
   type ConnectOptions,
+  checkOptions,
   completeOptions,
   deadlineOf,
   memoryOf,
+  READ_OPTIONS,
   type ReadOptions,
+  STREAM_OPTIONS,
   type StreamOptions,
+  unquoted,
 } from "./options.js";
-import { type ByteStream, RangeStream } from "./range-stream.js";
+import { type ByteStream, RangeStream, webStreamOf } from "./range-stream.js";
 import { type RangeWith, readRange } from "./read-range.js";
 import type { WarmSummary } from "./warm-count.js";
 import { type WarmOptions, type WarmTarget, warmObjects } from "./warming.js";
+
+/** A read, for `read`. */
+export interface ReadRequest extends ReadOptions {
+  readonly url: string;
+  /** `[offset, length]` in bytes; a negative offset counts from the object's end. Default: the whole object. */
+  readonly range?: Range | undefined;
+  /** S3: the ETag, with or without quotes; GCS: the generation. Default: the current version. */
+  readonly version?: string | undefined;
+}
 
 /** What the cluster knows of an object. */
 export interface ObjectStat extends Omit<MemberStat, "headers" | "lacks"> {
@@ -131,18 +147,47 @@ export class CacheClient implements AsyncDisposable {
 
   /**
    * Reads the bytes of `[offset, offset + length)`: exactly `length`, or fewer if the object ends first. Length 0 needs no
-   * request. All bytes are of one version: the given one (S3: the ETag without quotes; GCS: the generation) or else the current
-   * one. Rejects with OUT_OF_RANGE if `offset` is past the object's end, FAILED_PRECONDITION if the current version differs.
+   * request. A negative offset counts from the object's end: `(-8, 8)` are the last 8 bytes, or all of a shorter object. All bytes
+   * are of one version: the given one (S3: the ETag, with or without quotes; GCS: the generation) or else the current one. Rejects with OUT_OF_RANGE if `offset` is past the object's end, FAILED_PRECONDITION if the current version differs.
    */
   async readRange(url: string, offset: number, length: number, version = "", options: ReadOptions = {}): Promise<Buffer> {
+    if (offset < 0) return await this.#read(url, version, options, (reads, known) => readSuffix(reads, [offset, length], known));
     parseObjectUrl(url);
     checkRange(url, offset, length);
+    checkOptions(options, READ_OPTIONS);
     const memory = memoryOf(url, length, options);
     if (length === 0) return Buffer.alloc(0);
-    const range = { url, offset, length, version, memory };
+    const range = { url, offset, length, version: unquoted(version), memory };
     const reading = this.#run(url, options, (call) => readRange(range, this.#rangeWith, call));
     // Awaited here because `withCaller` adds the caller's frames only of an awaited call.
     return await (this.#ports.metrics === undefined ? reading : this.#timed(reading, this.#ports.metrics));
+  }
+
+  /** As `readRange`, with everything in one object; without a range the whole object. */
+  async read({ url, range, version, ...options }: ReadRequest): Promise<Buffer> {
+    if (range === undefined) return await this.readObject(url, version, options);
+    return await this.readRange(url, range[0], range[1], version, options);
+  }
+
+  /** Reads a whole object. With `into`, the result is the part of that buffer which the object fills. */
+  async readObject(url: string, version = "", options: ReadOptions = {}): Promise<Buffer> {
+    return await this.#read(url, version, options, readObject);
+  }
+
+  /**
+   * Reads several ranges of one version, for example the column chunks of a row group. Ranges that overlap or are near each other
+   * share a request, and their results may be views of the same memory. Rejects with OUT_OF_RANGE if one of them begins past the
+   * object's end.
+   */
+  async readRanges(url: string, ranges: readonly Range[], version = "", options: CallOptions = {}): Promise<Buffer[]> {
+    checkOptions(options, CALL_OPTIONS);
+    return await this.#read(url, version, options, (reads, known) => readRanges(reads, ranges, known));
+  }
+
+  /** Opens one version of an object as a file for hyparquet or Apache Arrow. Costs one question; nothing needs to be closed. */
+  async open(url: string, version = "", options: CallOptions = {}): Promise<ObjectFile> {
+    const stat = await this.stat(url, version, options);
+    return new ObjectFile(this, url, stat.version, stat.objectSize);
   }
 
   /**
@@ -151,6 +196,7 @@ export class CacheClient implements AsyncDisposable {
    * each block's read, not to the whole stream. Throws INVALID_ARGUMENT synchronously; other errors destroy the stream.
    */
   stream(url: string, offset = 0, length?: number, version = "", options: StreamOptions = {}): ByteStream {
+    checkOptions(options, STREAM_OPTIONS);
     parseObjectUrl(url);
     checkRange(url, offset, length ?? 0);
     if (length === 0) return Readable.from([]) as ByteStream;
@@ -158,7 +204,7 @@ export class CacheClient implements AsyncDisposable {
     const deadlineMs = deadlineOf(options, this.#options);
     const call = this.#begin(url, options);
     const using = { ...this.#rangeWith, streamBlocks, deadlineMs, reuse: options.reuse === true };
-    const stream = new RangeStream({ url, offset, length, version }, using, call);
+    const stream = new RangeStream({ url, offset, length, version: unquoted(version) }, using, call);
     const closed = new Promise<void>((resolve) => {
       const begunMs = this.#ports.clock.monotonicMs();
       stream.once("close", () => {
@@ -171,12 +217,17 @@ export class CacheClient implements AsyncDisposable {
     return stream;
   }
 
+  /** Returns the same bytes as `stream`, as a stream of the web platform, for a `Response` for example. Cancelling it aborts the reads. */
+  webStream(url: string, offset = 0, length?: number, version = "", options: CallOptions = {}): ReadableStream<Uint8Array> {
+    checkOptions(options, CALL_OPTIONS);
+    return webStreamOf(this.stream(url, offset, length, version, options));
+  }
+
   /** Returns the object's metadata, as its owner knows it. */
   async stat(url: string, version = "", options: CallOptions = {}): Promise<ObjectStat> {
     parseObjectUrl(url);
-    const { lacks: _, ...stat } = await this.#run(url, options, (call) =>
-      this.#anywhere(url, call, (address) => this.#ports.connections.calls.stat(address, { url, version }, call)),
-    );
+    checkOptions(options, CALL_OPTIONS);
+    const { lacks: _, ...stat } = await this.#run(url, options, (call) => this.#statBy(url, unquoted(version), call));
     return { ...stat, headers: Object.fromEntries(headerPairs(stat.headers ?? "")) };
   }
 
@@ -195,6 +246,7 @@ export class CacheClient implements AsyncDisposable {
    * versions.
    */
   async evict(selector: EvictSelector, options: CallOptions = {}): Promise<Evicted> {
+    checkOptions(options, CALL_OPTIONS);
     const subject = "prefix" in selector ? checkUrlBeginning(selector.prefix) : parseObjectUrl(selector.url).url;
     return this.#run(subject, options, (call) =>
       this.#anywhere(subject, call, (address) => this.#ports.connections.calls.evict(address, selector, call)),
@@ -221,7 +273,35 @@ export class CacheClient implements AsyncDisposable {
     await this.close();
   }
 
-  async #timed(reading: Promise<Buffer>, metrics: ClientMetrics): Promise<Buffer> {
+  /** Runs a read that has to look the object up first. */
+  #read<Result>(
+    url: string,
+    version: string,
+    options: ReadOptions,
+    read: (reads: ObjectReads, version: string) => Promise<Result>,
+  ): Promise<Result> {
+    parseObjectUrl(url);
+    checkOptions(options, READ_OPTIONS);
+    const reading = this.#run(url, options, (call) => {
+      const reads: ObjectReads = {
+        url,
+        call,
+        stat: (known) => this.#statBy(url, known, call),
+        range: (offset, length, known, within) => {
+          const range = { url, offset, length, version: known, memory: memoryOf(url, length, options) };
+          return readRange(range, this.#rangeWith, within);
+        },
+      };
+      return read(reads, unquoted(version));
+    });
+    return this.#ports.metrics === undefined ? reading : this.#timed(reading, this.#ports.metrics);
+  }
+
+  #statBy(url: string, version: string, call: RunningCall): Promise<MemberStat> {
+    return this.#anywhere(url, call, (address) => this.#ports.connections.calls.stat(address, { url, version }, call));
+  }
+
+  async #timed<Result>(reading: Promise<Result>, metrics: ClientMetrics): Promise<Result> {
     const { clock } = this.#ports;
     const begunMs = clock.monotonicMs();
     try {

@@ -22,6 +22,22 @@ export interface ByteStream extends Readable {
   [Symbol.asyncIterator](): NodeJS.AsyncIterator<Buffer>;
 }
 
+/** Returns the chunks as a stream of the web platform. A chunk is requested when the reader asks for it. */
+export function webStreamOf(stream: ByteStream): ReadableStream<Uint8Array> {
+  const chunks = stream[Symbol.asyncIterator]();
+  return new ReadableStream<Uint8Array>(
+    {
+      async pull(controller) {
+        const { done, value } = await chunks.next();
+        if (done) controller.close();
+        else controller.enqueue(value);
+      },
+      cancel: () => void stream.destroy(),
+    },
+    { highWaterMark: 0 },
+  );
+}
+
 /** The collaborators and limits of a stream. */
 export interface StreamWith extends ReadWith {
   /** Concurrent blocks, including the one being consumed. */

@@ -51,23 +51,34 @@ async function readOnce(range: RequestedRange, using: RangeWith, call: RunningCa
 }
 
 /** Reads the spans of a range concurrently, until the object or the range ends. If one fails, the others are aborted. */
-async function readInParallel(range: RequestedRange, landing: RangeLanding, using: RangeWith, call: RunningCall): Promise<void> {
+function readInParallel(range: RequestedRange, landing: RangeLanding, using: RangeWith, call: RunningCall): Promise<void> {
   const parts = blockSpans(range.offset, range.length, using.owners.geometry);
-  const running = call.child();
-  const read = async (): Promise<void> => {
-    for (const part of parts) {
-      if (landing.endsBefore(part)) return;
-      await landing.read(part, using, running);
-    }
-  };
-  const readers = [read()];
-  try {
+  return concurrently(call, async (running, readers) => {
+    const read = async (): Promise<void> => {
+      for (const part of parts) {
+        if (landing.endsBefore(part)) return;
+        await landing.read(part, using, running);
+      }
+    };
+    readers.push(read());
     if (range.version === "" || range.length > ALL_AT_ONCE_BYTES) await Promise.race([landing.begun, readers[0]]);
     while (readers.length < using.parallelBlocks) readers.push(read());
+  });
+}
+
+/** Waits for the readers that `begin` starts within a call of their own. If one fails, the others are aborted. */
+export async function concurrently(
+  call: RunningCall,
+  begin: (running: RunningCall, readers: Promise<void>[]) => Promise<void>,
+): Promise<void> {
+  const running = call.child();
+  const readers: Promise<void>[] = [];
+  try {
+    await begin(running, readers);
     await Promise.all(readers);
   } catch (error) {
     running.abort(CacheError.from(error));
-    // The other reads still write into the buffer, so the call waits for them. Only reads that cannot be cancelled outlive it.
+    // The other reads still write into their buffers, so the call waits for them. Only reads that cannot be cancelled outlive it.
     await Promise.allSettled(readers);
     throw error;
   } finally {

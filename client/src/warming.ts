@@ -3,22 +3,22 @@ import { Batch } from "./batch.js";
 import { type FailoverOptions, orderByAvailability, withFailover } from "./members/failover.js";
 import type { MemberAddress, MemberCalls } from "./members/ports.js";
 import type { RunningCall } from "./members/running-call.js";
-import { checkWhole } from "./options.js";
+import { checkOptions, checkWhole, unquoted } from "./options.js";
 import type { BlockOwners } from "./read-block.js";
 import { NOTHING_WARMED, WarmCount, type WarmSummary } from "./warm-count.js";
 
 /** Options of `warm`. */
 export interface WarmOptions {
   /** Aborts the warming with CANCELLED. Running fetches complete and are cached. */
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
   /** The version of every object; absent: the current ones. */
-  readonly version?: string;
+  readonly version?: string | undefined;
   /** Concurrent blocks over all members, 1 to 256. Default 16. */
-  readonly concurrency?: number;
+  readonly concurrency?: number | undefined;
   /** Only determine what is missing: `fetchedBytes` counts the bytes that a warming would fetch. */
-  readonly dryRun?: boolean;
+  readonly dryRun?: boolean | undefined;
   /** Called with the totals after each progress report. */
-  readonly onProgress?: (progress: WarmSummary) => void;
+  readonly onProgress?: ((progress: WarmSummary) => void) | undefined;
 }
 
 /** The collaborators of a warming. */
@@ -28,6 +28,13 @@ export interface WarmWith {
   readonly failover: FailoverOptions;
 }
 
+const WARM_OPTIONS: ReadonlySet<string> = new Set<keyof WarmOptions>([
+  "signal",
+  "version",
+  "concurrency",
+  "dryRun",
+  "onProgress",
+]);
 const DEFAULT_CONCURRENCY = 16;
 const MAX_CONCURRENCY = 256;
 
@@ -61,6 +68,7 @@ export async function warmObjects(
   using: WarmWith,
   call: RunningCall,
 ): Promise<WarmSummary> {
+  checkOptions(options, WARM_OPTIONS);
   const { version = "", concurrency = DEFAULT_CONCURRENCY, dryRun = false, onProgress = () => {} } = options;
   checkWhole("concurrency", concurrency, MAX_CONCURRENCY);
   let summary = NOTHING_WARMED;
@@ -74,7 +82,7 @@ export async function warmObjects(
     };
     const at = async (address: MemberAddress): Promise<void> => {
       count.restart();
-      const order = { urls: count.left, prefixes, version, concurrency, dryRun };
+      const order = { urls: count.left, prefixes, version: unquoted(version), concurrency, dryRun };
       if (order.urls.length + prefixes.length > 0) await using.calls.warm(address, order, report, call);
     };
     const owned = using.owners.addressesOf(urls?.[0] ?? prefixes[0]!, 0);

@@ -137,8 +137,8 @@ export interface StatQuestion {
 
 /** The blocks to evict: of one object, or of all objects whose URLs begin with a prefix; of one version, or of all. */
 export type EvictSelector =
-  | { readonly url: string; readonly version?: string }
-  | { readonly prefix: string; readonly version?: string };
+  | { readonly url: string; readonly version?: string | undefined }
+  | { readonly prefix: string; readonly version?: string | undefined };
 
 /** The result of an eviction. */
 export interface Evicted {
