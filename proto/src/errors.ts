@@ -118,13 +118,18 @@ export type ErrorCode = keyof typeof errorTable;
  * other clients its ErrorCode counts.
  */
 export const s3Codes = {
+  AuthorizationHeaderMalformed: 400,
+  AuthorizationQueryParametersError: 400,
   InvalidArgument: 400,
   InvalidRequest: 400,
+  InvalidToken: 400,
   InvalidURI: 400,
   InvalidBucketName: 400,
   KeyTooLongError: 400,
   AccessDenied: 403,
   InvalidAccessKeyId: 403,
+  RequestTimeTooSkewed: 403,
+  SignatureDoesNotMatch: 403,
   NoSuchBucket: 404,
   NoSuchVersion: 404,
   InvalidObjectState: 403,

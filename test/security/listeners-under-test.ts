@@ -2,6 +2,8 @@ import type { TlsOptions } from "@frontcache/client";
 import { CacheServiceClient, callMetadata, channelCredentials } from "@frontcache/client/grpc";
 import { accessOf } from "@frontcache/client/testing";
 import {
+  authorized,
+  type Cache,
   Clients,
   Cors,
   formatHostPort,
@@ -19,7 +21,7 @@ import {
   systemClock,
   textPage,
 } from "@frontcache/server/testing";
-import { Client, type Metadata, type ServiceError } from "@grpc/grpc-js";
+import { Client, type Metadata, type ServiceError, status } from "@grpc/grpc-js";
 
 export const URL = "s3://bucket/object";
 export const BYTES = "the object's bytes";
@@ -30,21 +32,29 @@ export interface Shown {
   readonly token?: string | undefined;
 }
 
-/** Both listeners of a member with configured security, serving one object in memory. */
+/** All listeners of a member with configured security, serving one object in memory. */
 export class ListenersUnderTest implements AsyncDisposable {
   readonly security: MemberSecurity;
   readonly clients: Clients;
   readonly grpc: GrpcListener;
   readonly http: HttpListener;
+  readonly s3: HttpListener;
 
   readonly cache = new MemoryCache();
   readonly #clients: Client[] = [];
 
-  private constructor(security: MemberSecurity, clients: Clients, grpc: GrpcListener, http: HttpListener) {
+  /** How many requests have reached the cache. */
+  reached = 0;
+
+  private constructor(
+    { security, clients }: Pick<ListenersUnderTest, "security" | "clients">,
+    { grpc, http, s3 }: Pick<ListenersUnderTest, "grpc" | "http" | "s3">,
+  ) {
     this.security = security;
     this.clients = clients;
     this.grpc = grpc;
     this.http = http;
+    this.s3 = s3;
   }
 
   /** `clock` determines when the files are read again. */
@@ -62,20 +72,32 @@ export class ListenersUnderTest implements AsyncDisposable {
       log: silentLog,
     };
     const grpc = await GrpcListener.open(options);
-    const http = await HttpListener.open({
-      ...options,
-      socketCalls: undefined,
-      name: "http",
-      addressing: PREFIXED,
-      cors: new Cors(() => []),
-      notReadyReasons: () => [],
-      pages: new Map([["/status", textPage("text/plain", () => "status")]]),
-    });
-    const listeners = new ListenersUnderTest(security, clients, grpc, http);
+    const overHttp = { ...options, socketCalls: undefined, cors: new Cors(() => []), notReadyReasons: () => [] };
+    const page = textPage("text/plain", () => "page");
+    const pages = new Map(["/status", "/metrics"].map((path) => [path, page] as const));
+    const http = await HttpListener.open({ ...overHttp, name: "http", addressing: PREFIXED, pages });
+    const addressing = { form: "root", domains: settings.s3Domain } as const;
+    const s3 = await HttpListener.open({ ...overHttp, name: "s3", addressing, pages: new Map() });
+    const listeners = new ListenersUnderTest({ security, clients }, { grpc, http, s3 });
     listeners.cache.objects.set(URL, Buffer.from(BYTES));
-    grpc.serve({ cache: listeners.cache, members: listeners.cache, objects: knowsNoObjects });
-    http.serve(listeners.cache);
+    const cache = authorized(security.authorization)(listeners.#counted());
+    grpc.serve({ cache, members: listeners.cache, objects: knowsNoObjects });
+    http.serve(cache);
+    s3.serve(cache);
     return listeners;
+  }
+
+  #counted(): Cache {
+    return {
+      open: (request) => {
+        this.reached++;
+        return this.cache.open(request);
+      },
+      ask: (question) => {
+        this.reached++;
+        return this.cache.ask(question);
+      },
+    };
   }
 
   get grpcAddress(): string {
@@ -107,6 +129,7 @@ export class ListenersUnderTest implements AsyncDisposable {
     return new Promise((resolve, reject) => {
       const call = client.makeBidiStreamRequest(path, asIs, asIs, metadata, { deadline: Date.now() + 60_000 });
       call.on("data", resolve);
+      call.on("status", ({ code }) => code === status.OK && resolve(Buffer.alloc(0)));
       call.on("error", (error: ServiceError) => reject(error));
       call.write(request);
       call.end();
@@ -115,7 +138,7 @@ export class ListenersUnderTest implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     for (const client of this.#clients) client.close();
-    await Promise.all([this.grpc.close(), this.http.close()]);
+    await Promise.all([this.grpc.close(), this.http.close(), this.s3.close()]);
     this.clients.close();
     await this.security.close();
   }

@@ -122,6 +122,7 @@ export class MemberProcess {
       cutOff: () => {},
       // Only members call: the readers of the simulation ask the cache itself.
       principalOf: () => noSecurity.members.principalOf(testPeer()),
+      authorization: noSecurity.authorization,
       refusals: noSecurity.members.refusals,
       closing: process.#closing.signal,
       clock,

@@ -2,7 +2,7 @@ import { connectMembers } from "@frontcache/client/members";
 import { DEFAULT_GEOMETRY, type MemberInfo } from "@frontcache/proto";
 import { sleep } from "@frontcache/proto/runtime";
 import { StatusPages } from "../api/admin/status-pages.js";
-import { onlyAllowed } from "../api/allowed-buckets.js";
+import { authorized } from "../api/authorized-cache.js";
 import { GrpcListener } from "../api/grpc/grpc-listener.js";
 import { HttpListener, type HttpListenerOptions } from "../api/http/http-listener.js";
 import { textPage } from "../api/http/pages.js";
@@ -12,7 +12,7 @@ import { Cors, type CorsOrigins } from "../api/s3/cors.js";
 import { PREFIXED } from "../api/s3/request-target.js";
 import { DEFAULT_S3_LISTEN, formatHostPort, type HostPort } from "../config/addresses.js";
 import { covers } from "../config/bucket-pattern.js";
-import type { Settings } from "../config/settings.js";
+import { type Settings, SettingsError } from "../config/settings.js";
 import { firstMembership } from "../membership/member-source.js";
 import { PROMETHEUS_TEXT } from "../metrics/prometheus.js";
 import { accessOf } from "../routing/member-access.js";
@@ -78,6 +78,7 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
   const geometry = { ...DEFAULT_GEOMETRY, blockBytes: settings.blockBytes };
   const security = await MemberSecurity.open(settings, clock, log);
   opened.add(() => security.close());
+  requireProvenMembers(settings, security);
   const status = new StatusPages({ name: settings.name, memberTimeoutMs, counted: () => metrics.snapshot(), security, clock });
   opened.addListener(async () => status.close());
   const clients = new Clients(settings, clock);
@@ -165,7 +166,7 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
     security,
   });
   status.watch({ store, view, members, notReady: () => httpListener.notReadyReasons() });
-  const cache = measured(metrics.reads)(onlyAllowed(settings.allowBucket)(router));
+  const cache = measured(metrics.reads)(authorized(security.authorization)(router));
   grpcListener.serve({ cache, members: router, objects });
   httpListener.serve(cache);
   s3Listener?.serve(cache);
@@ -193,6 +194,14 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
       return closed;
     },
   };
+}
+
+/** Members are exempt from grants, so an address must not suffice to be one. */
+function requireProvenMembers(settings: Settings, { members }: MemberSecurity): void {
+  if (settings.identitiesFile === undefined || discoveryOf(settings) === "none" || !members.isByAddress) return;
+  throw new SettingsError([
+    "--identities-file requires that members prove themselves: set --members-key-file, or --tls-ca with --members-name",
+  ]);
 }
 
 /** The configured pages per bucket: those of its origin in the origins file, else those of the settings. */

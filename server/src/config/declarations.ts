@@ -209,6 +209,18 @@ export const declarations = {
     "no token is required",
     "file of bearer tokens, one per line; clients and members must send one of them, members send the first",
   ),
+  identitiesFile: optional(
+    "identities-file",
+    line("path"),
+    "every client may do everything",
+    "YAML file of identities, their credentials and what is granted to them; everything else is then denied",
+  ),
+  s3ExternalHost: optional(
+    "s3-external-host",
+    line("host[:port]"),
+    "the Host header",
+    "host, and port if clients use one, that S3 clients sign requests for, if a proxy replaces the Host header",
+  ),
   maxConnections: setting(
     "max-connections",
     whole(1, 1_000_000),

@@ -1,10 +1,10 @@
 import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
-import { parseDocument } from "yaml";
 import { type BucketPattern, covers } from "./bucket-pattern.js";
 import { MappingReader, Problems } from "./mapping-reader.js";
 import { type OriginRule, readOriginRule } from "./origin-rule.js";
 import type { Parser } from "./parser.js";
+import { readYaml } from "./yaml-document.js";
 
 /**
  * A file that assigns buckets to origins. The first origin whose patterns match a bucket serves it; a bucket without an origin
@@ -59,12 +59,9 @@ export function parseOrigins(content: string, name: string): readonly OriginRule
 }
 
 function readDocument(content: string, noted: string[]): OriginRule[] {
-  const document = parseDocument(content, { prettyErrors: true });
-  for (const { message } of document.errors) {
-    noted.push(message.split("\n")[0]!.replaceAll("\r", "\\r").replace(/:$/, ""));
-  }
+  const document = readYaml(content, noted);
   if (noted.length > 0) return [];
-  const file = new MappingReader(contentOf(document, noted) ?? {}, "", noted);
+  const file = new MappingReader(document ?? {}, "", noted);
   const list = file.take("origins");
   file.end();
   if (!Array.isArray(list) || list.length === 0) {
@@ -72,16 +69,6 @@ function readDocument(content: string, noted: string[]): OriginRule[] {
     return [];
   }
   return list.flatMap((entry, at) => readOriginRule(file.at(`origins[${at}]`, entry)) ?? []);
-}
-
-/** The content of the document. A missing anchor of an alias is found only here. */
-function contentOf(document: ReturnType<typeof parseDocument>, noted: string[]): unknown {
-  try {
-    return document.toJS();
-  } catch (error) {
-    noted.push(`${JSON.stringify((error as Error).message)}: do not use aliases`);
-    return {};
-  }
 }
 
 /** Reports patterns that never match, because an earlier one covers them. */

@@ -7,10 +7,14 @@ import type { Log } from "../runtime/log.js";
 import { type Authenticator, AuthenticatorChain } from "./authenticator.js";
 import { type Certificates, certificateProblems, expiryMs, readCertificates } from "./certificates.js";
 import { FailureCount } from "./failure-count.js";
+import { Authorization } from "./grants/authorization.js";
 import { HandshakeFailures } from "./handshake-failures.js";
+import { type Identities, parseIdentities } from "./identities/identities-file.js";
+import { IdentityTokenAuthenticator } from "./identities/identity-tokens.js";
 import { MemberAddresses } from "./member-addresses.js";
 import { type MemberAuthentication, MemberProof } from "./member-authentication.js";
 import { MemberKeys, parseMemberKeys } from "./member-keys.js";
+import { SignatureAuthenticator } from "./signatures/signature-authenticator.js";
 import { TokenFileAuthenticator, Tokens } from "./tokens.js";
 import { WatchedFiles } from "./watched-files.js";
 
@@ -30,6 +34,8 @@ export interface Security {
   readonly allowsAnonymous: boolean;
   /** Whether the connection of a member suffices, without further credentials. */
   readonly exemptsMembers: boolean;
+  /** Decides which principal may do what. */
+  readonly authorization: Authorization;
   /** The token that this member sends to others; undefined: none. */
   readonly ownToken: string | undefined;
   /** Recognizes other members. */
@@ -53,13 +59,25 @@ export interface TlsSecurity {
 /** The settings that configure a member's security. */
 export type SecuritySettings = Pick<
   Settings,
-  "name" | "tlsCert" | "tlsKey" | "tlsCa" | "tlsServerName" | "membersName" | "membersKeyFile" | "authTokenFile"
+  | "name"
+  | "tlsCert"
+  | "tlsKey"
+  | "tlsCa"
+  | "tlsServerName"
+  | "membersName"
+  | "membersKeyFile"
+  | "authTokenFile"
+  | "identitiesFile"
+  | "s3ExternalHost"
+  | "s3Domain"
+  | "allowBucket"
 >;
 
 /** The files that are followed; undefined: not configured. */
 interface SecurityFiles {
   certificates?: WatchedFiles<Certificates>;
   tokens?: WatchedFiles<Tokens>;
+  identities?: WatchedFiles<Identities>;
   keys?: WatchedFiles<readonly MemberKey[]>;
 }
 
@@ -67,8 +85,9 @@ interface SecurityFiles {
 export class MemberSecurity implements Security {
   readonly tls: TlsSecurity | undefined;
   readonly authenticator: Authenticator | undefined;
-  readonly allowsAnonymous = false;
-  readonly exemptsMembers = false;
+  readonly allowsAnonymous: boolean;
+  readonly exemptsMembers: boolean;
+  readonly authorization: Authorization;
   readonly members: MemberProof;
   readonly #addresses: MemberAddresses;
   readonly #keys: MemberKeys | undefined;
@@ -78,7 +97,7 @@ export class MemberSecurity implements Security {
   #cancelCheck: () => void = () => {};
 
   private constructor(settings: SecuritySettings, files: SecurityFiles, clock: Clock, log: Log) {
-    const { certificates, keys, tokens } = files;
+    const { certificates, keys, identities } = files;
     this.#files = files;
     this.#clock = clock;
     this.#log = log;
@@ -88,7 +107,10 @@ export class MemberSecurity implements Security {
     const refusals = new FailureCount(clock, log, "not-a-member", "a request of a member's kind did not come from a member");
     const proofs = { keys: this.#keys, certifiedName: membersName, addresses: this.#addresses };
     this.members = new MemberProof({ self, ...proofs, refusals });
-    this.authenticator = tokens === undefined ? undefined : new AuthenticatorChain([new TokenFileAuthenticator(tokens)]);
+    this.authenticator = authenticatorOf(settings, files, clock);
+    this.allowsAnonymous = identities !== undefined;
+    this.exemptsMembers = identities !== undefined;
+    this.authorization = new Authorization({ buckets: settings.allowBucket, grants: () => identities?.current.grants });
     if (certificates === undefined) return;
     this.tls = tlsOf(settings, certificates, new HandshakeFailures(clock, log));
     certificates.onChange(() => this.#checkCertificate());
@@ -97,7 +119,7 @@ export class MemberSecurity implements Security {
 
   /** Rejects with a SettingsError if a file cannot be read or used. */
   static async open(settings: SecuritySettings, clock: Clock, log: Log): Promise<MemberSecurity> {
-    const { tlsCert, tlsKey, tlsCa, authTokenFile, membersKeyFile } = settings;
+    const { tlsCert, tlsKey, tlsCa, authTokenFile, membersKeyFile, identitiesFile } = settings;
     const watch = watcher(clock, log);
     const files: SecurityFiles = {};
     try {
@@ -107,6 +129,9 @@ export class MemberSecurity implements Security {
       }
       if (authTokenFile !== undefined) {
         files.tokens = await watch("--auth-token-file", [authTokenFile], ([text]) => Tokens.parse(String(text)));
+      }
+      if (identitiesFile !== undefined) {
+        files.identities = await watch("--identities-file", [identitiesFile], ([text]) => parseIdentities(String(text)));
       }
       if (membersKeyFile !== undefined) {
         files.keys = await watch("--members-key-file", [membersKeyFile], ([text]) => parseMemberKeys(String(text)));
@@ -172,8 +197,25 @@ function addressesOf({ grpcAddress, httpAddress = grpcAddress }: MemberInfo): st
   return [grpcAddress, httpAddress];
 }
 
-async function closeAll({ certificates, tokens, keys }: SecurityFiles): Promise<void> {
-  await Promise.all([certificates?.close(), tokens?.close(), keys?.close()]);
+async function closeAll({ certificates, tokens, identities, keys }: SecurityFiles): Promise<void> {
+  await Promise.all([certificates?.close(), tokens?.close(), identities?.close(), keys?.close()]);
+}
+
+/** Authenticates clients by the files that are configured; undefined: by none. */
+function authenticatorOf(settings: SecuritySettings, files: SecurityFiles, clock: Clock): Authenticator | undefined {
+  const { identities, tokens } = files;
+  const authenticators: Authenticator[] = [];
+  if (identities !== undefined) {
+    const { s3ExternalHost: externalHost, s3Domain } = settings;
+    const namesBucket = (host: string): boolean => {
+      const name = host.replace(/:\d*$/, "").toLowerCase();
+      return s3Domain.some((domain) => name.endsWith(`.${domain}`));
+    };
+    authenticators.push(new SignatureAuthenticator({ file: identities, externalHost, namesBucket, clock }));
+    authenticators.push(new IdentityTokenAuthenticator(identities));
+  }
+  if (tokens !== undefined) authenticators.push(new TokenFileAuthenticator(tokens));
+  return authenticators.length === 0 ? undefined : new AuthenticatorChain(authenticators);
 }
 
 function tlsOf(

@@ -3,6 +3,7 @@
 export { ManualClock } from "@frontcache/proto/testing";
 // Internal modules, for tests of one component.
 export type { ClusterReport } from "../api/admin/member-report.js";
+export { authorized } from "../api/authorized-cache.js";
 export { cacheServiceHandlers } from "../api/grpc/cache-service.js";
 export { GrpcListener } from "../api/grpc/grpc-listener.js";
 export { RunningCalls } from "../api/grpc/running-calls.js";
@@ -73,6 +74,8 @@ export { certificateProblems, expiryMs, readCertificates } from "../security/cer
 export { FailureCount } from "../security/failure-count.js";
 export { MemberSecurity } from "../security/member-security.js";
 export { ANONYMOUS } from "../security/principal.js";
+export { partsOf, signableOf } from "../security/signatures/signed-request.js";
+export { amzDateOf, Signer } from "../security/signatures/signer.js";
 export { JwtAuthenticator } from "../security/tokens/jwt-authenticator.js";
 export { BlockStore, type BlockStoreOptions, ioParallelism, storageTuning } from "../storage/block-store.js";
 export { type Disk, systemError } from "../storage/disk/disk.js";

@@ -1,6 +1,7 @@
 import { systemClock } from "../runtime/clock.js";
 import { silentLog } from "../runtime/log.js";
 import { FailureCount } from "../security/failure-count.js";
+import { Authorization } from "../security/grants/authorization.js";
 import type { MemberAuthentication, Peer } from "../security/member-authentication.js";
 import type { Security } from "../security/member-security.js";
 import { ANONYMOUS, memberPrincipal } from "../security/principal.js";
@@ -18,6 +19,7 @@ export const noSecurity: Security = {
   authenticator: undefined,
   allowsAnonymous: false,
   exemptsMembers: false,
+  authorization: new Authorization({ buckets: undefined, grants: () => undefined }),
   ownToken: undefined,
   members: membersAre("everybody"),
   caller: undefined,

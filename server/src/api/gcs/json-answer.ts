@@ -26,7 +26,9 @@ const KNOWN_PARAMETERS =
 
 /** S3's form of an error tells a throttled client another status than GCS's. */
 const statusOfGcs: ErrorChange = (error) =>
-  error.errorCode === "RESOURCE_EXHAUSTED" ? { ...error, status: errorTable.RESOURCE_EXHAUSTED.http } : error;
+  error.errorCode === "RESOURCE_EXHAUSTED" || error.errorCode === "UNAUTHENTICATED"
+    ? { ...error, status: errorTable[error.errorCode].http }
+    : error;
 
 /**
  * Answers a request of GCS's JSON API: an object's bytes and metadata from the cache, listings and buckets from the origin. Never

@@ -26,6 +26,7 @@ import type { Cache, EvictQuestion, MemberDirectory } from "../../routing/cache.
 import type { Clock } from "../../runtime/clock.js";
 import type { Log } from "../../runtime/log.js";
 import type { FailureCount } from "../../security/failure-count.js";
+import type { Authorization } from "../../security/grants/authorization.js";
 import { isMembersRequest, requireMember } from "../../security/member-authentication.js";
 import type { Principal } from "../../security/principal.js";
 import type { Clients } from "../limits/clients.js";
@@ -67,6 +68,8 @@ export interface CacheServiceOptions {
   readonly cutOff: (peer: string) => void;
   /** Returns who makes a call. */
   readonly principalOf: (call: object) => Principal;
+  /** Decides who may look up the owners of a block. The cache decides about everything else. */
+  readonly authorization: Pick<Authorization, "check">;
   /** Counts requests that only members may send, from other callers. */
   readonly refusals: FailureCount;
   readonly clock: Clock;
@@ -75,15 +78,15 @@ export interface CacheServiceOptions {
 
 /** The handlers of `servedMethods`. */
 export function cacheServiceHandlers(options: CacheServiceOptions) {
-  const { cache, members, refusals } = options;
+  const { cache, refusals } = options;
   const isFromMember = (what: string, { principal, peer: client }: CallContext): boolean =>
     isMembersRequest({ what, principal, listener: "grpc", client }, refusals);
   return {
     ...objectServiceHandlers(options),
     lookupOwner: unaryCall<LookupOwnerRequest, LookupOwnerResponse>(
       "LookupOwner",
-      ({ key, offset }) => {
-        const [addr = ""] = ownersOf({ key, offset }, members());
+      ({ key, offset }, { principal }) => {
+        const [addr = ""] = ownersOf({ key, offset }, principal, options);
         return { addr };
       },
       options,
@@ -132,20 +135,27 @@ export function cacheServiceHandlers(options: CacheServiceOptions) {
 }
 
 /** The handlers of FrontCache's RouterService. */
-export function routerServiceHandlers(options: Pick<CacheServiceOptions, "members" | "calls" | "principalOf" | "log">) {
+export function routerServiceHandlers(
+  options: Pick<CacheServiceOptions, "members" | "calls" | "principalOf" | "authorization" | "log">,
+) {
   return {
     lookupOwner: unaryCall<LookupOwnerRequest, LookupOwnersResponse>(
       "RouterService.LookupOwner",
-      (request) => ({ addrs: [...ownersOf(request, options.members())] }),
+      (request, { principal }) => ({ addrs: [...ownersOf(request, principal, options)] }),
       options,
     ),
   };
 }
 
-function ownersOf({ key, offset }: LookupOwnerRequest, members: MemberDirectory): readonly string[] {
+function ownersOf(
+  { key, offset }: LookupOwnerRequest,
+  principal: Principal,
+  { members, authorization }: Pick<CacheServiceOptions, "members" | "authorization">,
+): readonly string[] {
   const ref = parseObjectUrl(key);
   checkRange(key, offset, 0);
-  return members.ownersOf(ref, offset);
+  authorization.check(principal, "read", { bucket: ref, prefix: ref.key }, ref.url);
+  return members().ownersOf(ref, offset);
 }
 
 /** Returns the blocks to evict. A prefix must contain a scheme, so that a missing key never empties the cache. */

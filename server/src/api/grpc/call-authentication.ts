@@ -3,6 +3,7 @@ import type { ServerErrorResponse, ServerUnaryCall, sendUnaryData, UntypedServic
 import type { Log } from "../../runtime/log.js";
 import type { ConnectionAuthentication } from "../../security/connection-authentication.js";
 import type { FailureCount } from "../../security/failure-count.js";
+import type { Authorization } from "../../security/grants/authorization.js";
 import { ANONYMOUS, type Principal } from "../../security/principal.js";
 import { callStatus } from "../call-status.js";
 
@@ -16,6 +17,8 @@ type AnyHandler = (call: AnyCall, callback: sendUnaryData<unknown> | undefined) 
 export interface CallAuthenticationOptions {
   /** Returns the authentication of the connection from an `address:port`; undefined: it is closed. */
   readonly connectionOf: (peer: string) => Pick<ConnectionAuthentication, "authenticate"> | undefined;
+  /** Decides who may call. */
+  readonly authorization: Pick<Authorization, "checkCaller">;
   /** Counts calls without valid credentials. */
   readonly failures: FailureCount;
   readonly log: Log;
@@ -41,6 +44,12 @@ export class CallAuthentication {
     const wrapped = Object.entries(handlers).map(([name, handler]) => {
       const answer: AnyHandler = (call, callback) => {
         const proceed = (principal: Principal): void => {
+          try {
+            this.#options.authorization.checkCaller(principal);
+          } catch (error) {
+            refuse(error);
+            return;
+          }
           this.#principals.set(call, principal);
           (handler as AnyHandler)(call, callback);
         };

@@ -102,13 +102,15 @@ export class GrpcListener {
     };
     const authentication = new CallAuthentication({
       connectionOf: (peer) => this.#authentications.get(peer),
+      authorization: security.authorization,
       failures: this.authenticationFailures,
       log,
     });
     const { principalOf } = authentication;
     const { refusals } = security.members;
     const calls = { calls: this.#calls, closing: this.#closing.signal, clients, cutOff, principalOf, refusals };
-    const service = { ...served, ...calls, clock, log };
+    const { authorization } = security;
+    const service = { ...served, ...calls, authorization, clock, log };
     this.#grpc.addService(servedMethods, authentication.authenticatedOnly(cacheServiceHandlers(service)));
     this.#grpc.addService(routerService, authentication.authenticatedOnly(routerServiceHandlers(service)));
     // Kubernetes calls it without a token.

@@ -2,6 +2,7 @@ import { type BucketRef, CacheError, schemeOfPath } from "@frontcache/proto";
 import type { Cache } from "../../routing/cache.js";
 import { Query } from "../../runtime/query.js";
 import type { PresentedRequest } from "../../security/authenticator.js";
+import type { Authorization } from "../../security/grants/authorization.js";
 import { ANONYMOUS, type Principal } from "../../security/principal.js";
 import { checkExpiry, mayBePresigned, presignedIn } from "../../security/signatures/presigned.js";
 import { bearerFromBasic } from "../../security/tokens.js";
@@ -15,7 +16,7 @@ import { recognize } from "../s3/operations.js";
 import { type Addressing, isHost, parseTarget, type RequestTarget, type S3Target } from "../s3/request-target.js";
 import type { HttpContext, Reply, Request } from "./http-context.js";
 import { answerProbe, isProbe, type Pages } from "./pages.js";
-import { PASSWORD_REQUESTED, rejectUnauthenticated } from "./rejections.js";
+import { deniedPage, PASSWORD_REQUESTED, rejectUnauthenticated } from "./rejections.js";
 
 /** Maximum target. Keys have up to 1,024 bytes, or three times as many escaped; presigned URLs add about 2 KiB. */
 const MAX_TARGET_BYTES = 8 << 10;
@@ -27,6 +28,8 @@ export interface Serving {
   /** Empty: ready. */
   readonly notReadyReasons: readonly string[];
   readonly pages: Pages;
+  /** Decides who may see the pages. */
+  readonly authorization: Authorization;
 }
 
 /** Answers one request of any kind. Never throws. */
@@ -190,15 +193,19 @@ function hasTwoHosts(rawHeaders: readonly string[]): boolean {
   return hosts > 1;
 }
 
-function answerPage(
-  { request, response }: HttpContext,
-  path: string,
-  { pages, notReadyReasons }: Serving,
-): ErrorResponse | undefined {
+function answerPage(context: HttpContext, path: string, serving: Serving): ErrorResponse | undefined {
+  const { request, response } = context;
+  const { pages, notReadyReasons, authorization } = serving;
   if (request.method !== "GET" && request.method !== "HEAD") return nothingHere();
   const page = pages.get(path);
-  if (page !== undefined) page(request, response);
-  else if (isProbe(path)) answerProbe(response, path, notReadyReasons);
+  if (page !== undefined) {
+    try {
+      authorization.checkCluster(context.principal, "status");
+    } catch (error) {
+      return deniedPage(context, CacheError.from(error));
+    }
+    page(request, response);
+  } else if (isProbe(path)) answerProbe(response, path, notReadyReasons);
   else return nothingHere();
   return undefined;
 }

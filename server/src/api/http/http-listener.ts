@@ -219,6 +219,7 @@ export class HttpListener {
     cache: this.#cache,
     notReadyReasons: this.notReadyReasons(),
     pages: this.#options.pages,
+    authorization: this.#options.security.authorization,
   });
 
   /** Returns the reasons why this member is not ready, one line each; empty: it is ready. */

@@ -40,6 +40,12 @@ export function rejectUnauthenticated(
   return { ...response, headers: ["WWW-Authenticate", "Bearer"] };
 }
 
+/** The response to a request for a page by a principal that may not see it. A browser asks for a password only if it sent none. */
+export function deniedPage({ principal, authentication }: HttpContext, error: CacheError): ErrorResponse {
+  if (principal.method === "anonymous" && authentication.acceptsPasswords) return PASSWORD_REQUESTED;
+  return errorResponseOf(error);
+}
+
 const MALFORMED: ErrorResponse = {
   status: 400,
   code: "BadRequest",

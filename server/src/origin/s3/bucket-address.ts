@@ -1,6 +1,6 @@
 import type { S3Client } from "@aws-sdk/client-s3";
+import { EMPTY_SHA256, type SigningScope } from "../../security/signatures/signer.js";
 import type { S3Commands } from "./s3-client.js";
-import { EMPTY_SHA256, type SigningScope } from "./signature.js";
 
 /** How requests for a bucket's objects are sent from a place. */
 export interface BucketAddress {

@@ -2,6 +2,7 @@ import { bodyBytes, type HttpResponse } from "@frontcache/client/http";
 import { CacheError, type ObjectInfo, type ObjectRef, versionOfStoreTag } from "@frontcache/proto";
 import { BoundedMap } from "@frontcache/proto/runtime";
 import { systemClock } from "../../runtime/clock.js";
+import { amzDateOf, canonicalQuery, escapeKey, type Header, Signer } from "../../security/signatures/signer.js";
 import { checkedAnswer, checkedInfo, objectHeadersOf, UnusableAnswer } from "../checked-answer.js";
 import { ResponseBody } from "../http/response-body.js";
 import {
@@ -20,7 +21,6 @@ import type { S3Options, S3Sdk } from "./s3-client.js";
 import type { PlacedClient } from "./s3-clients.js";
 import { isRemediable, lacksCode, s3Error } from "./s3-errors.js";
 import { S3Refusal } from "./s3-refusal.js";
-import { amzDateOf, canonicalQuery, escapeKey, type Header, Signer } from "./signature.js";
 
 /** Buckets whose addresses are kept. A forgotten one costs the SDK's preparation of one request: 2 ms. */
 const MAX_BUCKETS = 10_000;

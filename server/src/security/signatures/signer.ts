@@ -1,10 +1,9 @@
 import { createHmac, hash } from "node:crypto";
-import type { S3Identity } from "./s3-client.js";
 
 /** The hash of an empty body: what reads are signed with. */
 export const EMPTY_SHA256 = hash("sha256", "");
 
-const ALGORITHM = "AWS4-HMAC-SHA256";
+export const ALGORITHM = "AWS4-HMAC-SHA256";
 
 /** A header, its name in lower case. */
 export type Header = readonly [name: string, value: string];
@@ -20,6 +19,12 @@ export interface Signable {
   readonly headers: readonly Header[];
   /** The body's SHA-256 in hexadecimal, or UNSIGNED-PAYLOAD. */
   readonly payloadHash: string;
+}
+
+/** A key pair that signs. */
+export interface SigningIdentity {
+  readonly accessKeyId: string;
+  readonly secretAccessKey: string;
 }
 
 /** Where a signature is valid. */
@@ -45,24 +50,25 @@ const MAX_SCOPES = 100;
  */
 export class Signer {
   /** By identity, then by region and service. Renewed credentials are other objects, so old keys are collected with them. */
-  readonly #keys = new WeakMap<S3Identity, Map<string, SigningKey>>();
+  readonly #keys = new WeakMap<SigningIdentity, Map<string, SigningKey>>();
 
   /** The value of the Authorization header. `amzDate` is the value of `x-amz-date`. */
-  authorization(request: Signable, amzDate: string, identity: S3Identity, scope: SigningScope): string {
-    const { method, path, query, headers, payloadHash } = request;
-    let [lines, names] = ["", ""];
-    for (const [name, value] of headers) {
-      lines += `${name}:${canonicalValue(value)}\n`;
-      names = names === "" ? name : `${names};${name}`;
-    }
-    const canonical = `${method}\n${path}\n${query}\n${lines}\n${names}\n${payloadHash}`;
-    const { key, scope: named } = this.#key(amzDate.slice(0, 8), identity, scope);
-    const text = `${ALGORITHM}\n${amzDate}\n${named}\n${hash("sha256", canonical)}`;
-    const signature = createHmac("sha256", key).update(text).digest("hex");
+  authorization(request: Signable, amzDate: string, identity: SigningIdentity, scope: SigningScope): string {
+    let names = "";
+    for (const [name] of request.headers) names = names === "" ? name : `${names};${name}`;
+    const named = this.#key(amzDate.slice(0, 8), identity, scope).scope;
+    const signature = this.signature(request, amzDate, identity, scope);
     return `${ALGORITHM} Credential=${identity.accessKeyId}/${named}, SignedHeaders=${names}, Signature=${signature}`;
   }
 
-  #key(day: string, identity: S3Identity, { region, service }: SigningScope): SigningKey {
+  /** The signature alone, in hexadecimal. */
+  signature(request: Signable, amzDate: string, identity: SigningIdentity, scope: SigningScope): string {
+    const { key, scope: named } = this.#key(amzDate.slice(0, 8), identity, scope);
+    const text = `${ALGORITHM}\n${amzDate}\n${named}\n${hash("sha256", canonicalRequest(request))}`;
+    return createHmac("sha256", key).update(text).digest("hex");
+  }
+
+  #key(day: string, identity: SigningIdentity, { region, service }: SigningScope): SigningKey {
     let keys = this.#keys.get(identity);
     if (keys === undefined) {
       keys = new Map();
@@ -80,8 +86,18 @@ export class Signer {
   }
 }
 
+/** What a signature is of. */
+export function canonicalRequest({ method, path, query, headers, payloadHash }: Signable): string {
+  let [lines, names] = ["", ""];
+  for (const [name, value] of headers) {
+    lines += `${name}:${canonicalValue(value)}\n`;
+    names = names === "" ? name : `${names};${name}`;
+  }
+  return `${method}\n${path}\n${query}\n${lines}\n${names}\n${payloadHash}`;
+}
+
 /** Line breaks and runs of blanks count as one blank, none at the ends. */
-function canonicalValue(value: string): string {
+export function canonicalValue(value: string): string {
   return /[\r\n\t]|^ | {2}| $/.test(value) ? value.replace(/[\r\n\t ]+/g, " ").replace(/^ | $/g, "") : value;
 }
 

@@ -2,7 +2,7 @@ import { Hash } from "@smithy/core/serde";
 import { SignatureV4 } from "@smithy/signature-v4";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { amzDateOf, canonicalQuery, EMPTY_SHA256, escapeKey, escapeName, type Header, Signer } from "./signature.js";
+import { amzDateOf, canonicalQuery, EMPTY_SHA256, escapeKey, escapeName, type Header, Signer } from "./signer.js";
 
 const sha256 = Hash.bind(null, "sha256") as never;
 

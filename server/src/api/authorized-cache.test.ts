@@ -2,10 +2,11 @@ import { CacheError, parseObjectUrl, parsePrefixUrl } from "@frontcache/proto";
 import { describe, expect, it } from "vitest";
 import { bucketPatterns } from "../config/bucket-pattern.js";
 import type { ReadRequest } from "../routing/cache.js";
+import { Authorization } from "../security/grants/authorization.js";
 import { ANONYMOUS } from "../security/principal.js";
 import type { EvictSelector } from "../storage/storage-report.js";
 import { MemoryCache } from "../testing/memory-cache.js";
-import { onlyAllowed } from "./allowed-buckets.js";
+import { authorized } from "./authorized-cache.js";
 
 const requested = { principal: ANONYMOUS, signal: new AbortController().signal };
 const denied = { code: "PERMISSION_DENIED" };
@@ -13,7 +14,7 @@ const denied = { code: "PERMISSION_DENIED" };
 function fixture(allowed: string) {
   const memory = new MemoryCache();
   for (const url of ["s3://lake/k", "s3://lake-2/k", "s3://logs-1/k"]) memory.objects.set(url, Buffer.from("bytes"));
-  const cache = onlyAllowed(bucketPatterns.parse(allowed))(memory);
+  const cache = authorized(new Authorization({ buckets: bucketPatterns.parse(allowed), grants: () => undefined }))(memory);
   const read = (url: string, by: Partial<ReadRequest> = {}) => {
     const range = { offset: 0, length: 1, forwarded: false, cachedOnly: false };
     return cache.open({ ref: parseObjectUrl(url), ...range, ...requested, ...by });
@@ -82,7 +83,7 @@ describe("allowed buckets", () => {
 
   it("are named in the error for other buckets, at bounded length", async () => {
     const { evict } = fixture("s3://lake");
-    const short = { message: expect.stringMatching(/^s3:\/\/lake-2\/k: s3:\/\/lake-2 is not served here: ask for /) };
+    const short = { message: expect.stringMatching(/^s3:\/\/lake-2\/k: access denied: the bucket is not served here: ask for /) };
     await expect(evict({ prefix: "s3://lake-2/k" })).rejects.toMatchObject(short);
     for (const prefix of [`s3://${"b".repeat(100_000)}`, `s3://lake-2/${"k".repeat(100_000)}`]) {
       const error: Error = await evict({ prefix }).then(
@@ -96,7 +97,7 @@ describe("allowed buckets", () => {
 
   it("are all buckets by default", () => {
     const memory = new MemoryCache();
-    expect(onlyAllowed(undefined)(memory)).toBe(memory);
+    expect(authorized(new Authorization({ buckets: undefined, grants: () => undefined }))(memory)).toBe(memory);
   });
 
   it("can be warmed, and others cannot, by name, by prefix or by block", async () => {

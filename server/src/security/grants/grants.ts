@@ -1,0 +1,124 @@
+import type { Scheme } from "@frontcache/proto";
+import { type BucketPattern, covers, literalNames } from "../../config/bucket-pattern.js";
+import type { Principal } from "../principal.js";
+
+/** What a grant can allow. */
+export const operations = ["read", "list", "write", "delete", "warm", "evict", "status", "admin"] as const;
+
+export type Operation = (typeof operations)[number];
+
+/** Allows some principals some operations on some keys. */
+export interface Grant {
+  /** Names, prefixes of names (`team-*`), and groups (`group:readers`, `group:team-*`). No pattern but the name itself means `anonymous`. */
+  readonly principals: readonly string[];
+  readonly operations: ReadonlySet<Operation>;
+  /** Empty for operations of the cluster, such as `status`. */
+  readonly buckets: readonly BucketPattern[];
+  /** Beginnings of keys, compared literally. The empty one means all keys. */
+  readonly prefixes: readonly string[];
+}
+
+/** What an operation is about: all keys that begin with `prefix`. A key is the beginning of itself. */
+export interface Target {
+  /** A bucket or, for an eviction, all buckets of a pattern. */
+  readonly bucket: BucketPattern;
+  readonly prefix: string;
+}
+
+/** Operations that concern the cluster, not a bucket. */
+export type ClusterOperation = "status";
+
+/** The name of the principal without credentials. */
+export const ANONYMOUS_NAME = "anonymous";
+
+const GROUP = "group:";
+
+/** Which operations are granted to whom. Everything else is denied. */
+export class Grants {
+  readonly #all: readonly Grant[];
+  /** Principals live as long as the connections or tokens that proved them. */
+  readonly #byPrincipal = new WeakMap<Principal, readonly Grant[]>();
+
+  constructor(grants: readonly Grant[]) {
+    this.#all = grants;
+  }
+
+  /** The grants of a principal, in the order of the file. */
+  of(principal: Principal): readonly Grant[] {
+    let own = this.#byPrincipal.get(principal);
+    if (own === undefined) {
+      own = this.#all.filter(({ principals }) => principals.some((pattern) => isMeant(pattern, principal)));
+      this.#byPrincipal.set(principal, own);
+    }
+    return own;
+  }
+
+  /** The grant that allows an operation on all keys of a target; undefined: it is denied. */
+  allowing(principal: Principal, operation: Operation, { bucket, prefix }: Target): Grant | undefined {
+    for (const grant of this.of(principal)) {
+      if (grant.operations.has(operation) && coversBucket(grant, bucket) && coversPrefix(grant, prefix)) return grant;
+    }
+    return undefined;
+  }
+
+  /** The grant that allows an operation of the cluster; undefined: it is denied. */
+  allowingCluster(principal: Principal, operation: ClusterOperation): Grant | undefined {
+    return this.of(principal).find((grant) => grant.operations.has(operation));
+  }
+
+  /** The first grant of a principal, of whatever operation, in a bucket; undefined: the principal has none. */
+  inBucket(principal: Principal, bucket: BucketPattern): Grant | undefined {
+    return this.of(principal).find((grant) => coversBucket(grant, bucket));
+  }
+
+  /** The number of this grant in the file, from 1 on. */
+  numberOf(grant: Grant): number {
+    return this.#all.indexOf(grant) + 1;
+  }
+
+  /**
+   * The ranges of keys that a principal may list among those that begin with `prefix`, in byte order and disjoint: beginnings of keys.
+   * `[prefix]`: all; empty: none.
+   */
+  listable(principal: Principal, { bucket, prefix }: Target): readonly string[] {
+    if (this.allowing(principal, "list", { bucket, prefix }) !== undefined) return [prefix];
+    const within = new Set<string>();
+    for (const grant of this.of(principal)) {
+      if (!grant.operations.has("list") || !coversBucket(grant, bucket)) continue;
+      for (const each of grant.prefixes) if (each.startsWith(prefix)) within.add(each);
+    }
+    const sorted = [...within].sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
+    return sorted.filter((each) => !sorted.some((other) => other !== each && each.startsWith(other)));
+  }
+
+  /** The names of buckets that grants of a principal name exactly. */
+  namedBuckets(principal: Principal, scheme: Scheme): string[] {
+    return literalNames(
+      this.of(principal).flatMap(({ buckets }) => buckets),
+      scheme,
+    );
+  }
+}
+
+function coversBucket({ buckets }: Grant, bucket: BucketPattern): boolean {
+  for (const pattern of buckets) if (covers(pattern, bucket)) return true;
+  return false;
+}
+
+function coversPrefix({ prefixes }: Grant, prefix: string): boolean {
+  for (const each of prefixes) if (prefix.startsWith(each)) return true;
+  return false;
+}
+
+/** Whether a pattern of a grant means a principal. */
+function isMeant(pattern: string, { name, groups, method }: Principal): boolean {
+  if (method === "anonymous") return pattern === ANONYMOUS_NAME;
+  if (pattern === ANONYMOUS_NAME) return false;
+  if (!pattern.startsWith(GROUP)) return matches(pattern, name);
+  const group = pattern.slice(GROUP.length);
+  return groups.some((each) => matches(group, each));
+}
+
+function matches(pattern: string, name: string): boolean {
+  return pattern.endsWith("*") ? name.startsWith(pattern.slice(0, -1)) : name === pattern;
+}

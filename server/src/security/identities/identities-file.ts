@@ -1,0 +1,202 @@
+import { type BucketPattern, parseBucketPattern } from "../../config/bucket-pattern.js";
+import { MappingReader, Problems } from "../../config/mapping-reader.js";
+import { readYaml } from "../../config/yaml-document.js";
+import type { Authenticated } from "../authenticator.js";
+import { ANONYMOUS_NAME, type Grant, Grants, type Operation, operations } from "../grants/grants.js";
+import { clientPrincipal } from "../principal.js";
+
+/** A key pair with which an identity signs S3 requests. */
+export interface AccessKey {
+  readonly id: string;
+  readonly secret: string;
+  /** The session token that requests with this key must carry; undefined: they must carry none. */
+  readonly sessionToken: string | undefined;
+  /** Whom a valid signature proves. */
+  readonly authenticated: Authenticated;
+}
+
+/** The identities that are known, and what is granted to whom. */
+export interface Identities {
+  /** By their IDs. */
+  readonly accessKeys: ReadonlyMap<string, AccessKey>;
+  /** By the SHA-256 of a bearer token, in lower-case hex. */
+  readonly tokens: ReadonlyMap<string, Authenticated>;
+  /** By a name in a client certificate: `CN=name`, `DNS:host`, `URI:uri` or `email:address`. */
+  readonly certificates: ReadonlyMap<string, Authenticated>;
+  readonly grants: Grants;
+}
+
+/** The whole file, and lists in it. */
+const MAX_BYTES = 16 << 20;
+const MAX_ENTRIES = 10_000;
+const MAX_PER_ENTRY = 1_000;
+
+/** A colon would let an identity pass for a principal of an issuer, such as `system:serviceaccount:ns:name`, or for a group. */
+const NAME = /^[A-Za-z0-9][A-Za-z0-9._@/+-]{0,127}$/;
+const GROUP = /^[^\s*][^*\p{Cc}]{0,127}$/u;
+/** A name, a beginning of names, or `group:` and one of them. */
+const PRINCIPAL = /^(?:group:)?(?:\*|[^\s*][^*\p{Cc}]{0,255}\*?)$/u;
+const SHA256 = /^[0-9a-f]{64}$/;
+const ACCESS_KEY_ID = /^[\w-]{3,128}$/;
+/** Secrets are of printable ASCII. AWS's have 40 characters. */
+const SECRET = /^[!-~]{16,256}$/;
+const SESSION_TOKEN = /^[!-~]{1,4096}$/;
+const CERTIFICATE = /^(?:CN=|DNS:|URI:|email:)[^\p{Cc}]{1,512}$/u;
+
+/** Operations that a grant without buckets can allow. */
+const CLUSTER_OPERATIONS: ReadonlySet<Operation> = new Set(["status"]);
+
+/**
+ * Parses an identities file, YAML or JSON:
+ *
+ *     identities:
+ *       - name: ada
+ *         accessKeys:                             # for S3 clients
+ *           - id: AKIAIOSFODNN7EXAMPLE
+ *             secret: wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY
+ *             # sessionToken: ...                 # if its requests carry one
+ *         tokens: [<SHA-256 of a bearer token, in hex>]
+ *         certificates: ["URI:spiffe://cluster/ada"]   # CN=, DNS:, URI: or email: in client certificates
+ *         groups: [readers]
+ *     grants:
+ *       - to: [ada, team-*, group:readers]        # names, prefixes, groups, or anonymous
+ *         operations: [read, list]                # read, list, write, delete, warm, evict, status, admin
+ *         buckets: [s3://lake-*]
+ *         prefixes: [public/]                     # default: all keys
+ *
+ * All problems are collected; no message contains a secret. Throws Problems.
+ */
+export function parseIdentities(content: string): Identities {
+  if (content.length > MAX_BYTES) throw new Problems([`the file is larger than ${MAX_BYTES >> 20} MiB`]);
+  const noted: string[] = [];
+  const document = readYaml(content, noted);
+  // A message of the YAML parser may quote the line, which may contain a secret.
+  if (noted.length > 0)
+    throw new Problems(["the file is not valid YAML: check it by another tool, since errors may quote secrets"]);
+  const file = new MappingReader(document ?? {}, "", noted);
+  const reading = new IdentityReading();
+  for (const entry of entriesOf(file, "identities", noted)) reading.addIdentity(entry);
+  const grants = [...entriesOf(file, "grants", noted)].flatMap((entry) => readGrant(entry) ?? []);
+  file.end();
+  if (noted.length > 0) throw new Problems(noted);
+  const { accessKeys, tokens, certificates } = reading;
+  return { accessKeys, tokens, certificates, grants: new Grants(grants) };
+}
+
+/** The mappings of a list. */
+function* entriesOf(file: MappingReader, field: string, noted: string[]): Generator<MappingReader> {
+  const list = file.take(field) ?? [];
+  if (!Array.isArray(list) || list.length > MAX_ENTRIES) {
+    noted.push(`${field}: is not a list of at most ${MAX_ENTRIES} entries`);
+    return;
+  }
+  for (const [at, entry] of list.entries()) yield file.at(`${field}[${at}]`, entry);
+}
+
+/** Collects identities, and notes what two of them have in common. */
+class IdentityReading {
+  readonly accessKeys = new Map<string, AccessKey>();
+  readonly tokens = new Map<string, Authenticated>();
+  readonly certificates = new Map<string, Authenticated>();
+  readonly #names = new Set<string>();
+
+  addIdentity(entry: MappingReader): void {
+    const [name] = texts(entry, "name", NAME, "use letters, digits and . _ @ / + -, at most 128", { required: true });
+    const groups = texts(entry, "groups", GROUP, "use names without * and control characters");
+    if (name !== undefined && (name === ANONYMOUS_NAME || this.#names.has(name))) {
+      entry.note(
+        "name",
+        name === ANONYMOUS_NAME ? "is reserved for requests without credentials" : "another identity has the same name",
+      );
+    }
+    if (name !== undefined) this.#names.add(name);
+    // A file with problems is not used, so the name of a broken identity does not matter.
+    const of = (method: "token" | "signature" | "certificate", untilMs: number | undefined): Authenticated => ({
+      principal: clientPrincipal(name ?? "", method, groups),
+      untilMs,
+    });
+    const byToken = of("token", Number.POSITIVE_INFINITY);
+    for (const hash of texts(entry, "tokens", SHA256, "use the SHA-256 of a token in lower-case hex", { isSecret: true })) {
+      addOnce(this.tokens, hash, byToken, entry, "tokens");
+    }
+    const byCertificate = of("certificate", Number.POSITIVE_INFINITY);
+    for (const each of texts(entry, "certificates", CERTIFICATE, "use CN=name, DNS:host, URI:uri or email:address")) {
+      addOnce(this.certificates, each, byCertificate, entry, "certificates");
+    }
+    this.#addKeys(entry, of("signature", undefined));
+    entry.end();
+  }
+
+  #addKeys(entry: MappingReader, authenticated: Authenticated): void {
+    const keys = entry.take("accessKeys") ?? [];
+    if (!Array.isArray(keys) || keys.length > MAX_PER_ENTRY) {
+      entry.note("accessKeys", `is not a list of at most ${MAX_PER_ENTRY} keys`);
+      return;
+    }
+    for (const [at, each] of keys.entries()) {
+      const key = entry.at(`accessKeys[${at}]`, each);
+      const [id] = texts(key, "id", ACCESS_KEY_ID, "use 3 to 128 letters, digits, - and _", { required: true });
+      const secretForm = "use 16 to 256 printable characters";
+      const [secret] = texts(key, "secret", SECRET, secretForm, { required: true, isSecret: true });
+      const [sessionToken] = texts(key, "sessionToken", SESSION_TOKEN, "use printable characters", { isSecret: true });
+      key.end();
+      if (id !== undefined && secret !== undefined) {
+        addOnce(this.accessKeys, id, { id, secret, sessionToken, authenticated }, key, "id");
+      }
+    }
+  }
+}
+
+function addOnce<T>(map: Map<string, T>, key: string, value: T, entry: MappingReader, field: string): void {
+  if (map.has(key)) entry.note(field, "another identity has the same");
+  map.set(key, value);
+}
+
+interface TextOptions {
+  readonly required?: boolean;
+  /** Messages do not quote it. */
+  readonly isSecret?: boolean;
+}
+
+/** The texts of a field that is one text or a list of texts. Problems are noted; invalid texts are left out. */
+function texts(entry: MappingReader, field: string, form: RegExp, use: string, options: TextOptions = {}): string[] {
+  const value = entry.take(field);
+  if (value === undefined) {
+    if (options.required === true) entry.note(field, `missing: ${use}`);
+    return [];
+  }
+  const all: unknown[] = Array.isArray(value) ? value : [value];
+  if (all.length > MAX_PER_ENTRY) entry.note(field, `has more than ${MAX_PER_ENTRY} entries`);
+  return all.flatMap((each) => {
+    if (typeof each === "string" && form.test(each)) return [each];
+    const quoted = options.isSecret === true || typeof each !== "string" ? "a value" : JSON.stringify(each.slice(0, 100));
+    entry.note(field, `${quoted} is invalid: ${use}`);
+    return [];
+  });
+}
+
+function readGrant(entry: MappingReader): Grant | undefined {
+  const principals = texts(entry, "to", PRINCIPAL, "use a name, a prefix followed by *, group:name or anonymous", {
+    required: true,
+  });
+  const allowed = texts(entry, "operations", /^[a-z]+$/, `use ${operations.join(", ")}`, { required: true });
+  for (const each of allowed) {
+    if (!(operations as readonly string[]).includes(each))
+      entry.note("operations", `${JSON.stringify(each)} is unknown: use ${operations.join(", ")}`);
+  }
+  const buckets = texts(entry, "buckets", /^.+$/s, "use s3://name, s3://prefix* or gs://*").flatMap((text): BucketPattern[] => {
+    try {
+      return [parseBucketPattern(text)];
+    } catch (error) {
+      entry.note("buckets", (error as Error).message);
+      return [];
+    }
+  });
+  const given = entry.has("prefixes");
+  const prefixes = texts(entry, "prefixes", /^[^\0]{0,1024}$/s, "use beginnings of keys, of at most 1024 characters");
+  if (given && prefixes.length === 0) entry.note("prefixes", "is empty: omit it to grant all keys");
+  const needsBuckets = allowed.some((each) => !CLUSTER_OPERATIONS.has(each as Operation));
+  if (needsBuckets && buckets.length === 0) entry.note("buckets", "missing: use s3://name, s3://prefix* or gs://*");
+  entry.end();
+  return { principals, operations: new Set(allowed as Operation[]), buckets, prefixes: given ? prefixes : [""] };
+}
