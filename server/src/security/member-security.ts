@@ -131,7 +131,7 @@ export class MemberSecurity implements Security {
         files.tokens = await watch("--auth-token-file", [authTokenFile], ([text]) => Tokens.parse(String(text)));
       }
       if (identitiesFile !== undefined) {
-        files.identities = await watch("--identities-file", [identitiesFile], ([text]) => parseIdentities(String(text)));
+        files.identities = await watch("--identities-file", [identitiesFile], ([text]) => parseIdentities(String(text)), true);
       }
       if (membersKeyFile !== undefined) {
         files.keys = await watch("--members-key-file", [membersKeyFile], ([text]) => parseMemberKeys(String(text)));
@@ -236,10 +236,10 @@ function tlsOf(
 
 /** Opens the files of a flag. A file that cannot be used is a wrong setting at the start, and a line in the log later. */
 function watcher(clock: Clock, log: Log) {
-  return async <Thing>(flag: string, paths: string[], read: (contents: readonly Buffer[]) => Thing) => {
+  return async <Thing>(flag: string, paths: string[], read: (contents: readonly Buffer[]) => Thing, waitsForWriters = false) => {
     const onRefused = ({ message }: Error): void => log.warn({ event: "file-refused", flag, paths }, message);
     try {
-      return await WatchedFiles.open({ paths, read, onRefused, everyMs: POLL_MS, clock });
+      return await WatchedFiles.open({ paths, read, onRefused, waitsForWriters, everyMs: POLL_MS, clock });
     } catch (error) {
       throw new SettingsError([`${flag}: cannot use ${paths.join(", ")}: ${(error as Error).message}`]);
     }

@@ -23,13 +23,13 @@ afterEach(() => {
 const path = (name: string): string => join(directory, name);
 
 /** Two files that must be equal. */
-function watch(): Promise<WatchedFiles<string>> {
+function watch(waitsForWriters = false): Promise<WatchedFiles<string>> {
   const read = ([a, b]: readonly Buffer[]): string => {
     if (a!.toString() !== b!.toString()) throw new Error("they differ");
     return a!.toString();
   };
   const onRefused = ({ message }: Error): void => void refused.push(message);
-  return WatchedFiles.open({ paths: [path("a"), path("b")], read, onRefused, everyMs: 1_000, clock });
+  return WatchedFiles.open({ paths: [path("a"), path("b")], read, onRefused, waitsForWriters, everyMs: 1_000, clock });
 }
 
 function write(a: string, b: string): void {
@@ -48,6 +48,28 @@ describe("watched files", () => {
     clock.advance(1_000);
     await expect.poll(() => files.current).toBe("2");
     expect(changes).toEqual(["2"]);
+    await files.close();
+  });
+
+  it("that may be written slowly are used when two polls in a row find the same", async () => {
+    write("1", "1");
+    const files = await watch(true);
+    write("2", "2");
+    await files.poll();
+    expect([files.current, files.revision]).toEqual(["1", 0]);
+    write("3", "3");
+    await files.poll();
+    expect(files.current).toBe("1");
+    await files.poll();
+    expect([files.current, files.revision]).toEqual(["3", 1]);
+    // What is as before again was never another.
+    write("4", "4");
+    await files.poll();
+    write("3", "3");
+    await files.poll();
+    write("4", "4");
+    await files.poll();
+    expect([files.current, files.revision]).toEqual(["3", 1]);
     await files.close();
   });
 

@@ -8,6 +8,10 @@ export interface WatchedFilesOptions<Thing> {
   readonly read: (contents: readonly Buffer[]) => Thing;
   /** A change cannot be used; the last good contents stay in use. Called once per such change. */
   readonly onRefused: (error: Error) => void;
+  /**
+   * Whether a change is used only when two polls in a row find it, because a file that is being written may be valid in part. Absent: no.
+   */
+  readonly waitsForWriters?: boolean | undefined;
   /** Polling interval, milliseconds. Kubernetes replaces a mounted secret through a symbolic link, which file watchers miss. */
   readonly everyMs: number;
   readonly clock: Clock;
@@ -22,6 +26,8 @@ export class WatchedFiles<Thing> {
   #contents: readonly Buffer[];
   #thing: Thing;
   #revision = 0;
+  /** A change that is used if the next poll finds it again. */
+  #pending: readonly Buffer[] | undefined;
   #cancelTimer: () => void = () => {};
   #polling: Promise<void> = Promise.resolve();
   /** The last reported problem; empty after the files could be read again. */
@@ -74,7 +80,14 @@ export class WatchedFiles<Thing> {
     try {
       const contents = await readAll(this.#options.paths);
       this.#refused = "";
-      if (contents.every((content, at) => content.equals(this.#contents[at]!))) return;
+      const isLike = (others: readonly Buffer[]): boolean => contents.every((content, at) => content.equals(others[at]!));
+      const pending = this.#pending;
+      this.#pending = undefined;
+      if (isLike(this.#contents)) return;
+      if (this.#options.waitsForWriters === true && (pending === undefined || !isLike(pending))) {
+        this.#pending = contents;
+        return;
+      }
       this.#contents = contents;
       this.#thing = this.#options.read(contents);
       this.#revision++;

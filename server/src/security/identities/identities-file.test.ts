@@ -99,8 +99,8 @@ describe("an identities file", () => {
     ]).toEqual([expect.anything(), undefined]);
   });
 
-  it("may be empty, and then denies everything", () => {
-    for (const text of ["", "{}", "identities: []\ngrants: []"]) {
+  it("may grant nothing, and then denies everything", () => {
+    for (const text of ["grants: []", "identities: []\ngrants: []"]) {
       const { grants, accessKeys } = parseIdentities(text);
       expect([grants.of(as("ada")).length, accessKeys.size]).toEqual([0, 0]);
     }
@@ -124,6 +124,8 @@ describe("an identities file", () => {
     ["grants: [{ to: a, operations: read, buckets: s3://lake, prefixes: [] }]", "prefixes: is empty"],
     ["grants: [{ operations: read, buckets: s3://lake }]", "grants[0].to: missing"],
     ["users: []", "users: unknown field"],
+    ["", "grants: missing"],
+    ["identities: []", "grants: missing"],
     ["identities:\n  - name: a\n  bad", "not valid YAML"],
     [`identities: [{ name: a, tokens: *${TOKEN} }]`, "not valid YAML"],
   ])("is refused as a whole if it is %j", (text, problem) => {

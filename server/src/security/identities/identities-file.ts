@@ -76,6 +76,8 @@ export function parseIdentities(content: string): Identities {
   const file = new MappingReader(document ?? {}, "", noted);
   const reading = new IdentityReading();
   for (const entry of entriesOf(file, "identities", noted)) reading.addIdentity(entry);
+  // A file that is empty, or was written in part, must not deny everything to everybody.
+  if (!file.has("grants")) noted.push("grants: missing: write an empty list to deny everything");
   const grants = [...entriesOf(file, "grants", noted)].flatMap((entry) => readGrant(entry) ?? []);
   file.end();
   if (noted.length > 0) throw new Problems(noted);

@@ -20,6 +20,7 @@ identities:
     accessKeys: [{ id: ${ID}, secret: ${SECRET} }]
   - name: session
     accessKeys: [{ id: ASIASESSION, secret: ${SECRET}, sessionToken: "${SESSION_TOKEN}" }]
+grants: []
 `);
 
 interface Setting {
@@ -295,9 +296,11 @@ describe("a signed request", () => {
     const options = { file, externalHost: undefined, namesBucket: () => false, clock: { nowMs: () => NOW_MS } };
     const verifier = new SignatureAuthenticator(options);
     expect(verifier.authenticate(signed())?.principal.name).toBe("ada");
-    file.current = parseIdentities(`identities: [{ name: bob, accessKeys: [{ id: ${ID}, secret: another-secret-0123 }] }]`);
+    file.current = parseIdentities(
+      `identities: [{ name: bob, accessKeys: [{ id: ${ID}, secret: another-secret-0123 }] }]\ngrants: []`,
+    );
     expect(() => verifier.authenticate(signed())).toThrow("does not match");
-    file.current = parseIdentities("identities: [{ name: bob }]");
+    file.current = parseIdentities("identities: [{ name: bob }]\ngrants: []");
     expect(verifier.authenticate(signed())).toBeUndefined();
   });
 });
