@@ -73,7 +73,7 @@ export class ListenersUnderTest implements AsyncDisposable {
     };
     const grpc = await GrpcListener.open(options);
     const overHttp = { ...options, socketCalls: undefined, cors: new Cors(() => []), notReadyReasons: () => [] };
-    const page = textPage("text/plain", () => "page");
+    const page = textPage("text/plain", () => "status");
     const pages = new Map(["/status", "/metrics"].map((path) => [path, page] as const));
     const http = await HttpListener.open({ ...overHttp, name: "http", addressing: PREFIXED, pages });
     const addressing = { form: "root", domains: settings.s3Domain } as const;
