@@ -37,7 +37,11 @@ export class HttpStack implements AsyncDisposable {
   listener!: HttpListener;
 
   /** `endpointOrOrigin`: of S3, or GCS. */
-  static async open(endpointOrOrigin: string | GcsOrigin, options: { revalidateAfterMs?: number } = {}): Promise<HttpStack> {
+  static async open(
+    endpointOrOrigin: string | GcsOrigin,
+    options: { revalidateAfterMs?: number; sendfile?: boolean } = {},
+  ): Promise<HttpStack> {
+    const { sendfile = true, ...more } = options;
     const stack = new HttpStack();
     const clock = systemClock;
     const path = await mkdtemp(join(tmpdir(), "frontcache-test-"));
@@ -58,7 +62,7 @@ export class HttpStack implements AsyncDisposable {
         ? openS3(endpointOrOrigin, { region: "us-east-1", maxConnections: 16, idleTimeoutMs: 60_000 })
         : endpointOrOrigin;
     stack.#closes.push(() => origin.close());
-    const settings = { partBytes: 128 << 10, fillMemoryBytes: 1 << 20, staleIfError: false, negativeTtlMs: 0, ...options };
+    const settings = { partBytes: 128 << 10, fillMemoryBytes: 1 << 20, staleIfError: false, negativeTtlMs: 0, ...more };
     const member = buildTestMember({ geometry, clock, store, origin, settings });
     stack.#closes.push(() => member.close());
     stack.local = member.local;
@@ -72,7 +76,7 @@ export class HttpStack implements AsyncDisposable {
       notReadyReasons: () => [],
       pages: new Map(),
       security: noSecurity,
-      socketCalls: await loadLibc(),
+      socketCalls: sendfile ? await loadLibc() : undefined,
       clients: new Clients(noLimits, systemClock),
       clock,
       log: silentLog,

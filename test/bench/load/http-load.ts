@@ -45,9 +45,8 @@ export interface LoadGenerator extends AsyncDisposable {
  * The fastest load generator of this machine, unless `FRONTCACHE_BENCH_LOAD` names one (`range-load`, `wrk`, `node`):
  * `range-load.c` if there is a C compiler, else wrk, else one in Node, which limits the rates of small reads.
  */
-export function startLoadGenerator(): LoadGenerator {
+export function startLoadGenerator(requested = process.env.FRONTCACHE_BENCH_LOAD): LoadGenerator {
   const [compiler, wrk] = [findProgram("cc") ?? findProgram("gcc"), findProgram("wrk")];
-  const requested = process.env.FRONTCACHE_BENCH_LOAD;
   if (compiler !== undefined && (requested ?? "range-load") === "range-load") return new RangeLoad(compiler);
   if (wrk !== undefined && (requested ?? "wrk") === "wrk") return new Wrk(wrk);
   if (requested !== undefined && requested !== "node")

@@ -34,6 +34,8 @@ export interface RequestCost {
   readonly requestsPerSecond: number;
   /** CPU microseconds of all processes of the target. */
   readonly cpuUs: number;
+  /** The round with the most CPU over the one with the least. */
+  readonly spread: number;
   readonly p50Us: number;
   readonly p99Us: number;
 }
@@ -52,7 +54,7 @@ export async function requestCosts(
   { length, connections }: RequestSize,
   { rounds, seconds, warmUpSeconds }: Rounds,
 ): Promise<Map<string, RequestCost>> {
-  const costs = new Map<string, RequestCost[]>(targets.map(({ name }) => [name, []]));
+  const costs = new Map<string, Omit<RequestCost, "spread">[]>(targets.map(({ name }) => [name, []]));
   const cpuList = canPin() ? OTHER_CPUS : undefined;
   for (let round = -1; round < quick(rounds); round++) {
     for (const { name, port, path, first = 0, pids } of round % 2 === 0 ? targets : targets.toReversed()) {
@@ -65,13 +67,15 @@ export async function requestCosts(
       if (round >= 0) costs.get(name)!.push({ requestsPerSecond: requests / elapsed, cpuUs, p50Us, p99Us });
     }
   }
-  const medianOf = (all: readonly RequestCost[], field: keyof RequestCost): number => median(all.map((cost) => cost[field]));
+  const medianOf = (all: readonly Omit<RequestCost, "spread">[], field: Exclude<keyof RequestCost, "spread">): number =>
+    median(all.map((cost) => cost[field]));
   return new Map(
     [...costs].map(([name, all]) => [
       name,
       {
         requestsPerSecond: medianOf(all, "requestsPerSecond"),
         cpuUs: medianOf(all, "cpuUs"),
+        spread: Math.max(...all.map((cost) => cost.cpuUs)) / Math.min(...all.map((cost) => cost.cpuUs)),
         p50Us: medianOf(all, "p50Us"),
         p99Us: medianOf(all, "p99Us"),
       },
@@ -82,12 +86,13 @@ export async function requestCosts(
 /** A table with one row for each target. */
 export function requestCostTable({ title, connections, length }: RequestSize, costs: ReadonlyMap<string, RequestCost>): Table {
   return {
-    columns: [`${title}, ${connections} connections`, "requests/s", "GB/s", "CPU us/request", "p50 us", "p99 us"],
-    rows: [...costs].map(([name, { requestsPerSecond, cpuUs, p50Us, p99Us }]) => [
+    columns: [`${title}, ${connections} connections`, "requests/s", "GB/s", "CPU us/request", "spread", "p50 us", "p99 us"],
+    rows: [...costs].map(([name, { requestsPerSecond, cpuUs, spread, p50Us, p99Us }]) => [
       name,
       requestsPerSecond,
       (requestsPerSecond * length) / 1e9,
       cpuUs,
+      spread,
       p50Us,
       p99Us,
     ]),

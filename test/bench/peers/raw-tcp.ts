@@ -67,22 +67,24 @@ export class RawTcp implements Contestant, Disposable {
   }
 }
 
-/** A block in memory, served by plain TCP and by plain `node:http` from another process. */
+/** A block in memory, served by plain TCP, by a bare `net` server and by plain `node:http` from another process. */
 export class SliceServer implements Disposable {
   readonly #child: ChildProcess;
   readonly tcpPort: number;
+  readonly bareHttpPort: number;
   readonly httpPort: number;
 
-  private constructor(child: ChildProcess, tcpPort: number, httpPort: number) {
+  private constructor(child: ChildProcess, ports: { tcp: number; bareHttp: number; http: number }) {
     this.#child = child;
-    this.tcpPort = tcpPort;
-    this.httpPort = httpPort;
+    this.tcpPort = ports.tcp;
+    this.bareHttpPort = ports.bareHttp;
+    this.httpPort = ports.http;
   }
 
   static async start(): Promise<SliceServer> {
     const child = fork(join(import.meta.dirname, "slice-server-main.ts"), { execArgv: ["--import", "tsx"] });
-    const [{ tcp, http }] = (await once(child, "message")) as [{ tcp: number; http: number }];
-    return new SliceServer(child, tcp, http);
+    const [ports] = (await once(child, "message")) as [{ tcp: number; bareHttp: number; http: number }];
+    return new SliceServer(child, ports);
   }
 
   get pid(): number {

@@ -1,4 +1,5 @@
-// The least that a server in Node can do: slices of a block in memory, sent by plain TCP and by plain `node:http`.
+// The least that a server in Node can do: slices of a block in memory, sent by plain TCP, as HTTP by a bare `net` server, and by plain
+// `node:http`.
 import { createServer as createHttpServer } from "node:http";
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
 import { REQUEST_BYTES } from "./raw-tcp.js";
@@ -22,12 +23,27 @@ function serveSlices(socket: Socket): void {
   });
 }
 
+/** Finds the range of a request by a regular expression, and writes head and slice in one system call. */
+function serveBareHttp(socket: Socket): void {
+  socket.on("error", () => {});
+  socket.on("data", (request: Buffer) => {
+    const [, first = "0", last = "0"] = /bytes=(\d+)-(\d+)/.exec(request.toString("latin1")) ?? [];
+    const slice = block.subarray(Number(first), Number(last) + 1);
+    const range = `Content-Range: bytes ${first}-${last}/${BLOCK_BYTES}`;
+    socket.cork();
+    socket.write(`HTTP/1.1 206 Partial Content\r\nContent-Length: ${slice.length}\r\n${range}\r\n\r\n`, "latin1");
+    socket.write(slice);
+    socket.uncork();
+  });
+}
+
 async function listen(server: Server): Promise<number> {
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   return (server.address() as AddressInfo).port;
 }
 
 const tcp = createServer(serveSlices);
+const bareHttp = createServer({ noDelay: true }, serveBareHttp);
 const http = createHttpServer((request, response) => {
   const [, first = "0", last = "0"] = /^bytes=(\d+)-(\d+)$/.exec(request.headers.range ?? "") ?? [];
   const slice = block.subarray(Number(first), Number(last) + 1);
@@ -47,4 +63,4 @@ const http = createHttpServer((request, response) => {
 });
 http.keepAliveTimeout = 0;
 process.once("disconnect", () => process.exit(0));
-process.send!({ tcp: await listen(tcp), http: await listen(http) });
+process.send!({ tcp: await listen(tcp), bareHttp: await listen(bareHttp), http: await listen(http) });

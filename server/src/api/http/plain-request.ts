@@ -8,10 +8,12 @@ import {
 } from "@frontcache/proto";
 import type { Addressing } from "../s3/request-target.js";
 
-/** A request in the fixed form of frontcache's clients. */
+/** A simple GET of a range. */
 export interface PlainRequest {
   /** The path as sent. */
   readonly url: string;
+  /** Whether it has only headers of frontcache's own clients. */
+  readonly isPlain: boolean;
   /** All its headers, with names as in Node. */
   readonly headers: {
     readonly host: string;
@@ -23,6 +25,11 @@ export interface PlainRequest {
     readonly [OPEN_ENDED_HEADER]?: "1";
     readonly [REPEATED_HEADER]?: "1";
     readonly [TIMEOUT_HEADER]?: string;
+    /** Other headers, which only requests have that are not plain. */
+    readonly accept?: string;
+    readonly "accept-encoding"?: string;
+    readonly connection?: string;
+    readonly "user-agent"?: string;
   };
 }
 
@@ -31,28 +38,56 @@ type Writable<T> = { -readonly [K in keyof T]: T[K] };
 /** Room for an escaped key of 1,024 bytes and the rest of the request. */
 const MAX_BYTES = 4 << 10;
 
-/** No query, and few headers, always in this order; hosts as in URLs. The last headers are those between members. */
+const HOST = "[A-Za-z0-9._:[\\]-]{1,255}";
+const RANGE = "bytes=\\d{1,15}-\\d{1,15}";
+
+/** No query, and few headers, in the order of frontcache's own clients; hosts as in URLs. The last headers are those between members. */
 const formWith = (path: string): RegExp =>
   new RegExp(
     [
       `^GET (${path}) HTTP/1\\.1`,
-      "Host: ([A-Za-z0-9._:[\\]-]{1,255})",
-      "Range: (bytes=\\d{1,15}-\\d{1,15})",
+      `Host: (${HOST})`,
+      `Range: (${RANGE})`,
       "(?:If-Match: ([!-~]+)\r\n)?(?:Authorization: (Bearer [!-~]+)\r\n)?" +
         `(${FORWARDED_HEADER}: 1\r\n)?(${CACHED_ONLY_HEADER}: 1\r\n)?(${OPEN_ENDED_HEADER}: 1\r\n)?(${REPEATED_HEADER}: 1\r\n)?(?:${TIMEOUT_HEADER}: (\\d{1,9})\r\n)?\r\n$`,
     ].join("\r\n"),
   );
 
-const FORMS = { prefixed: formWith(`/(?:${SCHEME_PATTERN})/[!"$->@-~]+`), root: formWith(`/[!"$->@-~]+`) } as const;
+const PATHS = { prefixed: `/(?:${SCHEME_PATTERN})/[!"$->@-~]+`, root: `/[!"$->@-~]+` } as const;
+const FORMS = { prefixed: formWith(PATHS.prefixed), root: formWith(PATHS.root) } as const;
+
+const requestLineWith = (path: string): RegExp => new RegExp(`^GET (${path}) HTTP/1\\.1$`);
+const REQUEST_LINES = { prefixed: requestLineWith(PATHS.prefixed), root: requestLineWith(PATHS.root) } as const;
+
+/** The values of the headers of frontcache's own clients. */
+const OWN_HEADERS: ReadonlyMap<string, RegExp> = new Map([
+  ["host", new RegExp(`^${HOST}$`)],
+  ["range", new RegExp(`^${RANGE}$`)],
+  ["if-match", /^[!-~]+$/],
+  ["authorization", /^Bearer [!-~]+$/],
+  [FORWARDED_HEADER, /^1$/],
+  [CACHED_ONLY_HEADER, /^1$/],
+  [OPEN_ENDED_HEADER, /^1$/],
+  [REPEATED_HEADER, /^1$/],
+  [TIMEOUT_HEADER, /^\d{1,9}$/],
+]);
+/** The values of other headers of simple clients. None of them changes how a message is framed. */
+const OTHER_HEADERS: ReadonlyMap<string, RegExp> = new Map([
+  ["accept", /^[!-~](?:[ -~]*[!-~])?$/],
+  ["accept-encoding", /^[!-~](?:[ -~]*[!-~])?$/],
+  ["connection", /^keep-alive$/i],
+  ["user-agent", /^[!-~](?:[ -~]*[!-~])?$/],
+]);
 
 /**
- * Parses bytes that are exactly one request in the fixed form; undefined for anything else, even if it is valid HTTP. `form` is the
+ * Parses bytes that are exactly one simple GET of a range; undefined for anything else, even if it is valid HTTP. `form` is the
  * listener's form of paths.
  */
 export function parsePlainRequest(bytes: Buffer, form: Addressing["form"]): PlainRequest | undefined {
   if (bytes.length > MAX_BYTES) return undefined;
-  const match = FORMS[form].exec(bytes.toString("latin1"));
-  if (match === null) return undefined;
+  const text = bytes.toString("latin1");
+  const match = FORMS[form].exec(text);
+  if (match === null) return parseAnyOrder(text, form);
   const [, url, host, range, ifMatch, authorization, forwarded, cachedOnly, openEnded, repeated, timeout] = match;
   const headers: Writable<PlainRequest["headers"]> = { host: host!, range: range! };
   if (ifMatch !== undefined) headers["if-match"] = ifMatch;
@@ -62,5 +97,30 @@ export function parsePlainRequest(bytes: Buffer, form: Addressing["form"]): Plai
   if (openEnded !== undefined) headers[OPEN_ENDED_HEADER] = "1";
   if (repeated !== undefined) headers[REPEATED_HEADER] = "1";
   if (timeout !== undefined) headers[TIMEOUT_HEADER] = timeout;
-  return { url: url!, headers };
+  return { url: url!, isPlain: true, headers };
+}
+
+/**
+ * The same for headers in any order. Some clients have no fixed order: wrk, for example, chooses one at its start, so that the rates of
+ * two of its runs would differ by the cost of Node's HTTP server.
+ */
+function parseAnyOrder(text: string, form: Addressing["form"]): PlainRequest | undefined {
+  if (!text.startsWith("GET ") || !text.endsWith("\r\n\r\n")) return undefined;
+  const [requestLine, ...lines] = text.slice(0, -4).split("\r\n");
+  const url = REQUEST_LINES[form].exec(requestLine!)?.[1];
+  if (url === undefined) return undefined;
+  const headers: Record<string, string> = {};
+  let isPlain = true;
+  for (const line of lines) {
+    const nameEnd = line.indexOf(": ");
+    const name = line.slice(0, Math.max(0, nameEnd)).toLowerCase();
+    const value = line.slice(nameEnd + 2);
+    const own = OWN_HEADERS.get(name);
+    if (own === undefined) isPlain = false;
+    // A header that appears twice is left to Node's parser, which knows how to join them.
+    if ((own ?? OTHER_HEADERS.get(name))?.test(value) !== true || headers[name] !== undefined) return undefined;
+    headers[name] = value;
+  }
+  const { host, range, ...others } = headers;
+  return host === undefined || range === undefined ? undefined : { url, isPlain, headers: { host, range, ...others } };
 }

@@ -1,0 +1,65 @@
+import { type Benchmark, barsOf, type Figure, OURS } from "../answer.js";
+import { startLoadGenerator } from "../load/http-load.js";
+import type { Target } from "../load/request-cost.js";
+import { canPin, cpuMs, OTHER_CPUS, pin, portOf, SERVER_CPU } from "../machine.js";
+import { median, quick } from "../measure.js";
+import { Nginx } from "../peers/nginx.js";
+import { KiB, MiB, onStage } from "../stage.js";
+
+const RUNS = 30;
+const SECONDS = 2;
+const CONNECTIONS = 64;
+
+/** Of one target, each of its runs. */
+interface Runs {
+  readonly ratesPerSecond: number[];
+  readonly p99Ms: number[];
+  readonly cpuUs: number[];
+}
+
+export const benchmark: Benchmark = {
+  question: "Are the rates of many short runs of wrk alike? wrk chooses the order of its request headers anew in each run.",
+  run: () =>
+    onStage(async ({ origin, member, hot }) => {
+      await using load = startLoadGenerator("wrk");
+      await using nginx = await Nginx.start(origin);
+      const object = await hot(16 * MiB);
+      const path = `/s3/bench/${object.key}`;
+      const targets: Target[] = [{ name: `${OURS} member`, port: portOf(member.http), path, pids: [member.pid] }];
+      if (nginx !== undefined) {
+        targets.push({ name: "nginx, slice cache", port: portOf(nginx.address), path, pids: [nginx.pid] });
+      }
+      for (const pid of targets.flatMap(({ pids }) => pids)) pin(pid, SERVER_CPU);
+      pin(origin.pid, OTHER_CPUS);
+      const range = { length: 4 * KiB, first: 0, span: 16 * MiB };
+      const all = new Map<string, Runs>(targets.map(({ name }) => [name, { ratesPerSecond: [], p99Ms: [], cpuUs: [] }]));
+      for (let run = -2; run < quick(RUNS); run++) {
+        for (const { name, port, pids } of targets) {
+          const before = cpuMs(pids[0]!);
+          const order = { port, path, connections: CONNECTIONS, seconds: SECONDS, range };
+          const { requests, failures, seconds, p99Us } = await load.run(order, canPin() ? OTHER_CPUS : undefined);
+          if (failures > 0) throw new Error(`${failures} of ${requests} requests to ${name} failed`);
+          if (run < 0) continue;
+          const runs = all.get(name)!;
+          runs.ratesPerSecond.push(requests / seconds);
+          runs.p99Ms.push(p99Us / 1e3);
+          runs.cpuUs.push(((cpuMs(pids[0]!) - before) * 1e3) / requests);
+        }
+      }
+      const figures: Figure[] = [...all].flatMap(([name, { ratesPerSecond, p99Ms, cpuUs }]): Figure[] => {
+        const isOurs = name.startsWith(OURS);
+        return [
+          {
+            name: `${name}: slowest run / fastest`,
+            value: Math.min(...ratesPerSecond) / Math.max(...ratesPerSecond),
+            unit: "x",
+            ...(isOurs && { atLeast: 0.85 }),
+          },
+          { name: `${name}: least CPU of a run / most`, value: Math.min(...cpuUs) / Math.max(...cpuUs), unit: "x" },
+          { name: `${name}: p99 of the median run`, value: median(p99Ms), unit: "ms", ...(isOurs && { atMost: 10 }) },
+          { name: `${name}: requests/s of the median run`, value: median(ratesPerSecond), unit: "" },
+        ];
+      });
+      return { figures, chart: barsOf(figures, "x") };
+    }),
+};
