@@ -1,5 +1,6 @@
 // `npm run stability`: runs `npm ci && npm test` on fresh clones of the last commit, every second time beside two busy loops, and
-// prints the red runs with what failed. `-- 12`: twelve clones instead of six.
+// prints the red runs with what failed. `-- 12`: twelve clones instead of six. Further arguments go to vitest, for example
+// `-- 12 --project processes`.
 import { spawn, spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -7,6 +8,7 @@ import { join } from "node:path";
 
 const root = join(import.meta.dirname, "..");
 const runs = Number(process.argv[2] ?? 6);
+const vitestArguments = process.argv.slice(3);
 const BUSY_LOOPS = 2;
 
 function run(cwd, program, args, env = {}) {
@@ -23,7 +25,7 @@ function testClone() {
     if (!run(root, "git", ["clone", "--quiet", root, clone])) return "git clone failed";
     if (!run(clone, "npm", ["ci", "--no-audit", "--no-fund"])) return "npm ci failed";
     const reporters = ["--reporter=default", "--reporter=./.ci/failures.mjs"];
-    if (run(clone, "npm", ["test", "--", ...reporters], { CI_FAILURES: failures })) return undefined;
+    if (run(clone, "npm", ["test", "--", ...reporters, ...vitestArguments], { CI_FAILURES: failures })) return undefined;
     return existsSync(failures) ? readFileSync(failures, "utf8") : "npm test failed without a report";
   } finally {
     rmSync(directory, { recursive: true, force: true });
