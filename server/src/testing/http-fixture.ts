@@ -1,4 +1,5 @@
-import { ManualClock } from "@frontcache/proto/testing";
+import assert from "node:assert";
+import { eventually, ManualClock } from "@frontcache/proto/testing";
 import { HttpListener } from "../api/http/http-listener.js";
 import type { Page } from "../api/http/pages.js";
 import { Clients, noLimits } from "../api/limits/clients.js";
@@ -66,6 +67,23 @@ export class HttpFixture implements AsyncDisposable {
 
   put(url: string, bytes: Buffer | string): void {
     this.cache.objects.set(url, Buffer.from(bytes));
+  }
+
+  /** Opens the fixture with objects, bytes by URL, and a client of it. */
+  static async connected(
+    objects: Readonly<Record<string, Buffer | string>>,
+    options?: Parameters<typeof HttpFixture.open>[0],
+  ): Promise<{ fixture: HttpFixture; client: RawClient }> {
+    const fixture = await HttpFixture.open(options);
+    for (const [url, bytes] of Object.entries(objects)) fixture.put(url, bytes);
+    return { fixture, client: await fixture.connect() };
+  }
+
+  /** Waits until nothing is left of the requests, then closes the client and the fixture. */
+  async closeAtRest(client: RawClient): Promise<void> {
+    await eventually(() => assert.deepStrictEqual(this.left(), NOTHING_LEFT));
+    await client[Symbol.asyncDispose]();
+    await this[Symbol.asyncDispose]();
   }
 
   connect(): Promise<RawClient> {

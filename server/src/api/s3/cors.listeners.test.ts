@@ -1,7 +1,6 @@
-import { eventually } from "@frontcache/proto/testing";
 import { afterEach, describe, expect, it } from "vitest";
 import { bodyOf } from "../../origin/passed-body.js";
-import { HttpFixture, NOTHING_LEFT } from "../../testing/http-fixture.js";
+import { HttpFixture } from "../../testing/http-fixture.js";
 import type { RawAnswer, RawClient } from "../../testing/raw-client.js";
 import type { CorsOrigins } from "./cors.js";
 
@@ -15,17 +14,11 @@ let fixture: HttpFixture;
 let client: RawClient;
 
 async function open(corsOrigins: CorsOrigins): Promise<void> {
-  fixture = await HttpFixture.open({ corsOrigins });
-  fixture.put("s3://bucket/object", "0123456789");
-  fixture.put("gs://bucket/object", "0123456789");
-  client = await fixture.connect();
+  const objects = { "s3://bucket/object": "0123456789", "gs://bucket/object": "0123456789" };
+  ({ fixture, client } = await HttpFixture.connected(objects, { corsOrigins }));
 }
 
-afterEach(async () => {
-  await client[Symbol.asyncDispose]();
-  await eventually(() => expect(fixture.left()).toEqual(NOTHING_LEFT));
-  await fixture[Symbol.asyncDispose]();
-});
+afterEach(() => fixture.closeAtRest(client));
 
 async function options(target: string, ...headers: string[]): Promise<RawAnswer> {
   client.request("OPTIONS", target, ...headers);

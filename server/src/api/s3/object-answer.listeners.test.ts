@@ -3,7 +3,7 @@ import { CacheError, type ErrorCode } from "@frontcache/proto";
 import { untilAborted } from "@frontcache/proto/runtime";
 import { eventually } from "@frontcache/proto/testing";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { HttpFixture, LAST_MODIFIED, NOTHING_LEFT } from "../../testing/http-fixture.js";
+import { HttpFixture, LAST_MODIFIED } from "../../testing/http-fixture.js";
 import { rampBytes } from "../../testing/origin/ramp.js";
 import type { RawAnswer, RawClient } from "../../testing/raw-client.js";
 
@@ -13,17 +13,10 @@ let fixture: HttpFixture;
 let client: RawClient;
 
 beforeEach(async () => {
-  fixture = await HttpFixture.open();
-  fixture.put("s3://bucket/object", OBJECT);
-  fixture.put("s3://bucket/empty", "");
-  client = await fixture.connect();
+  ({ fixture, client } = await HttpFixture.connected({ "s3://bucket/object": OBJECT, "s3://bucket/empty": "" }));
 });
 
-afterEach(async () => {
-  await eventually(() => expect(fixture.left()).toEqual(NOTHING_LEFT));
-  await client[Symbol.asyncDispose]();
-  await fixture[Symbol.asyncDispose]();
-});
+afterEach(() => fixture.closeAtRest(client));
 
 const get = (...headers: string[]): Promise<RawAnswer> => client.get("/s3/bucket/object", ...headers);
 

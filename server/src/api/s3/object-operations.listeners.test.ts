@@ -1,9 +1,8 @@
 import { CacheError } from "@frontcache/proto";
-import { eventually } from "@frontcache/proto/testing";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { PassedAnswer } from "../../origin/origin.js";
 import { bodyOf } from "../../origin/passed-body.js";
-import { HttpFixture, NOTHING_LEFT } from "../../testing/http-fixture.js";
+import { HttpFixture } from "../../testing/http-fixture.js";
 import { rampBytes } from "../../testing/origin/ramp.js";
 import type { RawAnswer, RawClient } from "../../testing/raw-client.js";
 
@@ -16,17 +15,11 @@ let fixture: HttpFixture;
 let client: RawClient;
 
 beforeEach(async () => {
-  fixture = await HttpFixture.open({ addressing: { form: "root", domains: [] } });
-  fixture.put("s3://bucket/object", OBJECT);
-  fixture.put("s3://bucket/empty", "");
-  client = await fixture.connect();
+  const options = { addressing: { form: "root", domains: [] } } as const;
+  ({ fixture, client } = await HttpFixture.connected({ "s3://bucket/object": OBJECT, "s3://bucket/empty": "" }, options));
 });
 
-afterEach(async () => {
-  await eventually(() => expect(fixture.left()).toEqual(NOTHING_LEFT));
-  await client[Symbol.asyncDispose]();
-  await fixture[Symbol.asyncDispose]();
-});
+afterEach(() => fixture.closeAtRest(client));
 
 const get = (query = "", ...headers: string[]): Promise<RawAnswer> => client.get(`/bucket/object${query}`, ...headers);
 const codeOf = ({ status, body }: RawAnswer) => `${status} ${/<Code>(\w+)</.exec(body.toString())?.[1]}`;
