@@ -81,6 +81,7 @@ export function measuredBy(metrics: ClientMetrics): (by: "http" | "grpc", transp
       let received = 0;
       const measured: ReadTarget = {
         nextRequest: () => target.nextRequest(),
+        sent: () => target.sent(),
         open: (head, source) => target.open(head, source),
         room: () => target.room(),
         landed: (bytes) => {

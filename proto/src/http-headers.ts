@@ -19,9 +19,20 @@ export const OPEN_ENDED_HEADER = "frontcache-open-ended";
 /**
  * Request header, and metadata over gRPC, of a read that was requested before and got no answer, or not all of it. The receiver
  * counts the requests to the origin that the block has cost a moment ago: if they were as many as one read may cost, it repeats
- * their error. The only value that counts is `1`.
+ * their error. If it knows of none, another member may have made some. The only value that counts is `1`.
  */
 export const REPEATED_HEADER = "frontcache-repeated";
+
+/**
+ * Request header, and metadata over gRPC, of a member that forwards a read: how many requests to the origin the block may still cost, a
+ * whole number. Absent: as many as any first read.
+ */
+export const ORIGIN_REQUESTS_HEADER = "frontcache-origin-requests";
+
+/** The value of ORIGIN_REQUESTS_HEADER. Undefined: there is none, or it is no number. */
+export function parseOriginRequests(value: unknown): number | undefined {
+  return typeof value === "string" && /^\d{1,2}$/.test(value) ? Number(value) : undefined;
+}
 
 /**
  * Request header of a read with a deadline: whole milliseconds until the client gives up. The receiver ends the read then, and starts

@@ -80,6 +80,7 @@ class Readers {
     const request = { url: URL, offset: 0, length: 100, version: "" };
     const target = {
       nextRequest: () => request,
+      sent() {},
       open() {
         into = Buffer.alloc(BYTES.length);
       },

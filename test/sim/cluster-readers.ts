@@ -237,6 +237,7 @@ export class ClusterReaders {
           ({ url } = request);
           return request;
         },
+        sent: () => target.sent(),
         open: (head, source) => {
           target.open(head, source);
           this.model.received(url, head.version);

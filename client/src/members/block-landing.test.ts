@@ -17,6 +17,7 @@ function landingOf(offset: number, length: number): BufferLanding {
 /** Answers the landing's next request with `bytes` of what it asks for. */
 function answer(landing: BufferLanding, bytes: number): void {
   const request = { ...landing.nextRequest() };
+  landing.sent();
   landing.open(head, source);
   for (let left = Math.min(bytes, landing.rest.length); left > 0; ) {
     const copied = ramp(request.offset, left).copy(landing.room());
@@ -42,6 +43,8 @@ describe("a block's landing", () => {
 
   it("requests the rest with the version of the first response", () => {
     const landing = landingOf(10, 20);
+    expect(landing.nextRequest()).toEqual({ url, offset: 10, length: 20, version: "" });
+    // It was not sent: the member could not be reached.
     expect(landing.nextRequest()).toEqual({ url, offset: 10, length: 20, version: "" });
     answer(landing, 5);
     expect(landing.nextRequest()).toEqual({ url, offset: 15, length: 15, version: "v1", repeated: true });

@@ -69,7 +69,7 @@ export abstract class BlockLanding implements ReadTarget {
   #answerStart = 0;
   #landedBytes = 0;
   #totalBytes: number | undefined;
-  #requests = 0;
+  #isRequested = false;
 
   constructor(span: BlockSpan, pinned: PinnedObject) {
     this.span = span;
@@ -91,7 +91,16 @@ export abstract class BlockLanding implements ReadTarget {
     const { url, version } = this.pinned;
     const { offset, length } = this.span;
     const rest = { url, offset: offset + this.#landedBytes, length: length - this.#landedBytes, version };
-    return this.#requests++ === 0 ? rest : { ...rest, repeated: true };
+    return this.#isRequested ? { ...rest, repeated: true } : rest;
+  }
+
+  sent(): void {
+    this.#isRequested = true;
+  }
+
+  /** Whether a request was sent. */
+  get isRequested(): boolean {
+    return this.#isRequested;
   }
 
   open(head: AnswerHead, _source: AnswerSource): void {

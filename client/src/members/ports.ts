@@ -51,6 +51,8 @@ export interface ReadRequest {
   readonly openEnded?: boolean;
   /** The read was requested before, and no response or only a part of it arrived. Absent: no. */
   readonly repeated?: boolean;
+  /** How many requests to the origin it may still cost. Absent: as many as any first read, or as any repeated one. */
+  readonly originRequests?: number | undefined;
 }
 
 /** The start of every response. */
@@ -90,6 +92,8 @@ export interface AnswerSource {
 export interface ReadTarget {
   /** Returns the request for the missing bytes. Its response becomes the current one. */
   nextRequest(): ReadRequest;
+  /** Call when that request is sent: from then on, the member may have worked on it. */
+  sent(): void;
   /**
    * Called once per response, before its bytes. Throws a CacheError for an invalid header; the transport stops and
    * rejects with that error.

@@ -62,6 +62,7 @@ export class FakeTransport implements BlockTransport, MemberCalls, Omit<MemberCo
 
   async read({ grpcAddress }: MemberAddress, target: ReadTarget, limits: CallLimits): Promise<void> {
     const read = { ...target.nextRequest(), address: grpcAddress };
+    target.sent();
     this.reads.push(read);
     this.mostRunning = Math.max(this.mostRunning, ++this.running);
     try {

@@ -20,6 +20,8 @@ export interface BlockRequest {
   readonly cachedOnly: boolean;
   /** The read was requested before: requests to the origin that the block has cost a moment ago count for it, too. Absent: no. */
   readonly isRepeated?: boolean | undefined;
+  /** How many requests to the origin the member allows that forwards the read. Absent: as many as any read. */
+  readonly originRequests?: number | undefined;
   /** What the requests to the origin for this read are counted by. Absent: the read has made none. */
   readonly budget?: RequestBudget | undefined;
   /** When `signal` is aborted because the client gives up, monotonic milliseconds. Absent: that is not known. */

@@ -219,7 +219,7 @@ export class LocalCache {
   async #openMissing(opened: BlockRequest, pin: BlockPin | undefined): Promise<ObjectRead> {
     // One budget for all that is asked of the origin, however often the read restarts.
     const before = opened.isRepeated === true ? this.#budgets.find(opened) : undefined;
-    const request = { ...opened, budget: before ?? opened.budget ?? requestBudget(opened.version) };
+    const request = { ...opened, budget: before ?? opened.budget ?? requestBudget(opened) };
     const pinned = new PinnedBlock(this.#blocks, request, pin);
     try {
       if (request.cachedOnly) throw notCached(request.ref, request.blockOffset + request.start);

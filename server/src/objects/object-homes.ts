@@ -315,7 +315,7 @@ export class ObjectHomes {
         await this.#observed.report(ref, version, observedVersion === "" ? "claimed" : "received", hops + 1, signal);
         return RecordAnswer.fromPartial({ index });
       }
-      const budget = requestBudget(undefined);
+      const budget = requestBudget({ version: undefined });
       const { record, isHere } = await this.#lookup.resolve(ref, { ...wantedOf(question), budget }, hops + 1, signal);
       const { url } = ref;
       const info = record?.info;

@@ -4,7 +4,7 @@ import { type Backoff, type BoundedMap, backoffMs, sleep, untilAborted } from "@
 import type { CurrentRecord } from "../cache/freshness.js";
 import type { LocalCache, Needs } from "../cache/local-cache.js";
 import { NoSuchBucket } from "../origin/checked-answer.js";
-import type { RequestBudget } from "../origin/request-budget.js";
+import { MAX_REQUESTS, type RequestBudget } from "../origin/request-budget.js";
 import type { Clock } from "../runtime/clock.js";
 import type { DecidedRecords } from "./decided-records.js";
 import { LEASE_MS } from "./granted-leases.js";
@@ -106,7 +106,8 @@ export class RecordLookup {
     } catch (error) {
       const last = staleIfError && CacheError.from(error).retryable ? records.last(ref.url) : undefined;
       if (last === undefined || signal.aborted) throw error;
-      return { info: last, isStale: true };
+      // The origin was asked as often as one read may ask it, by whoever decides.
+      return { info: last, isStale: true, ...(CacheError.from(error).isOriginTried && { failedRequests: MAX_REQUESTS }) };
     }
   }
 
@@ -122,8 +123,8 @@ export class RecordLookup {
       here: async () => ({ record: await decided.current(ref, signal, { needs, budget }), isHere: true }),
       elsewhere: (members) => this.ask(members, url, { needs, rejected }, hops),
       answered: (answer) => ({ record: this.#accept(ref, answer), isHere: false }),
-      inPlaceOf: async (decider) => ({ record: await substitution.record(decider, ref, needs), isHere: false }),
-      undecided: async () => ({ record: await substitution.undecidedRecord(ref, needs), isHere: false }),
+      inPlaceOf: async (decider) => ({ record: await substitution.record(decider, ref, { needs, budget }), isHere: false }),
+      undecided: async () => ({ record: await substitution.undecidedRecord(ref, { needs, budget }), isHere: false }),
     });
   }
 

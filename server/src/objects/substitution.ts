@@ -1,9 +1,8 @@
 import type { MemberInfo, ObjectRef } from "@frontcache/proto";
 import { type BoundedMap, sleep } from "@frontcache/proto/runtime";
 import type { CurrentRecord } from "../cache/freshness.js";
-import type { Needs } from "../cache/local-cache.js";
 import type { Clock } from "../runtime/clock.js";
-import type { DecidedRecords } from "./decided-records.js";
+import type { DecidedRecords, Decision } from "./decided-records.js";
 import type { HomeChanges } from "./home-changes.js";
 
 export interface SubstitutionOptions {
@@ -15,6 +14,8 @@ export interface SubstitutionOptions {
   /** Aborted when the member closes. */
   readonly signal: AbortSignal;
 }
+
+type Wanted = Pick<Decision, "needs" | "budget">;
 
 /**
  * Decides in place of a member that cannot be reached. That member may have granted leases:
@@ -33,12 +34,12 @@ export class Substitution {
   }
 
   /** The record of an object about which a member decided that is gone. Undefined: there is no such object. */
-  async record(gone: MemberInfo, ref: ObjectRef, needs: Needs | undefined): Promise<CurrentRecord | undefined> {
+  async record(gone: MemberInfo, ref: ObjectRef, wanted: Wanted): Promise<CurrentRecord | undefined> {
     const { changes, clock } = this.#options;
     const sinceMs = changes.isGone(gone.name);
     // Another member may have decided in the meantime, unless this one is the only one that may.
     const mayRemember = changes.isSubstitute(ref.url) && changes.leasesLastMs(sinceMs) === 0;
-    const record = await this.#observe(ref, needs, { sinceMs, notBeforeMs: mayRemember ? sinceMs : clock.monotonicMs() });
+    const record = await this.#observe(ref, wanted, { sinceMs, notBeforeMs: mayRemember ? sinceMs : clock.monotonicMs() });
     if (record !== undefined) this.#options.agreed.set(ref.url, record.info.version);
     return record;
   }
@@ -47,9 +48,9 @@ export class Substitution {
    * The origin's record of an object about which no member decides, although all of them answer. Undefined: there is no such object.
    * Before it is handed out, the others must be asked again: see `RecordLookup.atDecider`.
    */
-  undecidedRecord(ref: ObjectRef, needs: Needs | undefined): Promise<CurrentRecord | undefined> {
+  undecidedRecord(ref: ObjectRef, wanted: Wanted): Promise<CurrentRecord | undefined> {
     const nowMs = this.#options.clock.monotonicMs();
-    return this.#observe(ref, needs, { sinceMs: nowMs, notBeforeMs: nowMs });
+    return this.#observe(ref, wanted, { sinceMs: nowMs, notBeforeMs: nowMs });
   }
 
   /** Resolves when no lease can be valid that was granted by a member that is gone; undefined: by any member until now. */
@@ -66,11 +67,11 @@ export class Substitution {
   /** Asks the origin. Another version than the agreed one waits for the leases of older ones, which nobody has granted since then. */
   async #observe(
     ref: ObjectRef,
-    needs: Needs | undefined,
+    { needs, budget }: Wanted,
     { sinceMs, notBeforeMs }: { readonly sinceMs: number; readonly notBeforeMs: number },
   ): Promise<CurrentRecord | undefined> {
     const { decided, agreed, signal } = this.#options;
-    const record = await decided.current(ref, signal, { needs, notBeforeMs });
+    const record = await decided.current(ref, signal, { needs, budget, notBeforeMs });
     if (record === undefined || record.info.version !== agreed.peek(ref.url)) await this.#wait(ref.url, sinceMs);
     return record;
   }

@@ -203,7 +203,7 @@ export class OriginAvailability implements OriginStates {
       throw this.#unavailable(ref, state);
     }
     // The permit of the request was that of the probe. The request itself is one more.
-    if (isProbing && request.permit?.extra() === false) {
+    if (isProbing && request.permit?.next() === false) {
       throw request.budget?.finalError(ref.url) ?? this.#unavailable(ref, state);
     }
     return this.#sendGuarded(guarded);

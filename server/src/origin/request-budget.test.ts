@@ -1,6 +1,6 @@
 import { CacheError } from "@frontcache/proto";
 import { describe, expect, it } from "vitest";
-import { RequestBudget, type RequestPermit } from "./request-budget.js";
+import { MAX_REQUESTS, RequestBudget, type RequestPermit, requestBudget } from "./request-budget.js";
 
 const live = new AbortController().signal;
 const down = new CacheError("UNAVAILABLE", "down");
@@ -65,5 +65,32 @@ describe("a budget of requests", () => {
     await expect(waiting).rejects.toMatchObject({ code: "CANCELLED" });
     permit.refund();
     (await taken(budget)).refund();
+  });
+
+  it("has six requests for a read and for its repetition at another member together, with the question for its version", () => {
+    const leftOf = (isRepeated: boolean, version?: string): number => requestBudget({ version, isRepeated }).left;
+    expect(leftOf(false) + leftOf(true)).toBe(MAX_REQUESTS);
+    expect(1 + leftOf(false, "v1") + leftOf(true, "v1")).toBe(MAX_REQUESTS);
+    expect(requestBudget({ version: undefined, originRequests: 2 }).left).toBe(2);
+    expect(requestBudget({ version: undefined, originRequests: 50 }).left).toBe(MAX_REQUESTS - 1);
+  });
+
+  it("leaves one request for the bytes behind questions that succeed, and none if something has failed", async () => {
+    const budget = new RequestBudget(1);
+    budget.count();
+    const probe = await taken(budget);
+    expect(probe.next()).toBe(true);
+    probe.refund();
+    budget.failed(down);
+    budget.count();
+    expect(budget.isExhausted).toBe(true);
+  });
+
+  it("counts the requests that have failed at another member", () => {
+    const budget = new RequestBudget(4);
+    budget.countFailed(3);
+    expect(budget.left).toBe(1);
+    budget.countFailed(3);
+    expect([budget.left, budget.isExhausted]).toEqual([0, true]);
   });
 });

@@ -3,10 +3,28 @@ import { whenAborted } from "@frontcache/proto/runtime";
 
 /** Requests that one read of one block may send to its origin while none succeeds. */
 export const MAX_REQUESTS = 6;
+/** Of these, what is kept for the member that is asked if the first one is lost: nobody knows then how many it has sent. */
+const KEPT_REQUESTS = 1;
 
-/** The budget of a read. If it names a version, one request counts for the question whose answer was the version. */
-export function requestBudget(version: string | undefined): RequestBudget {
-  return new RequestBudget(version === undefined ? MAX_REQUESTS : MAX_REQUESTS - 1);
+/** A read for which origins are asked. */
+export interface BudgetedRead {
+  /** One request counts for the question whose answer was the version. Undefined: the current version is read. */
+  readonly version: string | undefined;
+  /** Another member may have asked the origin for this read before. Absent: no. */
+  readonly isRepeated?: boolean | undefined;
+  /** How many requests the member allows that forwards the read. Absent: as many as any. */
+  readonly originRequests?: number | undefined;
+}
+
+/** The requests that a read may send from the member that it reaches. */
+export function mostRequests({ version, isRepeated = false, originRequests = MAX_REQUESTS }: BudgetedRead): number {
+  const most = isRepeated ? KEPT_REQUESTS : MAX_REQUESTS - KEPT_REQUESTS - (version === undefined ? 0 : 1);
+  return Math.min(most, originRequests);
+}
+
+/** The budget of a read at the member that it reaches. */
+export function requestBudget(read: BudgetedRead): RequestBudget {
+  return new RequestBudget(mostRequests(read));
 }
 
 /**
@@ -25,6 +43,11 @@ export class RequestBudget {
 
   constructor(requests: number) {
     this.#left = requests;
+  }
+
+  /** Requests that may start, beside the running ones. */
+  get left(): number {
+    return this.#left;
   }
 
   /** Requests that failed. */
@@ -53,9 +76,18 @@ export class RequestBudget {
     return this.#changed(signal).then(() => this.acquire(signal));
   }
 
-  /** A request has succeeded, and counts all the same: a question that precedes the bytes. */
+  /**
+   * A request has succeeded, and counts all the same: a question that precedes the bytes. If nothing has failed, one request is left for
+   * the bytes.
+   */
   count(): void {
-    if (this.#left > 0) this.#left--;
+    if (this.#left > (this.#failures === 0 ? 1 : 0)) this.#left--;
+  }
+
+  /** These requests have failed at another member. */
+  countFailed(requests: number): void {
+    this.#failures += requests;
+    this.#left = Math.max(0, this.#left - requests);
   }
 
   /** A request has failed. */
@@ -89,7 +121,8 @@ export class RequestBudget {
     };
     take();
     this.#running++;
-    return { extra: take, refund: () => end(true), spend: () => end(false) };
+    const next = (): boolean => take() || (!this.#isClosed && this.#failures === 0);
+    return { extra: take, next, refund: () => end(true), spend: () => end(false) };
   }
 
   #changed(signal: AbortSignal): Promise<void> {
@@ -118,6 +151,11 @@ export class RequestBudget {
 export interface RequestPermit {
   /** Permission for another request on behalf of this one: a hedge, or one that follows a redirect. False: it must not be sent. */
   extra(): boolean;
+  /**
+   * Permission for the request that this one, which succeeded, preceded: a probe. It counts, but if nothing has failed, one request is left
+   * for the bytes. False: it must not be sent.
+   */
+  next(): boolean;
   /** The request succeeded, or is not needed any more. */
   refund(): void;
   /** The request failed. */

@@ -6,7 +6,7 @@ import type { CurrentRecord } from "../cache/freshness.js";
 import type { LocalCache } from "../cache/local-cache.js";
 import type { ObjectRead } from "../cache/object-read.js";
 import type { ObjectHomes } from "../objects/object-homes.js";
-import { MAX_REQUESTS, RequestBudget } from "../origin/request-budget.js";
+import { requestBudget } from "../origin/request-budget.js";
 import type { Fetching } from "./member-read.js";
 import type { OtherMembers } from "./other-members.js";
 import type { RoutingEvents } from "./routing-events.js";
@@ -57,11 +57,12 @@ export class BlockRouter {
   /** The same if the home must be asked. The requests to the origin for the record and for the block have one budget. */
   async #readNamed(request: BlockRequest, forwarded: boolean): Promise<ObjectRead> {
     const { objects } = this.#options;
-    const budget = request.budget ?? new RequestBudget(MAX_REQUESTS);
+    const budget = request.budget ?? requestBudget(request);
     const block = { ...request, budget };
     const { info, isStale, failedRequests = 0 } = await asRecord(objects.current(block.ref, block.signal, { budget }));
     // The question that has succeeded counts, too.
-    for (let requests = 0; requests < failedRequests + 1; requests++) budget.count();
+    budget.count();
+    budget.countFailed(failedRequests);
     const read = this.#readVersion({ ...block, version: info.version, record: info }, forwarded);
     const opened = await (read instanceof Promise ? this.#restarting(read, info.version, block, forwarded) : read);
     return isStale && opened.info.version === info.version ? asStale(opened) : opened;

@@ -31,6 +31,8 @@ export interface ReadRequest extends RequestContext {
   readonly openEnded?: boolean;
   /** It was requested before, and got no answer, or not all of it. Absent: no. */
   readonly isRepeated?: boolean;
+  /** How many requests to the origin the member allows that forwards the read. Absent: as many as any read. */
+  readonly originRequests?: number | undefined;
   /** When the client gives up, monotonic milliseconds; `signal` is aborted then. Absent: it has not said. */
   readonly deadlineAtMs?: number | undefined;
 }

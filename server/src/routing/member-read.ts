@@ -14,6 +14,7 @@ import { CacheError, isSameInfo, type ObjectInfo } from "@frontcache/proto";
 import { BoundedMap } from "@frontcache/proto/runtime";
 import { type BlockRequest, describedBy } from "../cache/block-request.js";
 import type { ObjectRead, ReadResult } from "../cache/object-read.js";
+import { mostRequests } from "../origin/request-budget.js";
 import type { Slice } from "../runtime/slice.js";
 import { type Piece, PiecePool } from "./piece-pool.js";
 
@@ -31,6 +32,9 @@ export interface Fetching {
 const WINDOW_BYTES = 512 << 10;
 /** Objects whose description is remembered: headers are made once for each of them, not for each read. */
 const REMEMBERED_OBJECTS = 1_000;
+
+/** A read after a member was lost to which a request had been sent: it may have made as many requests to the origin as it was allowed. */
+const AFTER_LOSS = { isRepeated: true, budget: undefined } as const;
 
 /** Reads from other members: the memory and the descriptions that they share. */
 export class MemberReads {
@@ -132,10 +136,15 @@ class MemberRead extends BlockLanding implements ObjectRead {
   }
 
   override nextRequest(): ReadRequest {
-    const { cachedOnly, openEnded, isRepeated } = this.#request;
+    const { version: required, cachedOnly, openEnded, isRepeated, budget } = this.#request;
     const { url, offset, length, version, repeated } = super.nextRequest();
     const isAgain = isRepeated === true || repeated === true;
-    return { url, offset, length, version, forwarded: true, cachedOnly, openEnded, repeated: isAgain };
+    const request = { url, offset, length, version, forwarded: true, cachedOnly, openEnded, repeated: isAgain };
+    // The other member assumes as many as for any read. A repeated read is allowed fewer than are left here after the first request.
+    const originRequests = isAgain ? undefined : budget?.left;
+    return originRequests === undefined || originRequests >= mostRequests({ version: required })
+      ? request
+      : { ...request, originRequests };
   }
 
   override open(head: AnswerHead, source: AnswerSource): void {
@@ -218,7 +227,7 @@ class MemberRead extends BlockLanding implements ObjectRead {
 
   /** Rejects if no read can be opened. */
   async #openHere(): Promise<ObjectRead> {
-    return this.#fetching.resume!(this.#request);
+    return this.#fetching.resume!(this.isRequested ? { ...this.#request, ...AFTER_LOSS } : this.#request);
   }
 
   /** Continues elsewhere behind the bytes that have landed. */
@@ -226,7 +235,7 @@ class MemberRead extends BlockLanding implements ObjectRead {
     const { version } = this.info;
     const [start, end] = [this.#request.start + this.landedBytes, this.#request.start + this.length];
     try {
-      const read = await this.#fetching.resume!({ ...this.#request, version, start, end, openEnded: false, isRepeated: true });
+      const read = await this.#fetching.resume!({ ...this.#request, version, start, end, openEnded: false, ...AFTER_LOSS });
       if (this.#isClosed) read.close();
       else this.#rest = read;
       this.#end(undefined);

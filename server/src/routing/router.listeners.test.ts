@@ -1,4 +1,4 @@
-import { CacheError, Membership, parseObjectUrl } from "@frontcache/proto";
+import { CacheError, Membership, ORIGIN_REQUESTS_HEADER, parseObjectUrl } from "@frontcache/proto";
 import { eventually } from "@frontcache/proto/testing";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { LocalCache } from "../cache/local-cache.js";
@@ -26,6 +26,21 @@ const BLOCKS = 12;
 const SIZE = BLOCKS * BLOCK - 1_000;
 const url = "s3://bucket/key";
 const self = { name: "self", grpcAddress: "127.0.0.1:1" };
+
+/** As a member repeats requests, but at once. */
+const repeated = retrying(
+  {
+    attempts: 6,
+    baseDelayMs: 0,
+    maxDelayMs: 0,
+    headTimeoutMs: 10_000,
+    idleTimeoutMs: 10_000,
+    withFallback: { attempts: 2, headTimeoutMs: 3_000 },
+    onRetry() {},
+  },
+  systemClock,
+  () => 0,
+);
 
 let stored: StoreFixture;
 let objects: MemoryObjects;
@@ -160,16 +175,7 @@ describe("a read of one block", () => {
   );
 
   it.each([0, 3, 5])("makes six requests to the origin at most, %d failed ones of the object's home included", async (failed) => {
-    const again = {
-      attempts: 6,
-      baseDelayMs: 0,
-      maxDelayMs: 0,
-      headTimeoutMs: 10_000,
-      idleTimeoutMs: 10_000,
-      withFallback: { attempts: 2, headTimeoutMs: 3_000 },
-      onRetry() {},
-    };
-    const cache = openCache(stored, retrying(again, systemClock, () => 0)(origin), { fill: "wanted" });
+    const cache = openCache(stored, repeated(origin), { fill: "wanted" });
     const ref = parseObjectUrl(
       Array.from({ length: 20 }, (_, index) => `s3://bucket/key-${index}`).find(
         (key) => view.current.owner(key, 0)?.name === "other" && view.current.owner(key, BLOCK)?.name === "self",
@@ -181,22 +187,51 @@ describe("a read of one block", () => {
     const reading = new Router({ local: cache, geometry: testGeometry, others, objects: homes, events: silentRouting });
     const read = async (): Promise<Buffer> => restOf(await reading.open(request(BLOCK, BLOCK, { ref })));
     await expect(read()).rejects.toMatchObject({ code: "UNAVAILABLE", isOriginTried: true });
-    // One request counts for the answer of the home.
-    expect(origin.calls.length).toBe(6 - 1 - failed);
+    // One request counts for the answer of the home. Another one is kept for the member that is asked if this one is lost.
+    expect(origin.calls.length).toBe(Math.max(0, 6 - 1 - 1 - failed));
+    await cache.close();
+  });
+
+  it.each([
+    [0, undefined],
+    [3, "1"],
+    [5, "0"],
+  ])("allows the owner of its block what is left after %d failed requests of the object's home", async (failed, allowed) => {
+    const ref = parseObjectUrl(`${url}-of-others`);
+    const offset = Array.from({ length: BLOCKS - 1 }, (_, index) => (index + 1) * BLOCK).find(
+      (block) => view.current.owner(ref.url, block)?.name === "other",
+    )!;
+    const home = view.current.owner(ref.url, 0)?.name;
+    const version = objects.putRamp(ref.url, SIZE, 0);
+    other.record = { version, objectSize: SIZE };
+    other.failedRequests = failed;
+    let received: unknown = "nothing";
+    other.onRead = (call) => {
+      [received] = call.metadata.get(ORIGIN_REQUESTS_HEADER);
+      sendRamp(call, { size: SIZE, version });
+    };
+    expect((await bytesOf(request(offset, 100, { ref }))).length).toBe(100);
+    expect(received).toBe(home === "other" ? allowed : undefined);
+  });
+
+  it.each([
+    ["one more request to the origin, if it fails, when its owner is lost with it", true, 1],
+    ["as many requests as any read when no request reached its owner", false, 4],
+  ])("makes %s", async (_, isLost, requests) => {
+    const cache = openCache(stored, repeated(origin), { fill: "wanted" });
+    const reading = new Router({ local: cache, geometry: testGeometry, others, objects: homes, events: silentRouting });
+    origin.faults.place({ error: "UNAVAILABLE" });
+    await bytesOf(request(theirs[0]!, 100));
+    other.onRead = () => void other.kill();
+    if (!isLost) await other.kill();
+    const read = async (): Promise<Buffer> => restOf(await reading.open(request(theirs[1]!, BLOCK, { version: "v1" })));
+    await expect(read()).rejects.toMatchObject({ code: "UNAVAILABLE", isOriginTried: true });
+    expect(origin.calls.length).toBe(requests);
     await cache.close();
   });
 
   it("makes six requests to the origin at most if it begins again because this member stood still", async () => {
-    const again = {
-      attempts: 6,
-      baseDelayMs: 0,
-      maxDelayMs: 0,
-      headTimeoutMs: 10_000,
-      idleTimeoutMs: 10_000,
-      withFallback: { attempts: 2, headTimeoutMs: 3_000 },
-      onRetry() {},
-    };
-    const cache = openCache(stored, retrying(again, systemClock, () => 0)(origin), { fill: "wanted" });
+    const cache = openCache(stored, repeated(origin), { fill: "wanted" });
     const decider = openObjectHomes(others, cache, stored.clock);
     await decider.tookOver();
     const keys = Array.from({ length: 20 }, (_, index) => `s3://bucket/key-${index}`);
@@ -205,7 +240,7 @@ describe("a read of one block", () => {
     origin.faults.place({ body: { afterBytes: 10, how: "break" } });
     const first = origin.faults.hold();
     const reading = new Router({ local: cache, geometry: testGeometry, others, objects: decider, events: silentRouting });
-    const read = async (): Promise<Buffer> => restOf(await reading.open(request(0, BLOCK, { ref })));
+    const read = async (): Promise<Buffer> => restOf(await reading.open(request(0, 100, { ref })));
     const failed = expect(read()).rejects.toMatchObject({ code: "UNAVAILABLE", isOriginTried: true });
     await first.reached(1);
     // Other members may have decided meanwhile.

@@ -202,11 +202,13 @@ export class Router implements Cache, MemberDirectory {
 
   /** The part of the request that lies in one block; `objectEnd` is where it ends once that is known. */
   #readBlock(
-    { ref, offset, length, cachedOnly, openEnded = false, isRepeated = false, deadlineAtMs, signal, forwarded }: ReadRequest,
+    request: ReadRequest,
     blockOffset: number,
     version: string | undefined,
     objectEnd?: number,
   ): ObjectRead | Promise<ObjectRead> {
+    const { ref, offset, length, cachedOnly, openEnded = false, deadlineAtMs, signal, forwarded } = request;
+    const { isRepeated = false, originRequests } = request;
     const { blockBytes } = this.#options.geometry;
     const rangeEnd = objectEnd ?? (length === 0 ? Number.POSITIVE_INFINITY : offset + length);
     const block: BlockRequest = {
@@ -218,6 +220,7 @@ export class Router implements Cache, MemberDirectory {
       openEnded: openEnded || (length === 0 && objectEnd === undefined),
       cachedOnly,
       isRepeated,
+      originRequests,
       deadlineAtMs,
       signal,
     };

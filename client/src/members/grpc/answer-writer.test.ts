@@ -20,6 +20,8 @@ class Target implements ReadTarget {
     return { url: "file", offset: 0, length: this.buffer.length, version: "v1" };
   }
 
+  sent(): void {}
+
   open(head: AnswerHead): void {
     this.heads.push(head);
   }

@@ -9,6 +9,7 @@ import {
   type LookUpRecordsRequest,
   type LookUpRecordsResponse,
   type MemberList,
+  ORIGIN_REQUESTS_HEADER,
   REPEATED_HEADER,
   type ReadRangeResponse,
   type RecordAnswer,
@@ -74,12 +75,14 @@ export class GrpcMembers implements BlockTransport, MemberCalls, ObjectCalls {
 
   async read(address: MemberAddress, target: ReadTarget, limits: CallLimits): Promise<void> {
     const request = target.nextRequest();
-    const { url, offset, length, version, forwarded = false, cachedOnly = false, repeated = false } = request;
+    const { url, offset, length, version, forwarded = false, cachedOnly = false, repeated = false, originRequests } = request;
     const call = await this.#call(address, url, limits);
     const message = { key: url, offset, length, version, forwarded, cachedOnly };
     const metadata = this.#metadata();
     if (repeated) metadata.set(REPEATED_HEADER, "1");
+    if (originRequests !== undefined) metadata.set(ORIGIN_REQUESTS_HEADER, String(originRequests));
     const stream = call.client.readRange(message, metadata, callOptions(limits));
+    target.sent();
     const wait = new StreamWait(stream, call.silence);
     const writer = new AnswerWriter(target, request, wait);
     stream.on("metadata", (headers: Metadata) => writer.describe(descriptionFrom(headers)));

@@ -161,6 +161,7 @@ class HttpRead extends HttpAnswer implements HttpCall, WaitingCall {
 
   onStart(connection: HttpConnection): void {
     this.#connection = connection;
+    this.to.target.sent();
   }
 
   onBytes(paused: boolean): void {

@@ -15,6 +15,8 @@ describe("a request header", () => {
   it("has the headers between members for a forwarded read", () => {
     const forwarded = requestHead({ ...read, forwarded: true, cachedOnly: false, openEnded: true }, "m:1");
     expect(forwarded).toMatch(/\r\nRange: bytes=16-19\r\nfrontcache-forwarded: 1\r\nfrontcache-open-ended: 1\r\n\r\n$/);
+    const bounded = requestHead({ ...read, forwarded: true, originRequests: 0 }, "m:1");
+    expect(bounded).toMatch(/\r\nfrontcache-forwarded: 1\r\nfrontcache-origin-requests: 0\r\n\r\n$/);
     const cachedOnly = requestHead({ ...read, forwarded: true, cachedOnly: true, openEnded: false }, "m:1");
     expect(cachedOnly).toMatch(/\r\nfrontcache-forwarded: 1\r\nfrontcache-cached-only: 1\r\n\r\n$/);
   });

@@ -3,6 +3,7 @@ import {
   entityTagOf,
   FORWARDED_HEADER,
   OPEN_ENDED_HEADER,
+  ORIGIN_REQUESTS_HEADER,
   parseObjectUrl,
   REPEATED_HEADER,
   splitScheme,
@@ -25,7 +26,7 @@ const FAR_MS = 29_000;
  * Members' listeners have a fast path for this form: exactly these headers, in this order.
  */
 export function requestHead(request: ReadRequest, host: string, authorization?: string, remainingMs = Infinity): string {
-  const { url, offset, length, version, forwarded, cachedOnly, openEnded, repeated } = request;
+  const { url, offset, length, version, forwarded, cachedOnly, openEnded, repeated, originRequests } = request;
   const match = version === "" ? "" : `If-Match: ${entityTagOf(version)}\r\n`;
   const authenticated = authorization === undefined ? "" : `Authorization: ${authorization}\r\n`;
   const range = `Range: bytes=${offset}-${offset + length - 1}`;
@@ -35,7 +36,9 @@ export function requestHead(request: ReadRequest, host: string, authorization?: 
   }
   const members = `${flag(FORWARDED_HEADER, forwarded)}${flag(CACHED_ONLY_HEADER, cachedOnly)}${flag(OPEN_ENDED_HEADER, openEnded)}`;
   const timeout = remainingMs < FAR_MS ? `${TIMEOUT_HEADER}: ${Math.ceil(remainingMs)}\r\n` : "";
-  return `${head}${members}${flag(REPEATED_HEADER, repeated)}${timeout}\r\n`;
+  // It is rare, and not part of the form for which listeners have a fast path.
+  const requests = originRequests === undefined ? "" : `${ORIGIN_REQUESTS_HEADER}: ${originRequests}\r\n`;
+  return `${head}${members}${flag(REPEATED_HEADER, repeated)}${requests}${timeout}\r\n`;
 }
 
 function flag(header: string, isSet: boolean | undefined): string {

@@ -3,7 +3,9 @@ import {
   CacheError,
   checkRange,
   type ErrorCode,
+  ORIGIN_REQUESTS_HEADER,
   parseObjectUrl,
+  parseOriginRequests,
   REPEATED_HEADER,
   type ReadRangeRequest,
   type ReadRangeResponse,
@@ -76,6 +78,7 @@ export class ReadRangeCall {
         forwarded: forwarded && this.#isMembers(principal),
         cachedOnly,
         isRepeated: this.#call.metadata.get(REPEATED_HEADER)[0] === "1",
+        originRequests: parseOriginRequests(this.#call.metadata.get(ORIGIN_REQUESTS_HEADER)[0]),
         principal,
         signal: this.#cancelled.signal,
       });

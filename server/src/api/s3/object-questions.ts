@@ -1,4 +1,12 @@
-import { CACHED_ONLY_HEADER, FORWARDED_HEADER, type ObjectInfo, OPEN_ENDED_HEADER, REPEATED_HEADER } from "@frontcache/proto";
+import {
+  CACHED_ONLY_HEADER,
+  FORWARDED_HEADER,
+  type ObjectInfo,
+  OPEN_ENDED_HEADER,
+  ORIGIN_REQUESTS_HEADER,
+  parseOriginRequests,
+  REPEATED_HEADER,
+} from "@frontcache/proto";
 import type { ObjectRead } from "../../cache/object-read.js";
 import type { Cache, ObjectStat } from "../../routing/cache.js";
 import { isMembersRequest } from "../../security/member-authentication.js";
@@ -68,6 +76,7 @@ export class ObjectQuestions {
       cachedOnly: this.cachedOnly || !this.mayAskOrigin,
       openEnded: this.#openEnded,
       isRepeated: request.headers[REPEATED_HEADER] === "1",
+      originRequests: parseOriginRequests(request.headers[ORIGIN_REQUESTS_HEADER]),
       principal,
       deadlineAtMs: this.#deadline?.atMs,
       signal: this.signal,

@@ -81,7 +81,7 @@ export class FillParts {
     const { partBytes, geometry, memory } = this.#fill.context;
     const { context, description } = this.#fill;
     if (this.isIdle && missing.length > 0) {
-      this.#budget = budget ?? requestBudget(description.target.version);
+      this.#budget = budget ?? requestBudget(description.target);
       context.budgets.begin(description.target, this.#budget);
     }
     const targetSegments = Math.max(1, Math.floor(partBytes / geometry.segmentBytes));
