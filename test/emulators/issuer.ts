@@ -34,15 +34,15 @@ export class IssuerEmulator implements AsyncDisposable {
     this.url = url;
   }
 
-  /** `tls`: serves HTTPS with this certificate, for `localhost`. */
-  static async start(tls?: Pair): Promise<IssuerEmulator> {
+  /** `tls`: serves HTTPS with this certificate, for `localhost`. `nowMs`: the time at which tokens are issued. */
+  static async start(tls?: Pair, nowMs: () => number = Date.now): Promise<IssuerEmulator> {
     let answer: RequestListener = () => {};
     const listener: RequestListener = (request, response) => answer(request, response);
     const server = (tls === undefined ? createServer(listener) : createTlsServer(tls, listener)).listen(0, "127.0.0.1");
     await once(server, "listening");
     const { port } = server.address() as AddressInfo;
     const emulator = new IssuerEmulator(server, `${tls === undefined ? "http://127.0.0.1" : "https://localhost"}:${port}`);
-    emulator.#signing = await SigningIssuer.create(emulator.url, Date.now);
+    emulator.#signing = await SigningIssuer.create(emulator.url, nowMs);
     answer = (request, response) => emulator.#answer(request, response);
     return emulator;
   }

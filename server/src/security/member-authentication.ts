@@ -3,6 +3,7 @@ import type { Socket } from "node:net";
 import { TLSSocket } from "node:tls";
 import type { KeyProof, ListeningMember, MemberKey } from "@frontcache/client/members";
 import { CacheError } from "@frontcache/proto";
+import { namesIn } from "./certificate-names.js";
 import type { FailureCount, ListenerName } from "./failure-count.js";
 import type { MemberAddresses } from "./member-addresses.js";
 import { ANONYMOUS, memberPrincipal, type Principal } from "./principal.js";
@@ -91,9 +92,8 @@ export class MemberProof implements MemberAuthentication {
 /** Whether a certificate names a host (SAN or, without any, the common name), a URI (SAN), or exactly this common name. */
 function isNamed(certificate: X509Certificate, name: string): boolean {
   if (certificate.checkHost(name) !== undefined) return true;
-  // Node.js quotes names that contain a comma, so that no name can pass for several.
-  if (certificate.subjectAltName?.split(", ").includes(`URI:${name}`) === true) return true;
-  return certificate.subject.split("\n").includes(`CN=${name}`);
+  const { names } = namesIn(certificate);
+  return names.includes(`URI:${name}`) || names.includes(`CN=${name}`);
 }
 
 /** A request that only members may make. */

@@ -2,9 +2,11 @@ import type { CallingMember, MemberKey } from "@frontcache/client/members";
 import type { MemberInfo } from "@frontcache/proto";
 import { remoteAddress } from "../config/addresses.js";
 import { type Settings, SettingsError } from "../config/settings.js";
+import { openKubeAccess } from "../kubernetes/kube-access.js";
 import type { Clock } from "../runtime/clock.js";
 import type { Log } from "../runtime/log.js";
 import { type Authenticator, AuthenticatorChain } from "./authenticator.js";
+import { CertificateAuthenticator } from "./certificate-authenticator.js";
 import { type Certificates, certificateProblems, expiryMs, readCertificates } from "./certificates.js";
 import { FailureCount } from "./failure-count.js";
 import { Authorization } from "./grants/authorization.js";
@@ -15,6 +17,8 @@ import { MemberAddresses } from "./member-addresses.js";
 import { type MemberAuthentication, MemberProof } from "./member-authentication.js";
 import { MemberKeys, parseMemberKeys } from "./member-keys.js";
 import { SignatureAuthenticator } from "./signatures/signature-authenticator.js";
+import { AccessKeyAuthenticator } from "./tokens/access-key-authenticator.js";
+import { JwtAuthenticator } from "./tokens/jwt-authenticator.js";
 import { TokenFileAuthenticator, Tokens } from "./tokens.js";
 import { WatchedFiles } from "./watched-files.js";
 
@@ -71,6 +75,7 @@ export type SecuritySettings = Pick<
   | "s3ExternalHost"
   | "s3Domain"
   | "allowBucket"
+  | "kubeconfig"
 >;
 
 /** The files that are followed; undefined: not configured. */
@@ -94,6 +99,7 @@ export class MemberSecurity implements Security {
   readonly #files: SecurityFiles;
   readonly #clock: Clock;
   readonly #log: Log;
+  readonly #issuers: JwtAuthenticator | undefined;
   #cancelCheck: () => void = () => {};
 
   private constructor(settings: SecuritySettings, files: SecurityFiles, clock: Clock, log: Log) {
@@ -107,7 +113,8 @@ export class MemberSecurity implements Security {
     const refusals = new FailureCount(clock, log, "not-a-member", "a request of a member's kind did not come from a member");
     const proofs = { keys: this.#keys, certifiedName: membersName, addresses: this.#addresses };
     this.members = new MemberProof({ self, ...proofs, refusals });
-    this.authenticator = authenticatorOf(settings, files, clock);
+    this.#issuers = identities && issuersOf(identities, settings, clock, log);
+    this.authenticator = authenticatorOf(settings, files, this.#issuers, clock);
     this.allowsAnonymous = identities !== undefined;
     this.exemptsMembers = identities !== undefined;
     this.authorization = new Authorization({ buckets: settings.allowBucket, grants: () => identities?.current.grants });
@@ -177,7 +184,7 @@ export class MemberSecurity implements Security {
   async close(): Promise<void> {
     this.#cancelCheck();
     this.#keys?.close();
-    await Promise.all([closeAll(this.#files), this.#addresses.close()]);
+    await Promise.all([closeAll(this.#files), this.#addresses.close(), this.#issuers?.close()]);
   }
 
   /** Logs each problem at the start, after a change, and once per hour while it lasts. */
@@ -202,7 +209,12 @@ async function closeAll({ certificates, tokens, identities, keys }: SecurityFile
 }
 
 /** Authenticates clients by the files that are configured; undefined: by none. */
-function authenticatorOf(settings: SecuritySettings, files: SecurityFiles, clock: Clock): Authenticator | undefined {
+function authenticatorOf(
+  settings: SecuritySettings,
+  files: SecurityFiles,
+  issuers: JwtAuthenticator | undefined,
+  clock: Clock,
+): Authenticator | undefined {
   const { identities, tokens } = files;
   const authenticators: Authenticator[] = [];
   if (identities !== undefined) {
@@ -212,10 +224,26 @@ function authenticatorOf(settings: SecuritySettings, files: SecurityFiles, clock
       return s3Domain.some((domain) => name.endsWith(`.${domain}`));
     };
     authenticators.push(new SignatureAuthenticator({ file: identities, externalHost, namesBucket, clock }));
-    authenticators.push(new IdentityTokenAuthenticator(identities));
+    authenticators.push(new IdentityTokenAuthenticator(identities), new AccessKeyAuthenticator(identities, clock));
   }
   if (tokens !== undefined) authenticators.push(new TokenFileAuthenticator(tokens));
+  // After the files of tokens, which may contain tokens of any form. Requests without other credentials are a certificate's.
+  if (issuers !== undefined) authenticators.push(issuers);
+  if (identities !== undefined) authenticators.push(new CertificateAuthenticator(identities));
   return authenticators.length === 0 ? undefined : new AuthenticatorChain(authenticators);
+}
+
+/** Authenticates by tokens of the issuers that the identities file names, and follows the file. */
+function issuersOf(
+  identities: WatchedFiles<Identities>,
+  { kubeconfig }: SecuritySettings,
+  clock: Clock,
+  log: Log,
+): JwtAuthenticator {
+  const openAccess = () => openKubeAccess(kubeconfig);
+  const issuers = new JwtAuthenticator({ rules: identities.current.issuers, openAccess, clock, random: Math.random, log });
+  identities.onChange((current) => issuers.use(current.issuers));
+  return issuers;
 }
 
 function tlsOf(

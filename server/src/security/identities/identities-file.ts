@@ -1,5 +1,6 @@
 import { type BucketPattern, parseBucketPattern } from "../../config/bucket-pattern.js";
 import { MappingReader, Problems } from "../../config/mapping-reader.js";
+import { readTokenIssuers, type TokenIssuerRules } from "../../config/token-issuers.js";
 import { readYaml } from "../../config/yaml-document.js";
 import type { Authenticated } from "../authenticator.js";
 import { ANONYMOUS_NAME, type Grant, Grants, type Operation, operations } from "../grants/grants.js";
@@ -23,6 +24,8 @@ export interface Identities {
   readonly tokens: ReadonlyMap<string, Authenticated>;
   /** By a name in a client certificate: `CN=name`, `DNS:host`, `URI:uri` or `email:address`. */
   readonly certificates: ReadonlyMap<string, Authenticated>;
+  /** Issuers of tokens whose holders need no identity. */
+  readonly issuers: TokenIssuerRules;
   readonly grants: Grants;
 }
 
@@ -58,6 +61,9 @@ const CLUSTER_OPERATIONS: ReadonlySet<Operation> = new Set(["status"]);
  *         tokens: [<SHA-256 of a bearer token, in hex>]
  *         certificates: ["URI:spiffe://cluster/ada"]   # CN=, DNS:, URI: or email: in client certificates
  *         groups: [readers]
+ *     kubernetes: {}                              # tokens of ServiceAccounts; see readTokenIssuers
+ *     issuers:                                    # OpenID Connect
+ *       - issuer: https://accounts.example.com
  *     grants:
  *       - to: [ada, team-*, group:readers]        # names, prefixes, groups, or anonymous
  *         operations: [read, list]                # read, list, write, delete, warm, evict, status, admin
@@ -79,10 +85,11 @@ export function parseIdentities(content: string): Identities {
   // A file that is empty, or was written in part, must not deny everything to everybody.
   if (!file.has("grants")) noted.push("grants: missing: write an empty list to deny everything");
   const grants = [...entriesOf(file, "grants", noted)].flatMap((entry) => readGrant(entry) ?? []);
+  const issuers = readTokenIssuers(file);
   file.end();
   if (noted.length > 0) throw new Problems(noted);
   const { accessKeys, tokens, certificates } = reading;
-  return { accessKeys, tokens, certificates, grants: new Grants(grants) };
+  return { accessKeys, tokens, certificates, issuers, grants: new Grants(grants) };
 }
 
 /** The mappings of a list. */

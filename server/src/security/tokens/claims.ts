@@ -8,8 +8,8 @@ export type ClaimRules = Pick<OidcIssuerRule, "nameClaim" | "namePrefix" | "grou
 const MAX_NAME_LENGTH = 512;
 const MAX_GROUPS = 500;
 
-/** Names of Kubernetes, which only its own issuer can prove. */
-const RESERVED = "system:";
+/** Names that only Kubernetes' own issuer, or a certificate, can prove. */
+const RESERVED = /^(?:system:|URI:|CN=|email:|DNS:|OU?=)/;
 
 /** Control characters and surrogates without a partner, which names in logs and grants do not have. */
 const UNPRINTABLE = /[\p{Cc}\p{Cs}\p{Zl}\p{Zp}]/u;
@@ -45,7 +45,7 @@ function isName(value: unknown): value is string {
 }
 
 function unreserved(name: string): string {
-  if (name.startsWith(RESERVED)) throw new TokenRefused("invalid", `a name of the token begins with ${RESERVED}`);
+  if (RESERVED.test(name)) throw new TokenRefused("invalid", "a name or group of the token is reserved: use a prefix");
   return name;
 }
 

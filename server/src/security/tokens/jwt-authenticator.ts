@@ -88,9 +88,18 @@ export class JwtAuthenticator implements Authenticator {
   }
 }
 
-function authenticated({ identity, validUntilMs, confirmAtMs = validUntilMs }: Verification): Authenticated {
-  const { name, groups } = identity;
-  return { principal: clientPrincipal(name, "jwt", groups), untilMs: Math.min(validUntilMs, confirmAtMs) };
+/** One principal a verification: grants are looked up once for each. */
+const known = new WeakMap<Verification, Authenticated>();
+
+function authenticated(verification: Verification): Authenticated {
+  let found = known.get(verification);
+  if (found === undefined) {
+    const { identity, validUntilMs, confirmAtMs = validUntilMs } = verification;
+    const principal = clientPrincipal(identity.name, "jwt", identity.groups);
+    found = { principal, untilMs: Math.min(validUntilMs, confirmAtMs) };
+    known.set(verification, found);
+  }
+  return found;
 }
 
 function refuse(error: unknown): never {

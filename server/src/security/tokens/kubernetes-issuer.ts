@@ -94,7 +94,7 @@ export class KubernetesIssuer implements TokenIssuer {
 }
 
 const ADVICE =
-  "ServiceAccount tokens are verified by TokenReviews, because the API server does not publish its signing keys to this member: allow one of the two, as deploy/base/token-rbac.yaml does";
+  "ServiceAccount tokens are verified by TokenReviews, because the API server does not publish its signing keys to this member: allow one of the two, as deploy/overlays/identities does";
 
 /** An API server that ignores audiences returns none. It would accept tokens that are meant for others. */
 function identityIn({ authenticated, user, audiences }: ReviewStatus, expected: readonly string[]): Verification["identity"] {
