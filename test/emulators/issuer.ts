@@ -84,6 +84,8 @@ export class IssuerEmulator implements AsyncDisposable {
 
   #discovery(request: IncomingMessage, response: ServerResponse, document: object): void {
     if (!this.#isAuthorized(request)) json(response, 401, { kind: "Status" });
+    // As Kubernetes API servers answer.
+    else if ("keys" in document && request.headers.accept?.includes("application/jwk-set+json") !== true) json(response, 406, {});
     else if (!this.mayDiscover) json(response, 403, { kind: "Status" });
     else json(response, 200, document);
   }

@@ -1,7 +1,15 @@
 import { randomBytes } from "node:crypto";
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { CoreV1Api, KubeConfig, KubernetesObjectApi, type V1Pod } from "@kubernetes/client-node";
+import {
+  CoreV1Api,
+  KubeConfig,
+  type KubernetesObject,
+  KubernetesObjectApi,
+  type User,
+  type V1ClusterRoleBinding,
+  type V1Pod,
+} from "@kubernetes/client-node";
 import { parseAllDocuments } from "yaml";
 
 const rbacManifest = join(import.meta.dirname, "..", "..", "deploy", "base", "rbac.yaml");
@@ -21,6 +29,8 @@ export class RealCluster {
   readonly namespace = `frontcache-tests-${randomBytes(4).toString("hex")}`;
   readonly #core: CoreV1Api;
   readonly #objects: KubernetesObjectApi;
+  /** Objects outside the namespace. */
+  readonly #created: KubernetesObject[] = [];
 
   private constructor(private readonly config: KubeConfig) {
     this.#core = config.makeApiClient(CoreV1Api);
@@ -42,30 +52,66 @@ export class RealCluster {
 
   /** Writes a kubeconfig with a token of the members' service account. */
   async writeMemberKubeconfig(path: string): Promise<void> {
-    const { status } = await this.#core.createNamespacedServiceAccountToken({
-      name: "frontcache",
-      namespace: this.namespace,
-      body: { spec: { audiences: [], expirationSeconds: 3600 } },
-    });
+    await this.#writeKubeconfig(path, { token: await this.tokenOf("frontcache", []) });
+  }
+
+  /**
+   * Writes a kubeconfig of a user who may review tokens, but may not read the cluster's signing keys, as the ServiceAccounts of a cluster
+   * without the default role bindings.
+   */
+  async writeReviewerKubeconfig(path: string): Promise<void> {
+    const user = `reviewer-of-${this.namespace}`;
+    const binding: V1ClusterRoleBinding = {
+      apiVersion: "rbac.authorization.k8s.io/v1",
+      kind: "ClusterRoleBinding",
+      metadata: { name: user },
+      roleRef: { apiGroup: "rbac.authorization.k8s.io", kind: "ClusterRole", name: "system:auth-delegator" },
+      subjects: [{ apiGroup: "rbac.authorization.k8s.io", kind: "User", name: user }],
+    };
+    await this.#create(binding);
+    await this.#writeKubeconfig(path, { ...this.config.getCurrentUser()!, impersonateUser: user });
+  }
+
+  /** Creates a service account. */
+  async createServiceAccount(name: string): Promise<void> {
+    await this.#core.createNamespacedServiceAccount({ namespace: this.namespace, body: { metadata: { name } } });
+  }
+
+  /** Returns a token of a service account, as a kubelet requests it for a pod: bound to the pod, if one is named. */
+  async tokenOf(name: string, audiences: string[], pod?: string): Promise<string> {
+    const { namespace } = this;
+    const uid = pod && (await this.#core.readNamespacedPod({ name: pod, namespace })).metadata?.uid;
+    const bound = uid ? { boundObjectRef: { apiVersion: "v1", kind: "Pod", name: pod, uid } } : {};
+    const body = { spec: { audiences, expirationSeconds: 3600, ...bound } };
+    const { status } = await this.#core.createNamespacedServiceAccountToken({ name, namespace, body });
+    return status!.token;
+  }
+
+  async #create(object: KubernetesObject): Promise<void> {
+    await this.#objects.create(object);
+    this.#created.push(object);
+  }
+
+  async #writeKubeconfig(path: string, user: Partial<User>): Promise<void> {
     const { name, server, caData, skipTLSVerify } = this.config.getCurrentCluster()!;
     const member = new KubeConfig();
     member.loadFromOptions({
       clusters: [{ name, server, caData, skipTLSVerify }],
-      users: [{ name: "member", token: status!.token }],
+      users: [{ ...user, name: "member" }],
       contexts: [{ name: "member", cluster: name, user: "member", namespace: this.namespace }],
       currentContext: "member",
     });
     await writeFile(path, member.exportConfig());
   }
 
-  async createPod(name: string, wish: RealPodWish): Promise<void> {
+  async createPod(name: string, wish: RealPodWish, serviceAccountName = "frontcache"): Promise<void> {
     await this.#core.createNamespacedPod({
       namespace: this.namespace,
       body: {
         metadata: { name, labels: { app: "frontcache" }, finalizers: [FINALIZER] },
         spec: {
           schedulerName: SCHEDULER,
-          serviceAccountName: "frontcache",
+          serviceAccountName,
           containers: [{ name: "frontcache", image: "frontcache" }],
         },
       },
@@ -97,6 +143,7 @@ export class RealCluster {
 
   /** Deletes everything. A cluster without controllers keeps the empty namespace as terminating. */
   async release(): Promise<void> {
+    for (const object of this.#created) await this.#objects.delete(object);
     const { items } = await this.#core.listNamespacedPod({ namespace: this.namespace });
     for (const { metadata } of items) {
       if (metadata?.deletionTimestamp === undefined) await this.deletePod(metadata!.name!);

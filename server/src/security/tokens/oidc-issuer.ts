@@ -5,7 +5,7 @@ import { requestText } from "../../runtime/http-text.js";
 import { identityOf } from "./claims.js";
 import { IssuerKeys, type IssuerPorts } from "./issuer-keys.js";
 import { jsonObject } from "./json-object.js";
-import { type SigningKeys, signingKeys, validUntilMs } from "./signing-keys.js";
+import { ACCEPTED_TYPES, type SigningKeys, signingKeys, validUntilMs } from "./signing-keys.js";
 import type { TokenIssuer, UnverifiedToken, Verification } from "./token-issuer.js";
 
 /** Verifies the tokens of one OpenID Connect issuer by the keys that it publishes. */
@@ -67,7 +67,7 @@ interface JsonRequest {
 }
 
 async function getJson({ url, ca, signal }: JsonRequest): Promise<Readonly<Record<string, unknown>>> {
-  const options = { headers: { accept: "application/json" }, ...(ca !== undefined && { ca }) };
+  const options = { headers: { accept: ACCEPTED_TYPES }, ...(ca !== undefined && { ca }) };
   const { status, text } = await requestText({ url, options, timeoutMs: TIMEOUT_MS, maxBytes: MAX_BYTES, signal });
   if (status !== 200) throw new Error(`${url.origin}${url.pathname} answered ${status}`);
   return jsonObject(text, `${url.origin}${url.pathname}`);

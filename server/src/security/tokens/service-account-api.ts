@@ -2,7 +2,7 @@ import type { Agent, RequestOptions } from "node:https";
 import type { KubeAccess } from "../../kubernetes/kube-access.js";
 import { requestText } from "../../runtime/http-text.js";
 import { jsonObject } from "./json-object.js";
-import { type SigningKeys, signingKeys } from "./signing-keys.js";
+import { ACCEPTED_TYPES, type SigningKeys, signingKeys } from "./signing-keys.js";
 
 /** The port of a Kubernetes API server, for what it says about ServiceAccount tokens. */
 export interface ServiceAccountApi {
@@ -59,7 +59,7 @@ async function request(
   signal: AbortSignal,
   body?: string,
 ): Promise<{ readonly status: number; readonly text: string }> {
-  const options: RequestOptions = { headers: { accept: "application/json", "content-type": "application/json" } };
+  const options: RequestOptions = { headers: { accept: ACCEPTED_TYPES, "content-type": "application/json" } };
   await access.authorize(options);
   try {
     return await requestText({ url: access.server + path, options, body, timeoutMs: TIMEOUT_MS, maxBytes: MAX_BYTES, signal });

@@ -24,6 +24,9 @@ export const ALGORITHMS: readonly string[] = [
   "Ed25519",
 ];
 
+/** For requests of key sets and discovery documents. A Kubernetes API server sends its keys as the first type alone. */
+export const ACCEPTED_TYPES = "application/jwk-set+json, application/json";
+
 /** Issuers have two to ten keys. */
 const MAX_KEYS = 100;
 
