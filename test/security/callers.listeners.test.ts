@@ -135,19 +135,18 @@ describe("a token of an OpenID Connect issuer", () => {
 
   it("is refused on open connections once its issuer is removed from the file, and accepted while the file is broken", async () => {
     await open({ identitiesFile: writeIdentities("it:reader", rules()) });
-    const token = await issuer.signing.sign();
+    const token = await issuer.signing.sign({ claims: { exp: Math.floor(clock.nowMs() / 1_000) + 100_000 } });
     expect(await read(PUBLIC, { token })).toEqual(READS);
+    // The file is read each second, and the next second begins when it has been read.
+    const later = <Result>(ask: () => Result): Result => {
+      clock.advance(1_000);
+      return ask();
+    };
     writeIdentities("it:reader", "issuers: [{ issu");
-    clock.advance(1_000);
-    await expect.poll(() => logged.join("\n"), { timeout: 60_000 }).toContain("file-refused");
+    await expect.poll(() => later(() => logged.join("\n")), { timeout: 60_000 }).toContain("file-refused");
     expect(await read(PUBLIC, { token })).toEqual(READS);
     writeIdentities("it:reader", "");
-    // The file is read by the next poll, which begins when the last one has ended.
-    const next = async () => {
-      clock.advance(1_000);
-      return read(PUBLIC, { token });
-    };
-    await expect.poll(next, { timeout: 60_000 }).toEqual(REFUSED);
+    await expect.poll(() => later(() => read(PUBLIC, { token })), { timeout: 60_000 }).toEqual(REFUSED);
   });
 });
 
