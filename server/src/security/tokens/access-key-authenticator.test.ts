@@ -12,6 +12,7 @@ identities:
     accessKeys:
       - { id: AKIAADA, secret: ${SECRET} }
       - { id: ASIAADA, secret: ${SECRET}, sessionToken: abc }
+grants: []
 `);
 const KEY = { accessKeyId: "AKIAADA", secretAccessKey: SECRET };
 
