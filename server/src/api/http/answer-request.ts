@@ -13,7 +13,7 @@ import { addCorsHeaders, answerPreflight, type Cors, corsQuestionOf } from "../s
 import type { CorsQuestion, CorsRule } from "../s3/cors-rules.js";
 import { type ErrorResponse, errorResponseOf, sendError } from "../s3/error-response.js";
 import { recognize } from "../s3/operations.js";
-import { type Addressing, isHost, parseTarget, type RequestTarget, type S3Target } from "../s3/request-target.js";
+import { type Addressing, isHost, type RequestTarget, type S3Target, type TargetParser } from "../s3/request-target.js";
 import type { HttpContext, Reply, Request } from "./http-context.js";
 import { answerProbe, isProbe, type Pages } from "./pages.js";
 import { deniedPage, PASSWORD_REQUESTED, rejectUnauthenticated } from "./rejections.js";
@@ -33,18 +33,19 @@ export interface Serving {
 }
 
 /** Answers one request of any kind. Never throws. */
-export function answerRequest(context: HttpContext, addressing: Addressing, cors: Cors, serving: () => Serving): void {
+export function answerRequest(context: HttpContext, targets: TargetParser, cors: Cors, serving: () => Serving): void {
   const question = corsQuestionOf(context);
-  if (question === undefined) answerOwn(context, addressing, serving);
-  else answerForeignPage(context, addressing, cors, question, serving);
+  if (question === undefined) answerOwn(context, targets, serving);
+  else answerForeignPage(context, targets, cors, question, serving);
 }
 
 /** Authenticates a request, of a page or not, and answers it. */
-function answerOwn(context: HttpContext, addressing: Addressing, serving: () => Serving): void {
-  const refuse = (error: ErrorResponse): void => sendError(context, error, resourceOf(context.request.url ?? "", addressing));
+function answerOwn(context: HttpContext, targets: TargetParser, serving: () => Serving): void {
+  const refuse = (error: ErrorResponse): void =>
+    sendError(context, error, resourceOf(context.request.url ?? "", targets.addressing));
   const proceed = (principal: Principal): void => {
     context.principal = principal;
-    const error = answerOrReject(context, addressing, serving());
+    const error = answerOrReject(context, targets, serving());
     if (error !== undefined) refuse(error);
   };
   authenticate(context, serving().pages, proceed, refuse);
@@ -104,14 +105,14 @@ function checkPresigned({ url = "" }: Request, nowMs: number): void {
 /** Answers a request of a page of another origin: a preflight, or any other request with headers for the page. */
 function answerForeignPage(
   context: HttpContext,
-  addressing: Addressing,
+  targets: TargetParser,
   cors: Cors,
   question: CorsQuestion | ErrorResponse,
   serving: () => Serving,
 ): void {
   const { request, response } = context;
   const reject = (error: ErrorResponse | undefined): void => {
-    if (error !== undefined) sendError(context, error, resourceOf(request.url ?? "", addressing));
+    if (error !== undefined) sendError(context, error, resourceOf(request.url ?? "", targets.addressing));
   };
   if ("status" in question) {
     reject(question);
@@ -122,10 +123,10 @@ function answerForeignPage(
     if (isPreflight) reject(answerPreflight(context, rules, question));
     else {
       addCorsHeaders(response, rules, question);
-      answerOwn(context, addressing, serving);
+      answerOwn(context, targets, serving);
     }
   };
-  const bucket = bucketOf(context, addressing);
+  const bucket = bucketOf(context, targets);
   const { cache } = serving();
   // Without a bucket there are no rules.
   const rules = bucket === undefined || cache === undefined ? [] : cors.rulesOf(bucket, cache, context);
@@ -134,11 +135,11 @@ function answerForeignPage(
 }
 
 /** The bucket that a request names. Undefined: it names none, or is malformed, which its answer says. */
-function bucketOf(context: HttpContext, addressing: Addressing): BucketRef | undefined {
+function bucketOf(context: HttpContext, targets: TargetParser): BucketRef | undefined {
   if (malformedHead(context) !== undefined) return undefined;
   const { url = "", headers } = context.request;
   try {
-    const target = parseTarget(url, headers.host, addressing);
+    const target = targets.parse(url, headers.host);
     return target.scope === "bucket" || target.scope === "object" ? target.ref : undefined;
   } catch {
     return undefined;
@@ -152,13 +153,13 @@ function resourceOf(url: string, { form }: Addressing): string {
   return scheme === undefined ? path : path.slice(scheme.length + 1) || "/";
 }
 
-function answerOrReject(context: HttpContext, addressing: Addressing, serving: Serving): ErrorResponse | undefined {
+function answerOrReject(context: HttpContext, targets: TargetParser, serving: Serving): ErrorResponse | undefined {
   const { url = "", method = "", headers } = context.request;
   const malformed = malformedHead(context);
   if (malformed !== undefined) return malformed;
   let target: RequestTarget;
   try {
-    target = parseTarget(url, headers.host, addressing);
+    target = targets.parse(url, headers.host);
   } catch (error) {
     const { s3Code = "InvalidURI" } = CacheError.from(error);
     return { ...errorResponseOf(error), code: s3Code };

@@ -15,7 +15,7 @@ import type { Clients } from "../limits/clients.js";
 import { ListeningPort } from "../listening-port.js";
 import { nextRequestId } from "../request-id.js";
 import type { Cors } from "../s3/cors.js";
-import type { Addressing } from "../s3/request-target.js";
+import { type Addressing, TargetParser } from "../s3/request-target.js";
 import { DirectSocket, type SocketCalls } from "../sending/direct-socket.js";
 import { directSocket, encryptedSocket, plainSocket, type StrategyFor } from "../sending/send-strategy.js";
 import { answerRequest, type Serving } from "./answer-request.js";
@@ -74,6 +74,7 @@ export class HttpListener {
   readonly #connections = new Map<Socket, Connection>();
   readonly #socketCalls: SocketCalls | undefined;
   readonly #strategyFor: StrategyFor;
+  readonly #targets: TargetParser;
   #cache: Cache | undefined;
   #shuttingDown = false;
   #closed: Promise<void> | undefined;
@@ -81,6 +82,7 @@ export class HttpListener {
   private constructor(options: HttpListenerOptions) {
     this.#options = options;
     const { tls } = options.security;
+    this.#targets = new TargetParser(options.addressing);
     this.#socketCalls = tls === undefined ? options.socketCalls : undefined;
     this.#strategyFor = tls !== undefined ? encryptedSocket : this.#socketCalls === undefined ? plainSocket : directSocket;
     this.authenticationFailures = new FailureCount(options.clock, options.log, "authentication-failed", "authentication failed");
@@ -202,14 +204,14 @@ export class HttpListener {
   };
 
   #answer(request: Request, response: Reply, { signal, whenClosed, authentication, client }: Connection): void {
-    const { clock, log, security, name, addressing, cors } = this.#options;
+    const { clock, log, security, name, cors } = this.#options;
     const by = { listener: name, principal: ANONYMOUS, client, strategyFor: this.#strategyFor };
     const { authenticationFailures } = this;
     const { refusals } = security.members;
     const requestId = nextRequestId();
     answerRequest(
       { request, requestId, response, authentication, authenticationFailures, refusals, ...by, signal, whenClosed, clock, log },
-      addressing,
+      this.#targets,
       cors,
       this.#serving,
     );

@@ -1,13 +1,14 @@
 import { STATUS_CODES } from "node:http";
 import type { Socket } from "node:net";
 import { type DirectSocket, FULL, UNAVAILABLE } from "../sending/direct-socket.js";
+import { FROM_FILE_BYTES } from "../sending/send-strategy.js";
 import type { Reply } from "./http-context.js";
 
 /**
  * The buffer for small responses with their headers: copying a few bytes costs less than passing two pieces to the kernel.
  * All connections share it, because the kernel has usually taken a response when `write` returns.
  */
-let joint = Buffer.allocUnsafeSlow(12 << 10);
+let joint = Buffer.allocUnsafeSlow(FROM_FILE_BYTES + (4 << 10));
 
 /** The response to a plain request. Its header and bytes are written directly to the socket. */
 export class PlainReply implements Reply {
@@ -52,7 +53,7 @@ export class PlainReply implements Reply {
   /** The head and the first bytes leave in one packet if they fit. */
   sendFile(descriptor: number, position: number, count: number): number {
     const direct = this.#direct;
-    if (direct === undefined) return UNAVAILABLE;
+    if (direct === undefined || this.#head.length > joint.length) return UNAVAILABLE;
     if (this.#head !== "") {
       const headBytes = joint.write(this.#head, "latin1");
       const sent = direct.send(joint, headBytes, true);

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { type Addressing, isHost, PREFIXED, parseTarget as parse, type RequestTarget } from "./request-target.js";
+import { type Addressing, isHost, PREFIXED, parseTarget as parse, type RequestTarget, TargetParser } from "./request-target.js";
 
 function parseTarget(target: string): RequestTarget {
   return parse(target, "member:8081", PREFIXED);
@@ -168,5 +168,27 @@ describe("the query of a request", () => {
     }
     for (const id of ["", "a", "-1", "1.5"])
       expect(() => parseTarget(`/gs/bucket/key?generation=${id}`)).toThrow("Invalid version id");
+  });
+});
+
+describe("a parser of targets", () => {
+  it("returns the same target for the same text, until many others were parsed", () => {
+    const targets = new TargetParser(PREFIXED);
+    const first = targets.parse("/s3/bucket/a%20key", "one");
+    expect(first).toEqual(parse("/s3/bucket/a%20key", "one", PREFIXED));
+    expect(targets.parse("/s3/bucket/a%20key", "two")).toBe(first);
+    for (let key = 0; key < 1_024; key++) targets.parse(`/s3/bucket/${key}`, "one");
+    const again = targets.parse("/s3/bucket/a%20key", "one");
+    expect(again).toEqual(first);
+    expect(again).not.toBe(first);
+  });
+
+  it("does not remember targets whose bucket depends on the host, targets with a query, and wrong ones", () => {
+    const byHost = new TargetParser({ form: "root", domains: ["s3.local"] });
+    expect(nameOf(byHost.parse("/bucket/key", "s3.local"))).toBe("s3://bucket/key");
+    expect(nameOf(byHost.parse("/bucket/key", "other.s3.local"))).toBe("s3://other/bucket/key");
+    const targets = new TargetParser(PREFIXED);
+    expect(targets.parse("/s3/bucket/key?partNumber=1", "m")).not.toBe(targets.parse("/s3/bucket/key?partNumber=1", "m"));
+    for (let attempt = 0; attempt < 2; attempt++) expect(() => targets.parse("/s3/bucket/%zz", "m")).toThrow();
   });
 });

@@ -89,6 +89,39 @@ export function parseTarget(target: string, host: string | undefined, addressing
   return path.length <= 1 ? bucketTarget(scheme, bucket, query) : objectTarget(scheme, bucket, path.slice(1), query);
 }
 
+/** Maximum remembered targets of a listener: at most 4 MB. */
+const MAX_REMEMBERED = 1_024;
+/** Longer targets are not remembered. */
+const MAX_REMEMBERED_LENGTH = 512;
+
+/**
+ * Parses the targets of a listener's requests and remembers the last ones: hot objects are requested many times a second. Besides the
+ * parsing, lookups by an object's URL cost less if it is the same string each time, because its hash is known.
+ */
+export class TargetParser {
+  readonly addressing: Addressing;
+  /** Targets without a query, by their text. */
+  #remembered = new Map<string, RequestTarget>();
+
+  constructor(addressing: Addressing) {
+    this.addressing = addressing;
+  }
+
+  /** As `parseTarget`. */
+  parse(target: string, host: string | undefined): RequestTarget {
+    const known = this.#remembered.get(target);
+    if (known !== undefined) return known;
+    const parsed = parseTarget(target, host, this.addressing);
+    // On virtual hosts, the host names the bucket.
+    const isWhole = this.addressing.form === "prefixed" || this.addressing.domains.length === 0;
+    if (isWhole && parsed.scope === "object" && target.length <= MAX_REMEMBERED_LENGTH && !target.includes("?")) {
+      if (this.#remembered.size === MAX_REMEMBERED) this.#remembered = new Map();
+      this.#remembered.set(target, parsed);
+    }
+    return parsed;
+  }
+}
+
 /** The bucket, and the key, that a path names from `start` on. */
 function resourceOf(scheme: Scheme, path: string, start: number, query: Query): S3Target {
   if (path.length <= start) return { scope: "service", scheme, query };

@@ -94,17 +94,21 @@ export class DirectSocket {
   }
 
   #setCork(value: Int32Array): void {
-    const descriptor = this.#descriptor();
+    const descriptor = this.#handle()?.fd ?? -1;
     if (descriptor >= 0) this.#calls.setsockopt(descriptor, IPPROTO_TCP, TCP_CORK, value, value.byteLength);
   }
 
   /** -1: the socket is closed, or bytes wait. */
   #descriptor(): number {
+    const handle = this.#handle();
+    if (handle === undefined || this.#socket.writableLength > 0 || handle.writeQueueSize !== 0) return -1;
+    return handle.fd ?? -1;
+  }
+
+  #handle(): SocketHandle | undefined {
     const socket = this.#socket;
     const { _handle: handle } = socket as unknown as { _handle?: SocketHandle | null };
-    if (handle === undefined || handle === null || !socket.writable) return -1;
-    if (socket.writableLength > 0 || handle.writeQueueSize !== 0) return -1;
-    return handle.fd ?? -1;
+    return socket.writable ? (handle ?? undefined) : undefined;
   }
 
   #failed(): number {
