@@ -13,6 +13,8 @@ export class BoundedMap<Key, Value> {
   #weight = 0;
   /** In order of use, the least recently used entry first. */
   readonly #entries = new Map<Key, Value>();
+  /** The key that was used last: using it again changes nothing, and need not make garbage of the map's table. */
+  #newest: Key | undefined;
 
   /** `onDisplaced` is called with each entry that a new one displaces, not with those that are deleted or replaced. */
   constructor(capacity: number, onDisplaced?: (key: Key, value: Value) => void, weights?: Weights<Value>) {
@@ -28,9 +30,10 @@ export class BoundedMap<Key, Value> {
   /** Returns the value of the key. Counts as a use. */
   get(key: Key): Value | undefined {
     const value = this.#entries.get(key);
-    if (value !== undefined) {
+    if (value !== undefined && key !== this.#newest) {
       this.#entries.delete(key);
       this.#entries.set(key, value);
+      this.#newest = key;
     }
     return value;
   }
@@ -48,6 +51,7 @@ export class BoundedMap<Key, Value> {
   set(key: Key, value: Value): void {
     this.delete(key);
     this.#entries.set(key, value);
+    this.#newest = key;
     this.#weight += this.#weightOf(value);
     while (this.#entries.size > this.#capacity || (this.#isTooHeavy && this.#entries.size > 1)) {
       const [oldestKey, oldest] = this.#entries.entries().next().value!;
@@ -61,11 +65,13 @@ export class BoundedMap<Key, Value> {
       const value = this.#entries.get(key);
       if (value !== undefined) this.#weight -= this.#weightOf(value);
     }
+    if (key === this.#newest) this.#newest = undefined;
     return this.#entries.delete(key);
   }
 
   clear(): void {
     this.#entries.clear();
+    this.#newest = undefined;
     this.#weight = 0;
   }
 

@@ -1,7 +1,8 @@
 import { type BucketRef, CacheError } from "@frontcache/proto";
-import { BoundedMap, type Linked, LinkedAbort, LinkedList } from "@frontcache/proto/runtime";
+import { BoundedMap, LinkedAbort } from "@frontcache/proto/runtime";
 import type { Clock } from "../runtime/clock.js";
-import { NoAnswer, OriginUnavailable } from "./checked-answer.js";
+import { type AvailabilityChange, BucketAvailability, type OriginState, type PendingRequest } from "./bucket-availability.js";
+import { NoAnswer } from "./checked-answer.js";
 import {
   type Origin,
   type OriginAnswer,
@@ -13,8 +14,7 @@ import {
 } from "./origin.js";
 import { dropAnswer } from "./passed-body.js";
 
-/** What to expect of a bucket's origin: answers, late answers, or none. */
-export type OriginState = "available" | "slow" | "unavailable";
+export type { AvailabilityChange, OriginState } from "./bucket-availability.js";
 
 /** What is known of the origins, by bucket. A bucket's scheme and name decide which endpoint is asked. */
 export interface OriginStates {
@@ -23,33 +23,13 @@ export interface OriginStates {
   isWorthAsking(ref: BucketRef): boolean;
 }
 
-/** An origin has become unavailable, or available again. */
-export interface AvailabilityChange {
-  /** `<scheme>://<bucket>` */
-  readonly bucket: string;
-  readonly endpoint: string;
-  readonly isAvailable: boolean;
-  /** The failure that made it unavailable. */
-  readonly error: CacheError | undefined;
-}
-
 export interface AvailabilityOptions {
   readonly clock: Clock;
   readonly onChange: (change: AvailabilityChange) => void;
 }
 
-/** After this many requests in a row without any answer a probe decides: a store may have closed connections that it kept open. */
-const FAILURES = 2;
-/** A later answer is late. */
-const LATE_AFTER_MS = 250;
-/** Late answers in a row that make an origin slow, and how long they count. */
-const LATE_ANSWERS = 3;
-const LATE_FOR_MS = 10_000;
-const PROBE_EVERY_MS = 1_000;
 /** Longer than an origin takes that is slow, but available. Further probes begin meanwhile. */
 const PROBE_TIMEOUT_MS = 10_000;
-/** A request waits for a probe's answer until the probe is so old, and fails then. */
-const PROBE_WAIT_MS = 250;
 /** Buckets that are remembered. */
 const BUCKETS = 1_000;
 
@@ -57,50 +37,12 @@ type Asked = OriginRequest | OriginQuestion;
 
 /** A request that is sent if its origin is available. */
 interface Guarded<Answer> {
-  readonly state: BucketState;
+  readonly bucket: BucketAvailability;
   readonly request: Asked;
   send(): Promise<Answer>;
   /** Takes an answer for which nobody waits any more. */
   drop(answer: Answer): void;
   probe(): Promise<void>;
-}
-
-/** The newest probe of a bucket. */
-interface Probe {
-  readonly begunMs: number;
-  readonly ended: Promise<void>;
-}
-
-interface SentRequest extends Linked<SentRequest> {
-  readonly sentMs: number;
-}
-
-interface PendingRequest extends Linked<PendingRequest> {
-  readonly reject: () => void;
-}
-
-/** What is known of one bucket's origin. */
-class BucketState {
-  readonly bucket: string;
-  readonly endpoint: string;
-  /** When the requests without an answer were sent, the oldest first. */
-  readonly waiting = new LinkedList<SentRequest>();
-  /** Rejects requests that wait for an answer, when the origin becomes unavailable. */
-  readonly pending = new LinkedList<PendingRequest>();
-  /** Requests without an answer since the last answer. */
-  failures = 0;
-  lastFailure: CacheError | undefined;
-  lateAnswers = 0;
-  lastLateMs = Number.NEGATIVE_INFINITY;
-  lastAnswerMs: number;
-  isAvailable = true;
-  probe: Probe | undefined;
-
-  constructor(bucket: string, endpoint: string, nowMs: number) {
-    this.bucket = bucket;
-    this.endpoint = endpoint;
-    this.lastAnswerMs = nowMs;
-  }
 }
 
 /**
@@ -113,7 +55,7 @@ class BucketState {
 export class OriginAvailability implements OriginStates {
   readonly #clock: Clock;
   readonly #onChange: (change: AvailabilityChange) => void;
-  readonly #buckets = new BoundedMap<string, BucketState>(BUCKETS);
+  readonly #buckets = new BoundedMap<string, BucketAvailability>(BUCKETS);
 
   constructor({ clock, onChange }: AvailabilityOptions) {
     this.#clock = clock;
@@ -128,15 +70,12 @@ export class OriginAvailability implements OriginStates {
   }
 
   stateOf(ref: BucketRef): OriginState {
-    const state = this.#buckets.peek(bucketOf(ref));
-    if (state === undefined) return "available";
-    if (!state.isAvailable) return "unavailable";
-    return state.failures >= FAILURES || this.#lateAnswers(state) >= LATE_ANSWERS ? "slow" : "available";
+    return this.#buckets.peek(bucketOf(ref))?.state ?? "available";
   }
 
   isWorthAsking(ref: BucketRef): boolean {
-    const state = this.#buckets.peek(bucketOf(ref));
-    return state === undefined || state.failures < FAILURES || this.#isProbeDue(state);
+    const bucket = this.#buckets.peek(bucketOf(ref));
+    return bucket === undefined || !bucket.needsProbe || bucket.isProbeDue;
   }
 
   /** The wrappers of the origin at an endpoint. */
@@ -146,16 +85,16 @@ export class OriginAvailability implements OriginStates {
 
   #observed(next: Origin, endpoint: string): Origin {
     return wrap(next, {
-      fetch: (request) => this.#observe(this.#state(request.ref, endpoint), () => next.fetch(request)),
-      ask: (question) => this.#observe(this.#state(question.ref, endpoint), () => next.ask(question)),
+      fetch: (request) => this.#observe(this.#bucket(request.ref, endpoint), () => next.fetch(request)),
+      ask: (question) => this.#observe(this.#bucket(question.ref, endpoint), () => next.ask(question)),
     });
   }
 
   #guarded(next: Origin, endpoint: string): Origin {
     const closing = new AbortController();
     const guard = <Answer>(request: Asked, send: () => Promise<Answer>, drop: (answer: Answer) => void) => {
-      const state = this.#state(request.ref, endpoint);
-      return this.#guard({ state, request, send, drop, probe: () => this.#probe(next, request, closing.signal) });
+      const bucket = this.#bucket(request.ref, endpoint);
+      return this.#guard({ bucket, request, send, drop, probe: () => this.#probe(next, request, closing.signal) });
     };
     return wrap(next, {
       fetch: (request) => guard(request, () => next.fetch(request), destroyBody),
@@ -172,72 +111,57 @@ export class OriginAvailability implements OriginStates {
     });
   }
 
-  async #observe<Answer>(state: BucketState, send: () => Promise<Answer>): Promise<Answer> {
-    const request = { sentMs: this.#clock.monotonicMs() };
-    state.waiting.add(request);
+  async #observe<Answer>(bucket: BucketAvailability, send: () => Promise<Answer>): Promise<Answer> {
+    const request = bucket.sent();
     try {
       const answer = await send();
-      this.#answered(state, request.sentMs);
+      bucket.answered(request);
       return answer;
     } catch (error) {
-      if (error instanceof NoAnswer) this.#failed(state, error);
-      else if (CacheError.from(error).code !== "CANCELLED") this.#answered(state, request.sentMs);
+      if (error instanceof NoAnswer) bucket.failed(error);
+      else if (CacheError.from(error).code !== "CANCELLED") bucket.answered(request);
       throw error;
     } finally {
-      state.waiting.delete(request);
+      bucket.ended(request);
     }
   }
 
   #guard<Answer>(guarded: Guarded<Answer>): Promise<Answer> {
-    return guarded.state.failures >= FAILURES ? this.#afterProbe(guarded) : this.#sendGuarded(guarded);
+    return guarded.bucket.needsProbe ? this.#afterProbe(guarded) : this.#sendGuarded(guarded);
   }
 
   async #afterProbe<Answer>(guarded: Guarded<Answer>): Promise<Answer> {
-    const { state, request, probe } = guarded;
+    const { bucket, request, probe } = guarded;
     const { ref } = request;
-    const isProbing = this.#isProbeDue(state);
-    if (isProbing) state.probe = { begunMs: this.#clock.monotonicMs(), ended: probe() };
-    await this.#untilProbed(state);
-    if (state.failures >= FAILURES) {
-      this.#becomeUnavailable(state);
-      throw this.#unavailable(ref, state);
+    const isProbing = bucket.isProbeDue;
+    if (isProbing) bucket.probed(probe());
+    await bucket.untilProbed();
+    if (bucket.needsProbe) {
+      bucket.becomeUnavailable();
+      throw bucket.unavailable(ref);
     }
     // The permit of the request was that of the probe. The request itself is one more.
     if (isProbing && request.permit?.next() === false) {
-      throw request.budget?.finalError(ref.url) ?? this.#unavailable(ref, state);
+      throw request.budget?.finalError(ref.url) ?? bucket.unavailable(ref);
     }
     return this.#sendGuarded(guarded);
   }
 
   /** Sends a request, which is rejected when its origin becomes unavailable. */
-  #sendGuarded<Answer>({ state, request, send, drop }: Guarded<Answer>): Promise<Answer> {
+  #sendGuarded<Answer>({ bucket, request, send, drop }: Guarded<Answer>): Promise<Answer> {
     return new Promise((resolve, reject) => {
-      const pending: PendingRequest = { reject: () => reject(this.#unavailable(request.ref, state)) };
-      state.pending.add(pending);
+      const pending: PendingRequest = { reject: () => reject(bucket.unavailable(request.ref)) };
+      bucket.pending.add(pending);
       send().then(
         (answer) => {
-          if (state.pending.delete(pending)) resolve(answer);
+          if (bucket.pending.delete(pending)) resolve(answer);
           else drop(answer);
         },
         (error: unknown) => {
-          state.pending.delete(pending);
+          bucket.pending.delete(pending);
           reject(error); // does nothing if the origin became unavailable before
         },
       );
-    });
-  }
-
-  #isProbeDue({ probe }: BucketState): boolean {
-    return probe === undefined || this.#clock.monotonicMs() - probe.begunMs >= PROBE_EVERY_MS;
-  }
-
-  /** Resolves when the probe has ended, or has run for PROBE_WAIT_MS. */
-  #untilProbed({ probe }: BucketState): Promise<void> | undefined {
-    const leftMs = probe === undefined ? 0 : probe.begunMs + PROBE_WAIT_MS - this.#clock.monotonicMs();
-    if (leftMs <= 0) return undefined;
-    return new Promise((resolve) => {
-      const cancel = this.#clock.after(leftMs, resolve);
-      void probe!.ended.then(resolve).finally(cancel);
     });
   }
 
@@ -256,58 +180,13 @@ export class OriginAvailability implements OriginStates {
     }
   }
 
-  #answered(state: BucketState, sentMs: number): void {
-    const nowMs = this.#clock.monotonicMs();
-    const isLate = nowMs - sentMs > LATE_AFTER_MS;
-    state.lateAnswers = isLate ? this.#recentLateAnswers(state) + 1 : 0;
-    if (isLate) state.lastLateMs = nowMs;
-    state.lastAnswerMs = nowMs;
-    state.failures = 0;
-    if (state.isAvailable) return;
-    state.isAvailable = true;
-    state.probe = undefined;
-    const { bucket, endpoint } = state;
-    this.#onChange({ bucket, endpoint, isAvailable: true, error: undefined });
-  }
-
-  #failed(state: BucketState, error: CacheError): void {
-    state.failures++;
-    state.lastFailure = error;
-  }
-
-  #becomeUnavailable(state: BucketState): void {
-    if (!state.isAvailable) return;
-    state.isAvailable = false;
-    const { bucket, endpoint, lastFailure } = state;
-    this.#onChange({ bucket, endpoint, isAvailable: false, error: lastFailure });
-    for (let pending = state.pending.shift(); pending !== undefined; pending = state.pending.shift()) pending.reject();
-  }
-
-  #unavailable(ref: BucketRef, { endpoint, lastAnswerMs, lastFailure }: BucketState): CacheError {
-    return new OriginUnavailable(ref, endpoint, this.#clock.monotonicMs() - lastAnswerMs, lastFailure!);
-  }
-
-  /** Late answers in a row, those that are still to come included. */
-  #lateAnswers(state: BucketState): number {
-    const nowMs = this.#clock.monotonicMs();
-    let count = this.#recentLateAnswers(state);
-    for (let sent = state.waiting.first; sent !== undefined; sent = sent.next) {
-      if (nowMs - sent.sentMs <= LATE_AFTER_MS || ++count >= LATE_ANSWERS) break;
-    }
-    return count;
-  }
-
-  #recentLateAnswers({ lateAnswers, lastLateMs }: BucketState): number {
-    return this.#clock.monotonicMs() - lastLateMs > LATE_FOR_MS ? 0 : lateAnswers;
-  }
-
-  #state(ref: BucketRef, endpoint: string): BucketState {
-    const bucket = bucketOf(ref);
-    const known = this.#buckets.get(bucket);
+  #bucket(ref: BucketRef, endpoint: string): BucketAvailability {
+    const name = bucketOf(ref);
+    const known = this.#buckets.get(name);
     if (known !== undefined) return known;
-    const state = new BucketState(bucket, endpoint, this.#clock.monotonicMs());
-    this.#buckets.set(bucket, state);
-    return state;
+    const bucket = new BucketAvailability(name, endpoint, this.#clock, this.#onChange);
+    this.#buckets.set(name, bucket);
+    return bucket;
   }
 }
 

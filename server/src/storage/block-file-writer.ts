@@ -24,14 +24,17 @@ export class BlockFileWriter {
   create({ volume }: CachedBlock, path: string, segments: readonly FilledSegment[], footer: Buffer): Promise<DiskFile> {
     const pieces = adjacent(segments).map((run) => this.#piece(run));
     pieces.push({ position: this.#geometry.blockBytes, sources: [footer] });
-    if (segments.length > MAX_RUN) return this.#createByPieces(volume, path, pieces);
+    if (segments.length > 1) return this.#createByPieces(volume, path, pieces);
     return volume.gate.run(() => this.#disk.create(path, pieces), close);
   }
 
   async #createByPieces(volume: Volume, path: string, pieces: readonly FilePiece[]): Promise<DiskFile> {
     const file = await volume.gate.run(() => this.#disk.create(path, []), close);
     try {
-      for (const { position, sources } of pieces) await volume.gate.run(() => file.write(sources, position));
+      for (const { position, sources } of pieces) {
+        const write = (): Promise<void> => file.write(sources, position);
+        await (position < this.#geometry.blockBytes ? volume.gate.writeBulk(write) : volume.gate.run(write));
+      }
       return file;
     } catch (error) {
       close(file);
@@ -60,7 +63,7 @@ export class BlockFileWriter {
   async writeSegments(block: CachedBlock, file: DiskFile, segments: readonly FilledSegment[]): Promise<void> {
     for (const run of adjacent(segments)) {
       const { sources, position } = this.#piece(run);
-      await block.volume.gate.run(() => file.write(sources, position));
+      await block.volume.gate.writeBulk(() => file.write(sources, position));
     }
   }
 

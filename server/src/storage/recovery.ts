@@ -102,7 +102,11 @@ async function addBlock(block: CachedBlock, { index, remover }: RecoveryOptions)
 async function recoverVolume(volume: Volume, options: Recovering): Promise<Recovered["hanging"][number] | undefined> {
   const { disk, remover, clock, tuning } = options;
   const temporaries = join(volume.path, "tmp");
-  const limits = { ioParallelism: tuning.recoveryParallelism, diskTimeoutMs: tuning.diskTimeoutMs };
+  const limits = {
+    ioParallelism: tuning.recoveryParallelism,
+    bulkWrites: tuning.bulkWrites,
+    diskTimeoutMs: tuning.diskTimeoutMs,
+  };
   const gate = new DiskGate(clock, limits, () => undefined);
   try {
     await gate.run(() => disk.makeDirectory(blocksDirectory(volume.path)));

@@ -2,6 +2,8 @@
 export interface StorageTuning {
   /** Concurrent operations per volume: see `ioParallelism`. */
   readonly ioParallelism: number;
+  /** Concurrent writes of megabytes per volume, of the operations above. */
+  readonly bulkWrites: number;
   /** Time limit of an operation, after which it fails and its disk counts as hung. */
   readonly diskTimeoutMs: number;
   /** Maximum time that the start waits for a volume. A volume that answers later joins then. */
@@ -32,6 +34,7 @@ export function ioParallelism(volumes: number, poolThreads: number): number {
 
 export const storageTuning: StorageTuning = {
   ioParallelism: 8,
+  bulkWrites: 2,
   diskTimeoutMs: 5_000,
   startTimeoutMs: 5_000,
   retryAfterMs: 10_000,

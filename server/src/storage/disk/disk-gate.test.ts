@@ -20,7 +20,7 @@ function operation(): Operation {
 
 function gate(clock = new ManualClock()): { gate: DiskGate; clock: ManualClock; hangs: string[] } {
   const hangs: string[] = [];
-  const limits = { ioParallelism: 2, diskTimeoutMs: 100 };
+  const limits = { ioParallelism: 2, bulkWrites: 1, diskTimeoutMs: 100 };
   return { gate: new DiskGate(clock, limits, (error) => hangs.push(error.message)), clock, hangs };
 }
 
@@ -45,6 +45,47 @@ describe("a disk gate", () => {
     c.end("c");
     expect(await runs[2]).toBe("c");
     expect(disk.running).toBe(0);
+  });
+
+  it("runs fewer bulk writes, so that other operations find a place beside them", async () => {
+    const { gate: disk } = gate();
+    const [a, b, c, d] = [operation(), operation(), operation(), operation()];
+    const order: string[] = [];
+    const begin = (name: string, each: Operation) => async () => {
+      order.push(name);
+      await each.run();
+    };
+    const writes = [disk.writeBulk(begin("a", a)), disk.writeBulk(begin("b", b))];
+    const read = disk.run(begin("c", c));
+    await new Promise(setImmediate);
+    expect(order).toEqual(["a", "c"]);
+    a.end("");
+    await writes[0];
+    expect(order).toEqual(["a", "c", "b"]);
+    const last = disk.run(begin("d", d));
+    b.fail(new Error("broken"));
+    await expect(writes[1]).rejects.toThrow("broken");
+    c.end("");
+    d.end("");
+    await Promise.all([read, last]);
+    expect(disk.running).toBe(0);
+  });
+
+  it("fails waiting bulk writes, too, when an operation exceeds its limit, and runs later ones when the disk has answered", async () => {
+    const { gate: disk, clock } = gate();
+    const [a, b] = [operation(), operation()];
+    const writes = [a, b].map((each) =>
+      disk.writeBulk(async () => {
+        await each.run();
+      }),
+    );
+    const ends = Promise.allSettled(writes);
+    clock.advance(100);
+    expect((await ends).map((end) => end.status)).toEqual(["rejected", "rejected"]);
+    a.end("");
+    await disk.answered();
+    await disk.writeBulk(async () => undefined);
+    expect([disk.running, clock.waits]).toEqual([0, 0]);
   });
 
   it("fails an operation that exceeds its limit, waiting ones and new ones, until the disk answers", async () => {

@@ -3,9 +3,12 @@ import type { Clock } from "../../runtime/clock.js";
 import type { StorageTuning } from "../storage-tuning.js";
 import { systemError } from "./disk.js";
 
+type GateTuning = Pick<StorageTuning, "ioParallelism" | "bulkWrites" | "diskTimeoutMs">;
+
 /** An operation that runs, or waits for a place. */
 interface Operation extends Linked<Operation> {
   readonly work: () => Promise<unknown>;
+  readonly isBulkWrite: boolean;
   readonly abandon: ((late: never) => void) | undefined;
   readonly resolve: (value: never) => void;
   readonly reject: (error: unknown) => void;
@@ -17,21 +20,26 @@ interface Operation extends Linked<Operation> {
 /**
  * Limits the operations of one disk: a bounded number runs concurrently, each with a time limit. An operation that exceeds its
  * limit cannot be stopped, and its thread is lost until the disk answers. While there is one, further operations are rejected.
+ *
+ * Fewer bulk writes run concurrently. Each copies megabytes into the page cache: eight of them would leave the event loop a small share
+ * of the processor, and would leave reads no place while the kernel holds writers back until the disk has caught up.
  */
 export class DiskGate {
   readonly #clock: Clock;
-  readonly #tuning: Pick<StorageTuning, "ioParallelism" | "diskTimeoutMs">;
+  readonly #tuning: GateTuning;
   readonly #onHang: (error: Error) => void;
 
   /** In the order in which they began. */
   readonly #running = new LinkedList<Operation>();
   #overdue = 0;
+  #bulkWrites = 0;
   readonly #waiting: Operation[] = [];
+  readonly #waitingBulkWrites: Operation[] = [];
   #whenAnswered: (() => void)[] = [];
   /** One timer for all: an operation ends long before its limit as a rule. */
   #cancelTimer: (() => void) | undefined;
 
-  constructor(clock: Clock, tuning: Pick<StorageTuning, "ioParallelism" | "diskTimeoutMs">, onHang: (error: Error) => void) {
+  constructor(clock: Clock, tuning: GateTuning, onHang: (error: Error) => void) {
     this.#clock = clock;
     this.#tuning = tuning;
     this.#onHang = onHang;
@@ -57,12 +65,27 @@ export class DiskGate {
    * Runs an operation. Rejects with its error, or with ETIMEDOUT: then `abandon` gets its late result.
    */
   run<T>(work: () => Promise<T>, abandon?: (late: T) => void): Promise<T> {
+    return this.#run(work, false, abandon);
+  }
+
+  /** As `run`, for a write of megabytes. */
+  writeBulk(work: () => Promise<void>): Promise<void> {
+    return this.#run(work, true);
+  }
+
+  #run<T>(work: () => Promise<T>, isBulkWrite: boolean, abandon?: (late: T) => void): Promise<T> {
     if (this.isHanging) return Promise.reject(hanging());
     return new Promise<T>((resolve, reject) => {
-      const operation: Operation = { work, abandon, resolve, reject, begunMs: 0, isOverdue: false };
-      if (this.#running.size < this.#tuning.ioParallelism) this.#begin(operation);
-      else this.#waiting.push(operation);
+      const operation: Operation = { work, isBulkWrite, abandon, resolve, reject, begunMs: 0, isOverdue: false };
+      if (isBulkWrite && this.#bulkWrites === this.#tuning.bulkWrites) this.#waitingBulkWrites.push(operation);
+      else this.#enter(operation);
     });
+  }
+
+  #enter(operation: Operation): void {
+    if (operation.isBulkWrite) this.#bulkWrites++;
+    if (this.#running.size < this.#tuning.ioParallelism) this.#begin(operation);
+    else this.#waiting.push(operation);
   }
 
   #begin(operation: Operation): void {
@@ -85,7 +108,12 @@ export class DiskGate {
   #ended(operation: Operation): void {
     this.#running.delete(operation);
     if (operation.isOverdue && --this.#overdue === 0) for (const resolve of this.#whenAnswered.splice(0)) resolve();
-    const next = this.#waiting.shift();
+    if (operation.isBulkWrite) {
+      this.#bulkWrites--;
+      const write = this.#waitingBulkWrites.shift();
+      if (write !== undefined) this.#enter(write);
+    }
+    const next = this.#running.size < this.#tuning.ioParallelism ? this.#waiting.shift() : undefined;
     if (next !== undefined) this.#begin(next);
     else if (this.#running.size === this.#overdue) this.#stopTimer();
   }
@@ -115,7 +143,11 @@ export class DiskGate {
     this.#onHang(error);
     this.#overdue++;
     operation.reject(error);
-    for (const waiting of this.#waiting.splice(0)) waiting.reject(error);
+    for (const waiting of this.#waiting.splice(0)) {
+      if (waiting.isBulkWrite) this.#bulkWrites--;
+      waiting.reject(error);
+    }
+    for (const waiting of this.#waitingBulkWrites.splice(0)) waiting.reject(error);
   }
 }
 
