@@ -36,5 +36,6 @@ export {
   type ReadTarget,
   Unreachable,
 } from "./ports.js";
+export { proveMember } from "./prove-member.js";
 export { RunningCall } from "./running-call.js";
 export { afterTicks } from "./silence-watch.js";

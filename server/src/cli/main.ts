@@ -7,6 +7,7 @@ import { addCompletion } from "./completion.js";
 import { addEvict } from "./evict.js";
 import { describeFailure, type ExitCode, exitCodes, exitCodeText, UsageError } from "./exit-code.js";
 import { addGet } from "./get.js";
+import { addGrants } from "./grants.js";
 import { addJsonOption } from "./print.js";
 import { addServe } from "./serve.js";
 import { addStat } from "./stat.js";
@@ -69,6 +70,7 @@ Exit codes: ${exitCodeText}.`,
   addWarm(program);
   addEvict(program);
   addStatus(program);
+  addGrants(program);
   addBench(program);
   addVersion(program);
   addCompletion(program);

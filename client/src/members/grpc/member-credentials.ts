@@ -2,7 +2,7 @@ import type { Socket } from "node:net";
 import { ChannelCredentials } from "@grpc/grpc-js";
 import type { Access } from "../access.js";
 import type { Clock } from "../clock.js";
-import { CallerHandshake } from "../member-handshake.js";
+import { proveMember } from "../prove-member.js";
 
 type SecureConnector = ReturnType<ChannelCredentials["_createSecureConnector"]>;
 
@@ -48,7 +48,7 @@ class MemberCredentials extends ChannelCredentials {
     return {
       connect: async (socket) => {
         const connected = await next.connect(socket);
-        await prove(connected.socket, this.#options);
+        await this.#prove(connected.socket);
         return connected;
       },
       waitForReady: () => next.waitForReady(),
@@ -56,40 +56,16 @@ class MemberCredentials extends ChannelCredentials {
       destroy: () => next.destroy(),
     };
   }
-}
 
-/**
- * Resolves when HTTP/2 may begin on the socket, which is not before all that was written is sent: it takes the socket over from
- * Node.js, and a write that is not its own would abort the process. Rejects if the listener is not the expected member, or too slow. */
-function prove(socket: Socket, { access, hostPort, clock, connectTimeoutMs, onFailed }: MemberCredentialsOptions): Promise<void> {
-  const member = access.member?.();
-  if (member === undefined) return Promise.resolve();
-  const handshake = new CallerHandshake(member, hostPort);
-  return new Promise((resolve, reject) => {
-    const settle = (error?: Error): void => {
-      cancelTimer();
-      socket.off("data", onData).off("error", settle).off("close", onClose).pause();
-      if (error === undefined) resolve();
-      else {
-        onFailed(error);
-        reject(error);
-      }
-    };
-    const onClose = (): void => settle(new Error("it closed the connection during the members' handshake"));
-    const onData = (bytes: Buffer): void => {
-      try {
-        const reply = handshake.take(bytes);
-        if (reply === undefined) return;
-        socket.off("data", onData).pause();
-        socket.write(reply, "latin1", (error) => settle(error ?? undefined));
-      } catch (error) {
-        settle(error as Error);
-      }
-    };
-    const cancelTimer = clock.after(connectTimeoutMs, () => {
-      settle(new Error(`no answer to the members' handshake within ${connectTimeoutMs} ms`));
-    });
-    socket.on("data", onData).on("error", settle).on("close", onClose);
-    socket.write(handshake.hello, "latin1");
-  });
+  async #prove(socket: Socket): Promise<void> {
+    const { access, hostPort, clock, connectTimeoutMs: timeoutMs, onFailed } = this.#options;
+    const member = access.member?.();
+    if (member === undefined) return;
+    try {
+      await proveMember(socket, { member, hostPort, clock, timeoutMs });
+    } catch (error) {
+      onFailed(error as Error);
+      throw error;
+    }
+  }
 }

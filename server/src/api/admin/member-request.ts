@@ -1,4 +1,12 @@
+import type { RequestOptions } from "node:https";
+import { connect, isIP } from "node:net";
+import { connect as connectTls } from "node:tls";
+import { type CallingMember, proveMember } from "@frontcache/client/members";
+import { remoteAddress } from "../../config/addresses.js";
+import { systemClock } from "../../runtime/clock.js";
 import { requestText } from "../../runtime/http-text.js";
+
+type CreateConnection = NonNullable<RequestOptions["createConnection"]>;
 
 /** Credentials for a member. */
 export interface MemberAccess {
@@ -12,6 +20,8 @@ export interface MemberAccess {
       }
     | undefined;
   readonly token: string | undefined;
+  /** How a member proves itself by a key, on the connection; absent: not at all. */
+  readonly member?: CallingMember | undefined;
 }
 
 /** A GET of a path of a member's HTTP listener. */
@@ -29,14 +39,18 @@ export interface MemberRequest {
 /** Sends a request to a member. Rejects with a message of one line, or with the reason of the signal. */
 export async function getFromMember(request: MemberRequest): Promise<{ readonly status: number; readonly text: string }> {
   const { address, path, access, timeoutMs, maxBytes, signal } = request;
-  const { tls, token } = access;
+  const { tls, token, member } = access;
   const { ca, cert, key, serverName: servername } = tls ?? {};
   const given = Object.entries({ ca, cert, key, servername }).filter(([, value]) => value !== undefined);
   const headers = token === undefined ? {} : { authorization: `Bearer ${token}` };
   try {
     return await requestText({
       url: `${tls === undefined ? "http" : "https"}://${address}${path}`,
-      options: { headers, ...Object.fromEntries(given) },
+      options: {
+        headers,
+        ...Object.fromEntries(given),
+        ...(member !== undefined && { agent: undefined, createConnection: provenConnection(request, member) }),
+      },
       timeoutMs,
       maxBytes,
       ...(signal && { signal }),
@@ -45,6 +59,35 @@ export async function getFromMember(request: MemberRequest): Promise<{ readonly 
     signal?.throwIfAborted();
     throw new Error(messageOf(error as Error), { cause: error });
   }
+}
+
+/** Opens a connection on which this process has proved to be a member before the request is sent. */
+function provenConnection({ address, access, timeoutMs }: MemberRequest, member: CallingMember): CreateConnection {
+  const { tls } = access;
+  const { ca, cert, key, serverName } = tls ?? {};
+  return (_, created) => {
+    const { host, port } = remoteAddress.parse(address);
+    // Without it, a connection that nobody accepts would outlive the request.
+    const signal = AbortSignal.timeout(timeoutMs);
+    const plain = connect({ host, port, signal });
+    const servername = serverName ?? (isIP(host) === 0 ? host : undefined);
+    const secure = { ca, cert, key, host, socket: plain, ...(servername !== undefined && { servername }) };
+    const socket = tls === undefined ? plain : connectTls(secure);
+    socket.once("error", (error) => created?.(error, socket));
+    socket.once(tls === undefined ? "connect" : "secureConnect", () => {
+      proveMember(socket, { member, hostPort: address, clock: systemClock, timeoutMs }).then(
+        () => {
+          created?.(null, socket);
+          socket.resume();
+        },
+        (error: Error) => {
+          socket.destroy();
+          created?.(error, socket);
+        },
+      );
+    });
+    return undefined;
+  };
 }
 
 /** An AggregateError of several addresses has no message. */

@@ -101,13 +101,13 @@ export class StatusPages {
 /** Requests the report of another member, authenticated as this member. Rejects with one line. */
 async function requestReport(
   { httpAddress }: MemberInfo,
-  { tls, ownToken: token }: Security,
+  { tls, ownToken: token, caller: member }: Security,
   timeoutMs: number,
 ): Promise<MemberReport> {
   const { status, text } = await getFromMember({
     address: httpAddress!,
     path: MEMBER_PATH,
-    access: { tls: tls && { ...tls.current, serverName: tls.serverName }, token },
+    access: { tls: tls && { ...tls.current, serverName: tls.serverName }, token, member },
     timeoutMs,
     maxBytes: MEMBER_MAX_BYTES,
   });

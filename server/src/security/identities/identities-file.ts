@@ -26,6 +26,8 @@ export interface Identities {
   readonly certificates: ReadonlyMap<string, Authenticated>;
   /** Issuers of tokens whose holders need no identity. */
   readonly issuers: TokenIssuerRules;
+  /** The groups of each identity, by its name. */
+  readonly groupsOf: ReadonlyMap<string, readonly string[]>;
   readonly grants: Grants;
 }
 
@@ -88,8 +90,8 @@ export function parseIdentities(content: string): Identities {
   const issuers = readTokenIssuers(file);
   file.end();
   if (noted.length > 0) throw new Problems(noted);
-  const { accessKeys, tokens, certificates } = reading;
-  return { accessKeys, tokens, certificates, issuers, grants: new Grants(grants) };
+  const { accessKeys, tokens, certificates, groupsOf } = reading;
+  return { accessKeys, tokens, certificates, issuers, groupsOf, grants: new Grants(grants) };
 }
 
 /** The mappings of a list. */
@@ -107,18 +109,18 @@ class IdentityReading {
   readonly accessKeys = new Map<string, AccessKey>();
   readonly tokens = new Map<string, Authenticated>();
   readonly certificates = new Map<string, Authenticated>();
-  readonly #names = new Set<string>();
+  readonly groupsOf = new Map<string, readonly string[]>();
 
   addIdentity(entry: MappingReader): void {
     const [name] = texts(entry, "name", NAME, "use letters, digits and . _ @ / + -, at most 128", { required: true });
     const groups = texts(entry, "groups", GROUP, "use names without * and control characters");
-    if (name !== undefined && (name === ANONYMOUS_NAME || this.#names.has(name))) {
+    if (name !== undefined && (name === ANONYMOUS_NAME || this.groupsOf.has(name))) {
       entry.note(
         "name",
         name === ANONYMOUS_NAME ? "is reserved for requests without credentials" : "another identity has the same name",
       );
     }
-    if (name !== undefined) this.#names.add(name);
+    if (name !== undefined) this.groupsOf.set(name, groups);
     // A file with problems is not used, so the name of a broken identity does not matter.
     const of = (method: "token" | "signature" | "certificate", untilMs: number | undefined): Authenticated => ({
       principal: clientPrincipal(name ?? "", method, groups),

@@ -1,0 +1,114 @@
+import { createHash } from "node:crypto";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type { ClusterReport } from "@frontcache/server/testing";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { claimPorts } from "../e2e/addresses.js";
+import { frontcache } from "../e2e/command-line.js";
+import { MemberProcess, temporaryDirectory } from "../e2e/member-process.js";
+import { rampBytes, S3Emulator } from "../emulators/s3.js";
+
+const KEY = "key-of-the-members-0123456789abcdef";
+const TOKENS = { ada: "token-of-ada-0123456789", ops: "token-of-ops-0123456789" };
+const OBJECTS = 8;
+const BYTES = 1_000;
+/** Loopback addresses, so that both members can have the same ports. */
+const HOSTS = ["127.0.0.2", "127.0.0.3"];
+
+const hashed = (token: string): string => createHash("sha256").update(token).digest("hex");
+
+const IDENTITIES = `
+identities:
+  - { name: ada, tokens: ${hashed(TOKENS.ada)} }
+  - { name: ops, tokens: ${hashed(TOKENS.ops)} }
+grants:
+  - { to: ada, operations: [read, list], buckets: s3://bucket, prefixes: public/ }
+  - { to: ops, operations: status }
+`;
+
+let directory: Awaited<ReturnType<typeof temporaryDirectory>>;
+let origin: S3Emulator;
+let members: MemberProcess[];
+
+beforeEach(async () => {
+  directory = await temporaryDirectory();
+  origin = await S3Emulator.start();
+  members = [];
+});
+
+afterEach(async () => {
+  await Promise.all(members.map((member) => member.stop()));
+  await origin.close();
+  await directory[Symbol.asyncDispose]();
+});
+
+const bearer = (token: string) => ({ headers: { authorization: `Bearer ${token}` } });
+
+describe("members with an identities file", () => {
+  it("serve what is granted through any member, forwarded or not, and report to each other", async () => {
+    const identitiesFile = join(directory.path, "identities.yaml");
+    const keyFile = join(directory.path, "key");
+    writeFileSync(identitiesFile, IDENTITIES);
+    writeFileSync(keyFile, `${KEY}\n`);
+    const port = await claimPorts();
+    const list = HOSTS.map((host, index) => `cache-${index}=${host}:${port}/${port + 1}`).join(",");
+    members = await Promise.all(
+      HOSTS.map((host, index) =>
+        MemberProcess.start({
+          endpoint: origin.endpoint,
+          cacheDirectory: join(directory.path, `cache-${index}`),
+          flags: [
+            ...["--discovery", "static", "--members", list, "--name", `cache-${index}`, "--identities-file", identitiesFile],
+            ...["--listen", `${host}:${port}`, "--http-listen", `${host}:${port + 1}`, "--members-key-file", keyFile],
+          ],
+        }),
+      ),
+    );
+    for (let object = 0; object < OBJECTS; object++) origin.putRamp("bucket", `public/${object}`, BYTES, object);
+    origin.putRamp("bucket", "private", BYTES, 1);
+    for (const { http } of members) {
+      for (let object = 0; object < OBJECTS; object++) {
+        const answer = await fetch(`http://${http}/s3/bucket/public/${object}`, bearer(TOKENS.ada));
+        expect([answer.status, Buffer.from(await answer.arrayBuffer()).equals(rampBytes(0, BYTES, object))]).toEqual([200, true]);
+      }
+      const forwarding = { ...bearer(TOKENS.ada).headers, "frontcache-forwarded": "1" };
+      expect((await fetch(`http://${http}/s3/bucket/private`, { headers: forwarding })).status).toBe(403);
+      expect((await fetch(`http://${http}/s3/bucket/public/0`)).status).toBe(403);
+      expect((await fetch(`http://${http}/status`, bearer(TOKENS.ada))).status).toBe(403);
+      // On a busy machine, a report may take longer than it is waited for.
+      const states = async (): Promise<string[]> => {
+        const report = (await (await fetch(`http://${http}/status`, bearer(TOKENS.ops))).json()) as ClusterReport;
+        return report.members.map(({ state }) => state);
+      };
+      await expect.poll(states, { timeout: 60_000 }).toEqual(["ready", "ready"]);
+    }
+  });
+
+  it("do not start if an address alone would prove a member", async () => {
+    const identitiesFile = join(directory.path, "identities.yaml");
+    writeFileSync(identitiesFile, IDENTITIES);
+    const list = "a=127.0.0.2:1/2,b=127.0.0.3:1/2";
+    const flags = [
+      "--discovery",
+      "static",
+      "--members",
+      list,
+      "--name",
+      "a",
+      "--listen",
+      "127.0.0.1:0",
+      "--http-listen",
+      "127.0.0.1:0",
+    ];
+    const { exitCode, stderr } = await frontcache([
+      "serve",
+      ...flags,
+      "--cache-dirs",
+      directory.path,
+      "--identities-file",
+      identitiesFile,
+    ]);
+    expect(exitCode).not.toBe(0);
+    expect(stderr).toContain("--identities-file requires that members prove themselves: set --members-key-file");
+  });
+});
