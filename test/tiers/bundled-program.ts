@@ -50,8 +50,8 @@ export async function setup(): Promise<void> {
     target: "node20",
     metafile: true,
     logLevel: "error",
-    // It finds its native library by its own location. The other is large and loaded seldom.
-    external: ["koffi", "@kubernetes/client-node"],
+    // It finds its native library by its own location.
+    external: ["koffi"],
     plugins: [asBuilt],
     banner: { js: 'import { createRequire as requireFrom } from "node:module"; const require = requireFrom(import.meta.url);' },
   });
