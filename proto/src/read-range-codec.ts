@@ -42,8 +42,11 @@ export function writeReadRangeResponse({ data, version, objectSize }: ReadRangeR
   }
   if (version !== "") {
     out[at++] = VERSION_TAG;
-    at = writeVarint(out, at, Buffer.byteLength(version));
-    out.write(version, at);
+    // Its length precedes it, in one byte if it is short.
+    const lengthAt = at;
+    const written = version.length < 0x80 / 3 ? out.write(version, at + 1) : -1;
+    if (written >= 0) out[lengthAt] = written;
+    else out.write(version, writeVarint(out, at, Buffer.byteLength(version)));
   }
 }
 

@@ -121,7 +121,7 @@ export class MemberProcess {
       clients: process.clients,
       cutOff: () => {},
       // Only members call: the readers of the simulation ask the cache itself.
-      principalOf: () => noSecurity.members.principalOf(testPeer()),
+      callerOf: (call) => ({ principal: noSecurity.members.principalOf(testPeer()), peer: call.getPeer() }),
       authorization: noSecurity.authorization,
       refusals: noSecurity.members.refusals,
       closing: process.#closing.signal,

@@ -30,6 +30,7 @@ import type { Authorization } from "../../security/grants/authorization.js";
 import { isMembersRequest, requireMember } from "../../security/member-authentication.js";
 import type { Principal } from "../../security/principal.js";
 import type { Clients } from "../limits/clients.js";
+import type { CallerOf } from "./call-authentication.js";
 import { objectServiceHandlers } from "./object-service.js";
 import { ReadRangeCall } from "./read-range-call.js";
 import { serializeInPlace } from "./read-range-sink.js";
@@ -67,7 +68,7 @@ export interface CacheServiceOptions {
   /** Closes the connection from an `address:port`. */
   readonly cutOff: (peer: string) => void;
   /** Returns who makes a call. */
-  readonly principalOf: (call: object) => Principal;
+  readonly callerOf: CallerOf;
   /** Decides who may look up the owners of a block. The cache decides about everything else. */
   readonly authorization: Pick<Authorization, "check">;
   /** Counts requests that only members may send, from other callers. */
@@ -92,7 +93,6 @@ export function cacheServiceHandlers(options: CacheServiceOptions) {
       options,
     ),
     readRange: (call: ServerWritableStream<ReadRangeRequest, ReadRangeResponse>): void => {
-      call.once("cancelled", options.calls.begin());
       new ReadRangeCall(call, options).run();
     },
     stat: unaryCall<StatRequest, StatResponse>(
@@ -136,7 +136,7 @@ export function cacheServiceHandlers(options: CacheServiceOptions) {
 
 /** The handlers of FrontCache's RouterService. */
 export function routerServiceHandlers(
-  options: Pick<CacheServiceOptions, "members" | "calls" | "principalOf" | "authorization" | "log">,
+  options: Pick<CacheServiceOptions, "members" | "calls" | "callerOf" | "authorization" | "log">,
 ) {
   return {
     lookupOwner: unaryCall<LookupOwnerRequest, LookupOwnersResponse>(

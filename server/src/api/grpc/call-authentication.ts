@@ -14,6 +14,19 @@ type AnyCall = Pick<ServerUnaryCall<unknown, unknown>, "metadata" | "getPeer" | 
 
 type AnyHandler = (call: AnyCall, callback: sendUnaryData<unknown> | undefined) => void;
 
+/** Who makes a call. */
+export interface Caller {
+  readonly principal: Principal;
+  /** `address:port`. grpc-js takes microseconds to find it. */
+  readonly peer: string;
+}
+
+/** Returns who makes a call that was authenticated. */
+export type CallerOf = (call: Pick<AnyCall, "getPeer">) => Caller;
+
+/** A property of the call, since a WeakMap makes each call survive until a full collection has looked at it. */
+const CALLER = Symbol("caller");
+
 export interface CallAuthenticationOptions {
   /** Returns the authentication of the connection from an `address:port`; undefined: it is closed. */
   readonly connectionOf: (peer: string) => Pick<ConnectionAuthentication, "authenticate"> | undefined;
@@ -27,14 +40,14 @@ export interface CallAuthenticationOptions {
 /** Authenticates gRPC calls, and knows who makes a running one. */
 export class CallAuthentication {
   readonly #options: CallAuthenticationOptions;
-  readonly #principals = new WeakMap<object, Principal>();
 
   constructor(options: CallAuthenticationOptions) {
     this.#options = options;
   }
 
   /** Who makes an authenticated call. */
-  readonly principalOf = (call: object): Principal => this.#principals.get(call) ?? ANONYMOUS;
+  readonly callerOf: CallerOf = (call) =>
+    (call as { [CALLER]?: Caller })[CALLER] ?? { principal: ANONYMOUS, peer: call.getPeer() };
 
   /**
    * Wraps the handlers of a service: only authenticated calls reach them; others end with UNAUTHENTICATED. The interceptors of
@@ -43,6 +56,7 @@ export class CallAuthentication {
   authenticatedOnly<Handlers extends UntypedServiceImplementation>(handlers: Handlers): Handlers {
     const wrapped = Object.entries(handlers).map(([name, handler]) => {
       const answer: AnyHandler = (call, callback) => {
+        const peer = call.getPeer();
         const proceed = (principal: Principal): void => {
           try {
             this.#options.authorization.checkCaller(principal);
@@ -50,13 +64,13 @@ export class CallAuthentication {
             refuse(error);
             return;
           }
-          this.#principals.set(call, principal);
+          (call as { [CALLER]?: Caller })[CALLER] = { principal, peer };
           (handler as AnyHandler)(call, callback);
         };
         const refuse = (error: unknown): void => this.#refuse(call, callback, name, error);
         let found: Principal | Promise<Principal>;
         try {
-          found = this.#authenticate(call);
+          found = this.#authenticate(call, peer);
         } catch (error) {
           refuse(error);
           return;
@@ -69,8 +83,8 @@ export class CallAuthentication {
     return Object.fromEntries(wrapped);
   }
 
-  #authenticate(call: AnyCall): Principal | Promise<Principal> {
-    const connection = this.#options.connectionOf(call.getPeer());
+  #authenticate(call: AnyCall, peer: string): Principal | Promise<Principal> {
+    const connection = this.#options.connectionOf(peer);
     if (connection === undefined) throw new CacheError("CANCELLED", "the connection is closed");
     return connection.authenticate({ headers: { authorization: authorizationOf(call) } });
   }

@@ -106,9 +106,9 @@ export class GrpcListener {
       failures: this.authenticationFailures,
       log,
     });
-    const { principalOf } = authentication;
+    const { callerOf } = authentication;
     const { refusals } = security.members;
-    const calls = { calls: this.#calls, closing: this.#closing.signal, clients, cutOff, principalOf, refusals };
+    const calls = { calls: this.#calls, closing: this.#closing.signal, clients, cutOff, callerOf, refusals };
     const { authorization } = security;
     const service = { ...served, ...calls, authorization, clock, log };
     this.#grpc.addService(servedMethods, authentication.authenticatedOnly(cacheServiceHandlers(service)));

@@ -24,15 +24,18 @@ import type { Client, Clients } from "../limits/clients.js";
 import { nextRequestId } from "../request-id.js";
 import { grpcCall } from "../sending/send-strategy.js";
 import { Sending } from "../sending/sending.js";
+import type { CallerOf } from "./call-authentication.js";
 import { ReadRangeSink } from "./read-range-sink.js";
+import type { RunningCalls } from "./running-calls.js";
 
 export interface ReadRangeCallOptions {
   readonly cache: () => Cache;
+  readonly calls: Pick<RunningCalls, "begin">;
   readonly clients: Clients;
   /** Disconnects the client at an `address:port`. */
   readonly cutOff: (peer: string) => void;
   /** Returns who makes a call. */
-  readonly principalOf: (call: object) => Principal;
+  readonly callerOf: CallerOf;
   /** Counts requests that only members may send, from other callers. */
   readonly refusals: FailureCount;
   readonly clock: Clock;
@@ -45,19 +48,26 @@ export class ReadRangeCall {
   readonly #options: ReadRangeCallOptions;
   readonly #requestId = nextRequestId();
   readonly #cancelled = new AbortSource();
+  readonly #principal: Principal;
   readonly #peer: string;
   readonly #client: Client;
+  readonly #ended: () => void;
+  /** It counts as a running read. */
+  #isCounted = false;
   #read: ObjectRead | undefined;
   #sending: Sending | undefined;
   #failure: ErrorCode | undefined;
-  #ended = false;
+  #isOver = false;
 
   constructor(call: ServerWritableStream<ReadRangeRequest, ReadRangeResponse>, options: ReadRangeCallOptions) {
     this.#call = call;
     this.#options = options;
-    this.#peer = call.getPeer();
-    this.#client = options.clients.of(this.#peer.slice(0, this.#peer.lastIndexOf(":")));
-    call.once("cancelled", () => this.#end());
+    const { principal, peer } = options.callerOf(call);
+    this.#principal = principal;
+    this.#peer = peer;
+    this.#client = options.clients.of(peer.slice(0, peer.lastIndexOf(":")));
+    this.#ended = options.calls.begin();
+    call.once("cancelled", this.#end);
   }
 
   /** Answers the call. Never throws. */
@@ -65,9 +75,8 @@ export class ReadRangeCall {
     try {
       const busy = this.#client.beginRead();
       if (busy !== undefined) throw busy;
-      this.#call.once("cancelled", () => this.#client.endRead());
+      this.#isCounted = true;
       const { key, offset, length, version, forwarded, cachedOnly } = this.#call.request;
-      const principal = this.#options.principalOf(this.#call);
       const ref = parseObjectUrl(key);
       checkRange(key, offset, length);
       const opened = this.#options.cache().open({
@@ -75,11 +84,11 @@ export class ReadRangeCall {
         version: version === "" ? undefined : version,
         offset,
         length,
-        forwarded: forwarded && this.#isMembers(principal),
+        forwarded: forwarded && this.#isMembers(),
         cachedOnly,
         isRepeated: this.#call.metadata.get(REPEATED_HEADER)[0] === "1",
         originRequests: parseOriginRequests(this.#call.metadata.get(ORIGIN_REQUESTS_HEADER)[0]),
-        principal,
+        principal: this.#principal,
         signal: this.#cancelled.signal,
       });
       if (opened instanceof Promise) opened.then((read) => this.#send(read), this.#fail);
@@ -89,13 +98,13 @@ export class ReadRangeCall {
     }
   }
 
-  #isMembers(principal: Principal): boolean {
-    const request = { what: "a forwarded ReadRange", principal, listener: "grpc", client: this.#peer } as const;
+  #isMembers(): boolean {
+    const request = { what: "a forwarded ReadRange", principal: this.#principal, listener: "grpc", client: this.#peer } as const;
     return isMembersRequest(request, this.#options.refusals);
   }
 
   #send(read: ObjectRead): void {
-    if (this.#ended) {
+    if (this.#isOver) {
       read.close();
       return;
     }
@@ -116,8 +125,8 @@ export class ReadRangeCall {
   }
 
   readonly #fail = (thrown: unknown): void => {
-    if (this.#ended) return;
-    this.#ended = true;
+    if (this.#isOver) return;
+    this.#isOver = true;
     const { key, version } = this.#call.request;
     const error = this.#sending?.begun === true ? thrown : readFailure(thrown, key, version === "" ? undefined : version);
     this.#failure = CacheError.from(error).code;
@@ -125,13 +134,15 @@ export class ReadRangeCall {
   };
 
   /** Called when the call is over: answered, failed, past its deadline, or cancelled by the client. */
-  #end(): void {
-    const isAnswered = this.#ended || this.#sending?.complete === true;
-    this.#ended = true;
+  readonly #end = (): void => {
+    const isAnswered = this.#isOver || this.#sending?.complete === true;
+    this.#isOver = true;
     if (!isAnswered) this.#cancelled.abort(new CacheError("CANCELLED", "the client cancelled the read"));
     this.#sending?.end();
+    if (this.#isCounted) this.#client.endRead();
+    this.#ended();
     if (this.#options.log.debugEnabled) this.#log();
-  }
+  };
 
   get #about() {
     return { requestId: this.#requestId, url: this.#call.request.key, client: this.#peer };

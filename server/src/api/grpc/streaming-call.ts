@@ -12,7 +12,7 @@ import type { CallContext, UnaryCallOptions } from "./unary-call.js";
 export function streamingCall<Request, Response>(
   method: string,
   run: (request: Request, send: (message: Response) => Promise<void>, context: CallContext) => Promise<void>,
-  { calls, principalOf, log }: UnaryCallOptions,
+  { calls, callerOf, log }: UnaryCallOptions,
 ): (call: ServerWritableStream<Request, Response>) => Promise<void> {
   return async (call) => {
     const gone = new AbortController();
@@ -32,8 +32,7 @@ export function streamingCall<Request, Response>(
         });
       });
     try {
-      const peer = call.getPeer();
-      await run(call.request, send, { principal: principalOf(call), peer, signal: gone.signal });
+      await run(call.request, send, { ...callerOf(call), signal: gone.signal });
       ended = true;
       call.end();
     } catch (error) {

@@ -5,6 +5,7 @@ import type { Log } from "../../runtime/log.js";
 import type { Principal } from "../../security/principal.js";
 import { callStatus } from "../call-status.js";
 import { nextRequestId } from "../request-id.js";
+import type { CallerOf } from "./call-authentication.js";
 import type { RunningCalls } from "./running-calls.js";
 
 /** The principal, the client and the end of a call. */
@@ -19,7 +20,7 @@ export interface CallContext {
 export interface UnaryCallOptions {
   readonly calls: RunningCalls;
   /** Returns who makes a call. */
-  readonly principalOf: (call: object) => Principal;
+  readonly callerOf: CallerOf;
   readonly log: Log;
 }
 
@@ -27,11 +28,12 @@ export interface UnaryCallOptions {
 export function unaryCall<Request extends object, Response>(
   method: string,
   answer: (request: Request, context: CallContext) => Response | Promise<Response>,
-  { calls, principalOf, log }: UnaryCallOptions,
+  { calls, callerOf, log }: UnaryCallOptions,
 ): handleUnaryCall<Request, Response> {
   return async (call, callback) => {
     const cancelled = new AbortSource();
-    const about = { requestId: nextRequestId(), url: urlOf(call.request), client: call.getPeer() };
+    const { principal, peer } = callerOf(call);
+    const about = { requestId: nextRequestId(), url: urlOf(call.request), client: peer };
     let code: ErrorCode | "OK" = "OK";
     let answered = false;
     call.once("cancelled", calls.begin());
@@ -40,7 +42,7 @@ export function unaryCall<Request extends object, Response>(
     });
     try {
       const { client: peer } = about;
-      callback(null, await answer(call.request, { principal: principalOf(call), peer, signal: cancelled.signal }));
+      callback(null, await answer(call.request, { principal, peer, signal: cancelled.signal }));
     } catch (error) {
       code = CacheError.from(error).code;
       callback(callStatus(error, method, log, about));

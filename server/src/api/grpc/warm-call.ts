@@ -13,9 +13,9 @@ import type { Cache } from "../../routing/cache.js";
 import type { Log } from "../../runtime/log.js";
 import type { FailureCount } from "../../security/failure-count.js";
 import { requireMember } from "../../security/member-authentication.js";
-import type { Principal } from "../../security/principal.js";
 import { callStatus } from "../call-status.js";
 import { nextRequestId } from "../request-id.js";
+import type { CallerOf } from "./call-authentication.js";
 
 /** Concurrent blocks of a warming: the default and the maximum. */
 const CONCURRENCY = { default: 16, most: 256 };
@@ -25,7 +25,7 @@ export interface WarmCallOptions {
   /** Aborted when the listener closes. */
   readonly closing: AbortSignal;
   /** Returns who makes a call. */
-  readonly principalOf: (call: object) => Principal;
+  readonly callerOf: CallerOf;
   /** Counts requests that only members may send, from other callers. */
   readonly refusals: FailureCount;
   readonly log: Log;
@@ -55,7 +55,7 @@ export class WarmCall {
     const remove = whenAborted(closing, shutDown);
     const requestId = nextRequestId();
     const { keys, prefixes } = this.#call.request;
-    const about = { requestId, url: keys[0] ?? prefixes[0], client: this.#call.getPeer() };
+    const about = { requestId, url: keys[0] ?? prefixes[0], client: this.#options.callerOf(this.#call).peer };
     let code: ErrorCode | "OK" = "OK";
     try {
       await this.#warm(this.#call.request);
@@ -71,10 +71,9 @@ export class WarmCall {
 
   async #warm(request: WarmRequest): Promise<void> {
     const { signal } = this.#ended;
-    const { principalOf, refusals } = this.#options;
+    const { refusals } = this.#options;
     const cache = this.#options.cache();
-    const client = this.#call.getPeer();
-    const principal = principalOf(this.#call);
+    const { principal, peer: client } = this.#options.callerOf(this.#call);
     const asked = { principal, dryRun: request.dryRun, signal };
     const version = request.version === "" ? undefined : request.version;
     const objects = request.keys.map((key) => ({ ref: parseObjectUrl(key), version }));
