@@ -2,7 +2,7 @@ import { CacheError, parseObjectUrl } from "@frontcache/proto";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { OriginAvailability } from "../origin/availability.js";
-import { MAX_REQUESTS } from "../origin/request-budget.js";
+import { MAX_REQUESTS, requestBudget } from "../origin/request-budget.js";
 import { retrying } from "../origin/retrying.js";
 import { openCache, restOf } from "../testing/cache-fixture.js";
 import type { MemoryFault } from "../testing/origin/memory-faults.js";
@@ -121,6 +121,21 @@ describe.each(faults)("a read of a block whose origin %s", (_, fault) => {
     expect(origin.calls.length).toBe(before);
     clock.advance(5_000);
     expect((await clock.run(read({ version, start: 1, isRepeated: true }))).length).toBe(BLOCK - 1);
+    await close();
+  });
+});
+
+describe("a read that begins again after the object was missing", () => {
+  it("observes no absence that the origin has not answered, and finds the object that was created meanwhile", async () => {
+    const { objects, version, read, clock, cache, close } = await setUp();
+    objects.delete(ref.url);
+    const budget = requestBudget({ version: undefined });
+    await expect(clock.run(read({ version, budget }))).rejects.toMatchObject({ code: "NOT_FOUND" });
+    const created = objects.putRamp(ref.url, BLOCK, 3);
+    // The absence that was observed then is believed no more.
+    clock.advance(60_000);
+    expect((await clock.run(read({ budget }))).length).toBe(BLOCK);
+    expect(cache.records.last(ref.url)?.version).toBe(created);
     await close();
   });
 });

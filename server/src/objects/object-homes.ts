@@ -144,7 +144,9 @@ export class ObjectHomes {
   /** Resolves when no member answers with an older version than those that are known here. Undefined: none does. */
   changing(url: string): Promise<void> | undefined {
     const changing = this.#lookup.decider(url) === "here" ? this.#decided.changing(url) : this.#decided.revoking(url);
-    return changing ?? this.#observed.pending(url) ?? this.#substitution.waiting(url);
+    const pending = this.#observed.pending(url) ?? this.#substitution.waiting(url);
+    if (changing === undefined || pending === undefined) return changing ?? pending;
+    return Promise.all([changing, pending]).then(() => {});
   }
 
   /** A version, or absence, was observed in place of another one, or was rejected. */

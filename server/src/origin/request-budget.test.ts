@@ -93,4 +93,11 @@ describe("a budget of requests", () => {
     budget.countFailed(3);
     expect([budget.left, budget.isExhausted]).toEqual([0, true]);
   });
+
+  it("has no later request fail by an error that said which version was current", async () => {
+    const budget = new RequestBudget(1);
+    budget.failed(new CacheError("NOT_FOUND", "s3://bucket/key: no such object"));
+    (await taken(budget)).spend();
+    expect(budget.finalError("s3://bucket/key")).toMatchObject({ code: "UNAVAILABLE", isOriginTried: true });
+  });
 });

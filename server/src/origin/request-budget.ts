@@ -90,10 +90,10 @@ export class RequestBudget {
     this.#left = Math.max(0, this.#left - requests);
   }
 
-  /** A request has failed. */
+  /** A request has failed, or was answered by an error. */
   failed(error: CacheError): void {
     this.#failures++;
-    this.#lastFailure = error;
+    if (!isAnswer(error)) this.#lastFailure = error;
   }
 
   /** The read has failed for good: no further request starts. */
@@ -145,6 +145,14 @@ export class RequestBudget {
     this.#waiting = undefined;
     if (waiting !== undefined) for (const wake of waiting) wake();
   }
+}
+
+/**
+ * Whether an error says which version is current, or that there is none. It answers its own request only: when a later one was due, the
+ * object may have been another one.
+ */
+export function isAnswer({ code }: CacheError): boolean {
+  return code === "NOT_FOUND" || code === "FAILED_PRECONDITION";
 }
 
 /** Permission for one request. One of `refund` and `spend` must be called; the first call counts. */

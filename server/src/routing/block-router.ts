@@ -121,6 +121,7 @@ export class BlockRouter {
     }
     // Asked again: this member may have been the home until now.
     const reporting = reported ?? (version === undefined ? undefined : objects.observed(ref, version, signal));
+    reporting?.catch(() => {});
     const changing = objects.changing(ref.url) ?? reporting;
     if (changing !== undefined) {
       try {

@@ -1,5 +1,5 @@
 import { CacheError } from "@frontcache/proto";
-import { RequestBudget, requestBudget } from "../../origin/request-budget.js";
+import { isAnswer, RequestBudget, requestBudget } from "../../origin/request-budget.js";
 import type { Priority } from "./fill-memory.js";
 import { Part, type PartContext, type SegmentRun } from "./part.js";
 
@@ -171,8 +171,8 @@ export class FillParts {
 
   /** The block has failed: no further request starts, and the parts that run do not repeat theirs. */
   #failBlock(failure: CacheError): void {
-    // Reads without a version restart, with what is left of their budgets, if the object has another version now.
-    if (failure.code !== "FAILED_PRECONDITION") this.#budget.close(failure);
+    // Reads without a version restart, with what is left of their budgets, if the object has another version now, or none.
+    if (!isAnswer(failure)) this.#budget.close(failure);
     this.#failQueued(failure);
   }
 
