@@ -1,6 +1,13 @@
 import { existsSync, readFileSync } from "node:fs";
-import { join } from "node:path";
-import { DEFAULT_S3_LISTEN, declarations, readSettings, unknownVariables, variableOf } from "@frontcache/server/testing";
+import { basename, join } from "node:path";
+import {
+  DEFAULT_S3_LISTEN,
+  declarations,
+  parseIdentities,
+  readSettings,
+  unknownVariables,
+  variableOf,
+} from "@frontcache/server/testing";
 import { beforeAll, describe, expect, it } from "vitest";
 import { type Container, cannotRender, deployFolder, Rendered } from "./render.js";
 
@@ -12,6 +19,7 @@ const folders = [
   "overlays/gcp",
   "overlays/observability",
   "overlays/tls",
+  "overlays/identities",
 ];
 
 const defaults = readSettings({}, {});
@@ -83,7 +91,10 @@ describe.skipIf(cannotRender !== undefined)(`manifests${cannotRender === undefin
       expect(rendered.one("Role", "frontcache").rules).toEqual([
         { apiGroups: [""], resources: ["pods"], verbs: ["get", "list", "watch"] },
       ]);
-      expect(rendered.all("ClusterRole").concat(rendered.all("ClusterRoleBinding"))).toEqual([]);
+      // With identities, members may also ask the API server about tokens.
+      const clusterWide = rendered.all("ClusterRole").concat(rendered.all("ClusterRoleBinding"));
+      const roles = clusterWide.map(({ roleRef }) => roleRef?.name);
+      expect(roles).toEqual(folder === "overlays/identities" ? ["system:auth-delegator"] : []);
       const binding = rendered.one("RoleBinding", "frontcache");
       expect(binding.roleRef).toMatchObject({ kind: "Role", name: "frontcache" });
       const account = rendered.one("ServiceAccount", "frontcache").metadata;
@@ -187,6 +198,24 @@ describe.skipIf(cannotRender !== undefined)(`manifests${cannotRender === undefin
     const paths = Object.entries(files).map(([setting, file]) => [setting, `${mount!.mountPath}/${file}`]);
     expect(settings).toMatchObject(Object.fromEntries(paths));
     expect(rendered.one("Certificate", "frontcache-client").spec.usages).toEqual(["client auth"]);
+  });
+
+  it("identities: members have a valid file of identities and a key, and may review tokens", () => {
+    const rendered = new Rendered("overlays/identities");
+    const { identitiesFile = "", membersKeyFile = "" } = readSettings({}, rendered.environment(podFields));
+    const { volumes = [] } = rendered.members.spec.template.spec;
+    const secretAt = (path: string): string | undefined => {
+      const mount = rendered.container.volumeMounts.find(({ mountPath }) => path.startsWith(`${mountPath}/`));
+      return volumes.find(({ name }) => name === mount?.name)?.secret?.secretName;
+    };
+    const secret = rendered.one("Secret", secretAt(identitiesFile));
+    const text = Buffer.from(secret.data![basename(identitiesFile)]!, "base64").toString();
+    expect(parseIdentities(text).issuers.kubernetes).toEqual({ audiences: ["frontcache"] });
+    expect(secretAt(membersKeyFile)).toBe("frontcache-members");
+    const account = rendered.one("ServiceAccount", "frontcache").metadata;
+    expect(rendered.one("ClusterRoleBinding").subjects).toEqual([
+      { kind: "ServiceAccount", name: account.name, namespace: account.namespace },
+    ]);
   });
 
   it.each([

@@ -73,6 +73,7 @@ export { type Log, silentLog } from "../runtime/log.js";
 export { NO_QUERY } from "../runtime/query.js";
 export { certificateProblems, expiryMs, readCertificates } from "../security/certificates.js";
 export { FailureCount } from "../security/failure-count.js";
+export { parseIdentities } from "../security/identities/identities-file.js";
 export { MemberSecurity } from "../security/member-security.js";
 export { ANONYMOUS } from "../security/principal.js";
 export { partsOf, signableOf } from "../security/signatures/signed-request.js";
