@@ -9,7 +9,7 @@ import { textPage } from "../api/http/pages.js";
 import { Clients } from "../api/limits/clients.js";
 import { measured } from "../api/measured-cache.js";
 import { Cors, type CorsOrigins } from "../api/s3/cors.js";
-import { PREFIXED } from "../api/s3/request-target.js";
+import { PREFIXED, type StoreOfBucket } from "../api/s3/request-target.js";
 import { DEFAULT_S3_LISTEN, formatHostPort, type HostPort } from "../config/addresses.js";
 import { covers } from "../config/bucket-pattern.js";
 import { type Settings, SettingsError } from "../config/settings.js";
@@ -209,16 +209,25 @@ function corsOriginsOf({ origins = [], corsOrigin }: Settings): CorsOrigins {
   return (bucket) => origins.find(({ buckets }) => buckets.some((each) => covers(each, bucket)))?.corsOrigins ?? corsOrigin;
 }
 
+/** Names the store of each bucket at the S3 endpoint: the first origin that serves buckets there and matches. Undefined: all are S3's. */
+function storesAtS3Endpoint({ origins = [] }: Settings): StoreOfBucket | undefined {
+  const serving = origins.filter((rule) => rule.scheme === "s3" || rule.atS3Endpoint);
+  if (serving.every(({ scheme }) => scheme === "s3")) return undefined;
+  return (bucket) =>
+    serving.find(({ scheme, buckets }) => buckets.some((pattern) => covers(pattern, { scheme, bucket })))?.scheme ?? "s3";
+}
+
 /**
  * Opens the S3 endpoint. Without `--s3-listen`, another program may use the port: several members run on one host in development, and
  * none of them needs this listener to work.
  */
 async function openS3Listener(
-  { s3Listen = DEFAULT_S3_LISTEN, s3Domain }: Settings,
+  settings: Settings,
   options: Omit<HttpListenerOptions, "listen" | "name" | "addressing" | "pages">,
 ): Promise<HttpListener | undefined> {
+  const { s3Listen = DEFAULT_S3_LISTEN, s3Domain } = settings;
   if (s3Listen === "none") return undefined;
-  const addressing = { form: "root", domains: s3Domain } as const;
+  const addressing = { form: "root", domains: s3Domain, storeOf: storesAtS3Endpoint(settings) } as const;
   try {
     return await HttpListener.open({ ...options, listen: s3Listen, name: "s3", addressing, pages: new Map() });
   } catch (error) {

@@ -45,6 +45,8 @@ export interface GcsRule extends AnyRule {
   readonly scheme: "gs";
   readonly credentials: "default" | "anonymous" | { readonly keyFile: string };
   readonly userProject: string | undefined;
+  /** The S3 endpoint serves the buckets, too. */
+  readonly atS3Endpoint: boolean;
 }
 
 /** One origin of the origins file. */
@@ -74,7 +76,13 @@ export function readOriginRule(rule: MappingReader): OriginRule | undefined {
           credentials: readS3Credentials(rule),
           requesterPays: rule.parsed("requesterPays", bool) ?? false,
         }
-      : { ...any, scheme, credentials: readGcsCredentials(rule), userProject: rule.parsed("userProject", line("project")) };
+      : {
+          ...any,
+          scheme,
+          credentials: readGcsCredentials(rule),
+          userProject: rule.parsed("userProject", line("project")),
+          atS3Endpoint: rule.parsed("atS3Endpoint", bool) ?? false,
+        };
   rule.end();
   return read;
 }

@@ -34,6 +34,7 @@ origins:
   - buckets: gs://models
     credentials: { keyFile: /etc/key.json }
     userProject: payer
+    atS3Endpoint: true
     limits: { concurrency: 8 }
   - buckets: gs://*
     credentials: anonymous
@@ -72,6 +73,7 @@ origins:
         endpoint: undefined,
         credentials: { keyFile: "/etc/key.json" },
         userProject: "payer",
+        atS3Endpoint: true,
         limits: { ...unset, concurrency: 8 },
         hedge: undefined,
       },
@@ -81,6 +83,7 @@ origins:
         endpoint: undefined,
         credentials: "anonymous",
         userProject: undefined,
+        atS3Endpoint: false,
         limits: unset,
         hedge: undefined,
       },
@@ -121,7 +124,7 @@ default: s3
       "f: origins[3].keyFile: unknown field: use buckets, endpoint, ca, limits, hedge, corsOrigins, region, pathStyle, credentials, requesterPays",
       "f: origins[4].credentials.profile: unknown field: use keyFile",
       "f: origins[4].credentials: missing: use keyFile",
-      "f: origins[4].requesterPays: unknown field: use buckets, endpoint, ca, limits, hedge, corsOrigins, credentials, userProject",
+      "f: origins[4].requesterPays: unknown field: use buckets, endpoint, ca, limits, hedge, corsOrigins, credentials, userProject, atS3Endpoint",
       "f: origins[5]: is not a mapping: use fields with values",
       "f: origins[5].buckets: missing: use s3://name, s3://prefix* or gs://*",
     ]);

@@ -25,6 +25,7 @@ import { readYaml } from "./yaml-document.js";
  *           # keyFile: /etc/gcs/key.json    # gs
  *         requesterPays: true               # s3; default: false
  *         # userProject: my-project         # gs: the project that is billed
+ *         # atS3Endpoint: true              # gs: the S3 endpoint serves the buckets by their names, too; default: false
  *         limits:                           # defaults: --origin-requests, --origin-bytes, ...
  *           requestsPerSecond: 500
  *           bytesPerSecond: 200MiB

@@ -28,6 +28,23 @@ function answer(status: number, headers: PassedAnswer["headers"], text = ""): Pa
   return { status, headers, length: Buffer.byteLength(text), body: bodyOf(Buffer.from(text)) };
 }
 
+describe("a bucket of GCS at the S3 endpoint", () => {
+  const options = {
+    addressing: { form: "root", domains: [], storeOf: (name: string) => (name === "models" ? "gs" : "s3") },
+  } as const;
+
+  it("is read, listed once among all buckets, and has no sub-resources", async () => {
+    const { fixture: mixed, client: reader } = await HttpFixture.connected({ "gs://models/object": OBJECT }, options);
+    mixed.cache.bucketList = { buckets: [{ name: "models" }, { name: "lake" }, { name: "another" }] };
+    expect((await reader.get("/models/object")).body.equals(OBJECT)).toBe(true);
+    expect(mixed.cache.requests.map(({ ref }) => ref.url)).toEqual(["gs://models/object"]);
+    const listed = (await reader.get("/")).body.toString();
+    expect([...listed.matchAll(/<Name>(\w+)</g)].map(([, name]) => name)).toEqual(["another", "lake", "models"]);
+    expect(codeOf(await reader.get("/models/object?acl"))).toBe("501 NotImplemented");
+    await mixed.closeAtRest(reader);
+  });
+});
+
 describe("a part of an object", () => {
   beforeEach(() => {
     fixture.cache.version = IN_PARTS;

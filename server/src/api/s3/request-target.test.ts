@@ -121,6 +121,20 @@ describe("a target at the root", () => {
     expect(() => at("b.s3.local", "/key")).toThrow(/has no valid bucket/);
   });
 
+  it.each([
+    ["member", "/models/a+b%2Bc", "gs://models/a b+c"],
+    ["member", "/models/key?versionId=12", "gs://models/key?generation=12"],
+    ["member", "/models/", "gs://models"],
+    ["models.s3.local", "/key", "gs://models/key"],
+    ["models.s3.local", "/?list-type=2", "gs://models"],
+    ["member", "/other/key", "s3://other/key"],
+    ["member", "/gs/models/key", "s3://gs/models/key"],
+  ])("takes the store of a bucket from the origins: %s%s", (host, target, name) => {
+    const storeOf = (bucket: string) => (bucket === "models" ? "gs" : "s3");
+    if (target.startsWith("/gs/")) expect(() => parse(target, host, { form: "root", domains: [], storeOf })).toThrow();
+    else expect(nameOf(parse(target, host, { form: "root", domains: ["s3.local"], storeOf }))).toBe(name);
+  });
+
   it.each(["*", "member:80", "", "ftp://x/bucket/key"])("%j names nothing", (target) => {
     expect(at("member", target)).toBe("path");
   });

@@ -20,8 +20,13 @@ export type S3Target = ServiceTarget | BucketTarget | ObjectTarget;
 export interface ServiceTarget {
   readonly scope: "service";
   readonly scheme: Scheme;
+  /** Buckets of other schemes are listed, too. Absent: no. */
+  readonly storeOf?: StoreOfBucket | undefined;
   readonly query: Query;
 }
+
+/** Returns the scheme of the bucket with a name at the S3 endpoint. */
+export type StoreOfBucket = (bucket: string) => Scheme;
 
 export interface BucketTarget {
   readonly scope: "bucket";
@@ -46,7 +51,12 @@ export type Addressing =
   /** Under the schemes of object URLs: `/s3/<bucket>/<key>`, `/gs/<bucket>/<key>`. Other paths are pages. */
   | { readonly form: "prefixed" }
   /** At the root, as S3 does: `/<bucket>/<key>`, or `/<key>` with the host `<bucket>.<domain>`, in lower case. */
-  | { readonly form: "root"; readonly domains: readonly string[] };
+  | {
+      readonly form: "root";
+      readonly domains: readonly string[];
+      /** Absent: all buckets are S3's. */
+      readonly storeOf?: StoreOfBucket | undefined;
+    };
 
 export const PREFIXED: Addressing = { form: "prefixed" };
 
@@ -83,10 +93,17 @@ export function parseTarget(target: string, host: string | undefined, addressing
   // A URL may have no path. `*` and host:port, which other methods have, name nothing.
   if (scheme === undefined || (path === "" ? absolute === null : path[0] !== "/")) return { scope: "path", path };
   const query = mark < 0 ? NO_QUERY : new Query(target.slice(mark + 1));
-  if (addressing.form === "prefixed") return resourceOf(scheme, path, scheme.length + 2, query);
-  const bucket = bucketOfHost(absolute?.[1] ?? host ?? "", addressing.domains);
-  if (bucket === undefined) return resourceOf(scheme, path, 1, query);
-  return path.length <= 1 ? bucketTarget(scheme, bucket, query) : objectTarget(scheme, bucket, path.slice(1), query);
+  if (addressing.form === "prefixed") {
+    const named = namesIn(path, scheme.length + 2);
+    return named === undefined ? { scope: "service", scheme, query } : targetOf(scheme, named, query);
+  }
+  const { domains, storeOf } = addressing;
+  const bucket = bucketOfHost(absolute?.[1] ?? host ?? "", domains);
+  const named = bucket === undefined ? namesIn(path, 1) : { bucket, key: path.slice(1) };
+  if (named === undefined) return { scope: "service", scheme, storeOf, query };
+  const store = storeOf?.(bucketName(named.bucket)) ?? scheme;
+  // All keys of this listener are read as S3 reads them.
+  return targetOf(store, store === "s3" ? named : { ...named, key: named.key.replaceAll("+", " ") }, query);
 }
 
 /** Maximum remembered targets of a listener: at most 4 MB. */
@@ -122,13 +139,21 @@ export class TargetParser {
   }
 }
 
-/** The bucket, and the key, that a path names from `start` on. */
-function resourceOf(scheme: Scheme, path: string, start: number, query: Query): S3Target {
-  if (path.length <= start) return { scope: "service", scheme, query };
+/** What a path names, percent-encoded. No key: the bucket itself. */
+interface Names {
+  readonly bucket: string;
+  readonly key: string;
+}
+
+/** The bucket, and the key, that a path names from `start` on. Undefined: neither. */
+function namesIn(path: string, start: number): Names | undefined {
+  if (path.length <= start) return undefined;
   const slash = path.indexOf("/", start);
-  const bucket = path.slice(start, slash < 0 ? path.length : slash);
-  if (slash < 0 || slash === path.length - 1) return bucketTarget(scheme, bucket, query);
-  return objectTarget(scheme, bucket, path.slice(slash + 1), query);
+  return slash < 0 ? { bucket: path.slice(start), key: "" } : { bucket: path.slice(start, slash), key: path.slice(slash + 1) };
+}
+
+function targetOf(scheme: Scheme, { bucket, key }: Names, query: Query): S3Target {
+  return key === "" ? bucketTarget(scheme, bucket, query) : objectTarget(scheme, bucket, key, query);
 }
 
 /** The bucket of a virtual host: the part before the longest domain. Undefined: the path begins with the bucket. */

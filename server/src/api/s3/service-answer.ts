@@ -1,5 +1,5 @@
 import { CacheError } from "@frontcache/proto";
-import type { ListedBucket } from "../../origin/origin.js";
+import type { BucketList, ListedBucket } from "../../origin/origin.js";
 import type { Cache } from "../../routing/cache.js";
 import type { Query } from "../../runtime/query.js";
 import type { HttpContext } from "../http/http-context.js";
@@ -11,7 +11,7 @@ import type { ServiceTarget } from "./request-target.js";
 const MAX_BUCKETS = 10_000;
 
 /** Answers ListBuckets. Never throws. */
-export function answerBuckets(context: HttpContext, cache: Cache, { scheme, query }: ServiceTarget): void {
+export function answerBuckets(context: HttpContext, cache: Cache, { scheme, storeOf, query }: ServiceTarget): void {
   const { principal, signal } = context;
   const url = `${scheme}://`;
   answerDocument(context, { operation: "ListBuckets", url, resource: "/" }, async () => {
@@ -26,8 +26,25 @@ export function answerBuckets(context: HttpContext, cache: Cache, { scheme, quer
       project: typeof project === "string" ? project : undefined,
     } as const;
     const { buckets, owner } = await cache.ask(question);
-    return xmlDocument(bucketsXml(pageOf(buckets, requested), owner));
+    if (storeOf === undefined) return xmlDocument(bucketsXml(pageOf(buckets, requested), owner));
+    // A bucket is listed once, as the one that requests reach by its name.
+    const others = await cache.ask({ ...question, ref: { url: "gs://", scheme: "gs", bucket: "" } }).catch(noneIfDenied);
+    const all = [
+      ...buckets.filter(({ name }) => storeOf(name) === scheme),
+      ...others.buckets.filter(({ name }) => storeOf(name) === "gs"),
+    ];
+    return xmlDocument(bucketsXml(pageOf(all.sort(byName), requested), owner));
   });
+}
+
+/** GCS's buckets are not listed if they may not be, and are readable all the same. */
+function noneIfDenied(error: unknown): BucketList {
+  if (CacheError.from(error).code !== "PERMISSION_DENIED") throw error;
+  return { buckets: [] };
+}
+
+function byName({ name: one }: ListedBucket, { name: other }: ListedBucket): number {
+  return one < other ? -1 : 1;
 }
 
 interface BucketsRequest {
