@@ -41,7 +41,8 @@ export class HttpStack implements AsyncDisposable {
     endpointOrOrigin: string | GcsOrigin,
     options: { revalidateAfterMs?: number; sendfile?: boolean } = {},
   ): Promise<HttpStack> {
-    const { sendfile = true, ...more } = options;
+    // As `--sendfile` of members, so that one variable changes all tests.
+    const { sendfile = process.env.FRONTCACHE_SENDFILE !== "false", ...more } = options;
     const stack = new HttpStack();
     const clock = systemClock;
     const path = await mkdtemp(join(tmpdir(), "frontcache-test-"));

@@ -52,7 +52,8 @@ export class HttpFixture implements AsyncDisposable {
       notReadyReasons: () => fixture.notReadyReasons,
       pages: fixture.pages,
       security: noSecurity,
-      socketCalls: options.socketCalls ?? (await loadLibc()),
+      // As `--sendfile` of members, so that one variable changes all tests.
+      socketCalls: options.socketCalls ?? (process.env.FRONTCACHE_SENDFILE === "false" ? undefined : await loadLibc()),
       clients: fixture.clients,
       clock: fixture.clock,
       log: log as typeof silentLog,
