@@ -52,10 +52,11 @@ export function measured(onRequest: (report: RequestReport) => void, clock: Cloc
     });
 }
 
-/** Ends its request with the last byte, although the connection may need more time. */
-class MeasuredBody implements OriginBody {
+/** Ends its request with the last byte, although the connection may need more time. It receives the bytes itself, for the landing. */
+class MeasuredBody implements OriginBody, Landing {
   readonly #answer: OriginAnswer;
   readonly #running: RunningRequest;
+  #landing: Landing | undefined;
 
   constructor(answer: OriginAnswer, running: RunningRequest) {
     this.#answer = answer;
@@ -63,18 +64,24 @@ class MeasuredBody implements OriginBody {
   }
 
   async land(landing: Landing): Promise<void> {
-    const [answer, running] = [this.#answer, this.#running];
-    const landed = (bytes: number): void => {
-      running.bytes += bytes;
-      if (running.bytes === answer.length) running.end("ok");
-      landing.landed(bytes);
-    };
+    this.#landing = landing;
     try {
-      await answer.body.land({ room: () => landing.room(), landed });
-      running.end("ok");
+      await this.#answer.body.land(this);
+      this.#running.end("ok");
     } catch (error) {
-      throw running.fail(error);
+      throw this.#running.fail(error);
     }
+  }
+
+  room(): Buffer {
+    return this.#landing!.room();
+  }
+
+  landed(bytes: number): void {
+    const running = this.#running;
+    running.bytes += bytes;
+    if (running.bytes === this.#answer.length) running.end("ok");
+    this.#landing!.landed(bytes);
   }
 
   destroy(): void {

@@ -16,8 +16,9 @@ export interface BucketRoute {
 export function perBucket(routes: readonly BucketRoute[]): Origin {
   const originOf = (ref: BucketRef): Origin => {
     checkName(ref);
-    const route = routes.find(({ scheme, bucket }) => scheme === ref.scheme && matches(bucket, ref.bucket));
-    if (route !== undefined) return route.origin;
+    for (const { scheme, bucket, origin } of routes) {
+      if (scheme === ref.scheme && matches(bucket, ref.bucket)) return origin;
+    }
     throw new CacheError("PERMISSION_DENIED", `${ref.url}: no origin is configured for ${ref.scheme}://${ref.bucket}`);
   };
   return {

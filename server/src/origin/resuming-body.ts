@@ -17,10 +17,11 @@ export interface ResumingBodyOptions {
 }
 
 /** A body that resumes after its last byte under the same version if it ends early or stalls. Its reader does not notice. */
-export class ResumingBody implements OriginBody {
+export class ResumingBody implements OriginBody, Landing {
   readonly #options: ResumingBodyOptions;
   #current: Attempted<OriginAnswer>;
   #received = 0;
+  #landing: Landing | undefined;
   #hasEnded = false;
 
   constructor(options: ResumingBodyOptions) {
@@ -29,17 +30,24 @@ export class ResumingBody implements OriginBody {
   }
 
   async land(landing: Landing): Promise<void> {
-    const { retries } = this.#options;
-    const landed = (bytes: number): void => {
-      this.#received += bytes;
-      this.#current.attempt.wait(retries.idleTimeoutMs);
-      landing.landed(bytes);
-    };
+    this.#landing = landing;
     try {
-      while (!(await this.#landCurrent({ room: () => landing.room(), landed }))) await this.#resume();
+      while (!(await this.#landCurrent())) await this.#resume();
     } finally {
       this.#end();
     }
+  }
+
+  // What each answer's body calls.
+
+  room(): Buffer {
+    return this.#landing!.room();
+  }
+
+  landed(bytes: number): void {
+    this.#received += bytes;
+    this.#current.attempt.wait(this.#options.retries.idleTimeoutMs);
+    this.#landing!.landed(bytes);
   }
 
   destroy(): void {
@@ -50,12 +58,12 @@ export class ResumingBody implements OriginBody {
   }
 
   /** False: the answer ended early, and the rest may be requested. */
-  async #landCurrent(landing: Landing): Promise<boolean> {
+  async #landCurrent(): Promise<boolean> {
     const { retries, abort, first } = this.#options;
     const { answer, attempt } = this.#current;
     try {
       attempt.wait(retries.idleTimeoutMs);
-      await answer.body.land(landing);
+      await answer.body.land(this);
       return true;
     } catch (error) {
       attempt.fail();

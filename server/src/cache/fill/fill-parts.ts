@@ -31,6 +31,7 @@ function contiguousRuns(segments: readonly number[]): SegmentRun[] {
 
 function cutRun({ first, count }: SegmentRun, { targetSegments, maxSegments }: PartPlanOptions): SegmentRun[] {
   const parts = Math.max(1, Math.floor(count / targetSegments), Math.ceil(count / maxSegments));
+  if (parts === 1) return [{ first, count }];
   const cuts = Array.from({ length: parts + 1 }, (_, i) => first + Math.floor((i * count) / parts));
   return Array.from({ length: parts }, (_, i) => ({ first: cuts[i]!, count: cuts[i + 1]! - cuts[i]! }));
 }

@@ -126,11 +126,20 @@ export class Part {
     const end = Math.min(start + this.count * geometry.segmentBytes, blockBytes);
     const offset = target.blockOffset + start;
     const isNeeded = (): boolean => this.isNeeded(segments);
-    const range = { ref: target.ref, offset, length: end - start, version };
     const askedAtMs = clock.monotonicMs();
     let answer: OriginAnswer;
     try {
-      answer = await origin.fetch({ ...range, signal, principal: CACHE_ITSELF, budget, isNeeded });
+      const { ref } = target;
+      answer = await origin.fetch({
+        ref,
+        offset,
+        length: end - start,
+        version,
+        signal,
+        principal: CACHE_ITSELF,
+        budget,
+        isNeeded,
+      });
     } catch (error) {
       description.refused(CacheError.from(error), askedAtMs);
       throw error;

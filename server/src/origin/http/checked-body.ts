@@ -13,12 +13,16 @@ export interface BodyErrors {
 /** Memory for bytes behind the last one of a range, which are an error. */
 const SURPLUS_ROOM = Buffer.alloc(1);
 
-/** The body of a response: exactly `length` bytes, or a CacheError. Nothing is read before `land`. */
-export class CheckedBody implements OriginBody {
+/**
+ * The body of a response: exactly `length` bytes, or a CacheError. Nothing is read before `land`. It receives the bytes itself, for the
+ * landing.
+ */
+export class CheckedBody implements OriginBody, Landing {
   readonly #body: HttpBody;
   readonly #length: number;
   readonly #errors: BodyErrors;
   #received = 0;
+  #landing: Landing | undefined;
 
   constructor(body: HttpBody, length: number, errors: BodyErrors) {
     this.#body = body;
@@ -27,8 +31,9 @@ export class CheckedBody implements OriginBody {
   }
 
   async land(landing: Landing): Promise<void> {
+    this.#landing = landing;
     try {
-      await this.#body.land({ room: () => this.#room(landing), landed: (bytes) => this.#landed(landing, bytes) });
+      await this.#body.land(this);
     } catch (error) {
       if (error instanceof CacheError) throw error;
       throw error instanceof LandingFailure ? CacheError.from(error.cause) : this.#errors.broken(this.#received, error);
@@ -41,17 +46,17 @@ export class CheckedBody implements OriginBody {
     if (!this.#body.complete) this.#body.destroy(new CacheError("CANCELLED", "the origin's answer was dropped"));
   }
 
-  #room(landing: Landing): Buffer {
+  room(): Buffer {
     const left = this.#length - this.#received;
     if (left === 0) return SURPLUS_ROOM;
-    const room = attempt(() => landing.room());
+    const room = attempt(() => this.#landing!.room());
     return room.length > left ? room.subarray(0, left) : room;
   }
 
-  #landed(landing: Landing, bytes: number): void {
+  landed(bytes: number): void {
     if (this.#received === this.#length) throw this.#errors.surplus();
     this.#received += bytes;
-    attempt(() => landing.landed(bytes));
+    attempt(() => this.#landing!.landed(bytes));
   }
 }
 

@@ -35,7 +35,9 @@ export class S3Origin implements Origin {
   readonly #options: S3Options;
   /** Buckets whose objects were found before: a HEAD's 404 is about the object then. */
   readonly #existingBuckets = new BoundedMap<string, true>(MAX_BUCKETS);
-  #opened: Promise<OpenedS3> | undefined;
+  #opening: Promise<OpenedS3> | undefined;
+  /** The result of `#opening`: most requests need not wait for it. */
+  #opened: OpenedS3 | undefined;
 
   constructor(options: S3Options) {
     this.#options = options;
@@ -50,7 +52,8 @@ export class S3Origin implements Origin {
   }
 
   close(): void {
-    this.#opened?.then(({ clients }) => clients.destroy()).catch(() => {}); // a client that never opened has nothing to close
+    this.#opening?.then(({ clients }) => clients.destroy()).catch(() => {}); // a client that never opened has nothing to close
+    this.#opening = undefined;
     this.#opened = undefined;
   }
 
@@ -120,7 +123,7 @@ export class S3Origin implements Origin {
     const { ref, signal } = request;
     if (signal.aborted) throw abortError(signal);
     try {
-      const opened = await this.#open();
+      const opened = this.#opened ?? (await this.#open());
       const { clients, sdk } = opened;
       for (let [isMoved, isRenewed] = [false, false]; ; ) {
         const identity = sdk.credentials.valid ?? (await inTime(sdk.credentials.get(), signal));
@@ -162,11 +165,18 @@ export class S3Origin implements Origin {
   }
 
   #open(): Promise<OpenedS3> {
-    this.#opened ??= openS3(this.#options).catch((error: unknown) => {
-      this.#opened = undefined; // the next call tries again
-      throw error;
-    });
-    return this.#opened;
+    if (this.#opening !== undefined) return this.#opening;
+    const opening = openS3(this.#options);
+    this.#opening = opening;
+    opening.then(
+      (opened) => {
+        if (this.#opening === opening) this.#opened = opened; // else it was closed meanwhile
+      },
+      () => {
+        if (this.#opening === opening) this.#opening = undefined; // the next call tries again
+      },
+    );
+    return opening;
   }
 
   get #payer(): { RequestPayer?: "requester" } {

@@ -61,6 +61,11 @@ interface Unsigned {
  */
 const DECOMPRESSES = /(?:^|\.)storage\.googleapis\.com(?::\d+)?$/i;
 
+/** Where a bucket is. Undefined: only the SDK can sign requests for it. */
+interface Addressed {
+  readonly address: BucketAddress | undefined;
+}
+
 /** On whose behalf a request is sent. */
 type Asker = Pick<OriginRequest | OriginQuestion, "signal" | "permit">;
 
@@ -74,7 +79,7 @@ export class SignedObjectRequests implements ObjectRequests {
   /** Sends what only the SDK can sign. */
   readonly #others: ObjectRequests;
   readonly #signer = new Signer();
-  readonly #addresses = new WeakMap<PlacedClient, BoundedMap<string, Promise<BucketAddress | undefined>>>();
+  readonly #addresses = new WeakMap<PlacedClient, BoundedMap<string, Addressed | Promise<Addressed>>>();
   /** How far the origin's clock is ahead of this machine's. */
   #clockOffsetMs = 0;
   /** The date of the current second. */
@@ -88,7 +93,8 @@ export class SignedObjectRequests implements ObjectRequests {
 
   async fetch(request: OriginRequest, attempt: Attempt): Promise<OriginAnswer> {
     const { ref } = request;
-    const address = await this.#addressOf(attempt.to, ref.bucket);
+    const addressed = this.#addressOf(attempt.to, ref.bucket);
+    const { address } = addressed instanceof Promise ? await addressed : addressed;
     if (address === undefined) return this.#others.fetch(request, attempt);
     const ifMatch = ifMatchOf(request);
     const { key, versionId } = versionedKeyOf(ref);
@@ -108,7 +114,8 @@ export class SignedObjectRequests implements ObjectRequests {
 
   async stat(question: StatQuestion, attempt: Attempt): Promise<ObjectInfo> {
     const { ref } = question;
-    const address = await this.#addressOf(attempt.to, ref.bucket);
+    const addressed = this.#addressOf(attempt.to, ref.bucket);
+    const { address } = addressed instanceof Promise ? await addressed : addressed;
     if (address === undefined) return this.#others.stat(question, attempt);
     const { key, versionId } = versionedKeyOf(ref);
     const headers: Header[] = [["x-amz-checksum-mode", "ENABLED"]];
@@ -121,7 +128,8 @@ export class SignedObjectRequests implements ObjectRequests {
   /** Sends a client's request. Rejects with an S3Refusal if the store redirects, throttles, fails or rejects the signature. */
   async pass(question: PassQuestion, attempt: Attempt): Promise<PassedAnswer> {
     const { ref, method } = question;
-    const address = await this.#addressOf(attempt.to, ref.bucket);
+    const addressed = this.#addressOf(attempt.to, ref.bucket);
+    const { address } = addressed instanceof Promise ? await addressed : addressed;
     if (address === undefined) {
       throw new CacheError("INVALID_ARGUMENT", `${ref.url}: requests for this bucket cannot be passed on: it needs a session`);
     }
@@ -215,7 +223,7 @@ export class SignedObjectRequests implements ObjectRequests {
     return this.#sdk.http.send(request, asker.signal);
   }
 
-  #addressOf(to: PlacedClient, bucket: string): Promise<BucketAddress | undefined> {
+  #addressOf(to: PlacedClient, bucket: string): Addressed | Promise<Addressed> {
     let addresses = this.#addresses.get(to);
     if (addresses === undefined) {
       addresses = new BoundedMap(MAX_BUCKETS);
@@ -223,9 +231,12 @@ export class SignedObjectRequests implements ObjectRequests {
     }
     const known = addresses.peek(bucket);
     if (known !== undefined) return known;
-    const resolving = addressOf(to.client, this.#sdk.commands, bucket);
+    const resolving = addressOf(to.client, this.#sdk.commands, bucket).then((address) => ({ address }));
     const all = addresses;
-    resolving.catch(() => all.delete(bucket)); // the next request tries again
+    resolving.then(
+      (addressed) => all.set(bucket, addressed),
+      () => all.delete(bucket), // the next request tries again
+    );
     addresses.set(bucket, resolving);
     return resolving;
   }
