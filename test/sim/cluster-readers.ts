@@ -94,7 +94,7 @@ export class ClusterReaders {
     const open = async () => {
       await clock.awake();
       const read = await process.cache.open(request);
-      this.model.received(url, read.info.version, evidenceFrom(running.asked));
+      this.model.received(url, read.info.version, evidenceFrom(running.asked), running.asked.side);
       return read;
     };
     const reading = readSlowly(open, { clock, chance: this.#cluster.chance, signal, ...how });
@@ -114,7 +114,7 @@ export class ClusterReaders {
       signal: asked.signal,
       onHead: (head) => {
         const version = head.status < 400 ? versionOf(head) : undefined;
-        if (version !== undefined) this.model.received(url, version, evidenceFrom(asked));
+        if (version !== undefined) this.model.received(url, version, evidenceFrom(asked), asked.side);
       },
     });
     void answering.finally(ended).then((answer: HttpAnswer) => {
@@ -220,7 +220,8 @@ export class ClusterReaders {
     const startedMs = this.#cluster.time.monotonicMs();
     const range = { offset, length: length === 0 ? Number.POSITIVE_INFINITY : length };
     const floor = this.model.floor(url);
-    const asked = { url, version, ...range, startedMs, floor, cachedOnly, signal: abort.signal };
+    const side = through && this.#cluster.division?.sideOf(through.options.self.name, url);
+    const asked = { url, version, ...range, startedMs, floor, cachedOnly, side, signal: abort.signal };
     const running = { asked, abort, through };
     this.#running.add(running);
     return running;

@@ -45,6 +45,7 @@ const REST_MS = 30_000;
 /** A cluster with its users, step by step. */
 class ClusterRun {
   readonly #seed: number;
+  readonly #subject: Subject;
 
   readonly #chance: Chance;
   readonly #cluster: SimulatedCluster;
@@ -55,6 +56,7 @@ class ClusterRun {
 
   constructor(seed: number, { rules = {}, subject = "all" }: RunOptions) {
     this.#seed = seed;
+    this.#subject = subject;
     this.#chance = new Chance(seed);
     this.#cluster = new SimulatedCluster(this.#chance, rules, agesOf(seed, subject));
     this.#readers = new ClusterReaders(this.#cluster, this.#history);
@@ -69,8 +71,8 @@ class ClusterRun {
     const { time } = this;
     for (const url of URLS) this.#put(url, this.#chance.below(20_000));
     await during(time, this.#cluster.start());
-    // All members have the same list.
-    await pass(time, HEARD_WITHIN_MS);
+    // All members have the same list, unless the first reads must find different ones.
+    if (this.#subject !== "divided") await pass(time, HEARD_WITHIN_MS);
     await during(time, this.#readers.connect());
     let taken = 0;
     for (const step of steps) {
@@ -144,6 +146,9 @@ class ClusterRun {
         break;
       case "origin":
         this.#troubleOrigin(step);
+        break;
+      case "divide":
+        cluster.divide(step.bits, new Map(URLS.map((url) => [url, this.#readers.model.floor(url)])), step.forMs);
         break;
       case "distance":
         cluster.distance(step, step.forMs);

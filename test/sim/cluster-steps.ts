@@ -67,6 +67,8 @@ export type Action =
       readonly delayMs: number;
       readonly forMs: number;
     }
+  /** Members whose bits differ do not reach each other. */
+  | { readonly kind: "divide"; readonly bits: number; readonly forMs: number }
   | { readonly kind: "cut"; readonly member: number; readonly other?: number; readonly forMs: number }
   | {
       readonly kind: "crash";

@@ -1,5 +1,6 @@
 import { CacheError, type ErrorCode } from "@frontcache/proto";
 import { rampBytes } from "@frontcache/server/testing";
+import type { SideOfRead } from "./division.js";
 import type { Trouble } from "./trouble.js";
 import type { PutVersion, VersionHistory } from "./version-history.js";
 
@@ -17,6 +18,8 @@ export interface AskedRead {
   readonly signal: AbortSignal;
   /** Only cached bytes were asked for. */
   readonly cachedOnly: boolean;
+  /** Absent: the network was not divided, or members of either side may answer. */
+  readonly side?: SideOfRead | undefined;
 }
 
 /** How a read came to its end. */
@@ -88,11 +91,10 @@ export class ReadModel {
   }
 
   /** Someone received a byte or the record of this version, in a read that started with this floor. */
-  received(url: string, version: string, floor = 0): void {
-    this.#receive(
-      url,
-      this.#options.history.eraSince(url, floor, (put) => put?.version === version),
-    );
+  received(url: string, version: string, floor = 0, side?: SideOfRead): void {
+    const is = (put: PutVersion | undefined): boolean => put?.version === version;
+    this.#receive(url, this.#options.history.eraSince(url, floor, is));
+    if (side !== undefined) this.#receiveAt(side, url, is, floor > 0 ? side.floor : 0);
   }
 
   judge(read: AskedRead, outcome: ReadOutcome): void {
@@ -111,7 +113,7 @@ export class ReadModel {
     else if (objectSize !== undefined && objectSize !== put.size) this.#break(read, `${version} has not ${objectSize} bytes`);
     else if (read.version !== undefined && read.version !== version) this.#break(read, `answered with ${version}`);
     else if (read.version === undefined && !read.cachedOnly) this.#judgeAge(read, [version], is);
-    this.received(read.url, version, evidenceFrom(read));
+    this.received(read.url, version, evidenceFrom(read), read.side);
   }
 
   /** A connection that was closed in the middle of an answer of this version. */
@@ -140,14 +142,15 @@ export class ReadModel {
       this.#judgeAge(read, versions, (put) => put !== undefined && versions.includes(put.version));
     // Bytes that several versions have tell nothing.
     const [version, ...others] = new Set(read.version === undefined ? versions : [read.version]);
-    if (version !== undefined && others.length === 0) this.received(read.url, version, evidenceFrom(read));
+    if (version !== undefined && others.length === 0) this.received(read.url, version, evidenceFrom(read), read.side);
     if (whole) this.served++;
   }
 
   /** Whether an answer of one of these versions, or the absence of the object, is neither too old nor older than what others received. */
   #judgeAge(read: AskedRead, versions: readonly (string | undefined)[], is: (put: PutVersion | undefined) => boolean): void {
     const { history, nowMs } = this.#options;
-    const { url, floor } = read;
+    const { url } = read;
+    const floor = this.#isWithinSide(read) ? read.side!.floor : read.floor;
     const believedMs = this.#believedMs(read);
     const wasCurrent = versions.some((version) => version !== undefined && history.wasCurrent(url, version, believedMs, nowMs()));
     if (versions.length > 0 && !wasCurrent) this.#break(read, `${versions[0]} is too old`);
@@ -187,6 +190,7 @@ export class ReadModel {
     const isAbsent = (put: PutVersion | undefined): boolean => put === undefined;
     this.#judgeAge(read, [], isAbsent);
     this.#receive(read.url, this.#options.history.eraSince(read.url, read.floor, isAbsent));
+    if (read.side !== undefined) this.#receiveAt(read.side, read.url, isAbsent, read.side.floor);
   }
 
   /** An object that has changed may break reads off once: from then on its home knows the new version. */
@@ -224,10 +228,24 @@ export class ReadModel {
    * Whether the answer may be older than what others received: members could not reach each other, or neither the object's
    * home nor the origin answered.
    */
-  #isExcused({ startedMs }: Pick<AskedRead, "startedMs">): boolean {
+  #isExcused(read: Pick<AskedRead, "startedMs" | "side">): boolean {
     const { nowMs, originTrouble, losses, partitions } = this.#options;
+    const { startedMs } = read;
     const now = nowMs();
-    return partitions.during(startedMs, now) || (originTrouble.during(startedMs, now) && losses.during(startedMs, now));
+    const isDivided = partitions.during(startedMs, now) && !this.#isWithinSide(read);
+    return isDivided || (originTrouble.during(startedMs, now) && losses.during(startedMs, now));
+  }
+
+  /** Whether a read started and ended on one side of a network that was divided all the time. */
+  #isWithinSide({ side }: Pick<AskedRead, "side">): boolean {
+    return side?.division.isOver === false;
+  }
+
+  /** Someone on a side of a divided network received what the object was like. */
+  #receiveAt(side: SideOfRead, url: string, is: (put: PutVersion | undefined) => boolean, floor: number): void {
+    if (side.division.isOver) return;
+    const era = this.#options.history.eraSince(url, floor, is);
+    if (era !== undefined) side.division.received(side.side, url, era);
   }
 
   /** Since when a version may be believed to be current; while the origin can't be asked, any one that is cached. */

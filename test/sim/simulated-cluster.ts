@@ -1,5 +1,6 @@
 import { ManualClock, type MemoryFaultRule, MemoryFaults, MemoryObjects } from "@frontcache/server/testing";
 import type { Chance } from "../seeded-random.js";
+import { Division } from "./division.js";
 import { HEARD_WITHIN_MS, MemberLists } from "./member-lists.js";
 import { newPlace, type Place } from "./place.js";
 import type { HeldLease } from "./read-model.js";
@@ -34,6 +35,8 @@ export class SimulatedCluster {
   readonly partitions: Trouble;
   readonly ages: Ages;
   originDistance = nearOrigin;
+  /** Undefined: the network is in one piece. */
+  division: Division | undefined;
   /** All that may have members do some work twice. */
   readonly disturbances = new Trouble(LOSS_FELT_MS);
   readonly places: readonly Place[];
@@ -132,6 +135,26 @@ export class SimulatedCluster {
     this.#for(forMs, () => {
       this.network.heal();
       end();
+    });
+  }
+
+  /**
+   * Members reach only those on their side for a while: those whose bits differ are on different ones. Not as long as an earlier division
+   * is felt: what the sides have received differs until then.
+   */
+  divide(bits: number, received: ReadonlyMap<string, number>, forMs: number): void {
+    const nowMs = this.time.monotonicMs();
+    if (this.partitions.during(nowMs, nowMs)) return;
+    const sides = new Map(this.places.map(({ name }, index) => [name, (bits >> index) & 1]));
+    const ends = [...sides.keys()].map((name) => this.#lost(name, this.partitions));
+    for (const [one, side] of sides) for (const [other, otherSide] of sides) if (side < otherSide) this.network.cut(one, other);
+    const division = new Division(sides, received);
+    this.division = division;
+    this.#for(forMs, () => {
+      division.isOver = true;
+      this.division = undefined;
+      this.network.heal();
+      for (const end of ends) end();
     });
   }
 

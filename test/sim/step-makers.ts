@@ -94,6 +94,7 @@ const makers = {
     delayMs: 250 + chance.below(200),
     forMs: 500 + chance.below(2_000),
   }),
+  divide: (chance) => ({ kind: "divide", bits: 1 + chance.below(6), forMs: 2_000 + chance.below(6_000) }),
   cut: (chance) => ({
     kind: "cut",
     member: chance.below(5),
@@ -212,14 +213,17 @@ const partitioned: Mix = { ...versions, origin: 0, cut: 0.7, weather: 0.7 };
 /** Objects that are overwritten while their bytes are on their way: answers of the origin arrive after newer ones. */
 const overtaken: Mix = { read: 12, clientRead: 6, http: 16, put: 14, poll: 10, lateAnswers: 6 };
 
+/** Members of a network that is divided in two, whose lists differ when they start. */
+const divided: Mix = { read: 4, http: 30, stat: 1, put: 12, delete: 2, poll: 8, divide: 2, distance: 2, rest: 0.2 };
+
 /** What a run is about. */
 export type Subject = (typeof subjects)[number];
-export const subjects = ["all", "versions", "overtaken"] as const;
+export const subjects = ["all", "versions", "overtaken", "divided"] as const;
 
 /** The steps of a seed. Each one stands for itself, so that some of them can be left out. */
 export function makeSteps(seed: number, count: number, subject: Subject = "all"): Step[] {
   const chance = new Chance(seed);
-  const mix = { all, overtaken, versions: [partitioned, polled, versions, polled, versions][seed % 5]! }[subject];
+  const mix = { all, overtaken, divided, versions: [partitioned, polled, versions, polled, versions][seed % 5]! }[subject];
   const total = Object.values(mix).reduce((sum, share) => sum + share, 0);
   return Array.from({ length: count }, () => {
     const action = makerAt(mix, chance.next() * total)(chance);

@@ -19,6 +19,15 @@ describe("a simulated cluster whose objects are overwritten while members freeze
     expect(report.served).toBeGreaterThan(20);
   });
 
+  it.each([5])(
+    "answers consistently on each side of a divided network, and while members start with different lists, seed %d",
+    async (seed) => {
+      const report = await runCluster(seed, makeSteps(seed, STEPS, "divided"), { subject: "divided" });
+      expect(report.broken).toEqual([]);
+      expect(report.served).toBeGreaterThan(20);
+    },
+  );
+
   it("repeats a run exactly from its seed", async () => {
     const [one, other] = [
       await runCluster(2, makeSteps(2, STEPS, subject), { subject }),

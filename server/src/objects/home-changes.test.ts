@@ -56,6 +56,21 @@ describe("the next member on the ring", () => {
     expect((await homes.whileTimePasses(asked)).info.version).toBe(older);
   });
 
+  it("asks the origin, while the home is gone, for a version that a client requires and that it does not know", async () => {
+    const [, b] = await homes.startAll("a", "b");
+    const ref = objectOf(b!.view.current, "a", "b");
+    objects.put(ref.url, "one");
+    await b!.current(ref);
+    b!.homes.forget({ url: ref.url });
+    gone.add("a");
+    await homes.whileTimePasses(b!.current(ref));
+    clock.advance(2 * LEASE_MS);
+    await b!.current(ref);
+    const newer = objects.put(ref.url, "two");
+    await b!.homes.verify(ref, newer, new AbortController().signal);
+    expect((await homes.whileTimePasses(b!.current(ref))).info.version).toBe(newer);
+  });
+
   it("hands over to the home that is back", async () => {
     const [a, b] = await homes.startAll("a", "b");
     const ref = objectOf(b!.view.current, "a", "b");

@@ -94,6 +94,7 @@ export class ObservedVersions {
       answered: () => {},
       inPlaceOf: async (decider) => {
         if (source === "received") await substitution.leasesEnd(decider);
+        else if (isOutdated()) await decided.current(ref, signal, { notBeforeMs: clock.monotonicMs() });
       },
       undecided: async () => {
         if (source === "received") await substitution.leasesEnd(undefined);
