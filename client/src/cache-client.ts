@@ -1,5 +1,6 @@
 import { Readable } from "node:stream";
 import { CacheError, checkRange, checkUrlBeginning, headerPairs, type MemberInfo, parseObjectUrl } from "@frontcache/proto";
+import { type Linked, LinkedList } from "@frontcache/proto/runtime";
 import { LocalReads, type LocalReport } from "./local/local-reads.js";
 import { reportUses } from "./local/report-uses.js";
 import { type KnownMembers, WatchedMembers } from "./member-directory.js";
@@ -74,6 +75,12 @@ const WATCH_BACKOFF = { firstMs: 100, longestMs: 5_000 };
 /** Creates a client with other ports, for tests. The client closes its connections. `signal` aborts the initial connect. */
 export let clientOver: (options: ClientOptions, ports: ClientPorts, signal?: AbortSignal) => Promise<CacheClient>;
 
+/** A call until its work has settled. */
+interface Running extends Linked<Running> {
+  readonly call: RunningCall;
+  readonly done: Promise<unknown>;
+}
+
 /** Reads objects through the cache. Create one with `connect`, and close it when done: it keeps connections open. */
 export class CacheClient implements AsyncDisposable {
   static {
@@ -107,7 +114,7 @@ export class CacheClient implements AsyncDisposable {
   readonly #failover: FailoverOptions;
   readonly #rangeWith: RangeWith;
   readonly #local: LocalReads | undefined;
-  readonly #running = new Map<RunningCall, Promise<unknown>>();
+  readonly #running = new LinkedList<Running>();
   #closed: Promise<void> | undefined;
 
   private constructor(options: ClientOptions, ports: ClientPorts, members: KnownMembers, breaker: CircuitBreaker) {
@@ -205,15 +212,16 @@ export class CacheClient implements AsyncDisposable {
     const call = this.#begin(url, options);
     const using = { ...this.#rangeWith, streamBlocks, deadlineMs, reuse: options.reuse === true };
     const stream = new RangeStream({ url, offset, length, version: unquoted(version) }, using, call);
-    const closed = new Promise<void>((resolve) => {
+    const done = new Promise<void>((resolve) => {
       const begunMs = this.#ports.clock.monotonicMs();
       stream.once("close", () => {
         this.#ports.metrics?.read("stream", this.#ports.clock.monotonicMs() - begunMs, stream.errored ?? undefined);
-        this.#running.delete(call);
+        this.#running.delete(running);
         resolve();
       });
     });
-    this.#running.set(call, closed);
+    const running: Running = { call, done };
+    this.#running.add(running);
     return stream;
   }
 
@@ -322,8 +330,7 @@ export class CacheClient implements AsyncDisposable {
 
   #begin(subject: string, { signal }: CallOptions, deadlineMs?: number): RunningCall {
     if (this.#closed !== undefined) throw new CacheError("CANCELLED", `${subject}: the client is closed`);
-    const ends = { ...(signal === undefined ? {} : { signal }), ...(deadlineMs === undefined ? {} : { deadlineMs }) };
-    return new RunningCall({ clock: this.#ports.clock, subject, ...ends });
+    return new RunningCall({ clock: this.#ports.clock, subject, signal, deadlineMs });
   }
 
   #run<Result>(subject: string, options: CallOptions, work: (call: RunningCall) => Promise<Result>): Promise<Result> {
@@ -332,21 +339,25 @@ export class CacheClient implements AsyncDisposable {
 
   async #track<Result>(call: RunningCall, work: (call: RunningCall) => Promise<Result>): Promise<Result> {
     const working = work(call);
-    this.#running.set(call, working);
+    const running: Running = { call, done: working, previous: undefined, next: undefined };
+    this.#running.add(running);
     try {
       return await working;
     } catch (error) {
       throw withCaller(error);
     } finally {
       call.end();
-      this.#running.delete(call);
+      this.#running.delete(running);
     }
   }
 
   async #close(): Promise<void> {
-    const running = [...this.#running];
-    for (const [call] of running) call.abort(new CacheError("CANCELLED", "the client was closed"));
-    await Promise.allSettled(running.map(([, done]) => done));
+    const closing: Promise<unknown>[] = [];
+    for (let running = this.#running.shift(); running !== undefined; running = this.#running.shift()) {
+      running.call.abort(new CacheError("CANCELLED", "the client was closed"));
+      closing.push(running.done);
+    }
+    await Promise.allSettled(closing);
     await this.#local?.close();
     await Promise.all([this.#members.close(), this.#breaker.close()]);
     await this.#ports.connections.close();

@@ -36,28 +36,26 @@ export interface ReadWith {
 /**
  * Reads one block's span to its last byte, from a file or a member. After an interruption, resumes after the last received byte.
  */
-export async function readBlock(
-  landing: BufferLanding,
-  { blocks, owners, failover, local, metrics }: ReadWith,
-  limits: CallLimits,
-): Promise<void> {
-  if (local !== undefined && (await local.read(landing, owners.geometry, limits))) {
-    metrics?.part("file", landing.landedBytes);
-    return;
-  }
+export function readBlock(landing: BufferLanding, using: ReadWith, limits: CallLimits): Promise<void> {
+  return using.local === undefined ? readAtMember(landing, using, limits) : readLocally(landing, using.local, using, limits);
+}
+
+async function readLocally(landing: BufferLanding, local: LocalReads, using: ReadWith, limits: CallLimits): Promise<void> {
+  if (await local.read(landing, using.owners.geometry, limits)) using.metrics?.part("file", landing.landedBytes);
+  else await readAtMember(landing, using, limits);
+}
+
+function readAtMember(landing: BufferLanding, { blocks, owners, failover }: ReadWith, limits: CallLimits): Promise<void> {
   let repeatable = true;
-  const at = async (address: MemberAddress): Promise<void> => {
-    try {
-      await blocks.read(address, landing, limits);
-    } catch (thrown) {
-      const error = CacheError.from(thrown);
-      if (error.code === "INTERNAL") repeatable = landing.takeBack();
-      // If all bytes have arrived, the end of the response does not matter.
-      else if (landing.complete) return;
-      throw error;
-    }
+  const onFailure = (thrown: unknown): void => {
+    const error = CacheError.from(thrown);
+    if (error.code === "INTERNAL") repeatable = landing.takeBack();
+    // If all bytes have arrived, the end of the response does not matter.
+    else if (landing.complete) return;
+    throw error;
   };
+  const at = (address: MemberAddress): Promise<void> => blocks.read(address, landing, limits).catch(onFailure);
   const owned = owners.addressesOf(landing.pinned.url, landing.span.blockOffset);
   const addresses = orderByAvailability(owned, failover.breaker);
-  await withFailover({ addresses, at, mayRepeat: () => repeatable }, limits, failover);
+  return withFailover({ addresses, at, mayRepeat: () => repeatable }, limits, failover);
 }
