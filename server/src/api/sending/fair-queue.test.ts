@@ -23,7 +23,21 @@ describe("the fair queue", () => {
     expect([greedy.queue, modest.queue]).toEqual([[], []]);
   });
 
-  it("sends about 512 KiB per iteration of the event loop", async () => {
+  it("sends one part per iteration if two do not fit, however large the first one is", async () => {
+    const queue = new FairQueue();
+    const client = member();
+    const sent: number[] = [];
+    const parts = [PART / 2, PART, 8 * PART, PART / 2, PART / 2, 1];
+    for (const bytes of parts) queue.enqueue(client, bytes, () => sent.push(bytes));
+    const after: number[] = [sent.length];
+    for (let iteration = 0; iteration < 4; iteration++) {
+      await nextIteration();
+      after.push(sent.length);
+    }
+    expect([after, sent]).toEqual([[1, 2, 3, 5, 6], parts]);
+  });
+
+  it("sends at most 512 KiB per iteration of the event loop, if no part is larger", async () => {
     const queue = new FairQueue();
     const client = member();
     let sent = 0;

@@ -27,7 +27,7 @@ export class FairQueue {
 
   /** Calls `send` once: immediately if the queue is empty and this iteration has sent little, otherwise in a later iteration. */
   enqueue(member: QueueMember, bytes: number, send: () => void): void {
-    if (this.#waiting.length === 0 && this.#sentBytes < TURN_BYTES) {
+    if (this.#waiting.length === 0 && this.#fits(bytes)) {
       this.#sentBytes += bytes;
       this.#schedule();
       send();
@@ -35,6 +35,11 @@ export class FairQueue {
     }
     if (member.queue.push({ bytes, send }) === 1) this.#waiting.push(member);
     this.#schedule();
+  }
+
+  /** Returns whether a part may be sent in this iteration: parts of TURN_BYTES in all, or one larger part. */
+  #fits(bytes: number): boolean {
+    return this.#sentBytes === 0 || this.#sentBytes + bytes <= TURN_BYTES;
   }
 
   #schedule(): void {
@@ -46,9 +51,11 @@ export class FairQueue {
   readonly #next = (): void => {
     this.#scheduled = false;
     this.#sentBytes = 0;
-    while (this.#sentBytes < TURN_BYTES) {
-      const member = this.#waiting.shift();
+    for (;;) {
+      const member = this.#waiting[0];
       if (member === undefined) return;
+      if (!this.#fits(member.queue[0]!.bytes)) break;
+      this.#waiting.shift();
       const part = member.queue.shift()!;
       if (member.queue.length > 0) this.#waiting.push(member);
       this.#sentBytes += part.bytes;

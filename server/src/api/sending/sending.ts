@@ -154,7 +154,7 @@ export class Sending {
     this.#lastPart = strategy.nextPart(this.#lastPart, this.#isAlone());
     const bytes = Math.min(this.#lastPart, length - this.#handedBytes);
     if (strategy.queues) {
-      this.#options.client.enqueue(bytes, () => {
+      this.#options.client.enqueue(bytes * strategy.queueWeight, () => {
         if (!this.#over) this.#send(slice, strategy, bytes);
       });
     } else this.#send(slice, strategy, bytes);
