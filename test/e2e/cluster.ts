@@ -46,6 +46,8 @@ export class Cluster implements AsyncDisposable {
   /** All members since the start, including those that have ended. */
   readonly #lives: MemberProcess[] = [];
   #lostBefore = 0;
+  /** Blocks of the objects that were put. */
+  #blocks = 0;
   readonly #fetches: OriginFetches;
 
   private constructor(
@@ -93,11 +95,12 @@ export class Cluster implements AsyncDisposable {
   }
 
   /**
-   * Returns the allowed number of unnecessary GETs since the last `forget`: 0. If a busy machine does not run a member for half a
-   * second, others consider it unreachable and fetch some of its blocks.
+   * Returns the allowed number of unnecessary GETs since the last `forget`: 0. On a busy machine members may find another one
+   * unreachable, or learn late that it shuts down. Then each of them may fetch each block.
    */
   get mostUnneeded(): number {
-    return this.#lost > this.#lostBefore ? MAX_STRAYS : 0;
+    if (this.#lost === this.#lostBefore) return 0;
+    return Math.max(MAX_STRAYS, this.#blocks * this.#members.size);
   }
 
   get #lost(): number {
@@ -192,6 +195,7 @@ export class Cluster implements AsyncDisposable {
 
   /** Puts objects with the given numbers of blocks; each has its own seed. */
   put(objects: number, blocks: number): TestObject[] {
+    this.#blocks += objects * blocks;
     return Array.from({ length: objects }, (_, index) => {
       const key = `object-${index}`;
       const seed = index + 1;
