@@ -35,6 +35,7 @@ const momentary = new Set<string>(
     metricList.loopDelayMax,
     metricList.loopUtilization,
     metricList.authenticationFailures,
+    metricList.authorizationDecisions,
     metricList.memberRefusals,
     metricList.originTlsFailures,
     metricList.tlsHandshakeFailures,

@@ -1,7 +1,8 @@
 import { createHash } from "node:crypto";
-import { writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { ManualClock, silentLog } from "@frontcache/server/testing";
+import { status } from "@grpc/grpc-js";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { temporaryDirectory } from "../e2e/member-process.js";
 import { ListenersUnderTest, URL } from "./listeners-under-test.js";
@@ -21,13 +22,13 @@ beforeAll(async () => {
 
 afterAll(() => directory[Symbol.asyncDispose]());
 
-async function open(content: string) {
+async function open(content: string, more: { readonly auditLog?: string } = {}) {
   const identitiesFile = join(directory.path, "identities.yaml");
   writeFileSync(identitiesFile, content);
   const clock = new ManualClock(Date.now());
   const warned: object[] = [];
   const warn = (fields: unknown, message?: string): void => void warned.push({ ...(fields as object), message });
-  const listeners = await ListenersUnderTest.open({ identitiesFile }, clock, { ...silentLog, warn } as typeof silentLog);
+  const listeners = await ListenersUnderTest.open({ identitiesFile, ...more }, clock, { ...silentLog, warn } as typeof silentLog);
   const read = async (headers: Record<string, string> = { authorization: `Bearer ${TOKEN}` }, path = "/s3/bucket/object") =>
     (await fetch(`http://127.0.0.1:${listeners.httpPort}${path}`, { headers })).status;
   const replace = (text: string): void => {
@@ -101,5 +102,78 @@ describe("an identities file", () => {
     expect(await read(basic("a-wrong-token-0123"), "/status")).toBe(401);
     expect(await read(basic(TOKEN))).toBe(401);
     expect(await read({}, "/readyz")).toBe(200);
+  });
+});
+
+describe("the audit log", () => {
+  it("has one line for each denied request, each eviction and each change of the grants, and never a secret", async () => {
+    const auditLog = join(directory.path, "audit.jsonl");
+    const evicting = `${identities}\ngrants: [{ to: ada, operations: [read, evict], buckets: s3://bucket, prefixes: obj }]\n`;
+    await using setting = await open(evicting, { auditLog });
+    const { read, listeners, replace, clock } = setting;
+    const lines = (): Record<string, unknown>[] =>
+      existsSync(auditLog)
+        ? readFileSync(auditLog, "utf8")
+            .trim()
+            .split("\n")
+            .map((line) => JSON.parse(line))
+        : [];
+    expect(await read()).toBe(200);
+    expect(await read(undefined, "/s3/bucket/private?X-Secret=hunter2")).toBe(403);
+    expect(await read({})).toBe(403);
+    expect(await read({ authorization: "Bearer hunter2-hunter2-hunter2" })).toBe(401);
+    expect(await read({}, "/s3/bucket/object?X-Amz-Signature=hunter2&X-Amz-Credential=hunter2")).toBe(403);
+    const { client, metadata } = listeners.caller({ token: TOKEN });
+    const evict = (key: string) =>
+      new Promise((resolve) => {
+        client.evict({ key, version: "", prefix: false, forwarded: false }, metadata, (error) => resolve(error?.code));
+      });
+    expect(await evict(URL)).toBeUndefined();
+    expect(await evict("s3://other/object")).toBe(status.PERMISSION_DENIED);
+    replace(granting("other"));
+    await expect
+      .poll(
+        () => {
+          clock.advance(1_000);
+          return lines().map(({ outcome, principal, method, operation, object, listener }) => ({
+            ...{ outcome, principal, method, operation, object, listener },
+          }));
+        },
+        { interval: 5 },
+      )
+      .toEqual([
+        {
+          outcome: "denied",
+          principal: "ada",
+          method: "token",
+          operation: "read",
+          object: "s3://bucket/private",
+          listener: "http",
+        },
+        { outcome: "denied", principal: "anonymous", method: "anonymous", operation: "read", object: URL, listener: "http" },
+        { outcome: "unauthenticated", operation: "GET", object: "/s3/bucket/object", listener: "http" },
+        { outcome: "unauthenticated", operation: "GET", object: "/s3/bucket/object", listener: "http" },
+        { outcome: "allowed", principal: "ada", method: "token", operation: "evict", object: URL, listener: "grpc" },
+        {
+          outcome: "denied",
+          principal: "ada",
+          method: "token",
+          operation: "evict",
+          object: "s3://other/object",
+          listener: "grpc",
+        },
+        { outcome: "allowed", operation: "reload", object: join(directory.path, "identities.yaml") },
+      ]);
+    for (const line of lines().slice(0, -1)) {
+      expect(line).toMatchObject({
+        event: "audit",
+        address: expect.stringContaining("127.0.0.1"),
+        requestId: expect.stringMatching(/^\w{16}$/),
+      });
+    }
+    expect(readFileSync(auditLog, "utf8")).not.toMatch(/hunter2|token-of-ada/);
+    // A request may take several decisions.
+    expect(listeners.security.authorization.counts.token).toMatchObject({ denied: 2 });
+    expect(listeners.security.authorization.counts.token.allowed).toBeGreaterThanOrEqual(2);
   });
 });

@@ -21,7 +21,9 @@ export function authorized(authorization: Authorization): (next: Cache) => Cache
     async ask<Q extends Question>(question: Q) {
       if (question.kind === "listBuckets") return (await rule.listed(question, next)) as AnswerTo<Q>;
       if (question.kind === "list") return (await rule.list(question, next)) as AnswerTo<Q>;
-      return next.ask(rule.permitted(question) as Q);
+      const answer = await next.ask(rule.permitted(question) as Q);
+      if (question.kind === "evict") rule.evicted(question);
+      return answer;
     },
   });
 }
@@ -96,6 +98,10 @@ class AccessRule {
         return { ...question, blocks };
       }
     }
+  }
+
+  evicted({ principal, selector }: EvictQuestion): void {
+    this.#authorization.done({ principal, operation: "evict", subject: selector.url ?? selector.prefix ?? "" });
   }
 
   #checkEviction({ principal, selector }: EvictQuestion): void {

@@ -28,6 +28,7 @@ import type { Log } from "../runtime/log.js";
 import { expiryMs } from "../security/certificates.js";
 import { LISTENERS } from "../security/failure-count.js";
 import type { Security } from "../security/member-security.js";
+import { authenticationMethods } from "../security/principal.js";
 import type { BlockStore, PurgeReport } from "../storage/block-store.js";
 
 /** Interval of event-loop figures, milliseconds. The counts of the hottest objects are halved after every sixth interval. */
@@ -170,6 +171,11 @@ export class MemberMetrics {
     families.limitsReached.at({ limit: "reads" }).value = clients.refusedReads;
     families.limitsReached.at({ limit: "slow_clients" }).value = clients.sendBuffer.disconnectedClients;
     this.#collectTls(security);
+    for (const method of authenticationMethods) {
+      const { allowed, denied } = security.authorization.counts[method];
+      families.authorizationDecisions.at({ method, outcome: "allowed" }).value = allowed;
+      families.authorizationDecisions.at({ method, outcome: "denied" }).value = denied;
+    }
     const { leasesGranted, leasesHeld, takeOvers } = objects.status();
     families.objectLeases.at({ role: "granted" }).value = leasesGranted;
     families.objectLeases.at({ role: "held" }).value = leasesHeld;

@@ -215,6 +215,12 @@ export const declarations = {
     "every client may do everything",
     "YAML file of identities, their credentials and what is granted to them; everything else is then denied",
   ),
+  auditLog: setting(
+    "audit-log",
+    line("path|log|none"),
+    "log",
+    "with --identities-file: where denied requests, evictions and changes of grants are recorded, one JSON line each: a file, the log, or nowhere",
+  ),
   s3ExternalHost: optional(
     "s3-external-host",
     line("host[:port]"),

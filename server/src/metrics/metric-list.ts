@@ -193,6 +193,12 @@ export const metricList = {
     "Requests rejected because they had no valid token or certificate.",
     { listener: ["grpc", "http", "s3"] },
   ),
+  authorizationDecisions: counter(
+    "frontcache.authorization.decisions",
+    "{decision}",
+    "Decisions about access, if an identities file or --allow-bucket restricts it.",
+    { method: ["anonymous", "member", "token", "signature", "certificate", "jwt"], outcome: ["allowed", "denied"] },
+  ),
   memberRefusals: counter(
     "frontcache.member.refusals",
     "{request}",

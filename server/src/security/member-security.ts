@@ -5,6 +5,8 @@ import { type Settings, SettingsError } from "../config/settings.js";
 import { openKubeAccess } from "../kubernetes/kube-access.js";
 import type { Clock } from "../runtime/clock.js";
 import type { Log } from "../runtime/log.js";
+import { AuditLog } from "./audit/audit-log.js";
+import { LineFile } from "./audit/line-file.js";
 import { type Authenticator, AuthenticatorChain } from "./authenticator.js";
 import { CertificateAuthenticator } from "./certificate-authenticator.js";
 import { type Certificates, certificateProblems, expiryMs, readCertificates } from "./certificates.js";
@@ -72,6 +74,7 @@ export type SecuritySettings = Pick<
   | "membersKeyFile"
   | "authTokenFile"
   | "identitiesFile"
+  | "auditLog"
   | "s3ExternalHost"
   | "s3Domain"
   | "allowBucket"
@@ -100,6 +103,7 @@ export class MemberSecurity implements Security {
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #issuers: JwtAuthenticator | undefined;
+  readonly #auditFile: LineFile | undefined;
   #cancelCheck: () => void = () => {};
 
   private constructor(settings: SecuritySettings, files: SecurityFiles, clock: Clock, log: Log) {
@@ -117,7 +121,12 @@ export class MemberSecurity implements Security {
     this.authenticator = authenticatorOf(settings, files, this.#issuers, clock);
     this.allowsAnonymous = identities !== undefined;
     this.exemptsMembers = identities !== undefined;
-    this.authorization = new Authorization({ buckets: settings.allowBucket, grants: () => identities?.current.grants });
+    const { auditLog, allowBucket: buckets } = settings;
+    if (identities !== undefined && auditLog !== "log" && auditLog !== "none") this.#auditFile = auditFile(auditLog, log);
+    const write = this.#auditFile?.write ?? ((fields: object) => log.always(fields, "audit"));
+    const audit = identities === undefined || auditLog === "none" ? undefined : new AuditLog(write, clock);
+    this.authorization = new Authorization({ buckets, grants: () => identities?.current.grants, audit });
+    identities?.onChange(() => audit?.record({ outcome: "allowed", operation: "reload", object: settings.identitiesFile! }));
     if (certificates === undefined) return;
     this.tls = tlsOf(settings, certificates, new HandshakeFailures(clock, log));
     certificates.onChange(() => this.#checkCertificate());
@@ -185,6 +194,7 @@ export class MemberSecurity implements Security {
     this.#cancelCheck();
     this.#keys?.close();
     await Promise.all([closeAll(this.#files), this.#addresses.close(), this.#issuers?.close()]);
+    await this.#auditFile?.close();
   }
 
   /** Logs each problem at the start, after a change, and once per hour while it lasts. */
@@ -195,6 +205,12 @@ export class MemberSecurity implements Security {
       this.#log.warn({ event: "certificate-problem", expires: new Date(expiryMs(current)).toISOString() }, problem);
     this.#cancelCheck = this.#clock.after(CHECK_MS, () => this.#checkCertificate());
   }
+}
+
+function auditFile(path: string, log: Log): LineFile {
+  return new LineFile(path, ({ message }, lines) =>
+    log.error({ event: "audit-log-failed", path, lines }, `cannot write lines of the audit log: ${message}`),
+  );
 }
 
 const BY_ADDRESS =

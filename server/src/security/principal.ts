@@ -16,6 +16,14 @@ export const authenticationMethods = [
 
 export type AuthenticationMethod = (typeof authenticationMethods)[number];
 
+/** Where a request came from, for the audit log. */
+export interface RequestSource {
+  readonly listener: string;
+  /** Undefined: the connection is closed. */
+  readonly address: string | undefined;
+  readonly requestId: string;
+}
+
 /** Who a request is made for. Every request of the ports Cache and Origin carries one. */
 export interface Principal {
   /** For logs and decisions about access. Never a secret. */
@@ -27,6 +35,10 @@ export interface Principal {
   /** Its groups, as grants name them. */
   readonly groups: readonly string[];
   readonly method: AuthenticationMethod;
+  /** The request that it makes. Absent: nobody keeps a record of it. */
+  readonly source?: RequestSource | undefined;
+  /** The same principal without a request. Absent: it is that. */
+  readonly identity?: Principal | undefined;
 }
 
 const NO_GROUPS: readonly string[] = [];
@@ -44,6 +56,11 @@ export function clientPrincipal(
   groups: readonly string[] = NO_GROUPS,
 ): Principal {
   return Object.freeze({ name, isMember: false, groups, method });
+}
+
+/** The principal of one request, which the audit log may name. */
+export function requesting(identity: Principal, source: RequestSource): Principal {
+  return { ...identity, source, identity };
 }
 
 /** Another member. `name`: what it proved, a name or an address; `memberName`: its own name, if it proved that. */

@@ -3,9 +3,10 @@ import type { ServerErrorResponse, ServerUnaryCall, sendUnaryData, UntypedServic
 import type { Log } from "../../runtime/log.js";
 import type { ConnectionAuthentication } from "../../security/connection-authentication.js";
 import type { FailureCount } from "../../security/failure-count.js";
-import type { Authorization } from "../../security/grants/authorization.js";
-import { ANONYMOUS, type Principal } from "../../security/principal.js";
+import { AccessDenied, type Authorization } from "../../security/grants/authorization.js";
+import { ANONYMOUS, type Principal, type RequestSource, requesting } from "../../security/principal.js";
 import { callStatus } from "../call-status.js";
+import { nextRequestId } from "../request-id.js";
 
 /** The handler of a call of any kind. */
 type AnyCall = Pick<ServerUnaryCall<unknown, unknown>, "metadata" | "getPeer" | "cancelled"> & {
@@ -31,7 +32,7 @@ export interface CallAuthenticationOptions {
   /** Returns the authentication of the connection from an `address:port`; undefined: it is closed. */
   readonly connectionOf: (peer: string) => Pick<ConnectionAuthentication, "authenticate"> | undefined;
   /** Decides who may call. */
-  readonly authorization: Pick<Authorization, "checkCaller">;
+  readonly authorization: Pick<Authorization, "checkCaller" | "audit">;
   /** Counts calls without valid credentials. */
   readonly failures: FailureCount;
   readonly log: Log;
@@ -57,7 +58,8 @@ export class CallAuthentication {
     const wrapped = Object.entries(handlers).map(([name, handler]) => {
       const answer: AnyHandler = (call, callback) => {
         const peer = call.getPeer();
-        const proceed = (principal: Principal): void => {
+        const proceed = (identity: Principal): void => {
+          const principal = this.#requesting(identity, peer);
           try {
             this.#options.authorization.checkCaller(principal);
           } catch (error) {
@@ -89,14 +91,29 @@ export class CallAuthentication {
     return connection.authenticate({ headers: { authorization: authorizationOf(call) } });
   }
 
+  /** The principal of a call, with its source if somebody keeps a record of it. */
+  #requesting(identity: Principal, peer: string): Principal {
+    const isRecorded = this.#options.authorization.audit !== undefined && !identity.isMember;
+    return isRecorded ? requesting(identity, sourceOf(peer)) : identity;
+  }
+
   #refuse(call: AnyCall, callback: sendUnaryData<unknown> | undefined, method: string, thrown: unknown): void {
-    const { failures, log } = this.#options;
+    const { failures, log, authorization } = this.#options;
     const error = CacheError.from(thrown);
     failures.failed(error.message, { listener: "grpc", client: call.getPeer() });
+    // What is denied has been recorded where it was decided.
+    if (!(error instanceof AccessDenied)) {
+      const of = { operation: method, object: "", source: sourceOf(call.getPeer()), reason: error.message };
+      authorization.audit?.record({ outcome: "unauthenticated", ...of });
+    }
     const status: ServerErrorResponse = Object.assign(new Error(error.message), callStatus(error, method, log));
     if (callback === undefined) call.emit("error", status);
     else callback(status);
   }
+}
+
+function sourceOf(address: string): RequestSource {
+  return { listener: "grpc", address, requestId: nextRequestId() };
 }
 
 function authorizationOf({ metadata }: AnyCall): string | undefined {

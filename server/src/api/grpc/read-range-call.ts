@@ -21,7 +21,7 @@ import { isMembersRequest } from "../../security/member-authentication.js";
 import type { Principal } from "../../security/principal.js";
 import { callStatus, readFailure } from "../call-status.js";
 import type { Client, Clients } from "../limits/clients.js";
-import { nextRequestId } from "../request-id.js";
+import { requestIdOf } from "../request-id.js";
 import { grpcCall } from "../sending/send-strategy.js";
 import { Sending } from "../sending/sending.js";
 import type { CallerOf } from "./call-authentication.js";
@@ -46,7 +46,7 @@ export interface ReadRangeCallOptions {
 export class ReadRangeCall {
   readonly #call: ServerWritableStream<ReadRangeRequest, ReadRangeResponse>;
   readonly #options: ReadRangeCallOptions;
-  readonly #requestId = nextRequestId();
+  readonly #requestId: string;
   readonly #cancelled = new AbortSource();
   readonly #principal: Principal;
   readonly #peer: string;
@@ -64,6 +64,7 @@ export class ReadRangeCall {
     this.#options = options;
     const { principal, peer } = options.callerOf(call);
     this.#principal = principal;
+    this.#requestId = requestIdOf(principal);
     this.#peer = peer;
     this.#client = options.clients.of(peer.slice(0, peer.lastIndexOf(":")));
     this.#ended = options.calls.begin();

@@ -4,7 +4,7 @@ import type { handleUnaryCall } from "@grpc/grpc-js";
 import type { Log } from "../../runtime/log.js";
 import type { Principal } from "../../security/principal.js";
 import { callStatus } from "../call-status.js";
-import { nextRequestId } from "../request-id.js";
+import { requestIdOf } from "../request-id.js";
 import type { CallerOf } from "./call-authentication.js";
 import type { RunningCalls } from "./running-calls.js";
 
@@ -33,7 +33,7 @@ export function unaryCall<Request extends object, Response>(
   return async (call, callback) => {
     const cancelled = new AbortSource();
     const { principal, peer } = callerOf(call);
-    const about = { requestId: nextRequestId(), url: urlOf(call.request), client: peer };
+    const about = { requestId: requestIdOf(principal), url: urlOf(call.request), client: peer };
     let code: ErrorCode | "OK" = "OK";
     let answered = false;
     call.once("cancelled", calls.begin());

@@ -14,7 +14,7 @@ import type { Log } from "../../runtime/log.js";
 import type { FailureCount } from "../../security/failure-count.js";
 import { requireMember } from "../../security/member-authentication.js";
 import { callStatus } from "../call-status.js";
-import { nextRequestId } from "../request-id.js";
+import { requestIdOf } from "../request-id.js";
 import type { CallerOf } from "./call-authentication.js";
 
 /** Concurrent blocks of a warming: the default and the maximum. */
@@ -53,9 +53,10 @@ export class WarmCall {
     // A CANCELLED from the member makes the client continue at another member.
     const shutDown = (): void => this.#ended.abort(new CacheError("CANCELLED", "this member is shutting down"));
     const remove = whenAborted(closing, shutDown);
-    const requestId = nextRequestId();
+    const { principal, peer } = this.#options.callerOf(this.#call);
+    const requestId = requestIdOf(principal);
     const { keys, prefixes } = this.#call.request;
-    const about = { requestId, url: keys[0] ?? prefixes[0], client: this.#options.callerOf(this.#call).peer };
+    const about = { requestId, url: keys[0] ?? prefixes[0], client: peer };
     let code: ErrorCode | "OK" = "OK";
     try {
       await this.#warm(this.#call.request);

@@ -3,7 +3,7 @@ import type { Cache } from "../../routing/cache.js";
 import { Query } from "../../runtime/query.js";
 import type { PresentedRequest } from "../../security/authenticator.js";
 import type { Authorization } from "../../security/grants/authorization.js";
-import { ANONYMOUS, type Principal } from "../../security/principal.js";
+import { ANONYMOUS, type Principal, type RequestSource, requesting } from "../../security/principal.js";
 import { checkExpiry, mayBePresigned, presignedIn } from "../../security/signatures/presigned.js";
 import { bearerFromBasic } from "../../security/tokens.js";
 import { answerJson } from "../gcs/json-answer.js";
@@ -44,17 +44,19 @@ function answerOwn(context: HttpContext, targets: TargetParser, serving: () => S
   const refuse = (error: ErrorResponse): void =>
     sendError(context, error, resourceOf(context.request.url ?? "", targets.addressing));
   const proceed = (principal: Principal): void => {
-    context.principal = principal;
-    const error = answerOrReject(context, targets, serving());
+    const current = serving();
+    const isRecorded = current.authorization.audit !== undefined && !principal.isMember;
+    context.principal = isRecorded ? requesting(principal, sourceOf(context)) : principal;
+    const error = answerOrReject(context, targets, current);
     if (error !== undefined) refuse(error);
   };
-  authenticate(context, serving().pages, proceed, refuse);
+  authenticate(context, serving(), proceed, refuse);
 }
 
 /** Calls back with the principal of a request, or with the answer to a request that is not authenticated; at once if possible. */
 function authenticate(
   context: HttpContext,
-  pages: Pages,
+  { pages, authorization }: Serving,
   proceed: (principal: Principal) => void,
   refuse: (error: ErrorResponse) => void,
 ): void {
@@ -67,6 +69,7 @@ function authenticate(
     else {
       const answer = rejected === "password" ? PASSWORD_REQUESTED : rejected;
       authenticationFailures.failed(answer.message, { listener, client: client.address });
+      recordUnauthenticated(context, authorization, answer);
       refuse(answer);
     }
   };
@@ -89,10 +92,23 @@ function authenticate(
   try {
     checkPresigned(request, clock.nowMs());
   } catch (error) {
-    refuse(errorResponseOf(error));
+    const answer = errorResponseOf(error);
+    recordUnauthenticated(context, authorization, answer);
+    refuse(answer);
     return;
   }
   by(request, false);
+}
+
+function sourceOf({ listener, client, requestId }: HttpContext): RequestSource {
+  return { listener, address: client.address, requestId };
+}
+
+/** Queries are left out, since they may contain signatures and tokens. */
+function recordUnauthenticated(context: HttpContext, { audit }: Authorization, { message: reason }: ErrorResponse): void {
+  const { url = "", method: operation = "" } = context.request;
+  const object = url.split("?", 1)[0]!;
+  audit?.record({ outcome: "unauthenticated", operation, object, source: sourceOf(context), reason });
 }
 
 /** Throws S3's error if S3 would not accept the signature in the query of a request, whoever signed it. */

@@ -1,6 +1,7 @@
 import { type BucketRef, CacheError, type Scheme } from "@frontcache/proto";
 import { type BucketPattern, covers, literalNames } from "../../config/bucket-pattern.js";
-import type { Principal } from "../principal.js";
+import type { Audit } from "../audit/audit-log.js";
+import { type AuthenticationMethod, authenticationMethods, type Principal } from "../principal.js";
 import type { Grant, Grants, Operation, Target } from "./grants.js";
 
 /** Whether an operation is allowed, and why. */
@@ -18,9 +19,17 @@ export interface AuthorizationOptions {
   readonly buckets: readonly BucketPattern[] | undefined;
   /** The grants now; undefined: every principal may do everything. Either always or never undefined. */
   readonly grants: () => Grants | undefined;
+  /** Keeps what is denied. Absent: nobody does. */
+  readonly audit?: Audit | undefined;
 }
 
-/** What a principal wanted to do. */
+/** How many operations were allowed and denied. */
+export interface DecisionCounts {
+  allowed: number;
+  denied: number;
+}
+
+/** What a principal did, or wanted to do. */
 export interface Denied {
   readonly principal: Principal;
   readonly operation: Operation;
@@ -52,9 +61,16 @@ export class Authorization {
   readonly #options: AuthorizationOptions;
   /** Whether everything is allowed to everybody, always. */
   readonly isOpen: boolean;
+  /** Undefined: nobody keeps a record of what is denied. */
+  readonly audit: Audit | undefined;
+  /** Decisions, by how the principal was authenticated. */
+  readonly counts = Object.fromEntries(authenticationMethods.map((method) => [method, { allowed: 0, denied: 0 }])) as Readonly<
+    Record<AuthenticationMethod, DecisionCounts>
+  >;
 
   constructor(options: AuthorizationOptions) {
     this.#options = options;
+    this.audit = options.audit;
     this.isOpen = options.buckets === undefined && options.grants() === undefined;
   }
 
@@ -82,28 +98,29 @@ export class Authorization {
 
   /** Throws AccessDenied unless the operation is allowed. `subject` is its URL. */
   check(principal: Principal, operation: Operation, target: Target, subject: string): void {
-    if (this.allows(principal, operation, target)) return;
-    throw new AccessDenied({ principal, operation, subject }, this.decide(principal, operation, target));
+    if (this.allows(principal, operation, target)) this.counts[principal.method].allowed++;
+    else this.#deny({ principal, operation, subject }, this.decide(principal, operation, target));
   }
 
   /** The same for an operation of the cluster. */
   checkCluster(principal: Principal, operation: "status"): void {
     const decision = this.decideCluster(principal, operation);
-    if (!decision.isAllowed) throw new AccessDenied({ principal, operation, subject: "the cluster" }, decision);
+    if (decision.isAllowed) this.counts[principal.method].allowed++;
+    else this.#deny({ principal, operation, subject: "the cluster" }, decision);
   }
 
   /** Throws AccessDenied unless the principal has a grant of any operation in the bucket: it may know that the bucket exists. */
   checkBucket(principal: Principal, bucket: BucketRef): void {
     if (this.seesBucket(principal, bucket)) return;
     const denial = { principal, operation: "list", subject: bucket.url } as const;
-    throw new AccessDenied(denial, this.#isServed(bucket) ? denied(`${principal.name} has no grant in this bucket`) : NOT_SERVED);
+    this.#deny(denial, this.#isServed(bucket) ? denied(`${principal.name} has no grant in this bucket`) : NOT_SERVED);
   }
 
   /** Throws AccessDenied unless the principal has any grant: it may know the members. */
   checkCaller(principal: Principal): void {
     const grants = this.#grantsFor(principal);
     if (grants === undefined || grants.of(principal).length > 0) return;
-    throw new AccessDenied({ principal, operation: "status", subject: "the members" }, denied(`${principal.name} has no grant`));
+    this.#deny({ principal, operation: "status", subject: "the members" }, denied(`${principal.name} has no grant`));
   }
 
   /** Whether the principal has a grant of any operation in the bucket. */
@@ -116,7 +133,9 @@ export class Authorization {
   /** The beginnings of the keys that may be listed among those of a target; see `Grants.listable`. */
   listable(principal: Principal, target: Target): readonly string[] {
     if (!this.#isServed(target.bucket)) return [];
-    return this.#grantsFor(principal)?.listable(principal, target) ?? [target.prefix];
+    const ranges = this.#grantsFor(principal)?.listable(principal, target) ?? [target.prefix];
+    if (ranges.length > 0) this.counts[principal.method].allowed++;
+    return ranges;
   }
 
   /** The buckets that the principal may know, as far as the configuration names them. */
@@ -125,6 +144,18 @@ export class Authorization {
     const names =
       grants === undefined ? literalNames(this.#options.buckets ?? [], scheme) : grants.namedBuckets(principal, scheme);
     return names.filter((bucket) => this.#isServed({ scheme, bucket }));
+  }
+
+  /** Records an operation that was allowed and has changed something. */
+  done({ principal, operation, subject: object }: Denied): void {
+    if (!principal.isMember) this.audit?.record({ outcome: "allowed", operation, object, principal });
+  }
+
+  #deny(denial: Denied, decision: Decision): never {
+    const { principal, operation, subject: object } = denial;
+    this.counts[principal.method].denied++;
+    this.audit?.record({ outcome: "denied", operation, object, principal, reason: decision.reason });
+    throw new AccessDenied(denial, decision);
   }
 
   #isServed(bucket: BucketPattern): boolean {

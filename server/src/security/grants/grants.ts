@@ -1,4 +1,5 @@
 import type { Scheme } from "@frontcache/proto";
+import { BoundedMap } from "@frontcache/proto/runtime";
 import { type BucketPattern, covers, literalNames } from "../../config/bucket-pattern.js";
 import type { Principal } from "../principal.js";
 
@@ -33,24 +34,34 @@ export const ANONYMOUS_NAME = "anonymous";
 
 const GROUP = "group:";
 
+/** Principals whose grants are remembered. */
+const MAX_PRINCIPALS = 10_000;
+
 /** Which operations are granted to whom. Everything else is denied. */
 export class Grants {
   readonly #all: readonly Grant[];
-  /** Principals live as long as the connections or tokens that proved them. */
-  readonly #byPrincipal = new WeakMap<Principal, readonly Grant[]>();
+  /** By name and groups. A table of weak references would keep each principal until a full collection of garbage. */
+  readonly #byPrincipal = new BoundedMap<string, readonly Grant[]>(MAX_PRINCIPALS);
+  /** The principal that asked last: most requests come in rows. */
+  #last: { readonly principal: Principal; readonly grants: readonly Grant[] } | undefined;
 
   constructor(grants: readonly Grant[]) {
     this.#all = grants;
   }
 
   /** The grants of a principal, in the order of the file. */
-  of(principal: Principal): readonly Grant[] {
-    let own = this.#byPrincipal.get(principal);
-    if (own === undefined) {
-      own = this.#all.filter(({ principals }) => principals.some((pattern) => isMeant(pattern, principal)));
-      this.#byPrincipal.set(principal, own);
+  of(requester: Principal): readonly Grant[] {
+    const principal = requester.identity ?? requester;
+    if (this.#last?.principal === principal) return this.#last.grants;
+    const { name, groups, method } = principal;
+    const key = method === "anonymous" ? "" : JSON.stringify([name, ...groups]);
+    let grants = this.#byPrincipal.get(key);
+    if (grants === undefined) {
+      grants = this.#all.filter(({ principals }) => principals.some((pattern) => isMeant(pattern, principal)));
+      this.#byPrincipal.set(key, grants);
     }
-    return own;
+    this.#last = { principal, grants };
+    return grants;
   }
 
   /** The grant that allows an operation on all keys of a target; undefined: it is denied. */
