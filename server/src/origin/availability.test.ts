@@ -115,7 +115,7 @@ describe("the availability of an origin", () => {
     for (let i = 0; i < 2; i++) await stat();
     up();
     store.calls.length = 0;
-    const permit = { extra: () => false, next: () => false, refund() {}, spend() {} };
+    const permit = { extra: () => false, next: () => false, refund() {}, answered() {}, spend() {} };
     await expect(origin.ask({ ...statOf(ref), permit })).rejects.toMatchObject({ code: "UNAVAILABLE", isOriginTried: true });
     expect([store.calls.length, availability.stateOf(ref), changes]).toEqual([1, "available", []]);
     await origin.ask(statOf(ref));

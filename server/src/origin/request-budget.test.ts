@@ -94,10 +94,14 @@ describe("a budget of requests", () => {
     expect([budget.left, budget.isExhausted]).toEqual([0, true]);
   });
 
-  it("has no later request fail by an error that said which version was current", async () => {
+  it("has no later request fail because of an error that said which version was current", async () => {
     const budget = new RequestBudget(1);
-    budget.failed(new CacheError("NOT_FOUND", "s3://bucket/key: no such object"));
+    const missing = new CacheError("NOT_FOUND", "s3://bucket/key: no such object");
+    (await taken(budget)).answered();
+    budget.failed(missing);
+    expect([budget.left, budget.failures]).toEqual([1, 0]);
     (await taken(budget)).spend();
-    expect(budget.finalError("s3://bucket/key")).toMatchObject({ code: "UNAVAILABLE", isOriginTried: true });
+    budget.failed(down);
+    expect(budget.finalError("s3://bucket/key")).toMatchObject({ code: "UNAVAILABLE", cause: down, isOriginTried: true });
   });
 });

@@ -90,10 +90,11 @@ export class RequestBudget {
     this.#left = Math.max(0, this.#left - requests);
   }
 
-  /** A request has failed, or was answered by an error. */
+  /** A request has failed. Errors that are answers do not count. */
   failed(error: CacheError): void {
+    if (isAnswer(error)) return;
     this.#failures++;
-    if (!isAnswer(error)) this.#lastFailure = error;
+    this.#lastFailure = error;
   }
 
   /** The read has failed for good: no further request starts. */
@@ -122,7 +123,8 @@ export class RequestBudget {
     take();
     this.#running++;
     const next = (): boolean => take() || (!this.#isClosed && this.#failures === 0);
-    return { extra: take, next, refund: () => end(true), spend: () => end(false) };
+    const answered = (): void => end(this.#left === 0 && this.#failures === 0);
+    return { extra: take, next, refund: () => end(true), answered, spend: () => end(false) };
   }
 
   #changed(signal: AbortSignal): Promise<void> {
@@ -166,6 +168,8 @@ export interface RequestPermit {
   next(): boolean;
   /** The request succeeded, or is not needed any more. */
   refund(): void;
+  /** The request was answered by an error (`isAnswer`). It counts, but if nothing has failed, one request is left. */
+  answered(): void;
   /** The request failed. */
   spend(): void;
 }

@@ -4,7 +4,7 @@ import type { Clock, Random } from "../runtime/clock.js";
 import { Misconfigured, NoAnswer, OriginUnavailable, UnusableAnswer } from "./checked-answer.js";
 import type { Repetition } from "./origin.js";
 import { LimitReached } from "./origin-limits.js";
-import { MAX_REQUESTS, RequestBudget, type RequestPermit } from "./request-budget.js";
+import { isAnswer, MAX_REQUESTS, RequestBudget, type RequestPermit } from "./request-budget.js";
 
 /** How often and how fast failed requests are repeated. */
 export interface RetryOptions {
@@ -85,7 +85,8 @@ export class Retries {
         attempt.rest();
         return { answer, attempt };
       } catch (error) {
-        attempt.fail();
+        if (isAnswer(CacheError.from(error))) attempt.answered();
+        else attempt.fail();
         await this.failed(error, signal);
       }
     }
@@ -153,6 +154,12 @@ export class Attempt {
   /** The request failed. */
   fail(): void {
     this.permit.spend();
+    this.end();
+  }
+
+  /** The request was answered by an error that says which version is current. */
+  answered(): void {
+    this.permit.answered();
     this.end();
   }
 
