@@ -61,6 +61,7 @@ describe("settings", () => {
       slowReaderBytes: 256 * MiB,
       overloadMs: 1_000,
       sendfile: true,
+      auditLog: "log",
       logLevel: "info",
     });
   });
