@@ -150,11 +150,11 @@ export class RequestBudget {
 }
 
 /**
- * Whether an error says which version is current, or that there is none. It answers its own request only: when a later one was due, the
+ * Whether an error says which version is current, that there is none, or where it ends. It answers its own request only: when a later one was due, the
  * object may have been another one.
  */
 export function isAnswer({ code }: CacheError): boolean {
-  return code === "NOT_FOUND" || code === "FAILED_PRECONDITION";
+  return code === "NOT_FOUND" || code === "FAILED_PRECONDITION" || code === "OUT_OF_RANGE";
 }
 
 /** Permission for one request. One of `refund` and `spend` must be called; the first call counts. */
