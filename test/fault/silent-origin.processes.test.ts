@@ -112,10 +112,10 @@ describe("a cluster whose origin does not answer, or answers late", () => {
       return `${response.status} ${await response.text()}`;
     };
     await expect.poll(read, { timeout: 60_000 }).toContain(`the origin ${cluster.origin.endpoint} has not answered`);
-    expect(logged("origin-unavailable")).toBeGreaterThan(0);
+    await expect.poll(() => logged("origin-unavailable")).toBeGreaterThan(0);
     up();
     await expect.poll(read, { timeout: 60_000 }).toMatch(/^206 /);
-    expect(logged("origin-available")).toBeGreaterThan(0);
+    await expect.poll(() => logged("origin-available")).toBeGreaterThan(0);
   });
 
   it("is not taken for unavailable if it answers in three seconds, and what is cached does not wait for it", async () => {
