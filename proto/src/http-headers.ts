@@ -29,7 +29,7 @@ export const REPEATED_HEADER = "frontcache-repeated";
  */
 export const ORIGIN_REQUESTS_HEADER = "frontcache-origin-requests";
 
-/** The value of ORIGIN_REQUESTS_HEADER. Undefined: there is none, or it is no number. */
+/** The value of ORIGIN_REQUESTS_HEADER. Undefined: the header is missing or malformed. */
 export function parseOriginRequests(value: unknown): number | undefined {
   return typeof value === "string" && /^\d{1,2}$/.test(value) ? Number(value) : undefined;
 }

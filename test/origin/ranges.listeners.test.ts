@@ -143,7 +143,7 @@ describe.each(["http", "https"] as const)("a range over %s", (scheme) => {
     const landing = fetched.body.land({
       room: () => {
         if (where === "room" && landed > MiB) throw full;
-        // Less than the kernel may hand out at once, so that it asks for room again.
+        // Less than the kernel may return by one read, so that it asks for room again.
         return memory.subarray(landed, landed + 100_000);
       },
       landed: (bytes) => {

@@ -402,7 +402,7 @@ describe("a body", () => {
     const landing = body.land({
       room() {
         if (where === "room" && landed > 1 << 20) throw full;
-        // Less than the kernel may hand out at once, so that it asks for room again.
+        // Less than the kernel may return by one read, so that it asks for room again.
         return memory.subarray(landed, landed + 100_000);
       },
       landed(bytes) {

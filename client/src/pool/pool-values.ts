@@ -277,7 +277,7 @@ function checkKept(entry: Entry<unknown>): void {
   );
 }
 
-/** Returns a size in bytes. INVALID_ARGUMENT for what is none. */
+/** Returns a size in bytes. Throws INVALID_ARGUMENT for any other number. */
 function checkedSize(bytes: number): number {
   if (Number.isFinite(bytes) && bytes >= 0) return bytes;
   throw new CacheError("INVALID_ARGUMENT", `sizeOf returned ${bytes}: return the bytes that the value takes in memory`);

@@ -7,7 +7,7 @@ export function fileResponses(calls: SocketCalls): typeof ServerResponse {
   return class FileResponse<Request extends IncomingMessage> extends ServerResponse<Request> implements Reply {
     #direct: DirectSocket | undefined;
 
-    /** The head is held back until the first bytes of the file follow. */
+    /** The kernel sends the head together with the first bytes of the file. */
     sendFile(descriptor: number, position: number, count: number): number {
       const { socket } = this;
       // Without a socket, another response of the connection is still being sent. Chunks have a frame each.
