@@ -1,6 +1,5 @@
 import { Readable } from "node:stream";
-import { CacheError, checkRange, checkUrlBeginning, headerPairs, type MemberInfo, parseObjectUrl } from "@frontcache/proto";
-import { type Linked, LinkedList } from "@frontcache/proto/runtime";
+import { checkRange, checkUrlBeginning, headerPairs, type MemberInfo, parseObjectUrl } from "@frontcache/proto";
 import { LocalReads, type LocalReport } from "./local/local-reads.js";
 import { reportUses } from "./local/report-uses.js";
 import { type KnownMembers, WatchedMembers } from "./member-directory.js";
@@ -31,6 +30,7 @@ import {
 } from "./options.js";
 import { type ByteStream, RangeStream, webStreamOf } from "./range-stream.js";
 import { type RangeWith, readRange } from "./read-range.js";
+import { RunningCalls } from "./running-calls.js";
 import type { WarmSummary } from "./warm-count.js";
 import { type WarmOptions, type WarmTarget, warmObjects } from "./warming.js";
 
@@ -75,12 +75,6 @@ const WATCH_BACKOFF = { firstMs: 100, longestMs: 5_000 };
 /** Creates a client with other ports, for tests. The client closes its connections. `signal` aborts the initial connect. */
 export let clientOver: (options: ClientOptions, ports: ClientPorts, signal?: AbortSignal) => Promise<CacheClient>;
 
-/** A call until its work has settled. */
-interface Running extends Linked<Running> {
-  readonly call: RunningCall;
-  readonly done: Promise<unknown>;
-}
-
 /** Reads objects through the cache. Create one with `connect`, and close it when done: it keeps connections open. */
 export class CacheClient implements AsyncDisposable {
   static {
@@ -114,7 +108,7 @@ export class CacheClient implements AsyncDisposable {
   readonly #failover: FailoverOptions;
   readonly #rangeWith: RangeWith;
   readonly #local: LocalReads | undefined;
-  readonly #running = new LinkedList<Running>();
+  readonly #calls: RunningCalls;
   #closed: Promise<void> | undefined;
 
   private constructor(options: ClientOptions, ports: ClientPorts, members: KnownMembers, breaker: CircuitBreaker) {
@@ -122,6 +116,7 @@ export class CacheClient implements AsyncDisposable {
     this.#ports = ports;
     this.#members = members;
     this.#breaker = breaker;
+    this.#calls = new RunningCalls(ports.clock);
     const { metrics } = ports;
     const onRepeat = metrics && ((wasUnreachable: boolean): void => metrics.failover(wasUnreachable));
     this.#failover = { clock: ports.clock, breaker, attempts: options.attempts, backoff: RETRY_BACKOFF, onRepeat };
@@ -209,19 +204,17 @@ export class CacheClient implements AsyncDisposable {
     if (length === 0) return Readable.from([]) as ByteStream;
     const { streamBlocks } = this.#options;
     const deadlineMs = deadlineOf(options, this.#options);
-    const call = this.#begin(url, options);
+    const call = this.#calls.begin(url, { signal: options.signal });
     const using = { ...this.#rangeWith, streamBlocks, deadlineMs, reuse: options.reuse === true };
     const stream = new RangeStream({ url, offset, length, version: unquoted(version) }, using, call);
     const done = new Promise<void>((resolve) => {
       const begunMs = this.#ports.clock.monotonicMs();
       stream.once("close", () => {
         this.#ports.metrics?.read("stream", this.#ports.clock.monotonicMs() - begunMs, stream.errored ?? undefined);
-        this.#running.delete(running);
         resolve();
       });
     });
-    const running: Running = { call, done };
-    this.#running.add(running);
+    this.#calls.keep(call, done);
     return stream;
   }
 
@@ -246,7 +239,7 @@ export class CacheClient implements AsyncDisposable {
    */
   async warm(targets: Iterable<WarmTarget> | AsyncIterable<WarmTarget>, options: WarmOptions = {}): Promise<WarmSummary> {
     const using = { calls: this.#ports.connections.calls, owners: this.#members, failover: this.#failover };
-    return this.#track(this.#begin("warming", options), (call) => warmObjects(targets, options, using, call));
+    return this.#calls.run("warming", { signal: options.signal }, (call) => warmObjects(targets, options, using, call));
   }
 
   /**
@@ -328,53 +321,14 @@ export class CacheClient implements AsyncDisposable {
     return withFailover({ addresses, at }, call, this.#failover);
   }
 
-  #begin(subject: string, { signal }: CallOptions, deadlineMs?: number): RunningCall {
-    if (this.#closed !== undefined) throw new CacheError("CANCELLED", `${subject}: the client is closed`);
-    return new RunningCall({ clock: this.#ports.clock, subject, signal, deadlineMs });
-  }
-
   #run<Result>(subject: string, options: CallOptions, work: (call: RunningCall) => Promise<Result>): Promise<Result> {
-    return this.#track(this.#begin(subject, options, deadlineOf(options, this.#options)), work);
-  }
-
-  async #track<Result>(call: RunningCall, work: (call: RunningCall) => Promise<Result>): Promise<Result> {
-    const working = work(call);
-    const running: Running = { call, done: working, previous: undefined, next: undefined };
-    this.#running.add(running);
-    try {
-      return await working;
-    } catch (error) {
-      throw withCaller(error);
-    } finally {
-      call.end();
-      this.#running.delete(running);
-    }
+    return this.#calls.run(subject, { signal: options.signal, deadlineMs: deadlineOf(options, this.#options) }, work);
   }
 
   async #close(): Promise<void> {
-    const closing: Promise<unknown>[] = [];
-    for (let running = this.#running.shift(); running !== undefined; running = this.#running.shift()) {
-      running.call.abort(new CacheError("CANCELLED", "the client was closed"));
-      closing.push(running.done);
-    }
-    await Promise.allSettled(closing);
+    await this.#calls.close();
     await this.#local?.close();
     await Promise.all([this.#members.close(), this.#breaker.close()]);
     await this.#ports.connections.close();
   }
-}
-
-/** Errors whose stacks already contain the caller's frames. */
-const traced = new WeakSet<object>();
-
-/**
- * Adds the caller's frames to the stack of an error. The error was created when the response arrived, so its stack lacks them.
- * Successful calls cost nothing: V8 finds the awaiting functions when the stack is captured.
- */
-function withCaller(error: unknown): unknown {
-  if (!(error instanceof CacheError) || traced.has(error)) return error;
-  traced.add(error);
-  const frames = new Error("the call").stack?.split("\n").slice(2) ?? [];
-  error.stack = [error.stack ?? `${error.name}: ${error.message}`, ...frames].join("\n");
-  return error;
 }
