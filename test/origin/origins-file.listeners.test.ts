@@ -38,6 +38,7 @@ describe("one member with two S3 stores and GCS", () => {
     aws.put("datasets", "key", "at AWS");
     minio.put("lake-raw", "key", "at MinIO");
     minio.put("scratch", "key", "at MinIO, too");
+    minio.put("acme-tables", "key", "under another name");
     google.put("models", "key", "at Google");
     origin = open(
       `
@@ -48,6 +49,7 @@ origins:
     pathStyle: true
     credentials: { keys: { accessKeyId: LAKE_ID, secretAccessKey: LAKE_SECRET } }
     limits: { requestsPerSecond: 1000, concurrency: 50 }
+  - { buckets: s3://tables, storeBucket: acme-tables, endpoint: "${minio.endpoint}", pathStyle: true, credentials: anonymous }
   - buckets: s3://*
     endpoint: ${aws.endpoint}
     region: eu-west-1
@@ -81,6 +83,10 @@ origins:
     expect(of("lake-raw")["x-amz-request-payer"]).toBeUndefined();
     expect([of("datasets").authorization, of("datasets")["x-amz-request-payer"]]).toEqual([undefined, "requester"]);
     expect(of("models")["x-goog-user-project"]).toBe("payer");
+  });
+
+  it("reads a bucket that the store knows by another name", async () => {
+    expect(await textOf(origin, "s3://tables/key")).toBe("under another name");
   });
 
   it("rejects buckets that the file does not name, without a request", async () => {

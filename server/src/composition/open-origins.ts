@@ -19,6 +19,7 @@ import type { Retry } from "../origin/retries.js";
 import { type RetryingOptions, retrying } from "../origin/retrying.js";
 import { loadS3Sdk, type S3Options } from "../origin/s3/s3-client.js";
 import { S3Origin } from "../origin/s3/s3-origin.js";
+import { storedAs } from "../origin/stored-bucket.js";
 import { systemClock } from "../runtime/clock.js";
 
 /** Connections to one origin. A fill uses `--fill-parallelism` of them; the fill memory bounds the number of fills. */
@@ -70,7 +71,7 @@ export interface OriginEvents {
 }
 
 /**
- * All origins as one. A request passes, in this order: the choice by bucket; the report of failures; retries; the guard against
+ * All origins as one. A request passes, in this order: the choice by bucket; the bucket's name in the store; the report of failures; retries; the guard against
  * origins that are unavailable; limits, which count each attempt; hedging, which must not take a wait for the limits for the
  * origin's; the observation of its availability; measuring; the store. Nothing is connected before the first request.
  */
@@ -85,7 +86,7 @@ export function openOrigins(
   return perBucket(
     rules.flatMap((rule) => {
       const origin = openOrigin(rule, { settings, environment, events, availability, proxyOf });
-      return rule.buckets.map((pattern) => ({ ...pattern, origin }));
+      return rule.buckets.map((pattern) => ({ ...pattern, origin: atStoreBucket(rule, pattern.bucket)(origin) }));
     }),
   );
 }
@@ -140,6 +141,10 @@ function openOrigin(rule: OriginRule, { settings, environment, events, availabil
   return compose(...wrappers)(
     rule.scheme === "s3" ? openS3(rule, settings, environment, { proxyOf, ...events }) : openGcs(rule, { proxyOf, ...events }),
   );
+}
+
+function atStoreBucket({ storeBucket }: OriginRule, bucket: string): OriginWrapper {
+  return storeBucket === undefined ? (origin) => origin : storedAs({ bucket, storeBucket });
 }
 
 function retriesOf(maxWaitMs: number, onRetry: RetryingOptions["onRetry"]): RetryingOptions {

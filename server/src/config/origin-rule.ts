@@ -23,6 +23,8 @@ export interface KeyVariables {
 interface AnyRule {
   /** All of one scheme, at least one. */
   readonly buckets: readonly BucketPattern[];
+  /** The name in the store of the only bucket. Undefined: the buckets have the same names there. */
+  readonly storeBucket: string | undefined;
   /** `http(s)://host[:port][/prefix]`; undefined: the default of the store. */
   readonly endpoint: string | undefined;
   /** File of certificate authorities (PEM) to trust in addition to Node's. */
@@ -60,6 +62,7 @@ export function readOriginRule(rule: MappingReader): OriginRule | undefined {
   if (buckets.some((pattern) => pattern.scheme !== scheme)) rule.note("buckets", "two schemes: use a separate origin for each");
   const any = {
     buckets,
+    storeBucket: readStoreBucket(rule, buckets),
     endpoint: rule.parsed("endpoint", httpUrl),
     ca: rule.parsed("ca", certificateFile),
     limits: readLimits(rule),
@@ -99,6 +102,14 @@ function readBuckets(rule: MappingReader): BucketPattern[] {
       return [];
     }
   });
+}
+
+function readStoreBucket(rule: MappingReader, buckets: readonly BucketPattern[]): string | undefined {
+  const name = rule.parsed("storeBucket", bucketName);
+  const isOne = buckets.length === 1 && !buckets[0]!.bucket.endsWith("*");
+  if (name !== undefined && !isOne)
+    rule.note("storeBucket", "needs exactly one bucket without *: use a separate origin for each");
+  return name;
 }
 
 function readLimits(rule: MappingReader): RuleLimits {
@@ -154,6 +165,16 @@ function readCredentials(rule: MappingReader, allowed: string): "default" | "ano
   rule.note("credentials", `unknown value: use ${allowed}`);
   return "default";
 }
+
+const bucketName: Parser<string> = {
+  unit: "bucket",
+  parse(text) {
+    if (!/^(?:[A-Za-z0-9_]{0,64}:)?[A-Za-z0-9][A-Za-z0-9._-]{1,220}[A-Za-z0-9]$/.test(text)) {
+      throw wrong(text, "a bucket", "its name in the store, without s3:// or gs://");
+    }
+    return text;
+  },
+};
 
 const httpUrl: Parser<string> = {
   unit: "URL",

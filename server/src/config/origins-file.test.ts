@@ -90,6 +90,21 @@ origins:
     ]);
   });
 
+  it("names the bucket of the store that one bucket stands for", () => {
+    const [rule] = parseOrigins("origins: [{ buckets: s3://lake, storeBucket: acme-prod-lake }]", "f");
+    expect(rule).toMatchObject({ buckets: [{ scheme: "s3", bucket: "lake" }], storeBucket: "acme-prod-lake" });
+  });
+
+  it.each([
+    ["s3://lake-*", "acme", "needs exactly one bucket without *: use a separate origin for each"],
+    ["[s3://one, s3://two]", "acme", "needs exactly one bucket without *: use a separate origin for each"],
+    ["s3://lake", "s3://acme", '"s3://acme" is not a bucket: use its name in the store, without s3:// or gs://'],
+  ])("rejects %s stored as %s", (buckets, storeBucket, problem) => {
+    expect(clausesOf(`origins: [{ buckets: ${buckets}, storeBucket: "${storeBucket}" }]`)).toEqual([
+      `f: origins[0].storeBucket: ${problem}`,
+    ]);
+  });
+
   it("reports all problems together, one clause each, with their place", () => {
     expect(
       clausesOf(`
@@ -121,10 +136,10 @@ default: s3
       'f: origins[3].region: "Eu West" is not a region: use a name as in eu-central-1',
       'f: origins[3].pathStyle: "yes" is not a boolean: use true or false',
       "f: origins[3].credentials: unknown value: use default, anonymous, profile or keys",
-      "f: origins[3].keyFile: unknown field: use buckets, endpoint, ca, limits, hedge, corsOrigins, region, pathStyle, credentials, requesterPays",
+      "f: origins[3].keyFile: unknown field: use buckets, storeBucket, endpoint, ca, limits, hedge, corsOrigins, region, pathStyle, credentials, requesterPays",
       "f: origins[4].credentials.profile: unknown field: use keyFile",
       "f: origins[4].credentials: missing: use keyFile",
-      "f: origins[4].requesterPays: unknown field: use buckets, endpoint, ca, limits, hedge, corsOrigins, credentials, userProject, atS3Endpoint",
+      "f: origins[4].requesterPays: unknown field: use buckets, storeBucket, endpoint, ca, limits, hedge, corsOrigins, credentials, userProject, atS3Endpoint",
       "f: origins[5]: is not a mapping: use fields with values",
       "f: origins[5].buckets: missing: use s3://name, s3://prefix* or gs://*",
     ]);

@@ -12,6 +12,7 @@ import { readYaml } from "./yaml-document.js";
  *
  *     origins:
  *       - buckets: s3://lake-*              # one pattern or a list: a name, a prefix followed by *, or *
+ *         # storeBucket: acme-lake          # the bucket's name in the store; for one bucket without *; default: the same name
  *         endpoint: http://minio:9000       # default: AWS or AWS_ENDPOINT_URL_S3; Google or STORAGE_EMULATOR_HOST
  *         region: eu-central-1              # s3; default: AWS_REGION, the profile, then us-east-1
  *         ca: /etc/store/ca.pem             # authorities to trust in addition to Node's; s3's default: AWS_CA_BUNDLE
