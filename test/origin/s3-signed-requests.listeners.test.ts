@@ -1,7 +1,19 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { parseObjectUrl, parsePrefixUrl } from "@frontcache/proto";
-import { bytesOf, passOf, rangeOf, type S3Options, type S3Origin, statOf } from "@frontcache/server/testing";
+import {
+  ANONYMOUS,
+  bytesOf,
+  clientPrincipal,
+  originAccesses,
+  pageOf,
+  parseIdentities,
+  passOf,
+  rangeOf,
+  type S3Options,
+  type S3Origin,
+  statOf,
+} from "@frontcache/server/testing";
 import { Hash } from "@smithy/core/serde";
 import { SignatureV4 } from "@smithy/signature-v4";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -107,6 +119,38 @@ describe("a request that this member signs", () => {
   it("has no signature if credentials are anonymous", async () => {
     await expect(open({ credentials: "anonymous" }).ask(statOf(parseObjectUrl("s3://bucket/key")))).rejects.toThrow();
     for (const { headers } of seen) expect(Object.keys(headers).sort()).not.toContain("authorization");
+  });
+
+  it("is signed with the credentials of the principal, if the principal has any for the bucket", async () => {
+    const identities = parseIdentities(`
+identities:
+  - name: ada
+    origin: { buckets: ["s3://lake-*"], accessKeyId: AKIA/with/slashes, secretAccessKey: secret, sessionToken: "token+/=" }
+  - { name: anonymous, origin: unsigned }
+grants: []`);
+    const wrong = { accessKeyId: "AKIAMEMBER", secretAccessKey: "another" };
+    for (const shared of [wrong, "anonymous"] as const) {
+      const origin = open({ credentials: shared, accesses: originAccesses(() => identities.originAccess) });
+      const [lake, sea] = [parseObjectUrl("s3://lake-1/key"), parseObjectUrl("s3://sea/key")];
+      const ada = clientPrincipal("ada", "signature");
+      const range = { offset: 0, length: 3 };
+      const signers = async (request: () => Promise<unknown>): Promise<(string | undefined)[]> => {
+        seen = [];
+        await request().catch(() => {});
+        const ids = seen.map(({ headers }) => /Credential=(.+)\/\d{8}\//.exec(headers.authorization ?? "")?.[1]);
+        return [...new Set(ids)];
+      };
+      expect(await signers(() => origin.fetch({ ...rangeOf(lake, range), principal: ada }))).toEqual(["AKIA/with/slashes"]);
+      expect(await signers(() => origin.ask({ ...statOf(lake), principal: ada }))).toEqual(["AKIA/with/slashes"]);
+      expect(await signers(() => origin.ask({ ...passOf(lake), principal: ada }))).toEqual(["AKIA/with/slashes"]);
+      const page = { ...pageOf(parsePrefixUrl("s3://lake-1/")), principal: ada };
+      expect(await signers(() => origin.ask(page))).toEqual(["AKIA/with/slashes"]);
+      const own = shared === "anonymous" ? undefined : "AKIAMEMBER";
+      expect(await signers(() => origin.ask({ ...statOf(sea), principal: ada }))).toEqual([own]);
+      expect(await signers(() => origin.ask(statOf(lake)))).toEqual([own]);
+      expect(await signers(() => origin.ask({ ...statOf(lake), principal: ANONYMOUS }))).toEqual([undefined]);
+      expect(await signers(() => origin.ask({ ...page, principal: ANONYMOUS }))).toEqual([undefined]);
+    }
   });
 
   it("is sent below the path of the endpoint", async () => {

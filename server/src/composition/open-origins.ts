@@ -21,6 +21,7 @@ import { loadS3Sdk, type S3Options } from "../origin/s3/s3-client.js";
 import { S3Origin } from "../origin/s3/s3-origin.js";
 import { storedAs } from "../origin/stored-bucket.js";
 import { systemClock } from "../runtime/clock.js";
+import { NO_ORIGIN_ACCESSES, type OriginAccesses } from "../security/origin-access.js";
 
 /** Connections to one origin. A fill uses `--fill-parallelism` of them; the fill memory bounds the number of fills. */
 const MAX_CONNECTIONS = 256;
@@ -80,12 +81,13 @@ export function openOrigins(
   environment: Environment,
   events: OriginEvents,
   availability: OriginAvailability,
+  accesses: OriginAccesses = NO_ORIGIN_ACCESSES,
 ): Origin {
   const proxyOf = proxiesOf(environment);
   const rules = settings.origins ?? EVERYWHERE;
   return perBucket(
     rules.flatMap((rule) => {
-      const origin = openOrigin(rule, { settings, environment, events, availability, proxyOf });
+      const origin = openOrigin(rule, { settings, environment, events, availability, accesses, proxyOf });
       return rule.buckets.map((pattern) => ({ ...pattern, origin: atStoreBucket(rule, pattern.bucket)(origin) }));
     }),
   );
@@ -107,10 +109,11 @@ interface OriginContext {
   readonly environment: Environment;
   readonly events: OriginEvents;
   readonly availability: OriginAvailability;
+  readonly accesses: OriginAccesses;
   readonly proxyOf: Way["proxyOf"];
 }
 
-function openOrigin(rule: OriginRule, { settings, environment, events, availability, proxyOf }: OriginContext): Origin {
+function openOrigin(rule: OriginRule, { settings, environment, events, availability, accesses, proxyOf }: OriginContext): Origin {
   const options = limitsOf(rule, settings);
   const isLimited = [options.requestsPerSecond, options.bytesPerSecond, options.concurrency].some((limit) => limit !== undefined);
   const limits = isLimited ? new OriginLimits(options, systemClock, events.onLimitReached) : undefined;
@@ -139,7 +142,9 @@ function openOrigin(rule: OriginRule, { settings, environment, events, availabil
   }
   wrappers.push(observed, measured(events.onRequest, systemClock));
   return compose(...wrappers)(
-    rule.scheme === "s3" ? openS3(rule, settings, environment, { proxyOf, ...events }) : openGcs(rule, { proxyOf, ...events }),
+    rule.scheme === "s3"
+      ? openS3(rule, settings, environment, { proxyOf, accesses, ...events })
+      : openGcs(rule, { proxyOf, ...events }),
   );
 }
 
@@ -181,13 +186,14 @@ function openS3(
   rule: S3Rule,
   { s3ForcePathStyle, originClient }: OriginSettings,
   environment: Environment,
-  { proxyOf, onDroppedHeaders }: StoreContext,
+  { proxyOf, accesses, onDroppedHeaders }: StoreContext & Pick<OriginContext, "accesses">,
 ): Origin {
   return new S3Origin({
     endpoint: rule.endpoint,
     region: rule.region,
     forcePathStyle: rule.pathStyle ?? s3ForcePathStyle,
     credentials: s3Credentials(rule, environment),
+    accesses: accessesOf(rule, accesses),
     originClient,
     requesterPays: rule.requesterPays,
     maxConnections: MAX_CONNECTIONS,
@@ -197,6 +203,13 @@ function openS3(
     ca: rule.ca,
     onDroppedHeaders,
   });
+}
+
+/** Accesses name buckets as clients do, whatever a bucket's name in the store is. */
+function accessesOf({ storeBucket, buckets }: S3Rule, accesses: OriginAccesses): OriginAccesses {
+  const [served] = buckets;
+  if (storeBucket === undefined || served === undefined) return accesses;
+  return { of: (principal, { url }) => accesses.of(principal, { ...served, url }) };
 }
 
 /** Settings with a missing variable were rejected before. */

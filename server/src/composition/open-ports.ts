@@ -14,6 +14,7 @@ import { isTlsFailure } from "../origin/http/certificate-errors.js";
 import type { Origin } from "../origin/origin.js";
 import { systemClock } from "../runtime/clock.js";
 import type { Log } from "../runtime/log.js";
+import type { OriginAccesses } from "../security/origin-access.js";
 import { BlockStore, ioParallelism, storageTuning } from "../storage/block-store.js";
 import { descriptorLimit, openNodeDisk, poolThreads } from "../storage/disk/node-disk.js";
 import { openMapper } from "../storage/mapping/mapping.js";
@@ -48,7 +49,13 @@ export async function openStore(settings: Settings, geometry: Geometry, log: Log
 }
 
 /** Opens the origins, with metrics and log lines for their events. Connects only when the first request needs it. */
-export function openOrigin(settings: Settings, meter: OriginMeter, log: Log, availability: OriginAvailability): Origin {
+export function openOrigin(
+  settings: Settings,
+  meter: OriginMeter,
+  log: Log,
+  availability: OriginAvailability,
+  accesses: OriginAccesses,
+): Origin {
   const failureLog = new OriginFailureLog(log, systemClock);
   const droppedHeadersLog = new DroppedHeadersLog(log, systemClock);
   const events = {
@@ -71,7 +78,7 @@ export function openOrigin(settings: Settings, meter: OriginMeter, log: Log, ava
       droppedHeadersLog.report(ref, names);
     },
   } satisfies OriginEvents;
-  return openOrigins(settings, process.env, events, availability);
+  return openOrigins(settings, process.env, events, availability, accesses);
 }
 
 /** Observes which origins are available, and logs when that changes. */

@@ -123,7 +123,7 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
     onHttpChange: httpChanged(log),
   });
   const originStates = observeOrigins(log);
-  const origin = openOrigin(settings, metrics.origin, log, originStates);
+  const origin = openOrigin(settings, metrics.origin, log, originStates, security.originAccesses);
   opened.add(() => origin.close());
   const member = composeMember({
     self,

@@ -18,6 +18,7 @@ import { IdentityTokenAuthenticator } from "./identities/identity-tokens.js";
 import { MemberAddresses } from "./member-addresses.js";
 import { type MemberAuthentication, MemberProof } from "./member-authentication.js";
 import { MemberKeys, parseMemberKeys } from "./member-keys.js";
+import { NO_ORIGIN_ACCESSES, type OriginAccesses, originAccesses } from "./origin-access.js";
 import { SignatureAuthenticator } from "./signatures/signature-authenticator.js";
 import { AccessKeyAuthenticator } from "./tokens/access-key-authenticator.js";
 import { JwtAuthenticator } from "./tokens/jwt-authenticator.js";
@@ -97,6 +98,8 @@ export class MemberSecurity implements Security {
   readonly exemptsMembers: boolean;
   readonly authorization: Authorization;
   readonly members: MemberProof;
+  /** Credentials of principals' own at origins. */
+  readonly originAccesses: OriginAccesses;
   readonly #addresses: MemberAddresses;
   readonly #keys: MemberKeys | undefined;
   readonly #files: SecurityFiles;
@@ -127,6 +130,7 @@ export class MemberSecurity implements Security {
     const audit = identities === undefined || auditLog === "none" ? undefined : new AuditLog(write, clock);
     this.authorization = new Authorization({ buckets, grants: () => identities?.current.grants, audit });
     identities?.onChange(() => audit?.record({ outcome: "allowed", operation: "reload", object: settings.identitiesFile! }));
+    this.originAccesses = identities === undefined ? NO_ORIGIN_ACCESSES : originAccesses(() => identities.current.originAccess);
     if (certificates === undefined) return;
     this.tls = tlsOf(settings, certificates, new HandshakeFailures(clock, log));
     certificates.onChange(() => this.#checkCertificate());

@@ -75,7 +75,8 @@ export { certificateProblems, expiryMs, readCertificates } from "../security/cer
 export { FailureCount } from "../security/failure-count.js";
 export { parseIdentities } from "../security/identities/identities-file.js";
 export { MemberSecurity } from "../security/member-security.js";
-export { ANONYMOUS } from "../security/principal.js";
+export { originAccesses } from "../security/origin-access.js";
+export { ANONYMOUS, clientPrincipal } from "../security/principal.js";
 export { partsOf, signableOf } from "../security/signatures/signed-request.js";
 export { amzDateOf, Signer } from "../security/signatures/signer.js";
 export { JwtAuthenticator } from "../security/tokens/jwt-authenticator.js";

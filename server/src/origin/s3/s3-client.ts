@@ -1,6 +1,7 @@
 import type { S3Client, S3ClientConfig } from "@aws-sdk/client-s3";
 import type { HttpClient } from "@frontcache/client/http";
 import { systemClock } from "../../runtime/clock.js";
+import type { OriginAccess, OriginAccesses, OriginKeys } from "../../security/origin-access.js";
 import type { OnDroppedHeaders } from "../checked-answer.js";
 import { Credentials } from "../credentials.js";
 import { trusting } from "../http/authorities.js";
@@ -18,7 +19,9 @@ export interface S3Options {
   /** `http://host/bucket/key` in place of `http://bucket.host/key`. */
   readonly forcePathStyle: boolean;
   /** `default` is the SDK's chain; `anonymous` signs nothing. */
-  readonly credentials: "default" | "anonymous" | { readonly profile: string } | S3Keys;
+  readonly credentials: "default" | "anonymous" | { readonly profile: string } | OriginKeys;
+  /** Credentials of principals' own, which sign their requests. Absent: no principal has any. */
+  readonly accesses?: OriginAccesses | undefined;
   /** Who sends GETs and HEADs of objects: `auto` is this member's own client; `sdk` is the AWS SDK's. */
   readonly originClient: "auto" | "sdk";
   /** Agrees to pay for reads from requester-pays buckets. */
@@ -33,13 +36,6 @@ export interface S3Options {
   /** File of certificate authorities (PEM) to trust besides Node's; undefined: AWS_CA_BUNDLE, or the profile's `ca_bundle`. */
   readonly ca: string | undefined;
   readonly onDroppedHeaders: OnDroppedHeaders;
-}
-
-/** Static credentials. */
-export interface S3Keys {
-  readonly accessKeyId: string;
-  readonly secretAccessKey: string;
-  readonly sessionToken?: string;
 }
 
 /** The region if none is configured; stores other than AWS ignore it. */
@@ -59,10 +55,7 @@ export type S3Commands = Pick<
 >;
 
 /** What requests are signed with; compared, never logged. */
-export interface S3Identity {
-  readonly accessKeyId: string;
-  readonly secretAccessKey: string;
-  readonly sessionToken?: string;
+export interface S3Identity extends OriginKeys {
   readonly expiration?: Date;
 }
 
@@ -74,8 +67,8 @@ export interface S3Sdk {
   readonly http: HttpClient;
   readonly commands: S3Commands;
   readonly credentials: Credentials<S3Identity>;
-  /** A client for a place. All clients share their connections and credentials. */
-  client(place: BucketPlace): S3Client;
+  /** A client for a place, with the credentials of a principal or with the shared ones. All clients share their connections. */
+  client(place: BucketPlace, access?: OriginAccess): S3Client;
 }
 
 /** The headers of answers, by the SDK's outputs, which have them in other forms or not at all. */
@@ -120,7 +113,7 @@ export async function openS3Sdk(options: S3Options): Promise<S3Sdk> {
   const way = { proxyOf: options.proxyOf, secureContext: await trusting(options.ca ?? (await authoritiesOfAws(options))) };
   const { maxConnections, connectTimeoutMs: waitTimeoutMs, idleTimeoutMs } = options;
   const http = originClient({ maxConnections, waitTimeoutMs, idleTimeoutMs, way });
-  const config: S3ClientConfig & { ignoreCache: boolean } = {
+  const shared: S3ClientConfig & { ignoreCache: boolean } = {
     forcePathStyle: options.forcePathStyle,
     // `retrying` retries: the SDK does not see a body that ends early, and two retry loops multiply.
     maxAttempts: 1,
@@ -132,8 +125,8 @@ export async function openS3Sdk(options: S3Options): Promise<S3Sdk> {
     // Reads credential files again when credentials are renewed, because they may have changed.
     ignoreCache: true,
     ...(options.endpoint !== undefined && { endpoint: options.endpoint }),
-    ...credentialsConfig(options.credentials),
   };
+  const config = { ...shared, ...credentialsConfig(options.credentials) };
   const region = options.region ?? (await defaultRegion(S3Client, config));
   const source = new S3Client({ ...config, region }).config;
   const credentials = new Credentials<S3Identity>(
@@ -149,9 +142,16 @@ export async function openS3Sdk(options: S3Options): Promise<S3Sdk> {
   );
   // `memoized`: the SDK asks for each request, in place of keeping and renewing a copy of its own.
   const provider = Object.assign(() => credentials.get(), { memoized: true });
-  const client = ({ region: of, endpoint }: BucketPlace) =>
-    keepHeaders(new S3Client({ ...config, region: of, credentials: provider, ...(endpoint !== undefined && { endpoint }) }));
+  const client = ({ region: of, endpoint }: BucketPlace, access?: OriginAccess) => {
+    const signing =
+      access === undefined ? { ...config, credentials: provider } : { ...shared, ...credentialsConfig(signingOf(access)) };
+    return keepHeaders(new S3Client({ ...signing, region: of, ...(endpoint !== undefined && { endpoint }) }));
+  };
   return { region, http, commands: sdk, credentials, client };
+}
+
+function signingOf({ credentials }: OriginAccess): S3Options["credentials"] {
+  return credentials === "unsigned" ? "anonymous" : credentials;
 }
 
 function credentialsConfig(credentials: S3Options["credentials"]): S3ClientConfig {

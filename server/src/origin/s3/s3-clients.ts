@@ -1,6 +1,7 @@
 import type { S3Client } from "@aws-sdk/client-s3";
 import type { BucketRef } from "@frontcache/proto";
 import { BoundedMap } from "@frontcache/proto/runtime";
+import type { OriginAccess } from "../../security/origin-access.js";
 import { type BucketPlace, isRedirect, redirectedPlace } from "./bucket-place.js";
 import type { S3Sdk } from "./s3-client.js";
 
@@ -8,12 +9,17 @@ import type { S3Sdk } from "./s3-client.js";
 const MAX_BUCKETS = 10_000;
 
 /** AWS has about 40 regions. */
-const MAX_CLIENTS = 100;
+const MAX_PLACES = 100;
 
-/** A client for one place. */
+/** Principals with credentials of their own whose clients are kept. A new client costs 2 ms. */
+const MAX_ACCESSES = 1_000;
+
+/** A client for one place, and for one principal with credentials of its own. */
 export interface PlacedClient {
   readonly client: S3Client;
   readonly place: BucketPlace;
+  /** Absent: it signs with the members' credentials. */
+  readonly access?: OriginAccess | undefined;
 }
 
 /**
@@ -23,22 +29,36 @@ export interface PlacedClient {
 export class S3Clients {
   readonly #sdk: S3Sdk;
   readonly #placeOf = new BoundedMap<string, BucketPlace>(MAX_BUCKETS);
+  /** The places that redirects have named. */
+  readonly #places = new Set<string>();
   readonly #clients = new Map<string, PlacedClient>();
+  /** The clients of principals, by place. They have no connections of their own. */
+  readonly #byAccess = new BoundedMap<OriginAccess, Map<string, PlacedClient>>(MAX_ACCESSES);
 
   constructor(sdk: S3Sdk) {
     this.#sdk = sdk;
   }
 
   /** The client for the bucket's known place, else for the configured one. */
-  of(bucket: string): PlacedClient {
+  of(bucket: string, access?: OriginAccess): PlacedClient {
     const place = this.#placeOf.peek(bucket) ?? { region: this.#sdk.region, endpoint: undefined };
     const key = keyOf(place);
-    let found = this.#clients.get(key);
+    const clients = access === undefined ? this.#clients : this.#clientsOf(access);
+    let found = clients.get(key);
     if (found === undefined) {
-      found = { client: this.#sdk.client(place), place };
-      this.#clients.set(key, found);
+      found = { client: this.#sdk.client(place, access), place, access };
+      clients.set(key, found);
     }
     return found;
+  }
+
+  #clientsOf(access: OriginAccess): Map<string, PlacedClient> {
+    let clients = this.#byAccess.get(access);
+    if (clients === undefined) {
+      clients = new Map();
+      this.#byAccess.set(access, clients);
+    }
+    return clients;
   }
 
   /**
@@ -48,7 +68,8 @@ export class S3Clients {
   async moved(ref: Pick<BucketRef, "bucket">, error: unknown, asked: PlacedClient): Promise<boolean> {
     if (!isRedirect(error)) return false;
     const place = redirectedPlace(error, ref, asked.place, await customEndpointOf(asked.client));
-    if (place === undefined || (!this.#clients.has(keyOf(place)) && this.#clients.size >= MAX_CLIENTS)) return false;
+    if (place === undefined || (!this.#places.has(keyOf(place)) && this.#places.size >= MAX_PLACES)) return false;
+    this.#places.add(keyOf(place));
     this.#placeOf.set(ref.bucket, place);
     return true;
   }

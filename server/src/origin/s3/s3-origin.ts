@@ -2,6 +2,7 @@ import type { Readable } from "node:stream";
 import type { ListObjectsCommandInput, ListObjectsV2CommandInput } from "@aws-sdk/client-s3";
 import { abortError, CacheError } from "@frontcache/proto";
 import { BoundedMap } from "@frontcache/proto/runtime";
+import type { OriginAccess } from "../../security/origin-access.js";
 import { inTime } from "../credentials.js";
 import {
   type Answers,
@@ -125,16 +126,18 @@ export class S3Origin implements Origin {
     try {
       const opened = this.#opened ?? (await this.#open());
       const { clients, sdk } = opened;
+      const access = this.#options.accesses?.of(request.principal, ref);
       for (let [isMoved, isRenewed] = [false, false]; ; ) {
-        const identity = sdk.credentials.valid ?? (await inTime(sdk.credentials.get(), signal));
-        const to = clients.of(ref.bucket);
+        const identity =
+          access === undefined ? (sdk.credentials.valid ?? (await inTime(sdk.credentials.get(), signal))) : keysOf(access);
+        const to = clients.of(ref.bucket, access);
         try {
           return await send(opened, { to, identity });
         } catch (thrown) {
           if (signal.aborted || isFinal(thrown)) throw thrown;
           const error = await this.#withCode(thrown, request, opened, to);
           if (!isMoved && (await clients.moved(ref, error, to))) isMoved = true;
-          else if (!isRenewed && (await isRemedied(error, opened, identity, signal))) isRenewed = true;
+          else if (!isRenewed && (await isRemedied(error, opened, { to, identity }, signal))) isRenewed = true;
           else throw error;
           if (!mayAddRequest(request)) throw error;
         }
@@ -206,11 +209,22 @@ function isFinal(error: unknown): boolean {
 }
 
 /** Whether a request that failed with `error` can succeed now. Rejects with a CredentialsFailure if new credentials cannot be had. */
-async function isRemedied(error: unknown, { sdk, signed }: OpenedS3, used: S3Identity, signal: AbortSignal): Promise<boolean> {
+async function isRemedied(error: unknown, { sdk, signed }: OpenedS3, used: Attempt, signal: AbortSignal): Promise<boolean> {
   const remedy = remedyOf(error);
-  if (remedy === "other credentials") return (await inTime(sdk.credentials.replace(used), signal)) !== undefined;
+  if (remedy === "other credentials") {
+    // A principal has no others.
+    if (used.to.access !== undefined) return false;
+    return (await inTime(sdk.credentials.replace(used.identity), signal)) !== undefined;
+  }
   if (remedy === "another signature") signed.correctClock(error);
   return remedy !== undefined;
+}
+
+/** Nothing is signed with these. */
+const NO_KEYS: S3Identity = { accessKeyId: "", secretAccessKey: "" };
+
+function keysOf({ credentials }: OriginAccess): S3Identity {
+  return credentials === "unsigned" ? NO_KEYS : credentials;
 }
 
 /** Has a command send a parameter that the SDK does not know. */

@@ -1,7 +1,8 @@
 import { createHash } from "node:crypto";
 import { describe, expect, it } from "vitest";
 import type { Problems } from "../../config/mapping-reader.js";
-import { ANONYMOUS, clientPrincipal, type Principal } from "../principal.js";
+import { originAccesses } from "../origin-access.js";
+import { ANONYMOUS, CACHE_ITSELF, clientPrincipal, memberPrincipal, type Principal } from "../principal.js";
 import { type Identities, parseIdentities } from "./identities-file.js";
 import { IdentityTokenAuthenticator } from "./identity-tokens.js";
 
@@ -99,6 +100,32 @@ describe("an identities file", () => {
     ]).toEqual([expect.anything(), undefined]);
   });
 
+  it("gives principals of any kind credentials at origins, the first that covers a bucket", () => {
+    const pod = "system:serviceaccount:jobs:reader";
+    const { originAccess } = parseIdentities(`
+identities:
+  - name: ada
+    origin:
+      - { buckets: s3://lake, accessKeyId: AKIALAKE, secretAccessKey: secret }
+      - { accessKeyId: AKIAREST, secretAccessKey: secret }
+  - { name: "${pod}", origin: { unsigned: true } }
+  - { name: anonymous, origin: unsigned }
+grants: []`);
+    const accesses = originAccesses(() => originAccess);
+    const of = (principal: Principal, bucket: string) => {
+      const credentials = accesses.of(principal, { url: `s3://${bucket}`, scheme: "s3", bucket })?.credentials;
+      return typeof credentials === "object" ? credentials.accessKeyId : credentials;
+    };
+    expect([of(as("ada"), "lake"), of(as("ada"), "sea"), of(as("bob"), "lake")]).toEqual(["AKIALAKE", "AKIAREST", undefined]);
+    expect([of(as(pod), "lake"), of(ANONYMOUS, "lake"), of(as("anonymous"), "lake")]).toEqual([
+      "unsigned",
+      "unsigned",
+      undefined,
+    ]);
+    expect([of(CACHE_ITSELF, "lake"), of(memberPrincipal("ada"), "lake")]).toEqual([undefined, undefined]);
+    expect(accesses.of(as("ada"), { url: "gs://lake", scheme: "gs", bucket: "lake" })).toBeUndefined();
+  });
+
   it("may grant nothing, and then denies everything", () => {
     for (const text of ["grants: []", "identities: []\ngrants: []"]) {
       const { grants, accessKeys } = parseIdentities(text);
@@ -123,6 +150,13 @@ describe("an identities file", () => {
     ["grants: [{ to: a, operations: read, buckets: lake }]", "is not a bucket"],
     ["grants: [{ to: a, operations: read, buckets: s3://lake, prefixes: [] }]", "prefixes: is empty"],
     ["grants: [{ operations: read, buckets: s3://lake }]", "grants[0].to: missing"],
+    ["identities: [{ name: anonymous, tokens: [], origin: unsigned }]", "is reserved"],
+    ['identities: [{ name: "a:b", groups: [x], origin: unsigned }]', '"a:b" is invalid'],
+    ["identities: [{ name: a, origin: [] }]", "origin: is not a list"],
+    ["identities: [{ name: a, origin: signed }]", "origin: is not a mapping"],
+    ["identities: [{ name: a, origin: { accessKeyId: AKIA } }]", "origin.secretAccessKey: missing"],
+    ["identities: [{ name: a, origin: [{ buckets: gs://lake, unsigned: true }] }]", "origin[0].buckets"],
+    ["identities: [{ name: a, origin: { unsigned: true, accessKeyId: AKIA } }]", "accessKeyId: unknown field"],
     ["users: []", "users: unknown field"],
     ["", "grants: missing"],
     ["identities: []", "grants: missing"],

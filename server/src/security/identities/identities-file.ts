@@ -4,7 +4,10 @@ import { readTokenIssuers, type TokenIssuerRules } from "../../config/token-issu
 import { readYaml } from "../../config/yaml-document.js";
 import type { Authenticated } from "../authenticator.js";
 import { ANONYMOUS_NAME, type Grant, Grants, type Operation, operations } from "../grants/grants.js";
+import type { AccessesByName, OriginAccess } from "../origin-access.js";
 import { clientPrincipal } from "../principal.js";
+import { MAX_PER_ENTRY, texts } from "./entry-texts.js";
+import { readOriginAccess } from "./identity-origin.js";
 
 /** A key pair with which an identity signs S3 requests. */
 export interface AccessKey {
@@ -28,16 +31,19 @@ export interface Identities {
   readonly issuers: TokenIssuerRules;
   /** The groups of each identity, by its name. */
   readonly groupsOf: ReadonlyMap<string, readonly string[]>;
+  /** Credentials at origins, by the principals' names. */
+  readonly originAccess: AccessesByName;
   readonly grants: Grants;
 }
 
 /** The whole file, and lists in it. */
 const MAX_BYTES = 16 << 20;
 const MAX_ENTRIES = 10_000;
-const MAX_PER_ENTRY = 1_000;
 
 /** A colon would let an identity pass for a principal of an issuer, such as `system:serviceaccount:ns:name`, or for a group. */
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._@/+-]{0,127}$/;
+/** An identity without credentials and groups gives none away, so it may be any principal: `system:serviceaccount:ns:name`. */
+const ANY_NAME = /^[^\s*][^*\p{Cc}]{0,255}$/u;
 const GROUP = /^[^\s*][^*\p{Cc}]{0,127}$/u;
 /** A name, a beginning of names, or `group:` and one of them. */
 const PRINCIPAL = /^(?:group:)?(?:\*|[^\s*][^*\p{Cc}]{0,255}\*?)$/u;
@@ -63,6 +69,7 @@ const CLUSTER_OPERATIONS: ReadonlySet<Operation> = new Set(["status"]);
  *         tokens: [<SHA-256 of a bearer token, in hex>]
  *         certificates: ["URI:spiffe://cluster/ada"]   # CN=, DNS:, URI: or email: in client certificates
  *         groups: [readers]
+ *         origin: { accessKeyId: AKIA..., secretAccessKey: ... }   # see readOriginAccess
  *     kubernetes: {}                              # tokens of ServiceAccounts; see readTokenIssuers
  *     issuers:                                    # OpenID Connect
  *       - issuer: https://accounts.example.com
@@ -90,8 +97,8 @@ export function parseIdentities(content: string): Identities {
   const issuers = readTokenIssuers(file);
   file.end();
   if (noted.length > 0) throw new Problems(noted);
-  const { accessKeys, tokens, certificates, groupsOf } = reading;
-  return { accessKeys, tokens, certificates, issuers, groupsOf, grants: new Grants(grants) };
+  const { accessKeys, tokens, certificates, groupsOf, originAccess } = reading;
+  return { accessKeys, tokens, certificates, issuers, groupsOf, originAccess, grants: new Grants(grants) };
 }
 
 /** The mappings of a list. */
@@ -110,16 +117,17 @@ class IdentityReading {
   readonly tokens = new Map<string, Authenticated>();
   readonly certificates = new Map<string, Authenticated>();
   readonly groupsOf = new Map<string, readonly string[]>();
+  readonly originAccess = new Map<string, readonly OriginAccess[]>();
 
   addIdentity(entry: MappingReader): void {
-    const [name] = texts(entry, "name", NAME, "use letters, digits and . _ @ / + -, at most 128", { required: true });
+    const isReference =
+      entry.has("origin") && !["accessKeys", "tokens", "certificates", "groups"].some((each) => entry.has(each));
+    const form = isReference ? "the name of a principal" : "letters, digits and . _ @ / + -, at most 128";
+    const [name] = texts(entry, "name", isReference ? ANY_NAME : NAME, `use ${form}`, { required: true });
     const groups = texts(entry, "groups", GROUP, "use names without * and control characters");
-    if (name !== undefined && (name === ANONYMOUS_NAME || this.groupsOf.has(name))) {
-      entry.note(
-        "name",
-        name === ANONYMOUS_NAME ? "is reserved for requests without credentials" : "another identity has the same name",
-      );
-    }
+    if (name === ANONYMOUS_NAME && !isReference)
+      entry.note("name", "is reserved for requests without credentials: give it only an origin");
+    if (name !== undefined && this.groupsOf.has(name)) entry.note("name", "another identity has the same name");
     if (name !== undefined) this.groupsOf.set(name, groups);
     // A file with problems is not used, so the name of a broken identity does not matter.
     const of = (method: "token" | "signature" | "certificate", untilMs: number | undefined): Authenticated => ({
@@ -135,6 +143,8 @@ class IdentityReading {
       addOnce(this.certificates, each, byCertificate, entry, "certificates");
     }
     this.#addKeys(entry, of("signature", undefined));
+    const access = readOriginAccess(entry, name ?? "");
+    if (access.length > 0) this.originAccess.set(name ?? "", access);
     entry.end();
   }
 
@@ -161,29 +171,6 @@ class IdentityReading {
 function addOnce<T>(map: Map<string, T>, key: string, value: T, entry: MappingReader, field: string): void {
   if (map.has(key)) entry.note(field, "another identity has the same");
   map.set(key, value);
-}
-
-interface TextOptions {
-  readonly required?: boolean;
-  /** Messages do not quote it. */
-  readonly isSecret?: boolean;
-}
-
-/** The texts of a field that is one text or a list of texts. Problems are noted; invalid texts are left out. */
-function texts(entry: MappingReader, field: string, form: RegExp, use: string, options: TextOptions = {}): string[] {
-  const value = entry.take(field);
-  if (value === undefined) {
-    if (options.required === true) entry.note(field, `missing: ${use}`);
-    return [];
-  }
-  const all: unknown[] = Array.isArray(value) ? value : [value];
-  if (all.length > MAX_PER_ENTRY) entry.note(field, `has more than ${MAX_PER_ENTRY} entries`);
-  return all.flatMap((each) => {
-    if (typeof each === "string" && form.test(each)) return [each];
-    const quoted = options.isSecret === true || typeof each !== "string" ? "a value" : JSON.stringify(each.slice(0, 100));
-    entry.note(field, `${quoted} is invalid: ${use}`);
-    return [];
-  });
 }
 
 function readGrant(entry: MappingReader): Grant | undefined {
