@@ -1,13 +1,22 @@
 import { Readable } from "node:stream";
-import { checkRange, checkUrlBeginning, headerPairs, type MemberInfo, parseObjectUrl } from "@frontcache/proto";
+import { CacheError, checkRange, checkUrlBeginning, headerPairs, type MemberInfo, parseObjectUrl } from "@frontcache/proto";
+import type { LogEntry } from "./client-log.js";
+import { Fallback, type FallbackReport } from "./fallback/fallback.js";
 import { LocalReads, type LocalReport } from "./local/local-reads.js";
 import { reportUses } from "./local/report-uses.js";
-import { type KnownMembers, WatchedMembers } from "./member-directory.js";
+import { WatchedMembers } from "./member-directory.js";
 import { CircuitBreaker } from "./members/circuit-breaker.js";
 import { type Clock, systemClock } from "./members/clock.js";
 import { connectMembers } from "./members/connect-members.js";
 import { type FailoverOptions, orderByAvailability, withFailover } from "./members/failover.js";
-import type { Evicted, EvictSelector, MemberAddress, MemberConnections, ObjectStat as MemberStat } from "./members/ports.js";
+import type {
+  CallLimits,
+  Evicted,
+  EvictSelector,
+  MemberAddress,
+  MemberConnections,
+  ObjectStat as MemberStat,
+} from "./members/ports.js";
 import { RunningCall } from "./members/running-call.js";
 import { silentMsOf } from "./members/silence-watch.js";
 import { type ClientMetrics, measuredBy, registeredMetrics } from "./metrics.js";
@@ -64,6 +73,8 @@ export interface ClientPorts {
 const RETRY_BACKOFF = { firstMs: 100, longestMs: 1_000 };
 /** Time that the circuit to an unreachable member stays open. */
 const OPEN_FOR = { firstMs: 500, longestMs: 15_000 };
+/** The same if object stores answer meanwhile: reads return to the cache within five seconds. */
+const OPEN_WITH_FALLBACK_FOR = { firstMs: 500, longestMs: 2_000 };
 /**
  * Maximum connections to one member. One core of a member answers no more requests than this concurrently. More connections would
  * not be faster, and a member accepts only 10,000 from all clients.
@@ -80,18 +91,22 @@ export class CacheClient implements AsyncDisposable {
   static {
     clientOver = async (options, ports, signal) => {
       const { clock, connections } = ports;
-      const { endpoint, connectTimeoutMs, deadlineMs } = options;
+      const { endpoints, connectTimeoutMs, deadlineMs, fallback, log } = options;
       const probe = async (grpcAddress: string, signal: AbortSignal): Promise<void> => {
         const probeMs = connectTimeoutMs + silentMsOf(connectTimeoutMs);
         const call = new RunningCall({ clock, subject: "a probe", deadlineMs: probeMs, signal });
         await connections.calls.probe({ grpcAddress }, call).finally(() => call.end());
       };
-      const breaker = new CircuitBreaker({ clock, openFor: OPEN_FOR, probe });
-      const call = new RunningCall({ clock, subject: `connecting to ${endpoint}`, deadlineMs, ...(signal && { signal }) });
+      const openFor = fallback === undefined ? OPEN_FOR : OPEN_WITH_FALLBACK_FOR;
+      const onChange = log && ((address: string, isReachable: boolean): void => log(availabilityEntry(address, isReachable)));
+      const breaker = new CircuitBreaker({ clock, openFor, probe, onChange });
+      const call = new RunningCall({ clock, subject: `connecting to ${endpoints.join(", ")}`, deadlineMs, signal });
+      const members = new WatchedMembers({ endpoints, clock, connections, breaker, backoff: WATCH_BACKOFF });
       try {
-        const members = await WatchedMembers.start({ endpoint, clock, connections, breaker, backoff: WATCH_BACKOFF }, call);
+        if (!options.lazy) await members.connected(call).catch((error: unknown) => mayContinue(error, options, call));
         return new CacheClient(options, ports, members, breaker);
       } catch (error) {
+        await members.close();
         await breaker.close();
         await connections.close();
         throw error;
@@ -103,15 +118,16 @@ export class CacheClient implements AsyncDisposable {
 
   readonly #options: ClientOptions;
   readonly #ports: ClientPorts;
-  readonly #members: KnownMembers;
+  readonly #members: WatchedMembers;
   readonly #breaker: CircuitBreaker;
   readonly #failover: FailoverOptions;
   readonly #rangeWith: RangeWith;
   readonly #local: LocalReads | undefined;
+  readonly #fallback: Fallback | undefined;
   readonly #calls: RunningCalls;
   #closed: Promise<void> | undefined;
 
-  private constructor(options: ClientOptions, ports: ClientPorts, members: KnownMembers, breaker: CircuitBreaker) {
+  private constructor(options: ClientOptions, ports: ClientPorts, members: WatchedMembers, breaker: CircuitBreaker) {
     this.#options = options;
     this.#ports = ports;
     this.#members = members;
@@ -119,8 +135,10 @@ export class CacheClient implements AsyncDisposable {
     this.#calls = new RunningCalls(ports.clock);
     const { metrics } = ports;
     const onRepeat = metrics && ((wasUnreachable: boolean): void => metrics.failover(wasUnreachable));
-    this.#failover = { clock: ports.clock, breaker, attempts: options.attempts, backoff: RETRY_BACKOFF, onRepeat };
-    const { parallelBlocks, localVolumes: volumes } = options;
+    const { parallelBlocks, localVolumes: volumes, fallback, log, attempts } = options;
+    const isReplaceable = fallback !== undefined;
+    this.#failover = { clock: ports.clock, breaker, attempts, backoff: RETRY_BACKOFF, isReplaceable, onRepeat };
+    this.#fallback = fallback && new Fallback({ options: fallback, breaker, metrics, log });
     const { connections, clock } = ports;
     const report = reportUses(connections.calls, members, clock);
     this.#local = volumes.length === 0 ? undefined : new LocalReads({ clock, volumes, report });
@@ -129,6 +147,7 @@ export class CacheClient implements AsyncDisposable {
       owners: members,
       failover: this.#failover,
       local: this.#local,
+      fallback: this.#fallback,
       metrics,
       parallelBlocks,
     };
@@ -205,7 +224,8 @@ export class CacheClient implements AsyncDisposable {
     const { streamBlocks } = this.#options;
     const deadlineMs = deadlineOf(options, this.#options);
     const call = this.#calls.begin(url, { signal: options.signal });
-    const using = { ...this.#rangeWith, streamBlocks, deadlineMs, reuse: options.reuse === true };
+    const ready = this.#members.isReady ? undefined : this.#whenReady(call);
+    const using = { ...this.#rangeWith, streamBlocks, deadlineMs, reuse: options.reuse === true, ready };
     const stream = new RangeStream({ url, offset, length, version: unquoted(version) }, using, call);
     const done = new Promise<void>((resolve) => {
       const begunMs = this.#ports.clock.monotonicMs();
@@ -239,7 +259,10 @@ export class CacheClient implements AsyncDisposable {
    */
   async warm(targets: Iterable<WarmTarget> | AsyncIterable<WarmTarget>, options: WarmOptions = {}): Promise<WarmSummary> {
     const using = { calls: this.#ports.connections.calls, owners: this.#members, failover: this.#failover };
-    return this.#calls.run("warming", { signal: options.signal }, (call) => warmObjects(targets, options, using, call));
+    return this.#calls.run("warming", { signal: options.signal }, async (call) => {
+      if (!this.#members.isReady) await this.#members.ready(call);
+      return await warmObjects(targets, options, using, call);
+    });
   }
 
   /**
@@ -262,6 +285,11 @@ export class CacheClient implements AsyncDisposable {
   /** Counts of the reads from block files of `localVolumes`; all 0 without local volumes. */
   localReads(): LocalReport {
     return this.#local?.report ?? { reads: 0, bytes: 0, openFiles: 0 };
+  }
+
+  /** Counts of the reads that the object stores answered because no member did; all 0 without `fallback`. */
+  fallbackReads(): FallbackReport {
+    return this.#fallback?.report ?? { reads: 0, bytes: 0, failures: 0 };
   }
 
   /** Aborts running calls with CANCELLED and closes all connections; resolves when all are closed. */
@@ -299,7 +327,13 @@ export class CacheClient implements AsyncDisposable {
   }
 
   #statBy(url: string, version: string, call: RunningCall): Promise<MemberStat> {
-    return this.#anywhere(url, call, (address) => this.#ports.connections.calls.stat(address, { url, version }, call));
+    const atMembers = (): Promise<MemberStat> =>
+      this.#anywhere(url, call, (address) => this.#ports.connections.calls.stat(address, { url, version }, call));
+    if (this.#fallback === undefined) return atMembers();
+    const addresses = this.#members.addressesOf(url, 0);
+    return this.#fallback
+      .stat(url, version, addresses, call, atMembers)
+      .then((info) => ("cachedBytes" in info ? info : { ...info, cachedBytes: 0 }));
   }
 
   async #timed<Result>(reading: Promise<Result>, metrics: ClientMetrics): Promise<Result> {
@@ -322,7 +356,14 @@ export class CacheClient implements AsyncDisposable {
   }
 
   #run<Result>(subject: string, options: CallOptions, work: (call: RunningCall) => Promise<Result>): Promise<Result> {
-    return this.#calls.run(subject, { signal: options.signal, deadlineMs: deadlineOf(options, this.#options) }, work);
+    const end = { signal: options.signal, deadlineMs: deadlineOf(options, this.#options) };
+    return this.#calls.run(subject, end, this.#members.isReady ? work : (call) => this.#whenReady(call).then(() => work(call)));
+  }
+
+  /** Waits for the first answer of a member. If object stores can answer, only for the first failure. */
+  async #whenReady(call: CallLimits): Promise<void> {
+    if (this.#fallback === undefined) await this.#members.ready(call);
+    else await this.#members.connected(call).catch((error: unknown) => mayContinue(error, this.#options, call));
   }
 
   async #close(): Promise<void> {
@@ -331,4 +372,15 @@ export class CacheClient implements AsyncDisposable {
     await Promise.all([this.#members.close(), this.#breaker.close()]);
     await this.#ports.connections.close();
   }
+}
+
+/** Throws the error of a failed connect, unless object stores can answer instead of members. */
+function mayContinue(error: unknown, { fallback }: ClientOptions, call: CallLimits): void {
+  if (fallback === undefined || call.ended !== undefined || CacheError.from(error).code !== "UNAVAILABLE") throw error;
+}
+
+function availabilityEntry(address: string, isReachable: boolean): LogEntry {
+  return isReachable
+    ? { level: "info", event: "member-reachable", message: `the member at ${address} answers again` }
+    : { level: "warn", event: "member-unreachable", message: `the member at ${address} does not answer` };
 }

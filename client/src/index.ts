@@ -1,5 +1,7 @@
 export { type AccessKey, CacheError, type ErrorCode, type MemberInfo } from "@frontcache/proto";
 export { CacheClient, type ObjectStat, type ReadRequest } from "./cache-client.js";
+export type { Log, LogEntry, LogEvent } from "./client-log.js";
+export type { FallbackOptions, FallbackReport } from "./fallback/fallback.js";
 export type { LocalReport } from "./local/local-reads.js";
 export type { TlsOptions } from "./members/access.js";
 export type { Evicted, EvictSelector } from "./members/ports.js";

@@ -16,7 +16,7 @@ function membership(names: readonly string[], blockBytes = 16 * MiB): Membership
   return Membership.of(members, blockBytes);
 }
 
-function setUp() {
+function setUp(endpoints: readonly string[] = [endpoint]) {
   const clock = new ManualClock(0);
   const transport = new FakeTransport({ version: "v1", size: 0 });
   const asked: string[] = [];
@@ -36,11 +36,10 @@ function setUp() {
   const openFor = { firstMs: 1_000, longestMs: 1_000 };
   const breaker = new CircuitBreaker({ clock, openFor, probe: async () => undefined });
   const call = new RunningCall({ clock, subject: "connecting", deadlineMs: 5_000 });
-  const begun = WatchedMembers.start(
-    { endpoint, clock, connections: transport, breaker, backoff: { firstMs: 100, longestMs: 1_000 } },
-    call,
-  );
-  return { clock, transport, asked, watch, begun, call };
+  const backoff = { firstMs: 100, longestMs: 1_000 };
+  const members = new WatchedMembers({ endpoints, clock, connections: transport, breaker, backoff });
+  const begun = members.connected(call).then(() => members);
+  return { clock, transport, asked, watch, members, begun, call };
 }
 
 const addresses = (members: WatchedMembers, blockOffset = 0) =>
@@ -154,16 +153,18 @@ describe("the watched member list", () => {
   });
 
   it("fails to start if the endpoint does not answer", async () => {
-    const { watch, begun, clock, call } = setUp();
+    const { watch, begun, members, clock, call } = setUp();
     watch.end(new Unreachable("no connection"));
     await expect(begun).rejects.toMatchObject({ code: "UNAVAILABLE" });
+    await members.close();
     call.end();
     expect(clock.waits).toBe(0);
   });
 
   it("fails to start, and ends its watch, if no list arrives in time", async () => {
-    const { begun, clock, call } = setUp();
+    const { begun, members, clock, call } = setUp();
     await expect(clock.run(begun)).rejects.toMatchObject({ code: "DEADLINE_EXCEEDED" });
+    await members.close();
     call.end();
     expect(clock.waits).toBe(0);
   });
@@ -177,5 +178,62 @@ describe("the watched member list", () => {
     await members.close();
     call.end();
     expect(clock.waits).toBe(0);
+  });
+
+  it("tries each of several endpoints at once, and prefers the one that answered", async () => {
+    const { watch, begun, asked } = setUp(["a:1", "b:1", "c:1"]);
+    watch.end(new Unreachable("no connection"));
+    await settled();
+    watch.end(new Unreachable("no connection"));
+    await settled();
+    watch.send(membership(["m"]), "another");
+    const members = await begun;
+    expect(asked).toEqual(["a:1", "b:1", "c:1"]);
+    expect(addresses(members)).toEqual(["c:1", "a:1", "b:1"]);
+    await members.close();
+  });
+
+  it("fails to start only when every endpoint has failed", async () => {
+    const { watch, begun, members, asked } = setUp(["a:1", "b:1"]);
+    begun.catch(() => undefined);
+    for (const name of ["a", "b"]) {
+      watch.end(new Unreachable(`cannot connect to ${name}`));
+      await settled();
+    }
+    await expect(begun).rejects.toMatchObject({ code: "UNAVAILABLE", message: "cannot connect to b" });
+    expect(asked).toEqual(["a:1", "b:1"]);
+    await members.close();
+  });
+
+  it("lets calls wait for an endpoint that starts later", async () => {
+    const { watch, begun, members, clock, call } = setUp();
+    watch.end(new Unreachable("no connection"));
+    await expect(begun).rejects.toMatchObject({ code: "UNAVAILABLE" });
+    const ready = members.ready(call);
+    clock.advance(1_000);
+    await settled();
+    watch.send(membership(["a"]));
+    await ready;
+    expect(members.isReady).toBe(true);
+    await members.close();
+  });
+
+  it("names the reason when a call has waited for an endpoint until its deadline", async () => {
+    const { watch, begun, members, clock, call } = setUp();
+    watch.end(new Unreachable("no connection"));
+    await expect(begun).rejects.toMatchObject({ code: "UNAVAILABLE" });
+    await expect(clock.run(members.ready(call))).rejects.toMatchObject({
+      code: "DEADLINE_EXCEEDED",
+      message: expect.stringContaining("no member has answered yet: no connection"),
+    });
+    await members.close();
+  });
+
+  it("does not let calls wait for an endpoint that refuses the client", async () => {
+    const { watch, begun, members, call } = setUp();
+    watch.end(new CacheError("UNAUTHENTICATED", "no token"));
+    await expect(begun).rejects.toMatchObject({ code: "UNAUTHENTICATED" });
+    await expect(members.ready(call)).rejects.toMatchObject({ code: "UNAUTHENTICATED" });
+    await members.close();
   });
 });

@@ -3,7 +3,7 @@ import { type Backoff, backoffMs, sleep, untilAborted } from "@frontcache/proto/
 import type { CircuitBreaker } from "./members/circuit-breaker.js";
 import type { Clock } from "./members/clock.js";
 import { ConnectionFailure } from "./members/connection-failure.js";
-import { type MemberAddress, type MemberConnections, Unreachable } from "./members/ports.js";
+import { type CallLimits, type MemberAddress, type MemberConnections, Unreachable } from "./members/ports.js";
 import { RunningCall } from "./members/running-call.js";
 import type { BlockOwners } from "./read-block.js";
 
@@ -11,14 +11,16 @@ import type { BlockOwners } from "./read-block.js";
 export interface KnownMembers extends BlockOwners {
   /** The last known members, by name; empty until a list was received. */
   readonly members: readonly MemberInfo[];
+  /** Whether an endpoint has answered. */
+  readonly isReady: boolean;
   /** Stops the watch of the list. */
   close(): Promise<void>;
 }
 
 /** The collaborators of the watch. */
 export interface WatchOptions {
-  /** The address that the client was given. */
-  readonly endpoint: string;
+  /** The addresses that the client was given, at least one. */
+  readonly endpoints: readonly string[];
   readonly clock: Clock;
   readonly connections: Pick<MemberConnections, "calls" | "keepOnly">;
   /** Its keys are gRPC addresses. */
@@ -32,41 +34,67 @@ const OWNERS_TO_ASK = 4;
 /** Position of the endpoint among them: if the owner and the next member are unreachable, the endpoint may have a newer list. */
 const ENDPOINT_RANK = 2;
 
+/** Maximum delay before the next endpoint is tried while none has answered yet, milliseconds. */
+const MOST_DELAY_BEFORE_START_MS = 1_000;
+
 /**
- * Keeps the ring current through WatchMembers. If a watch ends, it is restarted alternately at the endpoint and at a random
- * member; meanwhile the last list is used. If the endpoint does not support WatchMembers, or computes its ring differently, the
- * client uses only the endpoint, which forwards reads.
+ * Keeps the ring current through WatchMembers. If a watch ends, it is restarted alternately at an endpoint and at a random
+ * member; meanwhile the last list is used. If an endpoint does not support WatchMembers, or computes its ring differently, the
+ * client uses only the endpoints, which forward reads.
  */
 export class WatchedMembers implements KnownMembers {
   readonly #options: WatchOptions;
-  readonly #endpoint: MemberAddress;
   readonly #watch: RunningCall;
-  #following: Promise<void> = Promise.resolve();
+  readonly #following: Promise<void>;
+  /** The endpoints, the last one that answered first. */
+  #endpoints: readonly MemberAddress[];
+  /** Settles when the member list is known, or the first endpoint has no list to send. Undefined: that has happened. */
+  #beginning: Promise<void> | undefined;
+  #begin!: () => void;
+  /** Settles when every endpoint has failed once. */
+  readonly #failing: Promise<void>;
+  #fail!: () => void;
+  /** The last failure before the beginning. */
+  #failure: CacheError | undefined;
   #membership: Membership | undefined;
   #ranksAlike = false;
 
-  private constructor(options: WatchOptions) {
+  /** Starts the watch. */
+  constructor(options: WatchOptions) {
     this.#options = options;
-    this.#endpoint = { grpcAddress: options.endpoint };
+    this.#endpoints = options.endpoints.map((grpcAddress) => ({ grpcAddress }));
     this.#watch = new RunningCall({ clock: options.clock, subject: "the member list" });
+    this.#beginning = new Promise((resolve) => {
+      this.#begin = resolve;
+    });
+    this.#failing = new Promise((resolve) => {
+      this.#fail = resolve;
+    });
+    this.#following = this.#follow();
   }
 
-  /** Resolves after the first list, or if the endpoint sends none. Rejects if the endpoint does not answer in time. */
-  static async start(options: WatchOptions, call: RunningCall): Promise<WatchedMembers> {
+  /** Resolves when an endpoint has answered. Rejects when every endpoint has failed once. */
+  async connected(call: CallLimits): Promise<void> {
     if (call.ended !== undefined) throw call.ended;
-    const members = new WatchedMembers(options);
+    if (this.#beginning === undefined) return;
+    await untilAborted(Promise.race([this.#beginning, this.#failing]), call.signal);
+    if (this.#beginning !== undefined) throw this.#failure;
+  }
+
+  get isReady(): boolean {
+    return this.#beginning === undefined;
+  }
+
+  /** Resolves when an endpoint has answered. Rejects if the call ends before, or if an endpoint refuses this client. */
+  async ready(call: CallLimits): Promise<void> {
     try {
-      const first = new Promise<void>((resolve, reject) => {
-        members.#following = members.#follow(resolve, reject);
-      });
-      await untilAborted(first, call.signal);
-      return members;
+      await untilAborted(Promise.race([this.#beginning, this.#failing]), call.signal);
+      if (this.#failure?.retryable === false) throw this.#failure;
+      await untilAborted(this.#beginning ?? Promise.resolve(), call.signal);
     } catch (error) {
-      await members.close();
-      if (!(error instanceof Unreachable)) throw error;
-      // For example: "cannot connect to 10.0.0.7:8080: connection refused".
-      const why = error.cause instanceof ConnectionFailure ? error.cause.message : error.message;
-      throw new CacheError("UNAVAILABLE", why, { cause: error });
+      if (this.#failure === undefined || call.ended?.code !== "DEADLINE_EXCEEDED") throw error;
+      const message = `${call.ended.message}: no member has answered yet: ${this.#failure.message}`;
+      throw new CacheError("DEADLINE_EXCEEDED", message, { cause: this.#failure });
     }
   }
 
@@ -81,14 +109,15 @@ export class WatchedMembers implements KnownMembers {
 
   addressesOf(url: string, blockOffset: number): readonly MemberAddress[] {
     const membership = this.#ranksAlike ? this.#membership : undefined;
-    if (membership === undefined) return [this.#endpoint];
+    if (membership === undefined) return this.#endpoints;
     const addresses: MemberAddress[] = [];
     for (let rank = 0; rank < OWNERS_TO_ASK; rank++) {
       const owner = membership.owner(url, blockOffset, rank);
       if (owner !== undefined) addresses.push(owner);
     }
-    const listed = addresses.some(({ grpcAddress }) => grpcAddress === this.#endpoint.grpcAddress);
-    if (!listed) addresses.splice(ENDPOINT_RANK, 0, this.#endpoint);
+    const endpoint = this.#endpoints[0]!;
+    const listed = addresses.some(({ grpcAddress }) => grpcAddress === endpoint.grpcAddress);
+    if (!listed) addresses.splice(ENDPOINT_RANK, 0, endpoint);
     return addresses;
   }
 
@@ -97,41 +126,53 @@ export class WatchedMembers implements KnownMembers {
     await this.#following;
   }
 
-  /** Watches until closed. Calls `begun` after the first list, or if there is none; calls `failed` if the first watch fails. */
-  async #follow(begun: () => void, failed: (error: unknown) => void): Promise<void> {
-    const { clock, connections, breaker, backoff } = this.#options;
+  /** Watches until closed. */
+  async #follow(): Promise<void> {
+    const { clock, connections, breaker, backoff, endpoints } = this.#options;
     const { signal } = this.#watch;
-    let isListed = false;
     for (let failures = 0; !signal.aborted; ) {
       const address = this.#nextAddress(failures);
       try {
         const onMembers = (list: MemberList): void => {
-          isListed = true;
           failures = 0;
-          breaker.succeeded(address.grpcAddress);
           this.#apply(list);
-          begun();
+          this.#answered(address);
         };
         const end = await connections.calls.watchMembers(address, onMembers, this.#watch);
         breaker.succeeded(address.grpcAddress);
-        if (end === "unsupported" && !isListed) return begun();
+        // The endpoint forwards reads. Without a list there is nothing to watch.
+        if (end === "unsupported" && this.#membership === undefined) return this.#answered(address);
       } catch (error) {
         if (error instanceof Unreachable) breaker.failed(address.grpcAddress);
-        if (!isListed) return failed(error);
+        if (this.#beginning !== undefined) {
+          this.#failure = connectFailure(error);
+          if (failures + 1 >= endpoints.length) this.#fail();
+        }
       }
       failures++;
-      await sleep(
-        clock,
-        backoffMs(backoff, failures, () => clock.random()),
-        signal,
-      ).catch(() => undefined);
+      // Each endpoint is tried once without delay.
+      if (this.#beginning !== undefined && failures < endpoints.length) continue;
+      const delayMs = backoffMs(backoff, failures, () => clock.random());
+      const mostMs = this.#beginning === undefined ? delayMs : Math.min(delayMs, MOST_DELAY_BEFORE_START_MS);
+      await sleep(clock, mostMs, signal).catch(() => undefined);
     }
   }
 
-  /** Alternates between the endpoint and a random member, because either can be unreachable. */
+  #answered(address: MemberAddress): void {
+    this.#options.breaker.succeeded(address.grpcAddress);
+    const endpoint = this.#endpoints.find(({ grpcAddress }) => grpcAddress === address.grpcAddress);
+    if (endpoint !== undefined) this.#endpoints = [endpoint, ...this.#endpoints.filter((other) => other !== endpoint)];
+    this.#beginning = undefined;
+    this.#failure = undefined;
+    this.#begin();
+  }
+
+  /** Alternates between the endpoints, in turn, and a random member, because any can be unreachable. */
   #nextAddress(failures: number): MemberAddress {
     const { members } = this;
-    if (failures % 2 === 0 || members.length === 0) return this.#endpoint;
+    const { endpoints } = this.#options;
+    if (members.length === 0) return { grpcAddress: endpoints[failures % endpoints.length]! };
+    if (failures % 2 === 0) return { grpcAddress: endpoints[(failures / 2) % endpoints.length]! };
     return members[Math.floor(this.#options.clock.random() * members.length)]!;
   }
 
@@ -145,8 +186,15 @@ export class WatchedMembers implements KnownMembers {
     }
     this.#membership = next;
     this.#ranksAlike = next.hash === list.hash;
-    const addresses = [...next.members, this.#endpoint];
+    const addresses = [...next.members, ...this.#endpoints];
     this.#options.breaker.keepOnly(new Set(addresses.map(({ grpcAddress }) => grpcAddress)));
     this.#options.connections.keepOnly(addresses);
   }
+}
+
+/** Describes why an endpoint did not answer. For example: "cannot connect to 10.0.0.7:8080: connection refused". */
+function connectFailure(error: unknown): CacheError {
+  if (!(error instanceof Unreachable)) return CacheError.from(error);
+  const why = error.cause instanceof ConnectionFailure ? error.cause.message : error.message;
+  return new CacheError("UNAVAILABLE", why, { cause: error });
 }

@@ -3,7 +3,7 @@ import { clientDefaults, completeOptions, deadlineOf } from "./options.js";
 
 describe("a client's options", () => {
   it("are complete with only an endpoint", () => {
-    expect(completeOptions({ endpoint: "cache:8080" })).toMatchObject({ ...clientDefaults, endpoint: "cache:8080" });
+    expect(completeOptions({ endpoint: "cache:8080" })).toMatchObject({ ...clientDefaults, endpoints: ["cache:8080"] });
     expect(completeOptions({ endpoint: "[::1]:8080", attempts: 2 }).attempts).toBe(2);
   });
 
@@ -11,6 +11,15 @@ describe("a client's options", () => {
     { endpoint: "" },
     { endpoint: "cache" },
     { endpoint: "http://cache:8080" },
+    { endpoint: [] },
+    { endpoint: ["a:1", 7 as unknown as string] },
+    { endpoint: undefined as unknown as string },
+    { endpoint: "a:1", lazy: "yes" as unknown as boolean },
+    { endpoint: "a:1", log: "stdout" as unknown as () => void },
+    { endpoint: "a:1", fallback: {} },
+    { endpoint: "a:1", fallback: { s3: { send: () => undefined } as never } },
+    { endpoint: "a:1", fallback: { gcs: {} as never } },
+    { endpoint: "a:1", fallback: { s4: {} } as never },
     { endpoint: "a:1", deadlineMs: 0 },
     { endpoint: "a:1", deadlineMs: Number.POSITIVE_INFINITY },
     { endpoint: "a:1", connectTimeoutMs: -1 },
@@ -22,6 +31,10 @@ describe("a client's options", () => {
     expect(() => completeOptions(options)).toThrow(
       expect.objectContaining({ code: "INVALID_ARGUMENT", message: expect.stringMatching(/^[^\n]+$/) }),
     );
+  });
+
+  it("may name several endpoints", () => {
+    expect(completeOptions({ endpoint: ["a:1", "b:1", "a:1"] }).endpoints).toEqual(["a:1", "b:1"]);
   });
 
   it("report a failing function of tls or token as UNAVAILABLE, with its name", () => {

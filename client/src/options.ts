@@ -1,11 +1,16 @@
 import { CacheError, versionOfEntityTag } from "@frontcache/proto";
+import type { Log } from "./client-log.js";
+import type { FallbackOptions } from "./fallback/fallback.js";
 import { type Access, accessOf, type TlsOptions } from "./members/access.js";
 import type { CredentialOptions } from "./members/credentials.js";
 
 /** Options of `CacheClient.connect`. Only `endpoint` is required. */
 export interface ConnectOptions extends CredentialOptions {
-  /** `host:port` of any member's gRPC listener, or of the Service in front of them. */
-  readonly endpoint: string;
+  /**
+   * `host:port` of any member's gRPC listener, or of the Service in front of them. Of several, the next is tried if one does not
+   * answer. A name may have several addresses; it is resolved again for each connection.
+   */
+  readonly endpoint: string | readonly string[];
   /** Protocol of reads. Default `auto`: HTTP if the member has an HTTP listener that answers, otherwise gRPC. */
   readonly transport?: "auto" | "http" | "grpc" | undefined;
   /** Milliseconds before a call fails with DEADLINE_EXCEEDED; for `stream`, of each block's read. Default 30,000. */
@@ -27,6 +32,20 @@ export interface ConnectOptions extends CredentialOptions {
    * disk answers, even after its deadline. Default: none.
    */
   readonly localVolumes?: readonly string[] | undefined;
+  /**
+   * The object stores' own clients, which are asked if no member answers. Then an outage of the cache costs latency, not
+   * availability, also at the start: `connect` succeeds without a member.
+   *
+   * @example { s3: new S3({ region: "eu-central-1" }), gcs: new Storage() }
+   */
+  readonly fallback?: FallbackOptions | undefined;
+  /**
+   * `connect` does not wait for a member. Calls wait until one answers, up to their deadline, so the cache may start after its
+   * clients. Default false.
+   */
+  readonly lazy?: boolean | undefined;
+  /** Receives log entries, for example of members that become unreachable. It must not throw. Default: nothing is logged. */
+  readonly log?: Log | undefined;
   /** Enables TLS for both protocols. A function is called for each new connection. Default: plain text. */
   readonly tls?: TlsOptions | (() => TlsOptions) | undefined;
   /** Aborts only the initial connect, with CANCELLED, or DEADLINE_EXCEEDED for a timeout signal. */
@@ -69,12 +88,17 @@ export const clientDefaults = {
   connectTimeoutMs: 1_000,
   attempts: 6,
   localVolumes: [] as readonly string[],
+  lazy: false,
 } as const;
 
-type Settings = Omit<ConnectOptions, "tls" | keyof CredentialOptions | "signal">;
+type Settings = Pick<ConnectOptions, keyof typeof clientDefaults>;
 
+/** A client's complete options. */
 export type ClientOptions = { readonly [Name in keyof Settings]-?: Exclude<Settings[Name], undefined> } & {
+  readonly endpoints: readonly string[];
   readonly access: Access;
+  readonly fallback: FallbackOptions | undefined;
+  readonly log: Log | undefined;
 };
 
 const TRANSPORTS: ReadonlySet<string> = new Set<ClientOptions["transport"]>(["auto", "http", "grpc"]);
@@ -87,13 +111,10 @@ const ENDPOINT = /^(?:\[[0-9A-Fa-f:.%\w]+\]|[^\s:/[\]]+):\d{1,5}$/;
 /** Completes the options with defaults. Throws INVALID_ARGUMENT for an unknown name or an invalid value. */
 export function completeOptions(given: ConnectOptions): ClientOptions {
   checkOptions(given, CONNECT_OPTIONS);
-  const { tls, token, tokenFile, accessKey, signal: _, ...others } = given;
+  const { endpoint, tls, token, tokenFile, accessKey, fallback, log, signal: _, ...others } = given;
   const defined = Object.fromEntries(Object.entries(others).filter(([, value]) => value !== undefined));
   const access = accessOf({ tls, token, tokenFile, accessKey });
-  const options: ClientOptions = { ...clientDefaults, ...defined, endpoint: given.endpoint, access };
-  if (!ENDPOINT.test(options.endpoint)) {
-    throw new CacheError("INVALID_ARGUMENT", `endpoint ${JSON.stringify(options.endpoint)} is not an address: write host:port`);
-  }
+  const options: ClientOptions = { ...clientDefaults, ...defined, endpoints: endpointsOf(endpoint), access, fallback, log };
   if (!TRANSPORTS.has(options.transport)) {
     throw new CacheError("INVALID_ARGUMENT", `transport ${JSON.stringify(options.transport)} is unknown: use auto, http or grpc`);
   }
@@ -103,7 +124,35 @@ export function completeOptions(given: ConnectOptions): ClientOptions {
   checkWhole("streamBlocks", options.streamBlocks, 1_024);
   checkWhole("attempts", options.attempts, 1_000);
   checkVolumes(options.localVolumes);
+  if (typeof options.lazy !== "boolean") throw new CacheError("INVALID_ARGUMENT", `lazy ${options.lazy} is not true or false`);
+  if (log !== undefined && typeof log !== "function") throw new CacheError("INVALID_ARGUMENT", "log is not a function");
+  if (fallback !== undefined) checkFallback(fallback);
   return options;
+}
+
+function endpointsOf(given: unknown): readonly string[] {
+  const endpoints: readonly unknown[] = Array.isArray(given) ? given : [given];
+  if (endpoints.length === 0) throw new CacheError("INVALID_ARGUMENT", "endpoint is an empty list: write host:port");
+  for (const endpoint of endpoints) {
+    if (typeof endpoint === "string" && ENDPOINT.test(endpoint)) continue;
+    throw new CacheError("INVALID_ARGUMENT", `endpoint ${JSON.stringify(endpoint)} is not an address: write host:port`);
+  }
+  return [...new Set(endpoints as readonly string[])];
+}
+
+function checkFallback(fallback: FallbackOptions): void {
+  checkOptions(fallback, FALLBACKS);
+  const { s3, gcs } = fallback;
+  const isFunction = (client: unknown, method: string): boolean =>
+    typeof (client as Record<string, unknown> | undefined)?.[method] === "function";
+  if (s3 !== undefined && !(isFunction(s3, "getObject") && isFunction(s3, "headObject"))) {
+    const message = "fallback.s3 has no getObject and headObject: give `new S3(...)` of @aws-sdk/client-s3, not an S3Client";
+    throw new CacheError("INVALID_ARGUMENT", message);
+  }
+  if (gcs !== undefined && !isFunction(gcs, "bucket")) {
+    throw new CacheError("INVALID_ARGUMENT", "fallback.gcs has no bucket: give `new Storage(...)` of @google-cloud/storage");
+  }
+  if (s3 === undefined && gcs === undefined) throw new CacheError("INVALID_ARGUMENT", "fallback names neither s3 nor gcs");
 }
 
 const OTHER_OPTIONS = [
@@ -113,8 +162,12 @@ const OTHER_OPTIONS = [
   "tokenFile",
   "accessKey",
   "signal",
+  "fallback",
+  "log",
 ] as const satisfies (keyof ConnectOptions)[];
 const CONNECT_OPTIONS: ReadonlySet<string> = new Set([...OTHER_OPTIONS, ...Object.keys(clientDefaults)]);
+
+const FALLBACKS: ReadonlySet<string> = new Set<keyof FallbackOptions>(["s3", "gcs"]);
 
 /** Names of the options of each kind of call. */
 export const CALL_OPTIONS: ReadonlySet<string> = new Set<keyof CallOptions>(["signal", "deadlineMs"]);
@@ -123,6 +176,9 @@ export const STREAM_OPTIONS: ReadonlySet<string> = new Set<keyof StreamOptions>(
 
 /** Throws INVALID_ARGUMENT if there is an option that nobody knows, which is probably misspelt. */
 export function checkOptions(options: object, known: ReadonlySet<string>): void {
+  if (typeof options !== "object" || options === null) {
+    throw new CacheError("INVALID_ARGUMENT", `the options are ${options === null ? "null" : typeof options}: give an object`);
+  }
   for (const name in options) {
     if (known.has(name)) continue;
     throw new CacheError("INVALID_ARGUMENT", `the option ${JSON.stringify(name)} is unknown: use ${[...known].join(", ")}`);

@@ -46,6 +46,8 @@ export interface StreamWith extends ReadWith {
   readonly deadlineMs: number;
   /** A chunk is valid only until the next one is requested. */
   readonly reuse: boolean;
+  /** Resolves when the members are known. Undefined: they are. */
+  readonly ready?: Promise<void> | undefined;
 }
 
 /**
@@ -84,6 +86,7 @@ export class RangeStream extends Readable {
 
 async function* pieces(range: StreamedRange, using: StreamWith, call: RunningCall): AsyncGenerator<Buffer, void> {
   const { url, offset, version } = range;
+  await using.ready;
   const pinned = new PinnedObject(url, version);
   const parts = blockSpans(offset, range.length ?? Math.max(1, Number.MAX_SAFE_INTEGER - offset), using.owners.geometry);
   const running = call.child();

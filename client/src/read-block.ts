@@ -1,4 +1,5 @@
 import { type BlockRange, blockRanges, CacheError, type Geometry } from "@frontcache/proto";
+import type { Fallback } from "./fallback/fallback.js";
 import type { LocalReads } from "./local/local-reads.js";
 import type { BlockSpan, BufferLanding } from "./members/block-landing.js";
 import { type FailoverOptions, orderByAvailability, withFailover } from "./members/failover.js";
@@ -31,6 +32,8 @@ export interface ReadWith {
   readonly local: LocalReads | undefined;
   /** Undefined: reads are not measured. */
   readonly metrics: ClientMetrics | undefined;
+  /** Asked if no member answers; undefined: the read fails. */
+  readonly fallback?: Fallback | undefined;
 }
 
 /**
@@ -45,7 +48,8 @@ async function readLocally(landing: BufferLanding, local: LocalReads, using: Rea
   else await readAtMember(landing, using, limits);
 }
 
-function readAtMember(landing: BufferLanding, { blocks, owners, failover }: ReadWith, limits: CallLimits): Promise<void> {
+function readAtMember(landing: BufferLanding, using: ReadWith, limits: CallLimits): Promise<void> {
+  const { blocks, owners, failover, fallback } = using;
   let repeatable = true;
   const onFailure = (thrown: unknown): void => {
     const error = CacheError.from(thrown);
@@ -57,5 +61,6 @@ function readAtMember(landing: BufferLanding, { blocks, owners, failover }: Read
   const at = (address: MemberAddress): Promise<void> => blocks.read(address, landing, limits).catch(onFailure);
   const owned = owners.addressesOf(landing.pinned.url, landing.span.blockOffset);
   const addresses = orderByAvailability(owned, failover.breaker);
-  return withFailover({ addresses, at, mayRepeat: () => repeatable }, limits, failover);
+  const atMembers = (): Promise<void> => withFailover({ addresses, at, mayRepeat: () => repeatable }, limits, failover);
+  return fallback === undefined ? atMembers() : fallback.read(landing, addresses, limits, atMembers);
 }

@@ -13,6 +13,8 @@ export interface FailoverOptions {
   readonly attempts: number;
   /** Delays before retries of retryable errors; undefined: only unreachable members cause another attempt. */
   readonly backoff: Backoff | undefined;
+  /** Fails when every member was unreachable, instead of waiting for one, because something else can answer. Absent: no. */
+  readonly isReplaceable?: boolean | undefined;
   /** Called before each attempt except the first. */
   readonly onRepeat?: ((wasUnreachable: boolean) => void) | undefined;
 }
@@ -49,23 +51,27 @@ export function withFailover<Result>(attempt: Attempt<Result>, limits: CallLimit
 async function withFurtherAttempts<Result>(
   attempt: Attempt<Result>,
   limits: CallLimits,
-  { clock, breaker, attempts, backoff, onRepeat }: FailoverOptions,
+  { clock, breaker, attempts, backoff, isReplaceable, onRepeat }: FailoverOptions,
   firstFailure: unknown,
 ): Promise<Result> {
   const { addresses } = attempt;
   let failure = firstFailure;
   let wasWrong = false;
   let waits = 0;
+  /** Consecutive attempts at unreachable members. */
+  let unreachable = 0;
   for (let made = 1; ; made++) {
     if (limits.ended !== undefined) throw limits.ended;
     const error = CacheError.from(failure);
     const isUnreachable = error instanceof Unreachable;
     const { grpcAddress } = addresses[(made - 1) % addresses.length]!;
+    unreachable = isUnreachable ? unreachable + 1 : 0;
     if (isUnreachable) breaker.failed(grpcAddress);
     else breaker.succeeded(grpcAddress);
     const isWrong = error.code === "INTERNAL";
     const mayPass = isUnreachable || (backoff !== undefined && (mayBeRepeated(error) || (isWrong && !wasWrong)));
     if (!mayPass || attempt.mayRepeat?.() === false || made >= attempts) throw error;
+    if (isReplaceable && unreachable >= addresses.length) throw error;
     onRepeat?.(isUnreachable);
     wasWrong ||= isWrong;
     const isElsewhere = made % addresses.length !== 0;
