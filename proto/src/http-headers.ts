@@ -29,6 +29,22 @@ export const REPEATED_HEADER = "frontcache-repeated";
  */
 export const ORIGIN_REQUESTS_HEADER = "frontcache-origin-requests";
 
+/**
+ * Request header, and metadata over gRPC, of a member that forwards a read: the name of the principal whose own credentials sign the
+ * requests to the origin that the read needs, escaped as in URLs. The origin has allowed the principal to read the object.
+ */
+export const ON_BEHALF_OF_HEADER = "frontcache-on-behalf-of";
+
+/** Returns the name in ON_BEHALF_OF_HEADER. Undefined: the header is missing or malformed. */
+export function parseOnBehalfOf(value: unknown): string | undefined {
+  if (typeof value !== "string" || !/^[!-~]{1,1024}$/.test(value)) return undefined;
+  try {
+    return decodeURIComponent(value);
+  } catch {
+    return undefined;
+  }
+}
+
 /** The value of ORIGIN_REQUESTS_HEADER. Undefined: the header is missing or malformed. */
 export function parseOriginRequests(value: unknown): number | undefined {
   return typeof value === "string" && /^\d{1,2}$/.test(value) ? Number(value) : undefined;

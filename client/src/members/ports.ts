@@ -51,6 +51,8 @@ export interface ReadRequest {
   readonly openEnded?: boolean;
   /** The read was requested before, and no response or only a part of it arrived. Absent: no. */
   readonly repeated?: boolean;
+  /** The principal whose own credentials sign requests to the origin. Absent: the members' do. */
+  readonly onBehalfOf?: string | undefined;
   /** How many requests to the origin it may still cost. Absent: as many as any first read, or as any repeated one. */
   readonly originRequests?: number | undefined;
 }

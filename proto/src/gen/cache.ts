@@ -205,6 +205,8 @@ export interface RecordQuestion {
   needs: string;
   /** a client requires this version; the origin is asked if the record is another one; empty: none does */
   claimedVersion: string;
+  /** the principal whose own credentials sign the question to the origin; empty: the members' credentials do */
+  onBehalfOf: string;
 }
 
 export interface LookUpRecordsRequest {
@@ -1980,7 +1982,7 @@ export const ObjectRecord: MessageFns<ObjectRecord> = {
 };
 
 function createBaseRecordQuestion(): RecordQuestion {
-  return { key: "", rejectedVersion: "", observedVersion: "", needs: "", claimedVersion: "" };
+  return { key: "", rejectedVersion: "", observedVersion: "", needs: "", claimedVersion: "", onBehalfOf: "" };
 }
 
 export const RecordQuestion: MessageFns<RecordQuestion> = {
@@ -1999,6 +2001,9 @@ export const RecordQuestion: MessageFns<RecordQuestion> = {
     }
     if (message.claimedVersion !== "") {
       writer.uint32(42).string(message.claimedVersion);
+    }
+    if (message.onBehalfOf !== "") {
+      writer.uint32(50).string(message.onBehalfOf);
     }
     return writer;
   },
@@ -2056,6 +2061,14 @@ export const RecordQuestion: MessageFns<RecordQuestion> = {
             message.claimedVersion = reader.string();
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.onBehalfOf = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2078,6 +2091,7 @@ export const RecordQuestion: MessageFns<RecordQuestion> = {
     message.observedVersion = object.observedVersion ?? "";
     message.needs = object.needs ?? "";
     message.claimedVersion = object.claimedVersion ?? "";
+    message.onBehalfOf = object.onBehalfOf ?? "";
     return message;
   },
 };

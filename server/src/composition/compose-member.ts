@@ -1,15 +1,21 @@
+import { setMaxListeners } from "node:events";
 import type { Clock as MemberClock, MemberConnections } from "@frontcache/client/members";
-import type { Geometry, MemberInfo, Membership } from "@frontcache/proto";
+import { CacheError, type Geometry, type MemberInfo, type Membership } from "@frontcache/proto";
 import { LocalCache, type LocalCacheOptions } from "../cache/local-cache.js";
 import { ObjectHomes } from "../objects/object-homes.js";
+import { asRecentCaller } from "../origin/as-recent-caller.js";
 import type { OriginStates } from "../origin/availability.js";
 import type { Origin } from "../origin/origin.js";
+import { type AsCallerOptions, asCaller } from "../routing/as-caller.js";
+import type { Cache } from "../routing/cache.js";
 import { MemberView } from "../routing/member-view.js";
 import { OtherMembers } from "../routing/other-members.js";
 import { peerFills } from "../routing/peer-fill.js";
 import { Router } from "../routing/router.js";
 import type { RoutingEvents } from "../routing/routing-events.js";
+import { Verdicts } from "../routing/verdicts.js";
 import type { Clock } from "../runtime/clock.js";
+import { RecentCallers } from "../security/recent-callers.js";
 import type { BlockStore } from "../storage/block-store.js";
 
 /** What a member works on. `startServer` gives the real ones; tests and the simulation replace some by fakes. */
@@ -25,6 +31,8 @@ export interface MemberParts {
   readonly clock: Clock & MemberClock;
   readonly store: BlockStore;
   readonly origin: Origin;
+  /** Which principals have credentials of their own at origins, and how old the origins' decisions about them may be. Absent: none. */
+  readonly asCaller?: (Pick<AsCallerOptions, "accesses" | "onDenied"> & { readonly verdictTtlMs: number }) | undefined;
   /** What to expect of the origins. Undefined: an answer. */
   readonly originStates?: OriginStates | undefined;
   readonly connections: MemberConnections;
@@ -42,8 +50,11 @@ export interface ComposedMember {
   readonly local: LocalCache;
   /** Which version of each object is current, by agreement with the other members. */
   readonly objects: ObjectHomes;
-  /** The cache port that the listeners serve. */
   readonly router: Router;
+  /** The cache port that the listeners serve: the router, where origins decide about principals with credentials of their own. */
+  readonly cache: Cache;
+  /** Undefined: no principal has credentials of its own. */
+  readonly verdicts: Verdicts | undefined;
   /** Takes over a new member list. */
   update(membership: Membership): void;
   /** Aborts the fills, then closes the connections to other members. The store and the origin stay open. */
@@ -54,8 +65,10 @@ export interface ComposedMember {
 export function composeMember(parts: MemberParts): ComposedMember {
   const { self, geometry, clock, store, events, connections, onReachable, memberTimeoutMs: timeoutMs } = parts;
   const view = new MemberView(self.name, clock, parts.membership);
-  const others = new OtherMembers({ self, view, connections, clock, timeoutMs, onReachable });
-  const origin = peerFills({ geometry, clock, others, events })(parts.origin);
+  const callers = new RecentCallers();
+  const others = new OtherMembers({ self, view, connections, clock, timeoutMs, callers, onReachable });
+  const ownOrigin = parts.asCaller === undefined ? parts.origin : asRecentCaller(callers)(parts.origin);
+  const origin = peerFills({ geometry, clock, others, events })(ownOrigin);
   const onChange = (url: string): void => objects.changed(url);
   const local = new LocalCache({ ...parts.settings, geometry, origin, originStates: parts.originStates, store, clock, onChange });
   const isRestarted = store.status().volumes.some(({ blocks }) => blocks > 0);
@@ -69,18 +82,30 @@ export function composeMember(parts: MemberParts): ComposedMember {
     isRestarted,
   });
   const router = new Router({ local, geometry, others, objects, events });
+  const closing = new AbortController();
+  setMaxListeners(0, closing.signal);
+  let verdicts: Verdicts | undefined;
+  let cache: Cache = router;
+  if (parts.asCaller !== undefined) {
+    const { verdictTtlMs: ttlMs, ...rules } = parts.asCaller;
+    verdicts = new Verdicts({ origin: parts.origin, callers, clock, ttlMs, signal: closing.signal });
+    cache = asCaller({ ...rules, verdicts, callers })(router);
+  }
   return {
     view,
     others,
     local,
     objects,
     router,
+    cache,
+    verdicts,
     update(membership) {
       view.update(membership);
       others.update();
       objects.update(membership);
     },
     async close() {
+      closing.abort(new CacheError("CANCELLED", "the member is closing"));
       await objects.close();
       await local.close();
       await others.close();

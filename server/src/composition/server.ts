@@ -21,7 +21,7 @@ import type { Log } from "../runtime/log.js";
 import { Opened } from "../runtime/opened.js";
 import { MemberSecurity } from "../security/member-security.js";
 import { loadLibc } from "../storage/mapping/libc.js";
-import { composeMember } from "./compose-member.js";
+import { composeMember, type MemberParts } from "./compose-member.js";
 import { MemberMetrics } from "./member-metrics.js";
 import { loadSdks } from "./open-origins.js";
 import { discoveryOf, observeOrigins, openMembers, openOrigin, openStore } from "./open-ports.js";
@@ -134,6 +134,7 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
     clock: memberClock,
     store,
     origin,
+    asCaller: asCallerOf(settings, security),
     originStates,
     connections,
     memberTimeoutMs,
@@ -166,7 +167,7 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
     security,
   });
   status.watch({ store, view, members, notReady: () => httpListener.notReadyReasons() });
-  const cache = measured(metrics.reads)(authorized(security.authorization)(router));
+  const cache = measured(metrics.reads)(authorized(security.authorization)(member.cache));
   grpcListener.serve({ cache, members: router, objects });
   httpListener.serve(cache);
   s3Listener?.serve(cache);
@@ -193,6 +194,20 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
       closed ??= shutDown();
       return closed;
     },
+  };
+}
+
+/** Without an identities file, no principal has origin credentials of its own. */
+function asCallerOf(
+  { identitiesFile, verdictTtlMs }: Settings,
+  { originAccesses: accesses, authorization }: MemberSecurity,
+): MemberParts["asCaller"] {
+  if (identitiesFile === undefined) return undefined;
+  return {
+    accesses,
+    verdictTtlMs,
+    onDenied: (principal, { url }, reason) =>
+      authorization.deniedElsewhere({ principal, operation: "read", subject: url }, reason),
   };
 }
 

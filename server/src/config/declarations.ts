@@ -159,6 +159,12 @@ export const declarations = {
     "age at which an object's version is checked at the origin again; 0: check on every read; never: keep the first version",
   ),
   negativeTtlMs: setting("negative-ttl", duration(0), "1s", "how long a missing object is remembered; 0: not at all"),
+  verdictTtlMs: setting(
+    "verdict-ttl",
+    duration(0),
+    "60s",
+    "how long an origin's decision counts that an identity with origin credentials of its own may read an object; 0: ask for each read",
+  ),
   staleIfError: setting(
     "stale-if-error",
     bool,

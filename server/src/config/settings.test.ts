@@ -50,6 +50,7 @@ describe("settings", () => {
       revalidateAfterMs: 60_000,
       negativeTtlMs: 1_000,
       staleIfError: true,
+      verdictTtlMs: 60_000,
       s3ForcePathStyle: false,
       originClient: "auto",
       originMaxWaitMs: 5_000,

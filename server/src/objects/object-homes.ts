@@ -311,7 +311,8 @@ export class ObjectHomes {
   async #answer(question: RecordQuestion, { index, hops, holder, signal }: QuestionContext): Promise<RecordAnswer> {
     try {
       const ref = parseObjectUrl(question.key);
-      const { observedVersion, claimedVersion } = question;
+      const { observedVersion, claimedVersion, onBehalfOf } = question;
+      if (onBehalfOf !== "") this.#options.peers.callers.allowed(ref.url, onBehalfOf);
       const version = observedVersion || claimedVersion;
       if (version !== "") {
         await this.#observed.report(ref, version, observedVersion === "" ? "claimed" : "received", hops + 1, signal);

@@ -1,11 +1,14 @@
 import type { CallLimits, ObjectCalls, RunningCall } from "@frontcache/client/members";
 import type { MemberInfo, Membership } from "@frontcache/proto";
+import type { RecentCallers } from "../security/recent-callers.js";
 
 /** The other members, as far as object records need them. `OtherMembers` in `routing/` is the implementation. */
 export interface Peers {
   readonly self: MemberInfo;
   readonly view: { readonly current: Membership };
   readonly connections: { readonly objects: ObjectCalls };
+  /** For whom questions are asked, if principals have origin credentials of their own. */
+  readonly callers: RecentCallers;
   /** The members to ask about an object, its home first, up to this member; unreachable ones are left out. */
   route(
     url: string,

@@ -1,6 +1,7 @@
 import { LookUpRecordsRequest, MAX_REQUEST_BYTES, MAX_VERSION_LENGTH, type MemberInfo, RecordAnswer } from "@frontcache/proto";
 import { ManualClock } from "@frontcache/proto/testing";
 import { expect, it } from "vitest";
+import { RecentCallers } from "../security/recent-callers.js";
 import type { Peers } from "./peers.js";
 import { RecordQuestions } from "./record-questions.js";
 
@@ -14,7 +15,12 @@ it("sends the questions of one turn together, in calls that members accept", asy
       for (const [index, { key }] of request.questions.entries()) onAnswer(RecordAnswer.fromPartial({ index, error: key }));
     },
   };
-  const peers = { self: { ...member, name: "a" }, connections: { objects }, call: () => ({ end() {} }) };
+  const peers = {
+    self: { ...member, name: "a" },
+    callers: new RecentCallers(),
+    connections: { objects },
+    call: () => ({ end() {} }),
+  };
   const questions = new RecordQuestions(peers as unknown as Peers, new ManualClock(), new AbortController().signal);
   const urls = Array.from({ length: 250 }, (_, at) => `s3://bucket/${String(at).padStart(1_024, "k")}`);
   const answers = await Promise.all(

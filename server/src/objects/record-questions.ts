@@ -66,6 +66,7 @@ export class RecordQuestions {
           observedVersion: received,
           needs: needs === "version" ? "" : needs,
           claimedVersion: claimed,
+          onBehalfOf: this.#peers.callers.of(url) ?? "",
         },
         resolve,
         reject,

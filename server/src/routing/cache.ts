@@ -33,6 +33,8 @@ export interface ReadRequest extends RequestContext {
   readonly isRepeated?: boolean;
   /** How many requests to the origin the member allows that forwards the read. Absent: as many as any read. */
   readonly originRequests?: number | undefined;
+  /** The principal with origin credentials of its own for whom a member forwards the read. Absent: none. Only members may name one. */
+  readonly onBehalfOf?: string | undefined;
   /** When the client gives up, monotonic milliseconds; `signal` is aborted then. Absent: it has not said. */
   readonly deadlineAtMs?: number | undefined;
 }

@@ -3,6 +3,7 @@ import { CacheError, parseObjectUrl } from "@frontcache/proto";
 import { ManualClock } from "@frontcache/proto/testing";
 import { describe, expect, it } from "vitest";
 import type { BlockRequest } from "../cache/block-request.js";
+import { RecentCallers } from "../security/recent-callers.js";
 import { restOf } from "../testing/cache-fixture.js";
 import { rampBytes } from "../testing/origin/ramp.js";
 import { evenly } from "../testing/other-members.js";
@@ -10,7 +11,7 @@ import { MemberReads } from "./member-read.js";
 
 const SIZE = 4 << 20;
 const ref = parseObjectUrl("s3://bucket/key");
-const reads = (): MemberReads => new MemberReads(evenly(new ManualClock()));
+const reads = (): MemberReads => new MemberReads(evenly(new ManualClock()), new RecentCallers());
 
 function request(end = SIZE, signal = new AbortController().signal): BlockRequest {
   return { ref, version: "v1", blockOffset: 0, start: 0, end, openEnded: false, cachedOnly: false, signal };

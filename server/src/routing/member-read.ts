@@ -16,6 +16,7 @@ import { type BlockRequest, describedBy } from "../cache/block-request.js";
 import type { ObjectRead, ReadResult } from "../cache/object-read.js";
 import { mostRequests } from "../origin/request-budget.js";
 import type { Slice } from "../runtime/slice.js";
+import type { RecentCallers } from "../security/recent-callers.js";
 import { type Piece, PiecePool } from "./piece-pool.js";
 
 /** How the bytes of a read are fetched. */
@@ -39,11 +40,14 @@ const AFTER_LOSS = { isRepeated: true, budget: undefined } as const;
 /** Reads from other members: the memory and the descriptions that they share. */
 export class MemberReads {
   readonly clock: Clock;
+  /** For whom reads are forwarded. */
+  readonly callers: RecentCallers;
   readonly pool = new PiecePool();
   readonly #described = new BoundedMap<string, Described>(REMEMBERED_OBJECTS);
 
-  constructor(clock: Clock) {
+  constructor(clock: Clock, callers: RecentCallers) {
     this.clock = clock;
+    this.callers = callers;
   }
 
   /** Resolves with the head of the answer; rejects with what `fetch` rejects with before it, or with the signal's reason. */
@@ -139,7 +143,9 @@ class MemberRead extends BlockLanding implements ObjectRead {
     const { version: required, cachedOnly, openEnded, isRepeated, budget } = this.#request;
     const { url, offset, length, version, repeated } = super.nextRequest();
     const isAgain = isRepeated === true || repeated === true;
-    const request = { url, offset, length, version, forwarded: true, cachedOnly, openEnded, repeated: isAgain };
+    const onBehalfOf = this.#reads.callers.of(url);
+    const of = { url, offset, length, version, forwarded: true, cachedOnly, openEnded, repeated: isAgain };
+    const request = onBehalfOf === undefined ? of : { ...of, onBehalfOf };
     // The other member assumes as many as for any read. A repeated read is allowed fewer than are left here after the first request.
     const originRequests = isAgain ? undefined : budget?.left;
     return originRequests === undefined || originRequests >= mostRequests({ version: required })

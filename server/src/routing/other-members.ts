@@ -9,6 +9,7 @@ import {
 } from "@frontcache/client/members";
 import type { MemberInfo } from "@frontcache/proto";
 import type { Backoff } from "@frontcache/proto/runtime";
+import { RecentCallers } from "../security/recent-callers.js";
 import { AnswerTime } from "./answer-time.js";
 import { MemberReads } from "./member-read.js";
 import type { MemberView } from "./member-view.js";
@@ -20,6 +21,8 @@ export interface OtherMembersOptions {
   readonly clock: Clock;
   /** Time in which a member must accept a connection or answer; then it is unreachable. Absent: 1 s. */
   readonly timeoutMs?: number | undefined;
+  /** For whom other members are asked, if principals have origin credentials of their own. Absent: for nobody in particular. */
+  readonly callers?: RecentCallers | undefined;
   /** Called when a member becomes unreachable (`false`), and when it answers again (`true`). Absent: nothing is called. */
   readonly onReachable?: ((member: MemberInfo, isReachable: boolean) => void) | undefined;
 }
@@ -49,17 +52,28 @@ export class OtherMembers {
   readonly clock: Clock;
   readonly timeoutMs: number;
   readonly reads: MemberReads;
+  /** For whom other members are asked. */
+  readonly callers: RecentCallers;
   /** By gRPC address. */
   readonly breaker: CircuitBreaker;
   readonly #answerTimes = new Map<string, AnswerTime>();
 
-  constructor({ self, view, connections, clock, timeoutMs = 1_000, onReachable }: OtherMembersOptions) {
+  constructor({
+    self,
+    view,
+    connections,
+    clock,
+    timeoutMs = 1_000,
+    callers = new RecentCallers(),
+    onReachable,
+  }: OtherMembersOptions) {
     this.self = self;
     this.view = view;
     this.connections = connections;
     this.clock = clock;
     this.timeoutMs = timeoutMs;
-    this.reads = new MemberReads(clock);
+    this.reads = new MemberReads(clock, callers);
+    this.callers = callers;
     const onChange = (grpcAddress: string, isReachable: boolean): void => {
       const member = view.known().find((known) => known.grpcAddress === grpcAddress);
       if (member !== undefined) onReachable?.(member, isReachable);

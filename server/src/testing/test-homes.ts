@@ -5,6 +5,7 @@ import type { CurrentRecord } from "../cache/freshness.js";
 import type { LocalCache } from "../cache/local-cache.js";
 import { ObjectHomes } from "../objects/object-homes.js";
 import type { Peers } from "../objects/peers.js";
+import { RecentCallers } from "../security/recent-callers.js";
 import { openCache } from "./cache-fixture.js";
 import { MemoryObjects } from "./origin/memory-objects.js";
 import { MemoryOrigin } from "./origin/memory-origin.js";
@@ -79,6 +80,7 @@ export class TestHomes {
 
 /** A member that calls the others' methods directly. */
 export class TestMember implements Peers {
+  readonly callers = new RecentCallers();
   readonly #cluster: TestHomes;
   readonly self: MemberInfo;
   readonly local: LocalCache;

@@ -9,6 +9,7 @@ import {
   type LookUpRecordsRequest,
   type LookUpRecordsResponse,
   type MemberList,
+  ON_BEHALF_OF_HEADER,
   ORIGIN_REQUESTS_HEADER,
   REPEATED_HEADER,
   type ReadRangeResponse,
@@ -75,11 +76,22 @@ export class GrpcMembers implements BlockTransport, MemberCalls, ObjectCalls {
 
   async read(address: MemberAddress, target: ReadTarget, limits: CallLimits): Promise<void> {
     const request = target.nextRequest();
-    const { url, offset, length, version, forwarded = false, cachedOnly = false, repeated = false, originRequests } = request;
+    const {
+      url,
+      offset,
+      length,
+      version,
+      forwarded = false,
+      cachedOnly = false,
+      repeated = false,
+      originRequests,
+      onBehalfOf,
+    } = request;
     const call = await this.#call(address, url, limits);
     const message = { key: url, offset, length, version, forwarded, cachedOnly };
     const metadata = this.#metadata();
     if (repeated) metadata.set(REPEATED_HEADER, "1");
+    if (onBehalfOf !== undefined) metadata.set(ON_BEHALF_OF_HEADER, encodeURIComponent(onBehalfOf));
     if (originRequests !== undefined) metadata.set(ORIGIN_REQUESTS_HEADER, String(originRequests));
     const stream = call.client.readRange(message, metadata, callOptions(limits));
     target.sent();

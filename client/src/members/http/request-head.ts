@@ -2,6 +2,7 @@ import {
   CACHED_ONLY_HEADER,
   entityTagOf,
   FORWARDED_HEADER,
+  ON_BEHALF_OF_HEADER,
   OPEN_ENDED_HEADER,
   ORIGIN_REQUESTS_HEADER,
   parseObjectUrl,
@@ -26,7 +27,7 @@ const FAR_MS = 29_000;
  * Members' listeners have a fast path for this form: exactly these headers, in this order.
  */
 export function requestHead(request: ReadRequest, host: string, authorization?: string, remainingMs = Infinity): string {
-  const { url, offset, length, version, forwarded, cachedOnly, openEnded, repeated, originRequests } = request;
+  const { url, offset, length, version, forwarded, cachedOnly, openEnded, repeated, originRequests, onBehalfOf } = request;
   const match = version === "" ? "" : `If-Match: ${entityTagOf(version)}\r\n`;
   const authenticated = authorization === undefined ? "" : `Authorization: ${authorization}\r\n`;
   const range = `Range: bytes=${offset}-${offset + length - 1}`;
@@ -36,9 +37,10 @@ export function requestHead(request: ReadRequest, host: string, authorization?: 
   }
   const members = `${flag(FORWARDED_HEADER, forwarded)}${flag(CACHED_ONLY_HEADER, cachedOnly)}${flag(OPEN_ENDED_HEADER, openEnded)}`;
   const timeout = remainingMs < FAR_MS ? `${TIMEOUT_HEADER}: ${Math.ceil(remainingMs)}\r\n` : "";
-  // It is rare, and not part of the form for which listeners have a fast path.
+  // Both are rare, and not part of the form for which listeners have a fast path.
   const requests = originRequests === undefined ? "" : `${ORIGIN_REQUESTS_HEADER}: ${originRequests}\r\n`;
-  return `${head}${members}${flag(REPEATED_HEADER, repeated)}${requests}${timeout}\r\n`;
+  const principal = onBehalfOf === undefined ? "" : `${ON_BEHALF_OF_HEADER}: ${encodeURIComponent(onBehalfOf)}\r\n`;
+  return `${head}${members}${flag(REPEATED_HEADER, repeated)}${requests}${principal}${timeout}\r\n`;
 }
 
 function flag(header: string, isSet: boolean | undefined): string {

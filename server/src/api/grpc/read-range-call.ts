@@ -3,8 +3,10 @@ import {
   CacheError,
   checkRange,
   type ErrorCode,
+  ON_BEHALF_OF_HEADER,
   ORIGIN_REQUESTS_HEADER,
   parseObjectUrl,
+  parseOnBehalfOf,
   parseOriginRequests,
   REPEATED_HEADER,
   type ReadRangeRequest,
@@ -85,9 +87,10 @@ export class ReadRangeCall {
         version: version === "" ? undefined : version,
         offset,
         length,
-        forwarded: forwarded && this.#isMembers(),
+        forwarded: forwarded && this.#isMembers("a forwarded ReadRange"),
         cachedOnly,
         isRepeated: this.#call.metadata.get(REPEATED_HEADER)[0] === "1",
+        onBehalfOf: this.#onBehalfOf(),
         originRequests: parseOriginRequests(this.#call.metadata.get(ORIGIN_REQUESTS_HEADER)[0]),
         principal: this.#principal,
         signal: this.#cancelled.signal,
@@ -99,8 +102,13 @@ export class ReadRangeCall {
     }
   }
 
-  #isMembers(): boolean {
-    const request = { what: "a forwarded ReadRange", principal: this.#principal, listener: "grpc", client: this.#peer } as const;
+  #onBehalfOf(): string | undefined {
+    const [named] = this.#call.metadata.get(ON_BEHALF_OF_HEADER);
+    return named !== undefined && this.#isMembers(ON_BEHALF_OF_HEADER) ? parseOnBehalfOf(named) : undefined;
+  }
+
+  #isMembers(what: string): boolean {
+    const request = { what, principal: this.#principal, listener: "grpc", client: this.#peer } as const;
     return isMembersRequest(request, this.#options.refusals);
   }
 

@@ -2,8 +2,10 @@ import {
   CACHED_ONLY_HEADER,
   FORWARDED_HEADER,
   type ObjectInfo,
+  ON_BEHALF_OF_HEADER,
   OPEN_ENDED_HEADER,
   ORIGIN_REQUESTS_HEADER,
+  parseOnBehalfOf,
   parseOriginRequests,
   REPEATED_HEADER,
 } from "@frontcache/proto";
@@ -77,6 +79,7 @@ export class ObjectQuestions {
       openEnded: this.#openEnded,
       isRepeated: request.headers[REPEATED_HEADER] === "1",
       originRequests: parseOriginRequests(request.headers[ORIGIN_REQUESTS_HEADER]),
+      onBehalfOf: this.#onBehalfOf(),
       principal,
       deadlineAtMs: this.#deadline?.atMs,
       signal: this.signal,
@@ -130,10 +133,18 @@ export class ObjectQuestions {
     this.#deadline?.cancel();
   }
 
+  #onBehalfOf(): string | undefined {
+    const named = this.#context.request.headers[ON_BEHALF_OF_HEADER];
+    return named !== undefined && this.#isMember(ON_BEHALF_OF_HEADER) ? parseOnBehalfOf(named) : undefined;
+  }
+
   /** Whether a header is set that is ignored unless a member sends it. */
   #isSetByMember(header: string): boolean {
-    const { request, principal, listener, client, refusals } = this.#context;
-    if (request.headers[header] !== "1") return false;
+    return this.#context.request.headers[header] === "1" && this.#isMember(header);
+  }
+
+  #isMember(header: string): boolean {
+    const { principal, listener, client, refusals } = this.#context;
     return isMembersRequest({ what: header, principal, listener, client: client.address }, refusals);
   }
 }

@@ -123,10 +123,10 @@ export class S3Origin implements Origin {
   ): Promise<Answer> {
     const { ref, signal } = request;
     if (signal.aborted) throw abortError(signal);
+    const access = this.#options.accesses?.of(request.principal, ref);
     try {
       const opened = this.#opened ?? (await this.#open());
       const { clients, sdk } = opened;
-      const access = this.#options.accesses?.of(request.principal, ref);
       for (let [isMoved, isRenewed] = [false, false]; ; ) {
         const identity =
           access === undefined ? (sdk.credentials.valid ?? (await inTime(sdk.credentials.get(), signal))) : keysOf(access);
@@ -143,7 +143,7 @@ export class S3Origin implements Origin {
         }
       }
     } catch (error) {
-      throw s3Error(error, request);
+      throw access === undefined ? s3Error(error, request) : errorAs(access, error, request);
     }
   }
 
@@ -218,6 +218,18 @@ async function isRemedied(error: unknown, { sdk, signed }: OpenedS3, used: Attem
   }
   if (remedy === "another signature") signed.correctClock(error);
   return remedy !== undefined;
+}
+
+/** The error of a request that was signed with a principal's own credentials: what is wrong with them is the principal's business. */
+function errorAs({ principal }: OriginAccess, error: unknown, request: OriginRequest | OriginQuestion): CacheError {
+  const failure = s3Error(error, request);
+  const { url } = request.ref;
+  const isRejected = remedyOf(error) === "other credentials";
+  if (!isRejected && (failure.code !== "PERMISSION_DENIED" || failure.s3Code !== undefined)) return failure;
+  const message = isRejected
+    ? `the origin does not accept the credentials of ${principal}`
+    : `the origin denies ${principal} access`;
+  return new CacheError("PERMISSION_DENIED", `${url}: ${message}`, { cause: error, s3Code: "AccessDenied" });
 }
 
 /** Nothing is signed with these. */

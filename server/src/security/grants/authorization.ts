@@ -151,6 +151,12 @@ export class Authorization {
     if (!principal.isMember) this.audit?.record({ outcome: "allowed", operation, object, principal });
   }
 
+  /** Records an operation that a grant allows, but the object store denies. */
+  deniedElsewhere({ principal, operation, subject: object }: Denied, reason: string): void {
+    this.counts[principal.method].denied++;
+    this.audit?.record({ outcome: "denied", operation, object, principal, reason });
+  }
+
   #deny(denial: Denied, decision: Decision): never {
     const { principal, operation, subject: object } = denial;
     this.counts[principal.method].denied++;
