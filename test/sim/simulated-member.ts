@@ -151,6 +151,7 @@ export class MemberProcess {
   /** As `close` of a real one: no new calls, running ones end within their time, then everything is put down in order. */
   async leave(): Promise<void> {
     const { self, network, clock } = this.options;
+    this.#member.objects.shutDown();
     network.leave(self.grpcAddress);
     this.#closing.abort();
     await Promise.race([this.calls.idle(), new Promise<void>((resolve) => clock.after(DRAIN_MS, resolve))]);

@@ -183,6 +183,7 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
     httpListener.announceShutdown();
     s3Listener?.announceShutdown();
     if (leaveAfterMs > 0) await sleep(clock, leaveAfterMs);
+    objects.shutDown();
     await opened.close(closeFailed(log));
   };
   let closed: Promise<void> | undefined;

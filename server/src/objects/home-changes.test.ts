@@ -167,6 +167,75 @@ describe("a member that joins", () => {
   });
 });
 
+describe("a member that took over without a confirmation, because it could not reach the member before", () => {
+  it("has that member stop deciding as soon as it can reach it", async () => {
+    const a = await homes.start("a", listOf("a"));
+    const wider = listOf("a", "b");
+    const ref = objectOf(wider, "b", "a");
+    objects.put(ref.url, "one");
+    await a.current(ref);
+    a.update(wider);
+    gone.add("a");
+    const b = await homes.start("b", wider);
+    await homes.whileTimePasses(b.homes.tookOver());
+    expect([a, b].map(({ homes }) => homes.decides(ref.url))).toEqual([true, true]);
+    gone.clear();
+    await eventually(() => {
+      clock.advance(200);
+      expect(a.homes.decides(ref.url)).toBe(false);
+    });
+    expect(b.homes.decides(ref.url)).toBe(true);
+  });
+});
+
+describe("a member that starts together with others", () => {
+  it("decides about an object when the member has confirmed that was the home of all objects before", async () => {
+    const a = await homes.start("a", listOf("a"));
+    const wider = listOf("a", "b", "c");
+    const ref = objectOf(wider, "b", "c");
+    const older = objects.put(ref.url, "one");
+    await a.current(ref);
+    const c = await homes.start("c", wider);
+    const b = await homes.start("b", wider);
+    // The next member on the ring has confirmed; the one that decides has the old list.
+    await eventually(() => {
+      clock.advance(50);
+      expect(b.homes.status().takeOvers).toBe(1);
+    });
+    expect([a, b].map(({ homes }) => homes.decides(ref.url))).toEqual([true, false]);
+    objects.put(ref.url, "two");
+    expect((await homes.whileTimePasses(b.current(ref))).info.version).toBe(older);
+    a.update(wider);
+    await eventually(() => {
+      clock.advance(50);
+      expect([a, b, c].map(({ homes }) => homes.decides(ref.url))).toEqual([false, true, false]);
+    });
+  });
+});
+
+describe("a member that shuts down", () => {
+  it("asks the next member on the ring, which substitutes for it, while its last reads run", async () => {
+    const [a, b] = await homes.startAll("a", "b");
+    const ref = objectOf(a!.view.current, "a", "b");
+    objects.put(ref.url, "one");
+    await a!.current(ref);
+    a!.homes.shutDown();
+    homes.members.delete("a");
+    expect(a!.homes.decides(ref.url)).toBe(false);
+    const newer = objects.put(ref.url, "two");
+    expect((await homes.whileTimePasses(a!.current(ref))).info.version).toBe(newer);
+    expect(b!.local.records.last(ref.url)?.version).toBe(newer);
+    await a!.homes.close();
+    await a!.local.close();
+  });
+
+  it("decides to the end if it is alone", async () => {
+    const alone = await homes.start("a", listOf("a"));
+    alone.homes.shutDown();
+    expect(alone.homes.decides("s3://bucket/object")).toBe(true);
+  });
+});
+
 describe("an object about which no member decides", () => {
   let home: TestMember;
   let next: TestMember;

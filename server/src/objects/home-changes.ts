@@ -47,6 +47,7 @@ export class HomeChanges {
   /** Members that do not answer, since when. By name. */
   readonly #gone = new Map<string, number>();
   #stoodStillAtMs = Number.NEGATIVE_INFINITY;
+  #isShuttingDown = false;
   #current: Membership;
 
   constructor(self: MemberInfo, clock: Pick<Clock, "monotonicMs">, current: Membership) {
@@ -87,6 +88,7 @@ export class HomeChanges {
     const before = this.#current;
     const decidedBefore = this.#decidedNow();
     this.#current = list;
+    if (this.#isShuttingDown) return [];
     const left = before.members.filter(({ name }) => name !== this.#self.name && list.member(name) === undefined);
     const joined = list.members.filter(({ name }) => name !== this.#self.name && before.member(name) === undefined);
     for (const name of this.#retained.keys()) if (list.member(name) === undefined) this.#retained.delete(name);
@@ -100,13 +102,30 @@ export class HomeChanges {
   }
 
   /**
-   * This member has started, or stood still for so long that others may have taken it for dead. It decides about nothing until all
-   * others have confirmed that they do not. Returns the takeovers that begin.
+   * This member has started. Any other member may have decided about its objects, by a list with fewer members. It decides about nothing
+   * until all others have confirmed that they do not. Returns the takeovers that begin.
+   */
+  started(): TakeOver[] {
+    return this.#others().map((from) => this.#begin({ from, before: undefined, covers: () => true }));
+  }
+
+  /**
+   * This member shuts down, and other members cannot ask it any more. It decides about nothing: they substitute for it, while its last
+   * reads still run. Those ask the next member on the ring.
+   */
+  shutDown(): void {
+    this.#isShuttingDown = true;
+    this.#retained.clear();
+  }
+
+  /**
+   * This member stood still for so long that others may have taken it for dead. It decides about nothing until those that substitute
+   * for it have confirmed that they do not. Returns the takeovers that begin.
    */
   reset(): TakeOver[] {
     this.#retained.clear();
     const known = new Set([...this.#takeOvers].map(({ from }) => from.name));
-    const others = this.#current.members.filter(({ name }) => name !== this.#self.name && !known.has(name));
+    const others = this.#others().filter(({ name }) => !known.has(name));
     return others.map((from) => this.#begin(this.#substitution(from)));
   }
 
@@ -168,8 +187,12 @@ export class HomeChanges {
   #deciderOf(url: string, list: Membership, takeOvers: Iterable<TakeOver>, retained: ReadonlyMap<string, Retained>): Decider {
     const home = list.owner(url, 0);
     if (home === undefined || home.name === this.#self.name) {
-      for (const takeOver of takeOvers) if (takeOver.covers(url)) return takeOver.from;
-      return "here";
+      const next = list.owner(url, 0, 1);
+      if (this.#isShuttingDown) return next ?? "here";
+      let before: MemberInfo | undefined;
+      for (const { from, covers } of takeOvers)
+        if (covers(url) && (before === undefined || from.name === next?.name)) before = from;
+      return before ?? "here";
     }
     return retained.size > 0 && retained.get(home.name)?.(url) === true ? "here" : home;
   }
@@ -184,6 +207,10 @@ export class HomeChanges {
     if (this.#isAlone) return () => true;
     const [list, takeOvers, retained] = [this.#current, [...this.#takeOvers], new Map(this.#retained)];
     return (url) => this.#deciderOf(url, list, takeOvers, retained) === "here";
+  }
+
+  #others(): MemberInfo[] {
+    return this.#current.members.filter(({ name }) => name !== this.#self.name);
   }
 
   #begin(takeOver: TakeOver): TakeOver {

@@ -119,7 +119,7 @@ export class ObjectHomes {
       report: ({ ref, version }) => this.#observed.claimed(ref, version, signal),
     });
     this.#watchStandstills(membership);
-    takeOvers.reset();
+    takeOvers.started();
   }
 
   /** Leases granted to other members and held of them, and takeovers that are outstanding, for metrics. */
@@ -245,11 +245,16 @@ export class ObjectHomes {
     return this.#takeOvers.settled();
   }
 
+  /** Other members cannot ask this one any more. It decides about nothing, while its last reads run. */
+  shutDown(): void {
+    this.#changes.shutDown();
+  }
+
   async close(): Promise<void> {
     this.#standstill.stop();
     this.#held.close();
     this.#closing.abort(new CacheError("CANCELLED", "the member is closing"));
-    await this.#takeOvers.settled();
+    await this.#takeOvers.closed();
   }
 
   /** Answers another member's questions. Each answer is reported as soon as it is known. */

@@ -21,6 +21,8 @@ const EVERY_MS = 200;
 const CALL_MS = 5_000;
 /** A member that answers without confirming for so long has another list for good: a network partition. */
 const WITHIN_MS = 60_000;
+/** How often a member that has not confirmed is asked after that. */
+const LATE_EVERY_MS = 5_000;
 /** Records in one message. */
 const RECORDS_AT_ONCE = 500;
 /** Headers of the records in one message: gRPC's messages have at most 4 MiB. */
@@ -40,6 +42,8 @@ export interface TakeOversOptions {
 export class TakeOvers {
   readonly #options: TakeOversOptions;
   readonly #running = new Set<Promise<void>>();
+  /** Takeovers that have ended without a confirmation, while the other member may still decide. */
+  readonly #unconfirmed = new Set<Promise<void>>();
 
   constructor(options: TakeOversOptions) {
     this.#options = options;
@@ -53,16 +57,19 @@ export class TakeOvers {
     void decided.release((url) => changes.decider(url) !== "here");
   }
 
-  /** This member has started: what it knows counts as expired, and others may have decided in its place. */
-  reset(): void {
-    this.#options.records.expireAll();
-    for (const takeOver of this.#options.changes.reset()) this.#start(takeOver);
+  /** This member has started: what it knows counts as expired, and others may have decided about its objects. */
+  started(): void {
+    const { records, changes } = this.#options;
+    records.expireAll();
+    for (const takeOver of changes.started()) this.#start(takeOver);
   }
 
-  /** This member stood still. As `reset`; and members may have joined and taken over that it has not heard of. */
+  /** This member stood still. As after a start; and members may have joined and taken over that it has not heard of. */
   stoodStill(): void {
-    this.#options.changes.stoodStill();
-    this.reset();
+    const { records, changes } = this.#options;
+    changes.stoodStill();
+    records.expireAll();
+    for (const takeOver of changes.reset()) this.#start(takeOver);
   }
 
   /** Resolves when nothing is left to take over. */
@@ -100,21 +107,26 @@ export class TakeOvers {
     return true;
   }
 
+  /** Resolves when no call is on its way any more. Call it after the signal was aborted. */
+  async closed(): Promise<void> {
+    await this.settled();
+    await Promise.all(this.#unconfirmed);
+  }
+
   #start(takeOver: TakeOver): void {
-    const running = this.#run(takeOver).catch(() => {});
-    this.#running.add(running);
-    void running.finally(() => this.#running.delete(running));
+    track(this.#running, this.#run(takeOver));
   }
 
   /** Asks the member that decided before until it confirms, or is gone for so long that none of its leases is valid. */
   async #run(takeOver: TakeOver): Promise<void> {
-    const { changes, records, clock, signal } = this.#options;
+    const { changes, clock, signal } = this.#options;
     const { from } = takeOver;
     const begunMs = clock.monotonicMs();
     const received = new Set<string>();
+    let isConfirmed = false;
     while (!signal.aborted && clock.monotonicMs() - begunMs < WITHIN_MS) {
       try {
-        const isConfirmed = await untilAborted(this.#ask(takeOver, received), signal);
+        isConfirmed = await untilAborted(this.#ask(takeOver, received), signal);
         changes.answered(from.name);
         if (isConfirmed) break;
       } catch {
@@ -122,10 +134,34 @@ export class TakeOvers {
       }
       await sleep(clock, clock.monotonicMs() - begunMs < SOON_FOR_MS ? SOON_MS : EVERY_MS, signal);
     }
-    // What this member knows of these objects may be older than what other members have handed out until now.
+    await this.#expireOthers(takeOver, received);
+    changes.tookOver(takeOver);
+    if (!isConfirmed) track(this.#unconfirmed, this.#confirm(takeOver, begunMs));
+  }
+
+  /**
+   * This member decides, but the member before did not confirm that it has stopped. It is asked until it does, or is not in the list:
+   * 1. P decides about u. M joins, becomes the home of u, and cannot reach P: M takes over without a confirmation.
+   * 2. M can reach P again. P has heard that M is the home, and decides until M has taken over, as far as P knows.
+   */
+  async #confirm(takeOver: TakeOver, begunMs: number): Promise<void> {
+    const { changes, clock, signal } = this.#options;
+    const { name, grpcAddress } = takeOver.from;
+    const received = new Set<string>();
+    // At another address it is another process.
+    while (!signal.aborted && changes.current.member(name)?.grpcAddress === grpcAddress) {
+      await sleep(clock, clock.monotonicMs() - begunMs < WITHIN_MS ? EVERY_MS : LATE_EVERY_MS, signal);
+      if (!(await untilAborted(this.#ask(takeOver, received), signal).catch(() => false))) continue;
+      await this.#expireOthers(takeOver, received);
+      return;
+    }
+  }
+
+  /** What this member knows of objects that it did not receive may be older than what other members have handed out until now. */
+  async #expireOthers(takeOver: TakeOver, received: ReadonlySet<string>): Promise<void> {
+    const { records } = this.#options;
     for await (const [url] of inTurns([...records.entries()]))
       if (!received.has(url) && takeOver.covers(url)) records.expire(url);
-    changes.tookOver(takeOver);
   }
 
   async #ask({ from }: TakeOver, received: Set<string>): Promise<boolean> {
@@ -141,6 +177,13 @@ export class TakeOvers {
     const request = { name: peers.self.name, hash: changes.current.hash };
     return peers.connections.objects.handOver(from, request, onRecord, call).finally(() => call.end());
   }
+}
+
+/** Keeps a promise in a set until it settles. A rejection means that the member closes. */
+function track(among: Set<Promise<void>>, work: Promise<void>): void {
+  const running = work.catch(() => {});
+  among.add(running);
+  void running.finally(() => among.delete(running));
 }
 
 /** Records in batches that fit into one message each. */
