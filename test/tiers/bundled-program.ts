@@ -1,26 +1,37 @@
-import { mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { createInterface } from "node:readline";
 import { pathToFileURL } from "node:url";
 import { build, type Plugin } from "esbuild";
 
 const root = join(import.meta.dirname, "..", "..");
 const bin = join(root, "server", "bin", "frontcache.js");
+const loader = join(import.meta.dirname, "cached-script.cjs");
 const directory = join(root, "test", "dist");
+const bundle = join(directory, "main.cjs");
 const inputsFile = join(directory, "inputs.json");
 
 /**
- * The built program in a few files. Node loads the thousand modules of the build in 0.5 s of processor time, and the bundle in half of
- * that; tests start some hundred processes.
+ * The built program as one file, with the code that V8 compiled for it. Node loads and compiles the thousand modules of the build in
+ * most of the processor time that a member takes to start; tests start some hundred processes.
  */
 export const bundledProgram = join(directory, "frontcache.cjs");
 
 /** Rewrites what a bundle would change. */
 const asBuilt: Plugin = {
   name: "as-built",
-  setup({ onLoad }) {
-    onLoad({ filter: /\.[cm]?js$/ }, ({ path }) => {
+  setup({ onLoad, resolve }) {
+    onLoad({ filter: /\.[cm]?js$/ }, async ({ path }) => {
       const text = readFileSync(path, "utf8");
-      const rewritten = text
+      let rewritten = text;
+      for (const [call, name] of text.matchAll(/\bimport\.meta\.resolve\("([^"]+)"\)/g)) {
+        const found = await resolve(name!, { kind: "import-statement", resolveDir: join(path, "..") });
+        rewritten = rewritten.replace(call, () => JSON.stringify(pathToFileURL(found.path).href));
+      }
+      rewritten = rewritten
         // Some modules find other files by their own path.
         .replaceAll("import.meta.url", JSON.stringify(pathToFileURL(path).href))
         .replaceAll("__dirname", JSON.stringify(join(path, "..")))
@@ -38,32 +49,67 @@ const asBuilt: Plugin = {
 /** Vitest's global setup of the process tier: bundles the build, unless no input has changed since the last run. */
 export async function setup(): Promise<void> {
   if (isCurrent()) return;
+  rmSync(directory, { recursive: true, force: true });
   mkdirSync(directory, { recursive: true });
-  const { metafile } = await build({
-    entryPoints: { main: join(root, "server", "dist", "cli", "main.js") },
-    outdir: directory,
-    outExtension: { ".js": ".mjs" },
+  const { metafile, outputFiles } = await build({
+    entryPoints: [join(root, "server", "dist", "cli", "main.js")],
+    outfile: bundle,
     bundle: true,
-    splitting: true,
     platform: "node",
-    format: "esm",
+    format: "cjs",
     target: "node20",
     metafile: true,
     logLevel: "error",
-    // It finds its native library by its own location.
-    external: ["koffi"],
+    // Shortens what each process reads, and leaves no characters but ASCII, which are in comments alone.
+    minifyWhitespace: true,
+    lineLimit: 200,
+    legalComments: "none",
+    // The first finds its native library by its own location; the second is large, and rarely loaded.
+    external: ["koffi", "@kubernetes/client-node"],
     plugins: [asBuilt],
-    banner: { js: 'import { createRequire as requireFrom } from "node:module"; const require = requireFrom(import.meta.url);' },
+    write: false,
   });
-  writeFileSync(bundledProgram, readFileSync(bin, "utf8").replace("../dist/cli/main.js", "./main.mjs"));
-  const inputs = [...Object.keys(metafile.inputs).map((path) => join(root, path)), bin, import.meta.filename];
-  writeFileSync(inputsFile, JSON.stringify(inputs.map((path) => [path, statSync(path).mtimeMs])));
+  // A script with saved code cannot import; its loader does.
+  const script = outputFiles[0]!.text.replace(/\bimport\(/g, "importPackage(");
+  if (/[^\0-\x7f]/.test(script)) throw new Error("the bundle contains other characters than ASCII");
+  writeFileSync(bundle, script);
+  const load = `require(${JSON.stringify(loader)}).load(${JSON.stringify(bundle)})`;
+  writeFileSync(
+    bundledProgram,
+    readFileSync(bin, "utf8").replace('import("../dist/cli/main.js")', () => load),
+  );
+  await writeCode();
+  const inputs = [...Object.keys(metafile.inputs).map((path) => join(root, path)), bin, loader, import.meta.filename];
+  writeFileSync(inputsFile, JSON.stringify([process.version, ...inputs.map((path) => [path, statSync(path).mtimeMs])]));
+}
+
+/** Starts a member and shuts it down when it listens, which saves the code that it ran. */
+async function writeCode(): Promise<void> {
+  const cacheDirectory = mkdtempSync(join(tmpdir(), "frontcache-code-"));
+  const anyPort = ["--listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0", "--s3-listen", "127.0.0.1:0"];
+  const args = ["serve", "--discovery", "none", "--cache-dirs", `${cacheDirectory}:1GiB`, ...anyPort];
+  const member = spawn(process.execPath, [bundledProgram, ...args], {
+    env: { ...process.env, FRONTCACHE_TEST_WRITE_CODE: "true", AWS_REGION: "us-east-1", AWS_CA_BUNDLE: "" },
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  const closed = once(member, "close");
+  try {
+    for await (const line of createInterface({ input: member.stdout })) if (line.includes('"listening"')) member.kill("SIGTERM");
+    const [code] = await closed;
+    if (code !== 0) throw new Error(`the member that shows which code is run ended with ${code}`);
+  } finally {
+    member.kill("SIGKILL");
+    rmSync(cacheDirectory, { recursive: true, force: true });
+  }
 }
 
 function isCurrent(): boolean {
   try {
-    const inputs = JSON.parse(readFileSync(inputsFile, "utf8")) as readonly (readonly [path: string, mtimeMs: number])[];
-    return inputs.every(([path, mtimeMs]) => statSync(path).mtimeMs === mtimeMs);
+    const [version, ...inputs] = JSON.parse(readFileSync(inputsFile, "utf8")) as [
+      version: string,
+      ...inputs: (readonly [path: string, mtimeMs: number])[],
+    ];
+    return version === process.version && inputs.every(([path, mtimeMs]) => statSync(path).mtimeMs === mtimeMs);
   } catch {
     return false;
   }
