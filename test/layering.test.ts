@@ -12,6 +12,7 @@ const layers = [
   ["origin", "storage", "membership"],
   ["cache"],
   ["objects"],
+  ["writes"],
   ["routing"],
   ["api"],
   ["composition"],

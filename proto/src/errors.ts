@@ -120,8 +120,16 @@ export type ErrorCode = keyof typeof errorTable;
 export const s3Codes = {
   AuthorizationHeaderMalformed: 400,
   AuthorizationQueryParametersError: 400,
+  BadDigest: 400,
+  EntityTooLarge: 400,
+  IncompleteBody: 400,
   InvalidArgument: 400,
+  InvalidDigest: 400,
   InvalidRequest: 400,
+  MalformedTrailerError: 400,
+  MalformedXML: 400,
+  RequestTimeout: 400,
+  XAmzContentSHA256Mismatch: 400,
   InvalidToken: 400,
   InvalidURI: 400,
   InvalidBucketName: 400,
@@ -134,7 +142,11 @@ export const s3Codes = {
   NoSuchVersion: 404,
   InvalidObjectState: 403,
   MethodNotAllowed: 405,
+  BucketAlreadyOwnedByYou: 409,
+  MissingContentLength: 411,
   InvalidPartNumber: 416,
+  InternalError: 500,
+  NotImplemented: 501,
 } as const satisfies Record<string, number>;
 
 export type S3Code = keyof typeof s3Codes;

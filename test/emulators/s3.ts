@@ -3,11 +3,9 @@ export { rampBytes } from "@frontcache/server/testing";
 import { createHash } from "node:crypto";
 import { type Dialect, type Exchange, Listener } from "./listener.js";
 import { bytesContent, type Content, ObjectTable, rampContent, type StoredObject } from "./objects.js";
+import { S3Writes } from "./s3-writes.js";
 import { bucketsXml, errorXml, isListQuery, LOCATION_XML, listXml, SUBRESOURCES, subresourceXml } from "./s3-xml.js";
 import { sendObject } from "./send-object.js";
-
-/** Bodies of PUT are kept in memory; use `putRamp` for larger objects. */
-const MAX_PUT_BYTES = 256 << 20;
 
 /** What an object is stored with. */
 export interface PutOptions {
@@ -25,6 +23,7 @@ const VERSION_ID = /^[A-Za-z0-9._-]+$/;
  */
 export class S3Emulator implements AsyncDisposable, Dialect {
   readonly objects = new ObjectTable();
+  readonly writes = new S3Writes(this.objects);
   readonly #listener = new Listener(this);
   readonly faults = this.#listener.faults;
   readonly traffic = this.#listener.traffic;
@@ -96,9 +95,11 @@ export class S3Emulator implements AsyncDisposable, Dialect {
 
   async answer(exchange: Exchange): Promise<void> {
     const { bucket, key, method } = exchange.seen;
-    if (method === "PUT") return this.#answerPut(exchange);
+    if (method === "PUT" && key === "") return this.writes.answer(exchange);
     if (bucket === "") return this.#answerService(exchange);
+    if (method === "PUT") return this.writes.answer(exchange);
     if (!this.objects.hasBucket(bucket)) return exchange.fail(404, "NoSuchBucket");
+    if (method === "POST" || method === "DELETE") return this.writes.answer(exchange);
     const subresource = SUBRESOURCES.find((name) => exchange.seen.query.has(name));
     if (subresource !== undefined && method === "GET") return this.#answerSubresource(exchange, subresource);
     if (key === "") {
@@ -107,10 +108,6 @@ export class S3Emulator implements AsyncDisposable, Dialect {
         return void exchange.response.writeHead(200, { ...region, "Content-Type": "application/xml", "Content-Length": 0 }).end();
       }
       return this.#answerBucket(exchange);
-    }
-    if (method === "DELETE") {
-      this.objects.delete(bucket, key);
-      return void exchange.response.writeHead(204).end();
     }
     if (method !== "GET" && method !== "HEAD") return exchange.fail(405, "MethodNotAllowed");
     await this.#answerObject(exchange);
@@ -171,26 +168,6 @@ export class S3Emulator implements AsyncDisposable, Dialect {
       return void exchange.response.writeHead(304, { ETag: object.version, "Last-Modified": lastModified, ...kept }).end();
     }
     await sendObject(exchange, object, fault.version === "missing" ? {} : { ETag: object.version });
-  }
-
-  async #answerPut(exchange: Exchange): Promise<void> {
-    const { seen, request, response } = exchange;
-    if (seen.key === "") {
-      this.objects.createBucket(seen.bucket);
-      return void response.writeHead(200).end();
-    }
-    // The SDK sends streams in chunks with a trailing checksum, which must not be stored as the object.
-    if (seen.headers["x-amz-decoded-content-length"] !== undefined) return exchange.fail(501, "NotImplemented");
-    const chunks: Buffer[] = [];
-    let bytes = 0;
-    for await (const chunk of request as AsyncIterable<Buffer>) {
-      bytes += chunk.length;
-      if (bytes > MAX_PUT_BYTES) return exchange.fail(400, "EntityTooLarge", { Connection: "close" });
-      chunks.push(chunk);
-    }
-    const contentType = seen.headers["content-type"];
-    const etag = this.put(seen.bucket, seen.key, Buffer.concat(chunks), contentType === undefined ? {} : { contentType });
-    response.writeHead(200, { ETag: `"${etag}"`, "Content-Length": 0 }).end();
   }
 
   #store(bucket: string, key: string, content: Content, identity: Uint8Array | string, options: PutOptions): string {

@@ -39,10 +39,10 @@ export class HttpStack implements AsyncDisposable {
   /** `endpointOrOrigin`: of S3, or GCS. */
   static async open(
     endpointOrOrigin: string | GcsOrigin,
-    options: { revalidateAfterMs?: number; sendfile?: boolean } = {},
+    options: { revalidateAfterMs?: number; sendfile?: boolean; writes?: boolean } = {},
   ): Promise<HttpStack> {
     // As `--sendfile` of members, so that one variable changes all tests.
-    const { sendfile = process.env.FRONTCACHE_SENDFILE !== "false", ...more } = options;
+    const { sendfile = process.env.FRONTCACHE_SENDFILE !== "false", writes, ...more } = options;
     const stack = new HttpStack();
     const clock = systemClock;
     const path = await mkdtemp(join(tmpdir(), "frontcache-test-"));
@@ -72,6 +72,7 @@ export class HttpStack implements AsyncDisposable {
       listen: { host: "127.0.0.1", port: 0 },
       name: "http",
       addressing: PREFIXED,
+      writes,
       cors: new Cors(() => []),
       drainMs: 5_000,
       notReadyReasons: () => [],

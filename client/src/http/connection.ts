@@ -10,6 +10,10 @@ export interface HttpCall {
   readonly request: string;
   /** The body of the request. Absent: none. */
   readonly requestBody?: Uint8Array | undefined;
+  /** Sends the body of the request piece by piece, when its head has been sent. Absent: `requestBody` is all of it. */
+  readonly sendBody?: ((sink: BodySink) => void) | undefined;
+  /** Whether the whole request has been sent. Absent: it is sent at once. */
+  readonly isSent?: boolean;
   /** Returns whether to send the request again, which was lost on a connection that the peer had closed. */
   mayRepeat(): boolean;
   readonly answer: Pick<
@@ -28,6 +32,12 @@ export interface HttpCall {
    * The connection was lost, or could not be made (`isConnected` is false). `cause` is undefined if the peer closed it normally.
    */
   onBroken(cause: Error | undefined, isConnected: boolean): void;
+}
+
+/** Where the body of a request is written to. */
+export interface BodySink {
+  /** `taken` is called when the kernel has the bytes, or with the error; never if the connection is closed before. */
+  write(bytes: Uint8Array, taken: (error?: Error | null) => void): void;
 }
 
 /** What precedes the first request on a connection: a line each way, and one more. */
@@ -208,10 +218,12 @@ export class HttpConnection implements Dialed {
     else if (reply !== "") this.#socket!.write(reply, "latin1");
   }
 
-  #send({ request, requestBody }: HttpCall, reply = ""): void {
+  #send(call: HttpCall, reply = ""): void {
+    const { request, requestBody } = call;
     const socket = this.#socket!;
     if (requestBody !== undefined) socket.cork();
     socket.write(reply === "" ? request : `${reply}${request}`, "latin1");
+    call.sendBody?.(socket);
     if (requestBody === undefined) return;
     socket.write(requestBody);
     socket.uncork();
@@ -276,7 +288,7 @@ export class HttpConnection implements Dialed {
     this.#used = true;
     call.onComplete();
     if (this.#gone) return;
-    if (call.answer.keepAlive) this.#options.onIdle(this);
+    if (call.answer.keepAlive && call.isSent !== false) this.#options.onIdle(this);
     else this.ended();
   }
 }

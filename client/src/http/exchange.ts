@@ -1,6 +1,6 @@
 import { abortError } from "@frontcache/proto";
 import { whenAborted } from "@frontcache/proto/runtime";
-import type { HttpCall, HttpConnection } from "./connection.js";
+import type { BodySink, HttpCall, HttpConnection } from "./connection.js";
 import type { ConnectionPool } from "./connection-pool.js";
 import type { HttpBody, HttpResponse, Landing } from "./http-response.js";
 import { ResponseHead } from "./response-head.js";
@@ -21,6 +21,8 @@ export interface ExchangeScope {
 export interface WireRequest {
   readonly head: string;
   readonly body: Uint8Array | undefined;
+  /** As in HttpRequest. */
+  readonly bodyPieces: AsyncIterable<Uint8Array> | undefined;
   /** As in HttpRequest. */
   readonly mayRepeat: (() => boolean) | undefined;
   /** Whether its response has no body. */
@@ -43,6 +45,8 @@ type Outcome = "complete" | Error;
 export class Exchange extends ResponseReader<ResponseHead> implements HttpCall, HttpBody, Timed {
   readonly request: string;
   readonly requestBody: Uint8Array | undefined;
+  readonly sendBody: ((sink: BodySink) => void) | undefined;
+  isSent = true;
   readonly answer = this;
   movedMs = 0;
   previous: Timed | undefined;
@@ -58,12 +62,17 @@ export class Exchange extends ResponseReader<ResponseHead> implements HttpCall, 
   #landing: Landing | undefined;
   #landed: Settle<void> | undefined;
   #isPaused = false;
+  /** Ends the wait of a body for its connection. */
+  #onSendingEnded: (() => void) | undefined;
   #outcome: Outcome | undefined;
 
   private constructor(request: WireRequest, scope: ExchangeScope, signal: AbortSignal, settle: Settle<HttpResponse>) {
     super(scope.maxHeadBytes, request.isHead);
     this.request = request.head;
     this.requestBody = request.body;
+    const { bodyPieces } = request;
+    this.isSent = bodyPieces === undefined;
+    this.sendBody = bodyPieces && ((sink) => void this.#sendPieces(bodyPieces, sink));
     this.#mayRepeat = request.mayRepeat;
     this.#scope = scope;
     this.#settle = settle;
@@ -117,7 +126,8 @@ export class Exchange extends ResponseReader<ResponseHead> implements HttpCall, 
   onStart(connection: HttpConnection): void {
     this.#connection = connection;
     this.#scope.waits?.delete(this);
-    this.#scope.stalls.moved(this);
+    // A request with a body of pieces waits for its sender and for what the peer does with it.
+    if (this.sendBody === undefined) this.#scope.stalls.moved(this);
   }
 
   onBytes(paused: boolean): void {
@@ -193,6 +203,23 @@ export class Exchange extends ResponseReader<ResponseHead> implements HttpCall, 
     return !(this.#outcome instanceof Error);
   }
 
+  /** Sends a body piece by piece. Ends without an error when the exchange has ended. */
+  async #sendPieces(pieces: AsyncIterable<Uint8Array>, sink: BodySink): Promise<void> {
+    try {
+      for await (const piece of pieces) {
+        if (this.#outcome !== undefined) return;
+        await new Promise<void>((resolve, reject) => {
+          this.#onSendingEnded = resolve;
+          sink.write(piece, (error) => (error === null || error === undefined ? resolve() : reject(error)));
+        });
+        if (this.#outcome !== undefined) return;
+      }
+      this.isSent = true;
+    } catch (error) {
+      this.#fail(error instanceof Error ? error : new Error(String(error)));
+    }
+  }
+
   #receive(): void {
     if (!this.isReceiving || this.#outcome !== undefined) return;
     this.#scope.stalls.moved(this);
@@ -213,6 +240,7 @@ export class Exchange extends ResponseReader<ResponseHead> implements HttpCall, 
   }
 
   #end(): void {
+    this.#onSendingEnded?.();
     this.#scope.waits?.delete(this);
     this.#scope.stalls.delete(this);
     this.#removeAbort();

@@ -38,8 +38,14 @@ export interface HttpRequest {
   readonly path: string;
   /** Undefined values are left out. `host` and `content-length` are added if they are missing. */
   readonly headers: Readonly<Record<string, string | undefined>>;
-  /** Absent: none. */
+  /** Absent: none, or `bodyPieces`. */
   readonly body?: Uint8Array | undefined;
+  /**
+   * A body that is sent while it is made, with backpressure. The headers must say how long it is. If it throws, the connection is closed
+   * before the end of the body, and `send` rejects with its error. Such a request is never repeated, and has no timeout: the caller's
+   * signal ends it.
+   */
+  readonly bodyPieces?: AsyncIterable<Uint8Array> | undefined;
   /** Asked before the request is sent a second time, because its kept connection had been closed by the peer. Absent: it is not. */
   readonly mayRepeat?: (() => boolean) | undefined;
 }
@@ -133,7 +139,7 @@ class Target {
     this.scope = { ...timeouts, pool, maxHeadBytes };
   }
 
-  wireRequest({ method, path, headers, body, mayRepeat }: HttpRequest): WireRequest {
+  wireRequest({ method, path, headers, body, bodyPieces, mayRepeat }: HttpRequest): WireRequest {
     let lines = `${method} ${this.#prefix}${path} HTTP/1.1\r\n`;
     if (!REQUEST_LINE.test(lines)) throw new TypeError("a request's method or path has characters that it cannot contain");
     if (headers.host === undefined) lines += `host: ${this.#host}\r\n`;
@@ -145,7 +151,8 @@ class Target {
     }
     if (body !== undefined && headers["content-length"] === undefined) lines += `content-length: ${body.length}\r\n`;
     const head = `${lines}${this.#proxyLines}\r\n`;
-    return { head, body, mayRepeat: IDEMPOTENT.has(method) ? mayRepeat : undefined, isHead: method === "HEAD" };
+    const repeats = IDEMPOTENT.has(method) && bodyPieces === undefined ? mayRepeat : undefined;
+    return { head, body, bodyPieces, mayRepeat: repeats, isHead: method === "HEAD" };
   }
 
   /** Returns how each connection is opened. */

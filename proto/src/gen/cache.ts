@@ -207,6 +207,10 @@ export interface RecordQuestion {
   claimedVersion: string;
   /** the principal whose own credentials sign the question to the origin; empty: the members' credentials do */
   onBehalfOf: string;
+  /** the sender writes the object; the id is of one write; empty: it does not */
+  writeId: string;
+  /** of that write: "begun", before the origin can have taken it; then "written", "refused" or "unknown" */
+  writeStage: string;
 }
 
 export interface LookUpRecordsRequest {
@@ -240,6 +244,8 @@ export interface RecordAnswer {
   tried: boolean;
   /** to the origin, before this answer: they count for the read that needs the record */
   failedRequests: number;
+  /** with an error: a write may have replaced the last known version, which must not be used */
+  replaced: boolean;
   /** the home of the object is changing, and no member decides about the object at the moment: ask again */
   undecided: boolean;
 }
@@ -1982,7 +1988,16 @@ export const ObjectRecord: MessageFns<ObjectRecord> = {
 };
 
 function createBaseRecordQuestion(): RecordQuestion {
-  return { key: "", rejectedVersion: "", observedVersion: "", needs: "", claimedVersion: "", onBehalfOf: "" };
+  return {
+    key: "",
+    rejectedVersion: "",
+    observedVersion: "",
+    needs: "",
+    claimedVersion: "",
+    onBehalfOf: "",
+    writeId: "",
+    writeStage: "",
+  };
 }
 
 export const RecordQuestion: MessageFns<RecordQuestion> = {
@@ -2004,6 +2019,12 @@ export const RecordQuestion: MessageFns<RecordQuestion> = {
     }
     if (message.onBehalfOf !== "") {
       writer.uint32(50).string(message.onBehalfOf);
+    }
+    if (message.writeId !== "") {
+      writer.uint32(58).string(message.writeId);
+    }
+    if (message.writeStage !== "") {
+      writer.uint32(66).string(message.writeStage);
     }
     return writer;
   },
@@ -2069,6 +2090,22 @@ export const RecordQuestion: MessageFns<RecordQuestion> = {
             message.onBehalfOf = reader.string();
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.writeId = reader.string();
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.writeStage = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2092,6 +2129,8 @@ export const RecordQuestion: MessageFns<RecordQuestion> = {
     message.needs = object.needs ?? "";
     message.claimedVersion = object.claimedVersion ?? "";
     message.onBehalfOf = object.onBehalfOf ?? "";
+    message.writeId = object.writeId ?? "";
+    message.writeStage = object.writeStage ?? "";
     return message;
   },
 };
@@ -2188,6 +2227,7 @@ function createBaseRecordAnswer(): RecordAnswer {
     error: "",
     tried: false,
     failedRequests: 0,
+    replaced: false,
     undecided: false,
   };
 }
@@ -2226,6 +2266,9 @@ export const RecordAnswer: MessageFns<RecordAnswer> = {
     }
     if (message.failedRequests !== 0) {
       writer.uint32(88).uint32(message.failedRequests);
+    }
+    if (message.replaced !== false) {
+      writer.uint32(104).bool(message.replaced);
     }
     if (message.undecided !== false) {
       writer.uint32(96).bool(message.undecided);
@@ -2334,6 +2377,14 @@ export const RecordAnswer: MessageFns<RecordAnswer> = {
             message.failedRequests = reader.uint32();
             continue;
           }
+          case 13: {
+            if (tag !== 104) {
+              break;
+            }
+
+            message.replaced = reader.bool();
+            continue;
+          }
           case 12: {
             if (tag !== 96) {
               break;
@@ -2372,6 +2423,7 @@ export const RecordAnswer: MessageFns<RecordAnswer> = {
     message.error = object.error ?? "";
     message.tried = object.tried ?? false;
     message.failedRequests = object.failedRequests ?? 0;
+    message.replaced = object.replaced ?? false;
     message.undecided = object.undecided ?? false;
     return message;
   },

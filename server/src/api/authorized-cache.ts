@@ -4,6 +4,7 @@ import type { AnswerTo, Cache, EvictQuestion, Question } from "../routing/cache.
 import type { Authorization } from "../security/grants/authorization.js";
 import type { Operation, Target } from "../security/grants/grants.js";
 import type { Principal } from "../security/principal.js";
+import type { WriteQuestion } from "../writes/write-through.js";
 import { listRanges } from "./list-ranges.js";
 
 /**
@@ -23,6 +24,7 @@ export function authorized(authorization: Authorization): (next: Cache) => Cache
       if (question.kind === "list") return (await rule.list(question, next)) as AnswerTo<Q>;
       const answer = await next.ask(rule.permitted(question) as Q);
       if (question.kind === "evict") rule.evicted(question);
+      if (question.kind === "write") rule.written(question);
       return answer;
     },
   });
@@ -81,6 +83,9 @@ class AccessRule {
       case "pass":
         this.#checkPassed(question);
         return question;
+      case "write":
+        for (const { operation, ref } of question.grants) this.#checkWrite(principal, operation, ref);
+        return question;
       case "warmBlock":
         this.checkObject(principal, "warm", question.ref);
         return question;
@@ -102,6 +107,16 @@ class AccessRule {
 
   evicted({ principal, selector }: EvictQuestion): void {
     this.#authorization.done({ principal, operation: "evict", subject: selector.url ?? selector.prefix ?? "" });
+  }
+
+  written({ principal, grants }: WriteQuestion): void {
+    for (const { operation, ref } of grants) {
+      if (operation !== "read") this.#authorization.done({ principal, operation, subject: ref.url });
+    }
+  }
+
+  #checkWrite(principal: Principal, operation: Operation, ref: ObjectRef | BucketRef): void {
+    this.#authorization.check(principal, operation, { bucket: ref, prefix: "key" in ref ? ref.key : "" }, ref.url);
   }
 
   #checkEviction({ principal, selector }: EvictQuestion): void {

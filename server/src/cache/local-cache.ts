@@ -111,13 +111,9 @@ export class LocalCache {
   async current(
     ref: ObjectRef,
     signal: AbortSignal,
-    {
-      needs = "version",
-      notBeforeMs,
-      budget,
-    }: Pick<CurrentOptions, "notBeforeMs" | "budget"> & { needs?: Needs | undefined } = {},
+    { needs = "version", notBeforeMs, hasFallback, budget }: CurrentOptions & { needs?: Needs | undefined } = {},
   ): Promise<CurrentRecord> {
-    const { info, isStale } = await this.freshness.current(ref, signal, { notBeforeMs, budget });
+    const { info, isStale } = await this.freshness.current(ref, signal, { notBeforeMs, hasFallback, budget });
     if (!lacks(info, needs)) return { info, isStale };
     return { info: (await this.freshness.confirmed(ref, signal, COMPLETED_WITHIN_MS)) ?? info, isStale };
   }

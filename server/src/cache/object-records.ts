@@ -152,6 +152,11 @@ export class ObjectRecords {
     if (info === undefined || info.version === version) this.#forget(url, known);
   }
 
+  /** The object was written: whatever is known of it, and whatever was asked before now, may be of an older version. */
+  replaced(url: string): void {
+    this.#forget(url, this.#lookUp(url));
+  }
+
   /**
    * All that was observed before now counts as expired, whatever `revalidateAfterMs` says: somebody else may have known better
    * meanwhile. It may still be served stale.

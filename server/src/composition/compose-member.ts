@@ -17,6 +17,7 @@ import { Verdicts } from "../routing/verdicts.js";
 import type { Clock } from "../runtime/clock.js";
 import { RecentCallers } from "../security/recent-callers.js";
 import type { BlockStore } from "../storage/block-store.js";
+import { WriteThrough } from "../writes/write-through.js";
 
 /** What a member works on. `startServer` gives the real ones; tests and the simulation replace some by fakes. */
 export interface MemberParts {
@@ -81,7 +82,8 @@ export function composeMember(parts: MemberParts): ComposedMember {
     local,
     isRestarted,
   });
-  const router = new Router({ local, geometry, others, objects, events });
+  const writes = new WriteThrough({ objects, origin: parts.origin, clock });
+  const router = new Router({ local, geometry, others, objects, events, writes });
   const closing = new AbortController();
   setMaxListeners(0, closing.signal);
   let verdicts: Verdicts | undefined;
@@ -106,6 +108,7 @@ export function composeMember(parts: MemberParts): ComposedMember {
     },
     async close() {
       closing.abort(new CacheError("CANCELLED", "the member is closing"));
+      writes.close();
       await objects.close();
       await local.close();
       await others.close();

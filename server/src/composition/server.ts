@@ -87,7 +87,8 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
   opened.addListener(() => grpcListener.close());
   const cors = new Cors(corsOriginsOf(settings));
   const socketCalls = settings.sendfile ? await loadLibc() : undefined;
-  const listening = { cors, drainMs: DRAIN_MS, notReadyReasons: () => [], security, socketCalls, clients, clock, log };
+  const writes = settings.writes !== "off";
+  const listening = { cors, writes, drainMs: DRAIN_MS, notReadyReasons: () => [], security, socketCalls, clients, clock, log };
   const httpListener = await HttpListener.open({
     ...listening,
     listen: settings.httpListen,

@@ -9,7 +9,15 @@ const MAX_BLOCK_BYTES = 1024 * MiB;
 /** Conflicts between settings that are valid on their own: one clause for each. */
 export function constraintProblems(settings: Settings, environment: Environment): string[] {
   const problems = [...fillProblems(settings), ...volumeProblems(settings), ...memberProblems(settings)];
+  problems.push(...writeProblems(settings));
   return [...problems, ...tlsProblems(settings), ...originProblems(settings, environment)];
+}
+
+function writeProblems({ writes, identitiesFile }: Settings): string[] {
+  if (writes === "on" && identitiesFile === undefined) {
+    return ["--writes on requires --identities-file, which says who may write; use --writes anonymous if every client may"];
+  }
+  return [];
 }
 
 function tlsProblems({ tlsCert, tlsKey, tlsCa, tlsServerName, membersName }: Settings): string[] {

@@ -227,6 +227,12 @@ export const declarations = {
     "log",
     "with --identities-file: where denied requests, evictions and changes of grants are recorded, one JSON line each: a file, the log, or nowhere",
   ),
+  writes: setting(
+    "writes",
+    choice("off", "on", "anonymous"),
+    "off",
+    "whether the S3 endpoint takes requests that change objects; on: from identities with a grant; anonymous: from every client, if there is no --identities-file",
+  ),
   s3ExternalHost: optional(
     "s3-external-host",
     line("host[:port]"),

@@ -51,6 +51,7 @@ describe("settings", () => {
       negativeTtlMs: 1_000,
       staleIfError: true,
       verdictTtlMs: 60_000,
+      writes: "off",
       s3ForcePathStyle: false,
       originClient: "auto",
       originMaxWaitMs: 5_000,

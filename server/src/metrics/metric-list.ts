@@ -15,10 +15,10 @@ export const originOutcomes = [
   "cancelled",
 ] as const;
 /**
- * The operation of a request to an object store: bytes, metadata of an object, a page of a listing, the existence of a bucket, or a
- * client's own request that is passed on.
+ * The operation of a request to an object store: bytes, metadata of an object, a page of a listing, the existence of a bucket, a
+ * client's own request that is passed on, or a client's write.
  */
-export const originOperations = ["fetch", "stat", "list", "bucket", "pass"] as const;
+export const originOperations = ["fetch", "stat", "list", "bucket", "pass", "write"] as const;
 export const volumeStates = ["ok", "full", "failing"] as const;
 
 /** Seconds. Hits take 50 us, forwarded reads some hundred, the origin 10 ms to seconds. */

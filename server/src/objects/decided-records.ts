@@ -6,6 +6,7 @@ import type { RequestBudget } from "../origin/request-budget.js";
 import type { Clock } from "../runtime/clock.js";
 import { inTurns } from "../runtime/in-turns.js";
 import { GrantedLeases, type GrantedLeasesOptions, LEASE_MS } from "./granted-leases.js";
+import { RunningWrites } from "./running-writes.js";
 
 export interface DecidedRecordsOptions {
   readonly clock: Pick<Clock, "monotonicMs" | "after">;
@@ -43,11 +44,14 @@ export class DecidedRecords {
   readonly #changing = new Map<string, Promise<void>>();
   /** Resolves when the leases of an earlier process have expired, whatever they were of. Undefined: they have. */
   #earlierLeases: Promise<void> | undefined;
+  /** Writes that may change objects at any moment. */
+  readonly writing: RunningWrites;
   /** Whether there are members that may decide in place of this one. */
   hasOthers = false;
 
   constructor(options: DecidedRecordsOptions) {
     this.#options = options;
+    this.writing = new RunningWrites(options.clock);
     this.#leases = new GrantedLeases({ ...options.leases, clock: options.clock });
     if (options.isRestarted) {
       this.#earlierLeases = new Promise((resolve) => options.clock.after(LEASE_MS, resolve));
@@ -86,7 +90,8 @@ export class DecidedRecords {
 
   /** The record, if it is fresh and suffices. Throws NOT_FOUND if the absence is fresh. */
   fresh(url: string, needs: Needs): ObjectInfo | undefined {
-    const fresh = this.changing(url) !== undefined ? undefined : this.#options.local.freshness.fresh(url);
+    const fresh =
+      this.changing(url) !== undefined || this.writing.has(url) ? undefined : this.#options.local.freshness.fresh(url);
     return fresh !== undefined && !lacks(fresh, needs) ? fresh : undefined;
   }
 
@@ -99,7 +104,7 @@ export class DecidedRecords {
     for (;;) {
       const changing = this.changing(url);
       if (changing !== undefined) await untilAborted(changing, signal);
-      const asked = this.isDoubtful(url) ? { notBeforeMs: AFTER_DOUBT, ...decision } : decision;
+      const asked = this.#asked(url, decision);
       const record = await this.#options.local.current(ref, signal, asked).catch((error: unknown) => {
         if (CacheError.from(error).code !== "NOT_FOUND") throw error;
         return undefined;
@@ -108,12 +113,22 @@ export class DecidedRecords {
     }
   }
 
+  /** How the origin is asked: anew if a write may have changed the object. */
+  #asked(url: string, decision: Decision): Decision & { readonly hasFallback?: boolean } {
+    if (this.writing.has(url)) {
+      const { notBeforeMs = Number.NEGATIVE_INFINITY } = decision;
+      const nowMs = this.#options.clock.monotonicMs();
+      return { ...decision, notBeforeMs: Math.max(notBeforeMs, nowMs), hasFallback: false };
+    }
+    return this.isDoubtful(url) ? { notBeforeMs: AFTER_DOUBT, ...decision } : decision;
+  }
+
   /**
-   * Whether another member may know better: this member stood still, or became the home since it observed the object. Then a read
-   * waits for the origin, as long as it takes: the known version may be older than one that was received already.
+   * Whether another member may know better, because this member stood still, or became the home since it observed the object; or a
+   * write may have changed the object. Then a read waits for the origin, as long as it takes: the known version may be older than one that was received already.
    */
   isDoubtful(url: string): boolean {
-    return this.hasOthers && this.#options.local.records.isExpired(url);
+    return (this.hasOthers && this.#options.local.records.isExpired(url)) || this.writing.has(url);
   }
 
   /** Leases a record, or an absence, that `current` has just resolved with. Undefined: it can't be leased. */
@@ -146,7 +161,7 @@ export class DecidedRecords {
   /** Whether this is what is remembered of an object, and not expired. */
   #isCurrent(url: string, info: ObjectInfo | undefined): boolean {
     const observation = this.#options.local.records.unexpired(url);
-    if (observation === undefined || this.changing(url) !== undefined) return false;
+    if (observation === undefined || this.changing(url) !== undefined || this.writing.has(url)) return false;
     const { info: known } = observation;
     return known === info || (known !== undefined && info !== undefined && isSameInfo(known, info));
   }

@@ -27,6 +27,7 @@ import { LEASE_MS } from "./granted-leases.js";
 import { type HeldLease, HeldLeases, type Renewal } from "./held-leases.js";
 import { HomeChanges } from "./home-changes.js";
 import { type ListedVersion, ListedVersions } from "./listed-versions.js";
+import { type ObjectWrite, ObjectWrites, type WriteStage } from "./object-writes.js";
 import { ObservedVersions } from "./observed-versions.js";
 import type { Peers } from "./peers.js";
 import { leasedRecord, RecordLookup, Undecided, type Wanted } from "./record-lookup.js";
@@ -80,6 +81,7 @@ export class ObjectHomes {
   readonly #lookup: RecordLookup;
   readonly #observed: ObservedVersions;
   readonly #listed: ListedVersions;
+  readonly #writes: ObjectWrites;
   readonly #shared = new SharedQuestions();
   readonly #agreed = new BoundedMap<string, string>(AGREED_OBJECTS);
   readonly #closing = new AbortController();
@@ -113,6 +115,7 @@ export class ObjectHomes {
     this.#substitution = substitution;
     this.#lookup = lookup;
     this.#observed = new ObservedVersions({ ...shared, lookup, substitution });
+    this.#writes = new ObjectWrites({ ...shared, lookup, substitution, forget: (url) => this.#drop(url) });
     this.#listed = new ListedVersions({
       clock,
       isKnown: (url, version) => this.#isKnown(url, version),
@@ -218,6 +221,11 @@ export class ObjectHomes {
     return this.#listed.observe(versions);
   }
 
+  /** As `ObjectWrites.report`, for a write of this member. */
+  written(ref: ObjectRef, write: ObjectWrite, signal: AbortSignal): Promise<void> {
+    return this.#writes.report(ref, write, 0, signal);
+  }
+
   /** The home answered a read with this version. */
   agreed(url: string, version: string): void {
     if (this.#agreed.peek(url) !== version) this.#agreed.set(url, version);
@@ -316,8 +324,12 @@ export class ObjectHomes {
   async #answer(question: RecordQuestion, { index, hops, holder, signal }: QuestionContext): Promise<RecordAnswer> {
     try {
       const ref = parseObjectUrl(question.key);
-      const { observedVersion, claimedVersion, onBehalfOf } = question;
+      const { observedVersion, claimedVersion, onBehalfOf, writeId: id, writeStage } = question;
       if (onBehalfOf !== "") this.#options.peers.callers.allowed(ref.url, onBehalfOf);
+      if (id !== "") {
+        await this.#writes.report(ref, { id, stage: writeStage as WriteStage }, hops + 1, signal);
+        return RecordAnswer.fromPartial({ index });
+      }
       const version = observedVersion || claimedVersion;
       if (version !== "") {
         await this.#observed.report(ref, version, observedVersion === "" ? "claimed" : "received", hops + 1, signal);
@@ -342,8 +354,14 @@ export class ObjectHomes {
       const { code: errorCode, message, isOriginTried: tried } = CacheError.from(error);
       const bucketMissing = error instanceof NoSuchBucket;
       const undecided = error instanceof Undecided;
-      return RecordAnswer.fromPartial({ index, errorCode, error: message, tried, bucketMissing, undecided });
+      const replaced = this.#mayBeReplaced(question.key);
+      return RecordAnswer.fromPartial({ index, errorCode, error: message, tried, bucketMissing, undecided, replaced });
     }
+  }
+
+  /** Whether the last version that is known of an object, here or elsewhere, is not current any more, or may not be. */
+  #mayBeReplaced(url: string): boolean {
+    return this.#decided.writing.has(url) || this.#options.local.records.rejectedAtMs(url) !== Number.NEGATIVE_INFINITY;
   }
 
   #drop(url: string): void {

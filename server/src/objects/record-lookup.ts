@@ -62,6 +62,9 @@ export class Undecided extends CacheError {
   }
 }
 
+/** The record cannot be read, and a write may have replaced the one that is known: it is not used as stale. */
+class Replaced extends CacheError {}
+
 export interface RecordLookupOptions {
   readonly peers: Peers;
   readonly changes: HomeChanges;
@@ -99,12 +102,13 @@ export class RecordLookup {
    * used as stale. Rejects with NOT_FOUND if there is no such object.
    */
   async find(ref: ObjectRef, wanted: Wanted, signal: AbortSignal): Promise<CurrentRecord> {
-    const { records, staleIfError } = this.#options;
+    const { records, decided, staleIfError } = this.#options;
     try {
       const { record } = await this.resolve(ref, wanted, 0, signal);
       return record ?? absent(ref, records.observation(ref.url)?.isBucketMissing === true);
     } catch (error) {
-      const last = staleIfError && CacheError.from(error).retryable ? records.last(ref.url) : undefined;
+      const mayBeStale = staleIfError && !(error instanceof Replaced) && !decided.writing.has(ref.url);
+      const last = mayBeStale && CacheError.from(error).retryable ? records.last(ref.url) : undefined;
       if (last === undefined || signal.aborted) throw error;
       // The origin was asked as often as one read may ask it, by whoever decides.
       return { info: last, isStale: true, ...(CacheError.from(error).isOriginTried && { failedRequests: MAX_REQUESTS }) };
@@ -224,9 +228,9 @@ export class RecordLookup {
     const { url } = ref;
     const { agreed, held } = this.#options;
     if (answer.errorCode !== "") {
-      throw answer.errorCode === "NOT_FOUND" && answer.bucketMissing
-        ? new NoSuchBucket(ref)
-        : new CacheError(answer.errorCode as CacheError["code"], answer.error, { isOriginTried: answer.tried });
+      if (answer.errorCode === "NOT_FOUND" && answer.bucketMissing) throw new NoSuchBucket(ref);
+      const Failure = answer.replaced ? Replaced : CacheError;
+      throw new Failure(answer.errorCode as CacheError["code"], answer.error, { isOriginTried: answer.tried });
     }
     const info = answer.record && recordFromMessage(answer.record);
     if (info !== undefined) agreed.set(url, info.version);

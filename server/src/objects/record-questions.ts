@@ -1,6 +1,7 @@
 import { CacheError, type MemberInfo, type RecordAnswer, type RecordQuestion } from "@frontcache/proto";
 import type { Needs } from "../cache/local-cache.js";
 import type { Clock } from "../runtime/clock.js";
+import type { ObjectWrite } from "./object-writes.js";
 import type { Peers } from "./peers.js";
 
 /** A home asks the origin with retries: longer than those take. */
@@ -21,6 +22,8 @@ export interface Hints {
   readonly received?: string | undefined;
   /** A client requires this version. */
   readonly claimed?: string | undefined;
+  /** The member writes the object, or has written it. */
+  readonly write?: ObjectWrite | undefined;
 }
 
 /** A question on its way. */
@@ -54,7 +57,7 @@ export class RecordQuestions {
   ask(
     member: MemberInfo,
     url: string,
-    { needs = "version", rejected = "", received = "", claimed = "" }: Hints,
+    { needs = "version", rejected = "", received = "", claimed = "", write }: Hints,
     hops: number,
   ): Promise<AnsweredQuestion> {
     return new Promise((resolve, reject) => {
@@ -67,6 +70,8 @@ export class RecordQuestions {
           needs: needs === "version" ? "" : needs,
           claimedVersion: claimed,
           onBehalfOf: this.#peers.callers.of(url) ?? "",
+          writeId: write?.id ?? "",
+          writeStage: write?.stage ?? "",
         },
         resolve,
         reject,

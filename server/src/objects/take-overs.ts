@@ -98,7 +98,7 @@ export class TakeOvers {
     for await (const [url] of inTurns([...records.entries()])) {
       const observation = records.unexpired(url);
       if (observation === undefined || !Number.isFinite(observation.askedAtMs)) continue;
-      if (!isTheirs(url) || !decidedUntilNow(url)) continue;
+      if (!isTheirs(url) || !decidedUntilNow(url) || decided.writing.has(url)) continue;
       const { info, isBucketMissing = false, askedAtMs } = observation;
       const ageMs = Math.max(0, Math.ceil(clock.monotonicMs() - askedAtMs));
       known.push({ key: url, record: info && recordToMessage(info), bucketMissing: isBucketMissing, ageMs });

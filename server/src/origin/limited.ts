@@ -1,4 +1,5 @@
-import { type Landing, type OriginBody, type OriginWrapper, wrap } from "./origin.js";
+import { CacheError } from "@frontcache/proto";
+import { type Landing, NotWritten, type OriginBody, type OriginWrapper, wrap } from "./origin.js";
 import type { OriginLimits, Permit } from "./origin-limits.js";
 import { untilEnd } from "./passed-body.js";
 
@@ -17,6 +18,12 @@ export function limited(limits: OriginLimits): OriginWrapper {
           permit.release();
           throw error;
         }
+      },
+      async write(request) {
+        const permit = await limits.acquire(request.ref.url, 0, request.signal).catch((error: unknown) => {
+          throw new NotWritten(CacheError.from(error));
+        });
+        return next.write(request).finally(() => permit.release());
       },
       async ask(question) {
         const permit = await limits.acquire(question.ref.url, 0, question.signal);

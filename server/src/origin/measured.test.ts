@@ -42,6 +42,7 @@ function measured(chunks: readonly (number | "fail")[]): { origin: Origin; repor
       return { info, length, body };
     },
     ask: (question) => answerBy(answers, question),
+    write: async () => ({ status: 200, headers: [], body: Buffer.alloc(0) }),
     close() {},
   };
   return { origin: measuredBy((report) => reports.push(report), clock)(inner), reports };

@@ -6,7 +6,7 @@ import { untilEnd } from "./passed-body.js";
 /** How one request ended. */
 export interface RequestReport {
   readonly ref: BucketRef;
-  readonly operation: "fetch" | "stat" | "list" | "bucket" | "pass";
+  readonly operation: "fetch" | "stat" | "list" | "bucket" | "pass" | "write";
   /** `ok`: answered completely. `CANCELLED`: the caller did not need it, or the rest of it. */
   readonly outcome: "ok" | ErrorCode;
   /** Undefined if the request succeeded or was dropped. */
@@ -30,6 +30,17 @@ export function measured(onRequest: (report: RequestReport) => void, clock: Cloc
           const answer = await next.fetch(request);
           running.answered();
           return { ...answer, body: new MeasuredBody(answer, running) };
+        } catch (error) {
+          throw running.fail(error);
+        }
+      },
+      async write(request) {
+        const running = new RunningRequest(request.ref, "write", onRequest, clock);
+        try {
+          const answer = await next.write(request);
+          running.answered();
+          running.end("ok");
+          return answer;
         } catch (error) {
           throw running.fail(error);
         }

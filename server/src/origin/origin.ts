@@ -1,5 +1,5 @@
 import type { Landing } from "@frontcache/client/http";
-import type { BucketRef, ObjectInfo, ObjectRef, PrefixRef } from "@frontcache/proto";
+import { type BucketRef, CacheError, type ObjectInfo, type ObjectRef, type PrefixRef } from "@frontcache/proto";
 import type { Principal } from "../security/principal.js";
 import type { RequestBudget, RequestPermit } from "./request-budget.js";
 
@@ -210,6 +210,53 @@ interface AnswerByKind {
 /** The answer to a question, by the question's type. */
 export type AnswerTo<Q extends OriginQuestion> = AnswerByKind[Q["kind"]];
 
+/** A body that is sent while it arrives. */
+export interface StreamedBody {
+  /** Bytes of all pieces. */
+  readonly length: number;
+  /** Read once. If it throws, the request ends before the store has all of it. */
+  readonly pieces: AsyncIterable<Uint8Array>;
+  /** In hexadecimal, if it is known before. */
+  readonly sha256: string | undefined;
+  /** A checksum that is known when all pieces have been read. Undefined: none. */
+  readonly trailer: BodyTrailer | undefined;
+}
+
+/** A checksum that follows a body. */
+export interface BodyTrailer {
+  readonly name: string;
+  /** How long the value is as text. */
+  readonly valueLength: number;
+  value(): string;
+}
+
+/**
+ * A request that changes something. It is sent once. Only a request whose body is in memory is sent again: if the store has refused it
+ * for its signature or its place, or if `mayRepeat` and the kept connection was closed.
+ */
+export interface WriteRequest extends RequestContext {
+  /** An object, or a bucket. */
+  readonly ref: ObjectRef | BucketRef;
+  readonly method: "PUT" | "POST" | "DELETE";
+  /** As in PassQuestion. */
+  readonly query: readonly (readonly [name: string, value: string])[];
+  /** Names in lower case, without those of the connection and of signatures. Values may be Latin-1, as Node returns them. */
+  readonly headers: readonly (readonly [name: string, value: string])[];
+  readonly body: Uint8Array | StreamedBody;
+  /** The bucket from which the store itself copies. Absent: it copies nothing. */
+  readonly source?: BucketRef | undefined;
+  /** Sent twice, it does the same as once. */
+  readonly mayRepeat: boolean;
+}
+
+/** The store's own answer to a write, whatever its status. */
+export interface WriteAnswer {
+  readonly status: number;
+  /** Names in lower case, in the store's order, without headers of the connection. */
+  readonly headers: readonly (readonly [name: string, value: string])[];
+  readonly body: Buffer;
+}
+
 /**
  * The port to an object store. All methods reject with a CacheError: NOT_FOUND, PERMISSION_DENIED, FAILED_PRECONDITION (the
  * object has another version), OUT_OF_RANGE, RESOURCE_EXHAUSTED (throttled), UNAVAILABLE, CANCELLED.
@@ -217,6 +264,8 @@ export type AnswerTo<Q extends OriginQuestion> = AnswerByKind[Q["kind"]];
 export interface Origin {
   fetch(request: OriginRequest): Promise<OriginAnswer>;
   ask<Q extends OriginQuestion>(question: Q): Promise<AnswerTo<Q>>;
+  /** Rejects with NotWritten if the store cannot have taken the request. After all other errors it may have. */
+  write(request: WriteRequest): Promise<WriteAnswer>;
   /** Closes idle connections. */
   close(): void;
 }
@@ -229,6 +278,7 @@ export function wrap(next: Origin, changes: Partial<Origin>): Origin {
   return {
     fetch: changes.fetch ?? ((request) => next.fetch(request)),
     ask: changes.ask ?? ((question) => next.ask(question)),
+    write: changes.write ?? ((request) => next.write(request)),
     close: changes.close ?? (() => next.close()),
   };
 }
@@ -263,5 +313,12 @@ export function landCopy(bytes: Buffer, landing: Landing, isStopped: () => boole
     const copied = bytes.copy(landing.room(), 0, at);
     at += copied;
     landing.landed(copied);
+  }
+}
+
+/** The store cannot have taken a write. */
+export class NotWritten extends CacheError {
+  constructor(cause: CacheError) {
+    super(cause.code, cause.message, { cause, isOriginTried: cause.isOriginTried, s3Code: cause.s3Code });
   }
 }

@@ -41,6 +41,7 @@ describe("the choice of an origin", () => {
 
   const store = (answer: string[] | CacheError): Origin => ({
     fetch: () => Promise.reject(new Error("nothing is fetched")),
+    write: () => Promise.reject(new Error("nothing is written")),
     ask: async <Q extends OriginQuestion>() => {
       if (answer instanceof CacheError) throw answer;
       return { buckets: answer.map((name) => ({ name })) } as unknown as AnswerTo<Q>;
@@ -172,7 +173,7 @@ describe("a name of an object or bucket", () => {
 
   it("is checked before a request is sent", async () => {
     const asked = () => Promise.reject(new Error("it was asked"));
-    const origin: Origin = { fetch: asked, ask: asked, close() {} };
+    const origin: Origin = { fetch: asked, ask: asked, write: asked, close() {} };
     const origins = perBucket([{ scheme: "s3", bucket: "*", origin }]);
     const ref = parseObjectUrl("s3://lake/../other/key");
     const { signal } = new AbortController();

@@ -1,5 +1,5 @@
 import { type BucketRef, CacheError, type ObjectRef, type Scheme } from "@frontcache/proto";
-import type { AnswerTo, BucketList, BucketsQuestion, Origin, OriginQuestion } from "./origin.js";
+import { type AnswerTo, type BucketList, type BucketsQuestion, NotWritten, type Origin, type OriginQuestion } from "./origin.js";
 
 /** Which buckets an origin answers for. */
 export interface BucketRoute {
@@ -27,6 +27,15 @@ export function perBucket(routes: readonly BucketRoute[]): Origin {
       question.kind === "listBuckets"
         ? ((await listBuckets(routes, question)) as AnswerTo<Q>)
         : originOf(question.ref).ask(question),
+    write: async (request) => {
+      const origin = originOf(request.ref);
+      const { ref, source } = request;
+      if (source !== undefined && originOf(source) !== origin) {
+        const message = `${ref.url}: an object store copies only from its own buckets, and ${source.bucket} is at another origin`;
+        throw new NotWritten(new CacheError("INVALID_ARGUMENT", message, { s3Code: "InvalidRequest" }));
+      }
+      return origin.write(request);
+    },
     close() {
       for (const origin of new Set(routes.map((route) => route.origin))) origin.close();
     },

@@ -1,5 +1,5 @@
 import type { BucketRef } from "@frontcache/proto";
-import type { AnswerTo, BucketList, Origin, OriginQuestion, OriginWrapper } from "./origin.js";
+import type { AnswerTo, BucketList, Origin, OriginQuestion, OriginWrapper, WriteRequest } from "./origin.js";
 
 /** Which bucket of a store is served under another name. */
 export interface BucketAlias {
@@ -22,8 +22,19 @@ export function storedAs({ bucket, storeBucket }: BucketAlias): OriginWrapper {
       const answer = await next.ask(question);
       return question.kind === "listBuckets" ? (onlyAlias(answer as BucketList) as AnswerTo<Q>) : answer;
     },
+    write: (request) => next.write({ ...request, ref: stored(request.ref), ...copied(request) }),
     close: () => next.close(),
   });
+
+  /** The source of a copy, which the store knows by its own name. */
+  function copied({ source, headers }: WriteRequest): Pick<WriteRequest, "source" | "headers"> | undefined {
+    if (source === undefined) return undefined;
+    const renamed = headers.map(([name, value]): [string, string] => [
+      name,
+      name === "x-amz-copy-source" ? value.replace(/^(\/?)[^/]+/, (_, slash: string) => slash + storeBucket) : value,
+    ]);
+    return { source: stored(source), headers: renamed };
+  }
 
   function onlyAlias({ buckets, ...rest }: BucketList): BucketList {
     return {

@@ -1,7 +1,7 @@
 import { CacheError, parseObjectUrl } from "@frontcache/proto";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import type { AnswerTo, Origin, OriginQuestion, OriginRequest } from "../origin/origin.js";
+import type { AnswerTo, Origin, OriginQuestion, OriginRequest, WriteRequest } from "../origin/origin.js";
 import { type AccessesByName, originAccesses } from "../security/origin-access.js";
 import { ANONYMOUS, clientPrincipal, type Principal } from "../security/principal.js";
 import { restOf } from "../testing/cache-fixture.js";
@@ -9,7 +9,6 @@ import { buildTestMember } from "../testing/member-fixture.js";
 import { MemoryObjects } from "../testing/origin/memory-objects.js";
 import { MemoryOrigin } from "../testing/origin/memory-origin.js";
 import { openStore, testGeometry } from "../testing/store-fixture.js";
-import type { Cache } from "./cache.js";
 
 const url = "s3://lake/key";
 const ref = parseObjectUrl(url);
@@ -56,6 +55,10 @@ class DecidingOrigin implements Origin {
   async ask<Q extends OriginQuestion>(question: Q): Promise<AnswerTo<Q>> {
     this.#decide(question.principal);
     return this.#store.ask(question);
+  }
+
+  async write(request: WriteRequest) {
+    return this.#store.write(request);
   }
 
   close(): void {}
@@ -193,8 +196,17 @@ describe("a principal with origin credentials of its own", () => {
     origin.allowed.add("ada");
     await read(ada);
     const bucket = { url: "s3://lake", scheme: "s3", bucket: "lake" } as const;
-    const change = { kind: "pass", ref: bucket, method: "PUT", query: [["policy", ""]], headers: [] } as const;
-    await member.cache.ask({ ...change, principal: ada, signal } as unknown as Parameters<Cache["ask"]>[0]);
+    const grants = [{ operation: "admin", ref: bucket }] as const;
+    const change = {
+      kind: "write",
+      ref: bucket,
+      method: "PUT",
+      query: [["policy", ""]],
+      headers: [],
+      grants,
+      changes: [],
+    } as const;
+    await member.cache.ask({ ...change, body: Buffer.alloc(0), mayRepeat: true, principal: ada, signal });
     origin.allowed.delete("ada");
     await expect(read(ada)).rejects.toMatchObject({ code: "PERMISSION_DENIED" });
     await close();

@@ -2,10 +2,10 @@ import { CacheError, type ObjectRef } from "@frontcache/proto";
 import type { ObjectRead } from "../cache/object-read.js";
 import { isDenial } from "../origin/as-recent-caller.js";
 import { otherVersion } from "../origin/checked-answer.js";
-import type { PassQuestion } from "../origin/origin.js";
 import type { OriginAccesses } from "../security/origin-access.js";
 import type { Principal } from "../security/principal.js";
 import type { RecentCallers } from "../security/recent-callers.js";
+import type { WriteQuestion } from "../writes/write-through.js";
 import type { AnswerTo, Cache, ObjectStat, Question, ReadRequest, StatQuestion } from "./cache.js";
 import type { Verdict, Verdicts } from "./verdicts.js";
 
@@ -90,8 +90,8 @@ class CallerRule {
 
   async ask<Q extends Question>(question: Q): Promise<AnswerTo<Q>> {
     if (question.kind === "stat") return (await this.#stat(question)) as AnswerTo<Q>;
-    if (question.kind !== "pass") return this.#next.ask(question);
-    return (await this.#pass(question)) as AnswerTo<Q>;
+    if (question.kind === "write") return (await this.#write(question)) as AnswerTo<Q>;
+    return this.#next.ask(question);
   }
 
   #open(request: ReadRequest, first?: Begun<ObjectRead>): Promise<ObjectRead> {
@@ -114,9 +114,9 @@ class CallerRule {
   }
 
   /** A change of who may read makes earlier decisions void, before the origin can have taken it and when it has. */
-  async #pass(question: PassQuestion): Promise<AnswerTo<PassQuestion>> {
-    const { ref, method, query } = question;
-    const isChange = !["GET", "HEAD"].includes(method) && query.some(([name]) => ACCESS_RULES.has(name));
+  async #write(question: WriteQuestion): Promise<AnswerTo<WriteQuestion>> {
+    const { ref, grants, query } = question;
+    const isChange = grants.some(({ operation }) => operation === "admin") || query.some(([name]) => ACCESS_RULES.has(name));
     if (!isChange) return this.#next.ask(question);
     const { verdicts } = this.#options;
     verdicts.dropBucket(ref.bucket);

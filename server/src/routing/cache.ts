@@ -11,8 +11,10 @@ import type {
   PassedAnswer,
   PassQuestion,
   RequestContext,
+  WriteAnswer,
 } from "../origin/origin.js";
 import type { EvictReport, EvictSelector } from "../storage/storage-report.js";
+import type { WriteQuestion } from "../writes/write-through.js";
 import type { WarmingRequest } from "./warming.js";
 
 /** A read of any range. An aborted signal ends whatever waits, a running `next` of the read included. */
@@ -46,6 +48,7 @@ export type Question =
   | ListQuestion
   | BucketQuestion
   | PassQuestion
+  | WriteQuestion
   | EvictQuestion
   | WarmQuestion
   | WarmBlockQuestion
@@ -105,6 +108,7 @@ export interface Answers {
   readonly statBucket: BucketInfo;
   readonly listBuckets: BucketList;
   readonly pass: PassedAnswer;
+  readonly write: WriteAnswer;
   readonly evict: EvictReport;
   readonly warm: undefined;
   readonly warmBlock: WarmedBlock;

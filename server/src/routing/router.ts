@@ -17,6 +17,7 @@ import type { ObjectRead } from "../cache/object-read.js";
 import { otherVersion } from "../origin/checked-answer.js";
 import type { ListedObject, Listing, ListQuestion, PassedAnswer, PassQuestion } from "../origin/origin.js";
 import type { EvictReport } from "../storage/storage-report.js";
+import type { WriteThrough } from "../writes/write-through.js";
 import { asRecord, BlockRouter, type BlockRouterOptions } from "./block-router.js";
 import {
   answeredBy,
@@ -37,6 +38,7 @@ const MOST_OWNERS = 4;
 
 export interface RouterOptions extends BlockRouterOptions {
   readonly geometry: Geometry;
+  readonly writes: Pick<WriteThrough, "run">;
 }
 
 /** A version that no object has. */
@@ -61,6 +63,7 @@ export class Router implements Cache, MemberDirectory {
       statBucket: (question) => local.statBucket(question),
       listBuckets: (question) => local.listBuckets(question),
       pass: (question) => this.#pass(question),
+      write: (question) => options.writes.run(question),
       evict: (question) => this.#evict(question),
       warm: async (question) => void (await warmObjects(question, question.report, options)),
       warmBlock: (question) => this.#warmBlock(question),

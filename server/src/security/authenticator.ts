@@ -1,6 +1,7 @@
 import type { IncomingHttpHeaders } from "node:http";
 import type { Peer } from "./member-authentication.js";
 import type { Principal } from "./principal.js";
+import type { ChunkSignatures } from "./signatures/signer.js";
 
 /** The parts of a request that may prove who makes it. Node's IncomingMessage has them; a gRPC call has headers only. */
 export interface PresentedRequest {
@@ -32,6 +33,8 @@ export interface Authenticator {
    * credentials of this kind are invalid, UNAVAILABLE if they cannot be verified now. The error contains no secret.
    */
   authenticate(request: PresentedRequest, peer: Peer): Authenticated | undefined | Promise<Authenticated | undefined>;
+  /** The signatures of the chunks of the body of a request whose head was signed. Absent, or undefined: by no key that is known here. */
+  chunkSignatures?(request: PresentedRequest): ChunkSignatures | undefined;
 }
 
 /** Asks authenticators one after the other; the first one that knows the kind of the credentials decides. */
@@ -50,6 +53,14 @@ export class AuthenticatorChain implements Authenticator {
 
   authenticate(request: PresentedRequest, peer: Peer): Authenticated | undefined | Promise<Authenticated | undefined> {
     return this.#from(0, request, peer);
+  }
+
+  chunkSignatures(request: PresentedRequest): ChunkSignatures | undefined {
+    for (const each of this.#authenticators) {
+      const found = each.chunkSignatures?.(request);
+      if (found !== undefined) return found;
+    }
+    return undefined;
   }
 
   #from(first: number, request: PresentedRequest, peer: Peer): Authenticated | undefined | Promise<Authenticated | undefined> {

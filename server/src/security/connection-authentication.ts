@@ -6,6 +6,7 @@ import type { Peer } from "./member-authentication.js";
 import type { Security } from "./member-security.js";
 import { ANONYMOUS, type Principal } from "./principal.js";
 import { mayBePresigned } from "./signatures/presigned.js";
+import type { ChunkSignatures } from "./signatures/signer.js";
 import { WRONG_TOKEN } from "./tokens.js";
 
 /** The error of a request that presents no valid credentials, or none at all where some are required. */
@@ -68,6 +69,11 @@ export class ConnectionAuthentication {
     const found = authenticator.authenticate(request, this.#peer);
     if (found instanceof Promise) return found.then((known) => this.#accept(known, request, revision));
     return this.#accept(found, request, revision);
+  }
+
+  /** As `Authenticator.chunkSignatures`, for a request that is authenticated. */
+  chunkSignatures(request: PresentedRequest): ChunkSignatures | undefined {
+    return this.#security.authenticator?.chunkSignatures?.(request);
   }
 
   #byConnection(): Principal {

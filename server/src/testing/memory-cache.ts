@@ -17,6 +17,7 @@ import type {
   ListQuestion,
   PassedAnswer,
   PassQuestion,
+  WriteAnswer,
 } from "../origin/origin.js";
 import {
   answeredBy,
@@ -30,6 +31,7 @@ import {
   type WarmQuestion,
 } from "../routing/cache.js";
 import type { FileBytes, Slice } from "../runtime/slice.js";
+import type { WriteQuestion } from "../writes/write-through.js";
 import { textAnswer } from "./origin/requests.js";
 
 /**
@@ -75,6 +77,9 @@ export class MemoryCache implements Cache, MemberDirectory {
   readonly touched: BlockId[] = [];
   readonly passed: PassQuestion[] = [];
   /** Answers passed requests; by default each with the question's URL. */
+  readonly written: WriteQuestion[] = [];
+  /** Answers writes; by default as S3 answers a DELETE. The bodies of writes are not read. */
+  writeAnswer = async (_question: WriteQuestion): Promise<WriteAnswer> => ({ status: 204, headers: [], body: Buffer.alloc(0) });
   passedAnswer = ({ ref }: PassQuestion): PassedAnswer => textAnswer(ref.url);
   readonly memberListeners = new Set<(list: MemberList) => void>();
   /** The list that `watchMembers` begins with. */
@@ -105,6 +110,11 @@ export class MemoryCache implements Cache, MemberDirectory {
       await this.beforeAnswer?.(question.signal);
       this.passed.push(question);
       return this.passedAnswer(question);
+    },
+    write: async (question) => {
+      await this.beforeAnswer?.(question.signal);
+      this.written.push(question);
+      return this.writeAnswer(question);
     },
     evict: async (question) => {
       await this.beforeAnswer?.(question.signal);

@@ -46,6 +46,7 @@ function answerOwn(context: HttpContext, targets: TargetParser, serving: () => S
   const proceed = (principal: Principal): void => {
     const current = serving();
     const isRecorded = current.authorization.audit !== undefined && !principal.isMember;
+    if (isRecorded) context.audit = current.authorization.audit;
     context.principal = isRecorded ? requesting(principal, sourceOf(context)) : principal;
     const error = answerOrReject(context, targets, current);
     if (error !== undefined) refuse(error);
@@ -182,7 +183,7 @@ function answerOrReject(context: HttpContext, targets: TargetParser, serving: Se
   }
   if (target.scope === "path" && isJsonPath(target.path)) return answerGcs(context, url, serving.cache);
   if (target.scope === "path") return answerPage(context, target.path, serving);
-  if (method !== "GET" && method !== "HEAD") return readOnly();
+  if (method !== "GET" && method !== "HEAD" && context.upload === undefined) return readOnly();
   return answerS3(context, target, method, serving.cache);
 }
 

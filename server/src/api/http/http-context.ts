@@ -1,9 +1,11 @@
-import type { IncomingHttpHeaders } from "node:http";
+import type { IncomingHttpHeaders, IncomingMessage } from "node:http";
 import type { Clock } from "../../runtime/clock.js";
 import type { Log } from "../../runtime/log.js";
+import type { Audit } from "../../security/audit/audit-log.js";
 import type { ConnectionAuthentication } from "../../security/connection-authentication.js";
 import type { FailureCount, ListenerName } from "../../security/failure-count.js";
 import type { Principal } from "../../security/principal.js";
+import type { ChunkSignatures } from "../../security/signatures/signer.js";
 import type { Client } from "../limits/clients.js";
 import type { ErrorResponse } from "../s3/error-response.js";
 import type { StrategyFor } from "../sending/send-strategy.js";
@@ -33,6 +35,15 @@ export interface Reply extends Sink {
 
 /** The listeners that speak HTTP/1.1. */
 export type HttpListenerName = Exclude<ListenerName, "grpc">;
+
+/** The body of a request, which is read by whoever takes the request for a write. */
+export interface Upload {
+  readonly body: IncomingMessage;
+  /** Has the client send the body, if it waits for that (`Expect: 100-continue`). */
+  readonly proceed: (() => void) | undefined;
+  /** The signatures of the body's chunks. Returns undefined if nobody verified the signature of the head. */
+  signatures(): ChunkSignatures | undefined;
+}
 
 /** A form of errors other than S3's. */
 export interface ErrorForm {
@@ -66,6 +77,10 @@ export interface HttpContext {
   readonly signal: AbortSignal;
   /** Calls back once, when the response was sent or can no longer be sent. Only one callback is supported. */
   whenClosed(onClosed: () => void): void;
+  /** Absent: this listener takes no writes. */
+  readonly upload?: Upload | undefined;
+  /** Keeps a record of what is done. Undefined: nobody does. */
+  audit?: Audit | undefined;
   /** The form of errors. Absent: S3's document. */
   readonly errorForm?: ErrorForm | undefined;
   readonly clock: Clock;

@@ -21,7 +21,7 @@ import { directSocket, encryptedSocket, plainSocket, type StrategyFor } from "..
 import { answerRequest, type Serving } from "./answer-request.js";
 import { Connection } from "./connection.js";
 import { fileResponses } from "./file-response.js";
-import type { HttpContext, HttpListenerName, Reply, Request } from "./http-context.js";
+import type { HttpContext, HttpListenerName, Reply, Request, Upload } from "./http-context.js";
 import type { Pages } from "./pages.js";
 import { PlainLane } from "./plain-lane.js";
 import { rejectMalformed } from "./rejections.js";
@@ -49,6 +49,8 @@ export interface HttpListenerOptions {
   readonly drainMs: number;
   /** Returns reasons why the member is not ready, one line each, other than start and shutdown. */
   notReadyReasons(): readonly string[];
+  /** Whether requests that change something are taken. Absent: they are refused. */
+  readonly writes?: boolean | undefined;
   /** Further pages, served from the start. */
   readonly pages: Pages;
   readonly security: Security;
@@ -89,7 +91,8 @@ export class HttpListener {
     this.#server = createListener(tls, options.name, {
       maxHeaderSize: limits.headBytes,
       headersTimeout: limits.headTimeoutMs,
-      requestTimeout: limits.requestTimeoutMs,
+      // Whoever takes a body has timeouts of its own.
+      requestTimeout: options.writes === true ? 0 : limits.requestTimeoutMs,
       keepAliveTimeout: limits.keepAliveMs,
       connectionsCheckingInterval: limits.headTimeoutMs / 2,
       noDelay: true,
@@ -105,7 +108,7 @@ export class HttpListener {
     this.#port = new ListeningPort(this.#server, options);
     this.#server.on(accepted, (socket: Socket) => this.#accept(socket, () => serveHttp!.call(this.#server, socket)));
     this.#server.on("request", this.#take);
-    // Bodies are ignored, so a client that sends Expect: 100-continue gets the response immediately.
+    // Only writes have bodies. In all other cases a client that sends Expect: 100-continue gets the response immediately.
     this.#server.on("checkContinue", this.#take);
     this.#server.on("checkExpectation", this.#take);
     this.#server.on("clientError", (error: NodeJS.ErrnoException, socket: Socket) =>
@@ -200,10 +203,18 @@ export class HttpListener {
 
   readonly #take = (request: IncomingMessage, response: ServerResponse): void => {
     const connection = this.#connections.get(request.socket);
-    connection?.answer(response, () => this.#answer(request, response, connection));
+    const proceed = request.headers.expect === undefined ? undefined : () => response.writeContinue();
+    const signatures = () => connection?.authentication.chunkSignatures(request);
+    const upload = this.#options.writes === true ? { body: request, proceed, signatures } : undefined;
+    connection?.answer(response, () => this.#answer(request, response, connection, upload));
   };
 
-  #answer(request: Request, response: Reply, { signal, whenClosed, authentication, client }: Connection): void {
+  #answer(
+    request: Request,
+    response: Reply,
+    { signal, whenClosed, authentication, client }: Connection,
+    upload: Upload | undefined = undefined,
+  ): void {
     const { clock, log, security, name, cors } = this.#options;
     // Every request pays for this object: a spread would cost several times as much.
     const context: HttpContext = {
@@ -215,6 +226,7 @@ export class HttpListener {
       listener: name,
       refusals: security.members.refusals,
       principal: ANONYMOUS,
+      upload,
       client,
       strategyFor: this.#strategyFor,
       signal,

@@ -7,6 +7,7 @@ import type { BucketOperation, ObjectOperation, Operation, ServiceOperation } fr
 import { answerPassed } from "./passed-operation.js";
 import type { BucketTarget, ObjectTarget, S3Target, ServiceTarget } from "./request-target.js";
 import { answerBuckets } from "./service-answer.js";
+import { answerWrite } from "./writes/write-answer.js";
 
 /** Answers one operation. Never throws. */
 type Answerer<Target extends S3Target> = (context: HttpContext, cache: Cache, target: Target, operation: Operation) => void;
@@ -85,7 +86,8 @@ function answered<Target extends S3Target>(
   operation: Operation,
   target: Target,
 ): ErrorResponse | undefined {
-  const answer = answerers[operation];
+  const { method } = context.request;
+  const answer = method === "GET" || method === "HEAD" ? answerers[operation] : answerWrite;
   if (answer === undefined) return notImplemented(operation);
   answer(context, cache, target, operation);
   return undefined;

@@ -8,10 +8,13 @@ import {
   answerBy,
   type ListedBucket,
   mayAddRequest,
+  NotWritten,
   type Origin,
   type OriginAnswer,
   type OriginQuestion,
   type OriginRequest,
+  type WriteAnswer,
+  type WriteRequest,
 } from "../origin.js";
 import { type GcsClient, type GcsOptions, openGcsClient } from "./gcs-client.js";
 import { gcsError, gcsRefusal } from "./gcs-errors.js";
@@ -62,6 +65,12 @@ export class GcsOrigin implements Origin {
 
   ask<Q extends OriginQuestion>(question: Q): Promise<AnswerTo<Q>> {
     return this.#send(question, () => answerBy(this.#answers, question));
+  }
+
+  /** Writes of S3's clients to GCS are not supported. */
+  async write({ ref }: WriteRequest): Promise<WriteAnswer> {
+    const message = `${ref.url}: objects of GCS cannot be written here: write to GCS itself`;
+    throw new NotWritten(new CacheError("INVALID_ARGUMENT", message, { s3Code: "NotImplemented" }));
   }
 
   close(): void {

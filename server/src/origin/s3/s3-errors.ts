@@ -4,7 +4,7 @@ import { Misconfigured, NoAnswer, NoSuchBucket, otherVersion, UnusableAnswer } f
 import { CredentialsFailure } from "../credentials.js";
 import { certificateProblem } from "../http/certificate-errors.js";
 import { isConnectionError } from "../http/connection-errors.js";
-import type { OriginQuestion, OriginRequest } from "../origin.js";
+import type { OriginQuestion, OriginRequest, WriteRequest } from "../origin.js";
 import { endpointOf, isRedirect, regionOf } from "./bucket-place.js";
 import { notS3 } from "./s3-listing.js";
 
@@ -88,7 +88,7 @@ export function lacksCode(error: unknown): boolean {
 }
 
 /** Total: an error of an S3 call as a CacheError of one line. The SDK's own text, which may contain signed URLs, stays in the cause. */
-export function s3Error(error: unknown, request: OriginRequest | OriginQuestion): CacheError {
+export function s3Error(error: unknown, request: OriginRequest | OriginQuestion | WriteRequest): CacheError {
   const { ref, signal } = request;
   if (error instanceof CredentialsFailure) {
     const message =

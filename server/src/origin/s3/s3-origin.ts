@@ -14,6 +14,8 @@ import {
   type OriginQuestion,
   type OriginRequest,
   type StatQuestion,
+  type WriteAnswer,
+  type WriteRequest,
 } from "../origin.js";
 import { type Attempt, type ObjectRequests, versionedKeyOf } from "./object-requests.js";
 import { openS3Sdk, type S3Identity, type S3Options, type S3Sdk } from "./s3-client.js";
@@ -22,6 +24,7 @@ import { isMissing, isRemediable, lacksCode, remedyOf, s3Error } from "./s3-erro
 import { bucketListOf, listObjects } from "./s3-listing.js";
 import { S3Refusal } from "./s3-refusal.js";
 import { SdkObjectRequests } from "./sdk-object-requests.js";
+import { SentWrite } from "./sent-write.js";
 import { SignedObjectRequests } from "./signed-object-requests.js";
 
 /** Buckets to remember. A forgotten one costs one request more at the next missing object. */
@@ -50,6 +53,15 @@ export class S3Origin implements Origin {
 
   ask<Q extends OriginQuestion>(question: Q): Promise<AnswerTo<Q>> {
     return answerBy(this.#answers, question);
+  }
+
+  async write(request: WriteRequest): Promise<WriteAnswer> {
+    const sent = new SentWrite(request);
+    try {
+      return await this.#send(request, ({ signed }, attempt) => signed.write(request, attempt, sent));
+    } catch (error) {
+      throw sent.failed(CacheError.from(error));
+    }
   }
 
   close(): void {
@@ -118,7 +130,7 @@ export class S3Origin implements Origin {
    * rejects the credentials and there are others, or the time of the signature.
    */
   async #send<Answer>(
-    request: OriginRequest | OriginQuestion,
+    request: OriginRequest | OriginQuestion | WriteRequest,
     send: (opened: OpenedS3, attempt: Attempt) => Promise<Answer>,
   ): Promise<Answer> {
     const { ref, signal } = request;
@@ -139,7 +151,7 @@ export class S3Origin implements Origin {
           if (!isMoved && (await clients.moved(ref, error, to))) isMoved = true;
           else if (!isRenewed && (await isRemedied(error, opened, { to, identity }, signal))) isRenewed = true;
           else throw error;
-          if (!mayAddRequest(request)) throw error;
+          if (!maySendAgain(request)) throw error;
         }
       }
     } catch (error) {
@@ -148,7 +160,12 @@ export class S3Origin implements Origin {
   }
 
   /** The error of a HEAD with the code that the same request as a GET is answered with. */
-  async #withCode(error: unknown, request: OriginRequest | OriginQuestion, { sdk }: OpenedS3, { client }: PlacedClient) {
+  async #withCode(
+    error: unknown,
+    request: OriginRequest | OriginQuestion | WriteRequest,
+    { sdk }: OpenedS3,
+    { client }: PlacedClient,
+  ) {
     const isHead = "kind" in request && (request.kind === "stat" || request.kind === "statBucket");
     if (!isHead || !lacksCode(error) || !mayAddRequest(request)) return error;
     const { ref, signal } = request;
@@ -221,7 +238,11 @@ async function isRemedied(error: unknown, { sdk, signed }: OpenedS3, used: Attem
 }
 
 /** The error of a request that was signed with a principal's own credentials: what is wrong with them is the principal's business. */
-function errorAs({ principal }: OriginAccess, error: unknown, request: OriginRequest | OriginQuestion): CacheError {
+function errorAs(
+  { principal }: OriginAccess,
+  error: unknown,
+  request: OriginRequest | OriginQuestion | WriteRequest,
+): CacheError {
   const failure = s3Error(error, request);
   const { url } = request.ref;
   const isRejected = remedyOf(error) === "other credentials";
@@ -237,6 +258,11 @@ const NO_KEYS: S3Identity = { accessKeyId: "", secretAccessKey: "" };
 
 function keysOf({ credentials }: OriginAccess): S3Identity {
   return credentials === "unsigned" ? NO_KEYS : credentials;
+}
+
+/** A body that has been streamed is gone. */
+function maySendAgain(request: OriginRequest | OriginQuestion | WriteRequest): boolean {
+  return "mayRepeat" in request ? request.body instanceof Uint8Array : mayAddRequest(request);
 }
 
 /** Has a command send a parameter that the SDK does not know. */

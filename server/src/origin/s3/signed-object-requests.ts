@@ -1,3 +1,4 @@
+import { isUtf8 } from "node:buffer";
 import { bodyBytes, type HttpResponse } from "@frontcache/client/http";
 import { CacheError, type ObjectInfo, type ObjectRef, versionOfStoreTag } from "@frontcache/proto";
 import { BoundedMap } from "@frontcache/proto/runtime";
@@ -13,6 +14,8 @@ import {
   type PassedAnswer,
   type PassQuestion,
   type StatQuestion,
+  type WriteAnswer,
+  type WriteRequest,
 } from "../origin.js";
 import { bodyOf } from "../passed-body.js";
 import { addressOf, type BucketAddress } from "./bucket-address.js";
@@ -21,12 +24,16 @@ import type { S3Options, S3Sdk } from "./s3-client.js";
 import type { PlacedClient } from "./s3-clients.js";
 import { isRemediable, lacksCode, s3Error } from "./s3-errors.js";
 import { S3Refusal } from "./s3-refusal.js";
+import type { SentWrite } from "./sent-write.js";
 
 /** Buckets whose addresses are kept. A forgotten one costs the SDK's preparation of one request: 2 ms. */
 const MAX_BUCKETS = 10_000;
 
 /** Bytes read of an error's body. */
 const MAX_ERROR_BYTES = 64 << 10;
+
+/** More than the result of deleting a thousand objects with the longest keys. */
+const MAX_WRITE_ANSWER_BYTES = 16 << 20;
 
 /** Headers that belong to a connection or to a signature, which this member makes itself. */
 const NOT_PASSED =
@@ -47,12 +54,18 @@ const FINAL: ReadonlySet<number> = new Set([405, 406, 409, 410, 411, 412, 413, 4
 
 /** A request before it is signed. */
 interface Unsigned {
-  readonly method: "GET" | "HEAD";
+  readonly method: "GET" | "HEAD" | WriteRequest["method"];
   /** A key, or undefined for the bucket itself. */
   readonly key: string | undefined;
   readonly query: readonly (readonly [name: string, value: string])[];
   /** Names in lower case. */
   readonly headers: readonly Header[];
+  /** Absent: that of a body without bytes. */
+  readonly payloadHash?: string | undefined;
+  readonly body?: Uint8Array | undefined;
+  readonly bodyPieces?: AsyncIterable<Uint8Array> | undefined;
+  /** Sent a second time, it does the same. Absent: as `asker` permits. */
+  readonly mayRepeat?: boolean | undefined;
 }
 
 /**
@@ -156,6 +169,29 @@ export class SignedObjectRequests implements ObjectRequests {
     return { status, headers: answered, length: head.contentLength, body: new ResponseBody(response, question) };
   }
 
+  /** Sends a client's write. Rejects with an S3Refusal if the store redirects or rejects the signature. */
+  async write(request: WriteRequest, attempt: Attempt, sent: SentWrite): Promise<WriteAnswer> {
+    const { ref, method, query } = request;
+    const addressed = this.#addressOf(attempt.to, ref.bucket);
+    const { address } = addressed instanceof Promise ? await addressed : addressed;
+    if (address === undefined) {
+      throw new CacheError("INVALID_ARGUMENT", `${ref.url}: this bucket cannot be written here: it needs a session`);
+    }
+    const { headers, payloadHash, body } = sent.begin();
+    const unsigned = { method, key: "key" in ref ? ref.key : undefined, query, headers, payloadHash, ...body };
+    const response = await this.#send(unsigned, address, attempt, { signal: sent.signal, permit: undefined });
+    const { status, head } = response;
+    const bytes = await bodyBytes(response.body, MAX_WRITE_ANSWER_BYTES, "reject");
+    sent.answered();
+    if (status >= 300) {
+      const refusal = new S3Refusal(status, head.toRecord(), String(bytes.subarray(0, MAX_ERROR_BYTES)));
+      if (isRemediable(refusal)) throw refusal;
+    }
+    const answered: Header[] = [];
+    for (const [name, value] of head) if (!NOT_ANSWERED.test(name) && name !== "content-length") answered.push([name, value]);
+    return { status, headers: answered, body: bytes };
+  }
+
   /** The refusal of a HEAD with its code, which is in the body of the answer to a GET. Undefined: the GET succeeds. */
   async #asGet(question: PassQuestion, address: BucketAddress, attempt: Attempt): Promise<S3Refusal | undefined> {
     const unsigned = this.#unsigned({ ...question, method: "GET" });
@@ -197,8 +233,8 @@ export class SignedObjectRequests implements ObjectRequests {
   }
 
   #send(
-    { method, key, query, headers }: Unsigned,
-    { target, host, prefix, scope, payloadHash }: BucketAddress,
+    { method, key, query, headers, payloadHash: ownHash, body, bodyPieces, mayRepeat }: Unsigned,
+    { target, host, prefix, scope, payloadHash: usualHash }: BucketAddress,
     { identity }: Attempt,
     asker: Asker,
   ): Promise<HttpResponse> {
@@ -209,17 +245,20 @@ export class SignedObjectRequests implements ObjectRequests {
     if (this.#options.requesterPays) sent["x-amz-request-payer"] = "requester";
     const path = `${prefix}/${key === undefined ? "" : escapeKey(key)}`;
     const canonical = canonicalQuery(query);
+    const payloadHash = ownHash ?? usualHash;
+    if (ownHash !== undefined) sent["x-amz-content-sha256"] = ownHash;
     if (scope !== undefined) {
       sent["x-amz-content-sha256"] = payloadHash;
       sent["x-amz-date"] = amzDate;
       if (identity.sessionToken !== undefined) sent["x-amz-security-token"] = identity.sessionToken;
       const signed: Header[] = [];
-      for (const name in sent) if (SIGNED.test(name)) signed.push([name, sent[name]!]);
+      for (const name in sent) if (SIGNED.test(name)) signed.push([name, utf8Of(sent[name]!)]);
       const signable = { method, path, query: canonical, headers: signed.sort(byName), payloadHash };
       sent.authorization = this.#signer.authorization(signable, amzDate, identity, scope);
     }
     const sentPath = canonical === "" ? path : `${path}?${canonical}`;
-    const request = { method, target, path: sentPath, headers: sent, mayRepeat: () => mayAddRequest(asker) };
+    const maySendAgain = (): boolean => mayRepeat ?? mayAddRequest(asker);
+    const request = { method, target, path: sentPath, headers: sent, body, bodyPieces, mayRepeat: maySendAgain };
     return this.#sdk.http.send(request, asker.signal);
   }
 
@@ -257,6 +296,13 @@ export class SignedObjectRequests implements ObjectRequests {
       headers: objectHeadersOf(ref, head, this.#options.onDroppedHeaders),
     };
   }
+}
+
+/** Node has the bytes of headers as Latin-1; signatures are of UTF-8. */
+function utf8Of(value: string): string {
+  if (!/[\x80-\xff]/.test(value)) return value;
+  const bytes = Buffer.from(value, "latin1");
+  return isUtf8(bytes) ? bytes.toString() : value;
 }
 
 function queryOf(versionId: string | undefined): Unsigned["query"] {

@@ -3,8 +3,8 @@ import type { Principal, RequestSource } from "../principal.js";
 
 /** Something that the audit log keeps. It never contains a secret. */
 export interface AuditEvent {
-  /** `unauthenticated`: the credentials are invalid. */
-  readonly outcome: "allowed" | "denied" | "unauthenticated";
+  /** `failed`: allowed, and nothing was changed. `unauthenticated`: the credentials are invalid. */
+  readonly outcome: "allowed" | "denied" | "failed" | "unauthenticated";
   /** The operation of a grant, `reload`, or the method of a request that was not authenticated. */
   readonly operation: string;
   /** The URL of an object, a beginning of URLs, a path without its query, or a file. */

@@ -7,7 +7,7 @@ import type { AccessKey } from "../identities/identities-file.js";
 import type { IdentitiesFile } from "../identities/identity-tokens.js";
 import { amzDateMs, mayBePresigned } from "./presigned.js";
 import { partsOf, signableOf, type TargetParts } from "./signed-request.js";
-import { ALGORITHM, Signer, type SigningIdentity } from "./signer.js";
+import { ALGORITHM, type ChunkSignatures, Signer, type SigningIdentity } from "./signer.js";
 
 export interface SignatureAuthenticatorOptions {
   readonly file: IdentitiesFile;
@@ -71,6 +71,15 @@ export class SignatureAuthenticator implements Authenticator {
     if (isPresigned && authorization !== undefined) throw refused("InvalidArgument", ONE_MECHANISM);
     if (isPresigned) return this.#presigned(request, parts, query);
     return isSigned ? this.#signed(request, parts, authorization) : undefined;
+  }
+
+  chunkSignatures({ headers }: PresentedRequest): ChunkSignatures | undefined {
+    const { authorization } = headers;
+    const found = authorization?.startsWith("AWS4") === true ? inHeader(authorization) : undefined;
+    const key = found && this.#options.file.current.accessKeys.get(found.accessKeyId);
+    if (key === undefined) return undefined;
+    const { signature, region } = found!;
+    return this.#signer.chunks(signature, amzDateIn(headers)[0], this.#identityOf(key), { region, service: "s3" });
   }
 
   /** A signature in the Authorization header. */

@@ -34,6 +34,14 @@ export interface SigningScope {
   readonly service: string;
 }
 
+/** Computes the signatures of the chunks of one body, each of which depends on the one before. */
+export interface ChunkSignatures {
+  /** The signature of the request's head, the first of the chain. */
+  readonly seed: string;
+  /** The signature of a chunk, or of the trailers, whose SHA-256 is given in hexadecimal. */
+  sign(part: "chunk" | "trailer", previous: string, sha256: string): string;
+}
+
 /** An identity's key for one day and scope. */
 interface SigningKey {
   readonly day: string;
@@ -66,6 +74,17 @@ export class Signer {
     const { key, scope: named } = this.#key(amzDate.slice(0, 8), identity, scope);
     const text = `${ALGORITHM}\n${amzDate}\n${named}\n${hash("sha256", canonicalRequest(request))}`;
     return createHmac("sha256", key).update(text).digest("hex");
+  }
+
+  /** The chain of signatures of a body, behind the signature of its head. */
+  chunks(seed: string, amzDate: string, identity: SigningIdentity, scope: SigningScope): ChunkSignatures {
+    const { key, scope: named } = this.#key(amzDate.slice(0, 8), identity, scope);
+    const sign: ChunkSignatures["sign"] = (part, previous, sha256) => {
+      const kind = part === "chunk" ? `PAYLOAD\n${amzDate}` : `TRAILER\n${amzDate}`;
+      const hashes = part === "chunk" ? `${EMPTY_SHA256}\n${sha256}` : sha256;
+      return createHmac("sha256", key).update(`${ALGORITHM}-${kind}\n${named}\n${previous}\n${hashes}`).digest("hex");
+    };
+    return { seed, sign };
   }
 
   #key(day: string, identity: SigningIdentity, { region, service }: SigningScope): SigningKey {

@@ -3,7 +3,7 @@ import { untilAborted } from "@frontcache/proto/runtime";
 
 /** A call of a MemoryOrigin, for rules and the log. */
 export interface MemoryCall {
-  readonly kind: "fetch" | "stat" | "list" | "statBucket" | "listBuckets" | "pass";
+  readonly kind: "fetch" | "stat" | "list" | "statBucket" | "listBuckets" | "pass" | "write";
   readonly url: string;
   /** 0 for calls other than fetch. */
   readonly offset: number;

@@ -5,6 +5,7 @@ import {
   type Answers,
   type AnswerTo,
   answerBy,
+  NotWritten,
   type Origin,
   type OriginAnswer,
   type OriginQuestion,
@@ -12,6 +13,9 @@ import {
   type PassedAnswer,
   type PassQuestion,
   type StatQuestion,
+  type StreamedBody,
+  type WriteAnswer,
+  type WriteRequest,
 } from "../../origin/origin.js";
 import type { Clock } from "../../runtime/clock.js";
 import { MemoryBody, type RunningFetch } from "./memory-body.js";
@@ -69,6 +73,22 @@ export class MemoryOrigin implements Origin {
     return answerBy(this.#answers, question);
   }
 
+  /** PUT and DELETE of objects. A fault strikes before the write is taken, and its latency passes before, too. */
+  async write(request: WriteRequest): Promise<WriteAnswer> {
+    const { ref, method, body, signal } = request;
+    const { url } = ref;
+    const call: MemoryCall = { kind: "write", url, offset: 0, length: 0, version: undefined };
+    const bytes = body instanceof Uint8Array ? body : await this.#received(body);
+    await this.#answer(call, signal);
+    if (method === "DELETE") {
+      this.#objects.delete(url);
+      return { status: 204, headers: [], body: Buffer.alloc(0) };
+    }
+    const version = this.#objects.put(url, bytes);
+    const headers: [string, string][] = [["etag", `"${version}"`]];
+    return { status: 200, headers, body: Buffer.alloc(0) };
+  }
+
   close(): void {}
 
   readonly #answers: Answers = {
@@ -92,6 +112,16 @@ export class MemoryOrigin implements Origin {
       return this.passedAnswer(question);
     },
   };
+
+  async #received({ pieces }: StreamedBody): Promise<Buffer> {
+    const received: Uint8Array[] = [];
+    try {
+      for await (const piece of pieces) received.push(piece);
+    } catch (error) {
+      throw new NotWritten(CacheError.from(error));
+    }
+    return Buffer.concat(received);
+  }
 
   async #object(
     { ref, signal }: OriginRequest | StatQuestion,

@@ -1,0 +1,178 @@
+import { CacheError, type ObjectRef } from "@frontcache/proto";
+import type { WriteAnswer, WriteRequest } from "../../../origin/origin.js";
+import type { Cache } from "../../../routing/cache.js";
+import { AccessDenied } from "../../../security/grants/authorization.js";
+import { Payload } from "../../../writes/payload.js";
+import { OutcomeUnknown, type RequiredGrant, type WriteQuestion } from "../../../writes/write-through.js";
+import type { HttpContext, Upload } from "../../http/http-context.js";
+import { aboutBucket, answerDocument, type Document } from "../document-answer.js";
+import { type ErrorResponse, notImplemented } from "../error-response.js";
+import type { ObjectOperation, Operation } from "../operations.js";
+import type { BucketTarget, ObjectTarget, S3Target } from "../request-target.js";
+import { copySource } from "./copy-source.js";
+import { receivedBytes } from "./received-body.js";
+import { writeHeaders } from "./write-headers.js";
+import { bucketWrite, objectWrites, type WriteOperation } from "./write-operations.js";
+
+/** The longest document: 10,000 parts with checksums, or a thousand of the longest keys, escaped. */
+const MAX_DOCUMENT_BYTES = 8 << 20;
+
+/** A body that is refused is still received if it is not longer. Otherwise the connection is closed. */
+const MAX_DISCARDED_BYTES = 1 << 20;
+
+/** Parameters that every operation may have: of SDKs, and of signatures. */
+const IGNORED_PARAMETER =
+  /^(?:x-id|X-Amz-(?:Algorithm|Credential|Date|Expires|SignedHeaders|Signature|Security-Token|Content-Sha256|User-Agent)|AWSAccessKeyId|Signature|Expires)$/i;
+
+/** Parameters of an object's operations that say what is written. */
+const OBJECT_PARAMETER = /^(?:uploadId|partNumber|uploads|versionId|tagging|acl|legal-hold|retention|restore|encryption)$/;
+
+/** Headers of the origin's answer that this server sends itself. */
+const NOT_ANSWERED = /^(?:date|server|x-amz-request-id|x-amz-id-2|content-length|transfer-encoding|access-control-.*)$/;
+
+/** Answers an operation that changes something, with the origin's own answer. Never throws. */
+export function answerWrite(context: HttpContext, cache: Cache, target: S3Target, operation: Operation): void {
+  const { upload, response, request, client } = context;
+  const subject = { operation, url: urlOf(target), resource: resourceOf(target) };
+  const make = async (): Promise<Document> => {
+    const busy = client.beginRead();
+    try {
+      if (busy !== undefined) throw busy;
+      if (upload === undefined || target.scope === "service")
+        throw refusal("MethodNotAllowed", "The specified method is not allowed.");
+      return await write(context, upload, cache, target, operation);
+    } catch (error) {
+      recordFailure(context, operation, subject.url, error);
+      throw error;
+    } finally {
+      if (busy === undefined) client.endRead();
+      // Further requests would have to wait for the rest of the body.
+      const isShort =
+        upload?.proceed === undefined && Number(request.headers["content-length"] ?? Infinity) <= MAX_DISCARDED_BYTES;
+      const hasBody = request.headers["transfer-encoding"] !== undefined || request.headers["content-length"] !== undefined;
+      if (hasBody && upload?.body.complete === false && !isShort) response.setHeader("Connection", "close");
+    }
+  };
+  const change = target.scope === "bucket" ? aboutBucket : undefined;
+  answerDocument(context, subject, make, (error) => withOutcome(change?.(error) ?? error));
+}
+
+/** The operation, sent to the origin. */
+async function write(
+  context: HttpContext,
+  upload: Upload,
+  cache: Cache,
+  target: BucketTarget | ObjectTarget,
+  operation: Operation,
+): Promise<Document> {
+  if (target.ref.scheme !== "s3") throw refusal("NotImplemented", notImplemented(operation).message);
+  const method = context.request.method as WriteRequest["method"];
+  const described = target.scope === "bucket" ? bucketWriteOf(operation, method) : objectWrites[operation as ObjectOperation];
+  if (described === undefined) throw refusal("NotImplemented", notImplemented(operation).message);
+  const answer = await cache.ask(await questionOf(context, upload, target, described, method));
+  return documentOf(answer);
+}
+
+function bucketWriteOf(operation: Operation, method: string): WriteOperation | undefined {
+  return operation === "PostObject" || operation === "DeleteObjects" ? undefined : bucketWrite(method);
+}
+
+async function questionOf(
+  context: HttpContext,
+  upload: Upload,
+  target: BucketTarget | ObjectTarget,
+  operation: WriteOperation,
+  method: WriteRequest["method"],
+): Promise<WriteQuestion> {
+  const { request, principal, signal } = context;
+  const ref = target.scope === "object" ? target.bare : target.ref;
+  const copied = request.headers["x-amz-copy-source"];
+  const source = operation.body === "object" && typeof copied === "string" ? copySource(copied) : undefined;
+  const isObject = operation.body === "object" && source === undefined;
+  const { passed, administers, isConditional } = writeHeaders(request);
+  const grants: RequiredGrant[] = [{ operation: operation.grant, ref }];
+  if (source !== undefined) grants.push({ operation: "read", ref: source });
+  if (administers && operation.grant !== "admin") grants.push({ operation: "admin", ref });
+  const payload = new Payload({
+    headers: request.headers,
+    bytes: receivedBytes(upload, context),
+    signatures: upload.signatures(),
+    hasOtherChecksums: operation.hasOtherChecksums,
+  });
+  const sha256 = request.headers["x-amz-content-sha256"];
+  return {
+    kind: "write",
+    ref,
+    method,
+    query: parametersOf(target),
+    headers: passed,
+    source,
+    grants,
+    changes: operation.changes === true && target.scope === "object" ? changedBy(target) : [],
+    body: payload,
+    bodyLimit: isObject ? undefined : MAX_DOCUMENT_BYTES,
+    sha256: typeof sha256 === "string" && /^[0-9a-f]{64}$/.test(sha256) ? sha256 : undefined,
+    mayRepeat: method !== "POST" && !isConditional,
+    principal,
+    signal,
+  };
+}
+
+/** The records that a write changes: that of the object, and that of the version that it names. */
+function changedBy({ bare, ref }: ObjectTarget): ObjectRef[] {
+  return ref.url === bare.url ? [bare] : [bare, ref];
+}
+
+/** The parameters that the origin gets. Throws S3's error for those that are unknown, and for a part that cannot be. */
+function parametersOf({ scope, query }: BucketTarget | ObjectTarget): [name: string, value: string][] {
+  const parameters: [name: string, value: string][] = [];
+  for (const name of query.names()) {
+    if (name === "" || IGNORED_PARAMETER.test(name)) continue;
+    if (scope === "object" && !OBJECT_PARAMETER.test(name)) {
+      throw refusal(
+        "InvalidArgument",
+        `The parameter ${JSON.stringify(name.slice(0, 100))} is not known for a request that writes.`,
+      );
+    }
+    parameters.push([name, query.get(name)!]);
+  }
+  const part = query.get("partNumber");
+  if (part !== undefined && (!/^\d{1,5}$/.test(part) || Number(part) < 1 || Number(part) > 10_000)) {
+    throw refusal("InvalidArgument", "Part number must be an integer between 1 and 10000, inclusive");
+  }
+  return parameters;
+}
+
+function documentOf({ status, headers, body }: WriteAnswer): Document {
+  const kept = headers.flatMap(([name, value]) => (NOT_ANSWERED.test(name) ? [] : [name, value]));
+  const outcome = status >= 500 ? OUTCOME_UNKNOWN : [];
+  return { status, headers: [...kept, ...outcome], body };
+}
+
+const OUTCOME_UNKNOWN = ["frontcache-outcome", "unknown"];
+
+function withOutcome(error: ErrorResponse): ErrorResponse {
+  return error.code === "InternalError" && error.errorCode === "UNAVAILABLE"
+    ? { ...error, headers: [...(error.headers ?? []), ...OUTCOME_UNKNOWN] }
+    : error;
+}
+
+/** Denied requests have been recorded by whoever denied them. */
+function recordFailure({ audit, principal }: HttpContext, operation: Operation, object: string, error: unknown): void {
+  if (error instanceof AccessDenied) return;
+  const { message } = error instanceof OutcomeUnknown ? error : CacheError.from(error);
+  audit?.record({ outcome: "failed", operation, object, principal, reason: message });
+}
+
+function urlOf(target: S3Target): string {
+  return target.scope === "service" ? `${target.scheme}://` : target.scope === "object" ? target.bare.url : target.ref.url;
+}
+
+function resourceOf(target: S3Target): string {
+  if (target.scope === "service") return "/";
+  return target.scope === "object" ? `/${target.bare.bucket}/${target.bare.key}` : `/${target.ref.bucket}`;
+}
+
+function refusal(s3Code: "InvalidArgument" | "MethodNotAllowed" | "NotImplemented", message: string): CacheError {
+  return new CacheError("INVALID_ARGUMENT", message, { s3Code });
+}

@@ -1,0 +1,50 @@
+import { CacheError } from "@frontcache/proto";
+import type { Request } from "../../http/http-context.js";
+
+/** Headers that the origin gets as they are. */
+const PASSED =
+  /^(?:content-(?:type|language|disposition|md5)|cache-control|expires|if-(?:match|none-match|modified-since|unmodified-since)|x-amz-.+)$/;
+
+/** Headers of signatures, of framing and of SDKs, which are made anew or say nothing to the origin. */
+const OWN = /^x-amz-(?:date|content-sha256|security-token|user-agent|decoded-content-length|trailer)$/;
+
+/** Headers of S3 that this server does not know: they may change what the request means. */
+const KNOWN =
+  /^x-amz-(?:meta-.+|tagging|tagging-count|storage-class|server-side-encryption(?:-.+)?|checksum-.+|sdk-checksum-algorithm|mp-object-size|object-(?:lock-.+|ownership)|bucket-.+|website-redirect-location|expected-bucket-owner|source-expected-bucket-owner|copy-source(?:-.+)?|metadata-directive|tagging-directive|object-attributes|if-match-.+|mfa|acl|grant-.+|bypass-governance-retention|request-payer|confirm-remove-self-bucket-access|rename-.+|transition-default-minimum-object-size)$/;
+
+/** Headers that change who may do what. */
+const ADMINISTERS = /^x-amz-(?:acl|grant-.+|bypass-governance-retention)$/;
+
+/** What a write's headers say. */
+export interface WriteHeaders {
+  /** What the origin gets. */
+  readonly passed: readonly (readonly [name: string, value: string])[];
+  /** Whether they change who may do what. */
+  readonly administers: boolean;
+  /** Whether the origin compares something before it takes the write, so that it must not get it twice. */
+  readonly isConditional: boolean;
+}
+
+/** The headers of a write. Throws S3's error for an unknown header. */
+export function writeHeaders({ headers }: Request): WriteHeaders {
+  const passed: [string, string][] = [];
+  let administers = false;
+  for (const [name, value] of Object.entries(headers)) {
+    if (typeof value !== "string") continue;
+    if (name === "content-encoding") {
+      const encodings = value.split(",").filter((each) => each.trim().toLowerCase() !== "aws-chunked");
+      const kept = encodings.join(",").trim();
+      if (kept !== "") passed.push([name, kept]);
+      continue;
+    }
+    if (!PASSED.test(name) || OWN.test(name)) continue;
+    if (name.startsWith("x-amz-") && !KNOWN.test(name)) {
+      const message = `A header you provided implies functionality that is not implemented: ${name.slice(0, 100)}`;
+      throw new CacheError("INVALID_ARGUMENT", message, { s3Code: "NotImplemented" });
+    }
+    if (ADMINISTERS.test(name)) administers = true;
+    passed.push([name, value]);
+  }
+  const isConditional = headers["if-match"] !== undefined || headers["if-none-match"] !== undefined;
+  return { passed, administers, isConditional };
+}

@@ -1,0 +1,154 @@
+import { CacheError, type S3Code } from "@frontcache/proto";
+import type { ChunkSignatures } from "../security/signatures/signer.js";
+import { BodyChecksums, checksumLength, type ExpectedChecksums, isChecksumHeader } from "./checksums.js";
+import { ChunkedBody, type ChunkedFraming } from "./chunked-body.js";
+
+/** The largest body that S3 takes in one request. */
+const MAX_BYTES = 5 * 2 ** 30;
+
+const LENGTH = /^\d{1,15}$/;
+const SHA256 = /^[0-9a-f]{64}$/;
+
+/** The body of a request as it arrives. */
+export interface ReceivedBody {
+  /** Names in lower case. */
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
+  /** The bytes as sent. The client is asked for them when the first is read. */
+  readonly bytes: AsyncIterable<Buffer>;
+  /** Verifies the signatures of chunks. Undefined: nothing is verified, because nobody verified the signature of the head. */
+  readonly signatures: ChunkSignatures | undefined;
+  /** The headers with checksums are those of something else than the body: of a whole multipart upload. Absent: of the body. */
+  readonly hasOtherChecksums?: boolean | undefined;
+}
+
+/**
+ * The body of a write, decoded and verified while it arrives. `x-amz-content-sha256` says how it is framed, not Content-Encoding: some
+ * clients leave `aws-chunked` out, and one sends it without a body.
+ */
+export class Payload {
+  /** Decoded bytes. */
+  readonly length: number;
+  /** The checksum that follows the body. Undefined: none. */
+  readonly trailer: string | undefined;
+  readonly #bytes: AsyncIterable<Buffer>;
+  readonly #chunked: ChunkedBody | undefined;
+  readonly #checksums: BodyChecksums;
+
+  /** Throws S3's error for headers that contradict each other or are malformed. */
+  constructor({ headers, bytes, signatures, hasOtherChecksums = false }: ReceivedBody) {
+    const framing = framingOf(headers);
+    const [trailer] = framing?.trailers ?? [];
+    this.trailer = trailer;
+    this.length = lengthOf(headers, framing !== undefined);
+    this.#checksums = new BodyChecksums(expectedOf(headers, trailer, hasOtherChecksums));
+    this.#chunked = framing && new ChunkedBody({ ...framing, signatures: framing.isSigned ? signatures : undefined });
+    this.#bytes = this.#chunked === undefined ? bytes : this.#chunked.decode(bytes);
+  }
+
+  /** The value of the checksum that followed the body. Undefined: there is none, or the body has not been read to its end. */
+  get trailerValue(): string | undefined {
+    return this.trailer === undefined ? undefined : this.#chunked?.trailers.get(this.trailer);
+  }
+
+  /** How long the value of the checksum behind the body is as text. 0: there is none. */
+  get trailerLength(): number {
+    return this.trailer === undefined ? 0 : checksumLength(this.trailer);
+  }
+
+  /**
+   * All bytes, in pieces. The last piece follows only when the whole body is verified and `beforeLast` has resolved, so that a receiver
+   * that was told the length never gets all of a damaged body. An empty body has no piece. Throws S3's error.
+   */
+  async *pieces(beforeLast: () => Promise<void>): AsyncGenerator<Buffer, void> {
+    let [received, held] = [0, undefined as Buffer | undefined];
+    for await (const piece of this.#bytes) {
+      if (piece.length === 0) continue;
+      received += piece.length;
+      if (received > this.length) throw incomplete(`more than the announced ${this.length} bytes arrived`);
+      this.#checksums.update(piece);
+      if (held !== undefined) yield held;
+      held = piece;
+    }
+    if (received < this.length) throw incomplete(`${received} of ${this.length} bytes arrived`);
+    this.#checksums.verify(this.trailerValue);
+    await beforeLast();
+    if (held !== undefined) yield held;
+  }
+
+  /** The whole body in memory. Rejects with S3's error, without reading it, if it is longer than `maxBytes`. */
+  async whole(maxBytes: number): Promise<Buffer> {
+    if (this.length > maxBytes) throw refused("EntityTooLarge", `The body has more than ${maxBytes} bytes.`);
+    const pieces: Buffer[] = [];
+    for await (const piece of this.pieces(async () => {})) pieces.push(piece);
+    return pieces.length === 1 ? pieces[0]! : Buffer.concat(pieces);
+  }
+}
+
+function framingOf(headers: ReceivedBody["headers"]): Omit<ChunkedFraming, "signatures"> | undefined {
+  const payload = textOf(headers, "x-amz-content-sha256");
+  const announced = textOf(headers, "x-amz-trailer");
+  const trailers = (announced ?? "")
+    .split(",")
+    .map((name) => name.trim().toLowerCase())
+    .filter((name) => name !== "");
+  switch (payload) {
+    case "STREAMING-UNSIGNED-PAYLOAD-TRAILER":
+    case "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER": {
+      const [trailer] = trailers;
+      if (trailers.length !== 1 || !isChecksumHeader(trailer!)) {
+        throw refused("InvalidRequest", "The value specified in the x-amz-trailer header is not supported");
+      }
+      return { isSigned: payload.startsWith("STREAMING-AWS4"), trailers };
+    }
+    case "STREAMING-AWS4-HMAC-SHA256-PAYLOAD":
+      if (trailers.length > 0) throw refused("InvalidRequest", `x-amz-trailer contradicts x-amz-content-sha256: ${payload}`);
+      return { isSigned: true, trailers };
+    default:
+      if (trailers.length > 0) throw refused("InvalidRequest", "x-amz-trailer requires a streaming x-amz-content-sha256");
+      if (payload?.startsWith("STREAMING-")) throw refused("NotImplemented", `x-amz-content-sha256: ${payload} is not supported`);
+      if (payload === undefined || payload === "UNSIGNED-PAYLOAD" || SHA256.test(payload)) return undefined;
+      throw refused(
+        "InvalidArgument",
+        "x-amz-content-sha256 must be UNSIGNED-PAYLOAD, STREAMING-UNSIGNED-PAYLOAD-TRAILER, STREAMING-AWS4-HMAC-SHA256-PAYLOAD, STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER or a valid sha256 value.",
+      );
+  }
+}
+
+function lengthOf(headers: ReceivedBody["headers"], isChunked: boolean): number {
+  const name = isChunked ? "x-amz-decoded-content-length" : "content-length";
+  const text = textOf(headers, name);
+  const hasBody = headers["transfer-encoding"] !== undefined || (isChunked && textOf(headers, "content-length") !== "0");
+  if (text === undefined && !hasBody) return 0;
+  if (text === undefined || !LENGTH.test(text))
+    throw new CacheError("INVALID_ARGUMENT", `You must provide the ${name} header.`, { s3Code: "MissingContentLength" });
+  const length = Number(text);
+  if (length > MAX_BYTES) throw refused("EntityTooLarge", "Your proposed upload exceeds the maximum allowed object size.");
+  return length;
+}
+
+function expectedOf(headers: ReceivedBody["headers"], trailer: string | undefined, hasOthers: boolean): ExpectedChecksums {
+  const payload = textOf(headers, "x-amz-content-sha256");
+  const sent = hasOthers ? [] : Object.keys(headers).filter(isChecksumHeader);
+  return {
+    contentMd5: textOf(headers, "content-md5"),
+    payloadSha256: payload !== undefined && SHA256.test(payload) ? payload : undefined,
+    headers: sent.map((name) => [name, textOf(headers, name)!] as const),
+    trailer,
+  };
+}
+
+function textOf(headers: ReceivedBody["headers"], name: string): string | undefined {
+  const value = headers[name];
+  return Array.isArray(value) ? value.join(", ") : value;
+}
+
+function incomplete(why: string): CacheError {
+  return refused(
+    "IncompleteBody",
+    `You did not provide the number of bytes specified by the Content-Length HTTP header: ${why}.`,
+  );
+}
+
+function refused(s3Code: S3Code, message: string): CacheError {
+  return new CacheError("INVALID_ARGUMENT", message, { s3Code });
+}

@@ -1,0 +1,179 @@
+import { randomUUID } from "node:crypto";
+import { abortError, type BucketRef, CacheError, type ObjectRef } from "@frontcache/proto";
+import { LinkedAbort, whenAborted } from "@frontcache/proto/runtime";
+import type { ObjectHomes } from "../objects/object-homes.js";
+import type { WriteStage } from "../objects/object-writes.js";
+import { WRITE_MS } from "../objects/running-writes.js";
+import { NotWritten, type Origin, type RequestContext, type WriteAnswer, type WriteRequest } from "../origin/origin.js";
+import type { Clock } from "../runtime/clock.js";
+import type { Operation } from "../security/grants/grants.js";
+import type { Payload } from "./payload.js";
+
+/** Larger bodies are sent while they arrive. */
+export const IN_MEMORY_BYTES = 256 << 10;
+
+/** An operation that the principal of a write must be allowed. */
+export interface RequiredGrant {
+  readonly operation: Operation;
+  /** A bucket: all of its keys. */
+  readonly ref: ObjectRef | BucketRef;
+}
+
+/** A client's request that changes something in an object store. */
+export interface WriteQuestion extends RequestContext, Pick<WriteRequest, "ref" | "method" | "query" | "headers" | "source"> {
+  readonly kind: "write";
+  /** All of them are required. */
+  readonly grants: readonly RequiredGrant[];
+  /** Objects whose record it changes. */
+  readonly changes: readonly ObjectRef[];
+  /** A document that is in memory, or a body that arrives. */
+  readonly body: Uint8Array | Payload;
+  /** The body is a document of at most so many bytes. Undefined: it is an object. */
+  readonly bodyLimit?: number | undefined;
+  /** Whether the body was signed with its own SHA-256, in hexadecimal. */
+  readonly sha256?: string | undefined;
+  /** As in WriteRequest. */
+  readonly mayRepeat: boolean;
+}
+
+/** The origin may have taken a write, or may yet take it, but its answer is unknown. */
+export class OutcomeUnknown extends CacheError {
+  constructor({ url }: BucketRef, cause: CacheError) {
+    const message = `${url}: the origin may have taken the write, or not: read the object before you write it again`;
+    super("UNAVAILABLE", message, { cause, s3Code: "InternalError", isOriginTried: true });
+  }
+}
+
+export interface WriteThroughOptions {
+  readonly objects: Pick<ObjectHomes, "written">;
+  readonly origin: Pick<Origin, "write">;
+  readonly clock: Pick<Clock, "after">;
+}
+
+/** Sends writes of clients to their origins, in agreement with the members that decide about the written objects. */
+export class WriteThrough {
+  readonly #options: WriteThroughOptions;
+  readonly #closing = new AbortController();
+
+  constructor(options: WriteThroughOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Resolves with the origin's own answer, when each later read gets what was written. Rejects with OutcomeUnknown, or with NotWritten
+   * or S3's error for a damaged body if nothing was written.
+   */
+  async run(question: WriteQuestion): Promise<WriteAnswer> {
+    const running = new RunningWrite(question, this.#options, this.#closing.signal);
+    try {
+      const answer = await running.send();
+      await running.settle(outcomeOf(answer));
+      return answer;
+    } catch (error) {
+      throw await running.fail(error);
+    } finally {
+      running.end();
+    }
+  }
+
+  /** Writes that run are aborted; their outcome is unknown then. */
+  close(): void {
+    this.#closing.abort(new CacheError("UNAVAILABLE", "the member is closing"));
+  }
+}
+
+/** One write, from its body to its outcome. */
+class RunningWrite {
+  readonly #question: WriteQuestion;
+  readonly #options: WriteThroughOptions;
+  readonly #closing: AbortSignal;
+  readonly #id = randomUUID();
+  /** Aborted if the client disconnects before the end of its body, or the member closes. */
+  readonly #abort: LinkedAbort;
+  readonly #unlinkClient: () => void;
+  #cancelTimer: () => void = () => {};
+  #hasBegun = false;
+
+  constructor(question: WriteQuestion, options: WriteThroughOptions, closing: AbortSignal) {
+    this.#question = question;
+    this.#options = options;
+    this.#closing = closing;
+    this.#abort = new LinkedAbort(closing);
+    this.#unlinkClient = whenAborted(question.signal, () => this.#abort.abort(abortError(question.signal)));
+  }
+
+  async send(): Promise<WriteAnswer> {
+    const { ref, method, query, headers, source, body, sha256, mayRepeat, principal } = this.#question;
+    const request = { ref, method, query, headers, source, mayRepeat, principal, signal: this.#abort.signal };
+    const { bodyLimit } = this.#question;
+    if (body instanceof Uint8Array || bodyLimit !== undefined || body.length <= IN_MEMORY_BYTES) {
+      const bytes = body instanceof Uint8Array ? body : await body.whole(bodyLimit ?? IN_MEMORY_BYTES);
+      const trailed: [string, string][] =
+        !(body instanceof Uint8Array) && body.trailer !== undefined ? [[body.trailer, body.trailerValue!]] : [];
+      await this.#begin();
+      return this.#options.origin.write({ ...request, headers: [...headers, ...trailed], body: bytes });
+    }
+    const { length, trailer } = body;
+    const streamed = {
+      length,
+      pieces: body.pieces(() => this.#begin()),
+      sha256,
+      trailer: trailer === undefined ? undefined : trailerOf(trailer, body),
+    };
+    return this.#options.origin.write({ ...request, body: streamed });
+  }
+
+  /** Reports how the write ended. Resolves when each later read knows. */
+  async settle(stage: Exclude<WriteStage, "begun">): Promise<void> {
+    this.#cancelTimer();
+    if (this.#hasBegun) await this.#report(stage);
+  }
+
+  /** The error to reject with. */
+  async fail(thrown: unknown): Promise<CacheError> {
+    const error = CacheError.from(thrown);
+    const isRefused = !this.#hasBegun || error instanceof NotWritten;
+    // If the report fails, the deciding member asks the origin for a while all the same.
+    await this.settle(isRefused ? "refused" : "unknown").catch(() => {});
+    return isRefused ? error : new OutcomeUnknown(this.#question.ref, error);
+  }
+
+  end(): void {
+    this.#cancelTimer();
+    this.#unlinkClient();
+    this.#abort.unlink();
+  }
+
+  /** All that precedes the moment from which on the origin may take the write. From then on the client cannot abort it. */
+  async #begin(): Promise<void> {
+    this.#hasBegun = true;
+    await this.#report("begun");
+    if (this.#abort.signal.aborted) throw CacheError.from(this.#abort.signal.reason);
+    this.#unlinkClient();
+    this.#repeat();
+  }
+
+  #repeat(): void {
+    if (this.#question.changes.length === 0) return;
+    this.#cancelTimer = this.#options.clock.after(WRITE_MS / 3, () => {
+      this.#report("begun").catch(() => {}); // it is reported again, or its end is
+      this.#repeat();
+    });
+  }
+
+  async #report(stage: WriteStage): Promise<void> {
+    const { objects } = this.#options;
+    const write = { id: this.#id, stage };
+    await Promise.all(this.#question.changes.map((ref) => objects.written(ref, write, this.#closing)));
+  }
+}
+
+function trailerOf(name: string, payload: Payload) {
+  return { name, valueLength: payload.trailerLength, value: () => payload.trailerValue! };
+}
+
+/** What an answer says about the write. Errors inside of an answer with status 200 count as written: the record is read again. */
+function outcomeOf({ status }: WriteAnswer): Exclude<WriteStage, "begun"> {
+  if (status >= 200 && status < 300) return "written";
+  return status >= 400 && status < 500 ? "refused" : "unknown";
+}
