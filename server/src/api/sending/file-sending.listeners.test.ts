@@ -113,6 +113,20 @@ describe.runIf(libc !== undefined)("bytes of a file", () => {
       expect(fixture.logged).toEqual([]);
     });
 
+    it("are cut at their right end, and released, when the client half-closes the connection in the middle of them", async () => {
+      client.socket.pause();
+      client.request("GET", "/s3/bucket/object", "Range: bytes=0-25165823", ...headers);
+      await settled(() => sent.bytes);
+      client.socket.end();
+      client.socket.resume();
+      const received = Buffer.from(await client.rest(), "latin1");
+      const body = received.subarray(received.indexOf("\r\n\r\n") + 4);
+      expect(body.length).toBeLessThanOrEqual(OBJECT.length);
+      expect(body.equals(OBJECT.subarray(0, body.length))).toBe(true);
+      await eventually(() => expect(fixture.left()).toEqual(NOTHING_LEFT));
+      expect(fixture.logged).toEqual([]);
+    });
+
     it("arrive through the smallest receive window", async () => {
       const { fd } = (client.socket as Socket & { _handle: { fd: number } })._handle;
       const [SOL_SOCKET, SO_RCVBUF, one] = [1, 8, new Int32Array([1])];
@@ -161,6 +175,22 @@ describe.runIf(libc !== undefined)("bytes of a file", () => {
     );
     for (const length of lengths) {
       expect((await client.answer()).body.equals(OBJECT.subarray(length, 2 * length))).toBe(true);
+    }
+  });
+
+  it("arrive in order if 1,000 requests are pipelined, until the connection is closed because of too many", async () => {
+    const starts = Array.from({ length: 1000 }, (_, index) => index * 20 * KiB);
+    const requestOf = (start: number): string =>
+      `GET /s3/bucket/object HTTP/1.1\r\nHost: m\r\nRange: bytes=${start}-${start + 20 * KiB - 1}\r\n`;
+    // The last request ends a connection that had not too many requests at any moment.
+    client.send(`${starts.map(requestOf).join("\r\n")}Connection: close\r\n\r\n`);
+    let received = Buffer.from(await client.rest(), "latin1");
+    for (const start of starts) {
+      const headEnd = received.indexOf("\r\n\r\n");
+      if (headEnd < 0) break;
+      const body = received.subarray(headEnd + 4, headEnd + 4 + 20 * KiB);
+      expect(body.equals(OBJECT.subarray(start, start + body.length))).toBe(true);
+      received = received.subarray(headEnd + 4 + 20 * KiB);
     }
   });
 

@@ -241,7 +241,8 @@ export class Sending {
     if (slice.scarce === true && !isWhole) this.#cancelStallTimer = clock.after(STALLED_MS, () => this.#copyRest(slice));
     if (this.#unsentBytes > 0) sink.write(bytes, () => this.#taken());
     else sink.end(bytes);
-    if (isWhole && !this.#inFlight) this.#release();
+    // The sink may have taken the bytes already: then this is another slice.
+    if (isWhole && !this.#inFlight && this.#slice === slice) this.#release();
   }
 
   /** The buffer is free again after the sink has taken its bytes. */
@@ -261,7 +262,7 @@ export class Sending {
     this.#unbuffer?.();
     this.#cancelStallTimer?.();
     this.#cancelStallTimer = undefined;
-    if (this.#inFlight && this.#handedBytes === this.#slice?.bytes.length) this.#release();
+    if (this.#handedBytes === this.#slice?.bytes.length) this.#release();
     if (this.#over) return;
     if (this.#slice === undefined) this.#pull();
     else this.#sendNext(this.#slice, this.#strategy!);
