@@ -3,7 +3,7 @@ import { writeFileSync } from "node:fs";
 import { request as requestHttp } from "node:http";
 import { join } from "node:path";
 import { EvictRequest, ReadRangeRequest, StatRequest, WarmRequest } from "@frontcache/proto";
-import { amzDateOf, ManualClock, partsOf, Signer, signableOf, silentLog } from "@frontcache/server/testing";
+import { amzDateOf, canonicalOf, ManualClock, partsOf, Signer, signedHeadersOf, silentLog } from "@frontcache/server/testing";
 import { type ServiceError, status } from "@grpc/grpc-js";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { temporaryDirectory } from "../e2e/member-process.js";
@@ -97,8 +97,11 @@ const s3 =
     const amzDate = amzDateOf(clock.nowMs());
     const all: Record<string, string> = { ...headers, host, "x-amz-date": amzDate, "x-amz-content-sha256": EMPTY };
     const names = Object.keys(all).sort();
-    const signable = signableOf({ method, url: path, headers: all }, partsOf(path), { names, payloadHash: EMPTY })!;
-    const signature = signer.signature(signable, amzDate, identityOf(caller), SCOPE);
+    const canonical = canonicalOf({ method, url: path, headers: all }, partsOf(path), {
+      signed: signedHeadersOf(names),
+      payloadHash: EMPTY,
+    })!;
+    const signature = signer.signatureOf(canonical, amzDate, identityOf(caller), SCOPE);
     const credential = `${identityOf(caller).accessKeyId}/${amzDate.slice(0, 8)}/us-east-1/s3/aws4_request`;
     const authorization = `AWS4-HMAC-SHA256 Credential=${credential}, SignedHeaders=${names.join(";")}, Signature=${signature}`;
     return (await send(port, method, path, { ...all, authorization })).code;
@@ -114,9 +117,9 @@ const presigned =
     const amzDate = amzDateOf(clock.nowMs());
     const credential = `${identityOf(caller).accessKeyId}/${amzDate.slice(0, 8)}/us-east-1/s3/aws4_request`;
     const url = `${path}?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=${encodeURIComponent(credential)}&X-Amz-Date=${amzDate}&X-Amz-Expires=86400&X-Amz-SignedHeaders=host`;
-    const parts = { names: ["host"], payloadHash: "UNSIGNED-PAYLOAD" };
-    const signable = signableOf({ method: "GET", url, headers: { host } }, partsOf(url), parts)!;
-    const signature = signer.signature(signable, amzDate, identityOf(caller), SCOPE);
+    const parts = { signed: signedHeadersOf(["host"]), payloadHash: "UNSIGNED-PAYLOAD" };
+    const canonical = canonicalOf({ method: "GET", url, headers: { host } }, partsOf(url), parts)!;
+    const signature = signer.signatureOf(canonical, amzDate, identityOf(caller), SCOPE);
     return (await send(port, "GET", `${url}&X-Amz-Signature=${signature}`, { host })).code;
   };
 

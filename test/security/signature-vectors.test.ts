@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
-import { partsOf, Signer, signableOf } from "@frontcache/server/testing";
+import { canonicalOf, partsOf, Signer, signedHeadersOf } from "@frontcache/server/testing";
 import { describe, expect, it } from "vitest";
 
 /** One request of AWS's test suite of signature version 4. Texts are bytes in Latin-1. */
@@ -33,8 +33,8 @@ describe("AWS's test vectors of signature version 4", () => {
   it.each(vectors)("pass: $name", ({ method, target, headers, body, signedHeaders, signature }) => {
     const payloadHash = createHash("sha256").update(body, "latin1").digest("hex");
     const request = { method, url: target, headers: {}, rawHeaders: headers };
-    const signable = signableOf(request, partsOf(target), { names: signedHeaders.split(";"), payloadHash });
-    expect(signable).toBeDefined();
-    expect(new Signer().signature(signable!, "20150830T123600Z", identity, scope)).toBe(signature);
+    const canonical = canonicalOf(request, partsOf(target), { signed: signedHeadersOf(signedHeaders.split(";")), payloadHash });
+    expect(canonical).toBeDefined();
+    expect(new Signer().signatureOf(canonical!, "20150830T123600Z", identity, scope)).toBe(signature);
   });
 });

@@ -4,7 +4,7 @@ import type { GcsRule, OriginRule, S3Rule } from "../config/origin-rule.js";
 import { parseOrigins } from "../config/origins-file.js";
 import type { Settings } from "../config/settings.js";
 import type { OriginAvailability } from "../origin/availability.js";
-import { type OnDroppedHeaders, OriginUnavailable } from "../origin/checked-answer.js";
+import { DeniedToPrincipal, type OnDroppedHeaders, OriginUnavailable } from "../origin/checked-answer.js";
 import type { OriginFailure } from "../origin/failure-log.js";
 import { loadGcsSdk } from "../origin/gcs/gcs-client.js";
 import { GcsOrigin } from "../origin/gcs/gcs-origin.js";
@@ -121,8 +121,8 @@ function openOrigin(rule: OriginRule, { settings, environment, events, availabil
   const maxWaitMs = isLimited ? options.maxWaitMs : 0;
   const endpoint = endpointOf(rule, environment);
   const { guarded, observed } = availability.wrappersOf(endpoint);
-  // That an origin is unavailable is reported once, by its availability.
-  const isReported = (error: CacheError): boolean => !(error instanceof OriginUnavailable);
+  // That an origin is unavailable is reported once, by its availability. A principal's own credentials are its own business.
+  const isReported = (error: CacheError): boolean => !(error instanceof OriginUnavailable || error instanceof DeniedToPrincipal);
   const wrappers: OriginWrapper[] = [
     measured(
       ({ error, ...report }) => error && isReported(error) && events.onFailure({ ...report, endpoint, error }),

@@ -164,6 +164,13 @@ export class Misconfigured extends CacheError {
   }
 }
 
+/** The origin denies a principal with credentials of its own what it asks for: nothing that the operator of the cache must mend. */
+export class DeniedToPrincipal extends CacheError {
+  constructor({ url }: Pick<BucketRef, "url">, problem: string, cause?: unknown) {
+    super("PERMISSION_DENIED", `${url}: ${problem}`, { cause, s3Code: "AccessDenied" });
+  }
+}
+
 /** No answer came: the origin could not be reached, or the connection ended or stood still before the answer. */
 export class NoAnswer extends CacheError {
   /** `what` continues "the origin". */

@@ -3,6 +3,7 @@ import type { ListObjectsCommandInput, ListObjectsV2CommandInput } from "@aws-sd
 import { abortError, CacheError } from "@frontcache/proto";
 import { BoundedMap } from "@frontcache/proto/runtime";
 import type { OriginAccess } from "../../security/origin-access.js";
+import { DeniedToPrincipal } from "../checked-answer.js";
 import { inTime } from "../credentials.js";
 import {
   type Answers,
@@ -244,13 +245,12 @@ function errorAs(
   request: OriginRequest | OriginQuestion | WriteRequest,
 ): CacheError {
   const failure = s3Error(error, request);
-  const { url } = request.ref;
   const isRejected = remedyOf(error) === "other credentials";
   if (!isRejected && (failure.code !== "PERMISSION_DENIED" || failure.s3Code !== undefined)) return failure;
   const message = isRejected
     ? `the origin does not accept the credentials of ${principal}`
     : `the origin denies ${principal} access`;
-  return new CacheError("PERMISSION_DENIED", `${url}: ${message}`, { cause: error, s3Code: "AccessDenied" });
+  return new DeniedToPrincipal(request.ref, message, error);
 }
 
 /** Nothing is signed with these. */

@@ -2,8 +2,9 @@ import { CacheError } from "@frontcache/proto";
 import { describe, expect, it } from "vitest";
 import type { PresentedRequest } from "../authenticator.js";
 import { parseIdentities } from "../identities/identities-file.js";
+import { signedHeadersOf } from "./authorization-header.js";
 import { SignatureAuthenticator } from "./signature-authenticator.js";
-import { partsOf, signableOf } from "./signed-request.js";
+import { canonicalOf, partsOf } from "./signed-request.js";
 import { amzDateOf, EMPTY_SHA256, Signer } from "./signer.js";
 
 /** The access key and the time of the examples in S3's documentation. */
@@ -100,8 +101,8 @@ function signed(signing: Signing = {}) {
   const all = [...new Set(lines.filter((_, at) => at % 2 === 0).map((name) => name.toLowerCase()))].sort();
   const names = signing.names ?? all;
   const request = received(method, url, lines);
-  const signable = signableOf(request, partsOf(url), { names, payloadHash: EMPTY_SHA256 })!;
-  const signature = signer.signature(signable, date, { accessKeyId: id, secretAccessKey: secret }, { region, service });
+  const canonical = canonicalOf(request, partsOf(url), { signed: signedHeadersOf(names), payloadHash: EMPTY_SHA256 })!;
+  const signature = signer.signatureOf(canonical, date, { accessKeyId: id, secretAccessKey: secret }, { region, service });
   const credential = `${id}/${date.slice(0, 8)}/${region}/${service}/aws4_request`;
   const value = `AWS4-HMAC-SHA256 Credential=${credential}, SignedHeaders=${names.join(";")}, Signature=${signature}`;
   return received(method, url, [...lines, "Authorization", value]);
@@ -121,8 +122,11 @@ function presigned({
   const parameters = `X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=${credential}&X-Amz-Date=${date}&X-Amz-Expires=${expires}&X-Amz-SignedHeaders=${encodeURIComponent(names)}`;
   const url = `${path}?${query}${parameters}`;
   const request = received("GET", url, ["Host", host, ...lines]);
-  const signable = signableOf(request, partsOf(url), { names: names.split(";"), payloadHash: "UNSIGNED-PAYLOAD" })!;
-  const signature = signer.signature(signable, date, { accessKeyId: id, secretAccessKey: SECRET }, SCOPE);
+  const canonical = canonicalOf(request, partsOf(url), {
+    signed: signedHeadersOf(names.split(";")),
+    payloadHash: "UNSIGNED-PAYLOAD",
+  })!;
+  const signature = signer.signatureOf(canonical, date, { accessKeyId: id, secretAccessKey: SECRET }, SCOPE);
   return received("GET", `${url}&X-Amz-Signature=${signature}`, ["Host", host, ...lines]);
 }
 

@@ -1,12 +1,20 @@
 import { timingSafeEqual } from "node:crypto";
-import { CacheError, type S3Code } from "@frontcache/proto";
 import type { Clock } from "../../runtime/clock.js";
 import { Query } from "../../runtime/query.js";
 import type { Authenticated, Authenticator, PresentedRequest } from "../authenticator.js";
 import type { AccessKey } from "../identities/identities-file.js";
 import type { IdentitiesFile } from "../identities/identity-tokens.js";
+import {
+  AuthorizationHeaders,
+  type Credential,
+  credentialIn,
+  type Malformed,
+  refused,
+  type SignedHeaders,
+  signedHeadersIn,
+} from "./authorization-header.js";
 import { amzDateMs, mayBePresigned } from "./presigned.js";
-import { partsOf, signableOf, type TargetParts } from "./signed-request.js";
+import { canonicalOf, partsOf, type TargetParts } from "./signed-request.js";
 import { ALGORITHM, type ChunkSignatures, Signer, type SigningIdentity } from "./signer.js";
 
 export interface SignatureAuthenticatorOptions {
@@ -20,11 +28,8 @@ export interface SignatureAuthenticatorOptions {
 
 /** A signature of version 4, from a header or a query. */
 interface Signature {
-  readonly accessKeyId: string;
-  readonly day: string;
-  readonly region: string;
-  /** As sent: names in lower case, separated by semicolons. */
-  readonly signedHeaders: string;
+  readonly credential: Credential;
+  readonly signed: SignedHeaders;
   /** As sent; compared as text. */
   readonly signature: string;
   readonly amzDate: string;
@@ -35,9 +40,6 @@ interface Signature {
 /** How far the clocks of a client and a member may differ, and how long a signed request can be repeated. S3's limit. */
 const MAX_SKEW_MS = 15 * 60_000;
 
-/** Errors of SigV4's parts have different codes in a header and in a query. */
-type Malformed = Extract<S3Code, "AuthorizationHeaderMalformed" | "AuthorizationQueryParametersError">;
-
 /**
  * Authenticates S3 requests by their signatures (SigV4), in a header or in the query of a presigned URL, with the access keys of the
  * identities file. It follows S3's rules: the host and all `x-amz-*` headers must be signed, the path is not normalised, a signature in
@@ -46,6 +48,9 @@ type Malformed = Extract<S3Code, "AuthorizationHeaderMalformed" | "Authorization
 export class SignatureAuthenticator implements Authenticator {
   readonly #options: SignatureAuthenticatorOptions;
   readonly #signer = new Signer();
+  readonly #headers = new AuthorizationHeaders();
+  /** The date of the last request, which those of the same second share. */
+  #dated: { readonly text: string; readonly ms: number } | undefined;
   /** Access keys in the form of the signer, which caches the keys that it derives from them. */
   readonly #identities = new WeakMap<AccessKey, SigningIdentity>();
 
@@ -75,27 +80,29 @@ export class SignatureAuthenticator implements Authenticator {
 
   chunkSignatures({ headers }: PresentedRequest): ChunkSignatures | undefined {
     const { authorization } = headers;
-    const found = authorization?.startsWith("AWS4") === true ? inHeader(authorization) : undefined;
-    const key = found && this.#options.file.current.accessKeys.get(found.accessKeyId);
+    const found = authorization?.startsWith("AWS4") === true ? this.#headers.parse(authorization) : undefined;
+    const key = found && this.#options.file.current.accessKeys.get(found.form.accessKeyId);
     if (key === undefined) return undefined;
-    const { signature, region } = found!;
-    return this.#signer.chunks(signature, amzDateIn(headers)[0], this.#identityOf(key), { region, service: "s3" });
+    const scope = { region: found!.form.region, service: "s3" };
+    return this.#signer.chunks(found!.signature, amzDateIn(headers)[0], this.#identityOf(key), scope);
   }
 
   /** A signature in the Authorization header. */
   #signed(request: PresentedRequest, parts: TargetParts, authorization: string): Authenticated | undefined {
     const { headers } = request;
     if (isRepeated(request, "authorization")) throw refused("InvalidArgument", ONE_MECHANISM);
-    const found = inHeader(authorization);
+    const found = this.#headers.parse(authorization);
     if (found === undefined) return undefined;
-    const key = this.#options.file.current.accessKeys.get(found.accessKeyId);
+    const key = this.#options.file.current.accessKeys.get(found.form.accessKeyId);
     if (key === undefined) return undefined;
-    const [amzDate, signedAtMs] = amzDateIn(headers);
+    const { text: amzDate, ms: signedAtMs } = this.#dateOf(headers);
     const payloadHash = headers["x-amz-content-sha256"];
     if (payloadHash === undefined)
       throw refused("InvalidRequest", "Missing required header for this request: x-amz-content-sha256");
     const signature = {
-      ...found,
+      credential: found.form,
+      signed: found.form.signed,
+      signature: found.signature,
       amzDate,
       payloadHash: String(payloadHash),
       sessionToken: textOf(headers["x-amz-security-token"]),
@@ -121,9 +128,9 @@ export class SignatureAuthenticator implements Authenticator {
     if (amzDateMs(amzDate)! > this.#options.clock.nowMs() + MAX_SKEW_MS)
       throw refused("AccessDenied", "Request is not valid yet");
     const signature = {
-      ...credential,
+      credential,
       amzDate,
-      signedHeaders: query.get("X-Amz-SignedHeaders") ?? "",
+      signed: signedHeadersIn(query.get("X-Amz-SignedHeaders") ?? "", code),
       signature: query.get("X-Amz-Signature") ?? "",
       sessionToken: query.get("X-Amz-Security-Token"),
       payloadHash: query.get("X-Amz-Content-Sha256") ?? textOf(request.headers["x-amz-content-sha256"]) ?? "UNSIGNED-PAYLOAD",
@@ -134,10 +141,11 @@ export class SignatureAuthenticator implements Authenticator {
   #verify(
     request: PresentedRequest,
     parts: TargetParts,
-    { day, region, signedHeaders, signature, amzDate, sessionToken, payloadHash }: Signature,
+    { credential, signed, signature, amzDate, sessionToken, payloadHash }: Signature,
     key: AccessKey,
     code: Malformed,
   ): Authenticated {
+    const { day, region } = credential;
     if (!amzDate.startsWith(day)) throw refused(code, "Invalid credential date: it differs from the date of the request");
     if (!PAYLOAD_HASH.test(payloadHash)) {
       throw refused(
@@ -145,17 +153,15 @@ export class SignatureAuthenticator implements Authenticator {
         "x-amz-content-sha256 must be UNSIGNED-PAYLOAD, a value of STREAMING or a valid sha256 value.",
       );
     }
-    const names = signedHeaders.split(";");
-    if (!isSorted(names) || !names.includes("host")) throw refused(code, "SignedHeaders must be sorted and contain host");
-    const unsigned = unsignedHeader(request.headers, names);
+    const unsigned = unsignedHeader(request.headers, signed);
     if (unsigned !== undefined) {
       throw refused("AccessDenied", `There were headers present in the request which were not signed: ${unsigned}`);
     }
     checkSessionToken(sessionToken, key);
     const isRight = (host: string | undefined): boolean => {
-      const signable = signableOf(request, parts, { names, payloadHash, host });
-      if (signable === undefined) return false;
-      const right = this.#signer.signature(signable, amzDate, this.#identityOf(key), { region, service: "s3" });
+      const canonical = canonicalOf(request, parts, { signed, payloadHash, host });
+      if (canonical === undefined) return false;
+      const right = this.#signer.signatureOf(canonical, amzDate, this.#identityOf(key), { region, service: "s3" });
       return isEqual(right, signature);
     };
     if (isRight(undefined)) return key.authenticated;
@@ -166,6 +172,14 @@ export class SignatureAuthenticator implements Authenticator {
       "SignatureDoesNotMatch",
       "The request signature we calculated does not match the signature you provided. Check your key and signing method.",
     );
+  }
+
+  #dateOf(headers: PresentedRequest["headers"]): { readonly text: string; readonly ms: number } {
+    if (this.#dated === undefined || this.#dated.text !== headers["x-amz-date"]) {
+      const [text, ms] = amzDateIn(headers);
+      this.#dated = { text, ms };
+    }
+    return this.#dated;
   }
 
   #identityOf(key: AccessKey): SigningIdentity {
@@ -184,44 +198,6 @@ const ONE_MECHANISM =
   "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query string parameter or the Authorization header should be specified";
 
 const PAYLOAD_HASH = /^(?:[0-9a-f]{64}|UNSIGNED-PAYLOAD|STREAMING-[A-Z0-9-]{1,60})$/;
-
-/** How the SDKs write it: a tenth of a verification is saved if it need not be split. */
-const USUAL_HEADER = /^AWS4-HMAC-SHA256 Credential=([^ ,]+), ?SignedHeaders=([^ ,]+), ?Signature=([^ ,]+)$/;
-
-/** The fields of an Authorization header of SigV4, in any order, each once. Undefined: it is of another kind. */
-function inHeader(
-  authorization: string,
-): Pick<Signature, "accessKeyId" | "day" | "region" | "signedHeaders" | "signature"> | undefined {
-  const usual = USUAL_HEADER.exec(authorization);
-  if (usual !== null) {
-    return { ...credentialIn(usual[1]!, "AuthorizationHeaderMalformed"), signedHeaders: usual[2]!, signature: usual[3]! };
-  }
-  const [, text] = /^AWS4-HMAC-SHA256 +(.*)$/.exec(authorization) ?? [];
-  if (text === undefined) return undefined;
-  const fields = new Map<string, string>();
-  for (const field of text.split(",")) {
-    const [, name, value] = /^ *(Credential|SignedHeaders|Signature)=([^ ]+) *$/.exec(field) ?? [];
-    if (name === undefined || value === undefined || fields.has(name)) {
-      throw refused("AuthorizationHeaderMalformed", "The authorization header that you provided is not valid.");
-    }
-    fields.set(name, value);
-  }
-  const [credential, signedHeaders, signature] = ["Credential", "SignedHeaders", "Signature"].map((name) => fields.get(name));
-  if (credential === undefined || signedHeaders === undefined || signature === undefined) {
-    throw refused("AuthorizationHeaderMalformed", "The authorization header requires Credential, SignedHeaders and Signature.");
-  }
-  return { ...credentialIn(credential, "AuthorizationHeaderMalformed"), signedHeaders, signature };
-}
-
-/** The parts of `id/date/region/s3/aws4_request`. An ID may contain slashes. */
-function credentialIn(text: string, code: Malformed): Pick<Signature, "accessKeyId" | "day" | "region"> {
-  const [, accessKeyId, day, region, service] = /^(.+)\/(\d{8})\/([^/]+)\/([^/]+)\/aws4_request$/.exec(text) ?? [];
-  if (accessKeyId === undefined || day === undefined || region === undefined) {
-    throw refused(code, "the Credential is mal-formed; expecting <access key ID>/YYYYMMDD/REGION/SERVICE/aws4_request");
-  }
-  if (service !== "s3") throw refused(code, 'incorrect service; this endpoint belongs to "s3"');
-  return { accessKeyId, day, region };
-}
 
 /** The time at which a request with a signature in a header was signed, in the form of SigV4. */
 function amzDateIn(headers: PresentedRequest["headers"]): [text: string, ms: number] {
@@ -258,20 +234,11 @@ function repeatedIn(query: string): string | undefined {
   return own.find((name, at) => own.indexOf(name) !== at);
 }
 
-function isSorted(names: readonly string[]): boolean {
-  for (let at = 0; at < names.length; at++) {
-    const name = names[at]!;
-    if (!/^[!#$%&'*+.^_`|~0-9a-z-]+$/.test(name)) return false;
-    if (at > 0 && names[at - 1]! >= name) return false;
-  }
-  return true;
-}
-
 /** A header that changes what a request does, and that is not signed. The hash of the body is part of what is signed by itself. */
-function unsignedHeader(headers: PresentedRequest["headers"], names: readonly string[]): string | undefined {
+function unsignedHeader(headers: PresentedRequest["headers"], { places }: SignedHeaders): string | undefined {
   for (const name in headers) {
     const matters = (name.startsWith("x-amz-") && name !== "x-amz-content-sha256") || name === "frontcache-warm";
-    if (matters && !names.includes(name)) return name;
+    if (matters && !places.has(name)) return name;
   }
   return undefined;
 }
@@ -285,8 +252,4 @@ function checkSessionToken(sent: string | undefined, { sessionToken }: AccessKey
 function isEqual(one: string, other: string): boolean {
   const [a, b] = [Buffer.from(one), Buffer.from(other)];
   return a.length === b.length && timingSafeEqual(a, b);
-}
-
-function refused(s3Code: S3Code, message: string): CacheError {
-  return new CacheError("UNAUTHENTICATED", message, { s3Code });
 }

@@ -1,6 +1,7 @@
 import { isUtf8 } from "node:buffer";
 import type { PresentedRequest } from "../authenticator.js";
-import { canonicalValue, type Header, type Signable } from "./signer.js";
+import type { SignedHeaders } from "./authorization-header.js";
+import { canonicalValue } from "./signer.js";
 
 /** The parts of a target as sent. */
 export interface TargetParts {
@@ -24,55 +25,64 @@ export function partsOf(target: string): TargetParts {
 
 /** What is signed of a received request. */
 export interface SignedParts {
-  /** The names of the signed headers, in lower case and in order. */
-  readonly names: readonly string[];
+  readonly signed: SignedHeaders;
   readonly payloadHash: string;
   /** In place of the Host header; undefined: as received. */
   readonly host?: string | undefined;
 }
 
 /**
- * Returns what a signature of a received request must be of, by S3's rules: the path is encoded once and never normalised. Undefined: a
- * signed header is missing or is not text.
+ * Returns the canonical request that a signature of a received request must be of, by S3's rules: the path is encoded once and never
+ * normalised. Undefined: a signed header is missing or is not text.
  */
-export function signableOf(
+export function canonicalOf(
   request: PresentedRequest,
   { authority, path, query }: TargetParts,
-  { names, payloadHash, host = authority }: SignedParts,
-): Signable | undefined {
-  const headers: Header[] = [];
-  for (const name of names) {
-    const value = name === "host" && host !== undefined ? host : headerOf(request, name);
+  { signed, payloadHash, host = authority }: SignedParts,
+): string | undefined {
+  const { names, places } = signed;
+  const values = request.rawHeaders === undefined ? parsedValues(request.headers, names) : rawValues(request.rawHeaders, places);
+  let [lines, list] = ["", ""];
+  for (let at = 0; at < names.length; at++) {
+    const name = names[at]!;
+    const value = name === "host" && host !== undefined ? canonicalValue(host) : values[at];
     if (value === undefined) return undefined;
-    headers.push([name, value]);
+    lines += `${name}:${value}\n`;
+    list = at === 0 ? name : `${list};${name}`;
   }
-  return {
-    method: request.method ?? "GET",
-    path: recoded(path, KEPT_IN_PATH),
-    query: canonicalQueryOf(query),
-    headers,
-    payloadHash,
-  };
+  const text = NOT_ASCII.test(lines) ? decoded(lines) : lines;
+  if (text === undefined) return undefined;
+  const { method = "GET" } = request;
+  return `${method}\n${recoded(path, KEPT_IN_PATH)}\n${canonicalQueryOf(query)}\n${text}\n${list}\n${payloadHash}`;
 }
 
-/** The value of a header as it is signed: several of one name are joined by commas. Undefined: it is missing, or is not UTF-8. */
-function headerOf({ headers, rawHeaders }: PresentedRequest, name: string): string | undefined {
-  let value: string | undefined;
-  if (rawHeaders === undefined) {
-    const given = headers[name];
-    value = Array.isArray(given) ? given.map(canonicalValue).join(",") : given;
-  } else {
-    for (let at = 0; at < rawHeaders.length; at += 2) {
-      const each = rawHeaders[at]!;
-      if (each.length !== name.length || each.toLowerCase() !== name) continue;
-      const one = canonicalValue(rawHeaders[at + 1]!);
-      value = value === undefined ? one : `${value},${one}`;
-    }
-  }
-  if (value === undefined || !/[\x80-\xff]/.test(value)) return value;
-  // Node returns the bytes of headers as Latin-1.
-  const bytes = Buffer.from(value, "latin1");
+const NOT_ASCII = /[\x80-\xff]/;
+
+/** Node returns the bytes of headers as Latin-1. Undefined: they are not UTF-8. */
+function decoded(latin1: string): string | undefined {
+  const bytes = Buffer.from(latin1, "latin1");
   return isUtf8(bytes) ? bytes.toString() : undefined;
+}
+
+/** The values of headers as they are signed, by their places: several of one name are joined by commas. */
+function rawValues(rawHeaders: readonly string[], places: SignedHeaders["places"]): (string | undefined)[] {
+  const values = new Array<string | undefined>(places.size).fill(undefined);
+  for (let at = 0; at < rawHeaders.length; at += 2) {
+    const place = places.get(rawHeaders[at]!.toLowerCase());
+    if (place === undefined) continue;
+    const one = canonicalValue(rawHeaders[at + 1]!);
+    const before = values[place];
+    values[place] = before === undefined ? one : `${before},${one}`;
+  }
+  return values;
+}
+
+function parsedValues(headers: PresentedRequest["headers"], names: readonly string[]): (string | undefined)[] {
+  return names.map((name) => {
+    const given = headers[name];
+    if (given === undefined) return undefined;
+    return Array.isArray(given) ? given.map(canonicalValue).join(",") : canonicalValue(given);
+  });
 }
 
 /** The query as it is signed: each part encoded once, in the order of names and values, without the signature itself. */
