@@ -4,7 +4,7 @@ import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { eventually } from "@frontcache/proto/testing";
-import { type Client, credentials, loadPackageDefinition, type ServiceError, status } from "@grpc/grpc-js";
+import { Client, credentials, loadPackageDefinition, type ServiceError, status } from "@grpc/grpc-js";
 import { loadSync } from "@grpc/proto-loader";
 import { protoPath as healthProtoPath } from "grpc-health-check";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -192,12 +192,17 @@ describe("health", () => {
 });
 
 describe("reflection", () => {
-  it("lists and describes the services", async () => {
+  type Stream = NodeJS.ReadWriteStream & { write(message: object): void };
+
+  function open(version: string): { stream: Stream; close(): void } {
     const folder = dirname(createRequire(import.meta.url).resolve("@grpc/reflection/package.json"));
-    const file = join(folder, "build/proto/grpc/reflection/v1/reflection.proto");
-    const reflection = dynamicClient(file, "grpc.reflection.v1.ServerReflection");
-    const open = reflection.ServerReflectionInfo as () => NodeJS.ReadWriteStream & { write(message: object): void };
-    const stream = open.call(reflection);
+    const file = join(folder, `build/proto/grpc/reflection/${version}/reflection.proto`);
+    const reflection = dynamicClient(file, `grpc.reflection.${version}.ServerReflection`);
+    return { stream: (reflection.ServerReflectionInfo as () => Stream).call(reflection), close: () => reflection.close() };
+  }
+
+  it.each(["v1", "v1alpha"])("lists and describes the services by %s of its contract", async (version) => {
+    const { stream, close } = open(version);
     const ask = (request: object): Promise<Record<string, never>> =>
       new Promise((resolve) => {
         stream.once("data", (response) => resolve(response));
@@ -213,7 +218,17 @@ describe("reflection", () => {
     expect(described).not.toHaveProperty("error_response");
     stream.end();
     await once(stream.resume(), "end");
-    reflection.close();
+    close();
+  });
+
+  it("ends a call with INTERNAL whose message cannot be parsed", async () => {
+    const same = (bytes: Buffer): Buffer => bytes;
+    const client = new Client(member.address, credentials.createInsecure());
+    const path = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
+    const call = client.makeBidiStreamRequest(path, same, same);
+    call.write(Buffer.from([0x0f, 0xff]));
+    expect(await once(call.resume(), "error")).toMatchObject([{ code: status.INTERNAL }]);
+    client.close();
   });
 });
 

@@ -1,14 +1,11 @@
 import { setMaxListeners } from "node:events";
-import { createRequire } from "node:module";
 import { createServer, type Server as NetServer, type Socket } from "node:net";
 import { createServer as createTlsServer } from "node:tls";
 import { routerService } from "@frontcache/client/grpc";
 import { ListenerHandshake } from "@frontcache/client/members";
 import { CacheServiceDefinition, listenerOptions, RouterServiceDefinition } from "@frontcache/proto";
 import { Server, ServerCredentials } from "@grpc/grpc-js";
-import { loadSync } from "@grpc/proto-loader";
-import { ReflectionService } from "@grpc/reflection";
-import { HealthImplementation, protoPath as healthProtoPath, type ServingStatus } from "grpc-health-check";
+import { HealthImplementation, type ServingStatus } from "grpc-health-check";
 import type { HostPort } from "../../config/addresses.js";
 import type { ObjectService } from "../../objects/object-homes.js";
 import type { Cache, MemberDirectory } from "../../routing/cache.js";
@@ -24,10 +21,8 @@ import type { Clients } from "../limits/clients.js";
 import { ListeningPort } from "../listening-port.js";
 import { cacheServiceHandlers, routerServiceHandlers, servedMethods } from "./cache-service.js";
 import { CallAuthentication } from "./call-authentication.js";
+import { addReflection } from "./reflection.js";
 import { RunningCalls } from "./running-calls.js";
-
-/** Reflection serves the contract from a file of the proto package. */
-const PROTO_PATH = createRequire(import.meta.url).resolve("@frontcache/proto/cache.proto");
 
 /** The names in health checks: the whole process, and its services. */
 const HEALTH_NAMES = ["", CacheServiceDefinition.fullName, RouterServiceDefinition.fullName];
@@ -55,6 +50,13 @@ const connectionLimits = {
 /** Timeout of the TLS handshake, and of the first bytes after it. */
 const HANDSHAKE_MS = 10_000;
 
+/** The parts of a member that answer calls. */
+export interface Serving {
+  readonly cache: Cache;
+  readonly members: MemberDirectory;
+  readonly objects: ObjectService;
+}
+
 /**
  * A member's gRPC port. It is opened first, before resources that another process with the same settings may be
  * using. It answers UNAVAILABLE until it gets a cache.
@@ -62,13 +64,6 @@ const HANDSHAKE_MS = 10_000;
  * The sockets are accepted here and passed to grpc-js. Its own function to close connections after a graceful shutdown
  * does nothing without channelz, and a hung client would keep the process alive.
  */
-/** What calls are answered by. */
-export interface Serving {
-  readonly cache: Cache;
-  readonly members: MemberDirectory;
-  readonly objects: ObjectService;
-}
-
 export class GrpcListener {
   readonly #options: GrpcListenerOptions;
 
@@ -115,9 +110,7 @@ export class GrpcListener {
     this.#grpc.addService(routerService, authentication.authenticatedOnly(routerServiceHandlers(service)));
     // Kubernetes calls it without a token.
     this.#health.addToServer(this.#grpc);
-    new ReflectionService(loadSync([PROTO_PATH, healthProtoPath])).addToServer({
-      addService: (methods, handlers) => this.#grpc.addService(methods, authentication.authenticatedOnly(handlers)),
-    });
+    addReflection(this.#grpc, (handlers) => authentication.authenticatedOnly(handlers));
   }
 
   /** Rejects with the system's error if the address cannot be listened on. */
