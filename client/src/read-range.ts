@@ -2,6 +2,7 @@ import { CacheError } from "@frontcache/proto";
 import { type BlockSpan, BufferLanding, PinnedObject } from "./members/block-landing.js";
 import type { RunningCall } from "./members/running-call.js";
 import { blockSpans, type ReadWith, readBlock } from "./read-block.js";
+import { newMemory } from "./result-memory.js";
 
 /** A range to read into one buffer. */
 export interface RequestedRange {
@@ -144,7 +145,7 @@ function allocate({ url, offset, length, memory }: RequestedRange, objectSize: n
   const bytes = Math.min(length, objectSize - offset);
   if (memory !== undefined) return memory.subarray(0, bytes);
   try {
-    return Buffer.allocUnsafe(bytes);
+    return newMemory(bytes);
   } catch (cause) {
     throw new CacheError("INVALID_ARGUMENT", `${url}: ${bytes} bytes do not fit into one Buffer: read them by stream`, { cause });
   }

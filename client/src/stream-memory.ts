@@ -1,3 +1,5 @@
+import { newMemory } from "./result-memory.js";
+
 /** The buffers of a stream's blocks. Each block gets a new buffer, or with `reuse` the buffer of an earlier block. */
 export class StreamMemory {
   readonly #reuse: boolean;
@@ -11,7 +13,7 @@ export class StreamMemory {
   /** Returns a buffer of `bytes` bytes with undefined contents. */
   take(bytes: number): Buffer {
     const at = this.#free.findIndex((buffer) => buffer.length >= bytes);
-    if (at < 0) return Buffer.allocUnsafe(bytes);
+    if (at < 0) return newMemory(bytes);
     return this.#free.splice(at, 1)[0]!.subarray(0, bytes);
   }
 

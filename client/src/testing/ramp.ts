@@ -1,9 +1,10 @@
-/** Returns the byte at an offset of every test object: a ramp modulo a prime, so that any byte proves its offset. */
-export function rampByte(offset: number): number {
-  return offset % 251;
-}
+const PERIOD = 251;
 
-/** Returns the bytes `[offset, offset + length)` of every test object. */
+/** Two periods, so that any period begins in the first one. */
+const pattern = Buffer.from(Array.from({ length: 2 * PERIOD }, (_, i) => i % PERIOD));
+
+/** Bytes `[offset, offset + length)` of an object whose byte i is i % 251. The period is prime, so it is aligned with no power of two. */
 export function ramp(offset: number, length: number): Buffer {
-  return Buffer.from(Uint8Array.from({ length }, (_, at) => rampByte(offset + at)));
+  const start = offset % PERIOD;
+  return Buffer.allocUnsafe(length).fill(pattern.subarray(start, start + PERIOD));
 }
