@@ -6,6 +6,7 @@ import {
   type ManualClock,
   type ObjectRead,
   ObjectRecords,
+  ObjectWrites,
   type ReadRequest,
   Standstill,
   wrap,
@@ -43,6 +44,8 @@ export const breakableVersionRules: Readonly<Record<string, BrokenRules>> = {
   "self-fencing": { patch: () => replaced(Standstill.prototype, "check", () => {}) },
   /** The absence of an object is believed as long as a lease lasts, which its home does not know of. */
   absence: { objects: unrevokedAbsence },
+  /** A write is acknowledged before the member that decides about the object knows of it. */
+  "write-reported": { patch: () => replaced(ObjectWrites.prototype, "report", async () => {}) },
 };
 
 /** Replaces a method of a class; the returned function puts it back. */

@@ -1,7 +1,8 @@
-import type { ManualClock } from "@frontcache/server/testing";
+import { type ManualClock, rampBytes } from "@frontcache/server/testing";
 import { Chance } from "../seeded-random.js";
 import { ClusterReaders } from "./cluster-readers.js";
 import { requestOf, type Step, versionBack, wantedOf } from "./cluster-steps.js";
+import { ClusterWriters } from "./cluster-writers.js";
 import { FailingReads } from "./failing-reads.js";
 import { HEARD_WITHIN_MS } from "./member-lists.js";
 import type { Place } from "./place.js";
@@ -52,6 +53,7 @@ class ClusterRun {
   readonly #history = new VersionHistory();
   readonly #readers: ClusterReaders;
   readonly #failing: FailingReads;
+  readonly #writers: ClusterWriters;
   #puts = 0;
 
   constructor(seed: number, { rules = {}, subject = "all" }: RunOptions) {
@@ -61,6 +63,7 @@ class ClusterRun {
     this.#cluster = new SimulatedCluster(this.#chance, rules, agesOf(seed, subject));
     this.#readers = new ClusterReaders(this.#cluster, this.#history);
     this.#failing = new FailingReads(this.#cluster, this.#readers);
+    this.#writers = new ClusterWriters(this.#cluster, this.#history, this.#readers.model);
   }
 
   get time(): ManualClock {
@@ -120,6 +123,9 @@ class ClusterRun {
       case "delete":
         cluster.objects.delete(step.url);
         this.#history.delete(step.url, cluster.time.nowMs());
+        break;
+      case "write":
+        this.#write(step);
         break;
       case "warm":
         this.#readers.warm(step.client, step.url);
@@ -217,6 +223,13 @@ class ClusterRun {
     this.#history.put(url, { version, size, seed, contentType }, this.#cluster.time.nowMs());
   }
 
+  /** Another version of an object, or its absence, through a member. */
+  #write({ member, url, size, deletes }: Extract<Step, { kind: "write" }>): void {
+    const bytes = deletes ? undefined : rampBytes(0, size, (this.#puts++ * 7) % 251);
+    const contentType = `text/v${this.#puts}`;
+    this.#writers.write(member, url, bytes, contentType);
+  }
+
   /** An earlier version with another header. */
   #putAgain(url: string, back: number): void {
     const versions = this.#history.versions(url);
@@ -233,7 +246,7 @@ class ClusterRun {
     await pass(cluster.time, REST_MS);
     cluster.forgetTroubles();
     const faults = await during(cluster.time, cluster.faults());
-    return [...faults, ...this.#readers.faults(), ...this.#failing.faults()];
+    return [...faults, ...this.#readers.faults(), ...this.#failing.faults(), ...this.#writers.faults()];
   }
 
   #broken(): string[] {

@@ -43,6 +43,8 @@ export type Action =
   /** The object becomes what it was before: so many versions before the current one. 0: only a header changes. */
   | { readonly kind: "putAgain"; readonly url: string; readonly back: number }
   | { readonly kind: "delete"; readonly url: string }
+  /** A client writes or deletes an object through a member. */
+  | { readonly kind: "write"; readonly member: number; readonly url: string; readonly size: number; readonly deletes: boolean }
   | { readonly kind: "evict"; readonly url: string; readonly member: number }
   | { readonly kind: "warm"; readonly url: string; readonly client: number }
   | { readonly kind: "abort" }

@@ -97,6 +97,11 @@ export class ReadModel {
     if (side !== undefined) this.#receiveAt(side, url, is, floor > 0 ? side.floor : 0);
   }
 
+  /** A write was acknowledged, which the origin has taken after an era. */
+  acknowledged(url: string, is: (put: PutVersion | undefined) => boolean, since: number): void {
+    this.#receive(url, this.#options.history.eraSince(url, since, is));
+  }
+
   judge(read: AskedRead, outcome: ReadOutcome): void {
     if (outcome.bytes.length > 0 || (outcome.error === undefined && outcome.left !== true)) this.#judgeBytes(read, outcome);
     if (outcome.error !== undefined) this.#judgeError(read, outcome.error);

@@ -58,6 +58,15 @@ export function atDistance(next: MemoryOrigin, { time, chance, process, distance
           return answer;
         })(),
       ),
+    write: (request) =>
+      answered(
+        (async () => {
+          await travel(distance().toMs, request.signal);
+          const answer = await next.write(request);
+          await travel(distance().backMs, request.signal);
+          return answer;
+        })(),
+      ),
     ask: (question) =>
       answered(
         (async () => {

@@ -32,6 +32,10 @@ const makers = {
   put: (chance) => ({ kind: "put", url: chance.pick(URLS), size: sizeOf(chance) }),
   putAgain: (chance) => ({ kind: "putAgain", url: chance.pick(URLS), back: chance.pick([0, 0, 1, 2]) }),
   delete: (chance) => ({ kind: "delete", url: chance.pick(URLS) }),
+  write: (chance) => {
+    const member = chance.below(5);
+    return { kind: "write", member, url: chance.pick(URLS), size: sizeOf(chance), deletes: chance.happens(0.15) };
+  },
   evict: (chance) => ({ kind: "evict", url: chance.pick(URLS), member: chance.below(5) }),
   warm: (chance) => ({ kind: "warm", url: chance.pick(URLS), client: chance.below(2) }),
   abort: () => ({ kind: "abort" }),
@@ -216,14 +220,37 @@ const overtaken: Mix = { read: 12, clientRead: 6, http: 16, put: 14, poll: 10, l
 /** Members of a network that is divided in two, whose lists differ when they start. */
 const divided: Mix = { read: 4, http: 30, stat: 1, put: 12, delete: 2, poll: 8, divide: 2, distance: 2, rest: 0.2 };
 
+/** Objects that are written and deleted through members, while members come, go and stand still. */
+const writes: Mix = {
+  write: 16,
+  clientRead: 8,
+  http: 26,
+  stat: 3,
+  poll: 6,
+  put: 1,
+  distance: 4,
+  origin: 0.7,
+  slowNetwork: 3,
+  slowLink: 2,
+  crash: 1.2,
+  restart: 0.5,
+  leave: 1,
+  freeze: 2,
+  halt: 1,
+  deafen: 1,
+  rest: 0.3,
+};
+
 /** What a run is about. */
 export type Subject = (typeof subjects)[number];
-export const subjects = ["all", "versions", "overtaken", "divided"] as const;
+export const subjects = ["all", "versions", "overtaken", "divided", "writes"] as const;
 
 /** The steps of a seed. Each one stands for itself, so that some of them can be left out. */
 export function makeSteps(seed: number, count: number, subject: Subject = "all"): Step[] {
   const chance = new Chance(seed);
-  const mix = { all, overtaken, divided, versions: [partitioned, polled, versions, polled, versions][seed % 5]! }[subject];
+  const mix = { all, overtaken, divided, writes, versions: [partitioned, polled, versions, polled, versions][seed % 5]! }[
+    subject
+  ];
   const total = Object.values(mix).reduce((sum, share) => sum + share, 0);
   return Array.from({ length: count }, () => {
     const action = makerAt(mix, chance.next() * total)(chance);

@@ -49,6 +49,11 @@ export class VersionHistory {
     return undefined;
   }
 
+  /** Number of the era that lasts. */
+  lastEra(url: string): number {
+    return this.#of(url).length - 1;
+  }
+
   /** Whether the version was current at some time between two moments, both included. */
   wasCurrent(url: string, version: string, fromMs: number, toMs: number): boolean {
     return this.#during(url, fromMs, toMs).some(({ put }) => put?.version === version);

@@ -13,6 +13,15 @@ describe("a simulated cluster whose objects are overwritten while members freeze
     expect(report.served).toBeGreaterThan(20);
   });
 
+  it.each([2, 5])(
+    "answers with what was written through any member as soon as the write is acknowledged, seed %d",
+    async (seed) => {
+      const report = await runCluster(seed, makeSteps(seed, STEPS, "writes"), { subject: "writes" });
+      expect(report.broken).toEqual([]);
+      expect(report.served).toBeGreaterThan(20);
+    },
+  );
+
   it.each([2])("answers by no origin's answer that a newer one has overtaken, seed %d", async (seed) => {
     const report = await runCluster(seed, makeSteps(seed, STEPS, "overtaken"), { subject: "overtaken" });
     expect(report.broken).toEqual([]);
@@ -48,6 +57,7 @@ const foundBy: Record<string, { readonly seed: number; readonly subject?: Subjec
   "hand-over-awaited": { seed: 8 },
   "self-fencing": { seed: 2 },
   absence: { seed: 8 },
+  "write-reported": { seed: 1, subject: "writes" },
 };
 
 describe("a rule about versions that is broken on purpose", () => {

@@ -82,7 +82,12 @@ export function composeMember(parts: MemberParts): ComposedMember {
     local,
     isRestarted,
   });
-  const writes = new WriteThrough({ objects, origin: parts.origin, clock });
+  const writes = new WriteThrough({
+    objects,
+    origin: parts.origin,
+    clock,
+    idPrefix: `${self.name}/${Math.floor(clock.random() * 2 ** 48).toString(36)}`,
+  });
   const router = new Router({ local, geometry, others, objects, events, writes });
   const closing = new AbortController();
   setMaxListeners(0, closing.signal);

@@ -15,9 +15,9 @@ import type { CurrentRecord } from "../cache/freshness.js";
 import { lacks, type Needs } from "../cache/local-cache.js";
 import type { ObjectRead } from "../cache/object-read.js";
 import { otherVersion } from "../origin/checked-answer.js";
-import type { ListedObject, Listing, ListQuestion, PassedAnswer, PassQuestion } from "../origin/origin.js";
+import type { ListedObject, Listing, ListQuestion, PassedAnswer, PassQuestion, WriteAnswer } from "../origin/origin.js";
 import type { EvictReport } from "../storage/storage-report.js";
-import type { WriteThrough } from "../writes/write-through.js";
+import type { WriteQuestion, WriteThrough } from "../writes/write-through.js";
 import { asRecord, BlockRouter, type BlockRouterOptions } from "./block-router.js";
 import {
   answeredBy,
@@ -63,7 +63,7 @@ export class Router implements Cache, MemberDirectory {
       statBucket: (question) => local.statBucket(question),
       listBuckets: (question) => local.listBuckets(question),
       pass: (question) => this.#pass(question),
-      write: (question) => options.writes.run(question),
+      write: (question) => this.#write(question),
       evict: (question) => this.#evict(question),
       warm: async (question) => void (await warmObjects(question, question.report, options)),
       warmBlock: (question) => this.#warmBlock(question),
@@ -109,6 +109,17 @@ export class Router implements Cache, MemberDirectory {
   async #pass(question: PassQuestion): Promise<PassedAnswer> {
     const answer = await this.#options.local.pass(question);
     if (answer.listed !== undefined) await this.#options.objects.listed(versionsOf(question.ref, answer.listed));
+    return answer;
+  }
+
+  /** Nothing is left of a bucket that was deleted, nor the absence of its objects. */
+  async #write(question: WriteQuestion): Promise<WriteAnswer> {
+    const answer = await this.#options.writes.run(question);
+    const { ref, method, query, principal, signal } = question;
+    if (answer.status === 204 && method === "DELETE" && !("key" in ref) && query.length === 0) {
+      const selector = { prefix: `${ref.scheme}://${ref.bucket}/` };
+      await this.#evict({ kind: "evict", selector, forwarded: false, principal, signal }).catch(() => {}); // it is missing for a while
+    }
     return answer;
   }
 

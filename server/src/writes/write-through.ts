@@ -1,4 +1,4 @@
-import { randomUUID } from "node:crypto";
+import { setMaxListeners } from "node:events";
 import { abortError, type BucketRef, CacheError, type ObjectRef } from "@frontcache/proto";
 import { LinkedAbort, whenAborted } from "@frontcache/proto/runtime";
 import type { ObjectHomes } from "../objects/object-homes.js";
@@ -48,15 +48,19 @@ export interface WriteThroughOptions {
   readonly objects: Pick<ObjectHomes, "written">;
   readonly origin: Pick<Origin, "write">;
   readonly clock: Pick<Clock, "after">;
+  /** Begins the ids of this process's writes: different for all processes of all members. */
+  readonly idPrefix: string;
 }
 
 /** Sends writes of clients to their origins, in agreement with the members that decide about the written objects. */
 export class WriteThrough {
   readonly #options: WriteThroughOptions;
   readonly #closing = new AbortController();
+  #writes = 0;
 
   constructor(options: WriteThroughOptions) {
     this.#options = options;
+    setMaxListeners(0, this.#closing.signal);
   }
 
   /**
@@ -64,7 +68,11 @@ export class WriteThrough {
    * or S3's error for a damaged body if nothing was written.
    */
   async run(question: WriteQuestion): Promise<WriteAnswer> {
-    const running = new RunningWrite(question, this.#options, this.#closing.signal);
+    const running = new RunningWrite(question, {
+      ...this.#options,
+      id: `${this.#options.idPrefix}/${++this.#writes}`,
+      closing: this.#closing.signal,
+    });
     try {
       const answer = await running.send();
       await running.settle(outcomeOf(answer));
@@ -82,23 +90,26 @@ export class WriteThrough {
   }
 }
 
+interface RunningWriteOptions extends WriteThroughOptions {
+  readonly id: string;
+  /** Aborted when the member closes. */
+  readonly closing: AbortSignal;
+}
+
 /** One write, from its body to its outcome. */
 class RunningWrite {
   readonly #question: WriteQuestion;
-  readonly #options: WriteThroughOptions;
-  readonly #closing: AbortSignal;
-  readonly #id = randomUUID();
+  readonly #options: RunningWriteOptions;
   /** Aborted if the client disconnects before the end of its body, or the member closes. */
   readonly #abort: LinkedAbort;
   readonly #unlinkClient: () => void;
   #cancelTimer: () => void = () => {};
   #hasBegun = false;
 
-  constructor(question: WriteQuestion, options: WriteThroughOptions, closing: AbortSignal) {
+  constructor(question: WriteQuestion, options: RunningWriteOptions) {
     this.#question = question;
     this.#options = options;
-    this.#closing = closing;
-    this.#abort = new LinkedAbort(closing);
+    this.#abort = new LinkedAbort(options.closing);
     this.#unlinkClient = whenAborted(question.signal, () => this.#abort.abort(abortError(question.signal)));
   }
 
@@ -162,9 +173,9 @@ class RunningWrite {
   }
 
   async #report(stage: WriteStage): Promise<void> {
-    const { objects } = this.#options;
-    const write = { id: this.#id, stage };
-    await Promise.all(this.#question.changes.map((ref) => objects.written(ref, write, this.#closing)));
+    const { objects, id, closing } = this.#options;
+    const write = { id, stage };
+    await Promise.all(this.#question.changes.map((ref) => objects.written(ref, write, closing)));
   }
 }
 

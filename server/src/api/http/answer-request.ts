@@ -46,7 +46,7 @@ function answerOwn(context: HttpContext, targets: TargetParser, serving: () => S
   const proceed = (principal: Principal): void => {
     const current = serving();
     const isRecorded = current.authorization.audit !== undefined && !principal.isMember;
-    if (isRecorded) context.audit = current.authorization.audit;
+    context.authorization = current.authorization;
     context.principal = isRecorded ? requesting(principal, sourceOf(context)) : principal;
     const error = answerOrReject(context, targets, current);
     if (error !== undefined) refuse(error);

@@ -1,9 +1,9 @@
 import type { IncomingHttpHeaders, IncomingMessage } from "node:http";
 import type { Clock } from "../../runtime/clock.js";
 import type { Log } from "../../runtime/log.js";
-import type { Audit } from "../../security/audit/audit-log.js";
 import type { ConnectionAuthentication } from "../../security/connection-authentication.js";
 import type { FailureCount, ListenerName } from "../../security/failure-count.js";
+import type { Authorization } from "../../security/grants/authorization.js";
 import type { Principal } from "../../security/principal.js";
 import type { ChunkSignatures } from "../../security/signatures/signer.js";
 import type { Client } from "../limits/clients.js";
@@ -79,8 +79,8 @@ export interface HttpContext {
   whenClosed(onClosed: () => void): void;
   /** Absent: this listener takes no writes. */
   readonly upload?: Upload | undefined;
-  /** Keeps a record of what is done. Undefined: nobody does. */
-  audit?: Audit | undefined;
+  /** Decides about single objects of a request. Absent before the principal is known. */
+  authorization?: Authorization | undefined;
   /** The form of errors. Absent: S3's document. */
   readonly errorForm?: ErrorForm | undefined;
   readonly clock: Clock;

@@ -227,6 +227,7 @@ export class HttpListener {
       refusals: security.members.refusals,
       principal: ANONYMOUS,
       upload,
+      authorization: undefined,
       client,
       strategyFor: this.#strategyFor,
       signal,

@@ -59,7 +59,9 @@ export class S3Origin implements Origin {
   async write(request: WriteRequest): Promise<WriteAnswer> {
     const sent = new SentWrite(request);
     try {
-      return await this.#send(request, ({ signed }, attempt) => signed.write(request, attempt, sent));
+      const answer = await this.#send(request, ({ signed }, attempt) => signed.write(request, attempt, sent));
+      if (!("key" in request.ref)) this.#existingBuckets.delete(request.ref.bucket);
+      return answer;
     } catch (error) {
       throw sent.failed(CacheError.from(error));
     }

@@ -21,6 +21,8 @@ export interface PutAs {
  */
 export class MemoryObjects {
   readonly #objects = new Map<string, MemoryObject>();
+  /** Called when a member has written or deleted an object. */
+  onWritten: (url: string, object: MemoryObject | undefined) => void = () => {};
   #versions = 0;
 
   /** Returns the new version. */

@@ -82,9 +82,12 @@ export class MemoryOrigin implements Origin {
     await this.#answer(call, signal);
     if (method === "DELETE") {
       this.#objects.delete(url);
+      this.#objects.onWritten(url, undefined);
       return { status: 204, headers: [], body: Buffer.alloc(0) };
     }
-    const version = this.#objects.put(url, bytes);
+    const contentType = request.headers.find(([name]) => name === "content-type")?.[1];
+    const version = this.#objects.put(url, bytes, contentType);
+    this.#objects.onWritten(url, this.#objects.get(url));
     const headers: [string, string][] = [["etag", `"${version}"`]];
     return { status: 200, headers, body: Buffer.alloc(0) };
   }

@@ -1,5 +1,5 @@
-import { CacheError, type ObjectRef } from "@frontcache/proto";
-import type { WriteAnswer, WriteRequest } from "../../../origin/origin.js";
+import { type BucketRef, CacheError, type ObjectRef } from "@frontcache/proto";
+import type { WriteRequest } from "../../../origin/origin.js";
 import type { Cache } from "../../../routing/cache.js";
 import { AccessDenied } from "../../../security/grants/authorization.js";
 import { Payload } from "../../../writes/payload.js";
@@ -10,7 +10,9 @@ import { type ErrorResponse, notImplemented } from "../error-response.js";
 import type { ObjectOperation, Operation } from "../operations.js";
 import type { BucketTarget, ObjectTarget, S3Target } from "../request-target.js";
 import { copySource } from "./copy-source.js";
+import { deleteObjects } from "./delete-objects.js";
 import { receivedBytes } from "./received-body.js";
+import { documentOf, OUTCOME_UNKNOWN } from "./write-document.js";
 import { writeHeaders } from "./write-headers.js";
 import { bucketWrite, objectWrites, type WriteOperation } from "./write-operations.js";
 
@@ -26,9 +28,6 @@ const IGNORED_PARAMETER =
 
 /** Parameters of an object's operations that say what is written. */
 const OBJECT_PARAMETER = /^(?:uploadId|partNumber|uploads|versionId|tagging|acl|legal-hold|retention|restore|encryption)$/;
-
-/** Headers of the origin's answer that this server sends itself. */
-const NOT_ANSWERED = /^(?:date|server|x-amz-request-id|x-amz-id-2|content-length|transfer-encoding|access-control-.*)$/;
 
 /** Answers an operation that changes something, with the origin's own answer. Never throws. */
 export function answerWrite(context: HttpContext, cache: Cache, target: S3Target, operation: Operation): void {
@@ -67,6 +66,8 @@ async function write(
 ): Promise<Document> {
   if (target.ref.scheme !== "s3") throw refusal("NotImplemented", notImplemented(operation).message);
   const method = context.request.method as WriteRequest["method"];
+  if (operation === "DeleteObjects") return deleteObjects(context, cache, target.ref, payloadOf(context, upload));
+  if (operation === "CreateBucket") await refuseExisting(context, cache, target.ref);
   const described = target.scope === "bucket" ? bucketWriteOf(operation, method) : objectWrites[operation as ObjectOperation];
   if (described === undefined) throw refusal("NotImplemented", notImplemented(operation).message);
   const answer = await cache.ask(await questionOf(context, upload, target, described, method));
@@ -74,7 +75,7 @@ async function write(
 }
 
 function bucketWriteOf(operation: Operation, method: string): WriteOperation | undefined {
-  return operation === "PostObject" || operation === "DeleteObjects" ? undefined : bucketWrite(method);
+  return operation === "PostObject" ? undefined : bucketWrite(method);
 }
 
 async function questionOf(
@@ -93,12 +94,6 @@ async function questionOf(
   const grants: RequiredGrant[] = [{ operation: operation.grant, ref }];
   if (source !== undefined) grants.push({ operation: "read", ref: source });
   if (administers && operation.grant !== "admin") grants.push({ operation: "admin", ref });
-  const payload = new Payload({
-    headers: request.headers,
-    bytes: receivedBytes(upload, context),
-    signatures: upload.signatures(),
-    hasOtherChecksums: operation.hasOtherChecksums,
-  });
   const sha256 = request.headers["x-amz-content-sha256"];
   return {
     kind: "write",
@@ -109,13 +104,34 @@ async function questionOf(
     source,
     grants,
     changes: operation.changes === true && target.scope === "object" ? changedBy(target) : [],
-    body: payload,
+    body: payloadOf(context, upload, operation),
     bodyLimit: isObject ? undefined : MAX_DOCUMENT_BYTES,
     sha256: typeof sha256 === "string" && /^[0-9a-f]{64}$/.test(sha256) ? sha256 : undefined,
     mayRepeat: method !== "POST" && !isConditional,
     principal,
     signal,
   };
+}
+
+function payloadOf(context: HttpContext, upload: Upload, operation?: WriteOperation): Payload {
+  return new Payload({
+    headers: context.request.headers,
+    bytes: receivedBytes(upload, context),
+    signatures: upload.signatures(),
+    hasOtherChecksums: operation?.hasOtherChecksums,
+  });
+}
+
+/**
+ * Some clients create their bucket before they write to it, and go on if it exists. To a principal that may not create buckets, the
+ * answer is that it exists, if the principal may know that.
+ */
+async function refuseExisting({ authorization, principal, signal }: HttpContext, cache: Cache, ref: BucketRef): Promise<void> {
+  if (authorization?.allows(principal, "admin", { bucket: ref, prefix: "" }) !== false) return;
+  if (!authorization.seesBucket(principal, ref)) return;
+  await cache.ask({ kind: "statBucket", ref, principal, signal });
+  const message = "Your previous request to create the named bucket succeeded and you already own it.";
+  throw new CacheError("INVALID_ARGUMENT", message, { s3Code: "BucketAlreadyOwnedByYou" });
 }
 
 /** The records that a write changes: that of the object, and that of the version that it names. */
@@ -143,14 +159,6 @@ function parametersOf({ scope, query }: BucketTarget | ObjectTarget): [name: str
   return parameters;
 }
 
-function documentOf({ status, headers, body }: WriteAnswer): Document {
-  const kept = headers.flatMap(([name, value]) => (NOT_ANSWERED.test(name) ? [] : [name, value]));
-  const outcome = status >= 500 ? OUTCOME_UNKNOWN : [];
-  return { status, headers: [...kept, ...outcome], body };
-}
-
-const OUTCOME_UNKNOWN = ["frontcache-outcome", "unknown"];
-
 function withOutcome(error: ErrorResponse): ErrorResponse {
   return error.code === "InternalError" && error.errorCode === "UNAVAILABLE"
     ? { ...error, headers: [...(error.headers ?? []), ...OUTCOME_UNKNOWN] }
@@ -158,10 +166,10 @@ function withOutcome(error: ErrorResponse): ErrorResponse {
 }
 
 /** Denied requests have been recorded by whoever denied them. */
-function recordFailure({ audit, principal }: HttpContext, operation: Operation, object: string, error: unknown): void {
+function recordFailure({ authorization, principal }: HttpContext, operation: Operation, object: string, error: unknown): void {
   if (error instanceof AccessDenied) return;
   const { message } = error instanceof OutcomeUnknown ? error : CacheError.from(error);
-  audit?.record({ outcome: "failed", operation, object, principal, reason: message });
+  authorization?.audit?.record({ outcome: "failed", operation, object, principal, reason: message });
 }
 
 function urlOf(target: S3Target): string {

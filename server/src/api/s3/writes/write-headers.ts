@@ -1,4 +1,3 @@
-import { CacheError } from "@frontcache/proto";
 import type { Request } from "../../http/http-context.js";
 
 /** Headers that the origin gets as they are. */
@@ -8,7 +7,7 @@ const PASSED =
 /** Headers of signatures, of framing and of SDKs, which are made anew or say nothing to the origin. */
 const OWN = /^x-amz-(?:date|content-sha256|security-token|user-agent|decoded-content-length|trailer)$/;
 
-/** Headers of S3 that this server does not know: they may change what the request means. */
+/** Headers of S3 of which it is known that they do not change who may do what. All others require the grant `admin`, too. */
 const KNOWN =
   /^x-amz-(?:meta-.+|tagging|tagging-count|storage-class|server-side-encryption(?:-.+)?|checksum-.+|sdk-checksum-algorithm|mp-object-size|object-(?:lock-.+|ownership)|bucket-.+|website-redirect-location|expected-bucket-owner|source-expected-bucket-owner|copy-source(?:-.+)?|metadata-directive|tagging-directive|object-attributes|if-match-.+|mfa|acl|grant-.+|bypass-governance-retention|request-payer|confirm-remove-self-bucket-access|rename-.+|transition-default-minimum-object-size)$/;
 
@@ -25,7 +24,7 @@ export interface WriteHeaders {
   readonly isConditional: boolean;
 }
 
-/** The headers of a write. Throws S3's error for an unknown header. */
+/** The headers of a write. */
 export function writeHeaders({ headers }: Request): WriteHeaders {
   const passed: [string, string][] = [];
   let administers = false;
@@ -38,11 +37,7 @@ export function writeHeaders({ headers }: Request): WriteHeaders {
       continue;
     }
     if (!PASSED.test(name) || OWN.test(name)) continue;
-    if (name.startsWith("x-amz-") && !KNOWN.test(name)) {
-      const message = `A header you provided implies functionality that is not implemented: ${name.slice(0, 100)}`;
-      throw new CacheError("INVALID_ARGUMENT", message, { s3Code: "NotImplemented" });
-    }
-    if (ADMINISTERS.test(name)) administers = true;
+    if (ADMINISTERS.test(name) || (name.startsWith("x-amz-") && !KNOWN.test(name))) administers = true;
     passed.push([name, value]);
   }
   const isConditional = headers["if-match"] !== undefined || headers["if-none-match"] !== undefined;
