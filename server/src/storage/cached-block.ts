@@ -67,6 +67,8 @@ export class CachedBlock implements Evictable {
   siblings: VolumeBlocks | undefined;
   /** Its file, if it is open. Set only by OpenFiles. */
   open: OpenFile | undefined;
+  /** Resolves when its file, which was open, is closed. Set only by OpenFiles, while it closes the file. */
+  closing: Promise<void> | undefined;
   /** Running checks of segments. Set only by BlockReader. */
   checks: SingleFlight<number, boolean> | undefined;
   /** Whether it was removed from the index. Running reads may finish. */

@@ -1,4 +1,6 @@
+import type { Linked } from "@frontcache/proto/runtime";
 import type { Clock } from "../runtime/clock.js";
+import type { CachedBlock } from "./cached-block.js";
 import type { DiskFile } from "./disk/disk.js";
 import type { Mapper, Mapping } from "./mapping/mapping.js";
 import type { PageCopy } from "./mapping/page-copies.js";
@@ -39,11 +41,13 @@ export interface MappedFile {
 }
 
 /** A block's open file. It is closed after it was retired and its last user has finished. */
-export class OpenFile {
+export class OpenFile implements Linked<OpenFile> {
+  readonly block: CachedBlock;
   readonly file: DiskFile;
   readonly shared: OpenFileContext;
-  /** Bytes of the block. */
-  readonly #blockBytes: number;
+  /** Only OpenFiles writes them. */
+  previous: OpenFile | undefined;
+  next: OpenFile | undefined;
 
   /** Number of running reads, writes and slices. */
   users = 0;
@@ -55,9 +59,9 @@ export class OpenFile {
   /** Whether users may have touched pages that the last `letGo` released. */
   #touchedBehind = false;
 
-  constructor(file: DiskFile, blockBytes: number, shared: OpenFileContext) {
+  constructor(block: CachedBlock, file: DiskFile, shared: OpenFileContext) {
+    this.block = block;
     this.file = file;
-    this.#blockBytes = blockBytes;
     this.shared = shared;
   }
 
@@ -74,13 +78,14 @@ export class OpenFile {
 
   #newMapping(): MappedFile | undefined {
     const { mapper, clock, memory } = this.shared;
-    const mapping = mapper.map(this.file, this.#blockBytes);
+    const { blockBytes } = this.block.segments;
+    const mapping = mapper.map(this.file, blockBytes);
     if (mapping === undefined) return undefined;
     memory.count(1);
     return {
       mapping,
-      residency: new RecentResidency(mapping, clock, this.#blockBytes),
-      regions: new MappedRegions(this.#blockBytes),
+      residency: new RecentResidency(mapping, clock, blockBytes),
+      regions: new MappedRegions(blockBytes),
     };
   }
 
@@ -151,11 +156,11 @@ export class OpenFile {
     this.shared.memory.grow(-counted);
   }
 
-  /** Resolves when it has no users. It must get no new users then. */
-  idle(): Promise<void> {
+  /** Resolves when it has no users. It must get no new users then. Undefined: it has none now. */
+  idle(): Promise<void> | undefined {
+    if (this.users === 0) return undefined;
     return new Promise((resolve) => {
       this.#retired = resolve;
-      if (this.users === 0) resolve();
     });
   }
 

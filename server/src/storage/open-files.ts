@@ -1,4 +1,4 @@
-import { SingleFlight } from "@frontcache/proto/runtime";
+import { LinkedList, SingleFlight } from "@frontcache/proto/runtime";
 import type { Clock } from "../runtime/clock.js";
 import type { CachedBlock } from "./cached-block.js";
 import type { Disk, DiskFile } from "./disk/disk.js";
@@ -23,9 +23,8 @@ export interface OpenFilesOptions {
 export class OpenFiles {
   readonly #options: OpenFilesOptions;
 
-  readonly #order = new Set<CachedBlock>();
+  readonly #order = new LinkedList<OpenFile>();
   readonly #opening = new SingleFlight<CachedBlock, OpenFile>();
-  readonly #closing = new Map<CachedBlock, Promise<void>>();
   #mappings = 0;
   #open = 0;
   #touchedBytes = 0;
@@ -58,9 +57,10 @@ export class OpenFiles {
   }
 
   recordUse(block: CachedBlock): void {
-    if (block.open === undefined) return;
-    this.#order.delete(block);
-    this.#order.add(block);
+    const { open } = block;
+    if (open === undefined) return;
+    this.#order.delete(open);
+    this.#order.add(open);
   }
 
   /** Opens the block's file and pins it: `unpin` it after use. Rejects with the system's error, ENOENT for a retired block. */
@@ -74,38 +74,47 @@ export class OpenFiles {
   /** Takes over the file that the block's writer has opened. It is mapped by the first read that needs a mapping. */
   adopt(block: CachedBlock, file: DiskFile): OpenFile {
     this.#open++;
-    block.open = new OpenFile(file, block.segments.blockBytes, this.#shared);
-    this.#order.add(block);
-    if (this.#order.size > this.#options.capacity) void this.#closeBeyond(this.#options.capacity, block);
-    return block.open;
+    const open = new OpenFile(block, file, this.#shared);
+    block.open = open;
+    this.#order.add(open);
+    this.#closeExcess(open);
+    return open;
   }
 
   /** Closes the block's file after its last user; resolves then. */
   async close(block: CachedBlock): Promise<void> {
     await this.#opening.running(block)?.catch(() => undefined);
-    const { open } = block;
-    if (open === undefined) return this.#closing.get(block);
-    block.open = undefined;
-    this.#order.delete(block);
-    const closing = this.#close(open).finally(() => {
-      if (this.#closing.get(block) === closing) this.#closing.delete(block);
-    });
-    this.#closing.set(block, closing);
-    await closing;
+    await (block.open === undefined ? block.closing : this.#close(block.open));
   }
 
-  async #close(open: OpenFile): Promise<void> {
-    await open.idle();
-    open.unmap();
+  #close(open: OpenFile): Promise<void> {
+    const { block } = open;
+    block.open = undefined;
+    this.#order.delete(open);
+    const idle = open.idle();
+    const ended = (): void => {
+      this.#open--;
+      if (block.closing === closing) block.closing = undefined;
+    };
+    const close = (): Promise<void> => {
+      open.unmap();
+      return open.file.close();
+    };
     // Even if closing fails, the descriptor is closed.
-    await open.file.close().catch(() => undefined);
-    this.#open--;
+    const closing = (idle === undefined ? close() : idle.then(close)).then(ended, ended);
+    block.closing = closing;
+    return closing;
   }
 
   /** Closes every file; resolves when all unused files are closed. */
   async closeUnused(): Promise<void> {
-    const closing = [...this.#order].map((block) => ({ isUsed: (block.open?.users ?? 0) > 0, closed: this.close(block) }));
-    await Promise.all(closing.filter(({ isUsed }) => !isUsed).map(({ closed }) => closed));
+    const unused: Promise<void>[] = [];
+    for (let open = this.#order.first; open !== undefined; open = this.#order.first) {
+      const isUsed = open.users > 0;
+      const closed = this.#close(open);
+      if (!isUsed) unused.push(closed);
+    }
+    await Promise.all(unused);
   }
 
   async #openFile(block: CachedBlock): Promise<OpenFile> {
@@ -113,7 +122,9 @@ export class OpenFiles {
       return this.#adoptRead(block, await this.#openPath(block));
     } catch (error) {
       if (systemCode(error) !== "EMFILE" && systemCode(error) !== "ENFILE") throw error;
-      await this.#closeBeyond(this.#order.size >> 1, block);
+      const closing: Promise<void>[] = [];
+      this.#closeBeyond(this.#order.size >> 1, undefined, (closed) => closing.push(closed));
+      await Promise.all(closing);
       return this.#adoptRead(block, await this.#openPath(block));
     }
   }
@@ -142,29 +153,31 @@ export class OpenFiles {
     const { residentBytes } = this.#options;
     this.#touchedBytes += bytes;
     if (this.#touchedBytes <= residentBytes) return;
-    for (const { open } of this.#order) {
-      const touchedBytes = open?.touchedBytes ?? 0;
+    for (let open = this.#order.first; open !== undefined; open = open.next) {
+      const { touchedBytes } = open;
       if (touchedBytes === 0) continue;
       this.#touchedBytes -= touchedBytes;
-      open!.letGo();
+      open.letGo();
       if (this.#touchedBytes <= residentBytes / 2) return;
     }
   }
 
-  #closeExcess(): void {
-    if (this.#order.size > this.#options.capacity) void this.#closeBeyond(this.#options.capacity);
+  #closeExcess(inHand?: OpenFile): void {
+    const { capacity } = this.#options;
+    if (this.#order.size > capacity) this.#closeBeyond(capacity, inHand);
   }
 
   /** Closes unused files, the least recently used first, until `capacity` are open; never the current one. */
-  async #closeBeyond(capacity: number, inHand?: CachedBlock): Promise<void> {
-    const closing: Promise<void>[] = [];
+  #closeBeyond(capacity: number, inHand?: OpenFile, onClosing?: (closed: Promise<void>) => void): void {
     let excess = this.#order.size - capacity;
-    for (const block of this.#order) {
-      if (excess <= 0) break;
-      if (block === inHand || block.retired || block.open!.users > 0) continue;
-      closing.push(this.close(block));
-      excess--;
+    for (let open = this.#order.first; open !== undefined && excess > 0; ) {
+      const { next } = open;
+      if (open !== inHand && !open.block.retired && open.users === 0) {
+        const closed = this.#close(open);
+        onClosing?.(closed);
+        excess--;
+      }
+      open = next;
     }
-    await Promise.all(closing);
   }
 }

@@ -15,6 +15,8 @@ export class Fills {
   readonly #byBlock = new TransientMap<Fill>();
   /** Fills that request whatever version is current, until their first answer, by object. */
   readonly #discoveries = new TransientMap<Fill>();
+  /** Fills with a version, by object. */
+  readonly #described = new TransientMap<number>();
   readonly #settled = new Set<() => void>();
 
   constructor(context: FillContext) {
@@ -32,6 +34,7 @@ export class Fills {
 
   /** Whether any version of the block is being filled. */
   fillsAnyVersion(url: string, blockOffset: number): boolean {
+    if (!this.#described.has(url)) return false;
     for (let fill = this.#all.first; fill !== undefined; fill = fill.next) {
       const { target, description } = fill;
       const isOfBlock = target.blockOffset === blockOffset && target.ref.url === url;
@@ -47,11 +50,13 @@ export class Fills {
     if (running !== undefined) return running;
     const idle = (): void => {
       this.#byBlock.delete(key);
+      this.#countDescribed(ref.url, -1);
       this.#all.delete(fill);
       this.#checkSettled();
     };
     const fill: Fill = new Fill(this.#context, { ref, blockOffset, version }, { described: nothing, idle });
     this.#byBlock.set(key, fill);
+    this.#countDescribed(ref.url, 1);
     this.#all.add(fill);
     return fill;
   }
@@ -82,10 +87,12 @@ export class Fills {
           key = blockKey({ url: ref.url, version: info.version, offset: blockOffset });
           this.#discoveries.delete(ref.url);
           this.#byBlock.set(key, fill);
+          this.#countDescribed(ref.url, 1);
         },
         idle: () => {
           if (key === undefined) this.#discoveries.delete(ref.url);
-          else if (this.#byBlock.get(key) === fill) this.#byBlock.delete(key);
+          else this.#countDescribed(ref.url, -1);
+          if (key !== undefined && this.#byBlock.get(key) === fill) this.#byBlock.delete(key);
           this.#all.delete(fill);
           this.#checkSettled();
         },
@@ -110,6 +117,12 @@ export class Fills {
   settled(): Promise<void> {
     if (this.running === 0) return Promise.resolve();
     return new Promise((resolve) => this.#settled.add(resolve));
+  }
+
+  #countDescribed(url: string, change: number): void {
+    const count = (this.#described.get(url) ?? 0) + change;
+    if (count === 0) this.#described.delete(url);
+    else this.#described.set(url, count);
   }
 
   #checkSettled(): void {

@@ -37,6 +37,10 @@ const MEMORY = { maxYoungGenerationSizeMb: 2, maxOldGenerationSizeMb: 16 };
 const START_AFTER = 32;
 /** The largest file that is copied to the thread, footer included: for larger ones the thread pool costs little. */
 const MAX_FILE_BYTES = 64 << 10;
+/** Files that are sent at once. Fewer wait for others: a message costs both threads as much as ten files. */
+const MANY_FILES = 16;
+/** How long they wait. The bytes are readable meanwhile. */
+const WAIT_MS = 4;
 /** Bytes of the files that one message names. */
 const SHARED_BYTES = 512 << 10;
 
@@ -56,7 +60,7 @@ export class FileCreator {
   /** Descriptors to be closed with the next message, and those of the running one. */
   #toClose: Closing[] = [];
   #closing: Closing[] = [];
-  #isScheduled = false;
+  #timer: NodeJS.Timeout | undefined;
   /** Whether the thread has a message to answer. */
   #isBusy = false;
   #isClosed = false;
@@ -106,17 +110,15 @@ export class FileCreator {
     });
   }
 
-  /** Waits for the other files of this iteration of the event loop. */
   #schedule(): void {
-    if (this.#isScheduled || this.#isBusy) return;
-    this.#isScheduled = true;
-    setImmediate(() => {
-      this.#isScheduled = false;
-      this.#send();
-    });
+    if (this.#isBusy) return;
+    if (this.#waiting.length >= MANY_FILES) this.#send();
+    else this.#timer ??= setTimeout(this.#send, WAIT_MS);
   }
 
-  #send(): void {
+  readonly #send = (): void => {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
     if (!this.#isReady || this.#isBusy || this.#waiting.length + this.#toClose.length === 0) return;
     this.#isBusy = true;
     const shared = this.#shared!;
@@ -142,7 +144,7 @@ export class FileCreator {
     this.#closing = this.#toClose;
     this.#toClose = [];
     this.#thread!.postMessage({ files, closed: this.#closing.map(({ fd }) => fd) });
-  }
+  };
 
   /** Closes a descriptor. It is closed even if that fails. */
   #close(fd: number): Promise<void> {
@@ -158,7 +160,7 @@ export class FileCreator {
     [this.#running, this.#closing] = [[], []];
     this.#isBusy = false;
     this.#thread?.unref();
-    this.#send();
+    if (this.#waiting.length + this.#toClose.length > 0) this.#schedule();
     for (const { closed } of closing) closed();
     for (const [i, result] of created.entries()) {
       const { resolve, reject } = running[i]!;

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { systemClock } from "../../runtime/clock.js";
 import { areTestBytes, testBytes, testGeometry } from "../../testing/store-fixture.js";
+import type { CachedBlock } from "../cached-block.js";
 import type { DiskFile } from "../disk/disk.js";
 import { OpenFile } from "../open-file.js";
 import { References } from "../references.js";
@@ -52,7 +53,7 @@ function stage(residentBytes: number, checked = 8, hasRoom = true): Stage {
       return { bytes: testBytes(start, end - start), giveBack: () => copies-- };
     },
   };
-  const open = new OpenFile({} as DiskFile, BLOCK, {
+  const open = new OpenFile({ segments } as CachedBlock, {} as DiskFile, {
     mapper,
     clock: systemClock,
     references,
