@@ -46,27 +46,31 @@ export interface CollectedHeaders {
  * if the headers are too long, the last names first.
  */
 export function collectHeaders(all: Iterable<readonly [name: string, value: string]>): CollectedHeaders {
-  const valid = new Map<string, string>();
+  let valid: Map<string, string> | undefined;
   const dropped: string[] = [];
   for (const [anyCase, untrimmed] of all) {
     const name = anyCase.toLowerCase();
     if (!isObjectHeader(name)) continue;
     const value = untrimmed.replace(/^[\t ]+|[\t ]+$/g, "");
-    if (TOKEN.test(name) && VALUE.test(value) && !valid.has(name)) valid.set(name, value);
-    else dropped.push(name);
+    if (TOKEN.test(name) && VALUE.test(value) && valid?.has(name) !== true) {
+      valid ??= new Map();
+      valid.set(name, value);
+    } else dropped.push(name);
   }
+  if (valid === undefined) return { headers: "", dropped };
+  const values = valid;
   const names = [...valid.keys()].sort();
   const kept: string[] = [];
   let length = 0;
   for (const name of [...names.filter((each) => !METADATA.test(each)), ...names.filter((each) => METADATA.test(each))]) {
-    const lineLength = lineOf(name, valid.get(name)!).length;
+    const lineLength = lineOf(name, values.get(name)!).length;
     if (length + lineLength > MAX_OBJECT_HEADERS_LENGTH) dropped.push(name);
     else {
       length += lineLength;
       kept.push(name);
     }
   }
-  return { headers: linesOf(kept.sort().map((name) => [name, valid.get(name)!])), dropped };
+  return { headers: linesOf(kept.sort().map((name) => [name, values.get(name)!])), dropped };
 }
 
 /** Whether a text has the form of ObjectHeaders. The names may be any. */

@@ -61,6 +61,7 @@ export class Ring {
    */
   nameAt(url: string, blockOffset: number, rank: number): string | undefined {
     if (rank >= this.#names.length) return undefined;
+    if (this.#names.length === 1) return this.#names[0];
     const last = this.#last;
     if (last !== undefined && rank < last.ranked.length && last.blockOffset === blockOffset && last.url === url) {
       return last.ranked[rank];

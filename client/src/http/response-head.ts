@@ -96,6 +96,16 @@ export class ResponseHead implements ResponseFraming {
     return this.#names.indexOf(name) !== this.#names.lastIndexOf(name);
   }
 
+  /** The headers of which `accepts` accepts the name, which is in lower case, in order. */
+  select(accepts: (name: string) => boolean): (readonly [name: string, value: string])[] {
+    const selected: (readonly [string, string])[] = [];
+    for (let at = 0; at < this.#names.length; at++) {
+      const name = this.#names[at]!;
+      if (accepts(name)) selected.push([name, this.#values[at]!]);
+    }
+    return selected;
+  }
+
   /** All headers by their names in lower case, in order. */
   *[Symbol.iterator](): Generator<readonly [name: string, value: string]> {
     for (const [at, name] of this.#names.entries()) yield [name, this.#values[at]!];

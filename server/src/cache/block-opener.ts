@@ -112,13 +112,17 @@ export class BlockOpener {
     const { fill, segments } = entry;
     try {
       const info = known ?? (await untilAborted(fill.description.promise, request.signal));
-      await confirmed(entry, request.signal);
+      const confirming = confirmed(entry, request.signal);
+      if (confirming !== undefined) await confirming;
+      throwFailure(entry);
       const end = this.#clampedEnd(request, info);
       const pin = pinned.of(info.version);
-      const more = this.#missing(request, end, pin).filter((segment) => !segments.includes(segment));
-      fill.segments.enter(more);
-      segments.push(...more);
-      fill.request(more, "demand", request.budget);
+      const more = this.#missing(request, end, pin, segments);
+      if (more.length > 0) {
+        fill.segments.enter(more);
+        segments.push(...more);
+        fill.request(more, "demand", request.budget);
+      }
       this.#completeBlock(entry, request, info, pin);
       const result = entry.isPlanned ? "filled" : "joined";
       return new BlockRead(this.#options, request, {
@@ -155,13 +159,13 @@ export class BlockOpener {
     return true;
   }
 
-  /** Segments from the read's start to `end` that are not cached. */
-  #missing({ start }: BlockRequest, end: number, pin: BlockPin | undefined): number[] {
+  /** Segments from the read's start to `end` that are neither cached nor `entered`. */
+  #missing({ start }: BlockRequest, end: number, pin: BlockPin | undefined, entered: readonly number[] = []): number[] {
     const { geometry } = this.#options;
     const last = segmentOf(end - 1, geometry);
     const missing: number[] = [];
     for (let segment = segmentOf(start, geometry); segment <= last; segment++) {
-      if (pin?.has(segment) !== true) missing.push(segment);
+      if (pin?.has(segment) !== true && !entered.includes(segment)) missing.push(segment);
     }
     return missing;
   }
@@ -219,10 +223,13 @@ export class PinnedBlock {
  * The version may have been replaced, whether it was observed here or named by the object's record elsewhere. The origin's answer to
  * the first missing bytes confirms it before any byte is sent, so that a read of the current version can still restart.
  */
-async function confirmed({ fill, segments }: Entry, signal: AbortSignal): Promise<void> {
+function confirmed({ fill, segments }: Entry, signal: AbortSignal): Promise<void> | undefined {
   const first = segments[0]!;
-  if (fill.has(first) && fill.segments.buffer(first) === undefined) await fill.segments.progress(first, signal);
-  // The segment may have failed before, while another part's answer described the block.
-  const failure = fill.segments.failure(first);
+  return fill.has(first) && fill.segments.buffer(first) === undefined ? fill.segments.progress(first, signal) : undefined;
+}
+
+/** The first segment may have failed before, while another part's answer described the block. */
+function throwFailure({ fill, segments }: Entry): void {
+  const failure = fill.segments.failure(segments[0]!);
   if (failure !== undefined) throw failure;
 }

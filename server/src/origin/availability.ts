@@ -1,7 +1,13 @@
 import { type BucketRef, CacheError } from "@frontcache/proto";
 import { BoundedMap, LinkedAbort } from "@frontcache/proto/runtime";
 import type { Clock } from "../runtime/clock.js";
-import { type AvailabilityChange, BucketAvailability, type OriginState, type PendingRequest } from "./bucket-availability.js";
+import {
+  type AvailabilityChange,
+  BucketAvailability,
+  type OriginState,
+  type PendingRequest,
+  type SentRequest,
+} from "./bucket-availability.js";
 import { NoAnswer } from "./checked-answer.js";
 import {
   type Origin,
@@ -85,8 +91,14 @@ export class OriginAvailability implements OriginStates {
 
   #observed(next: Origin, endpoint: string): Origin {
     return wrap(next, {
-      fetch: (request) => this.#observe(this.#bucket(request.ref, endpoint), () => next.fetch(request)),
-      ask: (question) => this.#observe(this.#bucket(question.ref, endpoint), () => next.ask(question)),
+      fetch: (request) => {
+        const bucket = this.#bucket(request.ref, endpoint);
+        return observe(bucket, bucket.sent(), next.fetch(request));
+      },
+      ask: (question) => {
+        const bucket = this.#bucket(question.ref, endpoint);
+        return observe(bucket, bucket.sent(), next.ask(question));
+      },
     });
   }
 
@@ -109,21 +121,6 @@ export class OriginAvailability implements OriginStates {
         next.close();
       },
     });
-  }
-
-  async #observe<Answer>(bucket: BucketAvailability, send: () => Promise<Answer>): Promise<Answer> {
-    const request = bucket.sent();
-    try {
-      const answer = await send();
-      bucket.answered(request);
-      return answer;
-    } catch (error) {
-      if (error instanceof NoAnswer) bucket.failed(error);
-      else if (CacheError.from(error).code !== "CANCELLED") bucket.answered(request);
-      throw error;
-    } finally {
-      bucket.ended(request);
-    }
   }
 
   #guard<Answer>(guarded: Guarded<Answer>): Promise<Answer> {
@@ -187,6 +184,21 @@ export class OriginAvailability implements OriginStates {
     const bucket = new BucketAvailability(name, endpoint, this.#clock, this.#onChange);
     this.#buckets.set(name, bucket);
     return bucket;
+  }
+}
+
+/** Notices the answer to a request that was sent, or that there is none. */
+async function observe<Answer>(bucket: BucketAvailability, request: SentRequest, answering: Promise<Answer>): Promise<Answer> {
+  try {
+    const answer = await answering;
+    bucket.answered(request);
+    return answer;
+  } catch (error) {
+    if (error instanceof NoAnswer) bucket.failed(error);
+    else if (CacheError.from(error).code !== "CANCELLED") bucket.answered(request);
+    throw error;
+  } finally {
+    bucket.ended(request);
   }
 }
 

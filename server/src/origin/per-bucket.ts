@@ -22,7 +22,13 @@ export function perBucket(routes: readonly BucketRoute[]): Origin {
     throw new CacheError("PERMISSION_DENIED", `${ref.url}: no origin is configured for ${ref.scheme}://${ref.bucket}`);
   };
   return {
-    fetch: async (request) => originOf(request.ref).fetch(request),
+    fetch(request) {
+      try {
+        return originOf(request.ref).fetch(request);
+      } catch (error) {
+        return Promise.reject(error);
+      }
+    },
     ask: async <Q extends OriginQuestion>(question: Q): Promise<AnswerTo<Q>> =>
       question.kind === "listBuckets"
         ? ((await listBuckets(routes, question)) as AnswerTo<Q>)

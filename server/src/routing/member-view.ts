@@ -8,6 +8,8 @@ const MAX_REMEMBERED = 8;
 /** Members of the newest list that may have been a block's owner, or may have read it in place of the owner. */
 const RANKS = 2;
 
+const NOBODY: readonly MemberInfo[] = [];
+
 /** The newest member list, and the ones before it for a while: a block's owner by an earlier list is likely to have it cached. */
 export class MemberView {
   readonly #self: string;
@@ -61,7 +63,10 @@ export class MemberView {
    * Other members that may have cached a block, the likeliest first: its owners by the earlier lists, newest first, then the first on
    * the current ring. A member that is not in the list any more answers until it has shut down.
    */
-  mayHave(url: string, blockOffset: number): MemberInfo[] {
+  mayHave(url: string, blockOffset: number): readonly MemberInfo[] {
+    const { members } = this.#current;
+    const isAlone = members.length === 0 || (members.length === 1 && members[0]!.name === this.#self);
+    if (isAlone && this.#earlier.length === 0) return NOBODY;
     const found = new Map<string, MemberInfo>();
     const add = (member: MemberInfo | undefined): void => {
       if (member === undefined || member.name === this.#self || found.has(member.name)) return;
@@ -73,6 +78,7 @@ export class MemberView {
   }
 
   #lists(): Membership[] {
+    if (this.#earlier.length === 0) return [this.#current];
     const oldestMs = this.#clock.monotonicMs() - REMEMBER_MS;
     this.#earlier = this.#earlier.filter(({ replacedAtMs }) => replacedAtMs > oldestMs);
     return [this.#current, ...this.#earlier.map(({ membership }) => membership)];

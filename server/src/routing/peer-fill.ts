@@ -36,7 +36,7 @@ const IDLE_SHARE = 1 / 2;
 export function peerFills(options: PeerFillOptions): OriginWrapper {
   return (next) => {
     const peers = new Peers(options, next);
-    return wrap(next, { fetch: async (request) => (await peers.fetch(request)) ?? next.fetch(request) });
+    return wrap(next, { fetch: (request) => peers.fetch(request) });
   };
 }
 
@@ -49,22 +49,26 @@ class Peers {
     this.#next = next;
   }
 
-  /** A member's answer; undefined if no member has the bytes, or not in time. */
-  async fetch(request: OriginRequest): Promise<OriginAnswer | undefined> {
+  /** A member's answer, or the origin's if no member has the bytes, or not in time. */
+  fetch(request: OriginRequest): Promise<OriginAnswer> {
     const members = this.#candidates(request);
-    if (members.length === 0) return undefined;
+    return members.length === 0 ? this.#next.fetch(request) : this.#fetchFrom(members, request);
+  }
+
+  async #fetchFrom(members: readonly MemberInfo[], request: OriginRequest): Promise<OriginAnswer> {
     const found = await this.#firstToAnswer(members, request);
     if (request.signal.aborted) {
       found?.question.end();
       throw CacheError.from(request.signal.reason);
     }
-    return found && (await this.#answerOf(found, request));
+    return (found && (await this.#answerOf(found, request))) ?? this.#next.fetch(request);
   }
 
-  #candidates({ ref, offset }: OriginRequest): MemberInfo[] {
+  #candidates({ ref, offset }: OriginRequest): readonly MemberInfo[] {
     const { others, geometry } = this.#options;
     const { breaker, view } = others;
     const mayHave = view.mayHave(ref.url, blockOffsetOf(offset, geometry));
+    if (mayHave.length === 0) return mayHave;
     const askable = mayHave.filter((member) => !breaker.isOpen(member.grpcAddress) && !others.answerTime(member).isExhausted);
     return askable.slice(0, view.changedRecently ? MOST_ASKED : 1);
   }

@@ -100,8 +100,21 @@ function without(headers: readonly string[], name: string): readonly string[] {
 function validatorHeaders({ version, lastModifiedMs }: ObjectInfo): string[] {
   if (!HEADER_VALUE.test(version))
     throw new CacheError("INTERNAL", `a header cannot contain the version ${JSON.stringify(version)}`);
-  const date = lastModifiedMs === undefined ? [] : ["Last-Modified", new Date(lastModifiedMs).toUTCString()];
-  return ["ETag", entityTagOf(version), ...date];
+  const headers = ["ETag", entityTagOf(version)];
+  if (lastModifiedMs !== undefined) headers.push("Last-Modified", httpDateOf(lastModifiedMs));
+  return headers;
+}
+
+/** The date that was written last: objects that were uploaded together are often read together. */
+const dated = { second: Number.NaN, text: "" };
+
+function httpDateOf(ms: number): string {
+  const second = Math.floor(ms / 1_000);
+  if (second !== dated.second) {
+    dated.text = new Date(ms).toUTCString();
+    dated.second = second;
+  }
+  return dated.text;
 }
 
 /** The headers with others in place of those of the same names. Both have names and values in turn. */

@@ -16,6 +16,11 @@ export interface PartPlanOptions {
  * become 7.
  */
 export function planParts(missing: readonly number[], options: PartPlanOptions): SegmentRun[] {
+  const [first, count] = [missing[0]!, missing.length];
+  // One run that makes one part, as of any small object.
+  const isOnePart =
+    count < 2 * options.targetSegments && count <= options.maxSegments && missing[count - 1] === first + count - 1;
+  if (isOnePart && count > 0) return [{ first, count }];
   return contiguousRuns(missing).flatMap((run) => cutRun(run, options));
 }
 
@@ -75,13 +80,13 @@ export class FillParts {
   }
 
   /**
-   * Queues parts for segments (ascending) that are not on their way. If no part is queued or running, their requests take from
+   * Queues parts for segments (at least one, ascending) that are not on their way. If no part is queued or running, their requests take from
    * `budget`, or from a new one; else from the budget of the others.
    */
   plan(missing: readonly number[], priority: Priority, budget?: RequestBudget): void {
     const { partBytes, geometry, memory } = this.#fill.context;
     const { context, description } = this.#fill;
-    if (this.isIdle && missing.length > 0) {
+    if (this.isIdle) {
       this.#budget = budget ?? requestBudget(description.target);
       context.budgets.begin(description.target, this.#budget);
     }
@@ -129,10 +134,7 @@ export class FillParts {
   /** The part that brings a segment, from its planning until its end. There are few. */
   #partOf(segment: number): Part | undefined {
     const { demand, background } = this.#queue;
-    for (const parts of [this.#running, demand, background]) {
-      for (const part of parts) if (part.has(segment)) return part;
-    }
-    return undefined;
+    return partWith(this.#running, segment) ?? partWith(demand, segment) ?? partWith(background, segment);
   }
 
   #takeNext(): Part | undefined {
@@ -185,6 +187,11 @@ export class FillParts {
     if (this.isIdle) this.#fill.context.budgets.end(this.#fill.description.target, this.#budget);
     this.#onEnded(part, failure);
   }
+}
+
+function partWith(parts: readonly Part[], segment: number): Part | undefined {
+  for (const part of parts) if (part.has(segment)) return part;
+  return undefined;
 }
 
 /** Removes a part from a list. Returns whether the list had it. */

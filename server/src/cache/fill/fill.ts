@@ -64,9 +64,13 @@ export class Fill implements Linked<Fill> {
    * counts the requests, unless parts are on their way: then theirs does.
    */
   request(segments: readonly number[], priority: Priority, budget?: RequestBudget): boolean {
-    const missing = segments.filter((segment) => !this.has(segment));
-    for (const segment of missing) this.segments.forgetFailure(segment);
-    this.#parts.plan(missing, priority, budget);
+    const missing: number[] = [];
+    for (const segment of segments) {
+      if (this.has(segment)) continue;
+      this.segments.forgetFailure(segment);
+      missing.push(segment);
+    }
+    if (missing.length > 0) this.#parts.plan(missing, priority, budget);
     if (priority === "demand") this.#parts.promote(segments);
     this.#parts.start();
     return missing.length > 0;
@@ -87,7 +91,7 @@ export class Fill implements Linked<Fill> {
   /** Writes the complete segments of a part, and fails those that did not come. */
   #partEnded(part: Part, failure: CacheError | undefined): void {
     const complete: number[] = [];
-    for (const segment of part.indices) {
+    for (let segment = part.first; segment < part.first + part.count; segment++) {
       if (part.isComplete(segment)) complete.push(segment);
       else if (failure === undefined || this.description.isBeyond(segment)) this.segments.drop(segment);
       else this.segments.fail(segment, failure);

@@ -1,6 +1,6 @@
 import { abortError, CacheError } from "@frontcache/proto";
 import { LinkedAbort } from "@frontcache/proto/runtime";
-import type { OriginAnswer } from "../../origin/origin.js";
+import type { Landing, OriginAnswer, OriginRequest } from "../../origin/origin.js";
 import type { RequestBudget } from "../../origin/request-budget.js";
 import { CACHE_ITSELF } from "../../security/principal.js";
 import type { Reservation } from "../../storage/block.js";
@@ -23,7 +23,7 @@ export interface PartContext {
 }
 
 /** A run of missing segments that one origin request fetches: waits for memory, sends the request, receives the bytes. */
-export class Part {
+export class Part implements Landing {
   readonly first: number;
   readonly count: number;
   priority: Priority;
@@ -37,6 +37,10 @@ export class Part {
   #waiting: LinkedAbort | undefined;
   /** The memory of its first segments, complete or not. Empty before the answer's head. */
   readonly #buffers: SegmentBuffer[] = [];
+  /** The index of the buffer that receives bytes. */
+  #at = 0;
+  /** What the readers of the fill wait for. Undefined before the answer's head. */
+  #segments: FillSegments | undefined;
 
   constructor({ first, count }: SegmentRun, priority: Priority) {
     this.first = first;
@@ -57,11 +61,6 @@ export class Part {
   /** Whether the origin has answered: its segments have memory. */
   get isAnswered(): boolean {
     return this.#buffers.length > 0;
-  }
-
-  /** Indices of its segments, ascending. */
-  get indices(): number[] {
-    return Array.from({ length: this.count }, (_, i) => this.first + i);
   }
 
   /** Whether a reader will still come for one of its segments, or is at it. */
@@ -87,24 +86,51 @@ export class Part {
 
   /** Fetches the part. Rejects with a CacheError; some segments may be complete then. */
   async run(fill: PartContext, budget: RequestBudget): Promise<void> {
-    const { context } = fill;
+    const { context, description, segments } = fill;
     if (context.signal.aborted) throw abortError(context.signal);
     const buffers = context.memory.take(this.count, this.priority) ?? (await this.#claimMemory(context));
     this.#isRequested = true;
+    let answer: OriginAnswer | undefined;
     try {
-      const answer = await this.#fetch(fill, budget);
+      const askedAtMs = context.clock.monotonicMs();
       try {
-        this.#assignBuffers(fill, buffers);
-        // The object may be much smaller than the part: other parts wait for the memory.
-        giveAll(context.memory, buffers);
-        await this.#receive(fill.segments, answer);
+        answer = await context.origin.fetch(this.#request(fill, budget));
       } catch (error) {
-        answer.body.destroy();
+        description.refused(CacheError.from(error), askedAtMs);
         throw error;
       }
+      description.accept(answer, askedAtMs);
+      this.#assignBuffers(fill, buffers);
+      // The object may be much smaller than the part: other parts wait for the memory.
+      giveAll(context.memory, buffers);
+      this.#segments = segments;
+      await answer.body.land(this);
+      if (this.#at < this.#buffers.length) throw new CacheError("INTERNAL", "the origin's answer is shorter than its range");
+    } catch (error) {
+      answer?.body.destroy();
+      throw error;
     } finally {
       giveAll(context.memory, buffers);
     }
+  }
+
+  // What the body of the answer calls.
+
+  room(): Buffer {
+    return this.#current.room;
+  }
+
+  landed(bytes: number): void {
+    const buffer = this.#current;
+    buffer.landed(bytes);
+    this.#segments!.progressed(this.first + this.#at, buffer);
+    if (buffer.complete) this.#at++;
+  }
+
+  get #current(): SegmentBuffer {
+    const buffer = this.#buffers[this.#at];
+    if (buffer === undefined) throw new CacheError("INTERNAL", "the origin's answer is longer than its range");
+    return buffer;
   }
 
   async #claimMemory({ memory, signal }: FillContext): Promise<Buffer[]> {
@@ -118,39 +144,22 @@ export class Part {
     }
   }
 
-  /** Sends the request, for as much of the part as the block is known to have. */
-  async #fetch({ context, description, segments }: PartContext, budget: RequestBudget): Promise<OriginAnswer> {
-    const { origin, clock, geometry, signal } = context;
+  /** The request for as much of the part as the block is known to have. */
+  #request({ context, description, segments }: PartContext, budget: RequestBudget): OriginRequest {
+    const { geometry, signal } = context;
     const { version, blockBytes, target } = description;
     const start = this.first * geometry.segmentBytes;
     const end = Math.min(start + this.count * geometry.segmentBytes, blockBytes);
-    const offset = target.blockOffset + start;
-    const isNeeded = (): boolean => this.isNeeded(segments);
-    const askedAtMs = clock.monotonicMs();
-    let answer: OriginAnswer;
-    try {
-      const { ref } = target;
-      answer = await origin.fetch({
-        ref,
-        offset,
-        length: end - start,
-        version,
-        signal,
-        principal: CACHE_ITSELF,
-        budget,
-        isNeeded,
-      });
-    } catch (error) {
-      description.refused(CacheError.from(error), askedAtMs);
-      throw error;
-    }
-    try {
-      description.accept(answer, askedAtMs);
-    } catch (error) {
-      answer.body.destroy();
-      throw error;
-    }
-    return answer;
+    return {
+      ref: target.ref,
+      offset: target.blockOffset + start,
+      length: end - start,
+      version,
+      signal,
+      principal: CACHE_ITSELF,
+      budget,
+      isNeeded: () => this.isNeeded(segments),
+    };
   }
 
   /** Gives each segment a buffer and removes it from `buffers`. Buffers past the object's end stay there. */
@@ -166,23 +175,6 @@ export class Part {
       segments.progressed(segment, buffer);
     }
     this.reservation = context.store.reserve(description.id, bytes);
-  }
-
-  async #receive(segments: FillSegments, { body }: OriginAnswer): Promise<void> {
-    let at = 0;
-    const current = (): SegmentBuffer => {
-      const buffer = this.#buffers[at];
-      if (buffer === undefined) throw new CacheError("INTERNAL", "the origin's answer is longer than its range");
-      return buffer;
-    };
-    const landed = (bytes: number): void => {
-      const buffer = current();
-      buffer.landed(bytes);
-      segments.progressed(this.first + at, buffer);
-      if (buffer.complete) at++;
-    };
-    await body.land({ room: () => current().room, landed });
-    if (at < this.#buffers.length) throw new CacheError("INTERNAL", "the origin's answer is shorter than its range");
   }
 }
 

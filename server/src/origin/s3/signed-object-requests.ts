@@ -1,6 +1,6 @@
 import { isUtf8 } from "node:buffer";
 import { bodyBytes, type HttpResponse } from "@frontcache/client/http";
-import { CacheError, type ObjectInfo, type ObjectRef, versionOfStoreTag } from "@frontcache/proto";
+import { CacheError, isObjectHeader, type ObjectInfo, type ObjectRef, versionOfStoreTag } from "@frontcache/proto";
 import { BoundedMap } from "@frontcache/proto/runtime";
 import { systemClock } from "../../runtime/clock.js";
 import { amzDateOf, canonicalQuery, escapeKey, type Header, Signer } from "../../security/signatures/signer.js";
@@ -251,9 +251,7 @@ export class SignedObjectRequests implements ObjectRequests {
       sent["x-amz-content-sha256"] = payloadHash;
       sent["x-amz-date"] = amzDate;
       if (identity.sessionToken !== undefined) sent["x-amz-security-token"] = identity.sessionToken;
-      const signed: Header[] = [];
-      for (const name in sent) if (SIGNED.test(name)) signed.push([name, utf8Of(sent[name]!)]);
-      const signable = { method, path, query: canonical, headers: signed.sort(byName), payloadHash };
+      const signable = { method, path, query: canonical, headers: signedOf(sent), payloadHash };
       sent.authorization = this.#signer.authorization(signable, amzDate, identity, scope);
     }
     const sentPath = canonical === "" ? path : `${path}?${canonical}`;
@@ -293,7 +291,7 @@ export class SignedObjectRequests implements ObjectRequests {
       version: versionOfStoreTag(head.header("etag")),
       contentType: head.header("content-type"),
       lastModifiedMs: lastModified === undefined ? undefined : Date.parse(lastModified),
-      headers: objectHeadersOf(ref, head, this.#options.onDroppedHeaders),
+      headers: objectHeadersOf(ref, head.select(isObjectHeader), this.#options.onDroppedHeaders),
     };
   }
 }
@@ -309,8 +307,18 @@ function queryOf(versionId: string | undefined): Unsigned["query"] {
   return versionId === undefined ? [] : [["versionId", versionId]];
 }
 
-function byName([one]: Header, [other]: Header): number {
-  return one < other ? -1 : one > other ? 1 : 0;
+/** The headers to sign, in the order of their names. There are few, so each is inserted at its place. */
+function signedOf(sent: Readonly<Record<string, string>>): Header[] {
+  const signed: Header[] = [];
+  for (const name in sent) {
+    if (!SIGNED.test(name)) continue;
+    const header: Header = [name, utf8Of(sent[name]!)];
+    let at = signed.length;
+    while (at > 0 && signed[at - 1]![0] > name) at--;
+    if (at === signed.length) signed.push(header);
+    else signed.splice(at, 0, header);
+  }
+  return signed;
 }
 
 async function refusalOf({ status, head, body }: HttpResponse): Promise<S3Refusal> {
