@@ -6,6 +6,8 @@ import type { ResponseReader } from "./response-reader.js";
 
 /** One request with its response. It ends with onComplete, onRefused or onBroken. */
 export interface HttpCall {
+  /** Whether the body is to be drained: see `HttpConnection.drain`. Absent: no. */
+  readonly isDrained?: boolean;
   /** The head of the request, in Latin-1, with its blank line. */
   readonly request: string;
   /** The body of the request. Absent: none. */
@@ -18,7 +20,7 @@ export interface HttpCall {
   mayRepeat(): boolean;
   readonly answer: Pick<
     ResponseReader<ResponseFraming>,
-    "room" | "landed" | "take" | "begun" | "complete" | "keepAlive" | "ended"
+    "room" | "landed" | "take" | "drained" | "missingBytes" | "begun" | "complete" | "keepAlive" | "ended"
   >;
   /** Called with the connection of the call whenever it changes. */
   onStart(connection: HttpConnection): void;
@@ -85,6 +87,12 @@ export class ConnectTimeout extends Error {
 const anywhere = Buffer.allocUnsafeSlow(72 << 10);
 
 /**
+ * The same for bodies that are drained: for as few bytes as possible, since each read of the socket only says that it has more. A
+ * small response fits in it, too.
+ */
+const probe = Buffer.allocUnsafeSlow(8 << 10);
+
+/**
  * A connection to one peer with at most one running call. The kernel writes the bodies of responses directly into the memory
  * of their calls: after each read, `#buffer` returns the destination of the next one.
  */
@@ -100,6 +108,10 @@ export class HttpConnection implements Dialed {
   /** Undefined after the preamble, and on connections without one. */
   #preamble: Preamble | undefined;
   #connected = false;
+  /** Whether a body was drained since the last request was sent. */
+  #isDrained = false;
+  /** The buffer that the socket's next read fills. */
+  #next: Buffer = anywhere;
   #closedHere = false;
   #used = false;
   #gone = false;
@@ -134,6 +146,32 @@ export class HttpConnection implements Dialed {
     if (this.#call !== call || this.#gone) return false;
     this.#socket?.resume();
     return true;
+  }
+
+  /**
+   * Lets `move` take bytes of the call's body out of the socket: with its descriptor, and at most so many bytes. Returns how many it
+   * has taken.
+   *
+   * Bytes keep their order, because the stream of the socket keeps none: each of its reads ends in `#onRead`. Its next read may come
+   * after the end of the body. So the body is drained only while that read does not go into the call's memory. The descriptor is read
+   * in the same synchronous step, so it is never one that was closed and reused.
+   */
+  drain(call: HttpCall, move: (descriptor: number, mostBytes: number) => number): number {
+    if (this.#call !== call || this.#gone || !isShared(this.#next)) return 0;
+    const mostBytes = call.answer.missingBytes;
+    const descriptor = plainDescriptor(this.#socket!);
+    if (mostBytes === 0 || descriptor < 0) return 0;
+    const bytes = move(descriptor, mostBytes);
+    if (bytes <= 0) return 0;
+    this.#isDrained = true;
+    call.answer.drained(bytes);
+    if (!call.answer.complete) call.onBytes(false);
+    else {
+      // Reading may be paused, and the next response must be received.
+      this.#socket!.resume();
+      this.#complete(call);
+    }
+    return bytes;
   }
 
   /** Closes it immediately if the call runs here. The call is not notified. */
@@ -219,6 +257,7 @@ export class HttpConnection implements Dialed {
   }
 
   #send(call: HttpCall, reply = ""): void {
+    this.#isDrained = false;
     const { request, requestBody } = call;
     const socket = this.#socket!;
     if (requestBody !== undefined) socket.cork();
@@ -231,15 +270,21 @@ export class HttpConnection implements Dialed {
 
   /** The buffer for the next bytes. */
   readonly #buffer = (): Buffer => {
+    this.#next = this.#nextBuffer();
+    return this.#next;
+  };
+
+  #nextBuffer(): Buffer {
     const call = this.#call;
-    if (call === undefined) return anywhere;
+    if (call === undefined) return this.#isDrained ? probe : anywhere;
+    if (call.isDrained === true) return probe;
     try {
       return call.answer.room() ?? anywhere;
     } catch (error) {
       this.#refuse(call, error);
       return anywhere;
     }
-  };
+  }
 
   /** Handles bytes in a buffer. Returns whether to continue receiving. */
   readonly #onRead = (bytes: number, buffer: Uint8Array): boolean => {
@@ -267,7 +312,7 @@ export class HttpConnection implements Dialed {
     const { answer } = call;
     let more: boolean;
     try {
-      more = buffer === anywhere ? answer.take(anywhere, bytes) : answer.landed(bytes);
+      more = isShared(buffer) ? answer.take(buffer as Buffer, bytes) : answer.landed(bytes);
     } catch (error) {
       this.#refuse(call, error);
       return false;
@@ -291,4 +336,16 @@ export class HttpConnection implements Dialed {
     if (call.answer.keepAlive && call.isSent !== false) this.#options.onIdle(this);
     else this.ended();
   }
+}
+
+/** Whether the bytes of a buffer are consumed before any further bytes are received. */
+function isShared(buffer: Uint8Array): boolean {
+  return buffer === anywhere || buffer === probe;
+}
+
+/** The descriptor of a socket; -1: it is closed, or encrypted. */
+function plainDescriptor(socket: Socket): number {
+  if ("encrypted" in socket) return -1;
+  const { _handle: handle } = socket as unknown as { _handle?: { readonly fd?: number } | null };
+  return handle?.fd ?? -1;
 }

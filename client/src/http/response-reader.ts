@@ -92,6 +92,17 @@ export abstract class ResponseReader<Head extends ResponseFraming> {
     return true;
   }
 
+  /** Bytes of a body without chunks that are missing; 0: none, or it has not begun. */
+  get missingBytes(): number {
+    return Number.isFinite(this.#leftBytes) ? this.#leftBytes : 0;
+  }
+
+  /** Call when `bytes` of the body were received elsewhere, at most `missingBytes`. */
+  drained(bytes: number): void {
+    this.#leftBytes -= bytes;
+    if (this.#leftBytes === 0) this.#finish();
+  }
+
   /** Takes the first `end` bytes of a buffer, which are not kept. Returns whether to receive more. */
   take(bytes: Buffer, end = bytes.length): boolean {
     this.#begun = true;

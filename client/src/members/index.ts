@@ -30,6 +30,7 @@ export {
   type MemberAddress,
   type MemberCalls,
   type MemberConnections,
+  type MoveBytes,
   type ObjectCalls,
   type ObjectStat,
   type ReadRequest,

@@ -81,10 +81,19 @@ export interface CacheReport {
   readonly ageSeconds: number | undefined;
 }
 
+/** Takes up to `mostBytes` bytes out of a socket in one synchronous step. Returns their number; 0 or less: none. */
+export type MoveBytes = (descriptor: number, mostBytes: number) => number;
+
 /** The source of a response, which `ReadTarget.landed` can pause. */
 export interface AnswerSource {
   /** Resumes receiving. Has no effect if the response is not paused, or is over. */
   resume(): void;
+  /**
+   * Moves bytes of the body past `room` and `landed`. Calls `move` with the descriptor of the plain socket and the number of missing
+   * bytes; `move` returns how many bytes it has taken out of the socket. Returns that number. 0: there are no bytes now, or the source
+   * cannot. Must not be called by `landed`. Absent: the source cannot.
+   */
+  drain?(move: MoveBytes): number;
 }
 
 /**
@@ -92,6 +101,8 @@ export interface AnswerSource {
  * request asks for the rest. Transports receive directly into `room` if they can; others copy.
  */
 export interface ReadTarget {
+  /** Whether the bytes are taken by `AnswerSource.drain`. Then the source receives as few as possible itself. Absent: no. */
+  readonly isDrained?: boolean;
   /** Returns the request for the missing bytes. Its response becomes the current one. */
   nextRequest(): ReadRequest;
   /** Call when that request is sent: from then on, the member may have worked on it. */

@@ -3,7 +3,7 @@ import { CacheError, type ObjectInfo } from "@frontcache/proto";
 import type { ObjectRead, ReadResult } from "../cache/object-read.js";
 import type { ReadMeter } from "../metrics/read-meter.js";
 import type { Cache } from "../routing/cache.js";
-import type { Slice } from "../runtime/slice.js";
+import { lengthOf, type Slice } from "../runtime/slice.js";
 
 /** Counts the reads of clients. Cached-only reads of other members are not counted. */
 export function measured(meter: ReadMeter): (next: Cache) => Cache {
@@ -65,9 +65,9 @@ class MeasuredRead implements ObjectRead {
     return this.#read.forwarded;
   }
 
-  next(): Slice | undefined | Promise<Slice | undefined> {
+  next(mayPipe?: boolean): Slice | undefined | Promise<Slice | undefined> {
     try {
-      const found = this.#read.next();
+      const found = this.#read.next(mayPipe);
       if (!(found instanceof Promise)) return this.#count(found);
       this.#atOnce = false;
       return found.then(
@@ -94,8 +94,9 @@ class MeasuredRead implements ObjectRead {
       if (this.#atOnce) this.#meter.firstBytesAtOnce(result);
       else this.#meter.firstBytes(result, this.#begunMs);
     }
-    this.#sent += slice.bytes.length;
-    this.#meter.sent(result, slice.bytes.length);
+    const bytes = lengthOf(slice);
+    this.#sent += bytes;
+    this.#meter.sent(result, bytes);
     return slice;
   }
 

@@ -22,9 +22,9 @@ export interface ObjectRead {
   readonly forwarded?: CacheReport | undefined;
   /**
    * The next bytes, at once where they are in memory; undefined at the end. One call at a time. Rejects with a CacheError
-   * where the rest can't be had.
+   * where the rest can't be had. `mayPipe`: the caller sends `Slice.piped`, too. Absent: no.
    */
-  next(): Slice | undefined | Promise<Slice | undefined>;
+  next(mayPipe?: boolean): Slice | undefined | Promise<Slice | undefined>;
   /** Frees what the read uses, whether it is at its end or not. Slices stay valid until their release. */
   close(): void;
 }

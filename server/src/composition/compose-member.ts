@@ -11,6 +11,7 @@ import type { Cache } from "../routing/cache.js";
 import { MemberView } from "../routing/member-view.js";
 import { OtherMembers } from "../routing/other-members.js";
 import { peerFills } from "../routing/peer-fill.js";
+import { type PipeCalls, Pipes } from "../routing/pipes.js";
 import { Router } from "../routing/router.js";
 import type { RoutingEvents } from "../routing/routing-events.js";
 import { Verdicts } from "../routing/verdicts.js";
@@ -42,6 +43,8 @@ export interface MemberParts {
   readonly events: RoutingEvents;
   /** Called when another member becomes unreachable (`false`), and when it answers again (`true`). */
   readonly onReachable?: ((member: MemberInfo, isReachable: boolean) => void) | undefined;
+  /** System calls that move forwarded bytes past this process's memory. Absent: none. */
+  readonly pipeCalls?: PipeCalls | undefined;
 }
 
 /** A member without its listeners. */
@@ -64,10 +67,11 @@ export interface ComposedMember {
 
 /** Builds a member from its parts: the one place where cache, routing and fills from other members are put together. */
 export function composeMember(parts: MemberParts): ComposedMember {
-  const { self, geometry, clock, store, events, connections, onReachable, memberTimeoutMs: timeoutMs } = parts;
+  const { self, geometry, clock, store, events, connections, onReachable, memberTimeoutMs: timeoutMs, pipeCalls } = parts;
   const view = new MemberView(self.name, clock, parts.membership);
   const callers = new RecentCallers();
-  const others = new OtherMembers({ self, view, connections, clock, timeoutMs, callers, onReachable });
+  const pipes = pipeCalls && new Pipes(pipeCalls);
+  const others = new OtherMembers({ self, view, connections, clock, timeoutMs, callers, onReachable, pipes });
   const ownOrigin = parts.asCaller === undefined ? parts.origin : asRecentCaller(callers)(parts.origin);
   const origin = peerFills({ geometry, clock, others, events })(ownOrigin);
   const onChange = (url: string): void => objects.changed(url);

@@ -141,6 +141,7 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
     memberTimeoutMs,
     events: metrics.routing,
     onReachable: memberChanged(log),
+    pipeCalls: socketCalls,
   });
   opened.add(() => member.close());
   const others = () => member.view.known().filter(({ name }) => name !== self.name);

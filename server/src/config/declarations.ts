@@ -274,7 +274,7 @@ export const declarations = {
     "sendfile",
     bool,
     "true",
-    "let the kernel send cached bytes from their files (Linux, connections without TLS); false: write them from mapped memory",
+    "let the kernel send cached bytes from their files, and forwarded ones from socket to socket (Linux, connections without TLS); false: write them from memory",
   ),
   allowBucket: {
     ...optional(

@@ -216,5 +216,14 @@ function isOutdated(error: unknown): boolean {
 /** The same read, of a version that nobody could confirm. */
 function asStale(read: ObjectRead): ObjectRead {
   const { info, offset, length, ageMs, forwarded } = read;
-  return { info, offset, length, ageMs, forwarded, result: "stale", next: () => read.next(), close: () => read.close() };
+  return {
+    info,
+    offset,
+    length,
+    ageMs,
+    forwarded,
+    result: "stale",
+    next: (mayPipe) => read.next(mayPipe),
+    close: () => read.close(),
+  };
 }

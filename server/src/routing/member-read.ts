@@ -18,6 +18,7 @@ import { mostRequests } from "../origin/request-budget.js";
 import type { Slice } from "../runtime/slice.js";
 import type { RecentCallers } from "../security/recent-callers.js";
 import { type Piece, PiecePool } from "./piece-pool.js";
+import type { Pipe, Pipes } from "./pipes.js";
 
 /** How the bytes of a read are fetched. */
 export interface Fetching {
@@ -34,6 +35,14 @@ const WINDOW_BYTES = 512 << 10;
 /** Objects whose description is remembered: headers are made once for each of them, not for each read. */
 const REMEMBERED_OBJECTS = 1_000;
 
+/** A read with at least so many missing bytes is moved through a pipe. Fewer bytes are copied. */
+const PIPED_BYTES = 32 << 10;
+/** If a read of a socket brings so many bytes, it has more, which are moved through a pipe. */
+const PROBE_BYTES = 8 << 10;
+/** Maximum bytes moved through pipes between two reads of a socket, in parts of at most 1 MiB: then the event loop continues. */
+const MOST_DRAINS = 4;
+const NO_BYTES = Buffer.alloc(0);
+
 /** A read after a member was lost to which a request had been sent: it may have made as many requests to the origin as it was allowed. */
 const AFTER_LOSS = { isRepeated: true, budget: undefined } as const;
 
@@ -43,11 +52,16 @@ export class MemberReads {
   /** For whom reads are forwarded. */
   readonly callers: RecentCallers;
   readonly pool = new PiecePool();
+  /** Undefined: all bytes pass through memory. */
+  readonly pipes: Pipes | undefined;
+  /** Whether the last call of any read's `next` took bytes in pipes. The first bytes of a read come before such a call. */
+  mayPipe = false;
   readonly #described = new BoundedMap<string, Described>(REMEMBERED_OBJECTS);
 
-  constructor(clock: Clock, callers: RecentCallers) {
+  constructor(clock: Clock, callers: RecentCallers, pipes?: Pipes) {
     this.clock = clock;
     this.callers = callers;
+    this.pipes = pipes;
   }
 
   /** Resolves with the head of the answer; rejects with what `fetch` rejects with before it, or with the signal's reason. */
@@ -105,6 +119,10 @@ class MemberRead extends BlockLanding implements ObjectRead {
   readonly #pieces: Piece[] = [];
   #filling: Piece | undefined;
   #takenBytes = 0;
+  /** Whether the last call of `next` takes bytes in pipes. Undefined: there was none. */
+  #mayPipe: boolean | undefined;
+  /** How often bytes may be moved through a pipe until the socket is read again. */
+  #drainsLeft = MOST_DRAINS;
   /** Settle `opened`; undefined: it is settled. */
   #open: ((read: ObjectRead | Promise<ObjectRead>) => void) | undefined;
   #failToOpen: ((error: unknown) => void) | undefined;
@@ -173,32 +191,37 @@ class MemberRead extends BlockLanding implements ObjectRead {
   }
 
   override landed(bytes: number): boolean {
+    const isPiping = this.isDrained;
     super.landed(bytes);
     const piece = this.#filling!;
     piece.filled(bytes);
     if (piece.isFull || this.complete) this.#filled();
+    this.#drainsLeft = MOST_DRAINS;
     if (this.#waiting !== undefined) {
-      if (piece.isFull || this.complete) this.#wake();
+      if (piece.isFull || this.complete) this.#wake(false);
+      else if (isPiping && bytes >= PROBE_BYTES) queueMicrotask(() => this.#wake(true));
       else this.#wakeLater();
     }
-    this.#isPaused = this.landedBytes - this.#takenBytes >= WINDOW_BYTES;
+    // What follows the probe stays in the socket until it is asked for.
+    const mostBytes = isPiping && this.#mayPipe === true && this.#waiting === undefined ? PROBE_BYTES : WINDOW_BYTES;
+    this.#isPaused = this.landedBytes - this.#takenBytes >= mostBytes;
     return !this.#isPaused;
   }
 
-  next(): Slice | undefined | Promise<Slice | undefined> {
-    const slice = this.#take();
+  next(mayPipe = false): Slice | undefined | Promise<Slice | undefined> {
+    this.#mayPipe = mayPipe;
+    this.#reads.mayPipe = mayPipe;
+    const slice = this.#take(mayPipe);
     if (slice !== undefined) {
-      if (this.#isPaused && this.landedBytes - this.#takenBytes < WINDOW_BYTES) {
-        this.#isPaused = false;
-        this.#source?.resume();
-      }
+      if (!this.isDrained && this.landedBytes - this.#takenBytes < WINDOW_BYTES) this.#unpause();
       return slice;
     }
-    if (this.#rest !== undefined) return this.#rest.next();
+    if (this.#rest !== undefined) return this.#rest.next(mayPipe);
     if (this.#failure !== undefined) return Promise.reject(this.#failure);
     if (this.#isClosed || this.#isOver || this.complete) return undefined;
     return new Promise((resolve, reject) => {
       this.#waiting = { resolve, reject };
+      this.#unpause();
     });
   }
 
@@ -215,6 +238,22 @@ class MemberRead extends BlockLanding implements ObjectRead {
 
   protected begin(totalBytes: number): void {
     this.length = totalBytes;
+  }
+
+  #unpause(): void {
+    if (!this.#isPaused) return;
+    this.#isPaused = false;
+    this.#source?.resume();
+  }
+
+  /** Whether the missing bytes are to be moved through pipes. */
+  get isDrained(): boolean {
+    return (
+      (this.#mayPipe ?? this.#reads.mayPipe) &&
+      this.length - this.landedBytes >= PIPED_BYTES &&
+      this.#source?.drain !== undefined &&
+      this.#reads.pipes?.available === true
+    );
   }
 
   /** Nothing more comes from members. `failure`: why, if bytes are missing. */
@@ -255,15 +294,18 @@ class MemberRead extends BlockLanding implements ObjectRead {
     this.#isOver = true;
     if (this.#isClosed) this.#dropPieces();
     if (this.#open !== undefined && failure !== undefined) this.#failToOpen?.(failure);
-    else this.#wake();
+    else this.#wake(false);
   }
 
   /** Resolves the waiting call of `next` with the bytes that have landed, or with those that follow. */
-  #wake(): void {
+  #wake(mayDrain: boolean): void {
     const waiting = this.#waiting;
     if (waiting === undefined) return;
     this.#waiting = undefined;
-    const next = this.next();
+    const mayPipe = this.#mayPipe;
+    // The transport calls `landed`, which must not drain.
+    if (!mayDrain) this.#drainsLeft = 0;
+    const next = this.next(mayPipe);
     if (next instanceof Promise) next.then(waiting.resolve, waiting.reject);
     else waiting.resolve(next);
   }
@@ -277,7 +319,7 @@ class MemberRead extends BlockLanding implements ObjectRead {
     this.#wakesLater = true;
     setImmediate(() => {
       this.#wakesLater = false;
-      if (this.#pieces[0]?.hasBytes === true) this.#wake();
+      if (this.#pieces[0]?.hasBytes === true) this.#wake(true);
     });
   }
 
@@ -291,20 +333,59 @@ class MemberRead extends BlockLanding implements ObjectRead {
     piece.release();
   }
 
-  /** The bytes that wait in the first piece; undefined: none. */
-  #take(): Slice | undefined {
+  /** The bytes that wait in the first piece, and those behind them in a pipe; undefined: none. */
+  #take(mayPipe: boolean): Slice | undefined {
     const piece = this.#pieces[0];
-    if (piece === undefined || !piece.hasBytes) return undefined;
-    const slice = piece.slice();
-    this.#takenBytes += slice.bytes.length;
-    if (piece !== this.#filling) {
-      this.#pieces.shift();
-      piece.release();
+    const slice = piece?.hasBytes === true ? piece.slice() : undefined;
+    if (piece !== undefined && slice !== undefined) {
+      this.#takenBytes += slice.bytes.length;
+      if (piece !== this.#filling) {
+        this.#pieces.shift();
+        piece.release();
+      }
     }
-    return slice;
+    const piped = mayPipe && this.#takenBytes === this.landedBytes ? this.#drain() : undefined;
+    return piped === undefined ? slice : new PipedSlice(slice, piped);
+  }
+
+  /** Moves the bytes that wait in the member's socket into a pipe; undefined: none. */
+  #drain(): Pipe | undefined {
+    if (this.#drainsLeft === 0 || this.#isClosed || !this.isDrained) return undefined;
+    const pipe = this.#reads.pipes!.take();
+    if (pipe === undefined) return undefined;
+    const bytes = this.#source!.drain!(pipe.fill);
+    if (bytes <= 0) {
+      this.#drainsLeft = 0;
+      pipe.release();
+      return undefined;
+    }
+    this.#drainsLeft--;
+    super.landed(bytes);
+    this.#takenBytes += bytes;
+    if (this.complete) this.#filled();
+    return pipe;
   }
 
   #dropPieces(): void {
     for (const piece of this.#pieces.splice(0)) piece.release();
+  }
+}
+
+/** Bytes in memory, and bytes in a pipe behind them. Pipes are scarce. */
+class PipedSlice implements Slice {
+  readonly bytes: Buffer;
+  readonly piped: Pipe;
+  readonly scarce = true;
+  readonly #first: Slice | undefined;
+
+  constructor(first: Slice | undefined, piped: Pipe) {
+    this.bytes = first?.bytes ?? NO_BYTES;
+    this.piped = piped;
+    this.#first = first;
+  }
+
+  release(): void {
+    this.#first?.release();
+    this.piped.release();
   }
 }

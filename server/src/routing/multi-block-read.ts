@@ -75,10 +75,10 @@ export class MultiBlockRead implements ObjectRead {
     return this.#options.first.forwarded;
   }
 
-  next(): Slice | undefined | Promise<Slice | undefined> {
-    const found = this.#current?.next();
-    if (found === undefined) return this.#turn();
-    return found instanceof Promise ? found.then((slice) => slice ?? this.#turn()) : found;
+  next(mayPipe?: boolean): Slice | undefined | Promise<Slice | undefined> {
+    const found = this.#current?.next(mayPipe);
+    if (found === undefined) return this.#turn(mayPipe);
+    return found instanceof Promise ? found.then((slice) => slice ?? this.#turn(mayPipe)) : found;
   }
 
   close(): void {
@@ -93,7 +93,7 @@ export class MultiBlockRead implements ObjectRead {
   }
 
   /** To the next block. */
-  async #turn(): Promise<Slice | undefined> {
+  async #turn(mayPipe: boolean | undefined): Promise<Slice | undefined> {
     const [upcoming] = this.#upcoming;
     if (this.#closed || upcoming === undefined) return undefined;
     if (isFetched(this.#result)) this.#ahead = Math.min(MAX_AHEAD, this.#ahead + 1);
@@ -111,7 +111,7 @@ export class MultiBlockRead implements ObjectRead {
     this.#current = read;
     this.#result = read.result;
     this.#lookAhead();
-    return this.next();
+    return this.next(mayPipe);
   }
 
   #leaveCurrent(): void {

@@ -13,6 +13,7 @@ import { RecentCallers } from "../security/recent-callers.js";
 import { AnswerTime } from "./answer-time.js";
 import { MemberReads } from "./member-read.js";
 import type { MemberView } from "./member-view.js";
+import type { Pipes } from "./pipes.js";
 
 export interface OtherMembersOptions {
   readonly self: MemberInfo;
@@ -25,6 +26,8 @@ export interface OtherMembersOptions {
   readonly callers?: RecentCallers | undefined;
   /** Called when a member becomes unreachable (`false`), and when it answers again (`true`). Absent: nothing is called. */
   readonly onReachable?: ((member: MemberInfo, isReachable: boolean) => void) | undefined;
+  /** Pipes for forwarded bytes. Absent: all bytes pass through memory. */
+  readonly pipes?: Pipes | undefined;
 }
 
 /** The members that may answer a request. */
@@ -66,13 +69,14 @@ export class OtherMembers {
     timeoutMs = 1_000,
     callers = new RecentCallers(),
     onReachable,
+    pipes,
   }: OtherMembersOptions) {
     this.self = self;
     this.view = view;
     this.connections = connections;
     this.clock = clock;
     this.timeoutMs = timeoutMs;
-    this.reads = new MemberReads(clock, callers);
+    this.reads = new MemberReads(clock, callers, pipes);
     this.callers = callers;
     const onChange = (grpcAddress: string, isReachable: boolean): void => {
       const member = view.known().find((known) => known.grpcAddress === grpcAddress);
@@ -142,6 +146,7 @@ export class OtherMembers {
   async close(): Promise<void> {
     await this.breaker.close();
     await this.connections.close();
+    this.reads.pipes?.close();
   }
 
   async #probe(grpcAddress: string, signal: AbortSignal): Promise<void> {

@@ -11,11 +11,8 @@ import type { OriginProcess } from "../origin-process.js";
 import { MiB, type StageObject } from "../stage.js";
 import { GrpcServer } from "./grpc.js";
 
-/**
- * nginx in one process, as for large files: slices in a cache of files, and plain files, both sent by sendfile. With `tcp_nopush on`, a
- * slice cache stalls for 40 ms at some sizes.
- */
-const configuration = (folder: string, port: number, origin: string, slice: string): string => `
+/** nginx in one process, as for large files, which it sends by sendfile. With `tcp_nopush on`, a slice cache stalls for 40 ms at some sizes. */
+const configuration = (folder: string, port: number, server: string): string => `
 daemon off; master_process off; error_log ${folder}/error.log; pid ${folder}/pid;
 events { worker_connections 1024; }
 http {
@@ -24,20 +21,38 @@ http {
   client_body_temp_path ${folder}/body; proxy_temp_path ${folder}/proxy; fastcgi_temp_path ${folder}/fastcgi;
   uwsgi_temp_path ${folder}/uwsgi; scgi_temp_path ${folder}/scgi;
   proxy_cache_path ${folder}/cache levels=1:2 keys_zone=slices:10m max_size=8g use_temp_path=off;
+  ${server.replaceAll("PORT", String(port)).replaceAll("FOLDER", folder)}
+}
+`;
+
+/** Slices in a cache of files, and plain files. */
+const sliceCache = (origin: string, slice: string): string => `
   server {
-    listen 127.0.0.1:${port};
+    listen 127.0.0.1:PORT;
     location /s3/ {
       slice ${slice};
       proxy_cache slices; proxy_cache_key $uri$slice_range; proxy_cache_valid 200 206 1h;
       proxy_set_header Range $slice_range; proxy_http_version 1.1;
       proxy_pass ${origin}/;
     }
-    location /files/ { root ${folder}; }
+    location /files/ { root FOLDER; }
   }
-}
 `;
 
-/** A process of nginx: under `/s3/` a slice cache of the origin, under `/files/` plain files. */
+/** A proxy without a cache, with kept connections and large buffers, and no bytes in files. */
+const plainProxy = (upstream: string): string => `
+  upstream next { server ${upstream}; keepalive 128; keepalive_requests 10000000; }
+  server {
+    listen 127.0.0.1:PORT;
+    location / {
+      proxy_http_version 1.1; proxy_set_header Connection "";
+      proxy_buffer_size 16k; proxy_buffers 8 128k; proxy_busy_buffers_size 256k; proxy_max_temp_file_size 0;
+      proxy_pass http://next;
+    }
+  }
+`;
+
+/** A process of nginx: under `/s3/` a slice cache of the origin, under `/files/` plain files; or a proxy. */
 export class Nginx implements AsyncDisposable {
   #member: GrpcServer | undefined;
 
@@ -53,7 +68,16 @@ export class Nginx implements AsyncDisposable {
   }
 
   /** Returns undefined, and prints a note, if nginx is not installed. `slice`: bytes of one request to the origin. */
-  static async start(origin: OriginProcess, slice = "1m"): Promise<Nginx | undefined> {
+  static start(origin: OriginProcess, slice = "1m"): Promise<Nginx | undefined> {
+    return Nginx.#run(sliceCache(origin.endpoint, slice));
+  }
+
+  /** A proxy of another server at `host:port`. */
+  static startProxy(upstream: string): Promise<Nginx | undefined> {
+    return Nginx.#run(plainProxy(upstream));
+  }
+
+  static async #run(server: string): Promise<Nginx | undefined> {
     const program = findProgram("nginx");
     if (program === undefined) {
       console.log("  skipped: nginx is not installed");
@@ -61,7 +85,7 @@ export class Nginx implements AsyncDisposable {
     }
     const [folder, port] = [await mkdtemp(join(tmpdir(), "frontcache-nginx-")), await freePort()];
     await mkdir(join(folder, "cache"));
-    await writeFile(join(folder, "nginx.conf"), configuration(folder, port, origin.endpoint, slice));
+    await writeFile(join(folder, "nginx.conf"), configuration(folder, port, server));
     const args = ["-p", folder, "-e", join(folder, "error.log"), "-c", join(folder, "nginx.conf")];
     const child = spawn(program, args, { stdio: "inherit" });
     const nginx = new Nginx(child, folder, `127.0.0.1:${port}`);

@@ -5,17 +5,21 @@ import { pin, portOf, SERVER_CPU } from "../machine.js";
 import { median, quick } from "../measure.js";
 import { OriginProcess } from "../origin-process.js";
 import { lookUpOwner } from "../peers/grpc.js";
+import { Nginx } from "../peers/nginx.js";
 import { Cluster, KiB, MiB, type StageObject } from "../stage.js";
 
 const OWNER = `${OURS}, asked at the owner`;
 /** The measure of a forwarded read. The owner's own reads by sendfile(2) cost less than any read that passes a second process. */
 const OWNER_MAPPED = `${OURS}, asked at an owner with --sendfile false`;
 const FORWARDED = `${OURS}, forwarded to the owner`;
+const NGINX = "nginx, proxying to nginx's slice cache";
 const ROUNDS = { rounds: 5, seconds: 1, warmUpSeconds: 3 };
 /** Large responses fill the socket with few connections. */
 const CONNECTIONS: Readonly<Record<string, number>> = { "1 MiB": 16, "16 MiB": 4 };
 /** CPU of all members for a forwarded request over the owner's own. */
 const AT_MOST: Readonly<Record<string, number>> = { "4 KiB": 3, "64 KiB": 2.5, "1 MiB": 2.5, "16 MiB": 2.5 };
+/** The same over both processes of nginx. */
+const NGINX_AT_MOST: Readonly<Record<string, number>> = { "64 KiB": 1, "1 MiB": 1, "16 MiB": 1 };
 const FIRST_BYTE_ROUNDS = 15;
 
 /** The two members as targets: the owner of the object's one block, and the other one. */
@@ -59,6 +63,13 @@ export const benchmark: Benchmark = {
     const ownerAndForwarded = await ownerAndOther(cluster, object);
     const [mappedOwner] = await ownerAndOther(mappedCluster, object);
     const targets = [...ownerAndForwarded, { ...mappedOwner, name: OWNER_MAPPED }];
+    await using slices = await Nginx.start(origin);
+    await using proxy = slices && (await Nginx.startProxy(slices.address));
+    if (slices !== undefined && proxy !== undefined) {
+      const pids = [slices.pid, proxy.pid];
+      targets.push({ name: NGINX, port: portOf(proxy.address), path: `/s3/bench/${object.key}`, pids });
+      for (const pid of pids) pin(pid, SERVER_CPU);
+    }
     const [ownerUs, otherUs] = await firstBytes(load, ownerAndForwarded);
     for (const { pid } of [...cluster.members, ...mappedCluster.members]) pin(pid, SERVER_CPU);
     const tables: Table[] = [];
@@ -75,6 +86,15 @@ export const benchmark: Benchmark = {
         unit: "x",
         atMost: AT_MOST[size.title]!,
       });
+      const nginx = costs.get(NGINX);
+      if (nginx !== undefined) {
+        figures.push({
+          name: `${size.title}: CPU of both members, forwarded / nginx proxying to its slice cache`,
+          value: costs.get(FORWARDED)!.cpuUs / nginx.cpuUs,
+          unit: "x",
+          ...(size.title in NGINX_AT_MOST && { atMost: NGINX_AT_MOST[size.title]! }),
+        });
+      }
       bars.push({ name: size.title, values: [value], ours: true });
     }
     const behind = (otherUs! - ownerUs!) / 1e3;

@@ -5,6 +5,7 @@ import {
   type AnswerHead,
   type AnswerSource,
   type CacheReport,
+  type MoveBytes,
   type ReadRequest,
   type ReadTarget,
   Unreachable,
@@ -37,6 +38,11 @@ export class HttpAnswer extends ResponseReader<AnswerHeading> implements AnswerS
 
   /** Overridden by what can pause. */
   resume(): void {}
+
+  /** Overridden by what has a socket. */
+  drain(_move: MoveBytes): number {
+    return 0;
+  }
 
   /** The member's error, if it returned one, after the response is complete. */
   get failure(): CacheError | undefined {

@@ -8,7 +8,14 @@ import type { Access } from "../access.js";
 import type { Clock } from "../clock.js";
 import { ConnectionFailure, reasonOf } from "../connection-failure.js";
 import { CallerHandshake } from "../member-handshake.js";
-import { type BlockTransport, type CallLimits, type MemberAddress, type ReadTarget, Unreachable } from "../ports.js";
+import {
+  type BlockTransport,
+  type CallLimits,
+  type MemberAddress,
+  type MoveBytes,
+  type ReadTarget,
+  Unreachable,
+} from "../ports.js";
 import { afterTicks, SilenceWatch, silentMsOf, type WaitingCall } from "../silence-watch.js";
 import { type AnswerTo, HttpAnswer } from "./answer.js";
 import { requestHead } from "./request-head.js";
@@ -172,6 +179,14 @@ class HttpRead extends HttpAnswer implements HttpCall, WaitingCall {
 
   override resume(): void {
     if (this.#connection?.resume(this) === true) this.#listener.silence.add(this);
+  }
+
+  get isDrained(): boolean {
+    return this.to.target.isDrained === true;
+  }
+
+  override drain(move: MoveBytes): number {
+    return this.#connection?.drain(this, move) ?? 0;
   }
 
   onComplete(): void {

@@ -1,5 +1,6 @@
 import { STATUS_CODES } from "node:http";
 import type { Socket } from "node:net";
+import type { PipedBytes } from "../../runtime/slice.js";
 import { type DirectSocket, FULL, UNAVAILABLE } from "../sending/direct-socket.js";
 import { FROM_FILE_BYTES } from "../sending/send-strategy.js";
 import type { Reply } from "./http-context.js";
@@ -65,6 +66,32 @@ export class PlainReply implements Reply {
       }
     }
     return direct.sendFile(descriptor, position, count);
+  }
+
+  get takesPipes(): boolean {
+    return this.#direct !== undefined;
+  }
+
+  /** The head and the first bytes leave together, in one packet with those of the pipe if they fit. */
+  sendPiped(first: Buffer, piped: PipedBytes): number {
+    const direct = this.#direct;
+    const headBytes = this.#head.length;
+    const leadBytes = headBytes + first.length;
+    if (direct === undefined || leadBytes > joint.length) return UNAVAILABLE;
+    if (leadBytes > 0) {
+      joint.write(this.#head, "latin1");
+      joint.set(first, headBytes);
+      const sent = direct.send(joint, leadBytes, true);
+      if (sent === UNAVAILABLE) return UNAVAILABLE;
+      this.#head = "";
+      if (sent < headBytes) {
+        this.#socket.write(Buffer.from(joint.subarray(sent, headBytes)));
+        return FULL;
+      }
+      if (sent < leadBytes) return sent - headBytes;
+    }
+    const moved = direct.sendPiped(piped);
+    return first.length === 0 ? moved : first.length + Math.max(0, moved);
   }
 
   end(bytes?: Buffer): void {

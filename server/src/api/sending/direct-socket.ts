@@ -1,9 +1,10 @@
 import type { Socket } from "node:net";
 import { CacheError } from "@frontcache/proto";
+import type { PipedBytes } from "../../runtime/slice.js";
 import type { Libc } from "../../storage/mapping/libc.js";
 
 /** The system calls of direct sockets. */
-export type SocketCalls = Pick<Libc, "send" | "sendfile" | "setsockopt" | "errno">;
+export type SocketCalls = Pick<Libc, "send" | "sendfile" | "splice" | "setsockopt" | "errno">;
 
 /** The socket takes no byte now. Write some bytes through its stream: the write's callback says that it takes bytes again. */
 export const FULL = 0;
@@ -14,6 +15,9 @@ const MSG_NOSIGNAL = 0x4000;
 const MSG_MORE = 0x8000;
 const IPPROTO_TCP = 6;
 const TCP_CORK = 3;
+
+const SPLICE_F_MOVE = 1;
+const SPLICE_F_NONBLOCK = 2;
 
 const EINTR = 4;
 const EAGAIN = 11;
@@ -80,6 +84,19 @@ export class DirectSocket {
     const sent = Number(this.#calls.sendfile(descriptor, file, offset, count));
     if (sent < 0) return this.#failed();
     if (sent === 0) throw new CacheError("INTERNAL", `a block file ended at ${position} while its bytes were sent`);
+    this.#progressed(sent);
+    return sent;
+  }
+
+  /** Moves bytes out of a pipe. Returns how many the kernel took, or FULL or UNAVAILABLE. */
+  sendPiped(piped: PipedBytes): number {
+    const descriptor = this.#descriptor();
+    if (descriptor < 0) return UNAVAILABLE;
+    const sent = Number(
+      this.#calls.splice(piped.descriptor, null, descriptor, null, piped.count, SPLICE_F_MOVE | SPLICE_F_NONBLOCK),
+    );
+    if (sent < 0) return this.#failed();
+    piped.moved(sent);
     this.#progressed(sent);
     return sent;
   }

@@ -75,6 +75,19 @@ const filePages: SendStrategy = {
   nextPart: () => FILE_PART_BYTES,
 };
 
+/**
+ * The kernel moves pages from another member's socket to the client's, through a pipe, with splice(2): without a copy. A pipe has at
+ * most 1 MiB. Bytes that the client's socket does not take are copied, because pipes are few.
+ */
+const pipedPages: SendStrategy = {
+  queues: true,
+  queueWeight: TURN_BYTES / FILE_PART_BYTES,
+  copiedBy: "engine",
+  isFromFile: false,
+  occupiesMemory: true,
+  nextPart: () => Number.POSITIVE_INFINITY,
+};
+
 /** TLS encrypts a whole part into memory, but may use the slice's memory until the part is written. */
 const encryptedPieces: SendStrategy = {
   queues: true,
@@ -106,8 +119,10 @@ const messages: SendStrategy = {
 };
 
 /** For HTTP on plain sockets on which the kernel can send files: see DirectSocket. */
-export const directSocket: StrategyFor = (slice) =>
-  slice.file !== undefined && slice.bytes.length >= FROM_FILE_BYTES ? filePages : plainSocket(slice);
+export const directSocket: StrategyFor = (slice) => {
+  if (slice.piped !== undefined) return pipedPages;
+  return slice.file !== undefined && slice.bytes.length >= FROM_FILE_BYTES ? filePages : plainSocket(slice);
+};
 
 /** For HTTP on other plain sockets. */
 export const plainSocket: StrategyFor = (slice) => (slice.scarce === true ? copiedPieces : mappedParts);

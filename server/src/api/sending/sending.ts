@@ -1,7 +1,7 @@
 import { CacheError } from "@frontcache/proto";
 import type { ObjectRead } from "../../cache/object-read.js";
 import type { Clock } from "../../runtime/clock.js";
-import type { FileBytes, Slice } from "../../runtime/slice.js";
+import { type FileBytes, lengthOf, type PipedBytes, type Slice } from "../../runtime/slice.js";
 import type { Client } from "../limits/clients.js";
 import { UNAVAILABLE } from "./direct-socket.js";
 import { PIECE_BYTES, type SendStrategy, type StrategyFor } from "./send-strategy.js";
@@ -21,6 +21,12 @@ export interface Sink {
   write(bytes: Buffer, taken: () => void): unknown;
   /** Sends bytes of a file after the head, as `DirectSocket.sendFile` does. Absent: UNAVAILABLE. */
   sendFile?(descriptor: number, position: number, count: number): number;
+  /** Whether `sendPiped` may be called. Absent: no. */
+  readonly takesPipes?: boolean;
+  /**
+   * Sends bytes after the head, and behind them those of a pipe. Returns how many of both the kernel took, FULL, or UNAVAILABLE.
+   */
+  sendPiped?(first: Buffer, piped: PipedBytes): number;
   /** Writes the last bytes, if any, and ends the response. */
   end(bytes?: Buffer): unknown;
   /** Disconnects the client. */
@@ -119,7 +125,8 @@ export class Sending {
   #pull(): void {
     if (this.#over) return;
     try {
-      const next = this.#lost === undefined ? this.#options.read.next() : this.#nextAgain(this.#lost);
+      const next =
+        this.#lost === undefined ? this.#options.read.next(this.#options.sink.takesPipes) : this.#nextAgain(this.#lost);
       if (next instanceof Promise) next.then((slice) => this.#take(slice)).catch((error: unknown) => this.#fail(error));
       else this.#take(next);
     } catch (error) {
@@ -135,7 +142,7 @@ export class Sending {
     if (slice === undefined) throw new CacheError("INTERNAL", `the read ended ${this.#unsentBytes} bytes too soon`);
     this.#slice = slice;
     this.#strategy = this.#options.strategyFor(slice);
-    if (slice.bytes.length > this.#unsentBytes) throw new CacheError("INTERNAL", "the read gave more bytes than it has");
+    if (lengthOf(slice) > this.#unsentBytes) throw new CacheError("INTERNAL", "the read gave more bytes than it has");
     if (!this.#begun) this.#begin();
     this.#sendNext(slice, this.#strategy);
   }
@@ -146,7 +153,7 @@ export class Sending {
   }
 
   #sendNext(slice: Slice, strategy: SendStrategy): void {
-    const { length } = slice.bytes;
+    const length = lengthOf(slice);
     if (length <= SMALL_BYTES) {
       this.#send(slice, strategy, length - this.#handedBytes);
       return;
@@ -161,12 +168,16 @@ export class Sending {
   }
 
   #send(slice: Slice, strategy: SendStrategy, count: number): void {
-    const { file } = slice;
-    if (file === undefined || !strategy.isFromFile) {
-      this.#write(slice, strategy, count);
-      return;
-    }
+    const { file, piped } = slice;
     try {
+      if (piped !== undefined) {
+        this.#sendPiped(slice, strategy, piped);
+        return;
+      }
+      if (file === undefined || !strategy.isFromFile) {
+        this.#write(slice, strategy, count);
+        return;
+      }
       // The first part was in memory a moment ago.
       const isStillThere = this.#handedBytes === 0 || file.isInMemory(this.#handedBytes, this.#handedBytes + count);
       if (isStillThere) this.#sendFile(slice, strategy, file, count);
@@ -194,6 +205,24 @@ export class Sending {
     if (this.#handedBytes === length) this.#release();
     if (this.#unsentBytes === 0) sink.end();
     else this.#taken();
+  }
+
+  /** Has the kernel send the bytes of the slice's pipe, behind those in memory. Bytes that it does not take now are written. */
+  #sendPiped(slice: Slice, strategy: SendStrategy, piped: PipedBytes): void {
+    const { sink } = this.#options;
+    const first = this.#handedBytes === 0 ? slice.bytes : slice.bytes.subarray(this.#handedBytes);
+    const result = sink.sendPiped?.(first, piped) ?? UNAVAILABLE;
+    const sent = Math.max(0, result);
+    const sentOfFirst = Math.min(sent, first.length);
+    this.#handedBytes += sentOfFirst;
+    this.#unsentBytes -= sent;
+    if (sentOfFirst < first.length) this.#write(slice, strategy, Math.min(PIECE_BYTES, first.length - sentOfFirst));
+    else if (piped.count > 0) this.#pass(piped.read(result === UNAVAILABLE ? PIECE_BYTES : PROBE_BYTES), slice, strategy);
+    else {
+      this.#release();
+      if (this.#unsentBytes === 0) sink.end();
+      else this.#taken();
+    }
   }
 
   #pullAgain(slice: Slice, file: FileBytes): void {
@@ -228,16 +257,22 @@ export class Sending {
   }
 
   /** Sends the last bytes with the end; if they are few, in one packet with the header. */
-  #write(slice: Slice, { copiedBy, occupiesMemory }: SendStrategy, count: number): void {
-    const { sink, clock } = this.#options;
+  #write(slice: Slice, strategy: SendStrategy, count: number): void {
+    const { copiedBy } = strategy;
     const { length } = slice.bytes;
     const original = count === length ? slice.bytes : slice.bytes.subarray(this.#handedBytes, this.#handedBytes + count);
     const bytes = copiedBy === "engine" ? this.#copy(original) : original;
     this.#handedBytes += count;
-    this.#unsentBytes -= count;
     this.#inFlight = copiedBy === "nobody";
-    if (occupiesMemory) this.#unbuffer = this.#buffer(count);
-    const isWhole = this.#handedBytes === length;
+    this.#pass(bytes, slice, strategy);
+  }
+
+  /** Passes bytes to the sink. `slice`: what is left of it is released, or copied if the client stalls. */
+  #pass(bytes: Buffer, slice: Slice, { occupiesMemory }: SendStrategy): void {
+    const { sink, clock } = this.#options;
+    this.#unsentBytes -= bytes.length;
+    if (occupiesMemory) this.#unbuffer = this.#buffer(bytes.length);
+    const isWhole = this.#handedBytes === lengthOf(slice);
     if (slice.scarce === true && !isWhole) this.#cancelStallTimer = clock.after(STALLED_MS, () => this.#copyRest(slice));
     if (this.#unsentBytes > 0) sink.write(bytes, () => this.#taken());
     else sink.end(bytes);
@@ -262,14 +297,15 @@ export class Sending {
     this.#unbuffer?.();
     this.#cancelStallTimer?.();
     this.#cancelStallTimer = undefined;
-    if (this.#handedBytes === this.#slice?.bytes.length) this.#release();
+    if (this.#slice !== undefined && this.#handedBytes === lengthOf(this.#slice)) this.#release();
     if (this.#over) return;
     if (this.#slice === undefined) this.#pull();
     else this.#sendNext(this.#slice, this.#strategy!);
   }
 
-  #copyRest({ bytes }: Slice): void {
-    const rest = Buffer.from(bytes.subarray(this.#handedBytes));
+  #copyRest({ bytes, piped }: Slice): void {
+    const unsent = bytes.subarray(this.#handedBytes);
+    const rest = piped === undefined ? Buffer.from(unsent) : Buffer.concat([unsent, piped.read(piped.count)]);
     this.#release();
     const copy = { bytes: rest, release: this.#buffer(rest.length) };
     this.#slice = copy;

@@ -20,6 +20,11 @@ export interface Libc {
   send(socket: number, bytes: Uint8Array, lengthBytes: number, flags: number): number | bigint;
   /** Returns the number of bytes that the kernel took. `offset`: one number, the position in the file; the call advances it. */
   sendfile(socket: number, file: number, offset: BigInt64Array, lengthBytes: number): number | bigint;
+  /** Moves bytes from or into a pipe; returns their number. */
+  splice(from: number, fromOffset: null, to: number, toOffset: null, lengthBytes: number, flags: number): number | bigint;
+  /** `descriptors`: two numbers, which it sets. */
+  pipe2(descriptors: Int32Array, flags: number): number;
+  fcntl(fd: number, command: number, argument: number): number;
   setsockopt(socket: number, level: number, option: number, value: Int32Array, valueBytes: number): number;
   /** The error number of the last call. */
   errno(): number;
@@ -55,6 +60,9 @@ async function load(): Promise<Libc> {
     send: library.func("int64_t send(int socket, void *bytes, size_t length, int flags)"),
     // Where offsets have 32 bits, this is the call with 64 bits; elsewhere it is the same one.
     sendfile: library.func("int64_t sendfile64(int socket, int file, void *offset, size_t length)"),
+    splice: library.func("int64_t splice(int from, void *from_offset, int to, void *to_offset, size_t length, uint32_t flags)"),
+    pipe2: library.func("int pipe2(void *descriptors, int flags)"),
+    fcntl: library.func("int fcntl(int fd, int command, int argument)"),
     setsockopt: library.func("int setsockopt(int socket, int level, int option, void *value, uint32_t length)"),
     errno: () => koffi.errno(),
     view: (address, lengthBytes) => koffi.view(address, lengthBytes),
