@@ -41,6 +41,7 @@ describe("frontcache grants check", () => {
     [["--as", "ada", "status"], "grant 2 allows ada to see the status of the cluster"],
     [["--as", "bob", "--group", "x", "readers", "--", "read", "s3://lake/public/key"], "grant 2 allows bob to read it"],
     [["--as", "root", "admin", "s3://any"], "grant 1 allows root to administer it"],
+    [["--allow-bucket", "s3://lake,s3://sea", "--as", "ada", "read", "s3://lake/public/key"], "grant 2 allows ada to read it"],
   ])("names the grant that allows an operation: %j", async (args, reason) => {
     await check(...args);
     expect(JSON.parse(printed)).toEqual({ decision: "allowed", reason });
@@ -51,6 +52,10 @@ describe("frontcache grants check", () => {
     [["--as", "ada", "list", "s3://lake"], "no grant allows ada to list it"],
     [["--as", "bob", "status"], "no grant allows bob to see the status of the cluster"],
     [["--as", "anonymous", "read", "s3://lake/public/key"], "no grant allows anonymous to read it"],
+    [
+      ["--allow-bucket", "s3://sea", "s3://pond-*", "--as", "ada", "read", "s3://lake/public/key"],
+      "the bucket is not served here: ask for an allowed bucket (--allow-bucket)",
+    ],
   ])("fails for what is denied: %j", async (args, reason) => {
     await expect(check(...args)).rejects.toMatchObject({ code: "PERMISSION_DENIED", message: reason });
     expect(printed).toBe("");

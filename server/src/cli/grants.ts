@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { CacheError, parsePrefixUrl, urlForms } from "@frontcache/proto";
 import type { Command } from "commander";
+import { type BucketPattern, bucketPatterns } from "../config/bucket-pattern.js";
 import { declarations, variableOf } from "../config/declarations.js";
 import { Problems } from "../config/mapping-reader.js";
 import { Authorization } from "../security/grants/authorization.js";
@@ -13,6 +14,7 @@ import { addJsonOption, type JsonFlags, printFields } from "./print.js";
 
 interface CheckFlags extends JsonFlags {
   readonly identitiesFile?: string;
+  readonly allowBucket?: readonly string[];
   readonly as: string;
   readonly group?: readonly string[];
 }
@@ -32,6 +34,10 @@ export function addGrants(program: Command): void {
     .argument("<operation>", operations.join(", "))
     .argument("[url]", `${urlForms("bucket/key")}, or the beginning of such URLs: all objects below it; not for status`)
     .option("--identities-file <path>", `the file (default: ${variableOf(declarations.identitiesFile)})`)
+    .option(
+      "--allow-bucket <pattern...>",
+      `buckets that members serve, as their setting (default: ${variableOf(declarations.allowBucket)}, or all)`,
+    )
     .requiredOption("--as <name>", `the principal: an identity, ${ANONYMOUS_NAME}, or the name that a token of an issuer proves`)
     .option("--group <name...>", "a further group of the principal, such as those in a token")
     .addHelpText(
@@ -46,7 +52,7 @@ function checkGrant(operationName: string, url: string | undefined, flags: Check
   if (operation === undefined) throw new UsageError(`${operationName} is no operation: use ${operations.join(", ")}`);
   const identities = readIdentities(flags);
   const principal = principalOf(flags, identities);
-  const authorization = new Authorization({ buckets: undefined, grants: () => identities.grants });
+  const authorization = new Authorization({ buckets: allowedBuckets(flags), grants: () => identities.grants });
   const { isAllowed, reason } = decide(authorization, principal, operation, url);
   if (!isAllowed) throw new CacheError("PERMISSION_DENIED", reason);
   printFields({ decision: "allowed", reason }, flags);
@@ -57,6 +63,11 @@ function decide(authorization: Authorization, principal: Principal, operation: O
   if (url === undefined) throw new UsageError(`${operation} needs a URL: ${urlForms("bucket/key")}`);
   const { scheme, bucket, prefix } = asUsage(undefined, () => parsePrefixUrl(url));
   return authorization.decide(principal, operation, { bucket: { scheme, bucket }, prefix });
+}
+
+function allowedBuckets({ allowBucket }: CheckFlags): readonly BucketPattern[] | undefined {
+  const patterns = allowBucket?.join(",") ?? process.env[variableOf(declarations.allowBucket)];
+  return patterns ? asUsage("--allow-bucket", () => bucketPatterns.parse(patterns)) : undefined;
 }
 
 function readIdentities({ identitiesFile = process.env[variableOf(declarations.identitiesFile)] }: CheckFlags): Identities {

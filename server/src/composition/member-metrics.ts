@@ -23,6 +23,7 @@ import { type MetricsSnapshot, snapshotOf } from "../metrics/snapshot.js";
 import type { ObjectHomes } from "../objects/object-homes.js";
 import type { OriginAvailability } from "../origin/availability.js";
 import type { MemberView } from "../routing/member-view.js";
+import type { Verdicts } from "../routing/verdicts.js";
 import type { Clock } from "../runtime/clock.js";
 import type { Log } from "../runtime/log.js";
 import { expiryMs } from "../security/certificates.js";
@@ -42,6 +43,8 @@ export interface Watched {
   readonly store: Pick<BlockStore, "status" | "onPurged">;
   readonly local: Pick<LocalCache, "status" | "freshness">;
   readonly objects: Pick<ObjectHomes, "status">;
+  /** Undefined: no principal has origin credentials of its own. */
+  readonly verdicts: Pick<Verdicts, "counts"> | undefined;
   readonly originStates: Pick<OriginAvailability, "unavailable">;
   readonly view: MemberView;
   readonly members: Pick<MemberSource, "report">;
@@ -133,7 +136,7 @@ export class MemberMetrics {
   }
 
   #collect(watched: Watched): void {
-    const { store, local, objects, originStates, view, members, clients, security } = watched;
+    const { store, local, objects, verdicts, originStates, view, members, clients, security } = watched;
     const { families } = this.metrics;
     const { volumes, mappings, openFiles, references, damages, purged } = store.status();
     for (const { path: volume, usedBytes, reservedBytes, limitBytes, blocks, freeFiles, state } of volumes) {
@@ -175,6 +178,9 @@ export class MemberMetrics {
       const { allowed, denied } = security.authorization.counts[method];
       families.authorizationDecisions.at({ method, outcome: "allowed" }).value = allowed;
       families.authorizationDecisions.at({ method, outcome: "denied" }).value = denied;
+    }
+    for (const outcome of ["remembered", "allowed", "denied", "failed"] as const) {
+      families.originVerdicts.at({ outcome }).value = verdicts?.counts[outcome] ?? 0;
     }
     const { leasesGranted, leasesHeld, takeOvers } = objects.status();
     families.objectLeases.at({ role: "granted" }).value = leasesGranted;

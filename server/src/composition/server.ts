@@ -159,6 +159,7 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
     store,
     local,
     objects,
+    verdicts: member.verdicts,
     originStates,
     view,
     members,

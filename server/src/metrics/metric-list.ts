@@ -199,6 +199,12 @@ export const metricList = {
     "Decisions about access, if an identities file or --allow-bucket restricts it.",
     { method: ["anonymous", "member", "token", "signature", "certificate", "jwt"], outcome: ["allowed", "denied"] },
   ),
+  originVerdicts: counter(
+    "frontcache.origin.verdicts",
+    "{decision}",
+    "Decisions of origins about principals with origin credentials of their own. Remembered ones cost no request.",
+    { outcome: ["remembered", "allowed", "denied", "failed"] },
+  ),
   memberRefusals: counter(
     "frontcache.member.refusals",
     "{request}",

@@ -1,4 +1,4 @@
-import { CacheError, type ObjectRef } from "@frontcache/proto";
+import { type BucketRef, CacheError, type ObjectRef } from "@frontcache/proto";
 import type { ObjectRead } from "../cache/object-read.js";
 import { isDenial } from "../origin/as-recent-caller.js";
 import { otherVersion } from "../origin/checked-answer.js";
@@ -113,14 +113,19 @@ class CallerRule {
     });
   }
 
-  /** A change of who may read makes earlier decisions void, before the origin can have taken it and when it has. */
+  /**
+   * A change of who may read makes earlier decisions void, before the origin can have taken it and when it has. An object that is written
+   * again gets a new ACL, even if its version is the same.
+   */
   async #write(question: WriteQuestion): Promise<AnswerTo<WriteQuestion>> {
-    const { ref, grants, query } = question;
-    const isChange = grants.some(({ operation }) => operation === "admin") || query.some(([name]) => ACCESS_RULES.has(name));
-    if (!isChange) return this.#next.ask(question);
-    const { verdicts } = this.#options;
-    verdicts.dropBucket(ref.bucket);
-    return this.#next.ask(question).finally(() => verdicts.dropBucket(ref.bucket));
+    const { ref, query, grants, changes } = question;
+    const isRule = grants.some(({ operation }) => operation === "admin") || query.some(([name]) => ACCESS_RULES.has(name));
+    const subjects = isRule ? [bucketOf(ref)] : changes;
+    const drop = (): void => {
+      for (const each of subjects) this.#options.verdicts.dropAll(each);
+    };
+    drop();
+    return this.#next.ask(question).finally(drop);
   }
 
   /**
@@ -195,6 +200,10 @@ async function outcomeOf<Answer>(
     if (missing.code !== "NOT_FOUND" || cachedOnly === true) throw missing;
     return { missing };
   }
+}
+
+function bucketOf({ scheme, bucket }: BucketRef): BucketRef {
+  return { url: `${scheme}://${bucket}`, scheme, bucket };
 }
 
 function noSuchObject({ url }: ObjectRef): CacheError {

@@ -1,4 +1,4 @@
-import { CacheError, type ObjectRef } from "@frontcache/proto";
+import { type BucketRef, CacheError, type ObjectRef } from "@frontcache/proto";
 import { BoundedMap, untilAborted } from "@frontcache/proto/runtime";
 import { isDenial } from "../origin/as-recent-caller.js";
 import type { Origin } from "../origin/origin.js";
@@ -8,8 +8,8 @@ import type { RecentCallers } from "../security/recent-callers.js";
 
 /** Decisions that are remembered: about 200 bytes each. */
 const MAX_VERDICTS = 100_000;
-/** Buckets whose decisions were dropped. If there are more, all decisions are. */
-const MAX_BUCKETS = 10_000;
+/** Buckets and objects whose decisions were dropped. If there are more, all decisions are. */
+const MAX_DROPPED = 100_000;
 
 /** The origin allowed a principal to read an object. */
 export interface Verdict {
@@ -47,8 +47,8 @@ export class Verdicts {
   readonly #options: VerdictsOptions;
   readonly #known = new BoundedMap<string, Verdict>(MAX_VERDICTS);
   readonly #asking = new Map<string, { readonly askedAtMs: number; readonly answer: Promise<Verdict> }>();
-  /** Decisions about these buckets count only if they were asked for later, monotonic milliseconds. */
-  readonly #droppedAtMs = new BoundedMap<string, number>(MAX_BUCKETS, () => {
+  /** Decisions about these buckets and objects count only if they were asked for later, by URL. Monotonic milliseconds. */
+  readonly #droppedAtMs = new BoundedMap<string, number>(MAX_DROPPED, () => {
     this.#allDroppedAtMs = this.#options.clock.monotonicMs();
   });
   #allDroppedAtMs = Number.NEGATIVE_INFINITY;
@@ -89,14 +89,19 @@ export class Verdicts {
     this.#known.delete(keyOf(principal, ref));
   }
 
-  /** Forgets all decisions about the objects of a bucket, because the rules of access have changed. */
-  dropBucket(bucket: string): void {
-    this.#droppedAtMs.set(bucket, this.#options.clock.monotonicMs());
+  /** Forgets all decisions about an object, or about the objects of a bucket, because the rules of access may have changed. */
+  dropAll(ref: ObjectRef | BucketRef): void {
+    this.#droppedAtMs.set("key" in ref ? ref.url : bucketUrl(ref), this.#options.clock.monotonicMs());
   }
 
-  #counts({ askedAtMs }: Pick<Verdict, "askedAtMs">, { bucket }: ObjectRef): boolean {
-    const droppedAtMs = this.#droppedAtMs.size === 0 ? undefined : this.#droppedAtMs.get(bucket);
-    if (askedAtMs <= (droppedAtMs ?? this.#allDroppedAtMs)) return false;
+  #counts({ askedAtMs }: Pick<Verdict, "askedAtMs">, ref: ObjectRef): boolean {
+    if (this.#droppedAtMs.size > 0) {
+      const droppedAtMs = Math.max(
+        this.#droppedAtMs.get(bucketUrl(ref)) ?? this.#allDroppedAtMs,
+        this.#droppedAtMs.get(ref.url) ?? this.#allDroppedAtMs,
+      );
+      if (askedAtMs <= droppedAtMs) return false;
+    }
     return this.#options.clock.monotonicMs() - askedAtMs < this.#options.ttlMs;
   }
 
@@ -140,6 +145,10 @@ export class Verdicts {
     // An empty object has no byte. Its headers need the same permissions.
     return (await origin.ask({ ...request, kind: "stat", hasFallback: false })).version;
   }
+}
+
+function bucketUrl({ scheme, bucket }: BucketRef): string {
+  return `${scheme}://${bucket}`;
 }
 
 /** Neither names nor URLs contain a line break. */

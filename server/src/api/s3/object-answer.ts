@@ -125,8 +125,9 @@ class ObjectAnswer {
   async #warm(): Promise<void> {
     const { ref, isHead } = this.#request;
     const { principal, response, requestId } = this.#context;
-    await warmObject(this.#questions.cache, ref, { principal, signal: this.#questions.signal });
+    // Asked first: a principal that may not read the object fetches nothing.
     const { info } = await this.#questions.record();
+    await warmObject(this.#questions.cache, ref, { principal, signal: this.#questions.signal });
     if (this.#over) return;
     if (isHead) this.#answerWithoutBytes(info, { span: wholeOf(info), isPartial: false });
     else {

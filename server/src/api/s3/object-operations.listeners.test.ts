@@ -285,6 +285,12 @@ describe("the cache control of a request", () => {
     expect([fixture.cache.stats, fixture.cache.passed]).toEqual([[], []]);
   });
 
+  it("fetches nothing with frontcache-warm for a client that may not read the object", async () => {
+    fixture.cache.beforeStat = () => Promise.reject(new CacheError("PERMISSION_DENIED", "no", { s3Code: "AccessDenied" }));
+    expect((await client.head("/bucket/object", "frontcache-warm: 1")).status).toBe(403);
+    expect(fixture.cache.warmings).toEqual([]);
+  });
+
   it("only fetches the object into the cache with frontcache-warm", async () => {
     const head = await client.head("/bucket/object", "Range: bytes=0-0", "frontcache-warm: 1");
     expect([head.status, head.headers["content-length"], head.headers.etag]).toEqual([200, "1000", '"v1"']);
