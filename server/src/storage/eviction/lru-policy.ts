@@ -4,6 +4,8 @@ import type { Evictable, EvictionPolicy } from "./eviction-policy.js";
 export class LruPolicy<Block extends Evictable> implements EvictionPolicy<Block> {
   /** Blocks, the least recently used first. */
   readonly #order = new Set<Block>();
+  /** The last one of the order. Its next use changes nothing, and each move within a Set costs more than the rest of a small read. */
+  #latest: Block | undefined;
 
   get size(): number {
     return this.#order.size;
@@ -11,14 +13,18 @@ export class LruPolicy<Block extends Evictable> implements EvictionPolicy<Block>
 
   add(block: Block): void {
     this.#order.add(block);
+    this.#latest = undefined;
   }
 
   recordUse(block: Block): void {
-    if (this.#order.delete(block)) this.#order.add(block);
+    if (block === this.#latest || !this.#order.delete(block)) return;
+    this.#order.add(block);
+    this.#latest = block;
   }
 
   remove(block: Block): void {
     this.#order.delete(block);
+    if (block === this.#latest) this.#latest = undefined;
   }
 
   victims(): Iterable<Block> {

@@ -68,7 +68,37 @@ describe.each(["lru", "slru"] as const)("%s", (eviction) => {
   });
 });
 
+describe("lru", () => {
+  it("has the order of the last uses after any additions, removals and repeated uses", () => {
+    const { add, touch, remove, victims } = order("lru");
+    let random = 11;
+    const next = (below: number): number => {
+      random = (random * 48_271) % 2_147_483_647;
+      return random % below;
+    };
+    let expected: number[] = [];
+    for (let step = 0; step < 2_000; step++) {
+      const name = next(6);
+      const isKnown = expected.includes(name);
+      if (!isKnown) add(name, step);
+      else if (next(8) === 0) remove(name);
+      else touch(name, step);
+      const isRemoved = isKnown && !victims().includes(name);
+      expected = [...expected.filter((other) => other !== name), ...(isRemoved ? [] : [name])];
+      expect(victims()).toEqual(expected);
+    }
+  });
+});
+
 describe("slru", () => {
+  it("protects a block that is used again and again, also if no other block is used between", () => {
+    const { add, touch, victims } = order("slru");
+    for (const name of from(0, 10)) add(name);
+    for (const second of from(1, 60)) touch(0, second);
+    for (const name of from(1, 9)) touch(name, 20);
+    expect(victims()).toEqual([...from(1, 9), 0]);
+  });
+
   it("keeps blocks that were used again during a scan of any length", () => {
     const { add, touch, remove, victims } = order("slru");
     for (const name of from(0, 10)) add(name);

@@ -26,6 +26,9 @@ export class SlruPolicy<Block extends Evictable> implements EvictionPolicy<Block
   readonly #probation = new Map<Block, number>();
   /** Protected blocks, the least recently used first. */
   readonly #protected = new Set<Block>();
+  /** The last block of each order. Its next use changes nothing, and each move within a Map costs more than the rest of a small read. */
+  #latestInProbation: Block | undefined;
+  #latestProtected: Block | undefined;
   /** Fingerprints of evicted blocks, with the time of their addition, in the order of eviction. */
   readonly #remembered = new Map<number, number>();
 
@@ -45,6 +48,11 @@ export class SlruPolicy<Block extends Evictable> implements EvictionPolicy<Block
   }
 
   recordUse(block: Block): void {
+    if (
+      block === this.#latestProtected ||
+      (block === this.#latestInProbation && !this.#isProved(block, this.#probation.get(block)!))
+    )
+      return;
     const knownSinceMs = this.#take(block);
     if (knownSinceMs !== undefined) this.#enter(block, knownSinceMs);
   }
@@ -67,6 +75,8 @@ export class SlruPolicy<Block extends Evictable> implements EvictionPolicy<Block
 
   /** Removes a block; returns undefined if it is unknown. */
   #take(block: Block): number | undefined {
+    if (block === this.#latestProtected) this.#latestProtected = undefined;
+    if (block === this.#latestInProbation) this.#latestInProbation = undefined;
     if (this.#protected.delete(block)) return PROVED;
     const knownSinceMs = this.#probation.get(block);
     this.#probation.delete(block);
@@ -74,8 +84,18 @@ export class SlruPolicy<Block extends Evictable> implements EvictionPolicy<Block
   }
 
   #enter(block: Block, knownSinceMs: number): void {
-    if (block.lastUsedMs - knownSinceMs < this.#options.oneUseMs) this.#probation.set(block, knownSinceMs);
-    else this.#protected.add(block);
+    if (this.#isProved(block, knownSinceMs)) {
+      this.#protected.add(block);
+      this.#latestProtected = block;
+    } else {
+      this.#probation.set(block, knownSinceMs);
+      this.#latestInProbation = block;
+    }
+  }
+
+  /** Whether the last use of a block earns protection. */
+  #isProved({ lastUsedMs }: Block, knownSinceMs: number): boolean {
+    return lastUsedMs - knownSinceMs >= this.#options.oneUseMs;
   }
 
   /** Called only for evictions: at the start, the first added blocks would exceed their share of the few blocks. */
@@ -83,8 +103,9 @@ export class SlruPolicy<Block extends Evictable> implements EvictionPolicy<Block
     const most = this.#options.protectedShare * this.size;
     for (const block of this.#protected) {
       if (this.#protected.size <= most) return;
-      this.#protected.delete(block);
+      this.#take(block);
       this.#probation.set(block, PROVED);
+      this.#latestInProbation = undefined;
     }
   }
 }
