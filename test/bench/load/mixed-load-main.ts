@@ -1,6 +1,7 @@
 // A load of objects of many sizes: a process that takes one order and reports the latencies. Bodies are received into one buffer that
 // is reused, so the process costs little beside the member.
 import { connect } from "node:net";
+import { monitorEventLoopDelay } from "node:perf_hooks";
 import { seededRandom } from "../../seeded-random.js";
 import type { MixedOrder, MixedResult, Outcome } from "./mixed-load.js";
 
@@ -10,7 +11,7 @@ const memory = Buffer.alloc(512 << 10);
 interface Request {
   readonly path: string;
   readonly kind: Outcome["kind"];
-  /** When it should have been sent. */
+  /** When it was due. */
   readonly dueMs: number;
 }
 
@@ -47,11 +48,20 @@ function run(order: MixedOrder): Promise<MixedResult> {
   const outcomes: Outcome[] = [];
   const waiting: Request[] = [];
   const idle: ((request: Request) => void)[] = [];
+  const delay = monitorEventLoopDelay({ resolution: 1 });
+  delay.enable();
+  const usedBefore = process.cpuUsage();
   const beginMs = performance.now();
   const endMs = beginMs + seconds * 1e3;
   let open = connections;
+  let waited = 0;
   return new Promise((resolve, reject) => {
-    const finish = (): void => resolve({ outcomes, seconds: (performance.now() - beginMs) / 1e3 });
+    const finish = (): void => {
+      delay.disable();
+      const seconds = (performance.now() - beginMs) / 1e3;
+      const { user, system } = process.cpuUsage(usedBefore);
+      resolve({ outcomes, waited, seconds, cpuShare: (user + system) / 1e6 / seconds, loopP99Ms: delay.percentile(99) / 1e6 });
+    };
     /** The next request of a connection. Undefined: none is due. */
     const take = (): Request | undefined => {
       const nowMs = performance.now();
@@ -93,15 +103,19 @@ function run(order: MixedOrder): Promise<MixedResult> {
     const whenOver: (() => void)[] = [];
     for (let opened = 0; opened < connections; opened++) connection();
     if (perSecond === undefined) return;
-    // Open loop: requests are due at random times, whether or not earlier ones have been answered.
+    // Open loop: requests are due at random times, whether or not earlier ones have been answered. Those of one tick are due with it,
+    // because this process's timers are late by up to 2 ms, which is not the member's time.
     let dueMs = beginMs;
     const schedule = (): void => {
       const nowMs = performance.now();
       for (; dueMs <= nowMs && dueMs < endMs; dueMs += (-Math.log(1 - random()) * 1e3) / perSecond) {
-        const request = { ...next.next().value, dueMs };
+        const request = { ...next.next().value, dueMs: nowMs };
         const send = idle.shift();
-        if (send === undefined) waiting.push(request);
-        else send(request);
+        if (send !== undefined) send(request);
+        else {
+          waiting.push(request);
+          waited++;
+        }
       }
       if (nowMs < endMs) setTimeout(schedule, 1);
       else for (const over of whenOver) over();

@@ -29,7 +29,13 @@ export interface Outcome {
 
 export interface MixedResult {
   readonly outcomes: readonly Outcome[];
+  /** Requests that were due while all connections were in use. Their latencies contain the wait. */
+  readonly waited: number;
   readonly seconds: number;
+  /** CPU time of the load generator per second: near 1 it measures itself. */
+  readonly cpuShare: number;
+  /** Its event loop's delay of timers of 1 ms, which all latencies contain. */
+  readonly loopP99Ms: number;
 }
 
 /** Runs a mixed load in a process of its own. */

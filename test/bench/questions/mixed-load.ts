@@ -73,6 +73,9 @@ export const benchmark: Benchmark = {
           { name: "hits up to 64 KiB: p99", value: ms(half, "small", 0.99), unit: "ms", atMost: 20 },
           { name: "misses: p99", value: ms(half, "miss", 0.99), unit: "ms", atMost: originP99 + 20 },
           { name: "event loop: p99", value: loop.p99, unit: "ms", atMost: 20 },
+          { name: "requests that waited for a connection", value: half.waited / half.outcomes.length, unit: "of all" },
+          { name: "event loop of the load generator: p99", value: half.loopP99Ms, unit: "ms" },
+          { name: "CPU of the load generator, cores", value: half.cpuShare, unit: "" },
         ];
         return {
           tables: [
