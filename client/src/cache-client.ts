@@ -20,8 +20,9 @@ import type {
 import { RunningCall } from "./members/running-call.js";
 import { silentMsOf } from "./members/silence-watch.js";
 import { type ClientMetrics, measuredBy, registeredMetrics } from "./metrics.js";
+import { NearCache, type NearReport } from "./near/near-cache.js";
 import { ObjectFile } from "./object-file.js";
-import { type ObjectReads, type Range, readObject, readRanges, readSuffix } from "./object-reads.js";
+import { type ObjectReads, type Range, readCurrent, readObject, readRanges, readSuffix } from "./object-reads.js";
 import {
   CALL_OPTIONS,
   type CallOptions,
@@ -38,7 +39,7 @@ import {
   unquoted,
 } from "./options.js";
 import { type ByteStream, RangeStream, webStreamOf } from "./range-stream.js";
-import { type RangeWith, readRange } from "./read-range.js";
+import { type RangeWith, type RequestedRange, readRange } from "./read-range.js";
 import { RunningCalls } from "./running-calls.js";
 import type { WarmSummary } from "./warm-count.js";
 import { type WarmOptions, type WarmTarget, warmObjects } from "./warming.js";
@@ -124,6 +125,7 @@ export class CacheClient implements AsyncDisposable {
   readonly #rangeWith: RangeWith;
   readonly #local: LocalReads | undefined;
   readonly #fallback: Fallback | undefined;
+  readonly #near: NearCache | undefined;
   readonly #calls: RunningCalls;
   #closed: Promise<void> | undefined;
 
@@ -138,6 +140,7 @@ export class CacheClient implements AsyncDisposable {
     const { parallelBlocks, localVolumes: volumes, fallback, log, attempts } = options;
     const isReplaceable = fallback !== undefined;
     this.#failover = { clock: ports.clock, breaker, attempts, backoff: RETRY_BACKOFF, isReplaceable, onRepeat };
+    this.#near = options.nearBytes === 0 ? undefined : new NearCache(options.nearBytes, metrics);
     this.#fallback = fallback && new Fallback({ options: fallback, breaker, metrics, log });
     const { connections, clock } = ports;
     const report = reportUses(connections.calls, members, clock);
@@ -179,7 +182,12 @@ export class CacheClient implements AsyncDisposable {
     const memory = memoryOf(url, length, options);
     if (length === 0) return Buffer.alloc(0);
     const range = { url, offset, length, version: unquoted(version), memory };
-    const reading = this.#run(url, options, (call) => readRange(range, this.#rangeWith, call));
+    if (this.#near !== undefined) {
+      if (version === "") return await this.#read(url, "", options, (reads) => readCurrent(reads, [offset, length]));
+      const cached = options.signal?.aborted === true ? undefined : this.#near.find(range);
+      if (cached !== undefined) return cached;
+    }
+    const reading = this.#run(url, options, (call) => this.#readRange(range, call));
     // Awaited here because `withCaller` adds the caller's frames only of an awaited call.
     return await (this.#ports.metrics === undefined ? reading : this.#timed(reading, this.#ports.metrics));
   }
@@ -272,9 +280,11 @@ export class CacheClient implements AsyncDisposable {
   async evict(selector: EvictSelector, options: CallOptions = {}): Promise<Evicted> {
     checkOptions(options, CALL_OPTIONS);
     const subject = "prefix" in selector ? checkUrlBeginning(selector.prefix) : parseObjectUrl(selector.url).url;
-    return this.#run(subject, options, (call) =>
+    const evicted = await this.#run(subject, options, (call) =>
       this.#anywhere(subject, call, (address) => this.#ports.connections.calls.evict(address, selector, call)),
     );
+    this.#near?.drop(selector);
+    return evicted;
   }
 
   /** The members that the client knows, by name; empty if the endpoint sends no member list. */
@@ -285,6 +295,11 @@ export class CacheClient implements AsyncDisposable {
   /** Counts of the reads from block files of `localVolumes`; all 0 without local volumes. */
   localReads(): LocalReport {
     return this.#local?.report ?? { reads: 0, bytes: 0, openFiles: 0 };
+  }
+
+  /** Counts of the near cache; all 0 without `near`. */
+  nearReads(): NearReport {
+    return this.#near?.report ?? { hits: 0, misses: 0, cachedBytes: 0 };
   }
 
   /** Counts of the reads that the object stores answered because no member did; all 0 without `fallback`. */
@@ -317,13 +332,19 @@ export class CacheClient implements AsyncDisposable {
         call,
         stat: (known) => this.#statBy(url, known, call),
         range: (offset, length, known, within) => {
-          const range = { url, offset, length, version: known, memory: memoryOf(url, length, options) };
-          return readRange(range, this.#rangeWith, within);
+          return this.#readRange({ url, offset, length, version: known, memory: memoryOf(url, length, options) }, within);
         },
       };
       return read(reads, unquoted(version));
     });
     return this.#ports.metrics === undefined ? reading : this.#timed(reading, this.#ports.metrics);
+  }
+
+  /** Reads a range, of a known version through the near cache. */
+  #readRange(range: RequestedRange, call: RunningCall): Promise<Buffer> {
+    const { url, version } = range;
+    if (this.#near === undefined || version === "") return readRange(range, this.#rangeWith, call);
+    return this.#near.read(range, (offset, length) => readRange({ url, offset, length, version }, this.#rangeWith, call));
   }
 
   #statBy(url: string, version: string, call: RunningCall): Promise<MemberStat> {
@@ -367,6 +388,7 @@ export class CacheClient implements AsyncDisposable {
   }
 
   async #close(): Promise<void> {
+    this.#near?.close();
     await this.#calls.close();
     await this.#local?.close();
     await Promise.all([this.#members.close(), this.#breaker.close()]);

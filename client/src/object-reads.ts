@@ -48,6 +48,15 @@ export function readObject(reads: ObjectReads, version: string): Promise<Buffer>
   );
 }
 
+/** Reads a range of the current version, which is looked up first. */
+export function readCurrent(reads: ObjectReads, [offset, length]: Range): Promise<Buffer> {
+  checkRange(reads.url, offset, length);
+  return withStat(reads, "", async (size, known) => {
+    const { end } = place(reads.url, [offset, length], size, 0);
+    return offset === end ? Buffer.alloc(0) : reads.range(offset, end - offset, known, reads.call);
+  });
+}
+
 /** Reads a range whose offset counts from the object's end. One that begins before the object begins with it. */
 export function readSuffix(reads: ObjectReads, [offset, length]: Range, version: string): Promise<Buffer> {
   checkSuffix(reads.url, offset, length);

@@ -3,6 +3,7 @@ import type { Log } from "./client-log.js";
 import type { FallbackOptions } from "./fallback/fallback.js";
 import { type Access, accessOf, type TlsOptions } from "./members/access.js";
 import type { CredentialOptions } from "./members/credentials.js";
+import { PAGE_BYTES } from "./near/page-memory.js";
 
 /** Options of `CacheClient.connect`. Only `endpoint` is required. */
 export interface ConnectOptions extends CredentialOptions {
@@ -33,6 +34,13 @@ export interface ConnectOptions extends CredentialOptions {
    */
   readonly localVolumes?: readonly string[] | undefined;
   /**
+   * Keeps recently read bytes in this process. Reads of a version that are cached here need no request. Other reads ask the cluster
+   * which version is current. Streams do not use it. Default: none.
+   *
+   * @example { memory: "256MiB" }
+   */
+  readonly near?: NearOptions | undefined;
+  /**
    * The object stores' own clients, which are asked if no member answers. Then an outage of the cache costs latency, not
    * availability, also at the start: `connect` succeeds without a member.
    *
@@ -50,6 +58,12 @@ export interface ConnectOptions extends CredentialOptions {
   readonly tls?: TlsOptions | (() => TlsOptions) | undefined;
   /** Aborts only the initial connect, with CANCELLED, or DEADLINE_EXCEEDED for a timeout signal. */
   readonly signal?: AbortSignal | undefined;
+}
+
+/** The limits of the near cache. */
+export interface NearOptions {
+  /** Bytes, as a number or as text: `"256MiB"`. At least 64 KiB. The memory is outside the JavaScript heap. */
+  readonly memory: number | string;
 }
 
 /** Options of each call. */
@@ -98,6 +112,8 @@ export type ClientOptions = { readonly [Name in keyof Settings]-?: Exclude<Setti
   readonly endpoints: readonly string[];
   readonly access: Access;
   readonly fallback: FallbackOptions | undefined;
+  /** Bytes of the near cache; 0: none. */
+  readonly nearBytes: number;
   readonly log: Log | undefined;
 };
 
@@ -111,10 +127,12 @@ const ENDPOINT = /^(?:\[[0-9A-Fa-f:.%\w]+\]|[^\s:/[\]]+):\d{1,5}$/;
 /** Completes the options with defaults. Throws INVALID_ARGUMENT for an unknown name or an invalid value. */
 export function completeOptions(given: ConnectOptions): ClientOptions {
   checkOptions(given, CONNECT_OPTIONS);
-  const { endpoint, tls, token, tokenFile, accessKey, fallback, log, signal: _, ...others } = given;
+  const { endpoint, tls, token, tokenFile, accessKey, near, fallback, log, signal: _, ...others } = given;
   const defined = Object.fromEntries(Object.entries(others).filter(([, value]) => value !== undefined));
   const access = accessOf({ tls, token, tokenFile, accessKey });
-  const options: ClientOptions = { ...clientDefaults, ...defined, endpoints: endpointsOf(endpoint), access, fallback, log };
+  const nearBytes = near === undefined ? 0 : nearBytesOf(near);
+  const own = { endpoints: endpointsOf(endpoint), access, nearBytes, fallback, log };
+  const options: ClientOptions = { ...clientDefaults, ...defined, ...own };
   if (!TRANSPORTS.has(options.transport)) {
     throw new CacheError("INVALID_ARGUMENT", `transport ${JSON.stringify(options.transport)} is unknown: use auto, http or grpc`);
   }
@@ -140,6 +158,21 @@ function endpointsOf(given: unknown): readonly string[] {
   return [...new Set(endpoints as readonly string[])];
 }
 
+const SIZE = /^(\d+)(KiB|MiB|GiB)$/;
+const UNITS: Readonly<Record<string, number>> = { KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30 };
+
+function nearBytesOf(near: NearOptions): number {
+  checkOptions(near, NEAR_OPTIONS);
+  const { memory } = near;
+  const [, digits, unit] = typeof memory === "string" ? (SIZE.exec(memory) ?? []) : [];
+  const bytes = unit === undefined ? memory : Number(digits) * UNITS[unit]!;
+  if (typeof bytes === "number" && Number.isSafeInteger(bytes) && bytes >= PAGE_BYTES) return bytes;
+  throw new CacheError(
+    "INVALID_ARGUMENT",
+    `near.memory ${JSON.stringify(memory)} is not a size of at least 64 KiB: write "256MiB", or a number of bytes`,
+  );
+}
+
 function checkFallback(fallback: FallbackOptions): void {
   checkOptions(fallback, FALLBACKS);
   const { s3, gcs } = fallback;
@@ -162,11 +195,13 @@ const OTHER_OPTIONS = [
   "tokenFile",
   "accessKey",
   "signal",
+  "near",
   "fallback",
   "log",
 ] as const satisfies (keyof ConnectOptions)[];
 const CONNECT_OPTIONS: ReadonlySet<string> = new Set([...OTHER_OPTIONS, ...Object.keys(clientDefaults)]);
 
+const NEAR_OPTIONS: ReadonlySet<string> = new Set<keyof NearOptions>(["memory"]);
 const FALLBACKS: ReadonlySet<string> = new Set<keyof FallbackOptions>(["s3", "gcs"]);
 
 /** Names of the options of each kind of call. */

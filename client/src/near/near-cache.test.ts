@@ -1,0 +1,130 @@
+import { CacheError } from "@frontcache/proto";
+import { ManualClock } from "@frontcache/proto/testing";
+import { describe, expect, it } from "vitest";
+import { clientOver } from "../cache-client.js";
+import type { MemberConnections } from "../members/ports.js";
+import { completeOptions } from "../options.js";
+import { FakeTransport } from "../testing/fake-transport.js";
+import { ramp } from "../testing/ramp.js";
+import { PAGE_BYTES } from "./page-memory.js";
+
+const url = "s3://bucket/file";
+/** Ten pages and a half. */
+const size = 10 * PAGE_BYTES + PAGE_BYTES / 2;
+
+async function connect(memory: number | string = "1MiB", objectSize = size) {
+  const transport = new FakeTransport({ version: "v1", size: objectSize });
+  const options = completeOptions({ endpoint: "a:1", near: { memory } });
+  const connections = transport as unknown as MemberConnections;
+  const client = await clientOver(options, { clock: new ManualClock(0), connections });
+  return { client, transport };
+}
+
+describe("the near cache", () => {
+  it("answers repeated reads of a version without a request", async () => {
+    const { client, transport } = await connect();
+    for (let i = 0; i < 3; i++) {
+      expect((await client.readRange(url, 70_000, 4_096, "v1")).equals(ramp(70_000, 4_096))).toBe(true);
+      expect((await client.readRange(url, size - 10, 100, '"v1"')).equals(ramp(size - 10, 10))).toBe(true);
+    }
+    expect(transport.reads.map(({ offset, length }) => [offset, length])).toEqual([
+      [PAGE_BYTES, PAGE_BYTES],
+      [10 * PAGE_BYTES, PAGE_BYTES],
+    ]);
+    expect(client.nearReads()).toEqual({ hits: 4, misses: 2, cachedBytes: 1.5 * PAGE_BYTES });
+    await client.close();
+    await expect(client.readRange(url, 70_000, 10, "v1")).rejects.toMatchObject({ code: "CANCELLED" });
+  });
+
+  it("requests only from the first missing page on", async () => {
+    const { client, transport } = await connect();
+    await client.readRange(url, 0, 2 * PAGE_BYTES, "v1");
+    expect((await client.readRange(url, 100, 3 * PAGE_BYTES, "v1")).equals(ramp(100, 3 * PAGE_BYTES))).toBe(true);
+    expect(transport.reads.at(-1)).toMatchObject({ offset: 2 * PAGE_BYTES, length: 2 * PAGE_BYTES });
+    await client.close();
+  });
+
+  it("asks the cluster which version is current, so it is never staler than the cluster", async () => {
+    const { client, transport } = await connect();
+    expect(await client.readRange(url, 0, size)).toHaveLength(size);
+    expect(await client.readRange(url, 0, size)).toHaveLength(size);
+    expect(transport.reads.length).toBe(1);
+    transport.object = { version: "v2", size: 100 };
+    expect(await client.readRange(url, 0, size)).toHaveLength(100);
+    expect(await client.readObject(url)).toHaveLength(100);
+    expect(transport.reads.slice(1).map(({ version }) => version)).toEqual(["v2"]);
+    await expect(client.readRange(url, 100, 1)).rejects.toMatchObject({ code: "OUT_OF_RANGE" });
+    await client.close();
+  });
+
+  it("looks the version up again if the object is overwritten between the question and the read", async () => {
+    const { client, transport } = await connect();
+    let questions = 0;
+    transport.stat = async () => ({ version: ++questions === 1 ? "v0" : "v1", objectSize: size, cachedBytes: 0 });
+    expect((await client.readRange(url, 5, 10)).equals(ramp(5, 10))).toBe(true);
+    expect(questions).toBe(2);
+    await client.close();
+  });
+
+  it.each([4, 20])("returns exactly the object's bytes for any ranges and any use of memory of %i pages", async (pages) => {
+    for (const objectSize of [1, PAGE_BYTES, 10 * PAGE_BYTES, size]) {
+      const { client } = await connect(pages * PAGE_BYTES, objectSize);
+      let state = 7;
+      const random = (below: number): number => {
+        state = (state * 48_271) % 2_147_483_647;
+        return state % below;
+      };
+      const readOnce = async (): Promise<void> => {
+        const offset = random(objectSize);
+        const length = 1 + random(4 * PAGE_BYTES);
+        const expected = ramp(offset, Math.min(length, objectSize - offset));
+        const into = random(2) === 0 ? Buffer.alloc(length) : undefined;
+        const bytes = await client.readRange(url, offset, length, random(3) === 0 ? "" : "v1", { into });
+        expect(bytes.equals(expected)).toBe(true);
+        // The result is the caller's.
+        bytes.fill(0);
+        expect(client.nearReads().cachedBytes).toBeLessThanOrEqual(pages * PAGE_BYTES);
+      };
+      for (let i = 0; i < 40; i++) await Promise.all([readOnce(), readOnce(), readOnce()]);
+      await client.close();
+    }
+  });
+
+  it("names the requested offset if it is past the object's end", async () => {
+    const { client } = await connect();
+    for (const offset of [size, size + 10, 11 * PAGE_BYTES, 20 * PAGE_BYTES + 5]) {
+      for (const repeated of [1, 2]) {
+        const error = await client.readRange(url, offset, 5, "v1").catch((thrown: unknown) => thrown as CacheError);
+        expect(error, `${offset}, ${repeated}`).toMatchObject({
+          code: "OUT_OF_RANGE",
+          message: expect.stringContaining(`${offset}`),
+        });
+      }
+    }
+    await client.close();
+  });
+
+  it("keeps nothing of failed reads, and drops evicted objects", async () => {
+    const { client, transport } = await connect();
+    transport.onRead = () => ({ error: new CacheError("NOT_FOUND", "no such object") });
+    await expect(client.readRange(url, 0, 10, "v1")).rejects.toMatchObject({ code: "NOT_FOUND" });
+    transport.onRead = () => undefined;
+    await client.readRange(url, 0, 10, "v1");
+    await client.evict({ url: "s3://bucket/other" });
+    expect(client.nearReads().cachedBytes).toBe(PAGE_BYTES);
+    await client.evict({ url, version: "v0" });
+    expect(client.nearReads().cachedBytes).toBe(PAGE_BYTES);
+    await client.evict({ prefix: "s3://bucket/f" });
+    expect(client.nearReads().cachedBytes).toBe(0);
+    await client.close();
+  });
+
+  it.each([{ memory: "12" }, { memory: "1TB" }, { memory: 1_000 }, { memory: -1 }, {}, { memory: "1MiB", disk: "/x" }, 7])(
+    "refuses the option %j in one line",
+    (near) => {
+      expect(() => completeOptions({ endpoint: "a:1", near: near as never })).toThrow(
+        expect.objectContaining({ code: "INVALID_ARGUMENT", message: expect.stringMatching(/^[^\n]+$/) }),
+      );
+    },
+  );
+});
