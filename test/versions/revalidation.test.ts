@@ -197,8 +197,8 @@ describe("an origin that is down", () => {
     down();
     origin.calls.length = 0;
     await expect(timed(read())).rejects.toMatchObject({ code: "UNAVAILABLE" });
-    // Of the six of a read, one is kept for the next member.
-    expect(origin.calls.length).toBe(5);
+    // Of the six of a read, two are kept for the next member.
+    expect(origin.calls.length).toBe(4);
     expect(clock.waits).toBe(1); // the purger's
   });
 

@@ -211,6 +211,8 @@ export interface RecordQuestion {
   writeId: string;
   /** of that write: "begun", before the origin can have taken it; then "written", "refused" or "unknown" */
   writeStage: string;
+  /** requests to the origin that may fail before the question has failed; 0: as many as for any question */
+  originRequests: number;
 }
 
 export interface LookUpRecordsRequest {
@@ -1997,6 +1999,7 @@ function createBaseRecordQuestion(): RecordQuestion {
     onBehalfOf: "",
     writeId: "",
     writeStage: "",
+    originRequests: 0,
   };
 }
 
@@ -2025,6 +2028,9 @@ export const RecordQuestion: MessageFns<RecordQuestion> = {
     }
     if (message.writeStage !== "") {
       writer.uint32(66).string(message.writeStage);
+    }
+    if (message.originRequests !== 0) {
+      writer.uint32(72).uint32(message.originRequests);
     }
     return writer;
   },
@@ -2106,6 +2112,14 @@ export const RecordQuestion: MessageFns<RecordQuestion> = {
             message.writeStage = reader.string();
             continue;
           }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.originRequests = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2131,6 +2145,7 @@ export const RecordQuestion: MessageFns<RecordQuestion> = {
     message.onBehalfOf = object.onBehalfOf ?? "";
     message.writeId = object.writeId ?? "";
     message.writeStage = object.writeStage ?? "";
+    message.originRequests = object.originRequests ?? 0;
     return message;
   },
 };

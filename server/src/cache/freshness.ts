@@ -32,6 +32,8 @@ export interface CurrentRecord {
   readonly isStale: boolean;
   /** Requests to the origin that failed at another member before this answer. Absent: none. */
   readonly failedRequests?: number | undefined;
+  /** Requests to the origin that a member may have sent that was lost. Absent: none. */
+  readonly lostRequests?: number | undefined;
 }
 
 export interface CurrentOptions {

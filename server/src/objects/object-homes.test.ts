@@ -1,6 +1,8 @@
+import { Unreachable } from "@frontcache/client/members";
 import { CacheError, parseObjectUrl } from "@frontcache/proto";
 import type { ManualClock } from "@frontcache/proto/testing";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { requestBudget } from "../origin/request-budget.js";
 import type { MemoryObjects } from "../testing/origin/memory-objects.js";
 import { objectOf, TestHomes } from "../testing/test-homes.js";
 import { LEASE_MS } from "./granted-leases.js";
@@ -32,6 +34,27 @@ describe("the record of an object", () => {
     await b!.current(ref);
     expect(calls).toEqual(["lookUp b>a", "lookUp b>a"]);
     expect(b!.origin.calls).toEqual([]);
+  });
+
+  it("is asked for at the next member if the home is lost, with the requests to the origin that are kept for this case", async () => {
+    const [, , c] = await homes.startAll("a", "b", "c");
+    const ref = objectOf(c!.view.current, "a", "b");
+    const version = objects.put(ref.url, "one");
+    const { lookUpRecords } = c!.connections.objects;
+    const allowed: [string, number][] = [];
+    c!.connections.objects.lookUpRecords = async (address, request, onAnswer, limits) => {
+      allowed.push([address.grpcAddress, request.questions[0]!.originRequests]);
+      // The home receives the question, and its answer is lost.
+      await lookUpRecords(address, request, address.grpcAddress === "a:1" ? () => {} : onAnswer, limits);
+      if (address.grpcAddress === "a:1") throw new Unreachable("a is lost");
+    };
+    const budget = requestBudget({ version: undefined });
+    const answered = await c!.homes.current(ref, signal, { budget });
+    expect(allowed).toEqual([
+      ["a:1", 3],
+      ["b:1", 1],
+    ]);
+    expect(answered).toMatchObject({ info: { version }, lostRequests: 3 });
   });
 
   it("is renewed while it is in use, in one call for all objects of a home", async () => {

@@ -19,7 +19,7 @@ import { BoundedMap } from "@frontcache/proto/runtime";
 import type { CurrentRecord } from "../cache/freshness.js";
 import { type LocalCache, lacks, type Needs } from "../cache/local-cache.js";
 import { NoSuchBucket } from "../origin/checked-answer.js";
-import { requestBudget } from "../origin/request-budget.js";
+import { questionBudget, type RequestBudget, requestBudget } from "../origin/request-budget.js";
 import type { Clock } from "../runtime/clock.js";
 import type { EvictSelector } from "../storage/storage-report.js";
 import { DecidedRecords } from "./decided-records.js";
@@ -176,7 +176,7 @@ export class ObjectHomes {
     const known = this.known(ref, needs);
     if (known !== undefined) return known;
     if (this.#lookup.decider(url) === "here") return this.#lookup.find(ref, { needs, budget }, signal);
-    const ask = (): Promise<CurrentRecord> => this.#lookup.find(ref, { needs }, this.#closing.signal);
+    const ask = (): Promise<CurrentRecord> => this.#findElsewhere(ref, needs, questionBudget(budget));
     const leasedMeanwhile = (): CurrentRecord | undefined => {
       const info = this.#leased(ref, needs);
       return info && { info, isStale: false };
@@ -305,6 +305,13 @@ export class ObjectHomes {
     else this.#standstill.stop();
   }
 
+  /** The record, for all reads that share this question. */
+  async #findElsewhere(ref: ObjectRef, needs: Needs, budget: RequestBudget): Promise<CurrentRecord> {
+    const record = await this.#lookup.find(ref, { needs, budget }, this.#closing.signal);
+    const { failedRequests = 0 } = record;
+    return { ...record, failedRequests: failedRequests + budget.failures, lostRequests: budget.lost };
+  }
+
   /** The record by a lease, if it suffices. Throws NOT_FOUND if an absence is leased. */
   #leased(ref: ObjectRef, needs: Needs): ObjectInfo | undefined {
     const lease = this.#held.use(ref.url);
@@ -335,7 +342,7 @@ export class ObjectHomes {
         await this.#observed.report(ref, version, observedVersion === "" ? "claimed" : "received", hops + 1, signal);
         return RecordAnswer.fromPartial({ index });
       }
-      const budget = requestBudget({ version: undefined });
+      const budget = requestBudget({ version: undefined, originRequests: question.originRequests || undefined });
       const { record, isHere } = await this.#lookup.resolve(ref, { ...wantedOf(question), budget }, hops + 1, signal);
       const { url } = ref;
       const info = record?.info;
@@ -348,7 +355,7 @@ export class ObjectHomes {
         stale: record?.isStale === true,
         leaseId: lease?.id ?? 0,
         leaseMs: lease?.forMs ?? 0,
-        failedRequests: budget.failures + (record?.failedRequests ?? 0),
+        failedRequests: budget.failures + budget.lost + (record?.failedRequests ?? 0),
       });
     } catch (error) {
       const { code: errorCode, message, isOriginTried: tried } = CacheError.from(error);

@@ -123,9 +123,15 @@ export class RecordLookup {
     const { url } = ref;
     const { decided, records, substitution } = this.#options;
     if (rejected !== undefined) records.reject(url, rejected);
+    let isAgain = false;
     return this.atDecider<Resolved>(url, hops, signal, {
-      here: async () => ({ record: await decided.current(ref, signal, { needs, budget }), isHere: true }),
-      elsewhere: (members) => this.ask(members, url, { needs, rejected }, hops),
+      here: async () => {
+        // The answer did not count, because another member decided when it came.
+        if (isAgain) budget?.count();
+        isAgain = true;
+        return { record: await decided.current(ref, signal, { needs, budget }), isHere: true };
+      },
+      elsewhere: (members) => this.ask(members, url, { needs, rejected }, hops, budget),
       answered: (answer) => ({ record: this.#accept(ref, answer), isHere: false }),
       inPlaceOf: async (decider) => ({ record: await substitution.record(decider, ref, { needs, budget }), isHere: false }),
       undecided: async () => ({ record: await substitution.undecidedRecord(ref, { needs, budget }), isHere: false }),
@@ -182,15 +188,27 @@ export class RecordLookup {
 
   /**
    * The answer of the first of these members that can be reached. Undefined: none of them can, or none answers to this member. Rejects
-   * with Undecided if no member decides.
+   * with Undecided if no member decides. A member that is lost may have sent all the requests to the origin that it was allowed.
    */
-  async ask(members: readonly MemberInfo[], url: string, hints: Hints, hops: number): Promise<Answered | undefined> {
+  async ask(
+    members: readonly MemberInfo[],
+    url: string,
+    hints: Hints,
+    hops: number,
+    budget?: RequestBudget,
+  ): Promise<Answered | undefined> {
     if (members.length === 0) return undefined;
     const { peers, questions, changes, signal } = this.#options;
     const call = peers.call(url, signal);
     try {
       const askOne = async (member: MemberInfo): Promise<Answered> => {
-        const answered = await questions.ask(member, url, hints, hops);
+        // One is left for this member if none is kept, because it asks the origin itself if that member is lost.
+        const originRequests = budget && Math.max(1, budget.kept > 0 ? budget.left : budget.left - 1);
+        const asking = questions.ask(member, url, { ...hints, originRequests }, hops);
+        const answered = await asking.catch((error: unknown) => {
+          if (originRequests !== undefined && error instanceof Unreachable) budget?.countLost(originRequests);
+          throw error;
+        });
         changes.answered(member.name);
         return { ...answered, member };
       };

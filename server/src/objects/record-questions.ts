@@ -24,6 +24,8 @@ export interface Hints {
   readonly claimed?: string | undefined;
   /** The member writes the object, or has written it. */
   readonly write?: ObjectWrite | undefined;
+  /** How many requests to the origin may fail. Absent: as many as for any question. */
+  readonly originRequests?: number | undefined;
 }
 
 /** A question on its way. */
@@ -57,7 +59,7 @@ export class RecordQuestions {
   ask(
     member: MemberInfo,
     url: string,
-    { needs = "version", rejected = "", received = "", claimed = "", write }: Hints,
+    { needs = "version", rejected = "", received = "", claimed = "", originRequests = 0, write }: Hints,
     hops: number,
   ): Promise<AnsweredQuestion> {
     return new Promise((resolve, reject) => {
@@ -69,6 +71,7 @@ export class RecordQuestions {
           observedVersion: received,
           needs: needs === "version" ? "" : needs,
           claimedVersion: claimed,
+          originRequests,
           onBehalfOf: this.#peers.callers.of(url) ?? "",
           writeId: write?.id ?? "",
           writeStage: write?.stage ?? "",

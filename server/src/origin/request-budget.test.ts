@@ -1,6 +1,6 @@
 import { CacheError } from "@frontcache/proto";
 import { describe, expect, it } from "vitest";
-import { MAX_REQUESTS, RequestBudget, type RequestPermit, requestBudget } from "./request-budget.js";
+import { MAX_REQUESTS, questionBudget, RequestBudget, type RequestPermit, requestBudget } from "./request-budget.js";
 
 const live = new AbortController().signal;
 const down = new CacheError("UNAVAILABLE", "down");
@@ -72,8 +72,24 @@ describe("a budget of requests", () => {
     expect(leftOf(false) + leftOf(true)).toBe(MAX_REQUESTS);
     expect(1 + leftOf(false, "v1") + leftOf(true, "v1")).toBe(MAX_REQUESTS);
     expect(requestBudget({ version: undefined, originRequests: 2 }).left).toBe(2);
-    expect(requestBudget({ version: undefined, originRequests: 50 }).left).toBe(MAX_REQUESTS - 1);
+    expect(requestBudget({ version: undefined, originRequests: 50 }).left).toBe(leftOf(false));
   });
+
+  it.each([0, 1])(
+    "has six requests for a read whose question was lost with a member, %d failed ones at the next included",
+    (failed) => {
+      const read = requestBudget({ version: undefined });
+      const question = questionBudget(read);
+      const lost = question.left;
+      question.countLost(lost);
+      expect(question.left).toBe(2);
+      read.count();
+      read.countFailed(failed);
+      read.countLost(lost);
+      expect(read.left).toBeGreaterThan(0);
+      expect(lost + failed + 1 + read.left).toBe(MAX_REQUESTS);
+    },
+  );
 
   it("leaves one request for the bytes behind questions that succeed, and none if something has failed", async () => {
     const budget = new RequestBudget(1);

@@ -3,8 +3,13 @@ import { whenAborted } from "@frontcache/proto/runtime";
 
 /** Requests that one read of one block may send to its origin while none succeeds. */
 export const MAX_REQUESTS = 6;
-/** Of these, what is kept for the member that is asked if the first one is lost: nobody knows then how many it has sent. */
-const KEPT_REQUESTS = 1;
+/** Of these, what the member sends that a read reaches first. */
+const FIRST_REQUESTS = 4;
+/**
+ * What is kept for the case that a member is lost: nobody knows then how many of its requests it has sent. A read of a version has one
+ * request less, because the question counts whose answer was the version.
+ */
+const KEPT_REQUESTS = MAX_REQUESTS - FIRST_REQUESTS;
 
 /** A read for which origins are asked. */
 export interface BudgetedRead {
@@ -18,13 +23,26 @@ export interface BudgetedRead {
 
 /** The requests that a read may send from the member that it reaches. */
 export function mostRequests({ version, isRepeated = false, originRequests = MAX_REQUESTS }: BudgetedRead): number {
-  const most = isRepeated ? KEPT_REQUESTS : MAX_REQUESTS - KEPT_REQUESTS - (version === undefined ? 0 : 1);
-  return Math.min(most, originRequests);
+  return Math.min(isRepeated ? keptRequests(version) : FIRST_REQUESTS, originRequests);
 }
 
 /** The budget of a read at the member that it reaches. */
 export function requestBudget(read: BudgetedRead): RequestBudget {
-  return new RequestBudget(mostRequests(read));
+  const isFirst = read.isRepeated !== true && read.originRequests === undefined;
+  return new RequestBudget(mostRequests(read), isFirst ? keptRequests(read.version) : 0);
+}
+
+/**
+ * The budget of the question for a record, which a read must ask before it can request bytes: one request is left for these. Absent: no
+ * read needs the record.
+ */
+export function questionBudget(read: RequestBudget | undefined): RequestBudget {
+  if (read === undefined) return requestBudget({ version: undefined });
+  return new RequestBudget(Math.max(1, read.left - 1), read.kept);
+}
+
+function keptRequests(version: string | undefined): number {
+  return KEPT_REQUESTS - (version === undefined ? 0 : 1);
 }
 
 /**
@@ -34,15 +52,19 @@ export function requestBudget(read: BudgetedRead): RequestBudget {
  */
 export class RequestBudget {
   #left: number;
+  #kept: number;
   #running = 0;
   #failures = 0;
+  #lost = 0;
   #lastFailure: CacheError | undefined;
   #isClosed = false;
   /** Made for the first request that waits: few do. */
   #waiting: Set<() => void> | undefined;
 
-  constructor(requests: number) {
+  /** `kept`: requests that may be sent besides if a member is lost. */
+  constructor(requests: number, kept = 0) {
     this.#left = requests;
+    this.#kept = kept;
   }
 
   /** Requests that may start, beside the running ones. */
@@ -50,9 +72,19 @@ export class RequestBudget {
     return this.#left;
   }
 
+  /** Requests that may start when a member is lost. */
+  get kept(): number {
+    return this.#kept;
+  }
+
   /** Requests that failed. */
   get failures(): number {
     return this.#failures;
+  }
+
+  /** Requests that a member may have sent that was lost. */
+  get lost(): number {
+    return this.#lost;
   }
 
   /** The error of a request that is not sent, because the budget is exhausted: that of the last failed request. */
@@ -88,6 +120,14 @@ export class RequestBudget {
   countFailed(requests: number): void {
     this.#failures += requests;
     this.#left = Math.max(0, this.#left - requests);
+  }
+
+  /** A member was lost that may have sent so many requests. What was kept for this case may be sent now. */
+  countLost(requests: number): void {
+    if (requests === 0) return;
+    this.#lost += requests;
+    this.#left = Math.max(0, this.#left - requests + this.#kept);
+    this.#kept = 0;
   }
 
   /** A request has failed. Errors that are answers do not count. */

@@ -56,13 +56,17 @@ export class BlockRouter {
 
   /** The same if the home must be asked. The requests to the origin for the record and for the block have one budget. */
   async #readNamed(request: BlockRequest, forwarded: boolean): Promise<ObjectRead> {
-    const { objects } = this.#options;
-    const budget = request.budget ?? requestBudget(request);
+    const { objects, local } = this.#options;
+    const before = request.isRepeated === true ? local.recentBudget(request) : undefined;
+    if (before?.isExhausted === true) throw before.finalError(request.ref.url);
+    const budget = before ?? request.budget ?? requestBudget(request);
     const block = { ...request, budget };
-    const { info, isStale, failedRequests = 0 } = await asRecord(objects.current(block.ref, block.signal, { budget }));
+    const current = await asRecord(objects.current(block.ref, block.signal, { budget }));
+    const { info, isStale, failedRequests = 0, lostRequests = 0 } = current;
     // The question that has succeeded counts, too.
     budget.count();
     budget.countFailed(failedRequests);
+    budget.countLost(lostRequests);
     const read = this.#readVersion({ ...block, version: info.version, record: info }, forwarded);
     const opened = await (read instanceof Promise ? this.#restarting(read, info.version, block, forwarded) : read);
     return isStale && opened.info.version === info.version ? asStale(opened) : opened;
@@ -136,6 +140,13 @@ export class BlockRouter {
     const isCurrent = known === undefined || known.info?.version === opened.info.version;
     if (isCurrent && objects.decides(ref.url)) return opened;
     // The read joined a request that was sent before the object changed, or another member decides now.
+    try {
+      const { info, isStale } = await asRecord(objects.current(ref, signal));
+      if (info.version === opened.info.version) return isStale ? asStale(opened) : opened;
+    } catch (error) {
+      opened.close();
+      throw error;
+    }
     opened.close();
     return this.#readAgain(block);
   }
