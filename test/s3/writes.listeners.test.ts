@@ -185,6 +185,40 @@ describe("a write through the S3 endpoint", () => {
   });
 });
 
+describe("a write that fails at the origin", () => {
+  it("is reported as of unknown outcome if the answer is lost, and the next read asks the origin", async () => {
+    const put = (body: string) => send("PUT", "/bucket/unknown", unsigned(body.length), [body]);
+    expect((await put("before")).status).toBe(200);
+    expect(await read("unknown")).toBe("before");
+    const mend = origin.faults.place({ reset: true, when: ({ method }) => method === "PUT" });
+    const lost = await put("after");
+    mend();
+    expect([lost.status, lost.headers["frontcache-outcome"]]).toEqual([500, "unknown"]);
+    // The store has taken it after all.
+    origin.put("bucket", "unknown", "after");
+    expect(await read("unknown")).toBe("after");
+    origin.put("bucket", "unknown", "later");
+    expect(await read("unknown")).toBe("later");
+  });
+
+  it("has the origin's own error", async () => {
+    const error = { status: 503, code: "SlowDown" };
+    origin.faults.place({ error, times: 1, when: ({ method }) => method === "PUT" });
+    const busy = await send("PUT", "/bucket/busy", unsigned(5), ["hello"]);
+    expect([busy.status, /<Code>(\w+)<\/Code>/.exec(busy.body)?.[1]]).toEqual([503, "SlowDown"]);
+    await expect(read("busy")).rejects.toMatchObject({ name: "NoSuchKey" });
+  });
+
+  it("is known not to be written if the origin cannot be reached", async () => {
+    const gone = await S3Emulator.start();
+    await gone.close();
+    await using alone = await HttpStack.open(gone.endpoint, { writes: true });
+    const sent = await fetch(`${alone.endpoint}/bucket/k`, { method: "PUT", body: "hello" });
+    expect([sent.status, sent.headers.get("frontcache-outcome")]).toEqual([503, null]);
+    expect(await sent.text()).toContain("ECONNREFUSED");
+  });
+});
+
 describe("a damaged write", () => {
   const large = rampBytes(0, 2 ** 20, 1);
   const chunked = {

@@ -72,7 +72,8 @@ export class ListenersUnderTest implements AsyncDisposable {
       log: silentLog,
     };
     const grpc = await GrpcListener.open(options);
-    const overHttp = { ...options, socketCalls: undefined, cors: new Cors(() => []), notReadyReasons: () => [] };
+    const writes = settings.writes !== "off";
+    const overHttp = { ...options, writes, socketCalls: undefined, cors: new Cors(() => []), notReadyReasons: () => [] };
     const page = textPage("text/plain", () => "status");
     const pages = new Map(["/status", "/metrics"].map((path) => [path, page] as const));
     const http = await HttpListener.open({ ...overHttp, name: "http", addressing: PREFIXED, pages });

@@ -35,6 +35,9 @@ interface Settle<Value> {
   reject(error: Error): void;
 }
 
+/** Bytes of a body that may wait for the kernel. */
+const PENDING_BYTES = 512 << 10;
+
 /** How an exchange has ended: all bytes have arrived, or the failure. */
 type Outcome = "complete" | Error;
 
@@ -63,7 +66,7 @@ export class Exchange extends ResponseReader<ResponseHead> implements HttpCall, 
   #landed: Settle<void> | undefined;
   #isPaused = false;
   /** Ends the wait of a body for its connection. */
-  #onSendingEnded: (() => void) | undefined;
+  #resumeSending: (() => void) | undefined;
   #outcome: Outcome | undefined;
 
   private constructor(request: WireRequest, scope: ExchangeScope, signal: AbortSignal, settle: Settle<HttpResponse>) {
@@ -203,16 +206,26 @@ export class Exchange extends ResponseReader<ResponseHead> implements HttpCall, 
     return !(this.#outcome instanceof Error);
   }
 
-  /** Sends a body piece by piece. Ends without an error when the exchange has ended. */
+  /** Sends a body piece by piece, with some of them on their way at a time. Ends without an error when the exchange has ended. */
   async #sendPieces(pieces: AsyncIterable<Uint8Array>, sink: BodySink): Promise<void> {
+    let pendingBytes = 0;
+    let failure: Error | undefined;
     try {
       for await (const piece of pieces) {
         if (this.#outcome !== undefined) return;
-        await new Promise<void>((resolve, reject) => {
-          this.#onSendingEnded = resolve;
-          sink.write(piece, (error) => (error === null || error === undefined ? resolve() : reject(error)));
+        pendingBytes += piece.length;
+        sink.write(piece, (error) => {
+          pendingBytes -= piece.length;
+          failure ??= error ?? undefined;
+          if (pendingBytes <= PENDING_BYTES || failure !== undefined) this.#resumeSending?.();
         });
+        while (pendingBytes > PENDING_BYTES && failure === undefined && this.#outcome === undefined) {
+          await new Promise<void>((resolve) => {
+            this.#resumeSending = resolve;
+          });
+        }
         if (this.#outcome !== undefined) return;
+        if (failure !== undefined) throw failure;
       }
       this.isSent = true;
     } catch (error) {
@@ -240,7 +253,7 @@ export class Exchange extends ResponseReader<ResponseHead> implements HttpCall, 
   }
 
   #end(): void {
-    this.#onSendingEnded?.();
+    this.#resumeSending?.();
     this.#scope.waits?.delete(this);
     this.#scope.stalls.delete(this);
     this.#removeAbort();

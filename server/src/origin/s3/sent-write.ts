@@ -21,7 +21,10 @@ const UNCONNECTED: ReadonlySet<string> = new Set(["ECONNREFUSED", "ENOTFOUND", "
 export class SentWrite {
   readonly #request: WriteRequest;
   readonly #abort: LinkedAbort;
-  #cancelTimer: () => void = () => {};
+  #cancelTimer: (() => void) | undefined;
+  /** Since when the store is waited for, and for how long. Undefined: it is not. Monotonic milliseconds. */
+  #waitingSinceMs: number | undefined;
+  #timeoutMs = STALL_MS;
   /** The store may have got the end of the body. */
   #isWhole = false;
 
@@ -84,7 +87,7 @@ export class SentWrite {
       if (held !== undefined) {
         this.#wait(STALL_MS);
         yield held;
-        this.#cancelTimer();
+        this.#waitingSinceMs = undefined;
       }
       held = piece;
     }
@@ -93,14 +96,22 @@ export class SentWrite {
     if (held !== undefined) yield held;
   }
 
+  /** Waits for the store from now on. One timer serves all pieces: it looks at when the wait has begun. */
   #wait(timeoutMs: number): void {
-    this.#cancelTimer();
-    const error = new NoAnswer(this.#request.ref, `did not move for ${timeoutMs} ms during a write`);
-    this.#cancelTimer = systemClock.after(timeoutMs, () => this.#abort.abort(error));
+    this.#waitingSinceMs = systemClock.monotonicMs();
+    this.#timeoutMs = timeoutMs;
+    this.#cancelTimer ??= systemClock.after(STALL_MS, this.#check);
   }
 
+  readonly #check = (): void => {
+    const leftMs =
+      this.#waitingSinceMs === undefined ? STALL_MS : this.#waitingSinceMs + this.#timeoutMs - systemClock.monotonicMs();
+    if (leftMs > 0) this.#cancelTimer = systemClock.after(leftMs, this.#check);
+    else this.#abort.abort(new NoAnswer(this.#request.ref, `did not move for ${this.#timeoutMs} ms during a write`));
+  };
+
   #end(): void {
-    this.#cancelTimer();
+    this.#cancelTimer?.();
     this.#abort.unlink();
   }
 }

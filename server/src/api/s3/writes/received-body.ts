@@ -3,6 +3,8 @@ import type { HttpContext, Upload } from "../../http/http-context.js";
 
 /** A client that sends nothing for so long has failed. S3's limit. */
 const IDLE_MS = 20_000;
+/** Bytes that may wait for whoever reads them. Then the client is made to wait. */
+const QUEUED_BYTES = 512 << 10;
 
 /**
  * The bytes of a body as they arrive. The client is asked for them when the first one is read. Throws S3's error if the client stops
@@ -12,40 +14,60 @@ export async function* receivedBytes(
   { body, proceed }: Upload,
   { clock }: Pick<HttpContext, "clock">,
 ): AsyncGenerator<Buffer, void> {
-  proceed?.();
-  const timeout = new CacheError("DEADLINE_EXCEEDED", `The client sent nothing for ${IDLE_MS} ms.`, { s3Code: "RequestTimeout" });
-  const chunks = body.iterator({ destroyOnReturn: false }) as AsyncIterableIterator<Buffer>;
-  let [movedAtMs, isWaiting, isOver] = [clock.monotonicMs(), false, false];
-  let onTimeout = (): void => {};
+  let queue: Buffer[] = [];
+  let [queuedBytes, movedAtMs, isWaiting, isOver] = [0, clock.monotonicMs(), false, false];
+  let failure: CacheError | undefined;
+  let wake = (): void => {};
+  const onData = (bytes: Buffer): void => {
+    queue.push(bytes);
+    queuedBytes += bytes.length;
+    if (queuedBytes >= QUEUED_BYTES) body.pause();
+    wake();
+  };
+  const onEnd = (): void => {
+    isOver = true;
+    wake();
+  };
+  const onClose = (cause?: Error): void => {
+    failure ??= new CacheError("CANCELLED", "the client disconnected before the end of its body", { cause });
+    wake();
+  };
   // One timer for the whole body: it looks at when something arrived.
   const watch = (afterMs: number): (() => void) =>
     clock.after(afterMs, () => {
       const leftMs = isWaiting ? movedAtMs + IDLE_MS - clock.monotonicMs() : IDLE_MS;
       if (leftMs > 0) cancel = watch(leftMs);
-      else onTimeout();
+      else {
+        const message = `The client sent nothing for ${IDLE_MS} ms.`;
+        failure ??= new CacheError("DEADLINE_EXCEEDED", message, { s3Code: "RequestTimeout" });
+        wake();
+      }
     });
   let cancel = watch(IDLE_MS);
+  if (body.readableEnded) isOver = true;
+  else if (body.destroyed) onClose();
+  body.on("data", onData).on("end", onEnd).on("error", onClose).on("close", onClose);
   try {
+    proceed?.();
     for (;;) {
-      isWaiting = true;
-      movedAtMs = clock.monotonicMs();
-      const { done, value } = await new Promise<IteratorResult<Buffer>>((resolve, reject) => {
-        onTimeout = () => reject(timeout);
-        chunks.next().then(resolve, (cause: unknown) => reject(disconnected(cause)));
-      });
-      isWaiting = false;
-      if (done === true) {
-        isOver = true;
-        return;
+      if (queue.length > 0) {
+        const received = queue;
+        [queue, queuedBytes] = [[], 0];
+        if (body.isPaused()) body.resume();
+        yield* received;
+      } else if (isOver) return;
+      else if (failure !== undefined) throw failure;
+      else {
+        [isWaiting, movedAtMs] = [true, clock.monotonicMs()];
+        await new Promise<void>((resolve) => {
+          wake = resolve;
+        });
+        isWaiting = false;
       }
-      yield value;
     }
   } finally {
     cancel();
+    body.off("data", onData).off("end", onEnd).off("close", onClose);
     if (!isOver) body.pause();
   }
-}
-
-function disconnected(cause: unknown): CacheError {
-  return new CacheError("CANCELLED", "the client disconnected before the end of its body", { cause });
 }
