@@ -1,0 +1,129 @@
+import { createHash } from "node:crypto";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, it } from "vitest";
+import { claimPorts } from "../e2e/addresses.js";
+import { MemberProcess, temporaryDirectory } from "../e2e/member-process.js";
+import { rampBytes, S3Emulator } from "../emulators/s3.js";
+
+const KEY = "key-of-the-members-0123456789abcdef";
+const TOKENS = { ada: "token-of-ada-0123456789", bob: "token-of-bob-0123456789", ops: "token-of-ops-0123456789" };
+const OBJECTS = 6;
+const BYTES = 1_000;
+/** Loopback addresses, so that both members can have the same ports. */
+const HOSTS = ["127.0.0.2", "127.0.0.3"];
+
+const hashed = (token: string): string => createHash("sha256").update(token).digest("hex");
+
+const IDENTITIES = `
+identities:
+  - { name: ada, tokens: ${hashed(TOKENS.ada)}, origin: { accessKeyId: AKIAADA, secretAccessKey: secret-of-ada } }
+  - { name: bob, tokens: ${hashed(TOKENS.bob)}, origin: { accessKeyId: AKIABOB, secretAccessKey: secret-of-bob } }
+  - { name: ops, tokens: ${hashed(TOKENS.ops)} }
+  - { name: anonymous, origin: unsigned }
+grants:
+  - { to: [ada, bob, anonymous], operations: [read, list], buckets: s3://bucket }
+  - { to: ops, operations: status }
+`;
+
+let directory: Awaited<ReturnType<typeof temporaryDirectory>>;
+let origin: S3Emulator;
+let members: MemberProcess[];
+/** Who may read at the origin, by the IDs of access keys; `unsigned`: everybody. */
+let allowed: Set<string>;
+let signers: string[];
+
+beforeEach(async () => {
+  directory = await temporaryDirectory();
+  origin = await S3Emulator.start();
+  members = [];
+  allowed = new Set();
+  signers = [];
+  const isDenied = ({ headers }: { readonly headers: { readonly authorization?: string | undefined } }): boolean => {
+    const signer = /Credential=([^/]+)/.exec(headers.authorization ?? "")?.[1] ?? "unsigned";
+    signers.push(signer);
+    return !allowed.has(signer);
+  };
+  origin.faults.place({ when: isDenied, error: { status: 403, code: "AccessDenied" } });
+});
+
+afterEach(async () => {
+  await Promise.all(members.map((member) => member.stop()));
+  await origin.close();
+  await directory[Symbol.asyncDispose]();
+});
+
+async function startMembers(...flags: string[]): Promise<void> {
+  const identitiesFile = join(directory.path, "identities.yaml");
+  const keyFile = join(directory.path, "key");
+  writeFileSync(identitiesFile, IDENTITIES);
+  writeFileSync(keyFile, `${KEY}\n`);
+  const port = await claimPorts();
+  const list = HOSTS.map((host, index) => `cache-${index}=${host}:${port}/${port + 1}`).join(",");
+  members = await Promise.all(
+    HOSTS.map((host, index) =>
+      MemberProcess.start({
+        endpoint: origin.endpoint,
+        cacheDirectory: join(directory.path, `cache-${index}`),
+        flags: [
+          ...["--discovery", "static", "--members", list, "--name", `cache-${index}`, "--identities-file", identitiesFile],
+          ...["--listen", `${host}:${port}`, "--http-listen", `${host}:${port + 1}`, "--members-key-file", keyFile, ...flags],
+        ],
+      }),
+    ),
+  );
+}
+
+type Caller = keyof typeof TOKENS | "anonymous";
+
+async function get(http: string, path: string, caller: Caller, more: Record<string, string> = {}) {
+  const headers = { ...more, ...(caller !== "anonymous" && { authorization: `Bearer ${TOKENS[caller]}` }) };
+  const answer = await fetch(`http://${http}${path}`, { headers });
+  return { status: answer.status, bytes: Buffer.from(await answer.arrayBuffer()) };
+}
+
+it("lets the origin decide for each principal at every member, although only the principal's own credentials may read", async () => {
+  await startMembers("--verdict-ttl", "0");
+  for (let object = 0; object < OBJECTS; object++) origin.putRamp("bucket", `${object}`, BYTES, object);
+  const outcomes = async (caller: Caller): Promise<number[]> => {
+    const codes: number[] = [];
+    for (const { http } of members) {
+      for (let object = 0; object < OBJECTS; object++) {
+        const { status, bytes } = await get(http, `/s3/bucket/${object}`, caller);
+        if (status === 200) expect(bytes.equals(rampBytes(0, BYTES, object))).toBe(true);
+        codes.push(status);
+      }
+      codes.push((await get(http, "/s3/bucket?list-type=2", caller)).status);
+    }
+    return [...new Set(codes)];
+  };
+  // The members' own credentials, `test`, may read nothing: fills and questions for records are signed for ada, at whichever member.
+  allowed.add("AKIAADA");
+  expect(await outcomes("ada")).toEqual([200]);
+  expect(await outcomes("bob")).toEqual([403]);
+  expect(await outcomes("anonymous")).toEqual([403]);
+  allowed.add("AKIABOB").add("unsigned");
+  expect(await outcomes("bob")).toEqual([200]);
+  expect(await outcomes("anonymous")).toEqual([200]);
+  allowed.delete("AKIAADA");
+  expect(await outcomes("ada")).toEqual([403]);
+});
+
+it("remembers a decision for its time, counts it, and believes nobody but members for whom a read is forwarded", async () => {
+  await startMembers("--verdict-ttl", "1h", "--revalidate-after", "1h");
+  origin.putRamp("bucket", "key", BYTES, 1);
+  allowed.add("AKIAADA").add("test");
+  const [{ http }] = members as [MemberProcess];
+  const forged = { "frontcache-forwarded": "1", "frontcache-on-behalf-of": "ada", range: "bytes=0-9" };
+  for (let times = 0; times < 3; times++) expect((await get(http, "/s3/bucket/key", "ada")).status).toBe(200);
+  expect((await get(http, "/s3/bucket/key", "bob", forged)).status).toBe(403);
+  expect((await get(http, "/s3/bucket/key", "anonymous", forged)).status).toBe(403);
+  const asked = signers.filter((signer) => signer === "AKIAADA").length;
+  expect((await get(http, "/s3/bucket/key", "ada")).status).toBe(200);
+  expect(signers.filter((signer) => signer === "AKIAADA").length).toBe(asked);
+  const metrics = (await get(http, "/metrics", "ops")).bytes.toString();
+  expect(metrics).toMatch(/frontcache_origin_verdicts_total\{outcome="remembered"[^}]*\} 3\b/);
+  expect(metrics).toMatch(/frontcache_origin_verdicts_total\{outcome="allowed"[^}]*\} 1\b/);
+  expect(metrics).toMatch(/frontcache_origin_verdicts_total\{outcome="denied"[^}]*\} 2\b/);
+  expect(metrics).toMatch(/frontcache_member_refusals_total\{listener="http"[^}]*\} [1-9]/);
+});
