@@ -58,7 +58,12 @@ export default defineConfig({
           file("test/tiers/property-seed.ts"),
         ],
       }),
-      project("listeners", { sequence: { groupOrder: 1 }, setupFiles: [file("test/tiers/forbid-processes.ts")] }),
+      project("listeners", {
+        sequence: { groupOrder: 1 },
+        // They wait for sockets and timers, too.
+        maxWorkers: 3,
+        setupFiles: [file("test/tiers/forbid-processes.ts")],
+      }),
       project("processes", {
         sequence: { groupOrder: 2 },
         // They wait for processes and timers more than they compute.

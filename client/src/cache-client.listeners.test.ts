@@ -31,7 +31,7 @@ async function connect(member: ScriptedMember, options: Partial<ConnectOptions> 
   return client;
 }
 
-/** Members that hold a ramp object, tell each other's addresses, and count the reads they get. */
+/** Members that have cached a ramp object, know each other's addresses, and count the reads they get. */
 async function startCluster(names: readonly string[], blockBytes: number) {
   const reads = new Map<string, ReadCall[]>(names.map((name) => [name, []]));
   const members = new Map<string, ScriptedMember>();

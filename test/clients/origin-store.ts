@@ -22,7 +22,7 @@ export interface OriginStores extends AsyncDisposable {
 
 /**
  * Starts an S3 server and the emulator of GCS, with all objects. The S3 server is a real one, unless it cannot be built or the emulator
- * is wanted. `directory`: for its data.
+ * is requested. `directory`: for its data.
  */
 export async function startOrigin(directory: string, onEmulator: boolean): Promise<OriginStores> {
   const gcs = await GcsEmulator.start();

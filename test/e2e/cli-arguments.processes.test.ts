@@ -22,7 +22,7 @@ describe("a command line", () => {
     [
       "with a flag without its value",
       ["serve", "--fill"],
-      /^frontcache: option '--fill <auto\|whole\|wanted>' argument missing; see --help\n$/,
+      /^frontcache: option '--fill <auto\|whole\|requested>' argument missing; see --help\n$/,
     ],
     [
       "with invalid settings",

@@ -122,7 +122,7 @@ function ask(to: "member" | "origin", path: string, headers: Record<string, stri
   });
 }
 
-/** Headers that tell of the bytes of an answer. */
+/** Headers that describe the bytes of an answer. */
 function ofBytes({ status, headers, body }: Awaited<ReturnType<typeof ask>>) {
   const { "content-encoding": encoding, "content-range": range, "content-length": length, warning } = headers;
   return { status, body, encoding, range, length, warning };

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Cluster } from "../e2e/cluster.js";
 import { connectClient } from "../e2e/member-process.js";
 
-/** Every header that S3 stores with an object or tells of it. */
+/** Every header that S3 stores with an object or returns with it. */
 const EVERYTHING = {
   "cache-control": "max-age=3600, public",
   "content-disposition": 'attachment; filename="x.csv"',

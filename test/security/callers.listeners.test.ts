@@ -113,7 +113,7 @@ describe("a token of an OpenID Connect issuer", () => {
     expect(await read(PUBLIC, { token: await issuer.signing.sign({ claims: { groups: ["teams"] } }) })).toEqual(DENIED);
   });
 
-  it("in a file goes on reading when the file and the issuer's key have been replaced", async () => {
+  it("in a file continues reading when the file and the issuer's key have been replaced", async () => {
     await open({ identitiesFile: writeIdentities("it:reader", rules()) });
     const tokenFile = join(directory.path, "token");
     writeFileSync(tokenFile, await issuer.signing.sign());

@@ -35,7 +35,7 @@ export function chooseSettings(chance: Chance, limitsBytes: readonly number[], a
     ...ages,
     limitBytes: chance.pick(limitsBytes),
     eviction: chance.pick(["lru", "slru"] as const),
-    fill: chance.pick(["auto", "whole", "wanted"] as const),
+    fill: chance.pick(["auto", "whole", "requested"] as const),
   };
 }
 

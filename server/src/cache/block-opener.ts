@@ -10,7 +10,7 @@ import type { ObjectRead, ReadResult } from "./object-read.js";
 import type { ObjectRecords } from "./object-records.js";
 
 /** How much of a block is fetched when a read misses a part of it. */
-export type FillMode = "auto" | "whole" | "wanted";
+export type FillMode = "auto" | "whole" | "requested";
 
 export interface BlockOpenerOptions {
   readonly geometry: Geometry;
@@ -144,7 +144,7 @@ export class BlockOpener {
    */
   #completeBlock(entry: Entry, request: BlockRequest, info: ObjectInfo, pin: BlockPin | undefined): void {
     const { fill: mode, geometry } = this.#options;
-    if (mode === "wanted" || !entry.isPlanned) return;
+    if (mode === "requested" || !entry.isPlanned) return;
     const count = segmentCount(blockLength(request.blockOffset, info.objectSize, geometry), geometry);
     if (mode === "auto" && !entry.wasUsedBefore && entry.segments.length * 2 < count) return;
     const rest: number[] = [];

@@ -26,7 +26,7 @@ beforeEach(async () => {
   objects = new MemoryObjects();
   origin = new MemoryOrigin(objects, stored.clock, 1000);
   version = objects.putRamp(url, BLOCK + TAIL, 7);
-  cache = openCache(stored, origin, { fill: "wanted" });
+  cache = openCache(stored, origin, { fill: "requested" });
 });
 
 afterEach(async () => {
@@ -37,7 +37,7 @@ afterEach(async () => {
   await stored.store.close();
 });
 
-const warm = (wanted: Partial<WarmRequest> = {}) =>
+const warm = (options: Partial<WarmRequest> = {}) =>
   cache.warm({
     ref: parseObjectUrl(url),
     version: undefined,
@@ -45,7 +45,7 @@ const warm = (wanted: Partial<WarmRequest> = {}) =>
     objectSize: undefined,
     dryRun: false,
     signal: never,
-    ...wanted,
+    ...options,
   });
 
 const fetchedBytes = (): number => origin.calls.reduce((sum, { length }) => sum + length, 0);

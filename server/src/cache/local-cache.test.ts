@@ -22,13 +22,13 @@ describe("a member's cache", () => {
   let cache: LocalCache;
   let version: string;
 
-  function request(start: number, end: number, wanted: Partial<BlockRequest> = {}): BlockRequest {
+  function request(start: number, end: number, options: Partial<BlockRequest> = {}): BlockRequest {
     const ref = parseObjectUrl(url);
-    return { ref, version, blockOffset: 0, start, end, openEnded: false, cachedOnly: false, signal: never, ...wanted };
+    return { ref, version, blockOffset: 0, start, end, openEnded: false, cachedOnly: false, signal: never, ...options };
   }
 
-  const read = async (start: number, end: number, wanted: Partial<BlockRequest> = {}): Promise<Buffer> =>
-    restOf(await cache.open(request(start, end, wanted)));
+  const read = async (start: number, end: number, options: Partial<BlockRequest> = {}): Promise<Buffer> =>
+    restOf(await cache.open(request(start, end, options)));
   const asked = (): [number, number][] => origin.calls.map(({ offset, length }) => [offset / SEGMENT, length / SEGMENT]);
 
   beforeEach(async () => {
@@ -95,8 +95,8 @@ describe("a member's cache", () => {
   it.each([
     ["before", [{}, { version: undefined }]],
     ["after", [{ version: undefined }, {}]],
-  ])("fetches once for a read of the version that begins %s one of the current version", async (_, wanted) => {
-    const reads = await Promise.all(wanted.map((of) => read(0, SEGMENT, of)));
+  ])("fetches once for a read of the version that begins %s one of the current version", async (_, versions) => {
+    const reads = await Promise.all(versions.map((of) => read(0, SEGMENT, of)));
     expect(reads).toEqual([rampBytes(0, SEGMENT, 7), rampBytes(0, SEGMENT, 7)]);
     expect(origin.count("fetch")).toBe(1);
   });
@@ -255,7 +255,7 @@ describe("a member's cache", () => {
         };
       },
     });
-    const other = openCache({ ...stored, store: counting }, origin, { fill: "wanted" });
+    const other = openCache({ ...stored, store: counting }, origin, { fill: "requested" });
     await restOf(await other.open(request(0, SEGMENT)));
     await other.settled();
     pins = 0;

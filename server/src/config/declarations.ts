@@ -130,9 +130,9 @@ export const declarations = {
   ),
   fill: setting(
     "fill",
-    choice("auto", "whole", "wanted"),
+    choice("auto", "whole", "requested"),
     "auto",
-    "auto: fetch the requested segments, prefetch the rest of the block when reuse is likely; whole: always; wanted: never",
+    "auto: fetch the requested segments, prefetch the rest of the block when reuse is likely; whole: always; requested: never",
   ),
   partBytes: setting(
     "part-size",

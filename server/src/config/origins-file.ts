@@ -1,9 +1,8 @@
-import { readFileSync } from "node:fs";
-import { resolve } from "node:path";
 import { type BucketPattern, covers } from "./bucket-pattern.js";
 import { MappingReader, Problems } from "./mapping-reader.js";
 import { type OriginRule, readOriginRule } from "./origin-rule.js";
 import type { Parser } from "./parser.js";
+import { readSettingsFile } from "./settings-file.js";
 import { readYaml } from "./yaml-document.js";
 
 /**
@@ -39,14 +38,7 @@ import { readYaml } from "./yaml-document.js";
 export const originsFile: Parser<readonly OriginRule[]> = {
   unit: "path",
   parse(text) {
-    const path = resolve(text);
-    let content: string;
-    try {
-      content = readFileSync(path, "utf8");
-    } catch (error) {
-      const { code } = error as NodeJS.ErrnoException;
-      throw new Error(`${path} cannot be read (${code})`);
-    }
+    const { path, content } = readSettingsFile(text);
     return parseOrigins(content, path);
   },
 };

@@ -26,7 +26,7 @@ export interface TokenIssuerRules {
   readonly kubernetes: { readonly audiences: readonly string[] } | undefined;
 }
 
-/** What most clusters and issuers are told to put into tokens for this cache. */
+/** The audience that most clusters and issuers are configured to put into tokens for this cache. */
 const DEFAULT_AUDIENCE = "frontcache";
 
 const MAX_ISSUERS = 20;

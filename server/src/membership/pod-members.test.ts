@@ -28,7 +28,7 @@ function podMembers(identity: "pod" | "node" = "pod"): PodMembers {
   });
 }
 
-/** A pod that is a member, of node `node-<ordinal>`, unless told otherwise. */
+/** A pod that is a member, of node `node-<ordinal>`, by default. */
 function pod(ordinal: number, changes: Partial<Pod> = {}): Pod {
   const ready = changes.ready ?? true;
   return {

@@ -55,19 +55,20 @@ function over(time: Clock): { others: OtherMembers; origin: Origin } {
 }
 
 function notHeld(call: ReadCall): void {
-  sendError(call, new CacheError("NOT_FOUND", "not held here"));
+  sendError(call, new CacheError("NOT_FOUND", "not cached here"));
 }
 
-const held = (call: ReadCall): void => sendRamp(call, { size: SIZE, version, contentType: "text/plain", messageBytes: 7_000 });
+const sendCached = (call: ReadCall): void =>
+  sendRamp(call, { size: SIZE, version, contentType: "text/plain", messageBytes: 7_000 });
 
-const range = (wanted: { version?: string } = { version }) => ({ offset: 1_000, length: 50_000, ...wanted });
+const range = (options: { version?: string } = { version }) => ({ offset: 1_000, length: 50_000, ...options });
 
 const rightBytes = rampBytes(1_000, 50_000, 0);
 const asked = (): string[] => real.calls.map(({ kind, offset, length }) => (kind === "stat" ? kind : `${offset}+${length}`));
 
-describe("a fill of bytes that another member holds", () => {
+describe("a fill of bytes that another member has cached", () => {
   it("takes them from it and asks the origin nothing", async () => {
-    members[1]!.onRead = held;
+    members[1]!.onRead = sendCached;
     const answer = await origin.fetch(rangeOf(ref, range()));
     expect(answer).toMatchObject({ info: { version, objectSize: SIZE, contentType: "text/plain" }, length: 50_000 });
     expect(answer.isFromMember).toBe(true);
@@ -78,7 +79,7 @@ describe("a fill of bytes that another member holds", () => {
   });
 
   it("has the origin say which version is current when none is asked for, and takes no other", async () => {
-    members[0]!.onRead = held;
+    members[0]!.onRead = sendCached;
     const answer = await origin.fetch(rangeOf(ref, range({})));
     expect(answer.isFromMember).toBeUndefined();
     expect(await bytesOf(answer)).toEqual(rightBytes);
@@ -95,7 +96,7 @@ describe("a fill of bytes that another member holds", () => {
     members[1]!.onRead = (call) => waiting.push(call);
     const fetching = origin.fetch(rangeOf(ref, range()));
     await eventually(() => expect(waiting).toHaveLength(2));
-    held(waiting[1]!);
+    sendCached(waiting[1]!);
     expect(await bytesOf(await fetching)).toEqual(rightBytes);
     await eventually(() => expect(members[0]!.left + members[1]!.left).toBe(1));
     expect(asked()).toEqual([]);
@@ -134,14 +135,14 @@ describe("a fill of bytes that another member holds", () => {
   });
 });
 
-describe("a fill of bytes that no other member holds", () => {
+describe("a fill of bytes that no other member has cached", () => {
   it("asks two members at the same time, then the origin", async () => {
     expect(await bytesOf(await origin.fetch(rangeOf(ref, range())))).toEqual(rightBytes);
     expect(members.map(({ reads }) => reads.length)).toEqual([1, 1]);
     expect(asked()).toEqual(["1000+50000"]);
   });
 
-  it("asks the origin at once when nobody listens, and leaves those members aside", async () => {
+  it("asks the origin at once when nobody listens, and takes those members for unreachable", async () => {
     for (const member of members) await member.kill();
     expect(await bytesOf(await origin.fetch(rangeOf(ref, range())))).toEqual(rightBytes);
     expect(members.map(({ info }) => others.breaker.isOpen(info.grpcAddress))).toEqual([true, true]);
@@ -169,7 +170,7 @@ describe("a fill of bytes that no other member holds", () => {
     // They are asked again after a second; being slow did not make them count as out of reach.
     clock.advance(1_000);
     expect(members.map(({ info }) => others.breaker.isOpen(info.grpcAddress))).toEqual([false, false]);
-    for (const member of members) member.onRead = held;
+    for (const member of members) member.onRead = sendCached;
     await bytesOf(await origin.fetch(rangeOf(ref, range())));
     expect(real.calls).toHaveLength(4);
   });

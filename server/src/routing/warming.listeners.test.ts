@@ -25,7 +25,7 @@ let view: MemberView;
 /** What this member was asked to warm, and how it answers. */
 let here: WarmRequest[];
 let answer: (request: WarmRequest) => Promise<WarmedBlock>;
-let told: WarmProgress[];
+let reports: WarmProgress[];
 /** What the origin lists. */
 let pages: Listing[];
 
@@ -39,7 +39,7 @@ beforeEach(async () => {
   theirs = Array.from({ length: BLOCKS }, (_, at) => at * BLOCK).filter((at) => view.current.owner(url, at)?.name === "other");
   expect(theirs.length).toBeGreaterThan(0);
   here = [];
-  told = [];
+  reports = [];
   answer = async ({ blockOffset }) => {
     return { version: "v1", objectSize: SIZE, cachedBytes: 0, fetchedBytes: Math.min(BLOCK, SIZE - blockOffset) };
   };
@@ -51,7 +51,7 @@ afterEach(async () => {
   expect(clock.waits).toBe(0);
 });
 
-async function run(urls: string[], wanted: Partial<WarmingRequest> = {}): Promise<void> {
+async function run(urls: string[], options: Partial<WarmingRequest> = {}): Promise<void> {
   const local = {
     warm(request: WarmRequest) {
       here.push(request);
@@ -60,19 +60,19 @@ async function run(urls: string[], wanted: Partial<WarmingRequest> = {}): Promis
     list: async ({ page: { token } }: ListQuestion) => pages[Number(token ?? 0)]!,
   };
   const objects = urls.map((key) => ({ ref: parseObjectUrl(key) }));
-  const request = { objects, prefixes: [], concurrency: 4, dryRun: false, signal: new AbortController().signal, ...wanted };
-  await warmObjects(request, async (progress) => void told.push(progress), { local, geometry, others });
+  const request = { objects, prefixes: [], concurrency: 4, dryRun: false, signal: new AbortController().signal, ...options };
+  await warmObjects(request, async (progress) => void reports.push(progress), { local, geometry, others });
 }
 
 describe("warming objects", () => {
-  it("has each block warmed once, by its owner, of the version that the first one tells", async () => {
+  it("has each block warmed once, by its owner, of the version that the first one reports", async () => {
     await run([url]);
     expect(other.warmings.map(({ block }) => block?.offset).sort((a, b) => a! - b!)).toEqual(theirs);
     expect(other.warmings[0]).toMatchObject({ keys: [url], version: "v1", dryRun: false, block: { objectSize: SIZE } });
     expect(here.length).toBe(BLOCKS - theirs.length);
     expect(here[0]).toMatchObject({ version: undefined, blockOffset: 0 });
     expect(here[1]).toMatchObject({ version: "v1", objectSize: SIZE });
-    expect(told.at(-1)).toMatchObject({
+    expect(reports.at(-1)).toMatchObject({
       key: url,
       doneBlocks: BLOCKS,
       totalBlocks: BLOCKS,
@@ -80,7 +80,7 @@ describe("warming objects", () => {
       error: "",
       ended: true,
     });
-    expect(told.filter(({ ended }) => ended).length).toBe(1);
+    expect(reports.filter(({ ended }) => ended).length).toBe(1);
   });
 
   it("never has more blocks at a time than it may", async () => {
@@ -97,7 +97,7 @@ describe("warming objects", () => {
     expect([here.length, most]).toEqual([5 * BLOCKS, 3]);
   });
 
-  it("tells of an object that fails, and goes on with the others", async () => {
+  it("reports an object that fails, and continues with the others", async () => {
     const inner = answer;
     answer = async (request) => {
       if (request.ref.url === url) throw new CacheError("NOT_FOUND", `${url}: no such object`);
@@ -105,7 +105,7 @@ describe("warming objects", () => {
     };
     view.update(Membership.of([self], BLOCK));
     await run([url, "s3://bucket/b"]);
-    const ended = told.filter((progress) => progress.ended);
+    const ended = reports.filter((progress) => progress.ended);
     expect(ended).toMatchObject([
       { key: url, error: `${url}: no such object`, errorCode: "NOT_FOUND", doneBlocks: 0 },
       { key: "s3://bucket/b", error: "", doneBlocks: BLOCKS },
@@ -125,11 +125,11 @@ describe("warming objects", () => {
     };
     view.update(Membership.of([self], BLOCK));
     await run([], { prefixes: [parsePrefixUrl("s3://bucket/")] });
-    expect(told.slice(0, 2)).toMatchObject([
+    expect(reports.slice(0, 2)).toMatchObject([
       { key: "s3://bucket/a", totalBytes: SIZE, totalBlocks: BLOCKS, doneBytes: 0 },
       { key: "s3://bucket/b", totalBytes: SIZE, doneBytes: 0 },
     ]);
-    const ended = new Map(told.filter((progress) => progress.ended).map((progress) => [progress.key, progress]));
+    const ended = new Map(reports.filter((progress) => progress.ended).map((progress) => [progress.key, progress]));
     for (const key of ["a", "b", "c"]) {
       expect(ended.get(`s3://bucket/${key}`)).toMatchObject({ version: "v1", doneBlocks: BLOCKS, doneBytes: SIZE, error: "" });
     }
@@ -141,18 +141,18 @@ describe("warming objects", () => {
     other.onWarm = (call) => sendError(call, new CacheError("UNAVAILABLE", "its volume is full"));
     await run([url], { concurrency: 1 });
     expect(other.warmings.length).toBe(1);
-    expect(told.at(-1)).toMatchObject({
+    expect(reports.at(-1)).toMatchObject({
       error: `${url}: its volume is full`,
       errorCode: "UNAVAILABLE",
       doneBlocks: theirs[0]! / BLOCK,
     });
   });
 
-  it("turns to the next member on the ring while an owner is out of reach", async () => {
+  it("continues with the next member on the ring while an owner is unreachable", async () => {
     await other.kill();
     await run([url]);
     expect(here.length).toBe(BLOCKS);
-    expect(told.at(-1)).toMatchObject({ doneBlocks: BLOCKS, error: "" });
+    expect(reports.at(-1)).toMatchObject({ doneBlocks: BLOCKS, error: "" });
     other = await AnsweringMember.start("other");
   });
 
@@ -170,6 +170,6 @@ describe("warming objects", () => {
       expect(here.length).toBeGreaterThanOrEqual(BLOCKS);
     });
     await again;
-    expect(told.at(-1)).toMatchObject({ doneBlocks: BLOCKS, error: "" });
+    expect(reports.at(-1)).toMatchObject({ doneBlocks: BLOCKS, error: "" });
   });
 });

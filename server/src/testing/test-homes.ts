@@ -117,7 +117,11 @@ export class TestMember implements Peers {
     const origin = new MemoryOrigin(objects, clock, 10_000);
     let member: TestMember | undefined;
     const onChange = (url: string): void => member?.homes.changed(url);
-    const local = openCache({ ...stored, clock }, origin, { fill: "wanted", revalidateAfterMs: REVALIDATE_AFTER_MS, onChange });
+    const local = openCache({ ...stored, clock }, origin, {
+      fill: "requested",
+      revalidateAfterMs: REVALIDATE_AFTER_MS,
+      onChange,
+    });
     member = new TestMember(cluster, name, list, local, origin);
     return member;
   }
