@@ -28,6 +28,7 @@ const WORKLOADS: Readonly<Record<string, Workload>> = {
   "http-4kib": { title: "4 KiB cached, 64 connections", length: 4 * KiB, concurrency: 64, by: "load" },
   "http-64kib": { title: "64 KiB cached, 64 connections", length: 64 * KiB, concurrency: 64, by: "load" },
   "http-1mib": { title: "1 MiB cached, 64 connections", length: MiB, concurrency: 64, by: "load" },
+  "http-16mib": { title: "16 MiB cached, 16 connections", length: 16 * MiB, concurrency: 16, by: "load" },
   "hot-16mib": { title: "16 MiB cached, readRange into own memory", length: 16 * MiB, concurrency: 1, by: "readRange" },
   stream: { title: "256 MiB cached, stream", length: 256 * MiB, concurrency: 1, by: "stream" },
   file: {
