@@ -1,4 +1,5 @@
 import { FOOTER_BYTES } from "@frontcache/proto";
+import { eventually } from "@frontcache/proto/testing";
 import { describe, expect, it } from "vitest";
 import { storageFaults } from "../testing/storage-invariants.js";
 import {
@@ -27,6 +28,27 @@ describe("a block store", () => {
     expect(store.pin(testId(url, BLOCK))).toBeUndefined();
     expect(store.pin(testId(url, 0, "v2"))).toBeUndefined();
     expect(await storageFaults(store, disk, testGeometry)).toEqual([]);
+    await store.close();
+  });
+
+  it("caches a small object by four operations of its file: creation, bytes, footer, close", async () => {
+    // The next file closes the first one.
+    const { store, disk } = await openStore({ maxMappings: 1 });
+    const operations: string[] = [];
+    disk.before = (operation, path) => {
+      if (operation !== "makeDirectory") operations.push(`${operation} ${path}`);
+      return undefined;
+    };
+    const info = testInfo(4 * KiB);
+    for (const name of ["first", "second"]) {
+      const id = testId(`${url}-${name}`);
+      expect(await keep(store, id, info, testSegments(id, info))).toBe(true);
+    }
+    await eventually(() => expect(store.status().openFiles).toBe(1));
+    const path = operations[0]!.replace("create ", "");
+    const ofFirst = operations.filter((operation) => operation.endsWith(path)).map((operation) => operation.split(" ")[0]);
+    expect(ofFirst).toEqual(["create", "write", "write", "close"]);
+    disk.before = undefined;
     await store.close();
   });
 
