@@ -1,0 +1,185 @@
+// npm run programs [-- name ...]: programs as users write them, compiled in strict mode against the packed client, and run against a
+// member. What cannot be installed here is skipped by name.
+import { spawn } from "node:child_process";
+import { cp, mkdir, readdir, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { BUILT_PROGRAM, MemberProcess, temporaryDirectory } from "../e2e/member-process.js";
+import { S3Emulator } from "../emulators/s3.js";
+
+const ROOT = join(import.meta.dirname, "..", "..");
+const OBJECT_BYTES = 5_000_000;
+const RUN_TIMEOUT_MS = 300_000;
+
+/** The packages of the programs, in pinned versions. */
+const PACKAGES = [
+  "fastify@5.12.8",
+  "hono@4.13.19",
+  "hyparquet@1.33.0",
+  "hyparquet-writer@0.17.0",
+  "apache-arrow@21.2.0",
+  "@nestjs/common@12.5.1",
+  "@nestjs/core@12.5.1",
+  "reflect-metadata@0.2.2",
+  "rxjs@7.8.2",
+  "webpack@5.113.0",
+  "rollup@4.68.8",
+  "@rollup/plugin-node-resolve@16.0.3",
+  "@rollup/plugin-commonjs@29.0.3",
+  "@rollup/plugin-json@6.1.0",
+  "@types/node@20.19.43",
+];
+/** Runtimes that are not available for every platform. */
+const RUNTIMES = { bun: "bun@1.4.5", deno: "deno@2.9.6" } as const;
+
+const TSCONFIG = {
+  compilerOptions: {
+    strict: true,
+    target: "es2022",
+    lib: ["es2024", "esnext.disposable", "dom"],
+    module: "nodenext",
+    moduleResolution: "nodenext",
+    experimentalDecorators: true,
+    noUncheckedIndexedAccess: true,
+    exactOptionalPropertyTypes: true,
+    // Other packages' declarations are not this project's concern.
+    skipLibCheck: true,
+    types: ["node"],
+    outDir: "out",
+  },
+  include: ["*.mts"],
+};
+
+const WEBPACK = `
+module.exports = {
+  mode: "production", target: "node", entry: "./out/lambda.mjs",
+  output: { path: __dirname, filename: "webpack-bundle.cjs", library: { type: "commonjs2" } },
+};`;
+
+const ROLLUP = `
+import commonjs from "@rollup/plugin-commonjs";
+import json from "@rollup/plugin-json";
+import resolve from "@rollup/plugin-node-resolve";
+export default {
+  input: "out/lambda.mjs",
+  output: { file: "rollup-bundle.cjs", format: "cjs", inlineDynamicImports: true },
+  plugins: [resolve({ preferBuiltins: true }), commonjs(), json()],
+  onwarn: () => undefined,
+};`;
+
+interface Ended {
+  readonly isRight: boolean;
+  readonly output: string;
+}
+
+function run(cwd: string, command: string, args: readonly string[], expected?: string): Promise<Ended> {
+  return new Promise((resolve) => {
+    const child = spawn(command, args, { cwd, stdio: ["ignore", "pipe", "pipe"] });
+    let [stdout, output] = ["", ""];
+    const timer = setTimeout(() => child.kill("SIGKILL"), RUN_TIMEOUT_MS);
+    child.stdout.on("data", (text: Buffer) => {
+      stdout += text;
+      output += text;
+    });
+    child.stderr.on("data", (text: Buffer) => {
+      output += text;
+    });
+    child.on("error", (error) => resolve({ isRight: false, output: String(error) }));
+    child.on("close", (code) => {
+      clearTimeout(timer);
+      const isRight = code === 0 && (expected === undefined || stdout.trim() === expected);
+      resolve({ isRight, output: `${output}\nended with ${code}` });
+    });
+  });
+}
+
+/** A step that the rest needs. */
+async function must(step: string, ending: Promise<Ended>): Promise<void> {
+  const { isRight, output } = await ending;
+  if (!isRight) throw new Error(`${step} failed: ${output}`);
+}
+
+const requested = process.argv.slice(2);
+let failed = false;
+
+/** Runs a program, unless the command line names others. */
+async function check(name: string, program: () => Promise<Ended>): Promise<void> {
+  if (requested.length > 0 && !requested.includes(name)) return;
+  const { isRight, output } = await program();
+  console.log(`${isRight ? "passed " : "FAILED "} ${name}`);
+  if (isRight) return;
+  failed = true;
+  console.log(output);
+}
+
+await using directory = await temporaryDirectory();
+const at = directory.path;
+const npm = (...args: string[]): Promise<Ended> => run(at, "npm", [...args, "--no-audit", "--no-fund", "--silent"]);
+await writeFile(join(at, "package.json"), JSON.stringify({ private: true, type: "module" }));
+for (const name of ["proto", "client"]) {
+  await must("npm pack", run(join(ROOT, name), "npm", ["pack", "--ignore-scripts", "--silent", "--pack-destination", at]));
+}
+const packed = (await readdir(at)).filter((file) => file.endsWith(".tgz")).map((file) => `./${file}`);
+const installed = await npm("install", ...packed, ...PACKAGES);
+if (!installed.isRight) {
+  console.log(`skipped all programs: their packages cannot be installed here: ${installed.output}`);
+  await directory[Symbol.asyncDispose]();
+  process.exit(0);
+}
+await cp(join(import.meta.dirname, "programs"), at, { recursive: true });
+await writeFile(join(at, "tsconfig.json"), JSON.stringify(TSCONFIG));
+await writeFile(join(at, "webpack.config.cjs"), WEBPACK);
+await writeFile(join(at, "rollup.config.mjs"), ROLLUP);
+await must(
+  "compiling in strict mode",
+  run(at, process.execPath, [join(ROOT, "node_modules", "typescript", "bin", "tsc"), "-p", "."]),
+);
+await mkdir(join(at, "cache"));
+
+await using origin = await S3Emulator.start();
+await using member = await MemberProcess.start({
+  endpoint: origin.endpoint,
+  cacheDirectory: join(at, "cache"),
+  program: BUILT_PROGRAM,
+});
+origin.putRamp("bucket", "object", OBJECT_BYTES, 3);
+await must("writing tables", run(at, process.execPath, ["out/tables.mjs"], "ok"));
+for (const table of ["table.parquet", "table.arrow"]) origin.put("bucket", table, await readFile(join(at, table)));
+
+for (const name of ["plain", "fastify", "hono", "nest", "hyparquet", "arrow", "worker-pool", "data-loader"]) {
+  await check(name, () => run(at, process.execPath, [`out/${name}.mjs`, member.grpc], "ok"));
+}
+
+const bundlers = {
+  esbuild: [
+    join(ROOT, "node_modules", "esbuild", "bin", "esbuild"),
+    ...["out/lambda.mjs", "--bundle", "--platform=node", "--format=cjs", "--outfile=esbuild-bundle.cjs", "--log-level=error"],
+  ],
+  webpack: [
+    "--eval",
+    'require("webpack")(require("./webpack.config.cjs"), (e, s) => { if (e || s.hasErrors()) throw e ?? new Error(s.toString()) })',
+  ],
+  rollup: ["node_modules/rollup/dist/bin/rollup", "-c", "--silent"],
+};
+for (const [bundler, args] of Object.entries(bundlers)) {
+  await check(`lambda by ${bundler}`, async () => {
+    const bundled = await run(
+      at,
+      bundler === "esbuild" ? args[0]! : process.execPath,
+      bundler === "esbuild" ? args.slice(1) : args,
+    );
+    if (!bundled.isRight) return bundled;
+    const event = JSON.stringify({ endpoint: member.grpc, url: "s3://bucket/object", offset: 0, length: 3 });
+    const call = `require("./${bundler}-bundle.cjs").handler(${event}).then((text) => { console.log(text); process.exit(); })`;
+    return run(at, process.execPath, ["--input-type=commonjs", "--eval", call], Buffer.from([3, 4, 5]).toString("base64"));
+  });
+}
+
+for (const [name, version] of Object.entries(RUNTIMES)) {
+  const { isRight } = await npm("install", version);
+  const works = isRight && (await run(at, join(at, "node_modules", ".bin", name), ["--version"])).isRight;
+  const args = name === "deno" ? ["run", "--allow-all", "--no-check"] : ["run"];
+  if (works)
+    await check(name, () => run(at, join(at, "node_modules", ".bin", name), [...args, "out/plain.mjs", member.grpc], "ok"));
+  else console.log(`skipped ${name}: it cannot be installed here`);
+}
+if (failed) process.exitCode = 1;
