@@ -24,6 +24,8 @@ export interface WireRequest {
   /** As in HttpRequest. */
   readonly bodyPieces: AsyncIterable<Uint8Array> | undefined;
   /** As in HttpRequest. */
+  readonly waitsForHead: boolean;
+  /** As in HttpRequest. */
   readonly mayRepeat: (() => boolean) | undefined;
   /** Whether its response has no body. */
   readonly isHead: boolean;
@@ -57,6 +59,8 @@ export class Exchange extends ResponseReader<ResponseHead> implements HttpCall, 
   readonly #mayRepeat: (() => boolean) | undefined;
   readonly #scope: ExchangeScope;
   readonly #removeAbort: () => void;
+  /** Whether it has a timeout before its head. */
+  readonly #hasTimeout: boolean;
   #connection: HttpConnection | undefined;
   /** Settles the request; undefined when it is settled. */
   #settle: Settle<HttpResponse> | undefined;
@@ -75,6 +79,7 @@ export class Exchange extends ResponseReader<ResponseHead> implements HttpCall, 
     this.requestBody = request.body;
     const { bodyPieces } = request;
     this.isSent = bodyPieces === undefined;
+    this.#hasTimeout = bodyPieces === undefined && !request.waitsForHead;
     this.sendBody = bodyPieces && ((sink) => void this.#sendPieces(bodyPieces, sink));
     this.#mayRepeat = request.mayRepeat;
     this.#scope = scope;
@@ -130,7 +135,7 @@ export class Exchange extends ResponseReader<ResponseHead> implements HttpCall, 
     this.#connection = connection;
     this.#scope.waits?.delete(this);
     // A request with a body of pieces waits for its sender and for what the peer does with it.
-    if (this.sendBody === undefined) this.#scope.stalls.moved(this);
+    if (this.#hasTimeout) this.#scope.stalls.moved(this);
   }
 
   onBytes(paused: boolean): void {

@@ -171,6 +171,18 @@ describe("the connections", () => {
     await until(() => listener.sockets.size === 0);
   });
 
+  it("do not fail a request that waits for its head, however long that takes", async () => {
+    const clock = new ManualClock();
+    const { send, listener } = await setUp(() => {}, { clock, stallTimeoutMs: 100 });
+    const abort = new AbortController();
+    const sent = send({ method: "POST", waitsForHead: true }, abort.signal);
+    await until(() => listener.asked.length === 1);
+    clock.advance(1_000_000);
+    listener.asked[0]!.socket.write(OK);
+    const { status, body } = await sent;
+    expect([status, String(await bodyBytes(body, 10, "reject"))]).toEqual([200, "ok"]);
+  });
+
   it("are closed after the idle timeout, and all of them by close", async () => {
     const clock = new ManualClock();
     const { textOf, client, listener } = await setUp(

@@ -46,6 +46,8 @@ export interface HttpRequest {
    * signal ends it.
    */
   readonly bodyPieces?: AsyncIterable<Uint8Array> | undefined;
+  /** Whether it has no timeout before the head of its response, so that only the caller's signal ends it. Absent: it has one. */
+  readonly waitsForHead?: boolean | undefined;
   /** Asked before the request is sent a second time, because its kept connection had been closed by the peer. Absent: it is not. */
   readonly mayRepeat?: (() => boolean) | undefined;
 }
@@ -139,7 +141,7 @@ class Target {
     this.scope = { ...timeouts, pool, maxHeadBytes };
   }
 
-  wireRequest({ method, path, headers, body, bodyPieces, mayRepeat }: HttpRequest): WireRequest {
+  wireRequest({ method, path, headers, body, bodyPieces, waitsForHead = false, mayRepeat }: HttpRequest): WireRequest {
     let lines = `${method} ${this.#prefix}${path} HTTP/1.1\r\n`;
     if (!REQUEST_LINE.test(lines)) throw new TypeError("a request's method or path has characters that it cannot contain");
     if (headers.host === undefined) lines += `host: ${this.#host}\r\n`;
@@ -152,7 +154,7 @@ class Target {
     if (body !== undefined && headers["content-length"] === undefined) lines += `content-length: ${body.length}\r\n`;
     const head = `${lines}${this.#proxyLines}\r\n`;
     const repeats = IDEMPOTENT.has(method) && bodyPieces === undefined ? mayRepeat : undefined;
-    return { head, body, bodyPieces, mayRepeat: repeats, isHead: method === "HEAD" };
+    return { head, body, bodyPieces, waitsForHead, mayRepeat: repeats, isHead: method === "HEAD" };
   }
 
   /** Returns how each connection is opened. */

@@ -256,7 +256,9 @@ export class SignedObjectRequests implements ObjectRequests {
     }
     const sentPath = canonical === "" ? path : `${path}?${canonical}`;
     const maySendAgain = (): boolean => mayRepeat ?? mayAddRequest(asker);
-    const request = { method, target, path: sentPath, headers: sent, body, bodyPieces, mayRepeat: maySendAgain };
+    // Writes have timeouts of their own: a store may need minutes for them.
+    const waitsForHead = method !== "GET" && method !== "HEAD";
+    const request = { method, target, path: sentPath, headers: sent, body, bodyPieces, waitsForHead, mayRepeat: maySendAgain };
     return this.#sdk.http.send(request, asker.signal);
   }
 
