@@ -3,17 +3,15 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { ClusterReport } from "@frontcache/server/testing";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { claimPorts } from "../e2e/addresses.js";
 import { frontcache } from "../e2e/command-line.js";
-import { MemberProcess, temporaryDirectory } from "../e2e/member-process.js";
+import { type MemberProcess, temporaryDirectory } from "../e2e/member-process.js";
 import { rampBytes, S3Emulator } from "../emulators/s3.js";
+import { startMemberPair } from "./member-pair.js";
 
 const KEY = "key-of-the-members-0123456789abcdef";
 const TOKENS = { ada: "token-of-ada-0123456789", ops: "token-of-ops-0123456789" };
 const OBJECTS = 8;
 const BYTES = 1_000;
-/** Loopback addresses, so that both members can have the same ports. */
-const HOSTS = ["127.0.0.2", "127.0.0.3"];
 
 const hashed = (token: string): string => createHash("sha256").update(token).digest("hex");
 
@@ -50,20 +48,8 @@ describe("members with an identities file", () => {
     const keyFile = join(directory.path, "key");
     writeFileSync(identitiesFile, IDENTITIES);
     writeFileSync(keyFile, `${KEY}\n`);
-    const port = await claimPorts();
-    const list = HOSTS.map((host, index) => `cache-${index}=${host}:${port}/${port + 1}`).join(",");
-    members = await Promise.all(
-      HOSTS.map((host, index) =>
-        MemberProcess.start({
-          endpoint: origin.endpoint,
-          cacheDirectory: join(directory.path, `cache-${index}`),
-          flags: [
-            ...["--discovery", "static", "--members", list, "--name", `cache-${index}`, "--identities-file", identitiesFile],
-            ...["--listen", `${host}:${port}`, "--http-listen", `${host}:${port + 1}`, "--members-key-file", keyFile],
-          ],
-        }),
-      ),
-    );
+    const flags = ["--identities-file", identitiesFile, "--members-key-file", keyFile];
+    members = await startMemberPair({ endpoint: origin.endpoint, directory: directory.path, flagsOf: () => flags });
     for (let object = 0; object < OBJECTS; object++) origin.putRamp("bucket", `public/${object}`, BYTES, object);
     origin.putRamp("bucket", "private", BYTES, 1);
     for (const { http } of members) {

@@ -5,16 +5,14 @@ import { join } from "node:path";
 import { memberKey } from "@frontcache/client/members";
 import { CallerHandshake } from "@frontcache/client/testing";
 import { expect, it } from "vitest";
-import { claimPorts } from "../e2e/addresses.js";
-import { connectClient, MemberProcess, temporaryDirectory } from "../e2e/member-process.js";
+import { connectClient, type MemberProcess, temporaryDirectory } from "../e2e/member-process.js";
 import { rampBytes, S3Emulator } from "../emulators/s3.js";
+import { startMemberPair } from "./member-pair.js";
 
 const OLD = "old-key-of-the-members-0123456789abcdef";
 const NEW = "new-key-of-the-members-0123456789abcdef";
 const OBJECTS = 10;
 const BYTES = 1_000;
-/** Loopback addresses, so that both members can have the same ports. */
-const HOSTS = ["127.0.0.2", "127.0.0.3"];
 
 /** Returns whether the member's listener knows a key, by the start of a handshake. */
 async function knows(httpAddress: string, key: string): Promise<boolean> {
@@ -76,22 +74,10 @@ it("no read fails while the members' key is replaced in a running cluster, and m
   await using directory = await temporaryDirectory();
   await using origin = await S3Emulator.start();
   for (let object = 0; object < OBJECTS; object++) origin.putRamp("bucket", `object-${object}`, BYTES, object);
-  const port = await claimPorts();
-  const list = HOSTS.map((host, index) => `cache-${index}=${host}:${port}/${port + 1}`).join(",");
-  const files = HOSTS.map((_, index) => join(directory.path, `keys-${index}`));
+  const files = [0, 1].map((index) => join(directory.path, `keys-${index}`));
   for (const file of files) writeFileSync(file, OLD);
-  const members = await Promise.all(
-    HOSTS.map((host, index) =>
-      MemberProcess.start({
-        endpoint: origin.endpoint,
-        cacheDirectory: join(directory.path, `cache-${index}`),
-        flags: [
-          ...["--discovery", "static", "--members", list, "--name", `cache-${index}`, "--unready-grace", "0s"],
-          ...["--listen", `${host}:${port}`, "--http-listen", `${host}:${port + 1}`, "--members-key-file", files[index]!],
-        ],
-      }),
-    ),
-  );
+  const flagsOf = (index: number): string[] => ["--unready-grace", "0s", "--members-key-file", files[index]!];
+  const members = await startMemberPair({ endpoint: origin.endpoint, directory: directory.path, flagsOf });
   const readers = members.map((member) => new Reader(member));
   /** Waits until each reader has read some more objects. */
   const moreReads = async (): Promise<void> => {
@@ -100,8 +86,7 @@ it("no read fails while the members' key is replaced in a running cluster, and m
       await expect.poll(() => reader.reads, { timeout: 60_000, interval: 10 }).toBeGreaterThan(until[at]!);
   };
   const untilKnown = async (at: number, key: string, known: boolean): Promise<void> => {
-    const address = `${HOSTS[at]}:${port + 1}`;
-    await expect.poll(() => knows(address, key), { timeout: 60_000, interval: 50 }).toBe(known);
+    await expect.poll(() => knows(members[at]!.http, key), { timeout: 60_000, interval: 50 }).toBe(known);
   };
   try {
     await moreReads();

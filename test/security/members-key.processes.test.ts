@@ -1,16 +1,14 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { claimPorts } from "../e2e/addresses.js";
-import { connectClient, MemberProcess, temporaryDirectory } from "../e2e/member-process.js";
+import { connectClient, type MemberProcess, temporaryDirectory } from "../e2e/member-process.js";
 import { rampBytes, S3Emulator } from "../emulators/s3.js";
 import { scrape, sumOf } from "../metrics/scrape.js";
+import { startMemberPair } from "./member-pair.js";
 
 const KEYS = ["first-key-of-the-members-0123456789", "other-key-of-the-members-0123456789"];
 const OBJECTS = 12;
 const BYTES = 1_000;
-/** Loopback addresses, so that both members can have the same ports. */
-const HOSTS = ["127.0.0.2", "127.0.0.3"];
 
 let directory: Awaited<ReturnType<typeof temporaryDirectory>>;
 let origin: S3Emulator;
@@ -30,24 +28,14 @@ afterEach(async () => {
 
 /** Starts two members, each with its key, or without one. */
 async function start(...keys: readonly (string | undefined)[]): Promise<void> {
-  const port = await claimPorts();
-  const list = HOSTS.map((host, index) => `cache-${index}=${host}:${port}/${port + 1}`).join(",");
-  members = await Promise.all(
-    HOSTS.map((host, index) => {
-      const key = keys[index];
-      const path = join(directory.path, `key-${index}`);
-      if (key !== undefined) writeFileSync(path, `${key}\n`);
-      return MemberProcess.start({
-        endpoint: origin.endpoint,
-        cacheDirectory: join(directory.path, `cache-${index}`),
-        flags: [
-          ...["--discovery", "static", "--members", list, "--name", `cache-${index}`],
-          ...["--listen", `${host}:${port}`, "--http-listen", `${host}:${port + 1}`, "--unready-grace", "0s"],
-          ...(key === undefined ? [] : ["--members-key-file", path]),
-        ],
-      });
-    }),
-  );
+  const flagsOf = (index: number): string[] => {
+    const key = keys[index];
+    if (key === undefined) return ["--unready-grace", "0s"];
+    const path = join(directory.path, `key-${index}`);
+    writeFileSync(path, `${key}\n`);
+    return ["--unready-grace", "0s", "--members-key-file", path];
+  };
+  members = await startMemberPair({ endpoint: origin.endpoint, directory: directory.path, flagsOf });
 }
 
 /** Reads every object, without a version, through every member, by both protocols; half of the reads have to be forwarded. */

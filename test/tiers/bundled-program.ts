@@ -91,6 +91,8 @@ async function writeCode(): Promise<void> {
   const member = spawn(process.execPath, [bundledProgram, ...args], {
     env: { ...process.env, FRONTCACHE_TEST_WRITE_CODE: "true", AWS_REGION: "us-east-1", AWS_CA_BUNDLE: "" },
     stdio: ["ignore", "pipe", "inherit"],
+    timeout: 180_000,
+    killSignal: "SIGKILL",
   });
   const closed = once(member, "close");
   try {
