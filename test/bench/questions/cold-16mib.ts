@@ -32,6 +32,9 @@ export const benchmark: Benchmark = {
       const firstBytes = await coldReads(origin, `first-${latencyMs}`, async (url) => {
         for await (const _ of client.stream(url, 16 * MiB - 64 * KiB, 64 * KiB)) break;
       });
+      const firstOfBlock = await coldReads(origin, `begin-${latencyMs}`, async (url) => {
+        for await (const _ of client.stream(url, 0, 64 * KiB)) break;
+      });
       const whole = await coldReads(origin, `whole-${latencyMs}`, (url) => client.readRange(url, 0, 16 * MiB));
       await origin.putRamp("plain", 16 * MiB, 1);
       const plain: number[] = [];
@@ -40,6 +43,12 @@ export const benchmark: Benchmark = {
       figures.push(
         { name: `${latencyMs} ms: first bytes of the last 64 KiB of a block`, value: firstBytes, unit: "ms" },
         { name: `${latencyMs} ms: ... over one origin latency`, value: firstBytes / latencyMs, unit: "x", atMost: 1.3 },
+        {
+          name: `${latencyMs} ms: first bytes of a block, after one origin latency`,
+          value: firstOfBlock - latencyMs,
+          unit: "ms",
+          atMost: 3,
+        },
         { name: `${latencyMs} ms: one plain GET of 16 MiB`, value: median(plain), unit: "ms" },
         { name: `${latencyMs} ms: a whole cold block`, value: whole, unit: "ms" },
         { name: `${latencyMs} ms: ... over the plain GET`, value: whole / median(plain), unit: "x", atMost: 0.4 },
