@@ -80,7 +80,7 @@ export { originAccesses } from "../security/origin-access.js";
 export { ANONYMOUS, clientPrincipal } from "../security/principal.js";
 export { signedHeadersOf } from "../security/signatures/authorization-header.js";
 export { canonicalOf, partsOf } from "../security/signatures/signed-request.js";
-export { amzDateOf, Signer } from "../security/signatures/signer.js";
+export { amzDateOf, EMPTY_SHA256, Signer } from "../security/signatures/signer.js";
 export { JwtAuthenticator } from "../security/tokens/jwt-authenticator.js";
 export { BlockStore, type BlockStoreOptions, ioParallelism, storageTuning } from "../storage/block-store.js";
 export { type Disk, systemError } from "../storage/disk/disk.js";

@@ -19,8 +19,8 @@ export interface LoadOrder {
   readonly requests?: number;
   /** Random aligned ranges of `length` bytes within `span` bytes from `first`; absent: whole objects. */
   readonly range?: { readonly length: number; readonly first: number; readonly span: number };
-  /** A header line that each request carries. */
-  readonly header?: string;
+  /** A header that each request carries; or several, as lines of one text. */
+  readonly header?: string | undefined;
 }
 
 /** What the load generator measured. Latencies are in microseconds; absent where this load generator has none. */
@@ -105,12 +105,12 @@ class Wrk implements LoadGenerator {
     if (requests !== undefined) throw new Error("this question needs the load generator range-load or node");
     const script = join(this.#folder, "script.lua");
     const { length, first, span } = range ?? { length: 1, first: 0, span: 1 };
-    const [name = "", value = ""] = header?.split(": ") ?? [];
+    const headers = (header?.split("\r\n") ?? []).map((line) => line.split(/: (.*)/) as [name: string, value: string]);
     writeFileSync(
       script,
       `local headers = {}
 local number = -1
-${name === "" ? "" : `headers[${JSON.stringify(name)}] = ${JSON.stringify(value)}`}
+${headers.map(([name, value]) => `headers[${JSON.stringify(name)}] = ${JSON.stringify(value)}`).join("\n")}
 request = function()
   number = number + 1
   local offset = ${first} + math.random(0, ${Math.floor(span / length) - 1}) * ${length}

@@ -11,6 +11,8 @@ export interface Target {
   readonly path: string;
   /** Start of the block whose ranges are requested. */
   readonly first?: number;
+  /** As in LoadOrder. */
+  readonly header?: string;
   /** The processes whose CPU time is counted. */
   readonly pids: readonly number[];
 }
@@ -57,9 +59,9 @@ export async function requestCosts(
   const costs = new Map<string, Omit<RequestCost, "spread">[]>(targets.map(({ name }) => [name, []]));
   const cpuList = canPin() ? OTHER_CPUS : undefined;
   for (let round = -1; round < quick(rounds); round++) {
-    for (const { name, port, path, first = 0, pids } of round % 2 === 0 ? targets : targets.toReversed()) {
+    for (const { name, port, path, first = 0, header, pids } of round % 2 === 0 ? targets : targets.toReversed()) {
       const range = { length, first, span: 16 * MiB };
-      const order = { port, path, connections, seconds: quick(round < 0 ? warmUpSeconds : seconds), range };
+      const order = { port, path, connections, seconds: quick(round < 0 ? warmUpSeconds : seconds), range, header };
       const before = cpuMsOfAll(pids);
       const { requests, failures, seconds: elapsed, p50Us, p99Us } = await load.run(order, cpuList);
       const cpuUs = ((cpuMsOfAll(pids) - before) * 1e3) / requests;
