@@ -139,13 +139,17 @@ export class DecidedRecords {
     return id === 0 ? undefined : { id, forMs };
   }
 
-  /** Extends a lease by LEASE_MS if its record is still current and stays fresh for so long. Returns whether it did. */
+  /**
+   * Extends a lease by LEASE_MS if its record is still current and stays fresh for so long. Returns whether it did. Counts as a use of the
+   * record: it is revalidated ahead, so that the holders of leases need not ask again when it expires.
+   */
   renew(id: number, holder: string, decides: (url: string) => boolean): boolean {
-    return this.#leases.renew(
-      id,
-      holder,
-      (url, info) => decides(url) && this.#leaseMs(url) === LEASE_MS && this.#isCurrent(url, info),
-    );
+    const { freshness } = this.#options.local;
+    return this.#leases.renew(id, holder, (url, info) => {
+      if (!decides(url) || !this.#isCurrent(url, info)) return false;
+      if (info !== undefined) freshness.fresh(url);
+      return this.#leaseMs(url) === LEASE_MS;
+    });
   }
 
   /** Ends the leases of objects. Resolves when none of them, and none of an older version of these objects, is left. */

@@ -7,10 +7,11 @@ import { LEASE_MS } from "./granted-leases.js";
 const CAPACITY = 100_000;
 /** The memory for these headers. */
 const MAX_HEADER_BYTES = 64 << 20;
-/** How often leases are renewed: at most 5 requests per second to one home. */
-const RENEW_EVERY_MS = 200;
-/** Leases with less time left are renewed: they would expire before the renewal after the next one. */
-const RENEW_BELOW_MS = 2 * RENEW_EVERY_MS;
+/**
+ * How often the leases in use are renewed: 2.5 requests per second to one home, so that two members that renew leases of each other send
+ * 5. A renewal has LEASE_MS - RENEW_EVERY_MS = 200 ms to arrive.
+ */
+const RENEW_EVERY_MS = 400;
 /** Leases in one renewal: an id has at most 8 bytes, and a request at most 256 KiB. */
 const MAX_RENEWED = 20_000;
 /** Leases that were not used for so long are not renewed. */
@@ -123,7 +124,7 @@ export class HeldLeases {
     for (const [url, held] of this.#byUrl) {
       const isUnused = nowMs - held.usedAtMs >= UNUSED_MS;
       if (isUnused && held.expiresAtMs <= nowMs) this.#byUrl.delete(url);
-      else if (!isUnused && held.expiresAtMs - nowMs < RENEW_BELOW_MS) {
+      else if (!isUnused) {
         const { grpcAddress } = held.home;
         let batch = due.get(grpcAddress);
         if (batch === undefined) {

@@ -12,6 +12,7 @@ import { MemoryOrigin } from "./origin/memory-origin.js";
 import { evenly } from "./other-members.js";
 import { openStore, testGeometry } from "./store-fixture.js";
 
+/** Unless a test says another time. */
 const REVALIDATE_AFTER_MS = 10_000;
 const { signal } = new AbortController();
 
@@ -31,6 +32,12 @@ export class TestHomes {
   readonly gone = new Set<string>();
   /** Calls between members, as "method from>to". */
   readonly calls: string[] = [];
+  /** How old a record may be. */
+  readonly revalidateAfterMs: number;
+
+  constructor({ revalidateAfterMs = REVALIDATE_AFTER_MS } = {}) {
+    this.revalidateAfterMs = revalidateAfterMs;
+  }
 
   /** Starts a member, which has nothing to take over from members that can't be reached. */
   async start(name: string, list: Membership): Promise<TestMember> {
@@ -102,7 +109,7 @@ export class TestMember implements Peers {
       membership: list,
       clock: { ...evenly(clock), nowMs: () => clock.nowMs() },
       local,
-      revalidateAfterMs: REVALIDATE_AFTER_MS,
+      revalidateAfterMs: cluster.revalidateAfterMs,
       negativeTtlMs: 1_000,
       staleIfError: true,
       isRestarted: false,
@@ -112,16 +119,12 @@ export class TestMember implements Peers {
 
   /** Use `TestHomes.start`. */
   static async start(cluster: TestHomes, name: string, list: Membership): Promise<TestMember> {
-    const { clock, objects } = cluster;
+    const { clock, objects, revalidateAfterMs } = cluster;
     const stored = await openStore();
     const origin = new MemoryOrigin(objects, clock, 10_000);
     let member: TestMember | undefined;
     const onChange = (url: string): void => member?.homes.changed(url);
-    const local = openCache({ ...stored, clock }, origin, {
-      fill: "requested",
-      revalidateAfterMs: REVALIDATE_AFTER_MS,
-      onChange,
-    });
+    const local = openCache({ ...stored, clock }, origin, { fill: "requested", revalidateAfterMs, onChange });
     member = new TestMember(cluster, name, list, local, origin);
     return member;
   }
