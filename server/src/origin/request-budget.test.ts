@@ -91,6 +91,12 @@ describe("a budget of requests", () => {
     },
   );
 
+  it("leaves one request after the loss of a member, however few there were", () => {
+    const budget = requestBudget({ version: undefined, originRequests: 1 });
+    budget.countLost(1);
+    expect(budget.left).toBe(1);
+  });
+
   it("leaves one request for the bytes behind questions that succeed, and none if something has failed", async () => {
     const budget = new RequestBudget(1);
     budget.count();

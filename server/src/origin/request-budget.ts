@@ -122,11 +122,14 @@ export class RequestBudget {
     this.#left = Math.max(0, this.#left - requests);
   }
 
-  /** A member was lost that may have sent so many requests. What was kept for this case may be sent now. */
+  /**
+   * A member was lost that may have sent so many requests. What was kept for this case may be sent now; at least one, because no read may
+   * fail for the loss of a member. A member that is lost once may count twice: for this member, and for one that asks in its place.
+   */
   countLost(requests: number): void {
     if (requests === 0) return;
     this.#lost += requests;
-    this.#left = Math.max(0, this.#left - requests + this.#kept);
+    this.#left = Math.max(1, this.#left - requests + this.#kept);
     this.#kept = 0;
   }
 
