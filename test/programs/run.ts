@@ -55,17 +55,6 @@ module.exports = {
   output: { path: __dirname, filename: "webpack-bundle.cjs", library: { type: "commonjs2" } },
 };`;
 
-const ROLLUP = `
-import commonjs from "@rollup/plugin-commonjs";
-import json from "@rollup/plugin-json";
-import resolve from "@rollup/plugin-node-resolve";
-export default {
-  input: "out/lambda.mjs",
-  output: { file: "rollup-bundle.cjs", format: "cjs", inlineDynamicImports: true },
-  plugins: [resolve({ preferBuiltins: true }), commonjs(), json()],
-  onwarn: () => undefined,
-};`;
-
 interface Ended {
   readonly isRight: boolean;
   readonly output: string;
@@ -128,7 +117,6 @@ if (!installed.isRight) {
 await cp(join(import.meta.dirname, "programs"), at, { recursive: true });
 await writeFile(join(at, "tsconfig.json"), JSON.stringify(TSCONFIG));
 await writeFile(join(at, "webpack.config.cjs"), WEBPACK);
-await writeFile(join(at, "rollup.config.mjs"), ROLLUP);
 await must(
   "compiling in strict mode",
   run(at, process.execPath, [join(ROOT, "node_modules", "typescript", "bin", "tsc"), "-p", "."]),
@@ -156,9 +144,13 @@ const bundlers = {
   ],
   webpack: [
     "--eval",
-    'require("webpack")(require("./webpack.config.cjs"), (e, s) => { if (e || s.hasErrors()) throw e ?? new Error(s.toString()) })',
+    "require('webpack')(require('./webpack.config.cjs'), (e, s) => { if (e || s.hasErrors()) throw e ?? new Error(s.toString()) })",
   ],
-  rollup: ["node_modules/rollup/dist/bin/rollup", "-c", "--silent"],
+  rollup: [
+    ...["node_modules/rollup/dist/bin/rollup", "out/lambda.mjs", "--format", "cjs", "--file", "rollup-bundle.cjs", "--silent"],
+    ...["--plugin", "node-resolve={preferBuiltins:true}", "--plugin", "commonjs", "--plugin", "json"],
+    ...["--no-dynamicImportInCjs", "--inlineDynamicImports"],
+  ],
 };
 for (const [bundler, args] of Object.entries(bundlers)) {
   await check(`lambda by ${bundler}`, async () => {
