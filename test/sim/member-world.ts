@@ -145,6 +145,7 @@ export class MemberWorld {
       this.time,
       this.#cache.close().then(() => this.#store.close()),
     );
+    this.#beginLoss();
     await this.start();
   }
 
@@ -155,14 +156,19 @@ export class MemberWorld {
     this.#calm();
     this.#clock.die();
     this.disk.crash();
-    this.#endLoss(this.time.nowMs());
-    this.#endLoss = this.losses.begin("member", this.time.nowMs());
+    this.#beginLoss();
     if (this.chance.happens(0.3)) this.disk.flipBit();
     // What the dead process was doing goes on nowhere: its origin requests end with it, its disk operations never do.
     void this.#cache.close();
     await turn();
     this.origin.doubled.length = 0;
     await this.start();
+  }
+
+  /** Until the next rest. The disk may not have kept the version that the member has sent last. */
+  #beginLoss(): void {
+    this.#endLoss(this.time.nowMs());
+    this.#endLoss = this.losses.begin("member", this.time.nowMs());
   }
 
   #calm(): void {
