@@ -1,22 +1,17 @@
-import { blockLength, type Geometry, type ObjectInfo, outOfRange, segmentCount, segmentOf } from "@frontcache/proto";
+import { blockLength, type ObjectInfo, outOfRange, segmentCount, segmentOf } from "@frontcache/proto";
 import { untilAborted } from "@frontcache/proto/runtime";
 import type { BlockPin } from "../storage/block.js";
-import type { BlockStore } from "../storage/block-store.js";
-import { BlockRead } from "./block-read.js";
+import { BlockRead, type BlockReadContext } from "./block-read.js";
 import { type BlockRequest, describedBy } from "./block-request.js";
 import type { Fill } from "./fill/fill.js";
 import type { Fills } from "./fill/fills.js";
 import type { ObjectRead, ReadResult } from "./object-read.js";
-import type { ObjectRecords } from "./object-records.js";
 
 /** How much of a block is fetched when a read misses a part of it. */
 export type FillMode = "auto" | "whole" | "requested";
 
-export interface BlockOpenerOptions {
-  readonly geometry: Geometry;
-  readonly store: Pick<BlockStore, "pin">;
+export interface BlockOpenerOptions extends BlockReadContext {
   readonly fills: Fills;
-  readonly records: Pick<ObjectRecords, "ageOf">;
   readonly fill: FillMode;
   /** Bytes requested at first if the reader does not know where the object ends. */
   readonly partBytes: number;

@@ -1,4 +1,4 @@
-import { CacheError, type Geometry, type ObjectInfo, segmentOf } from "@frontcache/proto";
+import { CacheError, type Geometry, type ObjectInfo, type ObjectRef, segmentOf } from "@frontcache/proto";
 import { LinkedAbort, untilAborted } from "@frontcache/proto/runtime";
 import type { Slice } from "../runtime/slice.js";
 import type { BlockPin } from "../storage/block.js";
@@ -15,6 +15,11 @@ export interface BlockReadContext {
   readonly store: Pick<BlockStore, "pin">;
   readonly fills: Pick<Fills, "open" | "discovering">;
   readonly records: Pick<ObjectRecords, "ageOf">;
+  /**
+   * Awaited before a read fails because the origin has another version than the read's, or none: the client then knows of it. An error
+   * counts as done. Absent: the read fails at once.
+   */
+  readonly outdated?: ((ref: ObjectRef, version: string, signal: AbortSignal) => Promise<void>) | undefined;
 }
 
 /** What is known when a read is opened. */
@@ -106,14 +111,25 @@ export class BlockRead implements ObjectRead {
 
   /** Waits for the disk or for a fill, and requests the segment if no fill has it. */
   async #seek(first: Promise<Slice | undefined> | undefined): Promise<Slice | undefined> {
-    let found = await first;
-    while (found === undefined && !this.#closed) {
-      await this.#wait(segmentOf(this.#position, this.#context.geometry));
-      found = await this.#look();
+    let found: Slice | undefined;
+    try {
+      found = await first;
+      while (found === undefined && !this.#closed) {
+        await this.#wait(segmentOf(this.#position, this.#context.geometry));
+        found = await this.#look();
+      }
+    } catch (error) {
+      if (isOutdated(error) && !this.#request.cachedOnly && !this.#closed) await this.#reportOutdated();
+      throw error;
     }
     if (!this.#closed) return this.#advance(found!);
     found?.release();
     return undefined;
+  }
+
+  async #reportOutdated(): Promise<void> {
+    const { outdated } = this.#context;
+    await outdated?.(this.#request.ref, this.info.version, this.#stopSignal()).catch(() => {});
   }
 
   async #wait(segment: number): Promise<void> {
@@ -208,4 +224,15 @@ export class BlockRead implements ObjectRead {
     this.#stopping ??= new LinkedAbort(this.#request.signal);
     return this.#stopping.signal;
   }
+}
+
+/**
+ * Whether the origin has another version than the requested one, or none any more. Absence counts, too:
+ * 1. The object is deleted. Its home still answers with v1, because its record is fresh.
+ * 2. A read of v1 misses block 2. The origin answers 404, and the client learns that the object is gone.
+ * 3. If that were not reported to the home, the next `stat` would return v1 again.
+ */
+export function isOutdated(error: unknown): boolean {
+  const { code } = CacheError.from(error);
+  return code === "FAILED_PRECONDITION" || code === "NOT_FOUND";
 }

@@ -18,6 +18,7 @@ import type { Clock } from "../runtime/clock.js";
 import type { BlockPin } from "../storage/block.js";
 import type { BlockStore, EvictReport, EvictSelector } from "../storage/block-store.js";
 import { BlockOpener, type FillMode, PinnedBlock } from "./block-opener.js";
+import type { BlockReadContext } from "./block-read.js";
 import { type BlockRequest, notCached } from "./block-request.js";
 import { BlockWarmer, type WarmedBlock, type WarmRequest } from "./block-warmer.js";
 import { FillMemory } from "./fill/fill-memory.js";
@@ -39,6 +40,8 @@ export interface LocalCacheOptions extends FreshnessSettings, Pick<ObjectRecords
   readonly fillMemoryBytes: number;
   /** Parts of one block fetched at a time. */
   readonly fillParallelism: number;
+  /** As `BlockReadContext.outdated`. */
+  readonly outdated?: BlockReadContext["outdated"];
   /** What to expect of each origin. Undefined: an answer. */
   readonly originStates?: OriginStates | undefined;
 }
@@ -87,7 +90,8 @@ export class LocalCache {
       parallelism: fillParallelism,
       signal,
     });
-    this.#blocks = new BlockOpener({ geometry, store, fills: this.#fills, records, fill: options.fill, partBytes });
+    const { fill, outdated } = options;
+    this.#blocks = new BlockOpener({ geometry, store, fills: this.#fills, records, outdated, fill, partBytes });
     this.#warmer = new BlockWarmer({ geometry, store, fills: this.#fills });
   }
 

@@ -75,7 +75,9 @@ export function composeMember(parts: MemberParts): ComposedMember {
   const ownOrigin = parts.asCaller === undefined ? parts.origin : asRecentCaller(callers)(parts.origin);
   const origin = peerFills({ geometry, clock, others, events })(ownOrigin);
   const onChange = (url: string): void => objects.changed(url);
-  const local = new LocalCache({ ...parts.settings, geometry, origin, originStates: parts.originStates, store, clock, onChange });
+  const outdated: LocalCacheOptions["outdated"] = (ref, version, signal) => objects.outdated(ref, version, signal);
+  const { settings, originStates } = parts;
+  const local = new LocalCache({ ...settings, geometry, origin, originStates, store, clock, onChange, outdated });
   const isRestarted = store.status().volumes.some(({ blocks }) => blocks > 0);
   const objects = new ObjectHomes({
     ...parts.settings,

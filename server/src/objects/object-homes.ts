@@ -15,7 +15,7 @@ import {
   type RenewLeasesResponse,
   recordToMessage,
 } from "@frontcache/proto";
-import { BoundedMap } from "@frontcache/proto/runtime";
+import { BoundedMap, untilAborted } from "@frontcache/proto/runtime";
 import type { CurrentRecord } from "../cache/freshness.js";
 import { type LocalCache, lacks, type Needs } from "../cache/local-cache.js";
 import { NoSuchBucket } from "../origin/checked-answer.js";
@@ -198,6 +198,15 @@ export class ObjectHomes {
     const lease = this.#held.peek(url);
     if (lease !== undefined && lease.info?.version !== version) return;
     await this.#lookup.find(ref, { rejected: version }, signal).catch(() => {});
+  }
+
+  /**
+   * A read is about to fail because the origin has another version than `version`, or none. Resolves when no member answers with the
+   * version any more, so that the client learns of the change first. Undefined: the read was of the current version.
+   */
+  async outdated(ref: ObjectRef, version: string | undefined, signal: AbortSignal): Promise<void> {
+    if (version !== undefined) await this.rejected(ref, version, signal);
+    await untilAborted(this.changing(ref.url) ?? Promise.resolve(), signal);
   }
 
   /** As `ObservedVersions.received`. */

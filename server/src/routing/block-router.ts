@@ -1,6 +1,7 @@
 import { type BlockLanding, type CallLimits, Unreachable } from "@frontcache/client/members";
-import { CacheError, type MemberInfo, type ObjectInfo } from "@frontcache/proto";
+import type { MemberInfo, ObjectInfo } from "@frontcache/proto";
 import { untilAborted } from "@frontcache/proto/runtime";
+import { isOutdated } from "../cache/block-read.js";
 import type { BlockRequest } from "../cache/block-request.js";
 import type { CurrentRecord } from "../cache/freshness.js";
 import type { LocalCache } from "../cache/local-cache.js";
@@ -117,9 +118,7 @@ export class BlockRouter {
       opened = await read;
     } catch (error) {
       if (!isOutdated(error)) throw error;
-      if (version !== undefined) await objects.rejected(ref, version, signal);
-      // No member may answer with the version after a client has learned that the object is another one, or gone.
-      await untilAborted(objects.changing(ref.url) ?? Promise.resolve(), signal);
+      await objects.outdated(ref, version, signal);
       if (version === undefined && !objects.decides(ref.url)) return this.#readAgain(block);
       throw error;
     }
@@ -211,17 +210,6 @@ class FromMembers implements Fetching {
 /** The record, whether it is known or asked for. */
 export async function asRecord(current: ObjectInfo | Promise<CurrentRecord>): Promise<CurrentRecord> {
   return current instanceof Promise ? current : { info: current, isStale: false };
-}
-
-/**
- * Whether the origin has another version than the requested one, or none any more. Absence counts, too:
- * 1. The object is deleted. Its home still answers with v1, because its record is fresh.
- * 2. A read of v1 misses block 2. The origin answers 404, and the client learns that the object is gone.
- * 3. If that were not reported to the home, the next `stat` would return v1 again.
- */
-function isOutdated(error: unknown): boolean {
-  const { code } = CacheError.from(error);
-  return code === "FAILED_PRECONDITION" || code === "NOT_FOUND";
 }
 
 /** The same read, of a version that nobody could confirm. */
