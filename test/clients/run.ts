@@ -1,16 +1,13 @@
 // Runs real clients against members, and compares what they read with the origin. See README.md.
-import { spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { claimPorts, hostOf } from "../e2e/addresses.js";
 import { MemberProcess, temporaryDirectory } from "../e2e/member-process.js";
+import { run } from "../ended-program.js";
 import { type Client, clients } from "./clients.js";
 import { type Installed, install } from "./install.js";
 import { BUCKET, expected, type ReadObject, WRITABLE_BUCKET } from "./objects.js";
 import { CREDENTIALS, type OriginStores, startOrigin } from "./origin-store.js";
-
-/** Timeout of one client's run. */
-const RUN_TIMEOUT_MS = 300_000;
 
 /** Attempts of an eviction. */
 const MAX_ATTEMPTS = 30;
@@ -56,38 +53,11 @@ async function evict({ members }: Stage): Promise<void> {
     const args = [program, "evict", "--prefix", `${scheme}://${BUCKET}/`, "--endpoint", members[0]!.grpc];
     // The command waits a second for a connection, which may be too short on a starved machine.
     for (let attempt = 1; ; attempt++) {
-      const { code, output } = await run(process.execPath, args, process.env);
+      const { code, output } = await run(process.execPath, args);
       if (code === 0) break;
       if (attempt === MAX_ATTEMPTS) throw new Error(`evict ended with ${code}: ${output}`);
     }
   }
-}
-
-interface Ended {
-  readonly code: number | null;
-  readonly stdout: string;
-  /** Both outputs. */
-  readonly output: string;
-}
-
-function run(command: string, args: readonly string[], env: NodeJS.ProcessEnv): Promise<Ended> {
-  return new Promise((resolve, reject) => {
-    const child = spawn(command, args, { env, stdio: ["ignore", "pipe", "pipe"] });
-    let [stdout, output] = ["", ""];
-    const timer = setTimeout(() => child.kill("SIGKILL"), RUN_TIMEOUT_MS);
-    child.stdout.on("data", (text: Buffer) => {
-      stdout += text;
-      output += text;
-    });
-    child.stderr.on("data", (text: Buffer) => {
-      output += text;
-    });
-    child.on("error", reject);
-    child.on("close", (code) => {
-      clearTimeout(timer);
-      resolve({ code, stdout, output });
-    });
-  });
 }
 
 /** How a program in `scripts/` is started, by the ending of its name. */
@@ -111,7 +81,7 @@ async function runClient(
   const [command, ...before] = start(join(import.meta.dirname, "scripts", script), environment.CLIENT_FOLDER ?? "");
   const directory = await temporaryDirectory();
   try {
-    const ended = await run(command, [...before, ...args], {
+    const env = {
       PATH: process.env.PATH,
       HOME: directory.path,
       TMPDIR: directory.path,
@@ -133,7 +103,8 @@ async function runClient(
       AWS_EC2_METADATA_DISABLED: "true",
       AWS_CONFIG_FILE: "/dev/null",
       NO_GCE_CHECK: "true",
-    });
+    };
+    const ended = await run(command, [...before, ...args], { env });
     if (ended.code !== 0) return `it ended with ${ended.code ?? "a signal"}: ${ended.output.trim().slice(-600)}`;
     return client.checksItself === true ? undefined : difference(ended.stdout);
   } finally {

@@ -1,14 +1,13 @@
 // npm run programs [-- name ...]: programs as users write them, compiled in strict mode against the packed client, and run against a
 // member. What cannot be installed here is skipped by name.
-import { spawn } from "node:child_process";
 import { cp, mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { BUILT_PROGRAM, MemberProcess, temporaryDirectory } from "../e2e/member-process.js";
 import { S3Emulator } from "../emulators/s3.js";
+import { run as runProgram } from "../ended-program.js";
 
 const ROOT = join(import.meta.dirname, "..", "..");
 const OBJECT_BYTES = 5_000_000;
-const RUN_TIMEOUT_MS = 300_000;
 
 /** The packages of the programs, in pinned versions. */
 const PACKAGES = [
@@ -55,34 +54,24 @@ module.exports = {
   output: { path: __dirname, filename: "webpack-bundle.cjs", library: { type: "commonjs2" } },
 };`;
 
-interface Ended {
+/** How a step ended: rightly, or with what it printed. */
+interface Outcome {
   readonly isRight: boolean;
   readonly output: string;
 }
 
-function run(cwd: string, command: string, args: readonly string[], expected?: string): Promise<Ended> {
-  return new Promise((resolve) => {
-    const child = spawn(command, args, { cwd, stdio: ["ignore", "pipe", "pipe"] });
-    let [stdout, output] = ["", ""];
-    const timer = setTimeout(() => child.kill("SIGKILL"), RUN_TIMEOUT_MS);
-    child.stdout.on("data", (text: Buffer) => {
-      stdout += text;
-      output += text;
-    });
-    child.stderr.on("data", (text: Buffer) => {
-      output += text;
-    });
-    child.on("error", (error) => resolve({ isRight: false, output: String(error) }));
-    child.on("close", (code) => {
-      clearTimeout(timer);
-      const isRight = code === 0 && (expected === undefined || stdout.trim() === expected);
-      resolve({ isRight, output: `${output}\nended with ${code}` });
-    });
-  });
+async function run(cwd: string, command: string, args: readonly string[], expected?: string): Promise<Outcome> {
+  try {
+    const { code, stdout, output } = await runProgram(command, args, { cwd });
+    const isRight = code === 0 && (expected === undefined || stdout.trim() === expected);
+    return { isRight, output: `${output}\nended with ${code}` };
+  } catch (error) {
+    return { isRight: false, output: String(error) };
+  }
 }
 
 /** A step that the rest needs. */
-async function must(step: string, ending: Promise<Ended>): Promise<void> {
+async function must(step: string, ending: Promise<Outcome>): Promise<void> {
   const { isRight, output } = await ending;
   if (!isRight) throw new Error(`${step} failed: ${output}`);
 }
@@ -91,7 +80,7 @@ const requested = process.argv.slice(2);
 let failed = false;
 
 /** Runs a program, unless the command line names others. */
-async function check(name: string, program: () => Promise<Ended>): Promise<void> {
+async function check(name: string, program: () => Promise<Outcome>): Promise<void> {
   if (requested.length > 0 && !requested.includes(name)) return;
   const { isRight, output } = await program();
   console.log(`${isRight ? "passed " : "FAILED "} ${name}`);
@@ -102,7 +91,7 @@ async function check(name: string, program: () => Promise<Ended>): Promise<void>
 
 await using directory = await temporaryDirectory();
 const at = directory.path;
-const npm = (...args: string[]): Promise<Ended> => run(at, "npm", [...args, "--no-audit", "--no-fund", "--silent"]);
+const npm = (...args: string[]): Promise<Outcome> => run(at, "npm", [...args, "--no-audit", "--no-fund", "--silent"]);
 await writeFile(join(at, "package.json"), JSON.stringify({ private: true, type: "module" }));
 for (const name of ["proto", "client"]) {
   await must("npm pack", run(join(ROOT, name), "npm", ["pack", "--ignore-scripts", "--silent", "--pack-destination", at]));

@@ -187,7 +187,7 @@ export class OriginAvailability implements OriginStates {
   }
 }
 
-/** Notices the answer to a request that was sent, or that there is none. */
+/** Notices the answer to a request that was sent, or that no answer came. */
 async function observe<Answer>(bucket: BucketAvailability, request: SentRequest, answering: Promise<Answer>): Promise<Answer> {
   try {
     const answer = await answering;

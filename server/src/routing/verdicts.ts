@@ -127,7 +127,7 @@ export class Verdicts {
     }
   }
 
-  /** The version of the object that the origin shows to the principal; undefined if it says that there is none. */
+  /** The version of the object that the origin shows to the principal; undefined if it says that the object is missing. */
   async #versionShown(principal: Principal, ref: ObjectRef): Promise<string | undefined> {
     const { origin, signal } = this.#options;
     const request = { ref, principal: principal.identity ?? principal, signal };

@@ -39,7 +39,7 @@ export interface ExpectedChecksums {
   readonly payloadSha256: string | undefined;
   /** Headers with checksums, as `isChecksumHeader` accepts them. */
   readonly headers: readonly (readonly [name: string, value: string])[];
-  /** The name of the checksum behind the body. Undefined: there is none. */
+  /** The name of the checksum behind the body. Undefined: the body has no trailer. */
   readonly trailer: string | undefined;
 }
 

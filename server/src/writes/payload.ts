@@ -45,12 +45,12 @@ export class Payload {
     this.#bytes = this.#chunked === undefined ? bytes : this.#chunked.decode(bytes);
   }
 
-  /** The value of the checksum that followed the body. Undefined: there is none, or the body has not been read to its end. */
+  /** The value of the checksum that followed the body. Undefined: the body has no trailer, or was not read to its end. */
   get trailerValue(): string | undefined {
     return this.trailer === undefined ? undefined : this.#chunked?.trailers.get(this.trailer);
   }
 
-  /** How long the value of the checksum behind the body is as text. 0: there is none. */
+  /** How long the value of the checksum behind the body is as text. 0: the body has no trailer. */
   get trailerLength(): number {
     return this.trailer === undefined ? 0 : checksumLength(this.trailer);
   }
@@ -60,19 +60,19 @@ export class Payload {
    * that was told the length never gets all of a damaged body. An empty body has no piece. Throws S3's error.
    */
   async *pieces(beforeLast: () => Promise<void>): AsyncGenerator<Buffer, void> {
-    let [received, held] = [0, undefined as Buffer | undefined];
+    let [received, last] = [0, undefined as Buffer | undefined];
     for await (const piece of this.#bytes) {
       if (piece.length === 0) continue;
       received += piece.length;
       if (received > this.length) throw incomplete(`more than the announced ${this.length} bytes arrived`);
       this.#checksums.update(piece);
-      if (held !== undefined) yield held;
-      held = piece;
+      if (last !== undefined) yield last;
+      last = piece;
     }
     if (received < this.length) throw incomplete(`${received} of ${this.length} bytes arrived`);
     this.#checksums.verify(this.trailerValue);
     await beforeLast();
-    if (held !== undefined) yield held;
+    if (last !== undefined) yield last;
   }
 
   /** The whole body in memory. Rejects with S3's error, without reading it, if it is longer than `maxBytes`. */
