@@ -239,6 +239,12 @@ export const declarations = {
     "the Host header",
     "host, and port if clients use one, that S3 clients sign requests for, if a proxy replaces the Host header",
   ),
+  sigv2: setting(
+    "sigv2",
+    bool,
+    "false",
+    "with --identities-file: accept S3 signatures of version 2, which do not cover the body; otherwise they are refused",
+  ),
   maxConnections: setting(
     "max-connections",
     whole(1, 1_000_000),

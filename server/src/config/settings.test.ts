@@ -52,6 +52,7 @@ describe("settings", () => {
       staleIfError: true,
       verdictTtlMs: 60_000,
       writes: "off",
+      sigv2: false,
       s3ForcePathStyle: false,
       originClient: "auto",
       originMaxWaitMs: 5_000,

@@ -13,6 +13,9 @@ export interface PresentedRequest {
   readonly rawHeaders?: readonly string[];
 }
 
+/** The fields of a form before its file, by their names in lower case. */
+export type FormFields = ReadonlyMap<string, string>;
+
 /** Who makes a request. */
 export interface Authenticated {
   readonly principal: Principal;
@@ -35,6 +38,11 @@ export interface Authenticator {
   authenticate(request: PresentedRequest, peer: Peer): Authenticated | undefined | Promise<Authenticated | undefined>;
   /** The signatures of the chunks of the body of a request whose head was signed. Absent, or undefined: by no key that is known here. */
   chunkSignatures?(request: PresentedRequest): ChunkSignatures | undefined;
+  /**
+   * Who signed the policy of a form. Absent, or undefined: nobody who is known here. Throws UNAUTHENTICATED if a signature is wrong. What
+   * the policy permits is not judged.
+   */
+  authenticateForm?(fields: FormFields): Authenticated | undefined;
 }
 
 /** Asks authenticators one after the other; the first one that knows the kind of the credentials decides. */
@@ -58,6 +66,14 @@ export class AuthenticatorChain implements Authenticator {
   chunkSignatures(request: PresentedRequest): ChunkSignatures | undefined {
     for (const each of this.#authenticators) {
       const found = each.chunkSignatures?.(request);
+      if (found !== undefined) return found;
+    }
+    return undefined;
+  }
+
+  authenticateForm(fields: FormFields): Authenticated | undefined {
+    for (const each of this.#authenticators) {
+      const found = each.authenticateForm?.(fields);
       if (found !== undefined) return found;
     }
     return undefined;

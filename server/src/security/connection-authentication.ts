@@ -1,10 +1,11 @@
 import type { KeyProof } from "@frontcache/client/members";
 import { CacheError } from "@frontcache/proto";
 import type { Clock } from "../runtime/clock.js";
-import type { Authenticated, PresentedRequest } from "./authenticator.js";
+import type { Authenticated, FormFields, PresentedRequest } from "./authenticator.js";
 import type { Peer } from "./member-authentication.js";
 import type { Security } from "./member-security.js";
 import { ANONYMOUS, type Principal } from "./principal.js";
+import { refused } from "./signatures/authorization-header.js";
 import { mayBePresigned } from "./signatures/presigned.js";
 import type { ChunkSignatures } from "./signatures/signer.js";
 import { WRONG_TOKEN } from "./tokens.js";
@@ -74,6 +75,18 @@ export class ConnectionAuthentication {
   /** As `Authenticator.chunkSignatures`, for a request that is authenticated. */
   chunkSignatures(request: PresentedRequest): ChunkSignatures | undefined {
     return this.#security.authenticator?.chunkSignatures?.(request);
+  }
+
+  /**
+   * The principal that signed the policy of a form. Undefined: signatures are not verified here. Throws UNAUTHENTICATED for a wrong
+   * signature, or one by an unknown key.
+   */
+  authenticateForm(fields: FormFields): Principal | undefined {
+    const { authenticator } = this.#security;
+    if (authenticator === undefined) return undefined;
+    const found = authenticator.authenticateForm?.(fields);
+    if (found !== undefined) return found.principal;
+    throw refused("InvalidAccessKeyId", "The AWS Access Key Id you provided does not exist in our records.");
   }
 
   #byConnection(): Principal {

@@ -3,6 +3,7 @@ import type { MemberInfo } from "@frontcache/proto";
 import { remoteAddress } from "../config/addresses.js";
 import { type Settings, SettingsError } from "../config/settings.js";
 import { openKubeAccess } from "../kubernetes/kube-access.js";
+import { bucketOfHost } from "../runtime/bucket-of-host.js";
 import type { Clock } from "../runtime/clock.js";
 import type { Log } from "../runtime/log.js";
 import { AuditLog } from "./audit/audit-log.js";
@@ -20,6 +21,7 @@ import { type MemberAuthentication, MemberProof } from "./member-authentication.
 import { MemberKeys, parseMemberKeys } from "./member-keys.js";
 import { NO_ORIGIN_ACCESSES, type OriginAccesses, originAccesses } from "./origin-access.js";
 import { SignatureAuthenticator } from "./signatures/signature-authenticator.js";
+import { SignatureV2Authenticator } from "./signatures/signature-v2.js";
 import { AccessKeyAuthenticator } from "./tokens/access-key-authenticator.js";
 import { JwtAuthenticator } from "./tokens/jwt-authenticator.js";
 import { TokenFileAuthenticator, Tokens } from "./tokens.js";
@@ -78,6 +80,7 @@ export type SecuritySettings = Pick<
   | "auditLog"
   | "s3ExternalHost"
   | "s3Domain"
+  | "sigv2"
   | "allowBucket"
   | "kubeconfig"
 >;
@@ -239,11 +242,12 @@ function authenticatorOf(
   const authenticators: Authenticator[] = [];
   if (identities !== undefined) {
     const { s3ExternalHost: externalHost, s3Domain } = settings;
-    const namesBucket = (host: string): boolean => {
-      const name = host.replace(/:\d*$/, "").toLowerCase();
-      return s3Domain.some((domain) => name.endsWith(`.${domain}`));
-    };
+    const bucketOf = (host: string): string | undefined => bucketOfHost(host, s3Domain);
+    const namesBucket = (host: string): boolean => bucketOf(host) !== undefined;
     authenticators.push(new SignatureAuthenticator({ file: identities, externalHost, namesBucket, clock }));
+    authenticators.push(
+      new SignatureV2Authenticator({ file: identities, isEnabled: settings.sigv2, bucketOfHost: bucketOf, clock }),
+    );
     authenticators.push(new IdentityTokenAuthenticator(identities), new AccessKeyAuthenticator(identities, clock));
   }
   if (tokens !== undefined) authenticators.push(new TokenFileAuthenticator(tokens));

@@ -7,6 +7,7 @@ import {
   type Scheme,
   schemeOfPath,
 } from "@frontcache/proto";
+import { bucketOfHost } from "../../runtime/bucket-of-host.js";
 import { decodeOnce } from "../../runtime/percent-decoding.js";
 import { NO_QUERY, Query } from "../../runtime/query.js";
 
@@ -154,20 +155,6 @@ function namesIn(path: string, start: number): Names | undefined {
 
 function targetOf(scheme: Scheme, { bucket, key }: Names, query: Query): S3Target {
   return key === "" ? bucketTarget(scheme, bucket, query) : objectTarget(scheme, bucket, key, query);
-}
-
-/** The bucket of a virtual host: the part before the longest domain. Undefined: the path begins with the bucket. */
-function bucketOfHost(host: string, domains: readonly string[]): string | undefined {
-  if (domains.length === 0) return undefined;
-  const name = host.replace(/:\d*$/, "").toLowerCase();
-  let bucket: string | undefined;
-  for (const domain of domains) {
-    if (name === domain) return undefined;
-    if (!name.endsWith(domain) || name[name.length - domain.length - 1] !== ".") continue;
-    const before = name.slice(0, -domain.length - 1);
-    if (bucket === undefined || before.length < bucket.length) bucket = before;
-  }
-  return bucket;
 }
 
 /** The only character of a bucket's name that clients escape is the colon after a tenant of Ceph. */

@@ -52,7 +52,7 @@ describe("an identities file", () => {
 
   it("names identities with their credentials", () => {
     expect(
-      [...identities.accessKeys.values()].map(({ id, sessionToken, authenticated }) => [
+      [...identities.accessKeys.values()].map(({ accessKeyId: id, sessionToken, authenticated }) => [
         id,
         sessionToken,
         authenticated.principal.name,

@@ -6,13 +6,12 @@ import type { Authenticated } from "../authenticator.js";
 import { ANONYMOUS_NAME, type Grant, Grants, type Operation, operations } from "../grants/grants.js";
 import type { AccessesByName, OriginAccess } from "../origin-access.js";
 import { clientPrincipal } from "../principal.js";
+import type { SigningIdentity } from "../signatures/signer.js";
 import { MAX_PER_ENTRY, texts } from "./entry-texts.js";
 import { readOriginAccess } from "./identity-origin.js";
 
 /** A key pair with which an identity signs S3 requests. */
-export interface AccessKey {
-  readonly id: string;
-  readonly secret: string;
+export interface AccessKey extends SigningIdentity {
   /** The session token that requests with this key must carry; undefined: they must carry none. */
   readonly sessionToken: string | undefined;
   /** Whom a valid signature proves. */
@@ -162,7 +161,8 @@ class IdentityReading {
       const [sessionToken] = texts(key, "sessionToken", SESSION_TOKEN, "use printable characters", { isSecret: true });
       key.end();
       if (id !== undefined && secret !== undefined) {
-        addOnce(this.accessKeys, id, { id, secret, sessionToken, authenticated }, key, "id");
+        const pair = { accessKeyId: id, secretAccessKey: secret };
+        addOnce(this.accessKeys, id, { ...pair, sessionToken, authenticated }, key, "id");
       }
     }
   }

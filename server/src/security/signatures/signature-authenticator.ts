@@ -1,7 +1,6 @@
-import { timingSafeEqual } from "node:crypto";
 import type { Clock } from "../../runtime/clock.js";
 import { Query } from "../../runtime/query.js";
-import type { Authenticated, Authenticator, PresentedRequest } from "../authenticator.js";
+import type { Authenticated, Authenticator, FormFields, PresentedRequest } from "../authenticator.js";
 import type { AccessKey } from "../identities/identities-file.js";
 import type { IdentitiesFile } from "../identities/identity-tokens.js";
 import {
@@ -13,9 +12,21 @@ import {
   type SignedHeaders,
   signedHeadersIn,
 } from "./authorization-header.js";
+import { authenticateForm } from "./form-signature.js";
 import { amzDateMs, mayBePresigned } from "./presigned.js";
+import {
+  checkSessionToken,
+  checkSkew,
+  httpDateMs,
+  isEqual,
+  isRepeated,
+  MAX_SKEW_MS,
+  ONE_MECHANISM,
+  textOf,
+  WRONG_SIGNATURE,
+} from "./signature-rules.js";
 import { canonicalOf, partsOf, type TargetParts } from "./signed-request.js";
-import { ALGORITHM, type ChunkSignatures, Signer, type SigningIdentity } from "./signer.js";
+import { ALGORITHM, type ChunkSignatures, Signer } from "./signer.js";
 
 export interface SignatureAuthenticatorOptions {
   readonly file: IdentitiesFile;
@@ -37,9 +48,6 @@ interface Signature {
   readonly payloadHash: string;
 }
 
-/** How far the clocks of a client and a member may differ, and how long a signed request can be repeated. S3's limit. */
-const MAX_SKEW_MS = 15 * 60_000;
-
 /**
  * Authenticates S3 requests by their signatures (SigV4), in a header or in the query of a presigned URL, with the access keys of the
  * identities file. It follows S3's rules: the host and all `x-amz-*` headers must be signed, the path is not normalised, a signature in
@@ -51,8 +59,6 @@ export class SignatureAuthenticator implements Authenticator {
   readonly #headers = new AuthorizationHeaders();
   /** The date of the last request, which those of the same second share. */
   #dated: { readonly text: string; readonly ms: number } | undefined;
-  /** Access keys in the form of the signer, which caches the keys that it derives from them. */
-  readonly #identities = new WeakMap<AccessKey, SigningIdentity>();
 
   constructor(options: SignatureAuthenticatorOptions) {
     this.#options = options;
@@ -84,7 +90,11 @@ export class SignatureAuthenticator implements Authenticator {
     const key = found && this.#options.file.current.accessKeys.get(found.form.accessKeyId);
     if (key === undefined) return undefined;
     const scope = { region: found!.form.region, service: "s3" };
-    return this.#signer.chunks(found!.signature, amzDateIn(headers)[0], this.#identityOf(key), scope);
+    return this.#signer.chunks(found!.signature, amzDateIn(headers)[0], key, scope);
+  }
+
+  authenticateForm(fields: FormFields): Authenticated | undefined {
+    return authenticateForm(fields, this.#options.file.current, this.#signer, this.#options.clock);
   }
 
   /** A signature in the Authorization header. */
@@ -107,10 +117,7 @@ export class SignatureAuthenticator implements Authenticator {
       payloadHash: String(payloadHash),
       sessionToken: textOf(headers["x-amz-security-token"]),
     };
-    const ageMs = this.#options.clock.nowMs() - signedAtMs;
-    if (Math.abs(ageMs) > MAX_SKEW_MS) {
-      throw refused("RequestTimeTooSkewed", "The difference between the request time and the current time is too large.");
-    }
+    checkSkew(signedAtMs, this.#options.clock.nowMs());
     return this.#verify(request, parts, signature, key, "AuthorizationHeaderMalformed");
   }
 
@@ -161,17 +168,14 @@ export class SignatureAuthenticator implements Authenticator {
     const isRight = (host: string | undefined): boolean => {
       const canonical = canonicalOf(request, parts, { signed, payloadHash, host });
       if (canonical === undefined) return false;
-      const right = this.#signer.signatureOf(canonical, amzDate, this.#identityOf(key), { region, service: "s3" });
+      const right = this.#signer.signatureOf(canonical, amzDate, key, { region, service: "s3" });
       return isEqual(right, signature);
     };
     if (isRight(undefined)) return key.authenticated;
     const { externalHost, namesBucket } = this.#options;
     const received = parts.authority ?? request.headers.host ?? "";
     if (externalHost !== undefined && !namesBucket(received) && isRight(externalHost)) return key.authenticated;
-    throw refused(
-      "SignatureDoesNotMatch",
-      "The request signature we calculated does not match the signature you provided. Check your key and signing method.",
-    );
+    throw refused("SignatureDoesNotMatch", WRONG_SIGNATURE);
   }
 
   #dateOf(headers: PresentedRequest["headers"]): { readonly text: string; readonly ms: number } {
@@ -181,21 +185,9 @@ export class SignatureAuthenticator implements Authenticator {
     }
     return this.#dated;
   }
-
-  #identityOf(key: AccessKey): SigningIdentity {
-    let identity = this.#identities.get(key);
-    if (identity === undefined) {
-      identity = { accessKeyId: key.id, secretAccessKey: key.secret };
-      this.#identities.set(key, identity);
-    }
-    return identity;
-  }
 }
 
 const SIGNATURES_IN_QUERY = ["X-Amz-Signature", "X-Amz-Credential", "X-Amz-Algorithm", "AWSAccessKeyId"];
-
-const ONE_MECHANISM =
-  "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query string parameter or the Authorization header should be specified";
 
 const PAYLOAD_HASH = /^(?:[0-9a-f]{64}|UNSIGNED-PAYLOAD|STREAMING-[A-Z0-9-]{1,60})$/;
 
@@ -205,26 +197,6 @@ function amzDateIn(headers: PresentedRequest["headers"]): [text: string, ms: num
   const ms = given === undefined ? httpDateMs(headers.date) : amzDateMs(given);
   if (ms === undefined) throw refused("AccessDenied", "AWS authentication requires a valid Date or x-amz-date header");
   return [given ?? `${new Date(ms).toISOString().slice(0, 19).replace(/[-:]/g, "")}Z`, ms];
-}
-
-/** The form that RFC 9110 prefers; `Date.parse` accepts many others. */
-const HTTP_DATE = /^[A-Z][a-z]{2}, \d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} GMT$/;
-
-function httpDateMs(text: string | undefined): number | undefined {
-  const ms = text !== undefined && HTTP_DATE.test(text) ? Date.parse(text) : Number.NaN;
-  return Number.isNaN(ms) ? undefined : ms;
-}
-
-function textOf(value: string | string[] | undefined): string | undefined {
-  return Array.isArray(value) ? value.join(", ") : value;
-}
-
-function isRepeated({ rawHeaders = [] }: PresentedRequest, name: string): boolean {
-  let count = 0;
-  for (let at = 0; at < rawHeaders.length; at += 2) {
-    if (rawHeaders[at]!.length === name.length && rawHeaders[at]!.toLowerCase() === name) count++;
-  }
-  return count > 1;
 }
 
 /** A parameter of a presigned URL that appears twice. */
@@ -241,15 +213,4 @@ function unsignedHeader(headers: PresentedRequest["headers"], { places }: Signed
     if (matters && !places.has(name)) return name;
   }
   return undefined;
-}
-
-function checkSessionToken(sent: string | undefined, { sessionToken }: AccessKey): void {
-  if (sessionToken === undefined ? sent === undefined : sent !== undefined && isEqual(sent, sessionToken)) return;
-  throw refused("InvalidToken", "The provided token is malformed or otherwise invalid.");
-}
-
-/** Compares in a time that depends on the lengths alone. */
-function isEqual(one: string, other: string): boolean {
-  const [a, b] = [Buffer.from(one), Buffer.from(other)];
-  return a.length === b.length && timingSafeEqual(a, b);
 }

@@ -32,7 +32,7 @@ export class AccessKeyAuthenticator implements Authenticator {
     const nowMs = this.#clock.nowMs();
     const untilMs = signedAtMs + lifetimeMs;
     const isTimely = lifetimeMs <= ACCESS_KEY_TOKEN_LIFETIME_MS && signedAtMs <= nowMs + MAX_SKEW_MS && nowMs < untilMs;
-    const isRight = key !== undefined && isSignedBy(token, key.secret) && sessionToken === key.sessionToken;
+    const isRight = key !== undefined && isSignedBy(token, key.secretAccessKey) && sessionToken === key.sessionToken;
     if (!isRight || !isTimely) throw new CacheError("UNAUTHENTICATED", REFUSED);
     return { principal: key.authenticated.principal, untilMs };
   }
