@@ -12,7 +12,7 @@ const layers = [
   ["origin", "storage", "membership"],
   ["cache"],
   ["objects"],
-  ["writes"],
+  ["writes", "values"],
   ["routing"],
   ["api"],
   ["composition"],

@@ -148,6 +148,7 @@ export const s3Codes = {
   InvalidObjectState: 403,
   MethodNotAllowed: 405,
   BucketAlreadyOwnedByYou: 409,
+  OperationAborted: 409,
   MissingContentLength: 411,
   InvalidPartNumber: 416,
   InternalError: 500,

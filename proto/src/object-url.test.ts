@@ -31,9 +31,11 @@ describe("an object's URL", () => {
     },
   );
 
-  it("accepts keys of at most 1,024 bytes", () => {
+  it("accepts keys of at most 1,024 bytes, of values 8,192", () => {
     expect(parseObjectUrl(`s3://bucket/${"k".repeat(1024)}`).key).toHaveLength(1024);
     expect(refusal(`s3://bucket/${"é".repeat(513)}`)).toContain("longer than 1024 bytes");
+    expect(parseObjectUrl(`cache://bucket/${"k".repeat(8192)}`).key).toHaveLength(8192);
+    expect(refusal(`cache://bucket/${"k".repeat(8193)}`)).toContain("longer than 8192 bytes");
   });
 
   it.each(["", "bucket/key", "http://bucket/key", "s3:/bucket/key", "S3://bucket/key", "file:///etc/passwd"])(
@@ -89,6 +91,7 @@ describe("the scheme", () => {
   it.each([
     ["s3://bucket/key", { scheme: "s3", rest: "bucket/key" }],
     ["gs://", { scheme: "gs", rest: "" }],
+    ["cache://bucket/key", { scheme: "cache", rest: "bucket/key" }],
     ["s3:/bucket", undefined],
     ["S3://bucket", undefined],
     ["", undefined],

@@ -1,16 +1,19 @@
 import { CacheError } from "./errors.js";
 
-/** The schemes of object URLs. To support another store, add its scheme here and a folder in server/src/origin. */
-export const SCHEMES = ["s3", "gs"] as const;
+/** The schemes of object stores. To support another store, add its scheme here and a folder in server/src/origin. */
+export const ORIGIN_SCHEMES = ["s3", "gs"] as const;
+
+/** The schemes of object URLs: those of stores, and `cache` for values, which have no origin. */
+export const SCHEMES = [...ORIGIN_SCHEMES, "cache"] as const;
 
 export type Scheme = (typeof SCHEMES)[number];
 
 /** Matches any scheme, for use in a regular expression. */
 export const SCHEME_PATTERN = SCHEMES.join("|");
 
-/** Returns the accepted forms of URLs for messages and help texts: `s3://bucket/key or gs://bucket/key`. */
+/** Returns the accepted forms of objects' URLs for messages and help texts: `s3://bucket/key or gs://bucket/key`. */
 export function urlForms(rest: string): string {
-  return SCHEMES.map((scheme) => `${scheme}://${rest}`).join(" or ");
+  return ORIGIN_SCHEMES.map((scheme) => `${scheme}://${rest}`).join(" or ");
 }
 
 const MARKS = SCHEMES.map((scheme) => ({ scheme, mark: `${scheme}://` }));
@@ -50,8 +53,8 @@ export interface PrefixRef extends BucketRef {
   readonly prefix: string;
 }
 
-/** The limit of S3 and GCS, in bytes of UTF-8. */
-const MAX_KEY_BYTES = 1024;
+/** The limits of S3 and GCS, and of ElCache for values, in bytes of UTF-8. */
+const MAX_KEY_BYTES = { s3: 1024, gs: 1024, cache: 8192 } as const satisfies Record<Scheme, number>;
 
 /**
  * Maximum characters of a version, because versions are part of headers, errors and block files. ETags have about a tenth of it.
@@ -64,14 +67,14 @@ const BUCKET = /^[A-Za-z0-9][A-Za-z0-9._-]{1,220}[A-Za-z0-9]$/;
 /** A bucket of another tenant of Ceph, `tenant:bucket`. The tenant without a name is the default one. */
 const TENANT = /^[A-Za-z0-9_]{0,64}:/;
 
-/** Parses `s3://bucket/key` or `gs://bucket/key`; anything after the bucket's slash is the key. Throws INVALID_ARGUMENT. */
+/** Parses `s3://bucket/key`, `gs://bucket/key` or `cache://bucket/key`; anything after the bucket's slash is the key. Throws INVALID_ARGUMENT. */
 export function parseObjectUrl(url: string): ObjectRef {
   const { scheme, bucket, key } = splitUrl(url);
   if (key === "") throw new CacheError("INVALID_ARGUMENT", `${quote(url)} names no object: write ${scheme}://bucket/key`);
   return { url, scheme, bucket, key };
 }
 
-/** Parses `s3://bucket`, `s3://bucket/` or `s3://bucket/prefix`, `gs://` likewise. Throws INVALID_ARGUMENT. */
+/** Parses `s3://bucket`, `s3://bucket/` or `s3://bucket/prefix`, `gs://` and `cache://` likewise. Throws INVALID_ARGUMENT. */
 export function parsePrefixUrl(url: string): PrefixRef {
   const { scheme, bucket, key } = splitUrl(url);
   return { url, scheme, bucket, prefix: key };
@@ -109,8 +112,9 @@ function splitUrl(url: string): Omit<ObjectRef, "url"> {
     });
   }
   if (!key.isWellFormed()) throw new CacheError("INVALID_ARGUMENT", `the key of ${quote(url)} is not valid Unicode`);
-  if (Buffer.byteLength(key) > MAX_KEY_BYTES) {
-    throw new CacheError("INVALID_ARGUMENT", `the key of ${quote(url)} is longer than ${MAX_KEY_BYTES} bytes`, {
+  const mostBytes = MAX_KEY_BYTES[scheme];
+  if (Buffer.byteLength(key) > mostBytes) {
+    throw new CacheError("INVALID_ARGUMENT", `the key of ${quote(url)} is longer than ${mostBytes} bytes`, {
       s3Code: "KeyTooLongError",
     });
   }

@@ -146,6 +146,7 @@ const LISTINGS = ["versions", "uploads", "list-type", "prefix"];
 const HARMLESS: Readonly<Record<Scheme, RegExp>> = {
   s3: /^(?:location|versioning|x-id)$/,
   gs: /^(?:alt|fields|prettyPrint|userProject|key|quotaUser)$/,
+  cache: /^(?:location|versioning|x-id)$/,
 };
 
 function isOnlyAboutExistence({ scheme }: BucketRef, names: ReadonlySet<string>): boolean {

@@ -1,4 +1,4 @@
-import { type CacheError, SCHEMES } from "@frontcache/proto";
+import { type CacheError, ORIGIN_SCHEMES } from "@frontcache/proto";
 import type { Environment } from "../config/declarations.js";
 import type { GcsRule, OriginRule, S3Rule } from "../config/origin-rule.js";
 import { parseOrigins } from "../config/origins-file.js";
@@ -40,7 +40,7 @@ const HEDGING = { share: 0.05, minDelayMs: 10 };
 
 /** The default without an origins file: AWS and Google, for all buckets. */
 const EVERYWHERE = parseOrigins(
-  JSON.stringify({ origins: SCHEMES.map((scheme) => ({ buckets: `${scheme}://*` })) }),
+  JSON.stringify({ origins: ORIGIN_SCHEMES.map((scheme) => ({ buckets: `${scheme}://*` })) }),
   "the default",
 );
 

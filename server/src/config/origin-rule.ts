@@ -58,7 +58,7 @@ export type OriginRule = S3Rule | GcsRule;
 export function readOriginRule(rule: MappingReader): OriginRule | undefined {
   const buckets = readBuckets(rule);
   const scheme = buckets[0]?.scheme;
-  if (scheme === undefined) return undefined;
+  if (scheme === undefined || scheme === "cache") return undefined;
   if (buckets.some((pattern) => pattern.scheme !== scheme)) rule.note("buckets", "two schemes: use a separate origin for each");
   const any = {
     buckets,
@@ -96,7 +96,9 @@ function readBuckets(rule: MappingReader): BucketPattern[] {
   if (texts.length === 0) rule.note("buckets", "missing: use s3://name, s3://prefix* or gs://*");
   return texts.flatMap((text) => {
     try {
-      return [parseBucketPattern(String(text))];
+      const pattern = parseBucketPattern(String(text));
+      if (pattern.scheme === "cache") rule.note("buckets", `cache://${pattern.bucket} has no origin: use s3:// or gs://`);
+      return [pattern];
     } catch (error) {
       rule.note("buckets", (error as Error).message);
       return [];

@@ -105,6 +105,12 @@ origins:
     ]);
   });
 
+  it("rejects buckets of values, which have no origin", () => {
+    expect(clausesOf("origins: [{ buckets: cache://builds }]")).toEqual([
+      "f: origins[0].buckets: cache://builds has no origin: use s3:// or gs://",
+    ]);
+  });
+
   it("reports all problems together, one clause each, with their place", () => {
     expect(
       clausesOf(`

@@ -71,6 +71,8 @@ const VERSIONS: Readonly<
   // `null` is an id, too.
   s3: { parameters: ["versionId"], form: /^[A-Za-z0-9._-]{1,1024}$/, ending: /\?versionId=[A-Za-z0-9._-]+$/ },
   gs: { parameters: ["generation", "versionId"], form: /^\d{1,20}$/, ending: /\?generation=\d{1,20}$/ },
+  // Values have one version at a time.
+  cache: { parameters: [], form: /(?!)/, ending: /(?!)/ },
 };
 
 /** A host of a URL, as a name, an IPv4 address or an IPv6 literal, with an optional port. */
