@@ -1,4 +1,4 @@
-import { CacheError, versionOfEntityTag } from "@frontcache/proto";
+import { CacheError, isListenerAddress, versionOfEntityTag } from "@frontcache/proto";
 import type { Log } from "./client-log.js";
 import type { FallbackOptions } from "./fallback/fallback.js";
 import { type Access, accessOf, type TlsOptions } from "./members/access.js";
@@ -9,7 +9,8 @@ import { PAGE_BYTES } from "./near/page-memory.js";
 export interface ConnectOptions extends CredentialOptions {
   /**
    * `host:port` of any member's gRPC listener, or of the Service in front of them. Of several, the next is tried if one does not
-   * answer. A name may have several addresses; it is resolved again for each connection.
+   * answer. A name may have several addresses; it is resolved again for each connection. `unix:/path` is the Unix socket of a member
+   * on this host.
    */
   readonly endpoint: string | readonly string[];
   /** Protocol of reads. Default `auto`: HTTP if the member has an HTTP listener that answers, otherwise gRPC. */
@@ -122,8 +123,6 @@ const TRANSPORTS: ReadonlySet<string> = new Set<ClientOptions["transport"]>(["au
 /** The longest delay that Node's timers accept. */
 const LONGEST_MS = 2 ** 31 - 1;
 
-const ENDPOINT = /^(?:\[[0-9A-Fa-f:.%\w]+\]|[^\s:/[\]]+):\d{1,5}$/;
-
 /** Completes the options with defaults. Throws INVALID_ARGUMENT for an unknown name or an invalid value. */
 export function completeOptions(given: ConnectOptions): ClientOptions {
   checkOptions(given, CONNECT_OPTIONS);
@@ -152,8 +151,11 @@ function endpointsOf(given: unknown): readonly string[] {
   const endpoints: readonly unknown[] = Array.isArray(given) ? given : [given];
   if (endpoints.length === 0) throw new CacheError("INVALID_ARGUMENT", "endpoint is an empty list: write host:port");
   for (const endpoint of endpoints) {
-    if (typeof endpoint === "string" && ENDPOINT.test(endpoint)) continue;
-    throw new CacheError("INVALID_ARGUMENT", `endpoint ${JSON.stringify(endpoint)} is not an address: write host:port`);
+    if (typeof endpoint === "string" && isListenerAddress(endpoint)) continue;
+    throw new CacheError(
+      "INVALID_ARGUMENT",
+      `endpoint ${JSON.stringify(endpoint)} is not an address: write host:port or unix:/path`,
+    );
   }
   return [...new Set(endpoints as readonly string[])];
 }

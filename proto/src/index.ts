@@ -42,6 +42,7 @@ export {
   WatchMembersRequest,
 } from "./gen/cache.js";
 export * from "./http-headers.js";
+export * from "./listen-addresses.js";
 export * from "./members.js";
 export * from "./object-headers.js";
 export * from "./object-info.js";

@@ -1,15 +1,16 @@
 import { createHash } from "node:crypto";
 import { CacheError } from "./errors.js";
 import type { Member, MemberList } from "./gen/cache.js";
+import { isListenerAddress } from "./listen-addresses.js";
 import { MAX_RING_MEMBERS, RING_PARAMETERS, Ring } from "./ring.js";
 
 /** A member's entry in the member list. */
 export interface MemberInfo {
   /** Determines its place on the ring. It must survive restarts and changes of addresses. */
   readonly name: string;
-  /** `host:port` of its gRPC listener. */
+  /** `host:port` of its gRPC listener, or `unix:/path` if it has only a Unix socket. */
   readonly grpcAddress: string;
-  /** `host:port` of its HTTP listener; absent: it has none. */
+  /** `host:port` or `unix:/path` of its HTTP listener; absent: it has none. */
   readonly httpAddress?: string;
 }
 
@@ -41,8 +42,8 @@ export class Membership {
 
   /**
    * Creates the membership of members in any order; the list may be empty. If the names are unchanged, the ring of `previous` is
-   * reused, so a changed address is cheap. Throws INVALID_ARGUMENT if a name is empty or duplicate, an address is not
-   * `host:port`, the block size is not a positive whole number, or there are more than MAX_RING_MEMBERS members.
+   * reused, so a changed address is cheap. Throws INVALID_ARGUMENT if a name is empty or duplicate, an address is neither
+   * `host:port` nor `unix:/path`, the block size is not a positive whole number, or there are more than MAX_RING_MEMBERS members.
    */
   static of(members: readonly MemberInfo[], blockBytes: number, previous?: Membership): Membership {
     check(members, blockBytes);
@@ -96,7 +97,6 @@ export class Membership {
   }
 }
 
-const ADDRESS = /^(?:\[[0-9A-Fa-f:.%\w]+\]|[^\s:/[\]]+):\d{1,5}$/;
 const CONTROL_OR_SPACE = /[\s\p{Cc}]/u;
 
 function check(members: readonly MemberInfo[], blockBytes: number): void {
@@ -111,7 +111,8 @@ function check(members: readonly MemberInfo[], blockBytes: number): void {
     if (names.has(name)) refuse(`the name ${name} is taken twice: give each member a name of its own`);
     names.add(name);
     for (const address of httpAddress === undefined ? [grpcAddress] : [grpcAddress, httpAddress]) {
-      if (!ADDRESS.test(address)) refuse(`${JSON.stringify(address)} of ${name} is not an address: write host:port`);
+      if (!isListenerAddress(address))
+        refuse(`${JSON.stringify(address)} of ${name} is not an address: write host:port or unix:/path`);
     }
   }
 }

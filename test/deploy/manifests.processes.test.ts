@@ -28,7 +28,7 @@ const podFields = { "metadata.name": "frontcache-0", "status.podIP": "10.0.0.1",
 /** The default label of `--label`. */
 const memberLabels = Object.fromEntries([defaults.label.split("=") as [string, string]]);
 
-const ports = { grpc: defaults.listen.port, http: defaults.httpListen.port, s3: DEFAULT_S3_LISTEN.port };
+const ports = { grpc: defaults.listen.tcp?.port, http: defaults.httpListen.tcp?.port, s3: DEFAULT_S3_LISTEN.port };
 
 describe.skipIf(cannotRender !== undefined)(`manifests${cannotRender === undefined ? "" : ` (skipped: ${cannotRender})`}`, () => {
   describe.each(folders)("of deploy/%s", (folder) => {

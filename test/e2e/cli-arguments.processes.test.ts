@@ -98,7 +98,7 @@ describe("a command line", () => {
   });
 
   it.concurrent("lists global options in --help and accepts them before the command", async () => {
-    expect((await frontcache(["--help"])).stdout.toString()).toMatch(/--endpoint <host:port>[\s\S]*--tls-ca <path>/);
+    expect((await frontcache(["--help"])).stdout.toString()).toMatch(/--endpoint <host:port\|unix:\/path>[\s\S]*--tls-ca <path>/);
     const { exitCode, stdout } = await frontcache(["--json", "version"]);
     expect([exitCode, JSON.parse(stdout.toString())]).toEqual([0, expect.objectContaining({ node: process.versions.node })]);
   });

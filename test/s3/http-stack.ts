@@ -69,7 +69,7 @@ export class HttpStack implements AsyncDisposable {
     stack.local = member.local;
     stack.router = member.router;
     stack.listener = await HttpListener.open({
-      listen: { host: "127.0.0.1", port: 0 },
+      listen: { tcp: { host: "127.0.0.1", port: 0 } },
       name: "http",
       addressing: PREFIXED,
       writes,

@@ -62,7 +62,7 @@ export class ListenersUnderTest implements AsyncDisposable {
     const settings = readSettings(flags, {});
     const security = await MemberSecurity.open(settings, clock, log);
     const clients = new Clients(settings, clock);
-    const listen = { host: "127.0.0.1", port: 0 };
+    const listen = { tcp: { host: "127.0.0.1", port: 0 } };
     const options = {
       listen,
       drainMs: 1_000,

@@ -39,6 +39,6 @@ describe("the image", () => {
     expect(existsSync(join(root, entry![1]!.replace("/app/", "")))).toBe(true);
     expect(argumentsOf(final!, "USER")).toEqual([expect.stringMatching(/^[1-9]\d*:[1-9]\d*$/)]);
     const { listen, httpListen } = readSettings({}, {});
-    expect(argumentsOf(final!, "EXPOSE")).toEqual([`${listen.port} ${httpListen.port} ${DEFAULT_S3_LISTEN.port}`]);
+    expect(argumentsOf(final!, "EXPOSE")).toEqual([`${listen.tcp?.port} ${httpListen.tcp?.port} ${DEFAULT_S3_LISTEN.port}`]);
   });
 });

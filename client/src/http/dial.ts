@@ -1,6 +1,6 @@
 import { isIP, type OnReadOpts, type Socket } from "node:net";
 import { HeadGathering, ResponseHead } from "./response-head.js";
-import { openSocket, type SecureOptions, type SocketAddress, secureSocket } from "./sockets.js";
+import { openSocket, type SecureOptions, type SocketAddress, secureSocket, type TcpAddress } from "./sockets.js";
 
 /** What becomes of a connection that is being opened. */
 export interface Dialed {
@@ -48,7 +48,7 @@ export interface TunnelOptions {
   readonly proxy: URL;
   /** What the proxy itself is trusted by; undefined: it speaks plain text. */
   readonly proxyTls: SecureOptions | undefined;
-  readonly target: SocketAddress;
+  readonly target: TcpAddress;
   readonly tls: SecureOptions;
   /** Called with the socket of TLS with the target. */
   readonly onSocket?: ((socket: Socket) => void) | undefined;
@@ -111,7 +111,7 @@ export function proxyAuthorization({ username, password }: URL): string[] {
 }
 
 /** Returns the address of a URL's host. */
-export function addressOf(url: URL): SocketAddress {
+export function addressOf(url: URL): TcpAddress {
   const { hostname, port, protocol } = url;
   const host = hostname.replace(/^\[(.*)\]$/, "$1").replace(/\.$/, "");
   return { host, port: port === "" ? (protocol === "https:" ? 443 : 80) : Number(port) };

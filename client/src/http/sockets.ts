@@ -1,18 +1,32 @@
 import { connect as connectTcp, isIP, type NetConnectOpts, type OnReadOpts, type Socket } from "node:net";
 import { type ConnectionOptions, checkServerIdentity, connect as connectTls } from "node:tls";
+import { socketPathOf } from "@frontcache/proto";
 
-/** The address options of `net.connect`. */
-export interface SocketAddress {
+/** The TCP address options of `net.connect`. */
+export interface TcpAddress {
   readonly host: string;
   readonly port: number;
 }
 
-/** Converts `host:port` or `[IPv6 address]:port` to the form of `net.connect`. */
-export function socketAddress(hostPort: string): SocketAddress {
-  const colon = hostPort.lastIndexOf(":");
-  const host = hostPort.slice(0, colon).replace(/^\[(.*)\]$/, "$1");
-  return { host, port: Number(hostPort.slice(colon + 1)) };
+/** The address options of `net.connect`: TCP, or a Unix socket. */
+export type SocketAddress = TcpAddress | { readonly path: string };
+
+/** Converts `host:port`, `[IPv6 address]:port` or `unix:/path` to the form of `net.connect`. */
+export function socketAddress(address: string): SocketAddress {
+  const path = socketPathOf(address);
+  if (path !== undefined) return { path };
+  const colon = address.lastIndexOf(":");
+  const host = address.slice(0, colon).replace(/^\[(.*)\]$/, "$1");
+  return { host, port: Number(address.slice(colon + 1)) };
 }
+
+/** Returns the Host header of requests to an address. */
+export function hostHeaderOf(address: string): string {
+  return socketPathOf(address) === undefined ? address : SOCKET_HOST;
+}
+
+/** The host of a Unix socket in Host headers and certificates. */
+const SOCKET_HOST = "localhost";
 
 /** What a connection with TLS trusts and presents. */
 export interface SecureOptions
@@ -32,11 +46,14 @@ export interface OpenSocketOptions {
 export function openSocket(address: SocketAddress, tls: SecureOptions | undefined, options: OpenSocketOptions = {}): Socket {
   const { onread, isDiagnosis = false } = options;
   if (tls === undefined) {
-    const plain: NetConnectOpts = { ...address, noDelay: true };
+    const plain: NetConnectOpts = "path" in address ? { ...address } : { ...address, noDelay: true };
     if (onread !== undefined) plain.onread = onread;
     return connectTcp(plain);
   }
-  const secure: ConnectionOptions & { onread?: OnReadOpts } = { ...address, ...secureOptions(address.host, tls) };
+  const secure: ConnectionOptions & { onread?: OnReadOpts } = {
+    ...address,
+    ...secureOptions("path" in address ? SOCKET_HOST : address.host, tls),
+  };
   if (onread !== undefined) secure.onread = onread;
   if (isDiagnosis) secure.rejectUnauthorized = false;
   return connectTls(secure).setNoDelay();

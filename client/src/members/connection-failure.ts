@@ -45,13 +45,20 @@ const REASONS: Readonly<Record<string, string>> = {
   ERR_OSSL_X509_KEY_VALUES_MISMATCH: "the client certificate and its key do not belong together",
 };
 
+/** Of connections to Unix sockets. The same codes also occur with files of certificates, whose messages name the file. */
+const SOCKET_REASONS: Readonly<Record<string, string>> = {
+  ENOENT: "there is no such socket",
+  EACCES: "this user may not connect to the socket",
+};
+
 /** Describes an error of a socket, without its address. */
 export function reasonOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
-  const { code, reason } = error as NodeJS.ErrnoException & { readonly reason?: string };
+  const { code, syscall, reason } = error as NodeJS.ErrnoException & { readonly reason?: string };
   if (code === "ERR_TLS_CERT_ALTNAME_INVALID") return `certificate for another name: ${reason ?? error.message}`;
   if (error instanceof AggregateError && error.errors.length > 0) return reasonOf(error.errors[0]);
-  return (code === undefined ? undefined : REASONS[code]) ?? error.message;
+  if (code === undefined) return error.message;
+  return (syscall === "connect" ? SOCKET_REASONS[code] : undefined) ?? REASONS[code] ?? error.message;
 }
 
 export interface CheckConnectionOptions {

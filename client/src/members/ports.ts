@@ -17,9 +17,9 @@ import {
 
 /** The addresses of a member's listeners. */
 export interface MemberAddress {
-  /** `host:port` of its gRPC listener; the key of the member in tables by address. */
+  /** `host:port` or `unix:/path` of its gRPC listener; the key of the member in tables by address. */
   readonly grpcAddress: string;
-  /** `host:port` of its HTTP listener; absent: none, or unknown. */
+  /** `host:port` or `unix:/path` of its HTTP listener; absent: none, or unknown. */
   readonly httpAddress?: string;
 }
 

@@ -15,7 +15,7 @@ describe("a listening port", () => {
   beforeEach(async () => {
     clients = new Clients({ ...noLimits, maxConnections: 2 }, new ManualClock());
     server = createServer();
-    port = new ListeningPort(server, { listen: { host: "127.0.0.1", port: 0 }, clients, log: silentLog });
+    port = new ListeningPort(server, { listen: { tcp: { host: "127.0.0.1", port: 0 } }, clients, log: silentLog });
     closed = [];
     await port.open();
   });
@@ -70,7 +70,7 @@ describe("a listening port", () => {
 describe("a port on [::]", () => {
   it("accepts IPv4 and IPv6", async () => {
     const clients = new Clients(noLimits, new ManualClock());
-    const port = new ListeningPort(createServer(), { listen: { host: "::", port: 0 }, clients, log: silentLog });
+    const port = new ListeningPort(createServer(), { listen: { tcp: { host: "::", port: 0 } }, clients, log: silentLog });
     await port.open();
     for (const host of ["127.0.0.1", "::1"]) {
       const socket = connect({ host, port: port.address.port });
@@ -92,7 +92,7 @@ describe("a port on [::]", () => {
     };
     Object.assign(server, { listen: listenWithoutIpv6 });
     const clients = new Clients(noLimits, new ManualClock());
-    const port = new ListeningPort(server, { listen: { host: "::", port: 0 }, clients, log: silentLog });
+    const port = new ListeningPort(server, { listen: { tcp: { host: "::", port: 0 } }, clients, log: silentLog });
     await port.open();
     expect(port.address.host).toBe("0.0.0.0");
     const socket = connect({ host: "127.0.0.1", port: port.address.port });

@@ -1,7 +1,7 @@
 import { CacheClient } from "@frontcache/client";
 import { CacheError, parseObjectUrl } from "@frontcache/proto";
 import type { Command } from "commander";
-import { remoteAddress } from "../config/addresses.js";
+import { endpointAddress } from "../config/addresses.js";
 import { duration } from "../config/quantities.js";
 import { type AccessFlags, accessOptions, addAccessOptions } from "./access-options.js";
 import { UsageError } from "./exit-code.js";
@@ -19,7 +19,7 @@ export interface ClientFlags extends AccessFlags {
 export function addClientOptions(command: Command): Command {
   command
     .option(
-      "--endpoint <host:port>",
+      "--endpoint <host:port|unix:/path>",
       `address of any member or of their Service (environment FRONTCACHE_ENDPOINT; default ${DEFAULT_ENDPOINT})`,
     )
     .option(
@@ -38,7 +38,7 @@ export async function withClient(
   work: (client: CacheClient, signal: AbortSignal) => Promise<void>,
 ): Promise<void> {
   const [from, endpoint] = endpointOf(flags);
-  asUsage(from, () => remoteAddress.parse(endpoint));
+  asUsage(from, () => endpointAddress.parse(endpoint));
   const connectTimeoutMs = timeoutOf(flags);
   const interrupted = new AbortController();
   const interrupt = (): void => interrupted.abort(new CacheError("CANCELLED", "interrupted"));

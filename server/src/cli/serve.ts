@@ -1,8 +1,9 @@
+import { dirname } from "node:path";
 import { whenAborted } from "@frontcache/proto/runtime";
 import { type Command, Option } from "commander";
 import type { RunningServer } from "../composition/server.js";
-import { formatHostPort } from "../config/addresses.js";
 import { type Declaration, declarations, settingNames, variableOf } from "../config/declarations.js";
+import { formatListenAddress, type ListenAddress } from "../config/listen-address.js";
 import { packageVersion } from "../config/package-version.js";
 import { bool } from "../config/parser.js";
 import { type GivenFlags, readSettings, type Settings, settingsForLog, unknownVariables } from "../config/settings.js";
@@ -92,26 +93,42 @@ async function start(settings: Settings, log: Log, stop: AbortSignal): Promise<R
  * Converts the system's error for an unusable listen address to a message that says what to do; returns other errors unchanged.
  */
 function listenError(error: unknown, { listen, httpListen, s3Listen }: Settings): unknown {
-  const { code, port } = error as NodeJS.ErrnoException & { port?: number };
+  const failed = error as ListenError;
   const listeners = [
     { flag: "--listen", at: listen },
     { flag: "--http-listen", at: httpListen },
     ...(s3Listen === undefined || s3Listen === "none" ? [] : [{ flag: "--s3-listen", at: s3Listen }]),
   ];
-  const { flag, at } = listeners.find((each) => each.at.port === port) ?? listeners[0]!;
-  const address = formatHostPort(at);
+  const found = listeners.find(({ at }) => isAbout(failed, at));
+  if (found === undefined) return error;
+  const { flag, at } = found;
+  const address = formatListenAddress(at);
   const other = `set another address with ${flag}`;
-  switch (code) {
+  switch (failed.code) {
     case "EADDRINUSE":
       return new Error(`${address} is in use by another process: ${other}`, { cause: error });
     case "EADDRNOTAVAIL":
     case "ENOTFOUND":
       return new Error(`${address} is not an address of this host: ${other}`, { cause: error });
+    case "ENOENT":
+      return new Error(`${address} cannot be created, because its directory does not exist: create it, or ${other}`, {
+        cause: error,
+      });
     case "EACCES":
       return new Error(`${address} cannot be listened on by this user: ${other}`, { cause: error });
     default:
       return error;
   }
+}
+
+type ListenError = NodeJS.ErrnoException & { readonly port?: number; readonly address?: string; readonly hostname?: string };
+
+/**
+ * Whether an error of listening names the port, the host or the Unix socket of a listener. The socket is first bound to a name beside it.
+ */
+function isAbout({ port, address, hostname }: ListenError, { tcp, socketPath }: ListenAddress): boolean {
+  if (tcp !== undefined && (tcp.port === port || tcp.host === hostname)) return true;
+  return socketPath !== undefined && [socketPath, `${socketPath}.${process.pid}`, dirname(socketPath)].includes(address ?? "");
 }
 
 /** Aborts at the first SIGTERM or SIGINT; the next one ends the process with exit code 1. */

@@ -1,5 +1,5 @@
 import { connectMembers } from "@frontcache/client/members";
-import { DEFAULT_GEOMETRY, type MemberInfo } from "@frontcache/proto";
+import { DEFAULT_GEOMETRY, type MemberInfo, socketAddressOf } from "@frontcache/proto";
 import { sleep } from "@frontcache/proto/runtime";
 import { StatusPages } from "../api/admin/status-pages.js";
 import { authorized } from "../api/authorized-cache.js";
@@ -10,8 +10,9 @@ import { Clients } from "../api/limits/clients.js";
 import { measured } from "../api/measured-cache.js";
 import { Cors, type CorsOrigins } from "../api/s3/cors.js";
 import { PREFIXED, type StoreOfBucket } from "../api/s3/request-target.js";
-import { DEFAULT_S3_LISTEN, formatHostPort, type HostPort } from "../config/addresses.js";
+import { DEFAULT_S3_LISTEN, formatHostPort } from "../config/addresses.js";
 import { covers } from "../config/bucket-pattern.js";
+import type { ListenAddress } from "../config/listen-address.js";
 import { type Settings, SettingsError } from "../config/settings.js";
 import { firstMembership } from "../membership/member-source.js";
 import { PROMETHEUS_TEXT } from "../metrics/prometheus.js";
@@ -39,11 +40,11 @@ const MEMBER_WINDOW_BYTES = 4 << 20;
 
 /** A running member. */
 export interface RunningServer {
-  /** `host:port` of its gRPC listener, for clients and other members. */
+  /** `host:port` of its gRPC listener, for clients and other members; `unix:/path` if it has only a Unix socket. */
   readonly grpcAddress: string;
-  /** `host:port` of its HTTP listener, for clients and other members. */
+  /** The same of its HTTP listener. */
   readonly httpAddress: string;
-  /** `host:port` of its S3 endpoint; undefined if the member has none. */
+  /** The same of its S3 endpoint; undefined if the member has none. */
   readonly s3Address: string | undefined;
   /**
    * Shuts down gracefully, in this order:
@@ -79,16 +80,29 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
   const security = await MemberSecurity.open(settings, clock, log);
   opened.add(() => security.close());
   requireProvenMembers(settings, security);
+  requireReachable(settings);
   const status = new StatusPages({ name: settings.name, memberTimeoutMs, counted: () => metrics.snapshot(), security, clock });
   opened.addListener(async () => status.close());
   const clients = new Clients(settings, clock);
   opened.add(() => clients.close());
-  const grpcListener = await GrpcListener.open({ listen: settings.listen, drainMs: DRAIN_MS, security, clients, clock, log });
+  const { listen, socketMode } = settings;
+  const grpcListener = await GrpcListener.open({ listen, socketMode, drainMs: DRAIN_MS, security, clients, clock, log });
   opened.addListener(() => grpcListener.close());
   const cors = new Cors(corsOriginsOf(settings));
   const socketCalls = settings.sendfile ? await loadLibc() : undefined;
   const writes = settings.writes !== "off";
-  const listening = { cors, writes, drainMs: DRAIN_MS, notReadyReasons: () => [], security, socketCalls, clients, clock, log };
+  const listening = {
+    socketMode,
+    cors,
+    writes,
+    drainMs: DRAIN_MS,
+    notReadyReasons: () => [],
+    security,
+    socketCalls,
+    clients,
+    clock,
+    log,
+  };
   const httpListener = await HttpListener.open({
     ...listening,
     listen: settings.httpListen,
@@ -99,13 +113,10 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
   opened.addListener(() => httpListener.close());
   const s3Listener = await openS3Listener(settings, listening);
   if (s3Listener !== undefined) opened.addListener(() => s3Listener.close());
-  const self = {
-    name: settings.name,
-    grpcAddress: reachableAddress(settings, grpcListener.address),
-    httpAddress: reachableAddress(settings, httpListener.address),
-  };
-
-  const ports = { grpc: grpcListener.address.port, http: httpListener.address.port };
+  const grpcAddress = addressToReach(settings, listen, grpcListener);
+  const httpAddress = addressToReach(settings, settings.httpListen, httpListener);
+  const self = listedMember(settings, grpcAddress, httpAddress);
+  const ports = { grpc: portOf(listen, grpcListener), http: portOf(settings.httpListen, httpListener) };
   const members = await openMembers(settings, self, ports, log);
   opened.add(() => members.close());
   const store = await openStore(settings, geometry, log);
@@ -174,10 +185,19 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
   grpcListener.serve({ cache, members: router, objects });
   httpListener.serve(cache);
   s3Listener?.serve(cache);
-  const { name, grpcAddress, httpAddress } = self;
-  const s3Address = s3Listener && reachableAddress(settings, s3Listener.address);
+  const { name } = self;
+  const s3Address = s3Listener && addressToReach(settings, s3AddressOf(settings), s3Listener);
+  const sockets = [listen, settings.httpListen, s3AddressOf(settings)].flatMap(({ socketPath = [] }) => socketPath);
   log.always(
-    { event: "listening", grpc: grpcAddress, http: httpAddress, s3: s3Address, name, members: view.current.members.length },
+    {
+      event: "listening",
+      grpc: grpcAddress,
+      http: httpAddress,
+      s3: s3Address,
+      ...(sockets.length > 0 && { sockets }),
+      name,
+      members: view.current.members.length,
+    },
     "the member is ready",
   );
   const leaveAfterMs = discoveryOf(settings) === "none" ? 0 : settings.leaveAfterMs;
@@ -223,6 +243,19 @@ function requireProvenMembers(settings: Settings, { members }: MemberSecurity): 
   ]);
 }
 
+/** Other members connect over TCP. */
+function requireReachable(settings: Settings): void {
+  if (discoveryOf(settings) === "none") return;
+  const unreachable = [
+    { flag: "--listen", at: settings.listen },
+    { flag: "--http-listen", at: settings.httpListen },
+  ].filter(({ at }) => at.tcp === undefined);
+  if (unreachable.length === 0) return;
+  throw new SettingsError(
+    unreachable.map(({ flag }) => `${flag} has only a Unix socket, to which other members cannot connect: add host:port`),
+  );
+}
+
 /** The configured pages per bucket: those of its origin in the origins file, else those of the settings. */
 function corsOriginsOf({ origins = [], corsOrigin }: Settings): CorsOrigins {
   return (bucket) => origins.find(({ buckets }) => buckets.some((each) => covers(each, bucket)))?.corsOrigins ?? corsOrigin;
@@ -244,17 +277,22 @@ async function openS3Listener(
   settings: Settings,
   options: Omit<HttpListenerOptions, "listen" | "name" | "addressing" | "pages">,
 ): Promise<HttpListener | undefined> {
-  const { s3Listen = DEFAULT_S3_LISTEN, s3Domain } = settings;
+  const { s3Listen, s3Domain } = settings;
   if (s3Listen === "none") return undefined;
   const addressing = { form: "root", domains: s3Domain, storeOf: storesAtS3Endpoint(settings) } as const;
   try {
-    return await HttpListener.open({ ...options, listen: s3Listen, name: "s3", addressing, pages: new Map() });
+    return await HttpListener.open({ ...options, listen: s3AddressOf(settings), name: "s3", addressing, pages: new Map() });
   } catch (error) {
-    if (s3Listen !== DEFAULT_S3_LISTEN || (error as NodeJS.ErrnoException).code !== "EADDRINUSE") throw error;
-    const text = `${formatHostPort(s3Listen)} is in use: this member has no S3 endpoint at the root; set --s3-listen`;
+    if (s3Listen !== undefined || (error as NodeJS.ErrnoException).code !== "EADDRINUSE") throw error;
+    const text = `${formatHostPort(DEFAULT_S3_LISTEN)} is in use: this member has no S3 endpoint at the root; set --s3-listen`;
     options.log.warn({ event: "s3-listener-skipped" }, text);
     return undefined;
   }
+}
+
+/** Where the S3 endpoint listens; nowhere if there is none. */
+function s3AddressOf({ s3Listen = { tcp: DEFAULT_S3_LISTEN } }: Settings): ListenAddress {
+  return s3Listen === "none" ? {} : s3Listen;
 }
 
 /** Logs when another member becomes unreachable, and when it answers again. */
@@ -278,7 +316,27 @@ function closeFailed(log: Log): (error: unknown) => void {
 }
 
 /** Returns the address to advertise. Nobody can connect to an unspecified address, so loopback replaces it; `[::]` accepts IPv4, too. */
-function reachableAddress({ advertise }: Settings, { host, port }: HostPort): string {
+function addressToReach(
+  { advertise }: Settings,
+  { tcp, socketPath = "" }: ListenAddress,
+  listener: Pick<HttpListener, "address">,
+): string {
+  if (tcp === undefined) return socketAddressOf(socketPath);
+  const { host, port } = listener.address;
   const loopback: Record<string, string> = { "0.0.0.0": "127.0.0.1", "::": "127.0.0.1" };
   return formatHostPort({ host: advertise ?? loopback[host] ?? host, port });
+}
+
+/**
+ * The entry of this member in the member list. Clients on other hosts cannot use the Unix socket of an HTTP listener, so it is listed
+ * only if all clients come through Unix sockets.
+ */
+function listedMember({ name, listen, httpListen }: Settings, grpcAddress: string, httpAddress: string): MemberInfo {
+  const isListed = httpListen.tcp !== undefined || listen.tcp === undefined;
+  return isListed ? { name, grpcAddress, httpAddress } : { name, grpcAddress };
+}
+
+/** The TCP port of a listener; 0 if it has only a Unix socket. */
+function portOf({ tcp }: ListenAddress, listener: Pick<HttpListener, "address">): number {
+  return tcp === undefined ? 0 : listener.address.port;
 }

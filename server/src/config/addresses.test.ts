@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { domains, formatHostPort, hostName, listenAddress, members, orNone, remoteAddress } from "./addresses.js";
+import { domains, formatHostPort, hostName, listenPort, members, orNone, remoteAddress } from "./addresses.js";
 
 describe("an address", () => {
   it.each([
@@ -9,7 +9,7 @@ describe("an address", () => {
     ["[::]:65535", "::", 65535],
     ["cache-0.cache.svc:1", "cache-0.cache.svc", 1],
   ])("is parsed from %s and formatted back", (text, host, port) => {
-    expect(listenAddress.parse(text)).toEqual({ host, port });
+    expect(listenPort.parse(text)).toEqual({ host, port });
     expect(formatHostPort({ host, port })).toBe(text);
   });
 
@@ -26,7 +26,7 @@ describe("an address", () => {
     "http://host:80",
     "host:80/x",
   ])("is rejected: %j", (text) => {
-    expect(() => listenAddress.parse(text)).toThrow(/^"[^\n]*" is not an address: use host:port/);
+    expect(() => listenPort.parse(text)).toThrow(/^"[^\n]*" is not an address: use host:port/);
   });
 
   it("to connect to needs a port other than 0", () => {
@@ -86,6 +86,6 @@ describe("the domains of the S3 endpoint", () => {
 });
 
 it("an address of a listener may be none where the listener can be missing", () => {
-  expect(orNone(listenAddress).parse("none")).toBe("none");
-  expect(orNone(listenAddress).parse("[::]:0")).toEqual({ host: "::", port: 0 });
+  expect(orNone(listenPort).parse("none")).toBe("none");
+  expect(orNone(listenPort).parse("[::]:0")).toEqual({ host: "::", port: 0 });
 });

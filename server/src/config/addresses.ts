@@ -1,4 +1,4 @@
-import type { MemberInfo } from "@frontcache/proto";
+import { isListenerAddress, type MemberInfo, socketPathOf } from "@frontcache/proto";
 import { type Parser, wrong } from "./parser.js";
 
 /** A network address; `host` is without the brackets of IPv6. */
@@ -17,14 +17,23 @@ function parseHostPort(text: string, minPort: number): HostPort {
   return { host, port };
 }
 
-/** An address to listen on; port 0 picks a free one. */
-export const listenAddress: Parser<HostPort> = { unit: "host:port", parse: (text) => parseHostPort(text, 0) };
+/** A TCP address to listen on; port 0 picks a free one. */
+export const listenPort: Parser<HostPort> = { unit: "host:port", parse: (text) => parseHostPort(text, 0) };
 
 /** An address to connect to. */
 export const remoteAddress: Parser<HostPort> = { unit: "host:port", parse: (text) => parseHostPort(text, 1) };
 
-/** The address of the S3 endpoint if none is configured. */
+/** The TCP address of the S3 endpoint if none is configured. */
 export const DEFAULT_S3_LISTEN: HostPort = { host: "::", port: 9_000 };
+
+/** An address that a client connects to: `host:port` or `unix:/path`. */
+export const endpointAddress: Parser<string> = {
+  unit: "host:port|unix:/path",
+  parse(text) {
+    if (isListenerAddress(text) && (socketPathOf(text) !== undefined || remoteAddress.parse(text).port > 0)) return text;
+    throw wrong(text, "an address", "host:port with a port from 1 to 65535, IPv6 as [::1]:8080, or unix:/path");
+  },
+};
 
 /** What `parser` takes, or the word none. */
 export function orNone<T>(parser: Parser<T>): Parser<T | "none"> {

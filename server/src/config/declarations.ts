@@ -1,8 +1,9 @@
 import { hostname } from "node:os";
-import { DEFAULT_S3_LISTEN, domains, formatHostPort, hostName, listenAddress, members, orNone } from "./addresses.js";
+import { DEFAULT_S3_LISTEN, domains, formatHostPort, hostName, members, orNone } from "./addresses.js";
 import { bucketPatterns } from "./bucket-pattern.js";
 import { cacheDirs } from "./cache-dirs.js";
 import { corsOrigins } from "./cors-origins.js";
+import { fileMode, listenAddress } from "./listen-address.js";
 import { originsFile } from "./origins-file.js";
 import { bool, choice, line, type Parser } from "./parser.js";
 import { duration, percent, size, whole } from "./quantities.js";
@@ -41,19 +42,25 @@ export const declarations = {
     "listen",
     listenAddress,
     "[::]:8080",
-    "address of the gRPC listener; [::] accepts IPv4 and IPv6; port 0 picks a free one",
+    "address of the gRPC listener, a Unix socket, or both separated by a comma; [::] accepts IPv4 and IPv6; port 0 picks a free one",
   ),
   httpListen: setting(
     "http-listen",
     listenAddress,
     "[::]:8081",
-    "address of the HTTP listener; [::] accepts IPv4 and IPv6; port 0 picks a free one",
+    "address of the HTTP listener, a Unix socket, or both separated by a comma",
   ),
   s3Listen: optional(
     "s3-listen",
     orNone(listenAddress),
     formatHostPort(DEFAULT_S3_LISTEN),
-    "address of the S3 endpoint whose buckets are at the root; none: no such listener; without this setting the member starts without it if the port is in use",
+    "address of the S3 endpoint whose buckets are at the root, a Unix socket, or both; none: no such listener; without this setting the member starts without it if the port is in use",
+  ),
+  socketMode: setting(
+    "socket-mode",
+    fileMode,
+    "660",
+    "permissions of the Unix sockets of --listen, --http-listen and --s3-listen; who may write to a socket may connect to it",
   ),
   s3Domain: {
     ...setting(

@@ -21,8 +21,9 @@ function problemsOf(flags: GivenFlags, environment: Record<string, string> = {})
 describe("settings", () => {
   it("have the documented defaults", () => {
     expect(readSettings({}, {})).toEqual({
-      listen: { host: "::", port: 8080 },
-      httpListen: { host: "::", port: 8081 },
+      listen: { tcp: { host: "::", port: 8080 } },
+      httpListen: { tcp: { host: "::", port: 8081 } },
+      socketMode: 0o660,
       s3Domain: [],
       cacheDirs: [{ path: "/tmp/frontcache" }],
       name: hostname(),

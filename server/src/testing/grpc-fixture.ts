@@ -5,7 +5,8 @@ import { credentials } from "@grpc/grpc-js";
 import { expect } from "vitest";
 import { GrpcListener } from "../api/grpc/grpc-listener.js";
 import { Clients, noLimits } from "../api/limits/clients.js";
-import { formatHostPort, type HostPort } from "../config/addresses.js";
+import { formatHostPort } from "../config/addresses.js";
+import type { ListenAddress } from "../config/listen-address.js";
 import { systemClock } from "../runtime/clock.js";
 import type { Log } from "../runtime/log.js";
 import { MemoryCache } from "./memory-cache.js";
@@ -35,12 +36,12 @@ export class GrpcFixture implements AsyncDisposable {
   #client!: CacheServiceClient;
 
   /** Opens the fixture; it serves immediately unless `starting`. */
-  static async open(options: { starting?: boolean; listen?: HostPort } = {}): Promise<GrpcFixture> {
+  static async open(options: { starting?: boolean; listen?: ListenAddress } = {}): Promise<GrpcFixture> {
     const fixture = new GrpcFixture();
     const take = (fields: unknown): void => void fixture.logged.push(fields as Record<string, unknown>);
     const takeDebug = (fields: unknown): void => void fixture.debugLogged.push(fields as Record<string, unknown>);
     fixture.#listener = await GrpcListener.open({
-      listen: options.listen ?? { host: "127.0.0.1", port: 0 },
+      listen: options.listen ?? { tcp: { host: "127.0.0.1", port: 0 } },
       drainMs: DRAIN_MS,
       security: noSecurity,
       clients: fixture.clients,

@@ -44,7 +44,7 @@ export class HttpFixture implements AsyncDisposable {
       error: (line: object) => fixture.logged.push(line),
     };
     fixture.#listener = await HttpListener.open({
-      listen: { host: "127.0.0.1", port: 0 },
+      listen: { tcp: { host: "127.0.0.1", port: 0 } },
       name: addressing.form === "root" ? "s3" : "http",
       addressing,
       cors: new Cors(corsOrigins),

@@ -13,7 +13,8 @@ export const settingsTarget: FuzzTarget = {
     if (settings === undefined) return;
     promise(settings.blockBytes > 0 && settings.blockBytes % (1 << 20) === 0, "blocks are whole segments");
     promise(settings.lowWatermark <= settings.highWatermark && settings.highWatermark <= 100, "watermarks are in order");
-    promise(settings.listen.port >= 0 && settings.listen.port <= 65_535, "ports are ports");
+    const { tcp: { port } = { port: 0 }, socketPath = "/" } = settings.listen;
+    promise(port >= 0 && port <= 65_535 && socketPath.startsWith("/"), "addresses are ports and absolute paths");
   },
 };
 

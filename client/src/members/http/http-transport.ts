@@ -3,7 +3,7 @@ import { SingleFlight, whenAborted } from "@frontcache/proto/runtime";
 import { type ConnectionSetup, ConnectTimeout, type HttpCall, type HttpConnection } from "../../http/connection.js";
 import { ConnectionPool } from "../../http/connection-pool.js";
 import { dialDirectly } from "../../http/dial.js";
-import { openSocket, socketAddress } from "../../http/sockets.js";
+import { hostHeaderOf, openSocket, socketAddress } from "../../http/sockets.js";
 import type { Access } from "../access.js";
 import type { Clock } from "../clock.js";
 import { ConnectionFailure, reasonOf } from "../connection-failure.js";
@@ -64,7 +64,7 @@ export class HttpTransport implements BlockTransport {
     }
     if (request.version !== "" && !canBeEntityTag(request.version)) return Promise.reject(new UnnameableVersion(request.url));
     try {
-      const head = requestHead(request, httpAddress, this.#options.access.authorization(), limits.remainingMs());
+      const head = requestHead(request, hostHeaderOf(httpAddress), this.#options.access.authorization(), limits.remainingMs());
       return new HttpRead(head, { request, target, member: httpAddress }, this.#listenerAt(httpAddress), limits).settled;
     } catch (error) {
       return Promise.reject(error);
@@ -266,6 +266,6 @@ function probe(
     socket.once("close", () => fail(new Error("it closed the connection")));
     // Any response proves that its event loop runs.
     socket.once("data", () => settle(resolve));
-    socket.write(`GET /livez HTTP/1.1\r\nHost: ${httpAddress}\r\nConnection: close\r\n\r\n`);
+    socket.write(`GET /livez HTTP/1.1\r\nHost: ${hostHeaderOf(httpAddress)}\r\nConnection: close\r\n\r\n`);
   });
 }

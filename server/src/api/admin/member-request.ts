@@ -2,6 +2,7 @@ import type { RequestOptions } from "node:https";
 import { connect, isIP } from "node:net";
 import { connect as connectTls } from "node:tls";
 import { type CallingMember, proveMember } from "@frontcache/client/members";
+import { socketPathOf } from "@frontcache/proto";
 import { remoteAddress } from "../../config/addresses.js";
 import { systemClock } from "../../runtime/clock.js";
 import { requestText } from "../../runtime/http-text.js";
@@ -26,7 +27,7 @@ export interface MemberAccess {
 
 /** A GET of a path of a member's HTTP listener. */
 export interface MemberRequest {
-  /** `host:port` of the HTTP listener. */
+  /** `host:port` or `unix:/path` of the HTTP listener. */
   readonly address: string;
   readonly path: string;
   readonly access: MemberAccess;
@@ -43,11 +44,13 @@ export async function getFromMember(request: MemberRequest): Promise<{ readonly 
   const { ca, cert, key, serverName: servername } = tls ?? {};
   const given = Object.entries({ ca, cert, key, servername }).filter(([, value]) => value !== undefined);
   const headers = token === undefined ? {} : { authorization: `Bearer ${token}` };
+  const socketPath = socketPathOf(address);
   try {
     return await requestText({
-      url: `${tls === undefined ? "http" : "https"}://${address}${path}`,
+      url: `${tls === undefined ? "http" : "https"}://${socketPath === undefined ? address : "localhost"}${path}`,
       options: {
         headers,
+        ...(socketPath !== undefined && { socketPath }),
         ...Object.fromEntries(given),
         ...(member !== undefined && { agent: undefined, createConnection: provenConnection(request, member) }),
       },

@@ -239,7 +239,7 @@ describe("the listener", () => {
   });
 
   it("rejects an address that is in use", async () => {
-    await expect(GrpcFixture.open({ listen: member.listener.address })).rejects.toThrow("EADDRINUSE");
+    await expect(GrpcFixture.open({ listen: { tcp: member.listener.address } })).rejects.toThrow("EADDRINUSE");
   });
 
   it("lets running reads finish before it closes, and rejects new ones", async () => {
@@ -281,7 +281,7 @@ describe("the listener", () => {
   });
 
   it("listens on IPv6", async () => {
-    await using six = await GrpcFixture.open({ listen: { host: "::1", port: 0 } });
+    await using six = await GrpcFixture.open({ listen: { tcp: { host: "::1", port: 0 } } });
     expect(await answerOf((done) => six.client.lookupOwner({ key: URL, offset: 0 }, done))).toEqual({ addr: "bucket:8080" });
   });
 });

@@ -7,6 +7,7 @@ import { CacheServiceDefinition, listenerOptions, RouterServiceDefinition } from
 import { Server, ServerCredentials } from "@grpc/grpc-js";
 import { HealthImplementation, type ServingStatus } from "grpc-health-check";
 import type { HostPort } from "../../config/addresses.js";
+import type { ListenAddress } from "../../config/listen-address.js";
 import type { ObjectService } from "../../objects/object-homes.js";
 import type { Cache, MemberDirectory } from "../../routing/cache.js";
 import type { Clock } from "../../runtime/clock.js";
@@ -31,7 +32,9 @@ const HEALTH_NAMES = ["", CacheServiceDefinition.fullName, RouterServiceDefiniti
 const FLUSH_MS = 100;
 
 export interface GrpcListenerOptions {
-  readonly listen: HostPort;
+  readonly listen: ListenAddress;
+  /** As in ListeningPortOptions. */
+  readonly socketMode?: number | undefined;
   /** Maximum time for running calls to finish when the listener closes, milliseconds. */
   readonly drainMs: number;
   readonly security: Security;
@@ -120,7 +123,7 @@ export class GrpcListener {
     return listener;
   }
 
-  /** The address that it listens on, with the actual port if 0 was configured. */
+  /** The TCP address that it listens on, with the actual port if 0 was configured. Throws if it has only a Unix socket. */
   get address(): HostPort {
     return this.#port.address;
   }
@@ -169,6 +172,7 @@ export class GrpcListener {
   }
 
   #accept(socket: Socket): void {
+    this.#port.nameSecured(socket);
     const peer = `${socket.remoteAddress}:${socket.remotePort}`;
     const authentication = new ConnectionAuthentication(this.#options.security, peerOf(socket), this.#options.clock);
     this.#authentications.set(peer, authentication);

@@ -354,7 +354,7 @@ describe("closing the HTTP listener", () => {
       clock,
       log: {} as never,
     };
-    await expect(HttpListener.open({ listen: listener.address, ...options })).rejects.toThrow("EADDRINUSE");
+    await expect(HttpListener.open({ listen: { tcp: listener.address }, ...options })).rejects.toThrow("EADDRINUSE");
     expect((await client.get("/livez")).status).toBe(200);
   });
 });

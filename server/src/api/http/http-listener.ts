@@ -2,6 +2,7 @@ import { createServer, type IncomingMessage, type Server, type ServerOptions, ty
 import { createServer as createTlsServer } from "node:https";
 import type { Socket } from "node:net";
 import type { HostPort } from "../../config/addresses.js";
+import type { ListenAddress } from "../../config/listen-address.js";
 import type { Cache } from "../../routing/cache.js";
 import type { Clock } from "../../runtime/clock.js";
 import type { Log } from "../../runtime/log.js";
@@ -39,7 +40,9 @@ const limits = {
 };
 
 export interface HttpListenerOptions {
-  readonly listen: HostPort;
+  readonly listen: ListenAddress;
+  /** As in ListeningPortOptions. */
+  readonly socketMode?: number | undefined;
   /** The listener's name in metrics and log lines. */
   readonly name: HttpListenerName;
   readonly addressing: Addressing;
@@ -123,7 +126,7 @@ export class HttpListener {
     return listener;
   }
 
-  /** The address that it listens on, with the actual port if 0 was configured. */
+  /** The TCP address that it listens on, with the actual port if 0 was configured. Throws if it has only a Unix socket. */
   get address(): HostPort {
     return this.#port.address;
   }
@@ -170,6 +173,7 @@ export class HttpListener {
 
   #accept(socket: Socket, handOver: () => void): void {
     if (socket.destroyed) return;
+    this.#port.nameSecured(socket);
     const { security, clients, name, addressing } = this.#options;
     const { refusals } = security.members;
     const authentication = new ConnectionAuthentication(security, peerOf(socket), this.#options.clock);
