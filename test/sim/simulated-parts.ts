@@ -61,7 +61,7 @@ export function retrying(origin: Origin, clock: ProcessClock): Origin {
     maxDelayMs: 20,
     headTimeoutMs: 300,
     idleTimeoutMs: 100,
-    withFallback: { attempts: 2, headTimeoutMs: 100 },
+    withFallback: { attempts: 2, headTimeoutMs: 300 },
     onRetry: () => {},
   };
   return retryingBy(retries, clock, () => clock.random())(origin);

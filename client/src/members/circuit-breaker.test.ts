@@ -10,13 +10,14 @@ const [a, b, c] = ["a:1", "b:1", "c:1"].map((grpcAddress) => ({ grpcAddress })) 
   { grpcAddress: string },
 ];
 
-function setUp() {
+function setUp({ isWatchful = false } = {}) {
   const clock = new ManualClock(0);
   const probes: { address: string; answer: () => void; fail: () => void }[] = [];
   const changes: string[] = [];
   const breaker = new CircuitBreaker({
     clock,
     openFor: { firstMs: 1_000, longestMs: 4_000 },
+    isWatchful,
     probe: (address, signal) =>
       new Promise((resolve, reject) => {
         signal.addEventListener("abort", reject);
@@ -126,5 +127,36 @@ describe("a circuit breaker", () => {
     breaker.succeeded("a:1");
     expect(breaker.isOpen("a:1")).toBe(false);
     expect(changes).toEqual(["a:1 unreachable", "a:1 reachable"]);
+  });
+
+  it("probes an address again and again until it answers, although nobody asks for it, if it is watchful", async () => {
+    const { clock, breaker, probes } = setUp({ isWatchful: true });
+    breaker.failed("a:1");
+    for (let made = 1; made <= 3; made++) {
+      clock.advance(4_000);
+      expect(probes.length).toBe(made);
+      if (made === 3) break;
+      probes.at(-1)!.fail();
+      await settled();
+    }
+    expect(breaker.answeredAtMs("a:1")).toBe(Number.NEGATIVE_INFINITY);
+    probes.at(-1)!.answer();
+    await settled();
+    expect(breaker.isOpen("a:1")).toBe(false);
+    expect(breaker.answeredAtMs("a:1")).toBe(clock.monotonicMs());
+    clock.advance(10_000);
+    expect(probes.length).toBe(3);
+  });
+
+  it.each([
+    ["it is forgotten", (breaker: CircuitBreaker) => breaker.keepOnly(new Set())],
+    ["a call succeeds", (breaker: CircuitBreaker) => breaker.succeeded("a:1")],
+    ["the breaker is closed", (breaker: CircuitBreaker) => breaker.close()],
+  ])("probes an address no more when %s", async (_, end) => {
+    const { clock, breaker, probes } = setUp({ isWatchful: true });
+    breaker.failed("a:1");
+    await end(breaker);
+    clock.advance(10_000);
+    expect(probes).toEqual([]);
   });
 });

@@ -8,6 +8,8 @@ export interface CircuitBreakerOptions {
   readonly openFor: Backoff;
   /** Probes an address. Settles in bounded time, and immediately when the signal is aborted. */
   readonly probe: (address: string, signal: AbortSignal) => Promise<void>;
+  /** Probes addresses also if nobody asks for them. Absent: a probe that is due starts with the next call. */
+  readonly isWatchful?: boolean | undefined;
   /** Called when a circuit opens (`false`) and when it closes again (`true`). */
   readonly onChange?: ((address: string, isReachable: boolean) => void) | undefined;
 }
@@ -17,7 +19,13 @@ interface Broken {
   readonly failures: number;
   /** Time of the next probe; undefined: half open, because a probe succeeded and the next call may try. */
   readonly untilMs: number | undefined;
+  /** When a probe succeeded last, monotonic milliseconds; -Infinity: none has. */
+  readonly answeredAtMs: number;
+  /** Cancels the probe that starts without a call. */
+  readonly cancel: () => void;
 }
+
+const nothing = (): void => {};
 
 /**
  * Tracks which addresses answer. Only calls that run when an address fails are affected: its circuit opens for a while, then a
@@ -49,6 +57,11 @@ export class CircuitBreaker {
     return this.#broken.has(address);
   }
 
+  /** When a probe of an address succeeded last since its circuit opened, monotonic milliseconds; -Infinity: none has. */
+  answeredAtMs(address: string): number {
+    return this.#broken.get(address)?.answeredAtMs ?? Number.NEGATIVE_INFINITY;
+  }
+
   /** Returns whether the last call or probe of an address got an answer. */
   isAnswering(address: string): boolean {
     return this.#answering.has(address);
@@ -57,18 +70,21 @@ export class CircuitBreaker {
   /** Records an answer of an address, possibly an error. */
   succeeded(address: string): void {
     this.#answering.add(address);
-    if (this.#broken.size > 0 && this.#broken.delete(address)) this.#options.onChange?.(address, true);
+    if (this.#broken.size > 0 && this.#drop(address)) this.#options.onChange?.(address, true);
   }
 
   /** Records that an address is unreachable. Concurrent failures count as one. */
   failed(address: string): void {
-    const { clock, openFor, onChange } = this.#options;
+    const { clock, openFor, isWatchful, onChange } = this.#options;
     this.#answering.delete(address);
     const before = this.#broken.get(address);
     if (before?.untilMs !== undefined && clock.monotonicMs() < before.untilMs) return;
     const failures = (before?.failures ?? 0) + 1;
     const forMs = backoffMs(openFor, failures, () => clock.random());
-    this.#broken.set(address, { failures, untilMs: clock.monotonicMs() + forMs });
+    before?.cancel();
+    const cancel = isWatchful && !this.#life.signal.aborted ? clock.after(forMs, () => this.probeIfDue(address)) : nothing;
+    const answeredAtMs = before?.answeredAtMs ?? Number.NEGATIVE_INFINITY;
+    this.#broken.set(address, { failures, untilMs: clock.monotonicMs() + forMs, answeredAtMs, cancel });
     if (before === undefined) onChange?.(address, false);
   }
 
@@ -90,18 +106,31 @@ export class CircuitBreaker {
   /** Forgets all other addresses. */
   keepOnly(addresses: ReadonlySet<string | undefined>): void {
     for (const address of this.#answering) if (!addresses.has(address)) this.#answering.delete(address);
-    for (const address of this.#broken.keys()) if (!addresses.has(address)) this.#broken.delete(address);
+    for (const address of this.#broken.keys()) if (!addresses.has(address)) this.#drop(address);
   }
 
   /** Aborts running probes, and starts no more. */
   async close(): Promise<void> {
     this.#life.abort(new CacheError("CANCELLED", "the connections were closed"));
+    for (const { cancel } of this.#broken.values()) cancel();
     await Promise.all(this.#probes.values());
   }
 
   #found(address: string): void {
     this.#answering.add(address);
     const broken = this.#broken.get(address);
-    if (broken !== undefined) this.#broken.set(address, { failures: broken.failures, untilMs: undefined });
+    if (broken === undefined) return;
+    broken.cancel();
+    this.#broken.set(address, {
+      ...broken,
+      untilMs: undefined,
+      answeredAtMs: this.#options.clock.monotonicMs(),
+      cancel: nothing,
+    });
+  }
+
+  #drop(address: string): boolean {
+    this.#broken.get(address)?.cancel();
+    return this.#broken.delete(address);
   }
 }

@@ -1,3 +1,4 @@
+import { Unreachable } from "@frontcache/client/members";
 import { type ObjectRef, parseObjectUrl, type RecordAnswer } from "@frontcache/proto";
 import { eventually, type ManualClock } from "@frontcache/proto/testing";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -32,6 +33,27 @@ describe("the next member on the ring", () => {
     c!.homes.forget({ url: ref.url });
     expect(await homes.whileTimePasses(c!.current(ref))).toMatchObject({ info: { version: newer } });
     expect((await b!.current(ref)).info.version).toBe(newer);
+  });
+
+  it("waits for the home's leases again if the home was there in between, although this member noticed nothing", async () => {
+    const [, b, c] = await homes.startAll("a", "b", "c");
+    const ref = objectOf(b!.view.current, "a", "b");
+    const older = objects.put(ref.url, "one");
+    await b!.current(ref);
+    gone.add("a");
+    clock.advance(2 * LEASE_MS);
+    await b!.current(ref);
+    clock.advance(2 * LEASE_MS);
+    homes.answeredAtMs.set("a", clock.monotonicMs());
+    // The home was there for everybody, and granted a lease.
+    gone.clear();
+    await c!.current(ref);
+    gone.add("a");
+    const newer = objects.put(ref.url, "two");
+    const begunMs = clock.monotonicMs();
+    expect((await homes.whileTimePasses(b!.current(ref))).info.version).toBe(newer);
+    expect(clock.monotonicMs() - begunMs).toBeGreaterThanOrEqual(LEASE_MS);
+    expect(older).not.toBe(newer);
   });
 
   it("hands out nothing of its own when it hears, while it waits, of the member that has decided meanwhile", async () => {
@@ -69,6 +91,29 @@ describe("the next member on the ring", () => {
     const newer = objects.put(ref.url, "two");
     await b!.homes.verify(ref, newer, new AbortController().signal);
     expect((await homes.whileTimePasses(b!.current(ref))).info.version).toBe(newer);
+  });
+
+  it("asks, after a standstill, the member that may have substituted for it, before it decides in place of the home", async () => {
+    const [, b, c] = await homes.startAll("a", "b", "c");
+    const ref = objectOf(b!.view.current, "a", "b", "c");
+    objects.put(ref.url, "one");
+    await b!.current(ref);
+    // The home shuts down. Only c hears of it, cannot reach b, which stands still, and decides in its place, then and later.
+    gone.add("a");
+    gone.add("b");
+    c!.update(listOf("b", "c"));
+    await homes.whileTimePasses(c!.current(ref));
+    const { lookUpRecords } = c!.connections.objects;
+    c!.connections.objects.lookUpRecords = async (address, ...call) => {
+      if (address.grpcAddress.startsWith("b")) throw new Unreachable("b is unreachable from c");
+      return lookUpRecords(address, ...call);
+    };
+    clock.stall(2_000);
+    gone.delete("b");
+    const second = objects.put(ref.url, "two");
+    expect((await homes.whileTimePasses(c!.current(ref))).info.version).toBe(second);
+    objects.put(ref.url, "three");
+    for (const member of [b!, c!]) expect((await homes.whileTimePasses(member.current(ref))).info.version).toBe(second);
   });
 
   it("hands over to the home that is back", async () => {
@@ -236,6 +281,20 @@ describe("a member that shuts down", () => {
   });
 });
 
+describe("an object about which a member decides by an older list", () => {
+  it("is answered by that member, although those that are asked first do not know who decides", async () => {
+    const [a, b] = await homes.startAll("a", "b");
+    const ref = objectOf(listOf("a", "b", "c", "d"), "a", "b", "c");
+    const older = objects.put(ref.url, "one");
+    await a!.current(ref);
+    const c = await homes.start("c", listOf("b", "c", "d"));
+    b!.update(listOf("b", "c"));
+    objects.put(ref.url, "two");
+    for (const member of [b!, c]) expect((await homes.whileTimePasses(member.current(ref))).info.version).toBe(older);
+    expect([a!, b!, c].map((member) => member.homes.decides(ref.url))).toEqual([true, false, false]);
+  });
+});
+
 describe("an object about which no member decides", () => {
   let home: TestMember;
   let next: TestMember;
@@ -289,6 +348,12 @@ describe("an object about which no member decides", () => {
     };
     expect((await homes.whileTimePasses(other.current(ref))).info.version).toBe(older);
     expect(other.origin.calls.length).toBeGreaterThan(0);
+  });
+
+  it("is asked for at the origin before the home decides, if the home has said that it does not to a member that must know", async () => {
+    await home.local.current(ref, new AbortController().signal);
+    await homes.whileTimePasses(other.current(ref));
+    expect(home.local.records.isExpired(ref.url)).toBe(true);
   });
 
   it("is not answered with an older version when the home decides again", async () => {

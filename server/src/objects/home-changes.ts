@@ -4,6 +4,8 @@ import { LEASE_MS } from "./granted-leases.js";
 
 /** How long after a standstill a member may hear of members that joined before its end. */
 const LIST_LAG_MS = 10_000;
+/** Members that may decide about one object, at most: with so many, most are asked to hand over because this member has started. */
+const MOST_DECIDERS = 16;
 
 /** Objects whose home this member has become, or became again, and whose decider before has not confirmed yet. */
 export interface TakeOver {
@@ -81,6 +83,21 @@ export class HomeChanges {
   decider(url: string): Decider {
     if (this.#isAlone) return "here";
     return this.#deciderOf(url, this.#current, this.#takeOvers, this.#retained);
+  }
+
+  /** Other members that may decide about an object, as far as this one knows: it cannot tell which one does. */
+  mayDecide(url: string): MemberInfo[] {
+    const members = [0, 1].flatMap((rank) => this.#current.owner(url, 0, rank) ?? []);
+    const byName = new Map([...members, ...this.notConfirmed(url)].map((member) => [member.name, member]));
+    byName.delete(this.#self.name);
+    return [...byName.values()].slice(0, MOST_DECIDERS);
+  }
+
+  /** Members that decided about an object, as far as this one knows, and have not confirmed yet that they stopped. */
+  notConfirmed(url: string): MemberInfo[] {
+    const members: MemberInfo[] = [];
+    for (const { from, covers } of this.#takeOvers) if (members.length < MOST_DECIDERS && covers(url)) members.push(from);
+    return members;
   }
 
   /** The list has changed. Returns the takeovers that begin. */
@@ -218,11 +235,15 @@ export class HomeChanges {
     return takeOver;
   }
 
-  /** Objects that the next member on the ring decides about while this member is away, by the list of then or of now. */
+  /**
+   * Objects that the next member on the ring decides about while this member is away, by the list of then or of now: those whose home this
+   * member is, and those that it decides about while their home is away.
+   */
   #substitution(from: MemberInfo): TakeOver {
     const then = this.#current;
-    const covers = (url: string): boolean =>
-      then.owner(url, 0, 1)?.name === from.name || this.#current.owner(url, 0, 1)?.name === from.name;
-    return { from, before: undefined, covers };
+    const isNext = (list: Membership, url: string): boolean =>
+      list.owner(url, 0, 1)?.name === from.name ||
+      (list.owner(url, 0, 1)?.name === this.#self.name && list.owner(url, 0, 2)?.name === from.name);
+    return { from, before: undefined, covers: (url) => isNext(then, url) || isNext(this.#current, url) };
   }
 }

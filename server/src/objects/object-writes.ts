@@ -59,10 +59,10 @@ export class ObjectWrites {
         await untilAborted(decided.changing(url) ?? Promise.resolve(), signal);
         if (write.stage === "written") this.#refresh(ref);
       },
-      elsewhere: (members) => {
+      elsewhere: (members, asked) => {
         // This member may become the one that decides.
         this.#apply(url, write);
-        return lookup.ask(members, url, { write }, hops);
+        return lookup.ask(members, url, { write }, asked);
       },
       answered: ({ answer: { errorCode, error } }) => {
         if (errorCode !== "") throw new CacheError(errorCode as CacheError["code"], error);

@@ -86,10 +86,10 @@ export class ObservedVersions {
         if (source === "received") records.expire(url);
         await decided.current(ref, signal, { notBeforeMs });
       },
-      elsewhere: (members) => {
+      elsewhere: (members, asked) => {
         // This member may become the one that decides. A record that is handed over to it may be an older one.
         if (source === "received" && (isOutdated() || records.observation(url) === undefined)) records.expire(url);
-        return lookup.ask(members, url, { [source]: version }, hops);
+        return lookup.ask(members, url, { [source]: version }, asked);
       },
       answered: () => {},
       inPlaceOf: async (decider) => {

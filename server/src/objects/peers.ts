@@ -19,6 +19,8 @@ export interface Peers {
   first<Result>(members: readonly MemberInfo[], at: (member: MemberInfo) => Promise<Result>, limits: CallLimits): Promise<Result>;
   /** The member has called this one: it can be reached again. */
   heardOf(member: MemberInfo): void;
+  /** When a probe of a member succeeded last since it became unreachable, monotonic milliseconds; -Infinity: none has. */
+  answeredAtMs(member: MemberInfo): number;
   /** A call on behalf of a request; `end` must be called. */
   call(subject: string, signal: AbortSignal, deadlineMs?: number): RunningCall;
 }

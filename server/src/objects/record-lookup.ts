@@ -17,6 +17,8 @@ import type { Substitution } from "./substitution.js";
 
 /** A question is passed on at most this many times: members with different lists might pass it on in a circle. */
 const MOST_HOPS = 2;
+/** Hops of a question to each member that may decide, after no member did. It is passed on once more, to those that the member knows of. */
+const LAST_HOPS = MOST_HOPS + 1;
 /** When, and for how long, a question is repeated while no member decides about its object. Takeovers are faster. */
 const UNDECIDED_BACKOFF: Backoff = { firstMs: 20, longestMs: 160, jitter: 0 };
 export const UNDECIDED_WITHIN_MS = 1_000;
@@ -34,8 +36,8 @@ export interface Wanted {
 /** What to do, depending on who decides about an object. */
 export interface AtDecider<Result> {
   here(): Promise<Result>;
-  /** Asks these members, in this order, by `ask`. */
-  elsewhere(members: readonly MemberInfo[]): Promise<Answered | undefined>;
+  /** Asks these members, in this order, by `ask`. `hops`: how many members passed the question on. */
+  elsewhere(members: readonly MemberInfo[], hops: number): Promise<Answered | undefined>;
   answered(answer: Answered): Result;
   /** In place of a decider that cannot be reached. */
   inPlaceOf(decider: MemberInfo): Promise<Result>;
@@ -131,7 +133,7 @@ export class RecordLookup {
         isAgain = true;
         return { record: await decided.current(ref, signal, { needs, budget }), isHere: true };
       },
-      elsewhere: (members) => this.ask(members, url, { needs, rejected }, hops, budget),
+      elsewhere: (members, asked) => this.ask(members, url, { needs, rejected }, asked, budget),
       answered: (answer) => ({ record: this.#accept(ref, answer), isHere: false }),
       inPlaceOf: async (decider) => ({ record: await substitution.record(decider, ref, { needs, budget }), isHere: false }),
       undecided: async () => ({ record: await substitution.undecidedRecord(ref, { needs, budget }), isHere: false }),
@@ -144,12 +146,11 @@ export class RecordLookup {
    * 2. Another member, M, joins and takes over. P confirms, and M decides.
    * 3. The origin answers P. M may have handed out a later version meanwhile: M is asked.
    *
-   * If no member decides for long, this one acts by itself, and then asks the others once more:
-   * 1. No member decides. This member observes v2.
-   * 2. M has come to decide before, and leases v1, which it observed when it began to decide.
+   * If no member decides for long, this one acts by itself, and then asks each member that may decide:
+   * 1. No member decides that is asked. This member observes v2.
+   * 2. Member M decides, perhaps all the time, because another member has an older list. It leases v1.
    * 3. M answers: v2 is not handed out before M knows it.
-   * If M still does not decide in 3, it observes what it hands out later than v2, because a member that begins to decide asks the
-   * origin first.
+   * A member that does not decide in 3 asks the origin before it decides later, whatever is handed over to it.
    */
   async atDecider<Result>(url: string, hops: number, signal: AbortSignal, at: AtDecider<Result>): Promise<Result> {
     const { clock } = this.#options;
@@ -162,18 +163,21 @@ export class RecordLookup {
         if (this.decider(url) === "here") return result;
         continue;
       }
+      if (own !== undefined) return this.#confirmed(url, own.result, at, signal);
       try {
+        if (hops > LAST_HOPS) return at.answered(await this.#lastAnswer(url, at, hops, signal));
         if (hops > MOST_HOPS) throw new Undecided(url);
-        const answer = await untilAborted(at.elsewhere(this.#membersToAsk(decider, url, hops)), signal);
+        const answer = await untilAborted(at.elsewhere(this.#membersToAsk(decider, url, hops), hops), signal);
         if (answer !== undefined) return at.answered(answer);
         if (!this.#isDecider(decider, url)) continue;
+        const substitutes = this.#options.changes.notConfirmed(url).filter(({ name }) => name !== decider.name);
+        if (substitutes.length > 0) return at.answered(await this.#firstDecided(url, substitutes, at, hops, signal));
         const result = await untilAborted(at.inPlaceOf(decider), signal);
         if (this.#isDecider(decider, url)) return result;
         continue;
       } catch (error) {
         if (!(error instanceof Undecided) || hops > 0) throw error;
       }
-      if (own !== undefined) return own.result;
       if (clock.monotonicMs() - begunMs >= UNDECIDED_WITHIN_MS) {
         own = { result: await untilAborted(at.undecided(), signal) };
         continue;
@@ -223,6 +227,52 @@ export class RecordLookup {
     } finally {
       call.end();
     }
+  }
+
+  /**
+   * The answer of the first of these members that decides. Rejects with Undecided if none does:
+   * 1. The home of u, H, shuts down. The next member, N, stands still, and does not hear of it.
+   * 2. M becomes the home of u by the new list, or substitutes for N, which is.
+   * 3. N resumes, cannot reach H, and would decide in its place.
+   */
+  async #firstDecided<Result>(
+    url: string,
+    members: readonly MemberInfo[],
+    at: AtDecider<Result>,
+    hops: number,
+    signal: AbortSignal,
+  ): Promise<Answered> {
+    for (const member of members) {
+      try {
+        const answer = await untilAborted(at.elsewhere([member], hops), signal);
+        if (answer !== undefined) return answer;
+      } catch (error) {
+        if (!(error instanceof Undecided)) throw error;
+      }
+    }
+    throw new Undecided(url);
+  }
+
+  /** The answer to another member that asks all that may decide. This one asks the origin before it decides, whatever is handed over to it. */
+  #lastAnswer<Result>(url: string, at: AtDecider<Result>, hops: number, signal: AbortSignal): Promise<Answered> {
+    const { records, changes } = this.#options;
+    records.expire(url);
+    return this.#firstDecided(url, hops === LAST_HOPS + 1 ? changes.notConfirmed(url) : [], at, hops, signal);
+  }
+
+  /** A result of this member's own, unless another member that may decide does decide. */
+  async #confirmed<Result>(url: string, own: Result, at: AtDecider<Result>, signal: AbortSignal): Promise<Result> {
+    let unreachable: MemberInfo | undefined;
+    for (const member of this.#options.changes.mayDecide(url)) {
+      try {
+        const answer = await untilAborted(at.elsewhere([member], LAST_HOPS), signal);
+        if (answer !== undefined) return at.answered(answer);
+        unreachable = member;
+      } catch (error) {
+        if (!(error instanceof Undecided)) throw error;
+      }
+    }
+    return unreachable === undefined ? own : untilAborted(at.inPlaceOf(unreachable), signal);
   }
 
   #isDecider({ name }: MemberInfo, url: string): boolean {

@@ -42,8 +42,8 @@ const HERE: Route = { others: [], thenHere: true };
 
 /** Other members that are asked: the owner, and the next one on the ring. Nobody looks for a block at further ones. */
 const MOST_OTHERS = 2;
-/** How long the circuit to an unreachable member stays open: no longer than a pod takes to come back. */
-const OPEN_FOR: Backoff = { firstMs: 250, longestMs: 10_000 };
+/** How often an unreachable member is probed, with calls and without: members that do not find each other disagree about objects. */
+const OPEN_FOR: Backoff = { firstMs: 250, longestMs: 2_000 };
 /** Longest duration of a probe over `timeoutMs`: it connects, and waits for the answer. */
 const PROBE_FACTOR = 2.5;
 
@@ -83,7 +83,7 @@ export class OtherMembers {
       if (member !== undefined) onReachable?.(member, isReachable);
     };
     const probe = (grpcAddress: string, signal: AbortSignal): Promise<void> => this.#probe(grpcAddress, signal);
-    this.breaker = new CircuitBreaker({ clock, openFor: OPEN_FOR, probe, onChange });
+    this.breaker = new CircuitBreaker({ clock, openFor: OPEN_FOR, isWatchful: true, probe, onChange });
   }
 
   /**
@@ -117,6 +117,11 @@ export class OtherMembers {
   /** The member has called this one: its circuit closes. */
   heardOf({ grpcAddress }: MemberInfo): void {
     this.breaker.succeeded(grpcAddress);
+  }
+
+  /** When a probe of a member succeeded last since it became unreachable, monotonic milliseconds; -Infinity: none has. */
+  answeredAtMs({ grpcAddress }: MemberInfo): number {
+    return this.breaker.answeredAtMs(grpcAddress);
   }
 
   /** How long fills wait for a member. */

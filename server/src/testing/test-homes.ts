@@ -30,6 +30,8 @@ export class TestHomes {
   readonly members = new Map<string, TestMember>();
   /** Names of members that can't be reached. */
   readonly gone = new Set<string>();
+  /** By name: when a member that can't be reached has answered a probe nevertheless. */
+  readonly answeredAtMs = new Map<string, number>();
   /** Calls between members, as "method from>to". */
   readonly calls: string[] = [];
   /** How old a record may be. */
@@ -151,6 +153,10 @@ export class TestMember implements Peers {
 
   heardOf({ name }: MemberInfo): void {
     if (this.#cluster.gone.has(name)) throw new Error(`${name} called although it is unreachable`);
+  }
+
+  answeredAtMs({ name }: MemberInfo): number {
+    return this.#cluster.answeredAtMs.get(name) ?? Number.NEGATIVE_INFINITY;
   }
 
   call(subject: string, of: AbortSignal): RunningCall {
