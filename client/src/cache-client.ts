@@ -9,6 +9,7 @@ import { CircuitBreaker } from "./members/circuit-breaker.js";
 import { type Clock, systemClock } from "./members/clock.js";
 import { connectMembers } from "./members/connect-members.js";
 import { type FailoverOptions, orderByAvailability, withFailover } from "./members/failover.js";
+import { HttpObjectRequests, type ObjectRequests } from "./members/http/object-requests.js";
 import type {
   CallLimits,
   Evicted,
@@ -43,6 +44,13 @@ import { type RangeWith, type RequestedRange, readRange } from "./read-range.js"
 import { RunningCalls } from "./running-calls.js";
 import type { WarmSummary } from "./warm-count.js";
 import { type WarmOptions, type WarmTarget, warmObjects } from "./warming.js";
+import { COPY_OPTIONS, type CopyOptions, copyObject } from "./writing/copy-object.js";
+import { type DeleteSummary, deleteObject, deleteObjects } from "./writing/delete-objects.js";
+import { LIST_OPTIONS, type ListedObject, type ListedPrefix, type ListOptions, listPage } from "./writing/list-objects.js";
+import { type Written, within } from "./writing/multipart.js";
+import { PUT_OPTIONS, type PutOptions, putObject } from "./writing/put-object.js";
+import type { PutBody } from "./writing/put-source.js";
+import type { SendWith } from "./writing/sending.js";
 
 /** A read, for `read`. */
 export interface ReadRequest extends ReadOptions {
@@ -66,6 +74,8 @@ export interface ObjectStat extends Omit<MemberStat, "headers" | "lacks"> {
 export interface ClientPorts {
   readonly clock: Clock;
   readonly connections: MemberConnections;
+  /** Writes and listings. */
+  readonly requests: ObjectRequests;
   /** The metrics of reads; absent: reads are not measured. */
   readonly metrics?: ClientMetrics | undefined;
 }
@@ -81,6 +91,10 @@ const OPEN_WITH_FALLBACK_FOR = { firstMs: 500, longestMs: 2_000 };
  * not be faster, and a member accepts only 10,000 from all clients.
  */
 const MOST_CONNECTIONS = 32;
+/** The same for writes and listings, whose bodies are long. */
+const MOST_WRITING_CONNECTIONS = 16;
+/** Shorter than the idle timeouts of members (75 s) and load balancers (60 s). */
+const IDLE_MS = 45_000;
 /** Delays before a broken watch of the member list is restarted. */
 const WATCH_BACKOFF = { firstMs: 100, longestMs: 5_000 };
 
@@ -110,6 +124,7 @@ export class CacheClient implements AsyncDisposable {
         await members.close();
         await breaker.close();
         await connections.close();
+        await ports.requests.close();
         throw error;
       } finally {
         call.end();
@@ -126,6 +141,7 @@ export class CacheClient implements AsyncDisposable {
   readonly #local: LocalReads | undefined;
   readonly #fallback: Fallback | undefined;
   readonly #near: NearCache | undefined;
+  readonly #sendWith: SendWith;
   readonly #calls: RunningCalls;
   #closed: Promise<void> | undefined;
 
@@ -142,6 +158,7 @@ export class CacheClient implements AsyncDisposable {
     this.#failover = { clock: ports.clock, breaker, attempts, backoff: RETRY_BACKOFF, isReplaceable, onRepeat };
     this.#near = options.nearBytes === 0 ? undefined : new NearCache(options.nearBytes, metrics);
     this.#fallback = fallback && new Fallback({ options: fallback, breaker, metrics, log });
+    this.#sendWith = { requests: ports.requests, owners: members, failover: { ...this.#failover, isReplaceable: false } };
     const { connections, clock } = ports;
     const report = reportUses(connections.calls, members, clock);
     this.#local = volumes.length === 0 ? undefined : new LocalReads({ clock, volumes, report });
@@ -166,7 +183,14 @@ export class CacheClient implements AsyncDisposable {
     const { access, connectTimeoutMs, transport } = complete;
     const measured = metrics === undefined ? undefined : measuredBy(metrics);
     const ways = { clock: systemClock, access, connectTimeoutMs, transport, mostConnections: MOST_CONNECTIONS, measured };
-    return clientOver(complete, { clock: systemClock, connections: connectMembers(ways), metrics }, options.signal);
+    const requests = new HttpObjectRequests({
+      clock: systemClock,
+      access,
+      connectTimeoutMs,
+      mostConnections: MOST_WRITING_CONNECTIONS,
+      idleMs: IDLE_MS,
+    });
+    return clientOver(complete, { clock: systemClock, connections: connectMembers(ways), requests, metrics }, options.signal);
   }
 
   /**
@@ -287,6 +311,69 @@ export class CacheClient implements AsyncDisposable {
     return evicted;
   }
 
+  /**
+   * Writes an object through the cache to its store, if the members allow it (`--writes`). Bytes, text, streams and files are accepted;
+   * long bodies are written in parts, which are removed if the write fails. The member and the store verify a digest of each request.
+   * When it resolves, every member returns the new version. `deadlineMs` is the deadline of each request. Rejects with
+   * FAILED_PRECONDITION if a condition does not hold; with UNAVAILABLE, saying so, if it is not known whether the object was written.
+   *
+   * @example await client.put("s3://models/weights.bin", { file: "weights.bin" });
+   */
+  async put(url: string, body: PutBody, options: PutOptions = {}): Promise<Written> {
+    parseObjectUrl(url);
+    checkOptions(options, PUT_OPTIONS);
+    return await this.#write(url, options, (using, call, deadlineMs) => putObject(url, body, options, using, call, deadlineMs));
+  }
+
+  /** Copies an object within its store; no bytes pass through the cache. Rejects with FAILED_PRECONDITION if it changes meanwhile. */
+  async copy(from: string, to: string, options: CopyOptions = {}): Promise<Written> {
+    parseObjectUrl(to);
+    checkOptions(options, COPY_OPTIONS);
+    const { signal, deadlineMs: ownMs } = options;
+    const {
+      version,
+      objectSize: size,
+      contentType,
+      headers,
+    } = await this.stat(from, options.version, { signal, deadlineMs: ownMs });
+    const source = { url: from, version, size, headers: { "content-type": contentType, ...headers } };
+    return await this.#write(to, options, (using, call, deadlineMs) => copyObject(source, to, using, call, deadlineMs));
+  }
+
+  /** Deletes an object from its store and from the cache. That there is none is no error. */
+  async delete(url: string, options: CallOptions = {}): Promise<void> {
+    checkOptions(options, CALL_OPTIONS);
+    parseObjectUrl(url);
+    await this.#write(url, options, (using, call, deadlineMs) =>
+      within(call, deadlineMs, (own) => deleteObject(url, using, own)),
+    );
+  }
+
+  /** Deletes many objects, up to a thousand per request. Those that the store does not delete are in `failures`. */
+  async deleteObjects(urls: Iterable<string> | AsyncIterable<string>, options: CallOptions = {}): Promise<DeleteSummary> {
+    checkOptions(options, CALL_OPTIONS);
+    const drop = (url: string): void => void this.#near?.drop({ url });
+    return await this.#write("deleting objects", options, (using, call, deadlineMs) =>
+      deleteObjects(urls, drop, using, call, deadlineMs),
+    );
+  }
+
+  /**
+   * Lists the objects of a bucket whose keys begin with a prefix, in the store's order, as the store knows them. Pages are requested as
+   * the loop goes on. `deadlineMs` is the deadline of each page.
+   *
+   * @example for await (const object of client.list("s3://datasets/events/")) console.log(object);
+   */
+  async *list(url: string, options: ListOptions = {}): AsyncGenerator<ListedObject | ListedPrefix, void> {
+    checkOptions(options, LIST_OPTIONS);
+    let token: string | undefined;
+    do {
+      const page = await this.#run(url, options, (call) => listPage(url, options, token, this.#sendWith, call));
+      yield* page.entries;
+      token = page.nextToken;
+    } while (token !== undefined);
+  }
+
   /** The members that the client knows, by name; empty if the endpoint sends no member list. */
   members(): readonly MemberInfo[] {
     return this.#members.members;
@@ -381,6 +468,23 @@ export class CacheClient implements AsyncDisposable {
     return this.#calls.run(subject, end, this.#members.isReady ? work : (call) => this.#whenReady(call).then(() => work(call)));
   }
 
+  /** Runs a write, whose requests have the deadline. What is near is dropped, whatever the outcome. */
+  async #write<Result>(
+    url: string,
+    options: CallOptions,
+    write: (using: SendWith, call: RunningCall, deadlineMs: number) => Promise<Result>,
+  ): Promise<Result> {
+    const deadlineMs = deadlineOf(options, this.#options);
+    try {
+      return await this.#calls.run(url, { signal: options.signal }, async (call) => {
+        if (!this.#members.isReady) await within(call, deadlineMs, (own) => this.#members.ready(own));
+        return await write(this.#sendWith, call, deadlineMs);
+      });
+    } finally {
+      this.#near?.drop({ url });
+    }
+  }
+
   /** Waits for the first answer of a member. If object stores can answer, only for the first failure. */
   async #whenReady(call: CallLimits): Promise<void> {
     if (this.#fallback === undefined) await this.#members.ready(call);
@@ -393,6 +497,7 @@ export class CacheClient implements AsyncDisposable {
     await this.#local?.close();
     await Promise.all([this.#members.close(), this.#breaker.close()]);
     await this.#ports.connections.close();
+    await this.#ports.requests.close();
   }
 }
 

@@ -12,3 +12,9 @@ export type { CallOptions, ConnectOptions, NearOptions, ReadOptions, StreamOptio
 export type { ByteStream } from "./range-stream.js";
 export type { WarmFailure, WarmSummary } from "./warm-count.js";
 export type { WarmOptions, WarmTarget } from "./warming.js";
+export type { CopyOptions } from "./writing/copy-object.js";
+export type { DeleteFailure, DeleteSummary } from "./writing/delete-objects.js";
+export type { ListedObject, ListedPrefix, ListOptions } from "./writing/list-objects.js";
+export type { Written } from "./writing/multipart.js";
+export type { PutOptions } from "./writing/put-object.js";
+export type { PutBody, PutFile } from "./writing/put-source.js";

@@ -6,6 +6,7 @@ import { clientOver } from "./cache-client.js";
 import type { MemberConnections } from "./members/ports.js";
 import { completeOptions } from "./options.js";
 import { FakeTransport } from "./testing/fake-transport.js";
+import { noObjectRequests } from "./testing/no-object-requests.js";
 import { ramp } from "./testing/ramp.js";
 
 /** For long runs set FRONTCACHE_MEMORY_READS=10000. */
@@ -33,7 +34,11 @@ describe("the memory of results", () => {
   it("is the caller's: no byte of what is kept, sliced, posted or transferred changes while other reads run", async () => {
     const transport = new FakeTransport({ version: "v1", size: SIZE });
     const connections = transport as unknown as MemberConnections;
-    const client = await clientOver(completeOptions({ endpoint: "a:1" }), { clock: new ManualClock(0), connections });
+    const client = await clientOver(completeOptions({ endpoint: "a:1" }), {
+      clock: new ManualClock(0),
+      connections,
+      requests: noObjectRequests,
+    });
     const kept: { offset: number; bytes: Uint8Array }[] = [];
     const check = ({ offset, bytes }: { offset: number; bytes: Uint8Array }): void => {
       if (!ramp(offset, bytes.length).equals(bytes)) throw new Error(`bytes at ${offset} have changed`);

@@ -76,3 +76,8 @@ export const CACHE_STATUS_HEADER = "X-Cache";
  * because the origin is slow or unreachable (STALE).
  */
 export type CacheStatus = "HIT" | "MISS" | "STALE";
+
+/**
+ * Response header of a write whose request was sent to the object store, but whose outcome is not known. The only value is `unknown`.
+ */
+export const OUTCOME_HEADER = "frontcache-outcome";

@@ -54,11 +54,11 @@ export class S3Writes {
     const [uploadId, tagging] = [query.get("uploadId"), query.has("tagging")];
     if (tagging) return void response.writeHead(method === "DELETE" ? 204 : 200, { "Content-Length": 0 }).end();
     if (method === "POST" && query.has("uploads")) return void this.#create(exchange);
-    if (uploadId !== null) return void this.#upload(exchange, uploadId, received.bytes);
     const current = this.#objects.get(bucket, key);
     if (headers["if-none-match"] === "*" && current !== undefined) return exchange.fail(412, "PreconditionFailed");
     const ifMatch = headers["if-match"];
     if (ifMatch !== undefined && ifMatch !== current?.version) return exchange.fail(412, "PreconditionFailed");
+    if (uploadId !== null) return void this.#upload(exchange, uploadId, received.bytes);
     if (method === "DELETE") {
       this.#objects.delete(bucket, key);
       return void response.writeHead(204).end();

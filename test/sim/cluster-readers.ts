@@ -1,5 +1,5 @@
 import type { CacheClient } from "@frontcache/client";
-import { clientOver, completeOptions, type MemberConnections } from "@frontcache/client/testing";
+import { clientOver, completeOptions, type MemberConnections, noObjectRequests } from "@frontcache/client/testing";
 import { parseObjectUrl } from "@frontcache/proto";
 import { ANONYMOUS } from "@frontcache/server/testing";
 import { judgeHttp, versionOf, versionRequired } from "./http-answers.js";
@@ -76,7 +76,7 @@ export class ClusterReaders {
       const clock = new ProcessClock(time, chance);
       const connections = this.#noticed(simulatedConnections(network, { name: `client-${index}` }, clock));
       const options = completeOptions({ endpoint: SERVICE, parallelBlocks: 3, streamBlocks: 2 });
-      this.#clients.push({ client: await clientOver(options, { clock, connections }), clock });
+      this.#clients.push({ client: await clientOver(options, { clock, connections, requests: noObjectRequests }), clock });
     }
   }
 

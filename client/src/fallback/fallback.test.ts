@@ -6,6 +6,7 @@ import type { LogEntry } from "../client-log.js";
 import { type MemberConnections, Unreachable } from "../members/ports.js";
 import { completeOptions } from "../options.js";
 import { FakeTransport } from "../testing/fake-transport.js";
+import { noObjectRequests } from "../testing/no-object-requests.js";
 import { ramp } from "../testing/ramp.js";
 import type { FallbackOptions } from "./fallback.js";
 import type { GcsFallback } from "./gcs-reads.js";
@@ -65,7 +66,7 @@ async function connect(fallback: FallbackOptions) {
   const entries: LogEntry[] = [];
   const options = completeOptions({ endpoint: "service:8080", fallback, log: (entry) => entries.push(entry) });
   const connections = transport as unknown as MemberConnections;
-  const client: CacheClient = await clientOver(options, { clock, connections });
+  const client: CacheClient = await clientOver(options, { clock, connections, requests: noObjectRequests });
   const breakAll = (): void => {
     transport.onRead = () => ({ error: gone() });
     transport.stat = () => Promise.reject(gone());

@@ -5,6 +5,7 @@ import { clientOver } from "../cache-client.js";
 import type { MemberConnections } from "../members/ports.js";
 import { completeOptions } from "../options.js";
 import { FakeTransport } from "../testing/fake-transport.js";
+import { noObjectRequests } from "../testing/no-object-requests.js";
 import { ramp } from "../testing/ramp.js";
 import { PAGE_BYTES } from "./page-memory.js";
 
@@ -16,7 +17,7 @@ async function connect(memory: number | string = "1MiB", objectSize = size) {
   const transport = new FakeTransport({ version: "v1", size: objectSize });
   const options = completeOptions({ endpoint: "a:1", near: { memory } });
   const connections = transport as unknown as MemberConnections;
-  const client = await clientOver(options, { clock: new ManualClock(0), connections });
+  const client = await clientOver(options, { clock: new ManualClock(0), connections, requests: noObjectRequests });
   return { client, transport };
 }
 

@@ -17,6 +17,7 @@ export { clientMetricList, registeredMetrics } from "../metrics.js";
 export { completeOptions } from "../options.js";
 // Fakes and fixtures.
 
+export * from "./no-object-requests.js";
 export * from "./ramp.js";
 export * from "./received-response.js";
 export * from "./scripted-listener.js";

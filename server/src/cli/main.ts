@@ -4,11 +4,15 @@ import { packageVersion } from "../config/package-version.js";
 import { addBench } from "./bench.js";
 import { addClientOptions } from "./client-options.js";
 import { addCompletion } from "./completion.js";
+import { addCopy } from "./cp.js";
 import { addEvict } from "./evict.js";
 import { describeFailure, type ExitCode, exitCodes, exitCodeText, UsageError } from "./exit-code.js";
 import { addGet } from "./get.js";
 import { addGrants } from "./grants.js";
+import { addList } from "./ls.js";
 import { addJsonOption } from "./print.js";
+import { addPut } from "./put.js";
+import { addRemove } from "./rm.js";
 import { addServe } from "./serve.js";
 import { addStat } from "./stat.js";
 import { addStatus } from "./status.js";
@@ -51,6 +55,7 @@ export function commands(): Command {
 Examples:
   frontcache serve --cache-dirs /mnt/nvme0:800GiB
   frontcache get s3://bucket/file --range 0-99 | xxd
+  frontcache put file s3://bucket/
   frontcache warm 's3://bucket/prefix/*'
   frontcache status --watch
 
@@ -66,6 +71,10 @@ Exit codes: ${exitCodeText}.`,
   addJsonOption(addClientOptions(program));
   addServe(program);
   addGet(program);
+  addPut(program);
+  addList(program);
+  addCopy(program);
+  addRemove(program);
   addStat(program);
   addWarm(program);
   addEvict(program);

@@ -12,6 +12,7 @@ import {
 } from "../ports.js";
 import { type AnswerHeading, MAX_HEAD_BYTES, objectHeadersIn, parseHead, Unintelligible } from "./answer-head.js";
 import { RepeatedHeads } from "./repeated-head.js";
+import { textOf } from "./xml-text.js";
 
 /** The request of a response. */
 export interface AnswerTo {
@@ -176,7 +177,6 @@ class HttpAnswerHead implements AnswerHead {
 
 /** Maximum body of an error, bytes. */
 export const MAX_ERROR_BYTES = 8 << 10;
-const MAX_MESSAGE_LENGTH = 2_000;
 
 /** A response without the requested bytes. */
 export interface ErrorAnswer {
@@ -194,33 +194,14 @@ export function errorOf({ heading, body }: ErrorAnswer, { url, offset }: ReadReq
   if (errorCode === undefined) {
     return new Unintelligible(`${url}: ${member} answered ${status}, not as a member does`);
   }
-  const message = body.length === 0 ? errorCode : (elementOf(body.toString("utf8"), "Message") ?? errorCode);
+  const message = body.length === 0 ? errorCode : (textOf(body.toString("utf8"), "Message") ?? errorCode);
   if (errorCode === "CANCELLED" || (errorCode === "UNAVAILABLE" && !keepAlive && !isOriginTried)) {
     return new Unreachable(`${url}: member ${member} is starting or shutting down: ${message}`);
   }
   const words = message.includes(url) ? message : `${url}: ${message}`;
-  const s3Code = s3CodeOf(body.length === 0 ? undefined : elementOf(body.toString("utf8"), "Code"));
+  const s3Code = s3CodeOf(body.length === 0 ? undefined : textOf(body.toString("utf8"), "Code"));
   return new CacheError(errorCode, errorCode === "OUT_OF_RANGE" ? `${words} (offset ${offset})` : words, {
     isOriginTried,
     s3Code,
   });
-}
-
-/** Returns the text of the document's first element with this name, on one line of bounded length; undefined if there is none. */
-function elementOf(document: string, name: string): string | undefined {
-  const start = document.indexOf(`<${name}>`);
-  if (start < 0) return undefined;
-  const end = document.indexOf(`</${name}>`, start);
-  if (end < 0) return undefined;
-  const text = document.slice(start + name.length + 2, Math.min(end, start + MAX_MESSAGE_LENGTH)).replace(ENTITY, character);
-  return text.replace(/\p{Cc}+/gu, " ");
-}
-
-const ENTITY = /&(?:#(\d{1,7})|#x([0-9a-fA-F]{1,6})|(amp|lt|gt|quot|apos));/g;
-const named: Readonly<Record<string, string>> = { amp: "&", lt: "<", gt: ">", quot: '"', apos: "'" };
-
-function character(entity: string, decimal?: string, hex?: string, name?: string): string {
-  if (name !== undefined) return named[name]!;
-  const point = decimal === undefined ? Number.parseInt(hex!, 16) : Number(decimal);
-  return point > 0x10ffff ? entity : String.fromCodePoint(point);
 }

@@ -103,7 +103,7 @@ export class HttpTransport implements BlockTransport {
     let listener = this.#listeners.get(httpAddress);
     if (listener === undefined) {
       const { clock, connectTimeoutMs, access, mostConnections, idleMs, probesEarly = false } = this.#options;
-      const setUp = () => connectionSetup(httpAddress, access);
+      const setUp = () => memberConnection(httpAddress, access);
       listener = {
         pool: new ConnectionPool({ clock, connectTimeoutMs, setUp, mostConnections, idleMs }),
         silence: new SilenceWatch({
@@ -120,7 +120,7 @@ export class HttpTransport implements BlockTransport {
 }
 
 /** Returns how a connection to a member is opened, with its credentials as they are now. */
-function connectionSetup(httpAddress: string, access: Access): ConnectionSetup {
+export function memberConnection(httpAddress: string, access: Access): ConnectionSetup {
   const member = access.member?.();
   const preamble = member === undefined ? undefined : new CallerHandshake(member, httpAddress);
   return { dial: dialDirectly(socketAddress(httpAddress), access.tls()), preamble };

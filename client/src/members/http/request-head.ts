@@ -47,7 +47,8 @@ function flag(header: string, isSet: boolean | undefined): string {
   return isSet === true ? `${header}: 1\r\n` : "";
 }
 
-function pathOf(url: string): string {
+/** The path of an object on the HTTP listener, escaped. */
+export function pathOf(url: string): string {
   const split = splitScheme(url);
   if (split !== undefined && PLAIN.test(split.rest)) return `/${split.scheme}/${split.rest}`;
   const { scheme, bucket, key } = parseObjectUrl(url);

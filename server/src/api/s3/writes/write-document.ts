@@ -1,3 +1,4 @@
+import { OUTCOME_HEADER } from "@frontcache/proto";
 import type { WriteAnswer } from "../../../origin/origin.js";
 import type { Document } from "../document-answer.js";
 
@@ -5,7 +6,7 @@ import type { Document } from "../document-answer.js";
 const NOT_ANSWERED = /^(?:date|server|x-amz-request-id|x-amz-id-2|content-length|transfer-encoding|access-control-.*)$/;
 
 /** What is said about a write whose outcome is not known. */
-export const OUTCOME_UNKNOWN = ["frontcache-outcome", "unknown"];
+export const OUTCOME_UNKNOWN = [OUTCOME_HEADER, "unknown"];
 
 /** The origin's answer as that of this server. */
 export function documentOf({ status, headers, body }: WriteAnswer): Document {
