@@ -14,7 +14,7 @@ const PERIOD = 251;
 /** Every version is at least so large: reads that begin before it always get something. */
 export const LEAST_BYTES = 5 * MiB;
 
-/** An object that is overwritten again and again, and what it was when. Up to 251 versions can be told apart. */
+/** An object that is overwritten again and again, and what it was when. Up to 251 versions can be distinguished. */
 export class OverwrittenObject {
   readonly #origin: S3Emulator;
   readonly bucket: string;
@@ -60,7 +60,7 @@ export class OverwrittenObject {
   }
 }
 
-/** Whether an answer to a range is whole and of this version alone. A broken off one may be shorter. */
+/** Whether an answer to a range is whole and of this version alone. One that was cut off may be shorter. */
 export function isWhollyOf(put: Put, bytes: Buffer, range: { offset: number; length: number }, brokenOff: boolean): boolean {
   const length = Math.min(range.length, put.size - range.offset);
   if (brokenOff ? bytes.length > length : bytes.length !== length) return false;

@@ -126,7 +126,7 @@ describe("an object that was overwritten", () => {
     expect(await read()).toMatchObject({ text: "six", result: "hit" });
   });
 
-  it("is not what a read of its old version gets, held or not", async () => {
+  it("is not what a read of its old version gets, cached or not", async () => {
     await start();
     const old = objects.put(URL, "old");
     const current = objects.put(URL, "new");
@@ -140,7 +140,7 @@ describe("an object that was overwritten", () => {
 describe("an origin that is down", () => {
   const down = () => origin.faults.place({ error: "UNAVAILABLE" });
 
-  it("does not keep held bytes from readers: they are served, and count as stale", async () => {
+  it("does not keep cached bytes from readers: they are served, and count as stale", async () => {
     await start();
     const version = objects.put(URL, "old");
     await read();
@@ -212,7 +212,7 @@ describe("an origin that is down", () => {
     expect(await read()).toEqual({ text: "old", version, result: "stale" });
   });
 
-  it("fails reads past --revalidate-after without --stale-if-error, but not those of a held version", async () => {
+  it("fails reads past --revalidate-after without --stale-if-error, but not those of a cached version", async () => {
     await start({ staleIfError: false });
     const version = objects.put(URL, "old");
     await read();
@@ -222,7 +222,7 @@ describe("an origin that is down", () => {
     expect(await read(version)).toMatchObject({ text: "old", result: "hit" });
   });
 
-  it("is another thing than an object that is gone: that is NOT_FOUND, whatever is held", async () => {
+  it("is another thing than an object that is gone: that is NOT_FOUND, whatever is cached", async () => {
     await start();
     objects.put(URL, "old");
     await read();

@@ -21,7 +21,7 @@ export interface Tally {
   brokenOff: number;
 }
 
-/** Reads of an object that is overwritten meanwhile, each answer held against what the object was. */
+/** Reads of an object that is overwritten meanwhile, each answer compared with what the object was. */
 export class VersionReaders {
   readonly #object: OverwrittenObject;
 

@@ -229,9 +229,9 @@ describe("a member's cache", () => {
     cache = openCache(stored, origin, { fill: "auto" });
     origin.calls.length = 0;
     disk.file(disk.paths()[0]!).flipBit(3 * SEGMENT + 5, 3);
-    const held = await cache.open(request(2 * SEGMENT, 4 * SEGMENT, { cachedOnly: true }));
-    await expect(restOf(held)).rejects.toMatchObject({ code: "NOT_FOUND" });
-    held.close();
+    const cached = await cache.open(request(2 * SEGMENT, 4 * SEGMENT, { cachedOnly: true }));
+    await expect(restOf(cached)).rejects.toMatchObject({ code: "NOT_FOUND" });
+    cached.close();
     expect(origin.calls).toEqual([]);
   });
 

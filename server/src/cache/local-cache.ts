@@ -256,7 +256,7 @@ export class LocalCache {
 
   /**
    * A read of the current version. In this order: the version observed recently; the answer that another read waits for; a
-   * question without bytes, if some of the block is cached or on its way; else the first fetch of bytes tells the version.
+   * question without bytes, if some of the block is cached or on its way; else the first fetch of bytes names the version.
    */
   async #openCurrent(request: BlockRequest, pinned: PinnedBlock): Promise<ObjectRead> {
     const { ref, blockOffset, signal } = request;

@@ -35,16 +35,16 @@ async function setUp(fill: FillMode = "auto", random: () => number = () => 0.5) 
   // As a member composes them: the probes of an unavailable origin count, too.
   const { guarded, observed } = new OriginAvailability({ clock, onChange() {} }).wrappersOf("s3");
   const cache = openCache(stored, retrying(RETRIES, clock, random)(guarded(observed(origin))), { fill, revalidateAfterMs: 0 });
-  const read = async (wanted: Partial<BlockRequest> = {}): Promise<Buffer> => {
+  const read = async (requested: Partial<BlockRequest> = {}): Promise<Buffer> => {
     const signal = new AbortController().signal;
     const whole = { blockOffset: 0, start: 0, end: BLOCK, openEnded: false, cachedOnly: false };
-    const opened = await cache.open({ ref, version: undefined, signal, ...whole, ...wanted });
+    const opened = await cache.open({ ref, version: undefined, signal, ...whole, ...requested });
     return restOf(opened).finally(() => opened.close());
   };
   /** The error of a read, and how many requests it made; nothing else may be requested for two seconds. */
-  const failing = async (wanted: Partial<BlockRequest> = {}) => {
+  const failing = async (requested: Partial<BlockRequest> = {}) => {
     const before = origin.calls.length;
-    const error = await clock.run(read(wanted).catch((thrown: unknown) => thrown));
+    const error = await clock.run(read(requested).catch((thrown: unknown) => thrown));
     expect(error).toBeInstanceOf(CacheError);
     const requests = origin.calls.length - before;
     clock.advance(2_000);
@@ -76,10 +76,10 @@ describe.each(faults)("a read of a block whose origin %s", (_, fault) => {
     ["one segment", () => ({ start: SEGMENT, end: 2 * SEGMENT })],
     ["an open range", () => ({ openEnded: true })],
     ["another block", (version) => ({ blockOffset: BLOCK, version })],
-  ])("makes a bounded number of requests for %s, and none after its failure", async (_name, wanted) => {
+  ])("makes a bounded number of requests for %s, and none after its failure", async (_name, requested) => {
     const { origin, version, failing, close } = await setUp();
     origin.faults.place(fault);
-    const { error, requests } = await failing(wanted(version));
+    const { error, requests } = await failing(requested(version));
     expect(error.isOriginTried).toBe(true);
     expect(requests).toBeLessThanOrEqual(MAX_REQUESTS);
     await close();

@@ -19,17 +19,17 @@ afterEach(() => {
   rmSync(folder, { recursive: true });
 });
 
-/** A stream that brings some text and then breaks off. */
+/** A stream that brings some text and then fails. */
 function breaking(text: string): Readable {
   return Readable.from(
     (async function* () {
       yield Buffer.from(text);
-      throw new Error("broken off");
+      throw new Error("cut off");
     })(),
   );
 }
 
-/** A file of which `abc` came before its stream broke off. */
+/** A file of which `abc` came before its stream failed. */
 async function begun(): Promise<void> {
   const file = await PartialFile.open(path, content, true);
   await expect(
@@ -37,7 +37,7 @@ async function begun(): Promise<void> {
       () => breaking("abc"),
       () => {},
     ),
-  ).rejects.toThrow("broken off");
+  ).rejects.toThrow("cut off");
   expect(file.bytes).toBe(3);
 }
 

@@ -139,7 +139,7 @@ class CallerRule {
     { first, attempt, versionOf, discard }: Attempts<Answer>,
   ): Promise<Answer> {
     const { verdicts } = this.#options;
-    const wanted = { version, cachedOnly: request.cachedOnly };
+    const requested = { version, cachedOnly: request.cachedOnly };
     let begun = first;
     for (let starts = 1; ; starts++) {
       const known = begun?.verdict ?? verdicts.remembered(principal, ref);
@@ -149,7 +149,7 @@ class CallerRule {
         await this.#confirm(ref, principal, signal);
         throw verdict.version === undefined ? noSuchObject(ref) : otherVersion(ref, version!);
       }
-      const outcome = await (begun?.outcome ?? outcomeOf(attempt, wanted));
+      const outcome = await (begun?.outcome ?? outcomeOf(attempt, requested));
       begun = undefined;
       const found = "answer" in outcome ? versionOf(outcome.answer) : undefined;
       if (found === verdict.version) {

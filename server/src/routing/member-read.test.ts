@@ -72,9 +72,9 @@ describe("a read that other members answer", () => {
       throw new Unreachable("gone");
     };
     let rest: BlockRequest | undefined;
-    const resume = (wanted: BlockRequest) => {
-      rest = wanted;
-      return reads().open(wanted, {
+    const resume = (requested: BlockRequest) => {
+      rest = requested;
+      return reads().open(requested, {
         async fetch(landing) {
           landing.nextRequest();
           landing.open({ version: "v1", objectSize: SIZE }, { resume: () => undefined });

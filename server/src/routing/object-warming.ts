@@ -18,7 +18,7 @@ export interface WarmWith {
   readonly parallelism: number;
   /** Warms one block when its turn has come. */
   block(object: WarmObject, blockOffset: number): Promise<WarmedBlock>;
-  /** Tells how far an object is; awaited, so that who reads slowly slows the warming down. */
+  /** Reports how far an object is; awaited, so that who reads slowly slows the warming down. */
   report(progress: WarmProgress): Promise<void>;
   readonly signal: AbortSignal;
 }

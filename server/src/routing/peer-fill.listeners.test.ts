@@ -102,14 +102,14 @@ describe("a fill of bytes that another member has cached", () => {
     expect(asked()).toEqual([]);
   });
 
-  it.each(["breaks off", "stands still for half a second"])("takes the rest from the origin when the member %s", async (how) => {
+  it.each(["ends early", "stands still for half a second"])("takes the rest from the origin when the member %s", async (how) => {
     members[0]!.onRead = (call) => sendRamp(call, { size: SIZE, version, onlyBytes: 14_000, messageBytes: 7_000 });
     const answer = await origin.fetch(rangeOf(ref, range()));
     let received = 0;
     const bytes = await bytesOf(answer, async (piece) => {
       received += piece.length;
       if (received !== 14_000) return;
-      if (how === "breaks off") await members[0]!.kill();
+      if (how === "ends early") await members[0]!.kill();
       else void eventually(() => expect(clock.waits).toBeGreaterThan(0)).then(() => clock.advance(500));
     });
     expect(bytes).toEqual(rightBytes);

@@ -87,7 +87,7 @@ afterEach(async () => {
   await stored.store.close();
 });
 
-function request(offset: number, length: number, wanted: Partial<ReadRequest> = {}): ReadRequest {
+function request(offset: number, length: number, requested: Partial<ReadRequest> = {}): ReadRequest {
   const { signal } = new AbortController();
   return {
     principal: ANONYMOUS,
@@ -97,17 +97,17 @@ function request(offset: number, length: number, wanted: Partial<ReadRequest> = 
     forwarded: false,
     cachedOnly: false,
     signal,
-    ...wanted,
+    ...requested,
   };
 }
 
 const stat = (version: string) =>
   router.ask({ kind: "stat", ref: parseObjectUrl(url), version, principal: ANONYMOUS, signal: new AbortController().signal });
 
-const bytesOf = async (wanted: ReadRequest): Promise<Buffer> => restOf(await router.open(wanted));
+const bytesOf = async (requested: ReadRequest): Promise<Buffer> => restOf(await router.open(requested));
 
 describe("a read of one block", () => {
-  it("is answered here where this member owns it, at once when it is held", async () => {
+  it("is answered here where this member owns it, at once if it is cached", async () => {
     expect(await bytesOf(request(mine[0]! + 5, 100))).toEqual(rampBytes(mine[0]! + 5, 100, 0));
     await local.settled();
     const read = router.open(request(mine[0]! + 5, 100));
@@ -124,7 +124,7 @@ describe("a read of one block", () => {
     expect(origin.calls).toEqual([]);
   });
 
-  it("is never sent on when a member sent it, or when only what is held here is wanted", async () => {
+  it("is never sent on when a member sent it, or if only cached bytes are requested", async () => {
     expect(await bytesOf(request(theirs[0]!, 100, { forwarded: true }))).toEqual(rampBytes(theirs[0]!, 100, 0));
     await expect(bytesOf(request(theirs[1]!, 100, { cachedOnly: true }))).rejects.toMatchObject({ code: "NOT_FOUND" });
     expect(other.reads).toEqual([]);
@@ -310,7 +310,7 @@ describe("a read across blocks and owners", () => {
     await expect(bytesOf(request(SIZE, 1))).rejects.toMatchObject({ code: "OUT_OF_RANGE" });
   });
 
-  it("of an empty object has no bytes, and tells its version", async () => {
+  it("of an empty object has no bytes, and reports its version", async () => {
     objects.put("s3://bucket/empty", "");
     other.onRead = (call) => sendError(call, new CacheError("OUT_OF_RANGE", "behind the end"));
     const read = await router.open(request(0, 0, { ref: parseObjectUrl("s3://bucket/empty") }));
@@ -323,13 +323,13 @@ describe("a read across blocks and owners", () => {
 });
 
 describe("the members as the router knows them", () => {
-  it("are told now and after each change", () => {
-    const told: string[][] = [];
-    const end = router.watchMembers(({ name, members }) => told.push([name, ...members.map((member) => member.name)]));
+  it("are reported now and after each change", () => {
+    const reported: string[][] = [];
+    const end = router.watchMembers(({ name, members }) => reported.push([name, ...members.map((member) => member.name)]));
     view.update(Membership.of([self], BLOCK));
     end();
     view.update(Membership.of([self, other.info], BLOCK));
-    expect(told).toEqual([
+    expect(reported).toEqual([
       ["self", "other", "self"],
       ["self", "self"],
     ]);

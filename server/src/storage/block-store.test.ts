@@ -124,9 +124,9 @@ describe("a block store", () => {
     // One for the new file, one for all that came behind it.
     expect(opened).toHaveLength(2);
     const pin = store.pin(id)!;
-    const held = Array.from({ length: 8 }, (_, segment) => pin.has(segment));
+    const present = Array.from({ length: 8 }, (_, segment) => pin.has(segment));
     pin.release();
-    expect(held).toEqual([true, true, true, true, true, false, false, true]);
+    expect(present).toEqual([true, true, true, true, true, false, false, true]);
     expect(areTestBytes(await readBlock(store, id, 0, 40 * KiB), 0, 40 * KiB)).toBe(true);
     expect(await storageFaults(store, disk, testGeometry)).toEqual([]);
     await store.close();

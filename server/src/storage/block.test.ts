@@ -16,8 +16,8 @@ describe("a block's key", () => {
   });
 
   it("cannot be forged by a version that contains the start of another URL", () => {
-    const held = { url: "s3://private/a\ns3://public/b", version: "v1", offset: 0 };
+    const cached = { url: "s3://private/a\ns3://public/b", version: "v1", offset: 0 };
     const asked = { url: "s3://public/b", version: "v1\ns3://private/a", offset: 0 };
-    expect(blockKey(asked)).not.toBe(blockKey(held));
+    expect(blockKey(asked)).not.toBe(blockKey(cached));
   });
 });

@@ -89,8 +89,8 @@ describe.each(codes)("a disk that answers %s", (code) => {
       const kept = await more(fixture.store);
       // The last step closes the file: all is written then.
       expect(kept).toBe(step === steps - 1);
-      const held = await readBlock(fixture.store, id, 0, 8192);
-      expect(held === undefined || areTestBytes(held, 0, 8192)).toBe(true);
+      const cached = await readBlock(fixture.store, id, 0, 8192);
+      expect(cached === undefined || areTestBytes(cached, 0, 8192)).toBe(true);
       await expectSound(fixture);
       await expectRecovered(fixture);
     }

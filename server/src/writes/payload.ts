@@ -57,7 +57,7 @@ export class Payload {
 
   /**
    * All bytes, in pieces. The last piece follows only when the whole body is verified and `beforeLast` has resolved, so that a receiver
-   * that was told the length never gets all of a damaged body. An empty body has no piece. Throws S3's error.
+   * that knows the length never gets all of a damaged body. An empty body has no piece. Throws S3's error.
    */
   async *pieces(beforeLast: () => Promise<void>): AsyncGenerator<Buffer, void> {
     let [received, last] = [0, undefined as Buffer | undefined];

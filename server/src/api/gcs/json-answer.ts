@@ -24,7 +24,7 @@ const MAX_DOCUMENT_BYTES = 16 << 20;
 const KNOWN_PARAMETERS =
   /^(?:alt|fields|prettyPrint|projection|userProject|key|quotaUser|uploadType|generation|if(?:Metag|G)eneration(?:Not)?Match|\$.*)$/;
 
-/** S3's form of an error tells a throttled client another status than GCS's. */
+/** S3's form of an error has another status for a throttled client than GCS's. */
 const statusOfGcs: ErrorChange = (error) =>
   error.errorCode === "RESOURCE_EXHAUSTED" || error.errorCode === "UNAUTHENTICATED"
     ? { ...error, status: errorTable[error.errorCode].http }
@@ -91,7 +91,7 @@ async function metadata(
 ): Promise<Document> {
   const needsOrigin = query.get("projection") === "full" || [...query.names()].some((name) => !KNOWN_PARAMETERS.test(name));
   const { principal, signal, request } = context;
-  // GCS tells the hashes of an object with a client's key only to those who have the key.
+  // GCS returns the hashes of an object with a client's key only to those who have the key.
   if (needsOrigin || hasCustomerKey(request.headers)) return passed(context, cache, { ref }, query);
   const { info } = await cache.ask({ kind: "stat", ref, version: undefined, checksums: true, principal, signal });
   // Another generation may exist, which the cache does not have.

@@ -13,7 +13,7 @@ beforeEach(async () => {
 
 afterEach(() => member[Symbol.asyncDispose]());
 
-/** A list of so many members, told apart by its hash. */
+/** A list of so many members, distinguished by its hash. */
 function listOf(hash: string, members = 1): MemberList {
   const named = Array.from({ length: members }, (_, i) => ({ name: `m${i}`, grpcAddr: `10.0.0.1:${i}`, httpAddr: "" }));
   return { members: named, hash, blockBytes: 1, name: "self" };

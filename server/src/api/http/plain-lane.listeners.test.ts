@@ -51,7 +51,7 @@ describe("the plain lane", () => {
     const plain = await client.get(target, `Range: ${range}`, ...headers);
     const other = await client.get(target, `Range: ${range}`, ...headers, "Accept-Language: en");
     expect([isPlain(plain.headers), isPlain(other.headers)]).toEqual([true, false]);
-    // Whether and since when bytes are cached is told to tools and to members.
+    // Tools and members learn whether and since when bytes are cached.
     const { connection, "keep-alive": keepAlive, "x-amz-request-id": id, "x-cache": cached, ...headersOfTools } = other.headers;
     const { via, "server-timing": timing, ...expected } = headersOfTools;
     const isForwarded = headers.includes("frontcache-forwarded: 1");

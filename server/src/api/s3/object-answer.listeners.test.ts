@@ -40,7 +40,7 @@ describe("a GET", () => {
     expect((await get("frontcache-timeout-ms: 60000")).status).toBe(200);
   });
 
-  it("is answered with the object and all that S3 tells of it", async () => {
+  it("is answered with the object and all headers that S3 returns", async () => {
     const { status, headers, body } = await get();
     expect(status).toBe(200);
     expect(headers).toEqual({
@@ -69,7 +69,7 @@ describe("a GET", () => {
     [{ result: "forwarded", forwarded: { status: "STALE", ageSeconds: 70 } }, ["STALE", "70"]],
     [{ result: "forwarded", forwarded: { status: "HIT", ageSeconds: 0 } }, ["HIT", "0"]],
     [{ result: "forwarded", forwarded: undefined }, [undefined, undefined]],
-  ] as const)("tells whether and since when it is cached: %j", async (origin, expected) => {
+  ] as const)("reports whether and since when it is cached: %j", async (origin, expected) => {
     fixture.cache.origin = origin;
     // In the form of frontcache's own clients, which ends with the first request of another form.
     const own = await get("Range: bytes=0-9");
@@ -118,7 +118,7 @@ describe("a GET", () => {
   });
 
   it.each(["bytes=1000-", "bytes=1000-2000", "bytes=99999999999999999999-", "bytes=-0"])(
-    "of %s is told the size",
+    "of %s is answered with the size",
     async (range) => {
       const { status, headers, body } = await get(`Range: ${range}`);
       expect([status, headers["content-range"]]).toEqual([416, "bytes */1000"]);
@@ -154,7 +154,7 @@ describe("a GET", () => {
     expect(fixture.cache.requests).toEqual([]);
   });
 
-  it("reads the very version that its conditions were held against", async () => {
+  it("reads the version that its conditions were compared with", async () => {
     expect((await get('If-None-Match: "v0"', "Range: bytes=-10")).status).toBe(206);
     expect(fixture.cache.requests).toMatchObject([{ version: "v1", offset: 990, length: 10 }]);
   });
@@ -282,7 +282,7 @@ describe("a HEAD", () => {
     [{ ageMs: 0 }, ["MISS", undefined]],
     [{}, ["HIT", undefined]],
     [{ isStale: true, ageMs: 61_000 }, ["STALE", "61"]],
-  ] as const)("tells whether the record was known, and since when: %j", async (freshness, expected) => {
+  ] as const)("reports whether the record was known, and since when: %j", async (freshness, expected) => {
     fixture.cache.statFreshness = freshness;
     const head = await client.head("/s3/bucket/object");
     expect([head.headers["x-cache"], head.headers.age]).toEqual(expected);
@@ -377,7 +377,7 @@ describe("the headers of an object", () => {
   });
 });
 
-describe("type and date that a read doesn't tell", () => {
+describe("type and date that a read doesn't report", () => {
   beforeEach(() => {
     fixture.cache.describesReads = false;
   });
@@ -424,11 +424,14 @@ describe("type and date that a read doesn't tell", () => {
     client.socket.destroy();
   });
 
-  it.each(["text/plain\r\nX-Injected: 1", "\u0100", ""])("and a type that no header can hold (%j) is not told", async (type) => {
-    fixture.cache.describesReads = true;
-    fixture.cache.contentType = type;
-    expect((await get()).headers).toMatchObject({ "content-type": "binary/octet-stream", "content-length": "1000" });
-  });
+  it.each(["text/plain\r\nX-Injected: 1", "\u0100", ""])(
+    "and a type that no header can contain (%j) is left out",
+    async (type) => {
+      fixture.cache.describesReads = true;
+      fixture.cache.contentType = type;
+      expect((await get()).headers).toMatchObject({ "content-type": "binary/octet-stream", "content-length": "1000" });
+    },
+  );
 });
 
 describe("a read that fails", () => {
@@ -479,7 +482,7 @@ describe("a read that fails", () => {
     }
   });
 
-  it("in the middle ends the connection, for there is no other way to tell", async () => {
+  it("in the middle ends the connection, because the head has been sent", async () => {
     fixture.cache.sliceBytes = 100;
     fixture.cache.beforeSlice = (offset) => {
       if (offset === 500) throw new CacheError("UNAVAILABLE", "s3://bucket/object: gone");

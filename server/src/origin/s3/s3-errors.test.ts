@@ -64,7 +64,7 @@ describe("an error of S3", () => {
   });
 });
 
-it("tells S3's clients that a wrong key pair of this member is denied, so that they do not repeat the request", () => {
+it("reports a wrong key pair of this member as denied to S3's clients, so that they do not repeat the request", () => {
   const failed = (name: string) => s3Error(thrown(name, 403), statOf(ref));
   expect(failed("SignatureDoesNotMatch")).toMatchObject({ code: "UNAVAILABLE", s3Code: "AccessDenied" });
   expect(failed("InvalidObjectState")).toMatchObject({ code: "PERMISSION_DENIED", s3Code: "InvalidObjectState" });

@@ -29,7 +29,7 @@ export interface DecisionCounts {
   denied: number;
 }
 
-/** What a principal did, or wanted to do. */
+/** What a principal did, or asked for. */
 export interface Denied {
   readonly principal: Principal;
   readonly operation: Operation;

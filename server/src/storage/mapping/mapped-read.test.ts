@@ -23,7 +23,7 @@ interface Stage {
 }
 
 /**
- * A mapping whose first `residentBytes` are in memory, of a block whose segments below `checked` are checked, all held.
+ * A mapping whose first `residentBytes` are in memory, of a block whose segments below `checked` are checked, all present.
  * `hasRoom`: whether more of mappings may come into the process's memory.
  */
 function stage(residentBytes: number, checked = 8, hasRoom = true): Stage {

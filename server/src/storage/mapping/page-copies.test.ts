@@ -10,7 +10,7 @@ const BYTES = 100_000;
 const POSIX_FADV_DONTNEED = 4;
 const libc = await loadLibc();
 const copies = libc && PageCopies.open(libc);
-/** A file system in memory (by its magic number) can't tell, and lets nothing go. */
+/** A file system in memory (by its magic number) does not report residency, and frees nothing. */
 const isInMemory = statfsSync(tmpdir()).type === 0x0102_1994;
 
 describe.runIf(copies !== undefined && !isInMemory)("copies of pages", () => {
