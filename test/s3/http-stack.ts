@@ -13,6 +13,7 @@ import {
   loadLibc,
   noLimits,
   noSecurity,
+  objectSite,
   openMapper,
   openNodeDisk,
   openTestStore,
@@ -71,9 +72,8 @@ export class HttpStack implements AsyncDisposable {
     stack.listener = await HttpListener.open({
       listen: { tcp: { host: "127.0.0.1", port: 0 } },
       name: "http",
-      addressing: PREFIXED,
+      site: objectSite(PREFIXED, new Cors(() => [])),
       writes,
-      cors: new Cors(() => []),
       drainMs: 5_000,
       notReadyReasons: () => [],
       pages: new Map(),

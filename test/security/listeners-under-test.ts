@@ -15,6 +15,7 @@ import {
   type ManualClock,
   MemberSecurity,
   MemoryCache,
+  objectSite,
   PREFIXED,
   readSettings,
   silentLog,
@@ -73,12 +74,12 @@ export class ListenersUnderTest implements AsyncDisposable {
     };
     const grpc = await GrpcListener.open(options);
     const writes = settings.writes !== "off";
-    const overHttp = { ...options, writes, socketCalls: undefined, cors: new Cors(() => []), notReadyReasons: () => [] };
+    const overHttp = { ...options, writes, socketCalls: undefined, notReadyReasons: () => [] };
     const page = textPage("text/plain", () => "status");
     const pages = new Map(["/status", "/metrics"].map((path) => [path, page] as const));
-    const http = await HttpListener.open({ ...overHttp, name: "http", addressing: PREFIXED, pages });
-    const addressing = { form: "root", domains: settings.s3Domain } as const;
-    const s3 = await HttpListener.open({ ...overHttp, name: "s3", addressing, pages: new Map() });
+    const http = await HttpListener.open({ ...overHttp, name: "http", site: objectSite(PREFIXED, new Cors(() => [])), pages });
+    const site = objectSite({ form: "root", domains: settings.s3Domain }, new Cors(() => []));
+    const s3 = await HttpListener.open({ ...overHttp, name: "s3", site, pages: new Map() });
     const listeners = new ListenersUnderTest({ security, clients }, { grpc, http, s3 });
     listeners.cache.objects.set(URL, Buffer.from(BYTES));
     const cache = authorized(security.authorization)(listeners.#counted());

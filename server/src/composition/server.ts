@@ -9,6 +9,7 @@ import { textPage } from "../api/http/pages.js";
 import { Clients } from "../api/limits/clients.js";
 import { measured } from "../api/measured-cache.js";
 import { Cors, type CorsOrigins } from "../api/s3/cors.js";
+import { objectSite } from "../api/s3/object-site.js";
 import { PREFIXED, type StoreOfBucket } from "../api/s3/request-target.js";
 import { DEFAULT_S3_LISTEN, formatHostPort } from "../config/addresses.js";
 import { covers } from "../config/bucket-pattern.js";
@@ -93,7 +94,6 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
   const writes = settings.writes !== "off";
   const listening = {
     socketMode,
-    cors,
     writes,
     drainMs: DRAIN_MS,
     notReadyReasons: () => [],
@@ -107,11 +107,11 @@ async function start(settings: Settings, log: Log, opened: Opened, signal: Abort
     ...listening,
     listen: settings.httpListen,
     name: "http",
-    addressing: PREFIXED,
+    site: objectSite(PREFIXED, cors),
     pages: new Map([...status.pages, ["/metrics", textPage(PROMETHEUS_TEXT, () => metrics.text())]]),
   });
   opened.addListener(() => httpListener.close());
-  const s3Listener = await openS3Listener(settings, listening);
+  const s3Listener = await openS3Listener(settings, cors, listening);
   if (s3Listener !== undefined) opened.addListener(() => s3Listener.close());
   const grpcAddress = addressToReach(settings, listen, grpcListener);
   const httpAddress = addressToReach(settings, settings.httpListen, httpListener);
@@ -275,13 +275,14 @@ function storesAtS3Endpoint({ origins = [] }: Settings): StoreOfBucket | undefin
  */
 async function openS3Listener(
   settings: Settings,
-  options: Omit<HttpListenerOptions, "listen" | "name" | "addressing" | "pages">,
+  cors: Cors,
+  options: Omit<HttpListenerOptions, "listen" | "name" | "site" | "pages">,
 ): Promise<HttpListener | undefined> {
   const { s3Listen, s3Domain } = settings;
   if (s3Listen === "none") return undefined;
-  const addressing = { form: "root", domains: s3Domain, storeOf: storesAtS3Endpoint(settings) } as const;
+  const site = objectSite({ form: "root", domains: s3Domain, storeOf: storesAtS3Endpoint(settings) }, cors);
   try {
-    return await HttpListener.open({ ...options, listen: s3AddressOf(settings), name: "s3", addressing, pages: new Map() });
+    return await HttpListener.open({ ...options, listen: s3AddressOf(settings), name: "s3", site, pages: new Map() });
   } catch (error) {
     if (s3Listen !== undefined || (error as NodeJS.ErrnoException).code !== "EADDRINUSE") throw error;
     const text = `${formatHostPort(DEFAULT_S3_LISTEN)} is in use: this member has no S3 endpoint at the root; set --s3-listen`;

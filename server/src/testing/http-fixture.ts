@@ -4,6 +4,7 @@ import { HttpListener } from "../api/http/http-listener.js";
 import type { Page } from "../api/http/pages.js";
 import { Clients, noLimits } from "../api/limits/clients.js";
 import { Cors, type CorsOrigins } from "../api/s3/cors.js";
+import { objectSite } from "../api/s3/object-site.js";
 import { type Addressing, PREFIXED } from "../api/s3/request-target.js";
 import type { SocketCalls } from "../api/sending/direct-socket.js";
 import { systemClock } from "../runtime/clock.js";
@@ -46,8 +47,7 @@ export class HttpFixture implements AsyncDisposable {
     fixture.#listener = await HttpListener.open({
       listen: { tcp: { host: "127.0.0.1", port: 0 } },
       name: addressing.form === "root" ? "s3" : "http",
-      addressing,
-      cors: new Cors(corsOrigins),
+      site: objectSite(addressing, new Cors(corsOrigins)),
       drainMs: 10_000,
       notReadyReasons: () => fixture.notReadyReasons,
       pages: fixture.pages,

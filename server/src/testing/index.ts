@@ -16,6 +16,7 @@ export { measured } from "../api/measured-cache.js";
 export { judge, parseConditions, rangeCounts } from "../api/s3/conditions.js";
 export { Cors } from "../api/s3/cors.js";
 export { answerObject } from "../api/s3/object-answer.js";
+export { objectSite } from "../api/s3/object-site.js";
 export { parseRange, type Span, spanOf } from "../api/s3/range-header.js";
 export { PREFIXED, parseTarget } from "../api/s3/request-target.js";
 export { plainSocket } from "../api/sending/send-strategy.js";

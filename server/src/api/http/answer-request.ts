@@ -15,22 +15,12 @@ import { type ErrorResponse, errorResponseOf, sendError } from "../s3/error-resp
 import { recognize } from "../s3/operations.js";
 import { type Addressing, isHost, type RequestTarget, type S3Target, type TargetParser } from "../s3/request-target.js";
 import type { HttpContext, Reply, Request } from "./http-context.js";
-import { answerProbe, isProbe, type Pages } from "./pages.js";
+import { answerProbe, isProbe } from "./pages.js";
 import { deniedPage, PASSWORD_REQUESTED, rejectUnauthenticated } from "./rejections.js";
+import type { Serving } from "./site.js";
 
 /** Maximum target. Keys have up to 1,024 bytes, or three times as many escaped; presigned URLs add about 2 KiB. */
 const MAX_TARGET_BYTES = 8 << 10;
-
-/** The current state of a listener. */
-export interface Serving {
-  /** Undefined while the member starts. */
-  readonly cache: Cache | undefined;
-  /** Empty: ready. */
-  readonly notReadyReasons: readonly string[];
-  readonly pages: Pages;
-  /** Decides who may see the pages. */
-  readonly authorization: Authorization;
-}
 
 /** Answers one request of any kind. Never throws. */
 export function answerRequest(context: HttpContext, targets: TargetParser, cors: Cors, serving: () => Serving): void {
@@ -43,21 +33,36 @@ export function answerRequest(context: HttpContext, targets: TargetParser, cors:
 function answerOwn(context: HttpContext, targets: TargetParser, serving: () => Serving): void {
   const refuse = (error: ErrorResponse): void =>
     sendError(context, error, resourceOf(context.request.url ?? "", targets.addressing));
-  const proceed = (principal: Principal): void => {
-    const current = serving();
-    const isRecorded = current.authorization.audit !== undefined && !principal.isMember;
-    context.authorization = current.authorization;
-    context.principal = isRecorded ? requesting(principal, sourceOf(context)) : principal;
-    const error = answerOrReject(context, targets, current);
+  const proceed = (): void => {
+    const error = answerOrReject(context, targets, serving());
     if (error !== undefined) refuse(error);
   };
-  authenticate(context, serving(), proceed, refuse);
+  authenticateRequest(context, serving(), proceed, refuse);
+}
+
+/**
+ * Authenticates a request. Calls back when the context has its principal, or with the answer to a request that is not authenticated;
+ * at once if possible.
+ */
+export function authenticateRequest(
+  context: HttpContext,
+  { pages, authorization }: Pick<Serving, "pages" | "authorization">,
+  proceed: () => void,
+  refuse: (error: ErrorResponse) => void,
+): void {
+  const known = (principal: Principal): void => {
+    const isRecorded = authorization.audit !== undefined && !principal.isMember;
+    context.authorization = authorization;
+    context.principal = isRecorded ? requesting(principal, sourceOf(context)) : principal;
+    proceed();
+  };
+  authenticate(context, { pages, authorization }, known, refuse);
 }
 
 /** Calls back with the principal of a request, or with the answer to a request that is not authenticated; at once if possible. */
 function authenticate(
   context: HttpContext,
-  { pages, authorization }: Serving,
+  { pages, authorization }: Pick<Serving, "pages" | "authorization">,
   proceed: (principal: Principal) => void,
   refuse: (error: ErrorResponse) => void,
 ): void {
@@ -144,7 +149,7 @@ function answerForeignPage(
     }
   };
   const bucket = bucketOf(context, targets);
-  const { cache } = serving();
+  const { served: cache } = serving();
   // Without a bucket there are no rules.
   const rules = bucket === undefined || cache === undefined ? [] : cors.rulesOf(bucket, cache, context);
   if (rules instanceof Promise) void rules.then((known) => context.signal.aborted || proceed(known));
@@ -181,14 +186,14 @@ function answerOrReject(context: HttpContext, targets: TargetParser, serving: Se
     const { s3Code = "InvalidURI" } = CacheError.from(error);
     return { ...errorResponseOf(error), code: s3Code };
   }
-  if (target.scope === "path" && isJsonPath(target.path)) return answerGcs(context, url, serving.cache);
+  if (target.scope === "path" && isJsonPath(target.path)) return answerGcs(context, url, serving.served);
   if (target.scope === "path") return answerPage(context, target.path, serving);
   if (method !== "GET" && method !== "HEAD" && context.upload === undefined) return readOnly();
-  return answerS3(context, target, method, serving.cache);
+  return answerS3(context, target, method, serving.served);
 }
 
 /** The error of a request that no target can answer. */
-function malformedHead({ request }: HttpContext): ErrorResponse | undefined {
+export function malformedHead({ request }: HttpContext, maxTargetBytes = MAX_TARGET_BYTES): ErrorResponse | undefined {
   const { url = "", headers, httpVersion, rawHeaders } = request;
   const { host, expect } = headers;
   if (host === undefined ? httpVersion === "1.1" : !isHost(host) || (rawHeaders !== undefined && hasTwoHosts(rawHeaders))) {
@@ -197,8 +202,8 @@ function malformedHead({ request }: HttpContext): ErrorResponse | undefined {
   if (expect !== undefined && !/^100-continue$/i.test(expect)) {
     return { ...invalid("ExpectationFailed", "only 100-continue can be expected"), status: 417 };
   }
-  if (url.length <= MAX_TARGET_BYTES) return undefined;
-  return { ...invalid("URITooLong", `the path is longer than ${MAX_TARGET_BYTES} bytes`), status: 414 };
+  if (url.length <= maxTargetBytes) return undefined;
+  return { ...invalid("URITooLong", `the path is longer than ${maxTargetBytes} bytes`), status: 414 };
 }
 
 /** Node ignores all but the first one. `rawHeaders` alternates names and values. */
@@ -273,7 +278,7 @@ function nothingHere(): ErrorResponse {
 }
 
 /** Closes the connection. By that, clients distinguish a member that does not serve yet from one whose origin is unreachable. */
-function starting(response: Reply): ErrorResponse {
+export function starting(response: Reply): ErrorResponse {
   response.setHeader("Connection", "close");
   const message = "this member is starting: ask another one, or try again";
   return { status: 503, code: "ServiceUnavailable", errorCode: "UNAVAILABLE", message };

@@ -7,6 +7,7 @@ import { noSecurity } from "../../testing/no-security.js";
 import type { RawClient } from "../../testing/raw-client.js";
 import { Clients, noLimits } from "../limits/clients.js";
 import { Cors } from "../s3/cors.js";
+import { objectSite } from "../s3/object-site.js";
 import { PREFIXED } from "../s3/request-target.js";
 import { textPage } from "./pages.js";
 
@@ -343,8 +344,7 @@ describe("closing the HTTP listener", () => {
     const { clock } = fixture;
     const options = {
       name: "http" as const,
-      addressing: PREFIXED,
-      cors: new Cors(() => []),
+      site: objectSite(PREFIXED, new Cors(() => [])),
       drainMs: 1,
       notReadyReasons: () => [],
       pages: new Map(),

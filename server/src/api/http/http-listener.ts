@@ -15,21 +15,18 @@ import { ANONYMOUS } from "../../security/principal.js";
 import type { Clients } from "../limits/clients.js";
 import { ListeningPort } from "../listening-port.js";
 import { nextRequestId } from "../request-id.js";
-import type { Cors } from "../s3/cors.js";
-import { type Addressing, TargetParser } from "../s3/request-target.js";
 import { DirectSocket, type SocketCalls } from "../sending/direct-socket.js";
 import { directSocket, encryptedSocket, plainSocket, type StrategyFor } from "../sending/send-strategy.js";
-import { answerRequest, type Serving } from "./answer-request.js";
 import { Connection } from "./connection.js";
 import { fileResponses } from "./file-response.js";
 import type { HttpContext, HttpListenerName, Reply, Request, Upload } from "./http-context.js";
 import type { Pages } from "./pages.js";
 import { PlainLane } from "./plain-lane.js";
 import { rejectMalformed } from "./rejections.js";
+import type { Serving, Site } from "./site.js";
 
 /** Limits of a connection. Times are milliseconds, sizes bytes. */
 const limits = {
-  headBytes: 16 << 10,
   headTimeoutMs: 10_000,
   /** Timeout of a request, including its body, which is read and discarded. */
   requestTimeoutMs: 30_000,
@@ -39,15 +36,13 @@ const limits = {
   stalledMs: 120_000,
 };
 
-export interface HttpListenerOptions {
+export interface HttpListenerOptions<Served = Cache> {
   readonly listen: ListenAddress;
   /** As in ListeningPortOptions. */
   readonly socketMode?: number | undefined;
   /** The listener's name in metrics and log lines. */
   readonly name: HttpListenerName;
-  readonly addressing: Addressing;
-  /** The rules about pages of other origins. Shared by all listeners. */
-  readonly cors: Cors;
+  readonly site: Site<Served>;
   /** Maximum time for running responses to finish when the listener closes, milliseconds. */
   readonly drainMs: number;
   /** Returns reasons why the member is not ready, one line each, other than start and shutdown. */
@@ -65,11 +60,11 @@ export interface HttpListenerOptions {
 }
 
 /**
- * A port of a member that speaks HTTP/1.1: the HTTP listener, or the S3 endpoint at the root. It is opened first and answers 503 until
- * it gets a cache.
+ * A port of a member that speaks HTTP/1.1: the HTTP listener, the S3 endpoint at the root, or an interface of another system. It is
+ * opened first and answers 503 until it has something to serve.
  */
-export class HttpListener {
-  readonly #options: HttpListenerOptions;
+export class HttpListener<Served = Cache> {
+  readonly #options: HttpListenerOptions<Served>;
 
   readonly #server: Server;
   /** Counts requests without a valid token or certificate. */
@@ -79,20 +74,18 @@ export class HttpListener {
   readonly #connections = new Map<Socket, Connection>();
   readonly #socketCalls: SocketCalls | undefined;
   readonly #strategyFor: StrategyFor;
-  readonly #targets: TargetParser;
-  #cache: Cache | undefined;
+  #served: Served | undefined;
   #shuttingDown = false;
   #closed: Promise<void> | undefined;
 
-  private constructor(options: HttpListenerOptions) {
+  private constructor(options: HttpListenerOptions<Served>) {
     this.#options = options;
     const { tls } = options.security;
-    this.#targets = new TargetParser(options.addressing);
     this.#socketCalls = tls === undefined ? options.socketCalls : undefined;
     this.#strategyFor = tls !== undefined ? encryptedSocket : this.#socketCalls === undefined ? plainSocket : directSocket;
     this.authenticationFailures = new FailureCount(options.clock, options.log, "authentication-failed", "authentication failed");
     this.#server = createListener(tls, options.name, {
-      maxHeaderSize: limits.headBytes,
+      maxHeaderSize: options.site.maxHeadBytes,
       headersTimeout: limits.headTimeoutMs,
       // Whoever takes a body has timeouts of its own.
       requestTimeout: options.writes === true ? 0 : limits.requestTimeoutMs,
@@ -120,7 +113,7 @@ export class HttpListener {
   }
 
   /** Rejects with the system's error if the address cannot be listened on. */
-  static async open(options: HttpListenerOptions): Promise<HttpListener> {
+  static async open<Served = Cache>(options: HttpListenerOptions<Served>): Promise<HttpListener<Served>> {
     const listener = new HttpListener(options);
     await listener.#port.open();
     return listener;
@@ -143,9 +136,9 @@ export class HttpListener {
     return running;
   }
 
-  /** Starts serving objects. */
-  serve(cache: Cache): void {
-    this.#cache = cache;
+  /** Starts serving. */
+  serve(served: Served): void {
+    this.#served = served;
   }
 
   /** Reports not-ready, so that no new clients are routed here, and keeps answering. */
@@ -174,7 +167,7 @@ export class HttpListener {
   #accept(socket: Socket, handOver: () => void): void {
     if (socket.destroyed) return;
     this.#port.nameSecured(socket);
-    const { security, clients, name, addressing } = this.#options;
+    const { security, clients, name, site } = this.#options;
     const { refusals } = security.members;
     const authentication = new ConnectionAuthentication(security, peerOf(socket), this.#options.clock);
     const connection = new Connection(socket, authentication, clients.of(socket.remoteAddress));
@@ -185,7 +178,7 @@ export class HttpListener {
       direct: this.#socketCalls && new DirectSocket(socket, this.#socketCalls),
       connection,
       clock: this.#options.clock,
-      form: addressing.form,
+      parse: (bytes) => site.parsePlain(bytes),
       firstBytesTimeoutMs: limits.headTimeoutMs,
       idleTimeoutMs: limits.stalledMs,
       answer: (request, reply) => this.#answer(request, reply, connection),
@@ -219,7 +212,7 @@ export class HttpListener {
     { signal, whenClosed, authentication, client }: Connection,
     upload: Upload | undefined = undefined,
   ): void {
-    const { clock, log, security, name, cors } = this.#options;
+    const { clock, log, security, name, site } = this.#options;
     // Every request pays for this object: a spread would cost several times as much.
     const context: HttpContext = {
       request,
@@ -239,11 +232,11 @@ export class HttpListener {
       clock,
       log,
     };
-    answerRequest(context, this.#targets, cors, this.#serving);
+    site.answer(context, this.#serving);
   }
 
-  readonly #serving = (): Serving => ({
-    cache: this.#cache,
+  readonly #serving = (): Serving<Served> => ({
+    served: this.#served,
     notReadyReasons: this.notReadyReasons(),
     pages: this.#options.pages,
     authorization: this.#options.security.authorization,
@@ -253,7 +246,7 @@ export class HttpListener {
   notReadyReasons(): readonly string[] {
     const own = this.#shuttingDown
       ? ["this member is shutting down"]
-      : this.#cache === undefined
+      : this.#served === undefined
         ? ["this member is starting"]
         : [];
     return [...own, ...this.#options.notReadyReasons()];

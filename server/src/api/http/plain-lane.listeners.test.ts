@@ -11,6 +11,7 @@ import type { RawClient } from "../../testing/raw-client.js";
 import { Clients, noLimits } from "../limits/clients.js";
 import { Connection } from "./connection.js";
 import { PlainLane } from "./plain-lane.js";
+import { parsePlainRequest } from "./plain-request.js";
 
 const OBJECT = rampBytes(0, 5000, 3);
 
@@ -132,7 +133,7 @@ describe("the plain lane", () => {
       direct: undefined,
       connection,
       clock: new ManualClock(),
-      form: "prefixed",
+      parse: (bytes) => parsePlainRequest(bytes, "prefixed"),
       ...times,
       answer() {},
       prove() {},

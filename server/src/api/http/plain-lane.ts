@@ -1,12 +1,11 @@
 import type { Socket } from "node:net";
 import { ListenerHandshake } from "@frontcache/client/members";
 import type { Clock } from "../../runtime/clock.js";
-import type { Addressing } from "../s3/request-target.js";
 import type { DirectSocket } from "../sending/direct-socket.js";
 import type { Connection } from "./connection.js";
 import type { Reply, Request } from "./http-context.js";
 import { PlainReply } from "./plain-reply.js";
-import { type PlainRequest, parsePlainRequest } from "./plain-request.js";
+import type { PlainRequest } from "./plain-request.js";
 
 /** Maximum bytes that may arrive during a response. More bytes end the connection. */
 const MAX_BEHIND_BYTES = 64 << 10;
@@ -17,12 +16,12 @@ export interface PlainLaneOptions {
   readonly direct: DirectSocket | undefined;
   readonly connection: Connection;
   readonly clock: Clock;
-  /** Where the listener expects the bucket in a path. */
-  readonly form: Addressing["form"];
   /** Timeout of the first bytes of a new connection. */
   readonly firstBytesTimeoutMs: number;
   /** Timeout of a connection without progress after that. */
   readonly idleTimeoutMs: number;
+  /** As `Site.parsePlain`. */
+  parse(bytes: Buffer): PlainRequest | undefined;
   answer(request: Request, reply: Reply): void;
   /** Runs a member's handshake, beginning with these bytes; then calls back with the bytes after it. */
   prove(first: Buffer, then: (rest: Buffer) => void): void;
@@ -57,14 +56,14 @@ export class PlainLane {
   }
 
   readonly #onData = (bytes: Buffer): void => {
-    const { socket, connection, form, idleTimeoutMs } = this.#options;
+    const { socket, connection, idleTimeoutMs, parse } = this.#options;
     if (connection.running) {
       this.#behind.push(bytes);
       this.#behindBytes += bytes.length;
       if (this.#behindBytes > MAX_BEHIND_BYTES) socket.destroy();
       return;
     }
-    const request = parsePlainRequest(bytes, form);
+    const request = parse(bytes);
     if (request === undefined) {
       if (!this.#begun && ListenerHandshake.begins(bytes)) this.#prove(bytes);
       else this.#handOver(bytes);

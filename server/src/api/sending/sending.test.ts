@@ -22,10 +22,7 @@ describe("scarce memory that the sink takes immediately", () => {
     const left = slices.map((text): Slice => ({ bytes: Buffer.from(text), scarce: true, release: () => released.push(text) }));
     const sending = new Sending({
       read: {
-        info: { version: "v1", objectSize: all.length },
-        offset: 0,
         length: all.length,
-        result: "hit",
         next: () => left.shift(),
         close() {},
       },

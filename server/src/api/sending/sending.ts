@@ -34,7 +34,7 @@ export interface Sink {
 }
 
 export interface SendingOptions {
-  readonly read: ObjectRead;
+  readonly read: Pick<ObjectRead, "length" | "next" | "close">;
   readonly sink: Sink;
   readonly strategyFor: StrategyFor;
   /** The client, for the fair queue and the send buffer. */
