@@ -3,7 +3,7 @@ import type { Cache } from "../../routing/cache.js";
 import { Query } from "../../runtime/query.js";
 import type { PresentedRequest } from "../../security/authenticator.js";
 import type { Authorization } from "../../security/grants/authorization.js";
-import { ANONYMOUS, type Principal, type RequestSource, requesting } from "../../security/principal.js";
+import { ANONYMOUS, type Principal, requesting } from "../../security/principal.js";
 import { checkExpiry, mayBePresigned, presignedIn } from "../../security/signatures/presigned.js";
 import { bearerFromBasic } from "../../security/tokens.js";
 import { answerJson } from "../gcs/json-answer.js";
@@ -14,7 +14,7 @@ import type { CorsQuestion, CorsRule } from "../s3/cors-rules.js";
 import { type ErrorResponse, errorResponseOf, sendError } from "../s3/error-response.js";
 import { recognize } from "../s3/operations.js";
 import { type Addressing, isHost, type RequestTarget, type S3Target, type TargetParser } from "../s3/request-target.js";
-import type { HttpContext, Reply, Request } from "./http-context.js";
+import { type HttpContext, type Reply, type Request, sourceOf } from "./http-context.js";
 import { answerProbe, isProbe } from "./pages.js";
 import { deniedPage, PASSWORD_REQUESTED, rejectUnauthenticated } from "./rejections.js";
 import type { Serving } from "./site.js";
@@ -104,10 +104,6 @@ function authenticate(
     return;
   }
   by(request, false);
-}
-
-function sourceOf({ listener, client, requestId }: HttpContext): RequestSource {
-  return { listener, address: client.address, requestId };
 }
 
 /** Queries are left out, since they may contain signatures and tokens. */

@@ -4,7 +4,7 @@ import type { Log } from "../../runtime/log.js";
 import type { ConnectionAuthentication } from "../../security/connection-authentication.js";
 import type { FailureCount, ListenerName } from "../../security/failure-count.js";
 import type { Authorization } from "../../security/grants/authorization.js";
-import type { Principal } from "../../security/principal.js";
+import type { Principal, RequestSource } from "../../security/principal.js";
 import type { ChunkSignatures } from "../../security/signatures/signer.js";
 import type { Client } from "../limits/clients.js";
 import type { ErrorResponse } from "../s3/error-response.js";
@@ -61,7 +61,7 @@ export interface HttpContext {
   readonly requestId: string;
   readonly response: Reply;
   /** Authenticates the client. Unauthenticated clients get only answers to probes. */
-  readonly authentication: Pick<ConnectionAuthentication, "authenticate" | "acceptsPasswords">;
+  readonly authentication: Pick<ConnectionAuthentication, "authenticate" | "authenticateForm" | "acceptsPasswords">;
   readonly authenticationFailures: FailureCount;
   /** The listener that received the request. */
   readonly listener: HttpListenerName;
@@ -85,4 +85,9 @@ export interface HttpContext {
   readonly errorForm?: ErrorForm | undefined;
   readonly clock: Clock;
   readonly log: Log;
+}
+
+/** Where a request came from, for the audit log. */
+export function sourceOf({ listener, client, requestId }: HttpContext): RequestSource {
+  return { listener, address: client.address, requestId };
 }

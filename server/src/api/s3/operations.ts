@@ -77,7 +77,7 @@ const operations = {
     website: { GET: "GetBucketWebsite", PUT: "PutBucketWebsite", DELETE: "DeleteBucketWebsite" },
   },
   object: {
-    "": { GET: "GetObject", HEAD: "HeadObject", PUT: "PutObject", DELETE: "DeleteObject", POST: "PostObject" },
+    "": { GET: "GetObject", HEAD: "HeadObject", PUT: "PutObject", DELETE: "DeleteObject" },
     acl: { GET: "GetObjectAcl", PUT: "PutObjectAcl" },
     attributes: { GET: "GetObjectAttributes" },
     encryption: { PUT: "UpdateObjectEncryption" },

@@ -7,6 +7,7 @@ import { OutcomeUnknown, type RequiredGrant, type WriteQuestion } from "../../..
 import type { HttpContext, Upload } from "../../http/http-context.js";
 import { aboutBucket, answerDocument, type Document } from "../document-answer.js";
 import { type ErrorResponse, notImplemented } from "../error-response.js";
+import { postObject } from "../forms/post-object.js";
 import type { ObjectOperation, Operation } from "../operations.js";
 import type { BucketTarget, ObjectTarget, S3Target } from "../request-target.js";
 import { copySource } from "./copy-source.js";
@@ -66,16 +67,14 @@ async function write(
 ): Promise<Document> {
   if (target.ref.scheme !== "s3") throw refusal("NotImplemented", notImplemented(operation).message);
   const method = context.request.method as WriteRequest["method"];
+  if (operation === "PostObject" && target.scope === "bucket")
+    return postObject(context, upload, payloadOf(context, upload), cache, target);
   if (operation === "DeleteObjects") return deleteObjects(context, cache, target.ref, payloadOf(context, upload));
   if (operation === "CreateBucket") await refuseExisting(context, cache, target.ref);
-  const described = target.scope === "bucket" ? bucketWriteOf(operation, method) : objectWrites[operation as ObjectOperation];
+  const described = target.scope === "bucket" ? bucketWrite(method) : objectWrites[operation as ObjectOperation];
   if (described === undefined) throw refusal("NotImplemented", notImplemented(operation).message);
   const answer = await cache.ask(await questionOf(context, upload, target, described, method));
   return documentOf(answer);
-}
-
-function bucketWriteOf(operation: Operation, method: string): WriteOperation | undefined {
-  return operation === "PostObject" ? undefined : bucketWrite(method);
 }
 
 async function questionOf(
@@ -168,8 +167,9 @@ function withOutcome(error: ErrorResponse): ErrorResponse {
 /** Denied requests have been recorded by whoever denied them. */
 function recordFailure({ authorization, principal }: HttpContext, operation: Operation, object: string, error: unknown): void {
   if (error instanceof AccessDenied) return;
-  const { message } = error instanceof OutcomeUnknown ? error : CacheError.from(error);
-  authorization?.audit?.record({ outcome: "failed", operation, object, principal, reason: message });
+  const { code, message } = error instanceof OutcomeUnknown ? error : CacheError.from(error);
+  const outcome = code === "UNAUTHENTICATED" ? "unauthenticated" : "failed";
+  authorization?.audit?.record({ outcome, operation, object, principal, reason: message });
 }
 
 function urlOf(target: S3Target): string {

@@ -25,7 +25,7 @@ export interface WriteHeaders {
 }
 
 /** The headers of a write. */
-export function writeHeaders({ headers }: Request): WriteHeaders {
+export function writeHeaders({ headers }: Pick<Request, "headers">): WriteHeaders {
   const passed: [string, string][] = [];
   let administers = false;
   for (const [name, value] of Object.entries(headers)) {
